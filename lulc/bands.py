@@ -1,0 +1,37 @@
+"""What a band is: its common name, wavelength, ground sampling distance and how its numbers become physical values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Resampling = Literal["nearest", "bilinear", "average"]
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band of a source.
+
+    name: common name (`red`, `nir`, `swir16`, `elevation`, …); wavelength_um: centre in micrometres, None where there is none;
+    gsd_m: ground sampling distance; physical value = DN * scale + offset; kind says how it may be resampled.
+    """
+
+    name: str
+    wavelength_um: float | None = None
+    gsd_m: float | None = None
+    dtype: str = "uint16"
+    nodata: float | None = None
+    scale: float = 1.0
+    offset: float = 0.0
+    kind: Literal["continuous", "class"] = "continuous"
+
+
+# STAC eo extension 1.1 common names with typical centre wavelengths (µm).
+COMMON = {
+    "coastal": 0.443, "blue": 0.490, "green": 0.560, "yellow": 0.600, "red": 0.665, "rededge": 0.705,
+    "rededge071": 0.705, "rededge075": 0.740, "rededge078": 0.783, "pan": 0.590, "nir": 0.842, "nir08": 0.865,
+    "nir09": 0.945, "cirrus": 1.375, "swir16": 1.610, "swir22": 2.190, "lwir": 10.900, "lwir11": 10.900, "lwir12": 12.000,
+}  # fmt: skip
+
+# Names that older catalogues use for the same thing.
+ALIASES = {"cloud_mask": "quality", "qa_pixel": "quality", "scl": "quality", "rgb": "visual"}

@@ -1,0 +1,319 @@
+"""A run file (YAML) as validated, frozen records; an unknown key is an error that names the nearest known one."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import typing
+from collections.abc import Iterable, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass
+
+from lulc.bands import Resampling
+from lulc.errors import UsageError
+from lulc.legend import LandClass, Legend
+
+_strict = ConfigDict(extra="forbid")
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+Share = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+
+
+def _limit(text: str) -> str:
+    if not re.fullmatch(r"\d+|\d+(\.\d+)?%", text):
+        raise ValueError("give a count such as 3, or a share such as 5%")
+    return text
+
+
+@dataclass(frozen=True, config=_strict)
+class Archive:
+    """A place that holds scenes.
+
+    source: `stac` or `geotiff`, found out when not said. pattern: for geotiff, file names such as `{scene}_{date}_{band}.tif`.
+    bands: the archive's asset or band name → the run's band name. quality: name of the asset that says which pixels are usable, and its usable codes.
+    """
+
+    path: str
+    source: Literal["auto", "stac", "geotiff"] = "auto"
+    pattern: str | None = None
+    bands: dict[str, str] = dataclasses.field(default_factory=dict)
+    quality: str | None = None
+    clear: tuple[int, ...] = ()
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = None
+
+
+@dataclass(frozen=True, config=_strict)
+class Layer:
+    """A raster without a date that gives every chip one more band, such as elevation."""
+
+    path: str
+    band: Name
+
+
+@dataclass(frozen=True, config=_strict)
+class TilingConf:
+    """The grid of the map. `like` takes CRS, pixels and extent from a raster instead (the scene's own grid).
+
+    size: tile side in pixels; halo: margin kept around it; block: tiles a side that one task reads at once.
+    """
+
+    crs: str = "EPSG:6933"
+    resolution: Annotated[float, Field(gt=0)] = 10.0
+    size: Annotated[int, Field(ge=16, le=8192, multiple_of=16)] = 512
+    halo: Annotated[int, Field(ge=0, le=512, multiple_of=16)] = 32
+    block: Count = 4
+    like: str | None = None
+    resampling: Resampling | None = None
+
+
+@dataclass(frozen=True, config=_strict)
+class Period:
+    """A named span of days, both ends included; open where an end is not given."""
+
+    name: Name
+    start: date | None = None
+    end: date | None = None
+
+
+@dataclass(frozen=True, config=_strict)
+class ClassConf:
+    """One class of the legend, under its id."""
+
+    name: str
+    colour: Colour
+
+
+@dataclass(frozen=True, config=_strict)
+class Labels:
+    """Truth to learn from: a class raster on any grid, or polygons with a class column.
+
+    crosswalk: code (or text of the column) → legend id; ignore: codes that are no label. A code in neither, and not in the legend, is an error.
+    """
+
+    path: str
+    column: str | None = None
+    nodata: int | None = None
+    crosswalk: dict[int | str, int] = dataclasses.field(default_factory=dict)
+    ignore: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, config=_strict)
+class Samples:
+    """How samples are cut and split: `size` pixels a side (divides the tile), spatial blocks of `block` samples a side, a
+    buffer in metres between splits whose labels are dropped."""
+
+    size: Annotated[int, Field(ge=16, multiple_of=16)] = 128
+    block: Count = 2
+    buffer: Annotated[float, Field(ge=0)] = 0.0
+    validation: Share = 0.15
+    test: Share = 0.15
+    seed: int = 0
+    min_labelled: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+@dataclass(frozen=True, config=_strict)
+class Train:
+    """How a model learns. ranks: data-parallel processes; batch: samples a step over all ranks; crop: pixels a side."""
+
+    model: Name = "unet"
+    encoder: str = "resnet18"
+    depth: Annotated[int, Field(ge=3, le=5)] = 5
+    decoder: tuple[int, ...] = ()
+    dropout: Share = 0.0
+    epochs: Count = 20
+    repeats: Count = 1
+    batch: Count = 16
+    accumulate: Count = 1
+    crop: Annotated[int, Field(ge=32, multiple_of=32)] | None = None
+    rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    warmup: Share = 0.1
+    class_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    smoothing: Share = 0.0
+    dice: Annotated[float, Field(ge=0)] = 0.0
+    ema: Share = 0.0
+    augment: tuple[Literal["flip", "rotate", "brightness", "noise"], ...] = ("flip", "rotate")
+    best: Literal["accuracy", "miou"] = "miou"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    ranks: Count = 1
+    seed: int = 0
+
+
+@dataclass(frozen=True, config=_strict)
+class Predict:
+    """Which model maps (an MLflow model URI; the run's own champion when not said) and how."""
+
+    model: str | None = None
+    window: Annotated[int, Field(ge=64, multiple_of=32)] = 512
+    flips: bool = False
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+
+
+@dataclass(frozen=True, config=_strict)
+class Rasters:
+    """One COG for every `group` x `group` tiles."""
+
+    group: Count = 16
+
+
+@dataclass(frozen=True, config=_strict)
+class RegionFile:
+    """A vector file of regions; id and name say which of its columns to use, layer which of its layers."""
+
+    path: str
+    id: str | None = None
+    name: str | None = None
+    level: str = "region"
+    layer: str | None = None
+
+
+@dataclass(frozen=True, config=_strict)
+class Tracking:
+    """Where MLflow keeps runs: `DIR/mlflow.db` when no uri is given. required: stop when it cannot be reached."""
+
+    uri: str | None = None
+    experiment: str | None = None
+    required: bool = False
+
+
+@dataclass(frozen=True, config=_strict)
+class Spark:
+    """The session: master (what spark-submit says comes first), driver and executor memory, any other Spark setting."""
+
+    master: str | None = None
+    memory: Annotated[str, Field(pattern=r"^\d+[mg]$")] = "2g"
+    conf: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_strict)
+class Run:
+    """A whole run file. Relative paths in it are relative to the file itself."""
+
+    name: Name
+    scenes: tuple[Archive, ...]
+    bands: tuple[Name, ...]
+    legend: dict[Annotated[int, Field(ge=0, le=254)], ClassConf]
+    layers: tuple[Layer, ...] = ()
+    tiling: TilingConf = TilingConf()
+    area: str | None = None
+    periods: tuple[Period, ...] = (Period("all"),)
+    dates: Count = 1
+    labels: Labels | None = None
+    samples: Samples = Samples()
+    train: Train = Train()
+    predict: Predict = Predict()
+    rasters: Rasters = Rasters()
+    regions: tuple[RegionFile, ...] = ()
+    tracking: Tracking = Tracking()
+    spark: Spark = Spark()
+    max_bad: Annotated[str, AfterValidator(_limit)] | None = None
+
+    def make_legend(self) -> Legend:
+        """The run's Legend, classes in the order of the file."""
+        return Legend(self.name, tuple(LandClass(i, c.name, c.colour) for i, c in self.legend.items()))
+
+
+_RUN = TypeAdapter(Run)
+
+
+def read_run(path: str | Path, settings: Iterable[str] = ()) -> Run:
+    """The run file as a record, with `a.b=value` settings laid over it; UsageError says what is wrong, where, and what was meant."""
+    path = Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError as error:
+        raise UsageError(f"run file {path} is not there: `lulc init {path}` writes one to start from") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"run file {path} is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise UsageError(f"run file {path} must be a mapping of keys such as name, scenes, bands, legend")
+    for setting in settings:
+        _lay(raw, setting)
+    return parse_run(raw, path.parent, str(path))
+
+
+def parse_run(raw: Mapping[str, Any], folder: Path, where: str = "run file") -> Run:
+    """The record of a run given as a mapping; relative paths are taken from `folder`."""
+    try:
+        run = _RUN.validate_python(raw)
+    except ValidationError as error:
+        raise UsageError(f"{where}: " + "; ".join(_explain(e) for e in error.errors())) from error
+    if len(set(run.bands)) != len(run.bands):
+        raise UsageError(f"{where}: bands {list(run.bands)} names a band twice")
+    if run.tiling.size % run.samples.size:
+        raise UsageError(f"{where}: samples.size {run.samples.size} must divide tiling.size {run.tiling.size}")
+    run.make_legend()
+    return _place(run, folder)
+
+
+def _place(run: Run, folder: Path) -> Run:
+    def at(path: str) -> str:
+        return path if "://" in path else str((folder / path).resolve())
+
+    replace = dataclasses.replace
+    changes: dict[str, Any] = {name: tuple(replace(x, path=at(x.path)) for x in getattr(run, name)) for name in ("scenes", "layers", "regions")}
+    if run.labels:
+        changes["labels"] = replace(run.labels, path=at(run.labels.path))
+    if run.tiling.like:
+        changes["tiling"] = replace(run.tiling, like=at(run.tiling.like))
+    if run.area and not re.fullmatch(r"[-\d.eE, ]+", run.area):
+        changes["area"] = at(run.area)
+    return replace(run, **changes)
+
+
+def _lay(raw: dict[str, Any], setting: str) -> None:
+    key, equals, value = setting.partition("=")
+    if not equals:
+        raise UsageError(f"--set {setting!r} must be key=value, such as train.epochs=5")
+    at: Any = raw
+    *path, last = key.split(".")
+    for part in path:
+        if isinstance(at, list):
+            at = at[int(part)]
+        else:
+            at = at.setdefault(part, {})
+    parsed = yaml.safe_load(value)
+    if isinstance(at, list):
+        at[int(last)] = parsed
+    else:
+        at[last] = parsed
+
+
+def _explain(error: Any) -> str:
+    place = ".".join(str(p) for p in error["loc"])
+    if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
+        *path, last = error["loc"]
+        known = _fields_at(path)
+        near = difflib.get_close_matches(str(last), known, 1, 0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
+        return f"unknown key {place!r}; {hint}"
+    if error["type"] in ("missing", "missing_argument"):
+        return f"key {place!r} is missing"
+    shown = error.get("input")
+    return f"{place}: {error['msg']} (found {shown!r})"
+
+
+def _fields_at(path: Iterable[Any]) -> list[str]:
+    at: Any = Run
+    for part in path:
+        if dataclasses.is_dataclass(at) and isinstance(part, str):
+            at = typing.get_type_hints(at, include_extras=False).get(part, at)
+        at = next((a for a in (at, *_arguments(at)) if dataclasses.is_dataclass(a)), at)
+    return [f.name for f in dataclasses.fields(at)] if dataclasses.is_dataclass(at) else []
+
+
+def _arguments(kind: Any) -> list[Any]:
+    found = []
+    for argument in typing.get_args(kind):
+        found += [argument, *_arguments(argument)]
+    return found

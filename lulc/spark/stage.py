@@ -1,0 +1,96 @@
+"""What every stage shares: what it is asked to do, what it reports, and how keys are worked on by executors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from lulc import progress, store
+from lulc.conf import Run
+
+Work = Callable[[dict[str, Any]], list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The part of a run that is asked for: `bbox` in degrees, tile ids, a SQL condition on the scenes table.
+
+    retry_bad: read scenes again that the ledger holds as bad.
+    """
+
+    bbox: tuple[float, float, float, float] | None = None
+    tiles: tuple[str, ...] = ()
+    where: str | None = None
+    retry_bad: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left out."""
+        return self.bbox is None and not self.tiles and self.where is None
+
+
+@dataclass(frozen=True)
+class Task:
+    """One stage of one run: the run file, the output folder, the choice, and a function that starts (once) the session."""
+
+    run: Run
+    out: Path
+    choice: Choice
+    spark: Callable[[], SparkSession]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a stage did: units that stood already, were done, were found empty, were bad, and what to tell the user."""
+
+    stage: str
+    stood: int = 0
+    done: int = 0
+    empty: int = 0
+    bad: int = 0
+    note: str = ""
+    seconds: float = 0.0
+
+
+def timed(stage: Callable[[Task], Outcome], task: Task) -> Outcome:
+    """The stage's outcome with the seconds it took."""
+    start = time.monotonic()
+    outcome = stage(task)
+    return replace(outcome, seconds=time.monotonic() - start)
+
+
+def each(task: Task, keys: Sequence[Mapping[str, Any]], work: Work, schema: pa.Schema, label: str) -> list[dict[str, Any]]:
+    """The rows (of `schema`) that `work` gives for every key, one Spark task a key, keys going out and rows coming back as Arrow.
+
+    `keys` are flat mappings with the same names; `work` must be importable by executors (a module's function, or a partial of one).
+    """
+    if not keys:
+        return []
+    spark = task.spark()
+    columns = pa.Table.from_pylist([dict(k) for k in keys]).schema
+    rows = spark.sparkContext.parallelize([tuple(k[n] for n in columns.names) for k in keys], len(keys))
+    frame = spark.createDataFrame(rows, from_arrow_schema(columns))
+
+    def batches(incoming: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in incoming:
+            for key in batch.to_pylist():
+                yield pa.RecordBatch.from_pylist(work(key), schema)
+
+    with progress.spark(spark.sparkContext, len(keys), label):
+        return frame.mapInArrow(batches, from_arrow_schema(schema)).toArrow().to_pylist()
+
+
+def ledger_rows(task: Task, keys: Sequence[Mapping[str, Any]], work: Work, label: str) -> list[dict[str, Any]]:
+    """The ledger rows that `work` gives for every key, already appended to the ledger."""
+    from lulc.tables import LEDGER
+
+    rows = each(task, keys, work, LEDGER, label)
+    store.append_ledger(task.out, rows)
+    return rows

@@ -1,0 +1,185 @@
+"""The Parquet schemas between stages, each declared once, and the check that a table keeps its own."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from lulc.errors import InputError
+
+_TIME = pa.timestamp("us", tz="UTC")
+_TEXTS, _DOUBLES, _INTS = pa.list_(pa.string()), pa.list_(pa.float64()), pa.list_(pa.int32())
+
+
+def _array(name: str) -> list[pa.Field]:
+    # ARRAY: C order, little endian; codec `raw` or `delta` (differences along the last axis).
+    return [
+        pa.field(name, pa.binary()),
+        pa.field(f"{name}_shape", _INTS),
+        pa.field(f"{name}_dtype", pa.string()),
+        pa.field(f"{name}_codec", pa.string()),
+    ]
+
+
+_GRID = [
+    pa.field("crs", pa.string()),
+    pa.field("transform", _DOUBLES),
+    pa.field("height", pa.int32()),
+    pa.field("width", pa.int32()),
+    pa.field("footprint", pa.binary()),  # WKB, EPSG:4326
+    *(pa.field(n, pa.float64()) for n in ("xmin", "ymin", "xmax", "ymax")),  # of the footprint, degrees
+]
+
+_CHIP = [
+    pa.field("tile_id", pa.string()),
+    pa.field("period", pa.string()),
+    pa.field("source", pa.string()),
+    pa.field("scene_ids", _TEXTS),  # every scene that gave pixels
+    pa.field("datetimes", pa.list_(_TIME)),  # one a date (T), in time order
+    *_GRID,
+    pa.field("halo", pa.int32()),  # pixels of margin around the tile's core, included in GRID and pixels
+    pa.field("bands", _TEXTS),
+    pa.field("scales", _DOUBLES),  # physical value = DN * scale + offset, one a band
+    pa.field("offsets", _DOUBLES),
+    *_array("pixels"),  # (T, C, H, W); 0 where not valid
+    pa.field("valid", pa.binary()),  # numpy.packbits of bool (T, H, W)
+    pa.field("clear", pa.float64()),  # share of the core's pixels valid on one date or more
+]
+
+SCENES = pa.schema(
+    [
+        pa.field("scene_id", pa.string()),
+        pa.field("source", pa.string()),
+        pa.field("datetime", _TIME),  # null: a layer without a date, which belongs to every period
+        pa.field("crs", pa.string()),
+        pa.field("footprint", pa.binary()),  # WKB, EPSG:4326
+        pa.field("cloud", pa.float64()),  # percent, null where unknown
+        pa.field("bands", _TEXTS),  # band names; the lists below are parallel to it
+        pa.field("hrefs", _TEXTS),
+        pa.field("indexes", _INTS),  # band number in the file, from 1
+        pa.field("dtypes", _TEXTS),
+        pa.field("scales", _DOUBLES),
+        pa.field("offsets", _DOUBLES),
+        pa.field("nodatas", _DOUBLES),  # null: none
+        pa.field("kinds", _TEXTS),  # continuous, class or quality
+        pa.field("clear", _INTS),  # codes of the quality band that mean usable; null: what the source itself says
+        pa.field("gsd_m", pa.float64()),
+        pa.field("fingerprint", pa.string()),  # of the item and its files' size and change time
+    ]
+)
+CHIPS = pa.schema(_CHIP)
+SAMPLES = pa.schema(
+    [
+        pa.field("sample_id", pa.string()),
+        *_CHIP,
+        pa.field("dataset", pa.string()),
+        pa.field("task", pa.string()),
+        pa.field("legend", pa.string()),
+        pa.field("block", pa.string()),  # spatial block of the split
+        pa.field("class_ids", _INTS),
+        pa.field("class_counts", pa.list_(pa.int64())),
+        *_array("label"),  # segment: (H, W) uint8 legend ids, 255 where there is no label
+    ]
+)
+PREDICTIONS = pa.schema(
+    [
+        pa.field("tile_id", pa.string()),
+        pa.field("period", pa.string()),
+        pa.field("model", pa.string()),  # <name>/<version>
+        pa.field("scene_ids", _TEXTS),
+        *_GRID,  # of the core
+        pa.field("legend", pa.string()),
+        *_array("classes"),  # (H, W) uint8 legend ids, 255 nodata
+        *_array("confidence"),  # (H, W) uint8, percent, 255 nodata
+        pa.field("class_ids", _INTS),
+        pa.field("class_counts", pa.list_(pa.int64())),  # pixels a class, parallel to class_ids
+        pa.field("nodata_count", pa.int64()),
+    ]
+)
+REGIONS = pa.schema(
+    [
+        pa.field("region_id", pa.string()),
+        pa.field("level", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("geometry", pa.binary()),  # WKB, EPSG:4326
+        pa.field("area_m2", pa.float64()),  # true ellipsoidal area
+    ]
+)
+CLASS_AREAS = pa.schema(
+    [
+        pa.field("region_id", pa.string()),
+        pa.field("level", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("period", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("class_id", pa.int32()),  # null: the region's unobserved part
+        pa.field("class_name", pa.string()),
+        pa.field("pixels", pa.float64()),  # fractions of pixels on the border counted
+        pa.field("area_m2", pa.float64()),
+        pa.field("share", pa.float64()),  # of the observed area; null for the unobserved part
+        pa.field("observed_share", pa.float64()),  # of the region's area
+    ]
+)
+ACCURACY = pa.schema(
+    [
+        pa.field("period", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("class_id", pa.int32()),  # null: all classes together
+        pa.field("class_name", pa.string()),
+        pa.field("pixels", pa.int64()),  # labelled pixels of the class
+        pa.field("users_accuracy", pa.float64()),
+        pa.field("producers_accuracy", pa.float64()),
+        pa.field("f1", pa.float64()),
+        pa.field("iou", pa.float64()),
+        pa.field("overall_accuracy", pa.float64()),  # on the all-classes row alone
+    ]
+)
+CONFUSION = pa.schema(
+    [
+        pa.field("period", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("split", pa.string()),
+        pa.field("label_id", pa.int32()),
+        pa.field("map_id", pa.int32()),  # 255: the map has no class there
+        pa.field("pixels", pa.int64()),
+    ]
+)
+LEDGER = pa.schema(
+    [
+        pa.field("stage", pa.string()),
+        pa.field("key", pa.string()),
+        pa.field("fingerprint", pa.string()),
+        pa.field("attempt", pa.int32()),
+        pa.field("seconds", pa.float64()),
+        pa.field("valid_pixels", pa.int64()),
+        pa.field("checksum", pa.string()),  # sha256 of the published file
+        pa.field("status", pa.string()),  # done, empty, bad
+        pa.field("error", pa.string()),
+        pa.field("path", pa.string()),  # of the published file, relative to the output folder
+        pa.field("finished", _TIME),
+    ]
+)
+
+ALL = {
+    "scenes": SCENES,
+    "chips": CHIPS,
+    "samples": SAMPLES,
+    "predictions": PREDICTIONS,
+    "regions": REGIONS,
+    "class_areas": CLASS_AREAS,
+    "accuracy": ACCURACY,
+    "confusion": CONFUSION,
+    "ledger": LEDGER,
+}
+
+
+def check(found: pa.Schema, expected: pa.Schema, where: str) -> None:
+    """Nothing when the found schema has every expected column with its type; else InputError with the differences by column."""
+    types = {f.name: f.type for f in found}
+    wrong = [
+        f"  {f.name}: expected {f.type}, found {types.get(f.name, 'no such column')}"
+        for f in expected
+        if types.get(f.name) != f.type
+    ]
+    if wrong:
+        raise InputError(f"{where} does not hold the columns it should; rebuild it with the stage that makes it:\n" + "\n".join(wrong))
