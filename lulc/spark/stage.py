@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import zipimport
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from lulc import progress, store
 from lulc.conf import Run
+from lulc.tables import LEDGER
 
 Work = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
@@ -67,30 +70,40 @@ def timed(stage: Callable[[Task], Outcome], task: Task) -> Outcome:
 
 
 def each(task: Task, keys: Sequence[Mapping[str, Any]], work: Work, schema: pa.Schema, label: str) -> list[dict[str, Any]]:
-    """The rows (of `schema`) that `work` gives for every key, one Spark task a key, keys going out and rows coming back as Arrow.
+    """The rows (of `schema`) that `work` gives for every key, one Spark task a key.
 
     `keys` are flat mappings with the same names; `work` must be importable by executors (a module's function, or a partial of one).
     """
     if not keys:
         return []
     spark = task.spark()
-    columns = pa.Table.from_pylist([dict(k) for k in keys]).schema
-    rows = spark.sparkContext.parallelize([tuple(k[n] for n in columns.names) for k in keys], len(keys))
-    frame = spark.createDataFrame(rows, from_arrow_schema(columns))
+    # A range has exactly one row a partition; the keys themselves travel once a worker, as Arrow.
+    sent = spark.sparkContext.broadcast(pa.Table.from_pylist([dict(k) for k in keys]))
 
     def batches(incoming: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in incoming:
-            for key in batch.to_pylist():
-                yield pa.RecordBatch.from_pylist(work(key), schema)
+            for number in batch.column(0).to_pylist():
+                yield pa.RecordBatch.from_pylist(work(sent.value.slice(number, 1).to_pylist()[0]), schema)
+        _forget_archives()
 
-    with progress.spark(spark.sparkContext, len(keys), label):
-        return frame.mapInArrow(batches, from_arrow_schema(schema)).toArrow().to_pylist()
+    try:
+        with progress.spark(spark.sparkContext, len(keys), label):
+            frame = spark.range(0, len(keys), 1, len(keys)).mapInArrow(batches, from_arrow_schema(schema))
+            return frame.toArrow().to_pylist()
+    finally:
+        sent.destroy()
+
+
+def _forget_archives() -> None:
+    # Before every task PySpark invalidates Python's import caches, and Python 3.12 then reads the whole directory of each
+    # archive on the path again (pyspark.zip, Spark's JARs): 0.2 s a task. Forgotten importers are made anew when needed.
+    for path, importer in list(sys.path_importer_cache.items()):
+        if isinstance(importer, zipimport.zipimporter):
+            del sys.path_importer_cache[path]
 
 
 def ledger_rows(task: Task, keys: Sequence[Mapping[str, Any]], work: Work, label: str) -> list[dict[str, Any]]:
     """The ledger rows that `work` gives for every key, already appended to the ledger."""
-    from lulc.tables import LEDGER
-
     rows = each(task, keys, work, LEDGER, label)
     store.append_ledger(task.out, rows)
     return rows
