@@ -1,0 +1,7 @@
+"""spark-submit jobs/evaluate.py RUN.yaml --out DIR: the same as `lulc evaluate`."""
+
+import sys
+
+from lulc.cli import main
+
+sys.exit(main(["evaluate", *sys.argv[1:]]))

@@ -1,0 +1,7 @@
+"""spark-submit jobs/rasters.py RUN.yaml --out DIR: the same as `lulc rasters`."""
+
+import sys
+
+from lulc.cli import main
+
+sys.exit(main(["rasters", *sys.argv[1:]]))

@@ -1,0 +1,7 @@
+"""spark-submit jobs/samples.py RUN.yaml --out DIR: the same as `lulc samples`."""
+
+import sys
+
+from lulc.cli import main
+
+sys.exit(main(["samples", *sys.argv[1:]]))

@@ -1,0 +1,7 @@
+"""spark-submit jobs/tile.py RUN.yaml --out DIR: the same as `lulc tile`."""
+
+import sys
+
+from lulc.cli import main
+
+sys.exit(main(["tile", *sys.argv[1:]]))

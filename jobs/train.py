@@ -1,0 +1,7 @@
+"""spark-submit jobs/train.py RUN.yaml --out DIR: the same as `lulc train`."""
+
+import sys
+
+from lulc.cli import main
+
+sys.exit(main(["train", *sys.argv[1:]]))

@@ -1,0 +1,290 @@
+"""The command line. It starts in a moment: Spark, torch and the readers are imported by the verbs that need them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lulc import __version__, errors
+
+if TYPE_CHECKING:
+    from lulc.conf import Run
+
+STAGES = {
+    "index": "list an archive's scenes in the scenes table",
+    "tile": "cut scenes into chips on the tiling",
+    "samples": "join chips with labels, split by spatial block",
+    "train": "train a model on the samples and register it",
+    "predict": "map the chips with the registered model (or a folder of image files)",
+    "rasters": "write class rasters: COGs, STAC items, a mosaic index",
+    "stats": "areas per class, region and period",
+    "evaluate": "confusion matrix and accuracy on the samples held back",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit code: 0, or 2 usage, 3 input, 4 too many bad inputs, 5 environment, 1 anything else."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if not hasattr(given, "verb"):
+        parser.print_help()
+        return 2
+    try:
+        result: int = given.verb(given)
+        return result
+    except KeyboardInterrupt:
+        print("lulc: stopped; what is done stands, and the same command goes on from there", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if given.debug:
+            traceback.print_exc()
+        code, text = _explain(error)
+        print(f"lulc: {text}", file=sys.stderr)
+        return code
+
+
+def _explain(error: Exception) -> tuple[int, str]:
+    if isinstance(error, errors.LulcError):
+        return error.exit_code, str(error)
+    # An error of ours that was raised on an executor arrives as text inside Spark's.
+    found = re.findall(r"lulc\.errors\.(\w+): (.*?)(?:\n\s*\n|\n\tat |\nDriver stacktrace|\Z)", str(error), re.DOTALL)
+    if found:
+        kind = getattr(errors, found[-1][0], errors.LulcError)
+        return kind.exit_code, found[-1][1].strip()
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.lstrip().startswith("at ")]
+    python = [line for line in lines if re.match(r"\w+(\.\w+)*(Error|Exception|Exit): ", line)]
+    text = (python or lines or [""])[-1 if python else 0]
+    return 1, f"{type(error).__name__}: {text[:600]}\nGive --debug to see where."
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lulc",
+        description="Maps land use and land cover from archives of scenes, and areas one can defend.",
+        epilog="example: lulc demo\nexample: lulc run conf/zion.yaml --out out/zion",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"lulc {__version__}")
+    parser.set_defaults(debug=False)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB")
+
+    def add(name: str, does: str, verb: Callable[[Any], int], example: str) -> argparse.ArgumentParser:
+        made = verbs.add_parser(
+            name, help=does, description=does[0].upper() + does[1:] + ".", epilog=f"example: {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )  # fmt: skip
+        made.add_argument("--debug", action="store_true", help="show Spark's log and every traceback")
+        made.add_argument("--json", action="store_true", help="print the result as JSON")
+        made.set_defaults(verb=verb)
+        return made
+
+    made = add("init", "write a commented run file to start from", _init, "lulc init my.yaml")
+    made.add_argument("path", type=Path, help="the file to write")
+    made = add("demo", "map a scene archive made on the spot, offline, in a few minutes", _demo, "lulc demo --out out/demo")
+    made.add_argument("--out", type=Path, default=Path("out/demo"), help="output folder (default %(default)s)")
+    made.add_argument("--set", action="append", default=[], metavar="A.B=1", help="a setting over the demo's run file")
+
+    made = add("run", "every stage of a run file, in one session", _run, "lulc run conf/zion.yaml --out out/zion")
+    _stage_options(made)
+    for name, does in STAGES.items():
+        example = f"lulc {name} conf/zion.yaml --out out/zion"
+        if name == "predict":
+            example += "\nexample: lulc predict --model zion --input images --out out/zion"
+        made = add(name, does, _run, example)
+        _stage_options(made, optional=name == "predict")
+        made.set_defaults(stage=name)
+        if name == "predict":
+            made.add_argument("--model", help="registered model (name, name/version, name@alias or models:/ URI), with --input")
+            made.add_argument("--input", type=Path, help="folder of image files to map, each to a raster of the same name")
+    made = add("plan", "what a run will read, write and cost; metadata only", _plan, "lulc plan conf/zion.yaml --geojson tiles.geojson")
+    _run_options(made)
+    made.add_argument("--geojson", type=Path, help="write the tiles there")
+    made = add("info", "what a scene, raster, table, model or output folder holds", _info, "lulc info out/zion/tables/samples")
+    made.add_argument("path", help="a file, a folder, or a model such as models:/zion@champion")
+    made.add_argument("--out", type=Path, help="output folder whose registry holds the model")
+    made = add("report", "write the report of an output folder anew", _report, "lulc report conf/zion.yaml --out out/zion")
+    _run_options(made)
+    made.add_argument("--out", type=Path, required=True, help="output folder")
+    made = add("sql", "ask a run's tables in Spark SQL", _sql, 'lulc sql out/zion "SELECT class_name, area_m2 FROM class_areas"')
+    made.add_argument("out", type=Path, help="output folder of a run")
+    made.add_argument("query", help="the query; views are named like the tables")
+    made.add_argument("--bind", action="append", default=[], metavar="NAME=VALUE", help="value of :NAME in the query")
+    add("doctor", "whether this machine can run it, and what would mend it", _doctor, "lulc doctor")
+    return parser
+
+
+def _run_options(made: argparse.ArgumentParser, optional: bool = False) -> None:
+    made.add_argument("run", type=Path, nargs="?" if optional else None, help="run file (YAML)")
+    made.add_argument("--set", action="append", default=[], metavar="A.B=1", help="a setting over the run file; may be repeated")
+
+
+def _stage_options(made: argparse.ArgumentParser, optional: bool = False) -> None:
+    _run_options(made, optional)
+    made.add_argument("--out", type=Path, required=True, help="output folder")
+    made.add_argument("--bbox", metavar="XMIN,YMIN,XMAX,YMAX", help="only tiles that touch this box, in degrees")
+    made.add_argument("--tiles", metavar="ID,ID…", help="only these tiles, such as 5070-30m-256/3_4")
+    made.add_argument("--where", metavar="SQL", help="only scenes for which this holds, such as \"cloud < 20\"")
+    made.add_argument("--max-bad", metavar="N|P%", help="bad inputs allowed, a count or a share of the scenes (default: any number)")
+    made.add_argument("--retry-bad", action="store_true", help="read scenes again that the ledger holds as bad")
+
+
+def _read(given: argparse.Namespace) -> Run:
+    from lulc.conf import read_run
+
+    settings = list(given.set)
+    if getattr(given, "max_bad", None) is not None:
+        settings.append(f"max_bad='{given.max_bad}'")
+    return read_run(given.run, settings)
+
+
+def _run(given: argparse.Namespace) -> int:
+    if getattr(given, "stage", None) == "predict" and (given.model or given.input):
+        return _map_folder(given)
+    if given.run is None:
+        raise errors.UsageError("give a run file, or --model NAME --input FOLDER to map image files")
+    run = _read(given)
+    from lulc.spark.run import carry_out, stages_of
+    from lulc.spark.stage import Choice
+
+    box = tuple(float(v) for v in given.bbox.split(",")) if given.bbox else None
+    if box is not None and (len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]):
+        raise errors.UsageError(f"--bbox {given.bbox} must be xmin,ymin,xmax,ymax in degrees")
+    choice = Choice(box, tuple(given.tiles.split(",")) if given.tiles else (), given.where, given.retry_bad)  # type: ignore[arg-type]
+    stage = getattr(given, "stage", None)
+    outcomes = carry_out(run, given.out, [stage] if stage else stages_of(run), choice, given.debug)
+    results = [] if stage else _finish(run, given.out.resolve(), any(o.done for o in outcomes))
+    if given.json:
+        from dataclasses import asdict
+
+        print(json.dumps({"stages": [asdict(o) for o in outcomes], "results": dict(results)}, indent=1))
+    else:
+        for name, place in results:
+            print(f"{name:<11} {place}")
+    return 0
+
+
+def _finish(run: Run, out: Path, changed: bool) -> list[tuple[str, str]]:
+    # Pictures and report are made again only when a stage did something, or when one of them is gone.
+    from lulc import report, track
+
+    page, picture = out / "report.html", out / "map.png"
+    if changed or not page.exists() or not picture.exists():
+        report.write_report(run, out)
+    return [
+        ("map", str(out / "rasters")),
+        ("picture", str(picture)),
+        ("statistics", str(out / "tables" / "class_areas")),
+        ("report", str(page)),
+        ("runs", track.ui_command(run, out)),
+    ]
+
+
+def _map_folder(given: argparse.Namespace) -> int:
+    if not (given.model and given.input):
+        raise errors.UsageError("--model and --input go together: lulc predict --model NAME --input FOLDER --out DIR")
+    from lulc import images, track
+
+    reference = track.resolve(given.model, given.out, os.environ.get("MLFLOW_TRACKING_URI"))
+    rows = images.map_folder(reference.folder, given.input, given.out)
+    bad = [r for r in rows if r["status"] == "bad"]
+    for row in bad:
+        print(f"lulc: {row['key']}: {row['error']}", file=sys.stderr)
+    if given.json:
+        print(json.dumps([{k: v for k, v in r.items() if k != "finished"} for r in rows], indent=1))
+    else:
+        print(f"{len(rows) - len(bad)} of {len(rows)} files mapped by {reference.name} version {reference.version} into {given.out}")
+    if bad and given.max_bad is not None:
+        limit = float(given.max_bad[:-1]) / 100 * len(rows) if given.max_bad.endswith("%") else int(given.max_bad)
+        if len(bad) > limit:
+            raise errors.TooManyBad(f"{len(bad)} bad files of {len(rows)}, and --max-bad is {given.max_bad}")
+    return 3 if rows and len(bad) == len(rows) else 0
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from lulc import demo
+    from lulc.conf import read_run
+    from lulc.spark.run import carry_out, stages_of
+    from lulc.spark.stage import Choice
+
+    made = demo.make_archive(given.out / "archive")
+    run = read_run(made.run_file, given.set)
+    carry_out(run, given.out, stages_of(run), Choice(), given.debug)
+    out = given.out.resolve()
+    results = _finish(run, out, True)
+    scores = demo.score(out, made)
+    if given.json:
+        print(json.dumps({"results": dict(results), "scores": scores}, indent=1))
+        return 0
+    for name, place in results:
+        print(f"{name:<11} {place}")
+    print(f"{'accuracy':<11} " + ", ".join(f"{name} {value:.4f}" for name, value in scores.items()))
+    return 0
+
+
+def _init(given: argparse.Namespace) -> int:
+    if given.path.exists():
+        raise errors.UsageError(f"{given.path} is there already: choose another name")
+    given.path.write_text((Path(__file__).parent / "template.yaml").read_text())
+    print(f"{given.path} written: set the paths in it, then `lulc plan {given.path}`")
+    return 0
+
+
+def _plan(given: argparse.Namespace) -> int:
+    from lulc import plan
+
+    found = plan.make(_read(given))
+    if given.geojson:
+        given.geojson.write_text(json.dumps(plan.geojson(found)))
+    print(json.dumps(plan.summary(found), indent=1) if given.json else plan.describe(found))
+    return 0
+
+
+def _info(given: argparse.Namespace) -> int:
+    from lulc import info
+
+    found = info.look(given.path, given.out)
+    print(json.dumps(found, indent=1, default=str) if given.json else info.describe(found))
+    return 0
+
+
+def _report(given: argparse.Namespace) -> int:
+    from lulc import report
+
+    print(report.write_report(_read(given), given.out.resolve()))
+    return 0
+
+
+def _sql(given: argparse.Namespace) -> int:
+    from lulc.conf import Spark
+    from lulc.spark import session, sql
+
+    values = dict(pair.partition("=")[::2] for pair in given.bind)
+    started = session.start(Spark(), given.debug)
+    try:
+        found = sql.ask(started, given.out, given.query, values)
+    finally:
+        started.stop()
+    if given.json:
+        print(json.dumps(found.to_pylist(), indent=1, default=str))
+    else:
+        print(found.to_pandas().to_string(index=False, max_colwidth=60))
+    return 0
+
+
+def _doctor(given: argparse.Namespace) -> int:
+    from lulc import doctor
+
+    checks = doctor.examine()
+    print(json.dumps([c.__dict__ for c in checks], indent=1) if given.json else doctor.describe(checks))
+    return 1 if any(c.state == "fails" for c in checks) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""A run: its stages in order in one warm session, the limit on bad inputs, the pictures and the report at the end."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+from pyspark.sql import SparkSession
+
+from lulc import progress, store
+from lulc.conf import Run
+from lulc.errors import TooManyBad, UsageError
+from lulc.spark.stage import Choice, Outcome, Task, timed
+
+STAGES = ("index", "tile", "samples", "train", "predict", "rasters", "stats", "evaluate")
+_LEARNING = ("samples", "train", "evaluate")
+
+
+def stages_of(run: Run) -> tuple[str, ...]:
+    """The stages a run file asks for: those that learn only where it has labels; training only where it names no model."""
+    if run.labels is None and run.predict.model is None:
+        raise UsageError("the run file has neither labels to learn from nor predict.model to map with: give one of them")
+    left_out = set(_LEARNING) if run.labels is None else {"train"} if run.predict.model else set()
+    return tuple(s for s in STAGES if s not in left_out)
+
+
+def carry_out(run: Run, out: Path, stages: Sequence[str], choice: Choice, debug: bool) -> list[Outcome]:
+    """What each stage did; TooManyBad as soon as more inputs are bad than the run allows. Spark starts only when a stage needs it."""
+    out.mkdir(parents=True, exist_ok=True)
+    started: list[SparkSession] = []
+
+    @cache
+    def spark() -> SparkSession:
+        from lulc.spark import session
+
+        started.append(session.start(run.spark, debug))
+        return started[0]
+
+    task = Task(run, out.resolve(), choice, spark)
+    outcomes = []
+    try:
+        for name in stages:
+            stage: Callable[[Task], Outcome] = getattr(importlib.import_module(f"lulc.spark.{name}"), name)
+            outcome = timed(stage, task)
+            outcomes.append(outcome)
+            progress.say(describe(outcome))
+            hold(run.max_bad, outcome, task.out)
+    finally:
+        for session_ in started:
+            session_.stop()
+    return outcomes
+
+
+def describe(outcome: Outcome) -> str:
+    """One line on what a stage did."""
+    total = outcome.stood + outcome.done + outcome.empty
+    if outcome.done or outcome.empty:
+        did = f"{outcome.stood:,} of {total:,} stood, {outcome.done:,} done" + (f", {outcome.empty:,} empty" if outcome.empty else "")
+    else:
+        did = f"{outcome.stood:,} of {total:,} stand, nothing to do"
+    bad = f", WARNING: {outcome.bad:,} bad (see the ledger)" if outcome.bad else ""
+    note = f": {outcome.note}" if outcome.note else ""
+    return f"{outcome.stage:<9} {did}{bad} [{outcome.seconds:.1f} s]{note}"
+
+
+def hold(limit: str | None, outcome: Outcome, out: Path) -> None:
+    """Nothing while a stage's bad inputs are within the limit (a count, or a share of the scenes such as 5%), else TooManyBad."""
+    if limit is None or not outcome.bad:
+        return
+    scenes = store.read_table(out, "scenes", ["scene_id"]).num_rows + (outcome.bad if outcome.stage == "index" else 0)
+    allowed = float(limit[:-1]) / 100 * scenes if limit.endswith("%") else int(limit)
+    if outcome.bad > allowed:
+        rows = [r for r in store.standing(out, outcome.stage).values() if r["status"] == "bad"]
+        named = "".join(f"\n  {r['key']}: {r['error']}" for r in rows[:5])
+        raise TooManyBad(f"{outcome.bad} bad inputs in stage {outcome.stage}, and --max-bad is {limit}:{named}")

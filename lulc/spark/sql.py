@@ -1,0 +1,49 @@
+"""Spark SQL over a run's tables: one view a table, pixels left out, geometries as Sedona's, units in the columns' names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F  # noqa: N812 - the name every Spark user knows
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from lulc import store, tables
+from lulc.errors import UsageError
+
+_HEAVY = ("pixels", "valid", "label", "classes", "confidence")
+
+
+def make_views(spark: SparkSession, out: Path) -> list[str]:
+    """The names of the views made, one for every table of the run that stands (`footprint` and `geometry` are Sedona geometries)."""
+    made = []
+    for name, schema in tables.ALL.items():
+        folder = store.table_folder(out, name)
+        if not folder.is_dir() or not any(folder.rglob("[!.]*.parquet")):
+            continue
+        frame = spark.read.schema(from_arrow_schema(schema)).parquet(str(folder))
+        if name == "samples":
+            frame = frame.withColumn("split", F.regexp_extract(F.input_file_name(), "split=([a-z]+)", 1))
+        frame = frame.select([c for c in frame.columns if c not in _HEAVY])
+        for column in ("footprint", "geometry"):
+            if column in frame.columns:
+                frame = frame.withColumn(column, F.expr(f"ST_GeomFromWKB({column})"))
+        frame.createOrReplaceTempView(name)
+        made.append(name)
+    return made
+
+
+def ask(spark: SparkSession, out: Path, query: str, values: Mapping[str, str]) -> pa.Table:
+    """What a query on the run's views gives; `:name` in it takes the bound value. UsageError when the run has no tables or the query no sense."""
+    from pyspark.errors import AnalysisException, ParseException
+
+    views = make_views(spark, out)
+    if not views:
+        raise UsageError(f"{out} holds no tables: make them with `lulc run RUN.yaml --out {out}`")
+    try:
+        return spark.sql(query, args=dict(values)).toArrow()
+    except (AnalysisException, ParseException) as error:
+        text = str(error).split("JVM stacktrace")[0].strip()
+        raise UsageError(f"the query cannot be understood: {text}\nviews here: {', '.join(views)}") from error
