@@ -48,7 +48,7 @@ def confusion(labels: np.ndarray, classes: np.ndarray, legend: Legend) -> np.nda
 
 
 def _positions(ids: np.ndarray, legend: Legend, what: str) -> np.ndarray:
-    positions = np.minimum(legend.to_index(), len(legend.classes))[ids]
+    positions: np.ndarray = np.minimum(legend.to_index(), len(legend.classes))[ids]
     strange = ids[(positions == len(legend.classes)) & (ids != NODATA)]
     if strange.size:
         raise InputError(
@@ -87,4 +87,4 @@ def summarise(matrix: np.ndarray, legend: Legend) -> Scores:
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     part, whole = np.asarray(part, float), np.asarray(whole, float)
-    return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
