@@ -1,0 +1,60 @@
+"""What a model asks of its input and what its output means: checked before a single pixel is predicted. No torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lulc.errors import InputError
+from lulc.legend import LandClass, Legend
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A model's contract. mean and std are of physical values (DN * scale + offset), one a band, from the training split.
+
+    architecture: keyword arguments of the model's `build`. multiple: heights and widths must be multiples of it. gsd_m: pixel side
+    in metres it learned on. reduce: how T dates become one image (`median` of the valid ones).
+    """
+
+    name: str
+    task: str
+    model: str
+    architecture: dict[str, Any]
+    bands: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    legend: Legend
+    gsd_m: float
+    multiple: int = 32
+    reduce: str = "median"
+    flips: bool = False
+    fingerprints: dict[str, str] = field(default_factory=dict)
+
+    def check(self, bands: Sequence[str], gsd_m: float, where: str) -> None:
+        """Nothing when input of these bands and this pixel side in metres may be mapped; else InputError."""
+        if tuple(bands) != self.bands:
+            raise InputError(f"{where} has bands {list(bands)}; model {self.name!r} takes {list(self.bands)}, in this order")
+        if not 0.8 <= gsd_m / self.gsd_m <= 1.25:
+            raise InputError(
+                f"{where} has pixels of {gsd_m:g} m; model {self.name!r} learned on {self.gsd_m:g} m: resample it, or train a model for it"
+            )
+
+
+def write(contract: Contract, path: Path) -> None:
+    """The contract as JSON."""
+    path.write_text(json.dumps(asdict(contract), indent=1))
+
+
+def read(path: Path) -> Contract:
+    """The contract in a JSON file; InputError when it is not one."""
+    try:
+        raw = json.loads(path.read_text())
+        legend = Legend(raw["legend"]["name"], tuple(LandClass(**c) for c in raw["legend"]["classes"]))
+        tuples = {name: tuple(raw[name]) for name in ("bands", "mean", "std")}
+        return Contract(**{**raw, **tuples, "legend": legend})
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is not a model contract ({error}): was the model logged by `lulc train`?") from error
