@@ -1,0 +1,172 @@
+"""What every source shares: Item and Source, the header of a raster file, and a Scene made of headers."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import shapely
+
+from lulc import geo, pixels, store
+from lulc.bands import ALIASES, COMMON
+from lulc.conf import Archive
+from lulc.errors import InputError
+from lulc.geo import Grid
+from lulc.scenes import Scene, SceneBand
+
+
+@dataclass(frozen=True)
+class Item:
+    """The address of one scene.
+
+    path: the file (or folder) it is described in; key: its name in the ledger; text: what the listing knows of it, as JSON.
+    """
+
+    path: str
+    key: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where scenes come from.
+
+    items: archive → its items in order, cheap, on the driver. read: (item, archive, bands) → the Scene with the bands named (all
+    where none is), opening the headers of their files, on an executor; InputError says what is wrong with the item.
+    usable: quality array → bool array, for archives that give no `clear` codes.
+    """
+
+    name: str
+    items: Callable[[Archive], Iterator[Item]]
+    read: Callable[[Item, Archive, Sequence[str]], Scene]
+    usable: Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a raster file says of itself; the tuples hold one value a band."""
+
+    href: str
+    grid: Grid
+    dtypes: tuple[str, ...]
+    nodatas: tuple[float | None, ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    descriptions: tuple[str | None, ...]
+    colours: tuple[str, ...]
+    taken: str | None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Band names: descriptions, else red, green and blue, else b1, b2, …; always distinct."""
+        named = tuple(
+            plain_name(d) if d else c if c in ("red", "green", "blue") else ""
+            for d, c in zip(self.descriptions, self.colours, strict=True)
+        )
+        return tuple(n if n and named.count(n) == 1 else f"b{i}" for i, n in enumerate(named, 1))
+
+    def band(self, name: str, index: int, archive: Archive, said: dict[str, Any]) -> SceneBand:
+        """The file's band as a scene's: what the archive fixes comes first, then what is `said` of it, then the file's values."""
+        if not 1 <= index <= len(self.dtypes):
+            raise InputError(f"{self.href} has {len(self.dtypes)} bands: there is no band {index} for {name!r}")
+        own = {"scale": self.scales[index - 1], "offset": self.offsets[index - 1], "nodata": self.nodatas[index - 1]}
+        fixed = {n: getattr(archive, n) for n in own if getattr(archive, n) is not None}
+        known = own | {n: v for n, v in said.items() if v is not None} | fixed
+        return SceneBand(name, self.href, index, self.dtypes[index - 1], **known)
+
+
+def open_header(href: str) -> Header:
+    """The header of a raster file, its pixels unread; InputError where it has no CRS or its CRS cannot be true."""
+    with pixels.open_raster(href) as data:
+        if data.crs is None:
+            raise InputError(f"{href} has no CRS: write the true one into the file (for example with gdal_edit.py -a_srs)")
+        found = Header(
+            href,
+            pixels.grid_of(data),
+            tuple(data.dtypes),
+            tuple(data.nodatavals),
+            tuple(data.scales),
+            tuple(data.offsets),
+            tuple(data.descriptions),
+            tuple(c.name for c in data.colorinterp),
+            data.tags().get("TIFFTAG_DATETIME"),
+        )
+    xmin, ymin, xmax, ymax = geo.footprint(found.grid).bounds
+    if ymin < -90.001 or ymax > 90.001 or xmin < -360.001 or xmax > 360.001:
+        raise InputError(
+            f"{href} says its CRS is {found.grid.crs[:40]}, but its corners lie at {found.grid.bounds}: give it its true CRS"
+        )
+    return found
+
+
+def plain_name(text: str) -> str:
+    """A band name in common words: `SCL` → quality, `Red` → red; a name that is not common stays as it is."""
+    lower = text.strip().lower()
+    return ALIASES.get(lower, lower if lower in COMMON else text.strip())
+
+
+def make_scene(
+    scene_id: str, source: str, taken: datetime | None, bands: Sequence[tuple[SceneBand, Header]], **rest: Any
+) -> Scene:
+    """The Scene of these bands: CRS, footprint and pixel side are those of its finest band; InputError where bands lie apart.
+
+    A pixel is usable where all bands are, so the finest band's footprint misses nothing.
+    """
+    headers = sorted((h for b, h in bands if b.kind != "quality"), key=lambda h: _side_m(h.grid))
+    grid = headers[0].grid
+    outline = geo.footprint(grid)
+    for other in {h.grid: h for h in headers if h.grid != grid}.values():
+        if outline.disjoint(geo.footprint(other.grid)):
+            raise InputError(
+                f"{headers[0].href} and {other.href} are bands of one scene but lie apart: one of them has a wrong CRS"
+            )
+    found = tuple(b for b, _ in bands)
+    return Scene(scene_id, source, taken, grid.crs, shapely.to_wkb(outline), found, gsd_m=_side_m(grid), **rest)
+
+
+def _side_m(grid: Grid) -> float:
+    if geo.parse_crs(grid.crs).is_geographic and (grid.transform[1] or grid.transform[3]):
+        return math.sqrt(math.prod(grid.resolution)) * 111_320
+    return math.sqrt(float(geo.pixel_areas(grid.window(grid.height // 2, grid.width // 2, 1, 1))[0, 0]))
+
+
+def with_fingerprint(scene: Scene, content: object = None) -> Scene:
+    """The scene with a fingerprint of its record, its item's content and its local files' names, sizes and change times.
+
+    Folders are left out, so that an archive that moves keeps its fingerprints, and a true copy of a scene has the same one.
+    """
+    record = asdict(scene) | {"footprint": scene.footprint.hex(), "datetime": str(scene.datetime), "fingerprint": ""}
+    for band in record["bands"]:
+        band["href"] = PurePosixPath(band["href"]).name
+    files = [store.identity(h)[1:] for h in sorted({b.href for b in scene.bands}) if Path(h).exists()]
+    return replace(scene, fingerprint=store.fingerprint(record, content, files))
+
+
+_DAY = re.compile(r"(?<!\d)(\d{4})([-_]?)(\d{2})\2(\d{2})(?:[T_-]?(\d{2}):?(\d{2}):?(\d{2}))?(?!\d)")
+
+
+def find_date(text: str) -> datetime | None:
+    """The first date (and time of day, where it follows) that stands in a name: 20230514, 2023-05-14, 20230514T101031; UTC."""
+    for year, _, month, day, *clock in _DAY.findall(text):
+        for parts in ([year, month, day, *(c or "0" for c in clock)], [year, month, day]):
+            try:
+                found = datetime(*map(int, parts), tzinfo=UTC)  # type: ignore[arg-type]
+            except ValueError:
+                continue
+            if 1900 <= found.year < 2100:
+                return found
+    return None
+
+
+def usable(quality: np.ndarray) -> np.ndarray:
+    """Where a quality band without `clear` codes lets pixels pass: everywhere but at 0, which is no data in every scheme in use.
+
+    Clouds pass too: only codes tell them apart, so an archive with a quality band should give `clear`.
+    """
+    return np.asarray(quality != 0)
