@@ -1,0 +1,307 @@
+"""Samples table → batches: every sample once an epoch, the same number of steps on every rank, in an order fixed by the seed."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lulc import pixels, tables
+from lulc.errors import InputError
+from lulc.petastorm_patch import ArrowReaderWorker, EmptyResultError, LocalFiles, Reader, ThreadPool, Ventilator, refuse_pickle
+
+_COLUMNS = (
+    *("sample_id", "bands", "scales", "offsets", "valid"),
+    *(name + part for name in ("pixels", "label") for part in ("", "_shape", "_dtype", "_codec")),
+)
+
+# Row groups in petastorm's hands: the one handed over last, and one being read.
+_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Stored:
+    """How an array of one sample is stored (ARRAY columns)."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    codec: str
+
+    @property
+    def bytes(self) -> int:
+        """Length of the stored value."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What all samples of a table share; scales and offsets (physical value = DN * scale + offset) are parallel to bands."""
+
+    bands: tuple[str, ...]
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    pixels: Stored
+    label: Stored
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """One row group of one file, and how many rows it holds."""
+
+    path: str
+    index: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a table is read: `steps` batches an epoch on each of `ranks` ranks, about `batch` samples a step over all ranks."""
+
+    groups: tuple[RowGroup, ...]
+    layout: Layout
+    ranks: int
+    batch: int
+
+    @property
+    def rows(self) -> int:
+        """Samples an epoch, over all ranks."""
+        return sum(g.rows for g in self.groups)
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch, the same on every rank; no batch is empty."""
+        most = math.ceil(self.rows / self.ranks)
+        return min(math.ceil(most * self.ranks / self.batch), self.rows // self.ranks)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of one step of one rank: DN pixels (N, T, C, H, W), valid (N, T, H, W) bool, label (N, …) and their ids."""
+
+    pixels: np.ndarray
+    valid: np.ndarray
+    label: np.ndarray
+    sample_ids: tuple[str, ...]
+
+
+def plan(source: Path | Sequence[Path], ranks: int, batch: int) -> Plan:
+    """How the samples of a folder (or of some files) are read, from Parquet footers and one row.
+
+    InputError, before anything is launched: no sample, more ranks than samples in a batch or than row groups, a pickled schema.
+    """
+    files = sorted(source.rglob("[!.]*.parquet")) if isinstance(source, Path) else list(source)
+    groups = [group for file in files for group in _row_groups(file)]
+    if not groups:
+        raise InputError(f"no sample in {source}: `lulc samples` writes them; look at its count of samples a split")
+    if ranks > min(batch, len(groups)):
+        count = sum(g.rows for g in groups)
+        raise InputError(
+            f"{ranks} ranks cannot share the {count} samples in {len(groups)} row groups of {source} in batches of {batch}: "
+            f"set train.ranks to {min(batch, len(groups))} or less"
+        )
+    first = pq.ParquetFile(groups[0].path).read_row_group(groups[0].index, list(_COLUMNS))
+    return Plan(tuple(groups), _layout(first, groups[0].path), ranks, batch)
+
+
+def batches(plan: Plan, rank: int, epoch: int, seed: int, shuffle: bool = True) -> Iterator[Batch]:
+    """The `plan.steps` batches of one rank in one epoch: the same for the same plan, rank, epoch and seed.
+
+    Row groups come in an order drawn from (seed, epoch). A rank takes its equal share of their rows, one after another, and mixes
+    those of neighbouring row groups. petastorm's thread reads and decodes ahead; three or four row groups are held at a time.
+    """
+    groups, slots, rows = arrange(plan, rank, epoch, seed, shuffle)
+    ends = np.zeros(len(groups), np.int64)
+    ends[slots] = np.arange(len(slots))  # the last row of each row group: a later one overwrites an earlier one
+    reader = _Reader(groups)
+    held: dict[int, Batch] = {}
+    read = 0
+    try:
+        for part in np.array_split(np.arange(len(slots)), plan.steps):
+            while read <= slots[part].max():
+                held[read] = _expect(next(reader), plan.layout, groups[read])
+                read += 1
+            yield _gather(held, slots[part], rows[part])
+            held = {slot: rest for slot, rest in held.items() if ends[slot] > part[-1]}
+    finally:
+        reader.stop()
+        reader.join()
+
+
+def arrange(plan: Plan, rank: int, epoch: int, seed: int, shuffle: bool) -> tuple[list[RowGroup], np.ndarray, np.ndarray]:
+    """The row groups a rank reads, in order; and for each of its samples, in order, which of them (slot) and which row of it."""
+    order = np.random.default_rng([seed, epoch]).permutation(len(plan.groups)) if shuffle else np.arange(len(plan.groups))
+    ends = np.cumsum([plan.groups[i].rows for i in order])
+    starts = np.concatenate([[0], ends[:-1]])
+    low, high = rank * plan.rows // plan.ranks, (rank + 1) * plan.rows // plan.ranks
+    mine = np.flatnonzero((ends > low) & (starts < high))
+    spans = [np.arange(max(low - starts[i], 0), min(high, ends[i]) - starts[i]) for i in mine]
+    slots, rows = np.repeat(np.arange(len(mine)), [len(s) for s in spans]), np.concatenate(spans)
+    if shuffle:
+        # Row group k spreads over places k to k + 2, so that at any place just two neighbours mix.
+        places = slots + 2 * np.random.default_rng([seed, epoch, rank, plan.ranks]).random(len(slots))
+        by = np.argsort(places, kind="stable")
+        slots, rows = slots[by], rows[by]
+    return [plan.groups[order[i]] for i in mine], slots, rows
+
+
+def _row_groups(file: Path) -> list[RowGroup]:
+    footer = pq.read_metadata(file)
+    refuse_pickle(footer.metadata, str(file))
+    tables.check(footer.schema.to_arrow_schema(), tables.SAMPLES, str(file))
+    counts = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]
+    return [RowGroup(str(file), i, rows) for i, rows in enumerate(counts) if rows]
+
+
+def _layout(table: pa.Table, where: str) -> Layout:
+    def only(name: str) -> Any:
+        column = table[name].combine_chunks()
+        if not column.equals(column.take(pa.array(np.zeros(len(column), np.int64)))):
+            raise InputError(
+                f"{where} has samples that differ in {name}: a table holds one layout; rebuild it with `lulc samples`"
+            )
+        value = column[0].as_py()
+        return tuple(value) if isinstance(value, list) else value
+
+    stored = (Stored(only(f"{name}_shape"), only(f"{name}_dtype"), only(f"{name}_codec")) for name in ("pixels", "label"))
+    return Layout(only("bands"), only("scales"), only("offsets"), *stored)
+
+
+def _decode(table: pa.Table, where: str) -> tuple[Layout, Batch]:
+    """All samples of a row group, no object a sample: every array is a view of its column's buffer or one pass over it."""
+    layout, count = _layout(table, where), table.num_rows
+
+    def array(name: str, stored: Stored) -> np.ndarray:
+        values = _stack(table, name, stored.bytes, where)
+        return pixels.decode(values, (count, *stored.shape), stored.dtype, stored.codec)
+
+    mask = (layout.pixels.shape[0], *layout.pixels.shape[2:])
+    bits = _stack(table, "valid", -(-math.prod(mask) // 8), where)
+    valid = np.unpackbits(bits, axis=1, count=math.prod(mask)).view(bool).reshape(count, *mask)
+    return layout, Batch(
+        array("pixels", layout.pixels), valid, array("label", layout.label), tuple(table["sample_id"].to_pylist())
+    )
+
+
+def _stack(table: pa.Table, name: str, size: int, where: str) -> np.ndarray:
+    """(rows, size) uint8 view of a binary column; InputError unless every value has `size` bytes."""
+    column = table[name].combine_chunks()
+    _, offsets, data = column.buffers()
+    places = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    if column.null_count or (np.diff(places) != size).any():
+        raise InputError(
+            f"{where}: a value of {name} has not the {size} bytes its shape asks for; rebuild it with `lulc samples`"
+        )
+    return np.frombuffer(data, np.uint8)[places[0] : places[-1]].reshape(len(column), size)
+
+
+def _expect(found: tuple[Layout, Batch] | InputError, layout: Layout, group: RowGroup) -> Batch:
+    if isinstance(found, InputError):
+        raise found
+    if found[0] != layout:
+        raise InputError(f"{group.path} holds {found[0]}, the table's first file {layout}: rebuild the table with `lulc samples`")
+    return found[1]
+
+
+def _gather(held: dict[int, Batch], slots: np.ndarray, rows: np.ndarray) -> Batch:
+    def gather(name: str) -> np.ndarray:
+        arrays = {slot: getattr(block, name) for slot, block in held.items()}
+        like = arrays[int(slots[0])]
+        out = np.empty((len(rows), *like.shape[1:]), like.dtype)
+        for i, (slot, row) in enumerate(zip(slots.tolist(), rows.tolist(), strict=True)):
+            out[i] = arrays[slot][row]
+        return out
+
+    ids = tuple(held[slot].sample_ids[row] for slot, row in zip(slots.tolist(), rows.tolist(), strict=True))
+    return Batch(gather("pixels"), gather("valid"), gather("label"), ids)
+
+
+class _Results:
+    """Hands over what the worker made, as it is: petastorm's own would make an object of every value."""
+
+    batched_output = True
+
+    @staticmethod
+    def read_next(workers_pool: Any, *_: Any) -> Any:
+        try:
+            return workers_pool.get_results()
+        except EmptyResultError:
+            raise StopIteration from None
+
+
+class _Worker(ArrowReaderWorker):  # type: ignore[misc]
+    """Reads and decodes row groups in petastorm's thread."""
+
+    @staticmethod
+    def new_results_queue_reader() -> _Results:
+        return _Results()
+
+    def _load_rows(self, pq_file: Any, piece: Any, shuffle_row_drop_range: Any) -> tuple[Layout, Batch] | InputError:  # noqa: ARG002
+        # An error is handed over as a result: raised here, petastorm would print its trace and go on from another thread.
+        try:
+            return _decode(piece.read(_COLUMNS), piece.path)
+        except InputError as error:
+            return error
+        except (OSError, pa.ArrowException) as error:
+            return InputError(
+                f"{piece.path}, row group {piece.row_group}, cannot be read ({error}): rebuild it with `lulc samples`"
+            )
+
+
+class _Ventilator(Ventilator):  # type: ignore[misc]
+    """Gives the pool one row group for each that is used up.
+
+    petastorm's own does so from a thread, which races with the reader: an epoch could end before its last row groups.
+    """
+
+    def __init__(self, ventilate: Callable[..., None], items: Sequence[dict[str, Any]]) -> None:
+        super().__init__(ventilate)
+        self._left = deque(items)
+
+    def start(self) -> None:
+        for _ in range(_AHEAD):
+            self.processed_item()
+
+    def processed_item(self) -> None:
+        if self._left:
+            self._ventilate_fn(**self._left.popleft())
+
+    def completed(self) -> bool:
+        return not self._left
+
+    def stop(self) -> None:
+        self._left.clear()
+
+    def reset(self) -> None:
+        raise NotImplementedError
+
+
+class _Reader(Reader):  # type: ignore[misc]
+    """petastorm's batch reader over exactly these row groups, in this order."""
+
+    def __init__(self, groups: Sequence[RowGroup]) -> None:
+        self._groups = groups
+        files = sorted({g.path for g in groups})
+        super().__init__(
+            LocalFiles,
+            files,
+            [f"{name}$" for name in _COLUMNS],
+            shuffle_row_groups=False,
+            reader_pool=ThreadPool(1),
+            worker_class=_Worker,
+            is_batched_reader=True,
+        )
+
+    def _filter_row_groups(self, dataset: Any, row_groups: list[Any], *_: Any) -> tuple[list[int], None]:  # noqa: ARG002
+        places = {(piece.path, piece.row_group): i for i, piece in enumerate(row_groups)}
+        return [places[g.path, g.index] for g in self._groups], None
+
+    def _create_ventilator(self, chosen: list[int], *_: Any) -> _Ventilator:
+        items = [{"piece_index": i, "worker_predicate": None, "shuffle_row_drop_partition": (0, 1)} for i in chosen]
+        return _Ventilator(self._workers_pool.ventilate, items)
