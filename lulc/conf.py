@@ -103,7 +103,7 @@ class Labels:
     column: str | None = None
     nodata: int | None = None
     crosswalk: dict[int | str, int] = dataclasses.field(default_factory=dict)
-    ignore: tuple[int, ...] = ()
+    ignore: tuple[int | str, ...] = ()
 
 
 @dataclass(frozen=True, config=_strict)
@@ -261,7 +261,9 @@ def _place(run: Run, folder: Path) -> Run:
         return path if "://" in path else str((folder / path).resolve())
 
     replace = dataclasses.replace
-    changes: dict[str, Any] = {name: tuple(replace(x, path=at(x.path)) for x in getattr(run, name)) for name in ("scenes", "layers", "regions")}
+    changes: dict[str, Any] = {
+        name: tuple(replace(x, path=at(x.path)) for x in getattr(run, name)) for name in ("scenes", "layers", "regions")
+    }
     if run.labels:
         changes["labels"] = replace(run.labels, path=at(run.labels.path))
     if run.tiling.like:

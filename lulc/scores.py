@@ -36,7 +36,7 @@ class Scores:
 def confusion(labels: np.ndarray, classes: np.ndarray, legend: Legend) -> np.ndarray:
     """(K, K + 1) int64 counts: row = class of the label, column = class of the map, last column = the map has no class there.
 
-    Both arrays hold legend ids, of one shape; pixels without a label (255) are left out. InputError for an id that the legend lacks.
+    Both arrays hold legend ids, of one shape; pixels without a label (255) are left out. InputError for an id not in the legend.
     """
     if labels.shape != classes.shape:
         raise InputError(f"labels of shape {labels.shape} cannot be compared with a map of shape {classes.shape}")
