@@ -103,7 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         if name == "predict":
             made.add_argument("--model", help="registered model (name, name/version, name@alias or models:/ URI), with --input")
             made.add_argument("--input", type=Path, help="folder of image files to map, each to a raster of the same name")
-    made = add("plan", "what a run will read, write and cost; metadata only", _plan, "lulc plan conf/zion.yaml --geojson tiles.geojson")
+    made = add(
+        "plan", "what a run will read, write and cost; metadata only", _plan, "lulc plan conf/zion.yaml --geojson tiles.geojson"
+    )
     _run_options(made)
     made.add_argument("--geojson", type=Path, help="write the tiles there")
     made = add("info", "what a scene, raster, table, model or output folder holds", _info, "lulc info out/zion/tables/samples")
@@ -130,8 +132,10 @@ def _stage_options(made: argparse.ArgumentParser, optional: bool = False) -> Non
     made.add_argument("--out", type=Path, required=True, help="output folder")
     made.add_argument("--bbox", metavar="XMIN,YMIN,XMAX,YMAX", help="only tiles that touch this box, in degrees")
     made.add_argument("--tiles", metavar="ID,ID…", help="only these tiles, such as 5070-30m-256/3_4")
-    made.add_argument("--where", metavar="SQL", help="only scenes for which this holds, such as \"cloud < 20\"")
-    made.add_argument("--max-bad", metavar="N|P%", help="bad inputs allowed, a count or a share of the scenes (default: any number)")
+    made.add_argument("--where", metavar="SQL", help='only scenes for which this holds, such as "cloud < 20"')
+    made.add_argument(
+        "--max-bad", metavar="N|P%", help="bad inputs allowed, a count or a share of the scenes (default: any number)"
+    )
     made.add_argument("--retry-bad", action="store_true", help="read scenes again that the ledger holds as bad")
 
 
@@ -153,10 +157,8 @@ def _run(given: argparse.Namespace) -> int:
     from lulc.spark.run import carry_out, stages_of
     from lulc.spark.stage import Choice
 
-    box = tuple(float(v) for v in given.bbox.split(",")) if given.bbox else None
-    if box is not None and (len(box) != 4 or box[0] >= box[2] or box[1] >= box[3]):
-        raise errors.UsageError(f"--bbox {given.bbox} must be xmin,ymin,xmax,ymax in degrees")
-    choice = Choice(box, tuple(given.tiles.split(",")) if given.tiles else (), given.where, given.retry_bad)  # type: ignore[arg-type]
+    box = _box(given.bbox) if given.bbox else None
+    choice = Choice(box, tuple(given.tiles.split(",")) if given.tiles else (), given.where, given.retry_bad)
     stage = getattr(given, "stage", None)
     outcomes = carry_out(run, given.out, [stage] if stage else stages_of(run), choice, given.debug)
     results = [] if stage else _finish(run, given.out.resolve(), any(o.done for o in outcomes))
@@ -168,6 +170,16 @@ def _run(given: argparse.Namespace) -> int:
         for name, place in results:
             print(f"{name:<11} {place}")
     return 0
+
+
+def _box(text: str) -> tuple[float, float, float, float]:
+    try:
+        xmin, ymin, xmax, ymax = (float(v) for v in text.split(","))
+    except ValueError as error:
+        raise errors.UsageError(f"--bbox {text} must be xmin,ymin,xmax,ymax in degrees") from error
+    if xmin >= xmax or ymin >= ymax:
+        raise errors.UsageError(f"--bbox {text} is empty: xmin,ymin,xmax,ymax in degrees, the smaller ones first")
+    return xmin, ymin, xmax, ymax
 
 
 def _finish(run: Run, out: Path, changed: bool) -> list[tuple[str, str]]:
@@ -199,7 +211,9 @@ def _map_folder(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps([{k: v for k, v in r.items() if k != "finished"} for r in rows], indent=1))
     else:
-        print(f"{len(rows) - len(bad)} of {len(rows)} files mapped by {reference.name} version {reference.version} into {given.out}")
+        print(
+            f"{len(rows) - len(bad)} of {len(rows)} files mapped by {reference.name} version {reference.version} into {given.out}"
+        )
     if bad and given.max_bad is not None:
         limit = float(given.max_bad[:-1]) / 100 * len(rows) if given.max_bad.endswith("%") else int(given.max_bad)
         if len(bad) > limit:

@@ -37,7 +37,8 @@ class Archive:
     """A place that holds scenes.
 
     source: `stac` or `geotiff`, found out when not said. pattern: for geotiff, file names such as `{scene}_{date}_{band}.tif`.
-    bands: the archive's asset or band name → the run's band name. quality: name of the asset that says which pixels are usable, and its usable codes.
+    bands: the archive's asset or band name → the run's band name.
+    quality: name of the asset that says which pixels are usable; clear: its codes that mean usable.
     """
 
     path: str
@@ -96,7 +97,8 @@ class ClassConf:
 class Labels:
     """Truth to learn from: a class raster on any grid, or polygons with a class column.
 
-    crosswalk: code (or text of the column) → legend id; ignore: codes that are no label. A code in neither, and not in the legend, is an error.
+    crosswalk: code (or text of the column) → legend id; ignore: codes that are no label.
+    A code in neither, and not in the legend, is an error.
     """
 
     path: str
@@ -227,7 +229,10 @@ _RUN = TypeAdapter(Run)
 
 
 def read_run(path: str | Path, settings: Iterable[str] = ()) -> Run:
-    """The run file as a record, with `a.b=value` settings laid over it; UsageError says what is wrong, where, and what was meant."""
+    """The run file as a record, with `a.b=value` settings laid over it.
+
+    UsageError says what is wrong, where, and what was meant.
+    """
     path = Path(path)
     try:
         raw = yaml.safe_load(path.read_text())
@@ -280,10 +285,7 @@ def _lay(raw: dict[str, Any], setting: str) -> None:
     at: Any = raw
     *path, last = key.split(".")
     for part in path:
-        if isinstance(at, list):
-            at = at[int(part)]
-        else:
-            at = at.setdefault(part, {})
+        at = at[int(part)] if isinstance(at, list) else at.setdefault(part, {})
     parsed = yaml.safe_load(value)
     if isinstance(at, list):
         at[int(last)] = parsed

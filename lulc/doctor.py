@@ -72,15 +72,17 @@ def _spark() -> Check:
     try:
         area = started.sql("SELECT ST_Area(ST_GeomFromWKT('POLYGON((0 0,2 0,2 2,0 2,0 0))')) AS a").toArrow()["a"][0].as_py()
         if area != 4.0:
-            return Check("spark", "fails", f"Sedona gave {area} for an area of 4", f"one version of each of {', '.join(session.JARS)}")
+            return Check(
+                "spark", "fails", f"Sedona gave {area} for an area of 4", f"one version of each of {', '.join(session.JARS)}"
+            )
         return Check("spark", "works", f"{started.version} with Sedona ({session.JARS[0].rpartition(':')[2]})")
     finally:
         started.stop()
 
 
 def _petastorm() -> Check:
-    import lulc.petastorm_patch  # noqa: F401 - the import is the check
-    import lulc.stream  # noqa: F401
+    import lulc.petastorm_patch
+    import lulc.stream  # noqa: F401 - the import is the check
 
     return Check("petastorm", "works", "reads with this pyarrow")
 
@@ -112,4 +114,9 @@ def _credentials() -> Check:
     named = [n for n in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE") if os.environ.get(n)]
     if named:
         return Check("object store", "works", f"credentials by {', '.join(named)}")
-    return Check("object store", "lacks", "no credentials: only local and public archives", "export AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY")
+    return Check(
+        "object store",
+        "lacks",
+        "no credentials: only local and public archives",
+        "export AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
+    )

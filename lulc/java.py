@@ -27,7 +27,7 @@ exec "{java}" "$@"
 def version(java: str | Path) -> int | None:
     """The major version of a java command, None where it does not run."""
     try:
-        text = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60).stderr
+        text = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False).stderr
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.search(r'version "(\d+)', text)

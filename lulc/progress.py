@@ -24,7 +24,13 @@ def bar(total: int, label: str) -> Iterator[Callable[[int, int], None]]:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-        columns = (TextColumn(f"{label:<10}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[bad]}"), TimeRemainingColumn())
+        columns = (
+            TextColumn(f"{label:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[bad]}"),
+            TimeRemainingColumn(),
+        )
         with Progress(*columns, console=Console(stderr=True)) as drawn:
             line = drawn.add_task(label, total=total, bad="")
             yield lambda done, failed: drawn.update(line, completed=done, bad=f"{failed} failed" if failed else "")

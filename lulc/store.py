@@ -60,7 +60,9 @@ def publish(path: Path, write: Callable[[Path], object]) -> None:
         write(beside)
         os.replace(beside, path)
     except OSError as error:
-        raise SetupError(f"{path} could not be written ({error.strerror or error}): free space or choose another --out") from error
+        raise SetupError(
+            f"{path} could not be written ({error.strerror or error}): free space or choose another --out"
+        ) from error
     finally:
         with contextlib.suppress(OSError):
             beside.unlink(missing_ok=True)

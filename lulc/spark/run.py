@@ -27,7 +27,10 @@ def stages_of(run: Run) -> tuple[str, ...]:
 
 
 def carry_out(run: Run, out: Path, stages: Sequence[str], choice: Choice, debug: bool) -> list[Outcome]:
-    """What each stage did; TooManyBad as soon as more inputs are bad than the run allows. Spark starts only when a stage needs it."""
+    """What each stage did; TooManyBad as soon as more inputs are bad than the run allows.
+
+    Spark starts only when a stage needs it.
+    """
     out.mkdir(parents=True, exist_ok=True)
     started: list[SparkSession] = []
 
@@ -57,7 +60,8 @@ def describe(outcome: Outcome) -> str:
     """One line on what a stage did."""
     total = outcome.stood + outcome.done + outcome.empty
     if outcome.done or outcome.empty:
-        did = f"{outcome.stood:,} of {total:,} stood, {outcome.done:,} done" + (f", {outcome.empty:,} empty" if outcome.empty else "")
+        empty = f", {outcome.empty:,} empty" if outcome.empty else ""
+        did = f"{outcome.stood:,} of {total:,} stood, {outcome.done:,} done{empty}"
     else:
         did = f"{outcome.stood:,} of {total:,} stand, nothing to do"
     bad = f", WARNING: {outcome.bad:,} bad (see the ledger)" if outcome.bad else ""

@@ -16,7 +16,8 @@ from lulc import java
 from lulc.conf import Spark
 from lulc.errors import SetupError
 
-# Sedona's wheel is only its Python half. The two belong together: another geotools-wrapper beside this one ends in NoSuchMethodError.
+# Sedona's wheel is only its Python half. The two JARs belong together: with another geotools-wrapper beside
+# this one on the classpath, methods are missing.
 JARS = ("org.apache.sedona:sedona-spark-shaded-4.0_2.13:1.8.0", "org.datasyslab:geotools-wrapper:1.8.1-33.1")
 
 WORKER_ENVIRONMENT = {
@@ -112,7 +113,8 @@ def _with_sedona(session: SparkSession) -> SparkSession:
                 session.sql(f"ADD JAR 'ivy://{jar}?transitive=false'")
             if not _on_classpath(session):
                 raise SetupError(remedy)
-        return SedonaContext.create(session)
+        made: SparkSession = SedonaContext.create(session)
+        return made
     except SetupError:
         raise
     except Exception as error:

@@ -17,7 +17,7 @@ _HEAVY = ("pixels", "valid", "label", "classes", "confidence")
 
 
 def make_views(spark: SparkSession, out: Path) -> list[str]:
-    """The names of the views made, one for every table of the run that stands (`footprint` and `geometry` are Sedona geometries)."""
+    """The names of the views made, one for every table that stands; `footprint` and `geometry` are Sedona geometries."""
     made = []
     for name, schema in tables.ALL.items():
         folder = store.table_folder(out, name)
@@ -36,7 +36,10 @@ def make_views(spark: SparkSession, out: Path) -> list[str]:
 
 
 def ask(spark: SparkSession, out: Path, query: str, values: Mapping[str, str]) -> pa.Table:
-    """What a query on the run's views gives; `:name` in it takes the bound value. UsageError when the run has no tables or the query no sense."""
+    """What a query on the run's views gives; `:name` in it takes the bound value.
+
+    UsageError when the run has no tables or the query no sense.
+    """
     from pyspark.errors import AnalysisException, ParseException
 
     views = make_views(spark, out)

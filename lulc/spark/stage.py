@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import zipimport
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ def each(task: Task, keys: Sequence[Mapping[str, Any]], work: Work, schema: pa.S
     # A range has exactly one row a partition; the keys themselves travel once a worker, as Arrow.
     sent = spark.sparkContext.broadcast(pa.Table.from_pylist([dict(k) for k in keys]))
 
-    def batches(incoming: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def batches(incoming: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for batch in incoming:
             for number in batch.column(0).to_pylist():
                 yield pa.RecordBatch.from_pylist(work(sent.value.slice(number, 1).to_pylist()[0]), schema)
@@ -89,7 +89,8 @@ def each(task: Task, keys: Sequence[Mapping[str, Any]], work: Work, schema: pa.S
     try:
         with progress.spark(spark.sparkContext, len(keys), label):
             frame = spark.range(0, len(keys), 1, len(keys)).mapInArrow(batches, from_arrow_schema(schema))
-            return frame.toArrow().to_pylist()
+            rows: list[dict[str, Any]] = frame.toArrow().to_pylist()
+            return rows
     finally:
         sent.destroy()
 

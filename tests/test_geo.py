@@ -1,0 +1,89 @@
+"""Tiles partition the plane; areas are true."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import shapely
+from hypothesis import given
+from hypothesis import strategies as st
+from shapely.geometry import box
+
+from lulc import geo
+from lulc.errors import InputError, UsageError
+
+EQUAL = geo.Tiling("t", "EPSG:6933", 10.0, 64)
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.sampled_from([1, 2, 5]))
+def test_every_point_lies_in_one_cell(x: float, y: float, span: int) -> None:
+    cells = list(EQUAL.cells((x - 700, y - 700, x + 700, y + 700), span))
+    assert len(set(cells)) == len(cells)
+    inside = 0
+    for col, row in cells:
+        xmin, ymin, xmax, ymax = EQUAL.grid(col, row, span=span).bounds
+        inside += xmin <= x < xmax and ymin < y <= ymax
+    assert inside == 1
+
+
+@given(st.integers(-500, 500), st.integers(-500, 500), st.integers(1, 6), st.integers(1, 6))
+def test_cells_of_a_box_of_tiles_are_those_tiles(col: int, row: int, wide: int, high: int) -> None:
+    xmin, _, _, ymax = EQUAL.grid(col, row).bounds
+    _, ymin, xmax, _ = EQUAL.grid(col + wide - 1, row + high - 1).bounds
+    cells = set(EQUAL.cells((xmin, ymin, xmax, ymax)))
+    assert cells == {(c, r) for c in range(col, col + wide) for r in range(row, row + high)}
+
+
+def test_extent_bounds_the_cells() -> None:
+    tiling = geo.Tiling("scene", "EPSG:32632", 30.0, 256, 300_000.0, 5_000_000.0, extent=(1428, 1128))
+    cells = list(tiling.cells((0, 0, 9e5, 9e6)))
+    assert len(cells) == math.ceil(1428 / 256) * math.ceil(1128 / 256)
+    assert min(cells) == (0, 0)
+
+
+def test_tile_ids_round_trip_and_strangers_are_refused() -> None:
+    assert EQUAL.parse(EQUAL.tile_id(-3, 7)) == (-3, 7)
+    with pytest.raises(UsageError, match="other/1_2"):
+        EQUAL.parse("other/1_2")
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        geo.Grid("EPSG:4326", (0.01, 0, 10, 0, -0.01, 60), 300, 400),
+        geo.Grid("EPSG:32633", (100, 0, 3e5, 0, -100, 5.5e6), 400, 300),
+        geo.Grid("EPSG:3857", (100, 0, 1e6, 0, -100, 7e6), 200, 200),
+        geo.Grid("EPSG:3035", (100, 0, 4e6, 0, -100, 3e6), 200, 250),
+        geo.Grid("EPSG:32661", (1000, 0, 2e6, 0, -1000, 2.4e6), 100, 100),
+    ],
+)
+def test_pixel_areas_sum_to_the_ellipsoidal_area(grid: geo.Grid) -> None:
+    total = np.broadcast_to(geo.pixel_areas(grid), grid.shape).sum()
+    assert total == pytest.approx(geo.geodesic_area(box(*grid.bounds), grid.crs), rel=2e-7)
+
+
+def test_equal_area_is_known_from_the_method_alone() -> None:
+    assert all(geo.is_equal_area(c) for c in ("EPSG:6933", "EPSG:3035", "EPSG:3577", "EPSG:5070", "ESRI:102022"))
+    assert not any(geo.is_equal_area(c) for c in ("EPSG:3857", "EPSG:32632", "EPSG:4326"))
+
+
+def test_footprint_is_split_at_the_antimeridian() -> None:
+    found = geo.footprint(geo.Grid("EPSG:32601", (10000, 0, -200000, 0, -10000, 700000), 50, 50))
+    west, _, east, _ = found.bounds
+    assert found.geom_type == "MultiPolygon"
+    assert (west, east) == (-180, 180)
+    assert found.area < 30
+
+
+def test_footprint_holds_every_pixel() -> None:
+    grid = geo.Grid("EPSG:32633", (30, 5, 7e5, 5, -30, 6.6e6), 500, 700)
+    col, row = np.meshgrid(np.arange(5, 700, 50), np.arange(5, 500, 50))
+    lon, lat = geo.transformer(grid.crs, geo.WGS84).transform(*(grid.affine @ (col, row)))
+    assert shapely.contains_xy(geo.footprint(grid), lon, lat).all()
+
+
+def test_unknown_crs_is_named() -> None:
+    with pytest.raises(InputError, match="EPSG:123456789"):
+        geo.parse_crs("EPSG:123456789")
