@@ -1,0 +1,64 @@
+"""A model as files: a folder with its weights and its contract, moved in whole, known by a checksum. No torch, no MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from lulc import store
+from lulc.errors import SetupError
+
+WEIGHTS, CONTRACT = "weights.safetensors", "contract.json"
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A version of a model on this machine: `folder` holds weights.safetensors and contract.json, `checksum` is of both."""
+
+    name: str
+    version: str
+    folder: Path
+    checksum: str
+
+
+def checksum(folder: Path) -> str:
+    """sha256 over the checksums of a model folder's weights and contract, in hex."""
+    return hashlib.sha256(f"{store.checksum(folder / WEIGHTS)} {store.checksum(folder / CONTRACT)}".encode()).hexdigest()
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether both files are there."""
+    return (folder / WEIGHTS).exists() and (folder / CONTRACT).exists()
+
+
+def place(source: Path, folder: Path) -> None:
+    """A model folder with the two files of another, moved in whole."""
+    beside, old = (folder.with_name(f".{uuid.uuid4().hex}") for _ in range(2))
+    try:
+        beside.mkdir(parents=True)
+        for name in (WEIGHTS, CONTRACT):
+            shutil.copyfile(source / name, beside / name)
+        if folder.exists():
+            folder.rename(old)
+        beside.rename(folder)
+    except OSError as error:
+        raise SetupError(
+            f"{folder} could not be written ({error.strerror or error}): free space or choose another --out"
+        ) from error
+    finally:
+        for left in (beside, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def local_folder(out: Path, name: str) -> Path:
+    """Where a model is kept that no tracking store has taken."""
+    return out / "models" / f"{name}-local"
+
+
+def find_local(out: Path, name: str) -> ModelRef | None:
+    """The model kept without a tracking store, if there is one."""
+    folder = local_folder(out, name)
+    return ModelRef(name, "local", folder, checksum(folder)) if is_whole(folder) else None

@@ -1,0 +1,21 @@
+"""What a model is to this project: a name, how it is built, and which image sizes it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Model:
+    """A kind of network.
+
+    build(in_channels, classes, **architecture) gives the module that maps float (N, C, H, W) to logits (N, K, H, W); its weights
+    depend on torch's seed alone. multiple(**architecture) is the number that heights and widths must be multiples of.
+    """
+
+    name: str
+    build: Callable[..., nn.Module]
+    multiple: Callable[..., int]

@@ -1,0 +1,58 @@
+"""U-Net with a ResNet (or any other convolutional) encoder, weights from the seed, nothing downloaded."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+import segmentation_models_pytorch as smp
+from torch import nn
+
+from lulc.errors import UsageError
+from lulc.models.model import Model
+
+# Channels of the decoder's stages, deepest first; a shallower net leaves out the deepest.
+_CHANNELS = (256, 128, 64, 32, 16)
+
+
+def build(
+    in_channels: int,
+    classes: int,
+    *,
+    encoder: str = "resnet18",
+    depth: int = 5,
+    decoder: Sequence[int] = (),
+    dropout: float = 0.0,
+) -> nn.Module:
+    """The network (Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28); UsageError when there is no such encoder or shape.
+
+    depth: how often the encoder halves the image; decoder: channels of its `depth` stages, deepest first; dropout: share of the
+    last feature maps left out while it learns.
+    """
+    channels = tuple(decoder) or _CHANNELS[-depth:]
+    if len(channels) != depth:
+        raise UsageError(f"train.decoder {list(channels)} must have as many numbers as train.depth says: {depth}")
+    try:
+        net: nn.Module = smp.Unet(
+            encoder,
+            encoder_depth=depth,
+            encoder_weights=None,
+            decoder_channels=channels,
+            in_channels=in_channels,
+            classes=classes,
+        )
+    except (KeyError, RuntimeError) as error:
+        known = smp.encoders.get_encoder_names()
+        near = difflib.get_close_matches(encoder, known, 3) or known[:8]
+        raise UsageError(f"train.encoder {encoder!r} with depth {depth} cannot be built; near it: {', '.join(near)}") from error
+    if dropout:
+        net.segmentation_head = nn.Sequential(nn.Dropout2d(dropout), net.get_submodule("segmentation_head"))
+    return net
+
+
+def multiple(depth: int = 5, **_: object) -> int:
+    """The number that heights and widths must be multiples of: the encoder halves them `depth` times."""
+    return 1 << depth
+
+
+UNET = Model("unet", build, multiple)

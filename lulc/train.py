@@ -1,0 +1,211 @@
+"""Training as every rank runs it: equal steps, one gradient, a checkpoint each epoch, the best epoch on the validation split."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from safetensors.torch import load_file, save
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
+from lulc import scores, store, stream
+from lulc.learner import Job, Learner, World, build, join, measure, plans, prepare, rate_factor
+from lulc.legend import NODATA
+from lulc.models.device import autocast
+from lulc.tasks import TASKS
+
+STATE, LOG, EXAMPLES = "last.pt", "log.jsonl", "examples.npz"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What training gave: a mapping an epoch, the best epoch (from 1), its weights, mean and std of physical values a band."""
+
+    history: tuple[dict[str, Any], ...]
+    best: int
+    weights: Path
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def fit(job: Job) -> Result:
+    """The Result, the same on every rank; goes on after the last complete epoch that the job's folder holds.
+
+    Runs alone, or as one rank of those that torchrun's environment tells of.
+    """
+    world = join()
+    try:
+        return _fit(job, world)
+    finally:
+        if world.size > 1:
+            dist.destroy_process_group()
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """A mapping for every complete epoch of a checkpoint folder: epoch, epochs, seconds, finished, metrics, (K, K + 1) matrix."""
+    path = folder / LOG
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def best_epoch(history: Sequence[dict[str, Any]], by: str) -> int:
+    """The epoch (from 1) whose validation score is highest, the first of equals; the last one where nothing was validated."""
+    found = [(entry["metrics"].get(by, math.nan), -entry["epoch"]) for entry in history]
+    known = [f for f in found if not math.isnan(f[0])]
+    return -max(known)[1] if known else len(history)
+
+
+def _fit(job: Job, world: World) -> Result:
+    conf = job.train
+    path = job.folder / STATE
+    saved = torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+    learn, check = plans(job, world.size)
+    figures = saved["figures"] if saved else measure(job, learn, world)
+    learner = build(job, world, (learn, check), figures)
+    history: list[dict[str, Any]] = []
+    if saved:
+        history = json.loads(saved["history"])
+        learner.net.load_state_dict(saved["net"])
+        learner.average.load_state_dict(saved["average"])
+        learner.optimizer.load_state_dict(saved["optimizer"])
+    for epoch in range(len(history) + 1, conf.epochs + 1):
+        start = time.monotonic()
+        loss = _learn(learner, epoch)
+        _share_buffers(learner)
+        metrics, matrix = _validate(learner)
+        metrics = {"loss": loss, "rate": learner.optimizer.param_groups[0]["lr"], **metrics}
+        times = {"seconds": time.monotonic() - start, "finished": int(time.time() * 1000)}
+        history.append({"epoch": epoch, "epochs": conf.epochs, **times, "metrics": metrics, "matrix": matrix})
+        if world.rank == 0:
+            _keep(learner, history, figures)
+    best = best_epoch(history, conf.best)
+    weights = job.folder / _weights_name(best)
+    if world.rank == 0 and check is not None:
+        learner.average.module.load_state_dict(load_file(weights))
+        _keep_examples(learner, check)
+    return Result(tuple(history), best, weights, learner.scaling.mean, learner.scaling.std)
+
+
+def _learn(learner: Learner, epoch: int) -> float:
+    """The mean loss of a labelled pixel over an epoch in which every sample was seen `repeats` times."""
+    conf, rank = learner.job.train, learner.world.rank
+    learner.net.train()
+    passes = range((epoch - 1) * conf.repeats, epoch * conf.repeats)
+    batches = itertools.chain.from_iterable(stream.batches(learner.plan, rank, number, conf.seed) for number in passes)
+    inputs = (prepare(learner, batch, (conf.seed, epoch, step, rank)) for step, batch in enumerate(batches))
+    updates = math.ceil(learner.plan.steps * conf.repeats / conf.accumulate)
+    total = torch.zeros(2, dtype=torch.float64, device=learner.world.device)
+    for number, group in enumerate(itertools.batched(inputs, conf.accumulate)):
+        done = ((epoch - 1) * updates + number) / (conf.epochs * updates)
+        for parameters in learner.optimizer.param_groups:
+            parameters["lr"] = conf.rate * rate_factor(conf.schedule, conf.warmup, done)
+        total += _update(learner, group)
+    learner.world.sum(total)
+    return float(total[0] / total[1])
+
+
+def _update(learner: Learner, group: tuple[tuple[Tensor, Tensor], ...]) -> Tensor:
+    """(sum of losses, pixels) of this rank's part of one step of the optimizer."""
+    job, world = learner.job, learner.world
+    counted = torch.stack([(label != NODATA).sum() for _, label in group]).sum().double()
+    # Ranks hold unequal numbers of labelled pixels: each divides by their mean, so that the averaged gradient is that of all.
+    share = (world.sum(counted.clone()) / world.size).clamp(min=1).float()
+    total = torch.zeros((), dtype=torch.float64, device=world.device)
+    for number, (image, label) in enumerate(group, 1):
+        waits = number < len(group) and isinstance(learner.shared, DistributedDataParallel)
+        with learner.shared.no_sync() if waits else contextlib.nullcontext():  # type: ignore[operator]
+            with autocast(job.train.precision, world.device):
+                logits = learner.shared(image)
+            loss = TASKS[job.task].loss(logits, label, learner.penalty)
+            (loss / share).backward()  # type: ignore[no-untyped-call]
+        total += loss.detach()
+    learner.optimizer.step()
+    learner.optimizer.zero_grad(set_to_none=True)
+    learner.average.update_parameters(learner.net)
+    return torch.stack([total, counted])
+
+
+@torch.no_grad()
+def _share_buffers(learner: Learner) -> None:
+    if learner.world.size > 1:
+        for module in (learner.net, learner.average.module):
+            for buffer in (b for b in module.buffers() if b.is_floating_point()):
+                learner.world.sum(buffer).div_(learner.world.size)
+
+
+def _validate(learner: Learner) -> tuple[dict[str, float], list[list[int]]]:
+    """Metrics by name and the confusion matrix of the averaged weights on the validation split; nothing where there is none."""
+    job, world, plan = learner.job, learner.world, learner.validation
+    if plan is None:
+        return {}, []
+    legend, k = job.legend, len(job.legend.classes)
+    found = torch.zeros(k * (k + 1) + 2, dtype=torch.float64)
+    for batch in stream.batches(plan, world.rank, 0, 0) if world.rank < plan.ranks else ():
+        _, label, logits = _map(learner, batch)
+        loss = TASKS[job.task].loss(logits, label, learner.penalty)
+        matrix = scores.confusion(*_ids(learner, label, logits), legend)
+        found += torch.tensor([*matrix.ravel().tolist(), float(loss), int((label != NODATA).sum())], dtype=torch.float64)
+    found = world.sum(found.to(world.device)).cpu()
+    matrix = found[:-2].numpy().astype(np.int64).reshape(k, k + 1)
+    summary = scores.summarise(matrix, legend)
+    metrics = {"validation_loss": float(found[-2] / found[-1]), "accuracy": summary.overall_accuracy, "miou": summary.mean_iou}
+    for name in ("users_accuracy", "producers_accuracy", "f1", "iou"):
+        metrics |= {f"{name}/{c.name}": getattr(c, name) for c in summary.classes}
+    return metrics, matrix.tolist()
+
+
+@torch.inference_mode()
+def _map(learner: Learner, batch: stream.Batch) -> tuple[Tensor, Tensor, Tensor]:
+    """Network input, label and logits (float32) of a batch, by the averaged weights."""
+    image, label = prepare(learner, batch)
+    learner.average.eval()
+    with autocast(learner.job.train.precision, learner.world.device):
+        return image, label, learner.average(image).float()
+
+
+def _ids(learner: Learner, label: Tensor, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Label and map as legend ids."""
+    to_id, decode = learner.job.legend.to_id(), TASKS[learner.job.task].decode
+    return to_id[label.cpu().numpy()], to_id[decode(logits).cpu().numpy()]
+
+
+def _weights_name(epoch: int) -> str:
+    return f"weights-{epoch:04d}.safetensors"
+
+
+def _keep(learner: Learner, history: list[dict[str, Any]], figures: dict[str, list[float]]) -> None:
+    # Weights, then state, then log: whatever a kill leaves behind, the state names an epoch whose files are whole.
+    job, average = learner.job, learner.average
+    best = best_epoch(history, job.train.best)
+    if best == len(history):
+        kept = {name: value.contiguous() for name, value in average.module.state_dict().items()}
+        store.publish(job.folder / _weights_name(best), lambda beside: beside.write_bytes(save(kept)))
+    state = {"history": json.dumps(history), "figures": figures, "net": learner.net.state_dict()}
+    state |= {"average": average.state_dict(), "optimizer": learner.optimizer.state_dict()}
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    store.publish(job.folder / STATE, lambda beside: beside.write_bytes(buffer.getbuffer()))
+    lines = "".join(json.dumps(entry) + "\n" for entry in history)
+    store.publish(job.folder / LOG, lambda beside: beside.write_text(lines))
+    for path in job.folder.glob("weights-*.safetensors"):
+        if path.name != _weights_name(best):
+            path.unlink()
+
+
+def _keep_examples(learner: Learner, plan: stream.Plan) -> None:
+    """Image (standardised), label and map of a few validation samples, beside the weights."""
+    image, label, logits = (x[:6] for x in _map(learner, next(stream.batches(plan, 0, 0, 0))))
+    labels, maps = _ids(learner, label, logits)
+    images = image.cpu().numpy()
+    store.publish(learner.job.folder / EXAMPLES, lambda beside: np.savez(beside, images=images, labels=labels, maps=maps))
