@@ -243,8 +243,9 @@ def pixel_areas(grid: Grid) -> np.ndarray:
 
 
 def _ground_per_plane(crs: CRS, x: np.ndarray, y: np.ndarray, step: float) -> np.ndarray:
-    # Area element |dP/dx × dP/dy| of the ellipsoid's surface P(x, y) by central differences, in m² on the ground per m² on the plane.
-    # PROJ's own areal scale is not used: for EPSG:3857 it answers for the sphere, 0.2 % off. In geocentric axes the poles are no exception.
+    # Area element |dP/dx × dP/dy| of the ellipsoid's surface P(x, y) by central differences: m² on the ground per m²
+    # on the plane. PROJ's own areal scale is not used: for EPSG:3857 it answers for the sphere, 0.2 % off. In
+    # geocentric axes the poles are no exception.
     geographic = crs.geodetic_crs
     geod = crs.get_geod()
     assert geographic is not None
@@ -266,7 +267,8 @@ def _ground_per_plane(crs: CRS, x: np.ndarray, y: np.ndarray, step: float) -> np
 def geodesic_area(geometry: BaseGeometry, crs: str, step: float | None = None) -> float:
     """True ellipsoidal area in m² of a polygon whose sides are straight in its own CRS.
 
-    Sides are densified in that CRS (1/2000 of the geometry's size unless `step` says), then Karney's geodesic polygon area is summed.
+    Sides are densified in that CRS (1/2000 of the geometry's size unless `step` says), then Karney's geodesic polygon
+    area is summed.
     """
     if geometry.is_empty:
         return 0.0

@@ -72,7 +72,8 @@ def timed(stage: Callable[[Task], Outcome], task: Task) -> Outcome:
 def each(task: Task, keys: Sequence[Mapping[str, Any]], work: Work, schema: pa.Schema, label: str) -> list[dict[str, Any]]:
     """The rows (of `schema`) that `work` gives for every key, one Spark task a key.
 
-    `keys` are flat mappings with the same names; `work` must be importable by executors (a module's function, or a partial of one).
+    `keys` are flat mappings with the same names; `work` is a module's function, or a partial of one, so that executors
+    can import it.
     """
     if not keys:
         return []
