@@ -1,0 +1,34 @@
+"""python -m tests.benchmarks [--quick] [TOPIC…]: each figure as a ratio to a bare reference measured in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from pathlib import Path
+
+# Goals, so that a reader sees where a figure stands; nothing is judged by them here.
+GOALS = {
+    "tile.naive": "≥ 4", "tile.best": "≥ 1", "tile.exact": "≤ 1 DN", "tile.bytes": "≥ 1.5", "load.ceiling": "≥ 0.7",
+    "load.stock": "≥ 3", "load.stall": "≤ 1.03", "infer.spark": "≥ 0.95", "infer.opt": "≥ 4", "infer.waste": "≤ 1.2",
+    "infer.seam": "≥ 0.9999", "zonal": "≥ 10", "cog.write": "≥ 3",
+}  # fmt: skip
+
+
+def main() -> None:
+    """Prints one line a figure, and everything once more as JSON."""
+    topics = sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("topics", nargs="*", choices=[*topics, []], help="which (default: all)")
+    parser.add_argument("--quick", action="store_true", help="small inputs: whether it runs, not how fast")
+    given = parser.parse_args()
+    figures: dict[str, float] = {}
+    for topic in given.topics or topics:
+        for name, value in importlib.import_module(f"tests.benchmarks.{topic}").measure(given.quick).items():
+            figures[name] = value
+            print(f"{name:<16} {value:10.4g}   goal {GOALS.get(name, '–')}", flush=True)
+    print(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
