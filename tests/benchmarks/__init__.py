@@ -1,0 +1,1 @@
+"""Speed as ratios to bare references on the same input in the same run."""

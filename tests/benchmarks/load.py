@@ -1,0 +1,158 @@
+"""How fast samples reach a training: against a memory map, petastorm's own route, and a batch that is always there."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lulc import petastorm_patch, pixels, stream, tables
+
+BATCH, GROUP, SHAPE = 16, 128, (1, 6, 128, 128)
+
+
+def measure(quick: bool) -> dict[str, float]:
+    """load.ceiling, load.stock and load.stall of PERFORMANCE.md."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        image, valid, label = _scene(512 if quick else 2048)
+        _write_samples(folder / "samples", image, valid, label)
+        plan = stream.plan(folder / "samples", 1, BATCH)
+        maps = [_map(folder / f"{i}.raw", a) for i, a in enumerate((image, valid, label))]
+        ours = lambda epoch: stream.batches(plan, 0, epoch, 0)  # noqa: E731
+        rounds = 3 if quick else 7
+        ceiling = _ratio(lambda e: _drain(ours(e)), lambda e: _drain(_mapped(maps, plan, e)), rounds)
+        stock = _ratio(lambda e: _drain(ours(e)), _stock(folder / "stock", image[:512], valid[:512], label[:512]), min(rounds, 3))
+        return {"load.ceiling": ceiling, "load.stock": stock, "load.stall": _stall(plan, 10 if quick else 60)}
+
+
+def _ratio(ours: Callable[[int], float], reference: Callable[[int], float], rounds: int) -> float:
+    """Median rate of ours over that of the reference, run in turns after one round to warm up."""
+    found = [(ours(e), reference(e)) for e in range(rounds + 1)][1:]
+    return statistics.median(a for a, _ in found) / statistics.median(b for _, b in found)
+
+
+def _drain(batches: Iterator[object]) -> float:
+    """Samples a second."""
+    count, start = 0, time.perf_counter()
+    for batch in batches:
+        count += len(batch.label)  # type: ignore[attr-defined]
+    return count / (time.perf_counter() - start)
+
+
+def _scene(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Samples with the spatial texture of a scene: smooth over tens of pixels, with a sensor's noise."""
+    rng = np.random.default_rng(0)
+    _, bands, height, width = SHAPE
+    coarse = rng.normal(2000, 600, (count, bands, height // 16, width // 16)).astype(np.float32)
+    image = coarse.repeat(16, 2).repeat(16, 3)
+    for axis in (2, 3):
+        image = sum(np.roll(image, s, axis) for s in range(-8, 8)) / 16  # type: ignore[assignment]
+    image += rng.normal(0, 15, image.shape).astype(np.float32)
+    label = (image[:, 0] // 500).clip(0, 8).astype(np.uint8)
+    valid = np.ones((count, 1, height, width), bool)
+    valid[::7, :, :40] = False
+    return np.clip(image, 0, 65535).astype(np.uint16)[:, None], valid, label
+
+
+def _write_samples(folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray) -> None:
+    folder.mkdir()
+    bands = {"bands": [f"b{i}" for i in range(SHAPE[1])], "scales": [1e-4] * SHAPE[1], "offsets": [0.0] * SHAPE[1]}
+    for start in range(0, len(image), GROUP):
+        rows = [
+            dict.fromkeys(tables.SAMPLES.names)
+            | {"sample_id": f"{i}", "valid": pixels.pack(valid[i])}
+            | bands
+            | pixels.array_columns("pixels", image[i], "delta")
+            | pixels.array_columns("label", label[i], "raw")
+            for i in range(start, start + GROUP)
+        ]
+        table = pa.Table.from_pylist(rows, tables.SAMPLES)
+        pq.write_table(table, folder / f"{start:06d}.parquet", compression="zstd", compression_level=1, use_dictionary=False)
+
+
+def _map(path: Path, array: np.ndarray) -> np.ndarray:
+    array.tofile(path)
+    return np.memmap(path, array.dtype, "r", shape=array.shape)
+
+
+def _mapped(maps: list[np.ndarray], plan: stream.Plan, epoch: int) -> Iterator[stream.Batch]:
+    """The reference of load.ceiling: the same samples, shuffled by the same blocks, gathered from a memory map."""
+    rng = np.random.default_rng(epoch)
+    blocks = rng.permutation(plan.rows // GROUP)[:, None] * GROUP + np.arange(GROUP)
+    order = np.concatenate([rng.permutation(block) for block in blocks])
+    for part in np.array_split(order, plan.steps):
+        yield stream.Batch(*(m[part] for m in maps), ())  # type: ignore[arg-type]
+
+
+def _stock(folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray) -> Callable[[int], float]:
+    """The reference of load.stock: petastorm's make_reader, NdarrayCodec and torch loader."""
+    from petastorm import reader as module
+    from petastorm.codecs import NdarrayCodec
+    from petastorm.etl import dataset_metadata
+    from petastorm.pytorch import DataLoader
+    from petastorm.unischema import Unischema, UnischemaField
+
+    arrays = {"pixels": image, "valid": valid.view(np.uint8), "label": label}
+    schema = Unischema("s", [UnischemaField(n, a.dtype.type, a.shape[1:], NdarrayCodec(), False) for n, a in arrays.items()])
+    folder.mkdir()
+    for start in range(0, len(image), GROUP):
+        columns = {
+            n: [bytes(schema.fields[n].codec.encode(schema.fields[n], x)) for x in a[start : start + GROUP]]
+            for n, a in arrays.items()
+        }
+        pq.write_table(pa.table(columns), folder / f"{start:06d}.parquet", compression="snappy", use_dictionary=False)
+    # petastorm would unpickle the schema from the dataset; the one it was written with is given to it here instead.
+    dataset_metadata.get_schema_from_dataset_url = lambda *_, **__: schema
+    module.infer_or_load_unischema = lambda _: schema
+
+    def run(epoch: int) -> float:
+        count, start = 0, time.perf_counter()
+        reader = petastorm_patch.make_reader(f"file://{folder}", workers_count=2, seed=epoch + 1)
+        for batch in DataLoader(reader, BATCH, shuffling_queue_capacity=2 * GROUP):
+            count += len(batch["label"])
+        reader.stop()
+        reader.join()
+        return count / (time.perf_counter() - start)
+
+    return run
+
+
+def _stall(plan: stream.Plan, steps: int) -> float:
+    """Time of a training step fed by the stream ÷ with one batch again and again; medians, in turns."""
+    import torch
+    from torch import nn
+
+    layers = [
+        nn.Conv2d(6, 16, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(32, 9, 1),
+        nn.Upsample(scale_factor=4),
+    ]
+    net = nn.Sequential(*layers)
+    optimizer = torch.optim.SGD(net.parameters(), 1e-3)
+
+    def step(batch: stream.Batch) -> None:
+        image = torch.from_numpy(batch.pixels)[:, 0].float().mul_(1e-4)
+        loss = nn.functional.cross_entropy(net(image), torch.from_numpy(batch.label).long())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    fed = (batch for epoch in range(1000) for batch in stream.batches(plan, 0, epoch, 0))
+    constant = next(fed)
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for number in range(2 * steps):
+        start = time.perf_counter()
+        for _ in range(4):
+            step(next(fed) if number % 2 else constant)
+        times[bool(number % 2)].append(time.perf_counter() - start)
+    return statistics.median(times[True]) / statistics.median(times[False])
