@@ -1,0 +1,176 @@
+"""The one raster reader: bands of a file onto any Grid, from windows that are wholly read or not at all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from rasterio.enums import MaskFlags
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from lulc import placement, warp
+from lulc.bands import Resampling
+from lulc.errors import InputError
+from lulc.geo import Grid
+from lulc.opening import ReadError, open_raster, shown
+
+_BUDGET = 2 << 30  # bytes of one band that a read may decode
+_CHUNK = 32 << 20  # source pixels held at once
+_MARK = b"\xa5\xc3\x5a\x3c\x96\x69\x0f\xf0"
+
+
+def grid_of(raster: DatasetReader | str) -> Grid:
+    """The grid of an open raster or a raster file; InputError where it says not, or not credibly, where it lies."""
+    if isinstance(raster, str):
+        with open_raster(raster) as opened:
+            return grid_of(opened)
+    if raster.crs is None:
+        raise InputError(
+            f"{shown(raster.name)} has no CRS: write the true one into the file (for example with gdal_edit.py -a_srs)"
+        )
+    grid = Grid(raster.crs.to_string(), tuple(raster.transform)[:6], raster.height, raster.width)
+    a, b, _, d, e, _ = grid.transform
+    if a * e == b * d:
+        raise InputError(f"{shown(raster.name)} has pixels without extent (transform {grid.transform}): georeference it anew")
+    xmin, ymin, xmax, ymax = grid.bounds
+    if raster.crs.is_geographic and (min(ymin, -90) < -91 or max(ymax, 90) > 91 or xmin < -541 or xmax > 541):
+        raise InputError(
+            f"{shown(raster.name)} says degrees ({grid.crs[:40]}) but has bounds {grid.bounds}: give it its true CRS"
+        )
+    return grid
+
+
+def read(href: str, index: int, grid: Grid, resampling: Resampling, nodata: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (H, W) of one band on any grid, 0 where not valid, and valid (H, W); ReadError names file, band and window.
+
+    On the source's own lattice values are copied; elsewhere only the window the grid needs is read and warped.
+    """
+    return read_bands(href, [(index, resampling, nodata)], grid)[0]
+
+
+def read_bands(
+    href: str, bands: Sequence[tuple[int, Resampling, float | None]], grid: Grid
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What `read` gives for each (index, resampling, nodata) of one file, opened once; a broken connection is tried twice."""
+    for last in (False, True):
+        try:
+            with open_raster(href) as dataset:
+                return [_read_band(dataset, *band, grid) for band in bands]
+        except ReadError as error:
+            if last or not isinstance(error.__cause__, OSError):
+                raise
+            time.sleep(0.2)
+    raise AssertionError
+
+
+def _read_band(
+    dataset: DatasetReader, index: int, resampling: Resampling, nodata: float | None, grid: Grid
+) -> tuple[np.ndarray, np.ndarray]:
+    if not 1 <= index <= dataset.count:
+        raise ReadError(f"{shown(dataset.name)} has {dataset.count} bands: there is no band {index}")
+    if np.dtype(dataset.dtypes[index - 1]).kind not in "buif":
+        raise ReadError(f"{shown(dataset.name)} band {index} is of type {dataset.dtypes[index - 1]}: real numbers can be read")
+    source = grid_of(dataset)
+    at = placement.place(source, grid)
+    how = warp.effective(resampling, at.scale)
+    window = _window(at, source)
+    cost = window.width * window.height * np.dtype(dataset.dtypes[index - 1]).itemsize
+    if cost > _BUDGET:
+        factors = [f for f in dataset.overviews(index) if f <= at.scale and cost / f**2 <= _BUDGET] if how == "average" else []
+        if not factors:
+            remedy = "add overviews (gdaladdo -r average), or take finer pixels or smaller blocks (tiling)"
+            raise ReadError(f"{_named(dataset, index, window)} would decode {cost / 2**30:.1f} GiB: {remedy}")
+        with open_raster(dataset.name, OVERVIEW_LEVEL=dataset.overviews(index).index(factors[0])) as overview:
+            return _read_band(overview, index, "average", nodata, grid)
+    offset = placement.shift(source, grid)
+    if offset is not None:
+        return _copy(dataset, index, nodata, offset, grid)
+    rows = max(1, grid.height * _CHUNK // max(_CHUNK, window.width * window.height))
+    pieces = []
+    for row in range(0, grid.height, rows):
+        part = (
+            placement.place(source, grid.window(row, 0, min(rows, grid.height - row), grid.width)) if rows < grid.height else at
+        )
+        window = _window(part, source)
+        pixels, valid = _read_window(dataset, index, nodata, window)
+        pieces.append(warp.gather(pixels, valid, part, (window.row_off, window.col_off), how))
+    return pieces[0] if len(pieces) == 1 else (np.concatenate([p for p, _ in pieces]), np.concatenate([v for _, v in pieces]))
+
+
+def _window(at: placement.Placement, source: Grid) -> Window:
+    # Two pixels of margin: bilinear takes one more than the grid's own extent, and knots may be a hair off.
+    row0, col0, row1, col1 = at.span or (0.0, 0.0, -4.0, -4.0)
+    top, left = max(0, int(np.floor(row0)) - 2), max(0, int(np.floor(col0)) - 2)
+    bottom, right = min(source.height, int(np.ceil(row1)) + 2), min(source.width, int(np.ceil(col1)) + 2)
+    return Window(left, top, max(0, right - left), max(0, bottom - top))
+
+
+def _copy(
+    dataset: DatasetReader, index: int, nodata: float | None, offset: tuple[int, int], grid: Grid
+) -> tuple[np.ndarray, np.ndarray]:
+    row0, col0 = (max(0, o) for o in offset)
+    row1, col1 = min(dataset.height, offset[0] + grid.height), min(dataset.width, offset[1] + grid.width)
+    pixels, valid = np.zeros(grid.shape, dataset.dtypes[index - 1]), np.zeros(grid.shape, bool)
+    if row1 > row0 and col1 > col0:
+        found, good = _read_window(dataset, index, nodata, Window(col0, row0, col1 - col0, row1 - row0))
+        place = np.s_[row0 - offset[0] : row1 - offset[0], col0 - offset[1] : col1 - offset[1]]
+        pixels[place], valid[place] = np.where(good, found, 0), good
+    return pixels, valid
+
+
+def _read_window(dataset: DatasetReader, index: int, nodata: float | None, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    shape = (window.height, window.width)
+    if not all(shape):
+        return np.zeros(shape, dataset.dtypes[index - 1]), np.zeros(shape, bool)
+    try:
+        pixels = _fill(dataset, index, window, _MARK)
+        # Where the mark is found either the data hold it or nothing was written: another mark tells.
+        suspect = _untouched(pixels, dataset.block_shapes[index - 1], window)
+        if suspect and _fill(dataset, index, window, _MARK[::-1]).tobytes() != pixels.tobytes():
+            raise OSError("part of the window was never filled: the file is cut short")
+        flags = dataset.mask_flag_enums[index - 1]
+        masks = MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
+        valid = dataset.read_masks(index, window=window) != 0 if masks else np.ones(shape, bool)
+    except (RasterioError, OSError) as error:
+        raise ReadError(f"{_named(dataset, index, window)} cannot be read: {error.__cause__ or error}") from error
+    valid &= is_data(pixels, dataset.nodatavals[index - 1] if nodata is None else nodata)
+    return pixels, valid
+
+
+def is_data(pixels: np.ndarray, nodata: float | None) -> np.ndarray | bool:
+    """Where pixels are neither the nodata value nor, in floats, infinite or not a number."""
+    if pixels.dtype.kind == "f":
+        known = np.isfinite(pixels)
+        return known if nodata is None else known & (pixels != pixels.dtype.type(nodata))
+    if nodata is None or not float(nodata).is_integer():
+        return True
+    if pixels.dtype.kind != "b" and not np.iinfo(pixels.dtype).min <= nodata <= np.iinfo(pixels.dtype).max:
+        return True
+    return np.asarray(pixels != pixels.dtype.type(nodata))
+
+
+def _fill(dataset: DatasetReader, index: int, window: Window, mark: bytes) -> np.ndarray:
+    buffer = np.empty((window.height, window.width), dataset.dtypes[index - 1])
+    buffer.view(f"u{buffer.itemsize}")[...] = np.frombuffer(mark[: buffer.itemsize], f"u{buffer.itemsize}")[0]
+    dataset.read(index, window=window, out=buffer)
+    return buffer
+
+
+def _untouched(pixels: np.ndarray, block: tuple[int, int], window: Window) -> bool:
+    # A block that GDAL did not deliver holds the mark everywhere.
+    same = pixels.view(f"u{pixels.itemsize}") == np.frombuffer(_MARK[: pixels.itemsize], f"u{pixels.itemsize}")[0]
+    if not same.any():
+        return False
+    rows, cols = (
+        np.unique(np.append(0, np.arange(size - start % size, length, size)))
+        for size, start, length in zip(block, (window.row_off, window.col_off), pixels.shape, strict=True)
+    )
+    return bool(np.logical_and.reduceat(np.logical_and.reduceat(same, cols, axis=1), rows, axis=0).any())
+
+
+def _named(dataset: DatasetReader, index: int, window: Window) -> str:
+    first, last = (window.row_off, window.col_off), (window.row_off + window.height, window.col_off + window.width)
+    return f"{shown(dataset.name)} band {index} rows {first[0]}-{last[0]} columns {first[1]}-{last[1]}"
