@@ -276,15 +276,10 @@ def _report(given: argparse.Namespace) -> int:
 
 
 def _sql(given: argparse.Namespace) -> int:
-    from lulc.conf import Spark
-    from lulc.spark import session, sql
+    from lulc.spark import sql
 
     values = dict(pair.partition("=")[::2] for pair in given.bind)
-    started = session.start(Spark(), given.debug)
-    try:
-        found = sql.ask(started, given.out, given.query, values)
-    finally:
-        started.stop()
+    found = sql.ask(given.out, given.query, values, given.debug)
     if given.json:
         print(json.dumps(found.to_pylist(), indent=1, default=str))
     else:

@@ -59,7 +59,7 @@ def describe(found: dict[str, Any]) -> str:
 def _raster(path: Path) -> dict[str, Any]:
     from lulc import pixels
 
-    with pixels.open_raster(str(path)) as data:
+    with pixels.open_raster(str(path.resolve())) as data:
         grid = pixels.grid_of(data)
         found = {
             "kind": "raster",

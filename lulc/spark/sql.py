@@ -11,7 +11,9 @@ from pyspark.sql import functions as F  # noqa: N812 - the name every Spark user
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from lulc import store, tables
+from lulc.conf import Spark
 from lulc.errors import UsageError
+from lulc.spark import session
 
 _HEAVY = ("pixels", "valid", "label", "classes", "confidence")
 
@@ -35,18 +37,21 @@ def make_views(spark: SparkSession, out: Path) -> list[str]:
     return made
 
 
-def ask(spark: SparkSession, out: Path, query: str, values: Mapping[str, str]) -> pa.Table:
+def ask(out: Path, query: str, values: Mapping[str, str], debug: bool = False) -> pa.Table:
     """What a query on the run's views gives; `:name` in it takes the bound value.
 
     UsageError when the run has no tables or the query no sense.
     """
     from pyspark.errors import AnalysisException, ParseException
 
-    views = make_views(spark, out)
-    if not views:
+    if not (out / "tables").is_dir():
         raise UsageError(f"{out} holds no tables: make them with `lulc run RUN.yaml --out {out}`")
+    spark = session.start(Spark(), debug)
     try:
+        views = make_views(spark, out)
         return spark.sql(query, args=dict(values)).toArrow()
     except (AnalysisException, ParseException) as error:
         text = str(error).split("JVM stacktrace")[0].strip()
         raise UsageError(f"the query cannot be understood: {text}\nviews here: {', '.join(views)}") from error
+    finally:
+        spark.stop()
