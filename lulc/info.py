@@ -88,7 +88,7 @@ def _item(path: Path) -> dict[str, Any]:
 
     archive = Archive(str(path))
     source = source_of(archive)
-    scenes = [source.read(item, archive) for item in source.items(archive)]
+    scenes = [source.read(item, archive, ()) for item in source.items(archive)]
     if len(scenes) != 1:
         return {"kind": "scenes", "scenes": [s.scene_id for s in scenes]}
     scene = scenes[0]
