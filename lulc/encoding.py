@@ -1,0 +1,65 @@
+"""Encoding: the one number type, scale and offset a run keeps its pixels in, and the way into it from any scene."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lulc.errors import InputError
+from lulc.scenes import Scene, SceneBand
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How a run's chips keep numbers: physical value = DN * scale + offset, one scale and offset a band, one dtype for all."""
+
+    bands: tuple[str, ...]
+    dtype: str
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+
+    def encode(self, pixels: np.ndarray, band: SceneBand) -> np.ndarray:
+        """Pixels of a scene's band in this encoding: as they are where scale and offset agree, else converted and rounded.
+
+        Whole numbers are clipped to the dtype's range; InputError when the file's type is not what the scenes table says.
+        """
+        place, kind = self.bands.index(band.name), np.dtype(self.dtype)
+        if kind.kind != "f" and not np.can_cast(pixels.dtype, kind):
+            said = f"{band.href} holds {pixels.dtype} where the scenes table says {band.dtype}"
+            raise InputError(f"{said}: it does not fit chips of {kind}; run `lulc index` again")
+        scale, offset = self.scales[place], self.offsets[place]
+        if (band.scale, band.offset) == (scale, offset):
+            return pixels.astype(kind, copy=False)
+        value = (pixels * band.scale + (band.offset - offset)) / scale
+        if kind.kind == "f":
+            return value.astype(kind)
+        limits = np.iinfo(kind)
+        return np.clip(np.rint(value), limits.min, limits.max).astype(kind)
+
+
+def choose_encoding(scenes: Iterable[Scene], bands: Sequence[str]) -> Encoding:
+    """The encoding that holds all scenes' bands: the type they fit in, of each band the smallest scale and offset.
+
+    Floats are kept as float32. InputError names a band that no scene has.
+    """
+    found: dict[str, list[SceneBand]] = {name: [] for name in bands}
+    known = set()
+    for scene in scenes:
+        for band in scene.bands:
+            known.add(band.name)
+            if band.name in found:
+                found[band.name].append(band)
+    missing = [name for name, places in found.items() if not places]
+    if missing:
+        raise InputError(
+            f"no scene has band {', '.join(missing)}; the scenes have {', '.join(sorted(known))}: see bands in the run file"
+        )
+    kind = np.result_type(*{np.dtype(b.dtype) for places in found.values() for b in places})
+    return Encoding(
+        tuple(bands),
+        "float32" if kind.kind == "f" else kind.name,
+        tuple(min(b.scale for b in places) for places in found.values()),
+        tuple(min(b.offset for b in places) for places in found.values()),
+    )
