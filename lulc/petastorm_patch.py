@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -118,4 +119,93 @@ from petastorm.workers_pool import EmptyResultError  # noqa: E402
 from petastorm.workers_pool.thread_pool import ThreadPool  # noqa: E402
 from petastorm.workers_pool.ventilator import Ventilator  # noqa: E402
 
-__all__ = ["ArrowReaderWorker", "EmptyResultError", "Reader", "ThreadPool", "Ventilator", "make_batch_reader", "make_reader"]
+__all__ = ["PICKLED_SCHEMA", "make_batch_reader", "make_reader", "read_row_groups", "refuse_pickle"]
+
+# Row groups in petastorm's hands: the one handed over last, and the one being read.
+_AHEAD = 2
+
+
+def read_row_groups[T](
+    places: Sequence[tuple[str, int]], columns: Sequence[str], work: Callable[[pa.Table, str], T]
+) -> Generator[T]:
+    """What `work(table, path)` makes of these row groups (path, number) in this order, each while the one before is in use.
+
+    One thread of petastorm's reads and works. InputError: a row group cannot be read, or whatever InputError `work` raised.
+    """
+
+    class Worker(ArrowReaderWorker):  # type: ignore[misc]
+        new_results_queue_reader = _Results
+
+        def _load_rows(self, _file: Any, piece: Piece, _drop: Any) -> T | InputError:
+            # An error is handed over as a result: raised here, petastorm would print its trace as well.
+            try:
+                return work(piece.read(columns), piece.path)
+            except InputError as error:
+                return error
+            except (OSError, pa.ArrowException) as error:
+                return InputError(f"{piece.path}, row group {piece.row_group}, cannot be read ({error}): write the file anew")
+
+    reader = _Reader(places, columns, Worker)
+    try:
+        for result in reader:
+            if isinstance(result, InputError):
+                raise result
+            yield result
+    finally:
+        reader.stop()
+        reader.join()
+
+
+class _Results:
+    """Hands over what the worker made, as it is: petastorm's own would make an object of every value."""
+
+    batched_output = True
+
+    @staticmethod
+    def read_next(workers_pool: Any, *_: Any) -> Any:
+        try:
+            return workers_pool.get_results()
+        except EmptyResultError:
+            raise StopIteration from None
+
+
+class _Ventilator(Ventilator):  # type: ignore[misc]
+    """Gives the pool one row group for each that is used up.
+
+    petastorm's own does so from a thread, which races with the reader: an epoch could end before its last row groups.
+    """
+
+    def __init__(self, ventilate: Callable[..., None], items: Sequence[dict[str, Any]]) -> None:
+        super().__init__(ventilate)
+        self._left = deque(items)
+
+    def start(self) -> None:
+        for _ in range(_AHEAD):
+            self.processed_item()
+
+    def processed_item(self) -> None:
+        if self._left:
+            self._ventilate_fn(**self._left.popleft())
+
+    def completed(self) -> bool:
+        return not self._left
+
+    def stop(self) -> None:
+        self._left.clear()
+
+
+class _Reader(Reader):  # type: ignore[misc]
+    """petastorm's batch reader over exactly these row groups, in this order."""
+
+    def __init__(self, places: Sequence[tuple[str, int]], columns: Sequence[str], worker: type) -> None:
+        self._places = places
+        settings = {"shuffle_row_groups": False, "reader_pool": ThreadPool(1), "worker_class": worker, "is_batched_reader": True}
+        super().__init__(LocalFiles, sorted({path for path, _ in places}), [f"{name}$" for name in columns], **settings)
+
+    def _filter_row_groups(self, _dataset: Any, row_groups: list[Piece], *_: Any) -> tuple[list[int], None]:
+        numbers = {(piece.path, piece.row_group): i for i, piece in enumerate(row_groups)}
+        return [numbers[place] for place in self._places], None
+
+    def _create_ventilator(self, chosen: list[int], *_: Any) -> _Ventilator:
+        items = [{"piece_index": i, "worker_predicate": None, "shuffle_row_drop_partition": (0, 1)} for i in chosen]
+        return _Ventilator(self._workers_pool.ventilate, items)

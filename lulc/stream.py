@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,12 @@ import pyarrow.parquet as pq
 
 from lulc import pixels, tables
 from lulc.errors import InputError
-from lulc.petastorm_patch import ArrowReaderWorker, EmptyResultError, LocalFiles, Reader, ThreadPool, Ventilator, refuse_pickle
+from lulc.petastorm_patch import read_row_groups, refuse_pickle
 
 _COLUMNS = (
     *("sample_id", "bands", "scales", "offsets", "valid"),
     *(name + part for name in ("pixels", "label") for part in ("", "_shape", "_dtype", "_codec")),
 )
-
-# Row groups in petastorm's hands: the one handed over last, and one being read.
-_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -110,7 +108,7 @@ def plan(source: Path | Sequence[Path], ranks: int, batch: int) -> Plan:
     return Plan(tuple(groups), _layout(first, groups[0].path), ranks, batch)
 
 
-def batches(plan: Plan, rank: int, epoch: int, seed: int, shuffle: bool = True) -> Iterator[Batch]:
+def batches(plan: Plan, rank: int, epoch: int, seed: int, shuffle: bool = True) -> Generator[Batch]:
     """The `plan.steps` batches of one rank in one epoch: the same for the same plan, rank, epoch and seed.
 
     Row groups come in an order drawn from (seed, epoch). A rank takes its equal share of their rows, one after another, and mixes
@@ -119,19 +117,16 @@ def batches(plan: Plan, rank: int, epoch: int, seed: int, shuffle: bool = True) 
     groups, slots, rows = arrange(plan, rank, epoch, seed, shuffle)
     ends = np.zeros(len(groups), np.int64)
     ends[slots] = np.arange(len(slots))  # the last row of each row group: a later one overwrites an earlier one
-    reader = _Reader(groups)
     held: dict[int, Batch] = {}
     read = 0
-    try:
+    reader = read_row_groups([(g.path, g.index) for g in groups], _COLUMNS, partial(_decode, layout=plan.layout))
+    with closing(reader):
         for part in np.array_split(np.arange(len(slots)), plan.steps):
             while read <= slots[part].max():
-                held[read] = _expect(next(reader), plan.layout, groups[read])
+                held[read] = next(reader)
                 read += 1
             yield _gather(held, slots[part], rows[part])
             held = {slot: rest for slot, rest in held.items() if ends[slot] > part[-1]}
-    finally:
-        reader.stop()
-        reader.join()
 
 
 def arrange(plan: Plan, rank: int, epoch: int, seed: int, shuffle: bool) -> tuple[list[RowGroup], np.ndarray, np.ndarray]:
@@ -173,9 +168,11 @@ def _layout(table: pa.Table, where: str) -> Layout:
     return Layout(only("bands"), only("scales"), only("offsets"), *stored)
 
 
-def _decode(table: pa.Table, where: str) -> tuple[Layout, Batch]:
+def _decode(table: pa.Table, where: str, layout: Layout) -> Batch:
     """All samples of a row group, no object a sample: every array is a view of its column's buffer or one pass over it."""
-    layout, count = _layout(table, where), table.num_rows
+    found, count = _layout(table, where), table.num_rows
+    if found != layout:
+        raise InputError(f"{where} holds {found}, the table's first file {layout}: rebuild the table with `lulc samples`")
 
     def array(name: str, stored: Stored) -> np.ndarray:
         values = _stack(table, name, stored.bytes, where)
@@ -184,9 +181,8 @@ def _decode(table: pa.Table, where: str) -> tuple[Layout, Batch]:
     mask = (layout.pixels.shape[0], *layout.pixels.shape[2:])
     bits = _stack(table, "valid", -(-math.prod(mask) // 8), where)
     valid = np.unpackbits(bits, axis=1, count=math.prod(mask)).view(bool).reshape(count, *mask)
-    return layout, Batch(
-        array("pixels", layout.pixels), valid, array("label", layout.label), tuple(table["sample_id"].to_pylist())
-    )
+    ids = tuple(table["sample_id"].to_pylist())
+    return Batch(array("pixels", layout.pixels), valid, array("label", layout.label), ids)
 
 
 def _stack(table: pa.Table, name: str, size: int, where: str) -> np.ndarray:
@@ -198,15 +194,8 @@ def _stack(table: pa.Table, name: str, size: int, where: str) -> np.ndarray:
         raise InputError(
             f"{where}: a value of {name} has not the {size} bytes its shape asks for; rebuild it with `lulc samples`"
         )
-    return np.frombuffer(data, np.uint8)[places[0] : places[-1]].reshape(len(column), size)
-
-
-def _expect(found: tuple[Layout, Batch] | InputError, layout: Layout, group: RowGroup) -> Batch:
-    if isinstance(found, InputError):
-        raise found
-    if found[0] != layout:
-        raise InputError(f"{group.path} holds {found[0]}, the table's first file {layout}: rebuild the table with `lulc samples`")
-    return found[1]
+    stacked: np.ndarray = np.frombuffer(data, np.uint8)[places[0] : places[-1]].reshape(len(column), size)
+    return stacked
 
 
 def _gather(held: dict[int, Batch], slots: np.ndarray, rows: np.ndarray) -> Batch:
@@ -220,88 +209,3 @@ def _gather(held: dict[int, Batch], slots: np.ndarray, rows: np.ndarray) -> Batc
 
     ids = tuple(held[slot].sample_ids[row] for slot, row in zip(slots.tolist(), rows.tolist(), strict=True))
     return Batch(gather("pixels"), gather("valid"), gather("label"), ids)
-
-
-class _Results:
-    """Hands over what the worker made, as it is: petastorm's own would make an object of every value."""
-
-    batched_output = True
-
-    @staticmethod
-    def read_next(workers_pool: Any, *_: Any) -> Any:
-        try:
-            return workers_pool.get_results()
-        except EmptyResultError:
-            raise StopIteration from None
-
-
-class _Worker(ArrowReaderWorker):  # type: ignore[misc]
-    """Reads and decodes row groups in petastorm's thread."""
-
-    @staticmethod
-    def new_results_queue_reader() -> _Results:
-        return _Results()
-
-    def _load_rows(self, pq_file: Any, piece: Any, shuffle_row_drop_range: Any) -> tuple[Layout, Batch] | InputError:  # noqa: ARG002
-        # An error is handed over as a result: raised here, petastorm would print its trace and go on from another thread.
-        try:
-            return _decode(piece.read(_COLUMNS), piece.path)
-        except InputError as error:
-            return error
-        except (OSError, pa.ArrowException) as error:
-            return InputError(
-                f"{piece.path}, row group {piece.row_group}, cannot be read ({error}): rebuild it with `lulc samples`"
-            )
-
-
-class _Ventilator(Ventilator):  # type: ignore[misc]
-    """Gives the pool one row group for each that is used up.
-
-    petastorm's own does so from a thread, which races with the reader: an epoch could end before its last row groups.
-    """
-
-    def __init__(self, ventilate: Callable[..., None], items: Sequence[dict[str, Any]]) -> None:
-        super().__init__(ventilate)
-        self._left = deque(items)
-
-    def start(self) -> None:
-        for _ in range(_AHEAD):
-            self.processed_item()
-
-    def processed_item(self) -> None:
-        if self._left:
-            self._ventilate_fn(**self._left.popleft())
-
-    def completed(self) -> bool:
-        return not self._left
-
-    def stop(self) -> None:
-        self._left.clear()
-
-    def reset(self) -> None:
-        raise NotImplementedError
-
-
-class _Reader(Reader):  # type: ignore[misc]
-    """petastorm's batch reader over exactly these row groups, in this order."""
-
-    def __init__(self, groups: Sequence[RowGroup]) -> None:
-        self._groups = groups
-        files = sorted({g.path for g in groups})
-        super().__init__(
-            LocalFiles,
-            files,
-            [f"{name}$" for name in _COLUMNS],
-            shuffle_row_groups=False,
-            reader_pool=ThreadPool(1),
-            worker_class=_Worker,
-            is_batched_reader=True,
-        )
-
-    def _filter_row_groups(self, dataset: Any, row_groups: list[Any], *_: Any) -> tuple[list[int], None]:  # noqa: ARG002
-        places = {(piece.path, piece.row_group): i for i, piece in enumerate(row_groups)}
-        return [places[g.path, g.index] for g in self._groups], None
-
-    def _create_ventilator(self, chosen: list[int], *_: Any) -> _Ventilator:
-        items = [{"piece_index": i, "worker_predicate": None, "shuffle_row_drop_partition": (0, 1)} for i in chosen]
-        return _Ventilator(self._workers_pool.ventilate, items)

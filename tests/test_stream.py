@@ -167,7 +167,7 @@ def test_a_stream_left_early_leaves_no_thread(folder: Path) -> None:
     before = threading.active_count()
     batches = stream.batches(stream.plan(folder, 1, 2), 0, 0, 0)
     next(batches)
-    batches.close()  # type: ignore[attr-defined]
+    batches.close()
     assert threading.active_count() == before
 
 

@@ -1,0 +1,97 @@
+"""The rasters stage: one task a group of tiles whose predictions changed, then the collection and the index of each period."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lulc import catalog, store
+from lulc import rasters as pure
+from lulc.chips import make_tiling
+from lulc.errors import InputError
+from lulc.rasters import Recipe
+from lulc.spark.stage import Outcome, Task, ledger_rows
+
+Row = dict[str, Any]
+
+
+def rasters(task: Task) -> Outcome:
+    """What the stage did: a COG, its confidence and its STAC item for every group of tiles that is mapped.
+
+    It follows the predictions that stand, whatever part of the run is chosen.
+    """
+    run, out = task.run, task.out
+    # A prediction block must not be cut by the border of a raster: the group is rounded up to whole blocks.
+    group = -(-run.rasters.group // run.tiling.block) * run.tiling.block
+    recipe = Recipe(out, run.name, make_tiling(run), run.make_legend(), group, run.periods)
+    keys = plan(task, recipe)
+    held = store.standing(out, "rasters")
+    to_do = [key for key in keys if not _stands(out, held.get(key["key"]), key)]
+    paths = {pure.raster_path(key["key"], run.name) for key in keys}
+    stale = _stale(out, paths)
+    indexes = [out / "rasters/collection.json", *(folder / "mosaic.vrt" for folder in _folders(out, paths))]
+    if to_do or stale or not all(index.exists() for index in indexes):
+        ledger_rows(task, to_do, partial(pure.write_group, recipe=recipe), "rasters")
+        _remove(out, stale)
+        _index(recipe, paths)
+        print_ = store.fingerprint([key["fingerprint"] for key in keys])
+        store.append_ledger(out, [store.entry("rasters", "", print_)])
+    return Outcome("rasters", stood=len(keys) - len(to_do), done=len(to_do))
+
+
+def plan(task: Task, recipe: Recipe) -> list[Row]:
+    """A key for every raster: `key`, `fingerprint` and the prediction files `paths` that it is made of."""
+    groups: dict[str, list[Row]] = defaultdict(list)
+    prefixes = tuple(f"{period.name}/{recipe.tiling.name}/" for period in recipe.periods)
+    for key, row in sorted(store.standing(task.out, "predict").items()):
+        if key.startswith(prefixes) and row["status"] == "done" and (task.out / row["path"]).exists():
+            period, _, tile_id = key.partition("/")
+            groups[pure.group_key(period, *recipe.tiling.parse(tile_id), recipe.group)].append(row)
+    if not groups:
+        raise InputError(f"{task.out} holds no predictions of tiling {recipe.tiling.name!r}: run `lulc predict` first")
+    shared = [recipe.legend, recipe.name, recipe.group, recipe.tiling, recipe.periods]
+    return [
+        {
+            "key": key,
+            "fingerprint": store.fingerprint([row["fingerprint"] for row in rows], *shared),
+            "paths": [row["path"] for row in rows],
+        }
+        for key, rows in sorted(groups.items())
+    ]
+
+
+def _files(out: Path, path: str) -> list[Path]:
+    return [out / path, (out / path).with_suffix(".json"), out / pure.confidence_path(path)]
+
+
+def _stands(out: Path, row: Row | None, key: Row) -> bool:
+    return row is not None and row["fingerprint"] == key["fingerprint"] and all(f.exists() for f in _files(out, row["path"]))
+
+
+def _folders(out: Path, paths: set[str]) -> set[Path]:
+    return {(out / path).parent for path in paths}
+
+
+def _stale(out: Path, paths: set[str]) -> list[str]:
+    # Only what this stage wrote, by its ledger, is ever removed.
+    rows = store.read_table(out, "ledger", ["stage", "path"]).to_pylist()
+    written = {row["path"] for row in rows if row["stage"] == "rasters" and row["path"]}
+    return sorted(path for path in written - paths if (out / path).exists())
+
+
+def _remove(out: Path, stale: list[str]) -> None:
+    for path in stale:
+        for file in _files(out, path):
+            file.unlink(missing_ok=True)
+        folder = (out / path).parent
+        if not any(folder.glob("*.tif")):
+            (folder / "mosaic.vrt").unlink(missing_ok=True)
+
+
+def _index(recipe: Recipe, paths: set[str]) -> None:
+    items = [(recipe.out / path).with_suffix(".json") for path in sorted(paths)]
+    for folder in _folders(recipe.out, paths):
+        catalog.write_mosaic(folder, [item for item in items if item.parent == folder], recipe.legend)
+    catalog.write_collection(recipe.out, recipe.name, items)
