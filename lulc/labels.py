@@ -44,13 +44,10 @@ def read_labels_counting(labels: Labels, legend: Legend, grid: Grid) -> tuple[np
 
 
 def _read_raster(labels: Labels, legend: Legend, grid: Grid) -> np.ndarray:
-    source, nodata = _describe(labels.path)
-    if labels.nodata is not None:
-        nodata = float(labels.nodata)
-    span = _span(source, grid)
+    span = _span(_grid_of(labels.path), grid)
     votes = min(math.ceil(span), _VOTES) if span >= _COARSE else 1
     fine = Grid(grid.crs, tuple((grid.affine * Affine.scale(1 / votes))[:6]), grid.height * votes, grid.width * votes)
-    codes, valid = pixels.read(labels.path, 1, fine, "nearest", nodata)
+    codes, valid = pixels.read(labels.path, 1, fine, "nearest", labels.nodata)
     found = codes[valid]
     if found.dtype.kind == "f":
         if (found != np.rint(found)).any():
@@ -65,9 +62,8 @@ def _read_raster(labels: Labels, legend: Legend, grid: Grid) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _describe(path: str) -> tuple[Grid, float | None]:
-    with pixels.open_raster(path) as dataset:
-        return pixels.grid_of(dataset), dataset.nodata
+def _grid_of(path: str) -> Grid:
+    return pixels.grid_of(path)
 
 
 def _code(text: int | str) -> int:

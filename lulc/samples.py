@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lulc import pixels, splits, store, tables
+from lulc import chips, pixels, splits, store, tables
 from lulc.conf import Labels, Samples
 from lulc.errors import InputError
 from lulc.geo import Grid, Tiling
@@ -94,29 +94,27 @@ def write(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
     """The ledger row of one samples file (`split`, `number`, `places` in their order), published now or standing already."""
     path = file_path(key["split"], key["number"], key["fingerprint"])
     if not (recipe.out / path).exists():
-        made: dict[int, dict[str, Any]] = {}
-        chips = defaultdict(list)
-        for at, place in enumerate(key["places"]):
-            chips[place["path"], place["row_group"]].append((at, place))
-        for (source, group), places in chips.items():
-            chip = _read_chip(recipe.out / source, group)
-            made |= zip((at for at, _ in places), cut(chip, [place for _, place in places], recipe), strict=True)
-        rows = [made[at] for at in sorted(made)]
-        labelled = sum(sum(row["class_counts"]) for row in rows)
-        entry = store.entry(
-            "samples", file_key(key["split"], key["number"]), key["fingerprint"], valid_pixels=labelled, path=path
-        )
-        entry.pop("finished")
-        schema = tables.SAMPLES.with_metadata({"lulc": json.dumps(entry)})
-        table = pa.Table.from_pylist(rows, schema)
-        store.publish(
-            recipe.out / path,
-            lambda beside: pq.write_table(
-                table, beside, row_group_size=len(rows), compression="zstd", compression_level=1, use_dictionary=False
-            ),
-        )
-    footer = pq.read_schema(recipe.out / path).metadata[b"lulc"]
-    return [json.loads(footer) | {"checksum": store.checksum(recipe.out / path), "finished": datetime.now(UTC)}]
+        _publish(key, path, recipe)
+    return [chips.about(recipe.out / path) | {"checksum": store.checksum(recipe.out / path), "finished": datetime.now(UTC)}]
+
+
+def _publish(key: Mapping[str, Any], path: str, recipe: Recipe) -> None:
+    by_chip = defaultdict(list)
+    for at, place in enumerate(key["places"]):
+        by_chip[place["path"], place["row_group"]].append((at, place))
+    made: dict[int, dict[str, Any]] = {}
+    for (source, group), places in by_chip.items():
+        chip = _read_chip(recipe.out / source, group)
+        made |= zip((at for at, _ in places), cut(chip, [place for _, place in places], recipe), strict=True)
+    rows = [made[at] for at in sorted(made)]
+    labelled = sum(sum(row["class_counts"]) for row in rows)
+    about = store.entry("samples", file_key(key["split"], key["number"]), key["fingerprint"], valid_pixels=labelled, path=path)
+    about.pop("finished")
+    table = pa.Table.from_pylist(rows, tables.SAMPLES.with_metadata({"lulc": json.dumps(about)}))
+    # Pixels are differences already: a dictionary or statistics of them cost time and say nothing.
+    keyed = [field.name for field in table.schema if not pa.types.is_binary(field.type)]
+    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, "write_statistics": keyed}
+    store.publish(recipe.out / path, lambda beside: pq.write_table(table, beside, row_group_size=len(rows), **options))
 
 
 def file_key(split: str, number: int) -> str:
@@ -194,10 +192,10 @@ _KEPT = ("tile_id", "period", "source", "scene_ids", "datetimes", "bands", "scal
 _LIGHT = ["tile_id", "period", "crs", "transform", "height", "width", "halo", "pixels_shape", "pixels_dtype", "valid"]
 
 
-def _read_chip(path: Path, group: int, columns: list[str] | None = None) -> dict[str, Any]:
+def _read_chip(path: Path, group: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
     try:
-        return dict(pq.ParquetFile(path).read_row_group(group, columns=columns).to_pylist()[0])
-    except (OSError, pa.ArrowInvalid) as error:
+        return next(chips.read_rows(path, columns, [group]))
+    except (OSError, pa.ArrowException) as error:
         raise InputError(
             f"chips file {path}, row group {group}, cannot be read ({error}): delete it and run `lulc tile`"
         ) from error

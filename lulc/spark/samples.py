@@ -11,11 +11,11 @@ import numpy as np
 
 from lulc import leakage, splits, store
 from lulc import samples as pure
-from lulc.chips import make_tiling
 from lulc.errors import InputError, UsageError
 from lulc.samples import SURVEY, Recipe
 from lulc.spark.stage import Outcome, Task, each, ledger_rows
 from lulc.splits import SPLITS, Block, Fence
+from lulc.tiling import make_tiling
 
 Row = dict[str, Any]
 
