@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
+from pyspark.find_spark_home import _find_spark_home
 from pyspark.sql import SparkSession
+from sedona.spark import SedonaContext
 
 from lulc import java
 from lulc.conf import Spark
@@ -33,6 +35,11 @@ WORKER_ENVIRONMENT = {
     "NUMBA_NUM_THREADS": "1",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
+
+
+# What spark-submit works out for itself, and must not be told.
+_SUBMITS_OWN = ("spark.app.submitTime", "spark.submit.pyFiles", "spark.repl.local.jars")
+_AGAIN = "LULC_SUBMITTED_AGAIN"
 
 
 def submitted() -> bool:
@@ -74,10 +81,17 @@ def start(spark: Spark, debug: bool = False) -> SparkSession:
             settings["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile=file:{log}"
     for name, value in (settings | spark.conf).items():
         conf.set(name, value) if name in spark.conf else conf.setIfMissing(name, value)
-    with _environment():
-        session = SparkSession.builder.config(conf=conf).getOrCreate()
-    session.sparkContext.setLogLevel("WARN" if debug else "ERROR")
-    return _with_sedona(session)
+    if submitted() and not _on_classpath():
+        _submit_again(conf)
+    try:
+        with _environment():
+            session = SparkSession.builder.config(conf=conf).getOrCreate()
+        session.sparkContext.setLogLevel("WARN" if debug else "ERROR")
+        made: SparkSession = SedonaContext.create(session)
+    except Exception as error:
+        cause = str(error).splitlines()[0][:300]
+        raise SetupError(f"Spark did not start ({cause}): `lulc doctor` says what is missing, --debug shows its log") from error
+    return made
 
 
 @contextlib.contextmanager
@@ -102,26 +116,26 @@ def _jar_settings() -> dict[str, str]:
     return {"spark.jars.packages": ",".join(JARS)}
 
 
-def _with_sedona(session: SparkSession) -> SparkSession:
-    from sedona.spark import SedonaContext
+def _submit_again(conf: SparkConf) -> None:
+    # Sedona's classes must be there when the JVM starts; added later, two loaders load them twice. So a bare
+    # `spark-submit jobs/tile.py` is replaced by itself with the JARs given; the outer one waits for it.
+    given = dict(conf.getAll())
+    if given.get("spark.submit.deployMode", "client") != "client" or _AGAIN in os.environ:
+        remedy = f"give spark-submit --packages {','.join(JARS)}, or --properties-file conf/spark.properties"
+        raise SetupError(f"Sedona's JARs are not on the classpath: {remedy}")
+    for name in ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"):
+        os.environ.pop(name, None)
+    os.environ[_AGAIN] = "1"
+    python = {"spark.pyspark.python": sys.executable, "spark.pyspark.driver.python": sys.executable}
+    settings = [
+        f"--conf={name}={value}" for name, value in ({**python, **given} | _jar_settings()).items() if name not in _SUBMITS_OWN
+    ]
+    home = _find_spark_home()  # type: ignore[no-untyped-call]
+    os.execv(f"{home}/bin/spark-submit", ["spark-submit", *settings, *sys.argv])
 
-    remedy = f"Sedona's JARs could not be had: give spark-submit --packages {','.join(JARS)}"
-    try:
-        if not _on_classpath(session):
-            # Under a bare spark-submit the JVM runs already: the JARs are added to it.
-            for jar in JARS:
-                session.sql(f"ADD JAR 'ivy://{jar}?transitive=false'")
-            if not _on_classpath(session):
-                raise SetupError(remedy)
-        made: SparkSession = SedonaContext.create(session)
-        return made
-    except SetupError:
-        raise
-    except Exception as error:
-        raise SetupError(f"{remedy} ({str(error).splitlines()[0][:200]})") from error
 
-
-def _on_classpath(session: SparkSession) -> bool:
-    jvm = session.sparkContext._jvm
+def _on_classpath() -> bool:
+    SparkContext._ensure_initialized()
+    jvm = SparkContext._jvm
     assert jvm is not None
     return type(jvm.org.apache.sedona.spark.SedonaContext).__name__ == "JavaClass"
