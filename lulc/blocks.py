@@ -1,0 +1,158 @@
+"""Blocks, what one task tiles at once: their scenes, what their chips depend on, how these are made and found again."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import pyarrow.dataset as ds
+
+from lulc import chips, store
+from lulc.conf import Period, Run
+from lulc.cutting import LAYER, Recipe, cut
+from lulc.encoding import choose_encoding
+from lulc.errors import InputError
+from lulc.extent import Cell
+from lulc.scenes import Scene, from_table
+from lulc.tiling import make_tiling
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Block:
+    """The block whose top left tile is `cell`, in one period; the fingerprint covers all that its chips depend on."""
+
+    period: str
+    cell: Cell
+    scenes: tuple[Scene, ...]
+    key: str
+    fingerprint: str
+
+    @property
+    def path(self) -> str:
+        """Where its chips lie, relative to the output folder."""
+        return f"tables/chips/{self.period}.{self.cell[0]}_{self.cell[1]}.{self.fingerprint}.parquet"
+
+
+def make_block(recipe: Recipe, period: str, cell: Cell, scenes: Iterable[Scene]) -> Block:
+    """The Block of these scenes, whatever their order."""
+    used = tuple(sorted(scenes, key=lambda s: s.scene_id))
+    print_ = store.fingerprint("tile", recipe, period, cell, [(s.scene_id, s.fingerprint) for s in used])
+    return Block(period, cell, used, f"{period}/{recipe.tiling.tile_id(*cell)}", print_)
+
+
+def make_recipe(run: Run, scenes: Iterable[Scene]) -> Recipe:
+    """How this run cuts chips, with the encoding that holds all its scenes; InputError when a band is in none."""
+    return Recipe(
+        tiling=make_tiling(run),
+        encoding=choose_encoding(scenes, run.bands),
+        dates=run.dates,
+        halo=run.tiling.halo,
+        span=run.tiling.block,
+        layers=tuple(layer.band for layer in run.layers if layer.band in run.bands),
+        resampling=run.tiling.resampling,
+    )
+
+
+def is_layer(scene: Scene) -> bool:
+    """Whether a scene is a layer: a raster without a date that joins every date of every period."""
+    return scene.source == LAYER
+
+
+def belongs(scene: Scene, period: Period) -> bool:
+    """Whether a scene lies in a period: by UTC day, both ends included; without a date it lies in all."""
+    if scene.datetime is None:
+        return True
+    day = scene.datetime.astimezone(UTC).date()
+    return (period.start is None or day >= period.start) and (period.end is None or day <= period.end)
+
+
+def plan_blocks(run: Run, recipe: Recipe, pairs: Iterable[tuple[Scene, Cell]], bad: Mapping[str, str]) -> list[Block]:
+    """The run's blocks without bad scenes (id → error), of all (scene, cell) that meet, in order of period and place.
+
+    A block has at least one scene that is no layer. InputError where a layer is bad or no block is left.
+    """
+    grouped: dict[tuple[str, Cell], list[Scene]] = defaultdict(list)
+    for scene, cell in pairs:
+        if scene.scene_id in bad and is_layer(scene):
+            raise InputError(f"{scene.scene_id} cannot be read, and every chip needs it: {bad[scene.scene_id]}")
+        for period in run.periods:
+            if scene.scene_id not in bad and belongs(scene, period):
+                grouped[period.name, cell].append(scene)
+    ordered = sorted(grouped.items(), key=lambda item: (item[0][0], item[0][1][::-1]))
+    plan = [make_block(recipe, *place, scenes) for place, scenes in ordered if not all(is_layer(s) for s in scenes)]
+    if not plan:
+        lost = "".join(f"\n  {scene}: {error}" for scene, error in list(bad.items())[:5])
+        raise InputError(
+            f"no scene is left for periods {', '.join(p.name for p in run.periods)}; {len(bad)} cannot be read{lost}"
+        )
+    return plan
+
+
+def tile_block(key: Mapping[str, Any], out: Path, recipe: Recipe) -> list[Row]:
+    """The ledger rows of one block after its chips are published: its own, and one for each scene that cannot be read.
+
+    key: period, col, row and scene ids. Bad scenes give nothing, so the block's fingerprint is that of the others.
+    """
+    start, cell = time.monotonic(), (key["col"], key["row"])
+    folder = store.table_folder(out, "scenes")
+    scenes = from_table(ds.dataset(folder, format="parquet").to_table(filter=ds.field("scene_id").isin(key["scenes"])))
+    made = cut(scenes, recipe, *cell, key["period"])
+    block = make_block(recipe, key["period"], cell, (s for s in scenes if s.scene_id not in made.bad))
+    row: Row = {"stage": "tile", "key": block.key, "fingerprint": block.fingerprint, "status": "empty", "valid_pixels": 0}
+    if made.chips:
+        seen = sum(int(chip.valid.any(0)[chip.core].sum()) for chip in made.chips)
+        row |= {"status": "done", "valid_pixels": seen, "path": block.path}
+        # The footer holds nothing that differs between two attempts: their files are the same byte for byte.
+        chips.write_block(out / block.path, made.chips, row | {"skipped": made.skipped})
+    prints = {s.scene_id: s.fingerprint for s in scenes}
+    return [_noted(out, row) | {"seconds": time.monotonic() - start}] + [
+        store.entry("tile", f"scene:{scene}", prints[scene], status="bad", error=error) for scene, error in made.bad.items()
+    ]
+
+
+def _noted(out: Path, row: Row) -> Row:
+    rest = {name: value for name, value in row.items() if name not in ("stage", "key", "fingerprint", "skipped")}
+    path = row.get("path")
+    return store.entry(row["stage"], row["key"], row["fingerprint"], checksum=path and store.checksum(out / path), **rest)
+
+
+def stands(out: Path, block: Block, ledger: Mapping[str, Row]) -> bool:
+    """Whether the ledger has the block's chips as they should be, and their file is there; or that it has none."""
+    row = ledger.get(block.key)
+    if row is None or row["fingerprint"] != block.fingerprint:
+        return False
+    return bool(row["status"] == "empty" or (row["status"] == "done" and (out / row["path"]).exists()))
+
+
+def adopt(out: Path, plan: Iterable[Block], ledger: Mapping[str, Row]) -> list[Row]:
+    """Ledger rows of blocks whose files a killed run published but could not note."""
+    rows = []
+    for block in plan:
+        if not stands(out, block, ledger) and (out / block.path).exists():
+            with suppress(InputError):
+                rows.append(_noted(out, chips.about(out / block.path)))
+    return rows
+
+
+def outdated(out: Path, plan: Iterable[Block], ledger: Mapping[str, Row], whole: bool) -> tuple[list[Path], list[str]]:
+    """Files of the chips table that no planned block has, and ledger keys of blocks that are no longer planned.
+
+    Unless the plan is the whole run, only older files of the planned blocks.
+    """
+    blocks = list(plan)
+    places = {tuple(block.path.split(".")[:2]) for block in blocks}
+    current = {row["path"] for block in blocks if (row := ledger.get(block.key)) and row["status"] == "done"}
+    files = [f for f in store.table_folder(out, "chips").glob("*.parquet") if str(f.relative_to(out)) not in current]
+    if whole:
+        keys = {block.key for block in blocks}
+        gone = [k for k, row in ledger.items() if row["path"] is not None or row["status"] == "empty"]
+        return files, [k for k in gone if k not in keys]
+    return [f for f in files if tuple(str(f.relative_to(out)).split(".")[:2]) in places], []
