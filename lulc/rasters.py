@@ -70,23 +70,27 @@ def confidence_path(path: str) -> str:
     return f"confidence/{path.removeprefix('rasters/').removesuffix('.tif')}_confidence.tif"
 
 
+def files_of(out: Path, path: str) -> list[Path]:
+    """The files that belong to a class raster: itself, its STAC item, its confidence."""
+    return [out / path, (out / path).with_suffix(".json"), out / confidence_path(path)]
+
+
 def write_group(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
     """The ledger row of one raster, written with its confidence and its STAC item unless a raster of this fingerprint stands.
 
     key: `key`, `fingerprint` and `paths`, the prediction files of the group relative to the output folder.
     """
     path = raster_path(key["key"], recipe.name)
-    target = recipe.out / path
-    row = _row_within(target)
+    target, described, confidence = files_of(recipe.out, path)
+    row = _row_within(target) if described.exists() and confidence.exists() else None
     if row is None or row["fingerprint"] != key["fingerprint"]:
         made = mosaic([recipe.out / p for p in key["paths"]], recipe.tiling)
         count = int(np.count_nonzero(made.classes != NODATA))
         row = store.entry("rasters", key["key"], key["fingerprint"], valid_pixels=count, path=path)
         row.pop("finished")
         tags = {f"CLASS_{c.id}": c.name for c in recipe.legend.classes} | {"lulc_model": made.model, "lulc": json.dumps(row)}
-        write_cog(recipe.out / confidence_path(path), made.grid, [made.confidence], {"lulc_model": made.model})
-        item = catalog.make_item(recipe, path, made, key["fingerprint"])
-        catalog.write_json(target.with_suffix(".json"), item)
+        write_cog(confidence, made.grid, [made.confidence], {"lulc_model": made.model})
+        catalog.write_json(described, catalog.make_item(recipe, path, made, key["fingerprint"]))
         write_cog(target, made.grid, pyramid(made.classes), tags, recipe.legend)
     return [row | {"checksum": store.checksum(target), "finished": datetime.now(UTC)}]
 
@@ -187,8 +191,9 @@ def _plain(grid: Grid) -> dict[str, Any]:
 
 def _row_within(path: Path) -> dict[str, Any] | None:
     # The ledger row that a raster carries: a rerun after a killed driver need not write it again.
-    if not path.exists():
+    try:
+        with rasterio.open(path, driver="GTiff") as found:
+            row: dict[str, Any] | None = json.loads(found.tags().get("lulc", "null"))
+            return row
+    except rasterio.errors.RasterioIOError:
         return None
-    with rasterio.open(path, driver="GTiff") as found:
-        row: dict[str, Any] | None = json.loads(found.tags().get("lulc", "null"))
-        return row

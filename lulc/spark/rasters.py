@@ -62,12 +62,10 @@ def plan(task: Task, recipe: Recipe) -> list[Row]:
     ]
 
 
-def _files(out: Path, path: str) -> list[Path]:
-    return [out / path, (out / path).with_suffix(".json"), out / pure.confidence_path(path)]
-
-
 def _stands(out: Path, row: Row | None, key: Row) -> bool:
-    return row is not None and row["fingerprint"] == key["fingerprint"] and all(f.exists() for f in _files(out, row["path"]))
+    return (
+        row is not None and row["fingerprint"] == key["fingerprint"] and all(f.exists() for f in pure.files_of(out, row["path"]))
+    )
 
 
 def _folders(out: Path, paths: set[str]) -> set[Path]:
@@ -83,7 +81,7 @@ def _stale(out: Path, paths: set[str]) -> list[str]:
 
 def _remove(out: Path, stale: list[str]) -> None:
     for path in stale:
-        for file in _files(out, path):
+        for file in pure.files_of(out, path):
             file.unlink(missing_ok=True)
         folder = (out / path).parent
         if not any(folder.glob("*.tif")):
