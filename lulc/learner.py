@@ -19,7 +19,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from lulc import stream
 from lulc.conf import Train
-from lulc.errors import InputError
+from lulc.errors import InputError, UsageError
 from lulc.legend import NODATA, Legend
 from lulc.models import MODELS
 from lulc.models.device import choose_device
@@ -102,6 +102,27 @@ def plans(job: Job, ranks: int) -> tuple[stream.Plan, stream.Plan | None]:
     return learn, replace(check, ranks=min(ranks, len(check.groups)))
 
 
+def check(job: Job, bands: tuple[str, ...]) -> tuple[stream.Plan, stream.Plan | None]:
+    """The plans of a job that can run, found out before any launch; else UsageError or InputError says what to change."""
+    conf, (learn, validation) = job.train, plans(job, job.train.ranks)
+    if conf.model not in MODELS:
+        raise UsageError(f"train.model {conf.model!r} is not known: {', '.join(MODELS)} are")
+    if learn.layout.bands != bands:
+        raise InputError(
+            f"{job.samples} holds bands {list(learn.layout.bands)}, the run file asks for {list(bands)}: run `lulc samples`"
+        )
+    side = learn.layout.label.shape[-1]
+    used, multiple = min(conf.crop or side, side), MODELS[conf.model].multiple(**job.architecture)
+    # Below two cells at the deepest level, batch norm has nothing to average over.
+    if side % multiple or used % multiple or used < 2 * multiple:
+        raise UsageError(
+            f"samples of {side} pixels, cropped to {used}, do not suit train.depth {conf.depth}: both must be multiples of "
+            f"{multiple} and at least {2 * multiple}; change samples.size, train.crop or train.depth"
+        )
+    MODELS[conf.model].build(len(bands), len(job.legend.classes), **job.architecture)
+    return learn, validation
+
+
 def measure(job: Job, plan: stream.Plan, world: World) -> dict[str, list[float]]:
     """mean and std of physical values a band, counts of labelled pixels a class, over all valid pixels of the training split.
 
@@ -134,7 +155,7 @@ def build(job: Job, world: World, plans: tuple[stream.Plan, stream.Plan | None],
     net = MODELS[conf.model].build(len(layout.bands), len(job.legend.classes), **job.architecture)
     net = net.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # Batch norm's running figures are averaged once an epoch, not sent at every step.
-    shared = DistributedDataParallel(net, broadcast_buffers=False) if world.size > 1 else net
+    shared = DistributedDataParallel(net, forward_sync_buffers=False) if world.size > 1 else net
 
     def update(kept: list[Tensor], new: list[Tensor], count: Tensor) -> None:
         done = int(count)

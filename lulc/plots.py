@@ -61,7 +61,7 @@ def paint(ids: np.ndarray, legend: Legend) -> np.ndarray:
 
 
 def _composite(image: np.ndarray, bands: Sequence[str]) -> np.ndarray:
-    """(H, W, 3) in 0–1: red, green and blue where the bands are known by these names, else the first three; 2 to 98 % stretched."""
+    """(H, W, 3) in 0–1, stretched from 2 to 98 %: red, green and blue where bands have these names, else the first three."""
     wanted = ("red", "green", "blue")
     chosen = [bands.index(n) for n in wanted] if set(wanted) <= set(bands) else [min(i, len(bands) - 1) for i in range(3)]
     colours = image[chosen].astype(np.float64)

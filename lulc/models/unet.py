@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 
 import segmentation_models_pytorch as smp
+import torch
 from torch import nn
 
 from lulc.errors import UsageError
@@ -41,6 +42,7 @@ def build(
             in_channels=in_channels,
             classes=classes,
         )
+        _leave_out_unused(net, torch.zeros(1, in_channels, 128, 128))
     except (KeyError, RuntimeError) as error:
         known = smp.encoders.get_encoder_names()
         near = difflib.get_close_matches(encoder, known, 3) or known[:8]
@@ -48,6 +50,22 @@ def build(
     if dropout:
         net.segmentation_head = nn.Sequential(nn.Dropout2d(dropout), net.get_submodule("segmentation_head"))
     return net
+
+
+def _leave_out_unused(net: nn.Module, image: torch.Tensor) -> None:
+    # A shallow net never calls the encoder's deep stages: they would weigh in the file, and ranks would wait for their gradients.
+    net.eval()
+    with torch.inference_mode(False), torch.enable_grad():
+        net(image).sum().backward()
+    net.train()
+    encoder = net.get_submodule("encoder")
+    for name, stage in list(encoder.named_children()):
+        parameters = list(stage.parameters())
+        if parameters and all(p.grad is None for p in parameters):
+            setattr(encoder, name, nn.Identity())
+    for parameter in net.parameters():
+        parameter.requires_grad_(parameter.grad is not None)
+    net.zero_grad(set_to_none=True)
 
 
 def multiple(depth: int = 5, **_: object) -> int:

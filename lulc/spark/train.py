@@ -1,0 +1,186 @@
+"""The train stage: the ranks launched on the session's machines, their epochs echoed, the best weights registered."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from lulc import contract, errors, geo, progress, store
+from lulc.contract import Contract
+from lulc.errors import InputError, LulcError
+from lulc.modelfiles import CONTRACT, WEIGHTS, ModelRef
+from lulc.spark.stage import Outcome, Task
+
+if TYPE_CHECKING:
+    from lulc.learner import Job
+    from lulc.train import Result
+
+
+def train(task: Task) -> Outcome:
+    """What the stage did: nothing where a version with this fingerprint is registered, else a new version, made the champion."""
+    from lulc import track
+
+    run, out = task.run, task.out
+    samples = store.standing(out, "samples").get("")
+    if samples is None:
+        raise InputError(f"there are no samples in {store.table_folder(out, 'samples')} to train on: `lulc samples` makes them")
+    print_ = store.fingerprint(samples["fingerprint"], run.train, run.make_legend(), run.bands)
+    found = track.find_version(run, out, print_)
+    if found is not None:
+        _record(out, run.name, print_, found)
+        return Outcome("train", stood=1, note=_standing_note(found, track.resolve(run.name, out, run.tracking.uri)))
+    track.reachable(run, out)
+    job, gsd_m = _prepare(task, print_)
+    result = _launch(task, job)
+    prints = {"samples": samples["fingerprint"], "train": print_}
+    folder = _package(job, result, Contract(
+        run.name, job.task, job.train.model, job.architecture, run.bands, result.mean, result.std, job.legend, gsd_m,
+        _multiple(job), flips=run.predict.flips, fingerprints=prints,
+    ))  # fmt: skip
+    made = track.log(run, out, track.Training(prints, result.history, result.best, folder, _draw(job, result, run.bands)))
+    _record(out, run.name, print_, made)
+    for other in job.folder.parent.iterdir():
+        if other != job.folder:
+            shutil.rmtree(other)
+    return Outcome("train", done=1, note=f"{made.name} version {made.version}, {_describe(result)}")
+
+
+def _prepare(task: Task, print_: str) -> tuple[Job, float]:
+    """The job, checked before anything is launched, and the pixel side in metres of the samples."""
+    from lulc import learner
+
+    run = task.run
+    job = learner.Job(run.train, run.make_legend(), store.table_folder(task.out, "samples"), task.out / "checkpoints" / print_)
+    plan, validation = learner.check(job, run.bands)
+    checked = f"{validation.rows:,} to choose the best epoch" if validation else "none to choose the best epoch: the last is kept"
+    progress.say(
+        f"training on {plan.rows:,} samples, {checked}; {plan.steps * run.train.repeats:,} steps an epoch on {plan.ranks} ranks"
+    )
+    first = plan.groups[0]
+    columns = ["crs", "transform", "height", "width"]
+    row = pq.ParquetFile(first.path).read_row_group(first.index, columns).slice(0, 1).to_pylist()[0]
+    grid = geo.Grid(row["crs"], tuple(row["transform"]), 1, 1)
+    return job, math.sqrt(float(np.mean(geo.pixel_areas(grid))))
+
+
+def _multiple(job: Job) -> int:
+    from lulc.models import MODELS
+
+    return MODELS[job.train.model].multiple(**job.architecture)
+
+
+def _launch(task: Task, job: Job) -> Result:
+    """The Result of the ranks: processes of this machine under a local master, else Spark tasks that run all at once."""
+    from pyspark.ml.torch.distributor import TorchDistributor
+
+    from lulc.train import fit
+
+    context = task.spark().sparkContext
+    local = re.fullmatch(r"local(\[.*\])?", context.master or "") is not None
+    gpus = not local and int(context.getConf().get("spark.task.resource.gpu.amount", "0") or 0) > 0
+    distributor = TorchDistributor(job.train.ranks, local_mode=local, use_gpu=gpus)
+    logging.getLogger("TorchDistributor").setLevel(logging.WARNING)
+    # What ranks print is repeated in the error when they fail; until then it is noise.
+    with _echo(job.folder), open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        try:
+            found: Result | None = distributor.run(fit, job)
+        except Exception as error:
+            raise _explain(str(error)) from error
+    assert found is not None  # rank 0 always returns one
+    return found
+
+
+def _explain(text: str) -> LulcError:
+    """The error that a rank ended with, or the end of what the ranks printed."""
+    for name, message in re.findall(r"lulc\.errors\.(\w+): (.*)", text):
+        kind: type[LulcError] = getattr(errors, name, LulcError)
+        return kind(message)
+    tail = "\n  ".join(text.strip().splitlines()[-15:])
+    return LulcError(f"training failed; a rerun goes on after the last complete epoch. The ranks' last words:\n  {tail}")
+
+
+@contextlib.contextmanager
+def _echo(folder: Path) -> Iterator[None]:
+    """Tells the user of every epoch that rank 0 writes to the log while the ranks run elsewhere."""
+    from lulc.train import read_log
+
+    ended = threading.Event()
+    said = len(read_log(folder))
+    if said:
+        progress.say(f"training goes on after epoch {said}")
+
+    def watch(said: int) -> None:
+        last = False
+        while not last:
+            last = ended.wait(1.0)
+            for entry in read_log(folder)[said:]:
+                progress.say(f"epoch {entry['epoch']}/{entry['epochs']} {_figures(entry)} ({entry['seconds']:.0f} s)")
+                said += 1
+
+    watcher = threading.Thread(target=watch, args=(said,), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _figures(entry: dict[str, Any]) -> str:
+    metrics = entry["metrics"]
+    names = {"loss": "loss", "accuracy": "accuracy", "miou": "mean IoU"}
+    return ", ".join(f"{shown} {metrics[name]:.3f}" for name, shown in names.items() if name in metrics)
+
+
+def _describe(result: Result) -> str:
+    entry = result.history[result.best - 1]
+    where = " on validation" if "accuracy" in entry["metrics"] else ", no validation split"
+    return f"best epoch {result.best}: {_figures(entry)}{where}"
+
+
+def _standing_note(found: ModelRef, champion: ModelRef) -> str:
+    if champion.version == found.version:
+        return f"{found.name} version {found.version} stands"
+    return (
+        f"{found.name} version {found.version} stands, but the champion, which maps, is version {champion.version}: "
+        f"predict.model=models:/{found.name}/{found.version} maps with this one"
+    )
+
+
+def _package(job: Job, result: Result, made: Contract) -> Path:
+    """A folder with the best epoch's weights and the contract."""
+    folder = job.folder / "model"
+    store.publish(folder / WEIGHTS, lambda beside: shutil.copyfile(result.weights, beside))
+    store.publish(folder / CONTRACT, lambda beside: contract.write(made, beside))
+    return folder
+
+
+def _draw(job: Job, result: Result, bands: tuple[str, ...]) -> list[Path]:
+    from lulc import plots
+    from lulc.train import EXAMPLES
+
+    matrix = np.array(result.history[result.best - 1]["matrix"], np.int64)
+    if not matrix.size:
+        return []
+    drawn = plots.draw_confusion(matrix, job.legend, f"validation, epoch {result.best}", job.folder / "confusion.png")
+    with np.load(job.folder / EXAMPLES, allow_pickle=False) as arrays:
+        return [drawn, plots.draw_examples(dict(arrays), bands, job.legend, job.folder / "examples.png")]
+
+
+def _record(out: Path, name: str, print_: str, made: ModelRef) -> None:
+    known = store.standing(out, "train").get(name)
+    path = str((made.folder / WEIGHTS).relative_to(out))
+    if known is None or (known["fingerprint"], known["path"]) != (print_, path):
+        row = store.entry("train", name, print_, checksum=made.checksum, path=path)
+        store.append_ledger(out, [row, store.entry("train", "", print_)])

@@ -1,0 +1,245 @@
+"""Training learns what can be learned, goes on where it was killed with the same losses, and keeps ranks equal."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from lulc import learner, stream
+from lulc.errors import InputError, UsageError
+from lulc.learner import Job, World, class_weights, rate_factor
+from lulc.legend import NODATA
+from lulc.tasks import Penalty, Scaling
+from lulc.tasks.segment import SEGMENT, augment, composite, crop, loss
+from lulc.train import STATE, best_epoch, fit, read_log
+from tests import toy
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy.write_samples(tmp_path_factory.mktemp("samples"))
+
+
+def _losses(folder: Path) -> list[float]:
+    return [entry["metrics"]["loss"] for entry in read_log(folder)]
+
+
+def test_a_separable_toy_is_learned(samples: Path, tmp_path: Path) -> None:
+    settings = {"class_weight": 0.5, "smoothing": 0.05, "dice": 0.3, "ema": 0.8, "dropout": 0.1, "accumulate": 2, "repeats": 4}
+    job = toy.make_job(samples, tmp_path, **settings, augment=("flip", "rotate", "brightness", "noise"), epochs=3)
+    result = fit(job)
+    best = result.history[result.best - 1]["metrics"]
+    assert best["accuracy"] > 0.95
+    assert best["miou"] > 0.9
+    assert best["miou"] == max(entry["metrics"]["miou"] for entry in result.history)
+    assert result.history[-1]["metrics"]["loss"] < result.history[0]["metrics"]["loss"]
+    assert [p.name for p in tmp_path.glob("weights-*")] == [result.weights.name]
+    with np.load(tmp_path / "examples.npz", allow_pickle=False) as examples:
+        agree = (examples["labels"] == examples["maps"])[examples["labels"] != NODATA]
+    assert agree.mean() > 0.95
+
+
+def test_a_killed_training_goes_on_with_the_same_losses(samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"crop": 32, "ema": 0.99, "augment": ("flip", "rotate", "noise"), "dropout": 0.2}
+    whole, broken = (toy.make_job(samples, tmp_path / name, **settings) for name in ("whole", "broken"))
+    fit(whole)
+    from lulc import train
+
+    keep = train._keep
+    calls = 0
+
+    def die(*given: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise KeyboardInterrupt
+        keep(*given)
+
+    monkeypatch.setattr(train, "_keep", die)
+    with pytest.raises(KeyboardInterrupt):
+        fit(broken)
+    assert len(read_log(broken.folder)) == 1
+    monkeypatch.undo()
+    result = fit(broken)
+    assert _losses(broken.folder) == pytest.approx(_losses(whole.folder), abs=1e-6)
+    kept, other = load_file(result.weights), load_file(whole.folder / result.weights.name)
+    assert all(torch.allclose(kept[name], other[name], atol=1e-6) for name in kept)
+    # Nothing is left to do a third time, and the answer is the same.
+    assert fit(broken).history == result.history
+
+
+def _rank(rank: int, job: Job, port: int) -> None:
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    from lulc import train
+
+    keep = train._learn
+
+    def save(held: learner.Learner, epoch: int) -> float:
+        found = keep(held, epoch)
+        parameters = {name: value.detach().clone() for name, value in held.net.named_parameters()}
+        job.folder.mkdir(parents=True, exist_ok=True)
+        torch.save(parameters, job.folder / f"rank{rank}-{epoch}.pt")
+        return found
+
+    train._learn = save
+    result = fit(job)
+    (job.folder / f"result{rank}.txt").write_text(repr([entry["metrics"] for entry in result.history]))
+
+
+def test_two_ranks_hold_the_same_weights_and_validate_together(tmp_path: Path) -> None:
+    folder = toy.write_samples(tmp_path / "samples", training=11, validation=3, group=3)
+    job = toy.make_job(folder, tmp_path / "two", ranks=2, epochs=2, batch=4, accumulate=2)
+    assert stream.plan(folder / "split=train", 2, 4).steps == 3
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    torch.multiprocessing.spawn(_rank, (job, port), nprocs=2)
+    for epoch in (1, 2):
+        first, second = (torch.load(job.folder / f"rank{rank}-{epoch}.pt", weights_only=True) for rank in range(2))
+        assert all(torch.equal(first[name], second[name]) for name in first)
+    one, two = ((job.folder / f"result{rank}.txt").read_text() for rank in range(2))
+    assert [m["miou"] for m in eval(one, {"nan": math.nan})] == [m["miou"] for m in eval(two, {"nan": math.nan})]
+    # Every labelled valid pixel of the validation split is counted once.
+    expected = sum(int(((s := toy.make_sample(1000 + i))["label"] != NODATA)[s["valid"][0]].sum()) for i in range(3))
+    assert np.sum(read_log(job.folder)[0]["matrix"]) == expected
+
+
+def test_statistics_are_those_of_numpy_over_valid_pixels(tmp_path: Path) -> None:
+    job = toy.make_job(toy.write_samples(tmp_path, training=7, validation=0, dates=3), tmp_path)
+    plan, validation = learner.plans(job, 1)
+    assert validation is None
+    found = learner.measure(job, plan, World(0, 1, torch.device("cpu")))
+    values, labels = [], []
+    for number in range(7):
+        sample = toy.make_sample(number, 3)
+        image, seen = _lower_median(sample["pixels"], sample["valid"])
+        values.append(image[:, seen] * toy.SCALE + toy.OFFSET)
+        labels.append(sample["label"][seen])
+    together = np.concatenate(values, axis=1)
+    assert found["mean"] == pytest.approx(together.mean(1), rel=1e-12)
+    assert found["std"] == pytest.approx(together.std(1), rel=1e-9)
+    assert found["counts"] == [np.count_nonzero(np.concatenate(labels) == i) for i in toy.LEGEND.ids]
+
+
+def _lower_median(pixels: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    _, bands, height, width = pixels.shape
+    out = np.zeros((bands, height, width), pixels.dtype)
+    for row, col in np.argwhere(valid.any(0)):
+        for band in range(bands):
+            there = np.sort(pixels[valid[:, row, col], band, row, col])
+            out[band, row, col] = there[(len(there) - 1) // 2]
+    return out, valid.any(0)
+
+
+@given(st.integers(1, 5), st.sampled_from([np.uint16, np.float32, np.int16]), st.integers(0, 2**32 - 1))
+def test_dates_become_their_lower_median(dates: int, dtype: type, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 30000, (dates, 2, 3, 4)).astype(dtype)
+    valid = rng.random((dates, 3, 4)) > 0.4
+    image, seen = composite(torch.from_numpy(pixels)[None], torch.from_numpy(valid)[None])
+    expected, there = _lower_median(pixels, valid)
+    np.testing.assert_array_equal(image[0].numpy(), expected)
+    np.testing.assert_array_equal(seen[0].numpy(), there)
+
+
+def test_prepared_input_is_standardised_and_zero_where_not_valid() -> None:
+    sample = {name: torch.from_numpy(array)[None] for name, array in toy.make_sample(3).items()}
+    scaling = Scaling((0.0001, 0.0001), (-0.1, 0.2), (0.15, 0.3), (0.05, 0.2))
+    image, seen = SEGMENT.prepare(sample["pixels"], sample["valid"], scaling)
+    physical = sample["pixels"][:, 0].double() * 0.0001 + torch.tensor([-0.1, 0.2]).view(1, 2, 1, 1)
+    expected = (physical - torch.tensor([0.15, 0.3]).view(1, 2, 1, 1)) / torch.tensor([0.05, 0.2]).view(1, 2, 1, 1)
+    assert torch.allclose(image, torch.where(seen[:, None], expected, 0).float(), atol=1e-4)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_crops_and_turns_move_image_valid_and_label_together(seed: int) -> None:
+    torch.manual_seed(seed)
+    label = torch.arange(400).reshape(1, 20, 20).repeat(3, 1, 1)
+    raw = crop((label[:, None, None].clone(), (label % 3 > 0)[:, None], label), 8)
+    assert raw[2].shape == (3, 8, 8)
+    image, valid, label = augment((raw[0][:, 0].float(), raw[1][:, 0], raw[2]), ("flip", "rotate"))
+    assert torch.equal(valid, label % 3 > 0)
+    assert torch.equal(image[:, 0], torch.where(valid, label, 0).float())
+
+
+def test_loss_counts_labelled_pixels_alone() -> None:
+    torch.manual_seed(0)
+    logits, label = torch.randn(2, 3, 4, 4), torch.randint(3, (2, 4, 4))
+    penalty = Penalty(torch.tensor([0.5, 1.0, 2.0]), 0.1, 0.5)
+    label[:, 2:] = NODATA
+    part = loss(logits[:, :, :2], label[:, :2], penalty)
+    assert torch.allclose(loss(logits, label, penalty), part, rtol=1e-5)
+    perfect = 50.0 * torch.nn.functional.one_hot(label[:, :2], 3).movedim(-1, 1).float()
+    assert float(loss(perfect, label[:, :2], Penalty(torch.ones(3), 0.0, 1.0))) == pytest.approx(0, abs=1e-3)
+    assert float(loss(logits, torch.full_like(label, NODATA), penalty)) == 0
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=9).filter(any), st.floats(0, 1))
+def test_class_weights_have_mean_one_over_the_pixels(counts: list[int], power: float) -> None:
+    found, array = class_weights(np.array(counts, float), power), np.array(counts)
+    assert (found * array).sum() / array.sum() == pytest.approx(1)
+    assert (found[array == 0] == 0).all()
+    if power == 0:
+        assert found[array > 0] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("schedule", ["onecycle", "cosine", "constant"])
+def test_the_rate_rises_over_the_warm_up_and_never_beyond_one(schedule: str) -> None:
+    rates = [rate_factor(schedule, 0.2, i / 100) for i in range(101)]
+    assert rates == sorted(rates[:21]) + sorted(rates[21:], reverse=True)
+    assert max(rates) == pytest.approx(1)
+    assert all(0 <= r <= 1 for r in rates)
+    assert (rates[-1] < 1e-3) == (schedule != "constant")
+
+
+def test_the_best_epoch_is_the_first_of_the_highest() -> None:
+    def history(*values: float) -> list[dict[str, object]]:
+        return [{"epoch": i, "metrics": {"miou": v}} for i, v in enumerate(values, 1)]
+
+    assert best_epoch(history(0.1, 0.5, 0.5, math.nan), "miou") == 2
+    assert best_epoch(history(math.nan, math.nan), "miou") == 2
+
+
+def test_a_job_that_cannot_run_is_explained_before_it_starts(samples: Path, tmp_path: Path) -> None:
+    def check(**settings: object) -> None:
+        learner.check(toy.make_job(samples, tmp_path, **settings), toy.BANDS)
+
+    check()
+    with pytest.raises(UsageError, match=r"train\.depth"):
+        check(depth=5, decoder=())
+    with pytest.raises(UsageError, match=r"unet"):
+        check(model="unit")
+    with pytest.raises(InputError, match=r"train\.ranks"):
+        check(ranks=7)
+    with pytest.raises(InputError, match="nir"):
+        learner.check(toy.make_job(samples, tmp_path), ("nir", "red"))
+
+
+def test_a_damaged_state_is_not_unpickled(samples: Path, tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "harm"),)
+
+    torch.save({"history": Evil()}, tmp_path / STATE)
+    with pytest.raises(Exception, match="weights_only"):
+        fit(toy.make_job(samples, tmp_path))
+    assert not (tmp_path / "harm").exists()
