@@ -11,7 +11,7 @@ import numpy as np
 import shapely
 from shapely.geometry import mapping
 
-from lulc import geo, sources
+from lulc import extent, geo, sources
 from lulc.conf import Archive, Run
 from lulc.encoding import Encoding, choose_encoding
 from lulc.errors import LulcError
@@ -58,7 +58,9 @@ def make(run: Run) -> Plan:
     layers = [sources.read_layer(layer) for layer in run.layers]
     encoding = choose_encoding([*found, *layers], run.bands)
     tiling = make_tiling(run)
-    return Plan(run, tuple(found), bad, tiling, encoding, tuple(_tiles(found, tiling)))
+    outlines = (shapely.from_wkb(scene.footprint) for scene in found)
+    cells = extent.find_cells(outlines, tiling, 1, extent.read_area(run.area))
+    return Plan(run, tuple(found), bad, tiling, encoding, tuple(cells))
 
 
 def _read(archive: Archive) -> Iterable[tuple[str, Scene | str]]:
@@ -72,17 +74,6 @@ def _read(archive: Archive) -> Iterable[tuple[str, Scene | str]]:
 
     with ThreadPoolExecutor(16) as pool:
         yield from pool.map(header, source.items(archive))
-
-
-def _tiles(scenes: Iterable[Scene], tiling: Tiling) -> list[tuple[int, int]]:
-    reached: set[tuple[int, int]] = set()
-    for scene in scenes:
-        shape = geo.project(shapely.from_wkb(scene.footprint), geo.WGS84, tiling.crs)
-        shapely.prepare(shape)
-        for cell in tiling.cells(shape.bounds):
-            if cell not in reached and shape.intersects(shapely.box(*tiling.grid(*cell).bounds)):
-                reached.add(cell)
-    return sorted(reached, key=lambda c: (c[1], c[0]))
 
 
 def summary(plan: Plan) -> dict[str, Any]:
