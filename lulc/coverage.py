@@ -22,13 +22,13 @@ _TINY = 1e-11
 def fractions(geometry: BaseGeometry, grid: Grid) -> np.ndarray:
     """(H, W) float64 share of every pixel that lies in a polygon given in the grid's CRS; parts outside the grid are left out."""
     out = np.zeros(grid.shape)
-    _fill(_edges(geometry, grid), out)
+    _fill(*_find_runs(geometry, grid), out)
     return out
 
 
 def covered_share(geometry: BaseGeometry, grid: Grid) -> float:
     """Share of the grid that lies in a polygon given in the grid's CRS: exactly 1.0 when it covers every pixel, 0.0 when none."""
-    whole = Grid(grid.crs, tuple((grid.affine * grid.affine.scale(grid.width, grid.height))[:6]), 1, 1)
+    whole = Grid(grid.crs, tuple((grid.affine @ grid.affine.scale(grid.width, grid.height))[:6]), 1, 1)
     return float(fractions(geometry, whole)[0, 0])
 
 
@@ -37,77 +37,150 @@ def histogram(classes: np.ndarray, geometry: BaseGeometry, grid: Grid, areas: np
 
     classes: (H, W) uint8 on the grid. areas: area of a pixel, broadcastable to (H, W); the result's area is in its unit.
     """
-    edges, pixels, area = _edges(geometry, grid), np.zeros(256), np.zeros(256)
+    runs, pixels, area = _find_runs(geometry, grid), np.zeros(256), np.zeros(256)
     if areas.shape[1] == 1:
         rows = np.ascontiguousarray(np.broadcast_to(areas, (grid.height, 1))[:, 0], np.float64)
-        _count_by_row(edges, classes, rows, pixels, area)
+        _count_by_row(*runs, classes, rows, pixels, area)
     else:
-        _count_by_pixel(edges, classes, np.broadcast_to(areas, grid.shape), pixels, area)
+        _count_by_pixel(*runs, classes, np.broadcast_to(areas, grid.shape), pixels, area)
     return pixels, area
 
 
-def _edges(geometry: BaseGeometry, grid: Grid) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    # Shells turn one way, holes the other: the sign of an edge says on which side the inside is. A mirrored grid turns both.
-    rings = shapely.get_rings(shapely.get_parts(shapely.orient_polygons(geometry)))
+def _find_runs(geometry: BaseGeometry, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    rings, polygon = shapely.get_rings(shapely.get_parts(geometry), return_index=True)
     xy, ring = shapely.get_coordinates(rings, return_index=True)
-    affine = grid.affine
-    a, b, c, d, e, f = (~affine)[:6]
-    col, row = a * xy[:, 0] + b * xy[:, 1] + c, d * xy[:, 0] + e * xy[:, 1] + f
-    sign = 1.0 if affine.determinant < 0 else -1.0
-    found: tuple[np.ndarray, np.ndarray, np.ndarray] = _sort_edges(col, row, ring, sign, grid.shape)
+    transform = np.array(grid.transform, np.float64)
+    found: tuple[np.ndarray, np.ndarray] = _sweep(_sort_edges(_place(xy, transform), ring, polygon, grid.shape), grid.width)
     return found
 
 
 @njit(cache=True, nogil=True)
-def _sort_edges(col: Any, row: Any, ring: Any, sign: float, shape: Any) -> Any:
-    # (E, 5): x, y of the upper end, x, y of the lower end, sign; and, for every row, a linked list of the edges that begin in it.
-    height, width = shape
-    edges = np.empty((max(len(col) - 1, 0), 5))
-    heads, following = np.full(height, -1, np.int64), np.empty(len(edges), np.int64)
-    count = 0
-    for i in range(len(edges)):
-        j = i + 1
-        if ring[i] != ring[j] or row[i] == row[j]:
-            continue
-        up, down = (i, j) if row[i] < row[j] else (j, i)
-        # What lies to the right of the grid bounds nothing in it.
-        if row[down] <= 0 or row[up] >= height or (col[i] >= width and col[j] >= width):
-            continue
-        edges[count, 0], edges[count, 1], edges[count, 2], edges[count, 3] = col[up], row[up], col[down], row[down]
-        edges[count, 4] = sign if row[i] < row[j] else -sign
-        first = max(int(row[up]), 0)
-        following[count] = heads[first]
-        heads[first] = count
-        count += 1
-    return edges[:count], heads, following[:count]
+def _place(xy: Any, transform: Any) -> Any:
+    # (N, 2) column and row of points given in the grid's CRS.
+    out = np.empty_like(xy)
+    a, b, c, d, e, f = transform
+    determinant = a * e - b * d
+    for i in range(len(xy)):
+        x, y = xy[i, 0] - c, xy[i, 1] - f
+        out[i, 0], out[i, 1] = (e * x - b * y) / determinant, (a * y - d * x) / determinant
+    return out
 
 
 @njit(cache=True, nogil=True)
-def _add_edge(edge: Any, top: int, buffer: Any) -> Any:
-    # Adds the part of one edge inside one row to the row's buffer; gives the first and last cell touched.
-    x0, y0, x1, y1, sign = edge[0], edge[1], edge[2], edge[3], edge[4]
-    width = len(buffer) - 2
-    slope = (x1 - x0) / (y1 - y0)
-    ya, yb = max(y0, top), min(y1, top + 1.0)
-    xa = x0 if ya == y0 else x0 + (ya - y0) * slope
-    xb = x1 if yb == y1 else x0 + (yb - y0) * slope
-    left, right, drop = min(xa, xb), max(xa, xb), sign * (yb - ya)
-    if left >= width:
-        return width, -1
+def _find_signs(at: Any, ring: Any, polygon: Any) -> Any:
+    # Of the sides of each ring that go down: + where a polygon's shell has its inside to the right of them, turned for its holes.
+    turns, x, y = np.zeros(len(polygon)), at[:, 0], at[:, 1]
+    for i in range(len(at) - 1):
+        if ring[i] == ring[i + 1]:
+            turns[ring[i]] += (x[i] - x[0]) * (y[i + 1] - y[0]) - (x[i + 1] - x[0]) * (y[i] - y[0])
+    signs = np.where(turns > 0, -1.0, 1.0)
+    for i in range(1, len(polygon)):
+        if polygon[i] == polygon[i - 1]:
+            signs[i] = -signs[i]
+    return signs
+
+
+@njit(cache=True, nogil=True)
+def _sort_edges(at: Any, ring: Any, polygon: Any, shape: Any) -> Any:
+    # (E, 5): x, y of the upper end, of the lower end, sign; for every row a linked list of the edges that begin in it; and more
+    # cells than they can touch.
+    height, width = shape
+    signs = _find_signs(at, ring, polygon)
+    edges = np.empty((max(len(at) - 1, 0), 5))
+    heads, following = np.full(height, -1, np.int64), np.empty(len(edges), np.int64)
+    count, cells = 0, float(height)
+    for i in range(len(edges)):
+        if ring[i] != ring[i + 1] or at[i, 1] == at[i + 1, 1]:
+            continue
+        down = at[i, 1] < at[i + 1, 1]
+        x0, y0 = at[i if down else i + 1]
+        x1, y1 = at[i + 1 if down else i]
+        # What lies to the right of the grid bounds nothing in it.
+        if y1 <= 0 or y0 >= height or (x0 >= width and x1 >= width):
+            continue
+        edges[count, 0], edges[count, 1], edges[count, 2], edges[count, 3] = x0, y0, x1, y1
+        edges[count, 4] = signs[ring[i]] if down else -signs[ring[i]]
+        cells += min(abs(x1 - x0), width) + 2 * min(y1 - y0, height) + 4
+        first = max(int(y0), 0)
+        following[count] = heads[first]
+        heads[first] = count
+        count += 1
+    return edges[:count], heads, following[:count], int(cells)
+
+
+@njit(cache=True, nogil=True)
+def _sweep(sorted_edges: Any, width: int) -> Any:
+    # Runs of pixels that are covered alike, by rows: (N, 3) row, first column, column after the last; and (N,) their share.
+    edges, heads, following, cells = sorted_edges
+    buffer, active, count = np.zeros(width + 1), np.empty(len(edges), np.int64), 0
+    runs, shares, found = np.empty((cells, 3), np.int32), np.empty(cells), 0
+    for row in range(len(heads)):
+        edge = heads[row]
+        while edge >= 0:
+            active[count] = edge
+            count += 1
+            edge = following[edge]
+        if count == 0:
+            continue
+        count, start, high = _add_row(edges, active, count, row, buffer)
+        total = 0.0
+        while start < width:
+            total += buffer[start]
+            buffer[start] = 0.0
+            end = start + 1
+            while end <= high and buffer[end] == 0.0:
+                end += 1
+            if end > high:
+                end = width
+            if abs(total) > _TINY:
+                runs[found, 0], runs[found, 1], runs[found, 2] = row, start, end
+                shares[found] = 1.0 if abs(total - 1) < _TINY else total
+                found += 1
+            start = end
+        buffer[width] = 0.0
+    return runs[:found], shares[:found]
+
+
+@njit(cache=True, nogil=True)
+def _add_row(edges: Any, active: Any, count: int, top: int, buffer: Any) -> Any:
+    # Adds what the active edges bound in one row, and drops those that end in it: how many are left, first and last cell touched.
+    width, kept = len(buffer) - 1, 0
+    low, high = width, -1
+    for i in range(count):
+        e = active[i]
+        x0, y0, x1, y1 = edges[e, 0], edges[e, 1], edges[e, 2], edges[e, 3]
+        if y1 > top + 1:
+            active[kept] = e
+            kept += 1
+        slope = (x1 - x0) / (y1 - y0)
+        ya, yb = max(y0, top), min(y1, top + 1.0)
+        xa = x0 if ya == y0 else x0 + (ya - y0) * slope
+        xb = x1 if yb == y1 else x0 + (yb - y0) * slope
+        left, right = min(xa, xb), max(xa, xb)
+        if left < width:
+            low = min(low, max(int(left), 0))
+            high = max(high, _add_side(left, right, edges[e, 4] * (yb - ya), buffer))
+    return kept, low, high
+
+
+@njit(cache=True, nogil=True)
+def _add_side(left: float, right: float, drop: float, buffer: Any) -> int:
+    # Adds what lies to the right of a side that goes down by `drop` between two columns; gives the last cell touched.
     if right <= 0:
         buffer[0] += drop
-        return 0, 0
-    first = max(int(np.floor(left)), 0)
-    if right <= first + 1:
-        middle = max(0.5 * (left + right) - first, 0.0) if left >= 0 else 0.5 * right * right / (right - left)
-        buffer[first] += drop * (1 - middle)
-        buffer[first + 1] += drop * middle
-        return first, first + 1
-    per_x = drop / (right - left)
+        return 0
+    per_x = drop / (right - left) if right > left else 0.0
     if left < 0:
         buffer[0] -= per_x * left
+        drop += per_x * left
         left = 0.0
-    cell, right = first, min(right, float(width))
+    cell = int(left)
+    if right <= cell + 1:
+        middle = 0.5 * (left + right) - cell
+        buffer[cell] += drop * (1 - middle)
+        buffer[cell + 1] += drop * middle
+        return cell + 1
+    right = min(right, len(buffer) - 1.0)
     while cell < right:
         begin, end = max(left, cell), min(right, cell + 1.0)
         part = per_x * (end - begin)
@@ -115,109 +188,55 @@ def _add_edge(edge: Any, top: int, buffer: Any) -> Any:
         buffer[cell] += part * (1 - middle)
         buffer[cell + 1] += part * middle
         cell += 1
-    return first, cell
+    return cell
 
 
 @njit(cache=True, nogil=True)
-def _add_row(sorted_edges: Any, active: Any, count: int, top: int, buffer: Any) -> Any:
-    # Takes up the edges that begin in this row, adds all that cross it, drops those that end in it.
-    edges, heads, following = sorted_edges
-    edge = heads[top]
-    while edge >= 0:
-        active[count] = edge
-        count += 1
-        edge = following[edge]
-    low, high, kept = len(buffer) - 2, -1, 0
-    for i in range(count):
-        e = active[i]
-        first, last = _add_edge(edges[e], top, buffer)
-        low, high = min(low, first), max(high, last)
-        if edges[e, 3] > top + 1:
-            active[kept] = e
-            kept += 1
-    return kept, low, high
+def _fill(runs: Any, shares: Any, out: Any) -> None:
+    for i in range(len(shares)):
+        out[runs[i, 0], runs[i, 1] : runs[i, 2]] = shares[i]
 
 
 @njit(cache=True, nogil=True)
-def _next_run(buffer: Any, start: int, high: int, total: float) -> Any:
-    # The run of pixels from `start` that share one fraction: its end and that fraction. The buffer is left clean behind it.
-    total += buffer[start]
-    buffer[start] = 0.0
-    end = start + 1
-    while end <= high and buffer[end] == 0.0:
-        end += 1
-    if end > high:
-        end = len(buffer) - 2
-    return end, total, (0.0 if abs(total) < _TINY else 1.0 if abs(total - 1) < _TINY else total)
+def _count_by_row(runs: Any, shares: Any, classes: Any, row_areas: Any, *sums: Any) -> None:
+    # Four whole counts side by side: a run of one class need not wait for its last addition. Not a power of two apart, or the
+    # processor takes their addresses for each other.
+    whole, partial = np.zeros((4, 264), np.int64), np.zeros(256)
+    pixel_area = 0.0
+    for i in range(len(shares)):
+        row, start, end, share = runs[i, 0], runs[i, 1], runs[i, 2], shares[i]
+        if row_areas[row] != pixel_area:
+            _settle(whole, partial, pixel_area, sums)
+            pixel_area = row_areas[row]
+        if share == 1.0:
+            quad = start + (end - start) // 4 * 4
+            for col in range(start, quad, 4):
+                whole[0, classes[row, col]] += 1
+                whole[1, classes[row, col + 1]] += 1
+                whole[2, classes[row, col + 2]] += 1
+                whole[3, classes[row, col + 3]] += 1
+            start = quad
+        for col in range(start, end):
+            partial[classes[row, col]] += share
+    _settle(whole, partial, pixel_area, sums)
 
 
 @njit(cache=True, nogil=True)
-def _fill(edges: Any, out: Any) -> None:
-    height, width = out.shape
-    buffer, active, count = np.zeros(width + 2), np.empty(len(edges[0]), np.int64), 0
-    for row in range(height):
-        count, start, high = _add_row(edges, active, count, row, buffer)
-        total = 0.0
-        while start < width:
-            end, total, share = _next_run(buffer, start, high, total)
-            out[row, start:end] = share
-            start = end
-        buffer[width:] = 0.0
-
-
-@njit(cache=True, nogil=True)
-def _count_by_row(edges: Any, classes: Any, row_areas: Any, pixels: Any, area: Any) -> None:
-    height, width = classes.shape
-    buffer, active, count = np.zeros(width + 2), np.empty(len(edges[0]), np.int64), 0
-    # Four whole counts side by side: a run of one class need not wait for its last addition.
-    whole, partial = np.zeros((4, 256), np.int64), np.zeros(256)
-    for row in range(height):
-        if row and row_areas[row] != row_areas[row - 1]:
-            _settle(whole, partial, row_areas[row - 1], pixels, area)
-        count, start, high = _add_row(edges, active, count, row, buffer)
-        total = 0.0
-        while start < width:
-            end, total, share = _next_run(buffer, start, high, total)
-            if share == 1.0:
-                quad = start + (end - start) // 4 * 4
-                for col in range(start, quad, 4):
-                    whole[0, classes[row, col]] += 1
-                    whole[1, classes[row, col + 1]] += 1
-                    whole[2, classes[row, col + 2]] += 1
-                    whole[3, classes[row, col + 3]] += 1
-                for col in range(quad, end):
-                    whole[0, classes[row, col]] += 1
-            elif share != 0.0:
-                for col in range(start, end):
-                    partial[classes[row, col]] += share
-            start = end
-        buffer[width:] = 0.0
-    _settle(whole, partial, row_areas[height - 1], pixels, area)
-
-
-@njit(cache=True, nogil=True)
-def _settle(whole: Any, partial: Any, pixel_area: float, pixels: Any, area: Any) -> None:
+def _settle(whole: Any, partial: Any, pixel_area: float, sums: Any) -> None:
+    pixels, area = sums
     for value in range(256):
         found = partial[value] + (whole[0, value] + whole[1, value] + whole[2, value] + whole[3, value])
-        if found != 0.0:
-            pixels[value] += found
-            area[value] += found * pixel_area
-            partial[value] = 0.0
-            whole[:, value] = 0
+        pixels[value] += found
+        area[value] += found * pixel_area
+    whole[:] = 0
+    partial[:] = 0.0
 
 
 @njit(cache=True, nogil=True)
-def _count_by_pixel(edges: Any, classes: Any, areas: Any, pixels: Any, area: Any) -> None:
-    height, width = classes.shape
-    buffer, active, count = np.zeros(width + 2), np.empty(len(edges[0]), np.int64), 0
-    for row in range(height):
-        count, start, high = _add_row(edges, active, count, row, buffer)
-        total = 0.0
-        while start < width:
-            end, total, share = _next_run(buffer, start, high, total)
-            if share != 0.0:
-                for col in range(start, end):
-                    pixels[classes[row, col]] += share
-                    area[classes[row, col]] += share * areas[row, col]
-            start = end
-        buffer[width:] = 0.0
+def _count_by_pixel(runs: Any, shares: Any, classes: Any, areas: Any, *sums: Any) -> None:
+    pixels, area = sums
+    for i in range(len(shares)):
+        row, share = runs[i, 0], shares[i]
+        for col in range(runs[i, 1], runs[i, 2]):
+            pixels[classes[row, col]] += share
+            area[classes[row, col]] += share * areas[row, col]

@@ -1,0 +1,203 @@
+"""True areas per class and region: what tiles hold of a region, what lies outside them, and the balance that must close."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from shapely.geometry.base import BaseGeometry
+
+from lulc import pixels, tables
+from lulc.coverage import covered_share, histogram
+from lulc.errors import InputError
+from lulc.geo import WGS84, Grid, degrees_area, parse_crs, pixel_areas
+from lulc.legend import NODATA, Legend
+from lulc.regions import BORDER_M, MAP_LEVEL, METRES_A_DEGREE, carry, only_polygons, to_degrees
+
+TOLERANCE = 1e-6
+"""How much of a region's area classes + unobserved may miss or exceed it by, besides what carried borders may be off."""
+
+INSIDE = pa.schema(
+    [
+        pa.field("position", pa.int64()),  # of the region in the regions table
+        pa.field("period", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("class_id", pa.int32()),  # NODATA: inside a tile, but no class
+        pa.field("pixels", pa.float64()),
+        pa.field("area_m2", pa.float64()),
+    ]
+)
+OUTSIDE = pa.schema(
+    [
+        pa.field("position", pa.int64()),
+        pa.field("period", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("area_m2", pa.float64()),  # of the part that no tile covers
+        pa.field("slack_m2", pa.float64()),  # what borders and another ellipsoid may change
+    ]
+)
+
+_KEYS = ["position", "period", "model"]
+_GRID = ["crs", "transform", "height", "width", "xmin", "ymin", "xmax", "ymax"]
+_COUNTS = ["period", "model", *_GRID, "class_ids", "class_counts", "nodata_count"]
+_CLASSES = ["classes", "classes_shape", "classes_dtype", "classes_codec"]
+# Ellipsoids differ by less than this in area; a sphere, on which areas are no true ones, by more.
+_ELLIPSOIDS = 5e-4
+
+Regions = Callable[[int], tuple[str, BaseGeometry]]
+
+
+def count_block(path: Path, pairs: Iterable[tuple[int, int]], regions: Regions) -> list[dict[str, Any]]:
+    """Rows of INSIDE for one predictions file, from (row group, region position) pairs and position → (level, geometry).
+
+    A region that covers a tile whole on an equal-area grid takes the tile's stored counts: its pixels are not read.
+    """
+    file = pq.ParquetFile(path)
+    tables.check(file.schema_arrow, tables.PREDICTIONS, str(path))
+    tiles = file.read(_COUNTS).to_pylist()
+    wanted = sorted(pairs)
+    box = _bounds([tiles[row] for row in sorted({row for row, _ in wanted})])
+    placed: dict[tuple[int, str], BaseGeometry | None] = {}
+    sums: dict[tuple[int, str, str], np.ndarray] = {}
+    for row, of_tile in groupby(wanted, lambda pair: pair[0]):
+        tile = tiles[row]
+        read = lru_cache(lambda row=row: pixels.array_from(file.read_row_group(row, _CLASSES).to_pylist()[0], "classes"))
+        for _, position in of_tile:
+            at = (position, tile["crs"])
+            if at not in placed:
+                level, geometry = regions(position)
+                placed[at] = None if level == MAP_LEVEL else carry(_clip(geometry, box), WGS84, tile["crs"])
+            key = (position, tile["period"], tile["model"])
+            sums[key] = sums.get(key, 0) + np.stack(count_tile(tile, read, placed[at]))
+    rows = []
+    for key, (count, area) in sums.items():
+        for value in np.flatnonzero(count):
+            rows.append(dict(zip(INSIDE.names, (*key, int(value), float(count[value]), float(area[value])), strict=True)))
+    return rows
+
+
+def count_tile(
+    tile: Mapping[str, Any], read: Callable[[], np.ndarray], geometry: BaseGeometry | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(256,) pixels and (256,) m² by class (NODATA among them) of a tile within a polygon in the tile's CRS; None: all of it."""
+    grid = pixels.grid_from(tile)
+    share = 1.0 if geometry is None else covered_share(geometry, grid)
+    if share == 0:
+        return np.zeros(256), np.zeros(256)
+    areas = _pixel_areas(grid)
+    if share == 1 and areas.size == 1:
+        count = np.zeros(256)
+        count[tile["class_ids"]] = tile["class_counts"]
+        count[NODATA] += tile["nodata_count"]
+        return count, count * areas[0, 0]
+    return histogram(read(), outline(grid) if geometry is None else geometry, grid, areas)
+
+
+def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[float, float]:
+    """True m² of a region (EPSG:4326) that no tile covers, from geometry alone; and how many m² carried borders may be off by."""
+    slack = 2 * BORDER_M * geometry.length * METRES_A_DEGREE
+    if not grids:
+        return degrees_area(geometry), slack
+    left = only_polygons(geometry.difference(unite(grids)))
+    return degrees_area(left), slack + max(_ellipsoid(g) for g in {grid.crs for grid in grids}) * degrees_area(geometry)
+
+
+def unite(grids: Sequence[Grid]) -> BaseGeometry:
+    """What the grids cover together, in EPSG:4326."""
+    parts = []
+    for crs in sorted({grid.crs for grid in grids}):
+        own = [grid for grid in grids if grid.crs == crs]
+        # Neighbours' corners differ in the last digits: snapped, no gap is left between them.
+        whole = shapely.union_all([outline(grid) for grid in own], grid_size=min(own[0].resolution) * 1e-6)
+        parts.append(to_degrees(whole, crs, "the tiles of the map"))
+    return shapely.union_all(parts)
+
+
+def outline(grid: Grid) -> BaseGeometry:
+    """The grid's outline in its own CRS."""
+    x, y = grid.corners()
+    return shapely.Polygon(list(zip(x, y, strict=True)))
+
+
+def balance(inside: pa.Table, outside: pa.Table, regions: pa.Table, legend: Legend) -> pa.Table:
+    """The class_areas table of INSIDE and OUTSIDE rows; InputError for a region whose classes + unobserved are not its true area.
+
+    For every region, period and model: one row a class that it holds, and one with class_id null for what is not observed.
+    """
+    region = regions.select(["region_id", "level", "name", "area_m2"]).to_pandas().rename(columns={"area_m2": "whole_m2"})
+    found = inside.to_pandas()
+    totals = outside.to_pandas().rename(columns={"area_m2": "outside_m2"}).merge(region, left_on="position", right_index=True)
+    is_class = found["class_id"] != NODATA
+    for name, rows in (("observed", found[is_class]), ("nodata", found[~is_class])):
+        sums = rows.groupby(_KEYS)[["pixels", "area_m2"]].sum().add_prefix(f"{name}_").reset_index()
+        totals = totals.merge(sums, on=_KEYS, how="left")
+    totals = totals.fillna({f"{a}_{b}": 0.0 for a in ("observed", "nodata") for b in ("pixels", "area_m2")})
+    totals["unobserved_m2"] = totals["nodata_area_m2"] + totals["outside_m2"]
+    _check_balance(totals)
+    totals["observed_share"] = totals["observed_area_m2"] / totals["whole_m2"]
+    shown = ["region_id", "level", "name", "period", "model", "observed_share"]
+    classes = found[is_class].merge(totals[["position", *shown, "observed_area_m2"]], on=_KEYS)
+    classes["share"] = classes["area_m2"] / classes["observed_area_m2"]
+    classes["class_name"] = classes["class_id"].map({c.id: c.name for c in legend.classes})
+    rest = totals[["position", *shown]].assign(pixels=totals["nodata_pixels"], area_m2=totals["unobserved_m2"])
+    rest = rest.assign(class_id=None, class_name="unobserved", share=None)
+    parts = [
+        pa.Table.from_pandas(part.reset_index()[["position", *tables.CLASS_AREAS.names]], preserve_index=False)
+        for part in (classes, rest)
+    ]
+    order = pa.schema([pa.field("position", pa.int64()), *tables.CLASS_AREAS])
+    whole = pa.concat_tables([part.cast(order) for part in parts])
+    by = [("position", "ascending"), ("period", "ascending"), ("model", "ascending"), ("class_id", "ascending")]
+    return whole.sort_by(by).select(tables.CLASS_AREAS.names)
+
+
+def _check_balance(totals: Any) -> None:
+    gap = totals["observed_area_m2"] + totals["unobserved_m2"] - totals["whole_m2"]
+    off = totals[gap.abs() > TOLERANCE * totals["whole_m2"] + totals["slack_m2"]]
+    if len(off):
+        lines = [
+            f"  region {r.region_id!r}, period {r.period}, model {r.model}: classes {r.observed_area_m2:.1f} m² + nodata "
+            f"{r.nodata_area_m2:.1f} m² + outside the map {r.outside_m2:.1f} m² are {gap[r.Index]:+.1f} m² off {r.whole_m2:.1f}"
+            for r in off.head(5).itertuples()
+        ]
+        raise InputError(
+            f"areas of {len(off)} of {len(totals)} regions do not add up: tiles counted twice, or left by another tiling? Delete "
+            "tables/predictions, predict again, or map on an equal-area tiling:\n" + "\n".join(lines)
+        )
+
+
+@lru_cache(maxsize=4)
+def _pixel_areas(grid: Grid) -> np.ndarray:
+    return pixel_areas(grid)
+
+
+def _bounds(tiles: Sequence[Mapping[str, Any]]) -> tuple[float, float, float, float]:
+    # Degrees around the tiles, a little more than their footprints.
+    west, south = (min(t[n] for t in tiles) for n in ("xmin", "ymin"))
+    east, north = (max(t[n] for t in tiles) for n in ("xmax", "ymax"))
+    margin = 0.01 * max(east - west, north - south)
+    return west - margin, south - margin, east + margin, north + margin
+
+
+def _clip(geometry: BaseGeometry, box: tuple[float, float, float, float]) -> BaseGeometry:
+    # Far parts may have no place in the tiles' CRS.
+    west, south, east, north = geometry.bounds
+    if west >= box[0] and south >= box[1] and east <= box[2] and north <= box[3]:
+        return geometry
+    return only_polygons(geometry.intersection(shapely.box(*box)))
+
+
+def _ellipsoid(crs: str) -> float:
+    # How far areas on the CRS's ellipsoid may be from those on WGS 84, on which regions are measured.
+    geod, own = parse_crs(WGS84).get_geod(), parse_crs(crs).get_geod()
+    if geod is None or own is None:
+        return 0.0
+    difference = abs(own.a * own.b / (geod.a * geod.b) - 1)
+    return float(difference) if difference < _ELLIPSOIDS else 0.0

@@ -1,0 +1,239 @@
+"""Regions: polygons of any vector file and CRS as rows of the regions table, and polygons carried truly between CRSs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import shapely
+from shapely.affinity import translate
+from shapely.geometry.base import BaseGeometry
+
+from lulc import store, tables
+from lulc.conf import RegionFile
+from lulc.errors import InputError, UsageError
+from lulc.geo import WGS84, degrees_area, parse_crs, same_crs, transformer
+
+BORDER_M = 2e-4
+"""How far, in metres, a border carried into another CRS may lie from where it truly runs."""
+MAP_LEVEL = "map"
+"""Level of the one region that stands for all that is mapped, where the run file has no regions."""
+
+FILE = "part-0.parquet"
+"""The regions table's one file."""
+_GROUP = 64  # regions a row group
+METRES_A_DEGREE = 111_320.0
+"""At most, everywhere."""
+_ID_COLUMNS = ("region_id", "id", "code", "name")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What region files hold: the regions table, ids of polygons that had to be repaired, and ids of those that have no area."""
+
+    table: pa.Table
+    repaired: tuple[str, ...]
+    empty: tuple[str, ...]
+
+
+def read_regions(files: Sequence[RegionFile]) -> Found:
+    """The regions of all files; InputError for a file that cannot be read, has no CRS, or gives two regions one id."""
+    rows, repaired, empty = [], [], []
+    for file in files:
+        if file.level == MAP_LEVEL:
+            raise UsageError(f"regions {file.path}: level {MAP_LEVEL!r} stands for the whole map: choose another name")
+        for region_id, name, wkb, crs in _read_file(file):
+            geometry = _polygon(wkb)
+            if geometry is None:
+                empty.append(region_id)
+                continue
+            if not shapely.is_valid(geometry):
+                geometry = only_polygons(shapely.make_valid(geometry))
+                repaired.append(region_id)
+            placed = to_degrees(geometry, crs, f"region {region_id!r} of {file.path}")
+            area = degrees_area(placed)
+            if area == 0:
+                empty.append(region_id)
+                continue
+            values = (region_id, file.level, name, shapely.to_wkb(placed), area)
+            rows.append(dict(zip(tables.REGIONS.names, values, strict=True)))
+    twice = [i for i, n in Counter([r["region_id"] for r in rows] + empty).items() if n > 1]
+    if twice:
+        raise InputError(
+            f"region ids {twice[:10]} are there more than once in {', '.join(f.path for f in files)}: name a column of distinct "
+            "values with `id`, or dissolve the file by it"
+        )
+    return Found(pa.Table.from_pylist(rows, tables.REGIONS), tuple(repaired), tuple(empty))
+
+
+def write_regions(out: Path, table: pa.Table) -> None:
+    """The regions table in one file of small row groups: a worker reads the regions it needs by their position."""
+    path = store.table_folder(out, "regions") / FILE
+    store.publish(path, lambda beside: pq.write_table(table, beside, row_group_size=_GROUP, compression="zstd"))
+
+
+def read_region(path: str, fingerprint: str, position: int) -> tuple[str, BaseGeometry]:
+    """(level, geometry) of the region at a position of the regions table; the fingerprint keeps an older file's apart."""
+    return _read_group(path, fingerprint, position // _GROUP)[position % _GROUP]
+
+
+@lru_cache(maxsize=32)
+def _read_group(path: str, _fingerprint: str, group: int) -> list[tuple[str, BaseGeometry]]:
+    table = pq.ParquetFile(path).read_row_group(group, ["level", "geometry"])
+    return list(zip(table["level"].to_pylist(), shapely.from_wkb(table["geometry"].to_pylist()), strict=True))
+
+
+def carry(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry:
+    """The polygon in another CRS; sides straight in `source` keep within BORDER_M of their true course.
+
+    Each side is cut by itself, alike from both ends, so that polygons that share a border share it afterwards too.
+    """
+    if geometry.is_empty or same_crs(source, target):
+        return geometry
+    degrees = parse_crs(source).is_geographic
+    # Short enough pieces that a side has no turn that its middle does not show.
+    coarse = shapely.segmentize(geometry, 0.25 if degrees else 25_000 / parse_crs(source).axis_info[0].unit_conversion_factor)
+    rings, polygon = shapely.get_rings(shapely.get_parts(coarse), return_index=True)
+    xy, ring = shapely.get_coordinates(rings, return_index=True)
+    place = transformer(source, target).transform
+    pieces = np.ones(len(xy), np.int64)
+    within = np.flatnonzero(ring[1:] == ring[:-1])
+    there = np.column_stack(place(xy[:, 0], xy[:, 1]))
+    middle = np.column_stack(place(*((xy[within] + xy[within + 1]) / 2).T))
+    off = _metres(middle - (there[within] + there[within + 1]) / 2, middle, target)
+    pieces[within] = np.ceil(np.sqrt(np.clip(np.nan_to_num(off / BORDER_M, posinf=1.0), 1, 1e8)))
+    # What lies between a vertex and the next: the vertex itself and its side's inner points (the ring's last vertex has none).
+    first = np.repeat(np.arange(len(xy)), pieces)
+    step = np.arange(len(first)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    after = np.minimum(first + 1, len(xy) - 1)
+    dense = xy[first] + (step / pieces[first])[:, None] * (xy[after] - xy[first])
+    moved = np.column_stack(place(dense[:, 0], dense[:, 1]))
+    if not np.isfinite(moved).all():
+        bad = dense[~np.isfinite(moved).all(1)][0]
+        raise InputError(f"point {bad[0]:g}, {bad[1]:g} of CRS {source[:40]} has no place in CRS {target[:40]}")
+    return _join(shapely.polygons(shapely.linearrings(moved, indices=ring[first]), indices=polygon))
+
+
+def to_degrees(geometry: BaseGeometry, crs: str, where: str) -> BaseGeometry:
+    """The polygon in EPSG:4326, split at the antimeridian, closed over a pole it holds; InputError names `where`."""
+    try:
+        placed = carry(geometry, crs, WGS84)
+    except InputError as error:
+        raise InputError(f"{where}: {error}; is this the CRS of its coordinates?") from error
+    west, south, east, north = placed.bounds
+    if south < -90.001 or north > 90.001 or west < -540 or east > 540:
+        raise InputError(f"{where} has bounds {placed.bounds}, which are no degrees: give the file the CRS of its coordinates")
+    if parse_crs(crs).is_geographic:
+        return _wrap(placed)
+    return _join(shapely.get_parts([_unroll(part) for part in shapely.get_parts(placed)]))
+
+
+def only_polygons(geometry: BaseGeometry) -> BaseGeometry:
+    """The polygons of a geometry of any kind as one Polygon or MultiPolygon, which may be empty."""
+    parts = shapely.get_parts(shapely.get_parts(geometry))
+    return _join(shapely.get_parts(parts[np.isin(shapely.get_type_id(parts), (3, 6))]))
+
+
+def _unroll(polygon: BaseGeometry) -> BaseGeometry:
+    west, _, east, _ = polygon.bounds
+    if east - west < 180:
+        return _wrap(polygon)
+    # A ring that jumps from 180 to -180 runs on past it; one that ends a whole turn off is led over the pole it goes round.
+    filled = []
+    for ring in shapely.get_rings(polygon):
+        lon, lat = shapely.get_coordinates(ring).T
+        lon = np.unwrap(lon, period=360)
+        if abs(lon[-1] - lon[0]) > 180:
+            pole = 90.0 if lat.mean() > 0 else -90.0
+            lon = np.concatenate([lon, [lon[-1], lon[0], lon[0]]])
+            lat = np.concatenate([lat, [pole, pole, lat[0]]])
+        filled.append(_wrap(shapely.Polygon(np.column_stack([lon, lat]))))
+    return filled[0] if len(filled) == 1 else only_polygons(filled[0].difference(shapely.union_all(filled[1:])))
+
+
+def _wrap(geometry: BaseGeometry) -> BaseGeometry:
+    # Valid, and what lies beyond 180 put where its longitudes from -180 on are.
+    if not shapely.is_valid(geometry):
+        geometry = only_polygons(shapely.make_valid(geometry))
+    west, _, east, _ = geometry.bounds
+    if west >= -180 and east <= 180:
+        return geometry
+    turns = range(int(np.floor((west + 180) / 360)), int(np.ceil((east - 180) / 360)) + 1)
+    parts = [translate(geometry.intersection(shapely.box(360 * k - 180, -90, 360 * k + 180, 90)), xoff=-360 * k) for k in turns]
+    return only_polygons(shapely.union_all(parts))
+
+
+def _metres(offset: np.ndarray, at: np.ndarray, crs: str) -> np.ndarray:
+    parsed = parse_crs(crs)
+    if not parsed.is_geographic:
+        return np.asarray(np.hypot(offset[:, 0], offset[:, 1]) * parsed.axis_info[0].unit_conversion_factor)
+    # The middle between 179.9 and -179.9 is half a turn off and yet right.
+    lon = (offset[:, 0] + 90) % 180 - 90
+    return np.asarray(METRES_A_DEGREE * np.hypot(lon * np.cos(np.radians(at[:, 1])), offset[:, 1]))
+
+
+def _polygon(wkb: bytes | None) -> BaseGeometry | None:
+    geometry = None if wkb is None else shapely.from_wkb(wkb, on_invalid="ignore")
+    if geometry is None or not np.isfinite(shapely.get_coordinates(geometry)).all():
+        return None
+    kept = only_polygons(shapely.force_2d(geometry))
+    return None if kept.is_empty else kept
+
+
+def _join(polygons: Sequence[BaseGeometry]) -> BaseGeometry:
+    return polygons[0] if len(polygons) == 1 else shapely.multipolygons(polygons)
+
+
+def _read_file(file: RegionFile) -> list[tuple[str, str, bytes | None, str]]:
+    # (id, name, WKB, CRS) of every feature.
+    import pyogrio
+
+    try:
+        info = pyogrio.read_info(file.path, layer=file.layer)
+        if info["driver"] == "OGR_VRT":
+            raise InputError(f"regions {file.path} is a VRT, which may point at any file: give the file it points at")
+        meta, _, shapes, columns = pyogrio.raw.read(file.path, layer=file.layer)
+    except (OSError, ValueError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+        raise InputError(f"regions {file.path} cannot be read as a vector file: {error}") from error
+    if not meta["crs"]:
+        raise InputError(f"regions {file.path} has no CRS, so where its regions lie is not known: set it in the file")
+    if shapes is None:
+        raise InputError(f"regions {file.path} has no geometry: give a layer that has, with `layer`")
+    fields = {str(n): values for n, values in zip(meta["fields"], columns, strict=True)}
+    ids = _ids(file, fields, len(shapes))
+    column = file.name or next((n for n in fields if n.lower() == "name"), None)
+    names = _column(file, fields, column, "name") if column else ids
+    return [(i, n or i, wkb, str(meta["crs"])) for i, n, wkb in zip(ids, names, shapes, strict=True)]
+
+
+def _ids(file: RegionFile, fields: dict[str, Any], count: int) -> list[str]:
+    if file.id:
+        ids = _column(file, fields, file.id, "id")
+        if "" in ids:
+            raise InputError(f"regions {file.path}: feature {ids.index('') + 1} has nothing in id column {file.id!r}: fill it in")
+        return ids
+    for wanted in _ID_COLUMNS:
+        for column in (n for n in fields if n.lower() == wanted):
+            ids = _column(file, fields, column, "id")
+            if len(set(ids)) == count and "" not in ids:
+                return ids
+    return [f"{Path(file.path).stem}-{n}" for n in range(1, count + 1)]
+
+
+def _column(file: RegionFile, fields: dict[str, Any], name: str, use: str) -> list[str]:
+    if name not in fields:
+        raise InputError(f"regions {file.path} has no column {name!r} for {use}: it has {', '.join(fields) or 'none'}")
+
+    def text(value: Any) -> str:
+        if value is None or value != value:  # noqa: PLR0124 (NaN)
+            return ""
+        return str(int(value)) if isinstance(value, float | np.floating) and value == int(value) else str(value)
+
+    return [text(v) for v in fields[name].tolist()]

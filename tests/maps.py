@@ -1,0 +1,42 @@
+"""Small predictions tables, for tests of what comes after predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lulc import pixels, tables
+from lulc.geo import Grid
+from lulc.legend import NODATA, LandClass, Legend
+
+MODEL = "m/1"
+LEGEND = Legend("l", tuple(LandClass(i, name, "#808080") for i, name in enumerate(("zero", "one", "two"))))
+
+
+def random_tile(rng: np.random.Generator, grid: Grid, tile_id: str, period: str = "p") -> dict[str, Any]:
+    """A row of PREDICTIONS with patches of three classes and some nodata."""
+    coarse = rng.choice(
+        np.array([0, 1, 2, NODATA], np.uint8), ((grid.height + 6) // 7, (grid.width + 4) // 5), p=[0.4, 0.3, 0.2, 0.1]
+    )
+    classes = np.ascontiguousarray(np.kron(coarse, np.ones((7, 5), np.uint8))[: grid.height, : grid.width])
+    ids, counts = np.unique(classes[classes != NODATA], return_counts=True)
+    rest = {"tile_id": tile_id, "period": period, "model": MODEL, "scene_ids": ["s"], "legend": LEGEND.name}
+    rest |= {"class_ids": ids.tolist(), "class_counts": counts.tolist(), "nodata_count": int((classes == NODATA).sum())}
+    return (
+        rest
+        | pixels.grid_columns(grid)
+        | pixels.array_columns("classes", classes, "raw")
+        | pixels.array_columns("confidence", classes, "raw")
+    )
+
+
+def write_block(folder: Path, tiles: list[dict[str, Any]], name: str = "p.0_0.f") -> Path:
+    """A predictions file, one row group a tile."""
+    path = folder / f"{name}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.Table.from_pylist(tiles, tables.PREDICTIONS), path, row_group_size=1)
+    return path
