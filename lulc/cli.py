@@ -173,12 +173,10 @@ def _run(given: argparse.Namespace) -> int:
 
 
 def _box(text: str) -> tuple[float, float, float, float]:
-    try:
-        xmin, ymin, xmax, ymax = (float(v) for v in text.split(","))
-    except ValueError as error:
-        raise errors.UsageError(f"--bbox {text} must be xmin,ymin,xmax,ymax in degrees") from error
-    if xmin >= xmax or ymin >= ymax:
-        raise errors.UsageError(f"--bbox {text} is empty: xmin,ymin,xmax,ymax in degrees, the smaller ones first")
+    from lulc import extent
+
+    extent.parse_box(text)
+    xmin, ymin, xmax, ymax = (float(part) for part in text.split(","))
     return xmin, ymin, xmax, ymax
 
 

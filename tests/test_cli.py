@@ -41,7 +41,7 @@ def test_every_verbs_help_ends_with_an_example(verb: str, capsys: pytest.Capture
         (["run", "absent.yaml", "--out", "o"], 2, "lulc init absent.yaml"),
         (["run", "run.yaml", "--out", "o", "--set", "trian.epochs=1"], 2, "did you mean 'train'"),
         (["run", "run.yaml", "--out", "o"], 2, "neither labels to learn from nor predict.model"),
-        (["index", "run.yaml", "--out", "o", "--bbox", "5,5,4,6"], 2, "the smaller ones first"),
+        (["index", "run.yaml", "--out", "o", "--bbox", "5,7,6,6"], 2, "xmin,ymin,xmax,ymax in degrees"),
         (["predict", "--model", "m", "--out", "o"], 2, "--model and --input go together"),
         (["predict", "--out", "o"], 2, "give a run file, or --model NAME --input FOLDER"),
         (["info", "nothing"], 3, "nothing is not there"),
@@ -49,7 +49,12 @@ def test_every_verbs_help_ends_with_an_example(verb: str, capsys: pytest.Capture
     ],
 )
 def test_mistakes_exit_with_their_code_and_remedy(
-    arguments: list[str], code: int, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    code: int,
+    text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(SMALL))
