@@ -56,7 +56,7 @@ def test_a_pixel_the_map_leaves_out_counts_as_wrong() -> None:
     assert (scores.classes[0].users_accuracy, scores.classes[0].producers_accuracy) == (1.0, 0.5)
 
 
-@pytest.mark.parametrize("labels, classes", [(3, 7), (7, 3)])
+@pytest.mark.parametrize(("labels", "classes"), [(3, 7), (7, 3)])
 def test_an_id_of_another_legend_is_refused(labels: int, classes: int) -> None:
     with pytest.raises(InputError, match=r"\[3\].*four"):
         confusion(np.array([labels], np.uint8), np.array([classes], np.uint8), LEGEND)
