@@ -156,7 +156,7 @@ def _row_groups(file: Path) -> list[RowGroup]:
 
 def _layout(table: pa.Table, where: str) -> Layout:
     def only(name: str) -> Any:
-        column = table[name].combine_chunks()
+        column = _whole(table[name])
         if not column.equals(column.take(pa.array(np.zeros(len(column), np.int64)))):
             raise InputError(
                 f"{where} has samples that differ in {name}: a table holds one layout; rebuild it with `lulc samples`"
@@ -185,9 +185,14 @@ def _decode(table: pa.Table, where: str, layout: Layout) -> Batch:
     return Batch(array("pixels", layout.pixels), valid, array("label", layout.label), ids)
 
 
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    # combine_chunks copies even a single chunk.
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
 def _stack(table: pa.Table, name: str, size: int, where: str) -> np.ndarray:
     """(rows, size) uint8 view of a binary column; InputError unless every value has `size` bytes."""
-    column = table[name].combine_chunks()
+    column = _whole(table[name])
     _, offsets, data = column.buffers()
     places = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
     if column.null_count or (np.diff(places) != size).any():
