@@ -158,7 +158,7 @@ def mosaic(chips: Sequence[Chip]) -> tuple[np.ndarray, np.ndarray, Grid]:
     first = cores[0]
     places = []
     for grid in cores:
-        move = ~first.affine * grid.affine
+        move = ~first.affine @ grid.affine
         places.append((round(move.f), round(move.c)))
     top, left = (min(p[axis] for p in places) for axis in (0, 1))
     bottom, right = (max(p[axis] + g.shape[axis] for p, g in zip(places, cores, strict=True)) for axis in (0, 1))

@@ -66,15 +66,15 @@ def shift(source: Grid, grid: Grid) -> tuple[int, int] | None:
     """(row, column) of the source pixel that is the grid's first, where both have one lattice; else None."""
     if not same_crs(source.crs, grid.crs):
         return None
-    move = ~source.affine * grid.affine
+    move = ~source.affine @ grid.affine
     row, col = round(move.f), round(move.c)
     ends = ((0, 0), (grid.width, 0), (0, grid.height))
-    off = (max(abs(x - c - col), abs(y - r - row)) for (c, r), (x, y) in ((p, move * p) for p in ends))
+    off = (max(abs(x - c - col), abs(y - r - row)) for (c, r), (x, y) in ((p, move @ p) for p in ends))
     return (row, col) if max(off) < 1e-3 else None
 
 
 def _source_coordinates(source: Grid, grid: Grid, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    x, y = grid.affine * np.meshgrid(u.astype(float), v.astype(float))
+    x, y = grid.affine @ np.meshgrid(u.astype(float), v.astype(float))
     if not same_crs(grid.crs, source.crs):
         x, y = transformer(grid.crs, source.crs).transform(x, y)
         crs = parse_crs(source.crs)
@@ -84,7 +84,7 @@ def _source_coordinates(source: Grid, grid: Grid, u: np.ndarray, v: np.ndarray) 
             turn = 2 * np.pi / crs.axis_info[0].unit_conversion_factor
             x = x - turn * np.round((x - (xmin + xmax) / 2) / turn)
     with np.errstate(invalid="ignore"):
-        col, row = ~source.affine * (x, y)
+        col, row = ~source.affine @ (x, y)
     return np.ascontiguousarray(col), np.ascontiguousarray(row)
 
 

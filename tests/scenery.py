@@ -1,0 +1,60 @@
+"""Small rasters and scenes on disk, for tests of what reads them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+import shapely
+
+from lulc import geo
+from lulc.geo import Grid
+from lulc.scenes import Scene, SceneBand
+
+UTM33 = Grid("EPSG:32633", (10.0, 0.0, 500000.0, 0.0, -10.0, 5300000.0), 300, 330)
+
+
+def texture(grid: Grid, seed: int = 0, top: int = 3000, dtype: str = "uint16") -> np.ndarray:
+    """Pixels (H, W) from 1 to top, smooth over some tens of pixels with noise on them."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[: grid.height, : grid.width]
+    waves = np.sin(x / 17 + seed) + np.cos(y / 23) + np.sin((x + y) / 41)
+    return np.clip(top * (0.5 + waves / 8) + rng.normal(0, top / 60, grid.shape), 1, top).astype(dtype)
+
+
+def write_raster(path: Path, pixels: np.ndarray, grid: Grid, **profile: Any) -> Path:
+    """A raster of pixels (H, W) or (C, H, W), tiled and deflated GeoTIFF unless the profile says otherwise."""
+    stack = pixels[None] if pixels.ndim == 2 else pixels
+    shape = {"height": grid.height, "width": grid.width, "count": len(stack), "dtype": stack.dtype.name}
+    place = {"crs": grid.crs, "transform": grid.affine}
+    plain = {"driver": "GTiff", "tiled": True, "blockxsize": 128, "blockysize": 128, "compress": "deflate"}
+    chosen = profile if profile.get("driver", "GTiff") != "GTiff" else plain | profile
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with rasterio.open(path, "w", **shape, **place, **chosen) as file:
+        file.write(stack)
+    return path
+
+
+def make_scene(
+    folder: Path, name: str, bands: dict[str, np.ndarray], grid: Grid = UTM33, day: str | None = "2024-06-01T10:00", **rest: Any
+) -> Scene:
+    """A scene of uint16 bands with nodata 0, one file a band; a band named quality says which pixels are usable (code 1)."""
+    made = []
+    for band, pixels in bands.items():
+        kind, nodata = ("quality", None) if band == "quality" else ("continuous", 0.0)
+        path = write_raster(folder / f"{name}_{band}.tif", pixels, grid, nodata=nodata)
+        made.append(SceneBand(band, str(path), dtype=pixels.dtype.name, nodata=nodata, kind=kind))
+    taken = None if day is None else datetime.fromisoformat(day).replace(tzinfo=UTC)
+    outline = shapely.to_wkb(geo.footprint(grid))
+    scene = Scene(name, "geotiff", taken, grid.crs, outline, tuple(made), gsd_m=10.0, fingerprint=f"{name}-1", clear=None)
+    return replace(scene, clear=(1,) if "quality" in bands else None, **rest)
+
+
+def cut_short(path: Path, share: float = 0.5) -> None:
+    """The file with only the first part of its bytes left."""
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
