@@ -20,8 +20,10 @@ from lulc.errors import InputError
 # One format a suffix, GeoTIFF for any other. Never VRT, whatever the file's name: it may name any file or address.
 _DRIVERS = {".jp2": "JP2OpenJPEG", ".j2k": "JP2OpenJPEG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
 _OPTIONS = {
-    # A JP2 cut short reads as success when several threads decode it, and a JPEG when libjpeg only warns.
+    # Without these a file cut short reads as success, whatever memory held filling its end: a JP2 that several threads decode,
+    # a PNG decoded whole at once, a JPEG that libjpeg only warns about.
     "GDAL_NUM_THREADS": "1",
+    "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
     # Files beside the raster (.ovr, .msk, .aux.xml) may be of any format, VRT too: they are not looked for.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",

@@ -26,6 +26,13 @@ def texture(grid: Grid, seed: int = 0, top: int = 3000, dtype: str = "uint16") -
     return np.clip(top * (0.5 + waves / 8) + rng.normal(0, top / 60, grid.shape), 1, top).astype(dtype)
 
 
+def grid_inside(crs: str, side: float, size: int = 200, source: Grid = UTM33) -> Grid:
+    """A grid of square pixels around the source's middle."""
+    xmin, ymin, xmax, ymax = source.bounds
+    x, y = geo.transformer(source.crs, crs).transform((xmin + xmax) / 2, (ymin + ymax) / 2)
+    return Grid(crs, (side, 0.0, x - side * size / 2, 0.0, -side, y + side * size / 2), size, size)
+
+
 def write_raster(path: Path, pixels: np.ndarray, grid: Grid, **profile: Any) -> Path:
     """A raster of pixels (H, W) or (C, H, W), tiled and deflated GeoTIFF unless the profile says otherwise."""
     stack = pixels[None] if pixels.ndim == 2 else pixels

@@ -11,14 +11,7 @@ from rasterio.warp import reproject
 
 from lulc import geo, placement, warp
 from lulc.geo import Grid
-from tests.scenery import UTM33, texture
-
-
-def _grid_inside(crs: str, side: float, size: int = 200, source: Grid = UTM33) -> Grid:
-    # A grid of square pixels around the source's middle.
-    xmin, ymin, xmax, ymax = source.bounds
-    x, y = geo.transformer(source.crs, crs).transform((xmin + xmax) / 2, (ymin + ymax) / 2)
-    return Grid(crs, (side, 0.0, x - side * size / 2, 0.0, -side, y + side * size / 2), size, size)
+from tests.scenery import UTM33, grid_inside, texture
 
 
 def _gdal(pixels: np.ndarray, grid: Grid, resampling: Resampling, nodata: float | None, source: Grid = UTM33) -> np.ndarray:
@@ -34,7 +27,7 @@ def _gdal(pixels: np.ndarray, grid: Grid, resampling: Resampling, nodata: float 
 @pytest.mark.parametrize("crs", ["EPSG:3035", "EPSG:6933", "EPSG:32632", "EPSG:3857"])
 @pytest.mark.parametrize("holes", [False, True])
 def test_bilinear_is_within_one_of_gdal_exact(crs: str, holes: bool) -> None:
-    pixels, grid = texture(UTM33), _grid_inside(crs, 10.0)
+    pixels, grid = texture(UTM33), grid_inside(crs, 10.0)
     # A hard edge as well: 3,000 DN from one pixel to the next show the smallest shift.
     pixels[100:120, 100:120] = 3000
     if holes:
@@ -49,7 +42,7 @@ def test_bilinear_is_within_one_of_gdal_exact(crs: str, holes: bool) -> None:
 
 
 def test_nearest_equals_gdal_but_for_ties() -> None:
-    pixels, grid = texture(UTM33), _grid_inside("EPSG:3035", 10.0)
+    pixels, grid = texture(UTM33), grid_inside("EPSG:3035", 10.0)
     found, valid = warp.warp(pixels, np.ones(pixels.shape, bool), UTM33, grid, "nearest")
     expected = _gdal(pixels, grid, Resampling.nearest, None)
     differs = (found != expected) & valid
@@ -80,7 +73,7 @@ def test_average_keeps_the_mean(factor: int, seed: int) -> None:
 
 def test_a_much_coarser_grid_averages_instead_of_sampling() -> None:
     board = np.indices((300, 330)).sum(0) % 2 * 1000.0
-    found, valid = warp.warp(board, np.ones(board.shape, bool), UTM33, _grid_inside("EPSG:3035", 100.0, 20), "bilinear")
+    found, valid = warp.warp(board, np.ones(board.shape, bool), UTM33, grid_inside("EPSG:3035", 100.0, 20), "bilinear")
     assert valid.all()
     assert found == pytest.approx(500, abs=15)
 
@@ -90,7 +83,7 @@ def test_a_rotated_source_gives_back_a_plane(angle: float) -> None:
     turned = Grid(UTM33.crs, tuple((UTM33.affine @ UTM33.affine.rotation(angle, (165, 150)))[:6]), 300, 330)
     x, y = turned.affine @ np.meshgrid(np.arange(330) + 0.5, np.arange(300) + 0.5)
     plane = (x - 5e5) * 0.3 + (y - 5.29e6) * 0.1
-    grid = _grid_inside("EPSG:32633", 10.0, 100, turned)
+    grid = grid_inside("EPSG:32633", 10.0, 100, turned)
     for resampling, tolerance in (("bilinear", 1e-6), ("nearest", 4.5), ("average", 3.0)):
         found, valid = warp.warp(plane, np.ones(plane.shape, bool), turned, grid, resampling)
         x, y = grid.affine @ np.meshgrid(np.arange(100) + 0.5, np.arange(100) + 0.5)
@@ -101,7 +94,7 @@ def test_a_rotated_source_gives_back_a_plane(angle: float) -> None:
 def test_knots_are_exact_enough_and_seams_are_left_out() -> None:
     # Sinusoidal pixels of 5 km bend much within 32 pixels.
     source = Grid("+proj=sinu +R=6371007.181", (5000.0, 0.0, 3e6, 0.0, -5000.0, 5e6), 400, 400)
-    grid = _grid_inside("EPSG:6933", 5000.0, 150, source)
+    grid = grid_inside("EPSG:6933", 5000.0, 150, source)
     at = placement.place(source, grid)
     assert len(at.u) > 150 / 32 + 1
     x, y = grid.affine @ np.meshgrid(np.arange(150) + 0.5, np.arange(150) + 0.5)
