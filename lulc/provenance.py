@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import lulc
 from lulc.conf import Run
@@ -35,15 +34,12 @@ def clean(name: str, value: str) -> str:
     """A setting's value without what must not be read by others: passwords and keys, user and query of addresses."""
     if _SECRET.search(name):
         return "***"
-    if "://" not in value:
-        return value
-    parts = urlsplit(value)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment=""))
+    return re.sub(r"://[^/\s]*@", "://", re.sub(r"(://[^?#\s]*)[?#]\S*", r"\1", value))
 
 
 def explain(error: Exception) -> str:
     """The first line of another library's error, without passwords in addresses."""
-    return re.sub(r"//[^/@\s]*@", "//", str(error).splitlines()[0] if str(error) else type(error).__name__)[:200]
+    return clean("error", str(error).splitlines()[0] if str(error) else type(error).__name__)[:200]
 
 
 def find_commit() -> str | None:

@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed
@@ -42,7 +43,7 @@ _PACKAGES = ("torch", "segmentation-models-pytorch", "safetensors", "numpy", "ml
 
 _Unreachable = (MlflowException, requests.RequestException, OSError)
 
-for _name in ("mlflow", "alembic", "sqlalchemy"):
+for _name in ("mlflow", "alembic", "sqlalchemy", "urllib3"):
     logging.getLogger(_name).setLevel(logging.ERROR)
 
 
@@ -119,7 +120,7 @@ def find_version(run: Run, out: Path, fingerprint: str) -> ModelRef | None:
             for version in _versions(client, run.name):
                 if version.tags.get("fingerprint") == fingerprint:
                     with contextlib.suppress(InputError):
-                        return _fetch(version, uri, out)
+                        return _fetch(client, version, uri, out)
     except _Unreachable:
         found = find_local(out, run.name)
         return found if found and contract.read(found.folder / CONTRACT).fingerprints.get("train") == fingerprint else None
@@ -142,7 +143,7 @@ def resolve(model: str, out: Path, tracking_uri: str | None = None) -> ModelRef:
             with _connected(uri) as client:
                 version = _choose(client, name, number, alias)
                 if version is not None:
-                    return _fetch(version, uri, out)
+                    return _fetch(client, version, uri, out)
         except _Unreachable as error:
             ready = out / "models" / f"{name}-{number}"
             if number and is_whole(ready):
@@ -164,7 +165,9 @@ def _connected(uri: str, tries: int = 3) -> Iterator[mlflow.MlflowClient]:
     """A client of one store, patient for seconds, not minutes; the process's own choice of store stays as it is."""
     settings = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(tries),
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "MLFLOW_UV_AUTO_DETECT": "false",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
@@ -207,7 +210,7 @@ def _register(client: mlflow.MlflowClient, run: Run, out: Path, training: Traini
             client.set_terminated(run_id, "FAILED")
         raise
     client.set_terminated(run_id)
-    return _fetch(version, store_uri(run.tracking.uri, out), out, tags["checksum"])
+    return _fetch(client, version, store_uri(run.tracking.uri, out), out)
 
 
 def _experiment(client: mlflow.MlflowClient, run: Run, out: Path) -> str:
@@ -226,13 +229,14 @@ def _save(folder: Path, path: Path) -> None:
         np.dtype("float32"), (-1, -1, len(made.bands), -1, -1), "physical values (N, T, C, H, W), NaN where not valid"
     )
     outputs = TensorSpec(np.dtype("uint8"), (-1, -1, -1), "legend ids (N, H, W)")
-    mlflow.pyfunc.save_model(
-        str(path),
-        python_model=str(Path(lulc.__file__).with_name("pyfunc.py")),
-        artifacts={"weights": str(folder / WEIGHTS), "contract": str(folder / CONTRACT)},
-        signature=ModelSignature(Schema([inputs]), Schema([outputs])),
-        pip_requirements=[f"{name}=={installed(name)}" for name in _PACKAGES],
-    )
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # it asks for an example of the input
+        mlflow.pyfunc.save_model(
+            str(path),
+            python_model=str(Path(lulc.__file__).with_name("pyfunc.py")),
+            artifacts={"weights": str(folder / WEIGHTS), "contract": str(folder / CONTRACT)},
+            signature=ModelSignature(Schema([inputs]), Schema([outputs])),
+            pip_requirements=[f"{name}=={installed(name)}" for name in _PACKAGES],
+        )
 
 
 def _tags(run: Run, training: Training) -> dict[str, str]:
@@ -259,16 +263,16 @@ def _choose(client: mlflow.MlflowClient, name: str, number: str | None, alias: s
     return None if number or alias else next(iter(_versions(client, name)), None)
 
 
-def _fetch(version: Any, uri: str, out: Path, wanted: str | None = None) -> ModelRef:
+def _fetch(client: mlflow.MlflowClient, version: Any, uri: str, out: Path) -> ModelRef:
     """A version's two files in OUT/models/<name>-<version>, the same as those registered; InputError when they cannot be had."""
-    wanted = wanted or version.tags.get("checksum")
+    wanted = version.tags.get("checksum")
     folder = out / "models" / f"{version.name}-{version.version}"
     if not (wanted and is_whole(folder) and checksum(folder) == wanted):
         with tempfile.TemporaryDirectory() as temporary:
             try:
+                source = client.get_model_version_download_uri(version.name, version.version)
                 for name in (WEIGHTS, CONTRACT):
-                    address = f"models:/{version.name}/{version.version}/artifacts/{name}"
-                    mlflow.artifacts.download_artifacts(address, dst_path=temporary, tracking_uri=uri, registry_uri=uri)
+                    mlflow.artifacts.download_artifacts(f"{source}/artifacts/{name}", dst_path=temporary, tracking_uri=uri)
                 found = checksum(Path(temporary))
             except _Unreachable as error:
                 what = f"model {version.name!r} version {version.version} has no {WEIGHTS} and {CONTRACT} that can be fetched"
