@@ -1,6 +1,5 @@
 """Resampling from one Grid onto another: compiled loops that gather pixels at coordinates interpolated between exact knots."""
 
-# ruff: noqa: PLR0917  (compiled loops take arrays and numbers, not records)
 from __future__ import annotations
 
 import numpy as np
