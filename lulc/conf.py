@@ -170,13 +170,17 @@ class Rasters:
 
 @dataclass(frozen=True, config=_strict)
 class RegionFile:
-    """A vector file of regions; id and name say which of its columns to use, layer which of its layers."""
+    """A vector file of regions; id and name say which of its columns to use, layer which of its layers.
+
+    cut: every region is cut by an even grid of cut x cut over its bounds, ids `<id>/<col>_<row>`.
+    """
 
     path: str
     id: str | None = None
     name: str | None = None
     level: str = "region"
     layer: str | None = None
+    cut: Count = 1
 
 
 @dataclass(frozen=True, config=_strict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -57,13 +57,14 @@ def read_regions(files: Sequence[RegionFile]) -> Found:
             if not shapely.is_valid(geometry):
                 geometry = only_polygons(shapely.make_valid(geometry))
                 repaired.append(region_id)
-            placed = to_degrees(geometry, crs, f"region {region_id!r} of {file.path}")
-            area = degrees_area(placed)
-            if area == 0:
-                empty.append(region_id)
-                continue
-            values = (region_id, file.level, name, shapely.to_wkb(placed), area)
-            rows.append(dict(zip(tables.REGIONS.names, values, strict=True)))
+            for suffix, part in cut(geometry, file.cut):
+                placed = to_degrees(part, crs, f"region {region_id!r} of {file.path}")
+                area = degrees_area(placed)
+                if area == 0:
+                    empty.append(region_id + suffix)
+                    continue
+                values = (region_id + suffix, file.level, name + suffix, shapely.to_wkb(placed), area)
+                rows.append(dict(zip(tables.REGIONS.names, values, strict=True)))
     twice = [i for i, n in Counter([r["region_id"] for r in rows] + empty).items() if n > 1]
     if twice:
         raise InputError(
@@ -177,6 +178,20 @@ def _metres(offset: np.ndarray, at: np.ndarray, crs: str) -> np.ndarray:
     # The middle between 179.9 and -179.9 is half a turn off and yet right.
     lon = (offset[:, 0] + 90) % 180 - 90
     return np.asarray(METRES_A_DEGREE * np.hypot(lon * np.cos(np.radians(at[:, 1])), offset[:, 1]))
+
+
+def cut(geometry: BaseGeometry, parts: int) -> Iterator[tuple[str, BaseGeometry]]:
+    """(suffix of the id, part) of a polygon cut by an even grid of parts x parts over its bounds; the whole for 1."""
+    if parts == 1:
+        yield "", geometry
+        return
+    xmin, ymin, xmax, ymax = geometry.bounds
+    x, y = np.linspace(xmin, xmax, parts + 1), np.linspace(ymax, ymin, parts + 1)
+    for row in range(parts):
+        for col in range(parts):
+            part = only_polygons(geometry.intersection(shapely.box(x[col], y[row + 1], x[col + 1], y[row])))
+            if not part.is_empty:
+                yield f"/{col}_{row}", part
 
 
 def _polygon(wkb: bytes | None) -> BaseGeometry | None:

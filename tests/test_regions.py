@@ -161,3 +161,13 @@ def test_park_with_a_crs_of_its_own(shared):
     area = geo.geodesic_area(shapely.from_wkb(wkb[0]), meta["crs"])
     assert found.table["area_m2"].to_pylist() == pytest.approx([area], rel=1e-8)
     assert found.table["name"].to_pylist() == ["Zion National Park"]
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_a_region_cut_in_parts_is_the_region(parts: int) -> None:
+    ring = shapely.Polygon([(0, 0), (10, 1), (12, 9), (5, 6), (1, 11)], [[(3, 2), (5, 2), (4, 4)]])
+    found = dict(regions.cut(ring, parts))
+    assert len(found) > parts
+    assert shapely.union_all(list(found.values())).symmetric_difference(ring).area == pytest.approx(0, abs=1e-9)
+    assert sum(p.area for p in found.values()) == pytest.approx(ring.area)
+    assert dict(regions.cut(ring, 1)) == {"": ring}
