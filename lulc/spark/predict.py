@@ -1,0 +1,102 @@
+"""The predict stage: one task a block of chips, the model loaded once a worker, only keys travelling."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import shapely
+from pyspark import TaskContext
+
+from lulc import extent, geo, mapping, store, track
+from lulc.errors import InputError
+from lulc.mapping import Recipe
+from lulc.spark.stage import Outcome, Task, ledger_rows
+from lulc.tiling import make_tiling
+
+Row = dict[str, Any]
+
+
+def predict(task: Task) -> Outcome:
+    """What the stage did: every block of chips has its predictions by the model that the run names, or its champion.
+
+    InputError where there are no chips, or the model's legend or bands are not the run's.
+    """
+    run, out = task.run, task.out
+    model = track.resolve(run.predict.model or run.name, out, run.tracking.uri)
+    _check_legend(task, model)
+    recipe = Recipe(out, model, run.predict)
+    keys = _keys(task)
+    paths = {k["key"]: mapping.predictions_path(k["key"], recipe.fingerprint(k["fingerprint"])) for k in keys}
+    held = store.standing(out, "predict")
+    noted = {k for k, r in held.items() if r["status"] == "done" and r["path"] == paths.get(k) and (out / r["path"]).exists()}
+    found = [r for k, p in paths.items() if k not in noted and (out / p).exists() and (r := mapping.adopt(out, p))]
+    store.append_ledger(out, found)
+    stood = noted | {r["key"] for r in found}
+    to_do = [k for k in keys if k["key"] not in stood]
+    rows = ledger_rows(task, to_do, partial(_map_block, recipe=recipe), "predict")
+    bad = sum(r["status"] == "bad" for r in rows)
+    gone = _settle(task, paths, held)
+    print_ = store.fingerprint(sorted(paths.items()))
+    if rows or found or gone or held.get("", {}).get("fingerprint") != print_:
+        store.append_ledger(out, [store.entry("predict", "", print_)])
+    note = f"{model.name} version {model.version}"
+    return Outcome("predict", len(stood), len(rows) - bad, 0, bad, note)
+
+
+def _check_legend(task: Task, model: Any) -> None:
+    from lulc import contract
+    from lulc.modelfiles import CONTRACT
+
+    asks = contract.read(model.folder / CONTRACT)
+    mine = {(c.id, c.name) for c in task.run.make_legend().classes}
+    theirs = {(c.id, c.name) for c in asks.legend.classes}
+    if mine != theirs:
+        raise InputError(
+            f"model {model.name} version {model.version} maps {sorted(theirs - mine)} where the run file's legend has "
+            f"{sorted(mine - theirs)}: give the run file the model's legend, or train a model for it"
+        )
+
+
+def _keys(task: Task) -> list[Row]:
+    # The blocks of chips that stand, of this run's tiling and periods, in the part that is chosen.
+    run, choice = task.run, task.choice
+    tiling, span = make_tiling(run), run.tiling.block
+    wanted = {extent.block_of(t, tiling, span) for t in choice.tiles}
+    box = extent.make_box(choice.bbox) if choice.bbox else None
+    prefixes = tuple(f"{period.name}/{tiling.name}/" for period in run.periods)
+    keys = []
+    for key, row in sorted(store.standing(task.out, "tile").items()):
+        if row["status"] != "done" or not key.startswith(prefixes):
+            continue
+        cell = tiling.parse(key.partition("/")[2])
+        if wanted and cell not in wanted:
+            continue
+        if box is not None and not shapely.intersects(box, geo.footprint(tiling.grid(*cell, span=span))):
+            continue
+        keys.append({"key": key, "path": row["path"], "fingerprint": row["fingerprint"]})
+    if not keys:
+        raise InputError(
+            f"{task.out} holds no chips of tiling {tiling.name!r} to map: run `lulc tile` first, or choose other tiles"
+        )
+    return keys
+
+
+def _map_block(key: Row, recipe: Recipe) -> list[Row]:
+    context = TaskContext.get()
+    return [row | {"attempt": context.attemptNumber() if context else 0} for row in mapping.map_block(key, recipe)]
+
+
+def _settle(task: Task, paths: dict[str, str], held: dict[str, Row]) -> bool:
+    # Older files of the blocks worked on go; after a whole run also those of blocks that are no more.
+    mine = {p.rpartition("/")[2].rpartition(".parquet")[0].rpartition(".")[0] for p in paths.values()}
+    current = set(paths.values())
+    removed = False
+    for file in store.table_folder(task.out, "predictions").glob("[!.]*.parquet"):
+        outdated = str(file.relative_to(task.out)) not in current
+        if outdated and (task.choice.whole or file.stem.rpartition(".")[0] in mine):
+            file.unlink(missing_ok=True)
+            removed = True
+    dropped = [k for k, r in held.items() if k and k not in paths and r["status"] != "dropped"] if task.choice.whole else []
+    store.append_ledger(task.out, [store.entry("predict", k, held[k]["fingerprint"], status="dropped") for k in dropped])
+    return removed or bool(dropped)
