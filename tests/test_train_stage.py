@@ -1,0 +1,72 @@
+"""The train stage: ranks under a real TorchDistributor, a registered version, nothing to do the second time."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from lulc import contract, store, track
+from lulc.conf import Run, Train, parse_run
+from lulc.errors import InputError, UsageError
+from lulc.modelfiles import CONTRACT
+from lulc.spark.stage import Choice, Task
+from lulc.spark.train import _explain, train
+from tests import toy
+
+
+def _never() -> SparkSession:
+    raise AssertionError("Spark is not needed here")
+
+
+def make_run(**settings: object) -> Run:
+    classes = {c.id: {"name": c.name, "colour": c.colour} for c in toy.LEGEND.classes}
+    run = parse_run({"name": "toy", "scenes": [], "bands": list(toy.BANDS), "legend": classes}, Path("/"))
+    small = {"depth": 3, "decoder": (16, 8, 8), "batch": 8, "epochs": 2, "rate": 3e-3, "precision": "float32"}
+    return dataclasses.replace(run, train=Train(**{**small, **settings}))
+
+
+@pytest.fixture
+def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    toy.write_samples(store.table_folder(tmp_path, "samples"))
+    store.append_ledger(tmp_path, [store.entry("samples", "", "s1")])
+    return tmp_path
+
+
+def test_two_ranks_make_a_version_that_stands(out: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
+    run = make_run(ranks=2)
+    made = train(Task(run, out, Choice(), lambda: spark))
+    assert (made.done, made.stood) == (1, 0)
+    assert "toy version 1, best epoch" in made.note
+    said = capsys.readouterr()
+    assert [f"epoch {i}/2" in said.err for i in (1, 2)] == [True, True]
+    assert said.out == ""
+    found = track.resolve("toy", out)
+    learned = contract.read(found.folder / CONTRACT)
+    assert (learned.bands, learned.legend, learned.gsd_m, learned.multiple) == (toy.BANDS, toy.LEGEND, pytest.approx(10), 8)
+    row = store.standing(out, "train")["toy"]
+    assert (out / row["path"]).exists()
+    assert row["checksum"] == found.checksum
+
+    again = train(Task(run, out, Choice(), _never))
+    assert (again.done, again.stood, again.note) == (0, 1, "toy version 1 stands")
+    assert store.standing(out, "train")["toy"] == row
+
+
+def test_what_cannot_run_is_said_before_spark_starts(out: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with pytest.raises(InputError, match=r"train\.ranks"):
+        train(Task(make_run(ranks=8), out, Choice(), _never))
+    with pytest.raises(UsageError, match=r"train\.depth"):
+        train(Task(make_run(depth=5, decoder=()), out, Choice(), _never))
+    with pytest.raises(InputError, match="lulc samples"):
+        train(Task(make_run(), tmp_path_factory.mktemp("empty"), Choice(), _never))
+
+
+def test_a_rank_s_error_reaches_the_user_as_it_was() -> None:
+    text = "…\n[rank1]: lulc.errors.InputError: /data/x.parquet has samples that differ: rebuild it\nother"
+    with pytest.raises(InputError, match=r"^/data/x.parquet has samples that differ: rebuild it$"):
+        raise _explain(text)
+    assert "MemoryError" in str(_explain("a\nb\nMemoryError"))
