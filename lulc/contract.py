@@ -14,10 +14,11 @@ from lulc.legend import LandClass, Legend
 
 @dataclass(frozen=True)
 class Contract:
-    """A model's contract. mean and std are of physical values (DN * scale + offset), one a band, from the training split.
+    """A model's contract. mean and std are of physical values (DN * scale + offset) in the training split, one a band.
 
     architecture: keyword arguments of the model's `build`. multiple: heights and widths must be multiples of it. gsd_m: pixel side
-    in metres it learned on. reduce: how T dates become one image (`median` of the valid ones).
+    in metres it learned on. reduce: how T dates become one image (`median` of the valid ones). scales and offsets: those of the
+    chips it learned on, one a band, for input that says none of its own.
     """
 
     name: str
@@ -32,6 +33,8 @@ class Contract:
     multiple: int = 32
     reduce: str = "median"
     flips: bool = False
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
     fingerprints: dict[str, str] = field(default_factory=dict)
 
     def check(self, bands: Sequence[str], gsd_m: float, where: str) -> None:
@@ -40,7 +43,8 @@ class Contract:
             raise InputError(f"{where} has bands {list(bands)}; model {self.name!r} takes {list(self.bands)}, in this order")
         if not 0.8 <= gsd_m / self.gsd_m <= 1.25:
             raise InputError(
-                f"{where} has pixels of {gsd_m:g} m; model {self.name!r} learned on {self.gsd_m:g} m: resample it, or train a model for it"
+                f"{where} has pixels of {gsd_m:g} m; model {self.name!r} learned on {self.gsd_m:g} m: "
+                "resample it, or train a model for it"
             )
 
 
@@ -54,7 +58,7 @@ def read(path: Path) -> Contract:
     try:
         raw = json.loads(path.read_text())
         legend = Legend(raw["legend"]["name"], tuple(LandClass(**c) for c in raw["legend"]["classes"]))
-        tuples = {name: tuple(raw[name]) for name in ("bands", "mean", "std")}
+        tuples = {name: tuple(raw[name]) for name in ("bands", "mean", "std", "scales", "offsets")}
         return Contract(**{**raw, **tuples, "legend": legend})
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a model contract ({error}): was the model logged by `lulc train`?") from error

@@ -147,7 +147,7 @@ def fold_norms(net: nn.Module, bands: int, multiple: int) -> nn.Module:
     for hook in hooks:
         hook.remove()
     for conv, norm in pairs:
-        fused = fuse_conv_bn_eval(net.get_submodule(conv), net.get_submodule(norm))  # type: ignore[type-var]
+        fused: nn.Module = fuse_conv_bn_eval(net.get_submodule(conv), net.get_submodule(norm))  # type: ignore[type-var,arg-type]
         net.set_submodule(conv, fused)
         net.set_submodule(norm, nn.Identity())
     return net

@@ -23,7 +23,7 @@ _PACKAGES = ("pyspark", "apache-sedona", "torch", "rasterio", "petastorm", "mlfl
 
 
 def write_report(run: Run, out: Path) -> Path:
-    """Path of `report.html`, written with `map.png` beside it from the tables and rasters that stand. Nothing in it needs a network."""
+    """Path of `report.html`, written with `map.png` beside it from the tables and rasters that stand; it needs no network."""
     from jinja2 import Environment, select_autoescape
 
     legend = run.make_legend()
@@ -62,7 +62,8 @@ def _headline(run: Run, scenes: Sequence[dict[str, Any]]) -> str:
     days = sorted(s["datetime"] for s in scenes if s["datetime"])
     span = f", {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}" if days else ""
     count = sum(s["source"] != "layer" for s in scenes)
-    return f"{len(run.legend)} classes from {count} scene{'s' * (count != 1)}{span}; periods {', '.join(p.name for p in run.periods)}"
+    periods = ", ".join(p.name for p in run.periods)
+    return f"{len(run.legend)} classes from {count} scene{'s' * (count != 1)}{span}; periods {periods}"
 
 
 def _areas(out: Path, legend: Legend) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from lulc.spark.stage import Outcome, Task
 
 if TYPE_CHECKING:
     from lulc.learner import Job
+    from lulc.stream import Layout
     from lulc.train import Result
 
 
@@ -41,12 +42,12 @@ def train(task: Task) -> Outcome:
         _record(out, run.name, print_, found)
         return Outcome("train", stood=1, note=_standing_note(found, track.resolve(run.name, out, run.tracking.uri)))
     track.reachable(run, out)
-    job, gsd_m = _prepare(task, print_)
+    job, layout, gsd_m = _prepare(task, print_)
     result = _launch(task, job)
     prints = {"samples": samples["fingerprint"], "train": print_}
     folder = _package(job, result, Contract(
         run.name, job.task, job.train.model, job.architecture, run.bands, result.mean, result.std, job.legend, gsd_m,
-        _multiple(job), flips=run.predict.flips, fingerprints=prints,
+        _multiple(job), flips=run.predict.flips, scales=layout.scales, offsets=layout.offsets, fingerprints=prints,
     ))  # fmt: skip
     made = track.log(run, out, track.Training(prints, result.history, result.best, folder, _draw(job, result, run.bands)))
     _record(out, run.name, print_, made)
@@ -56,8 +57,8 @@ def train(task: Task) -> Outcome:
     return Outcome("train", done=1, note=f"{made.name} version {made.version}, {_describe(result)}")
 
 
-def _prepare(task: Task, print_: str) -> tuple[Job, float]:
-    """The job, checked before anything is launched, and the pixel side in metres of the samples."""
+def _prepare(task: Task, print_: str) -> tuple[Job, Layout, float]:
+    """The job, checked before anything is launched, how the samples keep their pixels, and these pixels' side in metres."""
     from lulc import learner
 
     run = task.run
@@ -71,7 +72,7 @@ def _prepare(task: Task, print_: str) -> tuple[Job, float]:
     columns = ["crs", "transform", "height", "width"]
     row = pq.ParquetFile(first.path).read_row_group(first.index, columns).slice(0, 1).to_pylist()[0]
     grid = geo.Grid(row["crs"], tuple(row["transform"]), 1, 1)
-    return job, math.sqrt(float(np.mean(geo.pixel_areas(grid))))
+    return job, plan.layout, math.sqrt(float(np.mean(geo.pixel_areas(grid))))
 
 
 def _multiple(job: Job) -> int:
