@@ -1,0 +1,214 @@
+"""tile.*: the tiling job, COG in and chips out, against bare GDAL loops; exactness of the warp; size and speed of the chips."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import rasterio
+import shapely
+from rasterio.enums import Resampling
+from rasterio.shutil import copy
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import reproject
+from rasterio.windows import Window
+
+from lulc import chips, conf, geo, pixels, scenes, store
+from lulc.cutting import Recipe, cut
+from lulc.encoding import choose_encoding
+from lulc.geo import Grid
+from lulc.scenes import Scene, SceneBand
+from lulc.tiling import make_tiling
+
+BANDS = ("blue", "green", "red", "nir")
+CRS = "EPSG:3035"
+ZION = Path(__file__).resolve().parents[3] / "shared" / "data" / "zion"
+
+
+def measure(quick: bool) -> dict[str, float]:
+    """The four figures of PERFORMANCE.md, and the MB/s of raw pixels that one core encodes, packs and writes."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scene = _make_scene(folder, 5120 if quick else 10980)
+        naive, best = _rates(folder, scene, quick)
+        ratio, speed = _bytes(folder, scene)
+        return {
+            "tile.naive": naive,
+            "tile.best": best,
+            "tile.exact": _exact(scene),
+            "tile.bytes": ratio,
+            "tile.bytes.MB/s": speed,
+        }
+
+
+def _make_scene(folder: Path, size: int) -> Scene:
+    # Texture that packs as real imagery does, no data along a slanting edge; one COG of four bands, as an archive holds them.
+    grid = Grid("EPSG:32633", (10.0, 0.0, 500000.0, 0.0, -10.0, 5300000.0), size, size)
+    rng = np.random.default_rng(0)
+    coarse = rng.normal(0, 400, (len(BANDS), size // 32 + 1, size // 32 + 1))
+    plain, path = folder / "plain.tif", folder / "scene.tif"
+    profile = {
+        "driver": "GTiff",
+        "count": len(BANDS),
+        "dtype": "uint16",
+        "height": size,
+        "width": size,
+        "nodata": 0,
+        "tiled": True,
+    }
+    with rasterio.open(plain, "w", **profile, crs=grid.crs, transform=grid.affine, interleave="pixel") as file:
+        for row in range(0, size, 512):
+            rows = min(512, size - row)
+            y, x = np.arange(row, row + rows)[:, None], np.arange(size)[None]
+            for band in range(len(BANDS)):
+                block = 1500 + coarse[band, y // 32, x // 32] + rng.normal(0, 25, (rows, size))
+                block[x < size // 20 - y // 20] = 0
+                file.write(np.clip(block, 0, 9000).astype(np.uint16), band + 1, window=Window(0, row, size, rows))
+    copy(plain, path, driver="COG", compress="DEFLATE", blocksize=512, overviews="NONE", num_threads="2")
+    plain.unlink()
+    bands = tuple(SceneBand(name, str(path), i, nodata=0.0) for i, name in enumerate(BANDS, 1))
+    return Scene(
+        "s", "geotiff", datetime(2024, 6, 1, tzinfo=UTC), grid.crs, shapely.to_wkb(geo.footprint(grid)), bands, gsd_m=10.0
+    )
+
+
+def _run(folder: Path, periods: int) -> conf.Run:
+    months = [{"name": f"m{n}", "start": f"2024-{n:02}-01", "end": f"2024-{n:02}-28"} for n in range(1, periods + 1)]
+    raw = {
+        "name": "b",
+        "scenes": [{"path": "x"}],
+        "bands": BANDS,
+        "legend": {1: {"name": "a", "colour": "#000000"}},
+        "periods": months,
+    }
+    return conf.parse_run(raw | {"tiling": {"crs": CRS, "resolution": 10, "size": 512, "halo": 0, "block": 4}}, folder)
+
+
+def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
+    # The job's MPix/s over those of two bare processes, each on the same COG and grid, interleaved; medians.
+    from lulc.spark import session
+    from lulc.spark.stage import Choice, Task
+    from lulc.spark.tile import tile
+
+    periods, rounds = (1, 1) if quick else (4, 3)
+    out, run = folder / "out", _run(folder, periods)
+    found = [replace(scene, scene_id=f"s{n}", datetime=datetime(2024, n, 1, tzinfo=UTC)) for n in range(1, periods + 1)]
+    store.write_table(out, "scenes", scenes.to_table(found))
+    spark = session.start(conf.Spark(master="local[2]", memory="1g"))
+    task = Task(run, out, Choice(), lambda: spark)
+    tile(replace(task, run=replace(run, periods=run.periods[:1])))
+    windows = _windows(scene)
+    ours: list[float] = []
+    theirs: dict[str, list[float]] = {"naive": [], "best": []}
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for round_ in range(rounds):
+            for n, one in enumerate(found):
+                found[n] = replace(one, fingerprint=str(round_))
+            store.write_table(out, "scenes", scenes.to_table(found))
+            start = time.perf_counter()
+            assert tile(task).done
+            seconds = time.perf_counter() - start
+            rows = [r for r in store.standing(out, "tile").values() if r["path"]]
+            ours.append(sum(pq.ParquetFile(out / r["path"]).num_row_groups for r in rows) * 512**2 / seconds / 1e6)
+            for name, step in (("naive", 256), ("best", 2048)):
+                share = windows[: 1 if quick or name == "naive" else None]
+                asked = [(scene.bands[0].href, share[i::2] or share, step, str(folder / f"{name}{i}.parquet")) for i in range(2)]
+                list(pool.map(_bare, [(*a[:1], a[1][:1], *a[2:]) for a in asked]))  # warm
+                start = time.perf_counter()
+                done = sum(pool.map(_bare, asked))
+                theirs[name].append(done / (time.perf_counter() - start) / 1e6)
+    spark.stop()
+    ratios = (statistics.median(ours) / statistics.median(theirs[name]) for name in ("naive", "best"))
+    print(json.dumps({"ours MPix/s": ours, **{f"{n} MPix/s": v for n, v in theirs.items()}}))
+    naive, best = ratios
+    return naive, best
+
+
+def _windows(scene: Scene) -> list[tuple[int, int]]:
+    # Blocks of 2048 pixels of the tiling that lie wholly within the scene, as (col, row) in pixels from the tiling's corner.
+    grid = pixels.grid_of(scene.bands[0].href)
+    inner = geo.project(shapely.box(*grid.pad(-64).bounds), grid.crs, CRS)
+    xmin, ymin, xmax, ymax = (int(n // 20480) for n in inner.bounds)
+    cells = [(c, -r - 1, shapely.box(c, r, c + 1, r + 1)) for c in range(xmin, xmax + 1) for r in range(ymin, ymax + 1)]
+    scaled = shapely.transform(inner, lambda xy: xy / 20480)
+    return [(c * 2048, r * 2048) for c, r, box in cells if scaled.contains(box)]
+
+
+def _bare(asked: tuple[str, list[tuple[int, int]], int, str]) -> int:
+    """Pixels of one bare process: WarpedVRT with nodata, read in windows of `step`, every 256-pixel chip a Parquet row group.
+
+    step 256 opens the file for every chip, as obvious code does; otherwise one VRT stays open.
+    """
+    href, windows, step, out = asked
+    schema = pa.schema([("pixels", pa.binary())])
+    chips_ = 0
+    with pq.ParquetWriter(out, schema, compression="zstd") as writer:
+
+        def vrt(col: int, row: int, side: int) -> Any:
+            place = {"transform": rasterio.Affine(10, 0, col * 10, 0, -10, -row * 10), "height": side, "width": side}
+            return WarpedVRT(rasterio.open(href), crs=CRS, resampling=Resampling.bilinear, nodata=0, **place)
+
+        top, left = min(r for _, r in windows), min(c for c, _ in windows)
+        side = 2048 + max(max(c - left, r - top) for c, r in windows)
+        whole = vrt(left, top, side)
+        for col, row in windows:
+            for y in range(0, 2048, step):
+                for x in range(0, 2048, step):
+                    if step == 256:
+                        with vrt(col + x, row + y, 256) as opened:
+                            block = opened.read()
+                    else:
+                        block = whole.read(window=Window(col + x - left, row + y - top, step, step))
+                    for i in range(0, step, 256):
+                        for j in range(0, step, 256):
+                            data = np.ascontiguousarray(block[:, i : i + 256, j : j + 256]).tobytes()
+                            writer.write_table(pa.table({"pixels": [data]}, schema))
+                            chips_ += 1
+    return chips_ * 256**2
+
+
+def _exact(scene: Scene) -> float:
+    # On a real band where there is one; the scene's own texture otherwise.
+    real = ZION / "landsat_b5.tif"
+    href, crs, side = (str(real), "EPSG:5070", 30.0) if real.exists() else (scene.bands[0].href, CRS, 10.0)
+    source = pixels.grid_of(href)
+    xmin, ymin, xmax, ymax = source.bounds
+    x, y = geo.transformer(source.crs, crs).transform((xmin + xmax) / 2, (ymin + ymax) / 2)
+    grid = Grid(crs, (side, 0.0, x - side * 512, 0.0, -side, y + side * 512), 1024, 1024)
+    with rasterio.open(href) as file:
+        whole, nodata = file.read(1), file.nodata
+    found, valid = pixels.read(href, 1, grid, "bilinear", nodata)
+    expected = np.zeros(grid.shape, whole.dtype)
+    place = {"src_transform": source.affine, "src_crs": source.crs, "dst_transform": grid.affine, "dst_crs": crs, "tolerance": 0}
+    # XSCALE 1: on grids turned against each other GDAL takes pixels to shrink, and smooths.
+    reproject(whole, expected, **place, XSCALE=1, YSCALE=1, resampling=Resampling.bilinear, src_nodata=nodata, dst_nodata=nodata)
+    both = valid & (expected != nodata)
+    assert both.mean() > 0.5
+    return float(np.abs(found.astype(float) - expected.astype(float))[both].max())
+
+
+def _bytes(folder: Path, scene: Scene) -> tuple[float, float]:
+    # The chips of one block: their raw size over the file's, and MB/s of CPU time from arrays to the published file.
+    run = _run(folder, 1)
+    tiling = make_tiling(run)
+    recipe = Recipe(tiling, choose_encoding([scene], BANDS), 1, 0, 4)
+    col, row = (n // 512 for n in _windows(scene)[0])
+    made = cut([scene], recipe, col, row, "m1").chips
+    raw = sum(c.pixels.nbytes for c in made)
+    path, seconds = folder / "bytes.parquet", []
+    for _ in range(3):
+        start = time.process_time()
+        chips.write_block(path, made, {})
+        seconds.append(time.process_time() - start)
+    return raw / path.stat().st_size, raw / statistics.median(seconds) / 1e6
