@@ -223,12 +223,13 @@ def _experiment(client: mlflow.MlflowClient, run: Run, out: Path) -> str:
 
 
 def _save(folder: Path, path: Path) -> None:
-    """An MLflow model folder: a script instead of a pickle, the two files, and a signature."""
+    """An MLflow model folder: a script instead of a pickle, the two files, and a signature.
+
+    Physical values (N, T, C, H, W), NaN where not valid → legend ids (N, H, W).
+    """
     made = contract.read(folder / CONTRACT)
-    inputs = TensorSpec(
-        np.dtype("float32"), (-1, -1, len(made.bands), -1, -1), "physical values (N, T, C, H, W), NaN where not valid"
-    )
-    outputs = TensorSpec(np.dtype("uint8"), (-1, -1, -1), "legend ids (N, H, W)")
+    inputs = TensorSpec(np.dtype("float32"), (-1, -1, len(made.bands), -1, -1))
+    outputs = TensorSpec(np.dtype("uint8"), (-1, -1, -1))
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # it asks for an example of the input
         mlflow.pyfunc.save_model(
             str(path),
