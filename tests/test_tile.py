@@ -33,7 +33,7 @@ def _run(**changes: Any) -> conf.Run:
         "samples": {"size": 64},
         "periods": [{"name": "june", "start": "2024-06-01", "end": "2024-06-30"}],
         "dates": 2,
-        "area": "15.012,47.834,15.032,47.846",
+        "area": "15.016,47.836,15.028,47.844",
     }
     return conf.parse_run(raw | changes, Path("/nowhere"))
 

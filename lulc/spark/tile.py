@@ -137,7 +137,6 @@ def _outcome(out: Path, plan: list[Block], worked: Mapping[str, Row], bad: int, 
     fresh = [worked[b.key] for b in plan if b.key in worked]
     done = [r for r in fresh if r["status"] == "done"]
     skipped = sum(len(chips.about(out / r["path"])["skipped"]) for r in done)
-    parts = [f"{len(plan) - len(fresh)} of {len(plan)} blocks stand, {len(fresh)} to do"]
-    parts += [f"{skipped} tiles in them without a valid pixel"] if skipped else []
+    parts = [f"{skipped} tiles in new blocks without a valid pixel"] if skipped else []
     parts += [f"{beside} scenes reach no tile"] if beside else []
     return Outcome("tile", len(plan) - len(fresh), len(done), len(fresh) - len(done), bad, "; ".join(parts))
