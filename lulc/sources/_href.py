@@ -1,4 +1,4 @@
-"""What an href of an item may name: files under the archive's root, public http(s) and s3 addresses. Nothing else is opened."""
+"""What an href of an item may name: files under the archive's root, public http(s), s3 and gs addresses. Nothing else."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from lulc.errors import InputError
+from lulc.opening import shown
 
-_REMOTE = ("http", "https", "s3")
+_REMOTE = ("http", "https", "s3", "gs")
 
 
 def resolve(href: str, folder: Path, root: Path) -> str:
@@ -29,7 +30,7 @@ def resolve(href: str, folder: Path, root: Path) -> str:
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return _inside(Path(url2pathname(parts.path)), href, root)
     if not href or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", href) or href.startswith(("/vsi", "//")) or "\0" in href:
-        raise InputError(f"href {href[:200]!r} is not opened: give a path inside {root}, or an http(s) or s3 address")
+        raise InputError(f"href {shown(href)!r} is not opened: give a path inside {root}, or an http(s), s3 or gs address")
     plain = folder / href
     return _inside(plain if plain.exists() else folder / unquote(href), href, root)
 
@@ -37,14 +38,14 @@ def resolve(href: str, folder: Path, root: Path) -> str:
 def _inside(path: Path, href: str, root: Path) -> str:
     found = path.resolve()
     if not found.is_relative_to(root.resolve()):
-        raise InputError(f"href {href[:200]!r} leads out of the archive {root}: name a folder above both as the archive")
+        raise InputError(f"href {shown(href)!r} leads out of the archive {root}: name a folder above both as the archive")
     return str(found)
 
 
 def check_host(href: str) -> None:
     """Nothing where an address may be public; InputError for this machine's and private networks', however they are written."""
     host = (urlsplit(href).hostname or "").rstrip(".")
-    if urlsplit(href).scheme == "s3":
+    if urlsplit(href).scheme in ("s3", "gs"):
         return
     try:
         # inet_aton also knows 127.1, 0x7f000001 and 2130706433, as HTTP clients do.
@@ -58,4 +59,6 @@ def check_host(href: str) -> None:
     else:
         private = "." not in host or host.endswith((".localhost", ".local", ".internal"))
     if private:
-        raise InputError(f"href {urlsplit(href).hostname!r} is a private address: scenes are read from public hosts and s3 alone")
+        raise InputError(
+            f"href {urlsplit(href).hostname!r} is a private address: scenes are read from public hosts, s3 and gs alone"
+        )

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import shapely
@@ -18,6 +19,7 @@ from lulc.bands import ALIASES, COMMON
 from lulc.conf import Archive
 from lulc.errors import InputError
 from lulc.geo import Grid
+from lulc.opening import shown
 from lulc.scenes import Scene, SceneBand
 
 
@@ -74,7 +76,7 @@ class Header:
     def band(self, name: str, index: int, archive: Archive, said: dict[str, Any]) -> SceneBand:
         """The file's band as a scene's: what the archive fixes comes first, then what is `said` of it, then the file's values."""
         if not 1 <= index <= len(self.dtypes):
-            raise InputError(f"{self.href} has {len(self.dtypes)} bands: there is no band {index} for {name!r}")
+            raise InputError(f"{shown(self.href)} has {len(self.dtypes)} bands: there is no band {index} for {name!r}")
         own = {"scale": self.scales[index - 1], "offset": self.offsets[index - 1], "nodata": self.nodatas[index - 1]}
         fixed = {n: getattr(archive, n) for n in own if getattr(archive, n) is not None}
         known = own | {n: v for n, v in said.items() if v is not None} | fixed
@@ -85,7 +87,7 @@ def open_header(href: str) -> Header:
     """The header of a raster file, its pixels unread; InputError where it has no CRS or its CRS cannot be true."""
     with pixels.open_raster(href) as data:
         if data.crs is None:
-            raise InputError(f"{href} has no CRS: write the true one into the file (for example with gdal_edit.py -a_srs)")
+            raise InputError(f"{shown(href)} has no CRS: write the true one into it, for example with gdal_edit.py -a_srs")
         found = Header(
             href,
             pixels.grid_of(data),
@@ -99,9 +101,8 @@ def open_header(href: str) -> Header:
         )
     xmin, ymin, xmax, ymax = geo.footprint(found.grid).bounds
     if ymin < -90.001 or ymax > 90.001 or xmin < -360.001 or xmax > 360.001:
-        raise InputError(
-            f"{href} says its CRS is {found.grid.crs[:40]}, but its corners lie at {found.grid.bounds}: give it its true CRS"
-        )
+        where = f"is {found.grid.crs[:40]}, but its corners lie at {found.grid.bounds}"
+        raise InputError(f"{shown(href)} says its CRS {where}: give it its true CRS")
     return found
 
 
@@ -123,9 +124,8 @@ def make_scene(
     outline = geo.footprint(grid)
     for other in {h.grid: h for h in headers if h.grid != grid}.values():
         if outline.disjoint(geo.footprint(other.grid)):
-            raise InputError(
-                f"{headers[0].href} and {other.href} are bands of one scene but lie apart: one of them has a wrong CRS"
-            )
+            which = f"{shown(headers[0].href)} and {shown(other.href)}"
+            raise InputError(f"{which} are bands of one scene but lie apart: one of them has a wrong CRS")
     found = tuple(b for b, _ in bands)
     return Scene(scene_id, source, taken, grid.crs, shapely.to_wkb(outline), found, gsd_m=_side_m(grid), **rest)
 
@@ -141,9 +141,10 @@ def with_fingerprint(scene: Scene, content: object = None) -> Scene:
 
     Folders are left out, so that an archive that moves keeps its fingerprints, and a true copy of a scene has the same one.
     """
-    record = asdict(scene) | {"footprint": scene.footprint.hex(), "datetime": str(scene.datetime), "fingerprint": ""}
+    # What is computed from the files is left out: another release of PROJ may differ in the last digit.
+    record = {k: v for k, v in asdict(scene).items() if k not in ("footprint", "gsd_m", "fingerprint")}
     for band in record["bands"]:
-        band["href"] = PurePosixPath(band["href"]).name
+        band["href"] = PurePosixPath(urlsplit(band["href"]).path).name
     files = [store.identity(h)[1:] for h in sorted({b.href for b in scene.bands}) if Path(h).exists()]
     return replace(scene, fingerprint=store.fingerprint(record, content, files))
 
@@ -154,9 +155,9 @@ _DAY = re.compile(r"(?<!\d)(\d{4})([-_]?)(\d{2})\2(\d{2})(?:[T_-]?(\d{2}):?(\d{2
 def find_date(text: str) -> datetime | None:
     """The first date (and time of day, where it follows) that stands in a name: 20230514, 2023-05-14, 20230514T101031; UTC."""
     for year, _, month, day, *clock in _DAY.findall(text):
-        for parts in ([year, month, day, *(c or "0" for c in clock)], [year, month, day]):
+        for hour, minute, second in (map(int, (c or "0" for c in clock)), (0, 0, 0)):
             try:
-                found = datetime(*map(int, parts), tzinfo=UTC)  # type: ignore[arg-type]
+                found = datetime(int(year), int(month), int(day), hour, minute, second, tzinfo=UTC)
             except ValueError:
                 continue
             if 1900 <= found.year < 2100:

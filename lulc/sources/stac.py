@@ -14,6 +14,7 @@ import shapely.geometry
 from lulc import geo
 from lulc.conf import Archive
 from lulc.errors import InputError
+from lulc.opening import shown
 from lulc.scenes import Scene
 from lulc.sources._href import resolve
 from lulc.sources._item import Header, Item, Source, make_scene, open_header, usable, with_fingerprint
@@ -41,8 +42,13 @@ def is_stac(path: Path) -> bool:
     except ValueError:
         return False
     return isinstance(found, dict) and (
-        "stac_version" in found or _is_item(found) or any(map(_is_item, found.get("features") or ()))
+        "stac_version" in found or _is_item(found) or any(map(_is_item, _list(found, "features")))
     )
+
+
+def _list(found: dict[str, Any], key: str) -> list[Any]:
+    value = found.get(key)
+    return value if isinstance(value, list) else []
 
 
 def _is_item(found: Any) -> bool:
@@ -60,17 +66,15 @@ def _listed(path: Path, root: Path, followed: set[Path] | None) -> Iterator[Item
     if _is_item(found):
         yield Item(str(path), key)
     elif isinstance(found, dict) and found.get("type") == "FeatureCollection":
-        for n, feature in enumerate(found.get("features") or ()):
+        for n, feature in enumerate(_list(found, "features")):
             if _is_item(feature):
                 yield Item(str(path), f"{key}#{feature.get('id', n)}", json.dumps(feature))
     elif isinstance(found, dict) and followed is not None:
         followed.add(path.resolve())
-        links = [
-            x["href"] for x in found.get("links") or () if x.get("rel") in ("item", "child") and isinstance(x.get("href"), str)
-        ]
-        for href in sorted(links):
+        links = [x for x in _list(found, "links") if isinstance(x, dict) and x.get("rel") in ("item", "child")]
+        for href in sorted(str(x.get("href")) for x in links):
             try:
-                target = Path(resolve(href, path.parent, root))
+                target = _on_disk(href, path.parent, root)
             except InputError:
                 yield Item(href, href)  # Read, it fails for the same reason, and so gets into the ledger.
                 continue
@@ -87,6 +91,14 @@ def read(item: Item, archive: Archive, bands: Sequence[str] = ()) -> Scene:
     place = Path(archive.path).absolute()
     root = place if place.is_dir() else place.parent
     content = _load(item, root)
+    try:
+        return _read(item, content, root, archive, bands)
+    except (AttributeError, LookupError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+        # JSON of another shape than STAC's, in whichever of its parts.
+        raise InputError(f"{item.path} is not a valid STAC item: {type(error).__name__}: {error}") from error
+
+
+def _read(item: Item, content: dict[str, Any], root: Path, archive: Archive, bands: Sequence[str]) -> Scene:
     folder = Path(item.path).parent
     scene_id = str(content.get("id") or item.key)
     properties = content.get("properties") or {}
@@ -121,9 +133,16 @@ def read(item: Item, archive: Archive, bands: Sequence[str] = ()) -> Scene:
     return with_fingerprint(scene, {k: v for k, v in content.items() if k != "links"})
 
 
+def _on_disk(href: str, folder: Path, root: Path) -> Path:
+    found = resolve(href, folder, root)
+    if "://" in found:
+        raise InputError(f"item {shown(href)} is not on this disk: put it beside the rest of the archive")
+    return Path(found)
+
+
 def _load(item: Item, root: Path) -> dict[str, Any]:
     try:
-        content = json.loads(item.text or Path(resolve(item.path, root, root)).read_bytes())
+        content = json.loads(item.text or _on_disk(item.path, root, root).read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(f"{item.path} is not a STAC item: {error}") from error
     if not _is_item(content) or not isinstance(content["assets"], dict):

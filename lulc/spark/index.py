@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import shapely
 
-from lulc import sources, store, tables
+from lulc import store, tables
 from lulc.conf import Archive, Run
 from lulc.errors import InputError
 from lulc.scenes import Scene, from_table, to_table
-from lulc.sources import Item
+from lulc.sources import SOURCES, Item, read_layer, source_of
 from lulc.spark.stage import Outcome, Task, each
 
 # What executors send back: a scene, or the error of an item that is none.
@@ -30,71 +30,75 @@ def index(task: Task) -> Outcome:
     Items that cannot go to the ledger. InputError when no scene is left, or a layer cannot be read.
     """
     run, out = task.run, task.out
-    items = [(number, item) for number, archive in enumerate(run.scenes) for item in sources.source_of(archive).items(archive)]
+    found_in = [source_of(archive) for archive in run.scenes]
+    items = [(n, item) for n, archive in enumerate(run.scenes) for item in found_in[n].items(archive)]
     if not items:
         raise InputError(f"no scenes in {', '.join(a.path for a in run.scenes)}: check scenes.path and scenes.pattern")
     ledger = store.standing(out, "index")
     bad = {k: r for k, r in ledger.items() if r["status"] == "bad"}
     standing = from_table(store.read_table(out, "scenes"))
-    if ledger.get("", {}).get("fingerprint") == _fingerprint(run, items, standing) and standing:
+    again = bool(bad) and task.choice.retry_bad
+    print_ = _fingerprint(run, items)
+    if standing and ledger.get("", {}).get("fingerprint") == print_ and not again:
         return Outcome("index", stood=len(standing), bad=len(bad))
-    layers = [sources.read_layer(layer) for layer in run.layers]
+    layers = [read_layer(layer) for layer in run.layers]
     keys = [
         {"items": json.dumps([[n, i.path, i.key, i.text] for n, i in items[at : at + _SHARE]])}
         for at in range(0, len(items), _SHARE)
     ]
     wanted = tuple(b for b in run.bands if b not in {layer.band for layer in run.layers})
-    rows = each(task, keys, partial(read_items, archives=run.scenes, bands=wanted), _FOUND, "index")
+    rows = each(
+        task, keys, partial(read_items, archives=run.scenes, sources=[s.name for s in found_in], bands=wanted), _FOUND, "index"
+    )
     errors = [(r["key"], r["error"]) for r in rows if r["error"] is not None]
     read = from_table(
         pa.Table.from_pylist([{n: r[n] for n in tables.SCENES.names} for r in rows if r["error"] is None], tables.SCENES)
     )
     scenes, repeats, clashes = _distinct(read)
     errors += clashes
+    found = {key for key, _ in errors}
+    store.append_ledger(out, [store.entry("index", key, "", status="bad", error=error) for key, error in errors])
     if not scenes:
         named = "".join(f"\n  {key}: {error}" for key, error in errors[:5])
         raise InputError(f"none of {len(items)} items is a scene that can be used:{named}")
     scenes += layers
     table = to_table(scenes)
     store.write_table(out, "scenes", table, {"geo": _geo(table)})
-    found = {key for key, _ in errors}
-    rows_ = [store.entry("index", key, "", status="bad", error=error) for key, error in errors]
-    rows_ += [store.entry("index", key, "", status="dropped") for key in bad if key not in found]
-    store.append_ledger(out, [*rows_, store.entry("index", "", _fingerprint(run, items, scenes))])
+    mended = [store.entry("index", key, "", status="dropped") for key in bad if key not in found]
+    store.append_ledger(out, [*mended, store.entry("index", "", print_)])
     note = f"{len(repeats)} repeated scenes left out" if repeats else ""
     return Outcome("index", done=len(scenes), bad=len(errors), note=note)
 
 
-def read_items(key: dict[str, Any], archives: Sequence[Archive], bands: Sequence[str]) -> list[dict[str, Any]]:
+def read_items(
+    key: dict[str, Any], archives: Sequence[Archive], sources: Sequence[str], bands: Sequence[str]
+) -> list[dict[str, Any]]:
     """A row for every item of a key: its scene, with all of `bands`, or the error that says why it is none."""
     rows = []
     for number, path, name, text in json.loads(key["items"]):
         row: dict[str, Any] = dict.fromkeys(_FOUND.names) | {"key": name}
         try:
             archive = archives[number]
-            scene = sources.source_of(archive).read(Item(path, name, text), archive, bands)
-            missing = [b for b in bands if scene.band(b) is None]
-            if missing:
-                has = [b.name for b in scene.bands]
-                raise InputError(f"scene {scene.scene_id} lacks bands {missing}; it has {has}: see scenes.bands in the run file")
+            scene = SOURCES[sources[number]].read(Item(path, name, text), archive, bands)
             rows.append(row | to_table([scene]).to_pylist()[0])
         except (InputError, OSError) as error:
             rows.append(row | {"error": str(error)})
     return rows
 
 
-def _fingerprint(run: Run, items: Iterable[tuple[int, Item]], scenes: Iterable[Scene]) -> str:
-    # A replaced file shows by its size or time; those of the scenes that the table holds are looked at again.
-    hrefs = {b.href for s in scenes for b in s.bands} | {i.path for _, i in items}
-    files = [store.identity(h) for h in sorted(hrefs) if Path(h).is_file()]
-    return store.fingerprint(run.scenes, run.layers, run.bands, [(n, i.path, i.key, i.text) for n, i in items], files)
+def _fingerprint(run: Run, items: Iterable[tuple[int, Item]]) -> str:
+    # Any file that comes, goes or changes below an archive counts, also one that made a scene bad: it shows by its size or time.
+    folders = {p if p.is_dir() else p.parent for p in (Path(archive.path) for archive in run.scenes)}
+    files = {f for folder in folders for f in folder.rglob("*") if f.is_file()} | {Path(layer.path) for layer in run.layers}
+    listed = [(n, i.path, i.key, i.text) for n, i in items]
+    return store.fingerprint(run.scenes, run.layers, run.bands, listed, [store.identity(f) for f in sorted(files) if f.is_file()])
 
 
 def _distinct(read: Iterable[Scene]) -> tuple[list[Scene], list[str], list[tuple[str, str]]]:
     # Scenes of different ids; ids that came again as the same scene; ids that came again as another one.
     scenes: dict[str, Scene] = {}
     repeats, clashes = [], []
-    for scene in sorted(read, key=lambda s: (s.scene_id, s.fingerprint)):
+    for scene in read:
         first = scenes.setdefault(scene.scene_id, scene)
         if first is scene:
             continue
