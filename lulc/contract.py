@@ -16,8 +16,8 @@ from lulc.legend import LandClass, Legend
 class Contract:
     """A model's contract. mean and std are of physical values (DN * scale + offset) in the training split, one a band.
 
-    architecture: keyword arguments of the model's `build`. multiple: heights and widths must be multiples of it. gsd_m: pixel side
-    in metres it learned on. reduce: how T dates become one image (`median` of the valid ones). scales and offsets: those of the
+    architecture: keyword arguments of the model's `build`. multiple: heights and widths must be multiples of it. gsd_m: side of
+    a pixel in metres it learned on. reduce: how T dates become one image (`median` of the valid ones). scales and offsets: of the
     chips it learned on, one a band, for input that says none of its own.
     """
 

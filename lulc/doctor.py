@@ -97,10 +97,10 @@ def _memory() -> Check:
 
 
 def _gpu() -> Check:
-    import torch
+    from lulc.models.device import choose_device
 
-    if torch.cuda.is_available():
-        return Check("gpu", "works", torch.cuda.get_device_name(0))
+    if choose_device().type != "cpu":
+        return Check("gpu", "works", "training and prediction use it")
     return Check("gpu", "lacks", "none: training and prediction use the processor")
 
 

@@ -57,6 +57,13 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def spread(self, value: Tensor) -> float:
+        """How far a number differs between the ranks."""
+        ends = torch.stack([value, -value])
+        if self.size > 1:
+            dist.all_reduce(ends, dist.ReduceOp.MAX)
+        return float(ends.sum())
+
 
 @dataclass(frozen=True)
 class Learner:

@@ -93,10 +93,16 @@ COMMON = Legend(
         LandClass(i, name, colour)
         for i, (name, colour) in enumerate(
             [
-                ("water", "#419bdf"), ("trees", "#397d49"), ("grass", "#88b053"), ("flooded vegetation", "#7a87c6"),
-                ("crops", "#e49635"), ("shrub and scrub", "#dfc35a"), ("built area", "#c4281b"), ("bare ground", "#a59b8f"),
+                ("water", "#419bdf"),
+                ("trees", "#397d49"),
+                ("grass", "#88b053"),
+                ("flooded vegetation", "#7a87c6"),
+                ("crops", "#e49635"),
+                ("shrub and scrub", "#dfc35a"),
+                ("built area", "#c4281b"),
+                ("bare ground", "#a59b8f"),
                 ("snow and ice", "#b39fe1"),
-            ]  # fmt: skip
+            ]
         )
     ),
 )

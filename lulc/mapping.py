@@ -48,12 +48,8 @@ def map_block(key: Mapping[str, Any], recipe: Recipe) -> list[Row]:
     key: the block's `key`, and `path` and `fingerprint` of its chips. Chips that cannot be read make a row `bad`; chips that do
     not keep the model's contract raise InputError, since no block of this run would.
     """
-    import torch
-
     from lulc import predict
 
-    # Spark runs a worker a core.
-    torch.set_num_threads(1)
     start = time.monotonic()
     predictor = predict.load(recipe.model.folder)
     print_ = recipe.fingerprint(key["fingerprint"])

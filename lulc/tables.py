@@ -182,4 +182,6 @@ def check(found: pa.Schema, expected: pa.Schema, where: str) -> None:
         if types.get(f.name) != f.type
     ]
     if wrong:
-        raise InputError(f"{where} does not hold the columns it should; rebuild it with the stage that makes it:\n" + "\n".join(wrong))
+        raise InputError(
+            f"{where} does not hold the columns it should; rebuild it with the stage that makes it:\n" + "\n".join(wrong)
+        )

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from lulc import scores, store, stream
+from lulc.errors import LulcError
 from lulc.learner import Job, Learner, World, build, join, measure, plans, prepare, rate_factor
 from lulc.legend import NODATA
 from lulc.models.device import autocast
@@ -83,6 +84,7 @@ def _fit(job: Job, world: World) -> Result:
         start = time.monotonic()
         loss = _learn(learner, epoch)
         _share_buffers(learner)
+        _hold_together(learner, epoch)
         metrics, matrix = _validate(learner)
         metrics = {"loss": loss, "rate": learner.optimizer.param_groups[0]["lr"], **metrics}
         times = {"seconds": time.monotonic() - start, "finished": int(time.time() * 1000)}
@@ -142,6 +144,13 @@ def _share_buffers(learner: Learner) -> None:
         for module in (learner.net, learner.average.module):
             for buffer in (b for b in module.buffers() if b.is_floating_point()):
                 learner.world.sum(buffer).div_(learner.world.size)
+
+
+def _hold_together(learner: Learner, epoch: int) -> None:
+    # One gradient for all keeps the weights equal; if it ever does not, the model would be that of one rank's samples alone.
+    total = torch.stack([p.detach().double().sum() for p in learner.net.parameters()]).sum()
+    if learner.world.spread(total) > 1e-6 * float(total.abs()):
+        raise LulcError(f"the ranks' weights differ after epoch {epoch}: check the machines and their network, then run again")
 
 
 def _validate(learner: Learner) -> tuple[dict[str, float], list[list[int]]]:

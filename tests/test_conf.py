@@ -62,7 +62,7 @@ def test_mistakes_are_named(small: Path, setting: str, text: str) -> None:
 
 def test_what_is_missing_is_named(small: Path) -> None:
     small.write_text("name: x\n")
-    with pytest.raises(UsageError, match="'scenes' is missing.*'bands' is missing"):
+    with pytest.raises(UsageError, match=r"'scenes' is missing.*'bands' is missing"):
         conf.read_run(small)
     with pytest.raises(UsageError, match="lulc init"):
         conf.read_run(small.with_name("other.yaml"))

@@ -1,24 +1,22 @@
-"""Training learns what can be learned, goes on where it was killed with the same losses, and keeps ranks equal."""
+"""Training learns what can be learned, goes on where it was killed with the same losses, and prepares pixels as chips do."""
 
 from __future__ import annotations
 
 import math
 import os
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-import torch.multiprocessing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from lulc import chips, learner, stream
+from lulc import chips, learner
 from lulc.errors import InputError, UsageError
-from lulc.learner import Job, World, class_weights, rate_factor
+from lulc.learner import World, class_weights, rate_factor
 from lulc.legend import NODATA
 from lulc.tasks import Penalty, Scaling
 from lulc.tasks.segment import SEGMENT, augment, composite, crop, loss
@@ -85,42 +83,6 @@ def test_a_killed_training_goes_on_with_the_same_losses(samples: Path, tmp_path:
     assert all(torch.allclose(kept[name], other[name], atol=1e-6) for name in kept)
     # Nothing is left to do a third time, and the answer is the same.
     assert fit(broken).history == result.history
-
-
-def _rank(rank: int, job: Job, port: int) -> None:
-    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    from lulc import train
-
-    keep = train._learn
-
-    def save(held: learner.Learner, epoch: int) -> float:
-        found = keep(held, epoch)
-        parameters = {name: value.detach().clone() for name, value in held.net.named_parameters()}
-        job.folder.mkdir(parents=True, exist_ok=True)
-        torch.save(parameters, job.folder / f"rank{rank}-{epoch}.pt")
-        return found
-
-    train._learn = save
-    result = fit(job)
-    (job.folder / f"result{rank}.txt").write_text(repr([entry["metrics"] for entry in result.history]))
-
-
-def test_two_ranks_hold_the_same_weights_and_validate_together(tmp_path: Path) -> None:
-    folder = toy.write_samples(tmp_path / "samples", training=11, validation=3, group=3)
-    job = toy.make_job(folder, tmp_path / "two", ranks=2, epochs=2, batch=4, accumulate=2)
-    assert stream.plan(folder / "split=train", 2, 4).steps == 3
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    torch.multiprocessing.spawn(_rank, (job, port), nprocs=2)
-    for epoch in (1, 2):
-        first, second = (torch.load(job.folder / f"rank{rank}-{epoch}.pt", weights_only=True) for rank in range(2))
-        assert all(torch.equal(first[name], second[name]) for name in first)
-    one, two = ((job.folder / f"result{rank}.txt").read_text() for rank in range(2))
-    assert [m["miou"] for m in eval(one, {"nan": math.nan})] == [m["miou"] for m in eval(two, {"nan": math.nan})]
-    # Every labelled valid pixel of the validation split is counted once.
-    expected = sum(int(((s := toy.make_sample(1000 + i))["label"] != NODATA)[s["valid"][0]].sum()) for i in range(3))
-    assert np.sum(read_log(job.folder)[0]["matrix"]) == expected
 
 
 def test_statistics_are_those_of_numpy_over_valid_pixels(tmp_path: Path) -> None:

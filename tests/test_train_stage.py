@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
 from lulc import contract, store, track
 from lulc.conf import Run, Train, parse_run
 from lulc.errors import InputError, UsageError
+from lulc.legend import NODATA
 from lulc.modelfiles import CONTRACT
 from lulc.spark.stage import Choice, Task
 from lulc.spark.train import _explain, train
+from lulc.train import read_log
 from tests import toy
 
 
@@ -24,19 +27,19 @@ def _never() -> SparkSession:
 def make_run(**settings: object) -> Run:
     classes = {c.id: {"name": c.name, "colour": c.colour} for c in toy.LEGEND.classes}
     run = parse_run({"name": "toy", "scenes": [], "bands": list(toy.BANDS), "legend": classes}, Path("/"))
-    small = {"depth": 3, "decoder": (16, 8, 8), "batch": 8, "epochs": 2, "rate": 3e-3, "precision": "float32"}
+    small = {"depth": 3, "decoder": (16, 8, 8), "batch": 4, "accumulate": 2, "epochs": 2, "rate": 3e-3, "precision": "float32"}
     return dataclasses.replace(run, train=Train(**{**small, **settings}))
 
 
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    toy.write_samples(store.table_folder(tmp_path, "samples"))
+    toy.write_samples(store.table_folder(tmp_path, "samples"), training=11, validation=3, group=3)
     store.append_ledger(tmp_path, [store.entry("samples", "", "s1")])
     return tmp_path
 
 
-def test_two_ranks_make_a_version_that_stands(out: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_uneven_ranks_make_a_version_that_stands(out: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(ranks=2)
     made = train(Task(run, out, Choice(), lambda: spark))
     assert (made.done, made.stood) == (1, 0)
@@ -47,6 +50,9 @@ def test_two_ranks_make_a_version_that_stands(out: Path, spark: SparkSession, ca
     found = track.resolve("toy", out)
     learned = contract.read(found.folder / CONTRACT)
     assert (learned.bands, learned.legend, learned.gsd_m, learned.multiple) == (toy.BANDS, toy.LEGEND, pytest.approx(10), 8)
+    # Every labelled valid pixel of the validation split, unevenly shared, is counted once.
+    expected = sum(int(((s := toy.make_sample(1000 + i))["label"] != NODATA)[s["valid"][0]].sum()) for i in range(3))
+    assert [np.sum(entry["matrix"]) for entry in read_log(next((out / "checkpoints").iterdir()))] == [expected] * 2
     row = store.standing(out, "train")["toy"]
     assert (out / row["path"]).exists()
     assert row["checksum"] == found.checksum
