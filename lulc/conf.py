@@ -153,10 +153,10 @@ class Train:
 
 @dataclass(frozen=True, config=_strict)
 class Predict:
-    """Which model maps (an MLflow model URI; the run's own champion when not said) and how."""
+    """Which model maps (an MLflow URI; the run's own champion when not said) and how. window: pixels a side mapped at once."""
 
     model: str | None = None
-    window: Annotated[int, Field(ge=64, multiple_of=32)] = 512
+    window: Annotated[int, Field(ge=64, multiple_of=32)] = 1024
     flips: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
 

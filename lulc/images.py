@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import rasterio
 from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader, DatasetWriter
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from lulc import geo, pixels, predict, store
+from lulc import geo, pixels, predict, progress, store
 from lulc.conf import Predict
 from lulc.errors import InputError
 from lulc.legend import NODATA
 from lulc.modelfiles import checksum
-from lulc.predict import MARGIN, Predictor
+from lulc.predict import Predictor
 
 Row = dict[str, Any]
 SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
+
+# A file that claims so many times its own size, and over a gigabyte, holds nothing worth hours of work.
+_CLAIM = 1000
 
 
 def map_folder(model: Path, folder: Path, out: Path) -> list[Row]:
@@ -31,43 +34,42 @@ def map_folder(model: Path, folder: Path, out: Path) -> list[Row]:
 
     What stands already with the same image and model is left as it is. InputError when the folder holds no images.
     """
-    folder = folder.resolve()
-    images = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    folder, place, predictor = folder.resolve(), out.resolve(), predict.load(model)
+    if folder == place:
+        raise InputError(f"the maps would lie among the images in {folder}: give another --out")
+    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    images = [p for p in found if not p.is_relative_to(place)]
     if not images:
         raise InputError(f"{folder} holds no images: accepted are files ending in {', '.join(SUFFIXES)}")
     names = [p.relative_to(folder).with_suffix(".tif") for p in images]
     twice = sorted({str(n) for n in names if names.count(n) > 1})
     if twice:
         raise InputError(f"two images in {folder} would make the same map {twice[0]}: rename one")
-    if (out / names[0]).resolve() == images[0]:
-        raise InputError(f"the maps would replace the images in {folder}: give another --out")
-    predictor = predict.load(model)
-    held = store.standing(out, "images")
-    rows = []
-    for image, name in zip(images, names, strict=True):
-        print_ = store.fingerprint("images", store.identity(image), checksum(model))
-        stood = held.get(str(name))
-        if stood and stood["fingerprint"] == print_ and stood["status"] == "done" and (out / name).exists():
-            rows.append(stood)
-            continue
-        row = _map_image(predictor, image, out, name, print_)
-        store.append_ledger(out, [row])
-        rows.append(row)
+    weights, held, rows = checksum(model), store.standing(out, "images"), []
+    with progress.bar(len(images), "images") as show:
+        for image, name in zip(images, names, strict=True):
+            print_ = store.fingerprint("images", store.identity(image), weights)
+            row = held.get(str(name))
+            if not (row and row["fingerprint"] == print_ and row["status"] == "done" and (out / name).exists()):
+                row = _map_image(predictor, image, out, name, print_)
+                store.append_ledger(out, [row])
+            rows.append(row)
+            show(len(rows), sum(r["status"] == "bad" for r in rows))
     return rows
 
 
 def _map_image(predictor: Predictor, image: Path, out: Path, name: Path, print_: str) -> Row:
-    start = time.monotonic()
+    start, path = time.monotonic(), out / name
+    # The map of an image that was there before must not be taken for this one's.
+    path.unlink(missing_ok=True)
     try:
         with pixels.open_raster(str(image)) as source:
-            scales, offsets = _check(predictor, source, image)
-            store.publish(out / name, lambda beside: _write(predictor, source, beside, scales, offsets))
-    except (InputError, RasterioError, OSError) as error:
-        text = f"{image} cannot be mapped: {error}"
-        return store.entry("images", str(name), print_, status="bad", error=text)
-    return store.entry(
-        "images", str(name), print_, path=str(name), checksum=store.checksum(out / name), seconds=time.monotonic() - start
-    )
+            scaling = _check(predictor, source, image)
+            store.publish(path, lambda beside: _write(predictor, source, beside, scaling))
+    except InputError as error:
+        return store.entry("images", str(name), print_, status="bad", error=f"{image} cannot be mapped: {error}")
+    seconds = time.monotonic() - start
+    return store.entry("images", str(name), print_, path=str(name), checksum=store.checksum(path), seconds=seconds)
 
 
 def _check(predictor: Predictor, source: DatasetReader, image: Path) -> tuple[Sequence[float], Sequence[float]]:
@@ -77,56 +79,58 @@ def _check(predictor: Predictor, source: DatasetReader, image: Path) -> tuple[Se
     alpha = source.count == count + 1 and source.colorinterp[-1].name == "alpha"
     if source.count != count and not alpha:
         raise InputError(f"it has {source.count} bands; model {asks.name!r} takes {count}: {', '.join(asks.bands)}")
+    kinds = {np.dtype(kind).kind for kind in source.dtypes}
+    if not kinds <= set("buif"):
+        raise InputError(f"its pixels are {source.dtypes[0]}: real numbers can be mapped")
+    claim = source.height * source.width * sum(np.dtype(kind).itemsize for kind in source.dtypes)
+    if claim > max(1 << 30, _CLAIM * image.stat().st_size):
+        raise InputError(
+            f"it claims {claim / 2**30:.0f} GiB of pixels in {image.stat().st_size:,} bytes: no such image is mapped"
+        )
     named = tuple(source.descriptions[:count])
-    if source.crs is None:
-        # A plain picture: nothing says how large its pixels are.
-        asks.check(named if all(named) else asks.bands, asks.gsd_m, str(image))
-    else:
-        grid = pixels.grid_of(source)
-        middle = grid.window(grid.height // 2, grid.width // 2, 1, 1)
-        asks.check(named if all(named) else asks.bands, math.sqrt(float(geo.pixel_areas(middle).mean())), str(image))
+    asks.check(named if all(named) else asks.bands, _pixel_side_m(source) or asks.gsd_m, "it")
     scales, offsets = tuple(source.scales[:count]), tuple(source.offsets[:count])
-    if set(scales) == {1.0} and set(offsets) == {0.0} and asks.scales:
-        # The image says nothing of its numbers: they are taken as those of the chips that the model learned on.
+    if "f" not in kinds and set(scales) == {1.0} and set(offsets) == {0.0} and asks.scales:
+        # Whole numbers that say nothing of themselves are taken as those of the chips that the model learned on.
         return asks.scales, asks.offsets
     return scales, offsets
 
 
-def _write(predictor: Predictor, source: DatasetReader, beside: Path, scales: Sequence[float], offsets: Sequence[float]) -> None:
+def _pixel_side_m(source: DatasetReader) -> float | None:
+    # None of a plain picture: nothing says how large its pixels are.
+    if source.crs is None or not (source.crs.is_geographic or source.crs.is_projected):
+        return None
+    grid = pixels.grid_of(source)
+    middle = grid.window(grid.height // 2, grid.width // 2, 1, 1)
+    return math.sqrt(float(geo.pixel_areas(middle).mean()))
+
+
+def _write(predictor: Predictor, source: DatasetReader, beside: Path, scaling: tuple[Sequence[float], Sequence[float]]) -> None:
     asks = predictor.contract
     how = Predict(flips=asks.flips)
     profile: dict[str, Any] = {"driver": "GTiff", "count": 1, "dtype": "uint8", "nodata": NODATA, "compress": "deflate"}
     profile |= {"height": source.height, "width": source.width, "tiled": True, "blockxsize": 256, "blockysize": 256}
-    if source.crs is not None:
-        profile |= {"crs": source.crs, "transform": source.transform}
+    profile |= {"bigtiff": "if_safer"} | ({"crs": source.crs, "transform": source.transform} if source.crs else {})
+    rows, cols = (list(predict.windows(slice(0, n), n, how.window, asks.multiple)) for n in (source.height, source.width))
     with rasterio.open(beside, "w", **profile) as target:
         target.write_colormap(1, asks.legend.palette())
         target.update_tags(model=asks.name, **{f"CLASS_{c.id}": c.name for c in asks.legend.classes})
-        for rows, kept_rows in predict.windows(source.height, max(how.window, 4 * MARGIN), asks.multiple):
-            for cols, kept_cols in predict.windows(source.width, max(how.window, 4 * MARGIN), asks.multiple):
-                classes = _map_window(predictor, source, (rows, cols), (scales, offsets), how)
-                inner = classes[kept_rows.start - rows.start : kept_rows.stop - rows.start]
-                inner = inner[:, kept_cols.start - cols.start : kept_cols.stop - cols.start]
-                _put(target, inner, kept_rows, kept_cols)
+        for (high, kept_rows), (wide, kept_cols) in itertools.product(rows, cols):
+            image, valid = _read(source, len(asks.bands), Window.from_slices(high, wide))
+            core = predict.shift(kept_rows, -high.start), predict.shift(kept_cols, -wide.start)
+            classes, _ = predictor(image[None], valid[None], *scaling, how, core)
+            target.write(np.ascontiguousarray(classes[core]), 1, window=Window.from_slices(kept_rows, kept_cols))
 
 
-def _map_window(
-    predictor: Predictor,
-    source: DatasetReader,
-    place: tuple[slice, slice],
-    scaling: tuple[Sequence[float], Sequence[float]],
-    how: Predict,
-) -> np.ndarray:
-    window = Window.from_slices(*place)
-    wanted = list(range(1, len(predictor.contract.bands) + 1))
-    image = source.read(wanted, window=window)
-    valid = np.all(source.read_masks(wanted, window=window) > 0, axis=0)
+def _read(source: DatasetReader, count: int, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """The first bands (C, H, W) of a window and where all of them are valid (H, W)."""
+    bands = list(range(1, count + 1))
+    try:
+        image = source.read(bands, window=window)
+        valid = (source.read_masks(bands, window=window) > 0).all(axis=0)
+    except RasterioError as error:
+        place = f"rows {window.row_off}-{window.row_off + window.height} columns {window.col_off}-{window.col_off + window.width}"
+        raise pixels.ReadError(f"{place} cannot be read: {error.__cause__ or error}") from error
     if image.dtype.kind == "f":
         valid &= np.isfinite(image).all(axis=0)
-        image = np.where(valid, image, 0)
-    whole = replace(how, window=max(image.shape[-2:]) + how.window)
-    return predictor(image[None], valid[None], *scaling, whole)[0]
-
-
-def _put(target: DatasetWriter, classes: np.ndarray, rows: slice, cols: slice) -> None:
-    target.write(np.ascontiguousarray(classes), 1, window=Window.from_slices(rows, cols))
+    return np.where(valid, image, 0), valid

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from lulc import chips, geo, pixels, store, tables
 from lulc.chips import Chip
@@ -18,9 +17,13 @@ from lulc.conf import Predict
 from lulc.errors import InputError
 from lulc.legend import NODATA
 from lulc.modelfiles import ModelRef
-from lulc.pixels import ReadError
+
+if TYPE_CHECKING:
+    from lulc.predict import Predictor
 
 Row = dict[str, Any]
+Area = tuple[slice, slice]
+_NONE = np.empty(0, np.uint8)
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Recipe:
 
     def fingerprint(self, chips_fingerprint: str) -> str:
         """What a block's predictions depend on: its chips, the model, the settings."""
-        return store.fingerprint("predict", chips_fingerprint, self.model.name, self.model.version, self.model.checksum, self.how)
+        how = replace(self.how, model=None)  # the name by which the run file asks for the model changes nothing
+        return store.fingerprint("predict", chips_fingerprint, self.model.name, self.model.version, self.model.checksum, how)
 
 
 def predictions_path(key: str, fingerprint: str) -> str:
@@ -45,31 +49,96 @@ def predictions_path(key: str, fingerprint: str) -> str:
 def map_block(key: Mapping[str, Any], recipe: Recipe) -> list[Row]:
     """The ledger row of one block after its predictions are published: classes, confidence and counts of every tile's core.
 
-    key: the block's `key`, and `path` and `fingerprint` of its chips. Chips that cannot be read make a row `bad`; chips that do
-    not keep the model's contract raise InputError, since no block of this run would.
+    key: the block's `key`, and `path`, `checksum` and `fingerprint` of its chips. Chips that are not what was published make a
+    row `bad`; chips that do not keep the model's contract raise InputError, since no block of this run would.
     """
     from lulc import predict
 
-    start = time.monotonic()
-    predictor = predict.load(recipe.model.folder)
-    print_ = recipe.fingerprint(key["fingerprint"])
-    row: Row = {"stage": "predict", "key": key["key"], "fingerprint": print_, "status": "done"}
-    rows: list[Row] = []
-    seen = 0
-    try:
-        for read in chips.read_rows(recipe.out / key["path"]):
-            chip = chips.from_row(read)
-            predictor.contract.check(chip.bands, pixel_side_m(chip), f"chip {chip.tile_id} of {key['path']}")
-            made = predictor(chip.pixels, chip.valid, chip.scales, chip.offsets, recipe.how)
-            rows.append(prediction_row(chip, *made, recipe.model, predictor.contract.legend.ids))
-            seen += sum(rows[-1]["class_counts"])
-    except (OSError, pa.ArrowException, ReadError) as error:
-        text = f"chips {key['path']} cannot be read ({error}): delete the file and run `lulc tile` again"
+    start, print_, path = time.monotonic(), recipe.fingerprint(key["fingerprint"]), recipe.out / key["path"]
+    fault = _find_fault(path, key["checksum"])
+    if fault:
+        text = f"chips {key['path']} {fault}: delete the file and run `lulc tile` again"
         return [store.entry("predict", key["key"], print_, status="bad", error=text)]
-    path = predictions_path(key["key"], print_)
-    row |= {"valid_pixels": seen, "path": path}
-    chips.write_rows(recipe.out / path, rows, tables.PREDICTIONS, row)
+    rows = map_chips(path, predict.load(recipe.model.folder), recipe)
+    row: Row = {"stage": "predict", "key": key["key"], "fingerprint": print_, "status": "done"}
+    row |= {"valid_pixels": sum(sum(r["class_counts"]) for r in rows), "path": predictions_path(key["key"], print_)}
+    chips.write_rows(recipe.out / row["path"], rows, tables.PREDICTIONS, row)
     return [noted(recipe.out, row) | {"seconds": time.monotonic() - start}]
+
+
+def map_chips(path: Path, predictor: Predictor, recipe: Recipe) -> list[Row]:
+    """A row of the predictions table for each chip of a file: the cores are laid side by side and mapped as one image.
+
+    So a tile sees its neighbours as they are mapped, and only the rim of the whole is computed twice, in the next block. One chip
+    is held at a time. InputError when one does not keep the model's contract.
+    """
+    cells = np.array([_cell(row["tile_id"]) for row in chips.read_rows(path, ["tile_id"])])
+    canvas: Canvas | None = None
+    held: list[tuple[Chip, Area]] = []
+    for chip in map(chips.from_row, chips.read_rows(path)):
+        predictor.contract.check(chip.bands, pixel_side_m(chip), f"chip {chip.tile_id} of {path.name}")
+        canvas = canvas or make_canvas(chip, cells, predictor.contract.multiple)
+        held.append((replace(chip, pixels=_NONE, valid=_NONE), canvas.lay(chip)))
+    if canvas is None:
+        return []
+    first, ids = held[0][0], predictor.contract.legend.ids
+    classes, confidence = predictor(canvas.image[None], canvas.seen[None], first.scales, first.offsets, recipe.how, canvas.core)
+    return [prediction_row(chip, classes[area], confidence[area], recipe.model, ids) for chip, area in held]
+
+
+@dataclass(frozen=True, eq=False)
+class Canvas:
+    """Chips laid side by side: one image (C, H, W) of each one's dates, seen (H, W) where one is valid, and whose core is there.
+
+    core: rows and columns of all tiles together; origin: (row, col) of the tiling's pixel that is the first here.
+    """
+
+    image: np.ndarray
+    seen: np.ndarray
+    owned: np.ndarray
+    core: Area
+    origin: tuple[int, int]
+
+    def lay(self, chip: Chip) -> Area:
+        """Rows and columns of the chip's core, after the chip is laid down; its margin goes where no other core is."""
+        height, width = chip.grid.shape
+        size = height - 2 * chip.halo
+        col, row = _cell(chip.tile_id)
+        top, left = (n * size - chip.halo - first for n, first in zip((row, col), self.origin, strict=True))
+        area = slice(top, top + height), slice(left, left + width)
+        image, seen = chips.composite(chip.pixels, chip.valid)
+        free = ~self.owned[area]
+        np.copyto(self.image[:, *area], image, where=free)
+        np.copyto(self.seen[area], seen, where=free)
+        core = slice(top + chip.halo, top + chip.halo + size), slice(left + chip.halo, left + chip.halo + size)
+        self.owned[core] = True
+        return core
+
+
+def make_canvas(chip: Chip, cells: np.ndarray, multiple: int) -> Canvas:
+    """The empty Canvas for the tiles at cells (N, 2) of col and row, which are all like this chip.
+
+    It begins and ends at multiples of `multiple` of the tiling's pixels, so that a network's strides fall alike in all blocks.
+    """
+    size = chip.grid.height - 2 * chip.halo
+    first, last = cells.min(0)[::-1] * size, (cells.max(0)[::-1] + 1) * size
+    origin = (first - chip.halo) // multiple * multiple
+    shape = -(-(last + chip.halo) // multiple) * multiple - origin
+    core = tuple(slice(int(a), int(b)) for a, b in zip(first - origin, last - origin, strict=True))
+    image = np.zeros((chip.pixels.shape[1], *shape), chip.pixels.dtype)
+    return Canvas(image, np.zeros(shape, bool), np.zeros(shape, bool), (core[0], core[1]), (int(origin[0]), int(origin[1])))
+
+
+def _cell(tile_id: str) -> tuple[int, int]:
+    col, _, row = tile_id.rpartition("/")[2].partition("_")
+    return int(col), int(row)
+
+
+def _find_fault(path: Path, checksum: str) -> str | None:
+    try:
+        return None if store.checksum(path) == checksum else "are not as they were written"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
 
 
 def pixel_side_m(chip: Chip) -> float:
@@ -80,19 +149,17 @@ def pixel_side_m(chip: Chip) -> float:
 
 
 def prediction_row(chip: Chip, classes: np.ndarray, confidence: np.ndarray, model: ModelRef, ids: tuple[int, ...]) -> Row:
-    """The row of the predictions table for the core of a chip that is mapped whole."""
-    kept = np.ascontiguousarray(classes[chip.core])
-    grid = chip.grid.pad(-chip.halo)
-    counts = np.bincount(kept.ravel(), minlength=256)
+    """The row of the predictions table for the core of a chip, from its classes and confidence."""
+    counts = np.bincount(classes.ravel(), minlength=256)
     return {
         "tile_id": chip.tile_id,
         "period": chip.period,
         "model": f"{model.name}/{model.version}",
         "scene_ids": list(chip.scene_ids),
-        **pixels.grid_columns(grid),
+        **pixels.grid_columns(chip.grid.pad(-chip.halo)),
         "legend": model.name,
-        **pixels.array_columns("classes", kept, "raw"),
-        **pixels.array_columns("confidence", np.ascontiguousarray(confidence[chip.core]), "raw"),
+        **pixels.array_columns("classes", classes, "raw"),
+        **pixels.array_columns("confidence", confidence, "raw"),
         "class_ids": list(ids),
         "class_counts": [int(counts[i]) for i in ids],
         "nodata_count": int(counts[NODATA]),

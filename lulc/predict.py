@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import ctypes
+import itertools
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -26,7 +29,7 @@ from lulc.models.device import autocast, choose_device
 from lulc.tasks import Scaling
 
 MARGIN = 64
-"""Pixels around a window that are computed and thrown away, where an image is larger than one window."""
+"""Pixels around a window that are computed and left, where nothing says how many: what is kept needs its surroundings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,64 +41,88 @@ class Predictor:
     device: torch.device
 
     def __call__(
-        self, pixels: np.ndarray, valid: np.ndarray, scales: Sequence[float], offsets: Sequence[float], how: Predict | None = None
+        self,
+        pixels: np.ndarray,
+        valid: np.ndarray,
+        scales: Sequence[float],
+        offsets: Sequence[float],
+        how: Predict | None = None,
+        core: tuple[slice, slice] | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Classes (H, W) uint8 legend ids and confidence (H, W) uint8 in percent, both 255 where no date is valid.
 
-        From DN (T, C, H, W) and valid (T, H, W); physical value = DN * scale + offset, one of each a band. An image larger than
-        a window is mapped in windows that overlap; those without a valid pixel are not computed.
+        From DN (T, C, H, W) and valid (T, H, W); physical value = DN * scale + offset, one of each a band. Where a core is given
+        only it is mapped, and windows within it have as wide a margin as lies around it. A network's strides count from the first
+        row and column. Windows without a valid pixel are not computed.
         """
         how = how or Predict()
         image, seen = chips.composite(pixels, valid)
+        core = core or (slice(0, seen.shape[0]), slice(0, seen.shape[1]))
+        axes = [list(windows(part, n, how.window, self.contract.multiple)) for part, n in zip(core, seen.shape, strict=True)]
         classes, confidence = (np.full(seen.shape, NODATA, np.uint8) for _ in range(2))
         scaling = Scaling(tuple(scales), tuple(offsets), self.contract.mean, self.contract.std)
-        gain, shift = (x.to(self.device)[:, None, None] for x in scaling.factors())
-        table = self.contract.legend.to_id()
-        side = max(how.window, 4 * MARGIN)
-        for rows, kept_rows in windows(seen.shape[0], side, self.contract.multiple):
-            for cols, kept_cols in windows(seen.shape[1], side, self.contract.multiple):
-                if not seen[kept_rows, kept_cols].any():
-                    continue
-                part = torch.from_numpy(np.ascontiguousarray(image[:, rows, cols])).to(self.device)
-                empty = torch.from_numpy(~seen[rows, cols]).to(self.device)
-                ready = torch.addcmul(shift, part.float(), gain).masked_fill(empty, 0)[None]
-                share, index = self._share(ready, how).max(1)
-                inner = (
-                    slice(kept_rows.start - rows.start, kept_rows.stop - rows.start),
-                    slice(kept_cols.start - cols.start, kept_cols.stop - cols.start),
-                )
-                classes[kept_rows, kept_cols] = table[index[0].to(torch.uint8).cpu().numpy()[inner]]
-                confidence[kept_rows, kept_cols] = (share[0] * 100).round().to(torch.uint8).cpu().numpy()[inner]
+        ids = self.contract.legend.to_id()
+        for (rows, kept_rows), (cols, kept_cols) in itertools.product(*axes):
+            kept = kept_rows, kept_cols
+            if seen[kept].any():
+                ready = self._prepare(image[:, rows, cols], seen[rows, cols], scaling)
+                share, index = self._share(ready, (shift(kept_rows, -rows.start), shift(kept_cols, -cols.start)), how).max(1)
+                classes[kept] = ids[index[0].to(torch.uint8).cpu().numpy()]
+                confidence[kept] = (share[0] * 100).round().to(torch.uint8).cpu().numpy()
         classes[~seen], confidence[~seen] = NODATA, NODATA
         return classes, confidence
 
-    def _share(self, image: torch.Tensor, how: Predict) -> torch.Tensor:
-        # Probabilities (1, K, H, W) of a standardised image (1, C, H, W); the mean over four flips where asked for.
+    def _prepare(self, image: np.ndarray, seen: np.ndarray, scaling: Scaling) -> Tensor:
+        # The network's input (1, C, H, W), as the task prepares it for training; numbers become floats on the device.
+        gain, offset = (x.to(self.device)[:, None, None] for x in scaling.factors())
+        part, empty = (torch.from_numpy(x).to(self.device) for x in (np.ascontiguousarray(image), ~seen))
+        return torch.addcmul(offset, part.float(), gain).masked_fill_(empty, 0)[None]
+
+    @torch.inference_mode()
+    def _share(self, image: Tensor, kept: tuple[slice, slice], how: Predict) -> Tensor:
+        # Probabilities (1, K, h, w) of the kept part of an image (1, C, H, W); the mean over four flips where asked for.
         high, wide = image.shape[-2:]
-        multiple = self.contract.multiple
-        padded = _pad(image, -high % multiple, -wide % multiple)
-        total = torch.zeros((), device=self.device)
+        padded = _pad(image, -high % self.contract.multiple, -wide % self.contract.multiple)
         turns: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1)) if how.flips else ((),)
-        with torch.inference_mode(), autocast(how.precision, self.device):
+        shares = []
+        with autocast(how.precision, self.device):
             for axes in turns:
-                logits = self.net(padded.flip(axes).contiguous(memory_format=torch.channels_last))
-                total = total + logits.float().softmax(1).flip(axes)
-        return (total / len(turns))[..., :high, :wide]
+                logits = self.net(padded.flip(axes).contiguous(memory_format=torch.channels_last)).flip(axes)
+                shares.append(logits[..., *kept].float().softmax(1))
+        return shares[0] if len(shares) == 1 else torch.stack(shares).mean(0)
 
 
-def windows(length: int, side: int, multiple: int) -> Iterator[tuple[slice, slice]]:
-    """(what is computed, what of it is kept) along one axis: the kept parts partition 0…length, MARGIN inside what is computed.
+def windows(core: slice, length: int, side: int, multiple: int) -> Iterator[tuple[slice, slice]]:
+    """(what is computed, what of it is kept) along an axis of `length`: the kept parts partition the core, `side` at most.
 
-    Windows start at multiples of `multiple`, so that a network's strides fall on the same pixels in all of them.
+    Each is computed with the margin that the core has in the axis, MARGIN where it has none; and from a multiple of `multiple`,
+    so that a network's strides fall on the same pixels in all of them.
     """
-    if length <= side:
-        yield slice(0, length), slice(0, length)
-        return
-    step = (side - 2 * MARGIN) // multiple * multiple
-    for start in range(0, length - 2 * MARGIN, step):
-        stop = min(start + side, length)
-        last = start + step >= length - 2 * MARGIN
-        yield slice(start, stop), slice(start + MARGIN if start else 0, stop if last else start + step + MARGIN)
+    margin = max(core.start, length - core.stop) or MARGIN
+    count = -(-(core.stop - core.start) // side)
+    step = -(-(core.stop - core.start) // (count * multiple)) * multiple
+    for start in range(core.start, core.stop, step):
+        stop = min(start + step, core.stop)
+        first = max(0, start - margin) // multiple * multiple
+        yield slice(first, min(length, first - (first - stop - margin) // multiple * multiple)), slice(start, stop)
+
+
+def shift(part: slice, by: int) -> slice:
+    """The slice so many places further on."""
+    return slice(part.start + by, part.stop + by)
+
+
+def use_one_core() -> None:
+    """Nothing; from now on this process computes on one thread, as one of many, and reuses its memory: a sixth less time.
+
+    Every layer asks for tens of megabytes, which by default are mapped anew and cleared page by page.
+    """
+    torch.set_num_threads(1)
+    allocator = ctypes.CDLL(None)
+    if hasattr(allocator, "mallopt"):  # glibc alone has it
+        threshold, trim = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
+        allocator.mallopt(threshold, 1 << 30)
+        allocator.mallopt(trim, 2**31 - 1)
 
 
 def load(folder: Path) -> Predictor:
@@ -122,38 +149,22 @@ def _load(folder: Path, _stamps: tuple[int, ...]) -> Predictor:
 
 
 def fold_norms(net: nn.Module, bands: int, multiple: int) -> nn.Module:
-    """The network with every batch norm that follows a convolution folded into it: the same function, less to compute."""
-    made: dict[int, str] = {}
-    pairs: list[tuple[str, str]] = []
-    alive: list[torch.Tensor] = []
-    hooks = []
-    for name, module in net.named_modules():
-        if isinstance(module, nn.Conv2d):
-
-            def note(_m: nn.Module, _i: object, output: torch.Tensor, name: str = name) -> None:
-                made[id(output)] = name
-                alive.append(output)  # or its id would be given again
-
-            hooks.append(module.register_forward_hook(note))
-        elif isinstance(module, nn.BatchNorm2d):
-
-            def pair(_m: nn.Module, inputs: tuple[torch.Tensor, ...], name: str = name) -> None:
-                if id(inputs[0]) in made:
-                    pairs.append((made[id(inputs[0])], name))
-
-            hooks.append(module.register_forward_pre_hook(pair))
+    """The network with batch norms folded into the convolutions before them, or the network itself where that would change it."""
+    folded = copy.deepcopy(net)
+    for module in list(folded.modules()):
+        for (name, conv), (following, norm) in itertools.pairwise(module.named_children()):
+            if isinstance(conv, nn.Conv2d) and type(norm) is nn.BatchNorm2d and norm.num_features == conv.out_channels:
+                module.set_submodule(name, fuse_conv_bn_eval(conv, norm))
+                module.set_submodule(following, nn.Identity())
+    # Neighbours in the list of modules need not be neighbours in the computation: what comes out tells.
+    side = 2 * multiple
+    probe = torch.rand(1, bands, side, side, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        net(torch.zeros(1, bands, 2 * multiple, 2 * multiple))
-    for hook in hooks:
-        hook.remove()
-    for conv, norm in pairs:
-        fused: nn.Module = fuse_conv_bn_eval(net.get_submodule(conv), net.get_submodule(norm))  # type: ignore[type-var,arg-type]
-        net.set_submodule(conv, fused)
-        net.set_submodule(norm, nn.Identity())
-    return net
+        before, after = net(probe), folded(probe)
+    return folded if torch.allclose(before, after, 1e-3, 1e-3 * float(before.abs().max())) else net
 
 
-def _pad(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
+def _pad(image: Tensor, down: int, right: int) -> Tensor:
     # By reflection, as far as the image reaches; a strip narrower than its padding is repeated instead.
     if not (down or right):
         return image

@@ -8,9 +8,10 @@ from typing import Any
 import shapely
 from pyspark import TaskContext
 
-from lulc import extent, geo, mapping, store, track
+from lulc import contract, extent, geo, mapping, store, track
 from lulc.errors import InputError
 from lulc.mapping import Recipe
+from lulc.modelfiles import CONTRACT, ModelRef
 from lulc.spark.stage import Outcome, Task, ledger_rows
 from lulc.tiling import make_tiling
 
@@ -24,31 +25,31 @@ def predict(task: Task) -> Outcome:
     """
     run, out = task.run, task.out
     model = track.resolve(run.predict.model or run.name, out, run.tracking.uri)
-    _check_legend(task, model)
+    _check(task, model)
     recipe = Recipe(out, model, run.predict)
     keys = _keys(task)
     paths = {k["key"]: mapping.predictions_path(k["key"], recipe.fingerprint(k["fingerprint"])) for k in keys}
     held = store.standing(out, "predict")
-    noted = {k for k, r in held.items() if r["status"] == "done" and r["path"] == paths.get(k) and (out / r["path"]).exists()}
+    rows = ((held.get(key), path) for key, path in paths.items())
+    noted = {r["key"] for r, path in rows if r and (r["status"], r["path"]) == ("done", path) and (out / path).exists()}
     found = [r for k, p in paths.items() if k not in noted and (out / p).exists() and (r := mapping.adopt(out, p))]
     store.append_ledger(out, found)
     stood = noted | {r["key"] for r in found}
     to_do = [k for k in keys if k["key"] not in stood]
-    rows = ledger_rows(task, to_do, partial(_map_block, recipe=recipe), "predict")
-    bad = sum(r["status"] == "bad" for r in rows)
+    made = ledger_rows(task, to_do, partial(_map_block, recipe=recipe), "predict")
+    bad = sum(r["status"] == "bad" for r in made)
     gone = _settle(task, paths, held)
     print_ = store.fingerprint(sorted(paths.items()))
-    if rows or found or gone or held.get("", {}).get("fingerprint") != print_:
+    if made or found or gone or held.get("", {}).get("fingerprint") != print_:
         store.append_ledger(out, [store.entry("predict", "", print_)])
     note = f"{model.name} version {model.version}"
-    return Outcome("predict", len(stood), len(rows) - bad, 0, bad, note)
+    return Outcome("predict", len(stood), len(made) - bad, 0, bad, note)
 
 
-def _check_legend(task: Task, model: Any) -> None:
-    from lulc import contract
-    from lulc.modelfiles import CONTRACT
-
+def _check(task: Task, model: ModelRef) -> None:
+    # Before anything is started; every chip is checked again where it is read.
     asks = contract.read(model.folder / CONTRACT)
+    asks.check(task.run.bands, asks.gsd_m, "the run file")
     mine = {(c.id, c.name) for c in task.run.make_legend().classes}
     theirs = {(c.id, c.name) for c in asks.legend.classes}
     if mine != theirs:
@@ -74,7 +75,7 @@ def _keys(task: Task) -> list[Row]:
             continue
         if box is not None and not shapely.intersects(box, geo.footprint(tiling.grid(*cell, span=span))):
             continue
-        keys.append({"key": key, "path": row["path"], "fingerprint": row["fingerprint"]})
+        keys.append({"key": key} | {name: row[name] for name in ("path", "checksum", "fingerprint")})
     if not keys:
         raise InputError(
             f"{task.out} holds no chips of tiling {tiling.name!r} to map: run `lulc tile` first, or choose other tiles"
@@ -83,6 +84,9 @@ def _keys(task: Task) -> list[Row]:
 
 
 def _map_block(key: Row, recipe: Recipe) -> list[Row]:
+    from lulc.predict import use_one_core
+
+    use_one_core()
     context = TaskContext.get()
     return [row | {"attempt": context.attemptNumber() if context else 0} for row in mapping.map_block(key, recipe)]
 
