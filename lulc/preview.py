@@ -64,7 +64,7 @@ def draw(rasters: Sequence[Path], legend: Legend, title: str) -> bytes:
     handles = [
         Patch(facecolor=c.colour, edgecolor="#888888", linewidth=0.4, label=c.name) for c in legend.classes if c.id in found
     ]
-    axes.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=9)
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
     _scale_bar(axes, grid)
     picture = BytesIO()
     figure.savefig(picture, format="png", metadata={"Software": None})
@@ -83,7 +83,8 @@ def metres_a_pixel(grid: Grid) -> float:
 def round_length(longest: float) -> float:
     """The largest 1, 2 or 5 times a power of ten that is not over a length."""
     power = 10.0 ** math.floor(math.log10(longest))
-    return max(f * power for f in (1, 2, 5) if f * power <= longest)
+    # The logarithm of a length just below a power of ten may be rounded up to it.
+    return max(f * power for f in (0.5, 1, 2, 5) if f * power <= longest)
 
 
 def _scale_bar(axes, grid: Grid) -> None:  # type: ignore[no-untyped-def]

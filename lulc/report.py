@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from lulc import __version__, preview, store
+from lulc import __version__, preview, provenance, store
 from lulc.conf import Run
 from lulc.legend import Legend
 
@@ -34,7 +34,7 @@ def write_report(run: Run, out: Path) -> Path:
         store.publish(out / "map.png", lambda beside: beside.write_bytes(picture))
     scenes = store.read_table(out, "scenes", ["scene_id", "source", "datetime", "cloud"]).to_pylist()
     template = Environment(autoescape=select_autoescape(default=True), trim_blocks=True).from_string(
-        Path(__file__).with_suffix(".html").read_text()
+        Path(__file__).with_suffix(".html").read_text("utf-8")
     )
     page = template.render(
         name=run.name,
@@ -45,10 +45,10 @@ def write_report(run: Run, out: Path) -> Path:
         bad=_bad(out),
         provenance=_provenance(out),
         scenes=scenes,
-        settings=hide_secrets(yaml.safe_dump(_plain(dataclasses.asdict(run)), sort_keys=False, allow_unicode=True)),
+        settings=yaml.safe_dump(_plain(dataclasses.asdict(run)), sort_keys=False, allow_unicode=True),
     )
     path = out / "report.html"
-    store.publish(path, lambda beside: beside.write_text(page))
+    store.publish(path, lambda beside: beside.write_text(page, "utf-8"))
     return path
 
 
@@ -160,12 +160,13 @@ def _provenance(out: Path) -> list[tuple[str, str]]:
     ]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, name: str = "") -> Any:
+    # Settings as YAML takes them, without what others must not read.
     if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
+        return {k: _plain(v, str(k)) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value
+        return [_plain(v, name) for v in value]
+    return provenance.clean(name, value) if isinstance(value, str) else value
 
 
 def _number(value: float) -> str:

@@ -1,0 +1,210 @@
+"""The report is one sound file without a network, tells what the tables hold and no secret; the map is a picture."""
+
+from __future__ import annotations
+
+import base64
+import re
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.image import imread
+
+from lulc import conf, preview, rasters, report, store, tables
+from lulc.geo import Grid
+from lulc.legend import NODATA
+
+HOSTILE = "<script>alert('x')</script>"
+GRID = Grid("EPSG:3035", (10.0, 0.0, 4e6, 0.0, -10.0, 3e6), 300, 400)
+
+
+def make_run(**changes: Any) -> conf.Run:
+    raw: dict[str, Any] = {
+        "name": "valley",
+        "scenes": [{"path": "https://me:pa55@host/archive?X-Amz-Signature=5ecret"}],
+        "bands": ["red", "nir"],
+        "legend": {
+            1: {"name": "water", "colour": "#4080ff"},
+            2: {"name": "wood & <b>meadow</b>", "colour": "#208030"},
+            9: {"name": "snow", "colour": "#eeeeff"},
+        },
+        "periods": [{"name": "2023"}, {"name": "2024"}],
+        "spark": {"conf": {"spark.hadoop.fs.s3a.secret.key": "5ecret", "spark.ui.port": "4040"}},
+        "tracking": {"uri": "http://me:pa55@tracking:5000"},
+    }
+    return conf.parse_run(raw | changes, Path("/nowhere"))
+
+
+def make_classes() -> np.ndarray:
+    classes = np.full(GRID.shape, 2, np.uint8)
+    classes[:, 100:180] = 1
+    classes[:60] = NODATA
+    return classes
+
+
+def write_rasters(out: Path, run: conf.Run) -> None:
+    """The map of two periods, each in two files side by side."""
+    for period in ("2023", "2024"):
+        for number, col in enumerate((0, 200)):
+            part = np.ascontiguousarray(make_classes()[:, col : col + 200])
+            path = out / rasters.raster_path(f"{period}/{number}_0", run.name)
+            rasters.write_cog(path, GRID.window(0, col, 300, 200), rasters.pyramid(part), {}, run.make_legend())
+
+
+def write_tables(out: Path) -> None:
+    def rows(name: str, found: list[dict[str, Any]]) -> None:
+        table = pa.Table.from_pylist([dict.fromkeys(tables.ALL[name].names) | r for r in found], tables.ALL[name])
+        store.write_table(out, name, table)
+
+    day = datetime(2024, 6, 1, 10, tzinfo=UTC)
+    rows(
+        "scenes",
+        [{"scene_id": HOSTILE, "source": "stac", "datetime": day, "cloud": 12.5}, {"scene_id": "dem", "source": "layer"}],
+    )
+    area = {"region_id": "r", "level": "park", "name": HOSTILE, "period": "2024", "model": "valley/3", "observed_share": 0.75}
+    rows(
+        "class_areas",
+        [
+            area | {"class_id": 1, "class_name": "water", "area_m2": 1e6, "share": 1 / 3},
+            area | {"class_id": 2, "class_name": "wood & <b>meadow</b>", "area_m2": 2e6, "share": 2 / 3},
+            area | {"class_name": "unobserved", "area_m2": 1e6},
+        ],
+    )
+    scored = {"period": "2024", "model": "valley/3", "split": "test"}
+    rows(
+        "accuracy",
+        [
+            scored | {"pixels": 70, "overall_accuracy": 0.875, "iou": 0.6},
+            scored | {"class_id": 1, "class_name": "water", "pixels": 70, "users_accuracy": 0.9, "iou": None},
+        ],
+    )
+    rows(
+        "confusion",
+        [scored | {"label_id": 1, "map_id": 2, "pixels": 12345}, scored | {"label_id": 1, "map_id": 255, "pixels": 7}],
+    )
+    error = f"https://me:pa55@host/{HOSTILE}.tif?sig=5ecret cannot be read: cut short"
+    mended = [store.entry("tile", "scene:m", "f", status=s, error="was bad") for s in ("bad", "done")]
+    store.append_ledger(out, [store.entry("tile", f"scene:{HOSTILE}", "f", status="bad", error=error), *mended])
+    store.append_ledger(out, [store.entry("predict", "", "f1ngerpr1nt")])
+
+
+class Page(HTMLParser):
+    """What a page is made of: text, addresses it refers to; it fails where tags do not close each other."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.links: list[str] = []
+        self.text = ""
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
+        assert not [name for name, _ in attrs if name.startswith("on")]
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out, run = tmp_path_factory.mktemp("out"), make_run()
+    write_rasters(out, run)
+    write_tables(out)
+    assert report.write_report(run, out) == out / "report.html"
+    return out
+
+
+def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -> None:
+    source = (written / "report.html").read_text()
+    page = Page(source)
+    assert page.tags <= {
+        "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "img", "div", "table", "caption", "small", "tr", "th",
+        "td", "span", "details", "summary", "pre",
+    }  # fmt: skip
+    assert [link.partition(",")[0] for link in page.links] == ["data:image/png;base64"]
+    assert base64.b64decode(page.links[0].partition(",")[2]) == (written / "map.png").read_bytes()
+    assert "url(" not in source
+    assert "@import" not in source
+    for text in (
+        "valley",
+        HOSTILE,
+        "wood & <b>meadow</b>",
+        "unobserved",
+        "12,345",
+        "0.875",
+        "75.0 %",
+        "66.7 %",
+        "cut short",
+        "f1ngerpr1nt",
+    ):
+        assert text in page.text, text
+    assert "1 scene, 2024-06-01 to 2024-06-01" in page.text
+    assert "was bad" not in page.text
+
+
+def test_the_report_gives_away_no_secret(written: Path) -> None:
+    source = (written / "report.html").read_text()
+    assert "5ecret" not in source
+    assert "pa55" not in source
+    assert "4040" in source
+
+
+def test_a_run_without_results_has_a_report_too(tmp_path: Path) -> None:
+    page = Page(report.write_report(make_run(), tmp_path).read_text())
+    assert page.links == []
+    assert "every input could be read" in page.text
+    assert not (tmp_path / "map.png").exists()
+
+
+def test_the_picture_shows_the_classes_of_the_latest_period(written: Path) -> None:
+    picture = (imread(BytesIO((written / "map.png").read_bytes()))[..., :3] * 255).round().astype(int)
+    assert max(picture.shape) < 3000
+    shares = [(np.abs(picture - np.array(rgb)).max(-1) <= 2).mean() for rgb in ((0x40, 0x80, 0xFF), (0x20, 0x80, 0x30))]
+    assert shares[0] / shares[1] == pytest.approx(80 / 320, rel=0.1)
+    # Snow occurs nowhere, and is not in the legend.
+    assert not (np.abs(picture - np.array((0xEE, 0xEE, 0xFF))).max(-1) == 0).any()
+
+
+def test_the_map_is_read_from_all_files_and_made_small(written: Path, tmp_path: Path) -> None:
+    classes, grid = preview.read_map(sorted((written / "rasters" / "2024").glob("*.tif")))
+    assert (classes == make_classes()).all()
+    assert (grid.transform, grid.shape) == (GRID.transform, GRID.shape)
+    large = np.ascontiguousarray(np.kron(np.tile([[1, 2], [2, 255]], (2, 2)), np.ones((800, 1000), int)).astype(np.uint8))
+    wide = Grid(GRID.crs, GRID.transform, *large.shape)
+    rasters.write_cog(tmp_path / "large.tif", wide, rasters.pyramid(large), {}, make_run().make_legend())
+    classes, grid = preview.read_map([tmp_path / "large.tif"])
+    assert max(classes.shape) <= 1400
+    assert grid.resolution[0] * classes.shape[1] == pytest.approx(4000 * 10, rel=0.01)
+    assert [(classes == i).mean() for i in (1, 2, 255)] == pytest.approx([0.25, 0.5, 0.25], abs=0.01)
+
+
+@given(st.floats(1e-3, 1e7))
+def test_scale_bars_have_round_lengths(longest: float) -> None:
+    found = preview.round_length(longest)
+    assert found <= longest * (1 + 1e-9) < 2.5 * found * (1 + 1e-9)
+    assert re.fullmatch(r"[125]e[+-]\d+", f"{found:.0e}")
+
+
+@pytest.mark.parametrize(
+    ("crs", "step", "metres"), [("EPSG:3035", 10.0, 10.0), ("EPSG:3857", 10.0, 10 * np.cos(np.radians(47.6)))]
+)
+def test_the_scale_bar_is_of_the_ground_not_of_the_plane(crs: str, step: float, metres: float) -> None:
+    place = {"EPSG:3035": (4321000.0, 3210000.0), "EPSG:3857": (1.5e6, 6.04e6)}[crs]
+    grid = Grid(crs, (step, 0.0, place[0], 0.0, -step, place[1]), 100, 100)
+    assert preview.metres_a_pixel(grid) == pytest.approx(metres, rel=0.01)
