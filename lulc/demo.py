@@ -39,25 +39,31 @@ class Demo:
     labels: Path
 
 
-def make_archive(folder: Path, seed: int = 0) -> Demo:
-    """The archive in a folder (what stands there is used again): STAC items beside COGs, labels, truth, regions, run file."""
+def make_archive(folder: Path, seed: int = 0, shape: tuple[int, int] = _SHAPE) -> Demo:
+    """The archive in a folder (what stands there is used again): STAC items beside COGs, labels, truth, regions, run file.
+
+    shape: height and width of the landscape in pixels of 10 m, multiples of 16.
+    """
     made = Demo(folder / "run.yaml", folder / "truth.tif", folder / "labels.tif")
     if made.run_file.exists():
         return made
-    land = landscape.make_landscape(_SHAPE, seed)
+    fine, ground = (
+        Grid(_CRS, (side, 0.0, _LEFT, 0.0, -side, _TOP), *(round(n * 10 / side) for n in shape)) for side in (10.0, SIDE_M)
+    )
+    land = landscape.make_landscape(shape, seed)
     rng = np.random.default_rng(seed)
     for number, (name, crs) in enumerate((("west", "EPSG:32632"), ("east", "EPSG:32633"))):
-        grid = _scene_grid(number, crs)
+        grid = _scene_grid(ground, number, crs)
         for season, day in enumerate(_DAYS):
             # The baseline trap: half of the scenes carry an offset of -0.1 in their numbers.
             offset = -0.1 if (season + number) % 2 else 0.0
-            _write_scene(folder / "scenes", f"{name}_{day}", grid, _look(land, grid, season, offset, rng), offset)
+            _write_scene(folder / "scenes", f"{name}_{day}", grid, _look(land, fine, grid, season, offset, rng), offset)
     truth = land.classes()
-    _write(made.truth, truth[None], fine_grid(2), nodata=NODATA)
+    _write(made.truth, truth[None], ground, nodata=NODATA)
     rows, cols = (np.arange(n) // _BLOCK for n in truth.shape)
     left_out = rng.random((rows[-1] + 1, cols[-1] + 1)) < 0.3
-    _write(made.labels, np.where(left_out[rows[:, None], cols[None]], NODATA, truth)[None], fine_grid(2), nodata=NODATA)
-    (folder / "regions.geojson").write_text(json.dumps(_regions()))
+    _write(made.labels, np.where(left_out[rows[:, None], cols[None]], NODATA, truth)[None], ground, nodata=NODATA)
+    (folder / "regions.geojson").write_text(json.dumps(_regions(ground)))
     made.run_file.write_text(yaml.safe_dump(_settings(), sort_keys=False))
     return made
 
@@ -89,15 +95,9 @@ def score(out: Path, made: Demo) -> dict[str, float]:
     }
 
 
-def fine_grid(every: int) -> Grid:
-    """The grid of the landscape, or of every 2 x 2 of its pixels."""
-    side = SIDE_M / 2 * every
-    return Grid(_CRS, (side, 0.0, _LEFT, 0.0, -side, _TOP), _SHAPE[0] // every, _SHAPE[1] // every)
-
-
-def _scene_grid(number: int, crs: str) -> Grid:
+def _scene_grid(ground: Grid, number: int, crs: str) -> Grid:
     # Each scene covers 60 % of the landscape's width and a margin beyond it.
-    xmin, ymin, xmax, ymax = fine_grid(1).bounds
+    xmin, ymin, xmax, ymax = ground.bounds
     wide = xmax - xmin
     part = shapely.box(
         xmin + (0.4 * wide if number else -500), ymin - 500, xmax + 500 if number else xmax - 0.4 * wide, ymax + 500
@@ -107,21 +107,21 @@ def _scene_grid(number: int, crs: str) -> Grid:
     return Grid(crs, (SIDE_M, 0.0, left, 0.0, -SIDE_M, top), int((top - bottom) / SIDE_M) + 1, int((right - left) / SIDE_M) + 1)
 
 
-def _look(land: Landscape, grid: Grid, season: int, offset: float, rng: np.random.Generator) -> np.ndarray:
+def _look(land: Landscape, fine: Grid, grid: Grid, season: int, offset: float, rng: np.random.Generator) -> np.ndarray:
     """(7, H, W) uint16: what a sensor saw of the landscape on a day, six bands and the quality band."""
     seen = np.full((len(BANDS), *grid.shape), np.nan, np.float32)
     place: dict[str, Any] = {
-        "src_transform": fine_grid(1).affine,
+        "src_transform": fine.affine,
         "src_crs": _CRS,
         "dst_transform": grid.affine,
         "dst_crs": grid.crs,
     }
     reproject(land.reflectance(season), seen, **place, dst_nodata=np.nan, resampling=Resampling.average)
     cloud = landscape.fractal(rng, grid.shape, 1.9)
-    clouded = cloud > 0.9
+    clouded = cloud > 1.15
     # Sun from the south-south-east, clouds a kilometre up: shadows fall to the north-north-west.
     shadow = np.roll(clouded, (-24, -14), (0, 1)) & ~clouded
-    veil = np.clip((cloud - 0.75) / 0.5, 0, 1)
+    veil = np.clip((cloud - 1.0) / 0.5, 0, 1)
     numbers: np.ndarray = seen * (1 - veil) + veil * rng.normal(0.72, 0.05, grid.shape).astype(np.float32)
     numbers = np.where(shadow, numbers * 0.45, numbers) + rng.normal(0, 0.003, seen.shape)
     col, row = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
@@ -184,9 +184,9 @@ def _write_scene(folder: Path, name: str, grid: Grid, pixels: np.ndarray, offset
     (folder / f"{name}.json").write_text(json.dumps(item, indent=1))
 
 
-def _regions() -> dict[str, Any]:
+def _regions(ground: Grid) -> dict[str, Any]:
     # Four districts that share crooked borders, inside the landscape.
-    xmin, ymin, xmax, ymax = fine_grid(1).bounds
+    xmin, ymin, xmax, ymax = ground.bounds
     x = [xmin + f * (xmax - xmin) for f in (0.06, 0.33, 0.52, 0.94)]
     y = [ymin + f * (ymax - ymin) for f in (0.08, 0.45, 0.58, 0.93)]
     rings = {
@@ -207,21 +207,21 @@ def _settings() -> dict[str, Any]:
         "name": "demo",
         "scenes": [{"path": "scenes", "quality": "scl", "clear": [_CLEAR]}],
         "bands": list(BANDS),
-        "tiling": {"crs": _CRS, "resolution": SIDE_M, "size": 128, "halo": 32, "block": 2},
+        "tiling": {"crs": _CRS, "resolution": SIDE_M, "size": 256, "halo": 32, "block": 2},
         "periods": [{"name": "2024", "start": "2024-01-01", "end": "2024-12-31"}],
-        "dates": 3,
+        "dates": 4,
         "legend": {c.id: {"name": c.name, "colour": c.colour} for c in CLASSES.classes},
         "labels": {"path": "labels.tif"},
         "samples": {"size": 64, "block": 1, "validation": 0.1, "test": 0.1},
         "train": {
             "depth": 3,
-            "decoder": [128, 64, 32],
+            "decoder": [64, 64, 32],
             "epochs": 8,
-            "repeats": 12,
+            "repeats": 5,
             "batch": 16,
             "rate": 0.003,
             "class_weight": 0.2,
-            "ema": 0.98,
+            "ema": 0.95,
         },
         "regions": [{"path": "regions.geojson", "id": "id", "name": "id", "level": "district"}],
         "spark": {"memory": "1g"},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +10,7 @@ from numpy.random import Generator
 from rasterio.features import rasterize
 from rasterio.transform import IDENTITY
 
+from lulc.drainage import blur, make_water
 from lulc.legend import LandClass, Legend
 
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
@@ -35,10 +34,10 @@ _COVERS = (
     (1, (.042, .040, .026, .016, .009, .006), (.038, .046, .030, .030, .012, .008), (.3, .5, .9, .6)),
     (2, (.024, .034, .024, .170, .085, .040), (.022, .036, .022, .235, .095, .040), (.4, .7, .8, .6)),
     (2, (.045, .060, .060, .180, .170, .100), (.024, .048, .026, .370, .165, .072), (.2, .95, .9, .7)),
-    (3, (.060, .085, .090, .230, .250, .160), (.030, .066, .040, .370, .220, .110), (.6, .9, .7, .75)),
+    (3, (.055, .082, .080, .230, .255, .165), (.033, .070, .046, .330, .240, .120), (.6, .9, .75, .8)),
     (4, (.070, .098, .125, .235, .310, .230), (.026, .058, .032, .410, .195, .090), (.7, .95, .1, .0)),
     (4, (.072, .090, .115, .185, .265, .225), (.028, .055, .034, .400, .215, .095), (.0, .15, .9, .7)),
-    (4, (.068, .094, .120, .210, .285, .220), (.032, .075, .042, .390, .200, .095), (.5, .8, .45, .1)),
+    (4, (.068, .094, .120, .210, .285, .220), (.032, .075, .042, .390, .200, .095), (.15, .9, .4, .0)),
     (5, (.115, .125, .135, .175, .190, .175), (.130, .145, .160, .205, .215, .190), (.5, .5, .5, .5)),
     (5, (.055, .075, .075, .210, .210, .140), (.045, .075, .055, .290, .200, .120), (.4, .8, .7, .6)),
     (6, (.115, .138, .158, .195, .235, .215), (.135, .160, .180, .215, .250, .225), (.5, .5, .5, .5)),
@@ -46,7 +45,6 @@ _COVERS = (
 )  # fmt: skip
 _WATER, _CONIFER, _BROADLEAF, _MEADOW, _CROPS, _ROOFS, _GARDENS, _ROCK, _WETLAND = 0, 1, 2, 3, (4, 5, 6), 7, 8, 9, 10
 SEASONS = len(_COVERS[0][3])
-_COARSE = 8  # fine pixels a side of a cell that water runs over
 
 
 @dataclass(frozen=True)
@@ -84,15 +82,15 @@ def make_landscape(shape: tuple[int, int], seed: int) -> Landscape:
     """A Landscape of this shape (both sides multiples of 8): mountains in the south, farmland in the north, rivers downhill."""
     rng = np.random.default_rng(seed)
     relief = _make_relief(rng, shape)
-    relief, water, shore = _make_water(relief)
-    slope = _blur(np.hypot(*np.gradient(relief, 10.0)), 10)
+    relief, water, shore = make_water(relief)
+    slope = blur(np.hypot(*np.gradient(relief, 10.0)), 10)
     parcel, hedge = _make_parcels(rng, shape)
     luck = rng.random((3, 1 << 16), np.float32)[:, parcel]
     patch, grain = fractal(rng, shape, 2.0), fractal(rng, shape, 1.0)
     mottle, freckle = rng.standard_normal((2, *shape), np.float32)
     cover = np.asarray(_CROPS, np.uint8)[(luck[0] * len(_CROPS)).astype(np.intp)]
     high = relief + 90 * patch
-    cover[(luck[1] < np.clip((high - 480) / 500, 0.12, 1)) | (slope > 0.16)] = _MEADOW
+    cover[(luck[1] < np.clip((high - 500) / 400, 0.06, 1)) | (slope > 0.16)] = _MEADOW
     wooded = patch + 3.5 * np.clip(slope, 0, 0.5) + np.clip((relief - 700) / 500, 0, 0.7) > 0.95
     cover[wooded] = np.where((grain + (950 - relief) / 300)[wooded] > 0, _BROADLEAF, _CONIFER)
     cover[high > 1500] = _MEADOW
@@ -102,7 +100,7 @@ def make_landscape(shape: tuple[int, int], seed: int) -> Landscape:
     cover[town] = np.where((mottle + 0.8 * grain)[town] > 0.35, _GARDENS, _ROOFS)
     cover[water] = _WATER
     farmed = (cover >= _MEADOW) & (cover < _ROOFS)
-    vigour = 0.06 * grain + 0.25 * freckle + np.where(farmed, 0.5 * (luck[2] - 0.5) - 0.15 * hedge, 0.1 * patch)
+    vigour = 0.06 * grain + 0.25 * freckle + np.where(farmed, 0.35 * (luck[2] - 0.5) - 0.15 * hedge, 0.1 * patch)
     tone = 1 + 0.05 * grain + 0.12 * mottle + np.where(town, 0.22 * mottle, 0) + np.where(farmed, 0.2 * (luck[1] - 0.5), 0)
     return Landscape(cover, relief, vigour.astype(np.float32), np.clip(tone, 0.5, 1.8).astype(np.float32))
 
@@ -133,80 +131,6 @@ def _light(relief: np.ndarray, sun_elevation: float, sun_azimuth: float = 155.0)
         1 + south**2 + east**2
     )
     return np.asarray(np.clip(towards / np.sin(elevation), 0.2, 1.6) ** 0.7)
-
-
-def _make_water(relief: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    # Relief with its hollows silted up, where water stands or runs, and how much water lies around a place (0–1).
-    height, width = (n // _COARSE for n in relief.shape)
-    coarse = relief.reshape(height, _COARSE, width, _COARSE).mean((1, 3))
-    level, down, order = _flood(coarse)
-    runoff = np.ones(height * width)
-    for cell in reversed(order):
-        if down[cell] >= 0:
-            runoff[down[cell]] += runoff[cell]
-    shapes = [line.buffer(w / 10, cap_style="flat") for line, w in _rivers(runoff, down, width, least=500)]
-    rivers = (
-        rasterize([(s, 1) for s in shapes], relief.shape, transform=IDENTITY, dtype="uint8")
-        if shapes
-        else np.zeros(relief.shape, np.uint8)
-    )
-    level = enlarge(level, relief.shape)
-    # Only the deepest part of a hollow is still a lake; the higher it lies, the more rubble has filled it.
-    water = (rivers > 0) | (level - relief > 16 + 0.22 * np.maximum(level - 430, 0))
-    return (
-        np.maximum(relief, level),
-        water,
-        enlarge(_blur(water.reshape(height, _COARSE, width, _COARSE).mean((1, 3)), 4), relief.shape),
-    )
-
-
-def _flood(height: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
-    # Priority-flood (Barnes, Lehman & Mulla 2014): water level, the cell each cell drains to (-1: out), cells in order from
-    # the outlets up.
-    rows, cols = height.shape
-    ground = height.ravel().tolist()
-    level, down, order = [0.0] * len(ground), [-2] * len(ground), []
-    edge = [r * cols + c for r in range(rows) for c in range(cols) if r in (0, rows - 1) or c in (0, cols - 1)]
-    heap = [(ground[cell], cell) for cell in edge]
-    heapq.heapify(heap)
-    for cell in edge:
-        down[cell] = -1
-    while heap:
-        water, cell = heapq.heappop(heap)
-        level[cell] = water
-        order.append(cell)
-        row, col = divmod(cell, cols)
-        for r in range(max(row - 1, 0), min(row + 2, rows)):
-            for c in range(max(col - 1, 0), min(col + 2, cols)):
-                other = r * cols + c
-                if down[other] == -2:
-                    down[other] = cell
-                    heapq.heappush(heap, (max(ground[other], water), other))
-    return np.reshape(level, height.shape), np.array(down), order
-
-
-def _rivers(runoff: np.ndarray, down: np.ndarray, cols: int, least: float) -> Iterator[tuple[shapely.LineString, float]]:
-    # Smoothed courses in fine pixels, with half their width in metres; a tributary ends a little below the mouth.
-    big = runoff >= least
-    springs = np.setdiff1d(np.flatnonzero(big), down[big])
-    seen: set[int] = set()
-    for spring in springs[np.argsort(-runoff[springs], kind="stable")]:
-        course, cell, beyond = [], int(spring), 0
-        while cell >= 0 and beyond < 4:
-            beyond += cell in seen
-            seen.add(cell)
-            course.append(cell)
-            cell = int(down[cell])
-        if len(course) < 8:
-            continue
-        row, col = np.divmod(course, cols)
-        xy = (np.column_stack([col, row]) + 0.5) * _COARSE
-        ends = np.pad(xy, ((3, 3), (0, 0)), "edge")
-        smooth = np.column_stack([np.convolve(ends[:, i], np.ones(7) / 7, "valid") for i in (0, 1)])
-        for start in range(0, len(course) - 1, 6):
-            piece = smooth[start : start + 8]
-            if len(piece) > 1:
-                yield shapely.LineString(piece), float(np.clip(8 + 0.42 * np.sqrt(runoff[course[start]]), 20, 55))
 
 
 def _make_parcels(rng: Generator, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -243,22 +167,3 @@ def _make_towns(rng: Generator, relief: np.ndarray, slope: np.ndarray, water: np
         y, x = np.ogrid[box]
         town[box] |= np.hypot(y - row, x - col) / radius + ragged[box] < 1
     return town & (slope < 0.2)
-
-
-def enlarge(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """(H, W) float32: a smaller array stretched to a shape by linear interpolation between pixel centres."""
-    for axis, size in enumerate(shape):
-        at = np.clip((np.arange(size) + 0.5) * array.shape[axis] / size - 0.5, 0, array.shape[axis] - 1)
-        low = np.minimum(at.astype(int), array.shape[axis] - 2)
-        part = (at - low).astype(np.float32)[:, None] if axis == 0 else (at - low).astype(np.float32)
-        array = np.take(array, low, axis) * (1 - part) + np.take(array, low + 1, axis) * part
-    return array.astype(np.float32)
-
-
-def _blur(array: np.ndarray, reach: int) -> np.ndarray:
-    # Mean of the (2 * reach + 1)² pixels around, from a summed-area table.
-    total = np.pad(array, reach, "edge").cumsum(0).cumsum(1)
-    total = np.pad(total, ((1, 0), (1, 0)))
-    side = 2 * reach + 1
-    sums = total[side:, side:] - total[:-side, side:] - total[side:, :-side] + total[:-side, :-side]
-    return np.asarray(sums / side**2)
