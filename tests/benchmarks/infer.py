@@ -1,0 +1,268 @@
+"""infer.*: the predict job against bare processes, its network against eager float32, what is computed in vain, and seams."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional
+
+from lulc import chips, conf, contract, mapping, modelfiles, pixels, predict, store
+from lulc.chips import Chip
+from lulc.contract import Contract
+from lulc.legend import COMMON
+from lulc.modelfiles import CONTRACT, WEIGHTS, ModelRef
+from lulc.models import MODELS
+from lulc.predict import Predictor
+from lulc.tiling import make_tiling
+
+BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
+KINDS = len(COMMON.classes)
+RUN: dict[str, Any] = {
+    "name": "bench",
+    "scenes": [{"path": "archive"}],
+    "bands": BANDS,
+    "legend": {c.id: {"name": c.name, "colour": c.colour} for c in COMMON.classes},
+    "periods": [{"name": "p"}],
+    "spark": {"master": "local[2,3]", "memory": "1g"},
+}
+
+
+def measure(quick: bool) -> dict[str, float]:
+    """The figures of PERFORMANCE.md; infer.agree is the share of pixels that get the class the eager float32 loop gives."""
+    with tempfile.TemporaryDirectory() as name:
+        out = Path(name)
+        folder = _learn(modelfiles.local_folder(out, "bench"), 40 if quick else 400)
+        opt, agree = _opt(folder, 1 if quick else 5)
+        return {
+            "infer.spark": _spark(out, folder, quick),
+            "infer.opt": opt,
+            "infer.agree": agree,
+            "infer.waste": _waste(out, folder),
+            "infer.seam": _seam(out, folder, 1024 if quick else 2048),
+        }
+
+
+def _scene(side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels (C, H, W) uint16 and the class (H, W) they come from: fields of many sizes, and a sensor's noise."""
+    rng = np.random.default_rng(seed)
+    score = np.zeros((KINDS, side, side), np.float32)
+    for step in (64, 16, 4):
+        coarse = torch.from_numpy(rng.normal(0, step**0.5, (1, KINDS, side // step + 2, side // step + 2)).astype(np.float32))
+        score += functional.interpolate(coarse, size=(side, side), mode="bilinear")[0].numpy()
+    label = score.argmax(0)
+    spectra = np.random.default_rng(1).normal(2000, 600, (KINDS, len(BANDS)))
+    return (spectra[label].transpose(2, 0, 1) + rng.normal(0, 500, (len(BANDS), side, side))).clip(1, 9000).astype(
+        np.uint16
+    ), label
+
+
+def _learn(folder: Path, steps: int) -> Path:
+    """A model folder with the default U-Net, lightly trained on a scene."""
+    plain = {"mean": (2000.0,) * len(BANDS), "std": (700.0,) * len(BANDS), "legend": COMMON, "gsd_m": 10.0}
+    asks = Contract("bench", "segment", "unet", {"encoder": "resnet18"}, BANDS, **plain)
+    torch.manual_seed(0)
+    net = _net(asks).train()
+    image, label = (torch.from_numpy(x) for x in _scene(1024, 0))
+    optimizer = torch.optim.AdamW(net.parameters(), 2e-3)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / steps)
+        places = torch.randint(1024 - 64, (8, 2)).tolist()
+        ready = (torch.stack([image[:, y : y + 64, x : x + 64] for y, x in places]).float() - 2000) / 700
+        loss = functional.cross_entropy(net(ready), torch.stack([label[y : y + 64, x : x + 64] for y, x in places]))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    folder.mkdir(parents=True)
+    save_file(net.state_dict(), folder / WEIGHTS)
+    contract.write(asks, folder / CONTRACT)
+    return folder
+
+
+def _net(asks: Contract) -> nn.Module:
+    return MODELS["unet"].build(len(BANDS), KINDS, **asks.architecture)
+
+
+@lru_cache(maxsize=2)
+def _bare(folder: Path, eager: bool) -> nn.Module:
+    """The network as a plain script has it: as it was built, or in the layout, and with the norms folded, that ours has."""
+    predict.use_one_core()
+    net = _net(contract.read(folder / CONTRACT)).eval()
+    net.load_state_dict(load_file(folder / WEIGHTS))
+    return net if eager else predict.fold_norms(net, len(BANDS), 32).to(memory_format=torch.channels_last)
+
+
+def _forward(folder: Path, image: np.ndarray, eager: bool) -> np.ndarray:
+    """Classes (H, W) of pixels (C, H, W) by a bare script, in float32 (eager) or in the type that ours takes."""
+    net = _bare(folder, eager)
+    with torch.inference_mode():
+        ready = (torch.from_numpy(image).float()[None] - 2000) / 700
+        if not eager:
+            ready = ready.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=not eager and torch.cpu._is_avx512_bf16_supported()):
+            return net(ready).argmax(1)[0].to(torch.uint8).numpy()  # type: ignore[no-any-return]
+
+
+def _opt(folder: Path, rounds: int) -> tuple[float, float]:
+    """Ours ÷ the eager float32 loop on one core, by processor time, and how many pixels get the same class."""
+    predictor, how = predict.load(folder), conf.Predict()
+    image, _ = _scene(1024, 5)
+    valid, plain = np.ones((1, 1024, 1024), bool), ((1.0,) * len(BANDS), (0.0,) * len(BANDS))
+    times = []
+    for number in range(rounds + 1):
+        start = time.process_time()
+        theirs = np.concatenate([_forward(folder, image[:, row : row + 512], True) for row in (0, 512)])
+        middle = time.process_time()
+        ours, _ = predictor(image[None], valid, *plain, how)
+        if number:
+            times.append(((middle - start), time.process_time() - middle))
+    # Where the reference's two halves meet neither is wrong.
+    away = np.r_[0:448, 576:1024]
+    agree = float((COMMON.to_id()[theirs] == ours)[away].mean())
+    return statistics.median(a for a, _ in times) / statistics.median(b for _, b in times), agree
+
+
+def _write_blocks(out: Path, run: conf.Run, side: int, count: int = 1) -> list[dict[str, str]]:
+    """Keys of `count` times the blocks of one scene, their chips written and noted."""
+    tiling, halo, span = make_tiling(run), run.tiling.halo, run.tiling.block
+    image, _ = _scene(side, 7)
+    around = np.pad(image, [(0, 0), (halo, halo), (halo, halo)])
+    seen = np.pad(np.ones((side, side), bool), halo)
+    cells = side // tiling.size
+    keys = []
+    for number in range(count):
+        for first in ((c, r) for r in range(0, cells, span) for c in range(0, cells, span)):
+            made = []
+            for col, row in ((first[0] + i, first[1] + j) for j in range(min(span, cells)) for i in range(min(span, cells))):
+                area = np.s_[..., row * tiling.size :, col * tiling.size :]
+                wide = tiling.size + 2 * halo
+                shift = number * cells // span * span
+                place = {"tile_id": tiling.tile_id(col + shift, row), "grid": tiling.grid(col + shift, row, halo)}
+                rest = {
+                    "period": "p",
+                    "source": "s",
+                    "scene_ids": ("s",),
+                    "datetimes": (),
+                    "halo": halo,
+                    "bands": BANDS,
+                    "clear": 1.0,
+                }
+                arrays = {"pixels": around[area][None, :, :wide, :wide], "valid": seen[area][None, :wide, :wide]}
+                made.append(Chip(**place, **rest, **arrays, scales=(1.0,) * len(BANDS), offsets=(0.0,) * len(BANDS)))
+            tile_id = tiling.tile_id(first[0] + shift, first[1])
+            path = f"tables/chips/p.{tile_id.rpartition('/')[2]}.f.parquet"
+            chips.write_block(out / path, made, {})
+            keys.append({"key": f"p/{tile_id}", "path": path, "checksum": store.checksum(out / path), "fingerprint": tile_id})
+    rows = [store.entry("tile", k["key"], k["fingerprint"], path=k["path"], checksum=k["checksum"]) for k in keys]
+    store.append_ledger(out, rows)
+    return keys
+
+
+def _recipe(out: Path, folder: Path) -> mapping.Recipe:
+    return mapping.Recipe(out, ModelRef("bench", "local", folder, modelfiles.checksum(folder)), conf.Predict())
+
+
+def _waste(out: Path, folder: Path) -> float:
+    """Pixels that the network is given ÷ pixels written, for a whole block of the default tiling."""
+    (key,) = _write_blocks(out / "waste", conf.parse_run(RUN, out), 2048)
+    computed: list[int] = []
+
+    class Counter(nn.Module):
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            computed.append(image.shape[-1] * image.shape[-2])
+            return image[:, :1].expand(-1, KINDS, -1, -1)
+
+    counting = Predictor(contract.read(folder / CONTRACT), Counter(), torch.device("cpu"))
+    rows = mapping.map_chips(out / "waste" / key["path"], counting, _recipe(out, folder))
+    return sum(computed) / sum(r["height"] * r["width"] for r in rows)
+
+
+def _seam(out: Path, folder: Path, side: int) -> float:
+    """Share of pixels that blocks of 2 x 2 default tiles give as one forward of the whole scene does."""
+    run = conf.parse_run(RUN | {"tiling": {"block": 1 if side == 1024 else 2}}, out)
+    tiling, halo, place = make_tiling(run), run.tiling.halo, out / "seam"
+    found = np.empty((side, side), np.uint8)
+    for key in _write_blocks(place, run, side):
+        for row in mapping.map_chips(place / key["path"], predict.load(folder), _recipe(place, folder)):
+            col, line = (n * tiling.size for n in tiling.parse(row["tile_id"]))
+            found[line : line + tiling.size, col : col + tiling.size] = pixels.array_from(row, "classes")
+    image = np.pad(_scene(side, 7)[0], [(0, 0), (halo, halo), (halo, halo)])[None]
+    plain, how = ((1.0,) * len(BANDS), (0.0,) * len(BANDS)), conf.Predict(window=8192)
+    whole, _ = predict.load(folder)(image, image[:, 0] > 0, *plain, how)
+    return float((found == whole[halo:-halo, halo:-halo]).mean())
+
+
+def _spark(out: Path, folder: Path, quick: bool) -> float:
+    """Pixels that the job's networks are given a second ÷ those of two bare processes that only run the same network on chips."""
+    from lulc.spark import session
+    from lulc.spark.predict import predict as stage
+    from lulc.spark.stage import Choice, Task
+
+    run = conf.parse_run(RUN | ({"tiling": {"block": 2}} if quick else {}), out)
+    span = run.tiling.block * run.tiling.size
+    blocks = 2 if quick else 6
+    _write_blocks(out, run, span, blocks)
+    computed = blocks * _waste_of(run) * span * span
+    spark = session.start(run.spark)
+    rates: dict[str, list[float]] = {"ours": [], "bare": []}
+    try:
+        with ProcessPoolExecutor(2, get_context("spawn")) as pool:
+            for number in range(2 if quick else 4):
+                for name, rate in (("ours", _job), ("bare", _processes)):
+                    # Spark ends workers that were idle for a minute: theirs must not be a cold start.
+                    spark.sparkContext.range(0, 2, 1, 2).mapPartitions(partial(_warm, folder)).collect()
+                    start = time.perf_counter()
+                    done = rate(stage, Task(run, out, Choice(), lambda: spark), pool, folder, computed)
+                    if number:  # the first round warms up
+                        rates[name].append(done / (time.perf_counter() - start))
+    finally:
+        spark.stop()
+    return statistics.median(rates["ours"]) / statistics.median(rates["bare"])
+
+
+def _warm(folder: Path, _: Any) -> list[int]:
+    time.sleep(0.5)  # so that each of the two workers gets a part
+    predict.load(folder)
+    return []
+
+
+def _waste_of(run: conf.Run) -> float:
+    span, halo = run.tiling.block * run.tiling.size, run.tiling.halo
+    found = list(predict.windows(slice(halo, halo + span), span + 2 * halo, run.predict.window, 32))
+    return (sum(w.stop - w.start for w, _ in found) / span) ** 2
+
+
+def _job(stage: Any, task: Any, _pool: Any, _folder: Path, computed: float) -> float:
+    for file in store.table_folder(task.out, "predictions").glob("*.parquet"):
+        file.unlink()
+    outcome = stage(task)
+    assert outcome.done and not outcome.bad
+    return computed
+
+
+def _processes(_stage: Any, _task: Any, pool: Any, folder: Path, computed: float) -> float:
+    side = 1088
+    count = max(1, round(computed / 2 / side**2))
+    list(pool.map(_run_bare, [folder] * 2, [count] * 2))
+    return 2.0 * count * side**2
+
+
+def _run_bare(folder: Path, count: int) -> None:
+    image, _ = _cached(1088)
+    for _ in range(count):
+        _forward(folder, image, False)
+
+
+@lru_cache(maxsize=1)
+def _cached(side: int) -> tuple[np.ndarray, np.ndarray]:
+    return _scene(side, 9)
