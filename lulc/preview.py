@@ -46,12 +46,21 @@ def read_map(rasters: Sequence[Path]) -> tuple[np.ndarray, Grid]:
             data.close()
 
 
+def _trim(classes: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
+    # Without the empty margin around what is mapped: tiles reach beyond the scenes.
+    rows, cols = (np.flatnonzero((classes != NODATA).any(axis)) for axis in (1, 0))
+    if not len(rows):
+        return classes, grid
+    inner = grid.window(int(rows[0]), int(cols[0]), int(np.ptp(rows)) + 1, int(np.ptp(cols)) + 1)
+    return classes[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1], inner
+
+
 def draw(rasters: Sequence[Path], legend: Legend, title: str) -> bytes:
     """PNG of the map of class rasters with legend, scale bar and north arrow; only classes that occur are in the legend."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    classes, grid = read_map(rasters)
+    classes, grid = _trim(*read_map(rasters))
     colours = np.full((256, 4), 255, np.uint8)
     for value, rgba in legend.palette().items():
         colours[value] = rgba

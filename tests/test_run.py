@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import rasterio
+import rasterio.warp
 
 from lulc import store
 from tests import world
