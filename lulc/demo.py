@@ -217,7 +217,7 @@ def _settings() -> dict[str, Any]:
             "depth": 3,
             "decoder": [64, 64, 32],
             "epochs": 8,
-            "repeats": 6,
+            "repeats": 5,
             "batch": 16,
             "rate": 0.003,
             "class_weight": 0.2,
