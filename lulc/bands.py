@@ -1,29 +1,10 @@
-"""What a band is: its common name, wavelength, ground sampling distance and how its numbers become physical values."""
+"""Common names of bands with their wavelengths, older names for the same, and how pixels may be resampled."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 Resampling = Literal["nearest", "bilinear", "average"]
-
-
-@dataclass(frozen=True)
-class Band:
-    """One band of a source.
-
-    name: common name (`red`, `nir`, `swir16`, `elevation`, …); wavelength_um: centre in micrometres, None where there is none;
-    gsd_m: ground sampling distance; physical value = DN * scale + offset; kind says how it may be resampled.
-    """
-
-    name: str
-    wavelength_um: float | None = None
-    gsd_m: float | None = None
-    dtype: str = "uint16"
-    nodata: float | None = None
-    scale: float = 1.0
-    offset: float = 0.0
-    kind: Literal["continuous", "class"] = "continuous"
 
 
 # STAC eo extension 1.1 common names with typical centre wavelengths (µm).
