@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
@@ -113,15 +112,9 @@ def tile_block(key: Mapping[str, Any], out: Path, recipe: Recipe) -> list[Row]:
         # The footer holds nothing that differs between two attempts: their files are the same byte for byte.
         chips.write_block(out / block.path, made.chips, row | {"skipped": made.skipped})
     prints = {s.scene_id: s.fingerprint for s in scenes}
-    return [_noted(out, row) | {"seconds": time.monotonic() - start}] + [
+    return [chips.noted(out, row) | {"seconds": time.monotonic() - start}] + [
         store.entry("tile", f"scene:{scene}", prints[scene], status="bad", error=error) for scene, error in made.bad.items()
     ]
-
-
-def _noted(out: Path, row: Row) -> Row:
-    rest = {name: value for name, value in row.items() if name not in ("stage", "key", "fingerprint", "skipped")}
-    path = row.get("path")
-    return store.entry(row["stage"], row["key"], row["fingerprint"], checksum=path and store.checksum(out / path), **rest)
 
 
 def stands(out: Path, block: Block, ledger: Mapping[str, Row]) -> bool:
@@ -134,12 +127,7 @@ def stands(out: Path, block: Block, ledger: Mapping[str, Row]) -> bool:
 
 def adopt(out: Path, plan: Iterable[Block], ledger: Mapping[str, Row]) -> list[Row]:
     """Ledger rows of blocks whose files a killed run published but could not note."""
-    rows = []
-    for block in plan:
-        if not stands(out, block, ledger) and (out / block.path).exists():
-            with suppress(InputError):
-                rows.append(_noted(out, chips.about(out / block.path)))
-    return rows
+    return [row for block in plan if not stands(out, block, ledger) and (row := chips.adopt(out, block.path))]
 
 
 def outdated(out: Path, plan: Iterable[Block], ledger: Mapping[str, Row], whole: bool) -> tuple[list[Path], list[str]]:

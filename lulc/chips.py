@@ -110,6 +110,21 @@ def about(path: Path) -> dict[str, Any]:
     return found
 
 
+def noted(out: Path, about: Mapping[str, Any]) -> dict[str, Any]:
+    """The ledger row of a published unit, from what its writer said of it, with the checksum of its file if it has one."""
+    given = {name: about[name] for name in ("status", "valid_pixels", "path") if name in about}
+    path = given.get("path")
+    return store.entry(about["stage"], about["key"], about["fingerprint"], checksum=path and store.checksum(out / path), **given)
+
+
+def adopt(out: Path, path: str) -> dict[str, Any] | None:
+    """The ledger row of a file that a killed run published but could not note; None where it is not there, or not whole."""
+    try:
+        return noted(out, about(out / path))
+    except InputError:
+        return None
+
+
 def read_rows(
     path: Path | str, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None
 ) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,6 @@ import numpy as np
 from lulc import chips, geo, pixels, store, tables
 from lulc.chips import Chip
 from lulc.conf import Predict
-from lulc.errors import InputError
 from lulc.legend import NODATA
 from lulc.modelfiles import ModelRef
 
@@ -63,7 +62,7 @@ def map_block(key: Mapping[str, Any], recipe: Recipe) -> list[Row]:
     row: Row = {"stage": "predict", "key": key["key"], "fingerprint": print_, "status": "done"}
     row |= {"valid_pixels": sum(sum(r["class_counts"]) for r in rows), "path": predictions_path(key["key"], print_)}
     chips.write_rows(recipe.out / row["path"], rows, tables.PREDICTIONS, row)
-    return [noted(recipe.out, row) | {"seconds": time.monotonic() - start}]
+    return [chips.noted(recipe.out, row) | {"seconds": time.monotonic() - start}]
 
 
 def map_chips(path: Path, predictor: Predictor, recipe: Recipe) -> list[Row]:
@@ -164,17 +163,3 @@ def prediction_row(chip: Chip, classes: np.ndarray, confidence: np.ndarray, mode
         "class_counts": [int(counts[i]) for i in ids],
         "nodata_count": int(counts[NODATA]),
     }
-
-
-def noted(out: Path, row: Mapping[str, Any]) -> Row:
-    """The ledger row of a published block, with the checksum of its file."""
-    rest = {name: row[name] for name in ("status", "valid_pixels", "path")}
-    return store.entry(row["stage"], row["key"], row["fingerprint"], checksum=store.checksum(out / row["path"]), **rest)
-
-
-def adopt(out: Path, path: str) -> Row | None:
-    """The ledger row of a block whose file a killed run published but could not note; None where the file is not whole."""
-    try:
-        return noted(out, chips.about(out / path))
-    except InputError:
-        return None

@@ -111,7 +111,21 @@ def _import_petastorm() -> None:
     petastorm.arrow_reader_worker.np = petastorm.unischema.np
 
 
+def _hold_epochs_together() -> None:
+    from petastorm.workers_pool.thread_pool import ThreadPool
+
+    done = ThreadPool.all_workers_done
+
+    def all_done(pool: Any) -> bool:
+        # petastorm asks whether all that was handed out is done, then whether all is handed out: whatever is handed out between
+        # the two questions was lost. Asked the other way round, nothing is.
+        return bool((pool._ventilator is None or pool._ventilator.completed()) and done(pool))
+
+    ThreadPool.all_workers_done = all_done
+
+
 _import_petastorm()
+_hold_epochs_together()
 
 from petastorm.arrow_reader_worker import ArrowReaderWorker  # noqa: E402
 from petastorm.reader import Reader, make_batch_reader, make_reader  # noqa: E402

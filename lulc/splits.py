@@ -64,7 +64,8 @@ def assign(counts: Mapping[Block, np.ndarray], conf: Samples) -> dict[Block, str
     """The split of every block, given its labelled pixels by class (K,).
 
     Blocks are placed one by one in an order drawn from the seed, then moved while that helps, so that in order of weight: every
-    class that occurs in three blocks or more is in every split; the shares hold by labelled pixels; they hold within each class.
+    class that occurs in three blocks or more is in every split; no split lacks its share of a class; the shares hold by labelled
+    pixels.
     """
     wanted = shares(conf)
     share = np.array(list(wanted.values()))[:, None]
@@ -74,13 +75,15 @@ def assign(counts: Mapping[Block, np.ndarray], conf: Samples) -> dict[Block, str
     pixels = np.stack([counts[b] for b in order]).astype(float)
     total, by_class = pixels.sum(), pixels.sum(0)
     common = (pixels > 0).sum(0) >= ENOUGH
+    # A class that training lacks is never mapped; one that another split lacks is only not judged.
+    need = np.array([2.0 if name == "train" else 1.0 for name in wanted])
 
     def cost(held: np.ndarray, blocks: np.ndarray) -> np.ndarray:
         # (S,): what is wrong with each split; the splits' costs simply add up, so a move changes two of them.
         missing = ((blocks == 0) & common).sum(1)
         overall = np.abs(held.sum(1) - share[:, 0] * total) / max(total, 1)
-        within = (np.abs(held - share * by_class) / np.maximum(by_class, 1)).mean(1)
-        return np.asarray(10 * missing + overall + 0.25 * within)
+        short = np.maximum(1 - held / np.maximum(share * by_class, 1e-9), 0).mean(1)
+        return np.asarray(10 * missing + overall + need * short)
 
     held, blocks = np.zeros((len(wanted), pixels.shape[1])), np.zeros((len(wanted), pixels.shape[1]), int)
     home = np.full(len(order), -1)

@@ -16,7 +16,7 @@ from lulc.errors import InputError
 from lulc.geo import Tiling
 from lulc.legend import NODATA, LandClass, Legend
 from lulc.spark.evaluate import evaluate
-from lulc.spark.stage import Choice, Task
+from lulc.spark.stage import Choice, Request
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -71,7 +71,7 @@ def write_samples(out: Path) -> dict[str, list[tuple[int, int, np.ndarray]]]:
     return {"test": windows[:20], "validation": windows[20:]}
 
 
-def a_task(out: Path, spark: Any) -> Task:
+def a_request(out: Path, spark: Any) -> Request:
     raw = {
         "name": "made",
         "scenes": [{"path": "."}],
@@ -80,7 +80,7 @@ def a_task(out: Path, spark: Any) -> Task:
         "tiling": {"crs": TILING.crs, "resolution": 10, "size": 64, "block": BLOCK},
         "samples": {"size": SIZE},
     }
-    return Task(parse_run(raw, out), out, Choice(), spark)
+    return Request(parse_run(raw, out), out, Choice(), spark)
 
 
 def no_spark() -> Any:
@@ -89,12 +89,12 @@ def no_spark() -> Any:
 
 def test_the_tables_hold_what_a_plain_comparison_gives(tmp_path: Path, spark: SparkSession) -> None:
     with pytest.raises(InputError, match="lulc samples"):
-        evaluate(a_task(tmp_path, no_spark))
+        evaluate(a_request(tmp_path, no_spark))
     windows = write_samples(tmp_path)
     with pytest.raises(InputError, match="lulc predict"):
-        evaluate(a_task(tmp_path, no_spark))
+        evaluate(a_request(tmp_path, no_spark))
     maps = write_maps(tmp_path)
-    outcome = evaluate(a_task(tmp_path, lambda: spark))
+    outcome = evaluate(a_request(tmp_path, lambda: spark))
     confusion = store.read_table(tmp_path, "confusion").to_pylist()
     accuracy = store.read_table(tmp_path, "accuracy").to_pylist()
     for split, found in windows.items():
@@ -116,7 +116,7 @@ def test_the_tables_hold_what_a_plain_comparison_gives(tmp_path: Path, spark: Sp
                 f"accuracy {summary.overall_accuracy:.3f}, mean IoU {summary.mean_iou:.3f} on {summary.pixels:,} test pixels"
             )
             assert outcome.note == figures
-    again = evaluate(a_task(tmp_path, no_spark))
+    again = evaluate(a_request(tmp_path, no_spark))
     assert (again.stood, again.done, again.note) == (1, 0, outcome.note)
 
 

@@ -20,7 +20,7 @@ from lulc.errors import InputError
 from lulc.geo import Grid
 from lulc.scenes import from_table, to_table
 from lulc.spark.index import index, read_items
-from lulc.spark.stage import Choice, Task
+from lulc.spark.stage import Choice, Request
 from tests.scenery import cut_short, write_raster
 
 if TYPE_CHECKING:
@@ -53,18 +53,18 @@ def test_the_wrapper_gives_what_the_source_reads(tmp_path: Path, spark: SparkSes
     archive = archive_of(make_archive(tmp_path / "in"))
     dem = Layer(str(write_raster(tmp_path / "dem.tif", np.ones((10, 10), "int16"), GRID)), "elevation")
     run, out = make_run(archive, bands=("red", "elevation"), layers=(dem,)), tmp_path / "out"
-    outcome = index(Task(run, out, Choice(), lambda: spark))
+    outcome = index(Request(run, out, Choice(), lambda: spark))
     assert (outcome.done, outcome.bad, outcome.stood) == (5, 0, 0)
     source = sources.source_of(archive)
     expected = [source.read(i, archive, ("red",)) for i in source.items(archive)] + [sources.read_layer(dem)]
     assert store.read_table(out, "scenes").equals(to_table(expected))
-    again = index(Task(run, out, Choice(where="cloud < 5"), refuse))
+    again = index(Request(run, out, Choice(where="cloud < 5"), refuse))
     assert (again.stood, again.done, again.bad) == (5, 0, 0)
 
 
 def test_the_table_is_geoparquet(tmp_path: Path, spark: SparkSession) -> None:
     out = tmp_path / "out"
-    index(Task(make_run(archive_of(make_archive(tmp_path / "in", 2))), out, Choice(), lambda: spark))
+    index(Request(make_run(archive_of(make_archive(tmp_path / "in", 2))), out, Choice(), lambda: spark))
     (path,) = (out / "tables" / "scenes").glob("*.parquet")
     said = json.loads(pq.read_schema(path).metadata[b"geo"])
     assert (said["version"], said["primary_column"]) == ("1.1.0", "footprint")
@@ -80,30 +80,30 @@ def test_bad_scenes_are_rows_until_they_are_mended(tmp_path: Path, spark: SparkS
     whole = (folder / "S_20240602_nir.tif").read_bytes()
     cut_short(folder / "S_20240602_nir.tif", 0.01)
     (folder / "S_20240603_nir.tif").unlink()
-    task = Task(make_run(archive_of(folder)), out, Choice(), lambda: spark)
-    outcome = index(task)
+    request = Request(make_run(archive_of(folder)), out, Choice(), lambda: spark)
+    outcome = index(request)
     assert (outcome.done, outcome.bad) == (2, 2)
     rows = store.standing(out, "index")
     assert rows["S_20240602"]["status"] == "bad"
     assert "S_20240602_nir.tif" in rows["S_20240602"]["error"]
     assert "no band nir; it has red" in rows["S_20240603"]["error"]
-    stood = index(replace(task, spark=refuse))
+    stood = index(replace(request, spark=refuse))
     assert (stood.stood, stood.bad) == (2, 2)
-    assert index(replace(task, choice=Choice(retry_bad=True))).bad == 2
+    assert index(replace(request, choice=Choice(retry_bad=True))).bad == 2
     (folder / "S_20240602_nir.tif").write_bytes(whole)
-    mended = index(task)
+    mended = index(request)
     assert (mended.done, mended.bad) == (3, 1)
     assert [k for k, r in store.standing(out, "index").items() if r["status"] == "bad"] == ["S_20240603"]
 
 
 def test_a_changed_file_is_indexed_again(tmp_path: Path, spark: SparkSession) -> None:
     folder, out = make_archive(tmp_path / "in", 2), tmp_path / "out"
-    task = Task(make_run(archive_of(folder)), out, Choice(), lambda: spark)
-    index(task)
+    request = Request(make_run(archive_of(folder)), out, Choice(), lambda: spark)
+    index(request)
     before = {s.scene_id: s.fingerprint for s in from_table(store.read_table(out, "scenes"))}
     path = folder / "S_20240601_red.tif"
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 1))
-    assert index(task).done == 2
+    assert index(request).done == 2
     after = {s.scene_id: s.fingerprint for s in from_table(store.read_table(out, "scenes"))}
     assert after["S_20240601"] != before["S_20240601"]
     assert after["S_20240602"] == before["S_20240602"]
@@ -113,7 +113,7 @@ def test_the_same_scene_twice_counts_once_and_another_of_its_name_is_bad(tmp_pat
     folder = make_archive(tmp_path / "in", 2)
     other = make_archive(tmp_path / "other", 1)
     os.utime(other / "S_20240601_red.tif", ns=(0, 0))
-    outcome = index(Task(make_run(*map(archive_of, (folder, folder, other))), tmp_path / "out", Choice(), lambda: spark))
+    outcome = index(Request(make_run(*map(archive_of, (folder, folder, other))), tmp_path / "out", Choice(), lambda: spark))
     assert (outcome.done, outcome.bad) == (2, 1)
     assert "2 repeated" in outcome.note
     row = store.standing(tmp_path / "out", "index")["S_20240601"]
@@ -126,10 +126,10 @@ def test_the_same_scene_twice_counts_once_and_another_of_its_name_is_bad(tmp_pat
 def test_no_scene_at_all_is_an_input_error(tmp_path: Path, spark: SparkSession) -> None:
     folder, out = make_archive(tmp_path / "in", 1), tmp_path / "out"
     with pytest.raises(InputError, match=r"(?s)none of 1 items.*S_20240601: .*no band swir16; it has"):
-        index(Task(make_run(archive_of(folder), bands=("swir16",)), out, Choice(), lambda: spark))
+        index(Request(make_run(archive_of(folder), bands=("swir16",)), out, Choice(), lambda: spark))
     assert store.standing(out, "index")["S_20240601"]["status"] == "bad"
     with pytest.raises(InputError, match=r"no scenes in .*scenes\.pattern"):
-        index(Task(make_run(Archive(str(folder), pattern="x{band}.tif")), out, Choice(), refuse))
+        index(Request(make_run(Archive(str(folder), pattern="x{band}.tif")), out, Choice(), refuse))
 
 
 def test_read_items_keeps_order_and_goes_on_after_a_fault(tmp_path: Path) -> None:

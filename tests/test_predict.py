@@ -26,7 +26,7 @@ from lulc.geo import Tiling
 from lulc.legend import NODATA
 from lulc.mapping import Recipe
 from lulc.modelfiles import CONTRACT, WEIGHTS, ModelRef
-from lulc.spark.stage import Choice, Task
+from lulc.spark.stage import Choice, Request
 from lulc.tasks import Scaling
 from lulc.tasks.segment import SEGMENT
 from tests import untrained
@@ -341,15 +341,15 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(t
     ]
     for key in keys:
         _note(out, key)
-    task = Task(_run(), out, Choice(), lambda: spark)
-    idle = replace(task, spark=lambda: pytest.fail("Spark was started"))
-    first = stage(task)
+    request = Request(_run(), out, Choice(), lambda: spark)
+    idle = replace(request, spark=lambda: pytest.fail("Spark was started"))
+    first = stage(request)
     assert (first.stood, first.done, first.bad) == (0, 2, 0)
 
     # The same files, byte for byte, as the pure verb makes.
     table = out / "tables" / "predictions"
     made = {p.name: p.read_bytes() for p in table.glob("*.parquet")}
-    pure = make_recipe(tmp_path / "pure", folder, task.run.predict)
+    pure = make_recipe(tmp_path / "pure", folder, request.run.predict)
     for key in keys:
         (tmp_path / "pure" / key["path"]).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "pure" / key["path"]).write_bytes((out / key["path"]).read_bytes())
@@ -371,7 +371,7 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(t
     victim = next(table.glob("p.2_0.*"))
     victim.unlink()
     assert stage(replace(idle, choice=Choice(tiles=(TILING.tile_id(1, 1),)))).stood == 1
-    again = stage(replace(task, choice=Choice(tiles=(TILING.tile_id(3, 1),))))
+    again = stage(replace(request, choice=Choice(tiles=(TILING.tile_id(3, 1),))))
     assert (again.stood, again.done) == (0, 1)
     assert {p.name: p.read_bytes() for p in table.glob("*.parquet")} == made
 
@@ -383,13 +383,13 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(t
     untrained.make_model(folder, seed=1)
     path = out / keys[0]["path"]
     path.write_bytes(path.read_bytes()[:-100])
-    other = stage(task)
+    other = stage(request)
     assert (other.stood, other.done, other.bad) == (0, 1, 1)
     assert not {p.name for p in table.glob("*.parquet")} & made.keys()
     assert store.standing(out, "predict")[keys[0]["key"]]["status"] == "bad"
 
     # A block that is no more loses its map.
     store.append_ledger(out, [store.entry("tile", keys[1]["key"], "gone", status="empty")])
-    stage(task)
+    stage(request)
     assert not list(table.glob("*.parquet"))
     assert store.standing(out, "predict")[keys[1]["key"]]["status"] == "dropped"

@@ -221,7 +221,7 @@ def test_the_mosaic_index_opens_as_the_whole_map(tmp_path: Path) -> None:
 
 def test_the_stage_redoes_only_what_is_missing_or_changed(tmp_path: Path, spark: SparkSession) -> None:
     from lulc.spark.rasters import rasters as stage
-    from lulc.spark.stage import Choice, Task
+    from lulc.spark.stage import Choice, Request
 
     legend = {c.id: {"name": c.name, "colour": c.colour} for c in maps.LEGEND.classes}
     tiling = {"crs": "EPSG:6933", "resolution": 10, "size": 64, "block": 2}
@@ -244,8 +244,8 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(tmp_path: Path, spark:
 
     for col, line in ((0, 0), (2, 0), (-2, 0), (4, 4)):
         predict(col, line, "a")
-    task = Task(run, tmp_path, Choice(), lambda: spark)
-    outcome = stage(task)
+    request = Request(run, tmp_path, Choice(), lambda: spark)
+    outcome = stage(request)
     assert (outcome.stood, outcome.done) == (0, 3)
     files = {p.name for p in (tmp_path / "rasters/p").iterdir()}
     assert files == {"mosaic.vrt", *(f"run_{place}.{kind}" for place in ("-1_0", "0_0", "1_1") for kind in ("tif", "json"))}
@@ -254,18 +254,18 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(tmp_path: Path, spark:
     def no_spark() -> SparkSession:
         raise AssertionError("nothing to do must not start Spark")
 
-    idle = stage(Task(run, tmp_path, Choice(), no_spark))
+    idle = stage(Request(run, tmp_path, Choice(), no_spark))
     assert (idle.stood, idle.done) == (3, 0)
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
     (tmp_path / "rasters/p/run_1_1.tif").unlink()
-    assert (stage(task).stood, stage(task).stood) == (2, 3)
+    assert (stage(request).stood, stage(request).stood) == (2, 3)
     predict(0, 0, "b")
-    outcome = stage(task)
+    outcome = stage(request)
     assert (outcome.stood, outcome.done) == (2, 1)
 
     (store.table_folder(tmp_path, "predictions") / "p.4_4.18.parquet").unlink()
-    outcome = stage(task)
+    outcome = stage(request)
     assert (outcome.stood, outcome.done) == (2, 0)
     assert not (tmp_path / "rasters/p/run_1_1.tif").exists()
     assert len(list(pystac.Collection.from_file(tmp_path / "rasters/collection.json").get_items())) == 2

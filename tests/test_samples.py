@@ -23,7 +23,7 @@ from lulc.geo import Tiling
 from lulc.leakage import Place, extent_of
 from lulc.legend import NODATA, LandClass, Legend
 from lulc.spark import samples as stages
-from lulc.spark.stage import Choice, Outcome, Task
+from lulc.spark.stage import Choice, Outcome, Request
 from lulc.splits import SPLITS
 
 if TYPE_CHECKING:
@@ -255,8 +255,8 @@ def a_run(folder: Path, **settings: Any) -> Any:
     return parse_run(raw, folder)
 
 
-def a_task(folder: Path, spark: Any, **settings: Any) -> Task:
-    return Task(a_run(folder, **settings), folder, Choice(), spark)
+def a_request(folder: Path, spark: Any, **settings: Any) -> Request:
+    return Request(a_run(folder, **settings), folder, Choice(), spark)
 
 
 def no_spark() -> Any:
@@ -277,7 +277,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory, spark: SparkSession) -> tupl
         write_chips(out, period, (c, r), 2, seed) for seed, period in enumerate(("all", "later")) for c in (0, 2) for r in (0, 2)
     ]
     store.append_ledger(out, rows)
-    return out, stages.samples(a_task(out, lambda: spark))
+    return out, stages.samples(a_request(out, lambda: spark))
 
 
 def test_spark_writes_what_the_pure_verb_cuts_every_window_once(stage: tuple[Path, Outcome]) -> None:
@@ -320,11 +320,11 @@ def test_a_second_run_does_nothing_and_a_lost_file_is_made_alone(stage: tuple[Pa
     out, first = stage
     before = written(out)
     assert first.done == len(before)
-    again = stages.samples(a_task(out, no_spark))
+    again = stages.samples(a_request(out, no_spark))
     assert (again.stood, again.done) == (len(before), 0)
     lost = out / "tables" / "samples" / sorted(before)[1]
     lost.unlink()
-    mended = stages.samples(a_task(out, lambda: spark))
+    mended = stages.samples(a_request(out, lambda: spark))
     assert (mended.stood, mended.done) == (len(before) - 1, 1)
     assert written(out) == before
 
@@ -332,16 +332,16 @@ def test_a_second_run_does_nothing_and_a_lost_file_is_made_alone(stage: tuple[Pa
 def test_another_seed_replaces_every_file(stage: tuple[Path, Outcome], spark: SparkSession) -> None:
     out, _ = stage
     before = written(out)
-    other = stages.samples(a_task(out, lambda: spark, seed=1, buffer=0))
+    other = stages.samples(a_request(out, lambda: spark, seed=1, buffer=0))
     after = written(out)
     assert not set(before) & set(after)
     assert other.done == len(after)
-    assert stages.samples(a_task(out, no_spark, seed=1, buffer=0)).stood == len(after)
+    assert stages.samples(a_request(out, no_spark, seed=1, buffer=0)).stood == len(after)
 
 
 def test_nothing_to_learn_from_is_said_with_the_counts(stage: tuple[Path, Outcome], spark: SparkSession) -> None:
     out, _ = stage
     with pytest.raises(InputError, match=r"no labelled pixel is left to train on: train 0 samples.*buffer"):
-        stages.samples(a_task(out, lambda: spark, buffer=100_000))
+        stages.samples(a_request(out, lambda: spark, buffer=100_000))
     with pytest.raises(UsageError, match="add `labels:`"):
-        stages.samples(Task(dataclasses.replace(a_run(out), labels=None), out, Choice(), no_spark))
+        stages.samples(Request(dataclasses.replace(a_run(out), labels=None), out, Choice(), no_spark))

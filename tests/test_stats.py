@@ -13,7 +13,7 @@ import shapely
 from lulc import areas, geo, pixels, regions, store
 from lulc.conf import ClassConf, RegionFile, Run
 from lulc.errors import InputError
-from lulc.spark.stage import Choice, Outcome, Task
+from lulc.spark.stage import Choice, Outcome, Request
 from lulc.spark.stats import stats
 from tests.maps import LEGEND, random_tile, write_block
 from tests.test_regions import write
@@ -39,7 +39,7 @@ def map_of(out: Path, tiling: geo.Tiling = TILING, periods: tuple[str, ...] = ("
 def ask(spark: Any, out: Path, *files: RegionFile) -> Outcome:
     legend = {c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes}
     run = Run(name="r", scenes=(), bands=("red",), legend=legend, regions=files)
-    return stats(Task(run, out, Choice(), lambda: spark))
+    return stats(Request(run, out, Choice(), lambda: spark))
 
 
 def park(x: float = 3800.0, y: float = 4_996_200.0, size: float = 3200.0) -> shapely.Geometry:
@@ -111,7 +111,7 @@ def test_no_regions_means_the_whole_map_and_a_rerun_does_nothing(spark, tmp_path
         raise AssertionError("Spark was started")
 
     run = Run(name="r", scenes=(), bands=("red",), legend={c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes})
-    again = stats(Task(run, tmp_path, Choice(), no_session))
+    again = stats(Request(run, tmp_path, Choice(), no_session))
     assert (again.stood, again.done) == (1, 0)
     assert (store.table_folder(tmp_path, "class_areas") / "part-0.parquet").stat().st_mtime_ns == before
 

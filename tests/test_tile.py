@@ -13,7 +13,7 @@ from lulc.cutting import cut
 from lulc.errors import InputError
 from lulc.geo import Grid
 from lulc.scenes import Scene
-from lulc.spark.stage import Choice, Task
+from lulc.spark.stage import Choice, Request
 from lulc.spark.tile import tile
 from tests.scenery import UTM33, cut_short, make_scene, texture
 
@@ -66,14 +66,14 @@ def _chips(out: Path) -> dict[str, chips.Chip]:
 def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_changed(tmp_path: Path, spark: SparkSession) -> None:
     archive, out = _archive(tmp_path / "archive"), tmp_path / "out"
     store.write_table(out, "scenes", scenes.to_table(archive))
-    task = Task(_run(), out, Choice(), lambda: spark)
-    first = tile(task)
+    request = Request(_run(), out, Choice(), lambda: spark)
+    first = tile(request)
     assert (first.stood, first.bad) == (0, 0)
     assert first.done > 1
     assert "1 scenes reach no tile" in first.note
 
     # The same chips, byte for byte, as the pure verb makes of the same scenes.
-    recipe = blocks.make_recipe(task.run, archive)
+    recipe = blocks.make_recipe(request.run, archive)
     made = _chips(out)
     june = [s for s in archive if s.scene_id in "ab"]
     cells = {tuple(n // 2 * 2 for n in recipe.tiling.parse(tile_id)) for tile_id in made}
@@ -84,18 +84,18 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
     assert any(len(chip.datetimes) == 2 for chip in made.values())
 
     # Nothing to do: Spark is not even asked for.
-    again = tile(replace(task, spark=lambda: pytest.fail("Spark was started")))
+    again = tile(replace(request, spark=lambda: pytest.fail("Spark was started")))
     assert (again.stood, again.done) == (first.done + first.empty, 0)
 
     # A deleted file is redone alone; one whose ledger row was lost with the driver is taken up again.
     files = sorted((out / "tables/chips").glob("*.parquet"))
     data = {file.name: file.read_bytes() for file in files}
     files[0].unlink()
-    assert tile(task).done == 1
+    assert tile(request).done == 1
     assert {file.name: file.read_bytes() for file in files} == data
     for file in store.table_folder(out, "ledger").glob("*.parquet"):
         file.unlink()
-    adopted = tile(task)
+    adopted = tile(request)
     assert (adopted.done, adopted.bad) == (0, 0)
     assert {r["checksum"] for r in store.standing(out, "tile").values() if r["path"]} == {store.checksum(file) for file in files}
 
@@ -103,7 +103,7 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
     cut_short(Path(archive[0].bands[1].href), 0.6)
     harmed = [replace(archive[0], fingerprint="a-2"), *archive[1:]]
     store.write_table(out, "scenes", scenes.to_table(harmed))
-    without = tile(task)
+    without = tile(request)
     assert without.bad == 1
     row = store.standing(out, "tile")["scene:a"]
     assert (row["status"], row["fingerprint"]) == ("bad", "a-2")
@@ -111,24 +111,24 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
     left = _chips(out)
     assert {i for chip in left.values() for i in chip.scene_ids} == {"b"}
     assert len(list((out / "tables/chips").glob("*.parquet"))) == without.done + without.stood - without.empty
-    assert (tile(task).stood, tile(task).bad) == (without.done + without.empty, 1)
+    assert (tile(request).stood, tile(request).bad) == (without.done + without.empty, 1)
 
     # Mended, and read again.
     for band, pixels in zip(BANDS, (texture(UTM33, 0), texture(UTM33, 1)), strict=True):
         pixels[:, :40] = 0
         make_scene(tmp_path / "archive", "a", {band: pixels})
-    mended = tile(replace(task, choice=Choice(retry_bad=True)))
+    mended = tile(replace(request, choice=Choice(retry_bad=True)))
     assert mended.bad == 0
-    assert tile(task).bad == 0
+    assert tile(request).bad == 0
     assert {i for chip in _chips(out).values() for i in chip.scene_ids} == {"a", "b"}
 
     # A part of the run, and a condition on the scenes.
-    part = tile(replace(task, choice=Choice(tiles=(next(iter(pure)),), where="scene_id <> 'b'")))
+    part = tile(replace(request, choice=Choice(tiles=(next(iter(pure)),), where="scene_id <> 'b'")))
     assert part.done == 1
     with pytest.raises(InputError, match="no scene is left"):
-        tile(replace(task, choice=Choice(where="scene_id = 'c'")))
+        tile(replace(request, choice=Choice(where="scene_id = 'c'")))
 
 
 def test_no_scenes_is_an_error_that_names_the_stage_to_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lulc index"):
-        tile(Task(_run(), tmp_path, Choice(), lambda: pytest.fail("Spark was started")))
+        tile(Request(_run(), tmp_path, Choice(), lambda: pytest.fail("Spark was started")))

@@ -14,7 +14,7 @@ from lulc.conf import Run, Train, parse_run
 from lulc.errors import InputError, UsageError
 from lulc.legend import NODATA
 from lulc.modelfiles import CONTRACT
-from lulc.spark.stage import Choice, Task
+from lulc.spark.stage import Choice, Request
 from lulc.spark.train import _explain, train
 from lulc.train import read_log
 from tests import toy
@@ -41,7 +41,7 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_two_uneven_ranks_make_a_version_that_stands(out: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(ranks=2)
-    made = train(Task(run, out, Choice(), lambda: spark))
+    made = train(Request(run, out, Choice(), lambda: spark))
     assert (made.done, made.stood) == (1, 0)
     assert "toy version 1, best epoch" in made.note
     said = capsys.readouterr()
@@ -57,18 +57,18 @@ def test_two_uneven_ranks_make_a_version_that_stands(out: Path, spark: SparkSess
     assert (out / row["path"]).exists()
     assert row["checksum"] == found.checksum
 
-    again = train(Task(run, out, Choice(), _never))
+    again = train(Request(run, out, Choice(), _never))
     assert (again.done, again.stood, again.note) == (0, 1, "toy version 1 stands")
     assert store.standing(out, "train")["toy"] == row
 
 
 def test_what_cannot_run_is_said_before_spark_starts(out: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(InputError, match=r"train\.ranks"):
-        train(Task(make_run(ranks=8), out, Choice(), _never))
+        train(Request(make_run(ranks=8), out, Choice(), _never))
     with pytest.raises(UsageError, match=r"train\.depth"):
-        train(Task(make_run(depth=5, decoder=()), out, Choice(), _never))
+        train(Request(make_run(depth=5, decoder=()), out, Choice(), _never))
     with pytest.raises(InputError, match="lulc samples"):
-        train(Task(make_run(), tmp_path_factory.mktemp("empty"), Choice(), _never))
+        train(Request(make_run(), tmp_path_factory.mktemp("empty"), Choice(), _never))
 
 
 def test_a_rank_s_error_reaches_the_user_as_it_was() -> None:

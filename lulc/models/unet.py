@@ -5,12 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
 from lulc.errors import UsageError
 from lulc.models.model import Model
+from lulc.models.smp import smp
 
 # Channels of the decoder's stages, deepest first; a shallower net leaves out the deepest.
 _CHANNELS = (256, 128, 64, 32, 16)

@@ -6,14 +6,14 @@ from functools import partial
 
 from lulc import agreement, store
 from lulc.errors import InputError
-from lulc.spark.stage import Outcome, Task, each
+from lulc.spark.stage import Outcome, Request, each
 from lulc.tables import CONFUSION
 from lulc.tiling import make_tiling
 
 
-def evaluate(task: Task) -> Outcome:
+def evaluate(request: Request) -> Outcome:
     """What the stage did: the tables `accuracy` and `confusion` of every period, model and held-out split."""
-    run, out, legend = task.run, task.out, task.run.make_legend()
+    run, out, legend = request.run, request.out, request.run.make_legend()
     samples = store.standing(out, "samples")
     if "" not in samples:
         raise InputError(f"{out} holds no samples to evaluate with: run `lulc samples` first")
@@ -33,7 +33,7 @@ def evaluate(task: Task) -> Outcome:
         if row["fingerprint"] == current and key.startswith(("validation/", "test/"))
     ]
     maps = agreement.Maps(out, tiling, run.tiling.block, legend, {key: row["path"] for key, row in predicted.items()})
-    matrices = agreement.add_up(each(task, keys, partial(agreement.compare, maps=maps), CONFUSION, "evaluate"), legend)
+    matrices = agreement.add_up(each(request, keys, partial(agreement.compare, maps=maps), CONFUSION, "evaluate"), legend)
     store.write_table(out, "confusion", agreement.confusion_table(matrices, legend))
     accuracy = agreement.accuracy_table(matrices, legend)
     path = store.write_table(out, "accuracy", accuracy)

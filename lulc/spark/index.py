@@ -16,7 +16,7 @@ from lulc.conf import Archive, Run
 from lulc.errors import InputError
 from lulc.scenes import Scene, from_table, to_table
 from lulc.sources import SOURCES, Item, read_layer, source_of
-from lulc.spark.stage import Outcome, Task, each
+from lulc.spark.stage import Outcome, Request, each
 
 # What executors send back: a scene, or the error of an item that is none.
 _FOUND = pa.schema([pa.field("key", pa.string()), pa.field("error", pa.string()), *tables.SCENES])
@@ -24,12 +24,12 @@ _FOUND = pa.schema([pa.field("key", pa.string()), pa.field("error", pa.string())
 _SHARE = 32
 
 
-def index(task: Task) -> Outcome:
+def index(request: Request) -> Outcome:
     """What the stage did: the scenes table holds every scene of the run's archives and layers that can be read.
 
     Items that cannot go to the ledger. InputError when no scene is left, or a layer cannot be read.
     """
-    run, out = task.run, task.out
+    run, out = request.run, request.out
     found_in = [source_of(archive) for archive in run.scenes]
     items = [(n, item) for n, archive in enumerate(run.scenes) for item in found_in[n].items(archive)]
     if not items:
@@ -37,7 +37,7 @@ def index(task: Task) -> Outcome:
     ledger = store.standing(out, "index")
     bad = {k: r for k, r in ledger.items() if r["status"] == "bad"}
     standing = from_table(store.read_table(out, "scenes"))
-    again = bool(bad) and task.choice.retry_bad
+    again = bool(bad) and request.choice.retry_bad
     print_ = _fingerprint(run, items)
     if standing and ledger.get("", {}).get("fingerprint") == print_ and not again:
         return Outcome("index", stood=len(standing), bad=len(bad))
@@ -48,7 +48,7 @@ def index(task: Task) -> Outcome:
     ]
     wanted = tuple(b for b in run.bands if b not in {layer.band for layer in run.layers})
     rows = each(
-        task, keys, partial(read_items, archives=run.scenes, sources=[s.name for s in found_in], bands=wanted), _FOUND, "index"
+        request, keys, partial(read_items, archives=run.scenes, sources=[s.name for s in found_in], bands=wanted), _FOUND, "index"
     )
     errors = [(r["key"], r["error"]) for r in rows if r["error"] is not None]
     read = from_table(

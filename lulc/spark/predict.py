@@ -8,37 +8,37 @@ from typing import Any
 import shapely
 from pyspark import TaskContext
 
-from lulc import contract, extent, geo, mapping, store, track
+from lulc import chips, contract, extent, geo, mapping, store, track
 from lulc.errors import InputError
 from lulc.mapping import Recipe
 from lulc.modelfiles import CONTRACT, ModelRef
-from lulc.spark.stage import Outcome, Task, ledger_rows
+from lulc.spark.stage import Outcome, Request, ledger_rows
 from lulc.tiling import make_tiling
 
 Row = dict[str, Any]
 
 
-def predict(task: Task) -> Outcome:
+def predict(request: Request) -> Outcome:
     """What the stage did: every block of chips has its predictions by the model that the run names, or its champion.
 
     InputError where there are no chips, or the model's legend or bands are not the run's.
     """
-    run, out = task.run, task.out
+    run, out = request.run, request.out
     model = track.resolve(run.predict.model or run.name, out, run.tracking.uri)
-    _check(task, model)
+    _check(request, model)
     recipe = Recipe(out, model, run.predict)
-    keys = _keys(task)
+    keys = _keys(request)
     paths = {k["key"]: mapping.predictions_path(k["key"], recipe.fingerprint(k["fingerprint"])) for k in keys}
     held = store.standing(out, "predict")
     rows = ((held.get(key), path) for key, path in paths.items())
     noted = {r["key"] for r, path in rows if r and (r["status"], r["path"]) == ("done", path) and (out / path).exists()}
-    found = [r for k, p in paths.items() if k not in noted and (out / p).exists() and (r := mapping.adopt(out, p))]
+    found = [r for k, p in paths.items() if k not in noted and (r := chips.adopt(out, p))]
     store.append_ledger(out, found)
     stood = noted | {r["key"] for r in found}
     to_do = [k for k in keys if k["key"] not in stood]
-    made = ledger_rows(task, to_do, partial(_map_block, recipe=recipe), "predict")
+    made = ledger_rows(request, to_do, partial(_map_block, recipe=recipe), "predict")
     bad = sum(r["status"] == "bad" for r in made)
-    gone = _settle(task, paths, held)
+    gone = _settle(request, paths, held)
     print_ = store.fingerprint(sorted(paths.items()))
     if made or found or gone or held.get("", {}).get("fingerprint") != print_:
         store.append_ledger(out, [store.entry("predict", "", print_)])
@@ -46,11 +46,11 @@ def predict(task: Task) -> Outcome:
     return Outcome("predict", len(stood), len(made) - bad, 0, bad, note)
 
 
-def _check(task: Task, model: ModelRef) -> None:
+def _check(request: Request, model: ModelRef) -> None:
     # Before anything is started; every chip is checked again where it is read.
     asks = contract.read(model.folder / CONTRACT)
-    asks.check(task.run.bands, asks.gsd_m, "the run file")
-    mine = {(c.id, c.name) for c in task.run.make_legend().classes}
+    asks.check(request.run.bands, asks.gsd_m, "the run file")
+    mine = {(c.id, c.name) for c in request.run.make_legend().classes}
     theirs = {(c.id, c.name) for c in asks.legend.classes}
     if mine != theirs:
         raise InputError(
@@ -59,15 +59,15 @@ def _check(task: Task, model: ModelRef) -> None:
         )
 
 
-def _keys(task: Task) -> list[Row]:
+def _keys(request: Request) -> list[Row]:
     # The blocks of chips that stand, of this run's tiling and periods, in the part that is chosen.
-    run, choice = task.run, task.choice
+    run, choice = request.run, request.choice
     tiling, span = make_tiling(run), run.tiling.block
     wanted = {extent.block_of(t, tiling, span) for t in choice.tiles}
     box = extent.make_box(choice.bbox) if choice.bbox else None
     prefixes = tuple(f"{period.name}/{tiling.name}/" for period in run.periods)
     keys = []
-    for key, row in sorted(store.standing(task.out, "tile").items()):
+    for key, row in sorted(store.standing(request.out, "tile").items()):
         if row["status"] != "done" or not key.startswith(prefixes):
             continue
         cell = tiling.parse(key.partition("/")[2])
@@ -78,7 +78,7 @@ def _keys(task: Task) -> list[Row]:
         keys.append({"key": key} | {name: row[name] for name in ("path", "checksum", "fingerprint")})
     if not keys:
         raise InputError(
-            f"{task.out} holds no chips of tiling {tiling.name!r} to map: run `lulc tile` first, or choose other tiles"
+            f"{request.out} holds no chips of tiling {tiling.name!r} to map: run `lulc tile` first, or choose other tiles"
         )
     return keys
 
@@ -91,16 +91,16 @@ def _map_block(key: Row, recipe: Recipe) -> list[Row]:
     return [row | {"attempt": context.attemptNumber() if context else 0} for row in mapping.map_block(key, recipe)]
 
 
-def _settle(task: Task, paths: dict[str, str], held: dict[str, Row]) -> bool:
+def _settle(request: Request, paths: dict[str, str], held: dict[str, Row]) -> bool:
     # Older files of the blocks worked on go; after a whole run also those of blocks that are no more.
     mine = {p.rpartition("/")[2].rpartition(".parquet")[0].rpartition(".")[0] for p in paths.values()}
     current = set(paths.values())
     removed = False
-    for file in store.table_folder(task.out, "predictions").glob("[!.]*.parquet"):
-        outdated = str(file.relative_to(task.out)) not in current
-        if outdated and (task.choice.whole or file.stem.rpartition(".")[0] in mine):
+    for file in store.table_folder(request.out, "predictions").glob("[!.]*.parquet"):
+        outdated = str(file.relative_to(request.out)) not in current
+        if outdated and (request.choice.whole or file.stem.rpartition(".")[0] in mine):
             file.unlink(missing_ok=True)
             removed = True
-    dropped = [k for k, r in held.items() if k and k not in paths and r["status"] != "dropped"] if task.choice.whole else []
-    store.append_ledger(task.out, [store.entry("predict", k, held[k]["fingerprint"], status="dropped") for k in dropped])
+    dropped = [k for k, r in held.items() if k and k not in paths and r["status"] != "dropped"] if request.choice.whole else []
+    store.append_ledger(request.out, [store.entry("predict", k, held[k]["fingerprint"], status="dropped") for k in dropped])
     return removed or bool(dropped)

@@ -12,28 +12,28 @@ from lulc import rasters as pure
 from lulc.chips import make_tiling
 from lulc.errors import InputError
 from lulc.rasters import Recipe
-from lulc.spark.stage import Outcome, Task, ledger_rows
+from lulc.spark.stage import Outcome, Request, ledger_rows
 
 Row = dict[str, Any]
 
 
-def rasters(task: Task) -> Outcome:
+def rasters(request: Request) -> Outcome:
     """What the stage did: a COG, its confidence and its STAC item for every group of tiles that is mapped.
 
     It follows the predictions that stand, whatever part of the run is chosen.
     """
-    run, out = task.run, task.out
+    run, out = request.run, request.out
     # A prediction block must not be cut by the border of a raster: the group is rounded up to whole blocks.
     group = -(-run.rasters.group // run.tiling.block) * run.tiling.block
     recipe = Recipe(out, run.name, make_tiling(run), run.make_legend(), group, run.periods)
-    keys = plan(task, recipe)
+    keys = plan(request, recipe)
     held = store.standing(out, "rasters")
     to_do = [key for key in keys if not _stands(out, held.get(key["key"]), key)]
     paths = {pure.raster_path(key["key"], run.name) for key in keys}
     stale = _stale(out, paths)
     indexes = [out / "rasters/collection.json", *(folder / "mosaic.vrt" for folder in _folders(out, paths))]
     if to_do or stale or not all(index.exists() for index in indexes):
-        ledger_rows(task, to_do, partial(pure.write_group, recipe=recipe), "rasters")
+        ledger_rows(request, to_do, partial(pure.write_group, recipe=recipe), "rasters")
         _remove(out, stale)
         _index(recipe, paths)
         print_ = store.fingerprint([key["fingerprint"] for key in keys])
@@ -41,16 +41,16 @@ def rasters(task: Task) -> Outcome:
     return Outcome("rasters", stood=len(keys) - len(to_do), done=len(to_do))
 
 
-def plan(task: Task, recipe: Recipe) -> list[Row]:
+def plan(request: Request, recipe: Recipe) -> list[Row]:
     """A key for every raster: `key`, `fingerprint` and the prediction files `paths` that it is made of."""
     groups: dict[str, list[Row]] = defaultdict(list)
     prefixes = tuple(f"{period.name}/{recipe.tiling.name}/" for period in recipe.periods)
-    for key, row in sorted(store.standing(task.out, "predict").items()):
-        if key.startswith(prefixes) and row["status"] == "done" and (task.out / row["path"]).exists():
+    for key, row in sorted(store.standing(request.out, "predict").items()):
+        if key.startswith(prefixes) and row["status"] == "done" and (request.out / row["path"]).exists():
             period, _, tile_id = key.partition("/")
             groups[pure.group_key(period, *recipe.tiling.parse(tile_id), recipe.group)].append(row)
     if not groups:
-        raise InputError(f"{task.out} holds no predictions of tiling {recipe.tiling.name!r}: run `lulc predict` first")
+        raise InputError(f"{request.out} holds no predictions of tiling {recipe.tiling.name!r}: run `lulc predict` first")
     shared = [recipe.legend, recipe.name, recipe.group, recipe.tiling, recipe.periods]
     return [
         {

@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from lulc import progress, store
 from lulc.conf import Run
 from lulc.errors import TooManyBad, UsageError
-from lulc.spark.stage import Choice, Outcome, Task, timed
+from lulc.spark.stage import Choice, Outcome, Request, timed
 
 STAGES = ("index", "tile", "samples", "train", "predict", "rasters", "stats", "evaluate")
 _LEARNING = ("samples", "train", "evaluate")
@@ -41,15 +41,15 @@ def carry_out(run: Run, out: Path, stages: Sequence[str], choice: Choice, debug:
         started.append(session.start(run.spark, debug))
         return started[0]
 
-    task = Task(run, out.resolve(), choice, spark)
+    request = Request(run, out.resolve(), choice, spark)
     outcomes = []
     try:
         for name in stages:
-            stage: Callable[[Task], Outcome] = getattr(importlib.import_module(f"lulc.spark.{name}"), name)
-            outcome = timed(stage, task)
+            stage: Callable[[Request], Outcome] = getattr(importlib.import_module(f"lulc.spark.{name}"), name)
+            outcome = timed(stage, request)
             outcomes.append(outcome)
             progress.say(describe(outcome))
-            hold(run.max_bad, outcome, task.out)
+            hold(run.max_bad, outcome, request.out)
     finally:
         for session_ in started:
             session_.stop()

@@ -13,20 +13,20 @@ from lulc import leakage, splits, store
 from lulc import samples as pure
 from lulc.errors import InputError, UsageError
 from lulc.samples import SURVEY, Recipe
-from lulc.spark.stage import Outcome, Task, each, ledger_rows
+from lulc.spark.stage import Outcome, Request, each, ledger_rows
 from lulc.splits import SPLITS, Block, Fence
 from lulc.tiling import make_tiling
 
 Row = dict[str, Any]
 
 
-def samples(task: Task) -> Outcome:
+def samples(request: Request) -> Outcome:
     """What the stage did: labels on every chip that stands, split by spatial block, audited, written as equal row groups."""
-    run, out = task.run, task.out
+    run, out = request.run, request.out
     if run.labels is None:
         raise UsageError("the run file has no labels to learn from: add `labels:` with the path of a class raster or of polygons")
     recipe = Recipe(out, run.name, make_tiling(run), run.make_legend(), run.labels, run.samples)
-    chips = _chips(task, recipe)
+    chips = _chips(request, recipe)
     try:
         identity = store.identity(run.labels.path)
     except OSError as error:
@@ -38,13 +38,13 @@ def samples(task: Task) -> Outcome:
     standing = {key for key, row in held.items() if (out / row["path"]).exists()}
     if whole and standing == set(held):
         return Outcome("samples", stood=len(held))
-    windows, note = plan(task, recipe, [row["path"] for row in chips])
+    windows, note = plan(request, recipe, [row["path"] for row in chips])
     keys = _file_keys(windows, recipe, print_)
     paths = {pure.file_path(key["split"], key["number"], print_) for key in keys}
     there = sum((out / path).exists() for path in paths)
     # A file that a killed run left is adopted: `write` gives the ledger row in its footer.
     to_do = [key for key in keys if pure.file_key(key["split"], key["number"]) not in standing]
-    ledger_rows(task, to_do, partial(pure.write, recipe=recipe), "samples")
+    ledger_rows(request, to_do, partial(pure.write, recipe=recipe), "samples")
     for file in store.table_folder(out, "samples").rglob("*.parquet"):
         if str(file.relative_to(out)) not in paths:
             file.unlink()
@@ -52,11 +52,11 @@ def samples(task: Task) -> Outcome:
     return Outcome("samples", stood=there, done=len(keys) - there, note=note)
 
 
-def plan(task: Task, recipe: Recipe, paths: Sequence[str]) -> tuple[list[Row], str]:
+def plan(request: Request, recipe: Recipe, paths: Sequence[str]) -> tuple[list[Row], str]:
     """The windows that become samples, each with its `split` and `fences`, audited; and what to tell the user about them."""
     conf = recipe.conf
     work = partial(pure.survey, recipe=recipe)
-    rows = each(task, [{"path": path, "places": []} for path in paths], work, SURVEY, "labels")
+    rows = each(request, [{"path": path, "places": []} for path in paths], work, SURVEY, "labels")
     labelled = [row for row in rows if sum(row["counts"])]
     by_block: dict[Block, np.ndarray] = defaultdict(lambda: np.zeros(len(recipe.legend.classes), np.int64))
     for row in labelled:
@@ -64,7 +64,7 @@ def plan(task: Task, recipe: Recipe, paths: Sequence[str]) -> tuple[list[Row], s
     assigned = splits.assign(by_block, conf)
     metres = splits.ground(recipe.tiling, assigned, conf)
     around = splits.fences(assigned, metres, conf)
-    fenced = _survey_again(task, [row for row in labelled if _block(row, recipe) in around], around, recipe)
+    fenced = _survey_again(request, [row for row in labelled if _block(row, recipe) in around], around, recipe)
     final = [fenced.get(_where(row), row) for row in labelled]
     least = max(1, conf.min_labelled * conf.size**2)
     windows = [
@@ -83,13 +83,13 @@ def plan(task: Task, recipe: Recipe, paths: Sequence[str]) -> tuple[list[Row], s
     return windows, _describe(windows, lost, recipe)
 
 
-def _chips(task: Task, recipe: Recipe) -> list[Row]:
+def _chips(request: Request, recipe: Recipe) -> list[Row]:
     # The chip blocks of this run's tiling and periods, in order of their keys.
-    periods = tuple(f"{period.name}/{recipe.tiling.name}/" for period in task.run.periods)
-    rows = [row for key, row in sorted(store.standing(task.out, "tile").items()) if key.startswith(periods)]
-    done = [row for row in rows if row["status"] == "done" and (task.out / row["path"]).exists()]
+    periods = tuple(f"{period.name}/{recipe.tiling.name}/" for period in request.run.periods)
+    rows = [row for key, row in sorted(store.standing(request.out, "tile").items()) if key.startswith(periods)]
+    done = [row for row in rows if row["status"] == "done" and (request.out / row["path"]).exists()]
     if not done:
-        raise InputError(f"{task.out} holds no chips of tiling {recipe.tiling.name!r}: run `lulc tile` first")
+        raise InputError(f"{request.out} holds no chips of tiling {recipe.tiling.name!r}: run `lulc tile` first")
     return done
 
 
@@ -102,14 +102,14 @@ def _where(row: Mapping[str, Any]) -> tuple[str, int, int, int]:
 
 
 def _survey_again(
-    task: Task, rows: Iterable[Row], around: Mapping[Block, list[Fence]], recipe: Recipe
+    request: Request, rows: Iterable[Row], around: Mapping[Block, list[Fence]], recipe: Recipe
 ) -> dict[tuple[str, int, int, int], Row]:
     # What windows near another split hold once their labels keep off it.
     places = defaultdict(list)
     for row in rows:
         places[row["path"]].append(pure.place_of(row, around[_block(row, recipe)]))
     keys = [{"path": path, "places": found} for path, found in places.items()]
-    return {_where(row): row for row in each(task, keys, partial(pure.survey, recipe=recipe), SURVEY, "buffer")}
+    return {_where(row): row for row in each(request, keys, partial(pure.survey, recipe=recipe), SURVEY, "buffer")}
 
 
 def _place(row: Mapping[str, Any], size: int) -> leakage.Place:

@@ -40,7 +40,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Task:
+class Request:
     """One stage of one run: the run file, the output folder, the choice, and a function that starts (once) the session."""
 
     run: Run
@@ -62,14 +62,14 @@ class Outcome:
     seconds: float = 0.0
 
 
-def timed(stage: Callable[[Task], Outcome], task: Task) -> Outcome:
+def timed(stage: Callable[[Request], Outcome], request: Request) -> Outcome:
     """The stage's outcome with the seconds it took."""
     start = time.monotonic()
-    outcome = stage(task)
+    outcome = stage(request)
     return replace(outcome, seconds=time.monotonic() - start)
 
 
-def each(task: Task, keys: Sequence[Mapping[str, Any]], work: Work, schema: pa.Schema, label: str) -> list[dict[str, Any]]:
+def each(request: Request, keys: Sequence[Mapping[str, Any]], work: Work, schema: pa.Schema, label: str) -> list[dict[str, Any]]:
     """The rows (of `schema`) that `work` gives for every key, one Spark task a key.
 
     `keys` are flat mappings with the same names; `work` is a module's function, or a partial of one, so that executors
@@ -77,7 +77,7 @@ def each(task: Task, keys: Sequence[Mapping[str, Any]], work: Work, schema: pa.S
     """
     if not keys:
         return []
-    spark = task.spark()
+    spark = request.spark()
     # A range has exactly one row a partition; the keys themselves travel once a worker, as Arrow.
     sent = spark.sparkContext.broadcast(pa.Table.from_pylist([dict(k) for k in keys]))
 
@@ -104,8 +104,8 @@ def _forget_archives() -> None:
             del sys.path_importer_cache[path]
 
 
-def ledger_rows(task: Task, keys: Sequence[Mapping[str, Any]], work: Work, label: str) -> list[dict[str, Any]]:
+def ledger_rows(request: Request, keys: Sequence[Mapping[str, Any]], work: Work, label: str) -> list[dict[str, Any]]:
     """The ledger rows that `work` gives for every key, already appended to the ledger."""
-    rows = each(task, keys, work, LEDGER, label)
-    store.append_ledger(task.out, rows)
+    rows = each(request, keys, work, LEDGER, label)
+    store.append_ledger(request.out, rows)
     return rows

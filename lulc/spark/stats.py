@@ -18,7 +18,7 @@ from lulc import areas, pixels, progress, regions, store, tables
 from lulc.conf import Run
 from lulc.errors import InputError
 from lulc.geo import degrees_area
-from lulc.spark.stage import Outcome, Task
+from lulc.spark.stage import Outcome, Request
 
 # Sums that do not depend on the order in which tasks end, so that a rerun gives the same figures to the last digit.
 _SUM = "aggregate(array_sort(collect_list({0})), 0D, (a, b) -> a + b) AS {0}"
@@ -34,26 +34,26 @@ _PAIRS = """
 """
 
 
-def stats(task: Task) -> Outcome:
+def stats(request: Request) -> Outcome:
     """Class areas of every region, period and model; InputError naming regions whose areas do not add up to their true area."""
-    predictions = _predictions(task.out)
-    files = [store.identity(file.path) for file in task.run.regions]
-    legend = task.run.make_legend()
-    print_ = store.fingerprint(sorted(r["fingerprint"] for r in predictions), files, task.run.regions, legend)
-    rows = store.standing(task.out, "stats")
-    path = store.table_folder(task.out, "class_areas") / "part-0.parquet"
+    predictions = _predictions(request.out)
+    files = [store.identity(file.path) for file in request.run.regions]
+    legend = request.run.make_legend()
+    print_ = store.fingerprint(sorted(r["fingerprint"] for r in predictions), files, request.run.regions, legend)
+    rows = store.standing(request.out, "stats")
+    path = store.table_folder(request.out, "class_areas") / "part-0.parquet"
     if rows.get("", {}).get("fingerprint") == print_ and path.exists():
         return Outcome("stats", stood=1, bad=sum(r["status"] == "bad" and r["fingerprint"] == print_ for r in rows.values()))
-    paths = [task.out / r["path"] for r in predictions]
-    found = regions.read_regions(task.run.regions) if task.run.regions else _whole_map(task.run, paths)
-    regions.write_regions(task.out, found.table)
-    inside, outside = _measure(task.spark(), task.out, paths, print_)
+    paths = [request.out / r["path"] for r in predictions]
+    found = regions.read_regions(request.run.regions) if request.run.regions else _whole_map(request.run, paths)
+    regions.write_regions(request.out, found.table)
+    inside, outside = _measure(request.spark(), request.out, paths, print_)
     table = areas.balance(inside, outside, found.table, legend)
-    store.write_table(task.out, "class_areas", table)
+    store.write_table(request.out, "class_areas", table)
     bad = [store.entry("stats", f"region:{i}", print_, status="bad", error="its polygon has no area") for i in found.empty]
-    done = store.entry("stats", "stats", print_, path=str(path.relative_to(task.out)), checksum=store.checksum(path))
-    store.append_ledger(task.out, [*bad, done, done | {"key": ""}])
-    return Outcome("stats", done=1, bad=len(bad), note=_note(task.run, found, inside))
+    done = store.entry("stats", "stats", print_, path=str(path.relative_to(request.out)), checksum=store.checksum(path))
+    store.append_ledger(request.out, [*bad, done, done | {"key": ""}])
+    return Outcome("stats", done=1, bad=len(bad), note=_note(request.run, found, inside))
 
 
 def _predictions(out: Path) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from lulc.cutting import LAYER, Recipe
 from lulc.errors import InputError, UsageError
 from lulc.extent import Cell
 from lulc.scenes import Scene, from_table
-from lulc.spark.stage import Outcome, Task, ledger_rows
+from lulc.spark.stage import Outcome, Request, ledger_rows
 
 Row = dict[str, Any]
 
@@ -29,13 +29,13 @@ _PAIRS = """
 """
 
 
-def tile(task: Task) -> Outcome:
+def tile(request: Request) -> Outcome:
     """What the stage did: every block of the run has its chips, or a ledger row that says it has no valid pixel.
 
     Scenes that cannot be read go to the ledger, and the blocks they were in are made without them, until none is newly bad.
     InputError where a layer is bad or no scene is left.
     """
-    run, out, choice = task.run, task.out, task.choice
+    run, out, choice = request.run, request.out, request.choice
     found = from_table(store.read_table(out, "scenes"))
     if all(blocks.is_layer(s) for s in found):
         raise InputError(f"{out} has no scenes to cut chips from: run `lulc index` first")
@@ -44,7 +44,7 @@ def tile(task: Task) -> Outcome:
     ledger = store.standing(out, "tile")
     known = _known_bad(ledger, found)
     retry = choice.retry_bad and bool(known)
-    print_ = _fingerprint(task, recipe, found)
+    print_ = _fingerprint(request, recipe, found)
     made = [r for r in ledger.values() if r["path"] is not None or r["status"] == "empty"]
     if (
         ledger.get("", {}).get("fingerprint") == print_
@@ -52,7 +52,7 @@ def tile(task: Task) -> Outcome:
         and all((out / r["path"]).exists() for r in made if r["path"])
     ):
         return Outcome("tile", stood=len(made), bad=len(known))
-    pairs, beside = _join(task, found, recipe)
+    pairs, beside = _join(request, found, recipe)
     bad = {} if retry else dict(known)
     plan = blocks.plan_blocks(run, recipe, pairs, bad)
     adopted = blocks.adopt(out, plan, ledger)
@@ -61,21 +61,21 @@ def tile(task: Task) -> Outcome:
     worked: dict[str, Row] = {}
     while to_do := [b for b in plan if not blocks.stands(out, b, ledger)]:
         keys = [{"period": b.period, "col": b.cell[0], "row": b.cell[1], "scenes": [s.scene_id for s in b.scenes]} for b in to_do]
-        rows = ledger_rows(task, keys, partial(_tile_block, out=out, recipe=recipe), "tile")
+        rows = ledger_rows(request, keys, partial(_tile_block, out=out, recipe=recipe), "tile")
         worked |= {r["key"]: r for r in rows if r["status"] != "bad"}
         ledger |= worked
         bad |= {r["key"].removeprefix("scene:"): r["error"] for r in rows if r["status"] == "bad"}
         plan = blocks.plan_blocks(run, recipe, pairs, bad)
     mended = {s.scene_id: s for s, _ in pairs if s.scene_id in known and s.scene_id not in bad}
-    _settle(task, plan, ledger, [store.entry("tile", f"scene:{i}", s.fingerprint) for i, s in mended.items()])
+    _settle(request, plan, ledger, [store.entry("tile", f"scene:{i}", s.fingerprint) for i, s in mended.items()])
     store.append_ledger(out, [store.entry("tile", "", print_)])
     return _outcome(out, plan, worked, len(bad), beside)
 
 
-def _fingerprint(task: Task, recipe: Recipe, found: Iterable[Scene]) -> str:
-    area, choice = task.run.area, task.choice
+def _fingerprint(request: Request, recipe: Recipe, found: Iterable[Scene]) -> str:
+    area, choice = request.run.area, request.choice
     place = store.identity(area) if area and Path(area).exists() else area
-    asked = [place, choice.bbox, choice.tiles, choice.where, task.run.periods]
+    asked = [place, choice.bbox, choice.tiles, choice.where, request.run.periods]
     return store.fingerprint("tile", recipe, asked, [(s.scene_id, s.fingerprint) for s in found])
 
 
@@ -85,16 +85,16 @@ def _known_bad(ledger: Mapping[str, Row], found: Iterable[Scene]) -> dict[str, s
     return {i: r["error"] for i, print_, r in rows if r and r["status"] == "bad" and r["fingerprint"] == print_}
 
 
-def _join(task: Task, found: list[Scene], recipe: Recipe) -> tuple[list[tuple[Scene, Cell]], int]:
+def _join(request: Request, found: list[Scene], recipe: Recipe) -> tuple[list[tuple[Scene, Cell]], int]:
     # Every scene with every block it reaches, and how many scenes reach none.
-    choice, tiling, span, spark = task.choice, recipe.tiling, recipe.span, task.spark()
-    frame = spark.read.parquet(str(store.table_folder(task.out, "scenes")))
+    choice, tiling, span, spark = request.choice, recipe.tiling, recipe.span, request.spark()
+    frame = spark.read.parquet(str(store.table_folder(request.out, "scenes")))
     try:
         frame = frame.where(f"source = '{LAYER}' OR ({choice.where})") if choice.where else frame
     except AnalysisException as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--where {choice.where!r} is no condition on the columns of the scenes table: {reason}") from error
-    area = extent.read_area(task.run.area)
+    area = extent.read_area(request.run.area)
     if choice.bbox is not None:
         box = extent.make_box(choice.bbox)
         area = box if area is None else area.intersection(box)
@@ -124,13 +124,13 @@ def _tile_block(key: dict[str, Any], out: Path, recipe: Recipe) -> list[Row]:
     return [row | {"attempt": context.attemptNumber() if context else 0} for row in blocks.tile_block(key, out, recipe)]
 
 
-def _settle(task: Task, plan: Iterable[Block], ledger: Mapping[str, Row], rows: Iterable[Row]) -> None:
+def _settle(request: Request, plan: Iterable[Block], ledger: Mapping[str, Row], rows: Iterable[Row]) -> None:
     # Files and ledger rows that this plan has outlived go; scenes that were read again and are sound are noted.
-    files, gone = blocks.outdated(task.out, plan, ledger, task.choice.whole)
+    files, gone = blocks.outdated(request.out, plan, ledger, request.choice.whole)
     for file in files:
         file.unlink(missing_ok=True)
     dropped = [store.entry("tile", key, ledger[key]["fingerprint"], status="dropped") for key in gone]
-    store.append_ledger(task.out, [*dropped, *rows])
+    store.append_ledger(request.out, [*dropped, *rows])
 
 
 def _outcome(out: Path, plan: list[Block], worked: Mapping[str, Row], bad: int, beside: int) -> Outcome:

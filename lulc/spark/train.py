@@ -20,7 +20,7 @@ from lulc import contract, errors, geo, progress, store
 from lulc.contract import Contract
 from lulc.errors import InputError, LulcError
 from lulc.modelfiles import CONTRACT, WEIGHTS, ModelRef
-from lulc.spark.stage import Outcome, Task
+from lulc.spark.stage import Outcome, Request
 
 if TYPE_CHECKING:
     from lulc.learner import Job
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from lulc.train import Result
 
 
-def train(task: Task) -> Outcome:
+def train(request: Request) -> Outcome:
     """What the stage did: nothing where a version with this fingerprint is registered, else a new version, made the champion."""
     from lulc import track
 
-    run, out = task.run, task.out
+    run, out = request.run, request.out
     samples = store.standing(out, "samples").get("")
     if samples is None:
         raise InputError(f"there are no samples in {store.table_folder(out, 'samples')} to train on: `lulc samples` makes them")
@@ -42,8 +42,8 @@ def train(task: Task) -> Outcome:
         _record(out, run.name, print_, found)
         return Outcome("train", stood=1, note=_standing_note(found, track.resolve(run.name, out, run.tracking.uri)))
     track.reachable(run, out)
-    job, layout, gsd_m = _prepare(task, print_)
-    result = _launch(task, job)
+    job, layout, gsd_m = _prepare(request, print_)
+    result = _launch(request, job)
     prints = {"samples": samples["fingerprint"], "train": print_}
     folder = _package(job, result, Contract(
         run.name, job.task, job.train.model, job.architecture, run.bands, result.mean, result.std, job.legend, gsd_m,
@@ -57,12 +57,14 @@ def train(task: Task) -> Outcome:
     return Outcome("train", done=1, note=f"{made.name} version {made.version}, {_describe(result)}")
 
 
-def _prepare(task: Task, print_: str) -> tuple[Job, Layout, float]:
+def _prepare(request: Request, print_: str) -> tuple[Job, Layout, float]:
     """The job, checked before anything is launched, how the samples keep their pixels, and these pixels' side in metres."""
     from lulc import learner
 
-    run = task.run
-    job = learner.Job(run.train, run.make_legend(), store.table_folder(task.out, "samples"), task.out / "checkpoints" / print_)
+    run = request.run
+    job = learner.Job(
+        run.train, run.make_legend(), store.table_folder(request.out, "samples"), request.out / "checkpoints" / print_
+    )
     plan, validation = learner.check(job, run.bands)
     checked = f"{validation.rows:,} to choose the best epoch" if validation else "none to choose the best epoch: the last is kept"
     progress.say(
@@ -81,13 +83,13 @@ def _multiple(job: Job) -> int:
     return MODELS[job.train.model].multiple(**job.architecture)
 
 
-def _launch(task: Task, job: Job) -> Result:
+def _launch(request: Request, job: Job) -> Result:
     """The Result of the ranks: processes of this machine under a local master, else Spark tasks that run all at once."""
     from pyspark.ml.torch.distributor import TorchDistributor
 
     from lulc.train import fit
 
-    context = task.spark().sparkContext
+    context = request.spark().sparkContext
     local = re.fullmatch(r"local(\[.*\])?", context.master or "") is not None
     gpus = not local and int(context.getConf().get("spark.task.resource.gpu.amount", "0") or 0) > 0
     distributor = TorchDistributor(job.train.ranks, local_mode=local, use_gpu=gpus)

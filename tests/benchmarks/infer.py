@@ -206,7 +206,7 @@ def _spark(out: Path, folder: Path, quick: bool) -> float:
     """Pixels that the job's networks are given a second ÷ those of two bare processes that only run the same network on chips."""
     from lulc.spark import session
     from lulc.spark.predict import predict as stage
-    from lulc.spark.stage import Choice, Task
+    from lulc.spark.stage import Choice, Request
 
     run = conf.parse_run(RUN | ({"tiling": {"block": 2}} if quick else {}), out)
     span = run.tiling.block * run.tiling.size
@@ -222,7 +222,7 @@ def _spark(out: Path, folder: Path, quick: bool) -> float:
                     # Spark ends workers that were idle for a minute: theirs must not be a cold start.
                     spark.sparkContext.range(0, 2, 1, 2).mapPartitions(partial(_warm, folder)).collect()
                     start = time.perf_counter()
-                    done = rate(stage, Task(run, out, Choice(), lambda: spark), pool, folder, computed)
+                    done = rate(stage, Request(run, out, Choice(), lambda: spark), pool, folder, computed)
                     if number:  # the first round warms up
                         rates[name].append(done / (time.perf_counter() - start))
     finally:
@@ -242,10 +242,10 @@ def _waste_of(run: conf.Run) -> float:
     return (sum(w.stop - w.start for w, _ in found) / span) ** 2
 
 
-def _job(stage: Any, task: Any, _pool: Any, _folder: Path, computed: float) -> float:
-    for file in store.table_folder(task.out, "predictions").glob("*.parquet"):
+def _job(stage: Any, request: Any, _pool: Any, _folder: Path, computed: float) -> float:
+    for file in store.table_folder(request.out, "predictions").glob("*.parquet"):
         file.unlink()
-    outcome = stage(task)
+    outcome = stage(request)
     assert outcome.done and not outcome.bad
     return computed
 

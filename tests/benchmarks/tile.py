@@ -98,7 +98,7 @@ def _run(folder: Path, periods: int) -> conf.Run:
 def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
     # The job's MPix/s over those of two bare processes, each on the same COG and grid, interleaved; medians.
     from lulc.spark import session
-    from lulc.spark.stage import Choice, Task
+    from lulc.spark.stage import Choice, Request
     from lulc.spark.tile import tile
 
     periods, rounds = (1, 1) if quick else (4, 3)
@@ -106,8 +106,8 @@ def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
     found = [replace(scene, scene_id=f"s{n}", datetime=datetime(2024, n, 1, tzinfo=UTC)) for n in range(1, periods + 1)]
     store.write_table(out, "scenes", scenes.to_table(found))
     spark = session.start(conf.Spark(master="local[2]", memory="1g"))
-    task = Task(run, out, Choice(), lambda: spark)
-    tile(replace(task, run=replace(run, periods=run.periods[:1])))
+    request = Request(run, out, Choice(), lambda: spark)
+    tile(replace(request, run=replace(run, periods=run.periods[:1])))
     windows = _windows(scene)
     ours: list[float] = []
     theirs: dict[str, list[float]] = {"naive": [], "best": []}
@@ -117,7 +117,7 @@ def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
                 found[n] = replace(one, fingerprint=str(round_))
             store.write_table(out, "scenes", scenes.to_table(found))
             start = time.perf_counter()
-            assert tile(task).done
+            assert tile(request).done
             seconds = time.perf_counter() - start
             rows = [r for r in store.standing(out, "tile").values() if r["path"]]
             ours.append(sum(pq.ParquetFile(out / r["path"]).num_row_groups for r in rows) * 512**2 / seconds / 1e6)
