@@ -55,7 +55,7 @@ def make_recipe(run: Run, scenes: Iterable[Scene]) -> Recipe:
         dates=run.dates,
         halo=run.tiling.halo,
         span=run.tiling.block,
-        layers=tuple(layer.band for layer in run.layers if layer.band in run.bands),
+        layers=tuple((layer.band, layer.fill) for layer in run.layers if layer.band in run.bands),
         resampling=run.tiling.resampling,
     )
 

@@ -32,6 +32,9 @@ def _limit(text: str) -> str:
     return text
 
 
+Condition = Literal["cloud", "shadow", "cirrus", "snow", "water", "saturated"]
+
+
 @dataclass(frozen=True, config=_strict)
 class Archive:
     """A place that holds scenes.
@@ -39,6 +42,7 @@ class Archive:
     source: `stac` or `geotiff`, found out when not said. pattern: for geotiff, file names such as `{scene}_{date}_{band}.tif`.
     bands: the archive's asset or band name → the run's band name.
     quality: name of the asset that says which pixels are usable; clear: its codes that mean usable.
+    mask: what else makes a pixel unusable in products whose quality layers are known; pixels without data always are.
     """
 
     path: str
@@ -47,6 +51,7 @@ class Archive:
     bands: dict[str, str] = dataclasses.field(default_factory=dict)
     quality: str | None = None
     clear: tuple[int, ...] = ()
+    mask: tuple[Condition, ...] = ("cloud", "shadow", "cirrus", "saturated")
     scale: float | None = None
     offset: float | None = None
     nodata: float | None = None
@@ -54,10 +59,14 @@ class Archive:
 
 @dataclass(frozen=True, config=_strict)
 class Layer:
-    """A raster without a date that gives every chip one more band, such as elevation."""
+    """A raster without a date that gives every chip one more band, such as elevation.
+
+    fill: the layer's value where it has none; without it nothing is mapped there.
+    """
 
     path: str
     band: Name
+    fill: float | None = None
 
 
 @dataclass(frozen=True, config=_strict)

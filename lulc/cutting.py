@@ -16,7 +16,6 @@ from lulc.errors import InputError
 from lulc.geo import Grid, Tiling
 from lulc.pixels import read, read_bands
 from lulc.scenes import Scene, SceneBand
-from lulc.sources import SOURCES
 
 LAYER = "layer"  # source of a raster without a date whose bands join every date
 
@@ -25,8 +24,8 @@ LAYER = "layer"  # source of a raster without a date whose bands join every date
 class Recipe:
     """How a run cuts chips: `dates` dates a chip, `halo` pixels around it, `span` x `span` tiles read at once.
 
-    layers: the bands that come from layers, not from scenes. resampling: of continuous bands, bilinear where not said; class and
-    quality bands are always taken from the nearest pixel.
+    layers: the bands that come from layers, not from scenes, and what fills their gaps. resampling: of continuous bands,
+    bilinear where not said; class and quality bands are always taken from the nearest pixel.
     """
 
     tiling: Tiling
@@ -34,7 +33,7 @@ class Recipe:
     dates: int = 1
     halo: int = 32
     span: int = 4
-    layers: tuple[str, ...] = ()
+    layers: tuple[tuple[str, float | None], ...] = ()
     resampling: Resampling | None = None
 
 
@@ -80,8 +79,8 @@ def cut(scenes: Iterable[Scene], recipe: Recipe, col: int, row: int, period: str
     bad: dict[str, str] = {}
     ordered = sorted(scenes, key=_order)
     layers = [s for s in ordered if s.source == LAYER]
-    grounds = [_lay([s for s in layers if s.band(name)], [name], grid, recipe, bad) for name in recipe.layers]
-    names = [n for n in encoding.bands if n not in recipe.layers]
+    grounds = [_ground([s for s in layers if s.band(name)], name, fill, grid, recipe, bad) for name, fill in recipe.layers]
+    names = [n for n in encoding.bands if n not in dict(recipe.layers)]
     for number, (_, group) in enumerate(groupby((s for s in ordered if s.source != LAYER), _day)):
         image = _lay(group, names, grid, recipe, bad)
         for ground in grounds:
@@ -123,6 +122,15 @@ def _lay(scenes: Iterable[Scene], names: Sequence[str], grid: Grid, recipe: Reci
     return image
 
 
+def _ground(scenes: Sequence[Scene], name: str, fill: float | None, grid: Grid, recipe: Recipe, bad: dict[str, str]) -> _Image:
+    # A layer's band, its gaps filled where the run file says with what.
+    image = _lay(scenes, [name], grid, recipe, bad)
+    if fill is not None:
+        image.pixels[0][~image.valid] = recipe.encoding.number(fill, name)
+        image.valid[:] = True
+    return image
+
+
 def _read_scene(scene: Scene, names: Sequence[str], grid: Grid, recipe: Recipe) -> tuple[np.ndarray, np.ndarray]:
     bands = [b for name in names if (b := scene.band(name))]
     if len(bands) < len(names):
@@ -145,11 +153,13 @@ def _resampling(band: SceneBand, recipe: Recipe) -> Resampling:
 
 
 def _usable(scene: Scene, grid: Grid) -> np.ndarray:
-    if scene.quality is None:
-        return np.ones(grid.shape, bool)
-    codes, known = read(scene.quality.href, scene.quality.index, grid, "nearest", scene.quality.nodata)
-    usable = SOURCES[scene.source].usable(codes) if scene.clear is None else np.isin(codes, scene.clear)
-    return np.asarray(known & usable)
+    usable = np.ones(grid.shape, bool)
+    for band in scene.quality:
+        codes, known = read(band.href, band.index, grid, "nearest", band.nodata)
+        usable &= known
+        for test in (t for t in scene.clear if t.band == band.name):
+            usable &= test.passes(codes)
+    return usable
 
 
 def _keep(dates: list[_Date], number: int, area: tuple[slice, slice], images: Sequence[_Image], recipe: Recipe) -> None:
@@ -160,7 +170,7 @@ def _keep(dates: list[_Date], number: int, area: tuple[slice, slice], images: Se
     if clear == 0 or (len(dates) == recipe.dates and clear <= min(d.clear for d in dates)):
         return
     pixels = np.concatenate([image.pixels[:, *area] for image in images])
-    names = [n for n in recipe.encoding.bands if n not in recipe.layers] + list(recipe.layers)
+    names = [n for n in recipe.encoding.bands if n not in dict(recipe.layers)] + [n for n, _ in recipe.layers]
     pixels = pixels[[names.index(n) for n in recipe.encoding.bands]]
     pixels *= valid
     given = tuple(scene for image in images for scene, where in image.given if where[area].any())

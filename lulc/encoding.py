@@ -38,6 +38,12 @@ class Encoding:
         limits = np.iinfo(kind)
         return np.clip(np.rint(value), limits.min, limits.max).astype(kind)
 
+    def number(self, value: float, name: str) -> float:
+        """What a physical value is in this encoding, in the band of that name; the nearest that its dtype holds."""
+        place, kind = self.bands.index(name), np.dtype(self.dtype)
+        found = (value - self.offsets[place]) / self.scales[place]
+        return found if kind.kind == "f" else float(np.clip(round(found), np.iinfo(kind).min, np.iinfo(kind).max))
+
 
 def choose_encoding(scenes: Iterable[Scene], bands: Sequence[str]) -> Encoding:
     """The encoding that holds all scenes' bands: the type they fit in, of each band the smallest scale and offset.

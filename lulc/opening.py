@@ -29,6 +29,9 @@ _OPTIONS = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
 }
 
+INSIDE = "!/"
+"""Between a zip or tar and the name of a file in it: `scene.zip!/B04.jp2`."""
+
 
 class ReadError(InputError):
     """A raster that cannot be read: damaged, refused or too large."""
@@ -42,7 +45,7 @@ def open_raster(href: str, **options: Any) -> Iterator[DatasetReader]:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         driver = _DRIVERS.get(PurePosixPath(urlsplit(href).path).suffix.lower(), "GTiff")
         try:
-            dataset = rasterio.open(href, driver=driver, sharing=False, **options)
+            dataset = rasterio.open(_gdal_path(href), driver=driver, sharing=False, **options)
         except (RasterioError, OSError) as error:
             raise ReadError(f"{shown(href)} cannot be opened as {driver}: {_reason(error, href)}") from error
         with dataset:
@@ -56,6 +59,18 @@ def _check_href(href: str) -> None:
         raise ReadError(f"{shown(href)} is not opened: give a plain path, or an s3, gs or http(s) address, without '..'")
     if scheme in ("http", "https"):
         _refuse_redirect(href)
+
+
+def _gdal_path(href: str) -> str:
+    # GDAL's own name of a file inside a zip or tar; `_check_href` has passed it.
+    packed, mark, name = href.partition(INSIDE)
+    if not mark:
+        return href
+    scheme, _, rest = packed.rpartition("://")
+    where = {"": packed, "s3": f"/vsis3/{rest}", "gs": f"/vsigs/{rest}"}.get(scheme)
+    if where is None:
+        raise ReadError(f"{shown(href)} is not opened: a zip or tar must lie on this disk or in an s3 or gs store")
+    return f"/vsi{'zip' if packed.lower().endswith('.zip') else 'tar'}/{{{where}}}/{name}"
 
 
 def _refuse_redirect(href: str) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 
 from lulc import tables
@@ -17,6 +18,7 @@ class SceneBand:
     """One band of a scene: which file, which band number in it (from 1), and how its numbers become physical values.
 
     kind: `continuous` is interpolated, `class` is not, `quality` says which pixels are usable and is not a model's input.
+    calibration: what a radar product's own tables turn its numbers into as they are read; empty where scale and offset do.
     """
 
     name: str
@@ -27,13 +29,34 @@ class SceneBand:
     offset: float = 0.0
     nodata: float | None = None
     kind: Literal["continuous", "class", "quality"] = "continuous"
+    calibration: Literal["", "sigma0", "gamma0"] = ""
+
+
+@dataclass(frozen=True)
+class Clear:
+    """What a pixel must be to be usable: one of `codes` in a quality band (none of them where `refused`).
+
+    bits: how many bits of the value count, from bit `first_bit` on (0: the least); 0 for the whole value.
+    """
+
+    band: str
+    codes: tuple[int, ...]
+    refused: bool = False
+    first_bit: int = 0
+    bits: int = 0
+
+    def passes(self, quality: np.ndarray) -> np.ndarray:
+        """Whether each pixel of the quality band (any shape, whole numbers) is usable."""
+        value = (quality >> self.first_bit) & ((1 << self.bits) - 1) if self.bits else quality
+        return np.asarray(np.isin(value, self.codes, invert=self.refused))
 
 
 @dataclass(frozen=True)
 class Scene:
     """One acquisition. datetime None: a layer without a date, which belongs to every period. footprint: WKB in EPSG:4326.
 
-    clear: codes of the quality band that mean usable; None: the source's own rule. fingerprint changes when a file does.
+    clear: what its quality bands must say of a pixel for it to be usable, all of it. properties: what else is known, such as
+    the angles of the sun, as (name, text). fingerprint changes when a file does.
     """
 
     scene_id: str
@@ -44,7 +67,8 @@ class Scene:
     bands: tuple[SceneBand, ...]
     cloud: float | None = None
     gsd_m: float | None = None
-    clear: tuple[int, ...] | None = None
+    clear: tuple[Clear, ...] = ()
+    properties: tuple[tuple[str, str], ...] = ()
     fingerprint: str = ""
 
     def band(self, name: str) -> SceneBand | None:
@@ -52,15 +76,16 @@ class Scene:
         return next((b for b in self.bands if b.name == name), None)
 
     @property
-    def quality(self) -> SceneBand | None:
-        """The band that says which pixels are usable, None where there is none."""
-        return next((b for b in self.bands if b.kind == "quality"), None)
+    def quality(self) -> tuple[SceneBand, ...]:
+        """The bands that say which pixels are usable."""
+        return tuple(b for b in self.bands if b.kind == "quality")
 
 
-_SCALAR = ("scene_id", "source", "datetime", "crs", "footprint", "cloud", "gsd_m", "clear", "fingerprint")
+_SCALAR = ("scene_id", "source", "datetime", "crs", "footprint", "cloud", "gsd_m", "fingerprint")
 _BAND = {"bands": "name", "hrefs": "href", "indexes": "index", "dtypes": "dtype", "scales": "scale", "offsets": "offset"} | {
     "nodatas": "nodata",
     "kinds": "kind",
+    "calibrations": "calibration",
 }
 
 
@@ -68,7 +93,8 @@ def to_table(scenes: Iterable[Scene]) -> pa.Table:
     """The scenes table, a row a scene, in order of id."""
     rows = []
     for scene in sorted(scenes, key=lambda s: s.scene_id):
-        row = {name: getattr(scene, name) for name in _SCALAR}
+        row: dict[str, Any] = {name: getattr(scene, name) for name in _SCALAR}
+        row |= {"clear": [asdict(test) for test in scene.clear], "properties": list(scene.properties)}
         row |= {column: [getattr(b, field) for b in scene.bands] for column, field in _BAND.items()}
         rows.append(row)
     return pa.Table.from_pylist(rows, tables.SCENES)
@@ -80,6 +106,7 @@ def from_table(table: pa.Table) -> list[Scene]:
     for row in table.to_pylist():
         columns = [row[column] for column in _BAND]
         bands = tuple(SceneBand(**dict(zip(_BAND.values(), values, strict=True))) for values in zip(*columns, strict=True))
-        rest = {name: row[name] for name in _SCALAR if name != "clear"}
-        found.append(Scene(**rest, bands=bands, clear=None if row["clear"] is None else tuple(row["clear"])))
+        clear = tuple(Clear(**test | {"codes": tuple(test["codes"])}) for test in row["clear"])
+        rest = {name: row[name] for name in _SCALAR}
+        found.append(Scene(**rest, bands=bands, clear=clear, properties=tuple(row["properties"])))
     return found

@@ -20,6 +20,16 @@ def _array(name: str) -> list[pa.Field]:
     ]
 
 
+_CLEAR = pa.struct(
+    [
+        pa.field("band", pa.string()),
+        pa.field("codes", pa.list_(pa.int64())),
+        pa.field("refused", pa.bool_()),  # the codes are those of pixels that are not usable
+        pa.field("first_bit", pa.int32()),
+        pa.field("bits", pa.int32()),  # how many bits of the value count; 0: all
+    ]
+)
+
 _GRID = [
     pa.field("crs", pa.string()),
     pa.field("transform", _DOUBLES),
@@ -61,7 +71,9 @@ SCENES = pa.schema(
         pa.field("offsets", _DOUBLES),
         pa.field("nodatas", _DOUBLES),  # null: none
         pa.field("kinds", _TEXTS),  # continuous, class or quality
-        pa.field("clear", _INTS),  # codes of the quality band that mean usable; null: what the source itself says
+        pa.field("calibrations", _TEXTS),  # of radar bands: sigma0 or gamma0, made as they are read; else empty
+        pa.field("clear", pa.list_(_CLEAR)),  # what the quality bands must say of a pixel for it to be usable, all of it
+        pa.field("properties", pa.map_(pa.string(), pa.string())),  # angles of the sun, orbit, tile, …
         pa.field("gsd_m", pa.float64()),
         pa.field("fingerprint", pa.string()),  # of the item and its files' size and change time
     ]

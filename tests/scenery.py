@@ -13,7 +13,7 @@ import shapely
 
 from lulc import geo
 from lulc.geo import Grid
-from lulc.scenes import Scene, SceneBand
+from lulc.scenes import Clear, Scene, SceneBand
 
 UTM33 = Grid("EPSG:32633", (10.0, 0.0, 500000.0, 0.0, -10.0, 5300000.0), 300, 330)
 
@@ -57,8 +57,9 @@ def make_scene(
         made.append(SceneBand(band, str(path), dtype=pixels.dtype.name, nodata=nodata, kind=kind))
     taken = None if day is None else datetime.fromisoformat(day).replace(tzinfo=UTC)
     outline = shapely.to_wkb(geo.footprint(grid))
-    scene = Scene(name, "geotiff", taken, grid.crs, outline, tuple(made), gsd_m=10.0, fingerprint=f"{name}-1", clear=None)
-    return replace(scene, clear=(1,) if "quality" in bands else None, **rest)
+    clear = (Clear("quality", (1,)),) if "quality" in bands else ()
+    scene = Scene(name, "geotiff", taken, grid.crs, outline, tuple(made), gsd_m=10.0, fingerprint=f"{name}-1", clear=clear)
+    return replace(scene, **rest)
 
 
 def cut_short(path: Path, share: float = 0.5) -> None:

@@ -145,7 +145,7 @@ def test_layers_join_every_date_and_scenes_without_a_date_are_one(tmp_path: Path
     undated = make_scene(tmp_path, "u", {"red": texture(UTM33, 3)}, day=None)
     encoding = choose_encoding([layer, *dated], ("elevation", "red"))
     assert encoding.dtype == "float32"
-    recipe = Recipe(replace(OWN, size=320), encoding, dates=2, halo=0, span=1, layers=("elevation",))
+    recipe = Recipe(replace(OWN, size=320), encoding, dates=2, halo=0, span=1, layers=(("elevation", None),))
     (chip,) = cut([*dated, layer], recipe, 0, 0, "p").chips
     for t, n in enumerate((1, 2)):
         np.testing.assert_array_equal(chip.pixels[t, 0, 50:300, :320], heights[50:, :320])
@@ -156,6 +156,21 @@ def test_layers_join_every_date_and_scenes_without_a_date_are_one(tmp_path: Path
     assert chip.datetimes == ()
     assert chip.valid[0, 50:300].all()
     assert cut([layer], recipe, 0, 0, "p").chips == ()
+
+
+def test_gaps_of_a_layer_are_no_data_unless_the_run_file_fills_them(tmp_path: Path) -> None:
+    scene = make_scene(tmp_path, "a", {"red": texture(UTM33)})
+    heights = np.full(UTM33.shape, 700, np.uint16)
+    heights[:, :100] = 0
+    layer = replace(make_scene(tmp_path, "layer:elevation", {"elevation": heights}), source=LAYER, datetime=None)
+    encoding = choose_encoding([layer, scene], ("elevation", "red"))
+    tiling = replace(OWN, size=320)
+    for fill, known in ((None, False), (0.045, True)):
+        recipe = Recipe(tiling, encoding, halo=0, span=1, layers=(("elevation", fill),))
+        (chip,) = cut([scene, layer], recipe, 0, 0, "p").chips
+        assert (chip.valid[0, :300, :100] == known).all()
+        assert (chip.pixels[0, 0, :300, :100] == encoding.number(fill or 0, "elevation")).all()
+        assert (chip.pixels[0, 0, :300, 100:] == 700).all()
 
 
 def test_a_scene_that_cannot_be_read_gives_nothing_and_is_named(tmp_path: Path) -> None:

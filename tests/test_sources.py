@@ -21,7 +21,7 @@ from lulc import geo, sources
 from lulc.conf import Archive, Layer
 from lulc.errors import InputError, UsageError
 from lulc.geo import Grid
-from lulc.scenes import Scene, from_table, to_table
+from lulc.scenes import Clear, Scene, from_table, to_table
 from lulc.sources import SOURCES, _href, _item
 from tests.scenery import cut_short, write_raster
 
@@ -163,8 +163,8 @@ def test_names_come_from_the_run_file_then_common_names_then_keys(tmp_path: Path
     assert found["nir08"] == ("B8A", 1)
     assert {"re1", "re2", "red-jp2"} <= set(found)
     assert not {"thumb", "MTL", "rededge"} & set(found)
-    assert scene.quality is not None
-    assert (Path(scene.quality.href).stem, scene.quality.kind, scene.clear) == ("scl", "quality", (4, 5))
+    (quality,) = scene.quality
+    assert (Path(quality.href).stem, quality.kind, scene.clear) == ("scl", "quality", (Clear("quality", (4, 5)),))
     mapped = read_one(replace(archive, bands={"B8A": "nir", "re2": "rededge"}), ("nir", "rededge", "blue"))
     assert [(b.name, Path(b.href).stem, b.index) for b in mapped.bands] == [
         ("nir", "B8A", 1), ("rededge", "re2", 1), ("blue", "visual", 3), ("quality", "scl", 1),
@@ -363,7 +363,7 @@ def test_pattern_groups_files_into_scenes(tmp_path: Path) -> None:
     (*_, checked) = (i for i in SOURCES["geotiff"].items(archive) if "S2B" in i.key)
     scene = SOURCES["geotiff"].read(checked, replace(archive, quality="qa", clear=(1,)), ("red",))
     assert [(b.name, b.kind) for b in scene.bands] == [("red", "continuous"), ("quality", "quality")]
-    assert scene.clear == (1,)
+    assert scene.clear == (Clear("quality", (1,)),)
 
 
 def test_pattern_with_folders_and_repeats(tmp_path: Path) -> None:

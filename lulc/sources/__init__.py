@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lulc.conf import Archive
 from lulc.errors import InputError
 from lulc.sources._item import Item, Source
-from lulc.sources.geotiff import GEOTIFF, SUFFIXES, read_layer
-from lulc.sources.stac import STAC, is_stac
+from lulc.sources.geotiff import GEOTIFF, read_layer
+from lulc.sources.stac import STAC
 
+# In the order in which `auto` asks them: products as their archives deliver them, then the general forms.
 SOURCES: dict[str, Source] = {s.name: s for s in (STAC, GEOTIFF)}
 
 __all__ = ["SOURCES", "Item", "Source", "read_layer", "source_of"]
 
 
 def source_of(archive: Archive) -> Source:
-    """The Source that reads an archive; `auto` takes stac where there is a STAC file, geotiff where there are GeoTIFF files.
+    """The Source that reads an archive: the one that it names, or the first of SOURCES that knows its files by their names.
 
     InputError says what was found instead.
     """
@@ -26,11 +27,12 @@ def source_of(archive: Archive) -> Source:
         raise InputError(f"archive {archive.path} is not there: scenes.path must be a folder or file, relative to the run file")
     if archive.source != "auto":
         return SOURCES[archive.source]
-    files = [p for p in sorted(place.rglob("*")) if p.is_file()] if place.is_dir() else [place]
-    if not archive.pattern and any(is_stac(p) for p in files if p.suffix == ".json"):
-        return STAC
-    if any(p.suffix.lower() in SUFFIXES for p in files):
-        return GEOTIFF
-    kinds = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in Counter(p.suffix for p in files).most_common(5))
+    files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
+    names = [p.relative_to(place if place.is_dir() else place.parent).as_posix() for p in files]
+    for source in SOURCES.values():
+        if source.accepts(archive, names):
+            return source
+    suffixes = (PurePosixPath(name).suffix for name in names)
+    kinds = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in Counter(suffixes).most_common(5))
     accepted = "STAC items (.json) and GeoTIFF files (.tif, .tiff)"
     raise InputError(f"archive {archive.path} holds no scenes: found {kinds or 'no files'}; accepted are {accepted}")

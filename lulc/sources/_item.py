@@ -11,7 +11,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-import numpy as np
 import shapely
 
 from lulc import geo, pixels, store
@@ -20,7 +19,7 @@ from lulc.conf import Archive
 from lulc.errors import InputError
 from lulc.geo import Grid
 from lulc.opening import shown
-from lulc.scenes import Scene, SceneBand
+from lulc.scenes import Clear, Scene, SceneBand
 
 
 @dataclass(frozen=True)
@@ -41,13 +40,13 @@ class Source:
 
     items: archive → its items in order, cheap, on the driver. read: (item, archive, bands) → the Scene with the bands named (all
     where none is), opening the headers of their files, on an executor; InputError says what is wrong with the item.
-    usable: quality array → bool array, for archives that give no `clear` codes.
+    accepts: whether the names of files (relative to the archive) look like its own, so that `auto` can choose.
     """
 
     name: str
+    accepts: Callable[[Archive, Sequence[str]], bool]
     items: Callable[[Archive], Iterator[Item]]
     read: Callable[[Item, Archive, Sequence[str]], Scene]
-    usable: Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -165,9 +164,6 @@ def find_date(text: str) -> datetime | None:
     return None
 
 
-def usable(quality: np.ndarray) -> np.ndarray:
-    """Where a quality band without `clear` codes lets pixels pass: everywhere but at 0, which is no data in every scheme in use.
-
-    Clouds pass too: only codes tell them apart, so an archive with a quality band should give `clear`.
-    """
-    return np.asarray(quality != 0)
+def quality_tests(archive: Archive) -> tuple[Clear, ...]:
+    """What band `quality` must say by the run file; where it gives no codes: anything but 0, no data in every scheme in use."""
+    return (Clear("quality", archive.clear) if archive.clear else Clear("quality", (0,), refused=True),)

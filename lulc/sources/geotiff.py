@@ -11,7 +11,17 @@ from pathlib import Path
 from lulc.conf import Archive, Layer
 from lulc.errors import InputError, UsageError
 from lulc.scenes import Scene, SceneBand
-from lulc.sources._item import Header, Item, Source, find_date, make_scene, open_header, plain_name, usable, with_fingerprint
+from lulc.sources._item import (
+    Header,
+    Item,
+    Source,
+    find_date,
+    make_scene,
+    open_header,
+    plain_name,
+    quality_tests,
+    with_fingerprint,
+)
 
 _FIELDS = {
     "scene": r"[^/]+?",
@@ -28,6 +38,11 @@ def list_files(archive: Archive) -> list[Path]:
         return [place]
     found = (p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
     return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(place).parts))
+
+
+def accepts(_: Archive, names: Sequence[str]) -> bool:
+    """Whether there is a GeoTIFF file."""
+    return any(Path(name).suffix.lower() in SUFFIXES for name in names)
 
 
 def items(archive: Archive) -> Iterator[Item]:
@@ -113,7 +128,7 @@ def _choose(
 
 def _scene(item: Item, archive: Archive, taken: datetime | None, found: list[tuple[SceneBand, Header]]) -> Scene:
     return with_fingerprint(
-        make_scene(item.key, GEOTIFF.name, taken, found, clear=archive.clear or None if archive.quality else None)
+        make_scene(item.key, GEOTIFF.name, taken, found, clear=quality_tests(archive) if archive.quality else ())
     )
 
 
@@ -124,4 +139,4 @@ def read_layer(layer: Layer) -> Scene:
     return with_fingerprint(make_scene(f"layer:{layer.band}", "layer", None, [(band, header)]))
 
 
-GEOTIFF = Source("geotiff", items, read, usable)
+GEOTIFF = Source("geotiff", accepts, items, read)

@@ -17,8 +17,15 @@ from lulc.errors import InputError
 from lulc.opening import shown
 from lulc.scenes import Scene
 from lulc.sources._href import resolve
-from lulc.sources._item import Header, Item, Source, make_scene, open_header, usable, with_fingerprint
+from lulc.sources._item import Header, Item, Source, make_scene, open_header, quality_tests, with_fingerprint
 from lulc.sources._offer import Offer, find_quality, has_data, list_offers, name_bands, number
+
+
+def accepts(archive: Archive, names: Sequence[str]) -> bool:
+    """Whether one of the JSON files is STAC, where the run file gives no pattern of file names."""
+    place = Path(archive.path)
+    root = place if place.is_dir() else place.parent
+    return not archive.pattern and any(is_stac(root / name) for name in names if name.endswith(".json"))
 
 
 def items(archive: Archive) -> Iterator[Item]:
@@ -127,7 +134,7 @@ def _read(item: Item, content: dict[str, Any], root: Path, archive: Archive, ban
     if quality:
         codes = header(quality)
         found.append((codes.band("quality", quality.index, Archive(archive.path), {"kind": "quality"}), codes))
-    rest = {"cloud": number(properties.get("eo:cloud_cover")), "clear": archive.clear or None if quality else None}
+    rest = {"cloud": number(properties.get("eo:cloud_cover")), "clear": quality_tests(archive) if quality else ()}
     scene = make_scene(scene_id, STAC.name, _when(properties, scene_id), found, **rest)
     _check_place(scene, content)
     return with_fingerprint(scene, {k: v for k, v in content.items() if k != "links"})
@@ -183,4 +190,4 @@ def _degrees(bounds: Sequence[float]) -> str:
     return f"lon {bounds[0]:.3f}–{bounds[2]:.3f}, lat {bounds[1]:.3f}–{bounds[3]:.3f}"
 
 
-STAC = Source("stac", items, read, usable)
+STAC = Source("stac", accepts, items, read)

@@ -40,7 +40,7 @@ def tile(request: Request) -> Outcome:
     if all(blocks.is_layer(s) for s in found):
         raise InputError(f"{out} has no scenes to cut chips from: run `lulc index` first")
     recipe = blocks.make_recipe(run, found)
-    found = [s for s in found if not blocks.is_layer(s) or any(s.band(name) for name in recipe.layers)]
+    found = [s for s in found if not blocks.is_layer(s) or any(s.band(name) for name, _ in recipe.layers)]
     ledger = store.standing(out, "tile")
     known = _known_bad(ledger, found)
     retry = choice.retry_bad and bool(known)
