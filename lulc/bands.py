@@ -16,3 +16,6 @@ COMMON = {
 
 # Names that older catalogues use for the same thing.
 ALIASES = {"cloud_mask": "quality", "qa_pixel": "quality", "scl": "quality", "rgb": "visual"}
+
+OBSERVATIONS = "observations"
+"""Name of the band that says on how many dates a composite's pixel was seen: in no scene, asked for among a run's bands."""

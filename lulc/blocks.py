@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow.dataset as ds
 
 from lulc import chips, store
+from lulc.composites import Interval, make_intervals
 from lulc.conf import Period, Run
 from lulc.cutting import LAYER, Recipe, cut
 from lulc.encoding import choose_encoding
@@ -31,6 +32,7 @@ class Block:
     period: str
     cell: Cell
     scenes: tuple[Scene, ...]
+    intervals: tuple[Interval, ...]
     key: str
     fingerprint: str
 
@@ -40,11 +42,12 @@ class Block:
         return f"tables/chips/{self.period}.{self.cell[0]}_{self.cell[1]}.{self.fingerprint}.parquet"
 
 
-def make_block(recipe: Recipe, period: str, cell: Cell, scenes: Iterable[Scene]) -> Block:
+def make_block(recipe: Recipe, period: Period, cell: Cell, scenes: Iterable[Scene]) -> Block:
     """The Block of these scenes, whatever their order."""
     used = tuple(sorted(scenes, key=lambda s: s.scene_id))
-    print_ = store.fingerprint("tile", recipe, period, cell, [(s.scene_id, s.fingerprint) for s in used])
-    return Block(period, cell, used, f"{period}/{recipe.tiling.tile_id(*cell)}", print_)
+    intervals = make_intervals(period, recipe.composite)
+    print_ = store.fingerprint("tile", recipe, period.name, cell, [(s.scene_id, s.fingerprint) for s in used], intervals)
+    return Block(period.name, cell, used, intervals, f"{period.name}/{recipe.tiling.tile_id(*cell)}", print_)
 
 
 def make_recipe(run: Run, scenes: Iterable[Scene]) -> Recipe:
@@ -57,6 +60,7 @@ def make_recipe(run: Run, scenes: Iterable[Scene]) -> Recipe:
         span=run.tiling.block,
         layers=tuple((layer.band, layer.fill) for layer in run.layers if layer.band in run.bands),
         resampling=run.tiling.resampling,
+        composite=run.composite,
     )
 
 
@@ -86,7 +90,12 @@ def plan_blocks(run: Run, recipe: Recipe, pairs: Iterable[tuple[Scene, Cell]], b
             if scene.scene_id not in bad and belongs(scene, period):
                 grouped[period.name, cell].append(scene)
     ordered = sorted(grouped.items(), key=lambda item: (item[0][0], item[0][1][::-1]))
-    plan = [make_block(recipe, *place, scenes) for place, scenes in ordered if not all(is_layer(s) for s in scenes)]
+    periods = {period.name: period for period in run.periods}
+    plan = [
+        make_block(recipe, periods[name], cell, scenes)
+        for (name, cell), scenes in ordered
+        if not all(is_layer(s) for s in scenes)
+    ]
     if not plan:
         lost = "".join(f"\n  {scene}: {error}" for scene, error in list(bad.items())[:5])
         raise InputError(
@@ -95,16 +104,17 @@ def plan_blocks(run: Run, recipe: Recipe, pairs: Iterable[tuple[Scene, Cell]], b
     return plan
 
 
-def tile_block(key: Mapping[str, Any], out: Path, recipe: Recipe) -> list[Row]:
+def tile_block(key: Mapping[str, Any], out: Path, recipe: Recipe, periods: Iterable[Period]) -> list[Row]:
     """The ledger rows of one block after its chips are published: its own, and one for each scene that cannot be read.
 
-    key: period, col, row and scene ids. Bad scenes give nothing, so the block's fingerprint is that of the others.
+    key: name of the period, col, row and scene ids. Bad scenes give nothing, so the block's fingerprint is that of the others.
     """
     start, cell = time.monotonic(), (key["col"], key["row"])
     folder = store.table_folder(out, "scenes")
     scenes = from_table(ds.dataset(folder, format="parquet").to_table(filter=ds.field("scene_id").isin(key["scenes"])))
-    made = cut(scenes, recipe, *cell, key["period"])
-    block = make_block(recipe, key["period"], cell, (s for s in scenes if s.scene_id not in made.bad))
+    period = next(p for p in periods if p.name == key["period"])
+    made = cut(scenes, recipe, *cell, period.name, make_intervals(period, recipe.composite))
+    block = make_block(recipe, period, cell, (s for s in scenes if s.scene_id not in made.bad))
     row: Row = {"stage": "tile", "key": block.key, "fingerprint": block.fingerprint, "status": "empty", "valid_pixels": 0}
     if made.chips:
         seen = sum(int(chip.valid.any(0)[chip.core].sum()) for chip in made.chips)

@@ -15,7 +15,7 @@ import yaml
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
-from lulc.bands import Resampling
+from lulc.bands import OBSERVATIONS, Resampling
 from lulc.errors import UsageError
 from lulc.legend import LandClass, Legend
 
@@ -92,6 +92,24 @@ class Period:
     name: Name
     start: date | None = None
     end: date | None = None
+
+
+@dataclass(frozen=True, config=_strict)
+class Composite:
+    """How all dates of a period become one image, or a series of one image every `interval` days.
+
+    best: of each pixel the date with the greatest (a - b) / (a + b), where `index` is [a, b], such as [nir, red].
+    fill: what a pixel without a valid date in an interval gets from the other intervals; nothing unless said.
+    """
+
+    method: Literal["median", "medoid", "geomedian", "best"] = "median"
+    index: tuple[str, str] | None = None
+    interval: Count | None = None
+    fill: Literal["none", "nearest", "linear"] = "none"
+
+    def __post_init__(self) -> None:
+        if (self.method == "best") != (self.index is not None):
+            raise ValueError("composite.index is two bands, such as [nir, red], for method best, and for that alone")
 
 
 @dataclass(frozen=True, config=_strict)
@@ -223,6 +241,7 @@ class Run:
     area: str | None = None
     periods: tuple[Period, ...] = (Period("all"),)
     dates: Count = 1
+    composite: Composite | None = None
     labels: Labels | None = None
     samples: Samples = Samples()
     train: Train = Train()
@@ -268,6 +287,11 @@ def parse_run(raw: Mapping[str, Any], folder: Path, where: str = "run file") -> 
         raise UsageError(f"{where}: " + "; ".join(_explain(e) for e in error.errors())) from error
     if len(set(run.bands)) != len(run.bands):
         raise UsageError(f"{where}: bands {list(run.bands)} names a band twice")
+    if OBSERVATIONS in run.bands and run.composite is None:
+        raise UsageError(f"{where}: band {OBSERVATIONS} is counted for a composite: add `composite: {{method: median}}`")
+    unknown = set(run.composite.index or ()) - set(run.bands) if run.composite else set()
+    if unknown:
+        raise UsageError(f"{where}: composite.index has {', '.join(sorted(unknown))}, which bands {list(run.bands)} lack")
     if run.tiling.size % run.samples.size:
         raise UsageError(f"{where}: samples.size {run.samples.size} must divide tiling.size {run.tiling.size}")
     run.make_legend()

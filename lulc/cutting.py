@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date
+from datetime import UTC, date, datetime
 from itertools import groupby
 
 import numpy as np
 
-from lulc.bands import Resampling
+from lulc import composites
+from lulc.bands import OBSERVATIONS, Resampling
 from lulc.chips import Chip
+from lulc.composites import Interval
+from lulc.conf import Composite
 from lulc.encoding import Encoding
 from lulc.errors import InputError
 from lulc.geo import Grid, Tiling
@@ -19,10 +22,14 @@ from lulc.scenes import Scene, SceneBand
 
 LAYER = "layer"  # source of a raster without a date whose bands join every date
 
+Area = tuple[slice, slice]
+
+_STRIP = 256 << 20  # bytes of dates held at once while they become a composite
+
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a run cuts chips: `dates` dates a chip, `halo` pixels around it, `span` x `span` tiles read at once.
+    """How a run cuts chips: `dates` dates a chip (or a composite of all), `halo` pixels around, `span` x `span` tiles at once.
 
     layers: the bands that come from layers, not from scenes, and what fills their gaps. resampling: of continuous bands,
     bilinear where not said; class and quality bands are always taken from the nearest pixel.
@@ -35,6 +42,12 @@ class Recipe:
     span: int = 4
     layers: tuple[tuple[str, float | None], ...] = ()
     resampling: Resampling | None = None
+    composite: Composite | None = None
+
+    @property
+    def measured(self) -> list[str]:
+        """The bands that scenes have."""
+        return [n for n in self.encoding.bands if n not in dict(self.layers) and n != OBSERVATIONS]
 
 
 @dataclass(frozen=True)
@@ -48,49 +61,107 @@ class Cut:
 
 @dataclass(eq=False)
 class _Image:
-    """Scenes laid over each other: pixels (C, H, W), valid (H, W), and which scene gave which pixels."""
+    """Scenes laid over each other: pixels (C, H, W), valid (H, W), and which scene gave pixels to which of the areas asked for.
+
+    taken: the moment of a composite; else it is that of the scenes.
+    """
 
     pixels: np.ndarray
     valid: np.ndarray
     given: list[tuple[Scene, np.ndarray]] = field(default_factory=list)
+    taken: datetime | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class _Date:
-    """One date of one tile: the clear share of its core, its number in time, the scenes that gave pixels (C, H, W) and valid."""
+    """One date of one tile: the clear share of its core, its number in time, the scenes that gave pixels (C, H, W) and valid.
+
+    taken: the moment it stands for, None where no scene says.
+    """
 
     clear: float
     number: int
     scenes: tuple[Scene, ...]
     pixels: np.ndarray
     valid: np.ndarray
+    taken: datetime | None
 
 
-def cut(scenes: Iterable[Scene], recipe: Recipe, col: int, row: int, period: str) -> Cut:
+def cut(scenes: Iterable[Scene], recipe: Recipe, col: int, row: int, period: str, intervals: Sequence[Interval] = ()) -> Cut:
     """The chips of the block whose top left tile is (col, row), from the scenes of one period.
 
     Scenes of one source and UTC day are one date, the first valid pixel in order of time and id winning. Each tile keeps its
-    clearest dates, in order of time. A scene that cannot be read gives nothing to the block and is named in `bad`.
+    clearest dates, in order of time; or one composite of all, of each interval where there are any. A scene that cannot be read
+    gives nothing to the block and is named in `bad`.
     """
-    tiling, encoding = recipe.tiling, recipe.encoding
+    tiling = recipe.tiling
     grid = tiling.grid(col, row, recipe.halo, recipe.span)
     tiles = list(tiling.cells(tiling.grid(col, row, 0, recipe.span).bounds))
-    best: dict[tuple[int, int], list[_Date]] = {tile: [] for tile in tiles}
+    side = tiling.size + 2 * recipe.halo
+    corners = [((r - row) * tiling.size, (c - col) * tiling.size) for c, r in tiles]
+    areas = [(slice(top, top + side), slice(left, left + side)) for top, left in corners]
+    best: list[list[_Date]] = [[] for _ in tiles]
     bad: dict[str, str] = {}
     ordered = sorted(scenes, key=_order)
     layers = [s for s in ordered if s.source == LAYER]
-    grounds = [_ground([s for s in layers if s.band(name)], name, fill, grid, recipe, bad) for name, fill in recipe.layers]
-    names = [n for n in encoding.bands if n not in dict(recipe.layers)]
-    for number, (_, group) in enumerate(groupby((s for s in ordered if s.source != LAYER), _day)):
-        image = _lay(group, names, grid, recipe, bad)
+    grounds = [_ground(layers, name, fill, grid, recipe, bad, areas) for name, fill in recipe.layers]
+    dated = [s for s in ordered if s.source != LAYER]
+    for number, image in enumerate(_images(dated, grid, recipe, intervals, bad, areas)):
         for ground in grounds:
             image.valid &= ground.valid
-        for tile in tiles if image.valid.any() else ():
-            top, left = ((n - first) * tiling.size for n, first in zip(tile[::-1], (row, col), strict=True))
-            side = tiling.size + 2 * recipe.halo
-            _keep(best[tile], number, np.s_[top : top + side, left : left + side], [image, *grounds], recipe)
-    chips = tuple(_assemble(tile, dates, recipe, period) for tile, dates in best.items() if dates)
-    return Cut(chips, tuple(tiling.tile_id(*tile) for tile, dates in best.items() if not dates), bad)
+        for place, dates in enumerate(best if image.valid.any() else ()):
+            _keep(dates, number, place, areas[place], [image, *grounds], recipe)
+    chips = tuple(_assemble(t, dates, recipe, period, intervals) for t, dates in zip(tiles, best, strict=True) if dates)
+    return Cut(chips, tuple(tiling.tile_id(*t) for t, dates in zip(tiles, best, strict=True) if not dates), bad)
+
+
+def _images(
+    scenes: Sequence[Scene], grid: Grid, recipe: Recipe, intervals: Sequence[Interval], bad: dict[str, str], areas: Sequence[Area]
+) -> Iterable[_Image]:
+    if recipe.composite is None:
+        return (_lay(group, recipe.measured, grid, recipe, bad, areas) for _, group in groupby(scenes, _day))
+    while True:
+        known = set(bad)
+        found = _compose([s for s in scenes if s.scene_id not in known], grid, recipe, intervals, bad, areas)
+        # A scene that fails in a later strip has given pixels to the first: it must give none.
+        if set(bad) == known:
+            return found
+
+
+def _compose(
+    scenes: Sequence[Scene], grid: Grid, recipe: Recipe, intervals: Sequence[Interval], bad: dict[str, str], areas: Sequence[Area]
+) -> list[_Image]:
+    # One image an interval, made strip by strip: memory depends on the block, not on how many dates there are.
+    conf, encoding, names = recipe.composite, recipe.encoding, recipe.measured
+    assert conf is not None
+    dates = [(day, list(group)) for (day, _), group in groupby(scenes, _day)]
+    spans = [[g for day, g in dates if i.start <= day <= i.end] for i in intervals] or [[g for _, g in dates]]
+    counted = int(OBSERVATIONS in encoding.bands)
+    shape = (len(spans), len(names), *grid.shape)
+    pixels, valid = np.zeros(shape, encoding.dtype), np.zeros((len(spans), *grid.shape), bool)
+    counts = np.zeros((len(spans), counted, *grid.shape), encoding.dtype)
+    given: list[list[tuple[Scene, np.ndarray]]] = [[] for _ in spans]
+    # Rows of an area that lie outside of the strip are an empty slice.
+    most = max(map(len, spans)) * len(names) * grid.width * np.dtype(encoding.dtype).itemsize
+    step = max(1, min(grid.height, _STRIP // max(most, 1)))
+    for top in range(0, grid.height, step):
+        part = grid.window(top, 0, min(step, grid.height - top), grid.width)
+        strip = np.s_[..., top : top + part.height, :]
+        inside = [(slice(max(rows.start - top, 0), max(rows.stop - top, 0)), cols) for rows, cols in areas]
+        for number, groups in enumerate(spans):
+            images = [_lay(group, names, part, recipe, bad, inside) for group in groups]
+            stack = np.array([i.pixels for i in images]).reshape(-1, len(names), *part.shape)
+            seen = np.array([i.valid for i in images], bool).reshape(-1, *part.shape)
+            pixels[number][strip], count = composites.compose(stack, seen, names, encoding, conf)
+            valid[number][strip] = count > 0
+            counts[number][strip] = count.clip(max=255)
+            for image in images:
+                given[number] += image.given
+        if conf.fill != "none":
+            days = np.array([i.middle.timestamp() for i in intervals])
+            composites.fill_gaps(pixels[strip], valid[strip], days, conf.fill == "linear")
+    middles: list[datetime | None] = [i.middle for i in intervals] or [None]
+    return [_Image(np.concatenate([p, c]), v, g, m) for p, c, v, g, m in zip(pixels, counts, valid, given, middles, strict=True)]
 
 
 def _day(scene: Scene) -> tuple[date, str]:
@@ -101,7 +172,9 @@ def _order(scene: Scene) -> tuple[tuple[date, str], float, str]:
     return _day(scene), 0.0 if scene.datetime is None else scene.datetime.timestamp(), scene.scene_id
 
 
-def _lay(scenes: Iterable[Scene], names: Sequence[str], grid: Grid, recipe: Recipe, bad: dict[str, str]) -> _Image:
+def _lay(
+    scenes: Iterable[Scene], names: Sequence[str], grid: Grid, recipe: Recipe, bad: dict[str, str], areas: Sequence[Area]
+) -> _Image:
     image = _Image(np.zeros((len(names), *grid.shape), recipe.encoding.dtype), np.zeros(grid.shape, bool))
     for scene in scenes:
         try:
@@ -116,15 +189,23 @@ def _lay(scenes: Iterable[Scene], names: Sequence[str], grid: Grid, recipe: Reci
             else:
                 image.pixels = pixels
             image.valid |= fresh
-            image.given.append((scene, fresh))
+            image.given.append((scene, np.array([fresh[area].any() for area in areas])))
         if image.valid.all():
             break
     return image
 
 
-def _ground(scenes: Sequence[Scene], name: str, fill: float | None, grid: Grid, recipe: Recipe, bad: dict[str, str]) -> _Image:
+def _ground(
+    layers: Sequence[Scene],
+    name: str,
+    fill: float | None,
+    grid: Grid,
+    recipe: Recipe,
+    bad: dict[str, str],
+    areas: Sequence[Area],
+) -> _Image:
     # A layer's band, its gaps filled where the run file says with what.
-    image = _lay(scenes, [name], grid, recipe, bad)
+    image = _lay([s for s in layers if s.band(name)], [name], grid, recipe, bad, areas)
     if fill is not None:
         image.pixels[0][~image.valid] = recipe.encoding.number(fill, name)
         image.valid[:] = True
@@ -162,38 +243,42 @@ def _usable(scene: Scene, grid: Grid) -> np.ndarray:
     return usable
 
 
-def _keep(dates: list[_Date], number: int, area: tuple[slice, slice], images: Sequence[_Image], recipe: Recipe) -> None:
+def _keep(dates: list[_Date], number: int, place: int, area: Area, images: Sequence[_Image], recipe: Recipe) -> None:
     # Adds the first image's date to a tile's, and drops the least clear (of equals the latest) when there are too many.
+    most = recipe.dates if recipe.composite is None else number + 1
     valid = images[0].valid[area]
     core = slice(recipe.halo, recipe.halo + recipe.tiling.size)
     clear = float(valid[core, core].mean())
-    if clear == 0 or (len(dates) == recipe.dates and clear <= min(d.clear for d in dates)):
+    if clear == 0 or (len(dates) == most and clear <= min(d.clear for d in dates)):
         return
     pixels = np.concatenate([image.pixels[:, *area] for image in images])
-    names = [n for n in recipe.encoding.bands if n not in dict(recipe.layers)] + [n for n, _ in recipe.layers]
+    names = [*recipe.measured, *({OBSERVATIONS} & set(recipe.encoding.bands)), *dict(recipe.layers)]
     pixels = pixels[[names.index(n) for n in recipe.encoding.bands]]
     pixels *= valid
-    given = tuple(scene for image in images for scene, where in image.given if where[area].any())
-    dates.append(_Date(clear, number, given, pixels, valid.copy()))
+    given = tuple(dict.fromkeys(scene for image in images for scene, where in image.given if where[place]))
+    taken = images[0].taken or min((s.datetime for s in given if s.datetime), default=None)
+    dates.append(_Date(clear, number, given, pixels, valid.copy(), taken))
     dates.sort(key=lambda d: (-d.clear, d.number))
-    del dates[recipe.dates :]
+    del dates[most:]
 
 
-def _assemble(tile: tuple[int, int], dates: list[_Date], recipe: Recipe, period: str) -> Chip:
+def _assemble(tile: tuple[int, int], dates: list[_Date], recipe: Recipe, period: str, intervals: Sequence[Interval]) -> Chip:
     tiling, encoding, halo = recipe.tiling, recipe.encoding, recipe.halo
     dates.sort(key=lambda d: d.number)
     side = tiling.size + 2 * halo
-    pixels = np.zeros((recipe.dates, len(encoding.bands), side, side), encoding.dtype)
-    valid = np.zeros((recipe.dates, side, side), bool)
+    count = max(len(intervals), 1) if recipe.composite else recipe.dates
+    pixels = np.zeros((count, len(encoding.bands), side, side), encoding.dtype)
+    valid = np.zeros((count, side, side), bool)
     for t, one in enumerate(dates):
-        pixels[t], valid[t] = one.pixels, one.valid
-    taken = [min((s.datetime for s in one.scenes if s.datetime), default=None) for one in dates]
+        # Each interval of a series keeps its place, also where another one is empty.
+        pixels[one.number if intervals else t], valid[one.number if intervals else t] = one.pixels, one.valid
+    taken = [i.middle for i in intervals] or [one.taken for one in dates if one.taken]
     return Chip(
         tile_id=tiling.tile_id(*tile),
         period=period,
         source="+".join(sorted({s.source for one in dates for s in one.scenes if s.source != LAYER})),
         scene_ids=tuple(dict.fromkeys(s.scene_id for one in dates for s in one.scenes)),
-        datetimes=tuple(t for t in taken if t),
+        datetimes=tuple(taken),
         grid=tiling.grid(*tile, halo),
         halo=halo,
         bands=encoding.bands,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lulc.bands import OBSERVATIONS
 from lulc.errors import InputError
 from lulc.scenes import Scene, SceneBand
 
@@ -51,6 +52,8 @@ def choose_encoding(scenes: Iterable[Scene], bands: Sequence[str]) -> Encoding:
     Floats are kept as float32. InputError names a band that no scene has.
     """
     found: dict[str, list[SceneBand]] = {name: [] for name in bands}
+    if OBSERVATIONS in found:
+        found[OBSERVATIONS] = [SceneBand(OBSERVATIONS, "", dtype="uint8")]
     known = set()
     for scene in scenes:
         for band in scene.bands:

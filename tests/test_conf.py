@@ -52,6 +52,9 @@ def test_settings_lie_over_the_file_and_boxes_stay_boxes(small: Path) -> None:
         ("max_bad=lots", "a count such as 3, or a share such as 5%"),
         ("bands=[red, red]", "names a band twice"),
         ("legend.255={name: x, colour: '#000000'}", "255"),
+        ("bands=[red, observations]", "add `composite"),
+        ("composite={method: best}", "composite.index is two bands"),
+        ("composite={method: best, index: [nir, blue]}", "composite.index has"),
         ("train", "key=value"),
     ],
 )

@@ -1,4 +1,4 @@
-"""U-Net with a ResNet (or any other convolutional) encoder, weights from the seed, nothing downloaded."""
+"""U-Net with a ResNet (or any other convolutional) encoder and a path at full resolution; weights from the seed, no download."""
 
 from __future__ import annotations
 
@@ -11,6 +11,32 @@ from torch import nn
 from lulc.errors import UsageError
 from lulc.models.model import Model
 from lulc.models.smp import smp
+
+
+class DetailedUnet(nn.Module):
+    """A U-Net whose head also sees features of the pixels as they are.
+
+    A ResNet halves the image before its first features, so that a plain U-Net never sees a single pixel: classes that show in
+    their spectra alone are then mapped worse than by a forest of pixels. Two convolutions at full resolution beside it mend that.
+    """
+
+    def __init__(self, net: nn.Module, in_channels: int, width: int) -> None:
+        super().__init__()
+        self.encoder, self.decoder = net.get_submodule("encoder"), net.get_submodule("decoder")
+        self.detail = nn.Sequential(*_conv(in_channels, width, 3), *_conv(width, width, 3))
+        self.mix = nn.Sequential(*_conv(2 * width, width, 1))
+        self.segmentation_head = net.get_submodule("segmentation_head")
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Logits (N, K, H, W) of an image (N, C, H, W)."""
+        context = self.decoder(self.encoder(image))
+        logits: torch.Tensor = self.segmentation_head(self.mix(torch.cat([context, self.detail(image)], 1)))
+        return logits
+
+
+def _conv(channels: int, width: int, size: int) -> list[nn.Module]:
+    return [nn.Conv2d(channels, width, size, padding=size // 2, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+
 
 # Channels of the decoder's stages, deepest first; a shallower net leaves out the deepest.
 _CHANNELS = (256, 128, 64, 32, 16)
@@ -34,7 +60,7 @@ def build(
     if len(channels) != depth:
         raise UsageError(f"train.decoder {list(channels)} must have as many numbers as train.depth says: {depth}")
     try:
-        net: nn.Module = smp.Unet(
+        plain = smp.Unet(
             encoder,
             encoder_depth=depth,
             encoder_weights=None,
@@ -42,6 +68,7 @@ def build(
             in_channels=in_channels,
             classes=classes,
         )
+        net = DetailedUnet(plain, in_channels, channels[-1])
         _leave_out_unused(net, torch.zeros(1, in_channels, 128, 128))
     except (KeyError, RuntimeError) as error:
         known = smp.encoders.get_encoder_names()

@@ -12,6 +12,7 @@ import pyarrow as pa
 import shapely
 
 from lulc import store, tables
+from lulc.bands import OBSERVATIONS
 from lulc.conf import Archive, Run
 from lulc.errors import InputError
 from lulc.scenes import Scene, from_table, to_table
@@ -46,7 +47,7 @@ def index(request: Request) -> Outcome:
         {"items": json.dumps([[n, i.path, i.key, i.text] for n, i in items[at : at + _SHARE]])}
         for at in range(0, len(items), _SHARE)
     ]
-    wanted = tuple(b for b in run.bands if b not in {layer.band for layer in run.layers})
+    wanted = tuple(b for b in run.bands if b not in {OBSERVATIONS, *(layer.band for layer in run.layers)})
     rows = each(
         request, keys, partial(read_items, archives=run.scenes, sources=[s.name for s in found_in], bands=wanted), _FOUND, "index"
     )

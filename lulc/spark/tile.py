@@ -15,6 +15,7 @@ from pyspark.errors import AnalysisException
 
 from lulc import blocks, chips, extent, geo, store
 from lulc.blocks import Block
+from lulc.conf import Period
 from lulc.cutting import LAYER, Recipe
 from lulc.errors import InputError, UsageError
 from lulc.extent import Cell
@@ -61,7 +62,7 @@ def tile(request: Request) -> Outcome:
     worked: dict[str, Row] = {}
     while to_do := [b for b in plan if not blocks.stands(out, b, ledger)]:
         keys = [{"period": b.period, "col": b.cell[0], "row": b.cell[1], "scenes": [s.scene_id for s in b.scenes]} for b in to_do]
-        rows = ledger_rows(request, keys, partial(_tile_block, out=out, recipe=recipe), "tile")
+        rows = ledger_rows(request, keys, partial(_tile_block, out=out, recipe=recipe, periods=run.periods), "tile")
         worked |= {r["key"]: r for r in rows if r["status"] != "bad"}
         ledger |= worked
         bad |= {r["key"].removeprefix("scene:"): r["error"] for r in rows if r["status"] == "bad"}
@@ -119,9 +120,9 @@ def _join(request: Request, found: list[Scene], recipe: Recipe) -> tuple[list[tu
     return pairs, sum(s.scene_id not in reached for s in found if not blocks.is_layer(s))
 
 
-def _tile_block(key: dict[str, Any], out: Path, recipe: Recipe) -> list[Row]:
+def _tile_block(key: dict[str, Any], out: Path, recipe: Recipe, periods: tuple[Period, ...]) -> list[Row]:
     context = TaskContext.get()
-    return [row | {"attempt": context.attemptNumber() if context else 0} for row in blocks.tile_block(key, out, recipe)]
+    return [row | {"attempt": context.attemptNumber() if context else 0} for row in blocks.tile_block(key, out, recipe, periods)]
 
 
 def _settle(request: Request, plan: Iterable[Block], ledger: Mapping[str, Row], rows: Iterable[Row]) -> None:
