@@ -91,7 +91,10 @@ def write_collection(out: Path, name: str, items: Sequence[Path]) -> None:
 
 
 def write_mosaic(folder: Path, items: Iterable[Path], legend: Legend) -> None:
-    """`mosaic.vrt` in the folder of a period: an index of its rasters with nodata, colours and class names, no pixels."""
+    """`mosaic.vrt` in the folder of a period: an index of its rasters with nodata, colours and class names, no pixels.
+
+    `mosaic.qml` beside it is its style, which QGIS takes up by itself.
+    """
     grids = {path.stem: _grid(read_json(path)["properties"]) for path in sorted(items)}
     first = next(iter(grids.values()))
     a, _, _, _, e, _ = first.transform
@@ -121,6 +124,15 @@ def write_mosaic(folder: Path, items: Iterable[Path], legend: Legend) -> None:
             ET.SubElement(source, rect, xOff=str(x), yOff=str(y), xSize=str(grid.width), ySize=str(grid.height))
     ET.indent(root)
     store.publish(folder / "mosaic.vrt", lambda beside: beside.write_bytes(ET.tostring(root)))
+    style = ET.Element("qgis", version="3.22")
+    renderer = ET.SubElement(
+        ET.SubElement(style, "pipe"), "rasterrenderer", type="paletted", band="1", opacity="1", alphaBand="-1"
+    )
+    entries = ET.SubElement(renderer, "colorPalette")
+    for c in legend.classes:
+        ET.SubElement(entries, "paletteEntry", value=str(c.id), color=c.colour, label=c.name, alpha="255")
+    ET.indent(style)
+    store.publish(folder / "mosaic.qml", lambda beside: beside.write_bytes(ET.tostring(style)))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
+from xml.etree import ElementTree
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -217,6 +218,10 @@ def test_the_mosaic_index_opens_as_the_whole_map(tmp_path: Path) -> None:
         np.testing.assert_array_equal(made.read(1), whole)
         assert (made.nodata, made.crs.to_epsg(), made.transform.c, made.transform.f) == (NODATA, 6933, 1000.0, 2000.0)
         assert made.colormap(1)[2] == (128, 128, 128, 255)
+    style = ElementTree.parse(moved / "mosaic.qml").findall("pipe/rasterrenderer[@type='paletted']/colorPalette/paletteEntry")
+    assert [(e.get("value"), e.get("color"), e.get("label")) for e in style] == [
+        (str(c.id), c.colour, c.name) for c in maps.LEGEND.classes
+    ]
 
 
 def test_the_stage_redoes_only_what_is_missing_or_changed(tmp_path: Path, spark: SparkSession) -> None:
@@ -248,7 +253,11 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(tmp_path: Path, spark:
     outcome = stage(request)
     assert (outcome.stood, outcome.done) == (0, 3)
     files = {p.name for p in (tmp_path / "rasters/p").iterdir()}
-    assert files == {"mosaic.vrt", *(f"run_{place}.{kind}" for place in ("-1_0", "0_0", "1_1") for kind in ("tif", "json"))}
+    assert files == {
+        "mosaic.vrt",
+        "mosaic.qml",
+        *(f"run_{place}.{kind}" for place in ("-1_0", "0_0", "1_1") for kind in ("tif", "json")),
+    }
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("rasters/**/*") if p.is_file()}
 
     def no_spark() -> SparkSession:

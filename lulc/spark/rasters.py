@@ -31,7 +31,7 @@ def rasters(request: Request) -> Outcome:
     to_do = [key for key in keys if not _stands(out, held.get(key["key"]), key)]
     paths = {pure.raster_path(key["key"], run.name) for key in keys}
     stale = _stale(out, paths)
-    indexes = [out / "rasters/collection.json", *(folder / "mosaic.vrt" for folder in _folders(out, paths))]
+    indexes = [out / "rasters/collection.json", *(f / f"mosaic.{s}" for f in _folders(out, paths) for s in ("vrt", "qml"))]
     if to_do or stale or not all(index.exists() for index in indexes):
         ledger_rows(request, to_do, partial(pure.write_group, recipe=recipe), "rasters")
         _remove(out, stale)
@@ -85,7 +85,8 @@ def _remove(out: Path, stale: list[str]) -> None:
             file.unlink(missing_ok=True)
         folder = (out / path).parent
         if not any(folder.glob("*.tif")):
-            (folder / "mosaic.vrt").unlink(missing_ok=True)
+            for suffix in ("vrt", "qml"):
+                (folder / f"mosaic.{suffix}").unlink(missing_ok=True)
 
 
 def _index(recipe: Recipe, paths: set[str]) -> None:
