@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import world
+from tests.world import World
+
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
@@ -32,3 +35,18 @@ def spark() -> Iterator[SparkSession]:
     started = session.start(Spark(master="local[2,3]", memory="1g"))
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A small archive with labels, regions and run file."""
+    return world.make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def done(small: World) -> Path:
+    """The output folder of one clean run of the small world; tests copy it before they do harm to it."""
+    out = small.run.parent / "out"
+    ran = world.lulc("run", small.run, "--out", out)
+    assert ran.returncode == 0, ran.stderr
+    return out

@@ -57,19 +57,11 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.wait(timeout=60)
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> world.World:
-    return world.make_world(tmp_path_factory.mktemp("submitted"))
-
-
-def test_the_submitted_stages_make_the_same_rasters(master: str, small: world.World, tmp_path: Path) -> None:
-    local = small.run.parent / "local"
-    ran = world.lulc("run", small.run, "--out", local)
-    assert ran.returncode == 0, ran.stderr
+def test_the_submitted_stages_make_the_same_rasters(master: str, small: world.World, done: Path, tmp_path: Path) -> None:
     out = tmp_path / "cluster"
-    shutil.copytree(local / "models", out / "models")
+    shutil.copytree(done / "models", out / "models")
     for name in ("mlflow.db", "mlartifacts"):
-        source = local / name
+        source = done / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, out / name)
     options = ["--master", master, "--executor-memory", "700m", "--conf", "spark.driver.host=127.0.0.1"]
     for job in JOBS:
@@ -78,7 +70,7 @@ def test_the_submitted_stages_make_the_same_rasters(master: str, small: world.Wo
         command = ["spark-submit", *options, *given, str(ROOT / "jobs" / f"{job}.py"), str(small.run), "--out", str(out)]
         ran = subprocess.run(command, env=world.environment(), capture_output=True, text=True, check=False, timeout=600)
         assert ran.returncode == 0, ran.stderr
-    rasters = world.files(local, "rasters/**/*.tif")
+    rasters = world.files(done, "rasters/**/*.tif")
     assert rasters
     assert world.files(out, "rasters/**/*.tif") == rasters
-    assert world.files(out, "tables/predictions/*.parquet") == world.files(local, "tables/predictions/*.parquet")
+    assert world.files(out, "tables/predictions/*.parquet") == world.files(done, "tables/predictions/*.parquet")

@@ -20,20 +20,6 @@ from tests import world
 from tests.world import World
 
 
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> World:
-    return world.make_world(tmp_path_factory.mktemp("world"))
-
-
-@pytest.fixture(scope="module")
-def done(small: World) -> Path:
-    """The output folder of one clean run."""
-    out = small.run.parent / "out"
-    ran = world.lulc("run", small.run, "--out", out)
-    assert ran.returncode == 0, ran.stderr
-    return out
-
-
 @pytest.fixture
 def copied(done: Path, tmp_path: Path) -> Iterator[Path]:
     """A copy of the clean run to do harm to."""

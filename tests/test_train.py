@@ -199,3 +199,14 @@ def test_a_damaged_state_is_not_unpickled(samples: Path, tmp_path: Path) -> None
     with pytest.raises(Exception, match="weights_only"):
         fit(toy.make_job(samples, tmp_path))
     assert not (tmp_path / "harm").exists()
+
+
+def test_a_crop_is_taken_where_labels_are() -> None:
+    label = torch.full((64, 96, 96), 255)
+    label[:, :32, :32] = 1
+    raw = (torch.zeros(64, 1, 1, 96, 96), torch.ones(64, 1, 96, 96, dtype=torch.bool), label)
+    torch.manual_seed(0)
+    share = (crop(raw, 32)[2] == 1).float().mean((1, 2))
+    # A place drawn at random has a label with probability a quarter, the best of four with two thirds.
+    assert (share > 0).float().mean() > 0.55
+    assert (share < 1).any()

@@ -1,0 +1,45 @@
+"""The picture of a chips table shows its pixels where they lie, and grey where nothing is valid."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from lulc import chips, quicklook
+from lulc.cutting import Recipe, cut
+from lulc.encoding import choose_encoding
+from lulc.errors import InputError
+from lulc.geo import Tiling
+from tests.scenery import UTM33, make_scene
+
+TILING = Tiling("own-64", UTM33.crs, 10.0, 64, UTM33.transform[2], UTM33.transform[5])
+
+
+def test_the_picture_is_the_chips_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    bands = {name: rng.integers(100, 9000, UTM33.shape).astype(np.uint16) for name in ("nir", "red", "green", "blue")}
+    for band in bands.values():
+        band[40:60, 30:90] = 0
+    scene = make_scene(tmp_path, "a", bands)
+    recipe = Recipe(TILING, choose_encoding([scene], tuple(bands)), halo=16, span=2)
+    for number, cell in enumerate(((0, 0), (2, 2))):
+        made = cut([scene], recipe, *cell, "p").chips
+        chips.write_block(tmp_path / "chips" / f"{number}.parquet", made, {})
+    for every, side in ((1, 1400), (3, 100)):
+        monkeypatch.setattr(quicklook, "_SIDE", side)
+        seen = np.rint(imread(BytesIO(quicklook.draw(tmp_path / "chips")))[..., :3] * 255)
+        assert seen.shape[:2] == (-(-256 // every), -(-256 // every))
+        red, empty = bands["red"][:256:every, :256:every], (bands["red"] == 0)[:256:every, :256:every]
+        cut_out = np.ones((256, 256), bool)
+        cut_out[:128, :128] = cut_out[128:, 128:] = False
+        empty = empty | cut_out[::every, ::every]
+        assert (seen[empty] == round(255 * quicklook._EMPTY)).all()
+        low, high = np.percentile(red[~empty], (2, 98))
+        want = np.rint(255 * np.clip((red - low) / (high - low), 0, 1))
+        assert np.abs(seen[..., 0] - want)[~empty].max() <= 1
+    with pytest.raises(InputError, match="lulc tile"):
+        quicklook.draw(tmp_path / "chips", "other")
