@@ -15,10 +15,11 @@ import pyarrow.dataset as ds
 from lulc import chips, store
 from lulc.composites import Interval, make_intervals
 from lulc.conf import Period, Run
-from lulc.cutting import LAYER, Recipe, cut
+from lulc.cutting import cut
 from lulc.encoding import choose_encoding
 from lulc.errors import InputError
 from lulc.extent import Cell
+from lulc.laying import LAYER, Recipe
 from lulc.scenes import Scene, from_table
 from lulc.tiling import make_tiling
 

@@ -95,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     _stage_options(made)
     for name, does in STAGES.items():
         example = f"lulc {name} conf/zion.yaml --out out/zion"
+        if name == "index":
+            example += "\nexample: lulc index my.yaml --out out --from earth-search --collection sentinel-2-c1-l2a --max-cloud 20"
         if name == "predict":
             example += "\nexample: lulc predict --model zion --input images --out out/zion"
         made = add(name, does, _run, example)
@@ -103,6 +105,8 @@ def _parser() -> argparse.ArgumentParser:
         if name == "predict":
             made.add_argument("--model", help="registered model (name, name/version, name@alias or models:/ URI), with --input")
             made.add_argument("--input", type=Path, help="folder of image files to map, each to a raster of the same name")
+        if name == "index":
+            _search_options(made)
     made = add(
         "plan", "what a run will read, write and cost; metadata only", _plan, "lulc plan conf/zion.yaml --geojson tiles.geojson"
     )
@@ -111,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     made = add("info", "what a scene, raster, table, model or output folder holds", _info, "lulc info out/zion/tables/samples")
     made.add_argument("path", help="a file, a folder, or a model such as models:/zion@champion")
     made.add_argument("--out", type=Path, help="output folder whose registry holds the model")
+    made.add_argument("--png", type=Path, help="write a picture of a table of chips there")
     made = add("report", "write the report of an output folder anew", _report, "lulc report conf/zion.yaml --out out/zion")
     _run_options(made)
     made.add_argument("--out", type=Path, required=True, help="output folder")
@@ -139,12 +144,29 @@ def _stage_options(made: argparse.ArgumentParser, optional: bool = False) -> Non
     made.add_argument("--retry-bad", action="store_true", help="read scenes again that the ledger holds as bad")
 
 
+def _search_options(made: argparse.ArgumentParser) -> None:
+    found = made.add_argument_group("scenes found in a catalogue (within --bbox), instead of those the run file names")
+    found.add_argument(
+        "--from", dest="catalogue", metavar="NAME|URL",
+        help="a STAC API, or copernicus, earth-search, planetary-computer, usgs, linz",
+    )  # fmt: skip
+    found.add_argument("--collection", action="append", metavar="ID", help="a collection of it; may be repeated")
+    found.add_argument("--time", metavar="DAY/DAY", help="days, such as 2023-01-01/2023-12-31 (default: the run's periods)")
+    found.add_argument("--max-cloud", metavar="PERCENT", help="no scenes with more cloud than that")
+
+
 def _read(given: argparse.Namespace) -> Run:
     from lulc.conf import read_run
 
     settings = list(given.set)
     if getattr(given, "max_bad", None) is not None:
         settings.append(f"max_bad='{given.max_bad}'")
+    if getattr(given, "catalogue", None):
+        asked = {"catalogue": given.catalogue, "collections": given.collection, "bbox": given.bbox, "time": given.time}
+        asked |= {"max_cloud": given.max_cloud}
+        settings.append(f"scenes={json.dumps([{'search': {k: v for k, v in asked.items() if v is not None}}])}")
+    elif getattr(given, "collection", None) or getattr(given, "time", None) or getattr(given, "max_cloud", None):
+        raise errors.UsageError("--collection, --time and --max-cloud narrow a search: say with --from which catalogue")
     return read_run(given.run, settings)
 
 
@@ -262,6 +284,10 @@ def _info(given: argparse.Namespace) -> int:
     from lulc import info
 
     found = info.look(given.path, given.out)
+    if given.png:
+        from lulc import quicklook
+
+        given.png.write_bytes(quicklook.draw(Path(given.path)))
     print(json.dumps(found, indent=1, default=str) if given.json else info.describe(found))
     return 0
 

@@ -36,9 +36,7 @@ def make_intervals(period: Period, conf: Composite | None) -> tuple[Interval, ..
     if conf is None or conf.interval is None:
         return ()
     if period.start is None or period.end is None:
-        raise UsageError(
-            f"period {period.name} needs start and end: composite.interval divides it"
-        )
+        raise UsageError(f"period {period.name} needs start and end: composite.interval divides it")
     starts = [period.start + timedelta(days=n) for n in range(0, (period.end - period.start).days + 1, conf.interval)]
     return tuple(Interval(s, min(s + timedelta(days=conf.interval - 1), period.end)) for s in starts)
 

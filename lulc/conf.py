@@ -36,25 +36,50 @@ Condition = Literal["cloud", "shadow", "cirrus", "snow", "water", "saturated"]
 
 
 @dataclass(frozen=True, config=_strict)
-class Archive:
-    """A place that holds scenes.
+class Search:
+    """Which scenes of a catalogue.
 
-    source: `stac` or `geotiff`, found out when not said. pattern: for geotiff, file names such as `{scene}_{date}_{band}.tif`.
+    catalogue: the address of a STAC API, or a name: copernicus, earth-search, planetary-computer, usgs, linz.
+    bbox: xmin,ymin,xmax,ymax in degrees; the run's area where not said. time: days, as 2023-01-01/2023-12-31, `..` for an open
+    end; the run's periods where not said. max_cloud: per cent; scenes that say nothing of clouds are then left out too.
+    """
+
+    catalogue: str
+    collections: Annotated[tuple[str, ...], Field(min_length=1)]
+    bbox: str | None = None
+    time: Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\d|\.\.)(/(\d{4}-\d\d-\d\d|\.\.))?$")] | None = None
+    max_cloud: Annotated[float, Field(ge=0, le=100)] | None = None
+
+
+@dataclass(frozen=True, config=_strict)
+class Archive:
+    """A place that holds scenes, or a search for them.
+
+    search: the scenes found in a catalogue; path is then the file that keeps the answer, under the output folder where not said.
+    source: how its scenes come, such as `sentinel2`, `stac` or `geotiff`; found out when not said.
+    pattern: for geotiff, file names such as `{scene}_{date}_{band}.tif`.
     bands: the archive's asset or band name → the run's band name.
     quality: name of the asset that says which pixels are usable; clear: its codes that mean usable.
     mask: what else makes a pixel unusable in products whose quality layers are known; pixels without data always are.
+    calibration: what the numbers of radar products become: backscatter to the ellipsoid (sigma0) or across the look (gamma0).
     """
 
-    path: str
-    source: Literal["auto", "stac", "geotiff"] = "auto"
+    path: str = ""
+    source: Literal["auto", "landsat", "modis", "openaerialmap", "sentinel1", "sentinel2", "stac", "geotiff"] = "auto"
     pattern: str | None = None
     bands: dict[str, str] = dataclasses.field(default_factory=dict)
     quality: str | None = None
     clear: tuple[int, ...] = ()
     mask: tuple[Condition, ...] = ("cloud", "shadow", "cirrus", "saturated")
+    calibration: Literal["sigma0", "gamma0"] = "sigma0"
     scale: float | None = None
     offset: float | None = None
     nodata: float | None = None
+    search: Search | None = None
+
+    def __post_init__(self) -> None:
+        if not self.path and not self.search:
+            raise ValueError("give scenes a path, or a search")
 
 
 @dataclass(frozen=True, config=_strict)
@@ -304,7 +329,8 @@ def _place(run: Run, folder: Path) -> Run:
 
     replace = dataclasses.replace
     changes: dict[str, Any] = {
-        name: tuple(replace(x, path=at(x.path)) for x in getattr(run, name)) for name in ("scenes", "layers", "regions")
+        name: tuple(replace(x, path=at(x.path)) if x.path else x for x in getattr(run, name))
+        for name in ("scenes", "layers", "regions")
     }
     if run.labels:
         changes["labels"] = replace(run.labels, path=at(run.labels.path))

@@ -107,7 +107,7 @@ def _gpu() -> Check:
 def _hdf4() -> Check:
     if importlib.util.find_spec("pyhdf"):
         return Check("hdf4", "works", "MODIS HDF4 files can be read")
-    return Check("hdf4", "lacks", "MODIS HDF4 files cannot be read", "pip install pyhdf")
+    return Check("hdf4", "lacks", "MODIS HDF4 files cannot be read", "pip install 'lulc[hdf4]'")
 
 
 def _credentials() -> Check:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import http.client
 import re
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -15,7 +16,9 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
+from lulc import hdf4
 from lulc.errors import InputError
+from lulc.signing import sign
 
 # One format a suffix, GeoTIFF for any other. Never VRT, whatever the file's name: it may name any file or address.
 _DRIVERS = {".jp2": "JP2OpenJPEG", ".j2k": "JP2OpenJPEG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
@@ -27,10 +30,21 @@ _OPTIONS = {
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
     # Files beside the raster (.ovr, .msk, .aux.xml) may be of any format, VRT too: they are not looked for.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    # A store that is busy (503) or breaks off is asked again, after 0.5 s and then twice as long each time; a store that is down
+    # fails a read in under a minute.
+    "GDAL_HTTP_MAX_RETRY": "4",
+    "GDAL_HTTP_RETRY_DELAY": "0.5",
+    "GDAL_HTTP_CONNECTTIMEOUT": "5",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
 }
+_TRIES = 4
+_BUSY = (500, 502, 503, 504)
 
 INSIDE = "!/"
 """Between a zip or tar and the name of a file in it: `scene.zip!/B04.jp2`."""
+HDF4 = ".hdf!/"
+"""Between an HDF4 file and the layer in it: `MOD09GA.hdf!/GRID/LAYER`."""
 
 
 class ReadError(InputError):
@@ -40,14 +54,20 @@ class ReadError(InputError):
 @contextlib.contextmanager
 def open_raster(href: str, **options: Any) -> Iterator[DatasetReader]:
     """The open raster; ReadError where it cannot be opened, or the href may name anything but one raster file."""
-    _check_href(href)
+    address = sign(href)
+    _check_href(address)
+    if HDF4 in href:
+        try:
+            address = hdf4.open_layer(href)
+        except InputError as error:
+            raise ReadError(str(error)) from error
     with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         driver = _DRIVERS.get(PurePosixPath(urlsplit(href).path).suffix.lower(), "GTiff")
         try:
-            dataset = rasterio.open(_gdal_path(href), driver=driver, sharing=False, **options)
+            dataset = rasterio.open(_gdal_path(address), driver=driver, sharing=False, **options)
         except (RasterioError, OSError) as error:
-            raise ReadError(f"{shown(href)} cannot be opened as {driver}: {_reason(error, href)}") from error
+            raise ReadError(f"{shown(href)} cannot be opened as {driver}: {reason(error)}") from error
         with dataset:
             yield dataset
 
@@ -77,21 +97,34 @@ def _refuse_redirect(href: str) -> None:
     # GDAL follows redirects, wherever they lead, and cannot be told not to.
     parts = urlsplit(href)
     connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    try:
-        connection = connect(parts.netloc, timeout=30)
-        connection.request("HEAD", f"{parts.path}?{parts.query}" if parts.query else parts.path)
-        status = connection.getresponse().status
-        connection.close()
-    except OSError as error:
-        raise ReadError(f"{shown(href)} cannot be reached: {error}") from error
-    if 300 <= status < 400:
-        raise ReadError(f"{shown(href)} answers with a redirect, which is not followed: index the file's true address")
+    for last in [False] * (_TRIES - 1) + [True]:
+        try:
+            connection = connect(parts.netloc, timeout=10)
+            connection.request("HEAD", f"{parts.path}?{parts.query}" if parts.query else parts.path)
+            status = connection.getresponse().status
+            connection.close()
+        except (OSError, http.client.HTTPException) as error:
+            if last:
+                raise ReadError(f"{shown(href)} cannot be reached: {error}") from error
+            status = 503
+        if 300 <= status < 400:
+            raise ReadError(f"{shown(href)} answers with a redirect, which is not followed: index the file's true address")
+        # Only a true answer says that there is no redirect.
+        if status not in _BUSY:
+            return
+        time.sleep(0 if last else 0.5)
+    raise ReadError(f"{shown(href)} cannot be read: its server answers {status}")
 
 
 def shown(href: str) -> str:
-    """The href as messages may show it: a signed address carries its key in the query."""
-    return href.split("?", maxsplit=1)[0][:200]
+    """The href as messages may show it: without user and query, where an address carries its key; a long one shortened."""
+    plain = re.sub(r"://[^/]*@", "://", href.split("?", maxsplit=1)[0])
+    return plain if len(plain) <= 200 else f"{plain[:60]}…{plain[-139:]}"
 
 
-def _reason(error: BaseException, href: str) -> str:
-    return str(error.__cause__ or error).replace(href, shown(href))
+def reason(error: BaseException) -> str:
+    """What GDAL says went wrong, without the query of any address, and what it takes to be let in."""
+    said = re.sub(r"\?\S*=\S*", "", str(error.__cause__ or error))
+    refused = re.search(r"\b(401|403)\b|AccessDenied|InvalidAccessKey|NoCredential", said)
+    hint = "it wants credentials: s3 takes them from the environment (AWS_ACCESS_KEY_ID …), signed addresses are not kept"
+    return f"{said}; {hint}" if refused else said

@@ -8,7 +8,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from lulc.geo import Grid, parse_crs, same_crs, transformer
+from lulc.geo import WGS84, Grid, parse_crs, same_crs, transformer
+from lulc.swath import Swath
 
 # Between knots a source coordinate may be off by this many source pixels; at a steep edge of 300 DN a pixel that is 0.6 DN.
 TOLERANCE = 0.002
@@ -48,8 +49,8 @@ class Placement:
 
 
 @lru_cache(maxsize=8)
-def place(source: Grid, grid: Grid) -> Placement:
-    """The grid's Placement on a source grid: knots every 32 pixels, or closer where the projection bends more than TOLERANCE."""
+def place(source: Grid | Swath, grid: Grid) -> Placement:
+    """The grid's Placement on a source: knots every 32 pixels, or closer where the projection bends more than TOLERANCE."""
     for step in _STEPS:
         u, v = (np.append(np.arange(0, n, step), n) for n in (grid.width, grid.height))
         x, y = _source_coordinates(source, grid, u, v)
@@ -73,8 +74,10 @@ def shift(source: Grid, grid: Grid) -> tuple[int, int] | None:
     return (row, col) if max(off) < 1e-3 else None
 
 
-def _source_coordinates(source: Grid, grid: Grid, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _source_coordinates(source: Grid | Swath, grid: Grid, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     x, y = grid.affine @ np.meshgrid(u.astype(float), v.astype(float))
+    if isinstance(source, Swath):
+        return source.locate(*transformer(grid.crs, WGS84).transform(x, y))
     if not same_crs(grid.crs, source.crs):
         x, y = transformer(grid.crs, source.crs).transform(x, y)
         crs = parse_crs(source.crs)

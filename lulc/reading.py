@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from rasterio.enums import MaskFlags
@@ -15,7 +15,8 @@ from lulc import placement, warp
 from lulc.bands import Resampling
 from lulc.errors import InputError
 from lulc.geo import Grid
-from lulc.opening import ReadError, open_raster, shown
+from lulc.opening import ReadError, open_raster, reason, shown
+from lulc.swath import Swath
 
 _BUDGET = 2 << 30  # bytes of one band that a read may decode
 _CHUNK = 32 << 20  # source pixels held at once
@@ -55,10 +56,34 @@ def read_bands(
     href: str, bands: Sequence[tuple[int, Resampling, float | None]], grid: Grid
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """What `read` gives for each (index, resampling, nodata) of one file, opened once; a broken connection is tried twice."""
+    return _opened(href, lambda dataset: [_read_band(dataset, href, *band, grid) for band in bands])
+
+
+def read_swath(
+    href: str, swath: Swath, grid: Grid, resampling: Resampling, convert: Callable[[np.ndarray, int, int], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What `read` gives for band 1 of a file that a swath places, its pixels, 0 being no data, first made into values.
+
+    convert(pixels, row, column): the float values of a window that starts there, nan where there is none.
+    """
+
+    def read_it(dataset: DatasetReader) -> tuple[np.ndarray, np.ndarray]:
+        if dataset.shape != (swath.height, swath.width):
+            said = f"{swath.height}x{swath.width}"
+            raise ReadError(
+                f"{shown(href)} has {dataset.height}x{dataset.width} pixels, its annotation says {said}: fetch it anew"
+            )
+        at = placement.place(swath, grid)
+        return _read_pieces(dataset, 1, 0, swath, grid, at, warp.effective(resampling, at.scale), convert)
+
+    return _opened(href, read_it)
+
+
+def _opened[T](href: str, read_it: Callable[[DatasetReader], T]) -> T:
     for last in (False, True):
         try:
             with open_raster(href) as dataset:
-                return [_read_band(dataset, *band, grid) for band in bands]
+                return read_it(dataset)
         except ReadError as error:
             if last or not isinstance(error.__cause__, OSError):
                 raise
@@ -67,7 +92,7 @@ def read_bands(
 
 
 def _read_band(
-    dataset: DatasetReader, index: int, resampling: Resampling, nodata: float | None, grid: Grid
+    dataset: DatasetReader, href: str, index: int, resampling: Resampling, nodata: float | None, grid: Grid
 ) -> tuple[np.ndarray, np.ndarray]:
     if not 1 <= index <= dataset.count:
         raise ReadError(f"{shown(dataset.name)} has {dataset.count} bands: there is no band {index}")
@@ -83,11 +108,25 @@ def _read_band(
         if not factors:
             remedy = "add overviews (gdaladdo -r average), or take finer pixels or smaller blocks (tiling)"
             raise ReadError(f"{_named(dataset, index, window)} would decode {cost / 2**30:.1f} GiB: {remedy}")
-        with open_raster(dataset.name, OVERVIEW_LEVEL=dataset.overviews(index).index(factors[0])) as overview:
-            return _read_band(overview, index, "average", nodata, grid)
+        with open_raster(href, OVERVIEW_LEVEL=dataset.overviews(index).index(factors[0])) as overview:
+            return _read_band(overview, href, index, "average", nodata, grid)
     offset = placement.shift(source, grid)
     if offset is not None:
         return _copy(dataset, index, nodata, offset, grid)
+    return _read_pieces(dataset, index, nodata, source, grid, at, how)
+
+
+def _read_pieces(
+    dataset: DatasetReader,
+    index: int,
+    nodata: float | None,
+    source: Grid | Swath,
+    grid: Grid,
+    at: placement.Placement,
+    how: Resampling,
+    convert: Callable[[np.ndarray, int, int], np.ndarray] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    window = _window(at, source)
     rows = max(1, grid.height * _CHUNK // max(_CHUNK, window.width * window.height))
     pieces = []
     for row in range(0, grid.height, rows):
@@ -96,11 +135,14 @@ def _read_band(
         )
         window = _window(part, source)
         pixels, valid = _read_window(dataset, index, nodata, window)
+        if convert is not None:
+            pixels = convert(pixels, window.row_off, window.col_off)
+            valid &= np.isfinite(pixels)
         pieces.append(warp.gather(pixels, valid, part, (window.row_off, window.col_off), how))
     return pieces[0] if len(pieces) == 1 else (np.concatenate([p for p, _ in pieces]), np.concatenate([v for _, v in pieces]))
 
 
-def _window(at: placement.Placement, source: Grid) -> Window:
+def _window(at: placement.Placement, source: Grid | Swath) -> Window:
     # Two pixels of margin: bilinear takes one more than the grid's own extent, and knots may be a hair off.
     row0, col0, row1, col1 = at.span or (0.0, 0.0, -4.0, -4.0)
     top, left = max(0, int(np.floor(row0)) - 2), max(0, int(np.floor(col0)) - 2)
@@ -134,8 +176,12 @@ def _read_window(dataset: DatasetReader, index: int, nodata: float | None, windo
         flags = dataset.mask_flag_enums[index - 1]
         masks = MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
         valid = dataset.read_masks(index, window=window) != 0 if masks else np.ones(shape, bool)
+        # GDAL itself heeds alpha as the last of two or four bands alone.
+        colours = [colour.name for colour in dataset.colorinterp]
+        if not masks and "alpha" in colours and colours[index - 1] != "alpha":
+            valid &= dataset.read(colours.index("alpha") + 1, window=window) != 0
     except (RasterioError, OSError) as error:
-        raise ReadError(f"{_named(dataset, index, window)} cannot be read: {error.__cause__ or error}") from error
+        raise ReadError(f"{_named(dataset, index, window)} cannot be read: {reason(error)}") from error
     valid &= is_data(pixels, dataset.nodatavals[index - 1] if nodata is None else nodata)
     return pixels, valid
 

@@ -12,7 +12,9 @@ import rasterio
 import shapely
 
 from lulc import geo
+from lulc.encoding import Encoding
 from lulc.geo import Grid
+from lulc.reading import grid_of, read
 from lulc.scenes import Clear, Scene, SceneBand
 
 UTM33 = Grid("EPSG:32633", (10.0, 0.0, 500000.0, 0.0, -10.0, 5300000.0), 300, 330)
@@ -66,3 +68,21 @@ def cut_short(path: Path, share: float = 0.5) -> None:
     """The file with only the first part of its bytes left."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
+
+
+def physical(band: SceneBand) -> tuple[np.ndarray, np.ndarray]:
+    """A band's physical values in float32 on its own grid, and valid, as a run reads them."""
+    pixels, valid = read(band.href, band.index, grid_of(band.href), "nearest", band.nodata)
+    return Encoding((band.name,), "float32", (1.0,), (0.0,)).encode(pixels, band), valid
+
+
+def usable(scene: Scene) -> np.ndarray:
+    """Which pixels of its first band's grid a scene's quality bands leave."""
+    grid = grid_of(scene.bands[0].href)
+    left = np.ones(grid.shape, bool)
+    for band in scene.quality:
+        codes, known = read(band.href, band.index, grid, "nearest", band.nodata)
+        left &= known
+        for test in (t for t in scene.clear if t.band == band.name):
+            left &= test.passes(codes)
+    return left

@@ -16,10 +16,11 @@ from hypothesis.extra import numpy as hnp
 
 from lulc import chips, conf, geo, tables
 from lulc.chips import choose_encoding, make_tiling
-from lulc.cutting import LAYER, Cut, Recipe, cut
+from lulc.cutting import Cut, cut
 from lulc.encoding import Encoding
 from lulc.errors import InputError
 from lulc.geo import Grid, Tiling
+from lulc.laying import LAYER, Recipe
 from lulc.scenes import Scene, SceneBand
 from tests.scenery import UTM33, cut_short, grid_inside, make_scene, texture, write_raster
 

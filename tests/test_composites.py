@@ -13,13 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lulc import composites, cutting
+from lulc import composites, laying
 from lulc.bands import OBSERVATIONS
 from lulc.conf import Composite, Period
-from lulc.cutting import Recipe, cut
+from lulc.cutting import cut
 from lulc.encoding import Encoding, choose_encoding
 from lulc.errors import UsageError
 from lulc.geo import Tiling
+from lulc.laying import Recipe
 from lulc.scenes import Scene
 from tests.scenery import UTM33, make_scene, texture
 
@@ -118,7 +119,7 @@ def test_a_series_keeps_its_intervals_counts_observations_and_does_not_depend_on
     days = composites.make_intervals(Period("june", date(2024, 6, 1), date(2024, 6, 30)), conf)
     recipe = Recipe(OWN, encoding, halo=16, span=2, composite=conf)
     whole = cut(dated, recipe, 0, 0, "june", days)
-    monkeypatch.setattr(cutting, "_STRIP", 1 << 17)
+    monkeypatch.setattr(laying, "_STRIP", 1 << 17)
     assert all((a.pixels == b.pixels).all() and a.scene_ids == b.scene_ids for a, b in zip(
         whole.chips, cut(dated, recipe, 0, 0, "june", days).chips, strict=True
     ))  # fmt: skip
@@ -147,7 +148,7 @@ def test_a_scene_that_fails_in_a_later_strip_gives_nothing(
     cut_file.write_bytes(broken.read_bytes()[: broken.stat().st_size * 2 // 3])
     hurt = replace(dated[1], bands=(replace(dated[1].bands[0], href=str(cut_file)), *dated[1].bands[1:]))
     recipe = Recipe(OWN, ENCODING, halo=0, span=4, composite=Composite("medoid"))
-    monkeypatch.setattr(cutting, "_STRIP", 1 << 17)
+    monkeypatch.setattr(laying, "_STRIP", 1 << 17)
     made = cut([dated[0], hurt, *dated[2:]], recipe, 0, 0, "p")
     clean = cut([dated[0], *dated[2:]], recipe, 0, 0, "p")
     assert set(made.bad) == {"s1"}

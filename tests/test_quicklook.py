@@ -10,10 +10,11 @@ import pytest
 from matplotlib.image import imread
 
 from lulc import chips, quicklook
-from lulc.cutting import Recipe, cut
+from lulc.cutting import cut
 from lulc.encoding import choose_encoding
 from lulc.errors import InputError
 from lulc.geo import Tiling
+from lulc.laying import Recipe
 from tests.scenery import UTM33, make_scene
 
 TILING = Tiling("own-64", UTM33.crs, 10.0, 64, UTM33.transform[2], UTM33.transform[5])

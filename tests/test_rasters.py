@@ -6,8 +6,8 @@ import json
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
-from xml.etree import ElementTree
 from typing import TYPE_CHECKING
+from xml.etree import ElementTree
 
 import numpy as np
 import pystac

@@ -8,13 +8,20 @@ from pathlib import Path, PurePosixPath
 from lulc.conf import Archive
 from lulc.errors import InputError
 from lulc.sources._item import Item, Source
+from lulc.sources._search import find
+from lulc.sources._tree import PACKED, open_tree
 from lulc.sources.geotiff import GEOTIFF, read_layer
+from lulc.sources.landsat import LANDSAT
+from lulc.sources.modis import MODIS
+from lulc.sources.openaerialmap import OPENAERIALMAP
+from lulc.sources.sentinel1 import SENTINEL1
+from lulc.sources.sentinel2 import SENTINEL2
 from lulc.sources.stac import STAC
 
 # In the order in which `auto` asks them: products as their archives deliver them, then the general forms.
-SOURCES: dict[str, Source] = {s.name: s for s in (STAC, GEOTIFF)}
+SOURCES: dict[str, Source] = {s.name: s for s in (SENTINEL1, SENTINEL2, LANDSAT, MODIS, OPENAERIALMAP, STAC, GEOTIFF)}
 
-__all__ = ["SOURCES", "Item", "Source", "read_layer", "source_of"]
+__all__ = ["SOURCES", "Item", "Source", "find", "read_layer", "source_of"]
 
 
 def source_of(archive: Archive) -> Source:
@@ -22,17 +29,26 @@ def source_of(archive: Archive) -> Source:
 
     InputError says what was found instead.
     """
+    if archive.search and not Path(archive.path).is_file():
+        raise InputError("scenes.search is not answered yet: run `lulc index`, and name scenes.path to keep the answer at hand")
     place = Path(archive.path)
-    if not place.exists():
+    remote = "://" in archive.path
+    if not remote and not place.exists():
         raise InputError(f"archive {archive.path} is not there: scenes.path must be a folder or file, relative to the run file")
     if archive.source != "auto":
         return SOURCES[archive.source]
-    files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
-    names = [p.relative_to(place if place.is_dir() else place.parent).as_posix() for p in files]
+    if remote and not archive.path.lower().endswith(PACKED):
+        names = list(open_tree(archive.path).sizes)
+    else:
+        files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
+        names = [p.relative_to(place if place.is_dir() else place.parent).as_posix() for p in files]
     for source in SOURCES.values():
         if source.accepts(archive, names):
             return source
     suffixes = (PurePosixPath(name).suffix for name in names)
     kinds = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in Counter(suffixes).most_common(5))
-    accepted = "STAC items (.json) and GeoTIFF files (.tif, .tiff)"
+    accepted = (
+        "products of Sentinel-1 GRD and Sentinel-2 (.SAFE, .zip), Landsat (by their MTL, .tar) and MODIS (.hdf), "
+        "STAC items and answers of OpenAerialMap (.json), and GeoTIFF files (.tif, .tiff)"
+    )
     raise InputError(f"archive {archive.path} holds no scenes: found {kinds or 'no files'}; accepted are {accepted}")

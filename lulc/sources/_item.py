@@ -18,8 +18,11 @@ from lulc.bands import ALIASES, COMMON
 from lulc.conf import Archive
 from lulc.errors import InputError
 from lulc.geo import Grid
-from lulc.opening import shown
+from lulc.opening import INSIDE, shown
 from lulc.scenes import Clear, Scene, SceneBand
+
+# GDAL's colour interpretations that name a band. Not gray, which any file of one band has.
+_COLOURS = ("red", "green", "blue", "nir", "pan", "coastal", "alpha")
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,9 @@ class Header:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Band names: descriptions, else red, green and blue, else b1, b2, …; always distinct."""
+        """Band names: descriptions, else what the colour interpretation says, else b1, b2, …; always distinct."""
         named = tuple(
-            plain_name(d) if d else c if c in ("red", "green", "blue") else ""
-            for d, c in zip(self.descriptions, self.colours, strict=True)
+            plain_name(d) if d else c if c in _COLOURS else "" for d, c in zip(self.descriptions, self.colours, strict=True)
         )
         return tuple(n if n and named.count(n) == 1 else f"b{i}" for i, n in enumerate(named, 1))
 
@@ -144,7 +146,7 @@ def with_fingerprint(scene: Scene, content: object = None) -> Scene:
     record = {k: v for k, v in asdict(scene).items() if k not in ("footprint", "gsd_m", "fingerprint")}
     for band in record["bands"]:
         band["href"] = PurePosixPath(urlsplit(band["href"]).path).name
-    files = [store.identity(h)[1:] for h in sorted({b.href for b in scene.bands}) if Path(h).exists()]
+    files = [store.identity(h)[1:] for h in sorted({b.href.partition(INSIDE)[0] for b in scene.bands}) if Path(h).exists()]
     return replace(scene, fingerprint=store.fingerprint(record, content, files))
 
 

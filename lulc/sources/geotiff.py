@@ -84,8 +84,10 @@ def read(item: Item, archive: Archive, bands: Sequence[str] = ()) -> Scene:
     if item.text:
         return _grouped(item, archive, bands)
     header = open_header(item.path)
-    offered = {archive.bands.get(str(i), archive.bands.get(n, n)): (header, i) for i, n in enumerate(header.names, 1)}
-    if len(offered) < len(header.names):
+    # Alpha says which pixels of the others are valid: the reader heeds it.
+    named = [(i, n) for i, n in enumerate(header.names, 1) if n != "alpha"]
+    offered = {archive.bands.get(str(i), archive.bands.get(n, n)): (header, i) for i, n in named}
+    if len(offered) < len(named):
         raise InputError(f"{item.path}: several of its bands {', '.join(header.names)} get one name under scenes.bands")
     taken = find_date(Path(item.path).stem) or find_date((header.taken or "").replace(":", "-", 2))
     return _scene(item, archive, taken, _choose(item, archive, bands, offered))

@@ -14,11 +14,13 @@ import shapely.geometry
 from lulc import geo
 from lulc.conf import Archive
 from lulc.errors import InputError
-from lulc.opening import shown
+from lulc.opening import ReadError, shown
 from lulc.scenes import Scene
+from lulc.signing import unsigned
 from lulc.sources._href import resolve
-from lulc.sources._item import Header, Item, Source, make_scene, open_header, quality_tests, with_fingerprint
-from lulc.sources._offer import Offer, find_quality, has_data, list_offers, name_bands, number
+from lulc.sources._item import Header, Item, Source, make_scene, open_header, with_fingerprint
+from lulc.sources._offer import Offer, find_own, find_quality, has_data, list_offers, name_bands, number
+from lulc.sources._physical import as_published
 
 
 def accepts(archive: Archive, names: Sequence[str]) -> bool:
@@ -117,13 +119,14 @@ def _read(item: Item, content: dict[str, Any], root: Path, archive: Archive, ban
             headers[href] = open_header(href)
         return headers[href]
 
-    offers = [o for key, asset in content["assets"].items() if has_data(asset) for o in list_offers(key, asset, properties)]
-    named = name_bands(offers, archive)
+    listed = (o for key, asset in content["assets"].items() if has_data(asset) for o in list_offers(key, asset, properties))
+    offers = [as_published(o, properties) for o in listed]
+    named = find_own(offers, bands) | name_bands(offers, archive)
     if not bands or not set(bands) <= set(named):
         # What the item does not describe, the files may: an asset of several bands that carries no band records.
         offers = [o for offer in offers for o in (offer.split(header(offer)) if not offer.described else [offer])]
-        named = name_bands(offers, archive)
-    quality = find_quality(offers, archive, scene_id)
+        named = find_own(offers, bands) | name_bands(offers, archive)
+    quality, tests = find_quality(offers, archive, scene_id) or (None, ())
     wanted = {n: o for n, o in named.items() if (n in bands if bands else o is not quality)}
     missing = [n for n in bands if n not in wanted]
     if missing or not wanted:
@@ -132,9 +135,15 @@ def _read(item: Item, content: dict[str, Any], root: Path, archive: Archive, ban
     ordered = [(n, wanted[n]) for n in (bands or sorted(wanted))]
     found = [(header(o).band(n, o.index, archive, o.said | {"kind": o.kind}), header(o)) for n, o in ordered]
     if quality:
-        codes = header(quality)
+        try:
+            codes = header(quality)
+        except ReadError as error:
+            raise InputError(
+                f"scene {scene_id}: {error}. Its quality asset {quality.asset!r} says which pixels are usable: fetch it, or set "
+                "scenes.mask to [] to go without"
+            ) from error
         found.append((codes.band("quality", quality.index, Archive(archive.path), {"kind": "quality"}), codes))
-    rest = {"cloud": number(properties.get("eo:cloud_cover")), "clear": quality_tests(archive) if quality else ()}
+    rest = {"cloud": number(properties.get("eo:cloud_cover")), "clear": tests, "properties": _known(properties)}
     scene = make_scene(scene_id, STAC.name, _when(properties, scene_id), found, **rest)
     _check_place(scene, content)
     return with_fingerprint(scene, {k: v for k, v in content.items() if k != "links"})
@@ -154,7 +163,23 @@ def _load(item: Item, root: Path) -> dict[str, Any]:
         raise InputError(f"{item.path} is not a STAC item: {error}") from error
     if not _is_item(content) or not isinstance(content["assets"], dict):
         raise InputError(f"{item.path} is not a STAC item: it must be a Feature with assets")
-    return dict(content)
+    # A signature is made when a file is opened: it is in no table, message or fingerprint.
+    return dict(unsigned(content))
+
+
+_KNOWN = {
+    "sun_elevation_deg": ("view:sun_elevation", "eo:sun_elevation"),
+    "sun_azimuth_deg": ("view:sun_azimuth", "eo:sun_azimuth"),
+    "platform": ("platform", "eo:platform"),
+    "tile": ("grid:code",),
+    "relative_orbit": ("sat:relative_orbit",),
+    "processing_baseline": ("s2:processing_baseline", "processing:version"),
+}
+
+
+def _known(properties: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    said = ((name, next((properties[k] for k in keys if properties.get(k) is not None), None)) for name, keys in _KNOWN.items())
+    return tuple((name, str(value)) for name, value in said if value is not None)
 
 
 def _when(properties: Mapping[str, Any], scene_id: str) -> datetime:

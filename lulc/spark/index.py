@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from lulc.bands import OBSERVATIONS
 from lulc.conf import Archive, Run
 from lulc.errors import InputError
 from lulc.scenes import Scene, from_table, to_table
-from lulc.sources import SOURCES, Item, read_layer, source_of
+from lulc.sources import SOURCES, Item, find, read_layer, source_of
 from lulc.spark.stage import Outcome, Request, each
 
 # What executors send back: a scene, or the error of an item that is none.
@@ -28,9 +29,11 @@ _SHARE = 32
 def index(request: Request) -> Outcome:
     """What the stage did: the scenes table holds every scene of the run's archives and layers that can be read.
 
-    Items that cannot go to the ledger. InputError when no scene is left, or a layer cannot be read.
+    Items that cannot go to the ledger. InputError when no scene is left, or a layer cannot be read. An archive that is a search
+    is answered first; the answer is kept.
     """
-    run, out = request.run, request.out
+    out = request.out
+    run = replace(request.run, scenes=tuple(find(archive, request.run, out) for archive in request.run.scenes))
     found_in = [source_of(archive) for archive in run.scenes]
     items = [(n, item) for n, archive in enumerate(run.scenes) for item in found_in[n].items(archive)]
     if not items:
@@ -67,8 +70,9 @@ def index(request: Request) -> Outcome:
     store.write_table(out, "scenes", table, {"geo": _geo(table)})
     mended = [store.entry("index", key, "", status="dropped") for key in bad if key not in found]
     store.append_ledger(out, [*mended, store.entry("index", "", print_)])
-    note = f"{len(repeats)} repeated scenes left out" if repeats else ""
-    return Outcome("index", done=len(scenes), bad=len(errors), note=note)
+    notes = [f"answer of the search kept in {archive.path}" for archive in run.scenes if archive.search]
+    notes += [f"{len(repeats)} repeated scenes left out"] if repeats else []
+    return Outcome("index", done=len(scenes), bad=len(errors), note="; ".join(notes))
 
 
 def read_items(

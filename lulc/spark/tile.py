@@ -16,9 +16,9 @@ from pyspark.errors import AnalysisException
 from lulc import blocks, chips, extent, geo, store
 from lulc.blocks import Block
 from lulc.conf import Period
-from lulc.cutting import LAYER, Recipe
 from lulc.errors import InputError, UsageError
 from lulc.extent import Cell
+from lulc.laying import LAYER, Recipe
 from lulc.scenes import Scene, from_table
 from lulc.spark.stage import Outcome, Request, ledger_rows
 

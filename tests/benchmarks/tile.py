@@ -25,9 +25,10 @@ from rasterio.warp import reproject
 from rasterio.windows import Window
 
 from lulc import chips, conf, geo, pixels, scenes, store
-from lulc.cutting import Recipe, cut
+from lulc.cutting import cut
 from lulc.encoding import choose_encoding
 from lulc.geo import Grid
+from lulc.laying import Recipe
 from lulc.scenes import Scene, SceneBand
 from lulc.tiling import make_tiling
 
