@@ -70,7 +70,7 @@ def compare(key: Mapping[str, Any], maps: Maps) -> list[dict[str, Any]]:
 
 def _window(found: Mapping[str, Any], sample: Mapping[str, Any]) -> np.ndarray:
     grid, place = pixels.grid_from(found), pixels.grid_from(sample)
-    x, y = ~grid.affine * (place.transform[2], place.transform[5])
+    x, y = ~grid.affine @ (place.transform[2], place.transform[5])
     col, row = round(x), round(y)
     if (
         max(abs(x - col), abs(y - row)) > 1e-3

@@ -19,7 +19,8 @@ from lulc.coverage import covered_share, histogram
 from lulc.errors import InputError
 from lulc.geo import WGS84, Grid, degrees_area, parse_crs, pixel_areas
 from lulc.legend import NODATA, Legend
-from lulc.regions import BORDER_M, MAP_LEVEL, METRES_A_DEGREE, carry, only_polygons, to_degrees
+from lulc.lonlat import only_polygons
+from lulc.regions import BORDER_M, MAP_LEVEL, METRES_A_DEGREE, carry, to_degrees
 
 TOLERANCE = 1e-6
 """How much of a region's area classes + unobserved may miss or exceed it by, besides what carried borders may be off."""

@@ -97,16 +97,20 @@ def _parser() -> argparse.ArgumentParser:
         example = f"lulc {name} conf/zion.yaml --out out/zion"
         if name == "index":
             example += "\nexample: lulc index my.yaml --out out --from earth-search --collection sentinel-2-c1-l2a --max-cloud 20"
+        if name == "samples":
+            example += "\nexample: lulc samples --dataset eurosat --root EuroSAT_MS --option bands=ms --out out/eurosat"
         if name == "predict":
             example += "\nexample: lulc predict --model zion --input images --out out/zion"
         made = add(name, does, _run, example)
-        _stage_options(made, optional=name == "predict")
+        _stage_options(made, optional=name in ("predict", "samples"))
         made.set_defaults(stage=name)
         if name == "predict":
             made.add_argument("--model", help="registered model (name, name/version, name@alias or models:/ URI), with --input")
             made.add_argument("--input", type=Path, help="folder of image files to map, each to a raster of the same name")
         if name == "index":
             _search_options(made)
+        if name == "samples":
+            _dataset_options(made)
     made = add(
         "plan", "what a run will read, write and cost; metadata only", _plan, "lulc plan conf/zion.yaml --geojson tiles.geojson"
     )
@@ -144,6 +148,14 @@ def _stage_options(made: argparse.ArgumentParser, optional: bool = False) -> Non
     made.add_argument("--retry-bad", action="store_true", help="read scenes again that the ledger holds as bad")
 
 
+def _dataset_options(made: argparse.ArgumentParser) -> None:
+    found = made.add_argument_group("a published dataset, instead of a run file")
+    found.add_argument("--dataset", metavar="NAME", help="see `lulc info datasets`")
+    found.add_argument("--root", type=Path, metavar="DIR", help="the folder that its archive was unpacked in")
+    found.add_argument("--option", action="append", default=[], metavar="A=B", help="one of its options; may be repeated")
+    found.add_argument("--legend", choices=("own", "common"), default="own", help="its own legend, or the common one")
+
+
 def _search_options(made: argparse.ArgumentParser) -> None:
     found = made.add_argument_group("scenes found in a catalogue (within --bbox), instead of those the run file names")
     found.add_argument(
@@ -156,7 +168,7 @@ def _search_options(made: argparse.ArgumentParser) -> None:
 
 
 def _read(given: argparse.Namespace) -> Run:
-    from lulc.conf import read_run
+    from lulc.conf import laid, parse_run, read_run
 
     settings = list(given.set)
     if getattr(given, "max_bad", None) is not None:
@@ -167,14 +179,24 @@ def _read(given: argparse.Namespace) -> Run:
         settings.append(f"scenes={json.dumps([{'search': {k: v for k, v in asked.items() if v is not None}}])}")
     elif getattr(given, "collection", None) or getattr(given, "time", None) or getattr(given, "max_cloud", None):
         raise errors.UsageError("--collection, --time and --max-cloud narrow a search: say with --from which catalogue")
-    return read_run(given.run, settings)
+    from lulc import datasets
+
+    if getattr(given, "dataset", None):
+        if not given.root:
+            raise errors.UsageError("--dataset NAME and --root DIR go together")
+        options = dict(pair.partition("=")[::2] for pair in given.option)
+        source = {"name": given.dataset, "root": str(given.root.resolve()), "options": options}
+        legend = {"legend": "common"} if given.legend == "common" else {}
+        raw = {"name": given.dataset, "datasets": [source], **legend}
+        return datasets.complete(parse_run(laid(raw, settings), Path.cwd(), "--dataset"))
+    if given.run is None:
+        raise errors.UsageError("give a run file (RUN.yaml), or what takes its place: see --help")
+    return datasets.complete(read_run(given.run, settings))
 
 
 def _run(given: argparse.Namespace) -> int:
     if getattr(given, "stage", None) == "predict" and (given.model or given.input):
         return _map_folder(given)
-    if given.run is None:
-        raise errors.UsageError("give a run file, or --model NAME --input FOLDER to map image files")
     run = _read(given)
     from lulc.spark.run import carry_out, stages_of
     from lulc.spark.stage import Choice

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from lulc.bands import OBSERVATIONS, Resampling
 from lulc.errors import UsageError
-from lulc.legend import LandClass, Legend
+from lulc.legend import COMMON, LandClass, Legend
 
 _strict = ConfigDict(extra="forbid")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
@@ -161,6 +161,26 @@ class Labels:
 
 
 @dataclass(frozen=True, config=_strict)
+class DatasetConf:
+    """A published archive of labelled examples to learn from (`lulc info datasets` names them all).
+
+    options: which of its forms, such as {bands: ms}. size: pixels a side of a sample, as published where not said: larger images
+    with a label a pixel are cut in windows, others at their middle; smaller ones are filled up with pixels that are not valid.
+    splits: the publisher's, or by spatial block. crosswalk: its class id → the run's, where the legend is not its own.
+    ignore: its classes that become no label. weight: how much its samples count beside those of other datasets.
+    """
+
+    name: Name
+    root: str
+    options: dict[str, str] = dataclasses.field(default_factory=dict)
+    size: Annotated[int, Field(ge=8, le=4096)] | None = None
+    splits: Literal["published", "blocks"] = "published"
+    crosswalk: dict[int, int] = dataclasses.field(default_factory=dict)
+    ignore: tuple[int, ...] = ()
+    weight: Annotated[float, Field(gt=0)] = 1.0
+
+
+@dataclass(frozen=True, config=_strict)
 class Samples:
     """How samples are cut and split: `size` pixels a side (divides the tile), spatial blocks of `block` samples a side, a
     buffer in metres between splits whose labels are dropped."""
@@ -255,12 +275,16 @@ class Spark:
 
 @dataclass(frozen=True, config=_strict)
 class Run:
-    """A whole run file. Relative paths in it are relative to the file itself."""
+    """A whole run file. Relative paths in it are relative to the file itself.
+
+    bands and legend may be left to datasets; `legend: common` is that of `lulc.legend.COMMON`.
+    """
 
     name: Name
-    scenes: tuple[Archive, ...]
-    bands: tuple[Name, ...]
-    legend: dict[Annotated[int, Field(ge=0, le=254)], ClassConf]
+    scenes: tuple[Archive, ...] = ()
+    bands: tuple[Name, ...] = ()
+    legend: dict[Annotated[int, Field(ge=0, le=254)], ClassConf] = dataclasses.field(default_factory=dict)
+    datasets: tuple[DatasetConf, ...] = ()
     layers: tuple[Layer, ...] = ()
     tiling: TilingConf = TilingConf()
     area: str | None = None
@@ -299,17 +323,29 @@ def read_run(path: str | Path, settings: Iterable[str] = ()) -> Run:
         raise UsageError(f"run file {path} is not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise UsageError(f"run file {path} must be a mapping of keys such as name, scenes, bands, legend")
+    return parse_run(laid(raw, settings), path.parent, str(path))
+
+
+def laid(raw: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """The mapping with `a.b=value` settings laid over it."""
     for setting in settings:
         _lay(raw, setting)
-    return parse_run(raw, path.parent, str(path))
+    return raw
 
 
 def parse_run(raw: Mapping[str, Any], folder: Path, where: str = "run file") -> Run:
     """The record of a run given as a mapping; relative paths are taken from `folder`."""
+    if raw.get("legend") == COMMON.name:
+        raw = {**raw, "legend": {c.id: {"name": c.name, "colour": c.colour} for c in COMMON.classes}}
     try:
         run = _RUN.validate_python(raw)
     except ValidationError as error:
         raise UsageError(f"{where}: " + "; ".join(_explain(e) for e in error.errors())) from error
+    lacks = [name for name in ("scenes", "bands", "legend") if not run.datasets and not getattr(run, name)]
+    if lacks:
+        raise UsageError(f"{where}: " + "; ".join(f"key {name!r} is missing" for name in lacks))
+    if run.scenes and not run.bands:
+        raise UsageError(f"{where}: say which bands of the scenes are mapped: key 'bands' is missing")
     if len(set(run.bands)) != len(run.bands):
         raise UsageError(f"{where}: bands {list(run.bands)} names a band twice")
     if OBSERVATIONS in run.bands and run.composite is None:
@@ -319,7 +355,8 @@ def parse_run(raw: Mapping[str, Any], folder: Path, where: str = "run file") -> 
         raise UsageError(f"{where}: composite.index has {', '.join(sorted(unknown))}, which bands {list(run.bands)} lack")
     if run.tiling.size % run.samples.size:
         raise UsageError(f"{where}: samples.size {run.samples.size} must divide tiling.size {run.tiling.size}")
-    run.make_legend()
+    if run.legend:
+        run.make_legend()
     return _place(run, folder)
 
 
@@ -332,6 +369,7 @@ def _place(run: Run, folder: Path) -> Run:
         name: tuple(replace(x, path=at(x.path)) if x.path else x for x in getattr(run, name))
         for name in ("scenes", "layers", "regions")
     }
+    changes["datasets"] = tuple(replace(d, root=at(d.root)) for d in run.datasets)
     if run.labels:
         changes["labels"] = replace(run.labels, path=at(run.labels.path))
     if run.tiling.like:

@@ -46,6 +46,25 @@ class Encoding:
         return found if kind.kind == "f" else float(np.clip(round(found), np.iinfo(kind).min, np.iinfo(kind).max))
 
 
+def recode(array: np.ndarray, own: Encoding, table: Encoding) -> np.ndarray:
+    """Pixels (T, C, H, W) kept in one encoding, in another of the same bands; as they are where both agree."""
+    if own == table:
+        return array
+    out = np.empty(array.shape, table.dtype)
+    for i, name in enumerate(table.bands):
+        out[:, i] = table.encode(array[:, i], SceneBand(name, "", dtype=own.dtype, scale=own.scales[i], offset=own.offsets[i]))
+    return out
+
+
+def join(encodings: Sequence[Encoding]) -> Encoding:
+    """The encoding that holds what all of these hold, of the same bands: the type they fit in, the smallest scale and offset."""
+    kind = np.result_type(*(np.dtype(e.dtype) for e in encodings))
+    scales, offsets = ([min(values) for values in zip(*lists, strict=True)] for lists in (
+        [e.scales for e in encodings], [e.offsets for e in encodings],
+    ))  # fmt: skip
+    return Encoding(encodings[0].bands, "float32" if kind.kind == "f" else kind.name, tuple(scales), tuple(offsets))
+
+
 def choose_encoding(scenes: Iterable[Scene], bands: Sequence[str]) -> Encoding:
     """The encoding that holds all scenes' bands: the type they fit in, of each band the smallest scale and offset.
 

@@ -11,12 +11,14 @@ import numpy as np
 import shapely
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
-from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError, UsageError
+from lulc.lonlat import enclose
 
 WGS84 = "EPSG:4326"
+# Near a pole a border turns fast: it is halved where it turns by more degrees, down to a millionth of its length.
+_WIDE, _HALVINGS, _MOST = 5.0, 20, 4096
 
 # PROJ method names whose areal scale is one everywhere on the ellipsoid.
 _EQUAL_AREA = (
@@ -168,24 +170,30 @@ def project(geometry: BaseGeometry, source: str, target: str, step: float | None
 
 
 def footprint(grid: Grid) -> BaseGeometry:
-    """The grid's outline in EPSG:4326, borders densified, split where it crosses the antimeridian.
+    """The grid's outline in EPSG:4326, borders densified, split where it crosses the antimeridian, closed over a pole it holds.
 
-    Corners that the CRS cannot place (infinite longitude) are left out.
+    Places that the CRS cannot place (infinite longitude) are left out.
     """
-    x, y = grid.corners()
-    ring = shapely.segmentize(shapely.Polygon(zip(x, y, strict=True)), max(grid.width, grid.height) * max(grid.resolution) / 16)
-    lon, lat = transformer(grid.crs, WGS84).transform(*shapely.get_coordinates(ring).T)
+    outline = shapely.Polygon(zip(*grid.corners(), strict=True))
+    x, y = shapely.get_coordinates(shapely.segmentize(outline, max(grid.shape) * max(grid.resolution) / 16)).T
+    to_degrees = transformer(grid.crs, WGS84)
+    for _ in range(_HALVINGS):
+        lon, lat = to_degrees.transform(x, y)
+        with np.errstate(invalid="ignore"):
+            wide = 1 + np.flatnonzero(np.abs((np.diff(lon) + 180) % 360 - 180) > _WIDE)
+        if not wide.size or len(x) > _MOST:
+            break
+        x, y = (np.insert(v, wide, (v[wide - 1] + v[wide]) / 2) for v in (x, y))
+    lon, lat = (v[:-1] for v in to_degrees.transform(x, y))
+    # A pole that the border touches has no longitude of its own: it takes those of the points before and after it.
+    pole = np.abs(lat) > 90 - 1e-9
+    lone = np.flatnonzero(pole & ~np.roll(pole, 1) & ~np.roll(pole, -1))
+    lon[lone] = lon[lone - 1]
+    lon, lat = np.insert(lon, lone + 1, np.roll(lon, -1)[lone]), np.insert(lat, lone + 1, lat[lone])
     known = np.isfinite(lon) & np.isfinite(lat)
-    if known.sum() < 4:
+    if known.sum() < 3:
         raise InputError(f"a grid of CRS {grid.crs[:40]} with bounds {grid.bounds} lies outside what its CRS can place")
-    lon, lat = lon[known], lat[known]
-    if lon.max() - lon.min() <= 180:
-        return shapely.make_valid(shapely.Polygon(np.column_stack([lon, lat])))
-    # Unroll to 0..360, then put the part beyond 180 back on the other side.
-    whole = shapely.make_valid(shapely.Polygon(np.column_stack([np.where(lon < 0, lon + 360, lon), lat])))
-    east = whole.intersection(box(0, -90, 180, 90))
-    west = shapely.affinity.translate(whole.intersection(box(180, -90, 360, 90)), xoff=-360)
-    return shapely.union_all([east, west])
+    return enclose(*(np.append(v[known], v[known][0]) for v in (lon, lat)))
 
 
 @lru_cache(maxsize=256)

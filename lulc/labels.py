@@ -46,7 +46,7 @@ def read_labels_counting(labels: Labels, legend: Legend, grid: Grid) -> tuple[np
 def _read_raster(labels: Labels, legend: Legend, grid: Grid) -> np.ndarray:
     span = _span(_grid_of(labels.path), grid)
     votes = min(math.ceil(span), _VOTES) if span >= _COARSE else 1
-    fine = Grid(grid.crs, tuple((grid.affine * Affine.scale(1 / votes))[:6]), grid.height * votes, grid.width * votes)
+    fine = Grid(grid.crs, tuple((grid.affine @ Affine.scale(1 / votes))[:6]), grid.height * votes, grid.width * votes)
     codes, valid = pixels.read(labels.path, 1, fine, "nearest", labels.nodata)
     found = codes[valid]
     if found.dtype.kind == "f":
@@ -82,11 +82,11 @@ def _codes(labels: Labels) -> dict[int, int]:
 def _span(source: Grid, grid: Grid) -> float:
     # Sides of label pixels that a pixel at the middle of the grid spans (square root of its area in label pixels).
     col, row = grid.width / 2, grid.height / 2
-    x, y = zip(*(grid.affine * p for p in ((col, row), (col + 1, row), (col, row + 1))), strict=True)
+    x, y = zip(*(grid.affine @ p for p in ((col, row), (col + 1, row), (col, row + 1))), strict=True)
     x, y = geo.transformer(grid.crs, source.crs).transform(x, y)
     if not np.isfinite([x, y]).all():
         return 1.0
-    (x0, y0), (x1, y1), (x2, y2) = (~source.affine * p for p in zip(x, y, strict=True))
+    (x0, y0), (x1, y1), (x2, y2) = (~source.affine @ p for p in zip(x, y, strict=True))
     return math.sqrt(abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)))
 
 

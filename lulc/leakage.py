@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import shapely
+from shapely.geometry.base import BaseGeometry
 
+from lulc import store
 from lulc.conf import Samples
 from lulc.errors import InputError
+from lulc.geo import WGS84, transformer
 from lulc.splits import SPLITS, Block, Metres, block_of, least
 
 _REMEDY = "the same ground would be learned and tested; rebuild the samples table with `lulc samples`"
@@ -73,6 +79,54 @@ def audit(places: Sequence[Place], metres: Mapping[Block, Metres], conf: Samples
                     f"samples {one.sample_id} ({one.split}) and {two.sample_id} ({two.split}) have labels {apart:.1f} m apart, "
                     f"nearer than samples.buffer {conf.buffer:g} m: {_REMEDY}"
                 )
+
+
+def audit_ground(out: Path, buffer: float) -> None:
+    """Nothing when no ground of a dataset's sample in one split is in, or nearer than `buffer` metres to, that of another split.
+
+    It sees all samples of the table that say where they lie, whatever the dataset; InputError names a pair that leaks.
+    """
+    found = ds.dataset(store.table_folder(out, "samples"), format="parquet", partitioning="hive")
+    table = found.to_table(["sample_id", "split", "tile_id", "source", "dataset", "footprint"])
+    table = table.filter(pc.is_valid(table["footprint"]))
+    ids, names = table["sample_id"].to_pylist(), np.array(table["split"].to_pylist())
+    # Windows of the run's own chips keep their labels, not their outlines, apart: `audit` sees to them.
+    own = np.array([s != d for s, d in zip(table["source"].to_pylist(), table["dataset"].to_pylist(), strict=True)], bool)
+    shapes = shapely.from_wkb(table["footprint"].to_pylist())
+    for held_out in SPLITS[1:]:
+        mine, other = np.flatnonzero(names == held_out), np.flatnonzero(names != held_out)
+        tree = shapely.STRtree(shapes[mine])
+        for a, b in zip(*tree.query(_grown(shapes[other], buffer)), strict=True):
+            one, two = int(mine[b]), int(other[a])
+            if own[one] and own[two]:
+                continue
+            apart = _gap(shapes[one], shapes[two])
+            if apart < buffer or apart < 0:
+                how = f"{max(apart, 0):.1f} m apart, nearer than samples.buffer {buffer:g} m" if buffer else "on the same ground"
+                raise InputError(
+                    f"samples {ids[one]} ({names[one]}) and {ids[two]} ({names[two]}) are {how}: {_REMEDY} after setting "
+                    "datasets.splits to blocks, or another buffer"
+                )
+
+
+def _grown(shapes: np.ndarray, buffer: float) -> np.ndarray:
+    west, south, east, north = shapely.bounds(shapes).reshape(-1, 4).T
+    along = buffer / 110_000
+    across = along / np.maximum(np.cos(np.radians(np.minimum(np.maximum(abs(south), abs(north)) + along, 89.9))), 1e-3)
+    return np.asarray(shapely.box(west - across, south - along, east + across, north + along))
+
+
+def _gap(one: BaseGeometry, two: BaseGeometry) -> float:
+    """Metres between two outlines in degrees, in a plane about the first; below 0 where they share ground."""
+    lon, lat = one.centroid.coords[0]
+    forward = transformer(WGS84, f"+proj=aeqd +lat_0={lat:.6f} +lon_0={lon:.6f} +units=m").transform
+    flat = [shapely.transform(s, lambda xy: np.column_stack(forward(*xy.T))) for s in (one, two)]
+    apart = float(shapely.distance(*flat))
+    if apart:
+        return apart
+    # Neighbours that touch share a seam as thin as the rounding of their corners; places known as points may be one point.
+    seam = 0.01 * min(shape.area for shape in flat)
+    return -1.0 if shapely.intersection(*flat).area > seam or one.equals(two) else 0.0
 
 
 def _rows(place: Place, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,47 +6,58 @@ import math
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from lulc import chips
+from lulc import chips, pixels
 from lulc.chips import Chip
 from lulc.errors import InputError
 
 _SIDE = 1400  # pixels of the picture's longest side
 _EMPTY = 0.92  # grey where no date is valid
+_LINE = 14  # pixels of height that a date takes over its panel
+_MOST = 64  # panels
 
 
 def draw(folder: Path, period: str | None = None) -> bytes:
     """PNG of a chips table, each pixel the median of its valid dates, stretched from 2 to 98 %; of the first period unless named.
 
-    Red, green and blue where the chips have these bands, else their first three, or the first alone. InputError: no such chips.
+    Where all chips have the same several dates, as those of a series do, a panel a date that is not empty (64 at most), in one stretch. Red,
+    green and blue where the chips have these bands, else their first three, or the first alone. InputError: no such chips.
     """
-    from matplotlib.image import imsave
-
     files = sorted(folder.rglob("[!.]*.parquet"))
-    light = ("tile_id", "period", "transform", "height", "width", "halo", "bands")
-    rows = [row for file in files for row in chips.read_rows(file, light)]
+    light = ("tile_id", "period", "transform", "height", "width", "halo", "bands", "datetimes", "pixels_shape", "valid")
+    rows = [_with_dates(row) for file in files for row in chips.read_rows(file, light)]
     name = period or min((row["period"] for row in rows), default=None)
     rows = [row for row in rows if row["period"] == name]
     if not rows:
         raise InputError(f"{folder} holds no chips of period {name!r}: run `lulc tile`, or name another")
+    dates = rows[0]["datetimes"]
+    several = len(dates) > 1 and all(row["datetimes"] == dates for row in rows)
+    shown = sorted(set().union(*(row["seen"] for row in rows)))[:_MOST] if several else []
+    titles = [dates[t].date().isoformat() for t in shown]
     places = {row["tile_id"]: _corner(row["transform"], row["halo"], rows[0]["transform"]) for row in rows}
     side = rows[0]["height"] - 2 * rows[0]["halo"]
     top, left = (min(place[axis] for place in places.values()) for axis in (0, 1))
     height, width = (max(p[axis] for p in places.values()) - low + side for axis, low in ((0, top), (1, left)))
-    every = math.ceil(max(height, width) / _SIDE)
+    across = math.ceil(math.sqrt(len(shown) or 1))
+    every = math.ceil(max(height, width) * across / _SIDE)
     bands = _choose(rows[0]["bands"])
-    picture = np.full((len(bands), -(-height // every), -(-width // every)), np.nan)
+    picture = np.full((len(shown) or 1, len(bands), -(-height // every), -(-width // every)), np.nan)
     for file in files:
         for chip in (chips.from_row(row) for row in chips.read_rows(file) if row["period"] == name):
             row, col = places[chip.tile_id][0] - top, places[chip.tile_id][1] - left
-            values = _thin(chip, bands, -row % every, -col % every, every)
-            area = np.s_[:, -(-row // every) :, -(-col // every) :]
-            picture[area][:, : values.shape[1], : values.shape[2]] = values
-    made = BytesIO()
-    imsave(made, _stretch(picture), format="png")
-    return made.getvalue()
+            values = _thin(chip, shown, bands, -row % every, -col % every, every)
+            area = np.s_[..., -(-row // every) :, -(-col // every) :]
+            picture[area][..., : values.shape[-2], : values.shape[-1]] = values
+    return _lay_out(_stretch(_trim(picture)), titles, across)
+
+
+def _with_dates(row: dict[str, Any]) -> dict[str, Any]:
+    # The row with the numbers of its dates that have a valid pixel instead of what is valid.
+    valid = pixels.unpack(row.pop("valid"), (row["pixels_shape"][0], row["height"], row["width"]))
+    return row | {"seen": np.flatnonzero(valid.any((1, 2))).tolist()}
 
 
 def _corner(transform: Sequence[float], halo: int, first: Sequence[float]) -> tuple[int, int]:
@@ -61,19 +72,55 @@ def _choose(bands: Sequence[str]) -> list[int]:
     return [0, 1, 2] if len(bands) >= 3 else [0]
 
 
-def _thin(chip: Chip, bands: Sequence[int], row: int, col: int, every: int) -> np.ndarray:
-    # Every n-th pixel of the core from (row, col) on, physical values, NaN where not valid.
-    image, seen = chips.composite(chip.pixels[:, :, *chip.core][:, bands], chip.valid[:, *chip.core])
-    image, seen = image[:, row::every, col::every], seen[row::every, col::every]
+def _thin(chip: Chip, dates: Sequence[int], bands: Sequence[int], row: int, col: int, every: int) -> np.ndarray:
+    # Every n-th pixel of the core from (row, col) on, of each date or of their median, physical values, NaN where not valid.
+    image, seen = (a[..., *chip.core][..., row::every, col::every] for a in (chip.pixels[:, bands], chip.valid))
+    if dates:
+        image, seen = image[list(dates)], seen[list(dates)]
+    else:
+        image, seen = (a[None] for a in chips.composite(image, seen))
     scales, offsets = (np.array([v[b] for b in bands])[:, None, None] for v in (chip.scales, chip.offsets))
-    return np.where(seen, image * scales + offsets, np.nan)
+    return np.where(seen[:, None], image * scales + offsets, np.nan)
+
+
+def _trim(picture: np.ndarray) -> np.ndarray:
+    # Without the empty margin: tiles reach beyond the scenes.
+    known = np.isfinite(picture).any((0, 1))
+    rows, cols = (np.flatnonzero(known.any(axis)) for axis in (1, 0))
+    return picture[..., rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1] if known.any() else picture
 
 
 def _stretch(picture: np.ndarray) -> np.ndarray:
-    known = np.isfinite(picture[0])
+    # Colours (T, H, W, 3) of values (T, C, H, W).
+    known = np.isfinite(picture[:, 0])
+    bands = np.moveaxis(picture, 1, -1)
     if not known.any():
-        return np.full((*picture.shape[1:], 3), int(255 * _EMPTY), np.uint8)
-    low, high = (np.percentile(picture[:, known], q, axis=1)[:, None, None] for q in (2, 98))
-    shown = np.clip((picture - low) / np.maximum(high - low, 1e-9), 0, 1)
-    shown = np.where(known, shown, _EMPTY).repeat(3 // len(picture), axis=0)
-    return np.rint(shown * 255).astype(np.uint8).transpose(1, 2, 0)
+        return np.full((*known.shape, 3), int(255 * _EMPTY), np.uint8)
+    low, high = (np.percentile(bands[known], q, axis=0) for q in (2, 98))
+    shown = np.clip((bands - low) / np.maximum(high - low, 1e-9), 0, 1)
+    shown = np.where(known[..., None], shown, _EMPTY)
+    return np.rint(np.broadcast_to(shown, (*known.shape, 3)) * 255).astype(np.uint8)
+
+
+def _lay_out(panels: np.ndarray, titles: Sequence[str], across: int) -> bytes:
+    # PNG of one panel, or of several in rows, each under its title.
+    from matplotlib.image import imsave
+
+    made = BytesIO()
+    if not titles:
+        imsave(made, panels[0], format="png")
+        return made.getvalue()
+    from matplotlib.figure import Figure
+
+    _, height, width, _ = panels.shape
+    step, gap = height + _LINE + 4, 4
+    shape = (-(-len(panels) // across) * step, min(across, len(panels)) * (width + gap) - gap)
+    sheet = np.full((*shape, 3), 255, np.uint8)
+    figure = Figure(figsize=(shape[1] / 100, shape[0] / 100), dpi=100)
+    for n, (panel, title) in enumerate(zip(panels, titles, strict=True)):
+        row, col = n // across * step, n % across * (width + gap)
+        sheet[row + _LINE : row + _LINE + height, col : col + width] = panel
+        figure.text(col / shape[1], 1 - (row + _LINE - 3) / shape[0], title, fontsize=7)
+    figure.figimage(sheet, 0, 0)
+    figure.savefig(made, format="png", metadata={"Software": None})
+    return made.getvalue()

@@ -79,6 +79,31 @@ def read_swath(
     return _opened(href, read_it)
 
 
+def read_whole(href: str, indexes: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray, Grid | None]:
+    """Bands (C, H, W) of a whole file, 0 where not valid; where all are valid (H, W); and its grid, None of a plain picture.
+
+    indexes: which bands, from 1; all but alpha where not said. ReadError names the file; of one too large nothing is read.
+    """
+
+    def read_it(dataset: DatasetReader) -> tuple[np.ndarray, np.ndarray, Grid | None]:
+        colours = [colour.name for colour in dataset.colorinterp]
+        bands = list(indexes) or [i for i, colour in enumerate(colours, 1) if colour != "alpha"]
+        if not all(1 <= index <= dataset.count for index in bands):
+            raise ReadError(f"{shown(href)} has {dataset.count} bands: there is no band {max(bands)}")
+        kinds = {np.dtype(dataset.dtypes[index - 1]) for index in bands}
+        if len(kinds) > 1 or not {kind.kind for kind in kinds} <= set("buif"):
+            raise ReadError(f"{shown(href)} holds {', '.join(map(str, kinds))}: bands of one type of real numbers can be read")
+        window = Window(0, 0, dataset.width, dataset.height)
+        cost = len(bands) * window.width * window.height * kinds.pop().itemsize
+        if cost > _BUDGET:
+            raise ReadError(f"{shown(href)} would decode {cost / 2**30:.1f} GiB: cut it into smaller images first")
+        pixels, valid = _read_windows(dataset, bands, [dataset.nodatavals[index - 1] for index in bands], window)
+        seen = valid.all(axis=0)
+        return np.where(seen, pixels, 0), seen, None if dataset.crs is None else grid_of(dataset)
+
+    return _opened(href, read_it)
+
+
 def _opened[T](href: str, read_it: Callable[[DatasetReader], T]) -> T:
     for last in (False, True):
         try:
@@ -107,7 +132,7 @@ def _read_band(
         factors = [f for f in dataset.overviews(index) if f <= at.scale and cost / f**2 <= _BUDGET] if how == "average" else []
         if not factors:
             remedy = "add overviews (gdaladdo -r average), or take finer pixels or smaller blocks (tiling)"
-            raise ReadError(f"{_named(dataset, index, window)} would decode {cost / 2**30:.1f} GiB: {remedy}")
+            raise ReadError(f"{_named(dataset, [index], window)} would decode {cost / 2**30:.1f} GiB: {remedy}")
         with open_raster(href, OVERVIEW_LEVEL=dataset.overviews(index).index(factors[0])) as overview:
             return _read_band(overview, href, index, "average", nodata, grid)
     offset = placement.shift(source, grid)
@@ -164,26 +189,39 @@ def _copy(
 
 
 def _read_window(dataset: DatasetReader, index: int, nodata: float | None, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    shape = (window.height, window.width)
+    pixels, valid = _read_windows(dataset, [index], [dataset.nodatavals[index - 1] if nodata is None else nodata], window)
+    return pixels[0], valid[0]
+
+
+def _read_windows(
+    dataset: DatasetReader, indexes: list[int], nodatas: Sequence[float | None], window: Window
+) -> tuple[np.ndarray, np.ndarray]:
+    shape = (len(indexes), window.height, window.width)
     if not all(shape):
-        return np.zeros(shape, dataset.dtypes[index - 1]), np.zeros(shape, bool)
+        return np.zeros(shape, dataset.dtypes[indexes[0] - 1]), np.zeros(shape, bool)
     try:
-        pixels = _fill(dataset, index, window, _MARK)
+        pixels = _fill(dataset, indexes, window, _MARK)
         # Where the mark is found either the data hold it or nothing was written: another mark tells.
-        suspect = _untouched(pixels, dataset.block_shapes[index - 1], window)
-        if suspect and _fill(dataset, index, window, _MARK[::-1]).tobytes() != pixels.tobytes():
+        suspect = any(_untouched(p, dataset.block_shapes[i - 1], window) for p, i in zip(pixels, indexes, strict=True))
+        if suspect and _fill(dataset, indexes, window, _MARK[::-1]).tobytes() != pixels.tobytes():
             raise OSError("part of the window was never filled: the file is cut short")
-        flags = dataset.mask_flag_enums[index - 1]
-        masks = MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
-        valid = dataset.read_masks(index, window=window) != 0 if masks else np.ones(shape, bool)
-        # GDAL itself heeds alpha as the last of two or four bands alone.
-        colours = [colour.name for colour in dataset.colorinterp]
-        if not masks and "alpha" in colours and colours[index - 1] != "alpha":
-            valid &= dataset.read(colours.index("alpha") + 1, window=window) != 0
+        valid = np.stack([_unmasked(dataset, index, window) for index in indexes])
     except (RasterioError, OSError) as error:
-        raise ReadError(f"{_named(dataset, index, window)} cannot be read: {reason(error)}") from error
-    valid &= is_data(pixels, dataset.nodatavals[index - 1] if nodata is None else nodata)
+        raise ReadError(f"{_named(dataset, indexes, window)} cannot be read: {reason(error)}") from error
+    for band, nodata, good in zip(pixels, nodatas, valid, strict=True):
+        good &= is_data(band, nodata)
     return pixels, valid
+
+
+def _unmasked(dataset: DatasetReader, index: int, window: Window) -> np.ndarray:
+    flags = dataset.mask_flag_enums[index - 1]
+    if MaskFlags.per_dataset in flags or MaskFlags.alpha in flags:
+        return np.asarray(dataset.read_masks(index, window=window) != 0)
+    # GDAL itself heeds alpha as the last of two or four bands alone.
+    colours = [colour.name for colour in dataset.colorinterp]
+    if "alpha" in colours and colours[index - 1] != "alpha":
+        return np.asarray(dataset.read(colours.index("alpha") + 1, window=window) != 0)
+    return np.ones((window.height, window.width), bool)
 
 
 def is_data(pixels: np.ndarray, nodata: float | None) -> np.ndarray | bool:
@@ -198,10 +236,10 @@ def is_data(pixels: np.ndarray, nodata: float | None) -> np.ndarray | bool:
     return np.asarray(pixels != pixels.dtype.type(nodata))
 
 
-def _fill(dataset: DatasetReader, index: int, window: Window, mark: bytes) -> np.ndarray:
-    buffer = np.empty((window.height, window.width), dataset.dtypes[index - 1])
+def _fill(dataset: DatasetReader, indexes: list[int], window: Window, mark: bytes) -> np.ndarray:
+    buffer = np.empty((len(indexes), window.height, window.width), dataset.dtypes[indexes[0] - 1])
     buffer.view(f"u{buffer.itemsize}")[...] = np.frombuffer(mark[: buffer.itemsize], f"u{buffer.itemsize}")[0]
-    dataset.read(index, window=window, out=buffer)
+    dataset.read(indexes, window=window, out=buffer)
     return buffer
 
 
@@ -217,6 +255,7 @@ def _untouched(pixels: np.ndarray, block: tuple[int, int], window: Window) -> bo
     return bool(np.logical_and.reduceat(np.logical_and.reduceat(same, cols, axis=1), rows, axis=0).any())
 
 
-def _named(dataset: DatasetReader, index: int, window: Window) -> str:
+def _named(dataset: DatasetReader, indexes: Sequence[int], window: Window) -> str:
     first, last = (window.row_off, window.col_off), (window.row_off + window.height, window.col_off + window.width)
-    return f"{shown(dataset.name)} band {index} rows {first[0]}-{last[0]} columns {first[1]}-{last[1]}"
+    bands = f"band{'s' * (len(indexes) > 1)} {', '.join(map(str, indexes))}"
+    return f"{shown(dataset.name)} {bands} rows {first[0]}-{last[0]} columns {first[1]}-{last[1]}"

@@ -13,13 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
-from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 from lulc import store, tables
 from lulc.conf import RegionFile
 from lulc.errors import InputError, UsageError
 from lulc.geo import WGS84, degrees_area, parse_crs, same_crs, transformer
+from lulc.lonlat import enclose, join, only_polygons, wrap
 
 BORDER_M = 2e-4
 """How far, in metres, a border carried into another CRS may lie from where it truly runs."""
@@ -119,7 +119,7 @@ def carry(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry:
     if not np.isfinite(moved).all():
         bad = dense[~np.isfinite(moved).all(1)][0]
         raise InputError(f"point {bad[0]:g}, {bad[1]:g} of CRS {source[:40]} has no place in CRS {target[:40]}")
-    return _join(shapely.polygons(shapely.linearrings(moved, indices=ring[first]), indices=polygon))
+    return join(shapely.polygons(shapely.linearrings(moved, indices=ring[first]), indices=polygon))
 
 
 def to_degrees(geometry: BaseGeometry, crs: str, where: str) -> BaseGeometry:
@@ -132,43 +132,16 @@ def to_degrees(geometry: BaseGeometry, crs: str, where: str) -> BaseGeometry:
     if south < -90.001 or north > 90.001 or west < -540 or east > 540:
         raise InputError(f"{where} has bounds {placed.bounds}, which are no degrees: give the file the CRS of its coordinates")
     if parse_crs(crs).is_geographic:
-        return _wrap(placed)
-    return _join(shapely.get_parts([_unroll(part) for part in shapely.get_parts(placed)]))
-
-
-def only_polygons(geometry: BaseGeometry) -> BaseGeometry:
-    """The polygons of a geometry of any kind as one Polygon or MultiPolygon, which may be empty."""
-    parts = shapely.get_parts(shapely.get_parts(geometry))
-    return _join(shapely.get_parts(parts[np.isin(shapely.get_type_id(parts), (3, 6))]))
+        return wrap(placed)
+    return join(shapely.get_parts([_unroll(part) for part in shapely.get_parts(placed)]))
 
 
 def _unroll(polygon: BaseGeometry) -> BaseGeometry:
     west, _, east, _ = polygon.bounds
     if east - west < 180:
-        return _wrap(polygon)
-    # A ring that jumps from 180 to -180 runs on past it; one that ends a whole turn off is led over the pole it goes round.
-    filled = []
-    for ring in shapely.get_rings(polygon):
-        lon, lat = shapely.get_coordinates(ring).T
-        lon = np.unwrap(lon, period=360)
-        if abs(lon[-1] - lon[0]) > 180:
-            pole = 90.0 if lat.mean() > 0 else -90.0
-            lon = np.concatenate([lon, [lon[-1], lon[0], lon[0]]])
-            lat = np.concatenate([lat, [pole, pole, lat[0]]])
-        filled.append(_wrap(shapely.Polygon(np.column_stack([lon, lat]))))
+        return wrap(polygon)
+    filled = [enclose(*shapely.get_coordinates(ring).T) for ring in shapely.get_rings(polygon)]
     return filled[0] if len(filled) == 1 else only_polygons(filled[0].difference(shapely.union_all(filled[1:])))
-
-
-def _wrap(geometry: BaseGeometry) -> BaseGeometry:
-    # Valid, and what lies beyond 180 put where its longitudes from -180 on are.
-    if not shapely.is_valid(geometry):
-        geometry = only_polygons(shapely.make_valid(geometry))
-    west, _, east, _ = geometry.bounds
-    if west >= -180 and east <= 180:
-        return geometry
-    turns = range(int(np.floor((west + 180) / 360)), int(np.ceil((east - 180) / 360)) + 1)
-    parts = [translate(geometry.intersection(shapely.box(360 * k - 180, -90, 360 * k + 180, 90)), xoff=-360 * k) for k in turns]
-    return only_polygons(shapely.union_all(parts))
 
 
 def _metres(offset: np.ndarray, at: np.ndarray, crs: str) -> np.ndarray:
@@ -200,10 +173,6 @@ def _polygon(wkb: bytes | None) -> BaseGeometry | None:
         return None
     kept = only_polygons(shapely.force_2d(geometry))
     return None if kept.is_empty else kept
-
-
-def _join(polygons: Sequence[BaseGeometry]) -> BaseGeometry:
-    return polygons[0] if len(polygons) == 1 else shapely.multipolygons(polygons)
 
 
 def _read_file(file: RegionFile) -> list[tuple[str, str, bytes | None, str]]:

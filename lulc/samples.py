@@ -7,7 +7,6 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pyarrow.parquet as pq
 
 from lulc import chips, pixels, splits, store, tables
 from lulc.conf import Labels, Samples
+from lulc.encoding import Encoding, recode
 from lulc.errors import InputError
 from lulc.geo import Grid, Tiling
 from lulc.labels import read_labels_counting
@@ -49,7 +49,7 @@ SURVEY = pa.schema(
 
 @dataclass(frozen=True)
 class Recipe:
-    """What samples are made from and how; the same for every worker."""
+    """What samples are made from and how; the same for every worker. encoding: of the table, where it is not the chips'."""
 
     out: Path
     dataset: str
@@ -57,6 +57,7 @@ class Recipe:
     legend: Legend
     labels: Labels
     conf: Samples
+    encoding: Encoding | None = None
 
 
 def sample_id(row: Mapping[str, Any]) -> str:
@@ -91,11 +92,11 @@ def survey(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
 
 
 def write(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
-    """The ledger row of one samples file (`split`, `number`, `places` in their order), published now or standing already."""
-    path = file_path(key["split"], key["number"], key["fingerprint"])
+    """The ledger row of one samples file (`split`, `name`, `places` in their order), published now or standing already."""
+    path = file_path(key["split"], key["name"], key["fingerprint"])
     if not (recipe.out / path).exists():
         _publish(key, path, recipe)
-    return [chips.about(recipe.out / path) | {"checksum": store.checksum(recipe.out / path), "finished": datetime.now(UTC)}]
+    return [chips.noted(recipe.out, chips.about(recipe.out / path))]
 
 
 def _publish(key: Mapping[str, Any], path: str, recipe: Recipe) -> None:
@@ -106,31 +107,38 @@ def _publish(key: Mapping[str, Any], path: str, recipe: Recipe) -> None:
     for (source, group), places in by_chip.items():
         chip = _read_chip(recipe.out / source, group)
         made |= zip((at for at, _ in places), cut(chip, [place for _, place in places], recipe), strict=True)
-    rows = [made[at] for at in sorted(made)]
+    about = {"stage": "samples", "key": file_key(key["split"], key["name"]), "fingerprint": key["fingerprint"]}
+    publish_rows(recipe.out, path, [made[at] for at in sorted(made)], about)
+
+
+def publish_rows(out: Path, path: str, rows: list[dict[str, Any]], about: Mapping[str, Any]) -> None:
+    """A samples file of these rows, which are its one row group; `about` and what follows from the rows go to its footer."""
     labelled = sum(sum(row["class_counts"]) for row in rows)
-    about = store.entry("samples", file_key(key["split"], key["number"]), key["fingerprint"], valid_pixels=labelled, path=path)
-    about.pop("finished")
-    table = pa.Table.from_pylist(rows, tables.SAMPLES.with_metadata({"lulc": json.dumps(about)}))
+    said = {**about, "status": "done", "valid_pixels": labelled, "path": path}
+    table = pa.Table.from_pylist(rows, tables.SAMPLES.with_metadata({"lulc": json.dumps(said)}))
     # Pixels are differences already: a dictionary or statistics of them cost time and say nothing.
     keyed = [field.name for field in table.schema if not pa.types.is_binary(field.type)]
     options = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, "write_statistics": keyed}
-    store.publish(recipe.out / path, lambda beside: pq.write_table(table, beside, row_group_size=len(rows), **options))
+    store.publish(out / path, lambda beside: pq.write_table(table, beside, row_group_size=max(1, len(rows)), **options))
 
 
-def file_key(split: str, number: int) -> str:
+def file_key(split: str, name: str) -> str:
     """A samples file's key in the ledger."""
-    return f"{split}/{number:05d}"
+    return f"{split}/{name}"
 
 
-def file_path(split: str, number: int, fingerprint: str) -> str:
+def file_path(split: str, name: str, fingerprint: str) -> str:
     """Where a samples file lies, relative to the output folder."""
-    return f"tables/samples/split={split}/{number:05d}.{fingerprint}.parquet"
+    return f"tables/samples/split={split}/{name}.{fingerprint}.parquet"
 
 
 def cut(chip: Mapping[str, Any], places: Sequence[Mapping[str, Any]], recipe: Recipe) -> list[dict[str, Any]]:
     """A row of the samples table for every place: the chip's pixels (T, C, size, size) there and the label (size, size)."""
     label, _, _ = label_core(chip, recipe)
     array, valid, grid = pixels.array_from(chip, "pixels"), _valid(chip), pixels.grid_from(chip)
+    own = encoding_of(chip)
+    table = recipe.encoding or own
+    array = recode(array, own, table)
     halo, size = chip["halo"], recipe.conf.size
     offsets = {(c, r): (y, x) for c, r, y, x in _lattice(chip["tile_id"], label.shape[0], label.shape[1], recipe)}
     rows = []
@@ -152,9 +160,15 @@ def cut(chip: Mapping[str, Any], places: Sequence[Mapping[str, Any]], recipe: Re
             }
             | {"dataset": recipe.dataset, "task": "segment", "legend": recipe.legend.name}
             | {"block": "{}_{}".format(*splits.block_of(place["col"], place["row"], recipe.conf))}
-            | {"class_ids": list(recipe.legend.ids), "class_counts": _count(piece, recipe.legend)}
+            | {"class_ids": list(recipe.legend.ids), "class_counts": _count(piece, recipe.legend), "weight": 1.0}
+            | {"scales": list(table.scales), "offsets": list(table.offsets)}
         )
     return rows
+
+
+def encoding_of(chip: Mapping[str, Any]) -> Encoding:
+    """How a row of the chips table keeps its numbers."""
+    return Encoding(tuple(chip["bands"]), chip["pixels_dtype"], tuple(chip["scales"]), tuple(chip["offsets"]))
 
 
 def label_core(chip: Mapping[str, Any], recipe: Recipe) -> tuple[np.ndarray, np.ndarray, int]:
@@ -188,7 +202,7 @@ def place_of(row: Mapping[str, Any], around: Iterable[Fence]) -> dict[str, Any]:
     return {name: row[name] for name in ("path", "row_group", "col", "row")} | {"fences": flat}
 
 
-_KEPT = ("tile_id", "period", "source", "scene_ids", "datetimes", "bands", "scales", "offsets")
+_KEPT = ("tile_id", "period", "source", "scene_ids", "datetimes", "bands")
 _LIGHT = ["tile_id", "period", "crs", "transform", "height", "width", "halo", "pixels_shape", "pixels_dtype", "valid"]
 
 

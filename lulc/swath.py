@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import shapely
 from scipy.interpolate import RectBivariateSpline
 from shapely.geometry.base import BaseGeometry
+
+from lulc.lonlat import enclose
 
 # Places further from the swath's middle than this (cosine of the angle at the Earth's centre) have no pixel coordinates.
 _NEAR = np.cos(np.radians(40))
@@ -54,18 +55,13 @@ class Swath:
         return cols, rows
 
     def outline(self) -> BaseGeometry:
-        """The image's border in EPSG:4326, through the outer tie points; split where it crosses the antimeridian."""
+        """The image's border in EPSG:4326, through the outer tie points, split at the antimeridian, closed over a pole."""
         rows, cols = (np.unique([-0.5, *inner, n - 0.5]) for inner, n in ((self.lines, self.height), (self.pixels, self.width)))
         row = np.concatenate([np.full(len(cols), rows[0]), rows, np.full(len(cols), rows[-1]), rows[::-1]])
         col = np.concatenate([cols, np.full(len(rows), cols[-1]), cols[::-1], np.full(len(rows), cols[0])])
         (x, y), _, _ = self._at(row, col)
         x, y, z = _surface(self).axes.T @ np.stack([x, y, np.sqrt(1 - x * x - y * y)])
-        lon, lat = np.unwrap(np.degrees(np.arctan2(y, x)), period=360), np.degrees(np.arctan2(z, np.hypot(x, y)))
-        if abs(lon[-1] - lon[0]) > 180:  # Around a pole.
-            return shapely.box(-180, lat.min(), 180, 90) if lat.mean() > 0 else shapely.box(-180, -90, 180, lat.max())
-        whole = shapely.make_valid(shapely.Polygon(np.column_stack([lon, lat])))
-        turns = [(whole.intersection(shapely.box(turn - 180, -90, turn + 180, 90)), turn) for turn in (-360, 0, 360)]
-        return shapely.union_all([shapely.transform(part, lambda xy, t=turn: xy - [t, 0]) for part, turn in turns])
+        return enclose(np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y))))
 
     def _at(self, row: np.ndarray, col: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         # Coordinates (2, N) of centres of pixels on the surface's plane, and their change a row and a column.

@@ -88,8 +88,11 @@ SAMPLES = pa.schema(
         pa.field("legend", pa.string()),
         pa.field("block", pa.string()),  # spatial block of the split
         pa.field("class_ids", _INTS),
-        pa.field("class_counts", pa.list_(pa.int64())),
-        *_array("label"),  # segment: (H, W) uint8 legend ids, 255 where there is no label
+        pa.field("class_counts", pa.list_(pa.int64())),  # labelled pixels a class; images or boxes where the label is no raster
+        pa.field("weight", pa.float64()),  # of its dataset beside the others
+        # classify: () int64 id; multilabel: (K,) uint8; segment, change, series: (H, W) uint8 legend ids, 255 where there is no
+        # label; detect: (N, 5) float32 id, left, top, right, bottom in pixels.
+        *_array("label"),
     ]
 )
 PREDICTIONS = pa.schema(

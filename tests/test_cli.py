@@ -40,10 +40,10 @@ def test_every_verbs_help_ends_with_an_example(verb: str, capsys: pytest.Capture
     [
         (["run", "absent.yaml", "--out", "o"], 2, "lulc init absent.yaml"),
         (["run", "run.yaml", "--out", "o", "--set", "trian.epochs=1"], 2, "did you mean 'train'"),
-        (["run", "run.yaml", "--out", "o"], 2, "neither labels to learn from nor predict.model"),
+        (["run", "run.yaml", "--out", "o"], 2, "no labels or datasets to learn from"),
         (["index", "run.yaml", "--out", "o", "--bbox", "5,7,6,6"], 2, "xmin,ymin,xmax,ymax in degrees"),
         (["predict", "--model", "m", "--out", "o"], 2, "--model and --input go together"),
-        (["predict", "--out", "o"], 2, "give a run file, or --model NAME --input FOLDER"),
+        (["predict", "--out", "o"], 2, "give a run file"),
         (["info", "nothing"], 3, "nothing is not there"),
         (["sql", "o", "SELECT 1"], 2, "o holds no tables"),
     ],

@@ -46,7 +46,7 @@ def write_polygons(path: Path, shapes: list[shapely.Geometry], column: str, valu
 
 @pytest.mark.parametrize("crs", ["EPSG:26912", "EPSG:5070", "EPSG:4269"])
 def test_a_raster_on_another_datum_is_read_as_gdal_would(tmp_path: Path, crs: str) -> None:
-    x, y = GRID.affine * (GRID.width / 2, GRID.height / 2)
+    x, y = GRID.affine @ (GRID.width / 2, GRID.height / 2)
     x, y = geo.transformer(GRID.crs, crs).transform(x, y)
     pixel = 31.53 / (111_000 if geo.parse_crs(crs).is_geographic else 1)
     codes = blobs((160, 160), (1, 2, 5, 0))
@@ -115,10 +115,10 @@ def test_polygons_own_the_pixels_whose_centres_they_cover(tmp_path: Path) -> Non
 
 def test_polygons_in_degrees_follow_the_bend_of_their_sides(tmp_path: Path) -> None:
     # 3 degrees wide: its straight northern side bows by kilometres in UTM, and all of the file lies around the grid.
-    lon, lat = geo.transformer(GRID.crs, geo.WGS84).transform(*(GRID.affine * (GRID.width / 2, GRID.height / 2)))
+    lon, lat = geo.transformer(GRID.crs, geo.WGS84).transform(*(GRID.affine @ (GRID.width / 2, GRID.height / 2)))
     wide = shapely.box(lon - 1.5, lat - 1, lon + 1.5, lat)
     path = write_polygons(tmp_path / "wide.geojson", [wide], "code", [2], geo.WGS84)
-    x, y = GRID.affine * tuple(np.meshgrid(np.arange(GRID.width) + 0.5, np.arange(GRID.height) + 0.5))
+    x, y = GRID.affine @ tuple(np.meshgrid(np.arange(GRID.width) + 0.5, np.arange(GRID.height) + 0.5))
     inside = np.asarray(geo.transformer(GRID.crs, geo.WGS84).transform(x, y)[1]) <= lat
     found = read_labels(Labels(path, column="code"), LEGEND, GRID)
     assert ((found == 2) != inside).sum() <= 2
@@ -165,7 +165,7 @@ def test_nlcd_lies_on_the_landsat_scene(shared: Path) -> None:
     legend = Legend("nlcd", tuple(LandClass(i, name, "#000000") for i, name in enumerate(names, 1)))
     path = shared / "zion" / "nlcd_train.tif"
     with rasterio.open(path) as file:
-        x, y = file.transform * (file.width / 2, file.height / 2)
+        x, y = file.transform @ (file.width / 2, file.height / 2)
         codes, place = file.read(1), {"src_transform": file.transform, "src_crs": file.crs}
     grid = Grid("EPSG:32612", (30.0, 0.0, round(x), 0.0, -30.0, round(y)), 128, 128)
     expected = np.full(grid.shape, NODATA, np.uint8)

@@ -138,9 +138,9 @@ def test_a_window_that_was_not_filled_is_an_error(tmp_path: Path, monkeypatch: p
     path = str(write_raster(tmp_path / "a.tif", texture(UTM33), UTM33))
     fill = reading._fill
 
-    def short(dataset: object, index: int, window: object, mark: bytes) -> np.ndarray:
-        buffer = fill(dataset, index, window, mark)
-        buffer[256:, 256:] = np.frombuffer(mark[:2], np.uint16)[0]
+    def short(dataset: object, indexes: list[int], window: object, mark: bytes) -> np.ndarray:
+        buffer = fill(dataset, indexes, window, mark)
+        buffer[:, 256:, 256:] = np.frombuffer(mark[:2], np.uint16)[0]
         return buffer
 
     monkeypatch.setattr("lulc.reading._fill", short)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from io import BytesIO
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 from matplotlib.image import imread
 
 from lulc import chips, quicklook
+from lulc.composites import make_intervals
+from lulc.conf import Composite, Period
 from lulc.cutting import cut
 from lulc.encoding import choose_encoding
 from lulc.errors import InputError
@@ -44,3 +47,20 @@ def test_the_picture_is_the_chips_side_by_side(tmp_path: Path, monkeypatch: pyte
         assert np.abs(seen[..., 0] - want)[~empty].max() <= 1
     with pytest.raises(InputError, match="lulc tile"):
         quicklook.draw(tmp_path / "chips", "other")
+
+
+def test_a_series_is_a_panel_a_date_in_one_stretch(tmp_path: Path) -> None:
+    # Three intervals, of which the middle one is empty.
+    levels, days = (1000, 3000), (date(2024, 6, 1), date(2024, 6, 21))
+    scenes = [
+        make_scene(tmp_path, f"s{level}", {"red": np.full(UTM33.shape, level, np.uint16)}, day=f"{day}T10:00")
+        for level, day in zip(levels, days, strict=True)
+    ]
+    recipe = Recipe(TILING, choose_encoding(scenes, ("red",)), halo=16, span=2, composite=Composite(interval=10))
+    spans = make_intervals(Period("p", date(2024, 6, 1), date(2024, 6, 30)), recipe.composite)
+    chips.write_block(tmp_path / "chips" / "0.parquet", cut(scenes, recipe, 0, 0, "p", spans).chips, {})
+    seen = np.rint(imread(BytesIO(quicklook.draw(tmp_path / "chips")))[..., 0] * 255)
+    first, second = seen[14 : 14 + 128, :128], seen[14 : 14 + 128, 132:]
+    assert seen.shape == (14 + 128 + 4, 128 + 4 + 128)
+    assert (first == 0).all() and (second == 255).all()
+    assert all((seen[:14, side] < 100).any() for side in (np.s_[:128], np.s_[132:]))

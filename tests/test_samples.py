@@ -194,7 +194,7 @@ def test_a_window_counts_what_its_sample_holds(recipe: samples.Recipe) -> None:
     fence = splits.Fence(left + 32, top, left + 64, top + 32, (10.0, 10.0))
     places = [samples.place_of(row, [fence]) for row in rows]
     fenced = samples.survey({"path": block["path"], "places": places}, recipe)
-    key = {"split": "train", "number": 0, "fingerprint": "f" * 16, "places": places[::-1]}
+    key = {"split": "train", "name": "00000", "fingerprint": "f" * 16, "places": places[::-1]}
     (entry,) = samples.write(key, recipe)
     made = pq.read_table(recipe.out / entry["path"], partitioning=None)
     assert made.schema.equals(tables.SAMPLES)
@@ -226,7 +226,7 @@ def test_a_window_counts_what_its_sample_holds(recipe: samples.Recipe) -> None:
 def test_a_file_that_stands_is_taken_over_not_written_again(recipe: samples.Recipe) -> None:
     block = write_chips(recipe.out, "all", (0, 0), 1, 7)
     rows = samples.survey({"path": block["path"], "places": []}, recipe)
-    key = {"split": "test", "number": 3, "fingerprint": "f" * 16, "places": [samples.place_of(row, []) for row in rows]}
+    key = {"split": "test", "name": "00003", "fingerprint": "f" * 16, "places": [samples.place_of(row, []) for row in rows]}
     (first,) = samples.write(key, recipe)
     before = (recipe.out / first["path"]).stat()
     (second,) = samples.write(key, recipe)

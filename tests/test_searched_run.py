@@ -5,17 +5,24 @@ from __future__ import annotations
 import http.client
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import shapely
 import yaml
 
 from lulc import geo, store
+from lulc.conf import read_run
+from lulc.spark.index import index
+from lulc.spark.stage import Choice, Request
+from lulc.spark.tile import tile
 from tests import world
 from tests.scenery import UTM33, texture, write_raster
 from tests.stores import faulty_store
 from tests.test_search import stac_api
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 def make_item(name: str, day: int, folder: str) -> dict[str, Any]:
@@ -28,7 +35,7 @@ def make_item(name: str, day: int, folder: str) -> dict[str, Any]:
 
 
 def test_a_search_is_tiled_from_the_store_and_replayed_without_the_catalogue(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spark: SparkSession
 ) -> None:
     files = {}
     for number, name in enumerate(("a", "b")):
@@ -41,14 +48,18 @@ def test_a_search_is_tiled_from_the_store_and_replayed_without_the_catalogue(
     run: dict[str, Any] = {
         "name": "found",
         "bands": ["red", "nir"],
-        "tiling": {"crs": "EPSG:3035", "resolution": 10, "size": 64, "halo": 16, "block": 2},
+        "tiling": {"crs": "EPSG:3035", "resolution": 10, "size": 128, "halo": 16, "block": 4},
         "periods": [{"name": "june", "start": "2024-06-01", "end": "2024-06-30"}],
         "composite": {"method": "medoid"},
         "samples": {"size": 64},
         "legend": {1: {"name": "any", "colour": "#000000"}},
         "spark": {"memory": "1g"},
     }
-    outs = {}
+    (tmp_path / "local.yaml").write_text(yaml.safe_dump(run | {"scenes": [{"path": "local"}]}))
+    local, out = tmp_path / "out_local", tmp_path / "out"
+    request = Request(read_run(tmp_path / "local.yaml"), local, Choice(), lambda: spark)
+    index(request)
+    tile(request)
     with faulty_store() as (place, faults):
         for name, body in (("/bucket", b""), *((f"/bucket/{name}", body) for name, body in files.items())):
             connection = http.client.HTTPConnection(place, timeout=30)
@@ -60,25 +71,22 @@ def test_a_search_is_tiled_from_the_store_and_replayed_without_the_catalogue(
         faults.each = 10
         with stac_api(tmp_path, [make_item(n, i + 1, "s3://bucket") for i, n in enumerate(("a", "b"))]) as url:
             search = {"catalogue": url, "collections": ["c"], "bbox": "0,0,90,90"}
-            for name, archive in (("local", {"path": "local"}), ("search", {"search": search})):
-                (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(run | {"scenes": [archive]}))
-                outs[name] = tmp_path / f"out_{name}"
-                ran = world.lulc("index", tmp_path / f"{name}.yaml", "--out", outs[name])
-                assert ran.returncode == 0, ran.stderr
+            (tmp_path / "search.yaml").write_text(yaml.safe_dump(run | {"scenes": [{"search": search}]}))
+            ran = world.lulc("index", tmp_path / "search.yaml", "--out", out)
+            assert ran.returncode == 0, ran.stderr
         # The catalogue is gone: what it answered is kept.
-        again = world.lulc("index", tmp_path / "search.yaml", "--out", outs["search"])
+        again = world.lulc("index", tmp_path / "search.yaml", "--out", out)
         assert again.returncode == 0, again.stderr
         assert "nothing to do" in again.stderr
-        for name, out in outs.items():
-            ran = world.lulc("tile", tmp_path / f"{name}.yaml", "--out", out)
-            assert ran.returncode == 0, ran.stderr
+        ran = world.lulc("tile", tmp_path / "search.yaml", "--out", out)
+        assert ran.returncode == 0, ran.stderr
         assert faults.failed
     found, clean = (
         [
             (c["tile_id"], c["scene_ids"], c["pixels"], c["valid"])
             for c in store.read_table(o, "chips").sort_by("tile_id").to_pylist()
         ]
-        for o in (outs["search"], outs["local"])
+        for o in (out, local)
     )
     assert clean
     assert found == clean

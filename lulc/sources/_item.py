@@ -100,8 +100,8 @@ def open_header(href: str) -> Header:
             tuple(c.name for c in data.colorinterp),
             data.tags().get("TIFFTAG_DATETIME"),
         )
-    xmin, ymin, xmax, ymax = geo.footprint(found.grid).bounds
-    if ymin < -90.001 or ymax > 90.001 or xmin < -360.001 or xmax > 360.001:
+    _, ymin, _, ymax = geo.footprint(found.grid).bounds
+    if ymin < -90.001 or ymax > 90.001:
         where = f"is {found.grid.crs[:40]}, but its corners lie at {found.grid.bounds}"
         raise InputError(f"{shown(href)} says its CRS {where}: give it its true CRS")
     return found

@@ -19,10 +19,17 @@ _LEARNING = ("samples", "train", "evaluate")
 
 
 def stages_of(run: Run) -> tuple[str, ...]:
-    """The stages a run file asks for: those that learn only where it has labels; training only where it names no model."""
-    if run.labels is None and run.predict.model is None:
-        raise UsageError("the run file has neither labels to learn from nor predict.model to map with: give one of them")
-    left_out = set(_LEARNING) if run.labels is None else {"train"} if run.predict.model else set()
+    """The stages a run file asks for.
+
+    Those that learn only where it has labels or datasets, training only where it names no model, those that map only where it has
+    scenes, evaluation only where its own labels are.
+    """
+    learns = run.labels is not None or bool(run.datasets)
+    if not learns and run.predict.model is None:
+        raise UsageError("the run file has no labels or datasets to learn from, nor predict.model to map with: give one of them")
+    left_out = set(_LEARNING) if not learns else {"train"} if run.predict.model else set()
+    left_out |= set() if run.scenes else set(STAGES) - {"samples", "train"}
+    left_out |= set() if run.labels or not run.datasets else {"evaluate"}
     return tuple(s for s in STAGES if s not in left_out)
 
 
@@ -70,11 +77,11 @@ def describe(outcome: Outcome) -> str:
 
 
 def hold(limit: str | None, outcome: Outcome, out: Path) -> None:
-    """Nothing while a stage's bad inputs are within the limit (a count, or a share of the scenes such as 5%), else TooManyBad."""
+    """Nothing while a stage's bad inputs are within the limit (a count, or a share of them all such as 5%), else TooManyBad."""
     if limit is None or not outcome.bad:
         return
     scenes = store.read_table(out, "scenes", ["scene_id"]).num_rows + (outcome.bad if outcome.stage == "index" else 0)
-    allowed = float(limit[:-1]) / 100 * scenes if limit.endswith("%") else int(limit)
+    allowed = float(limit[:-1]) / 100 * (outcome.inputs or scenes) if limit.endswith("%") else int(limit)
     if outcome.bad > allowed:
         rows = [r for r in store.standing(out, outcome.stage).values() if r["status"] == "bad"]
         named = "".join(f"\n  {r['key']}: {r['error']}" for r in rows[:5])

@@ -3,53 +3,169 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
-from lulc import leakage, splits, store
+from lulc import datasets, examples, leakage, splits, store
 from lulc import samples as pure
+from lulc.chips import read_rows
+from lulc.datasets import Example, Item
+from lulc.encoding import join
 from lulc.errors import InputError, UsageError
 from lulc.samples import SURVEY, Recipe
-from lulc.spark.stage import Outcome, Request, each, ledger_rows
+from lulc.spark.stage import Outcome, Request, Work, each, ledger_rows
 from lulc.splits import SPLITS, Block, Fence
 from lulc.tiling import make_tiling
 
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Part:
+    """One origin of samples.
+
+    inputs: all that they depend on. plan(fingerprint): their files' keys, the work on one, what to tell of them.
+    """
+
+    inputs: tuple[object, ...]
+    plan: Callable[[str], tuple[list[Row], Work, str]]
+
+
 def samples(request: Request) -> Outcome:
-    """What the stage did: labels on every chip that stands, split by spatial block, audited, written as equal row groups."""
+    """What the stage did: the run's labels on every chip that stands, and its datasets, split, audited, written as row groups."""
     run, out = request.run, request.out
-    if run.labels is None:
-        raise UsageError("the run file has no labels to learn from: add `labels:` with the path of a class raster or of polygons")
-    recipe = Recipe(out, run.name, make_tiling(run), run.make_legend(), run.labels, run.samples)
-    chips = _chips(request, recipe)
-    try:
-        identity = store.identity(run.labels.path)
-    except OSError as error:
-        raise InputError(f"labels {run.labels.path} cannot be opened ({error.strerror}): correct labels.path") from error
-    inputs = [[row["key"], row["fingerprint"]] for row in chips]
-    print_ = store.fingerprint(identity, recipe.legend, run.samples, run.labels, run.tiling, inputs)
+    if run.labels is None and not run.datasets:
+        raise UsageError("the run file has nothing to learn from: add `labels:` (a class raster or polygons) or `datasets:`")
+    parts = _parts(request)
+    print_ = store.fingerprint(run.make_legend(), run.samples, *(part.inputs for part in parts))
     held = {key: row for key, row in store.standing(out, "samples").items() if row["fingerprint"] == print_}
     whole = held.pop("", None)
-    standing = {key for key, row in held.items() if (out / row["path"]).exists()}
-    if whole and standing == set(held):
-        return Outcome("samples", stood=len(held))
-    windows, note = plan(request, recipe, [row["path"] for row in chips])
-    keys = _file_keys(windows, recipe, print_)
-    paths = {pure.file_path(key["split"], key["number"], print_) for key in keys}
+    bad = {key: row for key, row in held.items() if row["status"] == "bad"}
+    if request.choice.retry_bad and bad:
+        _forget(out, bad)
+        held, bad, whole = {}, {}, None
+    standing = {key for key, row in held.items() if row["status"] == "done" and (out / row["path"]).exists()}
+    if whole and standing | set(bad) == {key for key, row in held.items() if row["status"] != "dropped"}:
+        return Outcome("samples", stood=len(standing), bad=len(bad), inputs=_inputs(out))
+    planned = [part.plan(print_) for part in parts]
+    keys = [key for found, _, _ in planned for key in found]
+    paths = {pure.file_path(key["split"], key["name"], print_) for key in keys}
     there = sum((out / path).exists() for path in paths)
-    # A file that a killed run left is adopted: `write` gives the ledger row in its footer.
-    to_do = [key for key in keys if pure.file_key(key["split"], key["number"]) not in standing]
-    ledger_rows(request, to_do, partial(pure.write, recipe=recipe), "samples")
+    for found, work, _ in planned:
+        # A file that a killed run left is adopted: `write` gives the ledger row in its footer.
+        to_do = [key for key in found if pure.file_key(key["split"], key["name"]) not in standing]
+        rows = ledger_rows(request, to_do, work, "samples")
+        bad |= {row["key"]: row for row in rows if row["status"] == "bad"}
     for file in store.table_folder(out, "samples").rglob("*.parquet"):
         if str(file.relative_to(out)) not in paths:
             file.unlink()
+    count = _inputs(out)
+    if not count:
+        first = "".join(f"\n  {row['error']}" for row in list(bad.values())[:3])
+        raise InputError(f"no sample could be made; {len(bad)} items are bad{first}")
+    if run.datasets:
+        leakage.audit_ground(out, run.samples.buffer)
     store.append_ledger(out, [store.entry("samples", "", print_)])
-    return Outcome("samples", stood=there, done=len(keys) - there, note=note)
+    note = "; ".join(text for _, _, text in planned)
+    return Outcome("samples", stood=there, done=len(keys) - there, bad=len(bad), note=note, inputs=count + len(bad))
+
+
+def _parts(request: Request) -> list[Part]:
+    run, out = request.run, request.out
+    chips, recipe = [], None
+    if run.labels is not None:
+        recipe = Recipe(out, run.name, make_tiling(run), run.make_legend(), run.labels, run.samples)
+        chips = _chips(request, recipe)
+    if not run.datasets:
+        return [_labels_part(request, recipe, chips)] if recipe else []
+    first = next(read_rows(out / chips[0]["path"], None, [0])) if chips else None
+    recipes, parts = dataset_parts(request, first)
+    if recipe:
+        parts.insert(0, _labels_part(request, replace(recipe, encoding=recipes[0].encoding), chips))
+    return parts
+
+
+def _labels_part(request: Request, recipe: Recipe, chips: list[Row]) -> Part:
+    try:
+        identity = store.identity(recipe.labels.path)
+    except OSError as error:
+        raise InputError(f"labels {recipe.labels.path} cannot be opened ({error.strerror}): correct labels.path") from error
+
+    def files(print_: str) -> tuple[list[Row], Work, str]:
+        windows, note = plan(request, recipe, [row["path"] for row in chips])
+        return _file_keys(windows, recipe, print_), partial(pure.write, recipe=recipe), note
+
+    inputs = (identity, recipe.labels, request.run.tiling, recipe.encoding, [[row["key"], row["fingerprint"]] for row in chips])
+    return Part(inputs, files)
+
+
+def dataset_parts(request: Request, chip: Row | None) -> tuple[list[examples.Recipe], list[Part]]:
+    """A recipe and a Part for every dataset of the run, all of one encoding, size and number of dates: a chip's where given."""
+    run = request.run
+    found = []
+    for conf in run.datasets:
+        description = datasets.find(conf.name).describe(datasets.options_of(conf))
+        codes = datasets.crosswalk(conf, description, run.make_legend())
+        items = [i for i in examples.listed(conf) if not i.classes or any(c in codes for c in i.classes)]
+        found.append((conf, description, codes, items))
+    encodings = [datasets.encoding_of(d, run.bands) for _, d, _, _ in found]
+    encoding = join([*encodings, *([pure.encoding_of(chip)] if chip else [])])
+    dates = chip["pixels_shape"][0] if chip else run.dates if run.dates > 1 else max(d.dates for _, d, _, _ in found)
+    recipes, parts = [], []
+    size = run.samples.size if chip else None
+    for conf, description, codes, items in found:
+        recipe = examples.Recipe(request.out, conf, encoding, 0, dates, run.make_legend(), tuple(sorted(codes.items())))
+        example = _first(recipe, items)
+        # Of images of several sizes as they were published the first one's counts, as for every other dataset after it.
+        size = conf.size or size or max(example.pixels.shape[2:])
+        recipes.append(replace(recipe, size=size))
+        parts.append(_dataset_part(request, recipes[-1], items, example, description.gsd_m))
+    sizes = {recipe.size for recipe in recipes} | ({run.samples.size} if chip else set())
+    if len(sizes) > 1:
+        raise UsageError(
+            f"samples of {', '.join(map(str, sorted(sizes)))} pixels a side cannot stand in one table: give datasets one size"
+        )
+    return recipes, parts
+
+
+def _dataset_part(request: Request, recipe: examples.Recipe, items: list[Item], example: Example, gsd_m: float) -> Part:
+    def files(print_: str) -> tuple[list[Row], Work, str]:
+        held = examples.share_out(items, recipe.conf, request.run.samples, gsd_m, recipe.size)
+        keys = [key for split, inside in held.items() for key in examples.file_keys(split, inside, recipe, example, print_)]
+        counts = ", ".join(f"{name} {len(inside):,}" for name, inside in held.items())
+        beside = len(items) - sum(map(len, held.values()))
+        left = f", {beside:,} in no split" if beside else ""
+        return keys, partial(examples.write, recipe=recipe), f"{recipe.conf.name}: {counts}{left} of {len(items):,} items"
+
+    return Part((recipe, examples.identity(recipe.conf, items)), files)
+
+
+def _first(recipe: examples.Recipe, items: Sequence[Item]) -> Example:
+    # The first of some items that can be read: its size is reckoned with.
+    errors = []
+    for item in items[:: max(1, len(items) // 20)]:
+        try:
+            return examples.read(recipe, item)
+        except InputError as error:
+            errors.append(str(error))
+    raise InputError(f"dataset {recipe.conf.name}: none of {len(errors)} items tried can be read:\n  " + "\n  ".join(errors[:3]))
+
+
+def _inputs(out: Path) -> int:
+    return sum(pq.read_metadata(file).num_rows for file in store.table_folder(out, "samples").rglob("[!.]*.parquet"))
+
+
+def _forget(out: Path, bad: Mapping[str, Row]) -> None:
+    # Files that lack a bad item are made again.
+    for row in bad.values():
+        (out / row["path"]).unlink(missing_ok=True)
+    store.append_ledger(out, [store.entry("samples", key, row["fingerprint"], status="dropped") for key, row in bad.items()])
 
 
 def plan(request: Request, recipe: Recipe, paths: Sequence[str]) -> tuple[list[Row], str]:
@@ -123,7 +239,7 @@ def _file_keys(windows: Sequence[Row], recipe: Recipe, print_: str) -> list[Row]
         files = pure.share_out([row for row in windows if row["split"] == split], recipe.conf)
         for number, rows in enumerate(files):
             places = [pure.place_of(row, row["fences"]) for row in rows]
-            keys.append({"split": split, "number": number, "fingerprint": print_, "places": places})
+            keys.append({"split": split, "name": f"{number:05d}", "fingerprint": print_, "places": places})
     return keys
 
 

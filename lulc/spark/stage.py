@@ -51,7 +51,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a stage did: units that stood already, were done, were found empty, were bad, and what to tell the user."""
+    """What a stage did: units that stood already, were done, were found empty, inputs that were bad, and what to tell the user.
+
+    inputs: how many there were, where they are no scenes.
+    """
 
     stage: str
     stood: int = 0
@@ -60,6 +63,7 @@ class Outcome:
     bad: int = 0
     note: str = ""
     seconds: float = 0.0
+    inputs: int = 0
 
 
 def timed(stage: Callable[[Request], Outcome], request: Request) -> Outcome:

@@ -1,0 +1,284 @@
+"""Samples from published datasets: every example brought to the table's bands, size, dates and legend; and its files."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from lulc import chips, datasets, geo, pixels, splits, store
+from lulc.conf import DatasetConf, Samples
+from lulc.datasets import Description, Example, Item
+from lulc.encoding import Encoding, recode
+from lulc.errors import InputError
+from lulc.geo import Grid
+from lulc.legend import NODATA, Crosswalk, Legend
+from lulc.samples import GROUP_BYTES, MIN_FILES, file_key, file_path, publish_rows
+
+_DENSE = ("segment", "change", "series")
+_BLOCKS = "EPSG:6933"  # equal-area: spatial blocks of datasets are squares of it
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a dataset's examples become samples of one table: the table's encoding, pixels a side, dates and legend.
+
+    codes: the dataset's id, and what it becomes.
+    """
+
+    out: Path
+    conf: DatasetConf
+    encoding: Encoding
+    size: int
+    dates: int
+    legend: Legend
+    codes: tuple[tuple[int, int], ...]
+
+    @property
+    def description(self) -> Description:
+        """The dataset's own."""
+        return datasets.find(self.conf.name).describe(datasets.options_of(self.conf))
+
+
+def listed(conf: DatasetConf) -> list[Item]:
+    """The dataset's items in order of name; InputError where there are none, or two have one name."""
+    root = Path(conf.root)
+    if not root.is_dir():
+        raise InputError(
+            f"dataset {conf.name}: {conf.root} is not a folder: datasets.root is the one that its archive was unpacked in"
+        )
+    found = sorted(datasets.find(conf.name).items(root, datasets.options_of(conf)), key=lambda item: item.name)
+    if not found:
+        options = ", ".join(f"{k} {v}" for k, v in datasets.options_of(conf).items())
+        raise InputError(
+            f"dataset {conf.name}: nothing in {conf.root} is named as its publisher names it ({options or 'no options'})"
+        )
+    for one, two in itertools.pairwise(found):
+        if one.name == two.name:
+            raise InputError(f"dataset {conf.name}: two items are named {one.name} ({one.files[0]}, {two.files[0]}): remove one")
+    return found
+
+
+def identity(conf: DatasetConf, items: Sequence[Item]) -> str:
+    """A fingerprint that changes when an item, its split or one of its files (size, time) does."""
+
+    def stat(file: str) -> list[object]:
+        try:
+            return store.identity(Path(conf.root) / file)
+        except OSError:
+            return [file]
+
+    return store.fingerprint(datasets.options_of(conf), [[asdict(i), [stat(f) for f in i.files]] for i in items])
+
+
+def read(recipe: Recipe, item: Item) -> Example:
+    """The item's example with the table's bands, in the dataset's own encoding and legend; InputError says what is wrong."""
+    dataset, options = datasets.find(recipe.conf.name), datasets.options_of(recipe.conf)
+    example = dataset.read(Path(recipe.conf.root), item, options, recipe.encoding.bands)
+    dates, count, height, width = example.pixels.shape
+    if count != len(recipe.encoding.bands) or example.valid.shape != (dates, height, width) or not dates:
+        shapes = f"pixels {example.pixels.shape}, valid {example.valid.shape}"
+        raise InputError(f"{item.files[0]} has {shapes} where {len(recipe.encoding.bands)} bands are asked for")
+    return example
+
+
+def share_out(items: Iterable[Item], conf: DatasetConf, samples: Samples, gsd_m: float, size: int) -> dict[str, list[Item]]:
+    """Split → its items: the publisher's where there is one, else by spatial block, by group, or, lacking both, equal by class.
+
+    An item that the publisher's lists leave out is in no split.
+    """
+    found = list(items)
+    if conf.splits == "published" and any(item.split for item in found):
+        return {name: [i for i in found if i.split == name] for name in splits.SPLITS}
+    blocks: dict[tuple[Any, ...], list[Item]] = defaultdict(list)
+    loose: dict[tuple[int, ...], list[Item]] = defaultdict(list)
+    side = samples.block * size * gsd_m
+    forward = geo.transformer(geo.WGS84, _BLOCKS)
+    for item in found:
+        if item.group:
+            blocks[item.group,].append(item)
+        elif item.place:
+            x, y = forward.transform(*item.place)
+            blocks[math.floor(x / side), math.floor(y / side)].append(item)
+        else:
+            loose[item.classes[:1]].append(item)
+    ids = sorted({c for item in found for c in item.classes}) or [0]
+    counts = {
+        block: np.array([sum(i in (item.classes or ids) for item in inside) for i in ids]) for block, inside in blocks.items()
+    }
+    held: dict[str, list[Item]] = {name: [] for name in splits.SPLITS}
+    for block, name in splits.assign(counts, samples).items():
+        held[name] += blocks[block]
+    shares = splits.shares(samples)
+    for inside in loose.values():
+        inside.sort(key=lambda item: splits.rank(item.name, samples.seed))
+        ends = np.rint(np.cumsum([0.0, *shares.values()]) * len(inside)).astype(int)
+        for name, (start, end) in zip(shares, itertools.pairwise(ends.tolist()), strict=True):
+            held[name] += inside[start:end]
+    return {name: sorted(inside, key=lambda item: item.name) for name, inside in held.items()}
+
+
+def file_keys(split: str, items: Iterable[Item], recipe: Recipe, example: Example, print_: str) -> list[dict[str, Any]]:
+    """A key for every file of one split: items in an order drawn from their names, so many that a file is one row group.
+
+    example: any of the dataset's, from whose size the bytes of the others are reckoned.
+    """
+    found = sorted(items, key=lambda item: splits.rank(item.name, 0))
+    if not found:
+        return []
+    windows = len(list(_windows(example.pixels.shape[2:], recipe)))
+    one = recipe.size**2 * (recipe.dates * len(recipe.encoding.bands) * np.dtype(recipe.encoding.dtype).itemsize + 1)
+    files = min(max(math.ceil(len(found) * windows * one / GROUP_BYTES), min(MIN_FILES, len(found))), len(found))
+    bounds = [i * len(found) // files for i in range(files + 1)]
+    return [
+        {"split": split, "name": f"{recipe.conf.name}-{n:05d}", "fingerprint": print_, "items": [asdict(i) for i in found[a:b]]}
+        for n, (a, b) in enumerate(itertools.pairwise(bounds))
+    ]
+
+
+def write(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
+    """Ledger rows of one samples file (`split`, `name`, `items`), published now or standing, and of the items that are bad."""
+    path = file_path(key["split"], key["name"], key["fingerprint"])
+    if not (recipe.out / path).exists():
+        rows, bad = [], {}
+        for given in key["items"]:
+            plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+            item = Item(**plain)
+            try:
+                rows += cut(item, read(recipe, item), recipe)
+            except InputError as error:
+                bad[item.name] = str(error)
+        about = {"stage": "samples", "key": file_key(key["split"], key["name"]), "fingerprint": key["fingerprint"], "bad": bad}
+        publish_rows(recipe.out, path, rows, about)
+    about = chips.about(recipe.out / path)
+    failed = [
+        store.entry("samples", f"item:{recipe.conf.name}/{name}", key["fingerprint"], status="bad", error=error, path=path)
+        for name, error in about.pop("bad").items()
+    ]
+    return [chips.noted(recipe.out, about), *failed]
+
+
+def cut(item: Item, example: Example, recipe: Recipe) -> list[dict[str, Any]]:
+    """Rows of the samples table: one, or, of a larger image with a label a pixel, one for every window that holds a label."""
+    description = recipe.description
+    array = recode(example.pixels, datasets.encoding_of(description, recipe.encoding.bands), recipe.encoding)
+    array, valid, times = _take_dates(array, example, recipe.dates)
+    label = _translate(example.label, description, recipe)
+    dense = description.task in _DENSE and label.ndim == 2
+    if dense and label.shape != array.shape[2:]:
+        raise InputError(f"{item.files[-1]} has a label of {label.shape} pixels, its image {array.shape[2:]}: fetch both anew")
+    if dense:
+        label = np.where(valid.any(0), label, NODATA).astype(np.uint8)
+    rows = []
+    places = list(_windows(array.shape[2:], recipe)) if dense else [_middle(array.shape[2:], recipe.size)]
+    for y, x in places:
+        piece = _window(label, y, x, recipe.size, NODATA) if dense else label
+        if description.task == "detect":
+            piece = _move_boxes(label, y, x, recipe.size)
+        seen = _window(valid, y, x, recipe.size, 0)
+        counts = _count(piece, description.task, recipe.legend)
+        if not seen.any() or (dense and not sum(counts)):
+            continue
+        number = f"/{y // recipe.size}_{x // recipe.size}" if len(places) > 1 else ""
+        name = f"{recipe.conf.name}/{item.name}{number}"
+        rows.append(
+            {"sample_id": name, "tile_id": name, "period": "all", "source": recipe.conf.name, "scene_ids": [], "datetimes": times}
+            | _place(example.grid, item, y, x, recipe.size)
+            | {"halo": 0, "bands": list(recipe.encoding.bands)}
+            | {"scales": list(recipe.encoding.scales), "offsets": list(recipe.encoding.offsets)}
+            | pixels.array_columns("pixels", _window(array, y, x, recipe.size, 0), "delta")
+            | {"valid": pixels.pack(seen), "clear": float(seen.any(0).mean())}
+            | {"dataset": recipe.conf.name, "task": description.task, "legend": recipe.legend.name}
+            | {"block": item.group, "class_ids": list(recipe.legend.ids), "class_counts": counts}
+            | {"weight": recipe.conf.weight}
+            | pixels.array_columns("label", piece, "delta" if dense else "raw")
+        )
+    return rows
+
+
+def _take_dates(array: np.ndarray, example: Example, dates: int) -> tuple[np.ndarray, np.ndarray, list[Any]]:
+    # Of more dates than the table keeps, some evenly spread; fewer are filled up with dates on which nothing is valid.
+    count = len(array)
+    if count > dates:
+        chosen = np.rint(np.linspace(0, count - 1, dates)).astype(int) if dates > 1 else np.array([0])
+        return array[chosen], example.valid[chosen], [example.datetimes[i] for i in chosen if example.datetimes]
+    empty = [(0, dates - count), *[(0, 0)] * 3]
+    return np.pad(array, empty), np.pad(example.valid, [empty[0], *empty[2:]]), list(example.datetimes)
+
+
+def _translate(label: np.ndarray, description: Description, recipe: Recipe) -> np.ndarray:
+    """The label in the table's legend; InputError names an id that the dataset's own legend lacks."""
+    own, codes = description.legend, dict(recipe.codes)
+    ignored = tuple({*own.ids, NODATA} - set(codes))
+    walk = Crosswalk(recipe.legend, {**dict.fromkeys(ignored, NODATA), **codes}, ignored)
+    if description.task == "multilabel":
+        found = np.zeros(len(recipe.legend.classes), np.uint8)
+        at = recipe.legend.to_index()
+        for i in (i for i, there in zip(own.ids, label, strict=True) if there and i in codes):
+            found[at[codes[i]]] = 1
+        return found
+    strange = sorted(set(np.unique(label[:, 0] if description.task == "detect" else label).tolist()) - {*own.ids, NODATA})
+    if strange:
+        raise InputError(f"label codes {strange} are not in the legend of {recipe.conf.name} ({list(own.ids)}): fetch it anew")
+    if description.task == "detect":
+        ids = walk.apply(label[:, 0].astype(np.int64))
+        boxes: np.ndarray = np.column_stack([ids, label[:, 1:]])[ids != NODATA]
+        return boxes.astype(np.float32)
+    found = walk.apply(label)
+    if label.ndim == 0 and found == NODATA:
+        raise InputError(f"class {int(label)} is left out by datasets.ignore")
+    return np.asarray(found, np.int64) if label.ndim == 0 else np.asarray(found)
+
+
+def _count(label: np.ndarray, task: str, legend: Legend) -> list[int]:
+    if task == "multilabel":
+        return [int(n) for n in label]
+    ids = label[:, 0].astype(np.int64) if task == "detect" else label.ravel()
+    counted: list[int] = np.bincount(ids, minlength=256)[list(legend.ids)].tolist()
+    return counted
+
+
+def _windows(shape: tuple[int, ...], recipe: Recipe) -> Iterator[tuple[int, int]]:
+    if recipe.description.task not in _DENSE:
+        yield _middle(shape, recipe.size)
+        return
+    yield from itertools.product(range(0, shape[0], recipe.size), range(0, shape[1], recipe.size))
+
+
+def _middle(shape: tuple[int, ...], size: int) -> tuple[int, int]:
+    return (shape[0] - size) // 2, (shape[1] - size) // 2
+
+
+def _window(array: np.ndarray, y: int, x: int, size: int, fill: int) -> np.ndarray:
+    # The last two axes cut to a square that may reach over the edges.
+    height, width = array.shape[-2:]
+    top, left, bottom, right = max(y, 0), max(x, 0), min(y + size, height), min(x + size, width)
+    if (bottom - top, right - left) == (size, size):
+        return np.ascontiguousarray(array[..., top:bottom, left:right])
+    out = np.full((*array.shape[:-2], size, size), fill, array.dtype)
+    out[..., top - y : bottom - y, left - x : right - x] = array[..., top:bottom, left:right]
+    return out
+
+
+def _move_boxes(boxes: np.ndarray, y: int, x: int, size: int) -> np.ndarray:
+    # Counted from the window's corner and cut at its edges; those wholly outside go.
+    moved = boxes - np.array([0, x, y, x, y], np.float32)
+    moved[:, 1:] = moved[:, 1:].clip(0, size)
+    return moved[(moved[:, 3] > moved[:, 1]) & (moved[:, 4] > moved[:, 2])]
+
+
+def _place(grid: Grid | None, item: Item, y: int, x: int, size: int) -> dict[str, Any]:
+    if grid is not None:
+        return pixels.grid_columns(grid.window(y, x, size, size))
+    # A plain picture: pixels counted from its corner, and a point where the listing at least tells that.
+    point = None if item.place is None else shapely.to_wkb(shapely.Point(item.place))
+    lon, lat = item.place or (None, None)
+    place = {"crs": "", "transform": [1.0, 0.0, float(x), 0.0, -1.0, -float(y)], "height": size, "width": size}
+    return place | {"footprint": point, "xmin": lon, "ymin": lat, "xmax": lon, "ymax": lat}

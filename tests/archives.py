@@ -1,0 +1,58 @@
+"""Miniature archives of published datasets: their rasters written, their items listed and read, and cut into samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import rasterio
+from affine import Affine
+
+from lulc import datasets, examples, tables
+from lulc.conf import DatasetConf
+from lulc.datasets import Dataset, Example, Item
+
+UTM = "EPSG:32633"
+
+
+def write_raster(path: Path, bands: np.ndarray, pixel: float = 10.0, corner: tuple[float, float] = (500_000, 5_200_000)) -> None:
+    """A GeoTIFF of bands (C, H, W), or one band (H, W), in UTM zone 33 with its upper left corner there."""
+    bands = bands if bands.ndim == 3 else bands[None]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = bands.shape
+    shape: dict[str, Any] = {"count": count, "height": height, "width": width, "dtype": bands.dtype}
+    transform = Affine(pixel, 0, corner[0], 0, -pixel, corner[1])
+    with rasterio.open(path, "w", driver="GTiff", crs=UTM, transform=transform, compress="deflate", **shape) as file:
+        file.write(bands)
+
+
+def options_of(dataset: Dataset, **given: str) -> dict[str, str]:
+    """A value for every option of the dataset."""
+    return {name: given.get(name, values[0] if values else "") for name, values in dataset.options.items()}
+
+
+def listed(dataset: Dataset, root: Path, **given: str) -> dict[str, Item]:
+    """Name → item."""
+    return {item.name: item for item in dataset.items(root, options_of(dataset, **given))}
+
+
+def read(dataset: Dataset, root: Path, item: Item, bands: tuple[str, ...] = (), **given: str) -> Example:
+    """The item's example with these bands, all where none is named."""
+    options = options_of(dataset, **given)
+    return dataset.read(root, item, options, bands or dataset.describe(options).encoding.bands)
+
+
+def cut(dataset: Dataset, root: Path, item: Item, size: int, **given: str) -> list[dict[str, Any]]:
+    """The item's rows of the samples table, in the dataset's own legend, that fit the table's schema."""
+    options = options_of(dataset, **given)
+    known = dataset.describe(options)
+    conf = DatasetConf(dataset.name, str(root), options)
+    codes = tuple((i, i) for i in known.legend.ids)
+    recipe = examples.Recipe(root, conf, known.encoding, size, known.dates, known.legend, codes)
+    assert datasets.DATASETS[dataset.name] is dataset
+    rows = examples.cut(item, examples.read(recipe, item), recipe)
+    assert rows and set(rows[0]) == set(tables.SAMPLES.names)
+    pa.Table.from_pylist(rows, schema=tables.SAMPLES)
+    return rows
