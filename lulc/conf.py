@@ -61,6 +61,7 @@ class Archive:
     bands: the archive's asset or band name → the run's band name.
     quality: name of the asset that says which pixels are usable; clear: its codes that mean usable.
     mask: what else makes a pixel unusable in products whose quality layers are known; pixels without data always are.
+    verify: whether files are held against the checksums of their product (SAFE) or item (STAC's file:checksum) before use.
     calibration: what the numbers of radar products become: backscatter to the ellipsoid (sigma0) or across the look (gamma0).
     """
 
@@ -71,6 +72,7 @@ class Archive:
     quality: str | None = None
     clear: tuple[int, ...] = ()
     mask: tuple[Condition, ...] = ("cloud", "shadow", "cirrus", "saturated")
+    verify: bool = False
     calibration: Literal["sigma0", "gamma0"] = "sigma0"
     scale: float | None = None
     offset: float | None = None

@@ -30,10 +30,11 @@ _BLOCKS = "EPSG:6933"  # equal-area: spatial blocks of datasets are squares of i
 class Recipe:
     """How a dataset's examples become samples of one table: the table's encoding, pixels a side, dates and legend.
 
-    codes: the dataset's id, and what it becomes.
+    codes: the dataset's id, and what it becomes. name: of the dataset among the run's.
     """
 
     out: Path
+    name: str
     conf: DatasetConf
     encoding: Encoding
     size: int
@@ -138,7 +139,7 @@ def file_keys(split: str, items: Iterable[Item], recipe: Recipe, example: Exampl
     files = min(max(math.ceil(len(found) * windows * one / GROUP_BYTES), min(MIN_FILES, len(found))), len(found))
     bounds = [i * len(found) // files for i in range(files + 1)]
     return [
-        {"split": split, "name": f"{recipe.conf.name}-{n:05d}", "fingerprint": print_, "items": [asdict(i) for i in found[a:b]]}
+        {"split": split, "name": f"{recipe.name}-{n:05d}", "fingerprint": print_, "items": [asdict(i) for i in found[a:b]]}
         for n, (a, b) in enumerate(itertools.pairwise(bounds))
     ]
 
@@ -159,7 +160,7 @@ def write(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
         publish_rows(recipe.out, path, rows, about)
     about = chips.about(recipe.out / path)
     failed = [
-        store.entry("samples", f"item:{recipe.conf.name}/{name}", key["fingerprint"], status="bad", error=error, path=path)
+        store.entry("samples", f"item:{recipe.name}/{name}", key["fingerprint"], status="bad", error=error, path=path)
         for name, error in about.pop("bad").items()
     ]
     return [chips.noted(recipe.out, about), *failed]
@@ -187,15 +188,15 @@ def cut(item: Item, example: Example, recipe: Recipe) -> list[dict[str, Any]]:
         if not seen.any() or (dense and not sum(counts)):
             continue
         number = f"/{y // recipe.size}_{x // recipe.size}" if len(places) > 1 else ""
-        name = f"{recipe.conf.name}/{item.name}{number}"
+        name = f"{recipe.name}/{item.name}{number}"
         rows.append(
-            {"sample_id": name, "tile_id": name, "period": "all", "source": recipe.conf.name, "scene_ids": [], "datetimes": times}
+            {"sample_id": name, "tile_id": name, "period": "all", "source": recipe.name, "scene_ids": [], "datetimes": times}
             | _place(example.grid, item, y, x, recipe.size)
             | {"halo": 0, "bands": list(recipe.encoding.bands)}
             | {"scales": list(recipe.encoding.scales), "offsets": list(recipe.encoding.offsets)}
             | pixels.array_columns("pixels", _window(array, y, x, recipe.size, 0), "delta")
             | {"valid": pixels.pack(seen), "clear": float(seen.any(0).mean())}
-            | {"dataset": recipe.conf.name, "task": description.task, "legend": recipe.legend.name}
+            | {"dataset": recipe.name, "task": description.task, "legend": recipe.legend.name}
             | {"block": item.group, "class_ids": list(recipe.legend.ids), "class_counts": counts}
             | {"weight": recipe.conf.weight}
             | pixels.array_columns("label", piece, "delta" if dense else "raw")

@@ -11,6 +11,7 @@ import numpy as np
 import shapely
 from affine import Affine
 from pyproj import CRS, Geod, Transformer
+from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError, UsageError
@@ -40,8 +41,13 @@ def parse_crs(crs: str) -> CRS:
 
 @lru_cache(maxsize=256)
 def transformer(source: str, target: str) -> Transformer:
-    """The x, y → x, y transformer between two CRSs (longitude first, always)."""
-    return Transformer.from_crs(parse_crs(source), parse_crs(target), always_xy=True)
+    """The x, y → x, y transformer between two CRSs (longitude first, always); InputError where PROJ knows no way."""
+    try:
+        return Transformer.from_crs(parse_crs(source), parse_crs(target), always_xy=True)
+    except ProjError as error:
+        raise InputError(
+            f"no way is known from CRS {source[:80]!r} to {target[:80]!r} ({error}): is this the true CRS?"
+        ) from error
 
 
 def same_crs(a: str, b: str) -> bool:
@@ -194,6 +200,16 @@ def footprint(grid: Grid) -> BaseGeometry:
     if known.sum() < 3:
         raise InputError(f"a grid of CRS {grid.crs[:40]} with bounds {grid.bounds} lies outside what its CRS can place")
     return enclose(*(np.append(v[known], v[known][0]) for v in (lon, lat)))
+
+
+def is_placed(grid: Grid) -> bool:
+    """Whether any of 5 x 5 places of the grid has a longitude and latitude that lead back to it, as all on the Earth have."""
+    if parse_crs(grid.crs).is_geographic:
+        return True
+    x, y = np.array([grid.affine @ (grid.width * i / 4, grid.height * j / 4) for i in range(5) for j in range(5)]).T
+    back = transformer(WGS84, grid.crs).transform(*transformer(grid.crs, WGS84).transform(x, y))
+    with np.errstate(invalid="ignore"):
+        return bool((np.hypot(back[0] - x, back[1] - y) < max(grid.resolution)).any())
 
 
 @lru_cache(maxsize=256)

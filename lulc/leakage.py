@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,17 +82,20 @@ def audit(places: Sequence[Place], metres: Mapping[Block, Metres], conf: Samples
                 )
 
 
-def audit_ground(out: Path, buffer: float) -> None:
-    """Nothing when no ground of a dataset's sample in one split is in, or nearer than `buffer` metres to, that of another split.
+def audit_ground(out: Path, buffer: float, published: Collection[str] = ()) -> dict[str, int]:
+    """InputError names two samples of different splits that lie on the same ground, or nearer than `buffer` metres.
 
-    It sees all samples of the table that say where they lie, whatever the dataset; InputError names a pair that leaks.
+    It sees all samples of the table that say where they lie, whatever the dataset. Without a buffer, a dataset whose publisher
+    split it (`published`) keeps its split: what comes back is how many pairs of samples on the same ground each of these has.
     """
+    leaks = Counter[str]()
     found = ds.dataset(store.table_folder(out, "samples"), format="parquet", partitioning="hive")
     table = found.to_table(["sample_id", "split", "tile_id", "source", "dataset", "footprint"])
     table = table.filter(pc.is_valid(table["footprint"]))
     ids, names = table["sample_id"].to_pylist(), np.array(table["split"].to_pylist())
     # Windows of the run's own chips keep their labels, not their outlines, apart: `audit` sees to them.
-    own = np.array([s != d for s, d in zip(table["source"].to_pylist(), table["dataset"].to_pylist(), strict=True)], bool)
+    names_of = table["dataset"].to_pylist()
+    own = np.array([source != name for source, name in zip(table["source"].to_pylist(), names_of, strict=True)], bool)
     shapes = shapely.from_wkb(table["footprint"].to_pylist())
     for held_out in SPLITS[1:]:
         mine, other = np.flatnonzero(names == held_out), np.flatnonzero(names != held_out)
@@ -101,12 +105,15 @@ def audit_ground(out: Path, buffer: float) -> None:
             if own[one] and own[two]:
                 continue
             apart = _gap(shapes[one], shapes[two])
-            if apart < buffer or apart < 0:
+            if apart < 0 and not buffer and names_of[one] == names_of[two] in published:
+                leaks[names_of[one]] += 1
+            elif apart < buffer or apart < 0:
                 how = f"{max(apart, 0):.1f} m apart, nearer than samples.buffer {buffer:g} m" if buffer else "on the same ground"
                 raise InputError(
                     f"samples {ids[one]} ({names[one]}) and {ids[two]} ({names[two]}) are {how}: {_REMEDY} after setting "
                     "datasets.splits to blocks, or another buffer"
                 )
+    return dict(leaks)
 
 
 def _grown(shapes: np.ndarray, buffer: float) -> np.ndarray:

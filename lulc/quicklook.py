@@ -23,8 +23,9 @@ _MOST = 64  # panels
 def draw(folder: Path, period: str | None = None) -> bytes:
     """PNG of a chips table, each pixel the median of its valid dates, stretched from 2 to 98 %; of the first period unless named.
 
-    Where all chips have the same several dates, as those of a series do, a panel a date that is not empty (64 at most), in one stretch. Red,
-    green and blue where the chips have these bands, else their first three, or the first alone. InputError: no such chips.
+    Where all chips have the same several dates, as those of a series do, a panel a date that is not empty (64 at most), in one
+    stretch. Red, green and blue where the chips have these bands, else their first three, or the first alone. InputError: no such
+    chips.
     """
     files = sorted(folder.rglob("[!.]*.parquet"))
     light = ("tile_id", "period", "transform", "height", "width", "halo", "bands", "datetimes", "pixels_shape", "valid")

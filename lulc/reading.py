@@ -19,6 +19,7 @@ from lulc.opening import ReadError, open_raster, reason, shown
 from lulc.swath import Swath
 
 _BUDGET = 2 << 30  # bytes of one band that a read may decode
+_FARTHEST = 1e9  # units from its origin that any CRS of the Earth reaches
 _CHUNK = 32 << 20  # source pixels held at once
 _MARK = b"\xa5\xc3\x5a\x3c\x96\x69\x0f\xf0"
 
@@ -34,8 +35,8 @@ def grid_of(raster: DatasetReader | str) -> Grid:
         )
     grid = Grid(raster.crs.to_string(), tuple(raster.transform)[:6], raster.height, raster.width)
     a, b, _, d, e, _ = grid.transform
-    if a * e == b * d:
-        raise InputError(f"{shown(raster.name)} has pixels without extent (transform {grid.transform}): georeference it anew")
+    if not np.isfinite(grid.transform).all() or a * e == b * d or max(map(abs, grid.bounds)) > _FARTHEST:
+        raise InputError(f"{shown(raster.name)} lies nowhere on Earth by its transform {grid.transform}: georeference it anew")
     xmin, ymin, xmax, ymax = grid.bounds
     if raster.crs.is_geographic and (min(ymin, -90) < -91 or max(ymax, 90) > 91 or xmin < -541 or xmax > 541):
         raise InputError(
@@ -90,11 +91,11 @@ def read_whole(href: str, indexes: Sequence[int] = ()) -> tuple[np.ndarray, np.n
         bands = list(indexes) or [i for i, colour in enumerate(colours, 1) if colour != "alpha"]
         if not all(1 <= index <= dataset.count for index in bands):
             raise ReadError(f"{shown(href)} has {dataset.count} bands: there is no band {max(bands)}")
-        kinds = {np.dtype(dataset.dtypes[index - 1]) for index in bands}
-        if len(kinds) > 1 or not {kind.kind for kind in kinds} <= set("buif"):
-            raise ReadError(f"{shown(href)} holds {', '.join(map(str, kinds))}: bands of one type of real numbers can be read")
+        kinds = {dataset.dtypes[index - 1] for index in bands}
+        if len(kinds) > 1 or not all(map(is_real, kinds)):
+            raise ReadError(f"{shown(href)} holds {', '.join(sorted(kinds))}: bands of one type of real numbers can be read")
         window = Window(0, 0, dataset.width, dataset.height)
-        cost = len(bands) * window.width * window.height * kinds.pop().itemsize
+        cost = len(bands) * window.width * window.height * np.dtype(kinds.pop()).itemsize
         if cost > _BUDGET:
             raise ReadError(f"{shown(href)} would decode {cost / 2**30:.1f} GiB: cut it into smaller images first")
         pixels, valid = _read_windows(dataset, bands, [dataset.nodatavals[index - 1] for index in bands], window)
@@ -121,7 +122,7 @@ def _read_band(
 ) -> tuple[np.ndarray, np.ndarray]:
     if not 1 <= index <= dataset.count:
         raise ReadError(f"{shown(dataset.name)} has {dataset.count} bands: there is no band {index}")
-    if np.dtype(dataset.dtypes[index - 1]).kind not in "buif":
+    if not is_real(dataset.dtypes[index - 1]):
         raise ReadError(f"{shown(dataset.name)} band {index} is of type {dataset.dtypes[index - 1]}: real numbers can be read")
     source = grid_of(dataset)
     at = placement.place(source, grid)
@@ -222,6 +223,11 @@ def _unmasked(dataset: DatasetReader, index: int, window: Window) -> np.ndarray:
     if "alpha" in colours and colours[index - 1] != "alpha":
         return np.asarray(dataset.read(colours.index("alpha") + 1, window=window) != 0)
     return np.ones((window.height, window.width), bool)
+
+
+def is_real(dtype: str) -> bool:
+    """Whether GDAL's type of that name holds real numbers, not complex ones."""
+    return not dtype.startswith("complex")
 
 
 def is_data(pixels: np.ndarray, nodata: float | None) -> np.ndarray | bool:

@@ -50,7 +50,16 @@ def cut(dataset: Dataset, root: Path, item: Item, size: int, **given: str) -> li
     known = dataset.describe(options)
     conf = DatasetConf(dataset.name, str(root), options)
     codes = tuple((i, i) for i in known.legend.ids)
-    recipe = examples.Recipe(root, conf, known.encoding, size, known.dates, known.legend, codes)
+    recipe = examples.Recipe(
+        out=root,
+        name=dataset.name,
+        conf=conf,
+        encoding=known.encoding,
+        size=size,
+        dates=known.dates,
+        legend=known.legend,
+        codes=codes,
+    )
     assert datasets.DATASETS[dataset.name] is dataset
     rows = examples.cut(item, examples.read(recipe, item), recipe)
     assert rows and set(rows[0]) == set(tables.SAMPLES.names)

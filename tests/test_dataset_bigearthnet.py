@@ -85,7 +85,7 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np
     root = tmp_path_factory.mktemp("second")
     optical = write_s2(root / f"BigEarthNet-S2/{SECOND}/{SECOND}_26_57")
     write_s1(root / f"BigEarthNet-S1/{RADAR[:32]}/{RADAR}_26_57")
-    codes = RNG.choice([111, 112, 212, 324, 332, 335, 999], (120, 120)).astype(np.uint16)
+    codes = RNG.choice([0, 111, 112, 212, 324, 332, 335, 999], (120, 120)).astype(np.uint16)
     write_raster(root / f"Reference_Maps/{SECOND}/{SECOND}_26_57/{SECOND}_26_57_reference_map.tif", codes)
     labels = ["Arable land", "Transitional woodland, shrub", "Urban fabric"]
     rows = [
@@ -108,7 +108,7 @@ def test_version_1_lists_its_patches_with_their_splits(first: tuple[Path, object
     assert {name: item.split for name, item in found.items()} == {
         f"{FIRST}_0_1": "train", f"{FIRST}_0_2": "validation", f"{FIRST}_0_3": "test"
     }  # fmt: skip
-    assert {item.group for item in found.values()} == {FIRST}
+    assert {item.group for item in found.values()} == {"T33UUP"}
     kept = listed(BIGEARTHNET, first[0], patches="all")
     assert kept[f"{FIRST}_0_4"].split == "" and len(kept) == 4
 
@@ -139,6 +139,9 @@ def test_radar_patches_find_their_partners_without_lists(first: tuple[Path, obje
     found = listed(BIGEARTHNET, tmp_path, sensors="both")
     assert found[f"{FIRST}_0_2"].files == (f"BigEarthNet-v1.0/{FIRST}_0_2", f"BigEarthNet-S1-v1.0/{RADAR}_0_2")
     assert {item.split for item in found.values()} == {""} and len(found) == 4
+    assert {item.group for item in listed(BIGEARTHNET, tmp_path).values()} == {FIRST}
+    (tmp_path / "s1s2_mapping.csv").write_text(f"{FIRST}_0_2,{RADAR}_0_2\n")
+    assert listed(BIGEARTHNET, tmp_path, sensors="both") == found
     (tmp_path / "train.csv").write_text(f"{FIRST}_7_7\n")
     with pytest.raises(InputError, match=r"lacks val.csv, test.csv"):
         listed(BIGEARTHNET, tmp_path)
@@ -164,8 +167,8 @@ def test_version_2_lists_and_labels(second: tuple[Path, dict[str, np.ndarray], n
 
 @pytest.mark.parametrize(
     ("classes", "becomes"),
-    [("19", {111: 0, 112: 0, 212: 2, 324: 13, 332: 255, 335: 255, 999: 255}),
-     ("43", {111: 0, 112: 1, 212: 12, 324: 28, 332: 30, 335: 255, 999: 255})],
+    [("19", {0: 255, 111: 0, 112: 0, 212: 2, 324: 13, 332: 255, 335: 255, 999: 255}),
+     ("43", {0: 255, 111: 0, 112: 1, 212: 12, 324: 28, 332: 30, 335: 255, 999: 255})],
 )  # fmt: skip
 def test_reference_maps(second: tuple[Path, object, np.ndarray], classes: str, becomes: dict[int, int]) -> None:
     root, _, codes = second

@@ -113,7 +113,7 @@ def url(catalogue: Path) -> Iterator[str]:
 
 
 def ask(url: str, out: Path, *collections: str, **rest: Any) -> list[str]:
-    raw = {"name": "t", "scenes": [], "bands": ["red"], "legend": {1: {"name": "a", "colour": "#000000"}}}
+    raw = {"name": "t", "scenes": [{"path": "."}], "bands": ["red"], "legend": {1: {"name": "a", "colour": "#000000"}}}
     found = find(Archive(search=Search(url, collections, **rest)), parse_run(raw, Path()), out)
     return [
         f["assets"]["visual"]["href"].rpartition("/auckland/")[2] for f in json.loads(Path(found.path).read_bytes())["features"]

@@ -82,15 +82,13 @@ def test_both_become_the_same_chips(place: Path, spark: SparkSession) -> None:
         request = Request(make_run(place, name), out, Choice(), lambda: spark)
         assert (index(request).bad, tile(request).bad) == (0, 0)
         table = store.read_table(out, "chips")
-        assert not tables.diff(table.schema, tables.CHIPS) if hasattr(tables, "diff") else table.schema.equals(tables.CHIPS)
+        assert table.schema.equals(tables.CHIPS)
         made[name] = [chips.from_row(row) for row in table.sort_by("tile_id").to_pylist()]
         assert {chip.source for chip in made[name]} == {name}
         for chip in made[name]:
             assert chip.bands == BANDS
             assert chip.valid.any()
-            for pixels, scale, offset, true in zip(
-                chip.pixels[0], chip.scales, chip.offsets, TRUTH.values(), strict=True
-            ):
+            for pixels, scale, offset, true in zip(chip.pixels[0], chip.scales, chip.offsets, TRUTH.values(), strict=True):
                 found = pixels[chip.valid[0]] * scale + offset
                 # Half a step of the product's numbers, and half of the chips'.
                 assert np.abs(found - true).max() <= max(2.75e-5, scale)

@@ -75,7 +75,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def make_run(**rest: Any) -> Run:
-    raw = {"name": "t", "scenes": [], "bands": ["red"], "legend": {1: {"name": "a", "colour": "#000000"}}}
+    raw = {"name": "t", "scenes": [{"path": "."}], "bands": ["red"], "legend": {1: {"name": "a", "colour": "#000000"}}}
     return replace(parse_run(raw, Path()), **rest)
 
 

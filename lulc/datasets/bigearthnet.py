@@ -8,8 +8,8 @@ without `.gz`, the publisher's lists: `train.csv`, `val.csv`, `test.csv` (Sentin
 
 Version 2, reBEN (Clasen et al. 2025, arXiv:2407.03653; archive doi:10.5281/zenodo.10891137; how it was made:
 github.com/kai-tub/bigearthnet-pipeline), 549,488 pairs: `BigEarthNet-S2/<tile>/<patch>/`, `BigEarthNet-S1/<tile>/<patch>/`,
-`Reference_Maps/<tile>/<patch>/<patch>_reference_map.tif` (CORINE codes, 999 without a label), `metadata.parquet`, and for patches
-with seasonal snow, cloud or shadow `metadata_for_patches_with_snow_cloud_or_shadow.parquet`.
+`Reference_Maps/<tile>/<patch>/<patch>_reference_map.tif` (CORINE codes, 0 or 999 without a label), `metadata.parquet`, and, for
+patches with seasonal snow, cloud or shadow, `metadata_for_patches_with_snow_cloud_or_shadow.parquet`.
 
 Sentinel-2 is surface reflectance times 10,000, Sentinel-1 backscatter in dB. An item's files are its patches' folders.
 """
@@ -81,18 +81,22 @@ def _first(root: Path, options: Options) -> Iterator[Item]:
         raise InputError(f"{root} lacks {', '.join(lost)}: fetch all lists of the split, or none")
     splits = {row[0]: _SPLITS[split] for split, rows in lists.items() for row in rows}
     poor = {row[0] for name in _POOR_V1 for row in _rows(root, name)} if options["patches"] == "recommended" else set()
-    radar: dict[str, str] = {}
+    pairs = [*_rows(root, "s1s2_mapping"), *(row for rows in lists.values() for row in rows)]
+    radar = {row[0]: row[1] for row in pairs if len(row) > 1}
+    there = _folders(root / _V1["s1" if options["sensors"] == "s1" else "s2"])
     if options["sensors"] != "s2":
-        pairs = [*_rows(root, "s1s2_mapping"), *(row for rows in lists.values() for row in rows)]
-        known = {row[1]: row[0] for row in pairs if len(row) > 1}
-        there = _folders(root / _V1["s1"])
-        radar = {known.get(s1) or _labels(root, f"{_V1['s1']}/{s1}", "corresponding_s2_patch"): s1 for s1 in there}
-        radar |= {s2: s1 for s1, s2 in known.items() if s2 in splits}
-    names = dict.fromkeys([*splits, *(radar if options["sensors"] == "s1" else _folders(root / _V1["s2"]))])
-    for name in names:
+        unpaired = set(_folders(root / _V1["s1"])) - set(radar.values())
+        radar |= {_labels(root, f"{_V1['s1']}/{s1}", "corresponding_s2_patch"): s1 for s1 in sorted(unpaired)}
+    if options["sensors"] == "s1":
+        known = {s1: s2 for s2, s1 in radar.items()}
+        there = [known[s1] for s1 in there]
+    for name in dict.fromkeys([*splits, *there]):
         if name not in poor:
-            files = _of_sensors(options, f"{_V1['s2']}/{name}", f"{_V1['s1']}/{radar[name]}" if name in radar else "")
-            yield Item(name, files, (), splits.get(name, ""), name.rsplit("_", 2)[0])
+            s1 = radar.get(name, "")
+            files = _of_sensors(options, f"{_V1['s2']}/{name}", s1 and f"{_V1['s1']}/{s1}")
+            # A tile was taken on several days; only its Sentinel-1 patch's name tells which one it is.
+            group = f"T{s1.rsplit('_', 3)[1]}" if s1 else name.rsplit("_", 2)[0]
+            yield Item(name, files, (), splits.get(name, ""), group)
 
 
 def _second(root: Path, options: Options) -> Iterator[Item]:
@@ -132,7 +136,7 @@ def _read(root: Path, item: Item, options: Options, bands: Sequence[str]) -> Exa
     time = PurePosixPath(item.files[0]).name.split("_")[4 if options["sensors"] == "s1" else 2]
     known = NOMENCLATURES[options["classes"]]
     if options["task"] == "segment":
-        ids = {code: known.ids.get(code, NODATA) for code in (*corine.CODES, 999)}
+        ids = {code: known.ids.get(code, NODATA) for code in (*corine.CODES, 0, 999)}
         label = label_of(read_mask(root, item.files[-1], valid.shape), ids, str(root / item.files[-1]))
     else:
         label = np.zeros(len(known.legend.classes), np.uint8)

@@ -75,13 +75,14 @@ def _items(root: Path, options: Options) -> Iterator[Item]:
         for row in rows:
             try:
                 index, season, grid, lat, lon, classes, path = (row[i] for i in at)
-                codes = [ids[int(code)] for code in re.findall(r"\d+", classes)]
+                if options["season"] not in ("all", season.lower()) or options["grid"] not in ("both", grid):
+                    continue
+                codes = {ids[int(code)] for code in re.findall(r"\d+", classes)}
                 place = float(lon), float(lat)
             except (IndexError, KeyError, ValueError) as error:
                 raise InputError(f"{file} line {rows.line_num} cannot be read ({error!r}): fetch it anew") from error
-            if options["season"] in ("all", season.lower()) and options["grid"] in ("both", grid):
-                name = f"{season.lower()}-{PurePosixPath(path).name}"
-                yield Item(name, (path,), tuple(sorted(set(codes))), splits.get(index, ""), f"{lat} {lon}", place)
+            name = f"{season.lower()}-{PurePosixPath(path).name}"
+            yield Item(name, (path,), tuple(sorted(codes)), splits.get(index, ""), f"{lat} {lon}", place)
 
 
 def _read_splits(root: Path) -> dict[str, str]:

@@ -29,6 +29,13 @@ def source_of(archive: Archive) -> Source:
 
     InputError says what was found instead.
     """
+    found = _source_of(archive)
+    if archive.verify and found in (LANDSAT, MODIS, GEOTIFF):
+        raise InputError(f"archive {archive.path} is of {found.name}, which comes without checksums: set scenes.verify to false")
+    return found
+
+
+def _source_of(archive: Archive) -> Source:
     if archive.search and not Path(archive.path).is_file():
         raise InputError("scenes.search is not answered yet: run `lulc index`, and name scenes.path to keep the answer at hand")
     place = Path(archive.path)

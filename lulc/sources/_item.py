@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,7 @@ from lulc.conf import Archive
 from lulc.errors import InputError
 from lulc.geo import Grid
 from lulc.opening import INSIDE, shown
+from lulc.reading import is_real
 from lulc.scenes import Clear, Scene, SceneBand
 
 # GDAL's colour interpretations that name a band. Not gray, which any file of one band has.
@@ -78,9 +80,14 @@ class Header:
         """The file's band as a scene's: what the archive fixes comes first, then what is `said` of it, then the file's values."""
         if not 1 <= index <= len(self.dtypes):
             raise InputError(f"{shown(self.href)} has {len(self.dtypes)} bands: there is no band {index} for {name!r}")
+        if not is_real(self.dtypes[index - 1]):
+            raise InputError(f"{shown(self.href)} band {index} is of type {self.dtypes[index - 1]}: real numbers can be read")
         own = {"scale": self.scales[index - 1], "offset": self.offsets[index - 1], "nodata": self.nodatas[index - 1]}
         fixed = {n: getattr(archive, n) for n in own if getattr(archive, n) is not None}
         known = own | {n: v for n, v in said.items() if v is not None} | fixed
+        if not known["scale"] or not math.isfinite(known["scale"]) or not math.isfinite(known["offset"]):
+            has = f"scale {known['scale']} and offset {known['offset']}"
+            raise InputError(f"band {name!r} of {shown(self.href)} has {has}: give the true ones under scenes.scale and offset")
         return SceneBand(name, self.href, index, self.dtypes[index - 1], **known)
 
 
@@ -100,11 +107,18 @@ def open_header(href: str) -> Header:
             tuple(c.name for c in data.colorinterp),
             data.tags().get("TIFFTAG_DATETIME"),
         )
-    _, ymin, _, ymax = geo.footprint(found.grid).bounds
-    if ymin < -90.001 or ymax > 90.001:
+    if not geo.is_placed(found.grid):
         where = f"is {found.grid.crs[:40]}, but its corners lie at {found.grid.bounds}"
         raise InputError(f"{shown(href)} says its CRS {where}: give it its true CRS")
     return found
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What the JSON holds; ValueError where it is none, or is nested deeper than any that is true."""
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def plain_name(text: str) -> str:

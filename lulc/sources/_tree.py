@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import lzma
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,8 +23,14 @@ from lulc.opening import INSIDE, shown
 
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz")
 
+# What reading a damaged zip or tar may raise; RuntimeError: an encrypted one, or one packed in a way that is not known.
+_DAMAGE = (
+    *(OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError),
+    *(zipfile.BadZipFile, tarfile.TarError, pa.ArrowException),
+)
 _MOST_FILES = 100_000
 _MOST_BYTES = 64 << 20  # of a metadata file
+_PART = 4 << 20  # bytes read at once
 _MOST_RATIO = 1000  # of a packed file's size to the room it takes
 
 
@@ -61,8 +70,33 @@ class Tree:
         try:
             with self._open(name) as file:
                 return file.read(_MOST_BYTES)
-        except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, pa.ArrowException) as error:
+        except _DAMAGE as error:
             raise InputError(f"{shown(self.href(name))} cannot be read ({error}): fetch the product anew") from error
+
+
+def digest(href: str, algorithm: str) -> str:
+    """The hex digest, by a name that hashlib knows, of a file at a path or an s3 or gs address, or in a zip or tar of these.
+
+    InputError where it cannot be read.
+    """
+    if urlsplit(href).scheme in ("http", "https"):
+        raise InputError(
+            f"{shown(href)} is not fetched whole to be verified: copy it to this disk, or set scenes.verify to false"
+        )
+    packed, _, name = href.partition(INSIDE)
+    try:
+        if name:
+            file = open_tree(packed)._open(name)
+        else:
+            store, place = _store(href)
+            file = store.open_input_file(place)
+        made = hashlib.new(algorithm)
+        with file:
+            while part := file.read(_PART):
+                made.update(part)
+        return made.hexdigest()
+    except _DAMAGE as error:
+        raise InputError(f"{shown(href)} cannot be read ({error}): fetch the product anew") from error
 
 
 def open_tree(path: str) -> Tree:
@@ -76,7 +110,7 @@ def open_tree(path: str) -> Tree:
         if path.lower().endswith(PACKED):
             return _packed(path, store, place)
         listed = store.get_file_info(pafs.FileSelector(place, recursive=True))
-    except (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, pa.ArrowException) as error:
+    except _DAMAGE as error:
         raise InputError(f"{shown(path)} cannot be listed ({error}): check the path, or fetch the product anew") from error
     sizes = {f.path[len(place.rstrip("/")) + 1 :]: f.size or 0 for f in listed if f.type == pafs.FileType.File}
 

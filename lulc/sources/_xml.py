@@ -53,9 +53,9 @@ class Metadata:
         text = self.text(path)
         try:
             found = datetime.fromisoformat(text)
-        except ValueError as error:
+            return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+        except (ValueError, OverflowError) as error:
             raise InputError(f"{shown(self.href)} has {text[:40]!r} for {_tag(path)}: fetch the product anew") from error
-        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def read_xml(tree: Tree, name: str) -> Metadata:
@@ -63,7 +63,8 @@ def read_xml(tree: Tree, name: str) -> Metadata:
     href = tree.href(name)
     try:
         return Metadata(href, fromstring(tree.read(name), forbid_dtd=True))
-    except (ParseError, DefusedXmlException, ValueError) as error:
+    # LookupError: an encoding that there is not.
+    except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise InputError(f"{shown(href)} is not plain XML ({error}): fetch the product anew") from error
 
 

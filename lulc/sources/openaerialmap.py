@@ -18,7 +18,7 @@ from lulc.conf import Archive
 from lulc.errors import InputError
 from lulc.scenes import Scene
 from lulc.sources import stac
-from lulc.sources._item import Item, Source
+from lulc.sources._item import Item, Source, parse_json
 
 
 def accepts(archive: Archive, names: Sequence[str]) -> bool:
@@ -45,7 +45,7 @@ def items(archive: Archive) -> Iterator[Item]:
 def _records(path: Path) -> list[dict[str, Any]] | None:
     # None where the file is no JSON; of an answer all records, of a single one's file that.
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
     listed = found.get("results", found) if isinstance(found, dict) else []

@@ -19,6 +19,7 @@ from lulc.sources._grd import MEASUREMENT, annotation, read_measurement
 from lulc.sources._item import Item, Source, with_fingerprint
 from lulc.sources._safe import find_products, list_products, open_product, plain_stem
 from lulc.sources._tree import Tree
+from lulc.sources._verify import verify_product
 from lulc.sources._xml import Metadata, read_xml
 
 _PRODUCT = r"S1[A-Z]_[A-Z0-9]{2}_GRD[A-Z_]_[^/]*"
@@ -76,6 +77,10 @@ def read(item: Item, archive: Archive, bands: Sequence[str] = ()) -> Scene:
         gsd_m=math.sqrt(math.prod(sides)),
         properties=tuple(_properties(main, manifest).items()),
     )
+    if archive.verify:
+        stems = [file.rpartition("/")[2].removesuffix(".tiff") for file in chosen.values()]
+        tables = [name for name in tree.sizes if "/annotation/" in f"/{name}" and any(stem in name for stem in stems)]
+        verify_product(tree, root, [*tables, *chosen.values()])
     return with_fingerprint(scene, [tree.sizes[file] for file in chosen.values()])
 
 

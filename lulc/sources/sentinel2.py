@@ -17,6 +17,7 @@ from lulc.sources._item import Header, Item, Source, make_scene, open_header, qu
 from lulc.sources._quality import scl_tests
 from lulc.sources._safe import find_products, list_products, open_product
 from lulc.sources._tree import Tree
+from lulc.sources._verify import verify_product
 from lulc.sources._xml import Metadata, read_xml
 
 # In the order of the metadata's band_id.
@@ -113,6 +114,9 @@ def read(item: Item, archive: Archive, bands: Sequence[str] = ()) -> Scene:
         properties=tuple((k, v) for k, v in properties.items() if v),
     )
     used = sorted({files[own][1] for own in chosen.values()} | {layer.href for layer in layers})
+    if archive.verify:
+        metadata = [name for name in product.tree.sizes if product.tree.href(name) in (main.href, tile.href)]
+        verify_product(product.tree, product.root, [*metadata, *used])
     return with_fingerprint(scene, [product.tree.sizes[name] for name in used])
 
 

@@ -18,9 +18,10 @@ from lulc.opening import ReadError, shown
 from lulc.scenes import Scene
 from lulc.signing import unsigned
 from lulc.sources._href import resolve
-from lulc.sources._item import Header, Item, Source, make_scene, open_header, with_fingerprint
+from lulc.sources._item import Header, Item, Source, make_scene, open_header, parse_json, with_fingerprint
 from lulc.sources._offer import Offer, find_own, find_quality, has_data, list_offers, name_bands, number
 from lulc.sources._physical import as_published
+from lulc.sources._verify import verify_file
 
 
 def accepts(archive: Archive, names: Sequence[str]) -> bool:
@@ -47,7 +48,7 @@ def items(archive: Archive) -> Iterator[Item]:
 def is_stac(path: Path) -> bool:
     """Whether a JSON file is a STAC item, a list of items, a Collection or a Catalog."""
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except ValueError:
         return False
     return isinstance(found, dict) and (
@@ -68,7 +69,7 @@ def _listed(path: Path, root: Path, followed: set[Path] | None) -> Iterator[Item
     # `followed` is None in a folder, where every item is found by itself and links need not be followed.
     key = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
     try:
-        found = json.loads(path.read_bytes())
+        found = parse_json(path.read_bytes())
     except (OSError, ValueError):
         yield Item(str(path), key)
         return
@@ -102,7 +103,7 @@ def read(item: Item, archive: Archive, bands: Sequence[str] = ()) -> Scene:
     content = _load(item, root)
     try:
         return _read(item, content, root, archive, bands)
-    except (AttributeError, LookupError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
         # JSON of another shape than STAC's, in whichever of its parts.
         raise InputError(f"{item.path} is not a valid STAC item: {type(error).__name__}: {error}") from error
 
@@ -143,6 +144,11 @@ def _read(item: Item, content: dict[str, Any], root: Path, archive: Archive, ban
                 "scenes.mask to [] to go without"
             ) from error
         found.append((codes.band("quality", quality.index, Archive(archive.path), {"kind": "quality"}), codes))
+    if archive.verify:
+        for offer in {o.asset: o for o in (*wanted.values(), quality) if o}.values():
+            # The name before version 2 of the file extension, too.
+            asset = content["assets"][offer.asset]
+            verify_file(header(offer).href, asset.get("file:checksum") or asset.get("checksum:multihash"))
     rest = {"cloud": number(properties.get("eo:cloud_cover")), "clear": tests, "properties": _known(properties)}
     scene = make_scene(scene_id, STAC.name, _when(properties, scene_id), found, **rest)
     _check_place(scene, content)
@@ -158,7 +164,7 @@ def _on_disk(href: str, folder: Path, root: Path) -> Path:
 
 def _load(item: Item, root: Path) -> dict[str, Any]:
     try:
-        content = json.loads(item.text or _on_disk(item.path, root, root).read_bytes())
+        content = parse_json(item.text or _on_disk(item.path, root, root).read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(f"{item.path} is not a STAC item: {error}") from error
     if not _is_item(content) or not isinstance(content["assets"], dict):

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from lulc import datasets, examples, leakage, splits, store
 from lulc import samples as pure
 from lulc.chips import read_rows
+from lulc.conf import DatasetConf
 from lulc.datasets import Example, Item
 from lulc.encoding import join
 from lulc.errors import InputError, UsageError
@@ -69,10 +70,13 @@ def samples(request: Request) -> Outcome:
     if not count:
         first = "".join(f"\n  {row['error']}" for row in list(bad.values())[:3])
         raise InputError(f"no sample could be made; {len(bad)} items are bad{first}")
+    notes = [text for _, _, text in planned]
     if run.datasets:
-        leakage.audit_ground(out, run.samples.buffer)
+        published = [name for name, conf in _named(run.datasets) if conf.splits == "published"]
+        for name, pairs in leakage.audit_ground(out, run.samples.buffer, published).items():
+            notes.append(f"WARNING: {pairs:,} pairs of samples share ground across the published split of {name}")
     store.append_ledger(out, [store.entry("samples", "", print_)])
-    note = "; ".join(text for _, _, text in planned)
+    note = "; ".join(notes)
     return Outcome("samples", stood=there, done=len(keys) - there, bad=len(bad), note=note, inputs=count + len(bad))
 
 
@@ -119,8 +123,9 @@ def dataset_parts(request: Request, chip: Row | None) -> tuple[list[examples.Rec
     dates = chip["pixels_shape"][0] if chip else run.dates if run.dates > 1 else max(d.dates for _, d, _, _ in found)
     recipes, parts = [], []
     size = run.samples.size if chip else None
-    for conf, description, codes, items in found:
-        recipe = examples.Recipe(request.out, conf, encoding, 0, dates, run.make_legend(), tuple(sorted(codes.items())))
+    names = [name for name, _ in _named(run.datasets)]
+    for name, (conf, description, codes, items) in zip(names, found, strict=True):
+        recipe = examples.Recipe(request.out, name, conf, encoding, 0, dates, run.make_legend(), tuple(sorted(codes.items())))
         example = _first(recipe, items)
         # Of images of several sizes as they were published the first one's counts, as for every other dataset after it.
         size = conf.size or size or max(example.pixels.shape[2:])
@@ -134,6 +139,12 @@ def dataset_parts(request: Request, chip: Row | None) -> tuple[list[examples.Rec
     return recipes, parts
 
 
+def _named(confs: Sequence[DatasetConf]) -> list[tuple[str, DatasetConf]]:
+    # One that is there twice, from another root, is counted: `images`, `images-2`.
+    earlier = [[other.name for other in confs[:i]].count(conf.name) for i, conf in enumerate(confs)]
+    return [(f"{conf.name}-{n + 1}" if n else conf.name, conf) for n, conf in zip(earlier, confs, strict=True)]
+
+
 def _dataset_part(request: Request, recipe: examples.Recipe, items: list[Item], example: Example, gsd_m: float) -> Part:
     def files(print_: str) -> tuple[list[Row], Work, str]:
         held = examples.share_out(items, recipe.conf, request.run.samples, gsd_m, recipe.size)
@@ -141,7 +152,7 @@ def _dataset_part(request: Request, recipe: examples.Recipe, items: list[Item], 
         counts = ", ".join(f"{name} {len(inside):,}" for name, inside in held.items())
         beside = len(items) - sum(map(len, held.values()))
         left = f", {beside:,} in no split" if beside else ""
-        return keys, partial(examples.write, recipe=recipe), f"{recipe.conf.name}: {counts}{left} of {len(items):,} items"
+        return keys, partial(examples.write, recipe=recipe), f"{recipe.name}: {counts}{left} of {len(items):,} items"
 
     return Part((recipe, examples.identity(recipe.conf, items)), files)
 

@@ -1,0 +1,222 @@
+"""Published datasets as samples: listing, splits, crosswalks, windows, files, bad items, and the audit across datasets."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from lulc import chips, datasets, examples, pixels, store, tables
+from lulc.conf import DatasetConf, Run, Samples, parse_run
+from lulc.datasets import DATASETS, Example, Item
+from lulc.datasets.eurosat import _CLASSES as EUROSAT_CLASSES
+from lulc.encoding import Encoding
+from lulc.errors import InputError, UsageError
+from lulc.geo import Grid
+from lulc.legend import COMMON, NODATA
+from lulc.spark import samples as stage
+from lulc.spark.stage import Choice, Outcome, Request
+from lulc.splits import SPLITS
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+EACH = 7
+
+
+def write_eurosat(root: Path, at: tuple[float, float] = (500_000, 5_300_000)) -> dict[str, np.ndarray]:
+    """A EuroSAT_MS of seven images a class, side by side in UTM 33N; name → pixels as written."""
+    rng = np.random.default_rng(1)
+    written = {}
+    for row, name in enumerate(EUROSAT_CLASSES):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        for n in range(1, EACH + 1):
+            array = rng.integers(1, 10_000, (13, 64, 64), np.uint16)
+            place = from_origin(at[0] + 2000 * n, at[1] - 2000 * row, 10, 10)
+            profile: dict[str, Any] = {"driver": "GTiff", "count": 13, "height": 64, "width": 64, "dtype": "uint16"}
+            with rasterio.open(root / name / f"{name}_{n}.tif", "w", crs="EPSG:32633", transform=place, **profile) as file:
+                file.write(array)
+            written[f"{name}_{n}"] = array
+    return written
+
+
+def make_run(out: Path, *confs: dict[str, Any], **more: Any) -> Run:
+    return datasets.complete(parse_run({"name": "learn", "datasets": list(confs)} | more, out))
+
+
+def carry_out(run: Run, out: Path, spark: SparkSession, **choice: Any) -> Outcome:
+    return stage.samples(Request(run, out.resolve(), Choice(**choice), lambda: spark))
+
+
+def read_samples(out: Path) -> list[dict[str, Any]]:
+    return ds.dataset(store.table_folder(out, "samples"), format="parquet", partitioning="hive").to_table().to_pylist()
+
+
+def test_every_dataset_describes_itself() -> None:
+    for name, dataset in DATASETS.items():
+        assert name == dataset.name
+        description = dataset.describe(datasets.options_of(DatasetConf(name, ".")))
+        assert set(description.common) <= set(description.legend.ids)
+        assert set(description.common.values()) <= set(COMMON.ids)
+        assert len(set(description.encoding.bands)) == len(description.encoding.bands) == len(description.encoding.scales)
+
+
+def test_eurosat_becomes_samples_as_published(tmp_path: Path, spark: SparkSession) -> None:
+    root, out = tmp_path / "EuroSAT_MS", tmp_path / "out"
+    written = write_eurosat(root)
+    run = make_run(tmp_path, {"name": "eurosat", "root": str(root), "options": {"bands": "ms"}}, bands=["nir08", "red"])
+    outcome = carry_out(run, out, spark)
+    assert outcome.bad == 0
+    rows = read_samples(out)
+    assert sorted(row["sample_id"] for row in rows) == sorted(f"eurosat/{name}" for name in written)
+    ids = list(EUROSAT_CLASSES)
+    for row in rows:
+        name = row["sample_id"].removeprefix("eurosat/")
+        # The file's last band is B8A, its fourth red.
+        np.testing.assert_array_equal(pixels.array_from(row, "pixels")[0], written[name][[12, 3]])
+        assert pixels.array_from(row, "label") == ids.index(name.partition("_")[0])
+        assert (row["crs"], row["scales"], row["task"]) == ("EPSG:32633", [1e-4, 1e-4], "classify")
+    for split in SPLITS:
+        held = [row for row in rows if row["split"] == split]
+        assert np.sum([row["class_counts"] for row in held], axis=0).min() >= 0
+        assert held
+    again = carry_out(run, out, spark)
+    assert (again.done, again.stood) == (0, outcome.done)
+
+
+def test_the_publishers_lists_decide_the_split(tmp_path: Path) -> None:
+    names = sorted(write_eurosat(tmp_path))
+    for number, split in enumerate(("train", "val", "test")):
+        # Names of the JPEGs, whichever form is read; the last image is in no list.
+        listed = names[number:-1:3]
+        (tmp_path / f"eurosat-spatial-{split}.txt").write_text("".join(f"{name}.jpg\n" for name in listed))
+    conf = DatasetConf("eurosat", str(tmp_path), {"bands": "ms", "split": "spatial"})
+    found = {item.name: item.split for item in examples.listed(conf)}
+    assert found == {name: ("train", "validation", "test")[i % 3] for i, name in enumerate(names[:-1])} | {names[-1]: ""}
+    held = examples.share_out(examples.listed(conf), conf, Samples(), 10.0, 64)
+    assert [item.name for item in held["test"]] == names[2:-1:3]
+    assert names[-1] not in {item.name for inside in held.values() for item in inside}
+    (tmp_path / "eurosat-spatial-val.txt").unlink()
+    with pytest.raises(InputError, match=r"but not eurosat-spatial-val\.txt"):
+        examples.listed(conf)
+
+
+def test_damaged_images_are_ledger_rows_and_the_limit_holds(tmp_path: Path, spark: SparkSession) -> None:
+    root, out = tmp_path / "in", tmp_path / "out"
+    written = write_eurosat(root)
+    cut = root / "Forest" / "Forest_2.tif"
+    whole = cut.read_bytes()
+    cut.write_bytes(whole[: len(whole) // 2])
+    run = make_run(tmp_path, {"name": "eurosat", "root": str(root), "options": {"bands": "ms"}})
+    assert carry_out(run, out, spark).bad == 1
+    ledger = store.standing(out, "samples")
+    assert "Forest_2.tif" in ledger["item:eurosat/Forest_2"]["error"]
+    assert len(read_samples(out)) == len(written) - 1
+    assert carry_out(run, out, spark).bad == 1
+    cut.write_bytes(whole)
+    assert carry_out(run, out, spark).bad == 0
+    assert len(read_samples(out)) == len(written)
+
+
+def test_one_ground_in_two_splits_stops_the_build_and_names_both(tmp_path: Path, spark: SparkSession) -> None:
+    write_eurosat(tmp_path / "one")
+    write_eurosat(tmp_path / "two", (500_000 - 1260, 5_300_000))
+    run = make_run(
+        tmp_path,
+        {"name": "eurosat", "root": "one", "options": {"bands": "ms"}},
+        samples={"buffer": 200, "validation": 0.2, "test": 0.2},
+    )
+    # Images of one archive are 1,360 m apart, those of the other lie 100 m beside them.
+    carry_out(run, tmp_path / "apart", spark)
+    both = dataclasses.replace(run, datasets=(*run.datasets, dataclasses.replace(run.datasets[0], root=str(tmp_path / "two"))))
+    with pytest.raises(
+        InputError, match=r"samples eurosat(-2)?/\w+ \(\w+\) and eurosat(-2)?/\w+ \(\w+\) are (99|100)\.\d m apart"
+    ):
+        carry_out(both, tmp_path / "near", spark)
+
+
+def test_a_class_without_a_counterpart_is_an_error_unless_ignored() -> None:
+    description = DATASETS["eurosat"].describe({"bands": "rgb", "split": "random"})
+    narrow = dataclasses.replace(description, common={0: 4})
+    with pytest.raises(UsageError, match=r"1 forest.*datasets\.ignore"):
+        datasets.crosswalk(DatasetConf("eurosat", "."), narrow, COMMON)
+    rest = tuple(i for i in description.legend.ids if i)
+    assert datasets.crosswalk(DatasetConf("eurosat", ".", ignore=rest), narrow, COMMON) == {0: 4}
+
+
+def test_a_large_image_with_a_mask_is_cut_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    description = DATASETS["eurosat"].describe({"bands": "rgb", "split": "random"})
+    dense = dataclasses.replace(description, task="segment")
+    monkeypatch.setitem(DATASETS, "eurosat", dataclasses.replace(DATASETS["eurosat"], describe=lambda _: dense))
+    encoding = Encoding(("red",), "uint8", (1.0,), (0.0,))
+    conf = DatasetConf("eurosat", str(tmp_path))
+    codes = tuple((i, i) for i in description.legend.ids)
+    recipe = examples.Recipe(tmp_path, conf.name, conf, encoding, 64, 2, description.legend, codes)
+    rng = np.random.default_rng(0)
+    array = rng.integers(1, 255, (3, 1, 100, 150), np.uint8)
+    label = rng.integers(0, 10, (100, 150)).astype(np.int32)
+    label[:64, :64] = NODATA
+    grid = Grid("EPSG:32633", (10.0, 0.0, 5e5, 0.0, -10.0, 5e6), 100, 150)
+    example = Example(array, np.ones((3, 100, 150), bool), label, grid)
+    rows = examples.cut(Item("a", ("a.tif",)), example, recipe)
+    # Six windows less the one without a label; every labelled pixel in one of them.
+    assert len(rows) == 5
+    assert sum(sum(row["class_counts"]) for row in rows) == (label != NODATA).sum()
+    for row in rows:
+        col, line = round((row["transform"][2] - 5e5) / 10), round((5e6 - row["transform"][5]) / 10)
+        inside = pixels.array_from(row, "label") != NODATA
+        height, width = min(64, 100 - line), min(64, 150 - col)
+        assert inside.sum() == (label[line : line + 64, col : col + 64] != NODATA).sum()
+        # Of three dates two are kept, the first and the last.
+        np.testing.assert_array_equal(
+            pixels.array_from(row, "pixels")[:, :, :height, :width],
+            array[[0, 2]][:, :, line : line + height, col : col + width],
+        )
+    table = pa.Table.from_pylist(rows, tables.SAMPLES)
+    assert table.num_rows == 5
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="shared/data is absent")
+@pytest.mark.parametrize(("name", "root", "count"), [("eurosat", "eurosat", 100), ("ucmerced", "ucmerced", 315)])
+def test_real_archives_are_listed_and_read(name: str, root: str, count: int, tmp_path: Path) -> None:
+    conf = DatasetConf(name, str(DATA / root), size=256 if name == "ucmerced" else None)
+    items = examples.listed(conf)
+    assert len(items) == count
+    description = DATASETS[name].describe(datasets.options_of(conf))
+    codes = tuple((i, i) for i in description.legend.ids)
+    recipe = examples.Recipe(tmp_path, conf.name, conf, description.encoding, conf.size or 64, 1, description.legend, codes)
+    for item in items[::40]:
+        row = examples.cut(item, examples.read(recipe, item), recipe)[0]
+        with rasterio.open(DATA / root / item.files[0]) as file:
+            plain = file.read()
+        shown = pixels.array_from(row, "pixels")[0]
+        valid = pixels.unpack(row["valid"], (1, *shown.shape[1:]))[0]
+        # Odd-sized images are filled up around.
+        assert valid.sum() == plain.shape[1] * plain.shape[2]
+        np.testing.assert_array_equal(shown[:, valid], plain.reshape(3, -1))
+
+
+def test_files_hold_equal_shares_of_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "in"
+    write_eurosat(root)
+    monkeypatch.setattr("lulc.examples.GROUP_BYTES", 1 << 20)
+    conf = DatasetConf("eurosat", str(root), {"bands": "ms"})
+    description = DATASETS["eurosat"].describe(datasets.options_of(conf))
+    codes = tuple((i, i) for i in description.legend.ids)
+    recipe = examples.Recipe(tmp_path, conf.name, conf, description.encoding, 64, 1, description.legend, codes)
+    items = examples.listed(conf)
+    keys = examples.file_keys("train", items, recipe, examples.read(recipe, items[0]), "f" * 16)
+    sizes = [len(key["items"]) for key in keys]
+    assert sum(sizes) == len(items)
+    assert max(sizes) - min(sizes) <= 1
+    rows = examples.write(keys[0], recipe)
+    assert (rows[0]["status"], rows[0]["path"]) == ("done", f"tables/samples/split=train/eurosat-00000.{'f' * 16}.parquet")
+    assert chips.about(tmp_path / rows[0]["path"])["valid_pixels"] == sizes[0]
