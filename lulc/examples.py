@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import itertools
 import math
 from collections import defaultdict
@@ -11,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import shapely
 
-from lulc import chips, datasets, geo, pixels, splits, store
+from lulc import chips, datasets, geo, leakage, pixels, splits, store
 from lulc.conf import DatasetConf, Samples
 from lulc.datasets import Description, Example, Item
 from lulc.encoding import Encoding, recode
@@ -87,7 +90,13 @@ def read(recipe: Recipe, item: Item) -> Example:
     if count != len(recipe.encoding.bands) or example.valid.shape != (dates, height, width) or not dates:
         shapes = f"pixels {example.pixels.shape}, valid {example.valid.shape}"
         raise InputError(f"{item.files[0]} has {shapes} where {len(recipe.encoding.bands)} bands are asked for")
-    return example
+    kind = np.dtype(recipe.description.encoding.dtype)
+    if not np.can_cast(example.pixels.dtype, kind):
+        raise InputError(f"{item.files[0]} holds {example.pixels.dtype} where {recipe.conf.name} has {kind}: see its options")
+    return dataclasses.replace(example, pixels=example.pixels.astype(kind, copy=False))
+
+
+OUTLINES = pa.schema([pa.field("name", pa.string()), pa.field("outline", pa.binary())])  # WKB, EPSG:4326
 
 
 def share_out(items: Iterable[Item], conf: DatasetConf, samples: Samples, gsd_m: float, size: int) -> dict[str, list[Item]]:
@@ -126,6 +135,35 @@ def share_out(items: Iterable[Item], conf: DatasetConf, samples: Samples, gsd_m:
     return {name: sorted(inside, key=lambda item: item.name) for name, inside in held.items()}
 
 
+def locate(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
+    """An OUTLINES row for each of a key's items (`names`, `files`): where the first file with a grid says that it lies."""
+    rows = []
+    for name, files in zip(key["names"], key["files"], strict=True):
+        outline = None
+        with contextlib.suppress(InputError, OSError):
+            path = next(_images(Path(recipe.conf.root), files))
+            outline = shapely.to_wkb(geo.footprint(pixels.grid_of(str(path))))
+        rows.append({"name": name, "outline": outline})
+    return rows
+
+
+def _images(root: Path, files: Iterable[str]) -> Iterator[Path]:
+    # The first image of an item, or in its folder.
+    for file in files:
+        yield from sorted((root / file).glob("*.tif"))[:1] if (root / file).is_dir() else [root / file]
+
+
+def keep_apart(held: Mapping[str, list[Item]], outlines: Mapping[str, bytes], buffer: float) -> dict[str, list[Item]]:
+    """The splits without the items that share ground with one of a later split (of SPLITS), or lie within `buffer` m of it."""
+    kept, later = {}, np.zeros(0, object)
+    for split in reversed(splits.SPLITS):
+        shapes = shapely.from_wkb(np.array([outlines.get(item.name) for item in held[split]], object))
+        near = leakage.near(shapes, later, buffer)
+        kept[split] = [item for item, close in zip(held[split], near, strict=True) if not close]
+        later = np.concatenate([later, shapes[~near & ~shapely.is_missing(shapes)]])
+    return {split: kept[split] for split in splits.SPLITS}
+
+
 def file_keys(split: str, items: Iterable[Item], recipe: Recipe, example: Example, print_: str) -> list[dict[str, Any]]:
     """A key for every file of one split: items in an order drawn from their names, so many that a file is one row group.
 
@@ -157,7 +195,7 @@ def write(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
             except InputError as error:
                 bad[item.name] = str(error)
         about = {"stage": "samples", "key": file_key(key["split"], key["name"]), "fingerprint": key["fingerprint"], "bad": bad}
-        publish_rows(recipe.out, path, rows, about)
+        publish_rows(recipe.out, path, rows, about | {"legend": asdict(recipe.legend)})
     about = chips.about(recipe.out / path)
     failed = [
         store.entry("samples", f"item:{recipe.name}/{name}", key["fingerprint"], status="bad", error=error, path=path)

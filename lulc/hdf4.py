@@ -9,11 +9,14 @@ from __future__ import annotations
 import math
 import os
 import re
+import subprocess
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -32,6 +35,20 @@ _SINUSOIDAL = (
 # HDF4's numbers of types (hntdefs.h).
 _TYPES = {20: "int8", 21: "uint8", 22: "int16", 23: "uint16", 24: "int32", 25: "uint32", 5: "float32", 6: "float64"}
 _MOST = 128 << 20  # bytes of a layer, and of all that are kept; the largest of a MODIS tile, 4800² of 32 bits, has 88 MiB
+
+# The HDF4 library ends the process over some damaged files, so that another process opens a file first.
+_PROBE = """
+import sys
+from pyhdf.SD import SD
+file = SD(sys.argv[1])
+file.attributes()
+for n in range(file.info()[0]):
+    layer = file.select(n)
+    layer.info(), layer.attributes(), [layer.dim(axis).info() for axis in range(layer.info()[1])]
+    layer.endaccess()
+file.end()
+"""
+_LONGEST = 60  # seconds that it may look
 
 _lock = threading.Lock()  # the HDF4 library is not to be called by two threads at once
 _kept: OrderedDict[tuple[str, int, int], MemoryFile] = OrderedDict()
@@ -152,9 +169,27 @@ def open_layer(href: str) -> str:
     return str(_kept[key].name)
 
 
+@lru_cache(maxsize=1024)
+def _probe(path: str, _size: int, _changed: int) -> str:
+    # What is wrong with a file of that size and time, nothing where it can be opened here.
+    command = [sys.executable, "-c", _PROBE, path]
+    try:
+        ran = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_LONGEST, check=False)
+    except subprocess.TimeoutExpired:
+        return f"it takes over {_LONGEST} s to open"
+    said = ran.stderr.strip().splitlines() or ["nothing said"]
+    return "" if ran.returncode == 0 else f"the HDF4 library fails over it: {said[-1][:200]}"
+
+
 @contextmanager
 def _opened(path: str) -> Iterator[Any]:
     require()
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be opened: {error}") from error
+    if wrong := _probe(path, found.st_size, found.st_mtime_ns):
+        raise InputError(f"{path} is not a sound HDF4 file ({wrong}): fetch it anew")
     from pyhdf.error import HDF4Error
     from pyhdf.SD import SD
 

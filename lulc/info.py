@@ -107,7 +107,9 @@ def _item(path: Path) -> dict[str, Any]:
 def _table(path: Path) -> dict[str, Any]:
     data = ds.dataset(path, format="parquet", partitioning="hive")
     names = data.schema.names
-    known = next((n for n, s in tables.ALL.items() if set(s.names) <= set(names)), "unknown")
+    # The samples table has every column of the chips table, and more: the one with most columns is meant.
+    fitting = [name for name, schema in tables.ALL.items() if set(schema.names) <= set(names)]
+    known = max(fitting, key=lambda name: len(tables.ALL[name]), default="unknown")
     found: dict[str, Any] = {"kind": f"table {known}", "rows": data.count_rows(), "files": len(data.files), "columns": names}
     for column in ("split", "period", "source", "model", "stage", "status", "level"):
         if column in names:

@@ -116,6 +116,19 @@ def audit_ground(out: Path, buffer: float, published: Collection[str] = ()) -> d
     return dict(leaks)
 
 
+def near(shapes: np.ndarray, others: np.ndarray, buffer: float) -> np.ndarray:
+    """(N,) bool: which outlines (EPSG:4326, None where unknown) share ground with any of the others, or lie within `buffer` m."""
+    found = np.zeros(len(shapes), bool)
+    known = np.flatnonzero(~shapely.is_missing(shapes))
+    if known.size and len(others):
+        for a, b in zip(*shapely.STRtree(others).query(_grown(shapes[known], buffer)), strict=True):
+            at = known[a]
+            if not found[at]:
+                apart = _gap(shapes[at], others[b])
+                found[at] = apart < buffer or apart < 0
+    return found
+
+
 def _grown(shapes: np.ndarray, buffer: float) -> np.ndarray:
     west, south, east, north = shapely.bounds(shapes).reshape(-1, 4).T
     along = buffer / 110_000

@@ -6,7 +6,7 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def _publish(key: Mapping[str, Any], path: str, recipe: Recipe) -> None:
         chip = _read_chip(recipe.out / source, group)
         made |= zip((at for at, _ in places), cut(chip, [place for _, place in places], recipe), strict=True)
     about = {"stage": "samples", "key": file_key(key["split"], key["name"]), "fingerprint": key["fingerprint"]}
-    publish_rows(recipe.out, path, [made[at] for at in sorted(made)], about)
+    publish_rows(recipe.out, path, [made[at] for at in sorted(made)], about | {"legend": asdict(recipe.legend)})
 
 
 def publish_rows(out: Path, path: str, rows: list[dict[str, Any]], about: Mapping[str, Any]) -> None:

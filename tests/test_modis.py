@@ -297,6 +297,25 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
         physical(scene.bands[0])
 
 
+def test_damage_in_the_directory_of_a_file_does_not_end_the_process(tmp_path: Path) -> None:
+    # Some such files have crashed the HDF4 library (double free); sound ones are still read after them.
+    path, _ = make_mod13(tmp_path / "sound")
+    whole, random = path.read_bytes(), np.random.default_rng(0)
+    refused = 0
+    for n in range(10):
+        damaged = bytearray(whole)
+        for at in random.integers(0, 300, 8):
+            damaged[at] = random.integers(256)
+        (tmp_path / str(n)).mkdir()
+        (tmp_path / str(n) / path.name).write_bytes(damaged)
+        try:
+            read_one(tmp_path / str(n), ("ndvi",))
+        except InputError:
+            refused += 1
+    assert refused > 3
+    assert physical(read_one(tmp_path / "sound", ("ndvi",)).bands[0])[1].any()
+
+
 def test_missing_layer_is_named(tmp_path: Path) -> None:
     path, _ = make_mod13(tmp_path)
     with pytest.raises(InputError, match=r"no band red; it has ndvi \(250m 16 days NDVI\), nir08"):

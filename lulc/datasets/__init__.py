@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from lulc.conf import ClassConf, DatasetConf, Run
 from lulc.datasets.bigearthnet import BIGEARTHNET
 from lulc.datasets.eurosat import EUROSAT
+from lulc.datasets.images import IMAGES
 from lulc.datasets.record import Dataset, Description, Example, Item
 from lulc.datasets.seasonet import SEASONET
 from lulc.datasets.sen12ms import SEN12MS
@@ -17,7 +18,7 @@ from lulc.encoding import Encoding
 from lulc.errors import UsageError
 from lulc.legend import COMMON, Legend
 
-DATASETS: dict[str, Dataset] = {d.name: d for d in (BIGEARTHNET, EUROSAT, SEASONET, SEN12MS, UCMERCED)}
+DATASETS: dict[str, Dataset] = {d.name: d for d in (BIGEARTHNET, EUROSAT, SEASONET, SEN12MS, UCMERCED, IMAGES)}
 
 __all__ = ["DATASETS", "Dataset", "Description", "Example", "Item", "complete", "crosswalk", "encoding_of", "find", "options_of"]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import shapely
 
 from lulc import datasets, examples, leakage, splits, store
 from lulc import samples as pure
@@ -32,10 +33,12 @@ class Part:
     """One origin of samples.
 
     inputs: all that they depend on. plan(fingerprint): their files' keys, the work on one, what to tell of them.
+    published: name of the dataset, where its publisher split it.
     """
 
     inputs: tuple[object, ...]
     plan: Callable[[str], tuple[list[Row], Work, str]]
+    published: str = ""
 
 
 def samples(request: Request) -> Outcome:
@@ -72,7 +75,7 @@ def samples(request: Request) -> Outcome:
         raise InputError(f"no sample could be made; {len(bad)} items are bad{first}")
     notes = [text for _, _, text in planned]
     if run.datasets:
-        published = [name for name, conf in _named(run.datasets) if conf.splits == "published"]
+        published = [part.published for part in parts if part.published]
         for name, pairs in leakage.audit_ground(out, run.samples.buffer, published).items():
             notes.append(f"WARNING: {pairs:,} pairs of samples share ground across the published split of {name}")
     store.append_ledger(out, [store.entry("samples", "", print_)])
@@ -139,6 +142,16 @@ def dataset_parts(request: Request, chip: Row | None) -> tuple[list[examples.Rec
     return recipes, parts
 
 
+def _locate(request: Request, recipe: examples.Recipe, items: list[Item]) -> tuple[list[Item], dict[str, bytes]]:
+    """The items with their places, and name → outline (WKB, degrees), as the images themselves say."""
+    parts = [items[i : i + 500] for i in range(0, len(items), 500)]
+    keys = [{"names": [i.name for i in part], "files": [list(i.files) for i in part]} for part in parts]
+    rows = each(request, keys, partial(examples.locate, recipe=recipe), examples.OUTLINES, "outlines")
+    outlines = {row["name"]: row["outline"] for row in rows if row["outline"] is not None}
+    centres = {name: shapely.from_wkb(outline).centroid.coords[0] for name, outline in outlines.items()}
+    return [replace(i, place=i.place or centres.get(i.name)) for i in items], outlines
+
+
 def _named(confs: Sequence[DatasetConf]) -> list[tuple[str, DatasetConf]]:
     # One that is there twice, from another root, is counted: `images`, `images-2`.
     earlier = [[other.name for other in confs[:i]].count(conf.name) for i, conf in enumerate(confs)]
@@ -146,15 +159,22 @@ def _named(confs: Sequence[DatasetConf]) -> list[tuple[str, DatasetConf]]:
 
 
 def _dataset_part(request: Request, recipe: examples.Recipe, items: list[Item], example: Example, gsd_m: float) -> Part:
+    published = recipe.conf.splits == "published" and any(item.split for item in items)
+
     def files(print_: str) -> tuple[list[Row], Work, str]:
-        held = examples.share_out(items, recipe.conf, request.run.samples, gsd_m, recipe.size)
+        found, outlines = (items, {}) if published or example.grid is None else _locate(request, recipe, items)
+        held = examples.share_out(found, recipe.conf, request.run.samples, gsd_m, recipe.size)
+        near = sum(map(len, held.values()))
+        held = examples.keep_apart(held, outlines, request.run.samples.buffer)
+        near -= sum(map(len, held.values()))
         keys = [key for split, inside in held.items() for key in examples.file_keys(split, inside, recipe, example, print_)]
         counts = ", ".join(f"{name} {len(inside):,}" for name, inside in held.items())
-        beside = len(items) - sum(map(len, held.values()))
+        beside = len(items) - sum(map(len, held.values())) - near
         left = f", {beside:,} in no split" if beside else ""
+        left += f", {near:,} left out because they share ground with another split" if near else ""
         return keys, partial(examples.write, recipe=recipe), f"{recipe.name}: {counts}{left} of {len(items):,} items"
 
-    return Part((recipe, examples.identity(recipe.conf, items)), files)
+    return Part((recipe, examples.identity(recipe.conf, items)), files, recipe.name if published else "")
 
 
 def _first(recipe: examples.Recipe, items: Sequence[Item]) -> Example:
