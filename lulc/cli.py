@@ -119,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     made = add("info", "what a scene, raster, table, model or output folder holds", _info, "lulc info out/zion/tables/samples")
     made.add_argument("path", help="a file, a folder, or a model such as models:/zion@champion")
     made.add_argument("--out", type=Path, help="output folder whose registry holds the model")
-    made.add_argument("--png", type=Path, help="write a picture of a table of chips there")
+    made.add_argument("--png", type=Path, help="write a picture of a table of chips or samples there")
     made = add("report", "write the report of an output folder anew", _report, "lulc report conf/zion.yaml --out out/zion")
     _run_options(made)
     made.add_argument("--out", type=Path, required=True, help="output folder")
@@ -307,9 +307,10 @@ def _info(given: argparse.Namespace) -> int:
 
     found = info.look(given.path, given.out)
     if given.png:
-        from lulc import quicklook
+        from lulc import contact, quicklook
 
-        given.png.write_bytes(quicklook.draw(Path(given.path)))
+        draw = contact.draw if found["kind"] == "table samples" else quicklook.draw
+        given.png.write_bytes(draw(Path(given.path)))
     print(json.dumps(found, indent=1, default=str) if given.json else info.describe(found))
     return 0
 

@@ -18,14 +18,13 @@ import shapely
 
 from lulc import chips, datasets, geo, leakage, pixels, splits, store
 from lulc.conf import DatasetConf, Samples
-from lulc.datasets import Description, Example, Item
+from lulc.datasets import DENSE, Description, Example, Item
 from lulc.encoding import Encoding, recode
 from lulc.errors import InputError
 from lulc.geo import Grid
 from lulc.legend import NODATA, Crosswalk, Legend
 from lulc.samples import GROUP_BYTES, MIN_FILES, file_key, file_path, publish_rows
 
-_DENSE = ("segment", "change", "series")
 _BLOCKS = "EPSG:6933"  # equal-area: spatial blocks of datasets are squares of it
 
 
@@ -210,7 +209,7 @@ def cut(item: Item, example: Example, recipe: Recipe) -> list[dict[str, Any]]:
     array = recode(example.pixels, datasets.encoding_of(description, recipe.encoding.bands), recipe.encoding)
     array, valid, times = _take_dates(array, example, recipe.dates)
     label = _translate(example.label, description, recipe)
-    dense = description.task in _DENSE and label.ndim == 2
+    dense = description.task in DENSE and label.ndim == 2
     if dense and label.shape != array.shape[2:]:
         raise InputError(f"{item.files[-1]} has a label of {label.shape} pixels, its image {array.shape[2:]}: fetch both anew")
     if dense:
@@ -285,7 +284,7 @@ def _count(label: np.ndarray, task: str, legend: Legend) -> list[int]:
 
 
 def _windows(shape: tuple[int, ...], recipe: Recipe) -> Iterator[tuple[int, int]]:
-    if recipe.description.task not in _DENSE:
+    if recipe.description.task not in DENSE:
         yield _middle(shape, recipe.size)
         return
     yield from itertools.product(range(0, shape[0], recipe.size), range(0, shape[1], recipe.size))

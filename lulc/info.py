@@ -15,7 +15,10 @@ from lulc import contract, store, tables
 from lulc.errors import InputError
 from lulc.legend import NODATA
 
-_ACCEPTED = "a raster, a STAC item (.json), a table folder or .parquet file, a model folder or models:/ URI, an output folder"
+_ACCEPTED = (
+    "a raster, a STAC item (.json), a table folder or .parquet file, a model folder or models:/ URI, an output folder, "
+    "or the word datasets for those that can be learned from"
+)
 
 
 def look(path: str, out: Path | None = None) -> dict[str, Any]:
@@ -25,6 +28,8 @@ def look(path: str, out: Path | None = None) -> dict[str, Any]:
         from lulc import track
 
         return _model(track.resolve(path, out or Path(), None).folder)
+    if path == "datasets" and not place.exists():
+        return _datasets()
     if not place.exists():
         raise InputError(f"{path} is not there: give {_ACCEPTED}")
     if (place / "contract.json").exists():
@@ -54,6 +59,16 @@ def describe(found: dict[str, Any]) -> str:
         shown = ", ".join(map(str, shown)) if isinstance(shown, list | tuple) else shown
         lines.append(f"{name:<14} {shown}")
     return "\n".join(lines)
+
+
+def _datasets() -> dict[str, Any]:
+    from lulc.datasets import DATASETS
+
+    found: dict[str, Any] = {"kind": "datasets that can be learned from"}
+    for name, dataset in sorted(DATASETS.items()):
+        options = "; ".join(f"{option}={'|'.join(values) or '…'}" for option, values in dataset.options.items())
+        found[name] = dataset.about + (f"  [{options}]" if options else "")
+    return found
 
 
 def _raster(path: Path) -> dict[str, Any]:

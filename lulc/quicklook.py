@@ -44,7 +44,7 @@ def draw(folder: Path, period: str | None = None) -> bytes:
     height, width = (max(p[axis] for p in places.values()) - low + side for axis, low in ((0, top), (1, left)))
     across = math.ceil(math.sqrt(len(shown) or 1))
     every = math.ceil(max(height, width) * across / _SIDE)
-    bands = _choose(rows[0]["bands"])
+    bands = choose(rows[0]["bands"])
     picture = np.full((len(shown) or 1, len(bands), -(-height // every), -(-width // every)), np.nan)
     for file in files:
         for chip in (chips.from_row(row) for row in chips.read_rows(file) if row["period"] == name):
@@ -52,7 +52,7 @@ def draw(folder: Path, period: str | None = None) -> bytes:
             values = _thin(chip, shown, bands, -row % every, -col % every, every)
             area = np.s_[..., -(-row // every) :, -(-col // every) :]
             picture[area][..., : values.shape[-2], : values.shape[-1]] = values
-    return _lay_out(_stretch(_trim(picture)), titles, across)
+    return _lay_out(stretch(_trim(picture)), titles, across)
 
 
 def _with_dates(row: dict[str, Any]) -> dict[str, Any]:
@@ -66,7 +66,8 @@ def _corner(transform: Sequence[float], halo: int, first: Sequence[float]) -> tu
     return round((transform[5] - first[5]) / first[4]) + halo, round((transform[2] - first[2]) / first[0]) + halo
 
 
-def _choose(bands: Sequence[str]) -> list[int]:
+def choose(bands: Sequence[str]) -> list[int]:
+    """Places of red, green and blue among the bands, else of the first three, or of the first alone."""
     wanted = ("red", "green", "blue")
     if set(wanted) <= set(bands):
         return [bands.index(name) for name in wanted]
@@ -91,8 +92,8 @@ def _trim(picture: np.ndarray) -> np.ndarray:
     return picture[..., rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1] if known.any() else picture
 
 
-def _stretch(picture: np.ndarray) -> np.ndarray:
-    # Colours (T, H, W, 3) of values (T, C, H, W).
+def stretch(picture: np.ndarray) -> np.ndarray:
+    """Colours (T, H, W, 3) uint8 of values (T, C, H, W), each band from its 2 to its 98 %; grey where they are not numbers."""
     known = np.isfinite(picture[:, 0])
     bands = np.moveaxis(picture, 1, -1)
     if not known.any():

@@ -26,7 +26,7 @@ def _never() -> SparkSession:
 
 def make_run(**settings: object) -> Run:
     classes = {c.id: {"name": c.name, "colour": c.colour} for c in toy.LEGEND.classes}
-    run = parse_run({"name": "toy", "scenes": [], "bands": list(toy.BANDS), "legend": classes}, Path("/"))
+    run = parse_run({"name": "toy", "scenes": [{"path": "archive"}], "bands": list(toy.BANDS), "legend": classes}, Path("/"))
     small = {"depth": 3, "decoder": (16, 8, 8), "batch": 4, "accumulate": 2, "epochs": 2, "rate": 3e-3, "precision": "float32"}
     return dataclasses.replace(run, train=Train(**{**small, **settings}))
 

@@ -10,7 +10,7 @@ from lulc.conf import ClassConf, DatasetConf, Run
 from lulc.datasets.bigearthnet import BIGEARTHNET
 from lulc.datasets.eurosat import EUROSAT
 from lulc.datasets.images import IMAGES
-from lulc.datasets.record import Dataset, Description, Example, Item
+from lulc.datasets.record import DENSE, Dataset, Description, Example, Item
 from lulc.datasets.seasonet import SEASONET
 from lulc.datasets.sen12ms import SEN12MS
 from lulc.datasets.ucmerced import UCMERCED
@@ -20,7 +20,19 @@ from lulc.legend import COMMON, Legend
 
 DATASETS: dict[str, Dataset] = {d.name: d for d in (BIGEARTHNET, EUROSAT, SEASONET, SEN12MS, UCMERCED, IMAGES)}
 
-__all__ = ["DATASETS", "Dataset", "Description", "Example", "Item", "complete", "crosswalk", "encoding_of", "find", "options_of"]
+__all__ = [
+    "DATASETS",
+    "DENSE",
+    "Dataset",
+    "Description",
+    "Example",
+    "Item",
+    "complete",
+    "crosswalk",
+    "encoding_of",
+    "find",
+    "options_of",
+]
 
 
 def find(name: str) -> Dataset:

@@ -6,13 +6,14 @@ GeoJSON files, such as `{item}_labels.geojson`); table, a CSV or Parquet file wh
 for boxes also `left`, `top`, `right`, `bottom`, and if need be `split`; or `{class}` in the images' own pattern.
 classes: names in the order of their codes, which are 0, 1, … or those given, such as `background=0, building=255`.
 column: the property of polygons that names the class; without it all are of the last class. Where no polygon is, is the first.
+where: which features of the file count, such as `kind=outline`; without it all that have an area do.
 """
 
 from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import cast
@@ -125,7 +126,11 @@ def _read(root: Path, item: Item, options: Options, bands: Sequence[str]) -> Exa
             raise UsageError("images: boxes are read from polygons or a table, not from masks: choose task segment")
     elif options["polygons"]:
         shapes = read_shapes(root / item.files[1], grid)
-        named = [(shape, _class_of(told, options, root / item.files[1])) for shape, told in shapes]
+        named = [
+            (shape, _class_of(told, options, root / item.files[1]))
+            for shape, told in shapes
+            if shape.area > 0 and _counts(told, options["where"])
+        ]
         label = boxes(named, valid.shape) if options["task"] == "detect" else draw(named, valid.shape, 0)
     elif options["task"] == "detect":
         table = _read_table(str(root / options["table"]))
@@ -141,14 +146,25 @@ def _read(root: Path, item: Item, options: Options, bands: Sequence[str]) -> Exa
     return Example(pixels[None], valid[None], label, grid)
 
 
-def _class_of(told: object, options: Options, path: Path) -> int:
+def _class_of(told: Mapping[str, object], options: Options, path: Path) -> int:
     names = list(_codes(options))
     if not options["column"]:
         return len(names) - 1
-    name = str(told.get(options["column"])) if isinstance(told, dict) else ""
-    if name not in names:
-        raise InputError(f"{path} has a polygon whose {options['column']} is {name!r}: classes has {', '.join(names)}")
-    return names.index(name)
+    found = _values(told, options["column"])
+    if len(found) != 1 or found[0] not in names:
+        raise InputError(f"{path} has a polygon whose {options['column']} is {found}: classes has {', '.join(names)}")
+    return names.index(found[0])
+
+
+def _counts(told: Mapping[str, object], where: str) -> bool:
+    name, _, value = (part.strip() for part in where.partition("="))
+    return not where or value in _values(told, name)
+
+
+def _values(told: Mapping[str, object], name: str) -> list[str]:
+    # Annotation tools write one value and a list of values alike.
+    found = told.get(name)
+    return [str(value) for value in (found if isinstance(found, list) else [found])]
 
 
 IMAGES = Dataset(
@@ -156,7 +172,7 @@ IMAGES = Dataset(
     "any archive of labelled images that a run file describes",
     {
         "task": ("segment", "classify", "multilabel", "detect"),
-        **dict.fromkeys(("images", "masks", "polygons", "column", "table", "classes", "bands", "scale", "gsd_m"), ()),
+        **dict.fromkeys(("images", "masks", "polygons", "column", "where", "table", "classes", "bands", "scale", "gsd_m"), ()),
         "dtype": ("uint8", "int16", "uint16", "float32"),
     },
     _describe,

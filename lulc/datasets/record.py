@@ -16,6 +16,9 @@ from lulc.legend import Legend
 
 Task = Literal["classify", "multilabel", "segment", "detect", "change", "series"]
 
+DENSE: tuple[Task, ...] = ("segment", "change", "series")
+"""The tasks whose label is a class for every pixel."""
+
 Options = Mapping[str, str]
 """Which of a dataset's forms is asked for: a value for every one of its options."""
 

@@ -1,0 +1,122 @@
+"""A contact sheet of a samples table: some samples with their labels, and where all of them lie."""
+
+from __future__ import annotations
+
+import json
+import math
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from lulc import chips, pixels
+from lulc.datasets import DENSE
+from lulc.errors import InputError
+from lulc.legend import NODATA, LandClass, Legend
+from lulc.quicklook import choose, stretch
+
+_SHOWN, _ACROSS = 40, 8
+_COLOURS = {"train": "#4d4d4d", "validation": "#2166ac", "test": "#d6604d"}
+
+
+def draw(folder: Path) -> bytes:
+    """PNG of up to 40 samples, spread over splits and classes, each with its label; and a map of the table's splits.
+
+    A label a pixel is shown beside its image in the legend's colours, boxes in the image, classes by name. InputError: there is
+    no sample.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+    files = sorted(folder.rglob("[!.]*.parquet"))
+    rows = _choose_rows(files)
+    if not rows:
+        raise InputError(f"{folder} holds no samples: run `lulc samples`")
+    legend = _legend(files)
+    # A label a pixel doubles the width of a picture.
+    tall = 1.25 if rows[0]["task"] in DENSE else 2.25
+    lines = math.ceil(len(rows) / _ACROSS)
+    figure = Figure(figsize=(2 * _ACROSS, tall * lines + 4.4), layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[tall * lines, 4.4])[:, 0]
+    for axes, row in zip(above.subplots(lines, _ACROSS, squeeze=False).ravel(), rows, strict=False):
+        _show(axes, row, legend)
+    for axes in above.axes[len(rows) :]:
+        axes.set_axis_off()
+    _map(below.subplots(), ds.dataset(folder, format="parquet", partitioning="hive"))
+    patches = [Patch(color=c.colour, label=f"{c.id} {c.name}") for c in legend.classes]
+    below.legend(handles=patches, loc="outside right center", ncols=math.ceil(len(patches) / 16), fontsize=8, title=legend.name)
+    made = BytesIO()
+    figure.savefig(made, format="png", dpi=90)
+    return made.getvalue()
+
+
+def _choose_rows(files: list[Path]) -> list[dict[str, Any]]:
+    # Places that follow each other file by file, so that every split and, as files are shuffled, most classes are seen.
+    light = [(file, i) for file in files for i in range(pq.read_metadata(file).num_rows)]
+    wanted: dict[Path, set[int]] = {}
+    for at in np.linspace(0, len(light) - 1, min(_SHOWN, len(light))).astype(int):
+        wanted.setdefault(light[at][0], set()).add(light[at][1])
+    rows = []
+    for file, places in wanted.items():
+        found = list(chips.read_rows(file))
+        rows += [found[i] | {"split": file.parent.name.removeprefix("split=")} for i in sorted(places)]
+    return rows
+
+
+def _legend(files: list[Path]) -> Legend:
+    raw = json.loads(pq.read_schema(files[0]).metadata[b"lulc"])["legend"]
+    return Legend(raw["name"], tuple(LandClass(**c) for c in raw["classes"]))
+
+
+def _show(axes: Any, row: dict[str, Any], legend: Legend) -> None:
+    array, label = pixels.array_from(row, "pixels"), pixels.array_from(row, "label")
+    valid = pixels.unpack(row["valid"], (len(array), *array.shape[2:]))
+    image, seen = chips.composite(array[:, choose(row["bands"])], valid)
+    shown = stretch(np.where(seen, image.astype(float), np.nan)[None])[0]
+    if row["task"] in DENSE:
+        palette = np.full((256, 3), 235, np.uint8)
+        for c in legend.classes:
+            palette[c.id] = c.rgb
+        shown = np.concatenate([shown, np.full((len(shown), 4, 3), 255, np.uint8), palette[label]], axis=1)
+    axes.imshow(shown, interpolation="nearest")
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for side in axes.spines.values():
+        side.set(color=_COLOURS[row["split"]], linewidth=2)
+    axes.set_title(_caption(row, label, legend), fontsize=7)
+    if row["task"] == "detect":
+        from matplotlib.patches import Rectangle
+
+        colours = {c.id: c.colour for c in legend.classes}
+        for id_, left, top, right, bottom in label:
+            axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colours[int(id_)]))
+
+
+def _caption(row: dict[str, Any], label: np.ndarray, legend: Legend) -> str:
+    names = {c.id: c.name for c in legend.classes}
+    if row["task"] == "classify":
+        return names[int(label)]
+    if row["task"] == "multilabel":
+        return "\n".join(c.name for c, there in zip(legend.classes, label, strict=True) if there)[:80]
+    if row["task"] == "detect":
+        return f"{len(label)} box{'es' * (len(label) != 1)}"
+    missing = float((label == NODATA).mean())
+    return f"{missing:.0%} without a label" if missing else ""
+
+
+def _map(axes: Any, table: ds.Dataset) -> None:
+    found = table.to_table(columns=["xmin", "ymin", "xmax", "ymax", "split"]).to_pandas().dropna()
+    axes.set_title("where the samples lie, by split" if len(found) else "the samples do not say where they lie", fontsize=9)
+    for split, colour in _COLOURS.items():
+        mine = found[found["split"] == split]
+        x, y = (mine["xmin"] + mine["xmax"]) / 2, (mine["ymin"] + mine["ymax"]) / 2
+        axes.scatter(x, y, s=6, color=colour, label=f"{split} {len(mine):,}")
+    axes.set(xlabel="longitude (degrees)", ylabel="latitude (degrees)")
+    if len(found):
+        axes.set_aspect(1 / max(math.cos(math.radians(float(found["ymin"].mean()))), 0.05))
+        axes.ticklabel_format(useOffset=False)
+        axes.margins(0.1)
+        axes.legend(fontsize=8)
