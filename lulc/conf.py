@@ -185,7 +185,11 @@ class DatasetConf:
 @dataclass(frozen=True, config=_strict)
 class Samples:
     """How samples are cut and split: `size` pixels a side (divides the tile), spatial blocks of `block` samples a side, a
-    buffer in metres between splits whose labels are dropped."""
+    buffer in metres between splits whose labels are dropped.
+
+    folds: instead of a test share, that many parts, of which number `fold` (from 0) is tested. balance: what training samples
+    weigh: all the same, every class the same, or every spatial block the same.
+    """
 
     size: Annotated[int, Field(ge=16, multiple_of=16)] = 128
     block: Count = 2
@@ -194,6 +198,9 @@ class Samples:
     test: Share = 0.15
     seed: int = 0
     min_labelled: Annotated[float, Field(ge=0, le=1)] = 0.0
+    folds: Annotated[int, Field(ge=2)] | None = None
+    fold: Annotated[int, Field(ge=0)] = 0
+    balance: Literal["none", "class", "area"] = "none"
 
 
 @dataclass(frozen=True, config=_strict)
@@ -352,6 +359,8 @@ def parse_run(raw: Mapping[str, Any], folder: Path, where: str = "run file") -> 
         raise UsageError(f"{where}: bands {list(run.bands)} names a band twice")
     if OBSERVATIONS in run.bands and run.composite is None:
         raise UsageError(f"{where}: band {OBSERVATIONS} is counted for a composite: add `composite: {{method: median}}`")
+    if run.samples.fold >= (run.samples.folds or 1):
+        raise UsageError(f"{where}: samples.fold {run.samples.fold} is none of samples.folds {run.samples.folds}: count from 0")
     unknown = set(run.composite.index or ()) - set(run.bands) if run.composite else set()
     if unknown:
         raise UsageError(f"{where}: composite.index has {', '.join(sorted(unknown))}, which bands {list(run.bands)} lack")

@@ -20,7 +20,7 @@ from lulc import chips, datasets, geo, leakage, pixels, splits, store
 from lulc.conf import DatasetConf, Samples
 from lulc.datasets import DENSE, Description, Example, Item
 from lulc.encoding import Encoding, recode
-from lulc.errors import InputError
+from lulc.errors import InputError, UsageError
 from lulc.geo import Grid
 from lulc.legend import NODATA, Crosswalk, Legend
 from lulc.samples import GROUP_BYTES, MIN_FILES, file_key, file_path, publish_rows
@@ -105,17 +105,14 @@ def share_out(items: Iterable[Item], conf: DatasetConf, samples: Samples, gsd_m:
     """
     found = list(items)
     if conf.splits == "published" and any(item.split for item in found):
+        if samples.folds:
+            raise UsageError(f"samples.folds parts by place, {conf.name} is split by its publisher: add `splits: blocks` to it")
         return {name: [i for i in found if i.split == name] for name in splits.SPLITS}
     blocks: dict[tuple[Any, ...], list[Item]] = defaultdict(list)
     loose: dict[tuple[int, ...], list[Item]] = defaultdict(list)
-    side = samples.block * size * gsd_m
-    forward = geo.transformer(geo.WGS84, _BLOCKS)
-    for item in found:
-        if item.group:
-            blocks[item.group,].append(item)
-        elif item.place:
-            x, y = forward.transform(*item.place)
-            blocks[math.floor(x / side), math.floor(y / side)].append(item)
+    for item, block in zip(found, blocks_of(found, samples.block * size * gsd_m), strict=True):
+        if block:
+            blocks[block].append(item)
         else:
             loose[item.classes[:1]].append(item)
     ids = sorted({c for item in found for c in item.classes}) or [0]
@@ -125,13 +122,40 @@ def share_out(items: Iterable[Item], conf: DatasetConf, samples: Samples, gsd_m:
     held: dict[str, list[Item]] = {name: [] for name in splits.SPLITS}
     for block, name in splits.assign(counts, samples).items():
         held[name] += blocks[block]
-    shares = splits.shares(samples)
     for inside in loose.values():
         inside.sort(key=lambda item: splits.rank(item.name, samples.seed))
-        ends = np.rint(np.cumsum([0.0, *shares.values()]) * len(inside)).astype(int)
-        for name, (start, end) in zip(shares, itertools.pairwise(ends.tolist()), strict=True):
-            held[name] += inside[start:end]
+        for name, part in splits.deal_out(inside, samples).items():
+            held[name] += part
     return {name: sorted(inside, key=lambda item: item.name) for name, inside in held.items()}
+
+
+def blocks_of(items: Iterable[Item], side: float) -> list[tuple[Any, ...]]:
+    """The spatial block of every item: its group, or else the square of `side` metres that it lies in; () where nothing says."""
+    forward = geo.transformer(geo.WGS84, _BLOCKS)
+
+    def find(item: Item) -> tuple[Any, ...]:
+        if item.group or not item.place:
+            return (item.group,) if item.group else ()
+        x, y = forward.transform(*item.place)
+        return math.floor(x / side), math.floor(y / side)
+
+    return [find(item) for item in items]
+
+
+def weigh(items: Sequence[Item], recipe: Recipe, samples: Samples, side: float) -> list[float]:
+    """What every item weighs by `samples.balance`, times its dataset's weight; blocks are squares of `side` metres.
+
+    UsageError where the listing does not tell what that needs.
+    """
+    codes = dict(recipe.codes)
+    counts = np.array([[any(codes.get(c) == i for c in item.classes) for i in recipe.legend.ids] for item in items], float)
+    blocks = blocks_of(items, side)
+    if samples.balance == "class" and items and not counts.any(1).all():
+        raise UsageError(f"samples.balance class: the listing of {recipe.name} does not tell classes; use train.class_weight")
+    if samples.balance == "area" and not all(blocks):
+        raise UsageError(f"samples.balance area: nothing says where images of {recipe.name} lie; use class or none")
+    weights: list[float] = (recipe.conf.weight * splits.balance(counts, blocks, samples.balance)).tolist()
+    return weights
 
 
 def locate(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
@@ -163,12 +187,14 @@ def keep_apart(held: Mapping[str, list[Item]], outlines: Mapping[str, bytes], bu
     return {split: kept[split] for split in splits.SPLITS}
 
 
-def file_keys(split: str, items: Iterable[Item], recipe: Recipe, example: Example, print_: str) -> list[dict[str, Any]]:
+def file_keys(
+    split: str, items: Sequence[Item], weights: Sequence[float], recipe: Recipe, example: Example, print_: str
+) -> list[dict[str, Any]]:
     """A key for every file of one split: items in an order drawn from their names, so many that a file is one row group.
 
-    example: any of the dataset's, from whose size the bytes of the others are reckoned.
+    weights: of the items. example: any of the dataset's, from whose size the bytes of the others are reckoned.
     """
-    found = sorted(items, key=lambda item: splits.rank(item.name, 0))
+    found = sorted(zip(items, weights, strict=True), key=lambda pair: splits.rank(pair[0].name, 0))
     if not found:
         return []
     windows = len(list(_windows(example.pixels.shape[2:], recipe)))
@@ -176,21 +202,22 @@ def file_keys(split: str, items: Iterable[Item], recipe: Recipe, example: Exampl
     files = min(max(math.ceil(len(found) * windows * one / GROUP_BYTES), min(MIN_FILES, len(found))), len(found))
     bounds = [i * len(found) // files for i in range(files + 1)]
     return [
-        {"split": split, "name": f"{recipe.name}-{n:05d}", "fingerprint": print_, "items": [asdict(i) for i in found[a:b]]}
+        {"split": split, "name": f"{recipe.name}-{n:05d}", "fingerprint": print_}
+        | {"items": [asdict(item) for item, _ in found[a:b]], "weights": [weight for _, weight in found[a:b]]}
         for n, (a, b) in enumerate(itertools.pairwise(bounds))
     ]
 
 
 def write(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
-    """Ledger rows of one samples file (`split`, `name`, `items`), published now or standing, and of the items that are bad."""
+    """Ledger rows of one samples file (`split`, `name`, `items`, `weights`), published now or standing, and of bad items."""
     path = file_path(key["split"], key["name"], key["fingerprint"])
     if not (recipe.out / path).exists():
         rows, bad = [], {}
-        for given in key["items"]:
+        for given, weight in zip(key["items"], key["weights"], strict=True):
             plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
             item = Item(**plain)
             try:
-                rows += cut(item, read(recipe, item), recipe)
+                rows += [row | {"weight": weight} for row in cut(item, read(recipe, item), recipe)]
             except InputError as error:
                 bad[item.name] = str(error)
         about = {"stage": "samples", "key": file_key(key["split"], key["name"]), "fingerprint": key["fingerprint"], "bad": bad}

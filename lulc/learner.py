@@ -190,8 +190,8 @@ def tensors(job: Job, batch: stream.Batch) -> tuple[Tensor, Tensor, Tensor]:
     return torch.from_numpy(batch.pixels), torch.from_numpy(batch.valid), torch.from_numpy(label)
 
 
-def prepare(learner: Learner, batch: stream.Batch, place: tuple[int, ...] | None = None) -> tuple[Tensor, Tensor]:
-    """Network input (N, C, H, W) and label (255 where not valid) of a batch, on the device.
+def prepare(learner: Learner, batch: stream.Batch, place: tuple[int, ...] | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Network input (N, C, H, W), label (255 where not valid) and weight (N,) of a batch, on the device.
 
     With a `place` (seed, epoch, step, rank) it is cropped and augmented: what is random in it, and in the step that follows,
     depends on the place alone.
@@ -205,7 +205,8 @@ def prepare(learner: Learner, batch: stream.Batch, place: tuple[int, ...] | None
     image, seen = task.prepare(pixels, valid, learner.scaling)
     if place:
         image, seen, label = task.augment((image, seen, label), job.train.augment)
-    return image.contiguous(memory_format=torch.channels_last), label.long().masked_fill(~seen, NODATA)
+    weight = torch.from_numpy(batch.weight).to(device, torch.float32)
+    return image.contiguous(memory_format=torch.channels_last), label.long().masked_fill(~seen, NODATA), weight
 
 
 def rate_factor(schedule: str, warmup: float, done: float) -> float:

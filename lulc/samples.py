@@ -160,7 +160,7 @@ def cut(chip: Mapping[str, Any], places: Sequence[Mapping[str, Any]], recipe: Re
             }
             | {"dataset": recipe.dataset, "task": "segment", "legend": recipe.legend.name}
             | {"block": "{}_{}".format(*splits.block_of(place["col"], place["row"], recipe.conf))}
-            | {"class_ids": list(recipe.legend.ids), "class_counts": _count(piece, recipe.legend), "weight": 1.0}
+            | {"class_ids": list(recipe.legend.ids), "class_counts": _count(piece, recipe.legend), "weight": place["weight"]}
             | {"scales": list(table.scales), "offsets": list(table.offsets)}
         )
     return rows
@@ -197,9 +197,10 @@ def share_out(rows: Iterable[Mapping[str, Any]], conf: Samples) -> list[list[Map
 
 
 def place_of(row: Mapping[str, Any], around: Iterable[Fence]) -> dict[str, Any]:
-    """A window as it travels in a key: where its chip is, where it lies on the lattice, and its fences."""
+    """A window as it travels in a key: where its chip is, where it lies on the lattice, its weight (else 1), its fences."""
     flat = [[float(n) for n in (f.left, f.top, f.right, f.bottom, *f.metres)] for f in around]
-    return {name: row[name] for name in ("path", "row_group", "col", "row")} | {"fences": flat}
+    place = {name: row[name] for name in ("path", "row_group", "col", "row")}
+    return place | {"weight": row.get("weight", 1.0), "fences": flat}
 
 
 _KEPT = ("tile_id", "period", "source", "scene_ids", "datetimes", "bands")

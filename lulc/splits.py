@@ -7,8 +7,10 @@ and down from the tiling's origin; `block` x `block` samples are a spatial block
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,24 +54,74 @@ def rank(text: str, seed: int) -> bytes:
 
 def shares(conf: Samples) -> dict[str, float]:
     """The share of the labelled pixels that each split is to have; those without a share are left out."""
-    train = 1 - conf.validation - conf.test
+    test = 1 / conf.folds if conf.folds else conf.test
+    train = 1 - conf.validation - test
     if train <= 0:
         raise UsageError(
-            f"samples.validation {conf.validation} and samples.test {conf.test} leave nothing to train on: lower them"
+            f"samples.validation {conf.validation} and the test share {test:g} leave nothing to train on: lower them"
         )
-    return {name: share for name, share in zip(SPLITS, (train, conf.validation, conf.test), strict=True) if share > 0}
+    return {name: share for name, share in zip(SPLITS, (train, conf.validation, test), strict=True) if share > 0}
 
 
 def assign(counts: Mapping[Block, np.ndarray], conf: Samples) -> dict[Block, str]:
     """The split of every block, given its labelled pixels by class (K,).
 
-    Blocks are placed one by one in an order drawn from the seed, then moved while that helps, so that in order of weight: every
-    class that occurs in three blocks or more is in every split; no split lacks its share of a class; the shares hold by labelled
-    pixels.
+    With `folds` the blocks are dealt into so many equal parts, of which part `fold` is the test split: over all folds every block
+    is tested once. Validation has its share of the others.
     """
     wanted = shares(conf)
+    if conf.folds is None:
+        return _deal(counts, wanted, conf.seed)
+    folds = _deal(counts, {str(i): 1 / conf.folds for i in range(conf.folds)}, conf.seed)
+    rest = {block: found for block, found in counts.items() if folds[block] != str(conf.fold)}
+    others = _deal(rest, _without_test(wanted), conf.seed)
+    return {block: others.get(block, "test") for block in folds}
+
+
+def deal_out[T](items: Sequence[T], conf: Samples) -> dict[str, list[T]]:
+    """Items that lie nowhere, by split, in runs of their order; with `folds` every one is in the test split of one fold."""
+    wanted, found, rest = shares(conf), {}, list(items)
+    if conf.folds:
+        part = [i * conf.folds // len(items) for i in range(len(items))]
+        found["test"] = [item for item, of in zip(items, part, strict=True) if of == conf.fold]
+        rest = [item for item, of in zip(items, part, strict=True) if of != conf.fold]
+        wanted = _without_test(wanted)
+    ends = np.rint(np.cumsum([0.0, *wanted.values()]) * len(rest)).astype(int).tolist()
+    return found | {name: rest[start:end] for name, (start, end) in zip(wanted, itertools.pairwise(ends), strict=True)}
+
+
+def _without_test(wanted: Mapping[str, float]) -> dict[str, float]:
+    learn = {name: share for name, share in wanted.items() if name != "test"}
+    return {name: share / sum(learn.values()) for name, share in learn.items()}
+
+
+def balance(counts: np.ndarray, blocks: Sequence[Hashable], how: str) -> np.ndarray:
+    """(N,) weights of samples with counts (N, K) of their classes, in these blocks; their mean is 1.
+
+    class: the mean over a sample's labels of 1 / the class's share in all samples, so that every class counts the same. area:
+    1 / the samples of its block, so that every block of ground does. none: 1.
+    """
+    if how == "none" or not len(counts):
+        return np.ones(len(counts))
+    if how == "area":
+        number = Counter(blocks)
+        weights = np.array([1 / number[block] for block in blocks])
+    else:
+        each = counts / counts.sum(1, keepdims=True)
+        held = each.mean(0)
+        weights = each @ np.divide(1, held, out=np.zeros_like(held), where=held > 0)
+    return weights / weights.mean()
+
+
+def _deal(counts: Mapping[Block, np.ndarray], wanted: Mapping[str, float], seed: int) -> dict[Block, str]:
+    """The part of every block, by name → share of all labelled pixels.
+
+    Blocks are placed one by one in an order drawn from the seed, then moved while that helps, so that in order of weight: every
+    class that occurs in three blocks or more is in every part; no part lacks its share of a class; the shares hold by labelled
+    pixels.
+    """
     share = np.array(list(wanted.values()))[:, None]
-    order = sorted(counts, key=lambda b: rank(f"{b[0]}_{b[1]}", conf.seed))
+    order = sorted(counts, key=lambda b: rank("_".join(map(str, b)), seed))
     if not order:
         return {}
     pixels = np.stack([counts[b] for b in order]).astype(float)

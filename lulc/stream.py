@@ -19,7 +19,7 @@ from lulc.errors import InputError
 from lulc.petastorm_patch import read_row_groups, refuse_pickle
 
 _COLUMNS = (
-    *("sample_id", "bands", "scales", "offsets", "valid"),
+    *("sample_id", "bands", "scales", "offsets", "valid", "weight"),
     *(name + part for name in ("pixels", "label") for part in ("", "_shape", "_dtype", "_codec")),
 )
 
@@ -81,11 +81,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one step of one rank: DN pixels (N, T, C, H, W), valid (N, T, H, W) bool, label (N, …) and their ids."""
+    """Samples of one step of one rank: DN pixels (N, T, C, H, W), valid (N, T, H, W) bool, label (N, …), weight (N,) and ids."""
 
     pixels: np.ndarray
     valid: np.ndarray
     label: np.ndarray
+    weight: np.ndarray
     sample_ids: tuple[str, ...]
 
 
@@ -182,7 +183,7 @@ def _decode(table: pa.Table, where: str, layout: Layout) -> Batch:
     bits = _stack(table, "valid", -(-math.prod(mask) // 8), where)
     valid = np.unpackbits(bits, axis=1, count=math.prod(mask)).view(bool).reshape(count, *mask)
     ids = tuple(table["sample_id"].to_pylist())
-    return Batch(array("pixels", layout.pixels), valid, array("label", layout.label), ids)
+    return Batch(array("pixels", layout.pixels), valid, array("label", layout.label), table["weight"].to_numpy(), ids)
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
@@ -213,4 +214,4 @@ def _gather(held: dict[int, Batch], slots: np.ndarray, rows: np.ndarray) -> Batc
         return out
 
     ids = tuple(held[slot].sample_ids[row] for slot, row in zip(slots.tolist(), rows.tolist(), strict=True))
-    return Batch(gather("pixels"), gather("valid"), gather("label"), ids)
+    return Batch(gather("pixels"), gather("valid"), gather("label"), gather("weight"), ids)

@@ -117,19 +117,19 @@ def _learn(learner: Learner, epoch: int) -> float:
     return float(total[0] / total[1])
 
 
-def _update(learner: Learner, group: tuple[tuple[Tensor, Tensor], ...]) -> Tensor:
-    """(sum of losses, pixels) of this rank's part of one step of the optimizer."""
+def _update(learner: Learner, group: tuple[tuple[Tensor, Tensor, Tensor], ...]) -> Tensor:
+    """(sum of losses, pixels times their weights) of this rank's part of one step of the optimizer."""
     job, world = learner.job, learner.world
-    counted = torch.stack([(label != NODATA).sum() for _, label in group]).sum().double()
+    counted = torch.stack([(label != NODATA).sum((1, 2)).double() @ weight.double() for _, label, weight in group]).sum()
     # Ranks hold unequal numbers of labelled pixels: each divides by their mean, so that the averaged gradient is that of all.
-    share = (world.sum(counted.clone()) / world.size).clamp(min=1).float()
+    share = (world.sum(counted.clone()) / world.size).clamp(min=1e-6).float()
     total = torch.zeros((), dtype=torch.float64, device=world.device)
-    for number, (image, label) in enumerate(group, 1):
+    for number, (image, label, weight) in enumerate(group, 1):
         waits = number < len(group) and isinstance(learner.shared, DistributedDataParallel)
         with learner.shared.no_sync() if waits else contextlib.nullcontext():  # type: ignore[operator]
             with autocast(job.train.precision, world.device):
                 logits = learner.shared(image)
-            loss = TASKS[job.task].loss(logits, label, learner.penalty)
+            loss = TASKS[job.task].loss(logits, label, learner.penalty, weight)
             (loss / share).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     learner.optimizer.step()
@@ -162,7 +162,7 @@ def _validate(learner: Learner) -> tuple[dict[str, float], list[list[int]]]:
     found = torch.zeros(k * (k + 1) + 2, dtype=torch.float64)
     for batch in stream.batches(plan, world.rank, 0, 0) if world.rank < plan.ranks else ():
         _, label, logits = _map(learner, batch)
-        loss = TASKS[job.task].loss(logits, label, learner.penalty)
+        loss = TASKS[job.task].loss(logits, label, learner.penalty, torch.ones(len(label), device=label.device))
         matrix = scores.confusion(*_ids(learner, label, logits), legend)
         found += torch.tensor([*matrix.ravel().tolist(), float(loss), int((label != NODATA).sum())], dtype=torch.float64)
     found = world.sum(found.to(world.device)).cpu()
@@ -177,7 +177,7 @@ def _validate(learner: Learner) -> tuple[dict[str, float], list[list[int]]]:
 @torch.inference_mode()
 def _map(learner: Learner, batch: stream.Batch) -> tuple[Tensor, Tensor, Tensor]:
     """Network input, label and logits (float32) of a batch, by the averaged weights."""
-    image, label = prepare(learner, batch)
+    image, label, _ = prepare(learner, batch)
     learner.average.eval()
     with autocast(learner.job.train.precision, learner.world.device):
         return image, label, learner.average(image).float()

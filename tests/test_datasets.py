@@ -93,6 +93,37 @@ def test_eurosat_becomes_samples_as_published(tmp_path: Path, spark: SparkSessio
     assert (again.done, again.stood) == (0, outcome.done)
 
 
+def test_balanced_classes_of_a_weighted_dataset_weigh_the_same(tmp_path: Path, spark: SparkSession) -> None:
+    root, out = tmp_path / "EuroSAT_MS", tmp_path / "out"
+    write_eurosat(root)
+    for n in range(1, 5):
+        (root / "Forest" / f"Forest_{n}.tif").unlink()
+    conf = {"name": "eurosat", "root": str(root), "options": {"bands": "ms"}, "weight": 3.0}
+    run = make_run(out, conf, bands=["red"], samples={"balance": "class", "folds": 2})
+    assert carry_out(run, out, spark).bad == 0
+    rows = [row for row in read_samples(out) if row["split"] == "train"]
+    assert np.mean([row["weight"] for row in rows]) == pytest.approx(3)
+    by_class: dict[int, float] = {}
+    for row in rows:
+        id_ = int(pixels.array_from(row, "label"))
+        by_class[id_] = by_class.get(id_, 0) + row["weight"]
+    assert len(by_class) == 10
+    assert list(by_class.values()) == pytest.approx([3 * len(rows) / 10] * 10)
+    assert {row["weight"] for row in read_samples(out) if row["split"] != "train"} == {3.0}
+
+
+def test_a_balance_that_the_listing_cannot_tell_is_refused(tmp_path: Path) -> None:
+    conf = DatasetConf("eurosat", str(tmp_path))
+    description = DATASETS["eurosat"].describe(datasets.options_of(conf))
+    codes = tuple((i, i) for i in description.legend.ids)
+    recipe = examples.Recipe(tmp_path, "eurosat", conf, description.encoding, 64, 1, description.legend, codes)
+    items = [Item("a", ("a.tif",), (1,), group="x"), Item("b", ("b.tif",), (2,))]
+    with pytest.raises(UsageError, match=r"samples\.balance area"):
+        examples.weigh(items, recipe, Samples(balance="area"), 1000)
+    with pytest.raises(UsageError, match=r"samples\.balance class"):
+        examples.weigh([*items, Item("c", ("c.tif",))], recipe, Samples(balance="class"), 1000)
+
+
 def test_the_publishers_lists_decide_the_split(tmp_path: Path) -> None:
     names = sorted(write_eurosat(tmp_path))
     for number, split in enumerate(("train", "val", "test")):
@@ -214,7 +245,7 @@ def test_files_hold_equal_shares_of_every_class(tmp_path: Path, monkeypatch: pyt
     codes = tuple((i, i) for i in description.legend.ids)
     recipe = examples.Recipe(tmp_path, conf.name, conf, description.encoding, 64, 1, description.legend, codes)
     items = examples.listed(conf)
-    keys = examples.file_keys("train", items, recipe, examples.read(recipe, items[0]), "f" * 16)
+    keys = examples.file_keys("train", items, [1.0] * len(items), recipe, examples.read(recipe, items[0]), "f" * 16)
     sizes = [len(key["items"]) for key in keys]
     assert sum(sizes) == len(items)
     assert max(sizes) - min(sizes) <= 1

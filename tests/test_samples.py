@@ -73,6 +73,37 @@ def test_a_split_without_a_share_gets_nothing() -> None:
         splits.assign(some_counts(20, 3, 0), Samples(validation=0.6, test=0.4))
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.integers(12, 80), st.integers(2, 5), st.integers(0, 10_000))
+def test_every_block_is_tested_in_one_fold(blocks: int, folds: int, seed: int) -> None:
+    counts = some_counts(blocks, 3, seed)
+    confs = [Samples(folds=folds, fold=i, seed=seed) for i in range(folds)]
+    dealt = [splits.assign(counts, conf) for conf in confs]
+    tested = [block for found in dealt for block, name in found.items() if name == "test"]
+    assert sorted(tested) == sorted(counts)
+    for found in dealt:
+        assert set(found) == set(counts)
+        assert set(found.values()) == set(SPLITS)
+    # Likewise what lies nowhere.
+    loose = [splits.deal_out(range(blocks), conf) for conf in confs]
+    assert sorted(i for found in loose for i in found["test"]) == list(range(blocks))
+    assert all(sorted(i for part in found.values() for i in part) == list(range(blocks)) for found in loose)
+
+
+@given(st.integers(2, 40), st.integers(1, 5), st.integers(0, 10_000))
+def test_weights_make_classes_or_ground_count_the_same(samples: int, classes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    one = np.eye(classes)[rng.integers(classes, size=samples)] * rng.integers(1, 99, (samples, 1))
+    weights = splits.balance(one, range(samples), "class")
+    held = [weights[one.argmax(1) == k].sum() for k in range(classes) if one[:, k].any()]
+    np.testing.assert_allclose(held, held[0])
+    blocks = rng.integers(5, size=samples).tolist()
+    weights = splits.balance(one, blocks, "area")
+    np.testing.assert_allclose([weights[np.array(blocks) == b].sum() for b in set(blocks)], samples / len(set(blocks)))
+    assert weights.mean() == pytest.approx(1)
+    np.testing.assert_array_equal(splits.balance(one, blocks, "none"), 1)
+
+
 def test_a_pixel_is_as_long_as_it_is_on_the_ground() -> None:
     conf = Samples(size=16, block=1)
     at_equator, far_north = splits.ground(Tiling("6933-10m-512", "EPSG:6933", 10.0, 512), [(0, 0), (0, -40_000)], conf).values()

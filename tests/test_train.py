@@ -136,16 +136,20 @@ def test_crops_and_turns_move_image_valid_and_label_together(seed: int) -> None:
     assert torch.equal(image[:, 0], torch.where(valid, label, 0).float())
 
 
-def test_loss_counts_labelled_pixels_alone() -> None:
+def test_loss_counts_labelled_pixels_alone_each_by_its_samples_weight() -> None:
     torch.manual_seed(0)
-    logits, label = torch.randn(2, 3, 4, 4), torch.randint(3, (2, 4, 4))
+    logits, label, one = torch.randn(2, 3, 4, 4), torch.randint(3, (2, 4, 4)), torch.ones(2)
     penalty = Penalty(torch.tensor([0.5, 1.0, 2.0]), 0.1, 0.5)
     label[:, 2:] = NODATA
-    part = loss(logits[:, :, :2], label[:, :2], penalty)
-    assert torch.allclose(loss(logits, label, penalty), part, rtol=1e-5)
+    part = loss(logits[:, :, :2], label[:, :2], penalty, one)
+    assert torch.allclose(loss(logits, label, penalty, one), part, rtol=1e-5)
     perfect = 50.0 * torch.nn.functional.one_hot(label[:, :2], 3).movedim(-1, 1).float()
-    assert float(loss(perfect, label[:, :2], Penalty(torch.ones(3), 0.0, 1.0))) == pytest.approx(0, abs=1e-3)
-    assert float(loss(logits, torch.full_like(label, NODATA), penalty)) == 0
+    assert float(loss(perfect, label[:, :2], Penalty(torch.ones(3), 0.0, 1.0), one)) == pytest.approx(0, abs=1e-3)
+    assert float(loss(logits, torch.full_like(label, NODATA), penalty, one)) == 0
+    # A sample of weight 2 is a sample that is there twice; one of weight 0 is not there.
+    for weight, twin in (([2.0, 1.0], [0, 0, 1]), ([0.0, 1.0], [1])):
+        weighted = loss(logits, label, penalty, torch.tensor(weight))
+        assert torch.allclose(weighted, loss(logits[twin], label[twin], penalty, torch.ones(len(twin))), rtol=1e-4)
 
 
 @settings(deadline=None)

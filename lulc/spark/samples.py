@@ -167,7 +167,11 @@ def _dataset_part(request: Request, recipe: examples.Recipe, items: list[Item], 
         near = sum(map(len, held.values()))
         held = examples.keep_apart(held, outlines, request.run.samples.buffer)
         near -= sum(map(len, held.values()))
-        keys = [key for split, inside in held.items() for key in examples.file_keys(split, inside, recipe, example, print_)]
+        keys = []
+        for split, inside in held.items():
+            conf = request.run.samples if split == "train" else replace(request.run.samples, balance="none")
+            weights = examples.weigh(inside, recipe, conf, conf.block * recipe.size * gsd_m)
+            keys += examples.file_keys(split, inside, weights, recipe, example, print_)
         counts = ", ".join(f"{name} {len(inside):,}" for name, inside in held.items())
         beside = len(items) - sum(map(len, held.values())) - near
         left = f", {beside:,} in no split" if beside else ""
@@ -220,6 +224,10 @@ def plan(request: Request, recipe: Recipe, paths: Sequence[str]) -> tuple[list[R
         if sum(row["counts"]) >= least
     ]
     leakage.audit([_place(row, conf.size) for row in windows], metres, conf)
+    learn = [row for row in windows if row["split"] == "train"]
+    counts, blocks = np.array([row["counts"] for row in learn]), [_block(row, recipe) for row in learn]
+    for row, weight in zip(learn, splits.balance(counts, blocks, conf.balance).tolist(), strict=True):
+        row["weight"] = weight
     lost = {
         "windows without a label": len(rows) - len(labelled),
         "windows with too few": len(labelled) - len(windows),

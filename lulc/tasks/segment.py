@@ -84,23 +84,24 @@ def augment(tensors: Tensors, kinds: Sequence[str]) -> Tensors:
     return image.masked_fill(~valid[:, None], 0), valid, label
 
 
-def loss(logits: Tensor, label: Tensor, penalty: Penalty) -> Tensor:
-    """The sum of the losses of all pixels with a label: weighted cross entropy plus `dice` times soft dice.
+def loss(logits: Tensor, label: Tensor, penalty: Penalty, weight: Tensor) -> Tensor:
+    """The sum over all pixels with a label: their sample's weight (N,) times class-weighted cross entropy plus `dice` soft dice.
 
     Soft dice (Milletari et al. 2016, doi:10.1109/3DV.2016.79) is averaged over the classes that occur in the batch and counted
     once a pixel.
     """
     logits = logits.float()
-    counted = label != NODATA
-    total = functional.cross_entropy(
-        logits, label, penalty.weights, ignore_index=NODATA, reduction="sum", label_smoothing=penalty.smoothing
+    counted = (label != NODATA) * weight[:, None, None]
+    each = functional.cross_entropy(
+        logits, label, penalty.weights, ignore_index=NODATA, reduction="none", label_smoothing=penalty.smoothing
     )
+    total = (each * weight[:, None, None]).sum()
     if penalty.dice:
-        share = logits.softmax(1) * counted[:, None]
-        truth = functional.one_hot(label.where(counted, 0), logits.shape[1]).movedim(-1, 1) * counted[:, None]
-        both, each = (share * truth).sum((0, 2, 3)), (share + truth).sum((0, 2, 3))
+        likely = logits.softmax(1)
+        truth = functional.one_hot(label.where(label != NODATA, 0), logits.shape[1]).movedim(-1, 1) * counted[:, None]
+        both, there = (likely * truth).sum((0, 2, 3)), (likely * counted[:, None] + truth).sum((0, 2, 3))
         occurs = truth.sum((0, 2, 3)) > 0
-        dice = 1 - (2 * both / each.clamp(min=1e-6))[occurs].sum() / occurs.sum().clamp(min=1)
+        dice = 1 - (2 * both / there.clamp(min=1e-6))[occurs].sum() / occurs.sum().clamp(min=1)
         total = total + penalty.dice * dice * counted.sum()
     return total
 

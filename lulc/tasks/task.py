@@ -46,7 +46,8 @@ class Task:
 
     crop(raw, side): a random square of every sample. composite(pixels, valid): one image of T dates, in DN, and where it is
     valid. prepare(pixels, valid, scaling): network input and where it is valid. augment(tensors, kinds): varied at random by
-    torch's seed. loss(logits, label, penalty): summed over the pixels with a label. decode(logits): positions, uint8.
+    torch's seed. loss(logits, label, penalty, weight): summed over the pixels with a label, each times its sample's weight (N,).
+    decode(logits): positions, uint8.
     """
 
     name: str
@@ -54,5 +55,5 @@ class Task:
     composite: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
     prepare: Callable[[torch.Tensor, torch.Tensor, Scaling], tuple[torch.Tensor, torch.Tensor]]
     augment: Callable[[Tensors, Sequence[str]], Tensors]
-    loss: Callable[[torch.Tensor, torch.Tensor, Penalty], torch.Tensor]
+    loss: Callable[[torch.Tensor, torch.Tensor, Penalty, torch.Tensor], torch.Tensor]
     decode: Callable[[torch.Tensor], torch.Tensor]

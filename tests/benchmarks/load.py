@@ -89,7 +89,7 @@ def _mapped(maps: list[np.ndarray], plan: stream.Plan, epoch: int) -> Iterator[s
     blocks = rng.permutation(plan.rows // GROUP)[:, None] * GROUP + np.arange(GROUP)
     order = np.concatenate([rng.permutation(block) for block in blocks])
     for part in np.array_split(order, plan.steps):
-        yield stream.Batch(*(m[part] for m in maps), ())  # type: ignore[arg-type]
+        yield stream.Batch(*(m[part] for m in maps), np.ones(len(part)), ())  # type: ignore[arg-type]
 
 
 def _stock(folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray) -> Callable[[int], float]:
