@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -57,18 +58,20 @@ def recode(array: np.ndarray, own: Encoding, table: Encoding) -> np.ndarray:
 
 
 def join(encodings: Sequence[Encoding]) -> Encoding:
-    """The encoding that holds what all of these hold, of the same bands: the type they fit in, the smallest scale and offset."""
-    kind = np.result_type(*(np.dtype(e.dtype) for e in encodings))
-    scales, offsets = ([min(values) for values in zip(*lists, strict=True)] for lists in (
-        [e.scales for e in encodings], [e.offsets for e in encodings],
-    ))  # fmt: skip
-    return Encoding(encodings[0].bands, "float32" if kind.kind == "f" else kind.name, tuple(scales), tuple(offsets))
+    """The encoding that holds what all of these hold, of the same bands (see `choose_encoding`)."""
+    return _join(
+        {
+            name: [SceneBand(name, "", dtype=e.dtype, scale=e.scales[i], offset=e.offsets[i]) for e in encodings]
+            for i, name in enumerate(encodings[0].bands)
+        }
+    )
 
 
 def choose_encoding(scenes: Iterable[Scene], bands: Sequence[str]) -> Encoding:
     """The encoding that holds all scenes' bands: the type they fit in, of each band the smallest scale and offset.
 
-    Floats are kept as float32. InputError names a band that no scene has.
+    Floats are kept as float32, and so are whole numbers in units so unlike (0 to 255 beside reflectance) that one scale cannot
+    hold them: where a band reaches ten times beyond what would be kept. InputError names a band that no scene has.
     """
     found: dict[str, list[SceneBand]] = {name: [] for name in bands}
     if OBSERVATIONS in found:
@@ -84,10 +87,19 @@ def choose_encoding(scenes: Iterable[Scene], bands: Sequence[str]) -> Encoding:
         raise InputError(
             f"no scene has band {', '.join(missing)}; the scenes have {', '.join(sorted(known))}: see bands in the run file"
         )
+    return _join(found)
+
+
+def _join(found: Mapping[str, Sequence[SceneBand]]) -> Encoding:
     kind = np.result_type(*{np.dtype(b.dtype) for places in found.values() for b in places})
-    return Encoding(
-        tuple(bands),
-        "float32" if kind.kind == "f" else kind.name,
-        tuple(min(b.scale for b in places) for places in found.values()),
-        tuple(min(b.offset for b in places) for places in found.values()),
-    )
+    scales, offsets = ([min(getattr(b, of) for b in places) for places in found.values()] for of in ("scale", "offset"))
+    if kind.kind != "f":
+        tops = [_top(kind, scale, offset) for scale, offset in zip(scales, offsets, strict=True)]
+        reach = [max(_top(np.dtype(b.dtype), b.scale, b.offset) for b in places) for places in found.values()]
+        if any(most > 10 * top for most, top in zip(reach, tops, strict=True)):
+            kind = np.dtype("float32")
+    return Encoding(tuple(found), "float32" if kind.kind == "f" else kind.name, tuple(scales), tuple(offsets))
+
+
+def _top(kind: np.dtype[Any], scale: float, offset: float) -> float:
+    return float(np.iinfo(kind).max * scale + offset)

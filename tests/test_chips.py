@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from lulc import chips, conf, geo, tables
 from lulc.chips import choose_encoding, make_tiling
 from lulc.cutting import Cut, cut
-from lulc.encoding import Encoding
+from lulc.encoding import Encoding, join, recode
 from lulc.errors import InputError
 from lulc.geo import Grid, Tiling
 from lulc.laying import LAYER, Recipe
@@ -172,6 +172,21 @@ def test_gaps_of_a_layer_are_no_data_unless_the_run_file_fills_them(tmp_path: Pa
         assert (chip.valid[0, :300, :100] == known).all()
         assert (chip.pixels[0, 0, :300, :100] == encoding.number(fill or 0, "elevation")).all()
         assert (chip.pixels[0, 0, :300, 100:] == 700).all()
+
+
+@pytest.mark.parametrize(
+    ("other", "dtype"),
+    [(("uint8", 1.0, 0.0), "float32"), (("uint8", 1 / 255, 0.0), "uint16"), (("uint16", 2.75e-5, -0.2), "uint16")],
+)
+def test_numbers_in_unlike_units_are_not_clipped_to_one_scale(other: tuple[str, float, float], dtype: str) -> None:
+    optical = Encoding(("red",), "uint16", (1e-4,), (-0.1,))
+    kind, scale, offset = other
+    pictures = Encoding(("red",), kind, (scale,), (offset,))
+    joined = join([optical, pictures])
+    assert joined.dtype == dtype
+    for own, dn in ((optical, 5000), (pictures, 200)):
+        kept = recode(np.full((1, 1, 1, 1), dn, own.dtype), own, joined).item() * joined.scales[0] + joined.offsets[0]
+        assert kept == pytest.approx(dn * own.scales[0] + own.offsets[0], rel=1e-3)
 
 
 def test_a_scene_that_cannot_be_read_gives_nothing_and_is_named(tmp_path: Path) -> None:

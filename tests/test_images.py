@@ -14,8 +14,10 @@ from PIL import Image
 from rasterio.transform import from_origin
 
 from lulc import contact, datasets, examples, pixels, store
-from lulc.conf import DatasetConf
+from lulc.conf import DatasetConf, Train
 from lulc.errors import InputError, UsageError
+from lulc.learner import Job
+from lulc.train import fit
 from tests.test_datasets import carry_out, make_run, read_samples
 
 if TYPE_CHECKING:
@@ -109,6 +111,37 @@ def test_the_contact_sheet_shows_masks_in_the_legend_s_colours(tmp_path: Path, s
         for colour, count in zip(*np.unique(picture.reshape(-1, 3), axis=0, return_counts=True), strict=True)
     }
     assert min(shown[0x11, 0x22, 0x33], shown[0xC7, 0x2A, 0x1E]) > 1000
+
+
+def test_two_archives_in_unlike_numbers_train_as_one(tmp_path: Path, spark: SparkSession) -> None:
+    out, values = tmp_path / "out", {}
+    for name, kind, scale, x in (("drone", "uint8", 1 / 255, 500_000), ("satellite", "int16", 1e-4, 600_000)):
+        for n in range(8):
+            path = tmp_path / name / f"{n}.tif"
+            path.parent.mkdir(exist_ok=True)
+            array = np.random.default_rng(n).integers(1, 1 / scale, (1, SIDE, SIDE)).astype(kind)
+            profile: dict[str, Any] = {"driver": "GTiff", "count": 1, "height": SIDE, "width": SIDE, "dtype": kind}
+            transform = from_origin(x + 1000 * n, 5_300_000, 1, 1)
+            with rasterio.open(path, "w", crs="EPSG:32633", transform=transform, **profile) as file:
+                file.write(array)
+            Image.fromarray((array[0] * scale > 0.5).astype(np.uint8)).save(tmp_path / name / f"{n}.png")
+            values[f"{name}/{n}"] = array * scale
+    common = {"images": "{item}.tif", "masks": "{item}.png", "bands": "red"}
+    drone = {"name": "images", "root": str(tmp_path / "drone"), "weight": 3.0, "crosswalk": {0: 5, 1: 1}}
+    satellite = {"name": "images", "root": str(tmp_path / "satellite"), "crosswalk": {0: 5, 1: 1}}
+    drone["options"] = common | {"classes": "dark, light", "dtype": "uint8", "scale": str(1 / 255)}
+    satellite["options"] = common | {"classes": "shade, bright", "dtype": "int16", "scale": "1e-4"}
+    legend = {5: {"name": "dim", "colour": "#112233"}, 1: {"name": "bright", "colour": "#c72a1e"}}
+    run = make_run(out, drone, satellite, legend=legend)
+    assert carry_out(run, out, spark).bad == 0
+    rows = [row for row in read_samples(out) if row["split"] == "train"]
+    assert {(row["dataset"], row["weight"]) for row in rows} == {("images", 3.0), ("images-2", 1.0)}
+
+    conf = Train(depth=3, decoder=(16, 8, 8), batch=4, rate=1e-2, epochs=1, repeats=8, crop=32, precision="float32")
+    result = fit(Job(conf, run.make_legend(), store.table_folder(out, "samples"), tmp_path / "checkpoint"))
+    names = ["/".join(({"images": "drone", "images-2": "satellite"}[row["dataset"]], row["sample_id"][-1])) for row in rows]
+    assert result.mean == pytest.approx([np.mean([values[name].mean() for name in names])], rel=1e-3)
+    assert result.history[-1]["metrics"]["accuracy"] > 0.8
 
 
 def test_folders_name_the_classes_and_an_unknown_one_is_named(tmp_path: Path) -> None:
