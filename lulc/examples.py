@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
-from lulc import chips, datasets, geo, leakage, pixels, splits, store
+from lulc import chips, datasets, geo, leakage, opening, pixels, splits, store
 from lulc.conf import DatasetConf, Samples
 from lulc.datasets import DENSE, Description, Example, Item
 from lulc.encoding import Encoding, recode
@@ -212,14 +212,8 @@ def write(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
     """Ledger rows of one samples file (`split`, `name`, `items`, `weights`), published now or standing, and of bad items."""
     path = file_path(key["split"], key["name"], key["fingerprint"])
     if not (recipe.out / path).exists():
-        rows, bad = [], {}
-        for given, weight in zip(key["items"], key["weights"], strict=True):
-            plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
-            item = Item(**plain)
-            try:
-                rows += [row | {"weight": weight} for row in cut(item, read(recipe, item), recipe)]
-            except InputError as error:
-                bad[item.name] = str(error)
+        with opening.settings():
+            rows, bad = _rows(key, recipe)
         about = {"stage": "samples", "key": file_key(key["split"], key["name"]), "fingerprint": key["fingerprint"], "bad": bad}
         publish_rows(recipe.out, path, rows, about | {"legend": asdict(recipe.legend)})
     about = chips.about(recipe.out / path)
@@ -228,6 +222,19 @@ def write(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
         for name, error in about.pop("bad").items()
     ]
     return [chips.noted(recipe.out, about), *failed]
+
+
+def _rows(key: Mapping[str, Any], recipe: Recipe) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    # Of a key's items; and what is wrong with those that are bad.
+    rows, bad = [], {}
+    for given, weight in zip(key["items"], key["weights"], strict=True):
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        item = Item(**plain)
+        try:
+            rows += [row | {"weight": weight} for row in cut(item, read(recipe, item), recipe)]
+        except InputError as error:
+            bad[item.name] = str(error)
+    return rows, bad
 
 
 def cut(item: Item, example: Example, recipe: Recipe) -> list[dict[str, Any]]:
@@ -274,6 +281,8 @@ def _take_dates(array: np.ndarray, example: Example, dates: int) -> tuple[np.nda
     if count > dates:
         chosen = np.rint(np.linspace(0, count - 1, dates)).astype(int) if dates > 1 else np.array([0])
         return array[chosen], example.valid[chosen], [example.datetimes[i] for i in chosen if example.datetimes]
+    if count == dates:
+        return array, example.valid, list(example.datetimes)
     empty = [(0, dates - count), *[(0, 0)] * 3]
     return np.pad(array, empty), np.pad(example.valid, [empty[0], *empty[2:]]), list(example.datetimes)
 

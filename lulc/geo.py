@@ -88,8 +88,9 @@ class Grid:
 
     def corners(self) -> tuple[list[float], list[float]]:
         """x and y of the four outer corners, in ring order."""
-        points = [self.affine @ p for p in ((0, 0), (self.width, 0), (self.width, self.height), (0, self.height))]
-        return [p[0] for p in points], [p[1] for p in points]
+        a, b, c, d, e, f = self.transform
+        points = ((0, 0), (self.width, 0), (self.width, self.height), (0, self.height))
+        return [a * col + b * row + c for col, row in points], [d * col + e * row + f for col, row in points]
 
     def window(self, row: int, col: int, height: int, width: int) -> Grid:
         """The grid of a window that starts at (row, col), which may lie outside this grid."""

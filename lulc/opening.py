@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import http.client
 import re
 import time
@@ -38,6 +39,7 @@ _OPTIONS = {
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
 }
+_inside = contextvars.ContextVar("inside", default=False)  # of `settings`, in this thread
 _TRIES = 4
 _BUSY = (500, 502, 503, 504)
 
@@ -61,15 +63,31 @@ def open_raster(href: str, **options: Any) -> Iterator[DatasetReader]:
             address = hdf4.open_layer(href)
         except InputError as error:
             raise ReadError(str(error)) from error
-    with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+    with settings():
         driver = _DRIVERS.get(PurePosixPath(urlsplit(href).path).suffix.lower(), "GTiff")
         try:
-            dataset = rasterio.open(_gdal_path(address), driver=driver, sharing=False, **options)
+            # Only a store needs the session that rasterio.open looks up; for small files that is a tenth of their time.
+            opener = rasterio.open if "://" in address else DatasetReader
+            dataset = opener(_gdal_path(address), driver=driver, sharing=False, **options)
         except (RasterioError, OSError) as error:
             raise ReadError(f"{shown(href)} cannot be opened as {driver}: {reason(error)}") from error
         with dataset:
             yield dataset
+
+
+@contextlib.contextmanager
+def settings() -> Iterator[None]:
+    """GDAL's options for all reads inside; to enter it once around many small files saves a third of their time."""
+    if _inside.get():
+        yield
+        return
+    with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        token = _inside.set(True)
+        try:
+            yield
+        finally:
+            _inside.reset(token)
 
 
 def _check_href(href: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -35,13 +36,11 @@ def grid_of(raster: DatasetReader | str) -> Grid:
         )
     grid = Grid(raster.crs.to_string(), tuple(raster.transform)[:6], raster.height, raster.width)
     a, b, _, d, e, _ = grid.transform
-    if not np.isfinite(grid.transform).all() or a * e == b * d or max(map(abs, grid.bounds)) > _FARTHEST:
+    xmin, ymin, xmax, ymax = bounds = grid.bounds
+    if not all(map(math.isfinite, grid.transform)) or a * e == b * d or max(map(abs, bounds)) > _FARTHEST:
         raise InputError(f"{shown(raster.name)} lies nowhere on Earth by its transform {grid.transform}: georeference it anew")
-    xmin, ymin, xmax, ymax = grid.bounds
     if raster.crs.is_geographic and (min(ymin, -90) < -91 or max(ymax, 90) > 91 or xmin < -541 or xmax > 541):
-        raise InputError(
-            f"{shown(raster.name)} says degrees ({grid.crs[:40]}) but has bounds {grid.bounds}: give it its true CRS"
-        )
+        raise InputError(f"{shown(raster.name)} says degrees ({grid.crs[:40]}) but has bounds {bounds}: give it its true CRS")
     return grid
 
 
@@ -80,10 +79,11 @@ def read_swath(
     return _opened(href, read_it)
 
 
-def read_whole(href: str, indexes: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray, Grid | None]:
+def read_whole(href: str, indexes: Sequence[int] = (), placed: bool = True) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """Bands (C, H, W) of a whole file, 0 where not valid; where all are valid (H, W); and its grid, None of a plain picture.
 
-    indexes: which bands, from 1; all but alpha where not said. ReadError names the file; of one too large nothing is read.
+    indexes: which bands, from 1; all but alpha where not said. placed: whether the grid, which takes time, is wanted. ReadError
+    names the file; of one too large nothing is read.
     """
 
     def read_it(dataset: DatasetReader) -> tuple[np.ndarray, np.ndarray, Grid | None]:
@@ -100,7 +100,7 @@ def read_whole(href: str, indexes: Sequence[int] = ()) -> tuple[np.ndarray, np.n
             raise ReadError(f"{shown(href)} would decode {cost / 2**30:.1f} GiB: cut it into smaller images first")
         pixels, valid = _read_windows(dataset, bands, [dataset.nodatavals[index - 1] for index in bands], window)
         seen = valid.all(axis=0)
-        return np.where(seen, pixels, 0), seen, None if dataset.crs is None else grid_of(dataset)
+        return np.where(seen, pixels, 0), seen, grid_of(dataset) if placed and dataset.crs is not None else None
 
     return _opened(href, read_it)
 
@@ -206,7 +206,8 @@ def _read_windows(
         suspect = any(_untouched(p, dataset.block_shapes[i - 1], window) for p, i in zip(pixels, indexes, strict=True))
         if suspect and _fill(dataset, indexes, window, _MARK[::-1]).tobytes() != pixels.tobytes():
             raise OSError("part of the window was never filled: the file is cut short")
-        valid = np.stack([_unmasked(dataset, index, window) for index in indexes])
+        flags, colours = dataset.mask_flag_enums, [colour.name for colour in dataset.colorinterp]
+        valid = np.stack([_unmasked(dataset, index, window, flags[index - 1], colours) for index in indexes])
     except (RasterioError, OSError) as error:
         raise ReadError(f"{_named(dataset, indexes, window)} cannot be read: {reason(error)}") from error
     for band, nodata, good in zip(pixels, nodatas, valid, strict=True):
@@ -214,12 +215,12 @@ def _read_windows(
     return pixels, valid
 
 
-def _unmasked(dataset: DatasetReader, index: int, window: Window) -> np.ndarray:
-    flags = dataset.mask_flag_enums[index - 1]
+def _unmasked(
+    dataset: DatasetReader, index: int, window: Window, flags: Sequence[MaskFlags], colours: Sequence[str]
+) -> np.ndarray:
     if MaskFlags.per_dataset in flags or MaskFlags.alpha in flags:
         return np.asarray(dataset.read_masks(index, window=window) != 0)
     # GDAL itself heeds alpha as the last of two or four bands alone.
-    colours = [colour.name for colour in dataset.colorinterp]
     if "alpha" in colours and colours[index - 1] != "alpha":
         return np.asarray(dataset.read(colours.index("alpha") + 1, window=window) != 0)
     return np.ones((window.height, window.width), bool)
@@ -252,12 +253,12 @@ def _fill(dataset: DatasetReader, indexes: list[int], window: Window, mark: byte
 def _untouched(pixels: np.ndarray, block: tuple[int, int], window: Window) -> bool:
     # A block that GDAL did not deliver holds the mark everywhere.
     same = pixels.view(f"u{pixels.itemsize}") == np.frombuffer(_MARK[: pixels.itemsize], f"u{pixels.itemsize}")[0]
-    if not same.any():
-        return False
     rows, cols = (
-        np.unique(np.append(0, np.arange(size - start % size, length, size)))
+        [0, *range(size - start % size, length, size)]
         for size, start, length in zip(block, (window.row_off, window.col_off), pixels.shape, strict=True)
     )
+    if not same[np.ix_(rows, cols)].any():
+        return False
     return bool(np.logical_and.reduceat(np.logical_and.reduceat(same, cols, axis=1), rows, axis=0).any())
 
 

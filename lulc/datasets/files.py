@@ -34,12 +34,12 @@ def walk(root: Path, suffixes: tuple[str, ...] = IMAGES) -> Iterator[str]:
 
 def read_image(root: Path, name: str, indexes: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """Bands (C, H, W) of a whole image, valid (H, W), and its grid, None of a plain picture; InputError: it cannot be read."""
-    return read_whole(str(root / name), indexes)
+    return read_whole(f"{root}/{name}", indexes)
 
 
 def read_mask(root: Path, name: str, shape: tuple[int, int], index: int = 1) -> np.ndarray:
     """Codes (H, W) int32 of an image's one band, -1 where the file says no data; InputError: not the shape of its picture."""
-    codes, valid, _ = read_whole(str(root / name), (index,))
+    codes, valid, _ = read_whole(f"{root}/{name}", (index,), placed=False)
     if valid.shape != shape:
         found = "{}x{}".format(*valid.shape)
         raise InputError(f"mask {root / name} has {found} pixels, its image {shape[0]}x{shape[1]}: fetch both anew")
@@ -65,10 +65,10 @@ def read_bands(
     no repeating brings there.
     """
     found: dict[tuple[str, int], np.ndarray] = {}
-    seen, grids = [], []
-    for file in dict.fromkeys(file for file, _ in places):
+    seen, grid = [], None
+    for number, file in enumerate(dict.fromkeys(file for file, _ in places)):
         indexes = [index for name, index in places if name == file]
-        pixels, valid, grid = read_image(root, file, indexes)
+        pixels, valid, own = read_whole(f"{root}/{file}", indexes, placed=not number)
         side = side or valid.shape[0]
         times = side // valid.shape[0]
         if valid.shape != (side / times if times else 0,) * 2:
@@ -78,11 +78,11 @@ def read_bands(
             )
         found |= {(file, i): _repeat(p, times) for i, p in zip(indexes, pixels, strict=True)}
         seen.append(_repeat(valid, times))
-        if grid is not None:
-            a, b, c, d, e, f = grid.transform
-            grids.append(Grid(grid.crs, (a / times, b / times, c, d / times, e / times, f), side, side))
+        if own is not None:
+            a, b, c, d, e, f = own.transform
+            grid = Grid(own.crs, (a / times, b / times, c, d / times, e / times, f), side, side)
     valid = np.logical_and.reduce(seen)
-    return np.where(valid, np.stack([found[place] for place in places]), 0), valid, grids[0] if grids else None
+    return np.where(valid, np.stack([found[place] for place in places]), 0), valid, grid
 
 
 def _repeat(pixels: np.ndarray, times: int) -> np.ndarray:
