@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,15 +41,33 @@ def spark() -> Iterator[SparkSession]:
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> World:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of these tests share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session")
+def small(common: Path) -> World:
     """A small archive with labels, regions and run file."""
-    return world.make_world(tmp_path_factory.mktemp("world"))
+    with _turn(common / "world.lock"):
+        return world.open_world(common / "world") if (common / "world").exists() else world.make_world(common / "world")
 
 
 @pytest.fixture(scope="session")
 def done(small: World) -> Path:
     """The output folder of one clean run of the small world; tests copy it before they do harm to it."""
     out = small.run.parent / "out"
-    ran = world.lulc("run", small.run, "--out", out)
-    assert ran.returncode == 0, ran.stderr
+    with _turn(small.run.with_name("out.lock")):
+        if not out.exists():
+            ran = world.lulc("run", small.run, "--out", out)
+            assert ran.returncode == 0, ran.stderr
     return out
+
+
+@contextmanager
+def _turn(lock: Path) -> Iterator[None]:
+    # What takes minutes to make is made by one process, while others wait for it.
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

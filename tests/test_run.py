@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import psutil
@@ -16,8 +17,15 @@ import pytest
 import rasterio.warp
 
 from lulc import store
+from lulc.conf import read_run
+from lulc.spark.index import index
+from lulc.spark.stage import Choice, Request
+from lulc.spark.tile import tile
 from tests import world
 from tests.world import World
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 
 @pytest.fixture
@@ -131,31 +139,29 @@ def test_a_killed_driver_loses_at_most_what_was_under_way(copied: Path, small: W
     assert world.files(copied, "tables/chips/[!.]*.parquet") == clean
 
 
-def test_a_file_cut_short_is_left_out_counted_and_limited(small: World, tmp_path: Path) -> None:
-    archive, without = tmp_path / "archive", tmp_path / "without"
+def test_a_file_cut_short_is_left_out_counted_and_limited(small: World, tmp_path: Path, spark: SparkSession) -> None:
+    archive, without, out = tmp_path / "archive", tmp_path / "without", tmp_path / "out"
     shutil.copytree(small.archive, archive)
     shutil.copytree(small.archive, without)
     cut = archive / f"S_{world.DAYS[0]}_nir.tif"
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     for path in without.glob(f"S_{world.DAYS[0]}_*"):
         path.unlink()
-    outs = {}
-    for name in ("archive", "without"):
-        outs[name] = tmp_path / f"out_{name}"
-        for stage in ("index", "tile"):
-            ran = world.lulc(stage, small.run, "--out", outs[name], "--set", f"scenes.0.path={tmp_path / name}")
-            assert ran.returncode == 0, ran.stderr
-    bad = [r for r in store.standing(outs["archive"], "tile").values() if r["status"] == "bad"]
+    for stage in ("index", "tile"):
+        ran = world.lulc(stage, small.run, "--out", out, "--set", f"scenes.0.path={archive}")
+        assert ran.returncode == 0, ran.stderr
+    assert "WARNING: 1 bad" in ran.stderr
+    bad = [r for r in store.standing(out, "tile").values() if r["status"] == "bad"]
     assert len(bad) == 1
     assert "nir" in bad[0]["error"]
+    expected = Request(read_run(small.run, [f"scenes.0.path={without}"]), tmp_path / "expected", Choice(), lambda: spark)
+    index(expected)
+    tile(expected)
     made, clean = (
         [(c["tile_id"], c["pixels"], c["valid"]) for c in store.read_table(o, "chips").sort_by("tile_id").to_pylist()]
-        for o in outs.values()
+        for o in (out, expected.out)
     )
     assert made == clean
-    again = world.lulc("tile", small.run, "--out", outs["archive"], "--set", f"scenes.0.path={archive}")
-    assert again.returncode == 0
-    assert "WARNING: 1 bad" in again.stderr
-    limited = world.lulc("tile", small.run, "--out", outs["archive"], "--set", f"scenes.0.path={archive}", "--max-bad", 0)
+    limited = world.lulc("tile", small.run, "--out", out, "--set", f"scenes.0.path={archive}", "--max-bad", 0)
     assert limited.returncode == 4
     assert world.DAYS[0] in limited.stderr

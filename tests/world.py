@@ -55,9 +55,14 @@ def make_world(folder: Path, seed: int = 0) -> World:
     middle = xmin + 0.37 * (xmax - xmin)
     shapes = [box(xmin - 300, ymin + 500, middle, ymax - 155), box(middle, ymin + 500, xmax - 333, ymax - 155)]
     geopandas.GeoDataFrame({"id": ["west", "east"]}, geometry=shapes, crs=GRID.crs).to_file(folder / "regions.gpkg")
-    path = folder / "run.yaml"
-    path.write_text(yaml.safe_dump(_settings(), sort_keys=False))
-    return World(path, archive, truth)
+    np.save(folder / "truth.npy", truth)
+    (folder / "run.yaml").write_text(yaml.safe_dump(_settings(), sort_keys=False))
+    return open_world(folder)
+
+
+def open_world(folder: Path) -> World:
+    """What `make_world` made there."""
+    return World(folder / "run.yaml", folder / "archive", np.load(folder / "truth.npy"))
 
 
 def _settings() -> dict[str, object]:

@@ -21,7 +21,7 @@ from tests.archives import write_raster
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """`samples.eurosat` (JPEG, 64 px) and `samples.bigearthnet` (12 GeoTIFFs of three resolutions a patch, 120 px): ours ÷ bare."""
+    """`samples.eurosat` (JPEG, 64 px), `samples.bigearthnet` (12 GeoTIFFs a patch, 120 px): items a second, ours ÷ bare."""
     counts = {"eurosat": 200, "bigearthnet": 40} if quick else {"eurosat": 8000, "bigearthnet": 600}
     found = {}
     with multiprocessing.get_context("spawn").Pool(2) as pool:
