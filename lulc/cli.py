@@ -330,8 +330,13 @@ def _sql(given: argparse.Namespace) -> int:
     if given.json:
         print(json.dumps(found.to_pylist(), indent=1, default=str))
     else:
-        print(found.to_pandas().to_string(index=False, max_colwidth=60))
+        print(found.to_pandas().to_string(index=False, max_colwidth=60, float_format=_plain))
     return 0
+
+
+def _plain(value: float) -> str:
+    # Areas in m² are large: digits in threes are read, powers of ten are not.
+    return f"{value:,.1f}" if abs(value) >= 1000 else f"{value:.6g}"
 
 
 def _doctor(given: argparse.Namespace) -> int:

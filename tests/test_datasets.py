@@ -13,7 +13,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from lulc import chips, datasets, examples, pixels, store, tables
+from lulc import chips, corine, datasets, examples, igbp, pixels, store, tables
 from lulc.conf import DatasetConf, Run, Samples, parse_run
 from lulc.datasets import DATASETS, Example, Item
 from lulc.datasets.eurosat import _CLASSES as EUROSAT_CLASSES
@@ -28,7 +28,8 @@ from lulc.splits import SPLITS
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-DATA = Path(__file__).parents[2] / "shared" / "data"
+ROOT = Path(__file__).parents[1]
+DATA = ROOT.parent / "shared" / "data"
 EACH = 7
 
 
@@ -68,6 +69,27 @@ def test_every_dataset_describes_itself() -> None:
         assert set(description.common) <= set(description.legend.ids)
         assert set(description.common.values()) <= set(COMMON.ids)
         assert len(set(description.encoding.bands)) == len(description.encoding.bands) == len(description.encoding.scales)
+
+
+def test_the_readme_prints_the_crosswalks() -> None:
+    eurosat = DATASETS["eurosat"].describe({"bands": "rgb", "split": "random"})
+    names = {c.id: c.name for c in eurosat.legend.classes}
+    lines = (ROOT / "README.md").read_text().splitlines()
+    for c in COMMON.classes:
+        own = ", ".join(names[i] for i, common in eurosat.common.items() if common == c.id) or "–"
+        codes = _ranges([code for code in corine.CODES if corine.common_of(code) == c.id])
+        ids = _ranges([i for i, common in igbp.IGBP.common.items() if common == c.id])
+        assert f"| {c.id} {c.name} | {own} | {codes} | {ids} |" in lines
+
+
+def _ranges(codes: list[int]) -> str:
+    runs: list[list[int]] = []
+    for code in codes:
+        if runs and code == runs[-1][-1] + 1:
+            runs[-1].append(code)
+        else:
+            runs.append([code])
+    return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs) or "–"
 
 
 def test_eurosat_becomes_samples_as_published(tmp_path: Path, spark: SparkSession) -> None:
