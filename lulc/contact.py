@@ -110,6 +110,8 @@ def _caption(row: dict[str, Any], label: np.ndarray, legend: Legend) -> str:
 def _map(axes: Any, table: ds.Dataset) -> None:
     found = table.to_table(columns=["xmin", "ymin", "xmax", "ymax", "split"]).to_pandas().dropna()
     axes.set_title("where the samples lie, by split" if len(found) else "the samples do not say where they lie", fontsize=9)
+    if found.empty:
+        axes.set_axis_off()
     for split, colour in _COLOURS.items():
         mine = found[found["split"] == split]
         x, y = (mine["xmin"] + mine["xmax"]) / 2, (mine["ymin"] + mine["ymax"]) / 2

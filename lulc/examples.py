@@ -78,7 +78,7 @@ def identity(conf: DatasetConf, items: Sequence[Item]) -> str:
         except OSError:
             return [file]
 
-    return store.fingerprint(datasets.options_of(conf), [[asdict(i), [stat(f) for f in i.files]] for i in items])
+    return store.fingerprint(datasets.options_of(conf), [[vars(i), [stat(f) for f in i.files]] for i in items])
 
 
 def read(recipe: Recipe, item: Item) -> Example:
@@ -203,7 +203,7 @@ def file_keys(
     bounds = [i * len(found) // files for i in range(files + 1)]
     return [
         {"split": split, "name": f"{recipe.name}-{n:05d}", "fingerprint": print_}
-        | {"items": [asdict(item) for item, _ in found[a:b]], "weights": [weight for _, weight in found[a:b]]}
+        | {"items": [vars(item) for item, _ in found[a:b]], "weights": [weight for _, weight in found[a:b]]}
         for n, (a, b) in enumerate(itertools.pairwise(bounds))
     ]
 
