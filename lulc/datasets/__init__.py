@@ -8,17 +8,23 @@ from collections.abc import Mapping
 
 from lulc.conf import ClassConf, DatasetConf, Run
 from lulc.datasets.bigearthnet import BIGEARTHNET
+from lulc.datasets.dynamicworld import DYNAMICWORLD
 from lulc.datasets.eurosat import EUROSAT
 from lulc.datasets.images import IMAGES
+from lulc.datasets.multisenge import MULTISENGE
 from lulc.datasets.record import DENSE, Dataset, Description, Example, Item
 from lulc.datasets.seasonet import SEASONET
+from lulc.datasets.sen2lulc import SEN2LULC
 from lulc.datasets.sen12ms import SEN12MS
+from lulc.datasets.spacenet import SPACENET
 from lulc.datasets.ucmerced import UCMERCED
 from lulc.encoding import Encoding
 from lulc.errors import UsageError
 from lulc.legend import COMMON, Legend
 
-DATASETS: dict[str, Dataset] = {d.name: d for d in (BIGEARTHNET, EUROSAT, SEASONET, SEN12MS, UCMERCED, IMAGES)}
+DATASETS: dict[str, Dataset] = {
+    d.name: d for d in (BIGEARTHNET, DYNAMICWORLD, EUROSAT, MULTISENGE, SEASONET, SEN2LULC, SEN12MS, SPACENET, UCMERCED, IMAGES)
+}
 
 __all__ = [
     "DATASETS",
