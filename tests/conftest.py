@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 
 
+_FIRST = ("test_run.py", "test_searched_run.py", "test_train_stage.py", "test_predict.py", "test_cluster.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, so that no process is left with one at the end; the cluster when the run that it needs is made."""
+    items.sort(key=lambda item: _FIRST.index(item.path.name) if item.path.name in _FIRST else len(_FIRST))
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real imagery beside the project."""
