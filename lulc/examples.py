@@ -238,7 +238,10 @@ def _rows(key: Mapping[str, Any], recipe: Recipe) -> tuple[list[dict[str, Any]],
 
 
 def cut(item: Item, example: Example, recipe: Recipe) -> list[dict[str, Any]]:
-    """Rows of the samples table: one, or, of a larger image with a label a pixel, one for every window that holds a label."""
+    """Rows of the samples table: one, or, of a larger image with a label a pixel or boxes, one for every window.
+
+    Windows without a label a pixel are left out; a box goes to the window that holds its centre, cut at the window's edges.
+    """
     description = recipe.description
     array = recode(example.pixels, datasets.encoding_of(description, recipe.encoding.bands), recipe.encoding)
     array, valid, times = _take_dates(array, example, recipe.dates)
@@ -249,7 +252,7 @@ def cut(item: Item, example: Example, recipe: Recipe) -> list[dict[str, Any]]:
     if dense:
         label = np.where(valid.any(0), label, NODATA).astype(np.uint8)
     rows = []
-    places = list(_windows(array.shape[2:], recipe)) if dense else [_middle(array.shape[2:], recipe.size)]
+    places = list(_windows(array.shape[2:], recipe))
     for y, x in places:
         piece = _window(label, y, x, recipe.size, NODATA) if dense else label
         if description.task == "detect":
@@ -320,10 +323,11 @@ def _count(label: np.ndarray, task: str, legend: Legend) -> list[int]:
 
 
 def _windows(shape: tuple[int, ...], recipe: Recipe) -> Iterator[tuple[int, int]]:
-    if recipe.description.task not in DENSE:
-        yield _middle(shape, recipe.size)
+    task = recipe.description.task
+    if task in DENSE or (task == "detect" and max(shape) > recipe.size):
+        yield from itertools.product(range(0, shape[0], recipe.size), range(0, shape[1], recipe.size))
         return
-    yield from itertools.product(range(0, shape[0], recipe.size), range(0, shape[1], recipe.size))
+    yield _middle(shape, recipe.size)
 
 
 def _middle(shape: tuple[int, ...], size: int) -> tuple[int, int]:
@@ -342,10 +346,12 @@ def _window(array: np.ndarray, y: int, x: int, size: int, fill: int) -> np.ndarr
 
 
 def _move_boxes(boxes: np.ndarray, y: int, x: int, size: int) -> np.ndarray:
-    # Counted from the window's corner and cut at its edges; those wholly outside go.
+    # Those whose centre is in the window, counted from its corner and cut at its edges.
     moved = boxes - np.array([0, x, y, x, y], np.float32)
+    centre = (moved[:, 1:3] + moved[:, 3:5]) / 2
+    inside = ((centre >= 0) & (centre < size)).all(1)
     moved[:, 1:] = moved[:, 1:].clip(0, size)
-    return moved[(moved[:, 3] > moved[:, 1]) & (moved[:, 4] > moved[:, 2])]
+    return np.asarray(moved[inside])
 
 
 def _place(grid: Grid | None, item: Item, y: int, x: int, size: int) -> dict[str, Any]:

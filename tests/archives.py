@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import rasterio
 from affine import Affine
+from rasterio.errors import NotGeoreferencedWarning
 
 from lulc import datasets, examples, tables
 from lulc.conf import DatasetConf
@@ -25,6 +27,19 @@ def write_raster(path: Path, bands: np.ndarray, pixel: float = 10.0, corner: tup
     shape: dict[str, Any] = {"count": count, "height": height, "width": width, "dtype": bands.dtype}
     transform = Affine(pixel, 0, corner[0], 0, -pixel, corner[1])
     with rasterio.open(path, "w", driver="GTiff", crs=UTM, transform=transform, compress="deflate", **shape) as file:
+        file.write(bands)
+
+
+def write_picture(path: Path, bands: np.ndarray) -> None:
+    """A PNG, a TIFF or, all but exactly, a JPEG of bands (C, H, W), or one band (H, W), that lies nowhere."""
+    bands = bands if bands.ndim == 3 else bands[None]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = bands.shape
+    driver = {".png": "PNG", ".tif": "GTiff", ".jpg": "JPEG"}[path.suffix]
+    shape: dict[str, Any] = {"count": count, "height": height, "width": width, "dtype": bands.dtype}
+    more = {"quality": 100} if driver == "JPEG" else {}
+    ignored = warnings.catch_warnings(action="ignore", category=NotGeoreferencedWarning)
+    with ignored, rasterio.open(path, "w", driver=driver, **shape, **more) as file:
         file.write(bands)
 
 

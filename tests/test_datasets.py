@@ -238,6 +238,30 @@ def test_a_large_image_with_a_mask_is_cut_in_windows(tmp_path: Path, monkeypatch
     assert table.num_rows == 5
 
 
+def test_every_box_of_a_large_image_is_in_one_window(tmp_path: Path) -> None:
+    conf = DatasetConf(
+        "images", str(tmp_path), {"task": "detect", "images": "{item}.tif", "table": "t.csv", "classes": "ship, pier"}
+    )
+    description = DATASETS["images"].describe(datasets.options_of(conf))
+    recipe = examples.Recipe(tmp_path, "images", conf, description.encoding, 64, 1, description.legend, ((0, 0), (1, 1)))
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, (140, 90), (40, 2))
+    boxes = np.column_stack([np.arange(40) % 2, corner, np.minimum(corner + rng.uniform(2, 20, (40, 2)), (150, 100))])
+    example = Example(np.ones((1, 3, 100, 150), np.uint8), np.ones((1, 100, 150), bool), boxes.astype(np.float32))
+    rows = examples.cut(Item("a", ("a.tif",)), example, recipe)
+    assert len(rows) == 6
+    assert sum(sum(row["class_counts"]) for row in rows) == 40
+    for row in rows:
+        x, y = row["transform"][2], -row["transform"][5]
+        for id_, left, top, right, bottom in pixels.array_from(row, "label"):
+            assert 0 <= left < right <= 64
+            assert 0 <= top < bottom <= 64
+            # Uncut sides are where they were.
+            whole = boxes + np.array([0, -x, -y, -x, -y])
+            same = np.isclose(whole[:, 1:].clip(0, 64), (left, top, right, bottom), atol=1e-4).all(1) & (whole[:, 0] == id_)
+            assert same.sum() == 1
+
+
 @pytest.mark.skipif(not DATA.exists(), reason="shared/data is absent")
 @pytest.mark.parametrize(("name", "root", "count"), [("eurosat", "eurosat", 100), ("ucmerced", "ucmerced", 315)])
 def test_real_archives_are_listed_and_read(name: str, root: str, count: int, tmp_path: Path) -> None:

@@ -8,22 +8,46 @@ from collections.abc import Mapping
 
 from lulc.conf import ClassConf, DatasetConf, Run
 from lulc.datasets.bigearthnet import BIGEARTHNET
+from lulc.datasets.dota import DOTA
 from lulc.datasets.dynamicworld import DYNAMICWORLD
 from lulc.datasets.eurosat import EUROSAT
 from lulc.datasets.images import IMAGES
+from lulc.datasets.levircd import LEVIRCD
 from lulc.datasets.multisenge import MULTISENGE
+from lulc.datasets.oscd import OSCD
+from lulc.datasets.pastis import PASTIS
 from lulc.datasets.record import DENSE, Dataset, Description, Example, Item
 from lulc.datasets.seasonet import SEASONET
 from lulc.datasets.sen2lulc import SEN2LULC
 from lulc.datasets.sen12ms import SEN12MS
 from lulc.datasets.spacenet import SPACENET
 from lulc.datasets.ucmerced import UCMERCED
+from lulc.datasets.vhr10 import VHR10
+from lulc.datasets.xview2 import XVIEW2
 from lulc.encoding import Encoding
 from lulc.errors import UsageError
 from lulc.legend import COMMON, Legend
 
 DATASETS: dict[str, Dataset] = {
-    d.name: d for d in (BIGEARTHNET, DYNAMICWORLD, EUROSAT, MULTISENGE, SEASONET, SEN2LULC, SEN12MS, SPACENET, UCMERCED, IMAGES)
+    d.name: d
+    for d in (
+        BIGEARTHNET,
+        DOTA,
+        DYNAMICWORLD,
+        EUROSAT,
+        LEVIRCD,
+        MULTISENGE,
+        OSCD,
+        PASTIS,
+        SEASONET,
+        SEN12MS,
+        SEN2LULC,
+        SPACENET,
+        UCMERCED,
+        VHR10,
+        XVIEW2,
+        IMAGES,
+    )
 }
 
 __all__ = [

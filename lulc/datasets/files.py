@@ -61,28 +61,37 @@ def read_bands(
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """Bands (C, H, W) of a sample kept in several files, in the order of their places: a file and an index in it; valid; grid.
 
-    Pixels of a coarser file are repeated until it has `side` rows, of the first one where not said. InputError names a file that
-    no repeating brings there.
+    Pixels of a coarser file are repeated until it has `side` rows and columns, those of the first one where not said. InputError
+    names a file that no repeating brings there.
     """
     found: dict[tuple[str, int], np.ndarray] = {}
-    seen, grid = [], None
+    seen, grid, shape = [], None, (side, side) if side else None
     for number, file in enumerate(dict.fromkeys(file for file, _ in places)):
         indexes = [index for name, index in places if name == file]
         pixels, valid, own = read_whole(f"{root}/{file}", indexes, placed=not number)
-        side = side or valid.shape[0]
-        times = side // valid.shape[0]
-        if valid.shape != (side / times if times else 0,) * 2:
-            size = "{}x{}".format(*valid.shape)
-            raise InputError(
-                f"{root / file} has {size} pixels where {side}x{side}, or a whole part of them, are due: fetch it anew"
-            )
+        shape = shape or valid.shape
+        times = shape[0] // valid.shape[0]
+        if (valid.shape[0] * times, valid.shape[1] * times) != shape:
+            size, due = ("{}x{}".format(*found) for found in (valid.shape, shape))
+            raise InputError(f"{root / file} has {size} pixels where {due}, or a whole part of them, are due: fetch it anew")
         found |= {(file, i): _repeat(p, times) for i, p in zip(indexes, pixels, strict=True)}
         seen.append(_repeat(valid, times))
         if own is not None:
             a, b, c, d, e, f = own.transform
-            grid = Grid(own.crs, (a / times, b / times, c, d / times, e / times, f), side, side)
+            grid = Grid(own.crs, (a / times, b / times, c, d / times, e / times, f), *shape)
     valid = np.logical_and.reduce(seen)
     return np.where(valid, np.stack([found[place] for place in places]), 0), valid, grid
+
+
+def read_dates(root: Path, dates: Sequence[Sequence[tuple[str, int]]]) -> tuple[np.ndarray, np.ndarray, Grid | None]:
+    """What `read_bands` gives for several dates, as one: pixels (T, C, H, W), valid (T, H, W), and the grid of the first."""
+    found = [read_bands(root, places) for places in dates]
+    shapes = [valid.shape for _, valid, _ in found]
+    for places, shape in zip(dates, shapes, strict=True):
+        if shape != shapes[0]:
+            sizes = "{}x{} pixels where {}x{}".format(*shape, *shapes[0])
+            raise InputError(f"{root / places[0][0]} has {sizes} of the date before are due: fetch it anew")
+    return np.stack([pixels for pixels, _, _ in found]), np.stack([valid for _, valid, _ in found]), found[0][2]
 
 
 def _repeat(pixels: np.ndarray, times: int) -> np.ndarray:
