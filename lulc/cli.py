@@ -127,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     made.add_argument("out", type=Path, help="output folder of a run")
     made.add_argument("query", help="the query; views are named like the tables")
     made.add_argument("--bind", action="append", default=[], metavar="NAME=VALUE", help="value of :NAME in the query")
+    made = add("models", "the registered models, their versions and scores", _models, "lulc models out/zion")
+    made.add_argument("out", type=Path, help="output folder whose registry is read (or MLFLOW_TRACKING_URI's)")
     add("doctor", "whether this machine can run it, and what would mend it", _doctor, "lulc doctor")
     return parser
 
@@ -229,12 +231,14 @@ def _finish(run: Run, out: Path, changed: bool) -> list[tuple[str, str]]:
     from lulc import report, track
 
     page, picture = out / "report.html", out / "map.png"
-    if changed or not page.exists() or not picture.exists():
+    if changed or not page.exists() or (any((out / "rasters").rglob("*.tif")) and not picture.exists()):
         report.write_report(run, out)
+    tables = {"detect": ("detections", "detection_counts"), "multilabel": ("probabilities",)}.get(
+        run.task or "", ("class_areas",)
+    )
+    places = [("map", out / "rasters"), ("picture", picture), *(("statistics", out / "tables" / name) for name in tables)]
     return [
-        ("map", str(out / "rasters")),
-        ("picture", str(picture)),
-        ("statistics", str(out / "tables" / "class_areas")),
+        *((name, str(place)) for name, place in places if place.exists()),
         ("report", str(page)),
         ("runs", track.ui_command(run, out)),
     ]
@@ -331,6 +335,22 @@ def _sql(given: argparse.Namespace) -> int:
         print(json.dumps(found.to_pylist(), indent=1, default=str))
     else:
         print(found.to_pandas().to_string(index=False, max_colwidth=60, float_format=_plain))
+    return 0
+
+
+def _models(given: argparse.Namespace) -> int:
+    from lulc import track
+
+    found = track.list_versions(given.out, os.environ.get("MLFLOW_TRACKING_URI"))
+    if given.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    for row in found:
+        alias = "".join(f" @{name}" for name in row["aliases"])
+        scores = ", ".join(f"{name} {value:g}" for name, value in row["scores"].items())
+        print(f"{row['name']}/{row['version']}{alias}  {row['task']}  {row['made']}  {scores}")
+    if not found:
+        print(f"no model is registered in {given.out}: `lulc train` makes one")
     return 0
 
 

@@ -23,6 +23,7 @@ _strict = ConfigDict(extra="forbid")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+TaskName = Literal["segment", "classify", "multilabel", "detect", "change", "series"]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 
 
@@ -205,13 +206,26 @@ class Samples:
 
 @dataclass(frozen=True, config=_strict)
 class Train:
-    """How a model learns. ranks: data-parallel processes; batch: samples a step over all ranks; crop: pixels a side."""
+    """How a model learns. ranks: data-parallel processes; batch: samples a step over all ranks; crop: pixels a side.
 
-    model: Name = "unet"
+    model: the task's usual one where not said. focal: exponent of focal loss. best: the metric by which the best epoch is chosen,
+    the task's own where not said; patience: epochs without a better one after which training ends.
+    weights: what the encoder begins with: a file, or the name of published weights where they can be fetched. frozen: epochs in
+    which all but the encoder learns, as a cycle of the rate of its own; encoder_rate: the rate of the encoder's first stage
+    as a share of the last one's, those between in even steps of a factor. shrink: an image that gets one answer is first averaged
+    over so many pixels a side: the whole is seen in less time.
+    """
+
+    model: Name | None = None
     encoder: str = "resnet18"
+    weights: str | None = None
+    frozen: Annotated[int, Field(ge=0)] = 0
+    encoder_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    patience: Count | None = None
     depth: Annotated[int, Field(ge=3, le=5)] = 5
     decoder: tuple[int, ...] = ()
     dropout: Share = 0.0
+    shrink: Count = 1
     epochs: Count = 20
     repeats: Count = 1
     batch: Count = 16
@@ -224,9 +238,12 @@ class Train:
     class_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
     smoothing: Share = 0.0
     dice: Annotated[float, Field(ge=0)] = 0.0
+    focal: Annotated[float, Field(ge=0)] = 0.0
     ema: Share = 0.0
-    augment: tuple[Literal["flip", "rotate", "brightness", "noise"], ...] = ("flip", "rotate")
-    best: Literal["accuracy", "miou"] = "miou"
+    augment: tuple[Literal["flip", "rotate", "zoom", "brightness", "colour", "noise"], ...] = ("flip", "rotate")
+    best: Literal["accuracy", "miou", "f1", "boundary_f1", "ap_macro", "ap_micro", "ap50", "ap", "recall", "recall30"] | None = (
+        None
+    )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     ranks: Count = 1
     seed: int = 0
@@ -234,12 +251,17 @@ class Train:
 
 @dataclass(frozen=True, config=_strict)
 class Predict:
-    """Which model maps (an MLflow URI; the run's own champion when not said) and how. window: pixels a side mapped at once."""
+    """Which model maps (an MLflow URI; the run's own champion when not said) and how. window: pixels a side mapped at once.
+
+    score: the least that a detection must have; overlap: above that share of their union two detections are one.
+    """
 
     model: str | None = None
     window: Annotated[int, Field(ge=64, multiple_of=32)] = 1024
     flips: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    score: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    overlap: Annotated[float, Field(gt=0, lt=1)] = 0.5
 
 
 @dataclass(frozen=True, config=_strict)
@@ -286,10 +308,12 @@ class Spark:
 class Run:
     """A whole run file. Relative paths in it are relative to the file itself.
 
-    bands and legend may be left to datasets; `legend: common` is that of `lulc.legend.COMMON`.
+    task, bands and legend may be left to datasets; labels alone are those of `segment` unless task says change or series.
+    `legend: common` is that of `lulc.legend.COMMON`.
     """
 
     name: Name
+    task: TaskName | None = None
     scenes: tuple[Archive, ...] = ()
     bands: tuple[Name, ...] = ()
     legend: dict[Annotated[int, Field(ge=0, le=254)], ClassConf] = dataclasses.field(default_factory=dict)
@@ -364,10 +388,16 @@ def parse_run(raw: Mapping[str, Any], folder: Path, where: str = "run file") -> 
     unknown = set(run.composite.index or ()) - set(run.bands) if run.composite else set()
     if unknown:
         raise UsageError(f"{where}: composite.index has {', '.join(sorted(unknown))}, which bands {list(run.bands)} lack")
-    if run.tiling.size % run.samples.size:
+    if run.labels and run.tiling.size % run.samples.size:
         raise UsageError(f"{where}: samples.size {run.samples.size} must divide tiling.size {run.tiling.size}")
     if run.legend:
         run.make_legend()
+    if run.labels and run.task not in (None, "segment", "change", "series"):
+        raise UsageError(
+            f"{where}: labels give a class a pixel, for tasks segment, change and series; {run.task} learns from datasets"
+        )
+    if not run.datasets:
+        run = dataclasses.replace(run, task=run.task or "segment")
     return _place(run, folder)
 
 
@@ -383,6 +413,8 @@ def _place(run: Run, folder: Path) -> Run:
     changes["datasets"] = tuple(replace(d, root=at(d.root)) for d in run.datasets)
     if run.labels:
         changes["labels"] = replace(run.labels, path=at(run.labels.path))
+    if run.train.weights and "." in Path(run.train.weights).name:
+        changes["train"] = replace(run.train, weights=at(run.train.weights))
     if run.tiling.like:
         changes["tiling"] = replace(run.tiling, like=at(run.tiling.like))
     if run.area and not re.fullmatch(r"[-\d.eE, ]+", run.area):

@@ -17,8 +17,9 @@ class Contract:
     """A model's contract. mean and std are of physical values (DN * scale + offset) in the training split, one a band.
 
     architecture: keyword arguments of the model's `build`. multiple: heights and widths must be multiples of it. gsd_m: side of
-    a pixel in metres it learned on. reduce: how T dates become one image (`median` of the valid ones). scales and offsets: of the
-    chips it learned on, one a band, for input that says none of its own.
+    a pixel in metres it learned on; size: of a sample in pixels. reduce: how T dates become one image (`median` of the valid
+    ones) for tasks that see one. temperature: what logits are divided by, so that confidence is calibrated. scales and offsets:
+    of the chips it learned on, one a band, for input that says none of its own.
     """
 
     name: str
@@ -31,6 +32,8 @@ class Contract:
     legend: Legend
     gsd_m: float
     multiple: int = 32
+    size: int = 256
+    temperature: float = 1.0
     reduce: str = "median"
     flips: bool = False
     scales: tuple[float, ...] = ()

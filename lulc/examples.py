@@ -254,10 +254,10 @@ def cut(item: Item, example: Example, recipe: Recipe) -> list[dict[str, Any]]:
     rows = []
     places = list(_windows(array.shape[2:], recipe))
     for y, x in places:
-        piece = _window(label, y, x, recipe.size, NODATA) if dense else label
+        piece = pixels.window(label, y, x, recipe.size, NODATA) if dense else label
         if description.task == "detect":
             piece = _move_boxes(label, y, x, recipe.size)
-        seen = _window(valid, y, x, recipe.size, 0)
+        seen = pixels.window(valid, y, x, recipe.size, 0)
         counts = _count(piece, description.task, recipe.legend)
         if not seen.any() or (dense and not sum(counts)):
             continue
@@ -268,7 +268,7 @@ def cut(item: Item, example: Example, recipe: Recipe) -> list[dict[str, Any]]:
             | _place(example.grid, item, y, x, recipe.size)
             | {"halo": 0, "bands": list(recipe.encoding.bands)}
             | {"scales": list(recipe.encoding.scales), "offsets": list(recipe.encoding.offsets)}
-            | pixels.array_columns("pixels", _window(array, y, x, recipe.size, 0), "delta")
+            | pixels.array_columns("pixels", pixels.window(array, y, x, recipe.size, 0), "delta")
             | {"valid": pixels.pack(seen), "clear": float(seen.any(0).mean())}
             | {"dataset": recipe.name, "task": description.task, "legend": recipe.legend.name}
             | {"block": item.group, "class_ids": list(recipe.legend.ids), "class_counts": counts}
@@ -332,17 +332,6 @@ def _windows(shape: tuple[int, ...], recipe: Recipe) -> Iterator[tuple[int, int]
 
 def _middle(shape: tuple[int, ...], size: int) -> tuple[int, int]:
     return (shape[0] - size) // 2, (shape[1] - size) // 2
-
-
-def _window(array: np.ndarray, y: int, x: int, size: int, fill: int) -> np.ndarray:
-    # The last two axes cut to a square that may reach over the edges.
-    height, width = array.shape[-2:]
-    top, left, bottom, right = max(y, 0), max(x, 0), min(y + size, height), min(x + size, width)
-    if (bottom - top, right - left) == (size, size):
-        return np.ascontiguousarray(array[..., top:bottom, left:right])
-    out = np.full((*array.shape[:-2], size, size), fill, array.dtype)
-    out[..., top - y : bottom - y, left - x : right - x] = array[..., top:bottom, left:right]
-    return out
 
 
 def _move_boxes(boxes: np.ndarray, y: int, x: int, size: int) -> np.ndarray:

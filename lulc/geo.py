@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -101,6 +101,12 @@ class Grid:
         """This grid grown (or, when negative, shrunk) by a number of pixels on every side."""
         return self.window(-pixels, -pixels, self.height + 2 * pixels, self.width + 2 * pixels)
 
+    def coarsen(self, times: int) -> Grid:
+        """The grid of pixels so many times as wide and high; those that reach over the edge are left out."""
+        a, b, c, d, e, f = self.transform
+        moved = (a * times, b * times, c, d * times, e * times, f)
+        return Grid(self.crs, moved, self.height // times, self.width // times)
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -129,6 +135,12 @@ class Tiling:
         y = self.y0 - row * self.size * self.step_y
         side = span * self.size
         return Grid(self.crs, (self.resolution, 0.0, x, 0.0, -self.step_y, y), side, side).pad(halo)
+
+    def coarsen(self, times: int) -> Tiling:
+        """The same tiles, of pixels so many times as wide and high; a pixel that reaches over the extent is kept."""
+        step_y = None if self.resolution_y is None else self.resolution_y * times
+        extent = None if self.extent is None else (-(-self.extent[0] // times), -(-self.extent[1] // times))
+        return replace(self, resolution=self.resolution * times, resolution_y=step_y, size=self.size // times, extent=extent)
 
     def tile_id(self, col: int, row: int) -> str:
         """The tile's id, `<tiling>/<col>_<row>`."""

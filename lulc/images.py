@@ -1,7 +1,8 @@
-"""A folder of image files mapped by a model: a class raster of the same name and grid for each, in bounded memory."""
+"""A folder of image files mapped by a model: a class raster of the same name and grid for each, or rows of a table."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
@@ -15,9 +16,10 @@ from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from lulc import geo, pixels, predict, progress, store
+from lulc import detections, geo, itemtable, pixels, predict, progress, store
 from lulc.conf import Predict
 from lulc.errors import InputError
+from lulc.itemtable import ItemTable
 from lulc.legend import NODATA
 from lulc.modelfiles import checksum
 from lulc.predict import Predictor
@@ -28,11 +30,16 @@ SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
 # A file that claims so many times its own size, and over a gigabyte, holds nothing worth hours of work.
 _CLAIM = 1000
 
+# Seconds after which what was done is noted: a killed run loses no more.
+_KEEP_S = 20.0
+
 
 def map_folder(model: Path, folder: Path, out: Path) -> list[Row]:
-    """A ledger row for every image of a folder, its map written under the same relative name with suffix .tif, or its error.
+    """A ledger row for every image of a folder, after what the model says of it is written, or its error.
 
-    What stands already with the same image and model is left as it is. InputError when the folder holds no images.
+    Of a model for a class a pixel: a raster under the same relative name with suffix .tif. Of one for whole images or boxes: rows
+    of OUT/tables/predictions or OUT/tables/detections, by the image's path under the folder. What stands already with the same
+    image and model is left as it is. InputError when the folder holds no images.
     """
     folder, place, predictor = folder.resolve(), out.resolve(), predict.load(model)
     if folder == place:
@@ -41,35 +48,89 @@ def map_folder(model: Path, folder: Path, out: Path) -> list[Row]:
     images = [p for p in found if not p.is_relative_to(place)]
     if not images:
         raise InputError(f"{folder} holds no images: accepted are files ending in {', '.join(SUFFIXES)}")
-    names = [p.relative_to(folder).with_suffix(".tif") for p in images]
+    raster = predictor.task.kind == "pixels"
+    names = [p.relative_to(folder).with_suffix(".tif") if raster else p.relative_to(folder) for p in images]
     twice = sorted({str(n) for n in names if names.count(n) > 1})
     if twice:
         raise InputError(f"two images in {folder} would make the same map {twice[0]}: rename one")
     weights, held, rows = checksum(model), store.standing(out, "images"), []
-    with progress.bar(len(images), "images") as show:
+    table = None if raster else itemtable.open_table(out, predictor.task.kind)
+    fresh: list[Row] = []
+    kept = time.monotonic()
+    with progress.bar(len(images), "images") as show, contextlib.ExitStack() as stack:
+        stack.callback(_keep, out, table, fresh)
         for image, name in zip(images, names, strict=True):
             print_ = store.fingerprint("images", store.identity(image), weights)
             row = held.get(str(name))
-            if not (row and row["fingerprint"] == print_ and row["status"] == "done" and (out / name).exists()):
-                row = _map_image(predictor, image, out, name, print_)
-                store.append_ledger(out, [row])
+            there = (out / (name if table is None else table.path)).exists()
+            if not (row and row["fingerprint"] == print_ and row["status"] == "done" and there):
+                row = _map_image(predictor, image, out, name, print_, table)
+                fresh.append(row)
             rows.append(row)
+            if time.monotonic() - kept > _KEEP_S:
+                _keep(out, table, fresh)
+                kept = time.monotonic()
             show(len(rows), sum(r["status"] == "bad" for r in rows))
     return rows
 
 
-def _map_image(predictor: Predictor, image: Path, out: Path, name: Path, print_: str) -> Row:
+def _keep(out: Path, table: ItemTable | None, fresh: list[Row]) -> None:
+    # The table first: what the ledger lists is there.
+    if table is not None and fresh:
+        table.write(out)
+    store.append_ledger(out, fresh)
+    fresh.clear()
+
+
+def _map_image(predictor: Predictor, image: Path, out: Path, name: Path, print_: str, table: ItemTable | None) -> Row:
     start, path = time.monotonic(), out / name
-    # The map of an image that was there before must not be taken for this one's.
-    path.unlink(missing_ok=True)
+    if table is None:
+        # The map of an image that was there before must not be taken for this one's.
+        path.unlink(missing_ok=True)
+    else:
+        table.rows.pop(str(name), None)
     try:
         with pixels.open_raster(str(image)) as source:
             scaling = _check(predictor, source, image)
-            store.publish(path, lambda beside: _write(predictor, source, beside, scaling))
+            if table is None:
+                store.publish(path, lambda beside: _write(predictor, source, beside, scaling))
+            else:
+                table.rows[str(name)] = _answer(predictor, source, str(name), scaling)
     except InputError as error:
         return store.entry("images", str(name), print_, status="bad", error=f"{image} cannot be mapped: {error}")
     seconds = time.monotonic() - start
+    if table is not None:
+        return store.entry("images", str(name), print_, path=table.path, seconds=seconds)
     return store.entry("images", str(name), print_, path=str(name), checksum=store.checksum(path), seconds=seconds)
+
+
+def _answer(
+    predictor: Predictor, source: DatasetReader, name: str, scaling: tuple[Sequence[float], Sequence[float]]
+) -> list[Row]:
+    """The rows that an image becomes: of the likeliest class, of every class where there may be several, or of every box."""
+    asks, kind = predictor.contract, predictor.task.kind
+    image, valid = _read(source, len(asks.bands), Window(0, 0, source.width, source.height))
+    how, about = Predict(flips=asks.flips), {"item": name, "model": asks.name}
+    named = {c.id: c.name for c in asks.legend.classes}
+    if kind == "boxes":
+        grid = pixels.grid_of(source) if source.crs else None
+        return [
+            about | {"n": n, "class_id": int(i), "class_name": named[int(i)], "score": score} | detections.place(box, grid)
+            for n, (i, score, *box) in enumerate(predictor.boxes(image, valid, *scaling, how).tolist())
+            if score >= how.score
+        ]
+    # Cut at its middle, as the samples were.
+    size = asks.size
+    y, x = (source.height - size) // 2, (source.width - size) // 2
+    square, seen = pixels.window(image, y, x, size, 0), pixels.window(valid, y, x, size, 0)
+    shares = predictor.cells(square, seen, *scaling, how)[0, 0]
+    if np.isnan(shares).any():
+        raise InputError("no pixel at its middle is valid")
+    ranked = sorted(zip(asks.legend.classes, shares.tolist(), strict=True), key=lambda pair: -pair[1])
+    return [
+        about | {"class_id": c.id, "class_name": c.name, "confidence": share}
+        for c, share in ranked[: 1 if kind == "image" else None]
+    ]
 
 
 def _check(predictor: Predictor, source: DatasetReader, image: Path) -> tuple[Sequence[float], Sequence[float]]:
@@ -77,8 +138,10 @@ def _check(predictor: Predictor, source: DatasetReader, image: Path) -> tuple[Se
     asks = predictor.contract
     count = len(asks.bands)
     alpha = source.count == count + 1 and source.colorinterp[-1].name == "alpha"
-    if source.count != count and not alpha:
-        raise InputError(f"it has {source.count} bands; model {asks.name!r} takes {count}: {', '.join(asks.bands)}")
+    dates = source.count // count if predictor.task.series else 1
+    if not alpha and (source.count != count * dates or not dates or (asks.task == "change" and dates != 2)):
+        each = {"change": " of each of two dates", "series": " of each date"}.get(asks.task, "")
+        raise InputError(f"it has {source.count} bands; model {asks.name!r} takes {count}{each}: {', '.join(asks.bands)}")
     kinds = {np.dtype(kind).kind for kind in source.dtypes}
     if not kinds <= set("buif"):
         raise InputError(f"its pixels are {source.dtypes[0]}: real numbers can be mapped")
@@ -116,21 +179,25 @@ def _write(predictor: Predictor, source: DatasetReader, beside: Path, scaling: t
         target.write_colormap(1, asks.legend.palette())
         target.update_tags(model=asks.name, **{f"CLASS_{c.id}": c.name for c in asks.legend.classes})
         for (high, kept_rows), (wide, kept_cols) in itertools.product(rows, cols):
-            image, valid = _read(source, len(asks.bands), Window.from_slices(high, wide))
+            count = len(asks.bands)
+            dates = source.count // count if predictor.task.series else 1
+            image, valid = _read(source, count * dates, Window.from_slices(high, wide), dates)
             core = predict.shift(kept_rows, -high.start), predict.shift(kept_cols, -wide.start)
-            classes, _ = predictor(image[None], valid[None], *scaling, how, core)
+            classes, _ = predictor(image, valid, *scaling, how, core)
             target.write(np.ascontiguousarray(classes[core]), 1, window=Window.from_slices(kept_rows, kept_cols))
 
 
-def _read(source: DatasetReader, count: int, window: Window) -> tuple[np.ndarray, np.ndarray]:
-    """The first bands (C, H, W) of a window and where all of them are valid (H, W)."""
+def _read(source: DatasetReader, count: int, window: Window, dates: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """The first bands (T, C, H, W) of a window, date after date, and where all of a date are valid (T, H, W)."""
     bands = list(range(1, count + 1))
     try:
         image = source.read(bands, window=window)
-        valid = (source.read_masks(bands, window=window) > 0).all(axis=0)
+        mask = source.read_masks(bands, window=window) > 0
     except RasterioError as error:
         place = f"rows {window.row_off}-{window.row_off + window.height} columns {window.col_off}-{window.col_off + window.width}"
         raise pixels.ReadError(f"{place} cannot be read: {error.__cause__ or error}") from error
     if image.dtype.kind == "f":
-        valid &= np.isfinite(image).all(axis=0)
-    return np.where(valid, image, 0), valid
+        mask &= np.isfinite(image)
+    image, mask = (x.reshape(dates, -1, *x.shape[1:]) for x in (image, mask))
+    valid = mask.all(axis=1)
+    return np.where(valid[:, None], image, 0), valid

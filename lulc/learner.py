@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,10 @@ from torch.optim.swa_utils import AveragedModel
 from lulc import stream
 from lulc.conf import Train
 from lulc.errors import InputError, UsageError
-from lulc.legend import NODATA, Legend
-from lulc.models import MODELS
+from lulc.legend import Legend
+from lulc.models import Model, choose, pretrained
 from lulc.models.device import choose_device
-from lulc.tasks import TASKS, Penalty, Scaling
+from lulc.tasks import TASKS, Penalty, Samples, Scaling, Task, vary
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,24 @@ class Job:
     legend: Legend
     samples: Path
     folder: Path
-    task: str = "segment"
+    asked: str = "segment"
+
+    @property
+    def task(self) -> Task:
+        """What the model is to learn."""
+        return TASKS[self.asked]
+
+    @property
+    def model(self) -> Model:
+        """The kind of network; UsageError where it cannot serve the task."""
+        return choose(self.train.model, self.asked)
 
     @property
     def architecture(self) -> dict[str, Any]:
         """Keyword arguments of the model's `build`."""
         conf = self.train
-        return {"encoder": conf.encoder, "depth": conf.depth, "decoder": list(conf.decoder), "dropout": conf.dropout}
+        found = {"encoder": conf.encoder, "depth": conf.depth, "decoder": list(conf.decoder), "dropout": conf.dropout}
+        return found | ({"shrink": conf.shrink} if self.task.kind in ("image", "tags") else {})
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,14 @@ class World:
         if self.size > 1:
             dist.all_reduce(values)
         return values
+
+    def gather(self, found: list[Any]) -> list[Any]:
+        """What all ranks found, one after another."""
+        if self.size == 1:
+            return found
+        parts: list[Any] = [None] * self.size
+        dist.all_gather_object(parts, found)
+        return [one for part in parts for one in part]
 
     def spread(self, value: Tensor) -> float:
         """How far a number differs between the ranks."""
@@ -112,42 +131,50 @@ def plans(job: Job, ranks: int) -> tuple[stream.Plan, stream.Plan | None]:
 def check(job: Job, bands: tuple[str, ...]) -> tuple[stream.Plan, stream.Plan | None]:
     """The plans of a job that can run, found out before any launch; else UsageError or InputError says what to change."""
     conf, (learn, validation) = job.train, plans(job, job.train.ranks)
-    if conf.model not in MODELS:
-        raise UsageError(f"train.model {conf.model!r} is not known: {', '.join(MODELS)} are")
-    if learn.layout.bands != bands:
+    layout = learn.layout
+    if layout.task != job.asked:
+        raise InputError(f"{job.samples} holds samples for {layout.task}, the run file's task is {job.asked}: run `lulc samples`")
+    if layout.bands != bands:
         raise InputError(
-            f"{job.samples} holds bands {list(learn.layout.bands)}, the run file asks for {list(bands)}: run `lulc samples`"
+            f"{job.samples} holds bands {list(layout.bands)}, the run file asks for {list(bands)}: run `lulc samples`"
         )
-    side = learn.layout.label.shape[-1]
-    used, multiple = min(conf.crop or side, side), MODELS[conf.model].multiple(**job.architecture)
+    if job.asked == "change" and layout.pixels.shape[0] < 2:
+        raise InputError(
+            f"{job.samples} holds one date a sample, change is seen between two: set `dates: 2`, then run `lulc samples`"
+        )
+    side, multiple = layout.pixels.shape[-1], job.model.multiple(**job.architecture)
+    used = min(conf.crop or side, side)
     # Below two cells at the deepest level, batch norm has nothing to average over.
     if side % multiple or used % multiple or used < 2 * multiple:
         raise UsageError(
             f"samples of {side} pixels, cropped to {used}, do not suit train.depth {conf.depth}: both must be multiples of "
             f"{multiple} and at least {2 * multiple}; change samples.size, train.crop or train.depth"
         )
-    MODELS[conf.model].build(len(bands), len(job.legend.classes), **job.architecture)
+    job.model.build(len(bands), len(job.legend.classes), **job.architecture)
     return learn, validation
 
 
 def measure(job: Job, plan: stream.Plan, world: World) -> dict[str, list[float]]:
-    """mean and std of physical values a band, counts of labelled pixels a class, over all valid pixels of the training split.
+    """mean and std of physical values a band over all valid pixels of the training split; counts of its labels a class.
 
-    Sums in float64. InputError when no pixel has a label.
+    Sums in float64. InputError when there is no label, or no pixel is valid.
     """
     scales, offsets = (torch.tensor(x, dtype=torch.float64)[:, None] for x in (plan.layout.scales, plan.layout.offsets))
     sums = torch.zeros(2 * len(scales) + 1, dtype=torch.float64)
     counts = torch.zeros(256, dtype=torch.float64)
     for batch in stream.batches(plan, world.rank, 0, 0):
-        pixels, valid, label = tensors(job, batch)
-        image, seen = TASKS[job.task].composite(pixels, valid)
-        values = image.movedim(1, 0)[:, seen].double() * scales + offsets
-        sums += torch.cat([values.sum(1), values.square().sum(1), seen.sum(dtype=torch.float64)[None]])
-        counts += torch.bincount(label[seen], minlength=256)
+        found = vary.reduce(tensors(job, batch), job.task)
+        values = found.pixels.movedim(2, 0)[:, found.valid].double() * scales + offsets
+        sums += torch.cat([values.sum(1), values.square().sum(1), found.valid.sum(dtype=torch.float64)[None]])
+        counts += vary.class_counts(found, job.task.kind)
     sums, counts = (world.sum(x.to(world.device)).cpu() for x in (sums, counts))
     counts = counts[: len(job.legend.classes)]
-    if not counts.sum():
-        raise InputError(f"{job.samples} holds no labelled pixel to train on: see labels and samples in the run file")
+    if not counts.sum() or not sums[-1]:
+        raise InputError(f"{job.samples} holds no label to train on, or no valid pixel: see labels and samples in the run file")
+    if not torch.isfinite(sums).all():
+        raise InputError(
+            f"{job.samples} holds pixels that are not numbers where it says they are valid: run `lulc samples` again"
+        )
     mean, square = (sums[:-1] / sums[-1]).chunk(2)
     std = (square - mean.square()).clamp(min=0).sqrt()
     # A band that never varies tells nothing: it becomes zero, not infinite.
@@ -159,7 +186,9 @@ def build(job: Job, world: World, plans: tuple[stream.Plan, stream.Plan | None],
     """The Learner before its first step, the same on every rank; `figures` are those of `measure`."""
     conf, layout = job.train, plans[0].layout
     torch.manual_seed(conf.seed)
-    net = MODELS[conf.model].build(len(layout.bands), len(job.legend.classes), **job.architecture)
+    net = job.model.build(len(layout.bands), len(job.legend.classes), **job.architecture)
+    if conf.weights:
+        pretrained.start(net, conf.weights, conf.encoder, layout.bands)
     net = net.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # Batch norm's running figures are averaged once an epoch, not sent at every step.
     shared = DistributedDataParallel(net, forward_sync_buffers=False) if world.size > 1 else net
@@ -172,41 +201,58 @@ def build(job: Job, world: World, plans: tuple[stream.Plan, stream.Plan | None],
             torch._foreach_copy_(kept, new)
 
     average = AveragedModel(net, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]
-    # Norms and biases are not decayed: it would pull them to zero, not towards simpler functions.
-    groups = [
-        {"params": [p for p in net.parameters() if p.ndim > 1], "weight_decay": conf.weight_decay},
-        {"params": [p for p in net.parameters() if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=conf.rate, fused=True)
+    optimizer = torch.optim.AdamW(_groups(net, conf), lr=conf.rate, fused=True)
     weights = class_weights(np.array(figures["counts"]), conf.class_weight)
-    penalty = Penalty(torch.tensor(weights, dtype=torch.float32, device=world.device), conf.smoothing, conf.dice)
+    penalty = Penalty(torch.tensor(weights, dtype=torch.float32, device=world.device), conf.smoothing, conf.dice, conf.focal)
     scaling = Scaling(layout.scales, layout.offsets, tuple(figures["mean"]), tuple(figures["std"]))
     return Learner(job, world, *plans, scaling, penalty, net, shared, average, optimizer)
 
 
-def tensors(job: Job, batch: stream.Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """A batch as it was read: DN, valid, label as positions in the legend (uint8)."""
-    label = job.legend.to_index()[batch.label]
-    return torch.from_numpy(batch.pixels), torch.from_numpy(batch.valid), torch.from_numpy(label)
+def _groups(net: nn.Module, conf: Train) -> list[dict[str, Any]]:
+    """The optimizer's groups of parameters; `share`: of the learning rate; `encoder`: whether they are held in frozen epochs."""
+    stages: list[tuple[list[nn.Parameter], float, bool]] = []
+    known: set[int] = set()
+    if conf.frozen or conf.encoder_rate < 1:
+        parts = [list(stage.parameters()) for stage in net.get_submodule("encoder").children()]
+        parts = [part for part in parts if part]
+        for number, part in enumerate(parts):
+            stages.append((part, conf.encoder_rate ** (1 - (number + 1) / len(parts)), True))
+            known |= {id(p) for p in part}
+    stages.append(([p for p in net.parameters() if id(p) not in known], 1.0, False))
+    groups = []
+    for part, share, encoder in stages:
+        # Norms and biases are not decayed: it would pull them to zero, not towards simpler functions.
+        for decayed in (True, False):
+            chosen = [p for p in part if (p.ndim > 1) == decayed]
+            groups.append({"params": chosen, "weight_decay": conf.weight_decay * decayed, "share": share, "encoder": encoder})
+    return [group for group in groups if group["params"]]
 
 
-def prepare(learner: Learner, batch: stream.Batch, place: tuple[int, ...] | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Network input (N, C, H, W), label (255 where not valid) and weight (N,) of a batch, on the device.
+def tensors(job: Job, batch: stream.Batch) -> Samples:
+    """A batch as it was read: DN, valid, days, and the label with positions in the legend for ids."""
+    label, at = batch.label, job.legend.to_index()
+    if job.task.kind == "boxes":
+        label = np.concatenate([at[label[..., :1].astype(np.uint8)], label[..., 1:]], axis=-1, dtype=np.float32)
+    elif job.task.kind != "tags":
+        label = at[label]
+    arrays = (batch.pixels, batch.valid, batch.days, label, batch.weight.astype(np.float32))
+    return Samples(*map(torch.from_numpy, arrays))
+
+
+def prepare(learner: Learner, batch: stream.Batch, place: tuple[int, ...] | None = None) -> Samples:
+    """A batch as the network takes it, on the device: standardised, a label a pixel 255 where not valid.
 
     With a `place` (seed, epoch, step, rank) it is cropped and augmented: what is random in it, and in the step that follows,
     depends on the place alone.
     """
-    job, device = learner.job, learner.world.device
-    task, raw = TASKS[job.task], tensors(job, batch)
+    job, task = learner.job, learner.job.task
+    samples = tensors(job, batch)
     if place:
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
-        raw = task.crop(raw, job.train.crop) if job.train.crop else raw
-    pixels, valid, label = (x.to(device, non_blocking=True) for x in raw)
-    image, seen = task.prepare(pixels, valid, learner.scaling)
-    if place:
-        image, seen, label = task.augment((image, seen, label), job.train.augment)
-    weight = torch.from_numpy(batch.weight).to(device, torch.float32)
-    return image.contiguous(memory_format=torch.channels_last), label.long().masked_fill(~seen, NODATA), weight
+        samples = vary.crop(samples, job.train.crop, task.kind) if job.train.crop else samples
+    moved = {f.name: getattr(samples, f.name).to(learner.world.device, non_blocking=True) for f in fields(samples)}
+    ready = vary.standardise(vary.reduce(Samples(**moved), task), learner.scaling)
+    return vary.augment(ready, job.train.augment, task.kind) if place else ready
 
 
 def rate_factor(schedule: str, warmup: float, done: float) -> float:

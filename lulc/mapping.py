@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lulc import chips, geo, pixels, store, tables
+from lulc import answers, chips, geo, store, tables
 from lulc.chips import Chip
 from lulc.conf import Predict
-from lulc.legend import NODATA
 from lulc.modelfiles import ModelRef
 
 if TYPE_CHECKING:
@@ -39,14 +38,19 @@ class Recipe:
         return store.fingerprint("predict", chips_fingerprint, self.model.name, self.model.version, self.model.checksum, how)
 
 
-def predictions_path(key: str, fingerprint: str) -> str:
+def table_of(task: str | None) -> str:
+    """The table that predictions of a task go to."""
+    return {"multilabel": "probabilities", "detect": "boxes"}.get(task or "", "predictions")
+
+
+def predictions_path(key: str, fingerprint: str, table: str = "predictions") -> str:
     """Where the predictions of block `<period>/<tiling>/<col>_<row>` lie, relative to the output folder."""
     period, _, place = key.partition("/")
-    return f"tables/predictions/{period}.{place.rpartition('/')[2]}.{fingerprint}.parquet"
+    return f"tables/{table}/{period}.{place.rpartition('/')[2]}.{fingerprint}.parquet"
 
 
 def map_block(key: Mapping[str, Any], recipe: Recipe) -> list[Row]:
-    """The ledger row of one block after its predictions are published: classes, confidence and counts of every tile's core.
+    """The ledger row of one block after its predictions are published: what the model says of every tile's core.
 
     key: the block's `key`, and `path`, `checksum` and `fingerprint` of its chips. Chips that are not what was published make a
     row `bad`; chips that do not keep the model's contract raise InputError, since no block of this run would.
@@ -58,14 +62,28 @@ def map_block(key: Mapping[str, Any], recipe: Recipe) -> list[Row]:
     if fault:
         text = f"chips {key['path']} {fault}: delete the file and run `lulc tile` again"
         return [store.entry("predict", key["key"], print_, status="bad", error=text)]
-    rows = map_chips(path, predict.load(recipe.model.folder), recipe)
+    predictor = predict.load(recipe.model.folder)
+    table = table_of(predictor.contract.task)
+    rows = map_chips(path, predictor, recipe)
     row: Row = {"stage": "predict", "key": key["key"], "fingerprint": print_, "status": "done"}
-    row |= {"valid_pixels": sum(sum(r["class_counts"]) for r in rows), "path": predictions_path(key["key"], print_)}
-    chips.write_rows(recipe.out / row["path"], rows, tables.PREDICTIONS, row)
+    seen = sum(sum(r["class_counts"]) for r in rows) if table == "predictions" else len(rows)
+    row |= {"valid_pixels": seen, "path": predictions_path(key["key"], print_, table)}
+    chips.write_rows(recipe.out / row["path"], rows, tables.ALL[table], row)
     return [chips.noted(recipe.out, row) | {"seconds": time.monotonic() - start}]
 
 
 def map_chips(path: Path, predictor: Predictor, recipe: Recipe) -> list[Row]:
+    """The rows of the model's table for the chips of a file. InputError when one does not keep the model's contract."""
+    if predictor.task.kind == "pixels" and not predictor.task.series:
+        return map_together(path, predictor, recipe)
+    found: list[Row] = []
+    for chip in map(chips.from_row, chips.read_rows(path)):
+        predictor.contract.check(chip.bands, pixel_side_m(chip), f"chip {chip.tile_id} of {path.name}")
+        found += answers.rows_of(chip, predictor, recipe.model, recipe.how)
+    return found
+
+
+def map_together(path: Path, predictor: Predictor, recipe: Recipe) -> list[Row]:
     """A row of the predictions table for each chip of a file: the cores are laid side by side and mapped as one image.
 
     So a tile sees its neighbours as they are mapped, and only the rim of the whole is computed twice, in the next block. One chip
@@ -82,7 +100,7 @@ def map_chips(path: Path, predictor: Predictor, recipe: Recipe) -> list[Row]:
         return []
     first, ids = held[0][0], predictor.contract.legend.ids
     classes, confidence = predictor(canvas.image[None], canvas.seen[None], first.scales, first.offsets, recipe.how, canvas.core)
-    return [prediction_row(chip, classes[area], confidence[area], recipe.model, ids) for chip, area in held]
+    return [answers.prediction_row(chip, classes[area], confidence[area], recipe.model, ids) for chip, area in held]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,21 +163,3 @@ def pixel_side_m(chip: Chip) -> float:
     height, width = chip.grid.shape
     middle = chip.grid.window(height // 2, width // 2, 1, 1)
     return math.sqrt(float(geo.pixel_areas(middle).mean()))
-
-
-def prediction_row(chip: Chip, classes: np.ndarray, confidence: np.ndarray, model: ModelRef, ids: tuple[int, ...]) -> Row:
-    """The row of the predictions table for the core of a chip, from its classes and confidence."""
-    counts = np.bincount(classes.ravel(), minlength=256)
-    return {
-        "tile_id": chip.tile_id,
-        "period": chip.period,
-        "model": f"{model.name}/{model.version}",
-        "scene_ids": list(chip.scene_ids),
-        **pixels.grid_columns(chip.grid.pad(-chip.halo)),
-        "legend": model.name,
-        **pixels.array_columns("classes", classes, "raw"),
-        **pixels.array_columns("confidence", confidence, "raw"),
-        "class_ids": list(ids),
-        "class_counts": [int(counts[i]) for i in ids],
-        "nodata_count": int(counts[NODATA]),
-    }

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
-from lulc import store
+from lulc import contract, mlm, store
 from lulc.errors import SetupError
 
-WEIGHTS, CONTRACT = "weights.safetensors", "contract.json"
+WEIGHTS, CONTRACT, DESCRIBED = "weights.safetensors", "contract.json", "mlm.json"
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,13 @@ def is_whole(folder: Path) -> bool:
 
 
 def place(source: Path, folder: Path) -> None:
-    """A model folder with the two files of another, moved in whole."""
+    """A model folder with the two files of another and the STAC item that describes the model, moved in whole."""
     beside, old = (folder.with_name(f".{uuid.uuid4().hex}") for _ in range(2))
     try:
         beside.mkdir(parents=True)
         for name in (WEIGHTS, CONTRACT):
             shutil.copyfile(source / name, beside / name)
+        (beside / DESCRIBED).write_text(json.dumps(mlm.describe(contract.read(source / CONTRACT)), indent=1))
         if folder.exists():
             folder.rename(old)
         beside.rename(folder)

@@ -29,6 +29,7 @@ __all__ = [
     "read",
     "read_bands",
     "unpack",
+    "window",
 ]
 
 
@@ -97,6 +98,17 @@ def unpack(buffer: Any, shape: Sequence[int]) -> np.ndarray:
     """The bool array that `pack` turned into these bytes."""
     bits = np.unpackbits(np.frombuffer(buffer, np.uint8), count=int(np.prod(shape)))
     return bits.view(bool).reshape(shape)
+
+
+def window(array: np.ndarray, y: int, x: int, size: int, fill: int) -> np.ndarray:
+    """The last two axes cut to the square of `size` pixels at row y, column x; beyond the edges there is `fill`."""
+    height, width = array.shape[-2:]
+    top, left, bottom, right = max(y, 0), max(x, 0), min(y + size, height), min(x + size, width)
+    if (bottom - top, right - left) == (size, size):
+        return np.ascontiguousarray(array[..., top:bottom, left:right])
+    out = np.full((*array.shape[:-2], size, size), fill, array.dtype)
+    out[..., top - y : bottom - y, left - x : right - x] = array[..., top:bottom, left:right]
+    return out
 
 
 def array_columns(name: str, array: np.ndarray, codec: str) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from lulc import store
 from lulc.legend import NODATA, Legend
@@ -32,23 +33,73 @@ def draw_confusion(matrix: np.ndarray, legend: Legend, title: str, path: Path) -
     return _save(figure, path)
 
 
-def draw_examples(arrays: dict[str, np.ndarray], bands: Sequence[str], legend: Legend, path: Path) -> Path:
-    """The picture's path: image, label and map of every example side by side, with the legend.
+def draw_examples(arrays: dict[str, np.ndarray], kind: str, bands: Sequence[str], legend: Legend, path: Path) -> Path:
+    """The picture's path: examples with their labels and what the model says of them.
 
-    arrays: images (N, C, H, W) of any values, labels and maps (N, H, W) legend ids.
+    arrays: images (N, T, C, H, W) of any values; labels as a task of this kind has them, maps likewise, both in positions of the
+    legend: a class a pixel or an image, probabilities (N, K), boxes (N, M, 6).
     """
-    images, labels, maps = arrays["images"], arrays["labels"], arrays["maps"]
-    figure = Figure(figsize=(7.5, 2.4 * len(images) + 0.8), layout="constrained")
-    rows = figure.subplots(len(images), 3, squeeze=False)
+    draw = {"pixels": _draw_maps, "boxes": _draw_boxes}.get(kind, _draw_answers)
+    return _save(draw(arrays["images"], arrays["labels"], arrays["maps"], bands, legend), path)
+
+
+def _draw_maps(images: np.ndarray, labels: np.ndarray, maps: np.ndarray, bands: Sequence[str], legend: Legend) -> Figure:
+    # The first and the last date, the label, the map; with the legend.
+    dates = ["image"] if images.shape[1] == 1 else ["first date", "last date"]
+    figure = Figure(figsize=(2.5 * (len(dates) + 2), 2.4 * len(images) + 0.8), layout="constrained")
+    rows = figure.subplots(len(images), len(dates) + 2, squeeze=False)
+    to_id = legend.to_id()
     for axes, image, label, found in zip(rows, images, labels, maps, strict=True):
-        for axis, picture in zip(axes, (_composite(image, bands), paint(label, legend), paint(found, legend)), strict=True):
+        pictures = [_composite(image[i], bands) for i in (0, -1)[: len(dates)]]
+        pictures += [paint(to_id[ids.astype(np.uint8)], legend) for ids in (label, found)]
+        for axis, picture in zip(axes, pictures, strict=True):
             axis.imshow(picture, interpolation="nearest")
             axis.set_axis_off()
-    for axis, title in zip(rows[0], ("image", "label", "map"), strict=True):
+    for axis, title in zip(rows[0], [*dates, "label", "map"], strict=True):
         axis.set_title(title)
     keys = [Patch(facecolor=c.colour, edgecolor="grey", label=c.name) for c in legend.classes]
     figure.legend(handles=keys, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    return _save(figure, path)
+    return figure
+
+
+def _draw_answers(images: np.ndarray, labels: np.ndarray, maps: np.ndarray, bands: Sequence[str], legend: Legend) -> Figure:
+    # Every image under its label, and under it what the model says, in green where that is right.
+    figure, axes = _sheet(images, bands)
+    for axis, label, found in zip(axes, labels, maps, strict=True):
+        right, told, said = np.array_equal(label, found), [label], [found]
+        if label.ndim:
+            right, told, said = np.array_equal(label > 0, found >= 0.5), np.flatnonzero(label), np.flatnonzero(found >= 0.5)  # type: ignore[assignment]
+        names = [", ".join(legend.classes[int(i)].name for i in ids) or "none" for ids in (told, said)]
+        axis.set_title(names[0], fontsize=8)
+        axis.text(
+            0.5, -0.03, names[1], transform=axis.transAxes, ha="center", va="top", fontsize=8, color="green" if right else "red"
+        )
+    return figure
+
+
+def _draw_boxes(images: np.ndarray, labels: np.ndarray, maps: np.ndarray, bands: Sequence[str], legend: Legend) -> Figure:
+    # Labels dashed in white; what was found with a score of a quarter or more in its class's colour.
+    figure, axes = _sheet(images, bands)
+    for axis, label, found in zip(axes, labels, maps, strict=True):
+        drawn = [(box[1:], "white", "--") for box in label if box[0] != NODATA]
+        drawn += [(box[2:], legend.classes[int(box[0])].colour, "-") for box in found if box[1] >= 0.25]
+        for (left, top, right, bottom), colour, style in drawn:
+            axis.add_patch(
+                Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=colour, linestyle=style)
+            )
+    return figure
+
+
+def _sheet(images: np.ndarray, bands: Sequence[str]) -> tuple[Figure, list[Axes]]:
+    columns = min(3, len(images))
+    rows = -(-len(images) // columns)
+    figure = Figure(figsize=(2.8 * columns, 3.1 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axis in axes:
+        axis.set_axis_off()
+    for axis, image in zip(axes, images, strict=False):
+        axis.imshow(_composite(image[0], bands), interpolation="nearest")
+    return figure, axes[: len(images)]
 
 
 def paint(ids: np.ndarray, legend: Legend) -> np.ndarray:

@@ -7,7 +7,7 @@ import ctypes
 import itertools
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from lulc import chips, contract
+from lulc import boxes, chips, contract
 from lulc.conf import Predict
 from lulc.contract import Contract
 from lulc.errors import InputError
@@ -26,7 +26,9 @@ from lulc.legend import NODATA
 from lulc.modelfiles import CONTRACT, WEIGHTS
 from lulc.models import MODELS
 from lulc.models.device import autocast, choose_device
-from lulc.tasks import Scaling
+from lulc.tasks import TASKS, Samples, Scaling, Task, vary
+
+Area = tuple[slice, slice]
 
 MARGIN = 64
 """Pixels around a window that are computed and left, where nothing says how many: what is kept needs its surroundings."""
@@ -34,11 +36,20 @@ MARGIN = 64
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A network ready to map, with the contract it was trained under."""
+    """A network ready to map, with the contract it was trained under.
+
+    Everywhere: DN (T, C, H, W), valid (T, H, W), and days of the year (T,), 0 where not known; physical value = DN * scale +
+    offset, one of each a band. Where a core is given only it is mapped.
+    """
 
     contract: Contract
     net: nn.Module
     device: torch.device
+
+    @property
+    def task(self) -> Task:
+        """What the network was asked."""
+        return TASKS[self.contract.task]
 
     def __call__(
         self,
@@ -47,49 +58,145 @@ class Predictor:
         scales: Sequence[float],
         offsets: Sequence[float],
         how: Predict | None = None,
-        core: tuple[slice, slice] | None = None,
+        core: Area | None = None,
+        days: Sequence[int] = (),
     ) -> tuple[np.ndarray, np.ndarray]:
         """Classes (H, W) uint8 legend ids and confidence (H, W) uint8 in percent, both 255 where no date is valid.
 
-        From DN (T, C, H, W) and valid (T, H, W); physical value = DN * scale + offset, one of each a band. Where a core is given
-        only it is mapped, and windows within it have as wide a margin as lies around it. A network's strides count from the first
-        row and column. Windows without a valid pixel are not computed.
+        Windows within the core have as wide a margin as lies around it. A network's strides count from the first row and column.
+        Windows without a valid pixel are not computed.
         """
         how = how or Predict()
-        image, seen = chips.composite(pixels, valid)
-        core = core or (slice(0, seen.shape[0]), slice(0, seen.shape[1]))
-        axes = [list(windows(part, n, how.window, self.contract.multiple)) for part, n in zip(core, seen.shape, strict=True)]
+        scene = self._scene(pixels, valid, scales, offsets, days)
+        seen = scene.valid.any(0)
         classes, confidence = (np.full(seen.shape, NODATA, np.uint8) for _ in range(2))
-        scaling = Scaling(tuple(scales), tuple(offsets), self.contract.mean, self.contract.std)
         ids = self.contract.legend.to_id()
-        for (rows, kept_rows), (cols, kept_cols) in itertools.product(*axes):
-            kept = kept_rows, kept_cols
+        for whole, kept in self._windows(seen.shape, core, how):
             if seen[kept].any():
-                ready = self._prepare(image[:, rows, cols], seen[rows, cols], scaling)
-                share, index = self._share(ready, (shift(kept_rows, -rows.start), shift(kept_cols, -cols.start)), how).max(1)
+                within = tuple(shift(k, -w.start) for k, w in zip(kept, whole, strict=True))
+                share, index = self._share(scene.cut(whole), (within[0], within[1]), how).max(1)
                 classes[kept] = ids[index[0].to(torch.uint8).cpu().numpy()]
                 confidence[kept] = (share[0] * 100).round().to(torch.uint8).cpu().numpy()
         classes[~seen], confidence[~seen] = NODATA, NODATA
         return classes, confidence
 
-    def _prepare(self, image: np.ndarray, seen: np.ndarray, scaling: Scaling) -> Tensor:
-        # The network's input (1, C, H, W), as the task prepares it for training; numbers become floats on the device.
-        gain, offset = (x.to(self.device)[:, None, None] for x in scaling.factors())
-        part, empty = (torch.from_numpy(x).to(self.device) for x in (np.ascontiguousarray(image), ~seen))
-        return torch.addcmul(offset, part.float(), gain).masked_fill_(empty, 0)[None]
+    def cells(
+        self,
+        pixels: np.ndarray,
+        valid: np.ndarray,
+        scales: Sequence[float],
+        offsets: Sequence[float],
+        how: Predict | None = None,
+        core: Area | None = None,
+    ) -> np.ndarray:
+        """(rows, cols, K) float32 probabilities of the squares, as large as a sample, that the core consists of.
+
+        NaN where no date is valid anywhere in a square. The core's sides are multiples of the sample's.
+        """
+        how, side = how or Predict(), self.contract.size
+        scene = self._scene(pixels, valid, scales, offsets, ())
+        rows, cols = (range(part.start, part.stop, side) for part in core or whole_of(scene.valid.shape[1:]))
+        out = np.full((len(rows), len(cols), len(self.contract.legend.classes)), np.nan, np.float32)
+        for (i, y), (j, x) in itertools.product(enumerate(rows), enumerate(cols)):
+            part = slice(y, y + side), slice(x, x + side)
+            if scene.valid[:, *part].any():
+                out[i, j] = self._share(scene.cut(part), None, how)[0].cpu().numpy()
+        return out
+
+    def boxes(
+        self,
+        pixels: np.ndarray,
+        valid: np.ndarray,
+        scales: Sequence[float],
+        offsets: Sequence[float],
+        how: Predict | None = None,
+        core: Area | None = None,
+    ) -> np.ndarray:
+        """(N, 6) float32: legend id, score, left, top, right, bottom in pixels of what is found with its centre in the core."""
+        how = how or Predict()
+        scene = self._scene(pixels, valid, scales, offsets, ())
+        found = []
+        for whole, kept in self._windows(scene.valid.shape[1:], core, how):
+            if scene.valid[:, *whole].any():
+                part = self._boxes(scene.cut(whole)) + np.array([0, 0, *(whole[i].start for i in (1, 0, 1, 0))], np.float32)
+                x, y = (part[:, 2] + part[:, 4]) / 2, (part[:, 3] + part[:, 5]) / 2
+                inside = (y >= kept[0].start) & (y < kept[0].stop) & (x >= kept[1].start) & (x < kept[1].stop)
+                found.append(part[inside])
+        rows = np.concatenate(found) if found else np.zeros((0, 6), np.float32)
+        rows[:, 0] = self.contract.legend.to_id()[rows[:, 0].astype(np.uint8)]
+        return rows if len(found) < 2 else rows[boxes.merge(rows[:, 2:], rows[:, 1], rows[:, 0], how.overlap)]
+
+    def _scene(
+        self, pixels: np.ndarray, valid: np.ndarray, scales: Sequence[float], offsets: Sequence[float], days: Sequence[int]
+    ) -> Scene:
+        if not self.task.series:
+            image, seen = chips.composite(pixels, valid)
+            pixels, valid = image[None], seen[None]
+        told = np.zeros(len(pixels), np.int64)
+        told[: len(days)] = days[: len(pixels)]
+        scaling = Scaling(tuple(scales), tuple(offsets), self.contract.mean, self.contract.std)
+        return Scene(pixels, valid, told, scaling, self.device)
+
+    def _windows(self, shape: tuple[int, ...], core: Area | None, how: Predict) -> Iterator[tuple[Area, Area]]:
+        # What is computed, and what of it is kept.
+        multiple = self.contract.multiple
+        axes = (list(windows(part, n, how.window, multiple)) for part, n in zip(core or whole_of(shape), shape, strict=True))
+        for (rows, kept_rows), (cols, kept_cols) in itertools.product(*axes):
+            yield (rows, cols), (kept_rows, kept_cols)
 
     @torch.inference_mode()
-    def _share(self, image: Tensor, kept: tuple[slice, slice], how: Predict) -> Tensor:
-        # Probabilities (1, K, h, w) of the kept part of an image (1, C, H, W); the mean over four flips where asked for.
-        high, wide = image.shape[-2:]
-        padded = _pad(image, -high % self.contract.multiple, -wide % self.contract.multiple)
+    def _share(self, samples: Samples, kept: Area | None, how: Predict) -> Tensor:
+        # Probabilities (1, K, h, w) of the kept part, or (1, K) of a whole image; the mean over four flips where asked for.
+        padded = self._pad(samples)
         turns: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1)) if how.flips else ((),)
         shares = []
         with autocast(how.precision, self.device):
             for axes in turns:
-                logits = self.net(padded.flip(axes).contiguous(memory_format=torch.channels_last)).flip(axes)
-                shares.append(logits[..., *kept].float().softmax(1))
+                turned = replace(padded, pixels=padded.pixels.flip(axes), valid=padded.valid.flip(axes))
+                logits = self.net(*_fast(self.task.inputs(turned)))
+                logits = logits if kept is None else logits.flip(axes)[..., *kept]
+                shares.append(self.task.share(logits.float() / self.contract.temperature))
         return shares[0] if len(shares) == 1 else torch.stack(shares).mean(0)
+
+    @torch.inference_mode()
+    def _boxes(self, samples: Samples) -> np.ndarray:
+        found: np.ndarray = self.task.answer(self.net, _fast(self.task.inputs(self._pad(samples))))[0].cpu().numpy()
+        return found[found[:, 1] > 0]
+
+    def _pad(self, samples: Samples) -> Samples:
+        high, wide = samples.pixels.shape[-2:]
+        down, right = -high % self.contract.multiple, -wide % self.contract.multiple
+        if not (down or right):
+            return samples
+        valid = _pad(samples.valid.float(), down, right) > 0.5
+        return replace(samples, pixels=_pad(samples.pixels[0], down, right)[None], valid=valid)
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """Pixels (T, C, H, W) and valid (T, H, W) that windows are cut from, and how their numbers become the network's."""
+
+    pixels: np.ndarray
+    valid: np.ndarray
+    days: np.ndarray
+    scaling: Scaling
+    device: torch.device
+
+    def cut(self, part: Area) -> Samples:
+        """A part as one sample, prepared as for training; numbers become floats on the device."""
+        pixels, valid = (torch.from_numpy(np.ascontiguousarray(x[..., *part]))[None] for x in (self.pixels, self.valid))
+        arrays = (pixels, valid, torch.from_numpy(self.days)[None], torch.full((1,), NODATA), torch.ones(1))
+        return vary.standardise(Samples(*(x.to(self.device) for x in arrays)), self.scaling)
+
+
+def whole_of(shape: Sequence[int]) -> Area:
+    """All rows and columns."""
+    return slice(0, shape[0]), slice(0, shape[1])
+
+
+def _fast(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    # Images channels last.
+    return tuple(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and x.is_floating_point() else x for x in inputs)
 
 
 def windows(core: slice, length: int, side: int, multiple: int) -> Iterator[tuple[slice, slice]]:
@@ -138,18 +245,22 @@ def _load(folder: Path, _stamps: tuple[int, ...]) -> Predictor:
     asks = contract.read(folder / CONTRACT)
     if asks.model not in MODELS:
         raise InputError(f"model {asks.name!r} in {folder} is a {asks.model!r}; known here: {', '.join(MODELS)}")
+    if asks.task not in TASKS:
+        raise InputError(f"model {asks.name!r} in {folder} is for task {asks.task!r}; known here: {', '.join(TASKS)}")
     net = MODELS[asks.model].build(len(asks.bands), len(asks.legend.classes), **asks.architecture)
     try:
         net.load_state_dict(load_file(folder / WEIGHTS))
     except RuntimeError as error:
         raise InputError(f"the weights in {folder} are not those of its contract: {str(error)[:300]}") from error
     device = choose_device()
-    ready = fold_norms(net.eval(), len(asks.bands), asks.multiple)
+    ready = fold_norms(net.eval(), len(asks.bands), asks.multiple, asks.task)
     return Predictor(asks, ready.to(device, memory_format=torch.channels_last), device)  # type: ignore[call-overload]
 
 
-def fold_norms(net: nn.Module, bands: int, multiple: int) -> nn.Module:
+def fold_norms(net: nn.Module, bands: int, multiple: int, task: str = "segment") -> nn.Module:
     """The network with batch norms folded into the convolutions before them, or the network itself where that would change it."""
+    if TASKS[task].kind == "boxes":  # which of two like boxes is kept hangs on the last digit
+        return net
     folded = copy.deepcopy(net)
     for module in list(folded.modules()):
         for (name, conv), (following, norm) in itertools.pairwise(module.named_children()):
@@ -157,10 +268,12 @@ def fold_norms(net: nn.Module, bands: int, multiple: int) -> nn.Module:
                 module.set_submodule(name, fuse_conv_bn_eval(conv, norm))
                 module.set_submodule(following, nn.Identity())
     # Neighbours in the list of modules need not be neighbours in the computation: what comes out tells.
-    side = 2 * multiple
-    probe = torch.rand(1, bands, side, side, generator=torch.Generator().manual_seed(0))
+    side = max(2 * multiple, 64)
+    pixels = torch.rand(1, 2, bands, side, side, generator=torch.Generator().manual_seed(0))
+    valid, days = torch.ones(1, 2, side, side, dtype=torch.bool), torch.tensor([[100, 200]])
+    inputs = TASKS[task].inputs(Samples(pixels, valid, days, torch.full((1,), NODATA), torch.ones(1)))
     with torch.inference_mode():
-        before, after = net(probe), folded(probe)
+        before, after = net(*inputs), folded(*inputs)
     return folded if torch.allclose(before, after, 1e-3, 1e-3 * float(before.abs().max())) else net
 
 

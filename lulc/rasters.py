@@ -98,6 +98,8 @@ def write_group(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
 def mosaic(files: Sequence[Path], tiling: Tiling) -> ClassMap:
     """The tiles of some prediction files on the smallest grid of whole tiles that holds them, cut at the tiling's extent."""
     tables = [pq.ParquetFile(file) for file in files]
+    # Where whole squares were classified a tile has fewer pixels than it was cut with.
+    tiling = tiling.coarsen(tiling.size // tables[0].read_row_group(0, ["height"])["height"][0].as_py())
     places = [[tiling.parse(i) for i in t.read(["tile_id"])["tile_id"].to_pylist()] for t in tables]
     cols, rows = zip(*(place for found in places for place in found), strict=True)
     left, top, size = min(cols), min(rows), tiling.size

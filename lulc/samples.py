@@ -58,6 +58,7 @@ class Recipe:
     labels: Labels
     conf: Samples
     encoding: Encoding | None = None
+    task: str = "segment"
 
 
 def sample_id(row: Mapping[str, Any]) -> str:
@@ -158,7 +159,7 @@ def cut(chip: Mapping[str, Any], places: Sequence[Mapping[str, Any]], recipe: Re
                 "halo": 0,
                 "clear": float(seen.any(0).mean()),
             }
-            | {"dataset": recipe.dataset, "task": "segment", "legend": recipe.legend.name}
+            | {"dataset": recipe.dataset, "task": recipe.task, "legend": recipe.legend.name}
             | {"block": "{}_{}".format(*splits.block_of(place["col"], place["row"], recipe.conf))}
             | {"class_ids": list(recipe.legend.ids), "class_counts": _count(piece, recipe.legend), "weight": place["weight"]}
             | {"scales": list(table.scales), "offsets": list(table.offsets)}

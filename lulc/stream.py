@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ import pyarrow.parquet as pq
 
 from lulc import pixels, tables
 from lulc.errors import InputError
+from lulc.legend import NODATA
 from lulc.petastorm_patch import read_row_groups, refuse_pickle
 
 _COLUMNS = (
-    *("sample_id", "bands", "scales", "offsets", "valid", "weight"),
+    *("sample_id", "task", "datetimes", "bands", "scales", "offsets", "valid", "weight"),
     *(name + part for name in ("pixels", "label") for part in ("", "_shape", "_dtype", "_codec")),
 )
 
@@ -40,8 +42,12 @@ class Stored:
 
 @dataclass(frozen=True)
 class Layout:
-    """What all samples of a table share; scales and offsets (physical value = DN * scale + offset) are parallel to bands."""
+    """What all samples of a table share; scales and offsets (physical value = DN * scale + offset) are parallel to bands.
 
+    label: where samples have boxes, as many as the one with most has.
+    """
+
+    task: str
     bands: tuple[str, ...]
     scales: tuple[float, ...]
     offsets: tuple[float, ...]
@@ -81,10 +87,14 @@ class Plan:
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one step of one rank: DN pixels (N, T, C, H, W), valid (N, T, H, W) bool, label (N, …), weight (N,) and ids."""
+    """Samples of one step of one rank: DN pixels (N, T, C, H, W), valid (N, T, H, W) bool, label (N, …), weight (N,) and ids.
+
+    days: (N, T) of the year from 1, 0 where it is not known. Boxes are filled up with some of class 255.
+    """
 
     pixels: np.ndarray
     valid: np.ndarray
+    days: np.ndarray
     label: np.ndarray
     weight: np.ndarray
     sample_ids: tuple[str, ...]
@@ -106,7 +116,13 @@ def plan(source: Path | Sequence[Path], ranks: int, batch: int) -> Plan:
             f"set train.ranks to {min(batch, len(groups))} or less"
         )
     first = pq.ParquetFile(groups[0].path).read_row_group(groups[0].index, list(_COLUMNS))
-    return Plan(tuple(groups), _layout(first, groups[0].path), ranks, batch)
+    most = _most_boxes(files) if first["task"][0].as_py() == "detect" else None
+    return Plan(tuple(groups), _layout(first, groups[0].path, most), ranks, batch)
+
+
+def _most_boxes(files: Sequence[Path]) -> int:
+    shapes = (shape for file in files for shape in pq.ParquetFile(file).read(["label_shape"])["label_shape"].to_pylist())
+    return max(int(shape[0]) for shape in shapes)
 
 
 def batches(plan: Plan, rank: int, epoch: int, seed: int, shuffle: bool = True) -> Generator[Batch]:
@@ -155,7 +171,7 @@ def _row_groups(file: Path) -> list[RowGroup]:
     return [RowGroup(str(file), i, rows) for i, rows in enumerate(counts) if rows]
 
 
-def _layout(table: pa.Table, where: str) -> Layout:
+def _layout(table: pa.Table, where: str, most_boxes: int | None = None) -> Layout:
     def only(name: str) -> Any:
         column = _whole(table[name])
         if not column.equals(column.take(pa.array(np.zeros(len(column), np.int64)))):
@@ -165,13 +181,18 @@ def _layout(table: pa.Table, where: str) -> Layout:
         value = column[0].as_py()
         return tuple(value) if isinstance(value, list) else value
 
-    stored = (Stored(only(f"{name}_shape"), only(f"{name}_dtype"), only(f"{name}_codec")) for name in ("pixels", "label"))
-    return Layout(only("bands"), only("scales"), only("offsets"), *stored)
+    def stored(name: str, shape: tuple[int, ...]) -> Stored:
+        return Stored(shape, only(f"{name}_dtype"), only(f"{name}_codec"))
+
+    label = only("label_shape") if most_boxes is None else (most_boxes, 5)
+    places = stored("pixels", only("pixels_shape")), stored("label", label)
+    return Layout(only("task") or "segment", only("bands"), only("scales"), only("offsets"), *places)
 
 
 def _decode(table: pa.Table, where: str, layout: Layout) -> Batch:
     """All samples of a row group, no object a sample: every array is a view of its column's buffer or one pass over it."""
-    found, count = _layout(table, where), table.num_rows
+    boxes = layout.task == "detect"
+    found, count = _layout(table, where, layout.label.shape[0] if boxes else None), table.num_rows
     if found != layout:
         raise InputError(f"{where} holds {found}, the table's first file {layout}: rebuild the table with `lulc samples`")
 
@@ -183,7 +204,29 @@ def _decode(table: pa.Table, where: str, layout: Layout) -> Batch:
     bits = _stack(table, "valid", -(-math.prod(mask) // 8), where)
     valid = np.unpackbits(bits, axis=1, count=math.prod(mask)).view(bool).reshape(count, *mask)
     ids = tuple(table["sample_id"].to_pylist())
-    return Batch(array("pixels", layout.pixels), valid, array("label", layout.label), table["weight"].to_numpy(), ids)
+    label = _boxes(table, layout.label) if boxes else array("label", layout.label)
+    days = _days(table["datetimes"].to_pylist(), layout.pixels.shape[0])
+    return Batch(array("pixels", layout.pixels), valid, days, label, table["weight"].to_numpy(), ids)
+
+
+def _boxes(table: pa.Table, stored: Stored) -> np.ndarray:
+    """(N, M, 5): the boxes of every sample, then some of class 255."""
+    out = np.zeros((table.num_rows, *stored.shape), stored.dtype)
+    out[:, :, 0] = NODATA
+    for filled, row in zip(
+        out, table.select([f"label{part}" for part in ("", "_shape", "_dtype", "_codec")]).to_pylist(), strict=True
+    ):
+        found = pixels.array_from(row, "label")
+        filled[: len(found)] = found
+    return out
+
+
+def _days(datetimes: Sequence[Sequence[datetime] | None], dates: int) -> np.ndarray:
+    out = np.zeros((len(datetimes), dates), np.int64)
+    for row, found in zip(out, datetimes, strict=True):
+        known = [time.timetuple().tm_yday for time in found or ()]
+        row[: len(known)] = known[:dates]
+    return out
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
@@ -214,4 +257,4 @@ def _gather(held: dict[int, Batch], slots: np.ndarray, rows: np.ndarray) -> Batc
         return out
 
     ids = tuple(held[slot].sample_ids[row] for slot, row in zip(slots.tolist(), rows.tolist(), strict=True))
-    return Batch(gather("pixels"), gather("valid"), gather("label"), gather("weight"), ids)
+    return Batch(gather("pixels"), gather("valid"), gather("days"), gather("label"), gather("weight"), ids)

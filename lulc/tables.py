@@ -110,6 +110,65 @@ PREDICTIONS = pa.schema(
         pa.field("nodata_count", pa.int64()),
     ]
 )
+PROBABILITIES = pa.schema(
+    [
+        pa.field("tile_id", pa.string()),
+        pa.field("period", pa.string()),
+        pa.field("model", pa.string()),
+        *_GRID,  # of the square that was classified as one
+        pa.field("class_id", pa.int32()),
+        pa.field("class_name", pa.string()),
+        pa.field("probability", pa.float64()),
+    ]
+)
+BOXES = pa.schema(
+    [
+        pa.field("tile_id", pa.string()),
+        pa.field("period", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("class_id", pa.int32()),
+        pa.field("class_name", pa.string()),
+        pa.field("score", pa.float64()),
+        *(pa.field(n, pa.float64()) for n in ("left", "top", "right", "bottom")),  # in pixels of the whole tiling
+    ]
+)
+DETECTIONS = pa.schema(
+    [
+        pa.field("item", pa.string()),  # the image file's path under its folder; null: found on tiles
+        pa.field("tile_id", pa.string()),  # of the tile that holds the centre
+        pa.field("n", pa.int32()),  # counted from 0 within the item or tile
+        pa.field("period", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("class_id", pa.int32()),
+        pa.field("class_name", pa.string()),
+        pa.field("score", pa.float64()),
+        pa.field("geometry", pa.binary()),  # WKB
+        pa.field("crs", pa.string()),  # EPSG:4326; empty: in pixels of an image that has no place on the ground
+    ]
+)
+ITEM_CLASSES = pa.schema(
+    [
+        pa.field("item", pa.string()),  # the image file's path under its folder
+        pa.field("model", pa.string()),
+        pa.field("class_id", pa.int32()),
+        pa.field("class_name", pa.string()),
+        pa.field("confidence", pa.float64()),  # 0–1: the probability
+    ]
+)
+DETECTION_COUNTS = pa.schema(
+    [
+        pa.field("region_id", pa.string()),
+        pa.field("level", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("period", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("class_id", pa.int32()),
+        pa.field("class_name", pa.string()),
+        pa.field("detections", pa.int64()),  # whose centre lies in the region
+        pa.field("detections_per_km2", pa.float64()),  # of the region's whole area
+        pa.field("mean_score", pa.float64()),
+    ]
+)
 REGIONS = pa.schema(
     [
         pa.field("region_id", pa.string()),
@@ -180,6 +239,10 @@ ALL = {
     "chips": CHIPS,
     "samples": SAMPLES,
     "predictions": PREDICTIONS,
+    "probabilities": PROBABILITIES,
+    "boxes": BOXES,
+    "detections": DETECTIONS,
+    "detection_counts": DETECTION_COUNTS,
     "regions": REGIONS,
     "class_areas": CLASS_AREAS,
     "accuracy": ACCURACY,

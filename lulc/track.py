@@ -13,6 +13,7 @@ import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ import lulc
 from lulc import contract, progress
 from lulc.conf import Run
 from lulc.errors import InputError, SetupError, UsageError
-from lulc.modelfiles import CONTRACT, WEIGHTS, ModelRef, checksum, find_local, is_whole, local_folder, place
+from lulc.modelfiles import CONTRACT, DESCRIBED, WEIGHTS, ModelRef, checksum, find_local, is_whole, local_folder, place
 from lulc.provenance import clean, explain, find_commit, settings
 
 CHAMPION = "champion"
@@ -195,6 +196,8 @@ def _register(client: mlflow.MlflowClient, run: Run, out: Path, training: Traini
             client.log_artifact(run_id, str(picture), "pictures")
         with tempfile.TemporaryDirectory() as folder:
             _save(training.folder, Path(folder) / "model")
+            place(training.folder, Path(folder) / "described")
+            shutil.copyfile(Path(folder) / "described" / DESCRIBED, Path(folder) / "model" / DESCRIBED)
             client.log_artifacts(run_id, str(Path(folder) / "model"), "model")
         with contextlib.suppress(MlflowException):  # it stands already
             client.create_registered_model(run.name)
@@ -202,7 +205,9 @@ def _register(client: mlflow.MlflowClient, run: Run, out: Path, training: Traini
             "fingerprint": training.fingerprints["train"],
             "checksum": checksum(training.folder),
             "best_epoch": str(training.best),
+            "task": run.task or "",
         }
+        tags |= {f"score.{name}": f"{value:.4g}" for name, value in _headline(training)}
         version = client.create_model_version(run.name, f"{made.info.artifact_uri}/model", run_id, tags=tags)
         client.set_registered_model_alias(run.name, CHAMPION, version.version)
     except BaseException:
@@ -211,6 +216,39 @@ def _register(client: mlflow.MlflowClient, run: Run, out: Path, training: Traini
         raise
     client.set_terminated(run_id)
     return _fetch(client, version, store_uri(run.tracking.uri, out), out)
+
+
+def _headline(training: Training) -> list[tuple[str, float]]:
+    # What a list of models tells: the scores of all classes together.
+    best = training.history[training.best - 1]["metrics"]
+    return [(name, value) for name, value in best.items() if "/" not in name and name not in ("loss", "rate")]
+
+
+def list_versions(out: Path, tracking_uri: str | None = None) -> list[dict[str, Any]]:
+    """A mapping for every version in the registry: name, version, aliases, task, scores by name, when it was made (UTC).
+
+    SetupError when the store cannot be reached.
+    """
+    uri = store_uri(tracking_uri, out)
+    if _unborn(uri):
+        return []
+    try:
+        with _connected(uri) as client:
+            models = client.search_registered_models()
+            found = [(m, v) for m in models for v in sorted(_versions(client, m.name), key=lambda v: int(v.version))]
+    except _Unreachable as error:
+        raise SetupError(f"tracking store {clean('uri', uri)} cannot be reached ({explain(error)})") from error
+    return [
+        {
+            "name": v.name,
+            "version": int(v.version),
+            "aliases": sorted(alias for alias, number in m.aliases.items() if str(number) == str(v.version)),
+            "task": v.tags.get("task", ""),
+            "made": datetime.fromtimestamp(v.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
+            "scores": {name[6:]: float(value) for name, value in sorted(v.tags.items()) if name.startswith("score.")},
+        }
+        for m, v in found
+    ]
 
 
 def _experiment(client: mlflow.MlflowClient, run: Run, out: Path) -> str:

@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +20,32 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from lulc import scores, store, stream
+from lulc import calibration, store, stream
 from lulc.errors import LulcError
 from lulc.learner import Job, Learner, World, build, join, measure, plans, prepare, rate_factor
 from lulc.legend import NODATA
 from lulc.models.device import autocast
-from lulc.tasks import TASKS
+from lulc.tasks import Samples, vary
 
 STATE, LOG, EXAMPLES = "last.pt", "log.jsonl", "examples.npz"
+
+# Labels of the validation split that the temperature is fitted to.
+_CALIBRATED = 200_000
 
 
 @dataclass(frozen=True)
 class Result:
-    """What training gave: a mapping an epoch, the best epoch (from 1), its weights, mean and std of physical values a band."""
+    """What training gave: a mapping an epoch, the best epoch (from 1), its weights, mean and std of physical values a band.
+
+    temperature: what logits are divided by so that confidence is calibrated on the validation split, 1 where there is none.
+    """
 
     history: tuple[dict[str, Any], ...]
     best: int
     weights: Path
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    temperature: float = 1.0
 
 
 def fit(job: Job) -> Result:
@@ -81,61 +88,94 @@ def _fit(job: Job, world: World) -> Result:
         learner.average.load_state_dict(saved["average"])
         learner.optimizer.load_state_dict(saved["optimizer"])
     for epoch in range(len(history) + 1, conf.epochs + 1):
+        if conf.patience and len(history) - best_epoch(history, conf.best or job.task.best) >= conf.patience:
+            break
         start = time.monotonic()
         loss = _learn(learner, epoch)
         _share_buffers(learner)
         _hold_together(learner, epoch)
         metrics, matrix = _validate(learner)
-        metrics = {"loss": loss, "rate": learner.optimizer.param_groups[0]["lr"], **metrics}
+        metrics = {"loss": loss, "rate": learner.optimizer.param_groups[-1]["lr"], **metrics}
         times = {"seconds": time.monotonic() - start, "finished": int(time.time() * 1000)}
         history.append({"epoch": epoch, "epochs": conf.epochs, **times, "metrics": metrics, "matrix": matrix})
         if world.rank == 0:
             _keep(learner, history, figures)
-    best = best_epoch(history, conf.best)
+    best = best_epoch(history, conf.best or job.task.best)
     weights = job.folder / _weights_name(best)
+    temperature = 1.0
     if world.rank == 0 and check is not None:
         learner.average.module.load_state_dict(load_file(weights))
         _keep_examples(learner, check)
-    return Result(tuple(history), best, weights, learner.scaling.mean, learner.scaling.std)
+        temperature, errors = _calibrate(learner, check)
+        history[best - 1]["metrics"] |= errors
+    return Result(tuple(history), best, weights, learner.scaling.mean, learner.scaling.std, temperature)
+
+
+def _calibrate(learner: Learner, plan: stream.Plan) -> tuple[float, dict[str, float]]:
+    """The temperature fitted to a part of the validation split's labels, and the calibration error before and after, by name."""
+    if learner.job.task.kind not in ("pixels", "image"):
+        return 1.0, {}
+    rng, logits, labels = np.random.default_rng(0), [], []
+    whole = replace(plan, ranks=1)
+    few = max(1, _CALIBRATED // whole.rows)
+    for batch in stream.batches(whole, 0, 0, 0):
+        samples, answer = _map(learner, batch)
+        known = samples.label != NODATA
+        found, truth = answer.movedim(1, -1)[known].cpu().numpy(), samples.label[known].cpu().numpy()
+        chosen = rng.permutation(len(truth))[: few * len(batch.label)]
+        logits.append(found[chosen])
+        labels.append(truth[chosen])
+    said, right = np.concatenate(logits), np.concatenate(labels)
+    temperature = calibration.fit_temperature(said, right)
+    named = {"ece_raw": 1.0, "ece": temperature}
+    return temperature, {name: calibration.calibration_error(said, right, t) for name, t in named.items()}
 
 
 def _learn(learner: Learner, epoch: int) -> float:
-    """The mean loss of a labelled pixel over an epoch in which every sample was seen `repeats` times."""
+    """The mean loss of a label over an epoch in which every sample was seen `repeats` times."""
     conf, rank = learner.job.train, learner.world.rank
     learner.net.train()
     passes = range((epoch - 1) * conf.repeats, epoch * conf.repeats)
     batches = itertools.chain.from_iterable(stream.batches(learner.plan, rank, number, conf.seed) for number in passes)
-    inputs = (prepare(learner, batch, (conf.seed, epoch, step, rank)) for step, batch in enumerate(batches))
+    ready = (prepare(learner, batch, (conf.seed, epoch, step, rank)) for step, batch in enumerate(batches))
     updates = math.ceil(learner.plan.steps * conf.repeats / conf.accumulate)
     total = torch.zeros(2, dtype=torch.float64, device=learner.world.device)
-    for number, group in enumerate(itertools.batched(inputs, conf.accumulate)):
-        done = ((epoch - 1) * updates + number) / (conf.epochs * updates)
+    for number, group in enumerate(itertools.batched(ready, conf.accumulate)):
+        # The epochs in which the encoder is held, and those after them, are a cycle each.
+        first, last = (0, conf.frozen) if epoch <= conf.frozen else (conf.frozen, conf.epochs)
+        done = ((epoch - 1 - first) * updates + number) / ((last - first) * updates)
         for parameters in learner.optimizer.param_groups:
-            parameters["lr"] = conf.rate * rate_factor(conf.schedule, conf.warmup, done)
+            held = parameters["encoder"] and epoch <= conf.frozen
+            parameters["lr"] = 0.0 if held else conf.rate * parameters["share"] * rate_factor(conf.schedule, conf.warmup, done)
         total += _update(learner, group)
     learner.world.sum(total)
     return float(total[0] / total[1])
 
 
-def _update(learner: Learner, group: tuple[tuple[Tensor, Tensor, Tensor], ...]) -> Tensor:
-    """(sum of losses, pixels times their weights) of this rank's part of one step of the optimizer."""
+def _update(learner: Learner, group: tuple[Samples, ...]) -> Tensor:
+    """(sum of losses, what they were counted over) of this rank's part of one step of the optimizer."""
     job, world = learner.job, learner.world
-    counted = torch.stack([(label != NODATA).sum((1, 2)).double() @ weight.double() for _, label, weight in group]).sum()
+    counted = torch.stack([vary.count(samples, job.task.kind) for samples in group]).sum()
     # Ranks hold unequal numbers of labelled pixels: each divides by their mean, so that the averaged gradient is that of all.
     share = (world.sum(counted.clone()) / world.size).clamp(min=1e-6).float()
     total = torch.zeros((), dtype=torch.float64, device=world.device)
-    for number, (image, label, weight) in enumerate(group, 1):
+    for number, samples in enumerate(group, 1):
         waits = number < len(group) and isinstance(learner.shared, DistributedDataParallel)
         with learner.shared.no_sync() if waits else contextlib.nullcontext():  # type: ignore[operator]
             with autocast(job.train.precision, world.device):
-                logits = learner.shared(image)
-            loss = TASKS[job.task].loss(logits, label, learner.penalty, weight)
+                loss = job.task.loss(learner.shared, _inputs(learner, samples), samples.label, samples.weight, learner.penalty)
             (loss / share).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     learner.optimizer.step()
     learner.optimizer.zero_grad(set_to_none=True)
     learner.average.update_parameters(learner.net)
     return torch.stack([total, counted])
+
+
+def _inputs(learner: Learner, samples: Samples) -> tuple[Tensor, ...]:
+    # Images channels last, which is faster.
+    found = learner.job.task.inputs(samples)
+    return tuple(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and x.is_floating_point() else x for x in found)
 
 
 @torch.no_grad()
@@ -155,38 +195,40 @@ def _hold_together(learner: Learner, epoch: int) -> None:
 
 def _validate(learner: Learner) -> tuple[dict[str, float], list[list[int]]]:
     """Metrics by name and the confusion matrix of the averaged weights on the validation split; nothing where there is none."""
-    job, world, plan = learner.job, learner.world, learner.validation
+    task, world, plan = learner.job.task, learner.world, learner.validation
     if plan is None:
         return {}, []
-    legend, k = job.legend, len(job.legend.classes)
-    found = torch.zeros(k * (k + 1) + 2, dtype=torch.float64)
+    found: list[Any] = []
+    losses = torch.zeros(2, dtype=torch.float64)
     for batch in stream.batches(plan, world.rank, 0, 0) if world.rank < plan.ranks else ():
-        _, label, logits = _map(learner, batch)
-        loss = TASKS[job.task].loss(logits, label, learner.penalty, torch.ones(len(label), device=label.device))
-        matrix = scores.confusion(*_ids(learner, label, logits), legend)
-        found += torch.tensor([*matrix.ravel().tolist(), float(loss), int((label != NODATA).sum())], dtype=torch.float64)
-    found = world.sum(found.to(world.device)).cpu()
-    matrix = found[:-2].numpy().astype(np.int64).reshape(k, k + 1)
-    summary = scores.summarise(matrix, legend)
-    metrics = {"validation_loss": float(found[-2] / found[-1]), "accuracy": summary.overall_accuracy, "miou": summary.mean_iou}
-    for name in ("users_accuracy", "producers_accuracy", "f1", "iou"):
-        metrics |= {f"{name}/{c.name}": getattr(c, name) for c in summary.classes}
-    return metrics, matrix.tolist()
+        samples, answer = _map(learner, batch)
+        found.append(task.judge(answer, samples.label, learner.job.legend))
+        if task.kind != "boxes":  # a detector's loss is known while it learns alone
+            loss = _loss_of(learner, answer, samples)
+            losses += torch.stack([loss.double(), vary.count(samples, task.kind)]).cpu()
+    losses = world.sum(losses.to(world.device)).cpu()
+    metrics, matrix = task.summarise(world.gather(found), learner.job.legend)
+    known = {"validation_loss": float(losses[0] / losses[1])} if losses[1] else {}
+    return known | metrics, matrix.tolist()
+
+
+def _loss_of(learner: Learner, answer: Tensor, samples: Samples) -> Tensor:
+    """The loss of an answer that is there already, every sample weighing the same."""
+
+    def say(*_: Tensor) -> Tensor:
+        return answer
+
+    task = learner.job.task
+    return task.loss(say, (), samples.label, torch.ones_like(samples.weight), learner.penalty)  # type: ignore[arg-type]
 
 
 @torch.inference_mode()
-def _map(learner: Learner, batch: stream.Batch) -> tuple[Tensor, Tensor, Tensor]:
-    """Network input, label and logits (float32) of a batch, by the averaged weights."""
-    image, label, _ = prepare(learner, batch)
+def _map(learner: Learner, batch: stream.Batch) -> tuple[Samples, Tensor]:
+    """A batch as the network takes it, and the answer of the averaged weights."""
+    samples = prepare(learner, batch)
     learner.average.eval()
     with autocast(learner.job.train.precision, learner.world.device):
-        return image, label, learner.average(image).float()
-
-
-def _ids(learner: Learner, label: Tensor, logits: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Label and map as legend ids."""
-    to_id, decode = learner.job.legend.to_id(), TASKS[learner.job.task].decode
-    return to_id[label.cpu().numpy()], to_id[decode(logits).cpu().numpy()]
+        return samples, learner.job.task.answer(learner.average, _inputs(learner, samples))
 
 
 def _weights_name(epoch: int) -> str:
@@ -196,7 +238,7 @@ def _weights_name(epoch: int) -> str:
 def _keep(learner: Learner, history: list[dict[str, Any]], figures: dict[str, list[float]]) -> None:
     # Weights, then state, then log: whatever a kill leaves behind, the state names an epoch whose files are whole.
     job, average = learner.job, learner.average
-    best = best_epoch(history, job.train.best)
+    best = best_epoch(history, job.train.best or job.task.best)
     if best == len(history):
         kept = {name: value.contiguous() for name, value in average.module.state_dict().items()}
         store.publish(job.folder / _weights_name(best), lambda beside: beside.write_bytes(save(kept)))
@@ -213,8 +255,10 @@ def _keep(learner: Learner, history: list[dict[str, Any]], figures: dict[str, li
 
 
 def _keep_examples(learner: Learner, plan: stream.Plan) -> None:
-    """Image (standardised), label and map of a few validation samples, beside the weights."""
-    image, label, logits = (x[:6] for x in _map(learner, next(stream.batches(plan, 0, 0, 0))))
-    labels, maps = _ids(learner, label, logits)
-    images = image.cpu().numpy()
+    """Image (standardised), label and answer (in positions of the legend) of a few validation samples, beside the weights."""
+    samples, answer = _map(learner, next(stream.batches(plan, 0, 0, 0)))
+    images, labels = samples.pixels[:6].cpu().numpy(), samples.label[:6].cpu().numpy()
+    said = answer if learner.job.task.kind == "boxes" else learner.job.task.share(answer)
+    said = said[:6].argmax(1) if learner.job.task.kind in ("pixels", "image") else said[:6]
+    maps = said.cpu().numpy()
     store.publish(learner.job.folder / EXAMPLES, lambda beside: np.savez(beside, images=images, labels=labels, maps=maps))

@@ -27,8 +27,9 @@ from lulc.legend import NODATA
 from lulc.mapping import Recipe
 from lulc.modelfiles import CONTRACT, WEIGHTS, ModelRef
 from lulc.spark.stage import Choice, Request
-from lulc.tasks import Scaling
+from lulc.tasks import Samples, Scaling
 from lulc.tasks.segment import SEGMENT
+from lulc.tasks.vary import reduce, standardise
 from tests import untrained
 from tests.toy import BANDS, LEGEND
 
@@ -68,7 +69,10 @@ def plain_map(folder: Path, image: np.ndarray, valid: np.ndarray) -> tuple[np.nd
     asks = contract.read(folder / CONTRACT)
     net = untrained.make_net(asks, 0)
     scaling = Scaling(*SCALING, asks.mean, asks.std)
-    ready, seen = SEGMENT.prepare(torch.from_numpy(image)[None], torch.from_numpy(valid)[None], scaling)
+    days, label = torch.zeros(1, len(image), dtype=torch.int64), torch.zeros(1, *image.shape[2:])
+    raw = Samples(torch.from_numpy(image)[None], torch.from_numpy(valid)[None], days, label, torch.ones(1))
+    found = standardise(reduce(raw, SEGMENT), scaling)
+    ready, seen = found.pixels[:, 0], found.valid[:, 0]
     with torch.inference_mode():
         share, index = net(ready).softmax(1).max(1)
     empty = ~seen[0].numpy()

@@ -101,7 +101,7 @@ def test_batches_hold_what_pyarrow_reads(folder: Path) -> None:
 )
 def test_any_row_groups_are_shared_out_whole(sizes: list[int], ranks: int, batch: int, seed: int) -> None:
     ranks = min(ranks, len(sizes), batch)
-    layout = stream.Layout((), (), (), stream.Stored((), "uint8", "raw"), stream.Stored((), "uint8", "raw"))
+    layout = stream.Layout("segment", (), (), (), stream.Stored((), "uint8", "raw"), stream.Stored((), "uint8", "raw"))
     plan = stream.Plan(tuple(stream.RowGroup(f"{i}", 0, n) for i, n in enumerate(sizes)), layout, ranks, batch)
     seen: list[tuple[str, int]] = []
     shares = []

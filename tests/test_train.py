@@ -18,8 +18,10 @@ from lulc import chips, learner
 from lulc.errors import InputError, UsageError
 from lulc.learner import World, class_weights, rate_factor
 from lulc.legend import NODATA
-from lulc.tasks import Penalty, Scaling
-from lulc.tasks.segment import SEGMENT, augment, composite, crop, loss
+from lulc.tasks import Penalty, Samples, Scaling
+from lulc.tasks.classes import loss
+from lulc.tasks.segment import SEGMENT
+from lulc.tasks.vary import augment, composite, crop, reduce, standardise
 from lulc.train import STATE, best_epoch, fit, read_log
 from tests import toy
 
@@ -118,7 +120,10 @@ def test_dates_become_one_as_they_do_for_a_chip(dates: int, dtype: type, seed: i
 def test_prepared_input_is_standardised_and_zero_where_not_valid() -> None:
     sample = {name: torch.from_numpy(array)[None] for name, array in toy.make_sample(3).items()}
     scaling = Scaling((0.0001, 0.0001), (-0.1, 0.2), (0.15, 0.3), (0.05, 0.2))
-    image, seen = SEGMENT.prepare(sample["pixels"], sample["valid"], scaling)
+    days, one = torch.zeros(1, 1, dtype=torch.int64), torch.ones(1)
+    ready = standardise(reduce(Samples(sample["pixels"], sample["valid"], days, sample["label"], one), SEGMENT), scaling)
+    image, seen = ready.pixels[:, 0], ready.valid[:, 0]
+    assert bool((ready.label[~seen] == NODATA).all())
     physical = sample["pixels"][:, 0].double() * 0.0001 + torch.tensor([-0.1, 0.2]).view(1, 2, 1, 1)
     expected = (physical - torch.tensor([0.15, 0.3]).view(1, 2, 1, 1)) / torch.tensor([0.05, 0.2]).view(1, 2, 1, 1)
     assert torch.allclose(image, torch.where(seen[:, None], expected, 0).float(), atol=1e-4)
@@ -129,11 +134,16 @@ def test_prepared_input_is_standardised_and_zero_where_not_valid() -> None:
 def test_crops_and_turns_move_image_valid_and_label_together(seed: int) -> None:
     torch.manual_seed(seed)
     label = torch.arange(400).reshape(1, 20, 20).repeat(3, 1, 1)
-    raw = crop((label[:, None, None].clone(), (label % 3 > 0)[:, None], label), 8)
-    assert raw[2].shape == (3, 8, 8)
-    image, valid, label = augment((raw[0][:, 0].float(), raw[1][:, 0], raw[2]), ("flip", "rotate"))
-    assert torch.equal(valid, label % 3 > 0)
-    assert torch.equal(image[:, 0], torch.where(valid, label, 0).float())
+    days, valid = torch.zeros(3, 2, dtype=torch.int64), label % 3 > 0
+    whole = Samples(
+        label[:, None, None].repeat(1, 2, 1, 1, 1).float(), valid[:, None].repeat(1, 2, 1, 1), days, label, torch.ones(3)
+    )
+    part = crop(whole, 8, "pixels")
+    assert part.label.shape == (3, 8, 8)
+    found = augment(part, ("flip", "rotate"), "pixels")
+    for date in range(2):
+        assert torch.equal(found.valid[:, date], found.label % 3 > 0)
+        assert torch.equal(found.pixels[:, date, 0], torch.where(found.valid[:, date], found.label, 0).float())
 
 
 def test_loss_counts_labelled_pixels_alone_each_by_its_samples_weight() -> None:
@@ -141,15 +151,15 @@ def test_loss_counts_labelled_pixels_alone_each_by_its_samples_weight() -> None:
     logits, label, one = torch.randn(2, 3, 4, 4), torch.randint(3, (2, 4, 4)), torch.ones(2)
     penalty = Penalty(torch.tensor([0.5, 1.0, 2.0]), 0.1, 0.5)
     label[:, 2:] = NODATA
-    part = loss(logits[:, :, :2], label[:, :2], penalty, one)
-    assert torch.allclose(loss(logits, label, penalty, one), part, rtol=1e-5)
+    part = loss(logits[:, :, :2], label[:, :2], one, penalty)
+    assert torch.allclose(loss(logits, label, one, penalty), part, rtol=1e-5)
     perfect = 50.0 * torch.nn.functional.one_hot(label[:, :2], 3).movedim(-1, 1).float()
-    assert float(loss(perfect, label[:, :2], Penalty(torch.ones(3), 0.0, 1.0), one)) == pytest.approx(0, abs=1e-3)
-    assert float(loss(logits, torch.full_like(label, NODATA), penalty, one)) == 0
+    assert float(loss(perfect, label[:, :2], one, Penalty(torch.ones(3), 0.0, 1.0))) == pytest.approx(0, abs=1e-3)
+    assert float(loss(logits, torch.full_like(label, NODATA), one, penalty)) == 0
     # A sample of weight 2 is a sample that is there twice; one of weight 0 is not there.
     for weight, twin in (([2.0, 1.0], [0, 0, 1]), ([0.0, 1.0], [1])):
-        weighted = loss(logits, label, penalty, torch.tensor(weight))
-        assert torch.allclose(weighted, loss(logits[twin], label[twin], penalty, torch.ones(len(twin))), rtol=1e-4)
+        weighted = loss(logits, label, torch.tensor(weight), penalty)
+        assert torch.allclose(weighted, loss(logits[twin], label[twin], torch.ones(len(twin)), penalty), rtol=1e-4)
 
 
 @settings(deadline=None)
@@ -208,9 +218,10 @@ def test_a_damaged_state_is_not_unpickled(samples: Path, tmp_path: Path) -> None
 def test_a_crop_is_taken_where_labels_are() -> None:
     label = torch.full((64, 96, 96), 255)
     label[:, :32, :32] = 1
-    raw = (torch.zeros(64, 1, 1, 96, 96), torch.ones(64, 1, 96, 96, dtype=torch.bool), label)
+    days, valid = torch.zeros(64, 1, dtype=torch.int64), torch.ones(64, 1, 96, 96, dtype=torch.bool)
+    whole = Samples(torch.zeros(64, 1, 1, 96, 96), valid, days, label, torch.ones(64))
     torch.manual_seed(0)
-    share = (crop(raw, 32)[2] == 1).float().mean((1, 2))
+    share = (crop(whole, 32, "pixels").label == 1).float().mean((1, 2))
     # A place drawn at random has a label with probability a quarter, the best of four with two thirds.
     assert (share > 0).float().mean() > 0.55
     assert (share < 1).any()

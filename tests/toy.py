@@ -42,7 +42,11 @@ def write_samples(folder: Path, training: int = 24, validation: int = 8, dates: 
         rows = []
         for number in numbers:
             found = make_sample(number, dates)
-            row = dict.fromkeys(tables.SAMPLES.names) | grid | {"sample_id": f"s{number}", "bands": list(BANDS), "weight": 1.0}
+            row = (
+                dict.fromkeys(tables.SAMPLES.names)
+                | grid
+                | {"sample_id": f"s{number}", "task": "segment", "bands": list(BANDS), "weight": 1.0}
+            )
             row |= pixels.array_columns("pixels", found["pixels"], "delta") | pixels.array_columns("label", found["label"], "raw")
             rows.append(row | {"valid": pixels.pack(found["valid"]), "scales": [SCALE] * 2, "offsets": [OFFSET] * 2, "halo": 0})
         if rows:

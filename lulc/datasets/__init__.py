@@ -86,7 +86,7 @@ def options_of(conf: DatasetConf) -> dict[str, str]:
 
 
 def complete(run: Run) -> Run:
-    """The run with the legend and bands of its datasets where it says none of its own; UsageError where these do not agree."""
+    """The run with task, legend and bands of its datasets where it says none of its own; UsageError where these do not agree."""
     if not run.datasets:
         return run
     found = [(conf, find(conf.name).describe(options_of(conf))) for conf in run.datasets]
@@ -97,9 +97,13 @@ def complete(run: Run) -> Run:
                 f"dataset {conf.name} has no band {', '.join(lacks)}: it has {', '.join(description.encoding.bands)}; see options"
             )
     tasks = {description.task for _, description in found}
-    if len(tasks) > 1 or (run.labels and tasks != {"segment"}):
+    if len(tasks) > 1 or (run.labels and tasks != {run.task or "segment"}):
         raise UsageError(f"datasets of tasks {', '.join(sorted(tasks))} cannot be learned as one: choose options of one task")
     first = found[0][1]
+    if run.task not in (None, first.task):
+        raise UsageError(
+            f"task {run.task}: dataset {run.datasets[0].name} is for {first.task}; leave `task` out, or see its options"
+        )
     shared = tuple(b for b in first.encoding.bands if all(b in d.encoding.bands for _, d in found))
     if not run.legend and any(d.legend.classes != first.legend.classes for _, d in found):
         raise UsageError(
@@ -107,7 +111,7 @@ def complete(run: Run) -> Run:
             "crosswalk for each"
         )
     legend = run.legend or {c.id: ClassConf(c.name, c.colour) for c in first.legend.classes}
-    return dataclasses.replace(run, bands=run.bands or shared, legend=legend)
+    return dataclasses.replace(run, task=first.task, bands=run.bands or shared, legend=legend)
 
 
 def crosswalk(conf: DatasetConf, description: Description, legend: Legend) -> Mapping[int, int]:

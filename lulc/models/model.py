@@ -1,4 +1,4 @@
-"""What a model is to this project: a name, how it is built, and which image sizes it takes."""
+"""What a model is to this project: a name, what it can be asked, how it is built, and which image sizes it takes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from torch import nn
 class Model:
     """A kind of network.
 
-    build(in_channels, classes, **architecture) gives the module that maps float (N, C, H, W) to logits (N, K, H, W); its weights
-    depend on torch's seed alone. multiple(**architecture) is the number that heights and widths must be multiples of.
+    tasks: what it can be asked, by name. build(in_channels, classes, **architecture) gives the module that is called with the
+    task's inputs; its weights depend on torch's seed alone. multiple(**architecture) is the number that heights and widths must
+    be multiples of.
     """
 
     name: str
+    tasks: tuple[str, ...]
     build: Callable[..., nn.Module]
     multiple: Callable[..., int]

@@ -1,4 +1,4 @@
-"""segmentation_models_pytorch without torch's compiler: import it from here.
+"""segmentation_models_pytorch and timm without torch's compiler: import them from here.
 
 Its libraries ask torch's compiler for two small functions as they are imported. That costs 6 seconds of a core in every process
 that learns or maps, and nothing here compiles: stand-ins answer, which ask the compiler itself once they are called.
@@ -39,3 +39,4 @@ def _import_smp() -> Any:
 
 
 smp = _import_smp()
+timm: Any = sys.modules["timm"]  # smp stands on it

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 import torch
 from torch import nn
 
 from lulc.errors import UsageError
+from lulc.models.encoders import explained
 from lulc.models.model import Model
 from lulc.models.smp import smp
 
@@ -56,10 +56,8 @@ def build(
     depth: how often the encoder halves the image; decoder: channels of its `depth` stages, deepest first; dropout: share of the
     last feature maps left out while it learns.
     """
-    channels = tuple(decoder) or _CHANNELS[-depth:]
-    if len(channels) != depth:
-        raise UsageError(f"train.decoder {list(channels)} must have as many numbers as train.depth says: {depth}")
-    try:
+    channels = decoder_channels(depth, decoder)
+    with explained(encoder):
         plain = smp.Unet(
             encoder,
             encoder_depth=depth,
@@ -69,17 +67,27 @@ def build(
             classes=classes,
         )
         net = DetailedUnet(plain, in_channels, channels[-1])
-        _leave_out_unused(net, torch.zeros(1, in_channels, 128, 128))
-    except (KeyError, RuntimeError) as error:
-        known = smp.encoders.get_encoder_names()
-        near = difflib.get_close_matches(encoder, known, 3) or known[:8]
-        raise UsageError(f"train.encoder {encoder!r} with depth {depth} cannot be built; near it: {', '.join(near)}") from error
-    if dropout:
-        net.segmentation_head = nn.Sequential(nn.Dropout2d(dropout), net.get_submodule("segmentation_head"))
+        leave_out_unused(net, torch.zeros(1, in_channels, 128, 128))
+    return drop_out(net, dropout)
+
+
+def decoder_channels(depth: int, decoder: Sequence[int]) -> tuple[int, ...]:
+    """Channels of the decoder's stages, deepest first: those given, or the usual ones; UsageError where they are not `depth`."""
+    channels = tuple(decoder) or _CHANNELS[-depth:]
+    if len(channels) != depth:
+        raise UsageError(f"train.decoder {list(channels)} must have as many numbers as train.depth says: {depth}")
+    return channels
+
+
+def drop_out(net: nn.Module, share: float) -> nn.Module:
+    """The network, a share of whose last feature maps is left out while it learns."""
+    if share:
+        net.segmentation_head = nn.Sequential(nn.Dropout2d(share), net.get_submodule("segmentation_head"))
     return net
 
 
-def _leave_out_unused(net: nn.Module, image: torch.Tensor) -> None:
+def leave_out_unused(net: nn.Module, image: torch.Tensor) -> None:
+    """Nothing; what such an input never reaches is gone from the network when it returns."""
     # A shallow net never calls the encoder's deep stages: they would weigh in the file, and ranks would wait for their gradients.
     net.eval()
     with torch.inference_mode(False), torch.enable_grad():
@@ -100,4 +108,4 @@ def multiple(depth: int = 5, **_: object) -> int:
     return 1 << depth
 
 
-UNET = Model("unet", build, multiple)
+UNET = Model("unet", ("segment",), build, multiple)

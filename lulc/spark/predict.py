@@ -26,9 +26,10 @@ def predict(request: Request) -> Outcome:
     run, out = request.run, request.out
     model = track.resolve(run.predict.model or run.name, out, run.tracking.uri)
     _check(request, model)
+    table = mapping.table_of(run.task)
     recipe = Recipe(out, model, run.predict)
     keys = _keys(request)
-    paths = {k["key"]: mapping.predictions_path(k["key"], recipe.fingerprint(k["fingerprint"])) for k in keys}
+    paths = {k["key"]: mapping.predictions_path(k["key"], recipe.fingerprint(k["fingerprint"]), table) for k in keys}
     held = store.standing(out, "predict")
     rows = ((held.get(key), path) for key, path in paths.items())
     noted = {r["key"] for r, path in rows if r and (r["status"], r["path"]) == ("done", path) and (out / path).exists()}
@@ -50,6 +51,16 @@ def _check(request: Request, model: ModelRef) -> None:
     # Before anything is started; every chip is checked again where it is read.
     asks = contract.read(model.folder / CONTRACT)
     asks.check(request.run.bands, asks.gsd_m, "the run file")
+    if asks.task != request.run.task:
+        raise InputError(
+            f"model {model.name} version {model.version} is for task {asks.task}, the run file's is {request.run.task}: "
+            f"say `task: {asks.task}` in the run file, or map with another model"
+        )
+    if asks.task in ("classify", "multilabel") and request.run.tiling.size % asks.size:
+        raise InputError(
+            f"model {model.name} version {model.version} classifies squares of {asks.size} pixels, and tiles have "
+            f"{request.run.tiling.size}: set tiling.size to a multiple of {asks.size}"
+        )
     mine = {(c.id, c.name) for c in request.run.make_legend().classes}
     theirs = {(c.id, c.name) for c in asks.legend.classes}
     if mine != theirs:
@@ -96,7 +107,7 @@ def _settle(request: Request, paths: dict[str, str], held: dict[str, Row]) -> bo
     mine = {p.rpartition("/")[2].rpartition(".parquet")[0].rpartition(".")[0] for p in paths.values()}
     current = set(paths.values())
     removed = False
-    for file in store.table_folder(request.out, "predictions").glob("[!.]*.parquet"):
+    for file in store.table_folder(request.out, mapping.table_of(request.run.task)).glob("[!.]*.parquet"):
         outdated = str(file.relative_to(request.out)) not in current
         if outdated and (request.choice.whole or file.stem.rpartition(".")[0] in mine):
             file.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from lulc import rasters as pure
 from lulc.chips import make_tiling
 from lulc.errors import InputError
 from lulc.rasters import Recipe
+from lulc.spark import detections
 from lulc.spark.stage import Outcome, Request, ledger_rows
 
 Row = dict[str, Any]
@@ -20,9 +21,12 @@ Row = dict[str, Any]
 def rasters(request: Request) -> Outcome:
     """What the stage did: a COG, its confidence and its STAC item for every group of tiles that is mapped.
 
-    It follows the predictions that stand, whatever part of the run is chosen.
+    Where things are detected, their boxes merged across tiles instead. It follows the predictions that stand, whatever part of
+    the run is chosen.
     """
     run, out = request.run, request.out
+    if run.task == "detect":
+        return detections.merge(request)
     # A prediction block must not be cut by the border of a raster: the group is rounded up to whole blocks.
     group = -(-run.rasters.group // run.tiling.block) * run.tiling.block
     recipe = Recipe(out, run.name, make_tiling(run), run.make_legend(), group, run.periods)

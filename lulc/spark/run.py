@@ -22,7 +22,7 @@ def stages_of(run: Run) -> tuple[str, ...]:
     """The stages a run file asks for.
 
     Those that learn only where it has labels or datasets, training only where it names no model, those that map only where it has
-    scenes, evaluation only where its own labels are.
+    scenes, evaluation only where its own labels are; any number of classes a square make a table, and no raster.
     """
     learns = run.labels is not None or bool(run.datasets)
     if not learns and run.predict.model is None:
@@ -30,6 +30,7 @@ def stages_of(run: Run) -> tuple[str, ...]:
     left_out = set(_LEARNING) if not learns else {"train"} if run.predict.model else set()
     left_out |= set() if run.scenes else set(STAGES) - {"samples", "train"}
     left_out |= set() if run.labels or not run.datasets else {"evaluate"}
+    left_out |= {"rasters", "stats"} if run.task == "multilabel" else set()
     return tuple(s for s in STAGES if s not in left_out)
 
 

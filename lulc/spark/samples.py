@@ -47,7 +47,7 @@ def samples(request: Request) -> Outcome:
     if run.labels is None and not run.datasets:
         raise UsageError("the run file has nothing to learn from: add `labels:` (a class raster or polygons) or `datasets:`")
     parts = _parts(request)
-    print_ = store.fingerprint(run.make_legend(), run.samples, *(part.inputs for part in parts))
+    print_ = store.fingerprint(run.task, run.make_legend(), run.samples, *(part.inputs for part in parts))
     held = {key: row for key, row in store.standing(out, "samples").items() if row["fingerprint"] == print_}
     whole = held.pop("", None)
     bad = {key: row for key, row in held.items() if row["status"] == "bad"}
@@ -87,7 +87,7 @@ def _parts(request: Request) -> list[Part]:
     run, out = request.run, request.out
     chips, recipe = [], None
     if run.labels is not None:
-        recipe = Recipe(out, run.name, make_tiling(run), run.make_legend(), run.labels, run.samples)
+        recipe = Recipe(out, run.name, make_tiling(run), run.make_legend(), run.labels, run.samples, task=run.task or "segment")
         chips = _chips(request, recipe)
     if not run.datasets:
         return [_labels_part(request, recipe, chips)] if recipe else []

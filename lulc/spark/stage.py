@@ -18,6 +18,7 @@ from lulc import progress, store
 from lulc.conf import Run
 from lulc.tables import LEDGER
 
+Row = dict[str, Any]
 Work = Callable[[dict[str, Any]], list[dict[str, Any]]]
 
 

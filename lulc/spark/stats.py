@@ -18,6 +18,7 @@ from lulc import areas, pixels, progress, regions, store, tables
 from lulc.conf import Run
 from lulc.errors import InputError
 from lulc.geo import degrees_area
+from lulc.spark import detections
 from lulc.spark.stage import Outcome, Request
 
 # Sums that do not depend on the order in which tasks end, so that a rerun gives the same figures to the last digit.
@@ -36,6 +37,8 @@ _PAIRS = """
 
 def stats(request: Request) -> Outcome:
     """Class areas of every region, period and model; InputError naming regions whose areas do not add up to their true area."""
+    if request.run.task == "detect":
+        return detections.count(request)
     predictions = _predictions(request.out)
     files = [store.identity(file.path) for file in request.run.regions]
     legend = request.run.make_legend()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from lulc import contract, errors, geo, progress, store
+from lulc import contract, datasets, errors, geo, progress, store
 from lulc.contract import Contract
 from lulc.errors import InputError, LulcError
 from lulc.modelfiles import CONTRACT, WEIGHTS, ModelRef
@@ -36,7 +36,7 @@ def train(request: Request) -> Outcome:
     samples = store.standing(out, "samples").get("")
     if samples is None:
         raise InputError(f"there are no samples in {store.table_folder(out, 'samples')} to train on: `lulc samples` makes them")
-    print_ = store.fingerprint(samples["fingerprint"], run.train, run.make_legend(), run.bands)
+    print_ = store.fingerprint(samples["fingerprint"], run.task, run.train, run.make_legend(), run.bands)
     found = track.find_version(run, out, print_)
     if found is not None:
         _record(out, run.name, print_, found)
@@ -46,8 +46,9 @@ def train(request: Request) -> Outcome:
     result = _launch(request, job)
     prints = {"samples": samples["fingerprint"], "train": print_}
     folder = _package(job, result, Contract(
-        run.name, job.task, job.train.model, job.architecture, run.bands, result.mean, result.std, job.legend, gsd_m,
-        _multiple(job), flips=run.predict.flips, scales=layout.scales, offsets=layout.offsets, fingerprints=prints,
+        run.name, job.asked, job.model.name, job.architecture, run.bands, result.mean, result.std, job.legend, gsd_m,
+        job.model.multiple(**job.architecture), layout.pixels.shape[-1], result.temperature,
+        flips=run.predict.flips, scales=layout.scales, offsets=layout.offsets, fingerprints=prints,
     ))  # fmt: skip
     made = track.log(run, out, track.Training(prints, result.history, result.best, folder, _draw(job, result, run.bands)))
     _record(out, run.name, print_, made)
@@ -62,9 +63,8 @@ def _prepare(request: Request, print_: str) -> tuple[Job, Layout, float]:
     from lulc import learner
 
     run = request.run
-    job = learner.Job(
-        run.train, run.make_legend(), store.table_folder(request.out, "samples"), request.out / "checkpoints" / print_
-    )
+    samples, kept = store.table_folder(request.out, "samples"), request.out / "checkpoints" / print_
+    job = learner.Job(run.train, run.make_legend(), samples, kept, run.task or "segment")
     plan, validation = learner.check(job, run.bands)
     checked = f"{validation.rows:,} to choose the best epoch" if validation else "none to choose the best epoch: the last is kept"
     progress.say(
@@ -73,14 +73,11 @@ def _prepare(request: Request, print_: str) -> tuple[Job, Layout, float]:
     first = plan.groups[0]
     columns = ["crs", "transform", "height", "width"]
     row = pq.ParquetFile(first.path).read_row_group(first.index, columns).slice(0, 1).to_pylist()[0]
+    if not row["crs"]:  # a plain picture: what its publisher says of all
+        conf = run.datasets[0]
+        return job, plan.layout, datasets.find(conf.name).describe(datasets.options_of(conf)).gsd_m
     grid = geo.Grid(row["crs"], tuple(row["transform"]), 1, 1)
     return job, plan.layout, math.sqrt(float(np.mean(geo.pixel_areas(grid))))
-
-
-def _multiple(job: Job) -> int:
-    from lulc.models import MODELS
-
-    return MODELS[job.train.model].multiple(**job.architecture)
 
 
 def _launch(request: Request, job: Job) -> Result:
@@ -142,13 +139,20 @@ def _echo(folder: Path) -> Iterator[None]:
 
 def _figures(entry: dict[str, Any]) -> str:
     metrics = entry["metrics"]
-    names = {"loss": "loss", "accuracy": "accuracy", "miou": "mean IoU"}
+    names = {
+        "loss": "loss",
+        "accuracy": "accuracy",
+        "miou": "mean IoU",
+        "ap_macro": "mean AP",
+        "ap50": "AP50",
+        "recall30": "recall",
+    }
     return ", ".join(f"{shown} {metrics[name]:.3f}" for name, shown in names.items() if name in metrics)
 
 
 def _describe(result: Result) -> str:
     entry = result.history[result.best - 1]
-    where = " on validation" if "accuracy" in entry["metrics"] else ", no validation split"
+    where = " on validation" if set(entry["metrics"]) - {"loss", "rate"} else ", no validation split"
     return f"best epoch {result.best}: {_figures(entry)}{where}"
 
 
@@ -173,12 +177,14 @@ def _draw(job: Job, result: Result, bands: tuple[str, ...]) -> list[Path]:
     from lulc import plots
     from lulc.train import EXAMPLES
 
-    matrix = np.array(result.history[result.best - 1]["matrix"], np.int64)
-    if not matrix.size:
+    if not (job.folder / EXAMPLES).exists():
         return []
-    drawn = plots.draw_confusion(matrix, job.legend, f"validation, epoch {result.best}", job.folder / "confusion.png")
     with np.load(job.folder / EXAMPLES, allow_pickle=False) as arrays:
-        return [drawn, plots.draw_examples(dict(arrays), bands, job.legend, job.folder / "examples.png")]
+        drawn = [plots.draw_examples(dict(arrays), job.task.kind, bands, job.legend, job.folder / "examples.png")]
+    matrix = np.array(result.history[result.best - 1]["matrix"], np.int64)
+    if matrix.size:
+        drawn.append(plots.draw_confusion(matrix, job.legend, f"validation, epoch {result.best}", job.folder / "confusion.png"))
+    return drawn
 
 
 def _record(out: Path, name: str, print_: str, made: ModelRef) -> None:

@@ -1,17 +1,31 @@
-"""What a task is: how a batch becomes a network's input, how it is varied, what the loss is, how the output becomes a map."""
+"""What a task is: how samples become a network's input, what the loss is, how its answers are judged, and what they mean."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
+import numpy as np
 import torch
+from torch import Tensor, nn
 
-Raw = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""DN (N, T, C, H, W) in the table's dtype, valid (N, T, H, W) bool, label as positions in the legend, uint8."""
+from lulc.legend import Legend
 
-Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-"""The network's input (N, C, H, W) float32, valid (N, H, W) bool, label as positions in the legend, int64, 255 where none."""
+Kind = Literal["pixels", "image", "tags", "boxes"]
+"""What a label is: a class a pixel (N, H, W), a class an image (N,), any classes of an image (N, K) of 0 and 1, or boxes
+(N, M, 5) of class, left, top, right and bottom in pixels. Classes are positions in the legend, 255 where there is none."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Samples of one step. Pixels are DN in the table's dtype, once prepared float32, standardised, 0 where not valid."""
+
+    pixels: Tensor  # (N, T, C, H, W)
+    valid: Tensor  # (N, T, H, W) bool
+    days: Tensor  # (N, T) int64: day of the year from 1, 0 where it is not known
+    label: Tensor  # by the task's kind
+    weight: Tensor  # (N,) float32
 
 
 @dataclass(frozen=True)
@@ -23,7 +37,7 @@ class Scaling:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def factors(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def factors(self) -> tuple[Tensor, Tensor]:
         """(gain, shift), float32 (C,): input = DN * gain + shift, worked out in float64."""
         scales, offsets, mean, std = (
             torch.tensor(x, dtype=torch.float64) for x in (self.scales, self.offsets, self.mean, self.std)
@@ -33,27 +47,36 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Penalty:
-    """The loss: class weights (K,), label smoothing, and how much soft dice is added to the cross entropy."""
+    """The loss: class weights (K,), label smoothing, how much soft dice is added, and the exponent of focal loss."""
 
-    weights: torch.Tensor
+    weights: Tensor
     smoothing: float = 0.0
     dice: float = 0.0
+    focal: float = 0.0
 
 
 @dataclass(frozen=True)
 class Task:
     """What is asked of a model.
 
-    crop(raw, side): a random square of every sample. composite(pixels, valid): one image of T dates, in DN, and where it is
-    valid. prepare(pixels, valid, scaling): network input and where it is valid. augment(tensors, kinds): varied at random by
-    torch's seed. loss(logits, label, penalty, weight): summed over the pixels with a label, each times its sample's weight (N,).
-    decode(logits): positions, uint8.
+    kind: what a label is. series: whether the network sees every date; else it sees the median of the valid ones.
+    best: the metric by which the best epoch is chosen, unless the run file says another.
+    inputs(samples): what the network is called with, after the samples are prepared.
+    loss(net, inputs, label, weight, penalty): the network's loss, summed over what is counted (`count` in lulc.tasks.vary).
+    answer(net, inputs): what the network says, on the device: logits (N, K, …), or boxes (N, M, 6) of position, score, left, top,
+    right and bottom, score 0 where there is none.
+    judge(answer, label, legend): evidence of one step, small and picklable; summarise(evidence, legend): metrics by name and a
+    (K, K + 1) confusion matrix, which is empty where there is none.
+    share(answer): probabilities (N, K, …).
     """
 
     name: str
-    crop: Callable[[Raw, int], Raw]
-    composite: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-    prepare: Callable[[torch.Tensor, torch.Tensor, Scaling], tuple[torch.Tensor, torch.Tensor]]
-    augment: Callable[[Tensors, Sequence[str]], Tensors]
-    loss: Callable[[torch.Tensor, torch.Tensor, Penalty, torch.Tensor], torch.Tensor]
-    decode: Callable[[torch.Tensor], torch.Tensor]
+    kind: Kind
+    series: bool
+    best: str
+    inputs: Callable[[Samples], tuple[Tensor, ...]]
+    loss: Callable[[nn.Module, tuple[Tensor, ...], Tensor, Tensor, Penalty], Tensor]
+    answer: Callable[[nn.Module, tuple[Tensor, ...]], Tensor]
+    judge: Callable[[Tensor, Tensor, Legend], Any]
+    summarise: Callable[[Sequence[Any], Legend], tuple[dict[str, float], np.ndarray]]
+    share: Callable[[Tensor], Tensor]

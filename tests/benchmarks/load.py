@@ -89,7 +89,8 @@ def _mapped(maps: list[np.ndarray], plan: stream.Plan, epoch: int) -> Iterator[s
     blocks = rng.permutation(plan.rows // GROUP)[:, None] * GROUP + np.arange(GROUP)
     order = np.concatenate([rng.permutation(block) for block in blocks])
     for part in np.array_split(order, plan.steps):
-        yield stream.Batch(*(m[part] for m in maps), np.ones(len(part)), ())  # type: ignore[arg-type]
+        pixels, valid, label = (m[part] for m in maps)
+        yield stream.Batch(pixels, valid, np.zeros((len(part), 1), np.int64), label, np.ones(len(part)), ())
 
 
 def _stock(folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray) -> Callable[[int], float]:

@@ -1,0 +1,252 @@
+"""Every task goes the whole way on an archive whose truth is known: samples, model, map or table, statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import geopandas
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import rasterio
+import shapely
+from scipy import ndimage
+from shapely.geometry import box
+
+from lulc import datasets, store
+from lulc.conf import Run, parse_run
+from lulc.geo import Grid
+from lulc.spark.run import stages_of
+from lulc.spark.stage import Choice, Outcome, Request
+from tests.scenery import write_raster
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+GRID = Grid("EPSG:6933", (10.0, 0.0, 600000.0, 0.0, -10.0, 3000000.0), 256, 256)
+LIKE = {"size": 64, "halo": 16, "block": 2}
+
+
+def carry_out(settings: dict[str, Any], folder: Path, spark: SparkSession) -> tuple[Run, dict[str, Outcome]]:
+    """The run and what each of its stages did, into `folder`/out."""
+    import importlib
+
+    common = {"rasters": {"group": 4}, "tiling": LIKE | {"like": "scene/a_20240601_red.tif"}}
+    run = datasets.complete(parse_run(common | settings, folder))
+    request = Request(run, folder / "out", Choice(), lambda: spark)
+    stages = {name: getattr(importlib.import_module(f"lulc.spark.{name}"), name) for name in stages_of(run)}
+    return run, {name: stage(request) for name, stage in stages.items()}
+
+
+def legend(*names: str) -> dict[int, dict[str, str]]:
+    return {i: {"name": name, "colour": f"#{40 * i + 30:02x}a0{200 - 30 * i:02x}"} for i, name in enumerate(names)}
+
+
+def write_scene(folder: Path, day: str, bands: dict[str, np.ndarray], grid: Grid = GRID) -> None:
+    for band, values in bands.items():
+        write_raster(folder / "scene" / f"a_{day}_{band}.tif", values.clip(1, 10000).astype("uint16"), grid, nodata=0)
+
+
+def scenes(folder: Path) -> list[dict[str, Any]]:
+    return [{"path": str(folder / "scene"), "pattern": "{scene}_{date}_{band}.tif"}]
+
+
+def whole_map(out: Path) -> np.ndarray:
+    """The run's one class raster."""
+    (path,) = (out / "rasters").rglob("*.tif")
+    with rasterio.open(path) as file:
+        found: np.ndarray = file.read(1)
+        return found
+
+
+def areas(out: Path) -> dict[str, float]:
+    return {row["class_name"]: row["area_m2"] for row in pq.read_table(store.table_folder(out, "class_areas")).to_pylist()}
+
+
+def stripes(kind: int, side: int, rng: np.random.Generator) -> np.ndarray:
+    """Texture 0 is smooth, 1 lies in rows, 2 in columns, 3 is a checkerboard: no single pixel tells them apart."""
+    y, x = np.mgrid[:side, :side] + rng.integers(0, 8, 2)[:, None, None]
+    wave = [np.zeros((side, side)), np.sin(y * 1.2), np.sin(x * 1.2), np.sin(y * 1.2) * np.sin(x * 1.2) * 1.5][kind]
+    return 3000 + 900 * wave + rng.normal(0, 150, (side, side))
+
+
+TEXTURES = ("smooth", "rows", "columns", "chequers")
+
+
+def test_scenes_are_classified_square_by_square(tmp_path: Path, spark: SparkSession) -> None:
+    rng = np.random.default_rng(1)
+    for number, name in enumerate(TEXTURES):
+        for i in range(24):
+            write_raster(tmp_path / f"images/{name}/{i}.tif", stripes(number, 32, rng).astype("uint16"), Grid(GRID.crs, (10.0, 0.0, 3e6 + 320 * (24 * number + i), 0.0, -10.0, 0.0), 32, 32))  # fmt: skip
+    truth = rng.integers(0, 4, (8, 8))
+    write_scene(tmp_path, "20240601", {"red": np.block([[stripes(kind, 32, rng) for kind in row] for row in truth])})
+    options = {"images": "{class}/{item}.tif", "classes": ", ".join(TEXTURES), "task": "classify", "bands": "red", "dtype": "uint16", "gsd_m": "10"}  # fmt: skip
+    learn = {"epochs": 4, "repeats": 3, "batch": 16, "rate": 0.003, "ema": 0.9, "augment": ["flip"]}
+    source = {"name": "images", "root": str(tmp_path / "images"), "options": options}
+    settings = {"name": "textures", "bands": ["red"], "datasets": [source], "scenes": scenes(tmp_path), "train": learn, "samples": {"validation": 0.2, "test": 0}}  # fmt: skip
+    run, outcomes = carry_out(settings, tmp_path, spark)
+    found = whole_map(tmp_path / "out")
+    assert found.shape == (8, 8)
+    assert (found == truth).mean() >= 0.95
+    mapped = areas(tmp_path / "out")
+    for number, name in enumerate(TEXTURES):
+        assert mapped[name] == pytest.approx((found == number).sum() * 320**2)
+    _again(run, tmp_path, spark)
+
+
+def _again(run: Run, folder: Path, spark: SparkSession) -> None:
+    import importlib
+
+    request = Request(run, folder / "out", Choice(), lambda: spark)
+    for name in stages_of(run):
+        assert getattr(importlib.import_module(f"lulc.spark.{name}"), name)(request).done == 0, name
+
+
+def test_several_classes_of_a_square_are_told(tmp_path: Path, spark: SparkSession) -> None:
+    rng = np.random.default_rng(2)
+
+    def picture(there: np.ndarray) -> np.ndarray:
+        image = rng.normal(2000, 150, (3, 32, 32))
+        for band in np.flatnonzero(there):  # a blot in a band of its own, anywhere
+            y, x = rng.integers(2, 20, 2)
+            image[band, y : y + 10, x : x + 10] += 3000
+        return image
+
+    names = ("pond", "barn", "grove")
+    lines, told = ["item,class"], rng.random((72, 3)) > 0.5
+    told[~told.any(1), 0] = True
+    for i, there in enumerate(told):
+        write_raster(tmp_path / f"images/{i:03d}.tif", picture(there).astype("uint16"), Grid(GRID.crs, (10.0, 0.0, 3e6 + 320 * i, 0.0, -10.0, 0.0), 32, 32))  # fmt: skip
+        lines += [f"{i:03d}.tif,{names[k]}" for k in np.flatnonzero(there)]
+    (tmp_path / "images/labels.csv").write_text("\n".join(lines))
+    truth = rng.random((8, 8, 3)) > 0.5
+    whole = np.block([[[picture(there)] for there in row] for row in truth]) if False else np.concatenate([np.concatenate([picture(t) for t in row], 2) for row in truth], 1)  # fmt: skip
+    write_scene(tmp_path, "20240601", dict(zip(("red", "green", "blue"), whole, strict=True)))
+    options = {"images": "{item}.tif", "table": "labels.csv", "classes": ", ".join(names), "task": "multilabel", "dtype": "uint16", "gsd_m": "10"}  # fmt: skip
+    source = {"name": "images", "root": str(tmp_path / "images"), "options": options}
+    learn = {"epochs": 6, "repeats": 3, "batch": 16, "rate": 0.003, "ema": 0.9}
+    settings = {"name": "things", "bands": ["red", "green", "blue"], "datasets": [source], "scenes": scenes(tmp_path), "train": learn, "samples": {"validation": 0.2, "test": 0}}  # fmt: skip
+    carry_out(settings, tmp_path, spark)
+    rows = pq.read_table(store.table_folder(tmp_path / "out", "probabilities")).to_pylist()
+    assert len(rows) == 64 * 3
+    right = []
+    for row in rows:
+        y, x = round((3000000 - row["transform"][5]) / 320), round((row["transform"][2] - 600000) / 320)
+        right.append((row["probability"] >= 0.5) == truth[y, x, names.index(row["class_name"])])
+    assert np.mean(right) >= 0.95
+
+
+def patches(rng: np.random.Generator, classes: int) -> np.ndarray:
+    noise = ndimage.gaussian_filter(rng.normal(size=(classes, *GRID.shape)), (0, 9, 9))
+    return noise.argmax(0)
+
+
+SPECTRA = np.array([[800, 3500], [2500, 2800]])  # trees, built: red, nir
+
+
+def spectra(ids: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {band: SPECTRA[ids, i] + rng.normal(0, 150, ids.shape) for i, band in enumerate(("red", "nir"))}
+
+
+@pytest.mark.parametrize("model", ["siamese-difference"])
+def test_change_is_mapped_from_what_to_what(model: str, tmp_path: Path, spark: SparkSession) -> None:
+    rng = np.random.default_rng(3)
+    before, after = patches(rng, 2), patches(rng, 2)
+    # Light differs between the dates, and much ground stays what it is.
+    after = np.where(patches(rng, 2) == 0, before, after)
+    write_scene(tmp_path, "20240601", spectra(before, rng))
+    write_scene(tmp_path, "20240801", {band: values * 1.15 + 100 for band, values in spectra(after, rng).items()})
+    truth = np.where(before == after, 0, np.where(before == 0, 1, 2)).astype("uint8")
+    labels = truth.copy()
+    labels[:, 160:] = 255
+    write_raster(tmp_path / "labels.tif", labels, GRID, nodata=255)
+    settings = {"name": "change", "task": "change", "dates": 2, "bands": ["red", "nir"], "scenes": scenes(tmp_path),
+                "legend": legend("no change", "trees to built", "built to trees"), "labels": {"path": "labels.tif"},
+                "samples": {"size": 64, "block": 1, "validation": 0.2, "test": 0},
+                "train": {"model": model, "depth": 3, "decoder": [64, 32, 16], "epochs": 5, "repeats": 6, "batch": 4, "rate": 0.003}}  # fmt: skip
+    carry_out(settings, tmp_path, spark)
+    found = whole_map(tmp_path / "out")
+    assert (found == truth).mean() >= 0.95
+    for kind in (1, 2):
+        both = ((found == kind) & (truth == kind)).sum()
+        assert 2 * both / ((found == kind).sum() + (truth == kind).sum()) >= 0.9
+    assert sum(areas(tmp_path / "out").values()) == pytest.approx(GRID.height * GRID.width * 100)
+
+
+@pytest.mark.parametrize("model", ["utae"])
+def test_crops_are_told_by_the_days_on_which_they_are_green(model: str, tmp_path: Path, spark: SparkSession) -> None:
+    rng = np.random.default_rng(4)
+    truth = patches(rng, 3)
+    peaks = np.array([130, 170, 210])  # the same curve, at another time of the year
+    for day in (100, 125, 150, 175, 200, 225, 250):
+        green = np.exp(-(((day - peaks[truth]) / 25) ** 2))
+        cloud = ndimage.gaussian_filter(rng.normal(size=GRID.shape), 12)
+        date = np.datetime64("2024-01-01") + day - 1
+        bands = {"red": 2000 - 1500 * green, "nir": 2000 + 2000 * green}
+        noisy = {b: np.where(cloud > cloud.std(), 0, v + rng.normal(0, 150, GRID.shape)) for b, v in bands.items()}
+        for band, values in noisy.items():
+            write_raster(tmp_path / "scene" / f"a_{str(date).replace('-', '')}_{band}.tif", values.clip(0).astype("uint16"), GRID, nodata=0)  # fmt: skip
+    labels = truth.astype("uint8")
+    labels[:, 160:] = 255
+    write_raster(tmp_path / "labels.tif", labels, GRID, nodata=255)
+    like = sorted((tmp_path / "scene").glob("*_red.tif"))[0].name
+    settings = {"name": "series", "task": "series", "dates": 7, "bands": ["red", "nir"], "scenes": scenes(tmp_path),
+                "tiling": LIKE | {"like": f"scene/{like}"},
+                "legend": legend("early", "middle", "late"), "labels": {"path": "labels.tif"},
+                "samples": {"size": 64, "block": 1, "validation": 0.2, "test": 0},
+                "train": {"model": model, "depth": 3, "decoder": [64, 32, 16], "epochs": 5, "repeats": 6, "batch": 4, "rate": 0.003}}  # fmt: skip
+    carry_out(settings, tmp_path, spark)
+    assert (whole_map(tmp_path / "out") == truth).mean() >= 0.95
+
+
+def squares(rng: np.random.Generator, count: int, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """(side, side) ground with bright squares, and their boxes (N, 4), none touching another."""
+    image, boxes = rng.normal(1500, 200, (side, side)), []
+    taken = np.zeros((side, side), bool)
+    while len(boxes) < count:
+        size = rng.integers(7, 13)
+        y, x = rng.integers(2, side - size - 2, 2)
+        if not taken[y - 2 : y + size + 2, x - 2 : x + size + 2].any():
+            taken[y : y + size, x : x + size] = True
+            image[y : y + size, x : x + size] += 2500
+            boxes.append((x, y, x + size, y + size))
+    return image, np.array(boxes, float)
+
+
+def test_things_are_found_once_counted_and_placed_on_the_ground(tmp_path: Path, spark: SparkSession) -> None:
+    rng = np.random.default_rng(5)
+    lines = ["item,class,left,top,right,bottom"]
+    for i in range(40):
+        image, boxes = squares(rng, 3, 64)
+        write_raster(tmp_path / f"images/{i:03d}.tif", image.astype("uint16"), Grid(GRID.crs, (10.0, 0.0, 3e6 + 640 * i, 0.0, -10.0, 0.0), 64, 64))  # fmt: skip
+        lines += [f"{i:03d}.tif,house," + ",".join(map(str, b.astype(int))) for b in boxes]
+    (tmp_path / "images/boxes.csv").write_text("\n".join(lines))
+    image, truth = squares(rng, 60, 256)
+    write_scene(tmp_path, "20240601", {"red": image})
+    xmin, ymin, xmax, ymax = GRID.bounds
+    middle = (xmin + xmax) / 2
+    halves = [box(xmin, ymin, middle, ymax), box(middle, ymin, xmax, ymax)]
+    geopandas.GeoDataFrame({"id": ["west", "east"]}, geometry=halves, crs=GRID.crs).to_file(tmp_path / "regions.gpkg")
+    options = {"images": "{item}.tif", "table": "boxes.csv", "classes": "house", "task": "detect", "bands": "red", "dtype": "uint16", "gsd_m": "10"}  # fmt: skip
+    source = {"name": "images", "root": str(tmp_path / "images"), "options": options}
+    learn = {"epochs": 5, "repeats": 6, "batch": 8, "rate": 0.001, "ema": 0.9}
+    settings = {"name": "houses", "bands": ["red"], "datasets": [source], "scenes": scenes(tmp_path), "train": learn,
+                "samples": {"validation": 0.2, "test": 0}, "regions": [{"path": "regions.gpkg", "id": "id", "level": "half"}]}  # fmt: skip
+    run, _ = carry_out(settings, tmp_path, spark)
+    table = geopandas.read_parquet(store.table_folder(tmp_path / "out", "detections"))
+    placed = table.to_crs(GRID.crs).geometry
+    real = [box(xmin + 10 * x0, ymax - 10 * y1, xmin + 10 * x1, ymax - 10 * y0) for x0, y0, x1, y1 in truth]
+    hits = [shapely.area(shapely.intersection(placed.values, one)) / shapely.area(shapely.union(placed.values, one)) for one in real]
+    assert np.mean([max(each) > 0.5 for each in hits]) >= 0.9
+    assert np.mean(np.max(hits, axis=0) > 0.5) >= 0.9
+    counts = {row["region_id"]: row for row in pq.read_table(store.table_folder(tmp_path / "out", "detection_counts")).to_pylist()}
+    west = (placed.centroid.x < middle).sum()
+    assert counts["west"]["detections"] == west
+    assert counts["east"]["detections"] == len(table) - west
+    assert counts["west"]["detections_per_km2"] == pytest.approx(west / (1.28 * 2.56), rel=0.01)
+    _again(run, tmp_path, spark)
+
+
+Maker = Callable[[Path], dict[str, Any]]
