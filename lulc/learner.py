@@ -213,7 +213,7 @@ def _groups(net: nn.Module, conf: Train) -> list[dict[str, Any]]:
     stages: list[tuple[list[nn.Parameter], float, bool]] = []
     known: set[int] = set()
     if conf.frozen or conf.encoder_rate < 1:
-        parts = [list(stage.parameters()) for stage in net.get_submodule("encoder").children()]
+        parts = [list(stage.parameters()) for stage in pretrained.encoder_of(net).children()]
         parts = [part for part in parts if part]
         for number, part in enumerate(parts):
             stages.append((part, conf.encoder_rate ** (1 - (number + 1) / len(parts)), True))

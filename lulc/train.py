@@ -68,10 +68,13 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def best_epoch(history: Sequence[dict[str, Any]], by: str) -> int:
-    """The epoch (from 1) whose validation score is highest, the first of equals; the last one where nothing was validated."""
-    found = [(entry["metrics"].get(by, math.nan), -entry["epoch"]) for entry in history]
-    known = [f for f in found if not math.isnan(f[0])]
-    return -max(known)[1] if known else len(history)
+    """The epoch (from 1) whose validation score is highest; the last one where nothing was validated.
+
+    Of equals the one with the least validation loss, and then the first.
+    """
+    scores = ((entry["metrics"], entry["metrics"].get(by, math.nan), -entry["epoch"]) for entry in history)
+    known = [(score, -metrics.get("validation_loss", 0.0), number) for metrics, score, number in scores if not math.isnan(score)]
+    return -max(known)[2] if known else len(history)
 
 
 def _fit(job: Job, world: World) -> Result:

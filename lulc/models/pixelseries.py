@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from lulc.models.model import Model
 from lulc.models.temporal import TemporalAttention, encode_days
 
-# Pixels that are mapped at once: a scene's series need not be held a second time.
-_PIXELS = 1 << 16
+# Pixels times dates that are mapped at once: what a network makes of them is tens of MB, whatever the size of the scene.
+_AT_ONCE = 1 << 17
 _WIDTH, _DAYS = 64, 4
 
 
@@ -22,17 +22,22 @@ class PixelSeries(nn.Module):
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
-        self.encoder = inner
+        self.inner = inner
 
     def forward(self, pixels: Tensor, valid: Tensor, days: Tensor) -> Tensor:
         """Logits (N, K, H, W) of pixels (N, T, C, H, W), valid (N, T, H, W) and days of the year (N, T)."""
         n, dates, _, height, width = pixels.shape
+        rows = height if self.training else max(1, _AT_ONCE // (n * dates * width))
+        parts = zip(torch.split(pixels, rows, 3), torch.split(valid, rows, 2), strict=True)
+        return torch.cat([self._map(*part, days) for part in parts], 2)
+
+    def _map(self, pixels: Tensor, valid: Tensor, days: Tensor) -> Tensor:
+        n, dates, _, height, width = pixels.shape
         series = pixels.permute(0, 3, 4, 1, 2).flatten(0, 2)
         there = valid.permute(0, 2, 3, 1).flatten(0, 2)
         when = days[:, None].expand(n, height * width, dates).flatten(0, 1)
-        step = len(series) if self.training else _PIXELS
-        parts = (self.encoder(*group) for group in zip(*(torch.split(x, step) for x in (series, there, when)), strict=True))
-        return torch.cat(list(parts)).view(n, height, width, -1).movedim(-1, 1)
+        logits: Tensor = self.inner(series, there, when)
+        return logits.view(n, height, width, -1).movedim(-1, 1)
 
 
 class TempCnn(nn.Module):

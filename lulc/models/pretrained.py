@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lulc.errors import InputError, SetupError
+from lulc.errors import InputError, SetupError, UsageError
 from lulc.models.smp import smp, timm
 
 _RGB = ("red", "green", "blue")
@@ -25,12 +25,13 @@ def start(net: nn.Module, source: str, encoder: str, bands: Sequence[str]) -> No
     source: a .safetensors, .pt or .pth file (read without pickle's code), or the name of published weights, such as `imagenet`,
     which are fetched. InputError when they are those of another encoder, SetupError when they cannot be fetched.
     """
-    own = net.get_submodule("encoder")
+    own = encoder_of(net)
     found = {_bare(name): value for name, value in _read(source, encoder, own).items()}
     wanted = own.state_dict()
     first = next(name for name, value in wanted.items() if value.ndim == 4)
     if first in found and found[first].shape[1] != wanted[first].shape[1]:
-        found[first] = adapt(found[first], bands)
+        # A network that sees two dates as one image has the bands twice.
+        found[first] = adapt(found[first], tuple(bands) * (wanted[first].shape[1] // len(bands)))
     fits = {name: value for name, value in found.items() if name in wanted and value.shape == wanted[name].shape}
     lacks = [name for name, value in wanted.items() if name not in fits and value.ndim > 1]
     if lacks:
@@ -39,6 +40,13 @@ def start(net: nn.Module, source: str, encoder: str, bands: Sequence[str]) -> No
             f"{tuple(wanted[lacks[0]].shape)}; give weights of that encoder, or train.encoder the one they are of"
         )
     own.load_state_dict(fits, strict=False)
+
+
+def encoder_of(net: nn.Module) -> nn.Module:
+    """The part of a network that makes features of images; UsageError where it has none."""
+    if not isinstance(getattr(net, "encoder", None), nn.Module):
+        raise UsageError("train.weights, frozen and encoder_rate are for networks with an encoder: choose another train.model")
+    return net.get_submodule("encoder")
 
 
 def adapt(weight: Tensor, bands: Sequence[str]) -> Tensor:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,51 +15,52 @@ from lulc.models.model import Model
 from lulc.models.smp import smp
 from lulc.models.unet import DetailedUnet, multiple
 
-Fusion = Literal["difference", "concatenation"]
-
 
 class Siamese(DetailedUnet):
-    """A U-Net whose one encoder sees both dates; its decoder gets their features compared, its head the pixels of both.
+    """A U-Net whose one encoder sees both dates; its decoder gets their features joined, its head both dates' pixels as they are.
 
-    Compared is how far they differ, or both side by side, which a convolution of 1 pixel brings to the width of one. How far
-    alone does not say from what to what: the pixels of both dates at full resolution do.
+    How far features differ does not say from what to what: the pixels of both dates at full resolution do.
     """
 
-    def __init__(self, net: nn.Module, in_channels: int, width: int, fusion: Fusion, channels: Sequence[int]) -> None:
+    def __init__(self, net: nn.Module, in_channels: int, width: int, joins: Iterable[nn.Module]) -> None:
         super().__init__(net, 2 * in_channels, width)
-        concatenated = fusion == "concatenation"
-        self.join = nn.ModuleList(nn.Conv2d(2 * c, c, 1) if concatenated else nn.Identity() for c in channels)
+        self.joins = nn.ModuleList(joins)
 
     def forward(self, dates: Tensor) -> Tensor:
         """Logits (N, K, H, W) of two dates (N, 2, C, H, W)."""
-        both = zip(*(self.encoder(dates[:, date]) for date in range(2)), strict=True)
-        context = self.decoder([self._compare(join, *pair) for join, pair in zip(self.join, both, strict=True)])
+        # Both dates in one batch: batch norm takes the same measure of them.
+        image, *features = self.encoder(dates.flatten(0, 1))
+        joined = [join(x.unflatten(0, (len(dates), 2))) for join, x in zip(self.joins, features, strict=True)]
+        # The decoder asks the image for its size alone.
+        context = self.decoder([image, *joined])
         logits: Tensor = self.segmentation_head(self.mix(torch.cat([context, self.detail(dates.flatten(1, 2))], 1)))
         return logits
 
-    @staticmethod
-    def _compare(join: nn.Module, before: Tensor, after: Tensor) -> Tensor:
-        if isinstance(join, nn.Conv2d):
-            joined: Tensor = join(torch.cat([before, after], 1))
-            return joined
-        return (before - after).abs()
 
-
-class EarlyFusion(nn.Module):
+class EarlyFusion(DetailedUnet):
     """A U-Net that sees both dates as one image."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net = net
 
     def forward(self, dates: Tensor) -> Tensor:
         """Logits (N, K, H, W) of two dates (N, 2, C, H, W)."""
-        logits: Tensor = self.net(dates.flatten(1, 2))
-        return logits
+        return super().forward(dates.flatten(1, 2))
+
+
+class Difference(nn.Module):
+    """How far the features of two dates differ."""
+
+    def forward(self, pair: Tensor) -> Tensor:
+        """(N, C, h, w) of features (N, 2, C, h, w)."""
+        return (pair[:, 0] - pair[:, 1]).abs()
+
+
+def concatenate(channels: int) -> nn.Module:
+    """The module that makes features (N, 2, C, h, w) of two dates (N, C, h, w): both, brought to the width of one."""
+    # Some encoders give no channels at half the resolution.
+    return nn.Sequential(nn.Flatten(1, 2), nn.Conv2d(2 * channels, channels, 1)) if channels else nn.Flatten(1, 2)
 
 
 def build(
-    fusion: Fusion,
+    join: Callable[[int], nn.Module] | None,
     in_channels: int,
     classes: int,
     *,
@@ -69,7 +70,10 @@ def build(
     dropout: float = 0.0,
     **_: Any,
 ) -> nn.Module:
-    """A siamese U-Net (Daudt et al. 2018, arXiv:1810.08462); UsageError when there is no such encoder or shape."""
+    """A U-Net of two dates (Daudt et al. 2018, arXiv:1810.08462); UsageError when there is no such encoder or shape.
+
+    join: what makes one feature of those of two dates, by its channels; None: both dates are one image from the start.
+    """
     channels = unet.decoder_channels(depth, decoder)
     with explained(encoder):
         plain: Any = smp.Unet(
@@ -77,21 +81,17 @@ def build(
             encoder_depth=depth,
             encoder_weights=None,
             decoder_channels=channels,
-            in_channels=in_channels,
+            in_channels=in_channels if join else 2 * in_channels,
             classes=classes,
         )
-        net = Siamese(plain, in_channels, channels[-1], fusion, plain.encoder.out_channels)
-        # The image itself is the first of the features, which no decoder looks at.
-        net.join[0] = nn.Identity()
+        if join:
+            net: nn.Module = Siamese(plain, in_channels, channels[-1], map(join, plain.encoder.out_channels[1:]))
+        else:
+            net = EarlyFusion(plain, 2 * in_channels, channels[-1])
         unet.leave_out_unused(net, torch.zeros(1, 2, in_channels, 128, 128))
     return unet.drop_out(net, dropout)
 
 
-def build_early(in_channels: int, classes: int, **architecture: Any) -> nn.Module:
-    """The U-Net of `lulc.models.unet` for twice the bands (FC-EF of the same paper)."""
-    return EarlyFusion(unet.build(2 * in_channels, classes, **architecture))
-
-
-DIFFERENCE = Model("siamese-difference", ("change",), partial(build, "difference"), multiple)
-CONCATENATION = Model("siamese-concatenation", ("change",), partial(build, "concatenation"), multiple)
-EARLY = Model("early-fusion", ("change",), build_early, multiple)
+DIFFERENCE = Model("siamese-difference", ("change",), partial(build, lambda _: Difference()), multiple)
+CONCATENATION = Model("siamese-concatenation", ("change",), partial(build, concatenate), multiple)
+EARLY = Model("early-fusion", ("change",), partial(build, None), multiple)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 HEADS = 8
 _KEYS = 4
@@ -54,12 +53,8 @@ class TemporalAttention(nn.Module):
 
 
 def spread(attention: Tensor, features: Tensor) -> Tensor:
-    """(N, C, h, w): features (N, T, C, h, w) summed over the dates by attention (N, T, HEADS, y, x), each head for its part of C.
-
-    The attention is brought to the features' size.
-    """
+    """(N, C, h, w): features (N, T, C, h, w) summed over dates by attention (N, T, HEADS, h, w), each head for its part of C."""
     n, dates, channels, height, width = features.shape
-    weights = functional.interpolate(attention.flatten(0, 1), (height, width), mode="bilinear")
     parts = features.view(n, dates, HEADS, channels // HEADS, height, width)
-    summed: Tensor = (parts * weights.view(n, dates, HEADS, 1, height, width).to(parts.dtype)).sum(1)
+    summed: Tensor = (parts * attention[:, :, :, None].to(parts.dtype)).sum(1)
     return summed.flatten(1, 2)

@@ -32,12 +32,13 @@ class Utae(nn.Module):
     def forward(self, pixels: Tensor, valid: Tensor, days: Tensor) -> Tensor:
         """Logits (N, K, H, W) of pixels (N, T, C, H, W), valid (N, T, H, W) and days of the year (N, T)."""
         n, dates = pixels.shape[:2]
-        features = [self.first(pixels.flatten(0, 1))]
+        # Convolutions would carry what stands in masked pixels to their neighbours.
+        features = [self.first(pixels.masked_fill(~valid[:, :, None], 0).flatten(0, 1))]
         for down in self.encoder:
             features.append(down(features[-1]))
         height, width = features[-1].shape[-2:]
         coarse = features[-1].view(n, dates, -1, height, width)
-        # A date counts in a cell of which it shows something, in proportion.
+        # A date counts in a cell of which it shows something: so every pixel that is valid on a date finds attention for it.
         share = functional.adaptive_avg_pool2d(valid.to(pixels.dtype), (height, width))
         series = coarse.permute(0, 3, 4, 1, 2).flatten(0, 2)
         there = (share > 0).permute(0, 2, 3, 1).flatten(0, 2)
@@ -63,8 +64,9 @@ class Utae(nn.Module):
 
 def _conv(channels: int, width: int, size: int = 3, stride: int = 1) -> nn.Sequential:
     padding = (size - 1) // 2
+    # The edge is repeated, not mirrored: the coarsest level can be a single cell.
     return nn.Sequential(
-        nn.Conv2d(channels, width, size, stride, padding, padding_mode="reflect"), nn.GroupNorm(4, width), nn.ReLU()
+        nn.Conv2d(channels, width, size, stride, padding, padding_mode="replicate"), nn.GroupNorm(4, width), nn.ReLU()
     )
 
 
