@@ -37,7 +37,9 @@ class ItemTable:
         if self.name == "detections":
             placed = all(row["crs"] for row in rows)
             table = table.replace_schema_metadata({"geo": detections.IN_DEGREES if placed else detections.IN_PIXELS})
-        store.publish(out / self.path, lambda beside: pq.write_table(table, beside, compression="zstd"))
+        path = out / self.path
+        if not (path.exists() and pq.read_table(path, partitioning=None).equals(table)):
+            store.publish(path, lambda beside: pq.write_table(table, beside, compression="zstd"))
 
 
 def open_table(out: Path, kind: str) -> ItemTable:
