@@ -123,14 +123,23 @@ def _parser() -> argparse.ArgumentParser:
     made = add("report", "write the report of an output folder anew", _report, "lulc report conf/zion.yaml --out out/zion")
     _run_options(made)
     made.add_argument("--out", type=Path, required=True, help="output folder")
+    _asking(add)
+    add("doctor", "whether this machine can run it, and what would mend it", _doctor, "lulc doctor")
+    return parser
+
+
+def _asking(add: Callable[..., argparse.ArgumentParser]) -> None:
     made = add("sql", "ask a run's tables in Spark SQL", _sql, 'lulc sql out/zion "SELECT class_name, area_m2 FROM class_areas"')
     made.add_argument("out", type=Path, help="output folder of a run")
     made.add_argument("query", help="the query; views are named like the tables")
     made.add_argument("--bind", action="append", default=[], metavar="NAME=VALUE", help="value of :NAME in the query")
+    made = add(
+        "compare", "what each pixel of one class raster became in another", _compare, "lulc compare 2020.tif 2021.tif change.tif"
+    )
+    for name, does in (("before", "class raster"), ("after", "class raster of a later time"), ("change", "raster to write")):
+        made.add_argument(name, type=Path, help=does)
     made = add("models", "the registered models, their versions and scores", _models, "lulc models out/zion")
     made.add_argument("out", type=Path, help="output folder whose registry is read (or MLFLOW_TRACKING_URI's)")
-    add("doctor", "whether this machine can run it, and what would mend it", _doctor, "lulc doctor")
-    return parser
 
 
 def _run_options(made: argparse.ArgumentParser, optional: bool = False) -> None:
@@ -335,6 +344,19 @@ def _sql(given: argparse.Namespace) -> int:
         print(json.dumps(found.to_pylist(), indent=1, default=str))
     else:
         print(found.to_pandas().to_string(index=False, max_colwidth=60, float_format=_plain))
+    return 0
+
+
+def _compare(given: argparse.Namespace) -> int:
+    from lulc import compare
+
+    rows = compare.write_changes(given.before, given.after, given.change)
+    if given.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        import pandas as pd
+
+        print(pd.DataFrame(rows).to_string(index=False, float_format=_plain) if rows else "the maps share no pixel with a class")
     return 0
 
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 
 
-_FIRST = ("test_run.py", "test_searched_run.py", "test_train_stage.py", "test_predict.py", "test_cluster.py")
+# Sessions here live for a minute: a JVM that compiles lightly and collects simply is ready sooner and leaves the cores free.
+os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
+_FIRST = ("test_run.py", "test_tasks.py", "test_searched_run.py", "test_train_stage.py", "test_predict.py", "test_cluster.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -48,7 +48,7 @@ def test_settings_lie_over_the_file_and_boxes_stay_boxes(small: Path) -> None:
         ("scenes.0.qualty=x", "did you mean 'quality'"),
         ("train.epochs=many", "train.epochs"),
         ("train.epochs=0", "greater than or equal"),
-        ("samples.size=96", "must divide tiling.size"),
+        ("samples.size=96 labels.path=truth.tif", "must divide tiling.size"),
         ("max_bad=lots", "a count such as 3, or a share such as 5%"),
         ("bands=[red, red]", "names a band twice"),
         ("legend.255={name: x, colour: '#000000'}", "255"),
@@ -60,7 +60,7 @@ def test_settings_lie_over_the_file_and_boxes_stay_boxes(small: Path) -> None:
 )
 def test_mistakes_are_named(small: Path, setting: str, text: str) -> None:
     with pytest.raises(UsageError, match=text):
-        conf.read_run(small, [setting])
+        conf.read_run(small, [setting] if "{" in setting or "[" in setting else setting.split())
 
 
 def test_what_is_missing_is_named(small: Path) -> None:

@@ -164,7 +164,7 @@ def test_a_pixel_is_mapped_without_its_neighbours(name: str) -> None:
 @pytest.mark.parametrize("name", BY_PIXEL)
 def test_what_is_held_at_once_does_not_grow_with_the_series(name: str) -> None:
     net, seen = build(name, bands=1), []
-    net.get_submodule("encoder").register_forward_pre_hook(lambda _, given: seen.append(given[1].numel()))
+    net.get_submodule("inner").register_forward_pre_hook(lambda _, given: seen.append(given[1].numel()))
     with torch.inference_mode():
         for dates, side in ((4, 256), (64, 80)):
             net(*series(1, dates, 1, (side, side)))
