@@ -29,8 +29,10 @@ def rows_of(chip: Chip, predictor: Predictor, model: ModelRef, how: Predict) -> 
     given = (chip.pixels, chip.valid, chip.scales, chip.offsets, how)
     if kind == "pixels":
         days = [time.timetuple().tm_yday for time in chip.datetimes]
-        classes, confidence = predictor(*given, chip.core, days)
-        return [prediction_row(chip, classes[chip.core], confidence[chip.core], model, legend.ids)]
+        shares = make_shares(how, legend, chip.grid.shape)
+        classes, confidence = predictor(*given, chip.core, days, shares)
+        told = {} if shares is None else pixels.array_columns("probabilities", shares[:, *chip.core], "raw")
+        return [prediction_row(chip, classes[chip.core], confidence[chip.core], model, legend.ids) | told]
     if kind == "boxes":
         return _box_rows(chip, predictor.boxes(*given, _widened(chip)), model, how, legend)
     size = predictor.contract.size
@@ -46,7 +48,16 @@ def rows_of(chip: Chip, predictor: Predictor, model: ModelRef, how: Predict) -> 
     filled = np.where(empty[..., None], 0, shares)
     classes = np.where(empty, NODATA, legend.to_id()[filled.argmax(2)]).astype(np.uint8)
     confidence = np.where(empty, NODATA, (filled.max(2) * 100).round()).astype(np.uint8)
-    return [prediction_row(chip, classes, confidence, model, legend.ids, grid)]
+    told = {}
+    if how.probabilities:
+        percent = np.where(empty, NODATA, (filled.transpose(2, 0, 1) * 100).round()).astype(np.uint8)
+        told = pixels.array_columns("probabilities", percent, "raw")
+    return [prediction_row(chip, classes, confidence, model, legend.ids, grid) | told]
+
+
+def make_shares(how: Predict, legend: Legend, shape: tuple[int, ...]) -> np.ndarray | None:
+    """(K, H, W) uint8 for the percentages of all classes, where they are asked for."""
+    return np.full((len(legend.classes), *shape), NODATA, np.uint8) if how.probabilities else None
 
 
 def _widened(chip: Chip) -> tuple[slice, slice]:
@@ -68,6 +79,7 @@ def prediction_row(
         "legend": model.name,
         **pixels.array_columns("classes", classes, "raw"),
         **pixels.array_columns("confidence", confidence, "raw"),
+        **dict.fromkeys(("probabilities", "probabilities_shape", "probabilities_dtype", "probabilities_codec")),
         "class_ids": list(ids),
         "class_counts": [int(counts[i]) for i in ids],
         "nodata_count": int(counts[NODATA]),

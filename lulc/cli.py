@@ -105,7 +105,10 @@ def _parser() -> argparse.ArgumentParser:
         _stage_options(made, optional=name in ("predict", "samples"))
         made.set_defaults(stage=name)
         if name == "predict":
-            made.add_argument("--model", help="registered model (name, name/version, name@alias or models:/ URI), with --input")
+            made.add_argument(
+                "--model",
+                help="registered model (name, name/version, name@alias or models:/ URI; a+b: the mean of two), with --input",
+            )
             made.add_argument("--input", type=Path, help="folder of image files to map, each to a raster of the same name")
         if name == "index":
             _search_options(made)
@@ -259,7 +262,7 @@ def _map_folder(given: argparse.Namespace) -> int:
     from lulc import images, track
 
     reference = track.resolve(given.model, given.out, os.environ.get("MLFLOW_TRACKING_URI"))
-    rows = images.map_folder(reference.folder, given.input, given.out)
+    rows = images.map_folder(reference, given.input, given.out)
     bad = [r for r in rows if r["status"] == "bad"]
     for row in bad:
         print(f"lulc: {row['key']}: {row['error']}", file=sys.stderr)

@@ -28,7 +28,8 @@ def write_changes(before: Path, after: Path, path: Path) -> list[dict[str, Any]]
     where the centres of these pixels fall. InputError for what is no raster of one band of class ids, or has no CRS.
     """
     with pixels.open_raster(str(before)) as first, pixels.open_raster(str(after)) as second:
-        names, empty = {}, []
+        names: dict[int, str] = {}
+        empty: list[int] = []
         for source in (first, second):
             if source.count != 1 or source.dtypes[0] != "uint8" or not source.crs:
                 raise InputError(f"{source.name} is no class raster: one band of uint8 and a CRS are accepted")

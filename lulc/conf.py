@@ -212,8 +212,8 @@ class Train:
     the task's own where not said; patience: epochs without a better one after which training ends.
     weights: what the encoder begins with: a file, or the name of published weights where they can be fetched. frozen: epochs in
     which all but the encoder learns, as a cycle of the rate of its own; encoder_rate: the rate of the encoder's first stage
-    as a share of the last one's, those between in even steps of a factor. shrink: an image that gets one answer is first averaged
-    over so many pixels a side: the whole is seen in less time.
+    as a share of the last one's, those between in even steps of a factor. shrink: networks classifier and unet are
+    shown means of squares of so many pixels a side: more ground is seen in less time.
     """
 
     model: Name | None = None
@@ -251,7 +251,8 @@ class Train:
 
 @dataclass(frozen=True, config=_strict)
 class Predict:
-    """Which model maps (an MLflow URI; the run's own champion when not said) and how. window: pixels a side mapped at once.
+    """Which model maps (an MLflow URI; the run's own champion when not said; a+b: the mean of two) and how. window: pixels a side
+    mapped at once. probabilities: also write how likely each class is, as rasters of a band a class.
 
     score: the least that a detection must have; overlap: above that share of their union two detections are one.
     """
@@ -259,6 +260,7 @@ class Predict:
     model: str | None = None
     window: Annotated[int, Field(ge=64, multiple_of=32)] = 1024
     flips: bool = False
+    probabilities: bool = False
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     score: Annotated[float, Field(ge=0, lt=1)] = 0.25
     overlap: Annotated[float, Field(gt=0, lt=1)] = 0.5

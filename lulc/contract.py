@@ -17,9 +17,9 @@ class Contract:
     """A model's contract. mean and std are of physical values (DN * scale + offset) in the training split, one a band.
 
     architecture: keyword arguments of the model's `build`. multiple: heights and widths must be multiples of it. gsd_m: side of
-    a pixel in metres it learned on; size: of a sample in pixels. reduce: how T dates become one image (`median` of the valid
-    ones) for tasks that see one. temperature: what logits are divided by, so that confidence is calibrated. scales and offsets:
-    of the chips it learned on, one a band, for input that says none of its own.
+    a pixel in metres it learned on, the median, and gsd_range_m the least and the largest; size: of a sample in pixels. reduce:
+    how T dates become one image (`median` of the valid ones) for tasks that see one. temperature: what logits are divided by, so
+    that confidence is calibrated. scales and offsets: of the chips it learned on, one a band, for input that says none.
     """
 
     name: str
@@ -39,15 +39,17 @@ class Contract:
     scales: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()
     fingerprints: dict[str, str] = field(default_factory=dict)
+    gsd_range_m: tuple[float, ...] = ()
 
     def check(self, bands: Sequence[str], gsd_m: float, where: str) -> None:
         """Nothing when input of these bands and this pixel side in metres may be mapped; else InputError."""
         if tuple(bands) != self.bands:
             raise InputError(f"{where} has bands {list(bands)}; model {self.name!r} takes {list(self.bands)}, in this order")
-        if not 0.8 <= gsd_m / self.gsd_m <= 1.25:
+        least, largest = self.gsd_range_m or (self.gsd_m, self.gsd_m)
+        if not 0.8 * least <= gsd_m <= 1.25 * largest:
+            known = f"{least:g} m" if least == largest else f"{least:g} to {largest:g} m"
             raise InputError(
-                f"{where} has pixels of {gsd_m:g} m; model {self.name!r} learned on {self.gsd_m:g} m: "
-                "resample it, or train a model for it"
+                f"{where} has pixels of {gsd_m:g} m; model {self.name!r} learned on {known}: resample it, or train a model for it"
             )
 
 
@@ -61,7 +63,7 @@ def read(path: Path) -> Contract:
     try:
         raw = json.loads(path.read_text())
         legend = Legend(raw["legend"]["name"], tuple(LandClass(**c) for c in raw["legend"]["classes"]))
-        tuples = {name: tuple(raw[name]) for name in ("bands", "mean", "std", "scales", "offsets")}
+        tuples = {name: tuple(raw[name]) for name in ("bands", "mean", "std", "scales", "offsets", "gsd_range_m") if name in raw}
         return Contract(**{**raw, **tuples, "legend": legend})
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a model contract ({error}): was the model logged by `lulc train`?") from error

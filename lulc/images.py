@@ -21,7 +21,7 @@ from lulc.conf import Predict
 from lulc.errors import InputError
 from lulc.itemtable import ItemTable
 from lulc.legend import NODATA
-from lulc.modelfiles import checksum
+from lulc.modelfiles import ModelRef
 from lulc.predict import Predictor
 
 Row = dict[str, Any]
@@ -34,14 +34,14 @@ _CLAIM = 1000
 _KEEP_S = 20.0
 
 
-def map_folder(model: Path, folder: Path, out: Path) -> list[Row]:
+def map_folder(model: ModelRef, folder: Path, out: Path) -> list[Row]:
     """A ledger row for every image of a folder, after what the model says of it is written, or its error.
 
     Of a model for a class a pixel: a raster under the same relative name with suffix .tif. Of one for whole images or boxes: rows
     of OUT/tables/predictions or OUT/tables/detections, by the image's path under the folder. What stands already with the same
     image and model is left as it is. InputError when the folder holds no images.
     """
-    folder, place, predictor = folder.resolve(), out.resolve(), predict.load(model)
+    folder, place, predictor = folder.resolve(), out.resolve(), predict.load_all(model.folders)
     if folder == place:
         raise InputError(f"the maps would lie among the images in {folder}: give another --out")
     found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
@@ -53,7 +53,7 @@ def map_folder(model: Path, folder: Path, out: Path) -> list[Row]:
     twice = sorted({str(n) for n in names if names.count(n) > 1})
     if twice:
         raise InputError(f"two images in {folder} would make the same map {twice[0]}: rename one")
-    weights, held, rows = checksum(model), store.standing(out, "images"), []
+    weights, held, rows = model.checksum, store.standing(out, "images"), []
     table = None if raster else itemtable.open_table(out, predictor.task.kind)
     fresh: list[Row] = []
     kept = time.monotonic()

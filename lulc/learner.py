@@ -51,7 +51,7 @@ class Job:
         """Keyword arguments of the model's `build`."""
         conf = self.train
         found = {"encoder": conf.encoder, "depth": conf.depth, "decoder": list(conf.decoder), "dropout": conf.dropout}
-        return found | ({"shrink": conf.shrink} if self.task.kind in ("image", "tags") else {})
+        return found | ({"shrink": conf.shrink} if conf.shrink > 1 else {})
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,8 @@ def check(job: Job, bands: tuple[str, ...]) -> tuple[stream.Plan, stream.Plan | 
         raise InputError(
             f"{job.samples} holds one date a sample, change is seen between two: set `dates: 2`, then run `lulc samples`"
         )
+    if conf.shrink > 1 and job.model.name not in ("unet", "classifier"):
+        raise UsageError(f"train.shrink is for models unet and classifier, not for {job.model.name}: leave it out")
     side, multiple = layout.pixels.shape[-1], job.model.multiple(**job.architecture)
     used = min(conf.crop or side, side)
     # Below two cells at the deepest level, batch norm has nothing to average over.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lulc import answers, chips, geo, store, tables
+from lulc import answers, chips, geo, pixels, store, tables
 from lulc.chips import Chip
 from lulc.conf import Predict
 from lulc.modelfiles import ModelRef
@@ -62,7 +62,7 @@ def map_block(key: Mapping[str, Any], recipe: Recipe) -> list[Row]:
     if fault:
         text = f"chips {key['path']} {fault}: delete the file and run `lulc tile` again"
         return [store.entry("predict", key["key"], print_, status="bad", error=text)]
-    predictor = predict.load(recipe.model.folder)
+    predictor = predict.load_all(recipe.model.folders)
     table = table_of(predictor.contract.task)
     rows = map_chips(path, predictor, recipe)
     row: Row = {"stage": "predict", "key": key["key"], "fingerprint": print_, "status": "done"}
@@ -98,9 +98,14 @@ def map_together(path: Path, predictor: Predictor, recipe: Recipe) -> list[Row]:
         held.append((replace(chip, pixels=_NONE, valid=_NONE), canvas.lay(chip)))
     if canvas is None:
         return []
-    first, ids = held[0][0], predictor.contract.legend.ids
-    classes, confidence = predictor(canvas.image[None], canvas.seen[None], first.scales, first.offsets, recipe.how, canvas.core)
-    return [answers.prediction_row(chip, classes[area], confidence[area], recipe.model, ids) for chip, area in held]
+    first, legend = held[0][0], predictor.contract.legend
+    shares = answers.make_shares(recipe.how, legend, canvas.seen.shape)
+    given = canvas.image[None], canvas.seen[None], first.scales, first.offsets
+    classes, confidence = predictor(*given, recipe.how, canvas.core, shares=shares)
+    rows = [answers.prediction_row(chip, classes[area], confidence[area], recipe.model, legend.ids) for chip, area in held]
+    for row, (_, area) in zip(rows, held, strict=True):
+        row |= {} if shares is None else pixels.array_columns("probabilities", shares[:, *area], "raw")
+    return rows
 
 
 @dataclass(frozen=True, eq=False)

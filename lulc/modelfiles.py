@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +18,30 @@ WEIGHTS, CONTRACT, DESCRIBED = "weights.safetensors", "contract.json", "mlm.json
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A version of a model on this machine: `folder` holds weights.safetensors and contract.json, `checksum` is of both."""
+    """A version of a model on this machine: `folder` holds weights.safetensors and contract.json, `checksum` is of both.
+
+    others: versions that map together with it.
+    """
 
     name: str
     version: str
     folder: Path
     checksum: str
+    others: tuple[ModelRef, ...] = ()
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Its own and those of the others."""
+        return (self.folder, *(other.folder for other in self.others))
+
+
+def join(found: Sequence[ModelRef]) -> ModelRef:
+    """Versions that map together as one, named a+b/1+2."""
+    if len(found) == 1:
+        return found[0]
+    name, version = ("+".join(parts) for parts in zip(*((m.name, m.version) for m in found), strict=True))
+    digest = hashlib.sha256(" ".join(m.checksum for m in found).encode()).hexdigest()
+    return ModelRef(name, version, found[0].folder, digest, tuple(found[1:]))
 
 
 def checksum(folder: Path) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import itertools
+import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -39,12 +40,14 @@ class Predictor:
     """A network ready to map, with the contract it was trained under.
 
     Everywhere: DN (T, C, H, W), valid (T, H, W), and days of the year (T,), 0 where not known; physical value = DN * scale +
-    offset, one of each a band. Where a core is given only it is mapped.
+    offset, one of each a band. Where a core is given only it is mapped. others: predictors of the same legend and bands; what is
+    said is then the mean of what all say.
     """
 
     contract: Contract
     net: nn.Module
     device: torch.device
+    others: tuple[Predictor, ...] = ()
 
     @property
     def task(self) -> Task:
@@ -60,11 +63,13 @@ class Predictor:
         how: Predict | None = None,
         core: Area | None = None,
         days: Sequence[int] = (),
+        shares: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Classes (H, W) uint8 legend ids and confidence (H, W) uint8 in percent, both 255 where no date is valid.
 
         Windows within the core have as wide a margin as lies around it. A network's strides count from the first row and column.
-        Windows without a valid pixel are not computed.
+        Windows without a valid pixel are not computed. shares (K, H, W) uint8, where given, is filled with the percentages of all
+        classes.
         """
         how = how or Predict()
         scene = self._scene(pixels, valid, scales, offsets, days)
@@ -74,10 +79,15 @@ class Predictor:
         for whole, kept in self._windows(seen.shape, core, how):
             if seen[kept].any():
                 within = tuple(shift(k, -w.start) for k, w in zip(kept, whole, strict=True))
-                share, index = self._share(scene.cut(whole), (within[0], within[1]), how).max(1)
+                agreed = self._agree(scene, whole, (within[0], within[1]), how)
+                if shares is not None:
+                    shares[:, *kept] = (agreed[0] * 100).round().to(torch.uint8).cpu().numpy()
+                share, index = agreed.max(1)
                 classes[kept] = ids[index[0].to(torch.uint8).cpu().numpy()]
                 confidence[kept] = (share[0] * 100).round().to(torch.uint8).cpu().numpy()
         classes[~seen], confidence[~seen] = NODATA, NODATA
+        if shares is not None:
+            shares[:, ~seen] = NODATA
         return classes, confidence
 
     def cells(
@@ -100,7 +110,7 @@ class Predictor:
         for (i, y), (j, x) in itertools.product(enumerate(rows), enumerate(cols)):
             part = slice(y, y + side), slice(x, x + side)
             if scene.valid[:, *part].any():
-                out[i, j] = self._share(scene.cut(part), None, how)[0].cpu().numpy()
+                out[i, j] = self._agree(scene, part, None, how)[0].cpu().numpy()
         return out
 
     def boxes(
@@ -118,7 +128,9 @@ class Predictor:
         found = []
         for whole, kept in self._windows(scene.valid.shape[1:], core, how):
             if scene.valid[:, *whole].any():
-                part = self._boxes(scene.cut(whole)) + np.array([0, 0, *(whole[i].start for i in (1, 0, 1, 0))], np.float32)
+                part = self._boxes(scene.cut(whole, self.contract)) + np.array(
+                    [0, 0, *(whole[i].start for i in (1, 0, 1, 0))], np.float32
+                )
                 x, y = (part[:, 2] + part[:, 4]) / 2, (part[:, 3] + part[:, 5]) / 2
                 inside = (y >= kept[0].start) & (y < kept[0].stop) & (x >= kept[1].start) & (x < kept[1].stop)
                 found.append(part[inside])
@@ -134,8 +146,7 @@ class Predictor:
             pixels, valid = image[None], seen[None]
         told = np.zeros(len(pixels), np.int64)
         told[: len(days)] = days[: len(pixels)]
-        scaling = Scaling(tuple(scales), tuple(offsets), self.contract.mean, self.contract.std)
-        return Scene(pixels, valid, told, scaling, self.device)
+        return Scene(pixels, valid, told, tuple(scales), tuple(offsets), self.device)
 
     def _windows(self, shape: tuple[int, ...], core: Area | None, how: Predict) -> Iterator[tuple[Area, Area]]:
         # What is computed, and what of it is kept.
@@ -143,6 +154,11 @@ class Predictor:
         axes = (list(windows(part, n, how.window, multiple)) for part, n in zip(core or whole_of(shape), shape, strict=True))
         for (rows, kept_rows), (cols, kept_cols) in itertools.product(*axes):
             yield (rows, cols), (kept_rows, kept_cols)
+
+    def _agree(self, scene: Scene, part: Area, kept: Area | None, how: Predict) -> Tensor:
+        # What `_share` gives of a part, the mean over all predictors.
+        shares = [one._share(scene.cut(part, one.contract), kept, how) for one in (self, *self.others)]
+        return shares[0] if len(shares) == 1 else torch.stack(shares).mean(0)
 
     @torch.inference_mode()
     def _share(self, samples: Samples, kept: Area | None, how: Predict) -> Tensor:
@@ -179,14 +195,16 @@ class Scene:
     pixels: np.ndarray
     valid: np.ndarray
     days: np.ndarray
-    scaling: Scaling
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
     device: torch.device
 
-    def cut(self, part: Area) -> Samples:
-        """A part as one sample, prepared as for training; numbers become floats on the device."""
+    def cut(self, part: Area, asks: Contract) -> Samples:
+        """A part as one sample, prepared as for the training of a model; numbers become floats on the device."""
         pixels, valid = (torch.from_numpy(np.ascontiguousarray(x[..., *part]))[None] for x in (self.pixels, self.valid))
         arrays = (pixels, valid, torch.from_numpy(self.days)[None], torch.full((1,), NODATA), torch.ones(1))
-        return vary.standardise(Samples(*(x.to(self.device) for x in arrays)), self.scaling)
+        scaling = Scaling(self.scales, self.offsets, asks.mean, asks.std)
+        return vary.standardise(Samples(*(x.to(self.device) for x in arrays)), scaling)
 
 
 def whole_of(shape: Sequence[int]) -> Area:
@@ -240,7 +258,26 @@ def load(folder: Path) -> Predictor:
     return _load(folder, stamps)
 
 
-@lru_cache(maxsize=2)
+def load_all(folders: Sequence[Path]) -> Predictor:
+    """The predictor that says the mean of what the models of these folders say, like `load` of one.
+
+    InputError when their tasks, bands or legends differ, or they look for boxes, which have no mean.
+    """
+    first, *others = (load(folder) for folder in folders)
+    if not others:
+        return first
+    for one in others:
+        for what in ("task", "bands", "legend", "size"):
+            mine, theirs = (getattr(p.contract, what) for p in (first, one))
+            if (mine.classes if what == "legend" else mine) != (theirs.classes if what == "legend" else theirs):
+                raise InputError(f"models {first.contract.name!r} and {one.contract.name!r} differ in {what}: they have no mean")
+    if first.task.kind == "boxes":
+        raise InputError("models for detection cannot be joined: boxes have no mean; give one of them")
+    multiple = math.lcm(*(p.contract.multiple for p in (first, *others)))
+    return replace(first, contract=replace(first.contract, multiple=multiple), others=tuple(others))
+
+
+@lru_cache(maxsize=8)
 def _load(folder: Path, _stamps: tuple[int, ...]) -> Predictor:
     asks = contract.read(folder / CONTRACT)
     if asks.model not in MODELS:

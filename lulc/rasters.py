@@ -33,7 +33,10 @@ _COG = {"driver": "COG", "BLOCKSIZE": BLOCK, "COMPRESS": "ZSTD", "LEVEL": 3, "GE
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the rasters of a run share. group: side of a raster in tiles, a multiple of the prediction block's."""
+    """What the rasters of a run share. group: side of a raster in tiles, a multiple of the prediction block's.
+
+    probabilities: whether the predictions hold those of all classes.
+    """
 
     out: Path
     name: str
@@ -41,17 +44,22 @@ class Recipe:
     legend: Legend
     group: int
     periods: tuple[Period, ...]
+    probabilities: bool = False
 
 
 @dataclass(frozen=True)
 class ClassMap:
-    """Legend ids and confidence in per cent on a grid, both (H, W) uint8, 255 where there is none; and what they come from."""
+    """Legend ids and confidence in per cent on a grid, both (H, W) uint8, 255 where there is none; and what they come from.
+
+    probabilities: (K, H, W) uint8, the percentages of all classes, where they were asked for.
+    """
 
     grid: Grid
     classes: np.ndarray
     confidence: np.ndarray
     scene_ids: tuple[str, ...]
     model: str
+    probabilities: np.ndarray | None = None
 
 
 def group_key(period: str, col: int, row: int, group: int) -> str:
@@ -70,8 +78,13 @@ def confidence_path(path: str) -> str:
     return f"confidence/{path.removeprefix('rasters/').removesuffix('.tif')}_confidence.tif"
 
 
+def probabilities_path(path: str) -> str:
+    """Where the percentages of all classes lie, a band a class of the legend."""
+    return f"probabilities/{path.removeprefix('rasters/').removesuffix('.tif')}_probabilities.tif"
+
+
 def files_of(out: Path, path: str) -> list[Path]:
-    """The files that belong to a class raster: itself, its STAC item, its confidence."""
+    """The files that every class raster has: itself, its STAC item, its confidence."""
     return [out / path, (out / path).with_suffix(".json"), out / confidence_path(path)]
 
 
@@ -82,7 +95,9 @@ def write_group(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
     """
     path = raster_path(key["key"], recipe.name)
     target, described, confidence = files_of(recipe.out, path)
-    row = _row_within(target) if described.exists() and confidence.exists() else None
+    probabilities = recipe.out / probabilities_path(path)
+    there = described.exists() and confidence.exists() and probabilities.exists() >= recipe.probabilities
+    row = _row_within(target) if there else None
     if row is None or row["fingerprint"] != key["fingerprint"]:
         made = mosaic([recipe.out / p for p in key["paths"]], recipe.tiling)
         count = int(np.count_nonzero(made.classes != NODATA))
@@ -90,6 +105,10 @@ def write_group(key: Mapping[str, Any], recipe: Recipe) -> list[dict[str, Any]]:
         row.pop("finished")
         tags = {f"CLASS_{c.id}": c.name for c in recipe.legend.classes} | {"lulc_model": made.model, "lulc": json.dumps(row)}
         write_cog(confidence, made.grid, [made.confidence], {"lulc_model": made.model})
+        probabilities.unlink(missing_ok=True)
+        if made.probabilities is not None:
+            names = {f"BAND_{n}": c.name for n, c in enumerate(recipe.legend.classes, 1)}
+            write_cog(probabilities, made.grid, [made.probabilities], {"lulc_model": made.model} | names)
         catalog.write_json(described, catalog.make_item(recipe, path, made, key["fingerprint"]))
         write_cog(target, made.grid, pyramid(made.classes), tags, recipe.legend)
     return [row | {"checksum": store.checksum(target), "finished": datetime.now(UTC)}]
@@ -108,6 +127,8 @@ def mosaic(files: Sequence[Path], tiling: Tiling) -> ClassMap:
         height, width = min(height, tiling.extent[0] - top * size), min(width, tiling.extent[1] - left * size)
     grid = tiling.grid(left, top).window(0, 0, height, width)
     classes, confidence = np.full((height, width), NODATA, np.uint8), np.full((height, width), NODATA, np.uint8)
+    asked = tables[0].read_row_group(0, ["probabilities_shape"])["probabilities_shape"][0].as_py()
+    probabilities = np.full((asked[0], height, width), NODATA, np.uint8) if asked else None
     scenes: set[str] = set()
     models: set[str] = set()
     for table, found in zip(tables, places, strict=True):
@@ -116,16 +137,17 @@ def mosaic(files: Sequence[Path], tiling: Tiling) -> ClassMap:
             for tile in table.read_row_group(group).to_pylist():
                 col, row = next(at)
                 y, x = (row - top) * size, (col - left) * size
-                for name, target in (("classes", classes), ("confidence", confidence)):
-                    into = target[y : y + size, x : x + size]
-                    into[...] = pixels.array_from(tile, name)[: into.shape[0], : into.shape[1]]
+                for name, target in (("classes", classes), ("confidence", confidence), ("probabilities", probabilities)):
+                    if target is not None:
+                        into = target[..., y : y + size, x : x + size]
+                        into[...] = pixels.array_from(tile, name)[..., : into.shape[-2], : into.shape[-1]]
                 scenes.update(tile["scene_ids"] or ())
                 models.add(tile["model"])
     if len(models) > 1:
         raise InputError(
             f"predictions of models {sorted(models)} would be mixed in one raster: run `lulc predict` to the end first"
         )
-    return ClassMap(grid, classes, confidence, tuple(sorted(scenes)), models.pop())
+    return ClassMap(grid, classes, confidence, tuple(sorted(scenes)), models.pop(), probabilities)
 
 
 def pyramid(classes: np.ndarray) -> list[np.ndarray]:
@@ -165,19 +187,20 @@ def majority(array, nodata):  # type: ignore[no-untyped-def]
 def write_cog(
     path: Path, grid: Grid, levels: Sequence[np.ndarray], tags: Mapping[str, str], legend: Legend | None = None
 ) -> None:
-    """A uint8 COG of one band at `path`, the same bytes every time, with a legend's colours; SetupError where the disk is full.
+    """A uint8 COG at `path`, the same bytes every time, with a legend's colours; SetupError where the disk is full.
 
-    levels: the band and its overviews, each half the one before; GDAL averages where there are none.
+    levels: the band (H, W), or bands (K, H, W), and its overviews, each half the one before; GDAL averages where there are none.
     """
     overviews = {"OVERVIEWS": "FORCE_USE_EXISTING"} if len(levels) > 1 else {"OVERVIEW_RESAMPLING": "AVERAGE"}
     folder = uuid.uuid4().hex
     with rasterio.Env(GDAL_NUM_THREADS="1"), ExitStack() as files:
         # GDAL takes x.tif.ovr as the overview of x.tif, x.tif.ovr.ovr as that of x.tif.ovr, and so on.
         for number, level in enumerate(levels):
-            place = Grid(grid.crs, grid.transform, *level.shape)
+            bands = level.reshape(-1, *level.shape[-2:])
+            place = Grid(grid.crs, grid.transform, *level.shape[-2:])
             file = files.enter_context(MemoryFile(dirname=folder, filename="x.tif" + ".ovr" * number))
-            with file.open(**_plain(place)) as target:
-                target.write(level, 1)
+            with file.open(**_plain(place, len(bands))) as target:
+                target.write(bands)
                 if number == 0:
                     target.update_tags(**tags)
                     if legend is not None:
@@ -185,10 +208,10 @@ def write_cog(
         store.publish(path, lambda beside: rasterio.shutil.copy(f"/vsimem/{folder}/x.tif", beside, **_COG, **overviews))
 
 
-def _plain(grid: Grid) -> dict[str, Any]:
+def _plain(grid: Grid, count: int) -> dict[str, Any]:
     blocks = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
     place = {"crs": grid.crs, "transform": grid.affine, "height": grid.height, "width": grid.width}
-    return {"driver": "GTiff", "dtype": "uint8", "count": 1, "nodata": NODATA} | blocks | place
+    return {"driver": "GTiff", "dtype": "uint8", "count": count, "nodata": NODATA} | blocks | place
 
 
 def _row_within(path: Path) -> dict[str, Any] | None:

@@ -105,6 +105,7 @@ PREDICTIONS = pa.schema(
         pa.field("legend", pa.string()),
         *_array("classes"),  # (H, W) uint8 legend ids, 255 nodata
         *_array("confidence"),  # (H, W) uint8, percent, 255 nodata
+        *_array("probabilities"),  # (K, H, W) uint8, percent, 255 nodata; null unless asked for
         pa.field("class_ids", _INTS),
         pa.field("class_counts", pa.list_(pa.int64())),  # pixels a class, parallel to class_ids
         pa.field("nodata_count", pa.int64()),

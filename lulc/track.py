@@ -34,7 +34,7 @@ import lulc
 from lulc import contract, progress
 from lulc.conf import Run
 from lulc.errors import InputError, SetupError, UsageError
-from lulc.modelfiles import CONTRACT, DESCRIBED, WEIGHTS, ModelRef, checksum, find_local, is_whole, local_folder, place
+from lulc.modelfiles import CONTRACT, DESCRIBED, WEIGHTS, ModelRef, checksum, find_local, is_whole, join, local_folder, place
 from lulc.provenance import clean, explain, find_commit, settings
 
 CHAMPION = "champion"
@@ -131,9 +131,14 @@ def find_version(run: Run, out: Path, fingerprint: str) -> ModelRef | None:
 def resolve(model: str, out: Path, tracking_uri: str | None = None) -> ModelRef:
     """The version that `models:/<name>/<version>`, `models:/<name>@<alias>` or a plain `<name>` (champion, else latest) means.
 
-    Its files are fetched into OUT/models/<name>-<version>. A plain name without a registered version may be one kept locally.
-    UsageError for another form, InputError when there is no such model, SetupError when the store cannot be reached.
+    Several, joined by `+`, map together. Files are fetched into OUT/models/<name>-<version>. A plain name without a registered
+    version may be one kept locally. UsageError for another form, InputError when there is no such model, SetupError when the
+    store cannot be reached.
     """
+    return join([_resolve(part.strip(), out, tracking_uri) for part in model.split("+")])
+
+
+def _resolve(model: str, out: Path, tracking_uri: str | None) -> ModelRef:
     match = re.fullmatch(r"(?:models:/)?([\w. -]+)(?:/(\d+)|@([\w-]+))?", model)
     if match is None:
         raise UsageError(f"model {model!r} is not models:/<name>/<version>, models:/<name>@<alias> or <name>")

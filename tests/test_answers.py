@@ -20,7 +20,7 @@ from lulc.contract import Contract
 from lulc.errors import InputError, UsageError
 from lulc.geo import Grid
 from lulc.legend import NODATA
-from lulc.modelfiles import CONTRACT, WEIGHTS
+from lulc.modelfiles import CONTRACT, WEIGHTS, ModelRef, checksum, join
 from lulc.models import MODELS, pretrained
 from lulc.tasks import Samples
 from lulc.tasks.multilabel import average_precision
@@ -45,6 +45,11 @@ def make_model(folder: Path, task: str, model: str) -> Path:
     return folder
 
 
+def reference(*folders: Path) -> ModelRef:
+    """The models as one that maps."""
+    return join([ModelRef(f.name, "1", f, checksum(f)) for f in folders])
+
+
 def write_images(folder: Path) -> None:
     rng = np.random.default_rng(0)
     for name, height, width in (("a/one", 32, 32), ("a/odd", 35, 29), ("large", 64, 64)):
@@ -57,7 +62,7 @@ def write_images(folder: Path) -> None:
 def test_images_are_classified_into_a_table_that_a_rerun_leaves(task: str, tmp_path: Path) -> None:
     model = make_model(tmp_path / "model", task, "classifier")
     write_images(tmp_path / "in")
-    rows = images.map_folder(model, tmp_path / "in", tmp_path / "out")
+    rows = images.map_folder(reference(model), tmp_path / "in", tmp_path / "out")
     assert {r["key"]: r["status"] for r in rows} == {
         "a/one.tif": "done",
         "a/odd.tif": "done",
@@ -74,10 +79,10 @@ def test_images_are_classified_into_a_table_that_a_rerun_leaves(task: str, tmp_p
     else:
         assert len(table) == 9
     before = file.stat().st_mtime_ns
-    images.map_folder(model, tmp_path / "in", tmp_path / "out")
+    images.map_folder(reference(model), tmp_path / "in", tmp_path / "out")
     assert file.stat().st_mtime_ns == before
     write_raster(tmp_path / "in/two_bands.tif", np.ones((32, 32), "uint16"), Grid(GRID.crs, GRID.transform, 32, 32))
-    images.map_folder(model, tmp_path / "in", tmp_path / "out")
+    images.map_folder(reference(model), tmp_path / "in", tmp_path / "out")
     assert set(pq.read_table(file)["item"].to_pylist()) == {"a/one.tif", "a/odd.tif", "large.tif", "two_bands.tif"}
 
 
@@ -86,7 +91,7 @@ def test_a_run_s_own_table_is_not_mixed_with_that_of_images(tmp_path: Path) -> N
     write_images(tmp_path / "in")
     store.publish(tmp_path / "out/tables/predictions/p.0_0.x.parquet", lambda beside: beside.write_bytes(b""))
     with pytest.raises(UsageError, match="give another --out"):
-        images.map_folder(model, tmp_path / "in", tmp_path / "out")
+        images.map_folder(reference(model), tmp_path / "in", tmp_path / "out")
 
 
 @pytest.mark.parametrize("place", [GRID.crs, ""])
@@ -102,7 +107,7 @@ def test_boxes_are_placed_on_the_ground_or_in_pixels(place: str, tmp_path: Path,
         path.unlink()
         Image.fromarray(values).save(path.with_suffix(".png"))
     monkeypatch.setattr(Predictor, "boxes", lambda *_: np.array([[7, 0.9, 10, 20, 14, 30], [2, 0.1, 0, 0, 4, 4]], np.float32))
-    images.map_folder(model, tmp_path / "in", tmp_path / "out")
+    images.map_folder(reference(model), tmp_path / "in", tmp_path / "out")
     table = geopandas.read_parquet(store.table_folder(tmp_path / "out", "detections"))
     assert table[["item", "class_name", "n"]].values.tolist() == [["a.tif" if place else "a.png", "water", 0]]
     bounds = (table.to_crs(GRID.crs) if place else table).total_bounds

@@ -18,10 +18,13 @@ class DetailedUnet(nn.Module):
 
     A ResNet halves the image before its first features, so that a plain U-Net never sees a single pixel: classes that show in
     their spectra alone are then mapped worse than by a forest of pixels. Two convolutions at full resolution beside it mend that.
+    Where things are many pixels large an image may be averaged first, by `shrink` pixels a side; logits are then interpolated.
     """
 
-    def __init__(self, net: nn.Module, in_channels: int, width: int) -> None:
+    def __init__(self, net: nn.Module, in_channels: int, width: int, shrink: int = 1) -> None:
         super().__init__()
+        self.shrink = nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity()
+        self.enlarge = nn.Upsample(scale_factor=shrink, mode="bilinear") if shrink > 1 else nn.Identity()
         self.encoder, self.decoder = net.get_submodule("encoder"), net.get_submodule("decoder")
         self.detail = nn.Sequential(*_conv(in_channels, width, 3), *_conv(width, width, 3))
         self.mix = nn.Sequential(*_conv(2 * width, width, 1))
@@ -29,8 +32,9 @@ class DetailedUnet(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Logits (N, K, H, W) of an image (N, C, H, W)."""
+        image = self.shrink(image)
         context = self.decoder(self.encoder(image))
-        logits: torch.Tensor = self.segmentation_head(self.mix(torch.cat([context, self.detail(image)], 1)))
+        logits: torch.Tensor = self.enlarge(self.segmentation_head(self.mix(torch.cat([context, self.detail(image)], 1))))
         return logits
 
 
@@ -50,11 +54,12 @@ def build(
     depth: int = 5,
     decoder: Sequence[int] = (),
     dropout: float = 0.0,
+    shrink: int = 1,
 ) -> nn.Module:
     """The network (Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28); UsageError when there is no such encoder or shape.
 
     depth: how often the encoder halves the image; decoder: channels of its `depth` stages, deepest first; dropout: share of the
-    last feature maps left out while it learns.
+    last feature maps left out while it learns; shrink: side in pixels of the squares whose mean it is shown.
     """
     channels = decoder_channels(depth, decoder)
     with explained(encoder):
@@ -66,8 +71,8 @@ def build(
             in_channels=in_channels,
             classes=classes,
         )
-        net = DetailedUnet(plain, in_channels, channels[-1])
-        leave_out_unused(net, torch.zeros(1, in_channels, 128, 128))
+        net = DetailedUnet(plain, in_channels, channels[-1], shrink)
+        leave_out_unused(net, torch.zeros(1, in_channels, 128 * shrink, 128 * shrink))
     return drop_out(net, dropout)
 
 
@@ -103,9 +108,9 @@ def leave_out_unused(net: nn.Module, image: torch.Tensor) -> None:
     net.zero_grad(set_to_none=True)
 
 
-def multiple(depth: int = 5, **_: object) -> int:
-    """The number that heights and widths must be multiples of: the encoder halves them `depth` times."""
-    return 1 << depth
+def multiple(depth: int = 5, shrink: int = 1, **_: object) -> int:
+    """The number that heights and widths must be multiples of: the encoder halves the shrunk image `depth` times."""
+    return shrink << depth
 
 
 UNET = Model("unet", ("segment",), build, multiple)

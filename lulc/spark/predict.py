@@ -49,6 +49,8 @@ def predict(request: Request) -> Outcome:
 
 def _check(request: Request, model: ModelRef) -> None:
     # Before anything is started; every chip is checked again where it is read.
+    for other in model.others:
+        _check(request, other)
     asks = contract.read(model.folder / CONTRACT)
     asks.check(request.run.bands, asks.gsd_m, "the run file")
     if asks.task != request.run.task:

@@ -29,10 +29,10 @@ def rasters(request: Request) -> Outcome:
         return detections.merge(request)
     # A prediction block must not be cut by the border of a raster: the group is rounded up to whole blocks.
     group = -(-run.rasters.group // run.tiling.block) * run.tiling.block
-    recipe = Recipe(out, run.name, make_tiling(run), run.make_legend(), group, run.periods)
+    recipe = Recipe(out, run.name, make_tiling(run), run.make_legend(), group, run.periods, run.predict.probabilities)
     keys = plan(request, recipe)
     held = store.standing(out, "rasters")
-    to_do = [key for key in keys if not _stands(out, held.get(key["key"]), key)]
+    to_do = [key for key in keys if not _stands(recipe, held.get(key["key"]), key)]
     paths = {pure.raster_path(key["key"], run.name) for key in keys}
     stale = _stale(out, paths)
     indexes = [out / "rasters/collection.json", *(f / f"mosaic.{s}" for f in _folders(out, paths) for s in ("vrt", "qml"))]
@@ -66,10 +66,11 @@ def plan(request: Request, recipe: Recipe) -> list[Row]:
     ]
 
 
-def _stands(out: Path, row: Row | None, key: Row) -> bool:
-    return (
-        row is not None and row["fingerprint"] == key["fingerprint"] and all(f.exists() for f in pure.files_of(out, row["path"]))
-    )
+def _stands(recipe: Recipe, row: Row | None, key: Row) -> bool:
+    if row is None or row["fingerprint"] != key["fingerprint"]:
+        return False
+    more = [recipe.out / pure.probabilities_path(row["path"])] if recipe.probabilities else []
+    return all(file.exists() for file in (*pure.files_of(recipe.out, row["path"]), *more))
 
 
 def _folders(out: Path, paths: set[str]) -> set[Path]:
@@ -85,7 +86,7 @@ def _stale(out: Path, paths: set[str]) -> list[str]:
 
 def _remove(out: Path, stale: list[str]) -> None:
     for path in stale:
-        for file in pure.files_of(out, path):
+        for file in (*pure.files_of(out, path), out / pure.probabilities_path(path)):
             file.unlink(missing_ok=True)
         folder = (out / path).parent
         if not any(folder.glob("*.tif")):

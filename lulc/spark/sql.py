@@ -15,7 +15,7 @@ from lulc.conf import Spark
 from lulc.errors import UsageError
 from lulc.spark import session
 
-_HEAVY = ("pixels", "valid", "label", "classes", "confidence")
+_HEAVY = ("pixels", "valid", "label", "classes", "confidence", "probabilities")
 
 
 def make_views(spark: SparkSession, out: Path) -> list[str]:

@@ -23,8 +23,9 @@ from lulc.modelfiles import CONTRACT, WEIGHTS, ModelRef
 from lulc.spark.stage import Outcome, Request
 
 if TYPE_CHECKING:
+    from lulc.conf import Run
     from lulc.learner import Job
-    from lulc.stream import Layout
+    from lulc.stream import Layout, Plan
     from lulc.train import Result
 
 
@@ -42,13 +43,14 @@ def train(request: Request) -> Outcome:
         _record(out, run.name, print_, found)
         return Outcome("train", stood=1, note=_standing_note(found, track.resolve(run.name, out, run.tracking.uri)))
     track.reachable(run, out)
-    job, layout, gsd_m = _prepare(request, print_)
+    job, layout, sides = _prepare(request, print_)
     result = _launch(request, job)
     prints = {"samples": samples["fingerprint"], "train": print_}
     folder = _package(job, result, Contract(
-        run.name, job.asked, job.model.name, job.architecture, run.bands, result.mean, result.std, job.legend, gsd_m,
+        run.name, job.asked, job.model.name, job.architecture, run.bands, result.mean, result.std, job.legend, sides[1],
         job.model.multiple(**job.architecture), layout.pixels.shape[-1], result.temperature,
         flips=run.predict.flips, scales=layout.scales, offsets=layout.offsets, fingerprints=prints,
+        gsd_range_m=(sides[0], sides[2]),
     ))  # fmt: skip
     made = track.log(run, out, track.Training(prints, result.history, result.best, folder, _draw(job, result, run.bands)))
     _record(out, run.name, print_, made)
@@ -58,8 +60,8 @@ def train(request: Request) -> Outcome:
     return Outcome("train", done=1, note=f"{made.name} version {made.version}, {_describe(result)}")
 
 
-def _prepare(request: Request, print_: str) -> tuple[Job, Layout, float]:
-    """The job, checked before anything is launched, how the samples keep their pixels, and these pixels' side in metres."""
+def _prepare(request: Request, print_: str) -> tuple[Job, Layout, tuple[float, float, float]]:
+    """The job, checked before anything is launched, how the samples keep their pixels, and these pixels' sides in metres."""
     from lulc import learner
 
     run = request.run
@@ -70,14 +72,21 @@ def _prepare(request: Request, print_: str) -> tuple[Job, Layout, float]:
     progress.say(
         f"training on {plan.rows:,} samples, {checked}; {plan.steps * run.train.repeats:,} steps an epoch on {plan.ranks} ranks"
     )
-    first = plan.groups[0]
-    columns = ["crs", "transform", "height", "width"]
-    row = pq.ParquetFile(first.path).read_row_group(first.index, columns).slice(0, 1).to_pylist()[0]
-    if not row["crs"]:  # a plain picture: what its publisher says of all
+    return job, plan.layout, _pixel_sides(plan, run)
+
+
+def _pixel_sides(plan: Plan, run: Run) -> tuple[float, float, float]:
+    """The least, the median and the largest side in metres of the training samples' pixels, by some hundred row groups."""
+    sides = []
+    for group in plan.groups[:: max(1, len(plan.groups) // 200)]:
+        table = pq.ParquetFile(group.path).read_row_group(group.index, ["crs", "transform"])
+        for crs, transform in {(row["crs"], tuple(row["transform"])) for row in table.to_pylist()}:
+            if crs:
+                sides.append(math.sqrt(float(np.mean(geo.pixel_areas(geo.Grid(crs, transform, 1, 1))))))
+    if not sides:  # plain pictures: what their publisher says of all
         conf = run.datasets[0]
-        return job, plan.layout, datasets.find(conf.name).describe(datasets.options_of(conf)).gsd_m
-    grid = geo.Grid(row["crs"], tuple(row["transform"]), 1, 1)
-    return job, plan.layout, math.sqrt(float(np.mean(geo.pixel_areas(grid))))
+        sides = [datasets.find(conf.name).describe(datasets.options_of(conf)).gsd_m]
+    return min(sides), float(np.median(sides)), max(sides)
 
 
 def _launch(request: Request, job: Job) -> Result:

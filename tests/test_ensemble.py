@@ -1,0 +1,73 @@
+"""Several models map as one, whose word is the mean of theirs; how likely every class is can be kept and written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from lulc import mapping, modelfiles, predict, rasters
+from lulc.conf import Period, Predict
+from lulc.errors import InputError
+from lulc.legend import NODATA
+from lulc.mapping import Recipe
+from lulc.modelfiles import ModelRef
+from tests import untrained
+from tests.test_predict import SCALING, TILING, cut_chips, texture, write_chips
+from tests.toy import LEGEND
+
+HOW = Predict(precision="float32", probabilities=True)
+
+
+def shares_of(model: predict.Predictor, image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What a model says (H, W) and how likely it thinks each class (K, H, W)."""
+    shares = np.full((3, *valid.shape[1:]), NODATA, np.uint8)
+    return model(image, valid, *SCALING, HOW, shares=shares)[0], shares
+
+
+def test_what_models_say_together_is_their_mean(tmp_path: Path) -> None:
+    folders = [untrained.make_model(tmp_path / f"m{seed}", seed, mean=(1900.0 + 50 * seed,) * 2) for seed in range(3)]
+    image, valid = texture(96, 80)
+    each = [shares_of(predict.load(f), image, valid) for f in folders]
+    classes, shares = shares_of(predict.load_all(folders), image, valid)
+    seen = valid.any(0)
+    assert np.abs(shares[:, seen] - np.mean([s[:, seen] for _, s in each], 0)).max() <= 1.0
+    assert (shares[:, ~seen] == NODATA).all()
+    ranked = np.sort(shares, 0)
+    clear = seen & (ranked[2] - ranked[1].astype(int) > 1)
+    assert (classes[clear] == np.array(LEGEND.ids)[shares.argmax(0)][clear]).all()
+    assert all((classes != own)[seen].any() for own, _ in each)
+
+
+def test_models_that_cannot_agree_are_named(tmp_path: Path) -> None:
+    one = untrained.make_model(tmp_path / "one")
+    other = untrained.make_model(tmp_path / "other", bands=("red", "green"))
+    legend = untrained.make_model(tmp_path / "legend", legend=replace(LEGEND, classes=LEGEND.classes[::-1]))
+    for folder, what in ((other, "bands"), (legend, "legend")):
+        with pytest.raises(InputError, match=f"differ in {what}"):
+            predict.load_all([one, folder])
+
+
+def test_probabilities_are_kept_and_written_a_band_a_class(tmp_path: Path) -> None:
+    folders = [untrained.make_model(tmp_path / f"m{seed}", seed) for seed in range(2)]
+    model = modelfiles.join([ModelRef(f.name, "1", f, modelfiles.checksum(f)) for f in folders])
+    assert (model.name, model.version) == ("m0+m1", "1+1")
+    image, valid = texture(128, 128)
+    key = write_chips(tmp_path, "0_0", cut_chips(image, valid, [(0, 0), (1, 0)], 64))
+    (row,) = mapping.map_block(key, Recipe(tmp_path, model, HOW))
+    recipe = rasters.Recipe(tmp_path, "run", TILING, LEGEND, 4, (Period("p"),), probabilities=True)
+    (made,) = rasters.write_group({"key": "p/0_0", "fingerprint": "f", "paths": [row["path"]]}, recipe)
+    with rasterio.open(tmp_path / made["path"]) as file:
+        classes = file.read(1)
+    with rasterio.open(tmp_path / rasters.probabilities_path(made["path"])) as file:
+        assert (file.count, file.nodata) == (3, NODATA)
+        assert [file.tags()[f"BAND_{n}"] for n in (1, 2, 3)] == [c.name for c in LEGEND.classes]
+        shares = file.read().astype(int)
+    seen = classes != NODATA
+    assert ((shares == NODATA).all(0) == ~seen).all()
+    assert np.abs(shares.sum(0)[seen] - 100).max() <= 2
+    said = np.take_along_axis(shares, LEGEND.to_index()[classes][None].clip(max=2), 0)[0]
+    assert (said == shares.max(0))[seen].all()
