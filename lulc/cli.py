@@ -141,6 +141,17 @@ def _asking(add: Callable[..., argparse.ArgumentParser]) -> None:
     )
     for name, does in (("before", "class raster"), ("after", "class raster of a later time"), ("change", "raster to write")):
         made.add_argument(name, type=Path, help=does)
+    made = add(
+        "tune", "compare trainings with other settings, or on spatial folds, run side by side", _tune,
+        "lulc tune my.yaml --out out/my --over train.rate=0.001,0.003 --folds 5",
+    )  # fmt: skip
+    _run_options(made)
+    made.add_argument("--out", type=Path, required=True, help="output folder")
+    made.add_argument("--over", action="append", default=[], metavar="A.B=1,2", help="values to try of a setting under train")
+    made.add_argument("--folds", type=int, help="hold back each of so many spatial folds once, and score on it")
+    made = add("rate", "try learning rates in one short pass over the samples", _rate, "lulc rate my.yaml --out out/my")
+    _run_options(made)
+    made.add_argument("--out", type=Path, required=True, help="output folder that holds the samples; rates.png is written there")
     made = add("models", "the registered models, their versions and scores", _models, "lulc models out/zion")
     made.add_argument("out", type=Path, help="output folder whose registry is read (or MLFLOW_TRACKING_URI's)")
 
@@ -360,6 +371,55 @@ def _compare(given: argparse.Namespace) -> int:
         import pandas as pd
 
         print(pd.DataFrame(rows).to_string(index=False, float_format=_plain) if rows else "the maps share no pixel with a class")
+    return 0
+
+
+def _tune(given: argparse.Namespace) -> int:
+    import itertools
+
+    import yaml
+
+    from lulc.spark import tune
+    from lulc.spark.run import opened
+    from lulc.spark.stage import Choice
+
+    if given.folds is not None and given.folds < 2:
+        raise errors.UsageError(f"--folds {given.folds}: two or more")
+    run, tried = _read(given), []
+    for text in given.over:
+        name, _, values = text.partition("=")
+        parsed = yaml.safe_load(f"[{values}]")
+        tried.append([f"{name}={json.dumps(v) if isinstance(v, list) else v}" for v in parsed])
+    choices = []
+    for settings in itertools.product(*tried):
+        laid = argparse.Namespace(**(vars(given) | {"set": [*given.set, *settings]}))
+        choices.append((" ".join(settings), _read(laid)))
+    with opened(run, given.out, Choice(), given.debug) as request:
+        table = tune.tune(request, choices, given.folds)
+    found = tune.ranked(table)
+    if given.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    for row in found:
+        spread = "" if row["spread"] is None else f" ± {row['spread']:.4f} over {row['trials']} folds"
+        score = "failed" if row["mean"] is None else f"{row['metric']} {row['mean']:.4f}{spread}"
+        print(f"{row['settings'] or 'as it is':<40} {score}")
+    return 0
+
+
+def _rate(given: argparse.Namespace) -> int:
+    from lulc import learner, rates, store
+
+    run = _read(given)
+    folder = store.table_folder(given.out.resolve(), "samples")
+    job = learner.Job(run.train, run.make_legend(), folder, given.out.resolve(), run.task or "segment")
+    learner.check(job, run.bands)
+    found = rates.try_rates(job)
+    chosen, picture = rates.suggest(found), rates.draw(found, given.out / "rates.png")
+    if given.json:
+        print(json.dumps({"rate": chosen, "tried": found, "picture": str(picture)}, indent=1))
+    else:
+        print(f"the loss falls fastest at a rate of {chosen:.1e}; see {picture}")
     return 0
 
 

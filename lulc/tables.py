@@ -219,6 +219,18 @@ CONFUSION = pa.schema(
         pa.field("pixels", pa.int64()),
     ]
 )
+TRIALS = pa.schema(
+    [
+        pa.field("settings", pa.string()),  # laid over the run file, as given to --set
+        pa.field("fold", pa.int32()),  # that was held back; null: scored on the validation split
+        pa.field("metric", pa.string()),
+        pa.field("score", pa.float64()),  # null where the trial failed
+        pa.field("metrics", pa.map_(pa.string(), pa.float64())),
+        pa.field("best_epoch", pa.int32()),
+        pa.field("seconds", pa.float64()),
+        pa.field("error", pa.string()),
+    ]
+)
 LEDGER = pa.schema(
     [
         pa.field("stage", pa.string()),
@@ -248,6 +260,7 @@ ALL = {
     "class_areas": CLASS_AREAS,
     "accuracy": ACCURACY,
     "confusion": CONFUSION,
+    "trials": TRIALS,
     "ledger": LEDGER,
 }
 

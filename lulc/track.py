@@ -223,6 +223,39 @@ def _register(client: mlflow.MlflowClient, run: Run, out: Path, training: Traini
     return _fetch(client, version, store_uri(run.tracking.uri, out), out)
 
 
+def log_trials(run: Run, out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Nothing; a run of the experiment has each trial as a child, with its settings and scores, and the mean of their scores.
+
+    Where the store cannot be reached the user is told; SetupError if it is required.
+    """
+    uri = store_uri(run.tracking.uri, out)
+    known = [row["score"] for row in rows if row["score"] is not None]
+    try:
+        with _connected(uri) as client:
+            where = _experiment(client, run, out)
+            parent = client.create_run(where, run_name=f"{run.name} trials", tags={"mlflow.source.name": "lulc"}).info.run_id
+            for row in rows:
+                fold = "" if row["fold"] is None else f"fold {row['fold']}"
+                name = " ".join(part for part in (row["settings"], fold) if part) or "as it is"
+                child = client.create_run(where, run_name=name, tags={"mlflow.parentRunId": parent}).info.run_id
+                params = [Param("fold", str(row["fold"]))] if fold else []
+                params += [Param(*pair.partition("=")[::2]) for pair in row["settings"].split()]
+                now = int(datetime.now(UTC).timestamp() * 1000)
+                metrics = [Metric(re.sub(r"[^\w\-. /]", "_", n), v, now, 0) for n, v in row["metrics"] or () if not math.isnan(v)]
+                client.log_batch(child, metrics, params)
+                client.set_terminated(child, "FAILED" if row["error"] else "FINISHED")
+            if known:
+                mean = sum(known) / len(known)
+                client.log_metric(parent, f"mean_{rows[0]['metric']}", mean)
+                client.log_metric(parent, f"spread_{rows[0]['metric']}", float(np.std(known, ddof=1)) if len(known) > 1 else 0.0)
+            client.set_terminated(parent)
+    except _Unreachable as error:
+        text = f"the trials could not be logged to {clean('uri', uri)} ({explain(error)})"
+        if run.tracking.required:
+            raise SetupError(f"{text}, and tracking.required asks for it: run again when it answers, nothing is lost") from error
+        progress.say(f"warning: {text}")
+
+
 def _headline(training: Training) -> list[tuple[str, float]]:
     # What a list of models tells: the scores of all classes together.
     best = training.history[training.best - 1]["metrics"]

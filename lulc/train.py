@@ -24,7 +24,7 @@ from lulc import calibration, store, stream
 from lulc.errors import LulcError
 from lulc.learner import Job, Learner, World, build, join, measure, plans, prepare, rate_factor
 from lulc.legend import NODATA
-from lulc.models.device import autocast
+from lulc.models.device import autocast, choose_device
 from lulc.tasks import Samples, vary
 
 STATE, LOG, EXAMPLES = "last.pt", "log.jsonl", "examples.npz"
@@ -75,6 +75,17 @@ def best_epoch(history: Sequence[dict[str, Any]], by: str) -> int:
     scores = ((entry["metrics"], entry["metrics"].get(by, math.nan), -entry["epoch"]) for entry in history)
     known = [(score, -metrics.get("validation_loss", 0.0), number) for metrics, score, number in scores if not math.isnan(score)]
     return -max(known)[2] if known else len(history)
+
+
+def score(job: Job, result: Result, split: str) -> dict[str, float]:
+    """Metrics by name of a training's best weights on a split of its samples, on this process alone."""
+    world = World(0, 1, choose_device())
+    learn, _ = plans(job, 1)
+    check = stream.plan(job.samples / f"split={split}", 1, job.train.batch)
+    figures = torch.load(job.folder / STATE, map_location="cpu", weights_only=True)["figures"]
+    learner = build(job, world, (learn, check), figures)
+    learner.average.module.load_state_dict(load_file(result.weights))
+    return _validate(learner)[0]
 
 
 def _fit(job: Job, world: World) -> Result:
@@ -150,12 +161,12 @@ def _learn(learner: Learner, epoch: int) -> float:
         for parameters in learner.optimizer.param_groups:
             held = parameters["encoder"] and epoch <= conf.frozen
             parameters["lr"] = 0.0 if held else conf.rate * parameters["share"] * rate_factor(conf.schedule, conf.warmup, done)
-        total += _update(learner, group)
+        total += update(learner, group)
     learner.world.sum(total)
     return float(total[0] / total[1])
 
 
-def _update(learner: Learner, group: tuple[Samples, ...]) -> Tensor:
+def update(learner: Learner, group: tuple[Samples, ...]) -> Tensor:
     """(sum of losses, what they were counted over) of this rank's part of one step of the optimizer."""
     job, world = learner.job, learner.world
     counted = torch.stack([vary.count(samples, job.task.kind) for samples in group]).sum()

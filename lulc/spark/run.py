@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -39,6 +40,20 @@ def carry_out(run: Run, out: Path, stages: Sequence[str], choice: Choice, debug:
 
     Spark starts only when a stage needs it.
     """
+    outcomes = []
+    with opened(run, out, choice, debug) as request:
+        for name in stages:
+            stage: Callable[[Request], Outcome] = getattr(importlib.import_module(f"lulc.spark.{name}"), name)
+            outcome = timed(stage, request)
+            outcomes.append(outcome)
+            progress.say(describe(outcome))
+            hold(run.max_bad, outcome, request.out)
+    return outcomes
+
+
+@contextlib.contextmanager
+def opened(run: Run, out: Path, choice: Choice, debug: bool) -> Iterator[Request]:
+    """The request of a run's stages; a session that they started is stopped in the end."""
     out.mkdir(parents=True, exist_ok=True)
     started: list[SparkSession] = []
 
@@ -49,19 +64,11 @@ def carry_out(run: Run, out: Path, stages: Sequence[str], choice: Choice, debug:
         started.append(session.start(run.spark, debug))
         return started[0]
 
-    request = Request(run, out.resolve(), choice, spark)
-    outcomes = []
     try:
-        for name in stages:
-            stage: Callable[[Request], Outcome] = getattr(importlib.import_module(f"lulc.spark.{name}"), name)
-            outcome = timed(stage, request)
-            outcomes.append(outcome)
-            progress.say(describe(outcome))
-            hold(run.max_bad, outcome, request.out)
+        yield Request(run, out.resolve(), choice, spark)
     finally:
         for session_ in started:
             session_.stop()
-    return outcomes
 
 
 def describe(outcome: Outcome) -> str:

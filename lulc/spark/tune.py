@@ -1,0 +1,120 @@
+"""Trials: a run's training with other settings, or on other folds, each a Spark task, all at once; compared and logged."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from lulc import store, tables
+from lulc.conf import Run
+from lulc.errors import InputError, LulcError, UsageError
+from lulc.spark.samples import samples
+from lulc.spark.stage import Request, each
+
+if TYPE_CHECKING:
+    from lulc.learner import Job
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training: what was laid over the run file, the fold held back (None: the run's own split), and the job."""
+
+    settings: str
+    fold: int | None
+    job: Job
+
+
+def tune(request: Request, choices: Sequence[tuple[str, Run]], folds: int | None) -> pa.Table:
+    """The trials table: every choice of settings on the run's split, or on each of so many spatial folds. It is kept and logged.
+
+    What was tried before with the same settings and samples is not tried again. UsageError where a choice changes more than
+    how a model is trained; InputError where every trial fails.
+    """
+    from lulc import learner, track
+
+    run, out = request.run, request.out
+    for text, other in choices:
+        if replace(other, train=run.train) != run:
+            raise UsageError(f"--over {text}: only settings under train.* can be tried, on the same samples")
+    trials = []
+    for fold in range(folds) if folds else (None,):
+        inside = request if fold is None or folds is None else _fold(request, fold, folds)
+        samples(inside)
+        made = store.standing(inside.out, "samples")[""]["fingerprint"]
+        for text, other in choices:
+            print_ = store.fingerprint(made, run.task, other.train, run.make_legend(), run.bands)
+            folder = out / "trials" / print_
+            kept = store.table_folder(inside.out, "samples")
+            job = learner.Job(replace(other.train, ranks=1), run.make_legend(), kept, folder, run.task or "segment")
+            learner.check(job, run.bands)
+            trials.append(Trial(text, fold, job))
+    rows = each(request, [{"n": n} for n in range(len(trials))], partial(_try, trials=trials), tables.TRIALS, "trials")
+    table = pa.Table.from_pylist(rows, tables.TRIALS)
+    store.write_table(out, "trials", table)
+    track.log_trials(run, out, rows)
+    if all(row["error"] for row in rows):
+        raise InputError(f"every trial failed; the first: {rows[0]['error']}")
+    return table
+
+
+def _fold(request: Request, fold: int, folds: int) -> Request:
+    """The request of the samples stage for one fold, in a folder of its own that sees the run's scenes and chips."""
+    out = request.out / "folds" / f"{fold}_of_{folds}"
+    for name in ("scenes", "chips"):
+        link = store.table_folder(out, name)
+        if store.table_folder(request.out, name).exists() and not link.exists():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(store.table_folder(request.out, name).resolve(), target_is_directory=True)
+    known = {(s, k): r["fingerprint"] for s in ("index", "tile") for k, r in store.standing(out, s).items()}
+    stages = [row for s in ("index", "tile") for row in store.standing(request.out, s).values()]
+    store.append_ledger(out, [r for r in stages if known.get((r["stage"], r["key"])) != r["fingerprint"]])
+    return replace(request, out=out, run=replace(request.run, samples=replace(request.run.samples, folds=folds, fold=fold)))
+
+
+def _try(key: Mapping[str, Any], trials: Sequence[Trial]) -> list[Row]:
+    import torch
+
+    from lulc import train
+
+    trial, start = trials[key["n"]], time.monotonic()
+    kept = trial.job.folder / "score.json"
+    metric = trial.job.train.best or trial.job.task.best
+    row: Row = dict.fromkeys(tables.TRIALS.names) | {"settings": trial.settings, "fold": trial.fold, "metric": metric}
+    if kept.exists():
+        told = json.loads(kept.read_text())
+        return [row | told | {"metrics": list(told["metrics"].items())}]
+    # Trials share the machine's cores, one each.
+    torch.set_num_threads(1)
+    try:
+        result = train.fit(trial.job)
+        metrics = train.score(trial.job, result, "validation" if trial.fold is None else "test")
+    except LulcError as error:
+        return [row | {"error": str(error), "seconds": time.monotonic() - start}]
+    told = {"score": metrics.get(metric), "metrics": metrics, "best_epoch": result.best, "seconds": time.monotonic() - start}
+    store.publish(kept, lambda beside: beside.write_text(json.dumps(told)))
+    for file in (train.STATE, train.EXAMPLES):
+        (trial.job.folder / file).unlink(missing_ok=True)
+    return [row | told | {"metrics": list(metrics.items())}]
+
+
+def ranked(table: pa.Table) -> list[Row]:
+    """settings, metric, mean and spread (sample standard deviation) of its score over the folds, trials: the best first."""
+    found = []
+    rows = sorted(table.to_pylist(), key=lambda row: row["settings"])
+    for settings, group in itertools.groupby(rows, key=lambda row: row["settings"]):
+        own = list(group)
+        scores = [row["score"] for row in own if row["score"] is not None]
+        mean = statistics.fmean(scores) if scores else None
+        spread = statistics.stdev(scores) if len(scores) > 1 else None
+        found.append({"settings": settings, "metric": own[0]["metric"], "mean": mean, "spread": spread, "trials": len(scores)})
+    return sorted(found, key=lambda row: -(row["mean"] if row["mean"] is not None else float("-inf")))
