@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -241,10 +242,18 @@ def tensors(job: Job, batch: stream.Batch) -> Samples:
     return Samples(*map(torch.from_numpy, arrays))
 
 
+def join_parts(parts: Sequence[Samples]) -> Samples:
+    """The samples of all parts, one after another."""
+    if len(parts) == 1:
+        return parts[0]
+    joined = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Samples)}
+    return Samples(**joined)
+
+
 def prepare(learner: Learner, batch: stream.Batch, place: tuple[int, ...] | None = None) -> Samples:
     """A batch as the network takes it, on the device: standardised, a label a pixel 255 where not valid.
 
-    With a `place` (seed, epoch, step, rank) it is cropped and augmented: what is random in it, and in the step that follows,
+    With a `place` (seed, epoch, step, lane) it is cropped and augmented: what is random in it, and in the step that follows,
     depends on the place alone.
     """
     job, task = learner.job, learner.job.task

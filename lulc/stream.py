@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,10 @@ _COLUMNS = (
     *("sample_id", "task", "datetimes", "bands", "scales", "offsets", "valid", "weight"),
     *(name + part for name in ("pixels", "label") for part in ("", "_shape", "_dtype", "_codec")),
 )
+
+
+_LANES = 4
+"""Parts in which an epoch is read: 1, 2 and 4 ranks take the same samples in the same steps."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +83,16 @@ class Plan:
         return sum(g.rows for g in self.groups)
 
     @property
+    def lanes(self) -> int:
+        """Parts in which the rows are read side by side, as many on every rank."""
+        usual = min(_LANES, self.batch, self.rows)
+        return self.ranks if usual % self.ranks else usual
+
+    @property
     def steps(self) -> int:
-        """Batches an epoch, the same on every rank; no batch is empty."""
-        most = math.ceil(self.rows / self.ranks)
-        return min(math.ceil(most * self.ranks / self.batch), self.rows // self.ranks)
+        """Batches an epoch, the same on every rank and lane; none is empty."""
+        most = math.ceil(self.rows / self.lanes)
+        return min(math.ceil(most * self.lanes / self.batch), self.rows // self.lanes)
 
 
 @dataclass(frozen=True)
@@ -123,6 +133,19 @@ def plan(source: Path | Sequence[Path], ranks: int, batch: int) -> Plan:
 def _most_boxes(files: Sequence[Path]) -> int:
     shapes = (shape for file in files for shape in pq.ParquetFile(file).read(["label_shape"])["label_shape"].to_pylist())
     return max(int(shape[0]) for shape in shapes)
+
+
+def lanes(plan: Plan, rank: int, epoch: int, seed: int) -> Generator[tuple[tuple[int, Batch], ...]]:
+    """The `plan.steps` steps of one rank in one epoch, each as (lane, its batch) of the lanes that the rank reads.
+
+    What a lane gives does not depend on the ranks: as long as they divide the lanes, a step has the same samples over all.
+    """
+    wide, mine = replace(plan, ranks=plan.lanes), plan.lanes // plan.ranks
+    numbers = range(rank * mine, (rank + 1) * mine)
+    with ExitStack() as stack:
+        streams = [stack.enter_context(closing(batches(wide, lane, epoch, seed))) for lane in numbers]
+        for parts in zip(*streams, strict=True):
+            yield tuple(zip(numbers, parts, strict=True))
 
 
 def batches(plan: Plan, rank: int, epoch: int, seed: int, shuffle: bool = True) -> Generator[Batch]:

@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lulc import calibration, store, stream
 from lulc.errors import LulcError
-from lulc.learner import Job, Learner, World, build, join, measure, plans, prepare, rate_factor
+from lulc.learner import Job, Learner, World, build, join, join_parts, measure, plans, prepare, rate_factor
 from lulc.legend import NODATA
 from lulc.models.device import autocast, choose_device
 from lulc.tasks import Samples, vary
@@ -150,8 +150,11 @@ def _learn(learner: Learner, epoch: int) -> float:
     conf, rank = learner.job.train, learner.world.rank
     learner.net.train()
     passes = range((epoch - 1) * conf.repeats, epoch * conf.repeats)
-    batches = itertools.chain.from_iterable(stream.batches(learner.plan, rank, number, conf.seed) for number in passes)
-    ready = (prepare(learner, batch, (conf.seed, epoch, step, rank)) for step, batch in enumerate(batches))
+    steps = itertools.chain.from_iterable(stream.lanes(learner.plan, rank, number, conf.seed) for number in passes)
+    ready = (
+        join_parts([prepare(learner, batch, (conf.seed, epoch, step, lane)) for lane, batch in parts])
+        for step, parts in enumerate(steps)
+    )
     updates = math.ceil(learner.plan.steps * conf.repeats / conf.accumulate)
     total = torch.zeros(2, dtype=torch.float64, device=learner.world.device)
     for number, group in enumerate(itertools.batched(ready, conf.accumulate)):

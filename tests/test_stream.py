@@ -72,6 +72,17 @@ def test_the_order_depends_on_seed_epoch_and_ranks_alone(folder: Path) -> None:
     assert _ids(plan, 0, 0) != _ids(plan, 0, 0, seed=4)
 
 
+@pytest.mark.parametrize("ranks", [1, 2, 3, 4])
+def test_a_step_has_the_same_samples_whatever_the_ranks(folder: Path, ranks: int) -> None:
+    plan, alone = stream.plan(folder, ranks, 8), stream.plan(folder, 1, 8)
+    steps = zip(*(stream.lanes(plan, rank, 1, 3) for rank in range(ranks)), strict=True)
+    found = [[(lane, batch.sample_ids) for part in parts for lane, batch in part] for parts in steps]
+    assert len(found) == plan.steps
+    assert sorted(i for step in found for _, ids in step for i in ids) == sorted(f"s{i}" for i in range(29))
+    if alone.lanes % ranks == 0:
+        assert found == [[(lane, batch.sample_ids) for lane, batch in part] for part in stream.lanes(alone, 0, 1, 3)]
+
+
 def test_unshuffled_batches_keep_the_order_of_the_files(folder: Path) -> None:
     found = [i for batch in stream.batches(stream.plan(folder, 1, 8), 0, 5, 1, shuffle=False) for i in batch.sample_ids]
     assert found == [f"s{i}" for i in range(29)]

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +28,7 @@ from lulc.tasks.segment import SEGMENT
 from lulc.tasks.vary import augment, composite, crop, reduce, standardise
 from lulc.train import STATE, best_epoch, fit, read_log
 from tests import toy
+from tests.lint import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -225,3 +230,27 @@ def test_a_crop_is_taken_where_labels_are() -> None:
     # A place drawn at random has a label with probability a quarter, the best of four with two thirds.
     assert (share > 0).float().mean() > 0.55
     assert (share < 1).any()
+
+
+def test_two_ranks_learn_as_one_does(tmp_path: Path) -> None:
+    samples = toy.write_samples(tmp_path / "samples", 24, 4, dates=3, task="series")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+
+    def start(rank: int, size: int) -> subprocess.Popen[str]:
+        told = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+        command = [sys.executable, "-m", "tests.ranks", str(samples), str(tmp_path / f"kept{size}")]
+        env = os.environ | {name: str(value) for name, value in told.items()}
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env, cwd=ROOT)
+
+    found = []
+    for size in (1, 2):
+        ranks = [start(rank, size) for rank in range(size)]
+        said = [rank.communicate(timeout=300)[0] for rank in ranks]
+        assert all(rank.returncode == 0 for rank in ranks)
+        found.append(json.loads(said[0].splitlines()[-1]))
+    one, two = found
+    assert len(one) == len(two) == 21
+    assert one[-1] < 0.8 * one[0]
+    np.testing.assert_allclose(two, one, atol=1e-4)

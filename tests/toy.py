@@ -35,7 +35,9 @@ def make_sample(seed: int, dates: int = 1) -> dict[str, np.ndarray]:
     return {"pixels": np.where(valid[:, None], image, 0).astype(np.uint16), "valid": valid, "label": label}
 
 
-def write_samples(folder: Path, training: int = 24, validation: int = 8, dates: int = 1, group: int = 4) -> Path:
+def write_samples(
+    folder: Path, training: int = 24, validation: int = 8, dates: int = 1, group: int = 4, task: str = "segment"
+) -> Path:
     """The folder of a samples table with two splits, in row groups of so many samples."""
     grid = pixels.grid_columns(Grid("EPSG:6933", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), SIDE, SIDE))
     for split, numbers in {"train": range(training), "validation": range(1000, 1000 + validation)}.items():
@@ -45,7 +47,7 @@ def write_samples(folder: Path, training: int = 24, validation: int = 8, dates: 
             row = (
                 dict.fromkeys(tables.SAMPLES.names)
                 | grid
-                | {"sample_id": f"s{number}", "task": "segment", "bands": list(BANDS), "weight": 1.0}
+                | {"sample_id": f"s{number}", "task": task, "bands": list(BANDS), "weight": 1.0}
             )
             row |= pixels.array_columns("pixels", found["pixels"], "delta") | pixels.array_columns("label", found["label"], "raw")
             rows.append(row | {"valid": pixels.pack(found["valid"]), "scales": [SCALE] * 2, "offsets": [OFFSET] * 2, "halo": 0})
