@@ -99,10 +99,12 @@ def _parser() -> argparse.ArgumentParser:
             example += "\nexample: lulc index my.yaml --out out --from earth-search --collection sentinel-2-c1-l2a --max-cloud 20"
         if name == "samples":
             example += "\nexample: lulc samples --dataset eurosat --root EuroSAT_MS --option bands=ms --out out/eurosat"
+        if name == "evaluate":
+            example += "\nexample: lulc evaluate --reference points.gpkg --regions parks.gpkg --out out/zion"
         if name == "predict":
             example += "\nexample: lulc predict --model zion --input images --out out/zion"
         made = add(name, does, _run, example)
-        _stage_options(made, optional=name in ("predict", "samples"))
+        _stage_options(made, optional=name in ("predict", "samples", "evaluate", "stats"))
         made.set_defaults(stage=name)
         if name == "predict":
             made.add_argument(
@@ -114,6 +116,8 @@ def _parser() -> argparse.ArgumentParser:
             _search_options(made)
         if name == "samples":
             _dataset_options(made)
+        if name == "evaluate":
+            _reference_options(made)
     made = add(
         "plan", "what a run will read, write and cost; metadata only", _plan, "lulc plan conf/zion.yaml --geojson tiles.geojson"
     )
@@ -136,6 +140,17 @@ def _asking(add: Callable[..., argparse.ArgumentParser]) -> None:
     made.add_argument("out", type=Path, help="output folder of a run")
     made.add_argument("query", help="the query; views are named like the tables")
     made.add_argument("--bind", action="append", default=[], metavar="NAME=VALUE", help="value of :NAME in the query")
+    made = add(
+        "design", "draw a stratified random sample of a map's pixels to interpret", _draw,
+        "lulc design points.gpkg out/zion/rasters/2000/*.tif --error 0.01",
+    )  # fmt: skip
+    made.add_argument("points", type=Path, help="file to write, .gpkg or .geojson")
+    made.add_argument("rasters", nargs="+", type=Path, help="class rasters whose classes are the strata")
+    made.add_argument("--points", dest="count", type=int, metavar="N", help="points in all")
+    made.add_argument("--error", type=float, metavar="SE", help="or: standard error that the overall accuracy shall have")
+    made.add_argument("--allocation", choices=("neyman", "proportional", "equal"), default="neyman", help="default %(default)s")
+    made.add_argument("--least", type=int, default=30, metavar="N", help="points in every stratum at least (default %(default)s)")
+    made.add_argument("--seed", type=int, default=0, help="another seed draws others (default %(default)s)")
     made = add(
         "compare", "what each pixel of one class raster became in another", _compare, "lulc compare 2020.tif 2021.tif change.tif"
     )
@@ -181,6 +196,13 @@ def _dataset_options(made: argparse.ArgumentParser) -> None:
     found.add_argument("--legend", choices=("own", "common"), default="own", help="its own legend, or the common one")
 
 
+def _reference_options(made: argparse.ArgumentParser) -> None:
+    found = made.add_argument_group("points that people have interpreted, instead of a run file")
+    found.add_argument("--reference", type=Path, metavar="POINTS", help="file of `lulc design`, its column `reference` filled in")
+    found.add_argument("--map", nargs="+", type=Path, metavar="TIF", help="class rasters to judge (default: those of the design)")
+    found.add_argument("--regions", type=Path, metavar="FILE", help="also by region: a vector file of them")
+
+
 def _search_options(made: argparse.ArgumentParser) -> None:
     found = made.add_argument_group("scenes found in a catalogue (within --bbox), instead of those the run file names")
     found.add_argument(
@@ -222,6 +244,8 @@ def _read(given: argparse.Namespace) -> Run:
 def _run(given: argparse.Namespace) -> int:
     if getattr(given, "stage", None) == "predict" and (given.model or given.input):
         return _map_folder(given)
+    if getattr(given, "reference", None):
+        return _judge(given)
     run = _read(given)
     from lulc.spark.run import carry_out, stages_of
     from lulc.spark.stage import Choice
@@ -288,6 +312,40 @@ def _map_folder(given: argparse.Namespace) -> int:
         if len(bad) > limit:
             raise errors.TooManyBad(f"{len(bad)} bad files of {len(rows)}, and --max-bad is {given.max_bad}")
     return 3 if rows and len(bad) == len(rows) else 0
+
+
+def _judge(given: argparse.Namespace) -> int:
+    from lulc import design, reference
+    from lulc.conf import RegionFile
+
+    if not given.map and design.design_file(given.reference).exists():
+        given.map = [Path(p) for p in json.loads(design.design_file(given.reference).read_text())["rasters"]]
+    files = [RegionFile(str(given.regions))] if given.regions else []
+    table, unanswered = reference.evaluate(given.reference, given.map or [], given.out, files)
+    if given.json:
+        print(json.dumps({"unanswered": unanswered, "estimates": table.to_pylist()}, indent=1))
+        return 0
+    frame = table.to_pandas().drop(columns="class_id").astype({"region_id": str, "class_name": str})
+    frame = frame.replace({"region_id": {"None": "all"}, "class_name": {"None": ""}})
+    print(frame.to_string(index=False, float_format=_plain, na_rep="–"))
+    if unanswered:
+        print(f"{unanswered} points have no reference yet and were left out")
+    return 0
+
+
+def _draw(given: argparse.Namespace) -> int:
+    from lulc import design
+
+    told = design.draw(given.rasters, given.points, given.count, given.error, given.allocation, given.least, seed=given.seed)
+    if given.json:
+        print(json.dumps(told, indent=1))
+        return 0
+    for stratum in told["strata"]:
+        print(f"{stratum['points']:>6} points in {stratum['name']} ({_plain(stratum['area_m2'] / 1e6)} km²)")
+    print(
+        f"{told['points']:>6} points in {given.points}: fill in column `reference`, then lulc evaluate --reference {given.points}"
+    )
+    return 0
 
 
 def _demo(given: argparse.Namespace) -> int:

@@ -219,6 +219,27 @@ CONFUSION = pa.schema(
         pa.field("pixels", pa.int64()),
     ]
 )
+ESTIMATES = pa.schema(
+    [
+        pa.field("region_id", pa.string()),  # null: all that was sampled
+        pa.field("measure", pa.string()),  # overall_, users_, producers_accuracy; area_share (of the region), area_m2
+        pa.field("class_id", pa.int32()),
+        pa.field("class_name", pa.string()),
+        pa.field("estimate", pa.float64()),  # null where no point bears on it, as the next three
+        pa.field("standard_error", pa.float64()),
+        pa.field("low_95", pa.float64()),
+        pa.field("high_95", pa.float64()),
+        pa.field("points", pa.int64()),  # interpreted points that bear on it
+    ]
+)
+ERROR_MATRIX = pa.schema(
+    [
+        pa.field("map_id", pa.int32()),  # 255: the map has no class there
+        pa.field("reference_id", pa.int32()),
+        pa.field("area_share", pa.float64()),  # of all that was sampled
+        pa.field("points", pa.int64()),
+    ]
+)
 TRIALS = pa.schema(
     [
         pa.field("settings", pa.string()),  # laid over the run file, as given to --set
@@ -260,6 +281,8 @@ ALL = {
     "class_areas": CLASS_AREAS,
     "accuracy": ACCURACY,
     "confusion": CONFUSION,
+    "estimates": ESTIMATES,
+    "error_matrix": ERROR_MATRIX,
     "trials": TRIALS,
     "ledger": LEDGER,
 }

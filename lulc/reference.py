@@ -1,0 +1,138 @@
+"""Interpreted points against a map: accuracy and area by design, with intervals, for all of it and by region."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import shapely
+
+from lulc import estimates, pixels, regions, store, tables
+from lulc.conf import RegionFile
+from lulc.design import design_file
+from lulc.errors import InputError
+from lulc.estimates import Estimate, Sample
+from lulc.geo import WGS84, transformer
+from lulc.legend import NODATA
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Interpreted points: longitude and latitude (N, 2), the sample, and how many have not been interpreted."""
+
+    places: np.ndarray
+    sample: Sample
+    names: dict[int, str]
+    unanswered: int
+
+
+def evaluate(points: Path, maps: Sequence[Path], out: Path, region_files: Sequence[RegionFile] = ()) -> tuple[pa.Table, int]:
+    """The estimates table, kept under `out` beside the error matrix, and how many points have no reference yet.
+
+    points: a file made by `lulc design`, its column `reference` filled with class ids or names. maps: the class rasters that are
+    judged. InputError naming what is missing: the design, a class, points of a stratum.
+    """
+    read = read_points(points, maps)
+    sample, rows = read.sample, []
+    classes = sorted(set(sample.reference.tolist()) | (set(sample.mapped.tolist()) - {NODATA}))
+    told = {"region_id": None, "class_id": None, "class_name": None}
+    rows.append(_row(estimates.mean(sample, sample.mapped == sample.reference), "overall_accuracy", told))
+    for k in classes:
+        named = told | {"class_id": k, "class_name": read.names.get(k, str(k))}
+        is_mapped, is_true = sample.mapped == k, sample.reference == k
+        rows.append(_row(estimates.ratio(sample, is_true, is_mapped), "users_accuracy", named))
+        rows.append(_row(estimates.ratio(sample, is_mapped, is_true), "producers_accuracy", named))
+        share = estimates.mean(sample, is_true)
+        rows += [_row(share, "area_share", named), _row(share.times(sample.total), "area_m2", named)]
+    if region_files:
+        rows += _by_region(read, regions.read_regions(region_files).table.to_pylist(), classes)
+    table = pa.Table.from_pylist(rows, tables.ESTIMATES)
+    store.write_table(out, "estimates", table)
+    seen = [*classes, *([NODATA] if (sample.mapped == NODATA).any() else [])]
+    shares = estimates.error_matrix(sample, seen)
+    pairs = [
+        {"map_id": i, "reference_id": j, "area_share": float(shares[a, b])}
+        | {"points": int(((sample.mapped == i) & (sample.reference == j)).sum())}
+        for a, i in enumerate(seen)
+        for b, j in enumerate(seen)
+        if j != NODATA
+    ]
+    store.write_table(out, "error_matrix", pa.Table.from_pylist(pairs, tables.ERROR_MATRIX))
+    return table, read.unanswered
+
+
+def read_points(path: Path, maps: Sequence[Path]) -> Points:
+    """The interpreted points of a file, with the maps' class at each (NODATA where there is none)."""
+    import geopandas
+
+    if not path.exists() or not design_file(path).exists():
+        raise InputError(f"{path} and {design_file(path).name} beside it are needed: `lulc design` writes both")
+    told = json.loads(design_file(path).read_text())
+    frame = geopandas.read_file(path).to_crs(WGS84)
+    lacks = {"stratum_id", "reference"} - set(frame.columns)
+    if lacks:
+        raise InputError(
+            f"{path} lacks column {', '.join(sorted(lacks))}: `lulc design` writes them, interpreters fill in `reference`"
+        )
+    names = {s["id"]: s["name"] for s in told["strata"]}
+    places = shapely.get_coordinates(frame.geometry.to_numpy())
+    mapped = np.full(len(frame), NODATA, np.uint8)
+    for file in maps:
+        with pixels.open_raster(str(file)) as source:
+            names |= {int(k[6:]): v for k, v in source.tags().items() if k.startswith("CLASS_")}
+            x, y = transformer(WGS84, source.crs.to_wkt()).transform(*places.T)
+            values = np.array([v[0] for v in source.sample(zip(x, y, strict=True))])
+            inside = (x >= source.bounds.left) & (x < source.bounds.right) & (y > source.bounds.bottom) & (y <= source.bounds.top)
+            empty = NODATA if source.nodata is None else int(source.nodata)
+            mapped = np.where(inside & (values != empty), values, mapped)
+    reference = _ids(path, frame["reference"].tolist(), names)
+    answered = reference >= 0
+    areas = {s["id"]: s["area_m2"] for s in told["strata"]}
+    sample = Sample(frame["stratum_id"].to_numpy(int)[answered], mapped[answered].astype(int), reference[answered], areas)
+    return Points(places[answered], sample, names, int((~answered).sum()))
+
+
+def _ids(path: Path, values: Iterable[Any], names: dict[int, str]) -> np.ndarray:
+    # Class ids of what interpreters wrote, -1 where they wrote nothing.
+    known = {name.casefold(): number for number, name in names.items()} | {str(number): number for number in names}
+    found = []
+    for value in values:
+        text = "" if value is None or value != value else str(value).strip()  # noqa: PLR0124 (NaN)
+        text = text.removesuffix(".0")
+        if text and text.casefold() not in known:
+            accepted = ", ".join(f"{number} or {name}" for number, name in sorted(names.items()))
+            raise InputError(f"{path}: reference {text!r} is no class; accepted are {accepted}, or nothing where not interpreted")
+        found.append(known[text.casefold()] if text else -1)
+    return np.array(found, int)
+
+
+def _by_region(points: Points, found: Sequence[Row], classes: Sequence[int]) -> list[Row]:
+    rows: list[Row] = []
+    shapes = shapely.from_wkb([r["geometry"] for r in found])
+    tree = shapely.STRtree(shapes)
+    at, region = tree.query(shapely.points(points.places), predicate="within")
+    for number, row in enumerate(found):
+        inside = np.zeros(len(points.places), bool)
+        inside[at[region == number]] = True
+        told = {"region_id": row["region_id"], "class_id": None, "class_name": None}
+        sample = points.sample
+        rows.append(_row(estimates.ratio(sample, sample.mapped == sample.reference, inside), "overall_accuracy", told))
+        for k in classes:
+            named = told | {"class_id": k, "class_name": points.names.get(k, str(k))}
+            is_true = sample.reference == k
+            rows.append(_row(estimates.ratio(sample, is_true, inside), "area_share", named))
+            rows.append(_row(estimates.mean(sample, is_true & inside).times(sample.total), "area_m2", named))
+    return rows
+
+
+def _row(found: Estimate, measure: str, told: Row) -> Row:
+    low, high = found.interval
+    numbers = {"estimate": found.value, "standard_error": found.error, "low_95": low, "high_95": high, "points": found.points}
+    return told | {"measure": measure} | {k: None if v != v else v for k, v in numbers.items()}  # noqa: PLR0124 (NaN)
