@@ -18,7 +18,7 @@ from lulc import pixels, tables
 from lulc.coverage import covered_share, histogram
 from lulc.errors import InputError
 from lulc.geo import WGS84, Grid, degrees_area, parse_crs, pixel_areas
-from lulc.legend import NODATA, Legend
+from lulc.legend import NODATA
 from lulc.lonlat import only_polygons
 from lulc.regions import BORDER_M, MAP_LEVEL, METRES_A_DEGREE, carry, to_degrees
 
@@ -74,7 +74,7 @@ def count_block(path: Path, pairs: Iterable[tuple[int, int]], regions: Regions) 
             at = (position, tile["crs"])
             if at not in placed:
                 level, geometry = regions(position)
-                placed[at] = None if level == MAP_LEVEL else carry(_clip(geometry, box), WGS84, tile["crs"])
+                placed[at] = None if level == MAP_LEVEL else carry(clip(geometry, box), WGS84, tile["crs"])
             key = (position, tile["period"], tile["model"])
             sums[key] = sums.get(key, 0) + np.stack(count_tile(tile, read, placed[at]))
     rows = []
@@ -127,7 +127,27 @@ def outline(grid: Grid) -> BaseGeometry:
     return shapely.Polygon(list(zip(x, y, strict=True)))
 
 
-def balance(inside: pa.Table, outside: pa.Table, regions: pa.Table, legend: Legend) -> pa.Table:
+def transitions(pairs: pa.Table, regions: pa.Table, names: Mapping[int, str]) -> pa.Table:
+    """The transitions table of INSIDE rows whose periods and classes are pairs (lulc.classmaps)."""
+    region = regions.select(["region_id", "level", "name"]).to_pylist()
+    rows = []
+    for row in sorted(pairs.to_pylist(), key=lambda r: (r["position"], r["period"], r["class_id"])):
+        before, _, after = row["period"].partition("\x1f")
+        ids = divmod(row["class_id"], 256)
+        if before and after and NODATA not in ids:
+            told = {"period_from": before, "period_to": after, "pixels": row["pixels"], "area_m2": row["area_m2"]}
+            told |= {"from_id": ids[0], "from_class": names.get(ids[0], f"class {ids[0]}")}
+            rows.append(region[row["position"]] | told | {"to_id": ids[1], "to_class": names.get(ids[1], f"class {ids[1]}")})
+    totals: dict[tuple[str, str, str], float] = {}
+    for row in rows:
+        key = (row["region_id"], row["period_from"], row["period_to"])
+        totals[key] = totals.get(key, 0.0) + row["area_m2"]
+    for row in rows:
+        row["share"] = row["area_m2"] / totals[row["region_id"], row["period_from"], row["period_to"]]
+    return pa.Table.from_pylist(rows, tables.TRANSITIONS)
+
+
+def balance(inside: pa.Table, outside: pa.Table, regions: pa.Table, names: Mapping[int, str]) -> pa.Table:
     """The class_areas table of INSIDE and OUTSIDE rows; InputError for a region whose classes + unobserved are not its true area.
 
     For every region, period and model: one row a class that it holds, and one with class_id null for what is not observed.
@@ -146,7 +166,7 @@ def balance(inside: pa.Table, outside: pa.Table, regions: pa.Table, legend: Lege
     shown = ["region_id", "level", "name", "period", "model", "observed_share"]
     classes = found[is_class].merge(totals[["position", *shown, "observed_area_m2"]], on=_KEYS)
     classes["share"] = classes["area_m2"] / classes["observed_area_m2"]
-    classes["class_name"] = classes["class_id"].map({c.id: c.name for c in legend.classes})
+    classes["class_name"] = classes["class_id"].map(dict(names))
     rest = totals[["position", *shown]].assign(pixels=totals["nodata_pixels"], area_m2=totals["unobserved_m2"])
     rest = rest.assign(class_id=None, class_name="unobserved", share=None)
     parts = [
@@ -187,7 +207,7 @@ def _bounds(tiles: Sequence[Mapping[str, Any]]) -> tuple[float, float, float, fl
     return west - margin, south - margin, east + margin, north + margin
 
 
-def _clip(geometry: BaseGeometry, box: tuple[float, float, float, float]) -> BaseGeometry:
+def clip(geometry: BaseGeometry, box: tuple[float, float, float, float]) -> BaseGeometry:
     # Far parts may have no place in the tiles' CRS.
     west, south, east, north = geometry.bounds
     if west >= box[0] and south >= box[1] and east <= box[2] and north <= box[3]:

@@ -93,12 +93,33 @@ def _parser() -> argparse.ArgumentParser:
 
     made = add("run", "every stage of a run file, in one session", _run, "lulc run conf/zion.yaml --out out/zion")
     _stage_options(made)
+    _stages(add)
+    made = add(
+        "plan", "what a run will read, write and cost; metadata only", _plan, "lulc plan conf/zion.yaml --geojson tiles.geojson"
+    )
+    _run_options(made)
+    made.add_argument("--geojson", type=Path, help="write the tiles there")
+    made = add("info", "what a scene, raster, table, model or output folder holds", _info, "lulc info out/zion/tables/samples")
+    made.add_argument("path", help="a file, a folder, or a model such as models:/zion@champion")
+    made.add_argument("--out", type=Path, help="output folder whose registry holds the model")
+    made.add_argument("--png", type=Path, help="write a picture of a table of chips or samples there")
+    made = add("report", "write the report of an output folder anew", _report, "lulc report conf/zion.yaml --out out/zion")
+    _run_options(made)
+    made.add_argument("--out", type=Path, required=True, help="output folder")
+    _asking(add)
+    add("doctor", "whether this machine can run it, and what would mend it", _doctor, "lulc doctor")
+    return parser
+
+
+def _stages(add: Callable[..., argparse.ArgumentParser]) -> None:
     for name, does in STAGES.items():
         example = f"lulc {name} conf/zion.yaml --out out/zion"
         if name == "index":
             example += "\nexample: lulc index my.yaml --out out --from earth-search --collection sentinel-2-c1-l2a --max-cloud 20"
         if name == "samples":
             example += "\nexample: lulc samples --dataset eurosat --root EuroSAT_MS --option bands=ms --out out/eurosat"
+        if name == "stats":
+            example += "\nexample: lulc stats --rasters '2021=worldcover/*2021*.tif' --regions countries.json --out out/wc"
         if name == "evaluate":
             example += "\nexample: lulc evaluate --reference points.gpkg --regions parks.gpkg --out out/zion"
         if name == "predict":
@@ -118,21 +139,14 @@ def _parser() -> argparse.ArgumentParser:
             _dataset_options(made)
         if name == "evaluate":
             _reference_options(made)
-    made = add(
-        "plan", "what a run will read, write and cost; metadata only", _plan, "lulc plan conf/zion.yaml --geojson tiles.geojson"
-    )
-    _run_options(made)
-    made.add_argument("--geojson", type=Path, help="write the tiles there")
-    made = add("info", "what a scene, raster, table, model or output folder holds", _info, "lulc info out/zion/tables/samples")
-    made.add_argument("path", help="a file, a folder, or a model such as models:/zion@champion")
-    made.add_argument("--out", type=Path, help="output folder whose registry holds the model")
-    made.add_argument("--png", type=Path, help="write a picture of a table of chips or samples there")
-    made = add("report", "write the report of an output folder anew", _report, "lulc report conf/zion.yaml --out out/zion")
-    _run_options(made)
-    made.add_argument("--out", type=Path, required=True, help="output folder")
-    _asking(add)
-    add("doctor", "whether this machine can run it, and what would mend it", _doctor, "lulc doctor")
-    return parser
+        if name == "stats":
+            found = made.add_argument_group("class rasters made elsewhere, instead of a run file")
+            found.add_argument(
+                "--rasters", action="append", metavar="PERIOD=PATTERN", help="files of one period; may be repeated"
+            )
+            found.add_argument(
+                "--regions", action="append", metavar="FILE", help="vector file of regions, a level; may be repeated"
+            )
 
 
 def _asking(add: Callable[..., argparse.ArgumentParser]) -> None:
@@ -228,6 +242,12 @@ def _read(given: argparse.Namespace) -> Run:
         raise errors.UsageError("--collection, --time and --max-cloud narrow a search: say with --from which catalogue")
     from lulc import datasets
 
+    if getattr(given, "rasters", None):
+        maps = [dict(zip(("period", "path"), text.split("=", 1), strict=False)) for text in given.rasters]
+        if any("path" not in one for one in maps) or not given.regions:
+            raise errors.UsageError("--rasters PERIOD=PATTERN and --regions FILE go together")
+        files = [{"path": path, "level": Path(path).stem} for path in given.regions]
+        return parse_run(laid({"name": "maps", "maps": maps, "regions": files}, settings), Path.cwd(), "--rasters")
     if getattr(given, "dataset", None):
         if not given.root:
             raise errors.UsageError("--dataset NAME and --root DIR go together")

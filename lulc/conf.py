@@ -289,6 +289,14 @@ class RegionFile:
 
 
 @dataclass(frozen=True, config=_strict)
+class MapFiles:
+    """Class rasters made elsewhere: the files that match a pattern, all of one period."""
+
+    path: str
+    period: Name
+
+
+@dataclass(frozen=True, config=_strict)
 class Tracking:
     """Where MLflow keeps runs: `DIR/mlflow.db` when no uri is given. required: stop when it cannot be reached."""
 
@@ -332,6 +340,7 @@ class Run:
     predict: Predict = Predict()
     rasters: Rasters = Rasters()
     regions: tuple[RegionFile, ...] = ()
+    maps: tuple[MapFiles, ...] = ()
     tracking: Tracking = Tracking()
     spark: Spark = Spark()
     max_bad: Annotated[str, AfterValidator(_limit)] | None = None
@@ -376,7 +385,7 @@ def parse_run(raw: Mapping[str, Any], folder: Path, where: str = "run file") -> 
         run = _RUN.validate_python(raw)
     except ValidationError as error:
         raise UsageError(f"{where}: " + "; ".join(_explain(e) for e in error.errors())) from error
-    lacks = [name for name in ("scenes", "bands", "legend") if not run.datasets and not getattr(run, name)]
+    lacks = [name for name in ("scenes", "bands", "legend") if not (run.datasets or run.maps) and not getattr(run, name)]
     if lacks:
         raise UsageError(f"{where}: " + "; ".join(f"key {name!r} is missing" for name in lacks))
     if run.scenes and not run.bands:
@@ -410,7 +419,7 @@ def _place(run: Run, folder: Path) -> Run:
     replace = dataclasses.replace
     changes: dict[str, Any] = {
         name: tuple(replace(x, path=at(x.path)) if x.path else x for x in getattr(run, name))
-        for name in ("scenes", "layers", "regions")
+        for name in ("scenes", "layers", "regions", "maps")
     }
     changes["datasets"] = tuple(replace(d, root=at(d.root)) for d in run.datasets)
     if run.labels:

@@ -18,11 +18,13 @@ from lulc.geo import Grid
 # A fraction this near to 0 or 1 is 0 or 1: what is left of it is rounding.
 _TINY = 1e-11
 
+Runs = tuple[np.ndarray, np.ndarray]
+
 
 def fractions(geometry: BaseGeometry, grid: Grid) -> np.ndarray:
     """(H, W) float64 share of every pixel that lies in a polygon given in the grid's CRS; parts outside the grid are left out."""
     out = np.zeros(grid.shape)
-    _fill(*_find_runs(geometry, grid), out)
+    _fill(*find_runs(geometry, grid), out)
     return out
 
 
@@ -37,20 +39,26 @@ def histogram(classes: np.ndarray, geometry: BaseGeometry, grid: Grid, areas: np
 
     classes: (H, W) uint8 on the grid. areas: area of a pixel, broadcastable to (H, W); the result's area is in its unit.
     """
-    runs, pixels, area = _find_runs(geometry, grid), np.zeros(256), np.zeros(256)
+    return count_runs(find_runs(geometry, grid), classes, areas)
+
+
+def count_runs(runs: Runs, classes: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What `histogram` gives, from the runs that `find_runs` found: several maps on one grid share them."""
+    pixels, area = np.zeros(256), np.zeros(256)
     if areas.shape[1] == 1:
-        rows = np.ascontiguousarray(np.broadcast_to(areas, (grid.height, 1))[:, 0], np.float64)
+        rows = np.ascontiguousarray(np.broadcast_to(areas, (len(classes), 1))[:, 0], np.float64)
         _count_by_row(*runs, classes, rows, pixels, area)
     else:
-        _count_by_pixel(*runs, classes, np.broadcast_to(areas, grid.shape), pixels, area)
+        _count_by_pixel(*runs, classes, np.broadcast_to(areas, classes.shape), pixels, area)
     return pixels, area
 
 
-def _find_runs(geometry: BaseGeometry, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+def find_runs(geometry: BaseGeometry, grid: Grid) -> Runs:
+    """Runs of pixels that a polygon in the grid's CRS covers alike: (N, 3) row, first column, end column; and (N,) its share."""
     rings, polygon = shapely.get_rings(shapely.get_parts(geometry), return_index=True)
     xy, ring = shapely.get_coordinates(rings, return_index=True)
     transform = np.array(grid.transform, np.float64)
-    found: tuple[np.ndarray, np.ndarray] = _sweep(_sort_edges(_place(xy, transform), ring, polygon, grid.shape), grid.width)
+    found: Runs = _sweep(_sort_edges(_place(xy, transform), ring, polygon, grid.shape), grid.width)
     return found
 
 

@@ -44,7 +44,7 @@ class Found:
 
 
 def read_regions(files: Sequence[RegionFile]) -> Found:
-    """The regions of all files; InputError for a file that cannot be read, has no CRS, or gives two regions one id."""
+    """The regions of all files; InputError for a file that cannot be read, has no CRS, or gives two regions of a level one id."""
     rows, repaired, empty = [], [], []
     for file in files:
         if file.level == MAP_LEVEL:
@@ -65,7 +65,8 @@ def read_regions(files: Sequence[RegionFile]) -> Found:
                     continue
                 values = (region_id + suffix, file.level, name + suffix, shapely.to_wkb(placed), area)
                 rows.append(dict(zip(tables.REGIONS.names, values, strict=True)))
-    twice = [i for i, n in Counter([r["region_id"] for r in rows] + empty).items() if n > 1]
+    named = [(r["level"], r["region_id"]) for r in rows] + [(None, i) for i in empty]
+    twice = [i for (_, i), n in Counter(named).items() if n > 1]
     if twice:
         raise InputError(
             f"region ids {twice[:10]} are there more than once in {', '.join(f.path for f in files)}: name a column of distinct "

@@ -194,6 +194,22 @@ CLASS_AREAS = pa.schema(
         pa.field("observed_share", pa.float64()),  # of the region's area
     ]
 )
+TRANSITIONS = pa.schema(
+    [
+        pa.field("region_id", pa.string()),
+        pa.field("level", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("period_from", pa.string()),
+        pa.field("period_to", pa.string()),
+        pa.field("from_id", pa.int32()),
+        pa.field("from_class", pa.string()),
+        pa.field("to_id", pa.int32()),
+        pa.field("to_class", pa.string()),
+        pa.field("pixels", pa.float64()),  # of the first period's grid
+        pa.field("area_m2", pa.float64()),
+        pa.field("share", pa.float64()),  # of what has a class in both periods
+    ]
+)
 ACCURACY = pa.schema(
     [
         pa.field("period", pa.string()),
@@ -279,6 +295,7 @@ ALL = {
     "detection_counts": DETECTION_COUNTS,
     "regions": REGIONS,
     "class_areas": CLASS_AREAS,
+    "transitions": TRANSITIONS,
     "accuracy": ACCURACY,
     "confusion": CONFUSION,
     "estimates": ESTIMATES,

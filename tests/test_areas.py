@@ -186,7 +186,8 @@ def outside_row(position: int, shape: shapely.Geometry, grids: list[Grid]) -> di
 def balanced(inside: list[dict], outside: list[dict], shapes: list[shapely.Geometry]) -> pa.Table:
     rows = [(str(p), "region", str(p), shapely.to_wkb(s), geo.degrees_area(s)) for p, s in enumerate(shapes)]
     table = pa.Table.from_pylist([dict(zip(areas.tables.REGIONS.names, r, strict=True)) for r in rows], areas.tables.REGIONS)
-    return areas.balance(pa.Table.from_pylist(inside, areas.INSIDE), pa.Table.from_pylist(outside, areas.OUTSIDE), table, LEGEND)
+    names = {c.id: c.name for c in LEGEND.classes}
+    return areas.balance(pa.Table.from_pylist(inside, areas.INSIDE), pa.Table.from_pylist(outside, areas.OUTSIDE), table, names)
 
 
 def test_covered_tile_takes_its_counts_and_other_grids_their_true_areas():

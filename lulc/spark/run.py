@@ -25,6 +25,8 @@ def stages_of(run: Run) -> tuple[str, ...]:
     Those that learn only where it has labels or datasets, training only where it names no model, those that map only where it has
     scenes, evaluation only where its own labels are; any number of classes a square make a table, and no raster.
     """
+    if run.maps:
+        return ("stats",)
     learns = run.labels is not None or bool(run.datasets)
     if not learns and run.predict.model is None:
         raise UsageError("the run file has no labels or datasets to learn from, nor predict.model to map with: give one of them")

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col, collect_list, expr, struct
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from lulc import areas, pixels, progress, regions, store, tables
-from lulc.conf import Run
-from lulc.errors import InputError
+from lulc import areas, classmaps, pixels, progress, regions, store, tables
+from lulc.classmaps import Source
+from lulc.conf import MapFiles, Run
+from lulc.errors import InputError, UsageError
 from lulc.geo import degrees_area
+from lulc.legend import NODATA
 from lulc.spark import detections
 from lulc.spark.stage import Outcome, Request
 
@@ -39,6 +44,8 @@ def stats(request: Request) -> Outcome:
     """Class areas of every region, period and model; InputError naming regions whose areas do not add up to their true area."""
     if request.run.task == "detect":
         return detections.count(request)
+    if request.run.maps:
+        return _stats_of_maps(request)
     predictions = _predictions(request.out)
     files = [store.identity(file.path) for file in request.run.regions]
     legend = request.run.make_legend()
@@ -50,9 +57,21 @@ def stats(request: Request) -> Outcome:
     paths = [request.out / r["path"] for r in predictions]
     found = regions.read_regions(request.run.regions) if request.run.regions else _whole_map(request.run, paths)
     regions.write_regions(request.out, found.table)
-    inside, outside = _measure(request.spark(), request.out, paths, print_)
-    table = areas.balance(inside, outside, found.table, legend)
+    spark, names = request.spark(), {c.id: c.name for c in legend.classes}
+    columns = spark.read.parquet(*map(str, paths)).select("_metadata.file_name", "_metadata.row_index", *_TILE)
+    count = partial(_count_block, store.table_folder(request.out, "predictions"))
+    inside, outside = _measure(spark, request.out, Tiles(columns, count), print_)
+    table = areas.balance(inside, outside, found.table, names)
     store.write_table(request.out, "class_areas", table)
+    if len(request.run.periods) > 1:
+        maps = [MapFiles(str(request.out / "rasters" / p.name / "*.tif"), p.name) for p in request.run.periods]
+        there = [one for one in maps if glob.glob(one.path)]
+        pairs = (
+            _measure_maps(spark, request.out, classmaps.survey(there), print_)[0]
+            if len(there) > 1
+            else areas.INSIDE.empty_table()
+        )
+        store.write_table(request.out, "transitions", areas.transitions(pairs, found.table, names))
     bad = [store.entry("stats", f"region:{i}", print_, status="bad", error="its polygon has no area") for i in found.empty]
     done = store.entry("stats", "stats", print_, path=str(path.relative_to(request.out)), checksum=store.checksum(path))
     store.append_ledger(request.out, [*bad, done, done | {"key": ""}])
@@ -87,27 +106,82 @@ def _note(run: Run, found: regions.Found, inside: pa.Table) -> str:
     return "; ".join(parts)
 
 
-def _measure(spark: SparkSession, out: Path, paths: Sequence[Path], fingerprint: str) -> tuple[pa.Table, pa.Table]:
+@dataclass(frozen=True)
+class Tiles:
+    """What is measured: a row a tile (file_name, row_index and _TILE), and the count of INSIDE rows of one file.
+
+    count(regions, file's name, pairs of row_index and position).
+    """
+
+    frame: DataFrame
+    count: Callable[[areas.Regions, str, list[tuple[int, int]]], list[dict[str, Any]]]
+
+
+def _stats_of_maps(request: Request) -> Outcome:
+    """Class areas and transitions of class rasters made elsewhere."""
+    run, out = request.run, request.out
+    if not run.regions:
+        raise UsageError("areas of class rasters are taken by region: give `regions:` (--regions FILE)")
+    sources = classmaps.survey(run.maps)
+    files = [store.identity(path) for path in [*(f.path for f in run.regions), *(s.path for s in sources)]]
+    print_ = store.fingerprint("maps", files, run.regions, run.maps, run.legend)
+    known = store.standing(out, "stats").get("", {})
+    if known.get("fingerprint") == print_ and (store.table_folder(out, "class_areas") / "part-0.parquet").exists():
+        return Outcome("stats", stood=1)
+    found = regions.read_regions(run.regions)
+    regions.write_regions(out, found.table)
+    inside, outside = _measure_maps(request.spark(), out, sources, print_)
+    seen = {i for i in inside["class_id"].unique().to_pylist() if i < NODATA}
+    names = {i: f"class {i}" for i in seen} | {i: name for s in sources for i, name in s.names}
+    names |= {i: c.name for i, c in run.legend.items()}
+    plain, pairs = (inside.filter(f) for f in (_is_plain(inside), pc.invert(_is_plain(inside))))
+    store.write_table(out, "class_areas", areas.balance(plain, outside, found.table, names))
+    store.write_table(out, "transitions", areas.transitions(pairs, found.table, names))
+    bad = [store.entry("stats", f"region:{i}", print_, status="bad", error="its polygon has no area") for i in found.empty]
+    store.append_ledger(out, [*bad, store.entry("stats", "", print_)])
+    return Outcome("stats", done=1, bad=len(bad), note=_note(run, found, plain))
+
+
+def _is_plain(inside: pa.Table) -> pa.ChunkedArray:
+    return pc.invert(pc.match_substring(inside["period"], classmaps.BETWEEN))
+
+
+def _measure_maps(spark: SparkSession, out: Path, sources: list[Source], fingerprint: str) -> tuple[pa.Table, pa.Table]:
+    frame = spark.createDataFrame(pa.Table.from_pylist(classmaps.blocks(sources)))
+    return _measure(spark, out, Tiles(frame, partial(_count_map, sources)), fingerprint)
+
+
+def _count_map(sources: list[Source], read: areas.Regions, name: str, pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    return classmaps.count_block(name, {position for _, position in pairs}, sources, read)
+
+
+def _measure(spark: SparkSession, out: Path, tiles: Tiles, fingerprint: str) -> tuple[pa.Table, pa.Table]:
     # Keys alone pass through Spark (a tile's file and row group, a region's position); workers read pixels and polygons.
     kept = store.table_folder(out, "regions") / regions.FILE
     read = partial(regions.read_region, str(kept), fingerprint)
-    tiles = spark.read.parquet(*map(str, paths)).select("_metadata.file_name", "_metadata.row_index", *_TILE)
     shapes = spark.read.parquet(str(kept)).select(col("_metadata.row_index").alias("position"), "geometry")
-    pairs = spark.sql(_PAIRS, tiles=tiles, regions=shapes).persist()
+    pairs = spark.sql(_PAIRS, tiles=tiles.frame, regions=shapes).persist()
     try:
-        with progress.spark(spark.sparkContext, len(paths), "stats"):
-            # One task a file, as far as chance allows.
-            blocks = pairs.groupBy("file_name").agg(collect_list(struct("row_index", "position")).alias("pairs"))
-            count = partial(_count_block, store.table_folder(out, "predictions"), read)
-            rows = _map_rows(blocks.repartition(len(paths)), count, areas.INSIDE).groupBy(*_KEYS, "class_id")
+        blocks = pairs.groupBy("file_name").agg(collect_list(struct("row_index", "position")).alias("pairs"))
+        met = max(1, pairs.select("file_name").distinct().count())
+        with progress.spark(spark.sparkContext, met, "stats"):
+            # One task a file that some region meets, as far as chance allows.
+            count = partial(_count_file, tiles.count, read)
+            rows = _map_rows(blocks.repartition(met), count, areas.INSIDE).groupBy(*_KEYS, "class_id")
             inside = rows.agg(*(expr(_SUM.format(name)) for name in ("pixels", "area_m2"))).toArrow()
         grids = pairs.groupBy(*_KEYS).agg(collect_list(struct("crs", "transform", "height", "width")).alias("grids"))
-        asked = shapes.select("position").crossJoin(tiles.select("period", "model").distinct()).join(grids, _KEYS, "left")
+        asked = shapes.select("position").crossJoin(tiles.frame.select("period", "model").distinct()).join(grids, _KEYS, "left")
         asked = asked.repartitionByRange(pq.ParquetFile(kept).num_row_groups, "position").sortWithinPartitions("position")
         outside = _map_rows(asked, partial(_measure_outside, read), areas.OUTSIDE).toArrow()
     finally:
         pairs.unpersist()
     return inside.cast(areas.INSIDE), outside.cast(areas.OUTSIDE)
+
+
+def _count_file(
+    count: Callable[[areas.Regions, str, list[tuple[int, int]]], list[dict[str, Any]]], read: areas.Regions, block: dict[str, Any]
+) -> list[dict[str, Any]]:
+    return count(read, block["file_name"], [(p["row_index"], p["position"]) for p in block["pairs"]])
 
 
 def _map_rows(frame: DataFrame, work: Callable[[dict[str, Any]], list[dict[str, Any]]], schema: pa.Schema) -> DataFrame:
@@ -118,8 +192,8 @@ def _map_rows(frame: DataFrame, work: Callable[[dict[str, Any]], list[dict[str, 
     return frame.mapInArrow(batches, from_arrow_schema(schema))
 
 
-def _count_block(folder: Path, read: areas.Regions, block: dict[str, Any]) -> list[dict[str, Any]]:
-    return areas.count_block(folder / block["file_name"], [(p["row_index"], p["position"]) for p in block["pairs"]], read)
+def _count_block(folder: Path, read: areas.Regions, name: str, pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    return areas.count_block(folder / name, pairs, read)
 
 
 def _measure_outside(read: areas.Regions, asked: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,0 +1,174 @@
+"""Class rasters from anywhere, in any CRS and size: what regions hold of them in each period and between two."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import shapely
+from rasterio.enums import Resampling
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from lulc import geo, pixels
+from lulc.areas import INSIDE, Regions, clip, outline
+from lulc.conf import MapFiles
+from lulc.coverage import count_runs, find_runs
+from lulc.errors import InputError
+from lulc.geo import WGS84, Grid, pixel_areas
+from lulc.legend import NODATA
+from lulc.regions import MAP_LEVEL, carry
+
+Row = dict[str, Any]
+
+SIDE = 2048
+"""Pixels a side of what is read at once."""
+BETWEEN = "\x1f"
+"""Stands between the names of two periods: such a pair counts as a period whose classes are pairs, from_id * 256 + to_id."""
+_OTHER = 255  # code of a pair that is counted in another turn
+
+
+@dataclass(frozen=True)
+class Source:
+    """One class raster: where it lies, of which period, its nodata (None: 255), and its classes' names by id, where it says."""
+
+    path: str
+    period: str
+    grid: Grid
+    nodata: int | None
+    names: tuple[tuple[int, str], ...]
+
+
+def survey(maps: Sequence[MapFiles]) -> list[Source]:
+    """The rasters that the patterns match, by their headers. InputError for one that is no class raster, or matches nothing."""
+    found = []
+    for one in maps:
+        paths = sorted(glob.glob(one.path, recursive=True))
+        if not paths:
+            raise InputError(f"no file matches {one.path}: the pattern of class rasters for period {one.period}")
+        for path in paths:
+            with pixels.open_raster(path) as file:
+                if file.count != 1 or np.dtype(file.dtypes[0]).kind not in "ui" or not file.crs:
+                    raise InputError(f"{path} is no class raster: one band of whole numbers and a CRS are accepted")
+                names = {int(k[6:]): v for k, v in file.tags().items() if k.startswith("CLASS_") and k[6:].isdigit()}
+                nodata = None if file.nodata is None else int(file.nodata)
+                found.append(Source(path, one.period, pixels.grid_of(file), nodata, tuple(sorted(names.items()))))
+    return found
+
+
+def blocks(sources: Sequence[Source]) -> list[Row]:
+    """A row for every block and period: `file_name` of the block, GRID columns, period, model; rasters of one grid share blocks.
+
+    Each pixel of a period counts once; rasters of one period that overlap count twice, which the balance finds.
+    """
+    rows = []
+    for number, (grid, group) in enumerate(_stacks(sources)):
+        tops, lefts = (range(0, n, SIDE) for n in grid.shape)
+        for row, col in itertools.product(tops, lefts):
+            part = grid.window(row, col, min(SIDE, grid.height - row), min(SIDE, grid.width - col))
+            place = {k: v for k, v in pixels.grid_columns(part).items() if k != "footprint"}
+            name = f"{number}/{row}/{col}"
+            for index, source in enumerate(group):
+                rows.append({"file_name": name, "row_index": index, "period": source.period, "model": "", **place})
+    return rows
+
+
+def _stacks(sources: Sequence[Source]) -> list[tuple[Grid, list[Source]]]:
+    found: dict[tuple[Grid, int], list[Source]] = {}
+    for source in sources:
+        same = (g for (g, n), own in found.items() if g == source.grid and all(o.period != source.period for o in own))
+        key = (source.grid, len(found)) if next(same, None) is None else _key(found, source)
+        found.setdefault(key, []).append(source)
+    return [(grid, sorted(own, key=lambda s: s.period)) for (grid, _), own in found.items()]
+
+
+def _key(found: Mapping[tuple[Grid, int], list[Source]], source: Source) -> tuple[Grid, int]:
+    return next(k for k, own in found.items() if k[0] == source.grid and all(o.period != source.period for o in own))
+
+
+def count_block(name: str, positions: Iterable[int], sources: Sequence[Source], regions: Regions) -> list[Row]:
+    """Rows of INSIDE for one block: of every period that it has, and of every two neighbouring periods of all rasters.
+
+    A period that another grid holds is taken where the centres of this block's pixels fall.
+    """
+    number, row, col = map(int, name.split("/"))
+    whole, group = _stacks(sources)[number]
+    grid = whole.window(row, col, min(SIDE, whole.height - row), min(SIDE, whole.width - col))
+    areas = pixel_areas(grid)
+    layers = {source.period: _read(source, grid, row, col) for source in group}
+    counted = [(period, classes, np.arange(256)) for period, classes in layers.items()]
+    periods = sorted({source.period for source in sources})
+    for before, after in itertools.pairwise(periods):
+        if before in layers:
+            then = layers[after] if after in layers else _read_elsewhere([s for s in sources if s.period == after], grid)
+            counted += [(f"{before}{BETWEEN}{after}", codes, ids) for codes, ids in _pairs(layers[before], then)]
+    footprint = geo.footprint(grid).bounds
+    rows = []
+    for position in sorted(set(positions)):
+        level, geometry = regions(position)
+        shape = outline(grid) if level == MAP_LEVEL else carry(clip(geometry, _wider(footprint)), WGS84, grid.crs)
+        runs = find_runs(shape, grid)
+        for period, codes, ids in counted:
+            count, area = count_runs(runs, codes, areas)
+            for value in np.flatnonzero(count[: len(ids)]).tolist():
+                values = (position, period, "", int(ids[value]), float(count[value]), float(area[value]))
+                rows.append(dict(zip(INSIDE.names, values, strict=True)))
+    return rows
+
+
+def _wider(bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    west, south, east, north = bounds
+    margin = 0.01 * max(east - west, north - south)
+    return west - margin, south - margin, east + margin, north + margin
+
+
+def _pairs(before: np.ndarray, after: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    # (codes, ids by code) of the pairs of classes that occur, at most 255 at a time.
+    known = (before != NODATA) & (after != NODATA)
+    joined = np.where(known, before.astype(np.uint16) << 8 | after, NODATA << 8 | NODATA)
+    present = np.flatnonzero(np.bincount(joined.ravel(), minlength=1 << 16)[: NODATA << 8])
+    for part in itertools.batched(present.tolist(), _OTHER):
+        table = np.full(1 << 16, _OTHER, np.uint8)
+        table[list(part)] = np.arange(len(part))
+        yield table[joined], np.array(part)
+
+
+def _read(source: Source, grid: Grid, row: int, col: int) -> np.ndarray:
+    with pixels.open_raster(source.path) as file:
+        return _classes(file.read(1, window=Window(col, row, grid.width, grid.height)), source)
+
+
+def _read_elsewhere(sources: Sequence[Source], grid: Grid) -> np.ndarray:
+    out = np.full(grid.shape, NODATA, np.uint8)
+    here = geo.footprint(grid)
+    for source in sources:
+        if shapely.intersects(here, _footprint(source.grid)):
+            place = {"crs": grid.crs, "transform": grid.affine, "height": grid.height, "width": grid.width}
+            fill = NODATA if source.nodata is None else source.nodata
+            with (
+                pixels.open_raster(source.path) as file,
+                WarpedVRT(file, resampling=Resampling.nearest, src_nodata=fill, nodata=fill, **place) as there,
+            ):
+                found = _classes(there.read(1), source)
+            np.copyto(out, found, where=found != NODATA)
+    return out
+
+
+@cache
+def _footprint(grid: Grid) -> shapely.Geometry:
+    return geo.footprint(grid)
+
+
+def _classes(values: np.ndarray, source: Source) -> np.ndarray:
+    # Ids as uint8, 255 where there is no class.
+    empty = values == (NODATA if source.nodata is None else source.nodata)
+    if values.dtype != np.uint8 or source.nodata not in (None, NODATA):
+        strange = ~empty & ((values < 0) | (values >= NODATA))
+        if strange.any():
+            raise InputError(f"{source.path} holds {values[strange][0]}: class ids from 0 to 254 are accepted, or its nodata")
+    return np.where(empty, NODATA, values).astype(np.uint8)

@@ -1,0 +1,123 @@
+"""Class rasters from anywhere: areas equal to exact fractions times true pixel areas, transitions, and a balance that holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pytest
+import shapely
+from exactextract import exact_extract
+from shapely.geometry import box
+
+from lulc import cli, geo, store
+from lulc.conf import parse_run
+from lulc.errors import InputError, UsageError
+from lulc.geo import Grid, pixel_areas
+from lulc.spark.stage import Choice, Request
+from lulc.spark.stats import stats
+from tests.scenery import write_raster
+
+GRID = Grid("EPSG:4326", (0.001, 0.0, 6.0, 0.0, -0.001, 2.0), 600, 700)
+
+
+def write_map(path: Path, seed: int, grid: Grid = GRID, nodata: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    coarse = rng.choice(np.array([10, 20, 95, nodata], np.uint8), (grid.height // 10, grid.width // 10))
+    classes = np.kron(coarse, np.ones((10, 10), np.uint8))
+    write_raster(path, classes, grid, nodata=nodata)
+    return classes
+
+
+def star(x: float, y: float, size: float) -> shapely.Geometry:
+    angle = np.linspace(0, 2 * np.pi, 41)[:-1]
+    radius = size * (0.7 + 0.3 * np.cos(5 * angle))
+    return shapely.Polygon(np.column_stack([x + radius * np.cos(angle), y + radius * np.sin(angle)]))
+
+
+@pytest.fixture
+def regions(tmp_path: Path) -> Path:
+    """An island in two parts, a half of it, and a region that reaches beyond the map."""
+    island = shapely.MultiPolygon([star(6.2, 1.8, 0.12), star(6.5, 1.6, 0.05) - star(6.5, 1.6, 0.02)])
+    shapes = [island, island & box(6, 1, 6.2, 3), box(6.6, 1.9, 7.0, 2.2)]
+    path = tmp_path / "regions.gpkg"
+    geopandas.GeoDataFrame({"id": ["island", "west", "coast"]}, geometry=shapes, crs="EPSG:4326").to_file(path)
+    return path
+
+
+def ask(spark: Any, out: Path, regions: Path, *maps: tuple[str, str], **more: Any) -> dict[str, Any]:
+    settings = {"name": "m", "maps": [{"period": p, "path": f} for p, f in maps], "regions": [{"path": str(regions), "id": "id"}]}
+    run = parse_run(settings | more, out)
+    stats(Request(run, out, Choice(), lambda: spark))
+    return {name: store.read_table(out, name).to_pylist() for name in ("class_areas", "transitions")}
+
+
+def exact(classes: np.ndarray, shape: shapely.Geometry, folder: Path, grid: Grid = GRID) -> dict[int, float]:
+    """m² by value, by exactextract's fractions times the true areas of the pixels."""
+    path = write_raster(folder / "exact.tif", classes, grid)
+    feature = {"type": "Feature", "geometry": shapely.geometry.mapping(shape), "properties": {}}
+    found = exact_extract(str(path), [feature], ["cell_id", "coverage"])[0]["properties"]
+    areas = np.broadcast_to(pixel_areas(grid), grid.shape).ravel()[found["cell_id"]] * found["coverage"]
+    values = classes.ravel()[found["cell_id"]]
+    return {int(v): float(areas[values == v].sum()) for v in np.unique(values)}
+
+
+def test_areas_and_transitions_are_those_of_exact_fractions(spark: Any, tmp_path: Path, regions: Path) -> None:
+    one, two = write_map(tmp_path / "a_2020.tif", 1), write_map(tmp_path / "a_2021.tif", 2)
+    found = ask(spark, tmp_path / "out", regions, ("2020", str(tmp_path / "*_2020.tif")), ("2021", str(tmp_path / "*_2021.tif")))
+    frame = geopandas.read_file(regions).set_index("id")
+    for name, shape in frame.geometry.items():
+        whole = geo.degrees_area(shape)
+        for period, classes in (("2020", one), ("2021", two)):
+            rows = {r["class_id"]: r for r in found["class_areas"] if (r["region_id"], r["period"]) == (name, period)}
+            expected = exact(classes, shape, tmp_path)
+            for value in (10, 20, 95):
+                assert rows[value]["area_m2"] == pytest.approx(expected[value], rel=1e-6)
+            assert sum(r["area_m2"] for r in rows.values()) == pytest.approx(whole, rel=1e-6)
+        pairs = {(r["from_id"], r["to_id"]): r["area_m2"] for r in found["transitions"] if r["region_id"] == name}
+        joined = one // 10 * 10 + two // 10  # 10, 20, 95 → 11, 12, 19, …, 99; zero where either is none
+        expected = exact(np.where((one == 0) | (two == 0), 0, joined).astype("uint8"), shape, tmp_path)
+        assert sum(pairs.values()) == pytest.approx(sum(v for k, v in expected.items() if k), rel=1e-6)
+        for (before, after), area in pairs.items():
+            assert area == pytest.approx(expected[before // 10 * 10 + after // 10], rel=1e-6)
+        shares = [r["share"] for r in found["transitions"] if r["region_id"] == name]
+        assert sum(shares) == pytest.approx(1)
+
+
+def test_other_grids_nodata_and_mosaics_are_one_map(spark: Any, tmp_path: Path, regions: Path) -> None:
+    whole = write_map(tmp_path / "whole.tif", 3)
+    for number, part in enumerate((slice(0, 350), slice(350, 700))):
+        grid = GRID.window(0, part.start, 600, part.stop - part.start)
+        values = np.where(whole[:, part] == 0, 255, whole[:, part])
+        write_raster(tmp_path / f"part_{number}.tif", values.astype("uint8"), grid, nodata=None if number else 255)
+    found = [
+        ask(spark, tmp_path / name, regions, ("2020", str(tmp_path / pattern)))["class_areas"]
+        for name, pattern in (("a", "whole.tif"), ("b", "part_*.tif"))
+    ]
+    for one, two in zip(*found, strict=True):
+        assert (one["region_id"], one["class_id"]) == (two["region_id"], two["class_id"])
+        assert one["area_m2"] == pytest.approx(two["area_m2"], rel=1e-9)
+    # A later map in another CRS and size is taken where this one's pixels lie.
+    utm = geo.Grid("EPSG:32632", (100.0, 0.0, 150000.0, 0.0, -100.0, 240000.0), 1200, 1200)
+    write_raster(tmp_path / "utm.tif", np.full(utm.shape, 20, "uint8"), utm, nodata=0)
+    both = ask(spark, tmp_path / "c", regions, ("1", str(tmp_path / "whole.tif")), ("2", str(tmp_path / "utm.tif")))
+    moved = {(r["from_id"], r["to_id"]): r["area_m2"] for r in both["transitions"] if r["region_id"] == "island"}
+    before = {r["class_id"]: r["area_m2"] for r in both["class_areas"] if (r["region_id"], r["period"]) == ("island", "1")}
+    assert moved == {(k, 20): pytest.approx(before[k], rel=1e-9) for k in (10, 20, 95)}
+
+
+def test_what_cannot_be_counted_is_named(spark: Any, tmp_path: Path, regions: Path) -> None:
+    write_map(tmp_path / "a.tif", 1)
+    write_raster(tmp_path / "f.tif", np.zeros(GRID.shape, "float32"), GRID)
+    write_raster(tmp_path / "big.tif", np.full(GRID.shape, 300, "uint16"), GRID)
+    for pattern, text in (("none*.tif", "no file matches"), ("f.tif", "no class raster"), ("big.tif", "holds 300")):
+        with pytest.raises((InputError, Exception), match=text):
+            ask(spark, tmp_path / "out", regions, ("1", str(tmp_path / pattern)))
+    with pytest.raises(InputError, match=r"do not add up: tiles counted twice"):
+        ask(spark, tmp_path / "out", regions, ("1", str(tmp_path / "a*.tif")), ("1", str(tmp_path / "a.tif")))
+    run = parse_run({"name": "m", "maps": [{"period": "1", "path": str(tmp_path / "a.tif")}]}, tmp_path)
+    with pytest.raises(UsageError, match="by region"):
+        stats(Request(run, tmp_path / "out", Choice(), lambda: spark))
+    assert cli.main(["stats", "--rasters", str(tmp_path / "a.tif"), "--out", str(tmp_path / "o")]) == 2
