@@ -21,7 +21,7 @@ from lulc.conf import MapFiles
 from lulc.coverage import count_runs, find_runs
 from lulc.errors import InputError
 from lulc.geo import WGS84, Grid, pixel_areas
-from lulc.legend import NODATA
+from lulc.legend import NODATA, class_names
 from lulc.regions import MAP_LEVEL, carry
 
 Row = dict[str, Any]
@@ -55,7 +55,7 @@ def survey(maps: Sequence[MapFiles]) -> list[Source]:
             with pixels.open_raster(path) as file:
                 if file.count != 1 or np.dtype(file.dtypes[0]).kind not in "ui" or not file.crs:
                     raise InputError(f"{path} is no class raster: one band of whole numbers and a CRS are accepted")
-                names = {int(k[6:]): v for k, v in file.tags().items() if k.startswith("CLASS_") and k[6:].isdigit()}
+                names = class_names(file.tags())
                 nodata = None if file.nodata is None else int(file.nodata)
                 found.append(Source(path, one.period, pixels.grid_of(file), nodata, tuple(sorted(names.items()))))
     return found

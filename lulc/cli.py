@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -165,6 +166,9 @@ def _asking(add: Callable[..., argparse.ArgumentParser]) -> None:
     made.add_argument("--allocation", choices=("neyman", "proportional", "equal"), default="neyman", help="default %(default)s")
     made.add_argument("--least", type=int, default=30, metavar="N", help="points in every stratum at least (default %(default)s)")
     made.add_argument("--seed", type=int, default=0, help="another seed draws others (default %(default)s)")
+    made = add("serve", "answer SQL over JDBC until stopped (Spark's Thrift server)", _serve, "lulc serve out/zion --port 10000")
+    made.add_argument("out", type=Path, help="output folder of a run")
+    made.add_argument("--port", type=int, default=10000, help="of this machine (default %(default)s)")
     made = add(
         "compare", "what each pixel of one class raster became in another", _compare, "lulc compare 2020.tif 2021.tif change.tif"
     )
@@ -274,7 +278,9 @@ def _run(given: argparse.Namespace) -> int:
     choice = Choice(box, tuple(given.tiles.split(",")) if given.tiles else (), given.where, given.retry_bad)
     stage = getattr(given, "stage", None)
     outcomes = carry_out(run, given.out, [stage] if stage else stages_of(run), choice, given.debug)
-    results = [] if stage else _finish(run, given.out.resolve(), any(o.done for o in outcomes))
+    results = (
+        [] if stage and not getattr(given, "rasters", None) else _finish(run, given.out.resolve(), any(o.done for o in outcomes))
+    )
     if given.json:
         from dataclasses import asdict
 
@@ -436,6 +442,21 @@ def _sql(given: argparse.Namespace) -> int:
         print(json.dumps(found.to_pylist(), indent=1, default=str))
     else:
         print(found.to_pandas().to_string(index=False, max_colwidth=60, float_format=_plain))
+    return 0
+
+
+def _serve(given: argparse.Namespace) -> int:
+    import signal
+
+    from lulc.spark import serve
+
+    def wait() -> None:
+        # A service is ended by SIGTERM as by Ctrl-C.
+        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    with contextlib.suppress(KeyboardInterrupt):
+        serve.serve(given.out, given.port, wait, given.debug)
     return 0
 
 

@@ -15,7 +15,7 @@ from rasterio.windows import Window
 from lulc import pixels, store
 from lulc.errors import InputError
 from lulc.geo import pixel_areas
-from lulc.legend import NODATA
+from lulc.legend import NODATA, class_names
 
 _ROWS = 512
 NOTHING = 0xFFFF
@@ -33,7 +33,7 @@ def write_changes(before: Path, after: Path, path: Path) -> list[dict[str, Any]]
         for source in (first, second):
             if source.count != 1 or source.dtypes[0] != "uint8" or not source.crs:
                 raise InputError(f"{source.name} is no class raster: one band of uint8 and a CRS are accepted")
-            names |= {int(k[6:]): v for k, v in source.tags().items() if k.startswith("CLASS_")}
+            names |= class_names(source.tags())
             empty.append(NODATA if source.nodata is None else int(source.nodata))
         grid, counts, areas = pixels.grid_of(first), np.zeros(NOTHING + 1), np.zeros(NOTHING + 1)
         place = {"crs": first.crs, "transform": first.transform, "height": first.height, "width": first.width}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from rasterio.windows import Window
 from lulc import estimates, pixels, store
 from lulc.errors import InputError, UsageError
 from lulc.geo import WGS84, pixel_areas, transformer
-from lulc.legend import NODATA
+from lulc.legend import NODATA, class_names
 
 if TYPE_CHECKING:
     import geopandas
@@ -47,7 +48,7 @@ def survey(rasters: Sequence[Path]) -> tuple[list[Block], dict[int, str]]:
         with pixels.open_raster(str(path)) as source:
             if source.count != 1 or source.dtypes[0] != "uint8" or not source.crs:
                 raise InputError(f"{path} is no class raster: one band of uint8 and a CRS are accepted")
-            names |= {int(k[6:]): v for k, v in source.tags().items() if k.startswith("CLASS_")}
+            names |= class_names(source.tags())
             boxes.append((path, source.crs, source.bounds, max(source.res)))
             tops, lefts = range(0, source.height, _SIDE), range(0, source.width, _SIDE)
             for row, col in itertools.product(tops, lefts):
@@ -103,7 +104,8 @@ def draw(
     found["stratum"] = [names.get(s, str(s)) for s in found["stratum_id"]]
     found["reference"] = ""
     columns = ["point_id", "stratum_id", "stratum", "reference", "pixel_m", "geometry"]
-    store.publish(path, lambda beside: found[columns].to_file(beside, layer="points"))
+    layer = re.sub(r"\W", "_", path.stem)  # the name that others give a layer when they write the file anew
+    store.publish(path, lambda beside: found[columns].to_file(beside, layer=layer))
     told = {
         "rasters": [str(r) for r in rasters], "allocation": allocation, "seed": seed, "points": int(points),
         "strata": [

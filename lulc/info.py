@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 
 from lulc import contract, store, tables
 from lulc.errors import InputError
-from lulc.legend import NODATA
+from lulc.legend import NODATA, class_names
 
 _ACCEPTED = (
     "a raster, a STAC item (.json), a table folder or .parquet file, a model folder or models:/ URI, an output folder, "
@@ -86,7 +86,7 @@ def _raster(path: Path) -> dict[str, Any]:
             "dtype": data.dtypes[0],
             "nodata": data.nodata,
         }
-        names = {int(k[6:]): v for k, v in data.tags().items() if k.startswith("CLASS_") and k[6:].isdigit()}
+        names = class_names(data.tags())
         if data.dtypes[0] == "uint8" and data.count == 1:
             counts = np.zeros(256, np.int64)
             for _, window in data.block_windows(1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -59,6 +60,13 @@ class Legend:
     def palette(self) -> dict[int, tuple[int, int, int, int]]:
         """id → (r, g, b, a), with NODATA transparent."""
         return {c.id: (*c.rgb, 255) for c in self.classes} | {NODATA: (0, 0, 0, 0)}
+
+
+def class_names(tags: Mapping[str, str]) -> dict[int, str]:
+    """Names by id in the tags of a class raster: CLASS_<id>, as this project writes them, or ESA WorldCover's list `legend`."""
+    listed = re.findall(r"^\s*(\d+)\s+(\S.*?)\s*$", tags.get("legend", ""), re.MULTILINE)
+    own = [(k[6:], v) for k, v in tags.items() if k.startswith("CLASS_") and k[6:].isdigit()]
+    return {int(number): name for number, name in [*listed, *own]}
 
 
 @dataclass(frozen=True)

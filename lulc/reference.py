@@ -18,7 +18,7 @@ from lulc.design import design_file
 from lulc.errors import InputError
 from lulc.estimates import Estimate, Sample
 from lulc.geo import WGS84, transformer
-from lulc.legend import NODATA
+from lulc.legend import NODATA, class_names
 
 Row = dict[str, Any]
 
@@ -86,7 +86,7 @@ def read_points(path: Path, maps: Sequence[Path]) -> Points:
     mapped = np.full(len(frame), NODATA, np.uint8)
     for file in maps:
         with pixels.open_raster(str(file)) as source:
-            names |= {int(k[6:]): v for k, v in source.tags().items() if k.startswith("CLASS_")}
+            names |= class_names(source.tags())
             x, y = transformer(WGS84, source.crs.to_wkt()).transform(*places.T)
             values = np.array([v[0] for v in source.sample(zip(x, y, strict=True))])
             inside = (x >= source.bounds.left) & (x < source.bounds.right) & (y > source.bounds.bottom) & (y <= source.bounds.top)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import colorsys
 import dataclasses
 import importlib.metadata
 import itertools
@@ -15,9 +16,9 @@ from typing import Any
 
 import yaml
 
-from lulc import __version__, preview, provenance, store
+from lulc import __version__, choropleth, preview, provenance, store
 from lulc.conf import Run
-from lulc.legend import Legend
+from lulc.legend import LandClass, Legend
 
 _PACKAGES = ("pyspark", "apache-sedona", "torch", "rasterio", "petastorm", "mlflow", "pyarrow")
 
@@ -26,7 +27,7 @@ def write_report(run: Run, out: Path) -> Path:
     """Path of `report.html`, written with `map.png` beside it from the tables and rasters that stand; it needs no network."""
     from jinja2 import Environment, select_autoescape
 
-    legend = run.make_legend()
+    legend = run.make_legend() if run.legend else _found_legend(run, out)
     rasters = sorted((out / "rasters").rglob("*.tif"))
     latest = [p for p in rasters if p.parent == rasters[-1].parent]
     picture = preview.draw(latest, legend, f"{run.name} {latest[0].parent.name}") if rasters else b""
@@ -41,6 +42,9 @@ def write_report(run: Run, out: Path) -> Path:
         headline=_headline(run, scenes),
         map_png=base64.b64encode(picture).decode(),
         areas=_areas(out, legend),
+        shares=choropleth.make(out, legend),
+        transitions=_transitions(out, legend),
+        estimates=_estimates(out, legend),
         accuracy=_accuracy(out, legend),
         bad=_bad(out),
         provenance=_provenance(out),
@@ -50,6 +54,18 @@ def write_report(run: Run, out: Path) -> Path:
     path = out / "report.html"
     store.publish(path, lambda beside: beside.write_text(page, "utf-8"))
     return path
+
+
+def _found_legend(run: Run, out: Path) -> Legend:
+    # Of maps made elsewhere, whose classes have names at best.
+    rows = store.read_table(out, "class_areas", ["class_id", "class_name"]).to_pylist()
+    names = {r["class_id"]: r["class_name"] for r in rows if r["class_id"] is not None}
+    hues = [colorsys.hsv_to_rgb(n * 0.381966 % 1, 0.55, 0.8) for n in range(len(names))]
+    colours = ["#" + "".join(f"{round(255 * part):02x}" for part in hue) for hue in hues]
+    pairs = zip(sorted(names.items()), colours, strict=True)
+    return Legend(
+        run.name, tuple(LandClass(i, name, colour) for (i, name), colour in pairs) or (LandClass(0, "none", "#888888"),)
+    )
 
 
 def hide_secrets(text: str) -> str:
@@ -136,6 +152,69 @@ def _matrix(counts: dict[tuple[int, int], int], legend: Legend) -> dict[str, Any
         drawn = [{"text": f"{n:,}", "depth": round(0.7 * n / total, 3) if total else 0} for n in cells]
         matrix.append({"name": label.name, "cells": drawn})
     return {"columns": [name for _, name in columns], "matrix": matrix}
+
+
+def _transitions(out: Path, legend: Legend) -> list[dict[str, Any]]:
+    rows = store.read_table(out, "transitions").to_pylist()
+    place = {c.id: n for n, c in enumerate(legend.classes)}
+
+    def key(r: dict[str, Any]) -> tuple[str, ...]:
+        return r["level"], r["region_id"], r["period_from"], r["period_to"]
+
+    found = []
+    for (level, _, before, after), group in itertools.groupby(sorted(rows, key=key), key):
+        own = list(group)
+        ids = sorted({r["from_id"] for r in own} | {r["to_id"] for r in own}, key=lambda i: place.get(i, 999))
+        names = {r[f"{side}_id"]: r[f"{side}_class"] for r in own for side in ("from", "to")}
+        km2 = {(r["from_id"], r["to_id"]): r["area_m2"] / 1e6 for r in own}
+        lines = []
+        for i in ids:
+            total = sum(km2.get((i, j), 0.0) for j in ids)
+            cells = [km2.get((i, j), 0.0) for j in ids]
+            drawn = [{"text": _number(v) if v else "", "depth": round(0.7 * v / total, 3) if total else 0} for v in cells]
+            lines.append({"name": names[i], "cells": drawn})
+        changed = sum(v for (i, j), v in km2.items() if i != j)
+        title = f"{own[0]['name']}, {level}, {before} to {after}"
+        share = _percent(changed / sum(km2.values()))
+        found.append({"title": title, "columns": [names[i] for i in ids], "rows": lines, "changed": share})
+    return found
+
+
+def _estimates(out: Path, legend: Legend) -> list[dict[str, Any]]:
+    rows = store.read_table(out, "estimates").to_pylist()
+    colours = {c.id: c.colour for c in legend.classes}
+    found = []
+    for region in sorted({r["region_id"] or "" for r in rows}):
+        own = [r for r in rows if (r["region_id"] or "") == region]
+        measures = {(r["measure"], r["class_id"]): r for r in own}
+        largest = max((r["high_95"] or 0 for r in own if r["measure"] == "area_m2"), default=0) or 1
+        lines = []
+        for number in sorted({r["class_id"] for r in own if r["class_id"] is not None}):
+            area = measures["area_m2", number]
+            if area["estimate"] is None:
+                continue
+            half = area["high_95"] - area["estimate"]
+            lines.append(
+                {
+                    "name": area["class_name"],
+                    "colour": colours.get(number),
+                    "km2": f"{_number(area['estimate'] / 1e6)} ± {_number(half / 1e6)}",
+                    "user": _interval(measures.get(("users_accuracy", number))),
+                    "producer": _interval(measures.get(("producers_accuracy", number))),
+                    "width": 100 * area["estimate"] / largest,
+                    "low": 100 * max(area["low_95"], 0) / largest,
+                    "wide": 100 * (area["high_95"] - max(area["low_95"], 0)) / largest,
+                }
+            )
+        overall = measures["overall_accuracy", None]
+        found.append(
+            {"title": region or "all that was sampled", "overall": _interval(overall), "points": overall["points"], "rows": lines}
+        )
+    return found
+
+
+def _interval(row: dict[str, Any] | None) -> str:
+    return "–" if row is None or row["estimate"] is None else f"{row['estimate']:.3f} ± {row['high_95'] - row['estimate']:.3f}"
 
 
 def _bad(out: Path) -> list[dict[str, Any]]:

@@ -1,0 +1,74 @@
+"""The tables of a run answer a BI tool's question over JDBC."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lulc import cli
+from tests import world
+
+_PATIENCE_S = 180
+
+
+@pytest.fixture
+def port(done: Path) -> Any:
+    """The port at which the finished run answers."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number = free.getsockname()[1]
+    server = subprocess.Popen(
+        [str(world.SCRIPTS / "lulc"), "serve", str(done), "--port", str(number)], stderr=subprocess.PIPE, text=True
+    )
+    assert server.stderr is not None
+    end, said = time.monotonic() + _PATIENCE_S, ""
+    while "answer at" not in said and server.poll() is None and time.monotonic() < end:
+        said = server.stderr.readline()
+    assert "answer at" in said, f"the server ended with {server.poll()}: {said}"
+    try:
+        yield number
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(60) == 0
+
+
+def test_a_question_over_jdbc_is_answered(port: int, spark: Any) -> None:
+    jvm = spark.sparkContext._jvm  # Spark brings Hive's JDBC driver
+    jvm.java.lang.Class.forName("org.apache.hive.jdbc.HiveDriver")
+    connection = jvm.java.sql.DriverManager.getConnection(f"jdbc:hive2://127.0.0.1:{port}/default", "tool", "")
+    try:
+        tables = connection.getMetaData().getTables(None, None, "%", None)
+        names = set()
+        while tables.next():
+            names.add(tables.getString("TABLE_NAME"))
+        assert {"class_areas", "scenes", "ledger", "regions"} <= names
+        asked = """
+            SELECT a.class_name, sum(a.area_m2) / 1e6 AS km2, max(ST_AreaSpheroid(r.geometry)) AS region_m2
+            FROM class_areas a JOIN regions r USING (region_id)
+            WHERE a.class_id IS NOT NULL GROUP BY a.class_name ORDER BY km2 DESC
+        """
+        rows = connection.createStatement().executeQuery(asked)
+        found = {}
+        while rows.next():
+            found[rows.getString("class_name")] = rows.getDouble("km2")
+            assert rows.getDouble("region_m2") > 0
+        assert {"water", "trees", "crops"} >= set(found)
+        assert sum(found.values()) > 1
+    finally:
+        connection.close()
+
+
+def test_a_port_that_is_taken_is_named(done: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        number = str(taken.getsockname()[1])
+        assert cli.main(["serve", str(done), "--port", number]) == 5
+        assert f"port {number} cannot be listened on" in capsys.readouterr().err
+    assert cli.main(["serve", str(done / "tables" / "ledger"), "--port", number]) == 2
