@@ -7,18 +7,21 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import shapely
 from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from lulc import geo, pixels
+from lulc import geo, pixels, store, tables
 from lulc.areas import INSIDE, Regions, clip, outline
 from lulc.conf import MapFiles
-from lulc.coverage import count_runs, find_runs
+from lulc.coverage import Runs, count_runs, find_runs
 from lulc.errors import InputError
 from lulc.geo import WGS84, Grid, pixel_areas
 from lulc.legend import NODATA, class_names
@@ -91,10 +94,13 @@ def _key(found: Mapping[tuple[Grid, int], list[Source]], source: Source) -> tupl
     return next(k for k, own in found.items() if k[0] == source.grid and all(o.period != source.period for o in own))
 
 
-def count_block(name: str, positions: Iterable[int], sources: Sequence[Source], regions: Regions) -> list[Row]:
+def count_block(
+    name: str, positions: Iterable[int], sources: Sequence[Source], regions: Regions, kept: Path | None = None
+) -> list[Row]:
     """Rows of INSIDE for one block: of every period that it has, and of every two neighbouring periods of all rasters.
 
-    A period that another grid holds is taken where the centres of this block's pixels fall.
+    A period that another grid holds is taken where the centres of this block's pixels fall. kept: folder of intersections that
+    were found before, for these regions; those of this block are read from it, or written.
     """
     number, row, col = map(int, name.split("/"))
     whole, group = _stacks(sources)[number]
@@ -107,18 +113,37 @@ def count_block(name: str, positions: Iterable[int], sources: Sequence[Source], 
         if before in layers:
             then = layers[after] if after in layers else _read_elsewhere([s for s in sources if s.period == after], grid)
             counted += [(f"{before}{BETWEEN}{after}", codes, ids) for codes, ids in _pairs(layers[before], then)]
-    footprint = geo.footprint(grid).bounds
     rows = []
-    for position in sorted(set(positions)):
-        level, geometry = regions(position)
-        shape = outline(grid) if level == MAP_LEVEL else carry(clip(geometry, _wider(footprint)), WGS84, grid.crs)
-        runs = find_runs(shape, grid)
+    for position, runs in _intersect(grid, sorted(set(positions)), regions, kept).items():
         for period, codes, ids in counted:
             count, area = count_runs(runs, codes, areas)
             for value in np.flatnonzero(count[: len(ids)]).tolist():
                 values = (position, period, "", int(ids[value]), float(count[value]), float(area[value]))
                 rows.append(dict(zip(INSIDE.names, values, strict=True)))
     return rows
+
+
+def _intersect(grid: Grid, positions: Sequence[int], regions: Regions, kept: Path | None) -> dict[int, Runs]:
+    # What each region covers of a block: the next map on this grid need not find it again.
+    path = kept / f"{store.fingerprint(grid)}.parquet" if kept else None
+    if path and path.exists():
+        rows = pq.read_table(path, schema=tables.INTERSECTIONS, partitioning=None).to_pylist()
+        found = {
+            row["position"]: (np.frombuffer(row["runs"], np.int32).reshape(-1, 3), np.frombuffer(row["shares"])) for row in rows
+        }
+        if set(positions) <= set(found):
+            return {position: found[position] for position in positions}
+    footprint = _wider(geo.footprint(grid).bounds)
+    made = {}
+    for position in positions:
+        level, geometry = regions(position)
+        shape = outline(grid) if level == MAP_LEVEL else carry(clip(geometry, footprint), WGS84, grid.crs)
+        made[position] = find_runs(shape, grid)
+    if path:
+        rows = [{"position": p, "runs": runs.tobytes(), "shares": shares.tobytes()} for p, (runs, shares) in made.items()]
+        table = pa.Table.from_pylist(rows, tables.INTERSECTIONS)
+        store.publish(path, lambda beside: pq.write_table(table, beside, compression="zstd"))
+    return made
 
 
 def _wider(bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from lulc import detections, store, tables
 from lulc.errors import UsageError
+from lulc.store import ITEMS_FILE
 
 Row = dict[str, Any]
-FILE = "items.parquet"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ItemTable:
     @property
     def path(self) -> str:
         """Where it lies, relative to the output folder."""
-        return f"tables/{self.name}/{FILE}"
+        return f"tables/{self.name}/{ITEMS_FILE}"
 
     def write(self, out: Path) -> None:
         """Nothing; the table stands when it returns. Boxes of images without a place on the ground are in pixels."""
@@ -46,14 +46,14 @@ def open_table(out: Path, kind: str) -> ItemTable:
     """The table for a task's kind with what stands in it; UsageError where a run's own table of that name lies in the folder."""
     name, schema = ("detections", tables.DETECTIONS) if kind == "boxes" else ("predictions", tables.ITEM_CLASSES)
     folder = store.table_folder(out, name)
-    others = [file for file in folder.glob("*.parquet") if file.name != FILE]
+    others = [file for file in folder.glob("*.parquet") if file.name != ITEMS_FILE]
     if others:
         raise UsageError(
             f"{folder} holds the {name} of a run, those of images would mix with them: give another --out, and the registry by "
             f"MLFLOW_TRACKING_URI=sqlite:///{(out / 'mlflow.db').resolve()}"
         )
     rows: dict[str, list[Row]] = defaultdict(list)
-    if (folder / FILE).exists():
-        for row in pq.read_table(folder / FILE, schema=schema, partitioning=None).to_pylist():
+    if (folder / ITEMS_FILE).exists():
+        for row in pq.read_table(folder / ITEMS_FILE, schema=schema, partitioning=None).to_pylist():
             rows[row["item"]].append(row)
     return ItemTable(name, schema, dict(rows))

@@ -21,6 +21,9 @@ import lulc
 from lulc import tables
 from lulc.errors import SetupError
 
+ITEMS_FILE = "items.parquet"
+"""The file of a table that tells of the image files of a folder."""
+
 
 def fingerprint(*parts: Any) -> str:
     """16 hex digits that depend on every part (records, mappings, texts, numbers) and on the code's version."""
@@ -73,6 +76,12 @@ def table_folder(out: Path, name: str) -> Path:
     return out / "tables" / name
 
 
+def schema_of(out: Path, name: str) -> pa.Schema:
+    """The schema of the table of this name there: `predictions` are of tiles, or of the image files of a folder."""
+    items = name == "predictions" and (table_folder(out, name) / ITEMS_FILE).exists()
+    return tables.ITEM_CLASSES if items else tables.ALL[name]
+
+
 def write_table(out: Path, name: str, table: pa.Table, metadata: Mapping[str, str] | None = None) -> Path:
     """Path of the small table's one file, which replaces what stood there in one step."""
     table = table.cast(tables.ALL[name])
@@ -85,7 +94,7 @@ def write_table(out: Path, name: str, table: pa.Table, metadata: Mapping[str, st
 
 def read_table(out: Path, name: str, columns: list[str] | None = None) -> pa.Table:
     """The table (or some of its columns), checked against its schema; an empty one where nothing has been written."""
-    schema = tables.ALL[name]
+    schema = schema_of(out, name)
     folder = table_folder(out, name)
     if not folder.is_dir() or not any(folder.rglob("[!.]*.parquet")):
         return schema.empty_table().select(columns or schema.names)

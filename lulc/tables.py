@@ -194,6 +194,13 @@ CLASS_AREAS = pa.schema(
         pa.field("observed_share", pa.float64()),  # of the region's area
     ]
 )
+INTERSECTIONS = pa.schema(
+    [
+        pa.field("position", pa.int64()),  # of the region in the regions table
+        pa.field("runs", pa.binary()),  # (N, 3) int32: row, first column, end column of the block's pixels covered alike
+        pa.field("shares", pa.binary()),  # (N,) float64: how much of each of them
+    ]
+)
 TRANSITIONS = pa.schema(
     [
         pa.field("region_id", pa.string()),
@@ -295,6 +302,7 @@ ALL = {
     "detection_counts": DETECTION_COUNTS,
     "regions": REGIONS,
     "class_areas": CLASS_AREAS,
+    "intersections": INTERSECTIONS,
     "transitions": TRANSITIONS,
     "accuracy": ACCURACY,
     "confusion": CONFUSION,

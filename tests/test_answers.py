@@ -78,6 +78,7 @@ def test_images_are_classified_into_a_table_that_a_rerun_leaves(task: str, tmp_p
         assert table.confidence.between(1 / 3 - 1e-6, 1).all()
     else:
         assert len(table) == 9
+    assert set(store.read_table(tmp_path / "out", "predictions", ["item"])["item"].to_pylist()) == set(table["item"])
     before = file.stat().st_mtime_ns
     images.map_folder(reference(model), tmp_path / "in", tmp_path / "out")
     assert file.stat().st_mtime_ns == before

@@ -86,6 +86,23 @@ def test_areas_and_transitions_are_those_of_exact_fractions(spark: Any, tmp_path
         assert sum(shares) == pytest.approx(1)
 
 
+def test_the_next_year_takes_the_intersections_that_were_kept(spark: Any, tmp_path: Path, regions: Path) -> None:
+    for seed, year in enumerate(("2020", "2021")):
+        write_map(tmp_path / f"{year}.tif", seed)
+    years = [(year, str(tmp_path / f"{year}.tif")) for year in ("2020", "2021")]
+    both = ask(spark, tmp_path / "both", regions, *years)["class_areas"]
+    out = tmp_path / "out"
+    ask(spark, out, regions, years[0])
+    kept = {p: p.stat().st_mtime_ns for p in (out / "tables" / "intersections").rglob("*.parquet")}
+    assert kept
+    after = ask(spark, out, regions, years[1])["class_areas"]
+    assert after == [row for row in both if row["period"] == "2021"]
+    assert {p: p.stat().st_mtime_ns for p in (out / "tables" / "intersections").rglob("*.parquet")} == kept
+    geopandas.read_file(regions).iloc[:2].to_file(regions)
+    ask(spark, out, regions, years[1])
+    assert not any(p.exists() for p in kept)
+
+
 def test_other_grids_nodata_and_mosaics_are_one_map(spark: Any, tmp_path: Path, regions: Path) -> None:
     whole = write_map(tmp_path / "whole.tif", 3)
     for number, part in enumerate((slice(0, 350), slice(350, 700))):

@@ -15,14 +15,14 @@ from lulc.conf import Spark
 from lulc.errors import UsageError
 from lulc.spark import session
 
-_HEAVY = ("pixels", "valid", "label", "classes", "confidence", "probabilities")
+_HEAVY = ("pixels", "valid", "label", "classes", "confidence", "probabilities", "runs", "shares")
 
 
 def make_views(spark: SparkSession, out: Path) -> list[str]:
     """The names of the views made, one for every table that stands; `footprint` and `geometry` are Sedona geometries."""
     made = []
-    for name, schema in tables.ALL.items():
-        folder = store.table_folder(out, name)
+    for name in tables.ALL:
+        folder, schema = store.table_folder(out, name), store.schema_of(out, name)
         if not folder.is_dir() or not any(folder.rglob("[!.]*.parquet")):
             continue
         frame = spark.read.schema(from_arrow_schema(schema)).parquet(str(folder))

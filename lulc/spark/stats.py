@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -130,7 +131,14 @@ def _stats_of_maps(request: Request) -> Outcome:
         return Outcome("stats", stood=1)
     found = regions.read_regions(run.regions)
     regions.write_regions(out, found.table)
-    inside, outside = _measure_maps(request.spark(), out, sources, print_)
+    # Kept for the next year's maps, as long as the regions stay the same.
+    kept = store.table_folder(out, "intersections") / store.fingerprint(
+        [store.identity(f.path) for f in run.regions], run.regions
+    )
+    for other in kept.parent.glob("*"):
+        if other != kept:
+            shutil.rmtree(other)
+    inside, outside = _measure_maps(request.spark(), out, sources, print_, kept)
     seen = {i for i in inside["class_id"].unique().to_pylist() if i < NODATA}
     names = {i: f"class {i}" for i in seen} | {i: name for s in sources for i, name in s.names}
     names |= {i: c.name for i, c in run.legend.items()}
@@ -146,13 +154,17 @@ def _is_plain(inside: pa.Table) -> pa.ChunkedArray:
     return pc.invert(pc.match_substring(inside["period"], classmaps.BETWEEN))
 
 
-def _measure_maps(spark: SparkSession, out: Path, sources: list[Source], fingerprint: str) -> tuple[pa.Table, pa.Table]:
+def _measure_maps(
+    spark: SparkSession, out: Path, sources: list[Source], fingerprint: str, kept: Path | None = None
+) -> tuple[pa.Table, pa.Table]:
     frame = spark.createDataFrame(pa.Table.from_pylist(classmaps.blocks(sources)))
-    return _measure(spark, out, Tiles(frame, partial(_count_map, sources)), fingerprint)
+    return _measure(spark, out, Tiles(frame, partial(_count_map, sources, kept)), fingerprint)
 
 
-def _count_map(sources: list[Source], read: areas.Regions, name: str, pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:
-    return classmaps.count_block(name, {position for _, position in pairs}, sources, read)
+def _count_map(
+    sources: list[Source], kept: Path | None, read: areas.Regions, name: str, pairs: list[tuple[int, int]]
+) -> list[dict[str, Any]]:
+    return classmaps.count_block(name, {position for _, position in pairs}, sources, read, kept)
 
 
 def _measure(spark: SparkSession, out: Path, tiles: Tiles, fingerprint: str) -> tuple[pa.Table, pa.Table]:
