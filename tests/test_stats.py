@@ -11,11 +11,13 @@ import pytest
 import shapely
 
 from lulc import areas, geo, pixels, regions, store
-from lulc.conf import ClassConf, RegionFile, Run
+from lulc.conf import ClassConf, Period, RegionFile, Run
+from lulc.coverage import fractions
 from lulc.errors import InputError
 from lulc.spark.stage import Choice, Outcome, Request
 from lulc.spark.stats import stats
 from tests.maps import LEGEND, random_tile, write_block
+from tests.scenery import write_raster
 from tests.test_regions import write
 
 TILING = geo.Tiling("t", "EPSG:6933", 30.0, 64, 0.0, 5_000_000.0)
@@ -150,3 +152,32 @@ def test_a_tile_that_is_there_twice_fails_the_stage(spark, tmp_path):
 def test_no_predictions(spark, tmp_path):
     with pytest.raises(InputError, match="lulc predict"):
         ask(spark, tmp_path)
+
+
+def test_transitions_are_of_the_rasters_that_follow_the_predictions(spark, tmp_path):
+    map_of(tmp_path)
+    grid = geo.Grid(TILING.crs, TILING.grid(0, 0).transform, 256, 256)
+    layers = {}
+    for seed, period in enumerate("ab"):
+        layers[period] = np.random.default_rng(seed).choice(np.array([*LEGEND.ids, 255], np.uint8), grid.shape)
+        write_raster(tmp_path / f"rasters/{period}/r_0_0.tif", layers[period], grid, nodata=255)
+    region = write(tmp_path / "park.gpkg", [park()], "EPSG:6933")
+    run_periods = tuple(Period(p) for p in "ab")
+
+    def transitions() -> list[dict[str, Any]]:
+        legend = {c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes}
+        run = Run(name="r", scenes=(), bands=("red",), legend=legend, regions=(region,), periods=run_periods)
+        stats(Request(run, tmp_path, Choice(), lambda: spark))
+        return store.read_table(tmp_path, "transitions").to_pylist()
+
+    store.append_ledger(tmp_path, [store.entry("rasters", "", "r1")])
+    store.append_ledger(tmp_path, [store.entry("predict", "", "p1")])
+    assert transitions() == []  # the rasters are older than what was predicted
+    store.append_ledger(tmp_path, [store.entry("rasters", "", "r2")])
+    found = {(r["from_id"], r["to_id"]): r["area_m2"] for r in transitions()}
+    assert {(r["period_from"], r["period_to"]) for r in transitions()} == {("a", "b")}
+    shares = fractions(park(), grid)
+    for i in LEGEND.ids:
+        for j in LEGEND.ids:
+            expected = shares[(layers["a"] == i) & (layers["b"] == j)].sum() * 900
+            assert found[i, j] == pytest.approx(expected, rel=1e-6)

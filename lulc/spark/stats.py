@@ -50,7 +50,9 @@ def stats(request: Request) -> Outcome:
     predictions = _predictions(request.out)
     files = [store.identity(file.path) for file in request.run.regions]
     legend = request.run.make_legend()
-    print_ = store.fingerprint(sorted(r["fingerprint"] for r in predictions), files, request.run.regions, legend)
+    maps = _rasters(request)
+    drawn = [store.standing(request.out, "rasters")[""]["fingerprint"]] if maps else []
+    print_ = store.fingerprint(sorted(r["fingerprint"] for r in predictions), files, request.run.regions, legend, drawn)
     rows = store.standing(request.out, "stats")
     path = store.table_folder(request.out, "class_areas") / "part-0.parquet"
     if rows.get("", {}).get("fingerprint") == print_ and path.exists():
@@ -64,19 +66,23 @@ def stats(request: Request) -> Outcome:
     inside, outside = _measure(spark, request.out, Tiles(columns, count), print_)
     table = areas.balance(inside, outside, found.table, names)
     store.write_table(request.out, "class_areas", table)
-    if len(request.run.periods) > 1:
-        maps = [MapFiles(str(request.out / "rasters" / p.name / "*.tif"), p.name) for p in request.run.periods]
-        there = [one for one in maps if glob.glob(one.path)]
-        pairs = (
-            _measure_maps(spark, request.out, classmaps.survey(there), print_)[0]
-            if len(there) > 1
-            else areas.INSIDE.empty_table()
-        )
+    if maps:
+        pairs, _ = _measure_maps(spark, request.out, classmaps.survey(maps), print_)
         store.write_table(request.out, "transitions", areas.transitions(pairs, found.table, names))
     bad = [store.entry("stats", f"region:{i}", print_, status="bad", error="its polygon has no area") for i in found.empty]
     done = store.entry("stats", "stats", print_, path=str(path.relative_to(request.out)), checksum=store.checksum(path))
     store.append_ledger(request.out, [*bad, done, done | {"key": ""}])
     return Outcome("stats", done=1, bad=len(bad), note=_note(request.run, found, inside))
+
+
+def _rasters(request: Request) -> list[MapFiles]:
+    # The class rasters of two periods or more, where they are those of the predictions that stand.
+    made, mapped = (store.standing(request.out, stage).get("") for stage in ("rasters", "predict"))
+    if made is None or mapped is None or made["finished"] < mapped["finished"]:
+        return []
+    maps = [MapFiles(str(request.out / "rasters" / p.name / "*.tif"), p.name) for p in request.run.periods]
+    there = [one for one in maps if glob.glob(one.path)]
+    return there if len(there) > 1 else []
 
 
 def _predictions(out: Path) -> list[dict[str, Any]]:
