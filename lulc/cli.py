@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import re
@@ -447,16 +446,20 @@ def _sql(given: argparse.Namespace) -> int:
 
 def _serve(given: argparse.Namespace) -> int:
     import signal
+    import threading
 
     from lulc.spark import serve
 
-    def wait() -> None:
-        # A service is ended by SIGTERM as by Ctrl-C.
-        signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt  # a service is ended by SIGTERM as by Ctrl-C
 
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    with contextlib.suppress(KeyboardInterrupt):
-        serve.serve(given.out, given.port, wait, given.debug)
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        serve.serve(given.out, given.port, threading.Event().wait, given.debug)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 

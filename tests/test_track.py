@@ -23,7 +23,7 @@ from lulc import contract, plots, track
 from lulc.conf import Run, Tracking, parse_run
 from lulc.contract import Contract
 from lulc.errors import InputError, SetupError, UsageError
-from lulc.modelfiles import CONTRACT, WEIGHTS
+from lulc.modelfiles import CONTRACT, DESCRIBED, WEIGHTS
 from lulc.models import MODELS
 from tests import toy
 
@@ -93,7 +93,7 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, Path
 def test_a_training_becomes_a_run_and_a_champion(logged: tuple[Run, Path, track.ModelRef]) -> None:
     _, out, found = logged
     assert (found.name, found.version, found.folder) == ("toy", "1", out / "models" / "toy-1")
-    assert sorted(p.name for p in found.folder.iterdir()) == [CONTRACT, WEIGHTS]
+    assert sorted(p.name for p in found.folder.iterdir()) == [CONTRACT, DESCRIBED, WEIGHTS]
     client = mlflow.MlflowClient(track.store_uri(None, out))
     version = client.get_model_version_by_alias("toy", "champion")
     assert (str(version.version), version.tags["fingerprint"], version.tags["checksum"]) == ("1", "f1", found.checksum)

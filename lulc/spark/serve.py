@@ -38,10 +38,12 @@ def serve(out: Path, port: int, wait: Callable[[], object], debug: bool = False)
         jvm = spark.sparkContext._jvm
         assert jvm is not None
         server = jvm.org.apache.spark.sql.hive.thriftserver.HiveThriftServer2.startWithContext(spark._jsparkSession.sqlContext())
-        _await(port)
-        progress.say(f"{', '.join(views)} answer at jdbc:hive2://127.0.0.1:{port}; Ctrl-C ends it")
-        wait()
-        server.stop()
+        try:
+            _await(port)
+            progress.say(f"{', '.join(views)} answer at jdbc:hive2://127.0.0.1:{port}; Ctrl-C ends it")
+            wait()
+        finally:
+            server.stop()
     finally:
         spark.stop()
 

@@ -82,9 +82,8 @@ def _fold(request: Request, fold: int, folds: int) -> Request:
 
 
 def _try(key: Mapping[str, Any], trials: Sequence[Trial]) -> list[Row]:
-    import torch
-
     from lulc import train
+    from lulc.predict import use_one_core
 
     trial, start = trials[key["n"]], time.monotonic()
     kept = trial.job.folder / "score.json"
@@ -93,8 +92,7 @@ def _try(key: Mapping[str, Any], trials: Sequence[Trial]) -> list[Row]:
     if kept.exists():
         told = json.loads(kept.read_text())
         return [row | told | {"metrics": list(told["metrics"].items())}]
-    # Trials share the machine's cores, one each.
-    torch.set_num_threads(1)
+    use_one_core()  # trials share the machine's
     try:
         result = train.fit(trial.job)
         metrics = train.score(trial.job, result, "validation" if trial.fold is None else "test")
