@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from lulc import petastorm_patch, pixels, stream, tables
 
 BATCH, GROUP, SHAPE = 16, 128, (1, 6, 128, 128)
+_OPTIONS = {"compression": "zstd", "compression_level": 1, "use_dictionary": False}
 
 
 def measure(quick: bool) -> dict[str, float]:
@@ -62,20 +63,25 @@ def _scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.clip(image, 0, 65535).astype(np.uint16)[:, None], valid, label
 
 
-def _write_samples(folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray) -> None:
-    folder.mkdir()
+def write_scenes(folder: Path, group: int) -> None:
+    """A scene's samples, in row groups of so many."""
+    _write_samples(folder, *_scene(0), group)
+
+
+def _write_samples(folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray, group: int = GROUP) -> None:
+    folder.mkdir(parents=True)
     bands = {"bands": [f"b{i}" for i in range(SHAPE[1])], "scales": [1e-4] * SHAPE[1], "offsets": [0.0] * SHAPE[1]}
     for start in range(0, len(image), GROUP):
         rows = [
             dict.fromkeys(tables.SAMPLES.names)
-            | {"sample_id": f"{i}", "valid": pixels.pack(valid[i])}
+            | {"sample_id": f"{i}", "valid": pixels.pack(valid[i]), "weight": 1.0}
             | bands
             | pixels.array_columns("pixels", image[i], "delta")
             | pixels.array_columns("label", label[i], "raw")
             for i in range(start, start + GROUP)
         ]
         table = pa.Table.from_pylist(rows, tables.SAMPLES)
-        pq.write_table(table, folder / f"{start:06d}.parquet", compression="zstd", compression_level=1, use_dictionary=False)
+        pq.write_table(table, folder / f"{start:06d}.parquet", row_group_size=group, **_OPTIONS)
 
 
 def _map(path: Path, array: np.ndarray) -> np.ndarray:

@@ -1,0 +1,55 @@
+"""How much of two processes' work two ranks keep, one gradient between them."""
+
+from __future__ import annotations
+
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.benchmarks.load import write_scenes
+
+BATCH = 8
+
+
+def measure(quick: bool) -> dict[str, float]:
+    """ddp.eff: samples a second of two ranks ÷ those of two trainings that run at once and know nothing of each other.
+
+    One thread each, as many samples a step and process, reading and augmentation included.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_scenes(folder / "samples" / "split=train", 32)
+        found = []
+        for number in range(1 if quick else 3):
+            together = _train(folder, f"t{number}", 2, 2 * BATCH)
+            apart = _train(folder, f"a{number}", 1, BATCH)
+            # Ranks share the samples of an epoch, the others see all of them each.
+            found.append(statistics.mean(apart) / (2 * statistics.mean(together)))
+    return {"ddp.eff": statistics.median(found)}
+
+
+def _train(folder: Path, name: str, ranks: int, batch: int) -> list[float]:
+    """Seconds of an epoch, told by each of two processes: two ranks of one training, or two trainings of one."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = str(free.getsockname()[1])
+    running = []
+    for number in range(2):
+        told = {
+            "RANK": str(number),
+            "WORLD_SIZE": "2",
+            "LOCAL_RANK": str(number),
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": port,
+        }
+        environment = os.environ | {"OMP_NUM_THREADS": "1"} | (told if ranks == 2 else {})
+        kept = folder / (name if ranks == 2 else f"{name}{number}")
+        command = [sys.executable, "-m", "tests.benchmarks._rank", str(folder / "samples"), str(kept), str(batch)]
+        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+    said = [process.communicate()[0] for process in running]
+    assert all(process.returncode == 0 for process in running)
+    return [float(text.split()[-1]) for text in said]
