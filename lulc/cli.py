@@ -153,6 +153,7 @@ def _asking(add: Callable[..., argparse.ArgumentParser]) -> None:
     made = add("sql", "ask a run's tables in Spark SQL", _sql, 'lulc sql out/zion "SELECT class_name, area_m2 FROM class_areas"')
     made.add_argument("out", type=Path, help="output folder of a run")
     made.add_argument("query", help="the query; views are named like the tables")
+    made.add_argument("--save", type=Path, metavar="FILE", help="write what it gives: .csv, .parquet, .gpkg or .geojson")
     made.add_argument("--bind", action="append", default=[], metavar="NAME=VALUE", help="value of :NAME in the query")
     made = add(
         "design", "draw a stratified random sample of a map's pixels to interpret", _draw,
@@ -437,6 +438,18 @@ def _sql(given: argparse.Namespace) -> int:
 
     values = dict(pair.partition("=")[::2] for pair in given.bind)
     found = sql.ask(given.out, given.query, values, given.debug)
+    shapes = [field.name for field in found.schema if sql.GEOMETRY in (field.metadata or {})]
+    if given.save:
+        from lulc import export
+
+        export.save(found, given.save, shapes[0] if shapes else None)
+        print(f"{found.num_rows} rows in {given.save}")
+        return 0
+    for name in shapes:
+        import shapely
+
+        text = shapely.to_wkt(shapely.from_wkb(found[name].to_pylist())).tolist()
+        found = found.set_column(found.schema.get_field_index(name), name, [text])
     if given.json:
         print(json.dumps(found.to_pylist(), indent=1, default=str))
     else:

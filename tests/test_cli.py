@@ -27,7 +27,26 @@ def test_help_is_quick() -> None:
     assert min(seconds) < 0.5
 
 
-@pytest.mark.parametrize("verb", ["init", "demo", "run", *cli.STAGES, "plan", "info", "report", "sql", "doctor"])
+VERBS = [
+    "init",
+    "demo",
+    "run",
+    *cli.STAGES,
+    "plan",
+    "info",
+    "report",
+    "sql",
+    "serve",
+    "design",
+    "compare",
+    "tune",
+    "rate",
+    "models",
+    "doctor",
+]
+
+
+@pytest.mark.parametrize("verb", VERBS)
 def test_every_verbs_help_ends_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         cli.main([verb, "--help"])

@@ -9,12 +9,15 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the name every Spark user knows
 from pyspark.sql.pandas.types import from_arrow_schema
+from sedona.spark.sql.types import GeometryType
 
 from lulc import store, tables
 from lulc.conf import Spark
 from lulc.errors import UsageError
 from lulc.spark import session
 
+GEOMETRY = b"geometry"
+"""Marks the fields of a table that hold WKB."""
 _HEAVY = ("pixels", "valid", "label", "classes", "confidence", "probabilities", "runs", "shares")
 
 
@@ -38,7 +41,7 @@ def make_views(spark: SparkSession, out: Path) -> list[str]:
 
 
 def ask(out: Path, query: str, values: Mapping[str, str], debug: bool = False) -> pa.Table:
-    """What a query on the run's views gives; `:name` in it takes the bound value.
+    """What a query on the run's views gives; `:name` in it takes the bound value. Geometries are WKB, marked in their field.
 
     UsageError when the run has no tables or the query no sense.
     """
@@ -49,7 +52,13 @@ def ask(out: Path, query: str, values: Mapping[str, str], debug: bool = False) -
     spark = session.start(Spark(), debug)
     try:
         views = make_views(spark, out)
-        return spark.sql(query, args=dict(values)).toArrow()
+        found = spark.sql(query, args=dict(values))
+        shapes = [f.name for f in found.schema if isinstance(f.dataType, GeometryType)]
+        for name in shapes:
+            found = found.withColumn(name, F.expr(f"ST_AsBinary(`{name}`)"))
+        table = found.toArrow()
+        marked = [f.with_metadata({GEOMETRY: "WKB"}) if f.name in shapes else f for f in table.schema]
+        return table.cast(pa.schema(marked))
     except (AnalysisException, ParseException) as error:
         text = str(error).split("JVM stacktrace")[0].strip()
         raise UsageError(f"the query cannot be understood: {text}\nviews here: {', '.join(views)}") from error
