@@ -25,6 +25,9 @@ from lulc.regions import BORDER_M, MAP_LEVEL, METRES_A_DEGREE, carry, to_degrees
 TOLERANCE = 1e-6
 """How much of a region's area classes + unobserved may miss or exceed it by, besides what carried borders may be off."""
 
+BETWEEN = "\x1f"
+"""Stands between the names of two periods: such a pair counts as a period whose classes are pairs, from_id * 256 + to_id."""
+
 INSIDE = pa.schema(
     [
         pa.field("position", pa.int64()),  # of the region in the regions table
@@ -132,7 +135,7 @@ def transitions(pairs: pa.Table, regions: pa.Table, names: Mapping[int, str]) ->
     region = regions.select(["region_id", "level", "name"]).to_pylist()
     rows = []
     for row in sorted(pairs.to_pylist(), key=lambda r: (r["position"], r["period"], r["class_id"])):
-        before, _, after = row["period"].partition("\x1f")
+        before, _, after = row["period"].partition(BETWEEN)
         ids = divmod(row["class_id"], 256)
         if before and after and NODATA not in ids:
             told = {"period_from": before, "period_to": after, "pixels": row["pixels"], "area_m2": row["area_m2"]}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import glob
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from lulc import geo, pixels, store, tables
-from lulc.areas import INSIDE, Regions, clip, outline
+from lulc.areas import BETWEEN, INSIDE, Regions, clip, outline
 from lulc.conf import MapFiles
 from lulc.coverage import Runs, count_runs, find_runs
 from lulc.errors import InputError
@@ -31,8 +31,6 @@ Row = dict[str, Any]
 
 SIDE = 2048
 """Pixels a side of what is read at once."""
-BETWEEN = "\x1f"
-"""Stands between the names of two periods: such a pair counts as a period whose classes are pairs, from_id * 256 + to_id."""
 _OTHER = 255  # code of a pair that is counted in another turn
 
 
@@ -70,7 +68,7 @@ def blocks(sources: Sequence[Source]) -> list[Row]:
     Each pixel of a period counts once; rasters of one period that overlap count twice, which the balance finds.
     """
     rows = []
-    for number, (grid, group) in enumerate(_stacks(sources)):
+    for number, (grid, group) in enumerate(_stacks(tuple(sources))):
         tops, lefts = (range(0, n, SIDE) for n in grid.shape)
         for row, col in itertools.product(tops, lefts):
             part = grid.window(row, col, min(SIDE, grid.height - row), min(SIDE, grid.width - col))
@@ -81,17 +79,17 @@ def blocks(sources: Sequence[Source]) -> list[Row]:
     return rows
 
 
-def _stacks(sources: Sequence[Source]) -> list[tuple[Grid, list[Source]]]:
-    found: dict[tuple[Grid, int], list[Source]] = {}
+@lru_cache(maxsize=2)
+def _stacks(sources: tuple[Source, ...]) -> list[tuple[Grid, list[Source]]]:
+    # Rasters on the very same grid, one a period, in the order of their periods.
+    found: dict[Grid, list[dict[str, Source]]] = {}
     for source in sources:
-        same = (g for (g, n), own in found.items() if g == source.grid and all(o.period != source.period for o in own))
-        key = (source.grid, len(found)) if next(same, None) is None else _key(found, source)
-        found.setdefault(key, []).append(source)
-    return [(grid, sorted(own, key=lambda s: s.period)) for (grid, _), own in found.items()]
-
-
-def _key(found: Mapping[tuple[Grid, int], list[Source]], source: Source) -> tuple[Grid, int]:
-    return next(k for k, own in found.items() if k[0] == source.grid and all(o.period != source.period for o in own))
+        layers = found.setdefault(source.grid, [])
+        free = next((own for own in layers if source.period not in own), None)
+        if free is None:
+            layers.append(free := {})
+        free[source.period] = source
+    return [(grid, [own[period] for period in sorted(own)]) for grid, layers in found.items() for own in layers]
 
 
 def count_block(
@@ -103,7 +101,7 @@ def count_block(
     were found before, for these regions; those of this block are read from it, or written.
     """
     number, row, col = map(int, name.split("/"))
-    whole, group = _stacks(sources)[number]
+    whole, group = _stacks(tuple(sources))[number]
     grid = whole.window(row, col, min(SIDE, whole.height - row), min(SIDE, whole.width - col))
     areas = pixel_areas(grid)
     layers = {source.period: _read(source, grid, row, col) for source in group}

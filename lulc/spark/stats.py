@@ -157,7 +157,7 @@ def _stats_of_maps(request: Request) -> Outcome:
 
 
 def _is_plain(inside: pa.Table) -> pa.ChunkedArray:
-    return pc.invert(pc.match_substring(inside["period"], classmaps.BETWEEN))
+    return pc.invert(pc.match_substring(inside["period"], areas.BETWEEN))
 
 
 def _measure_maps(
