@@ -57,7 +57,8 @@ def test_a_notebook_is_stripped_and_runs(
     assert not any(cell.get("outputs") for cell in notebook.cells)
     if path.stem[0] in "46":
         shutil.copytree(done, tmp_path, dirs_exist_ok=True)
-    for name, value in (("OUT", tmp_path), ("DATA", data), ("RUN", small.run), ("EPOCHS", 2)):
+    epochs = 1 if path.stem[0] in "35" else 2
+    for name, value in (("OUT", tmp_path), ("DATA", data), ("RUN", small.run), ("EPOCHS", epochs)):
         monkeypatch.setenv(f"LULC_{name}", str(value))
     NotebookClient(notebook, timeout=300).execute(cwd=str(path.parent))
     for cell in notebook.cells:
