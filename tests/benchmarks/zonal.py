@@ -91,15 +91,15 @@ def _count(path: Path, shapes: np.ndarray) -> np.ndarray:
 def _next_year(path: Path, shapes: np.ndarray) -> float:
     carried = [to_degrees(shape, "EPSG:6933", "a zone") for shape in shapes]
     tree, spent = shapely.STRtree(shapes), []
-    for _ in range(2):
+    for folder in ("warm", "warm", "kept", "kept"):
         sources = classmaps.survey([MapFiles(str(path), "year")])
         start = time.process_time()
         for block in classmaps.blocks(sources):
             positions = tree.query(shapely.box(*pixels.grid_from(block).bounds)).tolist()
             regions = lambda p: ("zone", carried[p])  # noqa: E731
-            classmaps.count_block(block["file_name"], positions, sources, regions, path.with_name("kept"))
+            classmaps.count_block(block["file_name"], positions, sources, regions, path.with_name(folder))
         spent.append(time.process_time() - start)
-    return spent[1] / spent[0]
+    return spent[3] / spent[2]
 
 
 def _count_bare(path: Path, shapes: np.ndarray) -> np.ndarray:
