@@ -31,8 +31,8 @@ def rows_of(chip: Chip, predictor: Predictor, model: ModelRef, how: Predict) -> 
         days = [time.timetuple().tm_yday for time in chip.datetimes]
         shares = make_shares(how, legend, chip.grid.shape)
         classes, confidence = predictor(*given, chip.core, days, shares)
-        told = {} if shares is None else pixels.array_columns("probabilities", shares[:, *chip.core], "raw")
-        return [prediction_row(chip, classes[chip.core], confidence[chip.core], model, legend.ids) | told]
+        said = classes[chip.core], confidence[chip.core]
+        return [prediction_row(chip, *said, model, legend.ids, shares=None if shares is None else shares[:, *chip.core])]
     if kind == "boxes":
         return _box_rows(chip, predictor.boxes(*given, _widened(chip)), model, how, legend)
     size = predictor.contract.size
@@ -48,11 +48,8 @@ def rows_of(chip: Chip, predictor: Predictor, model: ModelRef, how: Predict) -> 
     filled = np.where(empty[..., None], 0, shares)
     classes = np.where(empty, NODATA, legend.to_id()[filled.argmax(2)]).astype(np.uint8)
     confidence = np.where(empty, NODATA, (filled.max(2) * 100).round()).astype(np.uint8)
-    told = {}
-    if how.probabilities:
-        percent = np.where(empty, NODATA, (filled.transpose(2, 0, 1) * 100).round()).astype(np.uint8)
-        told = pixels.array_columns("probabilities", percent, "raw")
-    return [prediction_row(chip, classes, confidence, model, legend.ids, grid) | told]
+    percent = np.where(empty, NODATA, (filled.transpose(2, 0, 1) * 100).round()).astype(np.uint8) if how.probabilities else None
+    return [prediction_row(chip, classes, confidence, model, legend.ids, grid, percent)]
 
 
 def make_shares(how: Predict, legend: Legend, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -68,10 +65,20 @@ def _widened(chip: Chip) -> tuple[slice, slice]:
 
 
 def prediction_row(
-    chip: Chip, classes: np.ndarray, confidence: np.ndarray, model: ModelRef, ids: tuple[int, ...], grid: Grid | None = None
+    chip: Chip,
+    classes: np.ndarray,
+    confidence: np.ndarray,
+    model: ModelRef,
+    ids: tuple[int, ...],
+    grid: Grid | None = None,
+    shares: np.ndarray | None = None,
 ) -> Row:
-    """The row of the predictions table for a chip, on the grid of its core unless said, from its classes and confidence."""
+    """The row of the predictions table for a chip, on the grid of its core unless said, from its classes and confidence.
+
+    shares: (K, H, W) uint8, the percentages of all classes, where they are kept.
+    """
     counts = np.bincount(classes.ravel(), minlength=256)
+    kept = {} if shares is None else pixels.array_columns("probabilities", shares, "raw")
     return {
         **_about(chip, model),
         "scene_ids": list(chip.scene_ids),
@@ -79,7 +86,7 @@ def prediction_row(
         "legend": model.name,
         **pixels.array_columns("classes", classes, "raw"),
         **pixels.array_columns("confidence", confidence, "raw"),
-        **dict.fromkeys(("probabilities", "probabilities_shape", "probabilities_dtype", "probabilities_codec")),
+        **{name: kept.get(name) for name in ("probabilities", *(f"probabilities_{p}" for p in ("shape", "dtype", "codec")))},
         "class_ids": list(ids),
         "class_counts": [int(counts[i]) for i in ids],
         "nodata_count": int(counts[NODATA]),

@@ -203,9 +203,14 @@ def _pixel_areas(grid: Grid) -> np.ndarray:
 
 
 def _bounds(tiles: Sequence[Mapping[str, Any]]) -> tuple[float, float, float, float]:
-    # Degrees around the tiles, a little more than their footprints.
     west, south = (min(t[n] for t in tiles) for n in ("xmin", "ymin"))
     east, north = (max(t[n] for t in tiles) for n in ("xmax", "ymax"))
+    return widen((west, south, east, north))
+
+
+def widen(bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """Degrees around a footprint, a little more than it: its sides are chords."""
+    west, south, east, north = bounds
     margin = 0.01 * max(east - west, north - south)
     return west - margin, south - margin, east + margin, north + margin
 

@@ -15,11 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 from rasterio.enums import Resampling
+from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from lulc import geo, pixels, store, tables
-from lulc.areas import BETWEEN, INSIDE, Regions, clip, outline
+from lulc.areas import BETWEEN, INSIDE, Regions, clip, outline, widen
 from lulc.conf import MapFiles
 from lulc.coverage import Runs, count_runs, find_runs
 from lulc.errors import InputError
@@ -45,7 +46,14 @@ class Source:
     names: tuple[tuple[int, str], ...]
 
 
-def survey(maps: Sequence[MapFiles]) -> list[Source]:
+def describe(source: DatasetReader) -> tuple[dict[int, str], int]:
+    """Names by id and the id that means no class of an open raster of uint8 ids; InputError where it is none."""
+    if source.count != 1 or source.dtypes[0] != "uint8" or not source.crs:
+        raise InputError(f"{source.name} is no class raster: one band of uint8 and a CRS are accepted")
+    return class_names(source.tags()), NODATA if source.nodata is None else int(source.nodata)
+
+
+def survey(maps: Sequence[MapFiles]) -> tuple[Source, ...]:
     """The rasters that the patterns match, by their headers. InputError for one that is no class raster, or matches nothing."""
     found = []
     for one in maps:
@@ -59,16 +67,16 @@ def survey(maps: Sequence[MapFiles]) -> list[Source]:
                 names = class_names(file.tags())
                 nodata = None if file.nodata is None else int(file.nodata)
                 found.append(Source(path, one.period, pixels.grid_of(file), nodata, tuple(sorted(names.items()))))
-    return found
+    return tuple(found)
 
 
-def blocks(sources: Sequence[Source]) -> list[Row]:
+def blocks(sources: tuple[Source, ...]) -> list[Row]:
     """A row for every block and period: `file_name` of the block, GRID columns, period, model; rasters of one grid share blocks.
 
     Each pixel of a period counts once; rasters of one period that overlap count twice, which the balance finds.
     """
     rows = []
-    for number, (grid, group) in enumerate(_stacks(tuple(sources))):
+    for number, (grid, group) in enumerate(_stacks(sources)):
         tops, lefts = (range(0, n, SIDE) for n in grid.shape)
         for row, col in itertools.product(tops, lefts):
             part = grid.window(row, col, min(SIDE, grid.height - row), min(SIDE, grid.width - col))
@@ -93,7 +101,7 @@ def _stacks(sources: tuple[Source, ...]) -> list[tuple[Grid, list[Source]]]:
 
 
 def count_block(
-    name: str, positions: Iterable[int], sources: Sequence[Source], regions: Regions, kept: Path | None = None
+    name: str, positions: Iterable[int], sources: tuple[Source, ...], regions: Regions, kept: Path | None = None
 ) -> list[Row]:
     """Rows of INSIDE for one block: of every period that it has, and of every two neighbouring periods of all rasters.
 
@@ -101,7 +109,7 @@ def count_block(
     were found before, for these regions; those of this block are read from it, or written.
     """
     number, row, col = map(int, name.split("/"))
-    whole, group = _stacks(tuple(sources))[number]
+    whole, group = _stacks(sources)[number]
     grid = whole.window(row, col, min(SIDE, whole.height - row), min(SIDE, whole.width - col))
     areas = pixel_areas(grid)
     layers = {source.period: _read(source, grid, row, col) for source in group}
@@ -131,7 +139,7 @@ def _intersect(grid: Grid, positions: Sequence[int], regions: Regions, kept: Pat
         }
         if set(positions) <= set(found):
             return {position: found[position] for position in positions}
-    footprint = _wider(geo.footprint(grid).bounds)
+    footprint = widen(geo.footprint(grid).bounds)
     made = {}
     for position in positions:
         level, geometry = regions(position)
@@ -142,12 +150,6 @@ def _intersect(grid: Grid, positions: Sequence[int], regions: Regions, kept: Pat
         table = pa.Table.from_pylist(rows, tables.INTERSECTIONS)
         store.publish(path, lambda beside: pq.write_table(table, beside, compression="zstd"))
     return made
-
-
-def _wider(bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    west, south, east, north = bounds
-    margin = 0.01 * max(east - west, north - south)
-    return west - margin, south - margin, east + margin, north + margin
 
 
 def _pairs(before: np.ndarray, after: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:

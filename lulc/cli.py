@@ -341,11 +341,9 @@ def _map_folder(given: argparse.Namespace) -> int:
 
 
 def _judge(given: argparse.Namespace) -> int:
-    from lulc import design, reference
+    from lulc import reference
     from lulc.conf import RegionFile
 
-    if not given.map and design.design_file(given.reference).exists():
-        given.map = [Path(p) for p in json.loads(design.design_file(given.reference).read_text())["rasters"]]
     files = [RegionFile(str(given.regions))] if given.regions else []
     table, unanswered = reference.evaluate(given.reference, given.map or [], given.out, files)
     if given.json:

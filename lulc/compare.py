@@ -12,10 +12,8 @@ from rasterio.enums import Resampling
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from lulc import pixels, store
-from lulc.errors import InputError
+from lulc import classmaps, pixels, store
 from lulc.geo import pixel_areas
-from lulc.legend import NODATA, class_names
 
 _ROWS = 512
 NOTHING = 0xFFFF
@@ -31,10 +29,9 @@ def write_changes(before: Path, after: Path, path: Path) -> list[dict[str, Any]]
         names: dict[int, str] = {}
         empty: list[int] = []
         for source in (first, second):
-            if source.count != 1 or source.dtypes[0] != "uint8" or not source.crs:
-                raise InputError(f"{source.name} is no class raster: one band of uint8 and a CRS are accepted")
-            names |= class_names(source.tags())
-            empty.append(NODATA if source.nodata is None else int(source.nodata))
+            found, none = classmaps.describe(source)
+            names |= found
+            empty.append(none)
         grid, counts, areas = pixels.grid_of(first), np.zeros(NOTHING + 1), np.zeros(NOTHING + 1)
         place = {"crs": first.crs, "transform": first.transform, "height": first.height, "width": first.width}
         own = {"driver": "GTiff", "dtype": "uint16", "count": 1, "nodata": NOTHING, "tiled": True, "compress": "zstd", **place}

@@ -19,10 +19,9 @@ import rasterio.transform
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
-from lulc import estimates, pixels, store
+from lulc import classmaps, estimates, pixels, store
 from lulc.errors import InputError, UsageError
 from lulc.geo import WGS84, pixel_areas, transformer
-from lulc.legend import NODATA, class_names
 
 if TYPE_CHECKING:
     import geopandas
@@ -46,9 +45,7 @@ def survey(rasters: Sequence[Path]) -> tuple[list[Block], dict[int, str]]:
     boxes = []
     for path in rasters:
         with pixels.open_raster(str(path)) as source:
-            if source.count != 1 or source.dtypes[0] != "uint8" or not source.crs:
-                raise InputError(f"{path} is no class raster: one band of uint8 and a CRS are accepted")
-            names |= class_names(source.tags())
+            names |= classmaps.describe(source)[0]
             boxes.append((path, source.crs, source.bounds, max(source.res)))
             tops, lefts = range(0, source.height, _SIDE), range(0, source.width, _SIDE)
             for row, col in itertools.product(tops, lefts):
@@ -159,6 +156,6 @@ def _read(source: DatasetReader, place: tuple[int, int, int, int]) -> tuple[np.n
     """Class ids (H, W) of a window, and the m² of each pixel, zero where there is no class."""
     row, col, height, width = place
     classes = source.read(1, window=Window(col, row, width, height))
-    empty = NODATA if source.nodata is None else int(source.nodata)
+    _, empty = classmaps.describe(source)
     areas = np.broadcast_to(pixel_areas(pixels.grid_of(source).window(*place)), classes.shape)
     return classes, np.where(classes == empty, 0.0, areas)

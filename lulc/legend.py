@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,6 +61,12 @@ class Legend:
     def palette(self) -> dict[int, tuple[int, int, int, int]]:
         """id → (r, g, b, a), with NODATA transparent."""
         return {c.id: (*c.rgb, 255) for c in self.classes} | {NODATA: (0, 0, 0, 0)}
+
+
+def distinct_colours(count: int) -> list[str]:
+    """So many colours `#rrggbb`, hues a golden angle apart: any number of classes can be told from each other."""
+    hues = (colorsys.hsv_to_rgb(i * 0.381966 % 1, 0.6, 0.85) for i in range(count))
+    return ["#" + "".join(f"{round(255 * part):02x}" for part in hue) for hue in hues]
 
 
 def class_names(tags: Mapping[str, str]) -> dict[int, str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lulc import answers, chips, geo, pixels, store, tables
+from lulc import answers, chips, geo, store, tables
 from lulc.chips import Chip
 from lulc.conf import Predict
 from lulc.modelfiles import ModelRef
@@ -102,10 +102,12 @@ def map_together(path: Path, predictor: Predictor, recipe: Recipe) -> list[Row]:
     shares = answers.make_shares(recipe.how, legend, canvas.seen.shape)
     given = canvas.image[None], canvas.seen[None], first.scales, first.offsets
     classes, confidence = predictor(*given, recipe.how, canvas.core, shares=shares)
-    rows = [answers.prediction_row(chip, classes[area], confidence[area], recipe.model, legend.ids) for chip, area in held]
-    for row, (_, area) in zip(rows, held, strict=True):
-        row |= {} if shares is None else pixels.array_columns("probabilities", shares[:, *area], "raw")
-    return rows
+    return [
+        answers.prediction_row(
+            chip, classes[area], confidence[area], recipe.model, legend.ids, shares=None if shares is None else shares[:, *area]
+        )
+        for chip, area in held
+    ]
 
 
 @dataclass(frozen=True, eq=False)

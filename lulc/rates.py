@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ def try_rates(job: Job, steps: int = 100) -> list[tuple[float, float]]:
     The job's checkpoint is neither read nor written.
     """
     world = join()
-    learn, _ = plans(replace(job, train=replace(job.train, ranks=1)), world.size)
+    learn, _ = plans(job, world.size)
     learner = build(job, world, (learn, None), measure(job, learn, world))
     learner.net.train()
     passes = (stream.batches(learner.plan, 0, number, job.train.seed) for number in itertools.count())

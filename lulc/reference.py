@@ -37,7 +37,7 @@ def evaluate(points: Path, maps: Sequence[Path], out: Path, region_files: Sequen
     """The estimates table, kept under `out` beside the error matrix, and how many points have no reference yet.
 
     points: a file made by `lulc design`, its column `reference` filled with class ids or names. maps: the class rasters that are
-    judged. InputError naming what is missing: the design, a class, points of a stratum.
+    judged, those of the design where none is given. InputError naming what is missing: the design, a class, points of a stratum.
     """
     read = read_points(points, maps)
     sample, rows = read.sample, []
@@ -84,7 +84,7 @@ def read_points(path: Path, maps: Sequence[Path]) -> Points:
     names = {s["id"]: s["name"] for s in told["strata"]}
     places = shapely.get_coordinates(frame.geometry.to_numpy())
     mapped = np.full(len(frame), NODATA, np.uint8)
-    for file in maps:
+    for file in maps or map(Path, told["rasters"]):
         with pixels.open_raster(str(file)) as source:
             names |= class_names(source.tags())
             x, y = transformer(WGS84, source.crs.to_wkt()).transform(*places.T)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
-import colorsys
 import dataclasses
 import importlib.metadata
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import yaml
 
 from lulc import __version__, choropleth, preview, provenance, store
 from lulc.conf import Run
-from lulc.legend import LandClass, Legend
+from lulc.legend import LandClass, Legend, distinct_colours
 
 _PACKAGES = ("pyspark", "apache-sedona", "torch", "rasterio", "petastorm", "mlflow", "pyarrow")
 
@@ -60,9 +59,7 @@ def _found_legend(run: Run, out: Path) -> Legend:
     # Of maps made elsewhere, whose classes have names at best.
     rows = store.read_table(out, "class_areas", ["class_id", "class_name"]).to_pylist()
     names = {r["class_id"]: r["class_name"] for r in rows if r["class_id"] is not None}
-    hues = [colorsys.hsv_to_rgb(n * 0.381966 % 1, 0.55, 0.8) for n in range(len(names))]
-    colours = ["#" + "".join(f"{round(255 * part):02x}" for part in hue) for hue in hues]
-    pairs = zip(sorted(names.items()), colours, strict=True)
+    pairs = zip(sorted(names.items()), distinct_colours(len(names)), strict=True)
     return Legend(
         run.name, tuple(LandClass(i, name, colour) for (i, name), colour in pairs) or (LandClass(0, "none", "#888888"),)
     )
@@ -149,9 +146,13 @@ def _matrix(counts: dict[tuple[int, int], int], legend: Legend) -> dict[str, Any
     for label in legend.classes:
         total = sum(n for (found, _), n in counts.items() if found == label.id)
         cells = [counts.get((label.id, i), 0) for i, _ in columns]
-        drawn = [{"text": f"{n:,}", "depth": round(0.7 * n / total, 3) if total else 0} for n in cells]
-        matrix.append({"name": label.name, "cells": drawn})
+        matrix.append({"name": label.name, "cells": _shaded(cells, "{:,}".format, total)})
     return {"columns": [name for _, name in columns], "matrix": matrix}
+
+
+def _shaded(values: Sequence[float], write: Callable[[float], str], total: float) -> list[dict[str, Any]]:
+    # Cells of a matrix, the darker the larger their share of the row.
+    return [{"text": write(v), "depth": round(0.7 * v / total, 3) if total else 0} for v in values]
 
 
 def _transitions(out: Path, legend: Legend) -> list[dict[str, Any]]:
@@ -171,8 +172,7 @@ def _transitions(out: Path, legend: Legend) -> list[dict[str, Any]]:
         for i in ids:
             total = sum(km2.get((i, j), 0.0) for j in ids)
             cells = [km2.get((i, j), 0.0) for j in ids]
-            drawn = [{"text": _number(v) if v else "", "depth": round(0.7 * v / total, 3) if total else 0} for v in cells]
-            lines.append({"name": names[i], "cells": drawn})
+            lines.append({"name": names[i], "cells": _shaded(cells, lambda v: _number(v) if v else "", total)})
         changed = sum(v for (i, j), v in km2.items() if i != j)
         title = f"{own[0]['name']}, {level}, {before} to {after}"
         share = _percent(changed / sum(km2.values()))

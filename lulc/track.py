@@ -191,7 +191,7 @@ def _register(client: mlflow.MlflowClient, run: Run, out: Path, training: Traini
     run_id = made.info.run_id
     try:
         metrics = [
-            Metric(re.sub(r"[^\w\-. /]", "_", name), value, entry["finished"], entry["epoch"])
+            Metric(_metric_name(name), value, entry["finished"], entry["epoch"])
             for entry in training.history
             for name, value in entry["metrics"].items()
             if not math.isnan(value)
@@ -241,7 +241,7 @@ def log_trials(run: Run, out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
                 params = [Param("fold", str(row["fold"]))] if fold else []
                 params += [Param(*pair.partition("=")[::2]) for pair in row["settings"].split()]
                 now = int(datetime.now(UTC).timestamp() * 1000)
-                metrics = [Metric(re.sub(r"[^\w\-. /]", "_", n), v, now, 0) for n, v in row["metrics"] or () if not math.isnan(v)]
+                metrics = [Metric(_metric_name(n), v, now, 0) for n, v in row["metrics"] or () if not math.isnan(v)]
                 client.log_batch(child, metrics, params)
                 client.set_terminated(child, "FAILED" if row["error"] else "FINISHED")
             if known:
@@ -254,6 +254,11 @@ def log_trials(run: Run, out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         if run.tracking.required:
             raise SetupError(f"{text}, and tracking.required asks for it: run again when it answers, nothing is lost") from error
         progress.say(f"warning: {text}")
+
+
+def _metric_name(name: str) -> str:
+    # What MLflow takes: classes may be called anything.
+    return re.sub(r"[^\w\-. /]", "_", name)
 
 
 def _headline(training: Training) -> list[tuple[str, float]]:

@@ -51,6 +51,18 @@ def spark() -> Iterator[SparkSession]:
     started.stop()
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """torch on one thread and from its seed: what is computed depends on the test alone."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="session")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all processes of these tests share."""

@@ -11,7 +11,6 @@ where: which features of the file count, such as `kind=outline`; without it all 
 
 from __future__ import annotations
 
-import colorsys
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -26,7 +25,7 @@ from lulc.datasets.record import Dataset, Description, Example, Item, Options, T
 from lulc.datasets.shapes import boxes, draw, read_shapes
 from lulc.encoding import Encoding
 from lulc.errors import InputError, UsageError
-from lulc.legend import LandClass, Legend
+from lulc.legend import LandClass, Legend, distinct_colours
 
 _TABLE = ("item", "class")
 _BOX = ("left", "top", "right", "bottom")
@@ -49,12 +48,8 @@ def _describe(options: Options) -> Description:
             "images: options.images (a pattern such as `chips/{item}.tif`) and options.classes (their names) are needed"
         )
     names = list(_codes(options))
-    # Hues a golden angle apart: any number of classes can be told from each other.
-    colours = (colorsys.hsv_to_rgb(i * 0.381966 % 1, 0.6, 0.85) for i in range(len(names)))
-    classes = tuple(
-        LandClass(i, name, "#" + "".join(f"{round(255 * part):02x}" for part in colour))
-        for i, (name, colour) in enumerate(zip(names, colours, strict=True))
-    )
+    colours = distinct_colours(len(names))
+    classes = tuple(LandClass(i, name, colour) for i, (name, colour) in enumerate(zip(names, colours, strict=True)))
     bands = tuple(band.strip() for band in options["bands"].split(",")) if options["bands"] else ("red", "green", "blue")
     try:
         scale, gsd_m = float(options["scale"] or 1), float(options["gsd_m"] or 1)

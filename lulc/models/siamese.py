@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from lulc.models import unet
 from lulc.models.encoders import explained
 from lulc.models.model import Model
-from lulc.models.smp import smp
 from lulc.models.unet import DetailedUnet, multiple
 
 
@@ -76,14 +75,7 @@ def build(
     """
     channels = unet.decoder_channels(depth, decoder)
     with explained(encoder):
-        plain: Any = smp.Unet(
-            encoder,
-            encoder_depth=depth,
-            encoder_weights=None,
-            decoder_channels=channels,
-            in_channels=in_channels if join else 2 * in_channels,
-            classes=classes,
-        )
+        plain = unet.plain(encoder, channels, in_channels if join else 2 * in_channels, classes)
         if join:
             net: nn.Module = Siamese(plain, in_channels, channels[-1], map(join, plain.encoder.out_channels[1:]))
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -63,17 +64,21 @@ def build(
     """
     channels = decoder_channels(depth, decoder)
     with explained(encoder):
-        plain = smp.Unet(
-            encoder,
-            encoder_depth=depth,
-            encoder_weights=None,
-            decoder_channels=channels,
-            in_channels=in_channels,
-            classes=classes,
-        )
-        net = DetailedUnet(plain, in_channels, channels[-1], shrink)
+        net = DetailedUnet(plain(encoder, channels, in_channels, classes), in_channels, channels[-1], shrink)
         leave_out_unused(net, torch.zeros(1, in_channels, 128 * shrink, 128 * shrink))
     return drop_out(net, dropout)
+
+
+def plain(encoder: str, channels: Sequence[int], in_channels: int, classes: int) -> Any:
+    """A U-Net of segmentation-models-pytorch whose decoder has these channels, deepest first."""
+    return smp.Unet(
+        encoder,
+        encoder_depth=len(channels),
+        encoder_weights=None,
+        decoder_channels=channels,
+        in_channels=in_channels,
+        classes=classes,
+    )
 
 
 def decoder_channels(depth: int, decoder: Sequence[int]) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lulc import progress
 from lulc.conf import Spark
-from lulc.errors import SetupError, UsageError
+from lulc.errors import SetupError
 from lulc.spark import session, sql
 
 _PATIENCE_S = 60.0
@@ -20,8 +20,7 @@ def serve(out: Path, port: int, wait: Callable[[], object], debug: bool = False)
 
     The server listens on this machine alone. UsageError where there are no tables, SetupError where the port is taken.
     """
-    if not (out / "tables").is_dir():
-        raise UsageError(f"{out} holds no tables: make them with `lulc run RUN.yaml --out {out}`")
+    sql.need_tables(out)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -21,6 +21,12 @@ GEOMETRY = b"geometry"
 _HEAVY = ("pixels", "valid", "label", "classes", "confidence", "probabilities", "runs", "shares")
 
 
+def need_tables(out: Path) -> None:
+    """Nothing where the folder holds a run's tables, else UsageError."""
+    if not (out / "tables").is_dir():
+        raise UsageError(f"{out} holds no tables: make them with `lulc run RUN.yaml --out {out}`")
+
+
 def make_views(spark: SparkSession, out: Path) -> list[str]:
     """The names of the views made, one for every table that stands; `footprint` and `geometry` are Sedona geometries."""
     made = []
@@ -47,8 +53,7 @@ def ask(out: Path, query: str, values: Mapping[str, str], debug: bool = False) -
     """
     from pyspark.errors import AnalysisException, ParseException
 
-    if not (out / "tables").is_dir():
-        raise UsageError(f"{out} holds no tables: make them with `lulc run RUN.yaml --out {out}`")
+    need_tables(out)
     spark = session.start(Spark(), debug)
     try:
         views = make_views(spark, out)

@@ -161,14 +161,14 @@ def _is_plain(inside: pa.Table) -> pa.ChunkedArray:
 
 
 def _measure_maps(
-    spark: SparkSession, out: Path, sources: list[Source], fingerprint: str, kept: Path | None = None
+    spark: SparkSession, out: Path, sources: tuple[Source, ...], fingerprint: str, kept: Path | None = None
 ) -> tuple[pa.Table, pa.Table]:
     frame = spark.createDataFrame(pa.Table.from_pylist(classmaps.blocks(sources)))
     return _measure(spark, out, Tiles(frame, partial(_count_map, sources, kept)), fingerprint)
 
 
 def _count_map(
-    sources: list[Source], kept: Path | None, read: areas.Regions, name: str, pairs: list[tuple[int, int]]
+    sources: tuple[Source, ...], kept: Path | None, read: areas.Regions, name: str, pairs: list[tuple[int, int]]
 ) -> list[dict[str, Any]]:
     return classmaps.count_block(name, {position for _, position in pairs}, sources, read, kept)
 
