@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -89,8 +90,15 @@ def prediction_row(
         **{name: kept.get(name) for name in ("probabilities", *(f"probabilities_{p}" for p in ("shape", "dtype", "codec")))},
         "class_ids": list(ids),
         "class_counts": [int(counts[i]) for i in ids],
+        **pixels.array_columns("percent_counts", count_percents(classes, confidence, ids), "raw"),
         "nodata_count": int(counts[NODATA]),
     }
+
+
+def count_percents(classes: np.ndarray, confidence: np.ndarray, ids: Sequence[int]) -> np.ndarray:
+    """(K, 101) uint32: pixels of each class that are mapped with each per cent of confidence."""
+    counts = np.bincount(classes.ravel().astype(np.int64) * 256 + confidence.ravel(), minlength=1 << 16)
+    return np.ascontiguousarray(counts.reshape(256, 256)[list(ids), :101], np.uint32)
 
 
 def _about(chip: Chip, model: ModelRef) -> Row:

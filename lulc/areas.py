@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
@@ -15,7 +16,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from lulc import pixels, tables
-from lulc.coverage import covered_share, histogram
+from lulc.coverage import count_runs, covered_share, find_runs
 from lulc.errors import InputError
 from lulc.geo import WGS84, Grid, degrees_area, parse_crs, pixel_areas
 from lulc.legend import NODATA
@@ -36,8 +37,11 @@ INSIDE = pa.schema(
         pa.field("class_id", pa.int32()),  # NODATA: inside a tile, but no class
         pa.field("pixels", pa.float64()),
         pa.field("area_m2", pa.float64()),
+        pa.field("confidence_m2", pa.float64()),  # m² times confidence; NaN where the map tells of none, as the next
+        pa.field("confident_m2", pa.float64()),
     ]
 )
+SUMS = ("pixels", "area_m2", "confidence_m2", "confident_m2")
 OUTSIDE = pa.schema(
     [
         pa.field("position", pa.int64()),
@@ -50,17 +54,19 @@ OUTSIDE = pa.schema(
 
 _KEYS = ["position", "period", "model"]
 _GRID = ["crs", "transform", "height", "width", "xmin", "ymin", "xmax", "ymax"]
-_COUNTS = ["period", "model", *_GRID, "class_ids", "class_counts", "nodata_count"]
-_CLASSES = ["classes", "classes_shape", "classes_dtype", "classes_codec"]
+_PERCENTS = ["percent_counts", "percent_counts_shape", "percent_counts_dtype", "percent_counts_codec"]
+_COUNTS = ["period", "model", *_GRID, "class_ids", "class_counts", *_PERCENTS, "nodata_count"]
+_PIXELS = [f"{name}{part}" for name in ("classes", "confidence") for part in ("", "_shape", "_dtype", "_codec")]
 # Ellipsoids differ by less than this in area; a sphere, on which areas are no true ones, by more.
 _ELLIPSOIDS = 5e-4
 
 Regions = Callable[[int], tuple[str, BaseGeometry]]
 
 
-def count_block(path: Path, pairs: Iterable[tuple[int, int]], regions: Regions) -> list[dict[str, Any]]:
+def count_block(path: Path, pairs: Iterable[tuple[int, int]], regions: Regions, confident: float) -> list[dict[str, Any]]:
     """Rows of INSIDE for one predictions file, from (row group, region position) pairs and position → (level, geometry).
 
+    confident: the least confidence, 0–1, of what confident_m2 counts.
     A region that covers a tile whole on an equal-area grid takes the tile's stored counts: its pixels are not read.
     """
     file = pq.ParquetFile(path)
@@ -72,36 +78,53 @@ def count_block(path: Path, pairs: Iterable[tuple[int, int]], regions: Regions) 
     sums: dict[tuple[int, str, str], np.ndarray] = {}
     for row, of_tile in groupby(wanted, lambda pair: pair[0]):
         tile = tiles[row]
-        read = lru_cache(lambda row=row: pixels.array_from(file.read_row_group(row, _CLASSES).to_pylist()[0], "classes"))
+        read = lru_cache(lambda row=row: _read_pixels(file, row))
         for _, position in of_tile:
             at = (position, tile["crs"])
             if at not in placed:
                 level, geometry = regions(position)
                 placed[at] = None if level == MAP_LEVEL else carry(clip(geometry, box), WGS84, tile["crs"])
             key = (position, tile["period"], tile["model"])
-            sums[key] = sums.get(key, 0) + np.stack(count_tile(tile, read, placed[at]))
+            sums[key] = sums.get(key, 0) + count_tile(tile, read, placed[at], confident)
     rows = []
-    for key, (count, area) in sums.items():
-        for value in np.flatnonzero(count):
-            rows.append(dict(zip(INSIDE.names, (*key, int(value), float(count[value]), float(area[value])), strict=True)))
+    for key, found in sums.items():
+        for value in np.flatnonzero(found[0]).tolist():
+            rows.append(dict(zip(INSIDE.names, (*key, value, *found[:, value].tolist()), strict=True)))
     return rows
 
 
 def count_tile(
-    tile: Mapping[str, Any], read: Callable[[], np.ndarray], geometry: BaseGeometry | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """(256,) pixels and (256,) m² by class (NODATA among them) of a tile within a polygon in the tile's CRS; None: all of it."""
-    grid = pixels.grid_from(tile)
+    tile: Mapping[str, Any], read: Callable[[], tuple[np.ndarray, np.ndarray]], geometry: BaseGeometry | None, confident: float
+) -> np.ndarray:
+    """(4, 256) SUMS by class (NODATA among them) of a tile within a polygon in the tile's CRS; None: all of it.
+
+    read gives classes and confidence (H, W) uint8, and is called only where stored counts do not do.
+    """
+    grid, out = pixels.grid_from(tile), np.zeros((4, 256))
     share = 1.0 if geometry is None else covered_share(geometry, grid)
     if share == 0:
-        return np.zeros(256), np.zeros(256)
-    areas = _pixel_areas(grid)
+        return out
+    areas, least = _pixel_areas(grid), math.ceil(round(confident * 100, 6))
     if share == 1 and areas.size == 1:
-        count = np.zeros(256)
-        count[tile["class_ids"]] = tile["class_counts"]
-        count[NODATA] += tile["nodata_count"]
-        return count, count * areas[0, 0]
-    return histogram(read(), outline(grid) if geometry is None else geometry, grid, areas)
+        ids, percents = tile["class_ids"], pixels.array_from(tile, "percent_counts")
+        out[0, ids] = tile["class_counts"]
+        out[0, NODATA] += tile["nodata_count"]
+        out[1] = out[0] * areas[0, 0]
+        out[2, ids] = percents @ np.arange(101) * (areas[0, 0] / 100)
+        out[3, ids] = percents[:, least:].sum(1) * areas[0, 0]
+        return out
+    classes, confidence = read()
+    runs = find_runs(outline(grid) if geometry is None else geometry, grid)
+    out[0], out[1] = count_runs(runs, classes, areas)
+    out[2] = count_runs(runs, classes, areas * (confidence / 100))[1]
+    out[3] = count_runs(runs, np.where(confidence >= least, classes, NODATA), areas)[1]
+    out[2:, NODATA] = 0
+    return out
+
+
+def _read_pixels(file: pq.ParquetFile, row: int) -> tuple[np.ndarray, np.ndarray]:
+    tile = file.read_row_group(row, _PIXELS).to_pylist()[0]
+    return pixels.array_from(tile, "classes"), pixels.array_from(tile, "confidence")
 
 
 def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[float, float]:
@@ -169,9 +192,10 @@ def balance(inside: pa.Table, outside: pa.Table, regions: pa.Table, names: Mappi
     shown = ["region_id", "level", "name", "period", "model", "observed_share"]
     classes = found[is_class].merge(totals[["position", *shown, "observed_area_m2"]], on=_KEYS)
     classes["share"] = classes["area_m2"] / classes["observed_area_m2"]
+    classes["mean_confidence"] = classes["confidence_m2"] / classes["area_m2"]
     classes["class_name"] = classes["class_id"].map(dict(names))
     rest = totals[["position", *shown]].assign(pixels=totals["nodata_pixels"], area_m2=totals["unobserved_m2"])
-    rest = rest.assign(class_id=None, class_name="unobserved", share=None)
+    rest = rest.assign(class_id=None, class_name="unobserved", share=None, mean_confidence=None, confident_m2=None)
     parts = [
         pa.Table.from_pandas(part.reset_index()[["position", *tables.CLASS_AREAS.names]], preserve_index=False)
         for part in (classes, rest)

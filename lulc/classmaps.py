@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -124,7 +125,7 @@ def count_block(
         for period, codes, ids in counted:
             count, area = count_runs(runs, codes, areas)
             for value in np.flatnonzero(count[: len(ids)]).tolist():
-                values = (position, period, "", int(ids[value]), float(count[value]), float(area[value]))
+                values = (position, period, "", int(ids[value]), float(count[value]), float(area[value]), math.nan, math.nan)
                 rows.append(dict(zip(INSIDE.names, values, strict=True)))
     return rows
 

@@ -274,6 +274,13 @@ class Rasters:
 
 
 @dataclass(frozen=True, config=_strict)
+class Stats:
+    """What is told of regions. confident: the least confidence of what counts as confident."""
+
+    confident: Annotated[float, Field(ge=0, le=1)] = 0.8
+
+
+@dataclass(frozen=True, config=_strict)
 class RegionFile:
     """A vector file of regions; id and name say which of its columns to use, layer which of its layers.
 
@@ -341,6 +348,7 @@ class Run:
     rasters: Rasters = Rasters()
     regions: tuple[RegionFile, ...] = ()
     maps: tuple[MapFiles, ...] = ()
+    stats: Stats = Stats()
     tracking: Tracking = Tracking()
     spark: Spark = Spark()
     max_bad: Annotated[str, AfterValidator(_limit)] | None = None

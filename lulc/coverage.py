@@ -34,16 +34,12 @@ def covered_share(geometry: BaseGeometry, grid: Grid) -> float:
     return float(fractions(geometry, whole)[0, 0])
 
 
-def histogram(classes: np.ndarray, geometry: BaseGeometry, grid: Grid, areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def count_runs(runs: Runs, classes: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pixels (fractions counted) and area of every class within a polygon, each (256,) float64 with the class id as index.
 
-    classes: (H, W) uint8 on the grid. areas: area of a pixel, broadcastable to (H, W); the result's area is in its unit.
+    runs: what `find_runs` gave of the polygon; several maps on one grid share them. classes: (H, W) uint8 on the grid.
+    areas: area of a pixel, broadcastable to (H, W); the result's area is in its unit.
     """
-    return count_runs(find_runs(geometry, grid), classes, areas)
-
-
-def count_runs(runs: Runs, classes: np.ndarray, areas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What `histogram` gives, from the runs that `find_runs` found: several maps on one grid share them."""
     pixels, area = np.zeros(256), np.zeros(256)
     if areas.shape[1] == 1:
         rows = np.ascontiguousarray(np.broadcast_to(areas, (len(classes), 1))[:, 0], np.float64)

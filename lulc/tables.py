@@ -108,6 +108,7 @@ PREDICTIONS = pa.schema(
         *_array("probabilities"),  # (K, H, W) uint8, percent, 255 nodata; null unless asked for
         pa.field("class_ids", _INTS),
         pa.field("class_counts", pa.list_(pa.int64())),  # pixels a class, parallel to class_ids
+        *_array("percent_counts"),  # (K, 101) uint32: of them, those of each per cent of confidence
         pa.field("nodata_count", pa.int64()),
     ]
 )
@@ -192,6 +193,8 @@ CLASS_AREAS = pa.schema(
         pa.field("area_m2", pa.float64()),
         pa.field("share", pa.float64()),  # of the observed area; null for the unobserved part
         pa.field("observed_share", pa.float64()),  # of the region's area
+        pa.field("mean_confidence", pa.float64()),  # 0–1, over the class's area; null where the map does not tell, as the next
+        pa.field("confident_m2", pa.float64()),  # of area_m2 what is mapped with a confidence of stats.confident or more
     ]
 )
 INTERSECTIONS = pa.schema(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lulc import pixels, tables
+from lulc import answers, pixels, tables
 from lulc.geo import Grid
 from lulc.legend import NODATA, LandClass, Legend
 
@@ -26,12 +28,11 @@ def random_tile(rng: np.random.Generator, grid: Grid, tile_id: str, period: str 
     ids, counts = np.unique(classes[classes != NODATA], return_counts=True)
     rest = {"tile_id": tile_id, "period": period, "model": MODEL, "scene_ids": ["s"], "legend": LEGEND.name}
     rest |= {"class_ids": ids.tolist(), "class_counts": counts.tolist(), "nodata_count": int((classes == NODATA).sum())}
-    return (
-        rest
-        | pixels.grid_columns(grid)
-        | pixels.array_columns("classes", classes, "raw")
-        | pixels.array_columns("confidence", classes, "raw")
-    )
+    confidence = np.where(classes == NODATA, NODATA, rng.integers(30, 101, classes.shape)).astype(np.uint8)
+    percents = answers.count_percents(classes, confidence, ids.tolist())
+    arrays = {"classes": classes, "confidence": confidence, "percent_counts": percents}
+    columns = (pixels.array_columns(name, array, "raw") for name, array in arrays.items())
+    return functools.reduce(operator.or_, columns, rest | pixels.grid_columns(grid))
 
 
 def write_block(folder: Path, tiles: list[dict[str, Any]], name: str = "p.0_0.f") -> Path:

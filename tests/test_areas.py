@@ -6,11 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import shapely
+import shapely.ops
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lulc import areas, geo, pixels, regions
-from lulc.coverage import covered_share, fractions, histogram
+from lulc.coverage import count_runs, covered_share, find_runs, fractions
 from lulc.errors import InputError
 from lulc.geo import Grid, pixel_areas
 from lulc.legend import NODATA
@@ -56,7 +57,7 @@ def test_counts_equal_those_of_exactextract():
     for _ in range(40):
         classes = rng.integers(0, 9, GRID.shape).astype(np.uint8)
         shape = shape_over(rng, GRID)
-        found, _ = histogram(classes, shape, GRID, np.ones((1, 1)))
+        found, _ = count_runs(find_runs(shape, GRID), classes, np.ones((1, 1)))
         feature = {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(shape)}
         raster = NumPyRasterSource(classes, xmin=xmin, ymin=ymin, xmax=xmax, ymax=ymax)
         (result,) = exact_extract(raster, feature, ["unique", "frac", "count"])
@@ -114,7 +115,7 @@ def test_areas_by_pixel_and_by_row_equal_the_weighted_sum():
         np.repeat(rng.uniform(1, 2, (6, 1)), 10, 0),
         rng.uniform(1, 2, (60, 80)),
     ):
-        count, area = histogram(classes, shape, GRID, weights)
+        count, area = count_runs(find_runs(shape, GRID), classes, weights)
         assert count == pytest.approx(np.bincount(classes.ravel(), share.ravel(), 256), abs=1e-9)
         assert area == pytest.approx(np.bincount(classes.ravel(), (share * weights).ravel(), 256), abs=1e-9)
 
@@ -160,7 +161,7 @@ def test_regions_that_partition_the_land_add_up(tmp_path, crs, resolution, x, y)
     seeds = shapely.MultiPoint(np.column_stack([rng.uniform(x, x + side, 12), rng.uniform(y - side, y, 12)]))
     cells = [c & land for c in shapely.get_parts(shapely.voronoi_polygons(seeds, extend_to=land))]
     shapes = [regions.to_degrees(s, crs, "cell") for s in (land, *(c for c in cells if c.area > 0))]
-    inside = areas.count_block(file, [(t, p) for t in range(9) for p in range(len(shapes))], lambda p: ("region", shapes[p]))
+    inside = areas.count_block(file, [(t, p) for t in range(9) for p in range(len(shapes))], lambda p: ("region", shapes[p]), 0.8)
     outside = [outside_row(p, s, [pixels.grid_from(t) for t in tiles]) for p, s in enumerate(shapes)]
     table = balanced(inside, outside, shapes).to_pandas()
     per_region = table.groupby("region_id")["area_m2"].sum()
@@ -194,19 +195,30 @@ def test_covered_tile_takes_its_counts_and_other_grids_their_true_areas():
     rng = np.random.default_rng(8)
     tile = random_tile(rng, GRID, "t/0_0")
 
-    def read() -> np.ndarray:
+    def read() -> tuple[np.ndarray, np.ndarray]:
         raise AssertionError("the pixels were read")
 
     shape = areas.outline(GRID).buffer(1)
-    count, area = areas.count_tile(tile, read, shape)
-    classes = pixels.array_from(tile, "classes")
+    count, area, certain, confident = areas.count_tile(tile, read, shape, 0.8)
+    classes, confidence = pixels.array_from(tile, "classes"), pixels.array_from(tile, "confidence")
     assert count.tolist() == np.bincount(classes.ravel(), minlength=256).tolist()
     assert area == pytest.approx(count * 100)
+    assert certain[:3] == pytest.approx([confidence[classes == i].sum() for i in range(3)])  # pixels of 100 m², per cent
+    assert confident[:3] == pytest.approx([100 * (confidence[classes == i] >= 80).sum() for i in range(3)])
+    # Counted by pixels, as where a region ends within the tile, nothing else comes out.
+    cut = [areas.count_tile(tile, lambda: (classes, confidence), part, 0.8) for part in shapely.get_parts(split(shape))]
+    assert sum(cut)[:, :3] == pytest.approx(np.stack([count, area, certain, confident])[:, :3])
     degrees = Grid("EPSG:4326", (0.001, 0.0, 10.0, 0.0, -0.001, 60.0), *classes.shape)
     tile = tile | pixels.grid_columns(degrees)
-    count, area = areas.count_tile(tile, lambda: classes, None)
+    count, area, *_ = areas.count_tile(tile, lambda: (classes, confidence), None, 0.8)
     assert count.tolist() == np.bincount(classes.ravel(), minlength=256).tolist()
     assert area == pytest.approx(np.bincount(classes.ravel(), np.broadcast_to(pixel_areas(degrees), classes.shape).ravel(), 256))
+
+
+def split(shape: shapely.Polygon) -> shapely.GeometryCollection:
+    """Two parts, by a slanting line."""
+    xmin, ymin, xmax, ymax = shape.bounds
+    return shapely.ops.split(shape, shapely.LineString([(xmin - 1, ymin + 33), (xmax + 1, ymax - 71)]))
 
 
 def test_a_tile_counted_twice_is_found():
@@ -233,4 +245,5 @@ def test_shares_and_the_unobserved_rest():
     assert [r["pixels"] for r in table] == pytest.approx([5, 2.5, 1.25])
     assert [r["share"] for r in table[:2]] == pytest.approx([2 / 3, 1 / 3])
     assert table[2]["share"] is None
+    assert {r["mean_confidence"] for r in table} == {r["confident_m2"] for r in table} == {None}  # nothing told of it
     assert [r["observed_share"] for r in table] == pytest.approx([0.75] * 3)

@@ -76,6 +76,7 @@ def test_areas_and_transitions_are_those_of_exact_fractions(spark: Any, tmp_path
             for value in (10, 20, 95):
                 assert rows[value]["area_m2"] == pytest.approx(expected[value], rel=1e-6)
             assert sum(r["area_m2"] for r in rows.values()) == pytest.approx(whole, rel=1e-6)
+            assert {r["mean_confidence"] for r in rows.values()} == {None}  # such rasters tell of none
         pairs = {(r["from_id"], r["to_id"]): r["area_m2"] for r in found["transitions"] if r["region_id"] == name}
         joined = one // 10 * 10 + two // 10  # 10, 20, 95 → 11, 12, 19, …, 99; zero where either is none
         expected = exact(np.where((one == 0) | (two == 0), 0, joined).astype("uint8"), shape, tmp_path)

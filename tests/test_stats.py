@@ -73,7 +73,7 @@ def test_spark_equals_the_pure_functions_and_every_region_balances(spark, tmp_pa
     pairs = [(t, p) for t in range(4) for p in range(5)]
     sums: dict[tuple, np.ndarray] = {}
     for path in files:
-        for row in areas.count_block(path, pairs, lambda p: ("region", placed[p])):
+        for row in areas.count_block(path, pairs, lambda p: ("region", placed[p]), 0.8):
             key = (
                 table["region_id"][row["position"]].as_py(),
                 row["period"],

@@ -52,7 +52,9 @@ def stats(request: Request) -> Outcome:
     legend = request.run.make_legend()
     maps = _rasters(request)
     drawn = [store.standing(request.out, "rasters")[""]["fingerprint"]] if maps else []
-    print_ = store.fingerprint(sorted(r["fingerprint"] for r in predictions), files, request.run.regions, legend, drawn)
+    print_ = store.fingerprint(
+        sorted(r["fingerprint"] for r in predictions), files, request.run.regions, request.run.stats, legend, drawn
+    )
     rows = store.standing(request.out, "stats")
     path = store.table_folder(request.out, "class_areas") / "part-0.parquet"
     if rows.get("", {}).get("fingerprint") == print_ and path.exists():
@@ -62,7 +64,7 @@ def stats(request: Request) -> Outcome:
     regions.write_regions(request.out, found.table)
     spark, names = request.spark(), {c.id: c.name for c in legend.classes}
     columns = spark.read.parquet(*map(str, paths)).select("_metadata.file_name", "_metadata.row_index", *_TILE)
-    count = partial(_count_block, store.table_folder(request.out, "predictions"))
+    count = partial(_count_block, store.table_folder(request.out, "predictions"), request.run.stats.confident)
     inside, outside = _measure(spark, request.out, Tiles(columns, count), print_)
     table = areas.balance(inside, outside, found.table, names)
     store.write_table(request.out, "class_areas", table)
@@ -186,7 +188,7 @@ def _measure(spark: SparkSession, out: Path, tiles: Tiles, fingerprint: str) -> 
             # One task a file that some region meets, as far as chance allows.
             count = partial(_count_file, tiles.count, read)
             rows = _map_rows(blocks.repartition(met), count, areas.INSIDE).groupBy(*_KEYS, "class_id")
-            inside = rows.agg(*(expr(_SUM.format(name)) for name in ("pixels", "area_m2"))).toArrow()
+            inside = rows.agg(*(expr(_SUM.format(name)) for name in areas.SUMS)).toArrow()
         grids = pairs.groupBy(*_KEYS).agg(collect_list(struct("crs", "transform", "height", "width")).alias("grids"))
         asked = shapes.select("position").crossJoin(tiles.frame.select("period", "model").distinct()).join(grids, _KEYS, "left")
         asked = asked.repartitionByRange(pq.ParquetFile(kept).num_row_groups, "position").sortWithinPartitions("position")
@@ -210,8 +212,10 @@ def _map_rows(frame: DataFrame, work: Callable[[dict[str, Any]], list[dict[str, 
     return frame.mapInArrow(batches, from_arrow_schema(schema))
 
 
-def _count_block(folder: Path, read: areas.Regions, name: str, pairs: list[tuple[int, int]]) -> list[dict[str, Any]]:
-    return areas.count_block(folder / name, pairs, read)
+def _count_block(
+    folder: Path, confident: float, read: areas.Regions, name: str, pairs: list[tuple[int, int]]
+) -> list[dict[str, Any]]:
+    return areas.count_block(folder / name, pairs, read, confident)
 
 
 def _measure_outside(read: areas.Regions, asked: dict[str, Any]) -> list[dict[str, Any]]:

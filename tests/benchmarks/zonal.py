@@ -15,7 +15,7 @@ from rasterio.windows import Window
 
 from lulc import classmaps, pixels
 from lulc.conf import MapFiles
-from lulc.coverage import histogram
+from lulc.coverage import count_runs, find_runs
 from lulc.geo import Grid
 from lulc.regions import to_degrees
 
@@ -84,7 +84,7 @@ def _count(path: Path, shapes: np.ndarray) -> np.ndarray:
                 classes = file.read(1, window=Window(col, row, min(WINDOW, file.width - col), min(WINDOW, file.height - row)))
                 grid = whole.window(row, col, *classes.shape)
                 for zone in tree.query(shapely.box(*grid.bounds)):
-                    found[zone] += histogram(classes, shapes[zone], grid, areas)[0]
+                    found[zone] += count_runs(find_runs(shapes[zone], grid), classes, areas)[0]
     return found
 
 
