@@ -20,7 +20,7 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from lulc import geo, pixels, store, tables
+from lulc import geo, patches, pixels, store, tables
 from lulc.areas import BETWEEN, INSIDE, Regions, clip, outline, widen
 from lulc.conf import MapFiles
 from lulc.coverage import Runs, count_runs, find_runs
@@ -109,11 +109,8 @@ def count_block(
     A period that another grid holds is taken where the centres of this block's pixels fall. kept: folder of intersections that
     were found before, for these regions; those of this block are read from it, or written.
     """
-    number, row, col = map(int, name.split("/"))
-    whole, group = _stacks(sources)[number]
-    grid = whole.window(row, col, min(SIDE, whole.height - row), min(SIDE, whole.width - col))
+    grid, layers = _read_block(name, sources)
     areas = pixel_areas(grid)
-    layers = {source.period: _read(source, grid, row, col) for source in group}
     counted = [(period, classes, np.arange(256)) for period, classes in layers.items()]
     periods = sorted({source.period for source in sources})
     for before, after in itertools.pairwise(periods):
@@ -128,6 +125,29 @@ def count_block(
                 values = (position, period, "", int(ids[value]), float(count[value]), float(area[value]), math.nan, math.nan)
                 rows.append(dict(zip(INSIDE.names, values, strict=True)))
     return rows
+
+
+def survey_block(
+    name: str, positions: Iterable[int], sources: tuple[Source, ...], regions: Regions, kept: Path | None = None
+) -> list[Row]:
+    """Rows of PARTS for one block and each of its periods; the rest as in `count_block`."""
+    grid, layers = _read_block(name, sources)
+    lattice, *origin = patches.find_lattice(grid)
+    rows = []
+    for position, runs in _intersect(grid, sorted(set(positions)), regions, kept).items():
+        for period, classes in layers.items():
+            part = patches.survey(classes, runs, grid, (origin[0], origin[1]))
+            if part:
+                rows.append({"position": position, "period": period, "lattice": lattice} | part.to_columns())
+    return rows
+
+
+def _read_block(name: str, sources: tuple[Source, ...]) -> tuple[Grid, dict[str, np.ndarray]]:
+    # The block's grid, and the classes of every period that it has.
+    number, row, col = map(int, name.split("/"))
+    whole, group = _stacks(sources)[number]
+    grid = whole.window(row, col, min(SIDE, whole.height - row), min(SIDE, whole.width - col))
+    return grid, {source.period: _read(source, grid, row, col) for source in group}
 
 
 def _intersect(grid: Grid, positions: Sequence[int], regions: Regions, kept: Path | None) -> dict[int, Runs]:

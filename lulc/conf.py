@@ -275,9 +275,10 @@ class Rasters:
 
 @dataclass(frozen=True, config=_strict)
 class Stats:
-    """What is told of regions. confident: the least confidence of what counts as confident."""
+    """What is told of regions. confident: the least confidence of what counts as confident; landscape: also patches and edges."""
 
     confident: Annotated[float, Field(ge=0, le=1)] = 0.8
+    landscape: bool = False
 
 
 @dataclass(frozen=True, config=_strict)

@@ -29,13 +29,17 @@ from lulc.tasks import TASKS, Penalty, Samples, Scaling, Task, vary
 
 @dataclass(frozen=True)
 class Job:
-    """All that a rank is told: settings, legend, the folder of the samples table, the folder of the checkpoint."""
+    """All that a rank is told: settings, legend, the folder of the samples table, the folder of the checkpoint, the task.
+
+    tested: whether the best weights are scored on the test split, where there is one, when all is learned.
+    """
 
     train: Train
     legend: Legend
     samples: Path
     folder: Path
     asked: str = "segment"
+    tested: bool = False
 
     @property
     def task(self) -> Task:

@@ -220,6 +220,21 @@ TRANSITIONS = pa.schema(
         pa.field("share", pa.float64()),  # of what has a class in both periods
     ]
 )
+LANDSCAPE = pa.schema(
+    [
+        pa.field("region_id", pa.string()),
+        pa.field("level", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("period", pa.string()),
+        pa.field("class_id", pa.int32()),
+        pa.field("class_name", pa.string()),
+        pa.field("patches", pa.int64()),  # of pixels that touch by a side or a corner, within the region
+        pa.field("mean_patch_m2", pa.float64()),
+        pa.field("largest_patch_m2", pa.float64()),
+        pa.field("edge_m", pa.float64()),  # sides shared with pixels of other classes
+        pa.field("edge_m_per_ha", pa.float64()),  # of the region's mapped area
+    ]
+)
 ACCURACY = pa.schema(
     [
         pa.field("period", pa.string()),
@@ -307,6 +322,7 @@ ALL = {
     "class_areas": CLASS_AREAS,
     "intersections": INTERSECTIONS,
     "transitions": TRANSITIONS,
+    "landscape": LANDSCAPE,
     "accuracy": ACCURACY,
     "confusion": CONFUSION,
     "estimates": ESTIMATES,

@@ -80,12 +80,16 @@ def best_epoch(history: Sequence[dict[str, Any]], by: str) -> int:
 def score(job: Job, result: Result, split: str) -> dict[str, float]:
     """Metrics by name of a training's best weights on a split of its samples, on this process alone."""
     world = World(0, 1, choose_device())
-    learn, _ = plans(job, 1)
-    check = stream.plan(job.samples / f"split={split}", 1, job.train.batch)
     figures = torch.load(job.folder / STATE, map_location="cpu", weights_only=True)["figures"]
-    learner = build(job, world, (learn, check), figures)
+    learner = build(job, world, plans(job, 1), figures)
     learner.average.module.load_state_dict(load_file(result.weights))
-    return _validate(learner)[0]
+    return _score(learner, split)
+
+
+def _score(learner: Learner, split: str) -> dict[str, float]:
+    # Of the averaged weights, by this rank alone.
+    plan = stream.plan(learner.job.samples / f"split={split}", 1, learner.job.train.batch)
+    return _validate(replace(learner, world=World(0, 1, learner.world.device), validation=plan))[0]
 
 
 def _fit(job: Job, world: World) -> Result:
@@ -117,11 +121,14 @@ def _fit(job: Job, world: World) -> Result:
     best = best_epoch(history, conf.best or job.task.best)
     weights = job.folder / _weights_name(best)
     temperature = 1.0
-    if world.rank == 0 and check is not None:
+    if world.rank == 0:
         learner.average.module.load_state_dict(load_file(weights))
-        _keep_examples(learner, check)
-        temperature, errors = _calibrate(learner, check)
-        history[best - 1]["metrics"] |= errors
+        if check is not None:
+            _keep_examples(learner, check)
+            temperature, errors = _calibrate(learner, check)
+            history[best - 1]["metrics"] |= errors
+        if job.tested and any((job.samples / "split=test").rglob("[!.]*.parquet")):
+            history[best - 1]["metrics"] |= {f"test_{name}": value for name, value in _score(learner, "test").items()}
     return Result(tuple(history), best, weights, learner.scaling.mean, learner.scaling.std, temperature)
 
 

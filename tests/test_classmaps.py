@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import shapely
 from exactextract import exact_extract
+from scipy import ndimage
 from shapely.geometry import box
 
 from lulc import cli, geo, store
 from lulc.conf import parse_run
+from lulc.coverage import fractions
 from lulc.errors import InputError, UsageError
 from lulc.geo import Grid, pixel_areas
 from lulc.spark.stage import Choice, Request
@@ -85,6 +87,28 @@ def test_areas_and_transitions_are_those_of_exact_fractions(spark: Any, tmp_path
             assert area == pytest.approx(expected[before // 10 * 10 + after // 10], rel=1e-6)
         shares = [r["share"] for r in found["transitions"] if r["region_id"] == name]
         assert sum(shares) == pytest.approx(1)
+
+
+def test_patches_go_on_from_raster_to_raster(spark: Any, tmp_path: Path, regions: Path) -> None:
+    classes = write_map(tmp_path / "whole" / "a.tif", 5)
+    for number, part in enumerate((slice(0, 250), slice(250, 600))):
+        write_raster(
+            tmp_path / "cut" / f"{number}.tif", classes[part], GRID.window(part.start, 0, part.stop - part.start, 700), nodata=0
+        )
+    frame = geopandas.read_file(regions).set_index("id")
+    found = {}
+    for name in ("whole", "cut"):
+        ask(spark, tmp_path / "out" / name, regions, ("1", str(tmp_path / name / "*.tif")), stats={"landscape": True})
+        found[name] = store.read_table(tmp_path / "out" / name, "landscape").to_pylist()
+    assert len(found["whole"]) == len(found["cut"]) > 5
+    for one, two in zip(found["whole"], found["cut"], strict=True):
+        assert one == {k: pytest.approx(v, rel=1e-9) if isinstance(v, float) else v for k, v in two.items()}
+    own = np.where(fractions(frame.geometry["west"], GRID) >= 0.5, classes, 0)
+    rows = {r["class_id"]: r for r in found["cut"] if r["region_id"] == "west"}
+    for value, row in rows.items():
+        assert (row["name"], row["class_name"]) == ("west", f"class {value}")
+        assert row["patches"] == ndimage.label(own == value, np.ones((3, 3)))[1]
+        assert row["mean_patch_m2"] * row["patches"] == pytest.approx((pixel_areas(GRID) * (own == value)).sum())
 
 
 def test_the_next_year_takes_the_intersections_that_were_kept(spark: Any, tmp_path: Path, regions: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +52,14 @@ def _losses(folder: Path) -> list[float]:
 
 def test_a_separable_toy_is_learned(samples: Path, tmp_path: Path) -> None:
     settings = {"class_weight": 0.5, "smoothing": 0.05, "dice": 0.3, "ema": 0.8, "dropout": 0.1, "accumulate": 2, "repeats": 4}
-    job = toy.make_job(samples, tmp_path, **settings, augment=("flip", "rotate", "brightness", "noise"), epochs=3)
-    result = fit(job)
+    own = tmp_path / "samples"
+    shutil.copytree(samples, own)
+    shutil.copytree(own / "split=validation", own / "split=test")
+    job = toy.make_job(own, tmp_path, **settings, augment=("flip", "rotate", "brightness", "noise"), epochs=3)
+    result = fit(replace(job, tested=True))
     best = result.history[result.best - 1]["metrics"]
+    assert best["test_miou"] == pytest.approx(best["miou"], abs=1e-6)  # the same samples
+    assert not any("test_miou" in entry["metrics"] for entry in result.history if entry["epoch"] != result.best)
     assert best["accuracy"] > 0.95
     assert best["miou"] > 0.9
     assert best["miou"] == max(entry["metrics"]["miou"] for entry in result.history)

@@ -18,7 +18,7 @@ from lulc.spark import session
 
 GEOMETRY = b"geometry"
 """Marks the fields of a table that hold WKB."""
-_HEAVY = ("pixels", "valid", "label", "classes", "confidence", "probabilities", "runs", "shares")
+_HEAVY = ("pixels", "valid", "label", "classes", "confidence", "probabilities", "percent_counts", "runs", "shares")
 
 
 def need_tables(out: Path) -> None:

@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.functions import col, collect_list, expr, struct
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from lulc import areas, classmaps, pixels, progress, regions, store, tables
+from lulc import areas, classmaps, patches, pixels, progress, regions, store, tables
 from lulc.classmaps import Source
 from lulc.conf import MapFiles, Run
 from lulc.errors import InputError, UsageError
@@ -26,6 +26,8 @@ from lulc.geo import degrees_area
 from lulc.legend import NODATA
 from lulc.spark import detections
 from lulc.spark.stage import Outcome, Request
+
+Count = Callable[[areas.Regions, str, list[tuple[int, int]]], list[dict[str, Any]]]
 
 # Sums that do not depend on the order in which tasks end, so that a rerun gives the same figures to the last digit.
 _SUM = "aggregate(array_sort(collect_list({0})), 0D, (a, b) -> a + b) AS {0}"
@@ -65,26 +67,26 @@ def stats(request: Request) -> Outcome:
     spark, names = request.spark(), {c.id: c.name for c in legend.classes}
     columns = spark.read.parquet(*map(str, paths)).select("_metadata.file_name", "_metadata.row_index", *_TILE)
     count = partial(_count_block, store.table_folder(request.out, "predictions"), request.run.stats.confident)
-    inside, outside = _measure(spark, request.out, Tiles(columns, count), print_)
-    table = areas.balance(inside, outside, found.table, names)
+    measured = _measure(spark, request.out, Tiles(columns, count), print_)
+    table = areas.balance(measured.inside, measured.outside, found.table, names)
     store.write_table(request.out, "class_areas", table)
     if maps:
-        pairs, _ = _measure_maps(spark, request.out, classmaps.survey(maps), print_)
-        store.write_table(request.out, "transitions", areas.transitions(pairs, found.table, names))
+        drawn_maps = _measure_maps(spark, request, classmaps.survey(maps), print_)
+        _write_maps(request, drawn_maps, found.table, names)
     bad = [store.entry("stats", f"region:{i}", print_, status="bad", error="its polygon has no area") for i in found.empty]
     done = store.entry("stats", "stats", print_, path=str(path.relative_to(request.out)), checksum=store.checksum(path))
     store.append_ledger(request.out, [*bad, done, done | {"key": ""}])
-    return Outcome("stats", done=1, bad=len(bad), note=_note(request.run, found, inside))
+    return Outcome("stats", done=1, bad=len(bad), note=_note(request.run, found, measured.inside))
 
 
 def _rasters(request: Request) -> list[MapFiles]:
-    # The class rasters of two periods or more, where they are those of the predictions that stand.
+    # The class rasters, if of the predictions that stand: of two periods or more, or of any where landscapes are asked for.
     made, mapped = (store.standing(request.out, stage).get("") for stage in ("rasters", "predict"))
     if made is None or mapped is None or made["finished"] < mapped["finished"]:
         return []
     maps = [MapFiles(str(request.out / "rasters" / p.name / "*.tif"), p.name) for p in request.run.periods]
     there = [one for one in maps if glob.glob(one.path)]
-    return there if len(there) > 1 else []
+    return there if len(there) > (0 if request.run.stats.landscape else 1) else []
 
 
 def _predictions(out: Path) -> list[dict[str, Any]]:
@@ -119,11 +121,21 @@ def _note(run: Run, found: regions.Found, inside: pa.Table) -> str:
 class Tiles:
     """What is measured: a row a tile (file_name, row_index and _TILE), and the count of INSIDE rows of one file.
 
-    count(regions, file's name, pairs of row_index and position).
+    count(regions, file's name, pairs of row_index and position); survey, where asked for, gives rows of patches.PARTS.
     """
 
     frame: DataFrame
-    count: Callable[[areas.Regions, str, list[tuple[int, int]]], list[dict[str, Any]]]
+    count: Count
+    survey: Count | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """INSIDE and OUTSIDE rows, and patches.FOUND rows where they were asked for."""
+
+    inside: pa.Table
+    outside: pa.Table
+    patches: pa.Table | None
 
 
 def _stats_of_maps(request: Request) -> Outcome:
@@ -133,7 +145,7 @@ def _stats_of_maps(request: Request) -> Outcome:
         raise UsageError("areas of class rasters are taken by region: give `regions:` (--regions FILE)")
     sources = classmaps.survey(run.maps)
     files = [store.identity(path) for path in [*(f.path for f in run.regions), *(s.path for s in sources)]]
-    print_ = store.fingerprint("maps", files, run.regions, run.maps, run.legend)
+    print_ = store.fingerprint("maps", files, run.regions, run.maps, run.stats, run.legend)
     known = store.standing(out, "stats").get("", {})
     if known.get("fingerprint") == print_ and (store.table_folder(out, "class_areas") / "part-0.parquet").exists():
         return Outcome("stats", stood=1)
@@ -146,16 +158,23 @@ def _stats_of_maps(request: Request) -> Outcome:
     for other in kept.parent.glob("*"):
         if other != kept:
             shutil.rmtree(other)
-    inside, outside = _measure_maps(request.spark(), out, sources, print_, kept)
-    seen = {i for i in inside["class_id"].unique().to_pylist() if i < NODATA}
+    measured = _measure_maps(request.spark(), request, sources, print_, kept)
+    plain = measured.inside.filter(_is_plain(measured.inside))
+    seen = {i for i in measured.inside["class_id"].unique().to_pylist() if i < NODATA}
     names = {i: f"class {i}" for i in seen} | {i: name for s in sources for i, name in s.names}
     names |= {i: c.name for i, c in run.legend.items()}
-    plain, pairs = (inside.filter(f) for f in (_is_plain(inside), pc.invert(_is_plain(inside))))
-    store.write_table(out, "class_areas", areas.balance(plain, outside, found.table, names))
-    store.write_table(out, "transitions", areas.transitions(pairs, found.table, names))
+    store.write_table(out, "class_areas", areas.balance(plain, measured.outside, found.table, names))
+    _write_maps(request, measured, found.table, names)
     bad = [store.entry("stats", f"region:{i}", print_, status="bad", error="its polygon has no area") for i in found.empty]
     store.append_ledger(out, [*bad, store.entry("stats", "", print_)])
     return Outcome("stats", done=1, bad=len(bad), note=_note(run, found, plain))
+
+
+def _write_maps(request: Request, measured: Measured, found: pa.Table, names: dict[int, str]) -> None:
+    pairs = measured.inside.filter(pc.invert(_is_plain(measured.inside)))
+    store.write_table(request.out, "transitions", areas.transitions(pairs, found, names))
+    if measured.patches is not None:
+        store.write_table(request.out, "landscape", patches.to_table(measured.patches, found, names))
 
 
 def _is_plain(inside: pa.Table) -> pa.ChunkedArray:
@@ -163,19 +182,25 @@ def _is_plain(inside: pa.Table) -> pa.ChunkedArray:
 
 
 def _measure_maps(
-    spark: SparkSession, out: Path, sources: tuple[Source, ...], fingerprint: str, kept: Path | None = None
-) -> tuple[pa.Table, pa.Table]:
+    spark: SparkSession, request: Request, sources: tuple[Source, ...], fingerprint: str, kept: Path | None = None
+) -> Measured:
     frame = spark.createDataFrame(pa.Table.from_pylist(classmaps.blocks(sources)))
-    return _measure(spark, out, Tiles(frame, partial(_count_map, sources, kept)), fingerprint)
+    count, survey = (partial(_of_map, work, sources, kept) for work in (classmaps.count_block, classmaps.survey_block))
+    return _measure(spark, request.out, Tiles(frame, count, survey if request.run.stats.landscape else None), fingerprint)
 
 
-def _count_map(
-    sources: tuple[Source, ...], kept: Path | None, read: areas.Regions, name: str, pairs: list[tuple[int, int]]
+def _of_map(
+    work: Callable[..., list[dict[str, Any]]],
+    sources: tuple[Source, ...],
+    kept: Path | None,
+    read: areas.Regions,
+    name: str,
+    pairs: list[tuple[int, int]],
 ) -> list[dict[str, Any]]:
-    return classmaps.count_block(name, {position for _, position in pairs}, sources, read, kept)
+    return work(name, {position for _, position in pairs}, sources, read, kept)
 
 
-def _measure(spark: SparkSession, out: Path, tiles: Tiles, fingerprint: str) -> tuple[pa.Table, pa.Table]:
+def _measure(spark: SparkSession, out: Path, tiles: Tiles, fingerprint: str) -> Measured:
     # Keys alone pass through Spark (a tile's file and row group, a region's position); workers read pixels and polygons.
     kept = store.table_folder(out, "regions") / regions.FILE
     read = partial(regions.read_region, str(kept), fingerprint)
@@ -186,22 +211,32 @@ def _measure(spark: SparkSession, out: Path, tiles: Tiles, fingerprint: str) -> 
         met = max(1, pairs.select("file_name").distinct().count())
         with progress.spark(spark.sparkContext, met, "stats"):
             # One task a file that some region meets, as far as chance allows.
-            count = partial(_count_file, tiles.count, read)
-            rows = _map_rows(blocks.repartition(met), count, areas.INSIDE).groupBy(*_KEYS, "class_id")
+            files = blocks.repartition(met)
+            rows = _map_rows(files, partial(_on_file, tiles.count, read), areas.INSIDE).groupBy(*_KEYS, "class_id")
             inside = rows.agg(*(expr(_SUM.format(name)) for name in areas.SUMS)).toArrow()
+            found = _join_patches(files, partial(_on_file, tiles.survey, read)) if tiles.survey else None
         grids = pairs.groupBy(*_KEYS).agg(collect_list(struct("crs", "transform", "height", "width")).alias("grids"))
         asked = shapes.select("position").crossJoin(tiles.frame.select("period", "model").distinct()).join(grids, _KEYS, "left")
         asked = asked.repartitionByRange(pq.ParquetFile(kept).num_row_groups, "position").sortWithinPartitions("position")
         outside = _map_rows(asked, partial(_measure_outside, read), areas.OUTSIDE).toArrow()
     finally:
         pairs.unpersist()
-    return inside.cast(areas.INSIDE), outside.cast(areas.OUTSIDE)
+    return Measured(inside.cast(areas.INSIDE), outside.cast(areas.OUTSIDE), found)
 
 
-def _count_file(
-    count: Callable[[areas.Regions, str, list[tuple[int, int]]], list[dict[str, Any]]], read: areas.Regions, block: dict[str, Any]
-) -> list[dict[str, Any]]:
-    return count(read, block["file_name"], [(p["row_index"], p["position"]) for p in block["pairs"]])
+def _join_patches(files: DataFrame, survey: Callable[[dict[str, Any]], list[dict[str, Any]]]) -> pa.Table:
+    names = [name for name in patches.PARTS.names if name not in ("position", "period")]
+    parts = _map_rows(files, survey, patches.PARTS).groupBy("position", "period")
+    whole = parts.agg(collect_list(struct(*names)).alias("parts"))
+    return _map_rows(whole, _join_region, patches.FOUND).toArrow().cast(patches.FOUND)
+
+
+def _join_region(region: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"position": region["position"], "period": region["period"]} | row for row in patches.join_rows(region["parts"])]
+
+
+def _on_file(work: Count, read: areas.Regions, block: dict[str, Any]) -> list[dict[str, Any]]:
+    return work(read, block["file_name"], [(p["row_index"], p["position"]) for p in block["pairs"]])
 
 
 def _map_rows(frame: DataFrame, work: Callable[[dict[str, Any]], list[dict[str, Any]]], schema: pa.Schema) -> DataFrame:

@@ -9,9 +9,9 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -66,7 +66,8 @@ def _prepare(request: Request, print_: str) -> tuple[Job, Layout, tuple[float, f
 
     run = request.run
     samples, kept = store.table_folder(request.out, "samples"), request.out / "checkpoints" / print_
-    job = learner.Job(run.train, run.make_legend(), samples, kept, run.task or "segment")
+    # Where the labels are the run's own, the map is held against the test split, in stage evaluate.
+    job = learner.Job(run.train, run.make_legend(), samples, kept, run.task or "segment", tested=run.labels is None)
     plan, validation = learner.check(job, run.bands)
     checked = f"{validation.rows:,} to choose the best epoch" if validation else "none to choose the best epoch: the last is kept"
     progress.say(
@@ -134,7 +135,7 @@ def _echo(folder: Path) -> Iterator[None]:
         while not last:
             last = ended.wait(1.0)
             for entry in read_log(folder)[said:]:
-                progress.say(f"epoch {entry['epoch']}/{entry['epochs']} {_figures(entry)} ({entry['seconds']:.0f} s)")
+                progress.say(f"epoch {entry['epoch']}/{entry['epochs']} {_figures(entry['metrics'])} ({entry['seconds']:.0f} s)")
                 said += 1
 
     watcher = threading.Thread(target=watch, args=(said,), daemon=True)
@@ -146,8 +147,7 @@ def _echo(folder: Path) -> Iterator[None]:
         watcher.join()
 
 
-def _figures(entry: dict[str, Any]) -> str:
-    metrics = entry["metrics"]
+def _figures(metrics: Mapping[str, float]) -> str:
     names = {
         "loss": "loss",
         "accuracy": "accuracy",
@@ -160,9 +160,11 @@ def _figures(entry: dict[str, Any]) -> str:
 
 
 def _describe(result: Result) -> str:
-    entry = result.history[result.best - 1]
-    where = " on validation" if set(entry["metrics"]) - {"loss", "rate"} else ", no validation split"
-    return f"best epoch {result.best}: {_figures(entry)}{where}"
+    metrics = result.history[result.best - 1]["metrics"]
+    tested = {name.removeprefix("test_"): value for name, value in metrics.items() if name.startswith("test_")}
+    found = {name: value for name, value in metrics.items() if not name.startswith("test_")}
+    where = " on validation" if set(found) - {"loss", "rate"} else ", no validation split"
+    return f"best epoch {result.best}: {_figures(found)}{where}" + (f"; {_figures(tested)} on test" if tested else "")
 
 
 def _standing_note(found: ModelRef, champion: ModelRef) -> str:
