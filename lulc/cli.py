@@ -153,7 +153,7 @@ def _asking(add: Callable[..., argparse.ArgumentParser]) -> None:
     made = add("sql", "ask a run's tables in Spark SQL", _sql, 'lulc sql out/zion "SELECT class_name, area_m2 FROM class_areas"')
     made.add_argument("out", type=Path, help="output folder of a run")
     made.add_argument("query", help="the query; views are named like the tables")
-    made.add_argument("--save", type=Path, metavar="FILE", help="write what it gives: .csv, .parquet, .gpkg or .geojson")
+    made.add_argument("--save", type=Path, metavar="FILE", help="write what it gives: .csv, .xlsx, .parquet, .gpkg or .geojson")
     made.add_argument("--bind", action="append", default=[], metavar="NAME=VALUE", help="value of :NAME in the query")
     made = add(
         "design", "draw a stratified random sample of a map's pixels to interpret", _draw,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import geopandas
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyogrio
 import pytest
 import shapely
 
@@ -35,12 +37,26 @@ def test_shapes_and_numbers_come_back(suffix: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"\.csv, \.parquet"):
+    with pytest.raises(UsageError, match=r"\.csv, \.xlsx, \.parquet"):
         export.save(TABLE, tmp_path / "t.xls", "shape")
     with pytest.raises(UsageError, match="the query gives none"):
         export.save(TABLE.drop_columns(["shape"]), tmp_path / "t.gpkg", None)
     export.save(TABLE.drop_columns(["shape"]), tmp_path / "t.csv", None)
     assert (tmp_path / "t.csv").read_text().splitlines()[0] == '"name","km2"'
+
+
+def test_a_sheet_holds_what_the_query_gave(tmp_path: Path) -> None:
+    names = ["São Tomé", "=1+1", None]
+    table = pa.table({"name": names, "km2": [1.5, None, 1e-9], "id": [1, 2, 2**40], "periods": [["a", "b"], [], None]})
+    export.save(table, tmp_path / "t.xlsx", None)
+    found = pyogrio.read_dataframe(tmp_path / "t.xlsx")
+    assert found["name"].tolist() == names  # a text that looks like a formula stays a text
+    assert found["km2"].tolist() == [1.5, pytest.approx(np.nan, nan_ok=True), 1e-9]
+    assert found["id"].tolist() == [1, 2, 2**40] and found["periods"].tolist() == ["['a' 'b']", "[]", None]
+    with zipfile.ZipFile(tmp_path / "t.xlsx") as sheet:
+        assert b"<f>" not in sheet.read("xl/worksheets/sheet1.xml")
+    with pytest.raises(UsageError, match="no shapes"):
+        export.save(TABLE, tmp_path / "t.xlsx", "shape")
 
 
 def test_a_query_is_saved(done: Path, tmp_path: Path) -> None:
