@@ -128,11 +128,16 @@ def _read_pixels(file: pq.ParquetFile, row: int) -> tuple[np.ndarray, np.ndarray
 
 
 def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[float, float]:
-    """True m² of a region (EPSG:4326) that no tile covers, from geometry alone; and how many m² carried borders may be off by."""
-    slack = 2 * BORDER_M * geometry.length * METRES_A_DEGREE
+    """True m² of a region (EPSG:4326) that no tile covers, from geometry alone; and by how many m² its classes may be off.
+
+    Carried borders, another ellipsoid, and pixels of degrees, whose area is taken as even where a border cuts them.
+    """
+    border = geometry.length * METRES_A_DEGREE
+    slack = 2 * BORDER_M * border
     if not grids:
         return degrees_area(geometry), slack
     left = only_polygons(geometry.difference(unite(grids)))
+    slack += border * max(_unevenness(grid, geometry) for grid in grids)
     return degrees_area(left), slack + max(_ellipsoid(g) for g in {grid.crs for grid in grids}) * degrees_area(geometry)
 
 
@@ -245,6 +250,17 @@ def clip(geometry: BaseGeometry, box: tuple[float, float, float, float]) -> Base
     if west >= box[0] and south >= box[1] and east <= box[2] and north <= box[3]:
         return geometry
     return only_polygons(geometry.intersection(shapely.box(*box)))
+
+
+def _unevenness(grid: Grid, geometry: BaseGeometry) -> float:
+    # Metres that a border on a grid of degrees may seem to be shifted by: a pixel's two ends differ in width by the cosine of
+    # latitude, at a pole by all of it; a half cut off by degrees is then an eighth of the difference off.
+    crs = parse_crs(grid.crs)
+    if not crs.is_geographic:
+        return 0.0
+    high = grid.resolution[1] * math.degrees(crs.axis_info[0].unit_conversion_factor if crs.axis_info else math.radians(1))
+    latitude = min(max(abs(geometry.bounds[1]), abs(geometry.bounds[3])), 90 - high / 2)
+    return high * METRES_A_DEGREE * min(2.0, math.radians(high) * math.tan(math.radians(latitude))) / 8
 
 
 def _ellipsoid(crs: str) -> float:

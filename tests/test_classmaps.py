@@ -150,6 +150,35 @@ def test_other_grids_nodata_and_mosaics_are_one_map(spark: Any, tmp_path: Path, 
     assert moved == {(k, 20): pytest.approx(before[k], rel=1e-9) for k in (10, 20, 95)}
 
 
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3031", "EPSG:3832"])
+def test_regions_at_the_antimeridian_and_the_pole(spark: Any, tmp_path: Path, crs: str) -> None:
+    """One class everywhere: what each region has of it is the region's true area within the map, and the rest is unobserved."""
+    grid = {
+        "EPSG:4326": Grid(crs, (0.25, 0.0, -180.0, 0.0, -0.25, 90.0), 720, 1440),
+        "EPSG:3031": Grid(crs, (10_000.0, 0.0, -4e6, 0.0, -10_000.0, 4e6), 800, 800),  # the South Pole in its middle
+        "EPSG:3832": Grid(crs, (10_000.0, 0.0, 1e6, 0.0, -10_000.0, 1e6), 300, 300),  # 180° runs through it
+    }[crs]
+    write_raster(tmp_path / "map.tif", np.full(grid.shape, 7, "uint8"), grid, nodata=0)
+    shapes = {
+        "over 180": shapely.MultiPolygon([box(178, -5, 180, -2), box(-180, -5, -177.3, -2)]),
+        "beyond 180": box(177, 1, 183, 3),  # told in longitudes that run on
+        "cap": shapely.segmentize(box(-180, -90, 180, -80), 1),
+        "beside the pole": shapely.segmentize(box(20.1, -90, 77.7, -86.3), 1),
+        "north": shapely.segmentize(box(-180, 84, 180, 90), 1),
+    }
+    path = tmp_path / "regions.gpkg"
+    geopandas.GeoDataFrame({"id": list(shapes)}, geometry=list(shapes.values()), crs="EPSG:4326").to_file(path)
+    rows = ask(spark, tmp_path / "out", path, ("1", str(tmp_path / "map.tif")))["class_areas"]
+    found = {(r["region_id"], r["class_id"]): r["area_m2"] for r in rows}
+    seen = {"EPSG:4326": list(shapes), "EPSG:3031": ["cap", "beside the pole"], "EPSG:3832": ["over 180", "beyond 180"]}[crs]
+    for name, shape in shapes.items():
+        whole = geo.degrees_area(shape)
+        # A quarter of a degree at the pole is coarse: a row of such pixels, cut by degrees, is not cut by area.
+        within = 1e-3 * whole if (crs, name) == ("EPSG:4326", "beside the pole") else 1e-6 * whole
+        assert found.get((name, 7), 0.0) == pytest.approx(whole if name in seen else 0.0, abs=within), name
+        assert found[name, None] == pytest.approx(0.0 if name in seen else whole, abs=within), name
+
+
 def test_what_cannot_be_counted_is_named(spark: Any, tmp_path: Path, regions: Path) -> None:
     write_map(tmp_path / "a.tif", 1)
     write_raster(tmp_path / "f.tif", np.zeros(GRID.shape, "float32"), GRID)
