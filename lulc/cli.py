@@ -26,6 +26,7 @@ STAGES = {
     "rasters": "write class rasters: COGs, STAC items, a mosaic index",
     "stats": "areas per class, region and period",
     "evaluate": "confusion matrix and accuracy on the samples held back",
+    "publish": "the tables as Iceberg tables, for other engines",
 }
 
 

@@ -305,6 +305,19 @@ class MapFiles:
 
 
 @dataclass(frozen=True, config=_strict)
+class Publish:
+    """An Iceberg catalogue that the run's tables are published to, under a namespace.
+
+    warehouse: the folder or object store of its files; catalog: what else Spark is told of it, such as {type: rest, uri: …}, a
+    catalogue of files alone where nothing is said.
+    """
+
+    warehouse: str
+    namespace: Name = "lulc"
+    catalog: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_strict)
 class Tracking:
     """Where MLflow keeps runs: `DIR/mlflow.db` when no uri is given. required: stop when it cannot be reached."""
 
@@ -350,6 +363,7 @@ class Run:
     regions: tuple[RegionFile, ...] = ()
     maps: tuple[MapFiles, ...] = ()
     stats: Stats = Stats()
+    publish: Publish | None = None
     tracking: Tracking = Tracking()
     spark: Spark = Spark()
     max_bad: Annotated[str, AfterValidator(_limit)] | None = None
@@ -437,6 +451,8 @@ def _place(run: Run, folder: Path) -> Run:
         changes["train"] = replace(run.train, weights=at(run.train.weights))
     if run.tiling.like:
         changes["tiling"] = replace(run.tiling, like=at(run.tiling.like))
+    if run.publish:
+        changes["publish"] = replace(run.publish, warehouse=at(run.publish.warehouse))
     if run.area and not re.fullmatch(r"[-\d.eE, ]+", run.area):
         changes["area"] = at(run.area)
     return replace(run, **changes)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lulc import cli
-from tests import world
+from tests import jdbc, world
 
 _PATIENCE_S = 180
 
@@ -20,9 +20,7 @@ _PATIENCE_S = 180
 @pytest.fixture
 def port(done: Path) -> Any:
     """The port at which the finished run answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number = free.getsockname()[1]
+    number = jdbc.free_port()
     server = subprocess.Popen(
         [str(world.SCRIPTS / "lulc"), "serve", str(done), "--port", str(number)], stderr=subprocess.PIPE, text=True
     )
@@ -39,10 +37,7 @@ def port(done: Path) -> Any:
 
 
 def test_a_question_over_jdbc_is_answered(port: int, spark: Any) -> None:
-    jvm = spark.sparkContext._jvm  # Spark brings Hive's JDBC driver
-    jvm.java.lang.Class.forName("org.apache.hive.jdbc.HiveDriver")
-    connection = jvm.java.sql.DriverManager.getConnection(f"jdbc:hive2://127.0.0.1:{port}/default", "tool", "")
-    try:
+    with jdbc.connected(spark, port) as connection:
         tables = connection.getMetaData().getTables(None, None, "%", None)
         names = set()
         while tables.next():
@@ -53,15 +48,9 @@ def test_a_question_over_jdbc_is_answered(port: int, spark: Any) -> None:
             FROM class_areas a JOIN regions r USING (region_id)
             WHERE a.class_id IS NOT NULL GROUP BY a.class_name ORDER BY km2 DESC
         """
-        rows = connection.createStatement().executeQuery(asked)
-        found = {}
-        while rows.next():
-            found[rows.getString("class_name")] = rows.getDouble("km2")
-            assert rows.getDouble("region_m2") > 0
-        assert {"water", "trees", "crops"} >= set(found)
-        assert sum(found.values()) > 1
-    finally:
-        connection.close()
+        rows = jdbc.ask(connection, asked, "class_name", "km2", "region_m2")
+        assert {"water", "trees", "crops"} >= {name for name, _, _ in rows}
+        assert sum(km2 for _, km2, _ in rows) > 1 and all(m2 > 0 for _, _, m2 in rows)
 
 
 def test_a_port_that_is_taken_is_named(done: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from lulc.conf import Run
 from lulc.errors import TooManyBad, UsageError
 from lulc.spark.stage import Choice, Outcome, Request, timed
 
-STAGES = ("index", "tile", "samples", "train", "predict", "rasters", "stats", "evaluate")
+STAGES = ("index", "tile", "samples", "train", "predict", "rasters", "stats", "evaluate", "publish")
 _LEARNING = ("samples", "train", "evaluate")
 
 
@@ -23,15 +23,17 @@ def stages_of(run: Run) -> tuple[str, ...]:
     """The stages a run file asks for.
 
     Those that learn only where it has labels or datasets, training only where it names no model, those that map only where it has
-    scenes, evaluation only where its own labels are; any number of classes a square make a table, and no raster.
+    scenes, evaluation only where its own labels are; any number of classes a square make a table, and no raster; publication
+    only where it says where to.
     """
     if run.maps:
-        return ("stats",)
+        return ("stats", "publish") if run.publish else ("stats",)
     learns = run.labels is not None or bool(run.datasets)
     if not learns and run.predict.model is None:
         raise UsageError("the run file has no labels or datasets to learn from, nor predict.model to map with: give one of them")
     left_out = set(_LEARNING) if not learns else {"train"} if run.predict.model else set()
-    left_out |= set() if run.scenes else set(STAGES) - {"samples", "train"}
+    left_out |= set() if run.scenes else set(STAGES) - {"samples", "train", "publish"}
+    left_out |= set() if run.publish else {"publish"}
     left_out |= set() if run.labels or not run.datasets else {"evaluate"}
     left_out |= {"rasters", "stats"} if run.task == "multilabel" else set()
     return tuple(s for s in STAGES if s not in left_out)
@@ -63,7 +65,7 @@ def opened(run: Run, out: Path, choice: Choice, debug: bool) -> Iterator[Request
     def spark() -> SparkSession:
         from lulc.spark import session
 
-        started.append(session.start(run.spark, debug))
+        started.append(session.start(run.spark, debug, session.ICEBERG if run.publish else ()))
         return started[0]
 
     try:

@@ -22,6 +22,9 @@ from lulc.errors import SetupError
 # this one on the classpath, methods are missing.
 JARS = ("org.apache.sedona:sedona-spark-shaded-4.0_2.13:1.8.0", "org.datasyslab:geotools-wrapper:1.8.1-33.1")
 
+ICEBERG = ("org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.10.1",)
+"""What a session needs besides, to publish tables."""
+
 WORKER_ENVIRONMENT = {
     # A JP2 cut short reads as success when several threads decode it.
     "GDAL_NUM_THREADS": "1",
@@ -44,8 +47,8 @@ def submitted() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
-def start(spark: Spark, debug: bool = False) -> SparkSession:
-    """The session, with Sedona's functions; SetupError when Java or Sedona's JARs cannot be had."""
+def start(spark: Spark, debug: bool = False, more: tuple[str, ...] = ()) -> SparkSession:
+    """The session, with Sedona's functions and `more` JARs (group:name:release); SetupError when Java or a JAR cannot be had."""
     conf = SparkConf()
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     settings = {
@@ -69,7 +72,7 @@ def start(spark: Spark, debug: bool = False) -> SparkSession:
             "spark.executor.memory": spark.memory,
             "spark.ui.enabled": "false",
         }
-        settings |= _jar_settings()
+        settings |= _jar_settings(more)
         if master.startswith("local"):
             settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
             settings["spark.sql.shuffle.partitions"] = str(2 * cores)
@@ -79,7 +82,7 @@ def start(spark: Spark, debug: bool = False) -> SparkSession:
     for name, value in (settings | spark.conf).items():
         conf.set(name, value) if name in spark.conf else conf.setIfMissing(name, value)
     if submitted() and not _on_classpath():
-        _submit_again(conf)
+        _submit_again(conf, more)
     try:
         with _environment():
             session = SparkSession.builder.config(conf=conf).getOrCreate()
@@ -104,16 +107,16 @@ def _environment() -> Iterator[None]:
         os.environ.update(before | python)
 
 
-def _jar_settings() -> dict[str, str]:
+def _jar_settings(more: tuple[str, ...]) -> dict[str, str]:
     # Once Ivy has fetched them, the files themselves are given: seconds faster, and not a word on the terminal.
     folder = Path.home() / ".ivy2.5.2" / "jars"
-    files = [folder / f"{group}_{name}-{release}.jar" for group, name, release in (jar.split(":") for jar in JARS)]
+    files = [folder / f"{group}_{name}-{release}.jar" for group, name, release in (jar.split(":") for jar in JARS + more)]
     if all(file.exists() for file in files):
         return {"spark.jars": ",".join(map(str, files))}
-    return {"spark.jars.packages": ",".join(JARS)}
+    return {"spark.jars.packages": ",".join(JARS + more)}
 
 
-def _submit_again(conf: SparkConf) -> None:
+def _submit_again(conf: SparkConf, more: tuple[str, ...]) -> None:
     # Sedona's classes must be there when the JVM starts; added later, two loaders load them twice. So a bare
     # `spark-submit jobs/tile.py` is replaced by itself with the JARs given; the outer one waits for it.
     given = dict(conf.getAll())
@@ -125,7 +128,9 @@ def _submit_again(conf: SparkConf) -> None:
     os.environ[_AGAIN] = "1"
     python = {"spark.pyspark.python": sys.executable, "spark.pyspark.driver.python": sys.executable}
     settings = [
-        f"--conf={name}={value}" for name, value in ({**python, **given} | _jar_settings()).items() if name not in _SUBMITS_OWN
+        f"--conf={name}={value}"
+        for name, value in ({**python, **given} | _jar_settings(more)).items()
+        if name not in _SUBMITS_OWN
     ]
     home = _find_spark_home()  # type: ignore[no-untyped-call]
     os.execv(f"{home}/bin/spark-submit", ["spark-submit", *settings, *sys.argv])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the name every Spark user knows
 from pyspark.sql.pandas.types import from_arrow_schema
 from sedona.spark.sql.types import GeometryType
@@ -30,20 +30,28 @@ def need_tables(out: Path) -> None:
 def make_views(spark: SparkSession, out: Path) -> list[str]:
     """The names of the views made, one for every table that stands; `footprint` and `geometry` are Sedona geometries."""
     made = []
-    for name in tables.ALL:
-        folder, schema = store.table_folder(out, name), store.schema_of(out, name)
-        if not folder.is_dir() or not any(folder.rglob("[!.]*.parquet")):
-            continue
-        frame = spark.read.schema(from_arrow_schema(schema)).parquet(str(folder))
-        if name == "samples":
-            frame = frame.withColumn("split", F.regexp_extract(F.input_file_name(), "split=([a-z]+)", 1))
-        frame = frame.select([c for c in frame.columns if c not in _HEAVY])
+    for name in standing(out):
+        frame = read(spark, out, name)
         for column in ("footprint", "geometry"):
             if column in frame.columns:
                 frame = frame.withColumn(column, F.expr(f"ST_GeomFromWKB({column})"))
         frame.createOrReplaceTempView(name)
         made.append(name)
     return made
+
+
+def standing(out: Path) -> list[str]:
+    """The tables that have rows."""
+    return [name for name in tables.ALL if any(store.table_folder(out, name).rglob("[!.]*.parquet"))]
+
+
+def read(spark: SparkSession, out: Path, name: str) -> DataFrame:
+    """A table without its pixels; geometries are WKB."""
+    schema = from_arrow_schema(store.schema_of(out, name))
+    frame = spark.read.schema(schema).parquet(str(store.table_folder(out, name)))
+    if name == "samples":
+        frame = frame.withColumn("split", F.regexp_extract(F.input_file_name(), "split=([a-z]+)", 1))
+    return frame.select([c for c in frame.columns if c not in _HEAVY])
 
 
 def ask(out: Path, query: str, values: Mapping[str, str], debug: bool = False) -> pa.Table:

@@ -1,0 +1,52 @@
+"""Questions over JDBC, by the driver that Spark brings."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_PATIENCE_S = 180
+
+
+def free_port() -> int:
+    """A port of this machine that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number: int = free.getsockname()[1]
+        return number
+
+
+def await_port(port: int, server: subprocess.Popen[Any]) -> None:
+    """Nothing, as soon as the port is listened on; an error when the server ends before, or takes too long."""
+    end = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < end:
+        assert server.poll() is None, f"the server ended with {server.poll()}"
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.3)
+    raise AssertionError(f"nothing listens on port {port} after {_PATIENCE_S} s")
+
+
+@contextmanager
+def connected(spark: Any, port: int) -> Iterator[Any]:
+    """A java.sql.Connection to the server at a port, of this session's JVM."""
+    jvm = spark.sparkContext._jvm
+    jvm.java.lang.Class.forName("org.apache.hive.jdbc.HiveDriver")
+    connection = jvm.java.sql.DriverManager.getConnection(f"jdbc:hive2://127.0.0.1:{port}/default", "tool", "")
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def ask(connection: Any, query: str, *names: str) -> list[tuple[Any, ...]]:
+    """The rows that a query gives: the columns of these names."""
+    found, rows = connection.createStatement().executeQuery(query), []
+    while found.next():
+        rows.append(tuple(found.getObject(name) for name in names))
+    return rows
