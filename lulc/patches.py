@@ -189,8 +189,9 @@ def _add_patches(sums: np.ndarray, ids: np.ndarray, area: np.ndarray) -> None:
 def _sides(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     # (H,) metres on the ground of the lower and the right side of a row's pixels, taken in the middle of the row.
     rows, middle = np.arange(grid.height + 1.0), grid.width // 2
+    a, b, c, d, e, f = grid.transform
     carry, geod = transformer(grid.crs, WGS84), Geod(ellps="WGS84")
-    here, right = (carry.transform(*(grid.affine @ (col + 0 * rows, rows))) for col in (middle, middle + 1))
+    here, right = (carry.transform(a * col + b * rows + c, d * col + e * rows + f) for col in (middle, middle + 1))
     across = geod.inv(*here, *right)[2]
     down = geod.inv(here[0][:-1], here[1][:-1], here[0][1:], here[1][1:])[2]
     return np.asarray(across)[1:], np.asarray(down)
