@@ -34,6 +34,9 @@ Area = tuple[slice, slice]
 MARGIN = 64
 """Pixels around a window that are computed and left, where nothing says how many: what is kept needs its surroundings."""
 
+TOGETHER = 1 << 18
+"""Pixels of the squares that are classified at once: one by one, small squares leave most of a processor idle."""
+
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
@@ -79,7 +82,7 @@ class Predictor:
         for whole, kept in self._windows(seen.shape, core, how):
             if seen[kept].any():
                 within = tuple(shift(k, -w.start) for k, w in zip(kept, whole, strict=True))
-                agreed = self._agree(scene, whole, (within[0], within[1]), how)
+                agreed = self._agree(scene, [whole], (within[0], within[1]), how)
                 if shares is not None:
                     shares[:, *kept] = (agreed[0] * 100).round().to(torch.uint8).cpu().numpy()
                 share, index = agreed.max(1)
@@ -107,10 +110,10 @@ class Predictor:
         scene = self._scene(pixels, valid, scales, offsets, ())
         rows, cols = (range(part.start, part.stop, side) for part in core or whole_of(scene.valid.shape[1:]))
         out = np.full((len(rows), len(cols), len(self.contract.legend.classes)), np.nan, np.float32)
-        for (i, y), (j, x) in itertools.product(enumerate(rows), enumerate(cols)):
-            part = slice(y, y + side), slice(x, x + side)
-            if scene.valid[:, *part].any():
-                out[i, j] = self._agree(scene, part, None, how)[0].cpu().numpy()
+        places = {(i, j): (slice(y, y + side), slice(x, x + side)) for i, y in enumerate(rows) for j, x in enumerate(cols)}
+        seen = [place for place, part in places.items() if scene.valid[:, *part].any()]
+        for some in itertools.batched(seen, max(1, TOGETHER // side**2)):
+            out[tuple(zip(*some, strict=True))] = self._agree(scene, [places[p] for p in some], None, how).cpu().numpy()
         return out
 
     def boxes(
@@ -128,7 +131,7 @@ class Predictor:
         found = []
         for whole, kept in self._windows(scene.valid.shape[1:], core, how):
             if scene.valid[:, *whole].any():
-                part = self._boxes(scene.cut(whole, self.contract)) + np.array(
+                part = self._boxes(scene.cut([whole], self.contract)) + np.array(
                     [0, 0, *(whole[i].start for i in (1, 0, 1, 0))], np.float32
                 )
                 x, y = (part[:, 2] + part[:, 4]) / 2, (part[:, 3] + part[:, 5]) / 2
@@ -155,14 +158,14 @@ class Predictor:
         for (rows, kept_rows), (cols, kept_cols) in itertools.product(*axes):
             yield (rows, cols), (kept_rows, kept_cols)
 
-    def _agree(self, scene: Scene, part: Area, kept: Area | None, how: Predict) -> Tensor:
-        # What `_share` gives of a part, the mean over all predictors.
-        shares = [one._share(scene.cut(part, one.contract), kept, how) for one in (self, *self.others)]
+    def _agree(self, scene: Scene, parts: Sequence[Area], kept: Area | None, how: Predict) -> Tensor:
+        # What `_share` gives of the parts, the mean over all predictors.
+        shares = [one._share(scene.cut(parts, one.contract), kept, how) for one in (self, *self.others)]
         return shares[0] if len(shares) == 1 else torch.stack(shares).mean(0)
 
     @torch.inference_mode()
     def _share(self, samples: Samples, kept: Area | None, how: Predict) -> Tensor:
-        # Probabilities (1, K, h, w) of the kept part, or (1, K) of a whole image; the mean over four flips where asked for.
+        # Probabilities (N, K, h, w) of the kept part, or (N, K) of whole images; the mean over four flips where asked for.
         padded = self._pad(samples)
         turns: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1)) if how.flips else ((),)
         shares = []
@@ -185,7 +188,9 @@ class Predictor:
         if not (down or right):
             return samples
         valid = _pad(samples.valid.float(), down, right) > 0.5
-        return replace(samples, pixels=_pad(samples.pixels[0], down, right)[None], valid=valid)
+        pixels = _pad(samples.pixels.flatten(0, 1), down, right)
+        pixels = pixels.reshape(*samples.pixels.shape[:3], *pixels.shape[-2:])
+        return replace(samples, pixels=pixels, valid=valid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,10 +204,11 @@ class Scene:
     offsets: tuple[float, ...]
     device: torch.device
 
-    def cut(self, part: Area, asks: Contract) -> Samples:
-        """A part as one sample, prepared as for the training of a model; numbers become floats on the device."""
-        pixels, valid = (torch.from_numpy(np.ascontiguousarray(x[..., *part]))[None] for x in (self.pixels, self.valid))
-        arrays = (pixels, valid, torch.from_numpy(self.days)[None], torch.full((1,), NODATA), torch.ones(1))
+    def cut(self, parts: Sequence[Area], asks: Contract) -> Samples:
+        """Parts of one size as samples, prepared as for the training of a model; numbers become floats on the device."""
+        pixels, valid = (torch.from_numpy(np.stack([x[..., *part] for part in parts])) for x in (self.pixels, self.valid))
+        days, label = torch.from_numpy(self.days).expand(len(parts), -1), torch.full((len(parts),), NODATA)
+        arrays = (pixels, valid, days, label, torch.ones(len(parts)))
         scaling = Scaling(self.scales, self.offsets, asks.mean, asks.std)
         return vary.standardise(Samples(*(x.to(self.device) for x in arrays)), scaling)
 

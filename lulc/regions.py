@@ -86,9 +86,15 @@ def read_region(path: str, fingerprint: str, position: int) -> tuple[str, BaseGe
     return _read_group(path, fingerprint, position // _GROUP)[position % _GROUP]
 
 
+@lru_cache(maxsize=1)
+def _open(path: str, _fingerprint: str) -> pq.ParquetFile:
+    # Of many regions the footer is long: to read it again for every group took half of the time of a block.
+    return pq.ParquetFile(path)
+
+
 @lru_cache(maxsize=32)
-def _read_group(path: str, _fingerprint: str, group: int) -> list[tuple[str, BaseGeometry]]:
-    table = pq.ParquetFile(path).read_row_group(group, ["level", "geometry"])
+def _read_group(path: str, fingerprint: str, group: int) -> list[tuple[str, BaseGeometry]]:
+    table = _open(path, fingerprint).read_row_group(group, ["level", "geometry"])
     return list(zip(table["level"].to_pylist(), shapely.from_wkb(table["geometry"].to_pylist()), strict=True))
 
 

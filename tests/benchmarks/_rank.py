@@ -12,7 +12,12 @@ from lulc.train import fit
 
 LEGEND = Legend("bench", tuple(LandClass(i, f"class {i}", "#888888") for i in range(9)))
 
+
+def make_job(samples: Path, folder: Path, batch: int) -> Job:
+    """Two epochs of the default U-Net."""
+    return Job(Train(batch=batch, epochs=2, ema=0.9), LEGEND, samples, folder)
+
+
 if __name__ == "__main__":
-    samples, folder, batch = sys.argv[1:]
-    result = fit(Job(Train(batch=int(batch), epochs=2, ema=0.9), LEGEND, Path(samples), Path(folder)))
+    result = fit(make_job(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))
     print(result.history[-1]["seconds"])
