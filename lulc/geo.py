@@ -20,6 +20,7 @@ from lulc.lonlat import enclose
 WGS84 = "EPSG:4326"
 # Near a pole a border turns fast: it is halved where it turns by more degrees, down to a millionth of its length.
 _WIDE, _HALVINGS, _MOST = 5.0, 20, 4096
+_GAUSS = np.polynomial.legendre.leggauss(5)
 
 # PROJ method names whose areal scale is one everywhere on the ellipsoid.
 _EQUAL_AREA = (
@@ -328,6 +329,6 @@ def degrees_area(geometry: BaseGeometry) -> float:
     xy, ring = shapely.get_coordinates(rings, return_index=True)
     inside = ring[1:] == ring[:-1]
     start, along = xy[:-1][inside], np.diff(xy, axis=0)[inside]
-    places, weights = np.polynomial.legendre.leggauss(5)
+    places, weights = _GAUSS
     lat = start[:, 1, None] + along[:, 1, None] * (places + 1) / 2
     return abs(float(np.radians(along[:, 0]) @ (_zone_area(Geod(ellps="WGS84"), lat) @ (weights / 2))))
