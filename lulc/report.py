@@ -83,6 +83,8 @@ def _areas(out: Path, legend: Legend) -> list[dict[str, Any]]:
     rows = store.read_table(out, "class_areas").to_pylist()
     place = {c.id: n for n, c in enumerate(legend.classes)}
     colours = {c.id: c.colour for c in legend.classes}
+    found_patches = store.read_table(out, "landscape").to_pylist()
+    patches = {(r["level"], r["region_id"], r["period"], r["class_id"]): r for r in found_patches}
     rows.sort(key=lambda r: (r["level"], r["region_id"], r["period"], place.get(r["class_id"], 999)))
     found = []
     for (level, region, period), group in itertools.groupby(rows, lambda r: (r["level"], r["region_id"], r["period"])):
@@ -96,14 +98,23 @@ def _areas(out: Path, legend: Legend) -> list[dict[str, Any]]:
                 "share": _percent(r["share"]),
                 "width": 100 * (r["share"] or 0),
                 "colour": colours.get(r["class_id"]),
+                "confidence": _percent(r["mean_confidence"]),
+                "patches": _patches(patches.get((level, region, period, r["class_id"]))),
             }
             for r in parts
         ]
         title = f"{name}, {level}, {period}"
-        found.append(
-            {"title": title, "km2": _number(total / 1e6), "observed": _percent(parts[0]["observed_share"]), "rows": lines}
-        )
+        told = {name: any(line[name] for line in lines) for name in ("confidence", "patches")}
+        observed = _percent(parts[0]["observed_share"])
+        found.append({"title": title, "km2": _number(total / 1e6), "observed": observed, "rows": lines, "told": told})
     return found
+
+
+def _patches(row: dict[str, Any] | None) -> tuple[str, ...]:
+    # How many, their mean size in hectares, edge in metres a hectare.
+    if row is None:
+        return ()
+    return f"{row['patches']:,}", _number(row["mean_patch_m2"] / 1e4), _number(row["edge_m_per_ha"])
 
 
 def _accuracy(out: Path, legend: Legend) -> list[dict[str, Any]]:

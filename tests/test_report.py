@@ -72,9 +72,21 @@ def write_tables(out: Path) -> None:
     rows(
         "class_areas",
         [
-            area | {"class_id": 1, "class_name": "water", "area_m2": 1e6, "share": 1 / 3},
+            area | {"class_id": 1, "class_name": "water", "area_m2": 1e6, "share": 1 / 3, "mean_confidence": 0.625},
             area | {"class_id": 2, "class_name": "wood & <b>meadow</b>", "area_m2": 2e6, "share": 2 / 3},
             area | {"class_name": "unobserved", "area_m2": 1e6},
+        ],
+    )
+    patch = {"region_id": "r", "level": "park", "name": HOSTILE, "period": "2024", "class_id": 2, "patches": 1234}
+    rows("landscape", [patch | {"mean_patch_m2": 56780.0, "largest_patch_m2": 9e4, "edge_m": 4e4, "edge_m_per_ha": 0.25}])
+    change = {"region_id": "r", "level": "park", "name": HOSTILE, "period_from": "2020", "period_to": HOSTILE, "area_m2": 3e6}
+    rows("transitions", [change | {"from_id": 1, "from_class": HOSTILE, "to_id": 2, "to_class": "<i>grass</i>"}])
+    guess = {"region_id": HOSTILE, "estimate": 0.5, "standard_error": 0.1, "low_95": 0.3, "high_95": 0.7, "points": 9}
+    rows(
+        "estimates",
+        [
+            guess | {"measure": "overall_accuracy"},
+            guess | {"measure": "area_m2", "class_id": 1, "class_name": HOSTILE, "estimate": 5e6, "low_95": 4e6, "high_95": 6e6},
         ],
     )
     scored = {"period": "2024", "model": "valley/3", "split": "test"}
@@ -152,6 +164,12 @@ def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -
         "66.7 %",
         "cut short",
         "f1ngerpr1nt",
+        "62.5 %",
+        "1,234",
+        "5.678",
+        "<i>grass</i>",
+        "0.500 ± 0.200",
+        f"park, 2020 to {HOSTILE}",
     ):
         assert text in page.text, text
     assert "1 scene, 2024-06-01 to 2024-06-01" in page.text
