@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import numpy as np
+import pyarrow.parquet as pq
 import pystac
 import pytest
 import rasterio
@@ -20,7 +21,7 @@ from hypothesis.extra import numpy as hnp
 from pyproj import CRS
 from rio_cogeo import cog_validate
 
-from lulc import catalog, rasters, scenes, store
+from lulc import catalog, pixels, rasters, scenes, store
 from lulc.conf import Period, parse_run
 from lulc.errors import InputError
 from lulc.geo import Grid, Tiling
@@ -75,13 +76,21 @@ def test_a_raster_holds_the_tiles_that_were_predicted(tmp_path: Path, crs: str) 
         assert made.shape == (192, 192)
         assert tuple(made.transform)[:6] == (10.0, 0.0, 1000.0 + 640, 0.0, -10.0, 2000.0 - 640)
         assert CRS.from_wkt(made.crs.to_wkt()).equals(CRS.from_user_input(crs), ignore_axis_order=True)
-        expected = np.full((192, 192), NODATA, np.uint8)
-        for (col, line), classes in (found | more).items():
-            expected[(line - 1) * 64 : line * 64, (col - 1) * 64 : col * 64] = classes
+        expected = _lay(found | more)
         np.testing.assert_array_equal(made.read(1), expected)
         assert row["valid_pixels"] == (expected != NODATA).sum()
-    with rasterio.open(tmp_path / rasters.confidence_path(row["path"])) as confidence:
-        np.testing.assert_array_equal(confidence.read(1), expected)
+    kept = [tile for path in (first, second) for tile in pq.read_table(path).to_pylist()]
+    confidence = {tiling.parse(tile["tile_id"]): pixels.array_from(tile, "confidence") for tile in kept}
+    with rasterio.open(tmp_path / rasters.confidence_path(row["path"])) as made:
+        np.testing.assert_array_equal(made.read(1), _lay(confidence))
+
+
+def _lay(tiles: dict[tuple[int, int], np.ndarray]) -> np.ndarray:
+    # Of the tiles from (1, 1) to (3, 3), each by its column and row.
+    out = np.full((192, 192), NODATA, np.uint8)
+    for (col, row), values in tiles.items():
+        out[(row - 1) * 64 : row * 64, (col - 1) * 64 : col * 64] = values
+    return out
 
 
 def test_a_tiling_with_an_extent_gives_the_scenes_own_grid(tmp_path: Path) -> None:
