@@ -198,7 +198,7 @@ def build(job: Job, world: World, plans: tuple[stream.Plan, stream.Plan | None],
         pretrained.start(net, conf.weights, conf.encoder, layout.bands)
     net = net.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     # Batch norm's running figures are averaged once an epoch, not sent at every step.
-    shared = DistributedDataParallel(net, forward_sync_buffers=False) if world.size > 1 else net
+    shared = DistributedDataParallel(net, forward_sync_buffers=False, gradient_as_bucket_view=True) if world.size > 1 else net
 
     def update(kept: list[Tensor], new: list[Tensor], count: Tensor) -> None:
         done = int(count)
