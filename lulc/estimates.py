@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, its standard error, and how many points bear on it; NaN where nothing does."""
+    """A figure, its standard error, and how many points bear on it; NaN where nothing does, the error where one point does."""
 
     value: float
     error: float
@@ -80,7 +80,9 @@ def ratio(sample: Sample, chosen: np.ndarray, among: np.ndarray) -> Estimate:
     share = above / below
     # The residuals' variance is s²y + R² s²x - 2 R sxy.
     variance = sum(w**2 * (y - share * x)[own[s]].var(ddof=1) / own[s].sum() for s, w in weights.items())
-    return Estimate(float(share), math.sqrt(variance) / float(below), int(among.sum()))
+    # One point alone leaves no residual: nothing is known of the error, which is not an error of nothing.
+    error = math.sqrt(variance) / float(below) if among.sum() > 1 else math.nan
+    return Estimate(float(share), error, int(among.sum()))
 
 
 def error_matrix(sample: Sample, classes: list[object]) -> np.ndarray:

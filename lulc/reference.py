@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
-from lulc import estimates, pixels, regions, store, tables
-from lulc.conf import RegionFile
+from lulc import classmaps, estimates, pixels, regions, store, tables
+from lulc.areas import widen
+from lulc.conf import MapFiles, RegionFile
 from lulc.design import design_file
 from lulc.errors import InputError
 from lulc.estimates import Estimate, Sample
@@ -25,12 +27,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Points:
-    """Interpreted points: longitude and latitude (N, 2), the sample, and how many have not been interpreted."""
+    """Interpreted points: longitude and latitude (N, 2), the sample, how many are not interpreted, and the rasters sampled."""
 
     places: np.ndarray
     sample: Sample
     names: dict[int, str]
     unanswered: int
+    rasters: tuple[str, ...]
 
 
 def evaluate(points: Path, maps: Sequence[Path], out: Path, region_files: Sequence[RegionFile] = ()) -> tuple[pa.Table, int]:
@@ -96,7 +99,7 @@ def read_points(path: Path, maps: Sequence[Path]) -> Points:
     answered = reference >= 0
     areas = {s["id"]: s["area_m2"] for s in told["strata"]}
     sample = Sample(frame["stratum_id"].to_numpy(int)[answered], mapped[answered].astype(int), reference[answered], areas)
-    return Points(places[answered], sample, names, int((~answered).sum()))
+    return Points(places[answered], sample, names, int((~answered).sum()), tuple(told["rasters"]))
 
 
 def _ids(path: Path, values: Iterable[Any], names: dict[int, str]) -> np.ndarray:
@@ -114,8 +117,11 @@ def _ids(path: Path, values: Iterable[Any], names: dict[int, str]) -> np.ndarray
 
 
 def _by_region(points: Points, found: Sequence[Row], classes: Sequence[int]) -> list[Row]:
+    # A share by the ratio estimator, and so much of the region's sampled area, which is known (Cochran 1977, ch. 6): how many
+    # points happened to fall in a region is then no part of the error.
     rows: list[Row] = []
     shapes = shapely.from_wkb([r["geometry"] for r in found])
+    known = _sampled_areas(points.rasters, found, shapes)
     tree = shapely.STRtree(shapes)
     at, region = tree.query(shapely.points(points.places), predicate="within")
     for number, row in enumerate(found):
@@ -127,9 +133,20 @@ def _by_region(points: Points, found: Sequence[Row], classes: Sequence[int]) -> 
         for k in classes:
             named = told | {"class_id": k, "class_name": points.names.get(k, str(k))}
             is_true = sample.reference == k
-            rows.append(_row(estimates.ratio(sample, is_true, inside), "area_share", named))
-            rows.append(_row(estimates.mean(sample, is_true & inside).times(sample.total), "area_m2", named))
+            share = estimates.ratio(sample, is_true, inside)
+            rows += [_row(share, "area_share", named), _row(share.times(known[number]), "area_m2", named)]
     return rows
+
+
+def _sampled_areas(rasters: Sequence[str], found: Sequence[Row], shapes: np.ndarray) -> np.ndarray:
+    """(R,) m² of each region that have a class in the rasters that the points were drawn from."""
+    sources = classmaps.survey([MapFiles(glob.escape(path), "map") for path in rasters])
+    tree, known = shapely.STRtree(shapes), np.zeros(len(found))
+    for block in classmaps.blocks(sources):
+        near = tree.query(shapely.box(*widen((block["xmin"], block["ymin"], block["xmax"], block["ymax"]))))
+        for row in classmaps.count_block(block["file_name"], near.tolist(), sources, lambda i: (found[i]["level"], shapes[i])):
+            known[row["position"]] += row["area_m2"] if row["class_id"] != NODATA else 0
+    return known
 
 
 def _row(found: Estimate, measure: str, told: Row) -> Row:

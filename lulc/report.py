@@ -198,23 +198,22 @@ def _estimates(out: Path, legend: Legend) -> list[dict[str, Any]]:
     for region in sorted({r["region_id"] or "" for r in rows}):
         own = [r for r in rows if (r["region_id"] or "") == region]
         measures = {(r["measure"], r["class_id"]): r for r in own}
-        largest = max((r["high_95"] or 0 for r in own if r["measure"] == "area_m2"), default=0) or 1
+        areas = [r for r in own if r["measure"] == "area_m2" and r["estimate"] is not None]
+        largest = max((r["estimate"] if r["high_95"] is None else r["high_95"] for r in areas), default=0) or 1
         lines = []
-        for number in sorted({r["class_id"] for r in own if r["class_id"] is not None}):
-            area = measures["area_m2", number]
-            if area["estimate"] is None:
-                continue
-            half = area["high_95"] - area["estimate"]
+        for area in sorted(areas, key=lambda r: r["class_id"]):
+            number, known = area["class_id"], area["standard_error"] is not None
+            low, high = (max(area["low_95"], 0), area["high_95"]) if known else (area["estimate"], area["estimate"])
             lines.append(
                 {
                     "name": area["class_name"],
                     "colour": colours.get(number),
-                    "km2": f"{_number(area['estimate'] / 1e6)} ± {_number(half / 1e6)}",
+                    "km2": f"{_number(area['estimate'] / 1e6)} ± {_number((high - area['estimate']) / 1e6) if known else '?'}",
                     "user": _interval(measures.get(("users_accuracy", number))),
                     "producer": _interval(measures.get(("producers_accuracy", number))),
                     "width": 100 * area["estimate"] / largest,
-                    "low": 100 * max(area["low_95"], 0) / largest,
-                    "wide": 100 * (area["high_95"] - max(area["low_95"], 0)) / largest,
+                    "low": 100 * low / largest,
+                    "wide": 100 * (high - low) / largest,
                 }
             )
         overall = measures["overall_accuracy", None]
@@ -225,7 +224,9 @@ def _estimates(out: Path, legend: Legend) -> list[dict[str, Any]]:
 
 
 def _interval(row: dict[str, Any] | None) -> str:
-    return "–" if row is None or row["estimate"] is None else f"{row['estimate']:.3f} ± {row['high_95'] - row['estimate']:.3f}"
+    if row is None or row["estimate"] is None:
+        return "–"
+    return f"{row['estimate']:.3f} ± " + ("?" if row["high_95"] is None else f"{row['high_95'] - row['estimate']:.3f}")
 
 
 def _bad(out: Path) -> list[dict[str, Any]]:

@@ -266,8 +266,8 @@ ESTIMATES = pa.schema(
         pa.field("measure", pa.string()),  # overall_, users_, producers_accuracy; area_share (of the region), area_m2
         pa.field("class_id", pa.int32()),
         pa.field("class_name", pa.string()),
-        pa.field("estimate", pa.float64()),  # null where no point bears on it, as the next three
-        pa.field("standard_error", pa.float64()),
+        pa.field("estimate", pa.float64()),  # null where no point bears on it
+        pa.field("standard_error", pa.float64()),  # null where one point or none does, as the next two
         pa.field("low_95", pa.float64()),
         pa.field("high_95", pa.float64()),
         pa.field("points", pa.int64()),  # interpreted points that bear on it

@@ -89,12 +89,13 @@ def test_estimates_cover_the_truth_for_all_and_by_region(world: tuple[Path, np.n
     points, out = path.with_name("points.gpkg"), path.with_name("out")
     halves = geopandas.GeoDataFrame({"id": ["w", "e"]}, geometry=[box(10, 40, 11, 70), box(11, 40, 12, 70)], crs="EPSG:4326")
     halves.to_file(path.with_name("halves.gpkg"))
+    files = [RegionFile(str(path.with_name("halves.gpkg")), id="id")]
     areas = np.broadcast_to(pixel_areas(GRID), GRID.shape) * (classes != 255)
     inside = missed = 0
     for seed in range(12):
         design.draw([path], points, points=600, least=60, seed=seed)
         interpret(points, truth)
-        table, unanswered = reference.evaluate(points, [path], out, [RegionFile(str(path.with_name("halves.gpkg")), id="id")])
+        table, unanswered = reference.evaluate(points, [path], out, files)
         assert unanswered == 0
         for row in table.to_pylist():
             west = slice(0, 100) if row["region_id"] == "w" else slice(100, 200) if row["region_id"] == "e" else slice(None)
@@ -103,6 +104,10 @@ def test_estimates_cover_the_truth_for_all_and_by_region(world: tuple[Path, np.n
             covered = row["low_95"] <= value <= row["high_95"]
             inside, missed = inside + covered, missed + (not covered)
     assert 0.90 < inside / (inside + missed) < 0.99
+    # How large a region is, is known: its classes add up to what was mapped of it, whatever points fell there.
+    west = [r for r in table.to_pylist() if r["region_id"] == "w" and r["measure"] == "area_m2"]
+    assert sum(r["estimate"] for r in west) == pytest.approx(areas[:, :100].sum(), rel=1e-6)
+    assert max(r["standard_error"] for r in west) < 0.03 * areas[:, :100].sum()
     matrix = store.read_table(out, "error_matrix").to_pylist()
     assert sum(r["area_share"] for r in matrix) == pytest.approx(1)
     assert sum(r["points"] for r in matrix) == 600

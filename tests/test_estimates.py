@@ -30,6 +30,13 @@ def olofsson() -> Sample:
     return Sample(mapped, mapped, reference, {k: 900.0 * n for k, n in PIXELS.items()})
 
 
+def test_one_point_tells_nothing_of_its_error() -> None:
+    only = np.arange(len(STEHMAN.mapped)) == 0
+    found = ratio(STEHMAN, STEHMAN.reference == "A", only)
+    assert (found.value, found.points) == (1.0, 1)
+    assert np.isnan([found.error, *found.interval]).all()
+
+
 def equation_7(k: int) -> float:
     """Standard error of producer's accuracy by equation 7 of Olofsson et al. 2014."""
     sizes, n = np.array([PIXELS[i] for i in range(4)], float), COUNTS.sum(1)

@@ -87,6 +87,8 @@ def write_tables(out: Path) -> None:
         [
             guess | {"measure": "overall_accuracy"},
             guess | {"measure": "area_m2", "class_id": 1, "class_name": HOSTILE, "estimate": 5e6, "low_95": 4e6, "high_95": 6e6},
+            {"region_id": "alone", "measure": "overall_accuracy", "estimate": 1.0, "points": 1},
+            {"region_id": "alone", "measure": "area_m2", "class_id": 1, "class_name": "water", "estimate": 3e6, "points": 1},
         ],
     )
     scored = {"period": "2024", "model": "valley/3", "split": "test"}
@@ -154,6 +156,8 @@ def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -
     assert "url(" not in source
     assert "@import" not in source
     for text in (
+        "1.000 ± ?, 1 point",
+        "3.000 ± ?",
         "valley",
         HOSTILE,
         "wood & <b>meadow</b>",
