@@ -136,13 +136,14 @@ def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[floa
     slack = 2 * BORDER_M * border
     if not grids:
         return degrees_area(geometry), slack
-    left = only_polygons(geometry.difference(unite(grids)))
+    left = geometry.difference(unite(tuple(grids)))
     slack += border * max(_unevenness(grid, geometry) for grid in grids)
-    return degrees_area(left), slack + max(_ellipsoid(g) for g in {grid.crs for grid in grids}) * degrees_area(geometry)
+    return 0.0 if left.is_empty else degrees_area(only_polygons(left)), slack + max(_ellipsoid(g) for g in {grid.crs for grid in grids}) * degrees_area(geometry)
 
 
-def unite(grids: Sequence[Grid]) -> BaseGeometry:
-    """What the grids cover together, in EPSG:4326."""
+@lru_cache(maxsize=256)
+def unite(grids: tuple[Grid, ...]) -> BaseGeometry:
+    """What the grids cover together, in EPSG:4326; remembered, because neighbouring regions meet the same."""
     parts = []
     for crs in sorted({grid.crs for grid in grids}):
         own = [grid for grid in grids if grid.crs == crs]
@@ -263,6 +264,7 @@ def _unevenness(grid: Grid, geometry: BaseGeometry) -> float:
     return high * METRES_A_DEGREE * min(2.0, math.radians(high) * math.tan(math.radians(latitude))) / 8
 
 
+@lru_cache(maxsize=64)
 def _ellipsoid(crs: str) -> float:
     # How far areas on the CRS's ellipsoid may be from those on WGS 84, on which regions are measured.
     geod, own = parse_crs(WGS84).get_geod(), parse_crs(crs).get_geod()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -249,16 +250,17 @@ def _zone_area(geod: Geod, lat: np.ndarray) -> np.ndarray:
 def pixel_areas(grid: Grid) -> np.ndarray:
     """True ellipsoidal area of the grid's pixels in m², broadcastable to (H, W).
 
-    (1, 1) on an equal-area CRS, (H, 1) on an unrotated geographic grid (closed form, Snyder 1987 eq. 3-12), else (H, W) from the
-    areal scale at pixel centres, interpolated from points at most 16 pixels and about 4 km apart.
+    (1, 1) on an equal-area CRS, (H, 1) on an unrotated geographic grid (closed form, Snyder 1987 eq. 3-12), else (H, W): on a
+    rotated geographic grid by the area element at four points a pixel (Gauss), elsewhere from the areal scale at pixel centres,
+    interpolated from points at most 16 pixels and about 4 km apart.
     """
     crs = parse_crs(grid.crs)
     a, b, _, d, e, f = grid.transform
     plane = abs(a * e - b * d)
     if crs.is_geographic:
-        if b or d:
-            raise InputError("areas on a rotated geographic grid are not defined here: warp it to an equal-area grid first")
         degree = math.degrees(crs.axis_info[0].unit_conversion_factor) if crs.axis_info else 1.0
+        if b or d:
+            return _turned_areas(grid, plane, degree)
         edges = np.clip((f + np.arange(grid.height + 1) * e) * degree, -90, 90)
         geod = crs.get_geod() or Geod(ellps="WGS84")
         return np.abs(np.diff(_zone_area(geod, edges)))[:, None] * math.radians(abs(a) * degree)
@@ -278,6 +280,18 @@ def pixel_areas(grid: Grid) -> np.ndarray:
     high = np.minimum(low + 1, len(rows) - 1)
     part = (at - low)[:, None]
     return np.asarray(plane * (along[low] * (1 - part) + along[high] * part))
+
+
+def _turned_areas(grid: Grid, plane: float, degree: float) -> np.ndarray:
+    # The integral of M N cos(latitude) over each pixel, M and N the radii of curvature.
+    geod = parse_crs(grid.crs).get_geod() or Geod(ellps="WGS84")
+    _, _, _, d, e, f = grid.transform
+    centres = f + d * (np.arange(grid.width) + 0.5) + e * (np.arange(grid.height)[:, None] + 0.5)
+    areas = np.zeros(grid.shape)
+    for col, row in itertools.product((-math.sqrt(1 / 12), math.sqrt(1 / 12)), repeat=2):
+        lat = np.radians(np.clip((centres + d * col + e * row) * degree, -90, 90))
+        areas += np.cos(lat) / (1 - geod.es * np.sin(lat) ** 2) ** 2 / 4
+    return np.asarray(areas * geod.b**2 * plane * math.radians(degree) ** 2)
 
 
 def _ground_per_plane(crs: CRS, x: np.ndarray, y: np.ndarray, step: float) -> np.ndarray:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def _predictions(out: Path) -> list[dict[str, Any]]:
 def _whole_map(run: Run, paths: Sequence[Path]) -> regions.Found:
     columns = ["crs", "transform", "height", "width"]
     grids = {pixels.grid_from(row) for path in paths for row in pq.ParquetFile(path).read(columns).to_pylist()}
-    geometry = areas.unite(sorted(grids, key=str))
+    geometry = areas.unite(tuple(sorted(grids, key=str)))
     values = ("map", regions.MAP_LEVEL, run.name, shapely.to_wkb(geometry), degrees_area(geometry))
     row = dict(zip(tables.REGIONS.names, values, strict=True))
     return regions.Found(pa.Table.from_pylist([row], tables.REGIONS), (), ())
@@ -254,6 +255,6 @@ def _count_block(
 
 
 def _measure_outside(read: areas.Regions, asked: dict[str, Any]) -> list[dict[str, Any]]:
-    grids = [pixels.grid_from(grid) for grid in asked["grids"] or ()]
+    grids = sorted((pixels.grid_from(grid) for grid in asked["grids"] or ()), key=attrgetter("transform"))
     area, slack = areas.measure_outside(read(asked["position"])[1], grids)
     return [{name: asked[name] for name in _KEYS} | {"area_m2": area, "slack_m2": slack}]
