@@ -136,9 +136,10 @@ def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[floa
     slack = 2 * BORDER_M * border
     if not grids:
         return degrees_area(geometry), slack
-    left = geometry.difference(unite(tuple(grids)))
+    left = only_polygons(geometry.difference(unite(tuple(grids))))
     slack += border * max(_unevenness(grid, geometry) for grid in grids)
-    return 0.0 if left.is_empty else degrees_area(only_polygons(left)), slack + max(_ellipsoid(g) for g in {grid.crs for grid in grids}) * degrees_area(geometry)
+    slack += max(_ellipsoid(g) for g in {grid.crs for grid in grids}) * degrees_area(geometry)
+    return degrees_area(left) if left else 0.0, slack
 
 
 @lru_cache(maxsize=256)

@@ -131,7 +131,7 @@ class Predictor:
         found = []
         for whole, kept in self._windows(scene.valid.shape[1:], core, how):
             if scene.valid[:, *whole].any():
-                part = self._boxes(scene.cut([whole], self.contract)) + np.array(
+                part = self._boxes(scene.cut([whole], self.contract), how) + np.array(
                     [0, 0, *(whole[i].start for i in (1, 0, 1, 0))], np.float32
                 )
                 x, y = (part[:, 2] + part[:, 4]) / 2, (part[:, 3] + part[:, 5]) / 2
@@ -178,8 +178,9 @@ class Predictor:
         return shares[0] if len(shares) == 1 else torch.stack(shares).mean(0)
 
     @torch.inference_mode()
-    def _boxes(self, samples: Samples) -> np.ndarray:
-        found: np.ndarray = self.task.answer(self.net, _fast(self.task.inputs(self._pad(samples))))[0].cpu().numpy()
+    def _boxes(self, samples: Samples, how: Predict) -> np.ndarray:
+        with autocast(how.precision, self.device):
+            found: np.ndarray = self.task.answer(self.net, _fast(self.task.inputs(self._pad(samples))))[0].cpu().numpy()
         return found[found[:, 1] > 0]
 
     def _pad(self, samples: Samples) -> Samples:

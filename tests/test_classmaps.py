@@ -197,12 +197,11 @@ def test_a_rotated_raster_has_the_regions_true_areas(spark: Any, tmp_path: Path,
     for name, shape in zip(("island", "west", "coast"), geopandas.read_file(regions).geometry, strict=True):
         for value, half in halves.items():
             # Degrees are cut evenly within a pixel: a few parts in a million of what the border cuts.
-            assert found.get((name, value), 0.0) == pytest.approx(geo.degrees_area(shape & half), rel=1e-5, abs=1.0), (name, value)
+            true = pytest.approx(geo.degrees_area(shape & half), rel=1e-5, abs=1.0)
+            assert found.get((name, value), 0.0) == true, (name, value)
 
 
-def test_what_cannot_be_counted_is_named(
-    spark: Any, tmp_path: Path, regions: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_cannot_be_counted_is_named(spark: Any, tmp_path: Path, regions: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_map(tmp_path / "a.tif", 1)
     write_raster(tmp_path / "f.tif", np.zeros(GRID.shape, "float32"), GRID)
     write_raster(tmp_path / "big.tif", np.full(GRID.shape, 300, "uint16"), GRID)

@@ -37,18 +37,17 @@ class Detector(nn.Module):
         """Learning: the sum of the losses of images, given boxes (N, M, 5) of position (255: none) and sides.
 
         Images of weight 0 are left out; other weights do not count. Else boxes (N, M, 6) of position, score and sides, best
-        first, score 0 where there is none. From images (N, C, H, W). In float32: what picks the best box knows no other.
+        first, score 0 where there is none. From images (N, C, H, W). Places and losses are float32 under any autocast.
         """
-        with torch.autocast(image.device.type, enabled=False):
-            large = functional.interpolate(image.float(), scale_factor=_ENLARGED, mode="bilinear")
-            if not self.training or boxes is None:
-                return self._find(large)
-            kept = torch.ones(len(image), dtype=torch.bool) if weight is None else weight > 0
-            if not kept.any():
-                return 0.0 * torch.stack([p.sum() for p in self.net.parameters()]).sum()
-            targets = [_target(part) for part, there in zip(boxes, kept.tolist(), strict=True) if there]
-            losses: dict[str, Tensor] = self.net(list(large[kept]), targets)
-            return torch.stack(list(losses.values())).sum() * len(targets)
+        large = functional.interpolate(image.float(), scale_factor=_ENLARGED, mode="bilinear")
+        if not self.training or boxes is None:
+            return self._find(large)
+        kept = torch.ones(len(image), dtype=torch.bool) if weight is None else weight > 0
+        if not kept.any():
+            return 0.0 * torch.stack([p.sum() for p in self.net.parameters()]).sum()
+        targets = [_target(part) for part, there in zip(boxes, kept.tolist(), strict=True) if there]
+        losses: dict[str, Tensor] = self.net(list(large[kept]), targets)
+        return torch.stack(list(losses.values())).sum() * len(targets)
 
     def _find(self, large: Tensor) -> Tensor:
         found = self.net(list(large))
@@ -83,7 +82,18 @@ def build(make: Callable[..., nn.Module], in_channels: int, classes: int, *, enc
     }
     net: Any = make(pyramid, classes + 1, plain)
     net.transform.resize = _as_is
+    # A box told in bfloat16 is half a pixel off, and like scores fall together.
+    for head in (net.roi_heads.box_predictor, net.rpn.head) if hasattr(net, "rpn") else (net.head,):
+        head.register_forward_hook(_in_float32)
     return Detector(net)
+
+
+def _in_float32(_net: nn.Module, _inputs: Any, told: Any) -> Any:
+    if isinstance(told, Tensor):
+        return told.float()
+    if isinstance(told, dict):
+        return {name: value.float() for name, value in told.items()}
+    return type(told)(_in_float32(_net, _inputs, value) for value in told)
 
 
 def _as_is(image: Tensor, target: Any) -> tuple[Tensor, Any]:

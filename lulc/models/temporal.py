@@ -55,6 +55,7 @@ class TemporalAttention(nn.Module):
 def spread(attention: Tensor, features: Tensor) -> Tensor:
     """(N, C, h, w): features (N, T, C, h, w) summed over dates by attention (N, T, HEADS, h, w), each head for its part of C."""
     n, dates, channels, height, width = features.shape
-    parts = features.view(n, dates, HEADS, channels // HEADS, height, width)
+    # A head's few channels side by side, as they lie channels last, are multiplied four times slower than whole planes.
+    parts = features.contiguous().view(n, dates, HEADS, channels // HEADS, height, width)
     summed: Tensor = (parts * attention[:, :, :, None].to(parts.dtype)).sum(1)
     return summed.flatten(1, 2)
