@@ -154,7 +154,7 @@ def _figures(metrics: Mapping[str, float]) -> str:
         "miou": "mean IoU",
         "ap_macro": "mean AP",
         "ap50": "AP50",
-        "recall30": "recall",
+        "recall30": "recall at IoU 0.3",
     }
     return ", ".join(f"{shown} {metrics[name]:.3f}" for name, shown in names.items() if name in metrics)
 
