@@ -307,7 +307,7 @@ def _finish(run: Run, out: Path, changed: bool) -> list[tuple[str, str]]:
     page, picture = out / "report.html", out / "map.png"
     if changed or not page.exists() or (any((out / "rasters").rglob("*.tif")) and not picture.exists()):
         report.write_report(run, out)
-    tables = {"detect": ("detections", "detection_counts"), "multilabel": ("probabilities",)}.get(
+    tables = {"detect": ("detections", "detection_counts"), "multilabel": ("probabilities", "presence")}.get(
         run.task or "", ("class_areas",)
     )
     places = [("map", out / "rasters"), ("picture", picture), *(("statistics", out / "tables" / name) for name in tables)]

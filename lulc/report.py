@@ -42,6 +42,8 @@ def write_report(run: Run, out: Path) -> Path:
         map_png=base64.b64encode(picture).decode(),
         areas=_areas(out, legend),
         shares=choropleth.make(out, legend),
+        detections=_by_region(out, "detection_counts", _detected),
+        presence=_by_region(out, "presence", _present),
         transitions=_transitions(out, legend),
         estimates=_estimates(out, legend),
         accuracy=_accuracy(out, legend),
@@ -108,6 +110,30 @@ def _areas(out: Path, legend: Legend) -> list[dict[str, Any]]:
         observed = _percent(parts[0]["observed_share"])
         found.append({"title": title, "km2": _number(total / 1e6), "observed": observed, "rows": lines, "told": told})
     return found
+
+
+def _by_region(out: Path, table: str, tell: Callable[[dict[str, Any]], tuple[str, ...]]) -> list[dict[str, Any]]:
+    # A table a region and period, its rows what is told of each class.
+    rows = store.read_table(out, table).to_pylist()
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for r in sorted(rows, key=lambda r: (r["level"], r["name"], r["region_id"], r["period"], r["class_id"])):
+        groups.setdefault((r["level"], r["region_id"], r["period"]), []).append(r)
+    return [
+        {
+            "title": f"{own[0]['name']}, {level}, {period}",
+            "observed": _percent(own[0].get("observed_share")),
+            "rows": [(r["class_name"], *tell(r)) for r in own],
+        }
+        for (level, _, period), own in groups.items()
+    ]
+
+
+def _detected(row: dict[str, Any]) -> tuple[str, ...]:
+    return f"{row['detections']:,}", _number(row["detections_per_km2"]), _share(row["mean_score"])
+
+
+def _present(row: dict[str, Any]) -> tuple[str, ...]:
+    return _number(row["present_m2"] / 1e6), _percent(row["share"]), _share(row["mean_probability"])
 
 
 def _patches(row: dict[str, Any] | None) -> tuple[str, ...]:

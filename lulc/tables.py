@@ -171,6 +171,21 @@ DETECTION_COUNTS = pa.schema(
         pa.field("mean_score", pa.float64()),
     ]
 )
+PRESENCE = pa.schema(
+    [
+        pa.field("region_id", pa.string()),
+        pa.field("level", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("period", pa.string()),
+        pa.field("model", pa.string()),
+        pa.field("class_id", pa.int32()),
+        pa.field("class_name", pa.string()),
+        pa.field("observed_share", pa.float64()),  # of the region's area: what lies in squares that were seen
+        pa.field("present_m2", pa.float64()),  # what lies in squares where the class is likelier than not
+        pa.field("share", pa.float64()),  # present_m2 of what was seen; those of all classes add up to more than 1
+        pa.field("mean_probability", pa.float64()),  # over what was seen
+    ]
+)
 REGIONS = pa.schema(
     [
         pa.field("region_id", pa.string()),
@@ -318,6 +333,7 @@ ALL = {
     "boxes": BOXES,
     "detections": DETECTIONS,
     "detection_counts": DETECTION_COUNTS,
+    "presence": PRESENCE,
     "regions": REGIONS,
     "class_areas": CLASS_AREAS,
     "intersections": INTERSECTIONS,

@@ -77,6 +77,17 @@ def write_tables(out: Path) -> None:
             area | {"class_name": "unobserved", "area_m2": 1e6},
         ],
     )
+    thing = {
+        "region_id": "r",
+        "level": "park",
+        "name": HOSTILE,
+        "period": "2024",
+        "model": "m/1",
+        "class_id": 1,
+        "class_name": HOSTILE,
+    }
+    rows("detection_counts", [thing | {"detections": 4321, "detections_per_km2": 1.75, "mean_score": 0.8125}])
+    rows("presence", [thing | {"observed_share": 0.9375, "present_m2": 7.25e6, "share": 0.875, "mean_probability": 0.6875}])
     patch = {"region_id": "r", "level": "park", "name": HOSTILE, "period": "2024", "class_id": 2, "patches": 1234}
     rows("landscape", [patch | {"mean_patch_m2": 56780.0, "largest_patch_m2": 9e4, "edge_m": 4e4, "edge_m_per_ha": 0.25}])
     change = {"region_id": "r", "level": "park", "name": HOSTILE, "period_from": "2020", "period_to": HOSTILE, "area_m2": 3e6}
@@ -170,6 +181,13 @@ def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -
         "f1ngerpr1nt",
         "62.5 %",
         "1,234",
+        "4,321",
+        "1.75",
+        "0.812",
+        "93.8 %",
+        "7.25",
+        "87.5 %",
+        "0.688",
         "5.678",
         "<i>grass</i>",
         "0.500 ± 0.200",

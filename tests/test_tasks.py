@@ -149,8 +149,13 @@ def test_several_classes_of_a_square_are_told(tmp_path: Path, spark: SparkSessio
         "scenes": scenes(tmp_path),
         "train": {"epochs": 3, "repeats": 5, "batch": 16, "rate": 0.003, "ema": 0.9},
         "samples": {"validation": 0.2, "test": 0},
+        "regions": [{"path": "regions.gpkg", "id": "id", "level": "part"}],
     }
-    carry_out(settings, tmp_path, spark)
+    # Two and a half squares of the first row, and what lies beyond the map beside it.
+    xmin, _, _, ymax = GRID.bounds
+    part = box(xmin, ymax - 320, xmin + 800, ymax) | box(xmin - 800, ymax - 320, xmin, ymax)
+    geopandas.GeoDataFrame({"id": ["part"]}, geometry=[part], crs=GRID.crs).to_file(tmp_path / "regions.gpkg")
+    run, _ = carry_out(settings, tmp_path, spark)
     rows = pq.read_table(store.table_folder(tmp_path / "out", "probabilities")).to_pylist()
     assert len(rows) == 64 * 3
     right = []
@@ -158,6 +163,16 @@ def test_several_classes_of_a_square_are_told(tmp_path: Path, spark: SparkSessio
         y, x = round((3000000 - row["transform"][5]) / 320), round((row["transform"][2] - 600000) / 320)
         right.append((row["probability"] >= 0.5) == truth[y, x, names.index(row["class_name"])])
     assert np.mean(right) >= 0.95
+    told = {(row["transform"][2], row["transform"][5], row["class_name"]): row["probability"] for row in rows}
+    shares = {xmin: 320, xmin + 320: 320, xmin + 640: 160}
+    for row in store.read_table(tmp_path / "out", "presence").to_pylist():
+        chances = [(told[x, ymax, row["class_name"]], wide * 320) for x, wide in shares.items()]
+        present = sum(area for chance, area in chances if chance >= 0.5)
+        assert row["observed_share"] == pytest.approx(0.5, rel=1e-4)
+        assert (row["present_m2"], row["share"]) == (pytest.approx(present, rel=1e-4), pytest.approx(present / 256000, rel=1e-4))
+        assert row["mean_probability"] == pytest.approx(sum(c * a for c, a in chances) / 256000, rel=1e-4)
+    assert store.read_table(tmp_path / "out", "presence").num_rows == 3
+    _again(run, tmp_path, spark)
 
 
 def patches(rng: np.random.Generator, classes: int) -> np.ndarray:

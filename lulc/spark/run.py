@@ -23,7 +23,7 @@ def stages_of(run: Run) -> tuple[str, ...]:
     """The stages a run file asks for.
 
     Those that learn only where it has labels or datasets, training only where it names no model, those that map only where it has
-    scenes, evaluation only where its own labels are; any number of classes a square make a table, and no raster; publication
+    scenes, evaluation only where its own labels are; any number of classes a square make tables, and no raster; publication
     only where it says where to.
     """
     if run.maps:
@@ -35,7 +35,7 @@ def stages_of(run: Run) -> tuple[str, ...]:
     left_out |= set() if run.scenes else set(STAGES) - {"samples", "train", "publish"}
     left_out |= set() if run.publish else {"publish"}
     left_out |= set() if run.labels or not run.datasets else {"evaluate"}
-    left_out |= {"rasters", "stats"} if run.task == "multilabel" else set()
+    left_out |= {"rasters"} if run.task == "multilabel" else set()
     return tuple(s for s in STAGES if s not in left_out)
 
 

@@ -25,7 +25,7 @@ from lulc.conf import MapFiles, Run
 from lulc.errors import InputError, UsageError
 from lulc.geo import degrees_area
 from lulc.legend import NODATA
-from lulc.spark import detections
+from lulc.spark import tally
 from lulc.spark.stage import Outcome, Request
 
 Count = Callable[[areas.Regions, str, list[tuple[int, int]]], list[dict[str, Any]]]
@@ -47,7 +47,9 @@ _PAIRS = """
 def stats(request: Request) -> Outcome:
     """Class areas of every region, period and model; InputError naming regions whose areas do not add up to their true area."""
     if request.run.task == "detect":
-        return detections.count(request)
+        return tally.count_detections(request)
+    if request.run.task == "multilabel":
+        return tally.measure_presence(request)
     if request.run.maps:
         return _stats_of_maps(request)
     predictions = _predictions(request.out)
