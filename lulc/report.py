@@ -263,7 +263,8 @@ def _bad(out: Path) -> list[dict[str, Any]]:
 
 
 def _provenance(out: Path) -> list[tuple[str, str]]:
-    models = sorted(set(store.read_table(out, "predictions", ["model"])["model"].to_pylist()))
+    made = (store.read_table(out, table, ["model"])["model"] for table in ("predictions", "probabilities", "detections"))
+    models = sorted(set(itertools.chain.from_iterable(column.unique().to_pylist() for column in made)))
     prints = {
         s: store.standing(out, s).get("", {}).get("fingerprint")
         for s in ("index", "tile", "samples", "predict", "rasters", "stats")
