@@ -91,13 +91,21 @@ def _pixel_sides(plan: Plan, run: Run) -> tuple[float, float, float]:
 
 
 def _launch(request: Request, job: Job) -> Result:
-    """The Result of the ranks: processes of this machine under a local master, else Spark tasks that run all at once."""
+    """The Result of the ranks: processes of this machine under a local master, else Spark tasks that run all at once.
+
+    One rank on this machine's cores is this process: another takes as long to begin as a small training to end. The memory of a
+    GPU is had back only when the process ends.
+    """
     from pyspark.ml.torch.distributor import TorchDistributor
 
+    from lulc.models.device import choose_device
     from lulc.train import fit
 
     context = request.spark().sparkContext
     local = re.fullmatch(r"local(\[.*\])?", context.master or "") is not None
+    if local and job.train.ranks == 1 and choose_device().type == "cpu":
+        with _echo(job.folder):
+            return fit(job)
     gpus = not local and int(context.getConf().get("spark.task.resource.gpu.amount", "0") or 0) > 0
     distributor = TorchDistributor(job.train.ranks, local_mode=local, use_gpu=gpus)
     logging.getLogger("TorchDistributor").setLevel(logging.WARNING)
