@@ -180,7 +180,7 @@ def test_regions_at_the_antimeridian_and_the_pole(spark: Any, tmp_path: Path, cr
 
 
 def test_a_rotated_raster_has_the_regions_true_areas(spark: Any, tmp_path: Path, regions: Path) -> None:
-    turn = geo.Affine.translation(6.0, 1.9) * geo.Affine.rotation(30) * geo.Affine.scale(0.001, -0.001)
+    turn = geo.Affine.translation(6.0, 1.9) @ geo.Affine.rotation(30) @ geo.Affine.scale(0.001, -0.001)
     grid = Grid("EPSG:4326", tuple(turn)[:6], 600, 700)
     classes = np.full(grid.shape, 10, "uint8")
     classes[:, 350:] = 20
@@ -191,7 +191,7 @@ def test_a_rotated_raster_has_the_regions_true_areas(spark: Any, tmp_path: Path,
     assert {(r["class_id"], r["class_name"]) for r in rows} == {(10, "water"), (20, "class 20"), (None, "unobserved")}
     found = {(r["region_id"], r["class_id"]): r["area_m2"] for r in rows}
     halves = {
-        value: shapely.Polygon([turn * (x, y) for x, y in ((left, 0), (left + 350, 0), (left + 350, 600), (left, 600))])
+        value: shapely.Polygon([turn @ (x, y) for x, y in ((left, 0), (left + 350, 0), (left + 350, 600), (left, 600))])
         for value, left in ((10, 0), (20, 350))
     }
     for name, shape in zip(("island", "west", "coast"), geopandas.read_file(regions).geometry, strict=True):
