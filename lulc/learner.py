@@ -267,7 +267,7 @@ def prepare(learner: Learner, batch: stream.Batch, place: tuple[int, ...] | None
         samples = vary.crop(samples, job.train.crop, task.kind) if job.train.crop else samples
     moved = {f.name: getattr(samples, f.name).to(learner.world.device, non_blocking=True) for f in fields(samples)}
     ready = vary.standardise(vary.reduce(Samples(**moved), task), learner.scaling)
-    return vary.augment(ready, job.train.augment, task.kind) if place else ready
+    return vary.augment(ready, job.train.augment, task.kind, learner.scaling) if place else ready
 
 
 def rate_factor(schedule: str, warmup: float, done: float) -> float:

@@ -22,7 +22,7 @@ from lulc.geo import Grid
 from lulc.legend import NODATA
 from lulc.modelfiles import CONTRACT, WEIGHTS, ModelRef, checksum, join
 from lulc.models import MODELS, pretrained
-from lulc.tasks import Samples
+from lulc.tasks import Samples, Scaling
 from lulc.tasks.multilabel import average_precision
 from lulc.tasks.vary import augment, crop
 from tests.scenery import write_raster
@@ -145,7 +145,9 @@ def test_boxes_turn_and_are_cut_with_their_images(seed: int) -> None:
         image[i, 0, 0, y : y + h, x : x + w] = 1
         label[i, 0] = torch.tensor([1, x, y, x + w, y + h])
     whole = Samples(image, torch.ones(4, 1, 40, 40, dtype=torch.bool), torch.zeros(4, 1, dtype=torch.int64), label, torch.ones(4))
-    for found in (augment(whole, ("flip", "rotate"), "boxes"), augment(crop(whole, 24, "boxes"), ("rotate",), "boxes")):
+    scaling = Scaling((1.0,), (0.0,), (0.0,), (1.0,))
+    for part, kinds in ((whole, ("flip", "rotate")), (crop(whole, 24, "boxes"), ("rotate",))):
+        found = augment(part, kinds, "boxes", scaling)
         for picture, boxes in zip(found.pixels[:, 0, 0], found.label, strict=True):
             kept = [b[1:].int().tolist() for b in boxes if b[0] != NODATA]
             for left, top, right, bottom in kept:

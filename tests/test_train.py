@@ -152,10 +152,35 @@ def test_crops_and_turns_move_image_valid_and_label_together(seed: int) -> None:
     )
     part = crop(whole, 8, "pixels")
     assert part.label.shape == (3, 8, 8)
-    found = augment(part, ("flip", "rotate"), "pixels")
+    found = augment(part, ("flip", "rotate"), "pixels", Scaling((1.0,), (0.0,), (0.0,), (1.0,)))
     for date in range(2):
         assert torch.equal(found.valid[:, date], found.label % 3 > 0)
         assert torch.equal(found.pixels[:, date, 0], torch.where(found.valid[:, date], found.label, 0).float())
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32 - 1))
+def test_another_light_multiplies_every_band_and_hazes_all_alike(seed: int) -> None:
+    torch.manual_seed(seed)
+    mean, std = (0.05, 0.12, 0.3), (0.02, 0.05, 0.1)
+    m, s = (torch.tensor(x)[:, None, None] for x in (mean, std))
+    physical = m + s * torch.randn(4, 2, 3, 8, 8)
+    valid = torch.rand(4, 2, 8, 8) > 0.2
+    label, days = torch.zeros(4, 8, 8, dtype=torch.int64), torch.zeros(4, 2, dtype=torch.int64)
+    given_ = Samples(((physical - m) / s).masked_fill(~valid[:, :, None], 0), valid, days, label, torch.ones(4))
+    found = augment(given_, ("colour",), "pixels", Scaling((1.0,) * 3, (0.0,) * 3, mean, std))
+    assert bool((found.pixels[~valid[:, :, None].expand_as(found.pixels)] == 0).all())
+    relit = found.pixels * s + m
+    hazes = []
+    for i in range(4):
+        for band in range(3):
+            before, after = physical[i, :, band][valid[i]].double().numpy(), relit[i, :, band][valid[i]].double().numpy()
+            gain, haze = np.polyfit(before, after, 1)
+            assert gain > 0
+            np.testing.assert_allclose(after, gain * before + haze, atol=1e-5)
+            hazes.append(haze)
+    np.testing.assert_allclose(np.reshape(hazes, (4, 3)), np.repeat(hazes[::3], 3).reshape(4, 3), atol=1e-4)
+    assert np.ptp(hazes[::3]) > 1e-4  # every sample has its own
 
 
 def test_loss_counts_labelled_pixels_alone_each_by_its_samples_weight() -> None:

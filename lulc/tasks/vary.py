@@ -115,24 +115,37 @@ def _inside(boxes: Tensor, y: int, x: int, side: int) -> Tensor:
     return kept
 
 
-def augment(samples: Samples, kinds: Sequence[str], kind: Kind) -> Samples:
-    """The samples turned by quarters, flipped, enlarged or reduced, made brighter or darker and noisier, as `kinds` names."""
+def augment(samples: Samples, kinds: Sequence[str], kind: Kind, scaling: Scaling) -> Samples:
+    """The standardised samples turned by quarters, flipped, enlarged or reduced, of another light and noisier, as `kinds` names."""
     if "zoom" in kinds and kind != "boxes":
         samples = _zoom(samples, kind)
     if "rotate" in kinds or "flip" in kinds:
         samples = _turn(samples, "rotate" in kinds, "flip" in kinds, kind)
-    pixels, n = samples.pixels, len(samples.pixels)
+    pixels = samples.pixels
     if "brightness" in kinds:
-        # Standardised input: a gain of the contrast and a shift of every band, the same for all pixels and dates.
-        gain = 1 + 0.1 * torch.randn(n, 1, 1, 1, 1)
-        pixels = pixels * gain.to(pixels.device) + (0.1 * torch.randn(n, 1, pixels.shape[2], 1, 1)).to(pixels.device)
+        # A gain of the contrast and a shift of every band, the same for all pixels and dates.
+        gain = 1 + _normal(pixels, 0.1, each_band=False)
+        pixels = pixels * gain + _normal(pixels, 0.1, each_band=True)
     if "colour" in kinds:
-        # Light and sensors differ more than that between places: a strong gain and shift, and a gain of every band.
-        gain = torch.exp(0.25 * torch.randn(n, 1, 1, 1, 1) + 0.1 * torch.randn(n, 1, pixels.shape[2], 1, 1))
-        pixels = pixels * gain.to(pixels.device) + (0.3 * torch.randn(n, 1, 1, 1, 1)).to(pixels.device)
+        pixels = _relight(pixels, scaling)
     if "noise" in kinds:
         pixels = pixels + 0.05 * torch.randn(pixels.shape).to(pixels.device)
     return dataclasses.replace(samples, pixels=pixels.masked_fill(~samples.valid[:, :, None], 0))
+
+
+def _relight(pixels: Tensor, scaling: Scaling) -> Tensor:
+    # Sun, season and sensor multiply a reflectance, and haze adds the same to every band: a scene of another day is told from this one
+    # by values counted from no light at all, not from their mean. Haze is counted in the middle one of the bands' means, so that a
+    # band of another unit among them (metres, decibels) neither sets it nor feels it.
+    mean, std = (torch.tensor(x, dtype=torch.float32, device=pixels.device) for x in (scaling.mean, scaling.std))
+    dark, haze = (-mean / std)[:, None, None], (mean.abs().median() / std)[:, None, None]
+    gain = torch.exp(_normal(pixels, 0.4, each_band=False) + _normal(pixels, 0.2, each_band=True))
+    return (pixels - dark) * gain + dark + _normal(pixels, 0.2, each_band=False) * haze
+
+
+def _normal(pixels: Tensor, spread: float, *, each_band: bool) -> Tensor:
+    # (N, 1, C or 1, 1, 1): one for every sample and band or sample; drawn on the CPU, so that a seed says the same on every device.
+    return (spread * torch.randn(len(pixels), 1, pixels.shape[2] if each_band else 1, 1, 1)).to(pixels.device)
 
 
 def _turn(samples: Samples, rotate: bool, flip: bool, kind: Kind) -> Samples:
