@@ -208,12 +208,15 @@ class Samples:
 class Train:
     """How a model learns. ranks: data-parallel processes; batch: samples a step over all ranks; crop: pixels a side.
 
-    model: the task's usual one where not said. focal: exponent of focal loss. best: the metric by which the best epoch is chosen,
-    the task's own where not said; patience: epochs without a better one after which training ends.
+    model: the task's usual one where not said. focal: exponent of focal loss; bootstrap: the share of the loss that is held
+    against the network's own answer, where labels are partial or wrong (tasks for one class of a pixel or image). best: the
+    metric by which the best epoch is chosen, the task's own where not said; patience: epochs without a better one after which
+    training ends.
     weights: what the encoder begins with: a file, or the name of published weights where they can be fetched. frozen: epochs in
     which all but the encoder learns, as a cycle of the rate of its own; encoder_rate: the rate of the encoder's first stage
     as a share of the last one's, those between in even steps of a factor. shrink: networks classifier and unet are
-    shown means of squares of so many pixels a side: more ground is seen in less time.
+    shown means of squares of so many pixels a side: more ground is seen in less time. augment: ways in which samples are
+    varied; `brightness` a little, `colour` as the light and haze of another day vary reflectances.
     """
 
     model: Name | None = None
@@ -239,6 +242,7 @@ class Train:
     smoothing: Share = 0.0
     dice: Annotated[float, Field(ge=0)] = 0.0
     focal: Annotated[float, Field(ge=0)] = 0.0
+    bootstrap: Share = 0.0
     ema: Share = 0.0
     augment: tuple[Literal["flip", "rotate", "zoom", "brightness", "colour", "noise"], ...] = ("flip", "rotate")
     best: Literal["accuracy", "miou", "f1", "boundary_f1", "ap_macro", "ap_micro", "ap50", "ap", "recall", "recall30"] | None = (

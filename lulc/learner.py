@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from lulc import stream
@@ -23,7 +18,7 @@ from lulc.conf import Train
 from lulc.errors import InputError, UsageError
 from lulc.legend import Legend
 from lulc.models import Model, choose, pretrained
-from lulc.models.device import choose_device
+from lulc.ranks import World, share_gradients
 from lulc.tasks import TASKS, Penalty, Samples, Scaling, Task, vary
 
 
@@ -60,36 +55,6 @@ class Job:
 
 
 @dataclass(frozen=True)
-class World:
-    """This process among the `size` ranks that train together."""
-
-    rank: int
-    size: int
-    device: torch.device
-
-    def sum(self, values: Tensor) -> Tensor:
-        """The values, replaced by their sum over all ranks."""
-        if self.size > 1:
-            dist.all_reduce(values)
-        return values
-
-    def gather(self, found: list[Any]) -> list[Any]:
-        """What all ranks found, one after another."""
-        if self.size == 1:
-            return found
-        parts: list[Any] = [None] * self.size
-        dist.all_gather_object(parts, found)
-        return [one for part in parts for one in part]
-
-    def spread(self, value: Tensor) -> float:
-        """How far a number differs between the ranks."""
-        ends = torch.stack([value, -value])
-        if self.size > 1:
-            dist.all_reduce(ends, dist.ReduceOp.MAX)
-        return float(ends.sum())
-
-
-@dataclass(frozen=True)
 class Learner:
     """One rank's state. shared: net, its gradients averaged over the ranks; average: the weights that are validated and kept."""
 
@@ -103,21 +68,6 @@ class Learner:
     shared: nn.Module
     average: AveragedModel
     optimizer: torch.optim.Optimizer
-
-
-def join() -> World:
-    """This process's place among the ranks that torchrun's environment tells of (alone without it), given its cores."""
-    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    device = choose_device()
-    names: list[Any] = [socket.gethostname()] * size
-    if size > 1:
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        dist.all_gather_object(names, socket.gethostname())
-    if "WORLD_SIZE" in os.environ:
-        # Launchers ask for one thread a process; the ranks of one machine share all its cores.
-        cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-        torch.set_num_threads(max(1, cores // names.count(socket.gethostname())))
-    return World(rank, size, device)
 
 
 def plans(job: Job, ranks: int) -> tuple[stream.Plan, stream.Plan | None]:
@@ -197,8 +147,7 @@ def build(job: Job, world: World, plans: tuple[stream.Plan, stream.Plan | None],
     if conf.weights:
         pretrained.start(net, conf.weights, conf.encoder, layout.bands)
     net = net.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    # Batch norm's running figures are averaged once an epoch, not sent at every step.
-    shared = DistributedDataParallel(net, forward_sync_buffers=False, gradient_as_bucket_view=True) if world.size > 1 else net
+    shared = share_gradients(net, world)
 
     def update(kept: list[Tensor], new: list[Tensor], count: Tensor) -> None:
         done = int(count)
@@ -210,7 +159,8 @@ def build(job: Job, world: World, plans: tuple[stream.Plan, stream.Plan | None],
     average = AveragedModel(net, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]
     optimizer = torch.optim.AdamW(_groups(net, conf), lr=conf.rate, fused=True)
     weights = class_weights(np.array(figures["counts"]), conf.class_weight)
-    penalty = Penalty(torch.tensor(weights, dtype=torch.float32, device=world.device), conf.smoothing, conf.dice, conf.focal)
+    weighing = torch.tensor(weights, dtype=torch.float32, device=world.device)
+    penalty = Penalty(weighing, conf.smoothing, conf.dice, conf.focal, conf.bootstrap)
     scaling = Scaling(layout.scales, layout.offsets, tuple(figures["mean"]), tuple(figures["std"]))
     return Learner(job, world, *plans, scaling, penalty, net, shared, average, optimizer)
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from lulc import stream
-from lulc.learner import Job, build, join, measure, plans, prepare
+from lulc.learner import Job, build, measure, plans, prepare
+from lulc.ranks import join
 from lulc.train import update
 
 LOWEST, HIGHEST = 1e-6, 1.0

@@ -22,9 +22,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from lulc import calibration, store, stream
 from lulc.errors import LulcError
-from lulc.learner import Job, Learner, World, build, join, join_parts, measure, plans, prepare, rate_factor
+from lulc.learner import Job, Learner, build, join_parts, measure, plans, prepare, rate_factor
 from lulc.legend import NODATA
 from lulc.models.device import autocast, choose_device
+from lulc.ranks import World, join
 from lulc.tasks import Samples, vary
 
 STATE, LOG, EXAMPLES = "last.pt", "log.jsonl", "examples.npz"

@@ -22,8 +22,9 @@ from safetensors.torch import load_file
 
 from lulc import chips, learner
 from lulc.errors import InputError, UsageError
-from lulc.learner import World, class_weights, rate_factor
+from lulc.learner import class_weights, rate_factor
 from lulc.legend import NODATA
+from lulc.ranks import World
 from lulc.tasks import Penalty, Samples, Scaling
 from lulc.tasks.classes import loss
 from lulc.tasks.segment import SEGMENT
@@ -183,6 +184,29 @@ def test_another_light_multiplies_every_band_and_hazes_all_alike(seed: int) -> N
     assert np.ptp(hazes[::3]) > 1e-4  # every sample has its own
 
 
+def test_bootstrapping_holds_a_share_of_the_loss_against_what_the_network_says() -> None:
+    torch.manual_seed(0)
+    logits, label, one = torch.randn(2, 3, 4, 4), torch.randint(3, (2, 4, 4)), torch.ones(2)
+    label[0, 0] = NODATA
+    weights = torch.tensor([0.5, 1.0, 2.0])
+    # By hand: of a labelled pixel, its class's weight times the mean of the two cross entropies.
+    surprise, said, expected = -logits.log_softmax(1), logits.argmax(1), 0.0
+    for place in (label != NODATA).nonzero().tolist():
+        n, y, x = place
+        own, given_ = surprise[n, said[n, y, x], y, x], surprise[n, label[n, y, x], y, x]
+        expected += float(weights[label[n, y, x]] * (0.3 * own + 0.7 * given_))
+    assert float(loss(logits, label, one, Penalty(weights, bootstrap=0.3))) == pytest.approx(expected, rel=1e-5)
+    # Where the network is sure that a label is wrong, the label pulls less.
+    sure = torch.tensor([[[[6.0]], [[-6.0]]]])
+    wrong = torch.ones(1, 1, 1, dtype=torch.int64)
+    pulls = []
+    for share in (0.0, 0.4):
+        asked = sure.clone().requires_grad_()
+        loss(asked, wrong, torch.ones(1), Penalty(torch.ones(2), bootstrap=share)).backward()
+        pulls.append(float(asked.grad.abs().sum()))  # type: ignore[union-attr]
+    assert pulls[1] == pytest.approx(0.6 * pulls[0], rel=1e-3)
+
+
 def test_loss_counts_labelled_pixels_alone_each_by_its_samples_weight() -> None:
     torch.manual_seed(0)
     logits, label, one = torch.randn(2, 3, 4, 4), torch.randint(3, (2, 4, 4)), torch.ones(2)
@@ -192,7 +216,9 @@ def test_loss_counts_labelled_pixels_alone_each_by_its_samples_weight() -> None:
     assert torch.allclose(loss(logits, label, one, penalty), part, rtol=1e-5)
     perfect = 50.0 * torch.nn.functional.one_hot(label[:, :2], 3).movedim(-1, 1).float()
     assert float(loss(perfect, label[:, :2], one, Penalty(torch.ones(3), 0.0, 1.0))) == pytest.approx(0, abs=1e-3)
-    assert float(loss(logits, torch.full_like(label, NODATA), one, penalty)) == 0
+    doubted = replace(penalty, bootstrap=0.4)
+    for each in (penalty, doubted):
+        assert float(loss(logits, torch.full_like(label, NODATA), one, each)) == 0
     # A sample of weight 2 is a sample that is there twice; one of weight 0 is not there.
     for weight, twin in (([2.0, 1.0], [0, 0, 1]), ([0.0, 1.0], [1])):
         weighted = loss(logits, label, torch.tensor(weight), penalty)
@@ -270,19 +296,25 @@ def test_two_ranks_learn_as_one_does(tmp_path: Path) -> None:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
 
-    def start(rank: int, size: int) -> subprocess.Popen[str]:
+    def start(rank: int, size: int, memory: Path) -> subprocess.Popen[str]:
         told = {"RANK": rank, "WORLD_SIZE": size, "LOCAL_RANK": rank, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
-        command = [sys.executable, "-m", "tests.ranks", str(samples), str(tmp_path / f"kept{size}")]
+        command = [sys.executable, "-m", "tests.ranks", str(samples), str(tmp_path / f"kept{size}{memory.name}"), str(memory)]
         env = os.environ | {name: str(value) for name, value in told.items()}
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env, cwd=ROOT)
 
     found = []
-    for size in (1, 2):
-        ranks = [start(rank, size) for rank in range(size)]
+    nowhere, files = tmp_path / "nowhere", tmp_path / "files"
+    files.mkdir()
+    # Files are memory, too, where nothing better is; where there is none, gradients are sent.
+    for size, memory in ((1, nowhere), (2, files), (2, nowhere)):
+        ranks = [start(rank, size, memory) for rank in range(size)]
         said = [rank.communicate(timeout=300)[0] for rank in ranks]
         assert all(rank.returncode == 0 for rank in ranks)
         found.append(json.loads(said[0].splitlines()[-1]))
-    one, two = found
+    one, two, sent = (told["losses"] for told in found)
+    assert [told["in_memory"] for told in found] == [False, True, False]
+    assert not list(files.iterdir())
     assert len(one) == len(two) == 21
     assert one[-1] < 0.8 * one[0]
+    np.testing.assert_allclose(sent, one, atol=1e-4)
     np.testing.assert_allclose(two, one, atol=1e-4)

@@ -30,7 +30,9 @@ def loss(logits: Tensor, label: Tensor, weight: Tensor, penalty: Penalty) -> Ten
 
     Logits (N, K, …), label (N, …). Focal loss (Lin et al. 2017, arXiv:1708.02002) weighs by (1 - p) ** `focal` what has
     probability p. Soft dice (Milletari et al. 2016, doi:10.1109/3DV.2016.79) is averaged over the classes that occur in the batch
-    and counted once a label.
+    and counted once a label. Bootstrapping (hard: Reed et al. 2015, arXiv:1412.6596) holds a share `bootstrap` of the cross
+    entropy against the class that the network itself finds likeliest, with the label's weight: labels that are often wrong the
+    same way are learned less to the letter.
     """
     logits = logits.float()
     each_weight = weight.reshape(-1, *[1] * (label.ndim - 1))
@@ -38,6 +40,9 @@ def loss(logits: Tensor, label: Tensor, weight: Tensor, penalty: Penalty) -> Ten
     each = functional.cross_entropy(
         logits, label, penalty.weights, ignore_index=NODATA, reduction="none", label_smoothing=penalty.smoothing
     )
+    if penalty.bootstrap:
+        own = functional.cross_entropy(logits, logits.detach().argmax(1), reduction="none")
+        each = torch.lerp(each, own * penalty.weights[label.where(known, 0)] * known, penalty.bootstrap)
     if penalty.focal:
         likely = logits.softmax(1).gather(1, label.where(known, 0)[:, None])[:, 0]
         each = each * (1 - likely) ** penalty.focal

@@ -47,12 +47,14 @@ class Scaling:
 
 @dataclass(frozen=True)
 class Penalty:
-    """The loss: class weights (K,), label smoothing, how much soft dice is added, and the exponent of focal loss."""
+    """The loss: class weights (K,), label smoothing, how much soft dice is added, the exponent of focal loss, and the share held
+    against the network's own answer."""
 
     weights: Tensor
     smoothing: float = 0.0
     dice: float = 0.0
     focal: float = 0.0
+    bootstrap: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def _inside(boxes: Tensor, y: int, x: int, side: int) -> Tensor:
 
 
 def augment(samples: Samples, kinds: Sequence[str], kind: Kind, scaling: Scaling) -> Samples:
-    """The standardised samples turned by quarters, flipped, enlarged or reduced, of another light and noisier, as `kinds` names."""
+    """The standardised samples turned by quarters, flipped, zoomed, of another light and noisier, as `kinds` names."""
     if "zoom" in kinds and kind != "boxes":
         samples = _zoom(samples, kind)
     if "rotate" in kinds or "flip" in kinds:
@@ -134,9 +134,9 @@ def augment(samples: Samples, kinds: Sequence[str], kind: Kind, scaling: Scaling
 
 
 def _relight(pixels: Tensor, scaling: Scaling) -> Tensor:
-    # Sun, season and sensor multiply a reflectance, and haze adds the same to every band: a scene of another day is told from this one
-    # by values counted from no light at all, not from their mean. Haze is counted in the middle one of the bands' means, so that a
-    # band of another unit among them (metres, decibels) neither sets it nor feels it.
+    # Sun, season and sensor multiply a reflectance, and haze adds the same to every band: a scene of another day differs from
+    # this one by values counted from no light at all, not from their mean. Haze is counted in the middle one of the bands'
+    # means, so that a band of another unit among them (metres, decibels) does not set it.
     mean, std = (torch.tensor(x, dtype=torch.float32, device=pixels.device) for x in (scaling.mean, scaling.std))
     dark, haze = (-mean / std)[:, None, None], (mean.abs().median() / std)[:, None, None]
     gain = torch.exp(_normal(pixels, 0.4, each_band=False) + _normal(pixels, 0.2, each_band=True))
@@ -144,7 +144,7 @@ def _relight(pixels: Tensor, scaling: Scaling) -> Tensor:
 
 
 def _normal(pixels: Tensor, spread: float, *, each_band: bool) -> Tensor:
-    # (N, 1, C or 1, 1, 1): one for every sample and band or sample; drawn on the CPU, so that a seed says the same on every device.
+    # (N, 1, C or 1, 1, 1): one for every sample and band, or sample; drawn on the CPU: a seed says the same on every device.
     return (spread * torch.randn(len(pixels), 1, pixels.shape[2] if each_band else 1, 1, 1)).to(pixels.device)
 
 
