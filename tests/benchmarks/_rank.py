@@ -1,23 +1,57 @@
-"""A program, one rank of those the environment tells of: trains two epochs, and prints the seconds of the second."""
+"""A program, one of two ranks. `fit`: trains two epochs, and prints the seconds of the second. `turns`: learns with the other
+rank and by itself in turns, and prints the seconds of each (JSON)."""
 
 from __future__ import annotations
 
+import json
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
+import torch.distributed as dist
+
+from lulc import learner, ranks, train
 from lulc.conf import Train
-from lulc.learner import Job
+from lulc.learner import Job, Learner
 from lulc.legend import LandClass, Legend
-from lulc.train import fit
+from lulc.ranks import World
 
 LEGEND = Legend("bench", tuple(LandClass(i, f"class {i}", "#888888") for i in range(9)))
 
+BATCH = 8
+"""Samples a step and process."""
 
-def make_job(samples: Path, folder: Path, batch: int) -> Job:
-    """Two epochs of the default U-Net, long enough that what is written between them does not count."""
-    return Job(Train(batch=batch, epochs=2, repeats=4, ema=0.9), LEGEND, samples, folder)
+
+def make_job(samples: Path, folder: Path) -> Job:
+    """Two epochs of the default U-Net on two ranks, long enough that what is written between them does not count."""
+    return Job(Train(batch=2 * BATCH, epochs=2, repeats=4, ema=0.9), LEGEND, samples, folder)
+
+
+def take_turns(job: Job, rounds: int) -> tuple[list[float], list[float]]:
+    """Seconds of each round in which this process learns from as many samples: with the other rank, and by itself."""
+    world = ranks.join()
+    figures = learner.measure(job, learner.plans(job, 2)[0], world)
+
+    def build(batch: int, repeats: int, where: World) -> Learner:
+        own = replace(job, train=replace(job.train, batch=batch, repeats=repeats, epochs=1 + rounds))
+        return learner.build(own, where, learner.plans(own, where.size), figures)
+
+    # Ranks share the samples of an epoch, by itself a process sees all.
+    both = build(2 * BATCH, 2, world), build(BATCH, 1, World(0, 1, world.device))
+    told: tuple[list[float], list[float]] = [], []
+    for epoch in range(1, 2 + rounds):
+        for one, seconds in zip(both, told, strict=True):
+            dist.barrier()
+            start = time.perf_counter()
+            train._learn(one, epoch)
+            seconds.append(time.perf_counter() - start)
+    return told[0][1:], told[1][1:]
 
 
 if __name__ == "__main__":
-    result = fit(make_job(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])))
-    print(result.history[-1]["seconds"])
+    job = make_job(Path(sys.argv[2]), Path(sys.argv[3]))
+    if sys.argv[1] == "fit":
+        print(train.fit(job).history[-1]["seconds"])
+    else:
+        print(json.dumps(take_turns(job, int(sys.argv[4]))))
