@@ -8,27 +8,20 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from unittest import mock
 
 from torch import Tensor
 
 from lulc import ranks, train
 from lulc.conf import Train
 from lulc.learner import Job, Learner
-from lulc.ranks import World
 from lulc.tasks import Samples
 from tests import toy
 
 
-def main(samples: Path, folder: Path, memory: Path) -> None:
-    losses, ranks._MEMORY = [], memory
-    opened, plain = [], train.update
-    open_memory = ranks._open_memory
-
-    def open_(size: int, world: World) -> Tensor | None:
-        opened.append(open_memory(size, world))
-        return opened[-1]
-
-    ranks._open_memory = open_
+def learn(samples: Path, folder: Path) -> list[float]:
+    """The loss of every step over all ranks."""
+    losses, plain = [], train.update
 
     def update(learner: Learner, group: tuple[Samples, ...]) -> Tensor:
         found = plain(learner, group)
@@ -36,11 +29,18 @@ def main(samples: Path, folder: Path, memory: Path) -> None:
         losses.append(total / counted)
         return found
 
-    train.update = update
     augment = ("flip", "rotate", "brightness", "noise")
     conf = Train(model="tempcnn", batch=8, epochs=1, repeats=7, rate=3e-3, precision="float32", augment=augment)
-    train.fit(Job(conf, toy.LEGEND, samples, folder, "series"))
-    print(json.dumps({"losses": losses, "in_memory": any(found is not None for found in opened)}))
+    with mock.patch.object(train, "update", update):
+        train.fit(Job(conf, toy.LEGEND, samples, folder, "series"))
+    return losses
+
+
+def main(samples: Path, folder: Path, memory: Path) -> None:
+    ranks._MEMORY = memory
+    with mock.patch.object(ranks, "_average", autospec=True, side_effect=ranks._average) as average:
+        losses = learn(samples, folder)
+    print(json.dumps({"losses": losses, "in_memory": average.called}))
 
 
 if __name__ == "__main__":
