@@ -50,12 +50,18 @@ def count_runs(runs: Runs, classes: np.ndarray, areas: np.ndarray) -> tuple[np.n
 
 def find_runs(geometry: BaseGeometry, grid: Grid) -> Runs:
     """Runs of pixels that a polygon in the grid's CRS covers alike: (N, 3) row, first column, end column; and (N,) its share."""
-    # Of one polygon the parts need not be asked for: of many small regions that is a sixth of the time.
-    parts = geometry if geometry.geom_type == "Polygon" else shapely.get_parts(geometry)
-    rings, polygon = shapely.get_rings(parts, return_index=True)
-    xy, ring = shapely.get_coordinates(rings, return_index=True)
-    found: Runs = _find(xy, ring, polygon, grid.transform, grid.height, grid.width)
+    found: Runs = _find(*_split_rings(geometry), grid.transform, grid.height, grid.width)
     return found
+
+
+def _split_rings(geometry: BaseGeometry) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    # (N, 2) points, the ring that each is of, and the polygon that each ring is of.
+    if geometry.geom_type == "Polygon" and not shapely.get_num_interior_rings(geometry):
+        # One ring need not be asked for: of many small regions that is a third of the time.
+        xy = shapely.get_coordinates(geometry)
+        return xy, np.zeros(len(xy), np.intp), np.zeros(1, np.intp)
+    rings, polygon = shapely.get_rings(shapely.get_parts(geometry), return_index=True)
+    return *shapely.get_coordinates(rings, return_index=True), polygon
 
 
 @njit(cache=True, nogil=True)
