@@ -72,7 +72,7 @@ def share_gradients(net: nn.Module, world: World) -> nn.Module:
     """The network, whose backward pass leaves the mean of the ranks' gradients in each; itself where this process is alone.
 
     Ranks on the cores of one machine pass gradients through memory they share: sent through sockets, which need the same cores,
-    they cost some eight times as much.
+    they cost several times as much.
     """
     if world.size == 1:
         return net
