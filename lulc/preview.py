@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import rasterio
+import shapely
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import from_bounds
 
 from lulc import geo
 from lulc.geo import Grid
@@ -17,33 +25,62 @@ from lulc.legend import NODATA, Legend
 _SIDE = 1400
 
 
-def read_map(rasters: Sequence[Path]) -> tuple[np.ndarray, Grid]:
-    """(H, W) uint8 ids of class rasters of one grid lattice, side by side, decimated to at most 1400 pixels a side; and where."""
-    import rasterio
-    from rasterio.enums import Resampling
+def read_map(rasters: Sequence[Path], within: Sequence[float] | None = None) -> tuple[np.ndarray, Grid]:
+    """(H, W) uint8 ids of class rasters side by side, decimated to at most 1400 pixels a side; and where.
 
-    opened = [rasterio.open(p) for p in rasters]
-    try:
-        left, bottom, right, top = (
-            f(v) for f, v in zip((min, min, max, max), zip(*(o.bounds for o in opened), strict=True), strict=True)
-        )
-        step_x, step_y = opened[0].res
-        every = max(1, math.ceil(max((right - left) / step_x, (top - bottom) / step_y) / _SIDE))
-        step_x, step_y = step_x * every, step_y * every
-        shape = (max(1, round((top - bottom) / step_y)), max(1, round((right - left) / step_x)))
-        out = np.full(shape, NODATA, np.uint8)
-        for data in opened:
-            row, col = round((top - data.bounds.top) / step_y), round((data.bounds.left - left) / step_x)
-            high = min(shape[0] - row, max(1, round(data.height / every)))
-            wide = min(shape[1] - col, max(1, round(data.width / every)))
+    The first raster's CRS and pixels are the picture's; rasters that lie otherwise are warped to it. within: west, south, east
+    and north in degrees, beyond which nothing is read.
+    """
+    with rasterio.open(rasters[0]) as first:
+        crs = first.crs
+    # One at a time: a continent has more files than a process may have open.
+    sides = []
+    for path in rasters:
+        with _upright(path, crs) as data:
+            sides.append((*data.bounds, *data.res))
+    bounds, (step_x, step_y) = np.array(sides)[:, :4], sides[0][4:]
+    left, bottom, right, top = _reach(bounds, crs.to_wkt(), within)
+    every = max(1, math.ceil(max((right - left) / step_x, (top - bottom) / step_y) / _SIDE))
+    step_x, step_y = step_x * every, step_y * every
+    shape = (max(1, round((top - bottom) / step_y)), max(1, round((right - left) / step_x)))
+    out = np.full(shape, NODATA, np.uint8)
+    lows, highs = np.maximum(bounds[:, :2], (left, bottom)), np.minimum(bounds[:, 2:], (right, top))
+    for path, low, high in zip(rasters, lows, highs, strict=True):
+        row, col = round((top - high[1]) / step_y), round((low[0] - left) / step_x)
+        tall = min(shape[0] - row, max(1, round((high[1] - low[1]) / step_y)))
+        wide = min(shape[1] - col, max(1, round((high[0] - low[0]) / step_x)))
+        if (low >= high).any() or min(tall, wide) < 1:
+            continue
+        with _upright(path, crs) as data:
             # Overviews hold the majority; the last step to the picture's pixels takes the mode again.
-            part = data.read(1, out_shape=(high, wide), resampling=Resampling.mode)
-            place = out[row : row + high, col : col + wide]
-            np.copyto(place, part, where=part != NODATA)
-        return out, Grid(opened[0].crs.to_wkt(), (step_x, 0.0, left, 0.0, -step_y, top), *shape)
-    finally:
-        for data in opened:
-            data.close()
+            window = from_bounds(*low, *high, data.transform)
+            part = data.read(1, window=window, out_shape=(tall, wide), resampling=Resampling.mode)
+            known = (part != (NODATA if data.nodata is None else data.nodata)) & (part >= 0) & (part < NODATA)
+            np.copyto(out[row : row + tall, col : col + wide], part.astype(np.uint8), where=known)
+    return out, Grid(crs.to_wkt(), (step_x, 0.0, left, 0.0, -step_y, top), *shape)
+
+
+@contextmanager
+def _upright(path: Path, crs: CRS) -> Iterator[DatasetReader | WarpedVRT]:
+    # The raster, seen in the CRS and north up.
+    with rasterio.open(path) as file:
+        step = file.transform
+        if file.crs == crs and (step.b, step.d) == (0, 0) and step.a > 0 > step.e:
+            yield file
+            return
+        with WarpedVRT(file, crs=crs) as warped:
+            yield warped
+
+
+def _reach(bounds: np.ndarray, crs: str, within: Sequence[float] | None) -> tuple[float, ...]:
+    # Left, bottom, right and top of all bounds, as far as they lie within the degrees, should any of them.
+    low, high = bounds[:, :2].min(0), bounds[:, 2:].max(0)
+    if within is not None:
+        box = geo.project(shapely.box(*within), geo.WGS84, crs).bounds
+        inner = np.maximum(low, box[:2]), np.minimum(high, box[2:])
+        if (inner[0] < inner[1]).all():
+            low, high = inner
+    return (*low.tolist(), *high.tolist())
 
 
 def _trim(classes: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
@@ -55,12 +92,12 @@ def _trim(classes: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
     return classes[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1], inner
 
 
-def draw(rasters: Sequence[Path], legend: Legend, title: str) -> bytes:
-    """PNG of the map of class rasters with legend, scale bar and north arrow; only classes that occur are in the legend."""
+def draw(rasters: Sequence[Path], legend: Legend, title: str, within: Sequence[float] | None = None) -> bytes:
+    """PNG of what `read_map` reads with legend, scale bar and north arrow; only classes that occur are in the legend."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    classes, grid = _trim(*read_map(rasters))
+    classes, grid = _trim(*read_map(rasters, within))
     colours = np.full((256, 4), 255, np.uint8)
     for value, rgba in legend.palette().items():
         colours[value] = rgba
@@ -104,6 +141,7 @@ def _scale_bar(axes, grid: Grid) -> None:  # type: ignore[no-untyped-def]
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     axes.text(pixels + grid.width * 0.012, y, text, va="center", fontsize=9, clip_on=False)
     head = {"arrowstyle": "-|>", "color": "#222222"}
-    right = grid.width * 0.985
-    axes.annotate("", xy=(right, grid.height * 1.005), xytext=(right, grid.height * 1.06), arrowprops=head, annotation_clip=False)
-    axes.text(right - grid.width * 0.012, grid.height * 1.035, "N", ha="right", va="center", fontsize=9, clip_on=False)
+    # In points: as long under a tall map as under a wide one.
+    below = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+    axes.annotate("", xy=(0.985, 0), xytext=(0, -24), arrowprops=head, **below)
+    axes.annotate("N", xy=(0.985, 0), xytext=(-6, -16), ha="right", va="center", fontsize=9, **below)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import dataclasses
+import glob
 import importlib.metadata
 import itertools
 import math
@@ -13,9 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import shapely
 import yaml
 
-from lulc import __version__, choropleth, preview, provenance, store
+from lulc import __version__, choropleth, pixels, preview, provenance, store
 from lulc.conf import Run
 from lulc.legend import LandClass, Legend, distinct_colours
 
@@ -26,10 +29,11 @@ def write_report(run: Run, out: Path) -> Path:
     """Path of `report.html`, written with `map.png` beside it from the tables and rasters that stand; it needs no network."""
     from jinja2 import Environment, select_autoescape
 
-    legend = run.make_legend() if run.legend else _found_legend(run, out)
-    rasters = sorted((out / "rasters").rglob("*.tif"))
-    latest = [p for p in rasters if p.parent == rasters[-1].parent]
-    picture = preview.draw(latest, legend, f"{run.name} {latest[0].parent.name}") if rasters else b""
+    areas = store.read_table(out, "class_areas").to_pylist()
+    period, rasters = _latest(run, out)
+    legend = run.make_legend() if run.legend else _found_legend(run.name, areas, rasters)
+    within = _measured(out, areas) if run.maps else None
+    picture = preview.draw(rasters, legend, f"{run.name} {period}", within) if rasters else b""
     if picture:
         store.publish(out / "map.png", lambda beside: beside.write_bytes(picture))
     scenes = store.read_table(out, "scenes", ["scene_id", "source", "datetime", "cloud"]).to_pylist()
@@ -38,9 +42,10 @@ def write_report(run: Run, out: Path) -> Path:
     )
     page = template.render(
         name=run.name,
-        headline=_headline(run, scenes),
+        headline=_headline(run, legend, scenes),
         map_png=base64.b64encode(picture).decode(),
-        areas=_areas(out, legend),
+        areas=_areas(out, legend, areas),
+        unmapped=_unmapped(areas),
         shares=choropleth.make(out, legend),
         detections=_by_region(out, "detection_counts", _detected),
         presence=_by_region(out, "presence", _present),
@@ -57,14 +62,40 @@ def write_report(run: Run, out: Path) -> Path:
     return path
 
 
-def _found_legend(run: Run, out: Path) -> Legend:
-    # Of maps made elsewhere, whose classes have names at best.
-    rows = store.read_table(out, "class_areas", ["class_id", "class_name"]).to_pylist()
-    names = {r["class_id"]: r["class_name"] for r in rows if r["class_id"] is not None}
-    pairs = zip(sorted(names.items()), distinct_colours(len(names)), strict=True)
-    return Legend(
-        run.name, tuple(LandClass(i, name, colour) for (i, name), colour in pairs) or (LandClass(0, "none", "#888888"),)
-    )
+def _latest(run: Run, out: Path) -> tuple[str, list[Path]]:
+    # The last period, and its class rasters: the run's own, or those made elsewhere, as far as they are still there.
+    if run.maps:
+        period = max(one.period for one in run.maps)
+        found = (glob.glob(one.path, recursive=True) for one in run.maps if one.period == period)
+        return period, sorted(map(Path, set(itertools.chain.from_iterable(found))))
+    rasters = sorted((out / "rasters").rglob("*.tif"))
+    latest = [p for p in rasters if p.parent == rasters[-1].parent]
+    return latest[0].parent.name if latest else "", latest
+
+
+def _found_legend(name: str, areas: Sequence[dict[str, Any]], rasters: Sequence[Path]) -> Legend:
+    # Of maps made elsewhere, whose classes have names and colours at best.
+    names = {r["class_id"]: r["class_name"] for r in areas if r["class_id"] is not None}
+    table: dict[int, tuple[int, ...]] = {}
+    if rasters:
+        with pixels.open_raster(str(rasters[0])) as file, contextlib.suppress(ValueError):
+            table = file.colormap(1)
+    colours = dict(zip(sorted(names), distinct_colours(len(names)), strict=True))
+    colours |= {i: "#" + bytes(table[i][:3]).hex() for i in colours if i in table}
+    return Legend(name, tuple(LandClass(i, names[i], colours[i]) for i in sorted(names)) or (LandClass(0, "none", "#888888"),))
+
+
+def _reached(areas: Sequence[dict[str, Any]]) -> set[tuple[str, str]]:
+    # Level and id of the regions of which some map shows something.
+    return {(r["level"], r["region_id"]) for r in areas if r["observed_share"]}
+
+
+def _measured(out: Path, areas: Sequence[dict[str, Any]]) -> tuple[float, ...] | None:
+    # West, south, east and north of the regions that the maps reach.
+    seen = _reached(areas)
+    found = store.read_table(out, "regions").to_pylist()
+    shapes = [r["geometry"] for r in found if (r["level"], r["region_id"]) in seen]
+    return tuple(shapely.total_bounds(shapely.from_wkb(shapes)).tolist()) if shapes else None
 
 
 def hide_secrets(text: str) -> str:
@@ -73,7 +104,9 @@ def hide_secrets(text: str) -> str:
     return re.sub(r"(?i)([?&][\w-]*(?:sig|signature|token|key|credential|secret|password)[\w-]*=)[^&\s'\"]+", r"\1…", text)
 
 
-def _headline(run: Run, scenes: Sequence[dict[str, Any]]) -> str:
+def _headline(run: Run, legend: Legend, scenes: Sequence[dict[str, Any]]) -> str:
+    if run.maps:
+        return f"{len(legend.classes)} classes of maps made elsewhere; periods {', '.join(sorted({m.period for m in run.maps}))}"
     days = sorted(s["datetime"] for s in scenes if s["datetime"])
     span = f", {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}" if days else ""
     count = sum(s["source"] != "layer" for s in scenes)
@@ -81,10 +114,18 @@ def _headline(run: Run, scenes: Sequence[dict[str, Any]]) -> str:
     return f"{len(run.legend)} classes from {count} scene{'s' * (count != 1)}{span}; periods {periods}"
 
 
-def _areas(out: Path, legend: Legend) -> list[dict[str, Any]]:
-    rows = store.read_table(out, "class_areas").to_pylist()
+def _unmapped(areas: Sequence[dict[str, Any]]) -> list[str]:
+    # Names of the regions of which nothing is observed, in any period.
+    names = {(r["level"], r["region_id"]): r["name"] or r["region_id"] for r in areas}
+    return sorted(names[key] for key in names.keys() - _reached(areas))
+
+
+def _areas(out: Path, legend: Legend, areas: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    # A table a region and period, of the regions that some map reaches.
     place = {c.id: n for n, c in enumerate(legend.classes)}
     colours = {c.id: c.colour for c in legend.classes}
+    seen = _reached(areas)
+    rows = [r for r in areas if (r["level"], r["region_id"]) in seen]
     found_patches = store.read_table(out, "landscape").to_pylist()
     patches = {(r["level"], r["region_id"], r["period"], r["class_id"]): r for r in found_patches}
     rows.sort(key=lambda r: (r["level"], r["region_id"], r["period"], place.get(r["class_id"], 999)))

@@ -13,11 +13,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import rasterio
+import shapely
+from affine import Affine
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from lulc import conf, preview, rasters, report, store, tables
+from lulc import conf, geo, preview, rasters, report, store, tables
 from lulc.geo import Grid
 from lulc.legend import NODATA
 
@@ -232,6 +235,57 @@ def test_the_map_is_read_from_all_files_and_made_small(written: Path, tmp_path: 
     assert max(classes.shape) <= 1400
     assert grid.resolution[0] * classes.shape[1] == pytest.approx(4000 * 10, rel=0.01)
     assert [(classes == i).mean() for i in (1, 2, 255)] == pytest.approx([0.25, 0.5, 0.25], abs=0.01)
+
+
+def write_elsewhere(path: Path, crs: str, transform: Affine, classes: np.ndarray) -> None:
+    profile = {"driver": "GTiff", "dtype": classes.dtype, "count": 1, "nodata": 0, "crs": crs, "transform": transform}
+    with rasterio.open(path, "w", height=classes.shape[0], width=classes.shape[1], **profile) as file:
+        file.write(classes, 1)
+        if classes.dtype == np.uint8:
+            file.write_colormap(1, {10: (1, 102, 3, 255), 80: (1, 102, 204, 255)})
+
+
+def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(tmp_path: Path) -> None:
+    # Two degrees of wood, and two of sea beyond; a region has half a degree of each, another is out of reach.
+    classes = np.repeat(np.uint8([[10, 80]]), 100, 1) * np.ones((100, 1), np.uint8)
+    write_elsewhere(tmp_path / "2021.tif", "EPSG:4326", Affine(0.02, 0, 6, 0, -0.02, 2), classes)
+    areas = [
+        {"region_id": i, "level": "land", "name": f"land {i}", "period": "2021", "observed_share": share}
+        for i, share in (("a", 1.0), ("b", 0.0))
+    ]
+    lines = [
+        areas[0] | {"class_id": 10, "class_name": "wood", "area_m2": 1e6, "share": 0.5},
+        areas[0] | {"class_id": 80, "class_name": "sea", "area_m2": 1e6, "share": 0.5},
+        areas[1] | {"class_name": "unobserved", "area_m2": 1e6},
+    ]
+    boxes = {"a": shapely.box(7.5, 0.5, 8.5, 1.5), "b": shapely.box(50, 0, 51, 1)}
+    places = [
+        {"region_id": i, "level": "land", "name": f"land {i}", "geometry": shapely.to_wkb(b), "area_m2": 1e6}
+        for i, b in boxes.items()
+    ]
+    for name, found in (("class_areas", lines), ("regions", places)):
+        table = [dict.fromkeys(tables.ALL[name].names) | row for row in found]
+        store.write_table(tmp_path, name, pa.Table.from_pylist(table, tables.ALL[name]))
+    run = conf.Run(name="elsewhere", maps=(conf.MapFiles(str(tmp_path / "2*.tif"), "2021"),))
+    page = Page(report.write_report(run, tmp_path).read_text())
+    assert "2 classes of maps made elsewhere; periods 2021" in page.text
+    assert "land a, land, 2021" in page.text
+    assert "land b, land, 2021" not in page.text
+    assert "1 region that no map reaches" in page.text
+    assert page.text.count("land b") == 1
+    picture = (imread(BytesIO((tmp_path / "map.png").read_bytes()))[..., :3] * 255).round().astype(int)
+    wood, sea = ((np.abs(picture - np.array(rgb)).max(-1) <= 2).sum() for rgb in ((1, 102, 3), (1, 102, 204)))
+    assert wood / sea == pytest.approx(1, rel=0.05)
+    # What lies on another grid, in another CRS and type, is laid over the first one's.
+    there, grid = preview.read_map([tmp_path / "2021.tif"], (7.5, 0.5, 8.5, 1.5))
+    assert (there.shape, grid.bounds) == ((50, 50), pytest.approx((7.5, 0.5, 8.5, 1.5)))
+    left, top = geo.transformer("EPSG:4326", "EPSG:32632").transform(8.0, 1.0)
+    write_elsewhere(tmp_path / "utm.tif", "EPSG:32632", Affine(1000, 0, left, 0, -1000, top), np.full((60, 60), 10, np.uint16))
+    over, _ = preview.read_map([tmp_path / "2021.tif", tmp_path / "utm.tif"], (7.5, 0.5, 8.5, 1.5))
+    assert (over[27:48, 27:48] == 10).all()
+    assert (over[:24] == there[:24]).all()
+    # Degrees that hold none of it leave nothing out.
+    assert preview.read_map([tmp_path / "2021.tif"], (50, 0, 51, 1))[0].shape == classes.shape
 
 
 @given(st.floats(1e-3, 1e7))
