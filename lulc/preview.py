@@ -134,14 +134,16 @@ def round_length(longest: float) -> float:
 
 
 def _scale_bar(axes, grid: Grid) -> None:  # type: ignore[no-untyped-def]
+    # Under the map in points: as far below a tall one as a wide one.
+    from matplotlib.transforms import offset_copy
+
     side = metres_a_pixel(grid)
     length = round_length(grid.width * side / 4)
-    pixels, y = length / side, grid.height * 1.025
-    axes.plot([0, pixels], [y, y], color="#222222", linewidth=3, solid_capstyle="butt", clip_on=False)
+    below = offset_copy(axes.get_xaxis_transform(), axes.figure, y=-12, units="points")
+    style = {"color": "#222222", "linewidth": 3, "solid_capstyle": "butt", "clip_on": False}
+    axes.plot([0, length / side], [0, 0], transform=below, scalex=False, scaley=False, **style)
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    axes.text(pixels + grid.width * 0.012, y, text, va="center", fontsize=9, clip_on=False)
-    head = {"arrowstyle": "-|>", "color": "#222222"}
-    # In points: as long under a tall map as under a wide one.
-    below = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-    axes.annotate("", xy=(0.985, 0), xytext=(0, -24), arrowprops=head, **below)
-    axes.annotate("N", xy=(0.985, 0), xytext=(-6, -16), ha="right", va="center", fontsize=9, **below)
+    axes.text(length / side + grid.width * 0.012, 0, text, transform=below, va="center", fontsize=9, clip_on=False)
+    place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+    axes.annotate("", xy=(0.985, 0), xytext=(0, -24), arrowprops={"arrowstyle": "-|>", "color": "#222222"}, **place)
+    axes.annotate("N", xy=(0.985, 0), xytext=(-6, -16), ha="right", va="center", fontsize=9, **place)
