@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import shapely
 
 from lulc import store
@@ -15,22 +16,25 @@ from lulc.regions import MAP_LEVEL
 
 # Corners nearer than this share of the picture are drawn as one.
 _FINE = 1 / 800
+_MOST = 5000  # regions that a browser draws at once
 
 
 def make(out: Path, legend: Legend) -> dict[str, Any] | None:
     """The finest level's regions that the map reaches, in its last period: classes, and of each region a path and shares.
 
-    None where there are fewer than two. Longitudes are narrowed by the cosine of the middle's latitude.
+    Of levels with 2 to 5,000 such regions; None where there is none. Longitudes are narrowed by the cosine of the middle's
+    latitude.
     """
-    rows = [r for r in store.read_table(out, "class_areas").to_pylist() if r["level"] != MAP_LEVEL and r["class_id"] is not None]
-    if not rows:
+    areas = store.read_table(out, "class_areas")
+    areas = areas.filter(pc.and_(pc.not_equal(areas["level"], MAP_LEVEL), pc.is_valid(areas["class_id"])))
+    period = pc.max(areas["period"]).as_py()
+    areas = areas.filter(pc.equal(areas["period"], period))
+    levels = areas.group_by("level").aggregate([("region_id", "count_distinct")]).to_pylist()
+    counts = {r["level"]: r["region_id_count_distinct"] for r in levels if 2 <= r["region_id_count_distinct"] <= _MOST}
+    if not counts:
         return None
-    period = max(r["period"] for r in rows)
-    counts = {level: len({r["region_id"] for r in rows if r["level"] == level}) for level in {r["level"] for r in rows}}
     level = max(counts, key=lambda name: (counts[name], name))
-    if counts[level] < 2:
-        return None
-    rows = [r for r in rows if r["level"] == level and r["period"] == period]
+    rows = areas.filter(pc.equal(areas["level"], level)).to_pylist()
     shares = {(r["region_id"], r["class_id"]): r["share"] for r in rows}
     seen = {r["region_id"] for r in rows}
     found = [r for r in store.read_table(out, "regions").to_pylist() if r["level"] == level and r["region_id"] in seen]

@@ -15,12 +15,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 import yaml
 
 from lulc import __version__, choropleth, pixels, preview, provenance, store
 from lulc.conf import Run
 from lulc.legend import LandClass, Legend, distinct_colours
+
+_MOST = 100
+"""Regions that the page tells of one by one: the largest. The tables hold all."""
+
+Key = tuple[str, str]
+"""A region's level and id."""
 
 _PACKAGES = ("pyspark", "apache-sedona", "torch", "rasterio", "petastorm", "mlflow", "pyarrow")
 
@@ -29,10 +37,12 @@ def write_report(run: Run, out: Path) -> Path:
     """Path of `report.html`, written with `map.png` beside it from the tables and rasters that stand; it needs no network."""
     from jinja2 import Environment, select_autoescape
 
-    areas = store.read_table(out, "class_areas").to_pylist()
+    areas = store.read_table(out, "class_areas")
+    reached, unmapped = _reached(areas)
+    told = set(reached[:_MOST])
     period, rasters = _latest(run, out)
     legend = run.make_legend() if run.legend else _found_legend(run.name, areas, rasters)
-    within = _measured(out, areas) if run.maps else None
+    within = _measured(out, set(reached)) if run.maps else None
     picture = preview.draw(rasters, legend, f"{run.name} {period}", within) if rasters else b""
     if picture:
         store.publish(out / "map.png", lambda beside: beside.write_bytes(picture))
@@ -44,12 +54,13 @@ def write_report(run: Run, out: Path) -> Path:
         name=run.name,
         headline=_headline(run, legend, scenes),
         map_png=base64.b64encode(picture).decode(),
-        areas=_areas(out, legend, areas),
-        unmapped=_unmapped(areas),
+        areas=_areas(out, legend, _of(areas, told)),
+        more=len(reached) - len(told),
+        unmapped=unmapped,
         shares=choropleth.make(out, legend),
         detections=_by_region(out, "detection_counts", _detected),
         presence=_by_region(out, "presence", _present),
-        transitions=_transitions(out, legend),
+        transitions=_transitions(legend, _of(store.read_table(out, "transitions"), told)),
         estimates=_estimates(out, legend),
         accuracy=_accuracy(out, legend),
         bad=_bad(out),
@@ -73,9 +84,10 @@ def _latest(run: Run, out: Path) -> tuple[str, list[Path]]:
     return latest[0].parent.name if latest else "", latest
 
 
-def _found_legend(name: str, areas: Sequence[dict[str, Any]], rasters: Sequence[Path]) -> Legend:
+def _found_legend(name: str, areas: pa.Table, rasters: Sequence[Path]) -> Legend:
     # Of maps made elsewhere, whose classes have names and colours at best.
-    names = {r["class_id"]: r["class_name"] for r in areas if r["class_id"] is not None}
+    pairs = areas.group_by(["class_id", "class_name"]).aggregate([]).to_pylist()
+    names = {r["class_id"]: r["class_name"] for r in pairs if r["class_id"] is not None}
     table: dict[int, tuple[int, ...]] = {}
     if rasters:
         with pixels.open_raster(str(rasters[0])) as file, contextlib.suppress(ValueError):
@@ -85,16 +97,24 @@ def _found_legend(name: str, areas: Sequence[dict[str, Any]], rasters: Sequence[
     return Legend(name, tuple(LandClass(i, names[i], colours[i]) for i in sorted(names)) or (LandClass(0, "none", "#888888"),))
 
 
-def _reached(areas: Sequence[dict[str, Any]]) -> set[tuple[str, str]]:
-    # Level and id of the regions of which some map shows something.
-    return {(r["level"], r["region_id"]) for r in areas if r["observed_share"]}
+def _reached(areas: pa.Table) -> tuple[list[Key], list[str]]:
+    # The regions of which some map shows something, the largest first; and the names of the others.
+    measures = [("area_m2", "sum"), ("observed_share", "max")]
+    rows = areas.group_by(["level", "region_id", "name"]).aggregate(measures).to_pylist()
+    rows.sort(key=lambda r: (-r["area_m2_sum"], r["level"], r["region_id"]))
+    reached = [(r["level"], r["region_id"]) for r in rows if r["observed_share_max"]]
+    return reached, sorted(r["name"] or r["region_id"] for r in rows if not r["observed_share_max"])
 
 
-def _measured(out: Path, areas: Sequence[dict[str, Any]]) -> tuple[float, ...] | None:
-    # West, south, east and north of the regions that the maps reach.
-    seen = _reached(areas)
-    found = store.read_table(out, "regions").to_pylist()
-    shapes = [r["geometry"] for r in found if (r["level"], r["region_id"]) in seen]
+def _of(table: pa.Table, regions: set[Key]) -> list[dict[str, Any]]:
+    # The rows of these regions.
+    rows = table.filter(pc.is_in(table["region_id"], pa.array([i for _, i in regions], pa.string()))).to_pylist()
+    return [r for r in rows if (r["level"], r["region_id"]) in regions]
+
+
+def _measured(out: Path, regions: set[Key]) -> tuple[float, ...] | None:
+    # West, south, east and north of these regions.
+    shapes = [r["geometry"] for r in _of(store.read_table(out, "regions"), regions)]
     return tuple(shapely.total_bounds(shapely.from_wkb(shapes)).tolist()) if shapes else None
 
 
@@ -114,19 +134,12 @@ def _headline(run: Run, legend: Legend, scenes: Sequence[dict[str, Any]]) -> str
     return f"{len(run.legend)} classes from {count} scene{'s' * (count != 1)}{span}; periods {periods}"
 
 
-def _unmapped(areas: Sequence[dict[str, Any]]) -> list[str]:
-    # Names of the regions of which nothing is observed, in any period.
-    names = {(r["level"], r["region_id"]): r["name"] or r["region_id"] for r in areas}
-    return sorted(names[key] for key in names.keys() - _reached(areas))
-
-
-def _areas(out: Path, legend: Legend, areas: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    # A table a region and period, of the regions that some map reaches.
+def _areas(out: Path, legend: Legend, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    # A table a region and period.
     place = {c.id: n for n, c in enumerate(legend.classes)}
     colours = {c.id: c.colour for c in legend.classes}
-    seen = _reached(areas)
-    rows = [r for r in areas if (r["level"], r["region_id"]) in seen]
-    found_patches = store.read_table(out, "landscape").to_pylist()
+    told = {(r["level"], r["region_id"]) for r in rows}
+    found_patches = _of(store.read_table(out, "landscape"), told)
     patches = {(r["level"], r["region_id"], r["period"], r["class_id"]): r for r in found_patches}
     rows.sort(key=lambda r: (r["level"], r["region_id"], r["period"], place.get(r["class_id"], 999)))
     found = []
@@ -147,9 +160,9 @@ def _areas(out: Path, legend: Legend, areas: Sequence[dict[str, Any]]) -> list[d
             for r in parts
         ]
         title = f"{name}, {level}, {period}"
-        told = {name: any(line[name] for line in lines) for name in ("confidence", "patches")}
+        columns = {name: any(line[name] for line in lines) for name in ("confidence", "patches")}
         observed = _percent(parts[0]["observed_share"])
-        found.append({"title": title, "km2": _number(total / 1e6), "observed": observed, "rows": lines, "told": told})
+        found.append({"title": title, "km2": _number(total / 1e6), "observed": observed, "rows": lines, "told": columns})
     return found
 
 
@@ -233,8 +246,7 @@ def _shaded(values: Sequence[float], write: Callable[[float], str], total: float
     return [{"text": write(v), "depth": round(0.7 * v / total, 3) if total else 0} for v in values]
 
 
-def _transitions(out: Path, legend: Legend) -> list[dict[str, Any]]:
-    rows = store.read_table(out, "transitions").to_pylist()
+def _transitions(legend: Legend, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     place = {c.id: n for n, c in enumerate(legend.classes)}
 
     def key(r: dict[str, Any]) -> tuple[str, ...]:

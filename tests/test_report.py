@@ -237,6 +237,24 @@ def test_the_map_is_read_from_all_files_and_made_small(written: Path, tmp_path: 
     assert [(classes == i).mean() for i in (1, 2, 255)] == pytest.approx([0.25, 0.5, 0.25], abs=0.01)
 
 
+def test_of_many_regions_the_largest_are_told_and_the_others_counted(tmp_path: Path) -> None:
+    area = {"level": "parish", "period": "2024", "observed_share": 1.0, "class_id": 1, "class_name": "water", "share": 1.0}
+    change = {"level": "parish", "period_from": "2023", "period_to": "2024", "from_id": 1, "to_id": 2, "area_m2": 1e6}
+    names = [f"parish {i:03d}" for i in range(130)]
+    places = [{"level": "parish", "region_id": n, "geometry": shapely.box(i, 0, i + 1, 1).wkb} for i, n in enumerate(names)]
+    for name, rows in (
+        ("regions", places),
+        ("class_areas", [area | {"region_id": n, "name": n, "area_m2": 1e6 + i} for i, n in enumerate(names)]),
+        ("transitions", [change | {"region_id": n, "name": n, "from_class": "water", "to_class": "wood"} for n in names]),
+    ):
+        table = [dict.fromkeys(tables.ALL[name].names) | row for row in rows]
+        store.write_table(tmp_path, name, pa.Table.from_pylist(table, tables.ALL[name]))
+    text = Page(report.write_report(make_run(), tmp_path).read_text()).text
+    assert [n for n in names if f"{n}, parish, 2024" in text] == names[30:]
+    assert [n for n in names if f"{n}, parish, 2023 to 2024" in text] == names[30:]
+    assert "30 smaller ones are in the table" in text
+
+
 def write_elsewhere(path: Path, crs: str, transform: Affine, classes: np.ndarray) -> None:
     profile = {"driver": "GTiff", "dtype": classes.dtype, "count": 1, "nodata": 0, "crs": crs, "transform": transform}
     with rasterio.open(path, "w", height=classes.shape[0], width=classes.shape[1], **profile) as file:
