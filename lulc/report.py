@@ -93,7 +93,10 @@ def _found_legend(name: str, areas: pa.Table, rasters: Sequence[Path]) -> Legend
         with pixels.open_raster(str(rasters[0])) as file, contextlib.suppress(ValueError):
             table = file.colormap(1)
     colours = dict(zip(sorted(names), distinct_colours(len(names)), strict=True))
-    colours |= {i: "#" + bytes(table[i][:3]).hex() for i in colours if i in table}
+    own = {i: "#" + bytes(table[i][:3]).hex() for i in colours if i in table}
+    # Ids that a colour table leaves out are black in it.
+    if len(set(own.values())) == len(colours):
+        colours = own
     return Legend(name, tuple(LandClass(i, names[i], colours[i]) for i in sorted(names)) or (LandClass(0, "none", "#888888"),))
 
 
