@@ -9,7 +9,6 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import rasterio
 import shapely
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
@@ -17,7 +16,7 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import from_bounds
 
-from lulc import geo
+from lulc import geo, pixels
 from lulc.geo import Grid
 from lulc.legend import NODATA, Legend
 
@@ -31,7 +30,7 @@ def read_map(rasters: Sequence[Path], within: Sequence[float] | None = None) -> 
     The first raster's CRS and pixels are the picture's; rasters that lie otherwise are warped to it. within: west, south, east
     and north in degrees, beyond which nothing is read.
     """
-    with rasterio.open(rasters[0]) as first:
+    with pixels.open_raster(str(rasters[0])) as first:
         crs = first.crs
     # One at a time: a continent has more files than a process may have open.
     sides = []
@@ -63,12 +62,14 @@ def read_map(rasters: Sequence[Path], within: Sequence[float] | None = None) -> 
 @contextmanager
 def _upright(path: Path, crs: CRS) -> Iterator[DatasetReader | WarpedVRT]:
     # The raster, seen in the CRS and north up.
-    with rasterio.open(path) as file:
+    with pixels.open_raster(str(path)) as file:
         step = file.transform
         if file.crs == crs and (step.b, step.d) == (0, 0) and step.a > 0 > step.e:
             yield file
             return
-        with WarpedVRT(file, crs=crs) as warped:
+        # Beside what a raster without nodata covers there is no class, and not class 0.
+        fill = NODATA if file.nodata is None else file.nodata
+        with WarpedVRT(file, crs=crs, src_nodata=fill, nodata=fill) as warped:
             yield warped
 
 

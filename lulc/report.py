@@ -54,7 +54,7 @@ def write_report(run: Run, out: Path) -> Path:
         name=run.name,
         headline=_headline(run, legend, scenes),
         map_png=base64.b64encode(picture).decode(),
-        areas=_areas(out, legend, _of(areas, told)),
+        areas=_areas(out, legend, areas, told),
         more=len(reached) - len(told),
         unmapped=unmapped,
         shares=choropleth.make(out, legend),
@@ -137,11 +137,11 @@ def _headline(run: Run, legend: Legend, scenes: Sequence[dict[str, Any]]) -> str
     return f"{len(run.legend)} classes from {count} scene{'s' * (count != 1)}{span}; periods {periods}"
 
 
-def _areas(out: Path, legend: Legend, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _areas(out: Path, legend: Legend, areas: pa.Table, told: set[Key]) -> list[dict[str, Any]]:
     # A table a region and period.
+    rows = _of(areas, told)
     place = {c.id: n for n, c in enumerate(legend.classes)}
     colours = {c.id: c.colour for c in legend.classes}
-    told = {(r["level"], r["region_id"]) for r in rows}
     found_patches = _of(store.read_table(out, "landscape"), told)
     patches = {(r["level"], r["region_id"], r["period"], r["class_id"]): r for r in found_patches}
     rows.sort(key=lambda r: (r["level"], r["region_id"], r["period"], place.get(r["class_id"], 999)))

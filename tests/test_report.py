@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from datetime import UTC, datetime
+from functools import partial
 from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
@@ -61,11 +62,14 @@ def write_rasters(out: Path, run: conf.Run) -> None:
             rasters.write_cog(path, GRID.window(0, col, 300, 200), rasters.pyramid(part), {}, run.make_legend())
 
 
-def write_tables(out: Path) -> None:
-    def rows(name: str, found: list[dict[str, Any]]) -> None:
-        table = pa.Table.from_pylist([dict.fromkeys(tables.ALL[name].names) | r for r in found], tables.ALL[name])
-        store.write_table(out, name, table)
+def write_rows(out: Path, name: str, found: list[dict[str, Any]]) -> None:
+    """The table of these rows, null where they say nothing."""
+    table = pa.Table.from_pylist([dict.fromkeys(tables.ALL[name].names) | r for r in found], tables.ALL[name])
+    store.write_table(out, name, table)
 
+
+def write_tables(out: Path) -> None:
+    rows = partial(write_rows, out)
     day = datetime(2024, 6, 1, 10, tzinfo=UTC)
     rows(
         "scenes",
@@ -242,21 +246,18 @@ def test_of_many_regions_the_largest_are_told_and_the_others_counted(tmp_path: P
     change = {"level": "parish", "period_from": "2023", "period_to": "2024", "from_id": 1, "to_id": 2, "area_m2": 1e6}
     names = [f"parish {i:03d}" for i in range(130)]
     places = [{"level": "parish", "region_id": n, "geometry": shapely.box(i, 0, i + 1, 1).wkb} for i, n in enumerate(names)]
-    for name, rows in (
-        ("regions", places),
-        ("class_areas", [area | {"region_id": n, "name": n, "area_m2": 1e6 + i} for i, n in enumerate(names)]),
-        ("transitions", [change | {"region_id": n, "name": n, "from_class": "water", "to_class": "wood"} for n in names]),
-    ):
-        table = [dict.fromkeys(tables.ALL[name].names) | row for row in rows]
-        store.write_table(tmp_path, name, pa.Table.from_pylist(table, tables.ALL[name]))
+    write_rows(tmp_path, "regions", places)
+    write_rows(tmp_path, "class_areas", [area | {"region_id": n, "name": n, "area_m2": 1e6 + i} for i, n in enumerate(names)])
+    changes = [change | {"region_id": n, "name": n, "from_class": "water", "to_class": "wood"} for n in names]
+    write_rows(tmp_path, "transitions", changes)
     text = Page(report.write_report(make_run(), tmp_path).read_text()).text
     assert [n for n in names if f"{n}, parish, 2024" in text] == names[30:]
     assert [n for n in names if f"{n}, parish, 2023 to 2024" in text] == names[30:]
     assert "30 smaller ones are in the table" in text
 
 
-def write_elsewhere(path: Path, crs: str, transform: Affine, classes: np.ndarray) -> None:
-    profile = {"driver": "GTiff", "dtype": classes.dtype, "count": 1, "nodata": 0, "crs": crs, "transform": transform}
+def write_elsewhere(path: Path, crs: str, transform: Affine, classes: np.ndarray, nodata: int | None = 0) -> None:
+    profile = {"driver": "GTiff", "dtype": classes.dtype, "count": 1, "nodata": nodata, "crs": crs, "transform": transform}
     with rasterio.open(path, "w", height=classes.shape[0], width=classes.shape[1], **profile) as file:
         file.write(classes, 1)
         if classes.dtype == np.uint8:
@@ -281,9 +282,8 @@ def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(tm
         {"region_id": i, "level": "land", "name": f"land {i}", "geometry": shapely.to_wkb(b), "area_m2": 1e6}
         for i, b in boxes.items()
     ]
-    for name, found in (("class_areas", lines), ("regions", places)):
-        table = [dict.fromkeys(tables.ALL[name].names) | row for row in found]
-        store.write_table(tmp_path, name, pa.Table.from_pylist(table, tables.ALL[name]))
+    write_rows(tmp_path, "class_areas", lines)
+    write_rows(tmp_path, "regions", places)
     run = conf.Run(name="elsewhere", maps=(conf.MapFiles(str(tmp_path / "2*.tif"), "2021"),))
     page = Page(report.write_report(run, tmp_path).read_text())
     assert "2 classes of maps made elsewhere; periods 2021" in page.text
@@ -302,6 +302,12 @@ def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(tm
     over, _ = preview.read_map([tmp_path / "2021.tif", tmp_path / "utm.tif"], (7.5, 0.5, 8.5, 1.5))
     assert (over[27:48, 27:48] == 10).all()
     assert (over[:24] == there[:24]).all()
+    # Nor does a rotated one say anything of the corners beside it, if it has no nodata: there is no class, and not class 0.
+    askew = Affine.translation(8, 1.4) @ Affine.rotation(-45) @ Affine.scale(0.02, -0.02)
+    write_elsewhere(tmp_path / "askew.tif", "EPSG:4326", askew, np.full((20, 20), 10, np.uint16), None)
+    over, _ = preview.read_map([tmp_path / "2021.tif", tmp_path / "askew.tif"], (7.5, 0.5, 8.5, 1.5))
+    assert 100 < (over != there).sum() < 300
+    assert (over[over != there] == 10).all()
     # Degrees that hold none of it leave nothing out.
     assert preview.read_map([tmp_path / "2021.tif"], (50, 0, 51, 1))[0].shape == classes.shape
 
