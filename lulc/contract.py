@@ -19,7 +19,9 @@ class Contract:
     architecture: keyword arguments of the model's `build`. multiple: heights and widths must be multiples of it. gsd_m: side of
     a pixel in metres it learned on, the median, and gsd_range_m the least and the largest; size: of a sample in pixels. reduce:
     how T dates become one image (`median` of the valid ones) for tasks that see one. temperature: what logits are divided by, so
-    that confidence is calibrated. scales and offsets: of the chips it learned on, one a band, for input that says none.
+    that confidence is calibrated. flips, score: as `predict` of the run says. scales and offsets: of the chips it learned on, one
+    a band, for input that says none. file_bands: of the datasets it learned from, all bands of one date in their order, which
+    image files that do not name theirs share.
     """
 
     name: str
@@ -36,10 +38,12 @@ class Contract:
     temperature: float = 1.0
     reduce: str = "median"
     flips: bool = False
+    score: float = 0.25
     scales: tuple[float, ...] = ()
     offsets: tuple[float, ...] = ()
     fingerprints: dict[str, str] = field(default_factory=dict)
     gsd_range_m: tuple[float, ...] = ()
+    file_bands: tuple[tuple[str, ...], ...] = ()
 
     def check(self, bands: Sequence[str], gsd_m: float, where: str) -> None:
         """Nothing when input of these bands and this pixel side in metres may be mapped; else InputError."""
@@ -64,6 +68,7 @@ def read(path: Path) -> Contract:
         raw = json.loads(path.read_text())
         legend = Legend(raw["legend"]["name"], tuple(LandClass(**c) for c in raw["legend"]["classes"]))
         tuples = {name: tuple(raw[name]) for name in ("bands", "mean", "std", "scales", "offsets", "gsd_range_m") if name in raw}
-        return Contract(**{**raw, **tuples, "legend": legend})
+        file_bands = tuple(tuple(bands) for bands in raw.get("file_bands", ()))
+        return Contract(**{**raw, **tuples, "legend": legend, "file_bands": file_bands})
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is not a model contract ({error}): was the model logged by `lulc train`?") from error

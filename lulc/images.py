@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,16 @@ _CLAIM = 1000
 
 # Seconds after which what was done is noted: a killed run loses no more.
 _KEEP_S = 20.0
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a file holds what the model takes: its bands' numbers (from 1), date after date; scales and offsets of one date's."""
+
+    bands: tuple[int, ...]
+    dates: int
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
 
 
 def map_folder(model: ModelRef, folder: Path, out: Path) -> list[Row]:
@@ -91,11 +101,11 @@ def _map_image(predictor: Predictor, image: Path, out: Path, name: Path, print_:
         table.rows.pop(str(name), None)
     try:
         with pixels.open_raster(str(image)) as source:
-            scaling = _check(predictor, source, image)
+            form = _check(predictor, source, image)
             if table is None:
-                store.publish(path, lambda beside: _write(predictor, source, beside, scaling))
+                store.publish(path, lambda beside: _write(predictor, source, beside, form))
             else:
-                table.rows[str(name)] = _answer(predictor, source, str(name), scaling)
+                table.rows[str(name)] = _answer(predictor, source, str(name), form)
     except InputError as error:
         return store.entry("images", str(name), print_, status="bad", error=f"{image} cannot be mapped: {error}")
     seconds = time.monotonic() - start
@@ -104,26 +114,24 @@ def _map_image(predictor: Predictor, image: Path, out: Path, name: Path, print_:
     return store.entry("images", str(name), print_, path=str(name), checksum=store.checksum(path), seconds=seconds)
 
 
-def _answer(
-    predictor: Predictor, source: DatasetReader, name: str, scaling: tuple[Sequence[float], Sequence[float]]
-) -> list[Row]:
+def _answer(predictor: Predictor, source: DatasetReader, name: str, form: _Form) -> list[Row]:
     """The rows that an image becomes: of the likeliest class, of every class where there may be several, or of every box."""
     asks, kind = predictor.contract, predictor.task.kind
-    image, valid = _read(source, len(asks.bands), Window(0, 0, source.width, source.height))
-    how, about = Predict(flips=asks.flips), {"item": name, "model": asks.name}
+    image, valid = _read(source, form, Window(0, 0, source.width, source.height))
+    how, about = Predict(flips=asks.flips, score=asks.score), {"item": name, "model": asks.name}
     named = {c.id: c.name for c in asks.legend.classes}
     if kind == "boxes":
         grid = pixels.grid_of(source) if source.crs else None
         return [
             about | {"n": n, "class_id": int(i), "class_name": named[int(i)], "score": score} | detections.place(box, grid)
-            for n, (i, score, *box) in enumerate(predictor.boxes(image, valid, *scaling, how).tolist())
+            for n, (i, score, *box) in enumerate(predictor.boxes(image, valid, form.scales, form.offsets, how).tolist())
             if score >= how.score
         ]
     # Cut at its middle, as the samples were.
     size = asks.size
     y, x = (source.height - size) // 2, (source.width - size) // 2
     square, seen = pixels.window(image, y, x, size, 0), pixels.window(valid, y, x, size, 0)
-    shares = predictor.cells(square, seen, *scaling, how)[0, 0]
+    shares = predictor.cells(square, seen, form.scales, form.offsets, how)[0, 0]
     if np.isnan(shares).any():
         raise InputError("no pixel at its middle is valid")
     ranked = sorted(zip(asks.legend.classes, shares.tolist(), strict=True), key=lambda pair: -pair[1])
@@ -133,15 +141,10 @@ def _answer(
     ]
 
 
-def _check(predictor: Predictor, source: DatasetReader, image: Path) -> tuple[Sequence[float], Sequence[float]]:
-    """Scale and offset of each band of an image that keeps the model's contract, else InputError."""
+def _check(predictor: Predictor, source: DatasetReader, image: Path) -> _Form:
+    """How an image that keeps the model's contract holds what the model takes, else InputError."""
     asks = predictor.contract
-    count = len(asks.bands)
-    alpha = source.count == count + 1 and source.colorinterp[-1].name == "alpha"
-    dates = source.count // count if predictor.task.series else 1
-    if not alpha and (source.count != count * dates or not dates or (asks.task == "change" and dates != 2)):
-        each = {"change": " of each of two dates", "series": " of each date"}.get(asks.task, "")
-        raise InputError(f"it has {source.count} bands; model {asks.name!r} takes {count}{each}: {', '.join(asks.bands)}")
+    bands, dates = _choose_bands(predictor, source)
     kinds = {np.dtype(kind).kind for kind in source.dtypes}
     if not kinds <= set("buif"):
         raise InputError(f"its pixels are {source.dtypes[0]}: real numbers can be mapped")
@@ -150,13 +153,49 @@ def _check(predictor: Predictor, source: DatasetReader, image: Path) -> tuple[Se
         raise InputError(
             f"it claims {claim / 2**30:.0f} GiB of pixels in {image.stat().st_size:,} bytes: no such image is mapped"
         )
-    named = tuple(source.descriptions[:count])
-    asks.check(named if all(named) else asks.bands, _pixel_side_m(source) or asks.gsd_m, "it")
-    scales, offsets = tuple(source.scales[:count]), tuple(source.offsets[:count])
+    asks.check(asks.bands, _pixel_side_m(source) or asks.gsd_m, "it")
+    one = bands[: len(asks.bands)]
+    scales, offsets = (tuple(told[n - 1] for n in one) for told in (source.scales, source.offsets))
     if "f" not in kinds and set(scales) == {1.0} and set(offsets) == {0.0} and asks.scales:
         # Whole numbers that say nothing of themselves are taken as those of the chips that the model learned on.
-        return asks.scales, asks.offsets
-    return scales, offsets
+        scales, offsets = asks.scales, asks.offsets
+    return _Form(bands, dates, scales, offsets)
+
+
+def _choose_bands(predictor: Predictor, source: DatasetReader) -> tuple[tuple[int, ...], int]:
+    """Numbers (from 1) of the model's bands in a file, date after date, and how many dates; InputError where that cannot be told.
+
+    By the names that the file gives its bands; of a file that gives none, in the order of the datasets that the model learned
+    from, or else in the model's.
+    """
+    asks, series = predictor.contract, predictor.task.series
+    count = source.count
+    if not series and source.colorinterp[-1].name == "alpha" and count not in map(len, (asks.bands, *asks.file_bands)):
+        count -= 1
+
+    def dates(bands: tuple[str, ...]) -> int:
+        # 0 where the file does not hold so many bands a date.
+        several, rest = divmod(count, len(bands))
+        return several if not rest and (series or several == 1) and (asks.task != "change" or several == 2) else 0
+
+    names = tuple(source.descriptions[:count])
+    if not series and all(names):
+        known = [names]
+    else:
+        known = [bands for bands in asks.file_bands if dates(bands)] or [asks.bands] * bool(dates(asks.bands))
+        known = list(dict.fromkeys(names[: len(bands)] if all(names) else bands for bands in known))
+    each = {"change": " of each of two dates", "series": " of each date"}.get(asks.task, "")
+    takes = f"model {asks.name!r} takes {len(asks.bands)}{each}: {', '.join(asks.bands)}"
+    if not known:
+        raise InputError(f"it has {source.count} bands; {takes}; it may hold others too where it names each (its description)")
+    if len(known) > 1:
+        raise InputError(f"its bands may be {' or '.join(map(', '.join, known))}: name them in the file (their descriptions)")
+    (held,) = known
+    lacks = [band for band in asks.bands if held.count(band) != 1]
+    if lacks:
+        raise InputError(f"it has bands {', '.join(held)}, none or several named {', '.join(lacks)}; {takes}")
+    one = [held.index(band) + 1 for band in asks.bands]
+    return tuple(n + date * len(held) for date in range(dates(held)) for n in one), dates(held)
 
 
 def _pixel_side_m(source: DatasetReader) -> float | None:
@@ -168,7 +207,7 @@ def _pixel_side_m(source: DatasetReader) -> float | None:
     return math.sqrt(float(geo.pixel_areas(middle).mean()))
 
 
-def _write(predictor: Predictor, source: DatasetReader, beside: Path, scaling: tuple[Sequence[float], Sequence[float]]) -> None:
+def _write(predictor: Predictor, source: DatasetReader, beside: Path, form: _Form) -> None:
     asks = predictor.contract
     how = Predict(flips=asks.flips)
     profile: dict[str, Any] = {"driver": "GTiff", "count": 1, "dtype": "uint8", "nodata": NODATA, "compress": "deflate"}
@@ -179,25 +218,22 @@ def _write(predictor: Predictor, source: DatasetReader, beside: Path, scaling: t
         target.write_colormap(1, asks.legend.palette())
         target.update_tags(model=asks.name, **{f"CLASS_{c.id}": c.name for c in asks.legend.classes})
         for (high, kept_rows), (wide, kept_cols) in itertools.product(rows, cols):
-            count = len(asks.bands)
-            dates = source.count // count if predictor.task.series else 1
-            image, valid = _read(source, count * dates, Window.from_slices(high, wide), dates)
+            image, valid = _read(source, form, Window.from_slices(high, wide))
             core = predict.shift(kept_rows, -high.start), predict.shift(kept_cols, -wide.start)
-            classes, _ = predictor(image, valid, *scaling, how, core)
+            classes, _ = predictor(image, valid, form.scales, form.offsets, how, core)
             target.write(np.ascontiguousarray(classes[core]), 1, window=Window.from_slices(kept_rows, kept_cols))
 
 
-def _read(source: DatasetReader, count: int, window: Window, dates: int = 1) -> tuple[np.ndarray, np.ndarray]:
-    """The first bands (T, C, H, W) of a window, date after date, and where all of a date are valid (T, H, W)."""
-    bands = list(range(1, count + 1))
+def _read(source: DatasetReader, form: _Form, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    """The model's bands (T, C, H, W) of a window, date after date, and where all of a date are valid (T, H, W)."""
     try:
-        image = source.read(bands, window=window)
-        mask = source.read_masks(bands, window=window) > 0
+        image = source.read(list(form.bands), window=window)
+        mask = source.read_masks(list(form.bands), window=window) > 0
     except RasterioError as error:
         place = f"rows {window.row_off}-{window.row_off + window.height} columns {window.col_off}-{window.col_off + window.width}"
         raise pixels.ReadError(f"{place} cannot be read: {error.__cause__ or error}") from error
     if image.dtype.kind == "f":
         mask &= np.isfinite(image)
-    image, mask = (x.reshape(dates, -1, *x.shape[1:]) for x in (image, mask))
+    image, mask = (x.reshape(form.dates, -1, *x.shape[1:]) for x in (image, mask))
     valid = mask.all(axis=1)
     return np.where(valid[:, None], image, 0), valid

@@ -159,6 +159,7 @@ def _model(folder: Path) -> dict[str, Any]:
         "task": asks.task,
         "architecture": {"model": asks.model, **asks.architecture},
         "bands": list(asks.bands),
+        "bands of files": [list(bands) for bands in asks.file_bands],
         "gsd m": asks.gsd_m,
         "classes": {str(c.id): c.name for c in asks.legend.classes},
         "checksum": store.checksum(folder / "weights.safetensors"),

@@ -15,9 +15,10 @@ import shapely
 from scipy import ndimage
 from shapely.geometry import box
 
-from lulc import datasets, store
+from lulc import datasets, store, track
 from lulc.conf import Run, parse_run
 from lulc.geo import Grid
+from lulc.images import map_folder
 from lulc.spark.run import stages_of
 from lulc.spark.stage import Choice, Outcome, Request
 from tests.scenery import write_raster
@@ -269,7 +270,7 @@ def test_things_are_found_once_counted_and_placed_on_the_ground(tmp_path: Path, 
     lines = ["item,class,left,top,right,bottom"]
     for i in range(40):
         image, boxes = squares(rng, 3, 64)
-        write_raster(tmp_path / f"images/{i:03d}.tif", image.astype("uint16"), own_place(i, 64))
+        write_raster(tmp_path / f"images/{i:03d}.tif", np.stack([image[::-1], image]).astype("uint16"), own_place(i, 64))
         lines += [f"{i:03d}.tif,house," + ",".join(map(str, b.astype(int))) for b in boxes]
     (tmp_path / "images/boxes.csv").write_text("\n".join(lines))
     image, truth = squares(rng, 60, 256)
@@ -281,13 +282,18 @@ def test_things_are_found_once_counted_and_placed_on_the_ground(tmp_path: Path, 
     settings = {
         "name": "houses",
         "bands": ["red"],
-        "datasets": [source(tmp_path, "detect", ("house",), images="{item}.tif", table="boxes.csv", bands="red")],
+        "datasets": [source(tmp_path, "detect", ("house",), images="{item}.tif", table="boxes.csv", bands="nir, red")],
         "scenes": scenes(tmp_path),
         "train": {"epochs": 2, "repeats": 8, "batch": 8, "rate": 0.001, "ema": 0.9},
         "samples": {"validation": 0.2, "test": 0},
         "regions": [{"path": "regions.gpkg", "id": "id", "level": "half"}],
     }
     run, _ = carry_out(settings, tmp_path, spark)
+    # The files that it learned from hold a band more than it takes, and can be mapped as they are.
+    rows = map_folder(track.resolve("houses", tmp_path / "out"), tmp_path / "images", tmp_path / "folder")
+    assert [row["error"] for row in rows if row["status"] == "bad"] == []
+    found = geopandas.read_parquet(store.table_folder(tmp_path / "folder", "detections"))
+    assert found.groupby("item").size().reindex([f"{i:03d}.tif" for i in range(40)], fill_value=0).eq(3).mean() >= 0.9
     table = geopandas.read_parquet(store.table_folder(tmp_path / "out", "detections"))
     placed = table.to_crs(GRID.crs).geometry
     real = [box(xmin + 10 * x0, ymax - 10 * y1, xmin + 10 * x1, ymax - 10 * y0) for x0, y0, x1, y1 in truth]

@@ -19,7 +19,7 @@ MEAN, STD = 2000.0, 500.0
 
 
 def make_model(folder: Path, seed: int = 0, **changes: Any) -> Path:
-    """The folder, with the contract (of toy's bands and legend unless changed) and the weights of a U-Net."""
+    """The folder, with the contract (of toy's bands and legend unless changed) and the weights of a U-Net or its like."""
     bands = changes.get("bands", BANDS)
     plain = {
         "name": "untrained", "task": "segment", "model": "unet", "architecture": {"encoder": "resnet18", "depth": 3},
@@ -37,7 +37,8 @@ def make_net(asks: Contract, seed: int) -> nn.Module:
     """A network in eval mode, its norms with statistics of their own, its classes equally likely on noise."""
     torch.manual_seed(seed)
     net = MODELS[asks.model].build(len(asks.bands), len(asks.legend.classes), **asks.architecture)
-    image = torch.randn(2, len(asks.bands), 64, 64)
+    dates = (2,) if asks.task == "change" else ()
+    image = torch.randn(2, *dates, len(asks.bands), 64, 64)
     with torch.no_grad():
         for _ in range(8):
             net(image)

@@ -49,8 +49,8 @@ def train(request: Request) -> Outcome:
     folder = _package(job, result, Contract(
         run.name, job.asked, job.model.name, job.architecture, run.bands, result.mean, result.std, job.legend, sides[1],
         job.model.multiple(**job.architecture), layout.pixels.shape[-1], result.temperature,
-        flips=run.predict.flips, scales=layout.scales, offsets=layout.offsets, fingerprints=prints,
-        gsd_range_m=(sides[0], sides[2]),
+        flips=run.predict.flips, score=run.predict.score, scales=layout.scales, offsets=layout.offsets, fingerprints=prints,
+        gsd_range_m=(sides[0], sides[2]), file_bands=_file_bands(run),
     ))  # fmt: skip
     made = track.log(run, out, track.Training(prints, result.history, result.best, folder, _draw(job, result, run.bands)))
     _record(out, run.name, print_, made)
@@ -88,6 +88,11 @@ def _pixel_sides(plan: Plan, run: Run) -> tuple[float, float, float]:
         conf = run.datasets[0]
         sides = [datasets.find(conf.name).describe(datasets.options_of(conf)).gsd_m]
     return min(sides), float(np.median(sides)), max(sides)
+
+
+def _file_bands(run: Run) -> tuple[tuple[str, ...], ...]:
+    found = (datasets.find(conf.name).describe(datasets.options_of(conf)).encoding.bands for conf in run.datasets)
+    return tuple(dict.fromkeys(found))
 
 
 def _launch(request: Request, job: Job) -> Result:
