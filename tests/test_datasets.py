@@ -200,7 +200,7 @@ def test_one_ground_in_two_splits_stops_the_build_and_names_both(tmp_path: Path,
 def test_a_class_without_a_counterpart_is_an_error_unless_ignored() -> None:
     description = DATASETS["eurosat"].describe({"bands": "rgb", "split": "random"})
     narrow = dataclasses.replace(description, common={0: 4})
-    with pytest.raises(UsageError, match=r"1 forest.*datasets\.ignore"):
+    with pytest.raises(UsageError, match=r"1 Forest.*datasets\.ignore"):
         datasets.crosswalk(DatasetConf("eurosat", "."), narrow, COMMON)
     rest = tuple(i for i in description.legend.ids if i)
     assert datasets.crosswalk(DatasetConf("eurosat", ".", ignore=rest), narrow, COMMON) == {0: 4}

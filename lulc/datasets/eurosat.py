@@ -18,20 +18,20 @@ from lulc.encoding import Encoding
 from lulc.legend import LandClass, Legend
 
 _CLASSES = {
-    # Folder: name, colour, class of the common legend.
-    "AnnualCrop": ("annual crop", "#e49635", 4),
-    "Forest": ("forest", "#397d49", 1),
-    "HerbaceousVegetation": ("herbaceous vegetation", "#dfc35a", 5),
-    "Highway": ("highway", "#6e6e6e", 6),
-    "Industrial": ("industrial", "#8b1a9a", 6),
-    "Pasture": ("pasture", "#88b053", 2),
-    "PermanentCrop": ("permanent crop", "#b5651d", 4),
-    "Residential": ("residential", "#c4281b", 6),
-    "River": ("river", "#6ab7e6", 0),
-    "SeaLake": ("sea or lake", "#1f5fbf", 0),
+    # Name, which is that of the folder: colour, class of the common legend.
+    "AnnualCrop": ("#e49635", 4),
+    "Forest": ("#397d49", 1),
+    "HerbaceousVegetation": ("#dfc35a", 5),
+    "Highway": ("#6e6e6e", 6),
+    "Industrial": ("#8b1a9a", 6),
+    "Pasture": ("#88b053", 2),
+    "PermanentCrop": ("#b5651d", 4),
+    "Residential": ("#c4281b", 6),
+    "River": ("#6ab7e6", 0),
+    "SeaLake": ("#1f5fbf", 0),
 }
-_LEGEND = Legend("eurosat", tuple(LandClass(i, name, colour) for i, (name, colour, _) in enumerate(_CLASSES.values())))
-_COMMON = {i: common for i, (_, _, common) in enumerate(_CLASSES.values())}
+_LEGEND = Legend("eurosat", tuple(LandClass(i, name, colour) for i, (name, (colour, _)) in enumerate(_CLASSES.items())))
+_COMMON = {i: common for i, (_, common) in enumerate(_CLASSES.values())}
 _BANDS = {
     "rgb": ("red", "green", "blue"),
     "ms": (

@@ -15,36 +15,36 @@ from lulc.encoding import Encoding
 from lulc.legend import LandClass, Legend
 
 _CLASSES = {
-    # Folder: name, colour, class of the common legend.
-    "agricultural": ("agricultural", "#e49635", 4),
-    "airplane": ("airplane", "#7f7f7f", 6),
-    "baseballdiamond": ("baseball diamond", "#b8d68a", 2),
-    "beach": ("beach", "#f0e0a0", 7),
-    "buildings": ("buildings", "#c4281b", 6),
-    "chaparral": ("chaparral", "#dfc35a", 5),
-    "denseresidential": ("dense residential", "#8e1b12", 6),
-    "forest": ("forest", "#397d49", 1),
-    "freeway": ("freeway", "#5a5a5a", 6),
-    "golfcourse": ("golf course", "#88b053", 2),
-    "harbor": ("harbor", "#3a6ea5", 6),
-    "intersection": ("intersection", "#6e6e6e", 6),
-    "mediumresidential": ("medium residential", "#d4564a", 6),
-    "mobilehomepark": ("mobile home park", "#e88f86", 6),
-    "overpass": ("overpass", "#464646", 6),
-    "parkinglot": ("parking lot", "#9a9a9a", 6),
-    "river": ("river", "#419bdf", 0),
-    "runway": ("runway", "#303030", 6),
-    "sparseresidential": ("sparse residential", "#f3c1bc", 6),
-    "storagetanks": ("storage tanks", "#a020a0", 6),
-    "tenniscourt": ("tennis court", "#2f7f6f", 6),
+    # Name, which is that of the folder: colour, class of the common legend.
+    "agricultural": ("#e49635", 4),
+    "airplane": ("#7f7f7f", 6),
+    "baseballdiamond": ("#b8d68a", 2),
+    "beach": ("#f0e0a0", 7),
+    "buildings": ("#c4281b", 6),
+    "chaparral": ("#dfc35a", 5),
+    "denseresidential": ("#8e1b12", 6),
+    "forest": ("#397d49", 1),
+    "freeway": ("#5a5a5a", 6),
+    "golfcourse": ("#88b053", 2),
+    "harbor": ("#3a6ea5", 6),
+    "intersection": ("#6e6e6e", 6),
+    "mediumresidential": ("#d4564a", 6),
+    "mobilehomepark": ("#e88f86", 6),
+    "overpass": ("#464646", 6),
+    "parkinglot": ("#9a9a9a", 6),
+    "river": ("#419bdf", 0),
+    "runway": ("#303030", 6),
+    "sparseresidential": ("#f3c1bc", 6),
+    "storagetanks": ("#a020a0", 6),
+    "tenniscourt": ("#2f7f6f", 6),
 }
 _BANDS = ("red", "green", "blue")
 _DESCRIPTION = Description(
     "classify",
-    Legend("ucmerced", tuple(LandClass(i, name, colour) for i, (name, colour, _) in enumerate(_CLASSES.values()))),
+    Legend("ucmerced", tuple(LandClass(i, name, colour) for i, (name, (colour, _)) in enumerate(_CLASSES.items()))),
     Encoding(_BANDS, "uint8", (1.0,) * 3, (0.0,) * 3),
     0.3,
-    common={i: common for i, (_, _, common) in enumerate(_CLASSES.values())},
+    common={i: common for i, (_, common) in enumerate(_CLASSES.values())},
 )
 
 
