@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
+from torch import nn
 
 from lulc import petastorm_patch, pixels, stream, tables
+from lulc.models import MODELS
 
 BATCH, GROUP, SHAPE = 16, 128, (1, 6, 128, 128)
 _OPTIONS = {"compression": "zstd", "compression_level": 1, "use_dictionary": False}
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """load.ceiling, load.stock and load.stall of PERFORMANCE.md."""
+    """load.ceiling, load.stock and load.stall of PERFORMANCE.md; load.stall of a network of 3 layers, and of the usual one."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         parts = [_scene(seed) for seed in range(4 if quick else 16)]
@@ -31,7 +34,9 @@ def measure(quick: bool) -> dict[str, float]:
         rounds = 3 if quick else 7
         ceiling = _ratio(lambda e: _drain(ours(e)), lambda e: _drain(_mapped(maps, plan, e)), rounds)
         stock = _ratio(lambda e: _drain(ours(e)), _stock(folder / "stock", image[:256], valid[:256], label[:256]), min(rounds, 3))
-        return {"load.ceiling": ceiling, "load.stock": stock, "load.stall": _stall(plan, 10 if quick else 60)}
+        figures = {"load.ceiling": ceiling, "load.stock": stock, "load.stall": _stall(plan, _small(), 10 if quick else 60)}
+        usual = MODELS["unet"].build(SHAPE[1], 9, encoder="resnet18")
+        return figures | {"load.stall.unet": _stall(plan, usual, 2 if quick else 8)}
 
 
 def _ratio(ours: Callable[[int], float], reference: Callable[[int], float], rounds: int) -> float:
@@ -132,11 +137,7 @@ def _stock(folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray
     return run
 
 
-def _stall(plan: stream.Plan, steps: int) -> float:
-    """Time of a training step fed by the stream ÷ with one batch again and again; medians, in turns."""
-    import torch
-    from torch import nn
-
+def _small() -> nn.Module:
     layers = [
         nn.Conv2d(6, 16, 3, 2, 1),
         nn.ReLU(),
@@ -145,7 +146,11 @@ def _stall(plan: stream.Plan, steps: int) -> float:
         nn.Conv2d(32, 9, 1),
         nn.Upsample(scale_factor=4),
     ]
-    net = nn.Sequential(*layers)
+    return nn.Sequential(*layers)
+
+
+def _stall(plan: stream.Plan, net: nn.Module, steps: int) -> float:
+    """Time of a training step fed by the stream ÷ with one batch again and again; medians, in turns."""
     optimizer = torch.optim.SGD(net.parameters(), 1e-3)
 
     def step(batch: stream.Batch) -> None:
