@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
@@ -19,14 +20,15 @@ from lulc.legend import NODATA, LandClass, Legend
 from lulc.quicklook import choose, stretch
 
 _SHOWN, _ACROSS = 40, 8
+_LINES = 16  # of the legend
 _COLOURS = {"train": "#4d4d4d", "validation": "#2166ac", "test": "#d6604d"}
 
 
 def draw(folder: Path) -> bytes:
     """PNG of up to 40 samples, spread over splits and classes, each with its label; and a map of the table's splits.
 
-    A label a pixel is shown beside its image in the legend's colours, boxes in the image, classes by name. InputError: there is
-    no sample.
+    All are stretched alike, so that a lake is dark beside a field. A label a pixel is shown beside its image in the legend's
+    colours, boxes in the image, classes by name. InputError: there is no sample.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -39,15 +41,20 @@ def draw(folder: Path) -> bytes:
     # A label a pixel doubles the width of a picture.
     tall = 1.25 if rows[0]["task"] in DENSE else 2.25
     lines = math.ceil(len(rows) / _ACROSS)
-    figure = Figure(figsize=(2 * _ACROSS, tall * lines + 4.4), layout="constrained")
-    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[tall * lines, 4.4])[:, 0]
-    for axes, row in zip(above.subplots(lines, _ACROSS, squeeze=False).ravel(), rows, strict=False):
-        _show(axes, row, legend)
+    centres = _centres(ds.dataset(folder, format="parquet", partitioning="hive"))
+    low = 4.4 if len(centres) else 0.8 + 0.2 * min(len(legend.classes), _LINES)
+    figure = Figure(figsize=(2 * _ACROSS, tall * lines + low), layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[tall * lines, low])[:, 0]
+    pictures = stretch(np.stack([_image(row) for row in rows]))
+    for axes, row, picture in zip(above.subplots(lines, _ACROSS, squeeze=False).ravel(), rows, pictures, strict=False):
+        _show(axes, row, picture, legend)
     for axes in above.axes[len(rows) :]:
         axes.set_axis_off()
-    _map(below.subplots(), ds.dataset(folder, format="parquet", partitioning="hive"))
+    _map(below.subplots(), centres)
     patches = [Patch(color=c.colour, label=f"{c.id} {c.name}") for c in legend.classes]
-    below.legend(handles=patches, loc="outside right center", ncols=math.ceil(len(patches) / 16), fontsize=8, title=legend.name)
+    below.legend(
+        handles=patches, loc="outside right center", ncols=math.ceil(len(patches) / _LINES), fontsize=8, title=legend.name
+    )
     made = BytesIO()
     figure.savefig(made, format="png", dpi=90)
     return made.getvalue()
@@ -71,11 +78,16 @@ def _legend(files: list[Path]) -> Legend:
     return Legend(raw["name"], tuple(LandClass(**c) for c in raw["classes"]))
 
 
-def _show(axes: Any, row: dict[str, Any], legend: Legend) -> None:
-    array, label = pixels.array_from(row, "pixels"), pixels.array_from(row, "label")
+def _image(row: dict[str, Any]) -> np.ndarray:
+    # (C, H, W), NaN where nothing is valid.
+    array = pixels.array_from(row, "pixels")
     valid = pixels.unpack(row["valid"], (len(array), *array.shape[2:]))
     image, seen = chips.composite(array[:, choose(row["bands"])], valid)
-    shown = stretch(np.where(seen, image.astype(float), np.nan)[None])[0]
+    return np.where(seen, image.astype(float), np.nan)
+
+
+def _show(axes: Any, row: dict[str, Any], shown: np.ndarray, legend: Legend) -> None:
+    label = pixels.array_from(row, "label")
     if row["task"] in DENSE:
         palette = np.full((256, 3), 235, np.uint8)
         for c in legend.classes:
@@ -107,18 +119,23 @@ def _caption(row: dict[str, Any], label: np.ndarray, legend: Legend) -> str:
     return f"{missing:.0%} without a label" if missing else ""
 
 
-def _map(axes: Any, table: ds.Dataset) -> None:
+def _centres(table: ds.Dataset) -> pd.DataFrame:
+    # Longitude, latitude and split of the samples that say where they lie.
     found = table.to_table(columns=["xmin", "ymin", "xmax", "ymax", "split"]).to_pandas().dropna()
-    axes.set_title("where the samples lie, by split" if len(found) else "the samples do not say where they lie", fontsize=9)
-    if found.empty:
+    x, y = ((found[f"{axis}min"] + found[f"{axis}max"]) / 2 for axis in "xy")
+    return pd.DataFrame({"x": x, "y": y, "split": found["split"]})
+
+
+def _map(axes: Any, centres: pd.DataFrame) -> None:
+    axes.set_title("where the samples lie, by split" if len(centres) else "the samples do not say where they lie", fontsize=9)
+    if centres.empty:
         axes.set_axis_off()
     for split, colour in _COLOURS.items():
-        mine = found[found["split"] == split]
-        x, y = (mine["xmin"] + mine["xmax"]) / 2, (mine["ymin"] + mine["ymax"]) / 2
-        axes.scatter(x, y, s=6, color=colour, label=f"{split} {len(mine):,}")
+        mine = centres[centres["split"] == split]
+        axes.scatter(mine["x"], mine["y"], s=6, color=colour, label=f"{split} {len(mine):,}")
     axes.set(xlabel="longitude (degrees)", ylabel="latitude (degrees)")
-    if len(found):
-        axes.set_aspect(1 / max(math.cos(math.radians(float(found["ymin"].mean()))), 0.05))
+    if len(centres):
+        axes.set_aspect(1 / max(math.cos(math.radians(float(centres["y"].mean()))), 0.05))
         axes.ticklabel_format(useOffset=False)
         axes.margins(0.1)
         axes.legend(fontsize=8)
