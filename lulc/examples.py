@@ -47,7 +47,7 @@ class Recipe:
     @property
     def description(self) -> Description:
         """The dataset's own."""
-        return datasets.find(self.conf.name).describe(datasets.options_of(self.conf))
+        return datasets.describe(self.conf)
 
 
 def listed(conf: DatasetConf) -> list[Item]:

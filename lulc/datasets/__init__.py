@@ -59,6 +59,7 @@ __all__ = [
     "Item",
     "complete",
     "crosswalk",
+    "describe",
     "encoding_of",
     "find",
     "options_of",
@@ -85,11 +86,16 @@ def options_of(conf: DatasetConf) -> dict[str, str]:
     return {option: conf.options.get(option, values[0] if values else "") for option, values in known.items()}
 
 
+def describe(conf: DatasetConf) -> Description:
+    """What all examples share of the dataset that a run file asks for; UsageError as of `find` and `options_of`."""
+    return find(conf.name).describe(options_of(conf))
+
+
 def complete(run: Run) -> Run:
     """The run with task, legend and bands of its datasets where it says none of its own; UsageError where these do not agree."""
     if not run.datasets:
         return run
-    found = [(conf, find(conf.name).describe(options_of(conf))) for conf in run.datasets]
+    found = [(conf, describe(conf)) for conf in run.datasets]
     for conf, description in found:
         lacks = [band for band in run.bands if band not in description.encoding.bands]
         if lacks:

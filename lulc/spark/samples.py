@@ -117,7 +117,7 @@ def dataset_parts(request: Request, chip: Row | None) -> tuple[list[examples.Rec
     run = request.run
     found = []
     for conf in run.datasets:
-        description = datasets.find(conf.name).describe(datasets.options_of(conf))
+        description = datasets.describe(conf)
         codes = datasets.crosswalk(conf, description, run.make_legend())
         items = [i for i in examples.listed(conf) if not i.classes or any(c in codes for c in i.classes)]
         found.append((conf, description, codes, items))

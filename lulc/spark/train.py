@@ -85,14 +85,12 @@ def _pixel_sides(plan: Plan, run: Run) -> tuple[float, float, float]:
             if crs:
                 sides.append(math.sqrt(float(np.mean(geo.pixel_areas(geo.Grid(crs, transform, 1, 1))))))
     if not sides:  # plain pictures: what their publisher says of all
-        conf = run.datasets[0]
-        sides = [datasets.find(conf.name).describe(datasets.options_of(conf)).gsd_m]
+        sides = [datasets.describe(run.datasets[0]).gsd_m]
     return min(sides), float(np.median(sides)), max(sides)
 
 
 def _file_bands(run: Run) -> tuple[tuple[str, ...], ...]:
-    found = (datasets.find(conf.name).describe(datasets.options_of(conf)).encoding.bands for conf in run.datasets)
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(datasets.describe(conf).encoding.bands for conf in run.datasets))
 
 
 def _launch(request: Request, job: Job) -> Result:
