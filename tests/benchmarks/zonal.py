@@ -45,7 +45,7 @@ def measure(quick: bool) -> dict[str, float]:
         shapes, few = _partition(size, zones), _partition(2048, 100)
         _count(path, shapes[:1])  # compiles
         figures = {"zonal": _against(path, shapes, rounds), "zonal.many": _against(path, _partition(size, many), 1)}
-        figures["zonal.next"] = _next_year(path, shapes)
+        figures["zonal.next"] = _next_year(path, shapes, rounds)
         own = statistics.median(_spent(partial(_count, small, few))[0] for _ in range(3))
         figures["zonal.rasterstats"] = _spent(partial(_count_rasterstats, small, few))[0] / own
         seconds, lost = _time_sedona(small, few)
@@ -112,18 +112,21 @@ def _count(path: Path, shapes: np.ndarray) -> np.ndarray:
     return found
 
 
-def _next_year(path: Path, shapes: np.ndarray) -> float:
+def _next_year(path: Path, shapes: np.ndarray, rounds: int) -> float:
     carried = [to_degrees(shape, "EPSG:6933", "a zone") for shape in shapes]
-    tree, spent = shapely.STRtree(shapes), []
-    for folder in ("warm", "warm", "kept", "kept"):
+    tree = shapely.STRtree(shapes)
+
+    def count(kept: Path) -> None:
         sources = classmaps.survey([MapFiles(str(path), "year")])
-        start = time.process_time()
         for block in classmaps.blocks(sources):
             positions = tree.query(shapely.box(*pixels.grid_from(block).bounds)).tolist()
             regions = lambda p: ("zone", carried[p])  # noqa: E731
-            classmaps.count_block(block["file_name"], positions, sources, regions, path.with_name(folder))
-        spent.append(time.process_time() - start)
-    return spent[3] / spent[2]
+            classmaps.count_block(block["file_name"], positions, sources, regions, kept)
+
+    years = [partial(count, path.with_name(f"kept{number}")) for number in range(rounds + 1)]
+    spent = [(_spent(year)[0], _spent(year)[0]) for year in years][1:]  # the first warms up
+    first, following = (statistics.median(times) for times in zip(*spent, strict=True))
+    return following / first
 
 
 def _count_bare(path: Path, shapes: np.ndarray) -> np.ndarray:
