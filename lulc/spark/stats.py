@@ -220,7 +220,9 @@ def _measure(spark: SparkSession, out: Path, tiles: Tiles, fingerprint: str) -> 
             found = _join_patches(files, partial(_on_file, tiles.survey, read)) if tiles.survey else None
         grids = pairs.groupBy(*_KEYS).agg(collect_list(struct("crs", "transform", "height", "width")).alias("grids"))
         asked = shapes.select("position").crossJoin(tiles.frame.select("period", "model").distinct()).join(grids, _KEYS, "left")
-        asked = asked.repartitionByRange(pq.ParquetFile(kept).num_row_groups, "position").sortWithinPartitions("position")
+        # A task costs a tenth of a second whatever it does, so that one a row group would be most of the time of many regions.
+        tasks = min(pq.ParquetFile(kept).num_row_groups, 16 * spark.sparkContext.defaultParallelism)
+        asked = asked.repartitionByRange(tasks, "position").sortWithinPartitions("position")
         outside = _map_rows(asked, partial(_measure_outside, read), areas.OUTSIDE).toArrow()
     finally:
         pairs.unpersist()
