@@ -58,8 +58,8 @@ def write_report(run: Run, out: Path) -> Path:
         more=len(reached) - len(told),
         unmapped=unmapped,
         shares=choropleth.make(out, legend),
-        detections=_by_region(out, "detection_counts", _detected),
-        presence=_by_region(out, "presence", _present),
+        detections=_by_region(out, "detection_counts", "detections", _detected),
+        presence=_by_region(out, "presence", "present_m2", _present),
         transitions=_transitions(legend, _of(store.read_table(out, "transitions"), told)),
         estimates=_estimates(out, legend),
         accuracy=_accuracy(out, legend),
@@ -169,13 +169,18 @@ def _areas(out: Path, legend: Legend, areas: pa.Table, told: set[Key]) -> list[d
     return found
 
 
-def _by_region(out: Path, table: str, tell: Callable[[dict[str, Any]], tuple[str, ...]]) -> list[dict[str, Any]]:
-    # A table a region and period, its rows what is told of each class.
+def _by_region(out: Path, table: str, measure: str, tell: Callable[[dict[str, Any]], tuple[str, ...]]) -> dict[str, Any]:
+    # Of the regions with most of a measure: a table a region and period, with what is told of each class. And how many have less.
     rows = store.read_table(out, table).to_pylist()
+    sums: dict[Key, float] = {}
+    for r in rows:
+        sums[r["level"], r["region_id"]] = sums.get((r["level"], r["region_id"]), 0) + r[measure]
+    most = set(sorted(sums, key=lambda key: (-sums[key], key))[:_MOST])
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for r in sorted(rows, key=lambda r: (r["level"], r["name"], r["region_id"], r["period"], r["class_id"])):
-        groups.setdefault((r["level"], r["region_id"], r["period"]), []).append(r)
-    return [
+        if (r["level"], r["region_id"]) in most:
+            groups.setdefault((r["level"], r["region_id"], r["period"]), []).append(r)
+    regions = [
         {
             "title": f"{own[0]['name']}, {level}, {period}",
             "observed": _percent(own[0].get("observed_share")),
@@ -183,6 +188,7 @@ def _by_region(out: Path, table: str, tell: Callable[[dict[str, Any]], tuple[str
         }
         for (level, _, period), own in groups.items()
     ]
+    return {"regions": regions, "table": table, "more": len(sums) - len(most)}
 
 
 def _detected(row: dict[str, Any]) -> tuple[str, ...]:

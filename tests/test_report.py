@@ -256,6 +256,21 @@ def test_of_many_regions_the_largest_are_told_and_the_others_counted(tmp_path: P
     assert "30 smaller ones are in the table" in text
 
 
+def test_of_many_regions_with_detections_those_with_most_are_told_and_the_others_counted(tmp_path: Path) -> None:
+    names = [f"parish {i:03d}" for i in range(130)]
+    thing = {"level": "parish", "class_id": 1, "class_name": "ship", "model": "m/1"}
+    found = [
+        thing | {"region_id": n, "name": n, "period": year, "detections": count, "detections_per_km2": 1.0, "mean_score": 0.5}
+        for i, n in enumerate(names)
+        for year, count in (("2023", 1000 - i), ("2024", 2 * i))
+    ]
+    write_rows(tmp_path, "detection_counts", found)
+    text = Page(report.write_report(make_run(), tmp_path).read_text()).text
+    for year in ("2023", "2024"):
+        assert [n for n in names if f"{n}, parish, {year}" in text] == names[30:]
+    assert "30 with less are in the table detection_counts" in text
+
+
 def write_elsewhere(path: Path, crs: str, transform: Affine, classes: np.ndarray, nodata: int | None = 0) -> None:
     profile = {"driver": "GTiff", "dtype": classes.dtype, "count": 1, "nodata": nodata, "crs": crs, "transform": transform}
     with rasterio.open(path, "w", height=classes.shape[0], width=classes.shape[1], **profile) as file:
