@@ -22,6 +22,7 @@ from lulc.legend import COMMON, LandClass, Legend
 _strict = ConfigDict(extra="forbid")
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Share = Annotated[float, Field(ge=0, lt=1)]
+Memory = Annotated[str, Field(pattern=r"^\d+[mg]$")]
 Count = Annotated[int, Field(ge=1)]
 TaskName = Literal["segment", "classify", "multilabel", "detect", "change", "series"]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
@@ -216,7 +217,8 @@ class Train:
     which all but the encoder learns, as a cycle of the rate of its own; encoder_rate: the rate of the encoder's first stage
     as a share of the last one's, those between in even steps of a factor. shrink: networks classifier and unet are
     shown means of squares of so many pixels a side: more ground is seen in less time. augment: ways in which samples are
-    varied; `brightness` a little, `colour` as the light and haze of another day vary reflectances.
+    varied; `brightness` a little, `colour` as the light and haze of another day vary reflectances. cache: memory of each rank in
+    which samples stay decoded from epoch to epoch, which changes nothing of what is learned.
     """
 
     model: Name | None = None
@@ -251,6 +253,7 @@ class Train:
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     ranks: Count = 1
     seed: int = 0
+    cache: Memory = dataclasses.field(default="1g", compare=False)
 
 
 @dataclass(frozen=True, config=_strict)
@@ -335,7 +338,7 @@ class Spark:
     """The session: master (what spark-submit says comes first), driver and executor memory, any other Spark setting."""
 
     master: str | None = None
-    memory: Annotated[str, Field(pattern=r"^\d+[mg]$")] = "2g"
+    memory: Memory = "2g"
     conf: dict[str, str] = dataclasses.field(default_factory=dict)
 
 

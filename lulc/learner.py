@@ -47,6 +47,11 @@ class Job:
         return choose(self.train.model, self.asked)
 
     @property
+    def cache(self) -> int:
+        """Bytes of decoded samples that a rank keeps."""
+        return int(self.train.cache[:-1]) << {"m": 20, "g": 30}[self.train.cache[-1]]
+
+    @property
     def architecture(self) -> dict[str, Any]:
         """Keyword arguments of the model's `build`."""
         conf = self.train
@@ -56,7 +61,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Learner:
-    """One rank's state. shared: net, its gradients averaged over the ranks; average: the weights that are validated and kept."""
+    """One rank's state. shared: net, its gradients averaged over the ranks; average: the weights that are validated and kept.
+
+    kept: the samples that stay in memory.
+    """
 
     job: Job
     world: World
@@ -68,6 +76,7 @@ class Learner:
     shared: nn.Module
     average: AveragedModel
     optimizer: torch.optim.Optimizer
+    kept: stream.Kept
 
 
 def plans(job: Job, ranks: int) -> tuple[stream.Plan, stream.Plan | None]:
@@ -111,7 +120,7 @@ def check(job: Job, bands: tuple[str, ...]) -> tuple[stream.Plan, stream.Plan | 
     return learn, validation
 
 
-def measure(job: Job, plan: stream.Plan, world: World) -> dict[str, list[float]]:
+def measure(job: Job, plan: stream.Plan, world: World, kept: stream.Kept) -> dict[str, list[float]]:
     """mean and std of physical values a band over all valid pixels of the training split; counts of its labels a class.
 
     Sums in float64. InputError when there is no label, or no pixel is valid.
@@ -119,7 +128,7 @@ def measure(job: Job, plan: stream.Plan, world: World) -> dict[str, list[float]]
     scales, offsets = (torch.tensor(x, dtype=torch.float64)[:, None] for x in (plan.layout.scales, plan.layout.offsets))
     sums = torch.zeros(2 * len(scales) + 1, dtype=torch.float64)
     counts = torch.zeros(256, dtype=torch.float64)
-    for batch in stream.batches(plan, world.rank, 0, 0):
+    for batch in stream.batches(plan, world.rank, 0, 0, kept=kept):
         found = vary.reduce(tensors(job, batch), job.task)
         values = found.pixels.movedim(2, 0)[:, found.valid].double() * scales + offsets
         sums += torch.cat([values.sum(1), values.square().sum(1), found.valid.sum(dtype=torch.float64)[None]])
@@ -139,7 +148,9 @@ def measure(job: Job, plan: stream.Plan, world: World) -> dict[str, list[float]]
     return {"mean": mean.tolist(), "std": std.tolist(), "counts": counts.tolist()}
 
 
-def build(job: Job, world: World, plans: tuple[stream.Plan, stream.Plan | None], figures: dict[str, list[float]]) -> Learner:
+def build(
+    job: Job, world: World, plans: tuple[stream.Plan, stream.Plan | None], figures: dict[str, list[float]], kept: stream.Kept
+) -> Learner:
     """The Learner before its first step, the same on every rank; `figures` are those of `measure`."""
     conf, layout = job.train, plans[0].layout
     torch.manual_seed(conf.seed)
@@ -162,7 +173,7 @@ def build(job: Job, world: World, plans: tuple[stream.Plan, stream.Plan | None],
     weighing = torch.tensor(weights, dtype=torch.float32, device=world.device)
     penalty = Penalty(weighing, conf.smoothing, conf.dice, conf.focal, conf.bootstrap)
     scaling = Scaling(layout.scales, layout.offsets, tuple(figures["mean"]), tuple(figures["std"]))
-    return Learner(job, world, *plans, scaling, penalty, net, shared, average, optimizer)
+    return Learner(job, world, *plans, scaling, penalty, net, shared, average, optimizer, kept)
 
 
 def _groups(net: nn.Module, conf: Train) -> list[dict[str, Any]]:

@@ -159,6 +159,8 @@ def read_row_groups[T](
             except (OSError, pa.ArrowException) as error:
                 return InputError(f"{piece.path}, row group {piece.row_group}, cannot be read ({error}): write the file anew")
 
+    if not places:
+        return
     reader = _Reader(places, columns, Worker)
     try:
         for result in reader:

@@ -26,9 +26,10 @@ def try_rates(job: Job, steps: int = 100) -> list[tuple[float, float]]:
     """
     world = join()
     learn, _ = plans(job, world.size)
-    learner = build(job, world, (learn, None), measure(job, learn, world))
+    kept = stream.Kept(job.cache)
+    learner = build(job, world, (learn, None), measure(job, learn, world, kept), kept)
     learner.net.train()
-    passes = (stream.batches(learner.plan, 0, number, job.train.seed) for number in itertools.count())
+    passes = (stream.batches(learner.plan, 0, number, job.train.seed, kept=kept) for number in itertools.count())
     batches = itertools.islice(itertools.chain.from_iterable(passes), steps)
     found: list[tuple[float, float]] = []
     average, least = 0.0, np.inf

@@ -8,7 +8,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,14 @@ ITEMS_FILE = "items.parquet"
 
 
 def fingerprint(*parts: Any) -> str:
-    """16 hex digits that depend on every part (records, mappings, texts, numbers) and on the code's version."""
+    """16 hex digits that depend on every part (records, mappings, texts, numbers) and on the code's version.
+
+    Of records what tells two of them apart: fields with `compare=False` change nothing in what is made.
+    """
 
     def plain(value: Any) -> Any:
         if is_dataclass(value) and not isinstance(value, type):
-            return asdict(value)
+            return {f.name: getattr(value, f.name) for f in fields(value) if f.compare}
         if isinstance(value, set | frozenset):
             return sorted(value)
         return str(value)

@@ -110,6 +110,28 @@ class Batch:
     sample_ids: tuple[str, ...]
 
 
+class Kept:
+    """Row groups that stay in memory, decoded, from one epoch to the next: the first that are read, up to so many bytes.
+
+    None makes way for another: an epoch comes back to all of them, and what was dropped for one would be read again for the next.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._found: dict[RowGroup, Batch] = {}
+
+    def find(self, group: RowGroup) -> Batch | None:
+        """Its samples, where they stayed."""
+        return self._found.get(group)
+
+    def keep(self, group: RowGroup, samples: Batch) -> None:
+        """Holds on to the samples where there is room for them."""
+        size = sum(value.nbytes for value in vars(samples).values() if isinstance(value, np.ndarray))
+        if group not in self._found and size <= self._left:
+            self._left -= size
+            self._found[group] = samples
+
+
 def plan(source: Path | Sequence[Path], ranks: int, batch: int) -> Plan:
     """How the samples of a folder (or of some files) are read, from Parquet footers and one row.
 
@@ -135,7 +157,7 @@ def _most_boxes(files: Sequence[Path]) -> int:
     return max(int(shape[0]) for shape in shapes)
 
 
-def lanes(plan: Plan, rank: int, epoch: int, seed: int) -> Generator[tuple[tuple[int, Batch], ...]]:
+def lanes(plan: Plan, rank: int, epoch: int, seed: int, kept: Kept | None = None) -> Generator[tuple[tuple[int, Batch], ...]]:
     """The `plan.steps` steps of one rank in one epoch, each as (lane, its batch) of the lanes that the rank reads.
 
     What a lane gives does not depend on the ranks: as long as they divide the lanes, a step has the same samples over all.
@@ -143,27 +165,33 @@ def lanes(plan: Plan, rank: int, epoch: int, seed: int) -> Generator[tuple[tuple
     wide, mine = replace(plan, ranks=plan.lanes), plan.lanes // plan.ranks
     numbers = range(rank * mine, (rank + 1) * mine)
     with ExitStack() as stack:
-        streams = [stack.enter_context(closing(batches(wide, lane, epoch, seed))) for lane in numbers]
+        streams = [stack.enter_context(closing(batches(wide, lane, epoch, seed, kept=kept))) for lane in numbers]
         for parts in zip(*streams, strict=True):
             yield tuple(zip(numbers, parts, strict=True))
 
 
-def batches(plan: Plan, rank: int, epoch: int, seed: int, shuffle: bool = True) -> Generator[Batch]:
+def batches(plan: Plan, rank: int, epoch: int, seed: int, shuffle: bool = True, kept: Kept | None = None) -> Generator[Batch]:
     """The `plan.steps` batches of one rank in one epoch: the same for the same plan, rank, epoch and seed.
 
     Row groups come in an order drawn from (seed, epoch). A rank takes its equal share of their rows, one after another, and mixes
-    those of neighbouring row groups. petastorm's thread reads and decodes ahead; three or four row groups are held at a time.
+    those of neighbouring row groups. petastorm's thread reads and decodes ahead what is not kept from an epoch before; three or
+    four row groups are held at a time beside the kept ones.
     """
     groups, slots, rows = arrange(plan, rank, epoch, seed, shuffle)
     ends = np.zeros(len(groups), np.int64)
     ends[slots] = np.arange(len(slots))  # the last row of each row group: a later one overwrites an earlier one
     held: dict[int, Batch] = {}
     read = 0
-    reader = read_row_groups([(g.path, g.index) for g in groups], _COLUMNS, partial(_decode, layout=plan.layout))
+    kept = kept or Kept(0)
+    found = [kept.find(group) for group in groups]
+    places = [(group.path, group.index) for group, samples in zip(groups, found, strict=True) if samples is None]
+    reader = read_row_groups(places, _COLUMNS, partial(_decode, layout=plan.layout))
     with closing(reader):
         for part in np.array_split(np.arange(len(slots)), plan.steps):
             while read <= slots[part].max():
-                held[read] = next(reader)
+                samples = found[read]
+                held[read] = next(reader) if samples is None else samples
+                kept.keep(groups[read], held[read])
                 read += 1
             yield _gather(held, slots[part], rows[part])
             held = {slot: rest for slot, rest in held.items() if ends[slot] > part[-1]}

@@ -82,7 +82,7 @@ def score(job: Job, result: Result, split: str) -> dict[str, float]:
     """Metrics by name of a training's best weights on a split of its samples, on this process alone."""
     world = World(0, 1, choose_device())
     figures = torch.load(job.folder / STATE, map_location="cpu", weights_only=True)["figures"]
-    learner = build(job, world, plans(job, 1), figures)
+    learner = build(job, world, plans(job, 1), figures, stream.Kept(0))
     learner.average.module.load_state_dict(load_file(result.weights))
     return _score(learner, split)
 
@@ -98,8 +98,9 @@ def _fit(job: Job, world: World) -> Result:
     path = job.folder / STATE
     saved = torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
     learn, check = plans(job, world.size)
-    figures = saved["figures"] if saved else measure(job, learn, world)
-    learner = build(job, world, (learn, check), figures)
+    kept = stream.Kept(job.cache)
+    figures = saved["figures"] if saved else measure(job, learn, world, kept)
+    learner = build(job, world, (learn, check), figures, kept)
     history: list[dict[str, Any]] = []
     if saved:
         history = json.loads(saved["history"])
@@ -140,7 +141,7 @@ def _calibrate(learner: Learner, plan: stream.Plan) -> tuple[float, dict[str, fl
     rng, logits, labels = np.random.default_rng(0), [], []
     whole = replace(plan, ranks=1)
     few = max(1, _CALIBRATED // whole.rows)
-    for batch in stream.batches(whole, 0, 0, 0):
+    for batch in stream.batches(whole, 0, 0, 0, kept=learner.kept):
         samples, answer = _map(learner, batch)
         known = samples.label != NODATA
         found, truth = answer.movedim(1, -1)[known].cpu().numpy(), samples.label[known].cpu().numpy()
@@ -158,7 +159,7 @@ def _learn(learner: Learner, epoch: int) -> float:
     conf, rank = learner.job.train, learner.world.rank
     learner.net.train()
     passes = range((epoch - 1) * conf.repeats, epoch * conf.repeats)
-    steps = itertools.chain.from_iterable(stream.lanes(learner.plan, rank, number, conf.seed) for number in passes)
+    steps = itertools.chain.from_iterable(stream.lanes(learner.plan, rank, number, conf.seed, learner.kept) for number in passes)
     ready = (
         join_parts([prepare(learner, batch, (conf.seed, epoch, step, lane)) for lane, batch in parts])
         for step, parts in enumerate(steps)
@@ -225,7 +226,7 @@ def _validate(learner: Learner) -> tuple[dict[str, float], list[list[int]]]:
         return {}, []
     found: list[Any] = []
     losses = torch.zeros(2, dtype=torch.float64)
-    for batch in stream.batches(plan, world.rank, 0, 0) if world.rank < plan.ranks else ():
+    for batch in stream.batches(plan, world.rank, 0, 0, kept=learner.kept) if world.rank < plan.ranks else ():
         samples, answer = _map(learner, batch)
         found.append(task.judge(answer, samples.label, learner.job.legend))
         if task.kind != "boxes":  # a detector's loss is known while it learns alone

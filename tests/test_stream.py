@@ -7,6 +7,7 @@ import pickle
 import sys
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,41 @@ def test_samples_of_another_layout_are_refused(tmp_path: Path, change: dict[str,
         pq.write_table(pa.Table.from_pylist(part, tables.SAMPLES), tmp_path / f"{name}.parquet")
     with pytest.raises(InputError, match="rebuild"):
         list(stream.batches(stream.plan(tmp_path, 1, 1), 0, 0, 0))
+
+
+def test_what_is_kept_is_not_read_again_and_changes_nothing(tmp_path: Path) -> None:
+    folder = _write(tmp_path, [[7], [1, 5, 2], [4], [6, 4]])
+    plan = stream.plan(folder, 1, 8)
+    read = [list(stream.lanes(plan, 0, epoch, 3)) for epoch in range(3)]
+    kept = stream.Kept(1 << 20)
+    again = [list(stream.lanes(plan, 0, 0, 3, kept))]
+    for path in folder.glob("*.parquet"):
+        path.unlink()
+    again += [list(stream.lanes(plan, 0, epoch, 3, kept)) for epoch in (1, 2)]
+    for one, other in zip(read, again, strict=True):
+        for parts, same in zip(one, other, strict=True):
+            for (lane, batch), (lane_again, batch_again) in zip(parts, same, strict=True):
+                assert (lane, batch.sample_ids) == (lane_again, batch_again.sample_ids)
+                for name in ("pixels", "valid", "days", "label", "weight"):
+                    np.testing.assert_array_equal(getattr(batch, name), getattr(batch_again, name))
+
+
+def test_no_more_is_kept_than_there_is_room_for(folder: Path) -> None:
+    plan = stream.plan(folder, 1, 8)
+    whole = {
+        group: next(stream.batches(replace(plan, groups=(group,), batch=99), 0, 0, 0, shuffle=False)) for group in plan.groups
+    }
+    size = {group: sum(v.nbytes for v in vars(b).values() if isinstance(v, np.ndarray)) for group, b in whole.items()}
+    for share in (0, 0.3, 0.6):
+        room = int(share * sum(size.values()))
+        kept = stream.Kept(room)
+        for epoch in range(3):
+            ids = [i for batch in stream.batches(plan, 0, epoch, 3, kept=kept) for i in batch.sample_ids]
+            assert sorted(ids) == sorted(f"s{i}" for i in range(29))
+        held = sum(size[group] for group in plan.groups if kept.find(group))
+        assert held <= room
+        # What is left over has no room for any of the others.
+        assert all(size[group] > room - held for group in plan.groups if not kept.find(group))
 
 
 def test_a_value_of_the_wrong_length_is_refused(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from lulc.errors import InputError, UsageError
 from lulc.learner import class_weights, rate_factor
 from lulc.legend import NODATA
 from lulc.ranks import World
+from lulc.stream import Kept
 from lulc.tasks import Penalty, Samples, Scaling
 from lulc.tasks.classes import loss
 from lulc.tasks.segment import SEGMENT
@@ -105,7 +106,7 @@ def test_statistics_are_those_of_numpy_over_valid_pixels(tmp_path: Path) -> None
     job = toy.make_job(toy.write_samples(tmp_path, training=7, validation=0, dates=3), tmp_path)
     plan, validation = learner.plans(job, 1)
     assert validation is None
-    found = learner.measure(job, plan, World(0, 1, torch.device("cpu")))
+    found = learner.measure(job, plan, World(0, 1, torch.device("cpu")), Kept(0))
     values, labels = [], []
     for number in range(7):
         sample = toy.make_sample(number, 3)

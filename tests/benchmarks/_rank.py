@@ -16,6 +16,7 @@ from lulc.conf import Train
 from lulc.learner import Job, Learner
 from lulc.legend import LandClass, Legend
 from lulc.ranks import World
+from lulc.stream import Kept
 
 LEGEND = Legend("bench", tuple(LandClass(i, f"class {i}", "#888888") for i in range(9)))
 
@@ -31,11 +32,12 @@ def make_job(samples: Path, folder: Path) -> Job:
 def take_turns(job: Job, rounds: int) -> tuple[list[float], list[float]]:
     """Seconds of each round in which this process learns from as many samples: with the other rank, and by itself."""
     world = ranks.join()
-    figures = learner.measure(job, learner.plans(job, 2)[0], world)
+    kept = Kept(job.cache)
+    figures = learner.measure(job, learner.plans(job, 2)[0], world, kept)
 
     def build(batch: int, repeats: int, where: World) -> Learner:
         own = replace(job, train=replace(job.train, batch=batch, repeats=repeats, epochs=1 + rounds))
-        return learner.build(own, where, learner.plans(own, where.size), figures)
+        return learner.build(own, where, learner.plans(own, where.size), figures, kept)
 
     # Ranks share the samples of an epoch, by itself a process sees all.
     both = build(2 * BATCH, 2, world), build(BATCH, 1, World(0, 1, world.device))
