@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from lulc import chips, learner
+from lulc import chips, learner, store
 from lulc.errors import InputError, UsageError
 from lulc.learner import class_weights, rate_factor
 from lulc.legend import NODATA
@@ -100,6 +100,16 @@ def test_a_killed_training_goes_on_with_the_same_losses(samples: Path, tmp_path:
     assert all(torch.allclose(kept[name], other[name], atol=1e-6) for name in kept)
     # Nothing is left to do a third time, and the answer is the same.
     assert fit(broken).history == result.history
+
+
+def test_what_stays_in_memory_changes_nothing(samples: Path, tmp_path: Path) -> None:
+    jobs = [toy.make_job(samples, tmp_path / cache, cache=cache, epochs=2, augment=("flip", "noise")) for cache in ("0m", "1g")]
+    without, kept = (load_file(fit(job).weights) for job in jobs)
+    assert _losses(jobs[0].folder) == _losses(jobs[1].folder)
+    assert all(torch.equal(kept[name], without[name]) for name in kept)
+    assert (
+        store.fingerprint(jobs[0].train) == store.fingerprint(jobs[1].train) != store.fingerprint(replace(jobs[0].train, seed=1))
+    )
 
 
 def test_statistics_are_those_of_numpy_over_valid_pixels(tmp_path: Path) -> None:
