@@ -51,6 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
 
 
+def _is_without_spark(error: Exception) -> bool:
+    # py4j's own errors tell nothing of the JVM being gone but by what they leave out: a trace of Java's.
+    if not any(Path(frame.filename).parent.name == "py4j" for frame in traceback.extract_tb(error.__traceback__)):
+        return False
+    kind = type(error).__name__
+    return isinstance(error, ConnectionError) or kind == "Py4JNetworkError" or (kind == "Py4JError" and "Trace" not in str(error))
+
+
 def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, errors.LulcError):
         return error.exit_code, str(error)
@@ -59,6 +67,9 @@ def _explain(error: Exception) -> tuple[int, str]:
     if found:
         kind = getattr(errors, found[-1][0], errors.LulcError)
         return kind.exit_code, found[-1][1].strip()
+    if _is_without_spark(error):
+        text = "Spark has ended (killed, or out of memory: spark.memory): the same command goes on from what stands"
+        return errors.SetupError.exit_code, f"{text}; --debug shows its log"
     lines = [line for line in str(error).splitlines() if line.strip() and not line.lstrip().startswith("at ")]
     python = [line for line in lines if re.match(r"\w+(\.\w+)*(Error|Exception|Exit): ", line)]
     text = (python or lines or [""])[-1 if python else 0]

@@ -22,6 +22,7 @@ from lulc.errors import InputError
 from lulc.itemtable import ItemTable
 from lulc.legend import NODATA
 from lulc.modelfiles import ModelRef
+from lulc.models.device import reused_memory
 from lulc.predict import Predictor
 
 Row = dict[str, Any]
@@ -67,7 +68,7 @@ def map_folder(model: ModelRef, folder: Path, out: Path) -> list[Row]:
     table = None if raster else itemtable.open_table(out, predictor.task.kind)
     fresh: list[Row] = []
     kept = time.monotonic()
-    with progress.bar(len(images), "images") as show, contextlib.ExitStack() as stack:
+    with progress.bar(len(images), "images") as show, reused_memory(), contextlib.ExitStack() as stack:
         stack.callback(_keep, out, table, fresh)
         for image, name in zip(images, names, strict=True):
             print_ = store.fingerprint("images", store.identity(image), weights)

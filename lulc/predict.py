@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import ctypes
 import itertools
 import math
 import os
@@ -26,7 +25,7 @@ from lulc.errors import InputError
 from lulc.legend import NODATA
 from lulc.modelfiles import CONTRACT, WEIGHTS
 from lulc.models import MODELS
-from lulc.models.device import autocast, choose_device
+from lulc.models.device import autocast, choose_device, reuse_memory
 from lulc.tasks import TASKS, Samples, Scaling, Task, vary
 
 Area = tuple[slice, slice]
@@ -245,16 +244,9 @@ def shift(part: slice, by: int) -> slice:
 
 
 def use_one_core() -> None:
-    """Nothing; from now on this process computes on one thread, as one of many, and reuses its memory: a sixth less time.
-
-    Every layer asks for tens of megabytes, which by default are mapped anew and cleared page by page.
-    """
+    """Nothing; from now on this process computes on one thread, as one of many, and reuses its memory."""
     torch.set_num_threads(1)
-    allocator = ctypes.CDLL(None)
-    if hasattr(allocator, "mallopt"):  # glibc alone has it
-        threshold, trim = -3, -1  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD of malloc.h
-        allocator.mallopt(threshold, 1 << 30)
-        allocator.mallopt(trim, 2**31 - 1)
+    reuse_memory()
 
 
 def load(folder: Path) -> Predictor:

@@ -24,7 +24,7 @@ from lulc import calibration, store, stream
 from lulc.errors import LulcError
 from lulc.learner import Job, Learner, build, join_parts, measure, plans, prepare, rate_factor
 from lulc.legend import NODATA
-from lulc.models.device import autocast, choose_device
+from lulc.models.device import autocast, choose_device, reused_memory
 from lulc.ranks import World, join
 from lulc.tasks import Samples, vary
 
@@ -56,7 +56,8 @@ def fit(job: Job) -> Result:
     """
     world = join()
     try:
-        return _fit(job, world)
+        with reused_memory():
+            return _fit(job, world)
     finally:
         if world.size > 1:
             dist.destroy_process_group()

@@ -103,3 +103,26 @@ def test_info_tells_a_raster(shared: Path, capsys: pytest.CaptureFixture[str]) -
     assert found["crs"] == "EPSG:26912"
     assert found["pixels"] == "1073 × 1359"
     assert sum(found["classes"].values()) + found["no class"] == 1073 * 1359
+
+
+def test_a_run_whose_spark_was_killed_says_so(tmp_path: Path) -> None:
+    code = """if True:
+        import psutil
+        from lulc import cli
+        from lulc.conf import Spark
+        from lulc.spark import session
+
+        spark = session.start(Spark(master="local[1]", memory="512m"))
+        java = psutil.Process(spark.sparkContext._gateway.proc.pid)
+        for process in (*java.children(recursive=True), java):
+            process.kill()
+        for _ in range(2):  # what is said first is another error than what is said from then on
+            try:
+                spark.range(3).count()
+            except Exception as error:
+                print(*cli._explain(error))
+    """
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    said = [line for line in found.stdout.splitlines() if line.startswith("5 Spark has ended")]
+    assert len(said) == 2, found.stderr
+    assert all("the same command goes on from what stands" in line for line in said)

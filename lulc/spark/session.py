@@ -76,6 +76,8 @@ def start(spark: Spark, debug: bool = False, more: tuple[str, ...] = ()) -> Spar
         if master.startswith("local"):
             settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
             settings["spark.sql.shuffle.partitions"] = str(2 * cores)
+            # A computer that slept for two minutes would be taken for one that is lost, and the session would end.
+            settings["spark.storage.blockManagerHeartbeatTimeoutMs"] = str(30 * 86_400_000)
         if not debug:
             log = Path(__file__).with_name("log4j2.properties")
             settings["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile=file:{log}"
