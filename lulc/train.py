@@ -49,6 +49,7 @@ class Result:
     temperature: float = 1.0
 
 
+@reused_memory()
 def fit(job: Job) -> Result:
     """The Result, the same on every rank; goes on after the last complete epoch that the job's folder holds.
 
@@ -56,8 +57,7 @@ def fit(job: Job) -> Result:
     """
     world = join()
     try:
-        with reused_memory():
-            return _fit(job, world)
+        return _fit(job, world)
     finally:
         if world.size > 1:
             dist.destroy_process_group()
@@ -79,6 +79,7 @@ def best_epoch(history: Sequence[dict[str, Any]], by: str) -> int:
     return -max(known)[2] if known else len(history)
 
 
+@reused_memory()
 def score(job: Job, result: Result, split: str) -> dict[str, float]:
     """Metrics by name of a training's best weights on a split of its samples, on this process alone."""
     world = World(0, 1, choose_device())
@@ -91,7 +92,8 @@ def score(job: Job, result: Result, split: str) -> dict[str, float]:
 def _score(learner: Learner, split: str) -> dict[str, float]:
     # Of the averaged weights, by this rank alone.
     plan = stream.plan(learner.job.samples / f"split={split}", 1, learner.job.train.batch)
-    return _validate(replace(learner, world=World(0, 1, learner.world.device), validation=plan))[0]
+    alone = World(0, 1, learner.world.device)
+    return _validate(replace(learner, world=alone, validation=plan, kept=stream.Kept(0)))[0]  # read once: nothing to keep
 
 
 def _fit(job: Job, world: World) -> Result:

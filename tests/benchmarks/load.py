@@ -6,6 +6,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,17 +36,17 @@ def measure(quick: bool) -> dict[str, float]:
         plan = stream.plan(folder / "samples", 1, BATCH)
         maps = [_map(folder / f"{i}.raw", a) for i, a in enumerate((image, valid, label))]
         kept = stream.Kept(1 << 30)
-        ours = lambda epoch: stream.batches(plan, 0, epoch, 0, kept=kept)  # noqa: E731
-        first = lambda epoch: stream.batches(plan, 0, epoch, 0)  # noqa: E731
-        mapped = lambda epoch: _mapped(maps, plan, epoch)  # noqa: E731
+        first = partial(stream.batches, plan, 0, seed=0)
+        ours = partial(first, kept=kept)
+        mapped = partial(_mapped, maps, plan)
         stock = _stock(folder / "stock", image[:256], valid[:256], label[:256])
         rounds, few = 3 if quick else 7, 10 if quick else 60
         usual = MODELS["unet"].build(SHAPE[1], 9, encoder="resnet18")
         return {
-            "load.ceiling": _ratio(lambda e: _drain(ours(e)), lambda e: _drain(mapped(e)), rounds),
-            "load.ceiling.first": _ratio(lambda e: _drain(first(e)), lambda e: _drain(mapped(e)), rounds),
-            "load.stock": _ratio(lambda e: _drain(ours(e)), stock, 3),
-            "load.stock.first": _ratio(lambda e: _drain(first(e)), stock, 3),
+            "load.ceiling": _ratio(partial(_drain, ours), partial(_drain, mapped), rounds),
+            "load.ceiling.first": _ratio(partial(_drain, first), partial(_drain, mapped), rounds),
+            "load.stock": _ratio(partial(_drain, ours), stock, 3),
+            "load.stock.first": _ratio(partial(_drain, first), stock, 3),
             "load.stall": _stall(ours, _small(), few),
             "load.stall.first": _stall(first, _small(), few),
             "load.stall.map": _stall(mapped, _small(), few),
@@ -59,11 +60,11 @@ def _ratio(ours: Callable[[int], float], reference: Callable[[int], float], roun
     return statistics.median(a for a, _ in found) / statistics.median(b for _, b in found)
 
 
-def _drain(batches: Iterator[object]) -> float:
-    """Samples a second."""
+def _drain(epochs: Callable[[int], Iterator[stream.Batch]], epoch: int) -> float:
+    """Samples a second in an epoch."""
     count, start = 0, time.perf_counter()
-    for batch in batches:
-        count += len(batch.label)  # type: ignore[attr-defined]
+    for batch in epochs(epoch):
+        count += len(batch.label)
     return count / (time.perf_counter() - start)
 
 
