@@ -17,6 +17,7 @@ from torch import nn
 
 from lulc import petastorm_patch, pixels, stream, tables
 from lulc.models import MODELS
+from lulc.models.device import reused_memory
 
 BATCH, GROUP, SHAPE = 16, 128, (1, 6, 128, 128)
 _OPTIONS = {"compression": "zstd", "compression_level": 1, "use_dictionary": False}
@@ -40,7 +41,7 @@ def measure(quick: bool) -> dict[str, float]:
         ours = partial(first, kept=kept)
         mapped = partial(_mapped, maps, plan)
         stock = _stock(folder / "stock", image[:256], valid[:256], label[:256])
-        rounds, few = 3 if quick else 7, 10 if quick else 60
+        rounds, few = 3 if quick else 7, 10 if quick else 200
         usual = MODELS["unet"].build(SHAPE[1], 9, encoder="resnet18")
         return {
             "load.ceiling": _ratio(partial(_drain, ours), partial(_drain, mapped), rounds),
@@ -164,8 +165,9 @@ def _small() -> nn.Module:
     return nn.Sequential(*layers)
 
 
+@reused_memory()
 def _stall(epochs: Callable[[int], Iterator[stream.Batch]], net: nn.Module, steps: int) -> float:
-    """Time of a training step fed by these epochs ÷ with one batch again and again; medians, in turns."""
+    """Time of a training step fed by these epochs ÷ with one batch again and again; medians, in turns, in reused memory."""
     optimizer = torch.optim.SGD(net.parameters(), 1e-3)
 
     def step(batch: stream.Batch) -> None:
