@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lulc import cli
+from lulc import cli, errors, options
 from tests.test_conf import SMALL
 
 LULC = Path(sys.executable).with_name("lulc")
@@ -31,7 +31,7 @@ VERBS = [
     "init",
     "demo",
     "run",
-    *cli.STAGES,
+    *options.STAGES,
     "plan",
     "info",
     "report",
@@ -44,6 +44,10 @@ VERBS = [
     "models",
     "doctor",
 ]
+
+
+def test_every_verb_is_carried_out() -> None:
+    assert set(cli._VERBS) == set(VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -94,7 +98,7 @@ def test_an_executors_error_keeps_its_code_and_words() -> None:
         "An exception was thrown from the Python worker:\n  File x\n"
         "lulc.errors.InputError: scene S2A of band red cannot be read: cut short\n\tat org.apache.spark.X"
     )
-    assert cli._explain(RuntimeError(text)) == (3, "scene S2A of band red cannot be read: cut short")
+    assert errors.explain(RuntimeError(text)) == (3, "scene S2A of band red cannot be read: cut short")
 
 
 def test_info_tells_a_raster(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,7 +112,7 @@ def test_info_tells_a_raster(shared: Path, capsys: pytest.CaptureFixture[str]) -
 def test_a_run_whose_spark_was_killed_says_so(tmp_path: Path) -> None:
     code = """if True:
         import psutil
-        from lulc import cli
+        from lulc import errors
         from lulc.conf import Spark
         from lulc.spark import session
 
@@ -120,7 +124,7 @@ def test_a_run_whose_spark_was_killed_says_so(tmp_path: Path) -> None:
             try:
                 spark.range(3).count()
             except Exception as error:
-                print(*cli._explain(error))
+                print(*errors.explain(error))
     """
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     said = [line for line in found.stdout.splitlines() if line.startswith("5 Spark has ended")]

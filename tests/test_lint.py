@@ -47,6 +47,6 @@ def test_every_file_that_extends_is_listed(folder: str) -> None:
 
 
 def test_jobs_and_stages_are_the_same_names() -> None:
-    from lulc.cli import STAGES
+    from lulc.options import STAGES
 
     assert {p.stem for p in Path(lint.ROOT / "jobs").glob("*.py")} == set(STAGES)

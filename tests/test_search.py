@@ -20,7 +20,7 @@ import pytest
 import shapely
 from pystac_client import Client
 
-from lulc import cli, geo, signing, sources
+from lulc import geo, options, signing, sources
 from lulc.conf import Archive, Period, Run, Search, parse_run, read_run
 from lulc.errors import InputError, UsageError
 from lulc.opening import ReadError, open_raster
@@ -199,10 +199,10 @@ def test_files_behind_a_login_are_taken_from_their_store() -> None:
 
 
 def test_the_command_line_is_a_search(small_file: Path) -> None:
-    parser = cli._parser()
+    parser = options.make_parser()
 
-    def read(*options: str) -> Run:
-        return cli._read(parser.parse_args(["index", str(small_file), "--out", "out", *options]))
+    def read(*given: str) -> Run:
+        return options.read_run(parser.parse_args(["index", str(small_file), "--out", "out", *given]))
 
     search = ["--from", "earth-search", "--collection", "sentinel-2-l2a", "--bbox=-1,2,3,4", "--time", "2023-01-01/2023-12-31"]
     (archive,) = read(*search, "--max-cloud", "20").scenes
