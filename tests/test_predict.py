@@ -81,6 +81,14 @@ def plain_map(folder: Path, image: np.ndarray, valid: np.ndarray) -> tuple[np.nd
     return classes, np.where(empty, NODATA, share[0].numpy() * 100)
 
 
+def test_the_likeliest_class_is_the_first_of_the_largest() -> None:
+    shares = torch.from_numpy(np.random.default_rng(0).integers(0, 4, (2, 200, 8, 16)).astype(np.float32))
+    top, place = predict._largest(shares)
+    assert torch.equal(top, shares.amax(1))
+    np.testing.assert_array_equal(place, shares.numpy().argmax(1))  # numpy's is the first of equal ones
+    assert place.dtype == torch.uint8
+
+
 def test_a_map_is_what_the_network_says_and_empty_where_no_date_is_valid(model: Path) -> None:
     image, valid = texture(96, 72, dates=3)
     classes, confidence = predict.load(model)(image, valid, *SCALING, EXACT)

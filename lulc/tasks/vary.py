@@ -42,7 +42,7 @@ def reduce(samples: Samples, task: Task) -> Samples:
 def standardise(samples: Samples, scaling: Scaling) -> Samples:
     """The samples with pixels as float32, standardised, 0 where not valid; a label a pixel is 255 where no date is."""
     gain, shift = (x.to(samples.pixels.device)[:, None, None] for x in scaling.factors())
-    pixels = torch.addcmul(shift, samples.pixels.float(), gain).masked_fill(~samples.valid[:, :, None], 0)
+    pixels = torch.addcmul(shift, samples.pixels.float(), gain).masked_fill_(~samples.valid[:, :, None], 0)
     label = samples.label if samples.label.is_floating_point() else samples.label.long()
     if label.ndim == 3 and label.shape[1:] == samples.valid.shape[2:]:
         label = label.masked_fill(~samples.valid.any(1), NODATA)

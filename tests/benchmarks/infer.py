@@ -210,7 +210,7 @@ def _spark(out: Path, folder: Path, quick: bool) -> float:
 
     run = conf.parse_run(RUN | ({"tiling": {"block": 2}} if quick else {}), out)
     span = run.tiling.block * run.tiling.size
-    blocks = 2 if quick else 6
+    blocks = 2 if quick else 12
     _write_blocks(out, run, span, blocks)
     computed = blocks * _waste_of(run) * span * span
     spark = session.start(run.spark)
