@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import weakref
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import geopandas
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import shapely
@@ -20,7 +23,7 @@ from lulc.errors import InputError
 from lulc.geo import Grid
 from lulc.scenes import from_table, to_table
 from lulc.spark.index import index, read_items
-from lulc.spark.stage import Choice, Request
+from lulc.spark.stage import Choice, Request, each
 from tests.scenery import cut_short, write_raster
 
 if TYPE_CHECKING:
@@ -138,3 +141,30 @@ def test_read_items_keeps_order_and_goes_on_after_a_fault(tmp_path: Path) -> Non
     items = [[0, i.path, i.key, i.text] for i in sources.SOURCES["geotiff"].items(archive)]
     rows = read_items({"items": json.dumps(items)}, (archive,), ("geotiff",), ("b1",))
     assert [(r["key"], r["error"] is None) for r in rows] == [("S_20240601_nir", False), ("S_20240601_red", True)]
+
+
+LEFT: list[weakref.ref[Any]] = []
+
+
+class Knot:
+    """Something that only the garbage collector frees."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def leave_garbage(_: dict[str, Any]) -> list[dict[str, Any]]:
+    import torch  # noqa: F401 - many objects that stay
+
+    found = {"earlier": len(LEFT), "alive": sum(ref() is not None for ref in LEFT), "frozen": gc.get_freeze_count()}
+    LEFT.append(weakref.ref(Knot()))
+    return [found]
+
+
+def test_workers_do_not_go_through_all_modules_after_every_task_and_still_collect_garbage(spark: SparkSession) -> None:
+    request = Request(make_run(), Path(), Choice(), lambda: spark)
+    schema = pa.schema([(name, pa.int64()) for name in ("earlier", "alive", "frozen")])
+    rows = each(request, [{"key": i} for i in range(8)], leave_garbage, schema, "test")
+    later = [row for row in rows if row["earlier"]]
+    assert len(later) >= 6  # of eight on two workers
+    assert all(row["frozen"] > 50_000 and row["alive"] == 0 for row in later)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 import zipimport
@@ -20,6 +21,9 @@ from lulc.tables import LEDGER
 
 Row = dict[str, Any]
 Work = Callable[[dict[str, Any]], list[dict[str, Any]]]
+
+_MANY = 50_000
+"""Objects that take the garbage collector some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,7 @@ def each(request: Request, keys: Sequence[Mapping[str, Any]], work: Work, schema
             for number in batch.column(0).to_pylist():
                 yield pa.RecordBatch.from_pylist(work(sent.value.slice(number, 1).to_pylist()[0]), schema)
         _forget_archives()
+        _spare_collector()
 
     try:
         with progress.spark(spark.sparkContext, len(keys), label):
@@ -107,6 +112,14 @@ def _forget_archives() -> None:
     for path, importer in list(sys.path_importer_cache.items()):
         if isinstance(importer, zipimport.zipimporter):
             del sys.path_importer_cache[path]
+
+
+def _spare_collector() -> None:
+    # After every task PySpark collects garbage, and goes through all that is alive for it: 0.2 s a task beside torch. What
+    # modules hold is taken out once; what tasks leave behind is still collected.
+    if len(gc.get_objects()) > _MANY:
+        gc.collect()
+        gc.freeze()
 
 
 def ledger_rows(request: Request, keys: Sequence[Mapping[str, Any]], work: Work, label: str) -> list[dict[str, Any]]:
