@@ -83,7 +83,7 @@ def _stages(add: Callable[..., argparse.ArgumentParser]) -> None:
     for name, does in STAGES.items():
         examples = ["conf/zion.yaml --out out/zion"] + ([more[name][0]] if name in more else [])
         made = add(name, does, *(f"lulc {name} {example}" for example in examples))
-        _stage_options(made, optional=name in ("predict", "samples", "evaluate", "stats"))
+        _stage_options(made, optional=name in more and name != "index")  # a search takes the place of scenes alone
         if name in more:
             more[name][1](made)
 
@@ -185,7 +185,7 @@ def _search_options(made: argparse.ArgumentParser) -> None:
 
 def read_run(given: argparse.Namespace) -> Run:
     """The run of a run file and the settings over it, or of the options that take its place; UsageError where they clash."""
-    from lulc.conf import laid, parse_run, read_run
+    from lulc import conf, datasets
 
     settings = list(given.set)
     if getattr(given, "max_bad", None) is not None:
@@ -196,14 +196,12 @@ def read_run(given: argparse.Namespace) -> Run:
         settings.append(f"scenes={json.dumps([{'search': {k: v for k, v in asked.items() if v is not None}}])}")
     elif getattr(given, "collection", None) or getattr(given, "time", None) or getattr(given, "max_cloud", None):
         raise errors.UsageError("--collection, --time and --max-cloud narrow a search: say with --from which catalogue")
-    from lulc import datasets
-
     if getattr(given, "rasters", None):
         maps = [dict(zip(("period", "path"), text.split("=", 1), strict=False)) for text in given.rasters]
         if any("path" not in one for one in maps) or not given.regions:
             raise errors.UsageError("--rasters PERIOD=PATTERN and --regions FILE go together")
         files = [{"path": path, "level": Path(path).stem} for path in given.regions]
-        return parse_run(laid({"name": "maps", "maps": maps, "regions": files}, settings), Path.cwd(), "--rasters")
+        return conf.parse_run(conf.laid({"name": "maps", "maps": maps, "regions": files}, settings), Path.cwd(), "--rasters")
     if getattr(given, "dataset", None):
         if not given.root:
             raise errors.UsageError("--dataset NAME and --root DIR go together")
@@ -211,7 +209,7 @@ def read_run(given: argparse.Namespace) -> Run:
         source = {"name": given.dataset, "root": str(given.root.resolve()), "options": options}
         legend = {"legend": "common"} if given.legend == "common" else {}
         raw = {"name": given.dataset, "datasets": [source], **legend}
-        return datasets.complete(parse_run(laid(raw, settings), Path.cwd(), "--dataset"))
+        return datasets.complete(conf.parse_run(conf.laid(raw, settings), Path.cwd(), "--dataset"))
     if given.run is None:
         raise errors.UsageError("give a run file (RUN.yaml), or what takes its place: see --help")
-    return datasets.complete(read_run(given.run, settings))
+    return datasets.complete(conf.read_run(given.run, settings))

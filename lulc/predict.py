@@ -170,11 +170,9 @@ class Predictor:
         shares = []
         with autocast(how.precision, self.device):
             for axes in turns:
-                # A flip copies, even one along no axis.
-                turned = replace(padded, pixels=padded.pixels.flip(axes), valid=padded.valid.flip(axes)) if axes else padded
+                turned = replace(padded, pixels=_flip(padded.pixels, axes), valid=_flip(padded.valid, axes))
                 logits = self.net(*_fast(self.task.inputs(turned)))
-                if kept is not None:
-                    logits = (logits.flip(axes) if axes else logits)[..., *kept]
+                logits = logits if kept is None else _flip(logits, axes)[..., *kept]
                 # Plane by plane is how the next steps go through it.
                 planes = logits.to(torch.float32, memory_format=torch.contiguous_format)
                 shares.append(self.task.share(planes / self.contract.temperature))
@@ -215,6 +213,11 @@ class Scene:
         arrays = (pixels, valid, days, label, torch.ones(len(parts)))
         scaling = Scaling(self.scales, self.offsets, asks.mean, asks.std)
         return vary.standardise(Samples(*(x.to(self.device) for x in arrays)), scaling)
+
+
+def _flip(x: Tensor, axes: tuple[int, ...]) -> Tensor:
+    # torch copies even along no axis.
+    return x.flip(axes) if axes else x
 
 
 def _largest(shares: Tensor) -> tuple[Tensor, Tensor]:
