@@ -50,8 +50,17 @@ class Recipe:
         return datasets.describe(self.conf)
 
 
-def listed(conf: DatasetConf) -> list[Item]:
-    """The dataset's items in order of name; InputError where there are none, or two have one name."""
+def named(confs: Sequence[DatasetConf]) -> list[tuple[str, DatasetConf]]:
+    """A run's datasets, each with a name of its own: one that is there twice, from another root, is `images`, `images-2`."""
+    earlier = [[other.name for other in confs[:i]].count(conf.name) for i, conf in enumerate(confs)]
+    return [(f"{conf.name}-{n + 1}" if n else conf.name, conf) for n, conf in zip(earlier, confs, strict=True)]
+
+
+def listed(conf: DatasetConf, codes: Mapping[int, int]) -> list[Item]:
+    """The dataset's items in order of name, but those that are known to hold none of the classes that `codes` keeps.
+
+    InputError where there are none, or two have one name.
+    """
     root = Path(conf.root)
     if not root.is_dir():
         raise InputError(
@@ -66,7 +75,7 @@ def listed(conf: DatasetConf) -> list[Item]:
     for one, two in itertools.pairwise(found):
         if one.name == two.name:
             raise InputError(f"dataset {conf.name}: two items are named {one.name} ({one.files[0]}, {two.files[0]}): remove one")
-    return found
+    return [item for item in found if not item.classes or any(c in codes for c in item.classes)]
 
 
 def identity(conf: DatasetConf, items: Sequence[Item]) -> str:

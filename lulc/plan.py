@@ -1,20 +1,22 @@
-"""What a run will read, write and cost, from metadata alone: headers of the scenes are opened, no pixel is read."""
+"""What a run will read, write and cost, from metadata alone: scenes' headers are opened, datasets listed, no pixel is read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
 from shapely.geometry import mapping
 
-from lulc import extent, geo, sources
+from lulc import datasets, examples, extent, geo, sources
 from lulc.conf import Archive, Run
+from lulc.datasets import Item
 from lulc.encoding import Encoding, choose_encoding
-from lulc.errors import LulcError
+from lulc.errors import InputError, LulcError
 from lulc.geo import Tiling
 from lulc.scenes import Scene
 from lulc.tiling import make_tiling
@@ -28,25 +30,35 @@ _PACKING = 1.5
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a run will do: its scenes, those that cannot be read with the error, the tiling, and (col, row) of its tiles."""
+class Ground:
+    """What a run maps: its scenes, those that cannot be read with the error, the tiling, and (col, row) of its tiles."""
 
-    run: Run
     scenes: tuple[Scene, ...]
     bad: dict[str, str]
     tiling: Tiling
     encoding: Encoding
     tiles: tuple[tuple[int, int], ...]
 
-    @property
-    def chip_bytes(self) -> int:
-        """Raw bytes of one chip."""
-        side = self.tiling.size + 2 * self.run.tiling.halo
-        return self.run.dates * len(self.run.bands) * side * side * np.dtype(self.encoding.dtype).itemsize
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do: the ground that it maps, if it has scenes, and of its datasets the items by name."""
+
+    run: Run
+    ground: Ground | None
+    items: dict[str, list[Item]]
 
 
 def make(run: Run) -> Plan:
-    """The plan of a run file; InputError when no scene can be read."""
+    """The plan of a run file; InputError when no scene can be read, or nothing is in a dataset's folder."""
+    items = {}
+    for name, conf in examples.named(run.datasets):
+        codes = datasets.crosswalk(conf, datasets.describe(conf), run.make_legend())
+        items[name] = examples.listed(conf, codes)
+    return Plan(run, _survey(run) if run.scenes else None, items)
+
+
+def _survey(run: Run) -> Ground:
     found: list[Scene] = []
     bad: dict[str, str] = {}
     for archive in run.scenes:
@@ -55,12 +67,15 @@ def make(run: Run) -> Plan:
                 found.append(scene)
             else:
                 bad[key] = scene
+    if not found:
+        first = "".join(f"\n  {key}: {error}" for key, error in list(bad.items())[:3])
+        raise InputError(f"none of {len(bad)} scenes in {', '.join(a.path for a in run.scenes)} can be read{first}")
     layers = [sources.read_layer(layer) for layer in run.layers]
     encoding = choose_encoding([*found, *layers], run.bands)
     tiling = make_tiling(run)
     outlines = (shapely.from_wkb(scene.footprint) for scene in found)
     cells = extent.find_cells(outlines, tiling, 1, extent.read_area(run.area))
-    return Plan(run, tuple(found), bad, tiling, encoding, tuple(cells))
+    return Ground(tuple(found), bad, tiling, encoding, tuple(cells))
 
 
 def _read(archive: Archive) -> Iterable[tuple[str, Scene | str]]:
@@ -78,29 +93,43 @@ def _read(archive: Archive) -> Iterable[tuple[str, Scene | str]]:
 
 def summary(plan: Plan) -> dict[str, Any]:
     """The plan in figures: bytes, seconds of one core, memory of one worker."""
-    run, tiles = plan.run, len(plan.tiles) * len(plan.run.periods)
-    pixels = tiles * plan.tiling.size**2
+    found: dict[str, Any] = {"run": plan.run.name}
+    if plan.ground:
+        found |= _mapping(plan.run, plan.ground)
+    for (name, conf), items in zip(examples.named(plan.run.datasets), plan.items.values(), strict=True):
+        files = {Path(conf.root) / file for item in items for file in item.files}
+        found |= {f"{name} items": len(items), f"{name} files bytes": sum(f.stat().st_size for f in files if f.exists())}
+    return found | {"training": _training(plan.run)}
+
+
+def _training(run: Run) -> str:
+    if run.labels is None and not run.datasets:
+        return "none"
+    return f"{run.train.epochs} epochs" + (" beside that" if run.scenes else "")
+
+
+def _mapping(run: Run, ground: Ground) -> dict[str, Any]:
+    tiles, size, item = len(ground.tiles) * len(run.periods), ground.tiling.size, np.dtype(ground.encoding.dtype).itemsize
+    chip = run.dates * len(run.bands) * (size + 2 * run.tiling.halo) ** 2 * item
+    pixels = tiles * size**2
     span = run.tiling.block
-    side = span * plan.tiling.size + 2 * run.tiling.halo
     read_ns = pixels * len(run.bands) * run.dates * _TILE_NS_A_BAND
-    block = side * side * len(run.bands) * np.dtype(plan.encoding.dtype).itemsize
+    block = (span * size + 2 * run.tiling.halo) ** 2 * len(run.bands) * item
     return {
-        "run": run.name,
-        "scenes": len(plan.scenes),
-        "bad scenes": plan.bad,
-        "tiling": plan.tiling.name,
+        "scenes": len(ground.scenes),
+        "bad scenes": ground.bad,
+        "tiling": ground.tiling.name,
         "periods": [p.name for p in run.periods],
         "tiles": tiles,
         "tasks": -(-tiles // span**2),
         "row groups": tiles,
-        "chip bytes": plan.chip_bytes,
-        "chips table bytes": int(tiles * plan.chip_bytes / _PACKING),
+        "chip bytes": chip,
+        "chips table bytes": int(tiles * chip / _PACKING),
         "predictions table bytes": int(pixels * 2 / 3),
         "rasters bytes": int(pixels / 4),
         # One date being read, the dates kept, and what Python, GDAL and the model need beside them.
         "memory a core, bytes": int(block * (1 + run.dates) * 1.5 + 500e6),
         "core hours": round((read_ns + pixels * (_PREDICT_NS + _WRITE_NS)) / 3.6e12, 3),
-        "training": f"{run.train.epochs} epochs beside that" if run.labels else "none",
     }
 
 
@@ -122,14 +151,12 @@ def describe(plan: Plan) -> str:
 
 
 def geojson(plan: Plan) -> dict[str, Any]:
-    """The tiles as a FeatureCollection in degrees."""
-    features = [
-        {
-            "type": "Feature",
-            "id": plan.tiling.tile_id(*cell),
-            "properties": {"tile_id": plan.tiling.tile_id(*cell)},
-            "geometry": mapping(geo.footprint(plan.tiling.grid(*cell))),
-        }
-        for cell in plan.tiles
-    ]
+    """The tiles as a FeatureCollection in degrees, of a run that maps no scenes an empty one."""
+    features = [_tile(plan.ground.tiling, cell) for cell in plan.ground.tiles] if plan.ground else []
     return {"type": "FeatureCollection", "features": features}
+
+
+def _tile(tiling: Tiling, cell: tuple[int, int]) -> dict[str, Any]:
+    name = tiling.tile_id(*cell)
+    geometry = mapping(geo.footprint(tiling.grid(*cell)))
+    return {"type": "Feature", "id": name, "properties": {"tile_id": name}, "geometry": geometry}

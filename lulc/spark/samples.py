@@ -16,7 +16,6 @@ import shapely
 from lulc import datasets, examples, leakage, splits, store
 from lulc import samples as pure
 from lulc.chips import read_rows
-from lulc.conf import DatasetConf
 from lulc.datasets import Example, Item
 from lulc.encoding import join
 from lulc.errors import InputError, UsageError
@@ -119,14 +118,13 @@ def dataset_parts(request: Request, chip: Row | None) -> tuple[list[examples.Rec
     for conf in run.datasets:
         description = datasets.describe(conf)
         codes = datasets.crosswalk(conf, description, run.make_legend())
-        items = [i for i in examples.listed(conf) if not i.classes or any(c in codes for c in i.classes)]
-        found.append((conf, description, codes, items))
+        found.append((conf, description, codes, examples.listed(conf, codes)))
     encodings = [datasets.encoding_of(d, run.bands) for _, d, _, _ in found]
     encoding = join([*encodings, *([pure.encoding_of(chip)] if chip else [])])
     dates = chip["pixels_shape"][0] if chip else run.dates if run.dates > 1 else max(d.dates for _, d, _, _ in found)
     recipes, parts = [], []
     size = run.samples.size if chip else None
-    names = [name for name, _ in _named(run.datasets)]
+    names = [name for name, _ in examples.named(run.datasets)]
     for name, (conf, description, codes, items) in zip(names, found, strict=True):
         recipe = examples.Recipe(request.out, name, conf, encoding, 0, dates, run.make_legend(), tuple(sorted(codes.items())))
         example = _first(recipe, items)
@@ -150,12 +148,6 @@ def _locate(request: Request, recipe: examples.Recipe, items: list[Item]) -> tup
     outlines = {row["name"]: row["outline"] for row in rows if row["outline"] is not None}
     centres = {name: shapely.from_wkb(outline).centroid.coords[0] for name, outline in outlines.items()}
     return [replace(i, place=i.place or centres.get(i.name)) for i in items], outlines
-
-
-def _named(confs: Sequence[DatasetConf]) -> list[tuple[str, DatasetConf]]:
-    # One that is there twice, from another root, is counted: `images`, `images-2`.
-    earlier = [[other.name for other in confs[:i]].count(conf.name) for i, conf in enumerate(confs)]
-    return [(f"{conf.name}-{n + 1}" if n else conf.name, conf) for n, conf in zip(earlier, confs, strict=True)]
 
 
 def _dataset_part(request: Request, recipe: examples.Recipe, items: list[Item], example: Example, gsd_m: float) -> Part:
