@@ -56,8 +56,8 @@ def named(confs: Sequence[DatasetConf]) -> list[tuple[str, DatasetConf]]:
     return [(f"{conf.name}-{n + 1}" if n else conf.name, conf) for n, conf in zip(earlier, confs, strict=True)]
 
 
-def listed(conf: DatasetConf, codes: Mapping[int, int]) -> list[Item]:
-    """The dataset's items in order of name, but those that are known to hold none of the classes that `codes` keeps.
+def listed(conf: DatasetConf, codes: Mapping[int, int] | None = None) -> list[Item]:
+    """The dataset's items in order of name; where codes are given, without those known to hold none of their classes.
 
     InputError where there are none, or two have one name.
     """
@@ -75,7 +75,7 @@ def listed(conf: DatasetConf, codes: Mapping[int, int]) -> list[Item]:
     for one, two in itertools.pairwise(found):
         if one.name == two.name:
             raise InputError(f"dataset {conf.name}: two items are named {one.name} ({one.files[0]}, {two.files[0]}): remove one")
-    return [item for item in found if not item.classes or any(c in codes for c in item.classes)]
+    return [item for item in found if codes is None or not item.classes or any(c in codes for c in item.classes)]
 
 
 def identity(conf: DatasetConf, items: Sequence[Item]) -> str:
