@@ -102,13 +102,13 @@ def read_whole(href: str, indexes: Sequence[int] = (), placed: bool = True) -> t
         seen = valid.all(axis=0)
         return np.where(seen, pixels, 0), seen, grid_of(dataset) if placed and dataset.crs is not None else None
 
-    return _opened(href, read_it)
+    return _opened(href, read_it, placed)
 
 
-def _opened[T](href: str, read_it: Callable[[DatasetReader], T]) -> T:
+def _opened[T](href: str, read_it: Callable[[DatasetReader], T], placed: bool = True) -> T:
     for last in (False, True):
         try:
-            with open_raster(href) as dataset:
+            with open_raster(href, placed) as dataset:
                 return read_it(dataset)
         except ReadError as error:
             if last or not isinstance(error.__cause__, OSError):

@@ -92,6 +92,27 @@ def test_valid_knows_nodata_masks_alpha_and_nan(tmp_path: Path) -> None:
     assert pixels.read(str(path), 1, UTM33, "nearest", -9999.0)[1].all()
 
 
+def test_a_file_read_without_its_place_holds_the_same_pixels(tmp_path: Path) -> None:
+    masked = write_raster(tmp_path / "masked.tif", texture(UTM33), UTM33)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(masked, "r+") as file:
+        file.write_mask(texture(UTM33, 1) > 1500)
+    colours = np.stack([texture(UTM33, n, 200, "uint8") for n in range(4)])
+    files = [
+        masked,
+        write_raster(tmp_path / "nodata.tif", texture(UTM33) // 1000, UTM33, nodata=1),
+        write_raster(tmp_path / "alpha.tif", np.where(colours > 90, colours, 0), UTM33, photometric="RGB", alpha="YES"),
+        write_raster(tmp_path / "picture.png", colours[:3], UTM33, driver="PNG"),
+    ]
+    for path in files:
+        placed, seen, grid = reading.read_whole(str(path))
+        found, valid, nowhere = reading.read_whole(str(path), placed=False)
+        assert grid == UTM33 or path.suffix == ".png"
+        assert nowhere is None
+        assert 0 < valid.mean() < 1 or path.suffix == ".png"
+        np.testing.assert_array_equal(found, placed)
+        np.testing.assert_array_equal(valid, seen)
+
+
 def test_a_part_read_through_a_window_equals_the_whole(tmp_path: Path) -> None:
     path = str(write_raster(tmp_path / "a.tif", texture(UTM33), UTM33, nodata=0))
     grid = grid_inside("EPSG:3035", 9.0, 250).window(90, 70, 260, 200)
