@@ -14,7 +14,6 @@ from shapely.geometry import mapping
 
 from lulc import datasets, examples, extent, geo, sources
 from lulc.conf import Archive, Run
-from lulc.datasets import Item
 from lulc.encoding import Encoding, choose_encoding
 from lulc.errors import InputError, LulcError
 from lulc.geo import Tiling
@@ -42,20 +41,27 @@ class Ground:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run will do: the ground that it maps, if it has scenes, and of its datasets the items by name."""
+    """What a run will do: the ground that it maps, if it has scenes, and name → items and their bytes of its datasets."""
 
     run: Run
     ground: Ground | None
-    items: dict[str, list[Item]]
+    items: dict[str, tuple[int, int]]
 
 
 def make(run: Run) -> Plan:
     """The plan of a run file; InputError when no scene can be read, or nothing is in a dataset's folder."""
     items = {}
     for name, conf in examples.named(run.datasets):
-        codes = datasets.crosswalk(conf, datasets.describe(conf), run.make_legend())
-        items[name] = examples.listed(conf, codes)
+        listed = examples.listed(conf, datasets.crosswalk(conf, datasets.describe(conf), run.make_legend()))
+        files = {file for item in listed for file in item.files if file}
+        items[name] = len(listed), sum(_size(Path(conf.root) / file) for file in files)
     return Plan(run, _survey(run) if run.scenes else None, items)
+
+
+def _size(place: Path) -> int:
+    # Of a file, or of all in an item that is a folder; 0 of what is not there.
+    files = place.rglob("*") if place.is_dir() else [place]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _survey(run: Run) -> Ground:
@@ -69,7 +75,8 @@ def _survey(run: Run) -> Ground:
                 bad[key] = scene
     if not found:
         first = "".join(f"\n  {key}: {error}" for key, error in list(bad.items())[:3])
-        raise InputError(f"none of {len(bad)} scenes in {', '.join(a.path for a in run.scenes)} can be read{first}")
+        where = ", ".join(archive.path for archive in run.scenes)
+        raise InputError(f"none of {len(bad)} scenes in {where} can be read: check scenes.path and scenes.pattern{first}")
     layers = [sources.read_layer(layer) for layer in run.layers]
     encoding = choose_encoding([*found, *layers], run.bands)
     tiling = make_tiling(run)
@@ -96,9 +103,8 @@ def summary(plan: Plan) -> dict[str, Any]:
     found: dict[str, Any] = {"run": plan.run.name}
     if plan.ground:
         found |= _mapping(plan.run, plan.ground)
-    for (name, conf), items in zip(examples.named(plan.run.datasets), plan.items.values(), strict=True):
-        files = {Path(conf.root) / file for item in items for file in item.files}
-        found |= {f"{name} items": len(items), f"{name} files bytes": sum(f.stat().st_size for f in files if f.exists())}
+    for name, (count, size) in plan.items.items():
+        found |= {f"{name} items": count, f"{name} files bytes": size}
     return found | {"training": _training(plan.run)}
 
 

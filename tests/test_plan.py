@@ -10,7 +10,9 @@ import numpy as np
 import yaml
 from shapely.geometry import shape
 
-from lulc import geo, store
+from lulc import datasets, geo, plan, store
+from lulc.conf import parse_run
+from tests.test_dataset_bigearthnet import SECOND, write_metadata, write_s2
 from tests.test_datasets import write_eurosat
 from tests.world import GRID, World, lulc
 
@@ -18,16 +20,16 @@ from tests.world import GRID, World, lulc
 def test_a_plan_has_the_tiles_and_chips_that_the_run_made(small: World, done: Path, tmp_path: Path) -> None:
     ran = lulc("plan", small.run, "--json", "--geojson", tmp_path / "tiles.geojson")
     assert ran.returncode == 0, ran.stderr
-    plan, tiles = json.loads(ran.stdout), json.loads((tmp_path / "tiles.geojson").read_text())
+    told, tiles = json.loads(ran.stdout), json.loads((tmp_path / "tiles.geojson").read_text())
     outlines = {tile["id"]: shape(tile["geometry"]) for tile in tiles["features"]}
     chips = store.read_table(done, "chips", ["tile_id", "pixels_shape", "pixels_dtype"])
     written = set(chips["tile_id"].to_pylist())
     assert written <= set(outlines)
     # What is planned and not written is at the edge: its pixels turned out to hold nothing.
     assert not any(outlines[tile].within(geo.footprint(GRID)) for tile in set(outlines) - written)
-    assert plan["tiles"] == plan["row groups"] == len(outlines)
-    assert plan["chip bytes"] == np.prod(chips["pixels_shape"][0].as_py()) * np.dtype(chips["pixels_dtype"][0].as_py()).itemsize
-    assert (plan["scenes"], plan["bad scenes"]) == (store.read_table(done, "scenes").num_rows, {})
+    assert told["tiles"] == told["row groups"] == len(outlines)
+    assert told["chip bytes"] == np.prod(chips["pixels_shape"][0].as_py()) * np.dtype(chips["pixels_dtype"][0].as_py()).itemsize
+    assert (told["scenes"], told["bad scenes"]) == (store.read_table(done, "scenes").num_rows, {})
 
 
 def test_a_plan_names_scenes_that_cannot_be_read(small: World, tmp_path: Path) -> None:
@@ -72,3 +74,15 @@ def test_a_plan_of_datasets_has_their_items(tmp_path: Path) -> None:
     lost = lulc("plan", run)
     assert lost.returncode == 3
     assert "is not a folder" in lost.stderr
+
+
+def test_an_item_that_is_a_folder_has_the_bytes_of_its_files(tmp_path: Path) -> None:
+    patch = tmp_path / f"BigEarthNet-S2/{SECOND}/{SECOND}_26_57"
+    write_s2(patch)
+    # A patch of the table whose folder is not there has none.
+    write_metadata(tmp_path / "metadata.parquet", [(at, "train", ["Inland waters"], False) for at in ("26_57", "26_58")])
+    conf = {"name": "bigearthnet", "root": str(tmp_path)}
+    run = datasets.complete(parse_run({"name": "patches", "datasets": [conf]}, tmp_path))
+    size = sum(file.stat().st_size for file in patch.glob("*.tif"))
+    assert size > 100_000
+    assert plan.make(run).items == {"bigearthnet": (2, size)}
