@@ -2,6 +2,6 @@
 
 import sys
 
-from lulc.cli import main
+from lulc.cli.main import main
 
 sys.exit(main(["tile", *sys.argv[1:]]))

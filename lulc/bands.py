@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 Resampling = Literal["nearest", "bilinear", "average"]
@@ -19,3 +20,22 @@ ALIASES = {"cloud_mask": "quality", "qa_pixel": "quality", "scl": "quality", "rg
 
 OBSERVATIONS = "observations"
 """Name of the band that says on how many dates a composite's pixel was seen: in no scene, asked for among a run's bands."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """One band of a scene: which file, which band number in it (from 1), and how its numbers become physical values.
+
+    kind: `continuous` is interpolated, `class` is not, `quality` says which pixels are usable and is not a model's input.
+    calibration: what a radar product's own tables turn its numbers into as they are read; empty where scale and offset do.
+    """
+
+    name: str
+    href: str
+    index: int = 1
+    dtype: str = "uint16"
+    scale: float = 1.0
+    offset: float = 0.0
+    nodata: float | None = None
+    kind: Literal["continuous", "class", "quality"] = "continuous"
+    calibration: Literal["", "sigma0", "gamma0"] = ""

@@ -12,9 +12,11 @@ import rasterio
 from affine import Affine
 from rasterio.errors import NotGeoreferencedWarning
 
-from lulc import datasets, examples, tables
-from lulc.conf import DatasetConf
-from lulc.datasets import Dataset, Example, Item
+from lulc.config import DatasetConf
+from lulc.datasets import registry
+from lulc.datasets.dataset import Dataset, Example, ExampleItem
+from lulc.samples import from_datasets
+from lulc.tables import schemas
 
 UTM = "EPSG:32633"
 
@@ -48,24 +50,24 @@ def options_of(dataset: Dataset, **given: str) -> dict[str, str]:
     return {name: given.get(name, values[0] if values else "") for name, values in dataset.options.items()}
 
 
-def listed(dataset: Dataset, root: Path, **given: str) -> dict[str, Item]:
+def listed(dataset: Dataset, root: Path, **given: str) -> dict[str, ExampleItem]:
     """Name → item."""
     return {item.name: item for item in dataset.items(root, options_of(dataset, **given))}
 
 
-def read(dataset: Dataset, root: Path, item: Item, bands: tuple[str, ...] = (), **given: str) -> Example:
+def read(dataset: Dataset, root: Path, item: ExampleItem, bands: tuple[str, ...] = (), **given: str) -> Example:
     """The item's example with these bands, all where none is named."""
     options = options_of(dataset, **given)
     return dataset.read(root, item, options, bands or dataset.describe(options).encoding.bands)
 
 
-def cut(dataset: Dataset, root: Path, item: Item, size: int, **given: str) -> list[dict[str, Any]]:
+def cut(dataset: Dataset, root: Path, item: ExampleItem, size: int, **given: str) -> list[dict[str, Any]]:
     """The item's rows of the samples table, in the dataset's own legend, that fit the table's schema."""
     options = options_of(dataset, **given)
     known = dataset.describe(options)
     conf = DatasetConf(dataset.name, str(root), options)
     codes = tuple((i, i) for i in known.legend.ids)
-    recipe = examples.Recipe(
+    recipe = from_datasets.DatasetSpec(
         out=root,
         name=dataset.name,
         conf=conf,
@@ -75,8 +77,8 @@ def cut(dataset: Dataset, root: Path, item: Item, size: int, **given: str) -> li
         legend=known.legend,
         codes=codes,
     )
-    assert datasets.DATASETS[dataset.name] is dataset
-    rows = examples.cut(item, examples.read(recipe, item), recipe)
-    assert rows and set(rows[0]) == set(tables.SAMPLES.names)
-    pa.Table.from_pylist(rows, schema=tables.SAMPLES)
+    assert registry.DATASETS[dataset.name] is dataset
+    rows = from_datasets.cut_example(item, from_datasets.read_example(recipe, item), recipe)
+    assert rows and set(rows[0]) == set(schemas.SAMPLES.names)
+    pa.Table.from_pylist(rows, schema=schemas.SAMPLES)
     return rows

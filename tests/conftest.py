@@ -43,10 +43,10 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """A real session with Sedona on two local cores, tasks retried."""
-    from lulc.conf import Spark
+    from lulc.config import SessionConf
     from lulc.spark import session
 
-    started = session.start(Spark(master="local[2,3]", memory="1g"))
+    started = session.start_session(SessionConf(master="local[2,3]", memory="1g"))
     yield started
     started.stop()
 

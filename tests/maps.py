@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lulc import answers, pixels, tables
-from lulc.geo import Grid
+from lulc.geo.grid import Grid
+from lulc.inference import rows
 from lulc.legend import NODATA, LandClass, Legend
+from lulc.tables import schemas
+from lulc.tables.arrays import array_columns, grid_columns
 
 MODEL = "m/1"
 LEGEND = Legend("l", tuple(LandClass(i, name, "#808080") for i, name in enumerate(("zero", "one", "two"))))
@@ -29,15 +31,15 @@ def random_tile(rng: np.random.Generator, grid: Grid, tile_id: str, period: str 
     rest = {"tile_id": tile_id, "period": period, "model": MODEL, "scene_ids": ["s"], "legend": LEGEND.name}
     rest |= {"class_ids": ids.tolist(), "class_counts": counts.tolist(), "nodata_count": int((classes == NODATA).sum())}
     confidence = np.where(classes == NODATA, NODATA, rng.integers(30, 101, classes.shape)).astype(np.uint8)
-    percents = answers.count_percents(classes, confidence, ids.tolist())
+    percents = rows.count_percents(classes, confidence, ids.tolist())
     arrays = {"classes": classes, "confidence": confidence, "percent_counts": percents}
-    columns = (pixels.array_columns(name, array, "raw") for name, array in arrays.items())
-    return functools.reduce(operator.or_, columns, rest | pixels.grid_columns(grid))
+    columns = (array_columns(name, array, "raw") for name, array in arrays.items())
+    return functools.reduce(operator.or_, columns, rest | grid_columns(grid))
 
 
 def write_block(folder: Path, tiles: list[dict[str, Any]], name: str = "p.0_0.f") -> Path:
     """A predictions file, one row group a tile."""
     path = folder / f"{name}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(pa.Table.from_pylist(tiles, tables.PREDICTIONS), path, row_group_size=1)
+    pq.write_table(pa.Table.from_pylist(tiles, schemas.PREDICTIONS), path, row_group_size=1)
     return path

@@ -12,33 +12,33 @@ from unittest import mock
 
 from torch import Tensor
 
-from lulc import ranks, train
-from lulc.conf import Train
-from lulc.learner import Job, Learner
-from lulc.tasks import Samples
+from lulc.config import TrainConf
+from lulc.models.tasks.task import Batch
+from lulc.training import distributed, fit
+from lulc.training.setup import TrainJob, TrainState
 from tests import toy
 
 
 def learn(samples: Path, folder: Path) -> list[float]:
     """The loss of every step over all ranks."""
-    losses, plain = [], train.update
+    losses, plain = [], fit.update
 
-    def update(learner: Learner, group: tuple[Samples, ...]) -> Tensor:
+    def update(learner: TrainState, group: tuple[Batch, ...]) -> Tensor:
         found = plain(learner, group)
         total, counted = learner.world.sum(found.clone()).tolist()
         losses.append(total / counted)
         return found
 
     augment = ("flip", "rotate", "brightness", "noise")
-    conf = Train(model="tempcnn", batch=8, epochs=1, repeats=7, rate=3e-3, precision="float32", augment=augment)
-    with mock.patch.object(train, "update", update):
-        train.fit(Job(conf, toy.LEGEND, samples, folder, "series"))
+    conf = TrainConf(model="tempcnn", batch=8, epochs=1, repeats=7, rate=3e-3, precision="float32", augment=augment)
+    with mock.patch.object(fit, "update", update):
+        fit.fit(TrainJob(conf, toy.LEGEND, samples, folder, "series"))
     return losses
 
 
 def main(samples: Path, folder: Path, memory: Path) -> None:
-    ranks._MEMORY = memory
-    with mock.patch.object(ranks, "_average", autospec=True, side_effect=ranks._average) as average:
+    distributed._MEMORY = memory
+    with mock.patch.object(distributed, "_average", autospec=True, side_effect=distributed._average) as average:
         losses = learn(samples, folder)
     print(json.dumps({"losses": losses, "in_memory": average.called}))
 

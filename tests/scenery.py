@@ -11,11 +11,11 @@ import numpy as np
 import rasterio
 import shapely
 
-from lulc import geo
-from lulc.encoding import Encoding
-from lulc.geo import Grid
-from lulc.reading import grid_of, read
-from lulc.scenes import Clear, Scene, SceneBand
+from lulc.bands import Band
+from lulc.geo.grid import Grid, footprint, transformer
+from lulc.raster.reader import grid_of, read_band
+from lulc.sources.scene import Clear, Scene
+from lulc.tables.encoding import Encoding
 
 UTM33 = Grid("EPSG:32633", (10.0, 0.0, 500000.0, 0.0, -10.0, 5300000.0), 300, 330)
 
@@ -31,7 +31,7 @@ def texture(grid: Grid, seed: int = 0, top: int = 3000, dtype: str = "uint16") -
 def grid_inside(crs: str, side: float, size: int = 200, source: Grid = UTM33) -> Grid:
     """A grid of square pixels around the source's middle."""
     xmin, ymin, xmax, ymax = source.bounds
-    x, y = geo.transformer(source.crs, crs).transform((xmin + xmax) / 2, (ymin + ymax) / 2)
+    x, y = transformer(source.crs, crs).transform((xmin + xmax) / 2, (ymin + ymax) / 2)
     return Grid(crs, (side, 0.0, x - side * size / 2, 0.0, -side, y + side * size / 2), size, size)
 
 
@@ -56,9 +56,9 @@ def make_scene(
     for band, pixels in bands.items():
         kind, nodata = ("quality", None) if band == "quality" else ("continuous", 0.0)
         path = write_raster(folder / f"{name}_{band}.tif", pixels, grid, nodata=nodata)
-        made.append(SceneBand(band, str(path), dtype=pixels.dtype.name, nodata=nodata, kind=kind))
+        made.append(Band(band, str(path), dtype=pixels.dtype.name, nodata=nodata, kind=kind))
     taken = None if day is None else datetime.fromisoformat(day).replace(tzinfo=UTC)
-    outline = shapely.to_wkb(geo.footprint(grid))
+    outline = shapely.to_wkb(footprint(grid))
     clear = (Clear("quality", (1,)),) if "quality" in bands else ()
     scene = Scene(name, "geotiff", taken, grid.crs, outline, tuple(made), gsd_m=10.0, fingerprint=f"{name}-1", clear=clear)
     return replace(scene, **rest)
@@ -70,9 +70,9 @@ def cut_short(path: Path, share: float = 0.5) -> None:
     path.write_bytes(data[: int(len(data) * share)])
 
 
-def physical(band: SceneBand) -> tuple[np.ndarray, np.ndarray]:
+def physical(band: Band) -> tuple[np.ndarray, np.ndarray]:
     """A band's physical values in float32 on its own grid, and valid, as a run reads them."""
-    pixels, valid = read(band.href, band.index, grid_of(band.href), "nearest", band.nodata)
+    pixels, valid = read_band(band.href, band.index, grid_of(band.href), "nearest", band.nodata)
     return Encoding((band.name,), "float32", (1.0,), (0.0,)).encode(pixels, band), valid
 
 
@@ -81,7 +81,7 @@ def usable(scene: Scene) -> np.ndarray:
     grid = grid_of(scene.bands[0].href)
     left = np.ones(grid.shape, bool)
     for band in scene.quality:
-        codes, known = read(band.href, band.index, grid, "nearest", band.nodata)
+        codes, known = read_band(band.href, band.index, grid, "nearest", band.nodata)
         left &= known
         for test in (t for t in scene.clear if t.band == band.name):
             left &= test.passes(codes)

@@ -10,13 +10,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lulc import agreement, chips, pixels, scores, store, tables
-from lulc.conf import parse_run
 from lulc.errors import InputError
-from lulc.geo import Tiling
+from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA, LandClass, Legend
-from lulc.spark.evaluate import evaluate
-from lulc.spark.stage import Choice, Request
+from lulc.runfile import parse_run
+from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.stages.evaluate import evaluate
+from lulc.stats import confusion as stats_confusion
+from lulc.stats import validation
+from lulc.stats.confusion import summarise
+from lulc.tables import ledger, schemas, store
+from lulc.tables.arrays import array_columns, grid_columns
+from lulc.tables.files import write_atomic
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -36,12 +41,12 @@ def write_maps(out: Path) -> dict[tuple[int, int], np.ndarray]:
         for (col, row), classes in maps.items():
             if first <= col < first + 2 and (col, row) != (COL + 3, ROW + 1):
                 says = {"tile_id": TILING.tile_id(col, row), "period": "all", "model": "unet/3", "legend": "made"}
-                arrays = pixels.array_columns("classes", classes, "delta")
-                rows.append(says | pixels.grid_columns(TILING.grid(col, row)) | arrays)
+                arrays = array_columns("classes", classes, "delta")
+                rows.append(says | grid_columns(TILING.grid(col, row)) | arrays)
         path = f"tables/predictions/all.{first}_{ROW}.{first:016x}.parquet"
-        chips.write_rows(out / path, rows, tables.PREDICTIONS, {})
+        store.write_rows(out / path, rows, schemas.PREDICTIONS, {})
         key = f"all/{TILING.name}/{first}_{ROW}"
-        store.append_ledger(out, [store.entry("predict", key, f"{first:016x}", path=path)])
+        ledger.append_ledger(out, [ledger.ledger_row("predict", key, f"{first:016x}", path=path)])
     maps[COL + 3, ROW + 1][:] = NODATA
     return maps
 
@@ -61,17 +66,17 @@ def write_samples(out: Path) -> dict[str, list[tuple[int, int, np.ndarray]]]:
         for x, y, label in found:
             grid = TILING.grid(COL, ROW).window(y * SIZE, x * SIZE, SIZE, SIZE)
             says = {"sample_id": f"{x}_{y}", "tile_id": TILING.tile_id(COL + x // 2, ROW + y // 2), "period": "all"}
-            rows.append(says | pixels.grid_columns(grid) | pixels.array_columns("label", label, "delta"))
+            rows.append(says | grid_columns(grid) | array_columns("label", label, "delta"))
         split, number = key.split("/")
         path = out / f"tables/samples/split={split}/{number}.0.parquet"
-        table = pa.Table.from_pylist(rows, tables.SAMPLES)
-        store.publish(path, lambda beside, table=table: pq.write_table(table, beside))
-        store.append_ledger(out, [store.entry("samples", key, "0", path=str(path.relative_to(out)))])
-    store.append_ledger(out, [store.entry("samples", "", "0")])
+        table = pa.Table.from_pylist(rows, schemas.SAMPLES)
+        write_atomic(path, lambda beside, table=table: pq.write_table(table, beside))
+        ledger.append_ledger(out, [ledger.ledger_row("samples", key, "0", path=str(path.relative_to(out)))])
+    ledger.append_ledger(out, [ledger.ledger_row("samples", "", "0")])
     return {"test": windows[:20], "validation": windows[20:]}
 
 
-def a_request(out: Path, spark: Any) -> Request:
+def a_request(out: Path, spark: Any) -> StageContext:
     raw = {
         "name": "made",
         "scenes": [{"path": "."}],
@@ -80,7 +85,7 @@ def a_request(out: Path, spark: Any) -> Request:
         "tiling": {"crs": TILING.crs, "resolution": 10, "size": 64, "block": BLOCK},
         "samples": {"size": SIZE},
     }
-    return Request(parse_run(raw, out), out, Choice(), spark)
+    return StageContext(parse_run(raw, out), out, Selection(), spark)
 
 
 def no_spark() -> Any:
@@ -100,14 +105,14 @@ def test_the_tables_hold_what_a_plain_comparison_gives(tmp_path: Path, spark: Sp
     for split, found in windows.items():
         labels = np.stack([label for _, _, label in found])
         classes = np.stack([crop(maps, x, y) for x, y, _ in found])
-        expected = scores.confusion(labels, classes, LEGEND)
+        expected = stats_confusion.confusion(labels, classes, LEGEND)
         rows = [row for row in confusion if row["split"] == split]
         assert {(r["period"], r["model"]) for r in rows} == {("all", "unet/3")}
         matrix = np.zeros_like(expected)
         for row in rows:
             matrix[LEGEND.ids.index(row["label_id"]), (*LEGEND.ids, NODATA).index(row["map_id"])] = row["pixels"]
         np.testing.assert_array_equal(matrix, expected)
-        summary = scores.summarise(expected, LEGEND)
+        summary = summarise(expected, LEGEND)
         (whole,) = [row for row in accuracy if row["split"] == split and row["class_id"] is None]
         assert (whole["overall_accuracy"], whole["iou"]) == (summary.overall_accuracy, summary.mean_iou)
         assert [r["f1"] for r in accuracy if r["split"] == split and r["class_id"]] == [c.f1 for c in summary.classes]
@@ -127,19 +132,19 @@ def crop(maps: dict[tuple[int, int], np.ndarray], x: int, y: int) -> np.ndarray:
 
 def test_scores_without_pixels_are_null() -> None:
     matrices = {("all", "m/1", "test"): np.array([[3, 0, 0, 1], [0, 0, 0, 0], [0, 0, 0, 0]])}
-    rows = agreement.accuracy_table(matrices, LEGEND).to_pylist()
+    rows = validation.accuracy_table(matrices, LEGEND).to_pylist()
     assert [row["iou"] for row in rows] == [0.75, 0.75, None, None]
     assert rows[2]["users_accuracy"] is None
-    assert agreement.describe(agreement.accuracy_table({}, LEGEND)) == "no test pixels to compare with"
+    assert validation.format_accuracy(validation.accuracy_table({}, LEGEND)) == "no test pixels to compare with"
 
 
 def test_a_map_on_another_grid_is_refused(tmp_path: Path) -> None:
     write_maps(tmp_path)
     path = f"tables/predictions/all.{COL}_{ROW}.{COL:016x}.parquet"
-    maps = agreement.Maps(tmp_path, TILING, BLOCK, LEGEND, {f"all/{TILING.name}/{COL}_{ROW}": path})
+    maps = validation.Maps(tmp_path, TILING, BLOCK, LEGEND, {f"all/{TILING.name}/{COL}_{ROW}": path})
     moved = TILING.grid(COL, ROW).window(0, 40, SIZE, SIZE)  # reaches over the tile's edge
-    label = pixels.array_columns("label", np.ones((SIZE, SIZE), np.uint8), "delta")
-    row = {"tile_id": TILING.tile_id(COL, ROW), "period": "all"} | pixels.grid_columns(moved) | label
-    pq.write_table(pa.Table.from_pylist([row], tables.SAMPLES), tmp_path / "moved.parquet")
+    label = array_columns("label", np.ones((SIZE, SIZE), np.uint8), "delta")
+    row = {"tile_id": TILING.tile_id(COL, ROW), "period": "all"} | grid_columns(moved) | label
+    pq.write_table(pa.Table.from_pylist([row], schemas.SAMPLES), tmp_path / "moved.parquet")
     with pytest.raises(InputError, match=r"780_-9376.*another grid"):
-        agreement.compare({"split": "test", "path": "moved.parquet"}, maps)
+        validation.compare({"split": "test", "path": "moved.parquet"}, maps)

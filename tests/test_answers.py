@@ -15,16 +15,20 @@ from safetensors.torch import save_file
 from scipy.special import softmax
 from sklearn.metrics import average_precision_score
 
-from lulc import calibration, contract, images, store
-from lulc.contract import Contract
 from lulc.errors import InputError, UsageError
-from lulc.geo import Grid
+from lulc.geo.grid import Grid
+from lulc.inference.folder import map_folder
 from lulc.legend import NODATA
-from lulc.modelfiles import CONTRACT, WEIGHTS, ModelRef, checksum, join
-from lulc.models import MODELS, pretrained
-from lulc.tasks import Samples, Scaling
-from lulc.tasks.multilabel import average_precision
-from lulc.tasks.vary import augment, crop
+from lulc.models import contract
+from lulc.models.contract import Contract
+from lulc.models.networks import pretrained
+from lulc.models.networks.registry import MODELS
+from lulc.models.package import CONTRACT, WEIGHTS, ModelRef, join_models, model_checksum
+from lulc.models.tasks.augment import augment, crop
+from lulc.models.tasks.multilabel import rank_precision
+from lulc.models.tasks.task import Batch, Scaling
+from lulc.tables import files, store
+from lulc.training import calibration
 from tests.scenery import write_raster
 from tests.toy import LEGEND
 
@@ -41,13 +45,13 @@ def make_model(folder: Path, task: str, model: str) -> Path:
     net = MODELS[model].build(1, 3, **architecture)
     folder.mkdir()
     save_file({name: value.contiguous() for name, value in net.state_dict().items()}, folder / WEIGHTS)
-    contract.write(asks, folder / CONTRACT)
+    contract.write_contract(asks, folder / CONTRACT)
     return folder
 
 
 def reference(*folders: Path) -> ModelRef:
     """The models as one that maps."""
-    return join([ModelRef(f.name, "1", f, checksum(f)) for f in folders])
+    return join_models([ModelRef(f.name, "1", f, model_checksum(f)) for f in folders])
 
 
 def write_images(folder: Path) -> None:
@@ -62,7 +66,7 @@ def write_images(folder: Path) -> None:
 def test_images_are_classified_into_a_table_that_a_rerun_leaves(task: str, tmp_path: Path) -> None:
     model = make_model(tmp_path / "model", task, "classifier")
     write_images(tmp_path / "in")
-    rows = images.map_folder(reference(model), tmp_path / "in", tmp_path / "out")
+    rows = map_folder(reference(model), tmp_path / "in", tmp_path / "out")
     assert {r["key"]: r["status"] for r in rows} == {
         "a/one.tif": "done",
         "a/odd.tif": "done",
@@ -80,26 +84,26 @@ def test_images_are_classified_into_a_table_that_a_rerun_leaves(task: str, tmp_p
         assert len(table) == 9
     assert set(store.read_table(tmp_path / "out", "predictions", ["item"])["item"].to_pylist()) == set(table["item"])
     before = file.stat().st_mtime_ns
-    images.map_folder(reference(model), tmp_path / "in", tmp_path / "out")
+    map_folder(reference(model), tmp_path / "in", tmp_path / "out")
     assert file.stat().st_mtime_ns == before
     write_raster(tmp_path / "in/two_bands.tif", np.ones((32, 32), "uint16"), Grid(GRID.crs, GRID.transform, 32, 32))
-    images.map_folder(reference(model), tmp_path / "in", tmp_path / "out")
+    map_folder(reference(model), tmp_path / "in", tmp_path / "out")
     assert set(pq.read_table(file)["item"].to_pylist()) == {"a/one.tif", "a/odd.tif", "large.tif", "two_bands.tif"}
 
 
 def test_a_run_s_own_table_is_not_mixed_with_that_of_images(tmp_path: Path) -> None:
     model = make_model(tmp_path / "model", "classify", "classifier")
     write_images(tmp_path / "in")
-    store.publish(tmp_path / "out/tables/predictions/p.0_0.x.parquet", lambda beside: beside.write_bytes(b""))
+    files.write_atomic(tmp_path / "out/tables/predictions/p.0_0.x.parquet", lambda beside: beside.write_bytes(b""))
     with pytest.raises(UsageError, match="give another --out"):
-        images.map_folder(reference(model), tmp_path / "in", tmp_path / "out")
+        map_folder(reference(model), tmp_path / "in", tmp_path / "out")
 
 
 @pytest.mark.parametrize("place", [GRID.crs, ""])
 def test_boxes_are_placed_on_the_ground_or_in_pixels(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import geopandas
 
-    from lulc.predict import Predictor
+    from lulc.inference.predictor import Predictor
 
     model = make_model(tmp_path / "model", "detect", "fcos")
     values = np.full((64, 64), 900, "uint16")
@@ -108,7 +112,7 @@ def test_boxes_are_placed_on_the_ground_or_in_pixels(place: str, tmp_path: Path,
         path.unlink()
         Image.fromarray(values).save(path.with_suffix(".png"))
     monkeypatch.setattr(Predictor, "boxes", lambda *_: np.array([[7, 0.9, 10, 20, 14, 30], [2, 0.1, 0, 0, 4, 4]], np.float32))
-    images.map_folder(reference(model), tmp_path / "in", tmp_path / "out")
+    map_folder(reference(model), tmp_path / "in", tmp_path / "out")
     table = geopandas.read_parquet(store.table_folder(tmp_path / "out", "detections"))
     assert table[["item", "class_name", "n"]].values.tolist() == [["a.tif" if place else "a.png", "water", 0]]
     bounds = (table.to_crs(GRID.crs) if place else table).total_bounds
@@ -132,7 +136,7 @@ def test_average_precision_is_that_of_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     shares, truth = rng.integers(0, 10, 30) / 10, rng.random(30) > 0.6
     truth[0] = True
-    assert average_precision(shares, truth) == pytest.approx(average_precision_score(truth, shares))
+    assert rank_precision(shares, truth) == pytest.approx(average_precision_score(truth, shares))
 
 
 @settings(deadline=None, max_examples=40)
@@ -144,7 +148,7 @@ def test_boxes_turn_and_are_cut_with_their_images(seed: int) -> None:
         x, y, w, h = (*torch.randint(0, 30, (2,)).tolist(), *torch.randint(2, 10, (2,)).tolist())
         image[i, 0, 0, y : y + h, x : x + w] = 1
         label[i, 0] = torch.tensor([1, x, y, x + w, y + h])
-    whole = Samples(image, torch.ones(4, 1, 40, 40, dtype=torch.bool), torch.zeros(4, 1, dtype=torch.int64), label, torch.ones(4))
+    whole = Batch(image, torch.ones(4, 1, 40, 40, dtype=torch.bool), torch.zeros(4, 1, dtype=torch.int64), label, torch.ones(4))
     scaling = Scaling((1.0,), (0.0,), (0.0,), (1.0,))
     for part, kinds in ((whole, ("flip", "rotate")), (crop(whole, 24, "boxes"), ("rotate",))):
         found = augment(part, kinds, "boxes", scaling)
@@ -161,19 +165,19 @@ def test_an_encoder_begins_with_weights_of_a_file_whatever_its_bands(tmp_path: P
     torch.save({"state_dict": {f"backbone.{k}": v for k, v in donor.state_dict().items()}}, tmp_path / "w.pth")
     for name in ("w.safetensors", "w.pth"):
         net = MODELS["classifier"].build(4, 7)
-        pretrained.start(net, str(tmp_path / name), "resnet18", ("nir", "red", "green", "blue"))
+        pretrained.load_weights(net, str(tmp_path / name), "resnet18", ("nir", "red", "green", "blue"))
         own, given_ = net.encoder.conv1.weight, donor.conv1.weight
         assert torch.allclose(own[:, 1:], given_ * 3 / 4)
         assert torch.allclose(own[:, 0], given_.mean(1) * 3 / 4)
         assert torch.equal(net.encoder.layer4[1].conv2.weight, donor.layer4[1].conv2.weight)
     unet = MODELS["unet"].build(3, 2)
-    pretrained.start(unet, str(tmp_path / "w.safetensors"), "resnet18", ("red", "green", "blue"))
+    pretrained.load_weights(unet, str(tmp_path / "w.safetensors"), "resnet18", ("red", "green", "blue"))
     assert torch.equal(unet.encoder.layer1[0].conv1.weight, donor.layer1[0].conv1.weight)
     with pytest.raises(InputError, match="does not fit encoder 'resnet34'"):
-        pretrained.start(
+        pretrained.load_weights(
             MODELS["classifier"].build(3, 2, encoder="resnet34"), str(tmp_path / "w.pth"), "resnet34", ("a", "b", "c")
         )
     with pytest.raises(InputError, match="is not there"):
-        pretrained.start(unet, str(tmp_path / "none.pth"), "resnet18", ("a", "b", "c"))
+        pretrained.load_weights(unet, str(tmp_path / "none.pth"), "resnet18", ("a", "b", "c"))
     with pytest.raises(UsageError, match="with an encoder"):
-        pretrained.start(MODELS["ltae"].build(3, 2), str(tmp_path / "w.pth"), "resnet18", ("a", "b", "c"))
+        pretrained.load_weights(MODELS["ltae"].build(3, 2), str(tmp_path / "w.pth"), "resnet18", ("a", "b", "c"))

@@ -7,14 +7,20 @@ import pyarrow as pa
 import pytest
 import shapely
 import shapely.ops
+from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lulc import areas, geo, pixels, regions
-from lulc.coverage import count_runs, covered_share, find_runs, fractions
 from lulc.errors import InputError
-from lulc.geo import Grid, pixel_areas
+from lulc.geo import antimeridian, areas, reproject
+from lulc.geo.areas import pixel_areas
+from lulc.geo.coverage import count_runs, covered_share, find_runs, fractions
+from lulc.geo.grid import Grid
+from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA
+from lulc.stats import zonal
+from lulc.tables import arrays
+from lulc.tables.schemas import REGIONS
 from tests.maps import LEGEND, MODEL, random_tile, write_block
 
 GRID = Grid("EPSG:6933", (10.0, 0.0, 1000.0, 0.0, -10.0, 5000.0), 60, 80)
@@ -34,7 +40,7 @@ def shape_over(rng: np.random.Generator, grid: Grid) -> shapely.Geometry:
         x, y = rng.uniform(xmin - 100, xmax + 100), rng.uniform(ymin - 100, ymax + 100)
         parts.append(star(rng, x, y, rng.uniform(1, 700), int(rng.integers(3, 60))))
     hole = star(rng, (xmin + xmax) / 2, (ymin + ymax) / 2, 150, 9)
-    return regions.only_polygons(shapely.union_all(parts) - hole)
+    return antimeridian.only_polygons(shapely.union_all(parts) - hole)
 
 
 @settings(max_examples=25, deadline=None)
@@ -96,11 +102,11 @@ def test_odd_shapes(shape, turned):
 
 
 def test_rotated_grid():
-    turn = geo.Affine.rotation(30) @ geo.Affine.scale(10, -10)
+    turn = Affine.rotation(30) @ Affine.scale(10, -10)
     grid = Grid("EPSG:6933", tuple(turn[:6]), 40, 50)
     rng = np.random.default_rng(5)
     shape = star(rng, *(turn @ (25, 20)), 180, 20)
-    expected = (shape & areas.outline(grid)).area / 100
+    expected = (shape & zonal.outline(grid)).area / 100
     assert fractions(shape, grid).sum() == pytest.approx(expected, rel=1e-9)
 
 
@@ -146,7 +152,7 @@ def test_brute_force_agrees():
 def test_regions_that_partition_the_land_add_up(tmp_path, crs, resolution, x, y):
     """The land cut in cells by wild lines: each cell's classes and rest are its area, and all cells' are the land's."""
     rng = np.random.default_rng(7)
-    tiling = geo.Tiling("t", crs, resolution, 64, x, y)
+    tiling = Tiling("t", crs, resolution, 64, x, y)
     tiles = [random_tile(rng, tiling.grid(c, r), f"t/{c}_{r}") for c in range(3) for r in range(3)]
     file = write_block(tmp_path, tiles)
     side = 3 * 64 * resolution
@@ -160,9 +166,9 @@ def test_regions_that_partition_the_land_add_up(tmp_path, crs, resolution, x, y)
     )
     seeds = shapely.MultiPoint(np.column_stack([rng.uniform(x, x + side, 12), rng.uniform(y - side, y, 12)]))
     cells = [c & land for c in shapely.get_parts(shapely.voronoi_polygons(seeds, extend_to=land))]
-    shapes = [regions.to_degrees(s, crs, "cell") for s in (land, *(c for c in cells if c.area > 0))]
-    inside = areas.count_block(file, [(t, p) for t in range(9) for p in range(len(shapes))], lambda p: ("region", shapes[p]), 0.8)
-    outside = [outside_row(p, s, [pixels.grid_from(t) for t in tiles]) for p, s in enumerate(shapes)]
+    shapes = [reproject.to_degrees(s, crs, "cell") for s in (land, *(c for c in cells if c.area > 0))]
+    inside = zonal.count_block(file, [(t, p) for t in range(9) for p in range(len(shapes))], lambda p: ("region", shapes[p]), 0.8)
+    outside = [outside_row(p, s, [arrays.grid_from(t) for t in tiles]) for p, s in enumerate(shapes)]
     table = balanced(inside, outside, shapes).to_pandas()
     per_region = table.groupby("region_id")["area_m2"].sum()
     whole, parts = per_region["0"], per_region.drop("0").sum()
@@ -172,7 +178,7 @@ def test_regions_that_partition_the_land_add_up(tmp_path, crs, resolution, x, y)
     assert by_class.to_dict() == pytest.approx(
         table[table.region_id == "0"].set_index("class_name")["area_m2"].to_dict(), rel=1e-7
     )
-    true = np.array([geo.degrees_area(s) for s in shapes])
+    true = np.array([areas.degrees_area(s) for s in shapes])
     off = np.abs(per_region[[str(p) for p in range(len(shapes))]].to_numpy() - true)
     # Besides what carried borders may be off: nothing on an equal-area grid, next to nothing elsewhere, the datum's own on NAD27.
     rel = {"EPSG:6933": 1e-9, "EPSG:3035": 1e-9, "EPSG:26712": 4e-5}.get(crs, 1e-8)
@@ -180,15 +186,15 @@ def test_regions_that_partition_the_land_add_up(tmp_path, crs, resolution, x, y)
 
 
 def outside_row(position: int, shape: shapely.Geometry, grids: list[Grid]) -> dict:
-    area, slack = areas.measure_outside(shape, grids)
+    area, slack = zonal.measure_outside(shape, grids)
     return {"position": position, "period": "p", "model": MODEL, "area_m2": area, "slack_m2": slack}
 
 
 def balanced(inside: list[dict], outside: list[dict], shapes: list[shapely.Geometry]) -> pa.Table:
-    rows = [(str(p), "region", str(p), shapely.to_wkb(s), geo.degrees_area(s)) for p, s in enumerate(shapes)]
-    table = pa.Table.from_pylist([dict(zip(areas.tables.REGIONS.names, r, strict=True)) for r in rows], areas.tables.REGIONS)
+    rows = [(str(p), "region", str(p), shapely.to_wkb(s), areas.degrees_area(s)) for p, s in enumerate(shapes)]
+    table = pa.Table.from_pylist([dict(zip(REGIONS.names, r, strict=True)) for r in rows], REGIONS)
     names = {c.id: c.name for c in LEGEND.classes}
-    return areas.balance(pa.Table.from_pylist(inside, areas.INSIDE), pa.Table.from_pylist(outside, areas.OUTSIDE), table, names)
+    return zonal.balance(pa.Table.from_pylist(inside, zonal.INSIDE), pa.Table.from_pylist(outside, zonal.OUTSIDE), table, names)
 
 
 def test_covered_tile_takes_its_counts_and_other_grids_their_true_areas():
@@ -198,19 +204,19 @@ def test_covered_tile_takes_its_counts_and_other_grids_their_true_areas():
     def read() -> tuple[np.ndarray, np.ndarray]:
         raise AssertionError("the pixels were read")
 
-    shape = areas.outline(GRID).buffer(1)
-    count, area, certain, confident = areas.count_tile(tile, read, shape, 0.8)
-    classes, confidence = pixels.array_from(tile, "classes"), pixels.array_from(tile, "confidence")
+    shape = zonal.outline(GRID).buffer(1)
+    count, area, certain, confident = zonal.count_tile(tile, read, shape, 0.8)
+    classes, confidence = arrays.array_from(tile, "classes"), arrays.array_from(tile, "confidence")
     assert count.tolist() == np.bincount(classes.ravel(), minlength=256).tolist()
     assert area == pytest.approx(count * 100)
     assert certain[:3] == pytest.approx([confidence[classes == i].sum() for i in range(3)])  # pixels of 100 m², per cent
     assert confident[:3] == pytest.approx([100 * (confidence[classes == i] >= 80).sum() for i in range(3)])
     # Counted by pixels, as where a region ends within the tile, nothing else comes out.
-    cut = [areas.count_tile(tile, lambda: (classes, confidence), part, 0.8) for part in shapely.get_parts(split(shape))]
+    cut = [zonal.count_tile(tile, lambda: (classes, confidence), part, 0.8) for part in shapely.get_parts(split(shape))]
     assert sum(cut)[:, :3] == pytest.approx(np.stack([count, area, certain, confident])[:, :3])
     degrees = Grid("EPSG:4326", (0.001, 0.0, 10.0, 0.0, -0.001, 60.0), *classes.shape)
-    tile = tile | pixels.grid_columns(degrees)
-    count, area, *_ = areas.count_tile(tile, lambda: (classes, confidence), None, 0.8)
+    tile = tile | arrays.grid_columns(degrees)
+    count, area, *_ = zonal.count_tile(tile, lambda: (classes, confidence), None, 0.8)
     assert count.tolist() == np.bincount(classes.ravel(), minlength=256).tolist()
     assert area == pytest.approx(np.bincount(classes.ravel(), np.broadcast_to(pixel_areas(degrees), classes.shape).ravel(), 256))
 
@@ -222,9 +228,9 @@ def split(shape: shapely.Polygon) -> shapely.GeometryCollection:
 
 
 def test_a_tile_counted_twice_is_found():
-    shape = regions.to_degrees(areas.outline(GRID).buffer(-25), GRID.crs, "a")
+    shape = reproject.to_degrees(zonal.outline(GRID).buffer(-25), GRID.crs, "a")
     inside = [
-        {"position": 0, "period": "p", "model": MODEL, "class_id": 1, "pixels": 1.0, "area_m2": 2 * geo.degrees_area(shape)}
+        {"position": 0, "period": "p", "model": MODEL, "class_id": 1, "pixels": 1.0, "area_m2": 2 * areas.degrees_area(shape)}
     ]
     with pytest.raises(InputError, match=r"1 of 1 regions do not add up[\s\S]*region '0', period p"):
         balanced(inside, [outside_row(0, shape, [GRID])], [shape])
@@ -232,7 +238,7 @@ def test_a_tile_counted_twice_is_found():
 
 def test_shares_and_the_unobserved_rest():
     shape = shapely.box(10, 50, 10.01, 50.01)
-    whole = geo.degrees_area(shape)
+    whole = areas.degrees_area(shape)
     rows = [(1, 0.5), (2, 0.25), (NODATA, 0.125)]
     inside = [
         {"position": 0, "period": "p", "model": MODEL, "class_id": c, "pixels": 10 * s, "area_m2": s * whole} for c, s in rows

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lulc import boxes
-from lulc.models import choose
+from lulc.models.networks.registry import choose_model
+from lulc.stats import boxes
 
 
 def test_overlap_is_that_of_areas() -> None:
@@ -56,22 +56,22 @@ def test_what_tiles_cut_and_see_twice_is_one_again(seed: int, classes: int) -> N
             named.append(kinds[there])
             scores.append(np.where(whole, 0.9, 0.5)[there] - 0.01 * rng.random(there.sum()))
     found, ids = np.concatenate(seen), np.concatenate(named)
-    kept = boxes.merge(found, np.concatenate(scores), ids, 0.5)
+    kept = boxes.suppress_boxes(found, np.concatenate(scores), ids, 0.5)
     assert sorted(map(tuple, np.column_stack([found[kept], ids[kept]]))) == sorted(map(tuple, np.column_stack([things, kinds])))
-    again = boxes.merge(found[kept], np.concatenate(scores)[kept], ids[kept], 0.5)
+    again = boxes.suppress_boxes(found[kept], np.concatenate(scores)[kept], ids[kept], 0.5)
     assert len(again) == len(kept)
 
 
 def test_things_of_two_classes_may_lie_in_one_place() -> None:
     twice = np.array([[0, 0, 9, 9], [0, 0, 9, 9]], float)
-    assert len(boxes.merge(twice, np.array([0.5, 0.6]), np.array([0, 1]), 0.5)) == 2
-    assert boxes.merge(twice, np.array([0.5, 0.6]), np.array([1, 1]), 0.5).tolist() == [1]
+    assert len(boxes.suppress_boxes(twice, np.array([0.5, 0.6]), np.array([0, 1]), 0.5)) == 2
+    assert boxes.suppress_boxes(twice, np.array([0.5, 0.6]), np.array([1, 1]), 0.5).tolist() == [1]
 
 
 @pytest.mark.parametrize("name", ["fcos", "faster-rcnn"])
 def test_boxes_told_in_half_the_bits_lie_where_they_did(name: str) -> None:
     torch.manual_seed(0)
-    net = choose(name, "detect").build(3, 2).eval()
+    net = choose_model(name, "detect").build(3, 2).eval()
     images = torch.randn(1, 3, 96, 96)
     with torch.inference_mode():
         plain = net(images)[0]

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lulc.errors import UsageError
-from lulc.models import MODELS
+from lulc.models.networks.registry import MODELS
 
 NAMES = ("siamese-difference", "siamese-concatenation", "early-fusion")
 SMALL = {"depth": 2, "decoder": (32, 16)}

@@ -9,17 +9,20 @@ import geopandas
 import numpy as np
 import pytest
 import shapely
+from affine import Affine
 from exactextract import exact_extract
 from scipy import ndimage
 from shapely.geometry import box
 
-from lulc import cli, geo, store
-from lulc.conf import parse_run
-from lulc.coverage import fractions
+from lulc.cli import main
 from lulc.errors import InputError, UsageError
-from lulc.geo import Grid, pixel_areas
-from lulc.spark.stage import Choice, Request
-from lulc.spark.stats import stats
+from lulc.geo.areas import degrees_area, pixel_areas
+from lulc.geo.coverage import fractions
+from lulc.geo.grid import Grid
+from lulc.runfile import parse_run
+from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.stages.stats import stats
+from lulc.tables import store
 from tests.scenery import write_raster
 
 GRID = Grid("EPSG:4326", (0.001, 0.0, 6.0, 0.0, -0.001, 2.0), 600, 700)
@@ -52,7 +55,7 @@ def regions(tmp_path: Path) -> Path:
 def ask(spark: Any, out: Path, regions: Path, *maps: tuple[str, str], **more: Any) -> dict[str, Any]:
     settings = {"name": "m", "maps": [{"period": p, "path": f} for p, f in maps], "regions": [{"path": str(regions), "id": "id"}]}
     run = parse_run(settings | more, out)
-    stats(Request(run, out, Choice(), lambda: spark))
+    stats(StageContext(run, out, Selection(), lambda: spark))
     return {name: store.read_table(out, name).to_pylist() for name in ("class_areas", "transitions")}
 
 
@@ -71,7 +74,7 @@ def test_areas_and_transitions_are_those_of_exact_fractions(spark: Any, tmp_path
     found = ask(spark, tmp_path / "out", regions, ("2020", str(tmp_path / "*_2020.tif")), ("2021", str(tmp_path / "*_2021.tif")))
     frame = geopandas.read_file(regions).set_index("id")
     for name, shape in frame.geometry.items():
-        whole = geo.degrees_area(shape)
+        whole = degrees_area(shape)
         for period, classes in (("2020", one), ("2021", two)):
             rows = {r["class_id"]: r for r in found["class_areas"] if (r["region_id"], r["period"]) == (name, period)}
             expected = exact(classes, shape, tmp_path)
@@ -142,7 +145,7 @@ def test_other_grids_nodata_and_mosaics_are_one_map(spark: Any, tmp_path: Path, 
         assert (one["region_id"], one["class_id"]) == (two["region_id"], two["class_id"])
         assert one["area_m2"] == pytest.approx(two["area_m2"], rel=1e-9)
     # A later map in another CRS and size is taken where this one's pixels lie.
-    utm = geo.Grid("EPSG:32632", (100.0, 0.0, 150000.0, 0.0, -100.0, 240000.0), 1200, 1200)
+    utm = Grid("EPSG:32632", (100.0, 0.0, 150000.0, 0.0, -100.0, 240000.0), 1200, 1200)
     write_raster(tmp_path / "utm.tif", np.full(utm.shape, 20, "uint8"), utm, nodata=0)
     both = ask(spark, tmp_path / "c", regions, ("1", str(tmp_path / "whole.tif")), ("2", str(tmp_path / "utm.tif")))
     moved = {(r["from_id"], r["to_id"]): r["area_m2"] for r in both["transitions"] if r["region_id"] == "island"}
@@ -172,7 +175,7 @@ def test_regions_at_the_antimeridian_and_the_pole(spark: Any, tmp_path: Path, cr
     found = {(r["region_id"], r["class_id"]): r["area_m2"] for r in rows}
     seen = {"EPSG:4326": list(shapes), "EPSG:3031": ["cap", "beside the pole"], "EPSG:3832": ["over 180", "beyond 180"]}[crs]
     for name, shape in shapes.items():
-        whole = geo.degrees_area(shape)
+        whole = degrees_area(shape)
         # A quarter of a degree at the pole is coarse: a row of such pixels, cut by degrees, is not cut by area.
         within = 1e-3 * whole if (crs, name) == ("EPSG:4326", "beside the pole") else 1e-6 * whole
         assert found.get((name, 7), 0.0) == pytest.approx(whole if name in seen else 0.0, abs=within), name
@@ -180,7 +183,7 @@ def test_regions_at_the_antimeridian_and_the_pole(spark: Any, tmp_path: Path, cr
 
 
 def test_a_rotated_raster_has_the_regions_true_areas(spark: Any, tmp_path: Path, regions: Path) -> None:
-    turn = geo.Affine.translation(6.0, 1.9) @ geo.Affine.rotation(30) @ geo.Affine.scale(0.001, -0.001)
+    turn = Affine.translation(6.0, 1.9) @ Affine.rotation(30) @ Affine.scale(0.001, -0.001)
     grid = Grid("EPSG:4326", tuple(turn)[:6], 600, 700)
     classes = np.full(grid.shape, 10, "uint8")
     classes[:, 350:] = 20
@@ -197,7 +200,7 @@ def test_a_rotated_raster_has_the_regions_true_areas(spark: Any, tmp_path: Path,
     for name, shape in zip(("island", "west", "coast"), geopandas.read_file(regions).geometry, strict=True):
         for value, half in halves.items():
             # Degrees are cut evenly within a pixel: a few parts in a million of what the border cuts.
-            true = pytest.approx(geo.degrees_area(shape & half), rel=1e-5, abs=1.0)
+            true = pytest.approx(degrees_area(shape & half), rel=1e-5, abs=1.0)
             assert found.get((name, value), 0.0) == true, (name, value)
 
 
@@ -212,5 +215,5 @@ def test_what_cannot_be_counted_is_named(spark: Any, tmp_path: Path, regions: Pa
         ask(spark, tmp_path / "out", regions, ("1", str(tmp_path / "a*.tif")), ("1", str(tmp_path / "a.tif")))
     run = parse_run({"name": "m", "maps": [{"period": "1", "path": str(tmp_path / "a.tif")}]}, tmp_path)
     with pytest.raises(UsageError, match="by region"):
-        stats(Request(run, tmp_path / "out", Choice(), lambda: spark))
-    assert cli.main(["stats", "--rasters", str(tmp_path / "a.tif"), "--out", str(tmp_path / "o")]) == 2
+        stats(StageContext(run, tmp_path / "out", Selection(), lambda: spark))
+    assert main.main(["stats", "--rasters", str(tmp_path / "a.tif"), "--out", str(tmp_path / "o")]) == 2

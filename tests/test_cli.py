@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lulc import cli, errors, options
+from lulc import errors
+from lulc.cli import main
+from lulc.stages import STAGES
 from tests.test_conf import SMALL
 
 LULC = Path(sys.executable).with_name("lulc")
@@ -31,7 +33,7 @@ VERBS = [
     "init",
     "demo",
     "run",
-    *options.STAGES,
+    *STAGES,
     "plan",
     "info",
     "report",
@@ -47,13 +49,13 @@ VERBS = [
 
 
 def test_every_verb_is_carried_out() -> None:
-    assert set(cli._VERBS) == set(VERBS)
+    assert set(main._VERBS) == set(VERBS)
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verbs_help_ends_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
-        cli.main([verb, "--help"])
+        main.main([verb, "--help"])
     assert stopped.value.code == 0
     assert f"example: lulc {verb}" in capsys.readouterr().out
 
@@ -81,14 +83,14 @@ def test_mistakes_exit_with_their_code_and_remedy(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(SMALL))
-    assert cli.main(arguments) == code
+    assert main.main(arguments) == code
     assert text in capsys.readouterr().err
 
 
 def test_init_writes_a_run_file_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "mine.yaml"
-    assert cli.main(["init", str(path)]) == 0
-    assert cli.main(["init", str(path)]) == 2
+    assert main.main(["init", str(path)]) == 0
+    assert main.main(["init", str(path)]) == 2
     assert "is there already" in capsys.readouterr().err
     assert yaml.safe_load(path.read_text())["name"] == "my_map"
 
@@ -102,7 +104,7 @@ def test_an_executors_error_keeps_its_code_and_words() -> None:
 
 
 def test_info_tells_a_raster(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["info", str(shared / "zion" / "nlcd_train.tif"), "--json"]) == 0
+    assert main.main(["info", str(shared / "zion" / "nlcd_train.tif"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["crs"] == "EPSG:26912"
     assert found["pixels"] == "1073 × 1359"

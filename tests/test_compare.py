@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 import rasterio
 
-from lulc import cli
-from lulc.compare import NOTHING, write_changes
+from lulc.cli import main
 from lulc.errors import InputError
-from lulc.geo import Grid, pixel_areas
+from lulc.geo.areas import pixel_areas
+from lulc.geo.grid import Grid
+from lulc.stats.change import NOTHING, write_changes
 from tests.scenery import write_raster
 
 GRID = Grid("EPSG:4326", (0.001, 0.0, 10.0, 0.0, -0.001, 60.0), 700, 300)
@@ -55,5 +56,5 @@ def test_what_is_no_class_raster_is_named(tmp_path: Path, capsys: pytest.Capture
     with pytest.raises(InputError, match=r"f\.tif is no class raster"):
         write_changes(tmp_path / "a.tif", tmp_path / "f.tif", tmp_path / "c.tif")
     assert not (tmp_path / "c.tif").exists()
-    assert cli.main(["compare", str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), str(tmp_path / "c.tif")]) == 0
+    assert main.main(["compare", str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), str(tmp_path / "c.tif")]) == 0
     assert "area_m2" in capsys.readouterr().out

@@ -13,15 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from lulc import composites, laying
 from lulc.bands import OBSERVATIONS
-from lulc.conf import Composite, Period
-from lulc.cutting import cut
-from lulc.encoding import Encoding, choose_encoding
+from lulc.chips import composites, mosaic
+from lulc.chips.chip import choose_encoding
+from lulc.chips.cut import cut_block
+from lulc.chips.mosaic import ChipSpec
+from lulc.config import CompositeConf, Period
 from lulc.errors import UsageError
-from lulc.geo import Tiling
-from lulc.laying import Recipe
-from lulc.scenes import Scene
+from lulc.geo.tiling import Tiling
+from lulc.sources.scene import Scene
+from lulc.tables.encoding import Encoding
 from tests.scenery import UTM33, make_scene, texture
 
 BANDS = ("red", "nir")
@@ -40,7 +41,12 @@ def spectra(pixels: np.ndarray, valid: np.ndarray, i: int, j: int) -> np.ndarray
 @settings(deadline=None, max_examples=40)
 def test_every_method_chooses_what_its_definition_says(pixels: np.ndarray, valid: np.ndarray) -> None:
     made = {}
-    for conf in (Composite("median"), Composite("medoid"), Composite("geomedian"), Composite("best", ("nir", "red"))):
+    for conf in (
+        CompositeConf("median"),
+        CompositeConf("medoid"),
+        CompositeConf("geomedian"),
+        CompositeConf("best", ("nir", "red")),
+    ):
         made[conf.method], count = composites.compose(pixels, valid, BANDS, ENCODING, conf)
         np.testing.assert_array_equal(count, valid.sum(0))
         assert not made[conf.method][:, count == 0].any()
@@ -65,7 +71,7 @@ def test_the_geometric_median_of_a_triangle_is_its_fermat_point() -> None:
     blunt = np.array([[1000, 1000], [5000, 1000], [3000, 1100]], np.uint16)
     for points, centre in ((corners, (2000, 1577)), (blunt, (3000, 1100))):
         pixels = points[:, :, None, None]
-        found, _ = composites.compose(pixels, np.ones((3, 1, 1), bool), BANDS, ENCODING, Composite("geomedian"))
+        found, _ = composites.compose(pixels, np.ones((3, 1, 1), bool), BANDS, ENCODING, CompositeConf("geomedian"))
         np.testing.assert_allclose(found[:, 0, 0].astype(int), centre, atol=1)
 
 
@@ -89,15 +95,15 @@ def test_gaps_are_filled_from_the_pixels_own_dates(pixels: np.ndarray, valid: np
 
 
 def test_intervals_cover_a_period_once() -> None:
-    found = composites.make_intervals(Period("y", date(2024, 1, 1), date(2024, 12, 31)), Composite(interval=50))
+    found = composites.make_intervals(Period("y", date(2024, 1, 1), date(2024, 12, 31)), CompositeConf(interval=50))
     assert (found[0].start, found[-1].end) == (date(2024, 1, 1), date(2024, 12, 31))
     assert all((b.start - a.end).days == 1 for a, b in itertools.pairwise(found))
     assert found[0].middle.astimezone(UTC).date() == date(2024, 1, 26)
-    assert composites.make_intervals(Period("y"), Composite()) == ()
+    assert composites.make_intervals(Period("y"), CompositeConf()) == ()
     with pytest.raises(UsageError, match="start and end"):
-        composites.make_intervals(Period("y"), Composite(interval=10))
+        composites.make_intervals(Period("y"), CompositeConf(interval=10))
     with pytest.raises(ValueError, match=r"composite\.index"):
-        Composite("best")
+        CompositeConf("best")
 
 
 @pytest.fixture(scope="module")
@@ -115,16 +121,16 @@ def test_a_series_keeps_its_intervals_counts_observations_and_does_not_depend_on
 ) -> None:
     bands = (*BANDS, OBSERVATIONS)
     encoding = choose_encoding(dated, bands)
-    conf = Composite("median", interval=10)
+    conf = CompositeConf("median", interval=10)
     days = composites.make_intervals(Period("june", date(2024, 6, 1), date(2024, 6, 30)), conf)
-    recipe = Recipe(OWN, encoding, halo=16, span=2, composite=conf)
-    whole = cut(dated, recipe, 0, 0, "june", days)
-    monkeypatch.setattr(laying, "_STRIP", 1 << 17)
+    recipe = ChipSpec(OWN, encoding, halo=16, span=2, composite=conf)
+    whole = cut_block(dated, recipe, 0, 0, "june", days)
+    monkeypatch.setattr(mosaic, "_STRIP", 1 << 17)
     assert all((a.pixels == b.pixels).all() and a.scene_ids == b.scene_ids for a, b in zip(
-        whole.chips, cut(dated, recipe, 0, 0, "june", days).chips, strict=True
+        whole.chips, cut_block(dated, recipe, 0, 0, "june", days).chips, strict=True
     ))  # fmt: skip
     plain = replace(recipe, encoding=choose_encoding(dated, BANDS), composite=None, dates=5)
-    single = {c.tile_id: c for c in cut(dated, plain, 0, 0, "june").chips}
+    single = {c.tile_id: c for c in cut_block(dated, plain, 0, 0, "june").chips}
     for chip in whole.chips:
         dates = single[chip.tile_id]
         assert chip.pixels.shape[:2] == (3, 3)
@@ -134,7 +140,7 @@ def test_a_series_keeps_its_intervals_counts_observations_and_does_not_depend_on
         assert not chip.valid[1].any()
         image, _ = composites.compose(dates.pixels[:3, :2], dates.valid[:3], BANDS, encoding, conf)
         np.testing.assert_array_equal(chip.pixels[0, :2], image)
-    filled = cut(dated, replace(recipe, composite=replace(conf, fill="linear")), 0, 0, "june", days).chips
+    filled = cut_block(dated, replace(recipe, composite=replace(conf, fill="linear")), 0, 0, "june", days).chips
     for chip, gaps in zip(filled, whole.chips, strict=True):
         np.testing.assert_array_equal(chip.valid, np.broadcast_to(gaps.valid.any(0), chip.valid.shape))
         assert not chip.pixels[1, 2].any()
@@ -147,9 +153,9 @@ def test_a_scene_that_fails_in_a_later_strip_gives_nothing(
     cut_file = tmp_path / broken.name
     cut_file.write_bytes(broken.read_bytes()[: broken.stat().st_size * 2 // 3])
     hurt = replace(dated[1], bands=(replace(dated[1].bands[0], href=str(cut_file)), *dated[1].bands[1:]))
-    recipe = Recipe(OWN, ENCODING, halo=0, span=4, composite=Composite("medoid"))
-    monkeypatch.setattr(laying, "_STRIP", 1 << 17)
-    made = cut([dated[0], hurt, *dated[2:]], recipe, 0, 0, "p")
-    clean = cut([dated[0], *dated[2:]], recipe, 0, 0, "p")
+    recipe = ChipSpec(OWN, ENCODING, halo=0, span=4, composite=CompositeConf("medoid"))
+    monkeypatch.setattr(mosaic, "_STRIP", 1 << 17)
+    made = cut_block([dated[0], hurt, *dated[2:]], recipe, 0, 0, "p")
+    clean = cut_block([dated[0], *dated[2:]], recipe, 0, 0, "p")
     assert set(made.bad) == {"s1"}
     assert all((a.pixels == b.pixels).all() for a, b in zip(made.chips, clean.chips, strict=True))

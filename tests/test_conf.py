@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lulc import conf
+from lulc import runfile
 from lulc.errors import UsageError
 from tests.lint import ROOT
 
@@ -28,7 +28,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_relative_paths_are_the_files_own(small: Path) -> None:
-    run = conf.read_run(small, ["labels.path=truth.tif", "area=area.gpkg", "tiling.like=a.tif"])
+    run = runfile.read_run(small, ["labels.path=truth.tif", "area=area.gpkg", "tiling.like=a.tif"])
     assert run.scenes[0].path == str(small.parent / "archive")
     assert run.labels is not None
     assert run.labels.path == str(small.parent / "truth.tif")
@@ -36,7 +36,7 @@ def test_relative_paths_are_the_files_own(small: Path) -> None:
 
 
 def test_settings_lie_over_the_file_and_boxes_stay_boxes(small: Path) -> None:
-    run = conf.read_run(small, ["train.epochs=3", "scenes.0.quality=SCL", "area=10,50,11,51", "tiling.size=256"])
+    run = runfile.read_run(small, ["train.epochs=3", "scenes.0.quality=SCL", "area=10,50,11,51", "tiling.size=256"])
     assert (run.train.epochs, run.scenes[0].quality, run.area, run.tiling.size) == (3, "SCL", "10,50,11,51", 256)
 
 
@@ -60,22 +60,22 @@ def test_settings_lie_over_the_file_and_boxes_stay_boxes(small: Path) -> None:
 )
 def test_mistakes_are_named(small: Path, setting: str, text: str) -> None:
     with pytest.raises(UsageError, match=text):
-        conf.read_run(small, [setting] if "{" in setting or "[" in setting else setting.split())
+        runfile.read_run(small, [setting] if "{" in setting or "[" in setting else setting.split())
 
 
 def test_what_is_missing_is_named(small: Path) -> None:
     small.write_text("name: x\n")
     with pytest.raises(UsageError, match=r"'scenes' is missing.*'bands' is missing"):
-        conf.read_run(small)
+        runfile.read_run(small)
     with pytest.raises(UsageError, match="lulc init"):
-        conf.read_run(small.with_name("other.yaml"))
+        runfile.read_run(small.with_name("other.yaml"))
 
 
 def test_a_run_travels_to_executors(small: Path) -> None:
-    run = conf.read_run(small)
+    run = runfile.read_run(small)
     assert pickle.loads(pickle.dumps(run)) == run
 
 
 @pytest.mark.parametrize("path", [*sorted((ROOT / "conf").glob("*.yaml")), ROOT / "lulc" / "template.yaml"], ids=lambda p: p.stem)
 def test_every_run_file_of_the_project_is_valid(path: Path) -> None:
-    assert conf.read_run(path).name
+    assert runfile.read_run(path).name

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lulc import pixels
-from lulc.datasets.bigearthnet import BIGEARTHNET
+from lulc.datasets.readers.bigearthnet import BIGEARTHNET
 from lulc.errors import InputError
 from lulc.legend import COMMON
+from lulc.tables import arrays
 from tests.archives import cut, listed, read, write_raster
 
 SIDES = {"B01": 20, "B02": 120, "B03": 120, "B04": 120, "B05": 60, "B06": 60, "B07": 60, "B08": 120, "B8A": 60, "B09": 20,
@@ -176,7 +176,7 @@ def test_reference_maps(second: tuple[Path, object, np.ndarray], classes: str, b
     example = read(BIGEARTHNET, root, item, ("red",), task="segment", classes=classes)
     assert np.array_equal(example.label, np.vectorize(becomes.get)(codes)) and example.label.dtype == np.uint8
     (row,) = cut(BIGEARTHNET, root, item, 120, task="segment", classes=classes)
-    assert np.array_equal(pixels.array_from(row, "label"), example.label) and row["bands"][0] == "coastal"
+    assert np.array_equal(arrays.array_from(row, "label"), example.label) and row["bands"][0] == "coastal"
 
 
 def test_legends_follow_the_publisher() -> None:

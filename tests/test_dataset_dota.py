@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lulc import pixels
-from lulc.datasets.dota import DOTA
+from lulc.datasets.readers.dota import DOTA
 from lulc.errors import InputError
+from lulc.tables import arrays
 from tests.archives import cut, listed, options_of, read, write_picture
 
 RNG = np.random.default_rng(0)
@@ -41,7 +41,7 @@ def test_images_and_boxes(tmp_path: Path) -> None:
     assert read(DOTA, tmp_path, item, difficult="drop").label.tolist() == [boxes[0], boxes[2]]
     assert np.array_equal(read(DOTA, tmp_path, item, ("blue", "red")).pixels[0], image[[2, 0]])
     (row,) = cut(DOTA, tmp_path, item, SIDE)
-    assert pixels.array_from(row, "label").tolist() == boxes and sum(row["class_counts"]) == 3
+    assert arrays.array_from(row, "label").tolist() == boxes and sum(row["class_counts"]) == 3
 
 
 def test_panchromatic_images(tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from lulc import pixels
-from lulc.datasets.dynamicworld import DYNAMICWORLD
+from lulc.datasets.readers.dynamicworld import DYNAMICWORLD
 from lulc.errors import InputError, UsageError
 from lulc.legend import COMMON, NODATA
+from lulc.tables import arrays
 from tests.archives import cut, listed, options_of, read, write_raster
 from tests.test_sentinel2 import FINE, make_product, numbers
 
@@ -73,7 +73,7 @@ def test_tiles_of_all_labelers(archive: tuple[Path, dict[str, np.ndarray], dict[
     some = read(DYNAMICWORLD, root, found[f"experts-{EXPERT}"], ("red", "swir22"))
     assert np.array_equal(some.pixels[0], chips[EXPERT][[3, 11]])
     (row,) = cut(DYNAMICWORLD, root, found[f"experts-{EXPERT}"], 51)
-    assert np.array_equal(pixels.array_from(row, "label"), BECOMES[codes[EXPERT]])
+    assert np.array_equal(arrays.array_from(row, "label"), BECOMES[codes[EXPERT]])
     assert DYNAMICWORLD.describe(options_of(DYNAMICWORLD)).legend.classes == COMMON.classes
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lulc import pixels
-from lulc.datasets.levircd import LEVIRCD
+from lulc.datasets.readers.levircd import LEVIRCD
 from lulc.errors import InputError
+from lulc.tables import arrays
 from tests.archives import cut, listed, options_of, read, write_picture
 
 RNG = np.random.default_rng(0)
@@ -68,8 +68,8 @@ def test_windows_fit_the_table(archive: Path) -> None:
     images, mask = write_pair(archive / "train", "train_1.png")
     rows = cut(LEVIRCD, archive, listed(LEVIRCD, archive)["train_1"], 16)
     assert [row["sample_id"] for row in rows] == [f"levircd/train_1/{y}_{x}" for y in (0, 1) for x in (0, 1)]
-    assert np.array_equal(pixels.array_from(rows[3], "pixels"), images[:, :, 16:, 16:])
-    assert np.array_equal(pixels.array_from(rows[3], "label"), mask[16:, 16:] // 255)
+    assert np.array_equal(arrays.array_from(rows[3], "pixels"), images[:, :, 16:, 16:])
+    assert np.array_equal(arrays.array_from(rows[3], "label"), mask[16:, 16:] // 255)
 
 
 def test_damaged_archives(archive: Path) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lulc import pixels
-from lulc.datasets.multisenge import MULTISENGE
+from lulc.datasets.readers.multisenge import MULTISENGE
 from lulc.errors import InputError
 from lulc.legend import COMMON, NODATA
+from lulc.tables import arrays
 from tests.archives import cut, listed, options_of, read, write_raster
 
 RNG = np.random.default_rng(0)
@@ -73,8 +73,8 @@ def test_all_days_of_sentinel_2(archive: tuple[Path, dict[str, np.ndarray], np.n
         nir = read(MULTISENGE, root, item, ("nir", "red"), order=order)
         assert np.array_equal(nir.pixels[:, :, 5], np.stack([written[day][[place, 2], 5] for day in days]))
     (row,) = cut(MULTISENGE, root, item, SIDE)
-    assert np.array_equal(pixels.array_from(row, "label")[1:], example.label[1:]) and len(row["datetimes"]) == 3
-    assert pixels.array_from(row, "pixels").shape == (8, 10, SIDE, SIDE)
+    assert np.array_equal(arrays.array_from(row, "label")[1:], example.label[1:]) and len(row["datetimes"]) == 3
+    assert arrays.array_from(row, "pixels").shape == (8, 10, SIDE, SIDE)
 
 
 def test_radar_nearest_in_time_and_by_month(archive: tuple[Path, dict[str, np.ndarray], np.ndarray]) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lulc import pixels
-from lulc.datasets.oscd import OSCD
+from lulc.datasets.readers.oscd import OSCD
 from lulc.errors import InputError
+from lulc.tables import arrays
 from tests.archives import cut, listed, options_of, read, write_picture
 
 RNG = np.random.default_rng(0)
@@ -71,9 +71,9 @@ def test_windows_fit_the_table(archive: tuple[Path, np.ndarray, np.ndarray]) -> 
     root, bands, changed = archive
     rows = cut(OSCD, root, listed(OSCD, root)["saclay_e"], 16)
     assert len(rows) == 4 and len(rows[0]["datetimes"]) == 2
-    assert np.array_equal(pixels.array_from(rows[0], "pixels"), bands[:, :, :16, :16])
-    assert np.array_equal(pixels.array_from(rows[3], "label")[:4, :12], changed[16:, 16:])
-    assert (pixels.array_from(rows[3], "label")[4:] == 255).all()
+    assert np.array_equal(arrays.array_from(rows[0], "pixels"), bands[:, :, :16, :16])
+    assert np.array_equal(arrays.array_from(rows[3], "label")[:4, :12], changed[16:, 16:])
+    assert (arrays.array_from(rows[3], "label")[4:] == 255).all()
 
 
 def test_cities_without_labels_or_lists(archive: tuple[Path, np.ndarray, np.ndarray]) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lulc import pixels
-from lulc.datasets.pastis import PASTIS
+from lulc.datasets.readers.pastis import PASTIS
 from lulc.errors import InputError
+from lulc.tables import arrays
 from tests.archives import cut, listed, options_of, read
 
 RNG = np.random.default_rng(0)
@@ -81,7 +81,7 @@ def test_radar(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
         assert np.array_equal(example.pixels, files[sensor.upper()][:, :2]) and example.valid.all()
         assert len(example.datetimes) == len(DAYS[sensor.upper()])
     (row,) = cut(PASTIS, root, item, 128, sensor="s1d")
-    assert pixels.array_from(row, "pixels").dtype == np.float32
+    assert arrays.array_from(row, "pixels").dtype == np.float32
 
 
 def test_folds_and_places(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
@@ -99,7 +99,7 @@ def test_a_series_fits_the_table(archive: tuple[Path, dict[str, np.ndarray]]) ->
     root, files = archive
     rows = cut(PASTIS, root, listed(PASTIS, root)["10001"], 64)
     assert len(rows) == 4 and len(rows[0]["datetimes"]) == 3
-    found = pixels.array_from(rows[3], "pixels")
+    found = arrays.array_from(rows[3], "pixels")
     assert found.shape == (61, 10, 64, 64) and np.array_equal(found[:3], files["S2"][:, :, 64:, 64:]) and not found[3:].any()
 
 

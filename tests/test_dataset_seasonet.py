@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lulc import corine, pixels
-from lulc.datasets.seasonet import SEASONET
+from lulc.datasets import corine
+from lulc.datasets.readers.seasonet import SEASONET
 from lulc.errors import InputError
 from lulc.legend import COMMON
+from lulc.tables import arrays
 from tests.archives import cut, listed, read, write_raster
 
 RNG = np.random.default_rng(0)
@@ -100,7 +101,7 @@ def test_samples_fit_the_table(archive: tuple[Path, dict[str, np.ndarray]]) -> N
     root, written = archive
     item = listed(SEASONET, root)[f"spring-{PLACES[1][0]}"]
     (row,) = cut(SEASONET, root, item, 120)
-    assert np.array_equal(pixels.array_from(row, "label") == 255, written["labels"] == 0) and row["block"] == item.group
+    assert np.array_equal(arrays.array_from(row, "label") == 255, written["labels"] == 0) and row["block"] == item.group
     (row,) = cut(SEASONET, root, item, 120, task="multilabel")
     assert sum(row["class_counts"]) == 5
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lulc import igbp, pixels
-from lulc.datasets.sen12ms import SEN12MS
+from lulc.datasets import igbp
+from lulc.datasets.readers.sen12ms import SEN12MS
 from lulc.errors import InputError
 from lulc.legend import COMMON
+from lulc.tables import arrays
 from tests.archives import cut, listed, read, write_raster
 
 RNG = np.random.default_rng(0)
@@ -126,7 +127,7 @@ def test_a_sample_fits_the_table(archive: tuple[Path, dict[str, np.ndarray]]) ->
     item = listed(SEN12MS, root)["ROIs1158_spring_1_p30"]
     rows = cut(SEN12MS, root, item, 128)
     assert len(rows) == 4 and rows[0]["block"] == "ROIs1158_spring/1"
-    assert np.array_equal(pixels.array_from(rows[3], "label"), written["lc"][0, 128:, 128:])
+    assert np.array_equal(arrays.array_from(rows[3], "label"), written["lc"][0, 128:, 128:])
 
 
 def test_damaged_triplets_are_named(tmp_path: Path) -> None:

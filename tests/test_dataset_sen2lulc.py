@@ -9,10 +9,10 @@ import pytest
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from lulc import pixels
-from lulc.datasets.sen2lulc import SEN2LULC
+from lulc.datasets.readers.sen2lulc import SEN2LULC
 from lulc.errors import InputError
 from lulc.legend import COMMON, NODATA
+from lulc.tables import arrays
 from tests.archives import cut, listed, options_of, read
 
 pytestmark = pytest.mark.filterwarnings(f"ignore::{NotGeoreferencedWarning.__module__}.{NotGeoreferencedWarning.__name__}")
@@ -55,7 +55,7 @@ def test_pictures_masks_and_splits(tmp_path: Path, inner: bool) -> None:
     assert np.array_equal(some.pixels[0], written["val-1"][0][[2, 0]])
     (row,) = cut(SEN2LULC, tmp_path, found["test-1"], 64)
     codes = written["test-1"][1]
-    assert np.array_equal(pixels.array_from(row, "label"), np.where(codes, codes, NODATA))
+    assert np.array_equal(arrays.array_from(row, "label"), np.where(codes, codes, NODATA))
 
 
 def test_classes() -> None:

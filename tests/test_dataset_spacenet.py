@@ -13,9 +13,9 @@ import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
 
-from lulc import pixels
-from lulc.datasets.spacenet import SPACENET
+from lulc.datasets.readers.spacenet import SPACENET
 from lulc.errors import InputError, UsageError
+from lulc.tables import arrays
 from tests.archives import cut, listed, options_of, read
 
 RNG = np.random.default_rng(0)
@@ -130,7 +130,7 @@ def test_radar_with_labels_in_metres(tmp_path: Path) -> None:
     assert np.array_equal(example.label, mask_of((2, 2, 12, 20)))
     assert example.datetimes == (datetime(2019, 8, 23, 6, 57, 25, tzinfo=UTC),)
     (row,) = cut(SPACENET, tmp_path, item, SIDE, challenge="6", images="sar")
-    assert np.array_equal(pixels.array_from(row, "label")[:-2], example.label[:-2]) and row["bands"] == ["hh", "hv", "vh", "vv"]
+    assert np.array_equal(arrays.array_from(row, "label")[:-2], example.label[:-2]) and row["bands"] == ["hh", "hv", "vh", "vv"]
 
 
 ROADS = {

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lulc import pixels
-from lulc.datasets.vhr10 import VHR10
+from lulc.datasets.readers.vhr10 import VHR10
 from lulc.errors import InputError
+from lulc.tables import arrays
 from tests.archives import cut, listed, options_of, read, write_picture
 
 ROOT = "NWPU VHR-10 dataset"
@@ -44,9 +44,9 @@ def test_images_and_boxes(archive: Path) -> None:
 
 def test_boxes_fit_the_table(archive: Path) -> None:
     row, *_ = cut(VHR10, archive, listed(VHR10, archive)["positive-001"], 48)
-    assert pixels.array_from(row, "label").shape == (3, 5) and sum(row["class_counts"]) == 3
+    assert arrays.array_from(row, "label").shape == (3, 5) and sum(row["class_counts"]) == 3
     row, *_ = cut(VHR10, archive, listed(VHR10, archive)["negative-001"], 48)
-    assert pixels.array_from(row, "label").shape == (0, 5) and not sum(row["class_counts"])
+    assert arrays.array_from(row, "label").shape == (0, 5) and not sum(row["class_counts"])
 
 
 def test_damaged_archives(archive: Path) -> None:

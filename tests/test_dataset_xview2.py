@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lulc import pixels
-from lulc.datasets.xview2 import XVIEW2
+from lulc.datasets.readers.xview2 import XVIEW2
 from lulc.errors import InputError
+from lulc.tables import arrays
 from tests.archives import cut, listed, options_of, read, write_picture, write_raster
 
 RNG = np.random.default_rng(0)
@@ -87,14 +87,14 @@ def test_geotiffs(tmp_path: Path) -> None:
     example = read(XVIEW2, tmp_path, item, images="geotiff")
     assert np.array_equal(example.pixels, images) and example.grid and example.grid.shape == (SIDE, SIDE)
     rows = cut(XVIEW2, tmp_path, item, SIDE, images="geotiff")
-    assert pixels.array_from(rows[0], "pixels").dtype == np.uint16
+    assert arrays.array_from(rows[0], "pixels").dtype == np.uint16
 
 
 def test_windows_fit_the_table(tmp_path: Path) -> None:
     images = write_pair(tmp_path / "test", "socal-fire_00000004")
     rows = cut(XVIEW2, tmp_path, listed(XVIEW2, tmp_path)["socal-fire_00000004"], 16)
-    assert len(rows) == 4 and np.array_equal(pixels.array_from(rows[1], "pixels"), images[:, :, :16, 16:])
-    assert np.array_equal(pixels.array_from(rows[2], "label"), expected()[16:, :16])
+    assert len(rows) == 4 and np.array_equal(arrays.array_from(rows[1], "pixels"), images[:, :, :16, 16:])
+    assert np.array_equal(arrays.array_from(rows[2], "label"), expected()[16:, :16])
 
 
 def test_damaged_archives(tmp_path: Path) -> None:

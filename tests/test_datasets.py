@@ -13,17 +13,22 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from lulc import chips, corine, datasets, examples, igbp, pixels, store, tables
-from lulc.conf import DatasetConf, Run, Samples, parse_run
-from lulc.datasets import DATASETS, Example, Item
-from lulc.datasets.eurosat import _CLASSES as EUROSAT_CLASSES
-from lulc.encoding import Encoding
+from lulc.config import Config, DatasetConf, SampleConf
+from lulc.datasets import corine, igbp, registry
+from lulc.datasets.dataset import Example, ExampleItem
+from lulc.datasets.readers.eurosat import _CLASSES as EUROSAT_CLASSES
+from lulc.datasets.registry import DATASETS
 from lulc.errors import InputError, UsageError
-from lulc.geo import Grid
+from lulc.geo.grid import Grid
 from lulc.legend import COMMON, NODATA
-from lulc.spark import samples as stage
-from lulc.spark.stage import Choice, Outcome, Request
-from lulc.splits import SPLITS
+from lulc.runfile import parse_run
+from lulc.samples import from_datasets
+from lulc.samples.splits import SPLITS
+from lulc.spark.incremental import Selection, StageContext, StageResult
+from lulc.spark.stages import samples
+from lulc.tables import arrays, schemas, store
+from lulc.tables.encoding import Encoding
+from lulc.tables.ledger import latest
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -49,12 +54,12 @@ def write_eurosat(root: Path, at: tuple[float, float] = (500_000, 5_300_000)) ->
     return written
 
 
-def make_run(out: Path, *confs: dict[str, Any], **more: Any) -> Run:
-    return datasets.complete(parse_run({"name": "learn", "datasets": list(confs)} | more, out))
+def make_run(out: Path, *confs: dict[str, Any], **more: Any) -> Config:
+    return registry.complete_from_datasets(parse_run({"name": "learn", "datasets": list(confs)} | more, out))
 
 
-def carry_out(run: Run, out: Path, spark: SparkSession, **choice: Any) -> Outcome:
-    return stage.samples(Request(run, out.resolve(), Choice(**choice), lambda: spark))
+def carry_out(run: Config, out: Path, spark: SparkSession, **choice: Any) -> StageResult:
+    return samples.samples(StageContext(run, out.resolve(), Selection(**choice), lambda: spark))
 
 
 def read_samples(out: Path) -> list[dict[str, Any]]:
@@ -65,7 +70,7 @@ def test_every_dataset_describes_itself() -> None:
     for name, dataset in DATASETS.items():
         assert name == dataset.name
         needed = {"images": "{class}/{item}.png", "classes": "grass, roof"} if name == "images" else {}
-        description = dataset.describe(datasets.options_of(DatasetConf(name, ".", needed)))
+        description = dataset.describe(registry.options_of(DatasetConf(name, ".", needed)))
         assert set(description.common) <= set(description.legend.ids)
         assert set(description.common.values()) <= set(COMMON.ids)
         assert len(set(description.encoding.bands)) == len(description.encoding.bands) == len(description.encoding.scales)
@@ -104,8 +109,8 @@ def test_eurosat_becomes_samples_as_published(tmp_path: Path, spark: SparkSessio
     for row in rows:
         name = row["sample_id"].removeprefix("eurosat/")
         # The file's last band is B8A, its fourth red.
-        np.testing.assert_array_equal(pixels.array_from(row, "pixels")[0], written[name][[12, 3]])
-        assert pixels.array_from(row, "label") == ids.index(name.partition("_")[0])
+        np.testing.assert_array_equal(arrays.array_from(row, "pixels")[0], written[name][[12, 3]])
+        assert arrays.array_from(row, "label") == ids.index(name.partition("_")[0])
         assert (row["crs"], row["scales"], row["task"]) == ("EPSG:32633", [1e-4, 1e-4], "classify")
     for split in SPLITS:
         held = [row for row in rows if row["split"] == split]
@@ -127,7 +132,7 @@ def test_balanced_classes_of_a_weighted_dataset_weigh_the_same(tmp_path: Path, s
     assert np.mean([row["weight"] for row in rows]) == pytest.approx(3)
     by_class: dict[int, float] = {}
     for row in rows:
-        id_ = int(pixels.array_from(row, "label"))
+        id_ = int(arrays.array_from(row, "label"))
         by_class[id_] = by_class.get(id_, 0) + row["weight"]
     assert len(by_class) == 10
     assert list(by_class.values()) == pytest.approx([3 * len(rows) / 10] * 10)
@@ -136,14 +141,14 @@ def test_balanced_classes_of_a_weighted_dataset_weigh_the_same(tmp_path: Path, s
 
 def test_a_balance_that_the_listing_cannot_tell_is_refused(tmp_path: Path) -> None:
     conf = DatasetConf("eurosat", str(tmp_path))
-    description = DATASETS["eurosat"].describe(datasets.options_of(conf))
+    description = DATASETS["eurosat"].describe(registry.options_of(conf))
     codes = tuple((i, i) for i in description.legend.ids)
-    recipe = examples.Recipe(tmp_path, "eurosat", conf, description.encoding, 64, 1, description.legend, codes)
-    items = [Item("a", ("a.tif",), (1,), group="x"), Item("b", ("b.tif",), (2,))]
+    recipe = from_datasets.DatasetSpec(tmp_path, "eurosat", conf, description.encoding, 64, 1, description.legend, codes)
+    items = [ExampleItem("a", ("a.tif",), (1,), group="x"), ExampleItem("b", ("b.tif",), (2,))]
     with pytest.raises(UsageError, match=r"samples\.balance area"):
-        examples.weigh(items, recipe, Samples(balance="area"), 1000)
+        from_datasets.weigh(items, recipe, SampleConf(balance="area"), 1000)
     with pytest.raises(UsageError, match=r"samples\.balance class"):
-        examples.weigh([*items, Item("c", ("c.tif",))], recipe, Samples(balance="class"), 1000)
+        from_datasets.weigh([*items, ExampleItem("c", ("c.tif",))], recipe, SampleConf(balance="class"), 1000)
 
 
 def test_the_publishers_lists_decide_the_split(tmp_path: Path) -> None:
@@ -153,14 +158,14 @@ def test_the_publishers_lists_decide_the_split(tmp_path: Path) -> None:
         listed = names[number:-1:3]
         (tmp_path / f"eurosat-spatial-{split}.txt").write_text("".join(f"{name}.jpg\n" for name in listed))
     conf = DatasetConf("eurosat", str(tmp_path), {"bands": "ms", "split": "spatial"})
-    found = {item.name: item.split for item in examples.listed(conf)}
+    found = {item.name: item.split for item in from_datasets.list_items(conf)}
     assert found == {name: ("train", "validation", "test")[i % 3] for i, name in enumerate(names[:-1])} | {names[-1]: ""}
-    held = examples.share_out(examples.listed(conf), conf, Samples(), 10.0, 64)
+    held = from_datasets.split_items(from_datasets.list_items(conf), conf, SampleConf(), 10.0, 64)
     assert [item.name for item in held["test"]] == names[2:-1:3]
     assert names[-1] not in {item.name for inside in held.values() for item in inside}
     (tmp_path / "eurosat-spatial-val.txt").unlink()
     with pytest.raises(InputError, match=r"but not eurosat-spatial-val\.txt"):
-        examples.listed(conf)
+        from_datasets.list_items(conf)
 
 
 def test_damaged_images_are_ledger_rows_and_the_limit_holds(tmp_path: Path, spark: SparkSession) -> None:
@@ -171,7 +176,7 @@ def test_damaged_images_are_ledger_rows_and_the_limit_holds(tmp_path: Path, spar
     cut.write_bytes(whole[: len(whole) // 2])
     run = make_run(tmp_path, {"name": "eurosat", "root": str(root), "options": {"bands": "ms"}})
     assert carry_out(run, out, spark).bad == 1
-    ledger = store.standing(out, "samples")
+    ledger = latest(out, "samples")
     assert "Forest_2.tif" in ledger["item:eurosat/Forest_2"]["error"]
     assert len(read_samples(out)) == len(written) - 1
     assert carry_out(run, out, spark).bad == 1
@@ -201,9 +206,9 @@ def test_a_class_without_a_counterpart_is_an_error_unless_ignored() -> None:
     description = DATASETS["eurosat"].describe({"bands": "rgb", "split": "random"})
     narrow = dataclasses.replace(description, common={0: 4})
     with pytest.raises(UsageError, match=r"1 Forest.*datasets\.ignore"):
-        datasets.crosswalk(DatasetConf("eurosat", "."), narrow, COMMON)
+        registry.crosswalk(DatasetConf("eurosat", "."), narrow, COMMON)
     rest = tuple(i for i in description.legend.ids if i)
-    assert datasets.crosswalk(DatasetConf("eurosat", ".", ignore=rest), narrow, COMMON) == {0: 4}
+    assert registry.crosswalk(DatasetConf("eurosat", ".", ignore=rest), narrow, COMMON) == {0: 4}
 
 
 def test_a_large_image_with_a_mask_is_cut_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,28 +218,28 @@ def test_a_large_image_with_a_mask_is_cut_in_windows(tmp_path: Path, monkeypatch
     encoding = Encoding(("red",), "uint8", (1.0,), (0.0,))
     conf = DatasetConf("eurosat", str(tmp_path))
     codes = tuple((i, i) for i in description.legend.ids)
-    recipe = examples.Recipe(tmp_path, conf.name, conf, encoding, 64, 2, description.legend, codes)
+    recipe = from_datasets.DatasetSpec(tmp_path, conf.name, conf, encoding, 64, 2, description.legend, codes)
     rng = np.random.default_rng(0)
     array = rng.integers(1, 255, (3, 1, 100, 150), np.uint8)
     label = rng.integers(0, 10, (100, 150)).astype(np.int32)
     label[:64, :64] = NODATA
     grid = Grid("EPSG:32633", (10.0, 0.0, 5e5, 0.0, -10.0, 5e6), 100, 150)
     example = Example(array, np.ones((3, 100, 150), bool), label, grid)
-    rows = examples.cut(Item("a", ("a.tif",)), example, recipe)
+    rows = from_datasets.cut_example(ExampleItem("a", ("a.tif",)), example, recipe)
     # Six windows less the one without a label; every labelled pixel in one of them.
     assert len(rows) == 5
     assert sum(sum(row["class_counts"]) for row in rows) == (label != NODATA).sum()
     for row in rows:
         col, line = round((row["transform"][2] - 5e5) / 10), round((5e6 - row["transform"][5]) / 10)
-        inside = pixels.array_from(row, "label") != NODATA
+        inside = arrays.array_from(row, "label") != NODATA
         height, width = min(64, 100 - line), min(64, 150 - col)
         assert inside.sum() == (label[line : line + 64, col : col + 64] != NODATA).sum()
         # Of three dates two are kept, the first and the last.
         np.testing.assert_array_equal(
-            pixels.array_from(row, "pixels")[:, :, :height, :width],
+            arrays.array_from(row, "pixels")[:, :, :height, :width],
             array[[0, 2]][:, :, line : line + height, col : col + width],
         )
-    table = pa.Table.from_pylist(rows, tables.SAMPLES)
+    table = pa.Table.from_pylist(rows, schemas.SAMPLES)
     assert table.num_rows == 5
 
 
@@ -242,18 +247,20 @@ def test_every_box_of_a_large_image_is_in_one_window(tmp_path: Path) -> None:
     conf = DatasetConf(
         "images", str(tmp_path), {"task": "detect", "images": "{item}.tif", "table": "t.csv", "classes": "ship, pier"}
     )
-    description = DATASETS["images"].describe(datasets.options_of(conf))
-    recipe = examples.Recipe(tmp_path, "images", conf, description.encoding, 64, 1, description.legend, ((0, 0), (1, 1)))
+    description = DATASETS["images"].describe(registry.options_of(conf))
+    recipe = from_datasets.DatasetSpec(
+        tmp_path, "images", conf, description.encoding, 64, 1, description.legend, ((0, 0), (1, 1))
+    )
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, (140, 90), (40, 2))
     boxes = np.column_stack([np.arange(40) % 2, corner, np.minimum(corner + rng.uniform(2, 20, (40, 2)), (150, 100))])
     example = Example(np.ones((1, 3, 100, 150), np.uint8), np.ones((1, 100, 150), bool), boxes.astype(np.float32))
-    rows = examples.cut(Item("a", ("a.tif",)), example, recipe)
+    rows = from_datasets.cut_example(ExampleItem("a", ("a.tif",)), example, recipe)
     assert len(rows) == 6
     assert sum(sum(row["class_counts"]) for row in rows) == 40
     for row in rows:
         x, y = row["transform"][2], -row["transform"][5]
-        for id_, left, top, right, bottom in pixels.array_from(row, "label"):
+        for id_, left, top, right, bottom in arrays.array_from(row, "label"):
             assert 0 <= left < right <= 64
             assert 0 <= top < bottom <= 64
             # Uncut sides are where they were.
@@ -266,17 +273,19 @@ def test_every_box_of_a_large_image_is_in_one_window(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "root", "count"), [("eurosat", "eurosat", 100), ("ucmerced", "ucmerced", 315)])
 def test_real_archives_are_listed_and_read(name: str, root: str, count: int, tmp_path: Path) -> None:
     conf = DatasetConf(name, str(DATA / root), size=256 if name == "ucmerced" else None)
-    items = examples.listed(conf)
+    items = from_datasets.list_items(conf)
     assert len(items) == count
-    description = DATASETS[name].describe(datasets.options_of(conf))
+    description = DATASETS[name].describe(registry.options_of(conf))
     codes = tuple((i, i) for i in description.legend.ids)
-    recipe = examples.Recipe(tmp_path, conf.name, conf, description.encoding, conf.size or 64, 1, description.legend, codes)
+    recipe = from_datasets.DatasetSpec(
+        tmp_path, conf.name, conf, description.encoding, conf.size or 64, 1, description.legend, codes
+    )
     for item in items[::40]:
-        row = examples.cut(item, examples.read(recipe, item), recipe)[0]
+        row = from_datasets.cut_example(item, from_datasets.read_example(recipe, item), recipe)[0]
         with rasterio.open(DATA / root / item.files[0]) as file:
             plain = file.read()
-        shown = pixels.array_from(row, "pixels")[0]
-        valid = pixels.unpack(row["valid"], (1, *shown.shape[1:]))[0]
+        shown = arrays.array_from(row, "pixels")[0]
+        valid = arrays.unpack(row["valid"], (1, *shown.shape[1:]))[0]
         # Odd-sized images are filled up around.
         assert valid.sum() == plain.shape[1] * plain.shape[2]
         np.testing.assert_array_equal(shown[:, valid], plain.reshape(3, -1))
@@ -285,16 +294,18 @@ def test_real_archives_are_listed_and_read(name: str, root: str, count: int, tmp
 def test_files_hold_equal_shares_of_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = tmp_path / "in"
     write_eurosat(root)
-    monkeypatch.setattr("lulc.examples.GROUP_BYTES", 1 << 20)
+    monkeypatch.setattr("lulc.samples.from_datasets.GROUP_BYTES", 1 << 20)
     conf = DatasetConf("eurosat", str(root), {"bands": "ms"})
-    description = DATASETS["eurosat"].describe(datasets.options_of(conf))
+    description = DATASETS["eurosat"].describe(registry.options_of(conf))
     codes = tuple((i, i) for i in description.legend.ids)
-    recipe = examples.Recipe(tmp_path, conf.name, conf, description.encoding, 64, 1, description.legend, codes)
-    items = examples.listed(conf)
-    keys = examples.file_keys("train", items, [1.0] * len(items), recipe, examples.read(recipe, items[0]), "f" * 16)
+    recipe = from_datasets.DatasetSpec(tmp_path, conf.name, conf, description.encoding, 64, 1, description.legend, codes)
+    items = from_datasets.list_items(conf)
+    keys = from_datasets.file_keys(
+        "train", items, [1.0] * len(items), recipe, from_datasets.read_example(recipe, items[0]), "f" * 16
+    )
     sizes = [len(key["items"]) for key in keys]
     assert sum(sizes) == len(items)
     assert max(sizes) - min(sizes) <= 1
-    rows = examples.write(keys[0], recipe)
+    rows = from_datasets.write_examples(keys[0], recipe)
     assert (rows[0]["status"], rows[0]["path"]) == ("done", f"tables/samples/split=train/eurosat-00000.{'f' * 16}.parquet")
-    assert chips.about(tmp_path / rows[0]["path"])["valid_pixels"] == sizes[0]
+    assert store.read_footer(tmp_path / rows[0]["path"])["valid_pixels"] == sizes[0]

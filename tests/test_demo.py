@@ -11,13 +11,16 @@ import pytest
 import rasterio
 import shapely
 
-from lulc import demo, drainage, geo, landscape, pixels, sources
-from lulc.conf import read_run
-from lulc.demo import Demo, make_archive, score
+from lulc.cli.demo import hydrology, scenery
+from lulc.cli.demo.archive import _CRS, Demo, make_archive, score_map
+from lulc.cli.demo.scenery import CLASSES, make_landscape
 from lulc.errors import InputError
-from lulc.landscape import CLASSES, make_landscape
+from lulc.geo.grid import footprint
 from lulc.legend import NODATA
-from lulc.scenes import Scene
+from lulc.raster import reader
+from lulc.runfile import read_run
+from lulc.sources import registry
+from lulc.sources.scene import Scene
 
 SHAPE = (384, 640)
 
@@ -31,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 def scenes(made: Demo) -> list[Scene]:
     run = read_run(made.run_file)
     (archive,) = run.scenes
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     return [source.read(i, archive, run.bands) for i in source.items(archive)]
 
 
@@ -43,13 +46,13 @@ def read_truth(made: Demo) -> np.ndarray:
 def on_ground(made: Demo, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Reflectance (C, H, W) of a scene on the truth's grid, and where it is clear."""
     with rasterio.open(made.truth) as file:
-        grid = pixels.grid_of(file)
+        grid = reader.grid_of(file)
     (quality,), (test,) = scene.quality, scene.clear
-    codes, clear = pixels.read(quality.href, quality.index, grid, "nearest", None)
+    codes, clear = reader.read_band(quality.href, quality.index, grid, "nearest", None)
     clear &= test.passes(codes)
     seen = []
     for band in scene.bands[:-1]:
-        values, valid = pixels.read(band.href, band.index, grid, "bilinear", band.nodata)
+        values, valid = reader.read_band(band.href, band.index, grid, "bilinear", band.nodata)
         seen.append(values * band.scale + band.offset)
         clear &= valid
     return np.stack(seen), clear
@@ -65,7 +68,7 @@ def test_a_landscape_is_a_function_of_its_seed() -> None:
 def test_water_runs_downhill_and_every_drop_leaves() -> None:
     rng = np.random.default_rng(0)
     height = rng.random((24, 31))
-    level, down, order = drainage.flood(height)
+    level, down, order = hydrology.flood(height)
     assert (level >= height).all()
     assert sorted(order) == list(range(height.size))
     inner = down >= 0
@@ -76,9 +79,9 @@ def test_water_runs_downhill_and_every_drop_leaves() -> None:
 
 def test_reflectance_is_physical(made: Demo, scenes: list[Scene]) -> None:
     land = make_landscape((128, 192), 0)
-    for season in range(landscape.SEASONS):
+    for season in range(scenery.SEASONS):
         seen = land.reflectance(season)
-        assert seen.shape == (len(landscape.BANDS), 128, 192)
+        assert seen.shape == (len(scenery.BANDS), 128, 192)
         assert seen.min() > 0
         assert seen.max() < 1
     values, clear = on_ground(made, scenes[1])
@@ -163,15 +166,15 @@ def test_regions_partition_a_part_of_the_land(made: Demo) -> None:
     whole = shapely.union_all(shapes)
     assert sum(s.area for s in shapes) == pytest.approx(whole.area, rel=1e-4)
     with rasterio.open(made.truth) as file:
-        assert whole.within(geo.footprint(pixels.grid_of(file)))
+        assert whole.within(footprint(reader.grid_of(file)))
 
 
 def test_score_counts_pixels(made: Demo, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no map"):
-        score(tmp_path, made)
+        score_map(tmp_path, made)
     truth = read_truth(made)
     with rasterio.open(made.truth) as file:
-        profile, grid = file.profile, pixels.grid_of(file)
+        profile, grid = file.profile, reader.grid_of(file)
     wrong = truth.copy()
     wrong[:40] = np.where(truth[:40] == 1, 2, 1)
     wrong[:, 100:120] = NODATA
@@ -186,13 +189,13 @@ def test_score_counts_pixels(made: Demo, tmp_path: Path) -> None:
             tmp_path / "rasters" / f"{name}.tif", "w", crs=profile["crs"], transform=window.affine, **shape
         ) as file:
             file.write(part, 1)
-    found = score(tmp_path, made)
+    found = score_map(tmp_path, made)
     assert found["share of pixels that were clear"] == pytest.approx(1 - 20 / truth.shape[1])
     assert found["on clear pixels"] == pytest.approx(1 - 40 / truth.shape[0])
 
 
 def test_the_run_file_is_valid(made: Demo) -> None:
     run = read_run(made.run_file)
-    assert run.bands == landscape.BANDS
+    assert run.bands == scenery.BANDS
     assert replace(run.make_legend(), name="demo") == CLASSES
-    assert run.tiling.crs == demo._CRS
+    assert run.tiling.crs == _CRS

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 from shapely.geometry import box
 
-from lulc import cli, design, reference, store
-from lulc.conf import RegionFile
+from lulc.cli import main
+from lulc.config import RegionFile
 from lulc.errors import InputError, UsageError
-from lulc.geo import Grid, pixel_areas
+from lulc.geo.areas import pixel_areas
+from lulc.geo.grid import Grid
+from lulc.stats import area_estimation, sampling
+from lulc.tables import store
 from tests.scenery import write_raster
 
 # Tall enough that a pixel in the north is a third smaller than one in the south.
@@ -54,7 +57,7 @@ def interpret(path: Path, truth: np.ndarray, write: bool = True) -> geopandas.Ge
 def test_points_fall_in_their_stratum_in_proportion_to_area(world: tuple[Path, np.ndarray, np.ndarray], suffix: str) -> None:
     path, classes, _ = world
     points = path.with_name(f"points.{suffix}")
-    told = design.draw([path], points, points=3000, allocation="proportional", least=50)
+    told = sampling.draw_sample([path], points, points=3000, allocation="proportional", least=50)
     areas = np.broadcast_to(pixel_areas(GRID), GRID.shape)
     for stratum in told["strata"]:
         assert stratum["area_m2"] == pytest.approx(areas[classes == stratum["id"]].sum())
@@ -93,9 +96,9 @@ def test_estimates_cover_the_truth_for_all_and_by_region(world: tuple[Path, np.n
     areas = np.broadcast_to(pixel_areas(GRID), GRID.shape) * (classes != 255)
     inside = missed = 0
     for seed in range(12):
-        design.draw([path], points, points=600, least=60, seed=seed)
+        sampling.draw_sample([path], points, points=600, least=60, seed=seed)
         interpret(points, truth)
-        table, unanswered = reference.evaluate(points, [path], out, files)
+        table, unanswered = area_estimation.estimate_areas(points, [path], out, files)
         assert unanswered == 0
         for row in table.to_pylist():
             west = slice(0, 100) if row["region_id"] == "w" else slice(100, 200) if row["region_id"] == "e" else slice(None)
@@ -116,20 +119,20 @@ def test_estimates_cover_the_truth_for_all_and_by_region(world: tuple[Path, np.n
 def test_the_commands_go_together(world: tuple[Path, np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]) -> None:
     path, _, truth = world
     points, out = path.with_name("points.gpkg"), path.with_name("out")
-    assert cli.main(["design", str(points), str(path), "--error", "0.02", "--json"]) == 0
+    assert main.main(["design", str(points), str(path), "--error", "0.02", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     found = interpret(points, truth)
     found.loc[:4, "reference"] = ""
     found.loc[5, "reference"] = "Forest"
     found.to_file(points)
-    assert cli.main(["evaluate", "--reference", str(points), "--out", str(out), "--json"]) == 0
+    assert main.main(["evaluate", "--reference", str(points), "--out", str(out), "--json"]) == 0
     judged = json.loads(capsys.readouterr().out)
     assert judged["unanswered"] == 5
     overall = judged["estimates"][0]
     assert overall["measure"] == "overall_accuracy"
     assert overall["points"] == told["points"] - 5
     assert overall["standard_error"] < 0.02
-    assert cli.main(["evaluate", "--reference", str(points), "--out", str(out)]) == 0
+    assert main.main(["evaluate", "--reference", str(points), "--out", str(out)]) == 0
     assert "users_accuracy" in capsys.readouterr().out
 
 
@@ -137,16 +140,16 @@ def test_mistakes_are_named(world: tuple[Path, np.ndarray, np.ndarray]) -> None:
     path, classes, truth = world
     points = path.with_name("points.gpkg")
     with pytest.raises(UsageError, match="say how many points"):
-        design.draw([path], points)
+        sampling.draw_sample([path], points)
     with pytest.raises(UsageError, match=r"\.gpkg or \.geojson"):
-        design.draw([path], path.with_name("p.csv"), points=200)
+        sampling.draw_sample([path], path.with_name("p.csv"), points=200)
     with pytest.raises(InputError, match="overlap"):
-        design.draw([path, write_map(path.with_name("again.tif"), classes)], points, points=200)
+        sampling.draw_sample([path, write_map(path.with_name("again.tif"), classes)], points, points=200)
     with pytest.raises(InputError, match=r"points\.design\.json beside it are needed"):
-        reference.evaluate(points, [path], path.with_name("out"))
-    design.draw([path], points, points=200)
+        area_estimation.estimate_areas(points, [path], path.with_name("out"))
+    sampling.draw_sample([path], points, points=200)
     found = interpret(points, truth)
     found.loc[3, "reference"] = "moon"
     found.to_file(points)
     with pytest.raises(InputError, match="'moon' is no class; accepted are 1 or water"):
-        reference.evaluate(points, [path], path.with_name("out"))
+        area_estimation.estimate_areas(points, [path], path.with_name("out"))

@@ -9,20 +9,21 @@ import numpy as np
 import pytest
 import rasterio
 
-from lulc import mapping, modelfiles, predict, rasters
-from lulc.conf import Period, Predict
+from lulc.config import Period, PredictConf
 from lulc.errors import InputError
+from lulc.inference import blocks, class_map, predictor, rasters
+from lulc.inference.blocks import InferenceSpec
 from lulc.legend import NODATA
-from lulc.mapping import Recipe
-from lulc.modelfiles import ModelRef
+from lulc.models import package
+from lulc.models.package import ModelRef
 from tests import untrained
 from tests.test_predict import SCALING, TILING, cut_chips, texture, write_chips
 from tests.toy import LEGEND
 
-HOW = Predict(precision="float32", probabilities=True)
+HOW = PredictConf(precision="float32", probabilities=True)
 
 
-def shares_of(model: predict.Predictor, image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def shares_of(model: predictor.Predictor, image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What a model says (H, W) and how likely it thinks each class (K, H, W)."""
     shares = np.full((3, *valid.shape[1:]), NODATA, np.uint8)
     return model(image, valid, *SCALING, HOW, shares=shares)[0], shares
@@ -31,8 +32,8 @@ def shares_of(model: predict.Predictor, image: np.ndarray, valid: np.ndarray) ->
 def test_what_models_say_together_is_their_mean(tmp_path: Path) -> None:
     folders = [untrained.make_model(tmp_path / f"m{seed}", seed, mean=(1900.0 + 50 * seed,) * 2) for seed in range(3)]
     image, valid = texture(96, 80)
-    each = [shares_of(predict.load(f), image, valid) for f in folders]
-    classes, shares = shares_of(predict.load_all(folders), image, valid)
+    each = [shares_of(predictor.load(f), image, valid) for f in folders]
+    classes, shares = shares_of(predictor.load_all(folders), image, valid)
     seen = valid.any(0)
     assert np.abs(shares[:, seen] - np.mean([s[:, seen] for _, s in each], 0)).max() <= 1.0
     assert (shares[:, ~seen] == NODATA).all()
@@ -48,17 +49,17 @@ def test_models_that_cannot_agree_are_named(tmp_path: Path) -> None:
     legend = untrained.make_model(tmp_path / "legend", legend=replace(LEGEND, classes=LEGEND.classes[::-1]))
     for folder, what in ((other, "bands"), (legend, "legend")):
         with pytest.raises(InputError, match=f"differ in {what}"):
-            predict.load_all([one, folder])
+            predictor.load_all([one, folder])
 
 
 def test_probabilities_are_kept_and_written_a_band_a_class(tmp_path: Path) -> None:
     folders = [untrained.make_model(tmp_path / f"m{seed}", seed) for seed in range(2)]
-    model = modelfiles.join([ModelRef(f.name, "1", f, modelfiles.checksum(f)) for f in folders])
+    model = package.join_models([ModelRef(f.name, "1", f, package.model_checksum(f)) for f in folders])
     assert (model.name, model.version) == ("m0+m1", "1+1")
     image, valid = texture(128, 128)
     key = write_chips(tmp_path, "0_0", cut_chips(image, valid, [(0, 0), (1, 0)], 64))
-    (row,) = mapping.map_block(key, Recipe(tmp_path, model, HOW))
-    recipe = rasters.Recipe(tmp_path, "run", TILING, LEGEND, 4, (Period("p"),), probabilities=True)
+    (row,) = blocks.map_block(key, InferenceSpec(tmp_path, model, HOW))
+    recipe = class_map.RasterSpec(tmp_path, "run", TILING, LEGEND, 4, (Period("p"),), probabilities=True)
     (made,) = rasters.write_group({"key": "p/0_0", "fingerprint": "f", "paths": [row["path"]]}, recipe)
     with rasterio.open(tmp_path / made["path"]) as file:
         classes = file.read(1)

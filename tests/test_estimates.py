@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lulc.errors import InputError
-from lulc.estimates import Sample, allocate, error_matrix, mean, points_for, ratio
+from lulc.stats.estimators import ReferenceSample, allocate, error_matrix, mean, points_for, ratio
 
 
 def letters(text: str) -> np.ndarray:
@@ -14,7 +14,7 @@ def letters(text: str) -> np.ndarray:
 
 
 # Table 2 of Stehman 2014: forty points in four strata that are not the map's classes.
-STEHMAN = Sample(
+STEHMAN = ReferenceSample(
     letters("A" * 10 + "B" * 10 + "C" * 10 + "D" * 10),
     letters("A" * 7 + "B" * 3 + "A" + "B" * 11 + "C" * 6 + "BB" + "D" * 10),
     letters("AAAAACBABC" + "A" + "BBBBB" + "AABB" + "CCCCCDDBBA" + "DDDDDDDCCB"),
@@ -25,9 +25,9 @@ COUNTS = np.array([[66, 0, 5, 4], [0, 55, 8, 12], [1, 0, 153, 11], [2, 1, 9, 313
 PIXELS = {0: 200_000, 1: 150_000, 2: 3_200_000, 3: 6_450_000}
 
 
-def olofsson() -> Sample:
+def olofsson() -> ReferenceSample:
     mapped, reference = (np.repeat(axis.ravel(), COUNTS.ravel()) for axis in np.indices((4, 4)))
-    return Sample(mapped, mapped, reference, {k: 900.0 * n for k, n in PIXELS.items()})
+    return ReferenceSample(mapped, mapped, reference, {k: 900.0 * n for k, n in PIXELS.items()})
 
 
 def test_one_point_tells_nothing_of_its_error() -> None:
@@ -96,7 +96,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     covered = np.zeros(4)
     for _ in range(2000):
         at = np.concatenate([rng.choice(own, 150) for own in places])
-        s = Sample(mapped[at], mapped[at], truth[at], areas)
+        s = ReferenceSample(mapped[at], mapped[at], truth[at], areas)
         found = [
             (mean(s, s.reference == 0), (truth == 0).mean()),
             (mean(s, s.mapped == s.reference), (truth == mapped).mean()),
@@ -123,8 +123,8 @@ def test_points_are_shared_out_whole() -> None:
 
 def test_strata_without_points_are_named() -> None:
     with pytest.raises(InputError, match="strata 2 have fewer than two"):
-        Sample(np.array([1, 1, 2]), np.array([1, 1, 2]), np.array([1, 1, 2]), {1: 5.0, 2: 3.0})
+        ReferenceSample(np.array([1, 1, 2]), np.array([1, 1, 2]), np.array([1, 1, 2]), {1: 5.0, 2: 3.0})
     with pytest.raises(InputError, match="strata 2, whose area is not known"):
-        Sample(np.array([1, 1, 2, 2]), np.ones(4), np.ones(4), {1: 5.0})
+        ReferenceSample(np.array([1, 1, 2, 2]), np.ones(4), np.ones(4), {1: 5.0})
     s = STEHMAN
     assert np.isnan(ratio(s, s.reference == "B", s.mapped == "Z").value)

@@ -13,8 +13,8 @@ import pyogrio
 import pytest
 import shapely
 
-from lulc import export
 from lulc.errors import UsageError
+from lulc.tables import export
 from tests import world
 
 TABLE = pa.table({"name": ["a", "b"], "km2": [1.5, 2.0], "shape": [shapely.to_wkb(shapely.box(i, 0, i + 1, 2)) for i in (0, 5)]})

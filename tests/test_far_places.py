@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 import shapely
 
-from lulc import chips, extent, geo, pixels, store
-from lulc.conf import Archive, parse_run
-from lulc.geo import Grid, Tiling
-from lulc.scenes import Scene, from_table
-from lulc.spark.index import index
-from lulc.spark.stage import Choice, Request
-from lulc.spark.tile import tile
+from lulc.chips import extent
+from lulc.chips.chip import Chip, from_row
+from lulc.config import Archive
+from lulc.geo import areas
+from lulc.geo.grid import WGS84, Grid, footprint, transformer
+from lulc.geo.tiling import Tiling
+from lulc.raster import reader
+from lulc.runfile import parse_run
+from lulc.sources.scene import Scene, scenes_from_table
+from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.stages.index import index
+from lulc.spark.stages.tile import tile
+from lulc.tables import ledger, store
 from tests.scenery import texture, write_raster
 
 if TYPE_CHECKING:
@@ -69,17 +75,17 @@ GRIDS: dict[str, tuple[Grid, list[Place], list[Place]]] = {
 
 @pytest.mark.parametrize(("grid", "within", "beside"), GRIDS.values(), ids=GRIDS)
 def test_footprints_are_where_the_grid_is(grid: Grid, within: list[Place], beside: list[Place]) -> None:
-    found = geo.footprint(grid)
+    found = footprint(grid)
     assert found.is_valid
     xmin, ymin, xmax, ymax = found.bounds
     assert -180 <= xmin < xmax <= 180 and -90 <= ymin < ymax <= 90
     assert shapely.intersects_xy(found, *np.transpose(within)).all()
     assert not beside or not shapely.intersects_xy(found, *np.transpose(beside)).any()
-    true = np.broadcast_to(geo.pixel_areas(grid), grid.shape).sum()
-    assert geo.degrees_area(found) == pytest.approx(true, rel=2e-3)
+    true = np.broadcast_to(areas.pixel_areas(grid), grid.shape).sum()
+    assert areas.degrees_area(found) == pytest.approx(true, rel=2e-3)
     # Every pixel lies in it, but for half a pixel at the border, which is straight in another CRS.
     row, col = np.mgrid[1 : grid.height - 1 : 7, 1 : grid.width - 1 : 7] + 0.5
-    lon, lat = geo.transformer(grid.crs, geo.WGS84).transform(*(grid.affine @ (col, row)))
+    lon, lat = transformer(grid.crs, WGS84).transform(*(grid.affine @ (col, row)))
     assert shapely.intersects_xy(found, lon, lat).all()
 
 
@@ -94,25 +100,25 @@ SCENES = {
 }
 
 
-def map_scene(folder: Path, grid: Grid, crs: str, side: float, spark: SparkSession) -> tuple[Scene, dict[str, chips.Chip]]:
+def map_scene(folder: Path, grid: Grid, crs: str, side: float, spark: SparkSession) -> tuple[Scene, dict[str, Chip]]:
     write_raster(folder / "in" / "s_20240601.tif", texture(grid), grid, nodata=0)
     raw = {
         "name": "far", "scenes": [{"path": "in"}], "bands": ["b1"], "legend": {1: {"name": "a", "colour": "#000000"}},
         "tiling": {"crs": crs, "resolution": side, "size": 32, "halo": 0, "block": 2}, "samples": {"size": 32},
     }  # fmt: skip
     run, out = replace(parse_run(raw, folder), scenes=(Archive(str(folder / "in")),)), folder / "out"
-    request = Request(run, out, Choice(), lambda: spark)
+    request = StageContext(run, out, Selection(), lambda: spark)
     assert index(request).bad == 0
     assert tile(request).bad == 0
-    (scene,) = from_table(store.read_table(out, "scenes"))
-    paths = [out / row["path"] for row in store.standing(out, "tile").values() if row["path"]]
-    return scene, {row["tile_id"]: chips.from_row(row) for path in paths for row in chips.read_rows(path)}
+    (scene,) = scenes_from_table(store.read_table(out, "scenes"))
+    paths = [out / row["path"] for row in ledger.latest(out, "tile").values() if row["path"]]
+    return scene, {row["tile_id"]: from_row(row) for path in paths for row in store.read_rows(path)}
 
 
 def reached(grid: Grid, tiling: Tiling, inset: float) -> set[tuple[int, int]]:
     row, col = np.mgrid[: grid.height + 1, : grid.width + 1].astype(float)
     row, col = np.clip(row, inset, grid.height - inset), np.clip(col, inset, grid.width - inset)
-    x, y = geo.transformer(grid.crs, tiling.crs).transform(*(grid.affine @ (col, row)))
+    x, y = transformer(grid.crs, tiling.crs).transform(*(grid.affine @ (col, row)))
     side = tiling.size * tiling.resolution
     return {(int(c), int(r)) for c, r in zip((x // side).flat, (-y // side).flat, strict=True)}
 
@@ -129,22 +135,22 @@ def test_tiles_are_those_the_scene_covers(tmp_path: Path, spark: SparkSession, g
     for (col, row), chip in cells.items():
         # Blocks of 2 x 2 tiles are warped at once.
         block = tiling.grid(col // 2 * 2, row // 2 * 2, span=2)
-        values, seen = pixels.read(scene.bands[0].href, 1, block, "bilinear", 0)
+        values, seen = reader.read_band(scene.bands[0].href, 1, block, "bilinear", 0)
         part = np.s_[row % 2 * 32 :, col % 2 * 32 :]
         assert np.array_equal(chip.valid[0], seen[part][:32, :32])
         assert np.array_equal(chip.pixels[0, 0], values[part][:32, :32])
     # The whole scene is there, once: as much ground as it covers.
-    ground = sum(float((geo.pixel_areas(c.grid) * c.valid[0]).sum()) for c in made.values())
-    assert ground == pytest.approx(float(np.broadcast_to(geo.pixel_areas(grid), grid.shape).sum()), rel=0.01)
+    ground = sum(float((areas.pixel_areas(c.grid) * c.valid[0]).sum()) for c in made.values())
+    assert ground == pytest.approx(float(np.broadcast_to(areas.pixel_areas(grid), grid.shape).sum()), rel=0.01)
 
 
 def test_blocks_round_a_pole_are_found_in_any_area() -> None:
     grid = GRIDS["south pole"][0]
     tiling = Tiling("t", "EPSG:3031", 5000.0, 16)
-    everywhere = extent.find_cells([geo.footprint(grid)], tiling, 1, None)
+    everywhere = extent.find_cells([footprint(grid)], tiling, 1, None)
     assert set(tiling.cells(grid.bounds)) <= set(everywhere)
     # Around the pole: what lies south of 89.9°, 11 km of it, is in the four tiles that meet there.
-    assert extent.find_cells([geo.footprint(grid)], tiling, 1, shapely.box(-180, -90, 180, -89.9)) == [
+    assert extent.find_cells([footprint(grid)], tiling, 1, shapely.box(-180, -90, 180, -89.9)) == [
         (-1, -1),
         (0, -1),
         (-1, 0),

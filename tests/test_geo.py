@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shapely.geometry import box
 
-from lulc import geo
 from lulc.errors import InputError, UsageError
+from lulc.geo import areas
+from lulc.geo.grid import WGS84, Grid, footprint, parse_crs, transformer
+from lulc.geo.tiling import Tiling
 
-EQUAL = geo.Tiling("t", "EPSG:6933", 10.0, 64)
+EQUAL = Tiling("t", "EPSG:6933", 10.0, 64)
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6), st.sampled_from([1, 2, 5]))
@@ -37,7 +39,7 @@ def test_cells_of_a_box_of_tiles_are_those_tiles(col: int, row: int, wide: int, 
 
 
 def test_extent_bounds_the_cells() -> None:
-    tiling = geo.Tiling("scene", "EPSG:32632", 30.0, 256, 300_000.0, 5_000_000.0, extent=(1428, 1128))
+    tiling = Tiling("scene", "EPSG:32632", 30.0, 256, 300_000.0, 5_000_000.0, extent=(1428, 1128))
     cells = list(tiling.cells((0, 0, 9e5, 9e6)))
     assert len(cells) == math.ceil(1428 / 256) * math.ceil(1128 / 256)
     assert min(cells) == (0, 0)
@@ -52,25 +54,25 @@ def test_tile_ids_round_trip_and_strangers_are_refused() -> None:
 @pytest.mark.parametrize(
     "grid",
     [
-        geo.Grid("EPSG:4326", (0.01, 0, 10, 0, -0.01, 60), 300, 400),
-        geo.Grid("EPSG:32633", (100, 0, 3e5, 0, -100, 5.5e6), 400, 300),
-        geo.Grid("EPSG:3857", (100, 0, 1e6, 0, -100, 7e6), 200, 200),
-        geo.Grid("EPSG:3035", (100, 0, 4e6, 0, -100, 3e6), 200, 250),
-        geo.Grid("EPSG:32661", (1000, 0, 2e6, 0, -1000, 2.4e6), 100, 100),
+        Grid("EPSG:4326", (0.01, 0, 10, 0, -0.01, 60), 300, 400),
+        Grid("EPSG:32633", (100, 0, 3e5, 0, -100, 5.5e6), 400, 300),
+        Grid("EPSG:3857", (100, 0, 1e6, 0, -100, 7e6), 200, 200),
+        Grid("EPSG:3035", (100, 0, 4e6, 0, -100, 3e6), 200, 250),
+        Grid("EPSG:32661", (1000, 0, 2e6, 0, -1000, 2.4e6), 100, 100),
     ],
 )
-def test_pixel_areas_sum_to_the_ellipsoidal_area(grid: geo.Grid) -> None:
-    total = np.broadcast_to(geo.pixel_areas(grid), grid.shape).sum()
-    assert total == pytest.approx(geo.geodesic_area(box(*grid.bounds), grid.crs), rel=2e-7)
+def test_pixel_areas_sum_to_the_ellipsoidal_area(grid: Grid) -> None:
+    total = np.broadcast_to(areas.pixel_areas(grid), grid.shape).sum()
+    assert total == pytest.approx(areas.geodesic_area(box(*grid.bounds), grid.crs), rel=2e-7)
 
 
 def test_equal_area_is_known_from_the_method_alone() -> None:
-    assert all(geo.is_equal_area(c) for c in ("EPSG:6933", "EPSG:3035", "EPSG:3577", "EPSG:5070", "ESRI:102022"))
-    assert not any(geo.is_equal_area(c) for c in ("EPSG:3857", "EPSG:32632", "EPSG:4326"))
+    assert all(areas.is_equal_area(c) for c in ("EPSG:6933", "EPSG:3035", "EPSG:3577", "EPSG:5070", "ESRI:102022"))
+    assert not any(areas.is_equal_area(c) for c in ("EPSG:3857", "EPSG:32632", "EPSG:4326"))
 
 
 def test_footprint_is_split_at_the_antimeridian() -> None:
-    found = geo.footprint(geo.Grid("EPSG:32601", (10000, 0, -200000, 0, -10000, 700000), 50, 50))
+    found = footprint(Grid("EPSG:32601", (10000, 0, -200000, 0, -10000, 700000), 50, 50))
     west, _, east, _ = found.bounds
     assert found.geom_type == "MultiPolygon"
     assert (west, east) == (-180, 180)
@@ -78,12 +80,12 @@ def test_footprint_is_split_at_the_antimeridian() -> None:
 
 
 def test_footprint_holds_every_pixel() -> None:
-    grid = geo.Grid("EPSG:32633", (30, 5, 7e5, 5, -30, 6.6e6), 500, 700)
+    grid = Grid("EPSG:32633", (30, 5, 7e5, 5, -30, 6.6e6), 500, 700)
     col, row = np.meshgrid(np.arange(5, 700, 50), np.arange(5, 500, 50))
-    lon, lat = geo.transformer(grid.crs, geo.WGS84).transform(*(grid.affine @ (col, row)))
-    assert shapely.contains_xy(geo.footprint(grid), lon, lat).all()
+    lon, lat = transformer(grid.crs, WGS84).transform(*(grid.affine @ (col, row)))
+    assert shapely.contains_xy(footprint(grid), lon, lat).all()
 
 
 def test_unknown_crs_is_named() -> None:
     with pytest.raises(InputError, match="EPSG:123456789"):
-        geo.parse_crs("EPSG:123456789")
+        parse_crs("EPSG:123456789")

@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import rasterio
 
-from lulc import sources, store
-from lulc.conf import Archive, parse_run
+from lulc.config import Archive
 from lulc.errors import InputError
-from lulc.scenes import Scene, from_table
-from lulc.spark.index import index, read_items
-from lulc.spark.stage import Choice, Request
+from lulc.runfile import parse_run
+from lulc.sources import registry
+from lulc.sources.scene import Scene, scenes_from_table
+from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.stages.index import index, read_items
+from lulc.tables import store
 from tests import test_landsat as landsat
 from tests import test_sentinel1 as sentinel1
 from tests import test_sentinel2 as sentinel2
@@ -161,7 +163,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 def read_rows(archive: Archive, bands: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     items = [[0, i.path, i.key, i.text] for i in source.items(archive)]
     return read_items({"items": json.dumps(items)}, (archive,), (source.name,), bands)
 
@@ -201,9 +203,9 @@ def test_the_ledger_has_a_row_for_each_and_the_good_one_is_used(tmp_path: Path, 
     run = replace(
         parse_run(raw, tmp_path), scenes=tuple(replace(a, bands=mapped) for a in (*archives, Archive(str(tmp_path / "good"))))
     )
-    outcome = index(Request(run, tmp_path / "out", Choice(), lambda: spark))
+    outcome = index(StageContext(run, tmp_path / "out", Selection(), lambda: spark))
     assert (outcome.done, outcome.bad) == (1, len(names))
-    assert [s.scene_id for s in from_table(store.read_table(tmp_path / "out", "scenes"))] == ["good_20240601"]
+    assert [s.scene_id for s in scenes_from_table(store.read_table(tmp_path / "out", "scenes"))] == ["good_20240601"]
     rows = [r for r in store.read_table(tmp_path / "out", "ledger").to_pylist() if r["status"] == "bad"]
     assert len(rows) == len(names)
     assert all(r["stage"] == "index" and r["error"] for r in rows)
@@ -224,7 +226,7 @@ def list_files(root: Path, algorithm: str = "sha3_256", name: str = "SHA3-256") 
 
 
 def read_one(archive: Archive, *bands: str) -> Scene:
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     (item,) = source.items(archive)
     return source.read(item, archive, bands)
 

@@ -10,8 +10,9 @@ import pytest
 import rasterio
 from rasterio.enums import ColorInterp
 
-from lulc import contract, images
-from lulc.geo import Grid
+from lulc.geo.grid import Grid
+from lulc.inference.folder import map_folder
+from lulc.models import contract
 from tests import untrained
 from tests.scenery import write_raster
 from tests.test_answers import reference
@@ -37,7 +38,7 @@ def write_image(path: Path, bands: Sequence[str], names: Sequence[str] = ()) -> 
 
 def map_images(model: Path, folder: Path, out: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The maps by name, and the errors."""
-    rows = images.map_folder(reference(model), folder, out)
+    rows = map_folder(reference(model), folder, out)
     made = {}
     for row in rows:
         if row["status"] == "done":
@@ -91,7 +92,7 @@ def test_what_cannot_be_told_is_not_guessed(tmp_path: Path) -> None:
 
 def test_the_order_of_files_survives_the_contract(tmp_path: Path) -> None:
     model = untrained.make_model(tmp_path / "model", bands=MODEL, file_bands=(FILES, MODEL))
-    assert contract.read(model / "contract.json").file_bands == (FILES, MODEL)
+    assert contract.read_contract(model / "contract.json").file_bands == (FILES, MODEL)
 
 
 def test_bands_of_each_date_are_found(tmp_path: Path) -> None:

@@ -13,11 +13,14 @@ import rasterio
 from PIL import Image
 from rasterio.transform import from_origin
 
-from lulc import contact, datasets, examples, pixels, store
-from lulc.conf import DatasetConf, Train
+from lulc.config import DatasetConf, TrainConf
+from lulc.datasets import registry
 from lulc.errors import InputError, UsageError
-from lulc.learner import Job
-from lulc.train import fit
+from lulc.report import samples
+from lulc.samples import from_datasets
+from lulc.tables import arrays, store
+from lulc.training.fit import fit
+from lulc.training.setup import TrainJob
 from tests.test_datasets import carry_out, make_run, read_samples
 
 if TYPE_CHECKING:
@@ -45,11 +48,11 @@ def box(left: int, top: int, right: int, bottom: int) -> dict[str, Any]:
     return {"type": "Polygon", "coordinates": [ring]}
 
 
-def recipe_of(root: Path, **options: str) -> examples.Recipe:
+def recipe_of(root: Path, **options: str) -> from_datasets.DatasetSpec:
     conf = DatasetConf("images", str(root), options)
-    description = datasets.find("images").describe(datasets.options_of(conf))
+    description = registry.find_dataset("images").describe(registry.options_of(conf))
     codes = tuple((i, i) for i in description.legend.ids)
-    return examples.Recipe(root, conf.name, conf, description.encoding, SIDE, 1, description.legend, codes)
+    return from_datasets.DatasetSpec(root, conf.name, conf, description.encoding, SIDE, 1, description.legend, codes)
 
 
 def test_of_the_features_of_a_file_only_those_meant_become_labels(tmp_path: Path) -> None:
@@ -64,13 +67,13 @@ def test_of_the_features_of_a_file_only_those_meant_become_labels(tmp_path: Path
     recipe = recipe_of(tmp_path, **options, where="kind=outline")
     expected = np.zeros((SIDE, SIDE), np.uint8)
     expected[20:40, 10:30] = 1
-    (item,) = examples.listed(recipe.conf)
-    np.testing.assert_array_equal(examples.read(recipe, item).label, expected)
+    (item,) = from_datasets.list_items(recipe.conf)
+    np.testing.assert_array_equal(from_datasets.read_example(recipe, item).label, expected)
     boxed = recipe_of(tmp_path, **options, where="kind=outline", task="detect")
-    np.testing.assert_array_equal(examples.read(boxed, item).label, [[1, 10, 20, 30, 40]])
+    np.testing.assert_array_equal(from_datasets.read_example(boxed, item).label, [[1, 10, 20, 30, 40]])
     strange = recipe_of(tmp_path, **options | {"classes": "ground, house"})
     with pytest.raises(InputError, match=r"class is \['roof'\]: classes has ground, house"):
-        examples.read(strange, item)
+        from_datasets.read_example(strange, item)
 
 
 def test_a_table_of_boxes_and_splits_is_read_and_its_missing_file_is_bad(tmp_path: Path, spark: SparkSession) -> None:
@@ -86,9 +89,9 @@ def test_a_table_of_boxes_and_splits_is_read_and_its_missing_file_is_bad(tmp_pat
     assert (outcome.bad, len(read_samples(out))) == (1, 4)
     found = {row["sample_id"]: row for row in read_samples(out)}
     assert [found[f"images/chips/{n}"]["split"] for n in range(4)] == ["train", "train", "validation", "test"]
-    np.testing.assert_array_equal(pixels.array_from(found["images/chips/1"], "label"), [[0, 6, 6, 20, 30]])
+    np.testing.assert_array_equal(arrays.array_from(found["images/chips/1"], "label"), [[0, 6, 6, 20, 30]])
 
-    picture = np.asarray(Image.open(io.BytesIO(contact.draw(store.table_folder(out, "samples")))).convert("RGB"))
+    picture = np.asarray(Image.open(io.BytesIO(samples.draw_samples(store.table_folder(out, "samples")))).convert("RGB"))
     assert picture.std() > 0
 
 
@@ -105,7 +108,7 @@ def test_the_contact_sheet_shows_masks_in_the_legend_s_colours(tmp_path: Path, s
     run = make_run(out, {"name": "images", "root": str(root), "options": options}, legend=legend)
     assert carry_out(run, out, spark).bad == 0
     assert {tuple(row["class_counts"]) for row in read_samples(out)} == {(SIDE * 32, SIDE * 32)}
-    picture = np.asarray(Image.open(io.BytesIO(contact.draw(store.table_folder(out, "samples")))).convert("RGB"))
+    picture = np.asarray(Image.open(io.BytesIO(samples.draw_samples(store.table_folder(out, "samples")))).convert("RGB"))
     shown = {
         tuple(colour): int(count)
         for colour, count in zip(*np.unique(picture.reshape(-1, 3), axis=0, return_counts=True), strict=True)
@@ -137,8 +140,8 @@ def test_two_archives_in_unlike_numbers_train_as_one(tmp_path: Path, spark: Spar
     rows = [row for row in read_samples(out) if row["split"] == "train"]
     assert {(row["dataset"], row["weight"]) for row in rows} == {("images", 3.0), ("images-2", 1.0)}
 
-    conf = Train(depth=3, decoder=(16, 8, 8), batch=4, rate=1e-2, epochs=1, repeats=8, crop=32, precision="float32")
-    result = fit(Job(conf, run.make_legend(), store.table_folder(out, "samples"), tmp_path / "checkpoint"))
+    conf = TrainConf(depth=3, decoder=(16, 8, 8), batch=4, rate=1e-2, epochs=1, repeats=8, crop=32, precision="float32")
+    result = fit(TrainJob(conf, run.make_legend(), store.table_folder(out, "samples"), tmp_path / "checkpoint"))
     names = ["/".join(({"images": "drone", "images-2": "satellite"}[row["dataset"]], row["sample_id"][-1])) for row in rows]
     assert result.mean == pytest.approx([np.mean([values[name].mean() for name in names])], rel=1e-3)
     assert result.history[-1]["metrics"]["accuracy"] > 0.8
@@ -148,8 +151,8 @@ def test_folders_name_the_classes_and_an_unknown_one_is_named(tmp_path: Path) ->
     for name in ("forest", "river"):
         write_image(tmp_path / name / "1.tif")
     recipe = recipe_of(tmp_path, task="classify", images="{class}/{item}.tif", classes="forest, river")
-    assert {item.name: item.classes for item in examples.listed(recipe.conf)} == {"forest/1": (0,), "river/1": (1,)}
+    assert {item.name: item.classes for item in from_datasets.list_items(recipe.conf)} == {"forest/1": (0,), "river/1": (1,)}
     with pytest.raises(InputError, match="of class 'river', classes has forest"):
-        examples.listed(DatasetConf("images", str(tmp_path), {**recipe.conf.options, "classes": "forest"}))
+        from_datasets.list_items(DatasetConf("images", str(tmp_path), {**recipe.conf.options, "classes": "forest"}))
     with pytest.raises(UsageError, match=r"options\.images"):
         recipe_of(tmp_path, task="classify")

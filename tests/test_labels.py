@@ -13,12 +13,11 @@ from rasterio.features import rasterize
 from rasterio.transform import from_origin
 from rasterio.warp import Resampling, reproject
 
-from lulc import geo
-from lulc.conf import Labels
+from lulc.config import LabelConf
 from lulc.errors import InputError, UsageError
-from lulc.geo import Grid
-from lulc.labels import read_labels, read_labels_counting
+from lulc.geo.grid import WGS84, Grid, parse_crs, transformer
 from lulc.legend import NODATA, LandClass, Legend
+from lulc.samples.labels import read_labels, read_labels_counting
 
 LEGEND = Legend(
     "three", (LandClass(1, "Water", "#0000ff"), LandClass(2, "forest", "#00ff00"), LandClass(5, "bare ground", "#aaaaaa"))
@@ -47,15 +46,15 @@ def write_polygons(path: Path, shapes: list[shapely.Geometry], column: str, valu
 @pytest.mark.parametrize("crs", ["EPSG:26912", "EPSG:5070", "EPSG:4269"])
 def test_a_raster_on_another_datum_is_read_as_gdal_would(tmp_path: Path, crs: str) -> None:
     x, y = GRID.affine @ (GRID.width / 2, GRID.height / 2)
-    x, y = geo.transformer(GRID.crs, crs).transform(x, y)
-    pixel = 31.53 / (111_000 if geo.parse_crs(crs).is_geographic else 1)
+    x, y = transformer(GRID.crs, crs).transform(x, y)
+    pixel = 31.53 / (111_000 if parse_crs(crs).is_geographic else 1)
     codes = blobs((160, 160), (1, 2, 5, 0))
     path = write_raster(tmp_path / "codes.tif", codes, crs, pixel, (x - 80 * pixel, y + 80 * pixel), nodata=0)
     expected = np.zeros(GRID.shape, np.uint8)
     with rasterio.open(path) as file:
         place = {"src_transform": file.transform, "src_crs": crs, "dst_transform": GRID.affine, "dst_crs": GRID.crs}
         reproject(codes, expected, **place, resampling=Resampling.nearest, tolerance=0)
-    found = read_labels(Labels(path), LEGEND, GRID)
+    found = read_labels(LabelConf(path), LEGEND, GRID)
     same = found == np.where(expected == 0, NODATA, expected)
     # A pixel centre within rounding of an edge between two label pixels may fall either way.
     assert same.mean() > 0.999
@@ -68,7 +67,7 @@ def test_a_finer_raster_gives_the_majority_of_its_classes_after_the_crosswalk(tm
     codes[:4, 4:8] = 0
     codes[1, 5] = 11  # the one labelled pixel of sixteen
     path = write_raster(tmp_path / "fine.tif", codes, GRID.crs, 7.5, (320_000, 4_140_000), nodata=0)
-    found = read_labels(Labels(path, crosswalk={11: 1, 41: 2, 42: 2}), LEGEND, GRID)
+    found = read_labels(LabelConf(path, crosswalk={11: 1, 41: 2, 42: 2}), LEGEND, GRID)
     expected = np.full(GRID.shape, 2)
     expected[0, 1] = 1
     np.testing.assert_array_equal(found, expected)
@@ -77,19 +76,19 @@ def test_a_finer_raster_gives_the_majority_of_its_classes_after_the_crosswalk(tm
 def test_codes_are_crossed_ignored_or_refused_with_their_number(tmp_path: Path) -> None:
     codes = blobs(GRID.shape, (11, 2, 81, 7))
     path = write_raster(tmp_path / "codes.tif", codes, GRID.crs, 30, (320_000, 4_140_000))
-    found = read_labels(Labels(path, crosswalk={11: 1, 81: 5}, ignore=(7,)), LEGEND, GRID)
+    found = read_labels(LabelConf(path, crosswalk={11: 1, 81: 5}, ignore=(7,)), LEGEND, GRID)
     np.testing.assert_array_equal(found, np.select([codes == 11, codes == 2, codes == 81], [1, 2, 5], NODATA))
     with pytest.raises(InputError, match=r"codes\.tif.*\[7, 81\].*labels\.ignore"):
-        read_labels(Labels(path, crosswalk={11: 1}), LEGEND, GRID)
+        read_labels(LabelConf(path, crosswalk={11: 1}), LEGEND, GRID)
     with pytest.raises(UsageError, match=r"\{11: 9\}.*\[1, 2, 5\]"):
-        read_labels(Labels(path, crosswalk={11: 9}), LEGEND, GRID)
-    hidden = read_labels(Labels(path, nodata=7, crosswalk={11: 1, 81: 5}), LEGEND, GRID)
+        read_labels(LabelConf(path, crosswalk={11: 9}), LEGEND, GRID)
+    hidden = read_labels(LabelConf(path, nodata=7, crosswalk={11: 1, 81: 5}), LEGEND, GRID)
     np.testing.assert_array_equal(hidden, found)
 
 
 def test_outside_the_raster_there_is_no_label(tmp_path: Path) -> None:
     path = write_raster(tmp_path / "small.tif", np.full((10, 10), 2, np.uint8), GRID.crs, 30, (320_300, 4_139_700))
-    found = read_labels(Labels(path), LEGEND, GRID)
+    found = read_labels(LabelConf(path), LEGEND, GRID)
     assert (found == 2).sum() == 100
     assert (found[10:20, 10:20] == 2).all()
 
@@ -98,9 +97,9 @@ def test_fractions_in_a_class_raster_are_refused(tmp_path: Path) -> None:
     codes = np.full(GRID.shape, 1.5, np.float32)
     path = write_raster(tmp_path / "float.tif", codes, GRID.crs, 30, (320_000, 4_140_000))
     with pytest.raises(InputError, match=r"1\.5.*whole numbers"):
-        read_labels(Labels(path), LEGEND, GRID)
+        read_labels(LabelConf(path), LEGEND, GRID)
     path = write_raster(tmp_path / "whole.tif", np.full(GRID.shape, 2, np.float32), GRID.crs, 30, (320_000, 4_140_000))
-    assert (read_labels(Labels(path), LEGEND, GRID) == 2).all()
+    assert (read_labels(LabelConf(path), LEGEND, GRID) == 2).all()
 
 
 def test_polygons_own_the_pixels_whose_centres_they_cover(tmp_path: Path) -> None:
@@ -108,26 +107,26 @@ def test_polygons_own_the_pixels_whose_centres_they_cover(tmp_path: Path) -> Non
     holed = shapely.Point(322_600, 4_138_500).buffer(450).difference(shapely.Point(322_600, 4_138_500).buffer(200))
     path = write_polygons(tmp_path / "polygons.gpkg", [star, holed], "class", ["water", "Bare Ground"])
     expected = rasterize([(star, 1), (holed, 5)], GRID.shape, fill=NODATA, transform=GRID.affine, dtype="uint8")
-    found, conflicts = read_labels_counting(Labels(path, column="class"), LEGEND, GRID)
+    found, conflicts = read_labels_counting(LabelConf(path, column="class"), LEGEND, GRID)
     np.testing.assert_array_equal(found, expected)
     assert conflicts == 0
 
 
 def test_polygons_in_degrees_follow_the_bend_of_their_sides(tmp_path: Path) -> None:
     # 3 degrees wide: its straight northern side bows by kilometres in UTM, and all of the file lies around the grid.
-    lon, lat = geo.transformer(GRID.crs, geo.WGS84).transform(*(GRID.affine @ (GRID.width / 2, GRID.height / 2)))
+    lon, lat = transformer(GRID.crs, WGS84).transform(*(GRID.affine @ (GRID.width / 2, GRID.height / 2)))
     wide = shapely.box(lon - 1.5, lat - 1, lon + 1.5, lat)
-    path = write_polygons(tmp_path / "wide.geojson", [wide], "code", [2], geo.WGS84)
+    path = write_polygons(tmp_path / "wide.geojson", [wide], "code", [2], WGS84)
     x, y = GRID.affine @ tuple(np.meshgrid(np.arange(GRID.width) + 0.5, np.arange(GRID.height) + 0.5))
-    inside = np.asarray(geo.transformer(GRID.crs, geo.WGS84).transform(x, y)[1]) <= lat
-    found = read_labels(Labels(path, column="code"), LEGEND, GRID)
+    inside = np.asarray(transformer(GRID.crs, WGS84).transform(x, y)[1]) <= lat
+    found = read_labels(LabelConf(path, column="code"), LEGEND, GRID)
     assert ((found == 2) != inside).sum() <= 2
 
 
 def test_where_polygons_contradict_there_is_no_label(tmp_path: Path) -> None:
     a, b, again = (shapely.box(x, 4_138_800, x + 900, 4_139_700) for x in (320_300, 320_900, 320_300))
     path = write_polygons(tmp_path / "overlap.gpkg", [a, b, again], "code", [1, 2, 1])
-    found, conflicts = read_labels_counting(Labels(path, column="code"), LEGEND, GRID)
+    found, conflicts = read_labels_counting(LabelConf(path, column="code"), LEGEND, GRID)
     assert conflicts == 10 * 30
     assert (found[10:40, 30:40] == NODATA).all()
     assert ((found == 1).sum(), (found == 2).sum()) == (600, 600)
@@ -136,28 +135,28 @@ def test_where_polygons_contradict_there_is_no_label(tmp_path: Path) -> None:
 def test_a_polygon_that_crosses_itself_is_mended(tmp_path: Path) -> None:
     bow = shapely.Polygon([(320_300, 4_139_700), (321_300, 4_138_700), (321_300, 4_139_700), (320_300, 4_138_700)])
     path = write_polygons(tmp_path / "bow.gpkg", [bow], "code", [1])
-    found = read_labels(Labels(path, column="code"), LEGEND, GRID)
+    found = read_labels(LabelConf(path, column="code"), LEGEND, GRID)
     assert abs((found == 1).sum() * 900 - shapely.make_valid(bow).area) < 0.03 * 500_000
 
 
 def test_values_of_the_column_are_crossed_ignored_or_refused(tmp_path: Path) -> None:
     boxes = [shapely.box(320_000 + 300 * i, 4_139_700, 320_300 + 300 * i, 4_140_000) for i in range(5)]
     path = write_polygons(tmp_path / "values.gpkg", boxes, "kind", ["lake", "FOREST", None, "road", "5"])
-    found = read_labels(Labels(path, column="kind", crosswalk={"lake": 1}, ignore=("road",)), LEGEND, GRID)
+    found = read_labels(LabelConf(path, column="kind", crosswalk={"lake": 1}, ignore=("road",)), LEGEND, GRID)
     assert found[5, 5:50:10].tolist() == [1, 2, NODATA, NODATA, 5]
     with pytest.raises(InputError, match=r"\['lake', 'road'\].*'kind'.*2 forest"):
-        read_labels(Labels(path, column="kind"), LEGEND, GRID)
+        read_labels(LabelConf(path, column="kind"), LEGEND, GRID)
     with pytest.raises(InputError, match=r"'nokind'.*\['kind'\]"):
-        read_labels(Labels(path, column="nokind"), LEGEND, GRID)
+        read_labels(LabelConf(path, column="nokind"), LEGEND, GRID)
 
 
 def test_polygons_without_a_crs_or_a_file_are_refused(tmp_path: Path) -> None:
     geopandas.GeoDataFrame({"code": [1]}, geometry=[shapely.box(0, 0, 1, 1)]).to_file(tmp_path / "nowhere.gpkg")
     with pytest.raises(InputError, match="no CRS"):
-        read_labels(Labels(str(tmp_path / "nowhere.gpkg"), column="code"), LEGEND, GRID)
+        read_labels(LabelConf(str(tmp_path / "nowhere.gpkg"), column="code"), LEGEND, GRID)
     (tmp_path / "broken.gpkg").write_bytes(b"not a vector file")
     with pytest.raises(InputError, match=r"broken\.gpkg"):
-        read_labels(Labels(str(tmp_path / "broken.gpkg"), column="code"), LEGEND, GRID)
+        read_labels(LabelConf(str(tmp_path / "broken.gpkg"), column="code"), LEGEND, GRID)
 
 
 def test_nlcd_lies_on_the_landsat_scene(shared: Path) -> None:
@@ -171,4 +170,4 @@ def test_nlcd_lies_on_the_landsat_scene(shared: Path) -> None:
     expected = np.full(grid.shape, NODATA, np.uint8)
     target = {"dst_transform": grid.affine, "dst_crs": grid.crs, "init_dest_nodata": False}
     reproject(codes, expected, **place, **target, resampling=Resampling.nearest, tolerance=0)
-    assert (read_labels(Labels(str(path)), legend, grid) == expected).mean() > 0.999
+    assert (read_labels(LabelConf(str(path)), legend, grid) == expected).mean() > 0.999

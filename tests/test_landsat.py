@@ -15,11 +15,12 @@ import pytest
 import rasterio
 import shapely
 
-from lulc import sources
-from lulc.conf import Archive
+from lulc.bands import Band
+from lulc.config import Archive
 from lulc.errors import InputError
-from lulc.geo import Grid
-from lulc.scenes import Scene, SceneBand, from_table, to_table
+from lulc.geo.grid import Grid
+from lulc.sources import registry
+from lulc.sources.scene import Scene, scenes_from_table, scenes_to_table
 from tests.scenery import cut_short, physical, texture, usable, write_raster
 
 REAL = Path(__file__).parents[2] / "shared/data/landsat_c2"
@@ -119,14 +120,14 @@ OLI_KEYS = ["1", "2", "3", "4", "5", "6", "7", "ST_B10"]
 
 
 def read_all(archive: Archive, bands: tuple[str, ...] = ()) -> list[Scene]:
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     assert source.name == "landsat"
     return [source.read(item, archive, bands) for item in source.items(archive)]
 
 
 def read_one(path: Path, wanted: tuple[str, ...] = (), **archive: Any) -> Scene:
     (scene,) = read_all(Archive(str(path), **archive), wanted)
-    assert from_table(to_table([scene])) == [scene]
+    assert scenes_from_table(scenes_to_table([scene])) == [scene]
     return scene
 
 
@@ -135,7 +136,7 @@ def direct(path: Path) -> np.ndarray:
         return np.asarray(data.read(1))
 
 
-def check(folder: Path, product: str, band: SceneBand, own_name: str, scale: float, offset: float) -> None:
+def check(folder: Path, product: str, band: Band, own_name: str, scale: float, offset: float) -> None:
     numbers = direct(folder / f"{product}_{own_name}.TIF")
     found, valid = physical(band)
     assert np.array_equal(valid, numbers != 0) and not valid.all()
@@ -268,7 +269,7 @@ def test_products_that_share_a_folder_are_scenes_of_their_own(tmp_path: Path) ->
     make(tmp_path / "below" / ETM7, ETM7, "ETM", ETM_KEYS)
     archive = Archive(str(tmp_path))
     assert [s.scene_id for s in read_all(archive, ("red",))] == [OLI9, TM5, ETM7]
-    assert [i.key for i in sources.source_of(archive).items(archive)] == [OLI9, TM5, f"below/{ETM7}"]
+    assert [i.key for i in registry.source_of(archive).items(archive)] == [OLI9, TM5, f"below/{ETM7}"]
     for path in tmp_path.glob(f"{TM5}_MTL.*"):
         path.unlink()
     with pytest.raises(InputError, match=rf"no {TM5}_MTL.txt"):

@@ -15,11 +15,13 @@ import rasterio
 import shapely
 from rasterio.enums import ColorInterp
 
-from lulc import geo, pixels, sources
-from lulc.conf import Archive, Search, parse_run
+from lulc.config import Archive, Search
 from lulc.errors import InputError
-from lulc.geo import Grid
-from lulc.sources import find
+from lulc.geo.grid import Grid, footprint, same_crs
+from lulc.raster import reader
+from lulc.runfile import parse_run
+from lulc.sources import registry
+from lulc.sources.search import find_scenes
 from tests.stores import serve
 
 # Tiles of 480 m by 720 m, each with its own pixels of 5 m.
@@ -45,7 +47,7 @@ def write_image(path: Path, grid: Grid, colours: tuple[ColorInterp, ...], seed: 
 
 def make_item(path: Path, grid: Grid, year: int, collection: str) -> dict[str, Any]:
     # linz/topo-imagery, scripts/stac/imagery/item.py.
-    outline = geo.footprint(grid)
+    outline = footprint(grid)
     path.with_suffix(".json").write_text(
         json.dumps(
             {
@@ -70,7 +72,7 @@ def make_collection(root: Path, slug: str, product: str, year: int, colours: tup
         path = folder / f"BA32_5000_{col:04d}.tiff"
         write_image(path, grid, colours, col)
         links.append(make_item(path, grid, year, f"01{slug}{product}"))
-        boxes.append(geo.footprint(grid).bounds)
+        boxes.append(footprint(grid).bounds)
     bounds = shapely.union_all([shapely.box(*b) for b in boxes]).bounds
     content = {
         "type": "Collection", "stac_version": "1.0.0", "id": f"01{slug}{product}", "title": f"{slug} {year}", "linz:slug": slug,
@@ -114,14 +116,14 @@ def url(catalogue: Path) -> Iterator[str]:
 
 def ask(url: str, out: Path, *collections: str, **rest: Any) -> list[str]:
     raw = {"name": "t", "scenes": [{"path": "."}], "bands": ["red"], "legend": {1: {"name": "a", "colour": "#000000"}}}
-    found = find(Archive(search=Search(url, collections, **rest)), parse_run(raw, Path()), out)
+    found = find_scenes(Archive(search=Search(url, collections, **rest)), parse_run(raw, Path()), out)
     return [
         f["assets"]["visual"]["href"].rpartition("/auckland/")[2] for f in json.loads(Path(found.path).read_bytes())["features"]
     ]
 
 
 def middle_of(col: int) -> str:
-    x, y = geo.footprint(GRID.window(60, 96 * col + 40, 10, 10)).centroid.coords[0]
+    x, y = footprint(GRID.window(60, 96 * col + 40, 10, 10)).centroid.coords[0]
     return f"{x - 1e-4},{y - 1e-4},{x + 1e-4},{y + 1e-4}"
 
 
@@ -162,29 +164,29 @@ def test_a_copy_on_disk_is_read_as_stac(
     catalogue: Path, product: str, bands: tuple[str, ...], mapped: dict[str, str], expected: tuple[int, ...]
 ) -> None:
     archive = Archive(str(catalogue), bands=mapped)
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     assert source.name == "stac"
     listed = [i for i in source.items(archive) if f"{product}/" in i.path]
     assert len(listed) == 3
     scene = source.read(listed[1], archive, bands)
     assert (scene.crs, tuple(b.index for b in scene.bands)) == ("EPSG:2193", expected)
     assert scene.gsd_m == pytest.approx(5, rel=1e-3)
-    assert shapely.from_wkb(scene.footprint).bounds == pytest.approx(geo.footprint(GRID.window(0, 96, 144, 96)).bounds)
+    assert shapely.from_wkb(scene.footprint).bounds == pytest.approx(footprint(GRID.window(0, 96, 144, 96)).bounds)
     with rasterio.open(scene.bands[0].href) as file:
         direct, alpha = file.read(list(expected)), file.read(file.count)
-    grid = pixels.grid_of(scene.bands[0].href)
+    grid = reader.grid_of(scene.bands[0].href)
     for band, values in zip(scene.bands, direct, strict=True):
-        found, valid = pixels.read(band.href, band.index, grid, "nearest", band.nodata)
+        found, valid = reader.read_band(band.href, band.index, grid, "nearest", band.nodata)
         np.testing.assert_array_equal(valid, alpha == 255)
         np.testing.assert_array_equal(found, np.where(valid, values, 0))
 
 
 def test_alpha_is_no_band(catalogue: Path) -> None:
     archive = Archive(str(next(catalogue.parent.rglob("rgbnir/2193/BA32_5000_0000.json"))))
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     assert {b.name for b in source.read(next(source.items(archive)), archive, ()).bands} == {"red", "green", "blue", "nir"}
     files = Archive(str(next(catalogue.parent.rglob("rgbnir/2193/BA32_5000_0000.tiff"))))
-    geotiff = sources.source_of(files)
+    geotiff = registry.source_of(files)
     assert [b.name for b in geotiff.read(next(geotiff.items(files)), files, ()).bands] == ["red", "green", "blue", "nir"]
 
 
@@ -194,13 +196,13 @@ LINZ = Path(__file__).parents[2] / "shared" / "data" / "linz"
 @pytest.mark.skipif(not LINZ.exists(), reason="../shared/data/linz is not there")
 def test_the_sample_image_is_read_whole() -> None:
     archive = Archive(str(LINZ / "input_aerial.tif"))
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     scene = source.read(next(source.items(archive)), archive, ("red", "green", "blue"))
-    assert geo.same_crs(scene.crs, "EPSG:2193")
+    assert same_crs(scene.crs, "EPSG:2193")
     with rasterio.open(LINZ / "input_aerial.tif") as file:
         direct = file.read()
     for band, values in zip(scene.bands, direct, strict=True):
-        found, valid = pixels.read(band.href, band.index, pixels.grid_of(band.href), "nearest", band.nodata)
+        found, valid = reader.read_band(band.href, band.index, reader.grid_of(band.href), "nearest", band.nodata)
         np.testing.assert_array_equal(valid, values != 255)
         np.testing.assert_array_equal(found, np.where(valid, values, 0))
 
@@ -208,7 +210,7 @@ def test_the_sample_image_is_read_whole() -> None:
 @pytest.mark.skipif(not LINZ.exists(), reason="../shared/data/linz is not there")
 def test_the_sample_collection_lists_its_item() -> None:
     archive = Archive(str(LINZ / "collection_TRIMMED.json"), source="stac")
-    (item,) = sources.source_of(archive).items(archive)
+    (item,) = registry.source_of(archive).items(archive)
     assert Path(item.path).name == "BX18_500_054089.json"
     with pytest.raises(InputError, match=r"BX18_500_054089\.tiff"):
-        sources.source_of(archive).read(item, archive, ("red",))
+        registry.source_of(archive).read(item, archive, ("red",))

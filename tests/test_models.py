@@ -8,13 +8,15 @@ import pkgutil
 import pytest
 import torch
 
-from lulc import models, tasks
 from lulc.errors import UsageError
-from lulc.models import MODELS, Model
-from lulc.tasks import TASKS, Task
+from lulc.models import networks, tasks
+from lulc.models.networks.model import Model
+from lulc.models.networks.registry import MODELS
+from lulc.models.tasks.registry import TASKS
+from lulc.models.tasks.task import Task
 
 
-@pytest.mark.parametrize(("package", "kind", "known"), [(models, Model, MODELS), (tasks, Task, TASKS)])
+@pytest.mark.parametrize(("package", "kind", "known"), [(networks, Model, MODELS), (tasks, Task, TASKS)])
 def test_no_file_is_forgotten(package: object, kind: type, known: dict[str, object]) -> None:
     found = []
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):

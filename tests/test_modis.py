@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 import shapely
 
-from lulc import geo, hdf4, sources
-from lulc.conf import Archive
+from lulc.bands import Band
+from lulc.config import Archive
 from lulc.errors import InputError, SetupError
-from lulc.geo import Grid
-from lulc.opening import ReadError, open_raster
-from lulc.reading import grid_of
-from lulc.scenes import Scene, SceneBand, from_table, to_table
+from lulc.geo import grid
+from lulc.geo.grid import Grid
+from lulc.raster import hdf4
+from lulc.raster.access import ReadError, open_raster
+from lulc.raster.reader import grid_of
+from lulc.sources import registry
+from lulc.sources.scene import Scene, scenes_from_table, scenes_to_table
 from tests.scenery import physical, usable
 
 SD = pytest.importorskip("pyhdf.SD", reason="HDF4 is read with pyhdf: pip install 'lulc[hdf4]'")
@@ -112,15 +115,15 @@ def make_mod13(folder: Path, **other: str) -> tuple[Path, Fields]:
 
 def read_one(path: Path, wanted: tuple[str, ...] = (), **archive: Any) -> Scene:
     conf = Archive(str(path), **archive)
-    source = sources.source_of(conf)
+    source = registry.source_of(conf)
     assert source.name == "modis"
     (item,) = source.items(conf)
     scene = source.read(item, conf, wanted)
-    assert from_table(to_table([scene])) == [scene]
+    assert scenes_from_table(scenes_to_table([scene])) == [scene]
     return scene
 
 
-def check(band: SceneBand, stored: np.ndarray, scale: float, low: int, high: int) -> None:
+def check(band: Band, stored: np.ndarray, scale: float, low: int, high: int) -> None:
     found, valid = physical(band)
     assert np.array_equal(valid, (stored >= low) & (stored <= high)) and 0 < valid.sum() < valid.size
     assert np.array_equal(found[valid], (stored * scale).astype("float32")[valid])
@@ -156,7 +159,7 @@ def test_tile_lies_where_its_numbers_say(tmp_path: Path) -> None:
     xmin, ymin, xmax, ymax = shapely.from_wkb(scene.footprint).bounds
     assert (ymin, ymax) == pytest.approx((-30, -20), abs=1e-6)
     assert (xmin, xmax) == pytest.approx((-60 / math.cos(math.radians(30)), -50 / math.cos(math.radians(20))), abs=1e-6)
-    assert geo.transformer(scene.crs, geo.WGS84).transform(0, 4 * SIDE) == pytest.approx((0, 40), abs=1e-6)
+    assert grid.transformer(scene.crs, grid.WGS84).transform(0, 4 * SIDE) == pytest.approx((0, 40), abs=1e-6)
 
 
 def test_land_cover_is_classes(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from nbclient import NotebookClient
 from shapely.geometry import box
 
-from lulc.geo import Grid
+from lulc.geo.grid import Grid
 from tests.lint import ROOT
 from tests.scenery import write_raster
 from tests.world import World

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lulc import pixels
-from lulc.geo import Grid
-from lulc.opening import ReadError
+from lulc.geo.grid import Grid
+from lulc.raster import reader
+from lulc.raster.access import ReadError
 from tests.scenery import texture, write_raster
 from tests.stores import Faults, faulty_store
 
@@ -50,7 +50,7 @@ def test_one_request_in_ten_failing_gives_no_wrong_pixel(base: str, environment:
     expected = texture(GRID)
     for row in range(0, 512, 128):
         for col in range(0, 512, 128):
-            found, valid = pixels.read(f"{base}/busy.tif", 1, GRID.window(row, col, 128, 128), "nearest", None)
+            found, valid = reader.read_band(f"{base}/busy.tif", 1, GRID.window(row, col, 128, 128), "nearest", None)
             assert valid.all()
             np.testing.assert_array_equal(found, expected[row : row + 128, col : col + 128])
     assert environment.failed >= 1 and environment.asked >= 10
@@ -60,16 +60,16 @@ def test_a_store_that_is_down_is_an_error_in_time_and_is_not_remembered(base: st
     environment.each = 1
     started = time.monotonic()
     with pytest.raises(ReadError, match=r"down\.tif.*503"):
-        pixels.read(f"{base}/down.tif", 1, GRID, "nearest", None)
+        reader.read_band(f"{base}/down.tif", 1, GRID, "nearest", None)
     assert time.monotonic() - started < 120
     environment.each = 0
-    assert pixels.read(f"{base}/down.tif", 1, GRID, "nearest", None)[1].all()
+    assert reader.read_band(f"{base}/down.tif", 1, GRID, "nearest", None)[1].all()
 
 
 def test_what_is_not_there_is_not_asked_for_again(base: str, environment: Faults) -> None:
     started = time.monotonic()
     with pytest.raises(ReadError, match=r"none\.tif"):
-        pixels.read(f"{base}/none.tif", 1, GRID, "nearest", None)
+        reader.read_band(f"{base}/none.tif", 1, GRID, "nearest", None)
     assert time.monotonic() - started < 10 and environment.asked < 10
 
 
@@ -82,7 +82,7 @@ def test_a_refusal_says_how_to_be_let_in_and_shows_no_key(store: tuple[str, Faul
         answer = connection.getresponse()
         assert (answer.status, answer.read()) and answer.status == 200
     with pytest.raises(ReadError, match=r"closed/x\.tif.*403.*AWS_ACCESS_KEY_ID"):
-        pixels.read(f"http://{place}/closed/x.tif", 1, GRID, "nearest", None)
+        reader.read_band(f"http://{place}/closed/x.tif", 1, GRID, "nearest", None)
     with pytest.raises(ReadError, match=r"none\.tif") as caught:
-        pixels.read(f"http://{place}/bucket/none.tif?token=SECRET", 1, GRID, "nearest", None)
+        reader.read_band(f"http://{place}/bucket/none.tif?token=SECRET", 1, GRID, "nearest", None)
     assert "SECRET" not in str(caught.value)

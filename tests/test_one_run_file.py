@@ -10,14 +10,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from lulc import chips, sources, store, tables
-from lulc.conf import Archive, Run, parse_run
+from lulc.chips.chip import Chip, from_row
+from lulc.config import Archive, Config
 from lulc.errors import InputError
-from lulc.geo import Grid
-from lulc.scenes import Scene
-from lulc.spark.index import index
-from lulc.spark.stage import Choice, Request
-from lulc.spark.tile import tile
+from lulc.geo.grid import Grid
+from lulc.runfile import parse_run
+from lulc.sources import registry
+from lulc.sources.scene import Scene
+from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.stages.index import index
+from lulc.spark.stages.tile import tile
+from lulc.tables import schemas, store
 from tests import test_landsat as landsat
 from tests import test_sentinel2 as sentinel2
 from tests.scenery import write_raster
@@ -59,7 +62,7 @@ def make_landsat(folder: Path) -> None:
         write_raster(path, np.zeros(GRID.shape, "uint16"), GRID)
 
 
-def make_run(folder: Path, archive: str, bands: tuple[str, ...] = BANDS) -> Run:
+def make_run(folder: Path, archive: str, bands: tuple[str, ...] = BANDS) -> Config:
     raw = {
         "name": "one", "scenes": [{"path": "."}], "bands": list(bands), "legend": {1: {"name": "a", "colour": "#000000"}},
         "tiling": {"crs": "EPSG:6933", "resolution": 30, "size": 16, "halo": 0, "block": 2}, "samples": {"size": 16},
@@ -76,14 +79,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_both_become_the_same_chips(place: Path, spark: SparkSession) -> None:
-    made: dict[str, list[chips.Chip]] = {}
+    made: dict[str, list[Chip]] = {}
     for name in ("sentinel2", "landsat"):
         out = place / f"out_{name}"
-        request = Request(make_run(place, name), out, Choice(), lambda: spark)
+        request = StageContext(make_run(place, name), out, Selection(), lambda: spark)
         assert (index(request).bad, tile(request).bad) == (0, 0)
         table = store.read_table(out, "chips")
-        assert table.schema.equals(tables.CHIPS)
-        made[name] = [chips.from_row(row) for row in table.sort_by("tile_id").to_pylist()]
+        assert table.schema.equals(schemas.CHIPS)
+        made[name] = [from_row(row) for row in table.sort_by("tile_id").to_pylist()]
         assert {chip.source for chip in made[name]} == {name}
         for chip in made[name]:
             assert chip.bands == BANDS
@@ -98,7 +101,7 @@ def test_both_become_the_same_chips(place: Path, spark: SparkSession) -> None:
 
 
 def read_one(archive: Archive, *bands: str) -> Scene:
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     (item,) = source.items(archive)
     return source.read(item, archive, bands)
 

@@ -11,11 +11,12 @@ import pytest
 import rasterio
 import shapely
 
-from lulc import geo, pixels, sources
-from lulc.conf import Archive
+from lulc.config import Archive
 from lulc.errors import InputError
-from lulc.geo import Grid
-from lulc.scenes import Scene
+from lulc.geo.grid import Grid, footprint, parse_crs
+from lulc.raster import reader
+from lulc.sources import registry
+from lulc.sources.scene import Scene
 from tests.scenery import cut_short
 
 # A drone's image of 5 cm pixels.
@@ -38,10 +39,10 @@ def write_image(path: Path, grid: Grid = GRID, bands: int = 4) -> np.ndarray:
 
 def make_record(name: str, grid: Grid = GRID, **rest: Any) -> dict[str, Any]:
     # As of 2024, GET /meta; contact and user left out.
-    outline = geo.footprint(grid)
+    outline = footprint(grid)
     return {
         "_id": f"id-{name}", "uuid": f"{HOST}/{name}.tif", "__v": 0, "title": "Carretera _ Puente Rio Chico",
-        "projection": geo.parse_crs(grid.crs).to_wkt("WKT1_GDAL"), "bbox": list(outline.bounds), "footprint": outline.wkt,
+        "projection": parse_crs(grid.crs).to_wkt("WKT1_GDAL"), "bbox": list(outline.bounds), "footprint": outline.wkt,
         "gsd": 1.8570457238770968e-07, "file_size": 47649982, "acquisition_start": "2016-04-27T05:00:00.000Z",
         "acquisition_end": "2016-04-28T17:00:03.000Z", "platform": "uav", "provider": "someone",
         "properties": {"tms": f"http://tiles.openaerialmap.org/{name}/{{z}}/{{x}}/{{y}}.png", "sensor": "Canon"},
@@ -59,7 +60,7 @@ def write_answer(path: Path, *records: dict[str, Any]) -> Path:
 
 
 def read_all(archive: Archive, bands: tuple[str, ...] = ()) -> list[Scene]:
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     assert source.name == "openaerialmap"
     return [source.read(item, archive, bands) for item in source.items(archive)]
 
@@ -80,7 +81,7 @@ def test_an_answer_with_its_images_beside_it(tmp_path: Path) -> None:
             band: (f"{name}.tif", i) for i, band in enumerate(("red", "green", "blue"), 1)
         }
         for band in scene.bands:
-            found, valid = pixels.read(band.href, band.index, GRID, "nearest", band.nodata)
+            found, valid = reader.read_band(band.href, band.index, GRID, "nearest", band.nodata)
             np.testing.assert_array_equal(valid, stacks[name][3] == 255)
             np.testing.assert_array_equal(found, np.where(valid, stacks[name][band.index - 1], 0))
 
@@ -88,7 +89,7 @@ def test_an_answer_with_its_images_beside_it(tmp_path: Path) -> None:
 def test_alpha_is_heeded_on_a_coarser_grid(tmp_path: Path) -> None:
     stack = write_image(tmp_path / "a.tif")
     coarse = Grid(GRID.crs, (0.8, 0.0, 530_000.0, 0.0, -0.8, 9_250_000.0), 6, 8)
-    _, valid = pixels.read(str(tmp_path / "a.tif"), 1, coarse, "average", None)
+    _, valid = reader.read_band(str(tmp_path / "a.tif"), 1, coarse, "average", None)
     clear = (stack[3] == 255).reshape(6, 16, 8, 16).mean((1, 3))
     assert valid[clear == 1].all() and not valid[clear == 0].any()
 
@@ -98,7 +99,7 @@ def test_single_records_and_pictures_without_alpha(tmp_path: Path) -> None:
     (tmp_path / "a_meta.json").write_text(json.dumps(make_record("a", geojson=None)))
     (scene,) = read_all(Archive(str(tmp_path / "a_meta.json")), ("blue", "red"))
     assert [(b.name, b.index) for b in scene.bands] == [("blue", 3), ("red", 1)]
-    assert pixels.read(scene.bands[0].href, 3, GRID, "nearest", None)[1].all()
+    assert reader.read_band(scene.bands[0].href, 3, GRID, "nearest", None)[1].all()
 
 
 FAR = Grid("EPSG:32737", (0.05, 0.0, 430_000.0, 0.0, -0.05, 9_250_000.0), 96, 128)
@@ -108,7 +109,7 @@ FAR = Grid("EPSG:32737", (0.05, 0.0, 430_000.0, 0.0, -0.05, 9_250_000.0), 96, 12
     ("change", "said"),
     [
         ({"acquisition_start": None}, "datetime"),
-        ({"geojson": shapely.geometry.mapping(geo.footprint(FAR))}, "one of them is wrong"),
+        ({"geojson": shapely.geometry.mapping(footprint(FAR))}, "one of them is wrong"),
         ({"uuid": "../a.tif"}, "leads out"),
         ({"uuid": "http://127.0.0.1/other.tif"}, "private address"),
         ({"uuid": "file:///etc/passwd"}, "leads out"),
@@ -130,7 +131,7 @@ def test_damage_is_an_item_that_fails(tmp_path: Path) -> None:
     write_answer(tmp_path / "one.json", make_record("a"), make_record("gone", uuid="gone.tif"))
     cut_short(write_answer(tmp_path / "two.json", make_record("a")))
     archive = Archive(str(tmp_path))
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     good, gone, broken = source.items(archive)
     assert source.read(good, archive, ("red",)).scene_id == "id-a"
     with pytest.raises(InputError, match=r"gone\.tif"):
@@ -150,7 +151,7 @@ CHIPS = Path(__file__).parents[2] / "shared" / "data" / "oam_buildings" / "chips
 @pytest.mark.skipif(not CHIPS.exists(), reason="../shared/data/oam_buildings is not there")
 def test_real_chips_equal_a_direct_read() -> None:
     archive = Archive(str(CHIPS))
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     listed = list(source.items(archive))
     assert (source.name, len(listed)) == ("geotiff", 95)
     for item in listed[::19]:
@@ -159,6 +160,6 @@ def test_real_chips_equal_a_direct_read() -> None:
         with rasterio.open(item.path) as file:
             direct = file.read()
         for band, values in zip(scene.bands, direct, strict=True):
-            found, valid = pixels.read(band.href, band.index, pixels.grid_of(band.href), "nearest", band.nodata)
+            found, valid = reader.read_band(band.href, band.index, reader.grid_of(band.href), "nearest", band.nodata)
             assert valid.all()
             np.testing.assert_array_equal(found, values)

@@ -7,14 +7,16 @@ import pytest
 import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyproj import Geod
 from scipy import ndimage
 
-from lulc import patches
-from lulc.areas import outline
-from lulc.coverage import find_runs, fractions
-from lulc.geo import Grid, degrees_area, pixel_areas
+from lulc.geo.areas import degrees_area, pixel_areas
+from lulc.geo.coverage import find_runs, fractions
+from lulc.geo.grid import Grid
+from lulc.geo.reproject import to_degrees
 from lulc.legend import NODATA
-from lulc.regions import to_degrees
+from lulc.stats import landscape
+from lulc.stats.zonal import outline
 
 GRID = Grid("EPSG:32632", (10.0, 0.0, 500000.0, 0.0, -10.0, 5_000_000.0), 60, 80)
 
@@ -43,8 +45,8 @@ def measure(classes: np.ndarray, grid: Grid, shape: shapely.Geometry, side: int)
         for col in range(0, grid.width, side):
             block = grid.window(row, col, min(side, grid.height - row), min(side, grid.width - col))
             cut = np.ascontiguousarray(classes[row : row + side, col : col + side])
-            parts.append(patches.survey(cut, find_runs(shape, block), block, (row, col)))
-    return patches.join([part for part in parts if part is not None])
+            parts.append(landscape.scan_patches(cut, find_runs(shape, block), block, (row, col)))
+    return landscape.join_parts([part for part in parts if part is not None])
 
 
 @settings(max_examples=40, deadline=None)
@@ -75,23 +77,23 @@ def test_edges_are_as_long_as_on_the_ground() -> None:
         classes[20:40, 30:60] = 1
         found = measure(classes, grid, outline(grid), 32)
         lake = to_degrees(outline(grid.window(20, 30, 20, 30)), crs, "lake")
-        around = patches.Geod(ellps="WGS84").geometry_area_perimeter(shapely.segmentize(lake, 0.0001))[1]
+        around = Geod(ellps="WGS84").geometry_area_perimeter(shapely.segmentize(lake, 0.0001))[1]
         assert found["edge_m"][:2].tolist() == pytest.approx([around, around], rel=1e-3)
         assert found["patches"][:2].tolist() == [1, 1] and found["largest_m2"][1] == pytest.approx(degrees_area(lake), rel=1e-6)
 
 
 def test_grids_side_by_side_share_a_lattice() -> None:
-    name, row, col = patches.find_lattice(GRID)
+    name, row, col = landscape.find_lattice(GRID)
     moved = GRID.window(7, -9, 50, 50)
-    assert patches.find_lattice(moved) == (name, row + 7, col - 9)
+    assert landscape.find_lattice(moved) == (name, row + 7, col - 9)
     third = Grid("EPSG:4326", (1 / 3e4, 0.0, 6.1, 0.0, -1 / 3e4, 2.3), 90, 90)
-    name, row, col = patches.find_lattice(third)
-    assert patches.find_lattice(third.window(80, 33, 5, 5)) == (name, row + 80, col + 33)
+    name, row, col = landscape.find_lattice(third)
+    assert landscape.find_lattice(third.window(80, 33, 5, 5)) == (name, row + 80, col + 33)
     shifted = Grid("EPSG:32632", (10.0, 0.0, 500004.0, 0.0, -10.0, 5_000_000.0), 60, 80)
-    assert patches.find_lattice(shifted)[0] != patches.find_lattice(GRID)[0]
+    assert landscape.find_lattice(shifted)[0] != landscape.find_lattice(GRID)[0]
 
 
 def test_no_class_is_no_part() -> None:
     empty = np.full(GRID.shape, NODATA, np.uint8)
-    assert patches.survey(empty, find_runs(outline(GRID), GRID), GRID, (0, 0)) is None
-    assert patches.survey(empty, find_runs(shapely.box(0, 0, 1, 1), GRID), GRID, (0, 0)) is None
+    assert landscape.scan_patches(empty, find_runs(outline(GRID), GRID), GRID, (0, 0)) is None
+    assert landscape.scan_patches(empty, find_runs(shapely.box(0, 0, 1, 1), GRID), GRID, (0, 0)) is None

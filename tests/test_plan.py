@@ -10,8 +10,11 @@ import numpy as np
 import yaml
 from shapely.geometry import shape
 
-from lulc import datasets, geo, plan, store
-from lulc.conf import parse_run
+from lulc.cli import plan
+from lulc.datasets import registry
+from lulc.geo import grid
+from lulc.runfile import parse_run
+from lulc.tables import store
 from tests.test_dataset_bigearthnet import SECOND, write_metadata, write_s2
 from tests.test_datasets import write_eurosat
 from tests.world import GRID, World, lulc
@@ -26,7 +29,7 @@ def test_a_plan_has_the_tiles_and_chips_that_the_run_made(small: World, done: Pa
     written = set(chips["tile_id"].to_pylist())
     assert written <= set(outlines)
     # What is planned and not written is at the edge: its pixels turned out to hold nothing.
-    assert not any(outlines[tile].within(geo.footprint(GRID)) for tile in set(outlines) - written)
+    assert not any(outlines[tile].within(grid.footprint(GRID)) for tile in set(outlines) - written)
     assert told["tiles"] == told["row groups"] == len(outlines)
     assert told["chip bytes"] == np.prod(chips["pixels_shape"][0].as_py()) * np.dtype(chips["pixels_dtype"][0].as_py()).itemsize
     assert (told["scenes"], told["bad scenes"]) == (store.read_table(done, "scenes").num_rows, {})
@@ -82,7 +85,7 @@ def test_an_item_that_is_a_folder_has_the_bytes_of_its_files(tmp_path: Path) -> 
     # A patch of the table whose folder is not there has none.
     write_metadata(tmp_path / "metadata.parquet", [(at, "train", ["Inland waters"], False) for at in ("26_57", "26_58")])
     conf = {"name": "bigearthnet", "root": str(tmp_path)}
-    run = datasets.complete(parse_run({"name": "patches", "datasets": [conf]}, tmp_path))
+    run = registry.complete_from_datasets(parse_run({"name": "patches", "datasets": [conf]}, tmp_path))
     size = sum(file.stat().st_size for file in patch.glob("*.tif"))
     assert size > 100_000
-    assert plan.make(run).items == {"bigearthnet": (2, size)}
+    assert plan.make_plan(run).items == {"bigearthnet": (2, size)}

@@ -18,25 +18,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lulc import chips, conf, contract, mapping, modelfiles, pixels, predict, store
-from lulc.chips import Chip
-from lulc.conf import Predict
+from lulc import config, runfile
+from lulc.chips import chip
+from lulc.chips.chip import Chip
+from lulc.config import PredictConf
 from lulc.errors import InputError
-from lulc.geo import Tiling
+from lulc.geo.tiling import Tiling
+from lulc.inference import blocks, windows
+from lulc.inference.blocks import InferenceSpec
+from lulc.inference.predictor import _largest, fold_norms, load
 from lulc.legend import NODATA
-from lulc.mapping import Recipe
-from lulc.modelfiles import CONTRACT, WEIGHTS, ModelRef
-from lulc.spark.stage import Choice, Request
-from lulc.tasks import Samples, Scaling
-from lulc.tasks.segment import SEGMENT
-from lulc.tasks.vary import reduce, standardise
+from lulc.models import contract, package
+from lulc.models.package import CONTRACT, WEIGHTS, ModelRef
+from lulc.models.tasks.augment import reduce, standardise
+from lulc.models.tasks.segment import SEGMENT
+from lulc.models.tasks.task import Batch, Scaling
+from lulc.spark.incremental import Selection, StageContext
+from lulc.tables import arrays, files, ledger, store
 from tests import untrained
 from tests.toy import BANDS, LEGEND
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-EXACT = Predict(precision="float32")
+EXACT = PredictConf(precision="float32")
 SCALING = (1.0,) * 2, (0.0,) * 2
 TILING = Tiling("6933-10m-64", "EPSG:6933", 10.0, 64)
 
@@ -66,11 +71,11 @@ def texture(height: int, width: int, dates: int = 1, seed: int = 0) -> tuple[np.
 
 def plain_map(folder: Path, image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the network says of the whole image in one forward, as training runs it, from pixels (T, C, H, W)."""
-    asks = contract.read(folder / CONTRACT)
+    asks = contract.read_contract(folder / CONTRACT)
     net = untrained.make_net(asks, 0)
     scaling = Scaling(*SCALING, asks.mean, asks.std)
     days, label = torch.zeros(1, len(image), dtype=torch.int64), torch.zeros(1, *image.shape[2:])
-    raw = Samples(torch.from_numpy(image)[None], torch.from_numpy(valid)[None], days, label, torch.ones(1))
+    raw = Batch(torch.from_numpy(image)[None], torch.from_numpy(valid)[None], days, label, torch.ones(1))
     found = standardise(reduce(raw, SEGMENT), scaling)
     ready, seen = found.pixels[:, 0], found.valid[:, 0]
     with torch.inference_mode():
@@ -83,7 +88,7 @@ def plain_map(folder: Path, image: np.ndarray, valid: np.ndarray) -> tuple[np.nd
 
 def test_the_likeliest_class_is_the_first_of_the_largest() -> None:
     shares = torch.from_numpy(np.random.default_rng(0).integers(0, 4, (2, 200, 8, 16)).astype(np.float32))
-    top, place = predict._largest(shares)
+    top, place = _largest(shares)
     assert torch.equal(top, shares.amax(1))
     np.testing.assert_array_equal(place, shares.numpy().argmax(1))  # numpy's is the first of equal ones
     assert place.dtype == torch.uint8
@@ -91,22 +96,22 @@ def test_the_likeliest_class_is_the_first_of_the_largest() -> None:
 
 def test_a_map_is_what_the_network_says_and_empty_where_no_date_is_valid(model: Path) -> None:
     image, valid = texture(96, 72, dates=3)
-    classes, confidence = predict.load(model)(image, valid, *SCALING, EXACT)
+    classes, confidence = load(model)(image, valid, *SCALING, EXACT)
     expected, share = plain_map(model, image, valid)
     assert (classes == expected).mean() > 0.999
     assert np.abs(confidence - share).max() <= 0.51
     assert ((classes == NODATA) == ~valid.any(0)).all()
     assert ((confidence == NODATA) == ~valid.any(0)).all()
     assert set(np.unique(classes)) == {*LEGEND.ids, NODATA}
-    rough = predict.load(model)(image, valid, *SCALING, Predict(precision="bfloat16"))[0]
+    rough = load(model)(image, valid, *SCALING, PredictConf(precision="bfloat16"))[0]
     assert (rough == expected).mean() > 0.97
 
 
 def test_scale_and_offset_are_those_of_the_chip(model: Path) -> None:
     image, valid = texture(64, 64)
-    one, _ = predict.load(model)(image, valid, *SCALING, EXACT)
-    other, _ = predict.load(model)(image // 2 * 2 // 2, valid, (2.0, 2.0), (0.0, 0.0), EXACT)
-    shifted, _ = predict.load(model)(image + 100 * valid[:, None].astype(np.uint16), valid, (1.0, 1.0), (-100.0, -100.0), EXACT)
+    one, _ = load(model)(image, valid, *SCALING, EXACT)
+    other, _ = load(model)(image // 2 * 2 // 2, valid, (2.0, 2.0), (0.0, 0.0), EXACT)
+    shifted, _ = load(model)(image + 100 * valid[:, None].astype(np.uint16), valid, (1.0, 1.0), (-100.0, -100.0), EXACT)
     assert (one == shifted).mean() > 0.999
     assert (one == other).mean() > 0.98
 
@@ -115,8 +120,8 @@ def test_scale_and_offset_are_those_of_the_chip(model: Path) -> None:
 def test_windows_partition_the_core_with_its_margin_around_each(
     before: int, size: int, after: int, side: int, multiple: int
 ) -> None:
-    length, margin = before + size + after, max(before, after) or predict.MARGIN
-    found = list(predict.windows(slice(before, before + size), length, side, multiple))
+    length, margin = before + size + after, max(before, after) or windows.MARGIN
+    found = list(windows.windows(slice(before, before + size), length, side, multiple))
     kept = [k for _, k in found]
     assert [i for k in kept for i in range(k.start, k.stop)] == list(range(before, before + size))
     for computed, part in found:
@@ -131,7 +136,7 @@ def test_windows_partition_the_core_with_its_margin_around_each(
 def test_windows_and_odd_sizes_change_nothing_but_speed(model: Path, height: int, width: int) -> None:
     image, valid = texture(height, width, seed=3)
     valid[:] = True
-    predictor = predict.load(model)
+    predictor = load(model)
     whole = predictor(image, valid, *SCALING, EXACT)[0]
     parts = predictor(image, valid, *SCALING, replace(EXACT, window=64))[0]
     assert whole.shape == (height, width)
@@ -141,7 +146,7 @@ def test_windows_and_odd_sizes_change_nothing_but_speed(model: Path, height: int
 
 def test_flips_make_the_map_of_a_mirrored_image_the_mirrored_map(model: Path) -> None:
     image, valid = texture(64, 64)
-    predictor, how = predict.load(model), replace(EXACT, flips=True)
+    predictor, how = load(model), replace(EXACT, flips=True)
     one, sure = predictor(image, valid, *SCALING, how)
     for axis in (-1, -2):
         other, _ = predictor(np.flip(image, axis), np.flip(valid, axis), *SCALING, how)
@@ -153,7 +158,7 @@ def test_flips_make_the_map_of_a_mirrored_image_the_mirrored_map(model: Path) ->
 def test_a_window_without_a_valid_pixel_is_not_computed(model: Path) -> None:
     image, valid = texture(64, 320)
     valid[..., 64:] = False
-    predictor = predict.load(model)
+    predictor = load(model)
     calls: list[torch.Size] = []
     hook = predictor.net.register_forward_pre_hook(lambda _, given: calls.append(given[0].shape))
     classes, _ = predictor(image, valid, *SCALING, replace(EXACT, window=64))
@@ -178,27 +183,27 @@ class Crossed(nn.Module):
 def test_norms_are_folded_only_where_that_changes_nothing() -> None:
     asks = contract.Contract("n", "segment", "unet", {}, BANDS, (0, 0), (1, 1), LEGEND, 10.0)
     net = untrained.make_net(asks, 1)
-    folded = predict.fold_norms(net, 2, 32)
+    folded = fold_norms(net, 2, 32)
     assert any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
     assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
     crossed = Crossed().eval()
-    assert predict.fold_norms(crossed, 2, 8) is crossed
+    assert fold_norms(crossed, 2, 8) is crossed
 
 
 def test_a_model_is_kept_while_its_files_stay_and_refused_when_they_are_none(tmp_path: Path) -> None:
     folder = untrained.make_model(tmp_path / "m")
-    first = predict.load(folder)
-    assert predict.load(folder) is first
+    first = load(folder)
+    assert load(folder) is first
     untrained.make_model(folder, seed=1)
     os.utime(folder / WEIGHTS, ns=(1, 1))
-    assert predict.load(folder) is not first
+    assert load(folder) is not first
     untrained.make_model(tmp_path / "other", bands=("a", "b", "c"))
     (folder / WEIGHTS).write_bytes((tmp_path / "other" / WEIGHTS).read_bytes())
     with pytest.raises(InputError, match="not those of its contract"):
-        predict.load(folder)
+        load(folder)
     (folder / WEIGHTS).unlink()
     with pytest.raises(InputError, match=r"weights\.safetensors"):
-        predict.load(folder)
+        load(folder)
 
 
 def cut_chips(
@@ -221,12 +226,12 @@ def cut_chips(
 def write_chips(out: Path, name: str, made: list[Chip]) -> dict[str, str]:
     """The key of a block whose chips are these."""
     path = f"tables/chips/p.{name}.f{name}.parquet"
-    chips.write_block(out / path, made, {})
-    return {"key": f"p/{TILING.name}/{name}", "path": path, "checksum": store.checksum(out / path), "fingerprint": f"f{name}"}
+    chip.write_chips(out / path, made, {})
+    return {"key": f"p/{TILING.name}/{name}", "path": path, "checksum": files.checksum(out / path), "fingerprint": f"f{name}"}
 
 
-def make_recipe(out: Path, model: Path, how: Predict = EXACT) -> Recipe:
-    return Recipe(out, ModelRef("untrained", "local", model, modelfiles.checksum(model)), how)
+def make_recipe(out: Path, model: Path, how: PredictConf = EXACT) -> InferenceSpec:
+    return InferenceSpec(out, ModelRef("untrained", "local", model, package.model_checksum(model)), how)
 
 
 @pytest.mark.parametrize(("size", "halo", "span"), [(64, 80, 2), (64, 32, 3), (48, 76, 1)])
@@ -243,13 +248,13 @@ def test_blocks_of_tiles_together_are_the_map_of_the_whole_scene(
         first = block % (6 // span) * span, block // (6 // span) * span
         cells = [(first[0] + i, first[1] + j) for j in range(span) for i in range(span)]
         key = write_chips(tmp_path, f"{first[0]}_{first[1]}", cut_chips(image, valid, cells, halo, tiling))
-        (row,) = mapping.map_block(key, recipe)
+        (row,) = blocks.map_block(key, recipe)
         assert row["status"] == "done"
         counted = 0
-        for tile in chips.read_rows(tmp_path / row["path"]):
+        for tile in store.read_rows(tmp_path / row["path"]):
             col, line = tiling.parse(tile["tile_id"])
-            assert pixels.grid_from(tile) == tiling.grid(col, line)
-            classes = pixels.array_from(tile, "classes")
+            assert arrays.grid_from(tile) == tiling.grid(col, line)
+            classes = arrays.array_from(tile, "classes")
             found[line * size : (line + 1) * size, col * size : (col + 1) * size] = classes
             counts = dict(zip(tile["class_ids"], tile["class_counts"], strict=True)) | {NODATA: tile["nodata_count"]}
             ids, numbers = np.unique(classes, return_counts=True)
@@ -271,8 +276,8 @@ def test_missing_tiles_are_missing_and_change_nothing_far_away(model: Path, tmp_
     recipe = make_recipe(tmp_path, model)
     rows = {}
     for name, part in (("0_0", cells), ("3_0", cells[:-1])):
-        (row,) = mapping.map_block(write_chips(tmp_path, name, cut_chips(image, valid, part, 32)), recipe)
-        rows[name] = {tile["tile_id"]: tile["classes"] for tile in chips.read_rows(tmp_path / row["path"])}
+        (row,) = blocks.map_block(write_chips(tmp_path, name, cut_chips(image, valid, part, 32)), recipe)
+        rows[name] = {tile["tile_id"]: tile["classes"] for tile in store.read_rows(tmp_path / row["path"])}
     assert rows["0_0"].keys() - rows["3_0"].keys() == {TILING.tile_id(2, 2)}
     assert rows["0_0"][TILING.tile_id(0, 0)] == rows["3_0"][TILING.tile_id(0, 0)]
 
@@ -285,7 +290,7 @@ def test_chips_that_are_not_what_was_published_are_a_bad_row(model: Path, tmp_pa
     whole[len(whole) // 2] ^= 255
     for harm in (bytes(whole), whole[: len(whole) // 2], None):
         path.unlink() if harm is None else path.write_bytes(harm)
-        (row,) = mapping.map_block(key, make_recipe(tmp_path, model))
+        (row,) = blocks.map_block(key, make_recipe(tmp_path, model))
         assert row["status"] == "bad"
         assert key["path"] in row["error"]
         assert "lulc tile" in row["error"]
@@ -302,15 +307,15 @@ def test_chips_that_are_not_what_was_published_are_a_bad_row(model: Path, tmp_pa
 def test_chips_that_break_the_contract_stop_the_run(model: Path, tmp_path: Path, changes: dict[str, Any], said: str) -> None:
     key = write_chips(tmp_path, "0_0", cut_chips(*texture(64, 64), [(0, 0)], 16, **changes))
     with pytest.raises(InputError, match=said):
-        mapping.map_block(key, make_recipe(tmp_path, model))
+        blocks.map_block(key, make_recipe(tmp_path, model))
 
 
 def test_another_process_writes_the_same_bytes(model: Path, tmp_path: Path) -> None:
     made = cut_chips(*texture(128, 128, dates=2), [(0, 0), (1, 0), (0, 1)], 32)
     outs = [tmp_path / name for name in ("here", "there")]
     keys = [write_chips(out, "0_0", made) for out in outs]
-    how = Predict()
-    (row,) = mapping.map_block(keys[0], make_recipe(outs[0], model, how))
+    how = PredictConf()
+    (row,) = blocks.map_block(keys[0], make_recipe(outs[0], model, how))
     code = (
         "import json, sys; from pathlib import Path; from lulc import mapping, modelfiles; from lulc.conf import Predict\n"
         "from lulc.predict import use_one_core; use_one_core()\n"
@@ -322,7 +327,7 @@ def test_another_process_writes_the_same_bytes(model: Path, tmp_path: Path) -> N
     assert (outs[0] / row["path"]).read_bytes() == (outs[1] / row["path"]).read_bytes()
 
 
-def _run(**changes: Any) -> conf.Run:
+def _run(**changes: Any) -> config.Config:
     raw: dict[str, Any] = {
         "name": "untrained",
         "scenes": [{"path": "archive"}],
@@ -333,19 +338,19 @@ def _run(**changes: Any) -> conf.Run:
         "periods": [{"name": "p"}],
         "predict": {"precision": "float32"},
     }
-    return conf.parse_run(raw | changes, Path("/nowhere"))
+    return runfile.parse_run(raw | changes, Path("/nowhere"))
 
 
 def _note(out: Path, key: dict[str, str]) -> None:
     rest = {"path": key["path"], "checksum": key["checksum"]}
-    store.append_ledger(out, [store.entry("tile", key["key"], key["fingerprint"], **rest)])
+    ledger.append_ledger(out, [ledger.ledger_row("tile", key["key"], key["fingerprint"], **rest)])
 
 
 def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(tmp_path: Path, spark: SparkSession) -> None:
-    from lulc.spark.predict import predict as stage
+    from lulc.spark.stages.predict import predict as stage
 
     out = tmp_path / "out"
-    folder = untrained.make_model(modelfiles.local_folder(out, "untrained"))
+    folder = untrained.make_model(package.local_folder(out, "untrained"))
     image, valid = texture(128, 256)
     keys = [
         write_chips(out, f"{col}_0", cut_chips(image, valid, [(c, r) for r in (0, 1) for c in (col, col + 1)], 16))
@@ -353,7 +358,7 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(t
     ]
     for key in keys:
         _note(out, key)
-    request = Request(_run(), out, Choice(), lambda: spark)
+    request = StageContext(_run(), out, Selection(), lambda: spark)
     idle = replace(request, spark=lambda: pytest.fail("Spark was started"))
     first = stage(request)
     assert (first.stood, first.done, first.bad) == (0, 2, 0)
@@ -365,7 +370,7 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(t
     for key in keys:
         (tmp_path / "pure" / key["path"]).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "pure" / key["path"]).write_bytes((out / key["path"]).read_bytes())
-        (row,) = mapping.map_block(key, pure)
+        (row,) = blocks.map_block(key, pure)
         assert made[Path(row["path"]).name] == (tmp_path / "pure" / row["path"]).read_bytes()
 
     # Nothing to do; what the driver could not note is taken up again; neither starts Spark.
@@ -375,15 +380,15 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(t
     for key in keys:
         _note(out, key)
     assert (stage(idle).stood, stage(idle).done) == (2, 0)
-    assert {r["checksum"] for r in store.standing(out, "predict").values() if r["path"]} == {
-        store.checksum(p) for p in table.glob("*.parquet")
+    assert {r["checksum"] for r in ledger.latest(out, "predict").values() if r["path"]} == {
+        files.checksum(p) for p in table.glob("*.parquet")
     }
 
     # One deleted file is redone alone, also when its tile is chosen.
     victim = next(table.glob("p.2_0.*"))
     victim.unlink()
-    assert stage(replace(idle, choice=Choice(tiles=(TILING.tile_id(1, 1),)))).stood == 1
-    again = stage(replace(request, choice=Choice(tiles=(TILING.tile_id(3, 1),))))
+    assert stage(replace(idle, choice=Selection(tiles=(TILING.tile_id(1, 1),)))).stood == 1
+    again = stage(replace(request, choice=Selection(tiles=(TILING.tile_id(3, 1),))))
     assert (again.stood, again.done) == (0, 1)
     assert {p.name: p.read_bytes() for p in table.glob("*.parquet")} == made
 
@@ -398,10 +403,10 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(t
     other = stage(request)
     assert (other.stood, other.done, other.bad) == (0, 1, 1)
     assert not {p.name for p in table.glob("*.parquet")} & made.keys()
-    assert store.standing(out, "predict")[keys[0]["key"]]["status"] == "bad"
+    assert ledger.latest(out, "predict")[keys[0]["key"]]["status"] == "bad"
 
     # A block that is no more loses its map.
-    store.append_ledger(out, [store.entry("tile", keys[1]["key"], "gone", status="empty")])
+    ledger.append_ledger(out, [ledger.ledger_row("tile", keys[1]["key"], "gone", status="empty")])
     stage(request)
     assert not list(table.glob("*.parquet"))
-    assert store.standing(out, "predict")[keys[1]["key"]]["status"] == "dropped"
+    assert ledger.latest(out, "predict")[keys[1]["key"]]["status"] == "dropped"

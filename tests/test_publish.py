@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from lulc import store
-from lulc.conf import parse_run
 from lulc.errors import InputError, UsageError
-from lulc.spark.publish import publish
-from lulc.spark.run import stages_of
-from lulc.spark.stage import Choice, Request
+from lulc.runfile import parse_run
+from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.stages.publish import publish
+from lulc.stages import stages_of
+from lulc.tables import store
 from tests import jdbc, world
 from tests.lint import ROOT
 
@@ -84,4 +84,4 @@ def test_publication_is_asked_for_and_needs_tables(spark: Any, tmp_path: Path) -
     assert told.publish and told.publish.warehouse == str(tmp_path / "lake")
     for asked, error, text in ((plain, UsageError, "where to publish"), (told, InputError, "no tables")):
         with pytest.raises(error, match=text):
-            publish(Request(asked, tmp_path / "out", Choice(), lambda: spark))
+            publish(StageContext(asked, tmp_path / "out", Selection(), lambda: spark))

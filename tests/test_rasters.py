@@ -21,12 +21,18 @@ from hypothesis.extra import numpy as hnp
 from pyproj import CRS
 from rio_cogeo import cog_validate
 
-from lulc import catalog, pixels, rasters, scenes, store
-from lulc.conf import Period, parse_run
+from lulc import bands
+from lulc.config import Period
 from lulc.errors import InputError
-from lulc.geo import Grid, Tiling
+from lulc.geo.grid import Grid
+from lulc.geo.tiling import Tiling
+from lulc.inference import rasters, stac
+from lulc.inference.class_map import ClassMap, RasterSpec
 from lulc.legend import NODATA
-from lulc.rasters import ClassMap, Recipe
+from lulc.raster import cog
+from lulc.runfile import parse_run
+from lulc.sources import scene
+from lulc.tables import arrays, ledger, store
 from tests import maps
 
 if TYPE_CHECKING:
@@ -36,8 +42,8 @@ TILING = Tiling("t", "EPSG:6933", 10.0, 64, 1000.0, 2000.0)
 UTM_WITHOUT_CODE = CRS.from_proj4("+proj=utm +zone=12 +ellps=GRS80 +units=m +no_defs").to_wkt()
 
 
-def _recipe(out: Path, tiling: Tiling = TILING, group: int = 4) -> Recipe:
-    return Recipe(out, "run", tiling, maps.LEGEND, group, (Period("p", datetime(2020, 1, 1).date()),))
+def _recipe(out: Path, tiling: Tiling = TILING, group: int = 4) -> RasterSpec:
+    return RasterSpec(out, "run", tiling, maps.LEGEND, group, (Period("p", datetime(2020, 1, 1).date()),))
 
 
 def _predict(
@@ -58,9 +64,11 @@ def _key(out: Path, paths: list[Path], print_: str = "f1") -> dict[str, object]:
 
 def _scene_table(out: Path) -> None:
     outline = shapely.to_wkb(shapely.box(0, 0, 1, 1))
-    band = scenes.SceneBand("red", "https://host/s/red.tif?signature=secret")
+    band = bands.Band("red", "https://host/s/red.tif?signature=secret")
     store.write_table(
-        out, "scenes", scenes.to_table([scenes.Scene("s", "x", datetime(2020, 6, 1, tzinfo=UTC), "EPSG:4326", outline, (band,))])
+        out,
+        "scenes",
+        scene.scenes_to_table([scene.Scene("s", "x", datetime(2020, 6, 1, tzinfo=UTC), "EPSG:4326", outline, (band,))]),
     )
 
 
@@ -80,7 +88,7 @@ def test_a_raster_holds_the_tiles_that_were_predicted(tmp_path: Path, crs: str) 
         np.testing.assert_array_equal(made.read(1), expected)
         assert row["valid_pixels"] == (expected != NODATA).sum()
     kept = [tile for path in (first, second) for tile in pq.read_table(path).to_pylist()]
-    confidence = {tiling.parse(tile["tile_id"]): pixels.array_from(tile, "confidence") for tile in kept}
+    confidence = {tiling.parse(tile["tile_id"]): arrays.array_from(tile, "confidence") for tile in kept}
     with rasterio.open(tmp_path / rasters.confidence_path(row["path"])) as made:
         np.testing.assert_array_equal(made.read(1), _lay(confidence))
 
@@ -96,7 +104,7 @@ def _lay(tiles: dict[tuple[int, int], np.ndarray]) -> np.ndarray:
 def test_a_tiling_with_an_extent_gives_the_scenes_own_grid(tmp_path: Path) -> None:
     tiling = Tiling("t", "EPSG:32612", 30.0, 64, 0.0, 0.0, None, (100, 150))
     path, found = _predict(tmp_path, [(c, r) for r in range(2) for c in range(3)], tiling)
-    made = rasters.mosaic([path], tiling)
+    made = rasters.mosaic_predictions([path], tiling)
     assert made.grid == Grid("EPSG:32612", (30.0, 0.0, 0.0, 0.0, -30.0, 0.0), 100, 150)
     np.testing.assert_array_equal(made.classes[64:, 128:], found[2, 1][:36, :22])
 
@@ -106,9 +114,9 @@ def test_a_raster_is_a_strict_cog_with_colours_names_and_mode_overviews(tmp_path
     classes = np.kron(rng.integers(0, 3, (60, 80)).astype(np.uint8), np.ones((25, 17), np.uint8))
     classes[:100] = NODATA
     grid = Grid("EPSG:6933", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), *classes.shape)
-    levels = rasters.pyramid(classes)
+    levels = cog.pyramid(classes)
     for name in ("a.tif", "b.tif"):
-        rasters.write_cog(tmp_path / name, grid, levels, {"CLASS_1": "one"}, maps.LEGEND)
+        cog.write_cog(tmp_path / name, grid, levels, {"CLASS_1": "one"}, maps.LEGEND)
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
     assert [p.name for p in sorted(tmp_path.iterdir())] == ["a.tif", "b.tif"]
     valid, errors, warnings = cog_validate(tmp_path / "a.tif", strict=True)
@@ -127,7 +135,7 @@ def test_a_raster_is_a_strict_cog_with_colours_names_and_mode_overviews(tmp_path
 @settings(max_examples=60, deadline=None)
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.sampled_from([0, 1, 2, NODATA])))
 def test_an_overview_pixel_is_the_majority_of_its_four(array: np.ndarray) -> None:
-    made = rasters.majority(array, np.uint8(NODATA))
+    made = cog.majority(array, np.uint8(NODATA))
     for (i, j), value in np.ndenumerate(made):
         counts = Counter(v for v in array[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].ravel().tolist() if v != NODATA)
         expected = min(counts, key=lambda v: (-counts[v], v)) if counts else NODATA
@@ -135,8 +143,8 @@ def test_an_overview_pixel_is_the_majority_of_its_four(array: np.ndarray) -> Non
 
 
 def test_overviews_of_a_constant_area_are_constant() -> None:
-    assert all((level == 7).all() for level in rasters.pyramid(np.full((1400, 700), 7, np.uint8)))
-    assert rasters.pyramid(np.zeros((1400, 700), np.uint8))[-1].shape == (350, 175)
+    assert all((level == 7).all() for level in cog.pyramid(np.full((1400, 700), 7, np.uint8)))
+    assert cog.pyramid(np.zeros((1400, 700), np.uint8))[-1].shape == (350, 175)
 
 
 def test_a_raster_is_written_again_only_when_its_fingerprint_or_a_file_is_not_there(tmp_path: Path) -> None:
@@ -162,7 +170,7 @@ def test_predictions_of_two_models_are_not_mixed(tmp_path: Path) -> None:
     rows = [maps.random_tile(rng, TILING.grid(c, 0), TILING.tile_id(c, 0)) for c in range(2)]
     rows[1]["model"] = "m/2"
     with pytest.raises(InputError, match=r"m/1.*m/2"):
-        rasters.mosaic([maps.write_block(tmp_path, rows)], TILING)
+        rasters.mosaic_predictions([maps.write_block(tmp_path, rows)], TILING)
 
 
 def test_the_item_says_where_when_what_and_from_which_scenes(tmp_path: Path) -> None:
@@ -192,11 +200,11 @@ def test_the_item_says_where_when_what_and_from_which_scenes(tmp_path: Path) -> 
 
 def test_scenes_without_a_date_give_an_open_span(tmp_path: Path) -> None:
     path, _ = _predict(tmp_path, [(0, 0)])
-    recipe = Recipe(tmp_path, "run", TILING, maps.LEGEND, 4, (Period("p"),))
+    recipe = RasterSpec(tmp_path, "run", TILING, maps.LEGEND, 4, (Period("p"),))
     (row,) = rasters.write_group(_key(tmp_path, [path]), recipe)
     item = (tmp_path / row["path"]).with_suffix(".json")
-    assert catalog.read_json(item)["properties"]["start_datetime"].startswith("0001")
-    catalog.write_collection(tmp_path, "run", [item])
+    assert stac.read_json(item)["properties"]["start_datetime"].startswith("0001")
+    stac.write_collection(tmp_path, "run", [item])
     collection = pystac.Collection.from_file(tmp_path / "rasters/collection.json")
     assert collection.extent.temporal.intervals == [[None, None]]
 
@@ -204,7 +212,7 @@ def test_scenes_without_a_date_give_an_open_span(tmp_path: Path) -> None:
 def test_a_grid_across_the_antimeridian_has_its_west_east_of_its_east(tmp_path: Path) -> None:
     grid = Grid("EPSG:32660", (1000.0, 0.0, 600000.0, 0.0, -1000.0, 100000.0), 100, 300)
     made = ClassMap(grid, np.zeros((100, 300), np.uint8), np.zeros((100, 300), np.uint8), (), "m/1")
-    west, _, east, _ = catalog.make_item(_recipe(tmp_path), "rasters/p/run_0_0.tif", made, "f")["bbox"]
+    west, _, east, _ = stac.make_item(_recipe(tmp_path), "rasters/p/run_0_0.tif", made, "f")["bbox"]
     assert 177 < west < 180
     assert -180 < east < -179
 
@@ -221,7 +229,7 @@ def test_the_mosaic_index_opens_as_the_whole_map(tmp_path: Path) -> None:
         (row,) = rasters.write_group(key, recipe)
         items.append((tmp_path / row["path"]).with_suffix(".json"))
     folder = items[0].parent
-    catalog.write_mosaic(folder, items, maps.LEGEND)
+    stac.write_mosaic(folder, items, maps.LEGEND)
     moved = folder.rename(tmp_path / "elsewhere")
     with rasterio.open(moved / "mosaic.vrt") as made:
         np.testing.assert_array_equal(made.read(1), whole)
@@ -234,8 +242,8 @@ def test_the_mosaic_index_opens_as_the_whole_map(tmp_path: Path) -> None:
 
 
 def test_the_stage_redoes_only_what_is_missing_or_changed(tmp_path: Path, spark: SparkSession) -> None:
-    from lulc.spark.rasters import rasters as stage
-    from lulc.spark.stage import Choice, Request
+    from lulc.spark.incremental import Selection, StageContext
+    from lulc.spark.stages.rasters import rasters as stage
 
     legend = {c.id: {"name": c.name, "colour": c.colour} for c in maps.LEGEND.classes}
     tiling = {"crs": "EPSG:6933", "resolution": 10, "size": 64, "block": 2}
@@ -254,11 +262,11 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(tmp_path: Path, spark:
     def predict(col: int, line: int, print_: str) -> None:
         path, _ = _predict(tmp_path, [(col, line), (col + 1, line)], grid, 10 + col + line)
         key = f"p/{grid.tile_id(col, line)}"
-        store.append_ledger(tmp_path, [store.entry("predict", key, print_, path=str(path.relative_to(tmp_path)))])
+        ledger.append_ledger(tmp_path, [ledger.ledger_row("predict", key, print_, path=str(path.relative_to(tmp_path)))])
 
     for col, line in ((0, 0), (2, 0), (-2, 0), (4, 4)):
         predict(col, line, "a")
-    request = Request(run, tmp_path, Choice(), lambda: spark)
+    request = StageContext(run, tmp_path, Selection(), lambda: spark)
     outcome = stage(request)
     assert (outcome.stood, outcome.done) == (0, 3)
     files = {p.name for p in (tmp_path / "rasters/p").iterdir()}
@@ -272,7 +280,7 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(tmp_path: Path, spark:
     def no_spark() -> SparkSession:
         raise AssertionError("nothing to do must not start Spark")
 
-    idle = stage(Request(run, tmp_path, Choice(), no_spark))
+    idle = stage(StageContext(run, tmp_path, Selection(), no_spark))
     assert (idle.stood, idle.done) == (3, 0)
     assert before == {p: p.stat().st_mtime_ns for p in before}
 

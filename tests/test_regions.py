@@ -10,9 +10,10 @@ import pyogrio
 import pytest
 import shapely
 
-from lulc import geo, regions
-from lulc.conf import RegionFile
+from lulc.config import RegionFile
 from lulc.errors import InputError
+from lulc.geo import areas, grid, reproject
+from lulc.stats import regions
 
 SQUARE = shapely.box(0, 0, 1, 1)
 # Transverse Mercator on GRS 80 without an authority code.
@@ -102,14 +103,14 @@ def test_straight_sides_stay_true(crs, box):
     shape = shapely.box(*box) - shapely.Point(np.mean(box[::2]) + 0.1 * (box[2] - box[0]), np.mean(box[1::2])).buffer(
         (box[3] - box[1]) / 9
     )
-    placed = regions.to_degrees(shape, crs, "a")
+    placed = reproject.to_degrees(shape, crs, "a")
     assert placed.is_valid
     assert placed.bounds[0] >= -180
     assert placed.bounds[2] <= 180
     # Against Karney's geodesic polygons on sides cut 2000 times.
-    assert geo.degrees_area(placed) == pytest.approx(geo.geodesic_area(shape, crs), rel=2e-8)
-    if not geo.parse_crs(crs).is_geographic:
-        assert regions.carry(placed, geo.WGS84, crs).area == pytest.approx(shape.area, rel=2e-9)
+    assert areas.degrees_area(placed) == pytest.approx(areas.geodesic_area(shape, crs), rel=2e-8)
+    if not grid.parse_crs(crs).is_geographic:
+        assert reproject.reproject_exact(placed, grid.WGS84, crs).area == pytest.approx(shape.area, rel=2e-9)
 
 
 def test_degrees_area_is_the_geodesic_area():
@@ -119,7 +120,7 @@ def test_degrees_area_is_the_geodesic_area():
         size = rng.uniform(0.01, 20)
         place = np.column_stack([rng.uniform(-150, 150) + size * np.cos(angle), rng.uniform(-65, 65) + size * np.sin(angle)])
         shape = shapely.Polygon(place)
-        assert geo.degrees_area(shape) == pytest.approx(geo.geodesic_area(shape, geo.WGS84), rel=1e-6)
+        assert areas.degrees_area(shape) == pytest.approx(areas.geodesic_area(shape, grid.WGS84), rel=1e-6)
 
 
 def test_neighbours_still_share_their_border():
@@ -129,12 +130,12 @@ def test_neighbours_still_share_their_border():
     park = shapely.Polygon(np.column_stack([320_000 + radius * np.cos(angle), 4_130_000 + radius * np.sin(angle)]))
     x, y = park.centroid.coords[0]
     quarters = [park & shapely.box(*b) for b in ((0, 0, x, y), (x, 0, 1e7, y), (0, y, x, 1e7), (x, y, 1e7, 1e7))]
-    whole, *parts = (regions.to_degrees(p, NO_CODE, "park") for p in (park, *quarters))
-    assert sum(map(geo.degrees_area, parts)) == pytest.approx(geo.degrees_area(whole), rel=1e-9)
-    back = [regions.carry(p, geo.WGS84, "EPSG:6933") for p in parts]
+    whole, *parts = (reproject.to_degrees(p, NO_CODE, "park") for p in (park, *quarters))
+    assert sum(map(areas.degrees_area, parts)) == pytest.approx(areas.degrees_area(whole), rel=1e-9)
+    back = [reproject.reproject_exact(p, grid.WGS84, "EPSG:6933") for p in parts]
     for i in range(4):
         assert (back[i] & back[(i + 1) % 4]).area < 1e-9 * park.area
-    assert sum(p.area for p in back) == pytest.approx(regions.carry(whole, geo.WGS84, "EPSG:6933").area, rel=1e-9)
+    assert sum(p.area for p in back) == pytest.approx(reproject.reproject_exact(whole, grid.WGS84, "EPSG:6933").area, rel=1e-9)
 
 
 def test_region_is_read_by_position(tmp_path):
@@ -158,7 +159,7 @@ def test_geojson_without_ids_is_numbered(tmp_path):
 def test_park_with_a_crs_of_its_own(shared):
     found = regions.read_regions([RegionFile(str(shared / "zion" / "zion.gpkg"), id="UNIT_CODE", name="UNIT_NAME")])
     meta, _, wkb, _ = pyogrio.raw.read(shared / "zion" / "zion.gpkg")
-    area = geo.geodesic_area(shapely.from_wkb(wkb[0]), meta["crs"])
+    area = areas.geodesic_area(shapely.from_wkb(wkb[0]), meta["crs"])
     assert found.table["area_m2"].to_pylist() == pytest.approx([area], rel=1e-8)
     assert found.table["name"].to_pylist() == ["Zion National Park"]
 
@@ -166,8 +167,8 @@ def test_park_with_a_crs_of_its_own(shared):
 @pytest.mark.parametrize("parts", [2, 3])
 def test_a_region_cut_in_parts_is_the_region(parts: int) -> None:
     ring = shapely.Polygon([(0, 0), (10, 1), (12, 9), (5, 6), (1, 11)], [[(3, 2), (5, 2), (4, 4)]])
-    found = dict(regions.cut(ring, parts))
+    found = dict(regions.cut_by_grid(ring, parts))
     assert len(found) > parts
     assert shapely.union_all(list(found.values())).symmetric_difference(ring).area == pytest.approx(0, abs=1e-9)
     assert sum(p.area for p in found.values()) == pytest.approx(ring.area)
-    assert dict(regions.cut(ring, 1)) == {"": ring}
+    assert dict(regions.cut_by_grid(ring, 1)) == {"": ring}

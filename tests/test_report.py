@@ -21,15 +21,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.image import imread
 
-from lulc import conf, geo, preview, rasters, report, store, tables
-from lulc.geo import Grid
+from lulc import config, runfile
+from lulc.geo.grid import Grid, transformer
+from lulc.inference import rasters
 from lulc.legend import NODATA
+from lulc.raster import cog
+from lulc.report import html
+from lulc.report.map import metres_a_pixel, read_map, round_length
+from lulc.tables import ledger, schemas, store
 
 HOSTILE = "<script>alert('x')</script>"
 GRID = Grid("EPSG:3035", (10.0, 0.0, 4e6, 0.0, -10.0, 3e6), 300, 400)
 
 
-def make_run(**changes: Any) -> conf.Run:
+def make_run(**changes: Any) -> config.Config:
     raw: dict[str, Any] = {
         "name": "valley",
         "scenes": [{"path": "https://me:pa55@host/archive?X-Amz-Signature=5ecret"}],
@@ -43,7 +48,7 @@ def make_run(**changes: Any) -> conf.Run:
         "spark": {"conf": {"spark.hadoop.fs.s3a.secret.key": "5ecret", "spark.ui.port": "4040"}},
         "tracking": {"uri": "http://me:pa55@tracking:5000"},
     }
-    return conf.parse_run(raw | changes, Path("/nowhere"))
+    return runfile.parse_run(raw | changes, Path("/nowhere"))
 
 
 def make_classes() -> np.ndarray:
@@ -53,18 +58,18 @@ def make_classes() -> np.ndarray:
     return classes
 
 
-def write_rasters(out: Path, run: conf.Run) -> None:
+def write_rasters(out: Path, run: config.Config) -> None:
     """The map of two periods, each in two files side by side."""
     for period in ("2023", "2024"):
         for number, col in enumerate((0, 200)):
             part = np.ascontiguousarray(make_classes()[:, col : col + 200])
             path = out / rasters.raster_path(f"{period}/{number}_0", run.name)
-            rasters.write_cog(path, GRID.window(0, col, 300, 200), rasters.pyramid(part), {}, run.make_legend())
+            cog.write_cog(path, GRID.window(0, col, 300, 200), cog.pyramid(part), {}, run.make_legend())
 
 
 def write_rows(out: Path, name: str, found: list[dict[str, Any]]) -> None:
     """The table of these rows, null where they say nothing."""
-    table = pa.Table.from_pylist([dict.fromkeys(tables.ALL[name].names) | r for r in found], tables.ALL[name])
+    table = pa.Table.from_pylist([dict.fromkeys(schemas.ALL[name].names) | r for r in found], schemas.ALL[name])
     store.write_table(out, name, table)
 
 
@@ -122,9 +127,9 @@ def write_tables(out: Path) -> None:
         [scored | {"label_id": 1, "map_id": 2, "pixels": 12345}, scored | {"label_id": 1, "map_id": 255, "pixels": 7}],
     )
     error = f"https://me:pa55@host/{HOSTILE}.tif?sig=5ecret cannot be read: cut short"
-    mended = [store.entry("tile", "scene:m", "f", status=s, error="was bad") for s in ("bad", "done")]
-    store.append_ledger(out, [store.entry("tile", f"scene:{HOSTILE}", "f", status="bad", error=error), *mended])
-    store.append_ledger(out, [store.entry("predict", "", "f1ngerpr1nt")])
+    mended = [ledger.ledger_row("tile", "scene:m", "f", status=s, error="was bad") for s in ("bad", "done")]
+    ledger.append_ledger(out, [ledger.ledger_row("tile", f"scene:{HOSTILE}", "f", status="bad", error=error), *mended])
+    ledger.append_ledger(out, [ledger.ledger_row("predict", "", "f1ngerpr1nt")])
 
 
 class Page(HTMLParser):
@@ -158,7 +163,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out, run = tmp_path_factory.mktemp("out"), make_run()
     write_rasters(out, run)
     write_tables(out)
-    assert report.write_report(run, out) == out / "report.html"
+    assert html.write_report(run, out) == out / "report.html"
     return out
 
 
@@ -213,7 +218,7 @@ def test_the_report_gives_away_no_secret(written: Path) -> None:
 
 
 def test_a_run_without_results_has_a_report_too(tmp_path: Path) -> None:
-    page = Page(report.write_report(make_run(), tmp_path).read_text())
+    page = Page(html.write_report(make_run(), tmp_path).read_text())
     assert page.links == []
     assert "every input could be read" in page.text
     assert not (tmp_path / "map.png").exists()
@@ -229,13 +234,13 @@ def test_the_picture_shows_the_classes_of_the_latest_period(written: Path) -> No
 
 
 def test_the_map_is_read_from_all_files_and_made_small(written: Path, tmp_path: Path) -> None:
-    classes, grid = preview.read_map(sorted((written / "rasters" / "2024").glob("*.tif")))
+    classes, grid = read_map(sorted((written / "rasters" / "2024").glob("*.tif")))
     assert (classes == make_classes()).all()
     assert (grid.transform, grid.shape) == (GRID.transform, GRID.shape)
     large = np.ascontiguousarray(np.kron(np.tile([[1, 2], [2, 255]], (2, 2)), np.ones((800, 1000), int)).astype(np.uint8))
     wide = Grid(GRID.crs, GRID.transform, *large.shape)
-    rasters.write_cog(tmp_path / "large.tif", wide, rasters.pyramid(large), {}, make_run().make_legend())
-    classes, grid = preview.read_map([tmp_path / "large.tif"])
+    cog.write_cog(tmp_path / "large.tif", wide, cog.pyramid(large), {}, make_run().make_legend())
+    classes, grid = read_map([tmp_path / "large.tif"])
     assert max(classes.shape) <= 1400
     assert grid.resolution[0] * classes.shape[1] == pytest.approx(4000 * 10, rel=0.01)
     assert [(classes == i).mean() for i in (1, 2, 255)] == pytest.approx([0.25, 0.5, 0.25], abs=0.01)
@@ -250,7 +255,7 @@ def test_of_many_regions_the_largest_are_told_and_the_others_counted(tmp_path: P
     write_rows(tmp_path, "class_areas", [area | {"region_id": n, "name": n, "area_m2": 1e6 + i} for i, n in enumerate(names)])
     changes = [change | {"region_id": n, "name": n, "from_class": "water", "to_class": "wood"} for n in names]
     write_rows(tmp_path, "transitions", changes)
-    text = Page(report.write_report(make_run(), tmp_path).read_text()).text
+    text = Page(html.write_report(make_run(), tmp_path).read_text()).text
     assert [n for n in names if f"{n}, parish, 2024" in text] == names[30:]
     assert [n for n in names if f"{n}, parish, 2023 to 2024" in text] == names[30:]
     assert "30 smaller ones are in the table" in text
@@ -265,7 +270,7 @@ def test_of_many_regions_with_detections_those_with_most_are_told_and_the_others
         for year, count in (("2023", 1000 - i), ("2024", 2 * i))
     ]
     write_rows(tmp_path, "detection_counts", found)
-    text = Page(report.write_report(make_run(), tmp_path).read_text()).text
+    text = Page(html.write_report(make_run(), tmp_path).read_text()).text
     for year in ("2023", "2024"):
         assert [n for n in names if f"{n}, parish, {year}" in text] == names[30:]
     assert "30 with less are in the table detection_counts" in text
@@ -299,8 +304,8 @@ def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(tm
     ]
     write_rows(tmp_path, "class_areas", lines)
     write_rows(tmp_path, "regions", places)
-    run = conf.Run(name="elsewhere", maps=(conf.MapFiles(str(tmp_path / "2*.tif"), "2021"),))
-    page = Page(report.write_report(run, tmp_path).read_text())
+    run = config.Config(name="elsewhere", maps=(config.MapFiles(str(tmp_path / "2*.tif"), "2021"),))
+    page = Page(html.write_report(run, tmp_path).read_text())
     assert "2 classes of maps made elsewhere; periods 2021" in page.text
     assert "land a, land, 2021" in page.text
     assert "land b, land, 2021" not in page.text
@@ -310,26 +315,26 @@ def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(tm
     wood, sea = ((np.abs(picture - np.array(rgb)).max(-1) <= 2).sum() for rgb in ((1, 102, 3), (1, 102, 204)))
     assert wood / sea == pytest.approx(1, rel=0.05)
     # What lies on another grid, in another CRS and type, is laid over the first one's.
-    there, grid = preview.read_map([tmp_path / "2021.tif"], (7.5, 0.5, 8.5, 1.5))
+    there, grid = read_map([tmp_path / "2021.tif"], (7.5, 0.5, 8.5, 1.5))
     assert (there.shape, grid.bounds) == ((50, 50), pytest.approx((7.5, 0.5, 8.5, 1.5)))
-    left, top = geo.transformer("EPSG:4326", "EPSG:32632").transform(8.0, 1.0)
+    left, top = transformer("EPSG:4326", "EPSG:32632").transform(8.0, 1.0)
     write_elsewhere(tmp_path / "utm.tif", "EPSG:32632", Affine(1000, 0, left, 0, -1000, top), np.full((60, 60), 10, np.uint16))
-    over, _ = preview.read_map([tmp_path / "2021.tif", tmp_path / "utm.tif"], (7.5, 0.5, 8.5, 1.5))
+    over, _ = read_map([tmp_path / "2021.tif", tmp_path / "utm.tif"], (7.5, 0.5, 8.5, 1.5))
     assert (over[27:48, 27:48] == 10).all()
     assert (over[:24] == there[:24]).all()
     # Nor does a rotated one say anything of the corners beside it, if it has no nodata: there is no class, and not class 0.
     askew = Affine.translation(8, 1.4) @ Affine.rotation(-45) @ Affine.scale(0.02, -0.02)
     write_elsewhere(tmp_path / "askew.tif", "EPSG:4326", askew, np.full((20, 20), 10, np.uint16), None)
-    over, _ = preview.read_map([tmp_path / "2021.tif", tmp_path / "askew.tif"], (7.5, 0.5, 8.5, 1.5))
+    over, _ = read_map([tmp_path / "2021.tif", tmp_path / "askew.tif"], (7.5, 0.5, 8.5, 1.5))
     assert 100 < (over != there).sum() < 300
     assert (over[over != there] == 10).all()
     # Degrees that hold none of it leave nothing out.
-    assert preview.read_map([tmp_path / "2021.tif"], (50, 0, 51, 1))[0].shape == classes.shape
+    assert read_map([tmp_path / "2021.tif"], (50, 0, 51, 1))[0].shape == classes.shape
 
 
 @given(st.floats(1e-3, 1e7))
 def test_scale_bars_have_round_lengths(longest: float) -> None:
-    found = preview.round_length(longest)
+    found = round_length(longest)
     assert found <= longest * (1 + 1e-9) < 2.5 * found * (1 + 1e-9)
     assert re.fullmatch(r"[125]e[+-]\d+", f"{found:.0e}")
 
@@ -340,4 +345,4 @@ def test_scale_bars_have_round_lengths(longest: float) -> None:
 def test_the_scale_bar_is_of_the_ground_not_of_the_plane(crs: str, step: float, metres: float) -> None:
     place = {"EPSG:3035": (4321000.0, 3210000.0), "EPSG:3857": (1.5e6, 6.04e6)}[crs]
     grid = Grid(crs, (step, 0.0, place[0], 0.0, -step, place[1]), 100, 100)
-    assert preview.metres_a_pixel(grid) == pytest.approx(metres, rel=0.01)
+    assert metres_a_pixel(grid) == pytest.approx(metres, rel=0.01)

@@ -16,11 +16,11 @@ import psutil
 import pytest
 import rasterio.warp
 
-from lulc import store
-from lulc.conf import read_run
-from lulc.spark.index import index
-from lulc.spark.stage import Choice, Request
-from lulc.spark.tile import tile
+from lulc.runfile import read_run
+from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.stages.index import index
+from lulc.spark.stages.tile import tile
+from lulc.tables import ledger, store
 from tests import world
 from tests.world import World
 
@@ -145,14 +145,14 @@ def test_a_file_cut_short_is_left_out_counted_and_limited(small: World, tmp_path
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     for path in without.glob(f"S_{world.DAYS[0]}_*"):
         path.unlink()
-    index(Request(read_run(small.run, [f"scenes.0.path={archive}"]), out, Choice(), lambda: spark))
+    index(StageContext(read_run(small.run, [f"scenes.0.path={archive}"]), out, Selection(), lambda: spark))
     ran = world.lulc("tile", small.run, "--out", out, "--set", f"scenes.0.path={archive}")
     assert ran.returncode == 0, ran.stderr
     assert "WARNING: 1 bad" in ran.stderr
-    bad = [r for r in store.standing(out, "tile").values() if r["status"] == "bad"]
+    bad = [r for r in ledger.latest(out, "tile").values() if r["status"] == "bad"]
     assert len(bad) == 1
     assert "nir" in bad[0]["error"]
-    expected = Request(read_run(small.run, [f"scenes.0.path={without}"]), tmp_path / "expected", Choice(), lambda: spark)
+    expected = StageContext(read_run(small.run, [f"scenes.0.path={without}"]), tmp_path / "expected", Selection(), lambda: spark)
     index(expected)
     tile(expected)
     made, clean = (

@@ -13,7 +13,7 @@ from sklearn import metrics
 
 from lulc.errors import InputError
 from lulc.legend import NODATA, LandClass, Legend
-from lulc.scores import confusion, summarise
+from lulc.stats.confusion import confusion, summarise
 
 LEGEND = Legend("four", tuple(LandClass(i, f"class {i}", "#000000") for i in (7, 2, 200, 0)))
 IDS = st.sampled_from([*LEGEND.ids, NODATA])

@@ -20,12 +20,16 @@ import pytest
 import shapely
 from pystac_client import Client
 
-from lulc import geo, options, signing, sources
-from lulc.conf import Archive, Period, Run, Search, parse_run, read_run
+from lulc.cli import options
+from lulc.config import Archive, Config, Period, Search
 from lulc.errors import InputError, UsageError
-from lulc.opening import ReadError, open_raster
-from lulc.sources import _search, find
-from lulc.sources._web import connect
+from lulc.geo.grid import footprint
+from lulc.raster import signing
+from lulc.raster.access import ReadError, open_raster
+from lulc.runfile import parse_run, read_run
+from lulc.sources import area, registry, search
+from lulc.sources.http import connect
+from lulc.sources.search import _boxes, _cloud_filter, _plain, find_scenes
 from tests.scenery import UTM33, write_raster
 from tests.stores import serve
 
@@ -74,13 +78,13 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-def make_run(**rest: Any) -> Run:
+def make_run(**rest: Any) -> Config:
     raw = {"name": "t", "scenes": [{"path": "."}], "bands": ["red"], "legend": {1: {"name": "a", "colour": "#000000"}}}
     return replace(parse_run(raw, Path()), **rest)
 
 
-def ask(url: str, out: Path, run: Run | None = None, **rest: Any) -> list[str]:
-    found = find(Archive(search=Search(url, ("squares",), **rest)), run or make_run(), out)
+def ask(url: str, out: Path, run: Config | None = None, **rest: Any) -> list[str]:
+    found = find_scenes(Archive(search=Search(url, ("squares",), **rest)), run or make_run(), out)
     return [feature["id"] for feature in json.loads(Path(found.path).read_bytes())["features"]]
 
 
@@ -89,7 +93,7 @@ def names(*numbers: int) -> list[str]:
 
 
 def test_all_pages_are_read(api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_search, "_PAGE", 4)
+    monkeypatch.setattr(search, "_PAGE", 4)
     assert len(list(Client.open(api).search(collections=["squares"], limit=4).pages_as_dicts())) == 7
     assert ask(api, tmp_path) == names(*range(25))
 
@@ -118,37 +122,37 @@ def test_area_and_periods_are_the_runs_where_the_search_says_none(api: str, tmp_
 
 
 def test_an_area_across_the_antimeridian_is_two_boxes() -> None:
-    assert _search._boxes(_search.parse_box("170,-20,-170,-10")) == [(-180, -20, -170, -10), (170, -20, 180, -10)]
-    assert _search._boxes(_search.parse_box("5,1,6,2")) == [(5, 1, 6, 2)]
+    assert _boxes(area.parse_box("170,-20,-170,-10")) == [(-180, -20, -170, -10), (170, -20, 180, -10)]
+    assert _boxes(area.parse_box("5,1,6,2")) == [(5, 1, 6, 2)]
 
 
 def test_an_answer_is_kept_and_replayed_offline(tmp_path: Path) -> None:
     kept = tmp_path / "kept.json"
     with stac_api(tmp_path, ITEMS[:3]) as url:
         search = Search(url, ("squares",))
-        first = find(Archive(str(kept), search=search), make_run(), tmp_path)
-        default = find(Archive(search=search), make_run(), tmp_path)
+        first = find_scenes(Archive(str(kept), search=search), make_run(), tmp_path)
+        default = find_scenes(Archive(search=search), make_run(), tmp_path)
     content = kept.read_bytes()
     assert (first.path, Path(default.path).parent) == (str(kept), tmp_path / "searches")
     assert Path(default.path).read_bytes() == content
-    assert find(Archive(str(kept), search=search), make_run(), tmp_path) == first
+    assert find_scenes(Archive(str(kept), search=search), make_run(), tmp_path) == first
     with pytest.raises(InputError, match="cannot be searched"):
-        find(Archive(str(kept), search=replace(search, max_cloud=5)), make_run(), tmp_path)
+        find_scenes(Archive(str(kept), search=replace(search, max_cloud=5)), make_run(), tmp_path)
     assert kept.read_bytes() == content
     other = tmp_path / "mine.json"
     other.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
     with pytest.raises(InputError, match=r"mine\.json keeps no answer"):
-        find(Archive(str(other), search=search), make_run(), tmp_path)
+        find_scenes(Archive(str(other), search=search), make_run(), tmp_path)
     with pytest.raises(InputError, match="not answered yet"):
-        sources.source_of(Archive(search=search))
+        registry.source_of(Archive(search=search))
 
 
 def test_the_answer_is_an_archive_without_secrets(api: str, tmp_path: Path) -> None:
     grid = replace(UTM33, crs="EPSG:4326", transform=(0.002, 0.0, 1.0, 0.0, -0.002, 1.0), height=400, width=400)
-    found = find(Archive(search=Search(api, ("squares",), bbox="1.2,0.2,1.8,0.8")), make_run(), tmp_path)
+    found = find_scenes(Archive(search=Search(api, ("squares",), bbox="1.2,0.2,1.8,0.8")), make_run(), tmp_path)
     assert SECRET not in Path(found.path).read_text()
     write_raster(tmp_path / "searches" / "1.tif", np.full(grid.shape, 7, "uint16"), grid)
-    source = sources.source_of(found)
+    source = registry.source_of(found)
     (item,) = source.items(found)
     scene = source.read(item, found, ("red",))
     assert (source.name, scene.scene_id, scene.cloud) == ("stac", "scene01", 1.0)
@@ -184,25 +188,25 @@ def test_what_goes_wrong_is_named(tmp_path: Path) -> None:
 
 def test_a_servers_own_filter_is_used_where_it_has_one() -> None:
     query = ["https://api.stacspec.org/v1.0.0/item-search#query", "https://api.stacspec.org/v1.0.0-rc.2/item-search#filter"]
-    assert _search._cloud_filter(query, 20.0) == {"query": {"eo:cloud_cover": {"lte": 20.0}}}
-    assert _search._cloud_filter(query[1:], 20.0) == {
+    assert _cloud_filter(query, 20.0) == {"query": {"eo:cloud_cover": {"lte": 20.0}}}
+    assert _cloud_filter(query[1:], 20.0) == {
         "filter": {"op": "<=", "args": [{"property": "eo:cloud_cover"}, 20.0]},
         "filter_lang": "cql2-json",
     }
-    assert _search._cloud_filter(query, None) == _search._cloud_filter([], 20.0) == {}
+    assert _cloud_filter(query, None) == _cloud_filter([], 20.0) == {}
 
 
 def test_files_behind_a_login_are_taken_from_their_store() -> None:
     asset = {"href": "https://landsatlook.usgs.gov/data/x.TIF", "alternate": {"s3": {"href": "s3://usgs-landsat/x.TIF"}}}
-    plain = _search._plain({"assets": {"red": asset, "index": {"href": "https://landsatlook.usgs.gov/x"}}}, "s3")
+    plain = _plain({"assets": {"red": asset, "index": {"href": "https://landsatlook.usgs.gov/x"}}}, "s3")
     assert [a["href"] for a in plain["assets"].values()] == ["s3://usgs-landsat/x.TIF", "https://landsatlook.usgs.gov/x"]
 
 
 def test_the_command_line_is_a_search(small_file: Path) -> None:
     parser = options.make_parser()
 
-    def read(*given: str) -> Run:
-        return options.read_run(parser.parse_args(["index", str(small_file), "--out", "out", *given]))
+    def read(*given: str) -> Config:
+        return options.run_from_arguments(parser.parse_args(["index", str(small_file), "--out", "out", *given]))
 
     search = ["--from", "earth-search", "--collection", "sentinel-2-l2a", "--bbox=-1,2,3,4", "--time", "2023-01-01/2023-12-31"]
     (archive,) = read(*search, "--max-cloud", "20").scenes
@@ -254,14 +258,14 @@ def test_signatures_come_off(href: str) -> None:
 def test_two_signatures_are_one_scene_and_in_no_record(tmp_path: Path) -> None:
     grid = UTM33
     write_raster(tmp_path / "x.tif", np.ones(grid.shape, "uint16"), grid)
-    outline = shapely.geometry.mapping(geo.footprint(grid))
+    outline = shapely.geometry.mapping(footprint(grid))
     scenes = []
     for secret in (SECRET, "ANOTHER"):
         item = make_item(1, 1.0, "2023-01-15") | {"geometry": outline}
         item["assets"] = {"red": {"href": f"https://e.org/x.tif?sig={secret}", "type": "image/tiff"}}
         (tmp_path / "item.json").write_text(json.dumps(item))
         archive = Archive(str(tmp_path / "item.json"))
-        source = sources.source_of(archive)
+        source = registry.source_of(archive)
         scenes.append(source.read(next(source.items(archive)), archive, ("red",)))
     assert scenes[0] == scenes[1]
     assert SECRET not in repr(scenes[0])

@@ -11,11 +11,12 @@ import pytest
 import shapely
 import yaml
 
-from lulc import geo, store
-from lulc.conf import read_run
-from lulc.spark.index import index
-from lulc.spark.stage import Choice, Request
-from lulc.spark.tile import tile
+from lulc.geo import grid
+from lulc.runfile import read_run
+from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.stages.index import index
+from lulc.spark.stages.tile import tile
+from lulc.tables import store
 from tests import world
 from tests.scenery import UTM33, texture, write_raster
 from tests.stores import faulty_store
@@ -26,11 +27,11 @@ if TYPE_CHECKING:
 
 
 def make_item(name: str, day: int, folder: str) -> dict[str, Any]:
-    outline = shapely.geometry.mapping(geo.footprint(UTM33))
+    outline = shapely.geometry.mapping(grid.footprint(UTM33))
     assets = {b: {"href": f"{folder}/{name}_{b}.tif", "type": "image/tiff; application=geotiff"} for b in ("red", "nir")}
     return {
         "type": "Feature", "stac_version": "1.0.0", "id": name, "collection": "c", "geometry": outline, "links": [],
-        "bbox": list(geo.footprint(UTM33).bounds), "properties": {"datetime": f"2024-06-{day:02}T10:00:00Z"}, "assets": assets,
+        "bbox": list(grid.footprint(UTM33).bounds), "properties": {"datetime": f"2024-06-{day:02}T10:00:00Z"}, "assets": assets,
     }  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def test_a_search_is_tiled_from_the_store_and_replayed_without_the_catalogue(
     }
     (tmp_path / "local.yaml").write_text(yaml.safe_dump(run | {"scenes": [{"path": "local"}]}))
     local, out = tmp_path / "out_local", tmp_path / "out"
-    request = Request(read_run(tmp_path / "local.yaml"), local, Choice(), lambda: spark)
+    request = StageContext(read_run(tmp_path / "local.yaml"), local, Selection(), lambda: spark)
     index(request)
     tile(request)
     with faulty_store() as (place, faults):

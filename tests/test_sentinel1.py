@@ -16,15 +16,17 @@ import rasterio
 import shapely
 from rasterio.control import GroundControlPoint
 
-from lulc import geo, placement, radar, sources
-from lulc.conf import Archive
-from lulc.cutting import cut
-from lulc.encoding import choose_encoding
+from lulc.chips.chip import choose_encoding
+from lulc.chips.cut import cut_block
+from lulc.chips.mosaic import ChipSpec
+from lulc.config import Archive
 from lulc.errors import InputError
-from lulc.geo import Grid
-from lulc.laying import Recipe
-from lulc.scenes import Scene, from_table, to_table
-from lulc.swath import Swath
+from lulc.geo import areas, overlap
+from lulc.geo.grid import WGS84, Grid, transformer
+from lulc.geo.swath import Swath
+from lulc.geo.tiling import Tiling
+from lulc.sources import radar, registry, sentinel1_grd
+from lulc.sources.scene import Scene, scenes_from_table, scenes_to_table
 from tests.scenery import cut_short
 
 NAME = "S1B_IW_GRDH_1SDV_20210401T052623_20210401T052648_026269_032297_ECC8"
@@ -51,7 +53,7 @@ class Orbit:
         x, y = x + x * x / 2e6, y + x * y / 3e6
         turn = np.radians(self.turn)
         x, y = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
-        return geo.transformer(self.crs, geo.WGS84).transform(x, y)
+        return transformer(self.crs, WGS84).transform(x, y)
 
 
 def gain(row: np.ndarray, col: np.ndarray) -> np.ndarray:
@@ -164,7 +166,7 @@ def expected(seed: int = 0, factor: float = 1.0, removed: bool = False, blocks: 
 
 def read_all(path: Path, wanted: tuple[str, ...] = (), **rest: object) -> list[Scene]:
     archive = Archive(str(path), **rest)  # type: ignore[arg-type]
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     assert source.name == "sentinel1"
     return [source.read(item, archive, wanted) for item in source.items(archive)]
 
@@ -174,7 +176,7 @@ def native_grid(orbit: Orbit = Orbit()) -> tuple[Grid, np.ndarray, np.ndarray]:
     grid = Grid(orbit.crs, (10.0, 0.0, -1003.0, 0.0, -10.0, 1507.0), 300, 200)
     x, y = grid.affine @ np.meshgrid(np.arange(200) + 0.5, np.arange(300) + 0.5)
     row, col = np.full(x.shape, HEIGHT / 2), np.full(x.shape, WIDTH / 2)
-    back = geo.transformer(geo.WGS84, orbit.crs)
+    back = transformer(WGS84, orbit.crs)
     for _ in range(30):  # The mapping is inverted by its own steps: it is a turn but for a small bend.
         px, py = back.transform(*orbit.place(row, col))
         turn = np.radians(orbit.turn)
@@ -193,7 +195,7 @@ def test_a_product_is_a_scene_of_its_polarisations(tmp_path: Path) -> None:
     assert scene.gsd_m == pytest.approx(10)
     assert dict(scene.properties)["relative_orbit"] == "168"
     assert dict(scene.properties)["platform"] == "sentinel-1b"
-    assert from_table(to_table([scene])) == [scene]
+    assert scenes_from_table(scenes_to_table([scene])) == [scene]
     assert [s.bands for s in read_all(root)] == [scene.bands]
     (vh,) = read_all(tmp_path, ("hv",), bands={"vh": "hv"}, calibration="gamma0")
     assert [(b.name, b.calibration, "-vh-" in b.href) for b in vh.bands] == [("hv", "gamma0", True)]
@@ -211,7 +213,7 @@ def test_a_product_is_a_scene_of_its_polarisations(tmp_path: Path) -> None:
 def test_places_are_those_of_the_tie_points(tmp_path: Path, orbit: Orbit) -> None:
     make_product(tmp_path, orbit)
     (scene,) = read_all(tmp_path)
-    swath = sources._grd.read_measurement(scene.bands[0].href).swath
+    swath = sentinel1_grd.read_measurement(scene.bands[0].href).swath
     row, col = np.mgrid[0:HEIGHT:7, 0:WIDTH:9].astype(float)
     x, y = swath.locate(*orbit.place(row, col))
     assert np.abs(x - col - 0.5).max() < 0.01
@@ -226,20 +228,20 @@ def test_places_are_those_of_the_tie_points(tmp_path: Path, orbit: Orbit) -> Non
     assert shapely.covers(outline, inside).all()
     assert not shapely.intersects(outline, outside).any()
     assert outline.is_valid and outline.bounds[0] >= -180 and outline.bounds[2] <= 180
-    assert geo.degrees_area(outline) == pytest.approx(HEIGHT * WIDTH * orbit.side**2, rel=0.01)
+    assert areas.degrees_area(outline) == pytest.approx(HEIGHT * WIDTH * orbit.side**2, rel=0.01)
 
 
 def test_far_places_have_no_coordinates(tmp_path: Path) -> None:
     make_product(tmp_path)
     (scene,) = read_all(tmp_path)
-    swath = sources._grd.read_measurement(scene.bands[0].href).swath
+    swath = sentinel1_grd.read_measurement(scene.bands[0].href).swath
     x, y = swath.locate(np.array([-169.0, 100.0, np.inf]), np.array([-46.0, 0.0, np.nan]))
     assert np.isnan(x).all() and np.isnan(y).all()
     far = Grid("EPSG:4326", (0.001, 0.0, -170.0, 0.0, -0.001, -45.0), 40, 40)
-    _, valid = radar.read(scene.bands[0].href, "sigma0", far, "bilinear")
+    _, valid = radar.read_backscatter(scene.bands[0].href, "sigma0", far, "bilinear")
     assert not valid.any()
     near = Grid("EPSG:4326", (0.001, 0.0, 12.0, 0.0, -0.001, 45.0), 40, 40)
-    assert not radar.read(scene.bands[0].href, "sigma0", near, "bilinear")[1].any()
+    assert not radar.read_backscatter(scene.bands[0].href, "sigma0", near, "bilinear")[1].any()
 
 
 @pytest.mark.parametrize(
@@ -252,7 +254,7 @@ def test_values_are_those_of_the_formula(tmp_path: Path, calibration: str, remov
     (scene,) = read_all(tmp_path, ("vh",), calibration=calibration)
     (band,) = scene.bands
     grid, row, col = native_grid()
-    values, valid = radar.read(band.href, band.calibration, grid, "nearest")
+    values, valid = radar.read_backscatter(band.href, band.calibration, grid, "nearest")
     truth = expected(1, 0.9 if calibration == "gamma0" else 1.0, removed, blocks)
     # A pixel whose centre is a hair from an edge may be its neighbour.
     sure = (np.abs(row % 1 - 0.5) > 0.02) & (np.abs(col % 1 - 0.5) > 0.02)
@@ -262,7 +264,7 @@ def test_values_are_those_of_the_formula(tmp_path: Path, calibration: str, remov
     assert sure.mean() > 0.9
     np.testing.assert_allclose(values[sure], truth[at][sure], rtol=3e-7, atol=1e-12)
     assert (values == 0).any() == (not removed)
-    smooth, _ = radar.read(band.href, band.calibration, grid, "bilinear")
+    smooth, _ = radar.read_backscatter(band.href, band.calibration, grid, "bilinear")
     low, left = np.floor(row).astype(int), np.floor(col).astype(int)
     down, along = row - low, col - left
     direct = sum(
@@ -283,8 +285,8 @@ def test_values_across_the_antimeridian(tmp_path: Path) -> None:
     (scene,) = read_all(tmp_path, ("vv",))
     east = Grid("EPSG:4326", (1e-4, 0.0, 179.985, 0.0, -1e-4, -16.992), 160, 250)
     west = Grid("EPSG:4326", (1e-4, 0.0, -180.015, 0.0, -1e-4, -16.992), 160, 250)
-    values, valid = radar.read(scene.bands[0].href, "sigma0", east, "bilinear")
-    again, known = radar.read(scene.bands[0].href, "sigma0", west, "bilinear")
+    values, valid = radar.read_backscatter(scene.bands[0].href, "sigma0", east, "bilinear")
+    again, known = radar.read_backscatter(scene.bands[0].href, "sigma0", west, "bilinear")
     assert valid.all() and known.all()
     np.testing.assert_allclose(values, again, rtol=1e-3, atol=1e-5)
     assert values.mean() == pytest.approx(expected()[100:400, 200:500].mean(), rel=0.1)
@@ -295,7 +297,7 @@ def test_no_data_at_the_border_is_not_valid(tmp_path: Path) -> None:
     (scene,) = read_all(tmp_path)
     orbit = Orbit()
     whole = Grid(orbit.crs, (20.0, 0.0, -6000.0, 0.0, -20.0, 6000.0), 600, 600)
-    values, valid = radar.read(scene.bands[0].href, "sigma0", whole, "average")
+    values, valid = radar.read_backscatter(scene.bands[0].href, "sigma0", whole, "average")
     area = (HEIGHT - 7) * (WIDTH - 12) * orbit.side**2
     assert valid.sum() * 400 == pytest.approx(area, rel=0.02)
     assert (values[~valid] == 0).all()
@@ -309,19 +311,19 @@ def test_pixels_without_noise_annotated_are_not_valid(tmp_path: Path) -> None:
         path.write_text(path.read_text().replace("<lastRangeSample>699<", "<lastRangeSample>399<"))
     (scene,) = read_all(tmp_path)
     grid, _, col = native_grid()
-    _, valid = radar.read(scene.bands[0].href, "sigma0", grid, "nearest")
+    _, valid = radar.read_backscatter(scene.bands[0].href, "sigma0", grid, "nearest")
     assert (valid == (np.rint(col) < 400)).mean() > 0.999
 
 
 def test_radar_is_cut_into_chips(tmp_path: Path) -> None:
     make_product(tmp_path)
     (scene,) = read_all(tmp_path, ("vv", "vh"))
-    tiling = geo.Tiling("t", Orbit().crs, 10.0, 64, -1000.0, 1000.0)
-    found = cut([scene], Recipe(tiling, choose_encoding([scene], ("vv", "vh")), halo=16, span=1), 1, 1, "all")
+    tiling = Tiling("t", Orbit().crs, 10.0, 64, -1000.0, 1000.0)
+    found = cut_block([scene], ChipSpec(tiling, choose_encoding([scene], ("vv", "vh")), halo=16, span=1), 1, 1, "all")
     (chip,) = found.chips
     assert not found.bad
     assert chip.pixels.dtype == np.float32 and chip.valid.all()
-    values, _ = radar.read(scene.bands[1].href, "sigma0", chip.grid, "bilinear")
+    values, _ = radar.read_backscatter(scene.bands[1].href, "sigma0", chip.grid, "bilinear")
     assert np.array_equal(chip.pixels[0, 1], values)
 
 
@@ -338,8 +340,8 @@ def test_a_zip_gives_the_same(tmp_path: Path) -> None:
         assert (scene.scene_id, scene.footprint, scene.properties) == (plain.scene_id, plain.footprint, plain.properties)
         grid, _, _ = native_grid()
         for one, other in zip(scene.bands, plain.bands, strict=True):
-            values, valid = radar.read(one.href, "sigma0", grid, "bilinear")
-            again, known = radar.read(other.href, "sigma0", grid, "bilinear")
+            values, valid = radar.read_backscatter(one.href, "sigma0", grid, "bilinear")
+            again, known = radar.read_backscatter(other.href, "sigma0", grid, "bilinear")
             assert np.array_equal(values, again) and np.array_equal(valid, known)
         assert read_all(folder / name)[0].bands == scene.bands
 
@@ -381,12 +383,12 @@ def test_missing_and_cut_files_are_refused(tmp_path: Path) -> None:
     grid, _, _ = native_grid()
     cut_short(Path(scene.bands[0].href))
     with pytest.raises(InputError, match="tiff"):
-        radar.read(scene.bands[0].href, "sigma0", grid, "bilinear")
-    tiling = geo.Tiling("t", Orbit().crs, 10.0, 64, -1000.0, 1000.0)
-    found = cut([scene], Recipe(tiling, choose_encoding([scene], ("vv",)), halo=16, span=1), 1, 1, "all")
+        radar.read_backscatter(scene.bands[0].href, "sigma0", grid, "bilinear")
+    tiling = Tiling("t", Orbit().crs, 10.0, 64, -1000.0, 1000.0)
+    found = cut_block([scene], ChipSpec(tiling, choose_encoding([scene], ("vv",)), halo=16, span=1), 1, 1, "all")
     assert list(found.bad) == [NAME] and not found.chips
     for name in ("annotation/calibration/noise-", "annotation/calibration/calibration-"):
-        sources._grd.read_measurement.cache_clear()
+        sentinel1_grd.read_measurement.cache_clear()
         other = tmp_path / name.replace("/", "")
         shutil.copytree(root, other / root.name)
         next((other / root.name).glob(f"{name}*-vh-*")).unlink()
@@ -407,12 +409,12 @@ def test_a_swath_keeps_its_precision_with_few_knots() -> None:
     lon, lat = orbit.place(row, col)
     swath = Swath(16778, 25187, *(tuple(map(float, v.ravel())) for v in (lines, pixels, lon, lat)))
     grid = Grid(orbit.crs, (10.0, 0.0, 20_000.0, 0.0, -10.0, 30_000.0), 512, 512)
-    found = placement.place(swath, grid)
+    found = overlap.locate(swath, grid)
     x, y = grid.affine @ np.meshgrid(np.arange(512.0), np.arange(512.0))
-    truth = swath.locate(*geo.transformer(grid.crs, geo.WGS84).transform(x, y))
+    truth = swath.locate(*transformer(grid.crs, WGS84).transform(x, y))
     rows, cols = np.arange(512), np.arange(512)
     for knots, exact in zip((found.x, found.y), truth, strict=True):
         along = np.stack([np.interp(cols, found.u, line) for line in knots])
         whole = np.stack([np.interp(rows, found.v, line) for line in along.T]).T
-        assert np.abs(whole - exact).max() < 2 * placement.TOLERANCE
+        assert np.abs(whole - exact).max() < 2 * overlap.TOLERANCE
     assert len(found.u) < 70

@@ -15,14 +15,17 @@ import pytest
 import rasterio
 from moto.server import ThreadedMotoServer
 
-from lulc import geo, laying, pixels, sources
-from lulc.conf import Archive
-from lulc.cutting import cut
-from lulc.encoding import choose_encoding
+from lulc.chips import mosaic
+from lulc.chips.chip import choose_encoding
+from lulc.chips.cut import cut_block
+from lulc.chips.mosaic import ChipSpec
+from lulc.config import Archive
 from lulc.errors import InputError
-from lulc.geo import Grid
-from lulc.laying import Recipe
-from lulc.scenes import Clear, Scene, from_table, to_table
+from lulc.geo.grid import Grid
+from lulc.geo.tiling import Tiling
+from lulc.raster import reader
+from lulc.sources import registry
+from lulc.sources.scene import Clear, Scene, scenes_from_table, scenes_to_table
 from tests.scenery import cut_short, write_raster
 
 FINE = Grid("EPSG:32733", (10.0, 0.0, 499_980.0, 0.0, -10.0, 6_200_020.0), 120, 120)
@@ -126,7 +129,7 @@ def make_product(folder: Path, level: str, baseline: str, bands: Sequence[str] =
 
 def read_all(path: Path | str, wanted: tuple[str, ...] = (), **rest: object) -> list[Scene]:
     archive = Archive(str(path), **rest)  # type: ignore[arg-type]
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     assert source.name == "sentinel2"
     return [source.read(item, archive, wanted) for item in source.items(archive)]
 
@@ -150,12 +153,12 @@ def test_every_level_and_baseline(tmp_path: Path, level: str, baseline: str) -> 
     ).items()
     assert dict(scene.properties)["processing_baseline"] == baseline
     assert float(dict(scene.properties)["sun_elevation_deg"]) == 29.75
-    assert from_table(to_table([scene])) == [scene]
+    assert scenes_from_table(scenes_to_table([scene])) == [scene]
     for band, own in zip(scene.bands, ("B02", "B04", "B8A", "B01"), strict=False):
         offset = -1000 + OWN.index(own) if float(baseline) >= 4 else 0
         assert (band.scale, band.offset, band.nodata, band.dtype) == (1e-4, offset / 1e4, 0, "uint16")
         # B02 comes at 10 m, though it is there at 20 and 60 m too.
-        values, valid = pixels.read(band.href, band.index, grid(native(own)), "bilinear", band.nodata)
+        values, valid = reader.read_band(band.href, band.index, grid(native(own)), "bilinear", band.nodata)
         truth = numbers(own, native(own))
         assert np.array_equal(values, truth)
         assert np.array_equal(valid, truth != 0)
@@ -202,7 +205,7 @@ def test_scene_classification_says_what_is_usable(tmp_path: Path, mask: tuple[st
     make_product(tmp_path, "2A", "04.00")
     scene = read_one(tmp_path, ("blue",), mask=mask)
     assert "unmasked" not in dict(scene.properties)
-    usable = laying._usable(scene, grid(20))
+    usable = mosaic._usable(scene, grid(20))
     assert np.array_equal(usable, ~np.isin(SCL, refused))
     chosen = read_one(tmp_path, ("blue",), clear=(4, 5))
     assert chosen.clear == (Clear("quality", (4, 5)),)
@@ -215,7 +218,7 @@ def test_scene_classification_says_what_is_usable(tmp_path: Path, mask: tuple[st
 def test_cloud_mask_of_level_1c(tmp_path: Path) -> None:
     make_product(tmp_path, "1C", "05.11")
     scene = read_one(tmp_path, ("blue",), mask=("cloud", "snow", "shadow"))
-    usable = laying._usable(scene, grid(60))
+    usable = mosaic._usable(scene, grid(60))
     rows = np.arange(20)
     assert np.array_equal(usable, np.broadcast_to(((rows >= 5) & (rows < 10) | (rows >= 15))[:, None], (20, 20)))
     assert dict(scene.properties)["unmasked"] == "shadow"
@@ -244,15 +247,15 @@ def test_folders_and_zips_give_the_same(tmp_path: Path) -> None:
         with zipfile.ZipFile(archive / name, "w") as packed:
             for path in sorted(root.rglob("*")):
                 packed.write(path, path.relative_to(inside))
-    found = sources.SOURCES["sentinel2"].items(Archive(str(archive)))
+    found = registry.SOURCES["sentinel2"].items(Archive(str(archive)))
     assert [Path(i.path).relative_to(archive).as_posix() for i in found] == [
         f"2024/{root.name}", f"{root.name}.zip", f"{root.stem}.zip"
     ]  # fmt: skip
     for scene in read_all(archive, ("blue", "red")):
         assert (scene.scene_id, scene.clear, scene.properties) == (plain.scene_id, plain.clear, plain.properties)
-        values, _ = pixels.read(scene.bands[0].href, 1, FINE, "bilinear", 0)
+        values, _ = reader.read_band(scene.bands[0].href, 1, FINE, "bilinear", 0)
         assert np.array_equal(values, numbers("B02", 10))
-        assert np.array_equal(laying._usable(scene, grid(20)), laying._usable(plain, grid(20)))
+        assert np.array_equal(mosaic._usable(scene, grid(20)), mosaic._usable(plain, grid(20)))
     packed_one = read_one(archive / f"{root.name}.zip", ("blue",))
     assert packed_one.bands[0].href.startswith(f"{archive / root.name}.zip!/{root.name}/GRANULE/")
 
@@ -323,8 +326,8 @@ def test_products_cut_or_incomplete_are_refused_and_not_lost(tmp_path: Path) -> 
         read_one(tmp_path / "zip")
     scene = read_one(make_product(tmp_path / "cut", "2A", "05.11", ("B02",)), ("blue",))
     cut_short(Path(scene.bands[0].href), 0.6)
-    tiling = geo.Tiling("t", FINE.crs, 10.0, 64, FINE.transform[2], FINE.transform[5])
-    found = cut([scene], Recipe(tiling, choose_encoding([scene], ("blue",)), halo=0, span=2), 0, 0, "all")
+    tiling = Tiling("t", FINE.crs, 10.0, 64, FINE.transform[2], FINE.transform[5])
+    found = cut_block([scene], ChipSpec(tiling, choose_encoding([scene], ("blue",)), halo=0, span=2), 0, 0, "all")
     assert list(found.bad) == [scene.scene_id] and not found.chips
 
 
@@ -337,12 +340,12 @@ def test_real_product(shared: Path, own: str) -> None:
     assert {"tile": "29UNU", "processing_baseline": "04.00", "relative_orbit": "23"}.items() <= dict(scene.properties).items()
     assert (scene.bands[0].scale, scene.bands[0].offset, scene.cloud) == (1e-4, -0.1, 59.769726)
     with rasterio.open(scene.bands[0].href) as file:
-        direct, whole = file.read(1), pixels.grid_of(file)
-    values, valid = pixels.read(scene.bands[0].href, 1, whole, "bilinear", scene.bands[0].nodata)
+        direct, whole = file.read(1), reader.grid_of(file)
+    values, valid = reader.read_band(scene.bands[0].href, 1, whole, "bilinear", scene.bands[0].nodata)
     assert np.array_equal(values, direct)
     assert np.array_equal(valid, direct != 0)
     with rasterio.open(scene.quality[0].href) as file:
-        assert np.array_equal(laying._usable(scene, whole), np.isin(file.read(1), (2, 4, 5, 6, 7, 11)))
+        assert np.array_equal(mosaic._usable(scene, whole), np.isin(file.read(1), (2, 4, 5, 6, 7, 11)))
 
 
 def test_real_product_has_eleven_bands(shared: Path) -> None:
@@ -384,5 +387,5 @@ def test_products_on_object_storage(tmp_path: Path, bucket: pafs.S3FileSystem) -
         (scene,) = read_all(place, ("blue",))
         assert scene.scene_id == root.stem
         assert scene.bands[0].href.startswith(place)
-        values, valid = pixels.read(scene.bands[0].href, 1, FINE, "bilinear", 0)
+        values, valid = reader.read_band(scene.bands[0].href, 1, FINE, "bilinear", 0)
         assert np.array_equal(values, numbers("B02", 10)) and np.array_equal(valid, values != 0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lulc.models import MODELS
+from lulc.models.networks.registry import MODELS
 
 NAMES = ("utae", "ltae", "tempcnn")
 BY_PIXEL = ("ltae", "tempcnn")

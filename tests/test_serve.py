@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lulc import cli
+from lulc.cli import main
 from tests import jdbc, world
 
 _PATIENCE_S = 180
@@ -58,6 +58,6 @@ def test_a_port_that_is_taken_is_named(done: Path, capsys: pytest.CaptureFixture
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         number = str(taken.getsockname()[1])
-        assert cli.main(["serve", str(done), "--port", number]) == 5
+        assert main.main(["serve", str(done), "--port", number]) == 5
         assert f"port {number} cannot be listened on" in capsys.readouterr().err
-    assert cli.main(["serve", str(done / "tables" / "ledger"), "--port", number]) == 2
+    assert main.main(["serve", str(done / "tables" / "ledger"), "--port", number]) == 2

@@ -16,13 +16,15 @@ import shapely
 from hypothesis import given
 from hypothesis import strategies as st
 
-import lulc.sources
-from lulc import geo, sources
-from lulc.conf import Archive, Layer
+import lulc.sources.readers
+from lulc.config import Archive, LayerConf
 from lulc.errors import InputError, UsageError
-from lulc.geo import Grid
-from lulc.scenes import Clear, Scene, from_table, to_table
-from lulc.sources import SOURCES, _href, _item
+from lulc.geo.grid import WGS84, Grid, footprint, parse_crs, transformer
+from lulc.sources import header, registry
+from lulc.sources.href import resolve_href
+from lulc.sources.readers import geotiff
+from lulc.sources.registry import SOURCES
+from lulc.sources.scene import Clear, Scene, scenes_from_table, scenes_to_table
 from tests.scenery import cut_short, write_raster
 
 GRID = Grid("EPSG:32633", (20.0, 0.0, 500_000.0, 0.0, -20.0, 5_300_000.0), 48, 64)
@@ -35,7 +37,7 @@ def raster(path: Path, count: int = 1, grid: Grid = GRID, **profile: Any) -> Pat
 
 
 def item(name: str, assets: dict[str, Any], properties: dict[str, Any] = DATED, grid: Grid = GRID, **rest: Any) -> dict[str, Any]:
-    outline = shapely.geometry.mapping(geo.footprint(grid))
+    outline = shapely.geometry.mapping(footprint(grid))
     return {
         "type": "Feature", "stac_version": "1.0.0", "id": name, "geometry": outline, "bbox": [], "links": [],
         "properties": properties, "assets": assets, **rest,
@@ -50,7 +52,7 @@ def write_item(folder: Path, content: dict[str, Any]) -> Path:
 
 
 def read_all(archive: Archive, bands: tuple[str, ...] = ()) -> list[Scene]:
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     return [source.read(i, archive, bands) for i in source.items(archive)]
 
 
@@ -60,7 +62,7 @@ def read_one(archive: Archive, bands: tuple[str, ...] = ()) -> Scene:
 
 
 def test_no_source_is_forgotten() -> None:
-    folder = Path(lulc.sources.__file__).parent
+    folder = Path(lulc.sources.readers.__file__).parent
     assert {p.stem for p in folder.glob("[!_]*.py")} == set(SOURCES)
     assert all(name == source.name for name, source in SOURCES.items())
 
@@ -72,7 +74,7 @@ def test_items_travel_to_executors(tmp_path: Path) -> None:
     (found,) = SOURCES["stac"].items(archive)
     again = SOURCES["stac"].read(pickle.loads(pickle.dumps(found)), pickle.loads(pickle.dumps(archive)), ("red",))
     assert again == read_one(archive, ("red",))
-    assert from_table(to_table([again])) == [again]
+    assert scenes_from_table(scenes_to_table([again])) == [again]
 
 
 WORDS = {
@@ -102,12 +104,12 @@ def test_every_release_of_stac_says_the_same(tmp_path: Path, words: dict[str, An
     assert band.href == str(tmp_path / "x.tif")
     assert (scene.scene_id, scene.source, scene.crs, scene.cloud) == ("s", "stac", "EPSG:32633", 12.5)
     assert scene.datetime == datetime(2024, 6, 8, 10, 11, 12, tzinfo=UTC)
-    assert scene.footprint == shapely.to_wkb(geo.footprint(GRID))
+    assert scene.footprint == shapely.to_wkb(footprint(GRID))
     assert scene.gsd_m == pytest.approx(20, rel=1e-3)
 
 
 @pytest.mark.parametrize(
-    "crs", [{"proj:epsg": 32633}, {"proj:code": "EPSG:32633"}, {"proj:wkt2": geo.parse_crs("EPSG:32633").to_wkt()}]
+    "crs", [{"proj:epsg": 32633}, {"proj:code": "EPSG:32633"}, {"proj:wkt2": parse_crs("EPSG:32633").to_wkt()}]
 )
 def test_crs_of_the_item_is_held_against_the_raster(tmp_path: Path, crs: dict[str, Any]) -> None:
     raster(tmp_path / "red.tif")
@@ -209,7 +211,7 @@ def test_bands_of_several_resolutions_give_the_finest_grid(tmp_path: Path) -> No
     write_item(tmp_path, item("s", {n: {"href": f"{n}.tif"} for n in ("coastal", "red")}))
     scene = read_one(Archive(str(tmp_path)))
     assert scene.gsd_m == pytest.approx(20, rel=1e-3)
-    assert scene.footprint == shapely.to_wkb(geo.footprint(GRID))
+    assert scene.footprint == shapely.to_wkb(footprint(GRID))
 
 
 @pytest.mark.parametrize(
@@ -275,16 +277,16 @@ def test_links_of_a_collection_that_lead_elsewhere_become_items_that_fail(tmp_pa
 
 
 def test_public_addresses_pass_and_a_copy_beside_the_item_is_taken(tmp_path: Path) -> None:
-    assert _href.resolve("https://example.com/a/red.tif?sig=1", tmp_path, tmp_path) == "https://example.com/a/red.tif?sig=1"
-    assert _href.resolve("s3://bucket/red.tif", tmp_path, tmp_path) == "s3://bucket/red.tif"
+    assert resolve_href("https://example.com/a/red.tif?sig=1", tmp_path, tmp_path) == "https://example.com/a/red.tif?sig=1"
+    assert resolve_href("s3://bucket/red.tif", tmp_path, tmp_path) == "s3://bucket/red.tif"
     path = raster(tmp_path / "red.tif")
-    assert _href.resolve("https://example.com/a/red.tif?sig=1", tmp_path, tmp_path) == str(path)
-    assert _href.resolve(path.as_uri(), tmp_path, tmp_path) == str(path)
+    assert resolve_href("https://example.com/a/red.tif?sig=1", tmp_path, tmp_path) == str(path)
+    assert resolve_href(path.as_uri(), tmp_path, tmp_path) == str(path)
 
 
 def test_messages_do_not_show_signatures() -> None:
     with pytest.raises(InputError) as caught:
-        _href.resolve("ftp://example.com/x.tif?token=SECRET", Path("/a"), Path("/a"))
+        resolve_href("ftp://example.com/x.tif?token=SECRET", Path("/a"), Path("/a"))
     assert "SECRET" not in str(caught.value)
 
 
@@ -381,16 +383,16 @@ def test_pattern_with_folders_and_repeats(tmp_path: Path) -> None:
 
 def test_what_is_found_decides_the_source(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not there"):
-        sources.source_of(Archive(str(tmp_path / "none")))
+        registry.source_of(Archive(str(tmp_path / "none")))
     (tmp_path / "notes.txt").write_text("x")
     (tmp_path / "regions.json").write_text('{"type": "FeatureCollection", "features": []}')
     with pytest.raises(InputError, match=r"1 \.txt, 1 \.json; accepted"):
-        sources.source_of(Archive(str(tmp_path)))
+        registry.source_of(Archive(str(tmp_path)))
     raster(tmp_path / "red.tif")
-    assert sources.source_of(Archive(str(tmp_path))).name == "geotiff"
+    assert registry.source_of(Archive(str(tmp_path))).name == "geotiff"
     write_item(tmp_path, item("s", {"red": {"href": "red.tif"}}))
-    assert sources.source_of(Archive(str(tmp_path))).name == "stac"
-    assert sources.source_of(Archive(str(tmp_path), source="geotiff")).name == "geotiff"
+    assert registry.source_of(Archive(str(tmp_path))).name == "stac"
+    assert registry.source_of(Archive(str(tmp_path), source="geotiff")).name == "geotiff"
 
 
 def test_a_vrt_named_tif_is_refused(tmp_path: Path) -> None:
@@ -400,14 +402,14 @@ def test_a_vrt_named_tif_is_refused(tmp_path: Path) -> None:
 
 
 def test_layers_have_no_date_and_their_own_source(tmp_path: Path) -> None:
-    scene = sources.read_layer(Layer(str(raster(tmp_path / "dem.tif")), "elevation"))
+    scene = geotiff.read_layer(LayerConf(str(raster(tmp_path / "dem.tif")), "elevation"))
     assert (scene.scene_id, scene.source, scene.datetime) == ("layer:elevation", "layer", None)
     assert [b.name for b in scene.bands] == ["elevation"]
 
 
 @given(st.datetimes(datetime(1900, 1, 1), datetime(2099, 12, 31)), st.sampled_from(["%Y%m%d", "%Y-%m-%d", "%Y%m%dT%H%M%S"]))
 def test_dates_in_names_are_found(when: datetime, form: str) -> None:
-    found = _item.find_date(f"LC08_017036_{when.strftime(form)}_20200913_02")
+    found = header.find_date(f"LC08_017036_{when.strftime(form)}_20200913_02")
     assert found is not None
     assert found.date() == when.date()
     if "H" in form:
@@ -416,7 +418,7 @@ def test_dates_in_names_are_found(when: datetime, form: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "tile_0123", "20241399", "120240608", "2024-0608", "99990101"])
 def test_numbers_that_are_no_dates(text: str) -> None:
-    assert _item.find_date(text) is None
+    assert header.find_date(text) is None
 
 
 def test_zion_as_published(shared: Path) -> None:
@@ -449,7 +451,7 @@ def test_landsat_items_of_stac_0_7_find_the_files_beside_them(shared: Path) -> N
 def test_linz_item_has_an_interval_for_a_time(shared: Path, tmp_path: Path) -> None:
     shutil.copy(shared / "linz" / "BX18_500_054089.json", tmp_path)
     said = json.loads((tmp_path / "BX18_500_054089.json").read_text())
-    x, y = geo.transformer(geo.WGS84, "EPSG:2193").transform(*said["geometry"]["coordinates"][0][0])
+    x, y = transformer(WGS84, "EPSG:2193").transform(*said["geometry"]["coordinates"][0][0])
     grid = Grid("EPSG:2193", (4.0, 0.0, x - 20, 0.0, -4.0, y + 20), 64, 64)
     write_raster(tmp_path / "BX18_500_054089.tiff", np.ones((3, 64, 64), "uint8"), grid, photometric="RGB")
     scene = read_one(Archive(str(tmp_path)), ("red", "green", "blue"))

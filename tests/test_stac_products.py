@@ -11,18 +11,19 @@ import numpy as np
 import pytest
 import shapely
 
-from lulc import geo, sources
-from lulc.conf import Archive, Condition
+from lulc.config import Archive, Condition
 from lulc.errors import InputError
-from lulc.geo import Grid
-from lulc.scenes import Clear, Scene
+from lulc.geo import grid
+from lulc.geo.grid import Grid
+from lulc.sources import registry
+from lulc.sources.scene import Clear, Scene
 from tests.scenery import write_raster
 
 GRID = Grid("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0), 48, 64)
 
 
 def write_item(folder: Path, assets: dict[str, dict[str, Any]], **properties: Any) -> Archive:
-    outline = shapely.geometry.mapping(geo.footprint(GRID))
+    outline = shapely.geometry.mapping(grid.footprint(GRID))
     item = {
         "type": "Feature", "stac_version": "1.0.0", "id": "s", "geometry": outline, "links": [], "assets": {},
         "properties": {"datetime": "2024-06-08T10:11:12Z", **properties},
@@ -36,7 +37,7 @@ def write_item(folder: Path, assets: dict[str, dict[str, Any]], **properties: An
 
 
 def read(archive: Archive, *bands: str) -> Scene:
-    source = sources.source_of(archive)
+    source = registry.source_of(archive)
     return source.read(next(source.items(archive)), archive, bands)
 
 

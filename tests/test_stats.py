@@ -10,21 +10,24 @@ import pyarrow.parquet as pq
 import pytest
 import shapely
 
-from lulc import areas, geo, pixels, regions, store
-from lulc.conf import ClassConf, Period, RegionFile, Run
-from lulc.coverage import fractions
+from lulc.config import ClassConf, Config, Period, RegionFile
 from lulc.errors import InputError
-from lulc.spark.stage import Choice, Outcome, Request
-from lulc.spark.stats import stats
+from lulc.geo.coverage import fractions
+from lulc.geo.grid import Grid
+from lulc.geo.tiling import Tiling
+from lulc.spark.incremental import Selection, StageContext, StageResult
+from lulc.spark.stages.stats import stats
+from lulc.stats import regions, zonal
+from lulc.tables import arrays, ledger, store
 from tests.maps import LEGEND, random_tile, write_block
 from tests.scenery import write_raster
 from tests.test_regions import write
 
-TILING = geo.Tiling("t", "EPSG:6933", 30.0, 64, 0.0, 5_000_000.0)
+TILING = Tiling("t", "EPSG:6933", 30.0, 64, 0.0, 5_000_000.0)
 BLOCKS = ((0, 0), (2, 0), (0, 2), (2, 2))
 
 
-def map_of(out: Path, tiling: geo.Tiling = TILING, periods: tuple[str, ...] = ("a", "b")) -> list[Path]:
+def map_of(out: Path, tiling: Tiling = TILING, periods: tuple[str, ...] = ("a", "b")) -> list[Path]:
     """Files of 4 x 4 random tiles in blocks of 2 x 2, and their ledger rows."""
     rng, files, rows = np.random.default_rng(1), [], []
     for period in periods:
@@ -33,15 +36,15 @@ def map_of(out: Path, tiling: geo.Tiling = TILING, periods: tuple[str, ...] = ("
             tiles = [random_tile(rng, tiling.grid(*cell), tiling.tile_id(*cell), period) for cell in cells]
             files.append(write_block(store.table_folder(out, "predictions"), tiles, f"{period}.{col}_{row}.f"))
             path = str(files[-1].relative_to(out))
-            rows.append(store.entry("predict", f"{period}/{tiling.name}/{col}_{row}", f"{period}{col}{row}", path=path))
-    store.append_ledger(out, rows)
+            rows.append(ledger.ledger_row("predict", f"{period}/{tiling.name}/{col}_{row}", f"{period}{col}{row}", path=path))
+    ledger.append_ledger(out, rows)
     return files
 
 
-def ask(spark: Any, out: Path, *files: RegionFile) -> Outcome:
+def ask(spark: Any, out: Path, *files: RegionFile) -> StageResult:
     legend = {c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes}
-    run = Run(name="r", scenes=(), bands=("red",), legend=legend, regions=files)
-    return stats(Request(run, out, Choice(), lambda: spark))
+    run = Config(name="r", scenes=(), bands=("red",), legend=legend, regions=files)
+    return stats(StageContext(run, out, Selection(), lambda: spark))
 
 
 def park(x: float = 3800.0, y: float = 4_996_200.0, size: float = 3200.0) -> shapely.Geometry:
@@ -65,7 +68,7 @@ def test_spark_equals_the_pure_functions_and_every_region_balances(spark, tmp_pa
     outcome = ask(spark, tmp_path, file)
     assert (outcome.done, outcome.bad) == (1, 1)
     assert "1 of 5 regions lie outside the map" in outcome.note
-    assert store.standing(tmp_path, "stats")["region:none"]["status"] == "bad"
+    assert ledger.latest(tmp_path, "stats")["region:none"]["status"] == "bad"
     found = store.read_table(tmp_path, "class_areas")
 
     table = regions.read_regions([file]).table
@@ -73,18 +76,18 @@ def test_spark_equals_the_pure_functions_and_every_region_balances(spark, tmp_pa
     pairs = [(t, p) for t in range(4) for p in range(5)]
     sums: dict[tuple, np.ndarray] = {}
     for path in files:
-        for row in areas.count_block(path, pairs, lambda p: ("region", placed[p]), 0.8):
+        for row in zonal.count_block(path, pairs, lambda p: ("region", placed[p]), 0.8):
             key = (
                 table["region_id"][row["position"]].as_py(),
                 row["period"],
                 None if row["class_id"] == 255 else row["class_id"],
             )
             sums[key] = sums.get(key, 0) + np.array([row["pixels"], row["area_m2"]])
-    grids = [pixels.grid_from(r) for path in files[:4] for r in pq.read_table(path).to_pylist()]
+    grids = [arrays.grid_from(r) for path in files[:4] for r in pq.read_table(path).to_pylist()]
     for region_id, shape in zip(table["region_id"].to_pylist(), placed, strict=True):
         for period in "ab":
             key = (region_id, period, None)
-            sums[key] = sums.get(key, 0) + np.array([0, areas.measure_outside(shape, grids)[0]])
+            sums[key] = sums.get(key, 0) + np.array([0, zonal.measure_outside(shape, grids)[0]])
     assert {(r["region_id"], r["period"], r["class_id"]) for r in found.to_pylist()} == set(sums)
     for row in found.to_pylist():
         assert [row["pixels"], row["area_m2"]] == pytest.approx(sums[row["region_id"], row["period"], row["class_id"]], rel=1e-12)
@@ -102,7 +105,7 @@ def test_no_regions_means_the_whole_map_and_a_rerun_does_nothing(spark, tmp_path
     rows = store.read_table(tmp_path, "class_areas").to_pylist()
     assert {(r["region_id"], r["level"]) for r in rows} == {("map", "map")}
     tiles = [t for path in files for t in pq.read_table(path).to_pylist()]
-    classes = np.concatenate([pixels.array_from(t, "classes").ravel() for t in tiles])
+    classes = np.concatenate([arrays.array_from(t, "classes").ravel() for t in tiles])
     for row in rows:
         count = (classes == (255 if row["class_id"] is None else row["class_id"])).sum()
         assert row["pixels"] == count
@@ -112,15 +115,15 @@ def test_no_regions_means_the_whole_map_and_a_rerun_does_nothing(spark, tmp_path
     def no_session() -> Any:
         raise AssertionError("Spark was started")
 
-    run = Run(name="r", scenes=(), bands=("red",), legend={c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes})
-    again = stats(Request(run, tmp_path, Choice(), no_session))
+    run = Config(name="r", scenes=(), bands=("red",), legend={c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes})
+    again = stats(StageContext(run, tmp_path, Selection(), no_session))
     assert (again.stood, again.done) == (1, 0)
     assert (store.table_folder(tmp_path, "class_areas") / "part-0.parquet").stat().st_mtime_ns == before
 
 
 def test_pixels_of_an_inner_tile_are_not_read(spark, tmp_path):
     files = map_of(tmp_path, periods=("a",))
-    file = write(tmp_path / "parks.gpkg", [areas.outline(TILING.grid(0, 0)).buffer(300)], "EPSG:6933", id=["a"])
+    file = write(tmp_path / "parks.gpkg", [zonal.outline(TILING.grid(0, 0)).buffer(300)], "EPSG:6933", id=["a"])
     ask(spark, tmp_path, file)
     whole = store.read_table(tmp_path, "class_areas")
     column = next(
@@ -140,7 +143,7 @@ def test_a_tile_that_is_there_twice_fails_the_stage(spark, tmp_path):
     map_of(tmp_path, periods=("a",))
     tile = random_tile(np.random.default_rng(2), TILING.grid(1, 1), "other/1_1", "a")
     path = write_block(store.table_folder(tmp_path, "predictions"), [tile], "a.1_1.f")
-    store.append_ledger(tmp_path, [store.entry("predict", "a/other/1_1", "x", path=str(path.relative_to(tmp_path)))])
+    ledger.append_ledger(tmp_path, [ledger.ledger_row("predict", "a/other/1_1", "x", path=str(path.relative_to(tmp_path)))])
     file = write(tmp_path / "parks.gpkg", [park()], "EPSG:6933", id=["twice"])
     with pytest.raises(InputError, match=r"do not add up[\s\S]*'twice', period a"):
         ask(spark, tmp_path, file)
@@ -156,7 +159,7 @@ def test_no_predictions(spark, tmp_path):
 
 def test_transitions_are_of_the_rasters_that_follow_the_predictions(spark, tmp_path):
     map_of(tmp_path)
-    grid = geo.Grid(TILING.crs, TILING.grid(0, 0).transform, 256, 256)
+    grid = Grid(TILING.crs, TILING.grid(0, 0).transform, 256, 256)
     layers = {}
     for seed, period in enumerate("ab"):
         layers[period] = np.random.default_rng(seed).choice(np.array([*LEGEND.ids, 255], np.uint8), grid.shape)
@@ -166,14 +169,14 @@ def test_transitions_are_of_the_rasters_that_follow_the_predictions(spark, tmp_p
 
     def transitions() -> list[dict[str, Any]]:
         legend = {c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes}
-        run = Run(name="r", scenes=(), bands=("red",), legend=legend, regions=(region,), periods=run_periods)
-        stats(Request(run, tmp_path, Choice(), lambda: spark))
+        run = Config(name="r", scenes=(), bands=("red",), legend=legend, regions=(region,), periods=run_periods)
+        stats(StageContext(run, tmp_path, Selection(), lambda: spark))
         return store.read_table(tmp_path, "transitions").to_pylist()
 
-    store.append_ledger(tmp_path, [store.entry("rasters", "", "r1")])
-    store.append_ledger(tmp_path, [store.entry("predict", "", "p1")])
+    ledger.append_ledger(tmp_path, [ledger.ledger_row("rasters", "", "r1")])
+    ledger.append_ledger(tmp_path, [ledger.ledger_row("predict", "", "p1")])
     assert transitions() == []  # the rasters are older than what was predicted
-    store.append_ledger(tmp_path, [store.entry("rasters", "", "r2")])
+    ledger.append_ledger(tmp_path, [ledger.ledger_row("rasters", "", "r2")])
     found = {(r["from_id"], r["to_id"]): r["area_m2"] for r in transitions()}
     assert {(r["period_from"], r["period_to"]) for r in transitions()} == {("a", "b")}
     shares = fractions(park(), grid)

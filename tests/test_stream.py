@@ -16,20 +16,23 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lulc.petastorm_patch import make_batch_reader, make_reader
 
-from lulc import pixels, stream, tables
 from lulc.errors import InputError
-from lulc.petastorm_patch import PICKLED_SCHEMA, make_batch_reader, make_reader
+from lulc.tables import schemas
+from lulc.tables.arrays import array_columns, array_from, pack, unpack
+from lulc.training import loader
+from lulc.training._petastorm import PICKLED_SCHEMA
 
 
 def _row(number: int, side: int = 16, bands: Sequence[str] = ("red", "nir")) -> dict[str, object]:
     rng = np.random.default_rng(number)
     image = rng.integers(0, 65535, (2, len(bands), side, side), np.uint16)
-    arrays = pixels.array_columns("pixels", image, "delta")
-    arrays |= pixels.array_columns("label", rng.integers(0, 4, (side, side), np.uint8), "raw")
-    arrays |= {"valid": pixels.pack(rng.random((2, side, side)) > 0.2), "bands": list(bands)}
+    arrays = array_columns("pixels", image, "delta")
+    arrays |= array_columns("label", rng.integers(0, 4, (side, side), np.uint8), "raw")
+    arrays |= {"valid": pack(rng.random((2, side, side)) > 0.2), "bands": list(bands)}
     arrays |= {"scales": [0.5] * len(bands), "offsets": [-1.0] * len(bands)}
-    return dict.fromkeys(tables.SAMPLES.names) | {"sample_id": f"s{number}"} | arrays
+    return dict.fromkeys(schemas.SAMPLES.names) | {"sample_id": f"s{number}"} | arrays
 
 
 def _write(folder: Path, files: Sequence[Sequence[int]]) -> Path:
@@ -37,9 +40,9 @@ def _write(folder: Path, files: Sequence[Sequence[int]]) -> Path:
     numbers = itertools.count()
     folder.mkdir(parents=True, exist_ok=True)
     for name, sizes in enumerate(files):
-        with pq.ParquetWriter(folder / f"{name}.parquet", tables.SAMPLES) as writer:
+        with pq.ParquetWriter(folder / f"{name}.parquet", schemas.SAMPLES) as writer:
             for size in sizes:
-                writer.write_table(pa.Table.from_pylist([_row(next(numbers)) for _ in range(size)], tables.SAMPLES))
+                writer.write_table(pa.Table.from_pylist([_row(next(numbers)) for _ in range(size)], schemas.SAMPLES))
     return folder
 
 
@@ -49,13 +52,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _write(tmp_path_factory.mktemp("samples") / "split=train", [[7], [1, 5, 2], [4], [6, 4]])
 
 
-def _ids(plan: stream.Plan, rank: int, epoch: int, seed: int = 3) -> list[tuple[str, ...]]:
-    return [batch.sample_ids for batch in stream.batches(plan, rank, epoch, seed)]
+def _ids(plan: loader.EpochPlan, rank: int, epoch: int, seed: int = 3) -> list[tuple[str, ...]]:
+    return [batch.sample_ids for batch in loader.batches(plan, rank, epoch, seed)]
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 7])
 def test_every_sample_comes_once_an_epoch_in_equal_steps(folder: Path, ranks: int) -> None:
-    plan = stream.plan(folder, ranks, 8)
+    plan = loader.plan_epoch(folder, ranks, 8)
     assert plan.rows == 29
     for epoch in range(2):
         found = [_ids(plan, rank, epoch) for rank in range(ranks)]
@@ -67,39 +70,39 @@ def test_every_sample_comes_once_an_epoch_in_equal_steps(folder: Path, ranks: in
 
 
 def test_the_order_depends_on_seed_epoch_and_ranks_alone(folder: Path) -> None:
-    plan = stream.plan(folder, 2, 8)
-    assert _ids(plan, 0, 0) == _ids(stream.plan(sorted(folder.glob("*.parquet")), 2, 8), 0, 0)
+    plan = loader.plan_epoch(folder, 2, 8)
+    assert _ids(plan, 0, 0) == _ids(loader.plan_epoch(sorted(folder.glob("*.parquet")), 2, 8), 0, 0)
     assert _ids(plan, 0, 0) != _ids(plan, 0, 1)
     assert _ids(plan, 0, 0) != _ids(plan, 0, 0, seed=4)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
 def test_a_step_has_the_same_samples_whatever_the_ranks(folder: Path, ranks: int) -> None:
-    plan, alone = stream.plan(folder, ranks, 8), stream.plan(folder, 1, 8)
-    steps = zip(*(stream.lanes(plan, rank, 1, 3) for rank in range(ranks)), strict=True)
+    plan, alone = loader.plan_epoch(folder, ranks, 8), loader.plan_epoch(folder, 1, 8)
+    steps = zip(*(loader.keep_mask(plan, rank, 1, 3) for rank in range(ranks)), strict=True)
     found = [[(lane, batch.sample_ids) for part in parts for lane, batch in part] for parts in steps]
     assert len(found) == plan.steps
     assert sorted(i for step in found for _, ids in step for i in ids) == sorted(f"s{i}" for i in range(29))
     if alone.lanes % ranks == 0:
-        assert found == [[(lane, batch.sample_ids) for lane, batch in part] for part in stream.lanes(alone, 0, 1, 3)]
+        assert found == [[(lane, batch.sample_ids) for lane, batch in part] for part in loader.keep_mask(alone, 0, 1, 3)]
 
 
 def test_unshuffled_batches_keep_the_order_of_the_files(folder: Path) -> None:
-    found = [i for batch in stream.batches(stream.plan(folder, 1, 8), 0, 5, 1, shuffle=False) for i in batch.sample_ids]
+    found = [i for batch in loader.batches(loader.plan_epoch(folder, 1, 8), 0, 5, 1, shuffle=False) for i in batch.sample_ids]
     assert found == [f"s{i}" for i in range(29)]
 
 
 def test_batches_hold_what_pyarrow_reads(folder: Path) -> None:
-    plan = stream.plan(folder, 1, 5)
+    plan = loader.plan_epoch(folder, 1, 5)
     assert plan.layout.bands == ("red", "nir")
     assert (plan.layout.scales, plan.layout.offsets) == ((0.5, 0.5), (-1.0, -1.0))
     rows = {r["sample_id"]: r for r in pq.read_table(folder, partitioning=None).to_pylist()}
-    for batch in stream.batches(plan, 0, 0, 0):
+    for batch in loader.batches(plan, 0, 0, 0):
         for i, sample_id in enumerate(batch.sample_ids):
             row = rows.pop(sample_id)
-            np.testing.assert_array_equal(batch.pixels[i], pixels.array_from(row, "pixels"))
-            np.testing.assert_array_equal(batch.label[i], pixels.array_from(row, "label"))
-            np.testing.assert_array_equal(batch.valid[i], pixels.unpack(row["valid"], (2, 16, 16)))
+            np.testing.assert_array_equal(batch.pixels[i], array_from(row, "pixels"))
+            np.testing.assert_array_equal(batch.label[i], array_from(row, "label"))
+            np.testing.assert_array_equal(batch.valid[i], unpack(row["valid"], (2, 16, 16)))
         assert (batch.pixels.dtype, batch.valid.dtype, batch.label.dtype) == (np.uint16, np.bool_, np.uint8)
     assert not rows
 
@@ -113,12 +116,12 @@ def test_batches_hold_what_pyarrow_reads(folder: Path) -> None:
 )
 def test_any_row_groups_are_shared_out_whole(sizes: list[int], ranks: int, batch: int, seed: int) -> None:
     ranks = min(ranks, len(sizes), batch)
-    layout = stream.Layout("segment", (), (), (), stream.Stored((), "uint8", "raw"), stream.Stored((), "uint8", "raw"))
-    plan = stream.Plan(tuple(stream.RowGroup(f"{i}", 0, n) for i, n in enumerate(sizes)), layout, ranks, batch)
+    layout = loader.Layout("segment", (), (), (), loader.Stored((), "uint8", "raw"), loader.Stored((), "uint8", "raw"))
+    plan = loader.EpochPlan(tuple(loader.RowGroup(f"{i}", 0, n) for i, n in enumerate(sizes)), layout, ranks, batch)
     seen: list[tuple[str, int]] = []
     shares = []
     for rank in range(ranks):
-        groups, slots, rows = stream.arrange(plan, rank, 0, seed, shuffle=True)
+        groups, slots, rows = loader.arrange(plan, rank, 0, seed, shuffle=True)
         seen += [(groups[s].path, r) for s, r in zip(slots.tolist(), rows.tolist(), strict=True)]
         shares.append(len(slots))
         assert 1 <= plan.steps <= len(slots)
@@ -131,21 +134,21 @@ def test_any_row_groups_are_shared_out_whole(sizes: list[int], ranks: int, batch
 
 
 def test_neighbouring_row_groups_mix(tmp_path: Path) -> None:
-    plan = stream.plan(_write(tmp_path, [[20], [20], [20]]), 1, 10)
+    plan = loader.plan_epoch(_write(tmp_path, [[20], [20], [20]]), 1, 10)
     mixed = [{int(i[1:]) // 20 for i in batch} for batch in _ids(plan, 0, 0)]
     assert sum(len(m) > 1 for m in mixed) >= 3
 
 
 def test_more_ranks_than_row_groups_or_batch_is_refused_with_the_numbers(folder: Path) -> None:
     with pytest.raises(InputError, match=r"8 ranks cannot share the 29 samples in 7 row groups .* set train\.ranks to 7 or less"):
-        stream.plan(folder, 8, 16)
+        loader.plan_epoch(folder, 8, 16)
     with pytest.raises(InputError, match=r"set train\.ranks to 2 or less"):
-        stream.plan(folder, 3, 2)
+        loader.plan_epoch(folder, 3, 2)
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no sample"):
-        stream.plan(tmp_path, 1, 4)
+        loader.plan_epoch(tmp_path, 1, 4)
 
 
 @pytest.mark.parametrize("change", [{"side": 32}, {"bands": ("red", "swir16")}])
@@ -153,20 +156,20 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 def test_samples_of_another_layout_are_refused(tmp_path: Path, change: dict[str, object], apart: bool) -> None:
     rows = [_row(0), _row(1, **change)]  # type: ignore[arg-type]
     for name, part in enumerate([rows[:1], rows[1:]] if apart else [rows]):
-        pq.write_table(pa.Table.from_pylist(part, tables.SAMPLES), tmp_path / f"{name}.parquet")
+        pq.write_table(pa.Table.from_pylist(part, schemas.SAMPLES), tmp_path / f"{name}.parquet")
     with pytest.raises(InputError, match="rebuild"):
-        list(stream.batches(stream.plan(tmp_path, 1, 1), 0, 0, 0))
+        list(loader.batches(loader.plan_epoch(tmp_path, 1, 1), 0, 0, 0))
 
 
 def test_what_is_kept_is_not_read_again_and_changes_nothing(tmp_path: Path) -> None:
     folder = _write(tmp_path, [[7], [1, 5, 2], [4], [6, 4]])
-    plan = stream.plan(folder, 1, 8)
-    read = [list(stream.lanes(plan, 0, epoch, 3)) for epoch in range(3)]
-    kept = stream.Kept(1 << 20)
-    again = [list(stream.lanes(plan, 0, 0, 3, kept))]
+    plan = loader.plan_epoch(folder, 1, 8)
+    read = [list(loader.keep_mask(plan, 0, epoch, 3)) for epoch in range(3)]
+    kept = loader.Kept(1 << 20)
+    again = [list(loader.keep_mask(plan, 0, 0, 3, kept))]
     for path in folder.glob("*.parquet"):
         path.unlink()
-    again += [list(stream.lanes(plan, 0, epoch, 3, kept)) for epoch in (1, 2)]
+    again += [list(loader.keep_mask(plan, 0, epoch, 3, kept)) for epoch in (1, 2)]
     for one, other in zip(read, again, strict=True):
         for parts, same in zip(one, other, strict=True):
             for (lane, batch), (lane_again, batch_again) in zip(parts, same, strict=True):
@@ -176,16 +179,16 @@ def test_what_is_kept_is_not_read_again_and_changes_nothing(tmp_path: Path) -> N
 
 
 def test_no_more_is_kept_than_there_is_room_for(folder: Path) -> None:
-    plan = stream.plan(folder, 1, 8)
+    plan = loader.plan_epoch(folder, 1, 8)
     whole = {
-        group: next(stream.batches(replace(plan, groups=(group,), batch=99), 0, 0, 0, shuffle=False)) for group in plan.groups
+        group: next(loader.batches(replace(plan, groups=(group,), batch=99), 0, 0, 0, shuffle=False)) for group in plan.groups
     }
     size = {group: sum(v.nbytes for v in vars(b).values() if isinstance(v, np.ndarray)) for group, b in whole.items()}
     for share in (0, 0.3, 0.6):
         room = int(share * sum(size.values()))
-        kept = stream.Kept(room)
+        kept = loader.Kept(room)
         for epoch in range(3):
-            ids = [i for batch in stream.batches(plan, 0, epoch, 3, kept=kept) for i in batch.sample_ids]
+            ids = [i for batch in loader.batches(plan, 0, epoch, 3, kept=kept) for i in batch.sample_ids]
             assert sorted(ids) == sorted(f"s{i}" for i in range(29))
         held = sum(size[group] for group in plan.groups if kept.find(group))
         assert held <= room
@@ -196,9 +199,9 @@ def test_no_more_is_kept_than_there_is_room_for(folder: Path) -> None:
 def test_a_value_of_the_wrong_length_is_refused(tmp_path: Path) -> None:
     row = _row(0)
     row["pixels"] = bytes(row["pixels"])[:-2]  # type: ignore[call-overload]
-    pq.write_table(pa.Table.from_pylist([row], tables.SAMPLES), tmp_path / "0.parquet")
+    pq.write_table(pa.Table.from_pylist([row], schemas.SAMPLES), tmp_path / "0.parquet")
     with pytest.raises(InputError, match="a value of pixels has not the 2048 bytes"):
-        list(stream.batches(stream.plan(tmp_path, 1, 1), 0, 0, 0))
+        list(loader.batches(loader.plan_epoch(tmp_path, 1, 1), 0, 0, 0))
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
@@ -207,12 +210,12 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     damaged[8:2000] = bytes(1992)
     path.write_bytes(damaged)
     with pytest.raises(InputError, match=r"1\.parquet, row group 0, cannot be read"):
-        list(stream.batches(stream.plan(tmp_path, 1, 2), 0, 0, 0))
+        list(loader.batches(loader.plan_epoch(tmp_path, 1, 2), 0, 0, 0))
 
 
 def test_a_stream_left_early_leaves_no_thread(folder: Path) -> None:
     before = threading.active_count()
-    batches = stream.batches(stream.plan(folder, 1, 2), 0, 0, 0)
+    batches = loader.batches(loader.plan_epoch(folder, 1, 2), 0, 0, 0)
     next(batches)
     batches.close()
     assert threading.active_count() == before
@@ -228,14 +231,14 @@ class _Trap:
 @pytest.mark.parametrize("place", ["file", "_common_metadata"])
 def test_a_pickled_schema_is_refused_before_it_is_opened(tmp_path: Path, place: str) -> None:
     key = {PICKLED_SCHEMA: pickle.dumps(_Trap())}
-    schema = tables.SAMPLES.with_metadata(key)
-    table = pa.Table.from_pylist([_row(0)], schema if place == "file" else tables.SAMPLES)
+    schema = schemas.SAMPLES.with_metadata(key)
+    table = pa.Table.from_pylist([_row(0)], schema if place == "file" else schemas.SAMPLES)
     pq.write_table(table, tmp_path / "0.parquet")
     if place != "file":
         pq.write_metadata(schema, tmp_path / place)
     else:
         with pytest.raises(InputError, match="pickled schema"):
-            stream.plan(tmp_path, 1, 1)
+            loader.plan_epoch(tmp_path, 1, 1)
     for read in (make_batch_reader, make_reader):
         with pytest.raises(InputError, match="pickled schema"):
             read(f"file://{tmp_path}")

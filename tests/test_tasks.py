@@ -15,12 +15,15 @@ import shapely
 from scipy import ndimage
 from shapely.geometry import box
 
-from lulc import datasets, store, track
-from lulc.conf import Run, parse_run
-from lulc.geo import Grid
-from lulc.images import map_folder
-from lulc.spark.run import stages_of
-from lulc.spark.stage import Choice, Outcome, Request
+from lulc.config import Config
+from lulc.datasets import registry
+from lulc.geo.grid import Grid
+from lulc.inference.folder import map_folder
+from lulc.models.registry import resolve
+from lulc.runfile import parse_run
+from lulc.spark.incremental import Selection, StageContext, StageResult
+from lulc.stages import stages_of
+from lulc.tables import store
 from tests.scenery import write_raster
 
 if TYPE_CHECKING:
@@ -30,14 +33,14 @@ GRID = Grid("EPSG:6933", (10.0, 0.0, 600000.0, 0.0, -10.0, 3000000.0), 256, 256)
 LIKE = {"size": 64, "halo": 16, "block": 2}
 
 
-def carry_out(settings: dict[str, Any], folder: Path, spark: SparkSession) -> tuple[Run, dict[str, Outcome]]:
+def carry_out(settings: dict[str, Any], folder: Path, spark: SparkSession) -> tuple[Config, dict[str, StageResult]]:
     """The run and what each of its stages did, into `folder`/out."""
     import importlib
 
     common = {"rasters": {"group": 4}, "tiling": LIKE | {"like": "scene/a_20240601_red.tif"}}
-    run = datasets.complete(parse_run(common | settings, folder))
-    request = Request(run, folder / "out", Choice(), lambda: spark)
-    stages = {name: getattr(importlib.import_module(f"lulc.spark.{name}"), name) for name in stages_of(run)}
+    run = registry.complete_from_datasets(parse_run(common | settings, folder))
+    request = StageContext(run, folder / "out", Selection(), lambda: spark)
+    stages = {name: getattr(importlib.import_module(f"lulc.spark.stages.{name}"), name) for name in stages_of(run)}
     return run, {name: stage(request) for name, stage in stages.items()}
 
 
@@ -114,12 +117,12 @@ def test_scenes_are_classified_square_by_square(tmp_path: Path, spark: SparkSess
     _again(run, tmp_path, spark)
 
 
-def _again(run: Run, folder: Path, spark: SparkSession) -> None:
+def _again(run: Config, folder: Path, spark: SparkSession) -> None:
     import importlib
 
-    request = Request(run, folder / "out", Choice(), lambda: spark)
+    request = StageContext(run, folder / "out", Selection(), lambda: spark)
     for name in stages_of(run):
-        assert getattr(importlib.import_module(f"lulc.spark.{name}"), name)(request).done == 0, name
+        assert getattr(importlib.import_module(f"lulc.spark.stages.{name}"), name)(request).done == 0, name
 
 
 def test_several_classes_of_a_square_are_told(tmp_path: Path, spark: SparkSession) -> None:
@@ -290,7 +293,7 @@ def test_things_are_found_once_counted_and_placed_on_the_ground(tmp_path: Path, 
     }
     run, _ = carry_out(settings, tmp_path, spark)
     # The files that it learned from hold a band more than it takes, and can be mapped as they are.
-    rows = map_folder(track.resolve("houses", tmp_path / "out"), tmp_path / "images", tmp_path / "folder")
+    rows = map_folder(resolve("houses", tmp_path / "out"), tmp_path / "images", tmp_path / "folder")
     assert [row["error"] for row in rows if row["status"] == "bad"] == []
     found = geopandas.read_parquet(store.table_folder(tmp_path / "folder", "detections"))
     assert found.groupby("item").size().reindex([f"{i:03d}.tif" for i in range(40)], fill_value=0).eq(3).mean() >= 0.9

@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lulc import blocks, chips, conf, scenes, store
-from lulc.cutting import cut
+from lulc import config, runfile
+from lulc.chips import blocks
+from lulc.chips.chip import Chip, from_row, to_row
+from lulc.chips.cut import cut_block
 from lulc.errors import InputError
-from lulc.geo import Grid
-from lulc.scenes import Scene
-from lulc.spark.stage import Choice, Request
-from lulc.spark.tile import tile
+from lulc.geo.grid import Grid
+from lulc.sources import scene
+from lulc.sources.scene import Scene
+from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.stages.tile import tile
+from lulc.tables import ledger, store
+from lulc.tables.files import checksum
 from tests.scenery import UTM33, cut_short, make_scene, texture
 
 if TYPE_CHECKING:
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
 BANDS = ("red", "nir")
 
 
-def _run(**changes: Any) -> conf.Run:
+def _run(**changes: Any) -> config.Config:
     raw: dict[str, Any] = {
         "name": "t",
         "scenes": [{"path": "archive"}],
@@ -35,7 +40,7 @@ def _run(**changes: Any) -> conf.Run:
         "dates": 2,
         "area": "15.016,47.836,15.028,47.844",
     }
-    return conf.parse_run(raw | changes, Path("/nowhere"))
+    return runfile.parse_run(raw | changes, Path("/nowhere"))
 
 
 def _archive(folder: Path) -> list[Scene]:
@@ -58,15 +63,15 @@ def _archive(folder: Path) -> list[Scene]:
     return made
 
 
-def _chips(out: Path) -> dict[str, chips.Chip]:
-    paths = [out / row["path"] for row in store.standing(out, "tile").values() if row["path"]]
-    return {row["tile_id"]: chips.from_row(row) for path in paths for row in chips.read_rows(path)}
+def _chips(out: Path) -> dict[str, Chip]:
+    paths = [out / row["path"] for row in ledger.latest(out, "tile").values() if row["path"]]
+    return {row["tile_id"]: from_row(row) for path in paths for row in store.read_rows(path)}
 
 
 def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_changed(tmp_path: Path, spark: SparkSession) -> None:
     archive, out = _archive(tmp_path / "archive"), tmp_path / "out"
-    store.write_table(out, "scenes", scenes.to_table(archive))
-    request = Request(_run(), out, Choice(), lambda: spark)
+    store.write_table(out, "scenes", scene.scenes_to_table(archive))
+    request = StageContext(_run(), out, Selection(), lambda: spark)
     first = tile(request)
     assert (first.stood, first.bad) == (0, 0)
     assert first.done > 1
@@ -77,9 +82,9 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
     made = _chips(out)
     june = [s for s in archive if s.scene_id in "ab"]
     cells = {tuple(n // 2 * 2 for n in recipe.tiling.parse(tile_id)) for tile_id in made}
-    pure = {chip.tile_id: chip for cell in cells for chip in cut(june, recipe, *cell, "june").chips}
+    pure = {chip.tile_id: chip for cell in cells for chip in cut_block(june, recipe, *cell, "june").chips}
     assert made.keys() == pure.keys()
-    assert all(chips.to_row(made[i]) == chips.to_row(pure[i]) for i in pure)
+    assert all(to_row(made[i]) == to_row(pure[i]) for i in pure)
     assert {i for chip in made.values() for i in chip.scene_ids} == {"a", "b"}
     assert any(len(chip.datetimes) == 2 for chip in made.values())
 
@@ -97,15 +102,15 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
         file.unlink()
     adopted = tile(request)
     assert (adopted.done, adopted.bad) == (0, 0)
-    assert {r["checksum"] for r in store.standing(out, "tile").values() if r["path"]} == {store.checksum(file) for file in files}
+    assert {r["checksum"] for r in ledger.latest(out, "tile").values() if r["path"]} == {checksum(file) for file in files}
 
     # A scene cut short: some blocks could still be read from it, but it goes out of all of them.
     cut_short(Path(archive[0].bands[1].href), 0.6)
     harmed = [replace(archive[0], fingerprint="a-2"), *archive[1:]]
-    store.write_table(out, "scenes", scenes.to_table(harmed))
+    store.write_table(out, "scenes", scene.scenes_to_table(harmed))
     without = tile(request)
     assert without.bad == 1
-    row = store.standing(out, "tile")["scene:a"]
+    row = ledger.latest(out, "tile")["scene:a"]
     assert (row["status"], row["fingerprint"]) == ("bad", "a-2")
     assert "a_nir.tif band 1" in row["error"]
     left = _chips(out)
@@ -117,18 +122,18 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
     for band, pixels in zip(BANDS, (texture(UTM33, 0), texture(UTM33, 1)), strict=True):
         pixels[:, :40] = 0
         make_scene(tmp_path / "archive", "a", {band: pixels})
-    mended = tile(replace(request, choice=Choice(retry_bad=True)))
+    mended = tile(replace(request, choice=Selection(retry_bad=True)))
     assert mended.bad == 0
     assert tile(request).bad == 0
     assert {i for chip in _chips(out).values() for i in chip.scene_ids} == {"a", "b"}
 
     # A part of the run, and a condition on the scenes.
-    part = tile(replace(request, choice=Choice(tiles=(next(iter(pure)),), where="scene_id <> 'b'")))
+    part = tile(replace(request, choice=Selection(tiles=(next(iter(pure)),), where="scene_id <> 'b'")))
     assert part.done == 1
     with pytest.raises(InputError, match="no scene is left"):
-        tile(replace(request, choice=Choice(where="scene_id = 'c'")))
+        tile(replace(request, choice=Selection(where="scene_id = 'c'")))
 
 
 def test_no_scenes_is_an_error_that_names_the_stage_to_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lulc index"):
-        tile(Request(_run(), tmp_path, Choice(), lambda: pytest.fail("Spark was started")))
+        tile(StageContext(_run(), tmp_path, Selection(), lambda: pytest.fail("Spark was started")))

@@ -19,12 +19,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lulc import contract, plots, track
-from lulc.conf import Run, Tracking, parse_run
-from lulc.contract import Contract
+from lulc.config import Config, TrackingConf
 from lulc.errors import InputError, SetupError, UsageError
-from lulc.modelfiles import CONTRACT, DESCRIBED, WEIGHTS
-from lulc.models import MODELS
+from lulc.models import contract, package, registry, tracking
+from lulc.models.contract import Contract
+from lulc.models.networks.registry import MODELS
+from lulc.models.package import CONTRACT, DESCRIBED, WEIGHTS
+from lulc.report.training import draw_confusion
+from lulc.runfile import parse_run
 from tests import toy
 
 ARCHITECTURE = {"encoder": "resnet18", "depth": 3, "decoder": [16, 8, 8], "dropout": 0.0}
@@ -38,7 +40,7 @@ def _no_store_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.chdir(tmp_path)
 
 
-def make_run(uri: str | None = None, required: bool = False) -> Run:
+def make_run(uri: str | None = None, required: bool = False) -> Config:
     classes = {c.id: {"name": c.name, "colour": c.colour} for c in toy.LEGEND.classes}
     raw = {
         "name": "toy",
@@ -47,10 +49,10 @@ def make_run(uri: str | None = None, required: bool = False) -> Run:
         "legend": classes,
     }
     raw["spark"] = {"conf": {"spark.hadoop.fs.s3a.secret.key": "hidden"}}
-    return dataclasses.replace(parse_run(raw, Path("/")), tracking=Tracking(uri, None, required))
+    return dataclasses.replace(parse_run(raw, Path("/")), tracking=TrackingConf(uri, None, required))
 
 
-def make_training(folder: Path, fingerprint: str = "f1", seed: int = 0) -> track.Training:
+def make_training(folder: Path, fingerprint: str = "f1", seed: int = 0) -> tracking.Training:
     """A training of a network nobody trained: weights from the seed, two epochs of figures."""
     torch.manual_seed(seed)
     net = MODELS["unet"].build(2, 3, **ARCHITECTURE)
@@ -70,31 +72,31 @@ def make_training(folder: Path, fingerprint: str = "f1", seed: int = 0) -> track
         multiple=8,
         fingerprints=prints,
     )
-    contract.write(made, folder / CONTRACT)
+    contract.write_contract(made, folder / CONTRACT)
     history = [
         {"epoch": i, "finished": 1_700_000_000_000 + i, "metrics": {"loss": 1 / i, "miou": i / 4, "iou/water": float("nan")}}
         for i in (1, 2)
     ]
     matrix = np.array([[9, 1, 0, 0], [2, 5, 0, 1], [0, 0, 0, 0]])
-    return track.Training(prints, history, 2, folder, [plots.draw_confusion(matrix, toy.LEGEND, "toy", folder / "confusion.png")])
+    return tracking.Training(prints, history, 2, folder, [draw_confusion(matrix, toy.LEGEND, "toy", folder / "confusion.png")])
 
 
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, Path, track.ModelRef]]:
+def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Config, Path, package.ModelRef]]:
     """One training logged to the output folder's own SQLite store."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         out = tmp_path_factory.mktemp("out")
         patch.chdir(tmp_path_factory.mktemp("elsewhere"))
         run = make_run()
-        yield run, out, track.log(run, out, make_training(out / "made"))
+        yield run, out, tracking.log_training(run, out, make_training(out / "made"))
 
 
-def test_a_training_becomes_a_run_and_a_champion(logged: tuple[Run, Path, track.ModelRef]) -> None:
+def test_a_training_becomes_a_run_and_a_champion(logged: tuple[Config, Path, package.ModelRef]) -> None:
     _, out, found = logged
     assert (found.name, found.version, found.folder) == ("toy", "1", out / "models" / "toy-1")
     assert sorted(p.name for p in found.folder.iterdir()) == [CONTRACT, DESCRIBED, WEIGHTS]
-    client = mlflow.MlflowClient(track.store_uri(None, out))
+    client = mlflow.MlflowClient(registry.store_uri(None, out))
     version = client.get_model_version_by_alias("toy", "champion")
     assert (str(version.version), version.tags["fingerprint"], version.tags["checksum"]) == ("1", "f1", found.checksum)
     made = client.get_run(version.run_id)
@@ -108,7 +110,7 @@ def test_a_training_becomes_a_run_and_a_champion(logged: tuple[Run, Path, track.
     assert not list(Path.cwd().iterdir()), "nothing is written where the user stands"
 
 
-def test_no_secret_reaches_the_store(logged: tuple[Run, Path, track.ModelRef]) -> None:
+def test_no_secret_reaches_the_store(logged: tuple[Config, Path, package.ModelRef]) -> None:
     _, out, _ = logged
     held = (out / "mlflow.db").read_bytes()
     assert b"s3://host/scenes" in held
@@ -116,56 +118,56 @@ def test_no_secret_reaches_the_store(logged: tuple[Run, Path, track.ModelRef]) -
         assert secret not in held
 
 
-def test_a_model_is_found_by_name_alias_version_and_fingerprint(logged: tuple[Run, Path, track.ModelRef]) -> None:
+def test_a_model_is_found_by_name_alias_version_and_fingerprint(logged: tuple[Config, Path, package.ModelRef]) -> None:
     run, out, first = logged
     for name in ("toy", "models:/toy@champion", "models:/toy/1", "toy@champion"):
-        assert track.resolve(name, out) == first
-    assert track.find_version(run, out, "f1") == first
-    assert track.find_version(run, out, "another") is None
+        assert registry.resolve(name, out) == first
+    assert registry.find_version(run, out, "f1") == first
+    assert registry.find_version(run, out, "another") is None
     for name in ("models:/toy/9", "models:/toy@best", "other"):
         with pytest.raises(InputError, match="lulc train"):
-            track.resolve(name, out)
+            registry.resolve(name, out)
     with pytest.raises(UsageError, match="models:/"):
-        track.resolve("runs:/1/model", out)
+        registry.resolve("runs:/1/model", out)
 
 
-def test_files_lost_or_changed_are_fetched_again(logged: tuple[Run, Path, track.ModelRef]) -> None:
+def test_files_lost_or_changed_are_fetched_again(logged: tuple[Config, Path, package.ModelRef]) -> None:
     _, out, first = logged
     whole = (first.folder / WEIGHTS).read_bytes()
     (first.folder / WEIGHTS).write_bytes(whole[:-1] + b"x")
-    assert track.resolve("toy", out) == first
+    assert registry.resolve("toy", out) == first
     assert (first.folder / WEIGHTS).read_bytes() == whole
     (first.folder / CONTRACT).unlink()
-    assert track.resolve("toy", out) == first
+    assert registry.resolve("toy", out) == first
     assert not [p for p in (out / "models").iterdir() if p.name.startswith(".")]
 
 
 def test_an_artifact_changed_or_deleted_in_the_registry_is_refused(tmp_path: Path) -> None:
     run = make_run()
-    first = track.log(run, tmp_path, make_training(tmp_path / "made"))
-    second = track.log(run, tmp_path, make_training(tmp_path / "again", "f2", seed=1))
+    first = tracking.log_training(run, tmp_path, make_training(tmp_path / "made"))
+    second = tracking.log_training(run, tmp_path, make_training(tmp_path / "again", "f2", seed=1))
     assert (first.version, second.version) == ("1", "2")
     assert first.checksum != second.checksum
-    assert track.resolve("toy", tmp_path) == second
-    assert track.resolve("models:/toy/1", tmp_path) == first
+    assert registry.resolve("toy", tmp_path) == second
+    assert registry.resolve("models:/toy/1", tmp_path) == first
     stored = sorted((tmp_path / "mlartifacts").rglob(WEIGHTS), key=lambda p: p.stat().st_mtime)
     stored[0].write_bytes(b"not the weights")
     stored[1].unlink()
     for ref in (first, second):
         (ref.folder / WEIGHTS).unlink()
     with pytest.raises(InputError, match="checksum"):
-        track.resolve("models:/toy/1", tmp_path)
+        registry.resolve("models:/toy/1", tmp_path)
     with pytest.raises(InputError, match=WEIGHTS):
-        track.resolve("models:/toy/2", tmp_path)
-    assert track.find_version(run, tmp_path, "f2") is None
+        registry.resolve("models:/toy/2", tmp_path)
+    assert registry.find_version(run, tmp_path, "f2") is None
 
 
-def test_the_logged_model_loads_without_pickle_and_maps_the_same(logged: tuple[Run, Path, track.ModelRef]) -> None:
-    predict = pytest.importorskip("lulc.predict")
+def test_the_logged_model_loads_without_pickle_and_maps_the_same(logged: tuple[Config, Path, package.ModelRef]) -> None:
+    predictor = pytest.importorskip("lulc.inference.predictor")
     _, out, found = logged
     sample = toy.make_sample(5, dates=2)
     physical = np.where(sample["valid"][:, None], sample["pixels"] * toy.SCALE + toy.OFFSET, np.nan).astype(np.float32)
-    mlflow.set_tracking_uri(track.store_uri(None, out))
+    mlflow.set_tracking_uri(registry.store_uri(None, out))
     try:
         model = mlflow.pyfunc.load_model("models:/toy@champion")
     finally:
@@ -174,7 +176,7 @@ def test_the_logged_model_loads_without_pickle_and_maps_the_same(logged: tuple[R
     assert model.metadata.signature.inputs.inputs[0].shape == (-1, -1, 2, -1, -1)
     maps = model.predict(physical[None])
     assert (maps.shape, maps.dtype) == ((1, toy.SIDE, toy.SIDE), np.uint8)
-    direct, _ = predict.load(found.folder)(sample["pixels"], sample["valid"], (toy.SCALE,) * 2, (toy.OFFSET,) * 2)
+    direct, _ = predictor.load(found.folder)(sample["pixels"], sample["valid"], (toy.SCALE,) * 2, (toy.OFFSET,) * 2)
     assert (maps[0] == direct).mean() > 0.999
 
 
@@ -188,19 +190,19 @@ def dead() -> str:
 
 def test_a_dead_server_stops_nothing_unless_it_is_required(dead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(dead)
-    assert not track.reachable(run, tmp_path)
-    found = track.log(run, tmp_path, make_training(tmp_path / "made"))
+    assert not tracking.reachable(run, tmp_path)
+    found = tracking.log_training(run, tmp_path, make_training(tmp_path / "made"))
     assert (found.version, found.folder) == ("local", tmp_path / "models" / "toy-local")
-    assert track.find_version(run, tmp_path, "f1") == found
-    assert track.find_version(run, tmp_path, "f2") is None
-    assert track.resolve("toy", tmp_path, dead) == found
+    assert registry.find_version(run, tmp_path, "f1") == found
+    assert registry.find_version(run, tmp_path, "f2") is None
+    assert registry.resolve("toy", tmp_path, dead) == found
     said = capsys.readouterr().err
     assert "training goes on" in said
     assert "pass@" not in said
     with pytest.raises(SetupError, match="required"):
-        track.reachable(make_run(dead, required=True), tmp_path)
+        tracking.reachable(make_run(dead, required=True), tmp_path)
     with pytest.raises(SetupError, match="cannot be reached"):
-        track.resolve("models:/toy@champion", tmp_path, dead)
+        registry.resolve("models:/toy@champion", tmp_path, dead)
 
 
 @contextlib.contextmanager
@@ -230,19 +232,19 @@ def _server(folder: Path) -> Iterator[str]:
 def test_a_tracking_server_takes_the_model_that_was_kept_while_it_was_down(dead: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     training = make_training(tmp_path / "made")
-    track.log(make_run(dead), out, training)
+    tracking.log_training(make_run(dead), out, training)
     with _server(tmp_path) as uri:
         run = make_run(uri)
-        assert track.reachable(run, out)
-        assert track.find_version(run, out, "f1") is None
-        found = track.log(run, out, training)
+        assert tracking.reachable(run, out)
+        assert registry.find_version(run, out, "f1") is None
+        found = tracking.log_training(run, out, training)
         assert (found.version, found.folder) == ("1", out / "models" / "toy-1")
         assert not (out / "models" / "toy-local").exists()
-        assert track.resolve("toy", tmp_path / "other", uri).checksum == found.checksum
-        assert track.ui_command(run, out) == uri
+        assert registry.resolve("toy", tmp_path / "other", uri).checksum == found.checksum
+        assert registry.ui_command(run, out) == uri
     assert not (out / "mlflow.db").exists()
 
 
 def test_the_command_that_shows_runs_names_the_store(tmp_path: Path) -> None:
-    assert track.ui_command(make_run(), tmp_path) == f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db"
-    assert track.ui_command(make_run("http://user:pass@host:1/x"), tmp_path) == "http://host:1/x"
+    assert registry.ui_command(make_run(), tmp_path) == f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db"
+    assert registry.ui_command(make_run("http://user:pass@host:1/x"), tmp_path) == "http://host:1/x"

@@ -20,17 +20,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from lulc import chips, learner, store
+from lulc.chips import composites
 from lulc.errors import InputError, UsageError
-from lulc.learner import class_weights, rate_factor
 from lulc.legend import NODATA
-from lulc.ranks import World
-from lulc.stream import Kept
-from lulc.tasks import Penalty, Samples, Scaling
-from lulc.tasks.classes import loss
-from lulc.tasks.segment import SEGMENT
-from lulc.tasks.vary import augment, composite, crop, reduce, standardise
-from lulc.train import STATE, best_epoch, fit, read_log
+from lulc.models.tasks.augment import augment, crop, lower_median, reduce, standardise
+from lulc.models.tasks.classes import loss
+from lulc.models.tasks.segment import SEGMENT
+from lulc.models.tasks.task import Batch, LossConf, Scaling
+from lulc.tables.files import fingerprint
+from lulc.training import setup
+from lulc.training.distributed import World
+from lulc.training.fit import STATE, best_epoch, fit, read_log
+from lulc.training.loader import Kept
+from lulc.training.setup import class_weights, rate_factor
 from tests import toy
 from tests.lint import ROOT
 from tests.ranks import learn
@@ -77,9 +79,10 @@ def test_a_killed_training_goes_on_with_the_same_losses(samples: Path, tmp_path:
     settings = {"crop": 32, "ema": 0.99, "augment": ("flip", "rotate", "noise"), "dropout": 0.2}
     whole, broken = (toy.make_job(samples, tmp_path / name, **settings) for name in ("whole", "broken"))
     fit(whole)
-    from lulc import train
+    from lulc.training import fit as train
+    from lulc.training.fit import _keep
 
-    keep = train._keep
+    keep = _keep
     calls = 0
 
     def die(*given: object) -> None:
@@ -107,20 +110,18 @@ def test_what_stays_in_memory_changes_nothing(samples: Path, tmp_path: Path) -> 
     without, kept = (load_file(fit(job).weights) for job in jobs)
     assert _losses(jobs[0].folder) == _losses(jobs[1].folder)
     assert all(torch.equal(kept[name], without[name]) for name in kept)
-    assert (
-        store.fingerprint(jobs[0].train) == store.fingerprint(jobs[1].train) != store.fingerprint(replace(jobs[0].train, seed=1))
-    )
+    assert fingerprint(jobs[0].train) == fingerprint(jobs[1].train) != fingerprint(replace(jobs[0].train, seed=1))
 
 
 def test_statistics_are_those_of_numpy_over_valid_pixels(tmp_path: Path) -> None:
     job = toy.make_job(toy.write_samples(tmp_path, training=7, validation=0, dates=3), tmp_path)
-    plan, validation = learner.plans(job, 1)
+    plan, validation = setup.plans(job, 1)
     assert validation is None
-    found = learner.measure(job, plan, World(0, 1, torch.device("cpu")), Kept(0))
+    found = setup.measure(job, plan, World(0, 1, torch.device("cpu")), Kept(0))
     values, labels = [], []
     for number in range(7):
         sample = toy.make_sample(number, 3)
-        image, seen = chips.composite(sample["pixels"], sample["valid"])
+        image, seen = composites.median_composite(sample["pixels"], sample["valid"])
         values.append(image[:, seen] * toy.SCALE + toy.OFFSET)
         labels.append(sample["label"][seen])
     together = np.concatenate(values, axis=1)
@@ -136,8 +137,8 @@ def test_dates_become_one_as_they_do_for_a_chip(dates: int, dtype: type, seed: i
     pixels = rng.integers(0, 30000, (dates, 2, 3, 4)).astype(dtype)
     valid = rng.random((dates, 3, 4)) > 0.4
     pixels[~np.broadcast_to(valid[:, None], pixels.shape)] = 0  # as chips hold it
-    image, seen = composite(torch.from_numpy(pixels)[None], torch.from_numpy(valid)[None])
-    expected, there = chips.composite(pixels, valid)
+    image, seen = lower_median(torch.from_numpy(pixels)[None], torch.from_numpy(valid)[None])
+    expected, there = composites.median_composite(pixels, valid)
     np.testing.assert_array_equal(image[0].numpy(), expected)
     np.testing.assert_array_equal(seen[0].numpy(), there)
 
@@ -146,7 +147,7 @@ def test_prepared_input_is_standardised_and_zero_where_not_valid() -> None:
     sample = {name: torch.from_numpy(array)[None] for name, array in toy.make_sample(3).items()}
     scaling = Scaling((0.0001, 0.0001), (-0.1, 0.2), (0.15, 0.3), (0.05, 0.2))
     days, one = torch.zeros(1, 1, dtype=torch.int64), torch.ones(1)
-    ready = standardise(reduce(Samples(sample["pixels"], sample["valid"], days, sample["label"], one), SEGMENT), scaling)
+    ready = standardise(reduce(Batch(sample["pixels"], sample["valid"], days, sample["label"], one), SEGMENT), scaling)
     image, seen = ready.pixels[:, 0], ready.valid[:, 0]
     assert bool((ready.label[~seen] == NODATA).all())
     physical = sample["pixels"][:, 0].double() * 0.0001 + torch.tensor([-0.1, 0.2]).view(1, 2, 1, 1)
@@ -160,7 +161,7 @@ def test_crops_and_turns_move_image_valid_and_label_together(seed: int) -> None:
     torch.manual_seed(seed)
     label = torch.arange(400).reshape(1, 20, 20).repeat(3, 1, 1)
     days, valid = torch.zeros(3, 2, dtype=torch.int64), label % 3 > 0
-    whole = Samples(
+    whole = Batch(
         label[:, None, None].repeat(1, 2, 1, 1, 1).float(), valid[:, None].repeat(1, 2, 1, 1), days, label, torch.ones(3)
     )
     part = crop(whole, 8, "pixels")
@@ -180,7 +181,7 @@ def test_another_light_multiplies_every_band_and_hazes_all_alike(seed: int) -> N
     physical = m + s * torch.randn(4, 2, 3, 8, 8)
     valid = torch.rand(4, 2, 8, 8) > 0.2
     label, days = torch.zeros(4, 8, 8, dtype=torch.int64), torch.zeros(4, 2, dtype=torch.int64)
-    given_ = Samples(((physical - m) / s).masked_fill(~valid[:, :, None], 0), valid, days, label, torch.ones(4))
+    given_ = Batch(((physical - m) / s).masked_fill(~valid[:, :, None], 0), valid, days, label, torch.ones(4))
     found = augment(given_, ("colour",), "pixels", Scaling((1.0,) * 3, (0.0,) * 3, mean, std))
     assert bool((found.pixels[~valid[:, :, None].expand_as(found.pixels)] == 0).all())
     relit = found.pixels * s + m
@@ -207,14 +208,14 @@ def test_bootstrapping_holds_a_share_of_the_loss_against_what_the_network_says()
         n, y, x = place
         own, given_ = surprise[n, said[n, y, x], y, x], surprise[n, label[n, y, x], y, x]
         expected += float(weights[label[n, y, x]] * (0.3 * own + 0.7 * given_))
-    assert float(loss(logits, label, one, Penalty(weights, bootstrap=0.3))) == pytest.approx(expected, rel=1e-5)
+    assert float(loss(logits, label, one, LossConf(weights, bootstrap=0.3))) == pytest.approx(expected, rel=1e-5)
     # Where the network is sure that a label is wrong, the label pulls less.
     sure = torch.tensor([[[[6.0]], [[-6.0]]]])
     wrong = torch.ones(1, 1, 1, dtype=torch.int64)
     pulls = []
     for share in (0.0, 0.4):
         asked = sure.clone().requires_grad_()
-        loss(asked, wrong, torch.ones(1), Penalty(torch.ones(2), bootstrap=share)).backward()
+        loss(asked, wrong, torch.ones(1), LossConf(torch.ones(2), bootstrap=share)).backward()
         pulls.append(float(asked.grad.abs().sum()))  # type: ignore[union-attr]
     assert pulls[1] == pytest.approx(0.6 * pulls[0], rel=1e-3)
 
@@ -222,12 +223,12 @@ def test_bootstrapping_holds_a_share_of_the_loss_against_what_the_network_says()
 def test_loss_counts_labelled_pixels_alone_each_by_its_samples_weight() -> None:
     torch.manual_seed(0)
     logits, label, one = torch.randn(2, 3, 4, 4), torch.randint(3, (2, 4, 4)), torch.ones(2)
-    penalty = Penalty(torch.tensor([0.5, 1.0, 2.0]), 0.1, 0.5)
+    penalty = LossConf(torch.tensor([0.5, 1.0, 2.0]), 0.1, 0.5)
     label[:, 2:] = NODATA
     part = loss(logits[:, :, :2], label[:, :2], one, penalty)
     assert torch.allclose(loss(logits, label, one, penalty), part, rtol=1e-5)
     perfect = 50.0 * torch.nn.functional.one_hot(label[:, :2], 3).movedim(-1, 1).float()
-    assert float(loss(perfect, label[:, :2], one, Penalty(torch.ones(3), 0.0, 1.0))) == pytest.approx(0, abs=1e-3)
+    assert float(loss(perfect, label[:, :2], one, LossConf(torch.ones(3), 0.0, 1.0))) == pytest.approx(0, abs=1e-3)
     doubted = replace(penalty, bootstrap=0.4)
     for each in (penalty, doubted):
         assert float(loss(logits, torch.full_like(label, NODATA), one, each)) == 0
@@ -266,7 +267,7 @@ def test_the_best_epoch_is_the_first_of_the_highest() -> None:
 
 def test_a_job_that_cannot_run_is_explained_before_it_starts(samples: Path, tmp_path: Path) -> None:
     def check(**settings: object) -> None:
-        learner.check(toy.make_job(samples, tmp_path, **settings), toy.BANDS)
+        setup.check_job(toy.make_job(samples, tmp_path, **settings), toy.BANDS)
 
     check()
     with pytest.raises(UsageError, match=r"train\.depth"):
@@ -276,7 +277,7 @@ def test_a_job_that_cannot_run_is_explained_before_it_starts(samples: Path, tmp_
     with pytest.raises(InputError, match=r"train\.ranks"):
         check(ranks=7)
     with pytest.raises(InputError, match="nir"):
-        learner.check(toy.make_job(samples, tmp_path), ("nir", "red"))
+        setup.check_job(toy.make_job(samples, tmp_path), ("nir", "red"))
 
 
 def test_a_damaged_state_is_not_unpickled(samples: Path, tmp_path: Path) -> None:
@@ -294,7 +295,7 @@ def test_a_crop_is_taken_where_labels_are() -> None:
     label = torch.full((64, 96, 96), 255)
     label[:, :32, :32] = 1
     days, valid = torch.zeros(64, 1, dtype=torch.int64), torch.ones(64, 1, 96, 96, dtype=torch.bool)
-    whole = Samples(torch.zeros(64, 1, 1, 96, 96), valid, days, label, torch.ones(64))
+    whole = Batch(torch.zeros(64, 1, 1, 96, 96), valid, days, label, torch.ones(64))
     torch.manual_seed(0)
     share = (crop(whole, 32, "pixels").label == 1).float().mean((1, 2))
     # A place drawn at random has a label with probability a quarter, the best of four with two thirds.

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from lulc import contract, store, track
-from lulc.conf import Run, Train, parse_run
+from lulc.config import Config, TrainConf
 from lulc.errors import InputError, UsageError
 from lulc.legend import NODATA
-from lulc.modelfiles import CONTRACT
-from lulc.spark.stage import Choice, Request
-from lulc.spark.train import _explain, train
-from lulc.train import read_log
+from lulc.models import contract, registry
+from lulc.models.package import CONTRACT
+from lulc.runfile import parse_run
+from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.stages.train import _explain, train
+from lulc.tables import ledger, store
+from lulc.training.fit import read_log
 from tests import toy
 
 
@@ -24,51 +26,51 @@ def _never() -> SparkSession:
     raise AssertionError("Spark is not needed here")
 
 
-def make_run(**settings: object) -> Run:
+def make_run(**settings: object) -> Config:
     classes = {c.id: {"name": c.name, "colour": c.colour} for c in toy.LEGEND.classes}
     run = parse_run({"name": "toy", "scenes": [{"path": "archive"}], "bands": list(toy.BANDS), "legend": classes}, Path("/"))
     small = {"depth": 3, "decoder": (16, 8, 8), "batch": 4, "accumulate": 2, "epochs": 2, "rate": 3e-3, "precision": "float32"}
-    return dataclasses.replace(run, train=Train(**{**small, **settings}))
+    return dataclasses.replace(run, train=TrainConf(**{**small, **settings}))
 
 
 @pytest.fixture
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     toy.write_samples(store.table_folder(tmp_path, "samples"), training=11, validation=3, group=3)
-    store.append_ledger(tmp_path, [store.entry("samples", "", "s1")])
+    ledger.append_ledger(tmp_path, [ledger.ledger_row("samples", "", "s1")])
     return tmp_path
 
 
 def test_two_uneven_ranks_make_a_version_that_stands(out: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
     run = make_run(ranks=2)
-    made = train(Request(run, out, Choice(), lambda: spark))
+    made = train(StageContext(run, out, Selection(), lambda: spark))
     assert (made.done, made.stood) == (1, 0)
     assert "toy version 1, best epoch" in made.note
     said = capsys.readouterr()
     assert [f"epoch {i}/2" in said.err for i in (1, 2)] == [True, True]
     assert said.out == ""
-    found = track.resolve("toy", out)
-    learned = contract.read(found.folder / CONTRACT)
+    found = registry.resolve("toy", out)
+    learned = contract.read_contract(found.folder / CONTRACT)
     assert (learned.bands, learned.legend, learned.gsd_m, learned.multiple) == (toy.BANDS, toy.LEGEND, pytest.approx(10), 8)
     # Every labelled valid pixel of the validation split, unevenly shared, is counted once.
     expected = sum(int(((s := toy.make_sample(1000 + i))["label"] != NODATA)[s["valid"][0]].sum()) for i in range(3))
     assert [np.sum(entry["matrix"]) for entry in read_log(next((out / "checkpoints").iterdir()))] == [expected] * 2
-    row = store.standing(out, "train")["toy"]
+    row = ledger.latest(out, "train")["toy"]
     assert (out / row["path"]).exists()
     assert row["checksum"] == found.checksum
 
-    again = train(Request(run, out, Choice(), _never))
+    again = train(StageContext(run, out, Selection(), _never))
     assert (again.done, again.stood, again.note) == (0, 1, "toy version 1 stands")
-    assert store.standing(out, "train")["toy"] == row
+    assert ledger.latest(out, "train")["toy"] == row
 
 
 def test_what_cannot_run_is_said_before_spark_starts(out: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(InputError, match=r"train\.ranks"):
-        train(Request(make_run(ranks=8), out, Choice(), _never))
+        train(StageContext(make_run(ranks=8), out, Selection(), _never))
     with pytest.raises(UsageError, match=r"train\.depth"):
-        train(Request(make_run(depth=5, decoder=()), out, Choice(), _never))
+        train(StageContext(make_run(depth=5, decoder=()), out, Selection(), _never))
     with pytest.raises(InputError, match="lulc samples"):
-        train(Request(make_run(), tmp_path_factory.mktemp("empty"), Choice(), _never))
+        train(StageContext(make_run(), tmp_path_factory.mktemp("empty"), Selection(), _never))
 
 
 def test_a_rank_s_error_reaches_the_user_as_it_was() -> None:

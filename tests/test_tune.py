@@ -11,7 +11,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from lulc import cli, rates, store
+from lulc.cli import main
+from lulc.tables import store
+from lulc.training import lr_finder
 from tests import toy, world
 
 
@@ -71,17 +73,17 @@ def ids(out: Path, split: str) -> list[str]:
 
 
 def test_only_how_a_model_is_trained_may_vary(run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["tune", str(run_file), "--out", str(tmp_path), "--over", "samples.seed=1,2"]) == 2
+    assert main.main(["tune", str(run_file), "--out", str(tmp_path), "--over", "samples.seed=1,2"]) == 2
     assert "only settings under train" in capsys.readouterr().err
 
 
 def test_the_rate_at_which_the_loss_falls_is_found(tmp_path: Path) -> None:
     job = toy.make_job(toy.write_samples(tmp_path / "samples"), tmp_path / "kept")
-    found = rates.try_rates(job, 60)
+    found = lr_finder.try_rates(job, 60)
     tried, losses = np.array(found).T
     assert (np.diff(np.log(tried)) > 0).all()
     assert losses.min() < 0.9 * losses[0]
-    assert tried[0] < rates.suggest(found) < tried[losses.argmin()] * 1.01
-    assert 1e-4 < rates.suggest(found) < 0.3
-    assert rates.draw(found, tmp_path / "rates.png").stat().st_size > 5000
+    assert tried[0] < lr_finder.suggest(found) < tried[losses.argmin()] * 1.01
+    assert 1e-4 < lr_finder.suggest(found) < 0.3
+    assert lr_finder.draw_rates(found, tmp_path / "rates.png").stat().st_size > 5000
     assert not (tmp_path / "kept").exists()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
-from lulc import geo, placement, warp
-from lulc.geo import Grid
+from lulc.geo import overlap, warp
+from lulc.geo.grid import Grid, transformer
 from tests.scenery import UTM33, grid_inside, texture
 
 
@@ -49,9 +49,9 @@ def test_nearest_equals_gdal_but_for_ties() -> None:
     # Where they differ the pixel's centre lies on a border of two source pixels, to the tolerance between knots.
     centres = np.arange(200) + 0.5
     x, y = grid.affine @ np.meshgrid(centres, centres)
-    col, row = ~UTM33.affine @ geo.transformer(grid.crs, UTM33.crs).transform(x, y)
+    col, row = ~UTM33.affine @ transformer(grid.crs, UTM33.crs).transform(x, y)
     border = np.minimum(np.abs(col - np.round(col)), np.abs(row - np.round(row)))
-    assert border[differs].max(initial=0) <= 2 * placement.TOLERANCE
+    assert border[differs].max(initial=0) <= 2 * overlap.TOLERANCE
     assert differs.mean() < 0.01
 
 
@@ -95,15 +95,15 @@ def test_knots_are_exact_enough_and_seams_are_left_out() -> None:
     # Sinusoidal pixels of 5 km bend much within 32 pixels.
     source = Grid("+proj=sinu +R=6371007.181", (5000.0, 0.0, 3e6, 0.0, -5000.0, 5e6), 400, 400)
     grid = grid_inside("EPSG:6933", 5000.0, 150, source)
-    at = placement.place(source, grid)
+    at = overlap.locate(source, grid)
     assert len(at.u) > 150 / 32 + 1
     x, y = grid.affine @ np.meshgrid(np.arange(150) + 0.5, np.arange(150) + 0.5)
-    exact = np.stack(~source.affine @ geo.transformer(grid.crs, source.crs).transform(x, y))
+    exact = np.stack(~source.affine @ transformer(grid.crs, source.crs).transform(x, y))
     cols = np.arange(source.width) + 0.5 + 0 * np.arange(source.height)[:, None]
     found, valid = warp.warp(cols, np.ones(cols.shape, bool), source, grid, "bilinear")
     inside = valid & (exact[0] > 1) & (exact[0] < 399)
     assert inside.sum() > 10_000
-    assert np.abs(found - exact[0])[inside].max() <= placement.TOLERANCE
+    assert np.abs(found - exact[0])[inside].max() <= overlap.TOLERANCE
 
     # Across the antimeridian: longitudes jump, and nothing is read from the middle of the source.
     world = Grid("EPSG:4326", (0.1, 0.0, -180.0, 0.0, -0.1, 10.0), 200, 3600)

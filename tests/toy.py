@@ -8,11 +8,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lulc import pixels, tables
-from lulc.conf import Train
-from lulc.geo import Grid
-from lulc.learner import Job
+from lulc.config import TrainConf
+from lulc.geo.grid import Grid
 from lulc.legend import LandClass, Legend
+from lulc.tables import arrays, schemas
+from lulc.training.setup import TrainJob
 
 LEGEND = Legend("toy", (LandClass(7, "water", "#0000ff"), LandClass(2, "trees", "#00aa00"), LandClass(40, "sand", "#ddcc88")))
 BANDS = ("red", "nir")
@@ -39,26 +39,26 @@ def write_samples(
     folder: Path, training: int = 24, validation: int = 8, dates: int = 1, group: int = 4, task: str = "segment"
 ) -> Path:
     """The folder of a samples table with two splits, in row groups of so many samples."""
-    grid = pixels.grid_columns(Grid("EPSG:6933", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), SIDE, SIDE))
+    grid = arrays.grid_columns(Grid("EPSG:6933", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), SIDE, SIDE))
     for split, numbers in {"train": range(training), "validation": range(1000, 1000 + validation)}.items():
         rows = []
         for number in numbers:
             found = make_sample(number, dates)
             row = (
-                dict.fromkeys(tables.SAMPLES.names)
+                dict.fromkeys(schemas.SAMPLES.names)
                 | grid
                 | {"sample_id": f"s{number}", "task": task, "bands": list(BANDS), "weight": 1.0}
             )
-            row |= pixels.array_columns("pixels", found["pixels"], "delta") | pixels.array_columns("label", found["label"], "raw")
-            rows.append(row | {"valid": pixels.pack(found["valid"]), "scales": [SCALE] * 2, "offsets": [OFFSET] * 2, "halo": 0})
+            row |= arrays.array_columns("pixels", found["pixels"], "delta") | arrays.array_columns("label", found["label"], "raw")
+            rows.append(row | {"valid": arrays.pack(found["valid"]), "scales": [SCALE] * 2, "offsets": [OFFSET] * 2, "halo": 0})
         if rows:
             path = folder / f"split={split}" / "00000.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
-            pq.write_table(pa.Table.from_pylist(rows, tables.SAMPLES), path, row_group_size=group)
+            pq.write_table(pa.Table.from_pylist(rows, schemas.SAMPLES), path, row_group_size=group)
     return folder
 
 
-def make_job(samples: Path, folder: Path, **settings: object) -> Job:
+def make_job(samples: Path, folder: Path, **settings: object) -> TrainJob:
     """A small job: a U-Net of depth 3, in float32."""
     small = {"depth": 3, "decoder": (32, 16, 16), "batch": 8, "rate": 3e-3, "epochs": 3, "precision": "float32", "repeats": 2}
-    return Job(Train(**{**small, **settings}), LEGEND, samples, folder)
+    return TrainJob(TrainConf(**{**small, **settings}), LEGEND, samples, folder)

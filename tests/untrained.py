@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lulc import contract
-from lulc.contract import Contract
-from lulc.modelfiles import CONTRACT, WEIGHTS
-from lulc.models import MODELS
+from lulc.models import contract
+from lulc.models.contract import Contract
+from lulc.models.networks.registry import MODELS
+from lulc.models.package import CONTRACT, WEIGHTS
 from tests.toy import BANDS, LEGEND
 
 MEAN, STD = 2000.0, 500.0
@@ -29,7 +29,7 @@ def make_model(folder: Path, seed: int = 0, **changes: Any) -> Path:
     net = make_net(asks, seed)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: value.contiguous() for name, value in net.state_dict().items()}, folder / WEIGHTS)
-    contract.write(asks, folder / CONTRACT)
+    contract.write_contract(asks, folder / CONTRACT)
     return folder
 
 

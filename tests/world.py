@@ -14,7 +14,7 @@ import yaml
 from scipy import ndimage
 from shapely.geometry import box
 
-from lulc.geo import Grid
+from lulc.geo.grid import Grid
 from tests.scenery import write_raster
 
 GRID = Grid("EPSG:32633", (10.0, 0.0, 500000.0, 0.0, -10.0, 5300000.0), 320, 384)

@@ -8,11 +8,11 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from lulc.datasets.record import Example, Item
+from lulc.datasets.dataset import Example, ExampleItem
 from lulc.errors import InputError
-from lulc.geo import Grid
+from lulc.geo.grid import Grid
 from lulc.legend import NODATA
-from lulc.reading import read_whole
+from lulc.raster.reader import read_whole
 
 IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 
@@ -56,7 +56,7 @@ def label_of(codes: np.ndarray, ids: Mapping[int, int], name: str) -> np.ndarray
     return np.array([known[int(code)] for code in found], np.uint8)[places].reshape(codes.shape)
 
 
-def read_bands(
+def read_sample_bands(
     root: Path, places: Sequence[tuple[str, int]], side: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """Bands (C, H, W) of a sample kept in several files, in the order of their places: a file and an index in it; valid; grid.
@@ -85,7 +85,7 @@ def read_bands(
 
 def read_dates(root: Path, dates: Sequence[Sequence[tuple[str, int]]]) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """What `read_bands` gives for several dates, as one: pixels (T, C, H, W), valid (T, H, W), and the grid of the first."""
-    found = [read_bands(root, places) for places in dates]
+    found = [read_sample_bands(root, places) for places in dates]
     shapes = [valid.shape for _, valid, _ in found]
     for places, shape in zip(dates, shapes, strict=True):
         if shape != shapes[0]:
@@ -98,7 +98,7 @@ def _repeat(pixels: np.ndarray, times: int) -> np.ndarray:
     return pixels if times == 1 else pixels.repeat(times, 0).repeat(times, 1)
 
 
-def scene_example(root: Path, item: Item, indexes: Sequence[int]) -> Example:
+def scene_example(root: Path, item: ExampleItem, indexes: Sequence[int]) -> Example:
     """The example of an item that is one image and one class."""
     pixels, valid, grid = read_image(root, item.files[0], indexes)
     return Example(pixels[None], valid[None], np.array(item.classes[0], np.int64), grid)

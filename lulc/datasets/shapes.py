@@ -12,9 +12,8 @@ import shapely
 from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
-from lulc import geo
 from lulc.errors import InputError
-from lulc.geo import Grid
+from lulc.geo.grid import WGS84, Grid, transformer
 
 Shape = tuple[BaseGeometry, Mapping[str, Any]]
 """A geometry in (column, row) of an image, counted in pixels from its upper left corner, and the properties of its feature."""
@@ -30,7 +29,7 @@ def read_shapes(path: Path, grid: Grid | None) -> list[Shape]:
         features = found["features"] if found.get("type") == "FeatureCollection" else [found]
         shapes = [shapely.geometry.shape(f["geometry"]) for f in features if f["geometry"]]
         told = [f.get("properties") or {} for f in features if f["geometry"]]
-        crs = found["crs"]["properties"]["name"] if found.get("crs") else geo.WGS84
+        crs = found["crs"]["properties"]["name"] if found.get("crs") else WGS84
     except FileNotFoundError as error:
         raise InputError(
             f"{path} is not there: every image has its file of polygons, an empty collection where it has none"
@@ -39,7 +38,7 @@ def read_shapes(path: Path, grid: Grid | None) -> list[Shape]:
         raise InputError(f"{path} is not GeoJSON ({type(error).__name__}: {error}): fetch it anew") from error
     if not shapes or grid is None:
         return list(zip(shapes, told, strict=True))
-    back, forward = ~grid.affine, geo.transformer(crs, grid.crs)
+    back, forward = ~grid.affine, transformer(crs, grid.crs)
 
     def place(xy: np.ndarray) -> np.ndarray:
         x, y = forward.transform(*xy.T)
@@ -51,14 +50,14 @@ def read_shapes(path: Path, grid: Grid | None) -> list[Shape]:
     return list(zip(placed, told, strict=True))
 
 
-def draw(shapes: Iterable[tuple[BaseGeometry, int]], shape: tuple[int, int], rest: int) -> np.ndarray:
+def draw_mask(shapes: Iterable[tuple[BaseGeometry, int]], shape: tuple[int, int], rest: int) -> np.ndarray:
     """(H, W) uint8: the id of the last shape that covers a pixel's centre, `rest` where none does."""
     found = [(geometry, id_) for geometry, id_ in shapes if not geometry.is_empty]
     out = np.full(shape, rest, np.uint8)
     return rasterize(found, out=out) if found else out
 
 
-def boxes(shapes: Iterable[tuple[BaseGeometry, int]], shape: tuple[int, int]) -> np.ndarray:
+def shape_boxes(shapes: Iterable[tuple[BaseGeometry, int]], shape: tuple[int, int]) -> np.ndarray:
     """(N, 5) float32: id, left, top, right, bottom of every shape in pixels, cut at the image's edges; without those outside."""
     rows = [[id_, *geometry.bounds] for geometry, id_ in shapes if not geometry.is_empty]
     found = np.array(rows, np.float32).reshape(-1, 5)

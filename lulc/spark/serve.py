@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lulc import progress
-from lulc.conf import Spark
+from lulc.config import SessionConf
 from lulc.errors import SetupError
 from lulc.spark import session, sql
 
@@ -31,7 +31,7 @@ def serve(out: Path, port: int, wait: Callable[[], object], debug: bool = False)
     settings = {f"spark.hadoop.hive.server2.thrift.{name}": value for name, value in hive.items()}
     # All clients share this session: temporary views belong to it.
     settings |= {"spark.sql.hive.thriftServer.singleSession": "true", "spark.sql.catalogImplementation": "in-memory"}
-    spark = session.start(Spark(conf=settings), debug)
+    spark = session.start_session(SessionConf(conf=settings), debug)
     try:
         views = sql.make_views(spark, out)
         jvm = spark.sparkContext._jvm

@@ -14,9 +14,9 @@ from pyspark.find_spark_home import _find_spark_home
 from pyspark.sql import SparkSession
 from sedona.spark import SedonaContext
 
-from lulc import java
-from lulc.conf import Spark
+from lulc.config import SessionConf
 from lulc.errors import SetupError
+from lulc.spark import java
 
 # Sedona's wheel is only its Python half. The two JARs belong together: with another geotools-wrapper beside
 # this one on the classpath, methods are missing.
@@ -47,7 +47,7 @@ def submitted() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
-def start(spark: Spark, debug: bool = False, more: tuple[str, ...] = ()) -> SparkSession:
+def start_session(spark: SessionConf, debug: bool = False, more: tuple[str, ...] = ()) -> SparkSession:
     """The session, with Sedona's functions and `more` JARs (group:name:release); SetupError when Java or a JAR cannot be had."""
     conf = SparkConf()
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1

@@ -11,10 +11,10 @@ from pyspark.sql import functions as F  # noqa: N812 - the name every Spark user
 from pyspark.sql.pandas.types import from_arrow_schema
 from sedona.spark.sql.types import GeometryType
 
-from lulc import store, tables
-from lulc.conf import Spark
+from lulc.config import SessionConf
 from lulc.errors import UsageError
 from lulc.spark import session
+from lulc.tables import schemas, store
 
 GEOMETRY = b"geometry"
 """Marks the fields of a table that hold WKB."""
@@ -30,8 +30,8 @@ def need_tables(out: Path) -> None:
 def make_views(spark: SparkSession, out: Path) -> list[str]:
     """The names of the views made, one for every table that stands; `footprint` and `geometry` are Sedona geometries."""
     made = []
-    for name in standing(out):
-        frame = read(spark, out, name)
+    for name in filled_tables(out):
+        frame = read_view(spark, out, name)
         for column in ("footprint", "geometry"):
             if column in frame.columns:
                 frame = frame.withColumn(column, F.expr(f"ST_GeomFromWKB({column})"))
@@ -40,12 +40,12 @@ def make_views(spark: SparkSession, out: Path) -> list[str]:
     return made
 
 
-def standing(out: Path) -> list[str]:
+def filled_tables(out: Path) -> list[str]:
     """The tables that have rows."""
-    return [name for name in tables.ALL if any(store.table_folder(out, name).rglob("[!.]*.parquet"))]
+    return [name for name in schemas.ALL if any(store.table_folder(out, name).rglob("[!.]*.parquet"))]
 
 
-def read(spark: SparkSession, out: Path, name: str) -> DataFrame:
+def read_view(spark: SparkSession, out: Path, name: str) -> DataFrame:
     """A table without its pixels; geometries are WKB."""
     schema = from_arrow_schema(store.schema_of(out, name))
     frame = spark.read.schema(schema).parquet(str(store.table_folder(out, name)))
@@ -62,7 +62,7 @@ def ask(out: Path, query: str, values: Mapping[str, str], debug: bool = False) -
     from pyspark.errors import AnalysisException, ParseException
 
     need_tables(out)
-    spark = session.start(Spark(), debug)
+    spark = session.start_session(SessionConf(), debug)
     try:
         views = make_views(spark, out)
         found = spark.sql(query, args=dict(values))

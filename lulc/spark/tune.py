@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from lulc import store, tables
-from lulc.conf import Run
-from lulc.errors import InputError, LulcError, UsageError
-from lulc.spark.samples import samples
-from lulc.spark.stage import Request, each
-
 if TYPE_CHECKING:
-    from lulc.learner import Job
+    from lulc.training.setup import TrainJob
+from lulc.config import Config
+from lulc.errors import InputError, LulcError, UsageError
+from lulc.spark.incremental import StageContext, map_keys
+from lulc.spark.stages.samples import samples
+from lulc.tables import files, ledger, schemas, store
 
 Row = dict[str, Any]
 
@@ -31,16 +30,17 @@ class Trial:
 
     settings: str
     fold: int | None
-    job: Job
+    job: TrainJob
 
 
-def tune(request: Request, choices: Sequence[tuple[str, Run]], folds: int | None) -> pa.Table:
+def tune(request: StageContext, choices: Sequence[tuple[str, Config]], folds: int | None) -> pa.Table:
     """The trials table: every choice of settings on the run's split, or on each of so many spatial folds. It is kept and logged.
 
     What was tried before with the same settings and samples is not tried again. UsageError where a choice changes more than
     how a model is trained; InputError where every trial fails.
     """
-    from lulc import learner, track
+    from lulc.models import tracking
+    from lulc.training import setup
 
     run, out = request.run, request.out
     for text, other in choices:
@@ -50,24 +50,24 @@ def tune(request: Request, choices: Sequence[tuple[str, Run]], folds: int | None
     for fold in range(folds) if folds else (None,):
         inside = request if fold is None or folds is None else _fold(request, fold, folds)
         samples(inside)
-        made = store.standing(inside.out, "samples")[""]["fingerprint"]
+        made = ledger.latest(inside.out, "samples")[""]["fingerprint"]
         for text, other in choices:
-            print_ = store.fingerprint(made, run.task, other.train, run.make_legend(), run.bands)
+            print_ = files.fingerprint(made, run.task, other.train, run.make_legend(), run.bands)
             folder = out / "trials" / print_
             kept = store.table_folder(inside.out, "samples")
-            job = learner.Job(replace(other.train, ranks=1), run.make_legend(), kept, folder, run.task or "segment")
-            learner.check(job, run.bands)
+            job = setup.TrainJob(replace(other.train, ranks=1), run.make_legend(), kept, folder, run.task or "segment")
+            setup.check_job(job, run.bands)
             trials.append(Trial(text, fold, job))
-    rows = each(request, [{"n": n} for n in range(len(trials))], partial(_try, trials=trials), tables.TRIALS, "trials")
-    table = pa.Table.from_pylist(rows, tables.TRIALS)
+    rows = map_keys(request, [{"n": n} for n in range(len(trials))], partial(_try, trials=trials), schemas.TRIALS, "trials")
+    table = pa.Table.from_pylist(rows, schemas.TRIALS)
     store.write_table(out, "trials", table)
-    track.log_trials(run, out, rows)
+    tracking.log_trials(run, out, rows)
     if all(row["error"] for row in rows):
         raise InputError(f"every trial failed; the first: {rows[0]['error']}")
     return table
 
 
-def _fold(request: Request, fold: int, folds: int) -> Request:
+def _fold(request: StageContext, fold: int, folds: int) -> StageContext:
     """The request of the samples stage for one fold, in a folder of its own that sees the run's scenes and chips."""
     out = request.out / "folds" / f"{fold}_of_{folds}"
     for name in ("scenes", "chips"):
@@ -75,32 +75,32 @@ def _fold(request: Request, fold: int, folds: int) -> Request:
         if store.table_folder(request.out, name).exists() and not link.exists():
             link.parent.mkdir(parents=True, exist_ok=True)
             link.symlink_to(store.table_folder(request.out, name).resolve(), target_is_directory=True)
-    known = {(s, k): r["fingerprint"] for s in ("index", "tile") for k, r in store.standing(out, s).items()}
-    stages = [row for s in ("index", "tile") for row in store.standing(request.out, s).values()]
-    store.append_ledger(out, [r for r in stages if known.get((r["stage"], r["key"])) != r["fingerprint"]])
+    known = {(s, k): r["fingerprint"] for s in ("index", "tile") for k, r in ledger.latest(out, s).items()}
+    stages = [row for s in ("index", "tile") for row in ledger.latest(request.out, s).values()]
+    ledger.append_ledger(out, [r for r in stages if known.get((r["stage"], r["key"])) != r["fingerprint"]])
     return replace(request, out=out, run=replace(request.run, samples=replace(request.run.samples, folds=folds, fold=fold)))
 
 
 def _try(key: Mapping[str, Any], trials: Sequence[Trial]) -> list[Row]:
-    from lulc import train
-    from lulc.predict import use_one_core
+    from lulc.inference.predictor import use_one_core
+    from lulc.training import fit
 
     trial, start = trials[key["n"]], time.monotonic()
     kept = trial.job.folder / "score.json"
     metric = trial.job.train.best or trial.job.task.best
-    row: Row = dict.fromkeys(tables.TRIALS.names) | {"settings": trial.settings, "fold": trial.fold, "metric": metric}
+    row: Row = dict.fromkeys(schemas.TRIALS.names) | {"settings": trial.settings, "fold": trial.fold, "metric": metric}
     if kept.exists():
         told = json.loads(kept.read_text())
         return [row | told | {"metrics": list(told["metrics"].items())}]
     use_one_core()  # trials share the machine's
     try:
-        result = train.fit(trial.job)
-        metrics = train.score(trial.job, result, "validation" if trial.fold is None else "test")
+        result = fit.fit(trial.job)
+        metrics = fit.score_split(trial.job, result, "validation" if trial.fold is None else "test")
     except LulcError as error:
         return [row | {"error": str(error), "seconds": time.monotonic() - start}]
     told = {"score": metrics.get(metric), "metrics": metrics, "best_epoch": result.best, "seconds": time.monotonic() - start}
-    store.publish(kept, lambda beside: beside.write_text(json.dumps(told)))
-    for file in (train.STATE, train.EXAMPLES):
+    files.write_atomic(kept, lambda beside: beside.write_text(json.dumps(told)))
+    for file in (fit.STATE, fit.EXAMPLES):
         (trial.job.folder / file).unlink(missing_ok=True)
     return [row | told | {"metrics": list(metrics.items())}]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import torch.distributed as dist
 
-from lulc import learner, ranks, train
-from lulc.conf import Train
-from lulc.learner import Job, Learner
+from lulc.config import TrainConf
 from lulc.legend import LandClass, Legend
-from lulc.ranks import World
-from lulc.stream import Kept
+from lulc.training import distributed, fit, setup
+from lulc.training.distributed import World
+from lulc.training.loader import Kept
+from lulc.training.setup import TrainJob, TrainState
 
 LEGEND = Legend("bench", tuple(LandClass(i, f"class {i}", "#888888") for i in range(9)))
 
@@ -24,20 +24,20 @@ BATCH = 8
 """Samples a step and process."""
 
 
-def make_job(samples: Path, folder: Path) -> Job:
+def make_job(samples: Path, folder: Path) -> TrainJob:
     """Two epochs of the default U-Net on two ranks, long enough that what is written between them does not count."""
-    return Job(Train(batch=2 * BATCH, epochs=2, repeats=4, ema=0.9), LEGEND, samples, folder)
+    return TrainJob(TrainConf(batch=2 * BATCH, epochs=2, repeats=4, ema=0.9), LEGEND, samples, folder)
 
 
-def take_turns(job: Job, rounds: int) -> tuple[list[float], list[float]]:
+def take_turns(job: TrainJob, rounds: int) -> tuple[list[float], list[float]]:
     """Seconds of each round in which this process learns from as many samples: with the other rank, and by itself."""
-    world = ranks.join()
+    world = distributed.join_ranks()
     kept = Kept(job.cache)
-    figures = learner.measure(job, learner.plans(job, 2)[0], world, kept)
+    figures = setup.measure(job, setup.plans(job, 2)[0], world, kept)
 
-    def build(batch: int, repeats: int, where: World) -> Learner:
+    def build(batch: int, repeats: int, where: World) -> TrainState:
         own = replace(job, train=replace(job.train, batch=batch, repeats=repeats, epochs=1 + rounds))
-        return learner.build(own, where, learner.plans(own, where.size), figures, kept)
+        return setup.build_state(own, where, setup.plans(own, where.size), figures, kept)
 
     # Ranks share the samples of an epoch, by itself a process sees all.
     both = build(2 * BATCH, 2, world), build(BATCH, 1, World(0, 1, world.device))
@@ -46,7 +46,7 @@ def take_turns(job: Job, rounds: int) -> tuple[list[float], list[float]]:
         for one, seconds in zip(both, told, strict=True):
             dist.barrier()
             start = time.perf_counter()
-            train._learn(one, epoch)
+            fit._learn(one, epoch)
             seconds.append(time.perf_counter() - start)
     return told[0][1:], told[1][1:]
 
@@ -54,6 +54,6 @@ def take_turns(job: Job, rounds: int) -> tuple[list[float], list[float]]:
 if __name__ == "__main__":
     job = make_job(Path(sys.argv[2]), Path(sys.argv[3]))
     if sys.argv[1] == "fit":
-        print(train.fit(job).history[-1]["seconds"])
+        print(fit.fit(job).history[-1]["seconds"])
     else:
         print(json.dumps(take_turns(job, int(sys.argv[4]))))

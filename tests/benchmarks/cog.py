@@ -12,9 +12,9 @@ import rasterio
 import rasterio.shutil
 from rasterio.io import MemoryFile
 
-from lulc import rasters
-from lulc.geo import Grid
+from lulc.geo.grid import Grid
 from lulc.legend import COMMON, NODATA
+from lulc.raster import cog
 
 
 def measure(quick: bool) -> dict[str, float]:
@@ -22,7 +22,7 @@ def measure(quick: bool) -> dict[str, float]:
     side = 4096 if quick else 10980
     classes = _scene(side)
     grid = Grid("EPSG:6933", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), side, side)
-    rasters.majority(classes[:4, :4], np.uint8(NODATA))  # compiled outside the measurement
+    cog.majority(classes[:4, :4], np.uint8(NODATA))  # compiled outside the measurement
     with tempfile.TemporaryDirectory() as name:
         ours, reference = Path(name) / "ours.tif", Path(name) / "reference.tif"
         times = [(_ours(ours, classes, grid), _reference(reference, classes, grid)) for _ in range(3 if quick else 5)]
@@ -50,7 +50,7 @@ def _scene(side: int) -> np.ndarray:
 
 def _ours(path: Path, classes: np.ndarray, grid: Grid) -> float:
     start = time.perf_counter()
-    rasters.write_cog(path, grid, rasters.pyramid(classes), {}, COMMON)
+    cog.write_cog(path, grid, cog.pyramid(classes), {}, COMMON)
     return time.perf_counter() - start
 
 

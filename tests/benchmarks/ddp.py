@@ -38,11 +38,11 @@ def measure(quick: bool) -> dict[str, float]:
 def _train_under_spark(folder: Path, name: str) -> float:
     from pyspark.ml.torch.distributor import TorchDistributor
 
-    from lulc.conf import Spark
+    from lulc.config import SparkConf
     from lulc.spark import session
-    from lulc.train import fit
+    from lulc.training.fit import fit
 
-    spark = session.start(Spark(master="local[2]", memory="1g"))
+    spark = session.start_session(SparkConf(master="local[2]", memory="1g"))
     try:
         result = TorchDistributor(2, local_mode=False, use_gpu=False).run(fit, make_job(folder / "samples", folder / name))
     finally:

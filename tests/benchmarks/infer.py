@@ -17,14 +17,20 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 
-from lulc import chips, conf, contract, mapping, modelfiles, pixels, predict, store
-from lulc.chips import Chip
-from lulc.contract import Contract
+from lulc import config, runfile
+from lulc.chips import chip
+from lulc.chips.chip import Chip
+from lulc.chips.tiling import make_tiling
+from lulc.inference import windows
+from lulc.inference.blocks import InferenceSpec, map_chips
+from lulc.inference.predictor import Predictor, fold_norms, load, use_one_core
 from lulc.legend import COMMON
-from lulc.modelfiles import CONTRACT, WEIGHTS, ModelRef
-from lulc.models import MODELS
-from lulc.predict import Predictor
-from lulc.tiling import make_tiling
+from lulc.models import contract, package
+from lulc.models.contract import Contract
+from lulc.models.networks.registry import MODELS
+from lulc.models.package import CONTRACT, WEIGHTS, ModelRef
+from lulc.tables import files, ledger, store
+from lulc.tables.arrays import array_from
 
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 KINDS = len(COMMON.classes)
@@ -42,7 +48,7 @@ def measure(quick: bool) -> dict[str, float]:
     """The figures of PERFORMANCE.md; infer.agree is the share of pixels that get the class the eager float32 loop gives."""
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
-        folder = _learn(modelfiles.local_folder(out, "bench"), 40 if quick else 400)
+        folder = _learn(package.local_folder(out, "bench"), 40 if quick else 400)
         opt, agree = _opt(folder, 1 if quick else 5)
         return {
             "infer.spark": _spark(out, folder, quick),
@@ -85,7 +91,7 @@ def _learn(folder: Path, steps: int) -> Path:
         optimizer.step()
     folder.mkdir(parents=True)
     save_file(net.state_dict(), folder / WEIGHTS)
-    contract.write(asks, folder / CONTRACT)
+    contract.write_contract(asks, folder / CONTRACT)
     return folder
 
 
@@ -96,10 +102,10 @@ def _net(asks: Contract) -> nn.Module:
 @lru_cache(maxsize=2)
 def _bare(folder: Path, eager: bool) -> nn.Module:
     """The network as a plain script has it: as it was built, or in the layout, and with the norms folded, that ours has."""
-    predict.use_one_core()
-    net = _net(contract.read(folder / CONTRACT)).eval()
+    use_one_core()
+    net = _net(contract.read_contract(folder / CONTRACT)).eval()
     net.load_state_dict(load_file(folder / WEIGHTS))
-    return net if eager else predict.fold_norms(net, len(BANDS), 32).to(memory_format=torch.channels_last)
+    return net if eager else fold_norms(net, len(BANDS), 32).to(memory_format=torch.channels_last)
 
 
 def _forward(folder: Path, image: np.ndarray, eager: bool) -> np.ndarray:
@@ -115,7 +121,7 @@ def _forward(folder: Path, image: np.ndarray, eager: bool) -> np.ndarray:
 
 def _opt(folder: Path, rounds: int) -> tuple[float, float]:
     """Ours ÷ the eager float32 loop on one core, by processor time, and how many pixels get the same class."""
-    predictor, how = predict.load(folder), conf.Predict()
+    predictor, how = load(folder), config.PredictConf()
     image, _ = _scene(1024, 5)
     valid, plain = np.ones((1, 1024, 1024), bool), ((1.0,) * len(BANDS), (0.0,) * len(BANDS))
     times = []
@@ -132,7 +138,7 @@ def _opt(folder: Path, rounds: int) -> tuple[float, float]:
     return statistics.median(a for a, _ in times) / statistics.median(b for _, b in times), agree
 
 
-def _write_blocks(out: Path, run: conf.Run, side: int, count: int = 1) -> list[dict[str, str]]:
+def _write_blocks(out: Path, run: config.Config, side: int, count: int = 1) -> list[dict[str, str]]:
     """Keys of `count` times the blocks of one scene, their chips written and noted."""
     tiling, halo, span = make_tiling(run), run.tiling.halo, run.tiling.block
     image, _ = _scene(side, 7)
@@ -161,20 +167,20 @@ def _write_blocks(out: Path, run: conf.Run, side: int, count: int = 1) -> list[d
                 made.append(Chip(**place, **rest, **arrays, scales=(1.0,) * len(BANDS), offsets=(0.0,) * len(BANDS)))
             tile_id = tiling.tile_id(first[0] + shift, first[1])
             path = f"tables/chips/p.{tile_id.rpartition('/')[2]}.f.parquet"
-            chips.write_block(out / path, made, {})
-            keys.append({"key": f"p/{tile_id}", "path": path, "checksum": store.checksum(out / path), "fingerprint": tile_id})
-    rows = [store.entry("tile", k["key"], k["fingerprint"], path=k["path"], checksum=k["checksum"]) for k in keys]
-    store.append_ledger(out, rows)
+            chip.write_chips(out / path, made, {})
+            keys.append({"key": f"p/{tile_id}", "path": path, "checksum": files.checksum(out / path), "fingerprint": tile_id})
+    rows = [ledger.ledger_row("tile", k["key"], k["fingerprint"], path=k["path"], checksum=k["checksum"]) for k in keys]
+    ledger.append_ledger(out, rows)
     return keys
 
 
-def _recipe(out: Path, folder: Path) -> mapping.Recipe:
-    return mapping.Recipe(out, ModelRef("bench", "local", folder, modelfiles.checksum(folder)), conf.Predict())
+def _recipe(out: Path, folder: Path) -> InferenceSpec:
+    return InferenceSpec(out, ModelRef("bench", "local", folder, package.model_checksum(folder)), config.PredictConf())
 
 
 def _waste(out: Path, folder: Path) -> float:
     """Pixels that the network is given ÷ pixels written, for a whole block of the default tiling."""
-    (key,) = _write_blocks(out / "waste", conf.parse_run(RUN, out), 2048)
+    (key,) = _write_blocks(out / "waste", runfile.parse_run(RUN, out), 2048)
     computed: list[int] = []
 
     class Counter(nn.Module):
@@ -182,38 +188,38 @@ def _waste(out: Path, folder: Path) -> float:
             computed.append(image.shape[-1] * image.shape[-2])
             return image[:, :1].expand(-1, KINDS, -1, -1)
 
-    counting = Predictor(contract.read(folder / CONTRACT), Counter(), torch.device("cpu"))
-    rows = mapping.map_chips(out / "waste" / key["path"], counting, _recipe(out, folder))
+    counting = Predictor(contract.read_contract(folder / CONTRACT), Counter(), torch.device("cpu"))
+    rows = map_chips(out / "waste" / key["path"], counting, _recipe(out, folder))
     return sum(computed) / sum(r["height"] * r["width"] for r in rows)
 
 
 def _seam(out: Path, folder: Path, side: int) -> float:
     """Share of pixels that blocks of 2 x 2 default tiles give as one forward of the whole scene does."""
-    run = conf.parse_run(RUN | {"tiling": {"block": 1 if side == 1024 else 2}}, out)
+    run = runfile.parse_run(RUN | {"tiling": {"block": 1 if side == 1024 else 2}}, out)
     tiling, halo, place = make_tiling(run), run.tiling.halo, out / "seam"
     found = np.empty((side, side), np.uint8)
     for key in _write_blocks(place, run, side):
-        for row in mapping.map_chips(place / key["path"], predict.load(folder), _recipe(place, folder)):
+        for row in map_chips(place / key["path"], load(folder), _recipe(place, folder)):
             col, line = (n * tiling.size for n in tiling.parse(row["tile_id"]))
-            found[line : line + tiling.size, col : col + tiling.size] = pixels.array_from(row, "classes")
+            found[line : line + tiling.size, col : col + tiling.size] = array_from(row, "classes")
     image = np.pad(_scene(side, 7)[0], [(0, 0), (halo, halo), (halo, halo)])[None]
-    plain, how = ((1.0,) * len(BANDS), (0.0,) * len(BANDS)), conf.Predict(window=8192)
-    whole, _ = predict.load(folder)(image, image[:, 0] > 0, *plain, how)
+    plain, how = ((1.0,) * len(BANDS), (0.0,) * len(BANDS)), config.PredictConf(window=8192)
+    whole, _ = load(folder)(image, image[:, 0] > 0, *plain, how)
     return float((found == whole[halo:-halo, halo:-halo]).mean())
 
 
 def _spark(out: Path, folder: Path, quick: bool) -> float:
     """Pixels that the job's networks are given a second ÷ those of two bare processes that only run the same network on chips."""
     from lulc.spark import session
-    from lulc.spark.predict import predict as stage
-    from lulc.spark.stage import Choice, Request
+    from lulc.spark.incremental import Selection, StageContext
+    from lulc.spark.stages.predict import predict as stage
 
-    run = conf.parse_run(RUN | ({"tiling": {"block": 2}} if quick else {}), out)
+    run = runfile.parse_run(RUN | ({"tiling": {"block": 2}} if quick else {}), out)
     span = run.tiling.block * run.tiling.size
     blocks = 2 if quick else 12
     _write_blocks(out, run, span, blocks)
     computed = blocks * _waste_of(run) * span * span
-    spark = session.start(run.spark)
+    spark = session.start_session(run.spark)
     rates: dict[str, list[float]] = {"ours": [], "bare": []}
     try:
         with ProcessPoolExecutor(2, get_context("spawn")) as pool:
@@ -222,7 +228,7 @@ def _spark(out: Path, folder: Path, quick: bool) -> float:
                     # Spark ends workers that were idle for a minute: theirs must not be a cold start.
                     spark.sparkContext.range(0, 2, 1, 2).mapPartitions(partial(_warm, folder)).collect()
                     start = time.perf_counter()
-                    done = rate(stage, Request(run, out, Choice(), lambda: spark), pool, folder, computed)
+                    done = rate(stage, StageContext(run, out, Selection(), lambda: spark), pool, folder, computed)
                     if number:  # the first round warms up
                         rates[name].append(done / (time.perf_counter() - start))
     finally:
@@ -232,13 +238,13 @@ def _spark(out: Path, folder: Path, quick: bool) -> float:
 
 def _warm(folder: Path, _: Any) -> list[int]:
     time.sleep(0.5)  # so that each of the two workers gets a part
-    predict.load(folder)
+    load(folder)
     return []
 
 
-def _waste_of(run: conf.Run) -> float:
+def _waste_of(run: config.Config) -> float:
     span, halo = run.tiling.block * run.tiling.size, run.tiling.halo
-    found = list(predict.windows(slice(halo, halo + span), span + 2 * halo, run.predict.window, 32))
+    found = list(windows.windows(slice(halo, halo + span), span + 2 * halo, run.predict.window, 32))
     return (sum(w.stop - w.start for w, _ in found) / span) ** 2
 
 

@@ -15,9 +15,12 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
-from lulc import petastorm_patch, pixels, stream, tables
-from lulc.models import MODELS
 from lulc.models.device import reused_memory
+from lulc.models.networks.registry import MODELS
+from lulc.tables import schemas
+from lulc.tables.arrays import array_columns, pack
+from lulc.training import loader
+from lulc.training._petastorm import make_reader
 
 BATCH, GROUP, SHAPE = 16, 128, (1, 6, 128, 128)
 _OPTIONS = {"compression": "zstd", "compression_level": 1, "use_dictionary": False}
@@ -34,10 +37,10 @@ def measure(quick: bool) -> dict[str, float]:
         parts = [_scene(seed) for seed in range(4 if quick else 16)]
         image, valid, label = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         _write_samples(folder / "samples", image, valid, label)
-        plan = stream.plan(folder / "samples", 1, BATCH)
+        plan = loader.plan_epoch(folder / "samples", 1, BATCH)
         maps = [_map(folder / f"{i}.raw", a) for i, a in enumerate((image, valid, label))]
-        kept = stream.Kept(1 << 30)
-        first = partial(stream.batches, plan, 0, seed=0)
+        kept = loader.Kept(1 << 30)
+        first = partial(loader.batches, plan, 0, seed=0)
         ours = partial(first, kept=kept)
         mapped = partial(_mapped, maps, plan)
         stock = _stock(folder / "stock", image[:256], valid[:256], label[:256])
@@ -61,7 +64,7 @@ def _ratio(ours: Callable[[int], float], reference: Callable[[int], float], roun
     return statistics.median(a for a, _ in found) / statistics.median(b for _, b in found)
 
 
-def _drain(epochs: Callable[[int], Iterator[stream.Batch]], epoch: int) -> float:
+def _drain(epochs: Callable[[int], Iterator[loader.SampleBatch]], epoch: int) -> float:
     """Samples a second in an epoch."""
     count, start = 0, time.perf_counter()
     for batch in epochs(epoch):
@@ -94,14 +97,14 @@ def _write_samples(folder: Path, image: np.ndarray, valid: np.ndarray, label: np
     bands = {"bands": [f"b{i}" for i in range(SHAPE[1])], "scales": [1e-4] * SHAPE[1], "offsets": [0.0] * SHAPE[1]}
     for start in range(0, len(image), GROUP):
         rows = [
-            dict.fromkeys(tables.SAMPLES.names)
-            | {"sample_id": f"{i}", "valid": pixels.pack(valid[i]), "weight": 1.0}
+            dict.fromkeys(schemas.SAMPLES.names)
+            | {"sample_id": f"{i}", "valid": pack(valid[i]), "weight": 1.0}
             | bands
-            | pixels.array_columns("pixels", image[i], "delta")
-            | pixels.array_columns("label", label[i], "raw")
+            | array_columns("pixels", image[i], "delta")
+            | array_columns("label", label[i], "raw")
             for i in range(start, start + GROUP)
         ]
-        table = pa.Table.from_pylist(rows, tables.SAMPLES)
+        table = pa.Table.from_pylist(rows, schemas.SAMPLES)
         pq.write_table(table, folder / f"{start:06d}.parquet", row_group_size=group, **_OPTIONS)
 
 
@@ -110,14 +113,14 @@ def _map(path: Path, array: np.ndarray) -> np.ndarray:
     return np.memmap(path, array.dtype, "r", shape=array.shape)
 
 
-def _mapped(maps: list[np.ndarray], plan: stream.Plan, epoch: int) -> Iterator[stream.Batch]:
+def _mapped(maps: list[np.ndarray], plan: loader.EpochPlan, epoch: int) -> Iterator[loader.SampleBatch]:
     """The reference of load.ceiling: the same samples, shuffled by the same blocks, gathered from a memory map."""
     rng = np.random.default_rng(epoch)
     blocks = rng.permutation(plan.rows // GROUP)[:, None] * GROUP + np.arange(GROUP)
     order = np.concatenate([rng.permutation(block) for block in blocks])
     for part in np.array_split(order, plan.steps):
         pixels, valid, label = (m[part] for m in maps)
-        yield stream.Batch(pixels, valid, np.zeros((len(part), 1), np.int64), label, np.ones(len(part)), ())
+        yield loader.SampleBatch(pixels, valid, np.zeros((len(part), 1), np.int64), label, np.ones(len(part)), ())
 
 
 def _stock(folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray) -> Callable[[int], float]:
@@ -143,7 +146,7 @@ def _stock(folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray
 
     def run(epoch: int) -> float:
         count, start = 0, time.perf_counter()
-        reader = petastorm_patch.make_reader(f"file://{folder}", workers_count=2, seed=epoch + 1)
+        reader = make_reader(f"file://{folder}", workers_count=2, seed=epoch + 1)
         for batch in DataLoader(reader, BATCH, shuffling_queue_capacity=2 * GROUP):
             count += len(batch["label"])
         reader.stop()
@@ -166,11 +169,11 @@ def _small() -> nn.Module:
 
 
 @reused_memory()
-def _stall(epochs: Callable[[int], Iterator[stream.Batch]], net: nn.Module, steps: int) -> float:
+def _stall(epochs: Callable[[int], Iterator[loader.SampleBatch]], net: nn.Module, steps: int) -> float:
     """Time of a training step fed by these epochs ÷ with one batch again and again; medians, in turns, in reused memory."""
     optimizer = torch.optim.SGD(net.parameters(), 1e-3)
 
-    def step(batch: stream.Batch) -> None:
+    def step(batch: loader.SampleBatch) -> None:
         image = torch.from_numpy(batch.pixels)[:, 0].float().mul_(1e-4)
         loss = nn.functional.cross_entropy(net(image), torch.from_numpy(batch.label).long())
         optimizer.zero_grad()

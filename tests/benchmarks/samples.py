@@ -14,9 +14,10 @@ import numpy as np
 import rasterio
 from PIL import Image
 
-from lulc import datasets, examples
-from lulc.conf import DatasetConf
-from lulc.datasets import Item
+from lulc.config import DatasetConf
+from lulc.datasets import registry
+from lulc.datasets.dataset import ExampleItem
+from lulc.samples import from_datasets
 from tests.archives import write_raster
 
 
@@ -35,17 +36,19 @@ def measure(quick: bool) -> dict[str, float]:
 
 def _compare(pool: Any, root: Path, name: str, size: int, rounds: int) -> float:
     conf = DatasetConf(name, str(root))
-    options = datasets.options_of(conf)
-    description = datasets.find(name).describe(options)
+    options = registry.options_of(conf)
+    description = registry.find_dataset(name).describe(options)
     codes = tuple((i, i) for i in description.legend.ids)
-    items = examples.listed(conf)
+    items = from_datasets.list_items(conf)
     ratios = []
     for number in range(rounds + 1):
         out = root.parent / f"out{number}"
-        recipe = examples.Recipe(out, name, conf, description.encoding, size, 1, description.legend, codes)
-        keys = examples.file_keys("train", items, [1.0] * len(items), recipe, examples.read(recipe, items[0]), "f" * 16)
+        recipe = from_datasets.DatasetSpec(out, name, conf, description.encoding, size, 1, description.legend, codes)
+        keys = from_datasets.file_keys(
+            "train", items, [1.0] * len(items), recipe, from_datasets.read_example(recipe, items[0]), "f" * 16
+        )
         start = time.perf_counter()
-        rows = pool.map(partial(examples.write, recipe=recipe), keys, 1)
+        rows = pool.map(partial(from_datasets.write_examples, recipe=recipe), keys, 1)
         ours = time.perf_counter() - start
         assert {row["status"] for made in rows for row in made} == {"done"}
         start = time.perf_counter()
@@ -54,7 +57,7 @@ def _compare(pool: Any, root: Path, name: str, size: int, rounds: int) -> float:
     return statistics.median(ratios[1:])  # the first imports and fills caches
 
 
-def _read_bare(root: Path, items: list[Item]) -> int:
+def _read_bare(root: Path, items: list[ExampleItem]) -> int:
     pixels = 0
     for item in items:
         place = root / item.files[0]

@@ -13,13 +13,15 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lulc import conf, contract, predict
-from lulc.contract import Contract
+from lulc import config
+from lulc.inference.predictor import Predictor, load, use_one_core
 from lulc.legend import COMMON
-from lulc.modelfiles import CONTRACT, WEIGHTS
-from lulc.models import choose
-from lulc.predict import Predictor
-from lulc.tasks import TASKS, Samples
+from lulc.models import contract
+from lulc.models.contract import Contract
+from lulc.models.networks.registry import choose_model
+from lulc.models.package import CONTRACT, WEIGHTS
+from lulc.models.tasks.registry import TASKS
+from lulc.models.tasks.task import Batch
 
 BANDS = ("blue", "green", "red", "nir")
 SIDE, SQUARE = 512, 64
@@ -35,10 +37,10 @@ def measure(quick: bool) -> dict[str, float]:
 
 
 def _measure(task: str, rounds: int) -> float:
-    predict.use_one_core()
+    use_one_core()
     with tempfile.TemporaryDirectory() as name:
         net = _write_model(Path(name), task)
-        predictor = predict.load(Path(name))
+        predictor = load(Path(name))
     rng = np.random.default_rng(0)
     pixels = rng.integers(1, 9000, (DATES.get(task, 1), len(BANDS), SIDE, SIDE)).astype(np.uint16)
     days = np.arange(DATES.get(task, 1)) * 30 + 1
@@ -55,13 +57,13 @@ def _measure(task: str, rounds: int) -> float:
 
 
 def _write_model(folder: Path, task: str) -> nn.Module:
-    model = choose(None, task)
+    model = choose_model(None, task)
     mean, std = ((value,) * len(BANDS) for value in (2000.0, 700.0))
     asks = Contract("bench", task, model.name, {"encoder": "resnet18"}, BANDS, mean, std, COMMON, 10.0, size=SQUARE)
     torch.manual_seed(0)
     net = model.build(len(BANDS), len(COMMON.classes), **asks.architecture).eval()
     save_file({name: value.contiguous() for name, value in net.state_dict().items()}, folder / WEIGHTS)
-    contract.write(asks, folder / CONTRACT)
+    contract.write_contract(asks, folder / CONTRACT)
     return net
 
 
@@ -71,7 +73,7 @@ def _work(predictor: Predictor, pixels: np.ndarray, days: np.ndarray) -> None:
         np.ones((len(pixels), SIDE, SIDE), bool),
         (1.0,) * len(BANDS),
         (0.0,) * len(BANDS),
-        conf.Predict(window=SIDE),
+        config.PredictConf(window=SIDE),
     )
     does: dict[str, Callable[[], object]] = {
         "pixels": lambda: predictor(*given, days=days.tolist()),
@@ -90,5 +92,5 @@ def _loop(net: nn.Module, predictor: Predictor, pixels: np.ndarray, days: np.nda
     for part in torch.split(ready, 32):  # type: ignore[no-untyped-call]
         count, dates = part.shape[:2]
         valid, told = torch.ones(count, dates, *part.shape[-2:], dtype=torch.bool), torch.from_numpy(days).expand(count, dates)
-        samples = Samples(part, valid, told, torch.zeros(count), torch.ones(count))
+        samples = Batch(part, valid, told, torch.zeros(count), torch.ones(count))
         task.answer(net, task.inputs(samples)).argmax(1)

@@ -24,13 +24,17 @@ from rasterio.vrt import WarpedVRT
 from rasterio.warp import reproject
 from rasterio.windows import Window
 
-from lulc import chips, conf, geo, pixels, scenes, store
-from lulc.cutting import cut
-from lulc.encoding import choose_encoding
-from lulc.geo import Grid
-from lulc.laying import Recipe
-from lulc.scenes import Scene, SceneBand
-from lulc.tiling import make_tiling
+from lulc import config, runfile
+from lulc.bands import Band
+from lulc.chips import chip
+from lulc.chips.chip import choose_encoding
+from lulc.chips.cut import cut_block
+from lulc.chips.mosaic import ChipSpec
+from lulc.chips.tiling import make_tiling
+from lulc.geo.grid import Grid, footprint, project, transformer
+from lulc.raster import reader
+from lulc.sources.scene import Scene, scenes_to_table
+from lulc.tables import ledger, store
 
 BANDS = ("blue", "green", "red", "nir")
 CRS = "EPSG:3035"
@@ -78,13 +82,11 @@ def _make_scene(folder: Path, size: int) -> Scene:
                 file.write(np.clip(block, 0, 9000).astype(np.uint16), band + 1, window=Window(0, row, size, rows))
     copy(plain, path, driver="COG", compress="DEFLATE", blocksize=512, overviews="NONE", num_threads="2")
     plain.unlink()
-    bands = tuple(SceneBand(name, str(path), i, nodata=0.0) for i, name in enumerate(BANDS, 1))
-    return Scene(
-        "s", "geotiff", datetime(2024, 6, 1, tzinfo=UTC), grid.crs, shapely.to_wkb(geo.footprint(grid)), bands, gsd_m=10.0
-    )
+    bands = tuple(Band(name, str(path), i, nodata=0.0) for i, name in enumerate(BANDS, 1))
+    return Scene("s", "geotiff", datetime(2024, 6, 1, tzinfo=UTC), grid.crs, shapely.to_wkb(footprint(grid)), bands, gsd_m=10.0)
 
 
-def _run(folder: Path, periods: int) -> conf.Run:
+def _run(folder: Path, periods: int) -> config.Config:
     months = [{"name": f"m{n}", "start": f"2024-{n:02}-01", "end": f"2024-{n:02}-28"} for n in range(1, periods + 1)]
     raw = {
         "name": "b",
@@ -93,21 +95,21 @@ def _run(folder: Path, periods: int) -> conf.Run:
         "legend": {1: {"name": "a", "colour": "#000000"}},
         "periods": months,
     }
-    return conf.parse_run(raw | {"tiling": {"crs": CRS, "resolution": 10, "size": 512, "halo": 0, "block": 4}}, folder)
+    return runfile.parse_run(raw | {"tiling": {"crs": CRS, "resolution": 10, "size": 512, "halo": 0, "block": 4}}, folder)
 
 
 def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
     # The job's MPix/s over those of two bare processes, each on the same COG and grid, interleaved; medians.
     from lulc.spark import session
-    from lulc.spark.stage import Choice, Request
-    from lulc.spark.tile import tile
+    from lulc.spark.incremental import Selection, StageContext
+    from lulc.spark.stages.tile import tile
 
     periods, rounds = (1, 1) if quick else (4, 3)
     out, run = folder / "out", _run(folder, periods)
     found = [replace(scene, scene_id=f"s{n}", datetime=datetime(2024, n, 1, tzinfo=UTC)) for n in range(1, periods + 1)]
-    store.write_table(out, "scenes", scenes.to_table(found))
-    spark = session.start(conf.Spark(master="local[2]", memory="1g"))
-    request = Request(run, out, Choice(), lambda: spark)
+    store.write_table(out, "scenes", scenes_to_table(found))
+    spark = session.start_session(config.SparkConf(master="local[2]", memory="1g"))
+    request = StageContext(run, out, Selection(), lambda: spark)
     tile(replace(request, run=replace(run, periods=run.periods[:1])))
     windows = _windows(scene)
     ours: list[float] = []
@@ -116,11 +118,11 @@ def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
         for round_ in range(rounds):
             for n, one in enumerate(found):
                 found[n] = replace(one, fingerprint=str(round_))
-            store.write_table(out, "scenes", scenes.to_table(found))
+            store.write_table(out, "scenes", scenes_to_table(found))
             start = time.perf_counter()
             assert tile(request).done
             seconds = time.perf_counter() - start
-            rows = [r for r in store.standing(out, "tile").values() if r["path"]]
+            rows = [r for r in ledger.latest(out, "tile").values() if r["path"]]
             ours.append(sum(pq.ParquetFile(out / r["path"]).num_row_groups for r in rows) * 512**2 / seconds / 1e6)
             for name, step in (("naive", 256), ("best", 2048)):
                 share = windows[: 1 if quick or name == "naive" else None]
@@ -138,8 +140,8 @@ def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
 
 def _windows(scene: Scene) -> list[tuple[int, int]]:
     # Blocks of 2048 pixels of the tiling that lie wholly within the scene, as (col, row) in pixels from the tiling's corner.
-    grid = pixels.grid_of(scene.bands[0].href)
-    inner = geo.project(shapely.box(*grid.pad(-64).bounds), grid.crs, CRS)
+    grid = reader.grid_of(scene.bands[0].href)
+    inner = project(shapely.box(*grid.pad(-64).bounds), grid.crs, CRS)
     xmin, ymin, xmax, ymax = (int(n // 20480) for n in inner.bounds)
     cells = [(c, -r - 1, shapely.box(c, r, c + 1, r + 1)) for c in range(xmin, xmax + 1) for r in range(ymin, ymax + 1)]
     scaled = shapely.transform(inner, lambda xy: xy / 20480)
@@ -183,13 +185,13 @@ def _exact(scene: Scene) -> float:
     # On a real band where there is one; the scene's own texture otherwise.
     real = ZION / "landsat_b5.tif"
     href, crs, side = (str(real), "EPSG:5070", 30.0) if real.exists() else (scene.bands[0].href, CRS, 10.0)
-    source = pixels.grid_of(href)
+    source = reader.grid_of(href)
     xmin, ymin, xmax, ymax = source.bounds
-    x, y = geo.transformer(source.crs, crs).transform((xmin + xmax) / 2, (ymin + ymax) / 2)
+    x, y = transformer(source.crs, crs).transform((xmin + xmax) / 2, (ymin + ymax) / 2)
     grid = Grid(crs, (side, 0.0, x - side * 512, 0.0, -side, y + side * 512), 1024, 1024)
     with rasterio.open(href) as file:
         whole, nodata = file.read(1), file.nodata
-    found, valid = pixels.read(href, 1, grid, "bilinear", nodata)
+    found, valid = reader.read_band(href, 1, grid, "bilinear", nodata)
     expected = np.zeros(grid.shape, whole.dtype)
     place = {"src_transform": source.affine, "src_crs": source.crs, "dst_transform": grid.affine, "dst_crs": crs, "tolerance": 0}
     # XSCALE 1: on grids turned against each other GDAL takes pixels to shrink, and smooths.
@@ -203,13 +205,13 @@ def _bytes(folder: Path, scene: Scene) -> tuple[float, float]:
     # The chips of one block: their raw size over the file's, and MB/s of CPU time from arrays to the published file.
     run = _run(folder, 1)
     tiling = make_tiling(run)
-    recipe = Recipe(tiling, choose_encoding([scene], BANDS), 1, 0, 4)
+    recipe = ChipSpec(tiling, choose_encoding([scene], BANDS), 1, 0, 4)
     col, row = (n // 512 for n in _windows(scene)[0])
-    made = cut([scene], recipe, col, row, "m1").chips
+    made = cut_block([scene], recipe, col, row, "m1").chips
     raw = sum(c.pixels.nbytes for c in made)
     path, seconds = folder / "bytes.parquet", []
     for _ in range(3):
         start = time.process_time()
-        chips.write_block(path, made, {})
+        chip.write_chips(path, made, {})
         seconds.append(time.process_time() - start)
     return raw / path.stat().st_size, raw / statistics.median(seconds) / 1e6

@@ -18,12 +18,13 @@ from pyspark.sql.functions import expr
 from rasterio.shutil import copy
 from rasterio.windows import Window
 
-from lulc import classmaps, pixels
-from lulc.conf import MapFiles, Spark
-from lulc.coverage import count_runs, find_runs
-from lulc.geo import Grid
-from lulc.regions import to_degrees
+from lulc.config import MapFiles, SparkConf
+from lulc.geo.coverage import count_runs, find_runs
+from lulc.geo.grid import Grid
+from lulc.geo.reproject import to_degrees
 from lulc.spark import session
+from lulc.stats import class_rasters
+from lulc.tables import arrays
 
 WINDOW = 2048
 
@@ -117,11 +118,11 @@ def _next_year(path: Path, shapes: np.ndarray, rounds: int) -> float:
     tree = shapely.STRtree(shapes)
 
     def count(kept: Path) -> None:
-        sources = classmaps.survey([MapFiles(str(path), "year")])
-        for block in classmaps.blocks(sources):
-            positions = tree.query(shapely.box(*pixels.grid_from(block).bounds)).tolist()
+        sources = class_rasters.scan_rasters([MapFiles(str(path), "year")])
+        for block in class_rasters.blocks(sources):
+            positions = tree.query(shapely.box(*arrays.grid_from(block).bounds)).tolist()
             regions = lambda p: ("zone", carried[p])  # noqa: E731
-            classmaps.count_block(block["file_name"], positions, sources, regions, kept)
+            class_rasters.count_map_block(block["file_name"], positions, sources, regions, kept)
 
     years = [partial(count, path.with_name(f"kept{number}")) for number in range(rounds + 1)]
     spent = [(_spent(year)[0], _spent(year)[0]) for year in years][1:]  # the first warms up
@@ -153,7 +154,7 @@ def _count_rasterstats(path: Path, shapes: np.ndarray) -> None:
 
 def _time_sedona(path: Path, shapes: np.ndarray) -> tuple[float, float]:
     # Seconds, and the share of the map's pixels that no zone counted though the zones partition it.
-    spark = session.start(Spark(master="local[1]", memory="4g"))
+    spark = session.start_session(SparkConf(master="local[1]", memory="4g"))
     try:
         tiles = spark.read.format("binaryFile").load(str(path)).selectExpr("RS_TileExplode(RS_FromGeoTiff(content), 512, 512)")
         tiles = tiles.toDF("x", "y", "tile").repartition(4).persist()

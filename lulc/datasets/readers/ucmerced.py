@@ -1,0 +1,74 @@
+"""UC Merced Land Use: 2,100 aerial images of 256x256 pixels at 0.3 m (a few are a pixel or more smaller), 21 classes of 100 each.
+
+Yang and Newsam 2010, doi:10.1145/1869790.1869829; layout of the published zip: `UCMerced_LandUse/Images/<class>/<class>NN.tif`,
+red, green and blue of the USGS National Map. The publisher has no split; images say not where they lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
+from lulc.datasets.files import scene_example, walk
+from lulc.legend import LandClass, Legend
+from lulc.tables.encoding import Encoding
+
+_CLASSES = {
+    # Name, which is that of the folder: colour, class of the common legend.
+    "agricultural": ("#e49635", 4),
+    "airplane": ("#7f7f7f", 6),
+    "baseballdiamond": ("#b8d68a", 2),
+    "beach": ("#f0e0a0", 7),
+    "buildings": ("#c4281b", 6),
+    "chaparral": ("#dfc35a", 5),
+    "denseresidential": ("#8e1b12", 6),
+    "forest": ("#397d49", 1),
+    "freeway": ("#5a5a5a", 6),
+    "golfcourse": ("#88b053", 2),
+    "harbor": ("#3a6ea5", 6),
+    "intersection": ("#6e6e6e", 6),
+    "mediumresidential": ("#d4564a", 6),
+    "mobilehomepark": ("#e88f86", 6),
+    "overpass": ("#464646", 6),
+    "parkinglot": ("#9a9a9a", 6),
+    "river": ("#419bdf", 0),
+    "runway": ("#303030", 6),
+    "sparseresidential": ("#f3c1bc", 6),
+    "storagetanks": ("#a020a0", 6),
+    "tenniscourt": ("#2f7f6f", 6),
+}
+_BANDS = ("red", "green", "blue")
+_DESCRIPTION = Description(
+    "classify",
+    Legend("ucmerced", tuple(LandClass(i, name, colour) for i, (name, (colour, _)) in enumerate(_CLASSES.items()))),
+    Encoding(_BANDS, "uint8", (1.0,) * 3, (0.0,) * 3),
+    0.3,
+    common={i: common for i, (_, common) in enumerate(_CLASSES.values())},
+)
+
+
+def _describe(_options: Options) -> Description:
+    return _DESCRIPTION
+
+
+def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
+    order = list(_CLASSES)
+    for file in walk(root, (".tif",)):
+        place = PurePosixPath(file)
+        if place.parent.name in _CLASSES:
+            yield ExampleItem(place.stem, (file,), (order.index(place.parent.name),))
+
+
+def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
+    return scene_example(root, item, [_BANDS.index(band) + 1 for band in bands])
+
+
+UCMERCED = Dataset(
+    "ucmerced",
+    "UC Merced Land Use (Yang and Newsam 2010, doi:10.1145/1869790.1869829), public domain imagery of the USGS",
+    {},
+    _describe,
+    _items,
+    _read,
+)

@@ -1,0 +1,34 @@
+"""Other networks for a class a pixel: DeepLabv3+, UPerNet and SegFormer, with any encoder; weights from the seed, no download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from lulc.models.networks.encoders import explained
+from lulc.models.networks.model import Model
+from lulc.models.networks.smp import smp
+from lulc.models.networks.unet import drop_out
+
+
+def _build(
+    make: Callable[..., nn.Module], in_channels: int, classes: int, *, encoder: str = "resnet18", dropout: float = 0.0, **_: Any
+) -> nn.Module:
+    """The network; UsageError when there is no such encoder. dropout: share of the last feature maps left out while it learns."""
+    with explained(encoder):
+        net = make(encoder, encoder_weights=None, in_channels=in_channels, classes=classes)
+    return drop_out(net, dropout)
+
+
+def _multiple(**_: object) -> int:
+    """32: these encoders halve the image five times."""
+    return 32
+
+
+# Chen et al. 2018, arXiv:1802.02611; Xiao et al. 2018, arXiv:1807.10221; Xie et al. 2021, arXiv:2105.15203 (its decoder).
+DEEPLAB = Model("deeplabv3plus", ("segment",), partial(_build, smp.DeepLabV3Plus), _multiple)
+UPERNET = Model("upernet", ("segment",), partial(_build, smp.UPerNet), _multiple)
+SEGFORMER = Model("segformer", ("segment",), partial(_build, smp.Segformer), _multiple)
