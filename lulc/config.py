@@ -43,7 +43,9 @@ class Search:
     catalogue: str
     collections: Annotated[tuple[str, ...], Field(min_length=1)]
     bbox: str | None = None
-    time: Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\d|\.\.)(/(\d{4}-\d\d-\d\d|\.\.))?$")] | None = None
+    time: (
+        Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\d|\.\.)(/(\d{4}-\d\d-\d\d|\.\.))?$")] | None
+    ) = None
     max_cloud: Annotated[float, Field(ge=0, le=100)] | None = None
 
 
@@ -62,7 +64,9 @@ class Archive:
     """
 
     path: str = ""
-    source: Literal["auto", "landsat", "modis", "openaerialmap", "sentinel1", "sentinel2", "stac", "geotiff"] = "auto"
+    source: Literal[
+        "auto", "landsat", "modis", "openaerialmap", "sentinel1", "sentinel2", "stac", "geotiff"
+    ] = "auto"
     pattern: str | None = None
     bands: dict[str, str] = dataclasses.field(default_factory=dict)
     quality: str | None = None
@@ -132,7 +136,9 @@ class CompositeConf:
 
     def __post_init__(self) -> None:
         if (self.method == "best") != (self.index is not None):
-            raise ValueError("composite.index is two bands, such as [nir, red], for method best, and for that alone")
+            raise ValueError(
+                "composite.index is two bands, such as [nir, red], for method best, and for that alone"
+            )
 
 
 @dataclass(frozen=True, config=_strict)
@@ -240,10 +246,25 @@ class TrainConf:
     focal: Annotated[float, Field(ge=0)] = 0.0
     bootstrap: Share = 0.0
     ema: Share = 0.0
-    augment: tuple[Literal["flip", "rotate", "zoom", "brightness", "colour", "noise"], ...] = ("flip", "rotate")
-    best: Literal["accuracy", "miou", "f1", "boundary_f1", "ap_macro", "ap_micro", "ap50", "ap", "recall", "recall30"] | None = (
-        None
+    augment: tuple[Literal["flip", "rotate", "zoom", "brightness", "colour", "noise"], ...] = (
+        "flip",
+        "rotate",
     )
+    best: (
+        Literal[
+            "accuracy",
+            "miou",
+            "f1",
+            "boundary_f1",
+            "ap_macro",
+            "ap_micro",
+            "ap50",
+            "ap",
+            "recall",
+            "recall30",
+        ]
+        | None
+    ) = None
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     ranks: Count = 1
     seed: int = 0
@@ -348,7 +369,9 @@ class Config:
     task: TaskName | None = None
     scenes: tuple[Archive, ...] = ()
     bands: tuple[Name, ...] = ()
-    legend: dict[Annotated[int, Field(ge=0, le=254)], ClassConf] = dataclasses.field(default_factory=dict)
+    legend: dict[Annotated[int, Field(ge=0, le=254)], ClassConf] = dataclasses.field(
+        default_factory=dict
+    )
     datasets: tuple[DatasetConf, ...] = ()
     layers: tuple[LayerConf, ...] = ()
     tiling: TilingConf = TilingConf()
@@ -371,4 +394,6 @@ class Config:
 
     def make_legend(self) -> Legend:
         """The run's Legend, classes in the order of the file."""
-        return Legend(self.name, tuple(LandClass(i, c.name, c.colour) for i, c in self.legend.items()))
+        return Legend(
+            self.name, tuple(LandClass(i, c.name, c.colour) for i, c in self.legend.items())
+        )

@@ -42,14 +42,22 @@ def explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, LulcError):
         return error.exit_code, str(error)
     # An error of ours that was raised on an executor arrives as text inside Spark's.
-    found = re.findall(r"lulc\.errors\.(\w+): (.*?)(?:\n\s*\n|\n\tat |\nDriver stacktrace|\Z)", str(error), re.DOTALL)
+    found = re.findall(
+        r"lulc\.errors\.(\w+): (.*?)(?:\n\s*\n|\n\tat |\nDriver stacktrace|\Z)",
+        str(error),
+        re.DOTALL,
+    )
     if found:
         codes = {kind.__name__: kind.exit_code for kind in LulcError.__subclasses__()}
         return codes.get(found[-1][0], LulcError.exit_code), found[-1][1].strip()
     if _is_without_spark(error):
         text = "Spark has ended (killed, or out of memory: spark.memory): the same command goes on from what stands"
         return SetupError.exit_code, f"{text}; --debug shows its log"
-    lines = [line for line in str(error).splitlines() if line.strip() and not line.lstrip().startswith("at ")]
+    lines = [
+        line
+        for line in str(error).splitlines()
+        if line.strip() and not line.lstrip().startswith("at ")
+    ]
     python = [line for line in lines if re.match(r"\w+(\.\w+)*(Error|Exception|Exit): ", line)]
     text = (python or lines or [""])[-1 if python else 0]
     return 1, f"{type(error).__name__}: {text[:600]}\nGive --debug to see where."
@@ -57,7 +65,14 @@ def explain(error: Exception) -> tuple[int, str]:
 
 def _is_without_spark(error: Exception) -> bool:
     # py4j's own errors tell nothing of the JVM being gone but by what they leave out: a trace of Java's.
-    if not any(Path(frame.filename).parent.name == "py4j" for frame in traceback.extract_tb(error.__traceback__)):
+    if not any(
+        Path(frame.filename).parent.name == "py4j"
+        for frame in traceback.extract_tb(error.__traceback__)
+    ):
         return False
     kind = type(error).__name__
-    return isinstance(error, ConnectionError) or kind == "Py4JNetworkError" or (kind == "Py4JError" and "Trace" not in str(error))
+    return (
+        isinstance(error, ConnectionError)
+        or kind == "Py4JNetworkError"
+        or (kind == "Py4JError" and "Trace" not in str(error))
+    )

@@ -39,7 +39,9 @@ class Legend:
     def __post_init__(self) -> None:
         ids = [c.id for c in self.classes]
         if len(set(ids)) != len(ids) or not ids or min(ids) < 0 or max(ids) >= NODATA:
-            raise UsageError(f"legend {self.name!r} has ids {ids}: they must be distinct whole numbers from 0 to {NODATA - 1}")
+            raise UsageError(
+                f"legend {self.name!r} has ids {ids}: they must be distinct whole numbers from 0 to {NODATA - 1}"
+            )
 
     @property
     def ids(self) -> tuple[int, ...]:

@@ -22,7 +22,13 @@ def bar(total: int, label: str) -> Iterator[Callable[[int, int], None]]:
     start = time.monotonic()
     if sys.stderr.isatty():
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
 
         columns = (
             TextColumn(f"{label:<10}"),
@@ -33,7 +39,9 @@ def bar(total: int, label: str) -> Iterator[Callable[[int, int], None]]:
         )
         with Progress(*columns, console=Console(stderr=True)) as drawn:
             line = drawn.add_task(label, total=total, bad="")
-            yield lambda done, failed: drawn.update(line, completed=done, bad=f"{failed} failed" if failed else "")
+            yield lambda done, failed: drawn.update(
+                line, completed=done, bad=f"{failed} failed" if failed else ""
+            )
         return
     shown = 0
 
@@ -42,7 +50,9 @@ def bar(total: int, label: str) -> Iterator[Callable[[int, int], None]]:
         if total and done * 20 // total > shown:
             shown = done * 20 // total
             left = (time.monotonic() - start) / max(done, 1) * (total - done)
-            say(f"{label}: {done} of {total} ({5 * shown} %), {failed} failed attempts, about {left:.0f} s left")
+            say(
+                f"{label}: {done} of {total} ({5 * shown} %), {failed} failed attempts, about {left:.0f} s left"
+            )
 
     yield show
 
@@ -64,7 +74,10 @@ def spark(context: Any, total: int, label: str) -> Iterator[None]:
             ]
             found = [s for s in stages if s is not None]
             if found:
-                show(min(total, max(s.numCompletedTasks for s in found)), sum(s.numFailedTasks for s in found))
+                show(
+                    min(total, max(s.numCompletedTasks for s in found)),
+                    sum(s.numFailedTasks for s in found),
+                )
 
     with bar(total, label) as show:
         watcher = threading.Thread(target=watch, args=(show,), daemon=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-_SECRET = re.compile(r"secret|passw|token|credential|signature|(^|[._-])key([._-]|$)", re.IGNORECASE)
+_SECRET = re.compile(
+    r"secret|passw|token|credential|signature|(^|[._-])key([._-]|$)", re.IGNORECASE
+)
 
 
 def redact_setting(name: str, value: str) -> str:
@@ -16,7 +18,9 @@ def redact_setting(name: str, value: str) -> str:
 
 def first_line(error: Exception) -> str:
     """The first line of another library's error, without passwords in addresses."""
-    return redact_setting("error", str(error).splitlines()[0] if str(error) else type(error).__name__)[:200]
+    return redact_setting(
+        "error", str(error).splitlines()[0] if str(error) else type(error).__name__
+    )[:200]
 
 
 def redact_url(href: str) -> str:

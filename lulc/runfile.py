@@ -30,11 +30,15 @@ def read_run(path: str | Path, settings: Iterable[str] = ()) -> Config:
     try:
         raw = yaml.safe_load(path.read_text())
     except FileNotFoundError as error:
-        raise UsageError(f"run file {path} is not there: `lulc init {path}` writes one to start from") from error
+        raise UsageError(
+            f"run file {path} is not there: `lulc init {path}` writes one to start from"
+        ) from error
     except yaml.YAMLError as error:
         raise UsageError(f"run file {path} is not YAML: {error}") from error
     if not isinstance(raw, dict):
-        raise UsageError(f"run file {path} must be a mapping of keys such as name, scenes, bands, legend")
+        raise UsageError(
+            f"run file {path} must be a mapping of keys such as name, scenes, bands, legend"
+        )
     return parse_run(apply_settings(raw, settings), path.parent, str(path))
 
 
@@ -48,59 +52,76 @@ def apply_settings(raw: dict[str, Any], settings: Iterable[str]) -> dict[str, An
 def parse_run(raw: Mapping[str, Any], folder: Path, where: str = "run file") -> Config:
     """The record of a run given as a mapping; relative paths are taken from `folder`."""
     if raw.get("legend") == COMMON.name:
-        raw = {**raw, "legend": {c.id: {"name": c.name, "colour": c.colour} for c in COMMON.classes}}
+        raw = {
+            **raw,
+            "legend": {c.id: {"name": c.name, "colour": c.colour} for c in COMMON.classes},
+        }
     try:
-        run = _RUN.validate_python(raw)
+        config = _RUN.validate_python(raw)
     except ValidationError as error:
         raise UsageError(f"{where}: " + "; ".join(_explain(e) for e in error.errors())) from error
-    lacks = [name for name in ("scenes", "bands", "legend") if not (run.datasets or run.maps) and not getattr(run, name)]
+    lacks = [
+        name
+        for name in ("scenes", "bands", "legend")
+        if not (config.datasets or config.maps) and not getattr(config, name)
+    ]
     if lacks:
         raise UsageError(f"{where}: " + "; ".join(f"key {name!r} is missing" for name in lacks))
-    if run.scenes and not run.bands:
-        raise UsageError(f"{where}: say which bands of the scenes are mapped: key 'bands' is missing")
-    if len(set(run.bands)) != len(run.bands):
-        raise UsageError(f"{where}: bands {list(run.bands)} names a band twice")
-    if OBSERVATIONS in run.bands and run.composite is None:
-        raise UsageError(f"{where}: band {OBSERVATIONS} is counted for a composite: add `composite: {{method: median}}`")
-    if run.samples.fold >= (run.samples.folds or 1):
-        raise UsageError(f"{where}: samples.fold {run.samples.fold} is none of samples.folds {run.samples.folds}: count from 0")
-    unknown = set(run.composite.index or ()) - set(run.bands) if run.composite else set()
-    if unknown:
-        raise UsageError(f"{where}: composite.index has {', '.join(sorted(unknown))}, which bands {list(run.bands)} lack")
-    if run.labels and run.tiling.size % run.samples.size:
-        raise UsageError(f"{where}: samples.size {run.samples.size} must divide tiling.size {run.tiling.size}")
-    if run.legend:
-        run.make_legend()
-    if run.labels and run.task not in (None, "segment", "change", "series"):
+    if config.scenes and not config.bands:
         raise UsageError(
-            f"{where}: labels give a class a pixel, for tasks segment, change and series; {run.task} learns from datasets"
+            f"{where}: say which bands of the scenes are mapped: key 'bands' is missing"
         )
-    if not run.datasets:
-        run = dataclasses.replace(run, task=run.task or "segment")
-    return _resolve_paths(run, folder)
+    if len(set(config.bands)) != len(config.bands):
+        raise UsageError(f"{where}: bands {list(config.bands)} names a band twice")
+    if OBSERVATIONS in config.bands and config.composite is None:
+        raise UsageError(
+            f"{where}: band {OBSERVATIONS} is counted for a composite: add `composite: {{method: median}}`"
+        )
+    if config.samples.fold >= (config.samples.folds or 1):
+        raise UsageError(
+            f"{where}: samples.fold {config.samples.fold} is none of samples.folds {config.samples.folds}: count from 0"
+        )
+    unknown = set(config.composite.index or ()) - set(config.bands) if config.composite else set()
+    if unknown:
+        raise UsageError(
+            f"{where}: composite.index has {', '.join(sorted(unknown))}, which bands {list(config.bands)} lack"
+        )
+    if config.labels and config.tiling.size % config.samples.size:
+        raise UsageError(
+            f"{where}: samples.size {config.samples.size} must divide tiling.size {config.tiling.size}"
+        )
+    if config.legend:
+        config.make_legend()
+    if config.labels and config.task not in (None, "segment", "change", "series"):
+        raise UsageError(
+            f"{where}: labels give a class a pixel, for tasks segment, change and series; {config.task} learns from datasets"
+        )
+    if not config.datasets:
+        config = dataclasses.replace(config, task=config.task or "segment")
+    return _resolve_paths(config, folder)
 
 
-def _resolve_paths(run: Config, folder: Path) -> Config:
+def _resolve_paths(config: Config, folder: Path) -> Config:
     def at(path: str) -> str:
         return path if "://" in path else str((folder / path).resolve())
 
     replace = dataclasses.replace
     changes: dict[str, Any] = {
-        name: tuple(replace(x, path=at(x.path)) if x.path else x for x in getattr(run, name))
+        name: tuple(replace(x, path=at(x.path)) if x.path else x for x in getattr(config, name))
         for name in ("scenes", "layers", "regions", "maps")
     }
-    changes["datasets"] = tuple(replace(d, root=at(d.root)) for d in run.datasets)
-    if run.labels:
-        changes["labels"] = replace(run.labels, path=at(run.labels.path))
-    if run.train.weights and "." in Path(run.train.weights).name:
-        changes["train"] = replace(run.train, weights=at(run.train.weights))
-    if run.tiling.like:
-        changes["tiling"] = replace(run.tiling, like=at(run.tiling.like))
-    if run.publish:
-        changes["publish"] = replace(run.publish, warehouse=at(run.publish.warehouse))
-    if run.area and not re.fullmatch(r"[-\d.eE, ]+", run.area):
-        changes["area"] = at(run.area)
-    return replace(run, **changes)
+    changes["datasets"] = tuple(replace(d, root=at(d.root)) for d in config.datasets)
+    if config.labels:
+        changes["labels"] = replace(config.labels, path=at(config.labels.path))
+    if config.train.weights and "." in Path(config.train.weights).name:
+        changes["train"] = replace(config.train, weights=at(config.train.weights))
+    if config.tiling.like:
+        changes["tiling"] = replace(config.tiling, like=at(config.tiling.like))
+    if config.publish:
+        changes["publish"] = replace(config.publish, warehouse=at(config.publish.warehouse))
+    if config.area and not re.fullmatch(r"[-\d.eE, ]+", config.area):
+        changes["area"] = at(config.area)
+    return replace(config, **changes)
 
 
 def _apply_setting(raw: dict[str, Any], setting: str) -> None:

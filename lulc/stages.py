@@ -25,21 +25,23 @@ STAGES = {
 _LEARNING = ("samples", "train", "evaluate")
 
 
-def stages_of(run: Config) -> tuple[str, ...]:
+def stages_of(config: Config) -> tuple[str, ...]:
     """The stages a run file asks for.
 
     Those that learn only where it has labels or datasets, training only where it names no model, those that map only where it has
     scenes, evaluation only where its own labels are; any number of classes a square make tables, and no raster; publication
     only where it says where to.
     """
-    if run.maps:
-        return ("stats", "publish") if run.publish else ("stats",)
-    learns = run.labels is not None or bool(run.datasets)
-    if not learns and run.predict.model is None:
-        raise UsageError("the run file has no labels or datasets to learn from, nor predict.model to map with: give one of them")
-    left_out = set(_LEARNING) if not learns else {"train"} if run.predict.model else set()
-    left_out |= set() if run.scenes else set(STAGES) - {"samples", "train", "publish"}
-    left_out |= set() if run.publish else {"publish"}
-    left_out |= set() if run.labels or not run.datasets else {"evaluate"}
-    left_out |= {"rasters"} if run.task == "multilabel" else set()
+    if config.maps:
+        return ("stats", "publish") if config.publish else ("stats",)
+    learns = config.labels is not None or bool(config.datasets)
+    if not learns and config.predict.model is None:
+        raise UsageError(
+            "the run file has no labels or datasets to learn from, nor predict.model to map with: give one of them"
+        )
+    left_out = set(_LEARNING) if not learns else {"train"} if config.predict.model else set()
+    left_out |= set() if config.scenes else set(STAGES) - {"samples", "train", "publish"}
+    left_out |= set() if config.publish else {"publish"}
+    left_out |= set() if config.labels or not config.datasets else {"evaluate"}
+    left_out |= {"rasters"} if config.task == "multilabel" else set()
     return tuple(s for s in STAGES if s not in left_out)

@@ -21,14 +21,21 @@ from lulc.tables import schemas
 UTM = "EPSG:32633"
 
 
-def write_raster(path: Path, bands: np.ndarray, pixel: float = 10.0, corner: tuple[float, float] = (500_000, 5_200_000)) -> None:
+def write_raster(
+    path: Path,
+    bands: np.ndarray,
+    pixel: float = 10.0,
+    corner: tuple[float, float] = (500_000, 5_200_000),
+) -> None:
     """A GeoTIFF of bands (C, H, W), or one band (H, W), in UTM zone 33 with its upper left corner there."""
     bands = bands if bands.ndim == 3 else bands[None]
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = bands.shape
     shape: dict[str, Any] = {"count": count, "height": height, "width": width, "dtype": bands.dtype}
     transform = Affine(pixel, 0, corner[0], 0, -pixel, corner[1])
-    with rasterio.open(path, "w", driver="GTiff", crs=UTM, transform=transform, compress="deflate", **shape) as file:
+    with rasterio.open(
+        path, "w", driver="GTiff", crs=UTM, transform=transform, compress="deflate", **shape
+    ) as file:
         file.write(bands)
 
 
@@ -47,7 +54,10 @@ def write_picture(path: Path, bands: np.ndarray) -> None:
 
 def options_of(dataset: Dataset, **given: str) -> dict[str, str]:
     """A value for every option of the dataset."""
-    return {name: given.get(name, values[0] if values else "") for name, values in dataset.options.items()}
+    return {
+        name: given.get(name, values[0] if values else "")
+        for name, values in dataset.options.items()
+    }
 
 
 def listed(dataset: Dataset, root: Path, **given: str) -> dict[str, ExampleItem]:
@@ -55,13 +65,17 @@ def listed(dataset: Dataset, root: Path, **given: str) -> dict[str, ExampleItem]
     return {item.name: item for item in dataset.items(root, options_of(dataset, **given))}
 
 
-def read(dataset: Dataset, root: Path, item: ExampleItem, bands: tuple[str, ...] = (), **given: str) -> Example:
+def read(
+    dataset: Dataset, root: Path, item: ExampleItem, bands: tuple[str, ...] = (), **given: str
+) -> Example:
     """The item's example with these bands, all where none is named."""
     options = options_of(dataset, **given)
     return dataset.read(root, item, options, bands or dataset.describe(options).encoding.bands)
 
 
-def cut(dataset: Dataset, root: Path, item: ExampleItem, size: int, **given: str) -> list[dict[str, Any]]:
+def cut(
+    dataset: Dataset, root: Path, item: ExampleItem, size: int, **given: str
+) -> list[dict[str, Any]]:
     """The item's rows of the samples table, in the dataset's own legend, that fit the table's schema."""
     options = options_of(dataset, **given)
     known = dataset.describe(options)

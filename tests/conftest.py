@@ -23,12 +23,21 @@ ROOT = Path(__file__).resolve().parents[1]
 # Sessions here live for a minute: a JVM that compiles lightly and collects simply is ready sooner and leaves the cores free.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
-_FIRST = ("test_run.py", "test_tasks.py", "test_searched_run.py", "test_train_stage.py", "test_predict.py", "test_cluster.py")
+_FIRST = (
+    "test_run.py",
+    "test_tasks.py",
+    "test_searched_run.py",
+    "test_train_stage.py",
+    "test_predict.py",
+    "test_cluster.py",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Long files first, so that no process is left with one at the end; the cluster when the run that it needs is made."""
-    items.sort(key=lambda item: _FIRST.index(item.path.name) if item.path.name in _FIRST else len(_FIRST))
+    items.sort(
+        key=lambda item: _FIRST.index(item.path.name) if item.path.name in _FIRST else len(_FIRST)
+    )
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +83,11 @@ def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(common: Path) -> World:
     """A small archive with labels, regions and run file."""
     with _turn(common / "world.lock"):
-        return world.open_world(common / "world") if (common / "world").exists() else world.make_world(common / "world")
+        return (
+            world.open_world(common / "world")
+            if (common / "world").exists()
+            else world.make_world(common / "world")
+        )
 
 
 @pytest.fixture(scope="session")

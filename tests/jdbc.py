@@ -37,7 +37,9 @@ def connected(spark: Any, port: int) -> Iterator[Any]:
     """A java.sql.Connection to the server at a port, of this session's JVM."""
     jvm = spark.sparkContext._jvm
     jvm.java.lang.Class.forName("org.apache.hive.jdbc.HiveDriver")
-    connection = jvm.java.sql.DriverManager.getConnection(f"jdbc:hive2://127.0.0.1:{port}/default", "tool", "")
+    connection = jvm.java.sql.DriverManager.getConnection(
+        f"jdbc:hive2://127.0.0.1:{port}/default", "tool", ""
+    )
     try:
         yield connection
     finally:

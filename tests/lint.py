@@ -18,7 +18,11 @@ CHECKS = (
 def main() -> int:
     """1 when a check fails, else 0; each prints its own findings."""
     scripts = Path(sys.executable).parent
-    failed = [" ".join(c) for c in CHECKS if subprocess.run([scripts / c[0], *c[1:]], cwd=ROOT, check=False).returncode]
+    failed = [
+        " ".join(c)
+        for c in CHECKS
+        if subprocess.run([scripts / c[0], *c[1:]], cwd=ROOT, check=False).returncode
+    ]
     print(f"failed: {', '.join(failed)}" if failed else "all checks pass")
     return int(bool(failed))
 

@@ -18,19 +18,39 @@ from lulc.tables import schemas
 from lulc.tables.arrays import array_columns, grid_columns
 
 MODEL = "m/1"
-LEGEND = Legend("l", tuple(LandClass(i, name, "#808080") for i, name in enumerate(("zero", "one", "two"))))
+LEGEND = Legend(
+    "l", tuple(LandClass(i, name, "#808080") for i, name in enumerate(("zero", "one", "two")))
+)
 
 
-def random_tile(rng: np.random.Generator, grid: Grid, tile_id: str, period: str = "p") -> dict[str, Any]:
+def random_tile(
+    rng: np.random.Generator, grid: Grid, tile_id: str, period: str = "p"
+) -> dict[str, Any]:
     """A row of PREDICTIONS with patches of three classes and some nodata."""
     coarse = rng.choice(
-        np.array([0, 1, 2, NODATA], np.uint8), ((grid.height + 6) // 7, (grid.width + 4) // 5), p=[0.4, 0.3, 0.2, 0.1]
+        np.array([0, 1, 2, NODATA], np.uint8),
+        ((grid.height + 6) // 7, (grid.width + 4) // 5),
+        p=[0.4, 0.3, 0.2, 0.1],
     )
-    classes = np.ascontiguousarray(np.kron(coarse, np.ones((7, 5), np.uint8))[: grid.height, : grid.width])
+    classes = np.ascontiguousarray(
+        np.kron(coarse, np.ones((7, 5), np.uint8))[: grid.height, : grid.width]
+    )
     ids, counts = np.unique(classes[classes != NODATA], return_counts=True)
-    rest = {"tile_id": tile_id, "period": period, "model": MODEL, "scene_ids": ["s"], "legend": LEGEND.name}
-    rest |= {"class_ids": ids.tolist(), "class_counts": counts.tolist(), "nodata_count": int((classes == NODATA).sum())}
-    confidence = np.where(classes == NODATA, NODATA, rng.integers(30, 101, classes.shape)).astype(np.uint8)
+    rest = {
+        "tile_id": tile_id,
+        "period": period,
+        "model": MODEL,
+        "scene_ids": ["s"],
+        "legend": LEGEND.name,
+    }
+    rest |= {
+        "class_ids": ids.tolist(),
+        "class_counts": counts.tolist(),
+        "nodata_count": int((classes == NODATA).sum()),
+    }
+    confidence = np.where(classes == NODATA, NODATA, rng.integers(30, 101, classes.shape)).astype(
+        np.uint8
+    )
     percents = rows.count_percents(classes, confidence, ids.tolist())
     arrays = {"classes": classes, "confidence": confidence, "percent_counts": percents}
     columns = (array_columns(name, array, "raw") for name, array in arrays.items())

@@ -30,7 +30,15 @@ def learn(samples: Path, folder: Path) -> list[float]:
         return found
 
     augment = ("flip", "rotate", "brightness", "noise")
-    conf = TrainConf(model="tempcnn", batch=8, epochs=1, repeats=7, rate=3e-3, precision="float32", augment=augment)
+    conf = TrainConf(
+        model="tempcnn",
+        batch=8,
+        epochs=1,
+        repeats=7,
+        rate=3e-3,
+        precision="float32",
+        augment=augment,
+    )
     with mock.patch.object(fit, "update", update):
         fit.fit(TrainJob(conf, toy.LEGEND, samples, folder, "series"))
     return losses
@@ -38,7 +46,9 @@ def learn(samples: Path, folder: Path) -> list[float]:
 
 def main(samples: Path, folder: Path, memory: Path) -> None:
     distributed._MEMORY = memory
-    with mock.patch.object(distributed, "_average", autospec=True, side_effect=distributed._average) as average:
+    with mock.patch.object(
+        distributed, "_average", autospec=True, side_effect=distributed._average
+    ) as average:
         losses = learn(samples, folder)
     print(json.dumps({"losses": losses, "in_memory": average.called}))
 

@@ -25,7 +25,9 @@ def texture(grid: Grid, seed: int = 0, top: int = 3000, dtype: str = "uint16") -
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: grid.height, : grid.width]
     waves = np.sin(x / 17 + seed) + np.cos(y / 23) + np.sin((x + y) / 41)
-    return np.clip(top * (0.5 + waves / 8) + rng.normal(0, top / 60, grid.shape), 1, top).astype(dtype)
+    return np.clip(top * (0.5 + waves / 8) + rng.normal(0, top / 60, grid.shape), 1, top).astype(
+        dtype
+    )
 
 
 def grid_inside(crs: str, side: float, size: int = 200, source: Grid = UTM33) -> Grid:
@@ -38,9 +40,20 @@ def grid_inside(crs: str, side: float, size: int = 200, source: Grid = UTM33) ->
 def write_raster(path: Path, pixels: np.ndarray, grid: Grid, **profile: Any) -> Path:
     """A raster of pixels (H, W) or (C, H, W), tiled and deflated GeoTIFF unless the profile says otherwise."""
     stack = pixels[None] if pixels.ndim == 2 else pixels
-    shape = {"height": grid.height, "width": grid.width, "count": len(stack), "dtype": stack.dtype.name}
+    shape = {
+        "height": grid.height,
+        "width": grid.width,
+        "count": len(stack),
+        "dtype": stack.dtype.name,
+    }
     place = {"crs": grid.crs, "transform": grid.affine}
-    plain = {"driver": "GTiff", "tiled": True, "blockxsize": 128, "blockysize": 128, "compress": "deflate"}
+    plain = {
+        "driver": "GTiff",
+        "tiled": True,
+        "blockxsize": 128,
+        "blockysize": 128,
+        "compress": "deflate",
+    }
     chosen = profile if profile.get("driver", "GTiff") != "GTiff" else plain | profile
     path.parent.mkdir(parents=True, exist_ok=True)
     with rasterio.open(path, "w", **shape, **place, **chosen) as file:
@@ -49,7 +62,12 @@ def write_raster(path: Path, pixels: np.ndarray, grid: Grid, **profile: Any) -> 
 
 
 def make_scene(
-    folder: Path, name: str, bands: dict[str, np.ndarray], grid: Grid = UTM33, day: str | None = "2024-06-01T10:00", **rest: Any
+    folder: Path,
+    name: str,
+    bands: dict[str, np.ndarray],
+    grid: Grid = UTM33,
+    day: str | None = "2024-06-01T10:00",
+    **rest: Any,
 ) -> Scene:
     """A scene of uint16 bands with nodata 0, one file a band; a band named quality says which pixels are usable (code 1)."""
     made = []
@@ -60,7 +78,17 @@ def make_scene(
     taken = None if day is None else datetime.fromisoformat(day).replace(tzinfo=UTC)
     outline = shapely.to_wkb(footprint(grid))
     clear = (Clear("quality", (1,)),) if "quality" in bands else ()
-    scene = Scene(name, "geotiff", taken, grid.crs, outline, tuple(made), gsd_m=10.0, fingerprint=f"{name}-1", clear=clear)
+    scene = Scene(
+        name,
+        "geotiff",
+        taken,
+        grid.crs,
+        outline,
+        tuple(made),
+        gsd_m=10.0,
+        fingerprint=f"{name}-1",
+        clear=clear,
+    )
     return replace(scene, **rest)
 
 

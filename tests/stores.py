@@ -68,7 +68,9 @@ def faulty_store() -> Iterator[tuple[str, Faults]]:
             for name, value in answer.getheaders():
                 if name.lower() not in ("transfer-encoding", "connection", "content-length"):
                     self.send_header(name, value)
-            self.send_header("content-length", answer.getheader("content-length") or str(len(content)))
+            self.send_header(
+                "content-length", answer.getheader("content-length") or str(len(content))
+            )
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(content)

@@ -35,12 +35,21 @@ IDS = np.array([1, 2, 5, NODATA], np.uint8)
 def write_maps(out: Path) -> dict[tuple[int, int], np.ndarray]:
     """The classes of 4 x 2 tiles, published as the predictions of two blocks; the last tile has none."""
     rng = np.random.default_rng(1)
-    maps = {(COL + c, ROW + r): rng.choice(IDS, (64, 64), p=[0.5, 0.3, 0.15, 0.05]) for r in range(2) for c in range(4)}
+    maps = {
+        (COL + c, ROW + r): rng.choice(IDS, (64, 64), p=[0.5, 0.3, 0.15, 0.05])
+        for r in range(2)
+        for c in range(4)
+    }
     for first in (COL, COL + 2):
         rows = []
         for (col, row), classes in maps.items():
             if first <= col < first + 2 and (col, row) != (COL + 3, ROW + 1):
-                says = {"tile_id": TILING.tile_id(col, row), "period": "all", "model": "unet/3", "legend": "made"}
+                says = {
+                    "tile_id": TILING.tile_id(col, row),
+                    "period": "all",
+                    "model": "unet/3",
+                    "legend": "made",
+                }
                 arrays = array_columns("classes", classes, "delta")
                 rows.append(says | grid_columns(TILING.grid(col, row)) | arrays)
         path = f"tables/predictions/all.{first}_{ROW}.{first:016x}.parquet"
@@ -54,7 +63,9 @@ def write_maps(out: Path) -> dict[tuple[int, int], np.ndarray]:
 def write_samples(out: Path) -> dict[str, list[tuple[int, int, np.ndarray]]]:
     """Every window of the 4 x 2 tiles, in random order, in two files of test and one of validation."""
     rng = np.random.default_rng(2)
-    windows = [(int(n) % 8, int(n) // 8, rng.choice(IDS, (SIZE, SIZE))) for n in rng.permutation(32)]
+    windows = [
+        (int(n) % 8, int(n) // 8, rng.choice(IDS, (SIZE, SIZE))) for n in rng.permutation(32)
+    ]
     files = {
         "test/00000": windows[:12],
         "test/00001": windows[12:20],
@@ -65,18 +76,24 @@ def write_samples(out: Path) -> dict[str, list[tuple[int, int, np.ndarray]]]:
         rows = []
         for x, y, label in found:
             grid = TILING.grid(COL, ROW).window(y * SIZE, x * SIZE, SIZE, SIZE)
-            says = {"sample_id": f"{x}_{y}", "tile_id": TILING.tile_id(COL + x // 2, ROW + y // 2), "period": "all"}
+            says = {
+                "sample_id": f"{x}_{y}",
+                "tile_id": TILING.tile_id(COL + x // 2, ROW + y // 2),
+                "period": "all",
+            }
             rows.append(says | grid_columns(grid) | array_columns("label", label, "delta"))
         split, number = key.split("/")
         path = out / f"tables/samples/split={split}/{number}.0.parquet"
         table = pa.Table.from_pylist(rows, schemas.SAMPLES)
         write_atomic(path, lambda beside, table=table: pq.write_table(table, beside))
-        ledger.append_ledger(out, [ledger.ledger_row("samples", key, "0", path=str(path.relative_to(out)))])
+        ledger.append_ledger(
+            out, [ledger.ledger_row("samples", key, "0", path=str(path.relative_to(out)))]
+        )
     ledger.append_ledger(out, [ledger.ledger_row("samples", "", "0")])
     return {"test": windows[:20], "validation": windows[20:]}
 
 
-def a_request(out: Path, spark: Any) -> StageContext:
+def make_context(out: Path, spark: Any) -> StageContext:
     raw = {
         "name": "made",
         "scenes": [{"path": "."}],
@@ -94,12 +111,12 @@ def no_spark() -> Any:
 
 def test_the_tables_hold_what_a_plain_comparison_gives(tmp_path: Path, spark: SparkSession) -> None:
     with pytest.raises(InputError, match="lulc samples"):
-        evaluate(a_request(tmp_path, no_spark))
+        evaluate(make_context(tmp_path, no_spark))
     windows = write_samples(tmp_path)
     with pytest.raises(InputError, match="lulc predict"):
-        evaluate(a_request(tmp_path, no_spark))
+        evaluate(make_context(tmp_path, no_spark))
     maps = write_maps(tmp_path)
-    outcome = evaluate(a_request(tmp_path, lambda: spark))
+    outcome = evaluate(make_context(tmp_path, lambda: spark))
     confusion = store.read_table(tmp_path, "confusion").to_pylist()
     accuracy = store.read_table(tmp_path, "accuracy").to_pylist()
     for split, found in windows.items():
@@ -110,18 +127,23 @@ def test_the_tables_hold_what_a_plain_comparison_gives(tmp_path: Path, spark: Sp
         assert {(r["period"], r["model"]) for r in rows} == {("all", "unet/3")}
         matrix = np.zeros_like(expected)
         for row in rows:
-            matrix[LEGEND.ids.index(row["label_id"]), (*LEGEND.ids, NODATA).index(row["map_id"])] = row["pixels"]
+            matrix[
+                LEGEND.ids.index(row["label_id"]), (*LEGEND.ids, NODATA).index(row["map_id"])
+            ] = row["pixels"]
         np.testing.assert_array_equal(matrix, expected)
         summary = summarise(expected, LEGEND)
         (whole,) = [row for row in accuracy if row["split"] == split and row["class_id"] is None]
-        assert (whole["overall_accuracy"], whole["iou"]) == (summary.overall_accuracy, summary.mean_iou)
-        assert [r["f1"] for r in accuracy if r["split"] == split and r["class_id"]] == [c.f1 for c in summary.classes]
+        assert (whole["overall_accuracy"], whole["iou"]) == (
+            summary.overall_accuracy,
+            summary.mean_iou,
+        )
+        assert [r["f1"] for r in accuracy if r["split"] == split and r["class_id"]] == [
+            c.f1 for c in summary.classes
+        ]
         if split == "test":
-            figures = (
-                f"accuracy {summary.overall_accuracy:.3f}, mean IoU {summary.mean_iou:.3f} on {summary.pixels:,} test pixels"
-            )
+            figures = f"accuracy {summary.overall_accuracy:.3f}, mean IoU {summary.mean_iou:.3f} on {summary.pixels:,} test pixels"
             assert outcome.note == figures
-    again = evaluate(a_request(tmp_path, no_spark))
+    again = evaluate(make_context(tmp_path, no_spark))
     assert (again.stood, again.done, again.note) == (1, 0, outcome.note)
 
 
@@ -135,13 +157,18 @@ def test_scores_without_pixels_are_null() -> None:
     rows = validation.accuracy_table(matrices, LEGEND).to_pylist()
     assert [row["iou"] for row in rows] == [0.75, 0.75, None, None]
     assert rows[2]["users_accuracy"] is None
-    assert validation.format_accuracy(validation.accuracy_table({}, LEGEND)) == "no test pixels to compare with"
+    assert (
+        validation.format_accuracy(validation.accuracy_table({}, LEGEND))
+        == "no test pixels to compare with"
+    )
 
 
 def test_a_map_on_another_grid_is_refused(tmp_path: Path) -> None:
     write_maps(tmp_path)
     path = f"tables/predictions/all.{COL}_{ROW}.{COL:016x}.parquet"
-    maps = validation.Maps(tmp_path, TILING, BLOCK, LEGEND, {f"all/{TILING.name}/{COL}_{ROW}": path})
+    maps = validation.Maps(
+        tmp_path, TILING, BLOCK, LEGEND, {f"all/{TILING.name}/{COL}_{ROW}": path}
+    )
     moved = TILING.grid(COL, ROW).window(0, 40, SIZE, SIZE)  # reaches over the tile's edge
     label = array_columns("label", np.ones((SIZE, SIZE), np.uint8), "delta")
     row = {"tile_id": TILING.tile_id(COL, ROW), "period": "all"} | grid_columns(moved) | label

@@ -26,10 +26,14 @@ from tests.maps import LEGEND, MODEL, random_tile, write_block
 GRID = Grid("EPSG:6933", (10.0, 0.0, 1000.0, 0.0, -10.0, 5000.0), 60, 80)
 
 
-def star(rng: np.random.Generator, x: float, y: float, size: float, points: int) -> shapely.Geometry:
+def star(
+    rng: np.random.Generator, x: float, y: float, size: float, points: int
+) -> shapely.Geometry:
     angle = np.sort(rng.uniform(0, 2 * np.pi, points))
     radius = size * rng.uniform(0.3, 1, points)
-    return shapely.make_valid(shapely.Polygon(np.column_stack([x + radius * np.cos(angle), y + radius * np.sin(angle)])))
+    return shapely.make_valid(
+        shapely.Polygon(np.column_stack([x + radius * np.cos(angle), y + radius * np.sin(angle)]))
+    )
 
 
 def shape_over(rng: np.random.Generator, grid: Grid) -> shapely.Geometry:
@@ -81,8 +85,10 @@ def test_counts_equal_those_of_exactextract():
         shapely.box(900, 4705, 2000, 4705 + 1e-4),  # thinner than a hair, right across
         shapely.Polygon([(1000, 5000), (1800, 4400), (1800, 4400 + 1e-3)]),
         shapely.box(1000, 4400, 1800, 5000),  # the grid itself
-        shapely.box(900, 4300, 1900, 5100) - shapely.box(1100, 4500, 1700, 4900),  # a frame over all edges
-        shapely.box(1100, 4500, 1200, 4600) | shapely.box(1200, 4600, 1300, 4700),  # two that touch in a point
+        shapely.box(900, 4300, 1900, 5100)
+        - shapely.box(1100, 4500, 1700, 4900),  # a frame over all edges
+        shapely.box(1100, 4500, 1200, 4600)
+        | shapely.box(1200, 4600, 1300, 4700),  # two that touch in a point
         shapely.MultiPolygon(
             [shapely.box(1100, 4500, 1200, 4600), shapely.box(1200, 4500, 1300, 4600)]
         ),  # two that touch along a side
@@ -97,7 +103,10 @@ def test_odd_shapes(shape, turned):
         shape = shape.reverse()
         grid = Grid("EPSG:6933", (10.0, 0.0, 1000.0, 0.0, 10.0, 4400.0), 60, 80)
     inside = shapely.box(1000, 4400, 1800, 5000)
-    expected = sum(shapely.area(shapely.intersection(part, inside)) for part in shapely.get_parts(shape)) / 100
+    expected = (
+        sum(shapely.area(shapely.intersection(part, inside)) for part in shapely.get_parts(shape))
+        / 100
+    )
     assert fractions(shape, grid).sum() == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
@@ -123,7 +132,9 @@ def test_areas_by_pixel_and_by_row_equal_the_weighted_sum():
     ):
         count, area = count_runs(find_runs(shape, GRID), classes, weights)
         assert count == pytest.approx(np.bincount(classes.ravel(), share.ravel(), 256), abs=1e-9)
-        assert area == pytest.approx(np.bincount(classes.ravel(), (share * weights).ravel(), 256), abs=1e-9)
+        assert area == pytest.approx(
+            np.bincount(classes.ravel(), (share * weights).ravel(), 256), abs=1e-9
+        )
 
 
 def test_brute_force_agrees():
@@ -164,11 +175,22 @@ def test_regions_that_partition_the_land_add_up(tmp_path, crs, resolution, x, y)
             (x + side / 2, y - side),
         ]
     )
-    seeds = shapely.MultiPoint(np.column_stack([rng.uniform(x, x + side, 12), rng.uniform(y - side, y, 12)]))
+    seeds = shapely.MultiPoint(
+        np.column_stack([rng.uniform(x, x + side, 12), rng.uniform(y - side, y, 12)])
+    )
     cells = [c & land for c in shapely.get_parts(shapely.voronoi_polygons(seeds, extend_to=land))]
-    shapes = [reproject.to_degrees(s, crs, "cell") for s in (land, *(c for c in cells if c.area > 0))]
-    inside = zonal.count_block(file, [(t, p) for t in range(9) for p in range(len(shapes))], lambda p: ("region", shapes[p]), 0.8)
-    outside = [outside_row(p, s, [arrays.grid_from(t) for t in tiles]) for p, s in enumerate(shapes)]
+    shapes = [
+        reproject.to_degrees(s, crs, "cell") for s in (land, *(c for c in cells if c.area > 0))
+    ]
+    inside = zonal.count_block(
+        file,
+        [(t, p) for t in range(9) for p in range(len(shapes))],
+        lambda p: ("region", shapes[p]),
+        0.8,
+    )
+    outside = [
+        outside_row(p, s, [arrays.grid_from(t) for t in tiles]) for p, s in enumerate(shapes)
+    ]
     table = balanced(inside, outside, shapes).to_pandas()
     per_region = table.groupby("region_id")["area_m2"].sum()
     whole, parts = per_region["0"], per_region.drop("0").sum()
@@ -191,10 +213,18 @@ def outside_row(position: int, shape: shapely.Geometry, grids: list[Grid]) -> di
 
 
 def balanced(inside: list[dict], outside: list[dict], shapes: list[shapely.Geometry]) -> pa.Table:
-    rows = [(str(p), "region", str(p), shapely.to_wkb(s), areas.degrees_area(s)) for p, s in enumerate(shapes)]
+    rows = [
+        (str(p), "region", str(p), shapely.to_wkb(s), areas.degrees_area(s))
+        for p, s in enumerate(shapes)
+    ]
     table = pa.Table.from_pylist([dict(zip(REGIONS.names, r, strict=True)) for r in rows], REGIONS)
     names = {c.id: c.name for c in LEGEND.classes}
-    return zonal.balance(pa.Table.from_pylist(inside, zonal.INSIDE), pa.Table.from_pylist(outside, zonal.OUTSIDE), table, names)
+    return zonal.balance(
+        pa.Table.from_pylist(inside, zonal.INSIDE),
+        pa.Table.from_pylist(outside, zonal.OUTSIDE),
+        table,
+        names,
+    )
 
 
 def test_covered_tile_takes_its_counts_and_other_grids_their_true_areas():
@@ -209,30 +239,52 @@ def test_covered_tile_takes_its_counts_and_other_grids_their_true_areas():
     classes, confidence = arrays.array_from(tile, "classes"), arrays.array_from(tile, "confidence")
     assert count.tolist() == np.bincount(classes.ravel(), minlength=256).tolist()
     assert area == pytest.approx(count * 100)
-    assert certain[:3] == pytest.approx([confidence[classes == i].sum() for i in range(3)])  # pixels of 100 m², per cent
-    assert confident[:3] == pytest.approx([100 * (confidence[classes == i] >= 80).sum() for i in range(3)])
+    assert certain[:3] == pytest.approx(
+        [confidence[classes == i].sum() for i in range(3)]
+    )  # pixels of 100 m², per cent
+    assert confident[:3] == pytest.approx(
+        [100 * (confidence[classes == i] >= 80).sum() for i in range(3)]
+    )
     # Counted by pixels, as where a region ends within the tile, nothing else comes out.
-    cut = [zonal.count_tile(tile, lambda: (classes, confidence), part, 0.8) for part in shapely.get_parts(split(shape))]
+    cut = [
+        zonal.count_tile(tile, lambda: (classes, confidence), part, 0.8)
+        for part in shapely.get_parts(split(shape))
+    ]
     assert sum(cut)[:, :3] == pytest.approx(np.stack([count, area, certain, confident])[:, :3])
     degrees = Grid("EPSG:4326", (0.001, 0.0, 10.0, 0.0, -0.001, 60.0), *classes.shape)
     tile = tile | arrays.grid_columns(degrees)
     count, area, *_ = zonal.count_tile(tile, lambda: (classes, confidence), None, 0.8)
     assert count.tolist() == np.bincount(classes.ravel(), minlength=256).tolist()
-    assert area == pytest.approx(np.bincount(classes.ravel(), np.broadcast_to(pixel_areas(degrees), classes.shape).ravel(), 256))
+    assert area == pytest.approx(
+        np.bincount(
+            classes.ravel(), np.broadcast_to(pixel_areas(degrees), classes.shape).ravel(), 256
+        )
+    )
 
 
 def split(shape: shapely.Polygon) -> shapely.GeometryCollection:
     """Two parts, by a slanting line."""
     xmin, ymin, xmax, ymax = shape.bounds
-    return shapely.ops.split(shape, shapely.LineString([(xmin - 1, ymin + 33), (xmax + 1, ymax - 71)]))
+    return shapely.ops.split(
+        shape, shapely.LineString([(xmin - 1, ymin + 33), (xmax + 1, ymax - 71)])
+    )
 
 
 def test_a_tile_counted_twice_is_found():
     shape = reproject.to_degrees(zonal.outline(GRID).buffer(-25), GRID.crs, "a")
     inside = [
-        {"position": 0, "period": "p", "model": MODEL, "class_id": 1, "pixels": 1.0, "area_m2": 2 * areas.degrees_area(shape)}
+        {
+            "position": 0,
+            "period": "p",
+            "model": MODEL,
+            "class_id": 1,
+            "pixels": 1.0,
+            "area_m2": 2 * areas.degrees_area(shape),
+        }
     ]
-    with pytest.raises(InputError, match=r"1 of 1 regions do not add up[\s\S]*region '0', period p"):
+    with pytest.raises(
+        InputError, match=r"1 of 1 regions do not add up[\s\S]*region '0', period p"
+    ):
         balanced(inside, [outside_row(0, shape, [GRID])], [shape])
 
 
@@ -241,9 +293,19 @@ def test_shares_and_the_unobserved_rest():
     whole = areas.degrees_area(shape)
     rows = [(1, 0.5), (2, 0.25), (NODATA, 0.125)]
     inside = [
-        {"position": 0, "period": "p", "model": MODEL, "class_id": c, "pixels": 10 * s, "area_m2": s * whole} for c, s in rows
+        {
+            "position": 0,
+            "period": "p",
+            "model": MODEL,
+            "class_id": c,
+            "pixels": 10 * s,
+            "area_m2": s * whole,
+        }
+        for c, s in rows
     ]
-    outside = [{"position": 0, "period": "p", "model": MODEL, "area_m2": whole / 8, "slack_m2": 0.0}]
+    outside = [
+        {"position": 0, "period": "p", "model": MODEL, "area_m2": whole / 8, "slack_m2": 0.0}
+    ]
     table = balanced(inside, outside, [shape]).to_pylist()
     assert [r["class_id"] for r in table] == [1, 2, None]
     assert [r["class_name"] for r in table] == ["one", "two", "unobserved"]
@@ -251,5 +313,7 @@ def test_shares_and_the_unobserved_rest():
     assert [r["pixels"] for r in table] == pytest.approx([5, 2.5, 1.25])
     assert [r["share"] for r in table[:2]] == pytest.approx([2 / 3, 1 / 3])
     assert table[2]["share"] is None
-    assert {r["mean_confidence"] for r in table} == {r["confident_m2"] for r in table} == {None}  # nothing told of it
+    assert (
+        {r["mean_confidence"] for r in table} == {r["confident_m2"] for r in table} == {None}
+    )  # nothing told of it
     assert [r["observed_share"] for r in table] == pytest.approx([0.75] * 3)

@@ -24,7 +24,9 @@ def test_overlap_is_that_of_areas() -> None:
 def test_average_precision_of_a_worked_example() -> None:
     truth = [np.array([[0, 0, 10, 10], [20, 20, 30, 30]], float), np.array([[0, 0, 10, 10]], float)]
     found = [
-        np.array([[0.9, 0, 0, 10, 10], [0.8, 0, 0, 10, 10], [0.6, 20, 20, 30, 30]]),  # right, once more, right
+        np.array(
+            [[0.9, 0, 0, 10, 10], [0.8, 0, 0, 10, 10], [0.6, 20, 20, 30, 30]]
+        ),  # right, once more, right
         np.array([[0.7, 50, 50, 60, 60]]),  # wrong; what is there is never found
     ]
     # By score: right, wrong, wrong, right of three: precision 1 up to a recall of 1/3, then 2/4 up to 2/3.
@@ -40,9 +42,9 @@ def test_average_precision_of_a_worked_example() -> None:
 def test_what_tiles_cut_and_see_twice_is_one_again(seed: int, classes: int) -> None:
     rng = np.random.default_rng(seed)
     # Things on a lattice, none touching another; tiles of 100 with a margin of 20 see them whole or cut.
-    corner = np.stack(np.meshgrid(np.arange(0, 300, 30), np.arange(0, 300, 30)), -1).reshape(-1, 2) + rng.integers(
-        0, 10, (100, 2)
-    )
+    corner = np.stack(np.meshgrid(np.arange(0, 300, 30), np.arange(0, 300, 30)), -1).reshape(
+        -1, 2
+    ) + rng.integers(0, 10, (100, 2))
     things = np.column_stack([corner, corner + rng.integers(5, 19, (100, 2))]).astype(float)
     kinds = rng.integers(0, classes, 100)
     seen, named, scores = [], [], []
@@ -57,7 +59,9 @@ def test_what_tiles_cut_and_see_twice_is_one_again(seed: int, classes: int) -> N
             scores.append(np.where(whole, 0.9, 0.5)[there] - 0.01 * rng.random(there.sum()))
     found, ids = np.concatenate(seen), np.concatenate(named)
     kept = boxes.suppress_boxes(found, np.concatenate(scores), ids, 0.5)
-    assert sorted(map(tuple, np.column_stack([found[kept], ids[kept]]))) == sorted(map(tuple, np.column_stack([things, kinds])))
+    assert sorted(map(tuple, np.column_stack([found[kept], ids[kept]]))) == sorted(
+        map(tuple, np.column_stack([things, kinds]))
+    )
     again = boxes.suppress_boxes(found[kept], np.concatenate(scores)[kept], ids[kept], 0.5)
     assert len(again) == len(kept)
 

@@ -28,14 +28,20 @@ def patches(count: int, side: int) -> Tensor:
 def scenes(count: int, side: int = 32) -> tuple[Tensor, Tensor]:
     """Two dates (N, 2, 2, H, W), the second in another light, and what changed: nothing, trees to built, built to trees."""
     before, after = patches(count, side), patches(count, side)
-    pixels = torch.stack([SPECTRA[before], SPECTRA[after]], 1).movedim(-1, 2) + 0.3 * torch.randn(count, 2, 2, side, side)
+    pixels = torch.stack([SPECTRA[before], SPECTRA[after]], 1).movedim(-1, 2) + 0.3 * torch.randn(
+        count, 2, 2, side, side
+    )
     pixels[:, 1] = 1.3 * pixels[:, 1] + 0.7
     return pixels, torch.where(before == after, 0, 1 + before)
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("bands", "encoder", "depth"), [(1, "resnet18", 3), (13, "mobilenet_v2", 4), (4, "mit_b0", 5)])
-def test_every_pixel_of_any_bands_is_mapped(name: str, bands: int, encoder: str, depth: int) -> None:
+@pytest.mark.parametrize(
+    ("bands", "encoder", "depth"), [(1, "resnet18", 3), (13, "mobilenet_v2", 4), (4, "mit_b0", 5)]
+)
+def test_every_pixel_of_any_bands_is_mapped(
+    name: str, bands: int, encoder: str, depth: int
+) -> None:
     model = MODELS[name]
     net = model.build(bands, 5, encoder=encoder, depth=depth).eval()
     high, wide = model.multiple(depth=depth), 3 * model.multiple(depth=depth)

@@ -29,7 +29,9 @@ from lulc.tables import schemas, store
 from lulc.tables.encoding import Encoding, merge_encodings, recode
 from tests.scenery import UTM33, cut_short, grid_inside, make_scene, texture, write_raster
 
-OWN = Tiling("own-64", UTM33.crs, 10.0, 64, UTM33.transform[2], UTM33.transform[5], None, UTM33.shape)
+OWN = Tiling(
+    "own-64", UTM33.crs, 10.0, 64, UTM33.transform[2], UTM33.transform[5], None, UTM33.shape
+)
 RGB = Encoding(("red",), "uint16", (1.0,), (0.0,))
 
 
@@ -40,10 +42,19 @@ def _cut_all(scenes: list[Scene], recipe: ChipSpec) -> Cut:
     for col, row in recipe.tiling.cells(bounds[0], recipe.span):
         found.append(cut_block(scenes, recipe, col, row, "p"))
     bad = {i: error for made in found for i, error in made.bad.items()}
-    return Cut(tuple(c for made in found for c in made.chips), tuple(t for made in found for t in made.skipped), bad)
+    return Cut(
+        tuple(c for made in found for c in made.chips),
+        tuple(t for made in found for t in made.skipped),
+        bad,
+    )
 
 
-@given(st.integers(-5000, 5000), st.integers(-5000, 5000), st.integers(1, 4), st.sampled_from([16, 64, 512]))
+@given(
+    st.integers(-5000, 5000),
+    st.integers(-5000, 5000),
+    st.integers(1, 4),
+    st.sampled_from([16, 64, 512]),
+)
 @settings(deadline=None)
 def test_tiles_partition_the_plane(x: int, y: int, span: int, size: int) -> None:
     tiling = Tiling("t", "EPSG:6933", 7.5, size, 11.0, -3.0)
@@ -78,14 +89,19 @@ def test_cut_then_mosaic_is_the_source(tmp_path: Path, span: int) -> None:
     assert not valid[0, 300:].any()
     assert not found[0, 0, :, 330:].any()
     # The halo holds what the neighbour's core does.
-    first, second = (next(c for c in made.chips if c.tile_id == f"own-64/{col}_1") for col in (1, 2))
+    first, second = (
+        next(c for c in made.chips if c.tile_id == f"own-64/{col}_1") for col in (1, 2)
+    )
     np.testing.assert_array_equal(first.pixels[..., -32:], second.pixels[..., :32])
 
 
 def test_blocks_of_any_size_cut_the_same_chips(tmp_path: Path) -> None:
     scene = make_scene(tmp_path, "a", {"red": texture(UTM33)})
     tiling = Tiling("t-64", "EPSG:3035", 10.0, 64)
-    one, four = ({c.tile_id: c for c in _cut_all([scene], ChipSpec(tiling, RGB, halo=16, span=span)).chips} for span in (1, 4))
+    one, four = (
+        {c.tile_id: c for c in _cut_all([scene], ChipSpec(tiling, RGB, halo=16, span=span)).chips}
+        for span in (1, 4)
+    )
     assert one.keys() == four.keys()
     for tile_id, chip in one.items():
         np.testing.assert_array_equal(chip.valid, four[tile_id].valid)
@@ -102,7 +118,13 @@ def test_scenes_of_two_zones_and_one_day_are_one_date_without_a_seam(tmp_path: P
         plane = np.zeros(grid.shape, np.uint16)
         plane[:, keep] = np.rint((east - 4.69e6) / 4 + (north - 2.75e6) / 8 + 100)[:, keep]
         scenes.append(
-            make_scene(tmp_path, name, {"red": plane}, grid, "2024-06-01T10:00" if name == "west" else "2024-06-01T23:59")
+            make_scene(
+                tmp_path,
+                name,
+                {"red": plane},
+                grid,
+                "2024-06-01T10:00" if name == "west" else "2024-06-01T23:59",
+            )
         )
     grid = grid_inside("EPSG:3035", 10.0, 192)
     tiling = Tiling("t-64", "EPSG:3035", 10.0, 64, grid.transform[2], grid.transform[5])
@@ -122,7 +144,12 @@ def test_the_clearest_dates_are_kept_in_order_of_time(tmp_path: Path) -> None:
         quality = np.zeros(UTM33.shape, np.uint8)
         quality[:, : 330 * clear // 100] = 1
         scenes.append(
-            make_scene(tmp_path, f"s{day}", {"red": texture(UTM33, day), "quality": quality}, day=f"2024-06-{day:02}T10:00")
+            make_scene(
+                tmp_path,
+                f"s{day}",
+                {"red": texture(UTM33, day), "quality": quality},
+                day=f"2024-06-{day:02}T10:00",
+            )
         )
     tiling = replace(OWN, name="own-320", size=320)
     made = cut_block(scenes[::-1], ChipSpec(tiling, RGB, dates=3, halo=0, span=1), 0, 0, "p")
@@ -147,11 +174,16 @@ def test_layers_join_every_date_and_scenes_without_a_date_are_one(tmp_path: Path
     dem = Band("elevation", path, dtype="float32")
     outline = make_scene(tmp_path, "x", {"red": texture(UTM33)}).footprint
     layer = Scene("layer:elevation", LAYER, None, UTM33.crs, outline, (dem,))
-    dated = [make_scene(tmp_path, f"s{n}", {"red": texture(UTM33, n)}, day=f"2024-06-0{n}") for n in (1, 2)]
+    dated = [
+        make_scene(tmp_path, f"s{n}", {"red": texture(UTM33, n)}, day=f"2024-06-0{n}")
+        for n in (1, 2)
+    ]
     undated = make_scene(tmp_path, "u", {"red": texture(UTM33, 3)}, day=None)
     encoding = choose_encoding([layer, *dated], ("elevation", "red"))
     assert encoding.dtype == "float32"
-    recipe = ChipSpec(replace(OWN, size=320), encoding, dates=2, halo=0, span=1, layers=(("elevation", None),))
+    recipe = ChipSpec(
+        replace(OWN, size=320), encoding, dates=2, halo=0, span=1, layers=(("elevation", None),)
+    )
     (chip,) = cut_block([*dated, layer], recipe, 0, 0, "p").chips
     for t, n in enumerate((1, 2)):
         np.testing.assert_array_equal(chip.pixels[t, 0, 50:300, :320], heights[50:, :320])
@@ -168,7 +200,9 @@ def test_gaps_of_a_layer_are_no_data_unless_the_run_file_fills_them(tmp_path: Pa
     scene = make_scene(tmp_path, "a", {"red": texture(UTM33)})
     heights = np.full(UTM33.shape, 700, np.uint16)
     heights[:, :100] = 0
-    layer = replace(make_scene(tmp_path, "layer:elevation", {"elevation": heights}), source=LAYER, datetime=None)
+    layer = replace(
+        make_scene(tmp_path, "layer:elevation", {"elevation": heights}), source=LAYER, datetime=None
+    )
     encoding = choose_encoding([layer, scene], ("elevation", "red"))
     tiling = replace(OWN, size=320)
     for fill, known in ((None, False), (0.045, True)):
@@ -181,22 +215,32 @@ def test_gaps_of_a_layer_are_no_data_unless_the_run_file_fills_them(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("other", "dtype"),
-    [(("uint8", 1.0, 0.0), "float32"), (("uint8", 1 / 255, 0.0), "uint16"), (("uint16", 2.75e-5, -0.2), "uint16")],
+    [
+        (("uint8", 1.0, 0.0), "float32"),
+        (("uint8", 1 / 255, 0.0), "uint16"),
+        (("uint16", 2.75e-5, -0.2), "uint16"),
+    ],
 )
-def test_numbers_in_unlike_units_are_not_clipped_to_one_scale(other: tuple[str, float, float], dtype: str) -> None:
+def test_numbers_in_unlike_units_are_not_clipped_to_one_scale(
+    other: tuple[str, float, float], dtype: str
+) -> None:
     optical = Encoding(("red",), "uint16", (1e-4,), (-0.1,))
     kind, scale, offset = other
     pictures = Encoding(("red",), kind, (scale,), (offset,))
     joined = merge_encodings([optical, pictures])
     assert joined.dtype == dtype
     for own, dn in ((optical, 5000), (pictures, 200)):
-        kept = recode(np.full((1, 1, 1, 1), dn, own.dtype), own, joined).item() * joined.scales[0] + joined.offsets[0]
+        kept = (
+            recode(np.full((1, 1, 1, 1), dn, own.dtype), own, joined).item() * joined.scales[0]
+            + joined.offsets[0]
+        )
         assert kept == pytest.approx(dn * own.scales[0] + own.offsets[0], rel=1e-3)
 
 
 def test_a_scene_that_cannot_be_read_gives_nothing_and_is_named(tmp_path: Path) -> None:
     good, short, bare = (
-        make_scene(tmp_path, name, {"red": texture(UTM33), "nir": texture(UTM33, 1)}) for name in ("z", "a", "b")
+        make_scene(tmp_path, name, {"red": texture(UTM33), "nir": texture(UTM33, 1)})
+        for name in ("z", "a", "b")
     )
     cut_short(Path(short.bands[1].href), 0.6)
     bare = replace(bare, bands=bare.bands[:1])
@@ -226,19 +270,27 @@ def test_encoding_holds_every_scene(tmp_path: Path) -> None:
     high = texture(UTM33) + np.uint16(62000)
     write_raster(Path(old.bands[0].href), high, UTM33, nodata=0)
     (full,) = cut_block([old], recipe, 0, 0, "p").chips
-    np.testing.assert_array_equal(full.pixels[0, 0, :300], np.minimum(high[:, :320].astype(int) + 1000, 65535))
+    np.testing.assert_array_equal(
+        full.pixels[0, 0, :300], np.minimum(high[:, :320].astype(int) + 1000, 65535)
+    )
     assert choose_encoding([old, scene("f", 1.0, 0.0, "float64")], ("red",)).dtype == "float32"
     assert choose_encoding([old, scene("i", 1.0, 0.0, "int16")], ("red",)).dtype == "int32"
     with pytest.raises(InputError, match="nir"):
         choose_encoding([old], ("red", "nir"))
     lying = replace(old, bands=(replace(old.bands[0], dtype="uint8"),))
-    made = cut_block([lying], replace(recipe, encoding=choose_encoding([lying], ("red",))), 0, 0, "p")
+    made = cut_block(
+        [lying], replace(recipe, encoding=choose_encoding([lying], ("red",))), 0, 0, "p"
+    )
     assert "holds uint16 where the scenes table says uint8" in made.bad["old"]
 
 
-@given(hnp.arrays(np.uint16, (5, 2, 3, 4), elements=st.integers(0, 50)), hnp.arrays(bool, (5, 3, 4)))
+@given(
+    hnp.arrays(np.uint16, (5, 2, 3, 4), elements=st.integers(0, 50)), hnp.arrays(bool, (5, 3, 4))
+)
 @settings(deadline=None)
-def test_composite_is_the_lower_median_of_valid_dates(pixels: np.ndarray, valid: np.ndarray) -> None:
+def test_composite_is_the_lower_median_of_valid_dates(
+    pixels: np.ndarray, valid: np.ndarray
+) -> None:
     image, seen = composites.median_composite(pixels, valid)
     np.testing.assert_array_equal(seen, valid.any(0))
     for c, i, j in np.ndindex(image.shape):
@@ -246,7 +298,9 @@ def test_composite_is_the_lower_median_of_valid_dates(pixels: np.ndarray, valid:
         assert image[c, i, j] == (line[(len(line) - 1) // 2] if line else 0)
 
 
-def test_chips_come_back_from_their_file_and_bytes_do_not_depend_on_the_attempt(tmp_path: Path) -> None:
+def test_chips_come_back_from_their_file_and_bytes_do_not_depend_on_the_attempt(
+    tmp_path: Path,
+) -> None:
     scene = make_scene(tmp_path, "a", {"red": texture(UTM33)})
     made = cut_block([scene], ChipSpec(OWN, RGB, halo=16, span=2), 0, 0, "p").chips
     one, two = tmp_path / "one.parquet", tmp_path / "two.parquet"
@@ -261,7 +315,9 @@ def test_chips_come_back_from_their_file_and_bytes_do_not_depend_on_the_attempt(
         np.testing.assert_array_equal(back.pixels, chip.pixels)
         np.testing.assert_array_equal(back.valid, chip.valid)
         rest = {"pixels", "valid"}
-        assert {n: v for n, v in vars(back).items() if n not in rest} == {n: v for n, v in vars(chip).items() if n not in rest}
+        assert {n: v for n, v in vars(back).items() if n not in rest} == {
+            n: v for n, v in vars(chip).items() if n not in rest
+        }
     (row,) = store.read_rows(one, ["tile_id"], [2])
     assert row == {"tile_id": made[2].tile_id}
     with pytest.raises(InputError, match="delete it"):
@@ -272,7 +328,10 @@ def test_memory_does_not_grow_with_the_number_of_dates(tmp_path: Path) -> None:
     scene = make_scene(tmp_path, "a", {"red": texture(UTM33)})
     peaks = []
     for count in (3, 24):
-        dates = [replace(scene, scene_id=f"s{n}", datetime=datetime(2024, 6, 1 + n, tzinfo=UTC)) for n in range(count)]
+        dates = [
+            replace(scene, scene_id=f"s{n}", datetime=datetime(2024, 6, 1 + n, tzinfo=UTC))
+            for n in range(count)
+        ]
         tracemalloc.start()
         cut_block(dates, ChipSpec(OWN, RGB, dates=2, halo=16, span=6), 0, 0, "p")
         peaks.append(tracemalloc.get_traced_memory()[1])
@@ -281,10 +340,17 @@ def test_memory_does_not_grow_with_the_number_of_dates(tmp_path: Path) -> None:
 
 
 def test_tilings_are_named_after_what_they_are(tmp_path: Path) -> None:
-    raw = {"name": "t", "scenes": [{"path": "x"}], "bands": ["red"], "legend": {1: {"name": "a", "colour": "#000000"}}}
+    raw = {
+        "name": "t",
+        "scenes": [{"path": "x"}],
+        "bands": ["red"],
+        "legend": {1: {"name": "a", "colour": "#000000"}},
+    }
 
     def tiling(**changes: object) -> Tiling:
-        return make_tiling(runfile.parse_run(raw | {"tiling": changes, "samples": {"size": 16}}, tmp_path))
+        return make_tiling(
+            runfile.parse_run(raw | {"tiling": changes, "samples": {"size": 16}}, tmp_path)
+        )
 
     assert tiling().name == "6933-10m-512"
     assert tiling(crs="EPSG:4326", resolution=0.0001, size=256).name == "4326-0.0001deg-256"

@@ -53,7 +53,9 @@ def test_every_verb_is_carried_out() -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verbs_help_ends_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_verbs_help_ends_with_an_example(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as stopped:
         main.main([verb, "--help"])
     assert stopped.value.code == 0
@@ -66,7 +68,11 @@ def test_every_verbs_help_ends_with_an_example(verb: str, capsys: pytest.Capture
         (["run", "absent.yaml", "--out", "o"], 2, "lulc init absent.yaml"),
         (["run", "run.yaml", "--out", "o", "--set", "trian.epochs=1"], 2, "did you mean 'train'"),
         (["run", "run.yaml", "--out", "o"], 2, "no labels or datasets to learn from"),
-        (["index", "run.yaml", "--out", "o", "--bbox", "5,7,6,6"], 2, "xmin,ymin,xmax,ymax in degrees"),
+        (
+            ["index", "run.yaml", "--out", "o", "--bbox", "5,7,6,6"],
+            2,
+            "xmin,ymin,xmax,ymax in degrees",
+        ),
         (["predict", "--model", "m", "--out", "o"], 2, "--model and --input go together"),
         (["predict", "--out", "o"], 2, "give a run file"),
         (["info", "nothing"], 3, "nothing is not there"),
@@ -100,7 +106,10 @@ def test_an_executors_error_keeps_its_code_and_words() -> None:
         "An exception was thrown from the Python worker:\n  File x\n"
         "lulc.errors.InputError: scene S2A of band red cannot be read: cut short\n\tat org.apache.spark.X"
     )
-    assert errors.explain(RuntimeError(text)) == (3, "scene S2A of band red cannot be read: cut short")
+    assert errors.explain(RuntimeError(text)) == (
+        3,
+        "scene S2A of band red cannot be read: cut short",
+    )
 
 
 def test_info_tells_a_raster(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -128,7 +137,9 @@ def test_a_run_whose_spark_was_killed_says_so(tmp_path: Path) -> None:
             except Exception as error:
                 print(*errors.explain(error))
     """
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
     said = [line for line in found.stdout.splitlines() if line.startswith("5 Spark has ended")]
     assert len(said) == 2, found.stderr
     assert all("the same command goes on from what stands" in line for line in said)

@@ -37,10 +37,18 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
     def run(name: str, *arguments: str) -> subprocess.Popen[bytes]:
         with (folder / f"{name}.log").open("wb") as log:
-            full = [*command, f"org.apache.spark.deploy.{arguments[0]}", "--host", "127.0.0.1", *arguments[1:]]
+            full = [
+                *command,
+                f"org.apache.spark.deploy.{arguments[0]}",
+                "--host",
+                "127.0.0.1",
+                *arguments[1:],
+            ]
             return subprocess.Popen(full, env=inner, stdout=log, stderr=log)
 
-    processes = [run("master", "master.Master", "--port", str(port), "--webui-port", str(free_port()))]
+    processes = [
+        run("master", "master.Master", "--port", str(port), "--webui-port", str(free_port()))
+    ]
     try:
         for number in range(2):
             options = ("--cores", "1", "--memory", "1g", "--webui-port", str(free_port()))
@@ -57,20 +65,48 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             process.wait(timeout=60)
 
 
-def test_the_submitted_stages_make_the_same_rasters(master: str, small: world.World, done: Path, tmp_path: Path) -> None:
+def test_the_submitted_stages_make_the_same_rasters(
+    master: str, small: world.World, done: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "cluster"
     shutil.copytree(done / "models", out / "models")
     for name in ("mlflow.db", "mlartifacts"):
         source = done / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, out / name)
-    options = ["--master", master, "--executor-memory", "700m", "--conf", "spark.driver.host=127.0.0.1"]
+    options = [
+        "--master",
+        master,
+        "--executor-memory",
+        "700m",
+        "--conf",
+        "spark.driver.host=127.0.0.1",
+    ]
     for job in JOBS:
         # The first is a bare spark-submit, which finds Sedona's JARs by itself; the others are given them as README says.
-        given = [] if job == JOBS[0] else ["--properties-file", str(ROOT / "conf" / "spark.properties")]
-        command = ["spark-submit", *options, *given, str(ROOT / "jobs" / f"{job}.py"), str(small.run), "--out", str(out)]
-        ran = subprocess.run(command, env=world.environment(), capture_output=True, text=True, check=False, timeout=600)
+        given = (
+            [] if job == JOBS[0] else ["--properties-file", str(ROOT / "conf" / "spark.properties")]
+        )
+        command = [
+            "spark-submit",
+            *options,
+            *given,
+            str(ROOT / "jobs" / f"{job}.py"),
+            str(small.run),
+            "--out",
+            str(out),
+        ]
+        ran = subprocess.run(
+            command,
+            env=world.environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
         assert ran.returncode == 0, ran.stderr
     rasters = world.files(done, "rasters/**/*.tif")
     assert rasters
     assert world.files(out, "rasters/**/*.tif") == rasters
-    assert world.files(out, "tables/predictions/*.parquet") == world.files(done, "tables/predictions/*.parquet")
+    assert world.files(out, "tables/predictions/*.parquet") == world.files(
+        done, "tables/predictions/*.parquet"
+    )

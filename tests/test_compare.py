@@ -30,14 +30,18 @@ def test_every_pair_has_its_pixels_and_true_area(tmp_path: Path) -> None:
     before, after = maps(tmp_path)
     rows = write_changes(tmp_path / "a.tif", tmp_path / "b.tif", tmp_path / "c.tif")
     areas = np.broadcast_to(pixel_areas(GRID), GRID.shape)
-    assert {(r["from_id"], r["to_id"]) for r in rows} == {(a, b) for a in (0, 1, 7) for b in (0, 1, 7)}
+    assert {(r["from_id"], r["to_id"]) for r in rows} == {
+        (a, b) for a in (0, 1, 7) for b in (0, 1, 7)
+    }
     for row in rows:
         here = (before == row["from_id"]) & (after == row["to_id"])
         assert row["pixels"] == here.sum()
         assert row["area_m2"] == pytest.approx(areas[here].sum(), rel=1e-9)
     with rasterio.open(tmp_path / "c.tif") as made:
         known = (before != 255) & (after != 255)
-        np.testing.assert_array_equal(made.read(1), np.where(known, before.astype(int) * 256 + after, NOTHING))
+        np.testing.assert_array_equal(
+            made.read(1), np.where(known, before.astype(int) * 256 + after, NOTHING)
+        )
         assert made.nodata == NOTHING
 
 
@@ -50,11 +54,18 @@ def test_the_second_map_is_taken_where_the_pixels_of_the_first_lie(tmp_path: Pat
     assert sum(r["pixels"] for r in rows) == np.logical_and(*(p != 255 for p in part)).sum()
 
 
-def test_what_is_no_class_raster_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_class_raster_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     maps(tmp_path)
     write_raster(tmp_path / "f.tif", np.zeros(GRID.shape, "float32"), GRID)
     with pytest.raises(InputError, match=r"f\.tif is no class raster"):
         write_changes(tmp_path / "a.tif", tmp_path / "f.tif", tmp_path / "c.tif")
     assert not (tmp_path / "c.tif").exists()
-    assert main.main(["compare", str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), str(tmp_path / "c.tif")]) == 0
+    assert (
+        main.main(
+            ["compare", str(tmp_path / "a.tif"), str(tmp_path / "b.tif"), str(tmp_path / "c.tif")]
+        )
+        == 0
+    )
     assert "area_m2" in capsys.readouterr().out

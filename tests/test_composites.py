@@ -39,7 +39,9 @@ def spectra(pixels: np.ndarray, valid: np.ndarray, i: int, j: int) -> np.ndarray
 
 @given(STACK, SEEN)
 @settings(deadline=None, max_examples=40)
-def test_every_method_chooses_what_its_definition_says(pixels: np.ndarray, valid: np.ndarray) -> None:
+def test_every_method_chooses_what_its_definition_says(
+    pixels: np.ndarray, valid: np.ndarray
+) -> None:
     made = {}
     for conf in (
         CompositeConf("median"),
@@ -71,13 +73,17 @@ def test_the_geometric_median_of_a_triangle_is_its_fermat_point() -> None:
     blunt = np.array([[1000, 1000], [5000, 1000], [3000, 1100]], np.uint16)
     for points, centre in ((corners, (2000, 1577)), (blunt, (3000, 1100))):
         pixels = points[:, :, None, None]
-        found, _ = composites.compose(pixels, np.ones((3, 1, 1), bool), BANDS, ENCODING, CompositeConf("geomedian"))
+        found, _ = composites.compose(
+            pixels, np.ones((3, 1, 1), bool), BANDS, ENCODING, CompositeConf("geomedian")
+        )
         np.testing.assert_allclose(found[:, 0, 0].astype(int), centre, atol=1)
 
 
 @given(STACK, SEEN, st.booleans())
 @settings(deadline=None, max_examples=40)
-def test_gaps_are_filled_from_the_pixels_own_dates(pixels: np.ndarray, valid: np.ndarray, linear: bool) -> None:
+def test_gaps_are_filled_from_the_pixels_own_dates(
+    pixels: np.ndarray, valid: np.ndarray, linear: bool
+) -> None:
     days = np.array([0, 10, 20, 31, 60, 61])
     filled, seen = pixels.copy(), valid.copy()
     composites.fill_gaps(filled, seen, days, linear)
@@ -95,7 +101,9 @@ def test_gaps_are_filled_from_the_pixels_own_dates(pixels: np.ndarray, valid: np
 
 
 def test_intervals_cover_a_period_once() -> None:
-    found = composites.make_intervals(Period("y", date(2024, 1, 1), date(2024, 12, 31)), CompositeConf(interval=50))
+    found = composites.make_intervals(
+        Period("y", date(2024, 1, 1), date(2024, 12, 31)), CompositeConf(interval=50)
+    )
     assert (found[0].start, found[-1].end) == (date(2024, 1, 1), date(2024, 12, 31))
     assert all((b.start - a.end).days == 1 for a, b in itertools.pairwise(found))
     assert found[0].middle.astimezone(UTC).date() == date(2024, 1, 26)
@@ -112,7 +120,9 @@ def dated(tmp_path_factory: pytest.TempPathFactory) -> list[Scene]:
     for n, day in enumerate((1, 4, 6, 21, 24)):
         quality = (texture(UTM33, 50 + n) % 3 > 0).astype(np.uint8)
         bands = {"red": texture(UTM33, 2 * n), "nir": texture(UTM33, 2 * n + 1), "quality": quality}
-        made.append(make_scene(tmp_path_factory.mktemp(f"s{n}"), f"s{n}", bands, day=f"2024-06-{day:02}"))
+        made.append(
+            make_scene(tmp_path_factory.mktemp(f"s{n}"), f"s{n}", bands, day=f"2024-06-{day:02}")
+        )
     return made
 
 
@@ -140,9 +150,13 @@ def test_a_series_keeps_its_intervals_counts_observations_and_does_not_depend_on
         assert not chip.valid[1].any()
         image, _ = composites.compose(dates.pixels[:3, :2], dates.valid[:3], BANDS, encoding, conf)
         np.testing.assert_array_equal(chip.pixels[0, :2], image)
-    filled = cut_block(dated, replace(recipe, composite=replace(conf, fill="linear")), 0, 0, "june", days).chips
+    filled = cut_block(
+        dated, replace(recipe, composite=replace(conf, fill="linear")), 0, 0, "june", days
+    ).chips
     for chip, gaps in zip(filled, whole.chips, strict=True):
-        np.testing.assert_array_equal(chip.valid, np.broadcast_to(gaps.valid.any(0), chip.valid.shape))
+        np.testing.assert_array_equal(
+            chip.valid, np.broadcast_to(gaps.valid.any(0), chip.valid.shape)
+        )
         assert not chip.pixels[1, 2].any()
 
 
@@ -152,7 +166,9 @@ def test_a_scene_that_fails_in_a_later_strip_gives_nothing(
     broken = Path(dated[1].bands[0].href)
     cut_file = tmp_path / broken.name
     cut_file.write_bytes(broken.read_bytes()[: broken.stat().st_size * 2 // 3])
-    hurt = replace(dated[1], bands=(replace(dated[1].bands[0], href=str(cut_file)), *dated[1].bands[1:]))
+    hurt = replace(
+        dated[1], bands=(replace(dated[1].bands[0], href=str(cut_file)), *dated[1].bands[1:])
+    )
     recipe = ChipSpec(OWN, ENCODING, halo=0, span=4, composite=CompositeConf("medoid"))
     monkeypatch.setattr(mosaic, "_STRIP", 1 << 17)
     made = cut_block([dated[0], hurt, *dated[2:]], recipe, 0, 0, "p")

@@ -28,16 +28,28 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_relative_paths_are_the_files_own(small: Path) -> None:
-    run = runfile.read_run(small, ["labels.path=truth.tif", "area=area.gpkg", "tiling.like=a.tif"])
-    assert run.scenes[0].path == str(small.parent / "archive")
-    assert run.labels is not None
-    assert run.labels.path == str(small.parent / "truth.tif")
-    assert (run.area, run.tiling.like) == (str(small.parent / "area.gpkg"), str(small.parent / "a.tif"))
+    config = runfile.read_run(
+        small, ["labels.path=truth.tif", "area=area.gpkg", "tiling.like=a.tif"]
+    )
+    assert config.scenes[0].path == str(small.parent / "archive")
+    assert config.labels is not None
+    assert config.labels.path == str(small.parent / "truth.tif")
+    assert (config.area, config.tiling.like) == (
+        str(small.parent / "area.gpkg"),
+        str(small.parent / "a.tif"),
+    )
 
 
 def test_settings_lie_over_the_file_and_boxes_stay_boxes(small: Path) -> None:
-    run = runfile.read_run(small, ["train.epochs=3", "scenes.0.quality=SCL", "area=10,50,11,51", "tiling.size=256"])
-    assert (run.train.epochs, run.scenes[0].quality, run.area, run.tiling.size) == (3, "SCL", "10,50,11,51", 256)
+    config = runfile.read_run(
+        small, ["train.epochs=3", "scenes.0.quality=SCL", "area=10,50,11,51", "tiling.size=256"]
+    )
+    assert (config.train.epochs, config.scenes[0].quality, config.area, config.tiling.size) == (
+        3,
+        "SCL",
+        "10,50,11,51",
+        256,
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,10 +84,14 @@ def test_what_is_missing_is_named(small: Path) -> None:
 
 
 def test_a_run_travels_to_executors(small: Path) -> None:
-    run = runfile.read_run(small)
-    assert pickle.loads(pickle.dumps(run)) == run
+    config = runfile.read_run(small)
+    assert pickle.loads(pickle.dumps(config)) == config
 
 
-@pytest.mark.parametrize("path", [*sorted((ROOT / "conf").glob("*.yaml")), ROOT / "lulc" / "template.yaml"], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path",
+    [*sorted((ROOT / "conf").glob("*.yaml")), ROOT / "lulc" / "template.yaml"],
+    ids=lambda p: p.stem,
+)
 def test_every_run_file_of_the_project_is_valid(path: Path) -> None:
     assert runfile.read_run(path).name

@@ -42,16 +42,28 @@ def write_s1(folder: Path) -> dict[str, np.ndarray]:
 
 
 def as_json(folder: Path, labels: list[str], **more: str) -> None:
-    (folder / f"{folder.name}_labels_metadata.json").write_text(json.dumps({"labels": labels, "projection": "", **more}))
+    (folder / f"{folder.name}_labels_metadata.json").write_text(
+        json.dumps({"labels": labels, "projection": "", **more})
+    )
 
 
 @pytest.fixture(scope="module")
-def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]]:
+def first(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Version 1: patches 0_1 to 0_4, the last snowy, 0_3 of classes that 19 lack; the first with pixels worth a look."""
     root = tmp_path_factory.mktemp("first")
-    labels = [["Peatbogs", "Natural grassland", "Bare rock"], ["Transitional woodland/shrub"], ["Airports"], ["Sea and ocean"]]
+    labels = [
+        ["Peatbogs", "Natural grassland", "Bare rock"],
+        ["Transitional woodland/shrub"],
+        ["Airports"],
+        ["Sea and ocean"],
+    ]
     for i, names in enumerate(labels, 1):
-        s2, s1 = root / f"BigEarthNet-v1.0/{FIRST}_0_{i}", root / f"BigEarthNet-S1-v1.0/{RADAR}_0_{i}"
+        s2, s1 = (
+            root / f"BigEarthNet-v1.0/{FIRST}_0_{i}",
+            root / f"BigEarthNet-S1-v1.0/{RADAR}_0_{i}",
+        )
         if i == 1:
             optical, radar = write_s2(s2), write_s1(s1)
         s2.mkdir(parents=True, exist_ok=True)
@@ -61,7 +73,9 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.
     for i, name in enumerate(("train", "val", "test"), 1):
         (root / f"{name}.csv").write_text(f"{FIRST}_0_{i},{RADAR}_0_{i}\n")
     (root / "patches_with_seasonal_snow.csv").write_text(f"{FIRST}_0_4\n")
-    (root / "patches_with_cloud_and_shadow.csv.gz").write_bytes(gzip.compress(b"S2A_MSIL2A_20170613T101031_9_9\n"))
+    (root / "patches_with_cloud_and_shadow.csv.gz").write_bytes(
+        gzip.compress(b"S2A_MSIL2A_20170613T101031_9_9\n")
+    )
     return root, optical, radar
 
 
@@ -80,13 +94,17 @@ def write_metadata(file: Path, rows: list[tuple[str, str, list[str], bool]]) -> 
 
 
 @pytest.fixture(scope="module")
-def second(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray], np.ndarray]:
+def second(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, dict[str, np.ndarray], np.ndarray]:
     """Version 2: patches 26_57 with pixels, 26_58 and 26_59 without, and a snowy one in the other table."""
     root = tmp_path_factory.mktemp("second")
     optical = write_s2(root / f"BigEarthNet-S2/{SECOND}/{SECOND}_26_57")
     write_s1(root / f"BigEarthNet-S1/{RADAR[:32]}/{RADAR}_26_57")
     codes = RNG.choice([0, 111, 112, 212, 324, 332, 335, 999], (120, 120)).astype(np.uint16)
-    write_raster(root / f"Reference_Maps/{SECOND}/{SECOND}_26_57/{SECOND}_26_57_reference_map.tif", codes)
+    write_raster(
+        root / f"Reference_Maps/{SECOND}/{SECOND}_26_57/{SECOND}_26_57_reference_map.tif", codes
+    )
     labels = ["Arable land", "Transitional woodland, shrub", "Urban fabric"]
     rows = [
         ("26_57", "train", labels, False),
@@ -100,7 +118,9 @@ def second(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np
 
 
 def same(found: np.ndarray, written: np.ndarray) -> bool:
-    return bool(np.array_equal(found, np.kron(written, np.ones((120 // len(written),) * 2, written.dtype))))
+    return bool(
+        np.array_equal(found, np.kron(written, np.ones((120 // len(written),) * 2, written.dtype)))
+    )
 
 
 def test_version_1_lists_its_patches_with_their_splits(first: tuple[Path, object, object]) -> None:
@@ -113,7 +133,9 @@ def test_version_1_lists_its_patches_with_their_splits(first: tuple[Path, object
     assert kept[f"{FIRST}_0_4"].split == "" and len(kept) == 4
 
 
-def test_version_1_pixels_labels_and_grid(first: tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]]) -> None:
+def test_version_1_pixels_labels_and_grid(
+    first: tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]],
+) -> None:
     root, optical, radar = first
     item = listed(BIGEARTHNET, root, sensors="both")[f"{FIRST}_0_1"]
     example = read(BIGEARTHNET, root, item, sensors="both")
@@ -122,22 +144,40 @@ def test_version_1_pixels_labels_and_grid(first: tuple[Path, dict[str, np.ndarra
     assert np.array_equal(example.pixels[0, 12:], np.stack([radar["VV"], radar["VH"]]))
     assert example.valid.all() and example.grid and example.grid.resolution == (10, 10)
     assert example.datetimes == (datetime(2017, 6, 13, 10, 10, 31, tzinfo=UTC),)
-    assert example.label.tolist() == [int(i in (11, 15)) for i in range(19)]  # bare rock is in none of the 19
+    assert example.label.tolist() == [
+        int(i in (11, 15)) for i in range(19)
+    ]  # bare rock is in none of the 19
     some = read(BIGEARTHNET, root, item, ("vh", "coastal", "red"), sensors="both")
-    assert np.array_equal(some.pixels[0], example.pixels[0, [13, 0, 3]]) and some.grid == example.grid
-    assert read(BIGEARTHNET, root, listed(BIGEARTHNET, root)[item.name], ("nir09",)).grid == example.grid
+    assert (
+        np.array_equal(some.pixels[0], example.pixels[0, [13, 0, 3]]) and some.grid == example.grid
+    )
+    assert (
+        read(BIGEARTHNET, root, listed(BIGEARTHNET, root)[item.name], ("nir09",)).grid
+        == example.grid
+    )
     alone = listed(BIGEARTHNET, root, sensors="s1")[item.name]
     assert read(BIGEARTHNET, root, alone, sensors="s1").datetimes[0].hour == 16
-    names = BIGEARTHNET.describe({"task": "multilabel", "sensors": "s1", "classes": "43", "patches": "all"}).legend.classes
+    names = BIGEARTHNET.describe(
+        {"task": "multilabel", "sensors": "s1", "classes": "43", "patches": "all"}
+    ).legend.classes
     there = read(BIGEARTHNET, root, alone, sensors="s1", classes="43").label
-    assert [c.name for c, one in zip(names, there, strict=True) if one] == ["Natural grassland", "Bare rock", "Peatbogs"]
+    assert [c.name for c, one in zip(names, there, strict=True) if one] == [
+        "Natural grassland",
+        "Bare rock",
+        "Peatbogs",
+    ]
 
 
-def test_radar_patches_find_their_partners_without_lists(first: tuple[Path, object, object], tmp_path: Path) -> None:
+def test_radar_patches_find_their_partners_without_lists(
+    first: tuple[Path, object, object], tmp_path: Path
+) -> None:
     for folder in ("BigEarthNet-v1.0", "BigEarthNet-S1-v1.0"):
         (tmp_path / folder).symlink_to(first[0] / folder)
     found = listed(BIGEARTHNET, tmp_path, sensors="both")
-    assert found[f"{FIRST}_0_2"].files == (f"BigEarthNet-v1.0/{FIRST}_0_2", f"BigEarthNet-S1-v1.0/{RADAR}_0_2")
+    assert found[f"{FIRST}_0_2"].files == (
+        f"BigEarthNet-v1.0/{FIRST}_0_2",
+        f"BigEarthNet-S1-v1.0/{RADAR}_0_2",
+    )
     assert {item.split for item in found.values()} == {""} and len(found) == 4
     assert {item.group for item in listed(BIGEARTHNET, tmp_path).values()} == {FIRST}
     (tmp_path / "s1s2_mapping.csv").write_text(f"{FIRST}_0_2,{RADAR}_0_2\n")
@@ -151,7 +191,12 @@ def test_radar_patches_find_their_partners_without_lists(first: tuple[Path, obje
     with pytest.raises(InputError, match=r"_7_7_B01.tif"):
         read(BIGEARTHNET, tmp_path, lost)
     with pytest.raises(InputError, match=r"no Sentinel-1 patch of .*_7_7"):
-        read(BIGEARTHNET, tmp_path, listed(BIGEARTHNET, tmp_path, sensors="s1")[lost.name], sensors="s1")
+        read(
+            BIGEARTHNET,
+            tmp_path,
+            listed(BIGEARTHNET, tmp_path, sensors="s1")[lost.name],
+            sensors="s1",
+        )
 
 
 def test_version_2_lists_and_labels(second: tuple[Path, dict[str, np.ndarray], np.ndarray]) -> None:
@@ -159,9 +204,15 @@ def test_version_2_lists_and_labels(second: tuple[Path, dict[str, np.ndarray], n
     found = listed(BIGEARTHNET, root, sensors="both")
     assert [item.split for item in found.values()] == ["train", "validation", "test"]
     item = found[f"{SECOND}_26_57"]
-    assert item.group == "T33UUP" and item.classes == (0, 2, 13) and found[f"{SECOND}_26_58"].classes == (17,)
+    assert (
+        item.group == "T33UUP"
+        and item.classes == (0, 2, 13)
+        and found[f"{SECOND}_26_58"].classes == (17,)
+    )
     example = read(BIGEARTHNET, root, item, sensors="both")
-    assert same(example.pixels[0, 4], optical["B05"]) and np.flatnonzero(example.label).tolist() == [0, 2, 13]
+    assert same(example.pixels[0, 4], optical["B05"]) and np.flatnonzero(
+        example.label
+    ).tolist() == [0, 2, 13]
     assert set(listed(BIGEARTHNET, root, patches="all")) - set(found) == {f"{SECOND}_26_60"}
 
 
@@ -170,25 +221,39 @@ def test_version_2_lists_and_labels(second: tuple[Path, dict[str, np.ndarray], n
     [("19", {0: 255, 111: 0, 112: 0, 212: 2, 324: 13, 332: 255, 335: 255, 999: 255}),
      ("43", {0: 255, 111: 0, 112: 1, 212: 12, 324: 28, 332: 30, 335: 255, 999: 255})],
 )  # fmt: skip
-def test_reference_maps(second: tuple[Path, object, np.ndarray], classes: str, becomes: dict[int, int]) -> None:
+def test_reference_maps(
+    second: tuple[Path, object, np.ndarray], classes: str, becomes: dict[int, int]
+) -> None:
     root, _, codes = second
     item = listed(BIGEARTHNET, root, task="segment", classes=classes)[f"{SECOND}_26_57"]
     example = read(BIGEARTHNET, root, item, ("red",), task="segment", classes=classes)
-    assert np.array_equal(example.label, np.vectorize(becomes.get)(codes)) and example.label.dtype == np.uint8
+    assert (
+        np.array_equal(example.label, np.vectorize(becomes.get)(codes))
+        and example.label.dtype == np.uint8
+    )
     (row,) = cut(BIGEARTHNET, root, item, 120, task="segment", classes=classes)
-    assert np.array_equal(arrays.array_from(row, "label"), example.label) and row["bands"][0] == "coastal"
+    assert (
+        np.array_equal(arrays.array_from(row, "label"), example.label)
+        and row["bands"][0] == "coastal"
+    )
 
 
 def test_legends_follow_the_publisher() -> None:
-    known = BIGEARTHNET.describe({"task": "segment", "sensors": "s2", "classes": "43", "patches": "all"})
+    known = BIGEARTHNET.describe(
+        {"task": "segment", "sensors": "s2", "classes": "43", "patches": "all"}
+    )
     assert known.legend.ids == tuple(range(43)) and known.legend.classes[42].name == "Sea and ocean"
     assert set(known.legend.ids) - set(known.common) == {32}  # burnt areas
     assert set(known.common.values()) <= set(COMMON.ids) and known.encoding.dtype == "uint16"
-    first = BIGEARTHNET.describe({"task": "multilabel", "sensors": "both", "classes": "19", "patches": "all"})
+    first = BIGEARTHNET.describe(
+        {"task": "multilabel", "sensors": "both", "classes": "19", "patches": "all"}
+    )
     assert first.encoding.scales == (1e-4,) * 12 + (1.0, 1.0) and len(first.common) == 19
 
 
-def test_what_a_version_lacks_is_said(first: tuple[Path, object, object], second: tuple[Path, object, object]) -> None:
+def test_what_a_version_lacks_is_said(
+    first: tuple[Path, object, object], second: tuple[Path, object, object]
+) -> None:
     with pytest.raises(InputError, match="version 1, which has no reference maps"):
         listed(BIGEARTHNET, first[0], task="segment")
     with pytest.raises(InputError, match="say classes 19"):
@@ -218,7 +283,9 @@ def test_damaged_patches_are_named(tmp_path: Path) -> None:
         read(BIGEARTHNET, tmp_path, item)
 
 
-def test_damaged_reference_map_and_metadata(second: tuple[Path, object, np.ndarray], tmp_path: Path) -> None:
+def test_damaged_reference_map_and_metadata(
+    second: tuple[Path, object, np.ndarray], tmp_path: Path
+) -> None:
     root, _, _ = second
     for folder in ("BigEarthNet-S2", "metadata.parquet"):
         (tmp_path / folder).symlink_to(root / folder)

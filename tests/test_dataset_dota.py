@@ -33,7 +33,11 @@ def test_images_and_boxes(tmp_path: Path) -> None:
     image = write_image(tmp_path / "train/images/P0000.png")
     write_label(tmp_path / "train/labelTxt/P0000.txt", HEADER + OBJECTS)
     (item,) = listed(DOTA, tmp_path).values()
-    assert (item.name, item.split, item.files) == ("P0000", "train", ("train/images/P0000.png", "train/labelTxt/P0000.txt"))
+    assert (item.name, item.split, item.files) == (
+        "P0000",
+        "train",
+        ("train/images/P0000.png", "train/labelTxt/P0000.txt"),
+    )
     example = read(DOTA, tmp_path, item)
     assert np.array_equal(example.pixels[0], image) and example.valid.all() and example.grid is None
     boxes = [[0, 1, 2, 9, 10], [1, 10.5, 20, 14.5, 26], [10, 28, 28, 32, 32]]
@@ -49,7 +53,11 @@ def test_panchromatic_images(tmp_path: Path) -> None:
     write_label(tmp_path / "val/labelTxt/P2000.txt", HEADER)
     (item,) = listed(DOTA, tmp_path).values()
     example = read(DOTA, tmp_path, item)
-    assert item.split == "validation" and np.array_equal(example.pixels[0], image[[0, 0, 0]]) and example.label.shape == (0, 5)
+    assert (
+        item.split == "validation"
+        and np.array_equal(example.pixels[0], image[[0, 0, 0]])
+        and example.label.shape == (0, 5)
+    )
 
 
 def test_versions_have_labels_and_classes_of_their_own(tmp_path: Path) -> None:
@@ -62,8 +70,13 @@ def test_versions_have_labels_and_classes_of_their_own(tmp_path: Path) -> None:
     }
     for file, category in places.values():
         write_label(tmp_path / file, f"{HEADER}1 1 5 1 5 5 1 5 {category} 0\n")
-    write_label(tmp_path / "train/labelTxt-v1.5/DOTA-v1.5_train_hbb/P0001.txt", "1 1 9 1 9 9 1 9 ship 0\n")
-    write_label(tmp_path / "train/labelTxt-v1.0/Train_Task2_gt/trainset_reclabelTxt/P0001.txt", "1 1 9 1 9 9 1 9 ship 0\n")
+    write_label(
+        tmp_path / "train/labelTxt-v1.5/DOTA-v1.5_train_hbb/P0001.txt", "1 1 9 1 9 9 1 9 ship 0\n"
+    )
+    write_label(
+        tmp_path / "train/labelTxt-v1.0/Train_Task2_gt/trainset_reclabelTxt/P0001.txt",
+        "1 1 9 1 9 9 1 9 ship 0\n",
+    )
     for version, (file, category) in places.items():
         (item,) = listed(DOTA, tmp_path, version=version).values()
         assert item.files == ("train/images/part1/images/P0001.png", file)
@@ -72,7 +85,9 @@ def test_versions_have_labels_and_classes_of_their_own(tmp_path: Path) -> None:
         label = read(DOTA, tmp_path, item, version=version).label
         assert known[int(label[0, 0])].name == category and label[0, 1:].tolist() == [1, 1, 5, 5]
     write_label(tmp_path / "train/annotations/version2.0/P0009.txt", "")
-    assert set(listed(DOTA, tmp_path, version="2.0")) == {"P0001", "P0009"} and set(listed(DOTA, tmp_path)) == {"P0001"}
+    assert set(listed(DOTA, tmp_path, version="2.0")) == {"P0001", "P0009"} and set(
+        listed(DOTA, tmp_path)
+    ) == {"P0001"}
 
 
 def test_damaged_archives(tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ def write_chip(path: Path, count: int = 12, shape: tuple[int, int] = SHAPE) -> n
 
 
 @pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]]:
+def archive(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Two training tiles (the expert's of a non-expert too), one held back, one without an image; codes and chips."""
     root = tmp_path_factory.mktemp("dynamicworld")
     codes = {name: RNG.integers(0, 11, SHAPE).astype(np.uint8) for name in (EXPERT, CROWD, HELD)}
@@ -49,7 +51,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, n
     return root, codes, chips
 
 
-def test_tiles_of_all_labelers(archive: tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]]) -> None:
+def test_tiles_of_all_labelers(
+    archive: tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]],
+) -> None:
     root, codes, chips = archive
     found = listed(DYNAMICWORLD, root)
     assert {name: item.split for name, item in found.items()} == {
@@ -60,15 +64,24 @@ def test_tiles_of_all_labelers(archive: tuple[Path, dict[str, np.ndarray], dict[
     }
     assert found[f"experts-{EXPERT}"].group == found[f"non_experts-{EXPERT}"].group == EXPERT
     assert found[f"test-label_{HELD}"].place == (15.1, 46.9)
-    assert set(listed(DYNAMICWORLD, root, labels="experts")) == {f"experts-{EXPERT}", f"test-label_{HELD}"}
+    assert set(listed(DYNAMICWORLD, root, labels="experts")) == {
+        f"experts-{EXPERT}",
+        f"test-label_{HELD}",
+    }
     for name, tile, day in (
         (f"experts-{EXPERT}", EXPERT, datetime(2019, 8, 12, tzinfo=UTC)),
         (f"non_experts-{CROWD}", CROWD, datetime(2018, 7, 3, tzinfo=UTC)),
         (f"test-label_{HELD}", HELD, datetime(2019, 1, 1, tzinfo=UTC)),
     ):
         example = read(DYNAMICWORLD, root, found[name])
-        assert np.array_equal(example.label, BECOMES[codes[tile]]) and example.label.dtype == np.uint8
-        assert np.array_equal(example.pixels[0], chips[tile]) and example.valid.all() and example.datetimes == (day,)
+        assert (
+            np.array_equal(example.label, BECOMES[codes[tile]]) and example.label.dtype == np.uint8
+        )
+        assert (
+            np.array_equal(example.pixels[0], chips[tile])
+            and example.valid.all()
+            and example.datetimes == (day,)
+        )
         assert example.grid and example.grid.shape == SHAPE
     some = read(DYNAMICWORLD, root, found[f"experts-{EXPERT}"], ("red", "swir22"))
     assert np.array_equal(some.pixels[0], chips[EXPERT][[3, 11]])
@@ -77,10 +90,17 @@ def test_tiles_of_all_labelers(archive: tuple[Path, dict[str, np.ndarray], dict[
     assert DYNAMICWORLD.describe(options_of(DYNAMICWORLD)).legend.classes == COMMON.classes
 
 
-def test_nothing_held_back_nothing_split(archive: tuple[Path, object, dict[str, np.ndarray]], tmp_path: Path) -> None:
+def test_nothing_held_back_nothing_split(
+    archive: tuple[Path, object, dict[str, np.ndarray]], tmp_path: Path
+) -> None:
     (tmp_path / "Experts").symlink_to(archive[0] / "Experts")
     rgb = write_chip(tmp_path / f"s2/{EXPERT}.tif", 3)
-    given = {"images": "s2/{item}.tif", "bands": "red, green, blue", "scale": "0.001", "dtype": "uint16"}
+    given = {
+        "images": "s2/{item}.tif",
+        "bands": "red, green, blue",
+        "scale": "0.001",
+        "dtype": "uint16",
+    }
     (item,) = listed(DYNAMICWORLD, tmp_path, **given).values()
     assert item.split == ""
     example = DYNAMICWORLD.read(tmp_path, item, options_of(DYNAMICWORLD, **given), ("blue",))
@@ -93,7 +113,9 @@ PRODUCT = "20240608T081609_20240608T084321_T33HYE"
 
 def test_labels_on_products_as_delivered(tmp_path: Path) -> None:
     make_product(tmp_path / "scenes/2024", "2A", "05.10", ("B02", "B04", "B8A"))
-    (tmp_path / "scenes/S2B_MSIL2A_20240608T081609_N0510_R121_T21HYE_20240608T103015.SAFE").mkdir()  # half a world away
+    (
+        tmp_path / "scenes/S2B_MSIL2A_20240608T081609_N0510_R121_T21HYE_20240608T103015.SAFE"
+    ).mkdir()  # half a world away
     codes = RNG.integers(0, 11, SHAPE).astype(np.uint8)
     name = "dw_15.0040000000_-34.3380000000-20240608"
     path = tmp_path / f"Experts/WH/1/{name}.tif"
@@ -107,7 +129,11 @@ def test_labels_on_products_as_delivered(tmp_path: Path) -> None:
     example = read(DYNAMICWORLD, tmp_path, item, ("nir08", "blue"), images="scenes")
     blue = numbers("B02", 10)[40:91, 20:71].astype(int) - 1000 + 1
     assert np.array_equal(example.pixels[0, 1], np.where(example.valid[0], blue.clip(0), 0))
-    assert example.valid.mean() > 0.9 and example.grid == inside and np.array_equal(example.label, BECOMES[codes])
+    assert (
+        example.valid.mean() > 0.9
+        and example.grid == inside
+        and np.array_equal(example.label, BECOMES[codes])
+    )
     nir = np.kron(numbers("B8A", 20), np.ones((2, 2), int))[40:91, 20:71].astype(int) - 1000 + 8
     assert np.array_equal(example.pixels[0, 0], np.where(example.valid[0], nir.clip(0), 0))
     write_raster(path, codes)
@@ -139,7 +165,10 @@ def test_the_product_as_labels(tmp_path: Path) -> None:
         else:
             sure = read(DYNAMICWORLD, root, item, labels="product", confidence="0.6").label
             assert (
-                np.array_equal(sure, np.where(np.nan_to_num(chances).max(0) < 0.6, NODATA, expected)) and (sure != NODATA).any()
+                np.array_equal(
+                    sure, np.where(np.nan_to_num(chances).max(0) < 0.6, NODATA, expected)
+                )
+                and (sure != NODATA).any()
             )
     make_product(tmp_path / "scenes", "1C", "02.05")
     path = tmp_path / f"{PRODUCT}.tif"

@@ -44,9 +44,13 @@ def test_pairs_masks_and_splits(archive: Path) -> None:
     assert example.valid.shape == (2, SIDE, SIDE) and example.valid.all()
     assert np.array_equal(example.label, mask // 255) and example.label.dtype == np.uint8
     assert example.grid is None and example.datetimes == ()
-    assert np.array_equal(read(LEVIRCD, archive, found["val_2"], ("blue", "red")).pixels, images[:, [2, 0]])
+    assert np.array_equal(
+        read(LEVIRCD, archive, found["val_2"], ("blue", "red")).pixels, images[:, [2, 0]]
+    )
     known = LEVIRCD.describe(options_of(LEVIRCD))
-    assert (known.task, known.dates, known.gsd_m) == ("change", 2, 0.5) and [c.id for c in known.legend.classes] == [0, 1]
+    assert (known.task, known.dates, known.gsd_m) == ("change", 2, 0.5) and [
+        c.id for c in known.legend.classes
+    ] == [0, 1]
 
 
 def test_folders_without_splits_and_places(tmp_path: Path) -> None:
@@ -67,7 +71,9 @@ def test_folders_without_splits_and_places(tmp_path: Path) -> None:
 def test_windows_fit_the_table(archive: Path) -> None:
     images, mask = write_pair(archive / "train", "train_1.png")
     rows = cut(LEVIRCD, archive, listed(LEVIRCD, archive)["train_1"], 16)
-    assert [row["sample_id"] for row in rows] == [f"levircd/train_1/{y}_{x}" for y in (0, 1) for x in (0, 1)]
+    assert [row["sample_id"] for row in rows] == [
+        f"levircd/train_1/{y}_{x}" for y in (0, 1) for x in (0, 1)
+    ]
     assert np.array_equal(arrays.array_from(rows[3], "pixels"), images[:, :, 16:, 16:])
     assert np.array_equal(arrays.array_from(rows[3], "label"), mask[16:, 16:] // 255)
 

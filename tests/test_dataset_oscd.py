@@ -17,7 +17,10 @@ from tests.archives import cut, listed, options_of, read, write_picture
 RNG = np.random.default_rng(0)
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 SHAPE = (20, 28)
-IMAGES, TRAIN, TEST = (f"Onera Satellite Change Detection dataset - {name}" for name in ("Images", "Train Labels", "Test Labels"))
+IMAGES, TRAIN, TEST = (
+    f"Onera Satellite Change Detection dataset - {name}"
+    for name in ("Images", "Train Labels", "Test Labels")
+)
 
 
 def write_city(root: Path, city: str, labels: str) -> tuple[np.ndarray, np.ndarray]:
@@ -31,8 +34,14 @@ def write_city(root: Path, city: str, labels: str) -> tuple[np.ndarray, np.ndarr
     write_picture(folder / "pair/img1.png", np.zeros((3, *SHAPE), np.uint8))
     (folder / "dates.txt").write_text("date_1: 20161130\ndate_2: 20170829\n")
     ring = [[2.0, 48.0], [2.5, 48.0], [2.5, 48.5], [2.0, 48.5], [2.0, 48.0]]
-    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
-    (folder / f"{city}.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    feature = {
+        "type": "Feature",
+        "properties": {},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+    }
+    (folder / f"{city}.geojson").write_text(
+        json.dumps({"type": "FeatureCollection", "features": [feature]})
+    )
     write_picture(root / labels / city / f"cm/{city}-cm.tif", changed + np.uint8(1))
     write_picture(root / labels / city / "cm/cm.png", np.stack([changed * 255] * 3))
     return bands, changed
@@ -55,16 +64,29 @@ def test_dates_bands_and_masks(archive: tuple[Path, np.ndarray, np.ndarray]) -> 
     }  # fmt: skip
     assert found["norcia"].place == (2.25, 48.25)
     example = read(OSCD, root, found["saclay_e"])
-    assert np.array_equal(example.pixels, bands) and example.pixels.dtype == np.uint16 and example.valid.all()
-    assert np.array_equal(example.label, changed) and example.label.dtype == np.uint8 and example.grid is None
-    assert example.datetimes == (datetime(2016, 11, 30, tzinfo=UTC), datetime(2017, 8, 29, tzinfo=UTC))
+    assert (
+        np.array_equal(example.pixels, bands)
+        and example.pixels.dtype == np.uint16
+        and example.valid.all()
+    )
+    assert (
+        np.array_equal(example.label, changed)
+        and example.label.dtype == np.uint8
+        and example.grid is None
+    )
+    assert example.datetimes == (
+        datetime(2016, 11, 30, tzinfo=UTC),
+        datetime(2017, 8, 29, tzinfo=UTC),
+    )
     some = read(OSCD, root, found["saclay_e"], ("swir22", "nir08", "red"))
     assert np.array_equal(some.pixels, bands[:, [12, 8, 3]])
     known = OSCD.describe(options_of(OSCD))
     assert (known.task, known.dates, known.encoding.scales[0]) == ("change", 2, 1e-4)
     (root / TRAIN / "saclay_e/cm/saclay_e-cm.tif").unlink()
     item = listed(OSCD, root)["saclay_e"]
-    assert item.files[1].endswith("cm/cm.png") and np.array_equal(read(OSCD, root, item).label, changed)
+    assert item.files[1].endswith("cm/cm.png") and np.array_equal(
+        read(OSCD, root, item).label, changed
+    )
 
 
 def test_windows_fit_the_table(archive: tuple[Path, np.ndarray, np.ndarray]) -> None:

@@ -16,7 +16,11 @@ from lulc.tables import arrays
 from tests.archives import cut, listed, options_of, read
 
 RNG = np.random.default_rng(0)
-DAYS = {"S2": {"0": 20180924, "10": 20191027, "2": 20181113}, "S1A": {"0": 20180902, "1": 20180908}, "S1D": {"0": 20180903}}
+DAYS = {
+    "S2": {"0": 20180924, "10": 20191027, "2": 20181113},
+    "S1A": {"0": 20180902, "1": 20180908},
+    "S1D": {"0": 20180903},
+}
 LAMBERT = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::2154"}}
 
 
@@ -25,10 +29,18 @@ def write_metadata(root: Path, crs: dict[str, Any] | None = LAMBERT, **more: obj
     for fold in range(1, 6):
         x, y = 700_000 + fold * 1280, 6_600_000
         ring = [[x, y], [x + 1280, y], [x + 1280, y + 1280], [x, y + 1280], [x, y]]
-        told = {"ID_PATCH": 10_000 + fold, "N_Parcel": 3, "Parcel_Cover": 0.3, "Fold": fold, "TILE": "t31tfm"}
+        told = {
+            "ID_PATCH": 10_000 + fold,
+            "N_Parcel": 3,
+            "Parcel_Cover": 0.3,
+            "Fold": fold,
+            "TILE": "t31tfm",
+        }
         told |= {f"dates-{sensor}": days for sensor, days in DAYS.items()} | more
         geometry = {"type": "MultiPolygon", "coordinates": [[ring]]}
-        features.append({"type": "Feature", "id": str(10_000 + fold), "properties": told, "geometry": geometry})
+        features.append(
+            {"type": "Feature", "id": str(10_000 + fold), "properties": told, "geometry": geometry}
+        )
     found = {"type": "FeatureCollection", "features": features} | ({"crs": crs} if crs else {})
     (root / "metadata.geojson").write_text(json.dumps(found))
 
@@ -49,8 +61,14 @@ def archive(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
     s2[1, :, 5, 6] = -10_000
     files = {
         "S2": save(tmp_path / "DATA_S2/S2_10001.npy", s2),
-        "S1A": save(tmp_path / "DATA_S1A/S1A_10001.npy", RNG.normal(-12, 3, (2, 3, 128, 128)).astype(np.float16)),
-        "S1D": save(tmp_path / "DATA_S1D/S1D_10001.npy", RNG.normal(-12, 3, (1, 3, 128, 128)).astype(np.float16)),
+        "S1A": save(
+            tmp_path / "DATA_S1A/S1A_10001.npy",
+            RNG.normal(-12, 3, (2, 3, 128, 128)).astype(np.float16),
+        ),
+        "S1D": save(
+            tmp_path / "DATA_S1D/S1D_10001.npy",
+            RNG.normal(-12, 3, (1, 3, 128, 128)).astype(np.float16),
+        ),
         "TARGET": save(tmp_path / "ANNOTATIONS/TARGET_10001.npy", target),
     }
     return tmp_path, files
@@ -61,16 +79,29 @@ def test_series_labels_and_days(archive: tuple[Path, dict[str, np.ndarray]]) -> 
     item = listed(PASTIS, root)["10001"]
     example = read(PASTIS, root, item)
     known = PASTIS.describe(options_of(PASTIS))
-    assert (known.task, known.dates, known.encoding.dtype) == ("series", 61, "int16") and len(known.encoding.bands) == 10
+    assert (known.task, known.dates, known.encoding.dtype) == ("series", 61, "int16") and len(
+        known.encoding.bands
+    ) == 10
     assert known.legend.ids == tuple(range(19)) and known.common[1] == 2 and 0 not in known.common
     seen = np.ones((3, 128, 128), bool)
     seen[1, 5, 6] = False
-    assert np.array_equal(example.valid, seen) and example.pixels.dtype == np.int16 and example.grid is None
+    assert (
+        np.array_equal(example.valid, seen)
+        and example.pixels.dtype == np.int16
+        and example.grid is None
+    )
     assert np.array_equal(example.pixels, np.where(seen[:, None], files["S2"], 0))
     label = files["TARGET"][0]
-    assert np.array_equal(example.label, np.where(label == 19, 255, label)) and example.label.dtype == np.uint8
-    assert example.datetimes == tuple(datetime(*day, tzinfo=UTC) for day in ((2018, 9, 24), (2018, 11, 13), (2019, 10, 27)))
-    assert np.array_equal(read(PASTIS, root, item, ("swir22", "blue")).pixels[0], files["S2"][0, [9, 0]])
+    assert (
+        np.array_equal(example.label, np.where(label == 19, 255, label))
+        and example.label.dtype == np.uint8
+    )
+    assert example.datetimes == tuple(
+        datetime(*day, tzinfo=UTC) for day in ((2018, 9, 24), (2018, 11, 13), (2019, 10, 27))
+    )
+    assert np.array_equal(
+        read(PASTIS, root, item, ("swir22", "blue")).pixels[0], files["S2"][0, [9, 0]]
+    )
 
 
 def test_radar(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
@@ -87,7 +118,13 @@ def test_radar(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
 def test_folds_and_places(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, _ = archive
     found = listed(PASTIS, root)
-    assert [found[str(10_000 + n)].split for n in range(1, 6)] == ["train", "train", "train", "validation", "test"]
+    assert [found[str(10_000 + n)].split for n in range(1, 6)] == [
+        "train",
+        "train",
+        "train",
+        "validation",
+        "test",
+    ]
     # Lambert-93 has its origin, 700 km east, on the third meridian.
     place = found["10001"].place
     assert place and place == pytest.approx((3.025, 46.5), abs=0.02)
@@ -100,7 +137,11 @@ def test_a_series_fits_the_table(archive: tuple[Path, dict[str, np.ndarray]]) ->
     rows = cut(PASTIS, root, listed(PASTIS, root)["10001"], 64)
     assert len(rows) == 4 and len(rows[0]["datetimes"]) == 3
     found = arrays.array_from(rows[3], "pixels")
-    assert found.shape == (61, 10, 64, 64) and np.array_equal(found[:3], files["S2"][:, :, 64:, 64:]) and not found[3:].any()
+    assert (
+        found.shape == (61, 10, 64, 64)
+        and np.array_equal(found[:3], files["S2"][:, :, 64:, 64:])
+        and not found[3:].any()
+    )
 
 
 def test_damaged_archives(archive: tuple[Path, dict[str, np.ndarray]]) -> None:

@@ -58,7 +58,9 @@ def test_scenes_are_split_as_published(archive: tuple[Path, object]) -> None:
     }
 
 
-def test_lists_in_the_root_count_before_scenes(archive: tuple[Path, object], tmp_path: Path) -> None:
+def test_lists_in_the_root_count_before_scenes(
+    archive: tuple[Path, object], tmp_path: Path
+) -> None:
     for season in ("ROIs1158_spring", "ROIs2017_winter"):
         (tmp_path / season).symlink_to(archive[0] / season)
     (tmp_path / "SEN12MS_holdOutScenes.txt").write_text("ROIs2017_winter/s1_15\n")
@@ -69,7 +71,9 @@ def test_lists_in_the_root_count_before_scenes(archive: tuple[Path, object], tmp
     )
     with pytest.raises(InputError, match=r"lacks test_list\.txt"):
         listed(SEN12MS, tmp_path)
-    (tmp_path / "test_list.txt").write_text("ROIs1158_spring_s2_15_p9.tif\nROIs1158_spring_s2_7_p7.tif\n")
+    (tmp_path / "test_list.txt").write_text(
+        "ROIs1158_spring_s2_15_p9.tif\nROIs1158_spring_s2_7_p7.tif\n"
+    )
     (tmp_path / "val_list.txt").write_text("ROIs1158_spring_s2_1_p31.tif\n")
     found = listed(SEN12MS, tmp_path)
     assert {name[16:]: item.split for name, item in found.items() if "spring" in name} == {
@@ -87,8 +91,15 @@ def test_pixels_and_grid(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, written = archive
     item = listed(SEN12MS, root, sensors="both")["ROIs1158_spring_1_p30"]
     example = read(SEN12MS, root, item, sensors="both")
-    assert example.pixels.dtype == np.float32 and example.valid.all() and example.grid and example.grid.shape == (256, 256)
-    assert np.array_equal(example.pixels[0, :13], written["s2"]) and np.array_equal(example.pixels[0, 13:], written["s1"])
+    assert (
+        example.pixels.dtype == np.float32
+        and example.valid.all()
+        and example.grid
+        and example.grid.shape == (256, 256)
+    )
+    assert np.array_equal(example.pixels[0, :13], written["s2"]) and np.array_equal(
+        example.pixels[0, 13:], written["s1"]
+    )
     some = read(SEN12MS, root, item, ("vh", "nir08", "coastal"), sensors="both").pixels[0]
     assert np.array_equal(some, example.pixels[0, [14, 8, 0]])
     alone = listed(SEN12MS, root, sensors="s1")[item.name]
@@ -106,14 +117,18 @@ def test_pixels_and_grid(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
         ("surface_hydrology", 3, CODES[3]),
     ],
 )
-def test_schemes(archive: tuple[Path, dict[str, np.ndarray]], classes: str, band: int, becomes: tuple[int, ...]) -> None:
+def test_schemes(
+    archive: tuple[Path, dict[str, np.ndarray]], classes: str, band: int, becomes: tuple[int, ...]
+) -> None:
     root, written = archive
     item = listed(SEN12MS, root, classes=classes)["ROIs1158_spring_1_p30"]
     example = read(SEN12MS, root, item, ("red",), classes=classes)
     wanted = np.vectorize(dict(zip(CODES[band], becomes, strict=True)).get)(written["lc"][band])
     assert np.array_equal(example.label, wanted) and example.label.dtype == np.uint8
     known = SEN12MS.describe({"sensors": "s2", "classes": classes})
-    assert set(known.common) == set(known.legend.ids) and set(known.common.values()) <= set(COMMON.ids)
+    assert set(known.common) == set(known.legend.ids) and set(known.common.values()) <= set(
+        COMMON.ids
+    )
 
 
 def test_the_simple_scheme_is_the_publishers() -> None:
@@ -139,7 +154,11 @@ def test_damaged_triplets_are_named(tmp_path: Path) -> None:
     broken[0, :100] = np.nan
     write_raster(tmp_path / item.files[1], broken)
     example = read(SEN12MS, tmp_path, item, sensors="both")
-    assert not example.valid[0, :100].any() and example.valid[0, 100:].all() and not example.pixels[0, :, :100].any()
+    assert (
+        not example.valid[0, :100].any()
+        and example.valid[0, 100:].all()
+        and not example.pixels[0, :, :100].any()
+    )
     write_raster(tmp_path / item.files[1], written["s1"][:, :200, :200])
     with pytest.raises(InputError, match=r"s1_146_p202\.tif has 200x200 pixels"):
         read(SEN12MS, tmp_path, item, sensors="both")

@@ -15,7 +15,9 @@ from lulc.legend import COMMON, NODATA
 from lulc.tables import arrays
 from tests.archives import cut, listed, options_of, read
 
-pytestmark = pytest.mark.filterwarnings(f"ignore::{NotGeoreferencedWarning.__module__}.{NotGeoreferencedWarning.__name__}")
+pytestmark = pytest.mark.filterwarnings(
+    f"ignore::{NotGeoreferencedWarning.__module__}.{NotGeoreferencedWarning.__name__}"
+)
 RNG = np.random.default_rng(0)
 
 
@@ -23,7 +25,9 @@ def write(path: Path, bands: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = bands.shape
     driver = "PNG" if path.suffix == ".png" else "GTiff"
-    with rasterio.open(path, "w", driver=driver, count=count, height=height, width=width, dtype="uint8") as file:
+    with rasterio.open(
+        path, "w", driver=driver, count=count, height=height, width=width, dtype="uint8"
+    ) as file:
         file.write(bands)
 
 
@@ -49,8 +53,15 @@ def test_pictures_masks_and_splits(tmp_path: Path, inner: bool) -> None:
     for name, item in found.items():
         image, codes = written[name]
         example = read(SEN2LULC, tmp_path, item)
-        assert np.array_equal(example.pixels, image[None]) and example.valid.all() and example.grid is None
-        assert np.array_equal(example.label, np.where(codes, codes, NODATA)) and example.label.dtype == np.uint8
+        assert (
+            np.array_equal(example.pixels, image[None])
+            and example.valid.all()
+            and example.grid is None
+        )
+        assert (
+            np.array_equal(example.label, np.where(codes, codes, NODATA))
+            and example.label.dtype == np.uint8
+        )
     some = read(SEN2LULC, tmp_path, found["val-1"], ("blue", "red"))
     assert np.array_equal(some.pixels[0], written["val-1"][0][[2, 0]])
     (row,) = cut(SEN2LULC, tmp_path, found["test-1"], 64)
@@ -60,7 +71,9 @@ def test_pictures_masks_and_splits(tmp_path: Path, inner: bool) -> None:
 
 def test_classes() -> None:
     known = SEN2LULC.describe(options_of(SEN2LULC))
-    assert known.legend.ids == tuple(range(1, 8)) == tuple(known.common) and set(known.common.values()) <= set(COMMON.ids)
+    assert known.legend.ids == tuple(range(1, 8)) == tuple(known.common) and set(
+        known.common.values()
+    ) <= set(COMMON.ids)
     assert [c.name for c in known.legend.classes][::3] == ["water", "barren land", "fallow land"]
 
 

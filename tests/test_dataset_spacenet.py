@@ -24,7 +24,9 @@ WEST, NORTH = -115.2, 36.2
 SIDE = 40
 
 
-def write_image(path: Path, count: int, dtype: str = "uint16", crs: str = "EPSG:4326") -> np.ndarray:
+def write_image(
+    path: Path, count: int, dtype: str = "uint16", crs: str = "EPSG:4326"
+) -> np.ndarray:
     """Random bands, the last two rows all 0; of EPSG:4326 with pixels of DEGREE, else of half a metre."""
     bands = RNG.integers(1, 200, (count, SIDE, SIDE)).astype(dtype)
     bands[:, -2:] = 0
@@ -38,7 +40,9 @@ def write_image(path: Path, count: int, dtype: str = "uint16", crs: str = "EPSG:
     return bands
 
 
-def write_shapes(path: Path, shapes: list[dict[str, Any]], crs: str | None = "urn:ogc:def:crs:OGC:1.3:CRS84") -> None:
+def write_shapes(
+    path: Path, shapes: list[dict[str, Any]], crs: str | None = "urn:ogc:def:crs:OGC:1.3:CRS84"
+) -> None:
     features = [{"type": "Feature", "properties": {}, "geometry": shape} for shape in shapes]
     found: dict[str, Any] = {"type": "FeatureCollection", "features": features}
     if crs:
@@ -50,7 +54,10 @@ def write_shapes(path: Path, shapes: list[dict[str, Any]], crs: str | None = "ur
 def box(left: int, top: int, right: int, bottom: int) -> dict[str, Any]:
     """A rectangle of pixels, with heights as some of the published ones have."""
     ring = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top)]
-    return {"type": "Polygon", "coordinates": [[[WEST + x * DEGREE, NORTH - y * DEGREE, 0.0] for x, y in ring]]}
+    return {
+        "type": "Polygon",
+        "coordinates": [[[WEST + x * DEGREE, NORTH - y * DEGREE, 0.0] for x, y in ring]],
+    }
 
 
 def mask_of(*boxes: tuple[int, int, int, int]) -> np.ndarray:
@@ -92,27 +99,52 @@ def test_buildings_of_every_layout(tmp_path: Path, challenge: str, images: str) 
     write_shapes(tmp_path / label, [box(3, 5, 10, 9), box(30, 30, 50, 50)])
     given = {"challenge": challenge, "images": images}
     (item,) = listed(SPACENET, tmp_path, **given).values()
-    assert item.files == (image, label) and item.split == "" and item.group and item.name == Path(image).stem
+    assert (
+        item.files == (image, label)
+        and item.split == ""
+        and item.group
+        and item.name == Path(image).stem
+    )
     example = read(SPACENET, tmp_path, item, **given)
     assert np.array_equal(example.pixels, bands[None]) and example.pixels.dtype == np.uint16
     assert example.valid[0, :-2].all() and not example.valid[0, -2:].any()
-    assert np.array_equal(example.label, mask_of((3, 5, 10, 9), (30, 30, 40, 40))) and example.label.dtype == np.uint8
-    assert example.grid and example.grid.crs == "EPSG:4326" and example.grid.bounds[0] == pytest.approx(WEST)
+    assert (
+        np.array_equal(example.label, mask_of((3, 5, 10, 9), (30, 30, 40, 40)))
+        and example.label.dtype == np.uint8
+    )
+    assert (
+        example.grid
+        and example.grid.crs == "EPSG:4326"
+        and example.grid.bounds[0] == pytest.approx(WEST)
+    )
     found = read(SPACENET, tmp_path, item, **given, task="detect").label
-    assert np.allclose(found, [[1, 3, 5, 10, 9], [1, 30, 30, 40, 40]], atol=1e-3) and found.dtype == np.float32
+    assert (
+        np.allclose(found, [[1, 3, 5, 10, 9], [1, 30, 30, 40, 40]], atol=1e-3)
+        and found.dtype == np.float32
+    )
     known = SPACENET.describe(options_of(SPACENET, **given))
     assert len(known.encoding.bands) == count
     some = read(SPACENET, tmp_path, item, ("red",), **given)
     assert np.array_equal(some.pixels[0, 0], bands[known.encoding.bands.index("red")])
     if challenge == "4":
-        assert known.encoding.bands[0] == "blue" and example.datetimes == (datetime(2009, 12, 22, tzinfo=UTC),)
+        assert known.encoding.bands[0] == "blue" and example.datetimes == (
+            datetime(2009, 12, 22, tzinfo=UTC),
+        )
 
 
 def test_views_of_one_ground_share_label_and_group(tmp_path: Path) -> None:
     for view in ("nadir7_catid_1030010003D22F00", "nadir53_catid_1030010003CD4300"):
-        write_image(tmp_path / f"train/Atlanta_{view}/Pan-Sharpen/Pan-Sharpen_Atlanta_{view}_748451_3743589.tif", 4)
-    write_image(tmp_path / f"test/Atlanta_{view}/Pan-Sharpen/Pan-Sharpen_Atlanta_{view}_1_2.tif", 4)  # without a label
-    write_shapes(tmp_path / "train/geojson/spacenet-buildings/spacenet-buildings_748451_3743589.geojson", [])
+        write_image(
+            tmp_path
+            / f"train/Atlanta_{view}/Pan-Sharpen/Pan-Sharpen_Atlanta_{view}_748451_3743589.tif",
+            4,
+        )
+    write_image(
+        tmp_path / f"test/Atlanta_{view}/Pan-Sharpen/Pan-Sharpen_Atlanta_{view}_1_2.tif", 4
+    )  # without a label
+    write_shapes(
+        tmp_path / "train/geojson/spacenet-buildings/spacenet-buildings_748451_3743589.geojson", []
+    )
     found = listed(SPACENET, tmp_path, challenge="4")
     assert len(found) == 2 and {item.group for item in found.values()} == {"748451_3743589"}
 
@@ -120,8 +152,16 @@ def test_views_of_one_ground_share_label_and_group(tmp_path: Path) -> None:
 def test_radar_with_labels_in_metres(tmp_path: Path) -> None:
     name = "SN6_Train_AOI_11_Rotterdam_{}_20190823065725_20190823065959_tile_7283"
     folder = tmp_path / "train/AOI_11_Rotterdam"
-    bands = write_image(folder / f"SAR-Intensity/{name.format('SAR-Intensity')}.tif", 4, "float32", "EPSG:32631")
-    ring = [[500_001, 5_749_999], [500_006, 5_749_999], [500_006, 5_749_990], [500_001, 5_749_990], [500_001, 5_749_999]]
+    bands = write_image(
+        folder / f"SAR-Intensity/{name.format('SAR-Intensity')}.tif", 4, "float32", "EPSG:32631"
+    )
+    ring = [
+        [500_001, 5_749_999],
+        [500_006, 5_749_999],
+        [500_006, 5_749_990],
+        [500_001, 5_749_990],
+        [500_001, 5_749_999],
+    ]
     file = folder / f"geojson_buildings/{name.format('Buildings')}.geojson"
     write_shapes(file, [{"type": "Polygon", "coordinates": [ring]}], "urn:ogc:def:crs:EPSG::32631")
     (item,) = listed(SPACENET, tmp_path, challenge="6", images="sar").values()
@@ -130,7 +170,9 @@ def test_radar_with_labels_in_metres(tmp_path: Path) -> None:
     assert np.array_equal(example.label, mask_of((2, 2, 12, 20)))
     assert example.datetimes == (datetime(2019, 8, 23, 6, 57, 25, tzinfo=UTC),)
     (row,) = cut(SPACENET, tmp_path, item, SIDE, challenge="6", images="sar")
-    assert np.array_equal(arrays.array_from(row, "label")[:-2], example.label[:-2]) and row["bands"] == ["hh", "hv", "vh", "vv"]
+    assert np.array_equal(arrays.array_from(row, "label")[:-2], example.label[:-2]) and row[
+        "bands"
+    ] == ["hh", "hv", "vh", "vv"]
 
 
 ROADS = {
@@ -148,14 +190,20 @@ def test_roads_have_a_width_in_metres(tmp_path: Path, layout: str) -> None:
     image, label = ROADS[layout]
     write_image(tmp_path / image, 3)
     down, across = (
-        [[WEST + x * DEGREE, NORTH - y * DEGREE] for x, y in line] for line in (((20, 0), (20, 40)), ((0, 20), (40, 20)))
+        [[WEST + x * DEGREE, NORTH - y * DEGREE] for x, y in line]
+        for line in (((20, 0), (20, 40)), ((0, 20), (40, 20)))
     )
-    for line, axis, metres in ((down, 1, DEGREE * 111_320 * np.cos(np.radians(NORTH))), (across, 0, DEGREE * 110_960)):
+    for line, axis, metres in (
+        (down, 1, DEGREE * 111_320 * np.cos(np.radians(NORTH))),
+        (across, 0, DEGREE * 110_960),
+    ):
         write_shapes(tmp_path / label, [{"type": "LineString", "coordinates": line}], None)
         (item,) = listed(SPACENET, tmp_path, challenge=layout[0]).values()
         for width in ("", "6"):
             example = read(SPACENET, tmp_path, item, challenge=layout[0], road_width=width)
-            assert example.label.any(1 - axis).sum() * metres == pytest.approx(float(width or 4), abs=2 * metres)
+            assert example.label.any(1 - axis).sum() * metres == pytest.approx(
+                float(width or 4), abs=2 * metres
+            )
             assert example.label.sum(1 - axis).max() == SIDE
     known = SPACENET.describe(options_of(SPACENET, challenge=layout[0]))
     assert [c.name for c in known.legend.classes] == ["no road", "road"] and known.common == {1: 6}
@@ -174,7 +222,9 @@ def test_an_empty_file_is_an_image_without_buildings(tmp_path: Path) -> None:
 PLACE = "L15-0331E-1257N_1327_3160_13"
 
 
-def write_months(root: Path, months: dict[str, tuple[list[dict[str, Any]], int]]) -> dict[str, np.ndarray]:
+def write_months(
+    root: Path, months: dict[str, tuple[list[dict[str, Any]], int]]
+) -> dict[str, np.ndarray]:
     """Images of a place with their buildings; in each so many rows from the top are cloudy (alpha 0)."""
     found = {}
     for month, (shapes, cloudy) in months.items():
@@ -186,7 +236,12 @@ def write_months(root: Path, months: dict[str, tuple[list[dict[str, Any]], int]]
             bands[3] = 255
             bands[:, :cloudy] = 0
             file.write(bands)
-            file.colorinterp = [ColorInterp.red, ColorInterp.green, ColorInterp.blue, ColorInterp.alpha]
+            file.colorinterp = [
+                ColorInterp.red,
+                ColorInterp.green,
+                ColorInterp.blue,
+                ColorInterp.alpha,
+            ]
         found[month] = bands[:3]
         write_shapes(root / f"train/{PLACE}/labels_match/{name}_Buildings.geojson", shapes)
         write_shapes(root / f"train/{PLACE}/labels/{name}_Buildings.geojson", [box(0, 0, 40, 40)])
@@ -212,13 +267,17 @@ def test_buildings_through_time(tmp_path: Path) -> None:
     assert np.array_equal(example.pixels, np.stack([images[month] for month in sorted(images)]))
     assert example.datetimes == tuple(datetime(2018, month, 1, tzinfo=UTC) for month in (1, 2, 3))
     assert not example.valid[2, :5].any() and example.valid[:2].all() and example.valid[2, 5:].all()
-    assert np.array_equal(example.label, mask_of(old, hidden) + 2 * mask_of(new) + 3 * mask_of(gone))
+    assert np.array_equal(
+        example.label, mask_of(old, hidden) + 2 * mask_of(new) + 3 * mask_of(gone)
+    )
     assert len(SPACENET.describe(options_of(SPACENET, **given)).legend.classes) == 4
     (row,) = cut(SPACENET, tmp_path, item, SIDE, **given)
     assert row["class_counts"] == [SIDE**2 - 16 * 3 - 24, 32, 16, 24] and len(row["datetimes"]) == 3
     months = listed(SPACENET, tmp_path, challenge="7")
     assert len(months) == 3 and {month.group for month in months.values()} == {PLACE}
-    first = read(SPACENET, tmp_path, months[f"global_monthly_2018_01_mosaic_{PLACE}"], challenge="7")
+    first = read(
+        SPACENET, tmp_path, months[f"global_monthly_2018_01_mosaic_{PLACE}"], challenge="7"
+    )
     assert np.array_equal(first.label, mask_of(old, hidden, gone)) and first.datetimes[0].month == 1
 
 

@@ -22,22 +22,38 @@ def archive(tmp_path: Path) -> Path:
     write_picture(tmp_path / ROOT / "positive image set/001.jpg", image)
     write_picture(tmp_path / ROOT / "negative image set/001.jpg", image)
     (tmp_path / ROOT / "ground truth").mkdir()
-    (tmp_path / ROOT / "ground truth/001.txt").write_text("(5,6),(15,12),1 \n( 20,6 ), (30,12) ,10\r\n(40,30),(52,39),3\n\n")
+    (tmp_path / ROOT / "ground truth/001.txt").write_text(
+        "(5,6),(15,12),1 \n( 20,6 ), (30,12) ,10\r\n(40,30),(52,39),3\n\n"
+    )
     return tmp_path
 
 
 def test_images_and_boxes(archive: Path) -> None:
     found = listed(VHR10, archive)
-    assert set(found) == {"positive-001", "negative-001"} and {item.split for item in found.values()} == {""}
+    assert set(found) == {"positive-001", "negative-001"} and {
+        item.split for item in found.values()
+    } == {""}
     example = read(VHR10, archive, found["positive-001"])
-    assert example.pixels.shape == (1, 3, 40, 48) and example.pixels.dtype == np.uint8 and example.valid.all()
-    assert np.abs(example.pixels[0].mean((1, 2)) - [60, 120, 180]).max() < 3 and example.grid is None
+    assert (
+        example.pixels.shape == (1, 3, 40, 48)
+        and example.pixels.dtype == np.uint8
+        and example.valid.all()
+    )
+    assert (
+        np.abs(example.pixels[0].mean((1, 2)) - [60, 120, 180]).max() < 3 and example.grid is None
+    )
     assert example.label.tolist() == [[1, 5, 6, 15, 12], [10, 20, 6, 30, 12], [3, 40, 30, 48, 39]]
     assert example.label.dtype == np.float32
-    assert np.array_equal(read(VHR10, archive, found["positive-001"], ("blue",)).pixels[0, 0], example.pixels[0, 2])
+    assert np.array_equal(
+        read(VHR10, archive, found["positive-001"], ("blue",)).pixels[0, 0], example.pixels[0, 2]
+    )
     assert read(VHR10, archive, found["negative-001"]).label.shape == (0, 5)
     known = VHR10.describe(options_of(VHR10))
-    assert known.task == "detect" and known.legend.ids == tuple(range(1, 11)) and known.legend.classes[9].name == "vehicle"
+    assert (
+        known.task == "detect"
+        and known.legend.ids == tuple(range(1, 11))
+        and known.legend.classes[9].name == "vehicle"
+    )
     inside = listed(VHR10, archive / ROOT)
     assert np.array_equal(read(VHR10, archive / ROOT, inside["positive-001"]).label, example.label)
 
@@ -54,7 +70,9 @@ def test_damaged_archives(archive: Path) -> None:
     label, image = (archive / item.files[i] for i in (1, 0))
     for text in ("(5,6),(15,12),11\n", "(5,6),(15,12)\n", "5 6 15 12 1\n"):
         label.write_text("(5,6),(15,12),1\n" + text)
-        with pytest.raises(InputError, match=r"001.txt line 2 .* is not '\(x1,y1\),\(x2,y2\),class'"):
+        with pytest.raises(
+            InputError, match=r"001.txt line 2 .* is not '\(x1,y1\),\(x2,y2\),class'"
+        ):
             read(VHR10, archive, item)
     label.unlink()
     with pytest.raises(InputError, match=r"001.txt cannot be read"):

@@ -37,7 +37,10 @@ def write_json(path: Path, when: str, polygons: Sequence[tuple[str, str | None]]
         {"properties": {"feature_type": "building", "subtype": subtype, "uid": str(i)}, "wkt": wkt}
         for i, (subtype, wkt) in enumerate(polygons)
     ]
-    told = {"features": {"lng_lat": [], "xy": xy}, "metadata": {"capture_date": when, "width": SIDE, "height": SIDE}}
+    told = {
+        "features": {"lng_lat": [], "xy": xy},
+        "metadata": {"capture_date": when, "width": SIDE, "height": SIDE},
+    }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(told))
 
@@ -47,7 +50,10 @@ def write_pair(folder: Path, name: str, suffix: str = ".png") -> np.ndarray:
     for when, bands in zip(("pre", "post"), images, strict=True):
         write = write_picture if suffix == ".png" else write_raster
         write(folder / f"images/{name}_{when}_disaster{suffix}", bands)
-    shapes = [(subtype, f"POLYGON (({a} {b}, {c} {b}, {c} {d}, {a} {d}, {a} {b}))") for subtype, (a, b, c, d) in POLYGONS.items()]
+    shapes = [
+        (subtype, f"POLYGON (({a} {b}, {c} {b}, {c} {d}, {a} {d}, {a} {b}))")
+        for subtype, (a, b, c, d) in POLYGONS.items()
+    ]
     write_json(folder / f"labels/{name}_pre_disaster.json", "2018-02-05T17:10:18.000Z", [])
     write_json(folder / f"labels/{name}_post_disaster.json", "2018-09-20T16:04:41.000Z", shapes)
     target = np.where(expected() == 255, 0, expected())
@@ -59,25 +65,52 @@ def write_pair(folder: Path, name: str, suffix: str = ".png") -> np.ndarray:
 def test_pairs_polygons_and_masks(tmp_path: Path) -> None:
     images = write_pair(tmp_path / "train", "hurricane-florence_00000001")
     (item,) = listed(XVIEW2, tmp_path).values()
-    assert (item.name, item.split, item.group) == ("hurricane-florence_00000001", "train", "hurricane-florence")
+    assert (item.name, item.split, item.group) == (
+        "hurricane-florence_00000001",
+        "train",
+        "hurricane-florence",
+    )
     example = read(XVIEW2, tmp_path, item)
-    assert np.array_equal(example.pixels, images) and example.pixels.dtype == np.uint8 and example.valid.shape == (2, SIDE, SIDE)
-    assert np.array_equal(example.label, expected()) and example.label.dtype == np.uint8 and example.grid is None
-    assert example.datetimes == (datetime(2018, 2, 5, 17, 10, 18, tzinfo=UTC), datetime(2018, 9, 20, 16, 4, 41, tzinfo=UTC))
+    assert (
+        np.array_equal(example.pixels, images)
+        and example.pixels.dtype == np.uint8
+        and example.valid.shape == (2, SIDE, SIDE)
+    )
+    assert (
+        np.array_equal(example.label, expected())
+        and example.label.dtype == np.uint8
+        and example.grid is None
+    )
+    assert example.datetimes == (
+        datetime(2018, 2, 5, 17, 10, 18, tzinfo=UTC),
+        datetime(2018, 9, 20, 16, 4, 41, tzinfo=UTC),
+    )
     (masked,) = listed(XVIEW2, tmp_path, labels="targets").values()
     other = read(XVIEW2, tmp_path, masked, ("green",), labels="targets")
-    assert np.array_equal(other.label, np.where(expected() == 255, 0, expected())) and other.datetimes == ()
+    assert (
+        np.array_equal(other.label, np.where(expected() == 255, 0, expected()))
+        and other.datetimes == ()
+    )
     assert np.array_equal(other.pixels, images[:, [1]])
     known = XVIEW2.describe(options_of(XVIEW2))
     assert (known.task, known.dates, known.legend.ids) == ("change", 2, (0, 1, 2, 3, 4))
 
 
 def test_splits_of_every_layout(tmp_path: Path) -> None:
-    for n, folder in enumerate(("train", "geotiffs/tier1", "tier3", "test", "hold", "joplin-tornado")):
+    for n, folder in enumerate(
+        ("train", "geotiffs/tier1", "tier3", "test", "hold", "joplin-tornado")
+    ):
         write_pair(tmp_path / folder, f"joplin-tornado_0000000{n}")
     assert [item.split for item in listed(XVIEW2, tmp_path).values()].count("train") == 3
     found = {name[-1]: item.split for name, item in listed(XVIEW2, tmp_path).items()}
-    assert found == {"0": "train", "1": "train", "2": "train", "3": "test", "4": "validation", "5": ""}
+    assert found == {
+        "0": "train",
+        "1": "train",
+        "2": "train",
+        "3": "test",
+        "4": "validation",
+        "5": "",
+    }
 
 
 def test_geotiffs(tmp_path: Path) -> None:
@@ -85,7 +118,11 @@ def test_geotiffs(tmp_path: Path) -> None:
     assert not listed(XVIEW2, tmp_path)
     (item,) = listed(XVIEW2, tmp_path, images="geotiff").values()
     example = read(XVIEW2, tmp_path, item, images="geotiff")
-    assert np.array_equal(example.pixels, images) and example.grid and example.grid.shape == (SIDE, SIDE)
+    assert (
+        np.array_equal(example.pixels, images)
+        and example.grid
+        and example.grid.shape == (SIDE, SIDE)
+    )
     rows = cut(XVIEW2, tmp_path, item, SIDE, images="geotiff")
     assert arrays.array_from(rows[0], "pixels").dtype == np.uint16
 
@@ -93,7 +130,9 @@ def test_geotiffs(tmp_path: Path) -> None:
 def test_windows_fit_the_table(tmp_path: Path) -> None:
     images = write_pair(tmp_path / "test", "socal-fire_00000004")
     rows = cut(XVIEW2, tmp_path, listed(XVIEW2, tmp_path)["socal-fire_00000004"], 16)
-    assert len(rows) == 4 and np.array_equal(arrays.array_from(rows[1], "pixels"), images[:, :, :16, 16:])
+    assert len(rows) == 4 and np.array_equal(
+        arrays.array_from(rows[1], "pixels"), images[:, :, :16, 16:]
+    )
     assert np.array_equal(arrays.array_from(rows[2], "label"), expected()[16:, :16])
 
 

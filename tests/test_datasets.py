@@ -38,7 +38,9 @@ DATA = ROOT.parent / "shared" / "data"
 EACH = 7
 
 
-def write_eurosat(root: Path, at: tuple[float, float] = (500_000, 5_300_000)) -> dict[str, np.ndarray]:
+def write_eurosat(
+    root: Path, at: tuple[float, float] = (500_000, 5_300_000)
+) -> dict[str, np.ndarray]:
     """A EuroSAT_MS of seven images a class, side by side in UTM 33N; name → pixels as written."""
     rng = np.random.default_rng(1)
     written = {}
@@ -47,33 +49,53 @@ def write_eurosat(root: Path, at: tuple[float, float] = (500_000, 5_300_000)) ->
         for n in range(1, EACH + 1):
             array = rng.integers(1, 10_000, (13, 64, 64), np.uint16)
             place = from_origin(at[0] + 2000 * n, at[1] - 2000 * row, 10, 10)
-            profile: dict[str, Any] = {"driver": "GTiff", "count": 13, "height": 64, "width": 64, "dtype": "uint16"}
-            with rasterio.open(root / name / f"{name}_{n}.tif", "w", crs="EPSG:32633", transform=place, **profile) as file:
+            profile: dict[str, Any] = {
+                "driver": "GTiff",
+                "count": 13,
+                "height": 64,
+                "width": 64,
+                "dtype": "uint16",
+            }
+            with rasterio.open(
+                root / name / f"{name}_{n}.tif", "w", crs="EPSG:32633", transform=place, **profile
+            ) as file:
                 file.write(array)
             written[f"{name}_{n}"] = array
     return written
 
 
 def make_run(out: Path, *confs: dict[str, Any], **more: Any) -> Config:
-    return registry.complete_from_datasets(parse_run({"name": "learn", "datasets": list(confs)} | more, out))
+    return registry.complete_from_datasets(
+        parse_run({"name": "learn", "datasets": list(confs)} | more, out)
+    )
 
 
-def carry_out(run: Config, out: Path, spark: SparkSession, **choice: Any) -> StageResult:
-    return samples.samples(StageContext(run, out.resolve(), Selection(**choice), lambda: spark))
+def carry_out(config: Config, out: Path, spark: SparkSession, **choice: Any) -> StageResult:
+    return samples.samples(StageContext(config, out.resolve(), Selection(**choice), lambda: spark))
 
 
 def read_samples(out: Path) -> list[dict[str, Any]]:
-    return ds.dataset(store.table_folder(out, "samples"), format="parquet", partitioning="hive").to_table().to_pylist()
+    return (
+        ds.dataset(store.table_folder(out, "samples"), format="parquet", partitioning="hive")
+        .to_table()
+        .to_pylist()
+    )
 
 
 def test_every_dataset_describes_itself() -> None:
     for name, dataset in DATASETS.items():
         assert name == dataset.name
-        needed = {"images": "{class}/{item}.png", "classes": "grass, roof"} if name == "images" else {}
+        needed = (
+            {"images": "{class}/{item}.png", "classes": "grass, roof"} if name == "images" else {}
+        )
         description = dataset.describe(registry.options_of(DatasetConf(name, ".", needed)))
         assert set(description.common) <= set(description.legend.ids)
         assert set(description.common.values()) <= set(COMMON.ids)
-        assert len(set(description.encoding.bands)) == len(description.encoding.bands) == len(description.encoding.scales)
+        assert (
+            len(set(description.encoding.bands))
+            == len(description.encoding.bands)
+            == len(description.encoding.scales)
+        )
 
 
 def test_the_readme_prints_the_crosswalks() -> None:
@@ -100,7 +122,11 @@ def _ranges(codes: list[int]) -> str:
 def test_eurosat_becomes_samples_as_published(tmp_path: Path, spark: SparkSession) -> None:
     root, out = tmp_path / "EuroSAT_MS", tmp_path / "out"
     written = write_eurosat(root)
-    run = make_run(tmp_path, {"name": "eurosat", "root": str(root), "options": {"bands": "ms"}}, bands=["nir08", "red"])
+    run = make_run(
+        tmp_path,
+        {"name": "eurosat", "root": str(root), "options": {"bands": "ms"}},
+        bands=["nir08", "red"],
+    )
     outcome = carry_out(run, out, spark)
     assert outcome.bad == 0
     rows = read_samples(out)
@@ -120,7 +146,9 @@ def test_eurosat_becomes_samples_as_published(tmp_path: Path, spark: SparkSessio
     assert (again.done, again.stood) == (0, outcome.done)
 
 
-def test_balanced_classes_of_a_weighted_dataset_weigh_the_same(tmp_path: Path, spark: SparkSession) -> None:
+def test_balanced_classes_of_a_weighted_dataset_weigh_the_same(
+    tmp_path: Path, spark: SparkSession
+) -> None:
     root, out = tmp_path / "EuroSAT_MS", tmp_path / "out"
     write_eurosat(root)
     for n in range(1, 5):
@@ -143,12 +171,16 @@ def test_a_balance_that_the_listing_cannot_tell_is_refused(tmp_path: Path) -> No
     conf = DatasetConf("eurosat", str(tmp_path))
     description = DATASETS["eurosat"].describe(registry.options_of(conf))
     codes = tuple((i, i) for i in description.legend.ids)
-    recipe = from_datasets.DatasetSpec(tmp_path, "eurosat", conf, description.encoding, 64, 1, description.legend, codes)
+    recipe = from_datasets.DatasetSpec(
+        tmp_path, "eurosat", conf, description.encoding, 64, 1, description.legend, codes
+    )
     items = [ExampleItem("a", ("a.tif",), (1,), group="x"), ExampleItem("b", ("b.tif",), (2,))]
     with pytest.raises(UsageError, match=r"samples\.balance area"):
         from_datasets.weigh(items, recipe, SampleConf(balance="area"), 1000)
     with pytest.raises(UsageError, match=r"samples\.balance class"):
-        from_datasets.weigh([*items, ExampleItem("c", ("c.tif",))], recipe, SampleConf(balance="class"), 1000)
+        from_datasets.weigh(
+            [*items, ExampleItem("c", ("c.tif",))], recipe, SampleConf(balance="class"), 1000
+        )
 
 
 def test_the_publishers_lists_decide_the_split(tmp_path: Path) -> None:
@@ -156,10 +188,14 @@ def test_the_publishers_lists_decide_the_split(tmp_path: Path) -> None:
     for number, split in enumerate(("train", "val", "test")):
         # Names of the JPEGs, whichever form is read; the last image is in no list.
         listed = names[number:-1:3]
-        (tmp_path / f"eurosat-spatial-{split}.txt").write_text("".join(f"{name}.jpg\n" for name in listed))
+        (tmp_path / f"eurosat-spatial-{split}.txt").write_text(
+            "".join(f"{name}.jpg\n" for name in listed)
+        )
     conf = DatasetConf("eurosat", str(tmp_path), {"bands": "ms", "split": "spatial"})
     found = {item.name: item.split for item in from_datasets.list_items(conf)}
-    assert found == {name: ("train", "validation", "test")[i % 3] for i, name in enumerate(names[:-1])} | {names[-1]: ""}
+    assert found == {
+        name: ("train", "validation", "test")[i % 3] for i, name in enumerate(names[:-1])
+    } | {names[-1]: ""}
     held = from_datasets.split_items(from_datasets.list_items(conf), conf, SampleConf(), 10.0, 64)
     assert [item.name for item in held["test"]] == names[2:-1:3]
     assert names[-1] not in {item.name for inside in held.values() for item in inside}
@@ -168,7 +204,9 @@ def test_the_publishers_lists_decide_the_split(tmp_path: Path) -> None:
         from_datasets.list_items(conf)
 
 
-def test_damaged_images_are_ledger_rows_and_the_limit_holds(tmp_path: Path, spark: SparkSession) -> None:
+def test_damaged_images_are_ledger_rows_and_the_limit_holds(
+    tmp_path: Path, spark: SparkSession
+) -> None:
     root, out = tmp_path / "in", tmp_path / "out"
     written = write_eurosat(root)
     cut = root / "Forest" / "Forest_2.tif"
@@ -185,7 +223,9 @@ def test_damaged_images_are_ledger_rows_and_the_limit_holds(tmp_path: Path, spar
     assert len(read_samples(out)) == len(written)
 
 
-def test_one_ground_in_two_splits_stops_the_build_and_names_both(tmp_path: Path, spark: SparkSession) -> None:
+def test_one_ground_in_two_splits_stops_the_build_and_names_both(
+    tmp_path: Path, spark: SparkSession
+) -> None:
     write_eurosat(tmp_path / "one")
     write_eurosat(tmp_path / "two", (500_000 - 1260, 5_300_000))
     run = make_run(
@@ -195,9 +235,13 @@ def test_one_ground_in_two_splits_stops_the_build_and_names_both(tmp_path: Path,
     )
     # Images of one archive are 1,360 m apart, those of the other lie 100 m beside them.
     carry_out(run, tmp_path / "apart", spark)
-    both = dataclasses.replace(run, datasets=(*run.datasets, dataclasses.replace(run.datasets[0], root=str(tmp_path / "two"))))
+    both = dataclasses.replace(
+        run,
+        datasets=(*run.datasets, dataclasses.replace(run.datasets[0], root=str(tmp_path / "two"))),
+    )
     with pytest.raises(
-        InputError, match=r"samples eurosat(-2)?/\w+ \(\w+\) and eurosat(-2)?/\w+ \(\w+\) are (99|100)\.\d m apart"
+        InputError,
+        match=r"samples eurosat(-2)?/\w+ \(\w+\) and eurosat(-2)?/\w+ \(\w+\) are (99|100)\.\d m apart",
     ):
         carry_out(both, tmp_path / "near", spark)
 
@@ -211,14 +255,20 @@ def test_a_class_without_a_counterpart_is_an_error_unless_ignored() -> None:
     assert registry.crosswalk(DatasetConf("eurosat", ".", ignore=rest), narrow, COMMON) == {0: 4}
 
 
-def test_a_large_image_with_a_mask_is_cut_in_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_image_with_a_mask_is_cut_in_windows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     description = DATASETS["eurosat"].describe({"bands": "rgb", "split": "random"})
     dense = dataclasses.replace(description, task="segment")
-    monkeypatch.setitem(DATASETS, "eurosat", dataclasses.replace(DATASETS["eurosat"], describe=lambda _: dense))
+    monkeypatch.setitem(
+        DATASETS, "eurosat", dataclasses.replace(DATASETS["eurosat"], describe=lambda _: dense)
+    )
     encoding = Encoding(("red",), "uint8", (1.0,), (0.0,))
     conf = DatasetConf("eurosat", str(tmp_path))
     codes = tuple((i, i) for i in description.legend.ids)
-    recipe = from_datasets.DatasetSpec(tmp_path, conf.name, conf, encoding, 64, 2, description.legend, codes)
+    recipe = from_datasets.DatasetSpec(
+        tmp_path, conf.name, conf, encoding, 64, 2, description.legend, codes
+    )
     rng = np.random.default_rng(0)
     array = rng.integers(1, 255, (3, 1, 100, 150), np.uint8)
     label = rng.integers(0, 10, (100, 150)).astype(np.int32)
@@ -245,7 +295,9 @@ def test_a_large_image_with_a_mask_is_cut_in_windows(tmp_path: Path, monkeypatch
 
 def test_every_box_of_a_large_image_is_in_one_window(tmp_path: Path) -> None:
     conf = DatasetConf(
-        "images", str(tmp_path), {"task": "detect", "images": "{item}.tif", "table": "t.csv", "classes": "ship, pier"}
+        "images",
+        str(tmp_path),
+        {"task": "detect", "images": "{item}.tif", "table": "t.csv", "classes": "ship, pier"},
     )
     description = DATASETS["images"].describe(registry.options_of(conf))
     recipe = from_datasets.DatasetSpec(
@@ -253,8 +305,12 @@ def test_every_box_of_a_large_image_is_in_one_window(tmp_path: Path) -> None:
     )
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, (140, 90), (40, 2))
-    boxes = np.column_stack([np.arange(40) % 2, corner, np.minimum(corner + rng.uniform(2, 20, (40, 2)), (150, 100))])
-    example = Example(np.ones((1, 3, 100, 150), np.uint8), np.ones((1, 100, 150), bool), boxes.astype(np.float32))
+    boxes = np.column_stack(
+        [np.arange(40) % 2, corner, np.minimum(corner + rng.uniform(2, 20, (40, 2)), (150, 100))]
+    )
+    example = Example(
+        np.ones((1, 3, 100, 150), np.uint8), np.ones((1, 100, 150), bool), boxes.astype(np.float32)
+    )
     rows = from_datasets.cut_example(ExampleItem("a", ("a.tif",)), example, recipe)
     assert len(rows) == 6
     assert sum(sum(row["class_counts"]) for row in rows) == 40
@@ -265,20 +321,33 @@ def test_every_box_of_a_large_image_is_in_one_window(tmp_path: Path) -> None:
             assert 0 <= top < bottom <= 64
             # Uncut sides are where they were.
             whole = boxes + np.array([0, -x, -y, -x, -y])
-            same = np.isclose(whole[:, 1:].clip(0, 64), (left, top, right, bottom), atol=1e-4).all(1) & (whole[:, 0] == id_)
+            same = np.isclose(whole[:, 1:].clip(0, 64), (left, top, right, bottom), atol=1e-4).all(
+                1
+            ) & (whole[:, 0] == id_)
             assert same.sum() == 1
 
 
 @pytest.mark.skipif(not DATA.exists(), reason="shared/data is absent")
-@pytest.mark.parametrize(("name", "root", "count"), [("eurosat", "eurosat", 100), ("ucmerced", "ucmerced", 315)])
-def test_real_archives_are_listed_and_read(name: str, root: str, count: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "root", "count"), [("eurosat", "eurosat", 100), ("ucmerced", "ucmerced", 315)]
+)
+def test_real_archives_are_listed_and_read(
+    name: str, root: str, count: int, tmp_path: Path
+) -> None:
     conf = DatasetConf(name, str(DATA / root), size=256 if name == "ucmerced" else None)
     items = from_datasets.list_items(conf)
     assert len(items) == count
     description = DATASETS[name].describe(registry.options_of(conf))
     codes = tuple((i, i) for i in description.legend.ids)
     recipe = from_datasets.DatasetSpec(
-        tmp_path, conf.name, conf, description.encoding, conf.size or 64, 1, description.legend, codes
+        tmp_path,
+        conf.name,
+        conf,
+        description.encoding,
+        conf.size or 64,
+        1,
+        description.legend,
+        codes,
     )
     for item in items[::40]:
         row = from_datasets.cut_example(item, from_datasets.read_example(recipe, item), recipe)[0]
@@ -291,21 +360,33 @@ def test_real_archives_are_listed_and_read(name: str, root: str, count: int, tmp
         np.testing.assert_array_equal(shown[:, valid], plain.reshape(3, -1))
 
 
-def test_files_hold_equal_shares_of_every_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_hold_equal_shares_of_every_class(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = tmp_path / "in"
     write_eurosat(root)
     monkeypatch.setattr("lulc.samples.from_datasets.GROUP_BYTES", 1 << 20)
     conf = DatasetConf("eurosat", str(root), {"bands": "ms"})
     description = DATASETS["eurosat"].describe(registry.options_of(conf))
     codes = tuple((i, i) for i in description.legend.ids)
-    recipe = from_datasets.DatasetSpec(tmp_path, conf.name, conf, description.encoding, 64, 1, description.legend, codes)
+    recipe = from_datasets.DatasetSpec(
+        tmp_path, conf.name, conf, description.encoding, 64, 1, description.legend, codes
+    )
     items = from_datasets.list_items(conf)
     keys = from_datasets.file_keys(
-        "train", items, [1.0] * len(items), recipe, from_datasets.read_example(recipe, items[0]), "f" * 16
+        "train",
+        items,
+        [1.0] * len(items),
+        recipe,
+        from_datasets.read_example(recipe, items[0]),
+        "f" * 16,
     )
     sizes = [len(key["items"]) for key in keys]
     assert sum(sizes) == len(items)
     assert max(sizes) - min(sizes) <= 1
     rows = from_datasets.write_examples(keys[0], recipe)
-    assert (rows[0]["status"], rows[0]["path"]) == ("done", f"tables/samples/split=train/eurosat-00000.{'f' * 16}.parquet")
+    assert (rows[0]["status"], rows[0]["path"]) == (
+        "done",
+        f"tables/samples/split=train/eurosat-00000.{'f' * 16}.parquet",
+    )
     assert store.read_footer(tmp_path / rows[0]["path"])["valid_pixels"] == sizes[0]

@@ -32,10 +32,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Demo:
 
 @pytest.fixture(scope="module")
 def scenes(made: Demo) -> list[Scene]:
-    run = read_run(made.run_file)
-    (archive,) = run.scenes
+    config = read_run(made.run_file)
+    (archive,) = config.scenes
     source = registry.source_of(archive)
-    return [source.read(i, archive, run.bands) for i in source.items(archive)]
+    return [source.read(i, archive, config.bands) for i in source.items(archive)]
 
 
 def read_truth(made: Demo) -> np.ndarray:
@@ -93,7 +93,9 @@ def test_the_archive_is_a_function_of_its_seed(made: Demo, tmp_path: Path) -> No
     again = make_archive(tmp_path, 0, SHAPE)
     names = sorted(p.relative_to(tmp_path) for p in tmp_path.rglob("*") if p.is_file())
     assert len(names) == 4 + 8 * 8
-    assert all((tmp_path / n).read_bytes() == (made.run_file.parent / n).read_bytes() for n in names)
+    assert all(
+        (tmp_path / n).read_bytes() == (made.run_file.parent / n).read_bytes() for n in names
+    )
     stamp = again.truth.stat().st_mtime_ns
     assert make_archive(tmp_path, 0, SHAPE) == again
     assert again.truth.stat().st_mtime_ns == stamp
@@ -107,7 +109,9 @@ def test_two_zones_four_dates_and_the_offset_trap(scenes: list[Scene]) -> None:
         assert {s.bands[0].offset for s in scenes if s.crs == crs} == {0.0, -0.1}
     for day in days:
         # The two scenes of a day have different offsets: mosaicked as bare numbers they would not fit.
-        assert len({s.bands[0].offset for s in scenes if s.datetime and s.datetime.date() == day}) == 2
+        assert (
+            len({s.bands[0].offset for s in scenes if s.datetime and s.datetime.date() == day}) == 2
+        )
     west, east = scenes[-1], scenes[0]
     assert shapely.from_wkb(west.footprint).intersects(shapely.from_wkb(east.footprint))
     assert all(b.scale == 0.0001 for s in scenes for b in s.bands[:-1])
@@ -116,7 +120,9 @@ def test_two_zones_four_dates_and_the_offset_trap(scenes: list[Scene]) -> None:
 
 def test_scenes_agree_where_they_overlap(made: Demo, scenes: list[Scene]) -> None:
     for day in {s.datetime for s in scenes}:
-        (one, clear_one), (two, clear_two) = (on_ground(made, s) for s in scenes if s.datetime == day)
+        (one, clear_one), (two, clear_two) = (
+            on_ground(made, s) for s in scenes if s.datetime == day
+        )
         both = clear_one & clear_two
         assert both.mean() > 0.02
         difference = (one - two)[:, both]
@@ -137,7 +143,10 @@ def test_truth_is_what_the_scenes_show(made: Demo, scenes: list[Scene]) -> None:
 
 def test_clouds_and_shadows_corrupt_what_the_quality_band_names(scenes: list[Scene]) -> None:
     for scene in scenes:
-        with rasterio.open(scene.bands[0].href) as file, rasterio.open(scene.quality[0].href) as quality:
+        with (
+            rasterio.open(scene.bands[0].href) as file,
+            rasterio.open(scene.quality[0].href) as quality,
+        ):
             blue, codes = file.read(1).astype(float), quality.read(1)
         blue = np.where(blue > 0, blue * 0.0001 + scene.bands[0].offset, np.nan)
         assert ((codes == 0) == np.isnan(blue)).all()
@@ -155,13 +164,17 @@ def test_labels_are_the_truth_with_large_squares_left_out(made: Demo) -> None:
     kept = labels == NODATA
     assert 0.05 < kept.mean() < 0.7
     assert (labels[~kept] == truth[~kept]).all()
-    for square in (kept[r : r + 64, c : c + 64] for r in range(0, kept.shape[0], 64) for c in range(0, kept.shape[1], 64)):
+    for square in (
+        kept[r : r + 64, c : c + 64]
+        for r in range(0, kept.shape[0], 64)
+        for c in range(0, kept.shape[1], 64)
+    ):
         assert square.all() or not square.any()
 
 
 def test_regions_partition_a_part_of_the_land(made: Demo) -> None:
-    run = read_run(made.run_file)
-    content = json.loads(Path(run.regions[0].path).read_text())
+    config = read_run(made.run_file)
+    content = json.loads(Path(config.regions[0].path).read_text())
     shapes = [shapely.geometry.shape(f["geometry"]) for f in content["features"]]
     whole = shapely.union_all(shapes)
     assert sum(s.area for s in shapes) == pytest.approx(whole.area, rel=1e-4)
@@ -184,9 +197,19 @@ def test_score_counts_pixels(made: Demo, tmp_path: Path) -> None:
         part[:, : truth.shape[1] - start] = wrong[:, start:stop]
         window = grid.window(0, start, *part.shape)
         (tmp_path / "rasters").mkdir(exist_ok=True)
-        shape = {"driver": "GTiff", "count": 1, "dtype": "uint8", "height": part.shape[0], "width": part.shape[1]}
+        shape = {
+            "driver": "GTiff",
+            "count": 1,
+            "dtype": "uint8",
+            "height": part.shape[0],
+            "width": part.shape[1],
+        }
         with rasterio.open(
-            tmp_path / "rasters" / f"{name}.tif", "w", crs=profile["crs"], transform=window.affine, **shape
+            tmp_path / "rasters" / f"{name}.tif",
+            "w",
+            crs=profile["crs"],
+            transform=window.affine,
+            **shape,
         ) as file:
             file.write(part, 1)
     found = score_map(tmp_path, made)
@@ -195,7 +218,7 @@ def test_score_counts_pixels(made: Demo, tmp_path: Path) -> None:
 
 
 def test_the_run_file_is_valid(made: Demo) -> None:
-    run = read_run(made.run_file)
-    assert run.bands == scenery.BANDS
-    assert replace(run.make_legend(), name="demo") == CLASSES
-    assert run.tiling.crs == _CRS
+    config = read_run(made.run_file)
+    assert config.bands == scenery.BANDS
+    assert replace(config.make_legend(), name="demo") == CLASSES
+    assert config.tiling.crs == _CRS

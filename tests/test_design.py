@@ -39,14 +39,21 @@ def world(tmp_path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
     """A map, its classes and the truth: one pixel in eight is wrong, some are not mapped."""
     rng = np.random.default_rng(0)
     classes = rng.choice(np.array([1, 2, 5, 255], np.uint8), GRID.shape, p=[0.3, 0.5, 0.05, 0.15])
-    truth = np.where(rng.random(GRID.shape) < 0.125, rng.choice(np.array([1, 2, 5], np.uint8), GRID.shape), classes)
+    truth = np.where(
+        rng.random(GRID.shape) < 0.125,
+        rng.choice(np.array([1, 2, 5], np.uint8), GRID.shape),
+        classes,
+    )
     return write_map(tmp_path / "map.tif", classes), classes, truth
 
 
 def interpret(path: Path, truth: np.ndarray, write: bool = True) -> geopandas.GeoDataFrame:
     """The points, `reference` filled in from the truth."""
     points = geopandas.read_file(path)
-    row, col = ((GRID.transform[5] - points.geometry.y) / 0.1).astype(int), ((points.geometry.x - 10) / 0.01).astype(int)
+    row, col = (
+        ((GRID.transform[5] - points.geometry.y) / 0.1).astype(int),
+        ((points.geometry.x - 10) / 0.01).astype(int),
+    )
     points["reference"] = [str(v) for v in truth[row, col]]
     if write:
         points.to_file(path)
@@ -54,7 +61,9 @@ def interpret(path: Path, truth: np.ndarray, write: bool = True) -> geopandas.Ge
 
 
 @pytest.mark.parametrize("suffix", ["gpkg", "geojson"])
-def test_points_fall_in_their_stratum_in_proportion_to_area(world: tuple[Path, np.ndarray, np.ndarray], suffix: str) -> None:
+def test_points_fall_in_their_stratum_in_proportion_to_area(
+    world: tuple[Path, np.ndarray, np.ndarray], suffix: str
+) -> None:
     path, classes, _ = world
     points = path.with_name(f"points.{suffix}")
     told = sampling.draw_sample([path], points, points=3000, allocation="proportional", least=50)
@@ -73,7 +82,9 @@ def test_points_fall_in_their_stratum_in_proportion_to_area(world: tuple[Path, n
     assert expected > 0.55
 
 
-def true_value(row: dict[str, Any], areas: np.ndarray, truth: np.ndarray, mapped: np.ndarray) -> float:
+def true_value(
+    row: dict[str, Any], areas: np.ndarray, truth: np.ndarray, mapped: np.ndarray
+) -> float:
     """What the row estimates, of everything."""
     is_true, is_mapped = truth == row["class_id"], mapped == row["class_id"]
     both, small = areas[is_true & is_mapped].sum(), 1e-9
@@ -87,10 +98,14 @@ def true_value(row: dict[str, Any], areas: np.ndarray, truth: np.ndarray, mapped
     return float(found[row["measure"]])
 
 
-def test_estimates_cover_the_truth_for_all_and_by_region(world: tuple[Path, np.ndarray, np.ndarray]) -> None:
+def test_estimates_cover_the_truth_for_all_and_by_region(
+    world: tuple[Path, np.ndarray, np.ndarray],
+) -> None:
     path, classes, truth = world
     points, out = path.with_name("points.gpkg"), path.with_name("out")
-    halves = geopandas.GeoDataFrame({"id": ["w", "e"]}, geometry=[box(10, 40, 11, 70), box(11, 40, 12, 70)], crs="EPSG:4326")
+    halves = geopandas.GeoDataFrame(
+        {"id": ["w", "e"]}, geometry=[box(10, 40, 11, 70), box(11, 40, 12, 70)], crs="EPSG:4326"
+    )
     halves.to_file(path.with_name("halves.gpkg"))
     files = [RegionFile(str(path.with_name("halves.gpkg")), id="id")]
     areas = np.broadcast_to(pixel_areas(GRID), GRID.shape) * (classes != 255)
@@ -101,7 +116,13 @@ def test_estimates_cover_the_truth_for_all_and_by_region(world: tuple[Path, np.n
         table, unanswered = area_estimation.estimate_areas(points, [path], out, files)
         assert unanswered == 0
         for row in table.to_pylist():
-            west = slice(0, 100) if row["region_id"] == "w" else slice(100, 200) if row["region_id"] == "e" else slice(None)
+            west = (
+                slice(0, 100)
+                if row["region_id"] == "w"
+                else slice(100, 200)
+                if row["region_id"] == "e"
+                else slice(None)
+            )
             a, t, m = areas[:, west], truth[:, west], classes[:, west]
             value = true_value(row, a, t, m)
             covered = row["low_95"] <= value <= row["high_95"]
@@ -116,7 +137,9 @@ def test_estimates_cover_the_truth_for_all_and_by_region(world: tuple[Path, np.n
     assert sum(r["points"] for r in matrix) == 600
 
 
-def test_the_commands_go_together(world: tuple[Path, np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_go_together(
+    world: tuple[Path, np.ndarray, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
     path, _, truth = world
     points, out = path.with_name("points.gpkg"), path.with_name("out")
     assert main.main(["design", str(points), str(path), "--error", "0.02", "--json"]) == 0
@@ -144,7 +167,9 @@ def test_mistakes_are_named(world: tuple[Path, np.ndarray, np.ndarray]) -> None:
     with pytest.raises(UsageError, match=r"\.gpkg or \.geojson"):
         sampling.draw_sample([path], path.with_name("p.csv"), points=200)
     with pytest.raises(InputError, match="overlap"):
-        sampling.draw_sample([path, write_map(path.with_name("again.tif"), classes)], points, points=200)
+        sampling.draw_sample(
+            [path, write_map(path.with_name("again.tif"), classes)], points, points=200
+        )
     with pytest.raises(InputError, match=r"points\.design\.json beside it are needed"):
         area_estimation.estimate_areas(points, [path], path.with_name("out"))
     sampling.draw_sample([path], points, points=200)

@@ -23,14 +23,19 @@ from tests.toy import LEGEND
 HOW = PredictConf(precision="float32", probabilities=True)
 
 
-def shares_of(model: predictor.Predictor, image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def shares_of(
+    model: predictor.Predictor, image: np.ndarray, valid: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """What a model says (H, W) and how likely it thinks each class (K, H, W)."""
     shares = np.full((3, *valid.shape[1:]), NODATA, np.uint8)
     return model(image, valid, *SCALING, HOW, shares=shares)[0], shares
 
 
 def test_what_models_say_together_is_their_mean(tmp_path: Path) -> None:
-    folders = [untrained.make_model(tmp_path / f"m{seed}", seed, mean=(1900.0 + 50 * seed,) * 2) for seed in range(3)]
+    folders = [
+        untrained.make_model(tmp_path / f"m{seed}", seed, mean=(1900.0 + 50 * seed,) * 2)
+        for seed in range(3)
+    ]
     image, valid = texture(96, 80)
     each = [shares_of(predictor.load(f), image, valid) for f in folders]
     classes, shares = shares_of(predictor.load_all(folders), image, valid)
@@ -46,7 +51,9 @@ def test_what_models_say_together_is_their_mean(tmp_path: Path) -> None:
 def test_models_that_cannot_agree_are_named(tmp_path: Path) -> None:
     one = untrained.make_model(tmp_path / "one")
     other = untrained.make_model(tmp_path / "other", bands=("red", "green"))
-    legend = untrained.make_model(tmp_path / "legend", legend=replace(LEGEND, classes=LEGEND.classes[::-1]))
+    legend = untrained.make_model(
+        tmp_path / "legend", legend=replace(LEGEND, classes=LEGEND.classes[::-1])
+    )
     for folder, what in ((other, "bands"), (legend, "legend")):
         with pytest.raises(InputError, match=f"differ in {what}"):
             predictor.load_all([one, folder])
@@ -54,13 +61,19 @@ def test_models_that_cannot_agree_are_named(tmp_path: Path) -> None:
 
 def test_probabilities_are_kept_and_written_a_band_a_class(tmp_path: Path) -> None:
     folders = [untrained.make_model(tmp_path / f"m{seed}", seed) for seed in range(2)]
-    model = package.join_models([ModelRef(f.name, "1", f, package.model_checksum(f)) for f in folders])
+    model = package.join_models(
+        [ModelRef(f.name, "1", f, package.model_checksum(f)) for f in folders]
+    )
     assert (model.name, model.version) == ("m0+m1", "1+1")
     image, valid = texture(128, 128)
     key = write_chips(tmp_path, "0_0", cut_chips(image, valid, [(0, 0), (1, 0)], 64))
     (row,) = blocks.map_block(key, InferenceSpec(tmp_path, model, HOW))
-    recipe = class_map.RasterSpec(tmp_path, "run", TILING, LEGEND, 4, (Period("p"),), probabilities=True)
-    (made,) = rasters.write_group({"key": "p/0_0", "fingerprint": "f", "paths": [row["path"]]}, recipe)
+    recipe = class_map.RasterSpec(
+        tmp_path, "run", TILING, LEGEND, 4, (Period("p"),), probabilities=True
+    )
+    (made,) = rasters.write_group(
+        {"key": "p/0_0", "fingerprint": "f", "paths": [row["path"]]}, recipe
+    )
     with rasterio.open(tmp_path / made["path"]) as file:
         classes = file.read(1)
     with rasterio.open(tmp_path / rasters.probabilities_path(made["path"])) as file:

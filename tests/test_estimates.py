@@ -59,7 +59,9 @@ def test_the_example_of_stehman_2014() -> None:
         "producer's accuracy of B": (ratio(s, s.mapped == "B", s.reference == "B"), 0.794, 0.117),
     }
     for name, (found, value, error) in told.items():
-        assert found.value == pytest.approx(value, abs=0.0005 if value in (0.574, 0.794) else 0.005), name
+        assert found.value == pytest.approx(
+            value, abs=0.0005 if value in (0.574, 0.794) else 0.005
+        ), name
         assert found.error == pytest.approx(error, abs=0.0006), name
     assert error_matrix(s, list("ABCD"))[1, 2] == pytest.approx(0.08, abs=0.005)
 
@@ -67,7 +69,9 @@ def test_the_example_of_stehman_2014() -> None:
 def test_the_example_of_olofsson_2014() -> None:
     s = olofsson()
     hectares = [mean(s, s.reference == k).times(s.total / 1e4) for k in range(4)]
-    for found, value, half in zip(hectares, (21158, 11686, 285770, 581386), (6158, 3756, 15510, 16282), strict=True):
+    for found, value, half in zip(
+        hectares, (21158, 11686, 285770, 581386), (6158, 3756, 15510, 16282), strict=True
+    ):
         assert found.value == pytest.approx(value, abs=1)
         # The paper's half widths are 1.96 standard errors.
         assert 1.96 * found.error == pytest.approx(half, abs=1)
@@ -79,7 +83,9 @@ def test_the_example_of_olofsson_2014() -> None:
     producers = [ratio(s, s.mapped == k, s.reference == k) for k in range(4)]
     assert [round(p.value, 2) for p in producers] == [0.75, 0.85, 0.93, 0.96]
     assert [round(1.96 * p.error, 2) for p in producers[:3]] == [0.21, 0.25, 0.03]
-    np.testing.assert_allclose([p.error for p in producers], [equation_7(k) for k in range(4)], rtol=1e-9)
+    np.testing.assert_allclose(
+        [p.error for p in producers], [equation_7(k) for k in range(4)], rtol=1e-9
+    )
     matrix = error_matrix(s, [0, 1, 2, 3])
     assert matrix.sum() == pytest.approx(1)
     np.testing.assert_allclose(matrix.sum(1), [0.02, 0.015, 0.32, 0.645])
@@ -123,7 +129,9 @@ def test_points_are_shared_out_whole() -> None:
 
 def test_strata_without_points_are_named() -> None:
     with pytest.raises(InputError, match="strata 2 have fewer than two"):
-        ReferenceSample(np.array([1, 1, 2]), np.array([1, 1, 2]), np.array([1, 1, 2]), {1: 5.0, 2: 3.0})
+        ReferenceSample(
+            np.array([1, 1, 2]), np.array([1, 1, 2]), np.array([1, 1, 2]), {1: 5.0, 2: 3.0}
+        )
     with pytest.raises(InputError, match="strata 2, whose area is not known"):
         ReferenceSample(np.array([1, 1, 2, 2]), np.ones(4), np.ones(4), {1: 5.0})
     s = STEHMAN

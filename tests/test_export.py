@@ -17,7 +17,13 @@ from lulc.errors import UsageError
 from lulc.tables import export
 from tests import world
 
-TABLE = pa.table({"name": ["a", "b"], "km2": [1.5, 2.0], "shape": [shapely.to_wkb(shapely.box(i, 0, i + 1, 2)) for i in (0, 5)]})
+TABLE = pa.table(
+    {
+        "name": ["a", "b"],
+        "km2": [1.5, 2.0],
+        "shape": [shapely.to_wkb(shapely.box(i, 0, i + 1, 2)) for i in (0, 5)],
+    }
+)
 
 
 @pytest.mark.parametrize("suffix", ["gpkg", "geojson", "parquet", "csv"])
@@ -47,12 +53,23 @@ def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:
 
 def test_a_sheet_holds_what_the_query_gave(tmp_path: Path) -> None:
     names = ["São Tomé", "=1+1", None]
-    table = pa.table({"name": names, "km2": [1.5, None, 1e-9], "id": [1, 2, 2**40], "periods": [["a", "b"], [], None]})
+    table = pa.table(
+        {
+            "name": names,
+            "km2": [1.5, None, 1e-9],
+            "id": [1, 2, 2**40],
+            "periods": [["a", "b"], [], None],
+        }
+    )
     export.save(table, tmp_path / "t.xlsx", None)
     found = pyogrio.read_dataframe(tmp_path / "t.xlsx")
     assert found["name"].tolist() == names  # a text that looks like a formula stays a text
     assert found["km2"].tolist() == [1.5, pytest.approx(np.nan, nan_ok=True), 1e-9]
-    assert found["id"].tolist() == [1, 2, 2**40] and found["periods"].tolist() == ["['a' 'b']", "[]", None]
+    assert found["id"].tolist() == [1, 2, 2**40] and found["periods"].tolist() == [
+        "['a' 'b']",
+        "[]",
+        None,
+    ]
     with zipfile.ZipFile(tmp_path / "t.xlsx") as sheet:
         assert b"<f>" not in sheet.read("xl/worksheets/sheet1.xml")
     with pytest.raises(UsageError, match="no shapes"):

@@ -38,33 +38,81 @@ def square(crs: str, x: float, y: float, side: float, size: int = 60) -> Grid:
 
 # Where a grid lies: (longitude, latitude) of places in it, and of others that are not, though they are near.
 GRIDS: dict[str, tuple[Grid, list[Place], list[Place]]] = {
-    "zone 1": (square("EPSG:32601", 200_000, 7_200_000, 5000), [(179.9, 63.5), (-179.9, 63.5)], [(0, 63.5), (170, 63.5)]),
-    "zone 60": (square("EPSG:32660", 600_000, 7_200_000, 5000), [(179.9, 63.5), (-179.9, 63.5)], [(0, 63.5), (-170, 63.5)]),
-    "south": (square("EPSG:32733", 300_000, 6_300_000, 2000), [(13.5, -34)], [(13.5, 34), (13.5, -33), (12, -34)]),
-    "south of a northern zone": (square("EPSG:32633", 300_000, -20_000, 2000), [(13.5, -0.7)], [(13.5, 0.1), (13.5, -89)]),
+    "zone 1": (
+        square("EPSG:32601", 200_000, 7_200_000, 5000),
+        [(179.9, 63.5), (-179.9, 63.5)],
+        [(0, 63.5), (170, 63.5)],
+    ),
+    "zone 60": (
+        square("EPSG:32660", 600_000, 7_200_000, 5000),
+        [(179.9, 63.5), (-179.9, 63.5)],
+        [(0, 63.5), (-170, 63.5)],
+    ),
+    "south": (
+        square("EPSG:32733", 300_000, 6_300_000, 2000),
+        [(13.5, -34)],
+        [(13.5, 34), (13.5, -33), (12, -34)],
+    ),
+    "south of a northern zone": (
+        square("EPSG:32633", 300_000, -20_000, 2000),
+        [(13.5, -0.7)],
+        [(13.5, 0.1), (13.5, -89)],
+    ),
     "south across the antimeridian": (
         square("EPSG:32760", 700_000, 8_100_000, 5000),
         [(179.5, -18), (-179.5, -18)],
         [(0, -18), (178, -18), (179.5, 18)],
     ),
-    "arctic": (square("EPSG:3413", 200_000, -800_000, 2000), [(-25, 82)], [(-25, 80), (155, 82), (-25, -82)]),
+    "arctic": (
+        square("EPSG:3413", 200_000, -800_000, 2000),
+        [(-25, 82)],
+        [(-25, 80), (155, 82), (-25, -82)],
+    ),
     "arctic across the antimeridian": (
         square("EPSG:3413", -900_000, 900_000, 5000),
         [(179, 80.6), (-179, 80.6)],
         [(0, 80.6), (-45, 80.6)],
     ),
-    "antarctic": (square("EPSG:3031", 1_000_000, 100_000, 2000), [(89, -80.2)], [(-89, -80.2), (89, 80.2), (89, -85)]),
-    "north pole": (square("EPSG:3413", -200_000, 100_000, 5000), [(0, 90), (-135, 89.5), (45, 89.5), (60, 89.3)], [(0, 85)]),
-    "south pole": (square("EPSG:3031", -100_000, 200_000, 5000), [(0, -90), (180, -89.5), (-90, -89.5)], [(0, -85), (0, 90)]),
-    "pole at a corner": (square("EPSG:3031", 0, 300_000, 5000), [(45, -88), (1, -89.9)], [(-45, -88), (135, -88), (-135, -88)]),
+    "antarctic": (
+        square("EPSG:3031", 1_000_000, 100_000, 2000),
+        [(89, -80.2)],
+        [(-89, -80.2), (89, 80.2), (89, -85)],
+    ),
+    "north pole": (
+        square("EPSG:3413", -200_000, 100_000, 5000),
+        [(0, 90), (-135, 89.5), (45, 89.5), (60, 89.3)],
+        [(0, 85)],
+    ),
+    "south pole": (
+        square("EPSG:3031", -100_000, 200_000, 5000),
+        [(0, -90), (180, -89.5), (-90, -89.5)],
+        [(0, -85), (0, 90)],
+    ),
+    "pole at a corner": (
+        square("EPSG:3031", 0, 300_000, 5000),
+        [(45, -88), (1, -89.9)],
+        [(-45, -88), (135, -88), (-135, -88)],
+    ),
     "pole at the corner where longitudes turn": (
         square("EPSG:3031", -300_000, 0, 5000),
         [(-135, -88), (-179, -89)],
         [(45, -88), (135, -88), (-45, -88)],
     ),
-    "pole on a side": (square("EPSG:3413", -150_000, 300_000, 5000), [(134, 88), (-140, 89)], [(-45, 89), (0, 89), (-90, 89)]),
-    "round the world": (Grid("EPSG:4326", (1, 0, -180, 0, -1, 90), 180, 360), [(0, 0), (179, 89), (-179, -89)], []),
-    "more than half round": (Grid("EPSG:4326", (1, 0, -100, 0, -1, 10), 20, 200), [(0, 0), (99, 5)], [(101, 0), (180, 0)]),
+    "pole on a side": (
+        square("EPSG:3413", -150_000, 300_000, 5000),
+        [(134, 88), (-140, 89)],
+        [(-45, 89), (0, 89), (-90, 89)],
+    ),
+    "round the world": (
+        Grid("EPSG:4326", (1, 0, -180, 0, -1, 90), 180, 360),
+        [(0, 0), (179, 89), (-179, -89)],
+        [],
+    ),
+    "more than half round": (
+        Grid("EPSG:4326", (1, 0, -100, 0, -1, 10), 20, 200),
+        [(0, 0), (99, 5)],
+        [(101, 0), (180, 0)],
+    ),
     "round the world, equal areas": (
         Grid("EPSG:6933", (28_950, 0, -17_367_000, 0, -28_950, 7_300_000), 504, 1200),
         [(0, 0), (179, 80), (-179, -80)],
@@ -74,7 +122,9 @@ GRIDS: dict[str, tuple[Grid, list[Place], list[Place]]] = {
 
 
 @pytest.mark.parametrize(("grid", "within", "beside"), GRIDS.values(), ids=GRIDS)
-def test_footprints_are_where_the_grid_is(grid: Grid, within: list[Place], beside: list[Place]) -> None:
+def test_footprints_are_where_the_grid_is(
+    grid: Grid, within: list[Place], beside: list[Place]
+) -> None:
     found = footprint(grid)
     assert found.is_valid
     xmin, ymin, xmax, ymax = found.bounds
@@ -92,7 +142,11 @@ def test_footprints_are_where_the_grid_is(grid: Grid, within: list[Place], besid
 # A scene, and the equal-area or polar grid it is mapped on.
 SCENES = {
     "antimeridian": (square("EPSG:32601", 214_000, 7_200_000, 100, 160), "EPSG:3571", 120.0),
-    "antimeridian, utm tiles": (square("EPSG:32660", 780_000, 7_200_000, 100, 160), "EPSG:32601", 120.0),
+    "antimeridian, utm tiles": (
+        square("EPSG:32660", 780_000, 7_200_000, 100, 160),
+        "EPSG:32601",
+        120.0,
+    ),
     "south": (square("EPSG:32733", 300_000, 6_300_000, 100, 160), "EPSG:6933", 120.0),
     "antarctic": (square("EPSG:3031", 1_000_000, 100_000, 100, 160), "EPSG:6932", 120.0),
     "south pole": (square("EPSG:3031", -5_000, 7_000, 100, 160), "EPSG:3031", 120.0),
@@ -100,16 +154,21 @@ SCENES = {
 }
 
 
-def map_scene(folder: Path, grid: Grid, crs: str, side: float, spark: SparkSession) -> tuple[Scene, dict[str, Chip]]:
+def map_scene(
+    folder: Path, grid: Grid, crs: str, side: float, spark: SparkSession
+) -> tuple[Scene, dict[str, Chip]]:
     write_raster(folder / "in" / "s_20240601.tif", texture(grid), grid, nodata=0)
     raw = {
         "name": "far", "scenes": [{"path": "in"}], "bands": ["b1"], "legend": {1: {"name": "a", "colour": "#000000"}},
         "tiling": {"crs": crs, "resolution": side, "size": 32, "halo": 0, "block": 2}, "samples": {"size": 32},
     }  # fmt: skip
-    run, out = replace(parse_run(raw, folder), scenes=(Archive(str(folder / "in")),)), folder / "out"
-    request = StageContext(run, out, Selection(), lambda: spark)
-    assert index(request).bad == 0
-    assert tile(request).bad == 0
+    config, out = (
+        replace(parse_run(raw, folder), scenes=(Archive(str(folder / "in")),)),
+        folder / "out",
+    )
+    context = StageContext(config, out, Selection(), lambda: spark)
+    assert index(context).bad == 0
+    assert tile(context).bad == 0
     (scene,) = scenes_from_table(store.read_table(out, "scenes"))
     paths = [out / row["path"] for row in ledger.latest(out, "tile").values() if row["path"]]
     return scene, {row["tile_id"]: from_row(row) for path in paths for row in store.read_rows(path)}
@@ -124,7 +183,9 @@ def reached(grid: Grid, tiling: Tiling, inset: float) -> set[tuple[int, int]]:
 
 
 @pytest.mark.parametrize(("grid", "crs", "side"), SCENES.values(), ids=SCENES)
-def test_tiles_are_those_the_scene_covers(tmp_path: Path, spark: SparkSession, grid: Grid, crs: str, side: float) -> None:
+def test_tiles_are_those_the_scene_covers(
+    tmp_path: Path, spark: SparkSession, grid: Grid, crs: str, side: float
+) -> None:
     scene, made = map_scene(tmp_path, grid, crs, side, spark)
     tiling = Tiling("far", crs, side, 32)
     # Where the scene's pixels lie on the tiling says which tiles must be there, whatever footprints say: those of their centres,
@@ -141,7 +202,9 @@ def test_tiles_are_those_the_scene_covers(tmp_path: Path, spark: SparkSession, g
         assert np.array_equal(chip.pixels[0, 0], values[part][:32, :32])
     # The whole scene is there, once: as much ground as it covers.
     ground = sum(float((areas.pixel_areas(c.grid) * c.valid[0]).sum()) for c in made.values())
-    assert ground == pytest.approx(float(np.broadcast_to(areas.pixel_areas(grid), grid.shape).sum()), rel=0.01)
+    assert ground == pytest.approx(
+        float(np.broadcast_to(areas.pixel_areas(grid), grid.shape).sum()), rel=0.01
+    )
 
 
 def test_blocks_round_a_pole_are_found_in_any_area() -> None:

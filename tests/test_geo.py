@@ -67,7 +67,10 @@ def test_pixel_areas_sum_to_the_ellipsoidal_area(grid: Grid) -> None:
 
 
 def test_equal_area_is_known_from_the_method_alone() -> None:
-    assert all(areas.is_equal_area(c) for c in ("EPSG:6933", "EPSG:3035", "EPSG:3577", "EPSG:5070", "ESRI:102022"))
+    assert all(
+        areas.is_equal_area(c)
+        for c in ("EPSG:6933", "EPSG:3035", "EPSG:3577", "EPSG:5070", "ESRI:102022")
+    )
     assert not any(areas.is_equal_area(c) for c in ("EPSG:3857", "EPSG:32632", "EPSG:4326"))
 
 

@@ -116,19 +116,26 @@ def say(folder: Path, band: dict[str, Any] = {}, **properties: Any) -> None:  # 
 
 
 def placed(folder: Path, *transform: float, crs: str = UTM33.crs) -> None:
-    write_raster(folder / "s_20240601.tif", texture(UTM33), replace(UTM33, crs=crs, transform=transform))  # type: ignore[arg-type]
+    write_raster(
+        folder / "s_20240601.tif", texture(UTM33), replace(UTM33, crs=crs, transform=transform)
+    )  # type: ignore[arg-type]
 
 
 def typed(folder: Path, dtype: str) -> None:
     folder.mkdir(exist_ok=True)
     place = {"height": 9, "width": 9, "crs": UTM33.crs, "transform": UTM33.affine}
-    with rasterio.open(folder / "s_20240601.tif", "w", driver="GTiff", count=1, dtype=dtype, **place):
+    with rasterio.open(
+        folder / "s_20240601.tif", "w", driver="GTiff", count=1, dtype=dtype, **place
+    ):
         pass
 
 
 # What is made in a folder → what the ledger says of it.
 CASES: dict[str, tuple[Callable[[Path], object], str]] = {
-    "zip of a thousandfold": (lambda f: pack(f, **{f"{SAFE}.SAFE/a.xml": bytes(50_000_000)}), "50,000,000 bytes in"),
+    "zip of a thousandfold": (
+        lambda f: pack(f, **{f"{SAFE}.SAFE/a.xml": bytes(50_000_000)}),
+        "50,000,000 bytes in",
+    ),
     "zip that claims 4 GB": (zip_claims_more, "bytes in"),
     "zip with ..": (lambda f: pack(f, **{"../../evil.xml": b"x"}), "leads out of it"),
     "zip with an absolute name": (lambda f: pack(f, **{"/tmp/evil.xml": b"x"}), "leads out of it"),
@@ -136,10 +143,19 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "encrypted zip": (encrypted, "encrypted"),
     "damage inside a zip": (damaged_inside, r"MTD_MSIL2A\.xml cannot be read"),
     "tar with ..": (lambda f: pack_tar(f, "../evil.txt", tarfile.REGTYPE), "leads out of it"),
-    "tar with a link": (lambda f: pack_tar(f, "a.TIF", tarfile.SYMTYPE, "/etc/passwd"), "no plain file"),
-    "tar with a hard link": (lambda f: pack_tar(f, "a.TIF", tarfile.LNKTYPE, "/etc/passwd"), "no plain file"),
+    "tar with a link": (
+        lambda f: pack_tar(f, "a.TIF", tarfile.SYMTYPE, "/etc/passwd"),
+        "no plain file",
+    ),
+    "tar with a hard link": (
+        lambda f: pack_tar(f, "a.TIF", tarfile.LNKTYPE, "/etc/passwd"),
+        "no plain file",
+    ),
     "tar with a device": (lambda f: pack_tar(f, "a.TIF", tarfile.CHRTYPE), "no plain file"),
-    "tar that claims 27 GiB": (lambda f: pack_tar(f, MTL, tarfile.REGTYPE, size=27 << 30), "cannot be listed"),
+    "tar that claims 27 GiB": (
+        lambda f: pack_tar(f, MTL, tarfile.REGTYPE, size=27 << 30),
+        "cannot be listed",
+    ),
     "entity bomb": (lambda f: change_xml(f, "?>\n", "?>" + sentinel2.BOMB), "not plain XML"),
     "external entity": (
         lambda f: change_xml(f, "?>\n", '?><!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>'),
@@ -147,15 +163,27 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "unknown encoding": (lambda f: change_xml(f, "UTF-8", "ZTF-8"), "not plain XML"),
     "JSON without end": (deep_json, "too deep"),
-    "time before all time": (lambda f: say(f, datetime="0001-01-01T00:00:00+23:00"), "date value out of range"),
+    "time before all time": (
+        lambda f: say(f, datetime="0001-01-01T00:00:00+23:00"),
+        "date value out of range",
+    ),
     "scale 0": (lambda f: say(f, {"scale": 0}), r"scale 0\.0"),
     "scale nan": (lambda f: say(f, {"scale": "nan"}), "scale nan"),
     "offset infinite": (lambda f: say(f, {"offset": float("inf")}), "offset inf"),
     "transform nan": (lambda f: placed(f, float("nan"), 0, 5e5, 0, -10, 5.3e6), "nowhere on Earth"),
-    "transform infinite": (lambda f: placed(f, 10, 0, float("inf"), 0, -10, 5.3e6), "nowhere on Earth"),
+    "transform infinite": (
+        lambda f: placed(f, 10, 0, float("inf"), 0, -10, 5.3e6),
+        "nowhere on Earth",
+    ),
     "transform huge": (lambda f: placed(f, 1e300, 0, 5e5, 0, -10, 5.3e6), "nowhere on Earth"),
-    "transform without extent": (lambda f: placed(f, 1e-300, 0, 5e5, 0, -1e-300, 5.3e6), "nowhere on Earth"),
-    "metres called degrees": (lambda f: placed(f, 10, 0, 5e5, 0, -10, 5.3e6, crs="EPSG:4326"), "true CRS"),
+    "transform without extent": (
+        lambda f: placed(f, 1e-300, 0, 5e5, 0, -1e-300, 5.3e6),
+        "nowhere on Earth",
+    ),
+    "metres called degrees": (
+        lambda f: placed(f, 10, 0, 5e5, 0, -10, 5.3e6, crs="EPSG:4326"),
+        "true CRS",
+    ),
     "a place the CRS has not": (lambda f: placed(f, 10, 0, 5e5, 0, -10, 5.3e7), "true CRS"),
     "complex numbers": (lambda f: typed(f, "complex64"), "type complex64"),
     "complex whole numbers": (lambda f: typed(f, "complex_int16"), "type complex_int16"),
@@ -189,7 +217,9 @@ def test_harm_is_a_row_at_once(tmp_path: Path, make: Callable[[Path], object], s
     assert not list(tmp_path.parent.glob("evil*"))
 
 
-def test_the_ledger_has_a_row_for_each_and_the_good_one_is_used(tmp_path: Path, spark: SparkSession) -> None:
+def test_the_ledger_has_a_row_for_each_and_the_good_one_is_used(
+    tmp_path: Path, spark: SparkSession
+) -> None:
     names = [name for name, (make, _) in CASES.items() if make is not deep_json]
     folders = {name: tmp_path / f"{n:02}" for n, name in enumerate(names)}
     archives = []
@@ -198,31 +228,46 @@ def test_the_ledger_has_a_row_for_each_and_the_good_one_is_used(tmp_path: Path, 
         CASES[name][0](folder)
         archives.append(Archive(str(folder)))
     write_raster(tmp_path / "good" / "good_20240601.tif", texture(UTM33), UTM33, nodata=0)
-    raw = {"name": "t", "scenes": [{"path": "."}], "bands": ["any"], "legend": {1: {"name": "a", "colour": "#000000"}}}
+    raw = {
+        "name": "t",
+        "scenes": [{"path": "."}],
+        "bands": ["any"],
+        "legend": {1: {"name": "a", "colour": "#000000"}},
+    }
     mapped = {"b1": "any", "red": "any", "blue": "any"}
-    run = replace(
-        parse_run(raw, tmp_path), scenes=tuple(replace(a, bands=mapped) for a in (*archives, Archive(str(tmp_path / "good"))))
+    config = replace(
+        parse_run(raw, tmp_path),
+        scenes=tuple(
+            replace(a, bands=mapped) for a in (*archives, Archive(str(tmp_path / "good")))
+        ),
     )
-    outcome = index(StageContext(run, tmp_path / "out", Selection(), lambda: spark))
+    outcome = index(StageContext(config, tmp_path / "out", Selection(), lambda: spark))
     assert (outcome.done, outcome.bad) == (1, len(names))
-    assert [s.scene_id for s in scenes_from_table(store.read_table(tmp_path / "out", "scenes"))] == ["good_20240601"]
-    rows = [r for r in store.read_table(tmp_path / "out", "ledger").to_pylist() if r["status"] == "bad"]
+    assert [
+        s.scene_id for s in scenes_from_table(store.read_table(tmp_path / "out", "scenes"))
+    ] == ["good_20240601"]
+    rows = [
+        r for r in store.read_table(tmp_path / "out", "ledger").to_pylist() if r["status"] == "bad"
+    ]
     assert len(rows) == len(names)
     assert all(r["stage"] == "index" and r["error"] for r in rows)
 
 
 def list_files(root: Path, algorithm: str = "sha3_256", name: str = "SHA3-256") -> None:
     """The product's manifest with the checksums of all its files."""
-    form = (
-        '<dataObject><byteStream><fileLocation href="./{}"/><checksum checksumName="{}">{}</checksum></byteStream></dataObject>'
-    )
+    form = '<dataObject><byteStream><fileLocation href="./{}"/><checksum checksumName="{}">{}</checksum></byteStream></dataObject>'
     files = [p for p in sorted(root.rglob("*.*")) if p.is_file() and p.name != "manifest.safe"]
     digests = [hashlib.new(algorithm, p.read_bytes()).hexdigest().upper() for p in files]
-    listed = "".join(form.format(p.relative_to(root).as_posix(), name, d) for p, d in zip(files, digests, strict=True))
+    listed = "".join(
+        form.format(p.relative_to(root).as_posix(), name, d)
+        for p, d in zip(files, digests, strict=True)
+    )
     manifest = root / "manifest.safe"
     before = manifest.read_text()
     end = before.rindex("</") if "</" in before else None
-    manifest.write_text(f"{before[:end]}{listed}{before[end:]}" if end else f"<xfdu>{listed}</xfdu>")
+    manifest.write_text(
+        f"{before[:end]}{listed}{before[end:]}" if end else f"<xfdu>{listed}</xfdu>"
+    )
 
 
 def read_one(archive: Archive, *bands: str) -> Scene:
@@ -238,7 +283,9 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize(("algorithm", "name"), [("sha3_256", "SHA3-256"), ("md5", "MD5")])
-def test_a_sentinel2_product_is_verified_by_its_manifest(tmp_path: Path, algorithm: str, name: str) -> None:
+def test_a_sentinel2_product_is_verified_by_its_manifest(
+    tmp_path: Path, algorithm: str, name: str
+) -> None:
     root = sentinel2.make_product(tmp_path / "plain", "2A", "05.11", ("B02", "B04"))
     list_files(root, algorithm, name)
     archive = Archive(str(tmp_path / "plain"), verify=True)
@@ -250,7 +297,9 @@ def test_a_sentinel2_product_is_verified_by_its_manifest(tmp_path: Path, algorit
     # A file that is not asked for may be anything.
     flip(next(root.rglob("*B04_10m.jp2")))
     read_one(archive, "blue")
-    with pytest.raises(InputError, match=rf"B04_10m\.jp2 has {algorithm} .* should be .*fetch it anew"):
+    with pytest.raises(
+        InputError, match=rf"B04_10m\.jp2 has {algorithm} .* should be .*fetch it anew"
+    ):
         read_one(archive, "red")
     for pattern in ("*SCL_20m.jp2", "*SCL_60m.jp2", "MTD_TL.xml"):
         path = next(root.rglob(pattern))
@@ -273,7 +322,11 @@ def test_a_sentinel1_product_is_verified_with_its_tables(tmp_path: Path) -> None
     list_files(root, "md5", "MD5")
     archive = Archive(str(tmp_path), verify=True)
     assert read_one(archive, "vv") == read_one(replace(archive, verify=False), "vv")
-    for pattern in ("measurement/*-vv-*", "annotation/*-vv-*", "annotation/calibration/noise-*-vv-*"):
+    for pattern in (
+        "measurement/*-vv-*",
+        "annotation/*-vv-*",
+        "annotation/calibration/noise-*-vv-*",
+    ):
         (path,) = root.glob(pattern)
         whole = path.read_bytes()
         path.write_bytes(whole + b" ")
@@ -285,14 +338,24 @@ def test_a_sentinel1_product_is_verified_with_its_tables(tmp_path: Path) -> None
 
 def test_a_stac_item_is_verified_by_its_multihashes(tmp_path: Path) -> None:
     path = stac.raster(tmp_path / "red.tif")
-    codes = {"sha1": "1114", "sha256": "1220", "sha512": "1340", "sha3_256": "1620", "md5": "d50110"}
+    codes = {
+        "sha1": "1114",
+        "sha256": "1220",
+        "sha512": "1340",
+        "sha3_256": "1620",
+        "md5": "d50110",
+    }
     archive = Archive(str(tmp_path), verify=True)
     for algorithm, code in codes.items():
         said = code + hashlib.new(algorithm, path.read_bytes()).hexdigest()
-        stac.write_item(tmp_path, stac.item("s", {"red": {"href": "red.tif", "file:checksum": said}}))
+        stac.write_item(
+            tmp_path, stac.item("s", {"red": {"href": "red.tif", "file:checksum": said}})
+        )
         assert read_one(archive, "red").scene_id == "s"
     for said in ("1220" + "0" * 64, "1220", "9920" + "0" * 64, None):
-        stac.write_item(tmp_path, stac.item("s", {"red": {"href": "red.tif", "file:checksum": said}}))
+        stac.write_item(
+            tmp_path, stac.item("s", {"red": {"href": "red.tif", "file:checksum": said}})
+        )
         with pytest.raises(InputError, match=r"red\.tif has (sha256|no checksum)"):
             read_one(archive, "red")
         assert read_one(replace(archive, verify=False), "red").scene_id == "s"

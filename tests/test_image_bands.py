@@ -24,7 +24,11 @@ FILES = ("coastal", "blue", "green", "red", "nir08")
 
 def picture(name: str) -> np.ndarray:
     """(H, W) uint16, of every band another."""
-    return np.random.default_rng(len(name) + 7 * ord(name[0])).integers(500, 3500, GRID.shape).astype("uint16")
+    return (
+        np.random.default_rng(len(name) + 7 * ord(name[0]))
+        .integers(500, 3500, GRID.shape)
+        .astype("uint16")
+    )
 
 
 def write_image(path: Path, bands: Sequence[str], names: Sequence[str] = ()) -> None:
@@ -36,7 +40,9 @@ def write_image(path: Path, bands: Sequence[str], names: Sequence[str] = ()) -> 
             file.colorinterp = [*[ColorInterp.undefined] * (len(bands) - 1), ColorInterp.alpha]
 
 
-def map_images(model: Path, folder: Path, out: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def map_images(
+    model: Path, folder: Path, out: Path
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The maps by name, and the errors."""
     rows = map_folder(reference(model), folder, out)
     made = {}
@@ -66,7 +72,9 @@ def test_a_file_of_all_bands_is_the_map_of_the_model_s_own(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("known", [True, False])
 def test_names_tell_whatever_the_order(known: bool, tmp_path: Path) -> None:
-    model = untrained.make_model(tmp_path / "model", bands=MODEL, file_bands=(FILES,) if known else ())
+    model = untrained.make_model(
+        tmp_path / "model", bands=MODEL, file_bands=(FILES,) if known else ()
+    )
     write_image(tmp_path / "in/own.tif", MODEL)
     rng = np.random.default_rng(0)
     for number in range(5):
@@ -85,7 +93,10 @@ def test_what_cannot_be_told_is_not_guessed(tmp_path: Path) -> None:
     write_image(folder / "twice.tif", FILES, ("a", "red", "nir08", "red", "e"))
     made, errors = map_images(model, folder, tmp_path / "out")
     assert not made
-    assert "may be coastal, blue, green, red, nir08 or nir08, red, green, blue, coastal: name them" in errors["either.tif"]
+    assert (
+        "may be coastal, blue, green, red, nir08 or nir08, red, green, blue, coastal: name them"
+        in errors["either.tif"]
+    )
     assert "none or several named nir08; model" in errors["lacks.tif"]
     assert "none or several named red; model" in errors["twice.tif"]
 
@@ -96,7 +107,11 @@ def test_the_order_of_files_survives_the_contract(tmp_path: Path) -> None:
 
 
 def test_bands_of_each_date_are_found(tmp_path: Path) -> None:
-    changes = {"task": "change", "model": "siamese-difference", "architecture": {"encoder": "resnet18", "depth": 3}}
+    changes = {
+        "task": "change",
+        "model": "siamese-difference",
+        "architecture": {"encoder": "resnet18", "depth": 3},
+    }
     model = untrained.make_model(tmp_path / "model", bands=MODEL, file_bands=(FILES,), **changes)
     later = [band + "'" for band in FILES]
     folder = tmp_path / "in"

@@ -41,33 +41,67 @@ def quality(seed: int) -> np.ndarray:
 def say(product: str, sensor: str, keys: list[str], **image: Any) -> Groups:
     """The groups of a Collection 2 MTL; a level-2 one also repeats its level-1 product's names and scales."""
     level = product.split("_")[1]
-    taken = {"SPACECRAFT_ID": f"LANDSAT_{product[3]}", "SENSOR_ID": sensor, "WRS_PATH": product[10:13], "WRS_ROW": product[13:16]}
-    taken |= {"DATE_ACQUIRED": f"{product[17:21]}-{product[21:23]}-{product[23:25]}", "SCENE_CENTER_TIME": "16:13:46.0400581Z"}
-    taken |= {"CLOUD_COVER": "8.00", "SUN_AZIMUTH": "156.98419323", "SUN_ELEVATION": str(ELEVATION)} | image
+    taken = {
+        "SPACECRAFT_ID": f"LANDSAT_{product[3]}",
+        "SENSOR_ID": sensor,
+        "WRS_PATH": product[10:13],
+        "WRS_ROW": product[13:16],
+    }
+    taken |= {
+        "DATE_ACQUIRED": f"{product[17:21]}-{product[21:23]}-{product[23:25]}",
+        "SCENE_CENTER_TIME": "16:13:46.0400581Z",
+    }
+    taken |= {
+        "CLOUD_COVER": "8.00",
+        "SUN_AZIMUTH": "156.98419323",
+        "SUN_ELEVATION": str(ELEVATION),
+    } | image
     names = {f"FILE_NAME_BAND_{key}": f"{product}_{own(level, key)}.TIF" for key in keys}
     names |= {f"FILE_NAME_QUALITY_L1_{k}": f"{product}_QA_{v}.TIF" for k, v in QUALITY.items()}
     groups: Groups = {
-        "PRODUCT_CONTENTS": {"LANDSAT_PRODUCT_ID": product, "PROCESSING_LEVEL": level, "COLLECTION_NUMBER": "02"} | names,
+        "PRODUCT_CONTENTS": {
+            "LANDSAT_PRODUCT_ID": product,
+            "PROCESSING_LEVEL": level,
+            "COLLECTION_NUMBER": "02",
+        }
+        | names,
         "IMAGE_ATTRIBUTES": taken,
     }
     first = product.replace(level, "L1TP")
     rescaling = {f"{kind}_{k}_BAND_{key}": v for key in keys for kind, k, v in SCALES}
     if level.startswith("L2"):
         surface = [key for key in keys if not key.startswith("ST")]
-        groups["LEVEL2_SURFACE_REFLECTANCE_PARAMETERS"] = {f"REFLECTANCE_MULT_BAND_{key}": "2.75e-05" for key in surface}
-        groups["LEVEL2_SURFACE_REFLECTANCE_PARAMETERS"] |= {f"REFLECTANCE_ADD_BAND_{key}": "-0.2" for key in surface}
+        groups["LEVEL2_SURFACE_REFLECTANCE_PARAMETERS"] = {
+            f"REFLECTANCE_MULT_BAND_{key}": "2.75e-05" for key in surface
+        }
+        groups["LEVEL2_SURFACE_REFLECTANCE_PARAMETERS"] |= {
+            f"REFLECTANCE_ADD_BAND_{key}": "-0.2" for key in surface
+        }
         thermal = {"TEMPERATURE_MULT_BAND_ST": "0.00341802", "TEMPERATURE_ADD_BAND_ST": "149.0"}
-        groups["LEVEL2_SURFACE_TEMPERATURE_PARAMETERS"] = {f"{k}_B{n}": v for k, v in thermal.items() for n in ("6", "10")}
-        groups["LEVEL1_PROCESSING_RECORD"] = {f"FILE_NAME_BAND_{key}": f"{first}_B{key}.TIF" for key in keys}
-        groups["LEVEL1_PROCESSING_RECORD"] |= {"LANDSAT_PRODUCT_ID": first, "PROCESSING_LEVEL": "L1TP"}
+        groups["LEVEL2_SURFACE_TEMPERATURE_PARAMETERS"] = {
+            f"{k}_B{n}": v for k, v in thermal.items() for n in ("6", "10")
+        }
+        groups["LEVEL1_PROCESSING_RECORD"] = {
+            f"FILE_NAME_BAND_{key}": f"{first}_B{key}.TIF" for key in keys
+        }
+        groups["LEVEL1_PROCESSING_RECORD"] |= {
+            "LANDSAT_PRODUCT_ID": first,
+            "PROCESSING_LEVEL": "L1TP",
+        }
     else:
-        rescaling = {k: v for k, v in rescaling.items() if not ("REFLECTANCE" in k and "BAND_6_VCID" in k)}
+        rescaling = {
+            k: v for k, v in rescaling.items() if not ("REFLECTANCE" in k and "BAND_6_VCID" in k)
+        }
     groups["LEVEL1_RADIOMETRIC_RESCALING"] = rescaling
     return groups
 
 
 QUALITY = {"PIXEL": "PIXEL", "RADIOMETRIC_SATURATION": "RADSAT"}
-SCALES = [("RADIANCE", "MULT", "7.7874E-01"), ("RADIANCE", "ADD", "-6.97874"), ("REFLECTANCE", "MULT", "1.1620E-03")]
+SCALES = [
+    ("RADIANCE", "MULT", "7.7874E-01"),
+    ("RADIANCE", "ADD", "-6.97874"),
+    ("REFLECTANCE", "MULT", "1.1620E-03"),
+]
 SCALES += [("REFLECTANCE", "ADD", "-0.010414")]
 
 
@@ -78,35 +112,60 @@ def own(level: str, key: str) -> str:
 def as_odl(groups: Groups, root: str) -> str:
     lines = [f"GROUP = {root}"]
     for group, said in groups.items():
-        plain = [f"    {k} = {v if str(v)[:1] in '-0123456789' and 'TIME' not in k else json.dumps(v)}" for k, v in said.items()]
+        plain = [
+            f"    {k} = {v if str(v)[:1] in '-0123456789' and 'TIME' not in k else json.dumps(v)}"
+            for k, v in said.items()
+        ]
         lines += [f"  GROUP = {group}", *plain, f"  END_GROUP = {group}"]
     return "\n".join([*lines, f"END_GROUP = {root}", "END", ""])
 
 
 def as_xml(groups: Groups, root: str) -> str:
-    inner = "".join(f"<{g}>{''.join(f'<{k}>{v}</{k}>' for k, v in said.items())}</{g}>" for g, said in groups.items())
+    inner = "".join(
+        f"<{g}>{''.join(f'<{k}>{v}</{k}>' for k, v in said.items())}</{g}>"
+        for g, said in groups.items()
+    )
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<{root}>{inner}</{root}>'
 
 
 def write_mtl(
-    folder: Path, product: str, groups: Groups, forms: str = "txt json xml", root: str = "LANDSAT_METADATA_FILE"
+    folder: Path,
+    product: str,
+    groups: Groups,
+    forms: str = "txt json xml",
+    root: str = "LANDSAT_METADATA_FILE",
 ) -> None:
-    texts = {"txt": as_odl(groups, root), "json": json.dumps({root: groups}), "xml": as_xml(groups, root)}
+    texts = {
+        "txt": as_odl(groups, root),
+        "json": json.dumps({root: groups}),
+        "xml": as_xml(groups, root),
+    }
     for form in forms.split():
         (folder / f"{product}_MTL.{form}").write_text(texts[form])
 
 
-def make(folder: Path, product: str, sensor: str, keys: list[str], grid: Grid = GRID, **image: Any) -> Path:
+def make(
+    folder: Path, product: str, sensor: str, keys: list[str], grid: Grid = GRID, **image: Any
+) -> Path:
     """A product's folder: bands of which some pixels are fill, both quality bands, MTL in all forms."""
     folder.mkdir(parents=True, exist_ok=True)
     level = product.split("_")[1]
     for n, key in enumerate(keys):
         # TM and ETM+ of level 1 are of 8 bits; the panchromatic band has half the pixel side.
         small, fine = not level.startswith("L2") and product[1] in "TE", key == "8"
-        place = Grid(grid.crs, (15.0, 0.0, grid.transform[2], 0.0, -15.0, grid.transform[5]), 80, 100) if fine else grid
+        place = (
+            Grid(grid.crs, (15.0, 0.0, grid.transform[2], 0.0, -15.0, grid.transform[5]), 80, 100)
+            if fine
+            else grid
+        )
         pixels = texture(place, n, 250 if small else 30_000, "uint8" if small else "uint16")
         pixels[:3, :5] = 0
-        write_raster(folder / f"{product}_{own(level, key)}.TIF", pixels, place, nodata=0 if level.startswith("L2") else None)
+        write_raster(
+            folder / f"{product}_{own(level, key)}.TIF",
+            pixels,
+            place,
+            nodata=0 if level.startswith("L2") else None,
+        )
     for n, name in enumerate(QUALITY.values()):
         write_raster(folder / f"{product}_QA_{name}.TIF", quality(n), grid, nodata=None)
     write_mtl(folder, product, say(product, sensor, keys, **image))
@@ -136,7 +195,9 @@ def direct(path: Path) -> np.ndarray:
         return np.asarray(data.read(1))
 
 
-def check(folder: Path, product: str, band: Band, own_name: str, scale: float, offset: float) -> None:
+def check(
+    folder: Path, product: str, band: Band, own_name: str, scale: float, offset: float
+) -> None:
     numbers = direct(folder / f"{product}_{own_name}.TIF")
     found, valid = physical(band)
     assert np.array_equal(valid, numbers != 0) and not valid.all()
@@ -154,7 +215,12 @@ def test_landsat_5_level_2(tmp_path: Path) -> None:
         assert band
         scale, offset = (0.00341802, 149.0) if key == "ST_B6" else (2.75e-05, -0.2)
         check(folder, TM5, band, own("L2SP", key), scale, offset)
-    assert (scene.scene_id, scene.source, scene.crs, scene.cloud) == (TM5, "landsat", "EPSG:32616", 8.0)
+    assert (scene.scene_id, scene.source, scene.crs, scene.cloud) == (
+        TM5,
+        "landsat",
+        "EPSG:32616",
+        8.0,
+    )
     assert scene.datetime == datetime(1986, 4, 24, 16, 13, 46, 40058, UTC)
     assert scene.properties == (
         ("level", "L2SP"), ("platform", "landsat-5"), ("sun_azimuth_deg", "156.98419323"), ("sun_elevation_deg", str(ELEVATION)),
@@ -183,9 +249,13 @@ def test_landsat_9_level_2_serves_own_names_and_the_run_files(tmp_path: Path) ->
     assert [(b.name, Path(b.href).stem[-5:]) for b in plain.bands[:4]] == [
         ("nir08", "SR_B5"), ("SR_B5", "SR_B5"), ("lwir11", "T_B10"), ("ST_B10", "T_B10"),
     ]  # fmt: skip
-    assert ("platform", "landsat-9") in plain.properties and not any(k == "unmasked" for k, _ in plain.properties)
+    assert ("platform", "landsat-9") in plain.properties and not any(
+        k == "unmasked" for k, _ in plain.properties
+    )
     for mapping in ({"SR_B5": "nir"}, {"nir08": "nir"}):
-        assert Path(read_one(tmp_path, ("nir",), bands=mapping).bands[0].href).stem.endswith("SR_B5")
+        assert Path(read_one(tmp_path, ("nir",), bands=mapping).bands[0].href).stem.endswith(
+            "SR_B5"
+        )
     with pytest.raises(InputError, match="both 'red'"):
         read_one(tmp_path, ("red",), bands={"SR_B5": "red"})
     with pytest.raises(InputError, match=r"no band pan; it has coastal \(SR_B1\)"):
@@ -202,7 +272,9 @@ def test_landsat_9_level_2_serves_own_names_and_the_run_files(tmp_path: Path) ->
         ((), 0b1, 0),
     ],
 )
-def test_masks_are_those_of_a_direct_count(tmp_path: Path, mask: Any, cloudy: int, saturated: int) -> None:
+def test_masks_are_those_of_a_direct_count(
+    tmp_path: Path, mask: Any, cloudy: int, saturated: int
+) -> None:
     folder = make(tmp_path, OLI9, "OLI_TIRS", OLI_KEYS)
     if "saturated" not in mask:
         # Nothing is asked of it, so it may be damaged.
@@ -223,11 +295,19 @@ def test_collection_1(tmp_path: Path) -> None:
     names = {f"FILE_NAME_BAND_{key}": f"{OLI8_C1}_B{key}.TIF" for key in ("4", "10")}
     groups: Groups = {
         "METADATA_FILE_INFO": {"LANDSAT_PRODUCT_ID": OLI8_C1, "COLLECTION_NUMBER": "01"},
-        "PRODUCT_METADATA": {"DATA_TYPE": "L1TP", "SPACECRAFT_ID": "LANDSAT_8", "SENSOR_ID": "OLI_TIRS", "WRS_PATH": "90"}
+        "PRODUCT_METADATA": {
+            "DATA_TYPE": "L1TP",
+            "SPACECRAFT_ID": "LANDSAT_8",
+            "SENSOR_ID": "OLI_TIRS",
+            "WRS_PATH": "90",
+        }
         | {"WRS_ROW": "84", "DATE_ACQUIRED": "2016-01-21", "SCENE_CENTER_TIME": "23:50:23.0544350Z"}
         | {**names, "FILE_NAME_BAND_QUALITY": f"{OLI8_C1}_BQA.TIF"},
         "IMAGE_ATTRIBUTES": {"CLOUD_COVER": "-1", "SUN_AZIMUTH": "71.5", "SUN_ELEVATION": "90.0"},
-        "RADIOMETRIC_RESCALING": {"REFLECTANCE_MULT_BAND_4": "2.0000E-05", "REFLECTANCE_ADD_BAND_4": "-0.100000"}
+        "RADIOMETRIC_RESCALING": {
+            "REFLECTANCE_MULT_BAND_4": "2.0000E-05",
+            "REFLECTANCE_ADD_BAND_4": "-0.100000",
+        }
         | {"RADIANCE_MULT_BAND_10": "3.3420E-04", "RADIANCE_ADD_BAND_10": "0.10000"},
     }
     write_mtl(tmp_path, OLI8_C1, groups, "txt", "L1_METADATA_FILE")
@@ -269,7 +349,11 @@ def test_products_that_share_a_folder_are_scenes_of_their_own(tmp_path: Path) ->
     make(tmp_path / "below" / ETM7, ETM7, "ETM", ETM_KEYS)
     archive = Archive(str(tmp_path))
     assert [s.scene_id for s in read_all(archive, ("red",))] == [OLI9, TM5, ETM7]
-    assert [i.key for i in registry.source_of(archive).items(archive)] == [OLI9, TM5, f"below/{ETM7}"]
+    assert [i.key for i in registry.source_of(archive).items(archive)] == [
+        OLI9,
+        TM5,
+        f"below/{ETM7}",
+    ]
     for path in tmp_path.glob(f"{TM5}_MTL.*"):
         path.unlink()
     with pytest.raises(InputError, match=rf"no {TM5}_MTL.txt"):
@@ -285,11 +369,17 @@ def test_first_sound_mtl_is_read(tmp_path: Path) -> None:
     expected = read_one(tmp_path)
     for kept in texts:
         for form, text in texts.items():
-            (tmp_path / f"{OLI9}_MTL.{form}").write_text(text if form == kept else text[: len(text) // 2])
+            (tmp_path / f"{OLI9}_MTL.{form}").write_text(
+                text if form == kept else text[: len(text) // 2]
+            )
         assert read_one(tmp_path) == expected
     for form, text in {"txt": texts["txt"][:-5], "json": "[1]", "xml": BOMB}.items():
         (tmp_path / f"{OLI9}_MTL.{form}").write_text(text)
-    for form, told in {"txt": "it is cut short", "json": "not one object of groups", "xml": "not plain XML"}.items():
+    for form, told in {
+        "txt": "it is cut short",
+        "json": "not one object of groups",
+        "xml": "not plain XML",
+    }.items():
         with pytest.raises(InputError, match=told):
             read_one(tmp_path)
         (tmp_path / f"{OLI9}_MTL.{form}").unlink()
@@ -307,7 +397,9 @@ def test_first_sound_mtl_is_read(tmp_path: Path) -> None:
         ("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS", "REFLECTANCE_MULT_BAND_4", "nan", "has 'nan'"),
     ],
 )
-def test_mtl_that_cannot_be_true_is_refused(tmp_path: Path, group: str, key: str, value: str, told: str) -> None:
+def test_mtl_that_cannot_be_true_is_refused(
+    tmp_path: Path, group: str, key: str, value: str, told: str
+) -> None:
     make(tmp_path, OLI9, "OLI_TIRS", OLI_KEYS)
     groups = say(OLI9, "OLI_TIRS", OLI_KEYS)
     groups[group][key] = value
@@ -361,7 +453,9 @@ def test_real_product() -> None:
         "coastal", "blue", "green", "red", "nir08", "swir16", "swir22", "lwir11", "quality", "saturation",
     ]  # fmt: skip
     for band in scene.bands[:7]:
-        check(folder, product, band, Path(band.href).stem.removeprefix(f"{product}_"), 2.75e-05, -0.2)
+        check(
+            folder, product, band, Path(band.href).stem.removeprefix(f"{product}_"), 2.75e-05, -0.2
+        )
     check(folder, product, scene.bands[7], "ST_B10", 0.00341802, 149.0)
     bits = direct(folder / f"{product}_QA_PIXEL.TIF")
     left = usable(scene)

@@ -18,7 +18,12 @@ def test_style_rooms_and_types() -> None:
 
 
 @pytest.mark.parametrize(
-    "statement", ["import lulc", "import lulc.cli.main", "import lulc.config, lulc.geo.grid, lulc.tables.store, lulc.legend"]
+    "statement",
+    [
+        "import lulc",
+        "import lulc.cli.main",
+        "import lulc.config, lulc.geo.grid, lulc.tables.store, lulc.legend",
+    ],
 )
 def test_import_loads_nothing_heavy(statement: str) -> None:
     heavy = "{'torch', 'pyspark', 'mlflow', 'sedona', 'petastorm', 'matplotlib', 'geopandas'}"
@@ -28,7 +33,9 @@ def test_import_loads_nothing_heavy(statement: str) -> None:
 
 
 def test_no_file_names_an_index_or_this_machine() -> None:
-    listed = subprocess.run(["git", "ls-files"], cwd=lint.ROOT, capture_output=True, text=True, check=True).stdout.split("\n")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=lint.ROOT, capture_output=True, text=True, check=True
+    ).stdout.split("\n")
     banned = ["--index" + "-url", "/root" + "/", "/work" + "/main", "pypi" + ".org"]
     for name in filter(None, listed):
         path = lint.ROOT / name
@@ -52,7 +59,10 @@ def test_every_file_that_extends_is_listed(registry: str, readers: str, name: st
     listed = getattr(importlib.import_module(f"lulc.{registry}"), name)
     kind = type(next(iter(listed.values())))
     folder = PACKAGE / readers
-    modules = [importlib.import_module(f"lulc.{readers.replace('/', '.')}.{p.stem}") for p in folder.glob("[!_]*.py")]
+    modules = [
+        importlib.import_module(f"lulc.{readers.replace('/', '.')}.{p.stem}")
+        for p in folder.glob("[!_]*.py")
+    ]
     exported = {v.name: v for m in modules for v in vars(m).values() if isinstance(v, kind)}
     assert exported == listed
 

@@ -64,7 +64,9 @@ def make_item(path: Path, grid: Grid, year: int, collection: str) -> dict[str, A
     return {"rel": "item", "href": f"./{path.stem}.json", "type": "application/geo+json"}
 
 
-def make_collection(root: Path, slug: str, product: str, year: int, colours: tuple[ColorInterp, ...]) -> dict[str, Any]:
+def make_collection(
+    root: Path, slug: str, product: str, year: int, colours: tuple[ColorInterp, ...]
+) -> dict[str, Any]:
     folder = root / "auckland" / slug / product / "2193"
     links, boxes = [], []
     for col in range(3):
@@ -91,8 +93,12 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("linz")
     links = [
         make_collection(root, "auckland_2022_5m", "rgb", 2022, (*RGB, ColorInterp.alpha)),
-        make_collection(root, "auckland_2022_5m", "rgbnir", 2022, (*RGB, ColorInterp.nir, ColorInterp.alpha)),
-        make_collection(root, "auckland_sn348_1944_5m", "rgb", 1944, (ColorInterp.gray, ColorInterp.alpha)),
+        make_collection(
+            root, "auckland_2022_5m", "rgbnir", 2022, (*RGB, ColorInterp.nir, ColorInterp.alpha)
+        ),
+        make_collection(
+            root, "auckland_sn348_1944_5m", "rgb", 1944, (ColorInterp.gray, ColorInterp.alpha)
+        ),
     ]
     content = {
         "type": "Catalog",
@@ -115,10 +121,18 @@ def url(catalogue: Path) -> Iterator[str]:
 
 
 def ask(url: str, out: Path, *collections: str, **rest: Any) -> list[str]:
-    raw = {"name": "t", "scenes": [{"path": "."}], "bands": ["red"], "legend": {1: {"name": "a", "colour": "#000000"}}}
-    found = find_scenes(Archive(search=Search(url, collections, **rest)), parse_run(raw, Path()), out)
+    raw = {
+        "name": "t",
+        "scenes": [{"path": "."}],
+        "bands": ["red"],
+        "legend": {1: {"name": "a", "colour": "#000000"}},
+    }
+    found = find_scenes(
+        Archive(search=Search(url, collections, **rest)), parse_run(raw, Path()), out
+    )
     return [
-        f["assets"]["visual"]["href"].rpartition("/auckland/")[2] for f in json.loads(Path(found.path).read_bytes())["features"]
+        f["assets"]["visual"]["href"].rpartition("/auckland/")[2]
+        for f in json.loads(Path(found.path).read_bytes())["features"]
     ]
 
 
@@ -129,14 +143,24 @@ def middle_of(col: int) -> str:
 
 def test_a_static_catalogue_is_searched_by_its_links(url: str, tmp_path: Path) -> None:
     rgb = "auckland_2022_5m/rgb/2193"
-    assert ask(url, tmp_path, "*_2022_*/rgb/2193/*", bbox=middle_of(1)) == [f"{rgb}/BA32_5000_0001.tiff"]
-    assert ask(url, tmp_path, "auckland_2022_5m", bbox=middle_of(2), time="2022-02-01/2022-02-02") == [
+    assert ask(url, tmp_path, "*_2022_*/rgb/2193/*", bbox=middle_of(1)) == [
+        f"{rgb}/BA32_5000_0001.tiff"
+    ]
+    assert ask(
+        url, tmp_path, "auckland_2022_5m", bbox=middle_of(2), time="2022-02-01/2022-02-02"
+    ) == [
         f"{rgb}/BA32_5000_0002.tiff",
         "auckland_2022_5m/rgbnir/2193/BA32_5000_0002.tiff",
     ]
     assert len(ask(url, tmp_path, "*1944*")) == 3
-    assert ask(url, tmp_path, "01auckland_2022_5mrgb") == [f"{rgb}/BA32_5000_000{n}.tiff" for n in range(3)]
-    for nothing in ({"time": "2021-01-01/2021-12-31"}, {"bbox": "-176.9,-44.2,-176.0,-43.6"}, {"max_cloud": 5}):
+    assert ask(url, tmp_path, "01auckland_2022_5mrgb") == [
+        f"{rgb}/BA32_5000_000{n}.tiff" for n in range(3)
+    ]
+    for nothing in (
+        {"time": "2021-01-01/2021-12-31"},
+        {"bbox": "-176.9,-44.2,-176.0,-43.6"},
+        {"max_cloud": 5},
+    ):
         with pytest.raises(InputError, match="no scene"):
             ask(url, tmp_path, "*2022*", **nothing)
 
@@ -146,7 +170,9 @@ def test_a_broken_file_of_a_catalogue_is_named(url: str, catalogue: Path, tmp_pa
     whole = path.read_bytes()
     path.write_bytes(whole[:50])
     try:
-        with pytest.raises(InputError, match=r"rgbnir/2193/BA32_5000_0001\.json of the catalogue cannot be read"):
+        with pytest.raises(
+            InputError, match=r"rgbnir/2193/BA32_5000_0001\.json of the catalogue cannot be read"
+        ):
             ask(url, tmp_path, "*rgbnir*")
     finally:
         path.write_bytes(whole)
@@ -161,7 +187,11 @@ def test_a_broken_file_of_a_catalogue_is_named(url: str, catalogue: Path, tmp_pa
     ],
 )
 def test_a_copy_on_disk_is_read_as_stac(
-    catalogue: Path, product: str, bands: tuple[str, ...], mapped: dict[str, str], expected: tuple[int, ...]
+    catalogue: Path,
+    product: str,
+    bands: tuple[str, ...],
+    mapped: dict[str, str],
+    expected: tuple[int, ...],
 ) -> None:
     archive = Archive(str(catalogue), bands=mapped)
     source = registry.source_of(archive)
@@ -171,7 +201,9 @@ def test_a_copy_on_disk_is_read_as_stac(
     scene = source.read(listed[1], archive, bands)
     assert (scene.crs, tuple(b.index for b in scene.bands)) == ("EPSG:2193", expected)
     assert scene.gsd_m == pytest.approx(5, rel=1e-3)
-    assert shapely.from_wkb(scene.footprint).bounds == pytest.approx(footprint(GRID.window(0, 96, 144, 96)).bounds)
+    assert shapely.from_wkb(scene.footprint).bounds == pytest.approx(
+        footprint(GRID.window(0, 96, 144, 96)).bounds
+    )
     with rasterio.open(scene.bands[0].href) as file:
         direct, alpha = file.read(list(expected)), file.read(file.count)
     grid = reader.grid_of(scene.bands[0].href)
@@ -184,10 +216,20 @@ def test_a_copy_on_disk_is_read_as_stac(
 def test_alpha_is_no_band(catalogue: Path) -> None:
     archive = Archive(str(next(catalogue.parent.rglob("rgbnir/2193/BA32_5000_0000.json"))))
     source = registry.source_of(archive)
-    assert {b.name for b in source.read(next(source.items(archive)), archive, ()).bands} == {"red", "green", "blue", "nir"}
+    assert {b.name for b in source.read(next(source.items(archive)), archive, ()).bands} == {
+        "red",
+        "green",
+        "blue",
+        "nir",
+    }
     files = Archive(str(next(catalogue.parent.rglob("rgbnir/2193/BA32_5000_0000.tiff"))))
     geotiff = registry.source_of(files)
-    assert [b.name for b in geotiff.read(next(geotiff.items(files)), files, ()).bands] == ["red", "green", "blue", "nir"]
+    assert [b.name for b in geotiff.read(next(geotiff.items(files)), files, ()).bands] == [
+        "red",
+        "green",
+        "blue",
+        "nir",
+    ]
 
 
 LINZ = Path(__file__).parents[2] / "shared" / "data" / "linz"
@@ -202,7 +244,9 @@ def test_the_sample_image_is_read_whole() -> None:
     with rasterio.open(LINZ / "input_aerial.tif") as file:
         direct = file.read()
     for band, values in zip(scene.bands, direct, strict=True):
-        found, valid = reader.read_band(band.href, band.index, reader.grid_of(band.href), "nearest", band.nodata)
+        found, valid = reader.read_band(
+            band.href, band.index, reader.grid_of(band.href), "nearest", band.nodata
+        )
         np.testing.assert_array_equal(valid, values != 255)
         np.testing.assert_array_equal(found, np.where(valid, values, 0))
 

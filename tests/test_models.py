@@ -16,17 +16,25 @@ from lulc.models.tasks.registry import TASKS
 from lulc.models.tasks.task import Task
 
 
-@pytest.mark.parametrize(("package", "kind", "known"), [(networks, Model, MODELS), (tasks, Task, TASKS)])
+@pytest.mark.parametrize(
+    ("package", "kind", "known"), [(networks, Model, MODELS), (tasks, Task, TASKS)]
+)
 def test_no_file_is_forgotten(package: object, kind: type, known: dict[str, object]) -> None:
     found = []
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
-        found += [value for value in vars(importlib.import_module(module.name)).values() if isinstance(value, kind)]
+        found += [
+            value
+            for value in vars(importlib.import_module(module.name)).values()
+            if isinstance(value, kind)
+        ]
     assert found
     assert {id(value) for value in found} == {id(value) for value in known.values()}
     assert all(name == value.name for name, value in known.items())
 
 
-@pytest.mark.parametrize(("bands", "depth", "encoder"), [(1, 3, "resnet18"), (13, 4, "resnet34"), (4, 5, "mobilenet_v2")])
+@pytest.mark.parametrize(
+    ("bands", "depth", "encoder"), [(1, 3, "resnet18"), (13, 4, "resnet34"), (4, 5, "mobilenet_v2")]
+)
 def test_unet_maps_every_pixel_of_any_bands(bands: int, depth: int, encoder: str) -> None:
     model = MODELS["unet"]
     side = 2 * model.multiple(depth=depth)
@@ -57,4 +65,6 @@ def test_a_shallow_network_holds_no_stage_it_does_not_use() -> None:
     net(torch.zeros(2, 4, 64, 64)).sum().backward()
     assert all(p.grad is not None for p in net.parameters())
     deep = MODELS["unet"].build(4, 3, depth=5)
-    assert sum(p.numel() for p in net.parameters()) < 0.2 * sum(p.numel() for p in deep.parameters())
+    assert sum(p.numel() for p in net.parameters()) < 0.2 * sum(
+        p.numel() for p in deep.parameters()
+    )

@@ -36,9 +36,26 @@ MOD09 = "MYD09A1.A2022025.h09v08.061.2022035070021"
 MCD43 = "MCD43A4.A2022032.h14v10.061.2022041051831"
 
 Fields = dict[str, tuple[np.ndarray, dict[str, Any]]]
-REFLECTANCE = {"units": "reflectance", "valid_range": (-100, 16000), "fill": -28672, "scale_factor": 0.0001, "add_offset": 0.0}
-INDEX = {"units": "NDVI", "valid_range": (-2000, 10000), "fill": -3000, "scale_factor": 10000.0, "add_offset": 0.0}
-_TYPES = {"int8": SD.SDC.INT8, "uint8": SD.SDC.UINT8, "int16": SD.SDC.INT16, "uint16": SD.SDC.UINT16}
+REFLECTANCE = {
+    "units": "reflectance",
+    "valid_range": (-100, 16000),
+    "fill": -28672,
+    "scale_factor": 0.0001,
+    "add_offset": 0.0,
+}
+INDEX = {
+    "units": "NDVI",
+    "valid_range": (-2000, 10000),
+    "fill": -3000,
+    "scale_factor": 10000.0,
+    "add_offset": 0.0,
+}
+_TYPES = {
+    "int8": SD.SDC.INT8,
+    "uint8": SD.SDC.UINT8,
+    "int16": SD.SDC.INT16,
+    "uint16": SD.SDC.UINT16,
+}
 
 
 def numbers(seed: int, low: int, high: int, dtype: str = "int16", size: int = SIZE) -> np.ndarray:
@@ -55,7 +72,9 @@ def struct(tile: str, grids: dict[str, tuple[int, list[str]]], **other: str) -> 
             "LowerRightMtrs": f"({left + SIDE:.6f},{top - SIDE:.6f})", "Projection": "GCTP_SNSOID",
             "ProjParams": "(6371007.181000,0,0,0,0,0,0,0,0,0,0,0,0)", "SphereCode": "-1", "GridOrigin": "HDFE_GD_UL",
         } | other  # fmt: skip
-        text += f"\tGROUP=GRID_{n}\n" + "".join(f"\t\t{key}={value}\n" for key, value in said.items())
+        text += f"\tGROUP=GRID_{n}\n" + "".join(
+            f"\t\t{key}={value}\n" for key, value in said.items()
+        )
         text += "\t\tGROUP=Dimension\n\t\tEND_GROUP=Dimension\n\t\tGROUP=DataField\n"
         for i, field in enumerate(fields, 1):
             text += f'\t\t\tOBJECT=DataField_{i}\n\t\t\t\tDataFieldName="{field}"\n\t\t\tEND_OBJECT=DataField_{i}\n'
@@ -65,7 +84,15 @@ def struct(tile: str, grids: dict[str, tuple[int, list[str]]], **other: str) -> 
 
 def core(granule: str, day: str) -> str:
     said = {"LOCALGRANULEID": f"{granule}.hdf", "SHORTNAME": granule.split(".", maxsplit=1)[0]}
-    said |= {"RANGEENDINGDATE": "2099-01-01", "RANGEBEGINNINGTIME": "00:00:00", "RANGEBEGINNINGDATE": day} if day else {}
+    said |= (
+        {
+            "RANGEENDINGDATE": "2099-01-01",
+            "RANGEBEGINNINGTIME": "00:00:00",
+            "RANGEBEGINNINGDATE": day,
+        }
+        if day
+        else {}
+    )
     objects = (
         f"\n    OBJECT                 = {key}\n      NUM_VAL              = 1\n      VALUE                = \"{value}\"\n"
         f"    END_OBJECT             = {key}\n"
@@ -74,11 +101,15 @@ def core(granule: str, day: str) -> str:
     return f"\nGROUP                  = INVENTORYMETADATA\n{''.join(objects)}END_GROUP              = INVENTORYMETADATA\nEND\n"
 
 
-def make(folder: Path, granule: str, grids: dict[str, Fields], day: str = "2022-01-17", **other: str) -> Path:
+def make(
+    folder: Path, granule: str, grids: dict[str, Fields], day: str = "2022-01-17", **other: str
+) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{granule}.hdf"
     file = SD.SD(str(path), SD.SDC.WRITE | SD.SDC.CREATE | SD.SDC.TRUNC)
-    sizes = {name: (len(next(iter(fields.values()))[0]), list(fields)) for name, fields in grids.items()}
+    sizes = {
+        name: (len(next(iter(fields.values()))[0]), list(fields)) for name, fields in grids.items()
+    }
     text = struct(granule.split(".")[2], sizes, **other)
     # The library cuts long texts in pieces.
     for n, piece in enumerate((text[: len(text) // 2], text[len(text) // 2 :])):
@@ -95,7 +126,10 @@ def make(folder: Path, granule: str, grids: dict[str, Fields], day: str = "2022-
                     sds.setfillvalue(value)
                 else:
                     real = isinstance(value, float)
-                    sds.attr(key).set(SD.SDC.CHAR if isinstance(value, str) else SD.SDC.FLOAT64 if real else kind, value)
+                    sds.attr(key).set(
+                        SD.SDC.CHAR if isinstance(value, str) else SD.SDC.FLOAT64 if real else kind,
+                        value,
+                    )
             sds.setcompress(SD.SDC.COMP_DEFLATE, 5)
             sds[:] = pixels
             sds.endaccess()
@@ -106,9 +140,18 @@ def make(folder: Path, granule: str, grids: dict[str, Fields], day: str = "2022-
 def make_mod13(folder: Path, **other: str) -> tuple[Path, Fields]:
     fields: Fields = {
         "250m 16 days NDVI": (numbers(0, -3000, 10300), INDEX),
-        "250m 16 days NIR reflectance": (numbers(1, -1000, 11000), INDEX | {"valid_range": (0, 10000), "fill": -1000}),
-        "250m 16 days view zenith angle": (numbers(2, 0, 9000), INDEX | {"scale_factor": 100.0, "valid_range": (0, 9000)}),
-        "250m 16 days pixel reliability": (numbers(3, -1, 3, "int8"), {"units": "rank", "valid_range": (0, 3), "fill": -1}),
+        "250m 16 days NIR reflectance": (
+            numbers(1, -1000, 11000),
+            INDEX | {"valid_range": (0, 10000), "fill": -1000},
+        ),
+        "250m 16 days view zenith angle": (
+            numbers(2, 0, 9000),
+            INDEX | {"scale_factor": 100.0, "valid_range": (0, 9000)},
+        ),
+        "250m 16 days pixel reliability": (
+            numbers(3, -1, 3, "int8"),
+            {"units": "rank", "valid_range": (0, 3), "fill": -1},
+        ),
     }
     return make(folder, MOD13, {"MODIS_Grid_16DAY_250m_500m_VI": fields}, **other), fields
 
@@ -125,18 +168,27 @@ def read_one(path: Path, wanted: tuple[str, ...] = (), **archive: Any) -> Scene:
 
 def check(band: Band, stored: np.ndarray, scale: float, low: int, high: int) -> None:
     found, valid = physical(band)
-    assert np.array_equal(valid, (stored >= low) & (stored <= high)) and 0 < valid.sum() < valid.size
+    assert (
+        np.array_equal(valid, (stored >= low) & (stored <= high)) and 0 < valid.sum() < valid.size
+    )
     assert np.array_equal(found[valid], (stored * scale).astype("float32")[valid])
 
 
 def test_vegetation_indices(tmp_path: Path) -> None:
     path, fields = make_mod13(tmp_path)
     scene = read_one(tmp_path)
-    assert [(b.name, b.kind) for b in scene.bands] == [("ndvi", "continuous"), ("nir08", "continuous"), ("quality", "quality")]
+    assert [(b.name, b.kind) for b in scene.bands] == [
+        ("ndvi", "continuous"),
+        ("nir08", "continuous"),
+        ("quality", "quality"),
+    ]
     check(scene.bands[0], fields["250m 16 days NDVI"][0], 0.0001, -2000, 10000)
     check(scene.bands[1], fields["250m 16 days NIR reflectance"][0], 0.0001, 0, 10000)
     assert read_one(tmp_path, ("250m 16 days view zenith angle",)).bands[0].scale == 0.01
-    assert read_one(path, ("vi",), bands={"250m 16 days NDVI": "vi"}).bands[0].href == scene.bands[0].href
+    assert (
+        read_one(path, ("vi",), bands={"250m 16 days NDVI": "vi"}).bands[0].href
+        == scene.bands[0].href
+    )
     assert (scene.scene_id, scene.datetime) == (MOD13, datetime(2022, 1, 17, tzinfo=UTC))
     assert dict(scene.properties) == {
         "level": "MOD13Q1", "platform": "terra", "processing_baseline": "061", "tile": "h12v11",
@@ -154,12 +206,17 @@ def test_tile_lies_where_its_numbers_say(tmp_path: Path) -> None:
     with open_raster(scene.bands[0].href) as data:
         assert data.crs.to_string() == scene.crs == grid_of(scene.bands[0].href).crs
         assert data.transform.almost_equals(
-            Grid(scene.crs, (SIDE / 60, 0, -6 * SIDE, 0, -SIDE / 60, -2 * SIDE), 60, 60).affine, 1e-5
+            Grid(scene.crs, (SIDE / 60, 0, -6 * SIDE, 0, -SIDE / 60, -2 * SIDE), 60, 60).affine,
+            1e-5,
         )
     xmin, ymin, xmax, ymax = shapely.from_wkb(scene.footprint).bounds
     assert (ymin, ymax) == pytest.approx((-30, -20), abs=1e-6)
-    assert (xmin, xmax) == pytest.approx((-60 / math.cos(math.radians(30)), -50 / math.cos(math.radians(20))), abs=1e-6)
-    assert grid.transformer(scene.crs, grid.WGS84).transform(0, 4 * SIDE) == pytest.approx((0, 40), abs=1e-6)
+    assert (xmin, xmax) == pytest.approx(
+        (-60 / math.cos(math.radians(30)), -50 / math.cos(math.radians(20))), abs=1e-6
+    )
+    assert grid.transformer(scene.crs, grid.WGS84).transform(0, 4 * SIDE) == pytest.approx(
+        (0, 40), abs=1e-6
+    )
 
 
 def test_land_cover_is_classes(tmp_path: Path) -> None:
@@ -173,7 +230,13 @@ def test_land_cover_is_classes(tmp_path: Path) -> None:
     make(tmp_path, MCD12, {"MCD12Q1": fields}, "2001-01-01")
     scene = read_one(tmp_path)
     (band,) = scene.bands
-    assert (band.name, band.kind, band.scale, band.nodata, scene.clear) == ("LC_Type1", "class", 1.0, 255.0, ())
+    assert (band.name, band.kind, band.scale, band.nodata, scene.clear) == (
+        "LC_Type1",
+        "class",
+        1.0,
+        255.0,
+        (),
+    )
     check(band, codes, 1.0, 1, 17)
     assert read_one(tmp_path, ("LC_Prop1_Assessment",)).bands[0].kind == "continuous"
     # h00v08 reaches beyond 180° west, but for the land around the equator: what is outside the world is no part of it.
@@ -198,11 +261,19 @@ def test_state_bits_mask(tmp_path: Path, coarse: bool) -> None:
             {"MODIS_Grid_1km_2D": {"state_1km_1": (state, STATE)}, "MODIS_Grid_500m_2D": bands},
         )
     else:
-        granule, grids = MOD09, {"MOD_Grid_500m_Surface_Reflectance": bands | {"sur_refl_state_500m": (state, STATE)}}
+        granule, grids = (
+            MOD09,
+            {"MOD_Grid_500m_Surface_Reflectance": bands | {"sur_refl_state_500m": (state, STATE)}},
+        )
     make(tmp_path, granule, grids)
     fine = np.kron(state, np.ones((2, 2), "uint16")) if coarse else state
     cloud = np.isin(fine & 3, (0, 3))
-    tests = {"cloud": cloud, "shadow": fine & 4 == 0, "cirrus": fine & 0x300 == 0, "snow": fine & 0x9000 == 0}
+    tests = {
+        "cloud": cloud,
+        "shadow": fine & 4 == 0,
+        "cirrus": fine & 0x300 == 0,
+        "snow": fine & 0x9000 == 0,
+    }
     tests |= {"water": np.isin(fine >> 3 & 7, (1, 2, 4)), "saturated": np.ones_like(cloud)}
     for mask in (("cloud", "shadow", "cirrus", "saturated"), ("snow",), ("water",), ()):
         scene = read_one(tmp_path, ("red",), mask=mask)
@@ -217,12 +288,23 @@ def test_nadir_reflectance_has_a_quality_a_band(tmp_path: Path) -> None:
     fields: Fields = {}
     for band in (1, 2, 5):
         quality = {"units": "class-flag", "valid_range": (0, 254), "fill": 255}
-        fields[f"BRDF_Albedo_Band_Mandatory_Quality_Band{band}"] = (numbers(band, 0, 2, "uint8"), quality)
+        fields[f"BRDF_Albedo_Band_Mandatory_Quality_Band{band}"] = (
+            numbers(band, 0, 2, "uint8"),
+            quality,
+        )
     for band in (1, 2, 5):
-        fields[f"Nadir_Reflectance_Band{band}"] = (numbers(10 + band, 0, 32767), REFLECTANCE | {"valid_range": (0, 32766)})
+        fields[f"Nadir_Reflectance_Band{band}"] = (
+            numbers(10 + band, 0, 32767),
+            REFLECTANCE | {"valid_range": (0, 32766)},
+        )
     make(tmp_path, MCD43, {"MOD_Grid_BRDF": fields})
     scene = read_one(tmp_path, ("nir08", "Nadir_Reflectance_Band5"))
-    assert [b.name for b in scene.bands] == ["nir08", "Nadir_Reflectance_Band5", "quality_band2", "quality_band5"]
+    assert [b.name for b in scene.bands] == [
+        "nir08",
+        "Nadir_Reflectance_Band5",
+        "quality_band2",
+        "quality_band5",
+    ]
     expected = (numbers(2, 0, 2, "uint8") < 2) & (numbers(5, 0, 2, "uint8") < 2)
     assert np.array_equal(usable(scene), expected)
 
@@ -234,14 +316,24 @@ def test_run_file_replaces_the_quality_layer(tmp_path: Path) -> None:
     assert np.array_equal(usable(scene), expected)
     with pytest.raises(InputError, match="no quality layer 'QA'"):
         read_one(tmp_path, ("ndvi",), quality="QA")
-    make(tmp_path / "q1", "MOD09Q1.A2022033.h10v10.061.2022042044048", {"G": {"sur_refl_b01": (numbers(0, 0, 9), REFLECTANCE)}})
+    make(
+        tmp_path / "q1",
+        "MOD09Q1.A2022033.h10v10.061.2022042044048",
+        {"G": {"sur_refl_b01": (numbers(0, 0, 9), REFLECTANCE)}},
+    )
     with pytest.raises(InputError, match=r"no layer that tells of cloud, .*mask: \[\]"):
         read_one(tmp_path / "q1")
     assert read_one(tmp_path / "q1", mask=()).clear == ()
 
 
 def test_distances_are_multiplied_though_their_factor_is_above_one(tmp_path: Path) -> None:
-    said = {"units": "meters", "valid_range": (27000, 65535), "fill": 0, "scale_factor": 25.0, "add_offset": 4.0}
+    said = {
+        "units": "meters",
+        "valid_range": (27000, 65535),
+        "fill": 0,
+        "scale_factor": 25.0,
+        "add_offset": 4.0,
+    }
     make(tmp_path, MOD09, {"G": {"Range_1": (numbers(0, 0, 65535, "uint16"), said)}})
     band = read_one(tmp_path, ("Range_1",), mask=()).bands[0]
     assert (band.scale, band.offset) == (25.0, -100.0)
@@ -261,7 +353,10 @@ def test_time_comes_from_the_name_only_where_the_metadata_lacks_it(tmp_path: Pat
     ("other", "told"),
     [
         ({"Projection": "GCTP_GEO"}, "projection GCTP_GEO"),
-        ({"ProjParams": "(6371007.181000,0,0,0,90000000,0,0,0,0,0,0,0,0)"}, "projection GCTP_SNSOID"),
+        (
+            {"ProjParams": "(6371007.181000,0,0,0,90000000,0,0,0,0,0,0,0,0)"},
+            "projection GCTP_SNSOID",
+        ),
         ({"GridOrigin": "HDFE_GD_LR"}, "from the upper left"),
         ({"UpperLeftPointMtrs": "(nan,0)"}, "does not place grid"),
         ({"LowerRightMtrs": "(-20015109.354,0)"}, "has no extent"),
@@ -269,7 +364,9 @@ def test_time_comes_from_the_name_only_where_the_metadata_lacks_it(tmp_path: Pat
         ({"GridName": '"Other"'}, "has no band ndvi"),
     ],
 )
-def test_structure_that_cannot_be_true_is_refused(tmp_path: Path, other: dict[str, str], told: str) -> None:
+def test_structure_that_cannot_be_true_is_refused(
+    tmp_path: Path, other: dict[str, str], told: str
+) -> None:
     make_mod13(tmp_path, **other)
     with pytest.raises(InputError, match=told):
         read_one(tmp_path, ("ndvi",))
@@ -345,7 +442,13 @@ def test_layers_that_are_not_asked_for_do_no_harm(tmp_path: Path) -> None:
 
 
 def test_absurd_claims_are_refused_unread(tmp_path: Path) -> None:
-    path = make(tmp_path, MOD13, {"G": {"250m 16 days NDVI": (np.zeros((1, 1), "int16"), INDEX)}}, XDim="70000", YDim="70000")
+    path = make(
+        tmp_path,
+        MOD13,
+        {"G": {"250m 16 days NDVI": (np.zeros((1, 1), "int16"), INDEX)}},
+        XDim="70000",
+        YDim="70000",
+    )
     file = SD.SD(str(path), SD.SDC.WRITE)
     huge = file.create("250m 16 days EVI", SD.SDC.INT16, (70000, 70000))
     for axis, dim in enumerate(("YDim", "XDim")):
@@ -359,7 +462,9 @@ def test_absurd_claims_are_refused_unread(tmp_path: Path) -> None:
         read_one(tmp_path)
 
 
-def test_last_layers_are_kept_within_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_last_layers_are_kept_within_bounds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, fields = make_mod13(tmp_path)
     hrefs = [f"{path}!/MODIS_Grid_16DAY_250m_500m_VI/{name}" for name in fields]
     assert hdf4.open_layer(hrefs[0]) == hdf4.open_layer(hrefs[0])
@@ -369,7 +474,11 @@ def test_last_layers_are_kept_within_bounds(tmp_path: Path, monkeypatch: pytest.
     assert 1 <= len(hdf4._kept) <= 3
     # A file that is replaced is read anew.
     before = hdf4.open_layer(hrefs[0])
-    make(tmp_path, MOD13, {"MODIS_Grid_16DAY_250m_500m_VI": fields | {"more": fields["250m 16 days NDVI"]}})
+    make(
+        tmp_path,
+        MOD13,
+        {"MODIS_Grid_16DAY_250m_500m_VI": fields | {"more": fields["250m 16 days NDVI"]}},
+    )
     assert hdf4.open_layer(hrefs[0]) != before
 
 
@@ -383,7 +492,15 @@ def test_without_pyhdf_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.skipif(not REAL.is_file(), reason="the real product is not on this machine")
 def test_real_product() -> None:
     scene = read_one(REAL.parent)
-    assert [b.name for b in scene.bands] == ["red", "nir08", "blue", "green", "swir16", "swir22", "quality"]
+    assert [b.name for b in scene.bands] == [
+        "red",
+        "nir08",
+        "blue",
+        "green",
+        "swir16",
+        "swir22",
+        "quality",
+    ]
     file = SD.SD(str(REAL))
     for band in scene.bands[:6]:
         stored = file.select(band.href.rpartition("/")[2]).get()
@@ -392,7 +509,10 @@ def test_real_product() -> None:
     file.end()
     expected = (state != 65535) & np.isin(state & 3, (0, 3)) & (state & 0x304 == 0)
     assert np.array_equal(usable(scene), expected) and expected.any()
-    assert (scene.scene_id, scene.datetime) == (REAL.stem, datetime(2008, 10, 22, 11, 55, tzinfo=UTC))
+    assert (scene.scene_id, scene.datetime) == (
+        REAL.stem,
+        datetime(2008, 10, 22, 11, 55, tzinfo=UTC),
+    )
     # The tile's strip within the world: 80° S southwards, at 180° W.
     outline = shapely.from_wkb(scene.footprint)
     assert outline.bounds == pytest.approx((-180, -80.41, -172.76, -80), abs=0.01)

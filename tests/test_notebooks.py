@@ -18,7 +18,16 @@ from tests.scenery import write_raster
 from tests.world import World
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-EUROSAT = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "PermanentCrop", "Residential")
+EUROSAT = (
+    "AnnualCrop",
+    "Forest",
+    "HerbaceousVegetation",
+    "Highway",
+    "Industrial",
+    "Pasture",
+    "PermanentCrop",
+    "Residential",
+)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +51,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for day, side in (("2020-02-02", 100), ("2021-07-16", 60), ("2022-06-01", 80)):
         bands = rng.normal(3000, 100, (12, 160, 160))
         bands[:, 20 : 20 + side, 20 : 20 + side] -= 2500
-        write_raster(folder / "boadella" / f"Boadella_{day}.tif", bands.clip(1).astype("int16"), grid)
+        write_raster(
+            folder / "boadella" / f"Boadella_{day}.tif", bands.clip(1).astype("int16"), grid
+        )
     lake = box(2.802, 42.398 - 0.01, 2.812, 42.398)
     outlines = geopandas.GeoDataFrame({"tasks": ["segmentation"]}, geometry=[lake], crs="EPSG:4326")
     outlines.to_file(folder / "boadella" / "Boadella_2020-02-02_labels.geojson")
@@ -51,7 +62,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_a_notebook_is_stripped_and_runs(
-    path: Path, data: Path, done: Path, small: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path,
+    data: Path,
+    done: Path,
+    small: World,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     notebook = nbformat.read(path, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)
@@ -65,4 +81,8 @@ def test_a_notebook_is_stripped_and_runs(
         assert cell.cell_type != "code" or cell.execution_count
     nbformat.write(notebook, tmp_path / path.name)
     if path.stem[0] != "2":
-        assert any("image/png" in out.get("data", {}) for cell in notebook.cells for out in cell.get("outputs", ()))
+        assert any(
+            "image/png" in out.get("data", {})
+            for cell in notebook.cells
+            for out in cell.get("outputs", ())
+        )

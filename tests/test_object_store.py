@@ -23,7 +23,10 @@ GRID = Grid("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0), 512, 
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Faults]]:
     path = write_raster(tmp_path_factory.mktemp("store") / "x.tif", texture(GRID), GRID)
     with faulty_store() as (place, faults):
-        for name, body in (("/bucket", b""), *((f"/bucket/{name}.tif", path.read_bytes()) for name in ("busy", "down"))):
+        for name, body in (
+            ("/bucket", b""),
+            *((f"/bucket/{name}.tif", path.read_bytes()) for name in ("busy", "down")),
+        ):
             connection = http.client.HTTPConnection(place, timeout=30)
             connection.request("PUT", name, body, {"x-amz-acl": "public-read"})
             assert connection.getresponse().status == 200
@@ -33,7 +36,12 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Fault
 @pytest.fixture
 def environment(store: tuple[str, Faults], monkeypatch: pytest.MonkeyPatch) -> Faults:
     place, faults = store
-    said = {"AWS_S3_ENDPOINT": place, "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE", "AWS_REGION": "us-east-1"}
+    said = {
+        "AWS_S3_ENDPOINT": place,
+        "AWS_HTTPS": "NO",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+        "AWS_REGION": "us-east-1",
+    }
     for name, value in (said | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}).items():
         monkeypatch.setenv(name, value)
     faults.each = faults.asked = faults.failed = 0
@@ -50,13 +58,17 @@ def test_one_request_in_ten_failing_gives_no_wrong_pixel(base: str, environment:
     expected = texture(GRID)
     for row in range(0, 512, 128):
         for col in range(0, 512, 128):
-            found, valid = reader.read_band(f"{base}/busy.tif", 1, GRID.window(row, col, 128, 128), "nearest", None)
+            found, valid = reader.read_band(
+                f"{base}/busy.tif", 1, GRID.window(row, col, 128, 128), "nearest", None
+            )
             assert valid.all()
             np.testing.assert_array_equal(found, expected[row : row + 128, col : col + 128])
     assert environment.failed >= 1 and environment.asked >= 10
 
 
-def test_a_store_that_is_down_is_an_error_in_time_and_is_not_remembered(base: str, environment: Faults) -> None:
+def test_a_store_that_is_down_is_an_error_in_time_and_is_not_remembered(
+    base: str, environment: Faults
+) -> None:
     environment.each = 1
     started = time.monotonic()
     with pytest.raises(ReadError, match=r"down\.tif.*503"):
@@ -74,10 +86,15 @@ def test_what_is_not_there_is_not_asked_for_again(base: str, environment: Faults
 
 
 @pytest.mark.usefixtures("environment")
-def test_a_refusal_says_how_to_be_let_in_and_shows_no_key(store: tuple[str, Faults], tmp_path: Path) -> None:
+def test_a_refusal_says_how_to_be_let_in_and_shows_no_key(
+    store: tuple[str, Faults], tmp_path: Path
+) -> None:
     place, _ = store
     connection = http.client.HTTPConnection(place, timeout=30)
-    for name, body in (("/closed", b""), ("/closed/x.tif", write_raster(tmp_path / "x.tif", texture(GRID), GRID).read_bytes())):
+    for name, body in (
+        ("/closed", b""),
+        ("/closed/x.tif", write_raster(tmp_path / "x.tif", texture(GRID), GRID).read_bytes()),
+    ):
         connection.request("PUT", name, body)
         answer = connection.getresponse()
         assert (answer.status, answer.read()) and answer.status == 200

@@ -45,7 +45,9 @@ def make_sentinel2(folder: Path) -> None:
         own, side = re.findall(r"_(B\w\w)_(\d\d)m", path.name)[0]
         # Baseline 05.11: reflectance = (DN + offset) / 10000, and the made product has an offset of its own for every band.
         number = round(1e4 * TRUTH.get(names.get(own, ""), WRONG)) + 1000 - sentinel2.OWN.index(own)
-        sentinel2.write_jp2(path, np.full(sentinel2.grid(int(side)).shape, number, "uint16"), int(side))
+        sentinel2.write_jp2(
+            path, np.full(sentinel2.grid(int(side)).shape, number, "uint16"), int(side)
+        )
     for path in root.rglob("*_SCL_*m.jp2"):
         side = int(path.stem[-3:-1])
         sentinel2.write_jp2(path, np.full(sentinel2.grid(side).shape, 4, "uint8"), side)
@@ -82,8 +84,8 @@ def test_both_become_the_same_chips(place: Path, spark: SparkSession) -> None:
     made: dict[str, list[Chip]] = {}
     for name in ("sentinel2", "landsat"):
         out = place / f"out_{name}"
-        request = StageContext(make_run(place, name), out, Selection(), lambda: spark)
-        assert (index(request).bad, tile(request).bad) == (0, 0)
+        context = StageContext(make_run(place, name), out, Selection(), lambda: spark)
+        assert (index(context).bad, tile(context).bad) == (0, 0)
         table = store.read_table(out, "chips")
         assert table.schema.equals(schemas.CHIPS)
         made[name] = [from_row(row) for row in table.sort_by("tile_id").to_pylist()]
@@ -91,13 +93,17 @@ def test_both_become_the_same_chips(place: Path, spark: SparkSession) -> None:
         for chip in made[name]:
             assert chip.bands == BANDS
             assert chip.valid.any()
-            for pixels, scale, offset, true in zip(chip.pixels[0], chip.scales, chip.offsets, TRUTH.values(), strict=True):
+            for pixels, scale, offset, true in zip(
+                chip.pixels[0], chip.scales, chip.offsets, TRUTH.values(), strict=True
+            ):
                 found = pixels[chip.valid[0]] * scale + offset
                 # Half a step of the product's numbers, and half of the chips'.
                 assert np.abs(found - true).max() <= max(2.75e-5, scale)
     first, second = made["sentinel2"], made["landsat"]
     assert [c.tile_id for c in first] == [c.tile_id for c in second]
-    assert {(c.grid, c.bands, c.pixels.shape) for c in first} == {(c.grid, c.bands, c.pixels.shape) for c in second}
+    assert {(c.grid, c.bands, c.pixels.shape) for c in first} == {
+        (c.grid, c.bands, c.pixels.shape) for c in second
+    }
 
 
 def read_one(archive: Archive, *bands: str) -> Scene:
@@ -114,4 +120,6 @@ def test_the_two_near_infrared_bands_are_not_taken_for_each_other(place: Path) -
     assert read_one(second, "nir08").bands[0].href.endswith("SR_B5.TIF")
     with pytest.raises(InputError, match=r"no band nir; it has .*nir08 \(SR_B5\)"):
         read_one(second, "nir")
-    assert read_one(replace(second, bands={"nir08": "nir"}), "nir").bands[0].href.endswith("SR_B5.TIF")
+    assert (
+        read_one(replace(second, bands={"nir08": "nir"}), "nir").bands[0].href.endswith("SR_B5.TIF")
+    )

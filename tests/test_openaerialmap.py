@@ -28,10 +28,22 @@ def write_image(path: Path, grid: Grid = GRID, bands: int = 4) -> np.ndarray:
     stack = np.random.default_rng(0).integers(1, 256, (bands, *grid.shape), "uint8")
     stack[3:] = 255
     stack[3:, :, :30] = 0
-    form = {"driver": "GTiff", "photometric": "RGB", "tiled": True, "blockxsize": 32, "blockysize": 32}
+    form = {
+        "driver": "GTiff",
+        "photometric": "RGB",
+        "tiled": True,
+        "blockxsize": 32,
+        "blockysize": 32,
+    }
     place = {"crs": grid.crs, "transform": grid.affine, "height": grid.height, "width": grid.width}
     with rasterio.open(
-        path, "w", count=bands, dtype="uint8", **form, **place, **({"alpha": "YES"} if bands == 4 else {})
+        path,
+        "w",
+        count=bands,
+        dtype="uint8",
+        **form,
+        **place,
+        **({"alpha": "YES"} if bands == 4 else {}),
     ) as file:
         file.write(stack)
     return stack
@@ -54,7 +66,12 @@ def make_record(name: str, grid: Grid = GRID, **rest: Any) -> dict[str, Any]:
 def write_answer(path: Path, *records: dict[str, Any]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
-        json.dumps({"meta": {"provided_by": "OpenAerialMap", "page": 1, "limit": 10, "found": 2}, "results": records})
+        json.dumps(
+            {
+                "meta": {"provided_by": "OpenAerialMap", "page": 1, "limit": 10, "found": 2},
+                "results": records,
+            }
+        )
     )
     return path
 
@@ -118,7 +135,9 @@ FAR = Grid("EPSG:32737", (0.05, 0.0, 430_000.0, 0.0, -0.05, 9_250_000.0), 96, 12
         ({"geojson": 7}, "not a valid"),
     ],
 )
-def test_records_that_cannot_be_true_are_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+def test_records_that_cannot_be_true_are_refused(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
     folder = tmp_path / "in"
     path = write_answer(folder / "meta.json", make_record("a", **change))
     write_image(folder / "a.tif")
@@ -160,6 +179,8 @@ def test_real_chips_equal_a_direct_read() -> None:
         with rasterio.open(item.path) as file:
             direct = file.read()
         for band, values in zip(scene.bands, direct, strict=True):
-            found, valid = reader.read_band(band.href, band.index, reader.grid_of(band.href), "nearest", band.nodata)
+            found, valid = reader.read_band(
+                band.href, band.index, reader.grid_of(band.href), "nearest", band.nodata
+            )
             assert valid.all()
             np.testing.assert_array_equal(found, values)

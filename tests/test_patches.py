@@ -23,7 +23,9 @@ GRID = Grid("EPSG:32632", (10.0, 0.0, 500000.0, 0.0, -10.0, 5_000_000.0), 60, 80
 
 def make_classes(seed: int, shape: tuple[int, int]) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    classes = ndimage.zoom(rng.integers(0, 4, (shape[0] // 4, shape[1] // 4)), 4, order=0).astype(np.uint8)
+    classes = ndimage.zoom(rng.integers(0, 4, (shape[0] // 4, shape[1] // 4)), 4, order=0).astype(
+        np.uint8
+    )
     speckled = np.where(rng.random(shape) < 0.2, rng.integers(0, 4, shape), classes)
     return np.where(rng.random(shape) < 0.1, NODATA, speckled).astype(np.uint8)
 
@@ -66,12 +68,17 @@ def test_blocks_change_nothing_and_scipy_counts_the_same(seed: int, side: int) -
         for one, two in ((own[:, 1:], own[:, :-1]), (own[1:], own[:-1])):
             apart = (one != two) & (one != NODATA) & (two != NODATA)
             sides += (apart & ((one == value) | (two == value))).sum()
-        assert found["edge_m"][value] == pytest.approx(10 * sides, rel=1e-3)  # the scale of UTM in the middle of its zone
+        assert found["edge_m"][value] == pytest.approx(
+            10 * sides, rel=1e-3
+        )  # the scale of UTM in the middle of its zone
 
 
 def test_edges_are_as_long_as_on_the_ground() -> None:
     """A lake in the north: its shore in metres, whichever way the map is drawn."""
-    for crs, step, x, y in (("EPSG:4326", 0.001, 10.0, 65.05), ("EPSG:6933", 50.0, 964_862.0, 6_651_000.0)):
+    for crs, step, x, y in (
+        ("EPSG:4326", 0.001, 10.0, 65.05),
+        ("EPSG:6933", 50.0, 964_862.0, 6_651_000.0),
+    ):
         grid = Grid(crs, (step, 0.0, x, 0.0, -step, y), 60, 80)
         classes = np.zeros(grid.shape, np.uint8)
         classes[20:40, 30:60] = 1
@@ -79,7 +86,9 @@ def test_edges_are_as_long_as_on_the_ground() -> None:
         lake = to_degrees(outline(grid.window(20, 30, 20, 30)), crs, "lake")
         around = Geod(ellps="WGS84").geometry_area_perimeter(shapely.segmentize(lake, 0.0001))[1]
         assert found["edge_m"][:2].tolist() == pytest.approx([around, around], rel=1e-3)
-        assert found["patches"][:2].tolist() == [1, 1] and found["largest_m2"][1] == pytest.approx(degrees_area(lake), rel=1e-6)
+        assert found["patches"][:2].tolist() == [1, 1] and found["largest_m2"][1] == pytest.approx(
+            degrees_area(lake), rel=1e-6
+        )
 
 
 def test_grids_side_by_side_share_a_lattice() -> None:
@@ -96,4 +105,7 @@ def test_grids_side_by_side_share_a_lattice() -> None:
 def test_no_class_is_no_part() -> None:
     empty = np.full(GRID.shape, NODATA, np.uint8)
     assert landscape.scan_patches(empty, find_runs(outline(GRID), GRID), GRID, (0, 0)) is None
-    assert landscape.scan_patches(empty, find_runs(shapely.box(0, 0, 1, 1), GRID), GRID, (0, 0)) is None
+    assert (
+        landscape.scan_patches(empty, find_runs(shapely.box(0, 0, 1, 1), GRID), GRID, (0, 0))
+        is None
+    )

@@ -21,15 +21,34 @@ from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.raster import access, reader
 from lulc.raster.access import ReadError
-from lulc.tables.arrays import array_columns, array_from, decode, encode, grid_columns, grid_from, pack, unpack
+from lulc.tables.arrays import (
+    array_columns,
+    array_from,
+    decode,
+    encode,
+    grid_columns,
+    grid_from,
+    pack,
+    unpack,
+)
 from tests.scenery import UTM33, cut_short, grid_inside, texture, write_raster
 
 _DTYPES = st.sampled_from(
-    ["bool", *(f"{k}{n}" for k in ("int", "uint") for n in (8, 16, 32, 64)), "float32", "float64", ">i2", ">f4"]
+    [
+        "bool",
+        *(f"{k}{n}" for k in ("int", "uint") for n in (8, 16, 32, 64)),
+        "float32",
+        "float64",
+        ">i2",
+        ">f4",
+    ]
 )
 
 
-@given(hnp.arrays(_DTYPES, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=9)), st.sampled_from(["raw", "delta"]))
+@given(
+    hnp.arrays(_DTYPES, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=9)),
+    st.sampled_from(["raw", "delta"]),
+)
 @settings(max_examples=150, deadline=None)
 def test_arrays_come_back_from_their_columns(array: np.ndarray, codec: str) -> None:
     row = array_columns("x", array, codec)
@@ -80,7 +99,9 @@ def test_valid_knows_nodata_masks_alpha_and_nan(tmp_path: Path) -> None:
     path = write_raster(tmp_path / "rgba.tif", colours, UTM33, photometric="RGB", alpha="YES")
     with rasterio.open(path) as file:
         assert file.colorinterp[3] == ColorInterp.alpha
-    np.testing.assert_array_equal(reader.read_band(str(path), 1, UTM33, "bilinear", None)[1], colours[3] != 0)
+    np.testing.assert_array_equal(
+        reader.read_band(str(path), 1, UTM33, "bilinear", None)[1], colours[3] != 0
+    )
     heights = texture(UTM33, dtype="float32")
     heights[:9], heights[9:12], heights[12:20] = np.nan, np.inf, -9999
     path = write_raster(tmp_path / "dem.tif", heights, UTM33)
@@ -101,7 +122,13 @@ def test_a_file_read_without_its_place_holds_the_same_pixels(tmp_path: Path) -> 
     files = [
         masked,
         write_raster(tmp_path / "nodata.tif", texture(UTM33) // 1000, UTM33, nodata=1),
-        write_raster(tmp_path / "alpha.tif", np.where(colours > 90, colours, 0), UTM33, photometric="RGB", alpha="YES"),
+        write_raster(
+            tmp_path / "alpha.tif",
+            np.where(colours > 90, colours, 0),
+            UTM33,
+            photometric="RGB",
+            alpha="YES",
+        ),
         write_raster(tmp_path / "picture.png", colours[:3], UTM33, driver="PNG"),
     ]
     for path in files:
@@ -122,10 +149,14 @@ def test_a_part_read_through_a_window_equals_the_whole(tmp_path: Path) -> None:
         part, seen = reader.read_band(path, 1, grid.window(64, 96, 96, 64), resampling, None)
         assert 0.2 < valid.mean() < 1
         np.testing.assert_array_equal(seen, valid[64:160, 96:160])
-        assert np.abs(part.astype(int) - found[64:160, 96:160]).max() <= (1 if resampling != "nearest" else 3000)
+        assert np.abs(part.astype(int) - found[64:160, 96:160]).max() <= (
+            1 if resampling != "nearest" else 3000
+        )
 
 
-def test_chunks_of_a_large_source_join_without_a_seam(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_of_a_large_source_join_without_a_seam(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = str(write_raster(tmp_path / "a.tif", texture(UTM33), UTM33))
     grid = Grid(UTM33.crs, (70.0, 0.0, 5e5, 0.0, -70.0, 5.3e6), 42, 47)
     whole = reader.read_band(path, 1, grid, "bilinear", None)
@@ -138,7 +169,14 @@ def test_chunks_of_a_large_source_join_without_a_seam(tmp_path: Path, monkeypatc
 def test_a_jp2_cut_short_is_never_read_silently(tmp_path: Path, share: float) -> None:
     whole = texture(UTM33)
     path = write_raster(
-        tmp_path / "a.jp2", whole, UTM33, driver="JP2OpenJPEG", quality="100", reversible="YES", blockxsize=64, blockysize=64
+        tmp_path / "a.jp2",
+        whole,
+        UTM33,
+        driver="JP2OpenJPEG",
+        quality="100",
+        reversible="YES",
+        blockxsize=64,
+        blockysize=64,
     )
     np.testing.assert_array_equal(reader.read_band(str(path), 1, UTM33, "nearest", None)[0], whole)
     cut_short(path, share)
@@ -148,14 +186,20 @@ def test_a_jp2_cut_short_is_never_read_silently(tmp_path: Path, share: float) ->
 
 @pytest.mark.parametrize(("driver", "suffix"), [("GTiff", "tif"), ("PNG", "png"), ("JPEG", "jpg")])
 @pytest.mark.parametrize("share", [0.05, 0.5, 0.9])
-def test_other_files_cut_short_are_errors(tmp_path: Path, driver: str, suffix: str, share: float) -> None:
-    path = write_raster(tmp_path / f"a.{suffix}", texture(UTM33, top=250, dtype="uint8"), UTM33, driver=driver)
+def test_other_files_cut_short_are_errors(
+    tmp_path: Path, driver: str, suffix: str, share: float
+) -> None:
+    path = write_raster(
+        tmp_path / f"a.{suffix}", texture(UTM33, top=250, dtype="uint8"), UTM33, driver=driver
+    )
     cut_short(path, share)
     with pytest.raises(ReadError, match=rf"a\.{suffix}"), access.open_raster(str(path)) as file:
         reader._read_window(file, 1, None, rasterio.windows.Window(0, 0, 330, 300))
 
 
-def test_a_window_that_was_not_filled_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_window_that_was_not_filled_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Even when GDAL says nothing: a stand-in for a reader that leaves the buffer's last block alone.
     path = str(write_raster(tmp_path / "a.tif", texture(UTM33), UTM33))
     fill = reader._fill
@@ -180,7 +224,16 @@ def test_a_huge_claim_is_refused_at_once(tmp_path: Path) -> None:
     side = 100_000
     place = {"crs": "EPSG:32633", "transform": UTM33.affine}
     with rasterio.open(
-        path, "w", driver="GTiff", height=side, width=side, count=3, dtype="uint8", SPARSE_OK=True, tiled=True, **place
+        path,
+        "w",
+        driver="GTiff",
+        height=side,
+        width=side,
+        count=3,
+        dtype="uint8",
+        SPARSE_OK=True,
+        tiled=True,
+        **place,
     ):
         pass
     world = Grid(UTM33.crs, (10_000.0, 0.0, 5e5, 0.0, -10_000.0, 5.3e6), 100, 100)
@@ -194,7 +247,9 @@ def test_a_huge_claim_is_refused_at_once(tmp_path: Path) -> None:
     assert reader.read_band(str(path), 1, UTM33, "bilinear", None)[0].shape == UTM33.shape
 
 
-def test_a_huge_raster_with_overviews_is_averaged_from_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_huge_raster_with_overviews_is_averaged_from_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = texture(UTM33)
     path = write_raster(tmp_path / "a.tif", whole, UTM33)
     with rasterio.open(path, "r+") as file:
@@ -263,13 +318,26 @@ def test_rasters_that_lie_about_where_they_are(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="true CRS"):
         reader.grid_of(str(path))
     with rasterio.open(
-        tmp_path / "none.tif", "w", driver="GTiff", height=9, width=9, count=1, dtype="uint8", transform=UTM33.affine
+        tmp_path / "none.tif",
+        "w",
+        driver="GTiff",
+        height=9,
+        width=9,
+        count=1,
+        dtype="uint8",
+        transform=UTM33.affine,
     ):
         pass
     with pytest.raises(InputError, match="no CRS"):
         reader.grid_of(str(tmp_path / "none.tif"))
     with pytest.raises(ReadError, match="no band 2"):
-        reader.read_band(str(write_raster(tmp_path / "one.tif", texture(UTM33), UTM33)), 2, UTM33, "nearest", None)
+        reader.read_band(
+            str(write_raster(tmp_path / "one.tif", texture(UTM33), UTM33)),
+            2,
+            UTM33,
+            "nearest",
+            None,
+        )
 
 
 def test_real_bands_are_read_as_rasterio_reads_them(shared: Path) -> None:
@@ -277,4 +345,6 @@ def test_real_bands_are_read_as_rasterio_reads_them(shared: Path) -> None:
     grid = reader.grid_of(str(path)).window(900, 900, 300, 300)
     with rasterio.open(path) as file:
         expected = file.read(1, window=rasterio.windows.Window(900, 900, 300, 300))
-    np.testing.assert_array_equal(reader.read_band(str(path), 1, grid, "bilinear", 0.0)[0], expected)
+    np.testing.assert_array_equal(
+        reader.read_band(str(path), 1, grid, "bilinear", 0.0)[0], expected
+    )

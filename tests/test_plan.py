@@ -20,7 +20,9 @@ from tests.test_datasets import write_eurosat
 from tests.world import GRID, World, lulc
 
 
-def test_a_plan_has_the_tiles_and_chips_that_the_run_made(small: World, done: Path, tmp_path: Path) -> None:
+def test_a_plan_has_the_tiles_and_chips_that_the_run_made(
+    small: World, done: Path, tmp_path: Path
+) -> None:
     ran = lulc("plan", small.run, "--json", "--geojson", tmp_path / "tiles.geojson")
     assert ran.returncode == 0, ran.stderr
     told, tiles = json.loads(ran.stdout), json.loads((tmp_path / "tiles.geojson").read_text())
@@ -31,7 +33,11 @@ def test_a_plan_has_the_tiles_and_chips_that_the_run_made(small: World, done: Pa
     # What is planned and not written is at the edge: its pixels turned out to hold nothing.
     assert not any(outlines[tile].within(grid.footprint(GRID)) for tile in set(outlines) - written)
     assert told["tiles"] == told["row groups"] == len(outlines)
-    assert told["chip bytes"] == np.prod(chips["pixels_shape"][0].as_py()) * np.dtype(chips["pixels_dtype"][0].as_py()).itemsize
+    assert (
+        told["chip bytes"]
+        == np.prod(chips["pixels_shape"][0].as_py())
+        * np.dtype(chips["pixels_dtype"][0].as_py()).itemsize
+    )
     assert (told["scenes"], told["bad scenes"]) == (store.read_table(done, "scenes").num_rows, {})
 
 
@@ -56,7 +62,9 @@ def test_a_plan_names_scenes_that_cannot_be_read(small: World, tmp_path: Path) -
 def test_a_plan_of_datasets_has_their_items(tmp_path: Path) -> None:
     written = write_eurosat(tmp_path / "one")
     write_eurosat(tmp_path / "two")
-    confs = [{"name": "eurosat", "root": name, "options": {"bands": "ms"}} for name in ("one", "two")]
+    confs = [
+        {"name": "eurosat", "root": name, "options": {"bands": "ms"}} for name in ("one", "two")
+    ]
     settings = {"name": "two", "datasets": confs, "train": {"epochs": 7}}
     run = tmp_path / "run.yaml"
     run.write_text(yaml.safe_dump(settings))
@@ -83,9 +91,14 @@ def test_an_item_that_is_a_folder_has_the_bytes_of_its_files(tmp_path: Path) -> 
     patch = tmp_path / f"BigEarthNet-S2/{SECOND}/{SECOND}_26_57"
     write_s2(patch)
     # A patch of the table whose folder is not there has none.
-    write_metadata(tmp_path / "metadata.parquet", [(at, "train", ["Inland waters"], False) for at in ("26_57", "26_58")])
+    write_metadata(
+        tmp_path / "metadata.parquet",
+        [(at, "train", ["Inland waters"], False) for at in ("26_57", "26_58")],
+    )
     conf = {"name": "bigearthnet", "root": str(tmp_path)}
-    run = registry.complete_from_datasets(parse_run({"name": "patches", "datasets": [conf]}, tmp_path))
+    config = registry.complete_from_datasets(
+        parse_run({"name": "patches", "datasets": [conf]}, tmp_path)
+    )
     size = sum(file.stat().st_size for file in patch.glob("*.tif"))
     assert size > 100_000
-    assert plan.make_plan(run).items == {"bigearthnet": (2, size)}
+    assert plan.make_plan(config).items == {"bigearthnet": (2, size)}

@@ -59,11 +59,15 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def texture(height: int, width: int, dates: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def texture(
+    height: int, width: int, dates: int = 1, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """pixels (T, C, H, W) uint16, smooth with noise, and valid (T, H, W) with a hole that no date fills and cloud on each."""
     rng = np.random.default_rng(seed)
     coarse = rng.normal(untrained.MEAN, untrained.STD, (dates, 2, height // 8 + 1, width // 8 + 1))
-    image = coarse.repeat(8, 2).repeat(8, 3)[..., :height, :width] + rng.normal(0, 200, (dates, 2, height, width))
+    image = coarse.repeat(8, 2).repeat(8, 3)[..., :height, :width] + rng.normal(
+        0, 200, (dates, 2, height, width)
+    )
     valid = rng.random((dates, height, width)) > 0.1
     valid[:, height // 3 : height // 2, width // 3 : width // 2] = False
     return np.where(valid[:, None], image.clip(1, 9000), 0).astype(np.uint16), valid
@@ -75,7 +79,9 @@ def plain_map(folder: Path, image: np.ndarray, valid: np.ndarray) -> tuple[np.nd
     net = untrained.make_net(asks, 0)
     scaling = Scaling(*SCALING, asks.mean, asks.std)
     days, label = torch.zeros(1, len(image), dtype=torch.int64), torch.zeros(1, *image.shape[2:])
-    raw = Batch(torch.from_numpy(image)[None], torch.from_numpy(valid)[None], days, label, torch.ones(1))
+    raw = Batch(
+        torch.from_numpy(image)[None], torch.from_numpy(valid)[None], days, label, torch.ones(1)
+    )
     found = standardise(reduce(raw, SEGMENT), scaling)
     ready, seen = found.pixels[:, 0], found.valid[:, 0]
     with torch.inference_mode():
@@ -87,10 +93,14 @@ def plain_map(folder: Path, image: np.ndarray, valid: np.ndarray) -> tuple[np.nd
 
 
 def test_the_likeliest_class_is_the_first_of_the_largest() -> None:
-    shares = torch.from_numpy(np.random.default_rng(0).integers(0, 4, (2, 200, 8, 16)).astype(np.float32))
+    shares = torch.from_numpy(
+        np.random.default_rng(0).integers(0, 4, (2, 200, 8, 16)).astype(np.float32)
+    )
     top, place = _largest(shares)
     assert torch.equal(top, shares.amax(1))
-    np.testing.assert_array_equal(place, shares.numpy().argmax(1))  # numpy's is the first of equal ones
+    np.testing.assert_array_equal(
+        place, shares.numpy().argmax(1)
+    )  # numpy's is the first of equal ones
     assert place.dtype == torch.uint8
 
 
@@ -111,12 +121,20 @@ def test_scale_and_offset_are_those_of_the_chip(model: Path) -> None:
     image, valid = texture(64, 64)
     one, _ = load(model)(image, valid, *SCALING, EXACT)
     other, _ = load(model)(image // 2 * 2 // 2, valid, (2.0, 2.0), (0.0, 0.0), EXACT)
-    shifted, _ = load(model)(image + 100 * valid[:, None].astype(np.uint16), valid, (1.0, 1.0), (-100.0, -100.0), EXACT)
+    shifted, _ = load(model)(
+        image + 100 * valid[:, None].astype(np.uint16), valid, (1.0, 1.0), (-100.0, -100.0), EXACT
+    )
     assert (one == shifted).mean() > 0.999
     assert (one == other).mean() > 0.98
 
 
-@given(st.integers(0, 300), st.integers(1, 900), st.integers(0, 300), st.sampled_from([64, 96, 512]), st.sampled_from([8, 32]))
+@given(
+    st.integers(0, 300),
+    st.integers(1, 900),
+    st.integers(0, 300),
+    st.sampled_from([64, 96, 512]),
+    st.sampled_from([8, 32]),
+)
 def test_windows_partition_the_core_with_its_margin_around_each(
     before: int, size: int, after: int, side: int, multiple: int
 ) -> None:
@@ -133,7 +151,9 @@ def test_windows_partition_the_core_with_its_margin_around_each(
 
 
 @pytest.mark.parametrize(("height", "width"), [(256, 200), (75, 300), (33, 5), (1, 1)])
-def test_windows_and_odd_sizes_change_nothing_but_speed(model: Path, height: int, width: int) -> None:
+def test_windows_and_odd_sizes_change_nothing_but_speed(
+    model: Path, height: int, width: int
+) -> None:
     image, valid = texture(height, width, seed=3)
     valid[:] = True
     predictor = load(model)
@@ -190,7 +210,9 @@ def test_norms_are_folded_only_where_that_changes_nothing() -> None:
     assert fold_norms(crossed, 2, 8) is crossed
 
 
-def test_a_model_is_kept_while_its_files_stay_and_refused_when_they_are_none(tmp_path: Path) -> None:
+def test_a_model_is_kept_while_its_files_stay_and_refused_when_they_are_none(
+    tmp_path: Path,
+) -> None:
     folder = untrained.make_model(tmp_path / "m")
     first = load(folder)
     assert load(folder) is first
@@ -207,7 +229,12 @@ def test_a_model_is_kept_while_its_files_stay_and_refused_when_they_are_none(tmp
 
 
 def cut_chips(
-    image: np.ndarray, valid: np.ndarray, cells: list[tuple[int, int]], halo: int, tiling: Tiling = TILING, **changes: Any
+    image: np.ndarray,
+    valid: np.ndarray,
+    cells: list[tuple[int, int]],
+    halo: int,
+    tiling: Tiling = TILING,
+    **changes: Any,
 ) -> list[Chip]:
     """Chips of a scene that lies at the tiling's origin, 0 and not valid beyond it."""
     pad = [(0, 0)] * (image.ndim - 2) + [(halo, halo + tiling.size)] * 2
@@ -217,9 +244,22 @@ def cut_chips(
         area = np.s_[..., row * tiling.size :, col * tiling.size :]
         side = tiling.size + 2 * halo
         parts = image[area][..., :side, :side], valid[area][..., :side, :side]
-        plain: dict[str, Any] = {"bands": BANDS, "scales": (1.0,) * 2, "offsets": (0.0,) * 2, "grid": tiling.grid(col, row, halo)}
-        plain |= {"tile_id": tiling.tile_id(col, row), "period": "p", "source": "s", "scene_ids": ("a",), "datetimes": ()}
-        made.append(Chip(**(plain | changes), halo=halo, pixels=parts[0], valid=parts[1], clear=1.0))
+        plain: dict[str, Any] = {
+            "bands": BANDS,
+            "scales": (1.0,) * 2,
+            "offsets": (0.0,) * 2,
+            "grid": tiling.grid(col, row, halo),
+        }
+        plain |= {
+            "tile_id": tiling.tile_id(col, row),
+            "period": "p",
+            "source": "s",
+            "scene_ids": ("a",),
+            "datetimes": (),
+        }
+        made.append(
+            Chip(**(plain | changes), halo=halo, pixels=parts[0], valid=parts[1], clear=1.0)
+        )
     return made
 
 
@@ -227,11 +267,18 @@ def write_chips(out: Path, name: str, made: list[Chip]) -> dict[str, str]:
     """The key of a block whose chips are these."""
     path = f"tables/chips/p.{name}.f{name}.parquet"
     chip.write_chips(out / path, made, {})
-    return {"key": f"p/{TILING.name}/{name}", "path": path, "checksum": files.checksum(out / path), "fingerprint": f"f{name}"}
+    return {
+        "key": f"p/{TILING.name}/{name}",
+        "path": path,
+        "checksum": files.checksum(out / path),
+        "fingerprint": f"f{name}",
+    }
 
 
 def make_recipe(out: Path, model: Path, how: PredictConf = EXACT) -> InferenceSpec:
-    return InferenceSpec(out, ModelRef("untrained", "local", model, package.model_checksum(model)), how)
+    return InferenceSpec(
+        out, ModelRef("untrained", "local", model, package.model_checksum(model)), how
+    )
 
 
 @pytest.mark.parametrize(("size", "halo", "span"), [(64, 80, 2), (64, 32, 3), (48, 76, 1)])
@@ -247,7 +294,9 @@ def test_blocks_of_tiles_together_are_the_map_of_the_whole_scene(
     for block in range((6 // span) ** 2):
         first = block % (6 // span) * span, block // (6 // span) * span
         cells = [(first[0] + i, first[1] + j) for j in range(span) for i in range(span)]
-        key = write_chips(tmp_path, f"{first[0]}_{first[1]}", cut_chips(image, valid, cells, halo, tiling))
+        key = write_chips(
+            tmp_path, f"{first[0]}_{first[1]}", cut_chips(image, valid, cells, halo, tiling)
+        )
         (row,) = blocks.map_block(key, recipe)
         assert row["status"] == "done"
         counted = 0
@@ -256,9 +305,13 @@ def test_blocks_of_tiles_together_are_the_map_of_the_whole_scene(
             assert arrays.grid_from(tile) == tiling.grid(col, line)
             classes = arrays.array_from(tile, "classes")
             found[line * size : (line + 1) * size, col * size : (col + 1) * size] = classes
-            counts = dict(zip(tile["class_ids"], tile["class_counts"], strict=True)) | {NODATA: tile["nodata_count"]}
+            counts = dict(zip(tile["class_ids"], tile["class_counts"], strict=True)) | {
+                NODATA: tile["nodata_count"]
+            }
             ids, numbers = np.unique(classes, return_counts=True)
-            assert {i: n for i, n in counts.items() if n} == dict(zip(ids.tolist(), numbers.tolist(), strict=True))
+            assert {i: n for i, n in counts.items() if n} == dict(
+                zip(ids.tolist(), numbers.tolist(), strict=True)
+            )
             counted += size * size - tile["nodata_count"]
             tiles.add((col, line))
         assert row["valid_pixels"] == counted
@@ -276,8 +329,12 @@ def test_missing_tiles_are_missing_and_change_nothing_far_away(model: Path, tmp_
     recipe = make_recipe(tmp_path, model)
     rows = {}
     for name, part in (("0_0", cells), ("3_0", cells[:-1])):
-        (row,) = blocks.map_block(write_chips(tmp_path, name, cut_chips(image, valid, part, 32)), recipe)
-        rows[name] = {tile["tile_id"]: tile["classes"] for tile in store.read_rows(tmp_path / row["path"])}
+        (row,) = blocks.map_block(
+            write_chips(tmp_path, name, cut_chips(image, valid, part, 32)), recipe
+        )
+        rows[name] = {
+            tile["tile_id"]: tile["classes"] for tile in store.read_rows(tmp_path / row["path"])
+        }
     assert rows["0_0"].keys() - rows["3_0"].keys() == {TILING.tile_id(2, 2)}
     assert rows["0_0"][TILING.tile_id(0, 0)] == rows["3_0"][TILING.tile_id(0, 0)]
 
@@ -304,7 +361,9 @@ def test_chips_that_are_not_what_was_published_are_a_bad_row(model: Path, tmp_pa
         ({"grid": Tiling("t", "EPSG:6933", 30.0, 64).grid(0, 0, 16)}, "pixels of 30 m"),
     ],
 )
-def test_chips_that_break_the_contract_stop_the_run(model: Path, tmp_path: Path, changes: dict[str, Any], said: str) -> None:
+def test_chips_that_break_the_contract_stop_the_run(
+    model: Path, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
     key = write_chips(tmp_path, "0_0", cut_chips(*texture(64, 64), [(0, 0)], 16, **changes))
     with pytest.raises(InputError, match=said):
         blocks.map_block(key, make_recipe(tmp_path, model))
@@ -346,27 +405,33 @@ def _note(out: Path, key: dict[str, str]) -> None:
     ledger.append_ledger(out, [ledger.ledger_row("tile", key["key"], key["fingerprint"], **rest)])
 
 
-def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(tmp_path: Path, spark: SparkSession) -> None:
+def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
+    tmp_path: Path, spark: SparkSession
+) -> None:
     from lulc.spark.stages.predict import predict as stage
 
     out = tmp_path / "out"
     folder = untrained.make_model(package.local_folder(out, "untrained"))
     image, valid = texture(128, 256)
     keys = [
-        write_chips(out, f"{col}_0", cut_chips(image, valid, [(c, r) for r in (0, 1) for c in (col, col + 1)], 16))
+        write_chips(
+            out,
+            f"{col}_0",
+            cut_chips(image, valid, [(c, r) for r in (0, 1) for c in (col, col + 1)], 16),
+        )
         for col in (0, 2)
     ]
     for key in keys:
         _note(out, key)
-    request = StageContext(_run(), out, Selection(), lambda: spark)
-    idle = replace(request, spark=lambda: pytest.fail("Spark was started"))
-    first = stage(request)
+    context = StageContext(_run(), out, Selection(), lambda: spark)
+    idle = replace(context, spark=lambda: pytest.fail("Spark was started"))
+    first = stage(context)
     assert (first.stood, first.done, first.bad) == (0, 2, 0)
 
     # The same files, byte for byte, as the pure verb makes.
     table = out / "tables" / "predictions"
     made = {p.name: p.read_bytes() for p in table.glob("*.parquet")}
-    pure = make_recipe(tmp_path / "pure", folder, request.run.predict)
+    pure = make_recipe(tmp_path / "pure", folder, context.config.predict)
     for key in keys:
         (tmp_path / "pure" / key["path"]).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "pure" / key["path"]).write_bytes((out / key["path"]).read_bytes())
@@ -387,8 +452,8 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(t
     # One deleted file is redone alone, also when its tile is chosen.
     victim = next(table.glob("p.2_0.*"))
     victim.unlink()
-    assert stage(replace(idle, choice=Selection(tiles=(TILING.tile_id(1, 1),)))).stood == 1
-    again = stage(replace(request, choice=Selection(tiles=(TILING.tile_id(3, 1),))))
+    assert stage(replace(idle, selection=Selection(tiles=(TILING.tile_id(1, 1),)))).stood == 1
+    again = stage(replace(context, selection=Selection(tiles=(TILING.tile_id(3, 1),))))
     assert (again.stood, again.done) == (0, 1)
     assert {p.name: p.read_bytes() for p in table.glob("*.parquet")} == made
 
@@ -400,13 +465,13 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(t
     untrained.make_model(folder, seed=1)
     path = out / keys[0]["path"]
     path.write_bytes(path.read_bytes()[:-100])
-    other = stage(request)
+    other = stage(context)
     assert (other.stood, other.done, other.bad) == (0, 1, 1)
     assert not {p.name for p in table.glob("*.parquet")} & made.keys()
     assert ledger.latest(out, "predict")[keys[0]["key"]]["status"] == "bad"
 
     # A block that is no more loses its map.
     ledger.append_ledger(out, [ledger.ledger_row("tile", keys[1]["key"], "gone", status="empty")])
-    stage(request)
+    stage(context)
     assert not list(table.glob("*.parquet"))
     assert ledger.latest(out, "predict")[keys[1]["key"]]["status"] == "dropped"

@@ -21,10 +21,21 @@ from tests import jdbc, world
 from tests.lint import ROOT
 
 
-def test_what_is_published_is_read_back_and_its_past_too(done: Path, small: world.World, spark: Any, tmp_path: Path) -> None:
+def test_what_is_published_is_read_back_and_its_past_too(
+    done: Path, small: world.World, spark: Any, tmp_path: Path
+) -> None:
     out, lake = tmp_path / "out", tmp_path / "lake"
     shutil.copytree(done / "tables", out / "tables")
-    asked = ("publish", small.run, "--out", out, "--set", f"publish.warehouse={lake}", "--set", "publish.namespace=maps")
+    asked = (
+        "publish",
+        small.run,
+        "--out",
+        out,
+        "--set",
+        f"publish.warehouse={lake}",
+        "--set",
+        "publish.namespace=maps",
+    )
     ran = world.lulc(*asked)
     assert ran.returncode == 0, ran.stderr
     again = world.lulc(*asked)
@@ -43,8 +54,12 @@ def test_what_is_published_is_read_back_and_its_past_too(done: Path, small: worl
         assert not {"chips", "samples", "predictions"} & found
         area = pytest.approx(sum(rows["area_m2"].to_pylist()[:3]))
         assert ask("SELECT count(*), sum(area_m2) FROM lulc.maps.class_areas") == [(3, area)]
-        (first,) = ask("SELECT snapshot_id FROM lulc.maps.class_areas.snapshots ORDER BY committed_at LIMIT 1")
-        assert ask(f"SELECT count(*) FROM lulc.maps.class_areas VERSION AS OF {first[0]}") == [(rows.num_rows,)]
+        (first,) = ask(
+            "SELECT snapshot_id FROM lulc.maps.class_areas.snapshots ORDER BY committed_at LIMIT 1"
+        )
+        assert ask(f"SELECT count(*) FROM lulc.maps.class_areas VERSION AS OF {first[0]}") == [
+            (rows.num_rows,)
+        ]
         assert ask("SELECT count(*) FROM lulc.maps.regions WHERE length(geometry) > 90") == [(2,)]
         ((published,),) = ask("SELECT count(*) FROM lulc.maps.ledger WHERE stage = 'publish'")
         assert published > 4
@@ -59,9 +74,19 @@ def thrift_server(lake: Path) -> Iterator[int]:
         "spark.hadoop.hive.server2.thrift.port": port,
         "spark.ui.enabled": "false",
     }
-    command = [world.SCRIPTS / "spark-submit", "--master", "local[1]", "--properties-file", ROOT / "conf" / "thrift.properties"]
+    command = [
+        world.SCRIPTS / "spark-submit",
+        "--master",
+        "local[1]",
+        "--properties-file",
+        ROOT / "conf" / "thrift.properties",
+    ]
     command += [f"--conf={name}={value}" for name, value in settings.items()]
-    command += ["--class", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2", "spark-internal"]
+    command += [
+        "--class",
+        "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2",
+        "spark-internal",
+    ]
     server = subprocess.Popen(
         [str(part) for part in command],
         stdout=subprocess.DEVNULL,
@@ -79,9 +104,15 @@ def thrift_server(lake: Path) -> Iterator[int]:
 
 def test_publication_is_asked_for_and_needs_tables(spark: Any, tmp_path: Path) -> None:
     run = {"name": "m", "maps": [{"period": "1", "path": "a.tif"}], "regions": [{"path": "r.gpkg"}]}
-    plain, told = parse_run(run, tmp_path), parse_run(run | {"publish": {"warehouse": "lake"}}, tmp_path)
+    plain, told = (
+        parse_run(run, tmp_path),
+        parse_run(run | {"publish": {"warehouse": "lake"}}, tmp_path),
+    )
     assert stages_of(plain) == ("stats",) and stages_of(told) == ("stats", "publish")
     assert told.publish and told.publish.warehouse == str(tmp_path / "lake")
-    for asked, error, text in ((plain, UsageError, "where to publish"), (told, InputError, "no tables")):
+    for asked, error, text in (
+        (plain, UsageError, "where to publish"),
+        (told, InputError, "no tables"),
+    ):
         with pytest.raises(error, match=text):
             publish(StageContext(asked, tmp_path / "out", Selection(), lambda: spark))

@@ -25,9 +25,14 @@ from tests.scenery import UTM33, make_scene
 TILING = Tiling("own-64", UTM33.crs, 10.0, 64, UTM33.transform[2], UTM33.transform[5])
 
 
-def test_the_picture_is_the_chips_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_picture_is_the_chips_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(0)
-    bands = {name: rng.integers(100, 9000, UTM33.shape).astype(np.uint16) for name in ("nir", "red", "green", "blue")}
+    bands = {
+        name: rng.integers(100, 9000, UTM33.shape).astype(np.uint16)
+        for name in ("nir", "red", "green", "blue")
+    }
     for band in bands.values():
         band[40:60, 30:90] = 0
     scene = make_scene(tmp_path, "a", bands)
@@ -39,7 +44,10 @@ def test_the_picture_is_the_chips_side_by_side(tmp_path: Path, monkeypatch: pyte
         monkeypatch.setattr(report_chips, "_SIDE", side)
         seen = np.rint(imread(BytesIO(chips.draw_chips(tmp_path / "chips")))[..., :3] * 255)
         assert seen.shape[:2] == (-(-256 // every), -(-256 // every))
-        red, empty = bands["red"][:256:every, :256:every], (bands["red"] == 0)[:256:every, :256:every]
+        red, empty = (
+            bands["red"][:256:every, :256:every],
+            (bands["red"] == 0)[:256:every, :256:every],
+        )
         cut_out = np.ones((256, 256), bool)
         cut_out[:128, :128] = cut_out[128:, 128:] = False
         empty = empty | cut_out[::every, ::every]
@@ -55,12 +63,25 @@ def test_a_series_is_a_panel_a_date_in_one_stretch(tmp_path: Path) -> None:
     # Three intervals, of which the middle one is empty.
     levels, days = (1000, 3000), (date(2024, 6, 1), date(2024, 6, 21))
     scenes = [
-        make_scene(tmp_path, f"s{level}", {"red": np.full(UTM33.shape, level, np.uint16)}, day=f"{day}T10:00")
+        make_scene(
+            tmp_path,
+            f"s{level}",
+            {"red": np.full(UTM33.shape, level, np.uint16)},
+            day=f"{day}T10:00",
+        )
         for level, day in zip(levels, days, strict=True)
     ]
-    recipe = ChipSpec(TILING, choose_encoding(scenes, ("red",)), halo=16, span=2, composite=CompositeConf(interval=10))
+    recipe = ChipSpec(
+        TILING,
+        choose_encoding(scenes, ("red",)),
+        halo=16,
+        span=2,
+        composite=CompositeConf(interval=10),
+    )
     spans = make_intervals(Period("p", date(2024, 6, 1), date(2024, 6, 30)), recipe.composite)
-    chip.write_chips(tmp_path / "chips" / "0.parquet", cut_block(scenes, recipe, 0, 0, "p", spans).chips, {})
+    chip.write_chips(
+        tmp_path / "chips" / "0.parquet", cut_block(scenes, recipe, 0, 0, "p", spans).chips, {}
+    )
     seen = np.rint(imread(BytesIO(chips.draw_chips(tmp_path / "chips")))[..., 0] * 255)
     first, second = seen[14 : 14 + 128, :128], seen[14 : 14 + 128, 132:]
     assert seen.shape == (14 + 128 + 4, 128 + 4 + 128)

@@ -43,7 +43,9 @@ UTM_WITHOUT_CODE = CRS.from_proj4("+proj=utm +zone=12 +ellps=GRS80 +units=m +no_
 
 
 def _recipe(out: Path, tiling: Tiling = TILING, group: int = 4) -> RasterSpec:
-    return RasterSpec(out, "run", tiling, maps.LEGEND, group, (Period("p", datetime(2020, 1, 1).date()),))
+    return RasterSpec(
+        out, "run", tiling, maps.LEGEND, group, (Period("p", datetime(2020, 1, 1).date()),)
+    )
 
 
 def _predict(
@@ -55,11 +57,18 @@ def _predict(
     name = f"p.{tiles[0][0]}_{tiles[0][1]}.{seed}"
     path = maps.write_block(store.table_folder(out, "predictions"), rows, name)
     shape = (tiling.size, tiling.size)
-    return path, {t: np.frombuffer(r["classes"], np.uint8).reshape(shape) for t, r in zip(tiles, rows, strict=True)}
+    return path, {
+        t: np.frombuffer(r["classes"], np.uint8).reshape(shape)
+        for t, r in zip(tiles, rows, strict=True)
+    }
 
 
-def _key(out: Path, paths: list[Path], print_: str = "f1") -> dict[str, object]:
-    return {"key": "p/0_0", "fingerprint": print_, "paths": [str(p.relative_to(out)) for p in paths]}
+def _key(out: Path, paths: list[Path], fingerprint: str = "f1") -> dict[str, object]:
+    return {
+        "key": "p/0_0",
+        "fingerprint": fingerprint,
+        "paths": [str(p.relative_to(out)) for p in paths],
+    }
 
 
 def _scene_table(out: Path) -> None:
@@ -68,7 +77,9 @@ def _scene_table(out: Path) -> None:
     store.write_table(
         out,
         "scenes",
-        scene.scenes_to_table([scene.Scene("s", "x", datetime(2020, 6, 1, tzinfo=UTC), "EPSG:4326", outline, (band,))]),
+        scene.scenes_to_table(
+            [scene.Scene("s", "x", datetime(2020, 6, 1, tzinfo=UTC), "EPSG:4326", outline, (band,))]
+        ),
     )
 
 
@@ -83,12 +94,16 @@ def test_a_raster_holds_the_tiles_that_were_predicted(tmp_path: Path, crs: str) 
         # The box of the tiles there are: from (1, 1) to (3, 3); what no tile covers is nodata.
         assert made.shape == (192, 192)
         assert tuple(made.transform)[:6] == (10.0, 0.0, 1000.0 + 640, 0.0, -10.0, 2000.0 - 640)
-        assert CRS.from_wkt(made.crs.to_wkt()).equals(CRS.from_user_input(crs), ignore_axis_order=True)
+        assert CRS.from_wkt(made.crs.to_wkt()).equals(
+            CRS.from_user_input(crs), ignore_axis_order=True
+        )
         expected = _lay(found | more)
         np.testing.assert_array_equal(made.read(1), expected)
         assert row["valid_pixels"] == (expected != NODATA).sum()
     kept = [tile for path in (first, second) for tile in pq.read_table(path).to_pylist()]
-    confidence = {tiling.parse(tile["tile_id"]): arrays.array_from(tile, "confidence") for tile in kept}
+    confidence = {
+        tiling.parse(tile["tile_id"]): arrays.array_from(tile, "confidence") for tile in kept
+    }
     with rasterio.open(tmp_path / rasters.confidence_path(row["path"])) as made:
         np.testing.assert_array_equal(made.read(1), _lay(confidence))
 
@@ -133,11 +148,19 @@ def test_a_raster_is_a_strict_cog_with_colours_names_and_mode_overviews(tmp_path
 
 
 @settings(max_examples=60, deadline=None)
-@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.sampled_from([0, 1, 2, NODATA])))
+@given(
+    hnp.arrays(
+        np.uint8,
+        hnp.array_shapes(min_dims=2, max_dims=2, max_side=9),
+        elements=st.sampled_from([0, 1, 2, NODATA]),
+    )
+)
 def test_an_overview_pixel_is_the_majority_of_its_four(array: np.ndarray) -> None:
     made = cog.majority(array, np.uint8(NODATA))
     for (i, j), value in np.ndenumerate(made):
-        counts = Counter(v for v in array[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].ravel().tolist() if v != NODATA)
+        counts = Counter(
+            v for v in array[2 * i : 2 * i + 2, 2 * j : 2 * j + 2].ravel().tolist() if v != NODATA
+        )
         expected = min(counts, key=lambda v: (-counts[v], v)) if counts else NODATA
         assert value == expected
 
@@ -147,7 +170,9 @@ def test_overviews_of_a_constant_area_are_constant() -> None:
     assert cog.pyramid(np.zeros((1400, 700), np.uint8))[-1].shape == (350, 175)
 
 
-def test_a_raster_is_written_again_only_when_its_fingerprint_or_a_file_is_not_there(tmp_path: Path) -> None:
+def test_a_raster_is_written_again_only_when_its_fingerprint_or_a_file_is_not_there(
+    tmp_path: Path,
+) -> None:
     path, _ = _predict(tmp_path, [(0, 0)])
     recipe = _recipe(tmp_path)
     (row,) = rasters.write_group(_key(tmp_path, [path]), recipe)
@@ -155,12 +180,16 @@ def test_a_raster_is_written_again_only_when_its_fingerprint_or_a_file_is_not_th
     written = target.stat().st_mtime_ns
     (again,) = rasters.write_group(_key(tmp_path, [path]), recipe)
     assert target.stat().st_mtime_ns == written
-    assert {k: v for k, v in again.items() if k != "finished"} == {k: v for k, v in row.items() if k != "finished"}
+    assert {k: v for k, v in again.items() if k != "finished"} == {
+        k: v for k, v in row.items() if k != "finished"
+    }
     item.unlink()
     (mended,) = rasters.write_group(_key(tmp_path, [path]), recipe)
     assert item.exists()
     assert mended["checksum"] == row["checksum"]
-    assert rasters.write_group(_key(tmp_path, [path], "f2"), recipe)[0]["checksum"] != row["checksum"]
+    assert (
+        rasters.write_group(_key(tmp_path, [path], "f2"), recipe)[0]["checksum"] != row["checksum"]
+    )
     target.write_bytes(target.read_bytes()[:100])
     assert rasters.write_group(_key(tmp_path, [path]), recipe)[0]["checksum"] == row["checksum"]
 
@@ -189,7 +218,12 @@ def test_the_item_says_where_when_what_and_from_which_scenes(tmp_path: Path) -> 
     assert item.properties["lulc:model"] == maps.MODEL
     assert item.properties["lulc:fingerprint"] == "f1"
     classes = item.assets["classes"].extra_fields["classification:classes"]
-    assert [(c["value"], c["title"]) for c in classes] == [(0, "zero"), (1, "one"), (2, "two"), (255, "no class")]
+    assert [(c["value"], c["title"]) for c in classes] == [
+        (0, "zero"),
+        (1, "one"),
+        (2, "two"),
+        (255, "no class"),
+    ]
     assert classes[0]["color_hint"] == "808080"
     derived = [link for link in item.links if link.rel == "derived_from"]
     assert [(link.title, link.target) for link in derived] == [("s", "https://host/s/red.tif")]
@@ -233,15 +267,24 @@ def test_the_mosaic_index_opens_as_the_whole_map(tmp_path: Path) -> None:
     moved = folder.rename(tmp_path / "elsewhere")
     with rasterio.open(moved / "mosaic.vrt") as made:
         np.testing.assert_array_equal(made.read(1), whole)
-        assert (made.nodata, made.crs.to_epsg(), made.transform.c, made.transform.f) == (NODATA, 6933, 1000.0, 2000.0)
+        assert (made.nodata, made.crs.to_epsg(), made.transform.c, made.transform.f) == (
+            NODATA,
+            6933,
+            1000.0,
+            2000.0,
+        )
         assert made.colormap(1)[2] == (128, 128, 128, 255)
-    style = ElementTree.parse(moved / "mosaic.qml").findall("pipe/rasterrenderer[@type='paletted']/colorPalette/paletteEntry")
+    style = ElementTree.parse(moved / "mosaic.qml").findall(
+        "pipe/rasterrenderer[@type='paletted']/colorPalette/paletteEntry"
+    )
     assert [(e.get("value"), e.get("color"), e.get("label")) for e in style] == [
         (str(c.id), c.colour, c.name) for c in maps.LEGEND.classes
     ]
 
 
-def test_the_stage_redoes_only_what_is_missing_or_changed(tmp_path: Path, spark: SparkSession) -> None:
+def test_the_stage_redoes_only_what_is_missing_or_changed(
+    tmp_path: Path, spark: SparkSession
+) -> None:
     from lulc.spark.incremental import Selection, StageContext
     from lulc.spark.stages.rasters import rasters as stage
 
@@ -256,18 +299,21 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(tmp_path: Path, spark:
         "periods": [{"name": "p"}],
         "samples": {"size": 64},
     }
-    run = parse_run(raw | {"rasters": {"group": 3}}, tmp_path)
+    config = parse_run(raw | {"rasters": {"group": 3}}, tmp_path)
     grid = Tiling("6933-10m-64", "EPSG:6933", 10.0, 64)
 
-    def predict(col: int, line: int, print_: str) -> None:
+    def predict(col: int, line: int, fingerprint: str) -> None:
         path, _ = _predict(tmp_path, [(col, line), (col + 1, line)], grid, 10 + col + line)
         key = f"p/{grid.tile_id(col, line)}"
-        ledger.append_ledger(tmp_path, [ledger.ledger_row("predict", key, print_, path=str(path.relative_to(tmp_path)))])
+        ledger.append_ledger(
+            tmp_path,
+            [ledger.ledger_row("predict", key, fingerprint, path=str(path.relative_to(tmp_path)))],
+        )
 
     for col, line in ((0, 0), (2, 0), (-2, 0), (4, 4)):
         predict(col, line, "a")
-    request = StageContext(run, tmp_path, Selection(), lambda: spark)
-    outcome = stage(request)
+    context = StageContext(config, tmp_path, Selection(), lambda: spark)
+    outcome = stage(context)
     assert (outcome.stood, outcome.done) == (0, 3)
     files = {p.name for p in (tmp_path / "rasters/p").iterdir()}
     assert files == {
@@ -280,18 +326,21 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(tmp_path: Path, spark:
     def no_spark() -> SparkSession:
         raise AssertionError("nothing to do must not start Spark")
 
-    idle = stage(StageContext(run, tmp_path, Selection(), no_spark))
+    idle = stage(StageContext(config, tmp_path, Selection(), no_spark))
     assert (idle.stood, idle.done) == (3, 0)
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
     (tmp_path / "rasters/p/run_1_1.tif").unlink()
-    assert (stage(request).stood, stage(request).stood) == (2, 3)
+    assert (stage(context).stood, stage(context).stood) == (2, 3)
     predict(0, 0, "b")
-    outcome = stage(request)
+    outcome = stage(context)
     assert (outcome.stood, outcome.done) == (2, 1)
 
     (store.table_folder(tmp_path, "predictions") / "p.4_4.18.parquet").unlink()
-    outcome = stage(request)
+    outcome = stage(context)
     assert (outcome.stood, outcome.done) == (2, 0)
     assert not (tmp_path / "rasters/p/run_1_1.tif").exists()
-    assert len(list(pystac.Collection.from_file(tmp_path / "rasters/collection.json").get_items())) == 2
+    assert (
+        len(list(pystac.Collection.from_file(tmp_path / "rasters/collection.json").get_items()))
+        == 2
+    )

@@ -29,7 +29,9 @@ def write(path: Path, shapes: list, crs: str | None = "EPSG:4326", **columns: li
     pyogrio.raw.write(
         str(path),
         geometry=np.array([None if s is None else shapely.to_wkb(s) for s in shapes], object),
-        field_data=[np.array(v, object if isinstance(v[0], str | None) else None) for v in columns.values()],
+        field_data=[
+            np.array(v, object if isinstance(v[0], str | None) else None) for v in columns.values()
+        ],
         fields=list(columns),
         crs=crs,
         geometry_type=kind,
@@ -42,11 +44,25 @@ def shapes_of(found: regions.Found) -> list:
 
 
 def test_ids_names_and_level(tmp_path):
-    file = write(tmp_path / "a.gpkg", [SQUARE, shapely.box(1, 0, 2, 1)], Code=["x", "y"], Name=["Ex", "Why"], n=[1.0, 2.0])
+    file = write(
+        tmp_path / "a.gpkg",
+        [SQUARE, shapely.box(1, 0, 2, 1)],
+        Code=["x", "y"],
+        Name=["Ex", "Why"],
+        n=[1.0, 2.0],
+    )
     rows = regions.read_regions([file]).table.to_pylist()
-    assert [(r["region_id"], r["name"], r["level"]) for r in rows] == [("x", "Ex", "region"), ("y", "Why", "region")]
-    rows = regions.read_regions([RegionFile(file.path, id="n", name="Code", level="park")]).table.to_pylist()
-    assert [(r["region_id"], r["name"], r["level"]) for r in rows] == [("1", "x", "park"), ("2", "y", "park")]
+    assert [(r["region_id"], r["name"], r["level"]) for r in rows] == [
+        ("x", "Ex", "region"),
+        ("y", "Why", "region"),
+    ]
+    rows = regions.read_regions(
+        [RegionFile(file.path, id="n", name="Code", level="park")]
+    ).table.to_pylist()
+    assert [(r["region_id"], r["name"], r["level"]) for r in rows] == [
+        ("1", "x", "park"),
+        ("2", "y", "park"),
+    ]
 
 
 def test_default_id_must_be_distinct_else_rows_are_numbered(tmp_path):
@@ -77,7 +93,11 @@ def test_unusable_files_are_named(tmp_path):
 
 def test_bow_tie_is_repaired_and_shapes_without_area_are_reported(tmp_path):
     bow_tie = shapely.Polygon([(0, 0), (2, 2), (2, 0), (0, 2)])
-    file = write(tmp_path / "a.gpkg", [bow_tie, shapely.Polygon(), None, shapely.Point(1, 1), SQUARE], id=list("abcde"))
+    file = write(
+        tmp_path / "a.gpkg",
+        [bow_tie, shapely.Polygon(), None, shapely.Point(1, 1), SQUARE],
+        id=list("abcde"),
+    )
     found = regions.read_regions([file])
     assert found.table["region_id"].to_pylist() == ["a", "e"]
     assert (found.repaired, found.empty) == (("a",), ("b", "c", "d"))
@@ -100,9 +120,9 @@ def test_bow_tie_is_repaired_and_shapes_without_area_are_reported(tmp_path):
     ],
 )
 def test_straight_sides_stay_true(crs, box):
-    shape = shapely.box(*box) - shapely.Point(np.mean(box[::2]) + 0.1 * (box[2] - box[0]), np.mean(box[1::2])).buffer(
-        (box[3] - box[1]) / 9
-    )
+    shape = shapely.box(*box) - shapely.Point(
+        np.mean(box[::2]) + 0.1 * (box[2] - box[0]), np.mean(box[1::2])
+    ).buffer((box[3] - box[1]) / 9)
     placed = reproject.to_degrees(shape, crs, "a")
     assert placed.is_valid
     assert placed.bounds[0] >= -180
@@ -110,7 +130,9 @@ def test_straight_sides_stay_true(crs, box):
     # Against Karney's geodesic polygons on sides cut 2000 times.
     assert areas.degrees_area(placed) == pytest.approx(areas.geodesic_area(shape, crs), rel=2e-8)
     if not grid.parse_crs(crs).is_geographic:
-        assert reproject.reproject_exact(placed, grid.WGS84, crs).area == pytest.approx(shape.area, rel=2e-9)
+        assert reproject.reproject_exact(placed, grid.WGS84, crs).area == pytest.approx(
+            shape.area, rel=2e-9
+        )
 
 
 def test_degrees_area_is_the_geodesic_area():
@@ -118,29 +140,45 @@ def test_degrees_area_is_the_geodesic_area():
     for _ in range(10):
         angle = np.sort(rng.uniform(0, 2 * np.pi, 12))
         size = rng.uniform(0.01, 20)
-        place = np.column_stack([rng.uniform(-150, 150) + size * np.cos(angle), rng.uniform(-65, 65) + size * np.sin(angle)])
+        place = np.column_stack(
+            [
+                rng.uniform(-150, 150) + size * np.cos(angle),
+                rng.uniform(-65, 65) + size * np.sin(angle),
+            ]
+        )
         shape = shapely.Polygon(place)
-        assert areas.degrees_area(shape) == pytest.approx(areas.geodesic_area(shape, grid.WGS84), rel=1e-6)
+        assert areas.degrees_area(shape) == pytest.approx(
+            areas.geodesic_area(shape, grid.WGS84), rel=1e-6
+        )
 
 
 def test_neighbours_still_share_their_border():
     """Quarters of a park, cut and then carried, add up to the park."""
     angle = np.linspace(0, 2 * np.pi, 200, endpoint=False)
     radius = 15_000 + 4_000 * np.sin(5 * angle)
-    park = shapely.Polygon(np.column_stack([320_000 + radius * np.cos(angle), 4_130_000 + radius * np.sin(angle)]))
+    park = shapely.Polygon(
+        np.column_stack([320_000 + radius * np.cos(angle), 4_130_000 + radius * np.sin(angle)])
+    )
     x, y = park.centroid.coords[0]
-    quarters = [park & shapely.box(*b) for b in ((0, 0, x, y), (x, 0, 1e7, y), (0, y, x, 1e7), (x, y, 1e7, 1e7))]
+    quarters = [
+        park & shapely.box(*b)
+        for b in ((0, 0, x, y), (x, 0, 1e7, y), (0, y, x, 1e7), (x, y, 1e7, 1e7))
+    ]
     whole, *parts = (reproject.to_degrees(p, NO_CODE, "park") for p in (park, *quarters))
     assert sum(map(areas.degrees_area, parts)) == pytest.approx(areas.degrees_area(whole), rel=1e-9)
     back = [reproject.reproject_exact(p, grid.WGS84, "EPSG:6933") for p in parts]
     for i in range(4):
         assert (back[i] & back[(i + 1) % 4]).area < 1e-9 * park.area
-    assert sum(p.area for p in back) == pytest.approx(reproject.reproject_exact(whole, grid.WGS84, "EPSG:6933").area, rel=1e-9)
+    assert sum(p.area for p in back) == pytest.approx(
+        reproject.reproject_exact(whole, grid.WGS84, "EPSG:6933").area, rel=1e-9
+    )
 
 
 def test_region_is_read_by_position(tmp_path):
     boxes = [shapely.box(i / 10, 0, (i + 1) / 10, 1) for i in range(150)]
-    found = regions.read_regions([write(tmp_path / "a.gpkg", boxes, id=[str(i) for i in range(150)])])
+    found = regions.read_regions(
+        [write(tmp_path / "a.gpkg", boxes, id=[str(i) for i in range(150)])]
+    )
     regions.write_regions(tmp_path, found.table)
     path = str(tmp_path / "tables" / "regions" / regions.FILE)
     for i in (0, 63, 64, 149):
@@ -157,7 +195,9 @@ def test_geojson_without_ids_is_numbered(tmp_path):
 
 
 def test_park_with_a_crs_of_its_own(shared):
-    found = regions.read_regions([RegionFile(str(shared / "zion" / "zion.gpkg"), id="UNIT_CODE", name="UNIT_NAME")])
+    found = regions.read_regions(
+        [RegionFile(str(shared / "zion" / "zion.gpkg"), id="UNIT_CODE", name="UNIT_NAME")]
+    )
     meta, _, wkb, _ = pyogrio.raw.read(shared / "zion" / "zion.gpkg")
     area = areas.geodesic_area(shapely.from_wkb(wkb[0]), meta["crs"])
     assert found.table["area_m2"].to_pylist() == pytest.approx([area], rel=1e-8)
@@ -169,6 +209,8 @@ def test_a_region_cut_in_parts_is_the_region(parts: int) -> None:
     ring = shapely.Polygon([(0, 0), (10, 1), (12, 9), (5, 6), (1, 11)], [[(3, 2), (5, 2), (4, 4)]])
     found = dict(regions.cut_by_grid(ring, parts))
     assert len(found) > parts
-    assert shapely.union_all(list(found.values())).symmetric_difference(ring).area == pytest.approx(0, abs=1e-9)
+    assert shapely.union_all(list(found.values())).symmetric_difference(ring).area == pytest.approx(
+        0, abs=1e-9
+    )
     assert sum(p.area for p in found.values()) == pytest.approx(ring.area)
     assert dict(regions.cut_by_grid(ring, 1)) == {"": ring}

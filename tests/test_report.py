@@ -64,12 +64,16 @@ def write_rasters(out: Path, run: config.Config) -> None:
         for number, col in enumerate((0, 200)):
             part = np.ascontiguousarray(make_classes()[:, col : col + 200])
             path = out / rasters.raster_path(f"{period}/{number}_0", run.name)
-            cog.write_cog(path, GRID.window(0, col, 300, 200), cog.pyramid(part), {}, run.make_legend())
+            cog.write_cog(
+                path, GRID.window(0, col, 300, 200), cog.pyramid(part), {}, run.make_legend()
+            )
 
 
 def write_rows(out: Path, name: str, found: list[dict[str, Any]]) -> None:
     """The table of these rows, null where they say nothing."""
-    table = pa.Table.from_pylist([dict.fromkeys(schemas.ALL[name].names) | r for r in found], schemas.ALL[name])
+    table = pa.Table.from_pylist(
+        [dict.fromkeys(schemas.ALL[name].names) | r for r in found], schemas.ALL[name]
+    )
     store.write_table(out, name, table)
 
 
@@ -78,14 +82,32 @@ def write_tables(out: Path) -> None:
     day = datetime(2024, 6, 1, 10, tzinfo=UTC)
     rows(
         "scenes",
-        [{"scene_id": HOSTILE, "source": "stac", "datetime": day, "cloud": 12.5}, {"scene_id": "dem", "source": "layer"}],
+        [
+            {"scene_id": HOSTILE, "source": "stac", "datetime": day, "cloud": 12.5},
+            {"scene_id": "dem", "source": "layer"},
+        ],
     )
-    area = {"region_id": "r", "level": "park", "name": HOSTILE, "period": "2024", "model": "valley/3", "observed_share": 0.75}
+    area = {
+        "region_id": "r",
+        "level": "park",
+        "name": HOSTILE,
+        "period": "2024",
+        "model": "valley/3",
+        "observed_share": 0.75,
+    }
     rows(
         "class_areas",
         [
-            area | {"class_id": 1, "class_name": "water", "area_m2": 1e6, "share": 1 / 3, "mean_confidence": 0.625},
-            area | {"class_id": 2, "class_name": "wood & <b>meadow</b>", "area_m2": 2e6, "share": 2 / 3},
+            area
+            | {
+                "class_id": 1,
+                "class_name": "water",
+                "area_m2": 1e6,
+                "share": 1 / 3,
+                "mean_confidence": 0.625,
+            },
+            area
+            | {"class_id": 2, "class_name": "wood & <b>meadow</b>", "area_m2": 2e6, "share": 2 / 3},
             area | {"class_name": "unobserved", "area_m2": 1e6},
         ],
     )
@@ -98,20 +120,84 @@ def write_tables(out: Path) -> None:
         "class_id": 1,
         "class_name": HOSTILE,
     }
-    rows("detection_counts", [thing | {"detections": 4321, "detections_per_km2": 1.75, "mean_score": 0.8125}])
-    rows("presence", [thing | {"observed_share": 0.9375, "present_m2": 7.25e6, "share": 0.875, "mean_probability": 0.6875}])
-    patch = {"region_id": "r", "level": "park", "name": HOSTILE, "period": "2024", "class_id": 2, "patches": 1234}
-    rows("landscape", [patch | {"mean_patch_m2": 56780.0, "largest_patch_m2": 9e4, "edge_m": 4e4, "edge_m_per_ha": 0.25}])
-    change = {"region_id": "r", "level": "park", "name": HOSTILE, "period_from": "2020", "period_to": HOSTILE, "area_m2": 3e6}
-    rows("transitions", [change | {"from_id": 1, "from_class": HOSTILE, "to_id": 2, "to_class": "<i>grass</i>"}])
-    guess = {"region_id": HOSTILE, "estimate": 0.5, "standard_error": 0.1, "low_95": 0.3, "high_95": 0.7, "points": 9}
+    rows(
+        "detection_counts",
+        [thing | {"detections": 4321, "detections_per_km2": 1.75, "mean_score": 0.8125}],
+    )
+    rows(
+        "presence",
+        [
+            thing
+            | {
+                "observed_share": 0.9375,
+                "present_m2": 7.25e6,
+                "share": 0.875,
+                "mean_probability": 0.6875,
+            }
+        ],
+    )
+    patch = {
+        "region_id": "r",
+        "level": "park",
+        "name": HOSTILE,
+        "period": "2024",
+        "class_id": 2,
+        "patches": 1234,
+    }
+    rows(
+        "landscape",
+        [
+            patch
+            | {
+                "mean_patch_m2": 56780.0,
+                "largest_patch_m2": 9e4,
+                "edge_m": 4e4,
+                "edge_m_per_ha": 0.25,
+            }
+        ],
+    )
+    change = {
+        "region_id": "r",
+        "level": "park",
+        "name": HOSTILE,
+        "period_from": "2020",
+        "period_to": HOSTILE,
+        "area_m2": 3e6,
+    }
+    rows(
+        "transitions",
+        [change | {"from_id": 1, "from_class": HOSTILE, "to_id": 2, "to_class": "<i>grass</i>"}],
+    )
+    guess = {
+        "region_id": HOSTILE,
+        "estimate": 0.5,
+        "standard_error": 0.1,
+        "low_95": 0.3,
+        "high_95": 0.7,
+        "points": 9,
+    }
     rows(
         "estimates",
         [
             guess | {"measure": "overall_accuracy"},
-            guess | {"measure": "area_m2", "class_id": 1, "class_name": HOSTILE, "estimate": 5e6, "low_95": 4e6, "high_95": 6e6},
+            guess
+            | {
+                "measure": "area_m2",
+                "class_id": 1,
+                "class_name": HOSTILE,
+                "estimate": 5e6,
+                "low_95": 4e6,
+                "high_95": 6e6,
+            },
             {"region_id": "alone", "measure": "overall_accuracy", "estimate": 1.0, "points": 1},
-            {"region_id": "alone", "measure": "area_m2", "class_id": 1, "class_name": "water", "estimate": 3e6, "points": 1},
+            {
+                "region_id": "alone",
+                "measure": "area_m2",
+                "class_id": 1,
+                "class_name": "water",
+                "estimate": 3e6,
+                "points": 1,
+            },
         ],
     )
     scored = {"period": "2024", "model": "valley/3", "split": "test"}
@@ -119,16 +205,32 @@ def write_tables(out: Path) -> None:
         "accuracy",
         [
             scored | {"pixels": 70, "overall_accuracy": 0.875, "iou": 0.6},
-            scored | {"class_id": 1, "class_name": "water", "pixels": 70, "users_accuracy": 0.9, "iou": None},
+            scored
+            | {
+                "class_id": 1,
+                "class_name": "water",
+                "pixels": 70,
+                "users_accuracy": 0.9,
+                "iou": None,
+            },
         ],
     )
     rows(
         "confusion",
-        [scored | {"label_id": 1, "map_id": 2, "pixels": 12345}, scored | {"label_id": 1, "map_id": 255, "pixels": 7}],
+        [
+            scored | {"label_id": 1, "map_id": 2, "pixels": 12345},
+            scored | {"label_id": 1, "map_id": 255, "pixels": 7},
+        ],
     )
     error = f"https://me:pa55@host/{HOSTILE}.tif?sig=5ecret cannot be read: cut short"
-    mended = [ledger.ledger_row("tile", "scene:m", "f", status=s, error="was bad") for s in ("bad", "done")]
-    ledger.append_ledger(out, [ledger.ledger_row("tile", f"scene:{HOSTILE}", "f", status="bad", error=error), *mended])
+    mended = [
+        ledger.ledger_row("tile", "scene:m", "f", status=s, error="was bad")
+        for s in ("bad", "done")
+    ]
+    ledger.append_ledger(
+        out,
+        [ledger.ledger_row("tile", f"scene:{HOSTILE}", "f", status="bad", error=error), *mended],
+    )
     ledger.append_ledger(out, [ledger.ledger_row("predict", "", "f1ngerpr1nt")])
 
 
@@ -225,9 +327,14 @@ def test_a_run_without_results_has_a_report_too(tmp_path: Path) -> None:
 
 
 def test_the_picture_shows_the_classes_of_the_latest_period(written: Path) -> None:
-    picture = (imread(BytesIO((written / "map.png").read_bytes()))[..., :3] * 255).round().astype(int)
+    picture = (
+        (imread(BytesIO((written / "map.png").read_bytes()))[..., :3] * 255).round().astype(int)
+    )
     assert max(picture.shape) < 3000
-    shares = [(np.abs(picture - np.array(rgb)).max(-1) <= 2).mean() for rgb in ((0x40, 0x80, 0xFF), (0x20, 0x80, 0x30))]
+    shares = [
+        (np.abs(picture - np.array(rgb)).max(-1) <= 2).mean()
+        for rgb in ((0x40, 0x80, 0xFF), (0x20, 0x80, 0x30))
+    ]
     assert shares[0] / shares[1] == pytest.approx(80 / 320, rel=0.1)
     # Snow occurs nowhere, and is not in the legend.
     assert not (np.abs(picture - np.array((0xEE, 0xEE, 0xFF))).max(-1) == 0).any()
@@ -237,23 +344,51 @@ def test_the_map_is_read_from_all_files_and_made_small(written: Path, tmp_path: 
     classes, grid = read_map(sorted((written / "rasters" / "2024").glob("*.tif")))
     assert (classes == make_classes()).all()
     assert (grid.transform, grid.shape) == (GRID.transform, GRID.shape)
-    large = np.ascontiguousarray(np.kron(np.tile([[1, 2], [2, 255]], (2, 2)), np.ones((800, 1000), int)).astype(np.uint8))
+    large = np.ascontiguousarray(
+        np.kron(np.tile([[1, 2], [2, 255]], (2, 2)), np.ones((800, 1000), int)).astype(np.uint8)
+    )
     wide = Grid(GRID.crs, GRID.transform, *large.shape)
     cog.write_cog(tmp_path / "large.tif", wide, cog.pyramid(large), {}, make_run().make_legend())
     classes, grid = read_map([tmp_path / "large.tif"])
     assert max(classes.shape) <= 1400
     assert grid.resolution[0] * classes.shape[1] == pytest.approx(4000 * 10, rel=0.01)
-    assert [(classes == i).mean() for i in (1, 2, 255)] == pytest.approx([0.25, 0.5, 0.25], abs=0.01)
+    assert [(classes == i).mean() for i in (1, 2, 255)] == pytest.approx(
+        [0.25, 0.5, 0.25], abs=0.01
+    )
 
 
 def test_of_many_regions_the_largest_are_told_and_the_others_counted(tmp_path: Path) -> None:
-    area = {"level": "parish", "period": "2024", "observed_share": 1.0, "class_id": 1, "class_name": "water", "share": 1.0}
-    change = {"level": "parish", "period_from": "2023", "period_to": "2024", "from_id": 1, "to_id": 2, "area_m2": 1e6}
+    area = {
+        "level": "parish",
+        "period": "2024",
+        "observed_share": 1.0,
+        "class_id": 1,
+        "class_name": "water",
+        "share": 1.0,
+    }
+    change = {
+        "level": "parish",
+        "period_from": "2023",
+        "period_to": "2024",
+        "from_id": 1,
+        "to_id": 2,
+        "area_m2": 1e6,
+    }
     names = [f"parish {i:03d}" for i in range(130)]
-    places = [{"level": "parish", "region_id": n, "geometry": shapely.box(i, 0, i + 1, 1).wkb} for i, n in enumerate(names)]
+    places = [
+        {"level": "parish", "region_id": n, "geometry": shapely.box(i, 0, i + 1, 1).wkb}
+        for i, n in enumerate(names)
+    ]
     write_rows(tmp_path, "regions", places)
-    write_rows(tmp_path, "class_areas", [area | {"region_id": n, "name": n, "area_m2": 1e6 + i} for i, n in enumerate(names)])
-    changes = [change | {"region_id": n, "name": n, "from_class": "water", "to_class": "wood"} for n in names]
+    write_rows(
+        tmp_path,
+        "class_areas",
+        [area | {"region_id": n, "name": n, "area_m2": 1e6 + i} for i, n in enumerate(names)],
+    )
+    changes = [
+        change | {"region_id": n, "name": n, "from_class": "water", "to_class": "wood"}
+        for n in names
+    ]
     write_rows(tmp_path, "transitions", changes)
     text = Page(html.write_report(make_run(), tmp_path).read_text()).text
     assert [n for n in names if f"{n}, parish, 2024" in text] == names[30:]
@@ -261,11 +396,21 @@ def test_of_many_regions_the_largest_are_told_and_the_others_counted(tmp_path: P
     assert "30 smaller ones are in the table" in text
 
 
-def test_of_many_regions_with_detections_those_with_most_are_told_and_the_others_counted(tmp_path: Path) -> None:
+def test_of_many_regions_with_detections_those_with_most_are_told_and_the_others_counted(
+    tmp_path: Path,
+) -> None:
     names = [f"parish {i:03d}" for i in range(130)]
     thing = {"level": "parish", "class_id": 1, "class_name": "ship", "model": "m/1"}
     found = [
-        thing | {"region_id": n, "name": n, "period": year, "detections": count, "detections_per_km2": 1.0, "mean_score": 0.5}
+        thing
+        | {
+            "region_id": n,
+            "name": n,
+            "period": year,
+            "detections": count,
+            "detections_per_km2": 1.0,
+            "mean_score": 0.5,
+        }
         for i, n in enumerate(names)
         for year, count in (("2023", 1000 - i), ("2024", 2 * i))
     ]
@@ -276,20 +421,39 @@ def test_of_many_regions_with_detections_those_with_most_are_told_and_the_others
     assert "30 with less are in the table detection_counts" in text
 
 
-def write_elsewhere(path: Path, crs: str, transform: Affine, classes: np.ndarray, nodata: int | None = 0) -> None:
-    profile = {"driver": "GTiff", "dtype": classes.dtype, "count": 1, "nodata": nodata, "crs": crs, "transform": transform}
-    with rasterio.open(path, "w", height=classes.shape[0], width=classes.shape[1], **profile) as file:
+def write_elsewhere(
+    path: Path, crs: str, transform: Affine, classes: np.ndarray, nodata: int | None = 0
+) -> None:
+    profile = {
+        "driver": "GTiff",
+        "dtype": classes.dtype,
+        "count": 1,
+        "nodata": nodata,
+        "crs": crs,
+        "transform": transform,
+    }
+    with rasterio.open(
+        path, "w", height=classes.shape[0], width=classes.shape[1], **profile
+    ) as file:
         file.write(classes, 1)
         if classes.dtype == np.uint8:
             file.write_colormap(1, {10: (1, 102, 3, 255), 80: (1, 102, 204, 255)})
 
 
-def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(tmp_path: Path) -> None:
+def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(
+    tmp_path: Path,
+) -> None:
     # Two degrees of wood, and two of sea beyond; a region has half a degree of each, another is out of reach.
     classes = np.repeat(np.uint8([[10, 80]]), 100, 1) * np.ones((100, 1), np.uint8)
     write_elsewhere(tmp_path / "2021.tif", "EPSG:4326", Affine(0.02, 0, 6, 0, -0.02, 2), classes)
     areas = [
-        {"region_id": i, "level": "land", "name": f"land {i}", "period": "2021", "observed_share": share}
+        {
+            "region_id": i,
+            "level": "land",
+            "name": f"land {i}",
+            "period": "2021",
+            "observed_share": share,
+        }
         for i, share in (("a", 1.0), ("b", 0.0))
     ]
     lines = [
@@ -299,7 +463,13 @@ def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(tm
     ]
     boxes = {"a": shapely.box(7.5, 0.5, 8.5, 1.5), "b": shapely.box(50, 0, 51, 1)}
     places = [
-        {"region_id": i, "level": "land", "name": f"land {i}", "geometry": shapely.to_wkb(b), "area_m2": 1e6}
+        {
+            "region_id": i,
+            "level": "land",
+            "name": f"land {i}",
+            "geometry": shapely.to_wkb(b),
+            "area_m2": 1e6,
+        }
         for i, b in boxes.items()
     ]
     write_rows(tmp_path, "class_areas", lines)
@@ -311,20 +481,31 @@ def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(tm
     assert "land b, land, 2021" not in page.text
     assert "1 region that no map reaches" in page.text
     assert page.text.count("land b") == 1
-    picture = (imread(BytesIO((tmp_path / "map.png").read_bytes()))[..., :3] * 255).round().astype(int)
-    wood, sea = ((np.abs(picture - np.array(rgb)).max(-1) <= 2).sum() for rgb in ((1, 102, 3), (1, 102, 204)))
+    picture = (
+        (imread(BytesIO((tmp_path / "map.png").read_bytes()))[..., :3] * 255).round().astype(int)
+    )
+    wood, sea = (
+        (np.abs(picture - np.array(rgb)).max(-1) <= 2).sum() for rgb in ((1, 102, 3), (1, 102, 204))
+    )
     assert wood / sea == pytest.approx(1, rel=0.05)
     # What lies on another grid, in another CRS and type, is laid over the first one's.
     there, grid = read_map([tmp_path / "2021.tif"], (7.5, 0.5, 8.5, 1.5))
     assert (there.shape, grid.bounds) == ((50, 50), pytest.approx((7.5, 0.5, 8.5, 1.5)))
     left, top = transformer("EPSG:4326", "EPSG:32632").transform(8.0, 1.0)
-    write_elsewhere(tmp_path / "utm.tif", "EPSG:32632", Affine(1000, 0, left, 0, -1000, top), np.full((60, 60), 10, np.uint16))
+    write_elsewhere(
+        tmp_path / "utm.tif",
+        "EPSG:32632",
+        Affine(1000, 0, left, 0, -1000, top),
+        np.full((60, 60), 10, np.uint16),
+    )
     over, _ = read_map([tmp_path / "2021.tif", tmp_path / "utm.tif"], (7.5, 0.5, 8.5, 1.5))
     assert (over[27:48, 27:48] == 10).all()
     assert (over[:24] == there[:24]).all()
     # Nor does a rotated one say anything of the corners beside it, if it has no nodata: there is no class, and not class 0.
     askew = Affine.translation(8, 1.4) @ Affine.rotation(-45) @ Affine.scale(0.02, -0.02)
-    write_elsewhere(tmp_path / "askew.tif", "EPSG:4326", askew, np.full((20, 20), 10, np.uint16), None)
+    write_elsewhere(
+        tmp_path / "askew.tif", "EPSG:4326", askew, np.full((20, 20), 10, np.uint16), None
+    )
     over, _ = read_map([tmp_path / "2021.tif", tmp_path / "askew.tif"], (7.5, 0.5, 8.5, 1.5))
     assert 100 < (over != there).sum() < 300
     assert (over[over != there] == 10).all()
@@ -340,9 +521,12 @@ def test_scale_bars_have_round_lengths(longest: float) -> None:
 
 
 @pytest.mark.parametrize(
-    ("crs", "step", "metres"), [("EPSG:3035", 10.0, 10.0), ("EPSG:3857", 10.0, 10 * np.cos(np.radians(47.6)))]
+    ("crs", "step", "metres"),
+    [("EPSG:3035", 10.0, 10.0), ("EPSG:3857", 10.0, 10 * np.cos(np.radians(47.6)))],
 )
-def test_the_scale_bar_is_of_the_ground_not_of_the_plane(crs: str, step: float, metres: float) -> None:
+def test_the_scale_bar_is_of_the_ground_not_of_the_plane(
+    crs: str, step: float, metres: float
+) -> None:
     place = {"EPSG:3035": (4321000.0, 3210000.0), "EPSG:3857": (1.5e6, 6.04e6)}[crs]
     grid = Grid(crs, (step, 0.0, place[0], 0.0, -step, place[1]), 100, 100)
     assert metres_a_pixel(grid) == pytest.approx(metres, rel=0.01)

@@ -32,7 +32,9 @@ def test_scores_equal_scikit_learn(pair: np.ndarray) -> None:
     np.testing.assert_array_equal(matrix, metrics.confusion_matrix(truth, found, labels=order)[:4])
     scores = summarise(matrix, LEGEND)
     assert scores.overall_accuracy == pytest.approx(metrics.accuracy_score(truth, found))
-    users, producers, f1, _ = metrics.precision_recall_fscore_support(truth, found, labels=LEGEND.ids, zero_division=np.nan)
+    users, producers, f1, _ = metrics.precision_recall_fscore_support(
+        truth, found, labels=LEGEND.ids, zero_division=np.nan
+    )
     iou = metrics.jaccard_score(truth, found, labels=LEGEND.ids, average=None, zero_division=0)
     for k, score in enumerate(scores.classes):
         assert score.users_accuracy == pytest.approx(users[k], nan_ok=True)
@@ -41,12 +43,20 @@ def test_scores_equal_scikit_learn(pair: np.ndarray) -> None:
         assert score.f1 == pytest.approx(f1[k]) if occurs else math.isnan(score.f1)
         assert score.iou == pytest.approx(iou[k]) if occurs else math.isnan(score.iou)
     present = [s.iou for s in scores.classes if not math.isnan(s.iou)]
-    assert scores.mean_iou == pytest.approx(np.mean(present), nan_ok=True) if present else math.isnan(scores.mean_iou)
+    assert (
+        scores.mean_iou == pytest.approx(np.mean(present), nan_ok=True)
+        if present
+        else math.isnan(scores.mean_iou)
+    )
 
 
 def test_nothing_labelled_gives_nan_not_an_error() -> None:
-    scores = summarise(confusion(np.full((2, 2), NODATA, np.uint8), np.full((2, 2), 7, np.uint8), LEGEND), LEGEND)
-    assert scores.pixels == 0 and math.isnan(scores.overall_accuracy) and math.isnan(scores.mean_iou)
+    scores = summarise(
+        confusion(np.full((2, 2), NODATA, np.uint8), np.full((2, 2), 7, np.uint8), LEGEND), LEGEND
+    )
+    assert (
+        scores.pixels == 0 and math.isnan(scores.overall_accuracy) and math.isnan(scores.mean_iou)
+    )
 
 
 def test_a_pixel_the_map_leaves_out_counts_as_wrong() -> None:

@@ -48,7 +48,9 @@ def make_item(number: int, cloud: float | None, day: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-ITEMS = [make_item(n, None if n == 11 else float(n), f"2023-{n % 12 + 1:02d}-15") for n in range(25)]
+ITEMS = [
+    make_item(n, None if n == 11 else float(n), f"2023-{n % 12 + 1:02d}-15") for n in range(25)
+]
 
 
 @contextmanager
@@ -59,7 +61,14 @@ def stac_api(folder: Path, items: list[dict[str, Any]]) -> Iterator[str]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{taken.getsockname()[1]}"
-    command = [str(Path(sys.executable).with_name("rustac")), "serve", "--addr", place, "--create-collections", str(path)]
+    command = [
+        str(Path(sys.executable).with_name("rustac")),
+        "serve",
+        "--addr",
+        place,
+        "--create-collections",
+        str(path),
+    ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
         try:
             for _ in range(100):
@@ -79,12 +88,19 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def make_run(**rest: Any) -> Config:
-    raw = {"name": "t", "scenes": [{"path": "."}], "bands": ["red"], "legend": {1: {"name": "a", "colour": "#000000"}}}
+    raw = {
+        "name": "t",
+        "scenes": [{"path": "."}],
+        "bands": ["red"],
+        "legend": {1: {"name": "a", "colour": "#000000"}},
+    }
     return replace(parse_run(raw, Path()), **rest)
 
 
-def ask(url: str, out: Path, run: Config | None = None, **rest: Any) -> list[str]:
-    found = find_scenes(Archive(search=Search(url, ("squares",), **rest)), run or make_run(), out)
+def ask(url: str, out: Path, config: Config | None = None, **rest: Any) -> list[str]:
+    found = find_scenes(
+        Archive(search=Search(url, ("squares",), **rest)), config or make_run(), out
+    )
     return [feature["id"] for feature in json.loads(Path(found.path).read_bytes())["features"]]
 
 
@@ -94,7 +110,9 @@ def names(*numbers: int) -> list[str]:
 
 def test_all_pages_are_read(api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "_PAGE", 4)
-    assert len(list(Client.open(api).search(collections=["squares"], limit=4).pages_as_dicts())) == 7
+    assert (
+        len(list(Client.open(api).search(collections=["squares"], limit=4).pages_as_dicts())) == 7
+    )
     assert ask(api, tmp_path) == names(*range(25))
 
 
@@ -113,8 +131,16 @@ def test_area_and_periods_are_the_runs_where_the_search_says_none(api: str, tmp_
     run = make_run(
         area="0.5,0.2,20.5,0.8",
         periods=(
-            Period("winter", datetime(2023, 1, 1, tzinfo=UTC).date(), datetime(2023, 1, 31, tzinfo=UTC).date()),
-            Period("july", datetime(2023, 7, 1, tzinfo=UTC).date(), datetime(2023, 7, 31, tzinfo=UTC).date()),
+            Period(
+                "winter",
+                datetime(2023, 1, 1, tzinfo=UTC).date(),
+                datetime(2023, 1, 31, tzinfo=UTC).date(),
+            ),
+            Period(
+                "july",
+                datetime(2023, 7, 1, tzinfo=UTC).date(),
+                datetime(2023, 7, 31, tzinfo=UTC).date(),
+            ),
         ),
     )
     assert ask(api, tmp_path, run) == names(0, 6, 12, 18)
@@ -122,7 +148,10 @@ def test_area_and_periods_are_the_runs_where_the_search_says_none(api: str, tmp_
 
 
 def test_an_area_across_the_antimeridian_is_two_boxes() -> None:
-    assert _boxes(area.parse_box("170,-20,-170,-10")) == [(-180, -20, -170, -10), (170, -20, 180, -10)]
+    assert _boxes(area.parse_box("170,-20,-170,-10")) == [
+        (-180, -20, -170, -10),
+        (170, -20, 180, -10),
+    ]
     assert _boxes(area.parse_box("5,1,6,2")) == [(5, 1, 6, 2)]
 
 
@@ -148,8 +177,12 @@ def test_an_answer_is_kept_and_replayed_offline(tmp_path: Path) -> None:
 
 
 def test_the_answer_is_an_archive_without_secrets(api: str, tmp_path: Path) -> None:
-    grid = replace(UTM33, crs="EPSG:4326", transform=(0.002, 0.0, 1.0, 0.0, -0.002, 1.0), height=400, width=400)
-    found = find_scenes(Archive(search=Search(api, ("squares",), bbox="1.2,0.2,1.8,0.8")), make_run(), tmp_path)
+    grid = replace(
+        UTM33, crs="EPSG:4326", transform=(0.002, 0.0, 1.0, 0.0, -0.002, 1.0), height=400, width=400
+    )
+    found = find_scenes(
+        Archive(search=Search(api, ("squares",), bbox="1.2,0.2,1.8,0.8")), make_run(), tmp_path
+    )
     assert SECRET not in Path(found.path).read_text()
     write_raster(tmp_path / "searches" / "1.tif", np.full(grid.shape, 7, "uint16"), grid)
     source = registry.source_of(found)
@@ -187,7 +220,10 @@ def test_what_goes_wrong_is_named(tmp_path: Path) -> None:
 
 
 def test_a_servers_own_filter_is_used_where_it_has_one() -> None:
-    query = ["https://api.stacspec.org/v1.0.0/item-search#query", "https://api.stacspec.org/v1.0.0-rc.2/item-search#filter"]
+    query = [
+        "https://api.stacspec.org/v1.0.0/item-search#query",
+        "https://api.stacspec.org/v1.0.0-rc.2/item-search#filter",
+    ]
     assert _cloud_filter(query, 20.0) == {"query": {"eo:cloud_cover": {"lte": 20.0}}}
     assert _cloud_filter(query[1:], 20.0) == {
         "filter": {"op": "<=", "args": [{"property": "eo:cloud_cover"}, 20.0]},
@@ -197,20 +233,42 @@ def test_a_servers_own_filter_is_used_where_it_has_one() -> None:
 
 
 def test_files_behind_a_login_are_taken_from_their_store() -> None:
-    asset = {"href": "https://landsatlook.usgs.gov/data/x.TIF", "alternate": {"s3": {"href": "s3://usgs-landsat/x.TIF"}}}
-    plain = _plain({"assets": {"red": asset, "index": {"href": "https://landsatlook.usgs.gov/x"}}}, "s3")
-    assert [a["href"] for a in plain["assets"].values()] == ["s3://usgs-landsat/x.TIF", "https://landsatlook.usgs.gov/x"]
+    asset = {
+        "href": "https://landsatlook.usgs.gov/data/x.TIF",
+        "alternate": {"s3": {"href": "s3://usgs-landsat/x.TIF"}},
+    }
+    plain = _plain(
+        {"assets": {"red": asset, "index": {"href": "https://landsatlook.usgs.gov/x"}}}, "s3"
+    )
+    assert [a["href"] for a in plain["assets"].values()] == [
+        "s3://usgs-landsat/x.TIF",
+        "https://landsatlook.usgs.gov/x",
+    ]
 
 
 def test_the_command_line_is_a_search(small_file: Path) -> None:
     parser = options.make_parser()
 
     def read(*given: str) -> Config:
-        return options.run_from_arguments(parser.parse_args(["index", str(small_file), "--out", "out", *given]))
+        return options.run_from_arguments(
+            parser.parse_args(["index", str(small_file), "--out", "out", *given])
+        )
 
-    search = ["--from", "earth-search", "--collection", "sentinel-2-l2a", "--bbox=-1,2,3,4", "--time", "2023-01-01/2023-12-31"]
+    search = [
+        "--from",
+        "earth-search",
+        "--collection",
+        "sentinel-2-l2a",
+        "--bbox=-1,2,3,4",
+        "--time",
+        "2023-01-01/2023-12-31",
+    ]
     (archive,) = read(*search, "--max-cloud", "20").scenes
-    assert archive == Archive(search=Search("earth-search", ("sentinel-2-l2a",), "-1,2,3,4", "2023-01-01/2023-12-31", 20.0))
+    assert archive == Archive(
+        search=Search(
+            "earth-search", ("sentinel-2-l2a",), "-1,2,3,4", "2023-01-01/2023-12-31", 20.0
+        )
+    )
     assert read().scenes[0].search is None
     for wrong, said in ((["--max-cloud", "120"], "max_cloud"), (["--time", "2023"], "time")):
         with pytest.raises(UsageError, match=said):
@@ -224,7 +282,9 @@ def test_the_command_line_is_a_search(small_file: Path) -> None:
 def test_the_run_file_has_a_search_in_a_places_stead(small_file: Path) -> None:
     text = small_file.read_text()
     kept = "{path: k.json, search: {catalogue: usgs, collections: [y]}}"
-    small_file.write_text(text.replace("{path: a}", "{search: {catalogue: linz, collections: [x]}}, " + kept))
+    small_file.write_text(
+        text.replace("{path: a}", "{search: {catalogue: linz, collections: [x]}}, " + kept)
+    )
     first, second = read_run(small_file).scenes
     assert (first.path, second.path) == ("", str(small_file.parent / "k.json"))
     assert first.search == Search("linz", ("x",))
@@ -236,7 +296,9 @@ def test_the_run_file_has_a_search_in_a_places_stead(small_file: Path) -> None:
 @pytest.fixture
 def small_file(tmp_path: Path) -> Path:
     path = tmp_path / "run.yaml"
-    path.write_text('name: t\nscenes: [{path: a}]\nbands: [red]\nlegend: {1: {name: a, colour: "#000000"}}\n')
+    path.write_text(
+        'name: t\nscenes: [{path: a}]\nbands: [red]\nlegend: {1: {name: a, colour: "#000000"}}\n'
+    )
     return path
 
 
@@ -251,7 +313,10 @@ SIGNED = [
 def test_signatures_come_off(href: str) -> None:
     plain = signing.unsigned({"assets": [{"href": href}]})["assets"][0]["href"]
     assert SECRET not in plain and "?" not in plain and "@" not in plain
-    assert signing.unsigned("https://e.org/x?collection=a&f=tif") == "https://e.org/x?collection=a&f=tif"
+    assert (
+        signing.unsigned("https://e.org/x?collection=a&f=tif")
+        == "https://e.org/x?collection=a&f=tif"
+    )
     assert signing.unsigned("what? sig=1") == "what? sig=1"
 
 
@@ -262,7 +327,9 @@ def test_two_signatures_are_one_scene_and_in_no_record(tmp_path: Path) -> None:
     scenes = []
     for secret in (SECRET, "ANOTHER"):
         item = make_item(1, 1.0, "2023-01-15") | {"geometry": outline}
-        item["assets"] = {"red": {"href": f"https://e.org/x.tif?sig={secret}", "type": "image/tiff"}}
+        item["assets"] = {
+            "red": {"href": f"https://e.org/x.tif?sig={secret}", "type": "image/tiff"}
+        }
         (tmp_path / "item.json").write_text(json.dumps(item))
         archive = Archive(str(tmp_path / "item.json"))
         source = registry.source_of(archive)
@@ -271,7 +338,9 @@ def test_two_signatures_are_one_scene_and_in_no_record(tmp_path: Path) -> None:
     assert SECRET not in repr(scenes[0])
 
 
-def test_files_of_the_planetary_computer_are_signed_when_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_the_planetary_computer_are_signed_when_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     asked: list[tuple[str, str | None]] = []
     lives = [0, 3600]
 
@@ -279,7 +348,10 @@ def test_files_of_the_planetary_computer_are_signed_when_opened(monkeypatch: pyt
         def do_GET(self) -> None:
             asked.append((self.path, self.headers.get("Ocp-Apim-Subscription-Key")))
             until = datetime.now(UTC) + timedelta(seconds=lives[min(len(asked), 2) - 1])
-            said = {"msft:expiry": until.strftime("%Y-%m-%dT%H:%M:%SZ"), "token": f"se=1&sig={SECRET}{len(asked)}"}
+            said = {
+                "msft:expiry": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "token": f"se=1&sig={SECRET}{len(asked)}",
+            }
             self.send_response({"/account/refused": 403, "/other/theirs": 404}.get(self.path, 200))
             self.end_headers()
             self.wfile.write(json.dumps(said).encode())
@@ -293,7 +365,9 @@ def test_files_of_the_planetary_computer_are_signed_when_opened(monkeypatch: pyt
         monkeypatch.setenv("PC_SDK_SAS_URL", f"http://{place}")
         monkeypatch.setenv("PC_SDK_SUBSCRIPTION_KEY", "mine")
         # The first token has expired when the second is asked for; that one serves until it does.
-        assert [signing.sign(href) for _ in range(3)] == [f"{href}?se=1&sig={SECRET}{n}" for n in (1, 2, 2)]
+        assert [signing.sign(href) for _ in range(3)] == [
+            f"{href}?se=1&sig={SECRET}{n}" for n in (1, 2, 2)
+        ]
         assert asked == [("/account/container", "mine")] * 2
         assert signing.sign(f"{href}?sig=own") == f"{href}?sig=own"
         foreign = "https://other.blob.core.windows.net/theirs/x.tif"

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 def make_item(name: str, day: int, folder: str) -> dict[str, Any]:
     outline = shapely.geometry.mapping(grid.footprint(UTM33))
-    assets = {b: {"href": f"{folder}/{name}_{b}.tif", "type": "image/tiff; application=geotiff"} for b in ("red", "nir")}
+    assets = {
+        b: {"href": f"{folder}/{name}_{b}.tif", "type": "image/tiff; application=geotiff"}
+        for b in ("red", "nir")
+    }
     return {
         "type": "Feature", "stac_version": "1.0.0", "id": name, "collection": "c", "geometry": outline, "links": [],
         "bbox": list(grid.footprint(UTM33).bounds), "properties": {"datetime": f"2024-06-{day:02}T10:00:00Z"}, "assets": assets,
@@ -42,10 +45,15 @@ def test_a_search_is_tiled_from_the_store_and_replayed_without_the_catalogue(
     for number, name in enumerate(("a", "b")):
         for band in ("red", "nir"):
             path = write_raster(
-                tmp_path / "local" / f"{name}_{band}.tif", texture(UTM33, 2 * number + len(band)), UTM33, nodata=0
+                tmp_path / "local" / f"{name}_{band}.tif",
+                texture(UTM33, 2 * number + len(band)),
+                UTM33,
+                nodata=0,
             )
             files[path.name] = path.read_bytes()
-        (tmp_path / "local" / f"{name}.json").write_text(json.dumps(make_item(name, number + 1, ".")))
+        (tmp_path / "local" / f"{name}.json").write_text(
+            json.dumps(make_item(name, number + 1, "."))
+        )
     run: dict[str, Any] = {
         "name": "found",
         "bands": ["red", "nir"],
@@ -58,21 +66,35 @@ def test_a_search_is_tiled_from_the_store_and_replayed_without_the_catalogue(
     }
     (tmp_path / "local.yaml").write_text(yaml.safe_dump(run | {"scenes": [{"path": "local"}]}))
     local, out = tmp_path / "out_local", tmp_path / "out"
-    request = StageContext(read_run(tmp_path / "local.yaml"), local, Selection(), lambda: spark)
-    index(request)
-    tile(request)
+    context = StageContext(read_run(tmp_path / "local.yaml"), local, Selection(), lambda: spark)
+    index(context)
+    tile(context)
     with faulty_store() as (place, faults):
-        for name, body in (("/bucket", b""), *((f"/bucket/{name}", body) for name, body in files.items())):
+        for name, body in (
+            ("/bucket", b""),
+            *((f"/bucket/{name}", body) for name, body in files.items()),
+        ):
             connection = http.client.HTTPConnection(place, timeout=30)
             connection.request("PUT", name, body, {"x-amz-acl": "public-read"})
             assert connection.getresponse().status == 200
-        said = {"AWS_S3_ENDPOINT": place, "AWS_HTTPS": "NO", "AWS_VIRTUAL_HOSTING": "FALSE", "AWS_REGION": "us-east-1"}
-        for name, value in (said | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}).items():
+        said = {
+            "AWS_S3_ENDPOINT": place,
+            "AWS_HTTPS": "NO",
+            "AWS_VIRTUAL_HOSTING": "FALSE",
+            "AWS_REGION": "us-east-1",
+        }
+        for name, value in (
+            said | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+        ).items():
             monkeypatch.setenv(name, value)
         faults.each = 10
-        with stac_api(tmp_path, [make_item(n, i + 1, "s3://bucket") for i, n in enumerate(("a", "b"))]) as url:
+        with stac_api(
+            tmp_path, [make_item(n, i + 1, "s3://bucket") for i, n in enumerate(("a", "b"))]
+        ) as url:
             search = {"catalogue": url, "collections": ["c"], "bbox": "0,0,90,90"}
-            (tmp_path / "search.yaml").write_text(yaml.safe_dump(run | {"scenes": [{"search": search}]}))
+            (tmp_path / "search.yaml").write_text(
+                yaml.safe_dump(run | {"scenes": [{"search": search}]})
+            )
             ran = world.lulc("index", tmp_path / "search.yaml", "--out", out)
             assert ran.returncode == 0, ran.stderr
         # The catalogue is gone: what it answered is kept.

@@ -73,7 +73,11 @@ def make_numbers(seed: int = 0) -> np.ndarray:
     return numbers
 
 
-def vectors(tag: str, lines: tuple[int, ...], tables: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]]) -> str:
+def vectors(
+    tag: str,
+    lines: tuple[int, ...],
+    tables: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]],
+) -> str:
     pixels = np.array([*range(0, WIDTH, 40), WIDTH - 1])
     text = ""
     for line in lines:
@@ -102,7 +106,12 @@ def noise_xml(blocks: bool = True) -> str:
 
 
 def make_product(
-    folder: Path, orbit: Orbit = Orbit(), removed: bool = False, blocks: bool = True, ipf: str = "003.31", suffix: str = ".SAFE"
+    folder: Path,
+    orbit: Orbit = Orbit(),
+    removed: bool = False,
+    blocks: bool = True,
+    ipf: str = "003.31",
+    suffix: str = ".SAFE",
 ) -> Path:
     """A GRD product of two polarisations in its true layout, its numbers those of `make_numbers` of seeds 0 (vv) and 1 (vh)."""
     root = folder / f"{NAME}{suffix}"
@@ -121,9 +130,14 @@ def make_product(
         for lon, lat in [orbit.place(np.array(float(line)), np.array(float(pixel)))]
     )
     corners = [(line, pixel) for line in (0, HEIGHT - 1) for pixel in (0, WIDTH - 1)]
-    gcps = [GroundControlPoint(r, c, *map(float, orbit.place(np.array(float(r)), np.array(float(c))))) for r, c in corners]
+    gcps = [
+        GroundControlPoint(r, c, *map(float, orbit.place(np.array(float(r)), np.array(float(c)))))
+        for r, c in corners
+    ]
     for seed, polarisation in enumerate(("vv", "vh")):
-        stem = f"s1b-iw-grd-{polarisation}-20210401t052623-20210401t052648-026269-032297-00{seed + 1}"
+        stem = (
+            f"s1b-iw-grd-{polarisation}-20210401t052623-20210401t052648-026269-032297-00{seed + 1}"
+        )
         with rasterio.open(
             root / "measurement" / f"{stem}.tiff",
             "w",
@@ -154,14 +168,19 @@ def make_product(
     return root
 
 
-def expected(seed: int = 0, factor: float = 1.0, removed: bool = False, blocks: bool = True) -> np.ndarray:
+def expected(
+    seed: int = 0, factor: float = 1.0, removed: bool = False, blocks: bool = True
+) -> np.ndarray:
     """Backscatter (H, W) by the formula, pixel by pixel."""
     row, col = np.mgrid[:HEIGHT, :WIDTH]
     azimuth = np.ones((HEIGHT, WIDTH))
     for (a, b), (c, d), v in AZIMUTH if blocks else ():
         azimuth[a : b + 1, c : d + 1] = v
     noise = 0 if removed else range_noise(row, col) * azimuth
-    return np.maximum(make_numbers(seed).astype(float) ** 2 - noise, 0) / (factor * gain(row, col)) ** 2
+    return (
+        np.maximum(make_numbers(seed).astype(float) ** 2 - noise, 0)
+        / (factor * gain(row, col)) ** 2
+    )
 
 
 def read_all(path: Path, wanted: tuple[str, ...] = (), **rest: object) -> list[Scene]:
@@ -177,7 +196,9 @@ def native_grid(orbit: Orbit = Orbit()) -> tuple[Grid, np.ndarray, np.ndarray]:
     x, y = grid.affine @ np.meshgrid(np.arange(200) + 0.5, np.arange(300) + 0.5)
     row, col = np.full(x.shape, HEIGHT / 2), np.full(x.shape, WIDTH / 2)
     back = transformer(WGS84, orbit.crs)
-    for _ in range(30):  # The mapping is inverted by its own steps: it is a turn but for a small bend.
+    for _ in range(
+        30
+    ):  # The mapping is inverted by its own steps: it is a turn but for a small bend.
         px, py = back.transform(*orbit.place(row, col))
         turn = np.radians(orbit.turn)
         dx, dy = x - px, y - py
@@ -191,7 +212,10 @@ def test_a_product_is_a_scene_of_its_polarisations(tmp_path: Path) -> None:
     (scene,) = read_all(tmp_path)
     assert (scene.scene_id, scene.source, scene.crs) == (NAME, "sentinel1", "EPSG:4326")
     assert scene.datetime == datetime(2021, 4, 1, 5, 26, 23, 794457, tzinfo=UTC)
-    assert {(b.name, b.dtype, b.calibration) for b in scene.bands} == {("vv", "float32", "sigma0"), ("vh", "float32", "sigma0")}
+    assert {(b.name, b.dtype, b.calibration) for b in scene.bands} == {
+        ("vv", "float32", "sigma0"),
+        ("vh", "float32", "sigma0"),
+    }
     assert scene.gsd_m == pytest.approx(10)
     assert dict(scene.properties)["relative_orbit"] == "168"
     assert dict(scene.properties)["platform"] == "sentinel-1b"
@@ -246,10 +270,17 @@ def test_far_places_have_no_coordinates(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("calibration", "removed", "blocks"),
-    [("sigma0", False, True), ("gamma0", False, True), ("sigma0", False, False), ("sigma0", True, True)],
+    [
+        ("sigma0", False, True),
+        ("gamma0", False, True),
+        ("sigma0", False, False),
+        ("sigma0", True, True),
+    ],
     ids=["sigma0", "gamma0", "before 2.9", "removed before"],
 )
-def test_values_are_those_of_the_formula(tmp_path: Path, calibration: str, removed: bool, blocks: bool) -> None:
+def test_values_are_those_of_the_formula(
+    tmp_path: Path, calibration: str, removed: bool, blocks: bool
+) -> None:
     make_product(tmp_path, removed=removed, blocks=blocks)
     (scene,) = read_all(tmp_path, ("vh",), calibration=calibration)
     (band,) = scene.bands
@@ -319,7 +350,13 @@ def test_radar_is_cut_into_chips(tmp_path: Path) -> None:
     make_product(tmp_path)
     (scene,) = read_all(tmp_path, ("vv", "vh"))
     tiling = Tiling("t", Orbit().crs, 10.0, 64, -1000.0, 1000.0)
-    found = cut_block([scene], ChipSpec(tiling, choose_encoding([scene], ("vv", "vh")), halo=16, span=1), 1, 1, "all")
+    found = cut_block(
+        [scene],
+        ChipSpec(tiling, choose_encoding([scene], ("vv", "vh")), halo=16, span=1),
+        1,
+        1,
+        "all",
+    )
     (chip,) = found.chips
     assert not found.bad
     assert chip.pixels.dtype == np.float32 and chip.valid.all()
@@ -337,7 +374,11 @@ def test_a_zip_gives_the_same(tmp_path: Path) -> None:
                 packed.write(path, path.relative_to(root.parent))
         (scene,) = read_all(folder)
         (plain,) = read_all(tmp_path / "folder")
-        assert (scene.scene_id, scene.footprint, scene.properties) == (plain.scene_id, plain.footprint, plain.properties)
+        assert (scene.scene_id, scene.footprint, scene.properties) == (
+            plain.scene_id,
+            plain.footprint,
+            plain.properties,
+        )
         grid, _, _ = native_grid()
         for one, other in zip(scene.bands, plain.bands, strict=True):
             values, valid = radar.read_backscatter(one.href, "sigma0", grid, "bilinear")
@@ -355,19 +396,45 @@ DAMAGE: dict[str, tuple[str, Callable[[str], str], str]] = {
     "cut xml": ("annotation/s1b*-vv-*", lambda t: t[: len(t) // 2], "not plain XML"),
     "bomb": ("annotation/s1b*-vv-*", lambda t: BOMB + t, "not plain XML"),
     "points": ("annotation/s1b*-vv-*", damage_points, "geolocation grid"),
-    "latitude": ("annotation/s1b*-vv-*", lambda t: t.replace("<latitude>4", "<latitude>94"), "geolocation grid"),
-    "lines": ("annotation/s1b*-vv-*", lambda t: t.replace("Lines>500<", "Lines>499<"), "annotation"),
-    "unknown noise": ("annotation/s1b*-vv-*", lambda t: t.replace("thermalNoise", "thermal"), "thermalNoiseCorrectionPerformed"),
-    "gain": ("annotation/calibration/calibration-*-vv-*", lambda t: re.sub(r"(<sigmaNought [^>]*>)", r"\1-", t), "sigmaNought"),
-    "gains": ("annotation/calibration/calibration-*-vv-*", lambda t: t.replace("sigmaNought", "sigma"), "sigmaNought"),
-    "nan": ("annotation/calibration/noise-*-vv-*", lambda t: t.replace("4.000000000e+02", "NaN", 1), "noiseRangeLut"),
+    "latitude": (
+        "annotation/s1b*-vv-*",
+        lambda t: t.replace("<latitude>4", "<latitude>94"),
+        "geolocation grid",
+    ),
+    "lines": (
+        "annotation/s1b*-vv-*",
+        lambda t: t.replace("Lines>500<", "Lines>499<"),
+        "annotation",
+    ),
+    "unknown noise": (
+        "annotation/s1b*-vv-*",
+        lambda t: t.replace("thermalNoise", "thermal"),
+        "thermalNoiseCorrectionPerformed",
+    ),
+    "gain": (
+        "annotation/calibration/calibration-*-vv-*",
+        lambda t: re.sub(r"(<sigmaNought [^>]*>)", r"\1-", t),
+        "sigmaNought",
+    ),
+    "gains": (
+        "annotation/calibration/calibration-*-vv-*",
+        lambda t: t.replace("sigmaNought", "sigma"),
+        "sigmaNought",
+    ),
+    "nan": (
+        "annotation/calibration/noise-*-vv-*",
+        lambda t: t.replace("4.000000000e+02", "NaN", 1),
+        "noiseRangeLut",
+    ),
     "no noise": ("annotation/calibration/noise-*-vv-*", lambda _: "<noise/>", "noiseLut"),
     "ipf": ("manifest.safe", lambda t: t.replace("003.31", "002.36"), "another unit"),
 }
 
 
 @pytest.mark.parametrize(("pattern", "change", "message"), DAMAGE.values(), ids=DAMAGE)
-def test_damaged_metadata_is_refused(tmp_path: Path, pattern: str, change: Callable[[str], str], message: str) -> None:
+def test_damaged_metadata_is_refused(
+    tmp_path: Path, pattern: str, change: Callable[[str], str], message: str
+) -> None:
     root = make_product(tmp_path)
     (path,) = root.glob(pattern)
     path.write_text(change(path.read_text()))
@@ -385,7 +452,9 @@ def test_missing_and_cut_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="tiff"):
         radar.read_backscatter(scene.bands[0].href, "sigma0", grid, "bilinear")
     tiling = Tiling("t", Orbit().crs, 10.0, 64, -1000.0, 1000.0)
-    found = cut_block([scene], ChipSpec(tiling, choose_encoding([scene], ("vv",)), halo=16, span=1), 1, 1, "all")
+    found = cut_block(
+        [scene], ChipSpec(tiling, choose_encoding([scene], ("vv",)), halo=16, span=1), 1, 1, "all"
+    )
     assert list(found.bad) == [NAME] and not found.chips
     for name in ("annotation/calibration/noise-", "annotation/calibration/calibration-"):
         sentinel1_grd.read_measurement.cache_clear()

@@ -50,19 +50,29 @@ def native(own: str) -> int:
 
 def numbers(own: str, side: int) -> np.ndarray:
     """Digital numbers that tell band and pixel side apart, with no data in the first column."""
-    found = np.random.default_rng(OWN.index(own) * 100 + side).integers(1, 12_000, grid(side).shape).astype("uint16")
+    found = (
+        np.random.default_rng(OWN.index(own) * 100 + side)
+        .integers(1, 12_000, grid(side).shape)
+        .astype("uint16")
+    )
     found[:, 0] = 0
     return found
 
 
 def product_name(level: str, baseline: str, tile: str = "33HYE") -> str:
-    return f"S2B_MSIL{level}_20240608T081609_N{baseline.replace('.', '')}_R121_T{tile}_20240608T103015"
+    return (
+        f"S2B_MSIL{level}_20240608T081609_N{baseline.replace('.', '')}_R121_T{tile}_20240608T103015"
+    )
 
 
-def main_xml(level: str, baseline: str, name: str, offsets: Sequence[int] = range(-1000, -987)) -> str:
+def main_xml(
+    level: str, baseline: str, name: str, offsets: Sequence[int] = range(-1000, -987)
+) -> str:
     new = float(baseline) >= 4
     kind, parent = (
-        ("RADIO_ADD_OFFSET", "Radiometric_Offset_List") if level == "1C" else ("BOA_ADD_OFFSET", "BOA_ADD_OFFSET_VALUES_LIST")
+        ("RADIO_ADD_OFFSET", "Radiometric_Offset_List")
+        if level == "1C"
+        else ("BOA_ADD_OFFSET", "BOA_ADD_OFFSET_VALUES_LIST")
     )
     listed = "".join(f'<{kind} band_id="{i}">{v}</{kind}>' for i, v in enumerate(offsets))
     divisor = (
@@ -96,7 +106,9 @@ def tile_xml(level: str, baseline: str) -> str:
     )
 
 
-def make_product(folder: Path, level: str, baseline: str, bands: Sequence[str] = ("B02", "B04", "B8A", "B01")) -> Path:
+def make_product(
+    folder: Path, level: str, baseline: str, bands: Sequence[str] = ("B02", "B04", "B8A", "B01")
+) -> Path:
     """A product in its true layout, with the bands named; Level-2A has them at all their pixel sides."""
     name = product_name(level, baseline)
     root = folder / f"{name}.SAFE"
@@ -108,10 +120,16 @@ def make_product(folder: Path, level: str, baseline: str, bands: Sequence[str] =
     (root / "manifest.safe").write_text("<xfdu/>")
     for own in bands:
         if level == "1C":
-            write_jp2(granule / "IMG_DATA" / f"{stem}_{own}.jp2", numbers(own, native(own)), native(own))
+            write_jp2(
+                granule / "IMG_DATA" / f"{stem}_{own}.jp2", numbers(own, native(own)), native(own)
+            )
         else:
             for side in (s for s in (10, 20, 60) if s >= native(own)):
-                write_jp2(granule / "IMG_DATA" / f"R{side}m" / f"{stem}_{own}_{side}m.jp2", numbers(own, side), side)
+                write_jp2(
+                    granule / "IMG_DATA" / f"R{side}m" / f"{stem}_{own}_{side}m.jp2",
+                    numbers(own, side),
+                    side,
+                )
     if level == "2A":
         write_jp2(granule / "IMG_DATA" / "R20m" / f"{stem}_SCL_20m.jp2", SCL, 20)
         write_jp2(granule / "IMG_DATA" / "R60m" / f"{stem}_SCL_60m.jp2", SCL[1::3, 1::3], 60)
@@ -143,22 +161,38 @@ def read_one(path: Path, wanted: tuple[str, ...] = (), **rest: object) -> Scene:
 @pytest.mark.parametrize("level", ["1C", "2A"])
 def test_every_level_and_baseline(tmp_path: Path, level: str, baseline: str) -> None:
     make_product(tmp_path, level, baseline)
-    mask = () if (level, baseline) == ("1C", "02.14") else ("cloud", "shadow", "cirrus", "saturated")
+    mask = (
+        () if (level, baseline) == ("1C", "02.14") else ("cloud", "shadow", "cirrus", "saturated")
+    )
     scene = read_one(tmp_path, ("blue", "red", "nir08", "coastal"), mask=mask)
-    assert (scene.scene_id, scene.source, scene.crs) == (product_name(level, baseline), "sentinel2", "EPSG:32733")
+    assert (scene.scene_id, scene.source, scene.crs) == (
+        product_name(level, baseline),
+        "sentinel2",
+        "EPSG:32733",
+    )
     assert scene.datetime == datetime(2024, 6, 8, 8, 43, 21, 461325, tzinfo=UTC)
     assert scene.cloud == 12.5
-    assert {"platform": "sentinel-2b", "tile": "33HYE", "relative_orbit": "121", "level": level}.items() <= dict(
-        scene.properties
-    ).items()
+    assert {
+        "platform": "sentinel-2b",
+        "tile": "33HYE",
+        "relative_orbit": "121",
+        "level": level,
+    }.items() <= dict(scene.properties).items()
     assert dict(scene.properties)["processing_baseline"] == baseline
     assert float(dict(scene.properties)["sun_elevation_deg"]) == 29.75
     assert scenes_from_table(scenes_to_table([scene])) == [scene]
     for band, own in zip(scene.bands, ("B02", "B04", "B8A", "B01"), strict=False):
         offset = -1000 + OWN.index(own) if float(baseline) >= 4 else 0
-        assert (band.scale, band.offset, band.nodata, band.dtype) == (1e-4, offset / 1e4, 0, "uint16")
+        assert (band.scale, band.offset, band.nodata, band.dtype) == (
+            1e-4,
+            offset / 1e4,
+            0,
+            "uint16",
+        )
         # B02 comes at 10 m, though it is there at 20 and 60 m too.
-        values, valid = reader.read_band(band.href, band.index, grid(native(own)), "bilinear", band.nodata)
+        values, valid = reader.read_band(
+            band.href, band.index, grid(native(own)), "bilinear", band.nodata
+        )
         truth = numbers(own, native(own))
         assert np.array_equal(values, truth)
         assert np.array_equal(valid, truth != 0)
@@ -171,10 +205,16 @@ def test_all_reflectances_have_common_names(tmp_path: Path) -> None:
         "coastal", "blue", "green", "red", "rededge071", "rededge075", "rededge078", "nir", "nir08", "nir09", "cirrus", "swir16",
         "swir22",
     ]  # fmt: skip
-    assert [re.search(r"B\w\w", Path(b.href).name.split("_")[-1])[0] for b in scene.bands] == list(OWN)  # type: ignore[index]
+    assert [re.search(r"B\w\w", Path(b.href).name.split("_")[-1])[0] for b in scene.bands] == list(
+        OWN
+    )  # type: ignore[index]
     assert [b.offset for b in scene.bands] == [(i - 1000) / 10_000 for i in range(13)]
     mapped = read_one(tmp_path, ("infrared", "B8A", "red"), mask=(), bands={"B08": "infrared"})
-    assert [(b.name, Path(b.href).stem[-3:]) for b in mapped.bands] == [("infrared", "B08"), ("B8A", "B8A"), ("red", "B04")]
+    assert [(b.name, Path(b.href).stem[-3:]) for b in mapped.bands] == [
+        ("infrared", "B08"),
+        ("B8A", "B8A"),
+        ("red", "B04"),
+    ]
     with pytest.raises(InputError, match=r"B04 and B08 .* are both 'red'"):
         read_one(tmp_path, ("red",), bands={"B08": "red"})
 
@@ -185,7 +225,11 @@ def test_any_subset_of_bands_is_taken_and_the_rest_not_opened(tmp_path: Path) ->
         path.unlink()
     cut_short(next(root.rglob("*_B01_60m.jp2")), 0.05)
     scene = read_one(tmp_path, ("blue", "red"))
-    assert [Path(b.href).name[-11:] for b in scene.bands] == ["B02_60m.jp2", "B04_60m.jp2", "SCL_60m.jp2"]
+    assert [Path(b.href).name[-11:] for b in scene.bands] == [
+        "B02_60m.jp2",
+        "B04_60m.jp2",
+        "SCL_60m.jp2",
+    ]
     assert scene.gsd_m == pytest.approx(60, rel=1e-3)
     with pytest.raises(InputError, match="B01_60m"):
         read_one(tmp_path, ("coastal",))
@@ -201,7 +245,9 @@ def test_any_subset_of_bands_is_taken_and_the_rest_not_opened(tmp_path: Path) ->
         (("water", "snow"), (0, 6, 11)),
     ],
 )
-def test_scene_classification_says_what_is_usable(tmp_path: Path, mask: tuple[str, ...], refused: tuple[int, ...]) -> None:
+def test_scene_classification_says_what_is_usable(
+    tmp_path: Path, mask: tuple[str, ...], refused: tuple[int, ...]
+) -> None:
     make_product(tmp_path, "2A", "04.00")
     scene = read_one(tmp_path, ("blue",), mask=mask)
     assert "unmasked" not in dict(scene.properties)
@@ -220,7 +266,9 @@ def test_cloud_mask_of_level_1c(tmp_path: Path) -> None:
     scene = read_one(tmp_path, ("blue",), mask=("cloud", "snow", "shadow"))
     usable = mosaic._usable(scene, grid(60))
     rows = np.arange(20)
-    assert np.array_equal(usable, np.broadcast_to(((rows >= 5) & (rows < 10) | (rows >= 15))[:, None], (20, 20)))
+    assert np.array_equal(
+        usable, np.broadcast_to(((rows >= 5) & (rows < 10) | (rows >= 15))[:, None], (20, 20))
+    )
     assert dict(scene.properties)["unmasked"] == "shadow"
 
 
@@ -252,7 +300,11 @@ def test_folders_and_zips_give_the_same(tmp_path: Path) -> None:
         f"2024/{root.name}", f"{root.name}.zip", f"{root.stem}.zip"
     ]  # fmt: skip
     for scene in read_all(archive, ("blue", "red")):
-        assert (scene.scene_id, scene.clear, scene.properties) == (plain.scene_id, plain.clear, plain.properties)
+        assert (scene.scene_id, scene.clear, scene.properties) == (
+            plain.scene_id,
+            plain.clear,
+            plain.properties,
+        )
         values, _ = reader.read_band(scene.bands[0].href, 1, FINE, "bilinear", 0)
         assert np.array_equal(values, numbers("B02", 10))
         assert np.array_equal(mosaic._usable(scene, grid(20)), mosaic._usable(plain, grid(20)))
@@ -265,10 +317,14 @@ def test_names_of_before_2016_december(tmp_path: Path) -> None:
     name = "S2A_OPER_PRD_MSIL1C_PDMC_20160929T185902_R065_V20160929T102022_20160929T102344"
     tile = "S2A_OPER_MSI_L1C_TL_SGS__20160929T154211_A006640_T32TPP"
     old = root.rename(tmp_path / f"{name}.SAFE")
-    (old / "MTD_MSIL1C.xml").rename(old / "S2A_OPER_MTD_SAFL1C_PDMC_20160929T185902_R065_V20160929T102022_20160929T102344.xml")
+    (old / "MTD_MSIL1C.xml").rename(
+        old / "S2A_OPER_MTD_SAFL1C_PDMC_20160929T185902_R065_V20160929T102022_20160929T102344.xml"
+    )
     (granule,) = (old / "GRANULE").iterdir()
     granule = granule.rename(old / "GRANULE" / f"{tile}_N02.04")
-    (granule / "MTD_TL.xml").rename(granule / "S2A_OPER_MTD_L1C_TL_SGS__20160929T154211_A006640_T32TPP.xml")
+    (granule / "MTD_TL.xml").rename(
+        granule / "S2A_OPER_MTD_L1C_TL_SGS__20160929T154211_A006640_T32TPP.xml"
+    )
     next(granule.glob("IMG_DATA/*")).rename(granule / "IMG_DATA" / f"{tile}_B02.jp2")
     (blue,) = read_one(tmp_path, ("blue",), mask=()).bands
     assert (blue.scale, blue.offset) == (1e-4, 0)
@@ -292,20 +348,46 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>'
 DAMAGE: dict[str, tuple[str, Callable[[str], str], str]] = {
     "cut xml": ("MTD_MSIL2A.xml", lambda t: t[: len(t) // 2], "not plain XML"),
     "bomb": ("MTD_MSIL2A.xml", lambda t: t.replace("?>\n", f"?>{BOMB}"), "not plain XML"),
-    "no offset": ("MTD_MSIL2A.xml", lambda t: t.replace('band_id="1"', 'band_id="99"'), "no BOA_ADD_OFFSET of B02"),
-    "no offsets": ("MTD_MSIL2A.xml", lambda t: t.replace("BOA_ADD_OFFSET", "OFFSET"), "no BOA_ADD_OFFSET of B02"),
-    "text": ("MTD_MSIL2A.xml", lambda t: t.replace(">-999<", ">dark<"), "'dark' for BOA_ADD_OFFSET"),
+    "no offset": (
+        "MTD_MSIL2A.xml",
+        lambda t: t.replace('band_id="1"', 'band_id="99"'),
+        "no BOA_ADD_OFFSET of B02",
+    ),
+    "no offsets": (
+        "MTD_MSIL2A.xml",
+        lambda t: t.replace("BOA_ADD_OFFSET", "OFFSET"),
+        "no BOA_ADD_OFFSET of B02",
+    ),
+    "text": (
+        "MTD_MSIL2A.xml",
+        lambda t: t.replace(">-999<", ">dark<"),
+        "'dark' for BOA_ADD_OFFSET",
+    ),
     "infinite": ("MTD_MSIL2A.xml", lambda t: t.replace(">10000<", ">inf<"), "QUANTIFICATION"),
     "zero": ("MTD_MSIL2A.xml", lambda t: t.replace(">10000<", ">0<"), "QUANTIFICATION"),
-    "no quantification": ("MTD_MSIL2A.xml", lambda t: t.replace("BOA_QUANT", "QUANT"), "lacks L2A_BOA_QUANT"),
-    "level": ("MTD_MSIL2A.xml", lambda t: t.replace(">Level-2A<", ">Level-1B<"), "PROCESSING_LEVEL"),
-    "time": ("GRANULE/*/MTD_TL.xml", lambda t: t.replace("2024-06-08T", "yesterday "), "SENSING_TIME"),
+    "no quantification": (
+        "MTD_MSIL2A.xml",
+        lambda t: t.replace("BOA_QUANT", "QUANT"),
+        "lacks L2A_BOA_QUANT",
+    ),
+    "level": (
+        "MTD_MSIL2A.xml",
+        lambda t: t.replace(">Level-2A<", ">Level-1B<"),
+        "PROCESSING_LEVEL",
+    ),
+    "time": (
+        "GRANULE/*/MTD_TL.xml",
+        lambda t: t.replace("2024-06-08T", "yesterday "),
+        "SENSING_TIME",
+    ),
     "sun": ("GRANULE/*/MTD_TL.xml", lambda t: t.replace("ZENITH_ANGLE", "ZENITH"), "ZENITH_ANGLE"),
 }
 
 
 @pytest.mark.parametrize(("pattern", "change", "message"), DAMAGE.values(), ids=DAMAGE)
-def test_damaged_metadata_is_refused(tmp_path: Path, pattern: str, change: Callable[[str], str], message: str) -> None:
+def test_damaged_metadata_is_refused(
+    tmp_path: Path, pattern: str, change: Callable[[str], str], message: str
+) -> None:
     root = make_product(tmp_path, "2A", "05.11", ("B02",))
     (path,) = root.glob(pattern)
     path.write_text(change(path.read_text()))
@@ -327,7 +409,9 @@ def test_products_cut_or_incomplete_are_refused_and_not_lost(tmp_path: Path) -> 
     scene = read_one(make_product(tmp_path / "cut", "2A", "05.11", ("B02",)), ("blue",))
     cut_short(Path(scene.bands[0].href), 0.6)
     tiling = Tiling("t", FINE.crs, 10.0, 64, FINE.transform[2], FINE.transform[5])
-    found = cut_block([scene], ChipSpec(tiling, choose_encoding([scene], ("blue",)), halo=0, span=2), 0, 0, "all")
+    found = cut_block(
+        [scene], ChipSpec(tiling, choose_encoding([scene], ("blue",)), halo=0, span=2), 0, 0, "all"
+    )
     assert list(found.bad) == [scene.scene_id] and not found.chips
 
 
@@ -337,15 +421,23 @@ def test_real_product(shared: Path, own: str) -> None:
     if not folder.is_dir():
         pytest.skip(f"no real product: {folder} is not there")
     scene = read_one(folder, (own,))
-    assert {"tile": "29UNU", "processing_baseline": "04.00", "relative_orbit": "23"}.items() <= dict(scene.properties).items()
+    assert {
+        "tile": "29UNU",
+        "processing_baseline": "04.00",
+        "relative_orbit": "23",
+    }.items() <= dict(scene.properties).items()
     assert (scene.bands[0].scale, scene.bands[0].offset, scene.cloud) == (1e-4, -0.1, 59.769726)
     with rasterio.open(scene.bands[0].href) as file:
         direct, whole = file.read(1), reader.grid_of(file)
-    values, valid = reader.read_band(scene.bands[0].href, 1, whole, "bilinear", scene.bands[0].nodata)
+    values, valid = reader.read_band(
+        scene.bands[0].href, 1, whole, "bilinear", scene.bands[0].nodata
+    )
     assert np.array_equal(values, direct)
     assert np.array_equal(valid, direct != 0)
     with rasterio.open(scene.quality[0].href) as file:
-        assert np.array_equal(mosaic._usable(scene, whole), np.isin(file.read(1), (2, 4, 5, 6, 7, 11)))
+        assert np.array_equal(
+            mosaic._usable(scene, whole), np.isin(file.read(1), (2, 4, 5, 6, 7, 11))
+        )
 
 
 def test_real_product_has_eleven_bands(shared: Path) -> None:
@@ -360,8 +452,17 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[pafs.S3FileSystem]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     place = "{}:{}".format(*server.get_host_and_port())
-    said = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "us-east-1", "AWS_HTTPS": "NO"}
-    said |= {"AWS_ENDPOINT_URL": f"http://{place}", "AWS_S3_ENDPOINT": place, "AWS_VIRTUAL_HOSTING": "FALSE"}
+    said = {
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+        "AWS_REGION": "us-east-1",
+        "AWS_HTTPS": "NO",
+    }
+    said |= {
+        "AWS_ENDPOINT_URL": f"http://{place}",
+        "AWS_S3_ENDPOINT": place,
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+    }
     for name, value in said.items():
         monkeypatch.setenv(name, value)
     store = pafs.S3FileSystem(endpoint_override=f"http://{place}", allow_bucket_creation=True)
@@ -377,7 +478,11 @@ def test_products_on_object_storage(tmp_path: Path, bucket: pafs.S3FileSystem) -
             packed.write(path, path.relative_to(root.parent))
     pafs.copy_files(str(root.parent), "archive/folders", destination_filesystem=bucket)
     bucket.create_dir("archive/zips")
-    pafs.copy_files(str(tmp_path / f"{root.name}.zip"), f"archive/zips/{root.name}.zip", destination_filesystem=bucket)
+    pafs.copy_files(
+        str(tmp_path / f"{root.name}.zip"),
+        f"archive/zips/{root.name}.zip",
+        destination_filesystem=bucket,
+    )
     for place in (
         "s3://archive/folders",
         f"s3://archive/folders/{root.name}",

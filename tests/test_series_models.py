@@ -28,7 +28,9 @@ def build(name: str, bands: int = 3, classes: int = 4, **architecture: Any) -> n
     return MODELS[name].build(bands, classes, **SMALL, **architecture).eval()
 
 
-def series(count: int = 2, dates: int = 5, bands: int = 3, shape: tuple[int, int] = (8, 12)) -> Series:
+def series(
+    count: int = 2, dates: int = 5, bands: int = 3, shape: tuple[int, int] = (8, 12)
+) -> Series:
     """Pixels, valid and days: a third of it missing, one pixel on all dates, one date of one sample everywhere."""
     valid = torch.rand(count, dates, *shape) > 0.3
     valid[:, :, 0, 0] = False
@@ -99,7 +101,9 @@ def test_what_stands_in_masked_pixels_is_never_seen(name: str, learning: bool) -
     pixels, valid, days = series()
     net = build(name).train(learning)
     with torch.inference_mode():
-        assert torch.equal(net(pixels, valid, days), net(pixels.where(valid[:, :, None], 99.0), valid, days))
+        assert torch.equal(
+            net(pixels, valid, days), net(pixels.where(valid[:, :, None], 99.0), valid, days)
+        )
 
 
 @pytest.mark.parametrize("name", ATTENTIVE)
@@ -124,7 +128,9 @@ def test_dates_of_known_days_may_come_in_any_order(name: str) -> None:
     order = torch.tensor([3, 0, 4, 2, 1])
     net = build(name)
     with torch.inference_mode():
-        torch.testing.assert_close(net(*(x[:, order] for x in given)), net(*given), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            net(*(x[:, order] for x in given)), net(*given), rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -132,8 +138,12 @@ def test_the_day_is_told_or_else_the_place_in_the_series(name: str) -> None:
     pixels, valid, days = series()
     net, unknown = build(name), torch.zeros_like(days)
     with torch.inference_mode():
-        assert not torch.allclose(net(pixels, valid, days), net(pixels, valid, 367 - days), atol=1e-4)
-        assert not torch.allclose(net(pixels, valid, unknown), net(pixels.flip(1), valid.flip(1), unknown), atol=1e-4)
+        assert not torch.allclose(
+            net(pixels, valid, days), net(pixels, valid, 367 - days), atol=1e-4
+        )
+        assert not torch.allclose(
+            net(pixels, valid, unknown), net(pixels.flip(1), valid.flip(1), unknown), atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -141,7 +151,9 @@ def test_a_sample_is_mapped_without_the_others_also_while_it_learns(name: str) -
     pixels, valid, days = series()
     net = build(name).train()
     with torch.inference_mode():
-        torch.testing.assert_close(net(pixels, valid, days)[:1], net(pixels[:1], valid[:1], days[:1]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            net(pixels, valid, days)[:1], net(pixels[:1], valid[:1], days[:1]), rtol=1e-4, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("name", BY_PIXEL)
@@ -157,7 +169,9 @@ def test_a_pixel_is_mapped_without_its_neighbours(name: str) -> None:
 @pytest.mark.parametrize("name", BY_PIXEL)
 def test_what_is_held_at_once_does_not_grow_with_the_series(name: str) -> None:
     net, seen = build(name, bands=1), []
-    net.get_submodule("inner").register_forward_pre_hook(lambda _, given: seen.append(given[1].numel()))
+    net.get_submodule("inner").register_forward_pre_hook(
+        lambda _, given: seen.append(given[1].numel())
+    )
     with torch.inference_mode():
         for dates, side in ((4, 256), (64, 80)):
             net(*series(1, dates, 1, (side, side)))
@@ -178,7 +192,9 @@ def crops(count: int, known: bool, side: int = 16, dates: int = 10) -> tuple[Ser
         days = torch.randint(60, 301, (count, dates)).sort(1).values
     green = torch.exp(-(((days[:, :, None, None] - PEAKS[label][:, None]) / 45) ** 2))
     valid = torch.rand(count, dates, side, side) > 0.3
-    pixels = torch.stack([3 * green - 1, 1 - 2 * green], 2) + 0.3 * torch.randn(count, dates, 2, side, side)
+    pixels = torch.stack([3 * green - 1, 1 - 2 * green], 2) + 0.3 * torch.randn(
+        count, dates, 2, side, side
+    )
     return (pixels * valid[:, :, None], valid, days if known else torch.zeros_like(days)), label
 
 

@@ -22,7 +22,9 @@ def port(done: Path) -> Any:
     """The port at which the finished run answers."""
     number = jdbc.free_port()
     server = subprocess.Popen(
-        [str(world.SCRIPTS / "lulc"), "serve", str(done), "--port", str(number)], stderr=subprocess.PIPE, text=True
+        [str(world.SCRIPTS / "lulc"), "serve", str(done), "--port", str(number)],
+        stderr=subprocess.PIPE,
+        text=True,
     )
     assert server.stderr is not None
     end, said = time.monotonic() + _PATIENCE_S, ""

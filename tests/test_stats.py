@@ -33,10 +33,24 @@ def map_of(out: Path, tiling: Tiling = TILING, periods: tuple[str, ...] = ("a", 
     for period in periods:
         for col, row in BLOCKS:
             cells = [(col + i, row + j) for j in range(2) for i in range(2)]
-            tiles = [random_tile(rng, tiling.grid(*cell), tiling.tile_id(*cell), period) for cell in cells]
-            files.append(write_block(store.table_folder(out, "predictions"), tiles, f"{period}.{col}_{row}.f"))
+            tiles = [
+                random_tile(rng, tiling.grid(*cell), tiling.tile_id(*cell), period)
+                for cell in cells
+            ]
+            files.append(
+                write_block(
+                    store.table_folder(out, "predictions"), tiles, f"{period}.{col}_{row}.f"
+                )
+            )
             path = str(files[-1].relative_to(out))
-            rows.append(ledger.ledger_row("predict", f"{period}/{tiling.name}/{col}_{row}", f"{period}{col}{row}", path=path))
+            rows.append(
+                ledger.ledger_row(
+                    "predict",
+                    f"{period}/{tiling.name}/{col}_{row}",
+                    f"{period}{col}{row}",
+                    path=path,
+                )
+            )
     ledger.append_ledger(out, rows)
     return files
 
@@ -50,7 +64,9 @@ def ask(spark: Any, out: Path, *files: RegionFile) -> StageResult:
 def park(x: float = 3800.0, y: float = 4_996_200.0, size: float = 3200.0) -> shapely.Geometry:
     angle = np.linspace(0, 2 * np.pi, 90, endpoint=False)
     radius = size * (0.8 + 0.2 * np.sin(7 * angle))
-    return shapely.Polygon(np.column_stack([x + radius * np.cos(angle), y + radius * np.sin(angle)]))
+    return shapely.Polygon(
+        np.column_stack([x + radius * np.cos(angle), y + radius * np.sin(angle)])
+    )
 
 
 def test_spark_equals_the_pure_functions_and_every_region_balances(spark, tmp_path):
@@ -64,7 +80,12 @@ def test_spark_equals_the_pure_functions_and_every_region_balances(spark, tmp_pa
         far,
         shapely.Polygon(),
     ]
-    file = write(tmp_path / "parks.gpkg", shapes, "EPSG:6933", id=["whole", "west", "east", "edge", "far", "none"])
+    file = write(
+        tmp_path / "parks.gpkg",
+        shapes,
+        "EPSG:6933",
+        id=["whole", "west", "east", "edge", "far", "none"],
+    )
     outcome = ask(spark, tmp_path, file)
     assert (outcome.done, outcome.bad) == (1, 1)
     assert "1 of 5 regions lie outside the map" in outcome.note
@@ -90,13 +111,19 @@ def test_spark_equals_the_pure_functions_and_every_region_balances(spark, tmp_pa
             sums[key] = sums.get(key, 0) + np.array([0, zonal.measure_outside(shape, grids)[0]])
     assert {(r["region_id"], r["period"], r["class_id"]) for r in found.to_pylist()} == set(sums)
     for row in found.to_pylist():
-        assert [row["pixels"], row["area_m2"]] == pytest.approx(sums[row["region_id"], row["period"], row["class_id"]], rel=1e-12)
+        assert [row["pixels"], row["area_m2"]] == pytest.approx(
+            sums[row["region_id"], row["period"], row["class_id"]], rel=1e-12
+        )
 
     totals = found.to_pandas().groupby(["region_id", "period"])["area_m2"].sum()
-    for region_id, true in zip(table["region_id"].to_pylist(), table["area_m2"].to_pylist(), strict=True):
+    for region_id, true in zip(
+        table["region_id"].to_pylist(), table["area_m2"].to_pylist(), strict=True
+    ):
         assert totals[region_id].tolist() == pytest.approx([true, true], rel=1e-8)
     by_class = found.to_pandas().set_index(["region_id", "period", "class_name"])["area_m2"]
-    assert (by_class["west"] + by_class["east"]).to_dict() == pytest.approx(by_class["whole"].to_dict(), rel=1e-8)
+    assert (by_class["west"] + by_class["east"]).to_dict() == pytest.approx(
+        by_class["whole"].to_dict(), rel=1e-8
+    )
 
 
 def test_no_regions_means_the_whole_map_and_a_rerun_does_nothing(spark, tmp_path):
@@ -115,19 +142,33 @@ def test_no_regions_means_the_whole_map_and_a_rerun_does_nothing(spark, tmp_path
     def no_session() -> Any:
         raise AssertionError("Spark was started")
 
-    run = Config(name="r", scenes=(), bands=("red",), legend={c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes})
+    run = Config(
+        name="r",
+        scenes=(),
+        bands=("red",),
+        legend={c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes},
+    )
     again = stats(StageContext(run, tmp_path, Selection(), no_session))
     assert (again.stood, again.done) == (1, 0)
-    assert (store.table_folder(tmp_path, "class_areas") / "part-0.parquet").stat().st_mtime_ns == before
+    assert (
+        store.table_folder(tmp_path, "class_areas") / "part-0.parquet"
+    ).stat().st_mtime_ns == before
 
 
 def test_pixels_of_an_inner_tile_are_not_read(spark, tmp_path):
     files = map_of(tmp_path, periods=("a",))
-    file = write(tmp_path / "parks.gpkg", [zonal.outline(TILING.grid(0, 0)).buffer(300)], "EPSG:6933", id=["a"])
+    file = write(
+        tmp_path / "parks.gpkg",
+        [zonal.outline(TILING.grid(0, 0)).buffer(300)],
+        "EPSG:6933",
+        id=["a"],
+    )
     ask(spark, tmp_path, file)
     whole = store.read_table(tmp_path, "class_areas")
     column = next(
-        c for c in map(pq.ParquetFile(files[0]).metadata.row_group(0).column, range(60)) if c.path_in_schema == "classes"
+        c
+        for c in map(pq.ParquetFile(files[0]).metadata.row_group(0).column, range(60))
+        if c.path_in_schema == "classes"
     )
     with open(files[0], "r+b") as damaged:
         damaged.seek(column.dictionary_page_offset or column.data_page_offset)
@@ -143,7 +184,10 @@ def test_a_tile_that_is_there_twice_fails_the_stage(spark, tmp_path):
     map_of(tmp_path, periods=("a",))
     tile = random_tile(np.random.default_rng(2), TILING.grid(1, 1), "other/1_1", "a")
     path = write_block(store.table_folder(tmp_path, "predictions"), [tile], "a.1_1.f")
-    ledger.append_ledger(tmp_path, [ledger.ledger_row("predict", "a/other/1_1", "x", path=str(path.relative_to(tmp_path)))])
+    ledger.append_ledger(
+        tmp_path,
+        [ledger.ledger_row("predict", "a/other/1_1", "x", path=str(path.relative_to(tmp_path)))],
+    )
     file = write(tmp_path / "parks.gpkg", [park()], "EPSG:6933", id=["twice"])
     with pytest.raises(InputError, match=r"do not add up[\s\S]*'twice', period a"):
         ask(spark, tmp_path, file)
@@ -162,14 +206,23 @@ def test_transitions_are_of_the_rasters_that_follow_the_predictions(spark, tmp_p
     grid = Grid(TILING.crs, TILING.grid(0, 0).transform, 256, 256)
     layers = {}
     for seed, period in enumerate("ab"):
-        layers[period] = np.random.default_rng(seed).choice(np.array([*LEGEND.ids, 255], np.uint8), grid.shape)
+        layers[period] = np.random.default_rng(seed).choice(
+            np.array([*LEGEND.ids, 255], np.uint8), grid.shape
+        )
         write_raster(tmp_path / f"rasters/{period}/r_0_0.tif", layers[period], grid, nodata=255)
     region = write(tmp_path / "park.gpkg", [park()], "EPSG:6933")
     run_periods = tuple(Period(p) for p in "ab")
 
     def transitions() -> list[dict[str, Any]]:
         legend = {c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes}
-        run = Config(name="r", scenes=(), bands=("red",), legend=legend, regions=(region,), periods=run_periods)
+        run = Config(
+            name="r",
+            scenes=(),
+            bands=("red",),
+            legend=legend,
+            regions=(region,),
+            periods=run_periods,
+        )
         stats(StageContext(run, tmp_path, Selection(), lambda: spark))
         return store.read_table(tmp_path, "transitions").to_pylist()
 

@@ -32,28 +32,40 @@ def test_a_write_that_fails_leaves_nothing_under_the_final_name(tmp_path: Path) 
 
 
 def test_fingerprints_follow_every_part() -> None:
-    base = files.fingerprint(TrainConf(), ["a", 1], {"x": 1.5})
-    assert base == files.fingerprint(TrainConf(), ["a", 1], {"x": 1.5})
+    base = files.fingerprint_of(TrainConf(), ["a", 1], {"x": 1.5})
+    assert base == files.fingerprint_of(TrainConf(), ["a", 1], {"x": 1.5})
     others = [
         (TrainConf(epochs=3), ["a", 1], {"x": 1.5}),
         (TrainConf(), ["a", 2], {"x": 1.5}),
         (TrainConf(), ["a", 1], {"x": 1.25}),
     ]
-    assert len({base, *(files.fingerprint(*o) for o in others)}) == 4
+    assert len({base, *(files.fingerprint_of(*o) for o in others)}) == 4
 
 
 def test_the_newest_ledger_row_of_a_key_counts(tmp_path: Path) -> None:
     ledger.append_ledger(
         tmp_path,
-        [ledger.ledger_row("tile", "a", "1"), ledger.ledger_row("tile", "b", "1"), ledger.ledger_row("predict", "a", "9")],
+        [
+            ledger.ledger_row("tile", "a", "1"),
+            ledger.ledger_row("tile", "b", "1"),
+            ledger.ledger_row("predict", "a", "9"),
+        ],
     )
-    ledger.append_ledger(tmp_path, [ledger.ledger_row("tile", "a", "2", status="bad", error="cut short")])
+    ledger.append_ledger(
+        tmp_path, [ledger.ledger_row("tile", "a", "2", status="bad", error="cut short")]
+    )
     found = ledger.latest(tmp_path, "tile")
-    assert {k: (r["fingerprint"], r["status"]) for k, r in found.items()} == {"a": ("2", "bad"), "b": ("1", "done")}
+    assert {k: (r["fingerprint"], r["status"]) for k, r in found.items()} == {
+        "a": ("2", "bad"),
+        "b": ("1", "done"),
+    }
 
 
 def test_tables_are_checked_column_by_column(tmp_path: Path) -> None:
     assert store.read_table(tmp_path, "accuracy").num_rows == 0
     wrong = schemas.ACCURACY.set(0, pa.field("period", pa.int32())).remove(1)
-    with pytest.raises(InputError, match=r"period: expected string, found int32\n  model: expected string, found no such column"):
+    with pytest.raises(
+        InputError,
+        match=r"period: expected string, found int32\n  model: expected string, found no such column",
+    ):
         schemas.check_schema(wrong, schemas.ACCURACY, "accuracy")

@@ -42,7 +42,11 @@ def _write(folder: Path, files: Sequence[Sequence[int]]) -> Path:
     for name, sizes in enumerate(files):
         with pq.ParquetWriter(folder / f"{name}.parquet", schemas.SAMPLES) as writer:
             for size in sizes:
-                writer.write_table(pa.Table.from_pylist([_row(next(numbers)) for _ in range(size)], schemas.SAMPLES))
+                writer.write_table(
+                    pa.Table.from_pylist(
+                        [_row(next(numbers)) for _ in range(size)], schemas.SAMPLES
+                    )
+                )
     return folder
 
 
@@ -80,15 +84,26 @@ def test_the_order_depends_on_seed_epoch_and_ranks_alone(folder: Path) -> None:
 def test_a_step_has_the_same_samples_whatever_the_ranks(folder: Path, ranks: int) -> None:
     plan, alone = loader.plan_epoch(folder, ranks, 8), loader.plan_epoch(folder, 1, 8)
     steps = zip(*(loader.keep_mask(plan, rank, 1, 3) for rank in range(ranks)), strict=True)
-    found = [[(lane, batch.sample_ids) for part in parts for lane, batch in part] for parts in steps]
+    found = [
+        [(lane, batch.sample_ids) for part in parts for lane, batch in part] for parts in steps
+    ]
     assert len(found) == plan.steps
-    assert sorted(i for step in found for _, ids in step for i in ids) == sorted(f"s{i}" for i in range(29))
+    assert sorted(i for step in found for _, ids in step for i in ids) == sorted(
+        f"s{i}" for i in range(29)
+    )
     if alone.lanes % ranks == 0:
-        assert found == [[(lane, batch.sample_ids) for lane, batch in part] for part in loader.keep_mask(alone, 0, 1, 3)]
+        assert found == [
+            [(lane, batch.sample_ids) for lane, batch in part]
+            for part in loader.keep_mask(alone, 0, 1, 3)
+        ]
 
 
 def test_unshuffled_batches_keep_the_order_of_the_files(folder: Path) -> None:
-    found = [i for batch in loader.batches(loader.plan_epoch(folder, 1, 8), 0, 5, 1, shuffle=False) for i in batch.sample_ids]
+    found = [
+        i
+        for batch in loader.batches(loader.plan_epoch(folder, 1, 8), 0, 5, 1, shuffle=False)
+        for i in batch.sample_ids
+    ]
     assert found == [f"s{i}" for i in range(29)]
 
 
@@ -103,7 +118,11 @@ def test_batches_hold_what_pyarrow_reads(folder: Path) -> None:
             np.testing.assert_array_equal(batch.pixels[i], array_from(row, "pixels"))
             np.testing.assert_array_equal(batch.label[i], array_from(row, "label"))
             np.testing.assert_array_equal(batch.valid[i], unpack(row["valid"], (2, 16, 16)))
-        assert (batch.pixels.dtype, batch.valid.dtype, batch.label.dtype) == (np.uint16, np.bool_, np.uint8)
+        assert (batch.pixels.dtype, batch.valid.dtype, batch.label.dtype) == (
+            np.uint16,
+            np.bool_,
+            np.uint8,
+        )
     assert not rows
 
 
@@ -114,10 +133,16 @@ def test_batches_hold_what_pyarrow_reads(folder: Path) -> None:
     batch=st.integers(1, 64),
     seed=st.integers(0, 99),
 )
-def test_any_row_groups_are_shared_out_whole(sizes: list[int], ranks: int, batch: int, seed: int) -> None:
+def test_any_row_groups_are_shared_out_whole(
+    sizes: list[int], ranks: int, batch: int, seed: int
+) -> None:
     ranks = min(ranks, len(sizes), batch)
-    layout = loader.Layout("segment", (), (), (), loader.Stored((), "uint8", "raw"), loader.Stored((), "uint8", "raw"))
-    plan = loader.EpochPlan(tuple(loader.RowGroup(f"{i}", 0, n) for i, n in enumerate(sizes)), layout, ranks, batch)
+    layout = loader.Layout(
+        "segment", (), (), (), loader.Stored((), "uint8", "raw"), loader.Stored((), "uint8", "raw")
+    )
+    plan = loader.EpochPlan(
+        tuple(loader.RowGroup(f"{i}", 0, n) for i, n in enumerate(sizes)), layout, ranks, batch
+    )
     seen: list[tuple[str, int]] = []
     shares = []
     for rank in range(ranks):
@@ -127,7 +152,9 @@ def test_any_row_groups_are_shared_out_whole(sizes: list[int], ranks: int, batch
         assert 1 <= plan.steps <= len(slots)
         # Few row groups are open at any place of the order: three would mean that the mixing is not bounded.
         spans = [np.flatnonzero(slots == s)[[0, -1]] for s in range(len(groups))]
-        assert max(sum(first <= at <= last for first, last in spans) for at in range(len(slots))) <= 3
+        assert (
+            max(sum(first <= at <= last for first, last in spans) for at in range(len(slots))) <= 3
+        )
     assert sorted(seen) == sorted((str(i), r) for i, n in enumerate(sizes) for r in range(n))
     assert max(shares) - min(shares) <= 1
     assert -(-max(shares) // plan.steps) * ranks <= batch + 2 * ranks
@@ -140,7 +167,10 @@ def test_neighbouring_row_groups_mix(tmp_path: Path) -> None:
 
 
 def test_more_ranks_than_row_groups_or_batch_is_refused_with_the_numbers(folder: Path) -> None:
-    with pytest.raises(InputError, match=r"8 ranks cannot share the 29 samples in 7 row groups .* set train\.ranks to 7 or less"):
+    with pytest.raises(
+        InputError,
+        match=r"8 ranks cannot share the 29 samples in 7 row groups .* set train\.ranks to 7 or less",
+    ):
         loader.plan_epoch(folder, 8, 16)
     with pytest.raises(InputError, match=r"set train\.ranks to 2 or less"):
         loader.plan_epoch(folder, 3, 2)
@@ -153,7 +183,9 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("change", [{"side": 32}, {"bands": ("red", "swir16")}])
 @pytest.mark.parametrize("apart", [True, False])
-def test_samples_of_another_layout_are_refused(tmp_path: Path, change: dict[str, object], apart: bool) -> None:
+def test_samples_of_another_layout_are_refused(
+    tmp_path: Path, change: dict[str, object], apart: bool
+) -> None:
     rows = [_row(0), _row(1, **change)]  # type: ignore[arg-type]
     for name, part in enumerate([rows[:1], rows[1:]] if apart else [rows]):
         pq.write_table(pa.Table.from_pylist(part, schemas.SAMPLES), tmp_path / f"{name}.parquet")
@@ -181,14 +213,24 @@ def test_what_is_kept_is_not_read_again_and_changes_nothing(tmp_path: Path) -> N
 def test_no_more_is_kept_than_there_is_room_for(folder: Path) -> None:
     plan = loader.plan_epoch(folder, 1, 8)
     whole = {
-        group: next(loader.batches(replace(plan, groups=(group,), batch=99), 0, 0, 0, shuffle=False)) for group in plan.groups
+        group: next(
+            loader.batches(replace(plan, groups=(group,), batch=99), 0, 0, 0, shuffle=False)
+        )
+        for group in plan.groups
     }
-    size = {group: sum(v.nbytes for v in vars(b).values() if isinstance(v, np.ndarray)) for group, b in whole.items()}
+    size = {
+        group: sum(v.nbytes for v in vars(b).values() if isinstance(v, np.ndarray))
+        for group, b in whole.items()
+    }
     for share in (0, 0.3, 0.6):
         room = int(share * sum(size.values()))
         kept = loader.Kept(room)
         for epoch in range(3):
-            ids = [i for batch in loader.batches(plan, 0, epoch, 3, kept=kept) for i in batch.sample_ids]
+            ids = [
+                i
+                for batch in loader.batches(plan, 0, epoch, 3, kept=kept)
+                for i in batch.sample_ids
+            ]
             assert sorted(ids) == sorted(f"s{i}" for i in range(29))
         held = sum(size[group] for group in plan.groups if kept.find(group))
         assert held <= room
@@ -250,12 +292,22 @@ def test_patched_petastorm_reads_what_pyarrow_reads(folder: Path, pool: str) -> 
     files = sorted(folder.glob("*.parquet"))
     names = ["sample_id", "pixels$", "label$", "scales"]
     reader = make_batch_reader(
-        [f"file://{f}" for f in files], schema_fields=names, reader_pool_type=pool, workers_count=1, shuffle_row_groups=False
+        [f"file://{f}" for f in files],
+        schema_fields=names,
+        reader_pool_type=pool,
+        workers_count=1,
+        shuffle_row_groups=False,
     )
     found = list(reader)
     reader.stop()
     reader.join()
-    groups = [g for f in files for g in (pq.ParquetFile(f).read_row_group(i) for i in range(pq.ParquetFile(f).num_row_groups))]
+    groups = [
+        g
+        for f in files
+        for g in (
+            pq.ParquetFile(f).read_row_group(i) for i in range(pq.ParquetFile(f).num_row_groups)
+        )
+    ]
     assert len(found) == len(groups) == 7
     for batch, table in zip(found, groups, strict=True):
         assert batch.sample_id.tolist() == table["sample_id"].to_pylist()

@@ -68,70 +68,83 @@ def _chips(out: Path) -> dict[str, Chip]:
     return {row["tile_id"]: from_row(row) for path in paths for row in store.read_rows(path)}
 
 
-def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_changed(tmp_path: Path, spark: SparkSession) -> None:
+def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_changed(
+    tmp_path: Path, spark: SparkSession
+) -> None:
     archive, out = _archive(tmp_path / "archive"), tmp_path / "out"
     store.write_table(out, "scenes", scene.scenes_to_table(archive))
-    request = StageContext(_run(), out, Selection(), lambda: spark)
-    first = tile(request)
+    context = StageContext(_run(), out, Selection(), lambda: spark)
+    first = tile(context)
     assert (first.stood, first.bad) == (0, 0)
     assert first.done > 1
     assert "1 scenes reach no tile" in first.note
 
     # The same chips, byte for byte, as the pure verb makes of the same scenes.
-    recipe = blocks.make_recipe(request.run, archive)
+    recipe = blocks.make_recipe(context.config, archive)
     made = _chips(out)
     june = [s for s in archive if s.scene_id in "ab"]
     cells = {tuple(n // 2 * 2 for n in recipe.tiling.parse(tile_id)) for tile_id in made}
-    pure = {chip.tile_id: chip for cell in cells for chip in cut_block(june, recipe, *cell, "june").chips}
+    pure = {
+        chip.tile_id: chip
+        for cell in cells
+        for chip in cut_block(june, recipe, *cell, "june").chips
+    }
     assert made.keys() == pure.keys()
     assert all(to_row(made[i]) == to_row(pure[i]) for i in pure)
     assert {i for chip in made.values() for i in chip.scene_ids} == {"a", "b"}
     assert any(len(chip.datetimes) == 2 for chip in made.values())
 
     # Nothing to do: Spark is not even asked for.
-    again = tile(replace(request, spark=lambda: pytest.fail("Spark was started")))
+    again = tile(replace(context, spark=lambda: pytest.fail("Spark was started")))
     assert (again.stood, again.done) == (first.done + first.empty, 0)
 
     # A deleted file is redone alone; one whose ledger row was lost with the driver is taken up again.
     files = sorted((out / "tables/chips").glob("*.parquet"))
     data = {file.name: file.read_bytes() for file in files}
     files[0].unlink()
-    assert tile(request).done == 1
+    assert tile(context).done == 1
     assert {file.name: file.read_bytes() for file in files} == data
     for file in store.table_folder(out, "ledger").glob("*.parquet"):
         file.unlink()
-    adopted = tile(request)
+    adopted = tile(context)
     assert (adopted.done, adopted.bad) == (0, 0)
-    assert {r["checksum"] for r in ledger.latest(out, "tile").values() if r["path"]} == {checksum(file) for file in files}
+    assert {r["checksum"] for r in ledger.latest(out, "tile").values() if r["path"]} == {
+        checksum(file) for file in files
+    }
 
     # A scene cut short: some blocks could still be read from it, but it goes out of all of them.
     cut_short(Path(archive[0].bands[1].href), 0.6)
     harmed = [replace(archive[0], fingerprint="a-2"), *archive[1:]]
     store.write_table(out, "scenes", scene.scenes_to_table(harmed))
-    without = tile(request)
+    without = tile(context)
     assert without.bad == 1
     row = ledger.latest(out, "tile")["scene:a"]
     assert (row["status"], row["fingerprint"]) == ("bad", "a-2")
     assert "a_nir.tif band 1" in row["error"]
     left = _chips(out)
     assert {i for chip in left.values() for i in chip.scene_ids} == {"b"}
-    assert len(list((out / "tables/chips").glob("*.parquet"))) == without.done + without.stood - without.empty
-    assert (tile(request).stood, tile(request).bad) == (without.done + without.empty, 1)
+    assert (
+        len(list((out / "tables/chips").glob("*.parquet")))
+        == without.done + without.stood - without.empty
+    )
+    assert (tile(context).stood, tile(context).bad) == (without.done + without.empty, 1)
 
     # Mended, and read again.
     for band, pixels in zip(BANDS, (texture(UTM33, 0), texture(UTM33, 1)), strict=True):
         pixels[:, :40] = 0
         make_scene(tmp_path / "archive", "a", {band: pixels})
-    mended = tile(replace(request, choice=Selection(retry_bad=True)))
+    mended = tile(replace(context, selection=Selection(retry_bad=True)))
     assert mended.bad == 0
-    assert tile(request).bad == 0
+    assert tile(context).bad == 0
     assert {i for chip in _chips(out).values() for i in chip.scene_ids} == {"a", "b"}
 
     # A part of the run, and a condition on the scenes.
-    part = tile(replace(request, choice=Selection(tiles=(next(iter(pure)),), where="scene_id <> 'b'")))
+    part = tile(
+        replace(context, selection=Selection(tiles=(next(iter(pure)),), where="scene_id <> 'b'"))
+    )
     assert part.done == 1
     with pytest.raises(InputError, match="no scene is left"):
-        tile(replace(request, choice=Selection(where="scene_id = 'c'")))
+        tile(replace(context, selection=Selection(where="scene_id = 'c'")))
 
 
 def test_no_scenes_is_an_error_that_names_the_stage_to_run(tmp_path: Path) -> None:

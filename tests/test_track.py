@@ -49,7 +49,9 @@ def make_run(uri: str | None = None, required: bool = False) -> Config:
         "legend": classes,
     }
     raw["spark"] = {"conf": {"spark.hadoop.fs.s3a.secret.key": "hidden"}}
-    return dataclasses.replace(parse_run(raw, Path("/")), tracking=TrackingConf(uri, None, required))
+    return dataclasses.replace(
+        parse_run(raw, Path("/")), tracking=TrackingConf(uri, None, required)
+    )
 
 
 def make_training(folder: Path, fingerprint: str = "f1", seed: int = 0) -> tracking.Training:
@@ -57,7 +59,9 @@ def make_training(folder: Path, fingerprint: str = "f1", seed: int = 0) -> track
     torch.manual_seed(seed)
     net = MODELS["unet"].build(2, 3, **ARCHITECTURE)
     folder.mkdir(parents=True)
-    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, folder / WEIGHTS)
+    save_file(
+        {name: value.contiguous() for name, value in net.state_dict().items()}, folder / WEIGHTS
+    )
     prints = {"samples": "s1", "train": fingerprint}
     made = Contract(
         "toy",
@@ -74,15 +78,27 @@ def make_training(folder: Path, fingerprint: str = "f1", seed: int = 0) -> track
     )
     contract.write_contract(made, folder / CONTRACT)
     history = [
-        {"epoch": i, "finished": 1_700_000_000_000 + i, "metrics": {"loss": 1 / i, "miou": i / 4, "iou/water": float("nan")}}
+        {
+            "epoch": i,
+            "finished": 1_700_000_000_000 + i,
+            "metrics": {"loss": 1 / i, "miou": i / 4, "iou/water": float("nan")},
+        }
         for i in (1, 2)
     ]
     matrix = np.array([[9, 1, 0, 0], [2, 5, 0, 1], [0, 0, 0, 0]])
-    return tracking.Training(prints, history, 2, folder, [draw_confusion(matrix, toy.LEGEND, "toy", folder / "confusion.png")])
+    return tracking.Training(
+        prints,
+        history,
+        2,
+        folder,
+        [draw_confusion(matrix, toy.LEGEND, "toy", folder / "confusion.png")],
+    )
 
 
 @pytest.fixture(scope="module")
-def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Config, Path, package.ModelRef]]:
+def logged(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Config, Path, package.ModelRef]]:
     """One training logged to the output folder's own SQLite store."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -92,20 +108,28 @@ def logged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Config, P
         yield run, out, tracking.log_training(run, out, make_training(out / "made"))
 
 
-def test_a_training_becomes_a_run_and_a_champion(logged: tuple[Config, Path, package.ModelRef]) -> None:
+def test_a_training_becomes_a_run_and_a_champion(
+    logged: tuple[Config, Path, package.ModelRef],
+) -> None:
     _, out, found = logged
     assert (found.name, found.version, found.folder) == ("toy", "1", out / "models" / "toy-1")
     assert sorted(p.name for p in found.folder.iterdir()) == [CONTRACT, DESCRIBED, WEIGHTS]
     client = mlflow.MlflowClient(registry.store_uri(None, out))
     version = client.get_model_version_by_alias("toy", "champion")
-    assert (str(version.version), version.tags["fingerprint"], version.tags["checksum"]) == ("1", "f1", found.checksum)
+    assert (str(version.version), version.tags["fingerprint"], version.tags["checksum"]) == (
+        "1",
+        "f1",
+        found.checksum,
+    )
     made = client.get_run(version.run_id)
     assert made.info.status == "FINISHED"
     assert made.data.params["train.encoder"] == "resnet18"
     assert made.data.params["legend.7.name"] == "water"
     assert made.data.tags["fingerprint.samples"] == "s1"
     assert [m.value for m in client.get_metric_history(version.run_id, "miou")] == [0.25, 0.5]
-    assert [a.path for a in client.list_artifacts(version.run_id, "pictures")] == ["pictures/confusion.png"]
+    assert [a.path for a in client.list_artifacts(version.run_id, "pictures")] == [
+        "pictures/confusion.png"
+    ]
     assert not list((out / "mlartifacts").rglob("*.pkl"))
     assert not list(Path.cwd().iterdir()), "nothing is written where the user stands"
 
@@ -118,7 +142,9 @@ def test_no_secret_reaches_the_store(logged: tuple[Config, Path, package.ModelRe
         assert secret not in held
 
 
-def test_a_model_is_found_by_name_alias_version_and_fingerprint(logged: tuple[Config, Path, package.ModelRef]) -> None:
+def test_a_model_is_found_by_name_alias_version_and_fingerprint(
+    logged: tuple[Config, Path, package.ModelRef],
+) -> None:
     run, out, first = logged
     for name in ("toy", "models:/toy@champion", "models:/toy/1", "toy@champion"):
         assert registry.resolve(name, out) == first
@@ -131,7 +157,9 @@ def test_a_model_is_found_by_name_alias_version_and_fingerprint(logged: tuple[Co
         registry.resolve("runs:/1/model", out)
 
 
-def test_files_lost_or_changed_are_fetched_again(logged: tuple[Config, Path, package.ModelRef]) -> None:
+def test_files_lost_or_changed_are_fetched_again(
+    logged: tuple[Config, Path, package.ModelRef],
+) -> None:
     _, out, first = logged
     whole = (first.folder / WEIGHTS).read_bytes()
     (first.folder / WEIGHTS).write_bytes(whole[:-1] + b"x")
@@ -162,11 +190,15 @@ def test_an_artifact_changed_or_deleted_in_the_registry_is_refused(tmp_path: Pat
     assert registry.find_version(run, tmp_path, "f2") is None
 
 
-def test_the_logged_model_loads_without_pickle_and_maps_the_same(logged: tuple[Config, Path, package.ModelRef]) -> None:
+def test_the_logged_model_loads_without_pickle_and_maps_the_same(
+    logged: tuple[Config, Path, package.ModelRef],
+) -> None:
     predictor = pytest.importorskip("lulc.inference.predictor")
     _, out, found = logged
     sample = toy.make_sample(5, dates=2)
-    physical = np.where(sample["valid"][:, None], sample["pixels"] * toy.SCALE + toy.OFFSET, np.nan).astype(np.float32)
+    physical = np.where(
+        sample["valid"][:, None], sample["pixels"] * toy.SCALE + toy.OFFSET, np.nan
+    ).astype(np.float32)
     mlflow.set_tracking_uri(registry.store_uri(None, out))
     try:
         model = mlflow.pyfunc.load_model("models:/toy@champion")
@@ -176,7 +208,9 @@ def test_the_logged_model_loads_without_pickle_and_maps_the_same(logged: tuple[C
     assert model.metadata.signature.inputs.inputs[0].shape == (-1, -1, 2, -1, -1)
     maps = model.predict(physical[None])
     assert (maps.shape, maps.dtype) == ((1, toy.SIDE, toy.SIDE), np.uint8)
-    direct, _ = predictor.load(found.folder)(sample["pixels"], sample["valid"], (toy.SCALE,) * 2, (toy.OFFSET,) * 2)
+    direct, _ = predictor.load(found.folder)(
+        sample["pixels"], sample["valid"], (toy.SCALE,) * 2, (toy.OFFSET,) * 2
+    )
     assert (maps[0] == direct).mean() > 0.999
 
 
@@ -188,7 +222,9 @@ def dead() -> str:
         return f"http://user:pass@127.0.0.1:{sock.getsockname()[1]}"
 
 
-def test_a_dead_server_stops_nothing_unless_it_is_required(dead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_dead_server_stops_nothing_unless_it_is_required(
+    dead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = make_run(dead)
     assert not tracking.reachable(run, tmp_path)
     found = tracking.log_training(run, tmp_path, make_training(tmp_path / "made"))
@@ -211,14 +247,37 @@ def _server(folder: Path) -> Iterator[str]:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     uri = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/server.db", "--artifacts-destination", str(folder / "artifacts")]
+    command = [
+        sys.executable,
+        "-m",
+        "mlflow",
+        "server",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--workers",
+        "1",
+    ]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/server.db",
+        "--artifacts-destination",
+        str(folder / "artifacts"),
+    ]
     with open(folder / "server.log", "wb") as log:
-        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # it would start processes of its own
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment, start_new_session=True)
+        environment = os.environ | {
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"
+        }  # it would start processes of its own
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, cwd=folder, env=environment, start_new_session=True
+        )
     try:
         for _ in range(240):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{uri}/health", timeout=2) as answer:
+            with (
+                contextlib.suppress(OSError),
+                urllib.request.urlopen(f"{uri}/health", timeout=2) as answer,
+            ):
                 if answer.status == 200:
                     break
             assert process.poll() is None, (folder / "server.log").read_text()
@@ -229,7 +288,9 @@ def _server(folder: Path) -> Iterator[str]:
         process.wait(30)
 
 
-def test_a_tracking_server_takes_the_model_that_was_kept_while_it_was_down(dead: str, tmp_path: Path) -> None:
+def test_a_tracking_server_takes_the_model_that_was_kept_while_it_was_down(
+    dead: str, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
     training = make_training(tmp_path / "made")
     tracking.log_training(make_run(dead), out, training)
@@ -246,5 +307,8 @@ def test_a_tracking_server_takes_the_model_that_was_kept_while_it_was_down(dead:
 
 
 def test_the_command_that_shows_runs_names_the_store(tmp_path: Path) -> None:
-    assert registry.ui_command(make_run(), tmp_path) == f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db"
+    assert (
+        registry.ui_command(make_run(), tmp_path)
+        == f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db"
+    )
     assert registry.ui_command(make_run("http://user:pass@host:1/x"), tmp_path) == "http://host:1/x"

@@ -27,7 +27,7 @@ from lulc.models.tasks.augment import augment, crop, lower_median, reduce, stand
 from lulc.models.tasks.classes import loss
 from lulc.models.tasks.segment import SEGMENT
 from lulc.models.tasks.task import Batch, LossConf, Scaling
-from lulc.tables.files import fingerprint
+from lulc.tables.files import fingerprint_of
 from lulc.training import setup
 from lulc.training.distributed import World
 from lulc.training.fit import STATE, best_epoch, fit, read_log
@@ -56,15 +56,27 @@ def _losses(folder: Path) -> list[float]:
 
 
 def test_a_separable_toy_is_learned(samples: Path, tmp_path: Path) -> None:
-    settings = {"class_weight": 0.5, "smoothing": 0.05, "dice": 0.3, "ema": 0.8, "dropout": 0.1, "accumulate": 2, "repeats": 4}
+    settings = {
+        "class_weight": 0.5,
+        "smoothing": 0.05,
+        "dice": 0.3,
+        "ema": 0.8,
+        "dropout": 0.1,
+        "accumulate": 2,
+        "repeats": 4,
+    }
     own = tmp_path / "samples"
     shutil.copytree(samples, own)
     shutil.copytree(own / "split=validation", own / "split=test")
-    job = toy.make_job(own, tmp_path, **settings, augment=("flip", "rotate", "brightness", "noise"), epochs=3)
+    job = toy.make_job(
+        own, tmp_path, **settings, augment=("flip", "rotate", "brightness", "noise"), epochs=3
+    )
     result = fit(replace(job, tested=True))
     best = result.history[result.best - 1]["metrics"]
     assert best["test_miou"] == pytest.approx(best["miou"], abs=1e-6)  # the same samples
-    assert not any("test_miou" in entry["metrics"] for entry in result.history if entry["epoch"] != result.best)
+    assert not any(
+        "test_miou" in entry["metrics"] for entry in result.history if entry["epoch"] != result.best
+    )
     assert best["accuracy"] > 0.95
     assert best["miou"] > 0.9
     assert best["miou"] == max(entry["metrics"]["miou"] for entry in result.history)
@@ -75,9 +87,13 @@ def test_a_separable_toy_is_learned(samples: Path, tmp_path: Path) -> None:
     assert agree.mean() > 0.95
 
 
-def test_a_killed_training_goes_on_with_the_same_losses(samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_training_goes_on_with_the_same_losses(
+    samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = {"crop": 32, "ema": 0.99, "augment": ("flip", "rotate", "noise"), "dropout": 0.2}
-    whole, broken = (toy.make_job(samples, tmp_path / name, **settings) for name in ("whole", "broken"))
+    whole, broken = (
+        toy.make_job(samples, tmp_path / name, **settings) for name in ("whole", "broken")
+    )
     fit(whole)
     from lulc.training import fit as train
     from lulc.training.fit import _keep
@@ -106,11 +122,18 @@ def test_a_killed_training_goes_on_with_the_same_losses(samples: Path, tmp_path:
 
 
 def test_what_stays_in_memory_changes_nothing(samples: Path, tmp_path: Path) -> None:
-    jobs = [toy.make_job(samples, tmp_path / cache, cache=cache, epochs=2, augment=("flip", "noise")) for cache in ("0m", "1g")]
+    jobs = [
+        toy.make_job(samples, tmp_path / cache, cache=cache, epochs=2, augment=("flip", "noise"))
+        for cache in ("0m", "1g")
+    ]
     without, kept = (load_file(fit(job).weights) for job in jobs)
     assert _losses(jobs[0].folder) == _losses(jobs[1].folder)
     assert all(torch.equal(kept[name], without[name]) for name in kept)
-    assert fingerprint(jobs[0].train) == fingerprint(jobs[1].train) != fingerprint(replace(jobs[0].train, seed=1))
+    assert (
+        fingerprint_of(jobs[0].train)
+        == fingerprint_of(jobs[1].train)
+        != fingerprint_of(replace(jobs[0].train, seed=1))
+    )
 
 
 def test_statistics_are_those_of_numpy_over_valid_pixels(tmp_path: Path) -> None:
@@ -127,11 +150,15 @@ def test_statistics_are_those_of_numpy_over_valid_pixels(tmp_path: Path) -> None
     together = np.concatenate(values, axis=1)
     assert found["mean"] == pytest.approx(together.mean(1), rel=1e-12)
     assert found["std"] == pytest.approx(together.std(1), rel=1e-9)
-    assert found["counts"] == [np.count_nonzero(np.concatenate(labels) == i) for i in toy.LEGEND.ids]
+    assert found["counts"] == [
+        np.count_nonzero(np.concatenate(labels) == i) for i in toy.LEGEND.ids
+    ]
 
 
 @settings(deadline=None)
-@given(st.integers(1, 5), st.sampled_from([np.uint16, np.float32, np.int16]), st.integers(0, 2**32 - 1))
+@given(
+    st.integers(1, 5), st.sampled_from([np.uint16, np.float32, np.int16]), st.integers(0, 2**32 - 1)
+)
 def test_dates_become_one_as_they_do_for_a_chip(dates: int, dtype: type, seed: int) -> None:
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 30000, (dates, 2, 3, 4)).astype(dtype)
@@ -147,11 +174,16 @@ def test_prepared_input_is_standardised_and_zero_where_not_valid() -> None:
     sample = {name: torch.from_numpy(array)[None] for name, array in toy.make_sample(3).items()}
     scaling = Scaling((0.0001, 0.0001), (-0.1, 0.2), (0.15, 0.3), (0.05, 0.2))
     days, one = torch.zeros(1, 1, dtype=torch.int64), torch.ones(1)
-    ready = standardise(reduce(Batch(sample["pixels"], sample["valid"], days, sample["label"], one), SEGMENT), scaling)
+    ready = standardise(
+        reduce(Batch(sample["pixels"], sample["valid"], days, sample["label"], one), SEGMENT),
+        scaling,
+    )
     image, seen = ready.pixels[:, 0], ready.valid[:, 0]
     assert bool((ready.label[~seen] == NODATA).all())
     physical = sample["pixels"][:, 0].double() * 0.0001 + torch.tensor([-0.1, 0.2]).view(1, 2, 1, 1)
-    expected = (physical - torch.tensor([0.15, 0.3]).view(1, 2, 1, 1)) / torch.tensor([0.05, 0.2]).view(1, 2, 1, 1)
+    expected = (physical - torch.tensor([0.15, 0.3]).view(1, 2, 1, 1)) / torch.tensor(
+        [0.05, 0.2]
+    ).view(1, 2, 1, 1)
     assert torch.allclose(image, torch.where(seen[:, None], expected, 0).float(), atol=1e-4)
 
 
@@ -162,14 +194,20 @@ def test_crops_and_turns_move_image_valid_and_label_together(seed: int) -> None:
     label = torch.arange(400).reshape(1, 20, 20).repeat(3, 1, 1)
     days, valid = torch.zeros(3, 2, dtype=torch.int64), label % 3 > 0
     whole = Batch(
-        label[:, None, None].repeat(1, 2, 1, 1, 1).float(), valid[:, None].repeat(1, 2, 1, 1), days, label, torch.ones(3)
+        label[:, None, None].repeat(1, 2, 1, 1, 1).float(),
+        valid[:, None].repeat(1, 2, 1, 1),
+        days,
+        label,
+        torch.ones(3),
     )
     part = crop(whole, 8, "pixels")
     assert part.label.shape == (3, 8, 8)
     found = augment(part, ("flip", "rotate"), "pixels", Scaling((1.0,), (0.0,), (0.0,), (1.0,)))
     for date in range(2):
         assert torch.equal(found.valid[:, date], found.label % 3 > 0)
-        assert torch.equal(found.pixels[:, date, 0], torch.where(found.valid[:, date], found.label, 0).float())
+        assert torch.equal(
+            found.pixels[:, date, 0], torch.where(found.valid[:, date], found.label, 0).float()
+        )
 
 
 @settings(deadline=None, max_examples=30)
@@ -181,19 +219,26 @@ def test_another_light_multiplies_every_band_and_hazes_all_alike(seed: int) -> N
     physical = m + s * torch.randn(4, 2, 3, 8, 8)
     valid = torch.rand(4, 2, 8, 8) > 0.2
     label, days = torch.zeros(4, 8, 8, dtype=torch.int64), torch.zeros(4, 2, dtype=torch.int64)
-    given_ = Batch(((physical - m) / s).masked_fill(~valid[:, :, None], 0), valid, days, label, torch.ones(4))
+    given_ = Batch(
+        ((physical - m) / s).masked_fill(~valid[:, :, None], 0), valid, days, label, torch.ones(4)
+    )
     found = augment(given_, ("colour",), "pixels", Scaling((1.0,) * 3, (0.0,) * 3, mean, std))
     assert bool((found.pixels[~valid[:, :, None].expand_as(found.pixels)] == 0).all())
     relit = found.pixels * s + m
     hazes = []
     for i in range(4):
         for band in range(3):
-            before, after = physical[i, :, band][valid[i]].double().numpy(), relit[i, :, band][valid[i]].double().numpy()
+            before, after = (
+                physical[i, :, band][valid[i]].double().numpy(),
+                relit[i, :, band][valid[i]].double().numpy(),
+            )
             gain, haze = np.polyfit(before, after, 1)
             assert gain > 0
             np.testing.assert_allclose(after, gain * before + haze, atol=1e-5)
             hazes.append(haze)
-    np.testing.assert_allclose(np.reshape(hazes, (4, 3)), np.repeat(hazes[::3], 3).reshape(4, 3), atol=1e-4)
+    np.testing.assert_allclose(
+        np.reshape(hazes, (4, 3)), np.repeat(hazes[::3], 3).reshape(4, 3), atol=1e-4
+    )
     assert np.ptp(hazes[::3]) > 1e-4  # every sample has its own
 
 
@@ -208,7 +253,9 @@ def test_bootstrapping_holds_a_share_of_the_loss_against_what_the_network_says()
         n, y, x = place
         own, given_ = surprise[n, said[n, y, x], y, x], surprise[n, label[n, y, x], y, x]
         expected += float(weights[label[n, y, x]] * (0.3 * own + 0.7 * given_))
-    assert float(loss(logits, label, one, LossConf(weights, bootstrap=0.3))) == pytest.approx(expected, rel=1e-5)
+    assert float(loss(logits, label, one, LossConf(weights, bootstrap=0.3))) == pytest.approx(
+        expected, rel=1e-5
+    )
     # Where the network is sure that a label is wrong, the label pulls less.
     sure = torch.tensor([[[[6.0]], [[-6.0]]]])
     wrong = torch.ones(1, 1, 1, dtype=torch.int64)
@@ -228,14 +275,18 @@ def test_loss_counts_labelled_pixels_alone_each_by_its_samples_weight() -> None:
     part = loss(logits[:, :, :2], label[:, :2], one, penalty)
     assert torch.allclose(loss(logits, label, one, penalty), part, rtol=1e-5)
     perfect = 50.0 * torch.nn.functional.one_hot(label[:, :2], 3).movedim(-1, 1).float()
-    assert float(loss(perfect, label[:, :2], one, LossConf(torch.ones(3), 0.0, 1.0))) == pytest.approx(0, abs=1e-3)
+    assert float(
+        loss(perfect, label[:, :2], one, LossConf(torch.ones(3), 0.0, 1.0))
+    ) == pytest.approx(0, abs=1e-3)
     doubted = replace(penalty, bootstrap=0.4)
     for each in (penalty, doubted):
         assert float(loss(logits, torch.full_like(label, NODATA), one, each)) == 0
     # A sample of weight 2 is a sample that is there twice; one of weight 0 is not there.
     for weight, twin in (([2.0, 1.0], [0, 0, 1]), ([0.0, 1.0], [1])):
         weighted = loss(logits, label, torch.tensor(weight), penalty)
-        assert torch.allclose(weighted, loss(logits[twin], label[twin], torch.ones(len(twin)), penalty), rtol=1e-4)
+        assert torch.allclose(
+            weighted, loss(logits[twin], label[twin], torch.ones(len(twin)), penalty), rtol=1e-4
+        )
 
 
 @settings(deadline=None)
@@ -310,8 +361,21 @@ def test_two_ranks_learn_as_one_does(tmp_path: Path) -> None:
         port = str(free.getsockname()[1])
 
     def start(rank: int, memory: Path) -> subprocess.Popen[str]:
-        told = {"RANK": rank, "WORLD_SIZE": 2, "LOCAL_RANK": rank, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
-        command = [sys.executable, "-m", "tests.ranks", str(samples), str(tmp_path / f"kept-{memory.name}"), str(memory)]
+        told = {
+            "RANK": rank,
+            "WORLD_SIZE": 2,
+            "LOCAL_RANK": rank,
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": port,
+        }
+        command = [
+            sys.executable,
+            "-m",
+            "tests.ranks",
+            str(samples),
+            str(tmp_path / f"kept-{memory.name}"),
+            str(memory),
+        ]
         env = os.environ | {name: str(value) for name, value in told.items()}
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env, cwd=ROOT)
 

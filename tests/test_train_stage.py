@@ -28,9 +28,25 @@ def _never() -> SparkSession:
 
 def make_run(**settings: object) -> Config:
     classes = {c.id: {"name": c.name, "colour": c.colour} for c in toy.LEGEND.classes}
-    run = parse_run({"name": "toy", "scenes": [{"path": "archive"}], "bands": list(toy.BANDS), "legend": classes}, Path("/"))
-    small = {"depth": 3, "decoder": (16, 8, 8), "batch": 4, "accumulate": 2, "epochs": 2, "rate": 3e-3, "precision": "float32"}
-    return dataclasses.replace(run, train=TrainConf(**{**small, **settings}))
+    config = parse_run(
+        {
+            "name": "toy",
+            "scenes": [{"path": "archive"}],
+            "bands": list(toy.BANDS),
+            "legend": classes,
+        },
+        Path("/"),
+    )
+    small = {
+        "depth": 3,
+        "decoder": (16, 8, 8),
+        "batch": 4,
+        "accumulate": 2,
+        "epochs": 2,
+        "rate": 3e-3,
+        "precision": "float32",
+    }
+    return dataclasses.replace(config, train=TrainConf(**{**small, **settings}))
 
 
 @pytest.fixture
@@ -41,7 +57,9 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_two_uneven_ranks_make_a_version_that_stands(out: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_uneven_ranks_make_a_version_that_stands(
+    out: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = make_run(ranks=2)
     made = train(StageContext(run, out, Selection(), lambda: spark))
     assert (made.done, made.stood) == (1, 0)
@@ -51,10 +69,20 @@ def test_two_uneven_ranks_make_a_version_that_stands(out: Path, spark: SparkSess
     assert said.out == ""
     found = registry.resolve("toy", out)
     learned = contract.read_contract(found.folder / CONTRACT)
-    assert (learned.bands, learned.legend, learned.gsd_m, learned.multiple) == (toy.BANDS, toy.LEGEND, pytest.approx(10), 8)
+    assert (learned.bands, learned.legend, learned.gsd_m, learned.multiple) == (
+        toy.BANDS,
+        toy.LEGEND,
+        pytest.approx(10),
+        8,
+    )
     # Every labelled valid pixel of the validation split, unevenly shared, is counted once.
-    expected = sum(int(((s := toy.make_sample(1000 + i))["label"] != NODATA)[s["valid"][0]].sum()) for i in range(3))
-    assert [np.sum(entry["matrix"]) for entry in read_log(next((out / "checkpoints").iterdir()))] == [expected] * 2
+    expected = sum(
+        int(((s := toy.make_sample(1000 + i))["label"] != NODATA)[s["valid"][0]].sum())
+        for i in range(3)
+    )
+    assert [
+        np.sum(entry["matrix"]) for entry in read_log(next((out / "checkpoints").iterdir()))
+    ] == [expected] * 2
     row = ledger.latest(out, "train")["toy"]
     assert (out / row["path"]).exists()
     assert row["checksum"] == found.checksum
@@ -64,7 +92,9 @@ def test_two_uneven_ranks_make_a_version_that_stands(out: Path, spark: SparkSess
     assert ledger.latest(out, "train")["toy"] == row
 
 
-def test_what_cannot_run_is_said_before_spark_starts(out: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_what_cannot_run_is_said_before_spark_starts(
+    out: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     with pytest.raises(InputError, match=r"train\.ranks"):
         train(StageContext(make_run(ranks=8), out, Selection(), _never))
     with pytest.raises(UsageError, match=r"train\.depth"):

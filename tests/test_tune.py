@@ -27,7 +27,12 @@ def run_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
             Image.fromarray(rng.normal(level, 15, (32, 32, 3)).clip(0, 255).astype("uint8")).save(
                 folder / "images" / name / f"{n}.png"
             )
-    options = {"task": "classify", "images": "{class}/{item}.png", "classes": "dark, light", "gsd_m": "10"}
+    options = {
+        "task": "classify",
+        "images": "{class}/{item}.png",
+        "classes": "dark, light",
+        "gsd_m": "10",
+    }
     settings = {
         "name": "tune",
         "datasets": [{"name": "images", "root": "images", "options": options}],
@@ -40,9 +45,21 @@ def run_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_settings_and_folds_are_compared_and_logged_as_children(run_file: Path, tmp_path: Path) -> None:
+def test_settings_and_folds_are_compared_and_logged_as_children(
+    run_file: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    asked = ["tune", run_file, "--out", out, "--over", "train.rate=1e-8,0.003", "--folds", "2", "--json"]
+    asked = [
+        "tune",
+        run_file,
+        "--out",
+        out,
+        "--over",
+        "train.rate=1e-8,0.003",
+        "--folds",
+        "2",
+        "--json",
+    ]
     ran = world.lulc(*asked)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
@@ -50,8 +67,12 @@ def test_settings_and_folds_are_compared_and_logged_as_children(run_file: Path, 
     assert (found[0]["metric"], found[0]["trials"]) == ("accuracy", 2)
     assert found[0]["mean"] > 0.9 > found[1]["mean"]
     trials = store.read_table(out, "trials").to_pylist()
-    assert {(row["settings"], row["fold"]) for row in trials} == {(r["settings"], f) for r in found for f in (0, 1)}
-    assert found[0]["mean"] == pytest.approx(np.mean([r["score"] for r in trials if r["settings"] == found[0]["settings"]]))
+    assert {(row["settings"], row["fold"]) for row in trials} == {
+        (r["settings"], f) for r in found for f in (0, 1)
+    }
+    assert found[0]["mean"] == pytest.approx(
+        np.mean([r["score"] for r in trials if r["settings"] == found[0]["settings"]])
+    )
     held = [ids(out / "folds" / f"{n}_of_2", "test") for n in range(2)]
     assert not set(held[0]) & set(held[1])
     assert len(held[0]) + len(held[1]) == 48
@@ -68,12 +89,23 @@ def ids(out: Path, split: str) -> list[str]:
     """Sample ids of a split."""
     import pyarrow.dataset as ds
 
-    table = ds.dataset(store.table_folder(out, "samples"), partitioning="hive").to_table(columns=["sample_id", "split"])
-    return [i for i, s in zip(table["sample_id"].to_pylist(), table["split"].to_pylist(), strict=True) if s == split]
+    table = ds.dataset(store.table_folder(out, "samples"), partitioning="hive").to_table(
+        columns=["sample_id", "split"]
+    )
+    return [
+        i
+        for i, s in zip(table["sample_id"].to_pylist(), table["split"].to_pylist(), strict=True)
+        if s == split
+    ]
 
 
-def test_only_how_a_model_is_trained_may_vary(run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(["tune", str(run_file), "--out", str(tmp_path), "--over", "samples.seed=1,2"]) == 2
+def test_only_how_a_model_is_trained_may_vary(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        main.main(["tune", str(run_file), "--out", str(tmp_path), "--over", "samples.seed=1,2"])
+        == 2
+    )
     assert "only settings under train" in capsys.readouterr().err
 
 

@@ -14,13 +14,33 @@ from lulc.geo.grid import Grid, transformer
 from tests.scenery import UTM33, grid_inside, texture
 
 
-def _gdal(pixels: np.ndarray, grid: Grid, resampling: Resampling, nodata: float | None, source: Grid = UTM33) -> np.ndarray:
+def _gdal(
+    pixels: np.ndarray,
+    grid: Grid,
+    resampling: Resampling,
+    nodata: float | None,
+    source: Grid = UTM33,
+) -> np.ndarray:
     # XSCALE 1: the plain kernel of four neighbours, not the wider one GDAL takes where it thinks pixels shrink.
     # rasterio's WarpedVRT refuses tolerance 0, reproject takes it.
-    place = {"src_transform": source.affine, "src_crs": source.crs, "dst_transform": grid.affine, "dst_crs": grid.crs}
+    place = {
+        "src_transform": source.affine,
+        "src_crs": source.crs,
+        "dst_transform": grid.affine,
+        "dst_crs": grid.crs,
+    }
     out = np.zeros(grid.shape, pixels.dtype)
     scale = {"XSCALE": 1, "YSCALE": 1} if resampling == Resampling.bilinear else {}
-    reproject(pixels, out, **place, resampling=resampling, tolerance=0, src_nodata=nodata, dst_nodata=nodata, **scale)
+    reproject(
+        pixels,
+        out,
+        **place,
+        resampling=resampling,
+        tolerance=0,
+        src_nodata=nodata,
+        dst_nodata=nodata,
+        **scale,
+    )
     return out
 
 
@@ -73,14 +93,18 @@ def test_average_keeps_the_mean(factor: int, seed: int) -> None:
 
 def test_a_much_coarser_grid_averages_instead_of_sampling() -> None:
     board = np.indices((300, 330)).sum(0) % 2 * 1000.0
-    found, valid = warp.warp(board, np.ones(board.shape, bool), UTM33, grid_inside("EPSG:3035", 100.0, 20), "bilinear")
+    found, valid = warp.warp(
+        board, np.ones(board.shape, bool), UTM33, grid_inside("EPSG:3035", 100.0, 20), "bilinear"
+    )
     assert valid.all()
     assert found == pytest.approx(500, abs=15)
 
 
 @pytest.mark.parametrize("angle", [30.0, 90.0, 217.0])
 def test_a_rotated_source_gives_back_a_plane(angle: float) -> None:
-    turned = Grid(UTM33.crs, tuple((UTM33.affine @ UTM33.affine.rotation(angle, (165, 150)))[:6]), 300, 330)
+    turned = Grid(
+        UTM33.crs, tuple((UTM33.affine @ UTM33.affine.rotation(angle, (165, 150)))[:6]), 300, 330
+    )
     x, y = turned.affine @ np.meshgrid(np.arange(330) + 0.5, np.arange(300) + 0.5)
     plane = (x - 5e5) * 0.3 + (y - 5.29e6) * 0.1
     grid = grid_inside("EPSG:32633", 10.0, 100, turned)
@@ -108,7 +132,9 @@ def test_knots_are_exact_enough_and_seams_are_left_out() -> None:
     # Across the antimeridian: longitudes jump, and nothing is read from the middle of the source.
     world = Grid("EPSG:4326", (0.1, 0.0, -180.0, 0.0, -0.1, 10.0), 200, 3600)
     lon = np.tile(np.arange(3600) * 0.1 - 179.95, (200, 1))
-    dateline = Grid("EPSG:3832", (5000.0, 0.0, 30 * 111319.49 - 500000, 0.0, -5000.0, 500000.0), 200, 200)
+    dateline = Grid(
+        "EPSG:3832", (5000.0, 0.0, 30 * 111319.49 - 500000, 0.0, -5000.0, 500000.0), 200, 200
+    )
     found, valid = warp.warp(lon, np.ones(lon.shape, bool), world, dateline, "bilinear")
     assert valid.mean() > 0.95
     assert (np.abs(found[valid]) > 174).all()

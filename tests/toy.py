@@ -14,7 +14,14 @@ from lulc.legend import LandClass, Legend
 from lulc.tables import arrays, schemas
 from lulc.training.setup import TrainJob
 
-LEGEND = Legend("toy", (LandClass(7, "water", "#0000ff"), LandClass(2, "trees", "#00aa00"), LandClass(40, "sand", "#ddcc88")))
+LEGEND = Legend(
+    "toy",
+    (
+        LandClass(7, "water", "#0000ff"),
+        LandClass(2, "trees", "#00aa00"),
+        LandClass(40, "sand", "#ddcc88"),
+    ),
+)
 BANDS = ("red", "nir")
 SIDE = 32
 SCALE, OFFSET = 0.0001, -0.1
@@ -32,15 +39,27 @@ def make_sample(seed: int, dates: int = 1) -> dict[str, np.ndarray]:
     valid = rng.random((dates, SIDE, SIDE)) > 0.05
     label = np.array(LEGEND.ids, np.uint8)[index]
     label[rng.random(label.shape) < 0.1] = 255
-    return {"pixels": np.where(valid[:, None], image, 0).astype(np.uint16), "valid": valid, "label": label}
+    return {
+        "pixels": np.where(valid[:, None], image, 0).astype(np.uint16),
+        "valid": valid,
+        "label": label,
+    }
 
 
 def write_samples(
-    folder: Path, training: int = 24, validation: int = 8, dates: int = 1, group: int = 4, task: str = "segment"
+    folder: Path,
+    training: int = 24,
+    validation: int = 8,
+    dates: int = 1,
+    group: int = 4,
+    task: str = "segment",
 ) -> Path:
     """The folder of a samples table with two splits, in row groups of so many samples."""
     grid = arrays.grid_columns(Grid("EPSG:6933", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), SIDE, SIDE))
-    for split, numbers in {"train": range(training), "validation": range(1000, 1000 + validation)}.items():
+    for split, numbers in {
+        "train": range(training),
+        "validation": range(1000, 1000 + validation),
+    }.items():
         rows = []
         for number in numbers:
             found = make_sample(number, dates)
@@ -49,8 +68,18 @@ def write_samples(
                 | grid
                 | {"sample_id": f"s{number}", "task": task, "bands": list(BANDS), "weight": 1.0}
             )
-            row |= arrays.array_columns("pixels", found["pixels"], "delta") | arrays.array_columns("label", found["label"], "raw")
-            rows.append(row | {"valid": arrays.pack(found["valid"]), "scales": [SCALE] * 2, "offsets": [OFFSET] * 2, "halo": 0})
+            row |= arrays.array_columns("pixels", found["pixels"], "delta") | arrays.array_columns(
+                "label", found["label"], "raw"
+            )
+            rows.append(
+                row
+                | {
+                    "valid": arrays.pack(found["valid"]),
+                    "scales": [SCALE] * 2,
+                    "offsets": [OFFSET] * 2,
+                    "halo": 0,
+                }
+            )
         if rows:
             path = folder / f"split={split}" / "00000.parquet"
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,5 +89,13 @@ def write_samples(
 
 def make_job(samples: Path, folder: Path, **settings: object) -> TrainJob:
     """A small job: a U-Net of depth 3, in float32."""
-    small = {"depth": 3, "decoder": (32, 16, 16), "batch": 8, "rate": 3e-3, "epochs": 3, "precision": "float32", "repeats": 2}
+    small = {
+        "depth": 3,
+        "decoder": (32, 16, 16),
+        "batch": 8,
+        "rate": 3e-3,
+        "epochs": 3,
+        "precision": "float32",
+        "repeats": 2,
+    }
     return TrainJob(TrainConf(**{**small, **settings}), LEGEND, samples, folder)

@@ -28,7 +28,9 @@ def make_model(folder: Path, seed: int = 0, **changes: Any) -> Path:
     asks = Contract(**(plain | changes))
     net = make_net(asks, seed)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, folder / WEIGHTS)
+    save_file(
+        {name: value.contiguous() for name, value in net.state_dict().items()}, folder / WEIGHTS
+    )
     contract.write_contract(asks, folder / CONTRACT)
     return folder
 

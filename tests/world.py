@@ -36,14 +36,18 @@ def make_world(folder: Path, seed: int = 0) -> World:
     """Three classes in patches, three cloudy dates of three bands, labels in the west, two regions side by side."""
     rng = np.random.default_rng(seed)
     noise = ndimage.gaussian_filter(rng.normal(size=(2, *GRID.shape)), (0, 12, 12))
-    truth = np.where(noise[0] > noise[0].std() * 0.4, 1, np.where(noise[1] > 0, 2, 3)).astype("uint8")
+    truth = np.where(noise[0] > noise[0].std() * 0.4, 1, np.where(noise[1] > 0, 2, 3)).astype(
+        "uint8"
+    )
     archive = folder / "archive"
     for day in DAYS:
         cloud = ndimage.gaussian_filter(rng.normal(size=GRID.shape), 15)
         cloud = cloud > cloud.std()
         for number, band in enumerate(("red", "nir", "swir16")):
             values = np.select([truth == c for c in SPECTRA], [SPECTRA[c][number] for c in SPECTRA])
-            pixels = ndimage.gaussian_filter(values.astype(float), 0.6) + rng.normal(0, 120, GRID.shape)
+            pixels = ndimage.gaussian_filter(values.astype(float), 0.6) + rng.normal(
+                0, 120, GRID.shape
+            )
             pixels = np.clip(np.where(cloud, 6000, pixels), 1, 10000).astype("uint16")
             pixels[:, :7] = 0
             write_raster(archive / f"S_{day}_{band}.tif", pixels, GRID, nodata=0)
@@ -53,8 +57,13 @@ def make_world(folder: Path, seed: int = 0) -> World:
     write_raster(folder / "labels.tif", labels, GRID, nodata=255)
     xmin, ymin, xmax, ymax = GRID.bounds
     middle = xmin + 0.37 * (xmax - xmin)
-    shapes = [box(xmin - 300, ymin + 500, middle, ymax - 155), box(middle, ymin + 500, xmax - 333, ymax - 155)]
-    geopandas.GeoDataFrame({"id": ["west", "east"]}, geometry=shapes, crs=GRID.crs).to_file(folder / "regions.gpkg")
+    shapes = [
+        box(xmin - 300, ymin + 500, middle, ymax - 155),
+        box(middle, ymin + 500, xmax - 333, ymax - 155),
+    ]
+    geopandas.GeoDataFrame({"id": ["west", "east"]}, geometry=shapes, crs=GRID.crs).to_file(
+        folder / "regions.gpkg"
+    )
     np.save(folder / "truth.npy", truth)
     (folder / "run.yaml").write_text(yaml.safe_dump(_settings(), sort_keys=False))
     return open_world(folder)
@@ -94,14 +103,21 @@ def _settings() -> dict[str, object]:
 def lulc(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """The finished command `lulc …`, its output as text."""
     command = [str(SCRIPTS / "lulc"), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, check=False, timeout=600)
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, check=False, timeout=600
+    )
 
 
 def environment() -> dict[str, str]:
     """This environment with the interpreter's scripts first on PATH, as in an activated one."""
-    return os.environ | {"PATH": f"{SCRIPTS}:{os.environ['PATH']}", "PYSPARK_PYTHON": sys.executable}
+    return os.environ | {
+        "PATH": f"{SCRIPTS}:{os.environ['PATH']}",
+        "PYSPARK_PYTHON": sys.executable,
+    }
 
 
 def files(out: Path, pattern: str) -> dict[str, bytes]:
     """Relative name → content of the files under a folder that match."""
-    return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.glob(pattern)) if p.is_file()}
+    return {
+        str(p.relative_to(out)): p.read_bytes() for p in sorted(out.glob(pattern)) if p.is_file()
+    }

@@ -42,7 +42,18 @@ def choose_encoding(scenes: Iterable[Scene], bands: Sequence[str]) -> Encoding:
     return _merge(found)
 
 
-_PLAIN = ("tile_id", "period", "source", "scene_ids", "datetimes", "halo", "bands", "scales", "offsets", "clear")
+_PLAIN = (
+    "tile_id",
+    "period",
+    "source",
+    "scene_ids",
+    "datetimes",
+    "halo",
+    "bands",
+    "scales",
+    "offsets",
+    "clear",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,17 +87,27 @@ class Chip:
 
 def to_row(chip: Chip) -> dict[str, Any]:
     """The chip as a row of the chips table."""
-    row = {name: list(value) if isinstance(value := getattr(chip, name), tuple) else value for name in _PLAIN}
+    row = {
+        name: list(value) if isinstance(value := getattr(chip, name), tuple) else value
+        for name in _PLAIN
+    }
     row |= arrays.grid_columns(chip.grid) | arrays.array_columns("pixels", chip.pixels, "delta")
     return row | {"valid": arrays.pack(chip.valid)}
 
 
 def from_row(row: Mapping[str, Any]) -> Chip:
     """The chip of a row of the chips table."""
-    plain: dict[str, Any] = {name: tuple(value) if isinstance(value := row[name], list) else value for name in _PLAIN}
+    plain: dict[str, Any] = {
+        name: tuple(value) if isinstance(value := row[name], list) else value for name in _PLAIN
+    }
     array = arrays.array_from(row, "pixels")
     dates, _, height, width = array.shape
-    return Chip(**plain, grid=arrays.grid_from(row), pixels=array, valid=arrays.unpack(row["valid"], (dates, height, width)))
+    return Chip(
+        **plain,
+        grid=arrays.grid_from(row),
+        pixels=array,
+        valid=arrays.unpack(row["valid"], (dates, height, width)),
+    )
 
 
 def write_chips(path: Path, chips: Iterable[Chip], about: Mapping[str, Any]) -> None:
@@ -103,7 +124,9 @@ def join_chips(chips: Sequence[Chip]) -> tuple[np.ndarray, np.ndarray, Grid]:
         move = ~first.affine @ grid.affine
         places.append((round(move.f), round(move.c)))
     top, left = (min(p[axis] for p in places) for axis in (0, 1))
-    bottom, right = (max(p[axis] + g.shape[axis] for p, g in zip(places, cores, strict=True)) for axis in (0, 1))
+    bottom, right = (
+        max(p[axis] + g.shape[axis] for p, g in zip(places, cores, strict=True)) for axis in (0, 1)
+    )
     dates, bands = chips[0].pixels.shape[:2]
     out = np.zeros((dates, bands, bottom - top, right - left), chips[0].pixels.dtype)
     valid = np.zeros((dates, bottom - top, right - left), bool)

@@ -57,7 +57,10 @@ class Interval:
     @property
     def middle(self) -> datetime:
         """The moment half-way, UTC."""
-        return datetime.combine(self.start, time(), UTC) + (self.end - self.start + timedelta(days=1)) / 2
+        return (
+            datetime.combine(self.start, time(), UTC)
+            + (self.end - self.start + timedelta(days=1)) / 2
+        )
 
 
 def make_intervals(period: Period, conf: CompositeConf | None) -> tuple[Interval, ...]:
@@ -69,12 +72,21 @@ def make_intervals(period: Period, conf: CompositeConf | None) -> tuple[Interval
         return ()
     if period.start is None or period.end is None:
         raise UsageError(f"period {period.name} needs start and end: composite.interval divides it")
-    starts = [period.start + timedelta(days=n) for n in range(0, (period.end - period.start).days + 1, conf.interval)]
-    return tuple(Interval(s, min(s + timedelta(days=conf.interval - 1), period.end)) for s in starts)
+    starts = [
+        period.start + timedelta(days=n)
+        for n in range(0, (period.end - period.start).days + 1, conf.interval)
+    ]
+    return tuple(
+        Interval(s, min(s + timedelta(days=conf.interval - 1), period.end)) for s in starts
+    )
 
 
 def compose(
-    pixels: np.ndarray, valid: np.ndarray, bands: Sequence[str], encoding: Encoding, conf: CompositeConf
+    pixels: np.ndarray,
+    valid: np.ndarray,
+    bands: Sequence[str],
+    encoding: Encoding,
+    conf: CompositeConf,
 ) -> tuple[np.ndarray, np.ndarray]:
     """One image (C, H, W), 0 where no date is valid, and the number of valid dates (H, W) uint16; of (N, C, H, W) and (N, H, W).
 
@@ -85,9 +97,15 @@ def compose(
     """
     count = valid.sum(0, dtype=np.uint16)
     if conf.method == "median" or not len(pixels):
-        return (median_composite(pixels, valid)[0] if len(pixels) else np.zeros(pixels.shape[1:], pixels.dtype)), count
+        return (
+            median_composite(pixels, valid)[0]
+            if len(pixels)
+            else np.zeros(pixels.shape[1:], pixels.dtype)
+        ), count
     places = [encoding.bands.index(b) for b in bands]
-    scales, offsets = (np.array([values[i] for i in places]) for values in (encoding.scales, encoding.offsets))
+    scales, offsets = (
+        np.array([values[i] for i in places]) for values in (encoding.scales, encoding.offsets)
+    )
     whole = pixels.dtype.kind != "f"
     out = np.zeros(pixels.shape[1:], pixels.dtype)
     if conf.method == "best":

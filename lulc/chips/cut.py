@@ -40,7 +40,12 @@ class _Date:
 
 
 def cut_block(
-    scenes: Iterable[Scene], recipe: ChipSpec, col: int, row: int, period: str, intervals: Sequence[Interval] = ()
+    scenes: Iterable[Scene],
+    recipe: ChipSpec,
+    col: int,
+    row: int,
+    period: str,
+    intervals: Sequence[Interval] = (),
 ) -> Cut:
     """The chips of the block whose top left tile is (col, row), from the scenes of one period.
 
@@ -58,22 +63,43 @@ def cut_block(
     bad: dict[str, str] = {}
     ordered = sorted(scenes, key=_order)
     layers = [s for s in ordered if s.source == LAYER]
-    grounds = [mosaic_layer(layers, name, fill, grid, recipe, bad, areas) for name, fill in recipe.layers]
+    grounds = [
+        mosaic_layer(layers, name, fill, grid, recipe, bad, areas) for name, fill in recipe.layers
+    ]
     dated = [s for s in ordered if s.source != LAYER]
     for number, image in enumerate(mosaic_dates(dated, grid, recipe, intervals, bad, areas)):
         for ground in grounds:
             image.valid &= ground.valid
         for place, dates in enumerate(best if image.valid.any() else ()):
             _keep(dates, number, place, areas[place], [image, *grounds], recipe)
-    chips = tuple(_assemble(t, dates, recipe, period, intervals) for t, dates in zip(tiles, best, strict=True) if dates)
-    return Cut(chips, tuple(tiling.tile_id(*t) for t, dates in zip(tiles, best, strict=True) if not dates), bad)
+    chips = tuple(
+        _assemble(t, dates, recipe, period, intervals)
+        for t, dates in zip(tiles, best, strict=True)
+        if dates
+    )
+    return Cut(
+        chips,
+        tuple(tiling.tile_id(*t) for t, dates in zip(tiles, best, strict=True) if not dates),
+        bad,
+    )
 
 
 def _order(scene: Scene) -> tuple[tuple[date, str], float, str]:
-    return day_of(scene), 0.0 if scene.datetime is None else scene.datetime.timestamp(), scene.scene_id
+    return (
+        day_of(scene),
+        0.0 if scene.datetime is None else scene.datetime.timestamp(),
+        scene.scene_id,
+    )
 
 
-def _keep(dates: list[_Date], number: int, place: int, area: Area, images: Sequence[Mosaic], recipe: ChipSpec) -> None:
+def _keep(
+    dates: list[_Date],
+    number: int,
+    place: int,
+    area: Area,
+    images: Sequence[Mosaic],
+    recipe: ChipSpec,
+) -> None:
     # Adds the first image's date to a tile's, and drops the least clear (of equals the latest) when there are too many.
     most = recipe.dates if recipe.composite is None else number + 1
     valid = images[0].valid[area]
@@ -85,14 +111,22 @@ def _keep(dates: list[_Date], number: int, place: int, area: Area, images: Seque
     names = [*recipe.measured, *({OBSERVATIONS} & set(recipe.encoding.bands)), *dict(recipe.layers)]
     pixels = pixels[[names.index(n) for n in recipe.encoding.bands]]
     pixels *= valid
-    given = tuple(dict.fromkeys(scene for image in images for scene, where in image.given if where[place]))
+    given = tuple(
+        dict.fromkeys(scene for image in images for scene, where in image.given if where[place])
+    )
     taken = images[0].taken or min((s.datetime for s in given if s.datetime), default=None)
     dates.append(_Date(clear, number, given, pixels, valid.copy(), taken))
     dates.sort(key=lambda d: (-d.clear, d.number))
     del dates[most:]
 
 
-def _assemble(tile: tuple[int, int], dates: list[_Date], recipe: ChipSpec, period: str, intervals: Sequence[Interval]) -> Chip:
+def _assemble(
+    tile: tuple[int, int],
+    dates: list[_Date],
+    recipe: ChipSpec,
+    period: str,
+    intervals: Sequence[Interval],
+) -> Chip:
     tiling, encoding, halo = recipe.tiling, recipe.encoding, recipe.halo
     dates.sort(key=lambda d: d.number)
     side = tiling.size + 2 * halo
@@ -101,12 +135,17 @@ def _assemble(tile: tuple[int, int], dates: list[_Date], recipe: ChipSpec, perio
     valid = np.zeros((count, side, side), bool)
     for t, one in enumerate(dates):
         # Each interval of a series keeps its place, also where another one is empty.
-        pixels[one.number if intervals else t], valid[one.number if intervals else t] = one.pixels, one.valid
+        pixels[one.number if intervals else t], valid[one.number if intervals else t] = (
+            one.pixels,
+            one.valid,
+        )
     taken = [i.middle for i in intervals] or [one.taken for one in dates if one.taken]
     return Chip(
         tile_id=tiling.tile_id(*tile),
         period=period,
-        source="+".join(sorted({s.source for one in dates for s in one.scenes if s.source != LAYER})),
+        source="+".join(
+            sorted({s.source for one in dates for s in one.scenes if s.source != LAYER})
+        ),
         scene_ids=tuple(dict.fromkeys(s.scene_id for one in dates for s in one.scenes)),
         datetimes=tuple(taken),
         grid=tiling.grid(*tile, halo),

@@ -15,7 +15,9 @@ from lulc.geo.tiling import Tiling
 Cell = tuple[int, int]  # (col, row) of a block's top left tile
 
 
-def find_cells(footprints: Iterable[BaseGeometry], tiling: Tiling, span: int, area: BaseGeometry | None) -> list[Cell]:
+def find_cells(
+    footprints: Iterable[BaseGeometry], tiling: Tiling, span: int, area: BaseGeometry | None
+) -> list[Cell]:
     """(col, row) of the blocks that footprints (in degrees) may reach and whose cores touch the area, by rows."""
     found: set[Cell] = set()
     for outline in footprints:
@@ -24,7 +26,9 @@ def find_cells(footprints: Iterable[BaseGeometry], tiling: Tiling, span: int, ar
             found.update(() if bounds is None else tiling.cells(bounds, span))
     if area is not None:
         shapely.prepare(area)
-    return sorted((c for c in found if area is None or _touches(c, tiling, span, area)), key=lambda c: c[::-1])
+    return sorted(
+        (c for c in found if area is None or _touches(c, tiling, span, area)), key=lambda c: c[::-1]
+    )
 
 
 def _bounds(outline: BaseGeometry, crs: str) -> tuple[float, float, float, float] | None:

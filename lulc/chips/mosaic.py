@@ -78,10 +78,15 @@ def mosaic_dates(
     to `bad`, id → error.
     """
     if recipe.composite is None:
-        return (mosaic_scenes(group, recipe.measured, grid, recipe, bad, areas) for _, group in groupby(scenes, day_of))
+        return (
+            mosaic_scenes(group, recipe.measured, grid, recipe, bad, areas)
+            for _, group in groupby(scenes, day_of)
+        )
     while True:
         known = set(bad)
-        found = _compose([s for s in scenes if s.scene_id not in known], grid, recipe, intervals, bad, areas)
+        found = _compose(
+            [s for s in scenes if s.scene_id not in known], grid, recipe, intervals, bad, areas
+        )
         # A scene that fails in a later strip has given pixels to the first: it must give none.
         if set(bad) == known:
             return found
@@ -99,7 +104,9 @@ def _compose(
     conf, encoding, names = recipe.composite, recipe.encoding, recipe.measured
     assert conf is not None
     dates = [(day, list(group)) for (day, _), group in groupby(scenes, day_of)]
-    spans = [[g for day, g in dates if i.start <= day <= i.end] for i in intervals] or [[g for _, g in dates]]
+    spans = [[g for day, g in dates if i.start <= day <= i.end] for i in intervals] or [
+        [g for _, g in dates]
+    ]
     counted = int(OBSERVATIONS in encoding.bands)
     shape = (len(spans), len(names), *grid.shape)
     pixels, valid = np.zeros(shape, encoding.dtype), np.zeros((len(spans), *grid.shape), bool)
@@ -111,7 +118,9 @@ def _compose(
     for top in range(0, grid.height, step):
         part = grid.window(top, 0, min(step, grid.height - top), grid.width)
         strip = np.s_[..., top : top + part.height, :]
-        inside = [(slice(max(rows.start - top, 0), max(rows.stop - top, 0)), cols) for rows, cols in areas]
+        inside = [
+            (slice(max(rows.start - top, 0), max(rows.stop - top, 0)), cols) for rows, cols in areas
+        ]
         for number, groups in enumerate(spans):
             images = [mosaic_scenes(group, names, part, recipe, bad, inside) for group in groups]
             stack = np.array([i.pixels for i in images]).reshape(-1, len(names), *part.shape)
@@ -125,18 +134,30 @@ def _compose(
             days = np.array([i.middle.timestamp() for i in intervals])
             composites.fill_gaps(pixels[strip], valid[strip], days, conf.fill == "linear")
     middles: list[datetime | None] = [i.middle for i in intervals] or [None]
-    return [Mosaic(np.concatenate([p, c]), v, g, m) for p, c, v, g, m in zip(pixels, counts, valid, given, middles, strict=True)]
+    return [
+        Mosaic(np.concatenate([p, c]), v, g, m)
+        for p, c, v, g, m in zip(pixels, counts, valid, given, middles, strict=True)
+    ]
 
 
 def day_of(scene: Scene) -> tuple[date, str]:
     """UTC day and source: scenes that share them are one date."""
-    return date.min if scene.datetime is None else scene.datetime.astimezone(UTC).date(), scene.source
+    return date.min if scene.datetime is None else scene.datetime.astimezone(
+        UTC
+    ).date(), scene.source
 
 
 def mosaic_scenes(
-    scenes: Iterable[Scene], names: Sequence[str], grid: Grid, recipe: ChipSpec, bad: dict[str, str], areas: Sequence[Area]
+    scenes: Iterable[Scene],
+    names: Sequence[str],
+    grid: Grid,
+    recipe: ChipSpec,
+    bad: dict[str, str],
+    areas: Sequence[Area],
 ) -> Mosaic:
-    image = Mosaic(np.zeros((len(names), *grid.shape), recipe.encoding.dtype), np.zeros(grid.shape, bool))
+    image = Mosaic(
+        np.zeros((len(names), *grid.shape), recipe.encoding.dtype), np.zeros(grid.shape, bool)
+    )
     for scene in scenes:
         try:
             pixels, valid = _read_scene(scene, names, grid, recipe)
@@ -173,20 +194,29 @@ def mosaic_layer(
     return image
 
 
-def _read_scene(scene: Scene, names: Sequence[str], grid: Grid, recipe: ChipSpec) -> tuple[np.ndarray, np.ndarray]:
+def _read_scene(
+    scene: Scene, names: Sequence[str], grid: Grid, recipe: ChipSpec
+) -> tuple[np.ndarray, np.ndarray]:
     bands = [b for name in names if (b := scene.band(name))]
     if len(bands) < len(names):
         missing = sorted(set(names) - {b.name for b in bands})
-        raise InputError(f"scene {scene.scene_id} has no band {', '.join(missing)}: map its band names under scenes.bands")
+        raise InputError(
+            f"scene {scene.scene_id} has no band {', '.join(missing)}: map its band names under scenes.bands"
+        )
     pixels, valid = np.zeros((len(names), *grid.shape), recipe.encoding.dtype), _usable(scene, grid)
     files: dict[str, list[Band]] = {}
     for band in bands if valid.any() else ():
         files.setdefault(band.href, []).append(band)
     for href, held in files.items():
         if held[0].calibration:
-            found = [radar.read_backscatter(href, b.calibration, grid, _resampling(b, recipe)) for b in held]
+            found = [
+                radar.read_backscatter(href, b.calibration, grid, _resampling(b, recipe))
+                for b in held
+            ]
         else:
-            found = read_bands(href, [(b.index, _resampling(b, recipe), b.nodata) for b in held], grid)
+            found = read_bands(
+                href, [(b.index, _resampling(b, recipe), b.nodata) for b in held], grid
+            )
         for band, (values, good) in zip(held, found, strict=True):
             pixels[names.index(band.name)] = recipe.encoding.encode(values, band)
             valid &= good

@@ -25,21 +25,39 @@ class Check:
 
 def examine() -> list[Check]:
     """The checks, in the order a run needs the parts."""
-    looks: list[Callable[[], Check]] = [_python, _java, _spark, _petastorm, _memory, _gpu, _hdf4, _credentials]
+    looks: list[Callable[[], Check]] = [
+        _python,
+        _java,
+        _spark,
+        _petastorm,
+        _memory,
+        _gpu,
+        _hdf4,
+        _credentials,
+    ]
     checks = []
     for look in looks:
         try:
             checks.append(look())
         except Exception as error:  # a broken part must be a line of the list, whatever it raises
-            checks.append(Check(look.__name__.strip("_"), "fails", str(error).splitlines()[0][:300], _REINSTALL))
+            checks.append(
+                Check(
+                    look.__name__.strip("_"), "fails", str(error).splitlines()[0][:300], _REINSTALL
+                )
+            )
     return checks
 
 
 def format_checks(checks: list[Check]) -> str:
     """The checks as lines of text."""
-    lines = [f"{c.state:<6} {c.part:<12} {c.found}" + (f"\n{'':<20}→ {c.remedy}" if c.remedy else "") for c in checks]
+    lines = [
+        f"{c.state:<6} {c.part:<12} {c.found}" + (f"\n{'':<20}→ {c.remedy}" if c.remedy else "")
+        for c in checks
+    ]
     failed = sum(c.state == "fails" for c in checks)
-    return "\n".join([*lines, f"{failed} of {len(checks)} parts fail" if failed else "this machine can run lulc"])
+    return "\n".join(
+        [*lines, f"{failed} of {len(checks)} parts fail" if failed else "this machine can run lulc"]
+    )
 
 
 _REINSTALL = "uv pip install --require-hashes --no-deps -r requirements.txt"
@@ -70,12 +88,23 @@ def _spark() -> Check:
 
     started = session.start_session(SessionConf(master="local[1]", memory="1g"))
     try:
-        area = started.sql("SELECT ST_Area(ST_GeomFromWKT('POLYGON((0 0,2 0,2 2,0 2,0 0))')) AS a").toArrow()["a"][0].as_py()
+        area = (
+            started.sql("SELECT ST_Area(ST_GeomFromWKT('POLYGON((0 0,2 0,2 2,0 2,0 0))')) AS a")
+            .toArrow()["a"][0]
+            .as_py()
+        )
         if area != 4.0:
             return Check(
-                "spark", "fails", f"Sedona gave {area} for an area of 4", f"one version of each of {', '.join(session.JARS)}"
+                "spark",
+                "fails",
+                f"Sedona gave {area} for an area of 4",
+                f"one version of each of {', '.join(session.JARS)}",
             )
-        return Check("spark", "works", f"{started.version} with Sedona ({session.JARS[0].rpartition(':')[2]})")
+        return Check(
+            "spark",
+            "works",
+            f"{started.version} with Sedona ({session.JARS[0].rpartition(':')[2]})",
+        )
     finally:
         started.stop()
 
@@ -92,8 +121,12 @@ def _memory() -> Check:
 
     free, cores = psutil.virtual_memory().available / 2**30, os.cpu_count() or 1
     if free < 3:
-        return Check("memory", "fails", f"{free:.1f} GiB free", "free 3 GiB, or set spark.memory lower")
-    return Check("memory", "works", f"{free:.1f} GiB free for {cores} cores (a core takes up to 1.5 GiB)")
+        return Check(
+            "memory", "fails", f"{free:.1f} GiB free", "free 3 GiB, or set spark.memory lower"
+        )
+    return Check(
+        "memory", "works", f"{free:.1f} GiB free for {cores} cores (a core takes up to 1.5 GiB)"
+    )
 
 
 def _gpu() -> Check:
@@ -111,7 +144,11 @@ def _hdf4() -> Check:
 
 
 def _credentials() -> Check:
-    named = [n for n in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE") if os.environ.get(n)]
+    named = [
+        n
+        for n in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
+        if os.environ.get(n)
+    ]
     if named:
         return Check("object store", "works", f"credentials by {', '.join(named)}")
     return Check(

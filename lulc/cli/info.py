@@ -67,7 +67,9 @@ def _datasets() -> dict[str, Any]:
 
     found: dict[str, Any] = {"kind": "datasets that can be learned from"}
     for name, dataset in sorted(DATASETS.items()):
-        options = "; ".join(f"{option}={'|'.join(values) or '…'}" for option, values in dataset.options.items())
+        options = "; ".join(
+            f"{option}={'|'.join(values) or '…'}" for option, values in dataset.options.items()
+        )
         found[name] = dataset.about + (f"  [{options}]" if options else "")
     return found
 
@@ -93,7 +95,9 @@ def _raster(path: Path) -> dict[str, Any]:
             for _, window in data.block_windows(1):
                 counts += np.bincount(data.read(1, window=window).ravel(), minlength=256)
             nodata = NODATA if data.nodata is None else int(data.nodata)
-            found["classes"] = {names.get(i, str(i)): int(n) for i, n in enumerate(counts) if n and i != nodata}
+            found["classes"] = {
+                names.get(i, str(i)): int(n) for i, n in enumerate(counts) if n and i != nodata
+            }
             found["no class"] = int(counts[nodata])
     return found
 
@@ -126,13 +130,22 @@ def _table(path: Path) -> dict[str, Any]:
     # The samples table has every column of the chips table, and more: the one with most columns is meant.
     fitting = [name for name, schema in schemas.ALL.items() if set(schema.names) <= set(names)]
     known = max(fitting, key=lambda name: len(schemas.ALL[name]), default="unknown")
-    found: dict[str, Any] = {"kind": f"table {known}", "rows": data.count_rows(), "files": len(data.files), "columns": names}
+    found: dict[str, Any] = {
+        "kind": f"table {known}",
+        "rows": data.count_rows(),
+        "files": len(data.files),
+        "columns": names,
+    }
     for column in ("split", "period", "source", "model", "stage", "status", "level"):
         if column in names:
             found[column] = _count(data.to_table(columns=[column])[column])
     for column in ("datetime", "cloud", "clear"):
         if column in names and found["rows"]:
-            ends = pc.min_max(data.to_table(columns=[column])[column]).as_py() if column != "clear" or known == "chips" else None
+            ends = (
+                pc.min_max(data.to_table(columns=[column])[column]).as_py()
+                if column != "clear" or known == "chips"
+                else None
+            )
             if ends:
                 found[column] = f"{ends['min']} to {ends['max']}"
     if "class_counts" in names:
@@ -144,7 +157,9 @@ def _class_counts(data: ds.Dataset, by: str) -> dict[str, Any]:
     totals: dict[str, Counter[str]] = {}
     for row in data.to_table(columns=[by, "class_ids", "class_counts"]).to_pylist():
         counter = totals.setdefault(f"classes {row[by]}", Counter())
-        counter.update({str(c): n for c, n in zip(row["class_ids"], row["class_counts"], strict=True)})
+        counter.update(
+            {str(c): n for c, n in zip(row["class_ids"], row["class_counts"], strict=True)}
+        )
     return {name: dict(sorted(counter.items())) for name, counter in sorted(totals.items())}
 
 

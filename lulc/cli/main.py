@@ -28,7 +28,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _VERBS[given.verb](given)
     except KeyboardInterrupt:
-        print("lulc: stopped; what is done stands, and the same command goes on from there", file=sys.stderr)
+        print(
+            "lulc: stopped; what is done stands, and the same command goes on from there",
+            file=sys.stderr,
+        )
         return 130
     except Exception as error:
         if given.debug:
@@ -39,22 +42,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    run = options.run_from_arguments(given)
+    config = options.run_from_arguments(given)
     from lulc.spark.incremental import Selection
     from lulc.spark.pipeline import run_stages
     from lulc.stages import stages_of
 
     box = _box(given.bbox) if given.bbox else None
-    choice = Selection(box, tuple(given.tiles.split(",")) if given.tiles else (), given.where, given.retry_bad)
+    choice = Selection(
+        box, tuple(given.tiles.split(",")) if given.tiles else (), given.where, given.retry_bad
+    )
     stage = given.verb if given.verb in STAGES else None
-    outcomes = run_stages(run, given.out, [stage] if stage else stages_of(run), choice, given.debug)
+    outcomes = run_stages(
+        config, given.out, [stage] if stage else stages_of(config), choice, given.debug
+    )
     results = (
-        [] if stage and not getattr(given, "rasters", None) else _finish(run, given.out.resolve(), any(o.done for o in outcomes))
+        []
+        if stage and not getattr(given, "rasters", None)
+        else _finish(config, given.out.resolve(), any(o.done for o in outcomes))
     )
     if given.json:
         from dataclasses import asdict
 
-        print(json.dumps({"stages": [asdict(o) for o in outcomes], "results": dict(results)}, indent=1))
+        print(
+            json.dumps(
+                {"stages": [asdict(o) for o in outcomes], "results": dict(results)}, indent=1
+            )
+        )
     else:
         for name, place in results:
             print(f"{name:<11} {place}")
@@ -69,28 +82,39 @@ def _box(text: str) -> tuple[float, float, float, float]:
     return xmin, ymin, xmax, ymax
 
 
-def _finish(run: Config, out: Path, changed: bool) -> list[tuple[str, str]]:
+def _finish(config: Config, out: Path, changed: bool) -> list[tuple[str, str]]:
     # Pictures and report are made again only when a stage did something, or when one of them is gone.
     from lulc.models import registry
     from lulc.report import html
 
     page, picture = out / "report.html", out / "map.png"
-    if changed or not page.exists() or (any((out / "rasters").rglob("*.tif")) and not picture.exists()):
-        html.write_report(run, out)
-    tables = {"detect": ("detections", "detection_counts"), "multilabel": ("probabilities", "presence")}.get(
-        run.task or "", ("class_areas",)
-    )
-    places = [("map", out / "rasters"), ("picture", picture), *(("statistics", out / "tables" / name) for name in tables)]
+    if (
+        changed
+        or not page.exists()
+        or (any((out / "rasters").rglob("*.tif")) and not picture.exists())
+    ):
+        html.write_report(config, out)
+    tables = {
+        "detect": ("detections", "detection_counts"),
+        "multilabel": ("probabilities", "presence"),
+    }.get(config.task or "", ("class_areas",))
+    places = [
+        ("map", out / "rasters"),
+        ("picture", picture),
+        *(("statistics", out / "tables" / name) for name in tables),
+    ]
     return [
         *((name, str(place)) for name, place in places if place.exists()),
         ("report", str(page)),
-        ("runs", registry.ui_command(run, out)),
+        ("runs", registry.ui_command(config, out)),
     ]
 
 
 def _map_folder(given: argparse.Namespace) -> int:
     if not (given.model and given.input):
-        raise errors.UsageError("--model and --input go together: lulc predict --model NAME --input FOLDER --out DIR")
+        raise errors.UsageError(
+            "--model and --input go together: lulc predict --model NAME --input FOLDER --out DIR"
+        )
     from lulc.inference.folder import map_folder
     from lulc.models import registry
 
@@ -106,9 +130,15 @@ def _map_folder(given: argparse.Namespace) -> int:
             f"{len(rows) - len(bad)} of {len(rows)} files mapped by {reference.name} version {reference.version} into {given.out}"
         )
     if bad and given.max_bad is not None:
-        limit = float(given.max_bad[:-1]) / 100 * len(rows) if given.max_bad.endswith("%") else int(given.max_bad)
+        limit = (
+            float(given.max_bad[:-1]) / 100 * len(rows)
+            if given.max_bad.endswith("%")
+            else int(given.max_bad)
+        )
         if len(bad) > limit:
-            raise errors.TooManyBad(f"{len(bad)} bad files of {len(rows)}, and --max-bad is {given.max_bad}")
+            raise errors.TooManyBad(
+                f"{len(bad)} bad files of {len(rows)}, and --max-bad is {given.max_bad}"
+            )
     return 3 if rows and len(bad) == len(rows) else 0
 
 
@@ -117,7 +147,9 @@ def _judge(given: argparse.Namespace) -> int:
     from lulc.stats import area_estimation
 
     files = [RegionFile(str(given.regions))] if given.regions else []
-    table, unanswered = area_estimation.estimate_areas(given.reference, given.map or [], given.out, files)
+    table, unanswered = area_estimation.estimate_areas(
+        given.reference, given.map or [], given.out, files
+    )
     if given.json:
         print(json.dumps({"unanswered": unanswered, "estimates": table.to_pylist()}, indent=1))
         return 0
@@ -133,13 +165,21 @@ def _draw(given: argparse.Namespace) -> int:
     from lulc.stats import sampling
 
     told = sampling.draw_sample(
-        given.rasters, given.points, given.count, given.error, given.allocation, given.least, seed=given.seed
+        given.rasters,
+        given.points,
+        given.count,
+        given.error,
+        given.allocation,
+        given.least,
+        seed=given.seed,
     )
     if given.json:
         print(json.dumps(told, indent=1))
         return 0
     for stratum in told["strata"]:
-        print(f"{stratum['points']:>6} points in {stratum['name']} ({_plain(stratum['area_m2'] / 1e6)} km²)")
+        print(
+            f"{stratum['points']:>6} points in {stratum['name']} ({_plain(stratum['area_m2'] / 1e6)} km²)"
+        )
     print(
         f"{told['points']:>6} points in {given.points}: fill in column `reference`, then lulc evaluate --reference {given.points}"
     )
@@ -154,10 +194,10 @@ def _demo(given: argparse.Namespace) -> int:
     from lulc.stages import stages_of
 
     made = archive.make_archive(given.out / "archive")
-    run = read_run(made.run_file, given.set)
-    run_stages(run, given.out, stages_of(run), Selection(), given.debug)
+    config = read_run(made.run_file, given.set)
+    run_stages(config, given.out, stages_of(config), Selection(), given.debug)
     out = given.out.resolve()
-    results = _finish(run, out, True)
+    results = _finish(config, out, True)
     scores = archive.score_map(out, made)
     if given.json:
         print(json.dumps({"results": dict(results), "scores": scores}, indent=1))
@@ -258,7 +298,11 @@ def _compare(given: argparse.Namespace) -> int:
     else:
         import pandas as pd
 
-        print(pd.DataFrame(rows).to_string(index=False, float_format=_plain) if rows else "the maps share no pixel with a class")
+        print(
+            pd.DataFrame(rows).to_string(index=False, float_format=_plain)
+            if rows
+            else "the maps share no pixel with a class"
+        )
     return 0
 
 
@@ -273,7 +317,7 @@ def _tune(given: argparse.Namespace) -> int:
 
     if given.folds is not None and given.folds < 2:
         raise errors.UsageError(f"--folds {given.folds}: two or more")
-    run, tried = options.run_from_arguments(given), []
+    config, tried = options.run_from_arguments(given), []
     for text in given.over:
         name, _, values = text.partition("=")
         parsed = yaml.safe_load(f"[{values}]")
@@ -282,14 +326,16 @@ def _tune(given: argparse.Namespace) -> int:
     for settings in itertools.product(*tried):
         laid = argparse.Namespace(**(vars(given) | {"set": [*given.set, *settings]}))
         choices.append((" ".join(settings), options.run_from_arguments(laid)))
-    with stage_context(run, given.out, Selection(), given.debug) as request:
-        table = tune.tune(request, choices, given.folds)
+    with stage_context(config, given.out, Selection(), given.debug) as context:
+        table = tune.tune(context, choices, given.folds)
     found = tune.ranked(table)
     if given.json:
         print(json.dumps(found, indent=1))
         return 0
     for row in found:
-        spread = "" if row["spread"] is None else f" ± {row['spread']:.4f} over {row['trials']} folds"
+        spread = (
+            "" if row["spread"] is None else f" ± {row['spread']:.4f} over {row['trials']} folds"
+        )
         score = "failed" if row["mean"] is None else f"{row['metric']} {row['mean']:.4f}{spread}"
         print(f"{row['settings'] or 'as it is':<40} {score}")
     return 0
@@ -299,10 +345,12 @@ def _rate(given: argparse.Namespace) -> int:
     from lulc.tables import store
     from lulc.training import lr_finder, setup
 
-    run = options.run_from_arguments(given)
+    config = options.run_from_arguments(given)
     folder = store.table_folder(given.out.resolve(), "samples")
-    job = setup.TrainJob(run.train, run.make_legend(), folder, given.out.resolve(), run.task or "segment")
-    setup.check_job(job, run.bands)
+    job = setup.TrainJob(
+        config.train, config.make_legend(), folder, given.out.resolve(), config.task or "segment"
+    )
+    setup.check_job(job, config.bands)
     found = lr_finder.try_rates(job)
     chosen, picture = lr_finder.suggest(found), lr_finder.draw_rates(found, given.out / "rates.png")
     if given.json:
@@ -337,7 +385,11 @@ def _doctor(given: argparse.Namespace) -> int:
     from lulc.cli import doctor
 
     checks = doctor.examine()
-    print(json.dumps([c.__dict__ for c in checks], indent=1) if given.json else doctor.format_checks(checks))
+    print(
+        json.dumps([c.__dict__ for c in checks], indent=1)
+        if given.json
+        else doctor.format_checks(checks)
+    )
     return 1 if any(c.state == "fails" for c in checks) else 0
 
 

@@ -51,19 +51,21 @@ class Ground:
 class RunPlan:
     """What a run will do: the ground that it maps, if it has scenes, and name → items and their bytes of its datasets."""
 
-    run: Config
+    config: Config
     ground: Ground | None
     items: dict[str, tuple[int, int]]
 
 
-def make_plan(run: Config) -> RunPlan:
+def make_plan(config: Config) -> RunPlan:
     """The plan of a run file; InputError when no scene can be read, or nothing is in a dataset's folder."""
     items = {}
-    for name, conf in from_datasets.origin_names(run.datasets):
-        listed = from_datasets.list_items(conf, registry.crosswalk(conf, registry.describe_dataset(conf), run.make_legend()))
+    for name, conf in from_datasets.origin_names(config.datasets):
+        listed = from_datasets.list_items(
+            conf, registry.crosswalk(conf, registry.describe_dataset(conf), config.make_legend())
+        )
         files = {file for item in listed for file in item.files if file}
         items[name] = len(listed), sum(_size(Path(conf.root) / file) for file in files)
-    return RunPlan(run, _survey(run) if run.scenes else None, items)
+    return RunPlan(config, _survey(config) if config.scenes else None, items)
 
 
 def _size(place: Path) -> int:
@@ -72,10 +74,10 @@ def _size(place: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _survey(run: Config) -> Ground:
+def _survey(config: Config) -> Ground:
     found: list[Scene] = []
     bad: dict[str, str] = {}
-    for archive in run.scenes:
+    for archive in config.scenes:
         for key, scene in _read(archive):
             if isinstance(scene, Scene):
                 found.append(scene)
@@ -83,13 +85,15 @@ def _survey(run: Config) -> Ground:
                 bad[key] = scene
     if not found:
         first = "".join(f"\n  {key}: {error}" for key, error in list(bad.items())[:3])
-        where = ", ".join(archive.path for archive in run.scenes)
-        raise InputError(f"none of {len(bad)} scenes in {where} can be read: check scenes.path and scenes.pattern{first}")
-    layers = [geotiff.read_layer(layer) for layer in run.layers]
-    encoding = choose_encoding([*found, *layers], run.bands)
-    tiling = make_tiling(run)
+        where = ", ".join(archive.path for archive in config.scenes)
+        raise InputError(
+            f"none of {len(bad)} scenes in {where} can be read: check scenes.path and scenes.pattern{first}"
+        )
+    layers = [geotiff.read_layer(layer) for layer in config.layers]
+    encoding = choose_encoding([*found, *layers], config.bands)
+    tiling = make_tiling(config)
     outlines = (shapely.from_wkb(scene.footprint) for scene in found)
-    cells = extent.find_cells(outlines, tiling, 1, area.read_area(run.area))
+    cells = extent.find_cells(outlines, tiling, 1, area.read_area(config.area))
     return Ground(tuple(found), bad, tiling, encoding, tuple(cells))
 
 
@@ -108,32 +112,36 @@ def _read(archive: Archive) -> Iterable[tuple[str, Scene | str]]:
 
 def summary(plan: RunPlan) -> dict[str, Any]:
     """The plan in figures: bytes, seconds of one core, memory of one worker."""
-    found: dict[str, Any] = {"run": plan.run.name}
+    found: dict[str, Any] = {"run": plan.config.name}
     if plan.ground:
-        found |= _mapping(plan.run, plan.ground)
+        found |= _mapping(plan.config, plan.ground)
     for name, (count, size) in plan.items.items():
         found |= {f"{name} items": count, f"{name} files bytes": size}
-    return found | {"training": _training(plan.run)}
+    return found | {"training": _training(plan.config)}
 
 
-def _training(run: Config) -> str:
-    if run.labels is None and not run.datasets:
+def _training(config: Config) -> str:
+    if config.labels is None and not config.datasets:
         return "none"
-    return f"{run.train.epochs} epochs" + (" beside that" if run.scenes else "")
+    return f"{config.train.epochs} epochs" + (" beside that" if config.scenes else "")
 
 
-def _mapping(run: Config, ground: Ground) -> dict[str, Any]:
-    tiles, size, item = len(ground.tiles) * len(run.periods), ground.tiling.size, np.dtype(ground.encoding.dtype).itemsize
-    chip = run.dates * len(run.bands) * (size + 2 * run.tiling.halo) ** 2 * item
+def _mapping(config: Config, ground: Ground) -> dict[str, Any]:
+    tiles, size, item = (
+        len(ground.tiles) * len(config.periods),
+        ground.tiling.size,
+        np.dtype(ground.encoding.dtype).itemsize,
+    )
+    chip = config.dates * len(config.bands) * (size + 2 * config.tiling.halo) ** 2 * item
     pixels = tiles * size**2
-    span = run.tiling.block
-    read_ns = pixels * len(run.bands) * run.dates * _TILE_NS_A_BAND
-    block = (span * size + 2 * run.tiling.halo) ** 2 * len(run.bands) * item
+    span = config.tiling.block
+    read_ns = pixels * len(config.bands) * config.dates * _TILE_NS_A_BAND
+    block = (span * size + 2 * config.tiling.halo) ** 2 * len(config.bands) * item
     return {
         "scenes": len(ground.scenes),
         "bad scenes": ground.bad,
         "tiling": ground.tiling.name,
-        "periods": [p.name for p in run.periods],
+        "periods": [p.name for p in config.periods],
         "tiles": tiles,
         "tasks": -(-tiles // span**2),
         "row groups": tiles,
@@ -142,7 +150,7 @@ def _mapping(run: Config, ground: Ground) -> dict[str, Any]:
         "predictions table bytes": int(pixels * 2 / 3),
         "rasters bytes": int(pixels / 4),
         # One date being read, the dates kept, and what Python, GDAL and the model need beside them.
-        "memory a core, bytes": int(block * (1 + run.dates) * 1.5 + 500e6),
+        "memory a core, bytes": int(block * (1 + config.dates) * 1.5 + 500e6),
         "core hours": round((read_ns + pixels * (_PREDICT_NS + _WRITE_NS)) / 3.6e12, 3),
     }
 
@@ -153,7 +161,9 @@ def format_plan(plan: RunPlan) -> str:
     for name, value in summary(plan).items():
         shown = value
         if name == "bad scenes":
-            shown = f"{len(value)}" + "".join(f"\n{'':<26}{key}: {error}" for key, error in list(value.items())[:5])
+            shown = f"{len(value)}" + "".join(
+                f"\n{'':<26}{key}: {error}" for key, error in list(value.items())[:5]
+            )
         elif "bytes" in name:
             shown = f"{value / 2**20:,.1f} MiB"
         elif isinstance(value, list):
@@ -166,7 +176,9 @@ def format_plan(plan: RunPlan) -> str:
 
 def geojson(plan: RunPlan) -> dict[str, Any]:
     """The tiles as a FeatureCollection in degrees, of a run that maps no scenes an empty one."""
-    features = [_tile(plan.ground.tiling, cell) for cell in plan.ground.tiles] if plan.ground else []
+    features = (
+        [_tile(plan.ground.tiling, cell) for cell in plan.ground.tiles] if plan.ground else []
+    )
     return {"type": "FeatureCollection", "features": features}
 
 

@@ -33,7 +33,11 @@ _CLASSES: dict[int, tuple[str, str, int | None]] = {
     231: ("Pastures", "#e6e64d", 2),
     241: ("Annual crops associated with permanent crops", "#ffe6a6", 4),
     242: ("Complex cultivation patterns", "#ffe64d", 4),
-    243: ("Land principally occupied by agriculture, with significant areas of natural vegetation", "#e6cc4d", 4),
+    243: (
+        "Land principally occupied by agriculture, with significant areas of natural vegetation",
+        "#e6cc4d",
+        4,
+    ),
     244: ("Agro-forestry areas", "#f2cca6", 4),
     311: ("Broad-leaved forest", "#80ff00", 1),
     312: ("Coniferous forest", "#00a600", 1),
@@ -110,17 +114,30 @@ def _coarser(level: int) -> Legend:
     first: dict[int, str] = {}
     for code in CODES:
         first.setdefault(id_at(code, level), colour_of(code))
-    return Legend(f"corine{level}", tuple(LandClass(i, _COARSER[i][0], colour) for i, colour in first.items()))
+    return Legend(
+        f"corine{level}", tuple(LandClass(i, _COARSER[i][0], colour) for i, colour in first.items())
+    )
 
 
 LEGENDS: Mapping[int, Legend] = {
     1: _coarser(1),
     2: _coarser(2),
-    3: Legend("corine3", tuple(LandClass(id_at(code), name, colour) for code, (name, colour, _) in _CLASSES.items())),
+    3: Legend(
+        "corine3",
+        tuple(LandClass(id_at(code), name, colour) for code, (name, colour, _) in _CLASSES.items()),
+    ),
 }
 """The legend of each level, 1 to 3."""
 COMMON: Mapping[int, Mapping[int, int]] = {
     3: {id_at(code): common for code, (_, _, common) in _CLASSES.items() if common is not None},
-    **{level: {i: common for i in LEGENDS[level].ids for common in [_COARSER[i][1]] if common is not None} for level in (1, 2)},
+    **{
+        level: {
+            i: common
+            for i in LEGENDS[level].ids
+            for common in [_COARSER[i][1]]
+            if common is not None
+        }
+        for level in (1, 2)
+    },
 }
 """Of each level: id → id of `lulc.legend.COMMON`, without the classes that have no counterpart there."""

@@ -32,7 +32,9 @@ def walk(root: Path, suffixes: tuple[str, ...] = IMAGES) -> Iterator[str]:
                     yield f"{below}{entry.name}"
 
 
-def read_image(root: Path, name: str, indexes: Sequence[int] = ()) -> tuple[np.ndarray, np.ndarray, Grid | None]:
+def read_image(
+    root: Path, name: str, indexes: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """Bands (C, H, W) of a whole image, valid (H, W), and its grid, None of a plain picture; InputError: it cannot be read."""
     return read_whole(f"{root}/{name}", indexes)
 
@@ -42,7 +44,9 @@ def read_mask(root: Path, name: str, shape: tuple[int, int], index: int = 1) -> 
     codes, valid, _ = read_whole(f"{root}/{name}", (index,), placed=False)
     if valid.shape != shape:
         found = "{}x{}".format(*valid.shape)
-        raise InputError(f"mask {root / name} has {found} pixels, its image {shape[0]}x{shape[1]}: fetch both anew")
+        raise InputError(
+            f"mask {root / name} has {found} pixels, its image {shape[0]}x{shape[1]}: fetch both anew"
+        )
     return np.where(valid, codes[0].astype(np.int32), -1)
 
 
@@ -52,7 +56,9 @@ def label_of(codes: np.ndarray, ids: Mapping[int, int], name: str) -> np.ndarray
     known = {-1: NODATA, **ids}
     strange = [int(code) for code in found if int(code) not in known]
     if strange:
-        raise InputError(f"mask {name} holds codes {strange[:8]}, known are {sorted(ids)}: fetch it anew")
+        raise InputError(
+            f"mask {name} holds codes {strange[:8]}, known are {sorted(ids)}: fetch it anew"
+        )
     return np.array([known[int(code)] for code in found], np.uint8)[places].reshape(codes.shape)
 
 
@@ -73,7 +79,9 @@ def read_sample_bands(
         times = shape[0] // valid.shape[0]
         if (valid.shape[0] * times, valid.shape[1] * times) != shape:
             size, due = ("{}x{}".format(*found) for found in (valid.shape, shape))
-            raise InputError(f"{root / file} has {size} pixels where {due}, or a whole part of them, are due: fetch it anew")
+            raise InputError(
+                f"{root / file} has {size} pixels where {due}, or a whole part of them, are due: fetch it anew"
+            )
         found |= {(file, i): _repeat(p, times) for i, p in zip(indexes, pixels, strict=True)}
         seen.append(_repeat(valid, times))
         if own is not None:
@@ -83,15 +91,23 @@ def read_sample_bands(
     return np.where(valid, np.stack([found[place] for place in places]), 0), valid, grid
 
 
-def read_dates(root: Path, dates: Sequence[Sequence[tuple[str, int]]]) -> tuple[np.ndarray, np.ndarray, Grid | None]:
+def read_dates(
+    root: Path, dates: Sequence[Sequence[tuple[str, int]]]
+) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """What `read_bands` gives for several dates, as one: pixels (T, C, H, W), valid (T, H, W), and the grid of the first."""
     found = [read_sample_bands(root, places) for places in dates]
     shapes = [valid.shape for _, valid, _ in found]
     for places, shape in zip(dates, shapes, strict=True):
         if shape != shapes[0]:
             sizes = "{}x{} pixels where {}x{}".format(*shape, *shapes[0])
-            raise InputError(f"{root / places[0][0]} has {sizes} of the date before are due: fetch it anew")
-    return np.stack([pixels for pixels, _, _ in found]), np.stack([valid for _, valid, _ in found]), found[0][2]
+            raise InputError(
+                f"{root / places[0][0]} has {sizes} of the date before are due: fetch it anew"
+            )
+    return (
+        np.stack([pixels for pixels, _, _ in found]),
+        np.stack([valid for _, valid, _ in found]),
+        found[0][2],
+    )
 
 
 def _repeat(pixels: np.ndarray, times: int) -> np.ndarray:
@@ -112,7 +128,9 @@ def read_lists(root: Path, files: Mapping[str, str]) -> dict[str, str]:
     there = [name for name in files.values() if (root / name).is_file()]
     if there and len(there) < len(files):
         lost = sorted(set(files.values()) - set(there))
-        raise InputError(f"{root} has the list {there[0]} but not {', '.join(lost)}: fetch all lists of the split, or none")
+        raise InputError(
+            f"{root} has the list {there[0]} but not {', '.join(lost)}: fetch all lists of the split, or none"
+        )
     found = {}
     for split, name in files.items() if there else ():
         for line in (root / name).read_text().split():

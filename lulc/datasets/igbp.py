@@ -23,7 +23,9 @@ class Scheme:
 
 def _scheme(name: str, classes: Mapping[int, tuple[str, str, int]]) -> Scheme:
     # Code: name, colour, class of the common legend.
-    found = Legend(name, tuple(LandClass(code, title, colour) for code, (title, colour, _) in classes.items()))
+    found = Legend(
+        name, tuple(LandClass(code, title, colour) for code, (title, colour, _) in classes.items())
+    )
     return Scheme(found, {code: common for code, (_, _, common) in classes.items()})
 
 
@@ -64,7 +66,9 @@ SIMPLE = _scheme(
         10: ("Water", "#1c0dff", 0),
     },
 )
-TO_SIMPLE: Mapping[int, int] = dict(enumerate((1, 1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 6, 8, 9, 10), 1))
+TO_SIMPLE: Mapping[int, int] = dict(
+    enumerate((1, 1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 6, 8, 9, 10), 1)
+)
 """Code of IGBP → id of SIMPLE."""
 LAND_COVER = _scheme(
     "lccs-land-cover",

@@ -65,10 +65,17 @@ def options_of(conf: DatasetConf) -> dict[str, str]:
     known = find_dataset(conf.name).options
     for option, value in conf.options.items():
         if option not in known:
-            raise UsageError(f"datasets.options of {conf.name}: {option!r} is not one of {', '.join(known) or 'none'}")
+            raise UsageError(
+                f"datasets.options of {conf.name}: {option!r} is not one of {', '.join(known) or 'none'}"
+            )
         if known[option] and value not in known[option]:
-            raise UsageError(f"datasets.options of {conf.name}: {option} {value!r} is not one of {', '.join(known[option])}")
-    return {option: conf.options.get(option, values[0] if values else "") for option, values in known.items()}
+            raise UsageError(
+                f"datasets.options of {conf.name}: {option} {value!r} is not one of {', '.join(known[option])}"
+            )
+    return {
+        option: conf.options.get(option, values[0] if values else "")
+        for option, values in known.items()
+    }
 
 
 def describe_dataset(conf: DatasetConf) -> Description:
@@ -76,33 +83,35 @@ def describe_dataset(conf: DatasetConf) -> Description:
     return find_dataset(conf.name).describe(options_of(conf))
 
 
-def complete_from_datasets(run: Config) -> Config:
+def complete_from_datasets(config: Config) -> Config:
     """The run with task, legend and bands of its datasets where it says none of its own; UsageError where these do not agree."""
-    if not run.datasets:
-        return run
-    found = [(conf, describe_dataset(conf)) for conf in run.datasets]
+    if not config.datasets:
+        return config
+    found = [(conf, describe_dataset(conf)) for conf in config.datasets]
     for conf, description in found:
-        lacks = [band for band in run.bands if band not in description.encoding.bands]
+        lacks = [band for band in config.bands if band not in description.encoding.bands]
         if lacks:
             raise UsageError(
                 f"dataset {conf.name} has no band {', '.join(lacks)}: it has {', '.join(description.encoding.bands)}; see options"
             )
     tasks = {description.task for _, description in found}
-    if len(tasks) > 1 or (run.labels and tasks != {run.task or "segment"}):
-        raise UsageError(f"datasets of tasks {', '.join(sorted(tasks))} cannot be learned as one: choose options of one task")
-    first = found[0][1]
-    if run.task not in (None, first.task):
+    if len(tasks) > 1 or (config.labels and tasks != {config.task or "segment"}):
         raise UsageError(
-            f"task {run.task}: dataset {run.datasets[0].name} is for {first.task}; leave `task` out, or see its options"
+            f"datasets of tasks {', '.join(sorted(tasks))} cannot be learned as one: choose options of one task"
+        )
+    first = found[0][1]
+    if config.task not in (None, first.task):
+        raise UsageError(
+            f"task {config.task}: dataset {config.datasets[0].name} is for {first.task}; leave `task` out, or see its options"
         )
     shared = tuple(b for b in first.encoding.bands if all(b in d.encoding.bands for _, d in found))
-    if not run.legend and any(d.legend.classes != first.legend.classes for _, d in found):
+    if not config.legend and any(d.legend.classes != first.legend.classes for _, d in found):
         raise UsageError(
             f"datasets {', '.join(c.name for c, _ in found)} have legends of their own: say `legend: common`, or a legend with a "
             "crosswalk for each"
         )
-    legend = run.legend or {c.id: ClassConf(c.name, c.colour) for c in first.legend.classes}
-    return dataclasses.replace(run, task=first.task, bands=run.bands or shared, legend=legend)
+    legend = config.legend or {c.id: ClassConf(c.name, c.colour) for c in first.legend.classes}
+    return dataclasses.replace(config, task=first.task, bands=config.bands or shared, legend=legend)
 
 
 def crosswalk(conf: DatasetConf, description: Description, legend: Legend) -> Mapping[int, int]:
@@ -117,7 +126,9 @@ def crosswalk(conf: DatasetConf, description: Description, legend: Legend) -> Ma
     else:
         named = {c.name.lower(): c.id for c in legend.classes}
         codes = {c.id: named[c.name.lower()] for c in own.classes if c.name.lower() in named}
-    lost = [f"{c.id} {c.name}" for c in own.classes if c.id not in codes and c.id not in conf.ignore]
+    lost = [
+        f"{c.id} {c.name}" for c in own.classes if c.id not in codes and c.id not in conf.ignore
+    ]
     if lost:
         raise UsageError(
             f"classes of {conf.name} without a counterpart in legend {legend.name!r}: {', '.join(lost)}; "
@@ -125,7 +136,9 @@ def crosswalk(conf: DatasetConf, description: Description, legend: Legend) -> Ma
         )
     strange = sorted(set(codes.values()) - set(legend.ids))
     if strange:
-        raise UsageError(f"datasets.crosswalk of {conf.name} leads to ids {strange} that the legend lacks: {list(legend.ids)}")
+        raise UsageError(
+            f"datasets.crosswalk of {conf.name} leads to ids {strange} that the legend lacks: {list(legend.ids)}"
+        )
     return {code: i for code, i in codes.items() if code not in conf.ignore}
 
 
@@ -133,4 +146,6 @@ def band_encoding(description: Description, bands: tuple[str, ...]) -> Encoding:
     """The dataset's encoding of these bands alone."""
     own = description.encoding
     at = [own.bands.index(band) for band in bands]
-    return Encoding(bands, own.dtype, tuple(own.scales[i] for i in at), tuple(own.offsets[i] for i in at))
+    return Encoding(
+        bands, own.dtype, tuple(own.scales[i] for i in at), tuple(own.offsets[i] for i in at)
+    )

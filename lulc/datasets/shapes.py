@@ -35,7 +35,9 @@ def read_shapes(path: Path, grid: Grid | None) -> list[Shape]:
             f"{path} is not there: every image has its file of polygons, an empty collection where it has none"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not GeoJSON ({type(error).__name__}: {error}): fetch it anew") from error
+        raise InputError(
+            f"{path} is not GeoJSON ({type(error).__name__}: {error}): fetch it anew"
+        ) from error
     if not shapes or grid is None:
         return list(zip(shapes, told, strict=True))
     back, forward = ~grid.affine, transformer(crs, grid.crs)
@@ -46,11 +48,15 @@ def read_shapes(path: Path, grid: Grid | None) -> list[Shape]:
 
     placed = [shapely.transform(shapely.force_2d(shape), place) for shape in shapes]
     if not np.isfinite(shapely.get_coordinates(placed)).all():
-        raise InputError(f"{path} holds places that CRS {grid.crs[:40]} of its image cannot hold: fetch both anew")
+        raise InputError(
+            f"{path} holds places that CRS {grid.crs[:40]} of its image cannot hold: fetch both anew"
+        )
     return list(zip(placed, told, strict=True))
 
 
-def draw_mask(shapes: Iterable[tuple[BaseGeometry, int]], shape: tuple[int, int], rest: int) -> np.ndarray:
+def draw_mask(
+    shapes: Iterable[tuple[BaseGeometry, int]], shape: tuple[int, int], rest: int
+) -> np.ndarray:
     """(H, W) uint8: the id of the last shape that covers a pixel's centre, `rest` where none does."""
     found = [(geometry, id_) for geometry, id_ in shapes if not geometry.is_empty]
     out = np.full(shape, rest, np.uint8)

@@ -29,7 +29,12 @@ def wrap(geometry: BaseGeometry) -> BaseGeometry:
     if west >= -180 and east <= 180:
         return geometry
     turns = range(int(np.floor((west + 180) / 360)), int(np.ceil((east - 180) / 360)) + 1)
-    parts = [translate(geometry.intersection(shapely.box(360 * k - 180, -90, 360 * k + 180, 90)), xoff=-360 * k) for k in turns]
+    parts = [
+        translate(
+            geometry.intersection(shapely.box(360 * k - 180, -90, 360 * k + 180, 90)), xoff=-360 * k
+        )
+        for k in turns
+    ]
     return only_polygons(shapely.union_all(parts))
 
 

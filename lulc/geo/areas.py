@@ -68,10 +68,15 @@ def pixel_areas(grid: Grid) -> np.ndarray:
         return np.array([[plane]])
     every = int(np.clip(4000 / (math.sqrt(plane) or 1), 1, 16))
     rows, cols = (np.unique(np.append(np.arange(0, n, every), n - 1)) for n in grid.shape)
-    x, y = grid.affine @ (cols[None, :] + 0.5 + 0 * rows[:, None], rows[:, None] + 0.5 + 0 * cols[None, :])
+    x, y = grid.affine @ (
+        cols[None, :] + 0.5 + 0 * rows[:, None],
+        rows[:, None] + 0.5 + 0 * cols[None, :],
+    )
     scale = _ground_per_plane(crs, x, y, 50 / metre)
     if not np.isfinite(scale).all():
-        raise InputError(f"CRS {grid.crs[:40]} gives no areal scale at bounds {grid.bounds}: use an equal-area tiling")
+        raise InputError(
+            f"CRS {grid.crs[:40]} gives no areal scale at bounds {grid.bounds}: use an equal-area tiling"
+        )
     along = np.stack([np.interp(np.arange(grid.width), cols, line) for line in scale])
     at = np.interp(np.arange(grid.height), rows, np.arange(len(rows)))
     low = np.minimum(at.astype(int), len(rows) - 1)
@@ -106,7 +111,9 @@ def _ground_per_plane(crs: CRS, x: np.ndarray, y: np.ndarray, step: float) -> np
         lon, lat = (np.radians(v) for v in to_degrees.transform(x, y))
         normal = geod.a / np.sqrt(1 - geod.es * np.sin(lat) ** 2)
         flat = normal * np.cos(lat)
-        return np.stack([flat * np.cos(lon), flat * np.sin(lon), normal * (1 - geod.es) * np.sin(lat)], -1)
+        return np.stack(
+            [flat * np.cos(lon), flat * np.sin(lon), normal * (1 - geod.es) * np.sin(lat)], -1
+        )
 
     along_x = surface(x + step, y) - surface(x - step, y)
     along_y = surface(x, y + step) - surface(x, y - step)
@@ -143,4 +150,6 @@ def degrees_area(geometry: BaseGeometry) -> float:
     start, along = xy[:-1][inside], np.diff(xy, axis=0)[inside]
     places, weights = _GAUSS
     lat = start[:, 1, None] + along[:, 1, None] * (places + 1) / 2
-    return abs(float(np.radians(along[:, 0]) @ (_zone_area(Geod(ellps="WGS84"), lat) @ (weights / 2))))
+    return abs(
+        float(np.radians(along[:, 0]) @ (_zone_area(Geod(ellps="WGS84"), lat) @ (weights / 2)))
+    )

@@ -30,7 +30,9 @@ def fractions(geometry: BaseGeometry, grid: Grid) -> np.ndarray:
 
 def covered_share(geometry: BaseGeometry, grid: Grid) -> float:
     """Share of the grid that lies in a polygon given in the grid's CRS: exactly 1.0 when it covers every pixel, 0.0 when none."""
-    whole = Grid(grid.crs, tuple((grid.affine @ grid.affine.scale(grid.width, grid.height))[:6]), 1, 1)
+    whole = Grid(
+        grid.crs, tuple((grid.affine @ grid.affine.scale(grid.width, grid.height))[:6]), 1, 1
+    )
     return float(fractions(geometry, whole)[0, 0])
 
 
@@ -241,7 +243,9 @@ def _count_by_row(runs: Any, shares: Any, classes: Any, areas: Any, *sums: Any) 
 def _settle(whole: Any, partial: Any, pixel_area: float, sums: Any) -> None:
     pixels, area = sums
     for value in range(256):
-        found = partial[value] + (whole[0, value] + whole[1, value] + whole[2, value] + whole[3, value])
+        found = partial[value] + (
+            whole[0, value] + whole[1, value] + whole[2, value] + whole[3, value]
+        )
         pixels[value] += found
         area[value] += found * pixel_area
     whole[:] = 0

@@ -28,7 +28,9 @@ def parse_crs(crs: str) -> CRS:
     try:
         return CRS.from_user_input(crs)
     except Exception as error:
-        raise InputError(f"CRS {crs[:80]!r} is not known: give an authority code such as EPSG:6933 or WKT") from error
+        raise InputError(
+            f"CRS {crs[:80]!r} is not known: give an authority code such as EPSG:6933 or WKT"
+        ) from error
 
 
 @lru_cache(maxsize=256)
@@ -82,7 +84,9 @@ class Grid:
         """x and y of the four outer corners, in ring order."""
         a, b, c, d, e, f = self.transform
         points = ((0, 0), (self.width, 0), (self.width, self.height), (0, self.height))
-        return [a * col + b * row + c for col, row in points], [d * col + e * row + f for col, row in points]
+        return [a * col + b * row + c for col, row in points], [
+            d * col + e * row + f for col, row in points
+        ]
 
     def window(self, row: int, col: int, height: int, width: int) -> Grid:
         """The grid of a window that starts at (row, col), which may lie outside this grid."""
@@ -100,18 +104,24 @@ class Grid:
         return Grid(self.crs, moved, self.height // times, self.width // times)
 
 
-def map_coordinates(geometry: BaseGeometry, function: Callable[..., tuple[np.ndarray, np.ndarray]]) -> BaseGeometry:
+def map_coordinates(
+    geometry: BaseGeometry, function: Callable[..., tuple[np.ndarray, np.ndarray]]
+) -> BaseGeometry:
     """The geometry with `function(x, y)` applied to all its coordinates at once."""
     return shapely.transform(geometry, lambda xy: np.column_stack(function(xy[:, 0], xy[:, 1])))
 
 
-def project(geometry: BaseGeometry, source: str, target: str, step: float | None = None) -> BaseGeometry:
+def project(
+    geometry: BaseGeometry, source: str, target: str, step: float | None = None
+) -> BaseGeometry:
     """The geometry in another CRS, its borders densified first to at most `step` source units (1/64 of its size)."""
     if geometry.is_empty or same_crs(source, target):
         return geometry
     xmin, ymin, xmax, ymax = geometry.bounds
     step = step or max(xmax - xmin, ymax - ymin) / 64 or 1.0
-    return map_coordinates(shapely.segmentize(geometry, step), transformer(source, target).transform)
+    return map_coordinates(
+        shapely.segmentize(geometry, step), transformer(source, target).transform
+    )
 
 
 def footprint(grid: Grid) -> BaseGeometry:
@@ -120,7 +130,9 @@ def footprint(grid: Grid) -> BaseGeometry:
     Places that the CRS cannot place (infinite longitude) are left out.
     """
     outline = shapely.Polygon(zip(*grid.corners(), strict=True))
-    x, y = shapely.get_coordinates(shapely.segmentize(outline, max(grid.shape) * max(grid.resolution) / 16)).T
+    x, y = shapely.get_coordinates(
+        shapely.segmentize(outline, max(grid.shape) * max(grid.resolution) / 16)
+    ).T
     to_degrees = transformer(grid.crs, WGS84)
     for _ in range(_HALVINGS):
         lon, lat = to_degrees.transform(x, y)
@@ -137,7 +149,9 @@ def footprint(grid: Grid) -> BaseGeometry:
     lon, lat = np.insert(lon, lone + 1, np.roll(lon, -1)[lone]), np.insert(lat, lone + 1, lat[lone])
     known = np.isfinite(lon) & np.isfinite(lat)
     if known.sum() < 3:
-        raise InputError(f"a grid of CRS {grid.crs[:40]} with bounds {grid.bounds} lies outside what its CRS can place")
+        raise InputError(
+            f"a grid of CRS {grid.crs[:40]} with bounds {grid.bounds} lies outside what its CRS can place"
+        )
     return enclose(*(np.append(v[known], v[known][0]) for v in (lon, lat)))
 
 
@@ -145,7 +159,13 @@ def is_placed(grid: Grid) -> bool:
     """Whether any of 5 x 5 places of the grid has a longitude and latitude that lead back to it, as all on the Earth have."""
     if parse_crs(grid.crs).is_geographic:
         return True
-    x, y = np.array([grid.affine @ (grid.width * i / 4, grid.height * j / 4) for i in range(5) for j in range(5)]).T
+    x, y = np.array(
+        [
+            grid.affine @ (grid.width * i / 4, grid.height * j / 4)
+            for i in range(5)
+            for j in range(5)
+        ]
+    ).T
     back = transformer(WGS84, grid.crs).transform(*transformer(grid.crs, WGS84).transform(x, y))
     with np.errstate(invalid="ignore"):
         return bool((np.hypot(back[0] - x, back[1] - y) < max(grid.resolution)).any())

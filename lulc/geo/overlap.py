@@ -31,7 +31,10 @@ class PixelMap:
     def scale(self) -> float:
         """Source pixels along the side of a grid pixel, the longer of its two sides; 0 where nothing is usable."""
         along = np.hypot(np.diff(self.x, axis=1), np.diff(self.y, axis=1))[:-1] / np.diff(self.u)
-        down = np.hypot(np.diff(self.x, axis=0), np.diff(self.y, axis=0))[:, :-1] / np.diff(self.v)[:, None]
+        down = (
+            np.hypot(np.diff(self.x, axis=0), np.diff(self.y, axis=0))[:, :-1]
+            / np.diff(self.v)[:, None]
+        )
         sides = np.maximum(along, down)[self.usable]
         return float(np.median(sides)) if sides.size else 0.0
 
@@ -70,11 +73,15 @@ def pixel_offset(source: Grid, grid: Grid) -> tuple[int, int] | None:
     move = ~source.affine @ grid.affine
     row, col = round(move.f), round(move.c)
     ends = ((0, 0), (grid.width, 0), (0, grid.height))
-    off = (max(abs(x - c - col), abs(y - r - row)) for (c, r), (x, y) in ((p, move @ p) for p in ends))
+    off = (
+        max(abs(x - c - col), abs(y - r - row)) for (c, r), (x, y) in ((p, move @ p) for p in ends)
+    )
     return (row, col) if max(off) < 1e-3 else None
 
 
-def _source_coordinates(source: Grid | Swath, grid: Grid, u: np.ndarray, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _source_coordinates(
+    source: Grid | Swath, grid: Grid, u: np.ndarray, v: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     x, y = grid.affine @ np.meshgrid(u.astype(float), v.astype(float))
     if isinstance(source, Swath):
         return source.locate(*transformer(grid.crs, WGS84).transform(x, y))
@@ -109,4 +116,6 @@ def _bend(found: PixelMap) -> np.ndarray:
     known = np.isfinite(found.x)
     if not known.any():
         return np.zeros(found.usable.shape)
-    return np.maximum(np.maximum(worst[:-1, :-1], worst[1:, :-1]), np.maximum(worst[:-1, 1:], worst[1:, 1:]))
+    return np.maximum(
+        np.maximum(worst[:-1, :-1], worst[1:, :-1]), np.maximum(worst[:-1, 1:], worst[1:, 1:])
+    )

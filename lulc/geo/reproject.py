@@ -25,7 +25,10 @@ def reproject_exact(geometry: BaseGeometry, source: str, target: str) -> BaseGeo
         return geometry
     degrees = parse_crs(source).is_geographic
     # Short enough pieces that a side has no turn that its middle does not show.
-    coarse = shapely.segmentize(geometry, 0.25 if degrees else 25_000 / parse_crs(source).axis_info[0].unit_conversion_factor)
+    coarse = shapely.segmentize(
+        geometry,
+        0.25 if degrees else 25_000 / parse_crs(source).axis_info[0].unit_conversion_factor,
+    )
     rings, polygon = shapely.get_rings(shapely.get_parts(coarse), return_index=True)
     xy, ring = shapely.get_coordinates(rings, return_index=True)
     place = transformer(source, target).transform
@@ -43,8 +46,12 @@ def reproject_exact(geometry: BaseGeometry, source: str, target: str) -> BaseGeo
     moved = np.column_stack(place(dense[:, 0], dense[:, 1]))
     if not np.isfinite(moved).all():
         bad = dense[~np.isfinite(moved).all(1)][0]
-        raise InputError(f"point {bad[0]:g}, {bad[1]:g} of CRS {source[:40]} has no place in CRS {target[:40]}")
-    return join_polygons(shapely.polygons(shapely.linearrings(moved, indices=ring[first]), indices=polygon))
+        raise InputError(
+            f"point {bad[0]:g}, {bad[1]:g} of CRS {source[:40]} has no place in CRS {target[:40]}"
+        )
+    return join_polygons(
+        shapely.polygons(shapely.linearrings(moved, indices=ring[first]), indices=polygon)
+    )
 
 
 def to_degrees(geometry: BaseGeometry, crs: str, where: str) -> BaseGeometry:
@@ -55,7 +62,9 @@ def to_degrees(geometry: BaseGeometry, crs: str, where: str) -> BaseGeometry:
         raise InputError(f"{where}: {error}; is this the CRS of its coordinates?") from error
     west, south, east, north = placed.bounds
     if south < -90.001 or north > 90.001 or west < -540 or east > 540:
-        raise InputError(f"{where} has bounds {placed.bounds}, which are no degrees: give the file the CRS of its coordinates")
+        raise InputError(
+            f"{where} has bounds {placed.bounds}, which are no degrees: give the file the CRS of its coordinates"
+        )
     if parse_crs(crs).is_geographic:
         return wrap(placed)
     return join_polygons(shapely.get_parts([_unroll(part) for part in shapely.get_parts(placed)]))
@@ -66,13 +75,19 @@ def _unroll(polygon: BaseGeometry) -> BaseGeometry:
     if east - west < 180:
         return wrap(polygon)
     filled = [enclose(*shapely.get_coordinates(ring).T) for ring in shapely.get_rings(polygon)]
-    return filled[0] if len(filled) == 1 else only_polygons(filled[0].difference(shapely.union_all(filled[1:])))
+    return (
+        filled[0]
+        if len(filled) == 1
+        else only_polygons(filled[0].difference(shapely.union_all(filled[1:])))
+    )
 
 
 def _metres(offset: np.ndarray, at: np.ndarray, crs: str) -> np.ndarray:
     parsed = parse_crs(crs)
     if not parsed.is_geographic:
-        return np.asarray(np.hypot(offset[:, 0], offset[:, 1]) * parsed.axis_info[0].unit_conversion_factor)
+        return np.asarray(
+            np.hypot(offset[:, 0], offset[:, 1]) * parsed.axis_info[0].unit_conversion_factor
+        )
     # The middle between 179.9 and -179.9 is half a turn off and yet right.
     lon = (offset[:, 0] + 90) % 180 - 90
     return np.asarray(METRES_A_DEGREE * np.hypot(lon * np.cos(np.radians(at[:, 1])), offset[:, 1]))

@@ -56,18 +56,30 @@ class Swath:
 
     def outline(self) -> BaseGeometry:
         """The image's border in EPSG:4326, through the outer tie points, split at the antimeridian, closed over a pole."""
-        rows, cols = (np.unique([-0.5, *inner, n - 0.5]) for inner, n in ((self.lines, self.height), (self.pixels, self.width)))
-        row = np.concatenate([np.full(len(cols), rows[0]), rows, np.full(len(cols), rows[-1]), rows[::-1]])
-        col = np.concatenate([cols, np.full(len(rows), cols[-1]), cols[::-1], np.full(len(rows), cols[0])])
+        rows, cols = (
+            np.unique([-0.5, *inner, n - 0.5])
+            for inner, n in ((self.lines, self.height), (self.pixels, self.width))
+        )
+        row = np.concatenate(
+            [np.full(len(cols), rows[0]), rows, np.full(len(cols), rows[-1]), rows[::-1]]
+        )
+        col = np.concatenate(
+            [cols, np.full(len(rows), cols[-1]), cols[::-1], np.full(len(rows), cols[0])]
+        )
         (x, y), _, _ = self._at(row, col)
         x, y, z = _surface(self).axes.T @ np.stack([x, y, np.sqrt(1 - x * x - y * y)])
         return enclose(np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y))))
 
     def _at(self, row: np.ndarray, col: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         # Coordinates (2, N) of centres of pixels on the surface's plane, and their change a row and a column.
-        r, c = np.clip(row, self.lines[0], self.lines[-1]), np.clip(col, self.pixels[0], self.pixels[-1])
+        r, c = (
+            np.clip(row, self.lines[0], self.lines[-1]),
+            np.clip(col, self.pixels[0], self.pixels[-1]),
+        )
         splines = _surface(self).splines
-        place, down, along = (np.stack([s.ev(r, c, *order) for s in splines]) for order in ((0, 0), (1, 0), (0, 1)))
+        place, down, along = (
+            np.stack([s.ev(r, c, *order) for s in splines]) for order in ((0, 0), (1, 0), (0, 1))
+        )
         return place + down * (row - r) + along * (col - c), down, along
 
 
@@ -99,7 +111,12 @@ def _surface(swath: Swath) -> _Surface:
     axes[2] *= np.sign(axes[2] @ normals.mean(1))
     plane = axes[:2] @ normals
     degrees = {"kx": min(3, shape[0] - 1), "ky": min(3, shape[1] - 1)}
-    x, y = (RectBivariateSpline(swath.lines, swath.pixels, values.reshape(shape), **degrees) for values in plane)
+    x, y = (
+        RectBivariateSpline(swath.lines, swath.pixels, values.reshape(shape), **degrees)
+        for values in plane
+    )
     places = np.stack(np.meshgrid(swath.lines, swath.pixels, indexing="ij")).reshape(2, -1)
-    guess = np.linalg.lstsq(np.vstack([np.ones(plane.shape[1]), plane]).T, places.T, rcond=None)[0].T
+    guess = np.linalg.lstsq(np.vstack([np.ones(plane.shape[1]), plane]).T, places.T, rcond=None)[
+        0
+    ].T
     return _Surface(axes, (x, y), guess)

@@ -41,8 +41,18 @@ class Tiling:
     def coarsen(self, times: int) -> Tiling:
         """The same tiles, of pixels so many times as wide and high; a pixel that reaches over the extent is kept."""
         step_y = None if self.resolution_y is None else self.resolution_y * times
-        extent = None if self.extent is None else (-(-self.extent[0] // times), -(-self.extent[1] // times))
-        return replace(self, resolution=self.resolution * times, resolution_y=step_y, size=self.size // times, extent=extent)
+        extent = (
+            None
+            if self.extent is None
+            else (-(-self.extent[0] // times), -(-self.extent[1] // times))
+        )
+        return replace(
+            self,
+            resolution=self.resolution * times,
+            resolution_y=step_y,
+            size=self.size // times,
+            extent=extent,
+        )
 
     def tile_id(self, col: int, row: int) -> str:
         """The tile's id, `<tiling>/<col>_<row>`."""
@@ -57,16 +67,26 @@ class Tiling:
                 raise ValueError(name)
             return int(col), int(row)
         except ValueError as error:
-            raise UsageError(f"tile {tile_id!r} is not of tiling {self.name!r}: ids are {self.name}/<col>_<row>") from error
+            raise UsageError(
+                f"tile {tile_id!r} is not of tiling {self.name!r}: ids are {self.name}/<col>_<row>"
+            ) from error
 
-    def cells(self, bounds: tuple[float, float, float, float], span: int = 1) -> Iterator[tuple[int, int]]:
+    def cells(
+        self, bounds: tuple[float, float, float, float], span: int = 1
+    ) -> Iterator[tuple[int, int]]:
         """(col, row) of every tile (every `span`-th, for blocks) that touches bounds in the tiling's CRS, by rows."""
         step_x, step_y = self.resolution * self.size * span, self.step_y * self.size * span
         xmin, ymin, xmax, ymax = bounds
         # A hair inside, so that an edge shared by two cells does not bring in the neighbour.
         tiny = 1e-9
-        cols = range(math.floor((xmin - self.x0) / step_x + tiny), math.ceil((xmax - self.x0) / step_x - tiny))
-        rows = range(math.floor((self.y0 - ymax) / step_y + tiny), math.ceil((self.y0 - ymin) / step_y - tiny))
+        cols = range(
+            math.floor((xmin - self.x0) / step_x + tiny),
+            math.ceil((xmax - self.x0) / step_x - tiny),
+        )
+        rows = range(
+            math.floor((self.y0 - ymax) / step_y + tiny),
+            math.ceil((self.y0 - ymin) / step_y - tiny),
+        )
         last_row, last_col = (math.inf, math.inf)
         if self.extent is not None:
             last_row, last_col = (math.ceil(n / (self.size * span)) - 1 for n in self.extent)

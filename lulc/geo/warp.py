@@ -26,7 +26,11 @@ def effective(resampling: Resampling, scale: float) -> Resampling:
 
 
 def gather(
-    pixels: np.ndarray, valid: np.ndarray | None, at: PixelMap, corner: tuple[int, int], resampling: Resampling
+    pixels: np.ndarray,
+    valid: np.ndarray | None,
+    at: PixelMap,
+    corner: tuple[int, int],
+    resampling: Resampling,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Pixels and valid on a placed grid, from the window of the source that starts at corner (row, column); valid None: all are.
 
@@ -40,11 +44,26 @@ def gather(
     out, good = np.zeros((height, width), pixels.dtype), np.zeros((height, width), bool)
     if pixels.size:
         masked = valid is not None and not valid.all()
-        seen = np.ascontiguousarray(valid) if masked and valid is not None else np.zeros((1, 1), bool)
+        seen = (
+            np.ascontiguousarray(valid) if masked and valid is not None else np.zeros((1, 1), bool)
+        )
         mode = _MODES[effective(resampling, at.scale)]
         half = 0.5 if pixels.dtype.kind in "iu" else 0.0
         source = np.ascontiguousarray(pixels)
-        _gather(source, seen, masked, at.u, at.v, at.x - corner[1], at.y - corner[0], at.usable, mode, half, out, good)
+        _gather(
+            source,
+            seen,
+            masked,
+            at.u,
+            at.v,
+            at.x - corner[1],
+            at.y - corner[0],
+            at.usable,
+            mode,
+            half,
+            out,
+            good,
+        )
     return out, good
 
 
@@ -62,27 +81,67 @@ def _gather(source, seen, masked, u, v, x, y, usable, mode, half, out, good):  #
                 x1 = x[i, k + 1] * (1 - t) + x[i + 1, k + 1] * t
                 y0 = y[i, k] * (1 - t) + y[i + 1, k] * t
                 y1 = y[i, k + 1] * (1 - t) + y[i + 1, k + 1] * t
-                if max(x0, x1) < -1 or max(y0, y1) < -1 or min(x0, x1) > width + 1 or min(y0, y1) > height + 1:
+                if (
+                    max(x0, x1) < -1
+                    or max(y0, y1) < -1
+                    or min(x0, x1) > width + 1
+                    or min(y0, y1) > height + 1
+                ):
                     continue
                 dx, dy = (x1 - x0) / (last - first), (y1 - y0) / (last - first)
                 sx, sy = x0 + 0.5 * dx, y0 + 0.5 * dy
                 if mode == 0:
-                    _nearest_run(source, seen, masked, sx, sy, dx, dy, out[row, first:last], good[row, first:last])
+                    _nearest_run(
+                        source,
+                        seen,
+                        masked,
+                        sx,
+                        sy,
+                        dx,
+                        dy,
+                        out[row, first:last],
+                        good[row, first:last],
+                    )
                 elif mode == 1:
                     inside = (
-                        min(x0, x1) >= 0.5 and min(y0, y1) >= 0.5 and max(x0, x1) < width - 0.5 and max(y0, y1) < height - 0.5
+                        min(x0, x1) >= 0.5
+                        and min(y0, y1) >= 0.5
+                        and max(x0, x1) < width - 0.5
+                        and max(y0, y1) < height - 0.5
                     )
                     if inside and not masked:
-                        _inner_run(source, sx - 0.5, sy - 0.5, dx, dy, half, out[row, first:last], good[row, first:last])
+                        _inner_run(
+                            source,
+                            sx - 0.5,
+                            sy - 0.5,
+                            dx,
+                            dy,
+                            half,
+                            out[row, first:last],
+                            good[row, first:last],
+                        )
                     else:
-                        _bilinear_run(source, seen, masked, sx, sy, dx, dy, half, out[row, first:last], good[row, first:last])
+                        _bilinear_run(
+                            source,
+                            seen,
+                            masked,
+                            sx,
+                            sy,
+                            dx,
+                            dy,
+                            half,
+                            out[row, first:last],
+                            good[row, first:last],
+                        )
                 else:
                     down = v[i + 1] - v[i]
                     ex = (x[i + 1, k] - x[i, k] + x[i + 1, k + 1] - x[i, k + 1]) / (2 * down)
                     ey = (y[i + 1, k] - y[i, k] + y[i + 1, k + 1] - y[i, k + 1]) / (2 * down)
                     wide, tall = np.hypot(dx, ex), np.hypot(dy, ey)
                     args = (sx, sy, dx, dy, wide, tall, half)
-                    _average_run(source, seen, masked, args, out[row, first:last], good[row, first:last])
+                    _average_run(
+                        source, seen, masked, args, out[row, first:last], good[row, first:last]
+                    )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -101,7 +160,12 @@ def _inner_run(source, sx, sy, dx, dy, half, out, good):  # type: ignore[no-unty
     # Coordinates in fixed point (32 bits of fraction) are a quarter faster than rounding floats to indexes.
     one, width = 4294967296.0, source.shape[1]
     flat = source.reshape(-1)
-    x, y, step_x, step_y = np.int64(sx * one), np.int64(sy * one), np.int64(dx * one), np.int64(dy * one)
+    x, y, step_x, step_y = (
+        np.int64(sx * one),
+        np.int64(sy * one),
+        np.int64(dx * one),
+        np.int64(dy * one),
+    )
     for c in range(len(out)):
         k = np.uint64((y >> 32) * width + (x >> 32))
         fx, fy = (x & 0xFFFFFFFF) / one, (y & 0xFFFFFFFF) / one

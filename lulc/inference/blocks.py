@@ -36,8 +36,17 @@ class InferenceSpec:
 
     def fingerprint(self, chips_fingerprint: str) -> str:
         """What a block's predictions depend on: its chips, the model, the settings."""
-        how = replace(self.how, model=None)  # the name by which the run file asks for the model changes nothing
-        return files.fingerprint("predict", chips_fingerprint, self.model.name, self.model.version, self.model.checksum, how)
+        how = replace(
+            self.how, model=None
+        )  # the name by which the run file asks for the model changes nothing
+        return files.fingerprint_of(
+            "predict",
+            chips_fingerprint,
+            self.model.name,
+            self.model.version,
+            self.model.checksum,
+            how,
+        )
 
 
 def table_of(task: str | None) -> str:
@@ -59,17 +68,21 @@ def map_block(key: Mapping[str, Any], recipe: InferenceSpec) -> list[Row]:
     """
     from lulc.inference.predictor import load_all
 
-    start, print_, path = time.monotonic(), recipe.fingerprint(key["fingerprint"]), recipe.out / key["path"]
+    start, fingerprint, path = (
+        time.monotonic(),
+        recipe.fingerprint(key["fingerprint"]),
+        recipe.out / key["path"],
+    )
     fault = _find_fault(path, key["checksum"])
     if fault:
         text = f"chips {key['path']} {fault}: delete the file and run `lulc tile` again"
-        return [ledger.ledger_row("predict", key["key"], print_, status="bad", error=text)]
+        return [ledger.ledger_row("predict", key["key"], fingerprint, status="bad", error=text)]
     predictor = load_all(recipe.model.folders)
     table = table_of(predictor.contract.task)
     rows = map_chips(path, predictor, recipe)
-    row: Row = {"stage": "predict", "key": key["key"], "fingerprint": print_, "status": "done"}
+    row: Row = {"stage": "predict", "key": key["key"], "fingerprint": fingerprint, "status": "done"}
     seen = sum(sum(r["class_counts"]) for r in rows) if table == "predictions" else len(rows)
-    row |= {"valid_pixels": seen, "path": predictions_path(key["key"], print_, table)}
+    row |= {"valid_pixels": seen, "path": predictions_path(key["key"], fingerprint, table)}
     store.write_rows(recipe.out / row["path"], rows, schemas.ALL[table], row)
     return [ledger.published_row(recipe.out, row) | {"seconds": time.monotonic() - start}]
 
@@ -80,7 +93,9 @@ def map_chips(path: Path, predictor: Predictor, recipe: InferenceSpec) -> list[R
         return map_together(path, predictor, recipe)
     found: list[Row] = []
     for chip in map(from_row, store.read_rows(path)):
-        predictor.contract.check(chip.bands, pixel_side_m(chip), f"chip {chip.tile_id} of {path.name}")
+        predictor.contract.check(
+            chip.bands, pixel_side_m(chip), f"chip {chip.tile_id} of {path.name}"
+        )
         found += rows_of(chip, predictor, recipe.model, recipe.how)
     return found
 
@@ -95,7 +110,9 @@ def map_together(path: Path, predictor: Predictor, recipe: InferenceSpec) -> lis
     canvas: Canvas | None = None
     held: list[tuple[Chip, Area]] = []
     for chip in map(from_row, store.read_rows(path)):
-        predictor.contract.check(chip.bands, pixel_side_m(chip), f"chip {chip.tile_id} of {path.name}")
+        predictor.contract.check(
+            chip.bands, pixel_side_m(chip), f"chip {chip.tile_id} of {path.name}"
+        )
         canvas = canvas or make_canvas(chip, cells, predictor.contract.multiple)
         held.append((replace(chip, pixels=_NONE, valid=_NONE), canvas.lay(chip)))
     if canvas is None:
@@ -106,7 +123,12 @@ def map_together(path: Path, predictor: Predictor, recipe: InferenceSpec) -> lis
     classes, confidence = predictor(*given, recipe.how, canvas.core, shares=shares)
     return [
         prediction_row(
-            chip, classes[area], confidence[area], recipe.model, legend.ids, shares=None if shares is None else shares[:, *area]
+            chip,
+            classes[area],
+            confidence[area],
+            recipe.model,
+            legend.ids,
+            shares=None if shares is None else shares[:, *area],
         )
         for chip, area in held
     ]
@@ -130,13 +152,18 @@ class Canvas:
         height, width = chip.grid.shape
         size = height - 2 * chip.halo
         col, row = _cell(chip.tile_id)
-        top, left = (n * size - chip.halo - first for n, first in zip((row, col), self.origin, strict=True))
+        top, left = (
+            n * size - chip.halo - first for n, first in zip((row, col), self.origin, strict=True)
+        )
         area = slice(top, top + height), slice(left, left + width)
         image, seen = composites.median_composite(chip.pixels, chip.valid)
         free = ~self.owned[area]
         np.copyto(self.image[:, *area], image, where=free)
         np.copyto(self.seen[area], seen, where=free)
-        core = slice(top + chip.halo, top + chip.halo + size), slice(left + chip.halo, left + chip.halo + size)
+        core = (
+            slice(top + chip.halo, top + chip.halo + size),
+            slice(left + chip.halo, left + chip.halo + size),
+        )
         self.owned[core] = True
         return core
 
@@ -152,7 +179,13 @@ def make_canvas(chip: Chip, cells: np.ndarray, multiple: int) -> Canvas:
     shape = -(-(last + chip.halo) // multiple) * multiple - origin
     core = tuple(slice(int(a), int(b)) for a, b in zip(first - origin, last - origin, strict=True))
     image = np.zeros((chip.pixels.shape[1], *shape), chip.pixels.dtype)
-    return Canvas(image, np.zeros(shape, bool), np.zeros(shape, bool), (core[0], core[1]), (int(origin[0]), int(origin[1])))
+    return Canvas(
+        image,
+        np.zeros(shape, bool),
+        np.zeros(shape, bool),
+        (core[0], core[1]),
+        (int(origin[0]), int(origin[1])),
+    )
 
 
 def _cell(tile_id: str) -> tuple[int, int]:

@@ -24,8 +24,16 @@ _SIDES = ("left", "top", "right", "bottom")
 
 # GeoParquet 1.1.0; no CRS named means longitude and latitude on WGS 84, null that nothing is known of it.
 _COLUMN = {"encoding": "WKB", "geometry_types": ["Polygon", "MultiPolygon"]}
-IN_DEGREES = json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": _COLUMN}})
-IN_PIXELS = json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": {**_COLUMN, "crs": None}}})
+IN_DEGREES = json.dumps(
+    {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": _COLUMN}}
+)
+IN_PIXELS = json.dumps(
+    {
+        "version": "1.1.0",
+        "primary_column": "geometry",
+        "columns": {"geometry": {**_COLUMN, "crs": None}},
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,13 @@ def write_detections(key: Mapping[str, Any], recipe: DetectionSpec) -> list[Row]
     """
     path, target = key["path"], recipe.out / key["path"]
     rows = merge_detections([recipe.out / p for p in key["paths"]], recipe, key["key"])
-    about = {"stage": "rasters", "key": key["key"], "fingerprint": key["fingerprint"], "path": path, "status": "done"}
+    about = {
+        "stage": "rasters",
+        "key": key["key"],
+        "fingerprint": key["fingerprint"],
+        "path": path,
+        "status": "done",
+    }
     meta = {"lulc": json.dumps(about | {"valid_pixels": len(rows)}), "geo": IN_DEGREES}
     table = pa.Table.from_pylist(rows, schemas.DETECTIONS).replace_schema_metadata(meta)
     write_atomic(target, lambda beside: pq.write_table(table, beside, compression="zstd"))
@@ -55,11 +69,15 @@ def write_detections(key: Mapping[str, Any], recipe: DetectionSpec) -> list[Row]
 
 def merge_detections(files: Sequence[Path], recipe: DetectionSpec, key: str) -> list[Row]:
     """Rows of DETECTIONS whose centre lies in block `<period>/<tiling>/<col>_<row>`, from files of boxes of it and around it."""
-    table = pa.concat_tables([pq.read_table(file, schema=schemas.BOXES, partitioning=None) for file in files])
+    table = pa.concat_tables(
+        [pq.read_table(file, schema=schemas.BOXES, partitioning=None) for file in files]
+    )
     if not table.num_rows:
         return []
     places = np.column_stack([table[name].to_numpy() for name in _SIDES])
-    kept = boxes.suppress_boxes(places, table["score"].to_numpy(), table["class_id"].to_numpy(), recipe.overlap)
+    kept = boxes.suppress_boxes(
+        places, table["score"].to_numpy(), table["class_id"].to_numpy(), recipe.overlap
+    )
     side = recipe.tiling.size
     owners = np.floor((places[kept][:, :2] + places[kept][:, 2:]) / 2 / side).astype(int)
     first = np.array(recipe.tiling.parse(key.partition("/")[2]))
@@ -67,10 +85,16 @@ def merge_detections(files: Sequence[Path], recipe: DetectionSpec, key: str) -> 
     grid = recipe.tiling.grid(0, 0)
     counted: dict[str, int] = {}
     rows = []
-    for row, box, owner in zip(table.take(kept[mine]).to_pylist(), places[kept[mine]], owners[mine], strict=True):
+    for row, box, owner in zip(
+        table.take(kept[mine]).to_pylist(), places[kept[mine]], owners[mine], strict=True
+    ):
         tile_id = recipe.tiling.tile_id(*owner.tolist())
         plain = {name: row[name] for name in ("period", "model", "class_id", "class_name", "score")}
-        rows.append(plain | {"tile_id": tile_id, "n": counted.get(tile_id, 0)} | ground_outline(box.tolist(), grid))
+        rows.append(
+            plain
+            | {"tile_id": tile_id, "n": counted.get(tile_id, 0)}
+            | ground_outline(box.tolist(), grid)
+        )
         counted[tile_id] = counted.get(tile_id, 0) + 1
     return rows
 

@@ -59,12 +59,19 @@ def map_folder(model: ModelRef, folder: Path, out: Path) -> list[Row]:
     folder, place, predictor = folder.resolve(), out.resolve(), load_all(model.folders)
     if folder == place:
         raise InputError(f"the maps would lie among the images in {folder}: give another --out")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    found = sorted(
+        p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".")
+    )
     images = [p for p in found if not p.is_relative_to(place)]
     if not images:
-        raise InputError(f"{folder} holds no images: accepted are files ending in {', '.join(SUFFIXES)}")
+        raise InputError(
+            f"{folder} holds no images: accepted are files ending in {', '.join(SUFFIXES)}"
+        )
     raster = predictor.task.kind == "pixels"
-    names = [p.relative_to(folder).with_suffix(".tif") if raster else p.relative_to(folder) for p in images]
+    names = [
+        p.relative_to(folder).with_suffix(".tif") if raster else p.relative_to(folder)
+        for p in images
+    ]
     twice = sorted({str(n) for n in names if names.count(n) > 1})
     if twice:
         raise InputError(f"two images in {folder} would make the same map {twice[0]}: rename one")
@@ -72,14 +79,20 @@ def map_folder(model: ModelRef, folder: Path, out: Path) -> list[Row]:
     table = None if raster else item_table.open_table(out, predictor.task.kind)
     fresh: list[Row] = []
     kept = time.monotonic()
-    with progress.bar(len(images), "images") as show, reused_memory(), contextlib.ExitStack() as stack:
+    with (
+        progress.bar(len(images), "images") as show,
+        reused_memory(),
+        contextlib.ExitStack() as stack,
+    ):
         stack.callback(_keep, out, table, fresh)
         for image, name in zip(images, names, strict=True):
-            print_ = files.fingerprint("images", files.file_identity(image), weights)
+            fingerprint = files.fingerprint_of("images", files.file_identity(image), weights)
             row = held.get(str(name))
             there = (out / (name if table is None else table.path)).exists()
-            if not (row and row["fingerprint"] == print_ and row["status"] == "done" and there):
-                row = _map_image(predictor, image, out, name, print_, table)
+            if not (
+                row and row["fingerprint"] == fingerprint and row["status"] == "done" and there
+            ):
+                row = _map_image(predictor, image, out, name, fingerprint, table)
                 fresh.append(row)
             rows.append(row)
             if time.monotonic() - kept > _KEEP_S:
@@ -97,7 +110,14 @@ def _keep(out: Path, table: ItemTable | None, fresh: list[Row]) -> None:
     fresh.clear()
 
 
-def _map_image(predictor: Predictor, image: Path, out: Path, name: Path, print_: str, table: ItemTable | None) -> Row:
+def _map_image(
+    predictor: Predictor,
+    image: Path,
+    out: Path,
+    name: Path,
+    fingerprint: str,
+    table: ItemTable | None,
+) -> Row:
     start, path = time.monotonic(), out / name
     if table is None:
         # The map of an image that was there before must not be taken for this one's.
@@ -112,11 +132,24 @@ def _map_image(predictor: Predictor, image: Path, out: Path, name: Path, print_:
             else:
                 table.rows[str(name)] = _answer(predictor, source, str(name), form)
     except InputError as error:
-        return ledger.ledger_row("images", str(name), print_, status="bad", error=f"{image} cannot be mapped: {error}")
+        return ledger.ledger_row(
+            "images",
+            str(name),
+            fingerprint,
+            status="bad",
+            error=f"{image} cannot be mapped: {error}",
+        )
     seconds = time.monotonic() - start
     if table is not None:
-        return ledger.ledger_row("images", str(name), print_, path=table.path, seconds=seconds)
-    return ledger.ledger_row("images", str(name), print_, path=str(name), checksum=files.checksum(path), seconds=seconds)
+        return ledger.ledger_row("images", str(name), fingerprint, path=table.path, seconds=seconds)
+    return ledger.ledger_row(
+        "images",
+        str(name),
+        fingerprint,
+        path=str(name),
+        checksum=files.checksum(path),
+        seconds=seconds,
+    )
 
 
 def _answer(predictor: Predictor, source: DatasetReader, name: str, form: _Form) -> list[Row]:
@@ -131,7 +164,9 @@ def _answer(predictor: Predictor, source: DatasetReader, name: str, form: _Form)
             about
             | {"n": n, "class_id": int(i), "class_name": named[int(i)], "score": score}
             | detections.ground_outline(box, grid)
-            for n, (i, score, *box) in enumerate(predictor.boxes(image, valid, form.scales, form.offsets, how).tolist())
+            for n, (i, score, *box) in enumerate(
+                predictor.boxes(image, valid, form.scales, form.offsets, how).tolist()
+            )
             if score >= how.score
         ]
     # Cut at its middle, as the samples were.
@@ -141,7 +176,9 @@ def _answer(predictor: Predictor, source: DatasetReader, name: str, form: _Form)
     shares = predictor.cells(square, seen, form.scales, form.offsets, how)[0, 0]
     if np.isnan(shares).any():
         raise InputError("no pixel at its middle is valid")
-    ranked = sorted(zip(asks.legend.classes, shares.tolist(), strict=True), key=lambda pair: -pair[1])
+    ranked = sorted(
+        zip(asks.legend.classes, shares.tolist(), strict=True), key=lambda pair: -pair[1]
+    )
     return [
         about | {"class_id": c.id, "class_name": c.name, "confidence": share}
         for c, share in ranked[: 1 if kind == "image" else None]
@@ -177,30 +214,46 @@ def _choose_bands(predictor: Predictor, source: DatasetReader) -> tuple[tuple[in
     """
     asks, series = predictor.contract, predictor.task.series
     count = source.count
-    if not series and source.colorinterp[-1].name == "alpha" and count not in map(len, (asks.bands, *asks.file_bands)):
+    if (
+        not series
+        and source.colorinterp[-1].name == "alpha"
+        and count not in map(len, (asks.bands, *asks.file_bands))
+    ):
         count -= 1
 
     def dates(bands: tuple[str, ...]) -> int:
         # 0 where the file does not hold so many bands a date.
         several, rest = divmod(count, len(bands))
-        return several if not rest and (series or several == 1) and (asks.task != "change" or several == 2) else 0
+        return (
+            several
+            if not rest and (series or several == 1) and (asks.task != "change" or several == 2)
+            else 0
+        )
 
     names = tuple(source.descriptions[:count])
     if not series and all(names):
         known = [names]
     else:
-        known = [bands for bands in asks.file_bands if dates(bands)] or [asks.bands] * bool(dates(asks.bands))
+        known = [bands for bands in asks.file_bands if dates(bands)] or [asks.bands] * bool(
+            dates(asks.bands)
+        )
         known = list(dict.fromkeys(names[: len(bands)] if all(names) else bands for bands in known))
     each = {"change": " of each of two dates", "series": " of each date"}.get(asks.task, "")
     takes = f"model {asks.name!r} takes {len(asks.bands)}{each}: {', '.join(asks.bands)}"
     if not known:
-        raise InputError(f"it has {source.count} bands; {takes}; it may hold others too where it names each (its description)")
+        raise InputError(
+            f"it has {source.count} bands; {takes}; it may hold others too where it names each (its description)"
+        )
     if len(known) > 1:
-        raise InputError(f"its bands may be {' or '.join(map(', '.join, known))}: name them in the file (their descriptions)")
+        raise InputError(
+            f"its bands may be {' or '.join(map(', '.join, known))}: name them in the file (their descriptions)"
+        )
     (held,) = known
     lacks = [band for band in asks.bands if held.count(band) != 1]
     if lacks:
-        raise InputError(f"it has bands {', '.join(held)}, none or several named {', '.join(lacks)}; {takes}")
+        raise InputError(
+            f"it has bands {', '.join(held)}, none or several named {', '.join(lacks)}; {takes}"
+        )
     one = [held.index(band) + 1 for band in asks.bands]
     return tuple(n + date * len(held) for date in range(dates(held)) for n in one), dates(held)
 
@@ -217,18 +270,44 @@ def _pixel_side_m(source: DatasetReader) -> float | None:
 def _write(predictor: Predictor, source: DatasetReader, beside: Path, form: _Form) -> None:
     asks = predictor.contract
     how = PredictConf(flips=asks.flips)
-    profile: dict[str, Any] = {"driver": "GTiff", "count": 1, "dtype": "uint8", "nodata": NODATA, "compress": "deflate"}
-    profile |= {"height": source.height, "width": source.width, "tiled": True, "blockxsize": 256, "blockysize": 256}
-    profile |= {"bigtiff": "if_safer"} | ({"crs": source.crs, "transform": source.transform} if source.crs else {})
-    rows, cols = (list(windows.windows(slice(0, n), n, how.window, asks.multiple)) for n in (source.height, source.width))
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "count": 1,
+        "dtype": "uint8",
+        "nodata": NODATA,
+        "compress": "deflate",
+    }
+    profile |= {
+        "height": source.height,
+        "width": source.width,
+        "tiled": True,
+        "blockxsize": 256,
+        "blockysize": 256,
+    }
+    profile |= {"bigtiff": "if_safer"} | (
+        {"crs": source.crs, "transform": source.transform} if source.crs else {}
+    )
+    rows, cols = (
+        list(windows.windows(slice(0, n), n, how.window, asks.multiple))
+        for n in (source.height, source.width)
+    )
     with rasterio.open(beside, "w", **profile) as target:
         target.write_colormap(1, asks.legend.palette())
-        target.update_tags(model=asks.name, **{f"CLASS_{c.id}": c.name for c in asks.legend.classes})
+        target.update_tags(
+            model=asks.name, **{f"CLASS_{c.id}": c.name for c in asks.legend.classes}
+        )
         for (high, kept_rows), (wide, kept_cols) in itertools.product(rows, cols):
             image, valid = _read(source, form, Window.from_slices(high, wide))
-            core = windows.shift_slice(kept_rows, -high.start), windows.shift_slice(kept_cols, -wide.start)
+            core = (
+                windows.shift_slice(kept_rows, -high.start),
+                windows.shift_slice(kept_cols, -wide.start),
+            )
             classes, _ = predictor(image, valid, form.scales, form.offsets, how, core)
-            target.write(np.ascontiguousarray(classes[core]), 1, window=Window.from_slices(kept_rows, kept_cols))
+            target.write(
+                np.ascontiguousarray(classes[core]),
+                1,
+                window=Window.from_slices(kept_rows, kept_cols),
+            )
 
 
 def _read(source: DatasetReader, form: _Form, window: Window) -> tuple[np.ndarray, np.ndarray]:

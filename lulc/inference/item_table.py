@@ -37,15 +37,23 @@ class ItemTable:
         table = pa.Table.from_pylist(rows, self.schema)
         if self.name == "detections":
             placed = all(row["crs"] for row in rows)
-            table = table.replace_schema_metadata({"geo": detections.IN_DEGREES if placed else detections.IN_PIXELS})
+            table = table.replace_schema_metadata(
+                {"geo": detections.IN_DEGREES if placed else detections.IN_PIXELS}
+            )
         path = out / self.path
         if not (path.exists() and pq.read_table(path, partitioning=None).equals(table)):
-            files.write_atomic(path, lambda beside: pq.write_table(table, beside, compression="zstd"))
+            files.write_atomic(
+                path, lambda beside: pq.write_table(table, beside, compression="zstd")
+            )
 
 
 def open_table(out: Path, kind: str) -> ItemTable:
     """The table for a task's kind with what stands in it; UsageError where a run's own table of that name lies in the folder."""
-    name, schema = ("detections", schemas.DETECTIONS) if kind == "boxes" else ("predictions", schemas.ITEM_CLASSES)
+    name, schema = (
+        ("detections", schemas.DETECTIONS)
+        if kind == "boxes"
+        else ("predictions", schemas.ITEM_CLASSES)
+    )
     folder = store.table_folder(out, name)
     others = [file for file in folder.glob("*.parquet") if file.name != ITEMS_FILE]
     if others:

@@ -105,12 +105,20 @@ class Predictor:
         """
         how, side = how or PredictConf(), self.contract.size
         scene = self._scene(pixels, valid, scales, offsets, ())
-        rows, cols = (range(part.start, part.stop, side) for part in core or whole_of(scene.valid.shape[1:]))
+        rows, cols = (
+            range(part.start, part.stop, side) for part in core or whole_of(scene.valid.shape[1:])
+        )
         out = np.full((len(rows), len(cols), len(self.contract.legend.classes)), np.nan, np.float32)
-        places = {(i, j): (slice(y, y + side), slice(x, x + side)) for i, y in enumerate(rows) for j, x in enumerate(cols)}
+        places = {
+            (i, j): (slice(y, y + side), slice(x, x + side))
+            for i, y in enumerate(rows)
+            for j, x in enumerate(cols)
+        }
         seen = [place for place, part in places.items() if scene.valid[:, *part].any()]
         for some in itertools.batched(seen, max(1, TOGETHER // side**2)):
-            out[tuple(zip(*some, strict=True))] = self._agree(scene, [places[p] for p in some], None, how).cpu().numpy()
+            out[tuple(zip(*some, strict=True))] = (
+                self._agree(scene, [places[p] for p in some], None, how).cpu().numpy()
+            )
         return out
 
     def boxes(
@@ -132,14 +140,28 @@ class Predictor:
                     [0, 0, *(whole[i].start for i in (1, 0, 1, 0))], np.float32
                 )
                 x, y = (part[:, 2] + part[:, 4]) / 2, (part[:, 3] + part[:, 5]) / 2
-                inside = (y >= kept[0].start) & (y < kept[0].stop) & (x >= kept[1].start) & (x < kept[1].stop)
+                inside = (
+                    (y >= kept[0].start)
+                    & (y < kept[0].stop)
+                    & (x >= kept[1].start)
+                    & (x < kept[1].stop)
+                )
                 found.append(part[inside])
         rows = np.concatenate(found) if found else np.zeros((0, 6), np.float32)
         rows[:, 0] = self.contract.legend.to_id()[rows[:, 0].astype(np.uint8)]
-        return rows if len(found) < 2 else rows[suppress_boxes(rows[:, 2:], rows[:, 1], rows[:, 0], how.overlap)]
+        return (
+            rows
+            if len(found) < 2
+            else rows[suppress_boxes(rows[:, 2:], rows[:, 1], rows[:, 0], how.overlap)]
+        )
 
     def _scene(
-        self, pixels: np.ndarray, valid: np.ndarray, scales: Sequence[float], offsets: Sequence[float], days: Sequence[int]
+        self,
+        pixels: np.ndarray,
+        valid: np.ndarray,
+        scales: Sequence[float],
+        offsets: Sequence[float],
+        days: Sequence[int],
     ) -> Window:
         if not self.task.series:
             image, seen = composites.median_composite(pixels, valid)
@@ -148,16 +170,25 @@ class Predictor:
         told[: len(days)] = days[: len(pixels)]
         return Window(pixels, valid, told, tuple(scales), tuple(offsets), self.device)
 
-    def _windows(self, shape: tuple[int, ...], core: Area | None, how: PredictConf) -> Iterator[tuple[Area, Area]]:
+    def _windows(
+        self, shape: tuple[int, ...], core: Area | None, how: PredictConf
+    ) -> Iterator[tuple[Area, Area]]:
         # What is computed, and what of it is kept.
         multiple = self.contract.multiple
-        axes = (list(windows(part, n, how.window, multiple)) for part, n in zip(core or whole_of(shape), shape, strict=True))
+        axes = (
+            list(windows(part, n, how.window, multiple))
+            for part, n in zip(core or whole_of(shape), shape, strict=True)
+        )
         for (rows, kept_rows), (cols, kept_cols) in itertools.product(*axes):
             yield (rows, cols), (kept_rows, kept_cols)
 
-    def _agree(self, scene: Window, parts: Sequence[Area], kept: Area | None, how: PredictConf) -> Tensor:
+    def _agree(
+        self, scene: Window, parts: Sequence[Area], kept: Area | None, how: PredictConf
+    ) -> Tensor:
         # What `_share` gives of the parts, the mean over all predictors.
-        shares = [one._share(scene.cut(parts, one.contract), kept, how) for one in (self, *self.others)]
+        shares = [
+            one._share(scene.cut(parts, one.contract), kept, how) for one in (self, *self.others)
+        ]
         return shares[0] if len(shares) == 1 else torch.stack(shares).mean(0)
 
     @torch.inference_mode()
@@ -168,7 +199,9 @@ class Predictor:
         shares = []
         with autocast(how.precision, self.device):
             for axes in turns:
-                turned = replace(padded, pixels=_flip(padded.pixels, axes), valid=_flip(padded.valid, axes))
+                turned = replace(
+                    padded, pixels=_flip(padded.pixels, axes), valid=_flip(padded.valid, axes)
+                )
                 logits = self.net(*_fast(self.task.inputs(turned)))
                 logits = logits if kept is None else _flip(logits, axes)[..., *kept]
                 # Plane by plane is how the next steps go through it.
@@ -179,7 +212,11 @@ class Predictor:
     @torch.inference_mode()
     def _boxes(self, samples: Batch, how: PredictConf) -> np.ndarray:
         with autocast(how.precision, self.device):
-            found: np.ndarray = self.task.answer(self.net, _fast(self.task.inputs(self._pad(samples))))[0].cpu().numpy()
+            found: np.ndarray = (
+                self.task.answer(self.net, _fast(self.task.inputs(self._pad(samples))))[0]
+                .cpu()
+                .numpy()
+            )
         return found[found[:, 1] > 0]
 
     def _pad(self, samples: Batch) -> Batch:
@@ -197,7 +234,9 @@ def _largest(shares: Tensor) -> tuple[Tensor, Tensor]:
     # (the largest, its place along axis 1 as uint8, the first of equal ones); `max` with an index takes thrice as long on cores.
     top, place = shares[:, 0], torch.zeros_like(shares[:, 0], dtype=torch.uint8)
     for k in range(1, shares.shape[1]):
-        place = torch.maximum(place, (shares[:, k] > top).to(torch.uint8) * k)  # a later one is larger than those before
+        place = torch.maximum(
+            place, (shares[:, k] > top).to(torch.uint8) * k
+        )  # a later one is larger than those before
         top = torch.maximum(top, shares[:, k])
     return top, place
 
@@ -209,7 +248,12 @@ def whole_of(shape: Sequence[int]) -> Area:
 
 def _fast(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     # Images channels last.
-    return tuple(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and x.is_floating_point() else x for x in inputs)
+    return tuple(
+        x.contiguous(memory_format=torch.channels_last)
+        if x.ndim == 4 and x.is_floating_point()
+        else x
+        for x in inputs
+    )
 
 
 def use_one_core() -> None:
@@ -220,9 +264,15 @@ def use_one_core() -> None:
 
 def load(folder: Path) -> Predictor:
     """The predictor of a model folder, kept by this process while the files stay the same. InputError when they are no model."""
-    stamps = tuple(os.stat(folder / name).st_mtime_ns for name in (WEIGHTS, CONTRACT) if (folder / name).exists())
+    stamps = tuple(
+        os.stat(folder / name).st_mtime_ns
+        for name in (WEIGHTS, CONTRACT)
+        if (folder / name).exists()
+    )
     if len(stamps) < 2:
-        raise InputError(f"{folder} holds no model: it must have {WEIGHTS} and {CONTRACT}; `lulc train` makes one")
+        raise InputError(
+            f"{folder} holds no model: it must have {WEIGHTS} and {CONTRACT}; `lulc train` makes one"
+        )
     return _load(folder, stamps)
 
 
@@ -237,10 +287,16 @@ def load_all(folders: Sequence[Path]) -> Predictor:
     for one in others:
         for what in ("task", "bands", "legend", "size"):
             mine, theirs = (getattr(p.contract, what) for p in (first, one))
-            if (mine.classes if what == "legend" else mine) != (theirs.classes if what == "legend" else theirs):
-                raise InputError(f"models {first.contract.name!r} and {one.contract.name!r} differ in {what}: they have no mean")
+            if (mine.classes if what == "legend" else mine) != (
+                theirs.classes if what == "legend" else theirs
+            ):
+                raise InputError(
+                    f"models {first.contract.name!r} and {one.contract.name!r} differ in {what}: they have no mean"
+                )
     if first.task.kind == "boxes":
-        raise InputError("models for detection cannot be joined: boxes have no mean; give one of them")
+        raise InputError(
+            "models for detection cannot be joined: boxes have no mean; give one of them"
+        )
     multiple = math.lcm(*(p.contract.multiple for p in (first, *others)))
     return replace(first, contract=replace(first.contract, multiple=multiple), others=tuple(others))
 
@@ -249,14 +305,20 @@ def load_all(folders: Sequence[Path]) -> Predictor:
 def _load(folder: Path, _stamps: tuple[int, ...]) -> Predictor:
     asks = read_contract(folder / CONTRACT)
     if asks.model not in MODELS:
-        raise InputError(f"model {asks.name!r} in {folder} is a {asks.model!r}; known here: {', '.join(MODELS)}")
+        raise InputError(
+            f"model {asks.name!r} in {folder} is a {asks.model!r}; known here: {', '.join(MODELS)}"
+        )
     if asks.task not in TASKS:
-        raise InputError(f"model {asks.name!r} in {folder} is for task {asks.task!r}; known here: {', '.join(TASKS)}")
+        raise InputError(
+            f"model {asks.name!r} in {folder} is for task {asks.task!r}; known here: {', '.join(TASKS)}"
+        )
     net = MODELS[asks.model].build(len(asks.bands), len(asks.legend.classes), **asks.architecture)
     try:
         net.load_state_dict(load_file(folder / WEIGHTS))
     except RuntimeError as error:
-        raise InputError(f"the weights in {folder} are not those of its contract: {str(error)[:300]}") from error
+        raise InputError(
+            f"the weights in {folder} are not those of its contract: {str(error)[:300]}"
+        ) from error
     device = choose_device()
     ready = fold_norms(net.eval(), len(asks.bands), asks.multiple, asks.task)
     return Predictor(asks, ready.to(device, memory_format=torch.channels_last), device)  # type: ignore[call-overload]
@@ -269,7 +331,11 @@ def fold_norms(net: nn.Module, bands: int, multiple: int, task: str = "segment")
     folded = copy.deepcopy(net)
     for module in list(folded.modules()):
         for (name, conv), (following, norm) in itertools.pairwise(module.named_children()):
-            if isinstance(conv, nn.Conv2d) and type(norm) is nn.BatchNorm2d and norm.num_features == conv.out_channels:
+            if (
+                isinstance(conv, nn.Conv2d)
+                and type(norm) is nn.BatchNorm2d
+                and norm.num_features == conv.out_channels
+            ):
                 module.set_submodule(name, fuse_conv_bn_eval(conv, norm))
                 module.set_submodule(following, nn.Identity())
     # Neighbours in the list of modules need not be neighbours in the computation: what comes out tells.

@@ -19,13 +19,20 @@ class Mapper(PythonModel):
 
         self.predictor = predictor.load(Path(context.artifacts["contract"]).parent)
 
-    def predict(self, context: PythonModelContext, model_input: np.ndarray, params: dict[str, Any] | None = None) -> np.ndarray:  # noqa: ARG002
+    def predict(
+        self,
+        context: PythonModelContext,
+        model_input: np.ndarray,
+        params: dict[str, Any] | None = None,
+    ) -> np.ndarray:  # noqa: ARG002
         """The maps, 255 where no date is valid."""
         valid = np.isfinite(model_input).all(axis=2)
         pixels = np.where(valid[:, :, None], model_input, 0).astype(np.float32)
         bands = model_input.shape[2]
         scales, offsets = (1.0,) * bands, (0.0,) * bands
-        return np.stack([self.predictor(p, v, scales, offsets)[0] for p, v in zip(pixels, valid, strict=True)])
+        return np.stack(
+            [self.predictor(p, v, scales, offsets)[0] for p, v in zip(pixels, valid, strict=True)]
+        )
 
 
 mlflow.models.set_model(Mapper())

@@ -57,19 +57,30 @@ def write_group(key: Mapping[str, Any], recipe: RasterSpec) -> list[dict[str, An
     path = raster_path(key["key"], recipe.name)
     target, described, confidence = files_of(recipe.out, path)
     probabilities = recipe.out / probabilities_path(path)
-    there = described.exists() and confidence.exists() and probabilities.exists() >= recipe.probabilities
+    there = (
+        described.exists()
+        and confidence.exists()
+        and probabilities.exists() >= recipe.probabilities
+    )
     row = _row_within(target) if there else None
     if row is None or row["fingerprint"] != key["fingerprint"]:
         made = mosaic_predictions([recipe.out / p for p in key["paths"]], recipe.tiling)
         count = int(np.count_nonzero(made.classes != NODATA))
-        row = ledger.ledger_row("rasters", key["key"], key["fingerprint"], valid_pixels=count, path=path)
+        row = ledger.ledger_row(
+            "rasters", key["key"], key["fingerprint"], valid_pixels=count, path=path
+        )
         row.pop("finished")
-        tags = {f"CLASS_{c.id}": c.name for c in recipe.legend.classes} | {"lulc_model": made.model, "lulc": json.dumps(row)}
+        tags = {f"CLASS_{c.id}": c.name for c in recipe.legend.classes} | {
+            "lulc_model": made.model,
+            "lulc": json.dumps(row),
+        }
         write_cog(confidence, made.grid, [made.confidence], {"lulc_model": made.model})
         probabilities.unlink(missing_ok=True)
         if made.probabilities is not None:
             names = {f"BAND_{n}": c.name for n, c in enumerate(recipe.legend.classes, 1)}
-            write_cog(probabilities, made.grid, [made.probabilities], {"lulc_model": made.model} | names)
+            write_cog(
+                probabilities, made.grid, [made.probabilities], {"lulc_model": made.model} | names
+            )
         stac.write_json(described, stac.make_item(recipe, path, made, key["fingerprint"]))
         write_cog(target, made.grid, pyramid(made.classes), tags, recipe.legend)
     return [row | {"checksum": checksum(target), "finished": datetime.now(UTC)}]
@@ -79,15 +90,23 @@ def mosaic_predictions(files: Sequence[Path], tiling: Tiling) -> ClassMap:
     """The tiles of some prediction files on the smallest grid of whole tiles that holds them, cut at the tiling's extent."""
     tables = [pq.ParquetFile(file) for file in files]
     # Where whole squares were classified a tile has fewer pixels than it was cut with.
-    tiling = tiling.coarsen(tiling.size // tables[0].read_row_group(0, ["height"])["height"][0].as_py())
+    tiling = tiling.coarsen(
+        tiling.size // tables[0].read_row_group(0, ["height"])["height"][0].as_py()
+    )
     places = [[tiling.parse(i) for i in t.read(["tile_id"])["tile_id"].to_pylist()] for t in tables]
     cols, rows = zip(*(place for found in places for place in found), strict=True)
     left, top, size = min(cols), min(rows), tiling.size
     height, width = (max(rows) + 1 - top) * size, (max(cols) + 1 - left) * size
     if tiling.extent is not None:
-        height, width = min(height, tiling.extent[0] - top * size), min(width, tiling.extent[1] - left * size)
+        height, width = (
+            min(height, tiling.extent[0] - top * size),
+            min(width, tiling.extent[1] - left * size),
+        )
     grid = tiling.grid(left, top).window(0, 0, height, width)
-    classes, confidence = np.full((height, width), NODATA, np.uint8), np.full((height, width), NODATA, np.uint8)
+    classes, confidence = (
+        np.full((height, width), NODATA, np.uint8),
+        np.full((height, width), NODATA, np.uint8),
+    )
     asked = tables[0].read_row_group(0, ["probabilities_shape"])["probabilities_shape"][0].as_py()
     probabilities = np.full((asked[0], height, width), NODATA, np.uint8) if asked else None
     scenes: set[str] = set()
@@ -98,10 +117,16 @@ def mosaic_predictions(files: Sequence[Path], tiling: Tiling) -> ClassMap:
             for tile in table.read_row_group(group).to_pylist():
                 col, row = next(at)
                 y, x = (row - top) * size, (col - left) * size
-                for name, target in (("classes", classes), ("confidence", confidence), ("probabilities", probabilities)):
+                for name, target in (
+                    ("classes", classes),
+                    ("confidence", confidence),
+                    ("probabilities", probabilities),
+                ):
                     if target is not None:
                         into = target[..., y : y + size, x : x + size]
-                        into[...] = arrays.array_from(tile, name)[..., : into.shape[-2], : into.shape[-1]]
+                        into[...] = arrays.array_from(tile, name)[
+                            ..., : into.shape[-2], : into.shape[-1]
+                        ]
                 scenes.update(tile["scene_ids"] or ())
                 models.add(tile["model"])
     if len(models) > 1:

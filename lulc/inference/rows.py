@@ -32,7 +32,15 @@ def rows_of(chip: Chip, predictor: Predictor, model: ModelRef, how: PredictConf)
         shares = make_shares(how, legend, chip.grid.shape)
         classes, confidence = predictor(*given, chip.core, days, shares)
         said = classes[chip.core], confidence[chip.core]
-        return [prediction_row(chip, *said, model, legend.ids, shares=None if shares is None else shares[:, *chip.core])]
+        return [
+            prediction_row(
+                chip,
+                *said,
+                model,
+                legend.ids,
+                shares=None if shares is None else shares[:, *chip.core],
+            )
+        ]
     if kind == "boxes":
         return _box_rows(chip, predictor.boxes(*given, _widened(chip)), model, how, legend)
     size = predictor.contract.size
@@ -48,7 +56,11 @@ def rows_of(chip: Chip, predictor: Predictor, model: ModelRef, how: PredictConf)
     filled = np.where(empty[..., None], 0, shares)
     classes = np.where(empty, NODATA, legend.to_id()[filled.argmax(2)]).astype(np.uint8)
     confidence = np.where(empty, NODATA, (filled.max(2) * 100).round()).astype(np.uint8)
-    percent = np.where(empty, NODATA, (filled.transpose(2, 0, 1) * 100).round()).astype(np.uint8) if how.probabilities else None
+    percent = (
+        np.where(empty, NODATA, (filled.transpose(2, 0, 1) * 100).round()).astype(np.uint8)
+        if how.probabilities
+        else None
+    )
     return [prediction_row(chip, classes, confidence, model, legend.ids, grid, percent)]
 
 
@@ -86,7 +98,13 @@ def prediction_row(
         "legend": model.name,
         **arrays.array_columns("classes", classes, "raw"),
         **arrays.array_columns("confidence", confidence, "raw"),
-        **{name: kept.get(name) for name in ("probabilities", *(f"probabilities_{p}" for p in ("shape", "dtype", "codec")))},
+        **{
+            name: kept.get(name)
+            for name in (
+                "probabilities",
+                *(f"probabilities_{p}" for p in ("shape", "dtype", "codec")),
+            )
+        },
         "class_ids": list(ids),
         "class_counts": [int(counts[i]) for i in ids],
         **arrays.array_columns("percent_counts", count_percents(classes, confidence, ids), "raw"),
@@ -96,24 +114,42 @@ def prediction_row(
 
 def count_percents(classes: np.ndarray, confidence: np.ndarray, ids: Sequence[int]) -> np.ndarray:
     """(K, 101) uint32: pixels of each class that are mapped with each per cent of confidence."""
-    counts = np.bincount(classes.ravel().astype(np.int64) * 256 + confidence.ravel(), minlength=1 << 16)
+    counts = np.bincount(
+        classes.ravel().astype(np.int64) * 256 + confidence.ravel(), minlength=1 << 16
+    )
     return np.ascontiguousarray(counts.reshape(256, 256)[list(ids), :101], np.uint32)
 
 
 def _about(chip: Chip, model: ModelRef) -> Row:
-    return {"tile_id": chip.tile_id, "period": chip.period, "model": f"{model.name}/{model.version}"}
+    return {
+        "tile_id": chip.tile_id,
+        "period": chip.period,
+        "model": f"{model.name}/{model.version}",
+    }
 
 
-def _probability_rows(chip: Chip, grid: Grid, shares: np.ndarray, model: ModelRef, legend: Legend) -> list[Row]:
+def _probability_rows(
+    chip: Chip, grid: Grid, shares: np.ndarray, model: ModelRef, legend: Legend
+) -> list[Row]:
     rows = []
     for y, x in np.argwhere(~np.isnan(shares).any(2)).tolist():
         place = arrays.grid_columns(grid.window(y, x, 1, 1))
         for c, share in zip(legend.classes, shares[y, x].tolist(), strict=True):
-            rows.append({**_about(chip, model), **place, "class_id": c.id, "class_name": c.name, "probability": share})
+            rows.append(
+                {
+                    **_about(chip, model),
+                    **place,
+                    "class_id": c.id,
+                    "class_name": c.name,
+                    "probability": share,
+                }
+            )
     return rows
 
 
-def _box_rows(chip: Chip, found: np.ndarray, model: ModelRef, how: PredictConf, legend: Legend) -> list[Row]:
+def _box_rows(
+    chip: Chip, found: np.ndarray, model: ModelRef, how: PredictConf, legend: Legend
+) -> list[Row]:
     names = {c.id: c.name for c in legend.classes}
     col, row = (int(n) for n in chip.tile_id.rpartition("/")[2].split("_"))
     side = chip.grid.height - 2 * chip.halo

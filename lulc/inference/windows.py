@@ -33,8 +33,14 @@ class Window:
 
     def cut(self, parts: Sequence[Area], asks: Contract) -> Batch:
         """Parts of one size as samples, prepared as for the training of a model; numbers become floats on the device."""
-        pixels, valid = (torch.from_numpy(np.stack([x[..., *part] for part in parts])) for x in (self.pixels, self.valid))
-        days, label = torch.from_numpy(self.days).expand(len(parts), -1), torch.full((len(parts),), NODATA)
+        pixels, valid = (
+            torch.from_numpy(np.stack([x[..., *part] for part in parts]))
+            for x in (self.pixels, self.valid)
+        )
+        days, label = (
+            torch.from_numpy(self.days).expand(len(parts), -1),
+            torch.full((len(parts),), NODATA),
+        )
         arrays = (pixels, valid, days, label, torch.ones(len(parts)))
         scaling = Scaling(self.scales, self.offsets, asks.mean, asks.std)
         return augment.standardise(Batch(*(x.to(self.device) for x in arrays)), scaling)
@@ -57,7 +63,10 @@ def windows(core: slice, length: int, side: int, multiple: int) -> Iterator[tupl
     for start in range(core.start, core.stop, step):
         stop = min(start + step, core.stop)
         first = max(0, start - margin) // multiple * multiple
-        yield slice(first, min(length, first - (first - stop - margin) // multiple * multiple)), slice(start, stop)
+        yield (
+            slice(first, min(length, first - (first - stop - margin) // multiple * multiple)),
+            slice(start, stop),
+        )
 
 
 def shift_slice(part: slice, by: int) -> slice:

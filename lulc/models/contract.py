@@ -48,7 +48,9 @@ class Contract:
     def check(self, bands: Sequence[str], gsd_m: float, where: str) -> None:
         """Nothing when input of these bands and this pixel side in metres may be mapped; else InputError."""
         if tuple(bands) != self.bands:
-            raise InputError(f"{where} has bands {list(bands)}; model {self.name!r} takes {list(self.bands)}, in this order")
+            raise InputError(
+                f"{where} has bands {list(bands)}; model {self.name!r} takes {list(self.bands)}, in this order"
+            )
         least, largest = self.gsd_range_m or (self.gsd_m, self.gsd_m)
         if not 0.8 * least <= gsd_m <= 1.25 * largest:
             known = f"{least:g} m" if least == largest else f"{least:g} to {largest:g} m"
@@ -66,9 +68,17 @@ def read_contract(path: Path) -> Contract:
     """The contract in a JSON file; InputError when it is not one."""
     try:
         raw = json.loads(path.read_text())
-        legend = Legend(raw["legend"]["name"], tuple(LandClass(**c) for c in raw["legend"]["classes"]))
-        tuples = {name: tuple(raw[name]) for name in ("bands", "mean", "std", "scales", "offsets", "gsd_range_m") if name in raw}
+        legend = Legend(
+            raw["legend"]["name"], tuple(LandClass(**c) for c in raw["legend"]["classes"])
+        )
+        tuples = {
+            name: tuple(raw[name])
+            for name in ("bands", "mean", "std", "scales", "offsets", "gsd_range_m")
+            if name in raw
+        }
         file_bands = tuple(tuple(bands) for bands in raw.get("file_bands", ()))
         return Contract(**{**raw, **tuples, "legend": legend, "file_bands": file_bands})
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is not a model contract ({error}): was the model logged by `lulc train`?") from error
+        raise InputError(
+            f"{path} is not a model contract ({error}): was the model logged by `lulc train`?"
+        ) from error

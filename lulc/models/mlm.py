@@ -29,12 +29,24 @@ def make_mlm_item(asks: Contract) -> dict[str, Any]:
     Specification: stac-extensions/mlm 1.4.0. The model is not bound to a place or time: the item covers the world and all time.
     """
     several = asks.task in ("change", "series")
-    axes = [("batch", -1), *([("time", -1)] if several else []), ("bands", len(asks.bands)), ("height", -1), ("width", -1)]
-    scaling = [{"type": "z-score", "mean": m, "stddev": s} for m, s in zip(asks.mean, asks.std, strict=True)]
+    axes = [
+        ("batch", -1),
+        *([("time", -1)] if several else []),
+        ("bands", len(asks.bands)),
+        ("height", -1),
+        ("width", -1),
+    ]
+    scaling = [
+        {"type": "z-score", "mean": m, "stddev": s}
+        for m, s in zip(asks.mean, asks.std, strict=True)
+    ]
     count = len(asks.legend.classes)
     results = _RESULTS.get(asks.task, [("batch", -1), ("class", 0), ("height", -1), ("width", -1)])
     task = _TASKS[asks.task]
-    classes = [{"value": i, "name": c.name, "color_hint": c.colour[1:].upper()} for i, c in enumerate(asks.legend.classes)]
+    classes = [
+        {"value": i, "name": c.name, "color_hint": c.colour[1:].upper()}
+        for i, c in enumerate(asks.legend.classes)
+    ]
     properties = {
         "datetime": None,
         "start_datetime": "0001-01-01T00:00:00Z",
@@ -48,7 +60,11 @@ def make_mlm_item(asks: Contract) -> dict[str, Any]:
             {
                 "name": f"physical values of {', '.join(asks.bands)}; pixels of {asks.gsd_m:g} m",
                 "bands": list(asks.bands),
-                "input": {"shape": [n for _, n in axes], "dim_order": [name for name, _ in axes], "data_type": "float32"},
+                "input": {
+                    "shape": [n for _, n in axes],
+                    "dim_order": [name for name, _ in axes],
+                    "data_type": "float32",
+                },
                 "value_scaling": scaling,
             }
         ],

@@ -40,14 +40,18 @@ def join_models(found: Sequence[ModelRef]) -> ModelRef:
     """Versions that map together as one, named a+b/1+2."""
     if len(found) == 1:
         return found[0]
-    name, version = ("+".join(parts) for parts in zip(*((m.name, m.version) for m in found), strict=True))
+    name, version = (
+        "+".join(parts) for parts in zip(*((m.name, m.version) for m in found), strict=True)
+    )
     digest = hashlib.sha256(" ".join(m.checksum for m in found).encode()).hexdigest()
     return ModelRef(name, version, found[0].folder, digest, tuple(found[1:]))
 
 
 def model_checksum(folder: Path) -> str:
     """sha256 over the checksums of a model folder's weights and contract, in hex."""
-    return hashlib.sha256(f"{files.checksum(folder / WEIGHTS)} {files.checksum(folder / CONTRACT)}".encode()).hexdigest()
+    return hashlib.sha256(
+        f"{files.checksum(folder / WEIGHTS)} {files.checksum(folder / CONTRACT)}".encode()
+    ).hexdigest()
 
 
 def is_whole(folder: Path) -> bool:
@@ -62,7 +66,9 @@ def place_model(source: Path, folder: Path) -> None:
         beside.mkdir(parents=True)
         for name in (WEIGHTS, CONTRACT):
             shutil.copyfile(source / name, beside / name)
-        (beside / DESCRIBED).write_text(json.dumps(mlm.make_mlm_item(contract.read_contract(source / CONTRACT)), indent=1))
+        (beside / DESCRIBED).write_text(
+            json.dumps(mlm.make_mlm_item(contract.read_contract(source / CONTRACT)), indent=1)
+        )
         if folder.exists():
             folder.rename(old)
         beside.rename(folder)

@@ -20,7 +20,16 @@ from mlflow.exceptions import MlflowException
 from lulc.config import Config
 from lulc.errors import InputError, SetupError, UsageError
 from lulc.models import contract
-from lulc.models.package import CONTRACT, WEIGHTS, ModelRef, find_local, is_whole, join_models, model_checksum, place_model
+from lulc.models.package import (
+    CONTRACT,
+    WEIGHTS,
+    ModelRef,
+    find_local,
+    is_whole,
+    join_models,
+    model_checksum,
+    place_model,
+)
 from lulc.redact import first_line, redact_setting
 
 CHAMPION = "champion"
@@ -32,12 +41,14 @@ _Unreachable = (MlflowException, requests.RequestException, OSError)
 
 def store_uri(uri: str | None, out: Path) -> str:
     """The tracking URI: the one given, else MLFLOW_TRACKING_URI, else a SQLite file in the output folder."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(out / 'mlflow.db').resolve()}"
+    return (
+        uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(out / 'mlflow.db').resolve()}"
+    )
 
 
-def ui_command(run: Config, out: Path) -> str:
+def ui_command(config: Config, out: Path) -> str:
     """The shell command that shows the runs, or the address of the server that does; user names and passwords left out."""
-    uri = store_uri(run.tracking.uri, out)
+    uri = store_uri(config.tracking.uri, out)
     return (
         redact_setting("uri", uri)
         if uri.startswith("http")
@@ -45,24 +56,28 @@ def ui_command(run: Config, out: Path) -> str:
     )
 
 
-def find_version(run: Config, out: Path, fingerprint: str) -> ModelRef | None:
+def find_version(config: Config, out: Path, fingerprint: str) -> ModelRef | None:
     """The newest version trained with this fingerprint, its files at hand and whole; None where there is none.
 
     Where the store cannot be reached, the model that an earlier run kept locally, if its fingerprint is this one.
     """
-    uri = store_uri(run.tracking.uri, out)
+    uri = store_uri(config.tracking.uri, out)
     if _unborn(uri):
         return None
     try:
         with _connected(uri, tries=1) as client:
-            for version in _versions(client, run.name):
+            for version in _versions(client, config.name):
                 if version.tags.get("fingerprint") == fingerprint:
                     with contextlib.suppress(InputError):
                         return _fetch(client, version, uri, out)
     except _Unreachable:
-        found = find_local(out, run.name)
+        found = find_local(out, config.name)
         return (
-            found if found and contract.read_contract(found.folder / CONTRACT).fingerprints.get("train") == fingerprint else None
+            found
+            if found
+            and contract.read_contract(found.folder / CONTRACT).fingerprints.get("train")
+            == fingerprint
+            else None
         )
     return None
 
@@ -80,7 +95,9 @@ def resolve(model: str, out: Path, tracking_uri: str | None = None) -> ModelRef:
 def _resolve(model: str, out: Path, tracking_uri: str | None) -> ModelRef:
     match = re.fullmatch(r"(?:models:/)?([\w. -]+)(?:/(\d+)|@([\w-]+))?", model)
     if match is None:
-        raise UsageError(f"model {model!r} is not models:/<name>/<version>, models:/<name>@<alias> or <name>")
+        raise UsageError(
+            f"model {model!r} is not models:/<name>/<version>, models:/<name>@<alias> or <name>"
+        )
     name, number, alias = match.groups()
     uri = store_uri(tracking_uri, out)
     if not _unborn(uri):
@@ -137,17 +154,31 @@ def list_versions(out: Path, tracking_uri: str | None = None) -> list[dict[str, 
     try:
         with _connected(uri) as client:
             models = client.search_registered_models()
-            found = [(m, v) for m in models for v in sorted(_versions(client, m.name), key=lambda v: int(v.version))]
+            found = [
+                (m, v)
+                for m in models
+                for v in sorted(_versions(client, m.name), key=lambda v: int(v.version))
+            ]
     except _Unreachable as error:
-        raise SetupError(f"tracking store {redact_setting('uri', uri)} cannot be reached ({first_line(error)})") from error
+        raise SetupError(
+            f"tracking store {redact_setting('uri', uri)} cannot be reached ({first_line(error)})"
+        ) from error
     return [
         {
             "name": v.name,
             "version": int(v.version),
-            "aliases": sorted(alias for alias, number in m.aliases.items() if str(number) == str(v.version)),
+            "aliases": sorted(
+                alias for alias, number in m.aliases.items() if str(number) == str(v.version)
+            ),
             "task": v.tags.get("task", ""),
-            "made": datetime.fromtimestamp(v.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
-            "scores": {name[6:]: float(value) for name, value in sorted(v.tags.items()) if name.startswith("score.")},
+            "made": datetime.fromtimestamp(v.creation_timestamp / 1000, UTC).isoformat(
+                timespec="seconds"
+            ),
+            "scores": {
+                name[6:]: float(value)
+                for name, value in sorted(v.tags.items())
+                if name.startswith("score.")
+            },
         }
         for m, v in found
     ]
@@ -159,7 +190,11 @@ def _versions(client: mlflow.MlflowClient, name: str) -> list[Any]:
 
 def _choose(client: mlflow.MlflowClient, name: str, number: str | None, alias: str | None) -> Any:
     try:
-        return client.get_model_version(name, number) if number else client.get_model_version_by_alias(name, alias or CHAMPION)
+        return (
+            client.get_model_version(name, number)
+            if number
+            else client.get_model_version_by_alias(name, alias or CHAMPION)
+        )
     except MlflowException as error:
         if error.error_code not in _ABSENT:
             raise
@@ -175,7 +210,9 @@ def _fetch(client: mlflow.MlflowClient, version: Any, uri: str, out: Path) -> Mo
             try:
                 source = client.get_model_version_download_uri(version.name, version.version)
                 for name in (WEIGHTS, CONTRACT):
-                    mlflow.artifacts.download_artifacts(f"{source}/artifacts/{name}", dst_path=temporary, tracking_uri=uri)
+                    mlflow.artifacts.download_artifacts(
+                        f"{source}/artifacts/{name}", dst_path=temporary, tracking_uri=uri
+                    )
                 found = model_checksum(Path(temporary))
             except _Unreachable as error:
                 what = f"model {version.name!r} version {version.version} has no {WEIGHTS} and {CONTRACT} that can be fetched"
@@ -183,7 +220,9 @@ def _fetch(client: mlflow.MlflowClient, version: Any, uri: str, out: Path) -> Mo
                     f"{what} ({first_line(error)}): give another version, or make it anew with `lulc train`"
                 ) from error
             if wanted and found != wanted:
-                what = f"model {version.name!r} version {version.version} is not what was registered"
+                what = (
+                    f"model {version.name!r} version {version.version} is not what was registered"
+                )
                 raise InputError(
                     f"{what}: its files have checksum {found[:12]}…, the registry says {wanted[:12]}…; take another version"
                 )

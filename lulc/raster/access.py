@@ -23,7 +23,13 @@ from lulc.raster.signing import sign
 from lulc.redact import redact_url
 
 # One format a suffix, GeoTIFF for any other. Never VRT, whatever the file's name: it may name any file or address.
-_DRIVERS = {".jp2": "JP2OpenJPEG", ".j2k": "JP2OpenJPEG", ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+_DRIVERS = {
+    ".jp2": "JP2OpenJPEG",
+    ".j2k": "JP2OpenJPEG",
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+}
 _OPTIONS = {
     # Without these a file cut short reads as success, whatever memory held filling its end: a JP2 that several threads decode,
     # a PNG decoded whole at once, a JPEG that libjpeg only warns about.
@@ -76,7 +82,9 @@ def open_raster(href: str, placed: bool = True, **options: Any) -> Iterator[Data
             opener = rasterio.open if "://" in address else DatasetReader
             dataset = opener(_gdal_path(address), driver=driver, sharing=False, **options)
         except (RasterioError, OSError) as error:
-            raise ReadError(f"{redact_url(href)} cannot be opened as {driver}: {gdal_message(error)}") from error
+            raise ReadError(
+                f"{redact_url(href)} cannot be opened as {driver}: {gdal_message(error)}"
+            ) from error
         with dataset:
             yield dataset
 
@@ -99,8 +107,14 @@ def gdal_settings() -> Iterator[None]:
 def _check_href(href: str) -> None:
     scheme = urlsplit(href).scheme if "://" in href else ""
     hostile = href.startswith(("/vsi", "//")) or ".." in re.split(r"[/\\]", href) or "\0" in href
-    if hostile or (not scheme and re.match(r"[A-Za-z][\w+.-]*:", href)) or scheme not in ("", "s3", "gs", "http", "https"):
-        raise ReadError(f"{redact_url(href)} is not opened: give a plain path, or an s3, gs or http(s) address, without '..'")
+    if (
+        hostile
+        or (not scheme and re.match(r"[A-Za-z][\w+.-]*:", href))
+        or scheme not in ("", "s3", "gs", "http", "https")
+    ):
+        raise ReadError(
+            f"{redact_url(href)} is not opened: give a plain path, or an s3, gs or http(s) address, without '..'"
+        )
     if scheme in ("http", "https"):
         _refuse_redirect(href)
 
@@ -113,7 +127,9 @@ def _gdal_path(href: str) -> str:
     scheme, _, rest = packed.rpartition("://")
     where = {"": packed, "s3": f"/vsis3/{rest}", "gs": f"/vsigs/{rest}"}.get(scheme)
     if where is None:
-        raise ReadError(f"{redact_url(href)} is not opened: a zip or tar must lie on this disk or in an s3 or gs store")
+        raise ReadError(
+            f"{redact_url(href)} is not opened: a zip or tar must lie on this disk or in an s3 or gs store"
+        )
     return f"/vsi{'zip' if packed.lower().endswith('.zip') else 'tar'}/{{{where}}}/{name}"
 
 
@@ -132,7 +148,9 @@ def _refuse_redirect(href: str) -> None:
                 raise ReadError(f"{redact_url(href)} cannot be reached: {error}") from error
             status = 503
         if 300 <= status < 400:
-            raise ReadError(f"{redact_url(href)} answers with a redirect, which is not followed: index the file's true address")
+            raise ReadError(
+                f"{redact_url(href)} answers with a redirect, which is not followed: index the file's true address"
+            )
         # Only a true answer says that there is no redirect.
         if status not in _BUSY:
             return

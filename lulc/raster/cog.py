@@ -22,7 +22,13 @@ BLOCK = 512
 """Side of a raster's inner tiles in pixels; overviews are made until one covers all."""
 
 # ZSTD 3 keeps class rasters as small as DEFLATE 6 in a fraction of its time; a predictor makes them larger.
-_COG = {"driver": "COG", "BLOCKSIZE": BLOCK, "COMPRESS": "ZSTD", "LEVEL": 3, "GEOTIFF_VERSION": "1.1"}
+_COG = {
+    "driver": "COG",
+    "BLOCKSIZE": BLOCK,
+    "COMPRESS": "ZSTD",
+    "LEVEL": 3,
+    "GEOTIFF_VERSION": "1.1",
+}
 
 
 def pyramid(classes: np.ndarray) -> list[np.ndarray]:
@@ -60,27 +66,42 @@ def majority(array, nodata):  # type: ignore[no-untyped-def]
 
 
 def write_cog(
-    path: Path, grid: Grid, levels: Sequence[np.ndarray], tags: Mapping[str, str], legend: Legend | None = None
+    path: Path,
+    grid: Grid,
+    levels: Sequence[np.ndarray],
+    tags: Mapping[str, str],
+    legend: Legend | None = None,
 ) -> None:
     """A uint8 COG at `path`, the same bytes every time, with a legend's colours; SetupError where the disk is full.
 
     levels: the band (H, W), or bands (K, H, W), and its overviews, each half the one before; GDAL averages where there are none.
     """
-    overviews = {"OVERVIEWS": "FORCE_USE_EXISTING"} if len(levels) > 1 else {"OVERVIEW_RESAMPLING": "AVERAGE"}
+    overviews = (
+        {"OVERVIEWS": "FORCE_USE_EXISTING"}
+        if len(levels) > 1
+        else {"OVERVIEW_RESAMPLING": "AVERAGE"}
+    )
     folder = uuid.uuid4().hex
     with rasterio.Env(GDAL_NUM_THREADS="1"), ExitStack() as files:
         # GDAL takes x.tif.ovr as the overview of x.tif, x.tif.ovr.ovr as that of x.tif.ovr, and so on.
         for number, level in enumerate(levels):
             bands = level.reshape(-1, *level.shape[-2:])
             place = Grid(grid.crs, grid.transform, *level.shape[-2:])
-            file = files.enter_context(MemoryFile(dirname=folder, filename="x.tif" + ".ovr" * number))
+            file = files.enter_context(
+                MemoryFile(dirname=folder, filename="x.tif" + ".ovr" * number)
+            )
             with file.open(**_plain(place, len(bands))) as target:
                 target.write(bands)
                 if number == 0:
                     target.update_tags(**tags)
                     if legend is not None:
                         target.write_colormap(1, legend.palette())
-        write_atomic(path, lambda beside: rasterio.shutil.copy(f"/vsimem/{folder}/x.tif", beside, **_COG, **overviews))
+        write_atomic(
+            path,
+            lambda beside: rasterio.shutil.copy(
+                f"/vsimem/{folder}/x.tif", beside, **_COG, **overviews
+            ),
+        )
 
 
 def _plain(grid: Grid, count: int) -> dict[str, Any]:

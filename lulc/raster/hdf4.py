@@ -33,8 +33,19 @@ _SINUSOIDAL = (
     'AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
 )
 # HDF4's numbers of types (hntdefs.h).
-_TYPES = {20: "int8", 21: "uint8", 22: "int16", 23: "uint16", 24: "int32", 25: "uint32", 5: "float32", 6: "float64"}
-_MOST = 128 << 20  # bytes of a layer, and of all that are kept; the largest of a MODIS tile, 4800² of 32 bits, has 88 MiB
+_TYPES = {
+    20: "int8",
+    21: "uint8",
+    22: "int16",
+    23: "uint16",
+    24: "int32",
+    25: "uint32",
+    5: "float32",
+    6: "float64",
+}
+_MOST = (
+    128 << 20
+)  # bytes of a layer, and of all that are kept; the largest of a MODIS tile, 4800² of 32 bits, has 88 MiB
 
 # The HDF4 library ends the process over some damaged files, so that another process opens a file first.
 _PROBE = """
@@ -73,17 +84,24 @@ class Hdf4Layer:
     def check_size(self) -> None:
         """Nothing; InputError where it claims more than a layer of a MODIS tile has."""
         if math.prod(self.grid.shape) * np.dtype(self.dtype).itemsize > _MOST:
-            raise InputError(f"{self.path}: layer {self.name} claims {self.grid.shape} pixels: {_MOST:,} bytes are read at most")
+            raise InputError(
+                f"{self.path}: layer {self.name} claims {self.grid.shape} pixels: {_MOST:,} bytes are read at most"
+            )
 
     @property
     def scaling(self) -> tuple[float, float]:
         """Scale and offset: physical value = number x scale + offset."""
         try:
-            scale, offset = float(self.said.get("scale_factor", 1)), float(self.said.get("add_offset", 0))
+            scale, offset = (
+                float(self.said.get("scale_factor", 1)),
+                float(self.said.get("add_offset", 0)),
+            )
         except (TypeError, ValueError):
             scale, offset = math.nan, math.nan
         if not math.isfinite(scale * offset) or scale <= 0:
-            raise InputError(f"{self.path}: layer {self.name} has scale_factor {scale}, add_offset {offset}: fetch the file anew")
+            raise InputError(
+                f"{self.path}: layer {self.name} has scale_factor {scale}, add_offset {offset}: fetch the file anew"
+            )
         # HDF4's calibration: value = scale_factor (number - add_offset). MOD13 and older MOD09GA write the power of ten that
         # values were multiplied by when they were stored instead (10000); MOD09GA's distances have 25, and mean it.
         if scale > 1 and math.log10(scale).is_integer():
@@ -112,7 +130,10 @@ class Hdf4Layer:
         if self.valid is None or np.dtype(self.dtype).kind == "f":
             return None
         limits = np.iinfo(self.dtype)
-        return next((n for n in (self.valid[0] - 1, self.valid[1] + 1) if limits.min <= n <= limits.max), None)
+        return next(
+            (n for n in (self.valid[0] - 1, self.valid[1] + 1) if limits.min <= n <= limits.max),
+            None,
+        )
 
 
 def require() -> None:
@@ -120,7 +141,9 @@ def require() -> None:
     try:
         import pyhdf.SD  # noqa: F401
     except ImportError as error:
-        raise SetupError("HDF4 files are read with pyhdf, which is not installed: pip install 'lulc[hdf4]'") from error
+        raise SetupError(
+            "HDF4 files are read with pyhdf, which is not installed: pip install 'lulc[hdf4]'"
+        ) from error
 
 
 def list_layers(path: str) -> tuple[tuple[Hdf4Layer, ...], dict[str, str]]:
@@ -137,10 +160,16 @@ def list_layers(path: str) -> tuple[tuple[Hdf4Layer, ...], dict[str, str]]:
             name, rank, shape, kind, _ = sds.info()
             axes = [sds.dim(axis).info()[0] for axis in range(rank)]
             structure = axes[0].partition(":")[2] if axes else ""
-            if axes == [f"YDim:{structure}", f"XDim:{structure}"] and structure in grids and kind in _TYPES:
+            if (
+                axes == [f"YDim:{structure}", f"XDim:{structure}"]
+                and structure in grids
+                and kind in _TYPES
+            ):
                 grid = grids[structure]
                 if tuple(shape) != grid.shape:
-                    raise InputError(f"{path}: layer {name} is {shape}, its grid {grid.shape}: fetch the file anew")
+                    raise InputError(
+                        f"{path}: layer {name} is {shape}, its grid {grid.shape}: fetch the file anew"
+                    )
                 found.append(Hdf4Layer(path, name, structure, grid, _TYPES[kind], sds.attributes()))
             sds.endaccess()
     return tuple(found), texts
@@ -156,7 +185,9 @@ def open_layer(href: str) -> str:
     try:
         stat = os.stat(path)
     except OSError as error:
-        raise InputError(f"{path} cannot be opened: {error.strerror}; HDF4 files are read from this machine's disk") from error
+        raise InputError(
+            f"{path} cannot be opened: {error.strerror}; HDF4 files are read from this machine's disk"
+        ) from error
     key = (href, stat.st_size, stat.st_mtime_ns)
     if key not in _kept:
         layer = next((one for one in list_layers(path)[0] if one.href == href), None)
@@ -174,7 +205,9 @@ def _probe(path: str, _size: int, _changed: int) -> str:
     # What is wrong with a file of that size and time, nothing where it can be opened here.
     command = [sys.executable, "-c", _PROBE, path]
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_LONGEST, check=False)
+        ran = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", timeout=_LONGEST, check=False
+        )
     except subprocess.TimeoutExpired:
         return f"it takes over {_LONGEST} s to open"
     said = ran.stderr.strip().splitlines() or ["nothing said"]
@@ -207,18 +240,28 @@ def _opened(path: str) -> Iterator[Any]:
 def _decode(layer: Hdf4Layer) -> MemoryFile:
     layer.check_size()
     with _opened(layer.path) as file:
-        sds = next(s for n in range(file.info()[0]) if (s := file.select(n)).info()[0] == layer.name and _of(s, layer.structure))
+        sds = next(
+            s
+            for n in range(file.info()[0])
+            if (s := file.select(n)).info()[0] == layer.name and _of(s, layer.structure)
+        )
         pixels = np.asarray(sds.get())
         sds.endaccess()
     if pixels.shape != layer.grid.shape or pixels.dtype != layer.dtype:
-        raise InputError(f"{layer.path}: layer {layer.name} holds {pixels.shape} of {pixels.dtype}: fetch the file anew")
+        raise InputError(
+            f"{layer.path}: layer {layer.name} holds {pixels.shape} of {pixels.dtype}: fetch the file anew"
+        )
     if layer.valid is not None and layer.nodata is not None:
         low, high = layer.valid
-        pixels = np.where((pixels >= low) & (pixels <= high), pixels, pixels.dtype.type(layer.nodata))
+        pixels = np.where(
+            (pixels >= low) & (pixels <= high), pixels, pixels.dtype.type(layer.nodata)
+        )
     memory = MemoryFile(filename=re.sub(r"\W+", "_", layer.name) + ".tif")
     height, width = pixels.shape
     place = {"crs": layer.grid.crs, "transform": layer.grid.affine, "nodata": layer.nodata}
-    with memory.open(driver="GTiff", height=height, width=width, count=1, dtype=layer.dtype, **place) as dataset:
+    with memory.open(
+        driver="GTiff", height=height, width=width, count=1, dtype=layer.dtype, **place
+    ) as dataset:
         dataset.write(pixels, 1)
     return memory
 
@@ -230,7 +273,10 @@ def _of(sds: Any, structure: str) -> bool:
 def _texts(attributes: Mapping[str, Any]) -> dict[str, str]:
     # A long text is cut into several attributes: StructMetadata.0, StructMetadata.1, …
     found: dict[str, str] = {}
-    for name in sorted(attributes, key=lambda n: [int(p) if p.isdigit() else p for p in re.split(r"(?<=\.)(\d+)$", n)]):
+    for name in sorted(
+        attributes,
+        key=lambda n: [int(p) if p.isdigit() else p for p in re.split(r"(?<=\.)(\d+)$", n)],
+    ):
         if isinstance(attributes[name], str):
             stem = re.sub(r"\.\d+$", "", name)
             found[stem] = found.get(stem, "") + attributes[name]
@@ -241,23 +287,38 @@ def _grids(path: str, struct: str) -> dict[str, Grid]:
     # Name → grid, of the GRID groups in StructMetadata.
     found = {}
     for _, text in re.findall(r"\bGROUP=(GRID_\d+)\s(.*?)\bEND_GROUP=\1\s", struct, re.DOTALL):
-        said = dict(re.findall(r"^\s*(\w+)=(.*?)\s*$", text.partition("GROUP=Dimension")[0], re.MULTILINE))
+        said = dict(
+            re.findall(r"^\s*(\w+)=(.*?)\s*$", text.partition("GROUP=Dimension")[0], re.MULTILINE)
+        )
         name = said.get("GridName", "").strip('"')
         try:
             width, height = int(said["XDim"]), int(said["YDim"])
-            (left, top), (right, bottom) = (_numbers(said[k]) for k in ("UpperLeftPointMtrs", "LowerRightMtrs"))
+            (left, top), (right, bottom) = (
+                _numbers(said[k]) for k in ("UpperLeftPointMtrs", "LowerRightMtrs")
+            )
             radius, *others = _numbers(said["ProjParams"])
         except (KeyError, ValueError) as error:
-            raise InputError(f"{path}: StructMetadata does not place grid {name!r} ({error}): fetch the file anew") from error
-        if said.get("Projection") != "GCTP_SNSOID" or any(others) or radius <= 0 or said.get("GridOrigin") != "HDFE_GD_UL":
+            raise InputError(
+                f"{path}: StructMetadata does not place grid {name!r} ({error}): fetch the file anew"
+            ) from error
+        if (
+            said.get("Projection") != "GCTP_SNSOID"
+            or any(others)
+            or radius <= 0
+            or said.get("GridOrigin") != "HDFE_GD_UL"
+        ):
             known = "the sinusoidal one (GCTP_SNSOID) of MODIS tiles, from the upper left, is read"
-            raise InputError(f"{path}: grid {name!r} is in projection {said.get('Projection')}: {known}")
+            raise InputError(
+                f"{path}: grid {name!r} is in projection {said.get('Projection')}: {known}"
+            )
         if not (width > 0 and height > 0 and left < right and bottom < top):
             raise InputError(f"{path}: grid {name!r} has no extent: fetch the file anew")
         transform = ((right - left) / width, 0.0, left, 0.0, (bottom - top) / height, top)
         found[name] = Grid(_SINUSOIDAL.format(radius=radius), transform, height, width)
     if not found:
-        raise InputError(f"{path} has no grid in StructMetadata: MODIS gridded products (levels 2G, 3 and 4) are read")
+        raise InputError(
+            f"{path} has no grid in StructMetadata: MODIS gridded products (levels 2G, 3 and 4) are read"
+        )
     return found
 
 

@@ -16,7 +16,10 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 from lulc.errors import InputError
 
 # Azure's shared access signatures, AWS's and Google's signed requests (versions 4 and 2), CloudFront's, and plain tokens.
-_SECRET = re.compile(r"sig|signature|x-(amz|goog)-.*|policy|key-pair-id|.*(token|secret|password|api.?key|access.?key).*", re.I)
+_SECRET = re.compile(
+    r"sig|signature|x-(amz|goog)-.*|policy|key-pair-id|.*(token|secret|password|api.?key|access.?key).*",
+    re.I,
+)
 
 _BLOB = re.compile(r"https://([a-z0-9]+)\.blob\.core\.windows\.net/([a-z0-9$-]+)/")
 _MARGIN = 300  # seconds that a token must still hold, so that it outlives the read it is taken for
@@ -33,7 +36,9 @@ def unsigned(value: Any) -> Any:
         return value
     parts = urlsplit(value)
     secret = _holds_secret(key for key, _ in parse_qsl(parts.query, keep_blank_values=True))
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="" if secret else parts.query))
+    return urlunsplit(
+        parts._replace(netloc=parts.netloc.rpartition("@")[2], query="" if secret else parts.query)
+    )
 
 
 def sign(href: str) -> str:
@@ -51,16 +56,25 @@ def _token(container: str) -> str:
     token, until = _tokens.get(container, ("", 0.0))
     if time.time() < until:
         return token
-    place = os.environ.get("PC_SDK_SAS_URL", "https://planetarycomputer.microsoft.com/api/sas/v1/token")
+    place = os.environ.get(
+        "PC_SDK_SAS_URL", "https://planetarycomputer.microsoft.com/api/sas/v1/token"
+    )
     key = os.environ.get("PC_SDK_SUBSCRIPTION_KEY")
-    request = urllib.request.Request(f"{place}/{container}", headers={"Ocp-Apim-Subscription-Key": key} if key else {})
+    request = urllib.request.Request(
+        f"{place}/{container}", headers={"Ocp-Apim-Subscription-Key": key} if key else {}
+    )
     try:
         with urllib.request.urlopen(request, timeout=30) as answer:
             said = json.load(answer)
-        token, until = str(said["token"]), datetime.fromisoformat(said["msft:expiry"]).timestamp() - _MARGIN
+        token, until = (
+            str(said["token"]),
+            datetime.fromisoformat(said["msft:expiry"]).timestamp() - _MARGIN,
+        )
     except HTTPError as error:
         if error.code != 404:
-            raise InputError(f"no token for {container}: the Planetary Computer answers {error.code}") from error
+            raise InputError(
+                f"no token for {container}: the Planetary Computer answers {error.code}"
+            ) from error
         # Another's container, which it does not know: open to all, or not.
         token, until = "", time.time() + 3600
     except (OSError, ValueError, KeyError) as error:

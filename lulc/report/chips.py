@@ -29,24 +29,43 @@ def draw_chips(folder: Path, period: str | None = None) -> bytes:
     chips.
     """
     files = sorted(folder.rglob("[!.]*.parquet"))
-    light = ("tile_id", "period", "transform", "height", "width", "halo", "bands", "datetimes", "pixels_shape", "valid")
+    light = (
+        "tile_id",
+        "period",
+        "transform",
+        "height",
+        "width",
+        "halo",
+        "bands",
+        "datetimes",
+        "pixels_shape",
+        "valid",
+    )
     rows = [_with_dates(row) for file in files for row in store.read_rows(file, light)]
     name = period or min((row["period"] for row in rows), default=None)
     rows = [row for row in rows if row["period"] == name]
     if not rows:
-        raise InputError(f"{folder} holds no chips of period {name!r}: run `lulc tile`, or name another")
+        raise InputError(
+            f"{folder} holds no chips of period {name!r}: run `lulc tile`, or name another"
+        )
     dates = rows[0]["datetimes"]
     several = len(dates) > 1 and all(row["datetimes"] == dates for row in rows)
     shown = sorted(set().union(*(row["seen"] for row in rows)))[:_MOST] if several else []
     titles = [dates[t].date().isoformat() for t in shown]
-    places = {row["tile_id"]: _corner(row["transform"], row["halo"], rows[0]["transform"]) for row in rows}
+    places = {
+        row["tile_id"]: _corner(row["transform"], row["halo"], rows[0]["transform"]) for row in rows
+    }
     side = rows[0]["height"] - 2 * rows[0]["halo"]
     top, left = (min(place[axis] for place in places.values()) for axis in (0, 1))
-    height, width = (max(p[axis] for p in places.values()) - low + side for axis, low in ((0, top), (1, left)))
+    height, width = (
+        max(p[axis] for p in places.values()) - low + side for axis, low in ((0, top), (1, left))
+    )
     across = math.ceil(math.sqrt(len(shown) or 1))
     every = math.ceil(max(height, width) * across / _SIDE)
     bands = choose_rgb(rows[0]["bands"])
-    picture = np.full((len(shown) or 1, len(bands), -(-height // every), -(-width // every)), np.nan)
+    picture = np.full(
+        (len(shown) or 1, len(bands), -(-height // every), -(-width // every)), np.nan
+    )
     for file in files:
         for chip in (from_row(row) for row in store.read_rows(file) if row["period"] == name):
             row, col = places[chip.tile_id][0] - top, places[chip.tile_id][1] - left
@@ -64,7 +83,9 @@ def _with_dates(row: dict[str, Any]) -> dict[str, Any]:
 
 def _corner(transform: Sequence[float], halo: int, first: Sequence[float]) -> tuple[int, int]:
     # Row and column of a chip's core on the lattice of the first chip.
-    return round((transform[5] - first[5]) / first[4]) + halo, round((transform[2] - first[2]) / first[0]) + halo
+    return round((transform[5] - first[5]) / first[4]) + halo, round(
+        (transform[2] - first[2]) / first[0]
+    ) + halo
 
 
 def choose_rgb(bands: Sequence[str]) -> list[int]:
@@ -75,14 +96,20 @@ def choose_rgb(bands: Sequence[str]) -> list[int]:
     return [0, 1, 2] if len(bands) >= 3 else [0]
 
 
-def _thin(chip: Chip, dates: Sequence[int], bands: Sequence[int], row: int, col: int, every: int) -> np.ndarray:
+def _thin(
+    chip: Chip, dates: Sequence[int], bands: Sequence[int], row: int, col: int, every: int
+) -> np.ndarray:
     # Every n-th pixel of the core from (row, col) on, of each date or of their median, physical values, NaN where not valid.
-    image, seen = (a[..., *chip.core][..., row::every, col::every] for a in (chip.pixels[:, bands], chip.valid))
+    image, seen = (
+        a[..., *chip.core][..., row::every, col::every] for a in (chip.pixels[:, bands], chip.valid)
+    )
     if dates:
         image, seen = image[list(dates)], seen[list(dates)]
     else:
         image, seen = (a[None] for a in composites.median_composite(image, seen))
-    scales, offsets = (np.array([v[b] for b in bands])[:, None, None] for v in (chip.scales, chip.offsets))
+    scales, offsets = (
+        np.array([v[b] for b in bands])[:, None, None] for v in (chip.scales, chip.offsets)
+    )
     return np.where(seen[:, None], image * scales + offsets, np.nan)
 
 

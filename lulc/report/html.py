@@ -37,26 +37,28 @@ Key = tuple[str, str]
 _PACKAGES = ("pyspark", "apache-sedona", "torch", "rasterio", "petastorm", "mlflow", "pyarrow")
 
 
-def write_report(run: Config, out: Path) -> Path:
+def write_report(config: Config, out: Path) -> Path:
     """Path of `report.html`, written with `map.png` beside it from the tables and rasters that stand; it needs no network."""
     from jinja2 import Environment, select_autoescape
 
     areas = store.read_table(out, "class_areas")
     reached, unmapped = _reached(areas)
     told = set(reached[:_MOST])
-    period, rasters = _latest(run, out)
-    legend = run.make_legend() if run.legend else _found_legend(run.name, areas, rasters)
-    within = _measured(out, set(reached)) if run.maps else None
-    picture = draw_map(rasters, legend, f"{run.name} {period}", within) if rasters else b""
+    period, rasters = _latest(config, out)
+    legend = config.make_legend() if config.legend else _found_legend(config.name, areas, rasters)
+    within = _measured(out, set(reached)) if config.maps else None
+    picture = draw_map(rasters, legend, f"{config.name} {period}", within) if rasters else b""
     if picture:
         files.write_atomic(out / "map.png", lambda beside: beside.write_bytes(picture))
-    scenes = store.read_table(out, "scenes", ["scene_id", "source", "datetime", "cloud"]).to_pylist()
-    template = Environment(autoescape=select_autoescape(default=True), trim_blocks=True).from_string(
-        Path(__file__).with_suffix(".html").read_text("utf-8")
-    )
+    scenes = store.read_table(
+        out, "scenes", ["scene_id", "source", "datetime", "cloud"]
+    ).to_pylist()
+    template = Environment(
+        autoescape=select_autoescape(default=True), trim_blocks=True
+    ).from_string(Path(__file__).with_suffix(".html").read_text("utf-8"))
     page = template.render(
-        name=run.name,
-        headline=_headline(run, legend, scenes),
+        name=config.name,
+        headline=_headline(config, legend, scenes),
         map_png=base64.b64encode(picture).decode(),
         areas=_areas(out, legend, areas, told),
         more=len(reached) - len(told),
@@ -70,18 +72,20 @@ def write_report(run: Config, out: Path) -> Path:
         bad=_bad(out),
         provenance=_provenance(out),
         scenes=scenes,
-        settings=yaml.safe_dump(_plain(dataclasses.asdict(run)), sort_keys=False, allow_unicode=True),
+        settings=yaml.safe_dump(
+            _plain(dataclasses.asdict(config)), sort_keys=False, allow_unicode=True
+        ),
     )
     path = out / "report.html"
     files.write_atomic(path, lambda beside: beside.write_text(page, "utf-8"))
     return path
 
 
-def _latest(run: Config, out: Path) -> tuple[str, list[Path]]:
+def _latest(config: Config, out: Path) -> tuple[str, list[Path]]:
     # The last period, and its class rasters: the run's own, or those made elsewhere, as far as they are still there.
-    if run.maps:
-        period = max(one.period for one in run.maps)
-        found = (glob.glob(one.path, recursive=True) for one in run.maps if one.period == period)
+    if config.maps:
+        period = max(one.period for one in config.maps)
+        found = (glob.glob(one.path, recursive=True) for one in config.maps if one.period == period)
         return period, sorted(map(Path, set(itertools.chain.from_iterable(found))))
     rasters = sorted((out / "rasters").rglob("*.tif"))
     latest = [p for p in rasters if p.parent == rasters[-1].parent]
@@ -101,7 +105,11 @@ def _found_legend(name: str, areas: pa.Table, rasters: Sequence[Path]) -> Legend
     # Ids that a colour table leaves out are black in it.
     if len(set(own.values())) == len(colours):
         colours = own
-    return Legend(name, tuple(LandClass(i, names[i], colours[i]) for i in sorted(names)) or (LandClass(0, "none", "#888888"),))
+    return Legend(
+        name,
+        tuple(LandClass(i, names[i], colours[i]) for i in sorted(names))
+        or (LandClass(0, "none", "#888888"),),
+    )
 
 
 def _reached(areas: pa.Table) -> tuple[list[Key], list[str]]:
@@ -115,7 +123,9 @@ def _reached(areas: pa.Table) -> tuple[list[Key], list[str]]:
 
 def _of(table: pa.Table, regions: set[Key]) -> list[dict[str, Any]]:
     # The rows of these regions.
-    rows = table.filter(pc.is_in(table["region_id"], pa.array([i for _, i in regions], pa.string()))).to_pylist()
+    rows = table.filter(
+        pc.is_in(table["region_id"], pa.array([i for _, i in regions], pa.string()))
+    ).to_pylist()
     return [r for r in rows if (r["level"], r["region_id"]) in regions]
 
 
@@ -128,17 +138,21 @@ def _measured(out: Path, regions: set[Key]) -> tuple[float, ...] | None:
 def hide_secrets(text: str) -> str:
     """The text without user names and passwords in addresses, and without signatures, tokens and keys in their queries."""
     text = re.sub(r"(\w+://)[^/\s@]+@", r"\1", text)
-    return re.sub(r"(?i)([?&][\w-]*(?:sig|signature|token|key|credential|secret|password)[\w-]*=)[^&\s'\"]+", r"\1…", text)
+    return re.sub(
+        r"(?i)([?&][\w-]*(?:sig|signature|token|key|credential|secret|password)[\w-]*=)[^&\s'\"]+",
+        r"\1…",
+        text,
+    )
 
 
-def _headline(run: Config, legend: Legend, scenes: Sequence[dict[str, Any]]) -> str:
-    if run.maps:
-        return f"{len(legend.classes)} classes of maps made elsewhere; periods {', '.join(sorted({m.period for m in run.maps}))}"
+def _headline(config: Config, legend: Legend, scenes: Sequence[dict[str, Any]]) -> str:
+    if config.maps:
+        return f"{len(legend.classes)} classes of maps made elsewhere; periods {', '.join(sorted({m.period for m in config.maps}))}"
     days = sorted(s["datetime"] for s in scenes if s["datetime"])
     span = f", {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}" if days else ""
     count = sum(s["source"] != "layer" for s in scenes)
-    periods = ", ".join(p.name for p in run.periods)
-    return f"{len(run.legend)} classes from {count} scene{'s' * (count != 1)}{span}; periods {periods}"
+    periods = ", ".join(p.name for p in config.periods)
+    return f"{len(config.legend)} classes from {count} scene{'s' * (count != 1)}{span}; periods {periods}"
 
 
 def _areas(out: Path, legend: Legend, areas: pa.Table, told: set[Key]) -> list[dict[str, Any]]:
@@ -148,9 +162,13 @@ def _areas(out: Path, legend: Legend, areas: pa.Table, told: set[Key]) -> list[d
     colours = {c.id: c.colour for c in legend.classes}
     found_patches = _of(store.read_table(out, "landscape"), told)
     patches = {(r["level"], r["region_id"], r["period"], r["class_id"]): r for r in found_patches}
-    rows.sort(key=lambda r: (r["level"], r["region_id"], r["period"], place.get(r["class_id"], 999)))
+    rows.sort(
+        key=lambda r: (r["level"], r["region_id"], r["period"], place.get(r["class_id"], 999))
+    )
     found = []
-    for (level, region, period), group in itertools.groupby(rows, lambda r: (r["level"], r["region_id"], r["period"])):
+    for (level, region, period), group in itertools.groupby(
+        rows, lambda r: (r["level"], r["region_id"], r["period"])
+    ):
         parts = list(group)
         total = sum(r["area_m2"] for r in parts)
         name = parts[0]["name"] or region
@@ -169,11 +187,21 @@ def _areas(out: Path, legend: Legend, areas: pa.Table, told: set[Key]) -> list[d
         title = f"{name}, {level}, {period}"
         columns = {name: any(line[name] for line in lines) for name in ("confidence", "patches")}
         observed = _percent(parts[0]["observed_share"])
-        found.append({"title": title, "km2": _number(total / 1e6), "observed": observed, "rows": lines, "told": columns})
+        found.append(
+            {
+                "title": title,
+                "km2": _number(total / 1e6),
+                "observed": observed,
+                "rows": lines,
+                "told": columns,
+            }
+        )
     return found
 
 
-def _by_region(out: Path, table: str, measure: str, tell: Callable[[dict[str, Any]], tuple[str, ...]]) -> dict[str, Any]:
+def _by_region(
+    out: Path, table: str, measure: str, tell: Callable[[dict[str, Any]], tuple[str, ...]]
+) -> dict[str, Any]:
     # Of the regions with most of a measure: a table a region and period, with what is told of each class. And how many have less.
     rows = store.read_table(out, table).to_pylist()
     sums: dict[Key, float] = {}
@@ -181,7 +209,9 @@ def _by_region(out: Path, table: str, measure: str, tell: Callable[[dict[str, An
         sums[r["level"], r["region_id"]] = sums.get((r["level"], r["region_id"]), 0) + r[measure]
     most = set(sorted(sums, key=lambda key: (-sums[key], key))[:_MOST])
     groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for r in sorted(rows, key=lambda r: (r["level"], r["name"], r["region_id"], r["period"], r["class_id"])):
+    for r in sorted(
+        rows, key=lambda r: (r["level"], r["name"], r["region_id"], r["period"], r["class_id"])
+    ):
         if (r["level"], r["region_id"]) in most:
             groups.setdefault((r["level"], r["region_id"], r["period"]), []).append(r)
     regions = [
@@ -214,10 +244,16 @@ def _accuracy(out: Path, legend: Legend) -> list[dict[str, Any]]:
     scores = store.read_table(out, "accuracy").to_pylist()
     pairs = store.read_table(out, "confusion").to_pylist()
     found = []
-    for period, split in sorted({(r["period"], r["split"]) for r in scores if r["split"] == "test"}):
+    for period, split in sorted(
+        {(r["period"], r["split"]) for r in scores if r["split"] == "test"}
+    ):
         mine = [r for r in scores if (r["period"], r["split"]) == (period, split)]
         whole = next(r for r in mine if r["class_id"] is None)
-        counts = {(r["label_id"], r["map_id"]): r["pixels"] for r in pairs if (r["period"], r["split"]) == (period, split)}
+        counts = {
+            (r["label_id"], r["map_id"]): r["pixels"]
+            for r in pairs
+            if (r["period"], r["split"]) == (period, split)
+        }
         lines = [
             {
                 "name": r["class_name"],
@@ -254,7 +290,9 @@ def _matrix(counts: dict[tuple[int, int], int], legend: Legend) -> dict[str, Any
     return {"columns": [name for _, name in columns], "matrix": matrix}
 
 
-def _shaded(values: Sequence[float], write: Callable[[float], str], total: float) -> list[dict[str, Any]]:
+def _shaded(
+    values: Sequence[float], write: Callable[[float], str], total: float
+) -> list[dict[str, Any]]:
     # Cells of a matrix, the darker the larger their share of the row.
     return [{"text": write(v), "depth": round(0.7 * v / total, 3) if total else 0} for v in values]
 
@@ -268,18 +306,27 @@ def _transitions(legend: Legend, rows: list[dict[str, Any]]) -> list[dict[str, A
     found = []
     for (level, _, before, after), group in itertools.groupby(sorted(rows, key=key), key):
         own = list(group)
-        ids = sorted({r["from_id"] for r in own} | {r["to_id"] for r in own}, key=lambda i: place.get(i, 999))
+        ids = sorted(
+            {r["from_id"] for r in own} | {r["to_id"] for r in own}, key=lambda i: place.get(i, 999)
+        )
         names = {r[f"{side}_id"]: r[f"{side}_class"] for r in own for side in ("from", "to")}
         km2 = {(r["from_id"], r["to_id"]): r["area_m2"] / 1e6 for r in own}
         lines = []
         for i in ids:
             total = sum(km2.get((i, j), 0.0) for j in ids)
             cells = [km2.get((i, j), 0.0) for j in ids]
-            lines.append({"name": names[i], "cells": _shaded(cells, lambda v: _number(v) if v else "", total)})
+            lines.append(
+                {
+                    "name": names[i],
+                    "cells": _shaded(cells, lambda v: _number(v) if v else "", total),
+                }
+            )
         changed = sum(v for (i, j), v in km2.items() if i != j)
         title = f"{own[0]['name']}, {level}, {before} to {after}"
         share = _percent(changed / sum(km2.values()))
-        found.append({"title": title, "columns": [names[i] for i in ids], "rows": lines, "changed": share})
+        found.append(
+            {"title": title, "columns": [names[i] for i in ids], "rows": lines, "changed": share}
+        )
     return found
 
 
@@ -291,11 +338,18 @@ def _estimates(out: Path, legend: Legend) -> list[dict[str, Any]]:
         own = [r for r in rows if (r["region_id"] or "") == region]
         measures = {(r["measure"], r["class_id"]): r for r in own}
         areas = [r for r in own if r["measure"] == "area_m2" and r["estimate"] is not None]
-        largest = max((r["estimate"] if r["high_95"] is None else r["high_95"] for r in areas), default=0) or 1
+        largest = (
+            max((r["estimate"] if r["high_95"] is None else r["high_95"] for r in areas), default=0)
+            or 1
+        )
         lines = []
         for area in sorted(areas, key=lambda r: r["class_id"]):
             number, known = area["class_id"], area["standard_error"] is not None
-            low, high = (max(area["low_95"], 0), area["high_95"]) if known else (area["estimate"], area["estimate"])
+            low, high = (
+                (max(area["low_95"], 0), area["high_95"])
+                if known
+                else (area["estimate"], area["estimate"])
+            )
             lines.append(
                 {
                     "name": area["class_name"],
@@ -310,7 +364,12 @@ def _estimates(out: Path, legend: Legend) -> list[dict[str, Any]]:
             )
         overall = measures["overall_accuracy", None]
         found.append(
-            {"title": region or "all that was sampled", "overall": _interval(overall), "points": overall["points"], "rows": lines}
+            {
+                "title": region or "all that was sampled",
+                "overall": _interval(overall),
+                "points": overall["points"],
+                "rows": lines,
+            }
         )
     return found
 
@@ -318,19 +377,30 @@ def _estimates(out: Path, legend: Legend) -> list[dict[str, Any]]:
 def _interval(row: dict[str, Any] | None) -> str:
     if row is None or row["estimate"] is None:
         return "–"
-    return f"{row['estimate']:.3f} ± " + ("?" if row["high_95"] is None else f"{row['high_95'] - row['estimate']:.3f}")
+    return f"{row['estimate']:.3f} ± " + (
+        "?" if row["high_95"] is None else f"{row['high_95'] - row['estimate']:.3f}"
+    )
 
 
 def _bad(out: Path) -> list[dict[str, Any]]:
     latest: dict[tuple[str, str], dict[str, Any]] = {}
     for row in sorted(store.read_table(out, "ledger").to_pylist(), key=lambda r: r["finished"]):
         latest[row["stage"], row["key"]] = row
-    return [r | {"error": hide_secrets(r["error"] or "")} for r in latest.values() if r["status"] == "bad"]
+    return [
+        r | {"error": hide_secrets(r["error"] or "")}
+        for r in latest.values()
+        if r["status"] == "bad"
+    ]
 
 
 def _provenance(out: Path) -> list[tuple[str, str]]:
-    made = (store.read_table(out, table, ["model"])["model"] for table in ("predictions", "probabilities", "detections"))
-    models = sorted(set(itertools.chain.from_iterable(column.unique().to_pylist() for column in made)))
+    made = (
+        store.read_table(out, table, ["model"])["model"]
+        for table in ("predictions", "probabilities", "detections")
+    )
+    models = sorted(
+        set(itertools.chain.from_iterable(column.unique().to_pylist() for column in made))
+    )
     prints = {
         s: ledger.latest(out, s).get("", {}).get("fingerprint")
         for s in ("index", "tile", "samples", "predict", "rasters", "stats")

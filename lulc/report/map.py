@@ -24,7 +24,9 @@ from lulc.raster import access
 _SIDE = 1400
 
 
-def read_map(rasters: Sequence[Path], within: Sequence[float] | None = None) -> tuple[np.ndarray, Grid]:
+def read_map(
+    rasters: Sequence[Path], within: Sequence[float] | None = None
+) -> tuple[np.ndarray, Grid]:
     """(H, W) uint8 ids of class rasters side by side, decimated to at most 1400 pixels a side; and where.
 
     The first raster's CRS and pixels are the picture's; rasters that lie otherwise are warped to it. within: west, south, east
@@ -54,7 +56,11 @@ def read_map(rasters: Sequence[Path], within: Sequence[float] | None = None) -> 
             # Overviews hold the majority; the last step to the picture's pixels takes the mode again.
             window = from_bounds(*low, *high, data.transform)
             part = data.read(1, window=window, out_shape=(tall, wide), resampling=Resampling.mode)
-            known = (part != (NODATA if data.nodata is None else data.nodata)) & (part >= 0) & (part < NODATA)
+            known = (
+                (part != (NODATA if data.nodata is None else data.nodata))
+                & (part >= 0)
+                & (part < NODATA)
+            )
             np.copyto(out[row : row + tall, col : col + wide], part.astype(np.uint8), where=known)
     return out, Grid(crs.to_wkt(), (step_x, 0.0, left, 0.0, -step_y, top), *shape)
 
@@ -93,7 +99,9 @@ def _trim(classes: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
     return classes[rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1], inner
 
 
-def draw_map(rasters: Sequence[Path], legend: Legend, title: str, within: Sequence[float] | None = None) -> bytes:
+def draw_map(
+    rasters: Sequence[Path], legend: Legend, title: str, within: Sequence[float] | None = None
+) -> bytes:
     """PNG of what `read_map` reads with legend, scale bar and north arrow; only classes that occur are in the legend."""
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -102,14 +110,20 @@ def draw_map(rasters: Sequence[Path], legend: Legend, title: str, within: Sequen
     colours = np.full((256, 4), 255, np.uint8)
     for value, rgba in legend.palette().items():
         colours[value] = rgba
-    figure = Figure(figsize=(10, max(4.0, min(14.0, 7.2 * grid.height / grid.width + 0.6))), dpi=150, layout="constrained")
+    figure = Figure(
+        figsize=(10, max(4.0, min(14.0, 7.2 * grid.height / grid.width + 0.6))),
+        dpi=150,
+        layout="constrained",
+    )
     axes = figure.add_subplot()
     axes.imshow(colours[classes], interpolation="nearest")
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_axis_off()
     found = set(np.unique(classes).tolist())
     handles = [
-        Patch(facecolor=c.colour, edgecolor="#888888", linewidth=0.4, label=c.name) for c in legend.classes if c.id in found
+        Patch(facecolor=c.colour, edgecolor="#888888", linewidth=0.4, label=c.name)
+        for c in legend.classes
+        if c.id in found
     ]
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
     _scale_bar(axes, grid)
@@ -121,7 +135,9 @@ def draw_map(rasters: Sequence[Path], legend: Legend, title: str, within: Sequen
 def metres_a_pixel(grid: Grid) -> float:
     """Ground length of a pixel's lower side in the middle of the grid."""
     x, y = grid.affine @ (grid.width / 2, grid.height / 2)
-    (lon, far), (lat, up) = transformer(grid.crs, WGS84).transform(np.array([x, x + grid.resolution[0]]), np.array([y, y]))
+    (lon, far), (lat, up) = transformer(grid.crs, WGS84).transform(
+        np.array([x, x + grid.resolution[0]]), np.array([y, y])
+    )
     return float(parse_crs(WGS84).get_geod().inv(lon, lat, far, up)[2])  # type: ignore[union-attr]
 
 
@@ -142,7 +158,23 @@ def _scale_bar(axes, grid: Grid) -> None:  # type: ignore[no-untyped-def]
     style = {"color": "#222222", "linewidth": 3, "solid_capstyle": "butt", "clip_on": False}
     axes.plot([0, length / side], [0, 0], transform=below, scalex=False, scaley=False, **style)
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    axes.text(length / side + grid.width * 0.012, 0, text, transform=below, va="center", fontsize=9, clip_on=False)
+    axes.text(
+        length / side + grid.width * 0.012,
+        0,
+        text,
+        transform=below,
+        va="center",
+        fontsize=9,
+        clip_on=False,
+    )
     place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-    axes.annotate("", xy=(0.985, 0), xytext=(0, -24), arrowprops={"arrowstyle": "-|>", "color": "#222222"}, **place)
-    axes.annotate("N", xy=(0.985, 0), xytext=(-6, -16), ha="right", va="center", fontsize=9, **place)
+    axes.annotate(
+        "",
+        xy=(0.985, 0),
+        xytext=(0, -24),
+        arrowprops={"arrowstyle": "-|>", "color": "#222222"},
+        **place,
+    )
+    axes.annotate(
+        "N", xy=(0.985, 0), xytext=(-6, -16), ha="right", va="center", fontsize=9, **place
+    )

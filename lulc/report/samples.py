@@ -47,14 +47,20 @@ def draw_samples(folder: Path) -> bytes:
     figure = Figure(figsize=(2 * _ACROSS, tall * lines + low), layout="constrained")
     above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[tall * lines, low])[:, 0]
     pictures = stretch(np.stack([_image(row) for row in rows]))
-    for axes, row, picture in zip(above.subplots(lines, _ACROSS, squeeze=False).ravel(), rows, pictures, strict=False):
+    for axes, row, picture in zip(
+        above.subplots(lines, _ACROSS, squeeze=False).ravel(), rows, pictures, strict=False
+    ):
         _show(axes, row, picture, legend)
     for axes in above.axes[len(rows) :]:
         axes.set_axis_off()
     _map(below.subplots(), centres)
     patches = [Patch(color=c.colour, label=f"{c.id} {c.name}") for c in legend.classes]
     below.legend(
-        handles=patches, loc="outside right center", ncols=math.ceil(len(patches) / _LINES), fontsize=8, title=legend.name
+        handles=patches,
+        loc="outside right center",
+        ncols=math.ceil(len(patches) / _LINES),
+        fontsize=8,
+        title=legend.name,
     )
     made = BytesIO()
     figure.savefig(made, format="png", dpi=90)
@@ -70,7 +76,9 @@ def _choose_rows(files: list[Path]) -> list[dict[str, Any]]:
     rows = []
     for file, places in wanted.items():
         found = list(store.read_rows(file))
-        rows += [found[i] | {"split": file.parent.name.removeprefix("split=")} for i in sorted(places)]
+        rows += [
+            found[i] | {"split": file.parent.name.removeprefix("split=")} for i in sorted(places)
+        ]
     return rows
 
 
@@ -93,7 +101,9 @@ def _show(axes: Any, row: dict[str, Any], shown: np.ndarray, legend: Legend) -> 
         palette = np.full((256, 3), 235, np.uint8)
         for c in legend.classes:
             palette[c.id] = c.rgb
-        shown = np.concatenate([shown, np.full((len(shown), 4, 3), 255, np.uint8), palette[label]], axis=1)
+        shown = np.concatenate(
+            [shown, np.full((len(shown), 4, 3), 255, np.uint8), palette[label]], axis=1
+        )
     axes.imshow(shown, interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])
@@ -105,7 +115,11 @@ def _show(axes: Any, row: dict[str, Any], shown: np.ndarray, legend: Legend) -> 
 
         colours = {c.id: c.colour for c in legend.classes}
         for id_, left, top, right, bottom in label:
-            axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=colours[int(id_)]))
+            axes.add_patch(
+                Rectangle(
+                    (left, top), right - left, bottom - top, fill=False, edgecolor=colours[int(id_)]
+                )
+            )
 
 
 def _caption(row: dict[str, Any], label: np.ndarray, legend: Legend) -> str:
@@ -113,7 +127,9 @@ def _caption(row: dict[str, Any], label: np.ndarray, legend: Legend) -> str:
     if row["task"] == "classify":
         return names[int(label)]
     if row["task"] == "multilabel":
-        return "\n".join(c.name for c, there in zip(legend.classes, label, strict=True) if there)[:80]
+        return "\n".join(c.name for c, there in zip(legend.classes, label, strict=True) if there)[
+            :80
+        ]
     if row["task"] == "detect":
         return f"{len(label)} box{'es' * (len(label) != 1)}"
     missing = float((label == NODATA).mean())
@@ -128,7 +144,12 @@ def _centres(table: ds.Dataset) -> pd.DataFrame:
 
 
 def _map(axes: Any, centres: pd.DataFrame) -> None:
-    axes.set_title("where the samples lie, by split" if len(centres) else "the samples do not say where they lie", fontsize=9)
+    axes.set_title(
+        "where the samples lie, by split"
+        if len(centres)
+        else "the samples do not say where they lie",
+        fontsize=9,
+    )
     if centres.empty:
         axes.set_axis_off()
     for split, colour in _COLOURS.items():

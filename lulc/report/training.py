@@ -29,11 +29,21 @@ def draw_confusion(matrix: np.ndarray, legend: Legend, title: str, path: Path) -
     for (row, col), count in np.ndenumerate(matrix):
         if count:
             colour = "white" if shares[row, col] > 0.5 else "black"
-            axes.text(col, row, f"{count:,}\n{shares[row, col]:.0%}", ha="center", va="center", fontsize=7, color=colour)
+            axes.text(
+                col,
+                row,
+                f"{count:,}\n{shares[row, col]:.0%}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color=colour,
+            )
     return _save(figure, path)
 
 
-def draw_examples(arrays: dict[str, np.ndarray], kind: str, bands: Sequence[str], legend: Legend, path: Path) -> Path:
+def draw_examples(
+    arrays: dict[str, np.ndarray], kind: str, bands: Sequence[str], legend: Legend, path: Path
+) -> Path:
     """The picture's path: examples with their labels and what the model says of them.
 
     arrays: images (N, T, C, H, W) of any values; labels as a task of this kind has them, maps likewise, both in positions of the
@@ -43,7 +53,9 @@ def draw_examples(arrays: dict[str, np.ndarray], kind: str, bands: Sequence[str]
     return _save(draw(arrays["images"], arrays["labels"], arrays["maps"], bands, legend), path)
 
 
-def _draw_maps(images: np.ndarray, labels: np.ndarray, maps: np.ndarray, bands: Sequence[str], legend: Legend) -> Figure:
+def _draw_maps(
+    images: np.ndarray, labels: np.ndarray, maps: np.ndarray, bands: Sequence[str], legend: Legend
+) -> Figure:
     # The first and the last date, the label, the map; with the legend.
     dates = ["image"] if images.shape[1] == 1 else ["first date", "last date"]
     figure = Figure(figsize=(2.5 * (len(dates) + 2), 2.4 * len(images) + 0.8), layout="constrained")
@@ -62,30 +74,54 @@ def _draw_maps(images: np.ndarray, labels: np.ndarray, maps: np.ndarray, bands: 
     return figure
 
 
-def _draw_answers(images: np.ndarray, labels: np.ndarray, maps: np.ndarray, bands: Sequence[str], legend: Legend) -> Figure:
+def _draw_answers(
+    images: np.ndarray, labels: np.ndarray, maps: np.ndarray, bands: Sequence[str], legend: Legend
+) -> Figure:
     # Every image under its label, and under it what the model says, in green where that is right.
     figure, axes = _sheet(images, bands)
     for axis, label, found in zip(axes, labels, maps, strict=True):
         right, told, said = np.array_equal(label, found), [label], [found]
         if label.ndim:
-            right, told, said = np.array_equal(label > 0, found >= 0.5), np.flatnonzero(label), np.flatnonzero(found >= 0.5)  # type: ignore[assignment]
-        names = [", ".join(legend.classes[int(i)].name for i in ids) or "none" for ids in (told, said)]
+            right = np.array_equal(label > 0, found >= 0.5)
+            told = np.flatnonzero(label).tolist()
+            said = np.flatnonzero(found >= 0.5).tolist()
+        names = [
+            ", ".join(legend.classes[int(i)].name for i in ids) or "none" for ids in (told, said)
+        ]
         axis.set_title(names[0], fontsize=8)
         axis.text(
-            0.5, -0.03, names[1], transform=axis.transAxes, ha="center", va="top", fontsize=8, color="green" if right else "red"
+            0.5,
+            -0.03,
+            names[1],
+            transform=axis.transAxes,
+            ha="center",
+            va="top",
+            fontsize=8,
+            color="green" if right else "red",
         )
     return figure
 
 
-def _draw_boxes(images: np.ndarray, labels: np.ndarray, maps: np.ndarray, bands: Sequence[str], legend: Legend) -> Figure:
+def _draw_boxes(
+    images: np.ndarray, labels: np.ndarray, maps: np.ndarray, bands: Sequence[str], legend: Legend
+) -> Figure:
     # Labels dashed in white; what was found with a score of a quarter or more in its class's colour.
     figure, axes = _sheet(images, bands)
     for axis, label, found in zip(axes, labels, maps, strict=True):
         drawn = [(box[1:], "white", "--") for box in label if box[0] != NODATA]
-        drawn += [(box[2:], legend.classes[int(box[0])].colour, "-") for box in found if box[1] >= 0.25]
+        drawn += [
+            (box[2:], legend.classes[int(box[0])].colour, "-") for box in found if box[1] >= 0.25
+        ]
         for (left, top, right, bottom), colour, style in drawn:
             axis.add_patch(
-                Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, edgecolor=colour, linestyle=style)
+                Rectangle(
+                    (left - 0.5, top - 0.5),
+                    right - left,
+                    bottom - top,
+                    fill=False,
+                    edgecolor=colour,
+                    linestyle=style,
+                )
             )
     return figure
 
@@ -114,7 +150,11 @@ def paint(ids: np.ndarray, legend: Legend) -> np.ndarray:
 def _composite(image: np.ndarray, bands: Sequence[str]) -> np.ndarray:
     """(H, W, 3) in 0–1, stretched from 2 to 98 %: red, green and blue where bands have these names, else the first three."""
     wanted = ("red", "green", "blue")
-    chosen = [bands.index(n) for n in wanted] if set(wanted) <= set(bands) else [min(i, len(bands) - 1) for i in range(3)]
+    chosen = (
+        [bands.index(n) for n in wanted]
+        if set(wanted) <= set(bands)
+        else [min(i, len(bands) - 1) for i in range(3)]
+    )
     colours = image[chosen].astype(np.float64)
     low, high = (np.percentile(colours, q, axis=(1, 2), keepdims=True) for q in (2, 98))
     return np.clip((colours - low) / np.maximum(high - low, 1e-9), 0, 1).transpose(1, 2, 0)

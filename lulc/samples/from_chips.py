@@ -35,8 +35,12 @@ LABEL_SCAN = pa.schema(
         pa.field("col", pa.int32()),  # of the lattice of samples
         pa.field("row", pa.int32()),
         pa.field("counts", pa.list_(pa.int64())),  # labelled pixels, parallel to the legend
-        pa.field("unobserved", pa.int64()),  # labelled pixels left out because no date is valid there
-        pa.field("conflicts", pa.int64()),  # pixels of the whole tile left out because polygons contradict
+        pa.field(
+            "unobserved", pa.int64()
+        ),  # labelled pixels left out because no date is valid there
+        pa.field(
+            "conflicts", pa.int64()
+        ),  # pixels of the whole tile left out because polygons contradict
         pa.field("bytes", pa.int64()),  # of a sample's arrays
         pa.field("extent", pa.binary()),  # leakage.extent_of, where fences were looked at
     ]
@@ -60,7 +64,9 @@ class SampleSpec:
 def scan_labels(key: Mapping[str, Any], recipe: SampleSpec) -> list[dict[str, Any]]:
     """A SURVEY row for every window of a chips file (`path`), or for those of `places`, whose fences then apply."""
     wanted = {(p["row_group"], p["col"], p["row"]): _fences(p) for p in key["places"]}
-    groups = sorted({group for group, _, _ in wanted}) or range(pq.read_metadata(recipe.out / key["path"]).num_row_groups)
+    groups = sorted({group for group, _, _ in wanted}) or range(
+        pq.read_metadata(recipe.out / key["path"]).num_row_groups
+    )
     rows = []
     for group in groups:
         chip = _read_chip(recipe.out / key["path"], group, _LIGHT)
@@ -68,16 +74,27 @@ def scan_labels(key: Mapping[str, Any], recipe: SampleSpec) -> list[dict[str, An
         size = recipe.conf.size
         height, width = chip["height"] - 2 * chip["halo"], chip["width"] - 2 * chip["halo"]
         shape = chip["pixels_shape"]
-        bytes_ = size * size * (shape[0] * shape[1] * np.dtype(chip["pixels_dtype"]).itemsize + 1) + shape[0] * size * size // 8
+        bytes_ = (
+            size * size * (shape[0] * shape[1] * np.dtype(chip["pixels_dtype"]).itemsize + 1)
+            + shape[0] * size * size // 8
+        )
         for col, row, y, x in _lattice(chip["tile_id"], height, width, recipe):
             if wanted and (group, col, row) not in wanted:
                 continue
             around = wanted.get((group, col, row), [])
             piece = _keep_off(label[y : y + size, x : x + size], col, row, around, recipe.conf)
             rows.append(
-                {"path": key["path"], "row_group": group, "tile_id": chip["tile_id"], "period": chip["period"]}
+                {
+                    "path": key["path"],
+                    "row_group": group,
+                    "tile_id": chip["tile_id"],
+                    "period": chip["period"],
+                }
                 | {"col": col, "row": row, "counts": _count(piece, recipe.legend), "bytes": bytes_}
-                | {"unobserved": int(unobserved[y : y + size, x : x + size].sum()), "conflicts": conflicts}
+                | {
+                    "unobserved": int(unobserved[y : y + size, x : x + size].sum()),
+                    "conflicts": conflicts,
+                }
                 | {"extent": extent_of(piece, NODATA).tobytes() if around else None}
             )
     return rows
@@ -98,12 +115,27 @@ def _publish(key: Mapping[str, Any], path: str, recipe: SampleSpec) -> None:
     made: dict[int, dict[str, Any]] = {}
     for (source, group), places in by_chip.items():
         chip = _read_chip(recipe.out / source, group)
-        made |= zip((at for at, _ in places), cut_samples(chip, [place for _, place in places], recipe), strict=True)
-    about = {"stage": "samples", "key": file_key(key["split"], key["name"]), "fingerprint": key["fingerprint"]}
-    publish_rows(recipe.out, path, [made[at] for at in sorted(made)], about | {"legend": asdict(recipe.legend)})
+        made |= zip(
+            (at for at, _ in places),
+            cut_samples(chip, [place for _, place in places], recipe),
+            strict=True,
+        )
+    about = {
+        "stage": "samples",
+        "key": file_key(key["split"], key["name"]),
+        "fingerprint": key["fingerprint"],
+    }
+    publish_rows(
+        recipe.out,
+        path,
+        [made[at] for at in sorted(made)],
+        about | {"legend": asdict(recipe.legend)},
+    )
 
 
-def cut_samples(chip: Mapping[str, Any], places: Sequence[Mapping[str, Any]], recipe: SampleSpec) -> list[dict[str, Any]]:
+def cut_samples(
+    chip: Mapping[str, Any], places: Sequence[Mapping[str, Any]], recipe: SampleSpec
+) -> list[dict[str, Any]]:
     """A row of the samples table for every place: the chip's pixels (T, C, size, size) there and the label (size, size)."""
     label, _, _ = label_core(chip, recipe)
     array, valid, grid = arrays.array_from(chip, "pixels"), _valid(chip), arrays.grid_from(chip)
@@ -111,11 +143,20 @@ def cut_samples(chip: Mapping[str, Any], places: Sequence[Mapping[str, Any]], re
     table = recipe.encoding or own
     array = recode(array, own, table)
     halo, size = chip["halo"], recipe.conf.size
-    offsets = {(c, r): (y, x) for c, r, y, x in _lattice(chip["tile_id"], label.shape[0], label.shape[1], recipe)}
+    offsets = {
+        (c, r): (y, x)
+        for c, r, y, x in _lattice(chip["tile_id"], label.shape[0], label.shape[1], recipe)
+    }
     rows = []
     for place in places:
         y, x = offsets[place["col"], place["row"]]
-        piece = _keep_off(label[y : y + size, x : x + size], place["col"], place["row"], _fences(place), recipe.conf)
+        piece = _keep_off(
+            label[y : y + size, x : x + size],
+            place["col"],
+            place["row"],
+            _fences(place),
+            recipe.conf,
+        )
         window = (slice(y + halo, y + halo + size), slice(x + halo, x + halo + size))
         seen = valid[:, *window]
         rows.append(
@@ -131,7 +172,11 @@ def cut_samples(chip: Mapping[str, Any], places: Sequence[Mapping[str, Any]], re
             }
             | {"dataset": recipe.dataset, "task": recipe.task, "legend": recipe.legend.name}
             | {"block": "{}_{}".format(*splits.split_cell(place["col"], place["row"], recipe.conf))}
-            | {"class_ids": list(recipe.legend.ids), "class_counts": _count(piece, recipe.legend), "weight": place["weight"]}
+            | {
+                "class_ids": list(recipe.legend.ids),
+                "class_counts": _count(piece, recipe.legend),
+                "weight": place["weight"],
+            }
             | {"scales": list(table.scales), "offsets": list(table.offsets)}
         )
     return rows
@@ -139,7 +184,9 @@ def cut_samples(chip: Mapping[str, Any], places: Sequence[Mapping[str, Any]], re
 
 def chip_encoding(chip: Mapping[str, Any]) -> Encoding:
     """How a row of the chips table keeps its numbers."""
-    return Encoding(tuple(chip["bands"]), chip["pixels_dtype"], tuple(chip["scales"]), tuple(chip["offsets"]))
+    return Encoding(
+        tuple(chip["bands"]), chip["pixels_dtype"], tuple(chip["scales"]), tuple(chip["offsets"])
+    )
 
 
 def label_core(chip: Mapping[str, Any], recipe: SampleSpec) -> tuple[np.ndarray, np.ndarray, int]:
@@ -152,12 +199,16 @@ def label_core(chip: Mapping[str, Any], recipe: SampleSpec) -> tuple[np.ndarray,
     return np.where(observed, label, NODATA).astype(np.uint8), unobserved, conflicts
 
 
-def deal_windows(rows: Iterable[Mapping[str, Any]], conf: SampleConf) -> list[list[Mapping[str, Any]]]:
+def deal_windows(
+    rows: Iterable[Mapping[str, Any]], conf: SampleConf
+) -> list[list[Mapping[str, Any]]]:
     """The windows of one split, a list a file, whose lengths differ by one at most.
 
     Tiles come in an order drawn from the seed, so that a chip is read for one file or two; within a file windows are shuffled.
     """
-    found = sorted(rows, key=lambda r: (splits.rank(f"{r['tile_id']}/{r['period']}", conf.seed), sample_id(r)))
+    found = sorted(
+        rows, key=lambda r: (splits.rank(f"{r['tile_id']}/{r['period']}", conf.seed), sample_id(r))
+    )
     if not found:
         return []
     limit = max(1, GROUP_BYTES // found[0]["bytes"])
@@ -175,7 +226,18 @@ def place_of(row: Mapping[str, Any], around: Iterable[Fence]) -> dict[str, Any]:
 
 
 _KEPT = ("tile_id", "period", "source", "scene_ids", "datetimes", "bands")
-_LIGHT = ["tile_id", "period", "crs", "transform", "height", "width", "halo", "pixels_shape", "pixels_dtype", "valid"]
+_LIGHT = [
+    "tile_id",
+    "period",
+    "crs",
+    "transform",
+    "height",
+    "width",
+    "halo",
+    "pixels_shape",
+    "pixels_dtype",
+    "valid",
+]
 
 
 def _read_chip(path: Path, group: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
@@ -192,21 +254,36 @@ def _valid(chip: Mapping[str, Any]) -> np.ndarray:
     return np.asarray(arrays.unpack(chip["valid"], (dates, height, width)))
 
 
-def _lattice(tile_id: str, height: int, width: int, recipe: SampleSpec) -> Iterator[tuple[int, int, int, int]]:
+def _lattice(
+    tile_id: str, height: int, width: int, recipe: SampleSpec
+) -> Iterator[tuple[int, int, int, int]]:
     # Column and row on the lattice, and the first row and column of the window in the tile's core.
     size = recipe.conf.size
     tile_col, tile_row = recipe.tiling.parse(tile_id)
     for row in range(height // size):
         for col in range(width // size):
-            yield tile_col * (width // size) + col, tile_row * (height // size) + row, row * size, col * size
+            yield (
+                tile_col * (width // size) + col,
+                tile_row * (height // size) + row,
+                row * size,
+                col * size,
+            )
 
 
 def _fences(place: Mapping[str, Any]) -> list[Fence]:
-    return [Fence(int(f[0]), int(f[1]), int(f[2]), int(f[3]), (f[4], f[5])) for f in place["fences"]]
+    return [
+        Fence(int(f[0]), int(f[1]), int(f[2]), int(f[3]), (f[4], f[5])) for f in place["fences"]
+    ]
 
 
-def _keep_off(label: np.ndarray, col: int, row: int, around: Sequence[Fence], conf: SampleConf) -> np.ndarray:
-    return np.where(splits.outside(col, row, around, conf), label, NODATA).astype(np.uint8) if around else label
+def _keep_off(
+    label: np.ndarray, col: int, row: int, around: Sequence[Fence], conf: SampleConf
+) -> np.ndarray:
+    return (
+        np.where(splits.outside(col, row, around, conf), label, NODATA).astype(np.uint8)
+        if around
+        else label
+    )
 
 
 def _count(label: np.ndarray, legend: Legend) -> list[int]:

@@ -27,7 +27,7 @@ from lulc.samples import leakage, splits
 from lulc.samples.table import GROUP_BYTES, MIN_FILES, file_key, file_path, publish_rows
 from lulc.tables import arrays, ledger, store
 from lulc.tables.encoding import Encoding, recode
-from lulc.tables.files import file_identity, fingerprint
+from lulc.tables.files import file_identity, fingerprint_of
 
 _BLOCKS = "EPSG:6933"  # equal-area: spatial blocks of datasets are squares of it
 
@@ -57,7 +57,10 @@ class DatasetSpec:
 def origin_names(confs: Sequence[DatasetConf]) -> list[tuple[str, DatasetConf]]:
     """A run's datasets, each with a name of its own: one that is there twice, from another root, is `images`, `images-2`."""
     earlier = [[other.name for other in confs[:i]].count(conf.name) for i, conf in enumerate(confs)]
-    return [(f"{conf.name}-{n + 1}" if n else conf.name, conf) for n, conf in zip(earlier, confs, strict=True)]
+    return [
+        (f"{conf.name}-{n + 1}" if n else conf.name, conf)
+        for n, conf in zip(earlier, confs, strict=True)
+    ]
 
 
 def list_items(conf: DatasetConf, codes: Mapping[int, int] | None = None) -> list[ExampleItem]:
@@ -70,7 +73,10 @@ def list_items(conf: DatasetConf, codes: Mapping[int, int] | None = None) -> lis
         raise InputError(
             f"dataset {conf.name}: {conf.root} is not a folder: datasets.root is the one that its archive was unpacked in"
         )
-    found = sorted(registry.find_dataset(conf.name).items(root, registry.options_of(conf)), key=lambda item: item.name)
+    found = sorted(
+        registry.find_dataset(conf.name).items(root, registry.options_of(conf)),
+        key=lambda item: item.name,
+    )
     if not found:
         options = ", ".join(f"{k} {v}" for k, v in registry.options_of(conf).items())
         raise InputError(
@@ -78,8 +84,14 @@ def list_items(conf: DatasetConf, codes: Mapping[int, int] | None = None) -> lis
         )
     for one, two in itertools.pairwise(found):
         if one.name == two.name:
-            raise InputError(f"dataset {conf.name}: two items are named {one.name} ({one.files[0]}, {two.files[0]}): remove one")
-    return [item for item in found if codes is None or not item.classes or any(c in codes for c in item.classes)]
+            raise InputError(
+                f"dataset {conf.name}: two items are named {one.name} ({one.files[0]}, {two.files[0]}): remove one"
+            )
+    return [
+        item
+        for item in found
+        if codes is None or not item.classes or any(c in codes for c in item.classes)
+    ]
 
 
 def items_fingerprint(conf: DatasetConf, items: Sequence[ExampleItem]) -> str:
@@ -91,7 +103,9 @@ def items_fingerprint(conf: DatasetConf, items: Sequence[ExampleItem]) -> str:
         except OSError:
             return [file]
 
-    return fingerprint(registry.options_of(conf), [[vars(i), [stat(f) for f in i.files]] for i in items])
+    return fingerprint_of(
+        registry.options_of(conf), [[vars(i), [stat(f) for f in i.files]] for i in items]
+    )
 
 
 def read_example(recipe: DatasetSpec, item: ExampleItem) -> Example:
@@ -99,16 +113,26 @@ def read_example(recipe: DatasetSpec, item: ExampleItem) -> Example:
     dataset, options = registry.find_dataset(recipe.conf.name), registry.options_of(recipe.conf)
     example = dataset.read(Path(recipe.conf.root), item, options, recipe.encoding.bands)
     dates, count, height, width = example.pixels.shape
-    if count != len(recipe.encoding.bands) or example.valid.shape != (dates, height, width) or not dates:
+    if (
+        count != len(recipe.encoding.bands)
+        or example.valid.shape != (dates, height, width)
+        or not dates
+    ):
         shapes = f"pixels {example.pixels.shape}, valid {example.valid.shape}"
-        raise InputError(f"{item.files[0]} has {shapes} where {len(recipe.encoding.bands)} bands are asked for")
+        raise InputError(
+            f"{item.files[0]} has {shapes} where {len(recipe.encoding.bands)} bands are asked for"
+        )
     kind = np.dtype(recipe.description.encoding.dtype)
     if not np.can_cast(example.pixels.dtype, kind):
-        raise InputError(f"{item.files[0]} holds {example.pixels.dtype} where {recipe.conf.name} has {kind}: see its options")
+        raise InputError(
+            f"{item.files[0]} holds {example.pixels.dtype} where {recipe.conf.name} has {kind}: see its options"
+        )
     return dataclasses.replace(example, pixels=example.pixels.astype(kind, copy=False))
 
 
-OUTLINES = pa.schema([pa.field("name", pa.string()), pa.field("outline", pa.binary())])  # WKB, EPSG:4326
+OUTLINES = pa.schema(
+    [pa.field("name", pa.string()), pa.field("outline", pa.binary())]
+)  # WKB, EPSG:4326
 
 
 def split_items(
@@ -121,7 +145,9 @@ def split_items(
     found = list(items)
     if conf.splits == "published" and any(item.split for item in found):
         if samples.folds:
-            raise UsageError(f"samples.folds parts by place, {conf.name} is split by its publisher: add `splits: blocks` to it")
+            raise UsageError(
+                f"samples.folds parts by place, {conf.name} is split by its publisher: add `splits: blocks` to it"
+            )
         return {name: [i for i in found if i.split == name] for name in splits.SPLITS}
     blocks: dict[tuple[Any, ...], list[ExampleItem]] = defaultdict(list)
     loose: dict[tuple[int, ...], list[ExampleItem]] = defaultdict(list)
@@ -132,7 +158,8 @@ def split_items(
             loose[item.classes[:1]].append(item)
     ids = sorted({c for item in found for c in item.classes}) or [0]
     counts = {
-        block: np.array([sum(i in (item.classes or ids) for item in inside) for i in ids]) for block, inside in blocks.items()
+        block: np.array([sum(i in (item.classes or ids) for item in inside) for i in ids])
+        for block, inside in blocks.items()
     }
     held: dict[str, list[ExampleItem]] = {name: [] for name in splits.SPLITS}
     for block, name in splits.assign(counts, samples).items():
@@ -157,19 +184,33 @@ def blocks_of(items: Iterable[ExampleItem], side: float) -> list[tuple[Any, ...]
     return [find(item) for item in items]
 
 
-def weigh(items: Sequence[ExampleItem], recipe: DatasetSpec, samples: SampleConf, side: float) -> list[float]:
+def weigh(
+    items: Sequence[ExampleItem], recipe: DatasetSpec, samples: SampleConf, side: float
+) -> list[float]:
     """What every item weighs by `samples.balance`, times its dataset's weight; blocks are squares of `side` metres.
 
     UsageError where the listing does not tell what that needs.
     """
     codes = dict(recipe.codes)
-    counts = np.array([[any(codes.get(c) == i for c in item.classes) for i in recipe.legend.ids] for item in items], float)
+    counts = np.array(
+        [
+            [any(codes.get(c) == i for c in item.classes) for i in recipe.legend.ids]
+            for item in items
+        ],
+        float,
+    )
     blocks = blocks_of(items, side)
     if samples.balance == "class" and items and not counts.any(1).all():
-        raise UsageError(f"samples.balance class: the listing of {recipe.name} does not tell classes; use train.class_weight")
+        raise UsageError(
+            f"samples.balance class: the listing of {recipe.name} does not tell classes; use train.class_weight"
+        )
     if samples.balance == "area" and not all(blocks):
-        raise UsageError(f"samples.balance area: nothing says where images of {recipe.name} lie; use class or none")
-    weights: list[float] = (recipe.conf.weight * splits.balance_weights(counts, blocks, samples.balance)).tolist()
+        raise UsageError(
+            f"samples.balance area: nothing says where images of {recipe.name} lie; use class or none"
+        )
+    weights: list[float] = (
+        recipe.conf.weight * splits.balance_weights(counts, blocks, samples.balance)
+    ).tolist()
     return weights
 
 
@@ -188,7 +229,9 @@ def locate(key: Mapping[str, Any], recipe: DatasetSpec) -> list[dict[str, Any]]:
 def _images(root: Path, files: Iterable[str]) -> Iterator[Path]:
     # The first image of an item, or in its folder.
     for file in files:
-        yield from sorted((root / file).glob("*.tif"))[:1] if (root / file).is_dir() else [root / file]
+        yield from (
+            sorted((root / file).glob("*.tif"))[:1] if (root / file).is_dir() else [root / file]
+        )
 
 
 def keep_apart(
@@ -197,7 +240,9 @@ def keep_apart(
     """The splits without the items that share ground with one of a later split (of SPLITS), or lie within `buffer` m of it."""
     kept, later = {}, np.zeros(0, object)
     for split in reversed(splits.SPLITS):
-        shapes = shapely.from_wkb(np.array([outlines.get(item.name) for item in held[split]], object))
+        shapes = shapely.from_wkb(
+            np.array([outlines.get(item.name) for item in held[split]], object)
+        )
         near = leakage.near(shapes, later, buffer)
         kept[split] = [item for item, close in zip(held[split], near, strict=True) if not close]
         later = np.concatenate([later, shapes[~near & ~shapely.is_missing(shapes)]])
@@ -205,7 +250,12 @@ def keep_apart(
 
 
 def file_keys(
-    split: str, items: Sequence[ExampleItem], weights: Sequence[float], recipe: DatasetSpec, example: Example, print_: str
+    split: str,
+    items: Sequence[ExampleItem],
+    weights: Sequence[float],
+    recipe: DatasetSpec,
+    example: Example,
+    fingerprint: str,
 ) -> list[dict[str, Any]]:
     """A key for every file of one split: items in an order drawn from their names, so many that a file is one row group.
 
@@ -215,12 +265,20 @@ def file_keys(
     if not found:
         return []
     windows = len(list(_windows(example.pixels.shape[2:], recipe)))
-    one = recipe.size**2 * (recipe.dates * len(recipe.encoding.bands) * np.dtype(recipe.encoding.dtype).itemsize + 1)
-    files = min(max(math.ceil(len(found) * windows * one / GROUP_BYTES), min(MIN_FILES, len(found))), len(found))
+    one = recipe.size**2 * (
+        recipe.dates * len(recipe.encoding.bands) * np.dtype(recipe.encoding.dtype).itemsize + 1
+    )
+    files = min(
+        max(math.ceil(len(found) * windows * one / GROUP_BYTES), min(MIN_FILES, len(found))),
+        len(found),
+    )
     bounds = [i * len(found) // files for i in range(files + 1)]
     return [
-        {"split": split, "name": f"{recipe.name}-{n:05d}", "fingerprint": print_}
-        | {"items": [vars(item) for item, _ in found[a:b]], "weights": [weight for _, weight in found[a:b]]}
+        {"split": split, "name": f"{recipe.name}-{n:05d}", "fingerprint": fingerprint}
+        | {
+            "items": [vars(item) for item, _ in found[a:b]],
+            "weights": [weight for _, weight in found[a:b]],
+        }
         for n, (a, b) in enumerate(itertools.pairwise(bounds))
     ]
 
@@ -231,24 +289,43 @@ def write_examples(key: Mapping[str, Any], recipe: DatasetSpec) -> list[dict[str
     if not (recipe.out / path).exists():
         with access.gdal_settings():
             rows, bad = _rows(key, recipe)
-        about = {"stage": "samples", "key": file_key(key["split"], key["name"]), "fingerprint": key["fingerprint"], "bad": bad}
+        about = {
+            "stage": "samples",
+            "key": file_key(key["split"], key["name"]),
+            "fingerprint": key["fingerprint"],
+            "bad": bad,
+        }
         publish_rows(recipe.out, path, rows, about | {"legend": asdict(recipe.legend)})
     about = store.read_footer(recipe.out / path)
     failed = [
-        ledger.ledger_row("samples", f"item:{recipe.name}/{name}", key["fingerprint"], status="bad", error=error, path=path)
+        ledger.ledger_row(
+            "samples",
+            f"item:{recipe.name}/{name}",
+            key["fingerprint"],
+            status="bad",
+            error=error,
+            path=path,
+        )
         for name, error in about.pop("bad").items()
     ]
     return [ledger.published_row(recipe.out, about), *failed]
 
 
-def _rows(key: Mapping[str, Any], recipe: DatasetSpec) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def _rows(
+    key: Mapping[str, Any], recipe: DatasetSpec
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
     # Of a key's items; and what is wrong with those that are bad.
     rows, bad = [], {}
     for given, weight in zip(key["items"], key["weights"], strict=True):
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in given.items()
+        }
         item = ExampleItem(**plain)
         try:
-            rows += [row | {"weight": weight} for row in cut_example(item, read_example(recipe, item), recipe)]
+            rows += [
+                row | {"weight": weight}
+                for row in cut_example(item, read_example(recipe, item), recipe)
+            ]
         except InputError as error:
             bad[item.name] = str(error)
     return rows, bad
@@ -260,12 +337,16 @@ def cut_example(item: ExampleItem, example: Example, recipe: DatasetSpec) -> lis
     Windows without a label a pixel are left out; a box goes to the window that holds its centre, cut at the window's edges.
     """
     description = recipe.description
-    array = recode(example.pixels, registry.band_encoding(description, recipe.encoding.bands), recipe.encoding)
+    array = recode(
+        example.pixels, registry.band_encoding(description, recipe.encoding.bands), recipe.encoding
+    )
     array, valid, times = _take_dates(array, example, recipe.dates)
     label = _translate(example.label, description, recipe)
     dense = description.task in DENSE and label.ndim == 2
     if dense and label.shape != array.shape[2:]:
-        raise InputError(f"{item.files[-1]} has a label of {label.shape} pixels, its image {array.shape[2:]}: fetch both anew")
+        raise InputError(
+            f"{item.files[-1]} has a label of {label.shape} pixels, its image {array.shape[2:]}: fetch both anew"
+        )
     if dense:
         label = np.where(valid.any(0), label, NODATA).astype(np.uint8)
     rows = []
@@ -281,7 +362,14 @@ def cut_example(item: ExampleItem, example: Example, recipe: DatasetSpec) -> lis
         number = f"/{y // recipe.size}_{x // recipe.size}" if len(places) > 1 else ""
         name = f"{recipe.name}/{item.name}{number}"
         rows.append(
-            {"sample_id": name, "tile_id": name, "period": "all", "source": recipe.name, "scene_ids": [], "datetimes": times}
+            {
+                "sample_id": name,
+                "tile_id": name,
+                "period": "all",
+                "source": recipe.name,
+                "scene_ids": [],
+                "datetimes": times,
+            }
             | _place(example.grid, item, y, x, recipe.size)
             | {"halo": 0, "bands": list(recipe.encoding.bands)}
             | {"scales": list(recipe.encoding.scales), "offsets": list(recipe.encoding.offsets)}
@@ -295,16 +383,28 @@ def cut_example(item: ExampleItem, example: Example, recipe: DatasetSpec) -> lis
     return rows
 
 
-def _take_dates(array: np.ndarray, example: Example, dates: int) -> tuple[np.ndarray, np.ndarray, list[Any]]:
+def _take_dates(
+    array: np.ndarray, example: Example, dates: int
+) -> tuple[np.ndarray, np.ndarray, list[Any]]:
     # Of more dates than the table keeps, some evenly spread; fewer are filled up with dates on which nothing is valid.
     count = len(array)
     if count > dates:
-        chosen = np.rint(np.linspace(0, count - 1, dates)).astype(int) if dates > 1 else np.array([0])
-        return array[chosen], example.valid[chosen], [example.datetimes[i] for i in chosen if example.datetimes]
+        chosen = (
+            np.rint(np.linspace(0, count - 1, dates)).astype(int) if dates > 1 else np.array([0])
+        )
+        return (
+            array[chosen],
+            example.valid[chosen],
+            [example.datetimes[i] for i in chosen if example.datetimes],
+        )
     if count == dates:
         return array, example.valid, list(example.datetimes)
     empty = [(0, dates - count), *[(0, 0)] * 3]
-    return np.pad(array, empty), np.pad(example.valid, [empty[0], *empty[2:]]), list(example.datetimes)
+    return (
+        np.pad(array, empty),
+        np.pad(example.valid, [empty[0], *empty[2:]]),
+        list(example.datetimes),
+    )
 
 
 def _translate(label: np.ndarray, description: Description, recipe: DatasetSpec) -> np.ndarray:
@@ -318,9 +418,14 @@ def _translate(label: np.ndarray, description: Description, recipe: DatasetSpec)
         for i in (i for i, there in zip(own.ids, label, strict=True) if there and i in codes):
             found[at[codes[i]]] = 1
         return found
-    strange = sorted(set(np.unique(label[:, 0] if description.task == "detect" else label).tolist()) - {*own.ids, NODATA})
+    strange = sorted(
+        set(np.unique(label[:, 0] if description.task == "detect" else label).tolist())
+        - {*own.ids, NODATA}
+    )
     if strange:
-        raise InputError(f"label codes {strange} are not in the legend of {recipe.conf.name} ({list(own.ids)}): fetch it anew")
+        raise InputError(
+            f"label codes {strange} are not in the legend of {recipe.conf.name} ({list(own.ids)}): fetch it anew"
+        )
     if description.task == "detect":
         ids = walk.apply(label[:, 0].astype(np.int64))
         boxes: np.ndarray = np.column_stack([ids, label[:, 1:]])[ids != NODATA]
@@ -342,7 +447,9 @@ def _count(label: np.ndarray, task: str, legend: Legend) -> list[int]:
 def _windows(shape: tuple[int, ...], recipe: DatasetSpec) -> Iterator[tuple[int, int]]:
     task = recipe.description.task
     if task in DENSE or (task == "detect" and max(shape) > recipe.size):
-        yield from itertools.product(range(0, shape[0], recipe.size), range(0, shape[1], recipe.size))
+        yield from itertools.product(
+            range(0, shape[0], recipe.size), range(0, shape[1], recipe.size)
+        )
         return
     yield _middle(shape, recipe.size)
 
@@ -366,5 +473,10 @@ def _place(grid: Grid | None, item: ExampleItem, y: int, x: int, size: int) -> d
     # A plain picture: pixels counted from its corner, and a point where the listing at least tells that.
     point = None if item.place is None else shapely.to_wkb(shapely.Point(item.place))
     lon, lat = item.place or (None, None)
-    place = {"crs": "", "transform": [1.0, 0.0, float(x), 0.0, -1.0, -float(y)], "height": size, "width": size}
+    place = {
+        "crs": "",
+        "transform": [1.0, 0.0, float(x), 0.0, -1.0, -float(y)],
+        "height": size,
+        "width": size,
+    }
     return place | {"footprint": point, "xmin": lon, "ymin": lat, "xmax": lon, "ymax": lat}

@@ -21,7 +21,9 @@ from lulc.tables import files
 
 _COARSE = 2.0  # from this many label pixels a side of the grid's pixel, the majority decides, not the nearest
 _VOTES = 8  # a side, at most: 64 places of a pixel are asked for its majority
-_KEPT = 64 << 20  # bytes of a vector file that a process keeps whole; of a larger one only a window is read
+_KEPT = (
+    64 << 20
+)  # bytes of a vector file that a process keeps whole; of a larger one only a window is read
 
 
 def read_labels(labels: LabelConf, legend: Legend, grid: Grid) -> np.ndarray:
@@ -38,7 +40,9 @@ def read_labels_counting(labels: LabelConf, legend: Legend, grid: Grid) -> tuple
     """
     strange = {k: v for k, v in labels.crosswalk.items() if v not in legend.ids}
     if strange:
-        raise UsageError(f"labels.crosswalk {strange} leads to ids that the legend lacks: it has {list(legend.ids)}")
+        raise UsageError(
+            f"labels.crosswalk {strange} leads to ids that the legend lacks: it has {list(legend.ids)}"
+        )
     if labels.column is not None:
         return _draw_polygons(labels, legend, grid)
     return _read_raster(labels, legend, grid), 0
@@ -47,16 +51,25 @@ def read_labels_counting(labels: LabelConf, legend: Legend, grid: Grid) -> tuple
 def _read_raster(labels: LabelConf, legend: Legend, grid: Grid) -> np.ndarray:
     span = _span(_grid_of(labels.path), grid)
     votes = min(math.ceil(span), _VOTES) if span >= _COARSE else 1
-    fine = Grid(grid.crs, tuple((grid.affine @ Affine.scale(1 / votes))[:6]), grid.height * votes, grid.width * votes)
+    fine = Grid(
+        grid.crs,
+        tuple((grid.affine @ Affine.scale(1 / votes))[:6]),
+        grid.height * votes,
+        grid.width * votes,
+    )
     codes, valid = reader.read_band(labels.path, 1, fine, "nearest", labels.nodata)
     found = codes[valid]
     if found.dtype.kind == "f":
         if (found != np.rint(found)).any():
-            raise InputError(f"labels {labels.path} hold {found[found != np.rint(found)][0]}: a class raster holds whole numbers")
+            raise InputError(
+                f"labels {labels.path} hold {found[found != np.rint(found)][0]}: a class raster holds whole numbers"
+            )
         found = found.astype(np.int64)
     ids = np.full(fine.shape, NODATA, np.uint8)
     try:
-        ids[valid] = Crosswalk(legend, _codes(labels), tuple(map(_code, labels.ignore))).apply(found)
+        ids[valid] = Crosswalk(legend, _codes(labels), tuple(map(_code, labels.ignore))).apply(
+            found
+        )
     except InputError as error:
         raise InputError(f"labels {labels.path}: {error}") from error
     return ids if votes == 1 else _majority(ids, votes, legend)
@@ -83,7 +96,9 @@ def _codes(labels: LabelConf) -> dict[int, int]:
 def _span(source: Grid, grid: Grid) -> float:
     # Sides of label pixels that a pixel at the middle of the grid spans (square root of its area in label pixels).
     col, row = grid.width / 2, grid.height / 2
-    x, y = zip(*(grid.affine @ p for p in ((col, row), (col + 1, row), (col, row + 1))), strict=True)
+    x, y = zip(
+        *(grid.affine @ p for p in ((col, row), (col + 1, row), (col, row + 1))), strict=True
+    )
     x, y = transformer(grid.crs, source.crs).transform(x, y)
     if not np.isfinite([x, y]).all():
         return 1.0
@@ -120,10 +135,14 @@ def _draw_polygons(labels: LabelConf, legend: Legend, grid: Grid) -> tuple[np.nd
     parts, classes = parts[areal], classes[owner[areal]]
     if not same_crs(crs, grid.crs):
         step = max(around[2] - around[0], around[3] - around[1]) * 4 / max(grid.shape)
-        parts = map_coordinates(shapely.segmentize(parts, step), transformer(crs, grid.crs).transform)
+        parts = map_coordinates(
+            shapely.segmentize(parts, step), transformer(crs, grid.crs).transform
+        )
     claims = np.zeros(grid.shape, np.uint8)
     for id_ in np.unique(classes[classes != NODATA]):
-        mine = rasterize(parts[classes == id_], grid.shape, transform=grid.affine, dtype="uint8").astype(bool)
+        mine = rasterize(
+            parts[classes == id_], grid.shape, transform=grid.affine, dtype="uint8"
+        ).astype(bool)
         ids[mine] = id_
         claims += mine
     ids[claims > 1] = NODATA
@@ -140,21 +159,29 @@ def _find_layer(path: str, column: str) -> tuple[str, str]:
     found = [i for i in infos if column in i["fields"]]
     if len(found) != 1:
         columns = {i["layer_name"]: list(i["fields"]) for i in infos}
-        raise InputError(f"labels.column {column!r} must be in one layer of {path}; its layers and their columns are {columns}")
+        raise InputError(
+            f"labels.column {column!r} must be in one layer of {path}; its layers and their columns are {columns}"
+        )
     if not found[0]["crs"]:
-        raise InputError(f"labels {path} says no CRS: write one into the file (for example `ogr2ogr -a_srs EPSG:4326`)")
+        raise InputError(
+            f"labels {path} says no CRS: write one into the file (for example `ogr2ogr -a_srs EPSG:4326`)"
+        )
     return found[0]["layer_name"], found[0]["crs"]
 
 
 @lru_cache(maxsize=4)
-def _load(path: str, layer: str, column: str, _stamp: str, window: tuple[float, ...] | None) -> tuple[np.ndarray, np.ndarray]:
+def _load(
+    path: str, layer: str, column: str, _stamp: str, window: tuple[float, ...] | None
+) -> tuple[np.ndarray, np.ndarray]:
     # Polygons, mended where they cross themselves, and the column's values.
     _, _, wkb, fields = pyogrio.raw.read(path, layer=layer, columns=[column], bbox=window)
     shapes = shapely.from_wkb(wkb)
     areal = np.isin(shapely.get_type_id(shapes), (3, 6))
     if window is None and not areal.any():
         raise InputError(f"labels {path} hold no polygon in layer {layer!r}")
-    return shapely.make_valid(shapes[areal], method="structure", keep_collapsed=False), fields[0][areal]
+    return shapely.make_valid(shapes[areal], method="structure", keep_collapsed=False), fields[0][
+        areal
+    ]
 
 
 def _classes(values: np.ndarray, labels: LabelConf, legend: Legend) -> np.ndarray:
@@ -175,6 +202,8 @@ def _classes(values: np.ndarray, labels: LabelConf, legend: Legend) -> np.ndarra
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    if isinstance(value, float | np.floating):  # whole numbers of a column with nulls, which read as NaN
+    if isinstance(
+        value, float | np.floating
+    ):  # whole numbers of a column with nulls, which read as NaN
         return "" if np.isnan(value) else f"{float(value):.15g}"
     return str(value).strip().casefold()

@@ -19,7 +19,9 @@ from lulc.geo.grid import WGS84, transformer
 from lulc.samples.splits import SPLITS, Metres, SplitCell, least, split_cell
 from lulc.tables import store
 
-_REMEDY = "the same ground would be learned and tested; rebuild the samples table with `lulc samples`"
+_REMEDY = (
+    "the same ground would be learned and tested; rebuild the samples table with `lulc samples`"
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ def audit(places: Sequence[Place], metres: Mapping[SplitCell, Metres], conf: Sam
     homes: dict[SplitCell, Place] = {}
     for place in places:
         if place.sample_id in seen:
-            raise InputError(f"sample {place.sample_id} stands twice, in {seen[place.sample_id]} and {place.split}: {_REMEDY}")
+            raise InputError(
+                f"sample {place.sample_id} stands twice, in {seen[place.sample_id]} and {place.split}: {_REMEDY}"
+            )
         seen[place.sample_id] = place.split
         first = homes.setdefault((place.col, place.row), place)
         if first.split != place.split:
@@ -95,7 +99,13 @@ def audit_ground(out: Path, buffer: float, published: Collection[str] = ()) -> d
     ids, names = table["sample_id"].to_pylist(), np.array(table["split"].to_pylist())
     # Windows of the run's own chips keep their labels, not their outlines, apart: `audit` sees to them.
     names_of = table["dataset"].to_pylist()
-    own = np.array([source != name for source, name in zip(table["source"].to_pylist(), names_of, strict=True)], bool)
+    own = np.array(
+        [
+            source != name
+            for source, name in zip(table["source"].to_pylist(), names_of, strict=True)
+        ],
+        bool,
+    )
     shapes = shapely.from_wkb(table["footprint"].to_pylist())
     for held_out in SPLITS[1:]:
         mine, other = np.flatnonzero(names == held_out), np.flatnonzero(names != held_out)
@@ -108,7 +118,11 @@ def audit_ground(out: Path, buffer: float, published: Collection[str] = ()) -> d
             if apart < 0 and not buffer and names_of[one] == names_of[two] in published:
                 leaks[names_of[one]] += 1
             elif apart < buffer or apart < 0:
-                how = f"{max(apart, 0):.1f} m apart, nearer than samples.buffer {buffer:g} m" if buffer else "on the same ground"
+                how = (
+                    f"{max(apart, 0):.1f} m apart, nearer than samples.buffer {buffer:g} m"
+                    if buffer
+                    else "on the same ground"
+                )
                 raise InputError(
                     f"samples {ids[one]} ({names[one]}) and {ids[two]} ({names[two]}) are {how}: {_REMEDY} after setting "
                     "datasets.splits to blocks, or another buffer"
@@ -132,7 +146,9 @@ def near(shapes: np.ndarray, others: np.ndarray, buffer: float) -> np.ndarray:
 def _grown(shapes: np.ndarray, buffer: float) -> np.ndarray:
     west, south, east, north = shapely.bounds(shapes).reshape(-1, 4).T
     along = buffer / 110_000
-    across = along / np.maximum(np.cos(np.radians(np.minimum(np.maximum(abs(south), abs(north)) + along, 89.9))), 1e-3)
+    across = along / np.maximum(
+        np.cos(np.radians(np.minimum(np.maximum(abs(south), abs(north)) + along, 89.9))), 1e-3
+    )
     return np.asarray(shapely.box(west - across, south - along, east + across, north + along))
 
 
@@ -151,9 +167,17 @@ def _gap(one: BaseGeometry, two: BaseGeometry) -> float:
 
 def _rows(place: Place, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     # Row, first and last labelled column, in pixels of the lattice.
-    first, last = np.array([[0] * size, [size - 1] * size]) if place.extent is None else place.extent.astype(np.int64)
+    first, last = (
+        np.array([[0] * size, [size - 1] * size])
+        if place.extent is None
+        else place.extent.astype(np.int64)
+    )
     has = last >= first
-    return place.row * size + np.flatnonzero(has), place.col * size + first[has], place.col * size + last[has]
+    return (
+        place.row * size + np.flatnonzero(has),
+        place.col * size + first[has],
+        place.col * size + last[has],
+    )
 
 
 def _box(place: Place, size: int) -> tuple[int, int, int, int]:
@@ -166,6 +190,11 @@ def _box(place: Place, size: int) -> tuple[int, int, int, int]:
 def _distance(a: Place, b: Place, metres: Mapping[SplitCell, Metres], conf: SampleConf) -> float:
     pair = least(metres[split_cell(a.col, a.row, conf)], metres[split_cell(b.col, b.row, conf)])
     (rows_a, first_a, last_a), (rows_b, first_b, last_b) = _rows(a, conf.size), _rows(b, conf.size)
-    gap_x = np.maximum(np.maximum(first_b[None] - last_a[:, None], first_a[:, None] - last_b[None]) - 1, 0) * pair[0]
+    gap_x = (
+        np.maximum(
+            np.maximum(first_b[None] - last_a[:, None], first_a[:, None] - last_b[None]) - 1, 0
+        )
+        * pair[0]
+    )
     gap_y = np.maximum(np.abs(rows_a[:, None] - rows_b[None]) - 1, 0) * pair[1]
     return float(np.hypot(gap_x, gap_y).min())

@@ -61,7 +61,11 @@ def split_shares(conf: SampleConf) -> dict[str, float]:
         raise UsageError(
             f"samples.validation {conf.validation} and the test share {test:g} leave nothing to train on: lower them"
         )
-    return {name: share for name, share in zip(SPLITS, (train, conf.validation, test), strict=True) if share > 0}
+    return {
+        name: share
+        for name, share in zip(SPLITS, (train, conf.validation, test), strict=True)
+        if share > 0
+    }
 
 
 def assign(counts: Mapping[SplitCell, np.ndarray], conf: SampleConf) -> dict[SplitCell, str]:
@@ -88,7 +92,10 @@ def deal_out[T](items: Sequence[T], conf: SampleConf) -> dict[str, list[T]]:
         rest = [item for item, of in zip(items, part, strict=True) if of != conf.fold]
         wanted = _without_test(wanted)
     ends = np.rint(np.cumsum([0.0, *wanted.values()]) * len(rest)).astype(int).tolist()
-    return found | {name: rest[start:end] for name, (start, end) in zip(wanted, itertools.pairwise(ends), strict=True)}
+    return found | {
+        name: rest[start:end]
+        for name, (start, end) in zip(wanted, itertools.pairwise(ends), strict=True)
+    }
 
 
 def _without_test(wanted: Mapping[str, float]) -> dict[str, float]:
@@ -114,7 +121,9 @@ def balance_weights(counts: np.ndarray, blocks: Sequence[Hashable], how: str) ->
     return weights / weights.mean()
 
 
-def _deal(counts: Mapping[SplitCell, np.ndarray], wanted: Mapping[str, float], seed: int) -> dict[SplitCell, str]:
+def _deal(
+    counts: Mapping[SplitCell, np.ndarray], wanted: Mapping[str, float], seed: int
+) -> dict[SplitCell, str]:
     """The part of every block, by name → share of all labelled pixels.
 
     Blocks are placed one by one in an order drawn from the seed, then moved while that helps, so that in order of weight: every
@@ -138,7 +147,10 @@ def _deal(counts: Mapping[SplitCell, np.ndarray], wanted: Mapping[str, float], s
         short = np.maximum(1 - held / np.maximum(share * by_class, 1e-9), 0).mean(1)
         return np.asarray(10 * missing + overall + need * short)
 
-    held, blocks = np.zeros((len(wanted), pixels.shape[1])), np.zeros((len(wanted), pixels.shape[1]), int)
+    held, blocks = (
+        np.zeros((len(wanted), pixels.shape[1])),
+        np.zeros((len(wanted), pixels.shape[1]), int),
+    )
     home = np.full(len(order), -1)
     for _ in range(12):
         moved = False
@@ -160,7 +172,9 @@ def _deal(counts: Mapping[SplitCell, np.ndarray], wanted: Mapping[str, float], s
     return {block: names[h] for block, h in zip(order, home, strict=True)}
 
 
-def ground(tiling: Tiling, blocks: Iterable[SplitCell], conf: SampleConf) -> dict[SplitCell, Metres]:
+def ground(
+    tiling: Tiling, blocks: Iterable[SplitCell], conf: SampleConf
+) -> dict[SplitCell, Metres]:
     """The length in metres, on the ground, of a pixel's sides at the centre of every block (geodesic over the block's side)."""
     found = list(blocks)
     side = conf.size * conf.block
@@ -176,7 +190,9 @@ def ground(tiling: Tiling, blocks: Iterable[SplitCell], conf: SampleConf) -> dic
     half = side / 2
     across = geod.inv(*lonlat(-half, 0), *lonlat(half, 0))[2]
     along = geod.inv(*lonlat(0, -half), *lonlat(0, half))[2]
-    return {b: (float(x) / side, float(y) / side) for b, x, y in zip(found, across, along, strict=True)}
+    return {
+        b: (float(x) / side, float(y) / side) for b, x, y in zip(found, across, along, strict=True)
+    }
 
 
 def least(a: Metres, b: Metres) -> Metres:
@@ -184,7 +200,9 @@ def least(a: Metres, b: Metres) -> Metres:
     return min(a[0], b[0]), min(a[1], b[1])
 
 
-def fences(splits: Mapping[SplitCell, str], metres: Mapping[SplitCell, Metres], conf: SampleConf) -> dict[SplitCell, list[Fence]]:
+def fences(
+    splits: Mapping[SplitCell, str], metres: Mapping[SplitCell, Metres], conf: SampleConf
+) -> dict[SplitCell, list[Fence]]:
     """For every block that has any: the blocks of splits it gives way to that lie within the buffer."""
     side = conf.size * conf.block
     found: dict[SplitCell, list[Fence]] = {}
@@ -199,11 +217,14 @@ def fences(splits: Mapping[SplitCell, str], metres: Mapping[SplitCell, Metres], 
                     continue
                 pair = least(metres[col, row], metres[other_col, other_row])
                 gaps = (
-                    (max(abs(a - b) - 1, 0) * side * m) for a, b, m in zip((col, row), (other_col, other_row), pair, strict=True)
+                    (max(abs(a - b) - 1, 0) * side * m)
+                    for a, b, m in zip((col, row), (other_col, other_row), pair, strict=True)
                 )
                 if math.hypot(*gaps) < conf.buffer:
                     left, top = other_col * side, other_row * side
-                    found.setdefault((col, row), []).append(Fence(left, top, left + side, top + side, pair))
+                    found.setdefault((col, row), []).append(
+                        Fence(left, top, left + side, top + side, pair)
+                    )
     return found
 
 

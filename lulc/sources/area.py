@@ -37,10 +37,18 @@ def parse_box(text: str) -> BaseGeometry:
     """The box of a text `xmin,ymin,xmax,ymax` in degrees; UsageError when it is not one."""
     try:
         xmin, ymin, xmax, ymax = (float(part) for part in text.split(","))
-        if not (ymin < ymax and ymin >= -90 and ymax <= 90 and xmin != xmax and max(abs(xmin), abs(xmax)) <= 180):
+        if not (
+            ymin < ymax
+            and ymin >= -90
+            and ymax <= 90
+            and xmin != xmax
+            and max(abs(xmin), abs(xmax)) <= 180
+        ):
             raise ValueError(text)
     except ValueError as error:
-        raise UsageError(f"area {text!r} must be xmin,ymin,xmax,ymax in degrees, longitude first") from error
+        raise UsageError(
+            f"area {text!r} must be xmin,ymin,xmax,ymax in degrees, longitude first"
+        ) from error
     return make_box((xmin, ymin, xmax, ymax))
 
 
@@ -49,4 +57,6 @@ def make_box(bounds: tuple[float, float, float, float]) -> BaseGeometry:
     xmin, ymin, xmax, ymax = bounds
     if xmin < xmax:
         return shapely.box(*bounds)
-    return shapely.union_all([shapely.box(xmin, ymin, 180, ymax), shapely.box(-180, ymin, xmax, ymax)])
+    return shapely.union_all(
+        [shapely.box(xmin, ymin, 180, ymax), shapely.box(-180, ymin, xmax, ymax)]
+    )

@@ -11,7 +11,14 @@ from lulc.sources.product import Tree, digest
 from lulc.sources.xml import read_xml
 
 # Names in manifest.safe (Sentinel-SAFE Specification, PGSI-GSEG-EOPG-FS-05-0001; SHA3-256 since baseline 02.09).
-_NAMED = {"MD5": "md5", "SHA-1": "sha1", "SHA-256": "sha256", "SHA-512": "sha512", "SHA3-256": "sha3_256", "SHA3-512": "sha3_512"}
+_NAMED = {
+    "MD5": "md5",
+    "SHA-1": "sha1",
+    "SHA-256": "sha256",
+    "SHA-512": "sha512",
+    "SHA3-256": "sha3_256",
+    "SHA3-512": "sha3_512",
+}
 # Codes of STAC's file:checksum (https://github.com/multiformats/multicodec, table.csv, tag multihash); 0xd5 is written d501.
 _CODED = {
     "11": "sha1", "12": "sha256", "13": "sha512", "14": "sha3_512", "15": "sha3_384", "16": "sha3_256", "17": "sha3_224",
@@ -34,7 +41,10 @@ def verify_product(tree: Tree, root: str, names: Iterable[str]) -> None:
         location, checksum = stream.find("{*}fileLocation"), stream.find("{*}checksum")
         if location is not None and checksum is not None:
             name = root + posixpath.normpath(location.get("href") or "")
-            said[name] = (_NAMED.get(checksum.get("checksumName") or "", ""), (checksum.text or "").strip())
+            said[name] = (
+                _NAMED.get(checksum.get("checksumName") or "", ""),
+                (checksum.text or "").strip(),
+            )
     for name in names:
         algorithm, expected = said.get(name, ("", ""))
         _compare(tree.href(name), algorithm, expected)

@@ -24,7 +24,7 @@ from lulc.raster.access import INSIDE
 from lulc.raster.reader import is_real
 from lulc.redact import redact_url
 from lulc.sources.scene import Clear, Scene
-from lulc.tables.files import file_identity, fingerprint
+from lulc.tables.files import file_identity, fingerprint_of
 
 # GDAL's colour interpretations that name a band. Not gray, which any file of one band has.
 _COLOURS = ("red", "green", "blue", "nir", "pan", "coastal", "alpha")
@@ -48,22 +48,33 @@ class Header:
     def names(self) -> tuple[str, ...]:
         """Band names: descriptions, else what the colour interpretation says, else b1, b2, …; always distinct."""
         named = tuple(
-            plain_name(d) if d else c if c in _COLOURS else "" for d, c in zip(self.descriptions, self.colours, strict=True)
+            plain_name(d) if d else c if c in _COLOURS else ""
+            for d, c in zip(self.descriptions, self.colours, strict=True)
         )
         return tuple(n if n and named.count(n) == 1 else f"b{i}" for i, n in enumerate(named, 1))
 
     def band(self, name: str, index: int, archive: Archive, said: dict[str, Any]) -> Band:
         """The file's band as a scene's: what the archive fixes comes first, then what is `said` of it, then the file's values."""
         if not 1 <= index <= len(self.dtypes):
-            raise InputError(f"{redact_url(self.href)} has {len(self.dtypes)} bands: there is no band {index} for {name!r}")
+            raise InputError(
+                f"{redact_url(self.href)} has {len(self.dtypes)} bands: there is no band {index} for {name!r}"
+            )
         if not is_real(self.dtypes[index - 1]):
             raise InputError(
                 f"{redact_url(self.href)} band {index} is of type {self.dtypes[index - 1]}: real numbers can be read"
             )
-        own = {"scale": self.scales[index - 1], "offset": self.offsets[index - 1], "nodata": self.nodatas[index - 1]}
+        own = {
+            "scale": self.scales[index - 1],
+            "offset": self.offsets[index - 1],
+            "nodata": self.nodatas[index - 1],
+        }
         fixed = {n: getattr(archive, n) for n in own if getattr(archive, n) is not None}
         known = own | {n: v for n, v in said.items() if v is not None} | fixed
-        if not known["scale"] or not math.isfinite(known["scale"]) or not math.isfinite(known["offset"]):
+        if (
+            not known["scale"]
+            or not math.isfinite(known["scale"])
+            or not math.isfinite(known["offset"])
+        ):
             has = f"scale {known['scale']} and offset {known['offset']}"
             raise InputError(
                 f"band {name!r} of {redact_url(self.href)} has {has}: give the true ones under scenes.scale and offset"
@@ -75,7 +86,9 @@ def open_header(href: str) -> Header:
     """The header of a raster file, its pixels unread; InputError where it has no CRS or its CRS cannot be true."""
     with access.open_raster(href) as data:
         if data.crs is None:
-            raise InputError(f"{redact_url(href)} has no CRS: write the true one into it, for example with gdal_edit.py -a_srs")
+            raise InputError(
+                f"{redact_url(href)} has no CRS: write the true one into it, for example with gdal_edit.py -a_srs"
+            )
         found = Header(
             href,
             reader.grid_of(data),
@@ -107,7 +120,13 @@ def plain_name(text: str) -> str:
     return ALIASES.get(lower, lower if lower in COMMON else text.strip())
 
 
-def make_scene(scene_id: str, source: str, taken: datetime | None, bands: Sequence[tuple[Band, Header]], **rest: Any) -> Scene:
+def make_scene(
+    scene_id: str,
+    source: str,
+    taken: datetime | None,
+    bands: Sequence[tuple[Band, Header]],
+    **rest: Any,
+) -> Scene:
     """The Scene of these bands: CRS, footprint and pixel side are those of its finest band; InputError where bands lie apart.
 
     A pixel is usable where all bands are, so the finest band's footprint misses nothing.
@@ -118,15 +137,28 @@ def make_scene(scene_id: str, source: str, taken: datetime | None, bands: Sequen
     for other in {h.grid: h for h in headers if h.grid != grid}.values():
         if outline.disjoint(footprint(other.grid)):
             which = f"{redact_url(headers[0].href)} and {redact_url(other.href)}"
-            raise InputError(f"{which} are bands of one scene but lie apart: one of them has a wrong CRS")
+            raise InputError(
+                f"{which} are bands of one scene but lie apart: one of them has a wrong CRS"
+            )
     found = tuple(b for b, _ in bands)
-    return Scene(scene_id, source, taken, grid.crs, shapely.to_wkb(outline), found, gsd_m=_side_m(grid), **rest)
+    return Scene(
+        scene_id,
+        source,
+        taken,
+        grid.crs,
+        shapely.to_wkb(outline),
+        found,
+        gsd_m=_side_m(grid),
+        **rest,
+    )
 
 
 def _side_m(grid: Grid) -> float:
     if parse_crs(grid.crs).is_geographic and (grid.transform[1] or grid.transform[3]):
         return math.sqrt(math.prod(grid.resolution)) * 111_320
-    return math.sqrt(float(areas.pixel_areas(grid.window(grid.height // 2, grid.width // 2, 1, 1))[0, 0]))
+    return math.sqrt(
+        float(areas.pixel_areas(grid.window(grid.height // 2, grid.width // 2, 1, 1))[0, 0])
+    )
 
 
 def with_fingerprint(scene: Scene, content: object = None) -> Scene:
@@ -135,14 +167,22 @@ def with_fingerprint(scene: Scene, content: object = None) -> Scene:
     Folders are left out, so that an archive that moves keeps its fingerprints, and a true copy of a scene has the same one.
     """
     # What is computed from the files is left out: another release of PROJ may differ in the last digit.
-    record = {k: v for k, v in asdict(scene).items() if k not in ("footprint", "gsd_m", "fingerprint")}
+    record = {
+        k: v for k, v in asdict(scene).items() if k not in ("footprint", "gsd_m", "fingerprint")
+    }
     for band in record["bands"]:
         band["href"] = PurePosixPath(urlsplit(band["href"]).path).name
-    files = [file_identity(h)[1:] for h in sorted({b.href.partition(INSIDE)[0] for b in scene.bands}) if Path(h).exists()]
-    return replace(scene, fingerprint=fingerprint(record, content, files))
+    files = [
+        file_identity(h)[1:]
+        for h in sorted({b.href.partition(INSIDE)[0] for b in scene.bands})
+        if Path(h).exists()
+    ]
+    return replace(scene, fingerprint=fingerprint_of(record, content, files))
 
 
-_DAY = re.compile(r"(?<!\d)(\d{4})([-_]?)(\d{2})\2(\d{2})(?:[T_-]?(\d{2}):?(\d{2}):?(\d{2}))?(?!\d)")
+_DAY = re.compile(
+    r"(?<!\d)(\d{4})([-_]?)(\d{2})\2(\d{2})(?:[T_-]?(\d{2}):?(\d{2}):?(\d{2}))?(?!\d)"
+)
 
 
 def find_date(text: str) -> datetime | None:
@@ -160,4 +200,6 @@ def find_date(text: str) -> datetime | None:
 
 def quality_tests(archive: Archive) -> tuple[Clear, ...]:
     """What band `quality` must say by the run file; where it gives no codes: anything but 0, no data in every scheme in use."""
-    return (Clear("quality", archive.clear) if archive.clear else Clear("quality", (0,), refused=True),)
+    return (
+        Clear("quality", archive.clear) if archive.clear else Clear("quality", (0,), refused=True),
+    )

@@ -29,8 +29,15 @@ def resolve_href(href: str, folder: Path, root: Path) -> str:
         return href
     if parts.scheme == "file" and parts.netloc in ("", "localhost"):
         return _inside(Path(url2pathname(parts.path)), href, root)
-    if not href or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", href) or href.startswith(("/vsi", "//")) or "\0" in href:
-        raise InputError(f"href {redact_url(href)!r} is not opened: give a path inside {root}, or an http(s), s3 or gs address")
+    if (
+        not href
+        or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", href)
+        or href.startswith(("/vsi", "//"))
+        or "\0" in href
+    ):
+        raise InputError(
+            f"href {redact_url(href)!r} is not opened: give a path inside {root}, or an http(s), s3 or gs address"
+        )
     plain = folder / href
     return _inside(plain if plain.exists() else folder / unquote(href), href, root)
 
@@ -38,7 +45,9 @@ def resolve_href(href: str, folder: Path, root: Path) -> str:
 def _inside(path: Path, href: str, root: Path) -> str:
     found = path.resolve()
     if not found.is_relative_to(root.resolve()):
-        raise InputError(f"href {redact_url(href)!r} leads out of the archive {root}: name a folder above both as the archive")
+        raise InputError(
+            f"href {redact_url(href)!r} leads out of the archive {root}: name a folder above both as the archive"
+        )
     return str(found)
 
 
@@ -50,7 +59,9 @@ def check_host(href: str) -> None:
     try:
         # inet_aton also knows 127.1, 0x7f000001 and 2130706433, as HTTP clients do.
         address: ipaddress.IPv4Address | ipaddress.IPv6Address | None = (
-            ipaddress.ip_address(host) if ":" in host else ipaddress.ip_address(socket.inet_aton(host))
+            ipaddress.ip_address(host)
+            if ":" in host
+            else ipaddress.ip_address(socket.inet_aton(host))
         )
     except (OSError, ValueError):
         address = None

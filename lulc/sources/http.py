@@ -31,7 +31,12 @@ def connect(url: str) -> StacApiIO:
             check(urljoin(str(response.url), response.headers["location"]))
 
     # POST is how a search is asked: it changes nothing.
-    again = Retry(5, backoff_factor=0.2, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=("GET", "POST"))
+    again = Retry(
+        5,
+        backoff_factor=0.2,
+        status_forcelist=(429, 500, 502, 503, 504),
+        allowed_methods=("GET", "POST"),
+    )
     made = StacApiIO(max_retries=again, request_modifier=check_request, timeout=_SECONDS)
     made.session.hooks["response"].append(check_redirect)
     return made

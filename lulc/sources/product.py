@@ -61,7 +61,9 @@ class Tree:
         found = self.find(pattern)
         if len(found) != 1:
             held = ", ".join(found[:3]) or "none"
-            raise InputError(f"{redact_url(self.path)} must hold one file {pattern}; it holds {held}: fetch the product anew")
+            raise InputError(
+                f"{redact_url(self.path)} must hold one file {pattern}; it holds {held}: fetch the product anew"
+            )
         return found[0]
 
     def read(self, name: str) -> bytes:
@@ -74,7 +76,9 @@ class Tree:
             with self._open(name) as file:
                 return file.read(_MOST_BYTES)
         except _DAMAGE as error:
-            raise InputError(f"{redact_url(self.href(name))} cannot be read ({error}): fetch the product anew") from error
+            raise InputError(
+                f"{redact_url(self.href(name))} cannot be read ({error}): fetch the product anew"
+            ) from error
 
 
 def digest(href: str, algorithm: str) -> str:
@@ -99,7 +103,9 @@ def digest(href: str, algorithm: str) -> str:
                 made.update(part)
         return made.hexdigest()
     except _DAMAGE as error:
-        raise InputError(f"{redact_url(href)} cannot be read ({error}): fetch the product anew") from error
+        raise InputError(
+            f"{redact_url(href)} cannot be read ({error}): fetch the product anew"
+        ) from error
 
 
 def open_tree(path: str) -> Tree:
@@ -114,8 +120,14 @@ def open_tree(path: str) -> Tree:
             return _packed(path, store, place)
         listed = store.get_file_info(pafs.FileSelector(place, recursive=True))
     except _DAMAGE as error:
-        raise InputError(f"{redact_url(path)} cannot be listed ({error}): check the path, or fetch the product anew") from error
-    sizes = {f.path[len(place.rstrip("/")) + 1 :]: f.size or 0 for f in listed if f.type == pafs.FileType.File}
+        raise InputError(
+            f"{redact_url(path)} cannot be listed ({error}): check the path, or fetch the product anew"
+        ) from error
+    sizes = {
+        f.path[len(place.rstrip("/")) + 1 :]: f.size or 0
+        for f in listed
+        if f.type == pafs.FileType.File
+    }
 
     def opened(name: str) -> Any:
         return store.open_input_file(f"{place.rstrip('/')}/{name}")
@@ -134,21 +146,33 @@ def _packed(path: str, store: pafs.FileSystem, place: str) -> Tree:
     with ExitStack() as stack:
         file = stack.enter_context(store.open_input_file(place))
         if path.lower().endswith(".zip"):
-            members = {m.filename: (m.file_size, m.compress_size) for m in zipfile.ZipFile(file).infolist() if not m.is_dir()}
+            members = {
+                m.filename: (m.file_size, m.compress_size)
+                for m in zipfile.ZipFile(file).infolist()
+                if not m.is_dir()
+            }
         else:
             tar = stack.enter_context(tarfile.open(fileobj=file))
             found = [m for m in tar if not m.isdir()]
             for member in found:
                 if not member.isfile():
-                    raise InputError(f"{redact_url(path)} holds {member.name}, which is no plain file: it is not opened")
+                    raise InputError(
+                        f"{redact_url(path)} holds {member.name}, which is no plain file: it is not opened"
+                    )
             members = {m.name: (m.size, m.size) for m in found}
     if len(members) > _MOST_FILES:
-        raise InputError(f"{redact_url(path)} holds {len(members):,} files: a product has {_MOST_FILES:,} at most")
+        raise InputError(
+            f"{redact_url(path)} holds {len(members):,} files: a product has {_MOST_FILES:,} at most"
+        )
     for name, (size, room) in members.items():
         if name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name:
-            raise InputError(f"{redact_url(path)} holds {name!r}, which leads out of it: it is not opened")
+            raise InputError(
+                f"{redact_url(path)} holds {name!r}, which leads out of it: it is not opened"
+            )
         if size > _MOST_RATIO * max(room, 1024):
-            raise InputError(f"{redact_url(path)} holds {name}, {size:,} bytes in {room:,}: it is not opened")
+            raise InputError(
+                f"{redact_url(path)} holds {name}, {size:,} bytes in {room:,}: it is not opened"
+            )
 
     def opened(name: str) -> Any:
         file = store.open_input_file(place)

@@ -15,7 +15,13 @@ _SCL: dict[Condition, tuple[int, ...]] = {
 
 # Landsat 8-9 Collection 2 Level 2 Science Product Guide (LSDS-1619) and Landsat 4-7 (LSDS-1618), pixel quality assessment:
 # one bit a condition; 0 fill, 1 dilated cloud, 2 cirrus (8-9 alone), 3 cloud, 4 cloud shadow, 5 snow, 6 clear, 7 water.
-_QA_PIXEL: dict[Condition, tuple[int, ...]] = {"cloud": (1, 3), "cirrus": (2,), "shadow": (4,), "snow": (5,), "water": (7,)}
+_QA_PIXEL: dict[Condition, tuple[int, ...]] = {
+    "cloud": (1, 3),
+    "cirrus": (2,),
+    "shadow": (4,),
+    "snow": (5,),
+    "water": (7,),
+}
 
 
 def scl_tests(mask: Collection[Condition]) -> tuple[Clear, ...]:
@@ -36,7 +42,12 @@ def qa_pixel_tests(mask: Collection[Condition]) -> tuple[Clear, ...]:
 # Radiometric saturation (QA_RADSAT), same guides: bits 0-6 are bands 1-7, where ETM+ has its low-gain thermal band at 5 and its
 # high-gain one at 8; OLI's cirrus band is bit 8. No pixel is there at all with bit 9 (TM, ETM+: the detector has no value) and
 # bit 11 (OLI: the ground is hidden by terrain). The panchromatic band and TIRS have none.
-_RADSAT = {str(band): band - 1 for band in range(1, 8)} | {"9": 8, "6_VCID_1": 5, "6_VCID_2": 8, "ST_B6": 5}
+_RADSAT = {str(band): band - 1 for band in range(1, 8)} | {
+    "9": 8,
+    "6_VCID_1": 5,
+    "6_VCID_2": 8,
+    "ST_B6": 5,
+}
 _UNSEEN = (9, 11)
 
 
@@ -55,13 +66,24 @@ def bqa_tests(mask: Collection[Condition], cirrus: bool) -> tuple[Clear, ...]:
     Saturation is of any band: BQA counts them, without saying which. cirrus: whether the sensor sees it (OLI).
     Bits: Landsat Collection 1 Level 1 Product Definition (LSDS-1656), quality assessment band. Confidences are high at 3.
     """
-    tests = [Clear("quality", (0,), first_bit=0, bits=1), Clear("quality", (0,), first_bit=1, bits=1)]
+    tests = [
+        Clear("quality", (0,), first_bit=0, bits=1),
+        Clear("quality", (0,), first_bit=1, bits=1),
+    ]
     if "saturated" in mask:
         tests.append(Clear("quality", (0,), first_bit=2, bits=2))
     if "cloud" in mask:
         tests.append(Clear("quality", (0,), first_bit=4, bits=1))
-    confidences: tuple[tuple[Condition, int], ...] = (("shadow", 7), ("snow", 9), *((("cirrus", 11),) if cirrus else ()))
-    tests += [Clear("quality", (3,), refused=True, first_bit=bit, bits=2) for name, bit in confidences if name in mask]
+    confidences: tuple[tuple[Condition, int], ...] = (
+        ("shadow", 7),
+        ("snow", 9),
+        *((("cirrus", 11),) if cirrus else ()),
+    )
+    tests += [
+        Clear("quality", (3,), refused=True, first_bit=bit, bits=2)
+        for name, bit in confidences
+        if name in mask
+    ]
     return tuple(tests)
 
 
@@ -85,5 +107,9 @@ def modis_reliability_tests(mask: Collection[Condition]) -> tuple[Clear, ...]:
 
     MOD13 User's Guide, collection 6.1, pixel reliability: -1 no data, 0 good, 1 marginal, 2 snow or ice, 3 cloudy.
     """
-    codes = tuple(code for code, condition in ((0, None), (1, None), (2, "snow"), (3, "cloud")) if condition not in mask)
+    codes = tuple(
+        code
+        for code, condition in ((0, None), (1, None), (2, "snow"), (3, "cloud"))
+        if condition not in mask
+    )
     return (Clear("quality", codes),)

@@ -10,7 +10,9 @@ from lulc.raster.reader import read_swath
 from lulc.sources.sentinel1_grd import read_measurement
 
 
-def read_backscatter(href: str, calibration: str, grid: Grid, resampling: Resampling) -> tuple[np.ndarray, np.ndarray]:
+def read_backscatter(
+    href: str, calibration: str, grid: Grid, resampling: Resampling
+) -> tuple[np.ndarray, np.ndarray]:
     """Backscatter (H, W) of a Sentinel-1 GRD measurement on a grid, and valid (H, W).
 
     Linear power, float32, 0 where not valid: DN 0 is no data. calibration: sigma0 or gamma0, both on the ellipsoid. Pixels are

@@ -18,7 +18,9 @@ from lulc.sources.readers.stac import STAC
 from lulc.sources.source import Source
 
 # In the order in which `auto` asks them: products as their archives deliver them, then the general forms.
-SOURCES: dict[str, Source] = {s.name: s for s in (SENTINEL1, SENTINEL2, LANDSAT, MODIS, OPENAERIALMAP, STAC, GEOTIFF)}
+SOURCES: dict[str, Source] = {
+    s.name: s for s in (SENTINEL1, SENTINEL2, LANDSAT, MODIS, OPENAERIALMAP, STAC, GEOTIFF)
+}
 
 
 def source_of(archive: Archive) -> Source:
@@ -28,17 +30,23 @@ def source_of(archive: Archive) -> Source:
     """
     found = _source_of(archive)
     if archive.verify and found in (LANDSAT, MODIS, GEOTIFF):
-        raise InputError(f"archive {archive.path} is of {found.name}, which comes without checksums: set scenes.verify to false")
+        raise InputError(
+            f"archive {archive.path} is of {found.name}, which comes without checksums: set scenes.verify to false"
+        )
     return found
 
 
 def _source_of(archive: Archive) -> Source:
     if archive.search and not Path(archive.path).is_file():
-        raise InputError("scenes.search is not answered yet: run `lulc index`, and name scenes.path to keep the answer at hand")
+        raise InputError(
+            "scenes.search is not answered yet: run `lulc index`, and name scenes.path to keep the answer at hand"
+        )
     place = Path(archive.path)
     remote = "://" in archive.path
     if not remote and not place.exists():
-        raise InputError(f"archive {archive.path} is not there: scenes.path must be a folder or file, relative to the run file")
+        raise InputError(
+            f"archive {archive.path} is not there: scenes.path must be a folder or file, relative to the run file"
+        )
     if archive.source != "auto":
         return SOURCES[archive.source]
     if remote and not archive.path.lower().endswith(PACKED):
@@ -50,9 +58,13 @@ def _source_of(archive: Archive) -> Source:
         if source.accepts(archive, names):
             return source
     suffixes = (PurePosixPath(name).suffix for name in names)
-    kinds = ", ".join(f"{n} {suffix or 'without suffix'}" for suffix, n in Counter(suffixes).most_common(5))
+    kinds = ", ".join(
+        f"{n} {suffix or 'without suffix'}" for suffix, n in Counter(suffixes).most_common(5)
+    )
     accepted = (
         "products of Sentinel-1 GRD and Sentinel-2 (.SAFE, .zip), Landsat (by their MTL, .tar) and MODIS (.hdf), "
         "STAC items and answers of OpenAerialMap (.json), and GeoTIFF files (.tif, .tiff)"
     )
-    raise InputError(f"archive {archive.path} holds no scenes: found {kinds or 'no files'}; accepted are {accepted}")
+    raise InputError(
+        f"archive {archive.path} holds no scenes: found {kinds or 'no files'}; accepted are {accepted}"
+    )

@@ -22,7 +22,9 @@ def find_products(names: Iterable[str], product: str, mark: str) -> list[str]:
     form = re.compile(
         rf"(?P<folder>(?:.*/)?{product}\.SAFE)/.*|(?P<zip>(?:.*/)?{product}(?:\.SAFE)?\.zip)|(?P<parent>.*/|){mark}"
     )
-    matches = [m for name in names if not re.search(r"(^|/)\.", name) and (m := form.fullmatch(name))]
+    matches = [
+        m for name in names if not re.search(r"(^|/)\.", name) and (m := form.fullmatch(name))
+    ]
     return sorted({m["folder"] or m["zip"] or (m["parent"] or "").rstrip("/") for m in matches})
 
 
@@ -42,10 +44,14 @@ def list_products(archive: Archive, product: str, mark: str) -> Iterator[SceneIt
 def open_product(item: SceneItem, mark: str) -> tuple[Tree, str]:
     """The item's files, and the folder in them (`""`, or ending in `/`) that holds the product; InputError where none does."""
     tree = open_tree(item.path)
-    found = {m["parent"] for name in tree.sizes if (m := re.fullmatch(rf"(?P<parent>.*/|){mark}", name))}
+    found = {
+        m["parent"] for name in tree.sizes if (m := re.fullmatch(rf"(?P<parent>.*/|){mark}", name))
+    }
     if len(found) != 1:
         held = "several products" if found else "no metadata of one"
-        raise InputError(f"{redact_url(item.path)} is not one product: it holds {held}; fetch it anew")
+        raise InputError(
+            f"{redact_url(item.path)} is not one product: it holds {held}; fetch it anew"
+        )
     return tree, found.pop()
 
 

@@ -64,7 +64,14 @@ class Scene:
 
 
 _SCALAR = ("scene_id", "source", "datetime", "crs", "footprint", "cloud", "gsd_m", "fingerprint")
-_BAND = {"bands": "name", "hrefs": "href", "indexes": "index", "dtypes": "dtype", "scales": "scale", "offsets": "offset"} | {
+_BAND = {
+    "bands": "name",
+    "hrefs": "href",
+    "indexes": "index",
+    "dtypes": "dtype",
+    "scales": "scale",
+    "offsets": "offset",
+} | {
     "nodatas": "nodata",
     "kinds": "kind",
     "calibrations": "calibration",
@@ -76,7 +83,10 @@ def scenes_to_table(scenes: Iterable[Scene]) -> pa.Table:
     rows = []
     for scene in sorted(scenes, key=lambda s: s.scene_id):
         row: dict[str, Any] = {name: getattr(scene, name) for name in _SCALAR}
-        row |= {"clear": [asdict(test) for test in scene.clear], "properties": list(scene.properties)}
+        row |= {
+            "clear": [asdict(test) for test in scene.clear],
+            "properties": list(scene.properties),
+        }
         row |= {column: [getattr(b, field) for b in scene.bands] for column, field in _BAND.items()}
         rows.append(row)
     return pa.Table.from_pylist(rows, schemas.SCENES)
@@ -87,7 +97,10 @@ def scenes_from_table(table: pa.Table) -> list[Scene]:
     found = []
     for row in table.to_pylist():
         columns = [row[column] for column in _BAND]
-        bands = tuple(Band(**dict(zip(_BAND.values(), values, strict=True))) for values in zip(*columns, strict=True))
+        bands = tuple(
+            Band(**dict(zip(_BAND.values(), values, strict=True)))
+            for values in zip(*columns, strict=True)
+        )
         clear = tuple(Clear(**test | {"codes": tuple(test["codes"])}) for test in row["clear"])
         rest = {name: row[name] for name in _SCALAR}
         found.append(Scene(**rest, bands=bands, clear=clear, properties=tuple(row["properties"])))

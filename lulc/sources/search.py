@@ -47,11 +47,13 @@ CATALOGUES = {
     "earth-search": Catalogue("https://earth-search.aws.element84.com/v1"),
     "planetary-computer": Catalogue("https://planetarycomputer.microsoft.com/api/stac/v1"),
     "usgs": Catalogue("https://landsatlook.usgs.gov/stac-server", alternate="s3"),
-    "linz": Catalogue("https://nz-imagery.s3-ap-southeast-2.amazonaws.com/catalog.json", static=True),
+    "linz": Catalogue(
+        "https://nz-imagery.s3-ap-southeast-2.amazonaws.com/catalog.json", static=True
+    ),
 }
 
 
-def find_scenes(archive: Archive, run: Config, out: Path) -> Archive:
+def find_scenes(archive: Archive, config: Config, out: Path) -> Archive:
     """The archive itself; where it is a search, with the path of the ItemCollection that keeps the answer.
 
     The catalogue is asked when no answer to the same question is kept: delete the file to ask anew. InputError where the
@@ -60,17 +62,19 @@ def find_scenes(archive: Archive, run: Config, out: Path) -> Archive:
     if archive.search is None:
         return archive
     search = archive.search
-    area = parse_box(search.bbox) if search.bbox else read_area(run.area)
+    area = parse_box(search.bbox) if search.bbox else read_area(config.area)
     boxes = [] if area is None else _boxes(area)
-    periods = [(p.start, p.end) for p in run.periods]
-    times = [search.time] if search.time else sorted({f"{a or '..'}/{b or '..'}" for a, b in periods})
+    periods = [(p.start, p.end) for p in config.periods]
+    times = (
+        [search.time] if search.time else sorted({f"{a or '..'}/{b or '..'}" for a, b in periods})
+    )
     asked = asdict(search) | {
         "catalogue": unsigned(search.catalogue),
         "collections": list(search.collections),
         "bbox": [list(b) for b in boxes],
         "time": times,
     }
-    path = Path(archive.path or out / "searches" / f"{files.fingerprint(asked)}.json")
+    path = Path(archive.path or out / "searches" / f"{files.fingerprint_of(asked)}.json")
     if _kept(path) != asked:
         found = _ask(search, boxes, times)
         if not found:
@@ -89,22 +93,32 @@ def _kept(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())["search"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} keeps no answer of a search and is not overwritten: name another scenes.path") from error
+        raise InputError(
+            f"{path} keeps no answer of a search and is not overwritten: name another scenes.path"
+        ) from error
 
 
 def _boxes(area: BaseGeometry) -> list[Box]:
     # Two boxes where the area reaches both ends of the map: not every catalogue knows xmin > xmax.
     xmin, _, xmax, _ = area.bounds
-    halves = [shapely.box(-180, -90, 0, 90), shapely.box(0, -90, 180, 90)] if xmin <= -180 and xmax >= 180 else []
+    halves = (
+        [shapely.box(-180, -90, 0, 90), shapely.box(0, -90, 180, 90)]
+        if xmin <= -180 and xmax >= 180
+        else []
+    )
     parts = [half.intersection(area) for half in halves] or [area]
     return [(b[0], b[1], b[2], b[3]) for b in (part.bounds for part in parts if not part.is_empty)]
 
 
 def _ask(search: Search, boxes: list[Box], times: list[str]) -> list[dict[str, Any]]:
-    catalogue = CATALOGUES.get(search.catalogue, Catalogue(search.catalogue, search.catalogue.endswith(".json")))
+    catalogue = CATALOGUES.get(
+        search.catalogue, Catalogue(search.catalogue, search.catalogue.endswith(".json"))
+    )
     if "://" not in catalogue.url:
         known = ", ".join(CATALOGUES)
-        raise InputError(f"catalogue {search.catalogue!r} is not known: give its address (https://…), or one of {known}")
+        raise InputError(
+            f"catalogue {search.catalogue!r} is not known: give its address (https://…), or one of {known}"
+        )
     if catalogue.static:
         listed = crawl(catalogue.url, search.collections, boxes, times)
     else:
@@ -114,13 +128,19 @@ def _ask(search: Search, boxes: list[Box], times: list[str]) -> list[dict[str, A
         raise InputError(
             f"{redact_url(search.catalogue)} has more than {_MOST:,} scenes for this search: narrow its area or its days"
         )
-    found = {(str(i.get("id")), str(i.get("collection"))): _plain(i, catalogue.alternate) for i in items}
+    found = {
+        (str(i.get("id")), str(i.get("collection"))): _plain(i, catalogue.alternate) for i in items
+    }
     # A tile's name may be the id in several collections: a scene's id is its own.
     uses = Counter(name for name, _ in found)
-    return [found[key] | {"id": "_".join(key) if uses[key[0]] > 1 else key[0]} for key in sorted(found)]
+    return [
+        found[key] | {"id": "_".join(key) if uses[key[0]] > 1 else key[0]} for key in sorted(found)
+    ]
 
 
-def _query(url: str, search: Search, boxes: list[Box], times: list[str]) -> Iterator[dict[str, Any]]:
+def _query(
+    url: str, search: Search, boxes: list[Box], times: list[str]
+) -> Iterator[dict[str, Any]]:
     import pystac_client
     from pystac_client.exceptions import APIError
 
@@ -154,7 +174,10 @@ def _cloud_filter(conforms: Iterable[str], most: float | None) -> dict[str, Any]
     if "item-search#query" in said:
         return {"query": {"eo:cloud_cover": {"lte": most}}}
     if "item-search#filter" in said:
-        return {"filter": {"op": "<=", "args": [{"property": "eo:cloud_cover"}, most]}, "filter_lang": "cql2-json"}
+        return {
+            "filter": {"op": "<=", "args": [{"property": "eo:cloud_cover"}, most]},
+            "filter_lang": "cql2-json",
+        }
     return {}
 
 
@@ -168,7 +191,9 @@ def _plain(item: dict[str, Any], alternate: str) -> dict[str, Any]:
     for asset in (item.get("assets") or {}).values():
         other = (asset.get("alternate") or {}).get(alternate) or {}
         asset["href"] = other.get("href") or asset.get("href")
-    found: dict[str, Any] = unsigned({k: v for k, v in item.items() if k != "links"} | {"links": []})
+    found: dict[str, Any] = unsigned(
+        {k: v for k, v in item.items() if k != "links"} | {"links": []}
+    )
     return found
 
 

@@ -38,7 +38,12 @@ class Table:
         low = np.minimum(place.astype(int), max(len(self.lines) - 2, 0))
         high, part = np.minimum(low + 1, len(self.lines) - 1), (place - low)[:, None]
         first = int(low.min())
-        used = np.stack([np.interp(cols, self.pixels[k], self.values[k]) for k in range(first, int(high.max()) + 1)])
+        used = np.stack(
+            [
+                np.interp(cols, self.pixels[k], self.values[k])
+                for k in range(first, int(high.max()) + 1)
+            ]
+        )
         return np.asarray(used[low - first] * (1 - part) + used[high - first] * part)
 
 
@@ -95,18 +100,28 @@ def read_measurement(href: str) -> Measurement:
     """What the annotations beside a measurement file say; InputError where one is missing, damaged or contradicts itself."""
     packed, mark, name = href.partition(INSIDE)
     path = PurePosixPath(name if mark else href)
-    tree, folder = (open_tree(packed), f"{path.parent.parent}/".removeprefix("./")) if mark else (open_tree(_above(href)), "")
+    tree, folder = (
+        (open_tree(packed), f"{path.parent.parent}/".removeprefix("./"))
+        if mark
+        else (open_tree(_above(href)), "")
+    )
     main = annotation(tree, folder, path.stem)
     removed = main.text(".//thermalNoiseCorrectionPerformed").lower() == "true"
     calibration = _read(tree, f"{folder}annotation/calibration/calibration-", path.stem)
     tags = {"sigma0": "sigmaNought", "gamma0": "gamma"}
-    gains = {name: _table(calibration, ".//calibrationVector", tag, 1e-30) for name, tag in tags.items()}
+    gains = {
+        name: _table(calibration, ".//calibrationVector", tag, 1e-30) for name, tag in tags.items()
+    }
     if removed:
         return Measurement(tie_point_swath(main), gains, None, ())
     noise = _read(tree, f"{folder}annotation/calibration/noise-", path.stem)
     # Until IPF 2.9 there was range noise alone, under another name.
     new = noise.root.find(".//noiseRangeVector") is not None
-    table = _table(noise, *((".//noiseRangeVector", "noiseRangeLut") if new else (".//noiseVector", "noiseLut")), 0)
+    table = _table(
+        noise,
+        *((".//noiseRangeVector", "noiseRangeLut") if new else (".//noiseVector", "noiseLut")),
+        0,
+    )
     return Measurement(tie_point_swath(main), gains, table, tuple(_blocks(noise)))
 
 
@@ -118,20 +133,43 @@ def annotation(tree: Tree, folder: str, stem: str) -> Metadata:
 def tie_point_swath(main: Metadata) -> Swath:
     """Where an annotation's geolocation grid places the image; InputError where its points are no grid."""
     columns = [
-        np.array(main.numbers(" ".join(e.text or "nan" for e in main.root.iterfind(f".//geolocationGridPoint/{tag}")), tag))
+        np.array(
+            main.numbers(
+                " ".join(
+                    e.text or "nan" for e in main.root.iterfind(f".//geolocationGridPoint/{tag}")
+                ),
+                tag,
+            )
+        )
         for tag in ("line", "pixel", "longitude", "latitude")
     ]
     line, pixel, lon, lat = columns
-    height, width = (int(main.number(f".//imageInformation/{tag}")) for tag in ("numberOfLines", "numberOfSamples"))
+    height, width = (
+        int(main.number(f".//imageInformation/{tag}"))
+        for tag in ("numberOfLines", "numberOfSamples")
+    )
     lines, pixels = np.unique(line), np.unique(pixel)
     order = np.lexsort((pixel, line)) if len({len(c) for c in columns}) == 1 else np.array([], int)
-    whole = len(order) == len(lines) * len(pixels) and np.array_equal(line[order], np.repeat(lines, len(pixels)))
-    inside = min(height, width, len(lines) - 1, len(pixels) - 1) >= 1 and min(lines[0], pixels[0]) >= 0
-    if not (whole and inside and lines[-1] <= height and pixels[-1] <= width and abs(lat).max() <= 90 and abs(lon).max() <= 360):
+    whole = len(order) == len(lines) * len(pixels) and np.array_equal(
+        line[order], np.repeat(lines, len(pixels))
+    )
+    inside = (
+        min(height, width, len(lines) - 1, len(pixels) - 1) >= 1 and min(lines[0], pixels[0]) >= 0
+    )
+    if not (
+        whole
+        and inside
+        and lines[-1] <= height
+        and pixels[-1] <= width
+        and abs(lat).max() <= 90
+        and abs(lon).max() <= 360
+    ):
         raise InputError(
             f"{redact_url(main.href)} has a geolocation grid of {len(line)} points that place no image: fetch it anew"
         )
-    return Swath(height, width, *(tuple(map(float, v)) for v in (lines, pixels, lon[order], lat[order])))
+    return Swath(
+        height, width, *(tuple(map(float, v)) for v in (lines, pixels, lon[order], lat[order]))
+    )
 
 
 def _above(href: str) -> str:
@@ -144,29 +182,47 @@ def _read(tree: Tree, start: str, stem: str) -> Metadata:
     names = [f"{start}{form}.xml" for form in (stem, stem.removesuffix("-cog"))]
     found = [name for name in names if name in tree.sizes]
     if not found:
-        raise InputError(f"{redact_url(tree.path)} lacks {names[0]}, which the measurement needs: fetch the product anew")
+        raise InputError(
+            f"{redact_url(tree.path)} lacks {names[0]}, which the measurement needs: fetch the product anew"
+        )
     return read_xml(tree, found[0])
 
 
 def _table(file: Metadata, vectors: str, tag: str, least: float) -> Table:
     found: dict[float, tuple[np.ndarray, np.ndarray]] = {}
     for vector in file.root.iterfind(vectors):
-        line, pixels, values = (np.array(file.numbers(vector.findtext(t) or "nan", t)) for t in ("line", "pixel", tag))
-        if len(pixels) != len(values) or len(line) != 1 or (np.diff(pixels) <= 0).any() or values.min() < least:
-            raise InputError(f"{redact_url(file.href)} has a {tag} of line {line} that is no table: fetch the product anew")
+        line, pixels, values = (
+            np.array(file.numbers(vector.findtext(t) or "nan", t)) for t in ("line", "pixel", tag)
+        )
+        if (
+            len(pixels) != len(values)
+            or len(line) != 1
+            or (np.diff(pixels) <= 0).any()
+            or values.min() < least
+        ):
+            raise InputError(
+                f"{redact_url(file.href)} has a {tag} of line {line} that is no table: fetch the product anew"
+            )
         found.setdefault(float(line[0]), (pixels, values))
     if not found:
         raise InputError(f"{redact_url(file.href)} holds no {tag}: fetch the product anew")
     lines = sorted(found)
-    return Table(np.array(lines), tuple(found[n][0] for n in lines), tuple(found[n][1] for n in lines))
+    return Table(
+        np.array(lines), tuple(found[n][0] for n in lines), tuple(found[n][1] for n in lines)
+    )
 
 
 def _blocks(noise: Metadata) -> list[NoiseBlock]:
     found = []
     for vector in noise.root.iterfind(".//noiseAzimuthVector"):
         tags = ("firstAzimuthLine", "lastAzimuthLine", "firstRangeSample", "lastRangeSample")
-        top, bottom, left, right = (int(noise.numbers(vector.findtext(t) or "nan", t)[0]) for t in tags)
-        lines, values = (np.array(noise.numbers(vector.findtext(t) or "nan", t)) for t in ("line", "noiseAzimuthLut"))
+        top, bottom, left, right = (
+            int(noise.numbers(vector.findtext(t) or "nan", t)[0]) for t in tags
+        )
+        lines, values = (
+            np.array(noise.numbers(vector.findtext(t) or "nan", t))
+            for t in ("line", "noiseAzimuthLut")
+        )
         if len(lines) != len(values) or any(b <= a for a, b in pairwise(lines)) or values.min() < 0:
             raise InputError(
                 f"{redact_url(noise.href)} has a noiseAzimuthLut of line {top} that is no table: fetch the product anew"
@@ -175,5 +231,7 @@ def _blocks(noise: Metadata) -> list[NoiseBlock]:
     return found
 
 
-MEASUREMENT = re.compile(r"measurement/(?P<stem>s1[a-z]-(?:iw|ew|s\d)-grd-(?P<polarisation>[hv]{2})-[^/]*)\.tiff")
+MEASUREMENT = re.compile(
+    r"measurement/(?P<stem>s1[a-z]-(?:iw|ew|s\d)-grd-(?P<polarisation>[hv]{2})-[^/]*)\.tiff"
+)
 """Name of a measurement file in its product, and the polarisation it holds."""

@@ -45,7 +45,9 @@ class Metadata:
         except ValueError:
             found = [math.nan]
         if not all(map(math.isfinite, found)):
-            raise InputError(f"{redact_url(self.href)} has {text[:40]!r} for {_tag(path)}: fetch the product anew")
+            raise InputError(
+                f"{redact_url(self.href)} has {text[:40]!r} for {_tag(path)}: fetch the product anew"
+            )
         return found
 
     def time(self, path: str) -> datetime:
@@ -55,7 +57,9 @@ class Metadata:
             found = datetime.fromisoformat(text)
             return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
         except (ValueError, OverflowError) as error:
-            raise InputError(f"{redact_url(self.href)} has {text[:40]!r} for {_tag(path)}: fetch the product anew") from error
+            raise InputError(
+                f"{redact_url(self.href)} has {text[:40]!r} for {_tag(path)}: fetch the product anew"
+            ) from error
 
 
 def read_xml(tree: Tree, name: str) -> Metadata:
@@ -65,7 +69,9 @@ def read_xml(tree: Tree, name: str) -> Metadata:
         return Metadata(href, fromstring(tree.read(name), forbid_dtd=True))
     # LookupError: an encoding that there is not.
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
-        raise InputError(f"{redact_url(href)} is not plain XML ({error}): fetch the product anew") from error
+        raise InputError(
+            f"{redact_url(href)} is not plain XML ({error}): fetch the product anew"
+        ) from error
 
 
 def _tag(path: str) -> str:

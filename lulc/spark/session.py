@@ -20,7 +20,10 @@ from lulc.spark import java
 
 # Sedona's wheel is only its Python half. The two JARs belong together: with another geotools-wrapper beside
 # this one on the classpath, methods are missing.
-JARS = ("org.apache.sedona:sedona-spark-shaded-4.0_2.13:1.8.0", "org.datasyslab:geotools-wrapper:1.8.1-33.1")
+JARS = (
+    "org.apache.sedona:sedona-spark-shaded-4.0_2.13:1.8.0",
+    "org.datasyslab:geotools-wrapper:1.8.1-33.1",
+)
 
 ICEBERG = ("org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.10.1",)
 """What a session needs besides, to publish tables."""
@@ -47,7 +50,9 @@ def submitted() -> bool:
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
-def start_session(spark: SessionConf, debug: bool = False, more: tuple[str, ...] = ()) -> SparkSession:
+def start_session(
+    spark: SessionConf, debug: bool = False, more: tuple[str, ...] = ()
+) -> SparkSession:
     """The session, with Sedona's functions and `more` JARs (group:name:release); SetupError when Java or a JAR cannot be had."""
     conf = SparkConf()
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
@@ -92,14 +97,19 @@ def start_session(spark: SessionConf, debug: bool = False, more: tuple[str, ...]
         made: SparkSession = SedonaContext.create(session)
     except Exception as error:
         cause = str(error).splitlines()[0][:300]
-        raise SetupError(f"Spark did not start ({cause}): `lulc doctor` says what is missing, --debug shows its log") from error
+        raise SetupError(
+            f"Spark did not start ({cause}): `lulc doctor` says what is missing, --debug shows its log"
+        ) from error
     return made
 
 
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
     # Local workers inherit the environment that the JVM starts with; the driver itself keeps all its threads.
-    python = {"PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON", sys.executable), "PYSPARK_DRIVER_PYTHON": sys.executable}
+    python = {
+        "PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON", sys.executable),
+        "PYSPARK_DRIVER_PYTHON": sys.executable,
+    }
     before = dict(os.environ)
     os.environ.update(WORKER_ENVIRONMENT | python)
     try:
@@ -112,7 +122,10 @@ def _environment() -> Iterator[None]:
 def _jar_settings(more: tuple[str, ...]) -> dict[str, str]:
     # Once Ivy has fetched them, the files themselves are given: seconds faster, and not a word on the terminal.
     folder = Path.home() / ".ivy2.5.2" / "jars"
-    files = [folder / f"{group}_{name}-{release}.jar" for group, name, release in (jar.split(":") for jar in JARS + more)]
+    files = [
+        folder / f"{group}_{name}-{release}.jar"
+        for group, name, release in (jar.split(":") for jar in JARS + more)
+    ]
     if all(file.exists() for file in files):
         return {"spark.jars": ",".join(map(str, files))}
     return {"spark.jars.packages": ",".join(JARS + more)}

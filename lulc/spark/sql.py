@@ -18,7 +18,17 @@ from lulc.tables import schemas, store
 
 GEOMETRY = b"geometry"
 """Marks the fields of a table that hold WKB."""
-_HEAVY = ("pixels", "valid", "label", "classes", "confidence", "probabilities", "percent_counts", "runs", "shares")
+_HEAVY = (
+    "pixels",
+    "valid",
+    "label",
+    "classes",
+    "confidence",
+    "probabilities",
+    "percent_counts",
+    "runs",
+    "shares",
+)
 
 
 def need_tables(out: Path) -> None:
@@ -42,7 +52,9 @@ def make_views(spark: SparkSession, out: Path) -> list[str]:
 
 def filled_tables(out: Path) -> list[str]:
     """The tables that have rows."""
-    return [name for name in schemas.ALL if any(store.table_folder(out, name).rglob("[!.]*.parquet"))]
+    return [
+        name for name in schemas.ALL if any(store.table_folder(out, name).rglob("[!.]*.parquet"))
+    ]
 
 
 def read_view(spark: SparkSession, out: Path, name: str) -> DataFrame:
@@ -50,7 +62,9 @@ def read_view(spark: SparkSession, out: Path, name: str) -> DataFrame:
     schema = from_arrow_schema(store.schema_of(out, name))
     frame = spark.read.schema(schema).parquet(str(store.table_folder(out, name)))
     if name == "samples":
-        frame = frame.withColumn("split", F.regexp_extract(F.input_file_name(), "split=([a-z]+)", 1))
+        frame = frame.withColumn(
+            "split", F.regexp_extract(F.input_file_name(), "split=([a-z]+)", 1)
+        )
     return frame.select([c for c in frame.columns if c not in _HEAVY])
 
 
@@ -70,10 +84,14 @@ def ask(out: Path, query: str, values: Mapping[str, str], debug: bool = False) -
         for name in shapes:
             found = found.withColumn(name, F.expr(f"ST_AsBinary(`{name}`)"))
         table = found.toArrow()
-        marked = [f.with_metadata({GEOMETRY: "WKB"}) if f.name in shapes else f for f in table.schema]
+        marked = [
+            f.with_metadata({GEOMETRY: "WKB"}) if f.name in shapes else f for f in table.schema
+        ]
         return table.cast(pa.schema(marked))
     except (AnalysisException, ParseException) as error:
         text = str(error).split("JVM stacktrace")[0].strip()
-        raise UsageError(f"the query cannot be understood: {text}\nviews here: {', '.join(views)}") from error
+        raise UsageError(
+            f"the query cannot be understood: {text}\nviews here: {', '.join(views)}"
+        ) from error
     finally:
         spark.stop()

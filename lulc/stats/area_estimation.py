@@ -50,14 +50,19 @@ def estimate_areas(
     sample, rows = read.sample, []
     classes = sorted(set(sample.reference.tolist()) | (set(sample.mapped.tolist()) - {NODATA}))
     told = {"region_id": None, "class_id": None, "class_name": None}
-    rows.append(_row(estimators.mean(sample, sample.mapped == sample.reference), "overall_accuracy", told))
+    rows.append(
+        _row(estimators.mean(sample, sample.mapped == sample.reference), "overall_accuracy", told)
+    )
     for k in classes:
         named = told | {"class_id": k, "class_name": read.names.get(k, str(k))}
         is_mapped, is_true = sample.mapped == k, sample.reference == k
         rows.append(_row(estimators.ratio(sample, is_true, is_mapped), "users_accuracy", named))
         rows.append(_row(estimators.ratio(sample, is_mapped, is_true), "producers_accuracy", named))
         share = estimators.mean(sample, is_true)
-        rows += [_row(share, "area_share", named), _row(share.times(sample.total), "area_m2", named)]
+        rows += [
+            _row(share, "area_share", named),
+            _row(share.times(sample.total), "area_m2", named),
+        ]
     if region_files:
         rows += _by_region(read, regions.read_regions(region_files).table.to_pylist(), classes)
     table = pa.Table.from_pylist(rows, schemas.ESTIMATES)
@@ -80,7 +85,9 @@ def read_points(path: Path, maps: Sequence[Path]) -> Points:
     import geopandas
 
     if not path.exists() or not design_file(path).exists():
-        raise InputError(f"{path} and {design_file(path).name} beside it are needed: `lulc design` writes both")
+        raise InputError(
+            f"{path} and {design_file(path).name} beside it are needed: `lulc design` writes both"
+        )
     told = json.loads(design_file(path).read_text())
     frame = geopandas.read_file(path).to_crs(WGS84)
     lacks = {"stratum_id", "reference"} - set(frame.columns)
@@ -96,28 +103,40 @@ def read_points(path: Path, maps: Sequence[Path]) -> Points:
             names |= class_names(source.tags())
             x, y = transformer(WGS84, source.crs.to_wkt()).transform(*places.T)
             values = np.array([v[0] for v in source.sample(zip(x, y, strict=True))])
-            inside = (x >= source.bounds.left) & (x < source.bounds.right) & (y > source.bounds.bottom) & (y <= source.bounds.top)
+            inside = (
+                (x >= source.bounds.left)
+                & (x < source.bounds.right)
+                & (y > source.bounds.bottom)
+                & (y <= source.bounds.top)
+            )
             empty = NODATA if source.nodata is None else int(source.nodata)
             mapped = np.where(inside & (values != empty), values, mapped)
     reference = _ids(path, frame["reference"].tolist(), names)
     answered = reference >= 0
     areas = {s["id"]: s["area_m2"] for s in told["strata"]}
     sample = ReferenceSample(
-        frame["stratum_id"].to_numpy(int)[answered], mapped[answered].astype(int), reference[answered], areas
+        frame["stratum_id"].to_numpy(int)[answered],
+        mapped[answered].astype(int),
+        reference[answered],
+        areas,
     )
     return Points(places[answered], sample, names, int((~answered).sum()), tuple(told["rasters"]))
 
 
 def _ids(path: Path, values: Iterable[Any], names: dict[int, str]) -> np.ndarray:
     # Class ids of what interpreters wrote, -1 where they wrote nothing.
-    known = {name.casefold(): number for number, name in names.items()} | {str(number): number for number in names}
+    known = {name.casefold(): number for number, name in names.items()} | {
+        str(number): number for number in names
+    }
     found = []
     for value in values:
         text = "" if value is None or value != value else str(value).strip()  # noqa: PLR0124 (NaN)
         text = text.removesuffix(".0")
         if text and text.casefold() not in known:
             accepted = ", ".join(f"{number} or {name}" for number, name in sorted(names.items()))
-            raise InputError(f"{path}: reference {text!r} is no class; accepted are {accepted}, or nothing where not interpreted")
+            raise InputError(
+                f"{path}: reference {text!r} is no class; accepted are {accepted}, or nothing where not interpreted"
+            )
         found.append(known[text.casefold()] if text else -1)
     return np.array(found, int)
 
@@ -135,12 +154,21 @@ def _by_region(points: Points, found: Sequence[Row], classes: Sequence[int]) -> 
         inside[at[region == number]] = True
         told = {"region_id": row["region_id"], "class_id": None, "class_name": None}
         sample = points.sample
-        rows.append(_row(estimators.ratio(sample, sample.mapped == sample.reference, inside), "overall_accuracy", told))
+        rows.append(
+            _row(
+                estimators.ratio(sample, sample.mapped == sample.reference, inside),
+                "overall_accuracy",
+                told,
+            )
+        )
         for k in classes:
             named = told | {"class_id": k, "class_name": points.names.get(k, str(k))}
             is_true = sample.reference == k
             share = estimators.ratio(sample, is_true, inside)
-            rows += [_row(share, "area_share", named), _row(share.times(known[number]), "area_m2", named)]
+            rows += [
+                _row(share, "area_share", named),
+                _row(share.times(known[number]), "area_m2", named),
+            ]
     return rows
 
 
@@ -149,7 +177,9 @@ def _sampled_areas(rasters: Sequence[str], found: Sequence[Row], shapes: np.ndar
     sources = class_rasters.scan_rasters([MapFiles(glob.escape(path), "map") for path in rasters])
     tree, known = shapely.STRtree(shapes), np.zeros(len(found))
     for block in class_rasters.blocks(sources):
-        near = tree.query(shapely.box(*widen((block["xmin"], block["ymin"], block["xmax"], block["ymax"]))))
+        near = tree.query(
+            shapely.box(*widen((block["xmin"], block["ymin"], block["xmax"], block["ymax"])))
+        )
         for row in class_rasters.count_map_block(
             block["file_name"], near.tolist(), sources, lambda i: (found[i]["level"], shapes[i])
         ):
@@ -159,5 +189,11 @@ def _sampled_areas(rasters: Sequence[str], found: Sequence[Row], shapes: np.ndar
 
 def _row(found: Estimate, measure: str, told: Row) -> Row:
     low, high = found.interval
-    numbers = {"estimate": found.value, "standard_error": found.error, "low_95": low, "high_95": high, "points": found.points}
+    numbers = {
+        "estimate": found.value,
+        "standard_error": found.error,
+        "low_95": low,
+        "high_95": high,
+        "points": found.points,
+    }
     return told | {"measure": measure} | {k: None if v != v else v for k, v in numbers.items()}  # noqa: PLR0124 (NaN)

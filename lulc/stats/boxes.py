@@ -24,7 +24,9 @@ def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     first, second = np.repeat(a, len(b), 0), np.tile(b, (len(a), 1))
     both = intersection(first, second)
     union = area(first) + area(second) - both
-    return np.asarray(np.divide(both, union, out=np.zeros(len(both)), where=union > 0)).reshape(len(a), len(b))
+    return np.asarray(np.divide(both, union, out=np.zeros(len(both)), where=union > 0)).reshape(
+        len(a), len(b)
+    )
 
 
 def match(found: np.ndarray, truth: np.ndarray, least: float) -> np.ndarray:
@@ -37,7 +39,9 @@ def match(found: np.ndarray, truth: np.ndarray, least: float) -> np.ndarray:
     return right
 
 
-def average_precision(found: Sequence[np.ndarray], truth: Sequence[np.ndarray], least: float) -> tuple[float, float]:
+def average_precision(
+    found: Sequence[np.ndarray], truth: Sequence[np.ndarray], least: float
+) -> tuple[float, float]:
     """Average precision and recall of one class in some images; of each, found (N, 5) of score and box, truth (M, 4).
 
     The area under precision as it never rises again with recall (Everingham et al. 2010, doi:10.1007/s11263-009-0275-4, as
@@ -57,7 +61,9 @@ def average_precision(found: Sequence[np.ndarray], truth: Sequence[np.ndarray], 
     return float(np.sum(np.diff(recall, prepend=0) * envelope)), float(recall[-1])
 
 
-def suppress_boxes(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, overlap: float) -> np.ndarray:
+def suppress_boxes(
+    boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, overlap: float
+) -> np.ndarray:
     """Positions of the boxes (N, 4) that stay, best first: of those of one class that are one thing only the best does.
 
     Two are one thing where they share more than `overlap` of their union, or where the smaller one, as a thing that the edge of a

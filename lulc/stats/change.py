@@ -35,8 +35,21 @@ def write_changes(before: Path, after: Path, path: Path) -> list[dict[str, Any]]
             names |= found
             empty.append(none)
         grid, counts, areas = reader.grid_of(first), np.zeros(NOTHING + 1), np.zeros(NOTHING + 1)
-        place = {"crs": first.crs, "transform": first.transform, "height": first.height, "width": first.width}
-        own = {"driver": "GTiff", "dtype": "uint16", "count": 1, "nodata": NOTHING, "tiled": True, "compress": "zstd", **place}
+        place = {
+            "crs": first.crs,
+            "transform": first.transform,
+            "height": first.height,
+            "width": first.width,
+        }
+        own = {
+            "driver": "GTiff",
+            "dtype": "uint16",
+            "count": 1,
+            "nodata": NOTHING,
+            "tiled": True,
+            "compress": "zstd",
+            **place,
+        }
 
         def write(beside: Path) -> None:
             plain = beside.with_suffix(".plain")
@@ -44,21 +57,33 @@ def write_changes(before: Path, after: Path, path: Path) -> list[dict[str, Any]]
                 with rasterio.open(plain, "w", **own) as target:
                     for row in range(0, first.height, _ROWS):
                         window = Window(0, row, first.width, min(_ROWS, first.height - row))
-                        made = _join(first.read(1, window=window), there.read(1, window=window), empty)
+                        made = _join(
+                            first.read(1, window=window), there.read(1, window=window), empty
+                        )
                         target.write(made, 1, window=window)
                         each = pixel_areas(grid.window(row, 0, *made.shape))
                         counts[:] += np.bincount(made.ravel(), minlength=NOTHING + 1)
                         weights = np.broadcast_to(each, made.shape).ravel()
-                        areas[:] += np.bincount(made.ravel(), weights=weights, minlength=NOTHING + 1)
-                rasterio.shutil.copy(plain, beside, driver="COG", COMPRESS="ZSTD", OVERVIEW_RESAMPLING="NEAREST")
+                        areas[:] += np.bincount(
+                            made.ravel(), weights=weights, minlength=NOTHING + 1
+                        )
+                rasterio.shutil.copy(
+                    plain, beside, driver="COG", COMPRESS="ZSTD", OVERVIEW_RESAMPLING="NEAREST"
+                )
             finally:
                 plain.unlink(missing_ok=True)
 
-        with WarpedVRT(second, resampling=Resampling.nearest, src_nodata=empty[1], nodata=empty[1], **place) as there:
+        with WarpedVRT(
+            second, resampling=Resampling.nearest, src_nodata=empty[1], nodata=empty[1], **place
+        ) as there:
             files.write_atomic(path, write)
     return [
         {"from_id": i >> 8, "from_class": names.get(i >> 8, str(i >> 8)), "to_id": i & 255}
-        | {"to_class": names.get(i & 255, str(i & 255)), "pixels": int(counts[i]), "area_m2": float(areas[i])}
+        | {
+            "to_class": names.get(i & 255, str(i & 255)),
+            "pixels": int(counts[i]),
+            "area_m2": float(areas[i]),
+        }
         for i in np.flatnonzero(counts[:NOTHING]).tolist()
     ]
 

@@ -55,7 +55,9 @@ class ClassRaster:
 def read_classes(source: DatasetReader) -> tuple[dict[int, str], int]:
     """Names by id and the id that means no class of an open raster of uint8 ids; InputError where it is none."""
     if source.count != 1 or source.dtypes[0] != "uint8" or not source.crs:
-        raise InputError(f"{source.name} is no class raster: one band of uint8 and a CRS are accepted")
+        raise InputError(
+            f"{source.name} is no class raster: one band of uint8 and a CRS are accepted"
+        )
     return class_names(source.tags()), NODATA if source.nodata is None else int(source.nodata)
 
 
@@ -65,14 +67,22 @@ def scan_rasters(maps: Sequence[MapFiles]) -> tuple[ClassRaster, ...]:
     for one in maps:
         paths = sorted(glob.glob(one.path, recursive=True))
         if not paths:
-            raise InputError(f"no file matches {one.path}: the pattern of class rasters for period {one.period}")
+            raise InputError(
+                f"no file matches {one.path}: the pattern of class rasters for period {one.period}"
+            )
         for path in paths:
             with access.open_raster(path) as file:
                 if file.count != 1 or np.dtype(file.dtypes[0]).kind not in "ui" or not file.crs:
-                    raise InputError(f"{path} is no class raster: one band of whole numbers and a CRS are accepted")
+                    raise InputError(
+                        f"{path} is no class raster: one band of whole numbers and a CRS are accepted"
+                    )
                 names = class_names(file.tags())
                 nodata = None if file.nodata is None else int(file.nodata)
-                found.append(ClassRaster(path, one.period, reader.grid_of(file), nodata, tuple(sorted(names.items()))))
+                found.append(
+                    ClassRaster(
+                        path, one.period, reader.grid_of(file), nodata, tuple(sorted(names.items()))
+                    )
+                )
     return tuple(found)
 
 
@@ -89,7 +99,15 @@ def blocks(sources: tuple[ClassRaster, ...]) -> list[Row]:
             place = {k: v for k, v in arrays.grid_columns(part).items() if k != "footprint"}
             name = f"{number}/{row}/{col}"
             for index, source in enumerate(group):
-                rows.append({"file_name": name, "row_index": index, "period": source.period, "model": "", **place})
+                rows.append(
+                    {
+                        "file_name": name,
+                        "row_index": index,
+                        "period": source.period,
+                        "model": "",
+                        **place,
+                    }
+                )
     return rows
 
 
@@ -103,11 +121,19 @@ def _stacks(sources: tuple[ClassRaster, ...]) -> list[tuple[Grid, list[ClassRast
         if free is None:
             layers.append(free := {})
         free[source.period] = source
-    return [(grid, [own[period] for period in sorted(own)]) for grid, layers in found.items() for own in layers]
+    return [
+        (grid, [own[period] for period in sorted(own)])
+        for grid, layers in found.items()
+        for own in layers
+    ]
 
 
 def count_map_block(
-    name: str, positions: Iterable[int], sources: tuple[ClassRaster, ...], regions: Regions, kept: Path | None = None
+    name: str,
+    positions: Iterable[int],
+    sources: tuple[ClassRaster, ...],
+    regions: Regions,
+    kept: Path | None = None,
 ) -> list[Row]:
     """Rows of INSIDE for one block: of every period that it has, and of every two neighbouring periods of all rasters.
 
@@ -120,20 +146,40 @@ def count_map_block(
     periods = sorted({source.period for source in sources})
     for before, after in itertools.pairwise(periods):
         if before in layers:
-            then = layers[after] if after in layers else _read_elsewhere([s for s in sources if s.period == after], grid)
-            counted += [(f"{before}{BETWEEN}{after}", codes, ids) for codes, ids in _pairs(layers[before], then)]
+            then = (
+                layers[after]
+                if after in layers
+                else _read_elsewhere([s for s in sources if s.period == after], grid)
+            )
+            counted += [
+                (f"{before}{BETWEEN}{after}", codes, ids)
+                for codes, ids in _pairs(layers[before], then)
+            ]
     rows = []
     for position, runs in _intersect(grid, sorted(set(positions)), regions, kept).items():
         for period, codes, ids in counted:
             count, area = count_runs(runs, codes, areas)
             for value in np.flatnonzero(count[: len(ids)]).tolist():
-                values = (position, period, "", int(ids[value]), float(count[value]), float(area[value]), math.nan, math.nan)
+                values = (
+                    position,
+                    period,
+                    "",
+                    int(ids[value]),
+                    float(count[value]),
+                    float(area[value]),
+                    math.nan,
+                    math.nan,
+                )
                 rows.append(dict(zip(INSIDE.names, values, strict=True)))
     return rows
 
 
 def scan_block(
-    name: str, positions: Iterable[int], sources: tuple[ClassRaster, ...], regions: Regions, kept: Path | None = None
+    name: str,
+    positions: Iterable[int],
+    sources: tuple[ClassRaster, ...],
+    regions: Regions,
+    kept: Path | None = None,
 ) -> list[Row]:
     """Rows of PARTS for one block and each of its periods; the rest as in `count_block`."""
     grid, layers = _read_block(name, sources)
@@ -143,7 +189,9 @@ def scan_block(
         for period, classes in layers.items():
             part = landscape.scan_patches(classes, runs, grid, (origin[0], origin[1]))
             if part:
-                rows.append({"position": position, "period": period, "lattice": lattice} | part.to_columns())
+                rows.append(
+                    {"position": position, "period": period, "lattice": lattice} | part.to_columns()
+                )
     return rows
 
 
@@ -155,13 +203,19 @@ def _read_block(name: str, sources: tuple[ClassRaster, ...]) -> tuple[Grid, dict
     return grid, {source.period: _read(source, grid, row, col) for source in group}
 
 
-def _intersect(grid: Grid, positions: Sequence[int], regions: Regions, kept: Path | None) -> dict[int, Runs]:
+def _intersect(
+    grid: Grid, positions: Sequence[int], regions: Regions, kept: Path | None
+) -> dict[int, Runs]:
     # What each region covers of a block: the next map on this grid need not find it again.
-    path = kept / f"{files.fingerprint(grid)}.parquet" if kept else None
+    path = kept / f"{files.fingerprint_of(grid)}.parquet" if kept else None
     if path and path.exists():
         rows = pq.read_table(path, schema=schemas.INTERSECTIONS, partitioning=None).to_pylist()
         found = {
-            row["position"]: (np.frombuffer(row["runs"], np.int32).reshape(-1, 3), np.frombuffer(row["shares"])) for row in rows
+            row["position"]: (
+                np.frombuffer(row["runs"], np.int32).reshape(-1, 3),
+                np.frombuffer(row["shares"]),
+            )
+            for row in rows
         }
         if set(positions) <= set(found):
             return {position: found[position] for position in positions}
@@ -169,13 +223,23 @@ def _intersect(grid: Grid, positions: Sequence[int], regions: Regions, kept: Pat
     made = {}
     for position in positions:
         level, geometry = regions(position)
-        shape = outline(grid) if level == MAP_LEVEL else reproject_exact(clip(geometry, footprint), WGS84, grid.crs)
+        shape = (
+            outline(grid)
+            if level == MAP_LEVEL
+            else reproject_exact(clip(geometry, footprint), WGS84, grid.crs)
+        )
         made[position] = find_runs(shape, grid)
     if path:
-        rows = [{"position": p, "runs": runs.tobytes(), "shares": shares.tobytes()} for p, (runs, shares) in made.items()]
+        rows = [
+            {"position": p, "runs": runs.tobytes(), "shares": shares.tobytes()}
+            for p, (runs, shares) in made.items()
+        ]
         table = pa.Table.from_pylist(rows, schemas.INTERSECTIONS)
         # LZ4: read in half of zstd's time for a third more bytes, and every later map reads it.
-        files.write_atomic(path, lambda beside: pq.write_table(table, beside, compression="lz4", use_dictionary=False))
+        files.write_atomic(
+            path,
+            lambda beside: pq.write_table(table, beside, compression="lz4", use_dictionary=False),
+        )
     return made
 
 
@@ -200,11 +264,18 @@ def _read_elsewhere(sources: Sequence[ClassRaster], grid: Grid) -> np.ndarray:
     here = geo_grid.footprint(grid)
     for source in sources:
         if shapely.intersects(here, _footprint(source.grid)):
-            place = {"crs": grid.crs, "transform": grid.affine, "height": grid.height, "width": grid.width}
+            place = {
+                "crs": grid.crs,
+                "transform": grid.affine,
+                "height": grid.height,
+                "width": grid.width,
+            }
             fill = NODATA if source.nodata is None else source.nodata
             with (
                 access.open_raster(source.path) as file,
-                WarpedVRT(file, resampling=Resampling.nearest, src_nodata=fill, nodata=fill, **place) as there,
+                WarpedVRT(
+                    file, resampling=Resampling.nearest, src_nodata=fill, nodata=fill, **place
+                ) as there,
             ):
                 found = _classes(there.read(1), source)
             np.copyto(out, found, where=found != NODATA)
@@ -222,9 +293,15 @@ def _classes(values: np.ndarray, source: ClassRaster) -> np.ndarray:
         return values
     nodata = NODATA if source.nodata is None else source.nodata
     empty = values == nodata
-    strange = (values == NODATA) if values.dtype == np.uint8 else ~empty & ((values < 0) | (values >= NODATA))
+    strange = (
+        (values == NODATA)
+        if values.dtype == np.uint8
+        else ~empty & ((values < 0) | (values >= NODATA))
+    )
     if strange.any():
-        raise InputError(f"{source.path} holds {values[strange][0]}: class ids from 0 to 254 are accepted, or its nodata")
+        raise InputError(
+            f"{source.path} holds {values[strange][0]}: class ids from 0 to 254 are accepted, or its nodata"
+        )
     ids = values.astype(np.uint8, copy=False)
     ids[empty] = NODATA
     return ids

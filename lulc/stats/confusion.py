@@ -39,9 +39,13 @@ def confusion(labels: np.ndarray, classes: np.ndarray, legend: Legend) -> np.nda
     Both arrays hold legend ids, of one shape; pixels without a label (255) are left out. InputError for an id not in the legend.
     """
     if labels.shape != classes.shape:
-        raise InputError(f"labels of shape {labels.shape} cannot be compared with a map of shape {classes.shape}")
+        raise InputError(
+            f"labels of shape {labels.shape} cannot be compared with a map of shape {classes.shape}"
+        )
     count = len(legend.classes)
-    rows, columns = (_positions(ids, legend, what) for ids, what in ((labels, "labels"), (classes, "the map")))
+    rows, columns = (
+        _positions(ids, legend, what) for ids, what in ((labels, "labels"), (classes, "the map"))
+    )
     known = rows < count
     cells = rows[known].astype(np.int64) * (count + 1) + columns[known]
     return np.bincount(cells, minlength=count * (count + 1)).reshape(count, count + 1)

@@ -37,7 +37,9 @@ class ReferenceSample:
             )
         strange = [str(s) for s in known if self.areas.get(s, 0) <= 0]
         if strange:
-            raise InputError(f"points lie in strata {', '.join(strange)}, whose area is not known: give the design's own file")
+            raise InputError(
+                f"points lie in strata {', '.join(strange)}, whose area is not known: give the design's own file"
+            )
 
     @property
     def total(self) -> float:
@@ -79,7 +81,9 @@ def ratio(sample: ReferenceSample, chosen: np.ndarray, among: np.ndarray) -> Est
         return Estimate(math.nan, math.nan, 0)
     share = above / below
     # The residuals' variance is s²y + R² s²x - 2 R sxy.
-    variance = sum(w**2 * (y - share * x)[own[s]].var(ddof=1) / own[s].sum() for s, w in weights.items())
+    variance = sum(
+        w**2 * (y - share * x)[own[s]].var(ddof=1) / own[s].sum() for s, w in weights.items()
+    )
     # One point alone leaves no residual: nothing is known of the error, which is not an error of nothing.
     error = math.sqrt(variance) / float(below) if among.sum() > 1 else math.nan
     return Estimate(float(share), error, int(among.sum()))
@@ -87,7 +91,12 @@ def ratio(sample: ReferenceSample, chosen: np.ndarray, among: np.ndarray) -> Est
 
 def error_matrix(sample: ReferenceSample, classes: list[object]) -> np.ndarray:
     """(K, K) shares of all area by map class (rows) and reference class (columns)."""
-    return np.array([[mean(sample, (sample.mapped == i) & (sample.reference == j)).value for j in classes] for i in classes])
+    return np.array(
+        [
+            [mean(sample, (sample.mapped == i) & (sample.reference == j)).value for j in classes]
+            for i in classes
+        ]
+    )
 
 
 def allocate(weights: np.ndarray, spreads: np.ndarray, points: int, least: int) -> np.ndarray:

@@ -27,7 +27,16 @@ from lulc.tables import schemas
 
 SUMS = np.dtype([("patches", "<i8"), ("area_m2", "<f8"), ("largest_m2", "<f8"), ("edge_m", "<f8")])
 OPEN = np.dtype([("class_id", "u1"), ("area_m2", "<f8")])
-RIM = np.dtype([("row", "<i8"), ("col", "<i8"), ("patch", "<i4"), ("class_id", "u1"), ("across", "<f4"), ("down", "<f4")])
+RIM = np.dtype(
+    [
+        ("row", "<i8"),
+        ("col", "<i8"),
+        ("patch", "<i4"),
+        ("class_id", "u1"),
+        ("across", "<f4"),
+        ("down", "<f4"),
+    ]
+)
 
 
 PARTS = pa.schema(
@@ -64,7 +73,11 @@ class RegionPart:
 
     def to_columns(self) -> dict[str, bytes]:
         """The three as columns of PARTS."""
-        return {"closed": self.closed.tobytes(), "open": self.open.tobytes(), "rim": self.rim.tobytes()}
+        return {
+            "closed": self.closed.tobytes(),
+            "open": self.open.tobytes(),
+            "rim": self.rim.tobytes(),
+        }
 
 
 def find_lattice(grid: Grid) -> tuple[str, int, int]:
@@ -76,7 +89,9 @@ def find_lattice(grid: Grid) -> tuple[str, int, int]:
     return f"{grid.crs} {a} {b} {d} {e} {begins}", round(row - begins[0]), round(col - begins[1])
 
 
-def scan_patches(classes: np.ndarray, runs: Runs, grid: Grid, origin: tuple[int, int]) -> RegionPart | None:
+def scan_patches(
+    classes: np.ndarray, runs: Runs, grid: Grid, origin: tuple[int, int]
+) -> RegionPart | None:
     """The Part of a block (H, W) within the region that covers these runs of it; None where that has no class.
 
     origin: row and column of the block's first pixel in the lattice.
@@ -84,7 +99,12 @@ def scan_patches(classes: np.ndarray, runs: Runs, grid: Grid, origin: tuple[int,
     spans = runs[0][runs[1] >= 0.5]
     if not len(spans):
         return None
-    top, left, bottom, right = spans[:, 0].min(), spans[:, 1].min(), spans[:, 0].max() + 1, spans[:, 2].max()
+    top, left, bottom, right = (
+        spans[:, 0].min(),
+        spans[:, 1].min(),
+        spans[:, 0].max() + 1,
+        spans[:, 2].max(),
+    )
     own = np.full((bottom - top, right - left), NODATA, np.uint8)
     _keep(spans, classes, top, left, own)
     labels, ids = _label(own)
@@ -104,7 +124,14 @@ def scan_patches(classes: np.ndarray, runs: Runs, grid: Grid, origin: tuple[int,
     ends = np.ones(len(ids), bool)
     ends[reaching] = False
     _add_patches(closed, ids[ends], area[ends])
-    rows = (y + top + origin[0], x + left + origin[1], patch, own[y, x], across[y + top], down[y + top])
+    rows = (
+        y + top + origin[0],
+        x + left + origin[1],
+        patch,
+        own[y, x],
+        across[y + top],
+        down[y + top],
+    )
     rim = np.zeros(len(y), RIM)
     for name, values in zip(RIM.names or (), rows, strict=True):
         rim[name] = values
@@ -139,9 +166,15 @@ def join_parts(parts: Sequence[RegionPart]) -> np.ndarray:
         links.append(np.stack([patch[meets[alike]], patch[there[alike]]]))
         if side:
             for end in (meets, there):
-                np.add.at(sums["edge_m"], rim["class_id"][end[~alike]], rim[side][meets[~alike]].astype(np.float64))
+                np.add.at(
+                    sums["edge_m"],
+                    rim["class_id"][end[~alike]],
+                    rim[side][meets[~alike]].astype(np.float64),
+                )
     pairs = np.concatenate(links, 1)
-    graph = coo_array((np.ones(pairs.shape[1], np.int8), (pairs[0], pairs[1])), (len(opened), len(opened)))
+    graph = coo_array(
+        (np.ones(pairs.shape[1], np.int8), (pairs[0], pairs[1])), (len(opened), len(opened))
+    )
     count, whole = connected_components(graph, directed=False)
     ids = np.zeros(count, np.uint8)
     ids[whole] = opened["class_id"]
@@ -157,7 +190,10 @@ def join_part_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
         part = RegionPart(**{name: np.frombuffer(row[name], kind) for name, kind in kinds.items()})
         lattices.setdefault(row["lattice"], []).append(part)
     each = np.stack([join_parts(parts) for _, parts in sorted(lattices.items())])
-    sums = {name: each[name].max(0) if name == "largest_m2" else each[name].sum(0) for name in SUMS.names or ()}
+    sums = {
+        name: each[name].max(0) if name == "largest_m2" else each[name].sum(0)
+        for name in SUMS.names or ()
+    }
     return [
         {"class_id": value, **{name: values[value].item() for name, values in sums.items()}}
         for value in np.flatnonzero(sums["patches"]).tolist()
@@ -170,15 +206,25 @@ def landscape_table(found: pa.Table, regions: pa.Table, names: Mapping[int, str]
     rows = sorted(found.to_pylist(), key=lambda r: (r["position"], r["period"], r["class_id"]))
     whole: dict[tuple[int, str], float] = {}
     for row in rows:
-        whole[row["position"], row["period"]] = whole.get((row["position"], row["period"]), 0.0) + row["area_m2"]
+        whole[row["position"], row["period"]] = (
+            whole.get((row["position"], row["period"]), 0.0) + row["area_m2"]
+        )
     made = [
         row
         | region[row["position"]]
-        | {"class_name": names.get(row["class_id"], f"class {row['class_id']}"), "mean_patch_m2": row["area_m2"] / row["patches"]}
-        | {"largest_patch_m2": row["largest_m2"], "edge_m_per_ha": 1e4 * row["edge_m"] / whole[row["position"], row["period"]]}
+        | {
+            "class_name": names.get(row["class_id"], f"class {row['class_id']}"),
+            "mean_patch_m2": row["area_m2"] / row["patches"],
+        }
+        | {
+            "largest_patch_m2": row["largest_m2"],
+            "edge_m_per_ha": 1e4 * row["edge_m"] / whole[row["position"], row["period"]],
+        }
         for row in rows
     ]
-    return pa.Table.from_pylist([{name: row[name] for name in schemas.LANDSCAPE.names} for row in made], schemas.LANDSCAPE)
+    return pa.Table.from_pylist(
+        [{name: row[name] for name in schemas.LANDSCAPE.names} for row in made], schemas.LANDSCAPE
+    )
 
 
 def _add_patches(sums: np.ndarray, ids: np.ndarray, area: np.ndarray) -> None:
@@ -192,7 +238,10 @@ def _sides(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     rows, middle = np.arange(grid.height + 1.0), grid.width // 2
     a, b, c, d, e, f = grid.transform
     carry, geod = transformer(grid.crs, WGS84), Geod(ellps="WGS84")
-    here, right = (carry.transform(a * col + b * rows + c, d * col + e * rows + f) for col in (middle, middle + 1))
+    here, right = (
+        carry.transform(a * col + b * rows + c, d * col + e * rows + f)
+        for col in (middle, middle + 1)
+    )
     across = geod.inv(*here, *right)[2]
     down = geod.inv(here[0][:-1], here[1][:-1], here[0][1:], here[1][1:])[2]
     return np.asarray(across)[1:], np.asarray(down)
@@ -217,7 +266,11 @@ def _find(parents: Any, label: int) -> int:
 def _label(classes: Any) -> Any:
     # (H, W) int32 number of each pixel's patch, -1 where there is no class; and (N,) uint8 class of each patch.
     height, width = classes.shape
-    labels, parents, count = np.full((height, width), -1, np.int32), np.empty(classes.size, np.int32), 0
+    labels, parents, count = (
+        np.full((height, width), -1, np.int32),
+        np.empty(classes.size, np.int32),
+        0,
+    )
     for row in range(height):
         for col in range(width):
             own = classes[row, col]

@@ -46,7 +46,9 @@ def read_regions(files: Sequence[RegionFile]) -> Found:
     rows, repaired, empty = [], [], []
     for file in files:
         if file.level == MAP_LEVEL:
-            raise UsageError(f"regions {file.path}: level {MAP_LEVEL!r} stands for the whole map: choose another name")
+            raise UsageError(
+                f"regions {file.path}: level {MAP_LEVEL!r} stands for the whole map: choose another name"
+            )
         for region_id, name, wkb, crs in _read_file(file):
             geometry = _polygon(wkb)
             if geometry is None:
@@ -61,7 +63,13 @@ def read_regions(files: Sequence[RegionFile]) -> Found:
                 if area == 0:
                     empty.append(region_id + suffix)
                     continue
-                values = (region_id + suffix, file.level, name + suffix, shapely.to_wkb(placed), area)
+                values = (
+                    region_id + suffix,
+                    file.level,
+                    name + suffix,
+                    shapely.to_wkb(placed),
+                    area,
+                )
                 rows.append(dict(zip(schemas.REGIONS.names, values, strict=True)))
     named = [(r["level"], r["region_id"]) for r in rows] + [(None, i) for i in empty]
     twice = [i for (_, i), n in Counter(named).items() if n > 1]
@@ -76,7 +84,10 @@ def read_regions(files: Sequence[RegionFile]) -> Found:
 def write_regions(out: Path, table: pa.Table) -> None:
     """The regions table in one file of small row groups: a worker reads the regions it needs by their position."""
     path = store.table_folder(out, "regions") / FILE
-    write_atomic(path, lambda beside: pq.write_table(table, beside, row_group_size=_GROUP, compression="zstd"))
+    write_atomic(
+        path,
+        lambda beside: pq.write_table(table, beside, row_group_size=_GROUP, compression="zstd"),
+    )
 
 
 def read_region(path: str, fingerprint: str, position: int) -> tuple[str, BaseGeometry]:
@@ -93,7 +104,11 @@ def _open(path: str, _fingerprint: str) -> pq.ParquetFile:
 @lru_cache(maxsize=32)
 def _read_group(path: str, fingerprint: str, group: int) -> list[tuple[str, BaseGeometry]]:
     table = _open(path, fingerprint).read_row_group(group, ["level", "geometry"])
-    return list(zip(table["level"].to_pylist(), shapely.from_wkb(table["geometry"].to_pylist()), strict=True))
+    return list(
+        zip(
+            table["level"].to_pylist(), shapely.from_wkb(table["geometry"].to_pylist()), strict=True
+        )
+    )
 
 
 def cut_by_grid(geometry: BaseGeometry, parts: int) -> Iterator[tuple[str, BaseGeometry]]:
@@ -105,7 +120,9 @@ def cut_by_grid(geometry: BaseGeometry, parts: int) -> Iterator[tuple[str, BaseG
     x, y = np.linspace(xmin, xmax, parts + 1), np.linspace(ymax, ymin, parts + 1)
     for row in range(parts):
         for col in range(parts):
-            part = only_polygons(geometry.intersection(shapely.box(x[col], y[row + 1], x[col + 1], y[row])))
+            part = only_polygons(
+                geometry.intersection(shapely.box(x[col], y[row + 1], x[col + 1], y[row]))
+            )
             if not part.is_empty:
                 yield f"/{col}_{row}", part
 
@@ -125,26 +142,41 @@ def _read_file(file: RegionFile) -> list[tuple[str, str, bytes | None, str]]:
     try:
         info = pyogrio.read_info(file.path, layer=file.layer)
         if info["driver"] == "OGR_VRT":
-            raise InputError(f"regions {file.path} is a VRT, which may point at any file: give the file it points at")
+            raise InputError(
+                f"regions {file.path} is a VRT, which may point at any file: give the file it points at"
+            )
         meta, _, shapes, columns = pyogrio.raw.read(file.path, layer=file.layer)
-    except (OSError, ValueError, pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
+    except (
+        OSError,
+        ValueError,
+        pyogrio.errors.DataSourceError,
+        pyogrio.errors.DataLayerError,
+    ) as error:
         raise InputError(f"regions {file.path} cannot be read as a vector file: {error}") from error
     if not meta["crs"]:
-        raise InputError(f"regions {file.path} has no CRS, so where its regions lie is not known: set it in the file")
+        raise InputError(
+            f"regions {file.path} has no CRS, so where its regions lie is not known: set it in the file"
+        )
     if shapes is None:
-        raise InputError(f"regions {file.path} has no geometry: give a layer that has, with `layer`")
+        raise InputError(
+            f"regions {file.path} has no geometry: give a layer that has, with `layer`"
+        )
     fields = {str(n): values for n, values in zip(meta["fields"], columns, strict=True)}
     ids = _ids(file, fields, len(shapes))
     column = file.name or next((n for n in fields if n.lower() == "name"), None)
     names = _column(file, fields, column, "name") if column else ids
-    return [(i, n or i, wkb, str(meta["crs"])) for i, n, wkb in zip(ids, names, shapes, strict=True)]
+    return [
+        (i, n or i, wkb, str(meta["crs"])) for i, n, wkb in zip(ids, names, shapes, strict=True)
+    ]
 
 
 def _ids(file: RegionFile, fields: dict[str, Any], count: int) -> list[str]:
     if file.id:
         ids = _column(file, fields, file.id, "id")
         if "" in ids:
-            raise InputError(f"regions {file.path}: feature {ids.index('') + 1} has nothing in id column {file.id!r}: fill it in")
+            raise InputError(
+                f"regions {file.path}: feature {ids.index('') + 1} has nothing in id column {file.id!r}: fill it in"
+            )
         return ids
     for wanted in _ID_COLUMNS:
         for column in (n for n in fields if n.lower() == wanted):
@@ -156,11 +188,17 @@ def _ids(file: RegionFile, fields: dict[str, Any], count: int) -> list[str]:
 
 def _column(file: RegionFile, fields: dict[str, Any], name: str, use: str) -> list[str]:
     if name not in fields:
-        raise InputError(f"regions {file.path} has no column {name!r} for {use}: it has {', '.join(fields) or 'none'}")
+        raise InputError(
+            f"regions {file.path} has no column {name!r} for {use}: it has {', '.join(fields) or 'none'}"
+        )
 
     def text(value: Any) -> str:
         if value is None or value != value:  # noqa: PLR0124 (NaN)
             return ""
-        return str(int(value)) if isinstance(value, float | np.floating) and value == int(value) else str(value)
+        return (
+            str(int(value))
+            if isinstance(value, float | np.floating) and value == int(value)
+            else str(value)
+        )
 
     return [text(v) for v in fields[name].tolist()]

@@ -57,11 +57,18 @@ def scan_strata(rasters: Sequence[Path]) -> tuple[list[RasterWindow], dict[int, 
                 if found.any():
                     blocks.append(RasterWindow(path, place, found))
     for (one, crs, a, side), (other, crs2, b, _) in itertools.combinations(boxes, 2):
-        wide, high = min(a.right, b.right) - max(a.left, b.left), min(a.top, b.top) - max(a.bottom, b.bottom)
+        wide, high = (
+            min(a.right, b.right) - max(a.left, b.left),
+            min(a.top, b.top) - max(a.bottom, b.bottom),
+        )
         if crs == crs2 and min(wide, high) > side / 2:
-            raise InputError(f"{one} and {other} overlap, and their ground would count twice: give one of them")
+            raise InputError(
+                f"{one} and {other} overlap, and their ground would count twice: give one of them"
+            )
     if not blocks:
-        raise InputError(f"no pixel of {', '.join(map(str, rasters)) or 'no raster'} has a class: there is nothing to sample")
+        raise InputError(
+            f"no pixel of {', '.join(map(str, rasters)) or 'no raster'} has a class: there is nothing to sample"
+        )
     return blocks, names
 
 
@@ -98,12 +105,18 @@ def draw_sample(
         points = max(estimators.points_for(weights, spreads, error), least * len(strata))
     if allocation == "equal":
         weights, spreads = np.full(len(strata), 1 / len(strata)), np.ones(len(strata))
-    counts = estimators.allocate(weights, spreads if allocation == "neyman" else np.ones(len(strata)), points, least)
-    found = _place(blocks, dict(zip(strata, counts.tolist(), strict=True)), np.random.default_rng(seed))
+    counts = estimators.allocate(
+        weights, spreads if allocation == "neyman" else np.ones(len(strata)), points, least
+    )
+    found = _place(
+        blocks, dict(zip(strata, counts.tolist(), strict=True)), np.random.default_rng(seed)
+    )
     found["stratum"] = [names.get(s, str(s)) for s in found["stratum_id"]]
     found["reference"] = ""
     columns = ["point_id", "stratum_id", "stratum", "reference", "pixel_m", "geometry"]
-    layer = re.sub(r"\W", "_", path.stem)  # the name that others give a layer when they write the file anew
+    layer = re.sub(
+        r"\W", "_", path.stem
+    )  # the name that others give a layer when they write the file anew
     files.write_atomic(path, lambda beside: found[columns].to_file(beside, layer=layer))
     told = {
         "rasters": [str(r) for r in rasters], "allocation": allocation, "seed": seed, "points": int(points),
@@ -112,7 +125,9 @@ def draw_sample(
             for s, n in zip(strata, counts, strict=True)
         ],
     }  # fmt: skip
-    files.write_atomic(design_file(path), lambda beside: beside.write_text(json.dumps(told, indent=1)))
+    files.write_atomic(
+        design_file(path), lambda beside: beside.write_text(json.dumps(told, indent=1))
+    )
     return told
 
 
@@ -121,7 +136,9 @@ def design_file(path: Path) -> Path:
     return path.with_suffix(".design.json")
 
 
-def _place(blocks: Sequence[RasterWindow], counts: dict[int, int], rng: np.random.Generator) -> geopandas.GeoDataFrame:
+def _place(
+    blocks: Sequence[RasterWindow], counts: dict[int, int], rng: np.random.Generator
+) -> geopandas.GeoDataFrame:
     import geopandas
 
     # A stratum's ground laid out in one line, block after block: a place on it is a pixel, with a chance as large as its area.
@@ -131,7 +148,9 @@ def _place(blocks: Sequence[RasterWindow], counts: dict[int, int], rng: np.rando
         at = rng.random(count) * ends[-1]
         block = np.minimum(np.searchsorted(ends, at, side="right"), len(blocks) - 1)
         for number, place in zip(block.tolist(), at.tolist(), strict=True):
-            wanted.setdefault(number, []).append((stratum, place - float(ends[number] - blocks[number].areas[stratum])))
+            wanted.setdefault(number, []).append(
+                (stratum, place - float(ends[number] - blocks[number].areas[stratum]))
+            )
     rows = []
     for number, asked in sorted(wanted.items()):
         path, place = blocks[number].path, blocks[number].place
@@ -142,15 +161,27 @@ def _place(blocks: Sequence[RasterWindow], counts: dict[int, int], rng: np.rando
             inside = np.flatnonzero(classes.ravel() == stratum)
             ends = np.cumsum(areas.ravel()[inside])
             chosen = inside[
-                np.minimum(np.searchsorted(ends, [p for s, p in asked if s == stratum], side="right"), len(inside) - 1)
+                np.minimum(
+                    np.searchsorted(ends, [p for s, p in asked if s == stratum], side="right"),
+                    len(inside) - 1,
+                )
             ]
             y, x = np.divmod(chosen, classes.shape[1])
-            lon, lat = transformer(grid.crs, WGS84).transform(*rasterio.transform.xy(grid.affine, y, x))
+            lon, lat = transformer(grid.crs, WGS84).transform(
+                *rasterio.transform.xy(grid.affine, y, x)
+            )
             side = np.sqrt(areas.ravel()[chosen])
-            rows += [(stratum, *at) for at in zip(np.atleast_1d(lon), np.atleast_1d(lat), side, strict=True)]
+            rows += [
+                (stratum, *at)
+                for at in zip(np.atleast_1d(lon), np.atleast_1d(lat), side, strict=True)
+            ]
     order = rng.permutation(len(rows))
     stratum_ids, lons, lats, sides = (np.array([rows[i][n] for i in order]) for n in range(4))
-    columns = {"point_id": np.arange(1, len(rows) + 1), "stratum_id": stratum_ids.astype(int), "pixel_m": sides.round(2)}
+    columns = {
+        "point_id": np.arange(1, len(rows) + 1),
+        "stratum_id": stratum_ids.astype(int),
+        "pixel_m": sides.round(2),
+    }
     return geopandas.GeoDataFrame(columns, geometry=geopandas.points_from_xy(lons, lats), crs=WGS84)
 
 

@@ -50,22 +50,34 @@ class Maps:
             return None
         file = pq.ParquetFile(self.out / path)
         tiles = file.read(["tile_id"])["tile_id"].to_pylist()
-        return file.read_row_group(tiles.index(tile_id), _CLASSES).to_pylist()[0] if tile_id in tiles else None
+        return (
+            file.read_row_group(tiles.index(tile_id), _CLASSES).to_pylist()[0]
+            if tile_id in tiles
+            else None
+        )
 
 
 def compare(key: Mapping[str, Any], maps: Maps) -> list[dict[str, Any]]:
     """The rows of CONFUSION, zeros left out, of the samples in one file (`path`) of a `split`, on the classes mapped there."""
     by_tile = defaultdict(list)
-    for sample in pq.read_table(maps.out / key["path"], columns=_LABEL, partitioning=None).to_pylist():
+    for sample in pq.read_table(
+        maps.out / key["path"], columns=_LABEL, partitioning=None
+    ).to_pylist():
         by_tile[sample["tile_id"], sample["period"]].append(sample)
-    matrices: Matrices = defaultdict(lambda: np.zeros((len(maps.legend.classes), len(maps.legend.classes) + 1), np.int64))
+    matrices: Matrices = defaultdict(
+        lambda: np.zeros((len(maps.legend.classes), len(maps.legend.classes) + 1), np.int64)
+    )
     for (tile_id, period), samples in by_tile.items():
         found = maps.read(tile_id, period)
         for sample in samples:
             label = arrays.array_from(sample, "label")
-            classes = np.full(label.shape, NODATA, np.uint8) if found is None else _window(found, sample)
+            classes = (
+                np.full(label.shape, NODATA, np.uint8) if found is None else _window(found, sample)
+            )
             model = NO_MAP if found is None else found["model"]
-            matrices[period, model, key["split"]] += confusion.confusion(label, classes, maps.legend)
+            matrices[period, model, key["split"]] += confusion.confusion(
+                label, classes, maps.legend
+            )
     return list(confusion_table(matrices, maps.legend).to_pylist())
 
 
@@ -89,10 +101,14 @@ def _window(found: Mapping[str, Any], sample: Mapping[str, Any]) -> np.ndarray:
 def add_up(rows: Iterable[Mapping[str, Any]], legend: Legend) -> Matrices:
     """The confusion matrices that rows of CONFUSION give; ground without a map counts against every model of its period."""
     index = legend.to_index()
-    sums: Matrices = defaultdict(lambda: np.zeros((len(legend.classes), len(legend.classes) + 1), np.int64))
+    sums: Matrices = defaultdict(
+        lambda: np.zeros((len(legend.classes), len(legend.classes) + 1), np.int64)
+    )
     for row in rows:
         column = min(int(index[row["map_id"]]), len(legend.classes))
-        sums[row["period"], row["model"], row["split"]][index[row["label_id"]], column] += row["pixels"]
+        sums[row["period"], row["model"], row["split"]][index[row["label_id"]], column] += row[
+            "pixels"
+        ]
     mapped = {(period, model) for period, model, _ in sums if model != NO_MAP}
     for (period, model, split), matrix in list(sums.items()):
         if model == NO_MAP:
@@ -110,7 +126,9 @@ def confusion_table(matrices: Matrices, legend: Legend) -> pa.Table:
         for key, matrix in sorted(matrices.items())
         for i, j in np.argwhere(matrix).tolist()
     ]
-    return pa.Table.from_pylist([dict(zip(CONFUSION.names, row, strict=True)) for row in rows], CONFUSION)
+    return pa.Table.from_pylist(
+        [dict(zip(CONFUSION.names, row, strict=True)) for row in rows], CONFUSION
+    )
 
 
 def accuracy_table(matrices: Matrices, legend: Legend) -> pa.Table:
@@ -122,17 +140,36 @@ def accuracy_table(matrices: Matrices, legend: Legend) -> pa.Table:
     for (period, model, split), matrix in sorted(matrices.items()):
         found = confusion.summarise(matrix, legend)
         common: dict[str, Any] = {"period": period, "model": model, "split": split}
-        rows.append(common | {"pixels": found.pixels, "overall_accuracy": found.overall_accuracy, "iou": found.mean_iou})
+        rows.append(
+            common
+            | {
+                "pixels": found.pixels,
+                "overall_accuracy": found.overall_accuracy,
+                "iou": found.mean_iou,
+            }
+        )
         for one in found.classes:
-            shares = {name: getattr(one, name) for name in ("users_accuracy", "producers_accuracy", "f1", "iou")}
-            rows.append(common | {"class_id": one.id, "class_name": one.name, "pixels": one.pixels} | shares)
-    plain = [{n: None if isinstance(v, float) and math.isnan(v) else v for n, v in row.items()} for row in rows]
+            shares = {
+                name: getattr(one, name)
+                for name in ("users_accuracy", "producers_accuracy", "f1", "iou")
+            }
+            rows.append(
+                common | {"class_id": one.id, "class_name": one.name, "pixels": one.pixels} | shares
+            )
+    plain = [
+        {n: None if isinstance(v, float) and math.isnan(v) else v for n, v in row.items()}
+        for row in rows
+    ]
     return pa.Table.from_pylist(plain, ACCURACY)
 
 
 def format_accuracy(accuracy: pa.Table) -> str:
     """What a user is told of an accuracy table: the scores on the test split, by period where there are several."""
-    rows = [row for row in accuracy.to_pylist() if row["class_id"] is None and row["split"] == "test" and row["pixels"]]
+    rows = [
+        row
+        for row in accuracy.to_pylist()
+        if row["class_id"] is None and row["split"] == "test" and row["pixels"]
+    ]
     several = len({row["period"] for row in rows}) > 1
     parts = [
         (f"{row['period']}: " if several else "")

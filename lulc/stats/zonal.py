@@ -39,7 +39,9 @@ INSIDE = pa.schema(
         pa.field("class_id", pa.int32()),  # NODATA: inside a tile, but no class
         pa.field("pixels", pa.float64()),
         pa.field("area_m2", pa.float64()),
-        pa.field("confidence_m2", pa.float64()),  # m² times confidence; NaN where the map tells of none, as the next
+        pa.field(
+            "confidence_m2", pa.float64()
+        ),  # m² times confidence; NaN where the map tells of none, as the next
         pa.field("confident_m2", pa.float64()),
     ]
 )
@@ -56,16 +58,27 @@ OUTSIDE = pa.schema(
 
 _KEYS = ["position", "period", "model"]
 _GRID = ["crs", "transform", "height", "width", "xmin", "ymin", "xmax", "ymax"]
-_PERCENTS = ["percent_counts", "percent_counts_shape", "percent_counts_dtype", "percent_counts_codec"]
+_PERCENTS = [
+    "percent_counts",
+    "percent_counts_shape",
+    "percent_counts_dtype",
+    "percent_counts_codec",
+]
 _COUNTS = ["period", "model", *_GRID, "class_ids", "class_counts", *_PERCENTS, "nodata_count"]
-_PIXELS = [f"{name}{part}" for name in ("classes", "confidence") for part in ("", "_shape", "_dtype", "_codec")]
+_PIXELS = [
+    f"{name}{part}"
+    for name in ("classes", "confidence")
+    for part in ("", "_shape", "_dtype", "_codec")
+]
 # Ellipsoids differ by less than this in area; a sphere, on which areas are no true ones, by more.
 _ELLIPSOIDS = 5e-4
 
 Regions = Callable[[int], tuple[str, BaseGeometry]]
 
 
-def count_block(path: Path, pairs: Iterable[tuple[int, int]], regions: Regions, confident: float) -> list[dict[str, Any]]:
+def count_block(
+    path: Path, pairs: Iterable[tuple[int, int]], regions: Regions, confident: float
+) -> list[dict[str, Any]]:
     """Rows of INSIDE for one predictions file, from (row group, region position) pairs and position → (level, geometry).
 
     confident: the least confidence, 0–1, of what confident_m2 counts.
@@ -85,18 +98,27 @@ def count_block(path: Path, pairs: Iterable[tuple[int, int]], regions: Regions, 
             at = (position, tile["crs"])
             if at not in placed:
                 level, geometry = regions(position)
-                placed[at] = None if level == MAP_LEVEL else reproject_exact(clip(geometry, box), WGS84, tile["crs"])
+                placed[at] = (
+                    None
+                    if level == MAP_LEVEL
+                    else reproject_exact(clip(geometry, box), WGS84, tile["crs"])
+                )
             key = (position, tile["period"], tile["model"])
             sums[key] = sums.get(key, 0) + count_tile(tile, read, placed[at], confident)
     rows = []
     for key, found in sums.items():
         for value in np.flatnonzero(found[0]).tolist():
-            rows.append(dict(zip(INSIDE.names, (*key, value, *found[:, value].tolist()), strict=True)))
+            rows.append(
+                dict(zip(INSIDE.names, (*key, value, *found[:, value].tolist()), strict=True))
+            )
     return rows
 
 
 def count_tile(
-    tile: Mapping[str, Any], read: Callable[[], tuple[np.ndarray, np.ndarray]], geometry: BaseGeometry | None, confident: float
+    tile: Mapping[str, Any],
+    read: Callable[[], tuple[np.ndarray, np.ndarray]],
+    geometry: BaseGeometry | None,
+    confident: float,
 ) -> np.ndarray:
     """(4, 256) SUMS by class (NODATA among them) of a tile within a polygon in the tile's CRS; None: all of it.
 
@@ -151,7 +173,9 @@ def unite(grids: tuple[Grid, ...]) -> BaseGeometry:
     for crs in sorted({grid.crs for grid in grids}):
         own = [grid for grid in grids if grid.crs == crs]
         # Neighbours' corners differ in the last digits: snapped, no gap is left between them.
-        whole = shapely.union_all([outline(grid) for grid in own], grid_size=min(own[0].resolution) * 1e-6)
+        whole = shapely.union_all(
+            [outline(grid) for grid in own], grid_size=min(own[0].resolution) * 1e-6
+        )
         parts.append(to_degrees(whole, crs, "the tiles of the map"))
     return shapely.union_all(parts)
 
@@ -170,31 +194,54 @@ def transitions(pairs: pa.Table, regions: pa.Table, names: Mapping[int, str]) ->
         before, _, after = row["period"].partition(BETWEEN)
         ids = divmod(row["class_id"], 256)
         if before and after and NODATA not in ids:
-            told = {"period_from": before, "period_to": after, "pixels": row["pixels"], "area_m2": row["area_m2"]}
+            told = {
+                "period_from": before,
+                "period_to": after,
+                "pixels": row["pixels"],
+                "area_m2": row["area_m2"],
+            }
             told |= {"from_id": ids[0], "from_class": names.get(ids[0], f"class {ids[0]}")}
-            rows.append(region[row["position"]] | told | {"to_id": ids[1], "to_class": names.get(ids[1], f"class {ids[1]}")})
+            rows.append(
+                region[row["position"]]
+                | told
+                | {"to_id": ids[1], "to_class": names.get(ids[1], f"class {ids[1]}")}
+            )
     totals: dict[tuple[str, str, str], float] = {}
     for row in rows:
         key = (row["region_id"], row["period_from"], row["period_to"])
         totals[key] = totals.get(key, 0.0) + row["area_m2"]
     for row in rows:
-        row["share"] = row["area_m2"] / totals[row["region_id"], row["period_from"], row["period_to"]]
+        row["share"] = (
+            row["area_m2"] / totals[row["region_id"], row["period_from"], row["period_to"]]
+        )
     return pa.Table.from_pylist(rows, schemas.TRANSITIONS)
 
 
-def balance(inside: pa.Table, outside: pa.Table, regions: pa.Table, names: Mapping[int, str]) -> pa.Table:
+def balance(
+    inside: pa.Table, outside: pa.Table, regions: pa.Table, names: Mapping[int, str]
+) -> pa.Table:
     """The class_areas table of INSIDE and OUTSIDE rows; InputError for a region whose classes + unobserved are not its true area.
 
     For every region, period and model: one row a class that it holds, and one with class_id null for what is not observed.
     """
-    region = regions.select(["region_id", "level", "name", "area_m2"]).to_pandas().rename(columns={"area_m2": "whole_m2"})
+    region = (
+        regions.select(["region_id", "level", "name", "area_m2"])
+        .to_pandas()
+        .rename(columns={"area_m2": "whole_m2"})
+    )
     found = inside.to_pandas()
-    totals = outside.to_pandas().rename(columns={"area_m2": "outside_m2"}).merge(region, left_on="position", right_index=True)
+    totals = (
+        outside.to_pandas()
+        .rename(columns={"area_m2": "outside_m2"})
+        .merge(region, left_on="position", right_index=True)
+    )
     is_class = found["class_id"] != NODATA
     for name, rows in (("observed", found[is_class]), ("nodata", found[~is_class])):
         sums = rows.groupby(_KEYS)[["pixels", "area_m2"]].sum().add_prefix(f"{name}_").reset_index()
         totals = totals.merge(sums, on=_KEYS, how="left")
-    totals = totals.fillna({f"{a}_{b}": 0.0 for a in ("observed", "nodata") for b in ("pixels", "area_m2")})
+    totals = totals.fillna(
+        {f"{a}_{b}": 0.0 for a in ("observed", "nodata") for b in ("pixels", "area_m2")}
+    )
     totals["unobserved_m2"] = totals["nodata_area_m2"] + totals["outside_m2"]
     _check_balance(totals)
     totals["observed_share"] = totals["observed_area_m2"] / totals["whole_m2"]
@@ -203,15 +250,26 @@ def balance(inside: pa.Table, outside: pa.Table, regions: pa.Table, names: Mappi
     classes["share"] = classes["area_m2"] / classes["observed_area_m2"]
     classes["mean_confidence"] = classes["confidence_m2"] / classes["area_m2"]
     classes["class_name"] = classes["class_id"].map(dict(names))
-    rest = totals[["position", *shown]].assign(pixels=totals["nodata_pixels"], area_m2=totals["unobserved_m2"])
-    rest = rest.assign(class_id=None, class_name="unobserved", share=None, mean_confidence=None, confident_m2=None)
+    rest = totals[["position", *shown]].assign(
+        pixels=totals["nodata_pixels"], area_m2=totals["unobserved_m2"]
+    )
+    rest = rest.assign(
+        class_id=None, class_name="unobserved", share=None, mean_confidence=None, confident_m2=None
+    )
     parts = [
-        pa.Table.from_pandas(part.reset_index()[["position", *schemas.CLASS_AREAS.names]], preserve_index=False)
+        pa.Table.from_pandas(
+            part.reset_index()[["position", *schemas.CLASS_AREAS.names]], preserve_index=False
+        )
         for part in (classes, rest)
     ]
     order = pa.schema([pa.field("position", pa.int64()), *schemas.CLASS_AREAS])
     whole = pa.concat_tables([part.cast(order) for part in parts])
-    by = [("position", "ascending"), ("period", "ascending"), ("model", "ascending"), ("class_id", "ascending")]
+    by = [
+        ("position", "ascending"),
+        ("period", "ascending"),
+        ("model", "ascending"),
+        ("class_id", "ascending"),
+    ]
     return whole.sort_by(by).select(schemas.CLASS_AREAS.names)
 
 
@@ -226,7 +284,8 @@ def _check_balance(totals: Any) -> None:
         ]
         raise InputError(
             f"areas of {len(off)} of {len(totals)} regions do not add up: tiles counted twice, or left by another tiling? Delete "
-            "tables/predictions, predict again, or map on an equal-area tiling:\n" + "\n".join(lines)
+            "tables/predictions, predict again, or map on an equal-area tiling:\n"
+            + "\n".join(lines)
         )
 
 
@@ -262,9 +321,13 @@ def _unevenness(grid: Grid, geometry: BaseGeometry) -> float:
     crs = parse_crs(grid.crs)
     if not crs.is_geographic:
         return 0.0
-    high = grid.resolution[1] * math.degrees(crs.axis_info[0].unit_conversion_factor if crs.axis_info else math.radians(1))
+    high = grid.resolution[1] * math.degrees(
+        crs.axis_info[0].unit_conversion_factor if crs.axis_info else math.radians(1)
+    )
     latitude = min(max(abs(geometry.bounds[1]), abs(geometry.bounds[3])), 90 - high / 2)
-    return high * METRES_A_DEGREE * min(2.0, math.radians(high) * math.tan(math.radians(latitude))) / 8
+    return (
+        high * METRES_A_DEGREE * min(2.0, math.radians(high) * math.tan(math.radians(latitude))) / 8
+    )
 
 
 @lru_cache(maxsize=64)

@@ -19,7 +19,9 @@ def encode(array: np.ndarray, codec: str = "delta") -> bytes:
     if codec == "raw":
         return plain.tobytes()
     _known(codec)
-    rows = plain.view(f"u{plain.itemsize}").reshape(-1, plain.shape[-1] if plain.ndim and plain.size else 1)
+    rows = plain.view(f"u{plain.itemsize}").reshape(
+        -1, plain.shape[-1] if plain.ndim and plain.size else 1
+    )
     out = np.empty_like(rows)
     _subtract(rows, out)
     return out.tobytes()
@@ -44,7 +46,9 @@ def decode(buffer: Any, shape: Sequence[int], dtype: str | np.dtype[Any], codec:
 
 def _little_endian(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "buif":
-        raise InputError(f"arrays of type {array.dtype} are not kept in tables: use whole numbers, floats or bool")
+        raise InputError(
+            f"arrays of type {array.dtype} are not kept in tables: use whole numbers, floats or bool"
+        )
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
 
 
@@ -94,7 +98,12 @@ def window(array: np.ndarray, y: int, x: int, size: int, fill: int) -> np.ndarra
 def array_columns(name: str, array: np.ndarray, codec: str) -> dict[str, Any]:
     """The four ARRAY columns of an array."""
     kind = array.dtype.name
-    return {name: encode(array, codec), f"{name}_shape": list(array.shape), f"{name}_dtype": kind, f"{name}_codec": codec}
+    return {
+        name: encode(array, codec),
+        f"{name}_shape": list(array.shape),
+        f"{name}_dtype": kind,
+        f"{name}_codec": codec,
+    }
 
 
 def array_from(row: Mapping[str, Any], name: str) -> np.ndarray:
@@ -105,9 +114,16 @@ def array_from(row: Mapping[str, Any], name: str) -> np.ndarray:
 def grid_columns(grid: Grid) -> dict[str, Any]:
     """The GRID columns of a grid; xmin … ymax are of its footprint in degrees."""
     outline = footprint(grid)
-    place = {"crs": grid.crs, "transform": list(grid.transform), "height": grid.height, "width": grid.width}
+    place = {
+        "crs": grid.crs,
+        "transform": list(grid.transform),
+        "height": grid.height,
+        "width": grid.width,
+    }
     return (
-        place | {"footprint": shapely.to_wkb(outline)} | dict(zip(("xmin", "ymin", "xmax", "ymax"), outline.bounds, strict=True))
+        place
+        | {"footprint": shapely.to_wkb(outline)}
+        | dict(zip(("xmin", "ymin", "xmax", "ymax"), outline.bounds, strict=True))
     )
 
 

@@ -43,7 +43,11 @@ class Encoding:
         """What a physical value is in this encoding, in the band of that name; the nearest that its dtype holds."""
         place, kind = self.bands.index(name), np.dtype(self.dtype)
         found = (value - self.offsets[place]) / self.scales[place]
-        return found if kind.kind == "f" else float(np.clip(round(found), np.iinfo(kind).min, np.iinfo(kind).max))
+        return (
+            found
+            if kind.kind == "f"
+            else float(np.clip(round(found), np.iinfo(kind).min, np.iinfo(kind).max))
+        )
 
 
 def recode(array: np.ndarray, own: Encoding, table: Encoding) -> np.ndarray:
@@ -52,7 +56,9 @@ def recode(array: np.ndarray, own: Encoding, table: Encoding) -> np.ndarray:
         return array
     out = np.empty(array.shape, table.dtype)
     for i, name in enumerate(table.bands):
-        out[:, i] = table.encode(array[:, i], Band(name, "", dtype=own.dtype, scale=own.scales[i], offset=own.offsets[i]))
+        out[:, i] = table.encode(
+            array[:, i], Band(name, "", dtype=own.dtype, scale=own.scales[i], offset=own.offsets[i])
+        )
     return out
 
 
@@ -60,7 +66,10 @@ def merge_encodings(encodings: Sequence[Encoding]) -> Encoding:
     """The encoding that holds what all of these hold, of the same bands (see `choose_encoding`)."""
     return _merge(
         {
-            name: [Band(name, "", dtype=e.dtype, scale=e.scales[i], offset=e.offsets[i]) for e in encodings]
+            name: [
+                Band(name, "", dtype=e.dtype, scale=e.scales[i], offset=e.offsets[i])
+                for e in encodings
+            ]
             for i, name in enumerate(encodings[0].bands)
         }
     )
@@ -68,13 +77,21 @@ def merge_encodings(encodings: Sequence[Encoding]) -> Encoding:
 
 def _merge(found: Mapping[str, Sequence[Band]]) -> Encoding:
     kind = np.result_type(*{np.dtype(b.dtype) for places in found.values() for b in places})
-    scales, offsets = ([min(getattr(b, of) for b in places) for places in found.values()] for of in ("scale", "offset"))
+    scales, offsets = (
+        [min(getattr(b, of) for b in places) for places in found.values()]
+        for of in ("scale", "offset")
+    )
     if kind.kind != "f":
         tops = [_top(kind, scale, offset) for scale, offset in zip(scales, offsets, strict=True)]
-        reach = [max(_top(np.dtype(b.dtype), b.scale, b.offset) for b in places) for places in found.values()]
+        reach = [
+            max(_top(np.dtype(b.dtype), b.scale, b.offset) for b in places)
+            for places in found.values()
+        ]
         if any(most > 10 * top for most, top in zip(reach, tops, strict=True)):
             kind = np.dtype("float32")
-    return Encoding(tuple(found), "float32" if kind.kind == "f" else kind.name, tuple(scales), tuple(offsets))
+    return Encoding(
+        tuple(found), "float32" if kind.kind == "f" else kind.name, tuple(scales), tuple(offsets)
+    )
 
 
 def _top(kind: np.dtype[Any], scale: float, offset: float) -> float:

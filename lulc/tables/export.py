@@ -25,7 +25,9 @@ def save(table: pa.Table, path: Path, geometry: str | None) -> None:
     if path.suffix not in _ACCEPTED:
         raise UsageError(f"{path}: a table can be saved as {', '.join(_ACCEPTED)}")
     if path.suffix in _VECTOR and geometry is None:
-        raise UsageError(f"{path} is for shapes, and the query gives none: select a geometry, or save it as .csv or .parquet")
+        raise UsageError(
+            f"{path} is for shapes, and the query gives none: select a geometry, or save it as .csv or .parquet"
+        )
     if path.suffix == ".xlsx":
         _save_sheet(table, path, geometry)
         return
@@ -37,7 +39,9 @@ def save(table: pa.Table, path: Path, geometry: str | None) -> None:
     import shapely
 
     rest = table.drop_columns([geometry]).to_pandas()
-    shapes = geopandas.GeoDataFrame(rest, geometry=shapely.from_wkb(table[geometry].to_pylist()), crs=WGS84)
+    shapes = geopandas.GeoDataFrame(
+        rest, geometry=shapely.from_wkb(table[geometry].to_pylist()), crs=WGS84
+    )
     if path.suffix == ".csv":
         rest[geometry] = shapes.geometry.to_wkt()
         files.write_atomic(path, lambda beside: rest.to_csv(beside, index=False))
@@ -51,11 +55,19 @@ def _save_sheet(table: pa.Table, path: Path, geometry: str | None) -> None:
     import pyogrio
 
     if geometry or table.num_rows > _SHEET:
-        what = "no shapes" if geometry else f"{_SHEET:,} rows at most, and the query gives {table.num_rows:,}"
-        raise UsageError(f"{path}: a sheet holds {what}: ask for other columns or fewer rows, or save it as .parquet")
+        what = (
+            "no shapes"
+            if geometry
+            else f"{_SHEET:,} rows at most, and the query gives {table.num_rows:,}"
+        )
+        raise UsageError(
+            f"{path}: a sheet holds {what}: ask for other columns or fewer rows, or save it as .parquet"
+        )
     # Nested columns have no place in a cell but as text.
     frame = table.to_pandas()
     for field in table.schema:
         if pa.types.is_nested(field.type):
             frame[field.name] = frame[field.name].map(str, na_action="ignore")
-    files.write_atomic(path, lambda beside: pyogrio.write_dataframe(frame, beside, layer="result", driver="XLSX"))
+    files.write_atomic(
+        path, lambda beside: pyogrio.write_dataframe(frame, beside, layer="result", driver="XLSX")
+    )

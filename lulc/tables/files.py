@@ -16,7 +16,7 @@ import lulc
 from lulc.errors import SetupError
 
 
-def fingerprint(*parts: Any) -> str:
+def fingerprint_of(*parts: Any) -> str:
     """16 hex digits that depend on every part (records, mappings, texts, numbers) and on the code's version.
 
     Of records what tells two of them apart: fields with `compare=False` change nothing in what is made.

@@ -17,9 +17,16 @@ from lulc.tables.files import write_atomic
 from lulc.tables.store import read_footer, read_table, table_folder
 
 
-def ledger_row(stage: str, key: str, print_: str, *, status: str = "done", **rest: Any) -> dict[str, Any]:
+def ledger_row(
+    stage: str, key: str, fingerprint: str, *, status: str = "done", **rest: Any
+) -> dict[str, Any]:
     """A ledger row; whatever is not given stays null."""
-    row = dict.fromkeys(schemas.LEDGER.names) | {"stage": stage, "key": key, "fingerprint": print_, "status": status}
+    row = dict.fromkeys(schemas.LEDGER.names) | {
+        "stage": stage,
+        "key": key,
+        "fingerprint": fingerprint,
+        "status": status,
+    }
     return row | {"attempt": 0, "finished": datetime.now(UTC)} | rest
 
 
@@ -29,7 +36,9 @@ def append_ledger(out: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     if found:
         table = pa.Table.from_pylist([dict(r) for r in found], schemas.LEDGER)
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
-        write_atomic(table_folder(out, "ledger") / name, lambda beside: pq.write_table(table, beside))
+        write_atomic(
+            table_folder(out, "ledger") / name, lambda beside: pq.write_table(table, beside)
+        )
 
 
 def latest(out: Path, stage: str) -> dict[str, dict[str, Any]]:
@@ -43,7 +52,13 @@ def published_row(out: Path, about: Mapping[str, Any]) -> dict[str, Any]:
     """The ledger row of a published unit, from what its writer said of it, with the checksum of its file if it has one."""
     given = {name: about[name] for name in ("status", "valid_pixels", "path") if name in about}
     path = given.get("path")
-    return ledger_row(about["stage"], about["key"], about["fingerprint"], checksum=path and files.checksum(out / path), **given)
+    return ledger_row(
+        about["stage"],
+        about["key"],
+        about["fingerprint"],
+        checksum=path and files.checksum(out / path),
+        **given,
+    )
 
 
 def recover(out: Path, path: str) -> dict[str, Any] | None:

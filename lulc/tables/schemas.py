@@ -36,7 +36,9 @@ _GRID = [
     pa.field("height", pa.int32()),
     pa.field("width", pa.int32()),
     pa.field("footprint", pa.binary()),  # WKB, EPSG:4326
-    *(pa.field(n, pa.float64()) for n in ("xmin", "ymin", "xmax", "ymax")),  # of the footprint, degrees
+    *(
+        pa.field(n, pa.float64()) for n in ("xmin", "ymin", "xmax", "ymax")
+    ),  # of the footprint, degrees
 ]
 
 _CHIP = [
@@ -46,7 +48,9 @@ _CHIP = [
     pa.field("scene_ids", _TEXTS),  # every scene that gave pixels
     pa.field("datetimes", pa.list_(_TIME)),  # one a date (T), in time order
     *_GRID,
-    pa.field("halo", pa.int32()),  # pixels of margin around the tile's core, included in GRID and pixels
+    pa.field(
+        "halo", pa.int32()
+    ),  # pixels of margin around the tile's core, included in GRID and pixels
     pa.field("bands", _TEXTS),
     pa.field("scales", _DOUBLES),  # physical value = DN * scale + offset, one a band
     pa.field("offsets", _DOUBLES),
@@ -71,9 +75,15 @@ SCENES = pa.schema(
         pa.field("offsets", _DOUBLES),
         pa.field("nodatas", _DOUBLES),  # null: none
         pa.field("kinds", _TEXTS),  # continuous, class or quality
-        pa.field("calibrations", _TEXTS),  # of radar bands: sigma0 or gamma0, made as they are read; else empty
-        pa.field("clear", pa.list_(_CLEAR)),  # what the quality bands must say of a pixel for it to be usable, all of it
-        pa.field("properties", pa.map_(pa.string(), pa.string())),  # angles of the sun, orbit, tile, …
+        pa.field(
+            "calibrations", _TEXTS
+        ),  # of radar bands: sigma0 or gamma0, made as they are read; else empty
+        pa.field(
+            "clear", pa.list_(_CLEAR)
+        ),  # what the quality bands must say of a pixel for it to be usable, all of it
+        pa.field(
+            "properties", pa.map_(pa.string(), pa.string())
+        ),  # angles of the sun, orbit, tile, …
         pa.field("gsd_m", pa.float64()),
         pa.field("fingerprint", pa.string()),  # of the item and its files' size and change time
     ]
@@ -88,7 +98,9 @@ SAMPLES = pa.schema(
         pa.field("legend", pa.string()),
         pa.field("block", pa.string()),  # spatial block of the split
         pa.field("class_ids", _INTS),
-        pa.field("class_counts", pa.list_(pa.int64())),  # labelled pixels a class; images or boxes where the label is no raster
+        pa.field(
+            "class_counts", pa.list_(pa.int64())
+        ),  # labelled pixels a class; images or boxes where the label is no raster
         pa.field("weight", pa.float64()),  # of its dataset beside the others
         # classify: () int64 id; multilabel: (K,) uint8; segment, change, series: (H, W) uint8 legend ids, 255 where there is no
         # label; detect: (N, 5) float32 id, left, top, right, bottom in pixels.
@@ -131,12 +143,16 @@ BOXES = pa.schema(
         pa.field("class_id", pa.int32()),
         pa.field("class_name", pa.string()),
         pa.field("score", pa.float64()),
-        *(pa.field(n, pa.float64()) for n in ("left", "top", "right", "bottom")),  # in pixels of the whole tiling
+        *(
+            pa.field(n, pa.float64()) for n in ("left", "top", "right", "bottom")
+        ),  # in pixels of the whole tiling
     ]
 )
 DETECTIONS = pa.schema(
     [
-        pa.field("item", pa.string()),  # the image file's path under its folder; null: found on tiles
+        pa.field(
+            "item", pa.string()
+        ),  # the image file's path under its folder; null: found on tiles
         pa.field("tile_id", pa.string()),  # of the tile that holds the centre
         pa.field("n", pa.int32()),  # counted from 0 within the item or tile
         pa.field("period", pa.string()),
@@ -145,7 +161,9 @@ DETECTIONS = pa.schema(
         pa.field("class_name", pa.string()),
         pa.field("score", pa.float64()),
         pa.field("geometry", pa.binary()),  # WKB
-        pa.field("crs", pa.string()),  # EPSG:4326; empty: in pixels of an image that has no place on the ground
+        pa.field(
+            "crs", pa.string()
+        ),  # EPSG:4326; empty: in pixels of an image that has no place on the ground
     ]
 )
 ITEM_CLASSES = pa.schema(
@@ -180,9 +198,15 @@ PRESENCE = pa.schema(
         pa.field("model", pa.string()),
         pa.field("class_id", pa.int32()),
         pa.field("class_name", pa.string()),
-        pa.field("observed_share", pa.float64()),  # of the region's area: what lies in squares that were seen
-        pa.field("present_m2", pa.float64()),  # what lies in squares where the class is likelier than not
-        pa.field("share", pa.float64()),  # present_m2 of what was seen; those of all classes add up to more than 1
+        pa.field(
+            "observed_share", pa.float64()
+        ),  # of the region's area: what lies in squares that were seen
+        pa.field(
+            "present_m2", pa.float64()
+        ),  # what lies in squares where the class is likelier than not
+        pa.field(
+            "share", pa.float64()
+        ),  # present_m2 of what was seen; those of all classes add up to more than 1
         pa.field("mean_probability", pa.float64()),  # over what was seen
     ]
 )
@@ -208,14 +232,20 @@ CLASS_AREAS = pa.schema(
         pa.field("area_m2", pa.float64()),
         pa.field("share", pa.float64()),  # of the observed area; null for the unobserved part
         pa.field("observed_share", pa.float64()),  # of the region's area
-        pa.field("mean_confidence", pa.float64()),  # 0–1, over the class's area; null where the map does not tell, as the next
-        pa.field("confident_m2", pa.float64()),  # of area_m2 what is mapped with a confidence of stats.confident or more
+        pa.field(
+            "mean_confidence", pa.float64()
+        ),  # 0–1, over the class's area; null where the map does not tell, as the next
+        pa.field(
+            "confident_m2", pa.float64()
+        ),  # of area_m2 what is mapped with a confidence of stats.confident or more
     ]
 )
 INTERSECTIONS = pa.schema(
     [
         pa.field("position", pa.int64()),  # of the region in the regions table
-        pa.field("runs", pa.binary()),  # (N, 3) int32: row, first column, end column of the block's pixels covered alike
+        pa.field(
+            "runs", pa.binary()
+        ),  # (N, 3) int32: row, first column, end column of the block's pixels covered alike
         pa.field("shares", pa.binary()),  # (N,) float64: how much of each of them
     ]
 )
@@ -243,7 +273,9 @@ LANDSCAPE = pa.schema(
         pa.field("period", pa.string()),
         pa.field("class_id", pa.int32()),
         pa.field("class_name", pa.string()),
-        pa.field("patches", pa.int64()),  # of pixels that touch by a side or a corner, within the region
+        pa.field(
+            "patches", pa.int64()
+        ),  # of pixels that touch by a side or a corner, within the region
         pa.field("mean_patch_m2", pa.float64()),
         pa.field("largest_patch_m2", pa.float64()),
         pa.field("edge_m", pa.float64()),  # sides shared with pixels of other classes
@@ -278,11 +310,15 @@ CONFUSION = pa.schema(
 ESTIMATES = pa.schema(
     [
         pa.field("region_id", pa.string()),  # null: all that was sampled
-        pa.field("measure", pa.string()),  # overall_, users_, producers_accuracy; area_share (of the region), area_m2
+        pa.field(
+            "measure", pa.string()
+        ),  # overall_, users_, producers_accuracy; area_share (of the region), area_m2
         pa.field("class_id", pa.int32()),
         pa.field("class_name", pa.string()),
         pa.field("estimate", pa.float64()),  # null where no point bears on it
-        pa.field("standard_error", pa.float64()),  # null where one point or none does, as the next two
+        pa.field(
+            "standard_error", pa.float64()
+        ),  # null where one point or none does, as the next two
         pa.field("low_95", pa.float64()),
         pa.field("high_95", pa.float64()),
         pa.field("points", pa.int64()),  # interpreted points that bear on it
@@ -358,5 +394,6 @@ def check_schema(found: pa.Schema, expected: pa.Schema, where: str) -> None:
     ]
     if wrong:
         raise InputError(
-            f"{where} does not hold the columns it should; rebuild it with the stage that makes it:\n" + "\n".join(wrong)
+            f"{where} does not hold the columns it should; rebuild it with the stage that makes it:\n"
+            + "\n".join(wrong)
         )

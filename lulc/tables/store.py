@@ -30,7 +30,9 @@ def schema_of(out: Path, name: str) -> pa.Schema:
     return schemas.ITEM_CLASSES if items else schemas.ALL[name]
 
 
-def write_table(out: Path, name: str, table: pa.Table, metadata: Mapping[str, str] | None = None) -> Path:
+def write_table(
+    out: Path, name: str, table: pa.Table, metadata: Mapping[str, str] | None = None
+) -> Path:
     """Path of the small table's one file, which replaces what stood there in one step."""
     table = table.cast(schemas.ALL[name])
     if metadata:
@@ -51,14 +53,23 @@ def read_table(out: Path, name: str, columns: list[str] | None = None) -> pa.Tab
     return found.to_table(columns=columns or schema.names)
 
 
-def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema, about: Mapping[str, Any]) -> None:
+def write_rows(
+    path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema, about: Mapping[str, Any]
+) -> None:
     """A Parquet file published at `path`: one row group a row, and `about` as JSON under the footer's key `lulc`."""
     # Pixels are differences already: a dictionary or statistics of them cost time and say nothing.
     keyed = [field.name for field in schema if not pa.types.is_binary(field.type)]
-    options = {"compression": "zstd", "compression_level": 1, "use_dictionary": False, "write_statistics": keyed}
+    options = {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": False,
+        "write_statistics": keyed,
+    }
 
     def write(beside: Path) -> None:
-        with pq.ParquetWriter(beside, schema.with_metadata({"lulc": json.dumps(about)}), **options) as writer:
+        with pq.ParquetWriter(
+            beside, schema.with_metadata({"lulc": json.dumps(about)}), **options
+        ) as writer:
             for row in rows:
                 writer.write_table(pa.Table.from_pylist([dict(row)], schema))
 
@@ -70,7 +81,9 @@ def read_footer(path: Path) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(pq.read_schema(path).metadata[b"lulc"])
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} was not written whole by this project: delete it and run the stage that makes it") from error
+        raise InputError(
+            f"{path} was not written whole by this project: delete it and run the stage that makes it"
+        ) from error
     return found
 
 
@@ -80,4 +93,6 @@ def read_rows(
     """The rows of a file, one row group held at a time; some columns or row groups where given."""
     with pq.ParquetFile(path) as file:
         for group in range(file.num_row_groups) if groups is None else groups:
-            yield from file.read_row_group(group, columns=list(columns) if columns else None).to_pylist()
+            yield from file.read_row_group(
+                group, columns=list(columns) if columns else None
+            ).to_pylist()

@@ -62,7 +62,11 @@ class Piece:
         """Some columns of the row group (of the whole file where none is said)."""
         file = pq.ParquetFile(self.open_file_func(self.path))
         names = sorted(columns)
-        return file.read(names) if self.row_group is None else file.read_row_group(self.row_group, names)
+        return (
+            file.read(names)
+            if self.row_group is None
+            else file.read_row_group(self.row_group, names)
+        )
 
 
 class Dataset:
@@ -70,10 +74,16 @@ class Dataset:
 
     partitions = metadata = common_metadata = None
 
-    def __init__(self, path_or_paths: str | list[str], filesystem: Any = LocalFiles, **_: Any) -> None:
+    def __init__(
+        self, path_or_paths: str | list[str], filesystem: Any = LocalFiles, **_: Any
+    ) -> None:
         self.fs, self.paths = filesystem, path_or_paths
         if isinstance(path_or_paths, str):
-            found = sorted(str(p) for p in Path(path_or_paths).rglob("*") if p.is_file() and not p.name.startswith("."))
+            found = sorted(
+                str(p)
+                for p in Path(path_or_paths).rglob("*")
+                if p.is_file() and not p.name.startswith(".")
+            )
             paths = [p for p in found if p.endswith(".parquet")]
             summaries = [p for p in found if p.endswith(("/_metadata", "/_common_metadata"))]
         else:
@@ -98,7 +108,9 @@ def _import_petastorm() -> None:
     finally:
         for name in absent:
             del sys.modules[name]
-    parquet = SimpleNamespace(ParquetDataset=Dataset, ParquetDatasetPiece=Piece, read_metadata=pq.read_metadata)
+    parquet = SimpleNamespace(
+        ParquetDataset=Dataset, ParquetDatasetPiece=Piece, read_metadata=pq.read_metadata
+    )
     for module in (
         petastorm.reader,
         petastorm.arrow_reader_worker,
@@ -107,7 +119,9 @@ def _import_petastorm() -> None:
     ):
         module.pq = parquet
     petastorm.fs_utils.pyarrow = SimpleNamespace(localfs=LocalFiles)
-    petastorm.unischema.np = SimpleNamespace(**{**vars(np), "unicode_": np.str_, "string_": np.bytes_})
+    petastorm.unischema.np = SimpleNamespace(
+        **{**vars(np), "unicode_": np.str_, "string_": np.bytes_}
+    )
     petastorm.arrow_reader_worker.np = petastorm.unischema.np
 
 
@@ -157,7 +171,9 @@ def read_row_groups[T](
             except InputError as error:
                 return error
             except (OSError, pa.ArrowException) as error:
-                return InputError(f"{piece.path}, row group {piece.row_group}, cannot be read ({error}): write the file anew")
+                return InputError(
+                    f"{piece.path}, row group {piece.row_group}, cannot be read ({error}): write the file anew"
+                )
 
     if not places:
         return
@@ -213,15 +229,32 @@ class _Ventilator(Ventilator):  # type: ignore[misc]
 class _Reader(Reader):  # type: ignore[misc]
     """petastorm's batch reader over exactly these row groups, in this order."""
 
-    def __init__(self, places: Sequence[tuple[str, int]], columns: Sequence[str], worker: type) -> None:
+    def __init__(
+        self, places: Sequence[tuple[str, int]], columns: Sequence[str], worker: type
+    ) -> None:
         self._places = places
-        settings = {"shuffle_row_groups": False, "reader_pool": ThreadPool(1), "worker_class": worker, "is_batched_reader": True}
-        super().__init__(LocalFiles, sorted({path for path, _ in places}), [f"{name}$" for name in columns], **settings)
+        settings = {
+            "shuffle_row_groups": False,
+            "reader_pool": ThreadPool(1),
+            "worker_class": worker,
+            "is_batched_reader": True,
+        }
+        super().__init__(
+            LocalFiles,
+            sorted({path for path, _ in places}),
+            [f"{name}$" for name in columns],
+            **settings,
+        )
 
-    def _filter_row_groups(self, _dataset: Any, row_groups: list[Piece], *_: Any) -> tuple[list[int], None]:
+    def _filter_row_groups(
+        self, _dataset: Any, row_groups: list[Piece], *_: Any
+    ) -> tuple[list[int], None]:
         numbers = {(piece.path, piece.row_group): i for i, piece in enumerate(row_groups)}
         return [numbers[place] for place in self._places], None
 
     def _create_ventilator(self, chosen: list[int], *_: Any) -> _Ventilator:
-        items = [{"piece_index": i, "worker_predicate": None, "shuffle_row_drop_partition": (0, 1)} for i in chosen]
+        items = [
+            {"piece_index": i, "worker_predicate": None, "shuffle_row_drop_partition": (0, 1)}
+            for i in chosen
+        ]
         return _Ventilator(self._workers_pool.ventilate, items)

@@ -22,7 +22,9 @@ def fit_temperature(logits: np.ndarray, label: np.ndarray) -> float:
         scale = np.exp(-log_temperature)
         return float(np.mean(logsumexp(logits * scale, axis=1) - right * scale))
 
-    return float(np.exp(minimize_scalar(surprise, bounds=(np.log(0.05), np.log(20)), method="bounded").x))
+    return float(
+        np.exp(minimize_scalar(surprise, bounds=(np.log(0.05), np.log(20)), method="bounded").x)
+    )
 
 
 def calibration_error(logits: np.ndarray, label: np.ndarray, temperature: float = 1.0) -> float:

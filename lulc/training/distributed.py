@@ -82,7 +82,9 @@ def share_gradients(net: nn.Module, world: World) -> nn.Module:
     # In memory all gradients at once: each part would wait for the slowest rank. Else parts of torch's usual size.
     part_mb = None if memory is None else math.ceil(sum(sizes) / 2**20) + 1
     # Batch norm's running figures are averaged once an epoch, not sent at every step.
-    shared = DistributedDataParallel(net, forward_sync_buffers=False, gradient_as_bucket_view=True, bucket_cap_mb=part_mb)
+    shared = DistributedDataParallel(
+        net, forward_sync_buffers=False, gradient_as_bucket_view=True, bucket_cap_mb=part_mb
+    )
     if memory is not None:
         shared.register_comm_hook(memory, _average)
     return shared
@@ -107,7 +109,11 @@ def _open_memory(size: int, world: World) -> Tensor | None:
     if world.rank == 0 and place[0] is not None:
         # It lasts as long as a rank has it open, and leaves nothing behind when they are killed.
         Path(place[0]).unlink()
-    return torch.frombuffer(opened, dtype=torch.uint8).view(-1, size) if opened is not None and everywhere else None
+    return (
+        torch.frombuffer(opened, dtype=torch.uint8).view(-1, size)
+        if opened is not None and everywhere
+        else None
+    )
 
 
 def _reserve(size: int) -> str | None:

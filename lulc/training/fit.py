@@ -28,7 +28,16 @@ from lulc.models.tasks.task import Batch
 from lulc.tables import files
 from lulc.training import calibration, loader
 from lulc.training.distributed import World, join_ranks
-from lulc.training.setup import TrainJob, TrainState, build_state, measure, merge_counts, plans, prepare, rate_factor
+from lulc.training.setup import (
+    TrainJob,
+    TrainState,
+    build_state,
+    measure,
+    merge_counts,
+    plans,
+    prepare,
+    rate_factor,
+)
 
 STATE, LOG, EXAMPLES = "last.pt", "log.jsonl", "examples.npz"
 
@@ -76,8 +85,14 @@ def best_epoch(history: Sequence[dict[str, Any]], by: str) -> int:
 
     Of equals the one with the least validation loss, and then the first.
     """
-    scores = ((entry["metrics"], entry["metrics"].get(by, math.nan), -entry["epoch"]) for entry in history)
-    known = [(score, -metrics.get("validation_loss", 0.0), number) for metrics, score, number in scores if not math.isnan(score)]
+    scores = (
+        (entry["metrics"], entry["metrics"].get(by, math.nan), -entry["epoch"]) for entry in history
+    )
+    known = [
+        (score, -metrics.get("validation_loss", 0.0), number)
+        for metrics, score, number in scores
+        if not math.isnan(score)
+    ]
     return -max(known)[2] if known else len(history)
 
 
@@ -95,7 +110,9 @@ def _score(learner: TrainState, split: str) -> dict[str, float]:
     # Of the averaged weights, by this rank alone.
     plan = loader.plan_epoch(learner.job.samples / f"split={split}", 1, learner.job.train.batch)
     alone = World(0, 1, learner.world.device)
-    return _validate(replace(learner, world=alone, validation=plan, kept=loader.Kept(0)))[0]  # read once: nothing to keep
+    return _validate(replace(learner, world=alone, validation=plan, kept=loader.Kept(0)))[
+        0
+    ]  # read once: nothing to keep
 
 
 def _fit(job: TrainJob, world: World) -> Result:
@@ -113,7 +130,10 @@ def _fit(job: TrainJob, world: World) -> Result:
         learner.average.load_state_dict(saved["average"])
         learner.optimizer.load_state_dict(saved["optimizer"])
     for epoch in range(len(history) + 1, conf.epochs + 1):
-        if conf.patience and len(history) - best_epoch(history, conf.best or job.task.best) >= conf.patience:
+        if (
+            conf.patience
+            and len(history) - best_epoch(history, conf.best or job.task.best) >= conf.patience
+        ):
             break
         start = time.monotonic()
         loss = _learn(learner, epoch)
@@ -122,7 +142,9 @@ def _fit(job: TrainJob, world: World) -> Result:
         metrics, matrix = _validate(learner)
         metrics = {"loss": loss, "rate": learner.optimizer.param_groups[-1]["lr"], **metrics}
         times = {"seconds": time.monotonic() - start, "finished": int(time.time() * 1000)}
-        history.append({"epoch": epoch, "epochs": conf.epochs, **times, "metrics": metrics, "matrix": matrix})
+        history.append(
+            {"epoch": epoch, "epochs": conf.epochs, **times, "metrics": metrics, "matrix": matrix}
+        )
         if world.rank == 0:
             _keep(learner, history, figures)
     best = best_epoch(history, conf.best or job.task.best)
@@ -135,8 +157,12 @@ def _fit(job: TrainJob, world: World) -> Result:
             temperature, errors = _calibrate(learner, check)
             history[best - 1]["metrics"] |= errors
         if job.tested and any((job.samples / "split=test").rglob("[!.]*.parquet")):
-            history[best - 1]["metrics"] |= {f"test_{name}": value for name, value in _score(learner, "test").items()}
-    return Result(tuple(history), best, weights, learner.scaling.mean, learner.scaling.std, temperature)
+            history[best - 1]["metrics"] |= {
+                f"test_{name}": value for name, value in _score(learner, "test").items()
+            }
+    return Result(
+        tuple(history), best, weights, learner.scaling.mean, learner.scaling.std, temperature
+    )
 
 
 def _calibrate(learner: TrainState, plan: loader.EpochPlan) -> tuple[float, dict[str, float]]:
@@ -149,14 +175,19 @@ def _calibrate(learner: TrainState, plan: loader.EpochPlan) -> tuple[float, dict
     for batch in loader.batches(whole, 0, 0, 0, kept=learner.kept):
         samples, answer = _map(learner, batch)
         known = samples.label != NODATA
-        found, truth = answer.movedim(1, -1)[known].cpu().numpy(), samples.label[known].cpu().numpy()
+        found, truth = (
+            answer.movedim(1, -1)[known].cpu().numpy(),
+            samples.label[known].cpu().numpy(),
+        )
         chosen = rng.permutation(len(truth))[: few * len(batch.label)]
         logits.append(found[chosen])
         labels.append(truth[chosen])
     said, right = np.concatenate(logits), np.concatenate(labels)
     temperature = calibration.fit_temperature(said, right)
     named = {"ece_raw": 1.0, "ece": temperature}
-    return temperature, {name: calibration.calibration_error(said, right, t) for name, t in named.items()}
+    return temperature, {
+        name: calibration.calibration_error(said, right, t) for name, t in named.items()
+    }
 
 
 def _learn(learner: TrainState, epoch: int) -> float:
@@ -168,7 +199,9 @@ def _learn(learner: TrainState, epoch: int) -> float:
         loader.keep_mask(learner.plan, rank, number, conf.seed, learner.kept) for number in passes
     )
     ready = (
-        merge_counts([prepare(learner, batch, (conf.seed, epoch, step, lane)) for lane, batch in parts])
+        merge_counts(
+            [prepare(learner, batch, (conf.seed, epoch, step, lane)) for lane, batch in parts]
+        )
         for step, parts in enumerate(steps)
     )
     updates = math.ceil(learner.plan.steps * conf.repeats / conf.accumulate)
@@ -179,7 +212,11 @@ def _learn(learner: TrainState, epoch: int) -> float:
         done = ((epoch - 1 - first) * updates + number) / ((last - first) * updates)
         for parameters in learner.optimizer.param_groups:
             held = parameters["encoder"] and epoch <= conf.frozen
-            parameters["lr"] = 0.0 if held else conf.rate * parameters["share"] * rate_factor(conf.schedule, conf.warmup, done)
+            parameters["lr"] = (
+                0.0
+                if held
+                else conf.rate * parameters["share"] * rate_factor(conf.schedule, conf.warmup, done)
+            )
         total += update(learner, group)
     learner.world.sum(total)
     return float(total[0] / total[1])
@@ -196,7 +233,13 @@ def update(learner: TrainState, group: tuple[Batch, ...]) -> Tensor:
         waits = number < len(group) and isinstance(learner.shared, DistributedDataParallel)
         with learner.shared.no_sync() if waits else contextlib.nullcontext():  # type: ignore[operator]
             with autocast(job.train.precision, world.device):
-                loss = job.task.loss(learner.shared, _inputs(learner, samples), samples.label, samples.weight, learner.penalty)
+                loss = job.task.loss(
+                    learner.shared,
+                    _inputs(learner, samples),
+                    samples.label,
+                    samples.weight,
+                    learner.penalty,
+                )
             (loss / share).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     learner.optimizer.step()
@@ -208,7 +251,12 @@ def update(learner: TrainState, group: tuple[Batch, ...]) -> Tensor:
 def _inputs(learner: TrainState, samples: Batch) -> tuple[Tensor, ...]:
     # Images channels last, which is faster.
     found = learner.job.task.inputs(samples)
-    return tuple(x.contiguous(memory_format=torch.channels_last) if x.ndim == 4 and x.is_floating_point() else x for x in found)
+    return tuple(
+        x.contiguous(memory_format=torch.channels_last)
+        if x.ndim == 4 and x.is_floating_point()
+        else x
+        for x in found
+    )
 
 
 @torch.no_grad()
@@ -223,7 +271,9 @@ def _hold_together(learner: TrainState, epoch: int) -> None:
     # One gradient for all keeps the weights equal; if it ever does not, the model would be that of one rank's samples alone.
     total = torch.stack([p.detach().double().sum() for p in learner.net.parameters()]).sum()
     if learner.world.spread(total) > 1e-6 * float(total.abs()):
-        raise LulcError(f"the ranks' weights differ after epoch {epoch}: check the machines and their network, then run again")
+        raise LulcError(
+            f"the ranks' weights differ after epoch {epoch}: check the machines and their network, then run again"
+        )
 
 
 def _validate(learner: TrainState) -> tuple[dict[str, float], list[list[int]]]:
@@ -233,7 +283,9 @@ def _validate(learner: TrainState) -> tuple[dict[str, float], list[list[int]]]:
         return {}, []
     found: list[Any] = []
     losses = torch.zeros(2, dtype=torch.float64)
-    for batch in loader.batches(plan, world.rank, 0, 0, kept=learner.kept) if world.rank < plan.ranks else ():
+    for batch in (
+        loader.batches(plan, world.rank, 0, 0, kept=learner.kept) if world.rank < plan.ranks else ()
+    ):
         samples, answer = _map(learner, batch)
         found.append(task.judge(answer, samples.label, learner.job.legend))
         if task.kind != "boxes":  # a detector's loss is known while it learns alone
@@ -268,13 +320,17 @@ def _weights_name(epoch: int) -> str:
     return f"weights-{epoch:04d}.safetensors"
 
 
-def _keep(learner: TrainState, history: list[dict[str, Any]], figures: dict[str, list[float]]) -> None:
+def _keep(
+    learner: TrainState, history: list[dict[str, Any]], figures: dict[str, list[float]]
+) -> None:
     # Weights, then state, then log: whatever a kill leaves behind, the state names an epoch whose files are whole.
     job, average = learner.job, learner.average
     best = best_epoch(history, job.train.best or job.task.best)
     if best == len(history):
         kept = {name: value.contiguous() for name, value in average.module.state_dict().items()}
-        files.write_atomic(job.folder / _weights_name(best), lambda beside: beside.write_bytes(save(kept)))
+        files.write_atomic(
+            job.folder / _weights_name(best), lambda beside: beside.write_bytes(save(kept))
+        )
     state = {"history": json.dumps(history), "figures": figures, "net": learner.net.state_dict()}
     state |= {"average": average.state_dict(), "optimizer": learner.optimizer.state_dict()}
     buffer = io.BytesIO()
@@ -294,4 +350,7 @@ def _keep_examples(learner: TrainState, plan: loader.EpochPlan) -> None:
     said = answer if learner.job.task.kind == "boxes" else learner.job.task.share(answer)
     said = said[:6].argmax(1) if learner.job.task.kind in ("pixels", "image") else said[:6]
     maps = said.cpu().numpy()
-    files.write_atomic(learner.job.folder / EXAMPLES, lambda beside: np.savez(beside, images=images, labels=labels, maps=maps))
+    files.write_atomic(
+        learner.job.folder / EXAMPLES,
+        lambda beside: np.savez(beside, images=images, labels=labels, maps=maps),
+    )

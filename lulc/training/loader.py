@@ -127,7 +127,9 @@ class Kept:
 
     def keep(self, group: RowGroup, samples: SampleBatch) -> None:
         """Holds on to the samples where there is room for them."""
-        size = sum(value.nbytes for value in vars(samples).values() if isinstance(value, np.ndarray))
+        size = sum(
+            value.nbytes for value in vars(samples).values() if isinstance(value, np.ndarray)
+        )
         if group not in self._found and size <= self._left:
             self._left -= size
             self._found[group] = samples
@@ -141,7 +143,9 @@ def plan_epoch(source: Path | Sequence[Path], ranks: int, batch: int) -> EpochPl
     files = sorted(source.rglob("[!.]*.parquet")) if isinstance(source, Path) else list(source)
     groups = [group for file in files for group in _row_groups(file)]
     if not groups:
-        raise InputError(f"no sample in {source}: `lulc samples` writes them; look at its count of samples a split")
+        raise InputError(
+            f"no sample in {source}: `lulc samples` writes them; look at its count of samples a split"
+        )
     if ranks > min(batch, len(groups)):
         count = sum(g.rows for g in groups)
         raise InputError(
@@ -154,7 +158,11 @@ def plan_epoch(source: Path | Sequence[Path], ranks: int, batch: int) -> EpochPl
 
 
 def _most_boxes(files: Sequence[Path]) -> int:
-    shapes = (shape for file in files for shape in pq.ParquetFile(file).read(["label_shape"])["label_shape"].to_pylist())
+    shapes = (
+        shape
+        for file in files
+        for shape in pq.ParquetFile(file).read(["label_shape"])["label_shape"].to_pylist()
+    )
     return max(int(shape[0]) for shape in shapes)
 
 
@@ -168,13 +176,21 @@ def keep_mask(
     wide, mine = replace(plan, ranks=plan.lanes), plan.lanes // plan.ranks
     numbers = range(rank * mine, (rank + 1) * mine)
     with ExitStack() as stack:
-        streams = [stack.enter_context(closing(batches(wide, lane, epoch, seed, kept=kept))) for lane in numbers]
+        streams = [
+            stack.enter_context(closing(batches(wide, lane, epoch, seed, kept=kept)))
+            for lane in numbers
+        ]
         for parts in zip(*streams, strict=True):
             yield tuple(zip(numbers, parts, strict=True))
 
 
 def batches(
-    plan: EpochPlan, rank: int, epoch: int, seed: int, shuffle: bool = True, kept: Kept | None = None
+    plan: EpochPlan,
+    rank: int,
+    epoch: int,
+    seed: int,
+    shuffle: bool = True,
+    kept: Kept | None = None,
 ) -> Generator[SampleBatch]:
     """The `plan.steps` batches of one rank in one epoch: the same for the same plan, rank, epoch and seed.
 
@@ -184,12 +200,18 @@ def batches(
     """
     groups, slots, rows = arrange(plan, rank, epoch, seed, shuffle)
     ends = np.zeros(len(groups), np.int64)
-    ends[slots] = np.arange(len(slots))  # the last row of each row group: a later one overwrites an earlier one
+    ends[slots] = np.arange(
+        len(slots)
+    )  # the last row of each row group: a later one overwrites an earlier one
     held: dict[int, SampleBatch] = {}
     read = 0
     kept = kept or Kept(0)
     found = [kept.find(group) for group in groups]
-    places = [(group.path, group.index) for group, samples in zip(groups, found, strict=True) if samples is None]
+    places = [
+        (group.path, group.index)
+        for group, samples in zip(groups, found, strict=True)
+        if samples is None
+    ]
     reader = read_row_groups(places, _COLUMNS, partial(_decode, layout=plan.layout))
     with closing(reader):
         for part in np.array_split(np.arange(len(slots)), plan.steps):
@@ -202,9 +224,15 @@ def batches(
             held = {slot: rest for slot, rest in held.items() if ends[slot] > part[-1]}
 
 
-def arrange(plan: EpochPlan, rank: int, epoch: int, seed: int, shuffle: bool) -> tuple[list[RowGroup], np.ndarray, np.ndarray]:
+def arrange(
+    plan: EpochPlan, rank: int, epoch: int, seed: int, shuffle: bool
+) -> tuple[list[RowGroup], np.ndarray, np.ndarray]:
     """The row groups a rank reads, in order; and for each of its samples, in order, which of them (slot) and which row of it."""
-    order = np.random.default_rng([seed, epoch]).permutation(len(plan.groups)) if shuffle else np.arange(len(plan.groups))
+    order = (
+        np.random.default_rng([seed, epoch]).permutation(len(plan.groups))
+        if shuffle
+        else np.arange(len(plan.groups))
+    )
     ends = np.cumsum([plan.groups[i].rows for i in order])
     starts = np.concatenate([[0], ends[:-1]])
     low, high = rank * plan.rows // plan.ranks, (rank + 1) * plan.rows // plan.ranks
@@ -213,7 +241,9 @@ def arrange(plan: EpochPlan, rank: int, epoch: int, seed: int, shuffle: bool) ->
     slots, rows = np.repeat(np.arange(len(mine)), [len(s) for s in spans]), np.concatenate(spans)
     if shuffle:
         # Row group k spreads over places k to k + 2, so that at any place just two neighbours mix.
-        places = slots + 2 * np.random.default_rng([seed, epoch, rank, plan.ranks]).random(len(slots))
+        places = slots + 2 * np.random.default_rng([seed, epoch, rank, plan.ranks]).random(
+            len(slots)
+        )
         by = np.argsort(places, kind="stable")
         slots, rows = slots[by], rows[by]
     return [plan.groups[order[i]] for i in mine], slots, rows
@@ -242,7 +272,9 @@ def _layout(table: pa.Table, where: str, most_boxes: int | None = None) -> Layou
 
     label = only("label_shape") if most_boxes is None else (most_boxes, 5)
     places = stored("pixels", only("pixels_shape")), stored("label", label)
-    return Layout(only("task") or "segment", only("bands"), only("scales"), only("offsets"), *places)
+    return Layout(
+        only("task") or "segment", only("bands"), only("scales"), only("offsets"), *places
+    )
 
 
 def _decode(table: pa.Table, where: str, layout: Layout) -> SampleBatch:
@@ -250,7 +282,9 @@ def _decode(table: pa.Table, where: str, layout: Layout) -> SampleBatch:
     boxes = layout.task == "detect"
     found, count = _layout(table, where, layout.label.shape[0] if boxes else None), table.num_rows
     if found != layout:
-        raise InputError(f"{where} holds {found}, the table's first file {layout}: rebuild the table with `lulc samples`")
+        raise InputError(
+            f"{where} holds {found}, the table's first file {layout}: rebuild the table with `lulc samples`"
+        )
 
     def array(name: str, stored: Stored) -> np.ndarray:
         values = _stack(table, name, stored.bytes, where)
@@ -262,7 +296,9 @@ def _decode(table: pa.Table, where: str, layout: Layout) -> SampleBatch:
     ids = tuple(table["sample_id"].to_pylist())
     label = _boxes(table, layout.label) if boxes else array("label", layout.label)
     days = _days(table["datetimes"].to_pylist(), layout.pixels.shape[0])
-    return SampleBatch(array("pixels", layout.pixels), valid, days, label, table["weight"].to_numpy(), ids)
+    return SampleBatch(
+        array("pixels", layout.pixels), valid, days, label, table["weight"].to_numpy(), ids
+    )
 
 
 def _boxes(table: pa.Table, stored: Stored) -> np.ndarray:
@@ -270,7 +306,9 @@ def _boxes(table: pa.Table, stored: Stored) -> np.ndarray:
     out = np.zeros((table.num_rows, *stored.shape), stored.dtype)
     out[:, :, 0] = NODATA
     for filled, row in zip(
-        out, table.select([f"label{part}" for part in ("", "_shape", "_dtype", "_codec")]).to_pylist(), strict=True
+        out,
+        table.select([f"label{part}" for part in ("", "_shape", "_dtype", "_codec")]).to_pylist(),
+        strict=True,
     ):
         found = array_from(row, "label")
         filled[: len(found)] = found
@@ -299,7 +337,9 @@ def _stack(table: pa.Table, name: str, size: int, where: str) -> np.ndarray:
         raise InputError(
             f"{where}: a value of {name} has not the {size} bytes its shape asks for; rebuild it with `lulc samples`"
         )
-    stacked: np.ndarray = np.frombuffer(data, np.uint8)[places[0] : places[-1]].reshape(len(column), size)
+    stacked: np.ndarray = np.frombuffer(data, np.uint8)[places[0] : places[-1]].reshape(
+        len(column), size
+    )
     return stacked
 
 
@@ -312,5 +352,9 @@ def _gather(held: dict[int, SampleBatch], slots: np.ndarray, rows: np.ndarray) -
             out[i] = arrays[slot][row]
         return out
 
-    ids = tuple(held[slot].sample_ids[row] for slot, row in zip(slots.tolist(), rows.tolist(), strict=True))
-    return SampleBatch(gather("pixels"), gather("valid"), gather("days"), gather("label"), gather("weight"), ids)
+    ids = tuple(
+        held[slot].sample_ids[row] for slot, row in zip(slots.tolist(), rows.tolist(), strict=True)
+    )
+    return SampleBatch(
+        gather("pixels"), gather("valid"), gather("days"), gather("label"), gather("weight"), ids
+    )

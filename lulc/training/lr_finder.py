@@ -29,14 +29,21 @@ def try_rates(job: TrainJob, steps: int = 100) -> list[tuple[float, float]]:
     kept = loader.Kept(job.cache)
     learner = build_state(job, world, (learn, None), measure(job, learn, world, kept), kept)
     learner.net.train()
-    passes = (loader.batches(learner.plan, 0, number, job.train.seed, kept=kept) for number in itertools.count())
+    passes = (
+        loader.batches(learner.plan, 0, number, job.train.seed, kept=kept)
+        for number in itertools.count()
+    )
     batches = itertools.islice(itertools.chain.from_iterable(passes), steps)
     found: list[tuple[float, float]] = []
     average, least = 0.0, np.inf
-    for step, (batch, rate) in enumerate(zip(batches, np.geomspace(LOWEST, HIGHEST, steps), strict=True)):
+    for step, (batch, rate) in enumerate(
+        zip(batches, np.geomspace(LOWEST, HIGHEST, steps), strict=True)
+    ):
         for parameters in learner.optimizer.param_groups:
             parameters["lr"] = rate * parameters["share"]
-        total, counted = update(learner, (prepare(learner, batch, (job.train.seed, 0, step, 0)),)).tolist()
+        total, counted = update(
+            learner, (prepare(learner, batch, (job.train.seed, 0, step, 0)),)
+        ).tolist()
         average = _SMOOTH * average + (1 - _SMOOTH) * total / counted
         loss = average / (1 - _SMOOTH ** (step + 1))
         if not np.isfinite(loss) or (step > steps // 10 and loss > _TOO_MUCH * least):

@@ -59,7 +59,12 @@ class TrainJob:
     def architecture(self) -> dict[str, Any]:
         """Keyword arguments of the model's `build`."""
         conf = self.train
-        found = {"encoder": conf.encoder, "depth": conf.depth, "decoder": list(conf.decoder), "dropout": conf.dropout}
+        found = {
+            "encoder": conf.encoder,
+            "depth": conf.depth,
+            "decoder": list(conf.decoder),
+            "dropout": conf.dropout,
+        }
         return found | ({"shrink": conf.shrink} if conf.shrink > 1 else {})
 
 
@@ -96,12 +101,16 @@ def plans(job: TrainJob, ranks: int) -> tuple[loader.EpochPlan, loader.EpochPlan
     return learn, replace(check, ranks=min(ranks, len(check.groups)))
 
 
-def check_job(job: TrainJob, bands: tuple[str, ...]) -> tuple[loader.EpochPlan, loader.EpochPlan | None]:
+def check_job(
+    job: TrainJob, bands: tuple[str, ...]
+) -> tuple[loader.EpochPlan, loader.EpochPlan | None]:
     """The plans of a job that can run, found out before any launch; else UsageError or InputError says what to change."""
     conf, (learn, validation) = job.train, plans(job, job.train.ranks)
     layout = learn.layout
     if layout.task != job.asked:
-        raise InputError(f"{job.samples} holds samples for {layout.task}, the run file's task is {job.asked}: run `lulc samples`")
+        raise InputError(
+            f"{job.samples} holds samples for {layout.task}, the run file's task is {job.asked}: run `lulc samples`"
+        )
     if layout.bands != bands:
         raise InputError(
             f"{job.samples} holds bands {list(layout.bands)}, the run file asks for {list(bands)}: run `lulc samples`"
@@ -111,7 +120,9 @@ def check_job(job: TrainJob, bands: tuple[str, ...]) -> tuple[loader.EpochPlan, 
             f"{job.samples} holds one date a sample, change is seen between two: set `dates: 2`, then run `lulc samples`"
         )
     if conf.shrink > 1 and job.model.name not in ("unet", "classifier"):
-        raise UsageError(f"train.shrink is for models unet and classifier, not for {job.model.name}: leave it out")
+        raise UsageError(
+            f"train.shrink is for models unet and classifier, not for {job.model.name}: leave it out"
+        )
     side, multiple = layout.pixels.shape[-1], job.model.multiple(**job.architecture)
     used = min(conf.crop or side, side)
     # Below two cells at the deepest level, batch norm has nothing to average over.
@@ -124,23 +135,32 @@ def check_job(job: TrainJob, bands: tuple[str, ...]) -> tuple[loader.EpochPlan, 
     return learn, validation
 
 
-def measure(job: TrainJob, plan: loader.EpochPlan, world: World, kept: loader.Kept) -> dict[str, list[float]]:
+def measure(
+    job: TrainJob, plan: loader.EpochPlan, world: World, kept: loader.Kept
+) -> dict[str, list[float]]:
     """mean and std of physical values a band over all valid pixels of the training split; counts of its labels a class.
 
     Sums in float64. InputError when there is no label, or no pixel is valid.
     """
-    scales, offsets = (torch.tensor(x, dtype=torch.float64)[:, None] for x in (plan.layout.scales, plan.layout.offsets))
+    scales, offsets = (
+        torch.tensor(x, dtype=torch.float64)[:, None]
+        for x in (plan.layout.scales, plan.layout.offsets)
+    )
     sums = torch.zeros(2 * len(scales) + 1, dtype=torch.float64)
     counts = torch.zeros(256, dtype=torch.float64)
     for batch in loader.batches(plan, world.rank, 0, 0, kept=kept):
         found = augment.reduce(tensors(job, batch), job.task)
         values = found.pixels.movedim(2, 0)[:, found.valid].double() * scales + offsets
-        sums += torch.cat([values.sum(1), values.square().sum(1), found.valid.sum(dtype=torch.float64)[None]])
+        sums += torch.cat(
+            [values.sum(1), values.square().sum(1), found.valid.sum(dtype=torch.float64)[None]]
+        )
         counts += augment.class_counts(found, job.task.kind)
     sums, counts = (world.sum(x.to(world.device)).cpu() for x in (sums, counts))
     counts = counts[: len(job.legend.classes)]
     if not counts.sum() or not sums[-1]:
-        raise InputError(f"{job.samples} holds no label to train on, or no valid pixel: see labels and samples in the run file")
+        raise InputError(
+            f"{job.samples} holds no label to train on, or no valid pixel: see labels and samples in the run file"
+        )
     if not torch.isfinite(sums).all():
         raise InputError(
             f"{job.samples} holds pixels that are not numbers where it says they are valid: run `lulc samples` again"
@@ -200,7 +220,14 @@ def _groups(net: nn.Module, conf: TrainConf) -> list[dict[str, Any]]:
         # Norms and biases are not decayed: it would pull them to zero, not towards simpler functions.
         for decayed in (True, False):
             chosen = [p for p in part if (p.ndim > 1) == decayed]
-            groups.append({"params": chosen, "weight_decay": conf.weight_decay * decayed, "share": share, "encoder": encoder})
+            groups.append(
+                {
+                    "params": chosen,
+                    "weight_decay": conf.weight_decay * decayed,
+                    "share": share,
+                    "encoder": encoder,
+                }
+            )
     return [group for group in groups if group["params"]]
 
 
@@ -208,7 +235,9 @@ def tensors(job: TrainJob, batch: loader.SampleBatch) -> Batch:
     """A batch as it was read: DN, valid, days, and the label with positions in the legend for ids."""
     label, at = batch.label, job.legend.to_index()
     if job.task.kind == "boxes":
-        label = np.concatenate([at[label[..., :1].astype(np.uint8)], label[..., 1:]], axis=-1, dtype=np.float32)
+        label = np.concatenate(
+            [at[label[..., :1].astype(np.uint8)], label[..., 1:]], axis=-1, dtype=np.float32
+        )
     elif job.task.kind != "tags":
         label = at[label]
     arrays = (batch.pixels, batch.valid, batch.days, label, batch.weight.astype(np.float32))
@@ -223,7 +252,9 @@ def merge_counts(parts: Sequence[Batch]) -> Batch:
     return Batch(**joined)
 
 
-def prepare(learner: TrainState, batch: loader.SampleBatch, place: tuple[int, ...] | None = None) -> Batch:
+def prepare(
+    learner: TrainState, batch: loader.SampleBatch, place: tuple[int, ...] | None = None
+) -> Batch:
     """A batch as the network takes it, on the device: standardised, a label a pixel 255 where not valid.
 
     With a `place` (seed, epoch, step, lane) it is cropped and augmented: what is random in it, and in the step that follows,
@@ -234,7 +265,10 @@ def prepare(learner: TrainState, batch: loader.SampleBatch, place: tuple[int, ..
     if place:
         torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
         samples = augment.crop(samples, job.train.crop, task.kind) if job.train.crop else samples
-    moved = {f.name: getattr(samples, f.name).to(learner.world.device, non_blocking=True) for f in fields(samples)}
+    moved = {
+        f.name: getattr(samples, f.name).to(learner.world.device, non_blocking=True)
+        for f in fields(samples)
+    }
     ready = augment.standardise(augment.reduce(Batch(**moved), task), learner.scaling)
     return augment.augment(ready, job.train.augment, task.kind, learner.scaling) if place else ready
 
@@ -247,7 +281,11 @@ def rate_factor(schedule: str, warmup: float, done: float) -> float:
     """
     if done < warmup:
         rise = done / warmup
-        return 0.04 + 0.96 * (1 - math.cos(math.pi * rise)) / 2 if schedule == "onecycle" else max(rise, 0.01)
+        return (
+            0.04 + 0.96 * (1 - math.cos(math.pi * rise)) / 2
+            if schedule == "onecycle"
+            else max(rise, 0.01)
+        )
     if schedule == "constant":
         return 1.0
     fall = (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2

@@ -22,11 +22,15 @@ def main() -> None:
     topics = sorted(p.stem for p in Path(__file__).parent.glob("[!_]*.py"))
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("topics", nargs="*", choices=[*topics, []], help="which (default: all)")
-    parser.add_argument("--quick", action="store_true", help="small inputs: whether it runs, not how fast")
+    parser.add_argument(
+        "--quick", action="store_true", help="small inputs: whether it runs, not how fast"
+    )
     given = parser.parse_args()
     figures: dict[str, float] = {}
     for topic in given.topics or topics:
-        for name, value in importlib.import_module(f"tests.benchmarks.{topic}").measure(given.quick).items():
+        for name, value in (
+            importlib.import_module(f"tests.benchmarks.{topic}").measure(given.quick).items()
+        ):
             figures[name] = value
             print(f"{name:<16} {value:10.4g}   goal {GOALS.get(name, '–')}", flush=True)
     print(json.dumps(figures))

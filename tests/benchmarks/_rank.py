@@ -26,7 +26,9 @@ BATCH = 8
 
 def make_job(samples: Path, folder: Path) -> TrainJob:
     """Two epochs of the default U-Net on two ranks, long enough that what is written between them does not count."""
-    return TrainJob(TrainConf(batch=2 * BATCH, epochs=2, repeats=4, ema=0.9), LEGEND, samples, folder)
+    return TrainJob(
+        TrainConf(batch=2 * BATCH, epochs=2, repeats=4, ema=0.9), LEGEND, samples, folder
+    )
 
 
 def take_turns(job: TrainJob, rounds: int) -> tuple[list[float], list[float]]:
@@ -36,7 +38,9 @@ def take_turns(job: TrainJob, rounds: int) -> tuple[list[float], list[float]]:
     figures = setup.measure(job, setup.plans(job, 2)[0], world, kept)
 
     def build(batch: int, repeats: int, where: World) -> TrainState:
-        own = replace(job, train=replace(job.train, batch=batch, repeats=repeats, epochs=1 + rounds))
+        own = replace(
+            job, train=replace(job.train, batch=batch, repeats=repeats, epochs=1 + rounds)
+        )
         return setup.build_state(own, where, setup.plans(own, where.size), figures, kept)
 
     # Ranks share the samples of an epoch, by itself a process sees all.

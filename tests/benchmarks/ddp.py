@@ -25,8 +25,13 @@ def measure(quick: bool) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_scenes(folder / "samples" / "split=train", 32)
-        told = [json.loads(text) for text in _start(folder, "turns", "turns", str(2 if quick else 9))]
-        together, apart = ([statistics.mean(pair) for pair in zip(*seconds, strict=True)] for seconds in zip(*told, strict=True))
+        told = [
+            json.loads(text) for text in _start(folder, "turns", "turns", str(2 if quick else 9))
+        ]
+        together, apart = (
+            [statistics.mean(pair) for pair in zip(*seconds, strict=True)]
+            for seconds in zip(*told, strict=True)
+        )
         efficiency = statistics.median(a / t for t, a in zip(together, apart, strict=True))
         under_spark = []
         for number in range(1 if quick else 3):
@@ -44,7 +49,9 @@ def _train_under_spark(folder: Path, name: str) -> float:
 
     spark = session.start_session(SparkConf(master="local[2]", memory="1g"))
     try:
-        result = TorchDistributor(2, local_mode=False, use_gpu=False).run(fit, make_job(folder / "samples", folder / name))
+        result = TorchDistributor(2, local_mode=False, use_gpu=False).run(
+            fit, make_job(folder / "samples", folder / name)
+        )
     finally:
         spark.stop()
     return float(result.history[-1]["seconds"])
@@ -56,7 +63,15 @@ def _start(folder: Path, name: str, *asked: str) -> list[str]:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
     running = []
-    command = [sys.executable, "-m", "tests.benchmarks._rank", asked[0], str(folder / "samples"), str(folder / name), *asked[1:]]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks._rank",
+        asked[0],
+        str(folder / "samples"),
+        str(folder / name),
+        *asked[1:],
+    ]
     for number in range(2):
         told = {
             "RANK": str(number),
@@ -66,7 +81,9 @@ def _start(folder: Path, name: str, *asked: str) -> list[str]:
             "MASTER_PORT": port,
         }
         environment = os.environ | {"OMP_NUM_THREADS": "1"} | told
-        running.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment))
+        running.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        )
     said = [process.communicate()[0] for process in running]
     assert all(process.returncode == 0 for process in running)
     return [text.splitlines()[-1] for text in said]

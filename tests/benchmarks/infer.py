@@ -64,18 +64,27 @@ def _scene(side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     score = np.zeros((KINDS, side, side), np.float32)
     for step in (64, 16, 4):
-        coarse = torch.from_numpy(rng.normal(0, step**0.5, (1, KINDS, side // step + 2, side // step + 2)).astype(np.float32))
+        coarse = torch.from_numpy(
+            rng.normal(0, step**0.5, (1, KINDS, side // step + 2, side // step + 2)).astype(
+                np.float32
+            )
+        )
         score += functional.interpolate(coarse, size=(side, side), mode="bilinear")[0].numpy()
     label = score.argmax(0)
     spectra = np.random.default_rng(1).normal(2000, 600, (KINDS, len(BANDS)))
-    return (spectra[label].transpose(2, 0, 1) + rng.normal(0, 500, (len(BANDS), side, side))).clip(1, 9000).astype(
-        np.uint16
-    ), label
+    return (spectra[label].transpose(2, 0, 1) + rng.normal(0, 500, (len(BANDS), side, side))).clip(
+        1, 9000
+    ).astype(np.uint16), label
 
 
 def _learn(folder: Path, steps: int) -> Path:
     """A model folder with the default U-Net, lightly trained on a scene."""
-    plain = {"mean": (2000.0,) * len(BANDS), "std": (700.0,) * len(BANDS), "legend": COMMON, "gsd_m": 10.0}
+    plain = {
+        "mean": (2000.0,) * len(BANDS),
+        "std": (700.0,) * len(BANDS),
+        "legend": COMMON,
+        "gsd_m": 10.0,
+    }
     asks = Contract("bench", "segment", "unet", {"encoder": "resnet18"}, BANDS, **plain)
     torch.manual_seed(0)
     net = _net(asks).train()
@@ -84,8 +93,12 @@ def _learn(folder: Path, steps: int) -> Path:
     for step in range(steps):
         optimizer.param_groups[0]["lr"] = 2e-3 * (1 - step / steps)
         places = torch.randint(1024 - 64, (8, 2)).tolist()
-        ready = (torch.stack([image[:, y : y + 64, x : x + 64] for y, x in places]).float() - 2000) / 700
-        loss = functional.cross_entropy(net(ready), torch.stack([label[y : y + 64, x : x + 64] for y, x in places]))
+        ready = (
+            torch.stack([image[:, y : y + 64, x : x + 64] for y, x in places]).float() - 2000
+        ) / 700
+        loss = functional.cross_entropy(
+            net(ready), torch.stack([label[y : y + 64, x : x + 64] for y, x in places])
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -115,7 +128,9 @@ def _forward(folder: Path, image: np.ndarray, eager: bool) -> np.ndarray:
         ready = (torch.from_numpy(image).float()[None] - 2000) / 700
         if not eager:
             ready = ready.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=not eager and torch.cpu._is_avx512_bf16_supported()):
+        with torch.autocast(
+            "cpu", torch.bfloat16, enabled=not eager and torch.cpu._is_avx512_bf16_supported()
+        ):
             return net(ready).argmax(1)[0].to(torch.uint8).numpy()  # type: ignore[no-any-return]
 
 
@@ -127,7 +142,9 @@ def _opt(folder: Path, rounds: int) -> tuple[float, float]:
     times = []
     for number in range(rounds + 1):
         start = time.process_time()
-        theirs = np.concatenate([_forward(folder, image[:, row : row + 512], True) for row in (0, 512)])
+        theirs = np.concatenate(
+            [_forward(folder, image[:, row : row + 512], True) for row in (0, 512)]
+        )
         middle = time.process_time()
         ours, _ = predictor(image[None], valid, *plain, how)
         if number:
@@ -149,11 +166,18 @@ def _write_blocks(out: Path, run: config.Config, side: int, count: int = 1) -> l
     for number in range(count):
         for first in ((c, r) for r in range(0, cells, span) for c in range(0, cells, span)):
             made = []
-            for col, row in ((first[0] + i, first[1] + j) for j in range(min(span, cells)) for i in range(min(span, cells))):
+            for col, row in (
+                (first[0] + i, first[1] + j)
+                for j in range(min(span, cells))
+                for i in range(min(span, cells))
+            ):
                 area = np.s_[..., row * tiling.size :, col * tiling.size :]
                 wide = tiling.size + 2 * halo
                 shift = number * cells // span * span
-                place = {"tile_id": tiling.tile_id(col + shift, row), "grid": tiling.grid(col + shift, row, halo)}
+                place = {
+                    "tile_id": tiling.tile_id(col + shift, row),
+                    "grid": tiling.grid(col + shift, row, halo),
+                }
                 rest = {
                     "period": "p",
                     "source": "s",
@@ -163,19 +187,46 @@ def _write_blocks(out: Path, run: config.Config, side: int, count: int = 1) -> l
                     "bands": BANDS,
                     "clear": 1.0,
                 }
-                arrays = {"pixels": around[area][None, :, :wide, :wide], "valid": seen[area][None, :wide, :wide]}
-                made.append(Chip(**place, **rest, **arrays, scales=(1.0,) * len(BANDS), offsets=(0.0,) * len(BANDS)))
+                arrays = {
+                    "pixels": around[area][None, :, :wide, :wide],
+                    "valid": seen[area][None, :wide, :wide],
+                }
+                made.append(
+                    Chip(
+                        **place,
+                        **rest,
+                        **arrays,
+                        scales=(1.0,) * len(BANDS),
+                        offsets=(0.0,) * len(BANDS),
+                    )
+                )
             tile_id = tiling.tile_id(first[0] + shift, first[1])
             path = f"tables/chips/p.{tile_id.rpartition('/')[2]}.f.parquet"
             chip.write_chips(out / path, made, {})
-            keys.append({"key": f"p/{tile_id}", "path": path, "checksum": files.checksum(out / path), "fingerprint": tile_id})
-    rows = [ledger.ledger_row("tile", k["key"], k["fingerprint"], path=k["path"], checksum=k["checksum"]) for k in keys]
+            keys.append(
+                {
+                    "key": f"p/{tile_id}",
+                    "path": path,
+                    "checksum": files.checksum(out / path),
+                    "fingerprint": tile_id,
+                }
+            )
+    rows = [
+        ledger.ledger_row(
+            "tile", k["key"], k["fingerprint"], path=k["path"], checksum=k["checksum"]
+        )
+        for k in keys
+    ]
     ledger.append_ledger(out, rows)
     return keys
 
 
 def _recipe(out: Path, folder: Path) -> InferenceSpec:
-    return InferenceSpec(out, ModelRef("bench", "local", folder, package.model_checksum(folder)), config.PredictConf())
+    return InferenceSpec(
+        out,
+        ModelRef("bench", "local", folder, package.model_checksum(folder)),
+        config.PredictConf(),
+    )
 
 
 def _waste(out: Path, folder: Path) -> float:
@@ -214,21 +265,29 @@ def _spark(out: Path, folder: Path, quick: bool) -> float:
     from lulc.spark.incremental import Selection, StageContext
     from lulc.spark.stages.predict import predict as stage
 
-    run = runfile.parse_run(RUN | ({"tiling": {"block": 2}} if quick else {}), out)
-    span = run.tiling.block * run.tiling.size
+    config = runfile.parse_run(RUN | ({"tiling": {"block": 2}} if quick else {}), out)
+    span = config.tiling.block * config.tiling.size
     blocks = 2 if quick else 12
-    _write_blocks(out, run, span, blocks)
-    computed = blocks * _waste_of(run) * span * span
-    spark = session.start_session(run.spark)
+    _write_blocks(out, config, span, blocks)
+    computed = blocks * _waste_of(config) * span * span
+    spark = session.start_session(config.spark)
     rates: dict[str, list[float]] = {"ours": [], "bare": []}
     try:
         with ProcessPoolExecutor(2, get_context("spawn")) as pool:
             for number in range(2 if quick else 4):
                 for name, rate in (("ours", _job), ("bare", _processes)):
                     # Spark ends workers that were idle for a minute: theirs must not be a cold start.
-                    spark.sparkContext.range(0, 2, 1, 2).mapPartitions(partial(_warm, folder)).collect()
+                    spark.sparkContext.range(0, 2, 1, 2).mapPartitions(
+                        partial(_warm, folder)
+                    ).collect()
                     start = time.perf_counter()
-                    done = rate(stage, StageContext(run, out, Selection(), lambda: spark), pool, folder, computed)
+                    done = rate(
+                        stage,
+                        StageContext(config, out, Selection(), lambda: spark),
+                        pool,
+                        folder,
+                        computed,
+                    )
                     if number:  # the first round warms up
                         rates[name].append(done / (time.perf_counter() - start))
     finally:
@@ -248,10 +307,10 @@ def _waste_of(run: config.Config) -> float:
     return (sum(w.stop - w.start for w, _ in found) / span) ** 2
 
 
-def _job(stage: Any, request: Any, _pool: Any, _folder: Path, computed: float) -> float:
-    for file in store.table_folder(request.out, "predictions").glob("*.parquet"):
+def _job(stage: Any, context: Any, _pool: Any, _folder: Path, computed: float) -> float:
+    for file in store.table_folder(context.out, "predictions").glob("*.parquet"):
         file.unlink()
-    outcome = stage(request)
+    outcome = stage(context)
     assert outcome.done and not outcome.bad
     return computed
 

@@ -92,9 +92,15 @@ def write_scenes(folder: Path, group: int) -> None:
     _write_samples(folder, *_scene(0), group)
 
 
-def _write_samples(folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray, group: int = GROUP) -> None:
+def _write_samples(
+    folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray, group: int = GROUP
+) -> None:
     folder.mkdir(parents=True)
-    bands = {"bands": [f"b{i}" for i in range(SHAPE[1])], "scales": [1e-4] * SHAPE[1], "offsets": [0.0] * SHAPE[1]}
+    bands = {
+        "bands": [f"b{i}" for i in range(SHAPE[1])],
+        "scales": [1e-4] * SHAPE[1],
+        "offsets": [0.0] * SHAPE[1],
+    }
     for start in range(0, len(image), GROUP):
         rows = [
             dict.fromkeys(schemas.SAMPLES.names)
@@ -113,17 +119,23 @@ def _map(path: Path, array: np.ndarray) -> np.ndarray:
     return np.memmap(path, array.dtype, "r", shape=array.shape)
 
 
-def _mapped(maps: list[np.ndarray], plan: loader.EpochPlan, epoch: int) -> Iterator[loader.SampleBatch]:
+def _mapped(
+    maps: list[np.ndarray], plan: loader.EpochPlan, epoch: int
+) -> Iterator[loader.SampleBatch]:
     """The reference of load.ceiling: the same samples, shuffled by the same blocks, gathered from a memory map."""
     rng = np.random.default_rng(epoch)
     blocks = rng.permutation(plan.rows // GROUP)[:, None] * GROUP + np.arange(GROUP)
     order = np.concatenate([rng.permutation(block) for block in blocks])
     for part in np.array_split(order, plan.steps):
         pixels, valid, label = (m[part] for m in maps)
-        yield loader.SampleBatch(pixels, valid, np.zeros((len(part), 1), np.int64), label, np.ones(len(part)), ())
+        yield loader.SampleBatch(
+            pixels, valid, np.zeros((len(part), 1), np.int64), label, np.ones(len(part)), ()
+        )
 
 
-def _stock(folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray) -> Callable[[int], float]:
+def _stock(
+    folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray
+) -> Callable[[int], float]:
     """The reference of load.stock: petastorm's make_reader, NdarrayCodec and torch loader."""
     from petastorm import reader as module
     from petastorm.codecs import NdarrayCodec
@@ -132,14 +144,28 @@ def _stock(folder: Path, image: np.ndarray, valid: np.ndarray, label: np.ndarray
     from petastorm.unischema import Unischema, UnischemaField
 
     arrays = {"pixels": image, "valid": valid.view(np.uint8), "label": label}
-    schema = Unischema("s", [UnischemaField(n, a.dtype.type, a.shape[1:], NdarrayCodec(), False) for n, a in arrays.items()])
+    schema = Unischema(
+        "s",
+        [
+            UnischemaField(n, a.dtype.type, a.shape[1:], NdarrayCodec(), False)
+            for n, a in arrays.items()
+        ],
+    )
     folder.mkdir()
     for start in range(0, len(image), GROUP):
         columns = {
-            n: [bytes(schema.fields[n].codec.encode(schema.fields[n], x)) for x in a[start : start + GROUP]]
+            n: [
+                bytes(schema.fields[n].codec.encode(schema.fields[n], x))
+                for x in a[start : start + GROUP]
+            ]
             for n, a in arrays.items()
         }
-        pq.write_table(pa.table(columns), folder / f"{start:06d}.parquet", compression="snappy", use_dictionary=False)
+        pq.write_table(
+            pa.table(columns),
+            folder / f"{start:06d}.parquet",
+            compression="snappy",
+            use_dictionary=False,
+        )
     # petastorm would unpickle the schema from the dataset; the one it was written with is given to it here instead.
     dataset_metadata.get_schema_from_dataset_url = lambda *_, **__: schema
     module.infer_or_load_unischema = lambda _: schema
@@ -169,7 +195,9 @@ def _small() -> nn.Module:
 
 
 @reused_memory()
-def _stall(epochs: Callable[[int], Iterator[loader.SampleBatch]], net: nn.Module, steps: int) -> float:
+def _stall(
+    epochs: Callable[[int], Iterator[loader.SampleBatch]], net: nn.Module, steps: int
+) -> float:
     """Time of a training step fed by these epochs ÷ with one batch again and again; medians, in turns, in reused memory."""
     optimizer = torch.optim.SGD(net.parameters(), 1e-3)
 

@@ -29,7 +29,9 @@ def measure(quick: bool) -> dict[str, float]:
         for name, count in counts.items():
             with tempfile.TemporaryDirectory() as folder:
                 root = Path(folder) / name
-                size = {"eurosat": _write_eurosat, "bigearthnet": _write_bigearthnet}[name](root, count)
+                size = {"eurosat": _write_eurosat, "bigearthnet": _write_bigearthnet}[name](
+                    root, count
+                )
                 found[f"samples.{name}"] = _compare(pool, root, name, size, 1 if quick else 3)
     return found
 
@@ -43,9 +45,16 @@ def _compare(pool: Any, root: Path, name: str, size: int, rounds: int) -> float:
     ratios = []
     for number in range(rounds + 1):
         out = root.parent / f"out{number}"
-        recipe = from_datasets.DatasetSpec(out, name, conf, description.encoding, size, 1, description.legend, codes)
+        recipe = from_datasets.DatasetSpec(
+            out, name, conf, description.encoding, size, 1, description.legend, codes
+        )
         keys = from_datasets.file_keys(
-            "train", items, [1.0] * len(items), recipe, from_datasets.read_example(recipe, items[0]), "f" * 16
+            "train",
+            items,
+            [1.0] * len(items),
+            recipe,
+            from_datasets.read_example(recipe, items[0]),
+            "f" * 16,
         )
         start = time.perf_counter()
         rows = pool.map(partial(from_datasets.write_examples, recipe=recipe), keys, 1)
@@ -73,7 +82,9 @@ def _write_eurosat(root: Path, count: int) -> int:
         name = ("Forest", "River")[number % 2]
         (root / name).mkdir(parents=True, exist_ok=True)
         coarse = rng.integers(20, 220, (16, 16, 3), np.uint8)
-        Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC).save(root / name / f"{name}_{number}.jpg", quality=90)
+        Image.fromarray(coarse).resize((64, 64), Image.Resampling.BICUBIC).save(
+            root / name / f"{name}_{number}.jpg", quality=90
+        )
     return 64
 
 
@@ -86,12 +97,44 @@ def _write_bigearthnet(root: Path, count: int) -> int:
     for number in range(count):
         tile = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP"
         patch = f"{tile}_{number // 100:02d}_{number % 100:02d}"
-        for code in ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12"):
-            side = 120 if code in ("B02", "B03", "B04", "B08") else 20 if code in ("B01", "B09") else 60
+        for code in (
+            "B01",
+            "B02",
+            "B03",
+            "B04",
+            "B05",
+            "B06",
+            "B07",
+            "B08",
+            "B8A",
+            "B09",
+            "B11",
+            "B12",
+        ):
+            side = (
+                120
+                if code in ("B02", "B03", "B04", "B08")
+                else 20
+                if code in ("B01", "B09")
+                else 60
+            )
             smooth = np.kron(rng.integers(200, 4000, (side // 10, side // 10)), np.ones((10, 10)))
             array = (smooth + rng.normal(0, 60, (side, side))).clip(0).astype(np.uint16)
-            write_raster(root / f"BigEarthNet-S2/{tile}/{patch}/{patch}_{code}.tif", array, 1200 / side)
-        rows.append({"patch_id": patch, "labels": ["Pastures"], "split": "train", "s1_name": "S1A_IW_GRDH_1SDV_x_33UUP_1_1"})
-        rows[-1] |= {"country": "Austria", "contains_seasonal_snow": False, "contains_cloud_or_shadow": False}
+            write_raster(
+                root / f"BigEarthNet-S2/{tile}/{patch}/{patch}_{code}.tif", array, 1200 / side
+            )
+        rows.append(
+            {
+                "patch_id": patch,
+                "labels": ["Pastures"],
+                "split": "train",
+                "s1_name": "S1A_IW_GRDH_1SDV_x_33UUP_1_1",
+            }
+        )
+        rows[-1] |= {
+            "country": "Austria",
+            "contains_seasonal_snow": False,
+            "contains_cloud_or_shadow": False,
+        }
     pq.write_table(pa.Table.from_pylist(rows), root / "metadata.parquet")
     return 120

@@ -33,7 +33,11 @@ def measure(quick: bool) -> dict[str, float]:
 
     Networks are the tasks' usual ones, as they begin: how fast they are does not hang on what they learned.
     """
-    return {f"infer.opt.{task}": _measure(task, 1 if quick else 5) for task in TASKS if task != "segment"}
+    return {
+        f"infer.opt.{task}": _measure(task, 1 if quick else 5)
+        for task in TASKS
+        if task != "segment"
+    }
 
 
 def _measure(task: str, rounds: int) -> float:
@@ -59,10 +63,23 @@ def _measure(task: str, rounds: int) -> float:
 def _write_model(folder: Path, task: str) -> nn.Module:
     model = choose_model(None, task)
     mean, std = ((value,) * len(BANDS) for value in (2000.0, 700.0))
-    asks = Contract("bench", task, model.name, {"encoder": "resnet18"}, BANDS, mean, std, COMMON, 10.0, size=SQUARE)
+    asks = Contract(
+        "bench",
+        task,
+        model.name,
+        {"encoder": "resnet18"},
+        BANDS,
+        mean,
+        std,
+        COMMON,
+        10.0,
+        size=SQUARE,
+    )
     torch.manual_seed(0)
     net = model.build(len(BANDS), len(COMMON.classes), **asks.architecture).eval()
-    save_file({name: value.contiguous() for name, value in net.state_dict().items()}, folder / WEIGHTS)
+    save_file(
+        {name: value.contiguous() for name, value in net.state_dict().items()}, folder / WEIGHTS
+    )
     contract.write_contract(asks, folder / CONTRACT)
     return net
 
@@ -87,10 +104,15 @@ def _loop(net: nn.Module, predictor: Predictor, pixels: np.ndarray, days: np.nda
     # As a plain script does it: the numbers standardised, the network called, the answer's classes taken.
     task, ready = predictor.task, ((torch.from_numpy(pixels).float() - 2000) / 700)[None]
     if task.kind in ("image", "tags"):
-        squares = ready[0].unfold(-2, SQUARE, SQUARE).unfold(-2, SQUARE, SQUARE).permute(2, 3, 0, 1, 4, 5)
+        squares = (
+            ready[0].unfold(-2, SQUARE, SQUARE).unfold(-2, SQUARE, SQUARE).permute(2, 3, 0, 1, 4, 5)
+        )
         ready = squares.reshape(-1, len(pixels), len(BANDS), SQUARE, SQUARE)
     for part in torch.split(ready, 32):  # type: ignore[no-untyped-call]
         count, dates = part.shape[:2]
-        valid, told = torch.ones(count, dates, *part.shape[-2:], dtype=torch.bool), torch.from_numpy(days).expand(count, dates)
+        valid, told = (
+            torch.ones(count, dates, *part.shape[-2:], dtype=torch.bool),
+            torch.from_numpy(days).expand(count, dates),
+        )
         samples = Batch(part, valid, told, torch.zeros(count), torch.ones(count))
         task.answer(net, task.inputs(samples)).argmax(1)

@@ -72,22 +72,47 @@ def _make_scene(folder: Path, size: int) -> Scene:
         "nodata": 0,
         "tiled": True,
     }
-    with rasterio.open(plain, "w", **profile, crs=grid.crs, transform=grid.affine, interleave="pixel") as file:
+    with rasterio.open(
+        plain, "w", **profile, crs=grid.crs, transform=grid.affine, interleave="pixel"
+    ) as file:
         for row in range(0, size, 512):
             rows = min(512, size - row)
             y, x = np.arange(row, row + rows)[:, None], np.arange(size)[None]
             for band in range(len(BANDS)):
                 block = 1500 + coarse[band, y // 32, x // 32] + rng.normal(0, 25, (rows, size))
                 block[x < size // 20 - y // 20] = 0
-                file.write(np.clip(block, 0, 9000).astype(np.uint16), band + 1, window=Window(0, row, size, rows))
-    copy(plain, path, driver="COG", compress="DEFLATE", blocksize=512, overviews="NONE", num_threads="2")
+                file.write(
+                    np.clip(block, 0, 9000).astype(np.uint16),
+                    band + 1,
+                    window=Window(0, row, size, rows),
+                )
+    copy(
+        plain,
+        path,
+        driver="COG",
+        compress="DEFLATE",
+        blocksize=512,
+        overviews="NONE",
+        num_threads="2",
+    )
     plain.unlink()
     bands = tuple(Band(name, str(path), i, nodata=0.0) for i, name in enumerate(BANDS, 1))
-    return Scene("s", "geotiff", datetime(2024, 6, 1, tzinfo=UTC), grid.crs, shapely.to_wkb(footprint(grid)), bands, gsd_m=10.0)
+    return Scene(
+        "s",
+        "geotiff",
+        datetime(2024, 6, 1, tzinfo=UTC),
+        grid.crs,
+        shapely.to_wkb(footprint(grid)),
+        bands,
+        gsd_m=10.0,
+    )
 
 
 def _run(folder: Path, periods: int) -> config.Config:
-    months = [{"name": f"m{n}", "start": f"2024-{n:02}-01", "end": f"2024-{n:02}-28"} for n in range(1, periods + 1)]
+    months = [
+        {"name": f"m{n}", "start": f"2024-{n:02}-01", "end": f"2024-{n:02}-28"}
+        for n in range(1, periods + 1)
+    ]
     raw = {
         "name": "b",
         "scenes": [{"path": "x"}],
@@ -95,7 +120,9 @@ def _run(folder: Path, periods: int) -> config.Config:
         "legend": {1: {"name": "a", "colour": "#000000"}},
         "periods": months,
     }
-    return runfile.parse_run(raw | {"tiling": {"crs": CRS, "resolution": 10, "size": 512, "halo": 0, "block": 4}}, folder)
+    return runfile.parse_run(
+        raw | {"tiling": {"crs": CRS, "resolution": 10, "size": 512, "halo": 0, "block": 4}}, folder
+    )
 
 
 def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
@@ -106,11 +133,14 @@ def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
 
     periods, rounds = (1, 1) if quick else (4, 3)
     out, run = folder / "out", _run(folder, periods)
-    found = [replace(scene, scene_id=f"s{n}", datetime=datetime(2024, n, 1, tzinfo=UTC)) for n in range(1, periods + 1)]
+    found = [
+        replace(scene, scene_id=f"s{n}", datetime=datetime(2024, n, 1, tzinfo=UTC))
+        for n in range(1, periods + 1)
+    ]
     store.write_table(out, "scenes", scenes_to_table(found))
     spark = session.start_session(config.SparkConf(master="local[2]", memory="1g"))
-    request = StageContext(run, out, Selection(), lambda: spark)
-    tile(replace(request, run=replace(run, periods=run.periods[:1])))
+    context = StageContext(run, out, Selection(), lambda: spark)
+    tile(replace(context, config=replace(run, periods=run.periods[:1])))
     windows = _windows(scene)
     ours: list[float] = []
     theirs: dict[str, list[float]] = {"naive": [], "best": []}
@@ -120,19 +150,34 @@ def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
                 found[n] = replace(one, fingerprint=str(round_))
             store.write_table(out, "scenes", scenes_to_table(found))
             start = time.perf_counter()
-            assert tile(request).done
+            assert tile(context).done
             seconds = time.perf_counter() - start
             rows = [r for r in ledger.latest(out, "tile").values() if r["path"]]
-            ours.append(sum(pq.ParquetFile(out / r["path"]).num_row_groups for r in rows) * 512**2 / seconds / 1e6)
+            ours.append(
+                sum(pq.ParquetFile(out / r["path"]).num_row_groups for r in rows)
+                * 512**2
+                / seconds
+                / 1e6
+            )
             for name, step in (("naive", 256), ("best", 2048)):
                 share = windows[: 1 if quick or name == "naive" else None]
-                asked = [(scene.bands[0].href, share[i::2] or share, step, str(folder / f"{name}{i}.parquet")) for i in range(2)]
+                asked = [
+                    (
+                        scene.bands[0].href,
+                        share[i::2] or share,
+                        step,
+                        str(folder / f"{name}{i}.parquet"),
+                    )
+                    for i in range(2)
+                ]
                 list(pool.map(_bare, [(*a[:1], a[1][:1], *a[2:]) for a in asked]))  # warm
                 start = time.perf_counter()
                 done = sum(pool.map(_bare, asked))
                 theirs[name].append(done / (time.perf_counter() - start) / 1e6)
     spark.stop()
-    ratios = (statistics.median(ours) / statistics.median(theirs[name]) for name in ("naive", "best"))
+    ratios = (
+        statistics.median(ours) / statistics.median(theirs[name]) for name in ("naive", "best")
+    )
     print(json.dumps({"ours MPix/s": ours, **{f"{n} MPix/s": v for n, v in theirs.items()}}))
     naive, best = ratios
     return naive, best
@@ -143,7 +188,11 @@ def _windows(scene: Scene) -> list[tuple[int, int]]:
     grid = reader.grid_of(scene.bands[0].href)
     inner = project(shapely.box(*grid.pad(-64).bounds), grid.crs, CRS)
     xmin, ymin, xmax, ymax = (int(n // 20480) for n in inner.bounds)
-    cells = [(c, -r - 1, shapely.box(c, r, c + 1, r + 1)) for c in range(xmin, xmax + 1) for r in range(ymin, ymax + 1)]
+    cells = [
+        (c, -r - 1, shapely.box(c, r, c + 1, r + 1))
+        for c in range(xmin, xmax + 1)
+        for r in range(ymin, ymax + 1)
+    ]
     scaled = shapely.transform(inner, lambda xy: xy / 20480)
     return [(c * 2048, r * 2048) for c, r, box in cells if scaled.contains(box)]
 
@@ -159,8 +208,14 @@ def _bare(asked: tuple[str, list[tuple[int, int]], int, str]) -> int:
     with pq.ParquetWriter(out, schema, compression="zstd") as writer:
 
         def vrt(col: int, row: int, side: int) -> Any:
-            place = {"transform": rasterio.Affine(10, 0, col * 10, 0, -10, -row * 10), "height": side, "width": side}
-            return WarpedVRT(rasterio.open(href), crs=CRS, resampling=Resampling.bilinear, nodata=0, **place)
+            place = {
+                "transform": rasterio.Affine(10, 0, col * 10, 0, -10, -row * 10),
+                "height": side,
+                "width": side,
+            }
+            return WarpedVRT(
+                rasterio.open(href), crs=CRS, resampling=Resampling.bilinear, nodata=0, **place
+            )
 
         top, left = min(r for _, r in windows), min(c for c, _ in windows)
         side = 2048 + max(max(c - left, r - top) for c, r in windows)
@@ -175,7 +230,9 @@ def _bare(asked: tuple[str, list[tuple[int, int]], int, str]) -> int:
                         block = whole.read(window=Window(col + x - left, row + y - top, step, step))
                     for i in range(0, step, 256):
                         for j in range(0, step, 256):
-                            data = np.ascontiguousarray(block[:, i : i + 256, j : j + 256]).tobytes()
+                            data = np.ascontiguousarray(
+                                block[:, i : i + 256, j : j + 256]
+                            ).tobytes()
                             writer.write_table(pa.table({"pixels": [data]}, schema))
                             chips_ += 1
     return chips_ * 256**2
@@ -184,7 +241,9 @@ def _bare(asked: tuple[str, list[tuple[int, int]], int, str]) -> int:
 def _exact(scene: Scene) -> float:
     # On a real band where there is one; the scene's own texture otherwise.
     real = ZION / "landsat_b5.tif"
-    href, crs, side = (str(real), "EPSG:5070", 30.0) if real.exists() else (scene.bands[0].href, CRS, 10.0)
+    href, crs, side = (
+        (str(real), "EPSG:5070", 30.0) if real.exists() else (scene.bands[0].href, CRS, 10.0)
+    )
     source = reader.grid_of(href)
     xmin, ymin, xmax, ymax = source.bounds
     x, y = transformer(source.crs, crs).transform((xmin + xmax) / 2, (ymin + ymax) / 2)
@@ -193,9 +252,24 @@ def _exact(scene: Scene) -> float:
         whole, nodata = file.read(1), file.nodata
     found, valid = reader.read_band(href, 1, grid, "bilinear", nodata)
     expected = np.zeros(grid.shape, whole.dtype)
-    place = {"src_transform": source.affine, "src_crs": source.crs, "dst_transform": grid.affine, "dst_crs": crs, "tolerance": 0}
+    place = {
+        "src_transform": source.affine,
+        "src_crs": source.crs,
+        "dst_transform": grid.affine,
+        "dst_crs": crs,
+        "tolerance": 0,
+    }
     # XSCALE 1: on grids turned against each other GDAL takes pixels to shrink, and smooths.
-    reproject(whole, expected, **place, XSCALE=1, YSCALE=1, resampling=Resampling.bilinear, src_nodata=nodata, dst_nodata=nodata)
+    reproject(
+        whole,
+        expected,
+        **place,
+        XSCALE=1,
+        YSCALE=1,
+        resampling=Resampling.bilinear,
+        src_nodata=nodata,
+        dst_nodata=nodata,
+    )
     both = valid & (expected != nodata)
     assert both.mean() > 0.5
     return float(np.abs(found.astype(float) - expected.astype(float))[both].max())

@@ -45,7 +45,10 @@ def measure(quick: bool) -> dict[str, float]:
         _write(small, 2048, "EPSG:32633")  # Sedona's reader refuses EPSG:6933
         shapes, few = _partition(size, zones), _partition(2048, 100)
         _count(path, shapes[:1])  # compiles
-        figures = {"zonal": _against(path, shapes, rounds), "zonal.many": _against(path, _partition(size, many), 1)}
+        figures = {
+            "zonal": _against(path, shapes, rounds),
+            "zonal.many": _against(path, _partition(size, many), 1),
+        }
         figures["zonal.next"] = _next_year(path, shapes, rounds)
         own = statistics.median(_spent(partial(_count, small, few))[0] for _ in range(3))
         figures["zonal.rasterstats"] = _spent(partial(_count_rasterstats, small, few))[0] / own
@@ -80,9 +83,19 @@ def _write(path: Path, size: int, crs: str = "EPSG:6933") -> None:
     coarse = rng.integers(0, 9, (size // 8, size // 8), np.uint8)
     classes = np.kron(coarse, np.ones((8, 8), np.uint8))
     classes = np.where(rng.random((size, size)) < 0.05, np.roll(classes, (3, 5), (0, 1)), classes)
-    profile = {"driver": "GTiff", "dtype": "uint8", "count": 1, "height": size, "width": size, "tiled": True, "crs": crs}
+    profile = {
+        "driver": "GTiff",
+        "dtype": "uint8",
+        "count": 1,
+        "height": size,
+        "width": size,
+        "tiled": True,
+        "crs": crs,
+    }
     plain = path.with_name("plain.tif")
-    with rasterio.open(plain, "w", transform=(10.0, 0.0, 0.0, 0.0, -10.0, 10.0 * size), **profile) as file:
+    with rasterio.open(
+        plain, "w", transform=(10.0, 0.0, 0.0, 0.0, -10.0, 10.0 * size), **profile
+    ) as file:
         file.write(classes, 1)
     copy(plain, path, driver="COG", compress="DEFLATE", blocksize=512, overviews="NONE")
 
@@ -92,7 +105,9 @@ def _partition(size: int, count: int) -> np.ndarray:
     rng = np.random.default_rng(1)
     whole = shapely.box(0, 0, 10 * size, 10 * size)
     seeds = shapely.MultiPoint(rng.uniform(0, 10 * size, (count, 2)))
-    cells = shapely.segmentize(shapely.get_parts(shapely.voronoi_polygons(seeds, extend_to=whole)), 100)
+    cells = shapely.segmentize(
+        shapely.get_parts(shapely.voronoi_polygons(seeds, extend_to=whole)), 100
+    )
 
     def wind(xy: np.ndarray) -> np.ndarray:
         return xy + 150 * np.sin(xy[:, ::-1] / 400)
@@ -106,7 +121,12 @@ def _count(path: Path, shapes: np.ndarray) -> np.ndarray:
         whole = Grid(file.crs.to_string(), tuple(file.transform[:6]), *file.shape)
         for row in range(0, file.height, WINDOW):
             for col in range(0, file.width, WINDOW):
-                classes = file.read(1, window=Window(col, row, min(WINDOW, file.width - col), min(WINDOW, file.height - row)))
+                classes = file.read(
+                    1,
+                    window=Window(
+                        col, row, min(WINDOW, file.width - col), min(WINDOW, file.height - row)
+                    ),
+                )
                 grid = whole.window(row, col, *classes.shape)
                 for zone in tree.query(shapely.box(*grid.bounds)):
                     found[zone] += count_runs(find_runs(shapes[zone], grid), classes, areas)[0]
@@ -135,10 +155,15 @@ def _count_bare(path: Path, shapes: np.ndarray) -> np.ndarray:
     from exactextract.feature import JSONFeatureSource
     from exactextract.raster import RasterioRasterSource
 
-    features = [{"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(s)} for s in shapes]
+    features = [
+        {"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(s)}
+        for s in shapes
+    ]
     counted = np.zeros((len(shapes), 256))
     with rasterio.open(path) as file:
-        rows = exact_extract(RasterioRasterSource(file), JSONFeatureSource(features), ["unique", "frac", "count"])
+        rows = exact_extract(
+            RasterioRasterSource(file), JSONFeatureSource(features), ["unique", "frac", "count"]
+        )
         for counts, row in zip(counted, rows, strict=True):
             found = row["properties"]
             counts[np.asarray(found["unique"], int)] = np.asarray(found["frac"]) * found["count"]
@@ -156,13 +181,21 @@ def _time_sedona(path: Path, shapes: np.ndarray) -> tuple[float, float]:
     # Seconds, and the share of the map's pixels that no zone counted though the zones partition it.
     spark = session.start_session(SparkConf(master="local[1]", memory="4g"))
     try:
-        tiles = spark.read.format("binaryFile").load(str(path)).selectExpr("RS_TileExplode(RS_FromGeoTiff(content), 512, 512)")
+        tiles = (
+            spark.read.format("binaryFile")
+            .load(str(path))
+            .selectExpr("RS_TileExplode(RS_FromGeoTiff(content), 512, 512)")
+        )
         tiles = tiles.toDF("x", "y", "tile").repartition(4).persist()
         rows = [(number, shapely.to_wkb(shape)) for number, shape in enumerate(shapes)]
         zones = spark.createDataFrame(rows, "zone int, shape binary")
-        zones = zones.selectExpr("zone", "ST_SetSRID(ST_GeomFromWKB(shape), 32633) AS shape").persist()
+        zones = zones.selectExpr(
+            "zone", "ST_SetSRID(ST_GeomFromWKB(shape), 32633) AS shape"
+        ).persist()
         pairs = tiles.join(zones, expr("RS_Intersects(tile, shape)"))
-        counted = pairs.selectExpr("zone", "RS_ZonalStats(tile, shape, 1, 'count', false, false, true) AS pixels")
+        counted = pairs.selectExpr(
+            "zone", "RS_ZonalStats(tile, shape, 1, 'count', false, false, true) AS pixels"
+        )
         for _ in range(2):  # the first warms up
             start = time.perf_counter()
             found = counted.groupBy("zone").agg({"pixels": "sum"}).toPandas()

@@ -25,7 +25,9 @@ def make_water(relief: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     for cell in reversed(order):
         if down[cell] >= 0:
             runoff[down[cell]] += runoff[cell]
-    shapes = [line.buffer(w / 10, cap_style="flat") for line, w in _rivers(runoff, down, width, least=500)]
+    shapes = [
+        line.buffer(w / 10, cap_style="flat") for line, w in _rivers(runoff, down, width, least=500)
+    ]
     rivers = np.zeros(relief.shape, np.uint8)
     if shapes:
         rasterize(shapes, out=rivers, transform=IDENTITY)
@@ -44,7 +46,12 @@ def flood(height: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
     rows, cols = height.shape
     ground = height.ravel().tolist()
     level, down, order = [0.0] * len(ground), [-2] * len(ground), []
-    edge = [r * cols + c for r in range(rows) for c in range(cols) if r in (0, rows - 1) or c in (0, cols - 1)]
+    edge = [
+        r * cols + c
+        for r in range(rows)
+        for c in range(cols)
+        if r in (0, rows - 1) or c in (0, cols - 1)
+    ]
     heap = [(ground[cell], cell) for cell in edge]
     heapq.heapify(heap)
     for cell in edge:
@@ -63,7 +70,9 @@ def flood(height: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[int]]:
     return np.reshape(level, height.shape), np.array(down), order
 
 
-def _rivers(runoff: np.ndarray, down: np.ndarray, cols: int, least: float) -> Iterator[tuple[shapely.LineString, float]]:
+def _rivers(
+    runoff: np.ndarray, down: np.ndarray, cols: int, least: float
+) -> Iterator[tuple[shapely.LineString, float]]:
     # Smoothed courses in fine pixels, with half their width in metres; a tributary ends a little below the mouth.
     big = runoff >= least
     springs = np.setdiff1d(np.flatnonzero(big), down[big])
@@ -84,15 +93,22 @@ def _rivers(runoff: np.ndarray, down: np.ndarray, cols: int, least: float) -> It
         for start in range(0, len(course) - 1, 6):
             piece = smooth[start : start + 8]
             if len(piece) > 1:
-                yield shapely.LineString(piece), float(np.clip(8 + 0.42 * np.sqrt(runoff[course[start]]), 28, 60))
+                yield (
+                    shapely.LineString(piece),
+                    float(np.clip(8 + 0.42 * np.sqrt(runoff[course[start]]), 28, 60)),
+                )
 
 
 def enlarge(array: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """(H, W) float32: a smaller array stretched to a shape by linear interpolation between pixel centres."""
     for axis, size in enumerate(shape):
-        at = np.clip((np.arange(size) + 0.5) * array.shape[axis] / size - 0.5, 0, array.shape[axis] - 1)
+        at = np.clip(
+            (np.arange(size) + 0.5) * array.shape[axis] / size - 0.5, 0, array.shape[axis] - 1
+        )
         low = np.minimum(at.astype(int), array.shape[axis] - 2)
-        part = (at - low).astype(np.float32)[:, None] if axis == 0 else (at - low).astype(np.float32)
+        part = (
+            (at - low).astype(np.float32)[:, None] if axis == 0 else (at - low).astype(np.float32)
+        )
         array = np.take(array, low, axis) * (1 - part) + np.take(array, low + 1, axis) * part
     return array.astype(np.float32)
 

@@ -43,7 +43,17 @@ _COVERS = (
     (6, (.115, .138, .158, .195, .235, .215), (.135, .160, .180, .215, .250, .225), (.5, .5, .5, .5)),
     (7, (.046, .060, .060, .130, .120, .070), (.034, .056, .044, .260, .140, .066), (.2, .7, .9, .6)),
 )  # fmt: skip
-_WATER, _CONIFER, _BROADLEAF, _MEADOW, _CROPS, _ROOFS, _GARDENS, _ROCK, _WETLAND = 0, 1, 2, 3, (4, 5, 6), 7, 8, 9, 10
+_WATER, _CONIFER, _BROADLEAF, _MEADOW, _CROPS, _ROOFS, _GARDENS, _ROCK, _WETLAND = (
+    0,
+    1,
+    2,
+    3,
+    (4, 5, 6),
+    7,
+    8,
+    9,
+    10,
+)
 SEASONS = len(_COVERS[0][3])
 
 
@@ -74,7 +84,11 @@ class Landscape:
         greenness = np.clip(greenness + self.vigour, 0, 1)
         light = self.tone * _light(self.relief, (42, 62, 58, 44)[season])
         return np.stack(
-            [(dull[:, b][self.cover] * (1 - greenness) + green[:, b][self.cover] * greenness) * light for b in range(len(BANDS))]
+            [
+                (dull[:, b][self.cover] * (1 - greenness) + green[:, b][self.cover] * greenness)
+                * light
+                for b in range(len(BANDS))
+            ]
         )
 
 
@@ -100,9 +114,21 @@ def make_landscape(shape: tuple[int, int], seed: int) -> Landscape:
     cover[town] = np.where((mottle + 0.8 * grain)[town] > 0.35, _GARDENS, _ROOFS)
     cover[water] = _WATER
     farmed = (cover >= _MEADOW) & (cover < _ROOFS)
-    vigour = 0.06 * grain + 0.2 * freckle + np.where(farmed, 0.35 * (luck[2] - 0.5) - 0.15 * hedge, 0.1 * patch)
-    tone = 1 + 0.05 * grain + 0.12 * mottle + np.where(town, 0.22 * mottle, 0) + np.where(farmed, 0.2 * (luck[1] - 0.5), 0)
-    return Landscape(cover, relief, vigour.astype(np.float32), np.clip(tone, 0.5, 1.8).astype(np.float32))
+    vigour = (
+        0.06 * grain
+        + 0.2 * freckle
+        + np.where(farmed, 0.35 * (luck[2] - 0.5) - 0.15 * hedge, 0.1 * patch)
+    )
+    tone = (
+        1
+        + 0.05 * grain
+        + 0.12 * mottle
+        + np.where(town, 0.22 * mottle, 0)
+        + np.where(farmed, 0.2 * (luck[1] - 0.5), 0)
+    )
+    return Landscape(
+        cover, relief, vigour.astype(np.float32), np.clip(tone, 0.5, 1.8).astype(np.float32)
+    )
 
 
 def fractal(rng: Generator, shape: tuple[int, int], roughness: float) -> np.ndarray:
@@ -127,9 +153,9 @@ def _light(relief: np.ndarray, sun_elevation: float, sun_azimuth: float = 155.0)
     # Cosine of the sun's incidence over that on flat ground, softened for diffuse light.
     south, east = np.gradient(relief, 10.0)
     elevation, azimuth = np.radians([sun_elevation, sun_azimuth])
-    towards = (np.sin(elevation) + np.cos(elevation) * (np.cos(azimuth) * south - np.sin(azimuth) * east)) / np.sqrt(
-        1 + south**2 + east**2
-    )
+    towards = (
+        np.sin(elevation) + np.cos(elevation) * (np.cos(azimuth) * south - np.sin(azimuth) * east)
+    ) / np.sqrt(1 + south**2 + east**2)
     return np.asarray(np.clip(towards / np.sin(elevation), 0.2, 1.6) ** 0.7)
 
 
@@ -139,8 +165,14 @@ def _make_parcels(rng: Generator, shape: tuple[int, int]) -> tuple[np.ndarray, n
     count = max(4, shape[0] * shape[1] // 30_000)
     sites = shapely.MultiPoint(rng.random((count, 2)) * (shape[1], shape[0]))
     cells = shapely.voronoi_polygons(sites, extend_to=shapely.box(0, 0, shape[1], shape[0])).geoms
-    village = rasterize([(c, i) for i, c in enumerate(cells)], shape, transform=IDENTITY, dtype="int32")
-    angle, long, wide = rng.random(count) * np.pi, rng.uniform(36, 70, count), rng.uniform(22, 38, count)
+    village = rasterize(
+        [(c, i) for i, c in enumerate(cells)], shape, transform=IDENTITY, dtype="int32"
+    )
+    angle, long, wide = (
+        rng.random(count) * np.pi,
+        rng.uniform(36, 70, count),
+        rng.uniform(22, 38, count),
+    )
     bend = 6 * fractal(rng, shape, 2.2)
     y, x = np.indices(shape, np.float32, sparse=True)
     cos, sin = np.cos(angle).astype(np.float32)[village], np.sin(angle).astype(np.float32)[village]
@@ -152,7 +184,9 @@ def _make_parcels(rng: Generator, shape: tuple[int, int]) -> tuple[np.ndarray, n
     return number, np.minimum(along % 1, across % 1) < 0.06
 
 
-def _make_towns(rng: Generator, relief: np.ndarray, slope: np.ndarray, water: np.ndarray) -> np.ndarray:
+def _make_towns(
+    rng: Generator, relief: np.ndarray, slope: np.ndarray, water: np.ndarray
+) -> np.ndarray:
     # Towns lie low and flat: of many places those are kept, and grow with ragged edges.
     height, width = relief.shape
     count = max(2, height * width // 260_000)
@@ -163,7 +197,10 @@ def _make_towns(rng: Generator, relief: np.ndarray, slope: np.ndarray, water: np
     for row, col in list(zip(rows[good], cols[good], strict=True))[:count]:
         radius = float(rng.gamma(3.0, 14.0) + 16)
         reach = int(radius * 2)
-        box = np.s_[max(row - reach, 0) : min(row + reach, height), max(col - reach, 0) : min(col + reach, width)]
+        box = np.s_[
+            max(row - reach, 0) : min(row + reach, height),
+            max(col - reach, 0) : min(col + reach, width),
+        ]
         y, x = np.ogrid[box]
         town[box] |= np.hypot(y - row, x - col) / radius + ragged[box] < 1
     return town & (slope < 0.2)

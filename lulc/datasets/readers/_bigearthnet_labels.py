@@ -19,7 +19,9 @@ _NINETEEN: dict[str, tuple[int, ...]] = {
     "Permanent crops": (221, 222, 223, 241),
     "Pastures": (231,),
     "Complex cultivation patterns": (242,),
-    "Land principally occupied by agriculture, with significant areas of natural vegetation": (243,),
+    "Land principally occupied by agriculture, with significant areas of natural vegetation": (
+        243,
+    ),
     "Agro-forestry areas": (244,),
     "Broad-leaved forest": (311,),
     "Coniferous forest": (312,),
@@ -53,15 +55,26 @@ class Nomenclature:
 
 def _nomenclature(members: Mapping[str, tuple[int, ...]]) -> Nomenclature:
     # A class has the colour and the counterpart of the first code that it holds.
-    classes = tuple(LandClass(i, name, corine.colour_of(codes[0])) for i, (name, codes) in enumerate(members.items()))
-    common = {i: found for i, codes in enumerate(members.values()) if (found := corine.common_of(codes[0])) is not None}
+    classes = tuple(
+        LandClass(i, name, corine.colour_of(codes[0]))
+        for i, (name, codes) in enumerate(members.items())
+    )
+    common = {
+        i: found
+        for i, codes in enumerate(members.values())
+        if (found := corine.common_of(codes[0])) is not None
+    }
     ids = {code: i for i, codes in enumerate(members.values()) for code in codes}
     return Nomenclature(Legend(f"bigearthnet-{len(members)}", classes), common, ids)
 
 
 NOMENCLATURES = {
     "19": _nomenclature(_NINETEEN),
-    "43": _nomenclature({_OLDER.get(code, corine.name_of(code)): (code,) for code in corine.CODES if code != 335}),
+    "43": _nomenclature(
+        {_OLDER.get(code, corine.name_of(code)): (code,) for code in corine.CODES if code != 335}
+    ),
 }
-CODE_OF = {NOMENCLATURES["43"].legend.classes[i].name: code for code, i in NOMENCLATURES["43"].ids.items()}
+CODE_OF = {
+    NOMENCLATURES["43"].legend.classes[i].name: code for code, i in NOMENCLATURES["43"].ids.items()
+}
 """Name of each of the 43 classes, as the JSON files of version 1 give it → its CORINE code."""

@@ -54,20 +54,33 @@ def _describe(options: Options) -> Description:
     known = NOMENCLATURES[options["classes"]]
     bands = tuple(band for sensor in _SENSORS[options["sensors"]] for band in sensor)
     kind = "uint16" if options["sensors"] == "s2" else "float32"
-    encoding = Encoding(bands, kind, tuple(1.0 if band in _S1 else 1e-4 for band in bands), (0.0,) * len(bands))
+    encoding = Encoding(
+        bands, kind, tuple(1.0 if band in _S1 else 1e-4 for band in bands), (0.0,) * len(bands)
+    )
     return Description(
-        "segment" if options["task"] == "segment" else "multilabel", known.legend, encoding, 10.0, common=known.common
+        "segment" if options["task"] == "segment" else "multilabel",
+        known.legend,
+        encoding,
+        10.0,
+        common=known.common,
     )
 
 
 def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
-    second, first = (root / "metadata.parquet").is_file(), any((root / folder).is_dir() for folder in _V1.values())
+    second, first = (
+        (root / "metadata.parquet").is_file(),
+        any((root / folder).is_dir() for folder in _V1.values()),
+    )
     if second and first:
         raise InputError(f"{root} holds versions 1 and 2: give each a root of its own")
     if first and options["task"] == "segment":
-        raise InputError(f"{root} holds version 1, which has no reference maps: say task multilabel, or fetch version 2")
+        raise InputError(
+            f"{root} holds version 1, which has no reference maps: say task multilabel, or fetch version 2"
+        )
     if second and options["task"] == "multilabel" and options["classes"] == "43":
-        raise InputError(f"{root} holds version 2, whose patches are labelled with 19 classes: say classes 19, or task segment")
+        raise InputError(
+            f"{root} holds version 2, whose patches are labelled with 19 classes: say classes 19, or task segment"
+        )
     if second:
         yield from _second(root, options)
     elif first:
@@ -80,13 +93,20 @@ def _first(root: Path, options: Options) -> Iterator[ExampleItem]:
     if 0 < len(lost) < len(lists):
         raise InputError(f"{root} lacks {', '.join(lost)}: fetch all lists of the split, or none")
     splits = {row[0]: _SPLITS[split] for split, rows in lists.items() for row in rows}
-    poor = {row[0] for name in _POOR_V1 for row in _rows(root, name)} if options["patches"] == "recommended" else set()
+    poor = (
+        {row[0] for name in _POOR_V1 for row in _rows(root, name)}
+        if options["patches"] == "recommended"
+        else set()
+    )
     pairs = [*_rows(root, "s1s2_mapping"), *(row for rows in lists.values() for row in rows)]
     radar = {row[0]: row[1] for row in pairs if len(row) > 1}
     there = _folders(root / _V1["s1" if options["sensors"] == "s1" else "s2"])
     if options["sensors"] != "s2":
         unpaired = set(_folders(root / _V1["s1"])) - set(radar.values())
-        radar |= {_labels(root, f"{_V1['s1']}/{s1}", "corresponding_s2_patch"): s1 for s1 in sorted(unpaired)}
+        radar |= {
+            _labels(root, f"{_V1['s1']}/{s1}", "corresponding_s2_patch"): s1
+            for s1 in sorted(unpaired)
+        }
     if options["sensors"] == "s1":
         known = {s1: s2 for s2, s1 in radar.items()}
         there = [known[s1] for s1 in there]
@@ -102,21 +122,36 @@ def _first(root: Path, options: Options) -> Iterator[ExampleItem]:
 def _second(root: Path, options: Options) -> Iterator[ExampleItem]:
     ids = NOMENCLATURES["19"].names
     more = root / "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
-    for file in (root / "metadata.parquet", *([more] if options["patches"] == "all" and more.is_file() else [])):
+    for file in (
+        root / "metadata.parquet",
+        *([more] if options["patches"] == "all" and more.is_file() else []),
+    ):
         for row in _table(file):
             if options["patches"] == "recommended" and any(row.get(flag) for flag in _POOR_V2):
                 continue
             patch, s1 = row["patch_id"], row["s1_name"]
             tile = patch.rsplit("_", 2)[0]
-            files = _of_sensors(options, f"BigEarthNet-S2/{tile}/{patch}", f"BigEarthNet-S1/{s1.rsplit('_', 3)[0]}/{s1}")
+            files = _of_sensors(
+                options,
+                f"BigEarthNet-S2/{tile}/{patch}",
+                f"BigEarthNet-S1/{s1.rsplit('_', 3)[0]}/{s1}",
+            )
             if options["task"] == "segment":
                 files += (f"Reference_Maps/{tile}/{patch}/{patch}_reference_map.tif",)
             unknown = sorted(set(row["labels"]) - set(ids))
             if unknown:
-                raise InputError(f"{file} labels {patch} as {unknown}, which are not of the 19 classes: fetch it anew")
+                raise InputError(
+                    f"{file} labels {patch} as {unknown}, which are not of the 19 classes: fetch it anew"
+                )
             # Labels of the 19 do not tell which of the 43 are there.
-            classes = tuple(sorted(ids[label] for label in row["labels"])) if options["classes"] == "19" else ()
-            yield ExampleItem(patch, files, classes, _SPLITS.get(row["split"], ""), tile.rsplit("_", 1)[1])
+            classes = (
+                tuple(sorted(ids[label] for label in row["labels"]))
+                if options["classes"] == "19"
+                else ()
+            )
+            yield ExampleItem(
+                patch, files, classes, _SPLITS.get(row["split"], ""), tile.rsplit("_", 1)[1]
+            )
 
 
 def _of_sensors(options: Options, s2: str, s1: str) -> tuple[str, ...]:
@@ -126,10 +161,16 @@ def _of_sensors(options: Options, s2: str, s1: str) -> tuple[str, ...]:
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     sensors = _SENSORS[options["sensors"]]
     if "" in item.files:
-        raise InputError(f"no Sentinel-1 patch of {item.name} is in {root}: fetch it, and s1s2_mapping.csv")
+        raise InputError(
+            f"no Sentinel-1 patch of {item.name} is in {root}: fetch it, and s1s2_mapping.csv"
+        )
     places = []
     for band in bands:
-        folder, codes = next((folder, codes) for folder, codes in zip(item.files, sensors, strict=False) if band in codes)
+        folder, codes = next(
+            (folder, codes)
+            for folder, codes in zip(item.files, sensors, strict=False)
+            if band in codes
+        )
         places.append((f"{folder}/{PurePosixPath(folder).name}_{codes[band]}.tif", 1))
     pixels, valid, grid = read_sample_bands(root, places, _SIDE)
     # S2A_MSIL2A_<time>_…, S1A_IW_GRDH_1SDV_<time>_…
@@ -137,18 +178,24 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
     known = NOMENCLATURES[options["classes"]]
     if options["task"] == "segment":
         ids = {code: known.ids.get(code, NODATA) for code in (*corine.CODES, 0, 999)}
-        label = label_of(read_mask(root, item.files[-1], valid.shape), ids, str(root / item.files[-1]))
+        label = label_of(
+            read_mask(root, item.files[-1], valid.shape), ids, str(root / item.files[-1])
+        )
     else:
         label = np.zeros(len(known.legend.classes), np.uint8)
         label[list(item.classes or _classes_v1(root, item.files[0], options))] = 1
-    return Example(pixels[None], valid[None], label, grid, (datetime.fromisoformat(time).replace(tzinfo=UTC),))
+    return Example(
+        pixels[None], valid[None], label, grid, (datetime.fromisoformat(time).replace(tzinfo=UTC),)
+    )
 
 
 def _classes_v1(root: Path, folder: str, options: Options) -> list[int]:
     labels, ids = _labels(root, folder, "labels"), NOMENCLATURES[options["classes"]].ids
     unknown = sorted(set(labels) - set(CODE_OF))
     if unknown:
-        raise InputError(f"{root / folder} is labelled as {unknown}, which are not of the 43 classes: fetch it anew")
+        raise InputError(
+            f"{root / folder} is labelled as {unknown}, which are not of the 43 classes: fetch it anew"
+        )
     return [ids[CODE_OF[label]] for label in labels if CODE_OF[label] in ids]
 
 
@@ -166,7 +213,11 @@ def _rows(root: Path, name: str) -> list[list[str]]:
     if plain.is_file():
         return [row for row in csv.reader(plain.read_text().splitlines()) if row]
     if packed.is_file():
-        return [row for row in csv.reader(gzip.decompress(packed.read_bytes()).decode().splitlines()) if row]
+        return [
+            row
+            for row in csv.reader(gzip.decompress(packed.read_bytes()).decode().splitlines())
+            if row
+        ]
     return []
 
 
@@ -174,7 +225,11 @@ def _folders(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     with os.scandir(folder) as entries:
-        return [entry.name for entry in entries if entry.name.startswith(("S1", "S2")) and entry.is_dir()]
+        return [
+            entry.name
+            for entry in entries
+            if entry.name.startswith(("S1", "S2")) and entry.is_dir()
+        ]
 
 
 def _table(file: Path) -> Iterator[dict[str, Any]]:

@@ -43,9 +43,14 @@ _HORIZONTAL = re.compile(r"hbb|task2|reclabel", re.IGNORECASE)
 
 def _describe(options: Options) -> Description:
     names = list(_CLASSES)[: _COUNTS[options["version"]]]
-    legend = Legend(f"dota-{options['version']}", tuple(LandClass(i, name, _CLASSES[name][0]) for i, name in enumerate(names)))
+    legend = Legend(
+        f"dota-{options['version']}",
+        tuple(LandClass(i, name, _CLASSES[name][0]) for i, name in enumerate(names)),
+    )
     common = {i: found for i, name in enumerate(names) if (found := _CLASSES[name][1]) is not None}
-    return Description("detect", legend, Encoding(_BANDS, "uint8", (1.0,) * 3, (0.0,) * 3), 0.3, common=common)
+    return Description(
+        "detect", legend, Encoding(_BANDS, "uint8", (1.0,) * 3, (0.0,) * 3), 0.3, common=common
+    )
 
 
 def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
@@ -58,10 +63,17 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
         elif split and not _HORIZONTAL.search(file):
             said = _VERSION.findall(str(path.parent))
             # Labels that say their version come before those that say none.
-            if options["version"] in said or (not said and (split, path.stem) not in labels and path.parent.name == "labelTxt"):
+            if options["version"] in said or (
+                not said and (split, path.stem) not in labels and path.parent.name == "labelTxt"
+            ):
                 labels[split, path.stem] = file
     for (split, stem), file in labels.items():
-        yield ExampleItem(stem, (images.get((split, stem), f"{split}/images/{stem}.png"), file), (), _SPLITS[split])
+        yield ExampleItem(
+            stem,
+            (images.get((split, stem), f"{split}/images/{stem}.png"), file),
+            (),
+            _SPLITS[split],
+        )
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
@@ -84,9 +96,15 @@ def _read_objects(path: Path, options: Options) -> Iterator[tuple[shapely.Geomet
         if not words or re.match(r"[a-z ]+:", line, re.IGNORECASE):
             continue
         try:
-            corners, category, difficult = np.array(words[:8], float).reshape(4, 2), words[8], words[9:] not in ([], ["0"])
+            corners, category, difficult = (
+                np.array(words[:8], float).reshape(4, 2),
+                words[8],
+                words[9:] not in ([], ["0"]),
+            )
         except (ValueError, IndexError) as error:
-            raise InputError(f"{path} line {number} is not eight coordinates and a category: fetch it anew") from error
+            raise InputError(
+                f"{path} line {number} is not eight coordinates and a category: fetch it anew"
+            ) from error
         if category not in names:
             raise InputError(
                 f"{path} line {number} has category {category!r}, version {options['version']} has {', '.join(names)}"

@@ -50,17 +50,28 @@ _MARKED = {0: NODATA, 10: NODATA} | {i + 1: i for i in COMMON.ids}
 _PROBABILITIES = len(COMMON.classes)
 _TILE = re.compile(r"(label_)?(dw_(-?\d+(?:\.\d+)?)_(-?\d+(?:\.\d+)?)-(\d{8}))")
 _PRODUCT = re.compile(r"(\d{8}T\d{6})_\d{8}T\d{6}_T(\d\d[A-Z]{3})")
-_SAFE = re.compile(r"S2[A-Z]_MSIL(1C|2A)_(\d{8}T\d{6})_\w*_T(\d\d[A-Z]{3})_\w*?(?:\.SAFE)?(?:\.zip)?")
+_SAFE = re.compile(
+    r"S2[A-Z]_MSIL(1C|2A)_(\d{8}T\d{6})_\w*_T(\d\d[A-Z]{3})_\w*?(?:\.SAFE)?(?:\.zip)?"
+)
 
 
 def _describe(options: Options) -> Description:
     bands: tuple[str, ...] = _BANDS
     scale = 1e-4
     if _chips(options):
-        bands = tuple(band.strip() for band in options["bands"].split(",")) if options["bands"] else _BANDS
+        bands = (
+            tuple(band.strip() for band in options["bands"].split(","))
+            if options["bands"]
+            else _BANDS
+        )
         scale = _number(options, "scale", 1e-4)
     _number(options, "confidence", 0.0)
-    encoding = Encoding(bands, options["dtype"] if _chips(options) else "uint16", (scale,) * len(bands), (0.0,) * len(bands))
+    encoding = Encoding(
+        bands,
+        options["dtype"] if _chips(options) else "uint16",
+        (scale,) * len(bands),
+        (0.0,) * len(bands),
+    )
     return Description("segment", _LEGEND, encoding, 10.0, common={i: i for i in COMMON.ids})
 
 
@@ -81,7 +92,9 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
     found = []
     for file in files:
         place = PurePosixPath(file)
-        chip = (options["images"] or "images/{item}.tif").replace("{item}", place.stem.removeprefix("label_"))
+        chip = (options["images"] or "images/{item}.tif").replace(
+            "{item}", place.stem.removeprefix("label_")
+        )
         match = (_PRODUCT if options["labels"] == "product" else _TILE).fullmatch(place.stem)
         kind = "product" if options["labels"] == "product" else _kind(place)
         # Images may be named as the labels are.
@@ -94,20 +107,32 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
             spot = float(match[3]), float(match[4])
             zone = int((spot[0] + 180) // 6) % 60 + 1
             near = {(zone - 2) % 60 + 1, zone, zone % 60 + 1}
-            images = [path for path, time, tile in scenes if time[:8] == match[5] and int(tile[:2]) in near]
+            images = [
+                path
+                for path, time, tile in scenes
+                if time[:8] == match[5] and int(tile[:2]) in near
+            ]
         images = images or [chip] * (chip in held)
         if images:
             split = "" if kind == "product" else "test" if kind == "test" else "train"
-            found.append(ExampleItem(f"{kind}-{place.stem}", (file, *images), (), split, match[2], spot))
+            found.append(
+                ExampleItem(f"{kind}-{place.stem}", (file, *images), (), split, match[2], spot)
+            )
     # Where nothing that was held back is at hand, nothing is split.
     held_back = any(item.split == "test" for item in found)
     yield from found if held_back else (dataclasses.replace(item, split="") for item in found)
 
 
 def _kind(place: PurePosixPath) -> str:
-    if place.stem.startswith("label_") or any(part.lower().startswith("validation") for part in place.parts):
+    if place.stem.startswith("label_") or any(
+        part.lower().startswith("validation") for part in place.parts
+    ):
         return "test"
-    return "non_experts" if any(part.lower().startswith("non_expert") for part in place.parts) else "experts"
+    return (
+        "non_experts"
+        if any(part.lower().startswith("non_expert") for part in place.parts)
+        else "experts"
+    )
 
 
 def _products(root: Path, folder: str) -> Iterator[tuple[str, str, str]]:
@@ -152,23 +177,39 @@ def _label(root: Path, file: str, options: Options) -> tuple[np.ndarray, Grid]:
     with open_raster(str(root / file)) as raster:
         names = [(name or "").lower() for name in raster.descriptions]
     # What else is beside the experts' word may be of another type.
-    index = () if options["labels"] == "product" else (names.index("lulc") + 1 if "lulc" in names else 1,)
+    index = (
+        ()
+        if options["labels"] == "product"
+        else (names.index("lulc") + 1 if "lulc" in names else 1,)
+    )
     layers, seen, grid = read_image(root, file, index)
     if grid is None:
         raise InputError(f"{root / file} does not say where it lies: fetch it anew")
     if options["labels"] != "product":
-        return label_of(np.where(seen, layers[0].astype(np.int32), -1), _MARKED, str(root / file)), grid
+        return label_of(
+            np.where(seen, layers[0].astype(np.int32), -1), _MARKED, str(root / file)
+        ), grid
     if len(layers) not in (1, _PROBABILITIES, _PROBABILITIES + 1):
         raise InputError(
             f"{root / file} has {len(layers)} bands: the label, the nine probabilities, or these and the label are due"
         )
     chances = layers[:_PROBABILITIES] if len(layers) > 1 else None
-    codes = chances.argmax(0) if len(layers) == _PROBABILITIES and chances is not None else layers[-1]
-    label = label_of(np.where(seen, codes.astype(np.int32), -1), {i: i for i in COMMON.ids}, str(root / file))
+    codes = (
+        chances.argmax(0) if len(layers) == _PROBABILITIES and chances is not None else layers[-1]
+    )
+    label = label_of(
+        np.where(seen, codes.astype(np.int32), -1), {i: i for i in COMMON.ids}, str(root / file)
+    )
     least = _number(options, "confidence", 0.0)
     if least and chances is None:
-        raise InputError(f"{root / file} has no probabilities: export them too, or leave out confidence")
-    return (label if chances is None else np.where(chances.max(0) < least, NODATA, label).astype(np.uint8)), grid
+        raise InputError(
+            f"{root / file} has no probabilities: export them too, or leave out confidence"
+        )
+    return (
+        label
+        if chances is None
+        else np.where(chances.max(0) < least, NODATA, label).astype(np.uint8)
+    ), grid
 
 
 def _from_products(
@@ -178,7 +219,9 @@ def _from_products(
     best, most = None, 0
     ground = footprint(grid)
     for file in item.files[1:]:
-        scene = SOURCES["sentinel2"].read(Product(str(root / file), file), Archive(str(root), mask=()), bands)
+        scene = SOURCES["sentinel2"].read(
+            Product(str(root / file), file), Archive(str(root), mask=()), bands
+        )
         if not shapely.from_wkb(scene.footprint).intersects(ground):
             continue
         found = [

@@ -30,7 +30,10 @@ _CLASSES = {
     "River": ("#6ab7e6", 0),
     "SeaLake": ("#1f5fbf", 0),
 }
-_LEGEND = Legend("eurosat", tuple(LandClass(i, name, colour) for i, (name, (colour, _)) in enumerate(_CLASSES.items())))
+_LEGEND = Legend(
+    "eurosat",
+    tuple(LandClass(i, name, colour) for i, (name, (colour, _)) in enumerate(_CLASSES.items())),
+)
 _COMMON = {i: common for i, (_, common) in enumerate(_CLASSES.values())}
 _BANDS = {
     "rgb": ("red", "green", "blue"),
@@ -51,12 +54,20 @@ def _describe(options: Options) -> Description:
 
 def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
     prefix = {"random": "eurosat", "spatial": "eurosat-spatial"}[options["split"]]
-    splits = read_lists(root, {s: f"{prefix}-{n}.txt" for s, n in (("train", "train"), ("validation", "val"), ("test", "test"))})
+    splits = read_lists(
+        root,
+        {
+            s: f"{prefix}-{n}.txt"
+            for s, n in (("train", "train"), ("validation", "val"), ("test", "test"))
+        },
+    )
     order = list(_CLASSES)
     for file in walk(root, (".jpg",) if options["bands"] == "rgb" else (".tif",)):
         place = PurePosixPath(file)
         if place.parent.name in _CLASSES:
-            yield ExampleItem(place.stem, (file,), (order.index(place.parent.name),), splits.get(place.stem, ""))
+            yield ExampleItem(
+                place.stem, (file,), (order.index(place.parent.name),), splits.get(place.stem, "")
+            )
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:

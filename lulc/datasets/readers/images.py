@@ -37,7 +37,9 @@ def _codes(options: Options) -> dict[str, int]:
     for number, text in enumerate(part.strip() for part in options["classes"].split(",")):
         name, _, code = (part.strip() for part in text.partition("="))
         if not name or (code and not code.isdigit()):
-            raise UsageError(f"images: classes {options['classes']!r} must be names, such as 'background, building=255'")
+            raise UsageError(
+                f"images: classes {options['classes']!r} must be names, such as 'background, building=255'"
+            )
         found[name] = int(code) if code else number
     return found
 
@@ -49,12 +51,21 @@ def _describe(options: Options) -> Description:
         )
     names = list(_codes(options))
     colours = distinct_colours(len(names))
-    classes = tuple(LandClass(i, name, colour) for i, (name, colour) in enumerate(zip(names, colours, strict=True)))
-    bands = tuple(band.strip() for band in options["bands"].split(",")) if options["bands"] else ("red", "green", "blue")
+    classes = tuple(
+        LandClass(i, name, colour)
+        for i, (name, colour) in enumerate(zip(names, colours, strict=True))
+    )
+    bands = (
+        tuple(band.strip() for band in options["bands"].split(","))
+        if options["bands"]
+        else ("red", "green", "blue")
+    )
     try:
         scale, gsd_m = float(options["scale"] or 1), float(options["gsd_m"] or 1)
     except ValueError as error:
-        raise UsageError(f"images: scale {options['scale']!r} and gsd_m {options['gsd_m']!r} must be numbers") from error
+        raise UsageError(
+            f"images: scale {options['scale']!r} and gsd_m {options['gsd_m']!r} must be numbers"
+        ) from error
     encoding = Encoding(bands, options["dtype"], (scale,) * len(bands), (0.0,) * len(bands))
     return Description(cast(Task, options["task"]), Legend("images", classes), encoding, gsd_m)
 
@@ -65,7 +76,9 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
         yield from _listed(root, options, names)
         return
     pattern = (
-        re.escape(options["images"]).replace(r"\{item\}", r"(?P<item>[^/]+)", 1).replace(r"\{class\}", r"(?P<class>[^/]+)", 1)
+        re.escape(options["images"])
+        .replace(r"\{item\}", r"(?P<item>[^/]+)", 1)
+        .replace(r"\{class\}", r"(?P<class>[^/]+)", 1)
     )
     for file in walk(root, (PurePosixPath(options["images"]).suffix.lower(),)):
         found = re.fullmatch(pattern, file)
@@ -75,9 +88,13 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
         label = options["masks"] or options["polygons"]
         files = (file, label.format(**given)) if label else (file,)
         if "class" in given and given["class"] not in names:
-            raise InputError(f"images: {root / file} is of class {given['class']!r}, classes has {', '.join(names)}")
+            raise InputError(
+                f"images: {root / file} is of class {given['class']!r}, classes has {', '.join(names)}"
+            )
         yield ExampleItem(
-            PurePosixPath(file).with_suffix("").as_posix(), files, (names.index(given["class"]),) if "class" in given else ()
+            PurePosixPath(file).with_suffix("").as_posix(),
+            files,
+            (names.index(given["class"]),) if "class" in given else (),
         )
 
 
@@ -86,10 +103,14 @@ def _read_table(path: str) -> pd.DataFrame:
     try:
         found = pd.read_parquet(path) if path.endswith(".parquet") else pd.read_csv(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"images: table {path} cannot be read ({error}): a CSV or Parquet file is accepted") from error
+        raise InputError(
+            f"images: table {path} cannot be read ({error}): a CSV or Parquet file is accepted"
+        ) from error
     lacks = [name for name in _TABLE if name not in found]
     if lacks:
-        raise InputError(f"images: table {path} has no column {', '.join(lacks)}: it has {', '.join(map(str, found.columns))}")
+        raise InputError(
+            f"images: table {path} has no column {', '.join(lacks)}: it has {', '.join(map(str, found.columns))}"
+        )
     return found
 
 
@@ -104,10 +125,17 @@ def _listed(root: Path, options: Options, names: list[str]) -> Iterator[ExampleI
         classes = tuple(sorted({names.index(str(name)) for name in rows["class"].dropna()}))
         file = str(item)
         if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
-            raise InputError(f"images: {root / options['table']} names {file}: give names relative to the root, without '..'")
+            raise InputError(
+                f"images: {root / options['table']} names {file}: give names relative to the root, without '..'"
+            )
         split = str(rows["split"].iloc[0]) if "split" in rows else ""
         known = {"val": "validation", "valid": "validation", "nan": ""}
-        yield ExampleItem(PurePosixPath(file).with_suffix("").as_posix(), (file,), classes, known.get(split, split))
+        yield ExampleItem(
+            PurePosixPath(file).with_suffix("").as_posix(),
+            (file,),
+            classes,
+            known.get(split, split),
+        )
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
@@ -118,7 +146,9 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
         codes = {code: i for i, code in enumerate(_codes(options).values())}
         label = label_of(read_mask(root, item.files[1], valid.shape), codes, item.files[1])
         if options["task"] == "detect":
-            raise UsageError("images: boxes are read from polygons or a table, not from masks: choose task segment")
+            raise UsageError(
+                "images: boxes are read from polygons or a table, not from masks: choose task segment"
+            )
     elif options["polygons"]:
         shapes = read_shapes(root / item.files[1], grid)
         named = [
@@ -126,18 +156,28 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
             for shape, told in shapes
             if shape.area > 0 and _counts(told, options["where"])
         ]
-        label = shape_boxes(named, valid.shape) if options["task"] == "detect" else draw_mask(named, valid.shape, 0)
+        label = (
+            shape_boxes(named, valid.shape)
+            if options["task"] == "detect"
+            else draw_mask(named, valid.shape, 0)
+        )
     elif options["task"] == "detect":
         table = _read_table(str(root / options["table"]))
         mine = table[(table["item"] == item.files[0]) & table["class"].notna()]
         ids = [list(_codes(options)).index(str(name)) for name in mine["class"]]
-        label = np.column_stack([ids, mine[list(_BOX)].to_numpy(float)]).astype(np.float32).reshape(-1, 5)
+        label = (
+            np.column_stack([ids, mine[list(_BOX)].to_numpy(float)])
+            .astype(np.float32)
+            .reshape(-1, 5)
+        )
     elif options["task"] == "multilabel":
         label = np.isin(np.arange(len(_codes(options))), item.classes).astype(np.uint8)
     elif len(item.classes) == 1:
         label = np.array(item.classes[0], np.int64)
     else:
-        raise InputError(f"images: {root / item.files[0]} has {len(item.classes)} classes where task {options['task']} wants one")
+        raise InputError(
+            f"images: {root / item.files[0]} has {len(item.classes)} classes where task {options['task']} wants one"
+        )
     return Example(pixels[None], valid[None], label, grid)
 
 
@@ -147,7 +187,9 @@ def _class_of(told: Mapping[str, object], options: Options, path: Path) -> int:
         return len(names) - 1
     found = _values(told, options["column"])
     if len(found) != 1 or found[0] not in names:
-        raise InputError(f"{path} has a polygon whose {options['column']} is {found}: classes has {', '.join(names)}")
+        raise InputError(
+            f"{path} has a polygon whose {options['column']} is {found}: classes has {', '.join(names)}"
+        )
     return names.index(found[0])
 
 
@@ -167,7 +209,21 @@ IMAGES = Dataset(
     "any archive of labelled images that a run file describes",
     {
         "task": ("segment", "classify", "multilabel", "detect"),
-        **dict.fromkeys(("images", "masks", "polygons", "column", "where", "table", "classes", "bands", "scale", "gsd_m"), ()),
+        **dict.fromkeys(
+            (
+                "images",
+                "masks",
+                "polygons",
+                "column",
+                "where",
+                "table",
+                "classes",
+                "bands",
+                "scale",
+                "gsd_m",
+            ),
+            (),
+        ),
         "dtype": ("uint8", "int16", "uint16", "float32"),
     },
     _describe,

@@ -24,7 +24,10 @@ _SPLITS = {"train": "train", "val": "validation", "test": "test"}
 _PLACES = "LEVIR_CD_name_coords.json"
 _DESCRIPTION = Description(
     "change",
-    Legend("levircd", (LandClass(0, "no change", "#000000"), LandClass(1, "building change", "#ffffff"))),
+    Legend(
+        "levircd",
+        (LandClass(0, "no change", "#000000"), LandClass(1, "building change", "#ffffff")),
+    ),
     Encoding(_BANDS, "uint8", (1.0,) * 3, (0.0,) * 3),
     0.5,
     2,
@@ -41,7 +44,10 @@ def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
         path = PurePosixPath(file)
         split = _SPLITS.get(path.stem.partition("_")[0], "")
         if path.parent.name == "A":
-            files = (file, *(str(path.parents[1] / folder / path.name) for folder in ("B", "label")))
+            files = (
+                file,
+                *(str(path.parents[1] / folder / path.name) for folder in ("B", "label")),
+            )
             yield ExampleItem(path.stem, files, (), split, place=places.get(path.name))
 
 
@@ -51,14 +57,21 @@ def _read_places(root: Path) -> dict[str, tuple[float, float]]:
         return {}
     try:
         corners = json.loads(file.read_text())
-        return {name: ((west + east) / 2, (north + south) / 2) for name, (west, north, east, south) in corners.items()}
+        return {
+            name: ((west + east) / 2, (north + south) / 2)
+            for name, (west, north, east, south) in corners.items()
+        }
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise InputError(f"{file} cannot be read ({type(error).__name__}: {error}): fetch it anew, or remove it") from error
+        raise InputError(
+            f"{file} cannot be read ({type(error).__name__}: {error}): fetch it anew, or remove it"
+        ) from error
 
 
 def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
     before, after, mask = item.files
-    pixels, valid, grid = read_dates(root, [[(file, _BANDS.index(band) + 1) for band in bands] for file in (before, after)])
+    pixels, valid, grid = read_dates(
+        root, [[(file, _BANDS.index(band) + 1) for band in bands] for file in (before, after)]
+    )
     label = label_of(read_mask(root, mask, valid.shape[1:]), {0: 0, 255: 1}, str(root / mask))
     return Example(pixels, valid, label, grid)
 

@@ -83,15 +83,24 @@ _PLACE = re.compile(r"(\d\d[A-Z]{3})_(\d+_\d+)")
 def _describe(options: Options) -> Description:
     classes = _CLASSES[options["classes"]]
     legend = Legend(
-        f"multisenge-{options['classes']}", tuple(LandClass(i, n, colour) for i, (n, colour, _) in enumerate(classes, 1))
+        f"multisenge-{options['classes']}",
+        tuple(LandClass(i, n, colour) for i, (n, colour, _) in enumerate(classes, 1)),
     )
-    bands = (*(_S2[options["order"]] if options["sensors"] != "s1" else ()), *(_S1 if options["sensors"] != "s2" else ()))
+    bands = (
+        *(_S2[options["order"]] if options["sensors"] != "s1" else ()),
+        *(_S1 if options["sensors"] != "s2" else ()),
+    )
     # Floats hold whatever type the files have.
     scales = tuple(1.0 if band in _S1 else 1e-4 for band in bands)
     encoding = Encoding(bands, "float32", scales, (0.0,) * len(bands))
     common = {i: common for i, (_, _, common) in enumerate(classes, 1) if common is not None}
     return Description(
-        "series" if options["task"] == "series" else "multilabel", legend, encoding, 10.0, _DAYS[options["sensors"]], common
+        "series" if options["task"] == "series" else "multilabel",
+        legend,
+        encoding,
+        10.0,
+        _DAYS[options["sensors"]],
+        common,
     )
 
 
@@ -105,7 +114,10 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
         above = place.parent.parent
         try:
             told = json.loads((root / file).read_text())
-            s2, s1 = (sorted(filter(None, told[f"corresponding_{sensor}"].split(";")), key=_when) for sensor in ("s2", "s1"))
+            s2, s1 = (
+                sorted(filter(None, told[f"corresponding_{sensor}"].split(";")), key=_when)
+                for sensor in ("s2", "s1")
+            )
             classes = {ids[int(code)] for code in told["labels"].split(";") if code}
         except (OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
             raise InputError(f"{root / file} cannot be read ({error!r}): fetch it anew") from error
@@ -119,7 +131,9 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
             files += [f"{above}/s1/{_nearest(s1, day)}" for day in days]
         reference = f"{above}/ground_reference/{found[1]}_GR_{found[2]}.tif"
         paths = (PurePosixPath(path).as_posix() for path in (reference, *files))
-        yield ExampleItem(place.stem, tuple(paths), tuple(sorted(classes)), _SPLITS.get(found[1], "train"))
+        yield ExampleItem(
+            place.stem, tuple(paths), tuple(sorted(classes)), _SPLITS.get(found[1], "train")
+        )
 
 
 def _nearest(names: Sequence[str], day: str) -> str:
@@ -146,7 +160,9 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
                 )
             pixels, valid = np.concatenate([pixels, radar]), valid & seen
         if layers and valid.shape != layers[0][1].shape:
-            raise InputError(f"{root / file} has {valid.shape} pixels, {root / files[0]} {layers[0][1].shape}: fetch both anew")
+            raise InputError(
+                f"{root / file} has {valid.shape} pixels, {root / files[0]} {layers[0][1].shape}: fetch both anew"
+            )
         layers.append((pixels, valid, grid))
     has = (*own, *(_S1 if options["sensors"] == "both" else ()))
     valid = np.stack([seen for _, seen, _ in layers])
@@ -155,8 +171,16 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
         ids = {0: NODATA, **_IDS[options["classes"]]}
         label = label_of(read_mask(root, reference, valid.shape[1:]), ids, str(root / reference))
     else:
-        label = np.array([i in item.classes for i in range(1, len(_CLASSES[options["classes"]]) + 1)], np.uint8)
-    return Example(np.where(valid[:, None], pixels, 0), valid, label, layers[0][2], tuple(_when(file) for file in files[:days]))
+        label = np.array(
+            [i in item.classes for i in range(1, len(_CLASSES[options["classes"]]) + 1)], np.uint8
+        )
+    return Example(
+        np.where(valid[:, None], pixels, 0),
+        valid,
+        label,
+        layers[0][2],
+        tuple(_when(file) for file in files[:days]),
+    )
 
 
 def _image(root: Path, file: str, own: Sequence[str]) -> tuple[np.ndarray, np.ndarray, Grid | None]:

@@ -47,19 +47,37 @@ def _describe(_options: Options) -> Description:
 
 def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
     files = set(walk(root, (".tif", ".png", ".txt", ".geojson")))
-    cities = sorted({PurePosixPath(file).parents[1] for file in files if PurePosixPath(file).parent.name == _FIRST})
-    masks = {PurePosixPath(file).name: file for file in files if PurePosixPath(file).parent.name == "cm"}
-    pictures = {PurePosixPath(file).parents[1].name: file for file in files if file.endswith("cm/cm.png")}
-    splits = {city: split for folder in {city.parent for city in cities} for city, split in _read_lists(root, folder).items()}
+    cities = sorted(
+        {
+            PurePosixPath(file).parents[1]
+            for file in files
+            if PurePosixPath(file).parent.name == _FIRST
+        }
+    )
+    masks = {
+        PurePosixPath(file).name: file for file in files if PurePosixPath(file).parent.name == "cm"
+    }
+    pictures = {
+        PurePosixPath(file).parents[1].name: file for file in files if file.endswith("cm/cm.png")
+    }
+    splits = {
+        city: split
+        for folder in {city.parent for city in cities}
+        for city, split in _read_lists(root, folder).items()
+    }
     lost = sorted(set(splits) - {city.name for city in cities})
     if lost:
-        raise InputError(f"{root}: train.txt or test.txt names {', '.join(lost)}, which has no folder {_FIRST}: fetch it anew")
+        raise InputError(
+            f"{root}: train.txt or test.txt names {', '.join(lost)}, which has no folder {_FIRST}: fetch it anew"
+        )
     for city in cities:
         mask = masks.get(f"{city.name}-cm.tif") or pictures.get(city.name)
         if mask:
             outline = f"{city}/{city.name}.geojson"
             place = _centre(root / outline) if outline in files else None
-            yield ExampleItem(city.name, (str(city), mask), (), splits.get(city.name, ""), city.name, place)
+            yield ExampleItem(
+                city.name, (str(city), mask), (), splits.get(city.name, ""), city.name, place
+            )
 
 
 def _read_lists(root: Path, folder: PurePosixPath) -> dict[str, str]:
@@ -67,7 +85,15 @@ def _read_lists(root: Path, folder: PurePosixPath) -> dict[str, str]:
     lost = [path for path in paths.values() if not path.is_file()]
     if len(lost) == 1:
         raise InputError(f"there is no {lost[0]}: fetch both lists of the split, or none")
-    return {} if lost else {city: split for split, path in paths.items() for city in re.findall(r"\w+", path.read_text())}
+    return (
+        {}
+        if lost
+        else {
+            city: split
+            for split, path in paths.items()
+            for city in re.findall(r"\w+", path.read_text())
+        }
+    )
 
 
 def _centre(path: Path) -> tuple[float, float] | None:
@@ -79,11 +105,19 @@ def _centre(path: Path) -> tuple[float, float] | None:
 def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
     city, mask = item.files
     folders = (f"{city}/{_FIRST}", f"{city}/imgs_2_rect")
-    pixels, valid, grid = read_dates(root, [[(f"{folder}/{_FILES[band]}.tif", 1) for band in bands] for folder in folders])
+    pixels, valid, grid = read_dates(
+        root, [[(f"{folder}/{_FILES[band]}.tif", 1) for band in bands] for folder in folders]
+    )
     codes = read_mask(root, mask, valid.shape[1:])
     if mask.endswith(".png"):
         codes = np.where(codes > 0, 2, codes + (codes == 0))
-    return Example(pixels, valid, label_of(codes, {1: 0, 2: 1}, str(root / mask)), grid, _read_days(root / city / "dates.txt"))
+    return Example(
+        pixels,
+        valid,
+        label_of(codes, {1: 0, 2: 1}, str(root / mask)),
+        grid,
+        _read_days(root / city / "dates.txt"),
+    )
 
 
 def _read_days(path: Path) -> tuple[datetime, ...]:
@@ -91,7 +125,9 @@ def _read_days(path: Path) -> tuple[datetime, ...]:
         days = [line.split()[-1] for line in path.read_text().split("\n") if line.strip()]
         first, second = (datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC) for day in days)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} does not say two days such as 'date_1: 20161130' ({error}): fetch it anew") from error
+        raise InputError(
+            f"{path} does not say two days such as 'date_1: 20161130' ({error}): fetch it anew"
+        ) from error
     return first, second
 
 

@@ -33,7 +33,22 @@ _NOTHING = -10_000
 _RADAR = ("vv", "vh")
 _SENSORS = {
     # Bands that are offered, channels in the files, dates at most.
-    "s2": (("blue", "green", "red", "rededge071", "rededge075", "rededge078", "nir", "nir08", "swir16", "swir22"), 10, 61),
+    "s2": (
+        (
+            "blue",
+            "green",
+            "red",
+            "rededge071",
+            "rededge075",
+            "rededge078",
+            "nir",
+            "nir08",
+            "swir16",
+            "swir22",
+        ),
+        10,
+        61,
+    ),
     "s1a": (_RADAR, 3, 70),
     "s1d": (_RADAR, 3, 70),
 }
@@ -44,7 +59,9 @@ _CLASSES = (
     ("fruits, vegetables, flowers", "#e377c2"), ("potatoes", "#f7b6d2"), ("leguminous fodder", "#7f7f7f"),
     ("soybeans", "#c7c7c7"), ("orchard", "#bcbd22"), ("mixed cereal", "#dbdb8d"), ("sorghum", "#17becf"),
 )  # fmt: skip
-_LEGEND = Legend("pastis", tuple(LandClass(i, name, colour) for i, (name, colour) in enumerate(_CLASSES)))
+_LEGEND = Legend(
+    "pastis", tuple(LandClass(i, name, colour) for i, (name, colour) in enumerate(_CLASSES))
+)
 # The background is all that is no farm land.
 _COMMON = {1: 2, **dict.fromkeys(range(2, 19), 4)}
 _FOLDS = {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}
@@ -60,14 +77,18 @@ def _describe(options: Options) -> Description:
 def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
     file = root / "metadata.geojson"
     if not file.is_file():
-        raise InputError(f"{root} has no metadata.geojson: datasets.root is the folder that it lies in")
+        raise InputError(
+            f"{root} has no metadata.geojson: datasets.root is the folder that it lies in"
+        )
     sensor = options["sensor"].upper()
     for shape, told in read_shapes(file, _DEGREES):
         try:
             number, fold = int(told["ID_PATCH"]), int(told["Fold"])
             split = _FOLDS[fold]
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"{file} has a patch without ID_PATCH, or Fold from 1 to 5 ({error!r}): fetch it anew") from error
+            raise InputError(
+                f"{file} has a patch without ID_PATCH, or Fold from 1 to 5 ({error!r}): fetch it anew"
+            ) from error
         centre = shape.envelope.centroid
         # Degrees, where the file says its CRS, or needs not.
         place = (centre.x, centre.y) if abs(centre.x) <= 180 and abs(centre.y) <= 90 else None
@@ -81,13 +102,21 @@ _DEGREES = Grid(WGS84, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), 1, 1)
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     own, channels, _ = _SENSORS[options["sensor"]]
-    pixels = _load(root / item.files[0], (None, channels, _SIDE, _SIDE))[:, [own.index(band) for band in bands]]
+    pixels = _load(root / item.files[0], (None, channels, _SIDE, _SIDE))[
+        :, [own.index(band) for band in bands]
+    ]
     valid = (pixels != _NOTHING).all(1) & np.isfinite(pixels).all(1)
     path = root / item.files[1]
-    label = label_of(_load(path, (3, _SIDE, _SIDE))[0].astype(np.int32), {19: NODATA, **{i: i for i in _LEGEND.ids}}, str(path))
+    label = label_of(
+        _load(path, (3, _SIDE, _SIDE))[0].astype(np.int32),
+        {19: NODATA, **{i: i for i in _LEGEND.ids}},
+        str(path),
+    )
     times = _read_dates(root / "metadata.geojson", item.name, f"dates-{options['sensor'].upper()}")
     if len(times) != len(pixels):
-        raise InputError(f"{root / item.files[0]} has {len(pixels)} dates, metadata.geojson {len(times)}: fetch both anew")
+        raise InputError(
+            f"{root / item.files[0]} has {len(pixels)} dates, metadata.geojson {len(times)}: fetch both anew"
+        )
     return Example(np.where(valid[:, None], pixels, 0), valid, label, None, times)
 
 
@@ -97,9 +126,13 @@ def _load(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
         found: np.ndarray = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, OverflowError, EOFError) as error:
         raise InputError(f"{path} cannot be read as an array ({error}): fetch it anew") from error
-    fits = len(found.shape) == len(shape) and all(n in (None, side) for n, side in zip(shape, found.shape, strict=True))
+    fits = len(found.shape) == len(shape) and all(
+        n in (None, side) for n, side in zip(shape, found.shape, strict=True)
+    )
     if not fits or found.dtype.kind not in "iuf":
-        raise InputError(f"{path} is {found.dtype} {found.shape} where numbers {shape} are due: fetch it anew")
+        raise InputError(
+            f"{path} is {found.dtype} {found.shape} where numbers {shape} are due: fetch it anew"
+        )
     return found
 
 
@@ -107,9 +140,14 @@ def _read_dates(file: Path, name: str, key: str) -> tuple[datetime, ...]:
     try:
         days = _read_patches(str(file), file.stat().st_mtime_ns)[name][key]
         # Numbered, not always in order.
-        return tuple(datetime.strptime(str(days[n]), "%Y%m%d").replace(tzinfo=UTC) for n in sorted(days, key=int))
+        return tuple(
+            datetime.strptime(str(days[n]), "%Y%m%d").replace(tzinfo=UTC)
+            for n in sorted(days, key=int)
+        )
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{file} says no {key} of patch {name} ({error!r}): fetch it anew") from error
+        raise InputError(
+            f"{file} says no {key} of patch {name} ({error!r}): fetch it anew"
+        ) from error
 
 
 @lru_cache(maxsize=1)

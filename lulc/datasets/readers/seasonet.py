@@ -43,21 +43,37 @@ _CODES = tuple(code for code in corine.CODES if code not in _ELSEWHERE)
 # Level: what the codes 1 to 33 become, the legend and its map to the common one.
 _IDS = {
     "3": {i: i for i in range(1, len(_CODES) + 1)},
-    **{str(level): {i: corine.id_at(code, level) for i, code in enumerate(_CODES, 1)} for level in (2, 1)},
+    **{
+        str(level): {i: corine.id_at(code, level) for i, code in enumerate(_CODES, 1)}
+        for level in (2, 1)
+    },
 }
 
 
 def _describe(options: Options) -> Description:
     level, ids = int(options["level"]), set(_IDS[options["level"]].values())
     if level == 3:
-        classes = tuple(LandClass(i, corine.name_of(code), corine.colour_of(code)) for i, code in enumerate(_CODES, 1))
-        common = {i: found for i, code in enumerate(_CODES, 1) if (found := corine.common_of(code)) is not None}
+        classes = tuple(
+            LandClass(i, corine.name_of(code), corine.colour_of(code))
+            for i, code in enumerate(_CODES, 1)
+        )
+        common = {
+            i: found
+            for i, code in enumerate(_CODES, 1)
+            if (found := corine.common_of(code)) is not None
+        }
     else:
         classes = tuple(c for c in corine.LEGENDS[level].classes if c.id in ids)
         common = {i: found for i, found in corine.COMMON[level].items() if i in ids}
     encoding = Encoding(tuple(_PLACES), "uint16", (1e-4,) * len(_PLACES), (0.0,) * len(_PLACES))
     legend = Legend(f"seasonet-{level}", classes)
-    return Description("segment" if options["task"] == "segment" else "multilabel", legend, encoding, 10.0, common=common)
+    return Description(
+        "segment" if options["task"] == "segment" else "multilabel",
+        legend,
+        encoding,
+        10.0,
+        common=common,
+    )
 
 
 def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
@@ -75,14 +91,21 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
         for row in rows:
             try:
                 index, season, grid, lat, lon, classes, path = (row[i] for i in at)
-                if options["season"] not in ("all", season.lower()) or options["grid"] not in ("both", grid):
+                if options["season"] not in ("all", season.lower()) or options["grid"] not in (
+                    "both",
+                    grid,
+                ):
                     continue
                 codes = {ids[int(code)] for code in re.findall(r"\d+", classes)}
                 place = float(lon), float(lat)
             except (IndexError, KeyError, ValueError) as error:
-                raise InputError(f"{file} line {rows.line_num} cannot be read ({error!r}): fetch it anew") from error
+                raise InputError(
+                    f"{file} line {rows.line_num} cannot be read ({error!r}): fetch it anew"
+                ) from error
             name = f"{season.lower()}-{PurePosixPath(path).name}"
-            yield ExampleItem(name, (path,), tuple(sorted(codes)), splits.get(index, ""), f"{lat} {lon}", place)
+            yield ExampleItem(
+                name, (path,), tuple(sorted(codes)), splits.get(index, ""), f"{lat} {lon}", place
+            )
 
 
 def _read_splits(root: Path) -> dict[str, str]:
@@ -90,7 +113,11 @@ def _read_splits(root: Path) -> dict[str, str]:
     lost = [file for file in files.values() if not file.is_file()]
     if 0 < len(lost) < len(files):
         raise InputError(f"there is no {lost[0]}: fetch all lists of the split, or none")
-    return {} if lost else {index: split for split, file in files.items() for index in file.read_text().split()}
+    return (
+        {}
+        if lost
+        else {index: split for split, file in files.items() for index in file.read_text().split()}
+    )
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
@@ -104,7 +131,9 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
         codes = read_mask(root, f"{stem}_labels.tif", valid.shape)
         label = label_of(codes, {0: NODATA, **ids}, str(root / f"{stem}_labels.tif"))
     else:
-        label = np.array([c.id in item.classes for c in _describe(options).legend.classes], np.uint8)
+        label = np.array(
+            [c.id in item.classes for c in _describe(options).legend.classes], np.uint8
+        )
     # <tile>_<time>_<latitude>_<longitude>
     when = datetime.fromisoformat(name.split("_")[1]).replace(tzinfo=UTC)
     return Example(pixels[None], valid[None], label, grid, (when,))

@@ -28,14 +28,22 @@ _S2 = (
     "swir22",
 )  # fmt: skip
 _S1 = ("vv", "vh")
-_SENSORS: dict[str, dict[str, tuple[str, ...]]] = {"s2": {"s2": _S2}, "s1": {"s1": _S1}, "both": {"s2": _S2, "s1": _S1}}
+_SENSORS: dict[str, dict[str, tuple[str, ...]]] = {
+    "s2": {"s2": _S2},
+    "s1": {"s1": _S1},
+    "both": {"s2": _S2, "s1": _S1},
+}
 # Option: the scheme, its band of lc, and what that band's codes become.
 _SCHEMES = {
     "igbp": (igbp.IGBP, 1, {i: i for i in igbp.IGBP.legend.ids}),
     "simple": (igbp.SIMPLE, 1, dict(igbp.TO_SIMPLE)),
     "land_cover": (igbp.LAND_COVER, 2, {i: i for i in igbp.LAND_COVER.legend.ids}),
     "land_use": (igbp.LAND_USE, 3, {i: i for i in igbp.LAND_USE.legend.ids}),
-    "surface_hydrology": (igbp.SURFACE_HYDROLOGY, 4, {i: i for i in igbp.SURFACE_HYDROLOGY.legend.ids}),
+    "surface_hydrology": (
+        igbp.SURFACE_HYDROLOGY,
+        4,
+        {i: i for i in igbp.SURFACE_HYDROLOGY.legend.ids},
+    ),
 }
 _NAME = re.compile(r"(ROIs\d+_[a-z]+)_(s1|s2|lc)_(\d+)_(p\d+)")
 _Key = tuple[str, str, str]  # season, scene, patch
@@ -63,7 +71,9 @@ def _describe(options: Options) -> Description:
     scheme = _SCHEMES[options["classes"]][0]
     bands = tuple(band for sensor in _SENSORS[options["sensors"]].values() for band in sensor)
     kind = "uint16" if options["sensors"] == "s2" else "float32"
-    encoding = Encoding(bands, kind, tuple(1.0 if band in _S1 else 1e-4 for band in bands), (0.0,) * len(bands))
+    encoding = Encoding(
+        bands, kind, tuple(1.0 if band in _S1 else 1e-4 for band in bands), (0.0,) * len(bands)
+    )
     return Description("segment", scheme.legend, encoding, 10.0, common=scheme.common)
 
 
@@ -80,13 +90,18 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
     for key in dict.fromkeys([*found, *(key for key in lists if key[0] in seasons)]):
         season, scene, patch = key
         there = found.get(key, {})
-        files = tuple(there.get(k, f"{season}/{k}_{scene}/{season}_{k}_{scene}_{patch}.tif") for k in kinds)
+        files = tuple(
+            there.get(k, f"{season}/{k}_{scene}/{season}_{k}_{scene}_{patch}.tif") for k in kinds
+        )
         split = lists.get(key, "") if lists else scenes.get((season, scene), "train")
         yield ExampleItem(f"{season}_{scene}_{patch}", files, (), split, f"{season}/{scene}")
 
 
 def _lists(root: Path) -> dict[_Key, str]:
-    lists = {split: root / name for split, name in (("train", "train_list.txt"), ("test", "test_list.txt"))}
+    lists = {
+        split: root / name
+        for split, name in (("train", "train_list.txt"), ("test", "test_list.txt"))
+    }
     lost = [file.name for file in lists.values() if not file.is_file()]
     if len(lost) == 1:
         raise InputError(f"{root} lacks {lost[0]}: fetch both lists of the split, or none")
@@ -99,7 +114,9 @@ def _lists(root: Path) -> dict[_Key, str]:
         for line in file.read_text().split():
             match = _NAME.fullmatch(PurePosixPath(line).stem)
             if match is None:
-                raise InputError(f"{file} names {line!r}: names such as ROIs1158_spring_s2_1_p30.tif are due; fetch it anew")
+                raise InputError(
+                    f"{file} names {line!r}: names such as ROIs1158_spring_s2_1_p30.tif are due; fetch it anew"
+                )
             found[match[1], match[3], match[4]] = split
     return found
 
@@ -109,7 +126,10 @@ def _scenes(root: Path) -> dict[tuple[str, str], str]:
     if not file.is_file():
         return _SCENES
     held = re.findall(r"(ROIs\d+_[a-z]+)/s[12]_(\d+)", file.read_text())
-    return {**{scene: split for scene, split in _SCENES.items() if split != "test"}, **dict.fromkeys(held, "test")}
+    return {
+        **{scene: split for scene, split in _SCENES.items() if split != "test"},
+        **dict.fromkeys(held, "test"),
+    }
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
@@ -123,7 +143,12 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
     pixels, valid, grid = read_sample_bands(root, places)
     _, index, ids = _SCHEMES[options["classes"]]
     codes = read_mask(root, item.files[-1], valid.shape, index)
-    return Example(pixels[None], valid[None], label_of(codes, {**ids, 255: NODATA}, str(root / item.files[-1])), grid)
+    return Example(
+        pixels[None],
+        valid[None],
+        label_of(codes, {**ids, 255: NODATA}, str(root / item.files[-1])),
+        grid,
+    )
 
 
 SEN12MS = Dataset(

@@ -30,14 +30,19 @@ _CLASSES = (
 _BANDS = ("red", "green", "blue")
 _DESCRIPTION = Description(
     "segment",
-    Legend("sen2lulc", tuple(LandClass(i, name, colour) for i, (name, colour, _) in enumerate(_CLASSES, 1))),
+    Legend(
+        "sen2lulc",
+        tuple(LandClass(i, name, colour) for i, (name, colour, _) in enumerate(_CLASSES, 1)),
+    ),
     Encoding(_BANDS, "uint8", (1.0,) * 3, (0.0,) * 3),
     10.0,
     common={i: common for i, (_, _, common) in enumerate(_CLASSES, 1)},
 )
 _CODES = {0: NODATA} | {i: i for i in _DESCRIPTION.legend.ids}
 _SPLITS = {"train": "train", "val": "validation", "test": "test"}
-_IMAGE = re.compile(r"(?P<above>(?:.*/)?)(?P<split>train|val|test)_images/(?P<inside>(?:.*/)?[^/]+)\.png")
+_IMAGE = re.compile(
+    r"(?P<above>(?:.*/)?)(?P<split>train|val|test)_images/(?P<inside>(?:.*/)?[^/]+)\.png"
+)
 
 
 def _describe(_options: Options) -> Description:
@@ -48,7 +53,12 @@ def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
     for file in walk(root, (".png",)):
         if found := _IMAGE.fullmatch(file):
             mask = f"{found['above']}{found['split']}_masks/{found['inside']}.tif"
-            yield ExampleItem(f"{found['split']}-{PurePosixPath(file).stem}", (file, mask), (), _SPLITS[found["split"]])
+            yield ExampleItem(
+                f"{found['split']}-{PurePosixPath(file).stem}",
+                (file, mask),
+                (),
+                _SPLITS[found["split"]],
+            )
 
 
 def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:

@@ -61,17 +61,23 @@ def _width(options: Options) -> float:
     except ValueError:
         width = 0
     if not 0 < width < np.inf:
-        raise UsageError(f"spacenet: road_width {options['road_width']!r} must be a number of metres above 0")
+        raise UsageError(
+            f"spacenet: road_width {options['road_width']!r} must be a number of metres above 0"
+        )
     return width
 
 
 def _describe(options: Options) -> Description:
     challenge, task, kind = options["challenge"], options["task"], options["images"]
     if kind not in IMAGES[challenge]:
-        raise UsageError(f"spacenet {challenge} has no images {kind!r}: it has {', '.join(IMAGES[challenge])}")
+        raise UsageError(
+            f"spacenet {challenge} has no images {kind!r}: it has {', '.join(IMAGES[challenge])}"
+        )
     roads = LABELS[challenge] is ROADS
     if (task == "detect" and roads) or (task == "series" and challenge != "7"):
-        raise UsageError(f"spacenet {challenge} has no task {task}: buildings can be detected, and those of 7 are a series")
+        raise UsageError(
+            f"spacenet {challenge} has no task {task}: buildings can be detected, and those of 7 are a series"
+        )
     _width(options)
     folders, gsd_m = IMAGES[challenge][kind]
     bands = next(iter(folders.values()))
@@ -81,10 +87,16 @@ def _describe(options: Options) -> Description:
     nothing = LandClass(0, f"no {what.name}", "#000000")
     # What is no building may be anything.
     if task == "series":
-        return Description("series", Legend("spacenet-series", _SERIES), encoding, gsd_m, _MONTHS, {1: 6, 2: 6})
+        return Description(
+            "series", Legend("spacenet-series", _SERIES), encoding, gsd_m, _MONTHS, {1: 6, 2: 6}
+        )
     if task == "detect":
-        return Description("detect", Legend("spacenet-boxes", (what,)), encoding, gsd_m, common={1: 6})
-    return Description("segment", Legend(f"spacenet-{what.name}s", (nothing, what)), encoding, gsd_m, common={1: 6})
+        return Description(
+            "detect", Legend("spacenet-boxes", (what,)), encoding, gsd_m, common={1: 6}
+        )
+    return Description(
+        "segment", Legend(f"spacenet-{what.name}s", (nothing, what)), encoding, gsd_m, common={1: 6}
+    )
 
 
 def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
@@ -104,10 +116,14 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
     for group, pairs in series.items():
         # Their names begin with the month.
         pairs.sort(key=lambda pair: PurePosixPath(pair[0]).name)
-        yield ExampleItem(group, (*(image for image, _ in pairs), *(label for _, label in pairs)), group=group)
+        yield ExampleItem(
+            group, (*(image for image, _ in pairs), *(label for _, label in pairs)), group=group
+        )
 
 
-def _find(root: Path, challenge: str, suffix: str, folders: tuple[str, ...]) -> list[tuple[tuple[str, str], str]]:
+def _find(
+    root: Path, challenge: str, suffix: str, folders: tuple[str, ...]
+) -> list[tuple[tuple[str, str], str]]:
     # Area and end of the name of every file in such a folder, and the file: of a name in several, that in the first folder.
     found: dict[tuple[str, str, str], tuple[int, str]] = {}
     for file in walk(root, (suffix,)):
@@ -118,7 +134,9 @@ def _find(root: Path, challenge: str, suffix: str, folders: tuple[str, ...]) -> 
         area = re.search(r"AOI_\d+", place.stem)
         # Views of one ground differ in their image's name; labels of it are one.
         key = (area[0] if area else "", end[1], place.stem if suffix == ".tif" else "")
-        found[key] = min(found.get(key, (len(folders), "")), (folders.index(place.parent.name), file))
+        found[key] = min(
+            found.get(key, (len(folders), "")), (folders.index(place.parent.name), file)
+        )
     return [((area, end), file) for (area, end, _), (_, file) in sorted(found.items())]
 
 
@@ -129,7 +147,9 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
     grid = read[0][2]
     for file, (_, seen, _) in zip(images, read, strict=True):
         if seen.shape != grid.shape:
-            raise InputError(f"{root / file} has {seen.shape} pixels, {root / images[0]} {grid.shape}: fetch both anew")
+            raise InputError(
+                f"{root / file} has {seen.shape} pixels, {root / images[0]} {grid.shape}: fetch both anew"
+            )
     valid = np.stack([seen for _, seen, _ in read])
     shapes = [_shapes(root / file, grid, options) for file in labels]
     if options["task"] == "detect":
@@ -141,7 +161,9 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
     return Example(np.stack([pixels for pixels, _, _ in read]), valid, label, grid, when)
 
 
-def _image(root: Path, file: str, options: Options, bands: Sequence[str]) -> tuple[np.ndarray, np.ndarray, Grid]:
+def _image(
+    root: Path, file: str, options: Options, bands: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, Grid]:
     own = IMAGES[options["challenge"]][options["images"]][0][PurePosixPath(file).parent.name]
     pixels, valid, grid = read_image(root, file, range(1, len(own) + 1))
     if grid is None:
@@ -161,7 +183,10 @@ def _shapes(path: Path, grid: Grid, options: Options) -> list[tuple[shapely.Geom
 def _widen(line: shapely.Geometry, grid: Grid, width: float) -> shapely.Geometry:
     # Pixels of degrees are not square on the ground.
     middle = grid.width / 2, grid.height / 2
-    x, y = zip(*(grid.affine @ (middle[0] + i, middle[1] + j) for i, j in ((0, 0), (1, 0), (0, 1))), strict=True)
+    x, y = zip(
+        *(grid.affine @ (middle[0] + i, middle[1] + j) for i, j in ((0, 0), (1, 0), (0, 1))),
+        strict=True,
+    )
     lon, lat = transformer(grid.crs, WGS84).transform(x, y)
     _, _, sides = Geod(ellps="WGS84").inv(lon[:1] * 2, lat[:1] * 2, lon[1:], lat[1:])
     band = shapely.buffer(shapely.transform(line, lambda xy: xy * sides), width / 2)

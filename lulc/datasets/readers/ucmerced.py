@@ -41,7 +41,10 @@ _CLASSES = {
 _BANDS = ("red", "green", "blue")
 _DESCRIPTION = Description(
     "classify",
-    Legend("ucmerced", tuple(LandClass(i, name, colour) for i, (name, (colour, _)) in enumerate(_CLASSES.items()))),
+    Legend(
+        "ucmerced",
+        tuple(LandClass(i, name, colour) for i, (name, (colour, _)) in enumerate(_CLASSES.items())),
+    ),
     Encoding(_BANDS, "uint8", (1.0,) * 3, (0.0,) * 3),
     0.3,
     common={i: common for i, (_, common) in enumerate(_CLASSES.values())},

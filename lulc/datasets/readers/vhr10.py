@@ -30,7 +30,10 @@ _CLASSES = (
 )  # fmt: skip
 _DESCRIPTION = Description(
     "detect",
-    Legend("vhr10", tuple(LandClass(i, name, colour) for i, (name, colour, _) in enumerate(_CLASSES, 1))),
+    Legend(
+        "vhr10",
+        tuple(LandClass(i, name, colour) for i, (name, colour, _) in enumerate(_CLASSES, 1)),
+    ),
     Encoding(_BANDS, "uint8", (1.0,) * 3, (0.0,) * 3),
     1.0,  # between the 0.5 and 2 m of most
     common={i: common for i, (_, _, common) in enumerate(_CLASSES, 1) if common is not None},
@@ -48,13 +51,18 @@ def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
     for file in walk(root, (".jpg",)):
         path = PurePosixPath(file)
         if path.parent.name == _POSITIVE:
-            yield ExampleItem(f"positive-{path.stem}", (file, str(path.parents[1] / "ground truth" / f"{path.stem}.txt")))
+            yield ExampleItem(
+                f"positive-{path.stem}",
+                (file, str(path.parents[1] / "ground truth" / f"{path.stem}.txt")),
+            )
         elif path.parent.name == _NEGATIVE:
             yield ExampleItem(f"negative-{path.stem}", (file,))
 
 
 def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
-    pixels, valid, grid = read_image(root, item.files[0], [_BANDS.index(band) + 1 for band in bands])
+    pixels, valid, grid = read_image(
+        root, item.files[0], [_BANDS.index(band) + 1 for band in bands]
+    )
     found = [box for file in item.files[1:] for box in _read_boxes(root / file)]
     return Example(pixels[None], valid[None], shape_boxes(found, valid.shape), grid)
 
@@ -63,13 +71,17 @@ def _read_boxes(path: Path) -> Iterator[tuple[shapely.Geometry, int]]:
     try:
         lines = path.read_text().splitlines()
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): every image of the positive set has its file") from error
+        raise InputError(
+            f"{path} cannot be read ({error}): every image of the positive set has its file"
+        ) from error
     for number, line in enumerate(lines, 1):
         found = _LINE.fullmatch(line)
         if found and int(found[5]) in _DESCRIPTION.legend.ids:
             yield shapely.box(*(float(n) for n in found.groups()[:4])), int(found[5])
         elif line.strip():
-            raise InputError(f"{path} line {number} {line!r} is not '(x1,y1),(x2,y2),class' of class 1 to 10: fetch it anew")
+            raise InputError(
+                f"{path} line {number} {line!r} is not '(x1,y1),(x2,y2),class' of class 1 to 10: fetch it anew"
+            )
 
 
 VHR10 = Dataset(

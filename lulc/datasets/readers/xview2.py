@@ -37,13 +37,27 @@ _LEGEND = Legend(
         LandClass(3, "major damage", "#ff4500"), LandClass(4, "destroyed", "#ff0000"),
     ),
 )  # fmt: skip
-_SUBTYPES = {"no-damage": 1, "minor-damage": 2, "major-damage": 3, "destroyed": 4, "un-classified": NODATA}
-_SPLITS = {"train": "train", "tier1": "train", "tier3": "train", "hold": "validation", "test": "test"}
+_SUBTYPES = {
+    "no-damage": 1,
+    "minor-damage": 2,
+    "major-damage": 3,
+    "destroyed": 4,
+    "un-classified": NODATA,
+}
+_SPLITS = {
+    "train": "train",
+    "tier1": "train",
+    "tier3": "train",
+    "hold": "validation",
+    "test": "test",
+}
 _NAME = re.compile(r"((.+)_\d+)_post_disaster")
 
 
 def _describe(options: Options) -> Description:
-    encoding = Encoding(_BANDS, "uint8" if options["images"] == "png" else "uint16", (1.0,) * 3, (0.0,) * 3)
+    encoding = Encoding(
+        _BANDS, "uint8" if options["images"] == "png" else "uint16", (1.0,) * 3, (0.0,) * 3
+    )
     # What is no building may be anything, and so may what is left of one.
     return Description("change", _LEGEND, encoding, 0.5, 2, {1: 6, 2: 6, 3: 6})
 
@@ -59,17 +73,25 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
             labels = [f"labels/{name}_pre_disaster.json", f"labels/{name}_post_disaster.json"]
             if options["labels"] == "targets":
                 labels = [f"targets/{name}_post_disaster_target.png"]
-            files = (str(path.with_name(f"{name}_pre_disaster{path.suffix}")), file, *(str(beside / label) for label in labels))
+            files = (
+                str(path.with_name(f"{name}_pre_disaster{path.suffix}")),
+                file,
+                *(str(beside / label) for label in labels),
+            )
             yield ExampleItem(name, files, (), _SPLITS.get(beside.name, ""), disaster)
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     before, after, *labels = item.files
-    pixels, valid, grid = read_dates(root, [[(file, _BANDS.index(band) + 1) for band in bands] for file in (before, after)])
+    pixels, valid, grid = read_dates(
+        root, [[(file, _BANDS.index(band) + 1) for band in bands] for file in (before, after)]
+    )
     shape = valid.shape[1:]
     if options["labels"] == "targets":
         codes = read_mask(root, labels[0], shape)
-        return Example(pixels, valid, label_of(codes, {i: i for i in _LEGEND.ids}, str(root / labels[0])), grid)
+        return Example(
+            pixels, valid, label_of(codes, {i: i for i in _LEGEND.ids}, str(root / labels[0])), grid
+        )
     told = [_read_json(root / label) for label in labels]
     label = draw_mask(_read_polygons(told[1], root / labels[1]), shape, 0)
     times = tuple(_when(found, root / file) for found, file in zip(told, labels, strict=True))
@@ -80,7 +102,9 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     try:
         found = json.loads(path.read_text())
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read ({error}): fetch it anew, or choose labels: targets") from error
+        raise InputError(
+            f"{path} cannot be read ({error}): fetch it anew, or choose labels: targets"
+        ) from error
     if not isinstance(found, dict):
         raise InputError(f"{path} is no JSON object: fetch it anew")
     return found
@@ -90,17 +114,26 @@ def _when(told: Mapping[str, Any], path: Path) -> datetime:
     try:
         return datetime.fromisoformat(told["metadata"]["capture_date"])
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} says no metadata.capture_date ({error!r}): fetch it anew") from error
+        raise InputError(
+            f"{path} says no metadata.capture_date ({error!r}): fetch it anew"
+        ) from error
 
 
 def _read_polygons(told: Mapping[str, Any], path: Path) -> list[tuple[shapely.Geometry, int]]:
     try:
-        found = [(shapely.from_wkt(str(f["wkt"])), f["properties"]["subtype"]) for f in told["features"]["xy"]]
+        found = [
+            (shapely.from_wkt(str(f["wkt"])), f["properties"]["subtype"])
+            for f in told["features"]["xy"]
+        ]
     except (KeyError, TypeError, shapely.errors.ShapelyError) as error:
-        raise InputError(f"{path} holds no polygons with a damage subtype ({error!r}): fetch it anew") from error
+        raise InputError(
+            f"{path} holds no polygons with a damage subtype ({error!r}): fetch it anew"
+        ) from error
     strange = sorted({str(subtype) for _, subtype in found} - set(_SUBTYPES))
     if strange:
-        raise InputError(f"{path} has subtypes {', '.join(strange)}, known are {', '.join(_SUBTYPES)}: fetch it anew")
+        raise InputError(
+            f"{path} has subtypes {', '.join(strange)}, known are {', '.join(_SUBTYPES)}: fetch it anew"
+        )
     return [(shape, _SUBTYPES[subtype]) for shape, subtype in found]
 
 

@@ -21,7 +21,8 @@ class Classifier(nn.Module):
         self.shrink = nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity()
         self.encoder = encoder
         self.head = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(getattr(encoder, "head_hidden_size", encoder.num_features), classes)
+            nn.Dropout(dropout),
+            nn.Linear(getattr(encoder, "head_hidden_size", encoder.num_features), classes),
         )
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
@@ -31,15 +32,27 @@ class Classifier(nn.Module):
 
 
 def _build(
-    in_channels: int, classes: int, *, encoder: str = "resnet18", dropout: float = 0.0, shrink: int = 1, **_: Any
+    in_channels: int,
+    classes: int,
+    *,
+    encoder: str = "resnet18",
+    dropout: float = 0.0,
+    shrink: int = 1,
+    **_: Any,
 ) -> nn.Module:
     """The network; UsageError when timm has none of that name.
 
     dropout: share of the last features left out while it learns; shrink: side in pixels of the squares whose mean it is shown.
     """
     if not timm.is_model(encoder):
-        near = difflib.get_close_matches(encoder, timm.list_models(), 3) or ["resnet18", "efficientnet_b0", "convnext_nano"]
-        raise UsageError(f"train.encoder {encoder!r} is no network of timm; near it: {', '.join(near)}")
+        near = difflib.get_close_matches(encoder, timm.list_models(), 3) or [
+            "resnet18",
+            "efficientnet_b0",
+            "convnext_nano",
+        ]
+        raise UsageError(
+            f"train.encoder {encoder!r} is no network of timm; near it: {', '.join(near)}"
+        )
     settings = {"pretrained": False, "in_chans": in_channels, "num_classes": 0}
     try:
         made = timm.create_model(encoder, **settings, dynamic_img_size=True, dynamic_img_pad=True)

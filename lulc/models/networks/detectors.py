@@ -33,7 +33,9 @@ class Detector(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, image: Tensor, boxes: Tensor | None = None, weight: Tensor | None = None) -> Tensor:
+    def forward(
+        self, image: Tensor, boxes: Tensor | None = None, weight: Tensor | None = None
+    ) -> Tensor:
         """Learning: the sum of the losses of images, given boxes (N, M, 5) of position (255: none) and sides.
 
         Images of weight 0 are left out; other weights do not count. Else boxes (N, M, 6) of position, score and sides, best
@@ -65,17 +67,28 @@ def _target(boxes: Tensor) -> dict[str, Tensor]:
     return {"boxes": boxes[there, 1:] * _ENLARGED, "labels": boxes[there, 0].long() + 1}
 
 
-def _build(make: Callable[..., nn.Module], in_channels: int, classes: int, *, encoder: str = "resnet18", **_: Any) -> nn.Module:
+def _build(
+    make: Callable[..., nn.Module],
+    in_channels: int,
+    classes: int,
+    *,
+    encoder: str = "resnet18",
+    **_: Any,
+) -> nn.Module:
     """The network; UsageError when there is no such encoder."""
     import torchvision
     from torchvision.models.detection.backbone_utils import BackboneWithFPN
 
     if encoder not in _ENCODERS:
-        raise UsageError(f"train.encoder {encoder!r}: things are detected with {', '.join(_ENCODERS)}")
+        raise UsageError(
+            f"train.encoder {encoder!r}: things are detected with {', '.join(_ENCODERS)}"
+        )
     backbone = getattr(torchvision.models, encoder)(weights=None, norm_layer=nn.BatchNorm2d)
     backbone.conv1 = nn.Conv2d(in_channels, 64, 7, 2, 3, bias=False)
     widths = [width * (4 if encoder == "resnet50" else 1) for width in (64, 128, 256)]
-    pyramid = BackboneWithFPN(backbone, {f"layer{i}": str(i - 1) for i in (1, 2, 3)}, widths, _WIDTH)
+    pyramid = BackboneWithFPN(
+        backbone, {f"layer{i}": str(i - 1) for i in (1, 2, 3)}, widths, _WIDTH
+    )
     plain = {
         "image_mean": [0.0] * in_channels,
         "image_std": [1.0] * in_channels,
@@ -108,7 +121,13 @@ def _fcos(pyramid: nn.Module, classes: int, plain: dict[str, Any]) -> nn.Module:
 
     anchors = AnchorGenerator(tuple((stride,) for stride in _STRIDES), ((1.0,),) * len(_STRIDES))
     found: nn.Module = FCOS(
-        pyramid, classes, anchor_generator=anchors, score_thresh=0.05, nms_thresh=0.5, detections_per_img=300, **plain
+        pyramid,
+        classes,
+        anchor_generator=anchors,
+        score_thresh=0.05,
+        nms_thresh=0.5,
+        detections_per_img=300,
+        **plain,
     )
     return found
 
@@ -118,7 +137,13 @@ def _retinanet(pyramid: nn.Module, classes: int, plain: dict[str, Any]) -> nn.Mo
     from torchvision.models.detection import RetinaNet
 
     found: nn.Module = RetinaNet(
-        pyramid, classes, anchor_generator=_anchors(3), score_thresh=0.05, nms_thresh=0.5, detections_per_img=300, **plain
+        pyramid,
+        classes,
+        anchor_generator=_anchors(3),
+        score_thresh=0.05,
+        nms_thresh=0.5,
+        detections_per_img=300,
+        **plain,
     )
     return found
 
@@ -145,7 +170,9 @@ def _anchors(count: int) -> nn.Module:
     # From 12 pixels of the enlarged image on, in steps of a third of an octave where there are several.
     from torchvision.models.detection.anchor_utils import AnchorGenerator
 
-    sizes = tuple(tuple(round(3 * stride * 2 ** (i / 3)) for i in range(count)) for stride in _STRIDES)
+    sizes = tuple(
+        tuple(round(3 * stride * 2 ** (i / 3)) for i in range(count)) for stride in _STRIDES
+    )
     made: nn.Module = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(_STRIDES))
     return made
 

@@ -19,4 +19,6 @@ def explained(encoder: str) -> Iterator[None]:
         known = smp.encoders.get_encoder_names()
         near = difflib.get_close_matches(encoder, known, 3) or known[:8]
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise UsageError(f"train.encoder {encoder!r} cannot be built here ({reason}); near it: {', '.join(near)}") from error
+        raise UsageError(
+            f"train.encoder {encoder!r} cannot be built here ({reason}); near it: {', '.join(near)}"
+        ) from error

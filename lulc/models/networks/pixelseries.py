@@ -47,11 +47,19 @@ class TempCnn(nn.Module):
         super().__init__()
         layers: list[nn.Module] = []
         for channels in (in_channels + 1 + _DAYS, _WIDTH, _WIDTH):
-            layers += [nn.Conv1d(channels, _WIDTH, 5, padding=2), nn.GroupNorm(8, _WIDTH), nn.ReLU(), nn.Dropout(dropout)]
+            layers += [
+                nn.Conv1d(channels, _WIDTH, 5, padding=2),
+                nn.GroupNorm(8, _WIDTH),
+                nn.ReLU(),
+                nn.Dropout(dropout),
+            ]
         # Any number of dates becomes four spans of the series.
         self.inner = nn.Sequential(*layers, nn.AdaptiveAvgPool1d(4), nn.Flatten())
         self.head = nn.Sequential(
-            nn.Linear(4 * _WIDTH, 4 * _WIDTH), nn.ReLU(), nn.Dropout(dropout), nn.Linear(4 * _WIDTH, classes)
+            nn.Linear(4 * _WIDTH, 4 * _WIDTH),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(4 * _WIDTH, classes),
         )
 
     def forward(self, series: Tensor, valid: Tensor, days: Tensor) -> Tensor:
@@ -67,9 +75,13 @@ class Ltae(nn.Module):
 
     def __init__(self, in_channels: int, classes: int, dropout: float) -> None:
         super().__init__()
-        self.inner = nn.Sequential(nn.Linear(in_channels, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, _WIDTH))
+        self.inner = nn.Sequential(
+            nn.Linear(in_channels, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, _WIDTH)
+        )
         self.attention = TemporalAttention(_WIDTH)
-        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(_WIDTH, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, classes))
+        self.head = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(_WIDTH, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, classes)
+        )
 
     def forward(self, series: Tensor, valid: Tensor, days: Tensor) -> Tensor:
         """Logits (B, K) of series (B, T, C), valid and days (B, T)."""
@@ -79,7 +91,12 @@ class Ltae(nn.Module):
 
 
 def _build(
-    make: Callable[[int, int, float], nn.Module], in_channels: int, classes: int, *, dropout: float = 0.0, **_: Any
+    make: Callable[[int, int, float], nn.Module],
+    in_channels: int,
+    classes: int,
+    *,
+    dropout: float = 0.0,
+    **_: Any,
 ) -> nn.Module:
     """The network; dropout: share of features left out while it learns. Encoder, depth and decoder mean nothing to it."""
     return PixelSeries(make(in_channels, classes, dropout))

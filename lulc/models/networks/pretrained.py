@@ -32,7 +32,11 @@ def load_weights(net: nn.Module, source: str, encoder: str, bands: Sequence[str]
     if first in found and found[first].shape[1] != wanted[first].shape[1]:
         # A network that sees two dates as one image has the bands twice.
         found[first] = adapt(found[first], tuple(bands) * (wanted[first].shape[1] // len(bands)))
-    fits = {name: value for name, value in found.items() if name in wanted and value.shape == wanted[name].shape}
+    fits = {
+        name: value
+        for name, value in found.items()
+        if name in wanted and value.shape == wanted[name].shape
+    }
     lacks = [name for name, value in wanted.items() if name not in fits and value.ndim > 1]
     if lacks:
         raise InputError(
@@ -45,7 +49,9 @@ def load_weights(net: nn.Module, source: str, encoder: str, bands: Sequence[str]
 def encoder_of(net: nn.Module) -> nn.Module:
     """The part of a network that makes features of images; UsageError where it has none."""
     if not isinstance(getattr(net, "encoder", None), nn.Module):
-        raise UsageError("train.weights, frozen and encoder_rate are for networks with an encoder: choose another train.model")
+        raise UsageError(
+            "train.weights, frozen and encoder_rate are for networks with an encoder: choose another train.model"
+        )
     return net.get_submodule("encoder")
 
 
@@ -57,7 +63,9 @@ def adapt(weight: Tensor, bands: Sequence[str]) -> Tensor:
     """
     mean = weight.mean(1)
     named = {name: weight[:, i] for i, name in enumerate(_RGB)} if weight.shape[1] == 3 else {}
-    return torch.stack([named.get(band, mean) for band in bands], 1) * (weight.shape[1] / len(bands))
+    return torch.stack([named.get(band, mean) for band in bands], 1) * (
+        weight.shape[1] / len(bands)
+    )
 
 
 def _bare(name: str) -> str:
@@ -76,15 +84,21 @@ def _read(source: str, encoder: str, own: nn.Module) -> Mapping[str, Tensor]:
             inner: Mapping[str, Tensor] = found.get("state_dict", found)
             return inner
     except Exception as error:
-        raise InputError(f"train.weights {source} cannot be read as weights alone ({str(error)[:200]})") from error
+        raise InputError(
+            f"train.weights {source} cannot be read as weights alone ({str(error)[:200]})"
+        ) from error
     if path.suffix or "/" in source:
-        raise InputError(f"train.weights {source} is not there: give a .safetensors, .pt or .pth file, or the name of weights")
+        raise InputError(
+            f"train.weights {source} is not there: give a .safetensors, .pt or .pth file, or the name of weights"
+        )
     try:
         if isinstance(own, smp.encoders._base.EncoderMixin):
             fetched = smp.encoders.get_encoder(encoder, weights=source)
         else:
             fetched = timm.create_model(
-                encoder if source == "imagenet" else f"{encoder}.{source}", pretrained=True, num_classes=0
+                encoder if source == "imagenet" else f"{encoder}.{source}",
+                pretrained=True,
+                num_classes=0,
             )
         state: Mapping[str, Tensor] = fetched.state_dict()
         return state

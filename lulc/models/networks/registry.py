@@ -38,5 +38,7 @@ def choose_model(name: str | None, task: str) -> Model:
     if name is None:
         return able[0]
     if name not in {model.name for model in able}:
-        raise UsageError(f"train.model {name!r} is none for task {task}: {', '.join(model.name for model in able)} are")
+        raise UsageError(
+            f"train.model {name!r} is none for task {task}: {', '.join(model.name for model in able)} are"
+        )
     return MODELS[name]

@@ -15,7 +15,13 @@ from lulc.models.networks.unet import drop_out
 
 
 def _build(
-    make: Callable[..., nn.Module], in_channels: int, classes: int, *, encoder: str = "resnet18", dropout: float = 0.0, **_: Any
+    make: Callable[..., nn.Module],
+    in_channels: int,
+    classes: int,
+    *,
+    encoder: str = "resnet18",
+    dropout: float = 0.0,
+    **_: Any,
 ) -> nn.Module:
     """The network; UsageError when there is no such encoder. dropout: share of the last feature maps left out while it learns."""
     with explained(encoder):

@@ -21,7 +21,9 @@ class Siamese(DetailedUnet):
     How far features differ does not say from what to what: the pixels of both dates at full resolution do.
     """
 
-    def __init__(self, net: nn.Module, in_channels: int, width: int, joins: Iterable[nn.Module]) -> None:
+    def __init__(
+        self, net: nn.Module, in_channels: int, width: int, joins: Iterable[nn.Module]
+    ) -> None:
         super().__init__(net, 2 * in_channels, width)
         self.joins = nn.ModuleList(joins)
 
@@ -29,10 +31,15 @@ class Siamese(DetailedUnet):
         """Logits (N, K, H, W) of two dates (N, 2, C, H, W)."""
         # Both dates in one batch: batch norm takes the same measure of them.
         image, *features = self.encoder(dates.flatten(0, 1))
-        joined = [join(x.unflatten(0, (len(dates), 2))) for join, x in zip(self.joins, features, strict=True)]
+        joined = [
+            join(x.unflatten(0, (len(dates), 2)))
+            for join, x in zip(self.joins, features, strict=True)
+        ]
         # The decoder asks the image for its size alone.
         context = self.decoder([image, *joined])
-        logits: Tensor = self.segmentation_head(self.mix(torch.cat([context, self.detail(dates.flatten(1, 2))], 1)))
+        logits: Tensor = self.segmentation_head(
+            self.mix(torch.cat([context, self.detail(dates.flatten(1, 2))], 1))
+        )
         return logits
 
 
@@ -55,7 +62,11 @@ class Difference(nn.Module):
 def concatenate(channels: int) -> nn.Module:
     """The module that makes features (N, 2, C, h, w) of two dates (N, C, h, w): both, brought to the width of one."""
     # Some encoders give no channels at half the resolution.
-    return nn.Sequential(nn.Flatten(1, 2), nn.Conv2d(2 * channels, channels, 1)) if channels else nn.Flatten(1, 2)
+    return (
+        nn.Sequential(nn.Flatten(1, 2), nn.Conv2d(2 * channels, channels, 1))
+        if channels
+        else nn.Flatten(1, 2)
+    )
 
 
 def _build(
@@ -77,13 +88,19 @@ def _build(
     with explained(encoder):
         plain = unet.plain(encoder, channels, in_channels if join else 2 * in_channels, classes)
         if join:
-            net: nn.Module = Siamese(plain, in_channels, channels[-1], map(join, plain.encoder.out_channels[1:]))
+            net: nn.Module = Siamese(
+                plain, in_channels, channels[-1], map(join, plain.encoder.out_channels[1:])
+            )
         else:
             net = EarlyFusion(plain, 2 * in_channels, channels[-1])
         unet.leave_out_unused(net, torch.zeros(1, 2, in_channels, 128, 128))
     return unet.drop_out(net, dropout)
 
 
-DIFFERENCE = Model("siamese-difference", ("change",), partial(_build, lambda _: Difference()), stride_multiple)
-CONCATENATION = Model("siamese-concatenation", ("change",), partial(_build, concatenate), stride_multiple)
+DIFFERENCE = Model(
+    "siamese-difference", ("change",), partial(_build, lambda _: Difference()), stride_multiple
+)
+CONCATENATION = Model(
+    "siamese-concatenation", ("change",), partial(_build, concatenate), stride_multiple
+)
 EARLY = Model("early-fusion", ("change",), partial(_build, None), stride_multiple)

@@ -25,7 +25,11 @@ def _is_compile_supported(device: str) -> bool:
 
 
 def _import_smp() -> Any:
-    absent = {name: ModuleType(name) for name in ("torch._dynamo", "torch._dynamo.utils") if name not in sys.modules}
+    absent = {
+        name: ModuleType(name)
+        for name in ("torch._dynamo", "torch._dynamo.utils")
+        if name not in sys.modules
+    }
     for name, function in (("disable", _disable), ("is_compile_supported", _is_compile_supported)):
         for module in absent.values():
             setattr(module, name, function)

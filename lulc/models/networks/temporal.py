@@ -45,7 +45,9 @@ class TemporalAttention(nn.Module):
         likeness = torch.einsum("bthk,hk->bth", keys, self.query).float() / _KEYS**0.5
         masked = likeness.masked_fill(~valid[..., None], -torch.inf)
         # Of nothing valid the softmax is not a number.
-        attention = torch.where(valid.any(1)[:, None, None], masked, 0.0).softmax(1) * valid[..., None]
+        attention = (
+            torch.where(valid.any(1)[:, None, None], masked, 0.0).softmax(1) * valid[..., None]
+        )
         parts = told.view(*told.shape[:2], HEADS, -1)
         summed = torch.einsum("bth,bthe->bhe", attention.to(parts.dtype), parts).flatten(1)
         found: Tensor = self.out(summed)

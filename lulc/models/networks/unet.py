@@ -25,7 +25,9 @@ class DetailedUnet(nn.Module):
     def __init__(self, net: nn.Module, in_channels: int, width: int, shrink: int = 1) -> None:
         super().__init__()
         self.shrink = nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity()
-        self.enlarge = nn.Upsample(scale_factor=shrink, mode="bilinear") if shrink > 1 else nn.Identity()
+        self.enlarge = (
+            nn.Upsample(scale_factor=shrink, mode="bilinear") if shrink > 1 else nn.Identity()
+        )
         self.encoder, self.decoder = net.get_submodule("encoder"), net.get_submodule("decoder")
         self.detail = nn.Sequential(*_conv(in_channels, width, 3), *_conv(width, width, 3))
         self.mix = nn.Sequential(*_conv(2 * width, width, 1))
@@ -35,12 +37,18 @@ class DetailedUnet(nn.Module):
         """Logits (N, K, H, W) of an image (N, C, H, W)."""
         image = self.shrink(image)
         context = self.decoder(self.encoder(image))
-        logits: torch.Tensor = self.enlarge(self.segmentation_head(self.mix(torch.cat([context, self.detail(image)], 1))))
+        logits: torch.Tensor = self.enlarge(
+            self.segmentation_head(self.mix(torch.cat([context, self.detail(image)], 1)))
+        )
         return logits
 
 
 def _conv(channels: int, width: int, size: int) -> list[nn.Module]:
-    return [nn.Conv2d(channels, width, size, padding=size // 2, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+    return [
+        nn.Conv2d(channels, width, size, padding=size // 2, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    ]
 
 
 # Channels of the decoder's stages, deepest first; a shallower net leaves out the deepest.
@@ -64,7 +72,9 @@ def _build(
     """
     channels = decoder_channels(depth, decoder)
     with explained(encoder):
-        net = DetailedUnet(plain(encoder, channels, in_channels, classes), in_channels, channels[-1], shrink)
+        net = DetailedUnet(
+            plain(encoder, channels, in_channels, classes), in_channels, channels[-1], shrink
+        )
         leave_out_unused(net, torch.zeros(1, in_channels, 128 * shrink, 128 * shrink))
     return drop_out(net, dropout)
 
@@ -85,14 +95,18 @@ def decoder_channels(depth: int, decoder: Sequence[int]) -> tuple[int, ...]:
     """Channels of the decoder's stages, deepest first: those given, or the usual ones; UsageError where they are not `depth`."""
     channels = tuple(decoder) or _CHANNELS[-depth:]
     if len(channels) != depth:
-        raise UsageError(f"train.decoder {list(channels)} must have as many numbers as train.depth says: {depth}")
+        raise UsageError(
+            f"train.decoder {list(channels)} must have as many numbers as train.depth says: {depth}"
+        )
     return channels
 
 
 def drop_out(net: nn.Module, share: float) -> nn.Module:
     """The network, a share of whose last feature maps is left out while it learns."""
     if share:
-        net.segmentation_head = nn.Sequential(nn.Dropout2d(share), net.get_submodule("segmentation_head"))
+        net.segmentation_head = nn.Sequential(
+            nn.Dropout2d(share), net.get_submodule("segmentation_head")
+        )
     return net
 
 

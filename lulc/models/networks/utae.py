@@ -18,14 +18,21 @@ class Utae(nn.Module):
     """The network (Garnot and Landrieu 2021, arXiv:2107.07933). Norms are of groups of one date's channels: dates that are not
     valid spoil no other date."""
 
-    def __init__(self, in_channels: int, classes: int, widths: Sequence[int], dropout: float) -> None:
+    def __init__(
+        self, in_channels: int, classes: int, widths: Sequence[int], dropout: float
+    ) -> None:
         super().__init__()
         self.first = _block(in_channels, widths[0])
-        downs = [nn.Sequential(_conv(a, b, 4, 2), _block(b, b)) for a, b in zip(widths, (*widths[1:], widths[-1]), strict=True)]
+        downs = [
+            nn.Sequential(_conv(a, b, 4, 2), _block(b, b))
+            for a, b in zip(widths, (*widths[1:], widths[-1]), strict=True)
+        ]
         self.encoder = nn.ModuleList(downs)
         self.attention = TemporalAttention(widths[-1])
         below = (*widths[1:], widths[-1])
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, 2) for a, b in zip(widths, below, strict=True))
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(b, a, 2, 2) for a, b in zip(widths, below, strict=True)
+        )
         self.blocks = nn.ModuleList(_block(2 * a, a) for a in widths)
         self.head = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(widths[0], classes, 1))
 
@@ -57,8 +64,12 @@ class Utae(nn.Module):
     def _seen(masks: Tensor, valid: Tensor, shape: tuple[int, int]) -> Tensor:
         # At a finer level a date gets attention where it is valid alone; what it loses goes to the others.
         n, dates = valid.shape[:2]
-        finer = functional.interpolate(masks.flatten(0, 1), shape, mode="bilinear").view(n, dates, HEADS, *shape)
-        kept: Tensor = finer * functional.adaptive_avg_pool2d(valid.to(masks.dtype), shape)[:, :, None]
+        finer = functional.interpolate(masks.flatten(0, 1), shape, mode="bilinear").view(
+            n, dates, HEADS, *shape
+        )
+        kept: Tensor = (
+            finer * functional.adaptive_avg_pool2d(valid.to(masks.dtype), shape)[:, :, None]
+        )
         return kept / kept.sum(1, keepdim=True).clamp(min=1e-6)
 
 
@@ -66,7 +77,9 @@ def _conv(channels: int, width: int, size: int = 3, stride: int = 1) -> nn.Seque
     padding = (size - 1) // 2
     # The edge is repeated, not mirrored: the coarsest level can be a single cell.
     return nn.Sequential(
-        nn.Conv2d(channels, width, size, stride, padding, padding_mode="replicate"), nn.GroupNorm(4, width), nn.ReLU()
+        nn.Conv2d(channels, width, size, stride, padding, padding_mode="replicate"),
+        nn.GroupNorm(4, width),
+        nn.ReLU(),
     )
 
 
@@ -75,7 +88,13 @@ def _block(channels: int, width: int) -> nn.Sequential:
 
 
 def _build(
-    in_channels: int, classes: int, *, depth: int = 5, decoder: Sequence[int] = (), dropout: float = 0.0, **_: Any
+    in_channels: int,
+    classes: int,
+    *,
+    depth: int = 5,
+    decoder: Sequence[int] = (),
+    dropout: float = 0.0,
+    **_: Any,
 ) -> nn.Module:
     """The network. depth: how often it halves the image; decoder: channels of its levels, deepest first, rounded up to heads."""
     widths = [-(-width // HEADS) * HEADS for width in reversed(decoder_channels(depth, decoder))]

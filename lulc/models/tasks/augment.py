@@ -36,13 +36,17 @@ def reduce(samples: Batch, task: Task) -> Batch:
     if task.series:
         return samples
     image, seen = lower_median(samples.pixels, samples.valid)
-    return dataclasses.replace(samples, pixels=image[:, None], valid=seen[:, None], days=samples.days[:, :1])
+    return dataclasses.replace(
+        samples, pixels=image[:, None], valid=seen[:, None], days=samples.days[:, :1]
+    )
 
 
 def standardise(samples: Batch, scaling: Scaling) -> Batch:
     """The samples with pixels as float32, standardised, 0 where not valid; a label a pixel is 255 where no date is."""
     gain, shift = (x.to(samples.pixels.device)[:, None, None] for x in scaling.factors())
-    pixels = torch.addcmul(shift, samples.pixels.float(), gain).masked_fill_(~samples.valid[:, :, None], 0)
+    pixels = torch.addcmul(shift, samples.pixels.float(), gain).masked_fill_(
+        ~samples.valid[:, :, None], 0
+    )
     label = samples.label if samples.label.is_floating_point() else samples.label.long()
     if label.ndim == 3 and label.shape[1:] == samples.valid.shape[2:]:
         label = label.masked_fill(~samples.valid.any(1), NODATA)
@@ -53,7 +57,11 @@ def count_dates(samples: Batch, kind: Kind) -> Tensor:
     """What a loss is divided by: labelled pixels, or images with a label, each times its sample's weight."""
     if kind in ("tags", "boxes"):
         return samples.weight.double().sum()
-    known = (samples.label != NODATA).flatten(1).sum(1) if samples.label.ndim > 1 else samples.label != NODATA
+    known = (
+        (samples.label != NODATA).flatten(1).sum(1)
+        if samples.label.ndim > 1
+        else samples.label != NODATA
+    )
     return known.double() @ samples.weight.double()
 
 
@@ -62,9 +70,10 @@ def class_counts(samples: Batch, kind: Kind) -> Tensor:
     if kind == "tags":
         found = samples.label.double().sum(0)
         return functional.pad(found, (0, 256 - len(found)))
-    ids = {"pixels": lambda: samples.label[samples.valid.any(1)], "boxes": lambda: samples.label[..., 0]}.get(
-        kind, lambda: samples.label
-    )()
+    ids = {
+        "pixels": lambda: samples.label[samples.valid.any(1)],
+        "boxes": lambda: samples.label[..., 0],
+    }.get(kind, lambda: samples.label)()
     return torch.bincount(ids.flatten().long(), minlength=256).double()
 
 
@@ -95,14 +104,20 @@ def crop(samples: Batch, side: int, kind: Kind) -> Batch:
     places = [choose(*labelled(label)) for label in samples.label]
 
     def cut(array: Tensor) -> Tensor:
-        return torch.stack([a[..., y : y + side, x : x + side] for a, (y, x) in zip(array, places, strict=True)])
+        return torch.stack(
+            [a[..., y : y + side, x : x + side] for a, (y, x) in zip(array, places, strict=True)]
+        )
 
     label = samples.label
     if kind == "pixels":
         label = cut(label)
     elif kind == "boxes":
-        label = torch.stack([_inside(boxes, y, x, side) for boxes, (y, x) in zip(label, places, strict=True)])
-    return dataclasses.replace(samples, pixels=cut(samples.pixels), valid=cut(samples.valid), label=label)
+        label = torch.stack(
+            [_inside(boxes, y, x, side) for boxes, (y, x) in zip(label, places, strict=True)]
+        )
+    return dataclasses.replace(
+        samples, pixels=cut(samples.pixels), valid=cut(samples.valid), label=label
+    )
 
 
 def _inside(boxes: Tensor, y: int, x: int, side: int) -> Tensor:
@@ -137,7 +152,10 @@ def _relight(pixels: Tensor, scaling: Scaling) -> Tensor:
     # Sun, season and sensor multiply a reflectance, and haze adds the same to every band: a scene of another day differs from
     # this one by values counted from no light at all, not from their mean. Haze is counted in the middle one of the bands'
     # means, so that a band of another unit among them (metres, decibels) does not set it.
-    mean, std = (torch.tensor(x, dtype=torch.float32, device=pixels.device) for x in (scaling.mean, scaling.std))
+    mean, std = (
+        torch.tensor(x, dtype=torch.float32, device=pixels.device)
+        for x in (scaling.mean, scaling.std)
+    )
     dark, haze = (-mean / std)[:, None, None], (mean.abs().median() / std)[:, None, None]
     gain = torch.exp(_normal(pixels, 0.4, each_band=False) + _normal(pixels, 0.2, each_band=True))
     return (pixels - dark) * gain + dark + _normal(pixels, 0.2, each_band=False) * haze
@@ -145,7 +163,9 @@ def _relight(pixels: Tensor, scaling: Scaling) -> Tensor:
 
 def _normal(pixels: Tensor, spread: float, *, each_band: bool) -> Tensor:
     # (N, 1, C or 1, 1, 1): one for every sample and band, or sample; drawn on the CPU: a seed says the same on every device.
-    return (spread * torch.randn(len(pixels), 1, pixels.shape[2] if each_band else 1, 1, 1)).to(pixels.device)
+    return (spread * torch.randn(len(pixels), 1, pixels.shape[2] if each_band else 1, 1, 1)).to(
+        pixels.device
+    )
 
 
 def _turn(samples: Batch, rotate: bool, flip: bool, kind: Kind) -> Batch:
@@ -170,7 +190,9 @@ def _turn(samples: Batch, rotate: bool, flip: bool, kind: Kind) -> Batch:
         label = move(label)
     elif kind == "boxes":
         label = torch.stack([move_boxes(*given) for given in zip(label, turns, flips, strict=True)])
-    return dataclasses.replace(samples, pixels=move(samples.pixels), valid=move(samples.valid), label=label)
+    return dataclasses.replace(
+        samples, pixels=move(samples.pixels), valid=move(samples.valid), label=label
+    )
 
 
 def _zoom(samples: Batch, kind: Kind) -> Batch:
@@ -180,15 +202,27 @@ def _zoom(samples: Batch, kind: Kind) -> Batch:
     angle = torch.empty(n).uniform_(-0.25, 0.25)
     shift = (torch.rand(n, 2) * 2 - 1) * (1 - scale)[:, None]
     cos, sin = scale * angle.cos(), scale * angle.sin()
-    theta = torch.stack([torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1)
+    theta = torch.stack(
+        [torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1
+    )
     shape = samples.pixels.shape
-    grid = functional.affine_grid(theta, [n, 1, *shape[-2:]], align_corners=False).to(samples.pixels.device)
+    grid = functional.affine_grid(theta, [n, 1, *shape[-2:]], align_corners=False).to(
+        samples.pixels.device
+    )
 
     def take(array: Tensor, mode: str) -> Tensor:
         flat = array.reshape(n, -1, *shape[-2:]).float()
         # What the label or image does not reach is filled from its edge; it is not valid where the edge is not.
-        return functional.grid_sample(flat, grid, mode, "border", align_corners=False).reshape(array.shape)
+        return functional.grid_sample(flat, grid, mode, "border", align_corners=False).reshape(
+            array.shape
+        )
 
-    label = take(samples.label, "nearest").to(samples.label.dtype) if kind == "pixels" else samples.label
+    label = (
+        take(samples.label, "nearest").to(samples.label.dtype)
+        if kind == "pixels"
+        else samples.label
+    )
     valid = take(samples.valid, "nearest") > 0.5
-    return dataclasses.replace(samples, pixels=take(samples.pixels, "bilinear"), valid=valid, label=label)
+    return dataclasses.replace(
+        samples, pixels=take(samples.pixels, "bilinear"), valid=valid, label=label
+    )

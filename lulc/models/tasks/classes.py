@@ -20,7 +20,9 @@ def forward(net: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
     return logits.float()
 
 
-def loss_of(net: nn.Module, inputs: tuple[Tensor, ...], label: Tensor, weight: Tensor, penalty: LossConf) -> Tensor:
+def loss_of(
+    net: nn.Module, inputs: tuple[Tensor, ...], label: Tensor, weight: Tensor, penalty: LossConf
+) -> Tensor:
     """The network's `loss` on a batch."""
     return loss(net(*inputs), label, weight, penalty)
 
@@ -38,11 +40,18 @@ def loss(logits: Tensor, label: Tensor, weight: Tensor, penalty: LossConf) -> Te
     each_weight = weight.reshape(-1, *[1] * (label.ndim - 1))
     known = label != NODATA
     each = functional.cross_entropy(
-        logits, label, penalty.weights, ignore_index=NODATA, reduction="none", label_smoothing=penalty.smoothing
+        logits,
+        label,
+        penalty.weights,
+        ignore_index=NODATA,
+        reduction="none",
+        label_smoothing=penalty.smoothing,
     )
     if penalty.bootstrap:
         own = functional.cross_entropy(logits, logits.detach().argmax(1), reduction="none")
-        each = torch.lerp(each, own * penalty.weights[label.where(known, 0)] * known, penalty.bootstrap)
+        each = torch.lerp(
+            each, own * penalty.weights[label.where(known, 0)] * known, penalty.bootstrap
+        )
     if penalty.focal:
         likely = logits.softmax(1).gather(1, label.where(known, 0)[:, None])[:, 0]
         each = each * (1 - likely) ** penalty.focal
@@ -67,15 +76,23 @@ def probabilities(logits: Tensor) -> Tensor:
 def evidence(logits: Tensor, label: Tensor, legend: Legend) -> np.ndarray:
     """The (K, K + 1) confusion matrix of a batch."""
     to_id = legend.to_id()
-    return confusion.confusion(to_id[label.cpu().numpy()], to_id[logits.argmax(1).to(torch.uint8).cpu().numpy()], legend)
+    return confusion.confusion(
+        to_id[label.cpu().numpy()], to_id[logits.argmax(1).to(torch.uint8).cpu().numpy()], legend
+    )
 
 
-def summarise_classes(evidence: Sequence[np.ndarray], legend: Legend) -> tuple[dict[str, float], np.ndarray]:
+def summarise_classes(
+    evidence: Sequence[np.ndarray], legend: Legend
+) -> tuple[dict[str, float], np.ndarray]:
     """Accuracies, macro F1, mean IoU, and those of every class; with the matrix of all."""
     matrix = np.sum(evidence, axis=0, dtype=np.int64)
     found = confusion.summarise(matrix, legend)
     f1 = [c.f1 for c in found.classes if not np.isnan(c.f1)]
-    metrics = {"accuracy": found.overall_accuracy, "miou": found.mean_iou, "f1": float(np.mean(f1)) if f1 else float("nan")}
+    metrics = {
+        "accuracy": found.overall_accuracy,
+        "miou": found.mean_iou,
+        "f1": float(np.mean(f1)) if f1 else float("nan"),
+    }
     for name in ("users_accuracy", "producers_accuracy", "f1", "iou"):
         metrics |= {f"{name}/{c.name}": getattr(c, name) for c in found.classes}
     return metrics, matrix

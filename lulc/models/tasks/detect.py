@@ -15,7 +15,9 @@ from lulc.stats import boxes
 _STRICT = tuple(np.arange(0.5, 1.0, 0.05).tolist())
 
 
-def _loss(net: nn.Module, inputs: tuple[Tensor, ...], label: Tensor, weight: Tensor, penalty: LossConf) -> Tensor:  # noqa: ARG001
+def _loss(
+    net: nn.Module, inputs: tuple[Tensor, ...], label: Tensor, weight: Tensor, penalty: LossConf
+) -> Tensor:  # noqa: ARG001
     """The network's own loss, summed over the images; it knows no penalty."""
     total: Tensor = net(*inputs, label, weight)
     return total
@@ -33,7 +35,9 @@ def _evidence(found: Tensor, label: Tensor, legend: Legend) -> list[tuple[np.nda
     return [(mine[mine[:, 1] > 0], theirs[theirs[:, 0] != NODATA]) for mine, theirs in images]
 
 
-def _summarise(evidence: Sequence[list[tuple[np.ndarray, np.ndarray]]], legend: Legend) -> tuple[dict[str, float], np.ndarray]:
+def _summarise(
+    evidence: Sequence[list[tuple[np.ndarray, np.ndarray]]], legend: Legend
+) -> tuple[dict[str, float], np.ndarray]:
     """Means over the classes: average precision at IoU 0.5 (`ap50`), over IoU 0.5 to 0.95 (`ap`), recall at 0.5 and 0.3."""
     images = [one for step in evidence for one in step]
     at: dict[float, list[tuple[float, float]]] = {}
@@ -63,4 +67,6 @@ def _probabilities(found: Tensor) -> Tensor:
     return found
 
 
-DETECT = Task("detect", "boxes", False, "ap50", image, _loss, _forward, _evidence, _summarise, _probabilities)
+DETECT = Task(
+    "detect", "boxes", False, "ap50", image, _loss, _forward, _evidence, _summarise, _probabilities
+)

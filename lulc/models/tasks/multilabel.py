@@ -15,7 +15,9 @@ from lulc.models.tasks.segment import image
 from lulc.models.tasks.task import LossConf, Task
 
 
-def _loss(net: nn.Module, inputs: tuple[Tensor, ...], label: Tensor, weight: Tensor, penalty: LossConf) -> Tensor:
+def _loss(
+    net: nn.Module, inputs: tuple[Tensor, ...], label: Tensor, weight: Tensor, penalty: LossConf
+) -> Tensor:
     """The sum over samples of their weight times the class-weighted mean of binary cross entropy over the classes.
 
     With `focal` the asymmetric loss (Ridnik et al. 2021, arXiv:2009.14119): only what is absent is weighed, by p ** `focal` of a
@@ -39,7 +41,9 @@ def _evidence(logits: Tensor, label: Tensor, legend: Legend) -> np.ndarray:  # n
     return torch.stack([logits.sigmoid(), label.float()]).cpu().numpy()
 
 
-def _summarise(evidence: Sequence[np.ndarray], legend: Legend) -> tuple[dict[str, float], np.ndarray]:
+def _summarise(
+    evidence: Sequence[np.ndarray], legend: Legend
+) -> tuple[dict[str, float], np.ndarray]:
     """Mean average precision of the classes (`ap_macro`), that of all pairs (`ap_micro`), F1 at a probability of a half."""
     shares, truth = np.concatenate(list(evidence), axis=1)
     each = [rank_precision(shares[:, i], truth[:, i] > 0) for i in range(shares.shape[1])]
@@ -64,4 +68,15 @@ def rank_precision(shares: np.ndarray, truth: np.ndarray) -> float:
     return float(np.sum(np.diff(recall, prepend=0) * precision))
 
 
-MULTILABEL = Task("multilabel", "tags", False, "ap_macro", image, _loss, classes.forward, _evidence, _summarise, torch.sigmoid)
+MULTILABEL = Task(
+    "multilabel",
+    "tags",
+    False,
+    "ap_macro",
+    image,
+    _loss,
+    classes.forward,
+    _evidence,
+    _summarise,
+    torch.sigmoid,
+)

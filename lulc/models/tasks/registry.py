@@ -10,4 +10,6 @@ from lulc.models.tasks.segment import SEGMENT
 from lulc.models.tasks.series import SERIES
 from lulc.models.tasks.task import Task
 
-TASKS: dict[str, Task] = {task.name: task for task in (CHANGE, CLASSIFY, DETECT, MULTILABEL, SEGMENT, SERIES)}
+TASKS: dict[str, Task] = {
+    task.name: task for task in (CHANGE, CLASSIFY, DETECT, MULTILABEL, SEGMENT, SERIES)
+}

@@ -27,13 +27,17 @@ def border_evidence(logits: Tensor, label: Tensor, legend: Legend) -> tuple[np.n
     return classes.evidence(logits, label, legend), _borders(logits.argmax(1), label)
 
 
-def summarise_borders(evidence: Sequence[tuple[np.ndarray, np.ndarray]], legend: Legend) -> tuple[dict[str, float], np.ndarray]:
+def summarise_borders(
+    evidence: Sequence[tuple[np.ndarray, np.ndarray]], legend: Legend
+) -> tuple[dict[str, float], np.ndarray]:
     """The scores of `classes.summarise`, and boundary F1 (Csurka et al. 2013, doi:10.5244/C.27.32) with a slack of 2 pixels."""
     metrics, matrix = classes.summarise_classes([matrix for matrix, _ in evidence], legend)
     mapped, right, labelled, met = np.sum([counts for _, counts in evidence], axis=0).tolist()
     if mapped and labelled:
         precision, recall = right / mapped, met / labelled
-        metrics["boundary_f1"] = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+        metrics["boundary_f1"] = (
+            2 * precision * recall / (precision + recall) if precision + recall else 0.0
+        )
     return metrics, matrix
 
 
@@ -43,7 +47,8 @@ def _borders(found: Tensor, label: Tensor) -> np.ndarray:
     inner = -functional.max_pool2d(-known.float()[:, None], 3, 1, 1)[:, 0] > 0
     mine, theirs = (_edge(x) & inner for x in (found, label))
     near_mine, near_theirs = (
-        functional.max_pool2d(x.float()[:, None], 2 * _TOLERANCE + 1, 1, _TOLERANCE)[:, 0] > 0 for x in (mine, theirs)
+        functional.max_pool2d(x.float()[:, None], 2 * _TOLERANCE + 1, 1, _TOLERANCE)[:, 0] > 0
+        for x in (mine, theirs)
     )
     counts = [mine, mine & near_theirs, theirs, theirs & near_mine]
     return np.array([int(torch.count_nonzero(x)) for x in counts])
@@ -52,7 +57,9 @@ def _borders(found: Tensor, label: Tensor) -> np.ndarray:
 def _edge(ids: Tensor) -> Tensor:
     # Pixels with a neighbour of another class.
     values = ids.float()[:, None]
-    return (functional.max_pool2d(values, 3, 1, 1) != -functional.max_pool2d(-values, 3, 1, 1))[:, 0]
+    return (functional.max_pool2d(values, 3, 1, 1) != -functional.max_pool2d(-values, 3, 1, 1))[
+        :, 0
+    ]
 
 
 SEGMENT = Task(

@@ -40,7 +40,8 @@ class Scaling:
     def factors(self) -> tuple[Tensor, Tensor]:
         """(gain, shift), float32 (C,): input = DN * gain + shift, worked out in float64."""
         scales, offsets, mean, std = (
-            torch.tensor(x, dtype=torch.float64) for x in (self.scales, self.offsets, self.mean, self.std)
+            torch.tensor(x, dtype=torch.float64)
+            for x in (self.scales, self.offsets, self.mean, self.std)
         )
         return (scales / std).float(), ((offsets - mean) / std).float()
 

@@ -54,7 +54,9 @@ class Mtl:
         except ValueError:
             found = math.nan
         if not math.isfinite(found):
-            raise InputError(f"{redact_url(self.href)} has {self.said[key][:40]!r} for {key}: fetch the product anew")
+            raise InputError(
+                f"{redact_url(self.href)} has {self.said[key][:40]!r} for {key}: fetch the product anew"
+            )
         return found
 
     @property
@@ -64,12 +66,18 @@ class Mtl:
         try:
             return datetime.fromisoformat(text).replace(tzinfo=UTC)
         except ValueError as error:
-            raise InputError(f"{redact_url(self.href)} gives {text[:40]!r} as its time: fetch the product anew") from error
+            raise InputError(
+                f"{redact_url(self.href)} gives {text[:40]!r} as its time: fetch the product anew"
+            ) from error
 
     def files(self) -> dict[str, str]:
         """Name of each of the product's bands, such as 4, 6_VCID_1 or ST_B10 → name of its file."""
         start = "FILE_NAME_BAND_"
-        return {key.removeprefix(start): name for key, name in self.said.items() if key.startswith(start)}
+        return {
+            key.removeprefix(start): name
+            for key, name in self.said.items()
+            if key.startswith(start)
+        }
 
 
 def read_mtl(tree: Tree, names: Mapping[str, str], product: str) -> Mtl:
@@ -90,7 +98,9 @@ def read_mtl(tree: Tree, names: Mapping[str, str], product: str) -> Mtl:
         return _choose(tree.href(name), groups, product)
     if problems:
         raise InputError(problems[0])
-    raise InputError(f"product {product} in {redact_url(tree.path)} has no {product}_MTL.txt, .json or .xml: fetch it anew")
+    raise InputError(
+        f"product {product} in {redact_url(tree.path)} has no {product}_MTL.txt, .json or .xml: fetch it anew"
+    )
 
 
 def _choose(href: str, groups: _Groups, product: str) -> Mtl:
@@ -99,8 +109,16 @@ def _choose(href: str, groups: _Groups, product: str) -> Mtl:
     level = said.setdefault("PROCESSING_LEVEL", said.get("DATA_TYPE", ""))
     if said.get("LANDSAT_PRODUCT_ID") != product or level[:2] not in _SCALES:
         of = f"of {said.get('LANDSAT_PRODUCT_ID')!r} at level {level!r}"
-        raise InputError(f"{redact_url(href)} is {of}: it should be of {product}, at level 1 or 2; fetch the product anew")
-    return Mtl(href, said | {key: text for group in _SCALES[level[:2]] for key, text in groups.get(group, {}).items()})
+        raise InputError(
+            f"{redact_url(href)} is {of}: it should be of {product}, at level 1 or 2; fetch the product anew"
+        )
+    return Mtl(
+        href,
+        said
+        | {
+            key: text for group in _SCALES[level[:2]] for key, text in groups.get(group, {}).items()
+        },
+    )
 
 
 def _read_text(tree: Tree, name: str) -> _Groups:
@@ -108,7 +126,9 @@ def _read_text(tree: Tree, name: str) -> _Groups:
         content = tree.read(name).decode("utf-8")
         return _from_json(json.loads(content)) if name.endswith(".json") else _from_odl(content)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{redact_url(tree.href(name))} is not a sound MTL ({error}): fetch the product anew") from error
+        raise InputError(
+            f"{redact_url(tree.href(name))} is not a sound MTL ({error}): fetch the product anew"
+        ) from error
 
 
 def _from_odl(content: str) -> _Groups:
@@ -135,10 +155,19 @@ def _from_odl(content: str) -> _Groups:
 
 def _from_json(content: object) -> _Groups:
     roots = list(content.values()) if isinstance(content, dict) else []
-    if len(roots) != 1 or not isinstance(roots[0], dict) or not all(isinstance(group, dict) for group in roots[0].values()):
+    if (
+        len(roots) != 1
+        or not isinstance(roots[0], dict)
+        or not all(isinstance(group, dict) for group in roots[0].values())
+    ):
         raise ValueError("it is not one object of groups")
-    return {name: {key: str(value) for key, value in group.items()} for name, group in roots[0].items()}
+    return {
+        name: {key: str(value) for key, value in group.items()} for name, group in roots[0].items()
+    }
 
 
 def _read_xml(tree: Tree, name: str) -> _Groups:
-    return {group.tag: {e.tag: (e.text or "").strip() for e in group} for group in read_xml(tree, name).root}
+    return {
+        group.tag: {e.tag: (e.text or "").strip() for e in group}
+        for group in read_xml(tree, name).root
+    }

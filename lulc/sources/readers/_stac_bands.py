@@ -47,7 +47,9 @@ class Offer:
     @property
     def fallback(self) -> str:
         """The name it has when no better one is free."""
-        return plain_name(self.asset) if self.count == 1 else self.name or f"{self.asset}.{self.index}"
+        return (
+            plain_name(self.asset) if self.count == 1 else self.name or f"{self.asset}.{self.index}"
+        )
 
     def claim(self, archive: Archive) -> tuple[tuple[bool, int, float], str | None]:
         """(strength, name) of the name it claims, smaller is stronger.
@@ -67,7 +69,10 @@ class Offer:
             return [self]
         # Alpha says which pixels of the others are valid: the reader heeds it.
         named = [(i, n) for i, n in enumerate(names, 1) if n != "alpha"]
-        return [Offer(self.asset, self.href, i, len(names), n, n if n in COMMON else None) for i, n in named]
+        return [
+            Offer(self.asset, self.href, i, len(names), n, n if n in COMMON else None)
+            for i, n in named
+        ]
 
 
 def name_bands(offers: Sequence[Offer], archive: Archive) -> dict[str, Offer]:
@@ -86,10 +91,16 @@ def name_bands(offers: Sequence[Offer], archive: Archive) -> dict[str, Offer]:
             named[name] = strongest[0]
         elif not best[0]:
             assets = [offer.asset for offer in strongest]
-            raise InputError(f"assets {assets} are all mapped to band {name!r} under scenes.bands: map one of them")
+            raise InputError(
+                f"assets {assets} are all mapped to band {name!r} under scenes.bands: map one of them"
+            )
         else:
             finer = [_finer_name(name, offer) for offer in strongest]
-            named |= {n: o for n, o in zip(finer, strongest, strict=True) if n and finer.count(n) == 1 and n not in claims}
+            named |= {
+                n: o
+                for n, o in zip(finer, strongest, strict=True)
+                if n and finer.count(n) == 1 and n not in claims
+            }
     taken = {id(offer) for offer in named.values()}
     for offer in offers:
         if id(offer) not in taken:
@@ -118,7 +129,9 @@ def _finer_name(name: str, offer: Offer) -> str | None:
 def list_offers(key: str, asset: Mapping[str, Any], properties: Mapping[str, Any]) -> list[Offer]:
     """The asset's bands, as STAC 1.1 (`bands`), 1.0 (`eo:bands`, `raster:bands`) and 0.7 (numbers into the item's) say."""
     new, raster = asset.get("bands") or [], asset.get("raster:bands") or []
-    old = [properties["eo:bands"][b] if isinstance(b, int) else b for b in asset.get("eo:bands") or []]
+    old = [
+        properties["eo:bands"][b] if isinstance(b, int) else b for b in asset.get("eo:bands") or []
+    ]
     count = max(len(new), len(old), len(raster), 1)
     # One record for several bands holds for them all.
     raster = raster * count if len(raster) == 1 else raster
@@ -139,7 +152,12 @@ def list_offers(key: str, asset: Mapping[str, Any], properties: Mapping[str, Any
                 number(said.get("raster:scale", said.get("scale"))),
                 number(said.get("raster:offset", said.get("offset"))),
                 number(said.get("nodata")),
-                number(said.get("gsd", said.get("raster:spatial_resolution", said.get("spatial_resolution")))) or math.inf,
+                number(
+                    said.get(
+                        "gsd", said.get("raster:spatial_resolution", said.get("spatial_resolution"))
+                    )
+                )
+                or math.inf,
                 number(said.get("eo:center_wavelength", said.get("center_wavelength"))),
                 bool(new or old or raster),
             )
@@ -152,14 +170,20 @@ def has_data(asset: Mapping[str, Any]) -> bool:
     media, href = str(asset.get("type") or "").lower(), str(asset.get("href", ""))
     if {"thumbnail", "overview", "metadata"} & set(asset.get("roles") or ()):
         return False
-    return any(t in media for t in ("tiff", "jp2")) if media else urlsplit(href).path.lower().endswith((".tif", ".tiff", ".jp2"))
+    return (
+        any(t in media for t in ("tiff", "jp2"))
+        if media
+        else urlsplit(href).path.lower().endswith((".tif", ".tiff", ".jp2"))
+    )
 
 
 # Assets of Sentinel-2 (SCL, scl, SCL_20m) and Landsat Collection 2 (qa_pixel, QA_PIXEL.TIF) that say which pixels are usable.
 _KNOWN = {"scl": scl_tests, "qa_pixel": qa_pixel_tests}
 
 
-def find_quality(offers: Sequence[Offer], archive: Archive, scene_id: str) -> tuple[Offer, tuple[Clear, ...]] | None:
+def find_quality(
+    offers: Sequence[Offer], archive: Archive, scene_id: str
+) -> tuple[Offer, tuple[Clear, ...]] | None:
     """The quality band and its tests: the one the run file names, else one that is known and masks what the run file says.
 
     None where it names none, and none is known or nothing is to be masked. InputError where the item lacks the one it names.

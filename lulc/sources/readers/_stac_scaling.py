@@ -16,7 +16,12 @@ _LANDSAT = {"SR": (2.75e-05, -0.2), "ST": (0.00341802, 149.0)}
 
 def as_published(offer: Offer, properties: Mapping[str, Any]) -> Offer:
     """The offer with scale and offset that make its numbers reflectance or kelvin; unchanged where nothing is known better."""
-    applied = properties.get("earthsearch:boa_offset_applied", properties.get("sentinel:boa_offset_applied")) is True
+    applied = (
+        properties.get(
+            "earthsearch:boa_offset_applied", properties.get("sentinel:boa_offset_applied")
+        )
+        is True
+    )
     if offer.scale is None and offer.offset is None and offer.count == 1:
         offer = _sentinel2(offer, properties) or _landsat(offer, properties) or offer
     # Earth Search has subtracted the offset from these files, though their items still give it.
@@ -26,7 +31,9 @@ def as_published(offer: Offer, properties: Mapping[str, Any]) -> Offer:
 def _sentinel2(offer: Offer, properties: Mapping[str, Any]) -> Offer | None:
     # Sentinel-2 Products Specification Document 14.9: (DN + BOA_ADD_OFFSET) / 10000, the offset -1000 from processing baseline
     # 04.00 on; 0 is no data. Items of the Planetary Computer leave this out.
-    baseline = properties.get("s2:processing_baseline", properties.get("sentinel:processing_baseline"))
+    baseline = properties.get(
+        "s2:processing_baseline", properties.get("sentinel:processing_baseline")
+    )
     if baseline is None or not re.fullmatch(r"B(0\d|1[0-2]|8A)", offer.name or offer.asset):
         return None
     return replace(offer, scale=1e-4, offset=-0.1 if float(baseline) >= 4 else 0.0, nodata=0.0)

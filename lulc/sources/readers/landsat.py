@@ -43,7 +43,10 @@ _PACK = re.compile(rf"(?:.*/)?(?P<id>{_ID})(?:{'|'.join(map(re.escape, PACKED))}
 
 def _accepts(archive: Archive, names: Sequence[str]) -> bool:
     """Whether there is a Landsat product, packed or by its MTL, where the run file gives no pattern of file names."""
-    found = (_PACK.fullmatch(name) or ((m := _FILE.fullmatch(name)) and m["rest"].startswith("MTL.")) for name in names)
+    found = (
+        _PACK.fullmatch(name) or ((m := _FILE.fullmatch(name)) and m["rest"].startswith("MTL."))
+        for name in names
+    )
     return not archive.pattern and any(found)
 
 
@@ -88,7 +91,9 @@ class _Product:
         """MTL's name of each band of its sensor → common name."""
         sensor = self.mtl.text("SENSOR_ID")
         if sensor not in _SENSORS:
-            raise InputError(f"product {self.id} is of sensor {sensor}: accepted are {', '.join(_SENSORS)}")
+            raise InputError(
+                f"product {self.id} is of sensor {sensor}: accepted are {', '.join(_SENSORS)}"
+            )
         return _SENSORS[sensor]
 
     def own(self, key: str) -> str:
@@ -99,7 +104,9 @@ class _Product:
         """The header of the file of this name; InputError where it is not there."""
         if name not in self.names:
             remedy = "fetch the product anew, or take the condition it tells of out of scenes.mask"
-            raise InputError(f"product {self.id} in {redact_url(self.tree.path)} lacks {name[:200]}: {remedy}")
+            raise InputError(
+                f"product {self.id} in {redact_url(self.tree.path)} lacks {name[:200]}: {remedy}"
+            )
         return open_header(self.tree.href(self.names[name]))
 
 
@@ -116,7 +123,12 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
     for name, key in chosen.items():
         header = product.header(mtl.files()[key])
         scale, offset = _radiometry(mtl, key)
-        found.append((header.band(name, 1, archive, {"scale": scale, "offset": offset, "nodata": 0.0}), header))
+        found.append(
+            (
+                header.band(name, 1, archive, {"scale": scale, "offset": offset, "nodata": 0.0}),
+                header,
+            )
+        )
     layers, clear, unmasked = _quality(product, archive, list(chosen.values()))
     for name, file in layers.items():
         header = product.header(file)
@@ -149,11 +161,17 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
 def _open(item: SceneItem) -> _Product:
     tree = open_tree(item.path)
     # A folder may hold several products; what lies in folders below it is another item's.
-    matches = [m for name in tree.sizes if (m := _FILE.fullmatch(name)) and (not item.text or name == f"{item.text}_{m['rest']}")]
+    matches = [
+        m
+        for name in tree.sizes
+        if (m := _FILE.fullmatch(name)) and (not item.text or name == f"{item.text}_{m['rest']}")
+    ]
     products = {(m["folder"], m["id"]) for m in matches}
     if len(products) != 1:
         held = "several products" if products else "no file of one"
-        raise InputError(f"{redact_url(item.path)} is not one Landsat product: it holds {held}; fetch it anew")
+        raise InputError(
+            f"{redact_url(item.path)} is not one Landsat product: it holds {held}; fetch it anew"
+        )
     product = products.pop()[1]
     names = {PurePosixPath(m[0]).name: m[0] for m in matches}
     return _Product(product, tree, names, read_mtl(tree, names, product))
@@ -178,13 +196,22 @@ def _choose(product: _Product, archive: Archive, bands: Sequence[str]) -> dict[s
     missing = [name for name in bands if name not in known or known[name] not in there.values()]
     if missing or not there:
         held = ", ".join(f"{name} ({product.own(key)})" for name, key in there.items()) or "none"
-        raise InputError(f"product {product.id} has no band {', '.join(missing)}; it has {held}: fetch its other bands")
+        raise InputError(
+            f"product {product.id} has no band {', '.join(missing)}; it has {held}: fetch its other bands"
+        )
     return {name: known[name] for name in bands or there}
 
 
 def _radiometry(mtl: Mtl, key: str) -> tuple[float, float]:
     # Scale and offset to physical values. A level-1 thermal band has no reflectance.
-    kind = next((k for k in ("REFLECTANCE", "TEMPERATURE", "RADIANCE") if f"{k}_MULT_BAND_{key}" in mtl.said), "REFLECTANCE")
+    kind = next(
+        (
+            k
+            for k in ("REFLECTANCE", "TEMPERATURE", "RADIANCE")
+            if f"{k}_MULT_BAND_{key}" in mtl.said
+        ),
+        "REFLECTANCE",
+    )
     scale, offset = mtl.number(f"{kind}_MULT_BAND_{key}"), mtl.number(f"{kind}_ADD_BAND_{key}")
     if kind != "REFLECTANCE" or mtl.level.startswith("L2"):
         return scale, offset
@@ -198,14 +225,24 @@ def _radiometry(mtl: Mtl, key: str) -> tuple[float, float]:
     return scale / high, offset / high
 
 
-def _quality(product: _Product, archive: Archive, keys: Sequence[str]) -> tuple[dict[str, str], tuple[Clear, ...], Sequence[str]]:
+def _quality(
+    product: _Product, archive: Archive, keys: Sequence[str]
+) -> tuple[dict[str, str], tuple[Clear, ...], Sequence[str]]:
     # Name of each quality band → its file, what they must say, the conditions to be masked that none of them tells of.
     said = product.mtl.said
     if archive.quality or archive.clear:
-        return {"quality": f"{product.id}_{archive.quality or 'QA_PIXEL'}.TIF"}, quality_tests(archive), ()
+        return (
+            {"quality": f"{product.id}_{archive.quality or 'QA_PIXEL'}.TIF"},
+            quality_tests(archive),
+            (),
+        )
     if "FILE_NAME_BAND_QUALITY" in said:
         oli = product.common is _OLI
-        return {"quality": said["FILE_NAME_BAND_QUALITY"]}, bqa_tests(archive.mask, cirrus=oli), _untold(archive, oli, {"water"})
+        return (
+            {"quality": said["FILE_NAME_BAND_QUALITY"]},
+            bqa_tests(archive.mask, cirrus=oli),
+            _untold(archive, oli, {"water"}),
+        )
     layers = {"quality": product.mtl.text("FILE_NAME_QUALITY_L1_PIXEL")}
     tests = qa_pixel_tests(archive.mask)
     if "saturated" in archive.mask:

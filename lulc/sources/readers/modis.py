@@ -30,9 +30,13 @@ from lulc.sources.source import SceneItem, Source
 # Band 5, at 1.24 µm, has no common name.
 _BANDS = {"1": "red", "2": "nir08", "3": "blue", "4": "green", "6": "swir16", "7": "swir22"}
 # MOD13 names its layers in words; its MIR is band 7.
-_WORDS = {"NDVI": "ndvi", "EVI": "evi", "blue reflectance": "blue", "red reflectance": "red", "NIR reflectance": "nir08"} | {
-    "MIR reflectance": "swir22"
-}
+_WORDS = {
+    "NDVI": "ndvi",
+    "EVI": "evi",
+    "blue reflectance": "blue",
+    "red reflectance": "red",
+    "NIR reflectance": "nir08",
+} | {"MIR reflectance": "swir22"}
 _BAND = re.compile(r"(?:sur_refl_b0|Nadir_Reflectance_Band)(\d)(?:_1)?")
 _VEGETATION = re.compile(r"(?:250m|500m|1 km) (?:16 days|monthly) (.+)")
 _CLASS = re.compile(r"LC_(?:Type|Prop)\d|Land_Cover_Type_\d|QC|LW")
@@ -50,7 +54,9 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     """The archive's HDF4 files in order; SetupError where this machine cannot read them."""
     hdf4.require()
     if "://" in archive.path:
-        raise InputError(f"archive {archive.path}: HDF4 files are read from this machine's disk alone; copy them to a folder")
+        raise InputError(
+            f"archive {archive.path}: HDF4 files are read from this machine's disk alone; copy them to a folder"
+        )
     place = Path(archive.path).absolute()
     if place.is_file():
         yield SceneItem(str(place), place.stem)
@@ -71,7 +77,11 @@ class _Product:
 
     def text(self, key: str) -> str:
         """The value of an object of the inventory metadata (CoreMetadata), empty where there is none."""
-        found = re.search(rf"\bOBJECT\s*=\s*{key}\s(?:(?!END_OBJECT).)*?VALUE\s*=\s*\(?\"([^\"]*)\"", self.core, re.DOTALL)
+        found = re.search(
+            rf"\bOBJECT\s*=\s*{key}\s(?:(?!END_OBJECT).)*?VALUE\s*=\s*\(?\"([^\"]*)\"",
+            self.core,
+            re.DOTALL,
+        )
         return found[1] if found else ""
 
     @property
@@ -94,14 +104,26 @@ class _Product:
                 return datetime(int(named[1]), 1, 1, tzinfo=UTC) + timedelta(days=int(named[2]) - 1)
             return datetime.fromisoformat(text).replace(tzinfo=UTC)
         except ValueError as error:
-            raise InputError(f"{self.path} says {text[:40]!r} of its time: fetch the file anew") from error
+            raise InputError(
+                f"{self.path} says {text[:40]!r} of its time: fetch the file anew"
+            ) from error
 
     def band(self, name: str, own: str, archive: Archive, kind: str) -> tuple[Band, Header]:
         """A layer as a scene's band, and its header."""
         one = self.layers[own]
         one.check_size()
         scale, offset = one.scaling
-        header = Header(one.href, one.grid, (one.dtype,), (one.nodata,), (scale,), (offset,), (None,), ("gray",), None)
+        header = Header(
+            one.href,
+            one.grid,
+            (one.dtype,),
+            (one.nodata,),
+            (scale,),
+            (offset,),
+            (None,),
+            ("gray",),
+            None,
+        )
         return header.band(name, 1, archive, {"kind": kind}), header
 
 
@@ -113,19 +135,27 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
     """
     layers, texts = hdf4.list_layers(item.path)
     count = Counter(layer.name for layer in layers)
-    named = {layer.name if count[layer.name] == 1 else f"{layer.structure}/{layer.name}": layer for layer in layers}
+    named = {
+        layer.name if count[layer.name] == 1 else f"{layer.structure}/{layer.name}": layer
+        for layer in layers
+    }
     product = _Product(item.path, named, texts.get("CoreMetadata", ""))
     chosen = _choose(product, archive, bands)
     found = [
-        product.band(name, own, archive, "class" if _is_class(product, own) else "continuous") for name, own in chosen.items()
+        product.band(name, own, archive, "class" if _is_class(product, own) else "continuous")
+        for name, own in chosen.items()
     ]
     quality, clear, told = _quality(product, archive, list(chosen.values()))
-    found += [product.band(name, own, Archive(archive.path), "quality") for name, own in quality.items()]
+    found += [
+        product.band(name, own, Archive(archive.path), "quality") for name, own in quality.items()
+    ]
     tile = re.search(r"\.(h\d\dv\d\d)\.", product.id)
     properties = {
         "level": product.short,
         "platform": {"MOD": "terra", "MYD": "aqua", "MCD": "terra aqua"}.get(product.short[:3], ""),
-        "processing_baseline": version[1] if (version := re.search(r"\.(\d{3})\.\d+$", product.id)) else "",
+        "processing_baseline": version[1]
+        if (version := re.search(r"\.(\d{3})\.\d+$", product.id))
+        else "",
         "tile": tile[1] if tile else "",
         "unmasked": " ".join(c for c in archive.mask if c not in told),
     }
@@ -142,12 +172,17 @@ def _choose(product: _Product, archive: Archive, bands: Sequence[str]) -> dict[s
         common = _common(own)
         name = archive.bands.get(own, archive.bands.get(common, common))
         if name in named:
-            raise InputError(f"layers {named[name]} and {own} of {product.path} are both {name!r}: map one in scenes.bands")
+            raise InputError(
+                f"layers {named[name]} and {own} of {product.path} are both {name!r}: map one in scenes.bands"
+            )
         named[name] = own
     known = {own: own for own in product.layers} | named
     missing = [name for name in bands if name not in known]
     if missing or not known:
-        held = ", ".join(name if name == own else f"{name} ({own})" for name, own in named.items()) or "none"
+        held = (
+            ", ".join(name if name == own else f"{name} ({own})" for name, own in named.items())
+            or "none"
+        )
         raise InputError(f"{product.path} has no band {', '.join(missing)}; it has {held}")
     if bands:
         return {name: known[name] for name in bands}
@@ -171,30 +206,54 @@ def _quality(
     # Name of each quality band → its layer, what they must say, the conditions that they tell of.
     if archive.quality:
         if archive.quality not in product.layers:
-            raise InputError(f"{product.path} has no quality layer {archive.quality!r}; it has {', '.join(product.layers)}")
+            raise InputError(
+                f"{product.path} has no quality layer {archive.quality!r}; it has {', '.join(product.layers)}"
+            )
         return {"quality": archive.quality}, quality_tests(archive), archive.mask
     if product.short[3:5] == "12":
-        return {}, (), archive.mask  # Land cover of a year: made of many dates, clouds and all are settled.
+        return (
+            {},
+            (),
+            archive.mask,
+        )  # Land cover of a year: made of many dates, clouds and all are settled.
     if product.short[3:5] == "13":
         found = next((own for own in product.layers if own.endswith("pixel reliability")), None)
-        return _told(product, archive, found, modis_reliability_tests(archive.mask), ("cloud", "snow"))
+        return _told(
+            product, archive, found, modis_reliability_tests(archive.mask), ("cloud", "snow")
+        )
     if product.short[3:5] == "09":
         found = next((own for own in product.layers if _STATE.fullmatch(own)), None)
-        return _told(product, archive, found, modis_state_tests(archive.mask), ("cloud", "shadow", "cirrus", "snow", "water"))
+        return _told(
+            product,
+            archive,
+            found,
+            modis_state_tests(archive.mask),
+            ("cloud", "shadow", "cirrus", "snow", "water"),
+        )
     # MCD43A: a layer a band; 0 full inversion, 1 by magnitudes alone, else not made.
-    layers = {f"quality_band{b}": f"BRDF_Albedo_Band_Mandatory_Quality_Band{b}" for own in chosen if (b := own[-1]).isdigit()}
+    layers = {
+        f"quality_band{b}": f"BRDF_Albedo_Band_Mandatory_Quality_Band{b}"
+        for own in chosen
+        if (b := own[-1]).isdigit()
+    }
     layers = {name: own for name, own in layers.items() if own in product.layers}
     return layers, tuple(Clear(name, (0, 1)) for name in layers), ()
 
 
 def _told(
-    product: _Product, archive: Archive, layer: str | None, tests: tuple[Clear, ...], told: Sequence[Condition]
+    product: _Product,
+    archive: Archive,
+    layer: str | None,
+    tests: tuple[Clear, ...],
+    told: Sequence[Condition],
 ) -> tuple[dict[str, str], tuple[Clear, ...], Sequence[Condition]]:
     if layer:
         return {"quality": layer}, tests, told
     if archive.mask:
         remedy = "give scenes.mask: [] to take it unmasked, or scenes.quality another layer"
-        raise InputError(f"{product.path} has no layer that tells of {', '.join(archive.mask)}: {remedy}")
+        raise InputError(
+            f"{product.path} has no layer that tells of {', '.join(archive.mask)}: {remedy}"
+        )
     return {}, (), ()
 
 
@@ -205,11 +264,19 @@ def _footprint(grid: Grid) -> shapely.Geometry:
     lat = np.linspace(-90, 90, 3601)
     # A hair inside: at 180° itself rounding decides between east and west.
     x, y = forward.transform(np.full(lat.shape, 180 - 1e-7), lat)
-    world = shapely.Polygon(np.concatenate([np.column_stack([x, y]), np.column_stack([-x, y])[::-1]]))
-    outline = shapely.segmentize(shapely.box(left, bottom, right, top), (right - left) / 16).intersection(world)
+    world = shapely.Polygon(
+        np.concatenate([np.column_stack([x, y]), np.column_stack([-x, y])[::-1]])
+    )
+    outline = shapely.segmentize(
+        shapely.box(left, bottom, right, top), (right - left) / 16
+    ).intersection(world)
     if outline.is_empty:
-        raise InputError(f"a grid with bounds {grid.bounds} lies outside the world of the sinusoidal projection")
-    return shapely.make_valid(shapely.transform(outline, lambda c: np.column_stack(back.transform(*c.T))))
+        raise InputError(
+            f"a grid with bounds {grid.bounds} lies outside the world of the sinusoidal projection"
+        )
+    return shapely.make_valid(
+        shapely.transform(outline, lambda c: np.column_stack(back.transform(*c.T)))
+    )
 
 
 MODIS = Source("modis", _accepts, _items, _read)

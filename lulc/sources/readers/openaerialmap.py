@@ -26,14 +26,20 @@ def _accepts(archive: Archive, names: Sequence[str]) -> bool:
     """Whether one of the JSON files holds records of images."""
     place = Path(archive.path)
     root = place if place.is_dir() else place.parent
-    return not archive.pattern and any(_records(root / name) for name in names if name.endswith(".json"))
+    return not archive.pattern and any(
+        _records(root / name) for name in names if name.endswith(".json")
+    )
 
 
 def _items(archive: Archive) -> Iterator[SceneItem]:
     """The archive's images in order of file and record. A broken JSON file is an item too: it fails when it is read."""
     place = Path(archive.path).absolute()
     root = place if place.is_dir() else place.parent
-    paths = (p for p in sorted(place.rglob("*.json")) if not any(part.startswith(".") for part in p.relative_to(place).parts))
+    paths = (
+        p
+        for p in sorted(place.rglob("*.json"))
+        if not any(part.startswith(".") for part in p.relative_to(place).parts)
+    )
     for path in paths if place.is_dir() else [place]:
         key = path.relative_to(root).as_posix()
         records = _records(path)
@@ -50,7 +56,11 @@ def _records(path: Path) -> list[dict[str, Any]] | None:
     except (OSError, ValueError):
         return None
     listed = found.get("results", found) if isinstance(found, dict) else []
-    return [r for r in (listed if isinstance(listed, list) else [listed]) if isinstance(r, dict) and "uuid" in r]
+    return [
+        r
+        for r in (listed if isinstance(listed, list) else [listed])
+        if isinstance(r, dict) and "uuid" in r
+    ]
 
 
 def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene:
@@ -66,8 +76,13 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
         "type": "Feature",
         "id": str(record.get("_id") or Path(str(record["uuid"])).stem),
         "geometry": _outline(record),
-        "properties": {"datetime": record.get("acquisition_start"), "platform": record.get("platform")},
-        "assets": {"image": {"href": str(record["uuid"]), "type": "image/tiff; application=geotiff"}},
+        "properties": {
+            "datetime": record.get("acquisition_start"),
+            "platform": record.get("platform"),
+        },
+        "assets": {
+            "image": {"href": str(record["uuid"]), "type": "image/tiff; application=geotiff"}
+        },
     }
     scene = stac.STAC.read(replace(item, text=json.dumps(content)), archive, bands)
     return replace(scene, source=OPENAERIALMAP.name)
@@ -79,7 +94,9 @@ def _outline(record: dict[str, Any]) -> dict[str, Any] | None:
     try:
         return dict(shapely.geometry.mapping(shapely.box(*record["bbox"])))
     except (TypeError, ValueError) as error:
-        raise InputError(f"image {record.get('_id')} has bbox {record['bbox']}: it must be xmin, ymin, xmax, ymax") from error
+        raise InputError(
+            f"image {record.get('_id')} has bbox {record['bbox']}: it must be xmin, ymin, xmax, ymax"
+        ) from error
 
 
 OPENAERIALMAP = Source("openaerialmap", _accepts, _items, _read)

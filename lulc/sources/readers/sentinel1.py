@@ -47,15 +47,23 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
     CRS and footprint are those of the tie points, EPSG:4326. InputError where a polarisation is not there, a file is damaged, or
     the run file gives what the product's own tables settle.
     """
-    given = [n for n in ("quality", "clear", "scale", "offset", "nodata") if getattr(archive, n) not in (None, ())]
+    given = [
+        n
+        for n in ("quality", "clear", "scale", "offset", "nodata")
+        if getattr(archive, n) not in (None, ())
+    ]
     if given:
-        raise InputError(f"scenes.{given[0]} is not for Sentinel-1, whose tables calibrate it: leave it out")
+        raise InputError(
+            f"scenes.{given[0]} is not for Sentinel-1, whose tables calibrate it: leave it out"
+        )
     tree, root = open_product(item, _MARK)
     files = _files(tree, root)
     named = {archive.bands.get(name, name): name for name in files}
     missing = [name for name in bands if name not in named]
     if missing or not named:
-        raise InputError(f"product {item.key} has no band {', '.join(missing)}; it has {', '.join(named) or 'none'}")
+        raise InputError(
+            f"product {item.key} has no band {', '.join(missing)}; it has {', '.join(named) or 'none'}"
+        )
     chosen = {name: files[named[name]] for name in bands or named}
     found = []
     for name, file in chosen.items():
@@ -63,13 +71,18 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
         swath = read_measurement(href).swath
         with open_raster(href) as data:
             if data.shape != (swath.height, swath.width) or data.dtypes[0] != "uint16":
-                raise InputError(f"{redact_url(href)} holds {data.shape} of {data.dtypes[0]}, not what its annotation says")
+                raise InputError(
+                    f"{redact_url(href)} holds {data.shape} of {data.dtypes[0]}, not what its annotation says"
+                )
         found.append(Band(name, href, dtype="float32", calibration=archive.calibration))
     main = annotation(tree, root, file.rpartition("/")[2].removesuffix(".tiff"))
     if f"{root}manifest.safe" not in tree.sizes:
         raise InputError(f"{redact_url(item.path)} has no manifest.safe: fetch the product anew")
     manifest = read_xml(tree, f"{root}manifest.safe")
-    sides = [main.number(f".//imageInformation/{tag}") for tag in ("rangePixelSpacing", "azimuthPixelSpacing")]
+    sides = [
+        main.number(f".//imageInformation/{tag}")
+        for tag in ("rangePixelSpacing", "azimuthPixelSpacing")
+    ]
     scene = Scene(
         plain_stem(root.rstrip("/") or item.path),
         SENTINEL1.name,
@@ -82,22 +95,40 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
     )
     if archive.verify:
         stems = [file.rpartition("/")[2].removesuffix(".tiff") for file in chosen.values()]
-        tables = [name for name in tree.sizes if "/annotation/" in f"/{name}" and any(stem in name for stem in stems)]
+        tables = [
+            name
+            for name in tree.sizes
+            if "/annotation/" in f"/{name}" and any(stem in name for stem in stems)
+        ]
         verify_product(tree, root, [*tables, *chosen.values()])
     return with_fingerprint(scene, [tree.sizes[file] for file in chosen.values()])
 
 
 def _files(tree: Tree, root: str) -> dict[str, str]:
     # Polarisation → name of its measurement file.
-    inside = {name: MEASUREMENT.fullmatch(name.removeprefix(root)) for name in tree.sizes if name.startswith(root)}
+    inside = {
+        name: MEASUREMENT.fullmatch(name.removeprefix(root))
+        for name in tree.sizes
+        if name.startswith(root)
+    }
     return {match["polarisation"]: name for name, match in inside.items() if match}
 
 
 def _properties(main: Metadata, manifest: Metadata) -> dict[str, str]:
-    versions = [e.get("version") or "" for e in manifest.root.iterfind(".//{*}software") if e.get("name") == "Sentinel-1 IPF"]
-    version = manifest.numbers(versions[0] if versions else "", "version of the Sentinel-1 IPF") or [0.0]
+    versions = [
+        e.get("version") or ""
+        for e in manifest.root.iterfind(".//{*}software")
+        if e.get("name") == "Sentinel-1 IPF"
+    ]
+    version = manifest.numbers(
+        versions[0] if versions else "", "version of the Sentinel-1 IPF"
+    ) or [0.0]
     if version[0] <= _LAST_UNSCALED_IPF:
-        said = f"IPF {version[0]:.2f}, not one after {_LAST_UNSCALED_IPF:.2f}" if versions else "no version of the IPF"
+        said = (
+            f"IPF {version[0]:.2f}, not one after {_LAST_UNSCALED_IPF:.2f}"
+            if versions
+            else "no version of the IPF"
+        )
         raise InputError(
             f"{redact_url(manifest.href)} names {said}: its noise tables are in another unit; take a later processing"
         )

@@ -94,7 +94,12 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
     layers, clear, unmasked = _quality(product, archive, finest)
     for layer in layers:
         header = product.header(layer.href)
-        found.append((header.band(layer.name, layer.index, Archive(archive.path), {"kind": "quality"}), header))
+        found.append(
+            (
+                header.band(layer.name, layer.index, Archive(archive.path), {"kind": "quality"}),
+                header,
+            )
+        )
     properties = {
         "level": product.level,
         "platform": main.text(".//SPACECRAFT_NAME").lower(),
@@ -106,7 +111,11 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
         "tile": _tile_name(tile),
         "unmasked": " ".join(unmasked),
     }
-    cloud = main.number(".//Cloud_Coverage_Assessment") if main.find_text(".//Cloud_Coverage_Assessment") else None
+    cloud = (
+        main.number(".//Cloud_Coverage_Assessment")
+        if main.find_text(".//Cloud_Coverage_Assessment")
+        else None
+    )
     uri = main.find_text(".//PRODUCT_URI") or item.key
     scene = make_scene(
         uri.removesuffix(".SAFE"),
@@ -119,7 +128,9 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
     )
     used = sorted({files[own][1] for own in chosen.values()} | {layer.href for layer in layers})
     if archive.verify:
-        metadata = [name for name in product.tree.sizes if product.tree.href(name) in (main.href, tile.href)]
+        metadata = [
+            name for name in product.tree.sizes if product.tree.href(name) in (main.href, tile.href)
+        ]
         verify_product(product.tree, product.root, [*metadata, *used])
     return with_fingerprint(scene, [product.tree.sizes[name] for name in used])
 
@@ -127,26 +138,36 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
 def _open(item: SceneItem) -> _Product:
     tree, root = open_product(item, _MAIN)
     inside = [name.removeprefix(root) for name in tree.sizes if name.startswith(root)]
-    mains, tiles = ([name for name in inside if re.fullmatch(form, name)] for form in (_MAIN, _TILE))
+    mains, tiles = (
+        [name for name in inside if re.fullmatch(form, name)] for form in (_MAIN, _TILE)
+    )
     if len(mains) != 1 or len(tiles) != 1:
         held = f"{len(mains)} files of product metadata and {len(tiles)} tiles"
-        raise InputError(f"{redact_url(item.path)} holds {held}: one of each is read; fetch the product of one tile anew")
+        raise InputError(
+            f"{redact_url(item.path)} holds {held}: one of each is read; fetch the product of one tile anew"
+        )
     return _Product(tree, root, read_xml(tree, root + mains[0]), read_xml(tree, root + tiles[0]))
 
 
-def _choose(item: SceneItem, archive: Archive, bands: Sequence[str], has: Sequence[str]) -> dict[str, str]:
+def _choose(
+    item: SceneItem, archive: Archive, bands: Sequence[str], has: Sequence[str]
+) -> dict[str, str]:
     # Name of a band in the scene → its own name. The run file's word comes first; a band may also be asked for by its own name.
     named: dict[str, str] = {}
     for own in has:
         name = archive.bands.get(own, archive.bands.get(_NAMES[own], _NAMES[own]))
         if name in named:
-            raise InputError(f"bands {named[name]} and {own} of {item.key} are both {name!r} under scenes.bands: map one of them")
+            raise InputError(
+                f"bands {named[name]} and {own} of {item.key} are both {name!r} under scenes.bands: map one of them"
+            )
         named[name] = own
     known = {own: own for own in has} | named
     missing = [name for name in bands if name not in known]
     if missing or not named:
         held = ", ".join(f"{name} ({own})" for name, own in named.items()) or "none"
-        raise InputError(f"product {item.key} has no band {', '.join(missing)}; it has {held}: fetch its other bands")
+        raise InputError(
+            f"product {item.key} has no band {', '.join(missing)}; it has {held}: fetch its other bands"
+        )
     return {name: known[name] for name in bands or named}
 
 
@@ -158,18 +179,31 @@ def _radiometry(product: _Product, own: str) -> dict[str, float]:
     divisor = main.number(f".//{tag}")
     offset = main.find_text(f".//{kind}[@band_id='{list(_NAMES).index(own)}']")
     if divisor <= 0 or (offset is None and main.number(".//PROCESSING_BASELINE") >= 4):
-        raise InputError(f"{redact_url(main.href)} has no {kind} of {own}, or no positive {tag}: fetch the product anew")
-    said = {s.findtext("SPECIAL_VALUE_TEXT"): s.findtext("SPECIAL_VALUE_INDEX") or "" for s in main.root.iter("Special_Values")}
+        raise InputError(
+            f"{redact_url(main.href)} has no {kind} of {own}, or no positive {tag}: fetch the product anew"
+        )
+    said = {
+        s.findtext("SPECIAL_VALUE_TEXT"): s.findtext("SPECIAL_VALUE_INDEX") or ""
+        for s in main.root.iter("Special_Values")
+    }
     nodata = main.numbers(said.get("NODATA") or "0", "SPECIAL_VALUE_INDEX")[0]
-    return {"scale": 1 / divisor, "offset": main.numbers(offset or "0", kind)[0] / divisor, "nodata": nodata}
+    return {
+        "scale": 1 / divisor,
+        "offset": main.numbers(offset or "0", kind)[0] / divisor,
+        "nodata": nodata,
+    }
 
 
-def _quality(product: _Product, archive: Archive, side: int) -> tuple[list[Band], tuple[Clear, ...], Sequence[Condition]]:
+def _quality(
+    product: _Product, archive: Archive, side: int
+) -> tuple[list[Band], tuple[Clear, ...], Sequence[Condition]]:
     # The quality bands (href: name of the file), what they must say, the conditions to be masked that none of them tells of.
     if archive.quality or archive.clear:
         layer = archive.quality or "SCL"
         if not archive.clear:
-            raise InputError(f"scenes.quality {layer!r} needs scenes.clear: its codes that mean usable")
+            raise InputError(
+                f"scenes.quality {layer!r} needs scenes.clear: its codes that mean usable"
+            )
         return [Band("quality", _layer(product, layer, side))], quality_tests(archive), ()
     if product.level == "2A":
         if not archive.mask and not product.images("SCL"):
@@ -186,7 +220,11 @@ def _layer(product: _Product, layer: str, side: int) -> str:
     found = product.images(layer)
     if not found:
         vectors = any(name.endswith(".gml") for name in product.tree.sizes)
-        why = "; its masks are vectors (GML), as before baseline 04.00, which are not read" if vectors and layer != "SCL" else ""
+        why = (
+            "; its masks are vectors (GML), as before baseline 04.00, which are not read"
+            if vectors and layer != "SCL"
+            else ""
+        )
         remedy = "give scenes.mask: [] to take it unmasked, or scenes.quality another layer"
         raise InputError(f"product {redact_url(product.main.href)} has no {layer}{why}: {remedy}")
     return found[min(found, key=lambda s: (abs(s - side), s))]

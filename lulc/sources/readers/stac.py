@@ -20,7 +20,15 @@ from lulc.redact import redact_url
 from lulc.sources.checksums import verify_file
 from lulc.sources.header import Header, make_scene, open_header, parse_json, with_fingerprint
 from lulc.sources.href import resolve_href
-from lulc.sources.readers._stac_bands import Offer, find_own, find_quality, has_data, list_offers, name_bands, number
+from lulc.sources.readers._stac_bands import (
+    Offer,
+    find_own,
+    find_quality,
+    has_data,
+    list_offers,
+    name_bands,
+    number,
+)
 from lulc.sources.readers._stac_scaling import as_published
 from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source
@@ -30,7 +38,9 @@ def _accepts(archive: Archive, names: Sequence[str]) -> bool:
     """Whether one of the JSON files is STAC, where the run file gives no pattern of file names."""
     place = Path(archive.path)
     root = place if place.is_dir() else place.parent
-    return not archive.pattern and any(is_stac(root / name) for name in names if name.endswith(".json"))
+    return not archive.pattern and any(
+        is_stac(root / name) for name in names if name.endswith(".json")
+    )
 
 
 def _items(archive: Archive) -> Iterator[SceneItem]:
@@ -83,12 +93,18 @@ def _listed(path: Path, root: Path, followed: set[Path] | None) -> Iterator[Scen
                 yield SceneItem(str(path), f"{key}#{feature.get('id', n)}", json.dumps(feature))
     elif isinstance(found, dict) and followed is not None:
         followed.add(path.resolve())
-        links = [x for x in _list(found, "links") if isinstance(x, dict) and x.get("rel") in ("item", "child")]
+        links = [
+            x
+            for x in _list(found, "links")
+            if isinstance(x, dict) and x.get("rel") in ("item", "child")
+        ]
         for href in sorted(str(x.get("href")) for x in links):
             try:
                 target = _on_disk(href, path.parent, root)
             except InputError:
-                yield SceneItem(href, href)  # Read, it fails for the same reason, and so gets into the ledger.
+                yield SceneItem(
+                    href, href
+                )  # Read, it fails for the same reason, and so gets into the ledger.
                 continue
             if target.resolve() not in followed:
                 followed.add(target.resolve())
@@ -105,12 +121,23 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
     content = _load(item, root)
     try:
         return _read_item(item, content, root, archive, bands)
-    except (AttributeError, LookupError, OverflowError, TypeError, ValueError, shapely.errors.ShapelyError) as error:
+    except (
+        AttributeError,
+        LookupError,
+        OverflowError,
+        TypeError,
+        ValueError,
+        shapely.errors.ShapelyError,
+    ) as error:
         # JSON of another shape than STAC's, in whichever of its parts.
-        raise InputError(f"{item.path} is not a valid STAC item: {type(error).__name__}: {error}") from error
+        raise InputError(
+            f"{item.path} is not a valid STAC item: {type(error).__name__}: {error}"
+        ) from error
 
 
-def _read_item(item: SceneItem, content: dict[str, Any], root: Path, archive: Archive, bands: Sequence[str]) -> Scene:
+def _read_item(
+    item: SceneItem, content: dict[str, Any], root: Path, archive: Archive, bands: Sequence[str]
+) -> Scene:
     folder = Path(item.path).parent
     scene_id = str(content.get("id") or item.key)
     properties = content.get("properties") or {}
@@ -122,21 +149,35 @@ def _read_item(item: SceneItem, content: dict[str, Any], root: Path, archive: Ar
             headers[href] = open_header(href)
         return headers[href]
 
-    listed = (o for key, asset in content["assets"].items() if has_data(asset) for o in list_offers(key, asset, properties))
+    listed = (
+        o
+        for key, asset in content["assets"].items()
+        if has_data(asset)
+        for o in list_offers(key, asset, properties)
+    )
     offers = [as_published(o, properties) for o in listed]
     named = find_own(offers, bands) | name_bands(offers, archive)
     if not bands or not set(bands) <= set(named):
         # What the item does not describe, the files may: an asset of several bands that carries no band records.
-        offers = [o for offer in offers for o in (offer.split(header(offer)) if not offer.described else [offer])]
+        offers = [
+            o
+            for offer in offers
+            for o in (offer.split(header(offer)) if not offer.described else [offer])
+        ]
         named = find_own(offers, bands) | name_bands(offers, archive)
     quality, tests = find_quality(offers, archive, scene_id) or (None, ())
     wanted = {n: o for n, o in named.items() if (n in bands if bands else o is not quality)}
     missing = [n for n in bands if n not in wanted]
     if missing or not wanted:
         has = ", ".join(named) or "none"
-        raise InputError(f"scene {scene_id} has no band {', '.join(missing)}; it has {has}: map its names under scenes.bands")
+        raise InputError(
+            f"scene {scene_id} has no band {', '.join(missing)}; it has {has}: map its names under scenes.bands"
+        )
     ordered = [(n, wanted[n]) for n in (bands or sorted(wanted))]
-    found = [(header(o).band(n, o.index, archive, o.said | {"kind": o.kind}), header(o)) for n, o in ordered]
+    found = [
+        (header(o).band(n, o.index, archive, o.said | {"kind": o.kind}), header(o))
+        for n, o in ordered
+    ]
     if quality:
         try:
             codes = header(quality)
@@ -145,13 +186,24 @@ def _read_item(item: SceneItem, content: dict[str, Any], root: Path, archive: Ar
                 f"scene {scene_id}: {error}. Its quality asset {quality.asset!r} says which pixels are usable: fetch it, or set "
                 "scenes.mask to [] to go without"
             ) from error
-        found.append((codes.band("quality", quality.index, Archive(archive.path), {"kind": "quality"}), codes))
+        found.append(
+            (
+                codes.band("quality", quality.index, Archive(archive.path), {"kind": "quality"}),
+                codes,
+            )
+        )
     if archive.verify:
         for offer in {o.asset: o for o in (*wanted.values(), quality) if o}.values():
             # The name before version 2 of the file extension, too.
             asset = content["assets"][offer.asset]
-            verify_file(header(offer).href, asset.get("file:checksum") or asset.get("checksum:multihash"))
-    rest = {"cloud": number(properties.get("eo:cloud_cover")), "clear": tests, "properties": _known(properties)}
+            verify_file(
+                header(offer).href, asset.get("file:checksum") or asset.get("checksum:multihash")
+            )
+    rest = {
+        "cloud": number(properties.get("eo:cloud_cover")),
+        "clear": tests,
+        "properties": _known(properties),
+    }
     scene = make_scene(scene_id, STAC.name, _when(properties, scene_id), found, **rest)
     _check_place(scene, content)
     return with_fingerprint(scene, {k: v for k, v in content.items() if k != "links"})
@@ -160,7 +212,9 @@ def _read_item(item: SceneItem, content: dict[str, Any], root: Path, archive: Ar
 def _on_disk(href: str, folder: Path, root: Path) -> Path:
     found = resolve_href(href, folder, root)
     if "://" in found:
-        raise InputError(f"item {redact_url(href)} is not on this disk: put it beside the rest of the archive")
+        raise InputError(
+            f"item {redact_url(href)} is not on this disk: put it beside the rest of the archive"
+        )
     return Path(found)
 
 
@@ -186,7 +240,10 @@ _KNOWN = {
 
 
 def _known(properties: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    said = ((name, next((properties[k] for k in keys if properties.get(k) is not None), None)) for name, keys in _KNOWN.items())
+    said = (
+        (name, next((properties[k] for k in keys if properties.get(k) is not None), None))
+        for name, keys in _KNOWN.items()
+    )
     return tuple((name, str(value)) for name, value in said if value is not None)
 
 
@@ -195,7 +252,9 @@ def _when(properties: Mapping[str, Any], scene_id: str) -> datetime:
     try:
         found = datetime.fromisoformat(str(text).upper())
     except ValueError as error:
-        raise InputError(f"scene {scene_id} has datetime {text!r}: give properties.datetime as 2023-05-14T10:10:31Z") from error
+        raise InputError(
+            f"scene {scene_id} has datetime {text!r}: give properties.datetime as 2023-05-14T10:10:31Z"
+        ) from error
     return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
@@ -211,8 +270,16 @@ def _check_place(scene: Scene, content: Mapping[str, Any]) -> None:
                 f"{_degrees(outline.bounds)}: one of them is wrong; mend the item's geometry or the raster's CRS"
             )
     epsg = properties.get("proj:epsg")
-    crs = properties.get("proj:code") or (f"EPSG:{epsg}" if epsg else None) or properties.get("proj:wkt2")
-    own = any(key in asset for asset in content["assets"].values() for key in ("proj:code", "proj:epsg", "proj:wkt2"))
+    crs = (
+        properties.get("proj:code")
+        or (f"EPSG:{epsg}" if epsg else None)
+        or properties.get("proj:wkt2")
+    )
+    own = any(
+        key in asset
+        for asset in content["assets"].values()
+        for key in ("proj:code", "proj:epsg", "proj:wkt2")
+    )
     if crs and not own and not grid.same_crs(crs, scene.crs):
         raise InputError(
             f"scene {scene.scene_id}: the item says CRS {crs[:40]}, its raster {scene.crs[:40]}: one of them is wrong"

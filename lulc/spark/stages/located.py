@@ -8,7 +8,7 @@ from lulc.errors import InputError
 from lulc.spark.incremental import StageContext, StageResult
 from lulc.stats import regions
 from lulc.tables import ledger, schemas, store
-from lulc.tables.files import checksum, file_identity, fingerprint
+from lulc.tables.files import checksum, file_identity, fingerprint_of
 
 # Detections whose centres lie in a region.
 _DETECTIONS = """
@@ -39,37 +39,52 @@ _PRESENCE = """
 """
 
 
-def count_detections(request: StageContext) -> StageResult:
+def count_detections(context: StageContext) -> StageResult:
     """What was done: the table `detection_counts`, how many detections' centres lie in every region, by class and period."""
-    return _tally(request, "detections", "rasters", "detection_counts", _DETECTIONS)
+    return _tally(context, "detections", "rasters", "detection_counts", _DETECTIONS)
 
 
-def measure_presence(request: StageContext) -> StageResult:
+def measure_presence(context: StageContext) -> StageResult:
     """What was done: the table `presence`, the ground of every region that lies in squares where a class is."""
-    return _tally(request, "probabilities", "predict", "presence", _PRESENCE)
+    return _tally(context, "probabilities", "predict", "presence", _PRESENCE)
 
 
-def _tally(request: StageContext, things: str, stage: str, table: str, query: str) -> StageResult:
+def _tally(context: StageContext, things: str, stage: str, table: str, query: str) -> StageResult:
     # `table`, by a query of what a stage wrote of `things`.
-    run, out = request.run, request.out
-    if not run.regions:
+    config, out = context.config, context.out
+    if not config.regions:
         return StageResult("stats", note=f"no regions in the run file: nothing to take {things} by")
     rows = [r for r in ledger.latest(out, stage).values() if r["status"] == "done" and r["path"]]
     rows = [r for r in rows if (out / r["path"]).is_file()]
     if not rows:
         raise InputError(f"{out} holds no {things}: run `lulc {stage}` first")
-    files = [file_identity(file.path) for file in run.regions]
-    print_ = fingerprint(things, sorted((r["key"], r["fingerprint"]) for r in rows), files, run.regions)
+    files = [file_identity(file.path) for file in config.regions]
+    fingerprint = fingerprint_of(
+        things, sorted((r["key"], r["fingerprint"]) for r in rows), files, config.regions
+    )
     path = store.table_folder(out, table) / "part-0.parquet"
-    if ledger.latest(out, "stats").get("", {}).get("fingerprint") == print_ and path.exists():
+    if ledger.latest(out, "stats").get("", {}).get("fingerprint") == fingerprint and path.exists():
         return StageResult("stats", stood=1)
-    read = regions.read_regions(run.regions)
+    read = regions.read_regions(config.regions)
     regions.write_regions(out, read.table)
-    spark = request.spark()
+    spark = context.spark()
     places = spark.read.parquet(str(store.table_folder(out, "regions") / regions.FILE))
-    found = spark.read.schema(from_arrow_schema(schemas.ALL[things])).parquet(*(str(out / r["path"]) for r in rows))
-    store.write_table(out, table, spark.sql(query, regions=places, things=found).toArrow().cast(schemas.ALL[table]))
-    bad = [ledger.ledger_row("stats", f"region:{i}", print_, status="bad", error="its polygon has no area") for i in read.empty]
-    done = ledger.ledger_row("stats", "stats", print_, path=str(path.relative_to(out)), checksum=checksum(path))
+    found = spark.read.schema(from_arrow_schema(schemas.ALL[things])).parquet(
+        *(str(out / r["path"]) for r in rows)
+    )
+    store.write_table(
+        out,
+        table,
+        spark.sql(query, regions=places, things=found).toArrow().cast(schemas.ALL[table]),
+    )
+    bad = [
+        ledger.ledger_row(
+            "stats", f"region:{i}", fingerprint, status="bad", error="its polygon has no area"
+        )
+        for i in read.empty
+    ]
+    done = ledger.ledger_row(
+        "stats", "stats", fingerprint, path=str(path.relative_to(out)), checksum=checksum(path)
+    )
     ledger.append_ledger(out, [*bad, done, done | {"key": ""}])
     return StageResult("stats", done=1, bad=len(bad))

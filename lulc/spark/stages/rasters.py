@@ -19,48 +19,65 @@ from lulc.tables import files, ledger, store
 Row = dict[str, Any]
 
 
-def rasters(request: StageContext) -> StageResult:
+def rasters(context: StageContext) -> StageResult:
     """What the stage did: a COG, its confidence and its STAC item for every group of tiles that is mapped.
 
     Where things are detected, their boxes merged across tiles instead. It follows the predictions that stand, whatever part of
     the run is chosen.
     """
-    run, out = request.run, request.out
-    if run.task == "detect":
-        return detections.detections(request)
+    config, out = context.config, context.out
+    if config.task == "detect":
+        return detections.detections(context)
     # A prediction block must not be cut by the border of a raster: the group is rounded up to whole blocks.
-    group = -(-run.rasters.group // run.tiling.block) * run.tiling.block
-    recipe = RasterSpec(out, run.name, make_tiling(run), run.make_legend(), group, run.periods, run.predict.probabilities)
-    keys = plan(request, recipe)
+    group = -(-config.rasters.group // config.tiling.block) * config.tiling.block
+    recipe = RasterSpec(
+        out,
+        config.name,
+        make_tiling(config),
+        config.make_legend(),
+        group,
+        config.periods,
+        config.predict.probabilities,
+    )
+    keys = plan(context, recipe)
     held = ledger.latest(out, "rasters")
     to_do = [key for key in keys if not _stands(recipe, held.get(key["key"]), key)]
-    paths = {raster_path(key["key"], run.name) for key in keys}
+    paths = {raster_path(key["key"], config.name) for key in keys}
     stale = _stale(out, paths)
-    indexes = [out / "rasters/collection.json", *(f / f"mosaic.{s}" for f in _folders(out, paths) for s in ("vrt", "qml"))]
+    indexes = [
+        out / "rasters/collection.json",
+        *(f / f"mosaic.{s}" for f in _folders(out, paths) for s in ("vrt", "qml")),
+    ]
     if to_do or stale or not all(index.exists() for index in indexes):
-        run_units(request, to_do, partial(write_group, recipe=recipe), "rasters")
+        run_units(context, to_do, partial(write_group, recipe=recipe), "rasters")
         _remove(out, stale)
         _index(recipe, paths)
-        print_ = files.fingerprint([key["fingerprint"] for key in keys])
-        ledger.append_ledger(out, [ledger.ledger_row("rasters", "", print_)])
+        fingerprint = files.fingerprint_of([key["fingerprint"] for key in keys])
+        ledger.append_ledger(out, [ledger.ledger_row("rasters", "", fingerprint)])
     return StageResult("rasters", stood=len(keys) - len(to_do), done=len(to_do))
 
 
-def plan(request: StageContext, recipe: RasterSpec) -> list[Row]:
+def plan(context: StageContext, recipe: RasterSpec) -> list[Row]:
     """A key for every raster: `key`, `fingerprint` and the prediction files `paths` that it is made of."""
     groups: dict[str, list[Row]] = defaultdict(list)
     prefixes = tuple(f"{period.name}/{recipe.tiling.name}/" for period in recipe.periods)
-    for key, row in sorted(ledger.latest(request.out, "predict").items()):
-        if key.startswith(prefixes) and row["status"] == "done" and (request.out / row["path"]).exists():
+    for key, row in sorted(ledger.latest(context.out, "predict").items()):
+        if (
+            key.startswith(prefixes)
+            and row["status"] == "done"
+            and (context.out / row["path"]).exists()
+        ):
             period, _, tile_id = key.partition("/")
             groups[group_key(period, *recipe.tiling.parse(tile_id), recipe.group)].append(row)
     if not groups:
-        raise InputError(f"{request.out} holds no predictions of tiling {recipe.tiling.name!r}: run `lulc predict` first")
+        raise InputError(
+            f"{context.out} holds no predictions of tiling {recipe.tiling.name!r}: run `lulc predict` first"
+        )
     shared = [recipe.legend, recipe.name, recipe.group, recipe.tiling, recipe.periods]
     return [
         {
             "key": key,
-            "fingerprint": files.fingerprint([row["fingerprint"] for row in rows], *shared),
+            "fingerprint": files.fingerprint_of([row["fingerprint"] for row in rows], *shared),
             "paths": [row["path"] for row in rows],
         }
         for key, rows in sorted(groups.items())

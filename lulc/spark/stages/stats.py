@@ -48,76 +48,125 @@ _PAIRS = """
 """
 
 
-def stats(request: StageContext) -> StageResult:
+def stats(context: StageContext) -> StageResult:
     """Class areas of every region, period and model; InputError naming regions whose areas do not add up to their true area."""
-    if request.run.task == "detect":
-        return located.count_detections(request)
-    if request.run.task == "multilabel":
-        return located.measure_presence(request)
-    if request.run.maps:
-        return _stats_of_maps(request)
-    predictions = _predictions(request.out)
-    files = [file_identity(file.path) for file in request.run.regions]
-    legend = request.run.make_legend()
-    maps = _rasters(request)
-    drawn = [ledger.latest(request.out, "rasters")[""]["fingerprint"]] if maps else []
-    print_ = tables_files.fingerprint(
-        sorted(r["fingerprint"] for r in predictions), files, request.run.regions, request.run.stats, legend, drawn
+    if context.config.task == "detect":
+        return located.count_detections(context)
+    if context.config.task == "multilabel":
+        return located.measure_presence(context)
+    if context.config.maps:
+        return _stats_of_maps(context)
+    predictions = _predictions(context.out)
+    files = [file_identity(file.path) for file in context.config.regions]
+    legend = context.config.make_legend()
+    maps = _rasters(context)
+    drawn = [ledger.latest(context.out, "rasters")[""]["fingerprint"]] if maps else []
+    fingerprint = tables_files.fingerprint_of(
+        sorted(r["fingerprint"] for r in predictions),
+        files,
+        context.config.regions,
+        context.config.stats,
+        legend,
+        drawn,
     )
-    rows = ledger.latest(request.out, "stats")
-    path = store.table_folder(request.out, "class_areas") / "part-0.parquet"
-    if rows.get("", {}).get("fingerprint") == print_ and path.exists():
-        return StageResult("stats", stood=1, bad=sum(r["status"] == "bad" and r["fingerprint"] == print_ for r in rows.values()))
-    paths = [request.out / r["path"] for r in predictions]
-    found = regions.read_regions(request.run.regions) if request.run.regions else _whole_map(request.run, paths)
-    regions.write_regions(request.out, found.table)
-    spark, names = request.spark(), {c.id: c.name for c in legend.classes}
-    columns = spark.read.parquet(*map(str, paths)).select("_metadata.file_name", "_metadata.row_index", *_TILE)
-    count = partial(_count_block, store.table_folder(request.out, "predictions"), request.run.stats.confident)
-    measured = _measure(spark, request.out, Tiles(columns, count), print_)
+    rows = ledger.latest(context.out, "stats")
+    path = store.table_folder(context.out, "class_areas") / "part-0.parquet"
+    if rows.get("", {}).get("fingerprint") == fingerprint and path.exists():
+        return StageResult(
+            "stats",
+            stood=1,
+            bad=sum(
+                r["status"] == "bad" and r["fingerprint"] == fingerprint for r in rows.values()
+            ),
+        )
+    paths = [context.out / r["path"] for r in predictions]
+    found = (
+        regions.read_regions(context.config.regions)
+        if context.config.regions
+        else _whole_map(context.config, paths)
+    )
+    regions.write_regions(context.out, found.table)
+    spark, names = context.spark(), {c.id: c.name for c in legend.classes}
+    columns = spark.read.parquet(*map(str, paths)).select(
+        "_metadata.file_name", "_metadata.row_index", *_TILE
+    )
+    count = partial(
+        _count_block, store.table_folder(context.out, "predictions"), context.config.stats.confident
+    )
+    measured = _measure(spark, context.out, Tiles(columns, count), fingerprint)
     table = zonal.balance(measured.inside, measured.outside, found.table, names)
-    store.write_table(request.out, "class_areas", table)
+    store.write_table(context.out, "class_areas", table)
     if maps:
-        drawn_maps = _measure_maps(spark, request, class_rasters.scan_rasters(maps), print_)
-        _write_maps(request, drawn_maps, found.table, names)
-    bad = [ledger.ledger_row("stats", f"region:{i}", print_, status="bad", error="its polygon has no area") for i in found.empty]
-    done = ledger.ledger_row("stats", "stats", print_, path=str(path.relative_to(request.out)), checksum=checksum(path))
-    ledger.append_ledger(request.out, [*bad, done, done | {"key": ""}])
-    return StageResult("stats", done=1, bad=len(bad), note=_note(request.run, found, measured.inside))
+        drawn_maps = _measure_maps(spark, context, class_rasters.scan_rasters(maps), fingerprint)
+        _write_maps(context, drawn_maps, found.table, names)
+    bad = [
+        ledger.ledger_row(
+            "stats", f"region:{i}", fingerprint, status="bad", error="its polygon has no area"
+        )
+        for i in found.empty
+    ]
+    done = ledger.ledger_row(
+        "stats",
+        "stats",
+        fingerprint,
+        path=str(path.relative_to(context.out)),
+        checksum=checksum(path),
+    )
+    ledger.append_ledger(context.out, [*bad, done, done | {"key": ""}])
+    return StageResult(
+        "stats", done=1, bad=len(bad), note=_note(context.config, found, measured.inside)
+    )
 
 
-def _rasters(request: StageContext) -> list[MapFiles]:
+def _rasters(context: StageContext) -> list[MapFiles]:
     # The class rasters, if of the predictions that stand: of two periods or more, or of any where landscapes are asked for.
-    made, mapped = (ledger.latest(request.out, stage).get("") for stage in ("rasters", "predict"))
+    made, mapped = (ledger.latest(context.out, stage).get("") for stage in ("rasters", "predict"))
     if made is None or mapped is None or made["finished"] < mapped["finished"]:
         return []
-    maps = [MapFiles(str(request.out / "rasters" / p.name / "*.tif"), p.name) for p in request.run.periods]
+    maps = [
+        MapFiles(str(context.out / "rasters" / p.name / "*.tif"), p.name)
+        for p in context.config.periods
+    ]
     there = [one for one in maps if glob.glob(one.path)]
-    return there if len(there) > (0 if request.run.stats.landscape else 1) else []
+    return there if len(there) > (0 if context.config.stats.landscape else 1) else []
 
 
 def _predictions(out: Path) -> list[dict[str, Any]]:
     # Only what the ledger lists counts.
-    rows = [r for r in ledger.latest(out, "predict").values() if r["status"] == "done" and r["path"]]
+    rows = [
+        r for r in ledger.latest(out, "predict").values() if r["status"] == "done" and r["path"]
+    ]
     rows = [r for r in rows if (out / r["path"]).is_file()]
     if not rows:
         raise InputError(f"{out} has no predictions to take areas from: run `lulc predict` first")
     return rows
 
 
-def _whole_map(run: Config, paths: Sequence[Path]) -> regions.Found:
+def _whole_map(config: Config, paths: Sequence[Path]) -> regions.Found:
     columns = ["crs", "transform", "height", "width"]
-    grids = {arrays.grid_from(row) for path in paths for row in pq.ParquetFile(path).read(columns).to_pylist()}
+    grids = {
+        arrays.grid_from(row)
+        for path in paths
+        for row in pq.ParquetFile(path).read(columns).to_pylist()
+    }
     geometry = zonal.unite(tuple(sorted(grids, key=str)))
-    values = ("map", regions.MAP_LEVEL, run.name, shapely.to_wkb(geometry), degrees_area(geometry))
+    values = (
+        "map",
+        regions.MAP_LEVEL,
+        config.name,
+        shapely.to_wkb(geometry),
+        degrees_area(geometry),
+    )
     row = dict(zip(schemas.REGIONS.names, values, strict=True))
     return regions.Found(pa.Table.from_pylist([row], schemas.REGIONS), (), ())
 
 
-def _note(run: Config, found: regions.Found, inside: pa.Table) -> str:
-    parts = [] if run.regions else ["no regions in the run file: areas of the whole map"]
+def _note(config: Config, found: regions.Found, inside: pa.Table) -> str:
+    parts = [] if config.regions else ["no regions in the run file: areas of the whole map"]
     if found.repaired:
-        parts.append(f"{len(found.repaired)} self-crossing polygons repaired ({', '.join(found.repaired[:3])})")
+        parts.append(
+            f"{len(found.repaired)} self-crossing polygons repaired ({', '.join(found.repaired[:3])})"
+        )
     missed = found.table.num_rows - len(inside["position"].unique())
     if missed:
         parts.append(f"{missed} of {found.table.num_rows} regions lie outside the map")
@@ -145,43 +194,64 @@ class Measured:
     patches: pa.Table | None
 
 
-def _stats_of_maps(request: StageContext) -> StageResult:
+def _stats_of_maps(context: StageContext) -> StageResult:
     """Class areas and transitions of class rasters made elsewhere."""
-    run, out = request.run, request.out
-    if not run.regions:
-        raise UsageError("areas of class rasters are taken by region: give `regions:` (--regions FILE)")
-    sources = class_rasters.scan_rasters(run.maps)
-    files = [file_identity(path) for path in [*(f.path for f in run.regions), *(s.path for s in sources)]]
-    print_ = tables_files.fingerprint("maps", files, run.regions, run.maps, run.stats, run.legend)
+    config, out = context.config, context.out
+    if not config.regions:
+        raise UsageError(
+            "areas of class rasters are taken by region: give `regions:` (--regions FILE)"
+        )
+    sources = class_rasters.scan_rasters(config.maps)
+    files = [
+        file_identity(path)
+        for path in [*(f.path for f in config.regions), *(s.path for s in sources)]
+    ]
+    fingerprint = tables_files.fingerprint_of(
+        "maps", files, config.regions, config.maps, config.stats, config.legend
+    )
     known = ledger.latest(out, "stats").get("", {})
-    if known.get("fingerprint") == print_ and (store.table_folder(out, "class_areas") / "part-0.parquet").exists():
+    if (
+        known.get("fingerprint") == fingerprint
+        and (store.table_folder(out, "class_areas") / "part-0.parquet").exists()
+    ):
         return StageResult("stats", stood=1)
-    found = regions.read_regions(run.regions)
+    found = regions.read_regions(config.regions)
     regions.write_regions(out, found.table)
     # Kept for the next year's maps, as long as the regions stay the same.
-    kept = store.table_folder(out, "intersections") / tables_files.fingerprint(
-        [file_identity(f.path) for f in run.regions], run.regions
+    kept = store.table_folder(out, "intersections") / tables_files.fingerprint_of(
+        [file_identity(f.path) for f in config.regions], config.regions
     )
     for other in kept.parent.glob("*"):
         if other != kept:
             shutil.rmtree(other)
-    measured = _measure_maps(request.spark(), request, sources, print_, kept)
+    measured = _measure_maps(context.spark(), context, sources, fingerprint, kept)
     plain = measured.inside.filter(_is_plain(measured.inside))
     seen = {i for i in measured.inside["class_id"].unique().to_pylist() if i < NODATA}
     names = {i: f"class {i}" for i in seen} | {i: name for s in sources for i, name in s.names}
-    names |= {i: c.name for i, c in run.legend.items()}
-    store.write_table(out, "class_areas", zonal.balance(plain, measured.outside, found.table, names))
-    _write_maps(request, measured, found.table, names)
-    bad = [ledger.ledger_row("stats", f"region:{i}", print_, status="bad", error="its polygon has no area") for i in found.empty]
-    ledger.append_ledger(out, [*bad, ledger.ledger_row("stats", "", print_)])
-    return StageResult("stats", done=1, bad=len(bad), note=_note(run, found, plain))
+    names |= {i: c.name for i, c in config.legend.items()}
+    store.write_table(
+        out, "class_areas", zonal.balance(plain, measured.outside, found.table, names)
+    )
+    _write_maps(context, measured, found.table, names)
+    bad = [
+        ledger.ledger_row(
+            "stats", f"region:{i}", fingerprint, status="bad", error="its polygon has no area"
+        )
+        for i in found.empty
+    ]
+    ledger.append_ledger(out, [*bad, ledger.ledger_row("stats", "", fingerprint)])
+    return StageResult("stats", done=1, bad=len(bad), note=_note(config, found, plain))
 
 
-def _write_maps(request: StageContext, measured: Measured, found: pa.Table, names: dict[int, str]) -> None:
+def _write_maps(
+    context: StageContext, measured: Measured, found: pa.Table, names: dict[int, str]
+) -> None:
     pairs = measured.inside.filter(pc.invert(_is_plain(measured.inside)))
-    store.write_table(request.out, "transitions", zonal.transitions(pairs, found, names))
+    store.write_table(context.out, "transitions", zonal.transitions(pairs, found, names))
     if measured.patches is not None:
-        store.write_table(request.out, "landscape", landscape.landscape_table(measured.patches, found, names))
+        store.write_table(
+            context.out, "landscape", landscape.landscape_table(measured.patches, found, names)
+        )
 
 
 def _is_plain(inside: pa.Table) -> pa.ChunkedArray:
@@ -189,11 +259,23 @@ def _is_plain(inside: pa.Table) -> pa.ChunkedArray:
 
 
 def _measure_maps(
-    spark: SparkSession, request: StageContext, sources: tuple[ClassRaster, ...], fingerprint: str, kept: Path | None = None
+    spark: SparkSession,
+    context: StageContext,
+    sources: tuple[ClassRaster, ...],
+    fingerprint: str,
+    kept: Path | None = None,
 ) -> Measured:
     frame = spark.createDataFrame(pa.Table.from_pylist(class_rasters.blocks(sources)))
-    count, survey = (partial(_of_map, work, sources, kept) for work in (class_rasters.count_map_block, class_rasters.scan_block))
-    return _measure(spark, request.out, Tiles(frame, count, survey if request.run.stats.landscape else None), fingerprint)
+    count, survey = (
+        partial(_of_map, work, sources, kept)
+        for work in (class_rasters.count_map_block, class_rasters.scan_block)
+    )
+    return _measure(
+        spark,
+        context.out,
+        Tiles(frame, count, survey if context.config.stats.landscape else None),
+        fingerprint,
+    )
 
 
 def _of_map(
@@ -211,19 +293,35 @@ def _measure(spark: SparkSession, out: Path, tiles: Tiles, fingerprint: str) -> 
     # Keys alone pass through Spark (a tile's file and row group, a region's position); workers read pixels and polygons.
     kept = store.table_folder(out, "regions") / regions.FILE
     read = partial(regions.read_region, str(kept), fingerprint)
-    shapes = spark.read.parquet(str(kept)).select(col("_metadata.row_index").alias("position"), "geometry")
+    shapes = spark.read.parquet(str(kept)).select(
+        col("_metadata.row_index").alias("position"), "geometry"
+    )
     pairs = spark.sql(_PAIRS, tiles=tiles.frame, regions=shapes).persist()
     try:
-        blocks = pairs.groupBy("file_name").agg(collect_list(struct("row_index", "position")).alias("pairs"))
+        blocks = pairs.groupBy("file_name").agg(
+            collect_list(struct("row_index", "position")).alias("pairs")
+        )
         met = max(1, pairs.select("file_name").distinct().count())
         with progress.spark(spark.sparkContext, met, "stats"):
             # One task a file that some region meets, as far as chance allows.
             files = blocks.repartition(met)
-            rows = _map_rows(files, partial(_on_file, tiles.count, read), zonal.INSIDE).groupBy(*_KEYS, "class_id")
+            rows = _map_rows(files, partial(_on_file, tiles.count, read), zonal.INSIDE).groupBy(
+                *_KEYS, "class_id"
+            )
             inside = rows.agg(*(expr(_SUM.format(name)) for name in zonal.SUMS)).toArrow()
-            found = _join_patches(files, partial(_on_file, tiles.survey, read)) if tiles.survey else None
-        grids = pairs.groupBy(*_KEYS).agg(collect_list(struct("crs", "transform", "height", "width")).alias("grids"))
-        asked = shapes.select("position").crossJoin(tiles.frame.select("period", "model").distinct()).join(grids, _KEYS, "left")
+            found = (
+                _join_patches(files, partial(_on_file, tiles.survey, read))
+                if tiles.survey
+                else None
+            )
+        grids = pairs.groupBy(*_KEYS).agg(
+            collect_list(struct("crs", "transform", "height", "width")).alias("grids")
+        )
+        asked = (
+            shapes.select("position")
+            .crossJoin(tiles.frame.select("period", "model").distinct())
+            .join(grids, _KEYS, "left")
+        )
         # A task costs a tenth of a second whatever it does, so that one a row group would be most of the time of many regions.
         tasks = min(pq.ParquetFile(kept).num_row_groups, 16 * spark.sparkContext.defaultParallelism)
         asked = asked.repartitionByRange(tasks, "position").sortWithinPartitions("position")
@@ -233,7 +331,9 @@ def _measure(spark: SparkSession, out: Path, tiles: Tiles, fingerprint: str) -> 
     return Measured(inside.cast(zonal.INSIDE), outside.cast(zonal.OUTSIDE), found)
 
 
-def _join_patches(files: DataFrame, survey: Callable[[dict[str, Any]], list[dict[str, Any]]]) -> pa.Table:
+def _join_patches(
+    files: DataFrame, survey: Callable[[dict[str, Any]], list[dict[str, Any]]]
+) -> pa.Table:
     names = [name for name in landscape.PARTS.names if name not in ("position", "period")]
     parts = _map_rows(files, survey, landscape.PARTS).groupBy("position", "period")
     whole = parts.agg(collect_list(struct(*names)).alias("parts"))
@@ -242,7 +342,8 @@ def _join_patches(files: DataFrame, survey: Callable[[dict[str, Any]], list[dict
 
 def _join_region(region: dict[str, Any]) -> list[dict[str, Any]]:
     return [
-        {"position": region["position"], "period": region["period"]} | row for row in landscape.join_part_rows(region["parts"])
+        {"position": region["position"], "period": region["period"]} | row
+        for row in landscape.join_part_rows(region["parts"])
     ]
 
 
@@ -250,10 +351,14 @@ def _on_file(work: Count, read: zonal.Regions, block: dict[str, Any]) -> list[di
     return work(read, block["file_name"], [(p["row_index"], p["position"]) for p in block["pairs"]])
 
 
-def _map_rows(frame: DataFrame, work: Callable[[dict[str, Any]], list[dict[str, Any]]], schema: pa.Schema) -> DataFrame:
+def _map_rows(
+    frame: DataFrame, work: Callable[[dict[str, Any]], list[dict[str, Any]]], schema: pa.Schema
+) -> DataFrame:
     def batches(incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in incoming:
-            yield pa.RecordBatch.from_pylist([made for row in batch.to_pylist() for made in work(row)], schema)
+            yield pa.RecordBatch.from_pylist(
+                [made for row in batch.to_pylist() for made in work(row)], schema
+            )
 
     return frame.mapInArrow(batches, from_arrow_schema(schema))
 
@@ -265,6 +370,8 @@ def _count_block(
 
 
 def _measure_outside(read: zonal.Regions, asked: dict[str, Any]) -> list[dict[str, Any]]:
-    grids = sorted((arrays.grid_from(grid) for grid in asked["grids"] or ()), key=attrgetter("transform"))
+    grids = sorted(
+        (arrays.grid_from(grid) for grid in asked["grids"] or ()), key=attrgetter("transform")
+    )
     area, slack = zonal.measure_outside(read(asked["position"])[1], grids)
     return [{name: asked[name] for name in _KEYS} | {"area_m2": area, "slack_m2": slack}]

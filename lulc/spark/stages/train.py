@@ -32,73 +32,105 @@ from lulc.spark.incremental import StageContext, StageResult
 from lulc.tables import files, ledger, store
 
 
-def train(request: StageContext) -> StageResult:
+def train(context: StageContext) -> StageResult:
     """What the stage did: nothing where a version with this fingerprint is registered, else a new version, made the champion."""
     from lulc.models import registry, tracking
 
-    run, out = request.run, request.out
+    config, out = context.config, context.out
     samples = ledger.latest(out, "samples").get("")
     if samples is None:
-        raise InputError(f"there are no samples in {store.table_folder(out, 'samples')} to train on: `lulc samples` makes them")
-    print_ = files.fingerprint(samples["fingerprint"], run.task, run.train, run.make_legend(), run.bands)
-    found = registry.find_version(run, out, print_)
+        raise InputError(
+            f"there are no samples in {store.table_folder(out, 'samples')} to train on: `lulc samples` makes them"
+        )
+    fingerprint = files.fingerprint_of(
+        samples["fingerprint"], config.task, config.train, config.make_legend(), config.bands
+    )
+    found = registry.find_version(config, out, fingerprint)
     if found is not None:
-        _record(out, run.name, print_, found)
-        return StageResult("train", stood=1, note=_standing_note(found, registry.resolve(run.name, out, run.tracking.uri)))
-    tracking.reachable(run, out)
-    job, layout, sides = _prepare(request, print_)
-    result = _launch(request, job)
-    prints = {"samples": samples["fingerprint"], "train": print_}
+        _record(out, config.name, fingerprint, found)
+        return StageResult(
+            "train",
+            stood=1,
+            note=_standing_note(found, registry.resolve(config.name, out, config.tracking.uri)),
+        )
+    tracking.reachable(config, out)
+    job, layout, sides = _prepare(context, fingerprint)
+    result = _launch(context, job)
+    prints = {"samples": samples["fingerprint"], "train": fingerprint}
     folder = _package(job, result, Contract(
-        run.name, job.asked, job.model.name, job.architecture, run.bands, result.mean, result.std, job.legend, sides[1],
+        config.name, job.asked, job.model.name, job.architecture, config.bands, result.mean, result.std, job.legend, sides[1],
         job.model.multiple(**job.architecture), layout.pixels.shape[-1], result.temperature,
-        flips=run.predict.flips, score=run.predict.score, scales=layout.scales, offsets=layout.offsets, fingerprints=prints,
-        gsd_range_m=(sides[0], sides[2]), file_bands=_file_bands(run),
+        flips=config.predict.flips, score=config.predict.score, scales=layout.scales, offsets=layout.offsets, fingerprints=prints,
+        gsd_range_m=(sides[0], sides[2]), file_bands=_file_bands(config),
     ))  # fmt: skip
     made = tracking.log_training(
-        run, out, tracking.Training(prints, result.history, result.best, folder, _draw(job, result, run.bands))
+        config,
+        out,
+        tracking.Training(
+            prints, result.history, result.best, folder, _draw(job, result, config.bands)
+        ),
     )
-    _record(out, run.name, print_, made)
+    _record(out, config.name, fingerprint, made)
     for other in job.folder.parent.iterdir():
         if other != job.folder:
             shutil.rmtree(other)
-    return StageResult("train", done=1, note=f"{made.name} version {made.version}, {_describe(result)}")
+    return StageResult(
+        "train", done=1, note=f"{made.name} version {made.version}, {_describe(result)}"
+    )
 
 
-def _prepare(request: StageContext, print_: str) -> tuple[TrainJob, Layout, tuple[float, float, float]]:
+def _prepare(
+    context: StageContext, fingerprint: str
+) -> tuple[TrainJob, Layout, tuple[float, float, float]]:
     """The job, checked before anything is launched, how the samples keep their pixels, and these pixels' sides in metres."""
     from lulc.training import setup
 
-    run = request.run
-    samples, kept = store.table_folder(request.out, "samples"), request.out / "checkpoints" / print_
-    # Where the labels are the run's own, the map is held against the test split, in stage evaluate.
-    job = setup.TrainJob(run.train, run.make_legend(), samples, kept, run.task or "segment", tested=run.labels is None)
-    plan, validation = setup.check_job(job, run.bands)
-    checked = f"{validation.rows:,} to choose the best epoch" if validation else "none to choose the best epoch: the last is kept"
-    progress.say(
-        f"training on {plan.rows:,} samples, {checked}; {plan.steps * run.train.repeats:,} steps an epoch on {plan.ranks} ranks"
+    config = context.config
+    samples, kept = (
+        store.table_folder(context.out, "samples"),
+        context.out / "checkpoints" / fingerprint,
     )
-    return job, plan.layout, _pixel_sides(plan, run)
+    # Where the labels are the run's own, the map is held against the test split, in stage evaluate.
+    job = setup.TrainJob(
+        config.train,
+        config.make_legend(),
+        samples,
+        kept,
+        config.task or "segment",
+        tested=config.labels is None,
+    )
+    plan, validation = setup.check_job(job, config.bands)
+    checked = (
+        f"{validation.rows:,} to choose the best epoch"
+        if validation
+        else "none to choose the best epoch: the last is kept"
+    )
+    progress.say(
+        f"training on {plan.rows:,} samples, {checked}; {plan.steps * config.train.repeats:,} steps an epoch on {plan.ranks} ranks"
+    )
+    return job, plan.layout, _pixel_sides(plan, config)
 
 
-def _pixel_sides(plan: EpochPlan, run: Config) -> tuple[float, float, float]:
+def _pixel_sides(plan: EpochPlan, config: Config) -> tuple[float, float, float]:
     """The least, the median and the largest side in metres of the training samples' pixels, by some hundred row groups."""
     sides = []
     for group in plan.groups[:: max(1, len(plan.groups) // 200)]:
         table = pq.ParquetFile(group.path).read_row_group(group.index, ["crs", "transform"])
         for crs, transform in {(row["crs"], tuple(row["transform"])) for row in table.to_pylist()}:
             if crs:
-                sides.append(math.sqrt(float(np.mean(areas.pixel_areas(grid.Grid(crs, transform, 1, 1))))))
+                sides.append(
+                    math.sqrt(float(np.mean(areas.pixel_areas(grid.Grid(crs, transform, 1, 1)))))
+                )
     if not sides:  # plain pictures: what their publisher says of all
-        sides = [describe_dataset(run.datasets[0]).gsd_m]
+        sides = [describe_dataset(config.datasets[0]).gsd_m]
     return min(sides), float(np.median(sides)), max(sides)
 
 
-def _file_bands(run: Config) -> tuple[tuple[str, ...], ...]:
-    return tuple(dict.fromkeys(describe_dataset(conf).encoding.bands for conf in run.datasets))
+def _file_bands(config: Config) -> tuple[tuple[str, ...], ...]:
+    return tuple(dict.fromkeys(describe_dataset(conf).encoding.bands for conf in config.datasets))
 
 
-def _launch(request: StageContext, job: TrainJob) -> Result:
+def _launch(context: StageContext, job: TrainJob) -> Result:
     """The Result of the ranks: processes of this machine under a local master, else Spark tasks that run all at once.
 
     One rank on this machine's cores is this process: another takes as long to begin as a small training to end. The memory of a
@@ -109,12 +141,12 @@ def _launch(request: StageContext, job: TrainJob) -> Result:
     from lulc.models.device import choose_device
     from lulc.training.fit import fit
 
-    context = request.spark().sparkContext
-    local = re.fullmatch(r"local(\[.*\])?", context.master or "") is not None
+    cluster = context.spark().sparkContext
+    local = re.fullmatch(r"local(\[.*\])?", cluster.master or "") is not None
     if local and job.train.ranks == 1 and choose_device().type == "cpu":
         with _echo(job.folder):
             return fit(job)
-    gpus = not local and int(context.getConf().get("spark.task.resource.gpu.amount", "0") or 0) > 0
+    gpus = not local and int(cluster.getConf().get("spark.task.resource.gpu.amount", "0") or 0) > 0
     distributor = TorchDistributor(job.train.ranks, local_mode=local, use_gpu=gpus)
     logging.getLogger("TorchDistributor").setLevel(logging.WARNING)
     # What ranks print is repeated in the error when they fail; until then it is noise.
@@ -133,7 +165,9 @@ def _explain(text: str) -> LulcError:
         kind: type[LulcError] = getattr(errors, name, LulcError)
         return kind(message)
     tail = "\n  ".join(text.strip().splitlines()[-15:])
-    return LulcError(f"training failed; a rerun goes on after the last complete epoch. The ranks' last words:\n  {tail}")
+    return LulcError(
+        f"training failed; a rerun goes on after the last complete epoch. The ranks' last words:\n  {tail}"
+    )
 
 
 @contextlib.contextmanager
@@ -151,7 +185,9 @@ def _echo(folder: Path) -> Iterator[None]:
         while not last:
             last = ended.wait(1.0)
             for entry in read_log(folder)[said:]:
-                progress.say(f"epoch {entry['epoch']}/{entry['epochs']} {_figures(entry['metrics'])} ({entry['seconds']:.0f} s)")
+                progress.say(
+                    f"epoch {entry['epoch']}/{entry['epochs']} {_figures(entry['metrics'])} ({entry['seconds']:.0f} s)"
+                )
                 said += 1
 
     watcher = threading.Thread(target=watch, args=(said,), daemon=True)
@@ -172,15 +208,23 @@ def _figures(metrics: Mapping[str, float]) -> str:
         "ap50": "AP50",
         "recall30": "recall at IoU 0.3",
     }
-    return ", ".join(f"{shown} {metrics[name]:.3f}" for name, shown in names.items() if name in metrics)
+    return ", ".join(
+        f"{shown} {metrics[name]:.3f}" for name, shown in names.items() if name in metrics
+    )
 
 
 def _describe(result: Result) -> str:
     metrics = result.history[result.best - 1]["metrics"]
-    tested = {name.removeprefix("test_"): value for name, value in metrics.items() if name.startswith("test_")}
+    tested = {
+        name.removeprefix("test_"): value
+        for name, value in metrics.items()
+        if name.startswith("test_")
+    }
     found = {name: value for name, value in metrics.items() if not name.startswith("test_")}
     where = " on validation" if set(found) - {"loss", "rate"} else ", no validation split"
-    return f"best epoch {result.best}: {_figures(found)}{where}" + (f"; {_figures(tested)} on test" if tested else "")
+    return f"best epoch {result.best}: {_figures(found)}{where}" + (
+        f"; {_figures(tested)} on test" if tested else ""
+    )
 
 
 def _standing_note(found: ModelRef, champion: ModelRef) -> str:
@@ -207,18 +251,24 @@ def _draw(job: TrainJob, result: Result, bands: tuple[str, ...]) -> list[Path]:
     if not (job.folder / EXAMPLES).exists():
         return []
     with np.load(job.folder / EXAMPLES, allow_pickle=False) as arrays:
-        drawn = [training.draw_examples(dict(arrays), job.task.kind, bands, job.legend, job.folder / "examples.png")]
+        drawn = [
+            training.draw_examples(
+                dict(arrays), job.task.kind, bands, job.legend, job.folder / "examples.png"
+            )
+        ]
     matrix = np.array(result.history[result.best - 1]["matrix"], np.int64)
     if matrix.size:
         drawn.append(
-            training.draw_confusion(matrix, job.legend, f"validation, epoch {result.best}", job.folder / "confusion.png")
+            training.draw_confusion(
+                matrix, job.legend, f"validation, epoch {result.best}", job.folder / "confusion.png"
+            )
         )
     return drawn
 
 
-def _record(out: Path, name: str, print_: str, made: ModelRef) -> None:
+def _record(out: Path, name: str, fingerprint: str, made: ModelRef) -> None:
     known = ledger.latest(out, "train").get(name)
     path = str((made.folder / WEIGHTS).relative_to(out))
-    if known is None or (known["fingerprint"], known["path"]) != (print_, path):
-        row = ledger.ledger_row("train", name, print_, checksum=made.checksum, path=path)
-        ledger.append_ledger(out, [row, ledger.ledger_row("train", "", print_)])
+    if known is None or (known["fingerprint"], known["path"]) != (fingerprint, path):
+        row = ledger.ledger_row("train", name, fingerprint, checksum=made.checksum, path=path)
+        ledger.append_ledger(out, [row, ledger.ledger_row("train", "", fingerprint)])
