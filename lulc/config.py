@@ -1,4 +1,8 @@
-"""A run file (YAML) as validated, frozen records; an unknown key is an error that names the nearest known one."""
+"""The records of a run file: every key, its default and its accepted values.
+
+Each field's docstring is its entry in the run-file reference. Validation is pydantic's;
+`lulc.runfile` reads the YAML and checks what concerns several fields.
+"""
 
 from __future__ import annotations
 
@@ -18,66 +22,93 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Memory = Annotated[str, Field(pattern=r"^\d+[mg]$")]
 Count = Annotated[int, Field(ge=1)]
-TaskName = Literal["segment", "classify", "multilabel", "detect", "change", "series"]
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+TaskName = Literal["segment", "classify", "multilabel", "detect", "change", "series"]
+SourceName = Literal[
+    "auto", "landsat", "modis", "openaerialmap", "sentinel1", "sentinel2", "stac", "geotiff"
+]
+Condition = Literal["cloud", "shadow", "cirrus", "snow", "water", "saturated"]
+Augmentation = Literal["flip", "rotate", "zoom", "brightness", "colour", "noise"]
+Metric = Literal[
+    "accuracy", "miou", "f1", "boundary_f1", "ap_macro", "ap_micro", "ap50", "ap", "recall",
+    "recall30",
+]  # fmt: skip
+Precision = Literal["auto", "float32", "bfloat16"]
 
 
-def _limit(text: str) -> str:
+def _check_limit(text: str) -> str:
     if not re.fullmatch(r"\d+|\d+(\.\d+)?%", text):
         raise ValueError("give a count such as 3, or a share such as 5%")
     return text
 
 
-Condition = Literal["cloud", "shadow", "cirrus", "snow", "water", "saturated"]
+def allowed_bad(limit: str, inputs: int) -> float:
+    """Return the number of bad inputs that a limit allows.
+
+    Args:
+        limit: a count such as `3`, or a share such as `5%`, as in `max_bad`.
+        inputs: number of all inputs.
+    """
+    return float(limit[:-1]) / 100 * inputs if limit.endswith("%") else int(limit)
 
 
 @dataclass(frozen=True, config=_strict)
 class Search:
-    """Which scenes of a catalogue.
-
-    catalogue: the address of a STAC API, or a name: copernicus, earth-search, planetary-computer, usgs, linz.
-    bbox: xmin,ymin,xmax,ymax in degrees; the run's area where not said. time: days, as 2023-01-01/2023-12-31, `..` for an open
-    end; the run's periods where not said. max_cloud: per cent; scenes that say nothing of clouds are then left out too.
-    """
+    """A search for scenes in a catalogue."""
 
     catalogue: str
+    """Address of a STAC API or static catalogue, or a name: `copernicus`, `earth-search`,
+    `planetary-computer`, `usgs`, `linz`."""
     collections: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Ids of the collections to search; one or more."""
     bbox: str | None = None
+    """Box `xmin,ymin,xmax,ymax` in degrees. Default: the run's `area`."""
     time: (
         Annotated[str, Field(pattern=r"^(\d{4}-\d\d-\d\d|\.\.)(/(\d{4}-\d\d-\d\d|\.\.))?$")] | None
     ) = None
+    """A day, or days as `2023-01-01/2023-12-31`, with `..` for an open end. Default: the run's
+    `periods`."""
     max_cloud: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Highest cloud cover, in per cent. Scenes without a cloud cover are then left out as well.
+    Default: no limit."""
 
 
 @dataclass(frozen=True, config=_strict)
 class Archive:
-    """A place that holds scenes, or a search for them.
-
-    search: the scenes found in a catalogue; path is then the file that keeps the answer, under the output folder where not said.
-    source: how its scenes come, such as `sentinel2`, `stac` or `geotiff`; found out when not said.
-    pattern: for geotiff, file names such as `{scene}_{date}_{band}.tif`.
-    bands: the archive's asset or band name → the run's band name.
-    quality: name of the asset that says which pixels are usable; clear: its codes that mean usable.
-    mask: what else makes a pixel unusable in products whose quality layers are known; pixels without data always are.
-    verify: whether files are held against the checksums of their product (SAFE) or item (STAC's file:checksum) before use.
-    calibration: what the numbers of radar products become: backscatter to the ellipsoid (sigma0) or across the look (gamma0).
-    """
+    """A folder, product or catalogue file that holds scenes, or a search for them."""
 
     path: str = ""
-    source: Literal[
-        "auto", "landsat", "modis", "openaerialmap", "sentinel1", "sentinel2", "stac", "geotiff"
-    ] = "auto"
+    """Path or address of the scenes. With a search: the file that stores its result, by default one
+    in the output folder."""
+    source: SourceName = "auto"
+    """Kind of the scenes: `landsat`, `modis`, `openaerialmap`, `sentinel1`, `sentinel2`, `stac` or
+    `geotiff`. `auto` recognises it by the files."""
     pattern: str | None = None
+    """For `geotiff`: pattern of the file names, such as `{scene}_{date}_{band}.tif`."""
     bands: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Name of an asset or band in the archive → name of the band in this run. Default: the
+    archive's names, as common names where these are known."""
     quality: str | None = None
+    """Name of the asset or band that marks valid pixels. Default: the one of the product."""
     clear: tuple[int, ...] = ()
+    """Codes of the quality band that mean valid; they go with `quality`."""
     mask: tuple[Condition, ...] = ("cloud", "shadow", "cirrus", "saturated")
+    """Conditions that make a pixel invalid, for products whose quality layers are known: `cloud`,
+    `shadow`, `cirrus`, `snow`, `water`, `saturated`. Pixels without data are always invalid."""
     verify: bool = False
+    """Whether files are compared with the checksums of their product (SAFE) or item (STAC's
+    `file:checksum`) before use."""
     calibration: Literal["sigma0", "gamma0"] = "sigma0"
+    """For `sentinel1`: backscatter per area on the ellipsoid (`sigma0`) or across the line of sight
+    (`gamma0`)."""
     scale: float | None = None
+    """Factor from stored numbers to physical values. Default: the archive's own."""
     offset: float | None = None
+    """Physical value of a stored 0. Default: the archive's own."""
     nodata: float | None = None
+    """Stored number that means "no data". Default: the archive's own."""
     search: Search | None = None
+    """Search that finds the scenes. Its result is stored, and used by later runs."""
 
     def __post_init__(self) -> None:
         if not self.path and not self.search:
@@ -86,58 +117,71 @@ class Archive:
 
 @dataclass(frozen=True, config=_strict)
 class LayerConf:
-    """A raster without a date that gives every chip one more band, such as elevation.
-
-    fill: the layer's value where it has none; without it nothing is mapped there.
-    """
+    """A raster without a date that gives every chip one more band, such as elevation."""
 
     path: str
+    """Path or address of the raster; its first band is read."""
     band: Name
+    """Name of the band, as in `bands`."""
     fill: float | None = None
+    """Value of the band where the raster has none. Default: pixels without a value are invalid, and
+    are not mapped."""
 
 
 @dataclass(frozen=True, config=_strict)
 class TilingConf:
-    """The grid of the map. `like` takes CRS, pixels and extent from a raster instead (the scene's own grid).
-
-    size: tile side in pixels; halo: margin kept around it; block: tiles a side that one task reads at once.
-    """
+    """The grid of the map and its tiles."""
 
     crs: str = "EPSG:6933"
+    """CRS of the map. In an equal-area CRS, such as the default, all pixels have the same area."""
     resolution: Annotated[float, Field(gt=0)] = 10.0
+    """Pixel side in units of the CRS, mostly metres."""
     size: Annotated[int, Field(ge=16, le=8192, multiple_of=16)] = 512
+    """Tile side in pixels, a multiple of 16."""
     halo: Annotated[int, Field(ge=0, le=512, multiple_of=16)] = 32
+    """Margin around a tile in pixels, a multiple of 16, so that neighbours meet without a seam."""
     block: Count = 4
+    """Side in tiles of the block that one task reads at once."""
     like: str | None = None
+    """Raster whose CRS, pixels and extent are used in place of `crs` and `resolution`."""
     resampling: Resampling | None = None
+    """Resampling of continuous bands: `nearest`, `bilinear` or `average`. Default: `bilinear`.
+    Class and quality bands are always `nearest`."""
 
 
 @dataclass(frozen=True, config=_strict)
 class Period:
-    """A named span of days, both ends included; open where an end is not given."""
+    """A named span of days that becomes one map."""
 
     name: Name
+    """Name of the period, as in tables and paths."""
     start: date | None = None
+    """First day. Default: open."""
     end: date | None = None
+    """Last day, included. Default: open."""
 
 
 @dataclass(frozen=True, config=_strict)
 class CompositeConf:
-    """How all dates of a period become one image, or a series of one image every `interval` days.
-
-    best: of each pixel the date with the greatest (a - b) / (a + b), where `index` is [a, b], such as [nir, red].
-    fill: what a pixel without a valid date in an interval gets from the other intervals; nothing unless said.
-    """
+    """How all dates of a period become one image, or a regular series of images."""
 
     method: Literal["median", "medoid", "geomedian", "best"] = "median"
+    """`median` per band; `medoid`: the date nearest to all others; `geomedian`: the geometric
+    median of all bands; `best`: the date with the highest `index`."""
     index: tuple[str, str] | None = None
+    """For `best`, and for it alone: two bands [a, b], such as [nir, red], of the index
+    (a - b) / (a + b)."""
     interval: Count | None = None
+    """Length in days of the intervals of a series, one image each. Default: one image a period."""
     fill: Literal["none", "nearest", "linear"] = "none"
+    """Value of a pixel without a valid date in an interval: of the `nearest` interval, or `linear`
+    in time between two. `none` leaves it invalid."""
 
     def __post_init__(self) -> None:
         if (self.method == "best") != (self.index is not None):
             raise ValueError(
-                "composite.index is two bands, such as [nir, red], for method best, and for that alone"
+                "composite.index is two bands, such as [nir, red], for method best, and for that "
+                "alone"
             )
 
 
@@ -146,254 +190,331 @@ class ClassConf:
     """One class of the legend, under its id."""
 
     name: str
+    """Name of the class."""
     colour: Colour
+    """Colour as `#rrggbb`."""
 
 
 @dataclass(frozen=True, config=_strict)
 class LabelConf:
-    """Truth to learn from: a class raster on any grid, or polygons with a class column.
-
-    crosswalk: code (or text of the column) → legend id; ignore: codes that are no label.
-    A code in neither, and not in the legend, is an error.
-    """
+    """Labels to learn from: a class raster on any grid, or polygons with a class column."""
 
     path: str
+    """Path of the raster or vector file."""
     column: str | None = None
+    """Column of the polygons that holds the class. Default: the file is a raster."""
     nodata: int | None = None
+    """Code that means "no label". Default: the raster's own."""
     crosswalk: dict[int | str, int] = dataclasses.field(default_factory=dict)
+    """Code of the raster, or text of the column, → class id of the legend. A code that is neither
+    here, nor in the legend, nor ignored is an error."""
     ignore: tuple[int | str, ...] = ()
+    """Codes that are no label."""
 
 
 @dataclass(frozen=True, config=_strict)
 class DatasetConf:
-    """A published archive of labelled examples to learn from (`lulc info datasets` names them all).
-
-    options: which of its forms, such as {bands: ms}. size: pixels a side of a sample, as published where not said: larger images
-    with a label a pixel are cut in windows, others at their middle; smaller ones are filled up with pixels that are not valid.
-    splits: the publisher's, or by spatial block. crosswalk: its class id → the run's, where the legend is not its own.
-    ignore: its classes that become no label. weight: how much its samples count beside those of other datasets.
-    """
+    """A published archive of labelled examples; `lulc info datasets` lists them."""
 
     name: Name
+    """Name of the dataset."""
     root: str
+    """Folder of the unpacked archive."""
     options: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Options of the dataset, such as {bands: ms}. Default: its usual form."""
     size: Annotated[int, Field(ge=8, le=4096)] | None = None
+    """Sample side in pixels. Larger images with a label per pixel are cut into windows, others are
+    cropped to their centre; smaller images are padded with invalid pixels. Default: as
+    published."""
     splits: Literal["published", "blocks"] = "published"
+    """The publisher's splits (`published`), or splits by spatial block (`blocks`)."""
     crosswalk: dict[int, int] = dataclasses.field(default_factory=dict)
+    """Class id of the dataset → class id of the run's legend. Default: the dataset's own ids."""
     ignore: tuple[int, ...] = ()
+    """Class ids of the dataset that are no label."""
     weight: Annotated[float, Field(gt=0)] = 1.0
+    """Weight of its samples in training, relative to those of other datasets."""
 
 
 @dataclass(frozen=True, config=_strict)
 class SampleConf:
-    """How samples are cut and split: `size` pixels a side (divides the tile), spatial blocks of `block` samples a side, a
-    buffer in metres between splits whose labels are dropped.
-
-    folds: instead of a test share, that many parts, of which number `fold` (from 0) is tested. balance: what training samples
-    weigh: all the same, every class the same, or every spatial block the same.
-    """
+    """How samples are cut, and how they are split into training, validation and test."""
 
     size: Annotated[int, Field(ge=16, multiple_of=16)] = 128
+    """Sample side in pixels, a multiple of 16 that divides `tiling.size`."""
     block: Count = 2
+    """Side in samples of the spatial blocks that are split as a whole."""
     buffer: Annotated[float, Field(ge=0)] = 0.0
+    """Least distance in metres between samples of two splits; labels nearer than that are
+    dropped."""
     validation: Share = 0.15
+    """Share of the labels for choosing the best epoch."""
     test: Share = 0.15
+    """Share of the labels for the accuracy assessment; not used with `folds`."""
     seed: int = 0
+    """Seed of the split."""
     min_labelled: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Least share of labelled pixels in a sample. Default: one pixel suffices."""
     folds: Annotated[int, Field(ge=2)] | None = None
+    """Number of folds of cross-validation, in place of the share `test`. Default: no folds."""
     fold: Annotated[int, Field(ge=0)] = 0
+    """Number of the fold that is the test split, from 0."""
     balance: Literal["none", "class", "area"] = "none"
+    """Weights of training samples: all the same (`none`), every class the same (`class`), or every
+    spatial block the same (`area`)."""
 
 
 @dataclass(frozen=True, config=_strict)
 class TrainConf:
-    """How a model learns. ranks: data-parallel processes; batch: samples a step over all ranks; crop: pixels a side.
-
-    model: the task's usual one where not said. focal: exponent of focal loss; bootstrap: the share of the loss that is held
-    against the network's own answer, where labels are partial or wrong (tasks for one class of a pixel or image). best: the
-    metric by which the best epoch is chosen, the task's own where not said; patience: epochs without a better one after which
-    training ends.
-    weights: what the encoder begins with: a file, or the name of published weights where they can be fetched. frozen: epochs in
-    which all but the encoder learns, as a cycle of the rate of its own; encoder_rate: the rate of the encoder's first stage
-    as a share of the last one's, those between in even steps of a factor. shrink: networks classifier and unet are
-    shown means of squares of so many pixels a side: more ground is seen in less time. augment: ways in which samples are
-    varied; `brightness` a little, `colour` as the light and haze of another day vary reflectances. cache: memory of each rank in
-    which samples stay decoded from epoch to epoch, which changes nothing of what is learned.
-    """
+    """The model and how it is trained."""
 
     model: Name | None = None
+    """Name of the network. Default: the task's usual one."""
     encoder: str = "resnet18"
+    """Encoder of the network: a name of timm or segmentation-models-pytorch; for detectors
+    `resnet18`, `resnet34` or `resnet50`."""
     weights: str | None = None
+    """Initial weights of the encoder: a .safetensors, .pt or .pth file, or the name of published
+    weights where the network is reachable. Default: random."""
     frozen: Annotated[int, Field(ge=0)] = 0
+    """Number of first epochs in which the encoder is not trained; they have a cycle of the learning
+    rate of their own."""
     encoder_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Learning rate of the encoder's first stage as a share of that of its last; the stages between
+    them are spaced by equal factors."""
     patience: Count | None = None
+    """Number of epochs without a better one after which training ends. Default: all epochs."""
     depth: Annotated[int, Field(ge=3, le=5)] = 5
+    """Number of times that the encoder halves the image, 3 to 5."""
     decoder: tuple[int, ...] = ()
+    """Channels of the decoder's stages, deepest first, `depth` numbers. Default: the network's
+    usual ones."""
     dropout: Share = 0.0
+    """Share of the last features that is dropped in training."""
     shrink: Count = 1
+    """For networks `classifier` and `unet`: side in pixels of the squares whose means the network
+    gets, so that it covers more ground in less time."""
     epochs: Count = 20
+    """Number of epochs."""
     repeats: Count = 1
+    """Number of passes over the training samples in an epoch."""
     batch: Count = 16
+    """Number of samples in a step, over all ranks."""
     accumulate: Count = 1
+    """Number of steps whose gradients are summed before the weights are updated."""
     crop: Annotated[int, Field(ge=32, multiple_of=32)] | None = None
+    """Side in pixels of the random crops that are trained on, a multiple of 32. Default: whole
+    samples."""
     rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Highest learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    """Weight decay of AdamW."""
     schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
+    """Course of the learning rate after the warm-up: down to nearly 0 (`onecycle`, `cosine`), or
+    `constant`."""
     warmup: Share = 0.1
+    """Share of all steps in which the learning rate rises."""
     class_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Power of the inverse class frequency that weights the classes: 0 all the same, 1 in full."""
     smoothing: Share = 0.0
+    """Label smoothing."""
     dice: Annotated[float, Field(ge=0)] = 0.0
+    """Factor of the soft dice loss that is added to the loss."""
     focal: Annotated[float, Field(ge=0)] = 0.0
+    """Exponent of the focal loss; 0 is cross entropy."""
     bootstrap: Share = 0.0
+    """Share of the loss that is taken against the network's own prediction, where labels are
+    partial or wrong; for tasks with one class per pixel or image."""
     ema: Share = 0.0
-    augment: tuple[Literal["flip", "rotate", "zoom", "brightness", "colour", "noise"], ...] = (
-        "flip",
-        "rotate",
-    )
-    best: (
-        Literal[
-            "accuracy",
-            "miou",
-            "f1",
-            "boundary_f1",
-            "ap_macro",
-            "ap_micro",
-            "ap50",
-            "ap",
-            "recall",
-            "recall30",
-        ]
-        | None
-    ) = None
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Decay per update of the moving average of the weights; 0 is no average."""
+    augment: tuple[Augmentation, ...] = ("flip", "rotate")
+    """Augmentations: `flip`, `rotate` by quarter turns, `zoom`, slight `brightness`, `colour` as
+    light and haze of another day change reflectance, `noise`."""
+    best: Metric | None = None
+    """Validation metric that chooses the best epoch: `accuracy`, `miou`, `f1`, `boundary_f1`,
+    `ap_macro`, `ap_micro`, `ap50`, `ap`, `recall` or `recall30`. Default: the task's own."""
+    precision: Precision = "auto"
+    """Precision of the network: `float32`, `bfloat16`, or the one that suits the machine
+    (`auto`)."""
     ranks: Count = 1
+    """Number of data-parallel processes."""
     seed: int = 0
+    """Seed of the weights, the sample order and the augmentations."""
     cache: Memory = dataclasses.field(default="1g", compare=False)
+    """Memory of each rank that stores decoded samples between epochs, such as `500m` or `4g`. It
+    does not change the result."""
 
 
 @dataclass(frozen=True, config=_strict)
 class PredictConf:
-    """Which model maps (an MLflow URI; the run's own champion when not said; a+b: the mean of two) and how. window: pixels a side
-    mapped at once. probabilities: also write how likely each class is, as rasters of a band a class.
-
-    score: the least that a detection must have; overlap: above that share of their union two detections are one.
-    """
+    """The model that maps, and how it is applied."""
 
     model: str | None = None
+    """Model as name, name/version, name@alias or MLflow URI; `a+b` is the mean of two. Default: the
+    champion of this run."""
     window: Annotated[int, Field(ge=64, multiple_of=32)] = 1024
+    """Side in pixels of the window that is predicted at once, a multiple of 32."""
     flips: bool = False
+    """Whether predictions are averaged over the image and its mirror images."""
     probabilities: bool = False
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Whether class probabilities are written too, as rasters with a band per class."""
+    precision: Precision = "auto"
+    """Precision of the network, as in `train.precision`."""
     score: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    """Least score of a detection."""
     overlap: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """Intersection over union above which two detections are one."""
 
 
 @dataclass(frozen=True, config=_strict)
 class RasterConf:
-    """One COG for every `group` x `group` tiles."""
+    """How tiles are grouped into class rasters."""
 
     group: Count = 16
+    """Side in tiles of one COG."""
 
 
 @dataclass(frozen=True, config=_strict)
 class StatsConf:
-    """What is told of regions. confident: the least confidence of what counts as confident; landscape: also patches and edges."""
+    """Statistics per region."""
 
     confident: Annotated[float, Field(ge=0, le=1)] = 0.8
+    """Least confidence of the pixels in the confident share of a class."""
     landscape: bool = False
+    """Whether patches and edges are measured too."""
 
 
 @dataclass(frozen=True, config=_strict)
 class RegionFile:
-    """A vector file of regions; id and name say which of its columns to use, layer which of its layers.
-
-    cut: every region is cut by an even grid of cut x cut over its bounds, ids `<id>/<col>_<row>`.
-    """
+    """A vector file of regions."""
 
     path: str
+    """Path of the file."""
     id: str | None = None
+    """Column with the regions' ids. Default: `region_id`, `id`, `code` or `name` if its values are
+    distinct, else the file's name and a number."""
     name: str | None = None
+    """Column with the regions' names. Default: column `name`, else the ids."""
     level: str = "region"
+    """Name of this set of regions in the tables, such as `district`."""
     layer: str | None = None
+    """Layer of the file. Default: the first."""
     cut: Count = 1
+    """Number of rows and columns of the even grid that divides each region's bounds; the ids are
+    then `<id>/<col>_<row>`. Default: whole regions."""
 
 
 @dataclass(frozen=True, config=_strict)
 class MapFiles:
-    """Class rasters made elsewhere: the files that match a pattern, all of one period."""
+    """Class rasters of one period that were made elsewhere."""
 
     path: str
+    """Glob pattern of the files."""
     period: Name
+    """Name of their period."""
 
 
 @dataclass(frozen=True, config=_strict)
 class PublishConf:
-    """An Iceberg catalogue that the run's tables are published to, under a namespace.
-
-    warehouse: the folder or object store of its files; catalog: what else Spark is told of it, such as {type: rest, uri: …}, a
-    catalogue of files alone where nothing is said.
-    """
+    """The Iceberg catalogue that the run's tables are published to."""
 
     warehouse: str
+    """Folder or object store of the catalogue's files."""
     namespace: Name = "lulc"
+    """Namespace of the tables."""
     catalog: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Spark's settings of the catalogue, such as {type: rest, uri: …}. Default: a catalogue of
+    files alone (`type: hadoop`)."""
 
 
 @dataclass(frozen=True, config=_strict)
 class TrackingConf:
-    """Where MLflow keeps runs: `DIR/mlflow.db` when no uri is given. required: stop when it cannot be reached."""
+    """The MLflow store of runs and models."""
 
     uri: str | None = None
+    """Address of the tracking store. Default: `mlflow.db` in the output folder."""
     experiment: str | None = None
+    """Name of the experiment. Default: the run's name."""
     required: bool = False
+    """Whether the run stops when the store cannot be reached. Default: it goes on, and the model is
+    kept in the output folder."""
 
 
 @dataclass(frozen=True, config=_strict)
 class SessionConf:
-    """The session: master (what spark-submit says comes first), driver and executor memory, any other Spark setting."""
+    """The Spark session."""
 
     master: str | None = None
+    """Spark master; spark-submit's comes first. Default: all cores of this machine."""
     memory: Memory = "2g"
+    """Memory of the driver and of each executor's JVM, such as `500m` or `4g`."""
     conf: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Any other Spark settings."""
 
 
 @dataclass(frozen=True, config=_strict)
 class Config:
-    """A whole run file. Relative paths in it are relative to the file itself.
-
-    task, bands and legend may be left to datasets; labels alone are those of `segment` unless task says change or series.
-    `legend: common` is that of `lulc.legend.COMMON`.
-    """
+    """A whole run file. Relative paths are relative to the file."""
 
     name: Name
+    """Name of the run and of its registered model."""
     task: TaskName | None = None
+    """`segment`, `classify`, `multilabel`, `detect`, `change` or `series`. Default: the datasets'
+    task; without datasets `segment`."""
     scenes: tuple[Archive, ...] = ()
+    """Archives of scenes, or searches for them."""
     bands: tuple[Name, ...] = ()
+    """Bands of the model in this order, by common names such as `red`; `observations` counts the
+    dates of a composite. Default: the datasets' bands."""
     legend: dict[Annotated[int, Field(ge=0, le=254)], ClassConf] = dataclasses.field(
         default_factory=dict
     )
+    """Class id (0–254) → name and colour; or `common`, the nine classes of Dynamic World. Default:
+    the datasets' legend."""
     datasets: tuple[DatasetConf, ...] = ()
+    """Published datasets to learn from."""
     layers: tuple[LayerConf, ...] = ()
+    """Rasters without a date, such as elevation, that add a band each."""
     tiling: TilingConf = TilingConf()
+    """The grid of the map and its tiles."""
     area: str | None = None
+    """Area that is mapped: a vector file, or `xmin,ymin,xmax,ymax` in degrees. Default: all
+    scenes."""
     periods: tuple[Period, ...] = (Period("all"),)
+    """Periods, one map each. Default: one period with all scenes."""
     dates: Count = 1
+    """Number of dates per chip, the clearest of the period; not used with `composite`."""
     composite: CompositeConf | None = None
+    """How the dates of a period are combined. Default: single dates, as in `dates`."""
     labels: LabelConf | None = None
+    """Labels of the scenes to learn from, for tasks `segment`, `change` and `series`."""
     samples: SampleConf = SampleConf()
+    """How samples are cut and split."""
     train: TrainConf = TrainConf()
+    """The model and how it is trained."""
     predict: PredictConf = PredictConf()
+    """The model that maps, and how it is applied."""
     rasters: RasterConf = RasterConf()
+    """How tiles are grouped into class rasters."""
     regions: tuple[RegionFile, ...] = ()
+    """Regions of the statistics, besides the whole map."""
     maps: tuple[MapFiles, ...] = ()
+    """Class rasters made elsewhere; the run is then their statistics alone."""
     stats: StatsConf = StatsConf()
+    """Statistics per region."""
     publish: PublishConf | None = None
+    """Iceberg catalogue that the tables are published to. Default: none."""
     tracking: TrackingConf = TrackingConf()
+    """The MLflow store of runs and models."""
     spark: SessionConf = SessionConf()
-    max_bad: Annotated[str, AfterValidator(_limit)] | None = None
+    """The Spark session."""
+    max_bad: Annotated[str, AfterValidator(_check_limit)] | None = None
+    """Number of bad inputs, such as `3`, or their share, such as `5%`, above which the run fails.
+    Default: any number is left out of the map and recorded in the ledger."""
 
     def make_legend(self) -> Legend:
-        """The run's Legend, classes in the order of the file."""
+        """Return the run's Legend, its classes in the order of the file."""
         return Legend(
-            self.name, tuple(LandClass(i, c.name, c.colour) for i, c in self.legend.items())
+            self.name,
+            tuple(LandClass(i, entry.name, entry.colour) for i, entry in self.legend.items()),
         )

@@ -1,4 +1,4 @@
-"""The errors that reach a user: each says what, where, what was accepted and the remedy, and carries its exit code."""
+"""Errors that reach a user: what failed, where, what is accepted, the remedy; with an exit code."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 
 class LulcError(Exception):
-    """Any failure this project explains; `exit_code` is what the command line returns for it."""
+    """A failure that this project explains; `exit_code` is the command line's."""
 
     exit_code = 1
 
 
 class UsageError(LulcError):
-    """A command or a run file that cannot mean anything: unknown key, wrong type, contradictory settings."""
+    """A command or run file without a valid meaning: unknown key, wrong type, contradiction."""
 
     exit_code = 2
 
 
 class InputError(LulcError):
-    """Input that cannot be used: a missing file, an unreadable scene, a contract that does not hold."""
+    """Input that cannot be used: a missing file, an unreadable scene, a broken contract."""
 
     exit_code = 3
 
@@ -32,43 +32,52 @@ class TooManyBad(LulcError):
 
 
 class SetupError(LulcError):
-    """A machine that cannot run this: no Java, no JARs, no room on the disk."""
+    """A machine that cannot run this: no Java, no JARs, no free disk space."""
 
     exit_code = 5
 
 
+_REMOTE_ERROR = re.compile(
+    r"lulc\.errors\.(\w+): (.*?)(?:\n\s*\n|\n\tat |\nDriver stacktrace|\Z)", re.DOTALL
+)
+_PYTHON_ERROR_LINE = re.compile(r"\w+(\.\w+)*(Error|Exception|Exit): ")
+
+
 def explain(error: Exception) -> tuple[int, str]:
-    """The exit code of any error, and what it says to a user."""
+    """Return the exit code of any error, and its message to the user."""
     if isinstance(error, LulcError):
         return error.exit_code, str(error)
-    # An error of ours that was raised on an executor arrives as text inside Spark's.
-    found = re.findall(
-        r"lulc\.errors\.(\w+): (.*?)(?:\n\s*\n|\n\tat |\nDriver stacktrace|\Z)",
-        str(error),
-        re.DOTALL,
-    )
-    if found:
-        codes = {kind.__name__: kind.exit_code for kind in LulcError.__subclasses__()}
-        return codes.get(found[-1][0], LulcError.exit_code), found[-1][1].strip()
+    # An error of this project that was raised on an executor arrives as text inside Spark's.
+    remote_errors = _REMOTE_ERROR.findall(str(error))
+    if remote_errors:
+        name, message = remote_errors[-1]
+        exit_codes = {kind.__name__: kind.exit_code for kind in LulcError.__subclasses__()}
+        return exit_codes.get(name, LulcError.exit_code), message.strip()
     if _is_without_spark(error):
-        text = "Spark has ended (killed, or out of memory: spark.memory): the same command goes on from what stands"
-        return SetupError.exit_code, f"{text}; --debug shows its log"
+        return SetupError.exit_code, (
+            "Spark has ended: it was killed, or ran out of memory (raise spark.memory). Finished "
+            "work is kept; rerun the same command to resume. --debug shows Spark's log"
+        )
+    return 1, f"{type(error).__name__}: {_summary(error)[:600]}\nGive --debug to see where."
+
+
+def _summary(error: Exception) -> str:
+    # Of a long text the last line of a Python error, else the first line that is no Java frame.
     lines = [
         line
         for line in str(error).splitlines()
         if line.strip() and not line.lstrip().startswith("at ")
     ]
-    python = [line for line in lines if re.match(r"\w+(\.\w+)*(Error|Exception|Exit): ", line)]
-    text = (python or lines or [""])[-1 if python else 0]
-    return 1, f"{type(error).__name__}: {text[:600]}\nGive --debug to see where."
+    python_lines = [line for line in lines if _PYTHON_ERROR_LINE.match(line)]
+    if python_lines:
+        return python_lines[-1]
+    return lines[0] if lines else ""
 
 
 def _is_without_spark(error: Exception) -> bool:
-    # py4j's own errors tell nothing of the JVM being gone but by what they leave out: a trace of Java's.
-    if not any(
-        Path(frame.filename).parent.name == "py4j"
-        for frame in traceback.extract_tb(error.__traceback__)
-    ):
+    # py4j has no error of its own for a JVM that has ended: only the Java trace is missing.
+    frames = traceback.extract_tb(error.__traceback__)
+    if not any(Path(frame.filename).parent.name == "py4j" for frame in frames):
         return False
     kind = type(error).__name__
     return (

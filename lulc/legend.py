@@ -1,4 +1,4 @@
-"""Classes and how one set of them maps to another: Legend, Crosswalk and the common legend."""
+"""Land cover classes and the mapping of one set of classes to another; the common legend."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from lulc.errors import InputError, UsageError
 
 NODATA = 255
-"""The id that means "no class here" in every class raster and label of this project."""
+"""Class id that means "no class" in every class raster and label of this project."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class LandClass:
 
     @property
     def rgb(self) -> tuple[int, int, int]:
-        """Red, green, blue, each 0–255."""
-        return tuple(int(self.colour[i : i + 2], 16) for i in (1, 3, 5))  # type: ignore[return-value]
+        """Red, green and blue, each 0–255."""
+        red, green, blue = (int(self.colour[i : i + 2], 16) for i in (1, 3, 5))
+        return red, green, blue
 
 
 @dataclass(frozen=True)
@@ -40,86 +41,119 @@ class Legend:
         ids = [c.id for c in self.classes]
         if len(set(ids)) != len(ids) or not ids or min(ids) < 0 or max(ids) >= NODATA:
             raise UsageError(
-                f"legend {self.name!r} has ids {ids}: they must be distinct whole numbers from 0 to {NODATA - 1}"
+                f"legend {self.name!r} has ids {ids}: "
+                f"they must be distinct whole numbers from 0 to {NODATA - 1}"
             )
 
     @property
     def ids(self) -> tuple[int, ...]:
-        """The ids in order."""
+        """Class ids in the order of `classes`."""
         return tuple(c.id for c in self.classes)
 
     def to_index(self) -> np.ndarray:
-        """(256,) uint8 table from id to position in the legend, NODATA for any other value."""
+        """Return the lookup table from class id to position in the legend.
+
+        Returns:
+            (256,) uint8; NODATA for ids that are not in the legend.
+        """
         table = np.full(256, NODATA, np.uint8)
         table[list(self.ids)] = np.arange(len(self.classes), dtype=np.uint8)
         return table
 
     def to_id(self) -> np.ndarray:
-        """(256,) uint8 table from position in the legend to id, NODATA for any other value."""
+        """Return the lookup table from position in the legend to class id.
+
+        Returns:
+            (256,) uint8; NODATA for positions beyond the last class.
+        """
         table = np.full(256, NODATA, np.uint8)
         table[: len(self.classes)] = self.ids
         return table
 
     def palette(self) -> dict[int, tuple[int, int, int, int]]:
-        """id → (r, g, b, a), with NODATA transparent."""
+        """Return class id → (red, green, blue, alpha), each 0–255, with NODATA transparent."""
         return {c.id: (*c.rgb, 255) for c in self.classes} | {NODATA: (0, 0, 0, 0)}
 
 
 def distinct_colours(count: int) -> list[str]:
-    """So many colours `#rrggbb`, hues a golden angle apart: any number of classes can be told from each other."""
-    hues = (colorsys.hsv_to_rgb(i * 0.381966 % 1, 0.6, 0.85) for i in range(count))
-    return ["#" + "".join(f"{round(255 * part):02x}" for part in hue) for hue in hues]
+    """Return `count` colours `#rrggbb` that can be told apart.
+
+    Successive hues are a golden angle apart, so that any number of them stays distinct.
+    """
+    colours = (colorsys.hsv_to_rgb(i * 0.381966 % 1, 0.6, 0.85) for i in range(count))
+    return ["#" + "".join(f"{round(255 * c):02x}" for c in colour) for colour in colours]
 
 
 def class_names(tags: Mapping[str, str]) -> dict[int, str]:
-    """Names by id in the tags of a class raster: CLASS_<id>, as this project writes them, or ESA WorldCover's list `legend`."""
+    """Return class id → name from the metadata tags of a class raster.
+
+    Reads tags `CLASS_<id>`, which this project writes, and ESA WorldCover's list `legend`.
+    """
     listed = re.findall(r"^\s*(\d+)\s+(\S.*?)\s*$", tags.get("legend", ""), re.MULTILINE)
-    own = [(k[6:], v) for k, v in tags.items() if k.startswith("CLASS_") and k[6:].isdigit()]
-    return {int(number): name for number, name in [*listed, *own]}
+    tagged = [
+        (tag.removeprefix("CLASS_"), name)
+        for tag, name in tags.items()
+        if tag.startswith("CLASS_") and tag.removeprefix("CLASS_").isdigit()
+    ]
+    return {int(class_id): name for class_id, name in [*listed, *tagged]}
 
 
 @dataclass(frozen=True)
 class Crosswalk:
-    """Codes of one class raster or column → ids of a Legend; `ignored` codes become NODATA."""
+    """A mapping of the codes of a class raster or column to the ids of a Legend."""
 
     legend: Legend
     codes: Mapping[int, int]
+    """Code → class id; a code that is not in it must be a class id itself."""
     ignored: tuple[int, ...] = ()
+    """Codes that become NODATA."""
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """The label array as uint8 legend ids; InputError naming any code that has no counterpart and is not ignored."""
-        known = {**{c: c for c in self.legend.ids}, **self.codes}
-        found = np.unique(values)
-        unknown = [int(v) for v in found if int(v) not in known and int(v) not in self.ignored]
+        """Return the class ids of an array of codes.
+
+        Args:
+            values: codes, integers of any shape.
+
+        Returns:
+            uint8 class ids of the same shape; NODATA where the code is ignored.
+
+        Raises:
+            InputError: codes that have no class and are not ignored, by name.
+        """
+        class_ids = {**{class_id: class_id for class_id in self.legend.ids}, **self.codes}
+        codes = np.unique(values)
+        unknown = [
+            int(code)
+            for code in codes
+            if int(code) not in class_ids and int(code) not in self.ignored
+        ]
         if unknown:
             raise InputError(
-                f"label codes {unknown} have no class in legend {self.legend.name!r} (ids {list(self.legend.ids)}): "
-                "add them to labels.crosswalk or to labels.ignore"
+                f"label codes {unknown} have no class in legend {self.legend.name!r} "
+                f"(ids {list(self.legend.ids)}): add them to labels.crosswalk or to labels.ignore"
             )
-        out = np.full(values.shape, NODATA, np.uint8)
-        for code in found:
+        labels = np.full(values.shape, NODATA, np.uint8)
+        for code in codes:
             if int(code) not in self.ignored:
-                out[values == code] = known[int(code)]
-        return out
+                labels[values == code] = class_ids[int(code)]
+        return labels
 
+
+_COMMON_CLASSES = (
+    ("water", "#419bdf"),
+    ("trees", "#397d49"),
+    ("grass", "#88b053"),
+    ("flooded vegetation", "#7a87c6"),
+    ("crops", "#e49635"),
+    ("shrub and scrub", "#dfc35a"),
+    ("built area", "#c4281b"),
+    ("bare ground", "#a59b8f"),
+    ("snow and ice", "#b39fe1"),
+)
 
 COMMON = Legend(
     "common",
-    # The nine classes and colours of Dynamic World (Brown et al. 2022, doi:10.1038/s41597-022-01307-4).
-    tuple(
-        LandClass(i, name, colour)
-        for i, (name, colour) in enumerate(
-            [
-                ("water", "#419bdf"),
-                ("trees", "#397d49"),
-                ("grass", "#88b053"),
-                ("flooded vegetation", "#7a87c6"),
-                ("crops", "#e49635"),
-                ("shrub and scrub", "#dfc35a"),
-                ("built area", "#c4281b"),
-                ("bare ground", "#a59b8f"),
-                ("snow and ice", "#b39fe1"),
-            ]
-        )
-    ),
+    tuple(LandClass(i, name, colour) for i, (name, colour) in enumerate(_COMMON_CLASSES)),
 )
+"""The nine classes of Dynamic World with their colours (Brown et al. 2022,
+doi:10.1038/s41597-022-01307-4)."""

@@ -1,8 +1,13 @@
-"""What a user sees while it runs: a bar on a terminal, a line every 5 % elsewhere; all on standard error."""
+"""Progress messages: the `lulc` logger, and a bar on a terminal or a line every 5 % elsewhere.
+
+A library user sees nothing unless he configures logging; the command line shows everything on
+standard error (`console`).
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import threading
 import time
@@ -10,48 +15,97 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
+_logger = logging.getLogger("lulc")
+_logger.addHandler(logging.NullHandler())
+
+_LINES = 20  # progress lines of a whole bar where there is no terminal
+_POLL_S = 0.5
+
 
 def say(text: str) -> None:
-    """One line to the user."""
-    print(text, file=sys.stderr, flush=True)
+    """Log one line for the user, at level INFO of the logger `lulc`."""
+    _logger.info("%s", text)
+
+
+@contextlib.contextmanager
+def console() -> Iterator[None]:
+    """Show the progress of everything inside on standard error, as plain lines and bars."""
+    if _has_console():
+        yield
+        return
+    handler = _Console()
+    level, propagate = _logger.level, _logger.propagate
+    _logger.addHandler(handler)
+    _logger.setLevel(logging.INFO)
+    _logger.propagate = False  # a root handler would show each line twice
+    try:
+        yield
+    finally:
+        _logger.removeHandler(handler)
+        _logger.setLevel(level)
+        _logger.propagate = propagate
+
+
+class _Console(logging.Handler):
+    # Writes to what is standard error at the time of each message.
+    def emit(self, record: logging.LogRecord) -> None:
+        print(record.getMessage(), file=sys.stderr, flush=True)
+
+
+def _has_console() -> bool:
+    return any(isinstance(handler, _Console) for handler in _logger.handlers)
 
 
 @contextlib.contextmanager
 def bar(total: int, label: str) -> Iterator[Callable[[int, int], None]]:
-    """A function `show(done, failed)` that draws how far a count of `total` has come."""
-    start = time.monotonic()
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
+    """Show the progress of a count towards `total`: a bar on a terminal, else a line every 5 %.
+
+    Yields:
+        A function `show(done, failed)` that updates the two counts.
+    """
+    on_terminal = _has_console() and sys.stderr.isatty()
+    with _terminal_bar(total, label) if on_terminal else _log_lines(total, label) as show:
+        yield show
+
+
+@contextlib.contextmanager
+def _terminal_bar(total: int, label: str) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn(f"{label:<10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[bad]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as display:
+        task = display.add_task(label, total=total, bad="")
+        yield lambda done, failed: display.update(
+            task, completed=done, bad=f"{failed} failed" if failed else ""
         )
 
-        columns = (
-            TextColumn(f"{label:<10}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[bad]}"),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=Console(stderr=True)) as drawn:
-            line = drawn.add_task(label, total=total, bad="")
-            yield lambda done, failed: drawn.update(
-                line, completed=done, bad=f"{failed} failed" if failed else ""
-            )
-        return
-    shown = 0
+
+@contextlib.contextmanager
+def _log_lines(total: int, label: str) -> Iterator[Callable[[int, int], None]]:
+    start = time.monotonic()
+    step = 0
 
     def show(done: int, failed: int) -> None:
-        nonlocal shown
-        if total and done * 20 // total > shown:
-            shown = done * 20 // total
-            left = (time.monotonic() - start) / max(done, 1) * (total - done)
+        nonlocal step
+        if total and done * _LINES // total > step:
+            step = done * _LINES // total
+            seconds_left = (time.monotonic() - start) / max(done, 1) * (total - done)
             say(
-                f"{label}: {done} of {total} ({5 * shown} %), {failed} failed attempts, about {left:.0f} s left"
+                f"{label}: {done} of {total} ({100 // _LINES * step} %), {failed} failed attempts, "
+                f"about {seconds_left:.0f} s left"
             )
 
     yield show
@@ -59,24 +113,30 @@ def bar(total: int, label: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextlib.contextmanager
 def spark(context: Any, total: int, label: str) -> Iterator[None]:
-    """Shows how many of the Spark tasks started inside have ended, asking a SparkContext twice a second."""
+    """Show the progress of the Spark tasks that are started inside.
+
+    Args:
+        context: the SparkContext; it is polled twice a second.
+        total: number of tasks.
+        label: what they do, such as the name of the stage.
+    """
     group = f"lulc-{uuid.uuid4().hex[:8]}"
     context.setJobGroup(group, label)
     ended = threading.Event()
 
     def watch(show: Callable[[int, int], None]) -> None:
         tracker = context.statusTracker()
-        while not ended.wait(0.5):
-            stages = [
+        while not ended.wait(_POLL_S):
+            infos = [
                 tracker.getStageInfo(stage)
                 for job in tracker.getJobIdsForGroup(group)
                 for stage in getattr(tracker.getJobInfo(job), "stageIds", ())
             ]
-            found = [s for s in stages if s is not None]
-            if found:
+            stages = [info for info in infos if info is not None]
+            if stages:
                 show(
-                    min(total, max(s.numCompletedTasks for s in found)),
-                    sum(s.numFailedTasks for s in found),
+                    min(total, max(stage.numCompletedTasks for stage in stages)),
+                    sum(stage.numFailedTasks for stage in stages),
                 )
 
     with bar(total, label) as show:

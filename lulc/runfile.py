@@ -1,4 +1,4 @@
-"""A run file (YAML) read into a Config; an unknown key is an error that names the nearest known one."""
+"""A run file (YAML) read into a Config; errors name the key and what is accepted."""
 
 from __future__ import annotations
 
@@ -19,12 +19,21 @@ from lulc.errors import UsageError
 from lulc.legend import COMMON
 
 _RUN = TypeAdapter(Config)
+_LABEL_TASKS = ("segment", "change", "series")
 
 
 def read_run(path: str | Path, settings: Iterable[str] = ()) -> Config:
-    """The run file as a record, with `a.b=value` settings laid over it.
+    """Read a run file.
 
-    UsageError says what is wrong, where, and what was meant.
+    Args:
+        path: the YAML file; relative paths in it are relative to its folder.
+        settings: `a.b=value` settings that replace those of the file.
+
+    Returns:
+        The checked Config.
+
+    Raises:
+        UsageError: the file is missing or wrong; the message has the key and what is accepted.
     """
     path = Path(path)
     try:
@@ -43,127 +52,155 @@ def read_run(path: str | Path, settings: Iterable[str] = ()) -> Config:
 
 
 def apply_settings(raw: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
-    """The mapping with `a.b=value` settings laid over it."""
+    """Apply `a.b=value` settings to the mapping of a run file, in place.
+
+    Returns:
+        The same mapping.
+
+    Raises:
+        UsageError: a setting without `=`.
+    """
     for setting in settings:
         _apply_setting(raw, setting)
     return raw
 
 
 def parse_run(raw: Mapping[str, Any], folder: Path, where: str = "run file") -> Config:
-    """The record of a run given as a mapping; relative paths are taken from `folder`."""
+    """Check the mapping of a run file.
+
+    Args:
+        raw: the run file's keys and values.
+        folder: folder that relative paths start from.
+        where: name of the mapping's origin, for messages.
+
+    Returns:
+        The Config, its paths absolute.
+
+    Raises:
+        UsageError: a key is unknown, missing or wrong, or keys contradict each other.
+    """
     if raw.get("legend") == COMMON.name:
-        raw = {
-            **raw,
-            "legend": {c.id: {"name": c.name, "colour": c.colour} for c in COMMON.classes},
-        }
+        classes = {c.id: {"name": c.name, "colour": c.colour} for c in COMMON.classes}
+        raw = {**raw, "legend": classes}
     try:
         config = _RUN.validate_python(raw)
     except ValidationError as error:
         raise UsageError(f"{where}: " + "; ".join(_explain(e) for e in error.errors())) from error
-    lacks = [
-        name
-        for name in ("scenes", "bands", "legend")
-        if not (config.datasets or config.maps) and not getattr(config, name)
-    ]
-    if lacks:
-        raise UsageError(f"{where}: " + "; ".join(f"key {name!r} is missing" for name in lacks))
-    if config.scenes and not config.bands:
-        raise UsageError(
-            f"{where}: say which bands of the scenes are mapped: key 'bands' is missing"
-        )
-    if len(set(config.bands)) != len(config.bands):
-        raise UsageError(f"{where}: bands {list(config.bands)} names a band twice")
-    if OBSERVATIONS in config.bands and config.composite is None:
-        raise UsageError(
-            f"{where}: band {OBSERVATIONS} is counted for a composite: add `composite: {{method: median}}`"
-        )
-    if config.samples.fold >= (config.samples.folds or 1):
-        raise UsageError(
-            f"{where}: samples.fold {config.samples.fold} is none of samples.folds {config.samples.folds}: count from 0"
-        )
-    unknown = set(config.composite.index or ()) - set(config.bands) if config.composite else set()
-    if unknown:
-        raise UsageError(
-            f"{where}: composite.index has {', '.join(sorted(unknown))}, which bands {list(config.bands)} lack"
-        )
-    if config.labels and config.tiling.size % config.samples.size:
-        raise UsageError(
-            f"{where}: samples.size {config.samples.size} must divide tiling.size {config.tiling.size}"
-        )
+    fault = _find_fault(config)
+    if fault:
+        raise UsageError(f"{where}: {fault}")
     if config.legend:
         config.make_legend()
-    if config.labels and config.task not in (None, "segment", "change", "series"):
+    if config.labels and config.task not in (None, *_LABEL_TASKS):
         raise UsageError(
-            f"{where}: labels give a class a pixel, for tasks segment, change and series; {config.task} learns from datasets"
+            f"{where}: labels give a class a pixel, for tasks segment, change and series; "
+            f"{config.task} learns from datasets"
         )
     if not config.datasets:
         config = dataclasses.replace(config, task=config.task or "segment")
     return _resolve_paths(config, folder)
 
 
+def _find_fault(config: Config) -> str | None:
+    # The first contradiction between keys.
+    bands, samples = config.bands, config.samples
+    required = () if config.datasets or config.maps else ("scenes", "bands", "legend")
+    missing = [name for name in required if not getattr(config, name)]
+    if missing:
+        return "; ".join(f"key {name!r} is missing" for name in missing)
+    if config.scenes and not bands:
+        return "say which bands of the scenes are mapped: key 'bands' is missing"
+    if len(set(bands)) != len(bands):
+        return f"bands {list(bands)} names a band twice"
+    if OBSERVATIONS in bands and config.composite is None:
+        return (
+            f"band {OBSERVATIONS} is counted for a composite: add `composite: {{method: median}}`"
+        )
+    if samples.fold >= (samples.folds or 1):
+        return f"samples.fold {samples.fold} is none of samples.folds {samples.folds}: count from 0"
+    index = config.composite.index or () if config.composite else ()
+    unknown = sorted(set(index) - set(bands))
+    if unknown:
+        return f"composite.index has {', '.join(unknown)}, which bands {list(bands)} lack"
+    if config.labels and config.tiling.size % samples.size:
+        return f"samples.size {samples.size} must divide tiling.size {config.tiling.size}"
+    return None
+
+
 def _resolve_paths(config: Config, folder: Path) -> Config:
-    def at(path: str) -> str:
+    def absolute(path: str) -> str:
         return path if "://" in path else str((folder / path).resolve())
 
     replace = dataclasses.replace
     changes: dict[str, Any] = {
-        name: tuple(replace(x, path=at(x.path)) if x.path else x for x in getattr(config, name))
-        for name in ("scenes", "layers", "regions", "maps")
+        key: tuple(
+            replace(entry, path=absolute(entry.path)) if entry.path else entry
+            for entry in getattr(config, key)
+        )
+        for key in ("scenes", "layers", "regions", "maps")
     }
-    changes["datasets"] = tuple(replace(d, root=at(d.root)) for d in config.datasets)
+    changes["datasets"] = tuple(replace(d, root=absolute(d.root)) for d in config.datasets)
     if config.labels:
-        changes["labels"] = replace(config.labels, path=at(config.labels.path))
+        changes["labels"] = replace(config.labels, path=absolute(config.labels.path))
+    # Weights without a suffix are the name of published ones.
     if config.train.weights and "." in Path(config.train.weights).name:
-        changes["train"] = replace(config.train, weights=at(config.train.weights))
+        changes["train"] = replace(config.train, weights=absolute(config.train.weights))
     if config.tiling.like:
-        changes["tiling"] = replace(config.tiling, like=at(config.tiling.like))
+        changes["tiling"] = replace(config.tiling, like=absolute(config.tiling.like))
     if config.publish:
-        changes["publish"] = replace(config.publish, warehouse=at(config.publish.warehouse))
-    if config.area and not re.fullmatch(r"[-\d.eE, ]+", config.area):
-        changes["area"] = at(config.area)
+        changes["publish"] = replace(config.publish, warehouse=absolute(config.publish.warehouse))
+    is_box = config.area and re.fullmatch(r"[-\d.eE, ]+", config.area)
+    if config.area and not is_box:
+        changes["area"] = absolute(config.area)
     return replace(config, **changes)
 
 
 def _apply_setting(raw: dict[str, Any], setting: str) -> None:
-    key, equals, value = setting.partition("=")
+    key, equals, text = setting.partition("=")
     if not equals:
         raise UsageError(f"--set {setting!r} must be key=value, such as train.epochs=5")
-    at: Any = raw
+    parent: Any = raw
     *path, last = key.split(".")
-    for part in path:
-        at = at[int(part)] if isinstance(at, list) else at.setdefault(part, {})
-    parsed = yaml.safe_load(value)
-    if isinstance(at, list):
-        at[int(last)] = parsed
+    for name in path:
+        is_list = isinstance(parent, list)
+        parent = parent[int(name)] if is_list else parent.setdefault(name, {})
+    value = yaml.safe_load(text)
+    if isinstance(parent, list):
+        parent[int(last)] = value
     else:
-        at[last] = parsed
+        parent[last] = value
 
 
 def _explain(error: Any) -> str:
-    place = ".".join(str(p) for p in error["loc"])
+    # One error of pydantic's, in the words of a run file.
+    key = ".".join(str(name) for name in error["loc"])
     if error["type"] in ("unexpected_keyword_argument", "extra_forbidden"):
         *path, last = error["loc"]
-        known = _fields_at(path)
-        near = difflib.get_close_matches(str(last), known, 1, 0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
-        return f"unknown key {place!r}; {hint}"
+        fields = _fields_at(path)
+        nearest = difflib.get_close_matches(str(last), fields, 1, 0.5)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known here: {', '.join(fields)}"
+        return f"unknown key {key!r}; {hint}"
     if error["type"] in ("missing", "missing_argument"):
-        return f"key {place!r} is missing"
-    shown = error.get("input")
-    return f"{place}: {error['msg']} (found {shown!r})"
+        return f"key {key!r} is missing"
+    return f"{key}: {error['msg']} (found {error.get('input')!r})"
 
 
 def _fields_at(path: Iterable[Any]) -> list[str]:
-    at: Any = Config
-    for part in path:
-        if dataclasses.is_dataclass(at) and isinstance(part, str):
-            at = typing.get_type_hints(at, include_extras=False).get(part, at)
-        at = next((a for a in (at, *_arguments(at)) if dataclasses.is_dataclass(a)), at)
-    return [f.name for f in dataclasses.fields(at)] if dataclasses.is_dataclass(at) else []
+    # Names of the fields of the record under a path of keys.
+    record: Any = Config
+    for key in path:
+        if dataclasses.is_dataclass(record) and isinstance(key, str):
+            record = typing.get_type_hints(record, include_extras=False).get(key, record)
+        types = (record, *_type_arguments(record))
+        record = next((kind for kind in types if dataclasses.is_dataclass(kind)), record)
+    if not dataclasses.is_dataclass(record):
+        return []
+    return [field.name for field in dataclasses.fields(record)]
 
 
-def _arguments(kind: Any) -> list[Any]:
-    found = []
+def _type_arguments(kind: Any) -> list[Any]:
+    # Types in a type such as tuple[Archive, ...], at any depth.
+    arguments = []
     for argument in typing.get_args(kind):
-        found += [argument, *_arguments(argument)]
-    return found
+        arguments += [argument, *_type_arguments(argument)]
+    return arguments

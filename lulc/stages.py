@@ -1,4 +1,4 @@
-"""The stages of a run, in order, and which of them a run file asks for."""
+"""The stages of a run, in order, and which of them a run file needs."""
 
 from __future__ import annotations
 
@@ -20,28 +20,44 @@ STAGES = {
     "evaluate": "confusion matrix and accuracy on the held-out samples",
     "publish": "publish the tables as Iceberg tables for other engines",
 }
-"""Stage → what it does, in the order in which a run carries them out."""
+"""Stage → what it does, in the order in which a run executes them."""
 
-_LEARNING = ("samples", "train", "evaluate")
+_LEARNING = {"samples", "train", "evaluate"}
+_WITHOUT_SCENES = {"samples", "train", "publish"}  # stages that can run without scenes
 
 
 def stages_of(config: Config) -> tuple[str, ...]:
-    """The stages a run file asks for.
+    """Return the stages that a run file needs, in order.
 
-    Those that learn only where it has labels or datasets, training only where it names no model, those that map only where it has
-    scenes, evaluation only where its own labels are; any number of classes a square make tables, and no raster; publication
-    only where it says where to.
+    - samples, train and evaluate: with labels or datasets; train only if no model is named;
+      evaluate only with the run's own labels, or without datasets
+    - index, tile, predict, rasters, stats and evaluate: with scenes
+    - rasters: not for task multilabel, whose result is tables alone
+    - publish: with a publish section
+    - for maps made elsewhere: stats, and publish
+
+    Raises:
+        UsageError: the run file neither learns a model nor names one.
     """
     if config.maps:
         return ("stats", "publish") if config.publish else ("stats",)
     learns = config.labels is not None or bool(config.datasets)
     if not learns and config.predict.model is None:
         raise UsageError(
-            "the run file has no labels or datasets to learn from, nor predict.model to map with: give one of them"
+            "the run file has no labels or datasets to learn from, nor predict.model to map with: "
+            "give one of them"
         )
-    left_out = set(_LEARNING) if not learns else {"train"} if config.predict.model else set()
-    left_out |= set() if config.scenes else set(STAGES) - {"samples", "train", "publish"}
-    left_out |= set() if config.publish else {"publish"}
-    left_out |= set() if config.labels or not config.datasets else {"evaluate"}
-    left_out |= {"rasters"} if config.task == "multilabel" else set()
-    return tuple(s for s in STAGES if s not in left_out)
+    skipped: set[str] = set()
+    if not learns:
+        skipped |= _LEARNING
+    elif config.predict.model:
+        skipped.add("train")
+    if not config.scenes:
+        skipped |= set(STAGES) - _WITHOUT_SCENES
+    if not config.publish:
+        skipped.add("publish")
+    if config.datasets and not config.labels:
+        skipped.add("evaluate")
+    if config.task == "multilabel":
+        skipped.add("rasters")
+    return tuple(stage for stage in STAGES if stage not in skipped)

@@ -84,7 +84,7 @@ def cut(
     recipe = from_datasets.DatasetSpec(
         out=root,
         name=dataset.name,
-        conf=conf,
+        dataset=conf,
         encoding=known.encoding,
         size=size,
         dates=known.dates,

@@ -23,11 +23,11 @@ def learn(samples: Path, folder: Path) -> list[float]:
     """The loss of every step over all ranks."""
     losses, plain = [], fit.update
 
-    def update(learner: TrainState, group: tuple[Batch, ...]) -> Tensor:
-        found = plain(learner, group)
-        total, counted = learner.world.sum(found.clone()).tolist()
+    def update(state: TrainState, batches: tuple[Batch, ...]) -> Tensor:
+        sums = plain(state, batches)
+        total, counted = state.world.sum(sums.clone()).tolist()
         losses.append(total / counted)
-        return found
+        return sums
 
     augment = ("flip", "rotate", "brightness", "noise")
     conf = TrainConf(
@@ -45,9 +45,9 @@ def learn(samples: Path, folder: Path) -> list[float]:
 
 
 def main(samples: Path, folder: Path, memory: Path) -> None:
-    distributed._MEMORY = memory
+    distributed._MEMORY_FOLDER = memory
     with mock.patch.object(
-        distributed, "_average", autospec=True, side_effect=distributed._average
+        distributed, "_average_gradients", autospec=True, side_effect=distributed._average_gradients
     ) as average:
         losses = learn(samples, folder)
     print(json.dumps({"losses": losses, "in_memory": average.called}))

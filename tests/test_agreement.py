@@ -14,7 +14,7 @@ from lulc.errors import InputError
 from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA, LandClass, Legend
 from lulc.runfile import parse_run
-from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.context import Selection, StageContext
 from lulc.spark.stages.evaluate import evaluate
 from lulc.stats import confusion as stats_confusion
 from lulc.stats import validation
@@ -55,7 +55,7 @@ def write_maps(out: Path) -> dict[tuple[int, int], np.ndarray]:
         path = f"tables/predictions/all.{first}_{ROW}.{first:016x}.parquet"
         store.write_rows(out / path, rows, schemas.PREDICTIONS, {})
         key = f"all/{TILING.name}/{first}_{ROW}"
-        ledger.append_ledger(out, [ledger.ledger_row("predict", key, f"{first:016x}", path=path)])
+        ledger.append_ledger(out, [ledger.LedgerRow("predict", key, f"{first:016x}", path=path)])
     maps[COL + 3, ROW + 1][:] = NODATA
     return maps
 
@@ -87,9 +87,9 @@ def write_samples(out: Path) -> dict[str, list[tuple[int, int, np.ndarray]]]:
         table = pa.Table.from_pylist(rows, schemas.SAMPLES)
         write_atomic(path, lambda beside, table=table: pq.write_table(table, beside))
         ledger.append_ledger(
-            out, [ledger.ledger_row("samples", key, "0", path=str(path.relative_to(out)))]
+            out, [ledger.LedgerRow("samples", key, "0", path=str(path.relative_to(out)))]
         )
-    ledger.append_ledger(out, [ledger.ledger_row("samples", "", "0")])
+    ledger.append_ledger(out, [ledger.LedgerRow("samples", ledger.STAGE_KEY, "0")])
     return {"test": windows[:20], "validation": windows[20:]}
 
 
@@ -144,7 +144,7 @@ def test_the_tables_hold_what_a_plain_comparison_gives(tmp_path: Path, spark: Sp
             figures = f"accuracy {summary.overall_accuracy:.3f}, mean IoU {summary.mean_iou:.3f} on {summary.pixels:,} test pixels"
             assert outcome.note == figures
     again = evaluate(make_context(tmp_path, no_spark))
-    assert (again.stood, again.done, again.note) == (1, 0, outcome.note)
+    assert (again.skipped, again.done, again.note) == (1, 0, outcome.note)
 
 
 def crop(maps: dict[tuple[int, int], np.ndarray], x: int, y: int) -> np.ndarray:

@@ -19,8 +19,7 @@ from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid
 from lulc.inference.folder import map_folder
 from lulc.legend import NODATA
-from lulc.models import contract
-from lulc.models.contract import Contract
+from lulc.models.contract import Contract, write_contract
 from lulc.models.networks import pretrained
 from lulc.models.networks.registry import MODELS
 from lulc.models.package import CONTRACT, WEIGHTS, ModelRef, join_models, model_checksum
@@ -39,7 +38,7 @@ def make_model(folder: Path, task: str, model: str) -> Path:
     """A model that has learned nothing, of one band and 32 pixels."""
     torch.manual_seed(0)
     architecture = {"encoder": "resnet18"}
-    asks = Contract(
+    contract = Contract(
         "m",
         task,
         model,
@@ -59,7 +58,7 @@ def make_model(folder: Path, task: str, model: str) -> Path:
     save_file(
         {name: value.contiguous() for name, value in net.state_dict().items()}, folder / WEIGHTS
     )
-    contract.write_contract(asks, folder / CONTRACT)
+    write_contract(contract, folder / CONTRACT)
     return folder
 
 
@@ -85,7 +84,7 @@ def test_images_are_classified_into_a_table_that_a_rerun_leaves(task: str, tmp_p
     model = make_model(tmp_path / "model", task, "classifier")
     write_images(tmp_path / "in")
     rows = map_folder(reference(model), tmp_path / "in", tmp_path / "out")
-    assert {r["key"]: r["status"] for r in rows} == {
+    assert {r.key: r.status for r in rows} == {
         "a/one.tif": "done",
         "a/odd.tif": "done",
         "large.tif": "done",
@@ -146,7 +145,7 @@ def test_boxes_are_placed_on_the_ground_or_in_pixels(
         Image.fromarray(values).save(path.with_suffix(".png"))
     monkeypatch.setattr(
         Predictor,
-        "boxes",
+        "detect",
         lambda *_: np.array([[7, 0.9, 10, 20, 14, 30], [2, 0.1, 0, 0, 4, 4]], np.float32),
     )
     map_folder(reference(model), tmp_path / "in", tmp_path / "out")

@@ -19,6 +19,7 @@ from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA
 from lulc.stats import zonal
+from lulc.stats.regions import Region
 from lulc.tables import arrays
 from lulc.tables.schemas import REGIONS
 from tests.maps import LEGEND, MODEL, random_tile, write_block
@@ -185,7 +186,7 @@ def test_regions_that_partition_the_land_add_up(tmp_path, crs, resolution, x, y)
     inside = zonal.count_block(
         file,
         [(t, p) for t in range(9) for p in range(len(shapes))],
-        lambda p: ("region", shapes[p]),
+        lambda p: Region(p, "region", shapes[p]),
         0.8,
     )
     outside = [

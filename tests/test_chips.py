@@ -17,7 +17,7 @@ from hypothesis.extra import numpy as hnp
 from lulc import runfile
 from lulc.bands import Band
 from lulc.chips import composites
-from lulc.chips.chip import choose_encoding, from_row, join_chips, to_row, write_chips
+from lulc.chips.chip import Chip, choose_encoding, join_chips, write_chips
 from lulc.chips.cut import Cut, cut_block
 from lulc.chips.mosaic import LAYER, ChipSpec
 from lulc.chips.tiling import make_tiling
@@ -41,7 +41,7 @@ def _cut_all(scenes: list[Scene], recipe: ChipSpec) -> Cut:
     bounds = [project(footprint(UTM33), WGS84, recipe.tiling.crs).bounds]
     for col, row in recipe.tiling.cells(bounds[0], recipe.span):
         found.append(cut_block(scenes, recipe, col, row, "p"))
-    bad = {i: error for made in found for i, error in made.bad.items()}
+    bad = {i: error for made in found for i, error in made.unreadable.items()}
     return Cut(
         tuple(c for made in found for c in made.chips),
         tuple(t for made in found for t in made.skipped),
@@ -80,7 +80,7 @@ def test_cut_then_mosaic_is_the_source(tmp_path: Path, span: int) -> None:
     scene = make_scene(tmp_path, "a", {"red": pixels})
     made = _cut_all([scene], ChipSpec(OWN, RGB, halo=16, span=span))
     assert len(made.chips) == 5 * 6
-    assert not made.bad
+    assert not made.unreadable
     found, valid, grid = join_chips(made.chips)
     assert grid.transform == pytest.approx(UTM33.transform)
     np.testing.assert_array_equal(found[0, 0, :300, :330], pixels)
@@ -247,11 +247,11 @@ def test_a_scene_that_cannot_be_read_gives_nothing_and_is_named(tmp_path: Path) 
     encoding = choose_encoding([good, short], ("red", "nir"))
     recipe = ChipSpec(OWN, encoding, halo=0, span=6)
     made = cut_block([good, short, bare], recipe, 0, 0, "p")
-    assert made.bad.keys() == {"a", "b"}
-    assert "a_nir.tif band 1 rows" in made.bad["a"]
-    assert "no band nir" in made.bad["b"]
+    assert made.unreadable.keys() == {"a", "b"}
+    assert "a_nir.tif band 1 rows" in made.unreadable["a"]
+    assert "no band nir" in made.unreadable["b"]
     alone = cut_block([good], recipe, 0, 0, "p")
-    assert [to_row(c) for c in made.chips] == [to_row(c) for c in alone.chips]
+    assert [c.to_row() for c in made.chips] == [c.to_row() for c in alone.chips]
 
 
 def test_encoding_holds_every_scene(tmp_path: Path) -> None:
@@ -281,7 +281,7 @@ def test_encoding_holds_every_scene(tmp_path: Path) -> None:
     made = cut_block(
         [lying], replace(recipe, encoding=choose_encoding([lying], ("red",))), 0, 0, "p"
     )
-    assert "holds uint16 where the scenes table says uint8" in made.bad["old"]
+    assert "holds uint16 where the scenes table says uint8" in made.unreadable["old"]
 
 
 @given(
@@ -311,7 +311,7 @@ def test_chips_come_back_from_their_file_and_bytes_do_not_depend_on_the_attempt(
     schemas.check_schema(pq.read_schema(one), schemas.CHIPS, "the file")
     assert pq.ParquetFile(one).num_row_groups == len(made)
     for chip, row in zip(made, store.read_rows(one), strict=True):
-        back = from_row(row)
+        back = Chip.from_row(row)
         np.testing.assert_array_equal(back.pixels, chip.pixels)
         np.testing.assert_array_equal(back.valid, chip.valid)
         rest = {"pixels", "valid"}

@@ -124,10 +124,10 @@ def test_a_run_whose_spark_was_killed_says_so(tmp_path: Path) -> None:
     code = """if True:
         import psutil
         from lulc import errors
-        from lulc.conf import Spark
+        from lulc.config import SessionConf
         from lulc.spark import session
 
-        spark = session.start(Spark(master="local[1]", memory="512m"))
+        spark = session.start_session(SessionConf(master="local[1]", memory="512m"))
         java = psutil.Process(spark.sparkContext._gateway.proc.pid)
         for process in (*java.children(recursive=True), java):
             process.kill()
@@ -142,4 +142,4 @@ def test_a_run_whose_spark_was_killed_says_so(tmp_path: Path) -> None:
     )
     said = [line for line in found.stdout.splitlines() if line.startswith("5 Spark has ended")]
     assert len(said) == 2, found.stderr
-    assert all("the same command goes on from what stands" in line for line in said)
+    assert all("rerun the same command to resume" in line for line in said)

@@ -12,7 +12,7 @@ from lulc.cli import main
 from lulc.errors import InputError
 from lulc.geo.areas import pixel_areas
 from lulc.geo.grid import Grid
-from lulc.stats.change import NOTHING, write_changes
+from lulc.stats.change import NODATA_PAIR, write_changes
 from tests.scenery import write_raster
 
 GRID = Grid("EPSG:4326", (0.001, 0.0, 10.0, 0.0, -0.001, 60.0), 700, 300)
@@ -40,9 +40,9 @@ def test_every_pair_has_its_pixels_and_true_area(tmp_path: Path) -> None:
     with rasterio.open(tmp_path / "c.tif") as made:
         known = (before != 255) & (after != 255)
         np.testing.assert_array_equal(
-            made.read(1), np.where(known, before.astype(int) * 256 + after, NOTHING)
+            made.read(1), np.where(known, before.astype(int) * 256 + after, NODATA_PAIR)
         )
-        assert made.nodata == NOTHING
+        assert made.nodata == NODATA_PAIR
 
 
 def test_the_second_map_is_taken_where_the_pixels_of_the_first_lie(tmp_path: Path) -> None:

@@ -173,5 +173,5 @@ def test_a_scene_that_fails_in_a_later_strip_gives_nothing(
     monkeypatch.setattr(mosaic, "_STRIP", 1 << 17)
     made = cut_block([dated[0], hurt, *dated[2:]], recipe, 0, 0, "p")
     clean = cut_block([dated[0], *dated[2:]], recipe, 0, 0, "p")
-    assert set(made.bad) == {"s1"}
+    assert set(made.unreadable) == {"s1"}
     assert all((a.pixels == b.pixels).all() for a, b in zip(made.chips, clean.chips, strict=True))

@@ -90,7 +90,7 @@ def test_a_run_travels_to_executors(small: Path) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    [*sorted((ROOT / "conf").glob("*.yaml")), ROOT / "lulc" / "template.yaml"],
+    [*sorted((ROOT / "conf").glob("*.yaml")), ROOT / "lulc" / "cli" / "template.yaml"],
     ids=lambda p: p.stem,
 )
 def test_every_run_file_of_the_project_is_valid(path: Path) -> None:

@@ -256,7 +256,7 @@ def test_what_a_version_lacks_is_said(
 ) -> None:
     with pytest.raises(InputError, match="version 1, which has no reference maps"):
         listed(BIGEARTHNET, first[0], task="segment")
-    with pytest.raises(InputError, match="say classes 19"):
+    with pytest.raises(InputError, match="choose classes 19"):
         listed(BIGEARTHNET, second[0], classes="43")
 
 

@@ -63,7 +63,7 @@ def test_tiles_of_all_labelers(
         f"test-label_{HELD}": "test",
     }
     assert found[f"experts-{EXPERT}"].group == found[f"non_experts-{EXPERT}"].group == EXPERT
-    assert found[f"test-label_{HELD}"].place == (15.1, 46.9)
+    assert found[f"test-label_{HELD}"].lonlat == (15.1, 46.9)
     assert set(listed(DYNAMICWORLD, root, labels="experts")) == {
         f"experts-{EXPERT}",
         f"test-label_{HELD}",

@@ -59,7 +59,7 @@ def test_folders_without_splits_and_places(tmp_path: Path) -> None:
     corners = {"train_1.png": [-98.0, 30.25, -97.5, 30.0]}
     (tmp_path / "LEVIR_CD_name_coords.json").write_text(json.dumps(corners))
     found = listed(LEVIRCD, tmp_path)
-    assert {name: (item.split, item.place) for name, item in found.items()} == {
+    assert {name: (item.split, item.lonlat) for name, item in found.items()} == {
         "train_1": ("train", (-97.75, 30.125)), "test_9": ("test", None)
     }  # fmt: skip
     for text in ("[1", '{"train_1.png": [1, 2]}', "[]"):

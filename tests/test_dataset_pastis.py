@@ -126,10 +126,10 @@ def test_folds_and_places(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
         "test",
     ]
     # Lambert-93 has its origin, 700 km east, on the third meridian.
-    place = found["10001"].place
-    assert place and place == pytest.approx((3.025, 46.5), abs=0.02)
+    lonlat = found["10001"].lonlat
+    assert lonlat and lonlat == pytest.approx((3.025, 46.5), abs=0.02)
     write_metadata(root, None)
-    assert listed(PASTIS, root)["10001"].place is None
+    assert listed(PASTIS, root)["10001"].lonlat is None
 
 
 def test_a_series_fits_the_table(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
@@ -178,7 +178,7 @@ def test_damaged_metadata(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     item = listed(PASTIS, root)["10001"]
     for days in ({"0": "soon"}, [20180924, 20181113], "{}", None):
         write_metadata(root, **{"dates-S2": days})
-        with pytest.raises(InputError, match=r"metadata.geojson says no dates-S2 of patch 10001"):
+        with pytest.raises(InputError, match=r"metadata.geojson has no dates-S2 of patch 10001"):
             read(PASTIS, root, item)
     write_metadata(root, Fold=6)
     with pytest.raises(InputError, match=r"Fold from 1 to 5"):

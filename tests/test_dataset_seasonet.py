@@ -56,7 +56,7 @@ def test_patches_of_a_place_are_one_group(archive: tuple[Path, object]) -> None:
     assert {name.split("-")[0]: item.split for name, item in found.items()} == {
         "spring": "train", "summer": "train", "fall": "validation", "winter": "test", "snow": ""
     }  # fmt: skip
-    assert {(item.group, item.place) for item in found.values()} == {
+    assert {(item.group, item.lonlat) for item in found.values()} == {
         ("53.928425 7.503876", (7.503876, 53.928425))
     }
     assert len({item.group for item in listed(SEASONET, archive[0], grid="both").values()}) == 2
@@ -173,7 +173,7 @@ def test_damaged_lists_are_named(tmp_path: Path) -> None:
         listed(SEASONET, tmp_path)
     (tmp_path / "splits").mkdir()
     (tmp_path / "splits/train.csv").write_text("0\n")
-    with pytest.raises(InputError, match=r"there is no .*val\.csv"):
+    with pytest.raises(InputError, match=r"has the list train\.csv but not val\.csv, test\.csv"):
         listed(SEASONET, tmp_path)
 
 

@@ -69,7 +69,7 @@ def test_lists_in_the_root_count_before_scenes(
     (tmp_path / "train_list.txt").write_text(
         "ROIs1158_spring_s2_1_p30.tif\nROIs1158_spring_s2_1_p31.tif\nROIs1970_fall_s2_1_p1.tif\n"
     )
-    with pytest.raises(InputError, match=r"lacks test_list\.txt"):
+    with pytest.raises(InputError, match=r"has the list train_list\.txt but not test_list\.txt"):
         listed(SEN12MS, tmp_path)
     (tmp_path / "test_list.txt").write_text(
         "ROIs1158_spring_s2_15_p9.tif\nROIs1158_spring_s2_7_p7.tif\n"

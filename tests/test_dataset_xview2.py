@@ -151,7 +151,7 @@ def test_damaged_archives(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=rf"{label.name} {words}"):
             read(XVIEW2, tmp_path, item)
     write_json(label, "yesterday", [])
-    with pytest.raises(InputError, match=rf"{label.name} says no metadata.capture_date"):
+    with pytest.raises(InputError, match=rf"{label.name} has no metadata.capture_date"):
         read(XVIEW2, tmp_path, item)
     for text, words in (("{", "cannot be read"), ("[]", "is no JSON object")):
         label.write_text(text)

@@ -24,11 +24,11 @@ from lulc.legend import COMMON, NODATA
 from lulc.runfile import parse_run
 from lulc.samples import from_datasets
 from lulc.samples.splits import SPLITS
-from lulc.spark.incremental import Selection, StageContext, StageResult
+from lulc.spark.context import Selection, StageContext, StageResult
 from lulc.spark.stages import samples
 from lulc.tables import arrays, schemas, store
 from lulc.tables.encoding import Encoding
-from lulc.tables.ledger import latest
+from lulc.tables.ledger import read_latest
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -143,7 +143,7 @@ def test_eurosat_becomes_samples_as_published(tmp_path: Path, spark: SparkSessio
         assert np.sum([row["class_counts"] for row in held], axis=0).min() >= 0
         assert held
     again = carry_out(run, out, spark)
-    assert (again.done, again.stood) == (0, outcome.done)
+    assert (again.done, again.skipped) == (0, outcome.done)
 
 
 def test_balanced_classes_of_a_weighted_dataset_weigh_the_same(
@@ -176,9 +176,9 @@ def test_a_balance_that_the_listing_cannot_tell_is_refused(tmp_path: Path) -> No
     )
     items = [ExampleItem("a", ("a.tif",), (1,), group="x"), ExampleItem("b", ("b.tif",), (2,))]
     with pytest.raises(UsageError, match=r"samples\.balance area"):
-        from_datasets.weigh(items, recipe, SampleConf(balance="area"), 1000)
+        from_datasets.item_weights(items, recipe, SampleConf(balance="area"), 1000)
     with pytest.raises(UsageError, match=r"samples\.balance class"):
-        from_datasets.weigh(
+        from_datasets.item_weights(
             [*items, ExampleItem("c", ("c.tif",))], recipe, SampleConf(balance="class"), 1000
         )
 
@@ -214,8 +214,8 @@ def test_damaged_images_are_ledger_rows_and_the_limit_holds(
     cut.write_bytes(whole[: len(whole) // 2])
     run = make_run(tmp_path, {"name": "eurosat", "root": str(root), "options": {"bands": "ms"}})
     assert carry_out(run, out, spark).bad == 1
-    ledger = latest(out, "samples")
-    assert "Forest_2.tif" in ledger["item:eurosat/Forest_2"]["error"]
+    ledger = read_latest(out, "samples")
+    assert "Forest_2.tif" in str(ledger["item:eurosat/Forest_2"].error)
     assert len(read_samples(out)) == len(written) - 1
     assert carry_out(run, out, spark).bad == 1
     cut.write_bytes(whole)
@@ -365,7 +365,7 @@ def test_files_hold_equal_shares_of_every_class(
 ) -> None:
     root = tmp_path / "in"
     write_eurosat(root)
-    monkeypatch.setattr("lulc.samples.from_datasets.GROUP_BYTES", 1 << 20)
+    monkeypatch.setattr("lulc.samples.table.GROUP_BYTES", 1 << 20)
     conf = DatasetConf("eurosat", str(root), {"bands": "ms"})
     description = DATASETS["eurosat"].describe(registry.options_of(conf))
     codes = tuple((i, i) for i in description.legend.ids)
@@ -385,8 +385,8 @@ def test_files_hold_equal_shares_of_every_class(
     assert sum(sizes) == len(items)
     assert max(sizes) - min(sizes) <= 1
     rows = from_datasets.write_examples(keys[0], recipe)
-    assert (rows[0]["status"], rows[0]["path"]) == (
+    assert (rows[0].status, rows[0].path) == (
         "done",
         f"tables/samples/split=train/eurosat-00000.{'f' * 16}.parquet",
     )
-    assert store.read_footer(tmp_path / rows[0]["path"])["valid_pixels"] == sizes[0]
+    assert store.read_footer(tmp_path / rows[0].path)["valid_pixels"] == sizes[0]

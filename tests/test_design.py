@@ -66,7 +66,9 @@ def test_points_fall_in_their_stratum_in_proportion_to_area(
 ) -> None:
     path, classes, _ = world
     points = path.with_name(f"points.{suffix}")
-    told = sampling.draw_sample([path], points, points=3000, allocation="proportional", least=50)
+    told = sampling.draw_sample(
+        [path], points, points=3000, allocation="proportional", min_points=50
+    )
     areas = np.broadcast_to(pixel_areas(GRID), GRID.shape)
     for stratum in told["strata"]:
         assert stratum["area_m2"] == pytest.approx(areas[classes == stratum["id"]].sum())
@@ -111,7 +113,7 @@ def test_estimates_cover_the_truth_for_all_and_by_region(
     areas = np.broadcast_to(pixel_areas(GRID), GRID.shape) * (classes != 255)
     inside = missed = 0
     for seed in range(12):
-        sampling.draw_sample([path], points, points=600, least=60, seed=seed)
+        sampling.draw_sample([path], points, points=600, min_points=60, seed=seed)
         interpret(points, truth)
         table, unanswered = area_estimation.estimate_areas(points, [path], out, files)
         assert unanswered == 0

@@ -16,6 +16,7 @@ from lulc.inference.blocks import InferenceSpec
 from lulc.legend import NODATA
 from lulc.models import package
 from lulc.models.package import ModelRef
+from lulc.tables import layout
 from tests import untrained
 from tests.test_predict import SCALING, TILING, cut_chips, texture, write_chips
 from tests.toy import LEGEND
@@ -28,7 +29,7 @@ def shares_of(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What a model says (H, W) and how likely it thinks each class (K, H, W)."""
     shares = np.full((3, *valid.shape[1:]), NODATA, np.uint8)
-    return model(image, valid, *SCALING, HOW, shares=shares)[0], shares
+    return model.segment(image, valid, *SCALING, HOW, percents=shares)[0], shares
 
 
 def test_what_models_say_together_is_their_mean(tmp_path: Path) -> None:
@@ -71,12 +72,10 @@ def test_probabilities_are_kept_and_written_a_band_a_class(tmp_path: Path) -> No
     recipe = class_map.RasterSpec(
         tmp_path, "run", TILING, LEGEND, 4, (Period("p"),), probabilities=True
     )
-    (made,) = rasters.write_group(
-        {"key": "p/0_0", "fingerprint": "f", "paths": [row["path"]]}, recipe
-    )
-    with rasterio.open(tmp_path / made["path"]) as file:
+    (made,) = rasters.write_group({"key": "p/0_0", "fingerprint": "f", "paths": [row.path]}, recipe)
+    with rasterio.open(tmp_path / str(made.path)) as file:
         classes = file.read(1)
-    with rasterio.open(tmp_path / rasters.probabilities_path(made["path"])) as file:
+    with rasterio.open(tmp_path / layout.probabilities_raster(str(made.path))) as file:
         assert (file.count, file.nodata) == (3, NODATA)
         assert [file.tags()[f"BAND_{n}"] for n in (1, 2, 3)] == [c.name for c in LEGEND.classes]
         shares = file.read().astype(int)

@@ -11,7 +11,7 @@ import pytest
 import shapely
 
 from lulc.chips import extent
-from lulc.chips.chip import Chip, from_row
+from lulc.chips.chip import Chip
 from lulc.config import Archive
 from lulc.geo import areas
 from lulc.geo.grid import WGS84, Grid, footprint, transformer
@@ -19,7 +19,7 @@ from lulc.geo.tiling import Tiling
 from lulc.raster import reader
 from lulc.runfile import parse_run
 from lulc.sources.scene import Scene, scenes_from_table
-from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.context import Selection, StageContext
 from lulc.spark.stages.index import index
 from lulc.spark.stages.tile import tile
 from lulc.tables import ledger, store
@@ -170,8 +170,10 @@ def map_scene(
     assert index(context).bad == 0
     assert tile(context).bad == 0
     (scene,) = scenes_from_table(store.read_table(out, "scenes"))
-    paths = [out / row["path"] for row in ledger.latest(out, "tile").values() if row["path"]]
-    return scene, {row["tile_id"]: from_row(row) for path in paths for row in store.read_rows(path)}
+    paths = [out / row.path for row in ledger.read_latest(out, "tile").values() if row.path]
+    return scene, {
+        row["tile_id"]: Chip.from_row(row) for path in paths for row in store.read_rows(path)
+    }
 
 
 def reached(grid: Grid, tiling: Tiling, inset: float) -> set[tuple[int, int]]:

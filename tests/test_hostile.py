@@ -22,7 +22,7 @@ from lulc.errors import InputError
 from lulc.runfile import parse_run
 from lulc.sources import registry
 from lulc.sources.scene import Scene, scenes_from_table
-from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.context import Selection, StageContext
 from lulc.spark.stages.index import index, read_items
 from lulc.tables import store
 from tests import test_landsat as landsat
@@ -298,7 +298,7 @@ def test_a_sentinel2_product_is_verified_by_its_manifest(
     flip(next(root.rglob("*B04_10m.jp2")))
     read_one(archive, "blue")
     with pytest.raises(
-        InputError, match=rf"B04_10m\.jp2 has {algorithm} .* should be .*fetch it anew"
+        InputError, match=rf"B04_10m\.jp2 has {algorithm} .* should be .*download it again"
     ):
         read_one(archive, "red")
     for pattern in ("*SCL_20m.jp2", "*SCL_60m.jp2", "MTD_TL.xml"):

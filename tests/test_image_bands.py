@@ -12,7 +12,7 @@ from rasterio.enums import ColorInterp
 
 from lulc.geo.grid import Grid
 from lulc.inference.folder import map_folder
-from lulc.models import contract
+from lulc.models.contract import read_contract
 from tests import untrained
 from tests.scenery import write_raster
 from tests.test_answers import reference
@@ -47,10 +47,10 @@ def map_images(
     rows = map_folder(reference(model), folder, out)
     made = {}
     for row in rows:
-        if row["status"] == "done":
-            with rasterio.open(out / row["path"]) as file:
-                made[row["key"]] = file.read(1)
-    return made, {row["key"]: row["error"] for row in rows if row["status"] == "bad"}
+        if row.status == "done":
+            with rasterio.open(out / str(row.path)) as file:
+                made[row.key] = file.read(1)
+    return made, {row.key: str(row.error) for row in rows if row.status == "bad"}
 
 
 def test_a_file_of_all_bands_is_the_map_of_the_model_s_own(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_what_cannot_be_told_is_not_guessed(tmp_path: Path) -> None:
 
 def test_the_order_of_files_survives_the_contract(tmp_path: Path) -> None:
     model = untrained.make_model(tmp_path / "model", bands=MODEL, file_bands=(FILES, MODEL))
-    assert contract.read_contract(model / "contract.json").file_bands == (FILES, MODEL)
+    assert read_contract(model / "contract.json").file_bands == (FILES, MODEL)
 
 
 def test_bands_of_each_date_are_found(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_of_the_features_of_a_file_only_those_meant_become_labels(tmp_path: Path
     recipe = recipe_of(tmp_path, **options, where="kind=outline")
     expected = np.zeros((SIDE, SIDE), np.uint8)
     expected[20:40, 10:30] = 1
-    (item,) = from_datasets.list_items(recipe.conf)
+    (item,) = from_datasets.list_items(recipe.dataset)
     np.testing.assert_array_equal(from_datasets.read_example(recipe, item).label, expected)
     boxed = recipe_of(tmp_path, **options, where="kind=outline", task="detect")
     np.testing.assert_array_equal(
@@ -254,13 +254,13 @@ def test_folders_name_the_classes_and_an_unknown_one_is_named(tmp_path: Path) ->
     recipe = recipe_of(
         tmp_path, task="classify", images="{class}/{item}.tif", classes="forest, river"
     )
-    assert {item.name: item.classes for item in from_datasets.list_items(recipe.conf)} == {
+    assert {item.name: item.classes for item in from_datasets.list_items(recipe.dataset)} == {
         "forest/1": (0,),
         "river/1": (1,),
     }
     with pytest.raises(InputError, match="of class 'river', classes has forest"):
         from_datasets.list_items(
-            DatasetConf("images", str(tmp_path), {**recipe.conf.options, "classes": "forest"})
+            DatasetConf("images", str(tmp_path), {**recipe.dataset.options, "classes": "forest"})
         )
     with pytest.raises(UsageError, match=r"options\.images"):
         recipe_of(tmp_path, task="classify")

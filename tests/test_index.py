@@ -22,10 +22,12 @@ from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.runfile import parse_run
 from lulc.sources import registry
-from lulc.sources.readers import geotiff
+from lulc.sources.items import ItemsKey, read_items
+from lulc.sources.layers import read_layer
 from lulc.sources.scene import scenes_from_table, scenes_to_table
-from lulc.spark.incremental import Selection, StageContext, map_keys
-from lulc.spark.stages.index import index, read_items
+from lulc.spark.context import Selection, StageContext
+from lulc.spark.stages.index import index
+from lulc.spark.workers import map_keys
 from lulc.tables import ledger, store
 from tests.scenery import cut_short, write_raster
 
@@ -74,14 +76,14 @@ def test_the_wrapper_gives_what_the_source_reads(tmp_path: Path, spark: SparkSes
     )
     run, out = make_run(archive, bands=("red", "elevation"), layers=(dem,)), tmp_path / "out"
     outcome = index(StageContext(run, out, Selection(), lambda: spark))
-    assert (outcome.done, outcome.bad, outcome.stood) == (5, 0, 0)
+    assert (outcome.done, outcome.bad, outcome.skipped) == (5, 0, 0)
     source = registry.source_of(archive)
     expected = [source.read(i, archive, ("red",)) for i in source.items(archive)] + [
-        geotiff.read_layer(dem)
+        read_layer(dem)
     ]
     assert store.read_table(out, "scenes").equals(scenes_to_table(expected))
     again = index(StageContext(run, out, Selection(where="cloud < 5"), refuse))
-    assert (again.stood, again.done, again.bad) == (5, 0, 0)
+    assert (again.skipped, again.done, again.bad) == (5, 0, 0)
 
 
 def test_the_table_is_geoparquet(tmp_path: Path, spark: SparkSession) -> None:
@@ -111,17 +113,17 @@ def test_bad_scenes_are_rows_until_they_are_mended(tmp_path: Path, spark: SparkS
     context = StageContext(make_run(archive_of(folder)), out, Selection(), lambda: spark)
     outcome = index(context)
     assert (outcome.done, outcome.bad) == (2, 2)
-    rows = ledger.latest(out, "index")
-    assert rows["S_20240602"]["status"] == "bad"
-    assert "S_20240602_nir.tif" in rows["S_20240602"]["error"]
-    assert "no band nir; it has red" in rows["S_20240603"]["error"]
+    rows = ledger.read_latest(out, "index")
+    assert rows["S_20240602"].status == "bad"
+    assert "S_20240602_nir.tif" in str(rows["S_20240602"].error)
+    assert "no band nir; it has red" in str(rows["S_20240603"].error)
     stood = index(replace(context, spark=refuse))
-    assert (stood.stood, stood.bad) == (2, 2)
+    assert (stood.skipped, stood.bad) == (2, 2)
     assert index(replace(context, selection=Selection(retry_bad=True))).bad == 2
     (folder / "S_20240602_nir.tif").write_bytes(whole)
     mended = index(context)
     assert (mended.done, mended.bad) == (3, 1)
-    assert [k for k, r in ledger.latest(out, "index").items() if r["status"] == "bad"] == [
+    assert [k for k, r in ledger.read_latest(out, "index").items() if r.status == "bad"] == [
         "S_20240603"
     ]
 
@@ -155,9 +157,9 @@ def test_the_same_scene_twice_counts_once_and_another_of_its_name_is_bad(
     )
     assert (outcome.done, outcome.bad) == (2, 1)
     assert "2 repeated" in outcome.note
-    row = ledger.latest(tmp_path / "out", "index")["S_20240601"]
-    assert row["status"] == "bad"
-    assert str(other / "S_20240601_red.tif") in row["error"]
+    row = ledger.read_latest(tmp_path / "out", "index")["S_20240601"]
+    assert row.status == "bad"
+    assert str(other / "S_20240601_red.tif") in row.error
     kept = scenes_from_table(store.read_table(tmp_path / "out", "scenes"))[0]
     assert kept.bands[0].href == str(folder / "S_20240601_red.tif")
 
@@ -172,7 +174,7 @@ def test_no_scene_at_all_is_an_input_error(tmp_path: Path, spark: SparkSession) 
                 make_run(archive_of(folder), bands=("swir16",)), out, Selection(), lambda: spark
             )
         )
-    assert ledger.latest(out, "index")["S_20240601"]["status"] == "bad"
+    assert ledger.read_latest(out, "index")["S_20240601"].status == "bad"
     with pytest.raises(InputError, match=r"no scenes in .*scenes\.pattern"):
         index(
             StageContext(
@@ -184,8 +186,9 @@ def test_no_scene_at_all_is_an_input_error(tmp_path: Path, spark: SparkSession) 
 def test_read_items_keeps_order_and_goes_on_after_a_fault(tmp_path: Path) -> None:
     archive = Archive(str(make_archive(tmp_path, 1)))
     cut_short(tmp_path / "S_20240601_nir.tif", 0.01)
-    items = [[0, i.path, i.key, i.text] for i in registry.SOURCES["geotiff"].items(archive)]
-    rows = read_items({"items": json.dumps(items)}, (archive,), ("geotiff",), ("b1",))
+    items = list(registry.SOURCES["geotiff"].items(archive))
+    key = ItemsKey(0, [i.path for i in items], [i.key for i in items], [i.text for i in items])
+    rows = read_items(key, (archive,), ("geotiff",), ("b1",))
     assert [(r["key"], r["error"] is None) for r in rows] == [
         ("S_20240601_nir", False),
         ("S_20240601_red", True),

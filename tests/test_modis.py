@@ -321,7 +321,7 @@ def test_run_file_replaces_the_quality_layer(tmp_path: Path) -> None:
         "MOD09Q1.A2022033.h10v10.061.2022042044048",
         {"G": {"sur_refl_b01": (numbers(0, 0, 9), REFLECTANCE)}},
     )
-    with pytest.raises(InputError, match=r"no layer that tells of cloud, .*mask: \[\]"):
+    with pytest.raises(InputError, match=r"no layer that shows cloud, .*mask: \[\]"):
         read_one(tmp_path / "q1")
     assert read_one(tmp_path / "q1", mask=()).clear == ()
 
@@ -358,7 +358,7 @@ def test_time_comes_from_the_name_only_where_the_metadata_lacks_it(tmp_path: Pat
             "projection GCTP_SNSOID",
         ),
         ({"GridOrigin": "HDFE_GD_LR"}, "from the upper left"),
-        ({"UpperLeftPointMtrs": "(nan,0)"}, "does not place grid"),
+        ({"UpperLeftPointMtrs": "(nan,0)"}, "does not say where grid"),
         ({"LowerRightMtrs": "(-20015109.354,0)"}, "has no extent"),
         ({"XDim": "61"}, r"is \[60, 60\], its grid \(60, 61\)"),
         ({"GridName": '"Other"'}, "has no band ndvi"),
@@ -468,10 +468,10 @@ def test_last_layers_are_kept_within_bounds(
     path, fields = make_mod13(tmp_path)
     hrefs = [f"{path}!/MODIS_Grid_16DAY_250m_500m_VI/{name}" for name in fields]
     assert hdf4.open_layer(hrefs[0]) == hdf4.open_layer(hrefs[0])
-    monkeypatch.setattr(hdf4, "_MOST", 3 * SIZE * SIZE * 2)
+    monkeypatch.setattr(hdf4, "_MAX_BYTES", 3 * SIZE * SIZE * 2)
     for href in hrefs:
         hdf4.open_layer(href)
-    assert 1 <= len(hdf4._kept) <= 3
+    assert 1 <= len(hdf4._decoded) <= 3
     # A file that is replaced is read anew.
     before = hdf4.open_layer(hrefs[0])
     make(

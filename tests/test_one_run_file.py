@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from lulc.chips.chip import Chip, from_row
+from lulc.chips.chip import Chip
 from lulc.config import Archive, Config
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.runfile import parse_run
 from lulc.sources import registry
 from lulc.sources.scene import Scene
-from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.context import Selection, StageContext
 from lulc.spark.stages.index import index
 from lulc.spark.stages.tile import tile
 from lulc.tables import schemas, store
@@ -88,7 +88,7 @@ def test_both_become_the_same_chips(place: Path, spark: SparkSession) -> None:
         assert (index(context).bad, tile(context).bad) == (0, 0)
         table = store.read_table(out, "chips")
         assert table.schema.equals(schemas.CHIPS)
-        made[name] = [from_row(row) for row in table.sort_by("tile_id").to_pylist()]
+        made[name] = [Chip.from_row(row) for row in table.sort_by("tile_id").to_pylist()]
         assert {chip.source for chip in made[name]} == {name}
         for chip in made[name]:
             assert chip.bands == BANDS

@@ -64,7 +64,7 @@ def test_a_whole_column_of_arrays_is_decoded_at_once() -> None:
 
 
 def test_damaged_columns_are_refused() -> None:
-    with pytest.raises(ReadError, match="damaged"):
+    with pytest.raises(InputError, match="damaged"):
         decode(b"123", (2,), "uint16", "delta")
     with pytest.raises(InputError, match="codec"):
         decode(b"1234", (2,), "uint16", "zip")
@@ -133,7 +133,7 @@ def test_a_file_read_without_its_place_holds_the_same_pixels(tmp_path: Path) -> 
     ]
     for path in files:
         placed, seen, grid = reader.read_whole(str(path))
-        found, valid, nowhere = reader.read_whole(str(path), placed=False)
+        found, valid, nowhere = reader.read_whole(str(path), with_grid=False)
         assert grid == UTM33 or path.suffix == ".png"
         assert nowhere is None
         assert 0 < valid.mean() < 1 or path.suffix == ".png"
@@ -160,7 +160,7 @@ def test_chunks_of_a_large_source_join_without_a_seam(
     path = str(write_raster(tmp_path / "a.tif", texture(UTM33), UTM33))
     grid = Grid(UTM33.crs, (70.0, 0.0, 5e5, 0.0, -70.0, 5.3e6), 42, 47)
     whole = reader.read_band(path, 1, grid, "bilinear", None)
-    monkeypatch.setattr("lulc.raster.reader._CHUNK", 5000)
+    monkeypatch.setattr("lulc.raster.reader._CHUNK_PIXELS", 5000)
     for one, other in zip(whole, reader.read_band(path, 1, grid, "bilinear", None), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -254,7 +254,7 @@ def test_a_huge_raster_with_overviews_is_averaged_from_them(
     path = write_raster(tmp_path / "a.tif", whole, UTM33)
     with rasterio.open(path, "r+") as file:
         file.build_overviews([2, 4], rasterio.enums.Resampling.average)
-    monkeypatch.setattr("lulc.raster.reader._BUDGET", 60_000)
+    monkeypatch.setattr("lulc.raster.reader._MAX_BYTES", 60_000)
     grid = Grid(UTM33.crs, (100.0, 0.0, 5e5, 0.0, -100.0, 5.3e6), 30, 33)
     found, valid = reader.read_band(str(path), 1, grid, "bilinear", None)
     assert valid.all()

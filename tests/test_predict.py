@@ -28,12 +28,13 @@ from lulc.inference import blocks, windows
 from lulc.inference.blocks import InferenceSpec
 from lulc.inference.predictor import _largest, fold_norms, load
 from lulc.legend import NODATA
-from lulc.models import contract, package
+from lulc.models import package
+from lulc.models.contract import Contract, read_contract
 from lulc.models.package import CONTRACT, WEIGHTS, ModelRef
 from lulc.models.tasks.augment import reduce, standardise
 from lulc.models.tasks.segment import SEGMENT
 from lulc.models.tasks.task import Batch, Scaling
-from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.context import Selection, StageContext
 from lulc.tables import arrays, files, ledger, store
 from tests import untrained
 from tests.toy import BANDS, LEGEND
@@ -75,9 +76,9 @@ def texture(
 
 def plain_map(folder: Path, image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What the network says of the whole image in one forward, as training runs it, from pixels (T, C, H, W)."""
-    asks = contract.read_contract(folder / CONTRACT)
-    net = untrained.make_net(asks, 0)
-    scaling = Scaling(*SCALING, asks.mean, asks.std)
+    contract = read_contract(folder / CONTRACT)
+    net = untrained.make_net(contract, 0)
+    scaling = Scaling(*SCALING, contract.mean, contract.std)
     days, label = torch.zeros(1, len(image), dtype=torch.int64), torch.zeros(1, *image.shape[2:])
     raw = Batch(
         torch.from_numpy(image)[None], torch.from_numpy(valid)[None], days, label, torch.ones(1)
@@ -87,7 +88,7 @@ def plain_map(folder: Path, image: np.ndarray, valid: np.ndarray) -> tuple[np.nd
     with torch.inference_mode():
         share, index = net(ready).softmax(1).max(1)
     empty = ~seen[0].numpy()
-    classes = asks.legend.to_id()[index[0].numpy()]
+    classes = contract.legend.to_id()[index[0].numpy()]
     classes[empty] = NODATA
     return classes, np.where(empty, NODATA, share[0].numpy() * 100)
 
@@ -106,22 +107,22 @@ def test_the_likeliest_class_is_the_first_of_the_largest() -> None:
 
 def test_a_map_is_what_the_network_says_and_empty_where_no_date_is_valid(model: Path) -> None:
     image, valid = texture(96, 72, dates=3)
-    classes, confidence = load(model)(image, valid, *SCALING, EXACT)
+    classes, confidence = load(model).segment(image, valid, *SCALING, EXACT)
     expected, share = plain_map(model, image, valid)
     assert (classes == expected).mean() > 0.999
     assert np.abs(confidence - share).max() <= 0.51
     assert ((classes == NODATA) == ~valid.any(0)).all()
     assert ((confidence == NODATA) == ~valid.any(0)).all()
     assert set(np.unique(classes)) == {*LEGEND.ids, NODATA}
-    rough = load(model)(image, valid, *SCALING, PredictConf(precision="bfloat16"))[0]
+    rough = load(model).segment(image, valid, *SCALING, PredictConf(precision="bfloat16"))[0]
     assert (rough == expected).mean() > 0.97
 
 
 def test_scale_and_offset_are_those_of_the_chip(model: Path) -> None:
     image, valid = texture(64, 64)
-    one, _ = load(model)(image, valid, *SCALING, EXACT)
-    other, _ = load(model)(image // 2 * 2 // 2, valid, (2.0, 2.0), (0.0, 0.0), EXACT)
-    shifted, _ = load(model)(
+    one, _ = load(model).segment(image, valid, *SCALING, EXACT)
+    other, _ = load(model).segment(image // 2 * 2 // 2, valid, (2.0, 2.0), (0.0, 0.0), EXACT)
+    shifted, _ = load(model).segment(
         image + 100 * valid[:, None].astype(np.uint16), valid, (1.0, 1.0), (-100.0, -100.0), EXACT
     )
     assert (one == shifted).mean() > 0.999
@@ -139,7 +140,7 @@ def test_windows_partition_the_core_with_its_margin_around_each(
     before: int, size: int, after: int, side: int, multiple: int
 ) -> None:
     length, margin = before + size + after, max(before, after) or windows.MARGIN
-    found = list(windows.windows(slice(before, before + size), length, side, multiple))
+    found = list(windows.axis_windows(slice(before, before + size), length, side, multiple))
     kept = [k for _, k in found]
     assert [i for k in kept for i in range(k.start, k.stop)] == list(range(before, before + size))
     for computed, part in found:
@@ -157,8 +158,8 @@ def test_windows_and_odd_sizes_change_nothing_but_speed(
     image, valid = texture(height, width, seed=3)
     valid[:] = True
     predictor = load(model)
-    whole = predictor(image, valid, *SCALING, EXACT)[0]
-    parts = predictor(image, valid, *SCALING, replace(EXACT, window=64))[0]
+    whole = predictor.segment(image, valid, *SCALING, EXACT)[0]
+    parts = predictor.segment(image, valid, *SCALING, replace(EXACT, window=64))[0]
     assert whole.shape == (height, width)
     assert (whole == parts).mean() > 0.9995
     assert not (whole == NODATA).any()
@@ -167,11 +168,11 @@ def test_windows_and_odd_sizes_change_nothing_but_speed(
 def test_flips_make_the_map_of_a_mirrored_image_the_mirrored_map(model: Path) -> None:
     image, valid = texture(64, 64)
     predictor, how = load(model), replace(EXACT, flips=True)
-    one, sure = predictor(image, valid, *SCALING, how)
+    one, sure = predictor.segment(image, valid, *SCALING, how)
     for axis in (-1, -2):
-        other, _ = predictor(np.flip(image, axis), np.flip(valid, axis), *SCALING, how)
+        other, _ = predictor.segment(np.flip(image, axis), np.flip(valid, axis), *SCALING, how)
         assert (np.flip(other, axis) == one).mean() > 0.999
-    assert (one != predictor(image, valid, *SCALING, EXACT)[0]).any()
+    assert (one != predictor.segment(image, valid, *SCALING, EXACT)[0]).any()
     assert sure[valid[0]].max() <= 100
 
 
@@ -181,7 +182,7 @@ def test_a_window_without_a_valid_pixel_is_not_computed(model: Path) -> None:
     predictor = load(model)
     calls: list[torch.Size] = []
     hook = predictor.net.register_forward_pre_hook(lambda _, given: calls.append(given[0].shape))
-    classes, _ = predictor(image, valid, *SCALING, replace(EXACT, window=64))
+    classes, _ = predictor.segment(image, valid, *SCALING, replace(EXACT, window=64))
     hook.remove()
     assert len(calls) == 1
     assert (classes[:, 64:] == NODATA).all()
@@ -201,8 +202,8 @@ class Crossed(nn.Module):
 
 
 def test_norms_are_folded_only_where_that_changes_nothing() -> None:
-    asks = contract.Contract("n", "segment", "unet", {}, BANDS, (0, 0), (1, 1), LEGEND, 10.0)
-    net = untrained.make_net(asks, 1)
+    contract = Contract("n", "segment", "unet", {}, BANDS, (0, 0), (1, 1), LEGEND, 10.0)
+    net = untrained.make_net(contract, 1)
     folded = fold_norms(net, 2, 32)
     assert any(isinstance(m, nn.BatchNorm2d) for m in net.modules())
     assert not any(isinstance(m, nn.BatchNorm2d) for m in folded.modules())
@@ -298,9 +299,9 @@ def test_blocks_of_tiles_together_are_the_map_of_the_whole_scene(
             tmp_path, f"{first[0]}_{first[1]}", cut_chips(image, valid, cells, halo, tiling)
         )
         (row,) = blocks.map_block(key, recipe)
-        assert row["status"] == "done"
+        assert row.status == "done"
         counted = 0
-        for tile in store.read_rows(tmp_path / row["path"]):
+        for tile in store.read_rows(tmp_path / str(row.path)):
             col, line = tiling.parse(tile["tile_id"])
             assert arrays.grid_from(tile) == tiling.grid(col, line)
             classes = arrays.array_from(tile, "classes")
@@ -314,7 +315,7 @@ def test_blocks_of_tiles_together_are_the_map_of_the_whole_scene(
             )
             counted += size * size - tile["nodata_count"]
             tiles.add((col, line))
-        assert row["valid_pixels"] == counted
+        assert row.valid_pixels == counted
     assert len(tiles) == 36
     # Beyond the scene lies what is not valid, for the whole as for the blocks.
     around = [(0, 0)] * 2 + [(80, 80)] * 2
@@ -333,7 +334,7 @@ def test_missing_tiles_are_missing_and_change_nothing_far_away(model: Path, tmp_
             write_chips(tmp_path, name, cut_chips(image, valid, part, 32)), recipe
         )
         rows[name] = {
-            tile["tile_id"]: tile["classes"] for tile in store.read_rows(tmp_path / row["path"])
+            tile["tile_id"]: tile["classes"] for tile in store.read_rows(tmp_path / str(row.path))
         }
     assert rows["0_0"].keys() - rows["3_0"].keys() == {TILING.tile_id(2, 2)}
     assert rows["0_0"][TILING.tile_id(0, 0)] == rows["3_0"][TILING.tile_id(0, 0)]
@@ -348,9 +349,9 @@ def test_chips_that_are_not_what_was_published_are_a_bad_row(model: Path, tmp_pa
     for harm in (bytes(whole), whole[: len(whole) // 2], None):
         path.unlink() if harm is None else path.write_bytes(harm)
         (row,) = blocks.map_block(key, make_recipe(tmp_path, model))
-        assert row["status"] == "bad"
-        assert key["path"] in row["error"]
-        assert "lulc tile" in row["error"]
+        assert row.status == "bad"
+        assert key["path"] in str(row.error)
+        assert "lulc tile" in str(row.error)
     assert not (tmp_path / "tables" / "predictions").exists()
 
 
@@ -376,14 +377,15 @@ def test_another_process_writes_the_same_bytes(model: Path, tmp_path: Path) -> N
     how = PredictConf()
     (row,) = blocks.map_block(keys[0], make_recipe(outs[0], model, how))
     code = (
-        "import json, sys; from pathlib import Path; from lulc import mapping, modelfiles; from lulc.conf import Predict\n"
-        "from lulc.predict import use_one_core; use_one_core()\n"
+        "import json, sys; from pathlib import Path; from lulc.config import PredictConf\n"
+        "from lulc.inference import blocks; from lulc.models import package\n"
+        "from lulc.inference.predictor import use_one_core; use_one_core()\n"
         "out, model, key = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])\n"
-        "ref = modelfiles.ModelRef('untrained', 'local', model, modelfiles.checksum(model))\n"
-        "mapping.map_block(key, mapping.Recipe(out, ref, Predict()))"
+        "ref = package.ModelRef('untrained', 'local', model, package.model_checksum(model))\n"
+        "blocks.map_block(key, blocks.InferenceSpec(out, ref, PredictConf()))"
     )
     subprocess.run([sys.executable, "-c", code, outs[1], model, json.dumps(keys[1])], check=True)
-    assert (outs[0] / row["path"]).read_bytes() == (outs[1] / row["path"]).read_bytes()
+    assert (outs[0] / str(row.path)).read_bytes() == (outs[1] / str(row.path)).read_bytes()
 
 
 def _run(**changes: Any) -> config.Config:
@@ -402,7 +404,7 @@ def _run(**changes: Any) -> config.Config:
 
 def _note(out: Path, key: dict[str, str]) -> None:
     rest = {"path": key["path"], "checksum": key["checksum"]}
-    ledger.append_ledger(out, [ledger.ledger_row("tile", key["key"], key["fingerprint"], **rest)])
+    ledger.append_ledger(out, [ledger.LedgerRow("tile", key["key"], key["fingerprint"], **rest)])
 
 
 def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
@@ -426,7 +428,7 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
     context = StageContext(_run(), out, Selection(), lambda: spark)
     idle = replace(context, spark=lambda: pytest.fail("Spark was started"))
     first = stage(context)
-    assert (first.stood, first.done, first.bad) == (0, 2, 0)
+    assert (first.skipped, first.done, first.bad) == (0, 2, 0)
 
     # The same files, byte for byte, as the pure verb makes.
     table = out / "tables" / "predictions"
@@ -436,42 +438,42 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
         (tmp_path / "pure" / key["path"]).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "pure" / key["path"]).write_bytes((out / key["path"]).read_bytes())
         (row,) = blocks.map_block(key, pure)
-        assert made[Path(row["path"]).name] == (tmp_path / "pure" / row["path"]).read_bytes()
+        assert made[Path(str(row.path)).name] == (tmp_path / "pure" / str(row.path)).read_bytes()
 
     # Nothing to do; what the driver could not note is taken up again; neither starts Spark.
-    assert (stage(idle).stood, stage(idle).done) == (2, 0)
+    assert (stage(idle).skipped, stage(idle).done) == (2, 0)
     for file in store.table_folder(out, "ledger").glob("*.parquet"):
         file.unlink()
     for key in keys:
         _note(out, key)
-    assert (stage(idle).stood, stage(idle).done) == (2, 0)
-    assert {r["checksum"] for r in ledger.latest(out, "predict").values() if r["path"]} == {
+    assert (stage(idle).skipped, stage(idle).done) == (2, 0)
+    assert {r.checksum for r in ledger.read_latest(out, "predict").values() if r.path} == {
         files.checksum(p) for p in table.glob("*.parquet")
     }
 
     # One deleted file is redone alone, also when its tile is chosen.
     victim = next(table.glob("p.2_0.*"))
     victim.unlink()
-    assert stage(replace(idle, selection=Selection(tiles=(TILING.tile_id(1, 1),)))).stood == 1
+    assert stage(replace(idle, selection=Selection(tiles=(TILING.tile_id(1, 1),)))).skipped == 1
     again = stage(replace(context, selection=Selection(tiles=(TILING.tile_id(3, 1),))))
-    assert (again.stood, again.done) == (0, 1)
+    assert (again.skipped, again.done) == (0, 1)
     assert {p.name: p.read_bytes() for p in table.glob("*.parquet")} == made
 
     # A legend or bands that are not the model's.
     with pytest.raises(InputError, match="legend"):
-        stage(replace(idle, run=_run(legend={7: {"name": "snow", "colour": "#ffffff"}})))
+        stage(replace(idle, config=_run(legend={7: {"name": "snow", "colour": "#ffffff"}})))
 
     # Another model redoes all; chips that were harmed meanwhile have no map, and the old one does not stand in.
     untrained.make_model(folder, seed=1)
     path = out / keys[0]["path"]
     path.write_bytes(path.read_bytes()[:-100])
     other = stage(context)
-    assert (other.stood, other.done, other.bad) == (0, 1, 1)
+    assert (other.skipped, other.done, other.bad) == (0, 1, 1)
     assert not {p.name for p in table.glob("*.parquet")} & made.keys()
-    assert ledger.latest(out, "predict")[keys[0]["key"]]["status"] == "bad"
+    assert ledger.read_latest(out, "predict")[keys[0]["key"]].status == "bad"
 
     # A block that is no more loses its map.
-    ledger.append_ledger(out, [ledger.ledger_row("tile", keys[1]["key"], "gone", status="empty")])
+    ledger.append_ledger(out, [ledger.LedgerRow("tile", keys[1]["key"], "gone", status="empty")])
     stage(context)
     assert not list(table.glob("*.parquet"))
-    assert ledger.latest(out, "predict")[keys[1]["key"]]["status"] == "dropped"
+    assert ledger.read_latest(out, "predict")[keys[1]["key"]].status == "dropped"

@@ -13,7 +13,7 @@ import pytest
 
 from lulc.errors import InputError, UsageError
 from lulc.runfile import parse_run
-from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.context import Selection, StageContext
 from lulc.spark.stages.publish import publish
 from lulc.stages import stages_of
 from lulc.tables import store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ from lulc.legend import NODATA
 from lulc.raster import cog
 from lulc.runfile import parse_run
 from lulc.sources import scene
-from lulc.tables import arrays, ledger, store
+from lulc.tables import arrays, layout, ledger, store
 from tests import maps
 
 if TYPE_CHECKING:
@@ -89,8 +90,8 @@ def test_a_raster_holds_the_tiles_that_were_predicted(tmp_path: Path, crs: str) 
     first, found = _predict(tmp_path, [(1, 1), (2, 1)], tiling)
     second, more = _predict(tmp_path, [(3, 3)], tiling, 1)
     (row,) = rasters.write_group(_key(tmp_path, [first, second]), _recipe(tmp_path, tiling))
-    assert row["path"] == "rasters/p/run_0_0.tif"
-    with rasterio.open(tmp_path / row["path"]) as made:
+    assert row.path == "rasters/p/run_0_0.tif"
+    with rasterio.open(tmp_path / str(row.path)) as made:
         # The box of the tiles there are: from (1, 1) to (3, 3); what no tile covers is nodata.
         assert made.shape == (192, 192)
         assert tuple(made.transform)[:6] == (10.0, 0.0, 1000.0 + 640, 0.0, -10.0, 2000.0 - 640)
@@ -99,12 +100,12 @@ def test_a_raster_holds_the_tiles_that_were_predicted(tmp_path: Path, crs: str) 
         )
         expected = _lay(found | more)
         np.testing.assert_array_equal(made.read(1), expected)
-        assert row["valid_pixels"] == (expected != NODATA).sum()
+        assert row.valid_pixels == (expected != NODATA).sum()
     kept = [tile for path in (first, second) for tile in pq.read_table(path).to_pylist()]
     confidence = {
         tiling.parse(tile["tile_id"]): arrays.array_from(tile, "confidence") for tile in kept
     }
-    with rasterio.open(tmp_path / rasters.confidence_path(row["path"])) as made:
+    with rasterio.open(tmp_path / layout.confidence_raster(str(row.path))) as made:
         np.testing.assert_array_equal(made.read(1), _lay(confidence))
 
 
@@ -176,22 +177,19 @@ def test_a_raster_is_written_again_only_when_its_fingerprint_or_a_file_is_not_th
     path, _ = _predict(tmp_path, [(0, 0)])
     recipe = _recipe(tmp_path)
     (row,) = rasters.write_group(_key(tmp_path, [path]), recipe)
-    target, item, _ = rasters.files_of(tmp_path, row["path"])
+    target = tmp_path / str(row.path)
+    item = tmp_path / layout.raster_item(str(row.path))
     written = target.stat().st_mtime_ns
     (again,) = rasters.write_group(_key(tmp_path, [path]), recipe)
     assert target.stat().st_mtime_ns == written
-    assert {k: v for k, v in again.items() if k != "finished"} == {
-        k: v for k, v in row.items() if k != "finished"
-    }
+    assert replace(again, finished=row.finished) == row
     item.unlink()
     (mended,) = rasters.write_group(_key(tmp_path, [path]), recipe)
     assert item.exists()
-    assert mended["checksum"] == row["checksum"]
-    assert (
-        rasters.write_group(_key(tmp_path, [path], "f2"), recipe)[0]["checksum"] != row["checksum"]
-    )
+    assert mended.checksum == row.checksum
+    assert rasters.write_group(_key(tmp_path, [path], "f2"), recipe)[0].checksum != row.checksum
     target.write_bytes(target.read_bytes()[:100])
-    assert rasters.write_group(_key(tmp_path, [path]), recipe)[0]["checksum"] == row["checksum"]
+    assert rasters.write_group(_key(tmp_path, [path]), recipe)[0].checksum == row.checksum
 
 
 def test_predictions_of_two_models_are_not_mixed(tmp_path: Path) -> None:
@@ -206,7 +204,7 @@ def test_the_item_says_where_when_what_and_from_which_scenes(tmp_path: Path) -> 
     _scene_table(tmp_path)
     path, _ = _predict(tmp_path, [(0, 0)])
     (row,) = rasters.write_group(_key(tmp_path, [path]), _recipe(tmp_path))
-    content = json.loads((tmp_path / row["path"]).with_suffix(".json").read_text())
+    content = json.loads((tmp_path / str(row.path)).with_suffix(".json").read_text())
     item = pystac.Item.from_dict(content)
     assert item.ext.proj.code == "EPSG:6933"
     assert item.ext.proj.shape == [64, 64]
@@ -227,7 +225,7 @@ def test_the_item_says_where_when_what_and_from_which_scenes(tmp_path: Path) -> 
     assert classes[0]["color_hint"] == "808080"
     derived = [link for link in item.links if link.rel == "derived_from"]
     assert [(link.title, link.target) for link in derived] == [("s", "https://host/s/red.tif")]
-    folder = (tmp_path / row["path"]).parent
+    folder = (tmp_path / str(row.path)).parent
     assert all((folder / asset.href).exists() for asset in item.assets.values())
     assert shapely.geometry.shape(item.geometry).bounds == pytest.approx(item.bbox)
 
@@ -236,7 +234,7 @@ def test_scenes_without_a_date_give_an_open_span(tmp_path: Path) -> None:
     path, _ = _predict(tmp_path, [(0, 0)])
     recipe = RasterSpec(tmp_path, "run", TILING, maps.LEGEND, 4, (Period("p"),))
     (row,) = rasters.write_group(_key(tmp_path, [path]), recipe)
-    item = (tmp_path / row["path"]).with_suffix(".json")
+    item = (tmp_path / str(row.path)).with_suffix(".json")
     assert stac.read_json(item)["properties"]["start_datetime"].startswith("0001")
     stac.write_collection(tmp_path, "run", [item])
     collection = pystac.Collection.from_file(tmp_path / "rasters/collection.json")
@@ -261,7 +259,7 @@ def test_the_mosaic_index_opens_as_the_whole_map(tmp_path: Path) -> None:
             whole[line * 64 : line * 64 + 64, col * 64 : col * 64 + 64] = classes
         key = _key(tmp_path, [path]) | {"key": rasters.group_key("p", *tiles[0], 2)}
         (row,) = rasters.write_group(key, recipe)
-        items.append((tmp_path / row["path"]).with_suffix(".json"))
+        items.append((tmp_path / str(row.path)).with_suffix(".json"))
     folder = items[0].parent
     stac.write_mosaic(folder, items, maps.LEGEND)
     moved = folder.rename(tmp_path / "elsewhere")
@@ -285,7 +283,7 @@ def test_the_mosaic_index_opens_as_the_whole_map(tmp_path: Path) -> None:
 def test_the_stage_redoes_only_what_is_missing_or_changed(
     tmp_path: Path, spark: SparkSession
 ) -> None:
-    from lulc.spark.incremental import Selection, StageContext
+    from lulc.spark.context import Selection, StageContext
     from lulc.spark.stages.rasters import rasters as stage
 
     legend = {c.id: {"name": c.name, "colour": c.colour} for c in maps.LEGEND.classes}
@@ -307,14 +305,14 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(
         key = f"p/{grid.tile_id(col, line)}"
         ledger.append_ledger(
             tmp_path,
-            [ledger.ledger_row("predict", key, fingerprint, path=str(path.relative_to(tmp_path)))],
+            [ledger.LedgerRow("predict", key, fingerprint, path=str(path.relative_to(tmp_path)))],
         )
 
     for col, line in ((0, 0), (2, 0), (-2, 0), (4, 4)):
         predict(col, line, "a")
     context = StageContext(config, tmp_path, Selection(), lambda: spark)
     outcome = stage(context)
-    assert (outcome.stood, outcome.done) == (0, 3)
+    assert (outcome.skipped, outcome.done) == (0, 3)
     files = {p.name for p in (tmp_path / "rasters/p").iterdir()}
     assert files == {
         "mosaic.vrt",
@@ -327,18 +325,18 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(
         raise AssertionError("nothing to do must not start Spark")
 
     idle = stage(StageContext(config, tmp_path, Selection(), no_spark))
-    assert (idle.stood, idle.done) == (3, 0)
+    assert (idle.skipped, idle.done) == (3, 0)
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
     (tmp_path / "rasters/p/run_1_1.tif").unlink()
-    assert (stage(context).stood, stage(context).stood) == (2, 3)
+    assert (stage(context).skipped, stage(context).skipped) == (2, 3)
     predict(0, 0, "b")
     outcome = stage(context)
-    assert (outcome.stood, outcome.done) == (2, 1)
+    assert (outcome.skipped, outcome.done) == (2, 1)
 
     (store.table_folder(tmp_path, "predictions") / "p.4_4.18.parquet").unlink()
     outcome = stage(context)
-    assert (outcome.stood, outcome.done) == (2, 0)
+    assert (outcome.skipped, outcome.done) == (2, 0)
     assert not (tmp_path / "rasters/p/run_1_1.tif").exists()
     assert (
         len(list(pystac.Collection.from_file(tmp_path / "rasters/collection.json").get_items()))

@@ -14,6 +14,7 @@ from lulc.config import RegionFile
 from lulc.errors import InputError
 from lulc.geo import areas, grid, reproject
 from lulc.stats import regions
+from lulc.tables import layout
 
 SQUARE = shapely.box(0, 0, 1, 1)
 # Transverse Mercator on GRS 80 without an authority code.
@@ -39,7 +40,7 @@ def write(path: Path, shapes: list, crs: str | None = "EPSG:4326", **columns: li
     return RegionFile(str(path))
 
 
-def shapes_of(found: regions.Found) -> list:
+def shapes_of(found: regions.RegionSet) -> list:
     return list(shapely.from_wkb(found.table["geometry"].to_pylist()))
 
 
@@ -81,7 +82,7 @@ def test_unusable_files_are_named(tmp_path):
     with pytest.raises(InputError, match=r"bare\.gpkg has no CRS"):
         regions.read_regions([bare])
     lying = write(tmp_path / "lying.gpkg", [shapely.box(500000, 4e6, 501000, 4.001e6)], n=[1])
-    with pytest.raises(InputError, match="no degrees"):
+    with pytest.raises(InputError, match="are not degrees"):
         regions.read_regions([lying])
     vrt = tmp_path / "a.vrt"
     vrt.write_text(
@@ -180,11 +181,11 @@ def test_region_is_read_by_position(tmp_path):
         [write(tmp_path / "a.gpkg", boxes, id=[str(i) for i in range(150)])]
     )
     regions.write_regions(tmp_path, found.table)
-    path = str(tmp_path / "tables" / "regions" / regions.FILE)
+    path = str(tmp_path / layout.table_file("regions"))
     for i in (0, 63, 64, 149):
-        level, shape = regions.read_region(path, "a", i)
-        assert level == "region"
-        assert shape.equals(boxes[i])
+        region = regions.read_region(path, "a", i)
+        assert (region.position, region.level, region.whole_map) == (i, "region", False)
+        assert region.geometry.equals(boxes[i])
 
 
 def test_geojson_without_ids_is_numbered(tmp_path):

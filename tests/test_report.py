@@ -29,6 +29,7 @@ from lulc.raster import cog
 from lulc.report import html
 from lulc.report.map import metres_a_pixel, read_map, round_length
 from lulc.tables import ledger, schemas, store
+from lulc.tables.ledger import LedgerRow
 
 HOSTILE = "<script>alert('x')</script>"
 GRID = Grid("EPSG:3035", (10.0, 0.0, 4e6, 0.0, -10.0, 3e6), 300, 400)
@@ -223,15 +224,12 @@ def write_tables(out: Path) -> None:
         ],
     )
     error = f"https://me:pa55@host/{HOSTILE}.tif?sig=5ecret cannot be read: cut short"
-    mended = [
-        ledger.ledger_row("tile", "scene:m", "f", status=s, error="was bad")
-        for s in ("bad", "done")
-    ]
+    mended = [LedgerRow("tile", "scene:m", "f", status=s, error="was bad") for s in ("bad", "done")]
     ledger.append_ledger(
         out,
-        [ledger.ledger_row("tile", f"scene:{HOSTILE}", "f", status="bad", error=error), *mended],
+        [LedgerRow("tile", f"scene:{HOSTILE}", "f", status="bad", error=error), *mended],
     )
-    ledger.append_ledger(out, [ledger.ledger_row("predict", "", "f1ngerpr1nt")])
+    ledger.append_ledger(out, [LedgerRow("predict", ledger.STAGE_KEY, "f1ngerpr1nt")])
 
 
 class Page(HTMLParser):
@@ -418,7 +416,7 @@ def test_of_many_regions_with_detections_those_with_most_are_told_and_the_others
     text = Page(html.write_report(make_run(), tmp_path).read_text()).text
     for year in ("2023", "2024"):
         assert [n for n in names if f"{n}, parish, {year}" in text] == names[30:]
-    assert "30 with less are in the table detection_counts" in text
+    assert "30 others are in the table detection_counts" in text
 
 
 def write_elsewhere(
@@ -479,7 +477,7 @@ def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(
     assert "2 classes of maps made elsewhere; periods 2021" in page.text
     assert "land a, land, 2021" in page.text
     assert "land b, land, 2021" not in page.text
-    assert "1 region that no map reaches" in page.text
+    assert "1 region outside the map" in page.text
     assert page.text.count("land b") == 1
     picture = (
         (imread(BytesIO((tmp_path / "map.png").read_bytes()))[..., :3] * 255).round().astype(int)

@@ -17,7 +17,7 @@ import pytest
 import rasterio.warp
 
 from lulc.runfile import read_run
-from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.context import Selection, StageContext
 from lulc.spark.stages.index import index
 from lulc.spark.stages.tile import tile
 from lulc.tables import ledger, store
@@ -189,9 +189,9 @@ def test_a_file_cut_short_is_left_out_counted_and_limited(
     ran = world.lulc("tile", small.run, "--out", out, "--set", f"scenes.0.path={archive}")
     assert ran.returncode == 0, ran.stderr
     assert "WARNING: 1 bad" in ran.stderr
-    bad = [r for r in ledger.latest(out, "tile").values() if r["status"] == "bad"]
+    bad = [r for r in ledger.read_latest(out, "tile").values() if r.status == "bad"]
     assert len(bad) == 1
-    assert "nir" in bad[0]["error"]
+    assert "nir" in str(bad[0].error)
     expected = StageContext(
         read_run(small.run, [f"scenes.0.path={without}"]),
         tmp_path / "expected",

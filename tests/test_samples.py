@@ -24,9 +24,9 @@ from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA, LandClass, Legend
 from lulc.runfile import parse_run
 from lulc.samples import from_chips, leakage, splits, table
-from lulc.samples.leakage import Place, extent_of
+from lulc.samples.leakage import AuditedSample, extent_of
 from lulc.samples.splits import SPLITS
-from lulc.spark.incremental import Selection, StageContext, StageResult
+from lulc.spark.context import Selection, StageContext, StageResult
 from lulc.spark.stages import samples as stages_samples
 from lulc.tables import arrays, ledger, schemas
 
@@ -98,7 +98,7 @@ def test_every_block_is_tested_in_one_fold(blocks: int, folds: int, seed: int) -
         assert set(found) == set(counts)
         assert set(found.values()) == set(SPLITS)
     # Likewise what lies nowhere.
-    loose = [splits.deal_out(range(blocks), conf) for conf in confs]
+    loose = [splits.split_in_order(range(blocks), conf) for conf in confs]
     assert sorted(i for found in loose for i in found["test"]) == list(range(blocks))
     assert all(
         sorted(i for part in found.values() for i in part) == list(range(blocks)) for found in loose
@@ -125,7 +125,7 @@ def test_weights_make_classes_or_ground_count_the_same(
 
 def test_a_pixel_is_as_long_as_it_is_on_the_ground() -> None:
     conf = SampleConf(size=16, block=1)
-    at_equator, far_north = splits.ground(
+    at_equator, far_north = splits.pixel_metres(
         Tiling("6933-10m-512", "EPSG:6933", 10.0, 512), [(0, 0), (0, -40_000)], conf
     ).values()
     # EPSG:6933 is true to scale at 30 degrees: wider than it says at the equator, the more narrow the further north.
@@ -133,7 +133,7 @@ def test_a_pixel_is_as_long_as_it_is_on_the_ground() -> None:
     assert at_equator[0] * at_equator[1] == pytest.approx(100, abs=0.2)
     assert far_north[0] < 7
     assert far_north[0] * far_north[1] == pytest.approx(100, abs=0.5)
-    degrees = splits.ground(
+    degrees = splits.pixel_metres(
         Tiling("deg", "EPSG:4326", 0.001, 64), [(0, -3_750)], conf
     )  # at 60 degrees north
     assert degrees[0, -3_750] == pytest.approx((55.8, 111.4), abs=0.1)
@@ -147,18 +147,18 @@ def test_labels_of_different_splits_keep_the_buffer(seed: int, buffer: float, bl
     side = 6
     metres = dict.fromkeys([(c, r) for c in range(side) for r in range(side)], (10.0, 12.5))
     assigned = {b: str(rng.choice(SPLITS, p=[0.5, 0.25, 0.25])) for b in metres}
-    around = splits.fences(assigned, metres, conf)
+    around = splits.find_fences(assigned, metres, conf)
     owner = np.full((side * block * 16, side * block * 16), -1)
     places = []
     for row in range(side * block):
         for col in range(side * block):
             home = splits.split_cell(col, row, conf)
-            kept = splits.outside(col, row, around.get(home, []), conf)
+            kept = splits.outside_fences(col, row, around.get(home, []), conf)
             owner[row * 16 : row * 16 + 16, col * 16 : col * 16 + 16] = np.where(
                 kept, SPLITS.index(assigned[home]), -1
             )
             extent = extent_of(np.where(kept, 1, NODATA), NODATA)
-            places.append(Place(f"{col}_{row}", assigned[home], col, row, extent))
+            places.append(AuditedSample(f"{col}_{row}", assigned[home], col, row, extent))
     rows, cols = (n.ravel() for n in np.indices(owner.shape))
     for split in range(1, 3):
         mine = np.flatnonzero(owner.ravel() == split)
@@ -179,9 +179,9 @@ def test_the_audit_names_a_planted_leak() -> None:
     label = np.full((16, 16), 1, np.uint8)
     label[:, 6:] = NODATA  # 10 px from the eastern side: 100 m
     places = [
-        Place("a", "train", 0, 0, extent_of(label, NODATA)),
-        Place("b", "test", 1, 0),
-        Place("c", "train", 5, 5),
+        AuditedSample("a", "train", 0, 0, extent_of(label, NODATA)),
+        AuditedSample("b", "test", 1, 0),
+        AuditedSample("c", "train", 5, 5),
     ]
     leakage.audit(places, metres, conf)
     label[3, 6] = 1
@@ -189,14 +189,14 @@ def test_the_audit_names_a_planted_leak() -> None:
         InputError, match=r"b \(test\) and a \(train\) have labels 90\.0 m apart.*100 m"
     ):
         leakage.audit(
-            [Place("a", "train", 0, 0, extent_of(label, NODATA)), *places[1:]], metres, conf
+            [AuditedSample("a", "train", 0, 0, extent_of(label, NODATA)), *places[1:]], metres, conf
         )
     with pytest.raises(InputError, match=r"d \(validation\) and b \(test\) have labels 0\.0 m"):
-        leakage.audit([*places, Place("d", "validation", 2, 1)], metres, conf)
-    with pytest.raises(InputError, match="sample c stands twice"):
-        leakage.audit([*places, Place("c", "test", 7, 7)], metres, conf)
-    with pytest.raises(InputError, match="one place"):
-        leakage.audit([*places, Place("e", "test", 5, 5)], metres, conf)
+        leakage.audit([*places, AuditedSample("d", "validation", 2, 1)], metres, conf)
+    with pytest.raises(InputError, match="sample c occurs twice"):
+        leakage.audit([*places, AuditedSample("c", "test", 7, 7)], metres, conf)
+    with pytest.raises(InputError, match="one window"):
+        leakage.audit([*places, AuditedSample("e", "test", 5, 5)], metres, conf)
 
 
 @settings(max_examples=50, deadline=None)
@@ -254,9 +254,11 @@ def write_chips(
         )
     block = f"{COL + place[0]}_{ROW + place[1]}"
     path = f"tables/chips/{period}.{block}.{seed:016x}.parquet"
-    entry = ledger.ledger_row("tile", f"{period}/{TILING.name}/{block}", f"{seed:016x}", path=path)
+    entry = ledger.LedgerRow("tile", f"{period}/{TILING.name}/{block}", f"{seed:016x}", path=path)
     chips_chip.write_chips(
-        out / path, made, {name: value for name, value in entry.items() if name != "finished"}
+        out / path,
+        made,
+        {name: value for name, value in entry.to_row().items() if name != "finished"},
     )
     return entry
 
@@ -295,26 +297,26 @@ def recipe(tmp_path: Path) -> from_chips.SampleSpec:
 
 def test_a_window_counts_what_its_sample_holds(recipe: from_chips.SampleSpec) -> None:
     block = write_chips(recipe.out, "all", (0, 0), 2, 7)
-    rows = from_chips.scan_labels({"path": block["path"], "places": []}, recipe)
+    rows = from_chips.scan_labels({"path": block.path, "windows": []}, recipe)
     assert len(rows) == 4 * 4
     left, top = COL * 64, ROW * 64
     fence = splits.Fence(left + 32, top, left + 64, top + 32, (10.0, 10.0))
-    places = [from_chips.place_of(row, [fence]) for row in rows]
-    fenced = from_chips.scan_labels({"path": block["path"], "places": places}, recipe)
-    key = {"split": "train", "name": "00000", "fingerprint": "f" * 16, "places": places[::-1]}
+    places = [from_chips.window_key(row, [fence]) for row in rows]
+    fenced = from_chips.scan_labels({"path": block.path, "windows": places}, recipe)
+    key = {"split": "train", "name": "00000", "fingerprint": "f" * 16, "windows": places[::-1]}
     (entry,) = from_chips.write_samples(key, recipe)
-    made = pq.read_table(recipe.out / entry["path"], partitioning=None)
+    made = pq.read_table(recipe.out / entry.path, partitioning=None)
     assert made.schema.equals(schemas.SAMPLES)
     assert made["sample_id"].to_pylist() == [table.sample_id(row) for row in reversed(rows)]
     by_id = {row["sample_id"]: row for row in made.to_pylist()}
     codes = rasterio.open(recipe.labels.path).read(1)
     chip_rows = {
-        row["tile_id"]: row for row in pq.read_table(recipe.out / block["path"]).to_pylist()
+        row["tile_id"]: row for row in pq.read_table(recipe.out / block.path).to_pylist()
     }
     for row, before in zip(fenced, rows, strict=True):
         sample = by_id[table.sample_id(row)]
         label = arrays.array_from(sample, "label")
-        kept = splits.outside(row["col"], row["row"], [fence], recipe.conf)
+        kept = splits.outside_fences(row["col"], row["row"], [fence], recipe.samples)
         y, x = row["row"] * 32 - top, row["col"] * 32 - left
         seen = np.ones((32, 32), bool)
         if x % 64 == 0:
@@ -348,25 +350,25 @@ def test_a_window_counts_what_its_sample_holds(recipe: from_chips.SampleSpec) ->
 
 def test_a_file_that_stands_is_taken_over_not_written_again(recipe: from_chips.SampleSpec) -> None:
     block = write_chips(recipe.out, "all", (0, 0), 1, 7)
-    rows = from_chips.scan_labels({"path": block["path"], "places": []}, recipe)
+    rows = from_chips.scan_labels({"path": block.path, "windows": []}, recipe)
     key = {
         "split": "test",
         "name": "00003",
         "fingerprint": "f" * 16,
-        "places": [from_chips.place_of(row, []) for row in rows],
+        "windows": [from_chips.window_key(row, []) for row in rows],
     }
     (first,) = from_chips.write_samples(key, recipe)
-    before = (recipe.out / first["path"]).stat()
+    before = (recipe.out / first.path).stat()
     (second,) = from_chips.write_samples(key, recipe)
-    assert (recipe.out / first["path"]).stat() == before
-    assert {**first, "finished": None} == {**second, "finished": None}
-    assert first["key"] == "test/00003"
-    footer = json.loads(pq.read_schema(recipe.out / first["path"]).metadata[b"lulc"])
+    assert (recipe.out / first.path).stat() == before
+    assert first == dataclasses.replace(second, finished=first.finished)
+    assert first.key == "test/00003"
+    footer = json.loads(pq.read_schema(recipe.out / first.path).metadata[b"lulc"])
     assert footer["fingerprint"] == "f" * 16
-    bytes_ = (recipe.out / first["path"]).read_bytes()
-    (recipe.out / first["path"]).unlink()
+    bytes_ = (recipe.out / first.path).read_bytes()
+    (recipe.out / first.path).unlink()
     from_chips.write_samples(key, recipe)
-    assert (recipe.out / first["path"]).read_bytes() == bytes_
+    assert (recipe.out / first.path).read_bytes() == bytes_
 
 
 def a_run(folder: Path, **settings: Any) -> Any:
@@ -429,15 +431,15 @@ def test_spark_writes_what_the_pure_verb_cuts_every_window_once(
     }
     assert len(found) == sum(len(read_split(out, split)) for split in SPLITS)
     homes = {tuple(map(int, row["block"].split("_"))): row["split"] for row in found.values()}
-    metres = splits.ground(TILING, homes, run.samples)
-    around = splits.fences(homes, metres, run.samples)
+    metres = splits.pixel_metres(TILING, homes, run.samples)
+    around = splits.find_fences(homes, metres, run.samples)
     missed = 0
-    for block in ledger.latest(out, "tile").values():
-        windows = from_chips.scan_labels({"path": block["path"], "places": []}, recipe)
-        for group, chip in enumerate(pq.read_table(out / block["path"]).to_pylist()):
+    for block in ledger.read_latest(out, "tile").values():
+        windows = from_chips.scan_labels({"path": block.path, "windows": []}, recipe)
+        for group, chip in enumerate(pq.read_table(out / block.path).to_pylist()):
             mine = [w for w in windows if w["row_group"] == group and sum(w["counts"])]
             places = [
-                from_chips.place_of(
+                from_chips.window_key(
                     w, around.get(splits.split_cell(w["col"], w["row"], run.samples), [])
                 )
                 for w in mine
@@ -478,11 +480,11 @@ def test_a_second_run_does_nothing_and_a_lost_file_is_made_alone(
     before = written(out)
     assert first.done == len(before)
     again = stages_samples.samples(make_context(out, no_spark))
-    assert (again.stood, again.done) == (len(before), 0)
+    assert (again.skipped, again.done) == (len(before), 0)
     lost = out / "tables" / "samples" / sorted(before)[1]
     lost.unlink()
     mended = stages_samples.samples(make_context(out, lambda: spark))
-    assert (mended.stood, mended.done) == (len(before) - 1, 1)
+    assert (mended.skipped, mended.done) == (len(before) - 1, 1)
     assert written(out) == before
 
 
@@ -495,7 +497,9 @@ def test_another_seed_replaces_every_file(
     after = written(out)
     assert not set(before) & set(after)
     assert other.done == len(after)
-    assert stages_samples.samples(make_context(out, no_spark, seed=1, buffer=0)).stood == len(after)
+    assert stages_samples.samples(make_context(out, no_spark, seed=1, buffer=0)).skipped == len(
+        after
+    )
 
 
 def test_nothing_to_learn_from_is_said_with_the_counts(

@@ -26,10 +26,11 @@ from lulc.errors import InputError, UsageError
 from lulc.geo.grid import footprint
 from lulc.raster import signing
 from lulc.raster.access import ReadError, open_raster
+from lulc.redact import strip_credentials
 from lulc.runfile import parse_run, read_run
 from lulc.sources import area, registry, search
 from lulc.sources.http import connect
-from lulc.sources.search import _boxes, _cloud_filter, _plain, find_scenes
+from lulc.sources.search import _boxes, _clean, _cloud_filter, find_scenes
 from tests.scenery import UTM33, write_raster
 from tests.stores import serve
 
@@ -170,9 +171,9 @@ def test_an_answer_is_kept_and_replayed_offline(tmp_path: Path) -> None:
     assert kept.read_bytes() == content
     other = tmp_path / "mine.json"
     other.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
-    with pytest.raises(InputError, match=r"mine\.json keeps no answer"):
+    with pytest.raises(InputError, match=r"mine\.json holds no search result"):
         find_scenes(Archive(str(other), search=search), make_run(), tmp_path)
-    with pytest.raises(InputError, match="not answered yet"):
+    with pytest.raises(InputError, match="has not been run yet"):
         registry.source_of(Archive(search=search))
 
 
@@ -237,7 +238,7 @@ def test_files_behind_a_login_are_taken_from_their_store() -> None:
         "href": "https://landsatlook.usgs.gov/data/x.TIF",
         "alternate": {"s3": {"href": "s3://usgs-landsat/x.TIF"}},
     }
-    plain = _plain(
+    plain = _clean(
         {"assets": {"red": asset, "index": {"href": "https://landsatlook.usgs.gov/x"}}}, "s3"
     )
     assert [a["href"] for a in plain["assets"].values()] == [
@@ -250,7 +251,7 @@ def test_the_command_line_is_a_search(small_file: Path) -> None:
     parser = options.make_parser()
 
     def read(*given: str) -> Config:
-        return options.run_from_arguments(
+        return options.config_from_arguments(
             parser.parse_args(["index", str(small_file), "--out", "out", *given])
         )
 
@@ -311,13 +312,13 @@ SIGNED = [
 
 @pytest.mark.parametrize("href", SIGNED)
 def test_signatures_come_off(href: str) -> None:
-    plain = signing.unsigned({"assets": [{"href": href}]})["assets"][0]["href"]
+    plain = strip_credentials({"assets": [{"href": href}]})["assets"][0]["href"]
     assert SECRET not in plain and "?" not in plain and "@" not in plain
     assert (
-        signing.unsigned("https://e.org/x?collection=a&f=tif")
+        strip_credentials("https://e.org/x?collection=a&f=tif")
         == "https://e.org/x?collection=a&f=tif"
     )
-    assert signing.unsigned("what? sig=1") == "what? sig=1"
+    assert strip_credentials("what? sig=1") == "what? sig=1"
 
 
 def test_two_signatures_are_one_scene_and_in_no_record(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from lulc.geo import grid
 from lulc.runfile import read_run
-from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.context import Selection, StageContext
 from lulc.spark.stages.index import index
 from lulc.spark.stages.tile import tile
 from lulc.tables import store

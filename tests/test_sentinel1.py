@@ -358,7 +358,7 @@ def test_radar_is_cut_into_chips(tmp_path: Path) -> None:
         "all",
     )
     (chip,) = found.chips
-    assert not found.bad
+    assert not found.unreadable
     assert chip.pixels.dtype == np.float32 and chip.valid.all()
     values, _ = radar.read_backscatter(scene.bands[1].href, "sigma0", chip.grid, "bilinear")
     assert np.array_equal(chip.pixels[0, 1], values)
@@ -455,7 +455,7 @@ def test_missing_and_cut_files_are_refused(tmp_path: Path) -> None:
     found = cut_block(
         [scene], ChipSpec(tiling, choose_encoding([scene], ("vv",)), halo=16, span=1), 1, 1, "all"
     )
-    assert list(found.bad) == [NAME] and not found.chips
+    assert list(found.unreadable) == [NAME] and not found.chips
     for name in ("annotation/calibration/noise-", "annotation/calibration/calibration-"):
         sentinel1_grd.read_measurement.cache_clear()
         other = tmp_path / name.replace("/", "")
@@ -482,8 +482,8 @@ def test_a_swath_keeps_its_precision_with_few_knots() -> None:
     x, y = grid.affine @ np.meshgrid(np.arange(512.0), np.arange(512.0))
     truth = swath.locate(*transformer(grid.crs, WGS84).transform(x, y))
     rows, cols = np.arange(512), np.arange(512)
-    for knots, exact in zip((found.x, found.y), truth, strict=True):
-        along = np.stack([np.interp(cols, found.u, line) for line in knots])
-        whole = np.stack([np.interp(rows, found.v, line) for line in along.T]).T
+    for knots, exact in zip((found.source_cols, found.source_rows), truth, strict=True):
+        along = np.stack([np.interp(cols, found.knot_cols, line) for line in knots])
+        whole = np.stack([np.interp(rows, found.knot_rows, line) for line in along.T]).T
         assert np.abs(whole - exact).max() < 2 * overlap.TOLERANCE
-    assert len(found.u) < 70
+    assert len(found.knot_cols) < 70

@@ -251,7 +251,7 @@ def test_scene_classification_says_what_is_usable(
     make_product(tmp_path, "2A", "04.00")
     scene = read_one(tmp_path, ("blue",), mask=mask)
     assert "unmasked" not in dict(scene.properties)
-    usable = mosaic._usable(scene, grid(20))
+    usable = mosaic._valid_pixels(scene, grid(20))
     assert np.array_equal(usable, ~np.isin(SCL, refused))
     chosen = read_one(tmp_path, ("blue",), clear=(4, 5))
     assert chosen.clear == (Clear("quality", (4, 5)),)
@@ -264,7 +264,7 @@ def test_scene_classification_says_what_is_usable(
 def test_cloud_mask_of_level_1c(tmp_path: Path) -> None:
     make_product(tmp_path, "1C", "05.11")
     scene = read_one(tmp_path, ("blue",), mask=("cloud", "snow", "shadow"))
-    usable = mosaic._usable(scene, grid(60))
+    usable = mosaic._valid_pixels(scene, grid(60))
     rows = np.arange(20)
     assert np.array_equal(
         usable, np.broadcast_to(((rows >= 5) & (rows < 10) | (rows >= 15))[:, None], (20, 20))
@@ -307,7 +307,9 @@ def test_folders_and_zips_give_the_same(tmp_path: Path) -> None:
         )
         values, _ = reader.read_band(scene.bands[0].href, 1, FINE, "bilinear", 0)
         assert np.array_equal(values, numbers("B02", 10))
-        assert np.array_equal(mosaic._usable(scene, grid(20)), mosaic._usable(plain, grid(20)))
+        assert np.array_equal(
+            mosaic._valid_pixels(scene, grid(20)), mosaic._valid_pixels(plain, grid(20))
+        )
     packed_one = read_one(archive / f"{root.name}.zip", ("blue",))
     assert packed_one.bands[0].href.startswith(f"{archive / root.name}.zip!/{root.name}/GRANULE/")
 
@@ -412,7 +414,7 @@ def test_products_cut_or_incomplete_are_refused_and_not_lost(tmp_path: Path) -> 
     found = cut_block(
         [scene], ChipSpec(tiling, choose_encoding([scene], ("blue",)), halo=0, span=2), 0, 0, "all"
     )
-    assert list(found.bad) == [scene.scene_id] and not found.chips
+    assert list(found.unreadable) == [scene.scene_id] and not found.chips
 
 
 @pytest.mark.parametrize("own", ["B02", "B8A", "B12"])
@@ -436,7 +438,7 @@ def test_real_product(shared: Path, own: str) -> None:
     assert np.array_equal(valid, direct != 0)
     with rasterio.open(scene.quality[0].href) as file:
         assert np.array_equal(
-            mosaic._usable(scene, whole), np.isin(file.read(1), (2, 4, 5, 6, 7, 11))
+            mosaic._valid_pixels(scene, whole), np.isin(file.read(1), (2, 4, 5, 6, 7, 11))
         )
 
 

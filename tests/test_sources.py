@@ -22,7 +22,7 @@ from lulc.errors import InputError, UsageError
 from lulc.geo.grid import WGS84, Grid, footprint, parse_crs, transformer
 from lulc.sources import header, registry
 from lulc.sources.href import resolve_href
-from lulc.sources.readers import geotiff
+from lulc.sources.layers import read_layer
 from lulc.sources.registry import SOURCES
 from lulc.sources.scene import Clear, Scene, scenes_from_table, scenes_to_table
 from tests.scenery import cut_short, write_raster
@@ -510,7 +510,7 @@ def test_a_vrt_named_tif_is_refused(tmp_path: Path) -> None:
 
 
 def test_layers_have_no_date_and_their_own_source(tmp_path: Path) -> None:
-    scene = geotiff.read_layer(LayerConf(str(raster(tmp_path / "dem.tif")), "elevation"))
+    scene = read_layer(LayerConf(str(raster(tmp_path / "dem.tif")), "elevation"))
     assert (scene.scene_id, scene.source, scene.datetime) == ("layer:elevation", "layer", None)
     assert [b.name for b in scene.bands] == ["elevation"]
 

@@ -15,7 +15,7 @@ from lulc.errors import InputError
 from lulc.geo.coverage import fractions
 from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
-from lulc.spark.incremental import Selection, StageContext, StageResult
+from lulc.spark.context import Selection, StageContext, StageResult
 from lulc.spark.stages.stats import stats
 from lulc.stats import regions, zonal
 from lulc.tables import arrays, ledger, store
@@ -44,7 +44,7 @@ def map_of(out: Path, tiling: Tiling = TILING, periods: tuple[str, ...] = ("a", 
             )
             path = str(files[-1].relative_to(out))
             rows.append(
-                ledger.ledger_row(
+                ledger.LedgerRow(
                     "predict",
                     f"{period}/{tiling.name}/{col}_{row}",
                     f"{period}{col}{row}",
@@ -89,7 +89,7 @@ def test_spark_equals_the_pure_functions_and_every_region_balances(spark, tmp_pa
     outcome = ask(spark, tmp_path, file)
     assert (outcome.done, outcome.bad) == (1, 1)
     assert "1 of 5 regions lie outside the map" in outcome.note
-    assert ledger.latest(tmp_path, "stats")["region:none"]["status"] == "bad"
+    assert ledger.read_latest(tmp_path, "stats")["region:none"].status == "bad"
     found = store.read_table(tmp_path, "class_areas")
 
     table = regions.read_regions([file]).table
@@ -97,7 +97,9 @@ def test_spark_equals_the_pure_functions_and_every_region_balances(spark, tmp_pa
     pairs = [(t, p) for t in range(4) for p in range(5)]
     sums: dict[tuple, np.ndarray] = {}
     for path in files:
-        for row in zonal.count_block(path, pairs, lambda p: ("region", placed[p]), 0.8):
+        for row in zonal.count_block(
+            path, pairs, lambda p: regions.Region(p, "region", placed[p]), 0.8
+        ):
             key = (
                 table["region_id"][row["position"]].as_py(),
                 row["period"],
@@ -149,7 +151,7 @@ def test_no_regions_means_the_whole_map_and_a_rerun_does_nothing(spark, tmp_path
         legend={c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes},
     )
     again = stats(StageContext(run, tmp_path, Selection(), no_session))
-    assert (again.stood, again.done) == (1, 0)
+    assert (again.skipped, again.done) == (1, 0)
     assert (
         store.table_folder(tmp_path, "class_areas") / "part-0.parquet"
     ).stat().st_mtime_ns == before
@@ -186,7 +188,7 @@ def test_a_tile_that_is_there_twice_fails_the_stage(spark, tmp_path):
     path = write_block(store.table_folder(tmp_path, "predictions"), [tile], "a.1_1.f")
     ledger.append_ledger(
         tmp_path,
-        [ledger.ledger_row("predict", "a/other/1_1", "x", path=str(path.relative_to(tmp_path)))],
+        [ledger.LedgerRow("predict", "a/other/1_1", "x", path=str(path.relative_to(tmp_path)))],
     )
     file = write(tmp_path / "parks.gpkg", [park()], "EPSG:6933", id=["twice"])
     with pytest.raises(InputError, match=r"do not add up[\s\S]*'twice', period a"):
@@ -226,10 +228,10 @@ def test_transitions_are_of_the_rasters_that_follow_the_predictions(spark, tmp_p
         stats(StageContext(run, tmp_path, Selection(), lambda: spark))
         return store.read_table(tmp_path, "transitions").to_pylist()
 
-    ledger.append_ledger(tmp_path, [ledger.ledger_row("rasters", "", "r1")])
-    ledger.append_ledger(tmp_path, [ledger.ledger_row("predict", "", "p1")])
+    ledger.append_ledger(tmp_path, [ledger.LedgerRow("rasters", ledger.STAGE_KEY, "r1")])
+    ledger.append_ledger(tmp_path, [ledger.LedgerRow("predict", ledger.STAGE_KEY, "p1")])
     assert transitions() == []  # the rasters are older than what was predicted
-    ledger.append_ledger(tmp_path, [ledger.ledger_row("rasters", "", "r2")])
+    ledger.append_ledger(tmp_path, [ledger.LedgerRow("rasters", ledger.STAGE_KEY, "r2")])
     found = {(r["from_id"], r["to_id"]): r["area_m2"] for r in transitions()}
     assert {(r["period_from"], r["period_to"]) for r in transitions()} == {("a", "b")}
     shares = fractions(park(), grid)

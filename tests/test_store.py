@@ -46,16 +46,16 @@ def test_the_newest_ledger_row_of_a_key_counts(tmp_path: Path) -> None:
     ledger.append_ledger(
         tmp_path,
         [
-            ledger.ledger_row("tile", "a", "1"),
-            ledger.ledger_row("tile", "b", "1"),
-            ledger.ledger_row("predict", "a", "9"),
+            ledger.LedgerRow("tile", "a", "1"),
+            ledger.LedgerRow("tile", "b", "1"),
+            ledger.LedgerRow("predict", "a", "9"),
         ],
     )
     ledger.append_ledger(
-        tmp_path, [ledger.ledger_row("tile", "a", "2", status="bad", error="cut short")]
+        tmp_path, [ledger.LedgerRow("tile", "a", "2", status="bad", error="cut short")]
     )
-    found = ledger.latest(tmp_path, "tile")
-    assert {k: (r["fingerprint"], r["status"]) for k, r in found.items()} == {
+    found = ledger.read_latest(tmp_path, "tile")
+    assert {k: (r.fingerprint, r.status) for k, r in found.items()} == {
         "a": ("2", "bad"),
         "b": ("1", "done"),
     }

@@ -16,13 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lulc.petastorm_patch import make_batch_reader, make_reader
 
 from lulc.errors import InputError
 from lulc.tables import schemas
 from lulc.tables.arrays import array_columns, array_from, pack, unpack
 from lulc.training import loader
-from lulc.training._petastorm import PICKLED_SCHEMA
+from lulc.training._petastorm import PICKLED_SCHEMA, make_batch_reader, make_reader
 
 
 def _row(number: int, side: int = 16, bands: Sequence[str] = ("red", "nir")) -> dict[str, object]:
@@ -83,7 +82,7 @@ def test_the_order_depends_on_seed_epoch_and_ranks_alone(folder: Path) -> None:
 @pytest.mark.parametrize("ranks", [1, 2, 3, 4])
 def test_a_step_has_the_same_samples_whatever_the_ranks(folder: Path, ranks: int) -> None:
     plan, alone = loader.plan_epoch(folder, ranks, 8), loader.plan_epoch(folder, 1, 8)
-    steps = zip(*(loader.keep_mask(plan, rank, 1, 3) for rank in range(ranks)), strict=True)
+    steps = zip(*(loader.rank_steps(plan, rank, 1, 3) for rank in range(ranks)), strict=True)
     found = [
         [(lane, batch.sample_ids) for part in parts for lane, batch in part] for parts in steps
     ]
@@ -94,7 +93,7 @@ def test_a_step_has_the_same_samples_whatever_the_ranks(folder: Path, ranks: int
     if alone.lanes % ranks == 0:
         assert found == [
             [(lane, batch.sample_ids) for lane, batch in part]
-            for part in loader.keep_mask(alone, 0, 1, 3)
+            for part in loader.rank_steps(alone, 0, 1, 3)
         ]
 
 
@@ -138,7 +137,12 @@ def test_any_row_groups_are_shared_out_whole(
 ) -> None:
     ranks = min(ranks, len(sizes), batch)
     layout = loader.Layout(
-        "segment", (), (), (), loader.Stored((), "uint8", "raw"), loader.Stored((), "uint8", "raw")
+        "segment",
+        (),
+        (),
+        (),
+        loader.StoredArray((), "uint8", "raw"),
+        loader.StoredArray((), "uint8", "raw"),
     )
     plan = loader.EpochPlan(
         tuple(loader.RowGroup(f"{i}", 0, n) for i, n in enumerate(sizes)), layout, ranks, batch
@@ -196,12 +200,12 @@ def test_samples_of_another_layout_are_refused(
 def test_what_is_kept_is_not_read_again_and_changes_nothing(tmp_path: Path) -> None:
     folder = _write(tmp_path, [[7], [1, 5, 2], [4], [6, 4]])
     plan = loader.plan_epoch(folder, 1, 8)
-    read = [list(loader.keep_mask(plan, 0, epoch, 3)) for epoch in range(3)]
-    kept = loader.Kept(1 << 20)
-    again = [list(loader.keep_mask(plan, 0, 0, 3, kept))]
+    read = [list(loader.rank_steps(plan, 0, epoch, 3)) for epoch in range(3)]
+    kept = loader.SampleCache(1 << 20)
+    again = [list(loader.rank_steps(plan, 0, 0, 3, kept))]
     for path in folder.glob("*.parquet"):
         path.unlink()
-    again += [list(loader.keep_mask(plan, 0, epoch, 3, kept)) for epoch in (1, 2)]
+    again += [list(loader.rank_steps(plan, 0, epoch, 3, kept)) for epoch in (1, 2)]
     for one, other in zip(read, again, strict=True):
         for parts, same in zip(one, other, strict=True):
             for (lane, batch), (lane_again, batch_again) in zip(parts, same, strict=True):
@@ -224,11 +228,11 @@ def test_no_more_is_kept_than_there_is_room_for(folder: Path) -> None:
     }
     for share in (0, 0.3, 0.6):
         room = int(share * sum(size.values()))
-        kept = loader.Kept(room)
+        kept = loader.SampleCache(room)
         for epoch in range(3):
             ids = [
                 i
-                for batch in loader.batches(plan, 0, epoch, 3, kept=kept)
+                for batch in loader.batches(plan, 0, epoch, 3, cache=kept)
                 for i in batch.sample_ids
             ]
             assert sorted(ids) == sorted(f"s{i}" for i in range(29))

@@ -21,7 +21,7 @@ from lulc.geo.grid import Grid
 from lulc.inference.folder import map_folder
 from lulc.models.registry import resolve
 from lulc.runfile import parse_run
-from lulc.spark.incremental import Selection, StageContext, StageResult
+from lulc.spark.context import Selection, StageContext, StageResult
 from lulc.stages import stages_of
 from lulc.tables import store
 from tests.scenery import write_raster
@@ -399,7 +399,7 @@ def test_things_are_found_once_counted_and_placed_on_the_ground(
     run, _ = carry_out(settings, tmp_path, spark)
     # The files that it learned from hold a band more than it takes, and can be mapped as they are.
     rows = map_folder(resolve("houses", tmp_path / "out"), tmp_path / "images", tmp_path / "folder")
-    assert [row["error"] for row in rows if row["status"] == "bad"] == []
+    assert [row.error for row in rows if row.status == "bad"] == []
     found = geopandas.read_parquet(store.table_folder(tmp_path / "folder", "detections"))
     assert (
         found.groupby("item")

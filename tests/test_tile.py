@@ -10,13 +10,13 @@ import pytest
 
 from lulc import config, runfile
 from lulc.chips import blocks
-from lulc.chips.chip import Chip, from_row, to_row
+from lulc.chips.chip import Chip
 from lulc.chips.cut import cut_block
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.sources import scene
 from lulc.sources.scene import Scene
-from lulc.spark.incremental import Selection, StageContext
+from lulc.spark.context import Selection, StageContext
 from lulc.spark.stages.tile import tile
 from lulc.tables import ledger, store
 from lulc.tables.files import checksum
@@ -64,8 +64,8 @@ def _archive(folder: Path) -> list[Scene]:
 
 
 def _chips(out: Path) -> dict[str, Chip]:
-    paths = [out / row["path"] for row in ledger.latest(out, "tile").values() if row["path"]]
-    return {row["tile_id"]: from_row(row) for path in paths for row in store.read_rows(path)}
+    paths = [out / row.path for row in ledger.read_latest(out, "tile").values() if row.path]
+    return {row["tile_id"]: Chip.from_row(row) for path in paths for row in store.read_rows(path)}
 
 
 def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_changed(
@@ -75,12 +75,12 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
     store.write_table(out, "scenes", scene.scenes_to_table(archive))
     context = StageContext(_run(), out, Selection(), lambda: spark)
     first = tile(context)
-    assert (first.stood, first.bad) == (0, 0)
+    assert (first.skipped, first.bad) == (0, 0)
     assert first.done > 1
     assert "1 scenes reach no tile" in first.note
 
     # The same chips, byte for byte, as the pure verb makes of the same scenes.
-    recipe = blocks.make_recipe(context.config, archive)
+    recipe = blocks.make_chip_spec(context.config, archive)
     made = _chips(out)
     june = [s for s in archive if s.scene_id in "ab"]
     cells = {tuple(n // 2 * 2 for n in recipe.tiling.parse(tile_id)) for tile_id in made}
@@ -90,13 +90,13 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
         for chip in cut_block(june, recipe, *cell, "june").chips
     }
     assert made.keys() == pure.keys()
-    assert all(to_row(made[i]) == to_row(pure[i]) for i in pure)
+    assert all(made[i].to_row() == pure[i].to_row() for i in pure)
     assert {i for chip in made.values() for i in chip.scene_ids} == {"a", "b"}
     assert any(len(chip.datetimes) == 2 for chip in made.values())
 
     # Nothing to do: Spark is not even asked for.
     again = tile(replace(context, spark=lambda: pytest.fail("Spark was started")))
-    assert (again.stood, again.done) == (first.done + first.empty, 0)
+    assert (again.skipped, again.done) == (first.done + first.empty, 0)
 
     # A deleted file is redone alone; one whose ledger row was lost with the driver is taken up again.
     files = sorted((out / "tables/chips").glob("*.parquet"))
@@ -108,7 +108,7 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
         file.unlink()
     adopted = tile(context)
     assert (adopted.done, adopted.bad) == (0, 0)
-    assert {r["checksum"] for r in ledger.latest(out, "tile").values() if r["path"]} == {
+    assert {r.checksum for r in ledger.read_latest(out, "tile").values() if r.path} == {
         checksum(file) for file in files
     }
 
@@ -118,16 +118,16 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
     store.write_table(out, "scenes", scene.scenes_to_table(harmed))
     without = tile(context)
     assert without.bad == 1
-    row = ledger.latest(out, "tile")["scene:a"]
-    assert (row["status"], row["fingerprint"]) == ("bad", "a-2")
-    assert "a_nir.tif band 1" in row["error"]
+    row = ledger.read_latest(out, "tile")["scene:a"]
+    assert (row.status, row.fingerprint) == ("bad", "a-2")
+    assert "a_nir.tif band 1" in row.error
     left = _chips(out)
     assert {i for chip in left.values() for i in chip.scene_ids} == {"b"}
     assert (
         len(list((out / "tables/chips").glob("*.parquet")))
-        == without.done + without.stood - without.empty
+        == without.done + without.skipped - without.empty
     )
-    assert (tile(context).stood, tile(context).bad) == (without.done + without.empty, 1)
+    assert (tile(context).skipped, tile(context).bad) == (without.done + without.empty, 1)
 
     # Mended, and read again.
     for band, pixels in zip(BANDS, (texture(UTM33, 0), texture(UTM33, 1)), strict=True):

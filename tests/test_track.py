@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import os
 import socket
 import subprocess
@@ -19,12 +20,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lulc import progress
 from lulc.config import Config, TrackingConf
 from lulc.errors import InputError, SetupError, UsageError
-from lulc.models import contract, package, registry, tracking
-from lulc.models.contract import Contract
+from lulc.models import package, registry, tracking
+from lulc.models.contract import Contract, read_contract, write_contract
 from lulc.models.networks.registry import MODELS
-from lulc.models.package import CONTRACT, DESCRIBED, WEIGHTS
+from lulc.models.package import CONTRACT, MLM_ITEM, WEIGHTS
 from lulc.report.training import draw_confusion
 from lulc.runfile import parse_run
 from tests import toy
@@ -63,7 +65,7 @@ def make_training(folder: Path, fingerprint: str = "f1", seed: int = 0) -> track
         {name: value.contiguous() for name, value in net.state_dict().items()}, folder / WEIGHTS
     )
     prints = {"samples": "s1", "train": fingerprint}
-    made = Contract(
+    contract = Contract(
         "toy",
         "segment",
         "unet",
@@ -76,7 +78,7 @@ def make_training(folder: Path, fingerprint: str = "f1", seed: int = 0) -> track
         multiple=8,
         fingerprints=prints,
     )
-    contract.write_contract(made, folder / CONTRACT)
+    write_contract(contract, folder / CONTRACT)
     history = [
         {
             "epoch": i,
@@ -113,7 +115,7 @@ def test_a_training_becomes_a_run_and_a_champion(
 ) -> None:
     _, out, found = logged
     assert (found.name, found.version, found.folder) == ("toy", "1", out / "models" / "toy-1")
-    assert sorted(p.name for p in found.folder.iterdir()) == [CONTRACT, DESCRIBED, WEIGHTS]
+    assert sorted(p.name for p in found.folder.iterdir()) == [CONTRACT, MLM_ITEM, WEIGHTS]
     client = mlflow.MlflowClient(registry.store_uri(None, out))
     version = client.get_model_version_by_alias("toy", "champion")
     assert (str(version.version), version.tags["fingerprint"], version.tags["checksum"]) == (
@@ -208,7 +210,7 @@ def test_the_logged_model_loads_without_pickle_and_maps_the_same(
     assert model.metadata.signature.inputs.inputs[0].shape == (-1, -1, 2, -1, -1)
     maps = model.predict(physical[None])
     assert (maps.shape, maps.dtype) == ((1, toy.SIDE, toy.SIDE), np.uint8)
-    direct, _ = predictor.load(found.folder)(
+    direct, _ = predictor.load(found.folder).segment(
         sample["pixels"], sample["valid"], (toy.SCALE,) * 2, (toy.OFFSET,) * 2
     )
     assert (maps[0] == direct).mean() > 0.999
@@ -226,8 +228,9 @@ def test_a_dead_server_stops_nothing_unless_it_is_required(
     dead: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(dead)
-    assert not tracking.reachable(run, tmp_path)
-    found = tracking.log_training(run, tmp_path, make_training(tmp_path / "made"))
+    with progress.console():
+        assert not tracking.reachable(run, tmp_path)
+        found = tracking.log_training(run, tmp_path, make_training(tmp_path / "made"))
     assert (found.version, found.folder) == ("local", tmp_path / "models" / "toy-local")
     assert registry.find_version(run, tmp_path, "f1") == found
     assert registry.find_version(run, tmp_path, "f2") is None
@@ -304,6 +307,16 @@ def test_a_tracking_server_takes_the_model_that_was_kept_while_it_was_down(
         assert registry.resolve("toy", tmp_path / "other", uri).checksum == found.checksum
         assert registry.ui_command(run, out) == uri
     assert not (out / "mlflow.db").exists()
+
+
+def test_a_contract_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    path = make_training(tmp_path / "made").folder / CONTRACT
+    contract = read_contract(path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"reduce": "median"}))
+    assert read_contract(path) == contract
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"unknown": 1}))
+    with pytest.raises(InputError, match="is not a model contract"):
+        read_contract(path)
 
 
 def test_the_command_that_shows_runs_names_the_store(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from lulc.tables.files import fingerprint_of
 from lulc.training import setup
 from lulc.training.distributed import World
 from lulc.training.fit import STATE, best_epoch, fit, read_log
-from lulc.training.loader import Kept
+from lulc.training.loader import SampleCache
 from lulc.training.setup import class_weights, rate_factor
 from tests import toy
 from tests.lint import ROOT
@@ -71,7 +71,7 @@ def test_a_separable_toy_is_learned(samples: Path, tmp_path: Path) -> None:
     job = toy.make_job(
         own, tmp_path, **settings, augment=("flip", "rotate", "brightness", "noise"), epochs=3
     )
-    result = fit(replace(job, tested=True))
+    result = fit(replace(job, score_test=True))
     best = result.history[result.best - 1]["metrics"]
     assert best["test_miou"] == pytest.approx(best["miou"], abs=1e-6)  # the same samples
     assert not any(
@@ -96,9 +96,9 @@ def test_a_killed_training_goes_on_with_the_same_losses(
     )
     fit(whole)
     from lulc.training import fit as train
-    from lulc.training.fit import _keep
+    from lulc.training.fit import _save_epoch
 
-    keep = _keep
+    save = _save_epoch
     calls = 0
 
     def die(*given: object) -> None:
@@ -106,9 +106,9 @@ def test_a_killed_training_goes_on_with_the_same_losses(
         calls += 1
         if calls == 2:
             raise KeyboardInterrupt
-        keep(*given)
+        save(*given)
 
-    monkeypatch.setattr(train, "_keep", die)
+    monkeypatch.setattr(train, "_save_epoch", die)
     with pytest.raises(KeyboardInterrupt):
         fit(broken)
     assert len(read_log(broken.folder)) == 1
@@ -138,9 +138,9 @@ def test_what_stays_in_memory_changes_nothing(samples: Path, tmp_path: Path) -> 
 
 def test_statistics_are_those_of_numpy_over_valid_pixels(tmp_path: Path) -> None:
     job = toy.make_job(toy.write_samples(tmp_path, training=7, validation=0, dates=3), tmp_path)
-    plan, validation = setup.plans(job, 1)
+    plan, validation = setup.plan_splits(job, 1)
     assert validation is None
-    found = setup.measure(job, plan, World(0, 1, torch.device("cpu")), Kept(0))
+    found = setup.measure(job, plan, World(0, 1, torch.device("cpu")), SampleCache(0))
     values, labels = [], []
     for number in range(7):
         sample = toy.make_sample(number, 3)
@@ -148,11 +148,11 @@ def test_statistics_are_those_of_numpy_over_valid_pixels(tmp_path: Path) -> None
         values.append(image[:, seen] * toy.SCALE + toy.OFFSET)
         labels.append(sample["label"][seen])
     together = np.concatenate(values, axis=1)
-    assert found["mean"] == pytest.approx(together.mean(1), rel=1e-12)
-    assert found["std"] == pytest.approx(together.std(1), rel=1e-9)
-    assert found["counts"] == [
+    assert found.mean == pytest.approx(together.mean(1), rel=1e-12)
+    assert found.std == pytest.approx(together.std(1), rel=1e-9)
+    assert found.counts == tuple(
         np.count_nonzero(np.concatenate(labels) == i) for i in toy.LEGEND.ids
-    ]
+    )
 
 
 @settings(deadline=None)

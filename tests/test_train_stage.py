@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
+from lulc import progress
 from lulc.config import Config, TrainConf
 from lulc.errors import InputError, UsageError
 from lulc.legend import NODATA
-from lulc.models import contract, registry
+from lulc.models import registry
+from lulc.models.contract import read_contract
 from lulc.models.package import CONTRACT
 from lulc.runfile import parse_run
-from lulc.spark.incremental import Selection, StageContext
-from lulc.spark.stages.train import _explain, train
+from lulc.spark.context import Selection, StageContext
+from lulc.spark.ranks import _error_of_rank
+from lulc.spark.stages.train import train
 from lulc.tables import ledger, store
 from lulc.training.fit import read_log
 from tests import toy
@@ -53,7 +56,7 @@ def make_run(**settings: object) -> Config:
 def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     toy.write_samples(store.table_folder(tmp_path, "samples"), training=11, validation=3, group=3)
-    ledger.append_ledger(tmp_path, [ledger.ledger_row("samples", "", "s1")])
+    ledger.append_ledger(tmp_path, [ledger.LedgerRow("samples", ledger.STAGE_KEY, "s1")])
     return tmp_path
 
 
@@ -61,14 +64,15 @@ def test_two_uneven_ranks_make_a_version_that_stands(
     out: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = make_run(ranks=2)
-    made = train(StageContext(run, out, Selection(), lambda: spark))
-    assert (made.done, made.stood) == (1, 0)
+    with progress.console():
+        made = train(StageContext(run, out, Selection(), lambda: spark))
+    assert (made.done, made.skipped) == (1, 0)
     assert "toy version 1, best epoch" in made.note
     said = capsys.readouterr()
     assert [f"epoch {i}/2" in said.err for i in (1, 2)] == [True, True]
     assert said.out == ""
     found = registry.resolve("toy", out)
-    learned = contract.read_contract(found.folder / CONTRACT)
+    learned = read_contract(found.folder / CONTRACT)
     assert (learned.bands, learned.legend, learned.gsd_m, learned.multiple) == (
         toy.BANDS,
         toy.LEGEND,
@@ -83,13 +87,13 @@ def test_two_uneven_ranks_make_a_version_that_stands(
     assert [
         np.sum(entry["matrix"]) for entry in read_log(next((out / "checkpoints").iterdir()))
     ] == [expected] * 2
-    row = ledger.latest(out, "train")["toy"]
-    assert (out / row["path"]).exists()
-    assert row["checksum"] == found.checksum
+    row = ledger.read_latest(out, "train")["toy"]
+    assert (out / row.path).exists()
+    assert row.checksum == found.checksum
 
     again = train(StageContext(run, out, Selection(), _never))
-    assert (again.done, again.stood, again.note) == (0, 1, "toy version 1 stands")
-    assert ledger.latest(out, "train")["toy"] == row
+    assert (again.done, again.skipped, again.note) == (0, 1, "toy version 1 is registered")
+    assert ledger.read_latest(out, "train")["toy"] == row
 
 
 def test_what_cannot_run_is_said_before_spark_starts(
@@ -106,5 +110,5 @@ def test_what_cannot_run_is_said_before_spark_starts(
 def test_a_rank_s_error_reaches_the_user_as_it_was() -> None:
     text = "…\n[rank1]: lulc.errors.InputError: /data/x.parquet has samples that differ: rebuild it\nother"
     with pytest.raises(InputError, match=r"^/data/x.parquet has samples that differ: rebuild it$"):
-        raise _explain(text)
-    assert "MemoryError" in str(_explain("a\nb\nMemoryError"))
+        raise _error_of_rank(text)
+    assert "MemoryError" in str(_error_of_rank("a\nb\nMemoryError"))

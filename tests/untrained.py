@@ -9,8 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lulc.models import contract
-from lulc.models.contract import Contract
+from lulc.models.contract import Contract, write_contract
 from lulc.models.networks.registry import MODELS
 from lulc.models.package import CONTRACT, WEIGHTS
 from tests.toy import BANDS, LEGEND
@@ -25,22 +24,24 @@ def make_model(folder: Path, seed: int = 0, **changes: Any) -> Path:
         "name": "untrained", "task": "segment", "model": "unet", "architecture": {"encoder": "resnet18", "depth": 3},
         "bands": bands, "mean": (MEAN,) * len(bands), "std": (STD,) * len(bands), "legend": LEGEND, "gsd_m": 10.0, "multiple": 8,
     }  # fmt: skip
-    asks = Contract(**(plain | changes))
-    net = make_net(asks, seed)
+    contract = Contract(**(plain | changes))
+    net = make_net(contract, seed)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
         {name: value.contiguous() for name, value in net.state_dict().items()}, folder / WEIGHTS
     )
-    contract.write_contract(asks, folder / CONTRACT)
+    write_contract(contract, folder / CONTRACT)
     return folder
 
 
-def make_net(asks: Contract, seed: int) -> nn.Module:
+def make_net(contract: Contract, seed: int) -> nn.Module:
     """A network in eval mode, its norms with statistics of their own, its classes equally likely on noise."""
     torch.manual_seed(seed)
-    net = MODELS[asks.model].build(len(asks.bands), len(asks.legend.classes), **asks.architecture)
-    dates = (2,) if asks.task == "change" else ()
-    image = torch.randn(2, *dates, len(asks.bands), 64, 64)
+    net = MODELS[contract.model].build(
+        len(contract.bands), len(contract.legend.classes), **contract.architecture
+    )
+    dates = (2,) if contract.task == "change" else ()
+    image = torch.randn(2, *dates, len(contract.bands), 64, 64)
     with torch.no_grad():
         for _ in range(8):
             net(image)

@@ -1,13 +1,16 @@
-"""Blocks, what one task tiles at once: their scenes, what their chips depend on, how these are made and found again."""
+"""Blocks of tiles, the unit of work of the tile stage.
+
+A block is planned from the scenes that reach it, tiled by one task, and current as long as nothing
+that its chips depend on has changed.
+"""
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC
-from pathlib import Path
 from typing import Any
 
 import pyarrow.dataset as ds
@@ -21,189 +24,249 @@ from lulc.chips.tiling import make_tiling
 from lulc.config import Config, Period
 from lulc.errors import InputError
 from lulc.sources.scene import Scene, scenes_from_table
-from lulc.tables import files as tables_files
-from lulc.tables import store
-from lulc.tables.ledger import ledger_row, published_row, recover
-
-Row = dict[str, Any]
+from lulc.tables import files, layout, store
+from lulc.tables.files import Location, fingerprint_of
+from lulc.tables.ledger import LedgerRow, recover_row, row_of_file
 
 
 @dataclass(frozen=True)
 class Block:
-    """The block whose top left tile is `cell`, in one period; the fingerprint covers all that its chips depend on."""
+    """A block of tiles in one period."""
 
     period: str
     cell: Cell
+    """(col, row) of its top left tile."""
     scenes: tuple[Scene, ...]
+    """In order of id."""
     intervals: tuple[Interval, ...]
+    """Of a series of composites."""
     key: str
+    """Its key in the ledger."""
     fingerprint: str
+    """Covers all that its chips depend on."""
 
     @property
     def path(self) -> str:
-        """Where its chips lie, relative to the output folder."""
-        return (
-            f"tables/chips/{self.period}.{self.cell[0]}_{self.cell[1]}.{self.fingerprint}.parquet"
-        )
+        """The file of its chips, relative to the output location."""
+        key = layout.parse_block_key(self.key)
+        return layout.block_file("chips", key, self.fingerprint)
 
 
-def make_block(recipe: ChipSpec, period: Period, cell: Cell, scenes: Iterable[Scene]) -> Block:
-    """The Block of these scenes, whatever their order."""
-    used = tuple(sorted(scenes, key=lambda s: s.scene_id))
-    intervals = make_intervals(period, recipe.composite)
-    fingerprint = tables_files.fingerprint_of(
-        "tile", recipe, period.name, cell, [(s.scene_id, s.fingerprint) for s in used], intervals
-    )
-    return Block(
-        period.name,
-        cell,
-        used,
-        intervals,
-        f"{period.name}/{recipe.tiling.tile_id(*cell)}",
-        fingerprint,
-    )
+def make_block(spec: ChipSpec, period: Period, cell: Cell, scenes: Iterable[Scene]) -> Block:
+    """Return the Block of some scenes, whatever their order.
+
+    Args:
+        spec: what the chips are.
+        period: the period that the scenes belong to.
+        cell: (col, row) of the block's top left tile.
+        scenes: those that can be read.
+    """
+    ordered = tuple(sorted(scenes, key=lambda scene: scene.scene_id))
+    intervals = make_intervals(period, spec.composite)
+    scene_fingerprints = [(scene.scene_id, scene.fingerprint) for scene in ordered]
+    fingerprint = fingerprint_of("tile", spec, period.name, cell, scene_fingerprints, intervals)
+    key = layout.BlockKey(period.name, spec.tiling.name, *cell)
+    return Block(period.name, cell, ordered, intervals, str(key), fingerprint)
 
 
-def make_recipe(config: Config, scenes: Iterable[Scene]) -> ChipSpec:
-    """How this run cuts chips, with the encoding that holds all its scenes; InputError when a band is in none."""
+def make_chip_spec(config: Config, scenes: Iterable[Scene]) -> ChipSpec:
+    """Return what the chips of a run are, in an encoding that holds all its scenes.
+
+    Raises:
+        InputError: a band of the run file is in no scene.
+    """
+    layers = [(layer.band, layer.fill) for layer in config.layers if layer.band in config.bands]
     return ChipSpec(
         tiling=make_tiling(config),
         encoding=choose_encoding(scenes, config.bands),
         dates=config.dates,
         halo=config.tiling.halo,
         span=config.tiling.block,
-        layers=tuple(
-            (layer.band, layer.fill) for layer in config.layers if layer.band in config.bands
-        ),
+        layers=tuple(layers),
         resampling=config.tiling.resampling,
         composite=config.composite,
     )
 
 
 def is_layer(scene: Scene) -> bool:
-    """Whether a scene is a layer: a raster without a date that joins every date of every period."""
+    """Return whether a scene is a layer: a raster that joins every date of every period."""
     return scene.source == LAYER
 
 
-def belongs(scene: Scene, period: Period) -> bool:
-    """Whether a scene lies in a period: by UTC day, both ends included; without a date it lies in all."""
+def is_in_period(scene: Scene, period: Period) -> bool:
+    """Return whether a scene's UTC day is in a period, both ends included.
+
+    A scene without a date is in all periods.
+    """
     if scene.datetime is None:
         return True
     day = scene.datetime.astimezone(UTC).date()
-    return (period.start is None or day >= period.start) and (
-        period.end is None or day <= period.end
-    )
+    starts_before = period.start is None or day >= period.start
+    ends_after = period.end is None or day <= period.end
+    return starts_before and ends_after
 
 
 def plan_blocks(
-    config: Config, recipe: ChipSpec, pairs: Iterable[tuple[Scene, Cell]], bad: Mapping[str, str]
+    config: Config,
+    spec: ChipSpec,
+    pairs: Iterable[tuple[Scene, Cell]],
+    unreadable: Mapping[str, str],
 ) -> list[Block]:
-    """The run's blocks without bad scenes (id → error), of all (scene, cell) that meet, in order of period and place.
+    """Return the blocks of a run that have at least one readable scene other than a layer.
 
-    A block has at least one scene that is no layer. InputError where a layer is bad or no block is left.
+    Args:
+        config: the run.
+        spec: what the chips are.
+        pairs: every scene with every block that it reaches.
+        unreadable: scene id → error, of the scenes to leave out.
+
+    Returns:
+        The blocks in order of period, row and column.
+
+    Raises:
+        InputError: a layer cannot be read, or no block is left.
     """
-    grouped: dict[tuple[str, Cell], list[Scene]] = defaultdict(list)
+    scenes_of: dict[tuple[str, Cell], list[Scene]] = defaultdict(list)
     for scene, cell in pairs:
-        if scene.scene_id in bad and is_layer(scene):
-            raise InputError(
-                f"{scene.scene_id} cannot be read, and every chip needs it: {bad[scene.scene_id]}"
-            )
+        if scene.scene_id in unreadable:
+            if is_layer(scene):
+                raise InputError(
+                    f"{scene.scene_id} cannot be read, and every chip needs it: "
+                    f"{unreadable[scene.scene_id]}"
+                )
+            continue
         for period in config.periods:
-            if scene.scene_id not in bad and belongs(scene, period):
-                grouped[period.name, cell].append(scene)
-    ordered = sorted(grouped.items(), key=lambda item: (item[0][0], item[0][1][::-1]))
+            if is_in_period(scene, period):
+                scenes_of[period.name, cell].append(scene)
     periods = {period.name: period for period in config.periods}
-    plan = [
-        make_block(recipe, periods[name], cell, scenes)
-        for (name, cell), scenes in ordered
-        if not all(is_layer(s) for s in scenes)
+    blocks = [
+        make_block(spec, periods[name], cell, scenes)
+        for (name, cell), scenes in sorted(scenes_of.items(), key=_by_period_and_row)
+        if not all(is_layer(scene) for scene in scenes)
     ]
-    if not plan:
-        lost = "".join(f"\n  {scene}: {error}" for scene, error in list(bad.items())[:5])
+    if not blocks:
+        errors = "".join(f"\n  {scene}: {error}" for scene, error in list(unreadable.items())[:5])
         raise InputError(
-            f"no scene is left for periods {', '.join(p.name for p in config.periods)}; {len(bad)} cannot be read{lost}"
+            f"no scene is left for periods {', '.join(periods)}; "
+            f"{len(unreadable)} cannot be read{errors}"
         )
-    return plan
+    return blocks
+
+
+def _by_period_and_row(group: tuple[tuple[str, Cell], list[Scene]]) -> tuple[str, Cell]:
+    (period, cell), _ = group
+    return period, cell[::-1]
 
 
 def tile_block(
-    key: Mapping[str, Any], out: Path, recipe: ChipSpec, periods: Iterable[Period]
-) -> list[Row]:
-    """The ledger rows of one block after its chips are published: its own, and one for each scene that cannot be read.
+    key: Mapping[str, Any], out: Location, spec: ChipSpec, periods: Iterable[Period]
+) -> list[LedgerRow]:
+    """Cut one block and publish its chips.
 
-    key: name of the period, col, row and scene ids. Bad scenes give nothing, so the block's fingerprint is that of the others.
+    Scenes that cannot be read give nothing, so the block's fingerprint is that of the others.
+
+    Args:
+        key: name of the `period`, `col` and `row` of the block, ids of its `scenes`.
+        out: the output location, which has the scenes table.
+        spec: what the chips are.
+        periods: the run's periods.
+
+    Returns:
+        The ledger row of the block, and one for each scene that cannot be read.
     """
     start, cell = time.monotonic(), (key["col"], key["row"])
-    folder = store.table_folder(out, "scenes")
-    scenes = scenes_from_table(
-        ds.dataset(folder, format="parquet").to_table(
-            filter=ds.field("scene_id").isin(key["scenes"])
-        )
-    )
-    period = next(p for p in periods if p.name == key["period"])
-    made = cut_block(scenes, recipe, *cell, period.name, make_intervals(period, recipe.composite))
-    block = make_block(recipe, period, cell, (s for s in scenes if s.scene_id not in made.bad))
-    row: Row = {
+    scenes = _read_scenes(out, key["scenes"])
+    period = next(period for period in periods if period.name == key["period"])
+    intervals = make_intervals(period, spec.composite)
+    cut = cut_block(scenes, spec, *cell, period.name, intervals)
+    readable = [scene for scene in scenes if scene.scene_id not in cut.unreadable]
+    block = make_block(spec, period, cell, readable)
+    footer: dict[str, Any] = {
         "stage": "tile",
         "key": block.key,
         "fingerprint": block.fingerprint,
         "status": "empty",
         "valid_pixels": 0,
     }
-    if made.chips:
-        seen = sum(int(chip.valid.any(0)[chip.core].sum()) for chip in made.chips)
-        row |= {"status": "done", "valid_pixels": seen, "path": block.path}
-        # The footer holds nothing that differs between two attempts: their files are the same byte for byte.
-        write_chips(out / block.path, made.chips, row | {"skipped": made.skipped})
-    prints = {s.scene_id: s.fingerprint for s in scenes}
-    return [published_row(out, row) | {"seconds": time.monotonic() - start}] + [
-        ledger_row("tile", f"scene:{scene}", prints[scene], status="bad", error=error)
-        for scene, error in made.bad.items()
+    if cut.chips:
+        valid_pixels = sum(int(chip.valid.any(0)[chip.core].sum()) for chip in cut.chips)
+        footer |= {"status": "done", "valid_pixels": valid_pixels, "path": block.path}
+        # The footer holds nothing that differs between two attempts: their files are the same
+        # byte for byte.
+        write_chips(out / block.path, cut.chips, footer | {"skipped": cut.skipped})
+    fingerprints = {scene.scene_id: scene.fingerprint for scene in scenes}
+    bad_rows = [
+        LedgerRow("tile", f"scene:{scene_id}", fingerprints[scene_id], "bad", error=error)
+        for scene_id, error in cut.unreadable.items()
     ]
+    return [replace(row_of_file(out, footer), seconds=time.monotonic() - start), *bad_rows]
 
 
-def is_current(out: Path, block: Block, ledger: Mapping[str, Row]) -> bool:
-    """Whether the ledger has the block's chips as they should be, and their file is there; or that it has none."""
+def _read_scenes(out: Location, scene_ids: Sequence[str]) -> list[Scene]:
+    dataset = ds.dataset(store.table_folder(out, "scenes"), format="parquet")
+    return scenes_from_table(dataset.to_table(filter=ds.field("scene_id").isin(scene_ids)))
+
+
+def is_current(out: Location, block: Block, ledger: Mapping[str, LedgerRow]) -> bool:
+    """Return whether a block needs no work.
+
+    Args:
+        out: the output location.
+        block: the block as it is planned.
+        ledger: key → the newest ledger row.
+
+    Returns:
+        Whether the ledger has the block with this fingerprint, and either its file is there or the
+        block has no chips.
+    """
     row = ledger.get(block.key)
-    if row is None or row["fingerprint"] != block.fingerprint:
+    if row is None or row.fingerprint != block.fingerprint:
         return False
-    return bool(
-        row["status"] == "empty" or (row["status"] == "done" and (out / row["path"]).exists())
-    )
+    if row.status == "done" and row.path is not None:
+        return files.exists(out / row.path)
+    return row.status == "empty"
 
 
-def recover_blocks(out: Path, plan: Iterable[Block], ledger: Mapping[str, Row]) -> list[Row]:
-    """Ledger rows of blocks whose files a killed run published but could not note."""
-    return [
-        row
-        for block in plan
-        if not is_current(out, block, ledger) and (row := recover(out, block.path))
-    ]
+def recover_blocks(
+    out: Location, blocks: Iterable[Block], ledger: Mapping[str, LedgerRow]
+) -> list[LedgerRow]:
+    """Return ledger rows of blocks whose files a killed run published but did not record.
+
+    Args:
+        out: the output location.
+        blocks: the blocks as they are planned.
+        ledger: key → the newest ledger row.
+    """
+    not_current = (block for block in blocks if not is_current(out, block, ledger))
+    recovered = (recover_row(out, block.path) for block in not_current)
+    return [row for row in recovered if row is not None]
 
 
 def outdated_blocks(
-    out: Path, plan: Iterable[Block], ledger: Mapping[str, Row], whole: bool
-) -> tuple[list[Path], list[str]]:
-    """Files of the chips table that no planned block has, and ledger keys of blocks that are no longer planned.
+    out: Location, blocks: Sequence[Block], ledger: Mapping[str, LedgerRow], is_whole_run: bool
+) -> tuple[list[Location], list[str]]:
+    """Return what no planned block has any more.
 
-    Unless the plan is the whole run, only older files of the planned blocks.
+    Args:
+        out: the output location.
+        blocks: the blocks as they are planned.
+        ledger: key → the newest ledger row.
+        is_whole_run: whether the plan is the whole run; else only older files of the planned
+            blocks are outdated.
+
+    Returns:
+        Files of the chips table, and ledger keys of blocks that are no longer planned.
     """
-    blocks = list(plan)
-    places = {tuple(block.path.split(".")[:2]) for block in blocks}
-    current = {
-        row["path"]
-        for block in blocks
-        if (row := ledger.get(block.key)) and row["status"] == "done"
+    rows = (ledger.get(block.key) for block in blocks)
+    current = {row.path for row in rows if row is not None and row.status == "done"}
+    outdated = {
+        path: file
+        for file in store.table_folder(out, "chips").glob("*.parquet")
+        if (path := file.relative_to(out).as_posix()) not in current
     }
-    files = [
-        f
-        for f in store.table_folder(out, "chips").glob("*.parquet")
-        if str(f.relative_to(out)) not in current
-    ]
-    if whole:
-        keys = {block.key for block in blocks}
-        gone = [
-            k for k, row in ledger.items() if row["path"] is not None or row["status"] == "empty"
-        ]
-        return files, [k for k in gone if k not in keys]
-    return [f for f in files if tuple(str(f.relative_to(out)).split(".")[:2]) in places], []
+    if not is_whole_run:
+        names = {layout.without_fingerprint(block.path) for block in blocks}
+        return [f for path, f in outdated.items() if layout.without_fingerprint(path) in names], []
+    planned = {block.key for block in blocks}
+    of_blocks = (key for key, row in ledger.items() if row.path or row.status == "empty")
+    return list(outdated.values()), [key for key in of_blocks if key not in planned]

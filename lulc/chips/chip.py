@@ -1,12 +1,11 @@
-"""Chip: pixels of one tile over T dates; to and from table rows and files, and what is made of chips without a model."""
+"""Chips: the pixels of one tile over some dates, as rows of the chips table and as arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -15,34 +14,11 @@ from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.sources.scene import Scene
 from lulc.tables import arrays, schemas
-from lulc.tables.encoding import Encoding, _merge
+from lulc.tables.encoding import Encoding, common_encoding
+from lulc.tables.files import Location
 from lulc.tables.store import write_rows
 
-
-def choose_encoding(scenes: Iterable[Scene], bands: Sequence[str]) -> Encoding:
-    """The encoding that holds all scenes' bands: the type they fit in, of each band the smallest scale and offset.
-
-    Floats are kept as float32, and so are whole numbers in units so unlike (0 to 255 beside reflectance) that one scale cannot
-    hold them: where a band reaches ten times beyond what would be kept. InputError names a band that no scene has.
-    """
-    found: dict[str, list[Band]] = {name: [] for name in bands}
-    if OBSERVATIONS in found:
-        found[OBSERVATIONS] = [Band(OBSERVATIONS, "", dtype="uint8")]
-    known = set()
-    for scene in scenes:
-        for band in scene.bands:
-            known.add(band.name)
-            if band.name in found:
-                found[band.name].append(band)
-    missing = [name for name, places in found.items() if not places]
-    if missing:
-        raise InputError(
-            f"no scene has band {', '.join(missing)}; the scenes have {', '.join(sorted(known))}: see bands in the run file"
-        )
-    return _merge(found)
-
-
-_PLAIN = (
+_PLAIN_COLUMNS = (
     "tile_id",
     "period",
     "source",
@@ -54,29 +30,64 @@ _PLAIN = (
     "offsets",
     "clear",
 )
+"""The columns that hold a field of the same name as it is."""
+
+
+def choose_encoding(scenes: Iterable[Scene], bands: Sequence[str]) -> Encoding:
+    """Return the encoding that holds these bands of all scenes.
+
+    Its type is the one that all of them fit in; of each band it takes the smallest scale and
+    offset. Floats become float32, and so do integers in units so unlike (0 to 255 beside
+    reflectance) that one scale cannot hold them: where a band reaches ten times beyond the
+    encoding's range.
+
+    Raises:
+        InputError: no scene has a band; names it and the bands that there are.
+    """
+    scene_bands: dict[str, list[Band]] = {name: [] for name in bands}
+    if OBSERVATIONS in scene_bands:
+        scene_bands[OBSERVATIONS] = [Band(OBSERVATIONS, "", dtype="uint8")]
+    available = set()
+    for scene in scenes:
+        for band in scene.bands:
+            available.add(band.name)
+            if band.name in scene_bands:
+                scene_bands[band.name].append(band)
+    missing = [name for name, alike in scene_bands.items() if not alike]
+    if missing:
+        raise InputError(
+            f"no scene has band {', '.join(missing)}; "
+            f"the scenes have {', '.join(sorted(available))}: see bands in the run file"
+        )
+    return common_encoding(scene_bands)
 
 
 @dataclass(frozen=True, eq=False)
 class Chip:
-    """Pixels (T, C, H, W) of one tile, 0 where not valid (T, H, W). `halo` pixels of margin around the tile's core are included.
-
-    datetimes: of the dates that there are, in time order; T may be larger, its rest is not valid. Physical value = DN * scale +
-    offset, one of each a band.
-    """
+    """Pixels of one tile over T dates."""
 
     tile_id: str
     period: str
     source: str
+    """Sources of its scenes, joined by `+`."""
     scene_ids: tuple[str, ...]
     datetimes: tuple[datetime, ...]
+    """Of its dates, in order of time; where there are fewer than T, the last dates of the arrays
+    are not valid."""
     grid: Grid
+    """With the halo."""
     halo: int
+    """Margin on every side of the tile's core, in pixels."""
     bands: tuple[str, ...]
     scales: tuple[float, ...]
+    """One a band: physical value = number * scale + offset."""
     offsets: tuple[float, ...]
     pixels: np.ndarray
+    """(T, C, H, W), 0 where not valid."""
     valid: np.ndarray
+    """(T, H, W) bool."""
     clear: float
+    """Share of the core that is valid on any date."""
 
     @property
     def core(self) -> tuple[slice, slice]:
@@ -84,53 +95,64 @@ class Chip:
         height, width = self.grid.shape
         return slice(self.halo, height - self.halo), slice(self.halo, width - self.halo)
 
+    def to_row(self) -> dict[str, Any]:
+        """Return the row of the chips table."""
+        row: dict[str, Any] = {}
+        for name in _PLAIN_COLUMNS:
+            value = getattr(self, name)
+            row[name] = list(value) if isinstance(value, tuple) else value
+        row |= arrays.grid_columns(self.grid)
+        row |= arrays.array_columns("pixels", self.pixels, "delta")
+        return row | {"valid": arrays.pack(self.valid)}
 
-def to_row(chip: Chip) -> dict[str, Any]:
-    """The chip as a row of the chips table."""
-    row = {
-        name: list(value) if isinstance(value := getattr(chip, name), tuple) else value
-        for name in _PLAIN
-    }
-    row |= arrays.grid_columns(chip.grid) | arrays.array_columns("pixels", chip.pixels, "delta")
-    return row | {"valid": arrays.pack(chip.valid)}
-
-
-def from_row(row: Mapping[str, Any]) -> Chip:
-    """The chip of a row of the chips table."""
-    plain: dict[str, Any] = {
-        name: tuple(value) if isinstance(value := row[name], list) else value for name in _PLAIN
-    }
-    array = arrays.array_from(row, "pixels")
-    dates, _, height, width = array.shape
-    return Chip(
-        **plain,
-        grid=arrays.grid_from(row),
-        pixels=array,
-        valid=arrays.unpack(row["valid"], (dates, height, width)),
-    )
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return the chip of a row of the chips table."""
+        plain: dict[str, Any] = {
+            name: tuple(row[name]) if isinstance(row[name], list) else row[name]
+            for name in _PLAIN_COLUMNS
+        }
+        pixels = arrays.array_from(row, "pixels")
+        dates, _, height, width = pixels.shape
+        valid = arrays.unpack(row["valid"], (dates, height, width))
+        return cls(**plain, grid=arrays.grid_from(row), pixels=pixels, valid=valid)
 
 
-def write_chips(path: Path, chips: Iterable[Chip], about: Mapping[str, Any]) -> None:
-    """The chips of a block in one file, a row group each."""
-    write_rows(path, map(to_row, chips), schemas.CHIPS, about)
+def write_chips(location: Location, chips: Iterable[Chip], footer: Mapping[str, Any]) -> None:
+    """Write the chips of a block to one file, a row group each.
+
+    Args:
+        location: where the file is to lie.
+        chips: in the order of the row groups.
+        footer: what `store.read_footer` gives back; plain values.
+    """
+    write_rows(location, (chip.to_row() for chip in chips), schemas.CHIPS, footer)
 
 
 def join_chips(chips: Sequence[Chip]) -> tuple[np.ndarray, np.ndarray, Grid]:
-    """Pixels (T, C, H, W), valid (T, H, W) and grid of all the chips' cores together; chips must be of one tiling."""
+    """Join the cores of chips of one tiling.
+
+    Returns:
+        pixels (T, C, H, W), valid (T, H, W), and the grid of the smallest rectangle that holds
+        all cores.
+    """
     cores = [chip.grid.pad(-chip.halo) for chip in chips]
     first = cores[0]
-    places = []
-    for grid in cores:
-        move = ~first.affine @ grid.affine
-        places.append((round(move.f), round(move.c)))
-    top, left = (min(p[axis] for p in places) for axis in (0, 1))
+    corners = []
+    for core in cores:
+        shift = ~first.affine @ core.affine
+        corners.append((round(shift.f), round(shift.c)))
+    top, left = (min(corner[axis] for corner in corners) for axis in (0, 1))
     bottom, right = (
-        max(p[axis] + g.shape[axis] for p, g in zip(places, cores, strict=True)) for axis in (0, 1)
+        max(corner[axis] + core.shape[axis] for corner, core in zip(corners, cores, strict=True))
+        for axis in (0, 1)
     )
+    height, width = bottom - top, right - left
     dates, bands = chips[0].pixels.shape[:2]
-    out = np.zeros((dates, bands, bottom - top, right - left), chips[0].pixels.dtype)
-    valid = np.zeros((dates, bottom - top, right - left), bool)
-    for chip, (row, col), grid in zip(chips, places, cores, strict=True):
-        area = np.s_[..., row - top : row - top + grid.height, col - left : col - left + grid.width]
-        out[area], valid[area] = chip.pixels[..., *chip.core], chip.valid[..., *chip.core]
-    return out, valid, first.window(top, left, bottom - top, right - left)
+    pixels = np.zeros((dates, bands, height, width), chips[0].pixels.dtype)
+    valid = np.zeros((dates, height, width), bool)
+    for chip, (row, col), core in zip(chips, corners, cores, strict=True):
+        y, x = row - top, col - left
+        area = np.s_[..., y : y + core.height, x : x + core.width]
+        pixels[area], valid[area] = chip.pixels[..., *chip.core], chip.valid[..., *chip.core]
+    return pixels, valid, first.window(top, left, height, width)

@@ -1,4 +1,7 @@
-"""Composites: many dates of one place made into one image, or a regular series, of valid pixels alone."""
+"""Composites: many dates of one grid reduced to one image, or to a regular series of images.
+
+Only valid pixels take part.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,28 @@ from lulc.tables.encoding import Encoding
 
 
 def median_composite(pixels: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One image (C, H, W), 0 where not valid, and valid (H, W), of T dates (T, C, H, W): each band's median over valid dates.
+    """Return each band's median over the valid dates.
 
     Of an even number of dates the lower middle one, so that every value was measured.
+
+    Args:
+        pixels: (T, C, H, W).
+        valid: (T, H, W) bool.
+
+    Returns:
+        The image (C, H, W), 0 where no date is valid, and valid (H, W).
     """
     if len(pixels) == 1:
         return pixels[0], valid[0]
-    out = np.zeros(pixels.shape[1:], pixels.dtype)
-    _median(np.ascontiguousarray(pixels), np.ascontiguousarray(valid), out)
-    return out, valid.any(0)
+    image = np.zeros(pixels.shape[1:], pixels.dtype)
+    _median(np.ascontiguousarray(pixels), np.ascontiguousarray(valid), image)
+    return image, valid.any(0)
 
 
 @njit(cache=True, nogil=True)
-def _median(pixels, valid, out):  # type: ignore[no-untyped-def]
+def _median(pixels, valid, image):  # type: ignore[no-untyped-def]
     dates, bands, height, width = pixels.shape
-    line = np.empty(dates, pixels.dtype)
+    ascending = np.empty(dates, pixels.dtype)
     for band in range(bands):
         for i in range(height):
             for j in range(width):
@@ -38,13 +48,13 @@ def _median(pixels, valid, out):  # type: ignore[no-untyped-def]
                     if valid[t, i, j]:
                         value = pixels[t, band, i, j]
                         at = n
-                        while at > 0 and line[at - 1] > value:
-                            line[at] = line[at - 1]
+                        while at > 0 and ascending[at - 1] > value:
+                            ascending[at] = ascending[at - 1]
                             at -= 1
-                        line[at] = value
+                        ascending[at] = value
                         n += 1
                 if n:
-                    out[band, i, j] = line[(n - 1) // 2]
+                    image[band, i, j] = ascending[(n - 1) // 2]
 
 
 @dataclass(frozen=True)
@@ -57,28 +67,27 @@ class Interval:
     @property
     def middle(self) -> datetime:
         """The moment half-way, UTC."""
-        return (
-            datetime.combine(self.start, time(), UTC)
-            + (self.end - self.start + timedelta(days=1)) / 2
-        )
+        days = self.end - self.start + timedelta(days=1)
+        return datetime.combine(self.start, time(), UTC) + days / 2
 
 
-def make_intervals(period: Period, conf: CompositeConf | None) -> tuple[Interval, ...]:
-    """The intervals of a period, the last one cut off at its end; none unless the run asks for them.
+def make_intervals(period: Period, composite: CompositeConf | None) -> tuple[Interval, ...]:
+    """Return the intervals of a period, the last one cut off at the period's end.
 
-    UsageError where the period is open.
+    Returns:
+        The intervals in order of time; none unless the run file sets `composite.interval`.
+
+    Raises:
+        UsageError: the period has no start or no end.
     """
-    if conf is None or conf.interval is None:
+    if composite is None or composite.interval is None:
         return ()
     if period.start is None or period.end is None:
         raise UsageError(f"period {period.name} needs start and end: composite.interval divides it")
-    starts = [
-        period.start + timedelta(days=n)
-        for n in range(0, (period.end - period.start).days + 1, conf.interval)
-    ]
-    return tuple(
-        Interval(s, min(s + timedelta(days=conf.interval - 1), period.end)) for s in starts
-    )
+    days = (period.end - period.start).days + 1
+    starts = [period.start + timedelta(days=n) for n in range(0, days, composite.interval)]
+    length = timedelta(days=composite.interval - 1)
+    return tuple(Interval(start, min(start + length, period.end)) for start in starts)
 
 
 def compose(
@@ -86,69 +95,86 @@ def compose(
     valid: np.ndarray,
     bands: Sequence[str],
     encoding: Encoding,
-    conf: CompositeConf,
+    composite: CompositeConf,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One image (C, H, W), 0 where no date is valid, and the number of valid dates (H, W) uint16; of (N, C, H, W) and (N, H, W).
+    """Return the composite of some dates, and how many of them are valid at each pixel.
 
-    median: of every band by itself, of an even number the lower middle. medoid: the date whose spectrum is nearest to all others
-    (Flood 2013, doi:10.3390/rs5126481). geomedian: the spectrum with the least sum of distances to all (Roberts et al. 2017,
-    doi:10.1109/TGRS.2017.2723896), by Weiszfeld's iteration. best: the date with the greatest normalised difference of
-    `index`. Distances and indices are of physical values; of equals the earliest date is taken.
+    median: of every band by itself, of an even number the lower middle. medoid: the date whose
+    spectrum is nearest to all others (Flood 2013, doi:10.3390/rs5126481). geomedian: the spectrum
+    with the least sum of distances to all (Roberts et al. 2017, doi:10.1109/TGRS.2017.2723896), by
+    Weiszfeld's iteration. best: the date with the greatest normalised difference of `index`.
+    Distances and indices are of physical values; of equals the earliest date is taken.
+
+    Args:
+        pixels: (N, C, H, W) in the encoding's numbers, in order of time.
+        valid: (N, H, W) bool.
+        bands: names of the C bands.
+        encoding: holds scale and offset of each band.
+        composite: the method, and the two bands of `index`.
+
+    Returns:
+        The image (C, H, W), 0 where no date is valid, and the number of valid dates (H, W) uint16.
     """
     count = valid.sum(0, dtype=np.uint16)
-    if conf.method == "median" or not len(pixels):
-        return (
-            median_composite(pixels, valid)[0]
-            if len(pixels)
-            else np.zeros(pixels.shape[1:], pixels.dtype)
-        ), count
-    places = [encoding.bands.index(b) for b in bands]
-    scales, offsets = (
-        np.array([values[i] for i in places]) for values in (encoding.scales, encoding.offsets)
-    )
-    whole = pixels.dtype.kind != "f"
-    out = np.zeros(pixels.shape[1:], pixels.dtype)
-    if conf.method == "best":
-        assert conf.index is not None
-        a, b = (list(bands).index(name) for name in conf.index)
-        _best(pixels, valid, scales, offsets, a, b, out)
+    if not len(pixels):
+        return np.zeros(pixels.shape[1:], pixels.dtype), count
+    if composite.method == "median":
+        return median_composite(pixels, valid)[0], count
+    positions = [encoding.bands.index(band) for band in bands]
+    scales = np.array([encoding.scales[i] for i in positions])
+    offsets = np.array([encoding.offsets[i] for i in positions])
+    image = np.zeros(pixels.shape[1:], pixels.dtype)
+    if composite.method == "best":
+        assert composite.index is not None
+        a, b = (list(bands).index(name) for name in composite.index)
+        _best(pixels, valid, scales, offsets, a, b, image)
     else:
-        _central(pixels, valid, scales, offsets, conf.method == "geomedian", whole, out)
-    return out, count
+        to_geomedian, is_integer = composite.method == "geomedian", pixels.dtype.kind != "f"
+        _central(pixels, valid, scales, offsets, to_geomedian, is_integer, image)
+    return image, count
 
 
 def fill_gaps(pixels: np.ndarray, valid: np.ndarray, days: np.ndarray, linear: bool) -> None:
-    """Fills (T, C, H, W) where not valid (T, H, W) from the pixel's own valid dates, in place; `days` (T,) in order of time.
+    """Fill pixels that are not valid from the pixel's own valid dates, in place.
 
-    From the nearest date in time (of two the earlier), or on the straight line between the dates around; beyond the first and
-    last valid date always from the nearest. What was never valid stays so.
+    The value is that of the nearest date in time (of two the earlier), or lies on the straight line
+    between the date before and the date after; before the first and after the last valid date it is
+    always that of the nearest. A pixel that is valid on no date stays so.
+
+    Args:
+        pixels: (T, C, H, W), written to.
+        valid: (T, H, W) bool, written to.
+        days: (T,) the dates' times, ascending, in any unit.
+        linear: interpolate linearly instead of taking the nearest date.
     """
     _fill(pixels, valid, days.astype(np.float64), linear, pixels.dtype.kind != "f")
 
 
 @njit(cache=True, nogil=True)
-def _best(pixels, valid, scales, offsets, a, b, out):  # type: ignore[no-untyped-def]
+def _best(pixels, valid, scales, offsets, a, b, image):  # type: ignore[no-untyped-def]
     dates, bands, height, width = pixels.shape
     for i in range(height):
         for j in range(width):
-            chosen, most = -1, -np.inf
+            chosen, greatest = -1, -np.inf
             for t in range(dates):
                 if valid[t, i, j]:
                     x = pixels[t, a, i, j] * scales[a] + offsets[a]
                     y = pixels[t, b, i, j] * scales[b] + offsets[b]
                     value = (x - y) / (x + y) if x + y > 0 else -2.0
-                    if value > most:
-                        chosen, most = t, value
+                    if value > greatest:
+                        chosen, greatest = t, value
             if chosen >= 0:
                 for c in range(bands):
-                    out[c, i, j] = pixels[chosen, c, i, j]
+                    image[c, i, j] = pixels[chosen, c, i, j]
 
 
 @njit(cache=True, nogil=True)
-def _central(pixels, valid, scales, offsets, between, whole, out):  # type: ignore[no-untyped-def]
-    # The medoid of every pixel; where `between`, the iteration towards the geometric median that starts from it.
+def _central(  # type: ignore[no-untyped-def]
+    pixels, valid, scales, offsets, to_geomedian, is_integer, image
+):
+    # The medoid of every pixel; where `to_geomedian`, the iteration that starts from it.
     dates, bands, height, width = pixels.shape
-    seen = np.empty((dates, bands))
+    spectra = np.empty((dates, bands))
     centre, moved = np.empty(bands), np.empty(bands)
     for i in range(height):
         for j in range(width):
@@ -156,24 +182,24 @@ def _central(pixels, valid, scales, offsets, between, whole, out):  # type: igno
             for t in range(dates):
                 if valid[t, i, j]:
                     for c in range(bands):
-                        seen[n, c] = pixels[t, c, i, j] * scales[c] + offsets[c]
+                        spectra[n, c] = pixels[t, c, i, j] * scales[c] + offsets[c]
                     n += 1
             if n == 0:
                 continue
-            chosen, least = 0, np.inf
+            chosen, shortest = 0, np.inf
             for k in range(n):
                 total = 0.0
                 for m in range(n):
-                    total += _distance(seen[k], seen[m])
-                if total < least:
-                    chosen, least = k, total
+                    total += _distance(spectra[k], spectra[m])
+                if total < shortest:
+                    chosen, shortest = k, total
             for c in range(bands):
-                centre[c] = seen[chosen, c]
-            if between and n > 2:
-                _weiszfeld(seen[:n], centre, moved)
+                centre[c] = spectra[chosen, c]
+            if to_geomedian and n > 2:
+                _weiszfeld(spectra[:n], centre, moved)
             for c in range(bands):
                 value = (centre[c] - offsets[c]) / scales[c]
-                out[c, i, j] = np.rint(value) if whole else value
+                image[c, i, j] = np.rint(value) if is_integer else value
 
 
 @njit(cache=True, nogil=True)
@@ -185,26 +211,27 @@ def _distance(a, b):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _weiszfeld(seen, centre, moved):  # type: ignore[no-untyped-def]
-    # Vardi and Zhang's form (2000, doi:10.1073/pnas.97.4.1423): right also where the centre is one of the points.
+def _weiszfeld(spectra, centre, moved):  # type: ignore[no-untyped-def]
+    # Vardi and Zhang's form (2000, doi:10.1073/pnas.97.4.1423): it also holds where the centre is
+    # one of the points.
     for _ in range(100):
         moved[:] = 0.0
-        weights, same = 0.0, 0
-        for k in range(len(seen)):
-            apart = _distance(seen[k], centre)
-            if apart < 1e-9:
-                same += 1
+        weights, equal = 0.0, 0
+        for k in range(len(spectra)):
+            distance = _distance(spectra[k], centre)
+            if distance < 1e-9:
+                equal += 1
                 continue
-            weights += 1 / apart
+            weights += 1 / distance
             for c in range(len(centre)):
-                moved[c] += seen[k, c] / apart
+                moved[c] += spectra[k, c] / distance
         if weights == 0.0:
             return
         pull, step = 0.0, 0.0
         for c in range(len(centre)):
             pull += (moved[c] - weights * centre[c]) ** 2
             moved[c] /= weights
-        stay = min(1.0, same / np.sqrt(pull)) if pull > 0 else 1.0
+        stay = min(1.0, equal / np.sqrt(pull)) if pull > 0 else 1.0
         for c in range(len(centre)):
             change = (1 - stay) * (moved[c] - centre[c])
             centre[c] += change
@@ -214,7 +241,7 @@ def _weiszfeld(seen, centre, moved):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _fill(pixels, valid, days, linear, whole):  # type: ignore[no-untyped-def]
+def _fill(pixels, valid, days, linear, is_integer):  # type: ignore[no-untyped-def]
     dates, bands, height, width = pixels.shape
     before, after = np.empty(dates, np.int64), np.empty(dates, np.int64)
     for i in range(height):
@@ -240,7 +267,7 @@ def _fill(pixels, valid, days, linear, whole):  # type: ignore[no-untyped-def]
                     if linear and a >= 0 and b >= 0:
                         share = (days[t] - days[a]) / (days[b] - days[a])
                         value = pixels[a, c, i, j] * (1 - share) + pixels[b, c, i, j] * share
-                        pixels[t, c, i, j] = np.rint(value) if whole else value
+                        pixels[t, c, i, j] = np.rint(value) if is_integer else value
                     else:
                         pixels[t, c, i, j] = pixels[nearest, c, i, j]
             for t in range(dates):

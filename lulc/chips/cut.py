@@ -1,9 +1,12 @@
-"""Cutting: the scenes of one block of tiles read once, masked, and kept as chips of the clearest dates or of composites."""
+"""Chips of one block of tiles.
+
+The block's scenes are read once and masked; each tile keeps its clearest dates, or composites.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 import numpy as np
@@ -11,144 +14,186 @@ import numpy as np
 from lulc.bands import OBSERVATIONS
 from lulc.chips.chip import Chip
 from lulc.chips.composites import Interval
-from lulc.chips.mosaic import LAYER, Area, ChipSpec, Mosaic, day_of, mosaic_dates, mosaic_layer
+from lulc.chips.mosaic import (
+    LAYER,
+    Area,
+    ChipSpec,
+    Mosaic,
+    MosaicTarget,
+    day_of,
+    mosaic_dates,
+    mosaic_layer,
+)
 from lulc.sources.scene import Scene
 
 
 @dataclass(frozen=True)
 class Cut:
-    """What became of a block: its chips, the ids of tiles without a valid pixel, and scene id → why it could not be read."""
+    """What cutting a block gave."""
 
     chips: tuple[Chip, ...]
     skipped: tuple[str, ...]
-    bad: dict[str, str]
+    """Ids of the tiles without a valid pixel."""
+    unreadable: dict[str, str]
+    """Scene id → error."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Date:
-    """One date of one tile: the clear share of its core, its number in time, the scenes that gave pixels (C, H, W) and valid.
+class _TileDate:
+    """One date of one tile."""
 
-    taken: the moment it stands for, None where no scene says.
-    """
-
-    clear: float
     number: int
+    """Position among the block's dates, in order of time; of a composite, among the intervals."""
+    clear: float
+    """Share of the core that is valid."""
     scenes: tuple[Scene, ...]
+    """The scenes that gave pixels."""
     pixels: np.ndarray
+    """(C, H, W), 0 where not valid."""
     valid: np.ndarray
-    taken: datetime | None
+    """(H, W) bool."""
+    acquired: datetime | None
+    """None where no scene has a date."""
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """A tile of the block, and the dates it keeps so far."""
+
+    cell: tuple[int, int]
+    """Column and row in the tiling."""
+    position: int
+    """Among the block's tiles."""
+    area: Area
+    """Rows and columns of the tile with its halo in the block."""
+    dates: list[_TileDate] = field(default_factory=list)
 
 
 def cut_block(
     scenes: Iterable[Scene],
-    recipe: ChipSpec,
+    spec: ChipSpec,
     col: int,
     row: int,
     period: str,
     intervals: Sequence[Interval] = (),
 ) -> Cut:
-    """The chips of the block whose top left tile is (col, row), from the scenes of one period.
+    """Cut the chips of one block out of the scenes of one period.
 
-    Scenes of one source and UTC day are one date, the first valid pixel in order of time and id winning. Each tile keeps its
-    clearest dates, in order of time; or one composite of all, of each interval where there are any. A scene that cannot be read
-    gives nothing to the block and is named in `bad`.
+    Scenes of one source and UTC day are one date, the first valid pixel in order of time and id
+    winning. Each tile keeps its clearest dates, in order of time; or one composite of all dates, or
+    one of each interval. A scene that cannot be read gives nothing to the block.
+
+    Args:
+        scenes: all that reach the block, layers among them, in any order.
+        spec: what the chips are.
+        col: column of the block's top left tile.
+        row: row of the block's top left tile.
+        period: the period's name.
+        intervals: of a series of composites.
     """
-    tiling = recipe.tiling
-    grid = tiling.grid(col, row, recipe.halo, recipe.span)
-    tiles = list(tiling.cells(tiling.grid(col, row, 0, recipe.span).bounds))
-    side = tiling.size + 2 * recipe.halo
-    corners = [((r - row) * tiling.size, (c - col) * tiling.size) for c, r in tiles]
-    areas = [(slice(top, top + side), slice(left, left + side)) for top, left in corners]
-    best: list[list[_Date]] = [[] for _ in tiles]
-    bad: dict[str, str] = {}
+    tiling = spec.tiling
+    tiles = _tiles_of(spec, col, row)
+    target = MosaicTarget(
+        grid=tiling.grid(col, row, spec.halo, spec.span),
+        bands=tuple(spec.measured),
+        areas=tuple(tile.area for tile in tiles),
+        spec=spec,
+    )
     ordered = sorted(scenes, key=_order)
-    layers = [s for s in ordered if s.source == LAYER]
-    grounds = [
-        mosaic_layer(layers, name, fill, grid, recipe, bad, areas) for name, fill in recipe.layers
-    ]
-    dated = [s for s in ordered if s.source != LAYER]
-    for number, image in enumerate(mosaic_dates(dated, grid, recipe, intervals, bad, areas)):
-        for ground in grounds:
-            image.valid &= ground.valid
-        for place, dates in enumerate(best if image.valid.any() else ()):
-            _keep(dates, number, place, areas[place], [image, *grounds], recipe)
-    chips = tuple(
-        _assemble(t, dates, recipe, period, intervals)
-        for t, dates in zip(tiles, best, strict=True)
-        if dates
-    )
+    layers = [scene for scene in ordered if scene.source == LAYER]
+    dated = [scene for scene in ordered if scene.source != LAYER]
+    unreadable: dict[str, str] = {}
+    layer_mosaics = []
+    for band, gap_value in spec.layers:
+        layer_mosaics.append(mosaic_layer(layers, band, gap_value, target))
+        unreadable |= layer_mosaics[-1].unreadable
+    for number, mosaic in enumerate(mosaic_dates(dated, target, intervals)):
+        unreadable |= mosaic.unreadable
+        for layer_mosaic in layer_mosaics:
+            mosaic.valid &= layer_mosaic.valid
+        for tile in tiles if mosaic.valid.any() else ():
+            _add_date(tile, number, [mosaic, *layer_mosaics], spec)
     return Cut(
-        chips,
-        tuple(tiling.tile_id(*t) for t, dates in zip(tiles, best, strict=True) if not dates),
-        bad,
+        tuple(_make_chip(tile, spec, period, intervals) for tile in tiles if tile.dates),
+        tuple(tiling.tile_id(*tile.cell) for tile in tiles if not tile.dates),
+        unreadable,
     )
+
+
+def _tiles_of(spec: ChipSpec, col: int, row: int) -> list[_Tile]:
+    tiling = spec.tiling
+    side = tiling.size + 2 * spec.halo
+    tiles: list[_Tile] = []
+    for tile_col, tile_row in tiling.cells(tiling.grid(col, row, 0, spec.span).bounds):
+        top, left = (tile_row - row) * tiling.size, (tile_col - col) * tiling.size
+        area = slice(top, top + side), slice(left, left + side)
+        tiles.append(_Tile((tile_col, tile_row), len(tiles), area))
+    return tiles
 
 
 def _order(scene: Scene) -> tuple[tuple[date, str], float, str]:
-    return (
-        day_of(scene),
-        0.0 if scene.datetime is None else scene.datetime.timestamp(),
-        scene.scene_id,
-    )
+    time = 0.0 if scene.datetime is None else scene.datetime.timestamp()
+    return day_of(scene), time, scene.scene_id
 
 
-def _keep(
-    dates: list[_Date],
-    number: int,
-    place: int,
-    area: Area,
-    images: Sequence[Mosaic],
-    recipe: ChipSpec,
-) -> None:
-    # Adds the first image's date to a tile's, and drops the least clear (of equals the latest) when there are too many.
-    most = recipe.dates if recipe.composite is None else number + 1
-    valid = images[0].valid[area]
-    core = slice(recipe.halo, recipe.halo + recipe.tiling.size)
+def _add_date(tile: _Tile, number: int, mosaics: Sequence[Mosaic], spec: ChipSpec) -> None:
+    """Add a date to a tile, unless the tile is full and none of its dates is less clear.
+
+    Of one date too many the least clear is dropped, of equals the latest.
+
+    Args:
+        tile: written to.
+        number: the date's position in time.
+        mosaics: of the date, then of each layer.
+        spec: says how many dates a chip has; of composites all are kept.
+    """
+    limit = spec.dates if spec.composite is None else number + 1
+    valid = mosaics[0].valid[tile.area]
+    core = slice(spec.halo, spec.halo + spec.tiling.size)
     clear = float(valid[core, core].mean())
-    if clear == 0 or (len(dates) == most and clear <= min(d.clear for d in dates)):
+    full = len(tile.dates) == limit
+    if clear == 0 or (full and clear <= min(tile_date.clear for tile_date in tile.dates)):
         return
-    pixels = np.concatenate([image.pixels[:, *area] for image in images])
-    names = [*recipe.measured, *({OBSERVATIONS} & set(recipe.encoding.bands)), *dict(recipe.layers)]
-    pixels = pixels[[names.index(n) for n in recipe.encoding.bands]]
+    bands = spec.encoding.bands
+    mosaic_bands = [*spec.measured, *({OBSERVATIONS} & set(bands)), *dict(spec.layers)]
+    pixels = np.concatenate([mosaic.pixels[:, *tile.area] for mosaic in mosaics])
+    pixels = pixels[[mosaic_bands.index(band) for band in bands]]
     pixels *= valid
-    given = tuple(
-        dict.fromkeys(scene for image in images for scene, where in image.given if where[place])
+    contributors = dict.fromkeys(
+        scene
+        for mosaic in mosaics
+        for scene, gave_pixels in mosaic.contributions
+        if gave_pixels[tile.position]
     )
-    taken = images[0].taken or min((s.datetime for s in given if s.datetime), default=None)
-    dates.append(_Date(clear, number, given, pixels, valid.copy(), taken))
-    dates.sort(key=lambda d: (-d.clear, d.number))
-    del dates[most:]
+    first = min((scene.datetime for scene in contributors if scene.datetime), default=None)
+    acquired = mosaics[0].acquired or first
+    tile.dates.append(_TileDate(number, clear, tuple(contributors), pixels, valid.copy(), acquired))
+    tile.dates.sort(key=lambda tile_date: (-tile_date.clear, tile_date.number))
+    del tile.dates[limit:]
 
 
-def _assemble(
-    tile: tuple[int, int],
-    dates: list[_Date],
-    recipe: ChipSpec,
-    period: str,
-    intervals: Sequence[Interval],
-) -> Chip:
-    tiling, encoding, halo = recipe.tiling, recipe.encoding, recipe.halo
-    dates.sort(key=lambda d: d.number)
+def _make_chip(tile: _Tile, spec: ChipSpec, period: str, intervals: Sequence[Interval]) -> Chip:
+    tiling, encoding, halo = spec.tiling, spec.encoding, spec.halo
+    dates = sorted(tile.dates, key=lambda tile_date: tile_date.number)
     side = tiling.size + 2 * halo
-    count = max(len(intervals), 1) if recipe.composite else recipe.dates
+    count = max(len(intervals), 1) if spec.composite else spec.dates
     pixels = np.zeros((count, len(encoding.bands), side, side), encoding.dtype)
     valid = np.zeros((count, side, side), bool)
-    for t, one in enumerate(dates):
-        # Each interval of a series keeps its place, also where another one is empty.
-        pixels[one.number if intervals else t], valid[one.number if intervals else t] = (
-            one.pixels,
-            one.valid,
-        )
-    taken = [i.middle for i in intervals] or [one.taken for one in dates if one.taken]
+    for n, tile_date in enumerate(dates):
+        # Each interval of a series has its fixed position, also where another one is empty.
+        t = tile_date.number if intervals else n
+        pixels[t], valid[t] = tile_date.pixels, tile_date.valid
+    moments = [interval.middle for interval in intervals] or [
+        tile_date.acquired for tile_date in dates if tile_date.acquired
+    ]
+    scenes = [scene for tile_date in dates for scene in tile_date.scenes]
     return Chip(
-        tile_id=tiling.tile_id(*tile),
+        tile_id=tiling.tile_id(*tile.cell),
         period=period,
-        source="+".join(
-            sorted({s.source for one in dates for s in one.scenes if s.source != LAYER})
-        ),
-        scene_ids=tuple(dict.fromkeys(s.scene_id for one in dates for s in one.scenes)),
-        datetimes=tuple(taken),
-        grid=tiling.grid(*tile, halo),
+        source="+".join(sorted({scene.source for scene in scenes} - {LAYER})),
+        scene_ids=tuple(dict.fromkeys(scene.scene_id for scene in scenes)),
+        datetimes=tuple(moments),
+        grid=tiling.grid(*tile.cell, halo),
         halo=halo,
         bands=encoding.bands,
         scales=encoding.scales,

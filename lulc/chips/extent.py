@@ -1,4 +1,4 @@
-"""Where a run maps: the area it is given, and the blocks of tiles that footprints reach in it."""
+"""Which blocks of tiles footprints reach in the area of a run."""
 
 from __future__ import annotations
 
@@ -12,32 +12,44 @@ from lulc.errors import InputError
 from lulc.geo import grid
 from lulc.geo.tiling import Tiling
 
-Cell = tuple[int, int]  # (col, row) of a block's top left tile
+Cell = tuple[int, int]
+"""(col, row) of a block's top left tile."""
 
 
 def find_cells(
     footprints: Iterable[BaseGeometry], tiling: Tiling, span: int, area: BaseGeometry | None
 ) -> list[Cell]:
-    """(col, row) of the blocks that footprints (in degrees) may reach and whose cores touch the area, by rows."""
-    found: set[Cell] = set()
-    for outline in footprints:
-        for part in getattr(outline, "geoms", [outline]):
-            bounds = _bounds(part, tiling.crs)
-            found.update(() if bounds is None else tiling.cells(bounds, span))
+    """Return the blocks that footprints may reach and whose cores touch the area.
+
+    Args:
+        footprints: in degrees (EPSG:4326).
+        tiling: the run's tiling.
+        span: a block is `span` x `span` tiles.
+        area: in degrees; None for no limit.
+
+    Returns:
+        (col, row) of each block's top left tile, by rows.
+    """
+    cells: set[Cell] = set()
+    for footprint in footprints:
+        for polygon in getattr(footprint, "geoms", [footprint]):
+            bounds = _bounds(polygon, tiling.crs)
+            if bounds is not None:
+                cells.update(tiling.cells(bounds, span))
     if area is not None:
         shapely.prepare(area)
-    return sorted(
-        (c for c in found if area is None or _touches(c, tiling, span, area)), key=lambda c: c[::-1]
-    )
+    touching = (cell for cell in cells if area is None or _touches(cell, tiling, span, area))
+    return sorted(touching, key=lambda cell: cell[::-1])
 
 
 def _bounds(outline: BaseGeometry, crs: str) -> tuple[float, float, float, float] | None:
-    # Points that the CRS cannot place are left out: a footprint may reach beyond what the tiling's CRS covers.
-    places = shapely.get_coordinates(grid.project(outline, grid.WGS84, crs))
-    places = places[np.isfinite(places).all(1)]
-    if not len(places):
+    # A footprint may reach beyond what the tiling's CRS covers: points without coordinates in it
+    # are left out.
+    points = shapely.get_coordinates(grid.project(outline, grid.WGS84, crs))
+    points = points[np.isfinite(points).all(1)]
+    if not len(points):
         return None
-    (xmin, ymin), (xmax, ymax) = places.min(0), places.max(0)
+    (xmin, ymin), (xmax, ymax) = points.min(0), points.max(0)
     return float(xmin), float(ymin), float(xmax), float(ymax)
 
 
@@ -49,6 +61,15 @@ def _touches(cell: Cell, tiling: Tiling, span: int, area: BaseGeometry) -> bool:
 
 
 def block_of_tile(tile_id: str, tiling: Tiling, span: int) -> Cell:
-    """The block that holds a tile; UsageError when the tile is of another tiling."""
+    """Return the block that holds a tile.
+
+    Args:
+        tile_id: `<tiling>/<col>_<row>`.
+        tiling: the run's tiling.
+        span: a block is `span` x `span` tiles.
+
+    Raises:
+        UsageError: the tile is of another tiling.
+    """
     col, row = tiling.parse(tile_id)
     return col // span * span, row // span * span

@@ -1,9 +1,9 @@
-"""Laying: the scenes of one place read and laid over each other, a date an image, or an image of many dates."""
+"""Mosaics: the scenes of one date, or of many, on one grid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from itertools import groupby
 
@@ -21,217 +21,295 @@ from lulc.sources import radar
 from lulc.sources.scene import Scene
 from lulc.tables.encoding import Encoding
 
-LAYER = "layer"  # source of a raster without a date whose bands join every date
+LAYER = "layer"
+"""Source of a raster without a date whose bands join every date."""
 
 Area = tuple[slice, slice]
+"""Rows and columns of a part of a grid."""
 
-_STRIP = 256 << 20  # bytes of dates held at once while they become a composite
+_STRIP = 256 << 20  # bytes of dates in memory at once while they become a composite
 
 
 @dataclass(frozen=True)
 class ChipSpec:
-    """How a run cuts chips: `dates` dates a chip (or a composite of all), `halo` pixels around, `span` x `span` tiles at once.
-
-    layers: the bands that come from layers, not from scenes, and what fills their gaps. resampling: of continuous bands,
-    bilinear where not said; class and quality bands are always taken from the nearest pixel.
-    """
+    """What the chips of a run are."""
 
     tiling: Tiling
     encoding: Encoding
     dates: int = 1
+    """Dates of a chip, unless it is a composite of all of them."""
     halo: int = 32
+    """Margin on every side of a tile, in pixels."""
     span: int = 4
+    """A block, the unit of work, is `span` x `span` tiles."""
     layers: tuple[tuple[str, float | None], ...] = ()
+    """The bands that come from layers, not from scenes, and the value that fills their gaps."""
     resampling: Resampling | None = None
+    """Of continuous bands, bilinear by default; class and quality bands are always resampled by
+    nearest neighbour."""
     composite: CompositeConf | None = None
 
     @property
     def measured(self) -> list[str]:
         """The bands that scenes have."""
-        return [n for n in self.encoding.bands if n not in dict(self.layers) and n != OBSERVATIONS]
+        computed = {OBSERVATIONS, *dict(self.layers)}
+        return [name for name in self.encoding.bands if name not in computed]
+
+
+@dataclass(frozen=True)
+class MosaicTarget:
+    """Where scenes are mosaicked, and which bands of them."""
+
+    grid: Grid
+    bands: tuple[str, ...]
+    areas: tuple[Area, ...]
+    """Parts of the grid, its tiles, for which a mosaic tells which scenes gave pixels."""
+    spec: ChipSpec
+
+    def strip(self, top: int, height: int) -> MosaicTarget:
+        """Return the target of some of the grid's rows; an area outside of them becomes empty."""
+        grid = self.grid.window(top, 0, height, self.grid.width)
+        areas = tuple(
+            (slice(max(rows.start - top, 0), max(rows.stop - top, 0)), cols)
+            for rows, cols in self.areas
+        )
+        return replace(self, grid=grid, areas=areas)
 
 
 @dataclass(eq=False)
 class Mosaic:
-    """Scenes laid over each other: pixels (C, H, W), valid (H, W), and which scene gave pixels to which of the areas asked for.
-
-    taken: the moment of a composite; else it is that of the scenes.
-    """
+    """One image made of several scenes."""
 
     pixels: np.ndarray
+    """(C, H, W) in the encoding's dtype; what is not valid has no meaning."""
     valid: np.ndarray
-    given: list[tuple[Scene, np.ndarray]] = field(default_factory=list)
-    taken: datetime | None = None
+    """(H, W) bool."""
+    contributions: list[tuple[Scene, np.ndarray]] = field(default_factory=list)
+    """The scenes that gave pixels, each with whether it gave any to each of the target's areas."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Scene id → error. Composites of one period share it."""
+    acquired: datetime | None = None
+    """The moment of a composite; of a single date it is that of its scenes."""
 
+    @classmethod
+    def empty(cls, target: MosaicTarget) -> Mosaic:
+        """Return a mosaic of the target without a valid pixel."""
+        shape = (len(target.bands), *target.grid.shape)
+        return cls(np.zeros(shape, target.spec.encoding.dtype), np.zeros(target.grid.shape, bool))
 
-def mosaic_dates(
-    scenes: Sequence[Scene],
-    grid: Grid,
-    recipe: ChipSpec,
-    intervals: Sequence[Interval],
-    bad: dict[str, str],
-    areas: Sequence[Area],
-) -> Iterable[Mosaic]:
-    """An image of every date, of scenes in order of time; or the composites that the recipe asks for, one an interval.
-
-    areas: rows and columns for which `given` says which scene gave pixels. A scene that cannot be read gives nothing and goes
-    to `bad`, id → error.
-    """
-    if recipe.composite is None:
-        return (
-            mosaic_scenes(group, recipe.measured, grid, recipe, bad, areas)
-            for _, group in groupby(scenes, day_of)
-        )
-    while True:
-        known = set(bad)
-        found = _compose(
-            [s for s in scenes if s.scene_id not in known], grid, recipe, intervals, bad, areas
-        )
-        # A scene that fails in a later strip has given pixels to the first: it must give none.
-        if set(bad) == known:
-            return found
-
-
-def _compose(
-    scenes: Sequence[Scene],
-    grid: Grid,
-    recipe: ChipSpec,
-    intervals: Sequence[Interval],
-    bad: dict[str, str],
-    areas: Sequence[Area],
-) -> list[Mosaic]:
-    # One image an interval, made strip by strip: memory depends on the block, not on how many dates there are.
-    conf, encoding, names = recipe.composite, recipe.encoding, recipe.measured
-    assert conf is not None
-    dates = [(day, list(group)) for (day, _), group in groupby(scenes, day_of)]
-    spans = [[g for day, g in dates if i.start <= day <= i.end] for i in intervals] or [
-        [g for _, g in dates]
-    ]
-    counted = int(OBSERVATIONS in encoding.bands)
-    shape = (len(spans), len(names), *grid.shape)
-    pixels, valid = np.zeros(shape, encoding.dtype), np.zeros((len(spans), *grid.shape), bool)
-    counts = np.zeros((len(spans), counted, *grid.shape), encoding.dtype)
-    given: list[list[tuple[Scene, np.ndarray]]] = [[] for _ in spans]
-    # Rows of an area that lie outside of the strip are an empty slice.
-    most = max(map(len, spans)) * len(names) * grid.width * np.dtype(encoding.dtype).itemsize
-    step = max(1, min(grid.height, _STRIP // max(most, 1)))
-    for top in range(0, grid.height, step):
-        part = grid.window(top, 0, min(step, grid.height - top), grid.width)
-        strip = np.s_[..., top : top + part.height, :]
-        inside = [
-            (slice(max(rows.start - top, 0), max(rows.stop - top, 0)), cols) for rows, cols in areas
-        ]
-        for number, groups in enumerate(spans):
-            images = [mosaic_scenes(group, names, part, recipe, bad, inside) for group in groups]
-            stack = np.array([i.pixels for i in images]).reshape(-1, len(names), *part.shape)
-            seen = np.array([i.valid for i in images], bool).reshape(-1, *part.shape)
-            pixels[number][strip], count = composites.compose(stack, seen, names, encoding, conf)
-            valid[number][strip] = count > 0
-            counts[number][strip] = count.clip(max=255)
-            for image in images:
-                given[number] += image.given
-        if conf.fill != "none":
-            days = np.array([i.middle.timestamp() for i in intervals])
-            composites.fill_gaps(pixels[strip], valid[strip], days, conf.fill == "linear")
-    middles: list[datetime | None] = [i.middle for i in intervals] or [None]
-    return [
-        Mosaic(np.concatenate([p, c]), v, g, m)
-        for p, c, v, g, m in zip(pixels, counts, valid, given, middles, strict=True)
-    ]
+    def fill(
+        self, scene: Scene, pixels: np.ndarray, valid: np.ndarray, areas: Iterable[Area]
+    ) -> None:
+        """Take the pixels (C, H, W) that are valid (H, W) where the mosaic is not yet."""
+        added = valid & ~self.valid
+        if not added.any():
+            return
+        if self.contributions:
+            np.copyto(self.pixels, pixels, where=added)
+        else:
+            self.pixels = pixels
+        self.valid |= added
+        self.contributions.append((scene, np.array([added[area].any() for area in areas])))
 
 
 def day_of(scene: Scene) -> tuple[date, str]:
-    """UTC day and source: scenes that share them are one date."""
-    return date.min if scene.datetime is None else scene.datetime.astimezone(
-        UTC
-    ).date(), scene.source
+    """Return UTC day and source of a scene; scenes that share them are one date."""
+    if scene.datetime is None:
+        return date.min, scene.source
+    return scene.datetime.astimezone(UTC).date(), scene.source
 
 
-def mosaic_scenes(
-    scenes: Iterable[Scene],
-    names: Sequence[str],
-    grid: Grid,
-    recipe: ChipSpec,
-    bad: dict[str, str],
-    areas: Sequence[Area],
-) -> Mosaic:
-    image = Mosaic(
-        np.zeros((len(names), *grid.shape), recipe.encoding.dtype), np.zeros(grid.shape, bool)
-    )
+def mosaic_dates(
+    scenes: Sequence[Scene], target: MosaicTarget, intervals: Sequence[Interval]
+) -> Iterable[Mosaic]:
+    """Mosaic each date of some scenes, or composite the dates where the run asks for composites.
+
+    Args:
+        scenes: in order of time.
+        target: grid and bands of the mosaics.
+        intervals: the intervals of a series of composites; none for one composite of all dates.
+
+    Returns:
+        One mosaic a date, made lazily; or one composite an interval.
+    """
+    if target.spec.composite is None:
+        return (mosaic_scenes(group, target) for _, group in groupby(scenes, day_of))
+    return _composite_readable(scenes, target, intervals)
+
+
+def mosaic_scenes(scenes: Iterable[Scene], target: MosaicTarget) -> Mosaic:
+    """Mosaic the scenes of one date; the first valid pixel in the order of scenes wins.
+
+    Returns:
+        The mosaic. A scene that cannot be read gives nothing to it and is in `unreadable`.
+    """
+    mosaic = Mosaic.empty(target)
     for scene in scenes:
         try:
-            pixels, valid = _read_scene(scene, names, grid, recipe)
+            pixels, valid = _read_scene(scene, target)
         except InputError as error:
-            bad[scene.scene_id] = str(error)
+            mosaic.unreadable[scene.scene_id] = str(error)
             continue
-        fresh = valid & ~image.valid
-        if fresh.any():
-            if image.given:
-                np.copyto(image.pixels, pixels, where=fresh)
-            else:
-                image.pixels = pixels
-            image.valid |= fresh
-            image.given.append((scene, np.array([fresh[area].any() for area in areas])))
-        if image.valid.all():
+        mosaic.fill(scene, pixels, valid, target.areas)
+        if mosaic.valid.all():
             break
-    return image
+    return mosaic
 
 
 def mosaic_layer(
-    layers: Sequence[Scene],
-    name: str,
-    fill: float | None,
-    grid: Grid,
-    recipe: ChipSpec,
-    bad: dict[str, str],
-    areas: Sequence[Area],
+    layers: Sequence[Scene], band: str, gap_value: float | None, target: MosaicTarget
 ) -> Mosaic:
-    """A layer's band, its gaps filled where the run file says with what."""
-    image = mosaic_scenes([s for s in layers if s.band(name)], [name], grid, recipe, bad, areas)
-    if fill is not None:
-        image.pixels[0][~image.valid] = recipe.encoding.number(fill, name)
-        image.valid[:] = True
-    return image
+    """Mosaic one band of the layers that have it.
+
+    Args:
+        layers: in order of precedence.
+        band: the layers' band; the target's own bands do not count.
+        gap_value: physical value of pixels without data; None leaves them invalid.
+        target: grid and areas of the mosaic.
+    """
+    having_band = [layer for layer in layers if layer.band(band)]
+    mosaic = mosaic_scenes(having_band, replace(target, bands=(band,)))
+    if gap_value is not None:
+        mosaic.pixels[0][~mosaic.valid] = target.spec.encoding.number(gap_value, band)
+        mosaic.valid[:] = True
+    return mosaic
 
 
-def _read_scene(
-    scene: Scene, names: Sequence[str], grid: Grid, recipe: ChipSpec
-) -> tuple[np.ndarray, np.ndarray]:
-    bands = [b for name in names if (b := scene.band(name))]
-    if len(bands) < len(names):
-        missing = sorted(set(names) - {b.name for b in bands})
+def _composite_readable(
+    scenes: Sequence[Scene], target: MosaicTarget, intervals: Sequence[Interval]
+) -> list[Mosaic]:
+    """Return one composite an interval, made of the scenes that can be read in every strip."""
+    unreadable: dict[str, str] = {}
+    while True:
+        readable = [scene for scene in scenes if scene.scene_id not in unreadable]
+        mosaics = _composite_scenes(readable, target, intervals)
+        errors = {name: text for m in mosaics for name, text in m.unreadable.items()}
+        if not errors:
+            return [replace(mosaic, unreadable=unreadable) for mosaic in mosaics]
+        # A scene that fails in a later strip has given pixels to the first: it must give none.
+        unreadable |= errors
+
+
+def _composite_scenes(
+    scenes: Sequence[Scene], target: MosaicTarget, intervals: Sequence[Interval]
+) -> list[Mosaic]:
+    """Return one composite an interval, made strip by strip.
+
+    Memory depends on the block, not on how many dates there are.
+    """
+    composite, encoding = target.spec.composite, target.spec.encoding
+    assert composite is not None
+    interval_dates = _group_dates(scenes, intervals)
+    count, measured = len(interval_dates), len(target.bands)
+    counted = int(OBSERVATIONS in encoding.bands)
+    pixels = np.zeros((count, measured + counted, *target.grid.shape), encoding.dtype)
+    valid = np.zeros((count, *target.grid.shape), bool)
+    middles: list[datetime | None] = [interval.middle for interval in intervals] or [None]
+    mosaics = [
+        Mosaic(image, image_valid, acquired=middle)
+        for image, image_valid, middle in zip(pixels, valid, middles, strict=True)
+    ]
+    for rows, strip in _strips(target, max(map(len, interval_dates))):
+        for mosaic, dates in zip(mosaics, interval_dates, strict=True):
+            _composite_strip(mosaic, rows, [mosaic_scenes(day, strip) for day in dates], strip)
+    if composite.fill != "none":
+        times = np.array([interval.middle.timestamp() for interval in intervals])
+        composites.fill_gaps(pixels[:, :measured], valid, times, composite.fill == "linear")
+    return mosaics
+
+
+def _composite_strip(
+    mosaic: Mosaic, rows: slice, images: Sequence[Mosaic], strip: MosaicTarget
+) -> None:
+    # Writes the composite of some dates' images, which are of these rows alone, into the mosaic.
+    assert strip.spec.composite is not None
+    measured = len(strip.bands)
+    pixels = np.array([image.pixels for image in images])
+    valid = np.array([image.valid for image in images], bool)
+    mosaic.pixels[:measured, rows], count = composites.compose(
+        pixels.reshape(-1, measured, *strip.grid.shape),
+        valid.reshape(-1, *strip.grid.shape),
+        strip.bands,
+        strip.spec.encoding,
+        strip.spec.composite,
+    )
+    mosaic.pixels[measured:, rows] = count.clip(max=255)
+    mosaic.valid[rows] = count > 0
+    for image in images:
+        mosaic.contributions += image.contributions
+        mosaic.unreadable |= image.unreadable
+
+
+def _group_dates(scenes: Sequence[Scene], intervals: Sequence[Interval]) -> list[list[list[Scene]]]:
+    # The dates of each interval, or all of them; each date with its scenes.
+    dates = [(day, list(group)) for (day, _), group in groupby(scenes, day_of)]
+    if not intervals:
+        return [[group for _, group in dates]]
+    return [[group for day, group in dates if i.start <= day <= i.end] for i in intervals]
+
+
+def _strips(target: MosaicTarget, dates: int) -> Iterator[tuple[slice, MosaicTarget]]:
+    # Strips of the target, each with its rows, as high as memory allows for that many dates.
+    grid = target.grid
+    itemsize = np.dtype(target.spec.encoding.dtype).itemsize
+    row_bytes = dates * len(target.bands) * grid.width * itemsize
+    step = max(1, min(grid.height, _STRIP // max(row_bytes, 1)))
+    for top in range(0, grid.height, step):
+        strip = target.strip(top, min(step, grid.height - top))
+        yield slice(top, top + strip.grid.height), strip
+
+
+def _read_scene(scene: Scene, target: MosaicTarget) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels (C, H, W) of the target's bands and valid (H, W)."""
+    bands = [band for name in target.bands if (band := scene.band(name))]
+    if len(bands) < len(target.bands):
+        missing = sorted(set(target.bands) - {band.name for band in bands})
         raise InputError(
-            f"scene {scene.scene_id} has no band {', '.join(missing)}: map its band names under scenes.bands"
+            f"scene {scene.scene_id} has no band {', '.join(missing)}: "
+            "map its band names under scenes.bands"
         )
-    pixels, valid = np.zeros((len(names), *grid.shape), recipe.encoding.dtype), _usable(scene, grid)
-    files: dict[str, list[Band]] = {}
+    grid, encoding = target.grid, target.spec.encoding
+    pixels = np.zeros((len(target.bands), *grid.shape), encoding.dtype)
+    valid = _valid_pixels(scene, grid)
+    file_bands: dict[str, list[Band]] = {}
     for band in bands if valid.any() else ():
-        files.setdefault(band.href, []).append(band)
-    for href, held in files.items():
-        if held[0].calibration:
-            found = [
-                radar.read_backscatter(href, b.calibration, grid, _resampling(b, recipe))
-                for b in held
-            ]
-        else:
-            found = read_bands(
-                href, [(b.index, _resampling(b, recipe), b.nodata) for b in held], grid
-            )
-        for band, (values, good) in zip(held, found, strict=True):
-            pixels[names.index(band.name)] = recipe.encoding.encode(values, band)
-            valid &= good
+        file_bands.setdefault(band.href, []).append(band)
+    for href, bands_of_file in file_bands.items():
+        arrays = _read_file(href, bands_of_file, target)
+        for band, (values, band_valid) in zip(bands_of_file, arrays, strict=True):
+            pixels[target.bands.index(band.name)] = encoding.encode(values, band)
+            valid &= band_valid
     return pixels, valid
 
 
-def _resampling(band: Band, recipe: ChipSpec) -> Resampling:
-    return (recipe.resampling or "bilinear") if band.kind == "continuous" else "nearest"
+def _read_file(
+    href: str, bands: Sequence[Band], target: MosaicTarget
+) -> Sequence[tuple[np.ndarray, np.ndarray]]:
+    # Values and valid (H, W) of some bands of one file, on the target's grid.
+    resamplings = [_resampling(band, target.spec) for band in bands]
+    if bands[0].calibration:
+        return [
+            radar.read_backscatter(href, band.calibration, target.grid, resampling)
+            for band, resampling in zip(bands, resamplings, strict=True)
+        ]
+    requests = [
+        (band.index, resampling, band.nodata)
+        for band, resampling in zip(bands, resamplings, strict=True)
+    ]
+    return read_bands(href, requests, target.grid)
 
 
-def _usable(scene: Scene, grid: Grid) -> np.ndarray:
-    usable = np.ones(grid.shape, bool)
+def _resampling(band: Band, spec: ChipSpec) -> Resampling:
+    return (spec.resampling or "bilinear") if band.kind == "continuous" else "nearest"
+
+
+def _valid_pixels(scene: Scene, grid: Grid) -> np.ndarray:
+    # (H, W) bool: the pixels that pass all tests of the scene's quality bands.
+    valid = np.ones(grid.shape, bool)
     for band in scene.quality:
-        codes, known = read_band(band.href, band.index, grid, "nearest", band.nodata)
-        usable &= known
-        for test in (t for t in scene.clear if t.band == band.name):
-            usable &= test.passes(codes)
-    return usable
+        codes, has_code = read_band(band.href, band.index, grid, "nearest", band.nodata)
+        valid &= has_code
+        for test in scene.clear:
+            if test.band == band.name:
+                valid &= test.passes(codes)
+    return valid

@@ -1,11 +1,11 @@
-"""The Tiling that a run file asks for."""
+"""The Tiling that a run file describes."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from lulc.config import Config
+from lulc.config import Config, TilingConf
 from lulc.errors import InputError
 from lulc.geo.grid import parse_crs
 from lulc.geo.tiling import Tiling
@@ -16,30 +16,46 @@ _UNITS = {"metre": "m", "meter": "m", "degree": "deg", "foot": "ft", "US survey 
 
 
 def make_tiling(config: Config) -> Tiling:
-    """The run's Tiling, named after CRS, pixel and size (`6933-10m-512`), or after the raster whose own pixels it takes (`like`).
+    """Return the run's Tiling.
 
-    InputError where that raster is rotated or counts its rows upwards.
+    It is named after CRS, pixel and size (`6933-10m-512`), or, with `tiling.like`, after the raster
+    whose own pixels it takes.
+
+    Raises:
+        InputError: the raster of `tiling.like` is rotated, or its rows run from south to north.
     """
-    conf = config.tiling
-    if conf.like is None:
-        crs = parse_crs(conf.crs)
-        authority = crs.to_authority()
-        name = (
-            f"custom{files.fingerprint_of(crs.to_wkt())[:6]}"
-            if authority is None
-            else "".join(authority).removeprefix("EPSG")
-        )
-        unit = _UNITS.get(crs.axis_info[0].unit_name, "") if crs.axis_info else ""
-        return Tiling(
-            f"{name}-{conf.resolution:g}{unit}-{conf.size}", conf.crs, conf.resolution, conf.size
-        )
-    grid = grid_of(conf.like)
+    tiling = config.tiling
+    return _tiling_of_crs(tiling) if tiling.like is None else _tiling_like(tiling, tiling.like)
+
+
+def _tiling_of_crs(tiling: TilingConf) -> Tiling:
+    crs = parse_crs(tiling.crs)
+    authority = crs.to_authority()
+    if authority is None:
+        crs_name = f"custom{files.fingerprint_of(crs.to_wkt())[:6]}"
+    else:
+        crs_name = "".join(authority).removeprefix("EPSG")
+    unit = _UNITS.get(crs.axis_info[0].unit_name, "") if crs.axis_info else ""
+    name = f"{crs_name}-{tiling.resolution:g}{unit}-{tiling.size}"
+    return Tiling(name, tiling.crs, tiling.resolution, tiling.size)
+
+
+def _tiling_like(tiling: TilingConf, raster: str) -> Tiling:
+    grid = grid_of(raster)
     a, b, c, d, e, f = grid.transform
     if b or d or a <= 0 or e >= 0:
         raise InputError(
-            f"tiling.like {conf.like} is rotated or runs upwards ({grid.transform}): give tiling.crs and resolution instead"
+            f"tiling.like {raster} is rotated or runs upwards ({grid.transform}): "
+            "give tiling.crs and resolution instead"
         )
-    stem = re.sub(r"[^\w-]", "-", Path(conf.like).stem)
+    stem = re.sub(r"[^\w-]", "-", Path(raster).stem)
     return Tiling(
-        f"{stem}-{conf.size}", grid.crs, a, conf.size, c, f, None if -e == a else -e, grid.shape
+        name=f"{stem}-{tiling.size}",
+        crs=grid.crs,
+        resolution=a,
+        size=tiling.size,
+        x0=c,
+        y0=f,
+        resolution_y=None if -e == a else -e,
+        extent=grid.shape,
     )

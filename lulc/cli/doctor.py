@@ -1,4 +1,4 @@
-"""Whether this machine can run the project: each part looked at for real, with the line that mends it."""
+"""Checks of the machine: each component is tried for real, and a failure comes with its remedy."""
 
 from __future__ import annotations
 
@@ -10,60 +10,71 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lulc.errors import SetupError
+from lulc.redact import first_line
 from lulc.spark import java
+
+_REINSTALL = "uv pip install --require-hashes --no-deps -r requirements.txt"
+_MIN_FREE_GIB = 3
+_CREDENTIAL_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
 
 
 @dataclass(frozen=True)
 class Check:
-    """One part of the machine: `fails` stops every run, `lacks` stops only what needs the part."""
+    """The state of one component of the machine."""
 
-    part: str
+    component: str
+    """Name of the component."""
     state: Literal["works", "lacks", "fails"]
-    found: str
+    """`fails` stops every run, `lacks` stops only what needs the component."""
+    detail: str
+    """What was found."""
     remedy: str = ""
+    """What to do about it."""
+
+    def to_row(self) -> dict[str, str]:
+        """Return the check as a row of the JSON output."""
+        return {
+            "part": self.component,
+            "state": self.state,
+            "found": self.detail,
+            "remedy": self.remedy,
+        }
 
 
-def examine() -> list[Check]:
-    """The checks, in the order a run needs the parts."""
-    looks: list[Callable[[], Check]] = [
-        _python,
-        _java,
-        _spark,
-        _petastorm,
-        _memory,
-        _gpu,
-        _hdf4,
-        _credentials,
-    ]
+def run_checks() -> list[Check]:
+    """Check all components, in the order in which a run needs them."""
+    components: dict[str, Callable[[], Check]] = {
+        "python": _check_python,
+        "java": _check_java,
+        "spark": _check_spark,
+        "petastorm": _check_petastorm,
+        "memory": _check_memory,
+        "gpu": _check_gpu,
+        "hdf4": _check_hdf4,
+        "credentials": _check_credentials,
+    }
     checks = []
-    for look in looks:
+    for name, check in components.items():
         try:
-            checks.append(look())
-        except Exception as error:  # a broken part must be a line of the list, whatever it raises
-            checks.append(
-                Check(
-                    look.__name__.strip("_"), "fails", str(error).splitlines()[0][:300], _REINSTALL
-                )
-            )
+            checks.append(check())
+        except Exception as error:  # a broken component is a line of the list, whatever it raises
+            checks.append(Check(name, "fails", first_line(error), _REINSTALL))
     return checks
 
 
 def format_checks(checks: list[Check]) -> str:
-    """The checks as lines of text."""
-    lines = [
-        f"{c.state:<6} {c.part:<12} {c.found}" + (f"\n{'':<20}→ {c.remedy}" if c.remedy else "")
-        for c in checks
-    ]
-    failed = sum(c.state == "fails" for c in checks)
-    return "\n".join(
-        [*lines, f"{failed} of {len(checks)} parts fail" if failed else "this machine can run lulc"]
-    )
+    """Return the checks as lines of text, with a summary as the last."""
+    lines = []
+    for check in checks:
+        lines.append(f"{check.state:<6} {check.component:<12} {check.detail}")
+        if check.remedy:
+            lines.append(f"{'':<20}→ {check.remedy}")
+    failures = sum(check.state == "fails" for check in checks)
+    summary = f"{failures} of {len(checks)} parts fail" if failures else "this machine can run lulc"
+    return "\n".join([*lines, summary])
 
 
-_REINSTALL = "uv pip install --require-hashes --no-deps -r requirements.txt"
-
-
-def _python() -> Check:
+def _check_python() -> Check:
     release = ".".join(map(str, sys.version_info[:3]))
     if sys.version_info[:2] != (3, 12):
         return Check("python", "fails", release, "use Python 3.12: python3.12 -m venv .venv")
@@ -71,65 +82,53 @@ def _python() -> Check:
     return Check("python", "works", f"{release}, workers start {worker}")
 
 
-def _java() -> Check:
+def _check_java() -> Check:
     try:
-        home = java.find_home()
+        folder = java.find_home()
     except SetupError as error:
         return Check("java", "fails", str(error), java.REMEDY)
-    found = java.version(home / "bin" / "java")
-    if found not in java.ACCEPTED:
-        return Check("java", "fails", f"{home} does not run", java.REMEDY)
-    return Check("java", "works", f"{found} in {home}")
+    version = java.version(folder / "bin" / "java")
+    if version not in java.ACCEPTED:
+        return Check("java", "fails", f"{folder} does not run", java.REMEDY)
+    return Check("java", "works", f"{version} in {folder}")
 
 
-def _spark() -> Check:
+def _check_spark() -> Check:
     from lulc.config import SessionConf
     from lulc.spark import session
 
-    started = session.start_session(SessionConf(master="local[1]", memory="1g"))
+    spark = session.start_session(SessionConf(master="local[1]", memory="1g"))
+    square = "ST_GeomFromWKT('POLYGON((0 0,2 0,2 2,0 2,0 0))')"
     try:
-        area = (
-            started.sql("SELECT ST_Area(ST_GeomFromWKT('POLYGON((0 0,2 0,2 2,0 2,0 0))')) AS a")
-            .toArrow()["a"][0]
-            .as_py()
-        )
+        area = spark.sql(f"SELECT ST_Area({square}) AS a").toArrow()["a"][0].as_py()
         if area != 4.0:
-            return Check(
-                "spark",
-                "fails",
-                f"Sedona gave {area} for an area of 4",
-                f"one version of each of {', '.join(session.JARS)}",
-            )
-        return Check(
-            "spark",
-            "works",
-            f"{started.version} with Sedona ({session.JARS[0].rpartition(':')[2]})",
-        )
+            remedy = f"one version of each of {', '.join(session.JARS)}"
+            return Check("spark", "fails", f"Sedona gave {area} for an area of 4", remedy)
+        sedona_version = session.JARS[0].rpartition(":")[2]
+        return Check("spark", "works", f"{spark.version} with Sedona ({sedona_version})")
     finally:
-        started.stop()
+        spark.stop()
 
 
-def _petastorm() -> Check:
+def _check_petastorm() -> Check:
     import lulc.training._petastorm
     import lulc.training.loader  # noqa: F401 - the import is the check
 
     return Check("petastorm", "works", "reads with this pyarrow")
 
 
-def _memory() -> Check:
+def _check_memory() -> Check:
     import psutil
 
     free, cores = psutil.virtual_memory().available / 2**30, os.cpu_count() or 1
-    if free < 3:
-        return Check(
-            "memory", "fails", f"{free:.1f} GiB free", "free 3 GiB, or set spark.memory lower"
-        )
-    return Check(
-        "memory", "works", f"{free:.1f} GiB free for {cores} cores (a core takes up to 1.5 GiB)"
-    )
+    if free < _MIN_FREE_GIB:
+        remedy = f"free {_MIN_FREE_GIB} GiB, or set spark.memory lower"
+        return Check("memory", "fails", f"{free:.1f} GiB free", remedy)
+    detail = f"{free:.1f} GiB free for {cores} cores (a core takes up to 1.5 GiB)"
+    return Check("memory", "works", detail)
 
 
-def _gpu() -> Check:
+def _check_gpu() -> Check:
     from lulc.models.device import choose_device
 
     if choose_device().type != "cpu":
@@ -137,20 +136,16 @@ def _gpu() -> Check:
     return Check("gpu", "lacks", "none: training and prediction use the processor")
 
 
-def _hdf4() -> Check:
+def _check_hdf4() -> Check:
     if importlib.util.find_spec("pyhdf"):
         return Check("hdf4", "works", "MODIS HDF4 files can be read")
     return Check("hdf4", "lacks", "MODIS HDF4 files cannot be read", "pip install 'lulc[hdf4]'")
 
 
-def _credentials() -> Check:
-    named = [
-        n
-        for n in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
-        if os.environ.get(n)
-    ]
-    if named:
-        return Check("object store", "works", f"credentials by {', '.join(named)}")
+def _check_credentials() -> Check:
+    variables = [name for name in _CREDENTIAL_VARIABLES if os.environ.get(name)]
+    if variables:
+        return Check("object store", "works", f"credentials by {', '.join(variables)}")
     return Check(
         "object store",
         "lacks",

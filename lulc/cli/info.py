@@ -1,4 +1,4 @@
-"""What a thing of this project holds, told from its metadata: a raster, a scene, a table, a model, an output folder."""
+"""What a raster, scene, table, model or output folder holds, from its metadata."""
 
 from __future__ import annotations
 
@@ -13,96 +13,111 @@ import pyarrow.dataset as ds
 
 from lulc.errors import InputError
 from lulc.legend import NODATA, class_names
-from lulc.models import contract
+from lulc.models.contract import read_contract
 from lulc.tables import files, schemas, store
 
 _ACCEPTED = (
-    "a raster, a STAC item (.json), a table folder or .parquet file, a model folder or models:/ URI, an output folder, "
-    "or the word datasets for those that can be learned from"
+    "a raster, a STAC item (.json), a table folder or .parquet file, a model folder or models:/ "
+    "URI, an output folder, or the word datasets for a list of those that can be learned from"
 )
+_COUNTED_COLUMNS = ("split", "period", "source", "model", "stage", "status", "level")
+_RANGED_COLUMNS = ("datetime", "cloud", "clear")
 
 
-def look(path: str, out: Path | None = None) -> dict[str, Any]:
-    """What is there, as a flat mapping of names to plain values; InputError when it is nothing known."""
-    place = Path(path)
-    if path.startswith("models:/"):
+def describe_path(text: str, out: Path | None = None) -> dict[str, Any]:
+    """Return what a path, a models:/ URI or the word `datasets` stands for, and what it holds.
+
+    Args:
+        text: the path, URI or word.
+        out: output folder whose registry holds the model.
+
+    Returns:
+        Names → plain values; `kind` comes first.
+
+    Raises:
+        InputError: nothing is there, or nothing that is known.
+    """
+    path = Path(text)
+    if text.startswith("models:/"):
         from lulc.models import registry
 
-        return _model(registry.resolve(path, out or Path(), None).folder)
-    if path == "datasets" and not place.exists():
-        return _datasets()
-    if not place.exists():
-        raise InputError(f"{path} is not there: give {_ACCEPTED}")
-    if (place / "contract.json").exists():
-        return _model(place)
-    if (place / "tables").is_dir():
-        return _output(place)
-    if place.is_dir() and any(place.rglob("[!.]*.parquet")):
-        return _table(place)
-    if place.suffix == ".parquet":
-        return _table(place)
-    if place.suffix == ".json":
-        return _item(place)
-    if place.is_file():
-        return _raster(place)
-    raise InputError(f"{path} holds nothing known: give {_ACCEPTED}")
+        return _describe_model(registry.resolve(text, out or Path(), None).folder)
+    if text == "datasets" and not path.exists():
+        return _describe_datasets()
+    if not path.exists():
+        raise InputError(f"{text} is not there: give {_ACCEPTED}")
+    if (path / "contract.json").exists():
+        return _describe_model(path)
+    if (path / "tables").is_dir():
+        return _describe_output(path)
+    if path.suffix == ".parquet" or (path.is_dir() and any(path.rglob("[!.]*.parquet"))):
+        return _describe_table(path)
+    if path.suffix == ".json":
+        return _describe_scenes(path)
+    if path.is_file():
+        return _describe_raster(path)
+    raise InputError(f"{text} holds nothing known: give {_ACCEPTED}")
 
 
-def format_info(found: dict[str, Any]) -> str:
-    """The mapping as aligned lines of text."""
-    lines = []
-    for name, value in found.items():
-        shown = (
-            ", ".join(f"{k} {v:,}" if isinstance(v, int) else f"{k} {v}" for k, v in value.items())
-            if isinstance(value, dict)
-            else value
+def format_info(facts: dict[str, Any]) -> str:
+    """Return the facts as aligned lines of text."""
+    return "\n".join(f"{name:<14} {_format_fact(fact)}" for name, fact in facts.items())
+
+
+def _format_fact(fact: Any) -> str:
+    if isinstance(fact, dict):
+        return ", ".join(
+            f"{name} {entry:,}" if isinstance(entry, int) else f"{name} {entry}"
+            for name, entry in fact.items()
         )
-        shown = ", ".join(map(str, shown)) if isinstance(shown, list | tuple) else shown
-        lines.append(f"{name:<14} {shown}")
-    return "\n".join(lines)
+    if isinstance(fact, list | tuple):
+        return ", ".join(map(str, fact))
+    return str(fact)
 
 
-def _datasets() -> dict[str, Any]:
+def _describe_datasets() -> dict[str, Any]:
     from lulc.datasets.registry import DATASETS
 
-    found: dict[str, Any] = {"kind": "datasets that can be learned from"}
+    facts: dict[str, Any] = {"kind": "datasets that can be learned from"}
     for name, dataset in sorted(DATASETS.items()):
         options = "; ".join(
-            f"{option}={'|'.join(values) or '…'}" for option, values in dataset.options.items()
+            f"{option}={'|'.join(choices) or '…'}" for option, choices in dataset.options.items()
         )
-        found[name] = dataset.about + (f"  [{options}]" if options else "")
-    return found
+        facts[name] = dataset.about + (f"  [{options}]" if options else "")
+    return facts
 
 
-def _raster(path: Path) -> dict[str, Any]:
+def _describe_raster(path: Path) -> dict[str, Any]:
     from lulc.raster import access, reader
 
-    with access.open_raster(str(path.resolve())) as data:
-        grid = reader.grid_of(data)
-        found = {
+    with access.open_raster(str(path.resolve())) as raster:
+        grid = reader.grid_of(raster)
+        facts = {
             "kind": "raster",
             "crs": grid.crs,
             "pixels": f"{grid.width} × {grid.height}",
             "pixel side": grid.resolution,
             "bounds": grid.bounds,
-            "bands": [d or f"b{i}" for i, d in enumerate(data.descriptions, 1)],
-            "dtype": data.dtypes[0],
-            "nodata": data.nodata,
+            "bands": [name or f"b{i}" for i, name in enumerate(raster.descriptions, 1)],
+            "dtype": raster.dtypes[0],
+            "nodata": raster.nodata,
         }
-        names = class_names(data.tags())
-        if data.dtypes[0] == "uint8" and data.count == 1:
+        if raster.dtypes[0] == "uint8" and raster.count == 1:
+            names = class_names(raster.tags())
             counts = np.zeros(256, np.int64)
-            for _, window in data.block_windows(1):
-                counts += np.bincount(data.read(1, window=window).ravel(), minlength=256)
-            nodata = NODATA if data.nodata is None else int(data.nodata)
-            found["classes"] = {
-                names.get(i, str(i)): int(n) for i, n in enumerate(counts) if n and i != nodata
+            for _, window in raster.block_windows(1):
+                counts += np.bincount(raster.read(1, window=window).ravel(), minlength=256)
+            nodata = NODATA if raster.nodata is None else int(raster.nodata)
+            facts["classes"] = {
+                names.get(class_id, str(class_id)): int(count)
+                for class_id, count in enumerate(counts)
+                if count and class_id != nodata
             }
-            found["no class"] = int(counts[nodata])
-    return found
+            facts["no class"] = int(counts[nodata])
+    return facts
 
 
-def _item(path: Path) -> dict[str, Any]:
+def _describe_scenes(path: Path) -> dict[str, Any]:
     from lulc.config import Archive
     from lulc.sources.registry import source_of
 
@@ -110,7 +125,7 @@ def _item(path: Path) -> dict[str, Any]:
     source = source_of(archive)
     scenes = [source.read(item, archive, ()) for item in source.items(archive)]
     if len(scenes) != 1:
-        return {"kind": "scenes", "scenes": [s.scene_id for s in scenes]}
+        return {"kind": "scenes", "scenes": [scene.scene_id for scene in scenes]}
     scene = scenes[0]
     return {
         "kind": "scene",
@@ -124,73 +139,77 @@ def _item(path: Path) -> dict[str, Any]:
     }
 
 
-def _table(path: Path) -> dict[str, Any]:
-    data = ds.dataset(path, format="parquet", partitioning="hive")
-    names = data.schema.names
-    # The samples table has every column of the chips table, and more: the one with most columns is meant.
-    fitting = [name for name, schema in schemas.ALL.items() if set(schema.names) <= set(names)]
-    known = max(fitting, key=lambda name: len(schemas.ALL[name]), default="unknown")
-    found: dict[str, Any] = {
-        "kind": f"table {known}",
-        "rows": data.count_rows(),
-        "files": len(data.files),
-        "columns": names,
+def _describe_table(path: Path) -> dict[str, Any]:
+    dataset = ds.dataset(path, format="parquet", partitioning="hive")
+    columns = dataset.schema.names
+    table = _recognise_table(columns)
+    rows = dataset.count_rows()
+    facts: dict[str, Any] = {
+        "kind": f"table {table}",
+        "rows": rows,
+        "files": len(dataset.files),
+        "columns": columns,
     }
-    for column in ("split", "period", "source", "model", "stage", "status", "level"):
-        if column in names:
-            found[column] = _count(data.to_table(columns=[column])[column])
-    for column in ("datetime", "cloud", "clear"):
-        if column in names and found["rows"]:
-            ends = (
-                pc.min_max(data.to_table(columns=[column])[column]).as_py()
-                if column != "clear" or known == "chips"
-                else None
-            )
-            if ends:
-                found[column] = f"{ends['min']} to {ends['max']}"
-    if "class_counts" in names:
-        found |= _class_counts(data, "split" if "split" in names else "period")
-    return found
+    for column in _COUNTED_COLUMNS:
+        if column in columns:
+            facts[column] = _count_values(dataset.to_table(columns=[column])[column])
+    for column in _RANGED_COLUMNS:
+        # `clear` is a number in the chips table alone.
+        if column in columns and rows and (column != "clear" or table == "chips"):
+            extremes = pc.min_max(dataset.to_table(columns=[column])[column]).as_py()
+            facts[column] = f"{extremes['min']} to {extremes['max']}"
+    if "class_counts" in columns:
+        facts |= _count_classes(dataset, "split" if "split" in columns else "period")
+    return facts
 
 
-def _class_counts(data: ds.Dataset, by: str) -> dict[str, Any]:
+def _recognise_table(columns: list[str]) -> str:
+    # The samples table has every column of the chips table, and more: of the tables whose columns
+    # are all there, the one with most columns is meant.
+    candidates = [name for name, schema in schemas.ALL.items() if set(schema.names) <= set(columns)]
+    return max(candidates, key=lambda name: len(schemas.ALL[name]), default="unknown")
+
+
+def _count_classes(dataset: ds.Dataset, group_column: str) -> dict[str, Any]:
+    # `classes GROUP` → pixels by class id.
     totals: dict[str, Counter[str]] = {}
-    for row in data.to_table(columns=[by, "class_ids", "class_counts"]).to_pylist():
-        counter = totals.setdefault(f"classes {row[by]}", Counter())
-        counter.update(
-            {str(c): n for c, n in zip(row["class_ids"], row["class_counts"], strict=True)}
-        )
-    return {name: dict(sorted(counter.items())) for name, counter in sorted(totals.items())}
+    table = dataset.to_table(columns=[group_column, "class_ids", "class_counts"])
+    for row in table.to_pylist():
+        total = totals.setdefault(f"classes {row[group_column]}", Counter())
+        counts = zip(row["class_ids"], row["class_counts"], strict=True)
+        total.update({str(class_id): count for class_id, count in counts})
+    return {name: dict(sorted(total.items())) for name, total in sorted(totals.items())}
 
 
-def _count(column: pa.ChunkedArray) -> dict[str, int]:
-    return {str(r["values"]): r["counts"] for r in pc.value_counts(column).to_pylist()}
+def _count_values(column: pa.ChunkedArray) -> dict[str, int]:
+    return {str(row["values"]): row["counts"] for row in pc.value_counts(column).to_pylist()}
 
 
-def _model(folder: Path) -> dict[str, Any]:
-    asks = contract.read_contract(folder / "contract.json")
+def _describe_model(folder: Path) -> dict[str, Any]:
+    contract = read_contract(folder / "contract.json")
     return {
         "kind": "model",
-        "name": asks.name,
-        "task": asks.task,
-        "architecture": {"model": asks.model, **asks.architecture},
-        "bands": list(asks.bands),
-        "bands of files": [list(bands) for bands in asks.file_bands],
-        "gsd m": asks.gsd_m,
-        "classes": {str(c.id): c.name for c in asks.legend.classes},
+        "name": contract.name,
+        "task": contract.task,
+        "architecture": {"model": contract.model, **contract.architecture},
+        "bands": list(contract.bands),
+        "bands of files": [list(bands) for bands in contract.file_bands],
+        "gsd m": contract.gsd_m,
+        "classes": {str(c.id): c.name for c in contract.legend.classes},
         "checksum": files.checksum(folder / "weights.safetensors"),
-        **{f"{name} table": value for name, value in asks.fingerprints.items()},
+        **{f"{name} table": text for name, text in contract.fingerprints.items()},
     }
 
 
-def _output(out: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {"kind": "output folder"}
+def _describe_output(out: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = {"kind": "output folder"}
     for name in schemas.ALL:
         folder = store.table_folder(out, name)
         if folder.is_dir():
-            found[name] = f"{ds.dataset(folder, format='parquet').count_rows():,} rows"
+            facts[name] = f"{ds.dataset(folder, format='parquet').count_rows():,} rows"
     rows = store.read_table(out, "ledger", ["stage", "status"]).to_pylist()
-    found["ledger by"] = dict(sorted(Counter(f"{r['stage']} {r['status']}" for r in rows).items()))
-    found["rasters"] = len(list((out / "rasters").rglob("*.tif")))
-    found["models"] = sorted(p.parent.name for p in out.glob("models/*/contract.json"))
-    return found
+    counts = Counter(f"{row['stage']} {row['status']}" for row in rows)
+    facts["ledger by"] = dict(sorted(counts.items()))
+    facts["rasters"] = len(list((out / "rasters").rglob("*.tif")))
+    facts["models"] = sorted(path.parent.name for path in out.glob("models/*/contract.json"))
+    return facts

@@ -1,4 +1,4 @@
-"""What can be said on the command line, and the run that it asks for."""
+"""The command line's arguments, and the Config that they describe."""
 
 from __future__ import annotations
 
@@ -6,19 +6,28 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from lulc.config import Config
 from lulc import __version__, errors
 from lulc.stages import STAGES
 
+if TYPE_CHECKING:
+    from lulc.config import Config
+
+AddVerb = Callable[..., argparse.ArgumentParser]
+"""add(name, help, *examples): add a verb, and return its parser."""
+
 
 def make_parser() -> argparse.ArgumentParser:
-    """What reads a command line: `verb` is the name of what is asked, not there where nothing is."""
+    """Make the parser of the command line.
+
+    Returns:
+        The parser; its result has the verb's name in `verb`, no `verb` where none is given.
+    """
     parser = argparse.ArgumentParser(
         prog="lulc",
-        description="Maps land use and land cover from archives of scenes, and areas one can defend.",
+        description="Map land use and land cover from archives of scenes, and measure areas with "
+        "their accuracy.",
         epilog="example: lulc demo\nexample: lulc run conf/zion.yaml --out out/zion",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -26,376 +35,433 @@ def make_parser() -> argparse.ArgumentParser:
     parser.set_defaults(debug=False)
     verbs = parser.add_subparsers(title="verbs", metavar="VERB")
 
-    def add(name: str, does: str, *examples: str) -> argparse.ArgumentParser:
-        made = verbs.add_parser(
-            name, help=does, description=does[0].upper() + does[1:] + ".", epilog="\n".join(f"example: {e}" for e in examples),
+    def add(name: str, summary: str, *examples: str) -> argparse.ArgumentParser:
+        verb = verbs.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog="\n".join(f"example: {example}" for example in examples),
             formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
-        made.add_argument(
-            "--debug", action="store_true", help="show Spark's log and every traceback"
         )
-        made.add_argument("--json", action="store_true", help="print the result as JSON")
-        made.set_defaults(verb=name)
-        return made
+        verb.add_argument(
+            "--debug", action="store_true", help="show Spark's log and full tracebacks"
+        )
+        verb.add_argument("--json", action="store_true", help="print the result as JSON")
+        verb.set_defaults(verb=name)
+        return verb
 
-    made = add("init", "write a commented run file to start from", "lulc init my.yaml")
-    made.add_argument("path", type=Path, help="the file to write")
-    made = add(
-        "demo",
-        "map a scene archive made on the spot, offline, in a few minutes",
-        "lulc demo --out out/demo",
-    )
-    made.add_argument(
-        "--out", type=Path, default=Path("out/demo"), help="output folder (default %(default)s)"
-    )
-    made.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="A.B=1",
-        help="a setting over the demo's run file",
-    )
-
-    made = add(
-        "run", "every stage of a run file, in one session", "lulc run conf/zion.yaml --out out/zion"
-    )
-    _stage_options(made)
-    _stages(add)
-    made = add(
-        "plan",
-        "what a run will read, write and cost; metadata only",
-        "lulc plan conf/zion.yaml --geojson tiles.geojson",
-    )
-    _run_options(made)
-    made.add_argument("--geojson", type=Path, help="write the tiles there")
-    made = add(
-        "info",
-        "what a scene, raster, table, model or output folder holds",
-        "lulc info out/zion/tables/samples",
-    )
-    made.add_argument("path", help="a file, a folder, or a model such as models:/zion@champion")
-    made.add_argument("--out", type=Path, help="output folder whose registry holds the model")
-    made.add_argument(
-        "--png", type=Path, help="write a picture of a table of chips or samples there"
-    )
-    made = add(
-        "report",
-        "write the report of an output folder anew",
-        "lulc report conf/zion.yaml --out out/zion",
-    )
-    _run_options(made)
-    made.add_argument("--out", type=Path, required=True, help="output folder")
-    _asking(add)
-    add("doctor", "whether this machine can run it, and what would mend it", "lulc doctor")
+    _add_start(add)
+    _add_stages(add)
+    _add_inspection(add)
+    _add_queries(add)
+    _add_accuracy(add)
+    _add_training(add)
+    add("doctor", "check whether this machine can run lulc, and how to fix it", "lulc doctor")
     return parser
 
 
-def _stages(add: Callable[..., argparse.ArgumentParser]) -> None:
-    more: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+def config_from_arguments(args: argparse.Namespace) -> Config:
+    """Return the run that a command line describes.
+
+    Args:
+        args: parsed arguments with a run file, or with the options that replace it (--dataset,
+            --rasters), and settings on top.
+
+    Raises:
+        UsageError: the run file is wrong, missing, or options contradict each other.
+    """
+    from lulc import runfile
+    from lulc.datasets import registry
+
+    settings = [*args.set, *_option_settings(args)]
+    if getattr(args, "rasters", None):
+        raw = runfile.apply_settings(_rasters_run(args), settings)
+        return runfile.parse_run(raw, Path.cwd(), "--rasters")
+    if getattr(args, "dataset", None):
+        raw = runfile.apply_settings(_dataset_run(args), settings)
+        config = runfile.parse_run(raw, Path.cwd(), "--dataset")
+    elif args.run is None:
+        raise errors.UsageError("give a run file (RUN.yaml), or what takes its place: see --help")
+    else:
+        config = runfile.read_run(args.run, settings)
+    return registry.complete_from_datasets(config)
+
+
+def read_bbox(text: str) -> tuple[float, float, float, float]:
+    """Read a box `xmin,ymin,xmax,ymax` in degrees.
+
+    Raises:
+        UsageError: it is not a valid box.
+    """
+    from lulc.sources import area
+
+    area.parse_box(text)
+    xmin, ymin, xmax, ymax = (float(number) for number in text.split(","))
+    return xmin, ymin, xmax, ymax
+
+
+def _option_settings(args: argparse.Namespace) -> list[str]:
+    # Settings of a run file that options stand for.
+    settings = []
+    if getattr(args, "max_bad", None) is not None:
+        settings.append(f"max_bad='{args.max_bad}'")
+    filters = {name: getattr(args, name, None) for name in ("collection", "time", "max_cloud")}
+    if getattr(args, "catalogue", None):
+        search = {
+            "catalogue": args.catalogue,
+            "collections": args.collection,
+            "bbox": args.bbox,
+            "time": args.time,
+            "max_cloud": args.max_cloud,
+        }
+        search = {name: entry for name, entry in search.items() if entry is not None}
+        settings.append(f"scenes={json.dumps([{'search': search}])}")
+    elif any(filters.values()):
+        raise errors.UsageError(
+            "--collection, --time and --max-cloud are for a search: add --from with its catalogue"
+        )
+    return settings
+
+
+def _rasters_run(args: argparse.Namespace) -> dict[str, Any]:
+    # The run file of --rasters and --regions.
+    maps = [
+        dict(zip(("period", "path"), text.split("=", 1), strict=False)) for text in args.rasters
+    ]
+    if any("path" not in entry for entry in maps) or not args.regions:
+        raise errors.UsageError("--rasters PERIOD=PATTERN and --regions FILE go together")
+    regions = [{"path": path, "level": Path(path).stem} for path in args.regions]
+    return {"name": "maps", "maps": maps, "regions": regions}
+
+
+def _dataset_run(args: argparse.Namespace) -> dict[str, Any]:
+    # The run file of --dataset and --root.
+    if not args.root:
+        raise errors.UsageError("--dataset NAME and --root DIR go together")
+    options = dict(pair.partition("=")[::2] for pair in args.option)
+    dataset = {"name": args.dataset, "root": str(args.root.resolve()), "options": options}
+    legend = {"legend": "common"} if args.legend == "common" else {}
+    return {"name": args.dataset, "datasets": [dataset], **legend}
+
+
+def _add_start(add: AddVerb) -> None:
+    verb = add("init", "write a commented run file to start from", "lulc init my.yaml")
+    verb.add_argument("path", type=Path, help="the file to write")
+    verb = add(
+        "demo",
+        "map a small invented archive of scenes, offline, in a few minutes",
+        "lulc demo --out out/demo",
+    )
+    verb.add_argument(
+        "--out", type=Path, default=Path("out/demo"), help="output folder (default %(default)s)"
+    )
+    _add_settings(verb, "of the demo's run file")
+    verb = add(
+        "run",
+        "run all stages of a run file in one session",
+        "lulc run conf/zion.yaml --out out/zion",
+    )
+    _add_stage_options(verb)
+
+
+def _add_stages(add: AddVerb) -> None:
+    # Stage → an example, and the options, of what can take the place of a run file.
+    alternatives: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
         "index": (
             "my.yaml --out out --from earth-search --collection sentinel-2-c1-l2a --max-cloud 20",
-            _search_options,
+            _add_search_options,
         ),
         "samples": (
             "--dataset eurosat --root EuroSAT_MS --option bands=ms --out out/eurosat",
-            _dataset_options,
+            _add_dataset_options,
         ),
-        "predict": ("--model zion --input images --out out/zion", _folder_options),
+        "predict": ("--model zion --input images --out out/zion", _add_folder_options),
         "stats": (
             "--rasters '2021=worldcover/*2021*.tif' --regions countries.json --out out/wc",
-            _raster_options,
+            _add_raster_options,
         ),
         "evaluate": (
             "--reference points.gpkg --regions parks.gpkg --out out/zion",
-            _reference_options,
+            _add_reference_options,
         ),
     }
-    for name, does in STAGES.items():
-        examples = ["conf/zion.yaml --out out/zion"] + ([more[name][0]] if name in more else [])
-        made = add(name, does, *(f"lulc {name} {example}" for example in examples))
-        _stage_options(
-            made, optional=name in more and name != "index"
-        )  # a search takes the place of scenes alone
-        if name in more:
-            more[name][1](made)
+    for stage, summary in STAGES.items():
+        examples = ["conf/zion.yaml --out out/zion"]
+        if stage in alternatives:
+            examples.append(alternatives[stage][0])
+        verb = add(stage, summary, *(f"lulc {stage} {example}" for example in examples))
+        # A search replaces only the scenes of a run file.
+        _add_stage_options(verb, run_is_optional=stage in alternatives and stage != "index")
+        if stage in alternatives:
+            alternatives[stage][1](verb)
 
 
-def _asking(add: Callable[..., argparse.ArgumentParser]) -> None:
-    made = add(
+def _add_inspection(add: AddVerb) -> None:
+    verb = add(
+        "plan",
+        "show what a run will read, write and cost, from metadata alone",
+        "lulc plan conf/zion.yaml --geojson tiles.geojson",
+    )
+    _add_run_options(verb)
+    verb.add_argument("--geojson", type=Path, metavar="FILE", help="write the tiles to this file")
+    verb = add(
+        "info",
+        "show what a scene, raster, table, model or output folder holds",
+        "lulc info out/zion/tables/samples",
+    )
+    verb.add_argument("path", help="a file, a folder, or a model such as models:/zion@champion")
+    verb.add_argument("--out", type=Path, help="output folder whose registry holds the model")
+    verb.add_argument(
+        "--png", type=Path, metavar="FILE", help="draw a table of chips or samples to this file"
+    )
+    verb = add(
+        "report",
+        "write the report of an output folder again",
+        "lulc report conf/zion.yaml --out out/zion",
+    )
+    _add_run_options(verb)
+    verb.add_argument("--out", type=Path, required=True, help="output folder")
+    verb = add(
+        "models", "list registered models, their versions and scores", "lulc models out/zion"
+    )
+    verb.add_argument(
+        "out", type=Path, help="output folder whose registry is read (or MLFLOW_TRACKING_URI's)"
+    )
+
+
+def _add_queries(add: AddVerb) -> None:
+    verb = add(
         "sql",
-        "ask a run's tables in Spark SQL",
+        "query a run's tables in Spark SQL",
         'lulc sql out/zion "SELECT class_name, area_m2 FROM class_areas"',
     )
-    made.add_argument("out", type=Path, help="output folder of a run")
-    made.add_argument("query", help="the query; views are named like the tables")
-    made.add_argument(
+    verb.add_argument("out", type=Path, help="output folder of a run")
+    verb.add_argument("query", help="the query; views have the names of the tables")
+    verb.add_argument(
         "--save",
         type=Path,
         metavar="FILE",
-        help="write what it gives: .csv, .xlsx, .parquet, .gpkg or .geojson",
+        help="write the result to a .csv, .xlsx, .parquet, .gpkg or .geojson file",
     )
-    made.add_argument(
+    verb.add_argument(
         "--bind",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="value of :NAME in the query",
+        help="value of :NAME in the query; may be repeated",
     )
-    made = add(
-        "design", "draw a stratified random sample of a map's pixels to interpret",
-        "lulc design points.gpkg out/zion/rasters/2000/*.tif --error 0.01",
-    )  # fmt: skip
-    made.add_argument("points", type=Path, help="file to write, .gpkg or .geojson")
-    made.add_argument(
-        "rasters", nargs="+", type=Path, help="class rasters whose classes are the strata"
-    )
-    made.add_argument("--points", dest="count", type=int, metavar="N", help="points in all")
-    made.add_argument(
-        "--error",
-        type=float,
-        metavar="SE",
-        help="or: standard error that the overall accuracy shall have",
-    )
-    made.add_argument(
-        "--allocation",
-        choices=("neyman", "proportional", "equal"),
-        default="neyman",
-        help="default %(default)s",
-    )
-    made.add_argument(
-        "--least",
-        type=int,
-        default=30,
-        metavar="N",
-        help="points in every stratum at least (default %(default)s)",
-    )
-    made.add_argument(
-        "--seed", type=int, default=0, help="another seed draws others (default %(default)s)"
-    )
-    made = add(
+    verb = add(
         "serve",
         "answer SQL over JDBC until stopped (Spark's Thrift server)",
         "lulc serve out/zion --port 10000",
     )
-    made.add_argument("out", type=Path, help="output folder of a run")
-    made.add_argument(
-        "--port", type=int, default=10000, help="of this machine (default %(default)s)"
+    verb.add_argument("out", type=Path, help="output folder of a run")
+    verb.add_argument(
+        "--port", type=int, default=10000, help="port of this machine (default %(default)s)"
     )
-    made = add(
+
+
+def _add_accuracy(add: AddVerb) -> None:
+    verb = add(
+        "design",
+        "draw a stratified random sample of a map's pixels to interpret",
+        "lulc design points.gpkg out/zion/rasters/2000/*.tif --error 0.01",
+    )
+    verb.add_argument("points", type=Path, help="file to write, .gpkg or .geojson")
+    verb.add_argument(
+        "rasters", nargs="+", type=Path, help="class rasters, whose classes are the strata"
+    )
+    verb.add_argument("--points", dest="count", type=int, metavar="N", help="number of points")
+    verb.add_argument(
+        "--error",
+        type=float,
+        metavar="SE",
+        help="in place of --points: standard error of the overall accuracy to reach",
+    )
+    verb.add_argument(
+        "--allocation",
+        choices=("neyman", "proportional", "equal"),
+        default="neyman",
+        help="how points are allocated to strata (default %(default)s)",
+    )
+    verb.add_argument(
+        "--least",
+        type=int,
+        default=30,
+        metavar="N",
+        help="least number of points in a stratum (default %(default)s)",
+    )
+    verb.add_argument(
+        "--seed", type=int, default=0, help="seed of the random draw (default %(default)s)"
+    )
+    verb = add(
         "compare",
-        "what each pixel of one class raster became in another",
+        "compare two class rasters pixel by pixel: what each class became",
         "lulc compare 2020.tif 2021.tif change.tif",
     )
-    for name, does in (
-        ("before", "class raster"),
-        ("after", "class raster of a later time"),
-        ("change", "raster to write"),
-    ):
-        made.add_argument(name, type=Path, help=does)
-    made = add(
-        "tune", "compare trainings with other settings, or on spatial folds, run side by side",
+    verb.add_argument("before", type=Path, help="class raster")
+    verb.add_argument("after", type=Path, help="class raster of a later time")
+    verb.add_argument("change", type=Path, help="raster to write")
+
+
+def _add_training(add: AddVerb) -> None:
+    verb = add(
+        "tune",
+        "compare trainings with different settings, or on spatial folds, side by side",
         "lulc tune my.yaml --out out/my --over train.rate=0.001,0.003 --folds 5",
-    )  # fmt: skip
-    _run_options(made)
-    made.add_argument("--out", type=Path, required=True, help="output folder")
-    made.add_argument(
+    )
+    _add_run_options(verb)
+    verb.add_argument("--out", type=Path, required=True, help="output folder")
+    verb.add_argument(
         "--over",
         action="append",
         default=[],
         metavar="A.B=1,2",
-        help="values to try of a setting under train",
+        help="values of a setting under train to compare; may be repeated",
     )
-    made.add_argument(
-        "--folds", type=int, help="hold back each of so many spatial folds once, and score on it"
+    verb.add_argument(
+        "--folds", type=int, metavar="N", help="train N times, each time tested on another fold"
     )
-    made = add(
+    verb = add(
         "rate",
         "try learning rates in one short pass over the samples",
         "lulc rate my.yaml --out out/my",
     )
-    _run_options(made)
-    made.add_argument(
+    _add_run_options(verb)
+    verb.add_argument(
         "--out",
         type=Path,
         required=True,
         help="output folder that holds the samples; rates.png is written there",
     )
-    made = add("models", "the registered models, their versions and scores", "lulc models out/zion")
-    made.add_argument(
-        "out", type=Path, help="output folder whose registry is read (or MLFLOW_TRACKING_URI's)"
-    )
 
 
-def _run_options(made: argparse.ArgumentParser, optional: bool = False) -> None:
-    made.add_argument("run", type=Path, nargs="?" if optional else None, help="run file (YAML)")
-    made.add_argument(
+def _add_settings(verb: argparse.ArgumentParser, origin: str) -> None:
+    verb.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="A.B=1",
-        help="a setting over the run file; may be repeated",
+        help=f"replace a setting {origin}; may be repeated",
     )
 
 
-def _stage_options(made: argparse.ArgumentParser, optional: bool = False) -> None:
-    _run_options(made, optional)
-    made.add_argument("--out", type=Path, required=True, help="output folder")
-    made.add_argument(
+def _add_run_options(verb: argparse.ArgumentParser, run_is_optional: bool = False) -> None:
+    count = "?" if run_is_optional else None
+    verb.add_argument("run", type=Path, nargs=count, help="run file (YAML)")
+    _add_settings(verb, "of the run file")
+
+
+def _add_stage_options(verb: argparse.ArgumentParser, run_is_optional: bool = False) -> None:
+    _add_run_options(verb, run_is_optional)
+    verb.add_argument("--out", type=Path, required=True, help="output folder")
+    verb.add_argument(
         "--bbox", metavar="XMIN,YMIN,XMAX,YMAX", help="only tiles that touch this box, in degrees"
     )
-    made.add_argument(
+    verb.add_argument(
         "--tiles", metavar="ID,ID…", help="only these tiles, such as 5070-30m-256/3_4"
     )
-    made.add_argument(
-        "--where", metavar="SQL", help='only scenes for which this holds, such as "cloud < 20"'
+    verb.add_argument(
+        "--where", metavar="SQL", help='only scenes with this condition, such as "cloud < 20"'
     )
-    made.add_argument(
+    verb.add_argument(
         "--max-bad",
         metavar="N|P%",
-        help="bad inputs allowed, a count or a share of the scenes (default: any number)",
+        help="bad inputs allowed, as a count or a share of the inputs (default: any number)",
     )
-    made.add_argument(
-        "--retry-bad", action="store_true", help="read scenes again that the ledger holds as bad"
+    verb.add_argument(
+        "--retry-bad", action="store_true", help="read scenes again that could not be read before"
     )
 
 
-def _dataset_options(made: argparse.ArgumentParser) -> None:
-    found = made.add_argument_group("a published dataset, instead of a run file")
-    found.add_argument("--dataset", metavar="NAME", help="see `lulc info datasets`")
-    found.add_argument(
-        "--root", type=Path, metavar="DIR", help="the folder that its archive was unpacked in"
+def _add_search_options(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group(
+        "a search of a catalogue (within --bbox), in place of the run file's scenes"
     )
-    found.add_argument(
+    group.add_argument(
+        "--from",
+        dest="catalogue",
+        metavar="NAME|URL",
+        help="a STAC API, or copernicus, earth-search, planetary-computer, usgs, linz",
+    )
+    group.add_argument(
+        "--collection", action="append", metavar="ID", help="a collection; may be repeated"
+    )
+    group.add_argument(
+        "--time",
+        metavar="DAY/DAY",
+        help="days, such as 2023-01-01/2023-12-31 (default: the run's periods)",
+    )
+    group.add_argument(
+        "--max-cloud", metavar="PERCENT", help="only scenes with at most this cloud cover"
+    )
+
+
+def _add_dataset_options(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group("a published dataset, in place of a run file")
+    group.add_argument("--dataset", metavar="NAME", help="its name; see `lulc info datasets`")
+    group.add_argument("--root", type=Path, metavar="DIR", help="folder of the unpacked archive")
+    group.add_argument(
         "--option",
         action="append",
         default=[],
         metavar="A=B",
-        help="one of its options; may be repeated",
+        help="an option of the dataset; may be repeated",
     )
-    found.add_argument(
+    group.add_argument(
         "--legend",
         choices=("own", "common"),
         default="own",
-        help="its own legend, or the common one",
+        help="the dataset's own legend, or the common one (default %(default)s)",
     )
 
 
-def _reference_options(made: argparse.ArgumentParser) -> None:
-    found = made.add_argument_group("points that people have interpreted, instead of a run file")
-    found.add_argument(
-        "--reference",
-        type=Path,
-        metavar="POINTS",
-        help="file of `lulc design`, its column `reference` filled in",
-    )
-    found.add_argument(
-        "--map",
-        nargs="+",
-        type=Path,
-        metavar="TIF",
-        help="class rasters to judge (default: those of the design)",
-    )
-    found.add_argument(
-        "--regions", type=Path, metavar="FILE", help="also by region: a vector file of them"
-    )
-
-
-def _folder_options(made: argparse.ArgumentParser) -> None:
-    found = made.add_argument_group("image files, instead of a run's chips")
-    found.add_argument(
+def _add_folder_options(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group("image files, in place of a run's chips")
+    group.add_argument(
         "--model",
-        help="registered model (name, name/version, name@alias or models:/ URI; a+b: the mean of two), with --input",
+        help="registered model (name, name/version, name@alias or models:/ URI; a+b is the mean of "
+        "two), with --input",
     )
-    found.add_argument(
-        "--input", type=Path, help="folder of image files to map, each to a raster of the same name"
+    group.add_argument(
+        "--input",
+        type=Path,
+        metavar="DIR",
+        help="folder of image files; each is mapped to a raster of the same name",
     )
 
 
-def _raster_options(made: argparse.ArgumentParser) -> None:
-    found = made.add_argument_group("class rasters made elsewhere, instead of a run file")
-    found.add_argument(
+def _add_raster_options(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group("class rasters made elsewhere, in place of a run file")
+    group.add_argument(
         "--rasters",
         action="append",
         metavar="PERIOD=PATTERN",
         help="files of one period; may be repeated",
     )
-    found.add_argument(
+    group.add_argument(
         "--regions",
         action="append",
         metavar="FILE",
-        help="vector file of regions, a level; may be repeated",
+        help="vector file of regions, a level of its own; may be repeated",
     )
 
 
-def _search_options(made: argparse.ArgumentParser) -> None:
-    found = made.add_argument_group(
-        "scenes found in a catalogue (within --bbox), instead of those the run file names"
+def _add_reference_options(verb: argparse.ArgumentParser) -> None:
+    group = verb.add_argument_group("points that people have interpreted, in place of a run file")
+    group.add_argument(
+        "--reference",
+        type=Path,
+        metavar="POINTS",
+        help="file of `lulc design`, with its column `reference` filled in",
     )
-    found.add_argument(
-        "--from", dest="catalogue", metavar="NAME|URL",
-        help="a STAC API, or copernicus, earth-search, planetary-computer, usgs, linz",
-    )  # fmt: skip
-    found.add_argument(
-        "--collection", action="append", metavar="ID", help="a collection of it; may be repeated"
+    group.add_argument(
+        "--map",
+        nargs="+",
+        type=Path,
+        metavar="TIF",
+        help="class rasters to evaluate (default: those of the design)",
     )
-    found.add_argument(
-        "--time",
-        metavar="DAY/DAY",
-        help="days, such as 2023-01-01/2023-12-31 (default: the run's periods)",
+    group.add_argument(
+        "--regions", type=Path, metavar="FILE", help="vector file: estimates by region as well"
     )
-    found.add_argument("--max-cloud", metavar="PERCENT", help="no scenes with more cloud than that")
-
-
-def run_from_arguments(given: argparse.Namespace) -> Config:
-    """The run of a run file and the settings over it, or of the options that take its place; UsageError where they clash."""
-    from lulc import runfile
-    from lulc.datasets import registry
-
-    settings = list(given.set)
-    if getattr(given, "max_bad", None) is not None:
-        settings.append(f"max_bad='{given.max_bad}'")
-    if getattr(given, "catalogue", None):
-        asked = {
-            "catalogue": given.catalogue,
-            "collections": given.collection,
-            "bbox": given.bbox,
-            "time": given.time,
-        }
-        asked |= {"max_cloud": given.max_cloud}
-        settings.append(
-            f"scenes={json.dumps([{'search': {k: v for k, v in asked.items() if v is not None}}])}"
-        )
-    elif (
-        getattr(given, "collection", None)
-        or getattr(given, "time", None)
-        or getattr(given, "max_cloud", None)
-    ):
-        raise errors.UsageError(
-            "--collection, --time and --max-cloud narrow a search: say with --from which catalogue"
-        )
-    if getattr(given, "rasters", None):
-        maps = [
-            dict(zip(("period", "path"), text.split("=", 1), strict=False))
-            for text in given.rasters
-        ]
-        if any("path" not in one for one in maps) or not given.regions:
-            raise errors.UsageError("--rasters PERIOD=PATTERN and --regions FILE go together")
-        files = [{"path": path, "level": Path(path).stem} for path in given.regions]
-        return runfile.parse_run(
-            runfile.apply_settings({"name": "maps", "maps": maps, "regions": files}, settings),
-            Path.cwd(),
-            "--rasters",
-        )
-    if getattr(given, "dataset", None):
-        if not given.root:
-            raise errors.UsageError("--dataset NAME and --root DIR go together")
-        options = dict(pair.partition("=")[::2] for pair in given.option)
-        source = {"name": given.dataset, "root": str(given.root.resolve()), "options": options}
-        legend = {"legend": "common"} if given.legend == "common" else {}
-        raw = {"name": given.dataset, "datasets": [source], **legend}
-        return registry.complete_from_datasets(
-            runfile.parse_run(runfile.apply_settings(raw, settings), Path.cwd(), "--dataset")
-        )
-    if given.run is None:
-        raise errors.UsageError("give a run file (RUN.yaml), or what takes its place: see --help")
-    return registry.complete_from_datasets(runfile.read_run(given.run, settings))

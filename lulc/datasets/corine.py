@@ -1,8 +1,9 @@
-"""CORINE Land Cover: its 44 classes and their two coarser levels as legends, each with what it is in the common legend.
+"""CORINE Land Cover: its 44 classes and their two coarser levels as legends, and their common ids.
 
-Codes and names of Kosztra et al. 2019, "Updated CLC illustrated nomenclature guidelines"; colours of the legend delivered with
-CLC2018. An id of level 3 is a class's place in the nomenclature, 1 to 44, as in the CLC rasters: its code of three digits does
-not fit a byte. Ids of levels 1 and 2 are the codes. A coarser class has the colour of its first one of level 3.
+Codes and names of Kosztra et al. 2019, "Updated CLC illustrated nomenclature guidelines"; colours
+of the legend delivered with CLC2018. An id of level 3 is a class's position in the nomenclature,
+1 to 44, as in the CLC rasters: its code of three digits does not fit a byte. Ids of levels 1 and 2
+are the codes. A coarser class has the colour of its first class of level 3.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 
 from lulc.legend import LandClass, Legend
 
-# Code: name, colour, class of the common legend (a burnt area may be any).
+# Code: name, colour, id in the common legend (a burnt area may be any).
 _CLASSES: dict[int, tuple[str, str, int | None]] = {
     111: ("Continuous urban fabric", "#e6004d", 6),
     112: ("Discontinuous urban fabric", "#ff0000", 6),
@@ -62,7 +63,7 @@ _CLASSES: dict[int, tuple[str, str, int | None]] = {
     522: ("Estuaries", "#a6ffe6", 0),
     523: ("Sea and ocean", "#e6f2ff", 0),
 }
-# Forest and semi-natural areas (3) are anything from forest to glacier.
+# Code: name, id in the common legend (3 is anything from forest to glacier).
 _COARSER: dict[int, tuple[str, int | None]] = {
     1: ("Artificial surfaces", 6),
     2: ("Agricultural areas", 4),
@@ -91,53 +92,52 @@ CODES = tuple(_CLASSES)
 
 
 def id_at(code: int, level: int = 3) -> int:
-    """The id in the legend of that level of a class of level 3."""
+    """Return the id that a class of level 3 has in the legend of a level (1 to 3)."""
     return CODES.index(code) + 1 if level == 3 else code // 10 ** (3 - level)
 
 
 def name_of(code: int) -> str:
-    """The name of a class of level 3."""
+    """Return the name of a class of level 3."""
     return _CLASSES[code][0]
 
 
 def colour_of(code: int) -> str:
-    """The colour of a class of level 3."""
+    """Return the colour of a class of level 3 as `#rrggbb`."""
     return _CLASSES[code][1]
 
 
 def common_of(code: int) -> int | None:
-    """The id in `lulc.legend.COMMON` of a class of level 3, None where it has no counterpart."""
+    """Return the id in `lulc.legend.COMMON` of a class of level 3.
+
+    Returns:
+        None where the class has no counterpart.
+    """
     return _CLASSES[code][2]
 
 
-def _coarser(level: int) -> Legend:
-    first: dict[int, str] = {}
+def _coarser_legend(level: int) -> Legend:
+    colours: dict[int, str] = {}
     for code in CODES:
-        first.setdefault(id_at(code, level), colour_of(code))
-    return Legend(
-        f"corine{level}", tuple(LandClass(i, _COARSER[i][0], colour) for i, colour in first.items())
-    )
+        colours.setdefault(id_at(code, level), colour_of(code))
+    classes = tuple(LandClass(i, _COARSER[i][0], colour) for i, colour in colours.items())
+    return Legend(f"corine{level}", classes)
+
+
+def _coarser_common(legend: Legend) -> dict[int, int]:
+    return {i: common for i in legend.ids if (common := _COARSER[i][1]) is not None}
 
 
 LEGENDS: Mapping[int, Legend] = {
-    1: _coarser(1),
-    2: _coarser(2),
+    1: _coarser_legend(1),
+    2: _coarser_legend(2),
     3: Legend(
-        "corine3",
-        tuple(LandClass(id_at(code), name, colour) for code, (name, colour, _) in _CLASSES.items()),
+        "corine3", tuple(LandClass(id_at(code), name_of(code), colour_of(code)) for code in CODES)
     ),
 }
 """The legend of each level, 1 to 3."""
 COMMON: Mapping[int, Mapping[int, int]] = {
-    3: {id_at(code): common for code, (_, _, common) in _CLASSES.items() if common is not None},
-    **{
-        level: {
-            i: common
-            for i in LEGENDS[level].ids
-            for common in [_COARSER[i][1]]
-            if common is not None
-        }
-        for level in (1, 2)
-    },
+    3: {id_at(code): common for code in CODES if (common := common_of(code)) is not None},
+    1: _coarser_common(LEGENDS[1]),
+    2: _coarser_common(LEGENDS[2]),
 }
-"""Of each level: id → id of `lulc.legend.COMMON`, without the classes that have no counterpart there."""
+"""Level → id → id of `lulc.legend.COMMON`; classes without a counterpart there are left out."""

@@ -1,4 +1,4 @@
-"""What a dataset is: a published archive of labelled examples, listed cheaply (`items`) and read one by one (`read`)."""
+"""The records of a published dataset: what it is, its items, and one example of it."""
 
 from __future__ import annotations
 
@@ -20,69 +20,79 @@ DENSE: tuple[Task, ...] = ("segment", "change", "series")
 """The tasks whose label is a class for every pixel."""
 
 Options = Mapping[str, str]
-"""Which of a dataset's forms is asked for: a value for every one of its options."""
+"""The chosen form of a dataset: a value for every one of its options."""
 
 
 @dataclass(frozen=True)
 class ExampleItem:
-    """The address of one labelled example.
-
-    name: unique in the dataset, the same on every machine. files: what `read` opens, relative to the root, in an order that it
-    knows. classes: legend ids that the listing already tells. split: the publisher's (train, validation, test), empty where there
-    is none. group: items of one group lie on the same ground and never part. place: longitude and latitude in degrees.
-    """
+    """The address of one labelled example."""
 
     name: str
+    """Unique in the dataset, and the same on every machine."""
     files: tuple[str, ...]
+    """Paths that the dataset's `read` opens, relative to the root, in an order it defines."""
     classes: tuple[int, ...] = ()
+    """Legend ids, where the listing already gives them."""
     split: str = ""
+    """The publisher's split (train, validation, test); empty where there is none."""
     group: str = ""
-    place: tuple[float, float] | None = None
+    """Items of one group cover the same ground and always share a split."""
+    lonlat: tuple[float, float] | None = None
+    """Longitude and latitude in degrees."""
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """What an item holds: pixels (T, C, H, W) in DN, one or more dates, and its label.
-
-    valid: (T, H, W) bool. grid: where it lies, None where nothing says. label: () int64 id of classify; (K,) uint8, 1 where the
-    legend's class is there, of multilabel; (H, W) uint8 legend ids, 255 without a label, of segment, change and series; (N, 5)
-    float32 id, left, top, right, bottom in pixels of detect.
-    """
+    """Pixels and label of one item."""
 
     pixels: np.ndarray
+    """(T, C, H, W) in DN, for one or more dates."""
     valid: np.ndarray
+    """(T, H, W) bool."""
     label: np.ndarray
+    """The truth, by task.
+
+    classify: () int64 legend id. multilabel: (K,) uint8, 1 where the legend's class is present.
+    segment, change, series: (H, W) uint8 legend ids, 255 without a label. detect: (N, 5) float32
+    rows of id, left, top, right, bottom in pixels.
+    """
     grid: Grid | None = None
+    """The grid of the pixels; None where the files are not georeferenced."""
     datetimes: tuple[datetime, ...] = ()
+    """One acquisition time per date; empty where the publisher gives none."""
 
 
 @dataclass(frozen=True)
 class Description:
-    """What all examples share: the task, the legend, the bands that can be asked for with their encoding, dates and gsd.
-
-    common: legend id → id of `lulc.legend.COMMON`; a class that is not in it has no counterpart there.
-    """
+    """The properties that all examples of a dataset share."""
 
     task: Task
     legend: Legend
     encoding: Encoding
+    """The bands that can be read, with their scale and offset."""
     gsd_m: float
+    """Pixel side on the ground in metres."""
     dates: int = 1
+    """Dates of an example, at most."""
     common: Mapping[int, int] = field(default_factory=dict)
+    """Legend id → id of `lulc.legend.COMMON`; a class without a counterpart is left out."""
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A published dataset.
-
-    about: title, publication and licence. options: name → accepted values, the first where nothing is said. items(root, options):
-    in any order, from names and metadata files alone. read(root, item, options, bands): pixels of these bands, in this order;
-    InputError where a file is damaged or missing.
-    """
+    """A published dataset and the functions that list and read it."""
 
     name: str
     about: str
+    """Title, publication and licence."""
     options: Mapping[str, tuple[str, ...]]
+    """Option → accepted values, of which the first is the default; no values: any text."""
     describe: Callable[[Options], Description]
+    """describe(options): the properties of all examples in that form."""
     items: Callable[[Path, Options], Iterable[ExampleItem]]
+    """items(root, options): all items in any order, from names and metadata files alone."""
     read: Callable[[Path, ExampleItem, Options, Sequence[str]], Example]
+    """read(root, item, options, bands): the example with these bands in this order.
+
+    Raises InputError where a file is damaged or missing.
+    """

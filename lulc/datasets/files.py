@@ -1,9 +1,10 @@
-"""What the datasets' listings and readers share: the files of a folder, and whole images as examples."""
+"""What the readers share to list and read files: folders, images, masks, split lists."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -14,125 +15,321 @@ from lulc.geo.grid import Grid
 from lulc.legend import NODATA
 from lulc.raster.reader import read_whole
 
-IMAGES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
+SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
+"""The usual names of a publisher's splits → ours."""
+
+BandFile = tuple[str, int]
+"""The path of a file, relative to the root, and the index of a band in it, from 1."""
 
 
-def walk(root: Path, suffixes: tuple[str, ...] = IMAGES) -> Iterator[str]:
-    """Names, relative to the root, of all files below it that end so, whatever their case; hidden ones are passed over."""
+def walk(root: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Iterator[str]:
+    """Yield the paths of all files below the root with these suffixes, whatever their case.
+
+    Args:
+        root: the folder to search.
+        suffixes: in lower case, with their dots.
+
+    Yields:
+        Paths relative to the root; hidden files and folders are passed over.
+    """
     folders = [""]
     while folders:
-        below = folders.pop()
-        with os.scandir(root / below) as entries:
+        folder = folders.pop()
+        with os.scandir(root / folder) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir():
-                    folders.append(f"{below}{entry.name}/")
+                    folders.append(f"{folder}{entry.name}/")
                 elif entry.name.lower().endswith(suffixes):
-                    yield f"{below}{entry.name}"
+                    yield f"{folder}{entry.name}"
+
+
+def band_indexes(file_bands: Sequence[str], bands: Sequence[str]) -> list[int]:
+    """Return the index, from 1, of each of these bands in a file that holds `file_bands`."""
+    return [file_bands.index(band) + 1 for band in bands]
 
 
 def read_image(
-    root: Path, name: str, indexes: Sequence[int] = ()
+    root: Path, image_path: str, indexes: Sequence[int] = ()
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
-    """Bands (C, H, W) of a whole image, valid (H, W), and its grid, None of a plain picture; InputError: it cannot be read."""
-    return read_whole(f"{root}/{name}", indexes)
+    """Read an image whole.
+
+    Args:
+        root: of the dataset.
+        image_path: relative to the root.
+        indexes: of the bands, from 1; all but alpha where empty.
+
+    Returns:
+        Pixels (C, H, W), valid (H, W) bool, and the grid, None of a picture without one.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    return read_whole(f"{root}/{image_path}", indexes)
 
 
-def read_mask(root: Path, name: str, shape: tuple[int, int], index: int = 1) -> np.ndarray:
-    """Codes (H, W) int32 of an image's one band, -1 where the file says no data; InputError: not the shape of its picture."""
-    codes, valid, _ = read_whole(f"{root}/{name}", (index,), placed=False)
+def read_mask(root: Path, mask_path: str, shape: tuple[int, int], index: int = 1) -> np.ndarray:
+    """Read the class codes of a mask.
+
+    Args:
+        root: of the dataset.
+        mask_path: relative to the root.
+        shape: (H, W) of the image that the mask labels.
+        index: of the band with the codes, from 1.
+
+    Returns:
+        (H, W) int32, -1 where the file has no data.
+
+    Raises:
+        InputError: the file cannot be read, or has another shape than its image.
+    """
+    codes, valid, _ = read_whole(f"{root}/{mask_path}", (index,), with_grid=False)
     if valid.shape != shape:
-        found = "{}x{}".format(*valid.shape)
         raise InputError(
-            f"mask {root / name} has {found} pixels, its image {shape[0]}x{shape[1]}: fetch both anew"
+            f"mask {root / mask_path} has {_size(valid.shape)} pixels, its image {_size(shape)}: "
+            "fetch both anew"
         )
     return np.where(valid, codes[0].astype(np.int32), -1)
 
 
-def label_of(codes: np.ndarray, ids: Mapping[int, int], name: str) -> np.ndarray:
-    """A mask's codes as uint8 legend ids, 255 where it has no data; InputError names the file and codes that `ids` lacks."""
-    found, places = np.unique(codes, return_inverse=True)
-    known = {-1: NODATA, **ids}
-    strange = [int(code) for code in found if int(code) not in known]
-    if strange:
+def label_of(codes: np.ndarray, ids: Mapping[int, int], mask_path: Path | str) -> np.ndarray:
+    """Return the label that a mask's codes stand for.
+
+    Args:
+        codes: (H, W) int, -1 where the mask has no data.
+        ids: code → legend id.
+        mask_path: named in the message.
+
+    Returns:
+        (H, W) uint8 legend ids, 255 where the mask has no data.
+
+    Raises:
+        InputError: the mask holds codes that `ids` lacks.
+    """
+    present, inverse = np.unique(codes, return_inverse=True)
+    ids_and_nodata = {-1: NODATA, **ids}
+    unknown = [int(code) for code in present if int(code) not in ids_and_nodata]
+    if unknown:
         raise InputError(
-            f"mask {name} holds codes {strange[:8]}, known are {sorted(ids)}: fetch it anew"
+            f"mask {mask_path} holds codes {unknown[:8]}, known are {sorted(ids)}: fetch it anew"
         )
-    return np.array([known[int(code)] for code in found], np.uint8)[places].reshape(codes.shape)
+    lookup = np.array([ids_and_nodata[int(code)] for code in present], np.uint8)
+    return lookup[inverse].reshape(codes.shape)
+
+
+def read_label(
+    root: Path, mask_path: str, shape: tuple[int, int], ids: Mapping[int, int], index: int = 1
+) -> np.ndarray:
+    """Read a mask as a label.
+
+    Args:
+        root: of the dataset.
+        mask_path: relative to the root.
+        shape: (H, W) of the image that the mask labels.
+        ids: code in the mask → legend id.
+        index: of the band with the codes, from 1.
+
+    Returns:
+        (H, W) uint8 legend ids, 255 where the mask has no data.
+
+    Raises:
+        InputError: as of `read_mask` and `label_of`.
+    """
+    return label_of(read_mask(root, mask_path, shape, index), ids, root / mask_path)
 
 
 def read_sample_bands(
-    root: Path, places: Sequence[tuple[str, int]], side: int | None = None
+    root: Path, band_files: Sequence[BandFile], side: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
-    """Bands (C, H, W) of a sample kept in several files, in the order of their places: a file and an index in it; valid; grid.
+    """Read the bands of a sample that is kept in several files, some of them coarser.
 
-    Pixels of a coarser file are repeated until it has `side` rows and columns, those of the first one where not said. InputError
-    names a file that no repeating brings there.
+    Args:
+        root: of the dataset.
+        band_files: file and index of each band, in the order of the result.
+        side: rows and columns of the result, those of the first file where None. Pixels of a
+            coarser file are repeated up to this size.
+
+    Returns:
+        Pixels (C, H, W), 0 where not valid; valid (H, W) bool, where all files are; and the grid,
+        None where the first file has none.
+
+    Raises:
+        InputError: a file cannot be read, or its size is not a whole fraction of the result's.
     """
-    found: dict[tuple[str, int], np.ndarray] = {}
-    seen, grid, shape = [], None, (side, side) if side else None
-    for number, file in enumerate(dict.fromkeys(file for file, _ in places)):
-        indexes = [index for name, index in places if name == file]
-        pixels, valid, own = read_whole(f"{root}/{file}", indexes, placed=not number)
+    layers: dict[BandFile, np.ndarray] = {}
+    valid_layers, grid, shape = [], None, (side, side) if side else None
+    for number, path in enumerate(dict.fromkeys(path for path, _ in band_files)):
+        indexes = [index for band_path, index in band_files if band_path == path]
+        pixels, valid, file_grid = read_whole(f"{root}/{path}", indexes, with_grid=not number)
         shape = shape or valid.shape
-        times = shape[0] // valid.shape[0]
-        if (valid.shape[0] * times, valid.shape[1] * times) != shape:
-            size, due = ("{}x{}".format(*found) for found in (valid.shape, shape))
+        factor = shape[0] // valid.shape[0]
+        if (valid.shape[0] * factor, valid.shape[1] * factor) != shape:
             raise InputError(
-                f"{root / file} has {size} pixels where {due}, or a whole part of them, are due: fetch it anew"
+                f"{root / path} has {_size(valid.shape)} pixels where {_size(shape)}, or a whole "
+                "fraction of them, are expected: fetch it anew"
             )
-        found |= {(file, i): _repeat(p, times) for i, p in zip(indexes, pixels, strict=True)}
-        seen.append(_repeat(valid, times))
-        if own is not None:
-            a, b, c, d, e, f = own.transform
-            grid = Grid(own.crs, (a / times, b / times, c, d / times, e / times, f), *shape)
-    valid = np.logical_and.reduce(seen)
-    return np.where(valid, np.stack([found[place] for place in places]), 0), valid, grid
+        for index, layer in zip(indexes, pixels, strict=True):
+            layers[path, index] = _repeat(layer, factor)
+        valid_layers.append(_repeat(valid, factor))
+        if file_grid is not None:
+            grid = _refine(file_grid, factor, shape)
+    valid = np.logical_and.reduce(valid_layers)
+    stacked = np.stack([layers[band_file] for band_file in band_files])
+    return np.where(valid, stacked, 0), valid, grid
+
+
+def _repeat(pixels: np.ndarray, factor: int) -> np.ndarray:
+    return pixels if factor == 1 else pixels.repeat(factor, 0).repeat(factor, 1)
+
+
+def _refine(grid: Grid, factor: int, shape: tuple[int, int]) -> Grid:
+    a, b, c, d, e, f = grid.transform
+    return Grid(grid.crs, (a / factor, b / factor, c, d / factor, e / factor, f), *shape)
 
 
 def read_dates(
-    root: Path, dates: Sequence[Sequence[tuple[str, int]]]
+    root: Path, dates: Sequence[Sequence[BandFile]]
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
-    """What `read_bands` gives for several dates, as one: pixels (T, C, H, W), valid (T, H, W), and the grid of the first."""
-    found = [read_sample_bands(root, places) for places in dates]
-    shapes = [valid.shape for _, valid, _ in found]
-    for places, shape in zip(dates, shapes, strict=True):
+    """Read the bands of a sample on several dates.
+
+    Args:
+        root: of the dataset.
+        dates: for each date, file and index of each band.
+
+    Returns:
+        Pixels (T, C, H, W), valid (T, H, W) bool, and the grid of the first date.
+
+    Raises:
+        InputError: as of `read_sample_bands`, or two dates differ in shape.
+    """
+    images = [read_sample_bands(root, band_files) for band_files in dates]
+    shapes = [valid.shape for _, valid, _ in images]
+    for band_files, shape in zip(dates, shapes, strict=True):
         if shape != shapes[0]:
-            sizes = "{}x{} pixels where {}x{}".format(*shape, *shapes[0])
             raise InputError(
-                f"{root / places[0][0]} has {sizes} of the date before are due: fetch it anew"
+                f"{root / band_files[0][0]} has {_size(shape)} pixels where {_size(shapes[0])} "
+                "of the date before are expected: fetch it anew"
             )
     return (
-        np.stack([pixels for pixels, _, _ in found]),
-        np.stack([valid for _, valid, _ in found]),
-        found[0][2],
+        np.stack([pixels for pixels, _, _ in images]),
+        np.stack([valid for _, valid, _ in images]),
+        images[0][2],
     )
 
 
-def _repeat(pixels: np.ndarray, times: int) -> np.ndarray:
-    return pixels if times == 1 else pixels.repeat(times, 0).repeat(times, 1)
+def read_before_and_after(
+    root: Path, image_paths: Sequence[str], file_bands: Sequence[str], bands: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, Grid | None]:
+    """Read a pair of images, each of which holds all its bands in one file.
+
+    Args:
+        root: of the dataset.
+        image_paths: before and after, relative to the root.
+        file_bands: bands in each file, in order.
+        bands: to be read, in the order of the result.
+
+    Returns:
+        Pixels (2, C, H, W), valid (2, H, W) bool, and the grid of the first image.
+
+    Raises:
+        InputError: as of `read_dates`.
+    """
+    indexes = band_indexes(file_bands, bands)
+    return read_dates(root, [[(path, index) for index in indexes] for path in image_paths])
 
 
 def scene_example(root: Path, item: ExampleItem, indexes: Sequence[int]) -> Example:
-    """The example of an item that is one image and one class."""
+    """Read the example of an item that is one image with one class.
+
+    Args:
+        root: of the dataset.
+        item: with one file and one class.
+        indexes: of the bands, from 1.
+    """
     pixels, valid, grid = read_image(root, item.files[0], indexes)
     return Example(pixels[None], valid[None], np.array(item.classes[0], np.int64), grid)
 
 
-def read_lists(root: Path, files: Mapping[str, str]) -> dict[str, str]:
-    """Stem of each name in a publisher's lists → its split, from a text file of names (a line each) for every split.
+def require_same_shape(
+    path: Path,
+    shape: tuple[int, ...],
+    reference_path: Path,
+    reference_shape: tuple[int, ...],
+    remedy: str = "fetch both anew",
+) -> None:
+    """Raise InputError where two files of one example differ in rows or columns.
 
-    Empty where none of the lists is there; InputError where some are, but not all.
+    Args:
+        path: of the file in question.
+        shape: its (H, W).
+        reference_path: of the file that it must match.
+        reference_shape: that file's (H, W).
+        remedy: for the message.
     """
-    there = [name for name in files.values() if (root / name).is_file()]
-    if there and len(there) < len(files):
-        lost = sorted(set(files.values()) - set(there))
+    if shape != reference_shape:
+        raise InputError(f"{path} has {shape} pixels, {reference_path} {reference_shape}: {remedy}")
+
+
+def read_lines(path: Path, remedy: str = "fetch it anew") -> list[str]:
+    """Read the lines of a text file; InputError with this remedy where that is not possible."""
+    try:
+        return path.read_text().splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}): {remedy}") from error
+
+
+def parse_day(text: str) -> datetime:
+    """Return midnight UTC of a day written as `20161130`; ValueError where it is not one."""
+    return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
+
+
+def find_split_lists(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
+    """Find the publisher's lists of a split.
+
+    Args:
+        folder: that holds them.
+        names: split → file name.
+
+    Returns:
+        Split → path; empty where none of the lists is there.
+
+    Raises:
+        InputError: some of the lists are there, but not all.
+    """
+    paths = {split: folder / name for split, name in names.items()}
+    missing = [path.name for path in paths.values() if not path.is_file()]
+    if not missing:
+        return paths
+    if len(missing) < len(paths):
+        present = next(path.name for path in paths.values() if path.name not in missing)
         raise InputError(
-            f"{root} has the list {there[0]} but not {', '.join(lost)}: fetch all lists of the split, or none"
+            f"{folder} has the list {present} but not {', '.join(missing)}: "
+            "fetch all lists of the split, or none"
         )
-    found = {}
-    for split, name in files.items() if there else ():
-        for line in (root / name).read_text().split():
-            found[PurePosixPath(line).stem] = split
-    return found
+    return {}
+
+
+def read_split_lists(root: Path, names: Mapping[str, str]) -> dict[str, str]:
+    """Read a publisher's lists of file names, one a line.
+
+    Args:
+        root: of the dataset, which holds the lists.
+        names: split → file name of its list.
+
+    Returns:
+        File name without suffix → split; empty where there are no lists.
+
+    Raises:
+        InputError: as of `find_split_lists`.
+    """
+    return {
+        PurePosixPath(line).stem: split
+        for split, path in find_split_lists(root, names).items()
+        for line in path.read_text().split()
+    }
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))

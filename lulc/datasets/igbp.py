@@ -1,32 +1,26 @@
-"""The land cover schemes of MODIS (MCD12Q1) as legends, each with what it is in the common legend.
+"""The land cover schemes of MODIS (MCD12Q1) as legends, and their common ids.
 
-Codes and names of Sulla-Menashe and Friedl 2018, "User guide to collection 6 MODIS land cover (MCD12Q1 and MCD12C1) product";
-colours of the product's page in the Earth Engine catalogue (MODIS/061/MCD12Q1). Code 255 is unclassified. `SIMPLE` is the scheme
-of ten classes of Schmitt and Wu 2021, doi:10.5194/isprs-annals-V-2-2021-101-2021, and of the IEEE GRSS contest of 2020.
+Codes and names of Sulla-Menashe and Friedl 2018, "User guide to collection 6 MODIS land cover
+(MCD12Q1 and MCD12C1) product"; colours of the product's page in the Earth Engine catalogue
+(MODIS/061/MCD12Q1). Code 255 is unclassified. `SIMPLE` is the scheme of ten classes of Schmitt and
+Wu 2021, doi:10.5194/isprs-annals-V-2-2021-101-2021, and of the IEEE GRSS contest of 2020.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from lulc.datasets.descriptions import Scheme
 from lulc.legend import LandClass, Legend
 
 
-@dataclass(frozen=True)
-class Scheme:
-    """A legend and its map to `lulc.legend.COMMON`."""
-
-    legend: Legend
-    common: Mapping[int, int]
-
-
 def _scheme(name: str, classes: Mapping[int, tuple[str, str, int]]) -> Scheme:
-    # Code: name, colour, class of the common legend.
-    found = Legend(
-        name, tuple(LandClass(code, title, colour) for code, (title, colour, _) in classes.items())
+    # Code: name, colour, id in the common legend.
+    rows = classes.items()
+    legend = Legend(
+        name, tuple(LandClass(code, title, colour) for code, (title, colour, _) in rows)
     )
-    return Scheme(found, {code: common for code, (_, _, common) in classes.items()})
+    return Scheme(legend, {code: common for code, (_, _, common) in rows})
 
 
 IGBP = _scheme(

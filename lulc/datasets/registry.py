@@ -1,13 +1,13 @@
-"""Published datasets. A file here exports one Dataset, listed in DATASETS (but record, files, the shared parts)."""
+"""All published datasets by name, and their options, legend and bands under a run's settings."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from lulc.config import ClassConf, Config, DatasetConf
-from lulc.datasets.dataset import Dataset, Description
+from lulc.datasets.dataset import Dataset, Description, Task
 from lulc.datasets.readers.bigearthnet import BIGEARTHNET
 from lulc.datasets.readers.dota import DOTA
 from lulc.datasets.readers.dynamicworld import DYNAMICWORLD
@@ -29,8 +29,8 @@ from lulc.legend import COMMON, Legend
 from lulc.tables.encoding import Encoding
 
 DATASETS: dict[str, Dataset] = {
-    d.name: d
-    for d in (
+    dataset.name: dataset
+    for dataset in (
         BIGEARTHNET,
         DOTA,
         DYNAMICWORLD,
@@ -52,100 +52,164 @@ DATASETS: dict[str, Dataset] = {
 
 
 def find_dataset(name: str) -> Dataset:
-    """The Dataset of that name; UsageError names the nearest one."""
+    """Return the dataset of that name.
+
+    Raises:
+        UsageError: there is none; the message names the nearest one.
+    """
     if name not in DATASETS:
-        near = difflib.get_close_matches(name, DATASETS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(DATASETS)}"
+        nearest = difflib.get_close_matches(name, DATASETS, 1)
+        hint = f"did you mean {nearest[0]!r}?" if nearest else f"known are {', '.join(DATASETS)}"
         raise UsageError(f"dataset {name!r} is not known; {hint}")
     return DATASETS[name]
 
 
-def options_of(conf: DatasetConf) -> dict[str, str]:
-    """A value for every option of the dataset, the first where the run file says nothing; UsageError names what is accepted."""
-    known = find_dataset(conf.name).options
-    for option, value in conf.options.items():
-        if option not in known:
+def options_of(settings: DatasetConf) -> dict[str, str]:
+    """Return a value for every option of a dataset, the default where the run file has none.
+
+    Raises:
+        UsageError: the dataset or an option is not known, or its value is not accepted.
+    """
+    accepted = find_dataset(settings.name).options
+    prefix = f"datasets.options of {settings.name}"
+    for option, value in settings.options.items():
+        if option not in accepted:
+            raise UsageError(f"{prefix}: {option!r} is not one of {', '.join(accepted) or 'none'}")
+        if accepted[option] and value not in accepted[option]:
             raise UsageError(
-                f"datasets.options of {conf.name}: {option!r} is not one of {', '.join(known) or 'none'}"
-            )
-        if known[option] and value not in known[option]:
-            raise UsageError(
-                f"datasets.options of {conf.name}: {option} {value!r} is not one of {', '.join(known[option])}"
+                f"{prefix}: {option} {value!r} is not one of {', '.join(accepted[option])}"
             )
     return {
-        option: conf.options.get(option, values[0] if values else "")
-        for option, values in known.items()
+        option: settings.options.get(option, values[0] if values else "")
+        for option, values in accepted.items()
     }
 
 
-def describe_dataset(conf: DatasetConf) -> Description:
-    """What all examples share of the dataset that a run file asks for; UsageError as of `find` and `options_of`."""
-    return find_dataset(conf.name).describe(options_of(conf))
+def describe_dataset(settings: DatasetConf) -> Description:
+    """Return what all examples of a run's dataset share.
+
+    Raises:
+        UsageError: as of `find_dataset` and `options_of`.
+    """
+    return find_dataset(settings.name).describe(options_of(settings))
 
 
 def complete_from_datasets(config: Config) -> Config:
-    """The run with task, legend and bands of its datasets where it says none of its own; UsageError where these do not agree."""
+    """Return the run with task, legend and bands of its datasets where it has none.
+
+    Args:
+        config: of any run; one without datasets is returned as it is.
+
+    Raises:
+        UsageError: the datasets do not agree with each other or with the run.
+    """
     if not config.datasets:
         return config
-    found = [(conf, describe_dataset(conf)) for conf in config.datasets]
-    for conf, description in found:
-        lacks = [band for band in config.bands if band not in description.encoding.bands]
-        if lacks:
+    descriptions = [describe_dataset(settings) for settings in config.datasets]
+    _check_bands(config, descriptions)
+    task = _shared_task(config, descriptions)
+    bands = config.bands or _shared_bands(descriptions)
+    legend = config.legend or _shared_legend(config, descriptions)
+    return dataclasses.replace(config, task=task, bands=bands, legend=legend)
+
+
+def _check_bands(config: Config, descriptions: Sequence[Description]) -> None:
+    for settings, description in zip(config.datasets, descriptions, strict=True):
+        bands = description.encoding.bands
+        missing = [band for band in config.bands if band not in bands]
+        if missing:
             raise UsageError(
-                f"dataset {conf.name} has no band {', '.join(lacks)}: it has {', '.join(description.encoding.bands)}; see options"
+                f"dataset {settings.name} has no band {', '.join(missing)}: it has "
+                f"{', '.join(bands)}; see options"
             )
-    tasks = {description.task for _, description in found}
+
+
+def _shared_task(config: Config, descriptions: Sequence[Description]) -> Task:
+    tasks = {description.task for description in descriptions}
     if len(tasks) > 1 or (config.labels and tasks != {config.task or "segment"}):
         raise UsageError(
-            f"datasets of tasks {', '.join(sorted(tasks))} cannot be learned as one: choose options of one task"
+            f"datasets of tasks {', '.join(sorted(tasks))} cannot be learned as one: choose "
+            "options of one task"
         )
-    first = found[0][1]
-    if config.task not in (None, first.task):
+    task = descriptions[0].task
+    if config.task not in (None, task):
         raise UsageError(
-            f"task {config.task}: dataset {config.datasets[0].name} is for {first.task}; leave `task` out, or see its options"
+            f"task {config.task}: dataset {config.datasets[0].name} is for {task}; leave `task` "
+            "out, or see its options"
         )
-    shared = tuple(b for b in first.encoding.bands if all(b in d.encoding.bands for _, d in found))
-    if not config.legend and any(d.legend.classes != first.legend.classes for _, d in found):
-        raise UsageError(
-            f"datasets {', '.join(c.name for c, _ in found)} have legends of their own: say `legend: common`, or a legend with a "
-            "crosswalk for each"
-        )
-    legend = config.legend or {c.id: ClassConf(c.name, c.colour) for c in first.legend.classes}
-    return dataclasses.replace(config, task=first.task, bands=config.bands or shared, legend=legend)
+    return task
 
 
-def crosswalk(conf: DatasetConf, description: Description, legend: Legend) -> Mapping[int, int]:
-    """Id in the dataset's legend → id in `legend`, without those of conf.ignore; UsageError names what has no counterpart."""
-    own = description.legend
-    if conf.crosswalk:
-        codes = dict(conf.crosswalk)
-    elif legend.classes == own.classes:
-        codes = {i: i for i in own.ids}
-    elif legend.classes == COMMON.classes:
-        codes = dict(description.common)
-    else:
-        named = {c.name.lower(): c.id for c in legend.classes}
-        codes = {c.id: named[c.name.lower()] for c in own.classes if c.name.lower() in named}
-    lost = [
-        f"{c.id} {c.name}" for c in own.classes if c.id not in codes and c.id not in conf.ignore
+def _shared_bands(descriptions: Sequence[Description]) -> tuple[str, ...]:
+    return tuple(
+        band
+        for band in descriptions[0].encoding.bands
+        if all(band in description.encoding.bands for description in descriptions)
+    )
+
+
+def _shared_legend(config: Config, descriptions: Sequence[Description]) -> dict[int, ClassConf]:
+    classes = descriptions[0].legend.classes
+    if any(description.legend.classes != classes for description in descriptions):
+        raise UsageError(
+            f"datasets {', '.join(settings.name for settings in config.datasets)} have different "
+            "legends: set `legend: common`, or a legend with a crosswalk for each"
+        )
+    return {c.id: ClassConf(c.name, c.colour) for c in classes}
+
+
+def crosswalk(settings: DatasetConf, description: Description, legend: Legend) -> Mapping[int, int]:
+    """Return the map from a dataset's legend to a run's.
+
+    Args:
+        settings: of the dataset, whose `crosswalk` comes before any other map.
+        description: of the dataset.
+        legend: of the run.
+
+    Returns:
+        Id in the dataset's legend → id in `legend`, without those of `settings.ignore`.
+
+    Raises:
+        UsageError: a class has no counterpart, or one that `legend` lacks.
+    """
+    codes = dict(settings.crosswalk) or _default_crosswalk(description, legend)
+    unmapped = [
+        f"{c.id} {c.name}"
+        for c in description.legend.classes
+        if c.id not in codes and c.id not in settings.ignore
     ]
-    if lost:
+    if unmapped:
         raise UsageError(
-            f"classes of {conf.name} without a counterpart in legend {legend.name!r}: {', '.join(lost)}; "
-            "add them to datasets.crosswalk or to datasets.ignore"
+            f"classes of {settings.name} without a counterpart in legend {legend.name!r}: "
+            f"{', '.join(unmapped)}; add them to datasets.crosswalk or to datasets.ignore"
         )
-    strange = sorted(set(codes.values()) - set(legend.ids))
-    if strange:
+    unknown = sorted(set(codes.values()) - set(legend.ids))
+    if unknown:
         raise UsageError(
-            f"datasets.crosswalk of {conf.name} leads to ids {strange} that the legend lacks: {list(legend.ids)}"
+            f"datasets.crosswalk of {settings.name} leads to ids {unknown} that the legend lacks: "
+            f"{list(legend.ids)}"
         )
-    return {code: i for code, i in codes.items() if code not in conf.ignore}
+    return {code: id_ for code, id_ in codes.items() if code not in settings.ignore}
+
+
+def _default_crosswalk(description: Description, legend: Legend) -> dict[int, int]:
+    """Return the map by equal classes, by the common legend, or else by class names."""
+    classes = description.legend.classes
+    if legend.classes == classes:
+        return {c.id: c.id for c in classes}
+    if legend.classes == COMMON.classes:
+        return dict(description.common)
+    ids = {c.name.lower(): c.id for c in legend.classes}
+    return {c.id: ids[c.name.lower()] for c in classes if c.name.lower() in ids}
 
 
 def band_encoding(description: Description, bands: tuple[str, ...]) -> Encoding:
-    """The dataset's encoding of these bands alone."""
-    own = description.encoding
-    at = [own.bands.index(band) for band in bands]
+    """Return the dataset's encoding of these bands alone, in this order."""
+    encoding = description.encoding
+    positions = [encoding.bands.index(band) for band in bands]
     return Encoding(
-        bands, own.dtype, tuple(own.scales[i] for i in at), tuple(own.offsets[i] for i in at)
+        bands,
+        encoding.dtype,
+        tuple(encoding.scales[i] for i in positions),
+        tuple(encoding.offsets[i] for i in positions),
     )

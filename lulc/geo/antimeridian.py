@@ -1,4 +1,4 @@
-"""Polygons of longitudes and latitudes: closed over the poles they go round, split where they cross the antimeridian."""
+"""Polygons in longitude and latitude: split at the antimeridian, closed over the poles."""
 
 from __future__ import annotations
 
@@ -7,43 +7,61 @@ import shapely
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
+# Numbers of the types that shapely.get_type_id gives.
+_POLYGON, _MULTIPOLYGON = 3, 6
 
-def enclose(lon: np.ndarray, lat: np.ndarray) -> BaseGeometry:
-    """What a closed ring of points (degrees, steps of less than half a turn) encloses, in EPSG:4326; over a pole it goes round.
 
-    A ring that jumps from 180 to -180 runs on past it; one that ends a whole turn off is led over the pole of its hemisphere.
+def polygon_of_ring(lon: np.ndarray, lat: np.ndarray) -> BaseGeometry:
+    """Return what a closed ring of points encloses, in EPSG:4326.
+
+    A jump from 180 to -180 is taken as a crossing of the antimeridian. A ring whose longitudes end
+    a whole turn away from where they began goes round a pole: it is led over the pole of its
+    hemisphere.
+
+    Args:
+        lon: (N,) longitudes in degrees, in steps of less than half a turn; the last point is the
+            first one.
+        lat: (N,) latitudes in degrees.
     """
     lon = np.unwrap(lon, period=360)
     if abs(lon[-1] - lon[0]) > 180:
         pole = 90.0 if lat.mean() > 0 else -90.0
         lon = np.concatenate([lon, [lon[-1], lon[0], lon[0]]])
         lat = np.concatenate([lat, [pole, pole, lat[0]]])
-    return wrap(shapely.Polygon(np.column_stack([lon, lat])))
+    return wrap_longitudes(shapely.Polygon(np.column_stack([lon, lat])))
 
 
-def wrap(geometry: BaseGeometry) -> BaseGeometry:
-    """The polygons, valid, with what lies beyond 180 put where its longitudes from -180 on are."""
+def wrap_longitudes(geometry: BaseGeometry) -> BaseGeometry:
+    """Return valid polygons with all longitudes in -180…180, split at the antimeridian.
+
+    Args:
+        geometry: Polygons in degrees whose longitudes may run any number of turns beyond ±180.
+    """
     if not shapely.is_valid(geometry):
         geometry = only_polygons(shapely.make_valid(geometry))
     west, _, east, _ = geometry.bounds
     if west >= -180 and east <= 180:
         return geometry
-    turns = range(int(np.floor((west + 180) / 360)), int(np.ceil((east - 180) / 360)) + 1)
-    parts = [
-        translate(
-            geometry.intersection(shapely.box(360 * k - 180, -90, 360 * k + 180, 90)), xoff=-360 * k
-        )
-        for k in turns
-    ]
-    return only_polygons(shapely.union_all(parts))
+    first_turn = int(np.floor((west + 180) / 360))
+    last_turn = int(np.ceil((east - 180) / 360))
+    turns = range(first_turn, last_turn + 1)
+    return only_polygons(shapely.union_all([_cut_turn(geometry, turn) for turn in turns]))
+
+
+def _cut_turn(geometry: BaseGeometry, turn: int) -> BaseGeometry:
+    # What lies between 360 turn - 180 and 360 turn + 180 degrees, moved back to -180…180.
+    world = shapely.box(360 * turn - 180, -90, 360 * turn + 180, 90)
+    return translate(geometry.intersection(world), xoff=-360 * turn)
 
 
 def only_polygons(geometry: BaseGeometry) -> BaseGeometry:
-    """The polygons of a geometry of any kind as one Polygon or MultiPolygon, which may be empty."""
-    parts = shapely.get_parts(shapely.get_parts(geometry))
-    return join_polygons(shapely.get_parts(parts[np.isin(shapely.get_type_id(parts), (3, 6))]))
+    """Return the polygons of any geometry as one Polygon or MultiPolygon, which may be empty."""
+    # A collection may hold collections: two levels of parts reach a MultiPolygon in one.
+    geometries = shapely.get_parts(shapely.get_parts(geometry))
+    polygonal = np.isin(shapely.get_type_id(geometries), (_POLYGON, _MULTIPOLYGON))
+    return join_polygons(shapely.get_parts(geometries[polygonal]))
 
 
 def join_polygons(polygons: np.ndarray) -> BaseGeometry:
-    """One Polygon, or a MultiPolygon of several or none."""
+    """Return an array of polygons as one Polygon, or a MultiPolygon of several or none."""
     return polygons[0] if len(polygons) == 1 else shapely.multipolygons(polygons)

@@ -1,4 +1,4 @@
-"""Where arrays lie on the Earth: Grid, Tiling, footprints and true pixel areas. No input or output."""
+"""Grids: where an array lies on the Earth; CRSs, transformers between them, and footprints."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError
-from lulc.geo.antimeridian import enclose
+from lulc.geo.antimeridian import polygon_of_ring
 
 WGS84 = "EPSG:4326"
-# Near a pole a border turns fast: it is halved where it turns by more degrees, down to a millionth of its length.
-_WIDE, _HALVINGS, _MOST = 5.0, 20, 4096
+# Near a pole the longitude of a border changes fast: a side is halved where it changes by more
+# degrees than this, at most 20 times (to a millionth of its length) and up to 4096 points.
+_MAX_SIDE_DEGREES, _MAX_HALVINGS, _MAX_BORDER_POINTS = 5.0, 20, 4096
 
 
 @lru_cache(maxsize=256)
 def parse_crs(crs: str) -> CRS:
-    """The CRS named by an authority code, WKT or PROJ string; InputError when it names none."""
+    """Return the CRS named by an authority code, WKT or PROJ string.
+
+    Raises:
+        InputError: the text names no CRS.
+    """
     try:
         return CRS.from_user_input(crs)
     except Exception as error:
@@ -34,24 +39,33 @@ def parse_crs(crs: str) -> CRS:
 
 
 @lru_cache(maxsize=256)
-def transformer(source: str, target: str) -> Transformer:
-    """The x, y → x, y transformer between two CRSs (longitude first, always); InputError where PROJ knows no way."""
+def transformer(source_crs: str, target_crs: str) -> Transformer:
+    """Return the x, y → x, y transformer between two CRSs, longitude always first.
+
+    Raises:
+        InputError: PROJ knows no transformation between them.
+    """
     try:
-        return Transformer.from_crs(parse_crs(source), parse_crs(target), always_xy=True)
+        return Transformer.from_crs(parse_crs(source_crs), parse_crs(target_crs), always_xy=True)
     except ProjError as error:
         raise InputError(
-            f"no way is known from CRS {source[:80]!r} to {target[:80]!r} ({error}): is this the true CRS?"
+            f"there is no transformation from CRS {source_crs[:80]!r} to {target_crs[:80]!r} "
+            f"({error}): is this the true CRS?"
         ) from error
 
 
 def same_crs(a: str, b: str) -> bool:
-    """Whether two CRS texts mean the same CRS (axis order aside)."""
+    """Return whether two CRS texts mean the same CRS, whatever their axis order."""
     return a == b or parse_crs(a).equals(parse_crs(b), ignore_axis_order=True)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Where an array lies: `transform` is rasterio's (a, b, c, d, e, f), taking (col, row) corners to (x, y)."""
+    """A CRS, an affine transform and a shape: where the pixels of an array lie.
+
+    `transform` is rasterio's (a, b, c, d, e, f); it takes the (col, row) of a pixel's upper left
+    corner to (x, y) in the CRS.
+    """
 
     crs: str
     transform: tuple[float, float, float, float, float, float]
@@ -81,91 +95,127 @@ class Grid:
         return min(x), min(y), max(x), max(y)
 
     def corners(self) -> tuple[list[float], list[float]]:
-        """x and y of the four outer corners, in ring order."""
+        """Return x and y of the four outer corners, in ring order from the upper left."""
         a, b, c, d, e, f = self.transform
-        points = ((0, 0), (self.width, 0), (self.width, self.height), (0, self.height))
-        return [a * col + b * row + c for col, row in points], [
-            d * col + e * row + f for col, row in points
-        ]
+        corners = ((0, 0), (self.width, 0), (self.width, self.height), (0, self.height))
+        x = [a * col + b * row + c for col, row in corners]
+        y = [d * col + e * row + f for col, row in corners]
+        return x, y
 
     def window(self, row: int, col: int, height: int, width: int) -> Grid:
-        """The grid of a window that starts at (row, col), which may lie outside this grid."""
-        moved = self.affine @ Affine.translation(col, row)
-        return Grid(self.crs, tuple(moved[:6]), height, width)
+        """Return the grid of a window in pixels.
+
+        Args:
+            row: First row of the window; it may lie outside this grid.
+            col: First column of the window; it may lie outside this grid.
+            height: Rows of the window.
+            width: Columns of the window.
+        """
+        shifted = self.affine @ Affine.translation(col, row)
+        return Grid(self.crs, tuple(shifted[:6]), height, width)
 
     def pad(self, pixels: int) -> Grid:
-        """This grid grown (or, when negative, shrunk) by a number of pixels on every side."""
+        """Return this grid grown, or when negative shrunk, by `pixels` on every side."""
         return self.window(-pixels, -pixels, self.height + 2 * pixels, self.width + 2 * pixels)
 
-    def coarsen(self, times: int) -> Grid:
-        """The grid of pixels so many times as wide and high; those that reach over the edge are left out."""
+    def coarsen(self, factor: int) -> Grid:
+        """Return the grid of pixels `factor` times as wide and high; partial ones are dropped."""
         a, b, c, d, e, f = self.transform
-        moved = (a * times, b * times, c, d * times, e * times, f)
-        return Grid(self.crs, moved, self.height // times, self.width // times)
+        transform = (a * factor, b * factor, c, d * factor, e * factor, f)
+        return Grid(self.crs, transform, self.height // factor, self.width // factor)
 
 
 def map_coordinates(
     geometry: BaseGeometry, function: Callable[..., tuple[np.ndarray, np.ndarray]]
 ) -> BaseGeometry:
-    """The geometry with `function(x, y)` applied to all its coordinates at once."""
+    """Return the geometry with `function(x, y)` applied to all its coordinates at once."""
     return shapely.transform(geometry, lambda xy: np.column_stack(function(xy[:, 0], xy[:, 1])))
 
 
 def project(
-    geometry: BaseGeometry, source: str, target: str, step: float | None = None
+    geometry: BaseGeometry, source_crs: str, target_crs: str, step: float | None = None
 ) -> BaseGeometry:
-    """The geometry in another CRS, its borders densified first to at most `step` source units (1/64 of its size)."""
-    if geometry.is_empty or same_crs(source, target):
+    """Return the geometry in another CRS, its sides densified first.
+
+    Args:
+        geometry: Any geometry in `source_crs`.
+        source_crs: CRS of the geometry.
+        target_crs: CRS of the result.
+        step: Longest side after densifying, in units of `source_crs`; 1/64 of the geometry's size
+            by default.
+    """
+    if geometry.is_empty or same_crs(source_crs, target_crs):
         return geometry
     xmin, ymin, xmax, ymax = geometry.bounds
     step = step or max(xmax - xmin, ymax - ymin) / 64 or 1.0
-    return map_coordinates(
-        shapely.segmentize(geometry, step), transformer(source, target).transform
-    )
+    dense = shapely.segmentize(geometry, step)
+    return map_coordinates(dense, transformer(source_crs, target_crs).transform)
 
 
 def footprint(grid: Grid) -> BaseGeometry:
-    """The grid's outline in EPSG:4326, borders densified, split where it crosses the antimeridian, closed over a pole it holds.
+    """Return the grid's outline in EPSG:4326.
 
-    Places that the CRS cannot place (infinite longitude) are left out.
+    Its border is densified, split where it crosses the antimeridian and closed over a pole that the
+    grid contains. Border points that the CRS cannot transform are left out.
+
+    Raises:
+        InputError: fewer than three border points have a longitude and latitude.
     """
-    outline = shapely.Polygon(zip(*grid.corners(), strict=True))
-    x, y = shapely.get_coordinates(
-        shapely.segmentize(outline, max(grid.shape) * max(grid.resolution) / 16)
-    ).T
-    to_degrees = transformer(grid.crs, WGS84)
-    for _ in range(_HALVINGS):
-        lon, lat = to_degrees.transform(x, y)
-        with np.errstate(invalid="ignore"):
-            wide = 1 + np.flatnonzero(np.abs((np.diff(lon) + 180) % 360 - 180) > _WIDE)
-        if not wide.size or len(x) > _MOST:
-            break
-        x, y = (np.insert(v, wide, (v[wide - 1] + v[wide]) / 2) for v in (x, y))
-    lon, lat = (v[:-1] for v in to_degrees.transform(x, y))
-    # A pole that the border touches has no longitude of its own: it takes those of the points before and after it.
-    pole = np.abs(lat) > 90 - 1e-9
-    lone = np.flatnonzero(pole & ~np.roll(pole, 1) & ~np.roll(pole, -1))
-    lon[lone] = lon[lone - 1]
-    lon, lat = np.insert(lon, lone + 1, np.roll(lon, -1)[lone]), np.insert(lat, lone + 1, lat[lone])
-    known = np.isfinite(lon) & np.isfinite(lat)
-    if known.sum() < 3:
+    lon, lat = _fill_pole_longitudes(*_border_degrees(grid))
+    finite = np.isfinite(lon) & np.isfinite(lat)
+    if finite.sum() < 3:
         raise InputError(
-            f"a grid of CRS {grid.crs[:40]} with bounds {grid.bounds} lies outside what its CRS can place"
+            f"a grid of CRS {grid.crs[:40]} with bounds {grid.bounds} lies where its CRS "
+            "has no longitudes and latitudes"
         )
-    return enclose(*(np.append(v[known], v[known][0]) for v in (lon, lat)))
+    lon, lat = lon[finite], lat[finite]
+    return polygon_of_ring(np.append(lon, lon[0]), np.append(lat, lat[0]))
 
 
-def is_placed(grid: Grid) -> bool:
-    """Whether any of 5 x 5 places of the grid has a longitude and latitude that lead back to it, as all on the Earth have."""
+def _border_degrees(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    # Longitudes and latitudes of points along the border, the first not repeated at the end.
+    outline = shapely.Polygon(zip(*grid.corners(), strict=True))
+    step = max(grid.shape) * max(grid.resolution) / 16
+    x, y = shapely.get_coordinates(shapely.segmentize(outline, step)).T
+    to_degrees = transformer(grid.crs, WGS84)
+    for _ in range(_MAX_HALVINGS):
+        lon, _ = to_degrees.transform(x, y)
+        with np.errstate(invalid="ignore"):
+            changes = np.abs((np.diff(lon) + 180) % 360 - 180)
+            long_sides = 1 + np.flatnonzero(changes > _MAX_SIDE_DEGREES)
+        if not long_sides.size or len(x) > _MAX_BORDER_POINTS:
+            break
+        x, y = (
+            np.insert(axis, long_sides, (axis[long_sides - 1] + axis[long_sides]) / 2)
+            for axis in (x, y)
+        )
+    lon, lat = to_degrees.transform(x, y)
+    return lon[:-1], lat[:-1]
+
+
+def _fill_pole_longitudes(lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # A pole that the border touches has no longitude of its own: it becomes two points with the
+    # longitudes of the points before and after it.
+    at_pole = np.abs(lat) > 90 - 1e-9
+    poles = np.flatnonzero(at_pole & ~np.roll(at_pole, 1) & ~np.roll(at_pole, -1))
+    lon[poles] = lon[poles - 1]
+    return (
+        np.insert(lon, poles + 1, np.roll(lon, -1)[poles]),
+        np.insert(lat, poles + 1, lat[poles]),
+    )
+
+
+def is_on_earth(grid: Grid) -> bool:
+    """Return whether the grid's CRS covers it, at least in part.
+
+    Any of 5 x 5 points of the grid must have a longitude and latitude that lead back to it.
+    """
     if parse_crs(grid.crs).is_geographic:
         return True
-    x, y = np.array(
-        [
-            grid.affine @ (grid.width * i / 4, grid.height * j / 4)
-            for i in range(5)
-            for j in range(5)
-        ]
-    ).T
-    back = transformer(WGS84, grid.crs).transform(*transformer(grid.crs, WGS84).transform(x, y))
+    fractions = [(col / 4, row / 4) for col in range(5) for row in range(5)]
+    points = [grid.affine @ (grid.width * col, grid.height * row) for col, row in fractions]
+    x, y = np.array(points).T
+    lon, lat = transformer(grid.crs, WGS84).transform(x, y)
+    x_back, y_back = transformer(WGS84, grid.crs).transform(lon, lat)
     with np.errstate(invalid="ignore"):
-        return bool((np.hypot(back[0] - x, back[1] - y) < max(grid.resolution)).any())
+        return bool((np.hypot(x_back - x, y_back - y) < max(grid.resolution)).any())

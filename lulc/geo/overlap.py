@@ -1,4 +1,7 @@
-"""Where a Grid lies on another raster's pixels: exact coordinates at knots, close enough together to interpolate between."""
+"""Where a grid's pixels lie in the pixel coordinates of another raster.
+
+Coordinates are exact at knots, which are close enough together to interpolate between.
+"""
 
 from __future__ import annotations
 
@@ -11,111 +14,140 @@ import numpy.typing as npt
 from lulc.geo.grid import WGS84, Grid, parse_crs, same_crs, transformer
 from lulc.geo.swath import Swath
 
-# Between knots a source coordinate may be off by this many source pixels; at a steep edge of 300 DN a pixel that is 0.6 DN.
+# Between knots a source coordinate may be off by this many source pixels; at a steep edge of 300 DN
+# per pixel that is 0.6 DN.
 TOLERANCE = 0.002
-_STEPS = (32, 8, 2, 1)
+# Pixels of the grid between knots, tried in this order.
+_KNOT_STEPS = (32, 8, 2, 1)
 
 
 @dataclass(frozen=True, eq=False)
 class PixelMap:
-    """Where a grid lies on a source: source columns `x` and rows `y` (pixel corners at whole numbers) of the knots at rows `v`
-    and columns `u` of the grid. `usable` tells of each cell between knots whether the projection is continuous there."""
+    """Where a grid lies on a source: R x C knots of the grid and their source coordinates."""
 
-    u: np.ndarray
-    v: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    usable: np.ndarray
+    knot_rows: np.ndarray
+    """(R,) int rows of the grid at which knots lie, pixel corners at whole numbers."""
+    knot_cols: np.ndarray
+    """(C,) int columns of the grid at which knots lie."""
+    source_rows: np.ndarray
+    """(R, C) float64 rows of the source at the knots, pixel corners at whole numbers."""
+    source_cols: np.ndarray
+    """(R, C) float64 columns of the source at the knots."""
+    valid_cells: np.ndarray
+    """(R - 1, C - 1) bool: whether the projection is continuous in the cell between four knots."""
 
     @property
     def scale(self) -> float:
-        """Source pixels along the side of a grid pixel, the longer of its two sides; 0 where nothing is usable."""
-        along = np.hypot(np.diff(self.x, axis=1), np.diff(self.y, axis=1))[:-1] / np.diff(self.u)
-        down = (
-            np.hypot(np.diff(self.x, axis=0), np.diff(self.y, axis=0))[:, :-1]
-            / np.diff(self.v)[:, None]
-        )
-        sides = np.maximum(along, down)[self.usable]
+        """Source pixels along a grid pixel's longer side; 0 where no cell is valid."""
+        rows, cols = self.source_rows, self.source_cols
+        along = np.hypot(np.diff(cols, axis=1), np.diff(rows, axis=1))[:-1]
+        along /= np.diff(self.knot_cols)
+        down = np.hypot(np.diff(cols, axis=0), np.diff(rows, axis=0))[:, :-1]
+        down /= np.diff(self.knot_rows)[:, None]
+        sides = np.maximum(along, down)[self.valid_cells]
         return float(np.median(sides)) if sides.size else 0.0
 
     @property
-    def span(self) -> tuple[float, float, float, float] | None:
-        """(first row, first column, last row, last column) of the source that the grid reaches; None where nothing is usable."""
-        near = np.zeros(self.x.shape, bool)
-        for rows in (slice(None, -1), slice(1, None)):
-            for cols in (slice(None, -1), slice(1, None)):
-                near[rows, cols] |= self.usable
-        if not near.any():
+    def source_bounds(self) -> tuple[float, float, float, float] | None:
+        """First row, first column, last row and last column of the source that the grid reaches.
+
+        None where no cell is valid.
+        """
+        # The four corners of every valid cell.
+        valid_knots = np.zeros(self.source_rows.shape, bool)
+        for vertical in (slice(None, -1), slice(1, None)):
+            for horizontal in (slice(None, -1), slice(1, None)):
+                valid_knots[vertical, horizontal] |= self.valid_cells
+        if not valid_knots.any():
             return None
-        x, y = self.x[near], self.y[near]
-        return float(y.min()), float(x.min()), float(y.max()), float(x.max())
+        rows, cols = self.source_rows[valid_knots], self.source_cols[valid_knots]
+        return float(rows.min()), float(cols.min()), float(rows.max()), float(cols.max())
 
 
 @lru_cache(maxsize=8)
 def locate(source: Grid | Swath, grid: Grid) -> PixelMap:
-    """The grid's Placement on a source: knots every 32 pixels, or closer where the projection bends more than TOLERANCE."""
-    for step in _STEPS:
-        u, v = (np.append(np.arange(0, n, step), n) for n in (grid.width, grid.height))
-        x, y = _source_coordinates(source, grid, u, v)
-        found = PixelMap(u, v, x, y, _cells(np.isfinite(x) & np.isfinite(y)))
-        bend = _bend(found)
+    """Return where a grid lies on a source.
+
+    Knots lie every 32 pixels of the grid, or closer where the projection bends by more than
+    TOLERANCE between them.
+    """
+    for step in _KNOT_STEPS:
+        knot_rows, knot_cols = (np.append(np.arange(0, n, step), n) for n in grid.shape)
+        rows, cols = _source_coordinates(source, grid, knot_rows, knot_cols)
+        finite_cells = _cells_between(np.isfinite(cols) & np.isfinite(rows))
+        pixel_map = PixelMap(knot_rows, knot_cols, rows, cols, finite_cells)
+        bends = _bends(pixel_map)
         # The bend is measured over two steps; over one it is a quarter of that.
-        if bend.max(initial=0) <= 4 * TOLERANCE * max(1.0, found.scale):
-            return found
+        if bends.max(initial=0) <= 4 * TOLERANCE * max(1.0, pixel_map.scale):
+            return pixel_map
     # At single pixels what still bends is a seam of the projection, such as the antimeridian.
-    return PixelMap(u, v, x, y, found.usable & (bend <= max(1.0, found.scale)))
+    valid_cells = finite_cells & (bends <= max(1.0, pixel_map.scale))
+    return PixelMap(knot_rows, knot_cols, rows, cols, valid_cells)
 
 
 def pixel_offset(source: Grid, grid: Grid) -> tuple[int, int] | None:
-    """(row, column) of the source pixel that is the grid's first, where both have one lattice; else None."""
+    """Return (row, column) in the source of the grid's first pixel, where both have one lattice.
+
+    None where their CRSs, pixel sizes or orientations differ, or pixels do not coincide.
+    """
     if not same_crs(source.crs, grid.crs):
         return None
-    move = ~source.affine @ grid.affine
-    row, col = round(move.f), round(move.c)
-    ends = ((0, 0), (grid.width, 0), (0, grid.height))
-    off = (
-        max(abs(x - c - col), abs(y - r - row)) for (c, r), (x, y) in ((p, move @ p) for p in ends)
-    )
-    return (row, col) if max(off) < 1e-3 else None
+    to_source = ~source.affine @ grid.affine
+    row, col = round(to_source.f), round(to_source.c)
+    offsets = []
+    for grid_col, grid_row in ((0, 0), (grid.width, 0), (0, grid.height)):
+        source_col, source_row = to_source @ (grid_col, grid_row)
+        offsets.append(max(abs(source_col - grid_col - col), abs(source_row - grid_row - row)))
+    return (row, col) if max(offsets) < 1e-3 else None
 
 
 def _source_coordinates(
-    source: Grid | Swath, grid: Grid, u: np.ndarray, v: np.ndarray
+    source: Grid | Swath, grid: Grid, knot_rows: np.ndarray, knot_cols: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    x, y = grid.affine @ np.meshgrid(u.astype(float), v.astype(float))
+    # (R, C) rows and columns of the source; not finite where there are none.
+    x, y = grid.affine @ np.meshgrid(knot_cols.astype(float), knot_rows.astype(float))
     if isinstance(source, Swath):
-        return source.locate(*transformer(grid.crs, WGS84).transform(x, y))
+        cols, rows = source.locate(*transformer(grid.crs, WGS84).transform(x, y))
+        return rows, cols
     if not same_crs(grid.crs, source.crs):
         x, y = transformer(grid.crs, source.crs).transform(x, y)
         crs = parse_crs(source.crs)
         if crs.is_geographic:
-            # A source may count longitudes beyond 180: take the turn that lies nearest to it.
+            # A source may count longitudes beyond 180: take the turn that is closest to it.
             xmin, _, xmax, _ = source.bounds
             turn = 2 * np.pi / crs.axis_info[0].unit_conversion_factor
             x = x - turn * np.round((x - (xmin + xmax) / 2) / turn)
     with np.errstate(invalid="ignore"):
-        col, row = ~source.affine @ (x, y)
-    return np.ascontiguousarray(col), np.ascontiguousarray(row)
+        cols, rows = ~source.affine @ (x, y)
+    return np.ascontiguousarray(rows), np.ascontiguousarray(cols)
 
 
-def _cells(knots: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _cells_between(knots: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     # Cells whose four corners are all set.
     return knots[:-1, :-1] & knots[1:, :-1] & knots[:-1, 1:] & knots[1:, 1:]
 
 
-def _bend(found: PixelMap) -> np.ndarray:
-    # Distance of each middle knot from the straight line between its neighbours, given to the cells that touch it.
-    worst = np.zeros(found.x.shape)
+def _bends(pixel_map: PixelMap) -> np.ndarray:
+    # For each cell the largest distance, in source pixels, of one of its knots from the straight
+    # line between that knot's neighbours.
+    rows, cols = pixel_map.source_rows, pixel_map.source_cols
+    knot_bends = np.zeros(cols.shape)
     with np.errstate(invalid="ignore"):
-        for array in (found.x, found.y):
-            for steps, lines, out in ((found.u, array, worst), (found.v, array.T, worst.T)):
-                a, b = np.diff(steps[:-1]), np.diff(steps[1:])
-                straight = (lines[:, :-2] * b + lines[:, 2:] * a) / (a + b)
-                miss = np.abs(lines[:, 1:-1] - straight)
-                out[:, 1:-1] = np.maximum(out[:, 1:-1], np.where(np.isfinite(miss), miss, np.inf))
-    known = np.isfinite(found.x)
-    if not known.any():
-        return np.zeros(found.usable.shape)
+        for coordinates in (cols, rows):
+            _raise_to_bends(knot_bends, coordinates, pixel_map.knot_cols)
+            _raise_to_bends(knot_bends.T, coordinates.T, pixel_map.knot_rows)
+    if not np.isfinite(cols).any():
+        return np.zeros(pixel_map.valid_cells.shape)
     return np.maximum(
-        np.maximum(worst[:-1, :-1], worst[1:, :-1]), np.maximum(worst[:-1, 1:], worst[1:, 1:])
+        np.maximum(knot_bends[:-1, :-1], knot_bends[1:, :-1]),
+        np.maximum(knot_bends[:-1, 1:], knot_bends[1:, 1:]),
     )
+
+
+def _raise_to_bends(knot_bends: np.ndarray, coordinates: np.ndarray, knots: np.ndarray) -> None:
+    # Raises the inner knots' bends to those of the lines (the rows) of one coordinate, at least.
+    before, after = np.diff(knots[:-1]), np.diff(knots[1:])
+    straight = (coordinates[:, :-2] * after + coordinates[:, 2:] * before) / (before + after)
+    distance = np.abs(coordinates[:, 1:-1] - straight)
+    bends = np.where(np.isfinite(distance), distance, np.inf)
+    knot_bends[:, 1:-1] = np.maximum(knot_bends[:, 1:-1], bends)

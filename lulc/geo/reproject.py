@@ -1,4 +1,4 @@
-"""Polygons carried exactly between CRSs: edges are densified until they follow the curve."""
+"""Polygons reprojected exactly: sides are densified until they follow the curve."""
 
 from __future__ import annotations
 
@@ -7,87 +7,132 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError
-from lulc.geo.antimeridian import enclose, join_polygons, only_polygons, wrap
+from lulc.geo.antimeridian import join_polygons, only_polygons, polygon_of_ring, wrap_longitudes
 from lulc.geo.grid import WGS84, parse_crs, same_crs, transformer
 
 BORDER_M = 2e-4
-"""How far, in metres, a border carried into another CRS may lie from where it truly runs."""
+"""How far, in metres, a reprojected border may lie from its true course."""
 METRES_A_DEGREE = 111_320.0
-"""At most, everywhere."""
+"""Upper bound of the length of a degree of longitude or latitude."""
 
 
-def reproject_exact(geometry: BaseGeometry, source: str, target: str) -> BaseGeometry:
-    """The polygon in another CRS; sides straight in `source` keep within BORDER_M of their true course.
+def reproject_exact(geometry: BaseGeometry, source_crs: str, target_crs: str) -> BaseGeometry:
+    """Return the polygon in another CRS, its border within BORDER_M of its true course.
 
-    Each side is cut by itself, alike from both ends, so that polygons that share a border share it afterwards too.
+    Each side is densified by itself, alike from both ends, so that polygons that share a border
+    still share it afterwards.
+
+    Args:
+        geometry: Polygon or MultiPolygon whose sides are straight in `source_crs`.
+        source_crs: CRS of the geometry.
+        target_crs: CRS of the result.
+
+    Raises:
+        InputError: a point of the border cannot be transformed to `target_crs`.
     """
-    if geometry.is_empty or same_crs(source, target):
+    if geometry.is_empty or same_crs(source_crs, target_crs):
         return geometry
-    degrees = parse_crs(source).is_geographic
-    # Short enough pieces that a side has no turn that its middle does not show.
-    coarse = shapely.segmentize(
-        geometry,
-        0.25 if degrees else 25_000 / parse_crs(source).axis_info[0].unit_conversion_factor,
-    )
-    rings, polygon = shapely.get_rings(shapely.get_parts(coarse), return_index=True)
-    xy, ring = shapely.get_coordinates(rings, return_index=True)
-    place = transformer(source, target).transform
-    pieces = np.ones(len(xy), np.int64)
-    within = np.flatnonzero(ring[1:] == ring[:-1])
-    there = np.column_stack(place(xy[:, 0], xy[:, 1]))
-    middle = np.column_stack(place(*((xy[within] + xy[within + 1]) / 2).T))
-    off = _metres(middle - (there[within] + there[within + 1]) / 2, middle, target)
-    pieces[within] = np.ceil(np.sqrt(np.clip(np.nan_to_num(off / BORDER_M, posinf=1.0), 1, 1e8)))
-    # What lies between a vertex and the next: the vertex itself and its side's inner points (the ring's last vertex has none).
-    first = np.repeat(np.arange(len(xy)), pieces)
-    step = np.arange(len(first)) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    after = np.minimum(first + 1, len(xy) - 1)
-    dense = xy[first] + (step / pieces[first])[:, None] * (xy[after] - xy[first])
-    moved = np.column_stack(place(dense[:, 0], dense[:, 1]))
-    if not np.isfinite(moved).all():
-        bad = dense[~np.isfinite(moved).all(1)][0]
+    coarse = shapely.segmentize(geometry, _coarse_step(source_crs))
+    rings, ring_polygons = shapely.get_rings(shapely.get_parts(coarse), return_index=True)
+    vertices, vertex_rings = shapely.get_coordinates(rings, return_index=True)
+    piece_counts = _count_pieces(vertices, vertex_rings, source_crs, target_crs)
+    dense, side_starts = _split_sides(vertices, piece_counts)
+    transform = transformer(source_crs, target_crs).transform
+    projected = np.column_stack(transform(dense[:, 0], dense[:, 1]))
+    if not np.isfinite(projected).all():
+        x, y = dense[~np.isfinite(projected).all(1)][0]
         raise InputError(
-            f"point {bad[0]:g}, {bad[1]:g} of CRS {source[:40]} has no place in CRS {target[:40]}"
+            f"point {x:g}, {y:g} of CRS {source_crs[:40]} cannot be transformed to "
+            f"CRS {target_crs[:40]}"
         )
-    return join_polygons(
-        shapely.polygons(shapely.linearrings(moved, indices=ring[first]), indices=polygon)
-    )
+    linear_rings = shapely.linearrings(projected, indices=vertex_rings[side_starts])
+    return join_polygons(shapely.polygons(linear_rings, indices=ring_polygons))
 
 
-def to_degrees(geometry: BaseGeometry, crs: str, where: str) -> BaseGeometry:
-    """The polygon in EPSG:4326, split at the antimeridian, closed over a pole it holds; InputError names `where`."""
-    try:
-        placed = reproject_exact(geometry, crs, WGS84)
-    except InputError as error:
-        raise InputError(f"{where}: {error}; is this the CRS of its coordinates?") from error
-    west, south, east, north = placed.bounds
-    if south < -90.001 or north > 90.001 or west < -540 or east > 540:
-        raise InputError(
-            f"{where} has bounds {placed.bounds}, which are no degrees: give the file the CRS of its coordinates"
-        )
+def _coarse_step(crs: str) -> float:
+    # Length of sides, in units of the CRS, short enough that a side's middle shows how far the
+    # projection bends it.
     if parse_crs(crs).is_geographic:
-        return wrap(placed)
-    return join_polygons(shapely.get_parts([_unroll(part) for part in shapely.get_parts(placed)]))
+        return 0.25
+    return 25_000 / parse_crs(crs).axis_info[0].unit_conversion_factor
 
 
-def _unroll(polygon: BaseGeometry) -> BaseGeometry:
-    west, _, east, _ = polygon.bounds
-    if east - west < 180:
-        return wrap(polygon)
-    filled = [enclose(*shapely.get_coordinates(ring).T) for ring in shapely.get_rings(polygon)]
-    return (
-        filled[0]
-        if len(filled) == 1
-        else only_polygons(filled[0].difference(shapely.union_all(filled[1:])))
-    )
+def _count_pieces(
+    vertices: np.ndarray, vertex_rings: np.ndarray, source_crs: str, target_crs: str
+) -> np.ndarray:
+    # (N,) pieces that the side from each vertex to the next is cut into, so that no piece's middle
+    # is off by more than BORDER_M; 1 for the last vertex of a ring. Bends shrink with the square
+    # of the length.
+    transform = transformer(source_crs, target_crs).transform
+    side_starts = np.flatnonzero(vertex_rings[1:] == vertex_rings[:-1])
+    side_ends = side_starts + 1
+    projected = np.column_stack(transform(vertices[:, 0], vertices[:, 1]))
+    middles = np.column_stack(transform(*((vertices[side_starts] + vertices[side_ends]) / 2).T))
+    straight_middles = (projected[side_starts] + projected[side_ends]) / 2
+    bends = _offset_metres(middles - straight_middles, middles, target_crs)
+    counts = np.ones(len(vertices), np.int64)
+    bend_ratios = np.clip(np.nan_to_num(bends / BORDER_M, posinf=1.0), 1, 1e8)
+    counts[side_starts] = np.ceil(np.sqrt(bend_ratios))
+    return counts
 
 
-def _metres(offset: np.ndarray, at: np.ndarray, crs: str) -> np.ndarray:
+def _split_sides(vertices: np.ndarray, piece_counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # (M, 2) vertices and, after each, the inner points of its side; (M,) vertex that each belongs
+    # to. A ring's last vertex has no side.
+    side_starts = np.repeat(np.arange(len(vertices)), piece_counts)
+    first_points = np.repeat(np.cumsum(piece_counts) - piece_counts, piece_counts)
+    steps = np.arange(len(side_starts)) - first_points
+    side_ends = np.minimum(side_starts + 1, len(vertices) - 1)
+    shares = (steps / piece_counts[side_starts])[:, None]
+    dense = vertices[side_starts] + shares * (vertices[side_ends] - vertices[side_starts])
+    return dense, side_starts
+
+
+def _offset_metres(offsets: np.ndarray, points: np.ndarray, crs: str) -> np.ndarray:
+    # Lengths of (N, 2) offsets at points of a CRS.
     parsed = parse_crs(crs)
     if not parsed.is_geographic:
-        return np.asarray(
-            np.hypot(offset[:, 0], offset[:, 1]) * parsed.axis_info[0].unit_conversion_factor
-        )
+        metre = parsed.axis_info[0].unit_conversion_factor
+        return np.asarray(np.hypot(offsets[:, 0], offsets[:, 1]) * metre)
     # The middle between 179.9 and -179.9 is half a turn off and yet right.
-    lon = (offset[:, 0] + 90) % 180 - 90
-    return np.asarray(METRES_A_DEGREE * np.hypot(lon * np.cos(np.radians(at[:, 1])), offset[:, 1]))
+    lon_offsets = (offsets[:, 0] + 90) % 180 - 90
+    parallels = np.cos(np.radians(points[:, 1]))
+    return np.asarray(METRES_A_DEGREE * np.hypot(lon_offsets * parallels, offsets[:, 1]))
+
+
+def to_degrees(geometry: BaseGeometry, crs: str, origin: str) -> BaseGeometry:
+    """Return the polygon in EPSG:4326, split at the antimeridian, closed over a pole it contains.
+
+    Args:
+        geometry: Polygon or MultiPolygon in `crs`.
+        crs: CRS of the geometry; one of degrees may count longitudes to ±540.
+        origin: What the polygon is and its file, for errors.
+
+    Raises:
+        InputError: the polygon does not lie on the Earth by this CRS.
+    """
+    try:
+        projected = reproject_exact(geometry, crs, WGS84)
+    except InputError as error:
+        raise InputError(f"{origin}: {error}; is this the CRS of its coordinates?") from error
+    west, south, east, north = projected.bounds
+    if south < -90.001 or north > 90.001 or west < -540 or east > 540:
+        raise InputError(
+            f"{origin} has bounds {projected.bounds}, which are not degrees: "
+            "write the CRS of its coordinates into the file"
+        )
+    if parse_crs(crs).is_geographic:
+        return wrap_longitudes(projected)
+    polygons = [_unwrap_polygon(polygon) for polygon in shapely.get_parts(projected)]
+    return join_polygons(shapely.get_parts(polygons))
+
+
+def _unwrap_polygon(polygon: BaseGeometry) -> BaseGeometry:
+    # A polygon that spans half a turn or more crosses the antimeridian or goes round a pole.
+    west, _, east, _ = polygon.bounds
+    if east - west < 180:
+        return wrap_longitudes(polygon)
+    shell, *holes = (
+        polygon_of_ring(*shapely.get_coordinates(ring).T) for ring in shapely.get_rings(polygon)
+    )
+    return only_polygons(shell.difference(shapely.union_all(holes))) if holes else shell

@@ -12,56 +12,71 @@ from lulc.geo.grid import Grid
 
 @dataclass(frozen=True)
 class Tiling:
-    """A CRS cut in equal squares of `size` pixels of `resolution` units, counted right and down from (x0, y0).
-
-    `extent` (rows, cols in pixels), when set, is the whole area: tiles start at 0, 0 and the last ones reach over it.
-    """
+    """A CRS cut into equal squares, numbered (col, row) to the right and down from (x0, y0)."""
 
     name: str
+    """First part of the tile ids."""
     crs: str
     resolution: float
+    """Width of a pixel in the CRS's unit; also its height unless `resolution_y` is set."""
     size: int
+    """Pixels along the side of a tile."""
     x0: float = 0.0
+    """Left edge of tile (0, 0) in the CRS's unit."""
     y0: float = 0.0
+    """Top edge of tile (0, 0) in the CRS's unit."""
     resolution_y: float | None = None
+    """Height of a pixel, positive, where it differs from the width."""
     extent: tuple[int, int] | None = None
+    """(rows, cols) in pixels of the whole area, where it is bounded: tiles start at (0, 0) and the
+    last ones reach beyond it."""
 
     @property
-    def step_y(self) -> float:
-        """Height of a pixel, positive."""
+    def pixel_height(self) -> float:
+        """Height of a pixel in the CRS's unit, positive."""
         return self.resolution if self.resolution_y is None else self.resolution_y
 
     def grid(self, col: int, row: int, halo: int = 0, span: int = 1) -> Grid:
-        """The grid of `span` x `span` tiles whose top left one is (col, row), grown by a halo in pixels."""
-        x = self.x0 + col * self.size * self.resolution
-        y = self.y0 - row * self.size * self.step_y
-        side = span * self.size
-        return Grid(self.crs, (self.resolution, 0.0, x, 0.0, -self.step_y, y), side, side).pad(halo)
+        """Return the grid of a tile, or of a block of tiles.
 
-    def coarsen(self, times: int) -> Tiling:
-        """The same tiles, of pixels so many times as wide and high; a pixel that reaches over the extent is kept."""
-        step_y = None if self.resolution_y is None else self.resolution_y * times
-        extent = (
-            None
-            if self.extent is None
-            else (-(-self.extent[0] // times), -(-self.extent[1] // times))
-        )
+        Args:
+            col: Column of the tile; of a block, that of its upper left tile.
+            row: Row of the tile; of a block, that of its upper left tile.
+            halo: Pixels added on every side.
+            span: Tiles along the side of the block.
+        """
+        x = self.x0 + col * self.size * self.resolution
+        y = self.y0 - row * self.size * self.pixel_height
+        side = span * self.size
+        transform = (self.resolution, 0.0, x, 0.0, -self.pixel_height, y)
+        return Grid(self.crs, transform, side, side).pad(halo)
+
+    def coarsen(self, factor: int) -> Tiling:
+        """Return the same tiles of pixels `factor` times as wide and high.
+
+        A pixel that reaches beyond the extent is kept.
+        """
+        resolution_y = None if self.resolution_y is None else self.resolution_y * factor
+        extent = None
+        if self.extent is not None:
+            rows, cols = self.extent
+            extent = -(-rows // factor), -(-cols // factor)
         return replace(
             self,
-            resolution=self.resolution * times,
-            resolution_y=step_y,
-            size=self.size // times,
+            resolution=self.resolution * factor,
+            resolution_y=resolution_y,
+            size=self.size // factor,
             extent=extent,
         )
 
     def tile_id(self, col: int, row: int) -> str:
-        """The tile's id, `<tiling>/<col>_<row>`."""
+        """Return the tile's id, `<tiling>/<col>_<row>`."""
         return f"{self.name}/{col}_{row}"
 
     def parse(self, tile_id: str) -> tuple[int, int]:
-        """(col, row) of a tile id; UsageError when it belongs to another tiling."""
-        name, _, place = tile_id.rpartition("/")
-        col, _, row = place.partition("_")
+        """Return (col, row) of a tile id; UsageError when it belongs to another tiling."""
+        name, _, cell = tile_id.rpartition("/")
+        col, _, row = cell.partition("_")
         try:
             if name != self.name:
                 raise ValueError(name)
@@ -74,23 +89,30 @@ class Tiling:
     def cells(
         self, bounds: tuple[float, float, float, float], span: int = 1
     ) -> Iterator[tuple[int, int]]:
-        """(col, row) of every tile (every `span`-th, for blocks) that touches bounds in the tiling's CRS, by rows."""
-        step_x, step_y = self.resolution * self.size * span, self.step_y * self.size * span
+        """Yield (col, row) of every tile that touches bounds, row by row.
+
+        Args:
+            bounds: (xmin, ymin, xmax, ymax) in the tiling's CRS.
+            span: Tiles along the side of a block: the upper left tile of every block is given.
+        """
+        step_x = self.resolution * self.size * span
+        step_y = self.pixel_height * self.size * span
         xmin, ymin, xmax, ymax = bounds
-        # A hair inside, so that an edge shared by two cells does not bring in the neighbour.
-        tiny = 1e-9
+        # Shrunk by a hair, so that an edge shared by two cells does not bring in the neighbour.
+        hair = 1e-9
         cols = range(
-            math.floor((xmin - self.x0) / step_x + tiny),
-            math.ceil((xmax - self.x0) / step_x - tiny),
+            math.floor((xmin - self.x0) / step_x + hair),
+            math.ceil((xmax - self.x0) / step_x - hair),
         )
         rows = range(
-            math.floor((self.y0 - ymax) / step_y + tiny),
-            math.ceil((self.y0 - ymin) / step_y - tiny),
+            math.floor((self.y0 - ymax) / step_y + hair),
+            math.ceil((self.y0 - ymin) / step_y - hair),
         )
-        last_row, last_col = (math.inf, math.inf)
         if self.extent is not None:
-            last_row, last_col = (math.ceil(n / (self.size * span)) - 1 for n in self.extent)
+            tile_side = self.size * span
+            row_count, col_count = (math.ceil(pixels / tile_side) for pixels in self.extent)
+            rows = range(max(rows.start, 0), min(rows.stop, row_count))
+            cols = range(max(cols.start, 0), min(cols.stop, col_count))
         for row in rows:
             for col in cols:
-                if self.extent is None or (0 <= row <= last_row and 0 <= col <= last_col):
-                    yield col * span, row * span
+                yield col * span, row * span

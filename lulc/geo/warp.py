@@ -1,4 +1,8 @@
-"""Resampling from one Grid onto another: compiled loops that gather pixels at coordinates interpolated between exact knots."""
+"""Resampling from one grid onto another.
+
+Compiled loops gather pixels at coordinates that are interpolated between exact knots
+(`lulc.geo.overlap`).
+"""
 
 from __future__ import annotations
 
@@ -16,67 +20,97 @@ _MODES = {"nearest": 0, "bilinear": 1, "average": 2}
 def warp(
     pixels: np.ndarray, valid: np.ndarray, source: Grid, grid: Grid, resampling: Resampling
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (H, W) and valid (H, W) of a source grid resampled onto another; pixels are 0 where not valid."""
+    """Resample pixels of one grid onto another.
+
+    Args:
+        pixels: (H, W) pixels on `source`.
+        valid: (H, W) bool.
+        source: Grid of the pixels.
+        grid: Grid of the result.
+        resampling: See `gather`.
+
+    Returns:
+        (H', W') pixels on `grid`, 0 where not valid, of the same dtype; (H', W') valid.
+    """
     return gather(pixels, valid, locate(source, grid), (0, 0), resampling)
 
 
-def effective(resampling: Resampling, scale: float) -> Resampling:
-    """The resampling that a source this many times finer takes: interpolation would sample it sparsely, so it is averaged."""
+def effective_resampling(resampling: Resampling, scale: float) -> Resampling:
+    """Return the resampling used for a source whose pixels are `scale` times finer.
+
+    Bilinear interpolation would skip most pixels of a much finer source: it is averaged instead.
+    """
     return "average" if resampling == "bilinear" and scale > 1.9 else resampling
 
 
 def gather(
     pixels: np.ndarray,
     valid: np.ndarray | None,
-    at: PixelMap,
+    pixel_map: PixelMap,
     corner: tuple[int, int],
     resampling: Resampling,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels and valid on a placed grid, from the window of the source that starts at corner (row, column); valid None: all are.
+    """Resample a window of a source onto the grid of a pixel map.
 
-    nearest and bilinear: valid where the nearest source pixel is; bilinear drops the weights of other invalid neighbours and
-    scales the rest to one, as GDAL does. average: mean over the pixel's own extent in the source, valid where half of it is.
-    Integers are rounded half up.
+    `nearest` and `bilinear` give a valid pixel where the nearest source pixel is valid; `bilinear`
+    drops the weights of other invalid neighbours and scales the remaining ones to one, as GDAL
+    does. `average` is the mean over the pixel's own extent in the source, valid where half of it
+    is. Integers are rounded half up.
+
+    Args:
+        pixels: (h, w) pixels of the window.
+        valid: (h, w) bool; None where all pixels are valid.
+        pixel_map: Where the grid lies on the source.
+        corner: (row, column) of the source at which the window starts.
+        resampling: "nearest", "bilinear" or "average".
+
+    Returns:
+        (H, W) pixels on the grid, 0 where not valid, of the dtype of `pixels`; (H, W) valid.
+
+    Raises:
+        UsageError: the resampling is not one of these.
     """
     if resampling not in _MODES:
         raise UsageError(f"resampling {resampling!r} is not known: use {', '.join(_MODES)}")
-    height, width = int(at.v[-1]), int(at.u[-1])
-    out, good = np.zeros((height, width), pixels.dtype), np.zeros((height, width), bool)
-    if pixels.size:
-        masked = valid is not None and not valid.all()
-        seen = (
-            np.ascontiguousarray(valid) if masked and valid is not None else np.zeros((1, 1), bool)
-        )
-        mode = _MODES[effective(resampling, at.scale)]
-        half = 0.5 if pixels.dtype.kind in "iu" else 0.0
-        source = np.ascontiguousarray(pixels)
-        _gather(
-            source,
-            seen,
-            masked,
-            at.u,
-            at.v,
-            at.x - corner[1],
-            at.y - corner[0],
-            at.usable,
-            mode,
-            half,
-            out,
-            good,
-        )
-    return out, good
+    shape = int(pixel_map.knot_rows[-1]), int(pixel_map.knot_cols[-1])
+    grid_pixels, grid_valid = np.zeros(shape, pixels.dtype), np.zeros(shape, bool)
+    if not pixels.size:
+        return grid_pixels, grid_valid
+    if valid is None or valid.all():
+        masked, source_valid = False, np.zeros((1, 1), bool)
+    else:
+        masked, source_valid = True, np.ascontiguousarray(valid)
+    _gather(
+        np.ascontiguousarray(pixels),
+        source_valid,
+        masked,
+        pixel_map.knot_cols,
+        pixel_map.knot_rows,
+        pixel_map.source_cols - corner[1],
+        pixel_map.source_rows - corner[0],
+        pixel_map.valid_cells,
+        _MODES[effective_resampling(resampling, pixel_map.scale)],
+        0.5 if pixels.dtype.kind in "iu" else 0.0,
+        grid_pixels,
+        grid_valid,
+    )
+    return grid_pixels, grid_valid
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _gather(source, seen, masked, u, v, x, y, usable, mode, half, out, good):  # type: ignore[no-untyped-def]
+def _gather(  # type: ignore[no-untyped-def]
+    source, valid, masked, knot_cols, knot_rows, x, y, cells, mode, rounding, out, out_valid
+):
+    # x, y: columns and rows of the source window at the knots. valid: of the window's pixels, read
+    # only if `masked`. cells: valid cells between knots. rounding: added before integers are cut.
     height, width = source.shape
-    for i in range(len(v) - 1):
-        for row in range(v[i], v[i + 1]):
-            t = (row + 0.5 - v[i]) / (v[i + 1] - v[i])
-            for k in range(len(u) - 1):
-                if not usable[i, k]:
+    for i in range(len(knot_rows) - 1):
+        for row in range(knot_rows[i], knot_rows[i + 1]):
+            t = (row + 0.5 - knot_rows[i]) / (knot_rows[i + 1] - knot_rows[i])
+            for k in range(len(knot_cols) - 1):
+                if not cells[i, k]:
                     continue
-                first, last = u[k], u[k + 1]
+                first, last = knot_cols[k], knot_cols[k + 1]
                 x0 = x[i, k] * (1 - t) + x[i + 1, k] * t
                 x1 = x[i, k + 1] * (1 - t) + x[i + 1, k + 1] * t
                 y0 = y[i, k] * (1 - t) + y[i + 1, k] * t
@@ -93,99 +127,110 @@ def _gather(source, seen, masked, u, v, x, y, usable, mode, half, out, good):  #
                 if mode == 0:
                     _nearest_run(
                         source,
-                        seen,
+                        valid,
                         masked,
                         sx,
                         sy,
                         dx,
                         dy,
                         out[row, first:last],
-                        good[row, first:last],
+                        out_valid[row, first:last],
                     )
                 elif mode == 1:
-                    inside = (
+                    is_inner = (
                         min(x0, x1) >= 0.5
                         and min(y0, y1) >= 0.5
                         and max(x0, x1) < width - 0.5
                         and max(y0, y1) < height - 0.5
                     )
-                    if inside and not masked:
+                    if is_inner and not masked:
                         _inner_run(
                             source,
                             sx - 0.5,
                             sy - 0.5,
                             dx,
                             dy,
-                            half,
+                            rounding,
                             out[row, first:last],
-                            good[row, first:last],
+                            out_valid[row, first:last],
                         )
                     else:
                         _bilinear_run(
                             source,
-                            seen,
+                            valid,
                             masked,
                             sx,
                             sy,
                             dx,
                             dy,
-                            half,
+                            rounding,
                             out[row, first:last],
-                            good[row, first:last],
+                            out_valid[row, first:last],
                         )
                 else:
-                    down = v[i + 1] - v[i]
+                    down = knot_rows[i + 1] - knot_rows[i]
                     ex = (x[i + 1, k] - x[i, k] + x[i + 1, k + 1] - x[i, k + 1]) / (2 * down)
                     ey = (y[i + 1, k] - y[i, k] + y[i + 1, k + 1] - y[i, k + 1]) / (2 * down)
                     wide, tall = np.hypot(dx, ex), np.hypot(dy, ey)
-                    args = (sx, sy, dx, dy, wide, tall, half)
+                    args = (sx, sy, dx, dy, wide, tall, rounding)
                     _average_run(
-                        source, seen, masked, args, out[row, first:last], good[row, first:last]
+                        source,
+                        valid,
+                        masked,
+                        args,
+                        out[row, first:last],
+                        out_valid[row, first:last],
                     )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _nearest_run(source, seen, masked, sx, sy, dx, dy, out, good):  # type: ignore[no-untyped-def]
+def _nearest_run(  # type: ignore[no-untyped-def]
+    source, valid, masked, sx, sy, dx, dy, out, out_valid
+):
     height, width = source.shape
     for c in range(len(out)):
-        # The hair keeps a coordinate that is whole but for rounding on its own pixel, as in GDAL.
+        # A hair keeps a coordinate that is a whole number but for rounding on its own pixel, as in
+        # GDAL.
         j, i = int(np.floor(sx + c * dx + 1e-10)), int(np.floor(sy + c * dy + 1e-10))
-        if 0 <= i < height and 0 <= j < width and (not masked or seen[i, j]):
+        if 0 <= i < height and 0 <= j < width and (not masked or valid[i, j]):
             out[c] = source[i, j]
-            good[c] = True
+            out_valid[c] = True
 
 
 @njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _inner_run(source, sx, sy, dx, dy, half, out, good):  # type: ignore[no-untyped-def]
-    # Coordinates in fixed point (32 bits of fraction) are a quarter faster than rounding floats to indexes.
-    one, width = 4294967296.0, source.shape[1]
+def _inner_run(source, sx, sy, dx, dy, rounding, out, out_valid):  # type: ignore[no-untyped-def]
+    # Coordinates in fixed point (32 bits of fraction) are a quarter faster than rounding floats to
+    # indexes.
+    unit, width = 4294967296.0, source.shape[1]
     flat = source.reshape(-1)
     x, y, step_x, step_y = (
-        np.int64(sx * one),
-        np.int64(sy * one),
-        np.int64(dx * one),
-        np.int64(dy * one),
+        np.int64(sx * unit),
+        np.int64(sy * unit),
+        np.int64(dx * unit),
+        np.int64(dy * unit),
     )
     for c in range(len(out)):
         k = np.uint64((y >> 32) * width + (x >> 32))
-        fx, fy = (x & 0xFFFFFFFF) / one, (y & 0xFFFFFFFF) / one
+        fx, fy = (x & 0xFFFFFFFF) / unit, (y & 0xFFFFFFFF) / unit
         a, b = float(flat[k]), float(flat[k + np.uint64(1)])
         d, e = float(flat[k + np.uint64(width)]), float(flat[k + np.uint64(width + 1)])
         top, low = a + (b - a) * fx, d + (e - d) * fx
         value = top + (low - top) * fy
-        out[c] = np.floor(value + half) if half > 0 else value
-        good[c] = True
+        out[c] = np.floor(value + rounding) if rounding > 0 else value
+        out_valid[c] = True
         x += step_x
         y += step_y
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _bilinear_run(source, seen, masked, sx, sy, dx, dy, half, out, good):  # type: ignore[no-untyped-def]
+def _bilinear_run(  # type: ignore[no-untyped-def]
+    source, valid, masked, sx, sy, dx, dy, rounding, out, out_valid
+):
     height, width = source.shape
     for c in range(len(out)):
         px, py = sx + c * dx, sy + c * dy
         j, i = int(np.floor(px + 1e-10)), int(np.floor(py + 1e-10))
-        if i < 0 or j < 0 or i >= height or j >= width or (masked and not seen[i, j]):
+        if i < 0 or j < 0 or i >= height or j >= width or (masked and not valid[i, j]):
             continue
         left, top = int(np.floor(px - 0.5)), int(np.floor(py - 0.5))
         fx, fy = px - 0.5 - left, py - 0.5 - top
@@ -193,33 +238,33 @@ def _bilinear_run(source, seen, masked, sx, sy, dx, dy, half, out, good):  # typ
         for di in range(2):
             for dj in range(2):
                 ii, jj = top + di, left + dj
-                if 0 <= ii < height and 0 <= jj < width and (not masked or seen[ii, jj]):
+                if 0 <= ii < height and 0 <= jj < width and (not masked or valid[ii, jj]):
                     weight = (fy if di else 1 - fy) * (fx if dj else 1 - fx)
                     total += weight * source[ii, jj]
                     weights += weight
         value = total / weights
-        out[c] = np.floor(value + half) if half > 0 else value
-        good[c] = True
+        out[c] = np.floor(value + rounding) if rounding > 0 else value
+        out_valid[c] = True
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _average_run(source, seen, masked, args, out, good):  # type: ignore[no-untyped-def]
-    # A box as wide and tall as the pixel's sides reach in the source, around its centre: without rotation the boxes of
-    # neighbours share their edges, so that the mean is kept.
-    sx, sy, dx, dy, wide, tall, half = args
+def _average_run(source, valid, masked, args, out, out_valid):  # type: ignore[no-untyped-def]
+    # A box as wide and tall as the pixel's sides reach in the source, around its centre: without
+    # rotation the boxes of neighbours share their edges, so that the mean is kept.
+    sx, sy, dx, dy, wide, tall, rounding = args
     height, width = source.shape
     for c in range(len(out)):
         left, top = sx + c * dx - wide / 2, sy + c * dy - tall / 2
         right, bottom = left + wide, top + tall
         total, weights = 0.0, 0.0
         for i in range(max(0, int(np.floor(top))), min(height, int(np.ceil(bottom)))):
-            part = min(bottom, i + 1.0) - max(top, float(i))
+            row_weight = min(bottom, i + 1.0) - max(top, float(i))
             for j in range(max(0, int(np.floor(left))), min(width, int(np.ceil(right)))):
-                if not masked or seen[i, j]:
-                    weight = part * (min(right, j + 1.0) - max(left, float(j)))
+                if not masked or valid[i, j]:
+                    weight = row_weight * (min(right, j + 1.0) - max(left, float(j)))
                     total += weight * source[i, j]
                     weights += weight
         if weights > 0 and weights >= 0.5 * wide * tall * (1 - 1e-6):
             value = total / weights
-            out[c] = np.floor(value + half) if half > 0 else value
-            good[c] = True
+            out[c] = np.floor(value + rounding) if rounding > 0 else value
+            out_valid[c] = True

@@ -1,1 +1,9 @@
-"""TODO."""
+"""Inference: models applied to chips and image files, and the rasters and tables that come of it.
+
+It may import `lulc.models` and the rooms below it. `lulc.spark`, `lulc.api` and `lulc.cli` may
+import it. Only `predictor` and `windows` import torch, only `pyfunc` imports MLflow.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,190 +1,253 @@
-"""Blocks of chips to blocks of predictions: what a task of the predict stage does, and what its result depends on."""
+"""Blocks of chips to blocks of predictions, the unit of work of the predict stage."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from lulc.inference.predictor import Predictor
+    from lulc.inference.windows import Area
 from lulc.chips import composites
-from lulc.chips.chip import Chip, from_row
+from lulc.chips.chip import Chip
 from lulc.config import PredictConf
 from lulc.geo import areas
-from lulc.inference.rows import make_shares, prediction_row, rows_of
+from lulc.inference.rows import (
+    PredictionRow,
+    TableRow,
+    make_percents,
+    make_prediction_row,
+    predict_chip,
+)
 from lulc.models.package import ModelRef
-from lulc.tables import files, ledger, schemas, store
+from lulc.tables import files, layout, schemas, store
+from lulc.tables.files import Location
+from lulc.tables.ledger import LedgerRow, row_of_file
 
-Row = dict[str, Any]
-Area = tuple[slice, slice]
-_NONE = np.empty(0, np.uint8)
+_NO_PIXELS = np.empty(0, np.uint8)
 
 
 @dataclass(frozen=True)
 class InferenceSpec:
-    """How a run maps: the output folder, the model and the settings."""
+    """How a run maps its chips."""
 
-    out: Path
+    out: Location
+    """The output location."""
     model: ModelRef
-    how: PredictConf
+    settings: PredictConf
 
     def fingerprint(self, chips_fingerprint: str) -> str:
-        """What a block's predictions depend on: its chips, the model, the settings."""
-        how = replace(
-            self.how, model=None
-        )  # the name by which the run file asks for the model changes nothing
+        """Return what a block's predictions depend on: its chips, the model, the settings."""
+        # The name by which the run file calls the model changes nothing.
+        settings = replace(self.settings, model=None)
         return files.fingerprint_of(
             "predict",
             chips_fingerprint,
             self.model.name,
             self.model.version,
             self.model.checksum,
-            how,
+            settings,
         )
 
 
 def table_of(task: str | None) -> str:
-    """The table that predictions of a task go to."""
+    """Return the name of the table that predictions of a task go to."""
     return {"multilabel": "probabilities", "detect": "boxes"}.get(task or "", "predictions")
 
 
 def predictions_path(key: str, fingerprint: str, table: str = "predictions") -> str:
-    """Where the predictions of block `<period>/<tiling>/<col>_<row>` lie, relative to the output folder."""
-    period, _, place = key.partition("/")
-    return f"tables/{table}/{period}.{place.rpartition('/')[2]}.{fingerprint}.parquet"
+    """Return the file of a block's predictions, relative to the output location.
+
+    Args:
+        key: of the block, `<period>/<tiling>/<col>_<row>`.
+        fingerprint: of the predictions.
+        table: its name.
+    """
+    return layout.block_file(table, layout.parse_block_key(key), fingerprint)
 
 
-def map_block(key: Mapping[str, Any], recipe: InferenceSpec) -> list[Row]:
-    """The ledger row of one block after its predictions are published: what the model says of every tile's core.
+def map_block(key: Mapping[str, Any], spec: InferenceSpec) -> list[LedgerRow]:
+    """Map one block of chips and publish the predictions for every tile's core.
 
-    key: the block's `key`, and `path`, `checksum` and `fingerprint` of its chips. Chips that are not what was published make a
-    row `bad`; chips that do not keep the model's contract raise InputError, since no block of this run would.
+    Args:
+        key: the block's `key`, and `path`, `checksum` and `fingerprint` of its chips.
+        spec: how it is mapped.
+
+    Returns:
+        The ledger row of the block; a `bad` one where its chips are not as they were published.
+
+    Raises:
+        InputError: chips do not keep the model's contract; no block of this run would.
     """
     from lulc.inference.predictor import load_all
 
-    start, fingerprint, path = (
-        time.monotonic(),
-        recipe.fingerprint(key["fingerprint"]),
-        recipe.out / key["path"],
-    )
-    fault = _find_fault(path, key["checksum"])
+    start = time.monotonic()
+    fingerprint = spec.fingerprint(key["fingerprint"])
+    chips = spec.out / key["path"]
+    fault = _find_fault(chips, key["checksum"])
     if fault:
-        text = f"chips {key['path']} {fault}: delete the file and run `lulc tile` again"
-        return [ledger.ledger_row("predict", key["key"], fingerprint, status="bad", error=text)]
-    predictor = load_all(recipe.model.folders)
+        error = f"chips {key['path']} {fault}: delete the file and run `lulc tile` again"
+        return [LedgerRow("predict", key["key"], fingerprint, "bad", error=error)]
+    predictor = load_all(spec.model.folders)
     table = table_of(predictor.contract.task)
-    rows = map_chips(path, predictor, recipe)
-    row: Row = {"stage": "predict", "key": key["key"], "fingerprint": fingerprint, "status": "done"}
-    seen = sum(sum(r["class_counts"]) for r in rows) if table == "predictions" else len(rows)
-    row |= {"valid_pixels": seen, "path": predictions_path(key["key"], fingerprint, table)}
-    store.write_rows(recipe.out / row["path"], rows, schemas.ALL[table], row)
-    return [ledger.published_row(recipe.out, row) | {"seconds": time.monotonic() - start}]
+    rows = map_chips(chips, predictor, spec)
+    footer = {
+        "stage": "predict",
+        "key": key["key"],
+        "fingerprint": fingerprint,
+        "status": "done",
+        "valid_pixels": _count_valid(rows),
+        "path": predictions_path(key["key"], fingerprint, table),
+    }
+    table_rows = (row.to_row() for row in rows)
+    store.write_rows(spec.out / footer["path"], table_rows, schemas.ALL[table], footer)
+    return [replace(row_of_file(spec.out, footer), seconds=time.monotonic() - start)]
 
 
-def map_chips(path: Path, predictor: Predictor, recipe: InferenceSpec) -> list[Row]:
-    """The rows of the model's table for the chips of a file. InputError when one does not keep the model's contract."""
-    if predictor.task.kind == "pixels" and not predictor.task.series:
-        return map_together(path, predictor, recipe)
-    found: list[Row] = []
-    for chip in map(from_row, store.read_rows(path)):
-        predictor.contract.check(
-            chip.bands, pixel_side_m(chip), f"chip {chip.tile_id} of {path.name}"
-        )
-        found += rows_of(chip, predictor, recipe.model, recipe.how)
-    return found
+def _count_valid(rows: Sequence[TableRow]) -> int:
+    # Pixels of a table of classes, else rows.
+    return sum(row.valid_pixels if isinstance(row, PredictionRow) else 1 for row in rows)
 
 
-def map_together(path: Path, predictor: Predictor, recipe: InferenceSpec) -> list[Row]:
-    """A row of the predictions table for each chip of a file: the cores are laid side by side and mapped as one image.
+def map_chips(location: Location, predictor: Predictor, spec: InferenceSpec) -> Sequence[TableRow]:
+    """Map the chips of a file.
 
-    So a tile sees its neighbours as they are mapped, and only the rim of the whole is computed twice, in the next block. One chip
-    is held at a time. InputError when one does not keep the model's contract.
+    Args:
+        location: of the file.
+        predictor: of the model.
+        spec: how they are mapped.
+
+    Returns:
+        Rows of the table that the model's task fills.
+
+    Raises:
+        InputError: a chip does not keep the model's contract.
     """
-    cells = np.array([_cell(row["tile_id"]) for row in store.read_rows(path, ["tile_id"])])
+    if predictor.task.kind == "pixels" and not predictor.task.series:
+        return _map_as_one_image(location, predictor, spec)
+    rows: list[TableRow] = []
+    for chip in map(Chip.from_row, store.read_rows(location)):
+        _check_contract(chip, location, predictor)
+        rows += predict_chip(chip, predictor, spec.model, spec.settings)
+    return rows
+
+
+def _check_contract(chip: Chip, location: Location, predictor: Predictor) -> None:
+    subject = f"chip {chip.tile_id} of {location.name}"
+    predictor.contract.check(chip.bands, _pixel_side_m(chip), subject)
+
+
+def _map_as_one_image(
+    location: Location, predictor: Predictor, spec: InferenceSpec
+) -> list[PredictionRow]:
+    """Map the chips of a file side by side, as one image.
+
+    So a tile's surroundings are its neighbours as they are mapped, and only the rim of the block is
+    computed twice, in the next block. One chip is held at a time.
+    """
+    cells = np.array([_cell(row["tile_id"]) for row in store.read_rows(location, ["tile_id"])])
     canvas: Canvas | None = None
-    held: list[tuple[Chip, Area]] = []
-    for chip in map(from_row, store.read_rows(path)):
-        predictor.contract.check(
-            chip.bands, pixel_side_m(chip), f"chip {chip.tile_id} of {path.name}"
-        )
+    pasted: list[tuple[Chip, Area]] = []
+    for chip in map(Chip.from_row, store.read_rows(location)):
+        _check_contract(chip, location, predictor)
         canvas = canvas or make_canvas(chip, cells, predictor.contract.multiple)
-        held.append((replace(chip, pixels=_NONE, valid=_NONE), canvas.lay(chip)))
+        pasted.append((replace(chip, pixels=_NO_PIXELS, valid=_NO_PIXELS), canvas.paste(chip)))
     if canvas is None:
         return []
-    first, legend = held[0][0], predictor.contract.legend
-    shares = make_shares(recipe.how, legend, canvas.seen.shape)
-    given = canvas.image[None], canvas.seen[None], first.scales, first.offsets
-    classes, confidence = predictor(*given, recipe.how, canvas.core, shares=shares)
-    return [
-        prediction_row(
-            chip,
-            classes[area],
-            confidence[area],
-            recipe.model,
-            legend.ids,
-            shares=None if shares is None else shares[:, *area],
-        )
-        for chip, area in held
-    ]
+    first, legend = pasted[0][0], predictor.contract.legend
+    percents = make_percents(spec.settings, legend, canvas.valid.shape)
+    classes, confidence = predictor.segment(
+        canvas.pixels[None],
+        canvas.valid[None],
+        first.scales,
+        first.offsets,
+        spec.settings,
+        canvas.core,
+        percents=percents,
+    )
+    rows = []
+    for chip, area in pasted:
+        chip_percents = None if percents is None else percents[:, *area]
+        arrays = (classes[area], confidence[area], chip_percents)
+        rows.append(make_prediction_row(chip, spec.model, legend, *arrays))
+    return rows
 
 
 @dataclass(frozen=True, eq=False)
 class Canvas:
-    """Chips laid side by side: one image (C, H, W) of each one's dates, seen (H, W) where one is valid, and whose core is there.
+    """The chips of a block side by side, each reduced to one date."""
 
-    core: rows and columns of all tiles together; origin: (row, col) of the tiling's pixel that is the first here.
-    """
-
-    image: np.ndarray
-    seen: np.ndarray
-    owned: np.ndarray
+    pixels: np.ndarray
+    """(C, H, W) DN, 0 where not valid."""
+    valid: np.ndarray
+    """(H, W) bool."""
+    has_core: np.ndarray
+    """(H, W) bool: where the core of a chip is pasted."""
     core: Area
+    """Rows and columns of the cores of all tiles together."""
     origin: tuple[int, int]
+    """(row, col) of the first pixel, in pixels of the tiling."""
 
-    def lay(self, chip: Chip) -> Area:
-        """Rows and columns of the chip's core, after the chip is laid down; its margin goes where no other core is."""
+    def paste(self, chip: Chip) -> Area:
+        """Paste a chip; its margin goes only where there is no core of another chip.
+
+        Returns:
+            Rows and columns of the chip's core.
+        """
         height, width = chip.grid.shape
         size = height - 2 * chip.halo
         col, row = _cell(chip.tile_id)
         top, left = (
-            n * size - chip.halo - first for n, first in zip((row, col), self.origin, strict=True)
+            number * size - chip.halo - first
+            for number, first in zip((row, col), self.origin, strict=True)
         )
         area = slice(top, top + height), slice(left, left + width)
-        image, seen = composites.median_composite(chip.pixels, chip.valid)
-        free = ~self.owned[area]
-        np.copyto(self.image[:, *area], image, where=free)
-        np.copyto(self.seen[area], seen, where=free)
+        image, image_valid = composites.median_composite(chip.pixels, chip.valid)
+        free = ~self.has_core[area]
+        np.copyto(self.pixels[:, *area], image, where=free)
+        np.copyto(self.valid[area], image_valid, where=free)
         core = (
             slice(top + chip.halo, top + chip.halo + size),
             slice(left + chip.halo, left + chip.halo + size),
         )
-        self.owned[core] = True
+        self.has_core[core] = True
         return core
 
 
 def make_canvas(chip: Chip, cells: np.ndarray, multiple: int) -> Canvas:
-    """The empty Canvas for the tiles at cells (N, 2) of col and row, which are all like this chip.
+    """Make the empty canvas of a block.
 
-    It begins and ends at multiples of `multiple` of the tiling's pixels, so that a network's strides fall alike in all blocks.
+    It begins and ends at multiples of `multiple` of the tiling's pixels, so that a network's
+    strides fall alike in all blocks.
+
+    Args:
+        chip: one of the block's chips, which are all alike.
+        cells: (N, 2) col and row of all its tiles.
+        multiple: what the network's input sizes must be multiples of.
+
+    Returns:
+        The canvas.
     """
     size = chip.grid.height - 2 * chip.halo
+    # In order of row and column.
     first, last = cells.min(0)[::-1] * size, (cells.max(0)[::-1] + 1) * size
     origin = (first - chip.halo) // multiple * multiple
     shape = -(-(last + chip.halo) // multiple) * multiple - origin
-    core = tuple(slice(int(a), int(b)) for a, b in zip(first - origin, last - origin, strict=True))
-    image = np.zeros((chip.pixels.shape[1], *shape), chip.pixels.dtype)
+    rows, cols = (
+        slice(int(start), int(stop))
+        for start, stop in zip(first - origin, last - origin, strict=True)
+    )
     return Canvas(
-        image,
-        np.zeros(shape, bool),
-        np.zeros(shape, bool),
-        (core[0], core[1]),
-        (int(origin[0]), int(origin[1])),
+        pixels=np.zeros((chip.pixels.shape[1], *shape), chip.pixels.dtype),
+        valid=np.zeros(shape, bool),
+        has_core=np.zeros(shape, bool),
+        core=(rows, cols),
+        origin=(int(origin[0]), int(origin[1])),
     )
 
 
@@ -193,15 +256,15 @@ def _cell(tile_id: str) -> tuple[int, int]:
     return int(col), int(row)
 
 
-def _find_fault(path: Path, checksum: str) -> str | None:
+def _find_fault(location: Location, checksum: str) -> str | None:
     try:
-        return None if files.checksum(path) == checksum else "are not as they were written"
+        return None if files.checksum(location) == checksum else "are not as they were written"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
 
 
-def pixel_side_m(chip: Chip) -> float:
-    """Side in metres of a square as large as the pixel in the middle of a chip."""
+def _pixel_side_m(chip: Chip) -> float:
+    # Side in metres of a square as large as the pixel in the middle of the chip.
     height, width = chip.grid.shape
     middle = chip.grid.window(height // 2, width // 2, 1, 1)
     return math.sqrt(float(areas.pixel_areas(middle).mean()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -11,34 +10,37 @@ from lulc.config import Period
 from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
 from lulc.legend import Legend
+from lulc.tables.files import Location
 
 
 @dataclass(frozen=True)
 class RasterSpec:
-    """What the rasters of a run share. group: side of a raster in tiles, a multiple of the prediction block's.
+    """The settings that the rasters of a run share."""
 
-    probabilities: whether the predictions hold those of all classes.
-    """
-
-    out: Path
+    out: Location
+    """The output location."""
     name: str
+    """The run's name."""
     tiling: Tiling
     legend: Legend
     group: int
+    """Side of a raster in tiles, a multiple of the prediction block's."""
     periods: tuple[Period, ...]
     probabilities: bool = False
+    """Whether rasters of the percentages of all classes are written, too."""
 
 
 @dataclass(frozen=True)
 class ClassMap:
-    """Legend ids and confidence in per cent on a grid, both (H, W) uint8, 255 where there is none; and what they come from.
-
-    probabilities: (K, H, W) uint8, the percentages of all classes, where they were asked for.
-    """
+    """The classes of a grid's pixels, and what they come from."""
 
     grid: Grid
     classes: np.ndarray
+    """(H, W) uint8 legend ids, 255 where there is none."""
     confidence: np.ndarray
+    """(H, W) uint8 percent, 255 where there is no class."""
     scene_ids: tuple[str, ...]
     model: str
+    """`<name>/<version>`."""
     probabilities: np.ndarray | None = None
+    """(K, H, W) uint8 percent of all classes; None where the predictions do not hold them."""

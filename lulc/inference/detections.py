@@ -1,11 +1,11 @@
-"""Boxes found on overlapping tiles → detections: each thing once, with its place on the ground, and how many a region holds."""
+"""Boxes on overlapping tiles to detections: each object once, with its outline on the ground."""
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,100 +15,128 @@ import shapely
 
 from lulc.geo.grid import WGS84, Grid, footprint
 from lulc.geo.tiling import Tiling
-from lulc.stats import boxes
-from lulc.tables import ledger, schemas
-from lulc.tables.files import write_atomic
+from lulc.stats.boxes import suppress_boxes
+from lulc.tables import layout, schemas
+from lulc.tables.files import Location, write_atomic
+from lulc.tables.ledger import LedgerRow, row_of_file
 
-Row = dict[str, Any]
 _SIDES = ("left", "top", "right", "bottom")
+_COPIED_COLUMNS = ("period", "model", "class_id", "class_name", "score")
 
-# GeoParquet 1.1.0; no CRS named means longitude and latitude on WGS 84, null that nothing is known of it.
-_COLUMN = {"encoding": "WKB", "geometry_types": ["Polygon", "MultiPolygon"]}
-IN_DEGREES = json.dumps(
-    {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": _COLUMN}}
-)
-IN_PIXELS = json.dumps(
-    {
-        "version": "1.1.0",
-        "primary_column": "geometry",
-        "columns": {"geometry": {**_COLUMN, "crs": None}},
-    }
-)
+# GeoParquet 1.1.0; no CRS named means longitude and latitude on WGS 84, null that none is known.
+_GEOMETRY = {"encoding": "WKB", "geometry_types": ["Polygon", "MultiPolygon"]}
+
+
+def _geo_metadata(geometry: Mapping[str, Any]) -> str:
+    columns = {"geometry": geometry}
+    return json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": columns})
+
+
+IN_DEGREES = _geo_metadata(_GEOMETRY)
+IN_PIXELS = _geo_metadata({**_GEOMETRY, "crs": None})
 
 
 @dataclass(frozen=True)
 class DetectionSpec:
-    """What the detections of a run share: the output folder, the tiling, tiles a side of a block, when two boxes are one."""
+    """The settings that the detections of a run share."""
 
-    out: Path
+    out: Location
+    """The output location."""
     tiling: Tiling
     span: int
+    """Side of a block in tiles."""
     overlap: float
+    """Boxes of a class that overlap more, as a share of their union, are one."""
 
 
-def write_detections(key: Mapping[str, Any], recipe: DetectionSpec) -> list[Row]:
-    """The ledger row of a block's detections after they are published as GeoParquet.
+def write_detections(key: Mapping[str, Any], spec: DetectionSpec) -> list[LedgerRow]:
+    """Publish the detections of a block as GeoParquet.
 
-    key: `key`, `fingerprint`, `path`, and `paths`: the files of boxes of the block and of those around it, relative to the output
-    folder. A thing that two tiles saw is kept once, by the block that holds its centre.
+    An object that two tiles saw is kept once, by the block that holds its centre.
+
+    Args:
+        key: the block's `key` and `fingerprint`, the `path` to write, and `paths`: the files of
+            boxes of the block and of those around it, relative to the output location.
+        spec: the run's settings.
+
+    Returns:
+        The ledger row of the block.
     """
-    path, target = key["path"], recipe.out / key["path"]
-    rows = merge_detections([recipe.out / p for p in key["paths"]], recipe, key["key"])
-    about = {
+    files = [spec.out / path for path in key["paths"]]
+    rows = merge_detections(files, spec, key["key"])
+    footer = {
         "stage": "rasters",
         "key": key["key"],
         "fingerprint": key["fingerprint"],
-        "path": path,
+        "path": key["path"],
         "status": "done",
+        "valid_pixels": len(rows),
     }
-    meta = {"lulc": json.dumps(about | {"valid_pixels": len(rows)}), "geo": IN_DEGREES}
-    table = pa.Table.from_pylist(rows, schemas.DETECTIONS).replace_schema_metadata(meta)
-    write_atomic(target, lambda beside: pq.write_table(table, beside, compression="zstd"))
-    return [ledger.published_row(recipe.out, about | {"valid_pixels": len(rows)})]
+    metadata = {"lulc": json.dumps(footer), "geo": IN_DEGREES}
+    table = pa.Table.from_pylist(rows, schemas.DETECTIONS).replace_schema_metadata(metadata)
+    write_atomic(
+        spec.out / key["path"], lambda path: pq.write_table(table, path, compression="zstd")
+    )
+    return [row_of_file(spec.out, footer)]
 
 
-def merge_detections(files: Sequence[Path], recipe: DetectionSpec, key: str) -> list[Row]:
-    """Rows of DETECTIONS whose centre lies in block `<period>/<tiling>/<col>_<row>`, from files of boxes of it and around it."""
+def merge_detections(
+    files: Sequence[Location], spec: DetectionSpec, key: str
+) -> list[dict[str, Any]]:
+    """Merge boxes into the detections whose centre lies in a block.
+
+    Args:
+        files: of boxes of the block and of those around it.
+        spec: the run's settings.
+        key: of the block, `<period>/<tiling>/<col>_<row>`.
+
+    Returns:
+        Rows of DETECTIONS.
+    """
     table = pa.concat_tables(
         [pq.read_table(file, schema=schemas.BOXES, partitioning=None) for file in files]
     )
     if not table.num_rows:
         return []
-    places = np.column_stack([table[name].to_numpy() for name in _SIDES])
-    kept = boxes.suppress_boxes(
-        places, table["score"].to_numpy(), table["class_id"].to_numpy(), recipe.overlap
-    )
-    side = recipe.tiling.size
-    owners = np.floor((places[kept][:, :2] + places[kept][:, 2:]) / 2 / side).astype(int)
-    first = np.array(recipe.tiling.parse(key.partition("/")[2]))
-    mine = ((owners >= first) & (owners < first + recipe.span)).all(1)
-    grid = recipe.tiling.grid(0, 0)
-    counted: dict[str, int] = {}
+    edges = np.column_stack([table[name].to_numpy() for name in _SIDES])
+    scores, class_ids = table["score"].to_numpy(), table["class_id"].to_numpy()
+    indexes = suppress_boxes(edges, scores, class_ids, spec.overlap)
+    centres = (edges[indexes][:, :2] + edges[indexes][:, 2:]) / 2
+    cells = np.floor(centres / spec.tiling.size).astype(int)
+    first = np.array(layout.parse_block_key(key).cell)
+    in_block = ((cells >= first) & (cells < first + spec.span)).all(1)
+    indexes, cells = indexes[in_block], cells[in_block]
+    grid = spec.tiling.grid(0, 0)
+    count_by_tile: Counter[str] = Counter()
     rows = []
-    for row, box, owner in zip(
-        table.take(kept[mine]).to_pylist(), places[kept[mine]], owners[mine], strict=True
+    for row, box, cell in zip(
+        table.take(indexes).to_pylist(), edges[indexes].tolist(), cells.tolist(), strict=True
     ):
-        tile_id = recipe.tiling.tile_id(*owner.tolist())
-        plain = {name: row[name] for name in ("period", "model", "class_id", "class_name", "score")}
-        rows.append(
-            plain
-            | {"tile_id": tile_id, "n": counted.get(tile_id, 0)}
-            | ground_outline(box.tolist(), grid)
-        )
-        counted[tile_id] = counted.get(tile_id, 0) + 1
+        tile_id = spec.tiling.tile_id(*cell)
+        columns = {name: row[name] for name in _COPIED_COLUMNS}
+        number = {"tile_id": tile_id, "n": count_by_tile[tile_id]}
+        rows.append(columns | number | outline_columns(box, grid))
+        count_by_tile[tile_id] += 1
     return rows
 
 
-def ground_outline(box: Sequence[float], grid: Grid | None) -> Row:
-    """Columns `geometry` and `crs` of a box (left, top, right, bottom in pixels of a grid): the ground that it covers.
+def outline_columns(box: Sequence[float], grid: Grid | None) -> dict[str, Any]:
+    """Return the columns `geometry` and `crs` of a box.
 
-    Without a grid its pixels, counted right and down.
+    Args:
+        box: left, top, right, bottom in pixels of a grid.
+        grid: None for an image without one.
+
+    Returns:
+        The WKB of the ground that the box covers, and its CRS; without a grid the box in pixels,
+        counted right and down, and an empty CRS.
     """
     left, top, right, bottom = box
     if grid is None:
         return {"geometry": shapely.to_wkb(shapely.box(left, top, right, bottom)), "crs": ""}
     a, b, c, d, e, f = grid.transform
-    corner = (
+    # The box as the one pixel of a grid.
+    transform = (
         a * (right - left),
         b * (bottom - top),
         a * left + b * top + c,
@@ -116,4 +144,4 @@ def ground_outline(box: Sequence[float], grid: Grid | None) -> Row:
         e * (bottom - top),
         d * left + e * top + f,
     )
-    return {"geometry": shapely.to_wkb(footprint(Grid(grid.crs, corner, 1, 1))), "crs": WGS84}
+    return {"geometry": shapely.to_wkb(footprint(Grid(grid.crs, transform, 1, 1))), "crs": WGS84}

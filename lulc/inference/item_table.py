@@ -1,10 +1,9 @@
-"""What a model says of whole images or of things in them: a table with rows for every image file of a folder."""
+"""Predictions for whole image files, or for objects in them, as a table of a folder of images."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -12,57 +11,67 @@ import pyarrow.parquet as pq
 
 from lulc.errors import UsageError
 from lulc.inference import detections
-from lulc.tables import files, schemas, store
-from lulc.tables.store import ITEMS_FILE
-
-Row = dict[str, Any]
+from lulc.tables import files, layout, schemas
+from lulc.tables.files import Location
 
 
 @dataclass(frozen=True)
 class ItemTable:
-    """A table under way. rows: by item, those of an image; an image of which nothing is told has none."""
+    """A table that is being filled."""
 
     name: str
     schema: pa.Schema
-    rows: dict[str, list[Row]]
+    rows: dict[str, list[dict[str, Any]]]
+    """By item, which is an image file's path under its folder; an image without predictions has
+    none."""
 
     @property
     def path(self) -> str:
-        """Where it lies, relative to the output folder."""
-        return f"tables/{self.name}/{ITEMS_FILE}"
+        """The table's file, relative to the output location."""
+        return layout.items_file(self.name)
 
-    def write(self, out: Path) -> None:
-        """Nothing; the table stands when it returns. Boxes of images without a place on the ground are in pixels."""
+    def write(self, out: Location) -> None:
+        """Write the table, unless the file holds the same rows already.
+
+        Boxes of images without georeference are in pixels.
+        """
         rows = [row for item in sorted(self.rows) for row in self.rows[item]]
         table = pa.Table.from_pylist(rows, self.schema)
         if self.name == "detections":
-            placed = all(row["crs"] for row in rows)
-            table = table.replace_schema_metadata(
-                {"geo": detections.IN_DEGREES if placed else detections.IN_PIXELS}
-            )
-        path = out / self.path
-        if not (path.exists() and pq.read_table(path, partitioning=None).equals(table)):
-            files.write_atomic(
-                path, lambda beside: pq.write_table(table, beside, compression="zstd")
-            )
+            in_degrees = all(row["crs"] for row in rows)
+            metadata = {"geo": detections.IN_DEGREES if in_degrees else detections.IN_PIXELS}
+            table = table.replace_schema_metadata(metadata)
+        location = out / self.path
+        if files.exists(location) and pq.read_table(location, partitioning=None).equals(table):
+            return
+        files.write_atomic(location, lambda path: pq.write_table(table, path, compression="zstd"))
 
 
-def open_table(out: Path, kind: str) -> ItemTable:
-    """The table for a task's kind with what stands in it; UsageError where a run's own table of that name lies in the folder."""
-    name, schema = (
-        ("detections", schemas.DETECTIONS)
-        if kind == "boxes"
-        else ("predictions", schemas.ITEM_CLASSES)
-    )
-    folder = store.table_folder(out, name)
-    others = [file for file in folder.glob("*.parquet") if file.name != ITEMS_FILE]
-    if others:
+def open_table(out: Location, kind: str) -> ItemTable:
+    """Open the table of an output location, with the rows that it holds already.
+
+    Args:
+        out: the output location.
+        kind: of the task.
+
+    Returns:
+        Table `detections` for boxes, else `predictions`.
+
+    Raises:
+        UsageError: the location has a table of that name that belongs to a run.
+    """
+    name, schema = "predictions", schemas.ITEM_CLASSES
+    if kind == "boxes":
+        name, schema = "detections", schemas.DETECTIONS
+    location = out / layout.items_file(name)
+    if any(file.name != location.name for file in location.parent.glob("*.parquet")):
         raise UsageError(
-            f"{folder} holds the {name} of a run, those of images would mix with them: give another --out, and the registry by "
-            f"MLFLOW_TRACKING_URI=sqlite:///{(out / 'mlflow.db').resolve()}"
+            f"{location.parent} holds the {name} of a run, and those of images would mix with "
+            "them: give another --out, and the registry by "
+            f"MLFLOW_TRACKING_URI=sqlite:///{(out / layout.TRACKING_DATABASE).resolve()}"
         )
-    rows: dict[str, list[Row]] = defaultdict(list)
-    if (folder / ITEMS_FILE).exists():
-        for row in pq.read_table(folder / ITEMS_FILE, schema=schema, partitioning=None).to_pylist():
+    rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    if files.exists(location):
+        for row in pq.read_table(location, schema=schema, partitioning=None).to_pylist():
             rows[row["item"]].append(row)
     return ItemTable(name, schema, dict(rows))

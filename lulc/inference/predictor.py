@@ -1,4 +1,4 @@
-"""A model at work: chips to classes and confidence, the network made ready once a process."""
+"""A model at work: chips to classes and confidence, the network loaded once a process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from lulc.chips import composites
 from lulc.config import PredictConf
 from lulc.errors import InputError
-from lulc.inference.windows import Area, Window, _flip, shift_slice, windows
+from lulc.inference.windows import Area, WindowedImage, area_windows, full_area, shift_area
 from lulc.legend import NODATA
 from lulc.models.contract import Contract, read_contract
 from lulc.models.device import autocast, choose_device, reuse_memory
@@ -31,197 +31,220 @@ from lulc.models.tasks.registry import TASKS
 from lulc.models.tasks.task import Batch, Task
 from lulc.stats.boxes import suppress_boxes
 
-TOGETHER = 1 << 18
-"""Pixels of the squares that are classified at once: one by one, small squares leave most of a processor idle."""
+PIXELS_AT_ONCE = 1 << 18
+"""Pixels of the squares that are classified at once: one by one, small squares leave most of a
+processor idle."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
     """A network ready to map, with the contract it was trained under.
 
-    Everywhere: DN (T, C, H, W), valid (T, H, W), and days of the year (T,), 0 where not known; physical value = DN * scale +
-    offset, one of each a band. Where a core is given only it is mapped. others: predictors of the same legend and bands; what is
-    said is then the mean of what all say.
+    Which method serves depends on the kind of the network's task: `segment` for pixels, `classify`
+    for image and tags, `detect` for boxes.
     """
 
     contract: Contract
     net: nn.Module
     device: torch.device
     others: tuple[Predictor, ...] = ()
+    """Predictors of the same legend and bands; probabilities are the mean over all of them."""
 
     @property
     def task(self) -> Task:
-        """What the network was asked."""
+        """The task of the network."""
         return TASKS[self.contract.task]
 
-    def __call__(
+    def segment(
         self,
         pixels: np.ndarray,
         valid: np.ndarray,
         scales: Sequence[float],
         offsets: Sequence[float],
-        how: PredictConf | None = None,
+        settings: PredictConf | None = None,
         core: Area | None = None,
         days: Sequence[int] = (),
-        shares: np.ndarray | None = None,
+        percents: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Classes (H, W) uint8 legend ids and confidence (H, W) uint8 in percent, both 255 where no date is valid.
+        """Return the class of every pixel and how confident the model is of it.
 
-        Windows within the core have as wide a margin as lies around it. A network's strides count from the first row and column.
-        Windows without a valid pixel are not computed. shares (K, H, W) uint8, where given, is filled with the percentages of all
-        classes.
+        Windows within the core have as wide a margin as the core has. A network's strides count
+        from the first row and column. Windows without a valid pixel are not computed.
+
+        Args:
+            pixels: (T, C, H, W) DN.
+            valid: (T, H, W) bool.
+            scales: one a band: physical value = DN * scale + offset.
+            offsets: one a band.
+            settings: window, flips and precision.
+            core: rows and columns that are mapped, all where not given.
+            days: days of the year of the dates, from 1; 0 where not known.
+            percents: (K, H, W) uint8, filled with the percentages of all classes if given.
+
+        Returns:
+            Classes, (H, W) uint8 legend ids, and confidence, (H, W) uint8 percent; both are 255
+            outside the core and where no date is valid.
         """
-        how = how or PredictConf()
-        scene = self._scene(pixels, valid, scales, offsets, days)
-        seen = scene.valid.any(0)
-        classes, confidence = (np.full(seen.shape, NODATA, np.uint8) for _ in range(2))
+        settings = settings or PredictConf()
+        image = self._image(pixels, valid, scales, offsets, days)
+        any_valid = image.valid.any(0)
+        classes, confidence = (np.full(any_valid.shape, NODATA, np.uint8) for _ in range(2))
         ids = self.contract.legend.to_id()
-        for whole, kept in self._windows(seen.shape, core, how):
-            if seen[kept].any():
-                within = tuple(shift_slice(k, -w.start) for k, w in zip(kept, whole, strict=True))
-                agreed = self._agree(scene, [whole], (within[0], within[1]), how)
-                if shares is not None:
-                    shares[:, *kept] = (agreed[0] * 100).round().to(torch.uint8).cpu().numpy()
-                share, place = _largest(agreed)
-                classes[kept] = ids[place[0].cpu().numpy()]
-                confidence[kept] = (share[0] * 100).round().to(torch.uint8).cpu().numpy()
-        classes[~seen], confidence[~seen] = NODATA, NODATA
-        if shares is not None:
-            shares[:, ~seen] = NODATA
+        for computed, target in self._windows(any_valid.shape, core, settings):
+            if not any_valid[target].any():
+                continue
+            crop = shift_area(target, computed)
+            probabilities = self._probabilities(image, [computed], crop, settings)
+            if percents is not None:
+                percents[:, *target] = _to_percent(probabilities[0])
+            highest, index = _largest(probabilities)
+            classes[target] = ids[index[0].cpu().numpy()]
+            confidence[target] = _to_percent(highest[0])
+        classes[~any_valid], confidence[~any_valid] = NODATA, NODATA
+        if percents is not None:
+            percents[:, ~any_valid] = NODATA
         return classes, confidence
 
-    def cells(
+    __call__ = segment
+    """The name of `segment` for copies of `pyfunc.py` that release 0.1 wrote beside models."""
+
+    def classify(
         self,
         pixels: np.ndarray,
         valid: np.ndarray,
         scales: Sequence[float],
         offsets: Sequence[float],
-        how: PredictConf | None = None,
+        settings: PredictConf | None = None,
         core: Area | None = None,
     ) -> np.ndarray:
-        """(rows, cols, K) float32 probabilities of the squares, as large as a sample, that the core consists of.
+        """Return the probabilities of the squares, as large as a sample, that make up the core.
 
-        NaN where no date is valid anywhere in a square. The core's sides are multiples of the sample's.
+        The arguments are those of `segment`. The core's sides are multiples of a sample's side.
+
+        Returns:
+            (rows, cols, K) float32; NaN where no date is valid anywhere in a square.
         """
-        how, side = how or PredictConf(), self.contract.size
-        scene = self._scene(pixels, valid, scales, offsets, ())
-        rows, cols = (
-            range(part.start, part.stop, side) for part in core or whole_of(scene.valid.shape[1:])
+        settings, side = settings or PredictConf(), self.contract.size
+        image = self._image(pixels, valid, scales, offsets, ())
+        tops, lefts = (
+            range(axis.start, axis.stop, side) for axis in core or full_area(image.valid.shape[1:])
         )
-        out = np.full((len(rows), len(cols), len(self.contract.legend.classes)), np.nan, np.float32)
-        places = {
-            (i, j): (slice(y, y + side), slice(x, x + side))
-            for i, y in enumerate(rows)
-            for j, x in enumerate(cols)
+        class_count = len(self.contract.legend.classes)
+        probabilities = np.full((len(tops), len(lefts), class_count), np.nan, np.float32)
+        squares: dict[tuple[int, int], Area] = {
+            (row, col): (slice(top, top + side), slice(left, left + side))
+            for row, top in enumerate(tops)
+            for col, left in enumerate(lefts)
         }
-        seen = [place for place, part in places.items() if scene.valid[:, *part].any()]
-        for some in itertools.batched(seen, max(1, TOGETHER // side**2)):
-            out[tuple(zip(*some, strict=True))] = (
-                self._agree(scene, [places[p] for p in some], None, how).cpu().numpy()
-            )
-        return out
+        valid_cells = [cell for cell, square in squares.items() if image.valid[:, *square].any()]
+        for cells in itertools.batched(valid_cells, max(1, PIXELS_AT_ONCE // side**2)):
+            windows = [squares[cell] for cell in cells]
+            cell_probabilities = self._probabilities(image, windows, None, settings)
+            probabilities[tuple(zip(*cells, strict=True))] = cell_probabilities.cpu().numpy()
+        return probabilities
 
-    def boxes(
+    def detect(
         self,
         pixels: np.ndarray,
         valid: np.ndarray,
         scales: Sequence[float],
         offsets: Sequence[float],
-        how: PredictConf | None = None,
+        settings: PredictConf | None = None,
         core: Area | None = None,
     ) -> np.ndarray:
-        """(N, 6) float32: legend id, score, left, top, right, bottom in pixels of what is found with its centre in the core."""
-        how = how or PredictConf()
-        scene = self._scene(pixels, valid, scales, offsets, ())
-        found = []
-        for whole, kept in self._windows(scene.valid.shape[1:], core, how):
-            if scene.valid[:, *whole].any():
-                part = self._boxes(scene.cut([whole], self.contract), how) + np.array(
-                    [0, 0, *(whole[i].start for i in (1, 0, 1, 0))], np.float32
-                )
-                x, y = (part[:, 2] + part[:, 4]) / 2, (part[:, 3] + part[:, 5]) / 2
-                inside = (
-                    (y >= kept[0].start)
-                    & (y < kept[0].stop)
-                    & (x >= kept[1].start)
-                    & (x < kept[1].stop)
-                )
-                found.append(part[inside])
-        rows = np.concatenate(found) if found else np.zeros((0, 6), np.float32)
-        rows[:, 0] = self.contract.legend.to_id()[rows[:, 0].astype(np.uint8)]
-        return (
-            rows
-            if len(found) < 2
-            else rows[suppress_boxes(rows[:, 2:], rows[:, 1], rows[:, 0], how.overlap)]
-        )
+        """Return the boxes whose centre lies in the core.
 
-    def _scene(
+        The arguments are those of `segment`. Boxes that overlap more than `settings.overlap` are
+        one.
+
+        Returns:
+            (N, 6) float32: legend id, score, left, top, right and bottom in pixels.
+        """
+        settings = settings or PredictConf()
+        image = self._image(pixels, valid, scales, offsets, ())
+        box_parts = []
+        for computed, target in self._windows(image.valid.shape[1:], core, settings):
+            if image.valid[:, *computed].any():
+                boxes = self._detect_window(image.cut([computed], self.contract), settings)
+                top, left = computed[0].start, computed[1].start
+                boxes = boxes + np.array([0, 0, left, top, left, top], np.float32)
+                box_parts.append(boxes[_is_centred_in(boxes, target)])
+        boxes = np.concatenate(box_parts) if box_parts else np.zeros((0, 6), np.float32)
+        boxes[:, 0] = self.contract.legend.to_id()[boxes[:, 0].astype(np.uint8)]
+        if len(box_parts) > 1:
+            edges, scores, class_ids = boxes[:, 2:], boxes[:, 1], boxes[:, 0]
+            boxes = boxes[suppress_boxes(edges, scores, class_ids, settings.overlap)]
+        return boxes
+
+    def _image(
         self,
         pixels: np.ndarray,
         valid: np.ndarray,
         scales: Sequence[float],
         offsets: Sequence[float],
         days: Sequence[int],
-    ) -> Window:
+    ) -> WindowedImage:
         if not self.task.series:
-            image, seen = composites.median_composite(pixels, valid)
-            pixels, valid = image[None], seen[None]
-        told = np.zeros(len(pixels), np.int64)
-        told[: len(days)] = days[: len(pixels)]
-        return Window(pixels, valid, told, tuple(scales), tuple(offsets), self.device)
+            image, image_valid = composites.median_composite(pixels, valid)
+            pixels, valid = image[None], image_valid[None]
+        date_days = np.zeros(len(pixels), np.int64)
+        date_days[: len(days)] = days[: len(pixels)]
+        scales, offsets = tuple(scales), tuple(offsets)
+        return WindowedImage(pixels, valid, date_days, scales, offsets, self.device)
 
     def _windows(
-        self, shape: tuple[int, ...], core: Area | None, how: PredictConf
+        self, shape: tuple[int, ...], core: Area | None, settings: PredictConf
     ) -> Iterator[tuple[Area, Area]]:
-        # What is computed, and what of it is kept.
-        multiple = self.contract.multiple
-        axes = (
-            list(windows(part, n, how.window, multiple))
-            for part, n in zip(core or whole_of(shape), shape, strict=True)
-        )
-        for (rows, kept_rows), (cols, kept_cols) in itertools.product(*axes):
-            yield (rows, cols), (kept_rows, kept_cols)
+        core = core or full_area(shape)
+        return area_windows(core, shape, settings.window, self.contract.multiple)
 
-    def _agree(
-        self, scene: Window, parts: Sequence[Area], kept: Area | None, how: PredictConf
+    def _probabilities(
+        self,
+        image: WindowedImage,
+        windows: Sequence[Area],
+        crop: Area | None,
+        settings: PredictConf,
     ) -> Tensor:
-        # What `_share` gives of the parts, the mean over all predictors.
-        shares = [
-            one._share(scene.cut(parts, one.contract), kept, how) for one in (self, *self.others)
+        # What `_own_probabilities` gives of the windows, the mean over all predictors.
+        by_predictor = [
+            predictor._own_probabilities(image.cut(windows, predictor.contract), crop, settings)
+            for predictor in (self, *self.others)
         ]
-        return shares[0] if len(shares) == 1 else torch.stack(shares).mean(0)
+        return by_predictor[0] if len(by_predictor) == 1 else torch.stack(by_predictor).mean(0)
 
     @torch.inference_mode()
-    def _share(self, samples: Batch, kept: Area | None, how: PredictConf) -> Tensor:
-        # Probabilities (N, K, h, w) of the kept part, or (N, K) of whole images; the mean over four flips where asked for.
+    def _own_probabilities(
+        self, samples: Batch, crop: Area | None, settings: PredictConf
+    ) -> Tensor:
+        # Probabilities (N, K, h, w) of the crop, or (N, K) of whole images; the mean over four
+        # flips where the settings have them.
         padded = self._pad(samples)
-        turns: tuple[tuple[int, ...], ...] = ((), (-1,), (-2,), (-2, -1)) if how.flips else ((),)
-        shares = []
-        with autocast(how.precision, self.device):
-            for axes in turns:
-                turned = replace(
+        flips: tuple[tuple[int, ...], ...] = ((),)
+        if settings.flips:
+            flips = ((), (-1,), (-2,), (-2, -1))
+        by_flip = []
+        with autocast(settings.precision, self.device):
+            for axes in flips:
+                flipped = replace(
                     padded, pixels=_flip(padded.pixels, axes), valid=_flip(padded.valid, axes)
                 )
-                logits = self.net(*_fast(self.task.inputs(turned)))
-                logits = logits if kept is None else _flip(logits, axes)[..., *kept]
-                # Plane by plane is how the next steps go through it.
+                logits = self.net(*_channels_last(self.task.inputs(flipped)))
+                logits = logits if crop is None else _flip(logits, axes)[..., *crop]
+                # The next steps go through it plane by plane.
                 planes = logits.to(torch.float32, memory_format=torch.contiguous_format)
-                shares.append(self.task.share(planes / self.contract.temperature))
-        return shares[0] if len(shares) == 1 else torch.stack(shares).mean(0)
+                by_flip.append(self.task.probabilities(planes / self.contract.temperature))
+        return by_flip[0] if len(by_flip) == 1 else torch.stack(by_flip).mean(0)
 
     @torch.inference_mode()
-    def _boxes(self, samples: Batch, how: PredictConf) -> np.ndarray:
-        with autocast(how.precision, self.device):
-            found: np.ndarray = (
-                self.task.answer(self.net, _fast(self.task.inputs(self._pad(samples))))[0]
-                .cpu()
-                .numpy()
-            )
-        return found[found[:, 1] > 0]
+    def _detect_window(self, samples: Batch, settings: PredictConf) -> np.ndarray:
+        inputs = _channels_last(self.task.inputs(self._pad(samples)))
+        with autocast(settings.precision, self.device):
+            boxes: np.ndarray = self.task.forward(self.net, inputs)[0].cpu().numpy()
+        return boxes[boxes[:, 1] > 0]
 
     def _pad(self, samples: Batch) -> Batch:
-        high, wide = samples.pixels.shape[-2:]
-        down, right = -high % self.contract.multiple, -wide % self.contract.multiple
+        height, width = samples.pixels.shape[-2:]
+        down, right = -height % self.contract.multiple, -width % self.contract.multiple
         if not (down or right):
             return samples
         valid = _pad(samples.valid.float(), down, right) > 0.5
@@ -230,40 +253,67 @@ class Predictor:
         return replace(samples, pixels=pixels, valid=valid)
 
 
-def _largest(shares: Tensor) -> tuple[Tensor, Tensor]:
-    # (the largest, its place along axis 1 as uint8, the first of equal ones); `max` with an index takes thrice as long on cores.
-    top, place = shares[:, 0], torch.zeros_like(shares[:, 0], dtype=torch.uint8)
-    for k in range(1, shares.shape[1]):
-        place = torch.maximum(
-            place, (shares[:, k] > top).to(torch.uint8) * k
-        )  # a later one is larger than those before
-        top = torch.maximum(top, shares[:, k])
-    return top, place
+def _to_percent(probabilities: Tensor) -> np.ndarray:
+    percents: np.ndarray = (probabilities * 100).round().to(torch.uint8).cpu().numpy()
+    return percents
 
 
-def whole_of(shape: Sequence[int]) -> Area:
-    """All rows and columns."""
-    return slice(0, shape[0]), slice(0, shape[1])
+def _is_centred_in(boxes: np.ndarray, area: Area) -> np.ndarray:
+    rows, cols = area
+    x, y = (boxes[:, 2] + boxes[:, 4]) / 2, (boxes[:, 3] + boxes[:, 5]) / 2
+    in_rows = (y >= rows.start) & (y < rows.stop)
+    in_cols = (x >= cols.start) & (x < cols.stop)
+    is_in: np.ndarray = in_rows & in_cols
+    return is_in
 
 
-def _fast(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    # Images channels last.
+def _largest(probabilities: Tensor) -> tuple[Tensor, Tensor]:
+    # (the largest along axis 1, its position as uint8, the first of equal ones); `max` with an
+    # index takes thrice as long on cores.
+    largest = probabilities[:, 0]
+    index = torch.zeros_like(largest, dtype=torch.uint8)
+    for k in range(1, probabilities.shape[1]):
+        # A position found later is larger than those before.
+        index = torch.maximum(index, (probabilities[:, k] > largest).to(torch.uint8) * k)
+        largest = torch.maximum(largest, probabilities[:, k])
+    return largest, index
+
+
+def _flip(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
+    # torch copies even along no axis.
+    return tensor.flip(axes) if axes else tensor
+
+
+def _channels_last(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    # Images channels last, which is faster.
     return tuple(
-        x.contiguous(memory_format=torch.channels_last)
-        if x.ndim == 4 and x.is_floating_point()
-        else x
-        for x in inputs
+        tensor.contiguous(memory_format=torch.channels_last)
+        if tensor.ndim == 4 and tensor.is_floating_point()
+        else tensor
+        for tensor in inputs
     )
 
 
 def use_one_core() -> None:
-    """Nothing; from now on this process computes on one thread, as one of many, and reuses its memory."""
+    """Make this process compute on one thread, as one of many, and reuse its memory."""
     torch.set_num_threads(1)
     reuse_memory()
 
 
 def load(folder: Path) -> Predictor:
-    """The predictor of a model folder, kept by this process while the files stay the same. InputError when they are no model."""
+    """Load the predictor of a model folder, which this process keeps until the files change.
+
+    Scripts beside registered models call it, also as `lulc.predict.load`: its name must stay.
+
+    Args:
+        folder: of the weights and the contract.
+
+    Returns:
+        The predictor.
+
+    Raises:
+        InputError: the files are no model that can be loaded.
+    """
     stamps = tuple(
         os.stat(folder / name).st_mtime_ns
         for name in (WEIGHTS, CONTRACT)
@@ -271,48 +321,67 @@ def load(folder: Path) -> Predictor:
     )
     if len(stamps) < 2:
         raise InputError(
-            f"{folder} holds no model: it must have {WEIGHTS} and {CONTRACT}; `lulc train` makes one"
+            f"{folder} holds no model: it must have {WEIGHTS} and {CONTRACT}; `lulc train` makes "
+            "one"
         )
     return _load(folder, stamps)
 
 
 def load_all(folders: Sequence[Path]) -> Predictor:
-    """The predictor that says the mean of what the models of these folders say, like `load` of one.
+    """Load the predictor whose probabilities are the mean of those of some models.
 
-    InputError when their tasks, bands or legends differ, or they look for boxes, which have no mean.
+    Args:
+        folders: of the models; one will do.
+
+    Returns:
+        The predictor.
+
+    Raises:
+        InputError: the models' tasks, bands, legends or sizes differ, or they detect boxes, which
+            have no mean.
     """
     first, *others = (load(folder) for folder in folders)
     if not others:
         return first
-    for one in others:
-        for what in ("task", "bands", "legend", "size"):
-            mine, theirs = (getattr(p.contract, what) for p in (first, one))
-            if (mine.classes if what == "legend" else mine) != (
-                theirs.classes if what == "legend" else theirs
-            ):
-                raise InputError(
-                    f"models {first.contract.name!r} and {one.contract.name!r} differ in {what}: they have no mean"
-                )
+    for other in others:
+        _check_same(first.contract, other.contract)
     if first.task.kind == "boxes":
         raise InputError(
-            "models for detection cannot be joined: boxes have no mean; give one of them"
+            "models for detection cannot be joined, since boxes have no mean: give one of them"
         )
-    multiple = math.lcm(*(p.contract.multiple for p in (first, *others)))
+    multiple = math.lcm(*(predictor.contract.multiple for predictor in (first, *others)))
     return replace(first, contract=replace(first.contract, multiple=multiple), others=tuple(others))
+
+
+def _check_same(first: Contract, other: Contract) -> None:
+    is_same = {
+        "task": first.task == other.task,
+        "bands": first.bands == other.bands,
+        "legend": first.legend.classes == other.legend.classes,
+        "size": first.size == other.size,
+    }
+    for name, same in is_same.items():
+        if not same:
+            raise InputError(
+                f"models {first.name!r} and {other.name!r} differ in {name}: they have no mean"
+            )
 
 
 @lru_cache(maxsize=8)
 def _load(folder: Path, _stamps: tuple[int, ...]) -> Predictor:
-    asks = read_contract(folder / CONTRACT)
-    if asks.model not in MODELS:
+    contract = read_contract(folder / CONTRACT)
+    if contract.model not in MODELS:
         raise InputError(
-            f"model {asks.name!r} in {folder} is a {asks.model!r}; known here: {', '.join(MODELS)}"
+            f"model {contract.name!r} in {folder} is a {contract.model!r}; this release has: "
+            f"{', '.join(MODELS)}"
         )
-    if asks.task not in TASKS:
+    if contract.task not in TASKS:
         raise InputError(
-            f"model {asks.name!r} in {folder} is for task {asks.task!r}; known here: {', '.join(TASKS)}"
+            f"model {contract.name!r} in {folder} is for task {contract.task!r}; this release "
+            f"has: {', '.join(TASKS)}"
         )
-    net = MODELS[asks.model].build(len(asks.bands), len(asks.legend.classes), **asks.architecture)
+    band_count, class_count = len(contract.bands), len(contract.legend.classes)
+    net = MODELS[contract.model].build(band_count, class_count, **contract.architecture)
     try:
         net.load_state_dict(load_file(folder / WEIGHTS))
     except RuntimeError as error:
@@ -320,36 +389,51 @@ def _load(folder: Path, _stamps: tuple[int, ...]) -> Predictor:
             f"the weights in {folder} are not those of its contract: {str(error)[:300]}"
         ) from error
     device = choose_device()
-    ready = fold_norms(net.eval(), len(asks.bands), asks.multiple, asks.task)
-    return Predictor(asks, ready.to(device, memory_format=torch.channels_last), device)  # type: ignore[call-overload]
+    folded = fold_norms(net.eval(), band_count, contract.multiple, contract.task)
+    folded = folded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return Predictor(contract, folded, device)
 
 
 def fold_norms(net: nn.Module, bands: int, multiple: int, task: str = "segment") -> nn.Module:
-    """The network with batch norms folded into the convolutions before them, or the network itself where that would change it."""
-    if TASKS[task].kind == "boxes":  # which of two like boxes is kept hangs on the last digit
+    """Fold batch norms into the convolutions before them.
+
+    Args:
+        net: in eval mode.
+        bands: of its input.
+        multiple: what the sizes of its input must be multiples of.
+        task: its name.
+
+    Returns:
+        A copy of the network; the network itself where folding would change its output.
+    """
+    # Which of two alike boxes is kept depends on the last digit.
+    if TASKS[task].kind == "boxes":
         return net
     folded = copy.deepcopy(net)
     for module in list(folded.modules()):
-        for (name, conv), (following, norm) in itertools.pairwise(module.named_children()):
+        for (name, conv), (next_name, norm) in itertools.pairwise(module.named_children()):
             if (
                 isinstance(conv, nn.Conv2d)
                 and type(norm) is nn.BatchNorm2d
                 and norm.num_features == conv.out_channels
             ):
                 module.set_submodule(name, fuse_conv_bn_eval(conv, norm))
-                module.set_submodule(following, nn.Identity())
-    # Neighbours in the list of modules need not be neighbours in the computation: what comes out tells.
+                module.set_submodule(next_name, nn.Identity())
+    # Neighbours in the list of modules need not be neighbours in the computation: the outputs of
+    # both networks are compared.
     side = max(2 * multiple, 64)
     pixels = torch.rand(1, 2, bands, side, side, generator=torch.Generator().manual_seed(0))
     valid, days = torch.ones(1, 2, side, side, dtype=torch.bool), torch.tensor([[100, 200]])
-    inputs = TASKS[task].inputs(Batch(pixels, valid, days, torch.full((1,), NODATA), torch.ones(1)))
+    samples = Batch(pixels, valid, days, torch.full((1,), NODATA), torch.ones(1))
+    inputs = TASKS[task].inputs(samples)
     with torch.inference_mode():
-        before, after = net(*inputs), folded(*inputs)
-    return folded if torch.allclose(before, after, 1e-3, 1e-3 * float(before.abs().max())) else net
+        expected, output = net(*inputs), folded(*inputs)
+    tolerance = 1e-3 * float(expected.abs().max())
+    return folded if torch.allclose(expected, output, 1e-3, tolerance) else net
 
 
 def _pad(image: Tensor, down: int, right: int) -> Tensor:
-    # By reflection, as far as the image reaches; a strip narrower than its padding is repeated instead.
+    # By reflection, as far as the image reaches; a strip narrower than its padding is repeated.
     if not (down or right):
         return image
     mode = "reflect" if down < image.shape[-2] and right < image.shape[-1] else "replicate"

@@ -1,4 +1,8 @@
-"""The script that MLflow keeps beside a model's weights and runs to load it: a model from code, no pickle written or read."""
+"""The script that MLflow keeps beside a model's weights and runs to load it.
+
+A model from code: no pickle is written or read. A copy of this file lies beside every registered
+model and must work with later releases: all that it calls keeps its name.
+"""
 
 from __future__ import annotations
 
@@ -11,28 +15,39 @@ from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 
 class Mapper(PythonModel):
-    """Images of physical values, (N, T, C, H, W) float32 with NaN where not valid → maps, (N, H, W) uint8 legend ids."""
+    """A model of images of physical values that returns maps."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Nothing; the predictor stands when it returns."""
+        """Load the predictor."""
         from lulc.inference import predictor
 
         self.predictor = predictor.load(Path(context.artifacts["contract"]).parent)
 
     def predict(
         self,
-        context: PythonModelContext,
+        context: PythonModelContext,  # noqa: ARG002
         model_input: np.ndarray,
-        params: dict[str, Any] | None = None,
-    ) -> np.ndarray:  # noqa: ARG002
-        """The maps, 255 where no date is valid."""
+        params: dict[str, Any] | None = None,  # noqa: ARG002
+    ) -> np.ndarray:
+        """Map images.
+
+        Args:
+            context: not used.
+            model_input: (N, T, C, H, W) float32 physical values, NaN where not valid.
+            params: not used.
+
+        Returns:
+            (N, H, W) uint8 legend ids, 255 where no date is valid.
+        """
         valid = np.isfinite(model_input).all(axis=2)
         pixels = np.where(valid[:, :, None], model_input, 0).astype(np.float32)
         bands = model_input.shape[2]
         scales, offsets = (1.0,) * bands, (0.0,) * bands
-        return np.stack(
-            [self.predictor(p, v, scales, offsets)[0] for p, v in zip(pixels, valid, strict=True)]
-        )
+        maps = []
+        for image, image_valid in zip(pixels, valid, strict=True):
+            classes, _ = self.predictor.segment(image, image_valid, scales, offsets)
+            maps.append(classes)
+        return np.stack(maps)
 
 
 mlflow.models.set_model(Mapper())

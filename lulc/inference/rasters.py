@@ -1,146 +1,193 @@
-"""Predictions → class rasters: one cloud-optimised GeoTIFF a group of tiles, with names, colours, mode overviews and lineage."""
+"""Predictions to class rasters: one cloud-optimised GeoTIFF a group of tiles.
+
+Each has class names, colours and overviews by majority, a raster of confidence and a STAC item
+beside it, and where the run keeps them a raster of all classes' percentages.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import rasterio
-import rasterio.shutil
+from rasterio.errors import RasterioIOError
 
 from lulc.errors import InputError
+from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
 from lulc.inference import stac
 from lulc.inference.class_map import ClassMap, RasterSpec
 from lulc.legend import NODATA
 from lulc.raster.cog import pyramid, write_cog
-from lulc.tables import arrays, ledger
-from lulc.tables.files import checksum
+from lulc.tables import arrays, files, layout
+from lulc.tables.files import Location
+from lulc.tables.ledger import LedgerRow
 
 
 def group_key(period: str, col: int, row: int, group: int) -> str:
-    """The key `<period>/<gcol>_<grow>` of the raster that holds tile (col, row)."""
+    """Return the key of the raster that holds a tile.
+
+    Args:
+        period: its name.
+        col: of the tile.
+        row: of the tile.
+        group: side of a raster in tiles.
+
+    Returns:
+        `<period>/<col>_<row>`, counted in rasters.
+    """
     return f"{period}/{col // group}_{row // group}"
 
 
-def raster_path(key: str, name: str) -> str:
-    """Where the raster of a key lies, relative to the output folder."""
-    period, _, place = key.partition("/")
-    return f"rasters/{period}/{name}_{place}.tif"
+def raster_path(key: str, run: str) -> str:
+    """Return the class raster of a key, relative to the output location."""
+    period, _, cell = key.partition("/")
+    col, _, row = cell.partition("_")
+    return layout.raster(period, run, (int(col), int(row)))
 
 
-def confidence_path(path: str) -> str:
-    """Where the confidence beside a class raster lies: in a folder of its own, so that all of `rasters/` holds classes."""
-    return f"confidence/{path.removeprefix('rasters/').removesuffix('.tif')}_confidence.tif"
+def write_group(key: Mapping[str, Any], spec: RasterSpec) -> list[LedgerRow]:
+    """Write one class raster with the files beside it, unless it is current.
 
+    Args:
+        key: the raster's `key` and `fingerprint`, and `paths`: the prediction files of the group,
+            relative to the output location.
+        spec: the run's settings.
 
-def probabilities_path(path: str) -> str:
-    """Where the percentages of all classes lie, a band a class of the legend."""
-    return f"probabilities/{path.removeprefix('rasters/').removesuffix('.tif')}_probabilities.tif"
-
-
-def files_of(out: Path, path: str) -> list[Path]:
-    """The files that every class raster has: itself, its STAC item, its confidence."""
-    return [out / path, (out / path).with_suffix(".json"), out / confidence_path(path)]
-
-
-def write_group(key: Mapping[str, Any], recipe: RasterSpec) -> list[dict[str, Any]]:
-    """The ledger row of one raster, written with its confidence and its STAC item unless a raster of this fingerprint stands.
-
-    key: `key`, `fingerprint` and `paths`, the prediction files of the group relative to the output folder.
+    Returns:
+        The ledger row of the raster.
     """
-    path = raster_path(key["key"], recipe.name)
-    target, described, confidence = files_of(recipe.out, path)
-    probabilities = recipe.out / probabilities_path(path)
-    there = (
-        described.exists()
-        and confidence.exists()
-        and probabilities.exists() >= recipe.probabilities
-    )
-    row = _row_within(target) if there else None
-    if row is None or row["fingerprint"] != key["fingerprint"]:
-        made = mosaic_predictions([recipe.out / p for p in key["paths"]], recipe.tiling)
-        count = int(np.count_nonzero(made.classes != NODATA))
-        row = ledger.ledger_row(
-            "rasters", key["key"], key["fingerprint"], valid_pixels=count, path=path
+    path = raster_path(key["key"], spec.name)
+    row = _current_row(path, spec)
+    if row is None or row.fingerprint != key["fingerprint"]:
+        class_map = mosaic_predictions([spec.out / p for p in key["paths"]], spec.tiling)
+        valid_pixels = int(np.count_nonzero(class_map.classes != NODATA))
+        row = LedgerRow(
+            "rasters", key["key"], key["fingerprint"], path=path, valid_pixels=valid_pixels
         )
-        row.pop("finished")
-        tags = {f"CLASS_{c.id}": c.name for c in recipe.legend.classes} | {
-            "lulc_model": made.model,
-            "lulc": json.dumps(row),
-        }
-        write_cog(confidence, made.grid, [made.confidence], {"lulc_model": made.model})
-        probabilities.unlink(missing_ok=True)
-        if made.probabilities is not None:
-            names = {f"BAND_{n}": c.name for n, c in enumerate(recipe.legend.classes, 1)}
-            write_cog(
-                probabilities, made.grid, [made.probabilities], {"lulc_model": made.model} | names
-            )
-        stac.write_json(described, stac.make_item(recipe, path, made, key["fingerprint"]))
-        write_cog(target, made.grid, pyramid(made.classes), tags, recipe.legend)
-    return [row | {"checksum": checksum(target), "finished": datetime.now(UTC)}]
+        _write_files(row, path, class_map, spec)
+    checksum = files.checksum(spec.out / path)
+    return [replace(row, checksum=checksum, finished=datetime.now(UTC))]
 
 
-def mosaic_predictions(files: Sequence[Path], tiling: Tiling) -> ClassMap:
-    """The tiles of some prediction files on the smallest grid of whole tiles that holds them, cut at the tiling's extent."""
-    tables = [pq.ParquetFile(file) for file in files]
-    # Where whole squares were classified a tile has fewer pixels than it was cut with.
-    tiling = tiling.coarsen(
-        tiling.size // tables[0].read_row_group(0, ["height"])["height"][0].as_py()
+def _current_row(path: str, spec: RasterSpec) -> LedgerRow | None:
+    # The row of a raster whose files are all there, which a killed driver may not have recorded.
+    places = [layout.raster_item(path), layout.confidence_raster(path)]
+    if spec.probabilities:
+        places.append(layout.probabilities_raster(path))
+    if not all(files.exists(spec.out / place) for place in places):
+        return None
+    return _read_row(spec.out / path)
+
+
+def _write_files(row: LedgerRow, path: str, class_map: ClassMap, spec: RasterSpec) -> None:
+    # The class raster last: with the row in its tags it stands for all of them.
+    out, grid, model = spec.out, class_map.grid, {"lulc_model": class_map.model}
+    write_cog(out / layout.confidence_raster(path), grid, [class_map.confidence], model)
+    probabilities = out / layout.probabilities_raster(path)
+    files.remove(probabilities)
+    if class_map.probabilities is not None:
+        band_tags = {f"BAND_{number}": c.name for number, c in enumerate(spec.legend.classes, 1)}
+        write_cog(probabilities, grid, [class_map.probabilities], model | band_tags)
+    item = stac.make_item(spec, path, class_map, row.fingerprint)
+    stac.write_json(out / layout.raster_item(path), item)
+    class_tags = {f"CLASS_{c.id}": c.name for c in spec.legend.classes}
+    # Without a time, so that two attempts write the same bytes.
+    columns = {name: value for name, value in row.to_row().items() if name != "finished"}
+    tags = class_tags | model | {"lulc": json.dumps(columns)}
+    write_cog(out / path, grid, pyramid(class_map.classes), tags, spec.legend)
+
+
+def mosaic_predictions(locations: Sequence[Location], tiling: Tiling) -> ClassMap:
+    """Mosaic the tiles of prediction files.
+
+    Args:
+        locations: of the files.
+        tiling: of the run.
+
+    Returns:
+        The classes on the smallest grid of whole tiles that holds them, cut at the tiling's extent.
+
+    Raises:
+        InputError: the predictions are those of several models.
+    """
+    tables = [pq.ParquetFile(location) for location in locations]
+    first = tables[0].read_row_group(0, ["height", "probabilities_shape"]).to_pylist()[0]
+    # Where squares were classified, a tile has fewer pixels than it was cut with.
+    tiling = tiling.coarsen(tiling.size // first["height"])
+    cells = [_read_cells(table, tiling) for table in tables]
+    all_cells = [cell for table_cells in cells for cell in table_cells]
+    grid, (left, top) = _bounding_grid(all_cells, tiling)
+    layers = {
+        "classes": np.full(grid.shape, NODATA, np.uint8),
+        "confidence": np.full(grid.shape, NODATA, np.uint8),
+    }
+    if first["probabilities_shape"]:
+        shape = (first["probabilities_shape"][0], *grid.shape)
+        layers["probabilities"] = np.full(shape, NODATA, np.uint8)
+    scene_ids: set[str] = set()
+    models: set[str] = set()
+    for table, table_cells in zip(tables, cells, strict=True):
+        tiles = (
+            tile
+            for group in range(table.num_row_groups)
+            for tile in table.read_row_group(group).to_pylist()
+        )
+        for tile, (col, row) in zip(tiles, table_cells, strict=True):
+            _paste(layers, tile, (row - top) * tiling.size, (col - left) * tiling.size)
+            scene_ids.update(tile["scene_ids"] or ())
+            models.add(tile["model"])
+    if len(models) > 1:
+        raise InputError(
+            f"predictions of models {sorted(models)} would be mixed in one raster: run "
+            "`lulc predict` to the end first"
+        )
+    return ClassMap(
+        grid,
+        layers["classes"],
+        layers["confidence"],
+        tuple(sorted(scene_ids)),
+        models.pop(),
+        layers.get("probabilities"),
     )
-    places = [[tiling.parse(i) for i in t.read(["tile_id"])["tile_id"].to_pylist()] for t in tables]
-    cols, rows = zip(*(place for found in places for place in found), strict=True)
+
+
+def _read_cells(table: pq.ParquetFile, tiling: Tiling) -> list[tuple[int, int]]:
+    return [tiling.parse(tile_id) for tile_id in table.read(["tile_id"])["tile_id"].to_pylist()]
+
+
+def _bounding_grid(
+    cells: Sequence[tuple[int, int]], tiling: Tiling
+) -> tuple[Grid, tuple[int, int]]:
+    """Return the grid that holds tiles, and the (col, row) of its first tile."""
+    cols, rows = zip(*cells, strict=True)
     left, top, size = min(cols), min(rows), tiling.size
     height, width = (max(rows) + 1 - top) * size, (max(cols) + 1 - left) * size
     if tiling.extent is not None:
-        height, width = (
-            min(height, tiling.extent[0] - top * size),
-            min(width, tiling.extent[1] - left * size),
-        )
-    grid = tiling.grid(left, top).window(0, 0, height, width)
-    classes, confidence = (
-        np.full((height, width), NODATA, np.uint8),
-        np.full((height, width), NODATA, np.uint8),
-    )
-    asked = tables[0].read_row_group(0, ["probabilities_shape"])["probabilities_shape"][0].as_py()
-    probabilities = np.full((asked[0], height, width), NODATA, np.uint8) if asked else None
-    scenes: set[str] = set()
-    models: set[str] = set()
-    for table, found in zip(tables, places, strict=True):
-        at = iter(found)
-        for group in range(table.num_row_groups):
-            for tile in table.read_row_group(group).to_pylist():
-                col, row = next(at)
-                y, x = (row - top) * size, (col - left) * size
-                for name, target in (
-                    ("classes", classes),
-                    ("confidence", confidence),
-                    ("probabilities", probabilities),
-                ):
-                    if target is not None:
-                        into = target[..., y : y + size, x : x + size]
-                        into[...] = arrays.array_from(tile, name)[
-                            ..., : into.shape[-2], : into.shape[-1]
-                        ]
-                scenes.update(tile["scene_ids"] or ())
-                models.add(tile["model"])
-    if len(models) > 1:
-        raise InputError(
-            f"predictions of models {sorted(models)} would be mixed in one raster: run `lulc predict` to the end first"
-        )
-    return ClassMap(grid, classes, confidence, tuple(sorted(scenes)), models.pop(), probabilities)
+        height = min(height, tiling.extent[0] - top * size)
+        width = min(width, tiling.extent[1] - left * size)
+    return tiling.grid(left, top).window(0, 0, height, width), (left, top)
 
 
-def _row_within(path: Path) -> dict[str, Any] | None:
-    # The ledger row that a raster carries: a rerun after a killed driver need not write it again.
+def _paste(layers: Mapping[str, np.ndarray], tile: Mapping[str, Any], y: int, x: int) -> None:
+    # What of the tile lies beyond the layers is cut off.
+    for name, layer in layers.items():
+        array = arrays.array_from(tile, name)
+        height, width = array.shape[-2:]
+        target = layer[..., y : y + height, x : x + width]
+        target[...] = array[..., : target.shape[-2], : target.shape[-1]]
+
+
+def _read_row(location: Location) -> LedgerRow | None:
+    # The ledger row that a raster carries.
     try:
-        with rasterio.open(path, driver="GTiff") as found:
-            row: dict[str, Any] | None = json.loads(found.tags().get("lulc", "null"))
-            return row
-    except rasterio.errors.RasterioIOError:
+        with rasterio.open(location, driver="GTiff") as raster:
+            columns = json.loads(raster.tags().get("lulc", "null"))
+    except RasterioIOError:
         return None
+    return LedgerRow(**columns) if columns else None

@@ -1,4 +1,7 @@
-"""What describes a folder of class rasters: a STAC item beside each, a collection over all, a VRT index over each period."""
+"""The catalogue of a folder of class rasters.
+
+A STAC item beside each raster, a STAC collection over all, and a VRT index over each period.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,15 @@ import pyarrow.compute as pc
 import shapely
 
 if TYPE_CHECKING:
+    import pystac
+
     from lulc.inference.class_map import ClassMap, RasterSpec
 from lulc.config import Period
 from lulc.geo.grid import Grid, footprint, parse_crs
 from lulc.legend import NODATA, Legend
-from lulc.tables import files, store
+from lulc.redact import strip_credentials
+from lulc.tables import files, layout, store
+from lulc.tables.files import Location
 
 _EXTENSIONS = [
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
@@ -28,21 +35,31 @@ _EXTENSIONS = [
 ]
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
-# STAC wants a span of time: the widest it can write stands for scenes without a date.
+# STAC requires a time span: the widest it can write stands for scenes without a date.
 _EVER = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
-def make_item(recipe: RasterSpec, path: str, made: ClassMap, fingerprint: str) -> dict[str, Any]:
-    """The STAC item of the class raster at `path` under the output folder: place, time, classes and lineage."""
+def make_item(spec: RasterSpec, path: str, class_map: ClassMap, fingerprint: str) -> dict[str, Any]:
+    """Make the STAC item of a class raster: place, time, classes and lineage.
+
+    Args:
+        spec: the run's settings.
+        path: of the raster, relative to the output location.
+        class_map: what the raster holds.
+        fingerprint: of the raster.
+
+    Returns:
+        The item as JSON.
+    """
     import pystac
 
     period, stem = Path(path).parent.name, Path(path).stem
-    dates, sources = _scenes(recipe.out, made.scene_ids)
-    start, end = _span(next((p for p in recipe.periods if p.name == period), Period(period)), dates)
-    outline = footprint(made.grid)
+    dates, sources = _find_scenes(spec.out, class_map.scene_ids)
+    start, end = _time_span(_find_period(spec, period), dates)
+    outline = footprint(class_map.grid)
     lineage = {
-        "lulc:scenes": list(made.scene_ids),
-        "lulc:model": made.model,
+        "lulc:scenes": list(class_map.scene_ids),
+        "lulc:model": class_map.model,
         "lulc:fingerprint": fingerprint,
     }
     item = pystac.Item(
@@ -52,29 +69,12 @@ def make_item(recipe: RasterSpec, path: str, made: ClassMap, fingerprint: str) -
         datetime=None,
         start_datetime=start,
         end_datetime=end,
-        properties=_projection(made.grid) | lineage | {"lulc:period": period},
+        properties=_projection(class_map.grid) | lineage | {"lulc:period": period},
         stac_extensions=_EXTENSIONS,
-        collection=recipe.name,
+        collection=spec.name,
     )
-    band = {
-        "data_type": "uint8",
-        "nodata": NODATA,
-        "raster:spatial_resolution": made.grid.resolution[0],
-    }
-    classes = pystac.Asset(
-        f"./{stem}.tif",
-        "Classes",
-        None,
-        _COG,
-        ["data"],
-        extra_fields=band | {"classification:classes": _classes(recipe.legend)},
-    )
-    item.add_asset("classes", classes)
-    confidence = f"../../confidence/{period}/{stem}_confidence.tif"
-    item.add_asset(
-        "confidence",
-        pystac.Asset(confidence, "Confidence, per cent", None, _COG, ["data"], extra_fields=band),
-    )
+    for name, asset in _make_assets(spec, class_map.grid, period, stem).items():
+        item.add_asset(name, asset)
     for rel in ("root", "parent", "collection"):
         item.add_link(pystac.Link(rel, "../collection.json", pystac.MediaType.JSON))
     for scene_id, href in sources:
@@ -82,61 +82,115 @@ def make_item(recipe: RasterSpec, path: str, made: ClassMap, fingerprint: str) -
     return item.to_dict(include_self_link=False, transform_hrefs=False)
 
 
-def write_collection(out: Path, name: str, items: Sequence[Path]) -> None:
-    """`rasters/collection.json` over the items at these paths."""
+def _find_period(spec: RasterSpec, name: str) -> Period:
+    return next((period for period in spec.periods if period.name == name), Period(name))
+
+
+def _make_assets(spec: RasterSpec, grid: Grid, period: str, stem: str) -> dict[str, pystac.Asset]:
     import pystac
 
-    found = [(path, read_json(path)) for path in sorted(items)]
-    boxes = [item["bbox"] for _, item in found]
-    west, south, east, north = zip(*boxes, strict=True)
-    whole = (
-        [min(west), min(south), max(east), max(north)]
-        if all(w <= e for w, e in zip(west, east, strict=True))
-        else [-180, min(south), 180, max(north)]
-    )
-    starts = [datetime.fromisoformat(item["properties"]["start_datetime"]) for _, item in found]
-    ends = [datetime.fromisoformat(item["properties"]["end_datetime"]) for _, item in found]
-    span = [
-        None if min(starts) <= _EVER[0] else min(starts),
-        None if max(ends) >= _EVER[1] else max(ends),
-    ]
-    extent = pystac.Extent(pystac.SpatialExtent([whole]), pystac.TemporalExtent([span]))
+    band: dict[str, Any] = {
+        "data_type": "uint8",
+        "nodata": NODATA,
+        "raster:spatial_resolution": grid.resolution[0],
+    }
+    confidence = f"../../confidence/{period}/{stem}_confidence.tif"
+    return {
+        "classes": pystac.Asset(
+            f"./{stem}.tif",
+            "Classes",
+            None,
+            _COG,
+            ["data"],
+            extra_fields=band | {"classification:classes": _describe_classes(spec.legend)},
+        ),
+        "confidence": pystac.Asset(
+            confidence, "Confidence, per cent", None, _COG, ["data"], extra_fields=band
+        ),
+    }
+
+
+def write_collection(out: Location, name: str, items: Sequence[Location]) -> None:
+    """Write the STAC collection of a run's class rasters.
+
+    Args:
+        out: the output location.
+        name: of the run.
+        items: files of the STAC items.
+    """
+    import pystac
+
+    contents = {location: read_json(location) for location in sorted(items)}
+    properties = [content["properties"] for content in contents.values()]
+    start = min(datetime.fromisoformat(fields["start_datetime"]) for fields in properties)
+    end = max(datetime.fromisoformat(fields["end_datetime"]) for fields in properties)
+    span = [None if start <= _EVER[0] else start, None if end >= _EVER[1] else end]
+    bbox = _union_bbox([content["bbox"] for content in contents.values()])
+    extent = pystac.Extent(pystac.SpatialExtent([bbox]), pystac.TemporalExtent([span]))
     collection = pystac.Collection(
         name, f"Land cover classes of run {name}", extent, license="other"
     )
-    links = [pystac.Link("root", "./collection.json", pystac.MediaType.JSON)]
-    links += [
-        pystac.Link("item", f"./{p.relative_to(out / 'rasters')}", pystac.MediaType.JSON)
-        for p, _ in found
-    ]
-    collection.links = links
-    write_json(
-        out / "rasters/collection.json",
-        collection.to_dict(include_self_link=False, transform_hrefs=False),
-    )
+    folder = out / layout.RASTERS
+    hrefs = [("root", "./collection.json")]
+    hrefs += [("item", f"./{location.relative_to(folder)}") for location in contents]
+    collection.links = [pystac.Link(rel, href, pystac.MediaType.JSON) for rel, href in hrefs]
+    content = collection.to_dict(include_self_link=False, transform_hrefs=False)
+    write_json(out / layout.COLLECTION, content)
 
 
-def write_mosaic(folder: Path, items: Iterable[Path], legend: Legend) -> None:
-    """`mosaic.vrt` in the folder of a period: an index of its rasters with nodata, colours and class names, no pixels.
+def _union_bbox(boxes: Sequence[Sequence[float]]) -> list[float]:
+    # All longitudes where one of the boxes crosses the antimeridian.
+    west, south, east, north = zip(*boxes, strict=True)
+    if all(w <= e for w, e in zip(west, east, strict=True)):
+        return [min(west), min(south), max(east), max(north)]
+    return [-180, min(south), 180, max(north)]
 
-    `mosaic.qml` beside it is its style, which QGIS takes up by itself.
+
+def write_mosaic(folder: Location, items: Iterable[Location], legend: Legend) -> None:
+    """Write the index over a period's rasters.
+
+    `mosaic.vrt` has nodata, colours and class names, but no pixels. `mosaic.qml` beside it is its
+    style, which QGIS finds by itself.
+
+    Args:
+        folder: of the period.
+        items: files of the rasters' STAC items.
+        legend: of the run.
     """
-    grids = {path.stem: _grid(read_json(path)["properties"]) for path in sorted(items)}
+    grids = {item.stem: _item_grid(read_json(item)["properties"]) for item in sorted(items)}
+    vrt, style = _make_vrt(grids, legend), _make_style(legend)
+    for name, root in (("mosaic.vrt", vrt), ("mosaic.qml", style)):
+        _write_xml(folder / name, root)
+
+
+def _make_vrt(grids: Mapping[str, Grid], legend: Legend) -> ET.Element:
+    """Return a VRT over rasters, given the grid of each by its file's stem."""
     first = next(iter(grids.values()))
     a, _, _, _, e, _ = first.transform
-    west = min(g.transform[2] for g in grids.values())
-    north = max(g.transform[5] for g in grids.values())
-    places = {
-        stem: (round((g.transform[2] - west) / a), round((g.transform[5] - north) / e))
-        for stem, g in grids.items()
+    west = min(grid.transform[2] for grid in grids.values())
+    north = max(grid.transform[5] for grid in grids.values())
+    offsets = {
+        stem: (round((grid.transform[2] - west) / a), round((grid.transform[5] - north) / e))
+        for stem, grid in grids.items()
     }
-    width = max(places[stem][0] + g.width for stem, g in grids.items())
-    height = max(places[stem][1] + g.height for stem, g in grids.items())
+    width = max(offsets[stem][0] + grid.width for stem, grid in grids.items())
+    height = max(offsets[stem][1] + grid.height for stem, grid in grids.items())
     root = ET.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
     ET.SubElement(root, "SRS").text = first.crs
-    ET.SubElement(root, "GeoTransform").text = ", ".join(
-        repr(float(v)) for v in (west, a, 0, north, 0, e)
-    )
+    transform = ", ".join(repr(float(value)) for value in (west, a, 0, north, 0, e))
+    ET.SubElement(root, "GeoTransform").text = transform
+    band = _add_band(root, legend)
+    for stem, grid in grids.items():
+        source = ET.SubElement(band, "SimpleSource")
+        ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = f"{stem}.tif"
+        ET.SubElement(source, "SourceBand").text = "1"
+        size = {"xSize": str(grid.width), "ySize": str(grid.height)}
+        for name, (x, y) in (("SrcRect", (0, 0)), ("DstRect", offsets[stem])):
+            ET.SubElement(source, name, {"xOff": str(x), "yOff": str(y)} | size)
+    return root
+
+
+def _add_band(root: ET.Element, legend: Legend) -> ET.Element:
     band = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band="1")
     ET.SubElement(band, "NoDataValue").text = str(NODATA)
     ET.SubElement(band, "ColorInterp").text = "Palette"
@@ -144,76 +198,65 @@ def write_mosaic(folder: Path, items: Iterable[Path], legend: Legend) -> None:
     colours = ET.SubElement(band, "ColorTable")
     categories = ET.SubElement(band, "CategoryNames")
     for value in range(NODATA + 1):
-        entry = zip(
-            ("c1", "c2", "c3", "c4"), map(str, palette.get(value, (0, 0, 0, 255))), strict=True
-        )
-        ET.SubElement(colours, "Entry", dict(entry))
+        colour = map(str, palette.get(value, (0, 0, 0, 255)))
+        entry = dict(zip(("c1", "c2", "c3", "c4"), colour, strict=True))
+        ET.SubElement(colours, "Entry", entry)
         ET.SubElement(categories, "Category").text = names.get(value, "")
-    for stem, grid in grids.items():
-        source = ET.SubElement(band, "SimpleSource")
-        ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = f"{stem}.tif"
-        ET.SubElement(source, "SourceBand").text = "1"
-        for rect, (x, y) in (("SrcRect", (0, 0)), ("DstRect", places[stem])):
-            ET.SubElement(
-                source,
-                rect,
-                xOff=str(x),
-                yOff=str(y),
-                xSize=str(grid.width),
-                ySize=str(grid.height),
-            )
-    ET.indent(root)
-    files.write_atomic(folder / "mosaic.vrt", lambda beside: beside.write_bytes(ET.tostring(root)))
-    style = ET.Element("qgis", version="3.22")
+    return band
+
+
+def _make_style(legend: Legend) -> ET.Element:
+    """Return the style of class rasters in QGIS."""
+    root = ET.Element("qgis", version="3.22")
     renderer = ET.SubElement(
-        ET.SubElement(style, "pipe"),
+        ET.SubElement(root, "pipe"),
         "rasterrenderer",
         type="paletted",
         band="1",
         opacity="1",
         alphaBand="-1",
     )
-    entries = ET.SubElement(renderer, "colorPalette")
+    palette = ET.SubElement(renderer, "colorPalette")
     for c in legend.classes:
         ET.SubElement(
-            entries, "paletteEntry", value=str(c.id), color=c.colour, label=c.name, alpha="255"
+            palette, "paletteEntry", value=str(c.id), color=c.colour, label=c.name, alpha="255"
         )
-    ET.indent(style)
-    files.write_atomic(folder / "mosaic.qml", lambda beside: beside.write_bytes(ET.tostring(style)))
+    return root
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """The mapping at `path` as JSON."""
-    files.write_atomic(path, lambda beside: beside.write_text(json.dumps(content, indent=1)))
+def write_json(location: Location, content: Mapping[str, Any]) -> None:
+    """Write a mapping as JSON."""
+    files.write_atomic(location, lambda path: path.write_text(json.dumps(content, indent=1)))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The mapping in a JSON file."""
-    content: dict[str, Any] = json.loads(path.read_text())
+def read_json(location: Location) -> dict[str, Any]:
+    """Return the mapping in a JSON file."""
+    content: dict[str, Any] = json.loads(location.read_text())
     return content
 
 
+def _write_xml(location: Location, root: ET.Element) -> None:
+    ET.indent(root)
+    files.write_atomic(location, lambda path: path.write_bytes(ET.tostring(root)))
+
+
 def _projection(grid: Grid) -> dict[str, Any]:
-    authority = parse_crs(grid.crs).to_authority(min_confidence=100)
-    code = (
-        {"proj:code": ":".join(authority)}
-        if authority
-        else {"proj:code": None, "proj:wkt2": parse_crs(grid.crs).to_wkt()}
-    )
+    crs = parse_crs(grid.crs)
+    authority = crs.to_authority(min_confidence=100)
+    code: dict[str, Any] = {"proj:code": None, "proj:wkt2": crs.to_wkt()}
+    if authority:
+        code = {"proj:code": ":".join(authority)}
     return code | {"proj:shape": list(grid.shape), "proj:transform": list(grid.transform)}
 
 
-def _grid(properties: Mapping[str, Any]) -> Grid:
+def _item_grid(properties: Mapping[str, Any]) -> Grid:
     a, b, c, d, e, f = properties["proj:transform"]
-    return Grid(
-        properties["proj:code"] or properties["proj:wkt2"],
-        (a, b, c, d, e, f),
-        *properties["proj:shape"],
-    )
+    crs = properties["proj:code"] or properties["proj:wkt2"]
+    return Grid(crs, (a, b, c, d, e, f), *properties["proj:shape"])
 
 
-def _classes(legend: Legend) -> list[dict[str, Any]]:
-    known = [
+def _describe_classes(legend: Legend) -> list[dict[str, Any]]:
+    classes: list[dict[str, Any]] = [
         {
             "value": c.id,
             "name": re.sub(r"[^0-9A-Za-z_-]+", "_", c.name),
@@ -222,47 +265,42 @@ def _classes(legend: Legend) -> list[dict[str, Any]]:
         }
         for c in legend.classes
     ]
-    return [*known, {"value": NODATA, "name": "nodata", "title": "no class", "nodata": True}]
+    return [*classes, {"value": NODATA, "name": "nodata", "title": "no class", "nodata": True}]
 
 
-def _scenes(out: Path, scene_ids: Sequence[str]) -> tuple[list[datetime], list[tuple[str, str]]]:
-    # Dates of the scenes that have one; (id, address without its query, which may hold a signature) of all.
+def _find_scenes(
+    out: Location, scene_ids: Sequence[str]
+) -> tuple[list[datetime], list[tuple[str, str]]]:
+    """Return the dates of the scenes that have one, and (id, address) of all that have files."""
     table = store.read_table(out, "scenes", ["scene_id", "datetime", "hrefs"])
-    rows = (
-        table.filter(pc.is_in(table["scene_id"], pc.cast(list(scene_ids), "string")))
-        .sort_by("scene_id")
-        .to_pylist()
-    )
-    return [r["datetime"] for r in rows if r["datetime"]], [
-        (r["scene_id"], _unsigned(r["hrefs"][0])) for r in rows if r["hrefs"]
-    ]
+    is_used = pc.is_in(table["scene_id"], pc.cast(list(scene_ids), "string"))
+    rows = table.filter(is_used).sort_by("scene_id").to_pylist()
+    dates = [row["datetime"] for row in rows if row["datetime"]]
+    sources = [(row["scene_id"], _public_href(row["hrefs"][0])) for row in rows if row["hrefs"]]
+    return dates, sources
 
 
-def _unsigned(href: str) -> str:
-    return urlunsplit(urlsplit(href)._replace(query="", fragment="")) if "://" in href else href
+def _public_href(href: str) -> str:
+    # Without the query, which may hold a signature.
+    if "://" not in href:
+        return href
+    return str(urlunsplit(urlsplit(strip_credentials(href))._replace(query="", fragment="")))
 
 
-def _span(period: Period, dates: Sequence[datetime]) -> tuple[datetime, datetime]:
-    start = (
-        datetime.combine(period.start, time.min, UTC)
-        if period.start
-        else min(dates, default=_EVER[0])
-    )
-    end = (
-        datetime.combine(period.end, time(23, 59, 59), UTC)
-        if period.end
-        else max(dates, default=_EVER[1])
-    )
+def _time_span(period: Period, dates: Sequence[datetime]) -> tuple[datetime, datetime]:
+    start, end = min(dates, default=_EVER[0]), max(dates, default=_EVER[1])
+    if period.start:
+        start = datetime.combine(period.start, time.min, UTC)
+    if period.end:
+        end = datetime.combine(period.end, time(23, 59, 59), UTC)
     return start, end
 
 
 def _bbox(outline: shapely.Geometry) -> list[float]:
     # GeoJSON (RFC 7946, 5.2): across the antimeridian the west is greater than the east.
     west, south, east, north = outline.bounds
-    parts = [p.bounds for p in getattr(outline, "geoms", ())]
-    if east - west > 180 and len(parts) > 1:
-        west, east = (
-            min(p[0] for p in parts if p[0] >= 0),
-            max(p[2] for p in parts if p[2] < 0 or p[0] < 0),
-        )
+    bounds = [polygon.bounds for polygon in getattr(outline, "geoms", ())]
+    if east - west > 180 and len(bounds) > 1:
+        west = min(b[0] for b in bounds if b[0] >= 0)
+        east = max(b[2] for b in bounds if b[2] < 0 or b[0] < 0)
     return [west, south, east, north]

@@ -2,60 +2,82 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from lulc.legend import NODATA
 from lulc.models.contract import Contract
 from lulc.models.tasks import augment
 from lulc.models.tasks.task import Batch, Scaling
 
-Area = tuple[slice, slice]
+type Area = tuple[slice, slice]
+"""Rows and columns."""
 
 MARGIN = 64
-"""Pixels around a window that are computed and left, where nothing says how many: what is kept needs its surroundings."""
+"""Pixels around a window that are computed and dropped, where the core has no margin: what is kept
+needs its surroundings."""
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
-    """Pixels (T, C, H, W) and valid (T, H, W) that windows are cut from, and how their numbers become the network's."""
+class WindowedImage:
+    """An image that windows are cut from, and how its numbers become a network's input."""
 
     pixels: np.ndarray
+    """(T, C, H, W) DN."""
     valid: np.ndarray
+    """(T, H, W) bool."""
     days: np.ndarray
+    """(T,) int64: day of the year from 1, 0 where it is not known."""
     scales: tuple[float, ...]
+    """One a band: physical value = DN * scale + offset."""
     offsets: tuple[float, ...]
     device: torch.device
 
-    def cut(self, parts: Sequence[Area], asks: Contract) -> Batch:
-        """Parts of one size as samples, prepared as for the training of a model; numbers become floats on the device."""
+    def cut(self, windows: Sequence[Area], contract: Contract) -> Batch:
+        """Cut windows of one size as samples, prepared as for the training of a model.
+
+        Args:
+            windows: rows and columns of each.
+            contract: of the model.
+
+        Returns:
+            The samples, standardised, on the device. Labels are 255, weights 1.
+        """
+        count = len(windows)
         pixels, valid = (
-            torch.from_numpy(np.stack([x[..., *part] for part in parts]))
-            for x in (self.pixels, self.valid)
+            torch.from_numpy(np.stack([array[..., *window] for window in windows]))
+            for array in (self.pixels, self.valid)
         )
-        days, label = (
-            torch.from_numpy(self.days).expand(len(parts), -1),
-            torch.full((len(parts),), NODATA),
-        )
-        arrays = (pixels, valid, days, label, torch.ones(len(parts)))
-        scaling = Scaling(self.scales, self.offsets, asks.mean, asks.std)
-        return augment.standardise(Batch(*(x.to(self.device) for x in arrays)), scaling)
+        days = torch.from_numpy(self.days).expand(count, -1)
+        label, weight = torch.full((count,), NODATA), torch.ones(count)
+        tensors = (pixels, valid, days, label, weight)
+        scaling = Scaling(self.scales, self.offsets, contract.mean, contract.std)
+        batch = Batch(*(tensor.to(self.device) for tensor in tensors))
+        return augment.standardise(batch, scaling)
 
 
-def _flip(x: Tensor, axes: tuple[int, ...]) -> Tensor:
-    # torch copies even along no axis.
-    return x.flip(axes) if axes else x
+def axis_windows(
+    core: slice, length: int, side: int, multiple: int
+) -> Iterator[tuple[slice, slice]]:
+    """Yield the windows of the core of one axis.
 
+    A window is computed with the margin that the core has in the axis, MARGIN where it has none;
+    and from a multiple of `multiple`, so that a network's strides fall on the same pixels in all
+    windows.
 
-def windows(core: slice, length: int, side: int, multiple: int) -> Iterator[tuple[slice, slice]]:
-    """(what is computed, what of it is kept) along an axis of `length`: the kept parts partition the core, `side` at most.
+    Args:
+        core: what is to be mapped.
+        length: of the axis in pixels.
+        side: most pixels of a target.
+        multiple: what the network's input sizes must be multiples of.
 
-    Each is computed with the margin that the core has in the axis, MARGIN where it has none; and from a multiple of `multiple`,
-    so that a network's strides fall on the same pixels in all of them.
+    Yields:
+        (computed, target): the pixels that go into the network, and the part of its output that is
+        kept. The targets partition the core.
     """
     margin = max(core.start, length - core.stop) or MARGIN
     count = -(-(core.stop - core.start) // side)
@@ -63,12 +85,41 @@ def windows(core: slice, length: int, side: int, multiple: int) -> Iterator[tupl
     for start in range(core.start, core.stop, step):
         stop = min(start + step, core.stop)
         first = max(0, start - margin) // multiple * multiple
-        yield (
-            slice(first, min(length, first - (first - stop - margin) // multiple * multiple)),
-            slice(start, stop),
-        )
+        last = first - (first - stop - margin) // multiple * multiple
+        yield slice(first, min(length, last)), slice(start, stop)
 
 
-def shift_slice(part: slice, by: int) -> slice:
-    """The slice so many places further on."""
-    return slice(part.start + by, part.stop + by)
+def area_windows(
+    core: Area, shape: Sequence[int], side: int, multiple: int
+) -> Iterator[tuple[Area, Area]]:
+    """Yield the windows of the core of an image, row by row.
+
+    Args:
+        core: what is to be mapped.
+        shape: (H, W) of the image.
+        side: most pixels of a target's side.
+        multiple: what the network's input sizes must be multiples of.
+
+    Yields:
+        (computed, target), as `axis_windows` gives them of each axis.
+    """
+    axes = (
+        list(axis_windows(axis, length, side, multiple))
+        for axis, length in zip(core, shape, strict=True)
+    )
+    for (rows, target_rows), (cols, target_cols) in itertools.product(*axes):
+        yield (rows, cols), (target_rows, target_cols)
+
+
+def full_area(shape: Sequence[int]) -> Area:
+    """Return all rows and columns of an array of shape (H, W)."""
+    return slice(0, shape[0]), slice(0, shape[1])
+
+
+def shift_area(area: Area, origin: Area) -> Area:
+    """Return an area's rows and columns counted from the first ones of another area."""
+    rows, cols = (
+        slice(axis.start - first.start, axis.stop - first.start)
+        for axis, first in zip(area, origin, strict=True)
+    )
+    return rows, cols

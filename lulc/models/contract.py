@@ -1,4 +1,7 @@
-"""What a model asks of its input and what its output means: checked before a single pixel is predicted. No torch."""
+"""A model's contract: the input it expects and the meaning of its output. No torch.
+
+A contract is checked before the first pixel is predicted.
+"""
 
 from __future__ import annotations
 
@@ -11,73 +14,109 @@ from typing import Any
 from lulc.errors import InputError
 from lulc.legend import LandClass, Legend
 
+# Lists of JSON that the record has as tuples.
+_TUPLES = ("bands", "mean", "std", "scales", "offsets", "gsd_range_m")
+
+# Keys in the contracts of earlier versions that nothing reads.
+_RETIRED = frozenset({"reduce"})
+
 
 @dataclass(frozen=True)
 class Contract:
-    """A model's contract. mean and std are of physical values (DN * scale + offset) in the training split, one a band.
-
-    architecture: keyword arguments of the model's `build`. multiple: heights and widths must be multiples of it. gsd_m: side of
-    a pixel in metres it learned on, the median, and gsd_range_m the least and the largest; size: of a sample in pixels. reduce:
-    how T dates become one image (`median` of the valid ones) for tasks that see one. temperature: what logits are divided by, so
-    that confidence is calibrated. flips, score: as `predict` of the run says. scales and offsets: of the chips it learned on, one
-    a band, for input that says none. file_bands: of the datasets it learned from, all bands of one date in their order, which
-    image files that do not name theirs share.
-    """
+    """A model's contract, as kept in `contract.json` beside its weights."""
 
     name: str
+    """The model's name in the registry."""
     task: str
+    """Name of the task that the model was trained for."""
     model: str
+    """Name of the kind of network."""
     architecture: dict[str, Any]
+    """Keyword arguments of the network's `build`."""
     bands: tuple[str, ...]
+    """Input bands, in order."""
     mean: tuple[float, ...]
+    """Mean of the physical values (DN * scale + offset) in the training split, one a band."""
     std: tuple[float, ...]
+    """Standard deviation of the same values, one a band."""
     legend: Legend
+    """Classes of the output, in the order of its channels."""
     gsd_m: float
+    """Median side in metres of the pixels that the model was trained on."""
     multiple: int = 32
+    """Heights and widths of the input must be multiples of it."""
     size: int = 256
+    """Side of a training sample in pixels."""
     temperature: float = 1.0
-    reduce: str = "median"
+    """Logits are divided by it, so that confidence is calibrated."""
     flips: bool = False
+    """`predict.flips` of the run file."""
     score: float = 0.25
+    """`predict.score` of the run file."""
     scales: tuple[float, ...] = ()
+    """Scales of the training chips, one a band, for input that declares none."""
     offsets: tuple[float, ...] = ()
+    """Offsets of the training chips, one a band, for input that declares none."""
     fingerprints: dict[str, str] = field(default_factory=dict)
+    """Fingerprints by table or stage, of what the model was trained from."""
     gsd_range_m: tuple[float, ...] = ()
+    """Smallest and largest side in metres of the training pixels."""
     file_bands: tuple[tuple[str, ...], ...] = ()
+    """All bands of one date, in file order, of each training dataset.
 
-    def check(self, bands: Sequence[str], gsd_m: float, where: str) -> None:
-        """Nothing when input of these bands and this pixel side in metres may be mapped; else InputError."""
+    Image files that do not name their bands are taken to have them in such an order.
+    """
+
+    def check(self, bands: Sequence[str], gsd_m: float, subject: str) -> None:
+        """Raise InputError unless the model may map input of these bands and this pixel size.
+
+        Args:
+            bands: bands of the input, in order.
+            gsd_m: side of an input pixel in metres; from 0.8 times the smallest to 1.25 times the
+                largest side of the training pixels is accepted.
+            subject: the input, as the message names it.
+
+        Raises:
+            InputError: other bands or another order, or pixels too small or too large.
+        """
         if tuple(bands) != self.bands:
             raise InputError(
-                f"{where} has bands {list(bands)}; model {self.name!r} takes {list(self.bands)}, in this order"
+                f"{subject} has bands {list(bands)}; model {self.name!r} takes "
+                f"{list(self.bands)}, in this order"
             )
-        least, largest = self.gsd_range_m or (self.gsd_m, self.gsd_m)
-        if not 0.8 * least <= gsd_m <= 1.25 * largest:
-            known = f"{least:g} m" if least == largest else f"{least:g} to {largest:g} m"
+        smallest, largest = self.gsd_range_m or (self.gsd_m, self.gsd_m)
+        if not 0.8 * smallest <= gsd_m <= 1.25 * largest:
+            trained_on = (
+                f"{smallest:g} m" if smallest == largest else f"{smallest:g} to {largest:g} m"
+            )
             raise InputError(
-                f"{where} has pixels of {gsd_m:g} m; model {self.name!r} learned on {known}: resample it, or train a model for it"
+                f"{subject} has pixels of {gsd_m:g} m; model {self.name!r} was trained on pixels "
+                f"of {trained_on}: resample the input, or train a model for it"
             )
 
 
 def write_contract(contract: Contract, path: Path) -> None:
-    """The contract as JSON."""
+    """Write the contract as JSON."""
     path.write_text(json.dumps(asdict(contract), indent=1))
 
 
 def read_contract(path: Path) -> Contract:
-    """The contract in a JSON file; InputError when it is not one."""
+    """Read a contract from JSON, also one that an earlier version wrote.
+
+    Returns:
+        The contract.
+
+    Raises:
+        InputError: the file cannot be read or is not a contract.
+    """
     try:
         raw = json.loads(path.read_text())
-        legend = Legend(
-            raw["legend"]["name"], tuple(LandClass(**c) for c in raw["legend"]["classes"])
-        )
-        tuples = {
-            name: tuple(raw[name])
-            for name in ("bands", "mean", "std", "scales", "offsets", "gsd_range_m")
-            if name in raw
-        }
-        file_bands = tuple(tuple(bands) for bands in raw.get("file_bands", ()))
-        return Contract(**{**raw, **tuples, "legend": legend, "file_bands": file_bands})
+        classes = tuple(LandClass(**land_class) for land_class in raw["legend"]["classes"])
+        fields = {name: value for name, value in raw.items() if name not in _RETIRED}
+        fields |= {name: tuple(raw[name]) for name in _TUPLES if name in raw}
+        fields["legend"] = Legend(raw["legend"]["name"], classes)
+        fields["file_bands"] = tuple(tuple(bands) for bands in raw.get("file_bands", ()))
+        return Contract(**fields)
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{path} is not a model contract ({error}): was the model logged by `lulc train`?"

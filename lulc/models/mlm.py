@@ -1,4 +1,7 @@
-"""A model's contract as a STAC item of the Machine Learning Model extension, so that others can find and use the model."""
+"""A model's contract as a STAC item of the Machine Learning Model (MLM) extension.
+
+Catalogues and other tools can then find the model and use it.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,9 @@ from typing import Any
 
 from lulc.models.contract import Contract
 
-_EXTENSION = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
-_CLASSES = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
-_TASKS = {
+_MLM_EXTENSION = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
+_CLASSIFICATION_EXTENSION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+_MLM_TASKS = {
     "segment": "semantic-segmentation",
     "series": "semantic-segmentation",
     "change": "semantic-segmentation",
@@ -16,75 +19,29 @@ _TASKS = {
     "multilabel": "classification",
     "detect": "object-detection",
 }
-_RESULTS: dict[str, list[tuple[str, int]]] = {
-    "classify": [("batch", -1), ("class", 0)],
-    "multilabel": [("batch", -1), ("class", 0)],
+
+# Axes of the output by task, each a name and a length: -1 for any, 0 for the number of classes.
+_CLASS_AXES = [("batch", -1), ("class", 0)]
+_MAP_AXES = [*_CLASS_AXES, ("height", -1), ("width", -1)]
+_OUTPUT_AXES: dict[str, list[tuple[str, int]]] = {
+    "classify": _CLASS_AXES,
+    "multilabel": _CLASS_AXES,
     "detect": [("batch", -1), ("box", -1), ("attribute", 6)],
 }
 
+_WORLD = [[[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]]
 
-def make_mlm_item(asks: Contract) -> dict[str, Any]:
-    """The item as a mapping: input bands with their mean and deviation, output classes, the file of weights.
 
-    Specification: stac-extensions/mlm 1.4.0. The model is not bound to a place or time: the item covers the world and all time.
+def make_mlm_item(contract: Contract) -> dict[str, Any]:
+    """Return the STAC item that describes a model.
+
+    Specification: stac-extensions/mlm 1.4.0. A model is not bound to a place or time: its item
+    covers the world and all time.
+
+    Returns:
+        The item as a JSON mapping: input bands with their mean and deviation, output classes, and
+        the file of weights as an asset.
     """
-    several = asks.task in ("change", "series")
-    axes = [
-        ("batch", -1),
-        *([("time", -1)] if several else []),
-        ("bands", len(asks.bands)),
-        ("height", -1),
-        ("width", -1),
-    ]
-    scaling = [
-        {"type": "z-score", "mean": m, "stddev": s}
-        for m, s in zip(asks.mean, asks.std, strict=True)
-    ]
-    count = len(asks.legend.classes)
-    results = _RESULTS.get(asks.task, [("batch", -1), ("class", 0), ("height", -1), ("width", -1)])
-    task = _TASKS[asks.task]
-    classes = [
-        {"value": i, "name": c.name, "color_hint": c.colour[1:].upper()}
-        for i, c in enumerate(asks.legend.classes)
-    ]
-    properties = {
-        "datetime": None,
-        "start_datetime": "0001-01-01T00:00:00Z",
-        "end_datetime": "9999-12-31T23:59:59Z",
-        "mlm:name": asks.name,
-        "mlm:architecture": f"{asks.model} ({asks.architecture.get('encoder', '')})",
-        "mlm:tasks": [task],
-        "mlm:framework": "pytorch",
-        "mlm:accelerator_constrained": False,
-        "mlm:input": [
-            {
-                "name": f"physical values of {', '.join(asks.bands)}; pixels of {asks.gsd_m:g} m",
-                "bands": list(asks.bands),
-                "input": {
-                    "shape": [n for _, n in axes],
-                    "dim_order": [name for name, _ in axes],
-                    "data_type": "float32",
-                },
-                "value_scaling": scaling,
-            }
-        ],
-        "mlm:output": [
-            {
-                "name": asks.task,
-                "tasks": [task],
-                "result": {
-                    "shape": [n or count for _, n in results],
-                    "dim_order": [name for name, _ in results],
-                    "data_type": "float32",
-                },
-                "classification:classes": classes,
-            }
-        ],
-        "lulc:task": asks.task,
-        "lulc:temperature": asks.temperature,
-        **{f"lulc:fingerprint.{name}": value for name, value in asks.fingerprints.items()},
-    }
-    world = [[[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]]
     weights = {
         "href": "./weights.safetensors",
         "type": "application/octet-stream; application=safetensors",
@@ -95,11 +52,76 @@ def make_mlm_item(asks: Contract) -> dict[str, Any]:
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
-        "stac_extensions": [_EXTENSION, _CLASSES],
-        "id": asks.name,
-        "geometry": {"type": "Polygon", "coordinates": world},
+        "stac_extensions": [_MLM_EXTENSION, _CLASSIFICATION_EXTENSION],
+        "id": contract.name,
+        "geometry": {"type": "Polygon", "coordinates": _WORLD},
         "bbox": [-180, -90, 180, 90],
-        "properties": properties,
+        "properties": _properties(contract),
         "links": [],
         "assets": {"weights": weights},
+    }
+
+
+def _properties(contract: Contract) -> dict[str, Any]:
+    encoder = contract.architecture.get("encoder", "")
+    return {
+        "datetime": None,
+        "start_datetime": "0001-01-01T00:00:00Z",
+        "end_datetime": "9999-12-31T23:59:59Z",
+        "mlm:name": contract.name,
+        "mlm:architecture": f"{contract.model} ({encoder})",
+        "mlm:tasks": [_MLM_TASKS[contract.task]],
+        "mlm:framework": "pytorch",
+        "mlm:accelerator_constrained": False,
+        "mlm:input": [_input_object(contract)],
+        "mlm:output": [_output_object(contract)],
+        "lulc:task": contract.task,
+        "lulc:temperature": contract.temperature,
+        **{f"lulc:fingerprint.{name}": value for name, value in contract.fingerprints.items()},
+    }
+
+
+def _input_object(contract: Contract) -> dict[str, Any]:
+    takes_dates = contract.task in ("change", "series")
+    axes = [
+        ("batch", -1),
+        *([("time", -1)] if takes_dates else []),
+        ("bands", len(contract.bands)),
+        ("height", -1),
+        ("width", -1),
+    ]
+    bands = ", ".join(contract.bands)
+    return {
+        "name": f"physical values of {bands}; pixels of {contract.gsd_m:g} m",
+        "bands": list(contract.bands),
+        "input": _tensor(axes),
+        "value_scaling": [
+            {"type": "z-score", "mean": mean, "stddev": std}
+            for mean, std in zip(contract.mean, contract.std, strict=True)
+        ],
+    }
+
+
+def _output_object(contract: Contract) -> dict[str, Any]:
+    classes = contract.legend.classes
+    axes = [
+        (name, length or len(classes))
+        for name, length in _OUTPUT_AXES.get(contract.task, _MAP_AXES)
+    ]
+    return {
+        "name": contract.task,
+        "tasks": [_MLM_TASKS[contract.task]],
+        "result": _tensor(axes),
+        "classification:classes": [
+            {"value": index, "name": c.name, "color_hint": c.colour[1:].upper()}
+            for index, c in enumerate(classes)
+        ],
+    }
+
+
+def _tensor(axes: list[tuple[str, int]]) -> dict[str, Any]:
+    return {
+        "shape": [length for _, length in axes],
+        "dim_order": [name for name, _ in axes],
+        "data_type": "float32",
     }

@@ -1,4 +1,7 @@
-"""A model as files: a folder with its weights and its contract, moved in whole, known by a checksum. No torch, no MLflow."""
+"""Model folders: weights and contract, put in place as a whole, identified by a checksum.
+
+No torch, no MLflow.
+"""
 
 from __future__ import annotations
 
@@ -11,82 +14,100 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lulc.errors import SetupError
-from lulc.models import contract, mlm
+from lulc.models.contract import read_contract
+from lulc.models.mlm import make_mlm_item
 from lulc.tables import files
 
-WEIGHTS, CONTRACT, DESCRIBED = "weights.safetensors", "contract.json", "mlm.json"
+WEIGHTS, CONTRACT, MLM_ITEM = "weights.safetensors", "contract.json", "mlm.json"
 
 
 @dataclass(frozen=True)
 class ModelRef:
-    """A version of a model on this machine: `folder` holds weights.safetensors and contract.json, `checksum` is of both.
-
-    others: versions that map together with it.
-    """
+    """A version of a model on this machine."""
 
     name: str
+    """The model's name; of several that map together, their names joined by `+`."""
     version: str
+    """The version's number, or `local` where no tracking store has it."""
     folder: Path
+    """The folder of weights.safetensors and contract.json."""
     checksum: str
+    """Checksum of both files, as `model_checksum` makes it."""
     others: tuple[ModelRef, ...] = ()
+    """Further versions that map together with this one."""
 
     @property
     def folders(self) -> tuple[Path, ...]:
-        """Its own and those of the others."""
+        """The folders of this version and of those that map together with it."""
         return (self.folder, *(other.folder for other in self.others))
 
 
-def join_models(found: Sequence[ModelRef]) -> ModelRef:
-    """Versions that map together as one, named a+b/1+2."""
-    if len(found) == 1:
-        return found[0]
-    name, version = (
-        "+".join(parts) for parts in zip(*((m.name, m.version) for m in found), strict=True)
-    )
-    digest = hashlib.sha256(" ".join(m.checksum for m in found).encode()).hexdigest()
-    return ModelRef(name, version, found[0].folder, digest, tuple(found[1:]))
+def join_models(models: Sequence[ModelRef]) -> ModelRef:
+    """Join versions that map together.
+
+    Returns:
+        One reference, named a+b with version 1+2; its checksum depends on all of theirs.
+    """
+    first, *others = models
+    if not others:
+        return first
+    name = "+".join(model.name for model in models)
+    version = "+".join(model.version for model in models)
+    checksums = " ".join(model.checksum for model in models)
+    digest = hashlib.sha256(checksums.encode()).hexdigest()
+    return ModelRef(name, version, first.folder, digest, tuple(others))
 
 
 def model_checksum(folder: Path) -> str:
-    """sha256 over the checksums of a model folder's weights and contract, in hex."""
-    return hashlib.sha256(
-        f"{files.checksum(folder / WEIGHTS)} {files.checksum(folder / CONTRACT)}".encode()
-    ).hexdigest()
+    """Return the sha256 over the checksums of a model folder's weights and contract, in hex."""
+    checksums = f"{files.checksum(folder / WEIGHTS)} {files.checksum(folder / CONTRACT)}"
+    return hashlib.sha256(checksums.encode()).hexdigest()
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether both files are there."""
+def has_model_files(folder: Path) -> bool:
+    """Return whether a folder has both weights and contract."""
     return (folder / WEIGHTS).exists() and (folder / CONTRACT).exists()
 
 
 def place_model(source: Path, folder: Path) -> None:
-    """A model folder with the two files of another and the STAC item that describes the model, moved in whole."""
-    beside, old = (folder.with_name(f".{uuid.uuid4().hex}") for _ in range(2))
+    """Copy a model folder as a whole, with the STAC item that describes the model.
+
+    Args:
+        source: a folder with weights and contract.
+        folder: the folder to make; one that exists is replaced.
+
+    Raises:
+        SetupError: the disk is full, or the folder cannot be written.
+        InputError: the source's contract is not one.
+    """
+    staging, replaced = (folder.with_name(f".{uuid.uuid4().hex}") for _ in range(2))
     try:
-        beside.mkdir(parents=True)
+        staging.mkdir(parents=True)
         for name in (WEIGHTS, CONTRACT):
-            shutil.copyfile(source / name, beside / name)
-        (beside / DESCRIBED).write_text(
-            json.dumps(mlm.make_mlm_item(contract.read_contract(source / CONTRACT)), indent=1)
-        )
+            shutil.copyfile(source / name, staging / name)
+        item = make_mlm_item(read_contract(source / CONTRACT))
+        (staging / MLM_ITEM).write_text(json.dumps(item, indent=1))
         if folder.exists():
-            folder.rename(old)
-        beside.rename(folder)
+            folder.rename(replaced)
+        staging.rename(folder)
     except OSError as error:
         raise SetupError(
-            f"{folder} could not be written ({error.strerror or error}): free space or choose another --out"
+            f"{folder} could not be written ({error.strerror or error}): "
+            "free space or choose another --out"
         ) from error
     finally:
-        for left in (beside, old):
-            shutil.rmtree(left, ignore_errors=True)
+        for leftover in (staging, replaced):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def local_folder(out: Path, name: str) -> Path:
-    """Where a model is kept that no tracking store has taken."""
+    """Return the folder under OUT of a model that no tracking store has taken."""
     return out / "models" / f"{name}-local"
 
 
 def find_local(out: Path, name: str) -> ModelRef | None:
-    """The model kept without a tracking store, if there is one."""
+    """Return the model kept under OUT without a tracking store, None where there is none."""
     folder = local_folder(out, name)
-    return ModelRef(name, "local", folder, model_checksum(folder)) if is_whole(folder) else None
+    if not has_model_files(folder):
+        return None
+    return ModelRef(name, "local", folder, model_checksum(folder))

@@ -1,8 +1,12 @@
-"""Registered models: found by name, version, alias or fingerprint, and fetched as local folders."""
+"""Registered models: the store's address, and versions found and fetched as local folders.
+
+MLflow is imported here and in `tracking`, which writes to the store.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import shlex
@@ -12,20 +16,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+# Nothing about a run is sent to MLflow's makers unless the user says so; MLflow reads it as it is
+# imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow
 import mlflow.artifacts
-import mlflow.pyfunc
 import requests
 from mlflow.exceptions import MlflowException
 
 from lulc.config import Config
 from lulc.errors import InputError, SetupError, UsageError
-from lulc.models import contract
+from lulc.models.contract import read_contract
 from lulc.models.package import (
     CONTRACT,
     WEIGHTS,
     ModelRef,
     find_local,
-    is_whole,
+    has_model_files,
     join_models,
     model_checksum,
     place_model,
@@ -33,66 +41,89 @@ from lulc.models.package import (
 from lulc.redact import first_line, redact_setting
 
 CHAMPION = "champion"
+"""Alias of the version that maps where a run file names none."""
+
+STORE_ERRORS = (MlflowException, requests.RequestException, OSError)
+"""Errors of a store that cannot be reached, or refuses."""
 
 _ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
 
-_Unreachable = (MlflowException, requests.RequestException, OSError)
+for _library in ("mlflow", "alembic", "sqlalchemy", "urllib3"):
+    logging.getLogger(_library).setLevel(logging.ERROR)
 
 
 def store_uri(uri: str | None, out: Path) -> str:
-    """The tracking URI: the one given, else MLFLOW_TRACKING_URI, else a SQLite file in the output folder."""
-    return (
-        uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(out / 'mlflow.db').resolve()}"
-    )
+    """Return the tracking URI.
+
+    Returns:
+        `uri` where it is given, else MLFLOW_TRACKING_URI, else a SQLite file in the output folder.
+    """
+    database = (out / "mlflow.db").resolve()
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
 
 
 def ui_command(config: Config, out: Path) -> str:
-    """The shell command that shows the runs, or the address of the server that does; user names and passwords left out."""
-    uri = store_uri(config.tracking.uri, out)
-    return (
-        redact_setting("uri", uri)
-        if uri.startswith("http")
-        else f"mlflow ui --backend-store-uri {shlex.quote(redact_setting('uri', uri))}"
-    )
+    """Return what shows the runs.
+
+    Returns:
+        The address of the tracking server, or else the shell command that starts MLflow's pages;
+        without user names and passwords.
+    """
+    uri = redact_setting("uri", store_uri(config.tracking.uri, out))
+    return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
 def find_version(config: Config, out: Path, fingerprint: str) -> ModelRef | None:
-    """The newest version trained with this fingerprint, its files at hand and whole; None where there is none.
+    """Find the newest version that was trained with a fingerprint and whose files can be had.
 
-    Where the store cannot be reached, the model that an earlier run kept locally, if its fingerprint is this one.
+    Args:
+        config: the run file, whose name is the model's and whose tracking.uri is the store's.
+        out: the output folder, into which the version is fetched.
+        fingerprint: fingerprint of the training.
+
+    Returns:
+        The version, None where there is none. Where the store cannot be reached: the model that an
+        earlier run kept in the output folder, if it has this fingerprint.
     """
     uri = store_uri(config.tracking.uri, out)
-    if _unborn(uri):
+    if _is_absent_database(uri):
         return None
     try:
-        with _connected(uri, tries=1) as client:
-            for version in _versions(client, config.name):
+        with connect_store(uri, tries=1) as client:
+            for version in _newest_first(client, config.name):
                 if version.tags.get("fingerprint") == fingerprint:
                     with contextlib.suppress(InputError):
-                        return _fetch(client, version, uri, out)
-    except _Unreachable:
-        found = find_local(out, config.name)
-        return (
-            found
-            if found
-            and contract.read_contract(found.folder / CONTRACT).fingerprints.get("train")
-            == fingerprint
-            else None
-        )
+                        return fetch_version(client, version, uri, out)
+    except STORE_ERRORS:
+        local = find_local(out, config.name)
+        if local is None:
+            return None
+        trained = read_contract(local.folder / CONTRACT).fingerprints.get("train")
+        return local if trained == fingerprint else None
     return None
 
 
 def resolve(model: str, out: Path, tracking_uri: str | None = None) -> ModelRef:
-    """The version that `models:/<name>/<version>`, `models:/<name>@<alias>` or a plain `<name>` (champion, else latest) means.
+    """Find a model by its name and fetch it into OUT/models/<name>-<version>.
 
-    Several, joined by `+`, map together. Files are fetched into OUT/models/<name>-<version>. A plain name without a registered
-    version may be one kept locally. UsageError for another form, InputError when there is no such model, SetupError when the
-    store cannot be reached.
+    Args:
+        model: `models:/<name>/<version>`, `models:/<name>@<alias>`, or `<name>`: its champion, else
+            its newest version, else the one kept locally. Several, joined by `+`, map together.
+        out: the output folder.
+        tracking_uri: the store's address; None as `store_uri` says.
+
+    Returns:
+        The version, its files on this machine.
+
+    Raises:
+        UsageError: `model` has another form.
+        InputError: there is no such model, or its files cannot be fetched.
+        SetupError: the store cannot be reached.
     """
-    return join_models([_resolve(part.strip(), out, tracking_uri) for part in model.split("+")])
+    return join_models([_resolve_one(name.strip(), out, tracking_uri) for name in model.split("+")])
 
 
-def _resolve(model: str, out: Path, tracking_uri: str | None) -> ModelRef:
+def _resolve_one(model: str, out: Path, tracking_uri: str | None) -> ModelRef:
     match = re.fullmatch(r"(?:models:/)?([\w. -]+)(?:/(\d+)|@([\w-]+))?", model)
     if match is None:
         raise UsageError(
@@ -100,32 +131,63 @@ def _resolve(model: str, out: Path, tracking_uri: str | None) -> ModelRef:
         )
     name, number, alias = match.groups()
     uri = store_uri(tracking_uri, out)
-    if not _unborn(uri):
+    if not _is_absent_database(uri):
         try:
-            with _connected(uri) as client:
-                version = _choose(client, name, number, alias)
+            with connect_store(uri) as client:
+                version = _choose_version(client, name, number, alias)
                 if version is not None:
-                    return _fetch(client, version, uri, out)
-        except _Unreachable as error:
-            ready = out / "models" / f"{name}-{number}"
-            if number and is_whole(ready):
-                return ModelRef(name, number, ready, model_checksum(ready))
+                    return fetch_version(client, version, uri, out)
+        except STORE_ERRORS as error:
+            fetched = out / "models" / f"{name}-{number}"
+            if number and has_model_files(fetched):
+                return ModelRef(name, number, fetched, model_checksum(fetched))
             if number or alias or not find_local(out, name):
-                raise SetupError(
-                    f"tracking store {redact_setting('uri', uri)} cannot be reached ({first_line(error)}) to fetch {model!r}"
-                ) from error
-    found = None if number or alias else find_local(out, name)
-    if found is None:
+                raise SetupError(f"{_unreachable(uri, error)} to fetch {model!r}") from error
+    local = None if number or alias else find_local(out, name)
+    if local is None:
         raise InputError(
             f"no model {model!r} is registered in {redact_setting('uri', uri)}: "
             "`lulc train` makes one, or give predict.model another"
         )
-    return found
+    return local
+
+
+def list_versions(out: Path, tracking_uri: str | None = None) -> list[dict[str, Any]]:
+    """List every version in the registry.
+
+    Returns:
+        Mappings of name, version, aliases, task, scores by name, and `made`, when it was registered
+        (UTC, ISO 8601): by model, oldest version first.
+
+    Raises:
+        SetupError: the store cannot be reached.
+    """
+    uri = store_uri(tracking_uri, out)
+    if _is_absent_database(uri):
+        return []
+    try:
+        with connect_store(uri) as client:
+            return [
+                _describe_version(version, model.aliases)
+                for model in client.search_registered_models()
+                for version in reversed(_newest_first(client, model.name))
+            ]
+    except STORE_ERRORS as error:
+        raise SetupError(_unreachable(uri, error)) from error
 
 
 @contextlib.contextmanager
-def _connected(uri: str, tries: int = 3) -> Iterator[mlflow.MlflowClient]:
-    """A client of one store, patient for seconds, not minutes; the process's own choice of store stays as it is."""
+def connect_store(uri: str, tries: int = 3) -> Iterator[mlflow.MlflowClient]:
+    """Connect to a store, trying for seconds, not minutes; the process's own store stays set.
+
+    Args:
+        uri: the store's address, of runs and of the registry.
+        tries: how often a request is sent again before it fails; an environment variable of MLflow
+            that the user has set counts instead.
+
+    Yields:
+        The client.
+    """
     settings = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": str(tries),
         "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -143,52 +205,61 @@ def _connected(uri: str, tries: int = 3) -> Iterator[mlflow.MlflowClient]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def list_versions(out: Path, tracking_uri: str | None = None) -> list[dict[str, Any]]:
-    """A mapping for every version in the registry: name, version, aliases, task, scores by name, when it was made (UTC).
+def fetch_version(client: mlflow.MlflowClient, version: Any, uri: str, out: Path) -> ModelRef:
+    """Fetch a version's files into OUT/models/<name>-<version>, unless they are there unchanged.
 
-    SetupError when the store cannot be reached.
+    Args:
+        client: a client of the store.
+        version: MLflow's record of the version, whose tag `checksum` is that of its files.
+        uri: the store's address.
+        out: the output folder.
+
+    Returns:
+        The version, its files as they were registered.
+
+    Raises:
+        InputError: the files cannot be fetched, or are not those that were registered.
     """
-    uri = store_uri(tracking_uri, out)
-    if _unborn(uri):
-        return []
+    registered = version.tags.get("checksum")
+    folder = out / "models" / f"{version.name}-{version.version}"
+    is_current = has_model_files(folder) and model_checksum(folder) == registered
+    if not (registered and is_current):
+        with tempfile.TemporaryDirectory() as temporary:
+            _download(client, version, uri, Path(temporary))
+            place_model(Path(temporary), folder)
+    return ModelRef(version.name, str(version.version), folder, model_checksum(folder))
+
+
+def _download(client: mlflow.MlflowClient, version: Any, uri: str, folder: Path) -> None:
+    subject = f"model {version.name!r} version {version.version}"
     try:
-        with _connected(uri) as client:
-            models = client.search_registered_models()
-            found = [
-                (m, v)
-                for m in models
-                for v in sorted(_versions(client, m.name), key=lambda v: int(v.version))
-            ]
-    except _Unreachable as error:
-        raise SetupError(
-            f"tracking store {redact_setting('uri', uri)} cannot be reached ({first_line(error)})"
+        source = client.get_model_version_download_uri(version.name, version.version)
+        for name in (WEIGHTS, CONTRACT):
+            mlflow.artifacts.download_artifacts(
+                f"{source}/artifacts/{name}", dst_path=str(folder), tracking_uri=uri
+            )
+        downloaded = model_checksum(folder)
+    except STORE_ERRORS as error:
+        raise InputError(
+            f"{subject} has no {WEIGHTS} and {CONTRACT} that can be fetched ({first_line(error)}): "
+            "give another version, or train it again with `lulc train`"
         ) from error
-    return [
-        {
-            "name": v.name,
-            "version": int(v.version),
-            "aliases": sorted(
-                alias for alias, number in m.aliases.items() if str(number) == str(v.version)
-            ),
-            "task": v.tags.get("task", ""),
-            "made": datetime.fromtimestamp(v.creation_timestamp / 1000, UTC).isoformat(
-                timespec="seconds"
-            ),
-            "scores": {
-                name[6:]: float(value)
-                for name, value in sorted(v.tags.items())
-                if name.startswith("score.")
-            },
-        }
-        for m, v in found
-    ]
+    registered = version.tags.get("checksum")
+    if registered and downloaded != registered:
+        raise InputError(
+            f"{subject} is not what was registered: its files have checksum {downloaded[:12]}…, "
+            f"the registry says {registered[:12]}…; take another version"
+        )
 
 
-def _versions(client: mlflow.MlflowClient, name: str) -> list[Any]:
-    return sorted(client.search_model_versions(f"name='{name}'"), key=lambda v: -int(v.version))
+def _newest_first(client: mlflow.MlflowClient, name: str) -> list[Any]:
+    versions = client.search_model_versions(f"name='{name}'")
+    return sorted(versions, key=lambda version: -int(version.version))
 
 
-def _choose(client: mlflow.MlflowClient, name: str, number: str | None, alias: str | None) -> Any:
+def _choose_version(
+    client: mlflow.MlflowClient, name: str, number: str | None, alias: str | None
+) -> Any:
     try:
         return (
             client.get_model_version(name, number)
@@ -198,38 +269,32 @@ def _choose(client: mlflow.MlflowClient, name: str, number: str | None, alias: s
     except MlflowException as error:
         if error.error_code not in _ABSENT:
             raise
-    return None if number or alias else next(iter(_versions(client, name)), None)
+    return None if number or alias else next(iter(_newest_first(client, name)), None)
 
 
-def _fetch(client: mlflow.MlflowClient, version: Any, uri: str, out: Path) -> ModelRef:
-    """A version's two files in OUT/models/<name>-<version>, the same as those registered; InputError when they cannot be had."""
-    wanted = version.tags.get("checksum")
-    folder = out / "models" / f"{version.name}-{version.version}"
-    if not (wanted and is_whole(folder) and model_checksum(folder) == wanted):
-        with tempfile.TemporaryDirectory() as temporary:
-            try:
-                source = client.get_model_version_download_uri(version.name, version.version)
-                for name in (WEIGHTS, CONTRACT):
-                    mlflow.artifacts.download_artifacts(
-                        f"{source}/artifacts/{name}", dst_path=temporary, tracking_uri=uri
-                    )
-                found = model_checksum(Path(temporary))
-            except _Unreachable as error:
-                what = f"model {version.name!r} version {version.version} has no {WEIGHTS} and {CONTRACT} that can be fetched"
-                raise InputError(
-                    f"{what} ({first_line(error)}): give another version, or make it anew with `lulc train`"
-                ) from error
-            if wanted and found != wanted:
-                what = (
-                    f"model {version.name!r} version {version.version} is not what was registered"
-                )
-                raise InputError(
-                    f"{what}: its files have checksum {found[:12]}…, the registry says {wanted[:12]}…; take another version"
-                )
-            place_model(Path(temporary), folder)
-    return ModelRef(version.name, str(version.version), folder, model_checksum(folder))
+def _describe_version(version: Any, numbers_by_alias: dict[str, Any]) -> dict[str, Any]:
+    number = str(version.version)
+    registered = datetime.fromtimestamp(version.creation_timestamp / 1000, UTC)
+    scores = {
+        name.removeprefix("score."): float(value)
+        for name, value in sorted(version.tags.items())
+        if name.startswith("score.")
+    }
+    return {
+        "name": version.name,
+        "version": int(number),
+        "aliases": sorted(a for a, aliased in numbers_by_alias.items() if str(aliased) == number),
+        "task": version.tags.get("task", ""),
+        "made": registered.isoformat(timespec="seconds"),
+        "scores": scores,
+    }
 
 
-def _unborn(uri: str) -> bool:
-    # Asking an SQLite store would make it, which takes seconds.
+def _unreachable(uri: str, error: Exception) -> str:
+    address = redact_setting("uri", uri)
+    return f"tracking store {address} cannot be reached ({first_line(error)})"
+
+
+def _is_absent_database(uri: str) -> bool:
+    # A client would create the SQLite file, which takes seconds.
     return uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()

@@ -1,10 +1,9 @@
-"""MLflow, and no other module imports it: runs, pictures, the registry of models, and models as plain folders of two files."""
+"""Trainings and trials logged to the tracking store: runs, pictures, and models registered."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import math
 import os
 import re
@@ -12,17 +11,21 @@ import shutil
 import subprocess
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version as installed
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
-import mlflow.artifacts
+# Nothing about a run is sent to MLflow's makers unless the user says so; MLflow reads it as it is
+# imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import mlflow
 import mlflow.pyfunc
 import numpy as np
-from mlflow.entities import Metric, Param
+from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import Schema, TensorSpec
@@ -31,268 +34,318 @@ import lulc
 from lulc import progress
 from lulc.config import Config
 from lulc.errors import SetupError
-from lulc.models import contract
+from lulc.models.contract import read_contract
 from lulc.models.package import (
     CONTRACT,
-    DESCRIBED,
+    MLM_ITEM,
     WEIGHTS,
     ModelRef,
     local_folder,
     model_checksum,
     place_model,
 )
-from lulc.models.registry import CHAMPION, _connected, _fetch, _Unreachable, store_uri
+from lulc.models.registry import CHAMPION, STORE_ERRORS, connect_store, fetch_version, store_uri
 from lulc.redact import first_line, redact_setting
 
-
-def flatten_settings(config: Config) -> dict[str, str]:
-    """Every setting of a run file by its dotted name; secrets are left out of the values."""
-    found: dict[str, str] = {}
-
-    def flatten(name: str, value: Any) -> None:
-        if isinstance(value, Mapping | tuple | list) and value:
-            for key, part in value.items() if isinstance(value, Mapping) else enumerate(value):
-                flatten(f"{name}.{key}" if name else str(key), part)
-        else:
-            found[re.sub(r"[^\w\-. /]", "_", name)[:250]] = redact_setting(
-                name, "" if value in ((), [], {}) else str(value)
-            )[:6000]
-
-    flatten("", dataclasses.asdict(config))
-    return found
-
-
-def find_commit() -> str | None:
-    """The git commit of the code that runs, None where it is installed without its history."""
-    place = Path(lulc.__file__).parents[1]
-    if not (place / ".git").exists():
-        return None
-    said = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=place, capture_output=True, text=True, check=False
-    )
-    return said.stdout.strip() or None
-
-
-# Nothing about a run leaves for MLflow's makers unless the user says so; set before MLflow reads it.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 _PACKAGES = ("torch", "segmentation-models-pytorch", "safetensors", "numpy", "mlflow")
 
-for _name in ("mlflow", "alembic", "sqlalchemy", "urllib3"):
-    logging.getLogger(_name).setLevel(logging.ERROR)
+# Characters that MLflow takes in no name of a parameter or metric; classes may be called anything.
+_NOT_IN_NAMES = re.compile(r"[^\w\-. /]")
 
 
 @dataclass(frozen=True)
 class Training:
-    """What is logged of a training: fingerprints by table or stage, a mapping an epoch, the best epoch (from 1), the folder with
-    the best weights and the contract, and pictures."""
+    """What is logged of a training."""
 
     fingerprints: Mapping[str, str]
+    """Fingerprints by table or stage."""
     history: Sequence[Mapping[str, Any]]
-    best: int
+    """A mapping an epoch: `epoch`, `finished` (ms since 1970) and `metrics` by name."""
+    best_epoch: int
+    """Number of the best epoch, from 1."""
     folder: Path
+    """The folder with the best weights and the contract."""
     pictures: Sequence[Path] = ()
+    """Files of pictures."""
 
 
 def reachable(config: Config, out: Path) -> bool:
-    """Whether the tracking server answers; when it does not, the user is told, or SetupError where tracking.required says so."""
+    """Return whether the tracking store answers; warn the user where it does not.
+
+    Raises:
+        SetupError: it does not answer, and tracking.required is set.
+    """
     uri = store_uri(config.tracking.uri, out)
     try:
-        with _connected(uri, tries=1) as client:
+        with connect_store(uri, tries=1) as client:
             client.search_experiments(max_results=1)
-    except _Unreachable as error:
-        text = (
-            f"tracking store {redact_setting('uri', uri)} cannot be reached ({first_line(error)})"
-        )
+    except STORE_ERRORS as error:
+        address = redact_setting("uri", uri)
+        text = f"tracking store {address} cannot be reached ({first_line(error)})"
         if config.tracking.required:
             raise SetupError(
-                f"{text}, and tracking.required asks for it: start it, or set tracking.uri"
+                f"{text}, and tracking.required is set: start it, or set tracking.uri"
             ) from error
-        progress.say(
-            f"warning: {text}; training goes on, and the model is kept in {local_folder(out, config.name)}"
-        )
+        folder = local_folder(out, config.name)
+        progress.say(f"warning: {text}; training goes on, and the model is kept in {folder}")
         return False
     return True
 
 
 def log_training(config: Config, out: Path, training: Training) -> ModelRef:
-    """The registered version, now the champion; settings, metrics, pictures and fingerprints are logged beside it.
+    """Log a training as a run and register its model as the champion.
 
-    Where the store cannot be reached the user is told and the model is kept in OUT/models/<name>-local; SetupError if it is
-    required.
+    Settings, metrics, pictures and fingerprints are logged with it.
+
+    Args:
+        config: the run file.
+        out: the output folder.
+        training: what is logged.
+
+    Returns:
+        The registered version. Where the store cannot be reached the user is warned, and it is the
+        model kept in OUT/models/<name>-local.
+
+    Raises:
+        SetupError: the store cannot be reached, and tracking.required is set.
     """
     uri = store_uri(config.tracking.uri, out)
+    folder = local_folder(out, config.name)
     try:
-        with _connected(uri) as client:
-            found = _register(client, config, out, training)
-        shutil.rmtree(local_folder(out, config.name), ignore_errors=True)
-        return found
-    except _Unreachable as error:
+        with connect_store(uri) as client:
+            version = _log_and_register(client, config, out, training)
+            model = fetch_version(client, version, uri, out)
+        shutil.rmtree(folder, ignore_errors=True)
+        return model
+    except STORE_ERRORS as error:
         text = f"the run could not be logged to {redact_setting('uri', uri)} ({first_line(error)})"
         if config.tracking.required:
             raise SetupError(
-                f"{text}, and tracking.required asks for it; nothing is lost: run again when it answers"
+                f"{text}, and tracking.required is set; nothing is lost: "
+                "run again when the store answers"
             ) from error
-        folder = local_folder(out, config.name)
         progress.say(
-            f"warning: {text}; the model is kept in {folder}, and logged by the next run that reaches it"
+            f"warning: {text}; the model is kept in {folder}, "
+            "and the next run that reaches the store logs it"
         )
         place_model(training.folder, folder)
         return ModelRef(config.name, "local", folder, model_checksum(folder))
 
 
-def _register(
-    client: mlflow.MlflowClient, config: Config, out: Path, training: Training
-) -> ModelRef:
-    made = client.create_run(
-        _experiment(client, config, out), run_name=config.name, tags=_tags(config, training)
-    )
-    run_id = made.info.run_id
-    try:
-        metrics = [
-            Metric(_metric_name(name), value, entry["finished"], entry["epoch"])
-            for entry in training.history
-            for name, value in entry["metrics"].items()
-            if not math.isnan(value)
-        ]
-        client.log_batch(
-            run_id,
-            metrics,
-            [Param(name, value) for name, value in flatten_settings(config).items()],
-        )
-        for picture in training.pictures:
-            client.log_artifact(run_id, str(picture), "pictures")
-        with tempfile.TemporaryDirectory() as folder:
-            _save(training.folder, Path(folder) / "model")
-            place_model(training.folder, Path(folder) / "described")
-            shutil.copyfile(
-                Path(folder) / "described" / DESCRIBED, Path(folder) / "model" / DESCRIBED
-            )
-            client.log_artifacts(run_id, str(Path(folder) / "model"), "model")
-        with contextlib.suppress(MlflowException):  # it stands already
-            client.create_registered_model(config.name)
-        tags = {
-            "fingerprint": training.fingerprints["train"],
-            "checksum": model_checksum(training.folder),
-            "best_epoch": str(training.best),
-            "task": config.task or "",
-        }
-        tags |= {f"score.{name}": f"{value:.4g}" for name, value in _headline(training)}
-        version = client.create_model_version(
-            config.name, f"{made.info.artifact_uri}/model", run_id, tags=tags
-        )
-        client.set_registered_model_alias(config.name, CHAMPION, version.version)
-    except BaseException:
-        with contextlib.suppress(*_Unreachable):
-            client.set_terminated(run_id, "FAILED")
-        raise
-    client.set_terminated(run_id)
-    return _fetch(client, version, store_uri(config.tracking.uri, out), out)
-
-
 def log_trials(config: Config, out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Nothing; a run of the experiment has each trial as a child, with its settings and scores, and the mean of their scores.
+    """Log trials as one run, each trial as a child run with its settings and scores.
 
-    Where the store cannot be reached the user is told; SetupError if it is required.
+    The parent run has the mean and the spread (sample standard deviation) of the scores. Where the
+    store cannot be reached the user is warned.
+
+    Args:
+        config: the run file.
+        out: the output folder.
+        rows: rows of the trials table.
+
+    Raises:
+        SetupError: the store cannot be reached, and tracking.required is set.
     """
     uri = store_uri(config.tracking.uri, out)
-    known = [row["score"] for row in rows if row["score"] is not None]
     try:
-        with _connected(uri) as client:
-            where = _experiment(client, config, out)
-            parent = client.create_run(
-                where, run_name=f"{config.name} trials", tags={"mlflow.source.name": "lulc"}
-            ).info.run_id
+        with connect_store(uri) as client:
+            experiment = _experiment_id(client, config, out)
+            tags = {"mlflow.source.name": "lulc"}
+            parent = client.create_run(experiment, run_name=f"{config.name} trials", tags=tags)
             for row in rows:
-                fold = "" if row["fold"] is None else f"fold {row['fold']}"
-                name = " ".join(part for part in (row["settings"], fold) if part) or "as it is"
-                child = client.create_run(
-                    where, run_name=name, tags={"mlflow.parentRunId": parent}
-                ).info.run_id
-                params = [Param("fold", str(row["fold"]))] if fold else []
-                params += [Param(*pair.partition("=")[::2]) for pair in row["settings"].split()]
-                now = int(datetime.now(UTC).timestamp() * 1000)
-                metrics = [
-                    Metric(_metric_name(n), v, now, 0)
-                    for n, v in row["metrics"] or ()
-                    if not math.isnan(v)
-                ]
-                client.log_batch(child, metrics, params)
-                client.set_terminated(child, "FAILED" if row["error"] else "FINISHED")
-            if known:
-                mean = sum(known) / len(known)
-                client.log_metric(parent, f"mean_{rows[0]['metric']}", mean)
-                client.log_metric(
-                    parent,
-                    f"spread_{rows[0]['metric']}",
-                    float(np.std(known, ddof=1)) if len(known) > 1 else 0.0,
-                )
-            client.set_terminated(parent)
-    except _Unreachable as error:
-        text = (
-            f"the trials could not be logged to {redact_setting('uri', uri)} ({first_line(error)})"
-        )
+                _log_trial(client, parent.info, row)
+            _log_mean_and_spread(client, parent.info.run_id, rows)
+            client.set_terminated(parent.info.run_id)
+    except STORE_ERRORS as error:
+        address = redact_setting("uri", uri)
+        text = f"the trials could not be logged to {address} ({first_line(error)})"
         if config.tracking.required:
             raise SetupError(
-                f"{text}, and tracking.required asks for it: run again when it answers, nothing is lost"
+                f"{text}, and tracking.required is set: "
+                "run again when the store answers, nothing is lost"
             ) from error
         progress.say(f"warning: {text}")
 
 
+def flatten_settings(config: Config) -> dict[str, str]:
+    """Return every setting of a run file by its dotted name.
+
+    Returns:
+        Names and values as MLflow takes them, secrets left out of the values.
+    """
+    settings: dict[str, str] = {}
+    for name, value in _leaves("", dataclasses.asdict(config)):
+        text = "" if value in ((), [], {}) else str(value)
+        # At most as long as MLflow keeps.
+        settings[_NOT_IN_NAMES.sub("_", name)[:250]] = redact_setting(name, text)[:6000]
+    return settings
+
+
+def _leaves(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping | tuple | list) and value:
+        for key, child in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _leaves(f"{name}.{key}" if name else str(key), child)
+    else:
+        yield name, value
+
+
+def find_commit() -> str | None:
+    """Return the git commit of the code that runs, None where it is installed without history."""
+    root = Path(lulc.__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "rev-parse", "HEAD"]
+    git = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    return git.stdout.strip() or None
+
+
+def _log_and_register(
+    client: mlflow.MlflowClient, config: Config, out: Path, training: Training
+) -> Any:
+    """Log a run, marked as failed where an error ends it, and return the version it registers."""
+    experiment = _experiment_id(client, config, out)
+    tags = _run_tags(config, training)
+    run = client.create_run(experiment, run_name=config.name, tags=tags)
+    run_id = run.info.run_id
+    try:
+        _log_history(client, run_id, config, training)
+        _log_model(client, run_id, training.folder)
+        version = _register_champion(client, run, config, training)
+    except BaseException:
+        with contextlib.suppress(*STORE_ERRORS):
+            client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id)
+    return version
+
+
+def _log_history(
+    client: mlflow.MlflowClient, run_id: str, config: Config, training: Training
+) -> None:
+    metrics = [
+        Metric(_metric_name(name), value, epoch["finished"], epoch["epoch"])
+        for epoch in training.history
+        for name, value in epoch["metrics"].items()
+        if not math.isnan(value)
+    ]
+    settings = [Param(name, value) for name, value in flatten_settings(config).items()]
+    client.log_batch(run_id, metrics, settings)
+    for picture in training.pictures:
+        client.log_artifact(run_id, str(picture), "pictures")
+
+
+def _log_model(client: mlflow.MlflowClient, run_id: str, folder: Path) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        saved, described = Path(temporary) / "model", Path(temporary) / "described"
+        _save_pyfunc(folder, saved)
+        place_model(folder, described)
+        shutil.copyfile(described / MLM_ITEM, saved / MLM_ITEM)
+        client.log_artifacts(run_id, str(saved), "model")
+
+
+def _register_champion(
+    client: mlflow.MlflowClient, run: Run, config: Config, training: Training
+) -> Any:
+    with contextlib.suppress(MlflowException):  # it exists already
+        client.create_registered_model(config.name)
+    tags = {
+        "fingerprint": training.fingerprints["train"],
+        "checksum": model_checksum(training.folder),
+        "best_epoch": str(training.best_epoch),
+        "task": config.task or "",
+    }
+    tags |= {f"score.{name}": f"{value:.4g}" for name, value in _overall_scores(training)}
+    source = f"{run.info.artifact_uri}/model"
+    version = client.create_model_version(config.name, source, run.info.run_id, tags=tags)
+    client.set_registered_model_alias(config.name, CHAMPION, version.version)
+    return version
+
+
+def _log_trial(client: mlflow.MlflowClient, parent: Any, row: Mapping[str, Any]) -> None:
+    fold = "" if row["fold"] is None else f"fold {row['fold']}"
+    name = " ".join(text for text in (row["settings"], fold) if text) or "as it is"
+    tags = {"mlflow.parentRunId": parent.run_id}
+    run_id = client.create_run(parent.experiment_id, run_name=name, tags=tags).info.run_id
+    params = [Param("fold", str(row["fold"]))] if fold else []
+    for setting in row["settings"].split():
+        key, _, value = setting.partition("=")
+        params.append(Param(key, value))
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    metrics = [
+        Metric(_metric_name(metric), value, now, 0)
+        for metric, value in row["metrics"] or ()
+        if not math.isnan(value)
+    ]
+    client.log_batch(run_id, metrics, params)
+    client.set_terminated(run_id, "FAILED" if row["error"] else "FINISHED")
+
+
+def _log_mean_and_spread(
+    client: mlflow.MlflowClient, run_id: str, rows: Sequence[Mapping[str, Any]]
+) -> None:
+    scores = [row["score"] for row in rows if row["score"] is not None]
+    if not scores:
+        return
+    metric = rows[0]["metric"]
+    spread = float(np.std(scores, ddof=1)) if len(scores) > 1 else 0.0
+    client.log_metric(run_id, f"mean_{metric}", sum(scores) / len(scores))
+    client.log_metric(run_id, f"spread_{metric}", spread)
+
+
 def _metric_name(name: str) -> str:
-    # What MLflow takes: classes may be called anything.
-    return re.sub(r"[^\w\-. /]", "_", name)
+    return _NOT_IN_NAMES.sub("_", name)
 
 
-def _headline(training: Training) -> list[tuple[str, float]]:
-    # What a list of models tells: the scores of all classes together.
-    best = training.history[training.best - 1]["metrics"]
+def _overall_scores(training: Training) -> list[tuple[str, float]]:
+    # Scores of all classes together, for a list of models.
+    metrics = training.history[training.best_epoch - 1]["metrics"]
     return [
         (name, value)
-        for name, value in best.items()
+        for name, value in metrics.items()
         if "/" not in name and name not in ("loss", "rate")
     ]
 
 
-def _experiment(client: mlflow.MlflowClient, config: Config, out: Path) -> str:
+def _experiment_id(client: mlflow.MlflowClient, config: Config, out: Path) -> str:
     name = config.tracking.experiment or config.name
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    own = (
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    # The output folder's own database keeps its artifacts beside it; a server decides for itself.
+    is_own_database = (
         store_uri(config.tracking.uri, out) == store_uri(None, out)
         and "MLFLOW_TRACKING_URI" not in os.environ
     )
-    return str(
-        client.create_experiment(name, (out / "mlartifacts").resolve().as_uri() if own else None)
-    )
+    artifacts = (out / "mlartifacts").resolve().as_uri() if is_own_database else None
+    return str(client.create_experiment(name, artifacts))
 
 
-def _save(folder: Path, path: Path) -> None:
-    """An MLflow model folder: a script instead of a pickle, the two files, and a signature.
+def _save_pyfunc(folder: Path, path: Path) -> None:
+    """Write an MLflow model folder: a script instead of a pickle, the two files, and a signature.
 
     Physical values (N, T, C, H, W), NaN where not valid → legend ids (N, H, W).
     """
-    made = contract.read_contract(folder / CONTRACT)
-    inputs = TensorSpec(np.dtype("float32"), (-1, -1, len(made.bands), -1, -1))
+    contract = read_contract(folder / CONTRACT)
+    inputs = TensorSpec(np.dtype("float32"), (-1, -1, len(contract.bands), -1, -1))
     outputs = TensorSpec(np.dtype("uint8"), (-1, -1, -1))
-    with warnings.catch_warnings(
-        action="ignore", category=UserWarning
-    ):  # it asks for an example of the input
+    # MLflow warns that there is no example of the input.
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
         mlflow.pyfunc.save_model(
             str(path),
             python_model=str(Path(lulc.__file__).parent / "inference" / "pyfunc.py"),
             artifacts={"weights": str(folder / WEIGHTS), "contract": str(folder / CONTRACT)},
             signature=ModelSignature(Schema([inputs]), Schema([outputs])),
-            pip_requirements=[f"{name}=={installed(name)}" for name in _PACKAGES],
+            pip_requirements=[f"{name}=={installed_version(name)}" for name in _PACKAGES],
         )
 
 
-def _tags(config: Config, training: Training) -> dict[str, str]:
+def _run_tags(config: Config, training: Training) -> dict[str, str]:
     tags = {
         "mlflow.source.name": "lulc",
         "lulc.version": lulc.__version__,
-        "legend": ", ".join(c.name for c in config.legend.values()),
+        "legend": ", ".join(land_class.name for land_class in config.legend.values()),
     }
     tags |= {f"fingerprint.{name}": value for name, value in training.fingerprints.items()}
-    commit = find_commit()
-    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
+    if commit := find_commit():
+        tags["mlflow.source.git.commit"] = commit
+    return tags

@@ -1,4 +1,9 @@
-"""What raster files may be opened, and with which options: no format or address that leads anywhere else."""
+"""Which raster files may be opened, with which GDAL driver and which options.
+
+One driver per suffix, never VRT, no redirect and no path that leads out of its folder. The one
+function that opens a raster is `open_raster`; `gdal_settings` holds GDAL's options for reading and
+`gdal_message` turns its errors into messages without secrets. `lulc.raster.reader` reads bands.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +16,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -20,9 +25,10 @@ from rasterio.io import DatasetReader
 from lulc.errors import InputError
 from lulc.raster import hdf4
 from lulc.raster.signing import sign
-from lulc.redact import redact_url
+from lulc.redact import redact_text, redact_url
 
-# One format a suffix, GeoTIFF for any other. Never VRT, whatever the file's name: it may name any file or address.
+# One driver per suffix, GeoTIFF for any other. Never VRT, whatever the file's name: a VRT may name
+# any file or address.
 _DRIVERS = {
     ".jp2": "JP2OpenJPEG",
     ".j2k": "JP2OpenJPEG",
@@ -31,28 +37,31 @@ _DRIVERS = {
     ".jpeg": "JPEG",
 }
 _OPTIONS = {
-    # Without these a file cut short reads as success, whatever memory held filling its end: a JP2 that several threads decode,
-    # a PNG decoded whole at once, a JPEG that libjpeg only warns about.
+    # Without these three a file cut short reads as success, its end filled with whatever memory
+    # held: a JP2 decoded by several threads, a PNG decoded whole at once, a JPEG that libjpeg only
+    # warns about.
     "GDAL_NUM_THREADS": "1",
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
-    # Files beside the raster (.ovr, .msk, .aux.xml) may be of any format, VRT too: they are not looked for.
+    # Files beside the raster (.ovr, .msk, .aux.xml) may be of any format, VRT too: GDAL does not
+    # look for them.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    # A store that is busy (503) or breaks off is asked again, after 0.5 s and then twice as long each time; a store that is down
-    # fails a read in under a minute.
+    # A store that is busy (503) or breaks off is tried again, after 0.5 s and then twice as long
+    # each time; a store that is down fails a read in under a minute.
     "GDAL_HTTP_MAX_RETRY": "4",
     "GDAL_HTTP_RETRY_DELAY": "0.5",
     "GDAL_HTTP_CONNECTTIMEOUT": "5",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "1",
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
 }
-_inside = contextvars.ContextVar("inside", default=False)  # of `settings`, in this thread
-_TRIES = 4
-_BUSY = (500, 502, 503, 504)
+# Whether this thread is within `gdal_settings`.
+_settings_active = contextvars.ContextVar("settings_active", default=False)
+_HEAD_TRIES = 4
+_BUSY_STATUSES = (500, 502, 503, 504)
 
-INSIDE = "!/"
+ARCHIVE_MARK = "!/"
 """Between a zip or tar and the name of a file in it: `scene.zip!/B04.jp2`."""
-HDF4 = ".hdf!/"
+HDF4_MARK = ".hdf!/"
 """Between an HDF4 file and the layer in it: `MOD09GA.hdf!/GRID/LAYER`."""
 
 
@@ -61,24 +70,36 @@ class ReadError(InputError):
 
 
 @contextlib.contextmanager
-def open_raster(href: str, placed: bool = True, **options: Any) -> Iterator[DatasetReader]:
-    """The open raster; ReadError where it cannot be opened, or the href may name anything but one raster file.
+def open_raster(href: str, georeferenced: bool = True, **options: Any) -> Iterator[DatasetReader]:
+    """Open a raster file for reading.
 
-    placed: whether it is to say where it lies: making a GeoTIFF's CRS takes three quarters of the time of a small file.
+    Args:
+        href: Path or s3, gs, http(s) address of one raster file; of one in a zip or tar
+            (`scene.zip!/B04.jp2`), or of a layer of an HDF4 file (`MOD09GA.hdf!/GRID/LAYER`).
+        georeferenced: Whether its CRS and transform are wanted: building a GeoTIFF's CRS takes
+            three quarters of the time of a small file.
+        **options: Open options of the GDAL driver.
+
+    Yields:
+        The open dataset.
+
+    Raises:
+        ReadError: the file cannot be opened, or the href may name anything but one raster file.
     """
     address = sign(href)
     _check_href(address)
-    if HDF4 in href:
+    if HDF4_MARK in href:
         try:
             address = hdf4.open_layer(href)
         except InputError as error:
             raise ReadError(str(error)) from error
     with gdal_settings():
         driver = _DRIVERS.get(PurePosixPath(urlsplit(href).path).suffix.lower(), "GTiff")
-        if not placed and driver == "GTiff":
+        if not georeferenced and driver == "GTiff":
             options["GEOREF_SOURCES"] = "NONE"
         try:
-            # Only a store needs the session that rasterio.open looks up; for small files that is a tenth of their time.
+            # Only a store needs the session that rasterio.open looks up, which is a tenth of the
+            # time of a small file.
             opener = rasterio.open if "://" in address else DatasetReader
             dataset = opener(_gdal_path(address), driver=driver, sharing=False, **options)
         except (RasterioError, OSError) as error:
@@ -91,76 +112,93 @@ def open_raster(href: str, placed: bool = True, **options: Any) -> Iterator[Data
 
 @contextlib.contextmanager
 def gdal_settings() -> Iterator[None]:
-    """GDAL's options for all reads inside; to enter it once around many small files saves a third of their time."""
-    if _inside.get():
+    """Apply GDAL's options for reading to everything within.
+
+    `open_raster` does so by itself; doing it once around many small files saves a third of their
+    time.
+    """
+    if _settings_active.get():
         yield
         return
     with rasterio.Env(**_OPTIONS), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        token = _inside.set(True)
+        token = _settings_active.set(True)
         try:
             yield
         finally:
-            _inside.reset(token)
+            _settings_active.reset(token)
 
 
 def _check_href(href: str) -> None:
     scheme = urlsplit(href).scheme if "://" in href else ""
     hostile = href.startswith(("/vsi", "//")) or ".." in re.split(r"[/\\]", href) or "\0" in href
-    if (
-        hostile
-        or (not scheme and re.match(r"[A-Za-z][\w+.-]*:", href))
-        or scheme not in ("", "s3", "gs", "http", "https")
-    ):
+    # GDAL takes `NETCDF:x.nc:v` and the like as a driver's own syntax.
+    names_driver = not scheme and re.match(r"[A-Za-z][\w+.-]*:", href)
+    if hostile or names_driver or scheme not in ("", "s3", "gs", "http", "https"):
         raise ReadError(
-            f"{redact_url(href)} is not opened: give a plain path, or an s3, gs or http(s) address, without '..'"
+            f"{redact_url(href)} is not opened: give a plain path, or an s3, gs or http(s) "
+            "address, without '..'"
         )
     if scheme in ("http", "https"):
         _refuse_redirect(href)
 
 
 def _gdal_path(href: str) -> str:
-    # GDAL's own name of a file inside a zip or tar; `_check_href` has passed it.
-    packed, mark, name = href.partition(INSIDE)
+    # GDAL's own name of a file inside a zip or tar; `_check_href` has passed the href.
+    archive, mark, member = href.partition(ARCHIVE_MARK)
     if not mark:
         return href
-    scheme, _, rest = packed.rpartition("://")
-    where = {"": packed, "s3": f"/vsis3/{rest}", "gs": f"/vsigs/{rest}"}.get(scheme)
-    if where is None:
+    scheme, _, path = archive.rpartition("://")
+    gdal_archive = {"": archive, "s3": f"/vsis3/{path}", "gs": f"/vsigs/{path}"}.get(scheme)
+    if gdal_archive is None:
         raise ReadError(
-            f"{redact_url(href)} is not opened: a zip or tar must lie on this disk or in an s3 or gs store"
+            f"{redact_url(href)} is not opened: a zip or tar must lie on this machine's disk "
+            "or in an s3 or gs store"
         )
-    return f"/vsi{'zip' if packed.lower().endswith('.zip') else 'tar'}/{{{where}}}/{name}"
+    handler = "zip" if archive.lower().endswith(".zip") else "tar"
+    return f"/vsi{handler}/{{{gdal_archive}}}/{member}"
 
 
 def _refuse_redirect(href: str) -> None:
     # GDAL follows redirects, wherever they lead, and cannot be told not to.
-    parts = urlsplit(href)
-    connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    for last in [False] * (_TRIES - 1) + [True]:
+    url = urlsplit(href)
+    for attempts_left in reversed(range(_HEAD_TRIES)):
         try:
-            connection = connect(parts.netloc, timeout=10)
-            connection.request("HEAD", f"{parts.path}?{parts.query}" if parts.query else parts.path)
-            status = connection.getresponse().status
-            connection.close()
+            status = _head_status(url)
         except (OSError, http.client.HTTPException) as error:
-            if last:
+            if not attempts_left:
                 raise ReadError(f"{redact_url(href)} cannot be reached: {error}") from error
             status = 503
         if 300 <= status < 400:
             raise ReadError(
-                f"{redact_url(href)} answers with a redirect, which is not followed: index the file's true address"
+                f"{redact_url(href)} answers with a redirect, which is not followed: "
+                "index the address that it leads to"
             )
-        # Only a true answer says that there is no redirect.
-        if status not in _BUSY:
+        # Only an answer of a server that is not busy says that there is no redirect.
+        if status not in _BUSY_STATUSES:
             return
-        time.sleep(0 if last else 0.5)
+        time.sleep(0.5 if attempts_left else 0)
     raise ReadError(f"{redact_url(href)} cannot be read: its server answers {status}")
 
 
+def _head_status(url: SplitResult) -> int:
+    connect = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    connection = connect(url.netloc, timeout=10)
+    connection.request("HEAD", f"{url.path}?{url.query}" if url.query else url.path)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
 def gdal_message(error: BaseException) -> str:
-    """What GDAL says went wrong, without the query of any address, and what it takes to be let in."""
-    said = re.sub(r"\?\S*=\S*", "", str(error.__cause__ or error))
-    refused = re.search(r"\b(401|403)\b|AccessDenied|InvalidAccessKey|NoCredential", said)
-    hint = "it wants credentials: s3 takes them from the environment (AWS_ACCESS_KEY_ID …), signed addresses are not kept"
-    return f"{said}; {hint}" if refused else said
+    """Return what GDAL says went wrong, without secrets.
+
+    Where access was denied a hint about credentials follows.
+    """
+    message = redact_text(error.__cause__ or error)
+    denied = re.search(r"\b(401|403)\b|AccessDenied|InvalidAccessKey|NoCredential", message)
+    hint = (
+        "access needs credentials: s3 takes them from the environment (AWS_ACCESS_KEY_ID …), "
+        "signed addresses are not stored"
+    )
+    return f"{message}; {hint}" if denied else message

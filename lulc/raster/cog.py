@@ -19,9 +19,10 @@ from lulc.legend import NODATA, Legend
 from lulc.tables.files import write_atomic
 
 BLOCK = 512
-"""Side of a raster's inner tiles in pixels; overviews are made until one covers all."""
+"""Side of a raster's inner tiles in pixels; overviews are made until one block covers all."""
 
-# ZSTD 3 keeps class rasters as small as DEFLATE 6 in a fraction of its time; a predictor makes them larger.
+# ZSTD 3 keeps class rasters as small as DEFLATE 6 in a fraction of its time; a predictor makes them
+# larger.
 _COG = {
     "driver": "COG",
     "BLOCKSIZE": BLOCK,
@@ -32,7 +33,15 @@ _COG = {
 
 
 def pyramid(classes: np.ndarray) -> list[np.ndarray]:
-    """The raster and its overviews, each half the one before (odd sides rounded up), until one fits a block."""
+    """Return a class raster and its overviews by majority.
+
+    Args:
+        classes: (H, W) uint8 class ids, 255 where there is none.
+
+    Returns:
+        The raster, then overviews, each half as wide and high as the one before (odd sides rounded
+        up), until one fits a block.
+    """
     levels = [classes]
     while max(levels[-1].shape) > BLOCK:
         levels.append(majority(levels[-1], np.uint8(NODATA)))
@@ -41,7 +50,18 @@ def pyramid(classes: np.ndarray) -> list[np.ndarray]:
 
 @njit(cache=True, nogil=True)
 def majority(array, nodata):  # type: ignore[no-untyped-def]
-    """The most frequent value of every 2 x 2 pixels, nodata left out, the smallest of equals; edges count what is there."""
+    """Return the most frequent value of every 2 x 2 pixels.
+
+    Nodata is not counted; of equally frequent values the smallest wins.
+
+    Args:
+        array: (H, W) integers.
+        nodata: Value of the array's dtype; it is given where all four pixels have it.
+
+    Returns:
+        ((H + 1) // 2, (W + 1) // 2) array of the same dtype. At odd edges only the pixels that
+        exist count.
+    """
     height, width = array.shape
     out = np.empty(((height + 1) // 2, (width + 1) // 2), array.dtype)
     for i in range(out.shape[0]):
@@ -50,7 +70,7 @@ def majority(array, nodata):  # type: ignore[no-untyped-def]
             x, right = 2 * j, min(2 * j + 1, width - 1)
             # An edge pixel stands in for its missing neighbour, which doubles both counts alike.
             four = (array[y, x], array[y, right], array[below, x], array[below, right])
-            best, most = nodata, 0
+            best, best_count = nodata, 0
             if four[0] == four[1] and four[0] == four[2] and four[0] == four[3]:
                 best = four[0]
             else:
@@ -59,8 +79,8 @@ def majority(array, nodata):  # type: ignore[no-untyped-def]
                         count = 0
                         for other in four:
                             count += other == value
-                        if count > most or (count == most and value < best):
-                            best, most = value, count
+                        if count > best_count or (count == best_count and value < best):
+                            best, best_count = value, count
             out[i, j] = best
     return out
 
@@ -72,9 +92,18 @@ def write_cog(
     tags: Mapping[str, str],
     legend: Legend | None = None,
 ) -> None:
-    """A uint8 COG at `path`, the same bytes every time, with a legend's colours; SetupError where the disk is full.
+    """Write a uint8 COG whose bytes depend on the arguments alone.
 
-    levels: the band (H, W), or bands (K, H, W), and its overviews, each half the one before; GDAL averages where there are none.
+    Args:
+        path: The file; it is replaced at once when it is complete.
+        grid: Grid of the first level.
+        levels: The band (H, W), or bands (K, H, W), and its overviews, each half the one before;
+            without overviews GDAL makes them by averaging.
+        tags: GDAL metadata items.
+        legend: Gives the colours of the first band.
+
+    Raises:
+        SetupError: the disk is full.
     """
     overviews = (
         {"OVERVIEWS": "FORCE_USE_EXISTING"}
@@ -83,28 +112,38 @@ def write_cog(
     )
     folder = uuid.uuid4().hex
     with rasterio.Env(GDAL_NUM_THREADS="1"), ExitStack() as files:
-        # GDAL takes x.tif.ovr as the overview of x.tif, x.tif.ovr.ovr as that of x.tif.ovr, and so on.
+        # GDAL takes x.tif.ovr as the overview of x.tif, x.tif.ovr.ovr as that of x.tif.ovr, and so
+        # on.
         for number, level in enumerate(levels):
             bands = level.reshape(-1, *level.shape[-2:])
-            place = Grid(grid.crs, grid.transform, *level.shape[-2:])
+            level_grid = Grid(grid.crs, grid.transform, *level.shape[-2:])
             file = files.enter_context(
                 MemoryFile(dirname=folder, filename="x.tif" + ".ovr" * number)
             )
-            with file.open(**_plain(place, len(bands))) as target:
-                target.write(bands)
+            with file.open(**_geotiff_profile(level_grid, len(bands))) as dataset:
+                dataset.write(bands)
                 if number == 0:
-                    target.update_tags(**tags)
+                    dataset.update_tags(**tags)
                     if legend is not None:
-                        target.write_colormap(1, legend.palette())
-        write_atomic(
-            path,
-            lambda beside: rasterio.shutil.copy(
-                f"/vsimem/{folder}/x.tif", beside, **_COG, **overviews
-            ),
-        )
+                        dataset.write_colormap(1, legend.palette())
+
+        def copy_to(temporary: Path) -> None:
+            rasterio.shutil.copy(f"/vsimem/{folder}/x.tif", temporary, **_COG, **overviews)
+
+        write_atomic(path, copy_to)
 
 
-def _plain(grid: Grid, count: int) -> dict[str, Any]:
-    blocks = {"tiled": True, "blockxsize": BLOCK, "blockysize": BLOCK}
-    place = {"crs": grid.crs, "transform": grid.affine, "height": grid.height, "width": grid.width}
-    return {"driver": "GTiff", "dtype": "uint8", "count": count, "nodata": NODATA} | blocks | place
+def _geotiff_profile(grid: Grid, band_count: int) -> dict[str, Any]:
+    return {
+        "driver": "GTiff",
+        "dtype": "uint8",
+        "count": band_count,
+        "nodata": NODATA,
+        "tiled": True,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
+        "crs": grid.crs,
+        "transform": grid.affine,
+        "height": grid.height,
+        "width": grid.width,
+    }

@@ -1,7 +1,8 @@
-"""Layers of HDF4-EOS grid files, such as MODIS products come in: where they lie, what their numbers mean, and their pixels.
+"""Layers of HDF4-EOS grid files, such as MODIS products: their grids, scaling and pixels.
 
-GDAL as rasterio brings it reads no HDF4: pyhdf does, an extra of this package. Layout: HDF-EOS Library User's Guide, volume 1
-(170-EMD-001), grid structures; attributes of a layer: HDF4 User's Guide, section 3.10, predefined attributes of SDSs.
+The GDAL in rasterio's wheels reads no HDF4: pyhdf does, an extra of this package. Layout: HDF-EOS
+Library User's Guide, volume 1 (170-EMD-001), grid structures; attributes of a layer: HDF4 User's
+Guide, section 3.10, predefined attributes of SDSs.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from lulc.geo.grid import Grid
 
 # As rasterio gives it back, so that a grid is the same before and after it is opened.
 _SINUSOIDAL = (
-    'PROJCS["Sinusoidal",GEOGCS["Sphere",DATUM["Sphere",SPHEROID["Sphere",{radius:.10g},0]],PRIMEM["Greenwich",0],'
-    'UNIT["degree",0.0174532925199433,AUTHORITY["EPSG","9122"]]],PROJECTION["Sinusoidal"],PARAMETER["longitude_of_center",0],'
-    'PARAMETER["false_easting",0],PARAMETER["false_northing",0],UNIT["metre",1,AUTHORITY["EPSG","9001"]],'
+    'PROJCS["Sinusoidal",GEOGCS["Sphere",DATUM["Sphere",SPHEROID["Sphere",{radius:.10g},0]],'
+    'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433,AUTHORITY["EPSG","9122"]]],'
+    'PROJECTION["Sinusoidal"],PARAMETER["longitude_of_center",0],PARAMETER["false_easting",0],'
+    'PARAMETER["false_northing",0],UNIT["metre",1,AUTHORITY["EPSG","9001"]],'
     'AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
 )
-# HDF4's numbers of types (hntdefs.h).
-_TYPES = {
+# HDF4's numbers of data types (hntdefs.h).
+_DTYPES = {
     20: "int8",
     21: "uint8",
     22: "int16",
@@ -43,11 +45,12 @@ _TYPES = {
     5: "float32",
     6: "float64",
 }
-_MOST = (
-    128 << 20
-)  # bytes of a layer, and of all that are kept; the largest of a MODIS tile, 4800² of 32 bits, has 88 MiB
+# Bytes of a decoded layer, and of all that are cached at most. The largest layer of a MODIS tile,
+# 4800² of 32 bits, has 88 MiB.
+_MAX_BYTES = 128 << 20
 
-# The HDF4 library ends the process over some damaged files, so that another process opens a file first.
+# The HDF4 library ends the process on some damaged files, so that another process opens a file
+# first.
 _PROBE = """
 import sys
 from pyhdf.SD import SD
@@ -59,85 +62,94 @@ for n in range(file.info()[0]):
     layer.endaccess()
 file.end()
 """
-_LONGEST = 60  # seconds that it may look
+_PROBE_SECONDS = 60
 
-_lock = threading.Lock()  # the HDF4 library is not to be called by two threads at once
-_kept: OrderedDict[tuple[str, int, int], MemoryFile] = OrderedDict()
+# The HDF4 library must not be called by two threads at once.
+_library_lock = threading.Lock()
+# Href, size and modification time of a layer's file → the layer as a GeoTIFF, last used at the end.
+_decoded: OrderedDict[tuple[str, int, int], MemoryFile] = OrderedDict()
 
 
 @dataclass(frozen=True, eq=False)
 class Hdf4Layer:
-    """A two-dimensional layer of a grid in the file at `path`; said: its attributes, unread until they are asked for."""
+    """A two-dimensional layer of a grid in an HDF4-EOS file, its pixels unread."""
 
     path: str
+    """The file, on this machine's disk."""
     name: str
-    structure: str
+    """Name of the layer."""
+    grid_name: str
+    """Name of the HDF-EOS grid that it belongs to."""
     grid: Grid
     dtype: str
-    said: Mapping[str, Any]
+    attributes: Mapping[str, Any]
+    """The layer's attributes as the file has them, unchecked."""
 
     @property
     def href(self) -> str:
-        """What the raster reader opens it by."""
-        return f"{self.path}!/{self.structure}/{self.name}"
+        """The href by which `open_raster` opens the layer."""
+        return f"{self.path}!/{self.grid_name}/{self.name}"
 
     def check_size(self) -> None:
-        """Nothing; InputError where it claims more than a layer of a MODIS tile has."""
-        if math.prod(self.grid.shape) * np.dtype(self.dtype).itemsize > _MOST:
+        """Raise InputError where the layer claims more than one of a MODIS tile has."""
+        if math.prod(self.grid.shape) * np.dtype(self.dtype).itemsize > _MAX_BYTES:
             raise InputError(
-                f"{self.path}: layer {self.name} claims {self.grid.shape} pixels: {_MOST:,} bytes are read at most"
+                f"{self.path}: layer {self.name} claims {self.grid.shape} pixels: "
+                f"{_MAX_BYTES:,} bytes are read at most"
             )
 
     @property
     def scaling(self) -> tuple[float, float]:
-        """Scale and offset: physical value = number x scale + offset."""
+        """Scale and offset: physical value = number x scale + offset; InputError if senseless."""
         try:
-            scale, offset = (
-                float(self.said.get("scale_factor", 1)),
-                float(self.said.get("add_offset", 0)),
-            )
+            scale = float(self.attributes.get("scale_factor", 1))
+            offset = float(self.attributes.get("add_offset", 0))
         except (TypeError, ValueError):
             scale, offset = math.nan, math.nan
         if not math.isfinite(scale * offset) or scale <= 0:
             raise InputError(
-                f"{self.path}: layer {self.name} has scale_factor {scale}, add_offset {offset}: fetch the file anew"
+                f"{self.path}: layer {self.name} has scale_factor {scale}, add_offset {offset}: "
+                "download the file again"
             )
-        # HDF4's calibration: value = scale_factor (number - add_offset). MOD13 and older MOD09GA write the power of ten that
-        # values were multiplied by when they were stored instead (10000); MOD09GA's distances have 25, and mean it.
+        # HDF4's calibration: value = scale_factor (number - add_offset). MOD13 and older MOD09GA
+        # write the power of ten that values were multiplied by when they were stored instead
+        # (10000); MOD09GA's distances have 25, and mean it.
         if scale > 1 and math.log10(scale).is_integer():
             scale = 1 / scale
         return scale, 0.0 - scale * offset
 
     @property
-    def valid(self) -> tuple[float, float] | None:
-        """The least and the greatest number that is data, None where the file does not say."""
-        # Of a field of bits the range is that of no amount: it would refuse bits that are set for good reason.
-        if self.said.get("units") == "bit field" or "valid_range" not in self.said:
+    def valid_range(self) -> tuple[float, float] | None:
+        """Smallest and largest number that is data; None where the file gives no range."""
+        # The range of a bit field is not one of amounts: it would refuse numbers whose bits are set
+        # for good reason.
+        is_bit_field = self.attributes.get("units") == "bit field"
+        if is_bit_field or "valid_range" not in self.attributes:
             return None
+        limits = self.attributes["valid_range"]
         try:
-            low, high = map(float, self.said["valid_range"])
+            low, high = map(float, limits)
         except (TypeError, ValueError) as error:
             raise InputError(
-                f"{self.path}: layer {self.name} has valid_range {self.said['valid_range']!r}: fetch it anew"
+                f"{self.path}: layer {self.name} has valid_range {limits!r}: download it again"
             ) from error
         return low, high
 
     @property
     def nodata(self) -> float | None:
-        """What stands where there is no data; None where nothing does."""
-        if "_FillValue" in self.said:
-            return float(self.said["_FillValue"])
-        if self.valid is None or np.dtype(self.dtype).kind == "f":
+        """Number of pixels without data; None where every number is data."""
+        if "_FillValue" in self.attributes:
+            return float(self.attributes["_FillValue"])
+        if self.valid_range is None or np.dtype(self.dtype).kind == "f":
             return None
+        low, high = self.valid_range
         limits = np.iinfo(self.dtype)
-        return next(
-            (n for n in (self.valid[0] - 1, self.valid[1] + 1) if limits.min <= n <= limits.max),
-            None,
-        )
+        unused = (number for number in (low - 1, high + 1) if limits.min <= number <= limits.max)
+        return next(unused, None)
 
 
-def require() -> None:
-    """Nothing where HDF4 can be read; SetupError that names the extra where it cannot."""
+def require_pyhdf() -> None:
+    """Raise SetupError that names the extra where HDF4 cannot be read."""
     try:
         import pyhdf.SD  # noqa: F401
     except ImportError as error:
@@ -147,86 +159,113 @@ def require() -> None:
 
 
 def list_layers(path: str) -> tuple[tuple[Hdf4Layer, ...], dict[str, str]]:
-    """A file's layers in order, and its own attributes as texts; no pixel is read.
+    """List the layers of an HDF4-EOS file; no pixel is read.
 
-    InputError where the file is damaged, or a grid is in another projection than the sinusoidal one.
+    Returns:
+        The layers in the file's order, and the file's own text attributes.
+
+    Raises:
+        InputError: the file is damaged, or a grid is in another projection than the sinusoidal one.
+        SetupError: pyhdf is not installed.
     """
-    with _opened(path) as file:
-        texts = _texts(file.attributes())
-        grids = _grids(path, texts.get("StructMetadata", ""))
-        found = []
+    with _open_file(path) as file:
+        texts = _join_texts(file.attributes())
+        grids = _parse_grids(path, texts.get("StructMetadata", ""))
+        layers = []
         for number in range(file.info()[0]):
             sds = file.select(number)
-            name, rank, shape, kind, _ = sds.info()
-            axes = [sds.dim(axis).info()[0] for axis in range(rank)]
-            structure = axes[0].partition(":")[2] if axes else ""
-            if (
-                axes == [f"YDim:{structure}", f"XDim:{structure}"]
-                and structure in grids
-                and kind in _TYPES
-            ):
-                grid = grids[structure]
-                if tuple(shape) != grid.shape:
-                    raise InputError(
-                        f"{path}: layer {name} is {shape}, its grid {grid.shape}: fetch the file anew"
-                    )
-                found.append(Hdf4Layer(path, name, structure, grid, _TYPES[kind], sds.attributes()))
+            layer = _describe_layer(path, sds, grids)
+            if layer is not None:
+                layers.append(layer)
             sds.endaccess()
-    return tuple(found), texts
+    return tuple(layers), texts
+
+
+def _describe_layer(path: str, sds: Any, grids: Mapping[str, Grid]) -> Hdf4Layer | None:
+    # None for a data set that is no two-dimensional layer of one of the grids.
+    name, rank, shape, dtype_number, _ = sds.info()
+    axes = [sds.dim(axis).info()[0] for axis in range(rank)]
+    grid_name = axes[0].partition(":")[2] if axes else ""
+    is_layer = axes == [f"YDim:{grid_name}", f"XDim:{grid_name}"]
+    if not is_layer or grid_name not in grids or dtype_number not in _DTYPES:
+        return None
+    grid = grids[grid_name]
+    if tuple(shape) != grid.shape:
+        raise InputError(
+            f"{path}: layer {name} is {shape}, its grid {grid.shape}: download the file again"
+        )
+    return Hdf4Layer(path, name, grid_name, grid, _DTYPES[dtype_number], sds.attributes())
 
 
 def open_layer(href: str) -> str:
-    """The name under which GDAL's GTiff driver opens the layer at an href, `file.hdf!/GRID/LAYER`, decoded into memory.
+    """Decode a layer into memory, as a GeoTIFF.
 
-    What lies outside its valid range is nodata there. The last layers are kept, 128 MiB of them. InputError where the file is
-    damaged or has no such layer, or the layer claims more than MODIS tiles have.
+    Numbers outside the layer's valid range become nodata. The layers used last are cached, up to
+    128 MiB.
+
+    Args:
+        href: `file.hdf!/GRID/LAYER`.
+
+    Returns:
+        The path by which GDAL's GTiff driver opens the layer.
+
+    Raises:
+        InputError: the file is damaged or has no such layer, or the layer claims more pixels than
+            those of MODIS tiles have.
     """
-    path, _, inside = href.partition("!/")
+    path, _, layer_name = href.partition("!/")
     try:
         stat = os.stat(path)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be opened: {error.strerror}; HDF4 files are read from this machine's disk"
+            f"{path} cannot be opened: {error.strerror}; HDF4 files are read from this machine's "
+            "disk"
         ) from error
     key = (href, stat.st_size, stat.st_mtime_ns)
-    if key not in _kept:
-        layer = next((one for one in list_layers(path)[0] if one.href == href), None)
+    if key not in _decoded:
+        layer = next((layer for layer in list_layers(path)[0] if layer.href == href), None)
         if layer is None:
-            raise InputError(f"{path} has no layer {inside!r}: index it again")
-        _kept[key] = _decode(layer)
-        while len(_kept) > 1 and sum(len(file) for file in _kept.values()) > _MOST:
-            _kept.popitem(last=False)
-    _kept.move_to_end(key)
-    return str(_kept[key].name)
+            raise InputError(f"{path} has no layer {layer_name!r}: index it again")
+        _decoded[key] = _decode(layer)
+        while len(_decoded) > 1 and sum(len(file) for file in _decoded.values()) > _MAX_BYTES:
+            _decoded.popitem(last=False)
+    _decoded.move_to_end(key)
+    return str(_decoded[key].name)
 
 
 @lru_cache(maxsize=1024)
-def _probe(path: str, _size: int, _changed: int) -> str:
-    # What is wrong with a file of that size and time, nothing where it can be opened here.
+def _probe(path: str, _size: int, _mtime_ns: int) -> str:
+    # What is wrong with a file of that size and time; empty where it can be opened here.
     command = [sys.executable, "-c", _PROBE, path]
     try:
-        ran = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_LONGEST, check=False
+        process = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PROBE_SECONDS,
+            check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"it takes over {_LONGEST} s to open"
-    said = ran.stderr.strip().splitlines() or ["nothing said"]
-    return "" if ran.returncode == 0 else f"the HDF4 library fails over it: {said[-1][:200]}"
+        return f"it takes over {_PROBE_SECONDS} s to open"
+    lines = process.stderr.strip().splitlines() or ["no message"]
+    return "" if process.returncode == 0 else f"the HDF4 library fails on it: {lines[-1][:200]}"
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[Any]:
-    require()
+def _open_file(path: str) -> Iterator[Any]:
+    # The open pyhdf file, which no other thread uses meanwhile.
+    require_pyhdf()
     try:
-        found = os.stat(path)
+        stat = os.stat(path)
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error}") from error
-    if wrong := _probe(path, found.st_size, found.st_mtime_ns):
-        raise InputError(f"{path} is not a sound HDF4 file ({wrong}): fetch it anew")
+    if damage := _probe(path, stat.st_size, stat.st_mtime_ns):
+        raise InputError(f"{path} is not a sound HDF4 file ({damage}): download it again")
     from pyhdf.error import HDF4Error
     from pyhdf.SD import SD
 
-    with _lock:
+    with _library_lock:
         try:
             file = SD(path)
             try:
@@ -234,96 +273,109 @@ def _opened(path: str) -> Iterator[Any]:
             finally:
                 file.end()
         except (HDF4Error, ValueError, UnicodeError) as error:
-            raise InputError(f"{path} is not a sound HDF4 file ({error}): fetch it anew") from error
+            raise InputError(
+                f"{path} is not a sound HDF4 file ({error}): download it again"
+            ) from error
 
 
 def _decode(layer: Hdf4Layer) -> MemoryFile:
     layer.check_size()
-    with _opened(layer.path) as file:
-        sds = next(
-            s
-            for n in range(file.info()[0])
-            if (s := file.select(n)).info()[0] == layer.name and _of(s, layer.structure)
-        )
-        pixels = np.asarray(sds.get())
-        sds.endaccess()
+    pixels = _read_pixels(layer)
     if pixels.shape != layer.grid.shape or pixels.dtype != layer.dtype:
         raise InputError(
-            f"{layer.path}: layer {layer.name} holds {pixels.shape} of {pixels.dtype}: fetch the file anew"
+            f"{layer.path}: layer {layer.name} holds {pixels.shape} of {pixels.dtype}: "
+            "download the file again"
         )
-    if layer.valid is not None and layer.nodata is not None:
-        low, high = layer.valid
-        pixels = np.where(
-            (pixels >= low) & (pixels <= high), pixels, pixels.dtype.type(layer.nodata)
-        )
+    if layer.valid_range is not None and layer.nodata is not None:
+        low, high = layer.valid_range
+        in_range = (pixels >= low) & (pixels <= high)
+        pixels = np.where(in_range, pixels, pixels.dtype.type(layer.nodata))
     memory = MemoryFile(filename=re.sub(r"\W+", "_", layer.name) + ".tif")
     height, width = pixels.shape
-    place = {"crs": layer.grid.crs, "transform": layer.grid.affine, "nodata": layer.nodata}
     with memory.open(
-        driver="GTiff", height=height, width=width, count=1, dtype=layer.dtype, **place
+        driver="GTiff",
+        height=height,
+        width=width,
+        count=1,
+        dtype=layer.dtype,
+        crs=layer.grid.crs,
+        transform=layer.grid.affine,
+        nodata=layer.nodata,
     ) as dataset:
         dataset.write(pixels, 1)
     return memory
 
 
-def _of(sds: Any, structure: str) -> bool:
-    return bool(sds.dim(0).info()[0] == f"YDim:{structure}")
+def _read_pixels(layer: Hdf4Layer) -> np.ndarray:
+    with _open_file(layer.path) as file:
+        sds = next(
+            sds
+            for number in range(file.info()[0])
+            if (sds := file.select(number)).info()[0] == layer.name
+            and sds.dim(0).info()[0] == f"YDim:{layer.grid_name}"
+        )
+        pixels = np.asarray(sds.get())
+        sds.endaccess()
+    return pixels
 
 
-def _texts(attributes: Mapping[str, Any]) -> dict[str, str]:
+def _join_texts(attributes: Mapping[str, Any]) -> dict[str, str]:
     # A long text is cut into several attributes: StructMetadata.0, StructMetadata.1, …
-    found: dict[str, str] = {}
-    for name in sorted(
-        attributes,
-        key=lambda n: [int(p) if p.isdigit() else p for p in re.split(r"(?<=\.)(\d+)$", n)],
-    ):
+    def by_number(name: str) -> list[int | str]:
+        pieces = re.split(r"(?<=\.)(\d+)$", name)
+        return [int(piece) if piece.isdigit() else piece for piece in pieces]
+
+    texts: dict[str, str] = {}
+    for name in sorted(attributes, key=by_number):
         if isinstance(attributes[name], str):
             stem = re.sub(r"\.\d+$", "", name)
-            found[stem] = found.get(stem, "") + attributes[name]
-    return found
+            texts[stem] = texts.get(stem, "") + attributes[name]
+    return texts
 
 
-def _grids(path: str, struct: str) -> dict[str, Grid]:
+def _parse_grids(path: str, struct_metadata: str) -> dict[str, Grid]:
     # Name → grid, of the GRID groups in StructMetadata.
-    found = {}
-    for _, text in re.findall(r"\bGROUP=(GRID_\d+)\s(.*?)\bEND_GROUP=\1\s", struct, re.DOTALL):
-        said = dict(
-            re.findall(r"^\s*(\w+)=(.*?)\s*$", text.partition("GROUP=Dimension")[0], re.MULTILINE)
-        )
-        name = said.get("GridName", "").strip('"')
-        try:
-            width, height = int(said["XDim"]), int(said["YDim"])
-            (left, top), (right, bottom) = (
-                _numbers(said[k]) for k in ("UpperLeftPointMtrs", "LowerRightMtrs")
-            )
-            radius, *others = _numbers(said["ProjParams"])
-        except (KeyError, ValueError) as error:
-            raise InputError(
-                f"{path}: StructMetadata does not place grid {name!r} ({error}): fetch the file anew"
-            ) from error
-        if (
-            said.get("Projection") != "GCTP_SNSOID"
-            or any(others)
-            or radius <= 0
-            or said.get("GridOrigin") != "HDFE_GD_UL"
-        ):
-            known = "the sinusoidal one (GCTP_SNSOID) of MODIS tiles, from the upper left, is read"
-            raise InputError(
-                f"{path}: grid {name!r} is in projection {said.get('Projection')}: {known}"
-            )
-        if not (width > 0 and height > 0 and left < right and bottom < top):
-            raise InputError(f"{path}: grid {name!r} has no extent: fetch the file anew")
-        transform = ((right - left) / width, 0.0, left, 0.0, (bottom - top) / height, top)
-        found[name] = Grid(_SINUSOIDAL.format(radius=radius), transform, height, width)
-    if not found:
+    grids = {}
+    groups = re.findall(r"\bGROUP=(GRID_\d+)\s(.*?)\bEND_GROUP=\1\s", struct_metadata, re.DOTALL)
+    for _, group in groups:
+        header = group.partition("GROUP=Dimension")[0]
+        fields = dict(re.findall(r"^\s*(\w+)=(.*?)\s*$", header, re.MULTILINE))
+        name = fields.get("GridName", "").strip('"')
+        grids[name] = _parse_grid(path, name, fields)
+    if not grids:
         raise InputError(
-            f"{path} has no grid in StructMetadata: MODIS gridded products (levels 2G, 3 and 4) are read"
+            f"{path} has no grid in StructMetadata: only MODIS gridded products (levels 2G, 3 and "
+            "4) can be read"
         )
-    return found
+    return grids
 
 
-def _numbers(text: str) -> list[float]:
-    found = [float(part) for part in text.strip("()").split(",")]
-    if not all(map(math.isfinite, found)):
+def _parse_grid(path: str, name: str, fields: Mapping[str, str]) -> Grid:
+    try:
+        width, height = int(fields["XDim"]), int(fields["YDim"])
+        left, top = _parse_numbers(fields["UpperLeftPointMtrs"])
+        right, bottom = _parse_numbers(fields["LowerRightMtrs"])
+        radius, *parameters = _parse_numbers(fields["ProjParams"])
+    except (KeyError, ValueError) as error:
+        raise InputError(
+            f"{path}: StructMetadata does not say where grid {name!r} lies ({error}): "
+            "download the file again"
+        ) from error
+    projection = fields.get("Projection")
+    is_sinusoidal = projection == "GCTP_SNSOID" and not any(parameters) and radius > 0
+    if not is_sinusoidal or fields.get("GridOrigin") != "HDFE_GD_UL":
+        raise InputError(
+            f"{path}: grid {name!r} is in projection {projection}: only the sinusoidal one of "
+            "MODIS tiles (GCTP_SNSOID, rows from the upper left) can be read"
+        )
+    if not (width > 0 and height > 0 and left < right and bottom < top):
+        raise InputError(f"{path}: grid {name!r} has no extent: download the file again")
+    transform = ((right - left) / width, 0.0, left, 0.0, (bottom - top) / height, top)
+    return Grid(_SINUSOIDAL.format(radius=radius), transform, height, width)
+
+
+def _parse_numbers(text: str) -> list[float]:
+    numbers = [float(number) for number in text.strip("()").split(",")]
+    if not all(map(math.isfinite, numbers)):
         raise ValueError(f"{text} is not finite")
-    return found
+    return numbers

@@ -1,10 +1,16 @@
-"""The one raster reader: bands of a file onto any Grid, from windows that are wholly read or not at all."""
+"""Bands of a raster file on any grid.
+
+The one reader of pixels: it reads only the window that a grid needs, and a window is read in full
+or not at all. Which files may be opened, and how, is the matter of `lulc.raster.access`.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from rasterio.enums import MaskFlags
@@ -20,37 +26,45 @@ from lulc.geo.swath import Swath
 from lulc.raster.access import ReadError, gdal_message, open_raster
 from lulc.redact import redact_url
 
-_BUDGET = 2 << 30  # bytes of one band that a read may decode
-_FARTHEST = 1e9  # units from its origin that any CRS of the Earth reaches
-_CHUNK = 32 << 20  # source pixels held at once
+# Bytes of one band that a read may decode.
+_MAX_BYTES = 2 << 30
+# Units from its origin that any CRS of the Earth reaches.
+_MAX_COORDINATE = 1e9
+# Source pixels held at once.
+_CHUNK_PIXELS = 32 << 20
+# Bytes that a buffer holds before GDAL fills it.
 _MARK = b"\xa5\xc3\x5a\x3c\x96\x69\x0f\xf0"
 
 
 def grid_of(raster: DatasetReader | str) -> Grid:
-    """The grid of an open raster or a raster file; InputError where it says not, or not credibly, where it lies."""
+    """Return the grid of an open raster or of a raster file.
+
+    Raises:
+        InputError: it has no CRS, or its CRS or transform cannot be true.
+        ReadError: the file cannot be opened.
+    """
     if isinstance(raster, str):
-        with open_raster(raster) as opened:
-            return grid_of(opened)
+        with open_raster(raster) as dataset:
+            return grid_of(dataset)
+    name = redact_url(raster.name)
     if raster.crs is None:
         raise InputError(
-            f"{redact_url(raster.name)} has no CRS: write the true one into the file (for example with gdal_edit.py -a_srs)"
+            f"{name} has no CRS: write the true one into the file "
+            "(for example with gdal_edit.py -a_srs)"
         )
     grid = Grid(raster.crs.to_string(), tuple(raster.transform)[:6], raster.height, raster.width)
     a, b, _, d, e, _ = grid.transform
     xmin, ymin, xmax, ymax = bounds = grid.bounds
-    if (
-        not all(map(math.isfinite, grid.transform))
-        or a * e == b * d
-        or max(map(abs, bounds)) > _FARTHEST
-    ):
+    is_finite = all(map(math.isfinite, grid.transform))
+    if not is_finite or a * e == b * d or max(map(abs, bounds)) > _MAX_COORDINATE:
         raise InputError(
-            f"{redact_url(raster.name)} lies nowhere on Earth by its transform {grid.transform}: georeference it anew"
+            f"{name} lies nowhere on Earth by its transform {grid.transform}: georeference it anew"
         )
-    if raster.crs.is_geographic and (
-        min(ymin, -90) < -91 or max(ymax, 90) > 91 or xmin < -541 or xmax > 541
-    ):
+    beyond_degrees = ymin < -91 or ymax > 91 or xmin < -541 or xmax > 541
+    if raster.crs.is_geographic and beyond_degrees:
         raise InputError(
-            f"{redact_url(raster.name)} says degrees ({grid.crs[:40]}) but has bounds {bounds}: give it its true CRS"
+            f"{name} has a CRS in degrees ({grid.crs[:40]}) but bounds {bounds}: "
+            "write its true CRS into the file"
         )
     return grid
 
@@ -58,9 +72,25 @@ def grid_of(raster: DatasetReader | str) -> Grid:
 def read_band(
     href: str, index: int, grid: Grid, resampling: Resampling, nodata: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (H, W) of one band on any grid, 0 where not valid, and valid (H, W); ReadError names file, band and window.
+    """Read one band of a raster file on any grid.
 
-    On the source's own lattice values are copied; elsewhere only the window the grid needs is read and warped.
+    Where the grid has the file's own lattice values are copied; elsewhere only the window that the
+    grid needs is read and resampled.
+
+    Args:
+        href: See `open_raster`.
+        index: The band, from 1.
+        grid: Grid of the result.
+        resampling: "nearest", "bilinear" or "average"; a much finer file is averaged instead of
+            interpolated.
+        nodata: Value without data; None takes the file's own.
+
+    Returns:
+        (H, W) pixels of the file's dtype, 0 where not valid; (H, W) valid.
+
+    Raises:
+        ReadError: the window cannot be read; names file, band and window.
+        InputError: the file has no CRS, or one that cannot be true.
     """
     return read_bands(href, [(index, resampling, nodata)], grid)[0]
 
@@ -68,8 +98,23 @@ def read_band(
 def read_bands(
     href: str, bands: Sequence[tuple[int, Resampling, float | None]], grid: Grid
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """What `read` gives for each (index, resampling, nodata) of one file, opened once; a broken connection is tried twice."""
-    return _opened(href, lambda dataset: [_read_band(dataset, href, *band, grid) for band in bands])
+    """Read several bands of a file, opened once; a broken connection is tried twice.
+
+    Args:
+        href: See `open_raster`.
+        bands: (index, resampling, nodata) of each band, as for `read_band`.
+        grid: Grid of the result.
+
+    Returns:
+        Pixels and valid of each band, as `read_band` gives them.
+    """
+    return _read_twice(
+        href,
+        lambda dataset: [
+            _read_band(_Band(dataset, index, nodata), href, grid, resampling)
+            for index, resampling, nodata in bands
+        ],
+    )
 
 
 def read_swath(
@@ -79,224 +124,284 @@ def read_swath(
     resampling: Resampling,
     convert: Callable[[np.ndarray, int, int], np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What `read` gives for band 1 of a file that a swath places, its pixels, 0 being no data, first made into values.
+    """Read band 1 of a file that a swath georeferences, on any grid.
 
-    convert(pixels, row, column): the float values of a window that starts there, nan where there is none.
+    Args:
+        href: See `open_raster`.
+        swath: Where the file's pixels lie.
+        grid: Grid of the result.
+        resampling: As for `read_band`.
+        convert: From the numbers (h, w) of a window, and the row and column at which it starts, to
+            float values, nan where there is none. Numbers are converted before they are resampled;
+            0 is no data.
+
+    Returns:
+        (H, W) values, 0 where not valid; (H, W) valid.
+
+    Raises:
+        ReadError: the window cannot be read, or the file has another shape than the swath.
     """
 
-    def read_it(dataset: DatasetReader) -> tuple[np.ndarray, np.ndarray]:
+    def read(dataset: DatasetReader) -> tuple[np.ndarray, np.ndarray]:
         if dataset.shape != (swath.height, swath.width):
-            said = f"{swath.height}x{swath.width}"
             raise ReadError(
-                f"{redact_url(href)} has {dataset.height}x{dataset.width} pixels, its annotation says {said}: fetch it anew"
+                f"{redact_url(href)} has {dataset.height}x{dataset.width} pixels, its annotation "
+                f"says {swath.height}x{swath.width}: download it again"
             )
-        at = overlap.locate(swath, grid)
-        return _read_pieces(
-            dataset, 1, 0, swath, grid, at, warp.effective(resampling, at.scale), convert
-        )
+        pixel_map = overlap.locate(swath, grid)
+        band = _Band(dataset, 1, 0, convert)
+        resampling_used = warp.effective_resampling(resampling, pixel_map.scale)
+        return _resample_band(band, swath, grid, pixel_map, resampling_used)
 
-    return _opened(href, read_it)
+    return _read_twice(href, read)
 
 
 def read_whole(
-    href: str, indexes: Sequence[int] = (), placed: bool = True
+    href: str, indexes: Sequence[int] = (), with_grid: bool = True
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
-    """Bands (C, H, W) of a whole file, 0 where not valid; where all are valid (H, W); and its grid, None of a plain picture.
+    """Read bands of a whole file.
 
-    indexes: which bands, from 1; all but alpha where not said. placed: whether the grid, which takes time, is wanted. ReadError
-    names the file; of one too large nothing is read.
+    Args:
+        href: See `open_raster`.
+        indexes: The bands, from 1; all but alpha by default.
+        with_grid: Whether to give the grid, which takes time.
+
+    Returns:
+        (C, H, W) pixels, 0 where not valid; (H, W) bool, where all of the bands are valid; the
+        grid, None of an image without CRS.
+
+    Raises:
+        ReadError: the file cannot be read or lacks a band, or its bands differ in type; names the
+            file. Of a file too large nothing is read.
     """
 
-    def read_it(dataset: DatasetReader) -> tuple[np.ndarray, np.ndarray, Grid | None]:
-        colours = [colour.name for colour in dataset.colorinterp]
-        bands = list(indexes) or [i for i, colour in enumerate(colours, 1) if colour != "alpha"]
-        if not all(1 <= index <= dataset.count for index in bands):
-            raise ReadError(
-                f"{redact_url(href)} has {dataset.count} bands: there is no band {max(bands)}"
-            )
-        kinds = {dataset.dtypes[index - 1] for index in bands}
-        if len(kinds) > 1 or not all(map(is_real, kinds)):
-            raise ReadError(
-                f"{redact_url(href)} holds {', '.join(sorted(kinds))}: bands of one type of real numbers can be read"
-            )
+    def read(dataset: DatasetReader) -> tuple[np.ndarray, np.ndarray, Grid | None]:
+        bands = list(indexes) or _colour_bands(dataset)
+        _check_whole(dataset, bands, href)
         window = Window(0, 0, dataset.width, dataset.height)
-        cost = len(bands) * window.width * window.height * np.dtype(kinds.pop()).itemsize
-        if cost > _BUDGET:
-            raise ReadError(
-                f"{redact_url(href)} would decode {cost / 2**30:.1f} GiB: cut it into smaller images first"
-            )
-        pixels, valid = _read_windows(
-            dataset, bands, [dataset.nodatavals[index - 1] for index in bands], window
+        nodatas = [dataset.nodatavals[index - 1] for index in bands]
+        pixels, band_valid = _read_windows(dataset, bands, nodatas, window)
+        valid = band_valid.all(axis=0)
+        grid = grid_of(dataset) if with_grid and dataset.crs is not None else None
+        return np.where(valid, pixels, 0), valid, grid
+
+    return _read_twice(href, read, with_grid)
+
+
+def _colour_bands(dataset: DatasetReader) -> list[int]:
+    colours = [colour.name for colour in dataset.colorinterp]
+    return [index for index, colour in enumerate(colours, 1) if colour != "alpha"]
+
+
+def _check_whole(dataset: DatasetReader, indexes: Sequence[int], href: str) -> None:
+    if not all(1 <= index <= dataset.count for index in indexes):
+        raise ReadError(
+            f"{redact_url(href)} has {dataset.count} bands: there is no band {max(indexes)}"
         )
-        seen = valid.all(axis=0)
-        return (
-            np.where(seen, pixels, 0),
-            seen,
-            grid_of(dataset) if placed and dataset.crs is not None else None,
+    dtypes = {dataset.dtypes[index - 1] for index in indexes}
+    if len(dtypes) > 1 or not all(map(is_real, dtypes)):
+        raise ReadError(
+            f"{redact_url(href)} holds {', '.join(sorted(dtypes))}: only bands of one type of real "
+            "numbers can be read"
+        )
+    pixel_bytes = np.dtype(dtypes.pop()).itemsize
+    decoded_bytes = len(indexes) * dataset.width * dataset.height * pixel_bytes
+    if decoded_bytes > _MAX_BYTES:
+        raise ReadError(
+            f"{redact_url(href)} would decode {decoded_bytes / 2**30:.1f} GiB: cut it into smaller "
+            "images first"
         )
 
-    return _opened(href, read_it, placed)
 
-
-def _opened[T](href: str, read_it: Callable[[DatasetReader], T], placed: bool = True) -> T:
-    for last in (False, True):
+def _read_twice[T](href: str, read: Callable[[DatasetReader], T], georeferenced: bool = True) -> T:
+    # What `read` gives of the open file; it is opened and read again after a broken connection.
+    for last_try in (False, True):
         try:
-            with open_raster(href, placed) as dataset:
-                return read_it(dataset)
+            with open_raster(href, georeferenced) as dataset:
+                return read(dataset)
         except ReadError as error:
-            if last or not isinstance(error.__cause__, OSError):
+            if last_try or not isinstance(error.__cause__, OSError):
                 raise
             time.sleep(0.2)
     raise AssertionError
 
 
+@dataclass(frozen=True, eq=False)
+class _Band:
+    """A band of an open raster, and how its numbers become values."""
+
+    dataset: DatasetReader
+    index: int
+    """From 1."""
+    nodata: float | None
+    """Number without data; None takes the file's own."""
+    convert: Callable[[np.ndarray, int, int], np.ndarray] | None = None
+    """As for `read_swath`; None keeps the numbers."""
+
+    @property
+    def dtype(self) -> str:
+        return str(self.dataset.dtypes[self.index - 1])
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Read values and valid of a window."""
+        values, valid = _read_window(self.dataset, self.index, self.nodata, window)
+        if self.convert is not None:
+            values = self.convert(values, window.row_off, window.col_off)
+            valid &= np.isfinite(values)
+        return values, valid
+
+
 def _read_band(
-    dataset: DatasetReader,
-    href: str,
-    index: int,
-    resampling: Resampling,
-    nodata: float | None,
-    grid: Grid,
+    band: _Band, href: str, grid: Grid, resampling: Resampling
 ) -> tuple[np.ndarray, np.ndarray]:
+    dataset, index = band.dataset, band.index
     if not 1 <= index <= dataset.count:
         raise ReadError(
             f"{redact_url(dataset.name)} has {dataset.count} bands: there is no band {index}"
         )
-    if not is_real(dataset.dtypes[index - 1]):
+    if not is_real(band.dtype):
         raise ReadError(
-            f"{redact_url(dataset.name)} band {index} is of type {dataset.dtypes[index - 1]}: real numbers can be read"
+            f"{redact_url(dataset.name)} band {index} is of type {band.dtype}: "
+            "only real numbers can be read"
         )
     source = grid_of(dataset)
-    at = overlap.locate(source, grid)
-    how = warp.effective(resampling, at.scale)
-    window = _window(at, source)
-    cost = window.width * window.height * np.dtype(dataset.dtypes[index - 1]).itemsize
-    if cost > _BUDGET:
-        factors = (
-            [f for f in dataset.overviews(index) if f <= at.scale and cost / f**2 <= _BUDGET]
-            if how == "average"
-            else []
-        )
-        if not factors:
-            remedy = "add overviews (gdaladdo -r average), or take finer pixels or smaller blocks (tiling)"
-            raise ReadError(
-                f"{_named(dataset, [index], window)} would decode {cost / 2**30:.1f} GiB: {remedy}"
-            )
-        with open_raster(
-            href, OVERVIEW_LEVEL=dataset.overviews(index).index(factors[0])
-        ) as overview:
-            return _read_band(overview, href, index, "average", nodata, grid)
+    pixel_map = overlap.locate(source, grid)
+    resampling = warp.effective_resampling(resampling, pixel_map.scale)
+    window = _window(pixel_map, source)
+    decoded_bytes = window.width * window.height * np.dtype(band.dtype).itemsize
+    if decoded_bytes > _MAX_BYTES:
+        # Only averages may be taken from overviews, which are averages themselves.
+        max_factor = pixel_map.scale if resampling == "average" else 0.0
+        level = _find_overview(band, window, decoded_bytes, max_factor)
+        with open_raster(href, OVERVIEW_LEVEL=level) as overview:
+            return _read_band(_Band(overview, index, band.nodata), href, grid, "average")
     offset = overlap.pixel_offset(source, grid)
     if offset is not None:
-        return _copy(dataset, index, nodata, offset, grid)
-    return _read_pieces(dataset, index, nodata, source, grid, at, how)
+        return _copy(band, offset, grid)
+    return _resample_band(band, source, grid, pixel_map, resampling)
 
 
-def _read_pieces(
-    dataset: DatasetReader,
-    index: int,
-    nodata: float | None,
+def _find_overview(band: _Band, window: Window, decoded_bytes: int, max_factor: float) -> int:
+    # Number of the finest overview that is small enough and not coarser than the grid.
+    factors = band.dataset.overviews(band.index)
+    for level, factor in enumerate(factors):
+        if factor <= max_factor and decoded_bytes / factor**2 <= _MAX_BYTES:
+            return level
+    raise ReadError(
+        f"{_describe_window(band.dataset, [band.index], window)} would decode "
+        f"{decoded_bytes / 2**30:.1f} GiB: add overviews (gdaladdo -r average), or take finer "
+        "pixels or smaller blocks (tiling)"
+    )
+
+
+def _resample_band(
+    band: _Band,
     source: Grid | Swath,
     grid: Grid,
-    at: overlap.PixelMap,
-    how: Resampling,
-    convert: Callable[[np.ndarray, int, int], np.ndarray] | None = None,
+    pixel_map: overlap.PixelMap,
+    resampling: Resampling,
 ) -> tuple[np.ndarray, np.ndarray]:
-    window = _window(at, source)
-    rows = max(1, grid.height * _CHUNK // max(_CHUNK, window.width * window.height))
-    pieces = []
-    for row in range(0, grid.height, rows):
-        part = (
-            overlap.locate(source, grid.window(row, 0, min(rows, grid.height - row), grid.width))
-            if rows < grid.height
-            else at
-        )
-        window = _window(part, source)
-        pixels, valid = _read_window(dataset, index, nodata, window)
-        if convert is not None:
-            pixels = convert(pixels, window.row_off, window.col_off)
-            valid &= np.isfinite(pixels)
-        pieces.append(warp.gather(pixels, valid, part, (window.row_off, window.col_off), how))
-    return (
-        pieces[0]
-        if len(pieces) == 1
-        else (np.concatenate([p for p, _ in pieces]), np.concatenate([v for _, v in pieces]))
+    # By strips of the grid, so that no more than _CHUNK_PIXELS of the source are held at once.
+    window = _window(pixel_map, source)
+    strip_rows = max(
+        1, grid.height * _CHUNK_PIXELS // max(_CHUNK_PIXELS, window.width * window.height)
     )
+    strips = []
+    for row in range(0, grid.height, strip_rows):
+        if strip_rows < grid.height:
+            height = min(strip_rows, grid.height - row)
+            strip_map = overlap.locate(source, grid.window(row, 0, height, grid.width))
+        else:
+            strip_map = pixel_map
+        window = _window(strip_map, source)
+        values, valid = band.read(window)
+        corner = (window.row_off, window.col_off)
+        strips.append(warp.gather(values, valid, strip_map, corner, resampling))
+    if len(strips) == 1:
+        return strips[0]
+    strip_pixels, strip_valid = zip(*strips, strict=True)
+    return np.concatenate(strip_pixels), np.concatenate(strip_valid)
 
 
-def _window(at: overlap.PixelMap, source: Grid | Swath) -> Window:
-    # Two pixels of margin: bilinear takes one more than the grid's own extent, and knots may be a hair off.
-    row0, col0, row1, col1 = at.span or (0.0, 0.0, -4.0, -4.0)
+def _window(pixel_map: overlap.PixelMap, source: Grid | Swath) -> Window:
+    # Two pixels of margin: bilinear takes one more than the grid's own extent, and knots may be a
+    # hair off.
+    row0, col0, row1, col1 = pixel_map.source_bounds or (0.0, 0.0, -4.0, -4.0)
     top, left = max(0, int(np.floor(row0)) - 2), max(0, int(np.floor(col0)) - 2)
-    bottom, right = (
-        min(source.height, int(np.ceil(row1)) + 2),
-        min(source.width, int(np.ceil(col1)) + 2),
-    )
+    bottom = min(source.height, int(np.ceil(row1)) + 2)
+    right = min(source.width, int(np.ceil(col1)) + 2)
     return Window(left, top, max(0, right - left), max(0, bottom - top))
 
 
-def _copy(
-    dataset: DatasetReader, index: int, nodata: float | None, offset: tuple[int, int], grid: Grid
-) -> tuple[np.ndarray, np.ndarray]:
-    row0, col0 = (max(0, o) for o in offset)
-    row1, col1 = (
-        min(dataset.height, offset[0] + grid.height),
-        min(dataset.width, offset[1] + grid.width),
-    )
-    pixels, valid = np.zeros(grid.shape, dataset.dtypes[index - 1]), np.zeros(grid.shape, bool)
+def _copy(band: _Band, offset: tuple[int, int], grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    # offset: row and column of the file's pixel that is the grid's first.
+    row0, col0 = (max(0, start) for start in offset)
+    row1 = min(band.dataset.height, offset[0] + grid.height)
+    col1 = min(band.dataset.width, offset[1] + grid.width)
+    pixels, valid = np.zeros(grid.shape, band.dtype), np.zeros(grid.shape, bool)
     if row1 > row0 and col1 > col0:
-        found, good = _read_window(
-            dataset, index, nodata, Window(col0, row0, col1 - col0, row1 - row0)
-        )
-        place = np.s_[row0 - offset[0] : row1 - offset[0], col0 - offset[1] : col1 - offset[1]]
-        pixels[place], valid[place] = np.where(good, found, 0), good
+        window = Window(col0, row0, col1 - col0, row1 - row0)
+        window_pixels, window_valid = band.read(window)
+        overlapped = np.s_[row0 - offset[0] : row1 - offset[0], col0 - offset[1] : col1 - offset[1]]
+        pixels[overlapped] = np.where(window_valid, window_pixels, 0)
+        valid[overlapped] = window_valid
     return pixels, valid
 
 
 def _read_window(
     dataset: DatasetReader, index: int, nodata: float | None, window: Window
 ) -> tuple[np.ndarray, np.ndarray]:
-    pixels, valid = _read_windows(
-        dataset, [index], [dataset.nodatavals[index - 1] if nodata is None else nodata], window
-    )
+    if nodata is None:
+        nodata = dataset.nodatavals[index - 1]
+    pixels, valid = _read_windows(dataset, [index], [nodata], window)
     return pixels[0], valid[0]
 
 
 def _read_windows(
     dataset: DatasetReader, indexes: list[int], nodatas: Sequence[float | None], window: Window
 ) -> tuple[np.ndarray, np.ndarray]:
+    # (C, h, w) pixels and valid of bands of one dtype.
     shape = (len(indexes), window.height, window.width)
     if not all(shape):
         return np.zeros(shape, dataset.dtypes[indexes[0] - 1]), np.zeros(shape, bool)
     try:
-        pixels = _fill(dataset, indexes, window, _MARK)
-        # Where the mark is found either the data hold it or nothing was written: another mark tells.
-        suspect = any(
-            _untouched(p, dataset.block_shapes[i - 1], window)
-            for p, i in zip(pixels, indexes, strict=True)
-        )
-        if suspect and _fill(dataset, indexes, window, _MARK[::-1]).tobytes() != pixels.tobytes():
-            raise OSError("part of the window was never filled: the file is cut short")
+        pixels = _read_filled(dataset, indexes, window)
         flags, colours = dataset.mask_flag_enums, [colour.name for colour in dataset.colorinterp]
         valid = np.stack(
-            [_unmasked(dataset, index, window, flags[index - 1], colours) for index in indexes]
+            [_read_mask(dataset, index, window, flags[index - 1], colours) for index in indexes]
         )
     except (RasterioError, OSError) as error:
         raise ReadError(
-            f"{_named(dataset, indexes, window)} cannot be read: {gdal_message(error)}"
+            f"{_describe_window(dataset, indexes, window)} cannot be read: {gdal_message(error)}"
         ) from error
-    for band, nodata, good in zip(pixels, nodatas, valid, strict=True):
-        good &= is_data(band, nodata)
+    for band, nodata, band_valid in zip(pixels, nodatas, valid, strict=True):
+        band_valid &= is_data(band, nodata)
     return pixels, valid
 
 
-def _unmasked(
+def _read_filled(dataset: DatasetReader, indexes: list[int], window: Window) -> np.ndarray:
+    # (C, h, w) pixels; OSError where GDAL left part of the window unwritten.
+    pixels = _fill(dataset, indexes, window, _MARK)
+    # Where a block holds nothing but the mark, either the data do or nothing was written: reading
+    # over another mark tells.
+    suspect = any(
+        _has_untouched_block(band, dataset.block_shapes[index - 1], window)
+        for band, index in zip(pixels, indexes, strict=True)
+    )
+    if suspect and _fill(dataset, indexes, window, _MARK[::-1]).tobytes() != pixels.tobytes():
+        raise OSError("part of the window was never filled: the file is cut short")
+    return pixels
+
+
+def _read_mask(
     dataset: DatasetReader,
     index: int,
     window: Window,
     flags: Sequence[MaskFlags],
     colours: Sequence[str],
 ) -> np.ndarray:
+    # (h, w) bool: where the file's mask or alpha band, if any, lets pixels through. flags: of the
+    # band; colours: of all bands.
     if MaskFlags.per_dataset in flags or MaskFlags.alpha in flags:
         return np.asarray(dataset.read_masks(index, window=window) != 0)
     # GDAL itself heeds alpha as the last of two or four bands alone.
@@ -306,59 +411,62 @@ def _unmasked(
 
 
 def is_real(dtype: str) -> bool:
-    """Whether GDAL's type of that name holds real numbers, not complex ones."""
+    """Return whether GDAL's type of that name holds real numbers, not complex ones."""
     return not dtype.startswith("complex")
 
 
 def is_data(pixels: np.ndarray, nodata: float | None) -> np.ndarray | bool:
-    """Where pixels are neither the nodata value nor, in floats, infinite or not a number."""
+    """Return where pixels are neither the nodata value nor, in floats, infinite or nan.
+
+    Returns:
+        Bool array of the shape of `pixels`, or True where all of them are.
+    """
     if pixels.dtype.kind == "f":
-        known = np.isfinite(pixels)
-        return known if nodata is None else known & (pixels != pixels.dtype.type(nodata))
+        finite = np.isfinite(pixels)
+        return finite if nodata is None else finite & (pixels != pixels.dtype.type(nodata))
     if nodata is None or not float(nodata).is_integer():
         return True
-    if (
-        pixels.dtype.kind != "b"
-        and not np.iinfo(pixels.dtype).min <= nodata <= np.iinfo(pixels.dtype).max
-    ):
-        return True
+    if pixels.dtype.kind != "b":
+        limits = np.iinfo(pixels.dtype)
+        if not limits.min <= nodata <= limits.max:
+            return True
     return np.asarray(pixels != pixels.dtype.type(nodata))
 
 
 def _fill(dataset: DatasetReader, indexes: list[int], window: Window, mark: bytes) -> np.ndarray:
-    buffer = np.empty((len(indexes), window.height, window.width), dataset.dtypes[indexes[0] - 1])
-    buffer.view(f"u{buffer.itemsize}")[...] = np.frombuffer(
-        mark[: buffer.itemsize], f"u{buffer.itemsize}"
-    )[0]
+    # (C, h, w) pixels, read into a buffer that holds the mark everywhere.
+    dtype = np.dtype(dataset.dtypes[indexes[0] - 1])
+    buffer = np.empty((len(indexes), window.height, window.width), dtype)
+    buffer.view(f"u{dtype.itemsize}")[...] = _mark_of(dtype, mark)
     dataset.read(indexes, window=window, out=buffer)
     return buffer
 
 
-def _untouched(pixels: np.ndarray, block: tuple[int, int], window: Window) -> bool:
-    # A block that GDAL did not deliver holds the mark everywhere.
-    same = (
-        pixels.view(f"u{pixels.itemsize}")
-        == np.frombuffer(_MARK[: pixels.itemsize], f"u{pixels.itemsize}")[0]
-    )
+def _mark_of(dtype: np.dtype[Any], mark: bytes) -> int:
+    # The mark as an unsigned number of as many bytes as a pixel has.
+    return int(np.frombuffer(mark[: dtype.itemsize], f"u{dtype.itemsize}")[0])
+
+
+def _has_untouched_block(pixels: np.ndarray, block: tuple[int, int], window: Window) -> bool:
+    # Whether a block holds the mark everywhere, as one that GDAL did not deliver does. block: the
+    # file's block shape.
+    marked = pixels.view(f"u{pixels.itemsize}") == _mark_of(pixels.dtype, _MARK)
     rows, cols = (
         [0, *range(size - start % size, length, size)]
         for size, start, length in zip(
             block, (window.row_off, window.col_off), pixels.shape, strict=True
         )
     )
-    if not same[np.ix_(rows, cols)].any():
+    if not marked[np.ix_(rows, cols)].any():
         return False
-    return bool(
-        np.logical_and.reduceat(np.logical_and.reduceat(same, cols, axis=1), rows, axis=0).any()
-    )
+    by_col = np.logical_and.reduceat(marked, cols, axis=1)
+    return bool(np.logical_and.reduceat(by_col, rows, axis=0).any())
 
 
-def _named(dataset: DatasetReader, indexes: Sequence[int], window: Window) -> str:
-    first, last = (
-        (window.row_off, window.col_off),
-        (window.row_off + window.height, window.col_off + window.width),
-    )
+def _describe_window(dataset: DatasetReader, indexes: Sequence[int], window: Window) -> str:
+    top, left = window.row_off, window.col_off
     bands = f"band{'s' * (len(indexes) > 1)} {', '.join(map(str, indexes))}"
     return (
-        f"{redact_url(dataset.name)} {bands} rows {first[0]}-{last[0]} columns {first[1]}-{last[1]}"
+        f"{redact_url(dataset.name)} {bands} rows {top}-{top + window.height} "
+        f"columns {left}-{left + window.width}"
     )

@@ -1,4 +1,7 @@
-"""Addresses that need a signature: made when a file is opened, taken off before an address is kept."""
+"""Addresses that need a signature, signed when a file is opened.
+
+`lulc.redact.strip_credentials` takes signatures off before an address is stored.
+"""
 
 from __future__ import annotations
 
@@ -7,81 +10,62 @@ import os
 import re
 import time
 import urllib.request
-from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from lulc.errors import InputError
-
-# Azure's shared access signatures, AWS's and Google's signed requests (versions 4 and 2), CloudFront's, and plain tokens.
-_SECRET = re.compile(
-    r"sig|signature|x-(amz|goog)-.*|policy|key-pair-id|.*(token|secret|password|api.?key|access.?key).*",
-    re.I,
-)
+from lulc.redact import redact_text, redact_url
 
 _BLOB = re.compile(r"https://([a-z0-9]+)\.blob\.core\.windows\.net/([a-z0-9$-]+)/")
-_MARGIN = 300  # seconds that a token must still hold, so that it outlives the read it is taken for
+_TOKEN_API = "https://planetarycomputer.microsoft.com/api/sas/v1/token"
+# Seconds that a token must still be valid, so that it outlives the read it is used for.
+_MARGIN = 300
+# Container → token and the time, in seconds since 1970, until which it is used.
 _tokens: dict[str, tuple[str, float]] = {}
 
 
-def unsigned(value: Any) -> Any:
-    """The value (a text, or lists and mappings of such) with no signature, token or password in any of its addresses."""
-    if isinstance(value, dict):
-        return {k: unsigned(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [unsigned(v) for v in value]
-    if not isinstance(value, str) or "://" not in value:
-        return value
-    parts = urlsplit(value)
-    secret = _holds_secret(key for key, _ in parse_qsl(parts.query, keep_blank_values=True))
-    return urlunsplit(
-        parts._replace(netloc=parts.netloc.rpartition("@")[2], query="" if secret else parts.query)
-    )
-
-
 def sign(href: str) -> str:
-    """The href as its host opens it: files of the Planetary Computer get a token, all others stay as they are.
+    """Return the href with the token that its host needs.
 
-    One token a container is asked for and kept until it expires. `PC_SDK_SUBSCRIPTION_KEY` and `PC_SDK_SAS_URL` are heeded, as
-    by the Planetary Computer's own SDK. InputError where no token is given.
+    Files of the Planetary Computer get a token, all others stay as they are. One token per
+    container is requested and used until it expires. `PC_SDK_SUBSCRIPTION_KEY` and
+    `PC_SDK_SAS_URL` are heeded, as by the Planetary Computer's own SDK.
+
+    Raises:
+        InputError: the Planetary Computer gives no token.
     """
-    place = _BLOB.match(href)
-    token = "" if place is None or "?" in href else _token(f"{place[1]}/{place[2]}")
+    blob = _BLOB.match(href)
+    token = "" if blob is None or "?" in href else _token(f"{blob[1]}/{blob[2]}")
     return f"{href}?{token}" if token else href
 
 
 def _token(container: str) -> str:
-    token, until = _tokens.get(container, ("", 0.0))
-    if time.time() < until:
-        return token
-    place = os.environ.get(
-        "PC_SDK_SAS_URL", "https://planetarycomputer.microsoft.com/api/sas/v1/token"
-    )
+    token, valid_until = _tokens.get(container, ("", 0.0))
+    if time.time() >= valid_until:
+        token, valid_until = _request_token(container)
+        _tokens[container] = (token, valid_until)
+    return token
+
+
+def _request_token(container: str) -> tuple[str, float]:
+    # A token and until when to use it, in seconds since 1970.
+    api = os.environ.get("PC_SDK_SAS_URL", _TOKEN_API)
     key = os.environ.get("PC_SDK_SUBSCRIPTION_KEY")
-    request = urllib.request.Request(
-        f"{place}/{container}", headers={"Ocp-Apim-Subscription-Key": key} if key else {}
-    )
+    headers = {"Ocp-Apim-Subscription-Key": key} if key else {}
+    request = urllib.request.Request(f"{api}/{container}", headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            said = json.load(answer)
-        token, until = (
-            str(said["token"]),
-            datetime.fromisoformat(said["msft:expiry"]).timestamp() - _MARGIN,
-        )
+        with urllib.request.urlopen(request, timeout=30) as response:
+            answer = json.load(response)
+        expiry = datetime.fromisoformat(answer["msft:expiry"]).timestamp()
+        return str(answer["token"]), expiry - _MARGIN
     except HTTPError as error:
         if error.code != 404:
             raise InputError(
                 f"no token for {container}: the Planetary Computer answers {error.code}"
             ) from error
         # Another's container, which it does not know: open to all, or not.
-        token, until = "", time.time() + 3600
+        return "", time.time() + 3600
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"no token for {container} from {place}: {error}") from error
-    _tokens[container] = (token, until)
-    return token
-
-
-def _holds_secret(names: Iterable[str]) -> bool:
-    return any(_SECRET.fullmatch(name) for name in names)
+        raise InputError(
+            f"no token for {container} from {redact_url(api)}: {redact_text(error)}"
+        ) from error

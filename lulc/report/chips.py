@@ -1,9 +1,10 @@
-"""A picture of what was cut: the chips of one period side by side, decimated, so that memory is bounded."""
+"""A picture of a chips table: the chips of one period side by side, in bounded memory."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -11,146 +12,222 @@ from typing import Any
 import numpy as np
 
 from lulc.chips import composites
-from lulc.chips.chip import Chip, from_row
+from lulc.chips.chip import Chip
 from lulc.errors import InputError
-from lulc.tables import arrays, store
+from lulc.tables import arrays, files, store
 
 _SIDE = 1400  # pixels of the picture's longest side
 _EMPTY = 0.92  # grey where no date is valid
-_LINE = 14  # pixels of height that a date takes over its panel
-_MOST = 64  # panels
+_TITLE_HEIGHT = 14  # pixels above a panel, for its date
+_GAP = 4  # pixels between panels
+_MAX_PANELS = 64
+_COLUMNS_WITHOUT_PIXELS = (
+    "tile_id",
+    "period",
+    "transform",
+    "height",
+    "width",
+    "halo",
+    "bands",
+    "datetimes",
+    "pixels_shape",
+    "valid",
+)
+_RGB = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class _Canvas:
+    """The picture that chips are drawn into."""
+
+    corners: dict[str, tuple[int, int]]
+    """Row and column of a tile's core in the picture at full resolution, by tile id."""
+    shape: tuple[int, int]
+    """Height and width at full resolution."""
+    step: int
+    """Every n-th pixel is drawn."""
+    dates: list[int]
+    """Positions of the dates that have a panel; none for one panel of their median."""
+    bands: list[int]
+    """Positions of the bands that are drawn."""
+
+    def empty(self) -> np.ndarray:
+        """Return the picture (panels, C, H, W) without a valid pixel."""
+        height, width = (-(-size // self.step) for size in self.shape)
+        return np.full((len(self.dates) or 1, len(self.bands), height, width), np.nan)
+
+    def draw(self, picture: np.ndarray, chip: Chip) -> None:
+        """Draw a chip's core into the picture."""
+        row, col = self.corners[chip.tile_id]
+        pixels = _decimate(chip, self, -row % self.step, -col % self.step)
+        area = np.s_[..., -(-row // self.step) :, -(-col // self.step) :]
+        picture[area][..., : pixels.shape[-2], : pixels.shape[-1]] = pixels
 
 
 def draw_chips(folder: Path, period: str | None = None) -> bytes:
-    """PNG of a chips table, each pixel the median of its valid dates, stretched from 2 to 98 %; of the first period unless named.
+    """Draw the chips of one period side by side.
 
-    Where all chips have the same several dates, as those of a series do, a panel a date that is not empty (64 at most), in one
-    stretch. Red, green and blue where the chips have these bands, else their first three, or the first alone. InputError: no such
-    chips.
+    Each pixel is the median of its valid dates, stretched from 2 to 98 %. Where all chips have the
+    same dates, more than one, as those of a series do, there is a panel a date that is not empty
+    (64 at most), in one stretch. Red, green and blue where the chips have these bands, else their
+    first three, or the first alone.
+
+    Args:
+        folder: the chips table.
+        period: name of the period; the first in alphabetical order by default.
+
+    Returns:
+        The picture as PNG.
+
+    Raises:
+        InputError: the table has no chips of the period.
     """
-    files = sorted(folder.rglob("[!.]*.parquet"))
-    light = (
-        "tile_id",
-        "period",
-        "transform",
-        "height",
-        "width",
-        "halo",
-        "bands",
-        "datetimes",
-        "pixels_shape",
-        "valid",
-    )
-    rows = [_with_dates(row) for file in files for row in store.read_rows(file, light)]
+    paths = files.list_tables(folder)
+    rows = [
+        _with_valid_dates(row)
+        for path in paths
+        for row in store.read_rows(path, _COLUMNS_WITHOUT_PIXELS)
+    ]
     name = period or min((row["period"] for row in rows), default=None)
     rows = [row for row in rows if row["period"] == name]
     if not rows:
         raise InputError(
             f"{folder} holds no chips of period {name!r}: run `lulc tile`, or name another"
         )
-    dates = rows[0]["datetimes"]
-    several = len(dates) > 1 and all(row["datetimes"] == dates for row in rows)
-    shown = sorted(set().union(*(row["seen"] for row in rows)))[:_MOST] if several else []
-    titles = [dates[t].date().isoformat() for t in shown]
-    places = {
-        row["tile_id"]: _corner(row["transform"], row["halo"], rows[0]["transform"]) for row in rows
-    }
-    side = rows[0]["height"] - 2 * rows[0]["halo"]
-    top, left = (min(place[axis] for place in places.values()) for axis in (0, 1))
-    height, width = (
-        max(p[axis] for p in places.values()) - low + side for axis, low in ((0, top), (1, left))
-    )
-    across = math.ceil(math.sqrt(len(shown) or 1))
-    every = math.ceil(max(height, width) * across / _SIDE)
-    bands = choose_rgb(rows[0]["bands"])
-    picture = np.full(
-        (len(shown) or 1, len(bands), -(-height // every), -(-width // every)), np.nan
-    )
-    for file in files:
-        for chip in (from_row(row) for row in store.read_rows(file) if row["period"] == name):
-            row, col = places[chip.tile_id][0] - top, places[chip.tile_id][1] - left
-            values = _thin(chip, shown, bands, -row % every, -col % every, every)
-            area = np.s_[..., -(-row // every) :, -(-col // every) :]
-            picture[area][..., : values.shape[-2], : values.shape[-1]] = values
-    return _lay_out(stretch(_trim(picture)), titles, across)
+    canvas = _plan_canvas(rows)
+    picture = canvas.empty()
+    for path in paths:
+        for row in store.read_rows(path):
+            if row["period"] == name:
+                canvas.draw(picture, Chip.from_row(row))
+    titles = [rows[0]["datetimes"][date].date().isoformat() for date in canvas.dates]
+    return _save_panels(stretch(_trim(picture)), titles, _columns(canvas.dates))
 
 
-def _with_dates(row: dict[str, Any]) -> dict[str, Any]:
-    # The row with the numbers of its dates that have a valid pixel instead of what is valid.
+def _with_valid_dates(row: dict[str, Any]) -> dict[str, Any]:
+    # The row with the positions of its dates that have a valid pixel, in place of the mask.
     valid = arrays.unpack(row.pop("valid"), (row["pixels_shape"][0], row["height"], row["width"]))
-    return row | {"seen": np.flatnonzero(valid.any((1, 2))).tolist()}
+    return row | {"valid_dates": np.flatnonzero(valid.any((1, 2))).tolist()}
 
 
-def _corner(transform: Sequence[float], halo: int, first: Sequence[float]) -> tuple[int, int]:
-    # Row and column of a chip's core on the lattice of the first chip.
-    return round((transform[5] - first[5]) / first[4]) + halo, round(
-        (transform[2] - first[2]) / first[0]
-    ) + halo
+def _plan_canvas(rows: Sequence[dict[str, Any]]) -> _Canvas:
+    first = rows[0]
+    is_series = len(first["datetimes"]) > 1 and all(
+        row["datetimes"] == first["datetimes"] for row in rows
+    )
+    valid_dates = sorted(set().union(*(row["valid_dates"] for row in rows)))
+    dates = valid_dates[:_MAX_PANELS] if is_series else []
+    corners = {row["tile_id"]: _corner(row, first["transform"]) for row in rows}
+    side = first["height"] - 2 * first["halo"]
+    top, left = (min(corner[axis] for corner in corners.values()) for axis in (0, 1))
+    height = max(row for row, _ in corners.values()) - top + side
+    width = max(col for _, col in corners.values()) - left + side
+    return _Canvas(
+        {tile_id: (row - top, col - left) for tile_id, (row, col) in corners.items()},
+        (height, width),
+        math.ceil(max(height, width) * _columns(dates) / _SIDE),
+        dates,
+        choose_rgb(first["bands"]),
+    )
+
+
+def _columns(dates: Sequence[int]) -> int:
+    # Panels side by side, for about as many below each other.
+    return math.ceil(math.sqrt(len(dates) or 1))
+
+
+def _corner(row: dict[str, Any], origin: Sequence[float]) -> tuple[int, int]:
+    # Row and column of a chip's core on the pixels of the chip whose transform is the origin.
+    transform, halo = row["transform"], row["halo"]
+    return (
+        round((transform[5] - origin[5]) / origin[4]) + halo,
+        round((transform[2] - origin[2]) / origin[0]) + halo,
+    )
 
 
 def choose_rgb(bands: Sequence[str]) -> list[int]:
-    """Places of red, green and blue among the bands, else of the first three, or of the first alone."""
-    wanted = ("red", "green", "blue")
-    if set(wanted) <= set(bands):
-        return [bands.index(name) for name in wanted]
+    """Choose the bands of a picture.
+
+    Returns:
+        Positions of red, green and blue; without these, of the first three bands, or of the first.
+
+    Examples:
+        >>> choose_rgb(["blue", "green", "red", "nir"])
+        [2, 1, 0]
+        >>> choose_rgb(["vv", "vh"])
+        [0]
+    """
+    if set(_RGB) <= set(bands):
+        return [bands.index(name) for name in _RGB]
     return [0, 1, 2] if len(bands) >= 3 else [0]
 
 
-def _thin(
-    chip: Chip, dates: Sequence[int], bands: Sequence[int], row: int, col: int, every: int
-) -> np.ndarray:
-    # Every n-th pixel of the core from (row, col) on, of each date or of their median, physical values, NaN where not valid.
-    image, seen = (
-        a[..., *chip.core][..., row::every, col::every] for a in (chip.pixels[:, bands], chip.valid)
+def _decimate(chip: Chip, canvas: _Canvas, row: int, col: int) -> np.ndarray:
+    # Every n-th pixel of the core from (row, col) on, of each date or of their median, as physical
+    # values; NaN where not valid.
+    pixels, valid = (
+        array[..., *chip.core][..., row :: canvas.step, col :: canvas.step]
+        for array in (chip.pixels[:, canvas.bands], chip.valid)
     )
-    if dates:
-        image, seen = image[list(dates)], seen[list(dates)]
+    if canvas.dates:
+        pixels, valid = pixels[canvas.dates], valid[canvas.dates]
     else:
-        image, seen = (a[None] for a in composites.median_composite(image, seen))
+        pixels, valid = (array[None] for array in composites.median_composite(pixels, valid))
     scales, offsets = (
-        np.array([v[b] for b in bands])[:, None, None] for v in (chip.scales, chip.offsets)
+        np.array([column[band] for band in canvas.bands])[:, None, None]
+        for column in (chip.scales, chip.offsets)
     )
-    return np.where(seen[:, None], image * scales + offsets, np.nan)
+    return np.where(valid[:, None], pixels * scales + offsets, np.nan)
 
 
 def _trim(picture: np.ndarray) -> np.ndarray:
     # Without the empty margin: tiles reach beyond the scenes.
-    known = np.isfinite(picture).any((0, 1))
-    rows, cols = (np.flatnonzero(known.any(axis)) for axis in (1, 0))
-    return picture[..., rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1] if known.any() else picture
+    valid = np.isfinite(picture).any((0, 1))
+    rows, cols = (np.flatnonzero(valid.any(axis)) for axis in (1, 0))
+    return picture[..., rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1] if valid.any() else picture
 
 
 def stretch(picture: np.ndarray) -> np.ndarray:
-    """Colours (T, H, W, 3) uint8 of values (T, C, H, W), each band from its 2 to its 98 %; grey where they are not numbers."""
-    known = np.isfinite(picture[:, 0])
+    """Stretch values to colours, each band from its 2nd to its 98th percentile over all images.
+
+    Args:
+        picture: (T, C, H, W) values, C being 1 or 3; NaN where not valid.
+
+    Returns:
+        (T, H, W, 3) uint8; grey where not valid.
+    """
+    valid = np.isfinite(picture[:, 0])
     bands = np.moveaxis(picture, 1, -1)
-    if not known.any():
-        return np.full((*known.shape, 3), int(255 * _EMPTY), np.uint8)
-    low, high = (np.percentile(bands[known], q, axis=0) for q in (2, 98))
-    shown = np.clip((bands - low) / np.maximum(high - low, 1e-9), 0, 1)
-    shown = np.where(known[..., None], shown, _EMPTY)
-    return np.rint(np.broadcast_to(shown, (*known.shape, 3)) * 255).astype(np.uint8)
+    if not valid.any():
+        return np.full((*valid.shape, 3), int(255 * _EMPTY), np.uint8)
+    low, high = (np.percentile(bands[valid], percent, axis=0) for percent in (2, 98))
+    colours = np.clip((bands - low) / np.maximum(high - low, 1e-9), 0, 1)
+    colours = np.where(valid[..., None], colours, _EMPTY)
+    return np.rint(np.broadcast_to(colours, (*valid.shape, 3)) * 255).astype(np.uint8)
 
 
-def _lay_out(panels: np.ndarray, titles: Sequence[str], across: int) -> bytes:
+def _save_panels(panels: np.ndarray, titles: Sequence[str], columns: int) -> bytes:
     # PNG of one panel, or of several in rows, each under its title.
     from matplotlib.image import imsave
 
-    made = BytesIO()
+    png = BytesIO()
     if not titles:
-        imsave(made, panels[0], format="png")
-        return made.getvalue()
+        imsave(png, panels[0], format="png")
+        return png.getvalue()
     from matplotlib.figure import Figure
 
     _, height, width, _ = panels.shape
-    step, gap = height + _LINE + 4, 4
-    shape = (-(-len(panels) // across) * step, min(across, len(panels)) * (width + gap) - gap)
+    row_height, column_width = height + _TITLE_HEIGHT + _GAP, width + _GAP
+    shape = (
+        -(-len(panels) // columns) * row_height,
+        min(columns, len(panels)) * column_width - _GAP,
+    )
     sheet = np.full((*shape, 3), 255, np.uint8)
     figure = Figure(figsize=(shape[1] / 100, shape[0] / 100), dpi=100)
-    for n, (panel, title) in enumerate(zip(panels, titles, strict=True)):
-        row, col = n // across * step, n % across * (width + gap)
-        sheet[row + _LINE : row + _LINE + height, col : col + width] = panel
-        figure.text(col / shape[1], 1 - (row + _LINE - 3) / shape[0], title, fontsize=7)
+    for number, (panel, title) in enumerate(zip(panels, titles, strict=True)):
+        top, left = number // columns * row_height + _TITLE_HEIGHT, number % columns * column_width
+        sheet[top : top + height, left : left + width] = panel
+        figure.text(left / shape[1], 1 - (top - 3) / shape[0], title, fontsize=7)
     figure.figimage(sheet, 0, 0)
-    figure.savefig(made, format="png", metadata={"Software": None})
-    return made.getvalue()
+    figure.savefig(png, format="png", metadata={"Software": None})
+    return png.getvalue()

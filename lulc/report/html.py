@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file with the map, areas, accuracy, what was left out, and where everything came from."""
+"""The report of a run: one HTML page with map, areas, accuracy, inputs left out and provenance."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import glob
 import importlib.metadata
 import itertools
 import math
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,410 +25,447 @@ from lulc.legend import LandClass, Legend, distinct_colours
 from lulc.raster import access
 from lulc.report.map import draw_map
 from lulc.report.regions import outline_regions
-from lulc.tables import files, ledger, store
+from lulc.tables import files, layout, ledger, store
 
-_MOST = 100
-"""Regions that the page tells of one by one: the largest. The tables hold all."""
-
-Key = tuple[str, str]
+RegionKey = tuple[str, str]
 """A region's level and id."""
 
+_MAX_REGIONS = 100  # that the page lists: the largest; the tables hold all
+_LAST = 999  # order of rows without a class, after all classes
 _PACKAGES = ("pyspark", "apache-sedona", "torch", "rasterio", "petastorm", "mlflow", "pyarrow")
+_STAGES = ("index", "tile", "samples", "predict", "rasters", "stats")
 
 
 def write_report(config: Config, out: Path) -> Path:
-    """Path of `report.html`, written with `map.png` beside it from the tables and rasters that stand; it needs no network."""
-    from jinja2 import Environment, select_autoescape
+    """Write `report.html`, and `map.png`, from the tables and rasters of a run.
 
+    The page holds its pictures and needs no network. Sections without data are left out.
+
+    Args:
+        config: the run file.
+        out: output folder of the run.
+
+    Returns:
+        Path of the page.
+    """
     areas = store.read_table(out, "class_areas")
-    reached, unmapped = _reached(areas)
-    told = set(reached[:_MOST])
-    period, rasters = _latest(config, out)
-    legend = config.make_legend() if config.legend else _found_legend(config.name, areas, rasters)
-    within = _measured(out, set(reached)) if config.maps else None
-    picture = draw_map(rasters, legend, f"{config.name} {period}", within) if rasters else b""
+    mapped, unmapped = _mapped_regions(areas)
+    listed = set(mapped[:_MAX_REGIONS])
+    period, rasters = _latest_rasters(config, out)
+    legend = config.make_legend() if config.legend else _map_legend(config.name, areas, rasters)
+    bounds = _region_bounds(out, set(mapped)) if config.maps else None
+    picture = draw_map(rasters, legend, f"{config.name} {period}", bounds) if rasters else b""
     if picture:
-        files.write_atomic(out / "map.png", lambda beside: beside.write_bytes(picture))
-    scenes = store.read_table(
-        out, "scenes", ["scene_id", "source", "datetime", "cloud"]
-    ).to_pylist()
-    template = Environment(
-        autoescape=select_autoescape(default=True), trim_blocks=True
-    ).from_string(Path(__file__).with_suffix(".html").read_text("utf-8"))
-    page = template.render(
+        files.write_atomic(out / layout.MAP_PICTURE, lambda path: path.write_bytes(picture))
+    scene_columns = ["scene_id", "source", "datetime", "cloud"]
+    scenes = store.read_table(out, "scenes", scene_columns).to_pylist()
+    transitions = _region_rows(store.read_table(out, "transitions"), listed)
+    page = _render(
         name=config.name,
         headline=_headline(config, legend, scenes),
         map_png=base64.b64encode(picture).decode(),
-        areas=_areas(out, legend, areas, told),
-        more=len(reached) - len(told),
+        areas=_area_tables(out, legend, areas, listed),
+        smaller_count=len(mapped) - len(listed),
         unmapped=unmapped,
         shares=outline_regions(out, legend),
-        detections=_by_region(out, "detection_counts", "detections", _detected),
-        presence=_by_region(out, "presence", "present_m2", _present),
-        transitions=_transitions(legend, _of(store.read_table(out, "transitions"), told)),
-        estimates=_estimates(out, legend),
-        accuracy=_accuracy(out, legend),
-        bad=_bad(out),
+        detections=_tables_by_region(out, "detection_counts", "detections", _detection_cells),
+        presence=_tables_by_region(out, "presence", "present_m2", _presence_cells),
+        transitions=_transition_matrices(legend, transitions),
+        estimates=_estimate_tables(out, legend),
+        accuracy=_accuracy_sections(out, legend),
+        bad=_bad_inputs(out),
         provenance=_provenance(out),
         scenes=scenes,
-        settings=yaml.safe_dump(
-            _plain(dataclasses.asdict(config)), sort_keys=False, allow_unicode=True
-        ),
+        settings=_format_settings(config),
     )
-    path = out / "report.html"
-    files.write_atomic(path, lambda beside: beside.write_text(page, "utf-8"))
+    path = out / layout.REPORT
+    files.write_atomic(path, lambda temporary: temporary.write_text(page, "utf-8"))
     return path
 
 
-def _latest(config: Config, out: Path) -> tuple[str, list[Path]]:
-    # The last period, and its class rasters: the run's own, or those made elsewhere, as far as they are still there.
+def _render(**sections: Any) -> str:
+    from jinja2 import Environment, select_autoescape
+
+    environment = Environment(autoescape=select_autoescape(default=True), trim_blocks=True)
+    source = Path(__file__).with_name("report.html").read_text("utf-8")
+    return environment.from_string(source).render(**sections)
+
+
+def _format_settings(config: Config) -> str:
+    settings = redact.redact_setting("", dataclasses.asdict(config))
+    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+
+
+def _latest_rasters(config: Config, out: Path) -> tuple[str, list[Path]]:
+    # The last period and its class rasters that exist: the run's own, or those made elsewhere.
     if config.maps:
-        period = max(one.period for one in config.maps)
-        found = (glob.glob(one.path, recursive=True) for one in config.maps if one.period == period)
-        return period, sorted(map(Path, set(itertools.chain.from_iterable(found))))
-    rasters = sorted((out / "rasters").rglob("*.tif"))
-    latest = [p for p in rasters if p.parent == rasters[-1].parent]
+        period = max(map_files.period for map_files in config.maps)
+        matches = (
+            glob.glob(map_files.path, recursive=True)
+            for map_files in config.maps
+            if map_files.period == period
+        )
+        return period, sorted(map(Path, set(itertools.chain.from_iterable(matches))))
+    rasters = sorted((out / layout.RASTERS).rglob("*.tif"))
+    latest = [path for path in rasters if path.parent == rasters[-1].parent]
     return latest[0].parent.name if latest else "", latest
 
 
-def _found_legend(name: str, areas: pa.Table, rasters: Sequence[Path]) -> Legend:
-    # Of maps made elsewhere, whose classes have names and colours at best.
-    pairs = areas.group_by(["class_id", "class_name"]).aggregate([]).to_pylist()
-    names = {r["class_id"]: r["class_name"] for r in pairs if r["class_id"] is not None}
+def _map_legend(name: str, areas: pa.Table, rasters: Sequence[Path]) -> Legend:
+    # The legend of maps made elsewhere: names from the areas, colours from the colour table.
+    classes = areas.group_by(["class_id", "class_name"]).aggregate([]).to_pylist()
+    names = {r["class_id"]: r["class_name"] for r in classes if r["class_id"] is not None}
     table: dict[int, tuple[int, ...]] = {}
     if rasters:
         with access.open_raster(str(rasters[0])) as file, contextlib.suppress(ValueError):
             table = file.colormap(1)
     colours = dict(zip(sorted(names), distinct_colours(len(names)), strict=True))
-    own = {i: "#" + bytes(table[i][:3]).hex() for i in colours if i in table}
+    table_colours = {i: "#" + bytes(table[i][:3]).hex() for i in colours if i in table}
     # Ids that a colour table leaves out are black in it.
-    if len(set(own.values())) == len(colours):
-        colours = own
-    return Legend(
-        name,
-        tuple(LandClass(i, names[i], colours[i]) for i in sorted(names))
-        or (LandClass(0, "none", "#888888"),),
-    )
+    if len(set(table_colours.values())) == len(colours):
+        colours = table_colours
+    entries = tuple(LandClass(i, names[i], colours[i]) for i in sorted(names))
+    return Legend(name, entries or (LandClass(0, "none", "#888888"),))
 
 
-def _reached(areas: pa.Table) -> tuple[list[Key], list[str]]:
-    # The regions of which some map shows something, the largest first; and the names of the others.
+def _region_key(row: Mapping[str, Any]) -> RegionKey:
+    return row["level"], row["region_id"]
+
+
+def _mapped_regions(areas: pa.Table) -> tuple[list[RegionKey], list[str]]:
+    # The regions that a map covers at least in part, the largest first; the names of the others.
     measures = [("area_m2", "sum"), ("observed_share", "max")]
     rows = areas.group_by(["level", "region_id", "name"]).aggregate(measures).to_pylist()
-    rows.sort(key=lambda r: (-r["area_m2_sum"], r["level"], r["region_id"]))
-    reached = [(r["level"], r["region_id"]) for r in rows if r["observed_share_max"]]
-    return reached, sorted(r["name"] or r["region_id"] for r in rows if not r["observed_share_max"])
+    rows.sort(key=lambda row: (-row["area_m2_sum"], *_region_key(row)))
+    mapped = [_region_key(row) for row in rows if row["observed_share_max"]]
+    unmapped = [row["name"] or row["region_id"] for row in rows if not row["observed_share_max"]]
+    return mapped, sorted(unmapped)
 
 
-def _of(table: pa.Table, regions: set[Key]) -> list[dict[str, Any]]:
+def _region_rows(table: pa.Table, regions: set[RegionKey]) -> list[dict[str, Any]]:
     # The rows of these regions.
-    rows = table.filter(
-        pc.is_in(table["region_id"], pa.array([i for _, i in regions], pa.string()))
-    ).to_pylist()
-    return [r for r in rows if (r["level"], r["region_id"]) in regions]
+    ids = pa.array([region_id for _, region_id in regions], pa.string())
+    rows = table.filter(pc.is_in(table["region_id"], ids)).to_pylist()
+    return [row for row in rows if _region_key(row) in regions]
 
 
-def _measured(out: Path, regions: set[Key]) -> tuple[float, ...] | None:
-    # West, south, east and north of these regions.
-    shapes = [r["geometry"] for r in _of(store.read_table(out, "regions"), regions)]
-    return tuple(shapely.total_bounds(shapely.from_wkb(shapes)).tolist()) if shapes else None
-
-
-def hide_secrets(text: str) -> str:
-    """The text without user names and passwords in addresses, and without signatures, tokens and keys in their queries."""
-    text = re.sub(r"(\w+://)[^/\s@]+@", r"\1", text)
-    return re.sub(
-        r"(?i)([?&][\w-]*(?:sig|signature|token|key|credential|secret|password)[\w-]*=)[^&\s'\"]+",
-        r"\1…",
-        text,
-    )
+def _region_bounds(out: Path, regions: set[RegionKey]) -> tuple[float, ...] | None:
+    # West, south, east and north of these regions in degrees; None without any.
+    rows = _region_rows(store.read_table(out, "regions"), regions)
+    shapes = shapely.from_wkb([row["geometry"] for row in rows])
+    return tuple(shapely.total_bounds(shapes).tolist()) if rows else None
 
 
 def _headline(config: Config, legend: Legend, scenes: Sequence[dict[str, Any]]) -> str:
     if config.maps:
-        return f"{len(legend.classes)} classes of maps made elsewhere; periods {', '.join(sorted({m.period for m in config.maps}))}"
-    days = sorted(s["datetime"] for s in scenes if s["datetime"])
+        periods = ", ".join(sorted({map_files.period for map_files in config.maps}))
+        return f"{len(legend.classes)} classes of maps made elsewhere; periods {periods}"
+    days = sorted(scene["datetime"] for scene in scenes if scene["datetime"])
     span = f", {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}" if days else ""
-    count = sum(s["source"] != "layer" for s in scenes)
-    periods = ", ".join(p.name for p in config.periods)
-    return f"{len(config.legend)} classes from {count} scene{'s' * (count != 1)}{span}; periods {periods}"
-
-
-def _areas(out: Path, legend: Legend, areas: pa.Table, told: set[Key]) -> list[dict[str, Any]]:
-    # A table a region and period.
-    rows = _of(areas, told)
-    place = {c.id: n for n, c in enumerate(legend.classes)}
-    colours = {c.id: c.colour for c in legend.classes}
-    found_patches = _of(store.read_table(out, "landscape"), told)
-    patches = {(r["level"], r["region_id"], r["period"], r["class_id"]): r for r in found_patches}
-    rows.sort(
-        key=lambda r: (r["level"], r["region_id"], r["period"], place.get(r["class_id"], 999))
+    count = sum(scene["source"] != "layer" for scene in scenes)
+    periods = ", ".join(period.name for period in config.periods)
+    return (
+        f"{len(config.legend)} classes from {count} scene{'s' * (count != 1)}{span}; "
+        f"periods {periods}"
     )
-    found = []
-    for (level, region, period), group in itertools.groupby(
-        rows, lambda r: (r["level"], r["region_id"], r["period"])
-    ):
-        parts = list(group)
-        total = sum(r["area_m2"] for r in parts)
-        name = parts[0]["name"] or region
+
+
+def _class_order(legend: Legend) -> dict[int | None, int]:
+    return {entry.id: number for number, entry in enumerate(legend.classes)}
+
+
+def _class_colours(legend: Legend) -> dict[int | None, str]:
+    return {entry.id: entry.colour for entry in legend.classes}
+
+
+def _table_key(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["level"], row["region_id"], row["period"]
+
+
+def _area_tables(
+    out: Path, legend: Legend, areas: pa.Table, regions: set[RegionKey]
+) -> list[dict[str, Any]]:
+    # A table a region and period, its classes in the legend's order.
+    order, colours = _class_order(legend), _class_colours(legend)
+    landscape = _region_rows(store.read_table(out, "landscape"), regions)
+    patches = {(_table_key(row), row["class_id"]): row for row in landscape}
+    rows = _region_rows(areas, regions)
+    rows.sort(key=lambda row: (*_table_key(row), order.get(row["class_id"], _LAST)))
+    tables = []
+    for key, group in itertools.groupby(rows, _table_key):
+        class_rows = list(group)
+        level, region_id, period = key
         lines = [
-            {
-                "name": r["class_name"],
-                "km2": _number(r["area_m2"] / 1e6),
-                "share": _percent(r["share"]),
-                "width": 100 * (r["share"] or 0),
-                "colour": colours.get(r["class_id"]),
-                "confidence": _percent(r["mean_confidence"]),
-                "patches": _patches(patches.get((level, region, period, r["class_id"]))),
-            }
-            for r in parts
+            _area_line(row, colours.get(row["class_id"]), patches.get((key, row["class_id"])))
+            for row in class_rows
         ]
-        title = f"{name}, {level}, {period}"
-        columns = {name: any(line[name] for line in lines) for name in ("confidence", "patches")}
-        observed = _percent(parts[0]["observed_share"])
-        found.append(
+        tables.append(
             {
-                "title": title,
-                "km2": _number(total / 1e6),
-                "observed": observed,
+                "title": f"{class_rows[0]['name'] or region_id}, {level}, {period}",
+                "km2": _number(sum(row["area_m2"] for row in class_rows) / 1e6),
+                "observed": _percent(class_rows[0]["observed_share"]),
                 "rows": lines,
-                "told": columns,
+                "has_confidence": any(line["confidence"] for line in lines),
+                "has_patches": any(line["patches"] for line in lines),
             }
         )
-    return found
+    return tables
 
 
-def _by_region(
-    out: Path, table: str, measure: str, tell: Callable[[dict[str, Any]], tuple[str, ...]]
+def _area_line(
+    row: dict[str, Any], colour: str | None, patches: dict[str, Any] | None
 ) -> dict[str, Any]:
-    # Of the regions with most of a measure: a table a region and period, with what is told of each class. And how many have less.
-    rows = store.read_table(out, table).to_pylist()
-    sums: dict[Key, float] = {}
-    for r in rows:
-        sums[r["level"], r["region_id"]] = sums.get((r["level"], r["region_id"]), 0) + r[measure]
-    most = set(sorted(sums, key=lambda key: (-sums[key], key))[:_MOST])
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for r in sorted(
-        rows, key=lambda r: (r["level"], r["name"], r["region_id"], r["period"], r["class_id"])
-    ):
-        if (r["level"], r["region_id"]) in most:
-            groups.setdefault((r["level"], r["region_id"], r["period"]), []).append(r)
-    regions = [
-        {
-            "title": f"{own[0]['name']}, {level}, {period}",
-            "observed": _percent(own[0].get("observed_share")),
-            "rows": [(r["class_name"], *tell(r)) for r in own],
-        }
-        for (level, _, period), own in groups.items()
-    ]
-    return {"regions": regions, "table": table, "more": len(sums) - len(most)}
+    return {
+        "name": row["class_name"],
+        "km2": _number(row["area_m2"] / 1e6),
+        "share": _percent(row["share"]),
+        "width": 100 * (row["share"] or 0),
+        "colour": colour,
+        "confidence": _percent(row["mean_confidence"]),
+        "patches": _patch_cells(patches),
+    }
 
 
-def _detected(row: dict[str, Any]) -> tuple[str, ...]:
-    return f"{row['detections']:,}", _number(row["detections_per_km2"]), _share(row["mean_score"])
-
-
-def _present(row: dict[str, Any]) -> tuple[str, ...]:
-    return _number(row["present_m2"] / 1e6), _percent(row["share"]), _share(row["mean_probability"])
-
-
-def _patches(row: dict[str, Any] | None) -> tuple[str, ...]:
-    # How many, their mean size in hectares, edge in metres a hectare.
+def _patch_cells(row: dict[str, Any] | None) -> tuple[str, ...]:
+    # Number of patches, their mean size in hectares, edge in metres a hectare.
     if row is None:
         return ()
     return f"{row['patches']:,}", _number(row["mean_patch_m2"] / 1e4), _number(row["edge_m_per_ha"])
 
 
-def _accuracy(out: Path, legend: Legend) -> list[dict[str, Any]]:
+def _tables_by_region(
+    out: Path, table: str, measure: str, cells: Callable[[dict[str, Any]], tuple[str, ...]]
+) -> dict[str, Any]:
+    # A table a region and period, of the regions with the largest sums of a measure; and the number
+    # of the other regions.
+    rows = store.read_table(out, table).to_pylist()
+    sums: dict[RegionKey, float] = {}
+    for row in rows:
+        sums[_region_key(row)] = sums.get(_region_key(row), 0) + row[measure]
+    listed = set(sorted(sums, key=lambda key: (-sums[key], key))[:_MAX_REGIONS])
+    names = ("level", "name", "region_id", "period", "class_id")
+    rows.sort(key=lambda row: tuple(row[name] for name in names))
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        if _region_key(row) in listed:
+            groups.setdefault((*_region_key(row), row["period"]), []).append(row)
+    regions = [
+        {
+            "title": f"{class_rows[0]['name']}, {level}, {period}",
+            "observed": _percent(class_rows[0].get("observed_share")),
+            "rows": [(row["class_name"], *cells(row)) for row in class_rows],
+        }
+        for (level, _, period), class_rows in groups.items()
+    ]
+    return {"regions": regions, "table": table, "smaller_count": len(sums) - len(listed)}
+
+
+def _detection_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return f"{row['detections']:,}", _number(row["detections_per_km2"]), _share(row["mean_score"])
+
+
+def _presence_cells(row: dict[str, Any]) -> tuple[str, ...]:
+    return _number(row["present_m2"] / 1e6), _percent(row["share"]), _share(row["mean_probability"])
+
+
+def _accuracy_sections(out: Path, legend: Legend) -> list[dict[str, Any]]:
+    # A section a period, of the test split.
     scores = store.read_table(out, "accuracy").to_pylist()
     pairs = store.read_table(out, "confusion").to_pylist()
-    found = []
-    for period, split in sorted(
-        {(r["period"], r["split"]) for r in scores if r["split"] == "test"}
-    ):
-        mine = [r for r in scores if (r["period"], r["split"]) == (period, split)]
-        whole = next(r for r in mine if r["class_id"] is None)
+    splits = {(row["period"], row["split"]) for row in scores if row["split"] == "test"}
+    sections = []
+    for period, split in sorted(splits):
+        rows = [row for row in scores if (row["period"], row["split"]) == (period, split)]
+        overall = next(row for row in rows if row["class_id"] is None)
         counts = {
-            (r["label_id"], r["map_id"]): r["pixels"]
-            for r in pairs
-            if (r["period"], r["split"]) == (period, split)
+            (row["label_id"], row["map_id"]): row["pixels"]
+            for row in pairs
+            if (row["period"], row["split"]) == (period, split)
         }
-        lines = [
-            {
-                "name": r["class_name"],
-                "pixels": f"{r['pixels']:,}",
-                "user": _share(r["users_accuracy"]),
-                "producer": _share(r["producers_accuracy"]),
-                "f1": _share(r["f1"]),
-                "iou": _share(r["iou"]),
-            }
-            for r in mine
-            if r["class_id"] is not None
-        ]
-        found.append(
+        sections.append(
             {
                 "title": f"{split} blocks, {period}",
-                "overall": _share(whole["overall_accuracy"]),
-                "miou": _share(whole["iou"]),
-                "pixels": f"{whole['pixels']:,}",
-                "rows": lines,
-                **_matrix(counts, legend),
+                "overall": _share(overall["overall_accuracy"]),
+                "miou": _share(overall["iou"]),
+                "pixels": f"{overall['pixels']:,}",
+                "rows": [_accuracy_line(row) for row in rows if row["class_id"] is not None],
+                **_confusion_matrix(counts, legend),
             }
         )
-    return found
+    return sections
 
 
-def _matrix(counts: dict[tuple[int, int], int], legend: Legend) -> dict[str, Any]:
-    columns = [(c.id, c.name) for c in legend.classes]
-    columns += [(i, "no class") for i in sorted({m for _, m in counts} - set(legend.ids))]
-    matrix = []
-    for label in legend.classes:
-        total = sum(n for (found, _), n in counts.items() if found == label.id)
-        cells = [counts.get((label.id, i), 0) for i, _ in columns]
-        matrix.append({"name": label.name, "cells": _shaded(cells, "{:,}".format, total)})
-    return {"columns": [name for _, name in columns], "matrix": matrix}
+def _accuracy_line(row: dict[str, Any]) -> dict[str, str]:
+    return {
+        "name": row["class_name"],
+        "pixels": f"{row['pixels']:,}",
+        "user": _share(row["users_accuracy"]),
+        "producer": _share(row["producers_accuracy"]),
+        "f1": _share(row["f1"]),
+        "iou": _share(row["iou"]),
+    }
+
+
+def _confusion_matrix(counts: dict[tuple[int, int], int], legend: Legend) -> dict[str, Any]:
+    # Pixels by (label, map), a row a class of the label.
+    columns = [(entry.id, entry.name) for entry in legend.classes]
+    other_ids = {map_id for _, map_id in counts} - set(legend.ids)
+    columns += [(map_id, "no class") for map_id in sorted(other_ids)]
+    rows = []
+    for entry in legend.classes:
+        total = sum(count for (label_id, _), count in counts.items() if label_id == entry.id)
+        cells = [counts.get((entry.id, map_id), 0) for map_id, _ in columns]
+        rows.append({"name": entry.name, "cells": _shaded(cells, "{:,}".format, total)})
+    return {"columns": [name for _, name in columns], "matrix": rows}
 
 
 def _shaded(
-    values: Sequence[float], write: Callable[[float], str], total: float
+    cells: Sequence[float], write: Callable[[float], str], total: float
 ) -> list[dict[str, Any]]:
     # Cells of a matrix, the darker the larger their share of the row.
-    return [{"text": write(v), "depth": round(0.7 * v / total, 3) if total else 0} for v in values]
+    return [
+        {"text": write(cell), "depth": round(0.7 * cell / total, 3) if total else 0}
+        for cell in cells
+    ]
 
 
-def _transitions(legend: Legend, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    place = {c.id: n for n, c in enumerate(legend.classes)}
-
-    def key(r: dict[str, Any]) -> tuple[str, ...]:
-        return r["level"], r["region_id"], r["period_from"], r["period_to"]
-
-    found = []
-    for (level, _, before, after), group in itertools.groupby(sorted(rows, key=key), key):
-        own = list(group)
-        ids = sorted(
-            {r["from_id"] for r in own} | {r["to_id"] for r in own}, key=lambda i: place.get(i, 999)
-        )
-        names = {r[f"{side}_id"]: r[f"{side}_class"] for r in own for side in ("from", "to")}
-        km2 = {(r["from_id"], r["to_id"]): r["area_m2"] / 1e6 for r in own}
-        lines = []
-        for i in ids:
-            total = sum(km2.get((i, j), 0.0) for j in ids)
-            cells = [km2.get((i, j), 0.0) for j in ids]
-            lines.append(
-                {
-                    "name": names[i],
-                    "cells": _shaded(cells, lambda v: _number(v) if v else "", total),
-                }
-            )
-        changed = sum(v for (i, j), v in km2.items() if i != j)
-        title = f"{own[0]['name']}, {level}, {before} to {after}"
-        share = _percent(changed / sum(km2.values()))
-        found.append(
-            {"title": title, "columns": [names[i] for i in ids], "rows": lines, "changed": share}
-        )
-    return found
+def _matrix_key(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return row["level"], row["region_id"], row["period_from"], row["period_to"]
 
 
-def _estimates(out: Path, legend: Legend) -> list[dict[str, Any]]:
-    rows = store.read_table(out, "estimates").to_pylist()
-    colours = {c.id: c.colour for c in legend.classes}
-    found = []
-    for region in sorted({r["region_id"] or "" for r in rows}):
-        own = [r for r in rows if (r["region_id"] or "") == region]
-        measures = {(r["measure"], r["class_id"]): r for r in own}
-        areas = [r for r in own if r["measure"] == "area_m2" and r["estimate"] is not None]
-        largest = (
-            max((r["estimate"] if r["high_95"] is None else r["high_95"] for r in areas), default=0)
-            or 1
-        )
-        lines = []
-        for area in sorted(areas, key=lambda r: r["class_id"]):
-            number, known = area["class_id"], area["standard_error"] is not None
-            low, high = (
-                (max(area["low_95"], 0), area["high_95"])
-                if known
-                else (area["estimate"], area["estimate"])
-            )
-            lines.append(
-                {
-                    "name": area["class_name"],
-                    "colour": colours.get(number),
-                    "km2": f"{_number(area['estimate'] / 1e6)} ± {_number((high - area['estimate']) / 1e6) if known else '?'}",
-                    "user": _interval(measures.get(("users_accuracy", number))),
-                    "producer": _interval(measures.get(("producers_accuracy", number))),
-                    "width": 100 * area["estimate"] / largest,
-                    "low": 100 * low / largest,
-                    "wide": 100 * (high - low) / largest,
-                }
-            )
+def _transition_matrices(legend: Legend, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    # A matrix a region and pair of periods.
+    matrices = []
+    for key, group in itertools.groupby(sorted(rows, key=_matrix_key), _matrix_key):
+        level, _, before, after = key
+        changes = list(group)
+        matrix = _transition_matrix(_class_order(legend), changes)
+        title = f"{changes[0]['name']}, {level}, {before} to {after}"
+        matrices.append({"title": title, **matrix})
+    return matrices
+
+
+def _transition_matrix(
+    order: Mapping[int | None, int], changes: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    # km² by class before (rows) and after (columns).
+    sides = ("from", "to")
+    names = {row[f"{side}_id"]: row[f"{side}_class"] for row in changes for side in sides}
+    ids = sorted(
+        {row["from_id"] for row in changes} | {row["to_id"] for row in changes},
+        key=lambda class_id: order.get(class_id, _LAST),
+    )
+    km2 = {(row["from_id"], row["to_id"]): row["area_m2"] / 1e6 for row in changes}
+    rows = []
+    for from_id in ids:
+        cells = [km2.get((from_id, to_id), 0.0) for to_id in ids]
+        rows.append({"name": names[from_id], "cells": _shaded(cells, _number_or_blank, sum(cells))})
+    changed = sum(area for (from_id, to_id), area in km2.items() if from_id != to_id)
+    return {
+        "columns": [names[class_id] for class_id in ids],
+        "rows": rows,
+        "changed": _percent(changed / sum(km2.values())),
+    }
+
+
+def _estimate_tables(out: Path, legend: Legend) -> list[dict[str, Any]]:
+    # A table a region, and one of all that was sampled.
+    estimates = store.read_table(out, "estimates").to_pylist()
+    colours = _class_colours(legend)
+    tables = []
+    for region in sorted({row["region_id"] or "" for row in estimates}):
+        rows = [row for row in estimates if (row["region_id"] or "") == region]
+        measures = {(row["measure"], row["class_id"]): row for row in rows}
+        areas = [row for row in rows if row["measure"] == "area_m2" and row["estimate"] is not None]
+        areas.sort(key=lambda row: row["class_id"])
+        largest = max((_upper_bound(row) for row in areas), default=0) or 1
         overall = measures["overall_accuracy", None]
-        found.append(
+        tables.append(
             {
-                "title": region or "all that was sampled",
+                "title": region or "all sampled area",
                 "overall": _interval(overall),
                 "points": overall["points"],
-                "rows": lines,
+                "rows": [
+                    _estimate_line(row, measures, largest)
+                    | {"colour": colours.get(row["class_id"])}
+                    for row in areas
+                ],
             }
         )
-    return found
+    return tables
+
+
+def _upper_bound(area: dict[str, Any]) -> float:
+    return float(area["estimate"] if area["high_95"] is None else area["high_95"])
+
+
+def _estimate_line(
+    area: dict[str, Any], measures: dict[tuple[str, int | None], dict[str, Any]], largest: float
+) -> dict[str, Any]:
+    # A class: km², accuracies, and its bar in per cent of the largest area.
+    class_id, estimate = area["class_id"], area["estimate"]
+    has_error = area["standard_error"] is not None
+    low, high = (max(area["low_95"], 0), area["high_95"]) if has_error else (estimate, estimate)
+    half_width = _number((high - estimate) / 1e6) if has_error else "?"
+    return {
+        "name": area["class_name"],
+        "km2": f"{_number(estimate / 1e6)} ± {half_width}",
+        "user": _interval(measures.get(("users_accuracy", class_id))),
+        "producer": _interval(measures.get(("producers_accuracy", class_id))),
+        "width": 100 * estimate / largest,
+        "low": 100 * low / largest,
+        "wide": 100 * (high - low) / largest,
+    }
 
 
 def _interval(row: dict[str, Any] | None) -> str:
     if row is None or row["estimate"] is None:
         return "–"
-    return f"{row['estimate']:.3f} ± " + (
-        "?" if row["high_95"] is None else f"{row['high_95'] - row['estimate']:.3f}"
-    )
+    half_width = "?" if row["high_95"] is None else f"{row['high_95'] - row['estimate']:.3f}"
+    return f"{row['estimate']:.3f} ± {half_width}"
 
 
-def _bad(out: Path) -> list[dict[str, Any]]:
-    latest: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in sorted(store.read_table(out, "ledger").to_pylist(), key=lambda r: r["finished"]):
-        latest[row["stage"], row["key"]] = row
+def _bad_inputs(out: Path) -> list[dict[str, Any]]:
+    # The ledger's newest rows that are bad.
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
+    rows = store.read_table(out, "ledger").to_pylist()
+    for row in sorted(rows, key=lambda row: row["finished"]):
+        newest[row["stage"], row["key"]] = row
     return [
-        r | {"error": hide_secrets(r["error"] or "")}
-        for r in latest.values()
-        if r["status"] == "bad"
+        row | {"error": redact.redact_text(row["error"] or "")}
+        for row in newest.values()
+        if row["status"] == "bad"
     ]
 
 
 def _provenance(out: Path) -> list[tuple[str, str]]:
-    made = (
-        store.read_table(out, table, ["model"])["model"]
+    # (name, text) of what made the tables: models, software, and fingerprints of the stages.
+    columns = (
+        store.read_table(out, table, ["model"])["model"].unique().to_pylist()
         for table in ("predictions", "probabilities", "detections")
     )
-    models = sorted(
-        set(itertools.chain.from_iterable(column.unique().to_pylist() for column in made))
-    )
-    prints = {
-        s: ledger.latest(out, s).get("", {}).get("fingerprint")
-        for s in ("index", "tile", "samples", "predict", "rasters", "stats")
-    }
+    models = sorted(set(itertools.chain.from_iterable(columns)))
+    seals = {stage: ledger.read_seal(out, stage) for stage in _STAGES}
     return [
         ("model", ", ".join(models)),
-        ("made", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
+        ("created", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
         ("lulc", __version__),
         *((name, importlib.metadata.version(name)) for name in _PACKAGES),
-        *((f"fingerprint of {stage}", value) for stage, value in prints.items() if value),
+        *((f"fingerprint of {stage}", seal.fingerprint) for stage, seal in seals.items() if seal),
     ]
 
 
-def _plain(value: Any, name: str = "") -> Any:
-    # Settings as YAML takes them, without what others must not read.
-    if isinstance(value, dict):
-        return {k: _plain(v, str(k)) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v, name) for v in value]
-    return redact.redact_setting(name, value) if isinstance(value, str) else value
+def _number(number: float) -> str:
+    return f"{number:,.1f}" if abs(number) >= 100 else f"{number:,.3f}"
 
 
-def _number(value: float) -> str:
-    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:,.3f}"
+def _number_or_blank(number: float) -> str:
+    return _number(number) if number else ""
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.3f}"
+def _share(share: float | None) -> str:
+    return "–" if share is None or math.isnan(share) else f"{share:.3f}"
 
 
-def _percent(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
+def _percent(share: float | None) -> str:
+    return "" if share is None or math.isnan(share) else f"{100 * share:.1f} %"

@@ -1,4 +1,7 @@
-"""A picture of a class map: colours of the legend, names, scale bar and north, read from overviews so that memory is bounded."""
+"""A picture of a class map: colours and names of the legend, scale bar and north arrow.
+
+Rasters are read from their overviews, so that memory is bounded.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import shapely
@@ -20,70 +24,95 @@ from lulc.geo.grid import WGS84, Grid, parse_crs, project, transformer
 from lulc.legend import NODATA, Legend
 from lulc.raster import access
 
-# Longest side of the picture's map, in pixels.
-_SIDE = 1400
+_SIDE = 1400  # pixels of the picture's longest side
 
 
 def read_map(
-    rasters: Sequence[Path], within: Sequence[float] | None = None
+    rasters: Sequence[Path], bounds: Sequence[float] | None = None
 ) -> tuple[np.ndarray, Grid]:
-    """(H, W) uint8 ids of class rasters side by side, decimated to at most 1400 pixels a side; and where.
+    """Read class rasters side by side, decimated to at most 1400 pixels a side.
 
-    The first raster's CRS and pixels are the picture's; rasters that lie otherwise are warped to it. within: west, south, east
-    and north in degrees, beyond which nothing is read.
+    Args:
+        rasters: class rasters. The first one's CRS and pixel size are the picture's; rasters in
+            another CRS or rotated are warped to it.
+        bounds: west, south, east and north in degrees, beyond which nothing is read.
+
+    Returns:
+        (H, W) uint8 class ids, NODATA where there is none, and their grid.
     """
     with access.open_raster(str(rasters[0])) as first:
         crs = first.crs
     # One at a time: a continent has more files than a process may have open.
-    sides = []
+    extents = []
     for path in rasters:
-        with _upright(path, crs) as data:
-            sides.append((*data.bounds, *data.res))
-    bounds, (step_x, step_y) = np.array(sides)[:, :4], sides[0][4:]
-    left, bottom, right, top = _reach(bounds, crs.to_wkt(), within)
+        with _open_north_up(path, crs) as source:
+            extents.append((*source.bounds, *source.res))
+    corners = np.array(extents)[:, :4]
+    left, bottom, right, top = _joint_bounds(corners, crs.to_wkt(), bounds)
+    step_x, step_y = extents[0][4:]
     every = max(1, math.ceil(max((right - left) / step_x, (top - bottom) / step_y) / _SIDE))
     step_x, step_y = step_x * every, step_y * every
     shape = (max(1, round((top - bottom) / step_y)), max(1, round((right - left) / step_x)))
-    out = np.full(shape, NODATA, np.uint8)
-    lows, highs = np.maximum(bounds[:, :2], (left, bottom)), np.minimum(bounds[:, 2:], (right, top))
+    grid = Grid(crs.to_wkt(), (step_x, 0.0, left, 0.0, -step_y, top), *shape)
+    classes = np.full(shape, NODATA, np.uint8)
+    lows = np.maximum(corners[:, :2], (left, bottom))
+    highs = np.minimum(corners[:, 2:], (right, top))
     for path, low, high in zip(rasters, lows, highs, strict=True):
-        row, col = round((top - high[1]) / step_y), round((low[0] - left) / step_x)
-        tall = min(shape[0] - row, max(1, round((high[1] - low[1]) / step_y)))
-        wide = min(shape[1] - col, max(1, round((high[0] - low[0]) / step_x)))
-        if (low >= high).any() or min(tall, wide) < 1:
-            continue
-        with _upright(path, crs) as data:
-            # Overviews hold the majority; the last step to the picture's pixels takes the mode again.
-            window = from_bounds(*low, *high, data.transform)
-            part = data.read(1, window=window, out_shape=(tall, wide), resampling=Resampling.mode)
-            known = (
-                (part != (NODATA if data.nodata is None else data.nodata))
-                & (part >= 0)
-                & (part < NODATA)
-            )
-            np.copyto(out[row : row + tall, col : col + wide], part.astype(np.uint8), where=known)
-    return out, Grid(crs.to_wkt(), (step_x, 0.0, left, 0.0, -step_y, top), *shape)
+        if (low < high).all():
+            with _open_north_up(path, crs) as source:
+                _read_into(classes, grid, source, (*low, *high))
+    return classes, grid
+
+
+def _read_into(
+    classes: np.ndarray,
+    grid: Grid,
+    source: DatasetReader | WarpedVRT,
+    bounds: tuple[float, ...],
+) -> None:
+    # The raster's classes within left, bottom, right and top.
+    left, bottom, right, top = bounds
+    step_x, step_y = grid.transform[0], -grid.transform[4]
+    row = round((grid.transform[5] - top) / step_y)
+    col = round((left - grid.transform[2]) / step_x)
+    height = min(grid.height - row, max(1, round((top - bottom) / step_y)))
+    width = min(grid.width - col, max(1, round((right - left) / step_x)))
+    if min(height, width) < 1:
+        return
+    # Overviews hold the majority; the last step to the picture's pixels takes the mode again.
+    ids = source.read(
+        1,
+        window=from_bounds(*bounds, source.transform),
+        out_shape=(height, width),
+        resampling=Resampling.mode,
+    )
+    nodata = NODATA if source.nodata is None else source.nodata
+    valid = (ids != nodata) & (ids >= 0) & (ids < NODATA)
+    target = classes[row : row + height, col : col + width]
+    np.copyto(target, ids.astype(np.uint8), where=valid)
 
 
 @contextmanager
-def _upright(path: Path, crs: CRS) -> Iterator[DatasetReader | WarpedVRT]:
-    # The raster, seen in the CRS and north up.
+def _open_north_up(path: Path, crs: CRS) -> Iterator[DatasetReader | WarpedVRT]:
+    # The raster in the CRS and north up.
     with access.open_raster(str(path)) as file:
         step = file.transform
         if file.crs == crs and (step.b, step.d) == (0, 0) and step.a > 0 > step.e:
             yield file
             return
-        # Beside what a raster without nodata covers there is no class, and not class 0.
+        # Outside of a raster without nodata there is no class, and not class 0.
         fill = NODATA if file.nodata is None else file.nodata
         with WarpedVRT(file, crs=crs, src_nodata=fill, nodata=fill) as warped:
             yield warped
 
 
-def _reach(bounds: np.ndarray, crs: str, within: Sequence[float] | None) -> tuple[float, ...]:
-    # Left, bottom, right and top of all bounds, as far as they lie within the degrees, should any of them.
-    low, high = bounds[:, :2].min(0), bounds[:, 2:].max(0)
-    if within is not None:
-        box = project(shapely.box(*within), WGS84, crs).bounds
+def _joint_bounds(
+    corners: np.ndarray, crs: str, bounds: Sequence[float] | None
+) -> tuple[float, ...]:
+    # Left, bottom, right and top of all rasters, cut to the bounds in degrees if they overlap them.
+    low, high = corners[:, :2].min(0), corners[:, 2:].max(0)
+    if bounds is not None:
+        box = project(shapely.box(*bounds), WGS84, crs).bounds
         inner = np.maximum(low, box[:2]), np.minimum(high, box[2:])
         if (inner[0] < inner[1]).all():
             low, high = inner
@@ -91,7 +120,7 @@ def _reach(bounds: np.ndarray, crs: str, within: Sequence[float] | None) -> tupl
 
 
 def _trim(classes: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
-    # Without the empty margin around what is mapped: tiles reach beyond the scenes.
+    # Without the empty margin of the map: tiles reach beyond the scenes.
     rows, cols = (np.flatnonzero((classes != NODATA).any(axis)) for axis in (1, 0))
     if not len(rows):
         return classes, grid
@@ -100,81 +129,90 @@ def _trim(classes: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
 
 
 def draw_map(
-    rasters: Sequence[Path], legend: Legend, title: str, within: Sequence[float] | None = None
+    rasters: Sequence[Path], legend: Legend, title: str, bounds: Sequence[float] | None = None
 ) -> bytes:
-    """PNG of what `read_map` reads with legend, scale bar and north arrow; only classes that occur are in the legend."""
+    """Draw class rasters with legend, scale bar and north arrow.
+
+    Args:
+        rasters: class rasters, read as by `read_map`.
+        legend: names and colours; classes that do not occur are left out.
+        title: title of the picture.
+        bounds: west, south, east and north in degrees, beyond which nothing is drawn.
+
+    Returns:
+        The picture as PNG.
+    """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
 
-    classes, grid = _trim(*read_map(rasters, within))
+    classes, grid = _trim(*read_map(rasters, bounds))
     colours = np.full((256, 4), 255, np.uint8)
-    for value, rgba in legend.palette().items():
-        colours[value] = rgba
-    figure = Figure(
-        figsize=(10, max(4.0, min(14.0, 7.2 * grid.height / grid.width + 0.6))),
-        dpi=150,
-        layout="constrained",
-    )
+    for class_id, rgba in legend.palette().items():
+        colours[class_id] = rgba
+    height = max(4.0, min(14.0, 7.2 * grid.height / grid.width + 0.6))
+    figure = Figure(figsize=(10, height), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(colours[classes], interpolation="nearest")
     axes.set_title(title, loc="left", fontsize=11)
     axes.set_axis_off()
-    found = set(np.unique(classes).tolist())
+    occurring = set(np.unique(classes).tolist())
     handles = [
-        Patch(facecolor=c.colour, edgecolor="#888888", linewidth=0.4, label=c.name)
-        for c in legend.classes
-        if c.id in found
+        Patch(facecolor=entry.colour, edgecolor="#888888", linewidth=0.4, label=entry.name)
+        for entry in legend.classes
+        if entry.id in occurring
     ]
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
-    _scale_bar(axes, grid)
-    picture = BytesIO()
-    figure.savefig(picture, format="png", metadata={"Software": None})
-    return picture.getvalue()
+    _add_scale_bar(axes, grid)
+    _add_north_arrow(axes)
+    png = BytesIO()
+    figure.savefig(png, format="png", metadata={"Software": None})
+    return png.getvalue()
 
 
 def metres_a_pixel(grid: Grid) -> float:
-    """Ground length of a pixel's lower side in the middle of the grid."""
+    """Return the length on the ground, in m, of a pixel's lower side in the middle of a grid."""
     x, y = grid.affine @ (grid.width / 2, grid.height / 2)
-    (lon, far), (lat, up) = transformer(grid.crs, WGS84).transform(
+    lon, lat = transformer(grid.crs, WGS84).transform(
         np.array([x, x + grid.resolution[0]]), np.array([y, y])
     )
-    return float(parse_crs(WGS84).get_geod().inv(lon, lat, far, up)[2])  # type: ignore[union-attr]
+    geod = parse_crs(WGS84).get_geod()
+    return float(geod.inv(lon[0], lat[0], lon[1], lat[1])[2])  # type: ignore[union-attr]
 
 
 def round_length(longest: float) -> float:
-    """The largest 1, 2 or 5 times a power of ten that is not over a length."""
+    """Return the largest of 1, 2 or 5 times a power of ten that is not over a length.
+
+    Examples:
+        >>> round_length(734.0)
+        500.0
+    """
     power = 10.0 ** math.floor(math.log10(longest))
     # The logarithm of a length just below a power of ten may be rounded up to it.
-    return max(f * power for f in (0.5, 1, 2, 5) if f * power <= longest)
+    return max(factor * power for factor in (0.5, 1, 2, 5) if factor * power <= longest)
 
 
-def _scale_bar(axes, grid: Grid) -> None:  # type: ignore[no-untyped-def]
-    # Under the map in points: as far below a tall one as a wide one.
+def _add_scale_bar(axes: Any, grid: Grid) -> None:
+    # Below the map by points: as far below a tall one as a wide one.
     from matplotlib.transforms import offset_copy
 
-    side = metres_a_pixel(grid)
-    length = round_length(grid.width * side / 4)
+    pixel_m = metres_a_pixel(grid)
+    length = round_length(grid.width * pixel_m / 4)
+    end = length / pixel_m
     below = offset_copy(axes.get_xaxis_transform(), axes.figure, y=-12, units="points")
     style = {"color": "#222222", "linewidth": 3, "solid_capstyle": "butt", "clip_on": False}
-    axes.plot([0, length / side], [0, 0], transform=below, scalex=False, scaley=False, **style)
+    axes.plot([0, end], [0, 0], transform=below, scalex=False, scaley=False, **style)
     text = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
-    axes.text(
-        length / side + grid.width * 0.012,
-        0,
-        text,
-        transform=below,
-        va="center",
-        fontsize=9,
-        clip_on=False,
-    )
-    place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-    axes.annotate(
-        "",
-        xy=(0.985, 0),
-        xytext=(0, -24),
-        arrowprops={"arrowstyle": "-|>", "color": "#222222"},
-        **place,
-    )
-    axes.annotate(
-        "N", xy=(0.985, 0), xytext=(-6, -16), ha="right", va="center", fontsize=9, **place
-    )
+    style = {"va": "center", "fontsize": 9, "clip_on": False}
+    axes.text(end + grid.width * 0.012, 0, text, transform=below, **style)
+
+
+def _add_north_arrow(axes: Any) -> None:
+    position = {
+        "xy": (0.985, 0),
+        "xycoords": "axes fraction",
+        "textcoords": "offset points",
+        "annotation_clip": False,
+    }
+    arrow = {"arrowstyle": "-|>", "color": "#222222"}
+    axes.annotate("", xytext=(0, -24), arrowprops=arrow, **position)
+    axes.annotate("N", xytext=(-6, -16), ha="right", va="center", fontsize=9, **position)

@@ -1,29 +1,76 @@
-"""Regions as outlines for a page, with the share of each class in them."""
+"""Outlines of regions for a page, with the share of each class in them."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
+from shapely.geometry.base import BaseGeometry
 
 from lulc.legend import Legend
 from lulc.stats.regions import MAP_LEVEL
 from lulc.tables import store
 
-# Corners nearer than this share of the picture are drawn as one.
-_FINE = 1 / 800
-_MOST = 5000  # regions that a browser draws at once
+_TOLERANCE = 1 / 800  # of the picture's side, by which outlines are simplified
+_MAX_REGIONS = 5000  # that a browser draws at once
+_SIDE = 1000  # units of the picture's longer side
+_MARGIN = 5  # units
+
+
+@dataclass(frozen=True)
+class _Frame:
+    # The picture's plane: x = (longitude - west) * narrowing * scale and
+    # y = (north - latitude) * scale. narrowing: length of a degree of longitude by one of latitude;
+    # width and height: degrees of latitude.
+    west: float
+    north: float
+    width: float
+    height: float
+    narrowing: float
+
+    @property
+    def scale(self) -> float:
+        """Units a degree of latitude."""
+        return _SIDE / max(self.width, self.height)
+
+    @property
+    def view_box(self) -> str:
+        """The picture's SVG view box."""
+        width, height = (size * self.scale + 2 * _MARGIN for size in (self.width, self.height))
+        return f"{-_MARGIN} {-_MARGIN} {width:.0f} {height:.0f}"
+
+    def path(self, shape: BaseGeometry) -> str:
+        """Return a polygon as an SVG path."""
+        simple = shapely.simplify(shape, max(self.width, self.height) * _TOLERANCE)
+        factors = (self.narrowing * self.scale, -self.scale)
+        rings = [
+            (shapely.get_coordinates(ring) - (self.west, self.north)) * factors
+            for ring in shapely.get_rings(simple)
+        ]
+        return "".join(
+            "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in ring.tolist()) + "Z" for ring in rings
+        )
 
 
 def outline_regions(out: Path, legend: Legend) -> dict[str, Any] | None:
-    """The finest level's regions that the map reaches, in its last period: classes, and of each region a path and shares.
+    """Outline the regions of the finest level, with their classes in the last period.
 
-    Of levels with 2 to 5,000 such regions; None where there is none. Longitudes are narrowed by the cosine of the middle's
-    latitude.
+    The finest level is the one with the most mapped regions, of those with 2 to 5,000. Longitudes
+    are narrowed by the cosine of the mean latitude.
+
+    Args:
+        out: output folder of the run.
+        legend: order and names of the classes.
+
+    Returns:
+        `classes` (names), `regions` (name, SVG path, and shares 0–1 of the classes as JSON), `box`
+        (SVG view box) and `period`; None where no level has so many regions.
     """
     areas = store.read_table(out, "class_areas")
     areas = areas.filter(
@@ -31,40 +78,52 @@ def outline_regions(out: Path, legend: Legend) -> dict[str, Any] | None:
     )
     period = pc.max(areas["period"]).as_py()
     areas = areas.filter(pc.equal(areas["period"], period))
-    levels = areas.group_by("level").aggregate([("region_id", "count_distinct")]).to_pylist()
-    counts = {
-        r["level"]: r["region_id_count_distinct"]
-        for r in levels
-        if 2 <= r["region_id_count_distinct"] <= _MOST
-    }
-    if not counts:
+    level = _finest_level(areas)
+    if level is None:
         return None
-    level = max(counts, key=lambda name: (counts[name], name))
     rows = areas.filter(pc.equal(areas["level"], level)).to_pylist()
-    shares = {(r["region_id"], r["class_id"]): r["share"] for r in rows}
-    seen = {r["region_id"] for r in rows}
-    found = [
-        r
-        for r in store.read_table(out, "regions").to_pylist()
-        if r["level"] == level and r["region_id"] in seen
+    shares = {(row["region_id"], row["class_id"]): row["share"] for row in rows}
+    mapped_ids = {row["region_id"] for row in rows}
+    regions = [
+        row
+        for row in store.read_table(out, "regions").to_pylist()
+        if row["level"] == level and row["region_id"] in mapped_ids
     ]
-    shapes = shapely.from_wkb([r["geometry"] for r in found])
-    west, south, east, north = shapely.total_bounds(shapes)
-    narrow = float(np.cos(np.radians((south + north) / 2)))
-    wide, high = (east - west) * narrow, north - south
-    scale = 1000 / max(wide, high)
-    classes = [c for c in legend.classes if any((r["region_id"], c.id) in shares for r in found)]
-    regions = []
-    for row, shape in zip(found, shapes, strict=True):
-        fine = shapely.simplify(shape, max(wide, high) * _FINE)
-        rings = [
-            (shapely.get_coordinates(ring) - (west, north)) * (narrow * scale, -scale)
-            for ring in shapely.get_rings(fine)
+    classes = [
+        entry
+        for entry in legend.classes
+        if any((row["region_id"], entry.id) in shares for row in regions)
+    ]
+    shapes = shapely.from_wkb([row["geometry"] for row in regions])
+    frame = _frame(shapes)
+    outlines = []
+    for row, shape in zip(regions, shapes, strict=True):
+        class_shares = [
+            round(shares.get((row["region_id"], entry.id)) or 0.0, 4) for entry in classes
         ]
-        path = "".join(
-            "M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in ring.tolist()) + "Z" for ring in rings
+        outlines.append(
+            {"name": row["name"], "path": frame.path(shape), "shares": json.dumps(class_shares)}
         )
-        told = [round(shares.get((row["region_id"], c.id)) or 0.0, 4) for c in classes]
-        regions.append({"name": row["name"], "path": path, "shares": json.dumps(told)})
-    box = f"-5 -5 {wide * scale + 10:.0f} {high * scale + 10:.0f}"
-    return {"classes": [c.name for c in classes], "regions": regions, "box": box, "period": period}
+    return {
+        "classes": [entry.name for entry in classes],
+        "regions": outlines,
+        "box": frame.view_box,
+        "period": period,
+    }
+
+
+def _finest_level(areas: pa.Table) -> str | None:
+    # The level with the most regions, of those that can be drawn.
+    rows = areas.group_by("level").aggregate([("region_id", "count_distinct")]).to_pylist()
+    counts = {
+        row["level"]: row["region_id_count_distinct"]
+        for row in rows
+        if 2 <= row["region_id_count_distinct"] <= _MAX_REGIONS
+    }
+    return max(counts, key=lambda level: (counts[level], level), default=None)
+
+
+def _frame(shapes: np.ndarray) -> _Frame:
+    west, south, east, north = shapely.total_bounds(shapes)
+    narrowing = float(np.cos(np.radians((south + north) / 2)))
+    return _Frame(west, north, (east - west) * narrowing, north - south, narrowing)

@@ -1,13 +1,11 @@
-"""Samples: windows of chips with their labels; what each window holds (`survey`), and the files of the samples table."""
+"""Samples from the run's own labels: windows of chips, each with its label."""
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,218 +13,294 @@ import pyarrow.parquet as pq
 
 from lulc.config import LabelConf, SampleConf
 from lulc.errors import InputError
-from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA, Legend
-from lulc.samples import splits
+from lulc.samples import splits, table
 from lulc.samples.labels import read_labels_counting
 from lulc.samples.leakage import extent_of
 from lulc.samples.splits import Fence
-from lulc.samples.table import GROUP_BYTES, MIN_FILES, file_key, file_path, publish_rows, sample_id
-from lulc.tables import arrays, ledger, store
+from lulc.samples.table import SampleRow, count_classes, sample_id
+from lulc.tables import arrays, files, store
 from lulc.tables.encoding import Encoding, recode
+from lulc.tables.files import Location
+from lulc.tables.ledger import LedgerRow, row_of_file
 
 LABEL_SCAN = pa.schema(
     [
-        pa.field("path", pa.string()),  # of the chips file, relative to the output folder
+        # Of the chips file, relative to the output location.
+        pa.field("path", pa.string()),
         pa.field("row_group", pa.int32()),
         pa.field("tile_id", pa.string()),
         pa.field("period", pa.string()),
-        pa.field("col", pa.int32()),  # of the lattice of samples
+        # Of the lattice of samples.
+        pa.field("col", pa.int32()),
         pa.field("row", pa.int32()),
-        pa.field("counts", pa.list_(pa.int64())),  # labelled pixels, parallel to the legend
-        pa.field(
-            "unobserved", pa.int64()
-        ),  # labelled pixels left out because no date is valid there
-        pa.field(
-            "conflicts", pa.int64()
-        ),  # pixels of the whole tile left out because polygons contradict
-        pa.field("bytes", pa.int64()),  # of a sample's arrays
-        pa.field("extent", pa.binary()),  # leakage.extent_of, where fences were looked at
+        # Labelled pixels, parallel to the legend.
+        pa.field("counts", pa.list_(pa.int64())),
+        # Labelled pixels left out because no date is valid there.
+        pa.field("unobserved", pa.int64()),
+        # Pixels of the whole tile left out because polygons contradict.
+        pa.field("conflicts", pa.int64()),
+        # Size of a sample's arrays.
+        pa.field("bytes", pa.int64()),
+        # leakage.extent_of the label; null where there is no fence.
+        pa.field("extent", pa.binary()),
     ]
 )
+"""What scanning the labels tells of each window of the chips."""
 
 
 @dataclass(frozen=True)
 class SampleSpec:
-    """What samples are made from and how; the same for every worker. encoding: of the table, where it is not the chips'."""
+    """What samples are made from and how; the same for every worker."""
 
-    out: Path
+    out: Location
     dataset: str
+    """Name of the run, the samples' dataset."""
     tiling: Tiling
     legend: Legend
     labels: LabelConf
-    conf: SampleConf
+    samples: SampleConf
     encoding: Encoding | None = None
+    """Of the table, where it is not the chips'."""
     task: str = "segment"
 
 
-def scan_labels(key: Mapping[str, Any], recipe: SampleSpec) -> list[dict[str, Any]]:
-    """A SURVEY row for every window of a chips file (`path`), or for those of `places`, whose fences then apply."""
-    wanted = {(p["row_group"], p["col"], p["row"]): _fences(p) for p in key["places"]}
-    groups = sorted({group for group, _, _ in wanted}) or range(
-        pq.read_metadata(recipe.out / key["path"]).num_row_groups
-    )
+class _Window(NamedTuple):
+    """A sample's window in a tile."""
+
+    col: int
+    """Of the lattice of samples."""
+    row: int
+    y: int
+    """First row of pixels in the tile's core."""
+    x: int
+    """First column of pixels in the tile's core."""
+
+
+@dataclass(frozen=True, eq=False)
+class _TileLabel:
+    """Label of a tile's core."""
+
+    label: np.ndarray
+    """(H, W) uint8 legend ids, 255 without a label and where no date is valid."""
+    unobserved: np.ndarray
+    """(H, W) bool: labelled, but no date is valid."""
+    conflicts: int
+    """Pixels left out because polygons contradict."""
+
+
+def scan_labels(key: Mapping[str, Any], spec: SampleSpec) -> list[dict[str, Any]]:
+    """Return what the windows of a chips file hold.
+
+    Args:
+        key: `path` of the chips file, and `windows`, made by `window_key`; no windows: all of the
+            file, without fences.
+        spec: labels, and size of a sample.
+
+    Returns:
+        A LABEL_SCAN row for every window.
+    """
+    path = spec.out / key["path"]
+    fences_of = {(w["row_group"], w["col"], w["row"]): _fences(w) for w in key["windows"]}
+    groups: Iterable[int] = sorted({group for group, _, _ in fences_of})
     rows = []
-    for group in groups:
-        chip = _read_chip(recipe.out / key["path"], group, _LIGHT)
-        label, unobserved, conflicts = label_core(chip, recipe)
-        size = recipe.conf.size
-        height, width = chip["height"] - 2 * chip["halo"], chip["width"] - 2 * chip["halo"]
-        shape = chip["pixels_shape"]
-        bytes_ = (
-            size * size * (shape[0] * shape[1] * np.dtype(chip["pixels_dtype"]).itemsize + 1)
-            + shape[0] * size * size // 8
-        )
-        for col, row, y, x in _lattice(chip["tile_id"], height, width, recipe):
-            if wanted and (group, col, row) not in wanted:
-                continue
-            around = wanted.get((group, col, row), [])
-            piece = _keep_off(label[y : y + size, x : x + size], col, row, around, recipe.conf)
-            rows.append(
-                {
-                    "path": key["path"],
-                    "row_group": group,
-                    "tile_id": chip["tile_id"],
-                    "period": chip["period"],
-                }
-                | {"col": col, "row": row, "counts": _count(piece, recipe.legend), "bytes": bytes_}
-                | {
-                    "unobserved": int(unobserved[y : y + size, x : x + size].sum()),
-                    "conflicts": conflicts,
-                }
-                | {"extent": extent_of(piece, NODATA).tobytes() if around else None}
-            )
+    for group in groups or range(pq.read_metadata(path).num_row_groups):
+        chip = _read_chip(path, group, _LABEL_COLUMNS)
+        tile = _label_tile(chip, spec)
+        for window in _windows(chip["tile_id"], tile.label.shape, spec):
+            window_id = (group, window.col, window.row)
+            if not fences_of or window_id in fences_of:
+                row = _scan_window(chip, tile, window, fences_of.get(window_id, []), spec)
+                rows.append({"path": key["path"], "row_group": group, **row})
     return rows
 
 
-def write_samples(key: Mapping[str, Any], recipe: SampleSpec) -> list[dict[str, Any]]:
-    """The ledger row of one samples file (`split`, `name`, `places` in their order), published now or standing already."""
-    path = file_path(key["split"], key["name"], key["fingerprint"])
-    if not (recipe.out / path).exists():
-        _publish(key, path, recipe)
-    return [ledger.published_row(recipe.out, store.read_footer(recipe.out / path))]
-
-
-def _publish(key: Mapping[str, Any], path: str, recipe: SampleSpec) -> None:
-    by_chip = defaultdict(list)
-    for at, place in enumerate(key["places"]):
-        by_chip[place["path"], place["row_group"]].append((at, place))
-    made: dict[int, dict[str, Any]] = {}
-    for (source, group), places in by_chip.items():
-        chip = _read_chip(recipe.out / source, group)
-        made |= zip(
-            (at for at, _ in places),
-            cut_samples(chip, [place for _, place in places], recipe),
-            strict=True,
-        )
-    about = {
-        "stage": "samples",
-        "key": file_key(key["split"], key["name"]),
-        "fingerprint": key["fingerprint"],
+def _scan_window(
+    chip: Mapping[str, Any],
+    tile: _TileLabel,
+    window: _Window,
+    fences: Sequence[Fence],
+    spec: SampleSpec,
+) -> dict[str, Any]:
+    size = spec.samples.size
+    label = _window_label(tile, window, fences, spec)
+    unobserved = tile.unobserved[window.y : window.y + size, window.x : window.x + size]
+    return {
+        "tile_id": chip["tile_id"],
+        "period": chip["period"],
+        "col": window.col,
+        "row": window.row,
+        "counts": count_classes(label, "segment", spec.legend),
+        "unobserved": int(unobserved.sum()),
+        "conflicts": tile.conflicts,
+        "bytes": _sample_bytes(chip, size),
+        "extent": extent_of(label, NODATA).tobytes() if fences else None,
     }
-    publish_rows(
-        recipe.out,
-        path,
-        [made[at] for at in sorted(made)],
-        about | {"legend": asdict(recipe.legend)},
-    )
+
+
+def _sample_bytes(chip: Mapping[str, Any], size: int) -> int:
+    dates, bands, _, _ = chip["pixels_shape"]
+    pixel_bytes = dates * bands * np.dtype(chip["pixels_dtype"]).itemsize
+    label_bytes = 1
+    return int(size * size * (pixel_bytes + label_bytes) + dates * size * size // 8)
+
+
+def write_samples(key: Mapping[str, Any], spec: SampleSpec) -> list[LedgerRow]:
+    """Write one samples file, unless it is there already.
+
+    Args:
+        key: `split`, `name` and `fingerprint` of the file, and its `windows` in their order, made
+            by `window_key`.
+        spec: what samples are made from.
+
+    Returns:
+        The file's ledger row.
+    """
+    location = spec.out / table.file_path(key["split"], key["name"], key["fingerprint"])
+    if not files.exists(location):
+        table.publish_rows(spec.out, key, _cut_windows(key["windows"], spec), spec.legend)
+    return [row_of_file(spec.out, store.read_footer(location))]
+
+
+def _cut_windows(windows: Sequence[Mapping[str, Any]], spec: SampleSpec) -> list[dict[str, Any]]:
+    # Rows in the order of the windows; each chip is read once.
+    positions_of = defaultdict(list)
+    for position, window in enumerate(windows):
+        positions_of[window["path"], window["row_group"]].append(position)
+    rows: dict[int, dict[str, Any]] = {}
+    for (path, group), positions in positions_of.items():
+        chip = _read_chip(spec.out / path, group)
+        chip_rows = cut_samples(chip, [windows[position] for position in positions], spec)
+        rows |= zip(positions, chip_rows, strict=True)
+    return [rows[position] for position in sorted(rows)]
 
 
 def cut_samples(
-    chip: Mapping[str, Any], places: Sequence[Mapping[str, Any]], recipe: SampleSpec
+    chip: Mapping[str, Any], windows: Sequence[Mapping[str, Any]], spec: SampleSpec
 ) -> list[dict[str, Any]]:
-    """A row of the samples table for every place: the chip's pixels (T, C, size, size) there and the label (size, size)."""
-    label, _, _ = label_core(chip, recipe)
-    array, valid, grid = arrays.array_from(chip, "pixels"), _valid(chip), arrays.grid_from(chip)
-    own = chip_encoding(chip)
-    table = recipe.encoding or own
-    array = recode(array, own, table)
-    halo, size = chip["halo"], recipe.conf.size
-    offsets = {
-        (c, r): (y, x)
-        for c, r, y, x in _lattice(chip["tile_id"], label.shape[0], label.shape[1], recipe)
+    """Cut samples out of a chip.
+
+    Args:
+        chip: a row of the chips table.
+        windows: of the chip, made by `window_key`.
+        spec: labels, and size and encoding of the samples.
+
+    Returns:
+        A row of the samples table for every window: pixels (T, C, size, size), label (size, size).
+    """
+    tile = _label_tile(chip, spec)
+    encoding = spec.encoding or chip_encoding(chip)
+    pixels = recode(arrays.array_from(chip, "pixels"), chip_encoding(chip), encoding)
+    valid, grid = _valid_of(chip), arrays.grid_from(chip)
+    size = spec.samples.size
+    corners = {
+        (window.col, window.row): window
+        for window in _windows(chip["tile_id"], tile.label.shape, spec)
     }
     rows = []
-    for place in places:
-        y, x = offsets[place["col"], place["row"]]
-        piece = _keep_off(
-            label[y : y + size, x : x + size],
-            place["col"],
-            place["row"],
-            _fences(place),
-            recipe.conf,
+    for key in windows:
+        window = corners[key["col"], key["row"]]
+        label = _window_label(tile, window, _fences(key), spec)
+        top, left = window.y + chip["halo"], window.x + chip["halo"]
+        area = np.s_[..., top : top + size, left : left + size]
+        block = splits.split_cell(window.col, window.row, spec.samples)
+        sample = SampleRow(
+            sample_id=sample_id({**chip, **key}),
+            tile_id=chip["tile_id"],
+            period=chip["period"],
+            source=chip["source"],
+            scene_ids=chip["scene_ids"],
+            datetimes=chip["datetimes"],
+            georeference=arrays.grid_columns(grid.window(top, left, size, size)),
+            encoding=encoding,
+            pixels=pixels[area],
+            valid=valid[area],
+            label=label,
+            dataset=spec.dataset,
+            task=spec.task,
+            legend=spec.legend,
+            block="{}_{}".format(*block),
+            class_counts=count_classes(label, "segment", spec.legend),
+            weight=key["weight"],
         )
-        window = (slice(y + halo, y + halo + size), slice(x + halo, x + halo + size))
-        seen = valid[:, *window]
-        rows.append(
-            {name: chip[name] for name in _KEPT}
-            | arrays.grid_columns(grid.window(y + halo, x + halo, size, size))
-            | arrays.array_columns("pixels", array[:, :, *window], "delta")
-            | arrays.array_columns("label", piece, "delta")
-            | {
-                "sample_id": sample_id({**chip, **place}),
-                "valid": arrays.pack(seen),
-                "halo": 0,
-                "clear": float(seen.any(0).mean()),
-            }
-            | {"dataset": recipe.dataset, "task": recipe.task, "legend": recipe.legend.name}
-            | {"block": "{}_{}".format(*splits.split_cell(place["col"], place["row"], recipe.conf))}
-            | {
-                "class_ids": list(recipe.legend.ids),
-                "class_counts": _count(piece, recipe.legend),
-                "weight": place["weight"],
-            }
-            | {"scales": list(table.scales), "offsets": list(table.offsets)}
-        )
+        rows.append(sample.to_row())
     return rows
 
 
 def chip_encoding(chip: Mapping[str, Any]) -> Encoding:
-    """How a row of the chips table keeps its numbers."""
+    """Return the encoding of a row of the chips table."""
     return Encoding(
         tuple(chip["bands"]), chip["pixels_dtype"], tuple(chip["scales"]), tuple(chip["offsets"])
     )
 
 
-def label_core(chip: Mapping[str, Any], recipe: SampleSpec) -> tuple[np.ndarray, np.ndarray, int]:
-    """(H, W) uint8 label of a tile's core, 255 also where no date is valid; (H, W) bool where that took one away; conflicts."""
+def _label_tile(chip: Mapping[str, Any], spec: SampleSpec) -> _TileLabel:
     halo = chip["halo"]
-    core: Grid = arrays.grid_from(chip).pad(-halo)
-    label, conflicts = read_labels_counting(recipe.labels, recipe.legend, core)
-    observed = _valid(chip).any(0)[halo : halo + core.height, halo : halo + core.width]
+    core = arrays.grid_from(chip).pad(-halo)
+    label, conflicts = read_labels_counting(spec.labels, spec.legend, core)
+    observed = _valid_of(chip).any(0)[halo : halo + core.height, halo : halo + core.width]
     unobserved = (label != NODATA) & ~observed
-    return np.where(observed, label, NODATA).astype(np.uint8), unobserved, conflicts
+    return _TileLabel(np.where(observed, label, NODATA).astype(np.uint8), unobserved, conflicts)
 
 
 def deal_windows(
-    rows: Iterable[Mapping[str, Any]], conf: SampleConf
+    rows: Iterable[Mapping[str, Any]], samples: SampleConf
 ) -> list[list[Mapping[str, Any]]]:
-    """The windows of one split, a list a file, whose lengths differ by one at most.
+    """Deal the windows of one split to files whose lengths differ by one at most.
 
-    Tiles come in an order drawn from the seed, so that a chip is read for one file or two; within a file windows are shuffled.
+    Tiles come in an order drawn from the seed, so that a chip is read for one file or two; within a
+    file windows are shuffled.
+
+    Args:
+        rows: LABEL_SCAN rows.
+        samples: the seed.
+
+    Returns:
+        The rows of each file, in their order there.
     """
-    found = sorted(
-        rows, key=lambda r: (splits.rank(f"{r['tile_id']}/{r['period']}", conf.seed), sample_id(r))
+    seed = samples.seed
+    ordered = sorted(
+        rows,
+        key=lambda row: (splits.rank(f"{row['tile_id']}/{row['period']}", seed), sample_id(row)),
     )
-    if not found:
+    if not ordered:
         return []
-    limit = max(1, GROUP_BYTES // found[0]["bytes"])
-    files = max(-(-len(found) // limit), min(MIN_FILES, len(found)))
-    bounds = [i * len(found) // files for i in range(files + 1)]
-    parts = [found[a:b] for a, b in itertools.pairwise(bounds)]
-    return [sorted(part, key=lambda r: splits.rank(sample_id(r), conf.seed)) for part in parts]
+    limit = max(1, table.GROUP_BYTES // ordered[0]["bytes"])
+    count = max(-(-len(ordered) // limit), min(table.MIN_FILES, len(ordered)))
+    return [
+        sorted(file_rows, key=lambda row: splits.rank(sample_id(row), seed))
+        for file_rows in table.split_evenly(ordered, count)
+    ]
 
 
-def place_of(row: Mapping[str, Any], around: Iterable[Fence]) -> dict[str, Any]:
-    """A window as it travels in a key: where its chip is, where it lies on the lattice, its weight (else 1), its fences."""
-    flat = [[float(n) for n in (f.left, f.top, f.right, f.bottom, *f.metres)] for f in around]
-    place = {name: row[name] for name in ("path", "row_group", "col", "row")}
-    return place | {"weight": row.get("weight", 1.0), "fences": flat}
+def window_key(row: Mapping[str, Any], fences: Iterable[Fence]) -> dict[str, Any]:
+    """Return a window as it is sent to workers.
+
+    Args:
+        row: a LABEL_SCAN row; its `weight`, 1 where it has none.
+        fences: of the window's block.
+    """
+    return {
+        "path": row["path"],
+        "row_group": row["row_group"],
+        "col": row["col"],
+        "row": row["row"],
+        "weight": row.get("weight", 1.0),
+        "fences": [
+            [float(n) for n in (f.left, f.top, f.right, f.bottom, *f.metres)] for f in fences
+        ],
+    }
 
 
-_KEPT = ("tile_id", "period", "source", "scene_ids", "datetimes", "bands")
-_LIGHT = [
+def _fences(window: Mapping[str, Any]) -> list[Fence]:
+    return [
+        Fence(int(left), int(top), int(right), int(bottom), (metres_x, metres_y))
+        for left, top, right, bottom, metres_x, metres_y in window["fences"]
+    ]
+
+
+_LABEL_COLUMNS = (
     "tile_id",
     "period",
     "crs",
@@ -237,55 +311,44 @@ _LIGHT = [
     "pixels_shape",
     "pixels_dtype",
     "valid",
-]
+)
+"""The columns of a chip that its labels need: all but the pixels."""
 
 
-def _read_chip(path: Path, group: int, columns: Sequence[str] | None = None) -> dict[str, Any]:
+def _read_chip(
+    location: Location, group: int, columns: Sequence[str] | None = None
+) -> dict[str, Any]:
     try:
-        return next(store.read_rows(path, columns, [group]))
+        return next(store.read_rows(location, columns, [group]))
     except (OSError, pa.ArrowException) as error:
         raise InputError(
-            f"chips file {path}, row group {group}, cannot be read ({error}): delete it and run `lulc tile`"
+            f"chips file {location}, row group {group}, cannot be read ({error}): "
+            "delete it and run `lulc tile`"
         ) from error
 
 
-def _valid(chip: Mapping[str, Any]) -> np.ndarray:
+def _valid_of(chip: Mapping[str, Any]) -> np.ndarray:
     dates, _, height, width = chip["pixels_shape"]
     return np.asarray(arrays.unpack(chip["valid"], (dates, height, width)))
 
 
-def _lattice(
-    tile_id: str, height: int, width: int, recipe: SampleSpec
-) -> Iterator[tuple[int, int, int, int]]:
-    # Column and row on the lattice, and the first row and column of the window in the tile's core.
-    size = recipe.conf.size
-    tile_col, tile_row = recipe.tiling.parse(tile_id)
-    for row in range(height // size):
-        for col in range(width // size):
-            yield (
-                tile_col * (width // size) + col,
-                tile_row * (height // size) + row,
-                row * size,
-                col * size,
-            )
+def _windows(tile_id: str, shape: tuple[int, ...], spec: SampleSpec) -> Iterator[_Window]:
+    # The windows of a tile whose core has this shape, by rows.
+    size = spec.samples.size
+    tile_col, tile_row = spec.tiling.parse(tile_id)
+    rows, cols = shape[0] // size, shape[1] // size
+    for row in range(rows):
+        for col in range(cols):
+            yield _Window(tile_col * cols + col, tile_row * rows + row, row * size, col * size)
 
 
-def _fences(place: Mapping[str, Any]) -> list[Fence]:
-    return [
-        Fence(int(f[0]), int(f[1]), int(f[2]), int(f[3]), (f[4], f[5])) for f in place["fences"]
-    ]
-
-
-def _keep_off(
-    label: np.ndarray, col: int, row: int, around: Sequence[Fence], conf: SampleConf
+def _window_label(
+    tile: _TileLabel, window: _Window, fences: Sequence[Fence], spec: SampleSpec
 ) -> np.ndarray:
-    return (
-        np.where(splits.outside(col, row, around, conf), label, NODATA).astype(np.uint8)
-        if around
-        else label
-    )
-
-
-def _count(label: np.ndarray, legend: Legend) -> list[int]:
-    counted: list[int] = np.bincount(label.ravel(), minlength=256)[list(legend.ids)].tolist()
-    return counted
+    # (size, size) uint8: the tile's label in the window, without what is too near to a fence.
+    size = spec.samples.size
+    label = tile.label[window.y : window.y + size, window.x : window.x + size]
+    if not fences:
+        return label
+    outside = splits.outside_fences(window.col, window.row, fences, spec.samples)
+    return np.where(outside, label, NODATA).astype(np.uint8)

@@ -1,4 +1,7 @@
-"""Samples from published datasets: every example brought to the table's bands, size, dates and legend; and its files."""
+"""Samples from published datasets: their items split, weighed and cut to the table's form.
+
+Every example is brought to the table's bands, size, dates and legend.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,460 +27,583 @@ from lulc.errors import InputError, UsageError
 from lulc.geo.grid import WGS84, Grid, footprint, transformer
 from lulc.legend import NODATA, Crosswalk, Legend
 from lulc.raster import access, reader
-from lulc.samples import leakage, splits
-from lulc.samples.table import GROUP_BYTES, MIN_FILES, file_key, file_path, publish_rows
-from lulc.tables import arrays, ledger, store
+from lulc.samples import leakage, splits, table
+from lulc.samples.table import SampleRow, count_classes
+from lulc.tables import arrays, files, store
 from lulc.tables.encoding import Encoding, recode
-from lulc.tables.files import file_identity, fingerprint_of
+from lulc.tables.files import Location, file_identity, fingerprint_of
+from lulc.tables.ledger import LedgerRow, row_of_file
 
-_BLOCKS = "EPSG:6933"  # equal-area: spatial blocks of datasets are squares of it
+_EQUAL_AREA_CRS = "EPSG:6933"
+"""Spatial blocks of datasets are squares of it."""
+
+OUTLINES = pa.schema(
+    [
+        pa.field("name", pa.string()),
+        pa.field("outline", pa.binary()),  # WKB, EPSG:4326
+    ]
+)
+"""Where the images of some items lie."""
 
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """How a dataset's examples become samples of one table: the table's encoding, pixels a side, dates and legend.
+    """How a dataset's examples become samples of one table."""
 
-    codes: the dataset's id, and what it becomes. name: of the dataset among the run's.
-    """
-
-    out: Path
+    out: Location
     name: str
-    conf: DatasetConf
+    """Of the dataset among the run's."""
+    dataset: DatasetConf
     encoding: Encoding
+    """Of the table."""
     size: int
+    """Pixels along a side of the table's samples."""
     dates: int
+    """Dates of the table's samples."""
     legend: Legend
+    """Of the table."""
     codes: tuple[tuple[int, int], ...]
+    """Pairs of an id in the dataset's legend and the id that it becomes."""
 
     @property
     def description(self) -> Description:
-        """The dataset's own."""
-        return registry.describe_dataset(self.conf)
+        """What all examples of the dataset share."""
+        return registry.describe_dataset(self.dataset)
 
 
-def origin_names(confs: Sequence[DatasetConf]) -> list[tuple[str, DatasetConf]]:
-    """A run's datasets, each with a name of its own: one that is there twice, from another root, is `images`, `images-2`."""
-    earlier = [[other.name for other in confs[:i]].count(conf.name) for i, conf in enumerate(confs)]
+def origin_names(datasets: Sequence[DatasetConf]) -> list[tuple[str, DatasetConf]]:
+    """Return a run's datasets, each with a unique name.
+
+    One that occurs twice, from another root, is `images`, `images-2`.
+    """
+    names = [dataset.name for dataset in datasets]
+    earlier = [names[:i].count(name) for i, name in enumerate(names)]
     return [
-        (f"{conf.name}-{n + 1}" if n else conf.name, conf)
-        for n, conf in zip(earlier, confs, strict=True)
+        (f"{dataset.name}-{n + 1}" if n else dataset.name, dataset)
+        for n, dataset in zip(earlier, datasets, strict=True)
     ]
 
 
-def list_items(conf: DatasetConf, codes: Mapping[int, int] | None = None) -> list[ExampleItem]:
-    """The dataset's items in order of name; where codes are given, without those known to hold none of their classes.
+def list_items(dataset: DatasetConf, codes: Mapping[int, int] | None = None) -> list[ExampleItem]:
+    """Return a dataset's items in order of name.
 
-    InputError where there are none, or two have one name.
+    Args:
+        dataset: from the run file.
+        codes: ids of the dataset's classes that the run uses; items known to hold none of them are
+            left out.
+
+    Raises:
+        InputError: there is no item, or two have one name.
     """
-    root = Path(conf.root)
+    root, options = Path(dataset.root), registry.options_of(dataset)
     if not root.is_dir():
         raise InputError(
-            f"dataset {conf.name}: {conf.root} is not a folder: datasets.root is the one that its archive was unpacked in"
+            f"dataset {dataset.name}: {dataset.root} is not a folder: "
+            "datasets.root is the one that its archive was unpacked in"
         )
-    found = sorted(
-        registry.find_dataset(conf.name).items(root, registry.options_of(conf)),
-        key=lambda item: item.name,
-    )
-    if not found:
-        options = ", ".join(f"{k} {v}" for k, v in registry.options_of(conf).items())
+    listed = registry.find_dataset(dataset.name).items(root, options)
+    items = sorted(listed, key=lambda item: item.name)
+    if not items:
+        chosen = ", ".join(f"{option} {value}" for option, value in options.items())
         raise InputError(
-            f"dataset {conf.name}: nothing in {conf.root} is named as its publisher names it ({options or 'no options'})"
+            f"dataset {dataset.name}: nothing in {dataset.root} is named "
+            f"as its publisher names it ({chosen or 'no options'})"
         )
-    for one, two in itertools.pairwise(found):
-        if one.name == two.name:
+    for a, b in itertools.pairwise(items):
+        if a.name == b.name:
             raise InputError(
-                f"dataset {conf.name}: two items are named {one.name} ({one.files[0]}, {two.files[0]}): remove one"
+                f"dataset {dataset.name}: two items are named {a.name} "
+                f"({a.files[0]}, {b.files[0]}): remove one"
             )
-    return [
-        item
-        for item in found
-        if codes is None or not item.classes or any(c in codes for c in item.classes)
-    ]
+    if codes is None:
+        return items
+    return [item for item in items if not item.classes or any(c in codes for c in item.classes)]
 
 
-def items_fingerprint(conf: DatasetConf, items: Sequence[ExampleItem]) -> str:
-    """A fingerprint that changes when an item, its split or one of its files (size, time) does."""
+def items_fingerprint(dataset: DatasetConf, items: Sequence[ExampleItem]) -> str:
+    """Return what changes when an item, its split or one of its files (size, time) does.
 
-    def stat(file: str) -> list[object]:
+    Args:
+        dataset: from the run file.
+        items: of the dataset.
+    """
+
+    def identify(file: str) -> list[object]:
         try:
-            return file_identity(Path(conf.root) / file)
+            return file_identity(Path(dataset.root) / file)
         except OSError:
             return [file]
 
-    return fingerprint_of(
-        registry.options_of(conf), [[vars(i), [stat(f) for f in i.files]] for i in items]
-    )
+    identities = [[vars(item), [identify(file) for file in item.files]] for item in items]
+    return fingerprint_of(registry.options_of(dataset), identities)
 
 
-def read_example(recipe: DatasetSpec, item: ExampleItem) -> Example:
-    """The item's example with the table's bands, in the dataset's own encoding and legend; InputError says what is wrong."""
-    dataset, options = registry.find_dataset(recipe.conf.name), registry.options_of(recipe.conf)
-    example = dataset.read(Path(recipe.conf.root), item, options, recipe.encoding.bands)
+def read_example(spec: DatasetSpec, item: ExampleItem) -> Example:
+    """Return an item's example with the table's bands, in the dataset's encoding and legend.
+
+    Raises:
+        InputError: a file is damaged or missing, or does not hold what the dataset describes.
+    """
+    dataset, options = registry.find_dataset(spec.dataset.name), registry.options_of(spec.dataset)
+    bands = spec.encoding.bands
+    example = dataset.read(Path(spec.dataset.root), item, options, bands)
     dates, count, height, width = example.pixels.shape
-    if (
-        count != len(recipe.encoding.bands)
-        or example.valid.shape != (dates, height, width)
-        or not dates
-    ):
-        shapes = f"pixels {example.pixels.shape}, valid {example.valid.shape}"
+    if count != len(bands) or example.valid.shape != (dates, height, width) or not dates:
         raise InputError(
-            f"{item.files[0]} has {shapes} where {len(recipe.encoding.bands)} bands are asked for"
+            f"{item.files[0]} has pixels {example.pixels.shape}, valid {example.valid.shape} "
+            f"where {len(bands)} bands are expected"
         )
-    kind = np.dtype(recipe.description.encoding.dtype)
-    if not np.can_cast(example.pixels.dtype, kind):
+    dtype = np.dtype(spec.description.encoding.dtype)
+    if not np.can_cast(example.pixels.dtype, dtype):
         raise InputError(
-            f"{item.files[0]} holds {example.pixels.dtype} where {recipe.conf.name} has {kind}: see its options"
+            f"{item.files[0]} holds {example.pixels.dtype} where {spec.dataset.name} has {dtype}: "
+            "see its options"
         )
-    return dataclasses.replace(example, pixels=example.pixels.astype(kind, copy=False))
-
-
-OUTLINES = pa.schema(
-    [pa.field("name", pa.string()), pa.field("outline", pa.binary())]
-)  # WKB, EPSG:4326
+    return dataclasses.replace(example, pixels=example.pixels.astype(dtype, copy=False))
 
 
 def split_items(
-    items: Iterable[ExampleItem], conf: DatasetConf, samples: SampleConf, gsd_m: float, size: int
+    items: Iterable[ExampleItem],
+    dataset: DatasetConf,
+    samples: SampleConf,
+    gsd_m: float,
+    size: int,
 ) -> dict[str, list[ExampleItem]]:
-    """Split → its items: the publisher's where there is one, else by spatial block, by group, or, lacking both, equal by class.
+    """Split a dataset's items.
 
-    An item that the publisher's lists leave out is in no split.
+    The publisher's split is taken where there is one; else items are split by spatial block, by
+    group, or, where they have neither, equally by class. An item that the publisher's lists leave
+    out is in no split.
+
+    Args:
+        items: of the dataset.
+        dataset: from the run file; says whether the publisher's split counts.
+        samples: shares, folds, and samples along a side of a spatial block.
+        gsd_m: side of a pixel in metres.
+        size: pixels along a side of a sample.
+
+    Returns:
+        Split → its items in order of name.
+
+    Raises:
+        UsageError: `samples.folds` is set, and the publisher's split counts.
     """
-    found = list(items)
-    if conf.splits == "published" and any(item.split for item in found):
+    all_items = list(items)
+    if dataset.splits == "published" and any(item.split for item in all_items):
         if samples.folds:
             raise UsageError(
-                f"samples.folds parts by place, {conf.name} is split by its publisher: add `splits: blocks` to it"
+                f"samples.folds splits by location, {dataset.name} is split by its publisher: "
+                "add `splits: blocks` to it"
             )
-        return {name: [i for i in found if i.split == name] for name in splits.SPLITS}
-    blocks: dict[tuple[Any, ...], list[ExampleItem]] = defaultdict(list)
-    loose: dict[tuple[int, ...], list[ExampleItem]] = defaultdict(list)
-    for item, block in zip(found, blocks_of(found, samples.block * size * gsd_m), strict=True):
+        return {split: [i for i in all_items if i.split == split] for split in splits.SPLITS}
+    by_block: dict[tuple[Any, ...], list[ExampleItem]] = defaultdict(list)
+    by_class: dict[tuple[int, ...], list[ExampleItem]] = defaultdict(list)
+    blocks = spatial_blocks(all_items, samples.block * size * gsd_m)
+    for item, block in zip(all_items, blocks, strict=True):
         if block:
-            blocks[block].append(item)
+            by_block[block].append(item)
         else:
-            loose[item.classes[:1]].append(item)
-    ids = sorted({c for item in found for c in item.classes}) or [0]
-    counts = {
-        block: np.array([sum(i in (item.classes or ids) for item in inside) for i in ids])
-        for block, inside in blocks.items()
+            by_class[item.classes[:1]].append(item)
+    items_of: dict[str, list[ExampleItem]] = {split: [] for split in splits.SPLITS}
+    for block, split in splits.assign(_count_items(all_items, by_block), samples).items():
+        items_of[split] += by_block[block]
+    for alike in by_class.values():
+        alike.sort(key=lambda item: splits.rank(item.name, samples.seed))
+        for split, dealt in splits.split_in_order(alike, samples).items():
+            items_of[split] += dealt
+    return {split: sorted(i, key=lambda item: item.name) for split, i in items_of.items()}
+
+
+def _count_items(
+    items: Iterable[ExampleItem], by_block: Mapping[tuple[Any, ...], Sequence[ExampleItem]]
+) -> dict[tuple[Any, ...], np.ndarray]:
+    # Items of each block by class; one whose classes are unknown counts for every class.
+    ids = sorted({class_id for item in items for class_id in item.classes}) or [0]
+    return {
+        block: np.array([sum(i in (item.classes or ids) for item in members) for i in ids])
+        for block, members in by_block.items()
     }
-    held: dict[str, list[ExampleItem]] = {name: [] for name in splits.SPLITS}
-    for block, name in splits.assign(counts, samples).items():
-        held[name] += blocks[block]
-    for inside in loose.values():
-        inside.sort(key=lambda item: splits.rank(item.name, samples.seed))
-        for name, part in splits.deal_out(inside, samples).items():
-            held[name] += part
-    return {name: sorted(inside, key=lambda item: item.name) for name, inside in held.items()}
 
 
-def blocks_of(items: Iterable[ExampleItem], side: float) -> list[tuple[Any, ...]]:
-    """The spatial block of every item: its group, or else the square of `side` metres that it lies in; () where nothing says."""
-    forward = transformer(WGS84, _BLOCKS)
+def spatial_blocks(items: Iterable[ExampleItem], side_m: float) -> list[tuple[Any, ...]]:
+    """Return the spatial block of every item.
 
-    def find(item: ExampleItem) -> tuple[Any, ...]:
-        if item.group or not item.place:
-            return (item.group,) if item.group else ()
-        x, y = forward.transform(*item.place)
-        return math.floor(x / side), math.floor(y / side)
+    Args:
+        items: of one dataset.
+        side_m: side of a block in metres.
 
-    return [find(item) for item in items]
-
-
-def weigh(
-    items: Sequence[ExampleItem], recipe: DatasetSpec, samples: SampleConf, side: float
-) -> list[float]:
-    """What every item weighs by `samples.balance`, times its dataset's weight; blocks are squares of `side` metres.
-
-    UsageError where the listing does not tell what that needs.
+    Returns:
+        Of each item its group, or else the square that it lies in; () where neither is known.
     """
-    codes = dict(recipe.codes)
-    counts = np.array(
-        [
-            [any(codes.get(c) == i for c in item.classes) for i in recipe.legend.ids]
-            for item in items
-        ],
-        float,
-    )
-    blocks = blocks_of(items, side)
+    forward = transformer(WGS84, _EQUAL_AREA_CRS)
+
+    def find_block(item: ExampleItem) -> tuple[Any, ...]:
+        if item.group:
+            return (item.group,)
+        if not item.lonlat:
+            return ()
+        x, y = forward.transform(*item.lonlat)
+        return math.floor(x / side_m), math.floor(y / side_m)
+
+    return [find_block(item) for item in items]
+
+
+def item_weights(
+    items: Sequence[ExampleItem], spec: DatasetSpec, samples: SampleConf, side_m: float
+) -> list[float]:
+    """Return the weight of every item by `samples.balance`, times its dataset's weight.
+
+    Args:
+        items: of the dataset.
+        spec: legend and weight.
+        samples: says what is balanced.
+        side_m: side of a spatial block in metres.
+
+    Raises:
+        UsageError: the listing does not give the classes or locations that `balance` needs.
+    """
+    codes = dict(spec.codes)
+    class_ids = [{codes.get(code) for code in item.classes} for item in items]
+    has_class = [[class_id in ids for class_id in spec.legend.ids] for ids in class_ids]
+    counts = np.array(has_class, float)
+    blocks = spatial_blocks(items, side_m)
     if samples.balance == "class" and items and not counts.any(1).all():
         raise UsageError(
-            f"samples.balance class: the listing of {recipe.name} does not tell classes; use train.class_weight"
+            f"samples.balance class: the listing of {spec.name} does not give classes; "
+            "use train.class_weight"
         )
     if samples.balance == "area" and not all(blocks):
         raise UsageError(
-            f"samples.balance area: nothing says where images of {recipe.name} lie; use class or none"
+            f"samples.balance area: nothing says where images of {spec.name} lie; use class or none"
         )
-    weights: list[float] = (
-        recipe.conf.weight * splits.balance_weights(counts, blocks, samples.balance)
-    ).tolist()
+    balance = splits.balance_weights(counts, blocks, samples.balance)
+    weights: list[float] = (spec.dataset.weight * balance).tolist()
     return weights
 
 
-def locate(key: Mapping[str, Any], recipe: DatasetSpec) -> list[dict[str, Any]]:
-    """An OUTLINES row for each of a key's items (`names`, `files`): where the first file with a grid says that it lies."""
+def read_outlines(key: Mapping[str, Any], spec: DatasetSpec) -> list[dict[str, Any]]:
+    """Return where the images of some items lie.
+
+    Args:
+        key: `names` and `files` of the items.
+        spec: of their dataset.
+
+    Returns:
+        An OUTLINES row for each item: the footprint of its first image that has a grid.
+    """
     rows = []
-    for name, files in zip(key["names"], key["files"], strict=True):
+    for name, item_files in zip(key["names"], key["files"], strict=True):
         outline = None
         with contextlib.suppress(InputError, OSError):
-            path = next(_images(Path(recipe.conf.root), files))
-            outline = shapely.to_wkb(footprint(reader.grid_of(str(path))))
+            image = next(_images(Path(spec.dataset.root), item_files))
+            outline = shapely.to_wkb(footprint(reader.grid_of(str(image))))
         rows.append({"name": name, "outline": outline})
     return rows
 
 
-def _images(root: Path, files: Iterable[str]) -> Iterator[Path]:
+def _images(root: Path, item_files: Iterable[str]) -> Iterator[Path]:
     # The first image of an item, or in its folder.
-    for file in files:
-        yield from (
-            sorted((root / file).glob("*.tif"))[:1] if (root / file).is_dir() else [root / file]
-        )
+    for file in item_files:
+        path = root / file
+        yield from sorted(path.glob("*.tif"))[:1] if path.is_dir() else [path]
 
 
-def keep_apart(
-    held: Mapping[str, list[ExampleItem]], outlines: Mapping[str, bytes], buffer: float
+def drop_leaks(
+    items_of: Mapping[str, list[ExampleItem]], outlines: Mapping[str, bytes], buffer: float
 ) -> dict[str, list[ExampleItem]]:
-    """The splits without the items that share ground with one of a later split (of SPLITS), or lie within `buffer` m of it."""
-    kept, later = {}, np.zeros(0, object)
+    """Drop items that share ground with one of a later split, or are too near to it.
+
+    Args:
+        items_of: split → its items.
+        outlines: name of an item → its outline (WKB, EPSG:4326), where it is known.
+        buffer: least distance in metres.
+
+    Returns:
+        Split → its remaining items. Splits give way in the order of `splits.SPLITS`.
+    """
+    remaining, later = {}, np.zeros(0, object)
     for split in reversed(splits.SPLITS):
-        shapes = shapely.from_wkb(
-            np.array([outlines.get(item.name) for item in held[split]], object)
-        )
-        near = leakage.near(shapes, later, buffer)
-        kept[split] = [item for item, close in zip(held[split], near, strict=True) if not close]
-        later = np.concatenate([later, shapes[~near & ~shapely.is_missing(shapes)]])
-    return {split: kept[split] for split in splits.SPLITS}
+        items = items_of[split]
+        shapes = shapely.from_wkb(np.array([outlines.get(item.name) for item in items], object))
+        leaks = leakage.is_near(shapes, later, buffer)
+        remaining[split] = [item for item, drop in zip(items, leaks, strict=True) if not drop]
+        later = np.concatenate([later, shapes[~leaks & ~shapely.is_missing(shapes)]])
+    return {split: remaining[split] for split in splits.SPLITS}
 
 
 def file_keys(
     split: str,
     items: Sequence[ExampleItem],
     weights: Sequence[float],
-    recipe: DatasetSpec,
+    spec: DatasetSpec,
     example: Example,
     fingerprint: str,
 ) -> list[dict[str, Any]]:
-    """A key for every file of one split: items in an order drawn from their names, so many that a file is one row group.
+    """Return a key for every samples file of one split.
 
-    weights: of the items. example: any of the dataset's, from whose size the bytes of the others are reckoned.
+    Args:
+        split: name of the split.
+        items: of the split; they are dealt to files in an order drawn from their names.
+        weights: of the items.
+        spec: of the dataset.
+        example: any of the dataset's, from whose size the bytes of the others are estimated.
+        fingerprint: of the samples table.
+
+    Returns:
+        `split`, `name`, `fingerprint`, `items` and `weights` of each file, so many files that one
+        is one row group.
     """
-    found = sorted(zip(items, weights, strict=True), key=lambda pair: splits.rank(pair[0].name, 0))
-    if not found:
+    weighted = sorted(
+        zip(items, weights, strict=True), key=lambda pair: splits.rank(pair[0].name, 0)
+    )
+    if not weighted:
         return []
-    windows = len(list(_windows(example.pixels.shape[2:], recipe)))
-    one = recipe.size**2 * (
-        recipe.dates * len(recipe.encoding.bands) * np.dtype(recipe.encoding.dtype).itemsize + 1
-    )
-    files = min(
-        max(math.ceil(len(found) * windows * one / GROUP_BYTES), min(MIN_FILES, len(found))),
-        len(found),
-    )
-    bounds = [i * len(found) // files for i in range(files + 1)]
+    windows = len(list(_windows(example.pixels.shape[2:], spec)))
+    pixel_bytes = spec.dates * len(spec.encoding.bands) * np.dtype(spec.encoding.dtype).itemsize
+    label_bytes = 1
+    all_bytes = len(weighted) * windows * spec.size**2 * (pixel_bytes + label_bytes)
+    needed = math.ceil(all_bytes / table.GROUP_BYTES)
+    count = min(max(needed, table.MIN_FILES), len(weighted))
     return [
-        {"split": split, "name": f"{recipe.name}-{n:05d}", "fingerprint": fingerprint}
-        | {
-            "items": [vars(item) for item, _ in found[a:b]],
-            "weights": [weight for _, weight in found[a:b]],
+        {
+            "split": split,
+            "name": f"{spec.name}-{number:05d}",
+            "fingerprint": fingerprint,
+            "items": [vars(item) for item, _ in members],
+            "weights": [weight for _, weight in members],
         }
-        for n, (a, b) in enumerate(itertools.pairwise(bounds))
+        for number, members in enumerate(table.split_evenly(weighted, count))
     ]
 
 
-def write_examples(key: Mapping[str, Any], recipe: DatasetSpec) -> list[dict[str, Any]]:
-    """Ledger rows of one samples file (`split`, `name`, `items`, `weights`), published now or standing, and of bad items."""
-    path = file_path(key["split"], key["name"], key["fingerprint"])
-    if not (recipe.out / path).exists():
+def write_examples(key: Mapping[str, Any], spec: DatasetSpec) -> list[LedgerRow]:
+    """Write one samples file, unless it is there already.
+
+    Args:
+        key: made by `file_keys`.
+        spec: of the dataset.
+
+    Returns:
+        The ledger rows of the file and of its bad items.
+    """
+    path = table.file_path(key["split"], key["name"], key["fingerprint"])
+    if not files.exists(spec.out / path):
         with access.gdal_settings():
-            rows, bad = _rows(key, recipe)
-        about = {
-            "stage": "samples",
-            "key": file_key(key["split"], key["name"]),
-            "fingerprint": key["fingerprint"],
-            "bad": bad,
-        }
-        publish_rows(recipe.out, path, rows, about | {"legend": asdict(recipe.legend)})
-    about = store.read_footer(recipe.out / path)
-    failed = [
-        ledger.ledger_row(
-            "samples",
-            f"item:{recipe.name}/{name}",
-            key["fingerprint"],
+            rows, errors = _cut_items(key, spec)
+        table.publish_rows(spec.out, key, rows, spec.legend, {"bad": errors})
+    footer = store.read_footer(spec.out / path)
+    bad_rows = [
+        LedgerRow(
+            stage="samples",
+            key=f"item:{spec.name}/{name}",
+            fingerprint=key["fingerprint"],
             status="bad",
-            error=error,
             path=path,
+            error=error,
         )
-        for name, error in about.pop("bad").items()
+        for name, error in footer["bad"].items()
     ]
-    return [ledger.published_row(recipe.out, about), *failed]
+    return [row_of_file(spec.out, footer), *bad_rows]
 
 
-def _rows(
-    key: Mapping[str, Any], recipe: DatasetSpec
+def _cut_items(
+    key: Mapping[str, Any], spec: DatasetSpec
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    # Of a key's items; and what is wrong with those that are bad.
-    rows, bad = [], {}
-    for given, weight in zip(key["items"], key["weights"], strict=True):
+    # Rows of a key's items, and name → error of the bad ones.
+    rows, errors = [], {}
+    for fields, weight in zip(key["items"], key["weights"], strict=True):
         plain: dict[str, Any] = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in given.items()
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.items()
         }
         item = ExampleItem(**plain)
         try:
-            rows += [
-                row | {"weight": weight}
-                for row in cut_example(item, read_example(recipe, item), recipe)
-            ]
+            rows += cut_example(item, read_example(spec, item), spec, weight)
         except InputError as error:
-            bad[item.name] = str(error)
-    return rows, bad
+            errors[item.name] = str(error)
+    return rows, errors
 
 
-def cut_example(item: ExampleItem, example: Example, recipe: DatasetSpec) -> list[dict[str, Any]]:
-    """Rows of the samples table: one, or, of a larger image with a label a pixel or boxes, one for every window.
+def cut_example(
+    item: ExampleItem, example: Example, spec: DatasetSpec, weight: float | None = None
+) -> list[dict[str, Any]]:
+    """Cut samples out of an example.
 
-    Windows without a label a pixel are left out; a box goes to the window that holds its centre, cut at the window's edges.
+    An example gives one sample; a larger image whose label is dense or boxes gives one for every
+    window. Windows without a labelled pixel are left out. A box goes to the window that holds its
+    centre, cut at the window's edges.
+
+    Args:
+        item: of the example.
+        example: as `read_example` returns it.
+        spec: of the dataset.
+        weight: of the samples; the dataset's own by default.
+
+    Returns:
+        Rows of the samples table.
+
+    Raises:
+        InputError: the label does not fit the image or the dataset's legend.
     """
-    description = recipe.description
-    array = recode(
-        example.pixels, registry.band_encoding(description, recipe.encoding.bands), recipe.encoding
+    description = spec.description
+    encoding = registry.band_encoding(description, spec.encoding.bands)
+    pixels, valid, datetimes = _select_dates(
+        recode(example.pixels, encoding, spec.encoding), example, spec.dates
     )
-    array, valid, times = _take_dates(array, example, recipe.dates)
-    label = _translate(example.label, description, recipe)
+    label = _translate(example.label, description, spec)
     dense = description.task in DENSE and label.ndim == 2
-    if dense and label.shape != array.shape[2:]:
-        raise InputError(
-            f"{item.files[-1]} has a label of {label.shape} pixels, its image {array.shape[2:]}: fetch both anew"
-        )
     if dense:
-        label = np.where(valid.any(0), label, NODATA).astype(np.uint8)
+        label = _mask_label(label, valid, item)
     rows = []
-    places = list(_windows(array.shape[2:], recipe))
-    for y, x in places:
-        piece = arrays.window(label, y, x, recipe.size, NODATA) if dense else label
-        if description.task == "detect":
-            piece = _move_boxes(label, y, x, recipe.size)
-        seen = arrays.window(valid, y, x, recipe.size, 0)
-        counts = _count(piece, description.task, recipe.legend)
-        if not seen.any() or (dense and not sum(counts)):
+    windows = list(_windows(valid.shape[1:], spec))
+    for y, x in windows:
+        window_valid = arrays.window(valid, y, x, spec.size, 0)
+        window_label = _window_label(label, description.task, y, x, spec.size)
+        counts = count_classes(window_label, description.task, spec.legend)
+        if not window_valid.any() or (dense and not sum(counts)):
             continue
-        number = f"/{y // recipe.size}_{x // recipe.size}" if len(places) > 1 else ""
-        name = f"{recipe.name}/{item.name}{number}"
-        rows.append(
-            {
-                "sample_id": name,
-                "tile_id": name,
-                "period": "all",
-                "source": recipe.name,
-                "scene_ids": [],
-                "datetimes": times,
-            }
-            | _place(example.grid, item, y, x, recipe.size)
-            | {"halo": 0, "bands": list(recipe.encoding.bands)}
-            | {"scales": list(recipe.encoding.scales), "offsets": list(recipe.encoding.offsets)}
-            | arrays.array_columns("pixels", arrays.window(array, y, x, recipe.size, 0), "delta")
-            | {"valid": arrays.pack(seen), "clear": float(seen.any(0).mean())}
-            | {"dataset": recipe.name, "task": description.task, "legend": recipe.legend.name}
-            | {"block": item.group, "class_ids": list(recipe.legend.ids), "class_counts": counts}
-            | {"weight": recipe.conf.weight}
-            | arrays.array_columns("label", piece, "delta" if dense else "raw")
+        position = f"/{y // spec.size}_{x // spec.size}" if len(windows) > 1 else ""
+        name = f"{spec.name}/{item.name}{position}"
+        sample = SampleRow(
+            sample_id=name,
+            tile_id=name,
+            period="all",
+            source=spec.name,
+            scene_ids=(),
+            datetimes=datetimes,
+            georeference=_georeference(example.grid, item, y, x, spec.size),
+            encoding=spec.encoding,
+            pixels=arrays.window(pixels, y, x, spec.size, 0),
+            valid=window_valid,
+            label=window_label,
+            dataset=spec.name,
+            task=description.task,
+            legend=spec.legend,
+            block=item.group,
+            class_counts=counts,
+            weight=spec.dataset.weight if weight is None else weight,
         )
+        rows.append(sample.to_row())
     return rows
 
 
-def _take_dates(
-    array: np.ndarray, example: Example, dates: int
-) -> tuple[np.ndarray, np.ndarray, list[Any]]:
-    # Of more dates than the table keeps, some evenly spread; fewer are filled up with dates on which nothing is valid.
-    count = len(array)
-    if count > dates:
-        chosen = (
-            np.rint(np.linspace(0, count - 1, dates)).astype(int) if dates > 1 else np.array([0])
-        )
-        return (
-            array[chosen],
-            example.valid[chosen],
-            [example.datetimes[i] for i in chosen if example.datetimes],
-        )
+def _select_dates(
+    pixels: np.ndarray, example: Example, dates: int
+) -> tuple[np.ndarray, np.ndarray, Sequence[datetime]]:
+    # Of more dates than the table has, some evenly spread; fewer are filled up with dates on which
+    # nothing is valid.
+    count = len(pixels)
     if count == dates:
-        return array, example.valid, list(example.datetimes)
-    empty = [(0, dates - count), *[(0, 0)] * 3]
+        return pixels, example.valid, example.datetimes
+    if count > dates:
+        chosen = np.array([0])
+        if dates > 1:
+            chosen = np.rint(np.linspace(0, count - 1, dates)).astype(int)
+        times = [example.datetimes[i] for i in chosen if example.datetimes]
+        return pixels[chosen], example.valid[chosen], times
+    added = (0, dates - count)
     return (
-        np.pad(array, empty),
-        np.pad(example.valid, [empty[0], *empty[2:]]),
-        list(example.datetimes),
+        np.pad(pixels, [added, (0, 0), (0, 0), (0, 0)]),
+        np.pad(example.valid, [added, (0, 0), (0, 0)]),
+        example.datetimes,
     )
 
 
-def _translate(label: np.ndarray, description: Description, recipe: DatasetSpec) -> np.ndarray:
-    """The label in the table's legend; InputError names an id that the dataset's own legend lacks."""
-    own, codes = description.legend, dict(recipe.codes)
-    ignored = tuple({*own.ids, NODATA} - set(codes))
-    walk = Crosswalk(recipe.legend, {**dict.fromkeys(ignored, NODATA), **codes}, ignored)
-    if description.task == "multilabel":
-        found = np.zeros(len(recipe.legend.classes), np.uint8)
-        at = recipe.legend.to_index()
-        for i in (i for i, there in zip(own.ids, label, strict=True) if there and i in codes):
-            found[at[codes[i]]] = 1
-        return found
-    strange = sorted(
-        set(np.unique(label[:, 0] if description.task == "detect" else label).tolist())
-        - {*own.ids, NODATA}
-    )
-    if strange:
+def _mask_label(label: np.ndarray, valid: np.ndarray, item: ExampleItem) -> np.ndarray:
+    # The dense label (H, W), 255 where no date is valid (T, H, W).
+    if label.shape != valid.shape[1:]:
         raise InputError(
-            f"label codes {strange} are not in the legend of {recipe.conf.name} ({list(own.ids)}): fetch it anew"
+            f"{item.files[-1]} has a label of {label.shape} pixels, "
+            f"its image {valid.shape[1:]}: fetch both anew"
         )
-    if description.task == "detect":
-        ids = walk.apply(label[:, 0].astype(np.int64))
+    return np.where(valid.any(0), label, NODATA).astype(np.uint8)
+
+
+def _translate(label: np.ndarray, description: Description, spec: DatasetSpec) -> np.ndarray:
+    """Return an example's label in the table's legend.
+
+    Raises:
+        InputError: an id is not in the dataset's legend, or the example's only class is ignored.
+    """
+    dataset_ids, codes = description.legend.ids, dict(spec.codes)
+    if description.task == "multilabel":
+        return _translate_presence(label, dataset_ids, spec)
+    is_boxes = description.task == "detect"
+    unknown = set(np.unique(label[:, 0] if is_boxes else label).tolist()) - {*dataset_ids, NODATA}
+    if unknown:
+        raise InputError(
+            f"label codes {sorted(unknown)} are not in the legend of {spec.dataset.name} "
+            f"({list(dataset_ids)}): fetch it anew"
+        )
+    ignored = tuple({*dataset_ids, NODATA} - set(codes))
+    crosswalk = Crosswalk(spec.legend, {**dict.fromkeys(ignored, NODATA), **codes}, ignored)
+    if is_boxes:
+        ids = crosswalk.apply(label[:, 0].astype(np.int64))
         boxes: np.ndarray = np.column_stack([ids, label[:, 1:]])[ids != NODATA]
         return boxes.astype(np.float32)
-    found = walk.apply(label)
-    if label.ndim == 0 and found == NODATA:
+    ids = crosswalk.apply(label)
+    if label.ndim:
+        return np.asarray(ids)
+    if ids == NODATA:
         raise InputError(f"class {int(label)} is left out by datasets.ignore")
-    return np.asarray(found, np.int64) if label.ndim == 0 else np.asarray(found)
+    return np.asarray(ids, np.int64)
 
 
-def _count(label: np.ndarray, task: str, legend: Legend) -> list[int]:
-    if task == "multilabel":
-        return [int(n) for n in label]
-    ids = label[:, 0].astype(np.int64) if task == "detect" else label.ravel()
-    counted: list[int] = np.bincount(ids, minlength=256)[list(legend.ids)].tolist()
-    return counted
+def _translate_presence(
+    label: np.ndarray, dataset_ids: Sequence[int], spec: DatasetSpec
+) -> np.ndarray:
+    # (K,) uint8, 1 where the table's class is present, of a label parallel to the dataset's ids.
+    presence = np.zeros(len(spec.legend.classes), np.uint8)
+    codes, positions = dict(spec.codes), spec.legend.to_index()
+    for dataset_id, is_present in zip(dataset_ids, label, strict=True):
+        if is_present and dataset_id in codes:
+            presence[positions[codes[dataset_id]]] = 1
+    return presence
 
 
-def _windows(shape: tuple[int, ...], recipe: DatasetSpec) -> Iterator[tuple[int, int]]:
-    task = recipe.description.task
-    if task in DENSE or (task == "detect" and max(shape) > recipe.size):
-        yield from itertools.product(
-            range(0, shape[0], recipe.size), range(0, shape[1], recipe.size)
-        )
-        return
-    yield _middle(shape, recipe.size)
+def _windows(shape: tuple[int, ...], spec: DatasetSpec) -> Iterator[tuple[int, int]]:
+    # First row and column of each window of an image of this shape; a window may reach beyond it.
+    task, size = spec.description.task, spec.size
+    if task in DENSE or (task == "detect" and max(shape) > size):
+        yield from itertools.product(range(0, shape[0], size), range(0, shape[1], size))
+    else:
+        yield (shape[0] - size) // 2, (shape[1] - size) // 2
 
 
-def _middle(shape: tuple[int, ...], size: int) -> tuple[int, int]:
-    return (shape[0] - size) // 2, (shape[1] - size) // 2
+def _window_label(label: np.ndarray, task: str, y: int, x: int, size: int) -> np.ndarray:
+    if task == "detect":
+        return _window_boxes(label, y, x, size)
+    if task in DENSE and label.ndim == 2:
+        return arrays.window(label, y, x, size, NODATA)
+    return label
 
 
-def _move_boxes(boxes: np.ndarray, y: int, x: int, size: int) -> np.ndarray:
-    # Those whose centre is in the window, counted from its corner and cut at its edges.
+def _window_boxes(boxes: np.ndarray, y: int, x: int, size: int) -> np.ndarray:
+    # Boxes whose centre is in the window, in pixels from its corner and cut at its edges.
     moved = boxes - np.array([0, x, y, x, y], np.float32)
     centre = (moved[:, 1:3] + moved[:, 3:5]) / 2
-    inside = ((centre >= 0) & (centre < size)).all(1)
+    in_window = ((centre >= 0) & (centre < size)).all(1)
     moved[:, 1:] = moved[:, 1:].clip(0, size)
-    return np.asarray(moved[inside])
+    return np.asarray(moved[in_window])
 
 
-def _place(grid: Grid | None, item: ExampleItem, y: int, x: int, size: int) -> dict[str, Any]:
+def _georeference(
+    grid: Grid | None, item: ExampleItem, y: int, x: int, size: int
+) -> dict[str, Any]:
+    # The GRID columns of a window.
     if grid is not None:
         return arrays.grid_columns(grid.window(y, x, size, size))
-    # A plain picture: pixels counted from its corner, and a point where the listing at least tells that.
-    point = None if item.place is None else shapely.to_wkb(shapely.Point(item.place))
-    lon, lat = item.place or (None, None)
-    place = {
+    # An image without georeference: pixels are counted from its corner, and the footprint is the
+    # point of the listing, if there is one.
+    lon, lat = item.lonlat or (None, None)
+    return {
         "crs": "",
         "transform": [1.0, 0.0, float(x), 0.0, -1.0, -float(y)],
         "height": size,
         "width": size,
+        "footprint": None if item.lonlat is None else shapely.to_wkb(shapely.Point(item.lonlat)),
+        "xmin": lon,
+        "ymin": lat,
+        "xmax": lon,
+        "ymax": lat,
     }
-    return place | {"footprint": point, "xmin": lon, "ymin": lat, "xmax": lon, "ymax": lat}

@@ -1,7 +1,8 @@
-"""Spatial splits: which block of samples goes to training, validation or test, and the buffer between them.
+"""Spatial splits: which block of samples is for training, validation or test, and the buffer.
 
-A lattice of samples covers the tiling: sample (col, row) holds the pixels from (col * size, row * size) on, counted right
-and down from the tiling's origin; `block` x `block` samples are a spatial block and never part.
+A lattice of samples covers the tiling: sample (col, row) holds the pixels from (col * size,
+row * size) on, counted right and down from the tiling's origin. `block` x `block` samples are a
+spatial block, which is never divided.
 """
 
 from __future__ import annotations
@@ -22,218 +23,280 @@ from lulc.geo.grid import WGS84, transformer
 from lulc.geo.tiling import Tiling
 
 SplitCell = tuple[int, int]
+"""(col, row) of a spatial block."""
+
 Metres = tuple[float, float]
 """Length on the ground of a pixel's sides along x and y."""
 
 SPLITS = ("train", "validation", "test")
-"""In the order in which they give way: training labels keep away from the other two, validation labels from test."""
+"""In the order in which they give way: training labels keep away from the other two, validation
+labels from test."""
 
 ENOUGH = 3
-"""A class found in this many blocks or more belongs in every split."""
+"""A class that is in this many blocks or more belongs in every split."""
 
 
 @dataclass(frozen=True)
 class Fence:
-    """A block from which labels keep the buffer: its pixels (right and bottom excluded) and a pixel's sides in metres."""
+    """A block from which labels keep the buffer, in pixels of the tiling."""
 
     left: int
     top: int
     right: int
+    """Excluded."""
     bottom: int
+    """Excluded."""
     metres: Metres
 
 
-def split_cell(col: int, row: int, conf: SampleConf) -> SplitCell:
-    """The spatial block of a sample of the lattice."""
-    return col // conf.block, row // conf.block
+def split_cell(col: int, row: int, samples: SampleConf) -> SplitCell:
+    """Return the spatial block of a sample of the lattice.
+
+    Args:
+        col: the sample's column in the lattice.
+        row: the sample's row in the lattice.
+        samples: says how many samples a block has.
+    """
+    return col // samples.block, row // samples.block
 
 
 def rank(text: str, seed: int) -> bytes:
-    """A key that puts texts in an order that depends on nothing but the seed."""
+    """Return a sort key that puts texts in an order that depends on nothing but the seed."""
     return hashlib.blake2b(f"{seed}/{text}".encode(), digest_size=8).digest()
 
 
-def split_shares(conf: SampleConf) -> dict[str, float]:
-    """The share of the labelled pixels that each split is to have; those without a share are left out."""
-    test = 1 / conf.folds if conf.folds else conf.test
-    train = 1 - conf.validation - test
+def split_shares(samples: SampleConf) -> dict[str, float]:
+    """Return the share of the labelled pixels that each split is to have, without empty splits.
+
+    Raises:
+        UsageError: no share is left for training.
+    """
+    test = 1 / samples.folds if samples.folds else samples.test
+    train = 1 - samples.validation - test
     if train <= 0:
         raise UsageError(
-            f"samples.validation {conf.validation} and the test share {test:g} leave nothing to train on: lower them"
+            f"samples.validation {samples.validation} and the test share {test:g} "
+            "leave nothing to train on: lower them"
         )
-    return {
-        name: share
-        for name, share in zip(SPLITS, (train, conf.validation, test), strict=True)
-        if share > 0
-    }
+    shares = zip(SPLITS, (train, samples.validation, test), strict=True)
+    return {split: share for split, share in shares if share > 0}
 
 
-def assign(counts: Mapping[SplitCell, np.ndarray], conf: SampleConf) -> dict[SplitCell, str]:
-    """The split of every block, given its labelled pixels by class (K,).
+def assign(
+    class_counts: Mapping[SplitCell, np.ndarray], samples: SampleConf
+) -> dict[SplitCell, str]:
+    """Return the split of every block.
 
-    With `folds` the blocks are dealt into so many equal parts, of which part `fold` is the test split: over all folds every block
-    is tested once. Validation has its share of the others.
+    With `folds` the blocks are dealt into so many equal parts, of which part `fold` is the test
+    split: over all folds every block is tested once. Validation has its share of the others.
+
+    Args:
+        class_counts: labelled pixels of each block by class (K,).
+        samples: shares, folds and seed.
     """
-    wanted = split_shares(conf)
-    if conf.folds is None:
-        return _deal(counts, wanted, conf.seed)
-    folds = _deal(counts, {str(i): 1 / conf.folds for i in range(conf.folds)}, conf.seed)
-    rest = {block: found for block, found in counts.items() if folds[block] != str(conf.fold)}
-    others = _deal(rest, _without_test(wanted), conf.seed)
-    return {block: others.get(block, "test") for block in folds}
+    shares = split_shares(samples)
+    if samples.folds is None:
+        return _deal(class_counts, shares, samples.seed)
+    fold_shares = {str(fold): 1 / samples.folds for fold in range(samples.folds)}
+    folds = _deal(class_counts, fold_shares, samples.seed)
+    not_tested = {b: counts for b, counts in class_counts.items() if folds[b] != str(samples.fold)}
+    other_splits = _deal(not_tested, _without_test(shares), samples.seed)
+    return {block: other_splits.get(block, "test") for block in folds}
 
 
-def deal_out[T](items: Sequence[T], conf: SampleConf) -> dict[str, list[T]]:
-    """Items that lie nowhere, by split, in runs of their order; with `folds` every one is in the test split of one fold."""
-    wanted, found, rest = split_shares(conf), {}, list(items)
-    if conf.folds:
-        part = [i * conf.folds // len(items) for i in range(len(items))]
-        found["test"] = [item for item, of in zip(items, part, strict=True) if of == conf.fold]
-        rest = [item for item, of in zip(items, part, strict=True) if of != conf.fold]
-        wanted = _without_test(wanted)
-    ends = np.rint(np.cumsum([0.0, *wanted.values()]) * len(rest)).astype(int).tolist()
-    return found | {
-        name: rest[start:end]
-        for name, (start, end) in zip(wanted, itertools.pairwise(ends), strict=True)
-    }
+def split_in_order[T](items: Sequence[T], samples: SampleConf) -> dict[str, list[T]]:
+    """Return some items without location by split, each split a run of their order.
 
-
-def _without_test(wanted: Mapping[str, float]) -> dict[str, float]:
-    learn = {name: share for name, share in wanted.items() if name != "test"}
-    return {name: share / sum(learn.values()) for name, share in learn.items()}
-
-
-def balance_weights(counts: np.ndarray, blocks: Sequence[Hashable], how: str) -> np.ndarray:
-    """(N,) weights of samples with counts (N, K) of their classes, in these blocks; their mean is 1.
-
-    class: the mean over a sample's labels of 1 / the class's share in all samples, so that every class counts the same. area:
-    1 / the samples of its block, so that every block of ground does. none: 1.
+    With `folds` every item is in the test split of one fold.
     """
-    if how == "none" or not len(counts):
+    shares, splits, remaining = split_shares(samples), {}, list(items)
+    if samples.folds:
+        folds = [n * samples.folds // len(items) for n in range(len(items))]
+        in_fold = list(zip(items, folds, strict=True))
+        splits["test"] = [item for item, fold in in_fold if fold == samples.fold]
+        remaining = [item for item, fold in in_fold if fold != samples.fold]
+        shares = _without_test(shares)
+    ends = np.rint(np.cumsum([0.0, *shares.values()]) * len(remaining)).astype(int).tolist()
+    for split, (start, end) in zip(shares, itertools.pairwise(ends), strict=True):
+        splits[split] = remaining[start:end]
+    return splits
+
+
+def _without_test(shares: Mapping[str, float]) -> dict[str, float]:
+    other_shares = {split: share for split, share in shares.items() if split != "test"}
+    total = sum(other_shares.values())
+    return {split: share / total for split, share in other_shares.items()}
+
+
+def balance_weights(counts: np.ndarray, blocks: Sequence[Hashable], balance: str) -> np.ndarray:
+    """Return the weights (N,) of some samples; their mean is 1.
+
+    Args:
+        counts: (N, K) labels of each sample by class.
+        blocks: the spatial block of each sample.
+        balance: class: the mean over a sample's labels of 1 / the class's share in all samples, so
+            that every class counts the same. area: 1 / the samples of its block, so that every
+            block of ground does. none: 1.
+    """
+    if balance == "none" or not len(counts):
         return np.ones(len(counts))
-    if how == "area":
-        number = Counter(blocks)
-        weights = np.array([1 / number[block] for block in blocks])
+    if balance == "area":
+        samples_of_block = Counter(blocks)
+        weights = np.array([1 / samples_of_block[block] for block in blocks])
     else:
-        each = counts / counts.sum(1, keepdims=True)
-        held = each.mean(0)
-        weights = each @ np.divide(1, held, out=np.zeros_like(held), where=held > 0)
+        shares = counts / counts.sum(1, keepdims=True)
+        mean_share = shares.mean(0)
+        occurs = mean_share > 0
+        weights = shares @ np.divide(1, mean_share, out=np.zeros_like(mean_share), where=occurs)
     return weights / weights.mean()
 
 
 def _deal(
-    counts: Mapping[SplitCell, np.ndarray], wanted: Mapping[str, float], seed: int
+    class_counts: Mapping[SplitCell, np.ndarray], shares: Mapping[str, float], seed: int
 ) -> dict[SplitCell, str]:
-    """The part of every block, by name → share of all labelled pixels.
+    """Return the split of every block, given each split's share of all labelled pixels.
 
-    Blocks are placed one by one in an order drawn from the seed, then moved while that helps, so that in order of weight: every
-    class that occurs in three blocks or more is in every part; no part lacks its share of a class; the shares hold by labelled
-    pixels.
+    Blocks are assigned one by one in an order drawn from the seed, then moved while that helps, so
+    that in order of weight: every class that occurs in three blocks or more is in every split; no
+    split has less than its share of a class; the shares hold by labelled pixels.
     """
-    share = np.array(list(wanted.values()))[:, None]
-    order = sorted(counts, key=lambda b: rank("_".join(map(str, b)), seed))
+    share = np.array(list(shares.values()))[:, None]
+    order = sorted(class_counts, key=lambda block: rank("_".join(map(str, block)), seed))
     if not order:
         return {}
-    pixels = np.stack([counts[b] for b in order]).astype(float)
+    pixels = np.stack([class_counts[block] for block in order]).astype(float)
     total, by_class = pixels.sum(), pixels.sum(0)
     common = (pixels > 0).sum(0) >= ENOUGH
-    # A class that training lacks is never mapped; one that another split lacks is only not judged.
-    need = np.array([2.0 if name == "train" else 1.0 for name in wanted])
+    # A class without training labels is never mapped; in another split it is only not judged.
+    need = np.array([2.0 if split == "train" else 1.0 for split in shares])
 
-    def cost(held: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-        # (S,): what is wrong with each split; the splits' costs simply add up, so a move changes two of them.
-        missing = ((blocks == 0) & common).sum(1)
-        overall = np.abs(held.sum(1) - share[:, 0] * total) / max(total, 1)
-        short = np.maximum(1 - held / np.maximum(share * by_class, 1e-9), 0).mean(1)
+    def cost(split_pixels: np.ndarray, split_blocks: np.ndarray) -> np.ndarray:
+        # (S,): what is wrong with each split, of its pixels and blocks by class (S, K). The splits'
+        # costs simply add up, so a move changes two of them.
+        missing = ((split_blocks == 0) & common).sum(1)
+        overall = np.abs(split_pixels.sum(1) - share[:, 0] * total) / max(total, 1)
+        short = np.maximum(1 - split_pixels / np.maximum(share * by_class, 1e-9), 0).mean(1)
         return np.asarray(10 * missing + overall + need * short)
 
-    held, blocks = (
-        np.zeros((len(wanted), pixels.shape[1])),
-        np.zeros((len(wanted), pixels.shape[1]), int),
-    )
-    home = np.full(len(order), -1)
+    split_pixels = np.zeros((len(shares), pixels.shape[1]))
+    split_blocks = np.zeros((len(shares), pixels.shape[1]), int)
+    assigned = np.full(len(order), -1)
     for _ in range(12):
         moved = False
-        for i, found in enumerate(pixels):
-            has, old = (found > 0).astype(int), int(home[i])
+        for i, block_pixels in enumerate(pixels):
+            has, old = (block_pixels > 0).astype(int), int(assigned[i])
             if old >= 0:
-                held[old] -= found
-                blocks[old] -= has
-            gain = cost(held + found, blocks + has) - cost(held, blocks)
+                split_pixels[old] -= block_pixels
+                split_blocks[old] -= has
+            gain = cost(split_pixels + block_pixels, split_blocks + has)
+            gain -= cost(split_pixels, split_blocks)
             new = int(gain.argmin())
             if old >= 0 and gain[new] > gain[old] - 1e-12:
                 new = old
-            held[new] += found
-            blocks[new] += has
-            home[i], moved = new, moved or new != old
+            split_pixels[new] += block_pixels
+            split_blocks[new] += has
+            assigned[i], moved = new, moved or new != old
         if not moved:
             break
-    names = list(wanted)
-    return {block: names[h] for block, h in zip(order, home, strict=True)}
+    names = list(shares)
+    return {block: names[split] for block, split in zip(order, assigned, strict=True)}
 
 
-def ground(
-    tiling: Tiling, blocks: Iterable[SplitCell], conf: SampleConf
+def pixel_metres(
+    tiling: Tiling, blocks: Iterable[SplitCell], samples: SampleConf
 ) -> dict[SplitCell, Metres]:
-    """The length in metres, on the ground, of a pixel's sides at the centre of every block (geodesic over the block's side)."""
-    found = list(blocks)
-    side = conf.size * conf.block
-    at = (np.array(found, float).reshape(-1, 2) + 0.5) * side
+    """Return the length on the ground of a pixel's sides at the centre of every block.
+
+    Args:
+        tiling: of the pixels.
+        blocks: spatial blocks.
+        samples: says how large a block is.
+
+    Returns:
+        Metres along x and y, geodesic over the block's side.
+    """
+    cells = list(blocks)
+    side = samples.size * samples.block
+    centres = (np.array(cells, float).reshape(-1, 2) + 0.5) * side
 
     def lonlat(dx: float, dy: float) -> tuple[np.ndarray, np.ndarray]:
-        x = tiling.x0 + (at[:, 0] + dx) * tiling.resolution
-        y = tiling.y0 - (at[:, 1] + dy) * tiling.step_y
+        x = tiling.x0 + (centres[:, 0] + dx) * tiling.resolution
+        y = tiling.y0 - (centres[:, 1] + dy) * tiling.pixel_height
         lon, lat = transformer(tiling.crs, WGS84).transform(x, y)
         return lon, lat
 
     geod = Geod(ellps="WGS84")
     half = side / 2
-    across = geod.inv(*lonlat(-half, 0), *lonlat(half, 0))[2]
-    along = geod.inv(*lonlat(0, -half), *lonlat(0, half))[2]
-    return {
-        b: (float(x) / side, float(y) / side) for b, x, y in zip(found, across, along, strict=True)
-    }
+    along_x = geod.inv(*lonlat(-half, 0), *lonlat(half, 0))[2]
+    along_y = geod.inv(*lonlat(0, -half), *lonlat(0, half))[2]
+    lengths = zip(cells, along_x, along_y, strict=True)
+    return {cell: (float(x) / side, float(y) / side) for cell, x, y in lengths}
 
 
-def least(a: Metres, b: Metres) -> Metres:
-    """The shorter of each side: a distance measured with them is no longer than with either."""
+def shorter_sides(a: Metres, b: Metres) -> Metres:
+    """Return the shorter of each side: a distance in them is no longer than in either."""
     return min(a[0], b[0]), min(a[1], b[1])
 
 
-def fences(
-    splits: Mapping[SplitCell, str], metres: Mapping[SplitCell, Metres], conf: SampleConf
+def find_fences(
+    splits: Mapping[SplitCell, str], metres: Mapping[SplitCell, Metres], samples: SampleConf
 ) -> dict[SplitCell, list[Fence]]:
-    """For every block that has any: the blocks of splits it gives way to that lie within the buffer."""
-    side = conf.size * conf.block
-    found: dict[SplitCell, list[Fence]] = {}
-    if not conf.buffer:
-        return found
-    for (col, row), split in splits.items():
-        reach_x, reach_y = (math.ceil(conf.buffer / (side * m)) + 1 for m in metres[col, row])
-        for other_row in range(row - reach_y, row + reach_y + 1):
-            for other_col in range(col - reach_x, col + reach_x + 1):
-                other = splits.get((other_col, other_row))
-                if other is None or SPLITS.index(other) <= SPLITS.index(split):
-                    continue
-                pair = least(metres[col, row], metres[other_col, other_row])
-                gaps = (
-                    (max(abs(a - b) - 1, 0) * side * m)
-                    for a, b, m in zip((col, row), (other_col, other_row), pair, strict=True)
-                )
-                if math.hypot(*gaps) < conf.buffer:
-                    left, top = other_col * side, other_row * side
-                    found.setdefault((col, row), []).append(
-                        Fence(left, top, left + side, top + side, pair)
-                    )
-    return found
+    """Return the blocks within the buffer of each block whose splits it gives way to.
+
+    Args:
+        splits: the split of every block.
+        metres: sides of a pixel at every block.
+        samples: size of a block in samples, and the buffer.
+
+    Returns:
+        Block → its fences; blocks without a fence are left out.
+    """
+    fences: dict[SplitCell, list[Fence]] = {}
+    if not samples.buffer:
+        return fences
+    side = samples.size * samples.block
+    for cell, split in splits.items():
+        for other in _cells_around(cell, metres[cell], samples):
+            if other not in splits or SPLITS.index(splits[other]) <= SPLITS.index(split):
+                continue
+            sides = shorter_sides(metres[cell], metres[other])
+            gaps = (
+                max(abs(a - b) - 1, 0) * side * length
+                for a, b, length in zip(cell, other, sides, strict=True)
+            )
+            if math.hypot(*gaps) < samples.buffer:
+                left, top = other[0] * side, other[1] * side
+                fence = Fence(left, top, left + side, top + side, sides)
+                fences.setdefault(cell, []).append(fence)
+    return fences
 
 
-def outside(col: int, row: int, around: Sequence[Fence], conf: SampleConf) -> np.ndarray:
-    """(size, size) bool: the sample's pixels whose edges are at least the buffer away from every fence."""
-    kept = np.ones((conf.size, conf.size), bool)
-    x, y = (n * conf.size + np.arange(conf.size) for n in (col, row))
-    for fence in around:
+def _cells_around(cell: SplitCell, metres: Metres, samples: SampleConf) -> Iterable[SplitCell]:
+    # All blocks that may lie within the buffer, by rows.
+    side = samples.size * samples.block
+    reach_x, reach_y = (math.ceil(samples.buffer / (side * length)) + 1 for length in metres)
+    col, row = cell
+    for other_row in range(row - reach_y, row + reach_y + 1):
+        for other_col in range(col - reach_x, col + reach_x + 1):
+            yield other_col, other_row
+
+
+def outside_fences(col: int, row: int, fences: Sequence[Fence], samples: SampleConf) -> np.ndarray:
+    """Return which pixels of a sample keep the buffer to every fence.
+
+    Args:
+        col: the sample's column in the lattice.
+        row: the sample's row in the lattice.
+        fences: of the sample's block.
+        samples: size of a sample and the buffer.
+
+    Returns:
+        (size, size) bool: whether the pixel's edges are at least the buffer away.
+    """
+    outside = np.ones((samples.size, samples.size), bool)
+    x, y = (n * samples.size + np.arange(samples.size) for n in (col, row))
+    for fence in fences:
         gap_x = np.maximum(np.maximum(fence.left - x - 1, x - fence.right), 0) * fence.metres[0]
         gap_y = np.maximum(np.maximum(fence.top - y - 1, y - fence.bottom), 0) * fence.metres[1]
-        kept &= np.hypot(gap_x[None, :], gap_y[:, None]) >= conf.buffer
-    return kept
+        outside &= np.hypot(gap_x[None, :], gap_y[:, None]) >= samples.buffer
+    return outside

@@ -1,56 +1,167 @@
-"""Files of the samples table: their names, sizes and how they are written."""
+"""The samples table: its rows, and its files."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lulc.tables import schemas
-from lulc.tables.files import write_atomic
+from lulc.legend import Legend
+from lulc.tables import arrays, layout, schemas
+from lulc.tables.encoding import Encoding
+from lulc.tables.files import Location, write_atomic
 
 GROUP_BYTES = 32 << 20
-"""Of pixels, valid masks and labels in a file, which is one row group, before compression."""
+"""Pixels, valid masks and labels of a file, which is one row group, in bytes before compression."""
 
 MIN_FILES = 4
-"""Files a split, when it has as many samples: several ranks can then share it."""
+"""Files of a split, when it has as many samples: several ranks can then share it."""
+
+
+@dataclass(frozen=True, eq=False)
+class SampleRow:
+    """One sample."""
+
+    sample_id: str
+    tile_id: str
+    period: str
+    source: str
+    scene_ids: Sequence[str]
+    datetimes: Sequence[datetime]
+    """Of its dates, in order of time; empty where they are unknown."""
+    georeference: Mapping[str, Any]
+    """The GRID columns."""
+    encoding: Encoding
+    pixels: np.ndarray
+    """(T, C, size, size) in the encoding's numbers."""
+    valid: np.ndarray
+    """(T, size, size) bool."""
+    label: np.ndarray
+    """The truth, of the shape and type that the task has (see `schemas.SAMPLES`)."""
+    dataset: str
+    task: str
+    legend: Legend
+    block: str
+    """Spatial block of the split."""
+    class_counts: list[int]
+    """Labelled pixels, images or boxes, parallel to the legend."""
+    weight: float
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the row of the samples table."""
+        # Only class rasters have neighbours that are alike.
+        is_raster = self.label.ndim == 2 and self.label.dtype == np.uint8
+        row: dict[str, Any] = {
+            "sample_id": self.sample_id,
+            "tile_id": self.tile_id,
+            "period": self.period,
+            "source": self.source,
+            "scene_ids": list(self.scene_ids),
+            "datetimes": list(self.datetimes),
+            "halo": 0,
+            "bands": list(self.encoding.bands),
+            "scales": list(self.encoding.scales),
+            "offsets": list(self.encoding.offsets),
+            "valid": arrays.pack(self.valid),
+            "clear": float(self.valid.any(0).mean()),
+            "dataset": self.dataset,
+            "task": self.task,
+            "legend": self.legend.name,
+            "block": self.block,
+            "class_ids": list(self.legend.ids),
+            "class_counts": self.class_counts,
+            "weight": self.weight,
+        }
+        row |= self.georeference
+        row |= arrays.array_columns("pixels", self.pixels, "delta")
+        return row | arrays.array_columns("label", self.label, "delta" if is_raster else "raw")
 
 
 def sample_id(row: Mapping[str, Any]) -> str:
-    """`<tiling>/<period>/<col>_<row>` of the lattice of samples."""
-    return f"{row['tile_id'].rpartition('/')[0]}/{row['period']}/{row['col']}_{row['row']}"
+    """Return the id of a sample of the lattice, `<tiling>/<period>/<col>_<row>`.
+
+    Args:
+        row: `tile_id`, `period`, and `col` and `row` of the lattice.
+    """
+    tiling = row["tile_id"].rpartition("/")[0]
+    return f"{tiling}/{row['period']}/{row['col']}_{row['row']}"
+
+
+def count_classes(label: np.ndarray, task: str, legend: Legend) -> list[int]:
+    """Return how often each class is in a label, parallel to the legend.
+
+    Args:
+        label: of multilabel (K,) 0 or 1; of detect (N, 5), whose first column is the class id; of
+            all other tasks class ids of any shape.
+        task: the label's task.
+        legend: the classes that count.
+    """
+    if task == "multilabel":
+        return [int(n) for n in label]
+    ids = label[:, 0].astype(np.int64) if task == "detect" else label.ravel()
+    counts: list[int] = np.bincount(ids, minlength=256)[list(legend.ids)].tolist()
+    return counts
+
+
+def split_evenly[T](items: Sequence[T], count: int) -> list[Sequence[T]]:
+    """Return `count` runs of some items, whose lengths differ by one at most."""
+    bounds = [n * len(items) // count for n in range(count + 1)]
+    return [items[start:end] for start, end in itertools.pairwise(bounds)]
 
 
 def publish_rows(
-    out: Path, path: str, rows: list[dict[str, Any]], about: Mapping[str, Any]
+    out: Location,
+    key: Mapping[str, Any],
+    rows: list[dict[str, Any]],
+    legend: Legend,
+    footer: Mapping[str, Any] | None = None,
 ) -> None:
-    """A samples file of these rows, which are its one row group; `about` and what follows from the rows go to its footer."""
-    labelled = sum(sum(row["class_counts"]) for row in rows)
-    said = {**about, "status": "done", "valid_pixels": labelled, "path": path}
-    table = pa.Table.from_pylist(rows, schemas.SAMPLES.with_metadata({"lulc": json.dumps(said)}))
+    """Publish a samples file of some rows, which are its one row group.
+
+    Args:
+        out: the output location.
+        key: `split`, `name` and `fingerprint` of the file.
+        rows: of the samples table, in their order in the file.
+        legend: of the labels; kept in the file's footer.
+        footer: what the footer holds beside what every samples file has; plain values.
+    """
+    path = file_path(key["split"], key["name"], key["fingerprint"])
+    whole_footer = {
+        "stage": "samples",
+        "key": file_key(key["split"], key["name"]),
+        "fingerprint": key["fingerprint"],
+        **(footer or {}),
+        "legend": asdict(legend),
+        "status": "done",
+        "valid_pixels": sum(sum(row["class_counts"]) for row in rows),
+        "path": path,
+    }
+    schema = schemas.SAMPLES.with_metadata({"lulc": json.dumps(whole_footer)})
+    table = pa.Table.from_pylist(rows, schema)
     # Pixels are differences already: a dictionary or statistics of them cost time and say nothing.
-    keyed = [field.name for field in table.schema if not pa.types.is_binary(field.type)]
+    with_statistics = [field.name for field in schema if not pa.types.is_binary(field.type)]
     options = {
         "compression": "zstd",
         "compression_level": 1,
         "use_dictionary": False,
-        "write_statistics": keyed,
+        "write_statistics": with_statistics,
+        "row_group_size": max(1, len(rows)),
     }
-    write_atomic(
-        out / path,
-        lambda beside: pq.write_table(table, beside, row_group_size=max(1, len(rows)), **options),
-    )
+    write_atomic(out / path, lambda file: pq.write_table(table, file, **options))
 
 
 def file_key(split: str, name: str) -> str:
-    """A samples file's key in the ledger."""
+    """Return a samples file's key in the ledger."""
     return f"{split}/{name}"
 
 
 def file_path(split: str, name: str, fingerprint: str) -> str:
-    """Where a samples file lies, relative to the output folder."""
-    return f"tables/samples/split={split}/{name}.{fingerprint}.parquet"
+    """Return where a samples file lies, relative to the output location."""
+    return layout.samples_file(split, name, fingerprint)

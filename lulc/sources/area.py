@@ -1,4 +1,4 @@
-"""The area of interest of a run: a box in degrees or a vector file."""
+"""The area of interest of a run: a box in degrees or the polygons of a vector file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,19 @@ from lulc.geo import grid
 
 
 def read_area(area: str | None) -> BaseGeometry | None:
-    """The area in degrees, of `xmin,ymin,xmax,ymax` (xmin > xmax: across the antimeridian) or a vector file; None: everywhere."""
+    """Read an area of interest.
+
+    Args:
+        area: A box `xmin,ymin,xmax,ymax` in degrees (xmin > xmax crosses the antimeridian), the
+            path of a vector file, or None for no limit.
+
+    Returns:
+        The area in EPSG:4326; None where there is no limit.
+
+    Raises:
+        UsageError: The box is not valid.
+        InputError: The file cannot be read, has no CRS or holds no polygon.
+    """
     if area is None:
         return None
     if re.fullmatch(r"[-+\d.eE, ]+", area):
@@ -23,20 +35,25 @@ def read_area(area: str | None) -> BaseGeometry | None:
         frame = geopandas.read_file(area)
     except Exception as error:
         raise InputError(
-            f"area {area} cannot be read as a vector file ({error}); a box is xmin,ymin,xmax,ymax in degrees"
+            f"area {area} cannot be read as a vector file ({error}); "
+            "a box is xmin,ymin,xmax,ymax in degrees"
         ) from error
     if frame.crs is None:
         raise InputError(f"area {area} has no CRS: write it into the file")
-    found = frame.geometry.make_valid().union_all()
-    if found.is_empty:
+    geometry = frame.geometry.make_valid().union_all()
+    if geometry.is_empty:
         raise InputError(f"area {area} holds no polygon")
-    return shapely.make_valid(grid.project(found, frame.crs.to_wkt(), grid.WGS84))
+    return shapely.make_valid(grid.project(geometry, frame.crs.to_wkt(), grid.WGS84))
 
 
 def parse_box(text: str) -> BaseGeometry:
-    """The box of a text `xmin,ymin,xmax,ymax` in degrees; UsageError when it is not one."""
+    """Return the box of a text `xmin,ymin,xmax,ymax` in degrees.
+
+    Raises:
+        UsageError: The text is not four numbers in this order and within the range of degrees.
+    """
     try:
-        xmin, ymin, xmax, ymax = (float(part) for part in text.split(","))
+        xmin, ymin, xmax, ymax = (float(number) for number in text.split(","))
         if not (
             ymin < ymax
             and ymin >= -90
@@ -53,7 +70,7 @@ def parse_box(text: str) -> BaseGeometry:
 
 
 def make_box(bounds: tuple[float, float, float, float]) -> BaseGeometry:
-    """The box of bounds in degrees; two boxes where xmin > xmax, across the antimeridian."""
+    """Return the box of bounds in degrees; two boxes where xmin > xmax, across the antimeridian."""
     xmin, ymin, xmax, ymax = bounds
     if xmin < xmax:
         return shapely.box(*bounds)

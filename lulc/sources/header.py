@@ -1,4 +1,4 @@
-"""What every source shares: Item and Source, the header of a raster file, and a Scene made of headers."""
+"""Headers of raster files, and scenes made of them: what all readers share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import shapely
@@ -18,104 +18,172 @@ from lulc.bands import ALIASES, COMMON, Band
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo import areas
-from lulc.geo.grid import Grid, footprint, is_placed, parse_crs
+from lulc.geo.grid import Grid, footprint, is_on_earth, parse_crs
 from lulc.raster import access, reader
-from lulc.raster.access import INSIDE
+from lulc.raster.access import ARCHIVE_MARK
 from lulc.raster.reader import is_real
 from lulc.redact import redact_url
-from lulc.sources.scene import Clear, Scene
+from lulc.sources.scene import Scene
 from lulc.tables.files import file_identity, fingerprint_of
 
 # GDAL's colour interpretations that name a band. Not gray, which any file of one band has.
 _COLOURS = ("red", "green", "blue", "nir", "pan", "coastal", "alpha")
+_METRES_PER_DEGREE = 111_320  # at the equator
+
+
+@dataclass(frozen=True)
+class BandMetadata:
+    """What a product's metadata or a STAC item gives for a band; None where it gives nothing."""
+
+    scale: float | None = None
+    offset: float | None = None
+    nodata: float | None = None
+    kind: Literal["continuous", "class", "quality"] = "continuous"
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a raster file says of itself; the tuples hold one value a band."""
+    """A raster file's header; the tuples hold one entry per band."""
 
     href: str
+    """The file's path or address."""
     grid: Grid
+    """CRS, transform and size."""
     dtypes: tuple[str, ...]
+    """numpy names of the data types."""
     nodatas: tuple[float | None, ...]
+    """No data values, None where there is none."""
     scales: tuple[float, ...]
+    """Scales; 1 where the file has none."""
     offsets: tuple[float, ...]
+    """Offsets; 0 where the file has none."""
     descriptions: tuple[str | None, ...]
+    """Band descriptions."""
     colours: tuple[str, ...]
-    taken: str | None
+    """GDAL's colour interpretations."""
+    datetime_tag: str | None
+    """The TIFF tag DateTime, `YYYY:MM:DD HH:MM:SS`."""
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Band names: descriptions, else what the colour interpretation says, else b1, b2, …; always distinct."""
-        named = tuple(
-            plain_name(d) if d else c if c in _COLOURS else ""
-            for d, c in zip(self.descriptions, self.colours, strict=True)
+    def band_names(self) -> tuple[str, ...]:
+        """Distinct band names: descriptions, else colour interpretations, else b1, b2, …."""
+        names = [
+            plain_name(description) if description else colour if colour in _COLOURS else ""
+            for description, colour in zip(self.descriptions, self.colours, strict=True)
+        ]
+        return tuple(
+            name if name and names.count(name) == 1 else f"b{index}"
+            for index, name in enumerate(names, 1)
         )
-        return tuple(n if n and named.count(n) == 1 else f"b{i}" for i, n in enumerate(named, 1))
 
-    def band(self, name: str, index: int, archive: Archive, said: dict[str, Any]) -> Band:
-        """The file's band as a scene's: what the archive fixes comes first, then what is `said` of it, then the file's values."""
+    def band(
+        self,
+        name: str,
+        index: int,
+        archive: Archive | None = None,
+        metadata: BandMetadata | None = None,
+    ) -> Band:
+        """Describe a band of the file as a band of a scene.
+
+        Args:
+            name: The band's name in the scene.
+            index: Band number in the file, from 1.
+            archive: The run file's scale, offset and nodata, which come before all others.
+            metadata: The product's or item's, which come before the file's.
+
+        Raises:
+            InputError: There is no such band, it is complex, or its scale or offset is unusable.
+        """
         if not 1 <= index <= len(self.dtypes):
             raise InputError(
-                f"{redact_url(self.href)} has {len(self.dtypes)} bands: there is no band {index} for {name!r}"
+                f"{redact_url(self.href)} has {len(self.dtypes)} bands: "
+                f"there is no band {index} for {name!r}"
             )
-        if not is_real(self.dtypes[index - 1]):
+        dtype = self.dtypes[index - 1]
+        if not is_real(dtype):
             raise InputError(
-                f"{redact_url(self.href)} band {index} is of type {self.dtypes[index - 1]}: real numbers can be read"
+                f"{redact_url(self.href)} band {index} is of type {dtype}: real numbers can be read"
             )
-        own = {
-            "scale": self.scales[index - 1],
-            "offset": self.offsets[index - 1],
-            "nodata": self.nodatas[index - 1],
-        }
-        fixed = {n: getattr(archive, n) for n in own if getattr(archive, n) is not None}
-        known = own | {n: v for n, v in said.items() if v is not None} | fixed
-        if (
-            not known["scale"]
-            or not math.isfinite(known["scale"])
-            or not math.isfinite(known["offset"])
-        ):
-            has = f"scale {known['scale']} and offset {known['offset']}"
+        scale, offset = self.scales[index - 1], self.offsets[index - 1]
+        nodata = self.nodatas[index - 1]
+        for settings in (metadata, archive):
+            if settings is not None:
+                scale = scale if settings.scale is None else settings.scale
+                offset = offset if settings.offset is None else settings.offset
+                nodata = nodata if settings.nodata is None else settings.nodata
+        if not scale or not math.isfinite(scale) or not math.isfinite(offset):
             raise InputError(
-                f"band {name!r} of {redact_url(self.href)} has {has}: give the true ones under scenes.scale and offset"
+                f"band {name!r} of {redact_url(self.href)} has scale {scale} and offset {offset}: "
+                "give the true ones under scenes.scale and offset"
             )
-        return Band(name, self.href, index, self.dtypes[index - 1], **known)
+        kind = metadata.kind if metadata else "continuous"
+        return Band(name, self.href, index, dtype, scale, offset, nodata, kind)
+
+    def quality_band(self, name: str, index: int = 1) -> Band:
+        """Describe a band of the file as a quality band, to which no scale of the run applies.
+
+        Args:
+            name: The band's name in the scene.
+            index: Band number in the file, from 1.
+        """
+        return self.band(name, index, metadata=BandMetadata(kind="quality"))
 
 
 def open_header(href: str) -> Header:
-    """The header of a raster file, its pixels unread; InputError where it has no CRS or its CRS cannot be true."""
-    with access.open_raster(href) as data:
-        if data.crs is None:
+    """Read the header of a raster file; no pixels are read.
+
+    Raises:
+        InputError: The file cannot be opened, has no CRS, or its CRS cannot be true.
+    """
+    with access.open_raster(href) as dataset:
+        if dataset.crs is None:
             raise InputError(
-                f"{redact_url(href)} has no CRS: write the true one into it, for example with gdal_edit.py -a_srs"
+                f"{redact_url(href)} has no CRS: "
+                "write the true one into it, for example with gdal_edit.py -a_srs"
             )
-        found = Header(
-            href,
-            reader.grid_of(data),
-            tuple(data.dtypes),
-            tuple(data.nodatavals),
-            tuple(data.scales),
-            tuple(data.offsets),
-            tuple(data.descriptions),
-            tuple(c.name for c in data.colorinterp),
-            data.tags().get("TIFFTAG_DATETIME"),
+        header = Header(
+            href=href,
+            grid=reader.grid_of(dataset),
+            dtypes=tuple(dataset.dtypes),
+            nodatas=tuple(dataset.nodatavals),
+            scales=tuple(dataset.scales),
+            offsets=tuple(dataset.offsets),
+            descriptions=tuple(dataset.descriptions),
+            colours=tuple(colour.name for colour in dataset.colorinterp),
+            datetime_tag=dataset.tags().get("TIFFTAG_DATETIME"),
         )
-    if not is_placed(found.grid):
-        where = f"is {found.grid.crs[:40]}, but its corners lie at {found.grid.bounds}"
-        raise InputError(f"{redact_url(href)} says its CRS {where}: give it its true CRS")
-    return found
+    if not is_on_earth(header.grid):
+        crs, bounds = header.grid.crs[:40], header.grid.bounds
+        raise InputError(
+            f"{redact_url(href)} says its CRS is {crs}, but its corners lie at {bounds}: "
+            "give it its true CRS"
+        )
+    return header
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What the JSON holds; ValueError where it is none, or is nested deeper than any that is true."""
+    """Parse JSON.
+
+    Raises:
+        ValueError: The text is not JSON, or nested deeper than any true metadata.
+    """
     try:
         return json.loads(text)
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
 
 
+def parse_number(number: Any) -> float | None:
+    """Return a number of JSON metadata (also `"nan"`) as a float, None where there is none."""
+    return None if number is None else float(number)
+
+
 def plain_name(text: str) -> str:
-    """A band name in common words: `SCL` → quality, `Red` → red; a name that is not common stays as it is."""
+    """Return a band name as a common name; a name that is not one is unchanged.
+
+    >>> plain_name("SCL"), plain_name("Red"), plain_name("B8A")
+    ('quality', 'red', 'B8A')
+    """
     lower = text.strip().lower()
     return ALIASES.get(lower, lower if lower in COMMON else text.strip())
 
@@ -123,83 +191,102 @@ def plain_name(text: str) -> str:
 def make_scene(
     scene_id: str,
     source: str,
-    taken: datetime | None,
+    acquired: datetime | None,
     bands: Sequence[tuple[Band, Header]],
-    **rest: Any,
+    **fields: Any,
 ) -> Scene:
-    """The Scene of these bands: CRS, footprint and pixel side are those of its finest band; InputError where bands lie apart.
+    """Make the Scene of these bands.
 
-    A pixel is usable where all bands are, so the finest band's footprint misses nothing.
+    CRS, footprint and pixel side are those of its finest band. A pixel is valid where all bands
+    are, so the finest band's footprint misses nothing.
+
+    Args:
+        scene_id: The scene's id.
+        source: Name of its Source.
+        acquired: When it was acquired, None for a layer.
+        bands: Its bands with the headers of their files.
+        **fields: Further fields of the Scene: cloud, clear, properties.
+
+    Raises:
+        InputError: The footprints of two bands are disjoint.
     """
-    headers = sorted((h for b, h in bands if b.kind != "quality"), key=lambda h: _side_m(h.grid))
-    grid = headers[0].grid
-    outline = footprint(grid)
-    for other in {h.grid: h for h in headers if h.grid != grid}.values():
-        if outline.disjoint(footprint(other.grid)):
-            which = f"{redact_url(headers[0].href)} and {redact_url(other.href)}"
+    headers = sorted(
+        (header for band, header in bands if band.kind != "quality"),
+        key=lambda header: _pixel_side(header.grid),
+    )
+    finest = headers[0]
+    outline = footprint(finest.grid)
+    for header in {header.grid: header for header in headers}.values():
+        if header.grid != finest.grid and outline.disjoint(footprint(header.grid)):
             raise InputError(
-                f"{which} are bands of one scene but lie apart: one of them has a wrong CRS"
+                f"{redact_url(finest.href)} and {redact_url(header.href)} are bands of one scene "
+                "but lie apart: one of them has a wrong CRS"
             )
-    found = tuple(b for b, _ in bands)
     return Scene(
         scene_id,
         source,
-        taken,
-        grid.crs,
+        acquired,
+        finest.grid.crs,
         shapely.to_wkb(outline),
-        found,
-        gsd_m=_side_m(grid),
-        **rest,
+        tuple(band for band, _ in bands),
+        gsd_m=_pixel_side(finest.grid),
+        **fields,
     )
 
 
-def _side_m(grid: Grid) -> float:
+def _pixel_side(grid: Grid) -> float:
+    # Metres: at the equator for rotated grids in degrees, else at the grid's centre.
     if parse_crs(grid.crs).is_geographic and (grid.transform[1] or grid.transform[3]):
-        return math.sqrt(math.prod(grid.resolution)) * 111_320
-    return math.sqrt(
-        float(areas.pixel_areas(grid.window(grid.height // 2, grid.width // 2, 1, 1))[0, 0])
-    )
+        return math.sqrt(math.prod(grid.resolution)) * _METRES_PER_DEGREE
+    centre = grid.window(grid.height // 2, grid.width // 2, 1, 1)
+    return math.sqrt(float(areas.pixel_areas(centre)[0, 0]))
 
 
 def with_fingerprint(scene: Scene, content: object = None) -> Scene:
-    """The scene with a fingerprint of its record, its item's content and its local files' names, sizes and change times.
+    """Return the scene with its fingerprint.
 
-    Folders are left out, so that an archive that moves keeps its fingerprints, and a true copy of a scene has the same one.
+    It is made of the scene's record, `content`, and its local files' names, sizes and change times.
+    Folders are left out, so that an archive that moves keeps its fingerprints, and a true copy of a
+    scene has the same one.
+
+    Args:
+        scene: The scene, complete but for the fingerprint.
+        content: Further content that counts, such as the STAC item.
     """
-    # What is computed from the files is left out: another release of PROJ may differ in the last digit.
-    record = {
-        k: v for k, v in asdict(scene).items() if k not in ("footprint", "gsd_m", "fingerprint")
-    }
+    # What is computed from the files is left out: another release of PROJ may differ in the last
+    # digit.
+    computed = ("footprint", "gsd_m", "fingerprint")
+    record = {name: field for name, field in asdict(scene).items() if name not in computed}
     for band in record["bands"]:
         band["href"] = PurePosixPath(urlsplit(band["href"]).path).name
-    files = [
-        file_identity(h)[1:]
-        for h in sorted({b.href.partition(INSIDE)[0] for b in scene.bands})
-        if Path(h).exists()
-    ]
-    return replace(scene, fingerprint=fingerprint_of(record, content, files))
+    paths = sorted({band.href.partition(ARCHIVE_MARK)[0] for band in scene.bands})
+    identities = [file_identity(path)[1:] for path in paths if Path(path).exists()]
+    return replace(scene, fingerprint=fingerprint_of(record, content, identities))
 
 
-_DAY = re.compile(
+_DATE = re.compile(
     r"(?<!\d)(\d{4})([-_]?)(\d{2})\2(\d{2})(?:[T_-]?(\d{2}):?(\d{2}):?(\d{2}))?(?!\d)"
 )
 
 
 def find_date(text: str) -> datetime | None:
-    """The first date (and time of day, where it follows) that stands in a name: 20230514, 2023-05-14, 20230514T101031; UTC."""
-    for year, _, month, day, *clock in _DAY.findall(text):
-        for hour, minute, second in (map(int, (c or "0" for c in clock)), (0, 0, 0)):
+    """Find the first date, and the time of day after it, in a name.
+
+    Returns:
+        The time, UTC; None where there is no date between 1900 and 2099.
+
+    >>> find_date("S2B_20230514T101031_N0509").isoformat()
+    '2023-05-14T10:10:31+00:00'
+    >>> find_date("LC08_017036_2020-09-13_02").isoformat()
+    '2020-09-13T00:00:00+00:00'
+    """
+    for year, _, month, day, *clock in _DATE.findall(text):
+        times = ([int(digits or "0") for digits in clock], (0, 0, 0))
+        for hour, minute, second in times:
             try:
-                found = datetime(int(year), int(month), int(day), hour, minute, second, tzinfo=UTC)
+                time = datetime(int(year), int(month), int(day), hour, minute, second, tzinfo=UTC)
             except ValueError:
                 continue
-            if 1900 <= found.year < 2100:
-                return found
+            if 1900 <= time.year < 2100:
+                return time
     return None
-
-
-def quality_tests(archive: Archive) -> tuple[Clear, ...]:
-    """What band `quality` must say by the run file; where it gives no codes: anything but 0, no data in every scheme in use."""
-    return (
-        Clear("quality", archive.clear) if archive.clear else Clear("quality", (0,), refused=True),
-    )

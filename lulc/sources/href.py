@@ -1,4 +1,4 @@
-"""What an href of an item may name: files under the archive's root, public http(s), s3 and gs addresses. Nothing else."""
+"""Which hrefs of an item are read: files below the archive's root and public web addresses."""
 
 from __future__ import annotations
 
@@ -16,19 +16,30 @@ _REMOTE = ("http", "https", "s3", "gs")
 
 
 def resolve_href(href: str, folder: Path, root: Path) -> str:
-    """Absolute path or remote address of an href in a file of `folder`; InputError when it leads out of `root` or is not allowed.
+    """Resolve an href of an item.
 
-    Of a remote file the copy beside the item is taken, where there is one: that is how downloaded items come.
+    A remote file's copy in the item's folder is preferred: that is how downloaded items come.
+
+    Args:
+        href: The href as the item has it: a path, a file address or a remote address.
+        folder: The folder of the item, which relative paths refer to.
+        root: The archive's root, which no path may leave.
+
+    Returns:
+        An absolute path, or a remote address.
+
+    Raises:
+        InputError: The path leaves the root, or the address is private or of another scheme.
     """
-    parts = urlsplit(href)
-    if parts.scheme in _REMOTE:
-        copy = folder / PurePosixPath(unquote(parts.path)).name
+    parsed = urlsplit(href)
+    if parsed.scheme in _REMOTE:
+        copy = folder / PurePosixPath(unquote(parsed.path)).name
         if copy.is_file():
-            return _inside(copy, href, root)
+            return _check_below(root, copy, href)
         check_host(href)
         return href
-    if parts.scheme == "file" and parts.netloc in ("", "localhost"):
-        return _inside(Path(url2pathname(parts.path)), href, root)
+    if parsed.scheme == "file" and parsed.netloc in ("", "localhost"):
+        return _check_below(root, Path(url2pathname(parsed.path)), href)
     if (
         not href
         or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", href)
@@ -36,23 +47,29 @@ def resolve_href(href: str, folder: Path, root: Path) -> str:
         or "\0" in href
     ):
         raise InputError(
-            f"href {redact_url(href)!r} is not opened: give a path inside {root}, or an http(s), s3 or gs address"
+            f"href {redact_url(href)!r} is not opened: "
+            f"give a path inside {root}, or an http(s), s3 or gs address"
         )
-    plain = folder / href
-    return _inside(plain if plain.exists() else folder / unquote(href), href, root)
+    path = folder / href
+    return _check_below(root, path if path.exists() else folder / unquote(href), href)
 
 
-def _inside(path: Path, href: str, root: Path) -> str:
-    found = path.resolve()
-    if not found.is_relative_to(root.resolve()):
+def _check_below(root: Path, path: Path, href: str) -> str:
+    resolved = path.resolve()
+    if not resolved.is_relative_to(root.resolve()):
         raise InputError(
-            f"href {redact_url(href)!r} leads out of the archive {root}: name a folder above both as the archive"
+            f"href {redact_url(href)!r} leads out of the archive {root}: "
+            "name a folder above both as the archive"
         )
-    return str(found)
+    return str(resolved)
 
 
 def check_host(href: str) -> None:
-    """Nothing where an address may be public; InputError for this machine's and private networks', however they are written."""
+    """Refuse addresses of this machine and of private networks, in any notation.
+
+    Raises:
+        InputError: The host is private. s3 and gs addresses always pass.
+    """
     host = (urlsplit(href).hostname or "").rstrip(".")
     if urlsplit(href).scheme in ("s3", "gs"):
         return
@@ -71,5 +88,6 @@ def check_host(href: str) -> None:
         private = "." not in host or host.endswith((".localhost", ".local", ".internal"))
     if private:
         raise InputError(
-            f"href {urlsplit(href).hostname!r} is a private address: scenes are read from public hosts, s3 and gs alone"
+            f"href {urlsplit(href).hostname!r} is a private address: "
+            "scenes are read from public hosts, s3 and gs alone"
         )

@@ -1,8 +1,7 @@
-"""Connections to catalogues: retried, with a time limit, and kept from private networks that only an answer names."""
+"""HTTP connections to catalogues: retries, a time limit, and no way into private networks."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -12,15 +11,19 @@ from urllib3.util import Retry
 
 from lulc.sources.href import check_host
 
-_SECONDS = 60.0
+_TIMEOUT_S = 60.0
 
 
 def connect(url: str) -> StacApiIO:
-    """A reader of the catalogue at this address, and of what it links to on its own host or on a public one."""
-    own = urlsplit(url).netloc
+    """Return a reader of the catalogue at this address.
+
+    It also reads what the catalogue links to, on its own host or on a public one: requests and
+    redirects to other hosts pass `check_host`.
+    """
+    catalogue_host = urlsplit(url).netloc
 
     def check(address: str) -> None:
-        if urlsplit(address).netloc != own:
+        if urlsplit(address).netloc != catalogue_host:
             check_host(address)
 
     def check_request(request: requests.Request) -> None:
@@ -30,18 +33,13 @@ def connect(url: str) -> StacApiIO:
         if response.is_redirect:
             check(urljoin(str(response.url), response.headers["location"]))
 
-    # POST is how a search is asked: it changes nothing.
-    again = Retry(
+    # A STAC API is searched with POST, which changes nothing.
+    retries = Retry(
         5,
         backoff_factor=0.2,
         status_forcelist=(429, 500, 502, 503, 504),
         allowed_methods=("GET", "POST"),
     )
-    made = StacApiIO(max_retries=again, request_modifier=check_request, timeout=_SECONDS)
-    made.session.hooks["response"].append(check_redirect)
-    return made
-
-
-def describe_failure(error: Exception) -> str:
-    """What went wrong, short, and without the query of any address."""
-    return re.sub(r"\?\S*", "", str(error))[:300]
+    stac_io = StacApiIO(max_retries=retries, request_modifier=check_request, timeout=_TIMEOUT_S)
+    stac_io.session.hooks["response"].append(check_redirect)
+    return stac_io

@@ -1,4 +1,4 @@
-"""A product as its archive delivers it: a folder, a zip or a tar of files, on this disk or in an object store."""
+"""The files of a product: a folder, zip or tar, on this disk or in an object store."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -19,165 +17,187 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 
 from lulc.errors import InputError
-from lulc.raster.access import INSIDE
+from lulc.raster.access import ARCHIVE_MARK
 from lulc.redact import redact_url
 
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz")
 
-# What reading a damaged zip or tar may raise; RuntimeError: an encrypted one, or one packed in a way that is not known.
+# What reading a damaged zip or tar may raise; RuntimeError: an encrypted one, or one packed in a
+# way that is not known.
 _DAMAGE = (
     *(OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError),
     *(zipfile.BadZipFile, tarfile.TarError, pa.ArrowException),
 )
-_MOST_FILES = 100_000
-_MOST_BYTES = 64 << 20  # of a metadata file
-_PART = 4 << 20  # bytes read at once
-_MOST_RATIO = 1000  # of a packed file's size to the room it takes
+_MAX_FILES = 100_000
+_MAX_METADATA_BYTES = 64 << 20
+_CHUNK_BYTES = 4 << 20  # read at once
+_MAX_RATIO = 1000  # of a packed file's size to its compressed size
 
 
 @dataclass(frozen=True)
 class Tree:
-    """The files of one product: path is where it lies; sizes are bytes by name, relative, in order."""
+    """The files of one product."""
 
     path: str
+    """The folder, zip or tar: a path or an s3 or gs address."""
     sizes: Mapping[str, int]
+    """File name, relative to the path → bytes, in order of name."""
     _open: Callable[[str], BinaryIO]
 
     @property
     def packed(self) -> bool:
-        """Whether it is one file that holds the others."""
+        """Whether the product is a zip or tar."""
         return self.path.lower().endswith(PACKED)
 
     def href(self, name: str) -> str:
-        """What the raster reader opens the file by."""
-        return f"{self.path}{INSIDE if self.packed else '/'}{name}"
-
-    def find(self, pattern: str) -> list[str]:
-        """The names that match a shell pattern, in order; `*` also matches `/`."""
-        return [name for name in self.sizes if fnmatch(name, pattern)]
-
-    def one(self, pattern: str) -> str:
-        """The only name that matches; InputError where none or several do."""
-        found = self.find(pattern)
-        if len(found) != 1:
-            held = ", ".join(found[:3]) or "none"
-            raise InputError(
-                f"{redact_url(self.path)} must hold one file {pattern}; it holds {held}: fetch the product anew"
-            )
-        return found[0]
+        """Return the href by which the raster reader opens a file."""
+        return f"{self.path}{ARCHIVE_MARK if self.packed else '/'}{name}"
 
     def read(self, name: str) -> bytes:
-        """The content of a small file, such as metadata; InputError where it is large or damaged."""
-        if self.sizes[name] > _MOST_BYTES:
+        """Read a small file, such as metadata.
+
+        Raises:
+            InputError: The file is larger than metadata may be, or damaged.
+        """
+        if self.sizes[name] > _MAX_METADATA_BYTES:
             raise InputError(
-                f"{redact_url(self.href(name))} claims {self.sizes[name]:,} bytes: metadata has {_MOST_BYTES:,} at most"
+                f"{redact_url(self.href(name))} claims {self.sizes[name]:,} bytes: "
+                f"metadata has {_MAX_METADATA_BYTES:,} at most"
             )
         try:
             with self._open(name) as file:
-                return file.read(_MOST_BYTES)
+                return file.read(_MAX_METADATA_BYTES)
         except _DAMAGE as error:
-            raise InputError(
-                f"{redact_url(self.href(name))} cannot be read ({error}): fetch the product anew"
-            ) from error
+            raise InputError(_unreadable(self.href(name), error)) from error
 
 
 def digest(href: str, algorithm: str) -> str:
-    """The hex digest, by a name that hashlib knows, of a file at a path or an s3 or gs address, or in a zip or tar of these.
+    """Compute the checksum of a file.
 
-    InputError where it cannot be read.
+    Args:
+        href: A path, an s3 or gs address, or a file in a zip or tar at one of these.
+        algorithm: The hash function, by hashlib's name.
+
+    Returns:
+        The hex digest.
+
+    Raises:
+        InputError: The file cannot be read, or is at an http(s) address.
     """
     if urlsplit(href).scheme in ("http", "https"):
         raise InputError(
-            f"{redact_url(href)} is not fetched whole to be verified: copy it to this disk, or set scenes.verify to false"
+            f"{redact_url(href)} is not downloaded as a whole to be verified: "
+            "copy it to this disk, or set scenes.verify to false"
         )
-    packed, _, name = href.partition(INSIDE)
+    packed, _, name = href.partition(ARCHIVE_MARK)
     try:
         if name:
             file = open_tree(packed)._open(name)
         else:
-            store, place = _store(href)
-            file = store.open_input_file(place)
-        made = hashlib.new(algorithm)
+            store, path = _store(href)
+            file = store.open_input_file(path)
+        checksum = hashlib.new(algorithm)
         with file:
-            while part := file.read(_PART):
-                made.update(part)
-        return made.hexdigest()
+            while chunk := file.read(_CHUNK_BYTES):
+                checksum.update(chunk)
+        return checksum.hexdigest()
     except _DAMAGE as error:
-        raise InputError(
-            f"{redact_url(href)} cannot be read ({error}): fetch the product anew"
-        ) from error
+        raise InputError(_unreadable(href, error)) from error
+
+
+def _unreadable(href: str, error: BaseException) -> str:
+    return f"{redact_url(href)} cannot be read ({error}): download the product again"
 
 
 def open_tree(path: str) -> Tree:
-    """The product at a folder, a zip or a tar, or an s3 or gs address of one.
+    """List the files of the product at a path, or an s3 or gs address.
 
-    InputError where it cannot be listed, or holds what no product does: names that lead out of it, links, a file a thousand
-    times larger than the room it takes.
+    Returns:
+        The product's files; a folder's files are listed at any depth.
+
+    Raises:
+        InputError: The product cannot be listed, or contains what no product does: names that lead
+            out of it, links, a file a thousand times larger than its compressed size.
     """
-    store, place = _store(path)
+    store, store_path = _store(path)
     try:
         if path.lower().endswith(PACKED):
-            return _packed(path, store, place)
-        listed = store.get_file_info(pafs.FileSelector(place, recursive=True))
+            return _open_packed(path, store, store_path)
+        files = store.get_file_info(pafs.FileSelector(store_path, recursive=True))
     except _DAMAGE as error:
         raise InputError(
-            f"{redact_url(path)} cannot be listed ({error}): check the path, or fetch the product anew"
+            f"{redact_url(path)} cannot be listed ({error}): "
+            "check the path, or download the product again"
         ) from error
+    folder = store_path.rstrip("/")
     sizes = {
-        f.path[len(place.rstrip("/")) + 1 :]: f.size or 0
-        for f in listed
-        if f.type == pafs.FileType.File
+        file.path[len(folder) + 1 :]: file.size or 0
+        for file in files
+        if file.type == pafs.FileType.File
     }
 
-    def opened(name: str) -> Any:
-        return store.open_input_file(f"{place.rstrip('/')}/{name}")
+    def open_file(name: str) -> Any:
+        return store.open_input_file(f"{folder}/{name}")
 
-    return Tree(path.rstrip("/"), dict(sorted(sizes.items())), opened)
+    return Tree(path.rstrip("/"), dict(sorted(sizes.items())), open_file)
 
 
 def _store(path: str) -> tuple[pafs.FileSystem, str]:
+    # The file system of a path or address, and the path in it.
     if urlsplit(path).scheme in ("s3", "gs"):
-        store, place = pafs.FileSystem.from_uri(path)
-        return store, place
+        store, store_path = pafs.FileSystem.from_uri(path)
+        return store, store_path
     return pafs.LocalFileSystem(), path
 
 
-def _packed(path: str, store: pafs.FileSystem, place: str) -> Tree:
-    with ExitStack() as stack:
-        file = stack.enter_context(store.open_input_file(place))
-        if path.lower().endswith(".zip"):
-            members = {
-                m.filename: (m.file_size, m.compress_size)
-                for m in zipfile.ZipFile(file).infolist()
-                if not m.is_dir()
-            }
-        else:
-            tar = stack.enter_context(tarfile.open(fileobj=file))
-            found = [m for m in tar if not m.isdir()]
-            for member in found:
-                if not member.isfile():
-                    raise InputError(
-                        f"{redact_url(path)} holds {member.name}, which is no plain file: it is not opened"
-                    )
-            members = {m.name: (m.size, m.size) for m in found}
-    if len(members) > _MOST_FILES:
+def _open_packed(path: str, store: pafs.FileSystem, store_path: str) -> Tree:
+    zipped = path.lower().endswith(".zip")
+    with store.open_input_file(store_path) as file:
+        members = _zip_members(file) if zipped else _tar_members(path, file)
+    _check_members(path, members)
+
+    def open_file(name: str) -> Any:
+        file = store.open_input_file(store_path)
+        if zipped:
+            return zipfile.ZipFile(file).open(name)
+        return tarfile.open(fileobj=file).extractfile(name)
+
+    return Tree(path, {name: size for name, (size, _) in sorted(members.items())}, open_file)
+
+
+def _zip_members(file: Any) -> dict[str, tuple[int, int]]:
+    # File name → (bytes, compressed bytes).
+    return {
+        member.filename: (member.file_size, member.compress_size)
+        for member in zipfile.ZipFile(file).infolist()
+        if not member.is_dir()
+    }
+
+
+def _tar_members(path: str, file: Any) -> dict[str, tuple[int, int]]:
+    # As for a zip; a tar is compressed as a whole, so that both numbers are the file's size.
+    with tarfile.open(fileobj=file) as tar:
+        members = [member for member in tar if not member.isdir()]
+    for member in members:
+        if not member.isfile():
+            raise InputError(
+                f"{redact_url(path)} holds {member.name}, which is no plain file: it is not opened"
+            )
+    return {member.name: (member.size, member.size) for member in members}
+
+
+def _check_members(path: str, members: Mapping[str, tuple[int, int]]) -> None:
+    if len(members) > _MAX_FILES:
         raise InputError(
-            f"{redact_url(path)} holds {len(members):,} files: a product has {_MOST_FILES:,} at most"
+            f"{redact_url(path)} holds {len(members):,} files: a product has {_MAX_FILES:,} at most"
         )
-    for name, (size, room) in members.items():
+    for name, (size, compressed_size) in members.items():
         if name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name:
             raise InputError(
                 f"{redact_url(path)} holds {name!r}, which leads out of it: it is not opened"
             )
-        if size > _MOST_RATIO * max(room, 1024):
+        if size > _MAX_RATIO * max(compressed_size, 1024):
             raise InputError(
-                f"{redact_url(path)} holds {name}, {size:,} bytes in {room:,}: it is not opened"
+                f"{redact_url(path)} holds {name}, {size:,} bytes in {compressed_size:,}: "
+                "it is not opened"
             )
-
-    def opened(name: str) -> Any:
-        file = store.open_input_file(place)
-        if path.lower().endswith(".zip"):
-            return zipfile.ZipFile(file).open(name)
-        return tarfile.open(fileobj=file).extractfile(name)
-
-    return Tree(path, {name: size for name, (size, _) in sorted(members.items())}, opened)

@@ -1,8 +1,9 @@
-"""Where scenes come from. A file here without a leading underscore exports one Source, listed in SOURCES."""
+"""All sources. A file in `readers/` without leading underscore exports one, listed in SOURCES."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from lulc.config import Archive
@@ -17,54 +18,67 @@ from lulc.sources.readers.sentinel2 import SENTINEL2
 from lulc.sources.readers.stac import STAC
 from lulc.sources.source import Source
 
-# In the order in which `auto` asks them: products as their archives deliver them, then the general forms.
+# In the order in which `auto` tries them: products as their archives deliver them, then the general
+# forms.
 SOURCES: dict[str, Source] = {
-    s.name: s for s in (SENTINEL1, SENTINEL2, LANDSAT, MODIS, OPENAERIALMAP, STAC, GEOTIFF)
+    source.name: source
+    for source in (SENTINEL1, SENTINEL2, LANDSAT, MODIS, OPENAERIALMAP, STAC, GEOTIFF)
 }
+_WITHOUT_CHECKSUMS = (LANDSAT, MODIS, GEOTIFF)
 
 
 def source_of(archive: Archive) -> Source:
-    """The Source that reads an archive: the one that it names, or the first of SOURCES that knows its files by their names.
+    """Return the Source that reads an archive.
 
-    InputError says what was found instead.
+    Returns:
+        The source that the archive names, or the first of SOURCES that accepts its file names.
+
+    Raises:
+        InputError: The archive does not exist, no source accepts it, or it is to be verified but
+            its source has no checksums.
     """
-    found = _source_of(archive)
-    if archive.verify and found in (LANDSAT, MODIS, GEOTIFF):
-        raise InputError(
-            f"archive {archive.path} is of {found.name}, which comes without checksums: set scenes.verify to false"
-        )
-    return found
-
-
-def _source_of(archive: Archive) -> Source:
     if archive.search and not Path(archive.path).is_file():
         raise InputError(
-            "scenes.search is not answered yet: run `lulc index`, and name scenes.path to keep the answer at hand"
+            "scenes.search has not been run yet: "
+            "run `lulc index`, and name scenes.path to choose the file of its result"
         )
-    place = Path(archive.path)
-    remote = "://" in archive.path
-    if not remote and not place.exists():
+    if "://" not in archive.path and not Path(archive.path).exists():
         raise InputError(
-            f"archive {archive.path} is not there: scenes.path must be a folder or file, relative to the run file"
+            f"archive {archive.path} is not there: "
+            "scenes.path must be a folder or file, relative to the run file"
         )
-    if archive.source != "auto":
-        return SOURCES[archive.source]
-    if remote and not archive.path.lower().endswith(PACKED):
-        names = list(open_tree(archive.path).sizes)
-    else:
-        files = sorted(p for p in place.rglob("*") if p.is_file()) if place.is_dir() else [place]
-        names = [p.relative_to(place if place.is_dir() else place.parent).as_posix() for p in files]
+    source = _detect(archive) if archive.source == "auto" else SOURCES[archive.source]
+    if archive.verify and source in _WITHOUT_CHECKSUMS:
+        raise InputError(
+            f"archive {archive.path} is of {source.name}, which comes without checksums: "
+            "set scenes.verify to false"
+        )
+    return source
+
+
+def _detect(archive: Archive) -> Source:
+    names = _file_names(archive.path)
     for source in SOURCES.values():
         if source.accepts(archive, names):
             return source
-    suffixes = (PurePosixPath(name).suffix for name in names)
-    kinds = ", ".join(
-        f"{n} {suffix or 'without suffix'}" for suffix, n in Counter(suffixes).most_common(5)
-    )
-    accepted = (
-        "products of Sentinel-1 GRD and Sentinel-2 (.SAFE, .zip), Landsat (by their MTL, .tar) and MODIS (.hdf), "
-        "STAC items and answers of OpenAerialMap (.json), and GeoTIFF files (.tif, .tiff)"
+    suffixes = Counter(PurePosixPath(name).suffix for name in names)
+    counts = ", ".join(
+        f"{count} {suffix or 'without suffix'}" for suffix, count in suffixes.most_common(5)
     )
     raise InputError(
-        f"archive {archive.path} holds no scenes: found {kinds or 'no files'}; accepted are {accepted}"
+        f"archive {archive.path} holds no scenes: found {counts or 'no files'}; accepted are "
+        "products of Sentinel-1 GRD and Sentinel-2 (.SAFE, .zip), Landsat (by their MTL, .tar) and "
+        "MODIS (.hdf), STAC items and responses of OpenAerialMap (.json), and GeoTIFF files "
+        "(.tif, .tiff)"
     )
+
+
+def _file_names(archive_path: str) -> Sequence[str]:
+    # Names of an archive's files, relative to it, in order.
+    path = Path(archive_path)
+    if "://" in archive_path and not archive_path.lower().endswith(PACKED):
+        return list(open_tree(archive_path).sizes)
+    if not path.is_dir():
+        return [path.name]
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return [file.relative_to(path).as_posix() for file in files]

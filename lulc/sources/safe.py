@@ -1,4 +1,4 @@
-"""SAFE products of Copernicus in an archive: folders and zips, found by their names and by the metadata they hold."""
+"""SAFE products of Copernicus in an archive: folders and zips, by their names and metadata."""
 
 from __future__ import annotations
 
@@ -13,48 +13,72 @@ from lulc.sources.product import PACKED, Tree, open_tree
 from lulc.sources.source import SceneItem
 
 
-def find_products(names: Iterable[str], product: str, mark: str) -> list[str]:
-    """The products among the names of files, in order: folders (`""` for the one that holds them all) and zips.
+def find_products(names: Iterable[str], product: str, metadata: str) -> list[str]:
+    """Return the products among file names, in order.
 
-    product: regular expression of a product's name, without suffix; mark: of a file in it that no other product has. A folder
-    with the name but without the file is one too: it fails when it is read, and so is not lost in silence.
+    Args:
+        names: Names of files, relative to the archive.
+        product: Regular expression of a product's name, without suffix.
+        metadata: Regular expression of a file in a product that no other kind of product has.
+
+    Returns:
+        Folders (`""` for the archive's folder itself) and zips. A folder with the name but without
+        the metadata is one too: it fails when it is read, so that it is reported.
     """
-    form = re.compile(
-        rf"(?P<folder>(?:.*/)?{product}\.SAFE)/.*|(?P<zip>(?:.*/)?{product}(?:\.SAFE)?\.zip)|(?P<parent>.*/|){mark}"
+    pattern = re.compile(
+        rf"(?P<folder>(?:.*/)?{product}\.SAFE)/.*"
+        rf"|(?P<zip>(?:.*/)?{product}(?:\.SAFE)?\.zip)"
+        rf"|(?P<parent>.*/|){metadata}"
     )
-    matches = [
-        m for name in names if not re.search(r"(^|/)\.", name) and (m := form.fullmatch(name))
-    ]
+    visible = (name for name in names if not re.search(r"(^|/)\.", name))
+    matches = [match for name in visible if (match := pattern.fullmatch(name))]
     return sorted({m["folder"] or m["zip"] or (m["parent"] or "").rstrip("/") for m in matches})
 
 
-def list_products(archive: Archive, product: str, mark: str) -> Iterator[SceneItem]:
-    """An item for every product of the archive, in order: the one that it names, or all below the folder that it names."""
-    place = archive.path if "://" in archive.path else str(Path(archive.path).absolute())
-    if place.lower().endswith(PACKED):
-        yield SceneItem(place, plain_stem(place))
+def list_products(archive: Archive, product: str, metadata: str) -> Iterator[SceneItem]:
+    """List the products of an archive.
+
+    Args:
+        archive: One product, or a folder or object store prefix with products below it.
+        product: Regular expression of a product's name, as for `find_products`.
+        metadata: Regular expression of a metadata file, as for `find_products`.
+
+    Returns:
+        An item for every product, in order.
+    """
+    path = archive.path if "://" in archive.path else str(Path(archive.path).absolute())
+    if path.lower().endswith(PACKED):
+        yield SceneItem(path, plain_stem(path))
         return
-    tree = open_tree(place)
-    for found in find_products(tree.sizes, product, mark):
-        inner = PurePosixPath(found or tree.path)
-        key = inner.with_name(plain_stem(found)).as_posix() if found else plain_stem(tree.path)
-        yield SceneItem(f"{tree.path}/{found}" if found else tree.path, key)
+    tree = open_tree(path)
+    for name in find_products(tree.sizes, product, metadata):
+        if name:
+            key = PurePosixPath(name).with_name(plain_stem(name)).as_posix()
+            yield SceneItem(f"{tree.path}/{name}", key)
+        else:
+            yield SceneItem(tree.path, plain_stem(tree.path))
 
 
-def open_product(item: SceneItem, mark: str) -> tuple[Tree, str]:
-    """The item's files, and the folder in them (`""`, or ending in `/`) that holds the product; InputError where none does."""
+def open_product(item: SceneItem, metadata: str) -> tuple[Tree, str]:
+    """Open the product of an item.
+
+    Returns:
+        The item's files, and the folder in them (`""`, or ending in `/`) that holds the product.
+
+    Raises:
+        InputError: The item holds no product or several.
+    """
     tree = open_tree(item.path)
-    found = {
-        m["parent"] for name in tree.sizes if (m := re.fullmatch(rf"(?P<parent>.*/|){mark}", name))
-    }
-    if len(found) != 1:
-        held = "several products" if found else "no metadata of one"
+    pattern = re.compile(rf"(?P<parent>.*/|){metadata}")
+    folders = {match["parent"] for name in tree.sizes if (match := pattern.fullmatch(name))}
+    if len(folders) != 1:
+        content = "several products" if folders else "no metadata of one"
         raise InputError(
-            f"{redact_url(item.path)} is not one product: it holds {held}; fetch it anew"
+            f"{redact_url(item.path)} is not one product: it holds {content}; download it again"
         )
-    return tree, found.pop()
+    return tree, folders.pop()
 
 
 def plain_stem(path: str) -> str:
-    """The name of a product at a path: without folders, `.zip` and `.SAFE`."""
+    """Return the name of the product at a path: without folders, `.zip` and `.SAFE`."""
     return re.sub(r"(\.SAFE)?(\.zip)?$", "", PurePosixPath(path).name)

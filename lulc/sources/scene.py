@@ -1,4 +1,4 @@
-"""Scene: one acquisition with its bands and where their files lie; to and from the scenes table."""
+"""One acquisition with its bands and their files; conversion to and from the scenes table."""
 
 from __future__ import annotations
 
@@ -16,62 +16,87 @@ from lulc.tables import schemas
 
 @dataclass(frozen=True)
 class Clear:
-    """What a pixel must be to be usable: one of `codes` in a quality band (none of them where `refused`).
-
-    bits: how many bits of the value count, from bit `first_bit` on (0: the least); 0 for the whole value.
-    """
+    """A test of a quality band that valid pixels pass: the pixel has one of `codes`."""
 
     band: str
+    """Name of the quality band in the scene."""
     codes: tuple[int, ...]
+    """Codes, or values of the bit field, that pass; those that fail where `refused`."""
     refused: bool = False
+    """Whether `codes` fail and all others pass."""
     first_bit: int = 0
+    """First bit of the bit field, 0 is the least significant."""
     bits: int = 0
+    """Number of bits of the bit field; 0: the whole value is the code."""
 
     def passes(self, quality: np.ndarray) -> np.ndarray:
-        """Whether each pixel of the quality band (any shape, whole numbers) is usable."""
-        value = (quality >> self.first_bit) & ((1 << self.bits) - 1) if self.bits else quality
-        return np.asarray(np.isin(value, self.codes, invert=self.refused))
+        """Test each pixel of the quality band.
+
+        Args:
+            quality: Pixels of any shape, integers.
+
+        Returns:
+            Whether each pixel passes, bool, of the same shape.
+        """
+        code = (quality >> self.first_bit) & ((1 << self.bits) - 1) if self.bits else quality
+        return np.asarray(np.isin(code, self.codes, invert=self.refused))
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One acquisition. datetime None: a layer without a date, which belongs to every period. footprint: WKB in EPSG:4326.
-
-    clear: what its quality bands must say of a pixel for it to be usable, all of it. properties: what else is known, such as
-    the angles of the sun, as (name, text). fingerprint changes when a file does.
-    """
+    """One acquisition, or a layer without a date."""
 
     scene_id: str
+    """The product's or item's id, unique in a run."""
     source: str
+    """Name of the Source that read it."""
     datetime: datetime | None
+    """When it was acquired, UTC; None: a layer, which belongs to every period."""
     crs: str
+    """CRS of its finest band."""
     footprint: bytes
+    """Outline of the finest band, WKB in EPSG:4326."""
     bands: tuple[Band, ...]
+    """Its bands, quality bands included."""
     cloud: float | None = None
+    """Cloud cover, per cent; None where unknown."""
     gsd_m: float | None = None
+    """Pixel side of the finest band, metres."""
     clear: tuple[Clear, ...] = ()
+    """Tests of its quality bands; a pixel is valid that passes all."""
     properties: tuple[tuple[str, str], ...] = ()
+    """Further metadata as (name, text), such as the angles of the sun."""
     fingerprint: str = ""
+    """Changes when the metadata or a file of the scene does."""
 
     def band(self, name: str) -> Band | None:
-        """The band of this name, None where the scene lacks it."""
-        return next((b for b in self.bands if b.name == name), None)
+        """Return the band of this name, None where the scene lacks it."""
+        return next((band for band in self.bands if band.name == name), None)
 
     @property
     def quality(self) -> tuple[Band, ...]:
-        """The bands that say which pixels are usable."""
-        return tuple(b for b in self.bands if b.kind == "quality")
+        """The quality bands."""
+        return tuple(band for band in self.bands if band.kind == "quality")
 
 
-_SCALAR = ("scene_id", "source", "datetime", "crs", "footprint", "cloud", "gsd_m", "fingerprint")
-_BAND = {
+# Columns of the scenes table that are fields of Scene, and list columns → field of Band.
+_SCENE_COLUMNS = (
+    "scene_id",
+    "source",
+    "datetime",
+    "crs",
+    "footprint",
+    "cloud",
+    "gsd_m",
+    "fingerprint",
+)
+_BAND_COLUMNS = {
     "bands": "name",
     "hrefs": "href",
     "indexes": "index",
     "dtypes": "dtype",
     "scales": "scale",
     "offsets": "offset",
-} | {
     "nodatas": "nodata",
     "kinds": "kind",
     "calibrations": "calibration",
@@ -79,29 +104,32 @@ _BAND = {
 
 
 def scenes_to_table(scenes: Iterable[Scene]) -> pa.Table:
-    """The scenes table, a row a scene, in order of id."""
-    rows = []
-    for scene in sorted(scenes, key=lambda s: s.scene_id):
-        row: dict[str, Any] = {name: getattr(scene, name) for name in _SCALAR}
-        row |= {
-            "clear": [asdict(test) for test in scene.clear],
-            "properties": list(scene.properties),
-        }
-        row |= {column: [getattr(b, field) for b in scene.bands] for column, field in _BAND.items()}
-        rows.append(row)
-    return pa.Table.from_pylist(rows, schemas.SCENES)
+    """Return the scenes table, a row per scene, in order of id."""
+    ordered = sorted(scenes, key=lambda scene: scene.scene_id)
+    return pa.Table.from_pylist([_to_row(scene) for scene in ordered], schemas.SCENES)
 
 
 def scenes_from_table(table: pa.Table) -> list[Scene]:
-    """The scenes of a scenes table."""
-    found = []
-    for row in table.to_pylist():
-        columns = [row[column] for column in _BAND]
-        bands = tuple(
-            Band(**dict(zip(_BAND.values(), values, strict=True)))
-            for values in zip(*columns, strict=True)
-        )
-        clear = tuple(Clear(**test | {"codes": tuple(test["codes"])}) for test in row["clear"])
-        rest = {name: row[name] for name in _SCALAR}
-        found.append(Scene(**rest, bands=bands, clear=clear, properties=tuple(row["properties"])))
-    return found
+    """Return the scenes of a scenes table, in order of its rows."""
+    return [_from_row(row) for row in table.to_pylist()]
+
+
+def _to_row(scene: Scene) -> dict[str, Any]:
+    row: dict[str, Any] = {column: getattr(scene, column) for column in _SCENE_COLUMNS}
+    row["clear"] = [asdict(test) for test in scene.clear]
+    row["properties"] = list(scene.properties)
+    for column, field in _BAND_COLUMNS.items():
+        row[column] = [getattr(band, field) for band in scene.bands]
+    return row
+
+
+def _from_row(row: dict[str, Any]) -> Scene:
+    columns = [row[column] for column in _BAND_COLUMNS]
+    bands = tuple(
+        Band(**dict(zip(_BAND_COLUMNS.values(), fields, strict=True)))
+        for fields in zip(*columns, strict=True)
+    )
+    tests = tuple(Clear(**test | {"codes": tuple(test["codes"])}) for test in row["clear"])
+    properties = tuple(row["properties"])
+    fields = {column: row[column] for column in _SCENE_COLUMNS}
+    return Scene(**fields, bands=bands, clear=tests, properties=properties)

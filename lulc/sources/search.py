@@ -1,4 +1,7 @@
-"""Searches of STAC catalogues, and the ItemCollection that keeps what one found, so that a run can be replayed offline."""
+"""Searches of STAC catalogues; each result is saved as an ItemCollection and can be reused offline.
+
+The saved file also holds the query it answers, under `search`.
+"""
 
 from __future__ import annotations
 
@@ -15,33 +18,34 @@ from shapely.geometry.base import BaseGeometry
 
 from lulc.config import Archive, Config, Search
 from lulc.errors import InputError
-from lulc.raster.signing import unsigned
-from lulc.redact import redact_url
+from lulc.redact import redact_text, redact_url, strip_credentials
 from lulc.sources.area import parse_box, read_area
-from lulc.sources.readers._stac_bands import number
-from lulc.sources.static_catalog import Box, crawl
+from lulc.sources.header import parse_number
+from lulc.sources.static_catalog import Box, CatalogueFilter, crawl
 from lulc.tables import files
 
-_MOST = 100_000  # scenes of one search
+_MAX_SCENES = 100_000  # of one search
 _PAGE = 250
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Where a catalogue is. static: its files are linked, and nothing answers a query.
-
-    alternate: which of an asset's addresses is taken, by its name in the alternate-assets extension, where the first needs a
-    login that files cannot be read with.
-    """
+    """A STAC catalogue."""
 
     url: str
     static: bool = False
+    """Whether it is files that link to each other, without a search API."""
     alternate: str = ""
+    """Name, in the alternate-assets extension, of the assets' addresses that are used.
+
+    It is set where the first addresses need a login that files cannot be read with.
+    """
 
 
-# Files of copernicus (s3://eodata) and usgs (s3://usgs-landsat) are opened with what the environment says, as GDAL reads it:
-# AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_S3_ENDPOINT (eodata.dataspace.copernicus.eu), AWS_VIRTUAL_HOSTING=FALSE,
-# AWS_REQUEST_PAYER=requester. Those of planetary-computer are signed by `lulc.signing`.
+# Files of copernicus (s3://eodata) and usgs (s3://usgs-landsat) are opened with the environment's
+# settings, as GDAL reads them: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_S3_ENDPOINT
+# (eodata.dataspace.copernicus.eu), AWS_VIRTUAL_HOSTING=FALSE, AWS_REQUEST_PAYER=requester. Those of
+# planetary-computer are signed by `lulc.raster.signing`.
 CATALOGUES = {
     "copernicus": Catalogue("https://stac.dataspace.copernicus.eu/v1"),
     "earth-search": Catalogue("https://earth-search.aws.element84.com/v1"),
@@ -54,148 +58,166 @@ CATALOGUES = {
 
 
 def find_scenes(archive: Archive, config: Config, out: Path) -> Archive:
-    """The archive itself; where it is a search, with the path of the ItemCollection that keeps the answer.
+    """Run the search of an archive, unless the result of the same search is saved already.
 
-    The catalogue is asked when no answer to the same question is kept: delete the file to ask anew. InputError where the
-    catalogue cannot be asked, or nothing is found.
+    To search again, delete the file.
+
+    Args:
+        archive: An archive of the run; one without a search is returned as it is.
+        config: The run, whose area and periods limit the search where it has none of its own.
+        out: The output folder, for results without a path of their own.
+
+    Returns:
+        The archive with the path of the saved result.
+
+    Raises:
+        InputError: The catalogue cannot be searched, or nothing is found.
     """
     if archive.search is None:
         return archive
     search = archive.search
     area = parse_box(search.bbox) if search.bbox else read_area(config.area)
     boxes = [] if area is None else _boxes(area)
-    periods = [(p.start, p.end) for p in config.periods]
-    times = (
-        [search.time] if search.time else sorted({f"{a or '..'}/{b or '..'}" for a, b in periods})
-    )
-    asked = asdict(search) | {
-        "catalogue": unsigned(search.catalogue),
+    times = [search.time] if search.time else _period_times(config)
+    query = asdict(search) | {
+        "catalogue": strip_credentials(search.catalogue),
         "collections": list(search.collections),
-        "bbox": [list(b) for b in boxes],
+        "bbox": [list(box) for box in boxes],
         "time": times,
     }
-    path = Path(archive.path or out / "searches" / f"{files.fingerprint_of(asked)}.json")
-    if _kept(path) != asked:
-        found = _ask(search, boxes, times)
-        if not found:
-            raise InputError(
-                f"{redact_url(search.catalogue)} has no scene for {_named(asked)}: widen the area, the days or max_cloud"
+    path = Path(archive.path or out / "searches" / f"{files.fingerprint_of(query)}.json")
+    if _saved_query(path) != query:
+        features = _search(search, boxes, times)
+        if not features:
+            terms = ", ".join(
+                f"{name} {term}" for name, term in query.items() if term and name != "catalogue"
             )
-        content = json.dumps({"type": "FeatureCollection", "search": asked, "features": found})
-        files.write_atomic(path, lambda beside: beside.write_text(content))
+            raise InputError(
+                f"{redact_url(search.catalogue)} has no scene for {terms}: "
+                "widen the area, the days or max_cloud"
+            )
+        content = json.dumps({"type": "FeatureCollection", "search": query, "features": features})
+        files.write_atomic(path, lambda temporary: temporary.write_text(content))
     return replace(archive, path=str(path))
 
 
-def _kept(path: Path) -> Any:
-    # What the file at `path` answers, None where there is none.
+def _period_times(config: Config) -> list[str]:
+    return sorted({f"{period.start or '..'}/{period.end or '..'}" for period in config.periods})
+
+
+def _saved_query(path: Path) -> Any:
+    # The query that the file at `path` answers, None where there is no file.
     if not path.exists():
         return None
     try:
         return json.loads(path.read_bytes())["search"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{path} keeps no answer of a search and is not overwritten: name another scenes.path"
+            f"{path} holds no search result and is not overwritten: name another scenes.path"
         ) from error
 
 
 def _boxes(area: BaseGeometry) -> list[Box]:
     # Two boxes where the area reaches both ends of the map: not every catalogue knows xmin > xmax.
     xmin, _, xmax, _ = area.bounds
-    halves = (
-        [shapely.box(-180, -90, 0, 90), shapely.box(0, -90, 180, 90)]
-        if xmin <= -180 and xmax >= 180
-        else []
-    )
-    parts = [half.intersection(area) for half in halves] or [area]
-    return [(b[0], b[1], b[2], b[3]) for b in (part.bounds for part in parts if not part.is_empty)]
+    areas = [area]
+    if xmin <= -180 and xmax >= 180:
+        halves = shapely.box(-180, -90, 0, 90), shapely.box(0, -90, 180, 90)
+        areas = [half.intersection(area) for half in halves]
+    return [_bounds(geometry) for geometry in areas if not geometry.is_empty]
 
 
-def _ask(search: Search, boxes: list[Box], times: list[str]) -> list[dict[str, Any]]:
+def _bounds(geometry: BaseGeometry) -> Box:
+    xmin, ymin, xmax, ymax = geometry.bounds
+    return xmin, ymin, xmax, ymax
+
+
+def _search(search: Search, boxes: list[Box], times: list[str]) -> list[dict[str, Any]]:
+    # The items found, in order of id and collection, each once.
     catalogue = CATALOGUES.get(
         search.catalogue, Catalogue(search.catalogue, search.catalogue.endswith(".json"))
     )
     if "://" not in catalogue.url:
-        known = ", ".join(CATALOGUES)
         raise InputError(
-            f"catalogue {search.catalogue!r} is not known: give its address (https://…), or one of {known}"
+            f"catalogue {search.catalogue!r} is not known: "
+            f"give its address (https://…), or one of {', '.join(CATALOGUES)}"
         )
     if catalogue.static:
-        listed = crawl(catalogue.url, search.collections, boxes, times)
+        items = crawl(catalogue.url, CatalogueFilter(search.collections, boxes, times))
     else:
-        listed = _query(catalogue.url, search, boxes, times)
-    items = list(islice((i for i in listed if _clear_enough(i, search.max_cloud)), _MOST + 1))
-    if len(items) > _MOST:
+        items = _query_api(catalogue.url, search, boxes, times)
+    clear = (item for item in items if _is_clear_enough(item, search.max_cloud))
+    scenes = list(islice(clear, _MAX_SCENES + 1))
+    if len(scenes) > _MAX_SCENES:
         raise InputError(
-            f"{redact_url(search.catalogue)} has more than {_MOST:,} scenes for this search: narrow its area or its days"
+            f"{redact_url(search.catalogue)} has more than {_MAX_SCENES:,} scenes for this search: "
+            "narrow its area or its days"
         )
-    found = {
-        (str(i.get("id")), str(i.get("collection"))): _plain(i, catalogue.alternate) for i in items
+    distinct = {
+        (str(item.get("id")), str(item.get("collection"))): _clean(item, catalogue.alternate)
+        for item in scenes
     }
-    # A tile's name may be the id in several collections: a scene's id is its own.
-    uses = Counter(name for name, _ in found)
+    # Several collections may use a tile's name as id; a scene's id must be unique.
+    uses = Counter(name for name, _ in distinct)
     return [
-        found[key] | {"id": "_".join(key) if uses[key[0]] > 1 else key[0]} for key in sorted(found)
+        distinct[key] | {"id": "_".join(key) if uses[key[0]] > 1 else key[0]}
+        for key in sorted(distinct)
     ]
 
 
-def _query(
+def _query_api(
     url: str, search: Search, boxes: list[Box], times: list[str]
 ) -> Iterator[dict[str, Any]]:
     import pystac_client
     from pystac_client.exceptions import APIError
 
-    from lulc.sources.http import connect, describe_failure
+    from lulc.sources.http import connect
 
     try:
         client = pystac_client.Client.open(url, stac_io=connect(url))
-        narrowed = _cloud_filter(client.get_conforms_to(), search.max_cloud)
-        places: list[Box | None] = [*boxes] or [None]
-        for box, time in product(places, times):
-            asked = client.search(
+        cloud_filter = _cloud_filter(client.get_conforms_to(), search.max_cloud)
+        query_boxes: list[Box | None] = [*boxes] or [None]
+        for box, time in product(query_boxes, times):
+            query = client.search(
                 collections=list(search.collections),
                 bbox=box,
                 datetime=None if time == "../.." else time,
                 limit=_PAGE,
-                **narrowed,
+                **cloud_filter,
             )
-            yield from asked.items_as_dicts()
+            yield from query.items_as_dicts()
     except (APIError, OSError, LookupError, TypeError, ValueError, NotImplementedError) as error:
         raise InputError(
-            f"{redact_url(url)} cannot be searched: {describe_failure(error)}; "
-            "where an answer is kept, name its file as scenes.path"
+            f"{redact_url(url)} cannot be searched: {redact_text(error, 300)}; "
+            "where a search result is saved, name its file as scenes.path"
         ) from error
 
 
-def _cloud_filter(conforms: Iterable[str], most: float | None) -> dict[str, Any]:
-    # The server's own filter where it has one; what it lets pass is looked at again.
-    said = " ".join(conforms)
-    if most is None:
+def _cloud_filter(conformance: Iterable[str], max_cloud: float | None) -> dict[str, Any]:
+    # The server's own filter where it has one; the items it returns are filtered once more.
+    classes = " ".join(conformance)
+    if max_cloud is None:
         return {}
-    if "item-search#query" in said:
-        return {"query": {"eo:cloud_cover": {"lte": most}}}
-    if "item-search#filter" in said:
+    if "item-search#query" in classes:
+        return {"query": {"eo:cloud_cover": {"lte": max_cloud}}}
+    if "item-search#filter" in classes:
         return {
-            "filter": {"op": "<=", "args": [{"property": "eo:cloud_cover"}, most]},
+            "filter": {"op": "<=", "args": [{"property": "eo:cloud_cover"}, max_cloud]},
             "filter_lang": "cql2-json",
         }
     return {}
 
 
-def _clear_enough(item: dict[str, Any], most: float | None) -> bool:
-    cloud = number((item.get("properties") or {}).get("eo:cloud_cover"))
-    return most is None or (cloud is not None and cloud <= most)
+def _is_clear_enough(item: dict[str, Any], max_cloud: float | None) -> bool:
+    cloud = parse_number((item.get("properties") or {}).get("eo:cloud_cover"))
+    return max_cloud is None or (cloud is not None and cloud <= max_cloud)
 
 
-def _plain(item: dict[str, Any], alternate: str) -> dict[str, Any]:
-    # The item as it is kept: no signature, and no links, which only its server can follow.
+def _clean(item: dict[str, Any], alternate: str) -> dict[str, Any]:
+    # The item as it is saved: no signatures, and no links, which only its server can follow.
     for asset in (item.get("assets") or {}).values():
-        other = (asset.get("alternate") or {}).get(alternate) or {}
-        asset["href"] = other.get("href") or asset.get("href")
-    found: dict[str, Any] = unsigned(
-        {k: v for k, v in item.items() if k != "links"} | {"links": []}
-    )
-    return found
-
-
-def _named(asked: dict[str, Any]) -> str:
-    return ", ".join(f"{k} {v}" for k, v in asked.items() if v and k != "catalogue")
+        address = (asset.get("alternate") or {}).get(alternate) or {}
+        asset["href"] = address.get("href") or asset.get("href")
+    without_links = {key: entry for key, entry in item.items() if key != "links"} | {"links": []}
+    cleaned: dict[str, Any] = strip_credentials(without_links)
+    return cleaned

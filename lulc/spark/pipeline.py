@@ -1,92 +1,121 @@
-"""A run: its stages in order in one warm session, the limit on bad inputs, the pictures and the report at the end."""
+"""A run: its stages in order in one session, and the limit on bad inputs."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 from pyspark.sql import SparkSession
 
 from lulc import progress
-from lulc.config import Config
+from lulc.config import Config, allowed_bad
 from lulc.errors import TooManyBad
-from lulc.spark.incremental import Selection, StageContext, StageResult, timed
-from lulc.tables import ledger, store
+from lulc.spark.context import Selection, StageContext, StageResult
+from lulc.tables.files import Location
+from lulc.tables.ledger import read_latest, retire_old_rows
+from lulc.tables.store import read_table
 
 
 def run_stages(
-    config: Config, out: Path, stages: Sequence[str], choice: Selection, debug: bool
+    config: Config, out: Location, stages: Sequence[str], selection: Selection, debug: bool = False
 ) -> list[StageResult]:
-    """What each stage did; TooManyBad as soon as more inputs are bad than the run allows.
+    """Carry out stages in order; Spark starts only when one needs it.
 
-    Spark starts only when a stage needs it.
+    Args:
+        config: the run.
+        out: the output location, which is made.
+        stages: names of `lulc.stages.STAGES`.
+        selection: the part of the run to work on.
+        debug: let Spark log.
+
+    Returns:
+        What each stage did.
+
+    Raises:
+        TooManyBad: a stage met more bad inputs than the run allows; later stages do not start.
     """
-    outcomes = []
-    with stage_context(config, out, choice, debug) as context:
+    results = []
+    with stage_context(config, out, selection, debug) as context:
         for name in stages:
-            stage: Callable[[StageContext], StageResult] = getattr(
-                importlib.import_module(f"lulc.spark.stages.{name}"), name
-            )
-            outcome = timed(stage, context)
-            outcomes.append(outcome)
-            progress.say(format_result(outcome))
-            check_max_bad(config.max_bad, outcome, context.out)
-    return outcomes
+            result = run_stage(name, context)
+            results.append(result)
+            progress.say(format_result(result))
+            check_max_bad(config.max_bad, result, context.out)
+    return results
+
+
+def run_stage(name: str, context: StageContext) -> StageResult:
+    """Carry out one stage and return what it did, with the seconds it took."""
+    module = importlib.import_module(f"lulc.spark.stages.{name}")
+    stage: Callable[[StageContext], StageResult] = getattr(module, name)
+    start = time.monotonic()
+    result = stage(context)
+    return replace(result, seconds=time.monotonic() - start)
 
 
 @contextlib.contextmanager
 def stage_context(
-    config: Config, out: Path, choice: Selection, debug: bool
+    config: Config, out: Location, selection: Selection, debug: bool = False
 ) -> Iterator[StageContext]:
-    """The context of a run's stages; a session that they started is stopped in the end."""
+    """Give the context of a run's stages; a session that they start is stopped at the end."""
     out.mkdir(parents=True, exist_ok=True)
+    if retire_old_rows(out):
+        progress.say(
+            f"{out} was made by lulc 0.1: every stage is done again, "
+            "and its files are replaced as they are"
+        )
     started: list[SparkSession] = []
 
     @cache
     def spark() -> SparkSession:
         from lulc.spark import session
 
-        started.append(
-            session.start_session(config.spark, debug, session.ICEBERG if config.publish else ())
-        )
+        jars = session.ICEBERG if config.publish else ()
+        started.append(session.start_session(config.spark, debug, jars))
         return started[0]
 
     try:
-        yield StageContext(config, out.resolve(), choice, spark)
+        yield StageContext(config, out.resolve(), selection, spark)
     finally:
         for session_ in started:
             session_.stop()
 
 
-def format_result(outcome: StageResult) -> str:
-    """One line on what a stage did."""
-    total = outcome.stood + outcome.done + outcome.empty
-    if outcome.done or outcome.empty:
-        empty = f", {outcome.empty:,} empty" if outcome.empty else ""
-        did = f"{outcome.stood:,} of {total:,} stood, {outcome.done:,} done{empty}"
-    else:
-        did = f"{outcome.stood:,} of {total:,} stand, nothing to do"
-    bad = f", WARNING: {outcome.bad:,} bad (see the ledger)" if outcome.bad else ""
-    note = f": {outcome.note}" if outcome.note else ""
-    return f"{outcome.stage:<9} {did}{bad} [{outcome.seconds:.1f} s]{note}"
+def format_result(result: StageResult) -> str:
+    """Return one line on what a stage did."""
+    counts = f"{result.skipped:,} up to date, nothing to do"
+    if result.done or result.empty:
+        empty = f", {result.empty:,} empty" if result.empty else ""
+        counts = f"{result.done:,} done{empty}, {result.skipped:,} up to date"
+    bad = f", WARNING: {result.bad:,} bad (see the ledger)" if result.bad else ""
+    note = f": {result.note}" if result.note else ""
+    return f"{result.stage:<9} {counts}{bad} [{result.seconds:.1f} s]{note}"
 
 
-def check_max_bad(limit: str | None, outcome: StageResult, out: Path) -> None:
-    """Nothing while a stage's bad inputs are within the limit (a count, or a share of them all such as 5%), else TooManyBad."""
-    if limit is None or not outcome.bad:
+def check_max_bad(limit: str | None, result: StageResult, out: Location) -> None:
+    """Check that a stage's bad inputs are within the limit.
+
+    Args:
+        limit: a count, or a share of the stage's inputs such as 5%; None allows any.
+        result: what the stage did.
+        out: the output location, whose ledger names the bad inputs.
+
+    Raises:
+        TooManyBad: they are not; names the first five.
+    """
+    if limit is None or not result.bad:
         return
-    scenes = store.read_table(out, "scenes", ["scene_id"]).num_rows + (
-        outcome.bad if outcome.stage == "index" else 0
-    )
-    allowed = (
-        float(limit[:-1]) / 100 * (outcome.inputs or scenes) if limit.endswith("%") else int(limit)
-    )
-    if outcome.bad > allowed:
-        rows = [r for r in ledger.latest(out, outcome.stage).values() if r["status"] == "bad"]
-        named = "".join(f"\n  {r['key']}: {r['error']}" for r in rows[:5])
+    # The scenes table lacks the bad ones of the stage that writes it.
+    scenes = read_table(out, "scenes", ["scene_id"]).num_rows
+    scenes += result.bad if result.stage == "index" else 0
+    if result.bad > allowed_bad(limit, result.inputs or scenes):
+        rows = [row for row in read_latest(out, result.stage).values() if row.status == "bad"]
+        first_rows = "".join(f"\n  {row.key}: {row.error}" for row in rows[:5])
         raise TooManyBad(
-            f"{outcome.bad} bad inputs in stage {outcome.stage}, and --max-bad is {limit}:{named}"
+            f"{result.bad} bad inputs in stage {result.stage}, "
+            f"and --max-bad is {limit}:{first_rows}"
         )

@@ -1,4 +1,4 @@
-"""The Spark session: Sedona, UTC, Arrow limits, this Python on every worker, one thread a core, GDAL's options."""
+"""The Spark session: Sedona, UTC, Arrow limits, this Python and one thread on every worker."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lulc.config import SessionConf
 from lulc.errors import SetupError
 from lulc.spark import java
 
-# Sedona's wheel is only its Python half. The two JARs belong together: with another geotools-wrapper beside
-# this one on the classpath, methods are missing.
+# Sedona's wheel is only its Python half. The two JARs belong together: with another
+# geotools-wrapper beside this one on the classpath, methods are missing.
 JARS = (
     "org.apache.sedona:sedona-spark-shaded-4.0_2.13:1.8.0",
     "org.datasyslab:geotools-wrapper:1.8.1-33.1",
 )
 
 ICEBERG = ("org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.10.1",)
-"""What a session needs besides, to publish tables."""
+"""What a session needs in addition to publish tables."""
 
 WORKER_ENVIRONMENT = {
     # A JP2 cut short reads as success when several threads decode it.
@@ -40,23 +40,55 @@ WORKER_ENVIRONMENT = {
 }
 
 
-# What spark-submit works out for itself, and must not be told.
-_SUBMITS_OWN = ("spark.app.submitTime", "spark.submit.pyFiles", "spark.repl.local.jars")
+# What spark-submit sets itself and must not be given.
+_SET_BY_SUBMIT = ("spark.app.submitTime", "spark.submit.pyFiles", "spark.repl.local.jars")
 _AGAIN = "LULC_SUBMITTED_AGAIN"
 
 
 def submitted() -> bool:
-    """Whether spark-submit started this process, so that it has already chosen master and memory."""
+    """Return whether spark-submit started this process, and so chose master and memory."""
     return "PYSPARK_GATEWAY_PORT" in os.environ
 
 
 def start_session(
-    spark: SessionConf, debug: bool = False, more: tuple[str, ...] = ()
+    settings: SessionConf, debug: bool = False, extra_jars: tuple[str, ...] = ()
 ) -> SparkSession:
-    """The session, with Sedona's functions and `more` JARs (group:name:release); SetupError when Java or a JAR cannot be had."""
+    """Start the session, with Sedona's functions.
+
+    Args:
+        settings: master, memory, and any other Spark settings.
+        debug: let Spark log.
+        extra_jars: JARs (group:name:release) besides Sedona's.
+
+    Raises:
+        SetupError: Java or a JAR cannot be had, or Spark does not start.
+    """
     conf = SparkConf()
-    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    settings = {
+    defaults = _defaults()
+    if not submitted():
+        os.environ["JAVA_HOME"] = str(java.find_home())
+        defaults |= _unsubmitted_defaults(settings, debug) | _jar_settings(extra_jars)
+    for name, value in (defaults | settings.conf).items():
+        conf.set(name, value) if name in settings.conf else conf.setIfMissing(name, value)
+    if submitted() and not _on_classpath():
+        _submit_again(conf, extra_jars)
+    try:
+        with _worker_environment():
+            session = SparkSession.builder.config(conf=conf).getOrCreate()
+        session.sparkContext.setLogLevel("WARN" if debug else "ERROR")
+        with_sedona: SparkSession = SedonaContext.create(session)
+    except Exception as error:
+        cause = str(error).splitlines()[0][:300]
+        raise SetupError(
+            f"Spark did not start ({cause}): "
+            "`lulc doctor` says what is missing, --debug shows its log"
+        ) from error
+    return with_sedona
+
+
+def _defaults() -> dict[str, str]:
+    worker_settings = {f"spark.executorEnv.{k}": v for k, v in WORKER_ENVIRONMENT.items()}
+    return {
         "spark.app.name": "lulc",
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
@@ -65,47 +97,36 @@ def start_session(
         "spark.sql.sources.partitionColumnTypeInference.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
-        **{f"spark.executorEnv.{name}": value for name, value in WORKER_ENVIRONMENT.items()},
+        **worker_settings,
     }
-    if not submitted():
-        os.environ["JAVA_HOME"] = str(java.find_home())
-        # Retries: local[N] has none; a worker that is killed must not end the job.
-        master = spark.master or f"local[{cores},4]"
-        settings |= {
-            "spark.master": master,
-            "spark.driver.memory": spark.memory,
-            "spark.executor.memory": spark.memory,
-            "spark.ui.enabled": "false",
-        }
-        settings |= _jar_settings(more)
-        if master.startswith("local"):
-            settings |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
-            settings["spark.sql.shuffle.partitions"] = str(2 * cores)
-            # A computer that slept for two minutes would be taken for one that is lost, and the session would end.
-            settings["spark.storage.blockManagerHeartbeatTimeoutMs"] = str(30 * 86_400_000)
-        if not debug:
-            log = Path(__file__).with_name("log4j2.properties")
-            settings["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile=file:{log}"
-    for name, value in (settings | spark.conf).items():
-        conf.set(name, value) if name in spark.conf else conf.setIfMissing(name, value)
-    if submitted() and not _on_classpath():
-        _submit_again(conf, more)
-    try:
-        with _environment():
-            session = SparkSession.builder.config(conf=conf).getOrCreate()
-        session.sparkContext.setLogLevel("WARN" if debug else "ERROR")
-        made: SparkSession = SedonaContext.create(session)
-    except Exception as error:
-        cause = str(error).splitlines()[0][:300]
-        raise SetupError(
-            f"Spark did not start ({cause}): `lulc doctor` says what is missing, --debug shows its log"
-        ) from error
-    return made
+
+
+def _unsubmitted_defaults(settings: SessionConf, debug: bool) -> dict[str, str]:
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    # Retries: local[N] has none; a worker that is killed must not end the job.
+    master = settings.master or f"local[{cores},4]"
+    defaults = {
+        "spark.master": master,
+        "spark.driver.memory": settings.memory,
+        "spark.executor.memory": settings.memory,
+        "spark.ui.enabled": "false",
+    }
+    if master.startswith("local"):
+        defaults |= {"spark.driver.host": "127.0.0.1", "spark.driver.bindAddress": "127.0.0.1"}
+        defaults["spark.sql.shuffle.partitions"] = str(2 * cores)
+        # A computer that slept for two minutes would be taken for one that is lost, and the
+        # session would end.
+        defaults["spark.storage.blockManagerHeartbeatTimeoutMs"] = str(30 * 86_400_000)
+    if not debug:
+        log = Path(__file__).with_name("log4j2.properties")
+        defaults["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile=file:{log}"
+    return defaults
 
 
 @contextlib.contextmanager
-def _environment() -> Iterator[None]:
-    # Local workers inherit the environment that the JVM starts with; the driver itself keeps all its threads.
+def _worker_environment() -> Iterator[None]:
+    # Local workers inherit the environment that the JVM starts with; the driver itself keeps all
+    # its threads.
     python = {
         "PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON", sys.executable),
         "PYSPARK_DRIVER_PYTHON": sys.executable,
@@ -119,36 +140,37 @@ def _environment() -> Iterator[None]:
         os.environ.update(before | python)
 
 
-def _jar_settings(more: tuple[str, ...]) -> dict[str, str]:
-    # Once Ivy has fetched them, the files themselves are given: seconds faster, and not a word on the terminal.
+def _jar_settings(extra_jars: tuple[str, ...]) -> dict[str, str]:
+    # Once Ivy has fetched them, the files themselves are given: seconds faster, and silent.
+    coordinates = JARS + extra_jars
     folder = Path.home() / ".ivy2.5.2" / "jars"
-    files = [
-        folder / f"{group}_{name}-{release}.jar"
-        for group, name, release in (jar.split(":") for jar in JARS + more)
-    ]
+    parts = [jar.split(":") for jar in coordinates]
+    files = [folder / f"{group}_{name}-{release}.jar" for group, name, release in parts]
     if all(file.exists() for file in files):
         return {"spark.jars": ",".join(map(str, files))}
-    return {"spark.jars.packages": ",".join(JARS + more)}
+    return {"spark.jars.packages": ",".join(coordinates)}
 
 
-def _submit_again(conf: SparkConf, more: tuple[str, ...]) -> None:
-    # Sedona's classes must be there when the JVM starts; added later, two loaders load them twice. So a bare
-    # `spark-submit jobs/tile.py` is replaced by itself with the JARs given; the outer one waits for it.
-    given = dict(conf.getAll())
-    if given.get("spark.submit.deployMode", "client") != "client" or _AGAIN in os.environ:
-        remedy = f"give spark-submit --packages {','.join(JARS)}, or --properties-file conf/spark.properties"
-        raise SetupError(f"Sedona's JARs are not on the classpath: {remedy}")
+def _submit_again(conf: SparkConf, extra_jars: tuple[str, ...]) -> None:
+    # Sedona's classes must be there when the JVM starts; added later, two loaders load them twice.
+    # So a bare `spark-submit jobs/tile.py` is replaced by itself with the JARs given; the outer one
+    # waits for it.
+    submitted_settings = dict(conf.getAll())
+    deploy_mode = submitted_settings.get("spark.submit.deployMode", "client")
+    if deploy_mode != "client" or _AGAIN in os.environ:
+        packages = f"--packages {','.join(JARS)}"
+        raise SetupError(
+            "Sedona's JARs are not on the classpath: "
+            f"give spark-submit {packages}, or --properties-file conf/spark.properties"
+        )
     for name in ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"):
         os.environ.pop(name, None)
     os.environ[_AGAIN] = "1"
     python = {"spark.pyspark.python": sys.executable, "spark.pyspark.driver.python": sys.executable}
-    settings = [
-        f"--conf={name}={value}"
-        for name, value in ({**python, **given} | _jar_settings(more)).items()
-        if name not in _SUBMITS_OWN
-    ]
+    settings = {**python, **submitted_settings, **_jar_settings(extra_jars)}
+    options = [f"--conf={k}={v}" for k, v in settings.items() if k not in _SET_BY_SUBMIT]
     home = _find_spark_home()  # type: ignore[no-untyped-call]
-    os.execv(f"{home}/bin/spark-submit", ["spark-submit", *settings, *sys.argv])
+    os.execv(f"{home}/bin/spark-submit", ["spark-submit", *options, *sys.argv])
 
 
 def _on_classpath() -> bool:

@@ -1,9 +1,8 @@
-"""Spark SQL over a run's tables: one view a table, pixels left out, geometries as Sedona's, units in the columns' names."""
+"""Spark SQL over a run's tables: one view a table, without pixels, geometries as Sedona's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -14,11 +13,13 @@ from sedona.spark.sql.types import GeometryType
 from lulc.config import SessionConf
 from lulc.errors import UsageError
 from lulc.spark import session
-from lulc.tables import schemas, store
+from lulc.tables import files, layout, schemas, store
+from lulc.tables.files import Location
 
 GEOMETRY = b"geometry"
-"""Marks the fields of a table that hold WKB."""
-_HEAVY = (
+"""Marks the fields of a result that hold WKB."""
+_GEOMETRY_COLUMNS = ("footprint", "geometry")
+_ARRAY_COLUMNS = (
     "pixels",
     "valid",
     "label",
@@ -31,67 +32,84 @@ _HEAVY = (
 )
 
 
-def need_tables(out: Path) -> None:
-    """Nothing where the folder holds a run's tables, else UsageError."""
-    if not (out / "tables").is_dir():
+def check_has_tables(out: Location) -> None:
+    """Check that a run's tables are there; UsageError where there are none."""
+    if not files.exists(out / layout.TABLES):
         raise UsageError(f"{out} holds no tables: make them with `lulc run RUN.yaml --out {out}`")
 
 
-def make_views(spark: SparkSession, out: Path) -> list[str]:
-    """The names of the views made, one for every table that stands; `footprint` and `geometry` are Sedona geometries."""
-    made = []
-    for name in filled_tables(out):
+def filled_tables(out: Location) -> list[str]:
+    """Return the names of the tables that have rows."""
+    return [name for name in schemas.ALL if files.list_tables(store.table_folder(out, name))]
+
+
+def make_views(spark: SparkSession, out: Location) -> list[str]:
+    """Make a temporary view for every table that has rows, and return their names.
+
+    `footprint` and `geometry` are Sedona geometries.
+    """
+    names = filled_tables(out)
+    for name in names:
         frame = read_view(spark, out, name)
-        for column in ("footprint", "geometry"):
+        for column in _GEOMETRY_COLUMNS:
             if column in frame.columns:
                 frame = frame.withColumn(column, F.expr(f"ST_GeomFromWKB({column})"))
         frame.createOrReplaceTempView(name)
-        made.append(name)
-    return made
+    return names
 
 
-def filled_tables(out: Path) -> list[str]:
-    """The tables that have rows."""
-    return [
-        name for name in schemas.ALL if any(store.table_folder(out, name).rglob("[!.]*.parquet"))
-    ]
-
-
-def read_view(spark: SparkSession, out: Path, name: str) -> DataFrame:
-    """A table without its pixels; geometries are WKB."""
+def read_view(spark: SparkSession, out: Location, name: str) -> DataFrame:
+    """Return a table without its pixels; geometries are WKB."""
     schema = from_arrow_schema(store.schema_of(out, name))
     frame = spark.read.schema(schema).parquet(str(store.table_folder(out, name)))
     if name == "samples":
-        frame = frame.withColumn(
-            "split", F.regexp_extract(F.input_file_name(), "split=([a-z]+)", 1)
-        )
-    return frame.select([c for c in frame.columns if c not in _HEAVY])
+        split = F.regexp_extract(F.input_file_name(), "split=([a-z]+)", 1)
+        frame = frame.withColumn("split", split)
+    return frame.select([column for column in frame.columns if column not in _ARRAY_COLUMNS])
 
 
-def ask(out: Path, query: str, values: Mapping[str, str], debug: bool = False) -> pa.Table:
-    """What a query on the run's views gives; `:name` in it takes the bound value. Geometries are WKB, marked in their field.
+def run_query(
+    out: Location, query: str, parameters: Mapping[str, str], debug: bool = False
+) -> pa.Table:
+    """Run a query on the views of a run's tables.
 
-    UsageError when the run has no tables or the query no sense.
+    Args:
+        out: the run's output location.
+        query: Spark SQL with Sedona's functions; `:name` in it takes the parameter of that name.
+        parameters: values by name.
+        debug: let Spark log.
+
+    Returns:
+        The rows; geometries are WKB, marked in their field's metadata by GEOMETRY.
+
+    Raises:
+        UsageError: the run has no tables, or Spark cannot analyse the query.
     """
     from pyspark.errors import AnalysisException, ParseException
 
-    need_tables(out)
+    check_has_tables(out)
     spark = session.start_session(SessionConf(), debug)
+    views: list[str] = []
     try:
         views = make_views(spark, out)
-        found = spark.sql(query, args=dict(values))
-        shapes = [f.name for f in found.schema if isinstance(f.dataType, GeometryType)]
-        for name in shapes:
-            found = found.withColumn(name, F.expr(f"ST_AsBinary(`{name}`)"))
-        table = found.toArrow()
-        marked = [
-            f.with_metadata({GEOMETRY: "WKB"}) if f.name in shapes else f for f in table.schema
-        ]
-        return table.cast(pa.schema(marked))
+        frame = spark.sql(query, args=dict(parameters))
+        return _to_arrow(frame)
     except (AnalysisException, ParseException) as error:
-        text = str(error).split("JVM stacktrace")[0].strip()
+        message = str(error).split("JVM stacktrace")[0].strip()
         raise UsageError(
-            f"the query cannot be understood: {text}\nviews here: {', '.join(views)}"
+            f"the query cannot be understood: {message}\nviews: {', '.join(views)}"
         ) from error
     finally:
         spark.stop()
+
+
+def _to_arrow(frame: DataFrame) -> pa.Table:
+    geometries = [f.name for f in frame.schema if isinstance(f.dataType, GeometryType)]
+    for name in geometries:
+        frame = frame.withColumn(name, F.expr(f"ST_AsBinary(`{name}`)"))
+    table = frame.toArrow()
+    fields = [
+        field.with_metadata({GEOMETRY: "WKB"}) if field.name in geometries else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))

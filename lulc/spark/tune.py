@@ -1,4 +1,4 @@
-"""Trials: a run's training with other settings, or on other folds, each a Spark task, all at once; compared and logged."""
+"""Trials: a run's training with other settings or on other folds, each a Spark task."""
 
 from __future__ import annotations
 
@@ -13,157 +13,159 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-if TYPE_CHECKING:
-    from lulc.training.setup import TrainJob
 from lulc.config import Config
 from lulc.errors import InputError, LulcError, UsageError
-from lulc.spark.incremental import StageContext, map_keys
+from lulc.spark.context import StageContext
 from lulc.spark.stages.samples import samples
-from lulc.tables import files, ledger, schemas, store
+from lulc.spark.workers import map_keys
+from lulc.tables import files, schemas, store
+from lulc.tables.ledger import copy_rows, read_seal
 
-Row = dict[str, Any]
+if TYPE_CHECKING:
+    from lulc.training.setup import TrainJob
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: what was laid over the run file, the fold held back (None: the run's own split), and the job."""
+    """One training with other settings."""
 
     settings: str
+    """The settings, as `--set` takes them."""
     fold: int | None
+    """The fold held out; None for the run's own split."""
     job: TrainJob
 
 
 def tune(
-    context: StageContext, choices: Sequence[tuple[str, Config]], folds: int | None
+    context: StageContext, candidates: Sequence[tuple[str, Config]], folds: int | None
 ) -> pa.Table:
-    """The trials table: every choice of settings on the run's split, or on each of so many spatial folds. It is kept and logged.
+    """Train every candidate on the run's split, or on each of some spatial folds.
 
-    What was tried before with the same settings and samples is not tried again. UsageError where a choice changes more than
-    how a model is trained; InputError where every trial fails.
+    A trial of before with the same settings and samples is not repeated.
+
+    Args:
+        context: the run.
+        candidates: settings as `--set` takes them, and the run with these.
+        folds: how many folds; None for the run's own split.
+
+    Returns:
+        The trials table, which is also written and logged to MLflow.
+
+    Raises:
+        UsageError: a candidate changes more than how a model is trained.
+        InputError: every trial fails.
     """
-    from lulc.models import tracking
-    from lulc.training import setup
+    from lulc.models.tracking import log_trials
 
-    config, out = context.config, context.out
-    for text, other in choices:
-        if replace(other, train=config.train) != config:
+    for settings, candidate in candidates:
+        if replace(candidate, train=context.config.train) != context.config:
             raise UsageError(
-                f"--over {text}: only settings under train.* can be tried, on the same samples"
+                f"--over {settings}: only settings under train.* can be tried, on the same samples"
             )
-    trials = []
+    trials: list[Trial] = []
     for fold in range(folds) if folds else (None,):
-        inside = context if fold is None or folds is None else _fold(context, fold, folds)
-        samples(inside)
-        made = ledger.latest(inside.out, "samples")[""]["fingerprint"]
-        for text, other in choices:
-            fingerprint = files.fingerprint_of(
-                made, config.task, other.train, config.make_legend(), config.bands
-            )
-            folder = out / "trials" / fingerprint
-            kept = store.table_folder(inside.out, "samples")
-            job = setup.TrainJob(
-                replace(other.train, ranks=1),
-                config.make_legend(),
-                kept,
-                folder,
-                config.task or "segment",
-            )
-            setup.check_job(job, config.bands)
-            trials.append(Trial(text, fold, job))
-    rows = map_keys(
-        context,
-        [{"n": n} for n in range(len(trials))],
-        partial(_try, trials=trials),
-        schemas.TRIALS,
-        "trials",
-    )
+        of_fold = context if fold is None or folds is None else _fold_context(context, fold, folds)
+        samples(of_fold)
+        trials += [
+            Trial(settings, fold, _job(context, of_fold, candidate))
+            for settings, candidate in candidates
+        ]
+    keys = [{"number": number} for number in range(len(trials))]
+    rows = map_keys(context, keys, partial(_try, trials=trials), schemas.TRIALS, "trials")
     table = pa.Table.from_pylist(rows, schemas.TRIALS)
-    store.write_table(out, "trials", table)
-    tracking.log_trials(config, out, rows)
+    store.write_table(context.out, "trials", table)
+    log_trials(context.config, context.out, rows)
     if all(row["error"] for row in rows):
         raise InputError(f"every trial failed; the first: {rows[0]['error']}")
     return table
 
 
-def _fold(context: StageContext, fold: int, folds: int) -> StageContext:
-    """The context of the samples stage for one fold, in a folder of its own that sees the run's scenes and chips."""
+def rank_trials(table: pa.Table) -> list[dict[str, Any]]:
+    """Return the settings of a trials table, the best first.
+
+    Returns:
+        A mapping for each: `settings`, `metric`, `mean` and `spread` (sample standard deviation)
+        of its score over the folds, and `trials`, how many there are.
+    """
+    ranking = []
+    rows = sorted(table.to_pylist(), key=lambda row: row["settings"])
+    for settings, group in itertools.groupby(rows, key=lambda row: row["settings"]):
+        trials = list(group)
+        scores = [row["score"] for row in trials if row["score"] is not None]
+        entry = {
+            "settings": settings,
+            "metric": trials[0]["metric"],
+            "mean": statistics.fmean(scores) if scores else None,
+            "spread": statistics.stdev(scores) if len(scores) > 1 else None,
+            "trials": len(scores),
+        }
+        ranking.append(entry)
+    lowest = float("-inf")
+    return sorted(ranking, key=lambda e: -(lowest if e["mean"] is None else e["mean"]))
+
+
+def _job(context: StageContext, of_fold: StageContext, candidate: Config) -> TrainJob:
+    from lulc.training.setup import TrainJob, check_job
+
+    config, seal = context.config, read_seal(of_fold.out, "samples")
+    assert seal is not None
+    fingerprint = files.fingerprint_of(
+        seal.fingerprint, config.task, candidate.train, config.make_legend(), config.bands
+    )
+    job = TrainJob(
+        replace(candidate.train, ranks=1),
+        config.make_legend(),
+        store.table_folder(of_fold.out, "samples"),
+        context.out / "trials" / fingerprint,
+        config.task or "segment",
+    )
+    check_job(job, config.bands)
+    return job
+
+
+def _fold_context(context: StageContext, fold: int, folds: int) -> StageContext:
+    # The context of the samples stage for one fold, in a folder that sees the run's scenes and
+    # chips.
     out = context.out / "folds" / f"{fold}_of_{folds}"
     for name in ("scenes", "chips"):
-        link = store.table_folder(out, name)
-        if store.table_folder(context.out, name).exists() and not link.exists():
+        link, target = store.table_folder(out, name), store.table_folder(context.out, name)
+        if target.exists() and not link.exists():
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(
-                store.table_folder(context.out, name).resolve(), target_is_directory=True
-            )
-    known = {
-        (s, k): r["fingerprint"]
-        for s in ("index", "tile")
-        for k, r in ledger.latest(out, s).items()
-    }
-    stages = [row for s in ("index", "tile") for row in ledger.latest(context.out, s).values()]
-    ledger.append_ledger(
-        out, [r for r in stages if known.get((r["stage"], r["key"])) != r["fingerprint"]]
-    )
-    return replace(
-        context,
-        out=out,
-        config=replace(
-            context.config, samples=replace(context.config.samples, folds=folds, fold=fold)
-        ),
-    )
+            link.symlink_to(target.resolve(), target_is_directory=True)
+    copy_rows(context.out, out, ("index", "tile"))
+    samples = replace(context.config.samples, folds=folds, fold=fold)
+    return replace(context, out=out, config=replace(context.config, samples=samples))
 
 
-def _try(key: Mapping[str, Any], trials: Sequence[Trial]) -> list[Row]:
+def _try(key: Mapping[str, Any], trials: Sequence[Trial]) -> list[dict[str, Any]]:
+    trial = trials[key["number"]]
+    score_file = trial.job.folder / "score.json"
+    row: dict[str, Any] = dict.fromkeys(schemas.TRIALS.names)
+    row |= {"settings": trial.settings, "fold": trial.fold, "metric": trial.job.best_metric}
+    start = time.monotonic()
+    try:
+        if not files.exists(score_file):
+            text = json.dumps(_score(trial))
+            files.write_atomic(score_file, lambda path: path.write_text(text))
+    except LulcError as error:
+        return [row | {"error": str(error), "seconds": time.monotonic() - start}]
+    score = json.loads(score_file.read_text())
+    return [row | score | {"metrics": list(score["metrics"].items())}]
+
+
+def _score(trial: Trial) -> dict[str, Any]:
     from lulc.inference.predictor import use_one_core
     from lulc.training import fit
 
-    trial, start = trials[key["n"]], time.monotonic()
-    kept = trial.job.folder / "score.json"
-    metric = trial.job.train.best or trial.job.task.best
-    row: Row = dict.fromkeys(schemas.TRIALS.names) | {
-        "settings": trial.settings,
-        "fold": trial.fold,
-        "metric": metric,
-    }
-    if kept.exists():
-        told = json.loads(kept.read_text())
-        return [row | told | {"metrics": list(told["metrics"].items())}]
     use_one_core()  # trials share the machine's
-    try:
-        result = fit.fit(trial.job)
-        metrics = fit.score_split(trial.job, result, "validation" if trial.fold is None else "test")
-    except LulcError as error:
-        return [row | {"error": str(error), "seconds": time.monotonic() - start}]
-    told = {
-        "score": metrics.get(metric),
+    start = time.monotonic()
+    result = fit.fit(trial.job)
+    metrics = fit.score_split(trial.job, result, "validation" if trial.fold is None else "test")
+    for name in (fit.STATE, fit.EXAMPLES):
+        files.remove(trial.job.folder / name)
+    return {
+        "score": metrics.get(trial.job.best_metric),
         "metrics": metrics,
         "best_epoch": result.best,
         "seconds": time.monotonic() - start,
     }
-    files.write_atomic(kept, lambda beside: beside.write_text(json.dumps(told)))
-    for file in (fit.STATE, fit.EXAMPLES):
-        (trial.job.folder / file).unlink(missing_ok=True)
-    return [row | told | {"metrics": list(metrics.items())}]
-
-
-def ranked(table: pa.Table) -> list[Row]:
-    """settings, metric, mean and spread (sample standard deviation) of its score over the folds, trials: the best first."""
-    found = []
-    rows = sorted(table.to_pylist(), key=lambda row: row["settings"])
-    for settings, group in itertools.groupby(rows, key=lambda row: row["settings"]):
-        own = list(group)
-        scores = [row["score"] for row in own if row["score"] is not None]
-        mean = statistics.fmean(scores) if scores else None
-        spread = statistics.stdev(scores) if len(scores) > 1 else None
-        found.append(
-            {
-                "settings": settings,
-                "metric": own[0]["metric"],
-                "mean": mean,
-                "spread": spread,
-                "trials": len(scores),
-            }
-        )
-    return sorted(
-        found, key=lambda row: -(row["mean"] if row["mean"] is not None else float("-inf"))
-    )

@@ -1,11 +1,11 @@
-"""Interpreted points against a map: accuracy and area by design, with intervals, for all of it and by region."""
+"""Accuracy and area from interpreted points and a map, for the whole map and by region."""
 
 from __future__ import annotations
 
 import glob
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,182 +18,252 @@ from lulc.errors import InputError
 from lulc.geo.grid import WGS84, transformer
 from lulc.legend import NODATA, class_names
 from lulc.raster import access
-from lulc.stats import class_rasters, estimators, regions
+from lulc.stats import class_rasters, estimators
 from lulc.stats.estimators import Estimate, ReferenceSample
+from lulc.stats.regions import Region, read_regions
 from lulc.stats.sampling import design_file
 from lulc.stats.zonal import widen
 from lulc.tables import schemas, store
 
-Row = dict[str, Any]
-
 
 @dataclass(frozen=True, eq=False)
-class Points:
-    """Interpreted points: longitude and latitude (N, 2), the sample, how many are not interpreted, and the rasters sampled."""
+class InterpretedPoints:
+    """Points of a sample design, with the classes of the map and of the interpreters."""
 
-    places: np.ndarray
+    coordinates: np.ndarray
+    """(N, 2) longitude and latitude in degrees."""
     sample: ReferenceSample
-    names: dict[int, str]
+    """Stratum, map class and reference class of the N points."""
+    class_names: dict[int, str]
+    """Class names by id."""
     unanswered: int
+    """Number of points that are not interpreted yet; the N points exclude them."""
     rasters: tuple[str, ...]
+    """Paths of the class rasters that the points were drawn from."""
+
+
+@dataclass(frozen=True)
+class _Domain:
+    # What an estimate is of: a class or all (None), in a region or everywhere (None).
+    region_id: str | None = None
+    class_id: int | None = None
+    class_name: str | None = None
+
+    def row(self, measure: str, estimate: Estimate) -> dict[str, Any]:
+        """Return the row of `schemas.ESTIMATES`."""
+        low, high = estimate.interval
+        numbers = {
+            "estimate": estimate.value,
+            "standard_error": estimate.error,
+            "low_95": low,
+            "high_95": high,
+        }
+        return {
+            "region_id": self.region_id,
+            "measure": measure,
+            "class_id": self.class_id,
+            "class_name": self.class_name,
+            **{name: None if np.isnan(number) else number for name, number in numbers.items()},
+            "points": estimate.points,
+        }
 
 
 def estimate_areas(
     points: Path, maps: Sequence[Path], out: Path, region_files: Sequence[RegionFile] = ()
 ) -> tuple[pa.Table, int]:
-    """The estimates table, kept under `out` beside the error matrix, and how many points have no reference yet.
+    """Estimate accuracies and areas from interpreted points.
 
-    points: a file made by `lulc design`, its column `reference` filled with class ids or names. maps: the class rasters that are
-    judged, those of the design where none is given. InputError naming what is missing: the design, a class, points of a stratum.
+    Writes the tables `estimates` and `error_matrix` under `out`. The estimators are those of
+    `lulc.stats.estimators`.
+
+    Args:
+        points: file made by `lulc design`, its column `reference` filled in with class ids or
+            names; points without one are left out.
+        maps: class rasters whose accuracy is estimated; none for those of the design.
+        out: output folder.
+        region_files: regions to estimate by, too.
+
+    Returns:
+        The estimates (`schemas.ESTIMATES`, areas in m²), and the number of points that have no
+        reference yet.
+
+    Raises:
+        InputError: the design is missing, a reference is not a class, or a stratum has fewer than
+            two interpreted points.
     """
-    read = read_points(points, maps)
-    sample, rows = read.sample, []
-    classes = sorted(set(sample.reference.tolist()) | (set(sample.mapped.tolist()) - {NODATA}))
-    told = {"region_id": None, "class_id": None, "class_name": None}
-    rows.append(
-        _row(estimators.mean(sample, sample.mapped == sample.reference), "overall_accuracy", told)
-    )
-    for k in classes:
-        named = told | {"class_id": k, "class_name": read.names.get(k, str(k))}
-        is_mapped, is_true = sample.mapped == k, sample.reference == k
-        rows.append(_row(estimators.ratio(sample, is_true, is_mapped), "users_accuracy", named))
-        rows.append(_row(estimators.ratio(sample, is_mapped, is_true), "producers_accuracy", named))
-        share = estimators.mean(sample, is_true)
-        rows += [
-            _row(share, "area_share", named),
-            _row(share.times(sample.total), "area_m2", named),
-        ]
+    interpreted = read_points(points, maps)
+    sample = interpreted.sample
+    mapped_ids = set(sample.mapped.tolist())
+    classes = sorted(set(sample.reference.tolist()) | (mapped_ids - {NODATA}))
+    rows = _estimate_all(interpreted, classes)
     if region_files:
-        rows += _by_region(read, regions.read_regions(region_files).table.to_pylist(), classes)
-    table = pa.Table.from_pylist(rows, schemas.ESTIMATES)
-    store.write_table(out, "estimates", table)
-    seen = [*classes, *([NODATA] if (sample.mapped == NODATA).any() else [])]
-    shares = estimators.error_matrix(sample, seen)
-    pairs = [
-        {"map_id": i, "reference_id": j, "area_share": float(shares[a, b])}
-        | {"points": int(((sample.mapped == i) & (sample.reference == j)).sum())}
-        for a, i in enumerate(seen)
-        for b, j in enumerate(seen)
-        if j != NODATA
-    ]
-    store.write_table(out, "error_matrix", pa.Table.from_pylist(pairs, schemas.ERROR_MATRIX))
-    return table, read.unanswered
+        table = read_regions(region_files).table
+        rows += _estimate_by_region(interpreted, table, classes)
+    estimates = pa.Table.from_pylist(rows, schemas.ESTIMATES)
+    store.write_table(out, "estimates", estimates)
+    matrix_ids = [*classes, *([NODATA] if NODATA in mapped_ids else [])]
+    store.write_table(out, "error_matrix", _error_matrix(sample, matrix_ids))
+    return estimates, interpreted.unanswered
 
 
-def read_points(path: Path, maps: Sequence[Path]) -> Points:
-    """The interpreted points of a file, with the maps' class at each (NODATA where there is none)."""
+def read_points(path: Path, maps: Sequence[Path]) -> InterpretedPoints:
+    """Read interpreted points, with the maps' class at each.
+
+    Args:
+        path: file of points, whose sample design lies beside it.
+        maps: class rasters; none for those of the design. Where two overlap the later one counts.
+
+    Returns:
+        The points that are interpreted, their map class NODATA where no map has a class.
+
+    Raises:
+        InputError: the points or their design are missing, a column is missing, or a reference is
+            not a class.
+    """
     import geopandas
 
     if not path.exists() or not design_file(path).exists():
         raise InputError(
             f"{path} and {design_file(path).name} beside it are needed: `lulc design` writes both"
         )
-    told = json.loads(design_file(path).read_text())
+    design = json.loads(design_file(path).read_text())
     frame = geopandas.read_file(path).to_crs(WGS84)
-    lacks = {"stratum_id", "reference"} - set(frame.columns)
-    if lacks:
+    missing = {"stratum_id", "reference"} - set(frame.columns)
+    if missing:
         raise InputError(
-            f"{path} lacks column {', '.join(sorted(lacks))}: `lulc design` writes them, interpreters fill in `reference`"
+            f"{path} has no column {', '.join(sorted(missing))}: `lulc design` writes them, "
+            "interpreters fill in `reference`"
         )
-    names = {s["id"]: s["name"] for s in told["strata"]}
-    places = shapely.get_coordinates(frame.geometry.to_numpy())
-    mapped = np.full(len(frame), NODATA, np.uint8)
-    for file in maps or map(Path, told["rasters"]):
-        with access.open_raster(str(file)) as source:
+    names = {stratum["id"]: stratum["name"] for stratum in design["strata"]}
+    coordinates = shapely.get_coordinates(frame.geometry.to_numpy())
+    mapped, map_names = _sample_maps(
+        maps or [Path(text) for text in design["rasters"]], coordinates
+    )
+    names |= map_names
+    reference = _parse_classes(path, frame["reference"].tolist(), names)
+    answered = reference >= 0
+    sample = ReferenceSample(
+        frame["stratum_id"].to_numpy(int)[answered],
+        mapped[answered].astype(int),
+        reference[answered],
+        {stratum["id"]: stratum["area_m2"] for stratum in design["strata"]},
+    )
+    return InterpretedPoints(
+        coordinates[answered], sample, names, int((~answered).sum()), tuple(design["rasters"])
+    )
+
+
+def _sample_maps(
+    maps: Sequence[Path], coordinates: np.ndarray
+) -> tuple[np.ndarray, dict[int, str]]:
+    # (N,) uint8 class of the maps at longitudes and latitudes (N, 2), and class names by id.
+    mapped = np.full(len(coordinates), NODATA, np.uint8)
+    names: dict[int, str] = {}
+    for path in maps:
+        with access.open_raster(str(path)) as source:
             names |= class_names(source.tags())
-            x, y = transformer(WGS84, source.crs.to_wkt()).transform(*places.T)
-            values = np.array([v[0] for v in source.sample(zip(x, y, strict=True))])
-            inside = (
+            x, y = transformer(WGS84, source.crs.to_wkt()).transform(*coordinates.T)
+            values = np.array([bands[0] for bands in source.sample(zip(x, y, strict=True))])
+            covered = (
                 (x >= source.bounds.left)
                 & (x < source.bounds.right)
                 & (y > source.bounds.bottom)
                 & (y <= source.bounds.top)
             )
-            empty = NODATA if source.nodata is None else int(source.nodata)
-            mapped = np.where(inside & (values != empty), values, mapped)
-    reference = _ids(path, frame["reference"].tolist(), names)
-    answered = reference >= 0
-    areas = {s["id"]: s["area_m2"] for s in told["strata"]}
-    sample = ReferenceSample(
-        frame["stratum_id"].to_numpy(int)[answered],
-        mapped[answered].astype(int),
-        reference[answered],
-        areas,
-    )
-    return Points(places[answered], sample, names, int((~answered).sum()), tuple(told["rasters"]))
+            nodata = NODATA if source.nodata is None else int(source.nodata)
+            mapped = np.where(covered & (values != nodata), values, mapped)
+    return mapped, names
 
 
-def _ids(path: Path, values: Iterable[Any], names: dict[int, str]) -> np.ndarray:
+def _parse_classes(path: Path, answers: Iterable[Any], names: dict[int, str]) -> np.ndarray:
     # Class ids of what interpreters wrote, -1 where they wrote nothing.
-    known = {name.casefold(): number for number, name in names.items()} | {
-        str(number): number for number in names
-    }
-    found = []
-    for value in values:
-        text = "" if value is None or value != value else str(value).strip()  # noqa: PLR0124 (NaN)
+    ids = {name.casefold(): number for number, name in names.items()}
+    ids |= {str(number): number for number in names}
+    parsed = []
+    for answer in answers:
+        text = "" if answer is None or answer != answer else str(answer).strip()  # noqa: PLR0124 (NaN)
         text = text.removesuffix(".0")
-        if text and text.casefold() not in known:
+        if text and text.casefold() not in ids:
             accepted = ", ".join(f"{number} or {name}" for number, name in sorted(names.items()))
             raise InputError(
-                f"{path}: reference {text!r} is no class; accepted are {accepted}, or nothing where not interpreted"
+                f"{path}: reference {text!r} is no class; accepted are {accepted}, or nothing "
+                "where not interpreted"
             )
-        found.append(known[text.casefold()] if text else -1)
-    return np.array(found, int)
+        parsed.append(ids[text.casefold()] if text else -1)
+    return np.array(parsed, int)
 
 
-def _by_region(points: Points, found: Sequence[Row], classes: Sequence[int]) -> list[Row]:
-    # A share by the ratio estimator, and so much of the region's sampled area, which is known (Cochran 1977, ch. 6): how many
-    # points happened to fall in a region is then no part of the error.
-    rows: list[Row] = []
-    shapes = shapely.from_wkb([r["geometry"] for r in found])
-    known = _sampled_areas(points.rasters, found, shapes)
-    tree = shapely.STRtree(shapes)
-    at, region = tree.query(shapely.points(points.places), predicate="within")
-    for number, row in enumerate(found):
-        inside = np.zeros(len(points.places), bool)
-        inside[at[region == number]] = True
-        told = {"region_id": row["region_id"], "class_id": None, "class_name": None}
-        sample = points.sample
-        rows.append(
-            _row(
-                estimators.ratio(sample, sample.mapped == sample.reference, inside),
-                "overall_accuracy",
-                told,
-            )
-        )
-        for k in classes:
-            named = told | {"class_id": k, "class_name": points.names.get(k, str(k))}
-            is_true = sample.reference == k
-            share = estimators.ratio(sample, is_true, inside)
-            rows += [
-                _row(share, "area_share", named),
-                _row(share.times(known[number]), "area_m2", named),
-            ]
+def _estimate_all(points: InterpretedPoints, classes: Sequence[int]) -> list[dict[str, Any]]:
+    # Estimates of the whole map.
+    sample = points.sample
+    correct = sample.mapped == sample.reference
+    rows = [_Domain().row("overall_accuracy", estimators.mean(sample, correct))]
+    for class_id in classes:
+        domain = _Domain(None, class_id, points.class_names.get(class_id, str(class_id)))
+        is_mapped, is_true = sample.mapped == class_id, sample.reference == class_id
+        share = estimators.mean(sample, is_true)
+        rows += [
+            domain.row("users_accuracy", estimators.ratio(sample, is_true, is_mapped)),
+            domain.row("producers_accuracy", estimators.ratio(sample, is_mapped, is_true)),
+            domain.row("area_share", share),
+            domain.row("area_m2", share.times(sample.total)),
+        ]
     return rows
 
 
-def _sampled_areas(rasters: Sequence[str], found: Sequence[Row], shapes: np.ndarray) -> np.ndarray:
-    """(R,) m² of each region that have a class in the rasters that the points were drawn from."""
+def _estimate_by_region(
+    points: InterpretedPoints, table: pa.Table, classes: Sequence[int]
+) -> list[dict[str, Any]]:
+    # A share by the ratio estimator, times the region's sampled area, which is known (Cochran 1977,
+    # ch. 6): how many points happen to fall in a region is then no part of the error.
+    rows: list[dict[str, Any]] = []
+    sample, shapes = points.sample, shapely.from_wkb(table["geometry"].to_pylist())
+    sampled_m2 = _sampled_areas(points.rasters, table["level"].to_pylist(), shapes)
+    tree = shapely.STRtree(shapes)
+    point, region = tree.query(shapely.points(points.coordinates), predicate="within")
+    for position, region_id in enumerate(table["region_id"].to_pylist()):
+        in_region = np.zeros(len(points.coordinates), bool)
+        in_region[point[region == position]] = True
+        domain, correct = _Domain(region_id), sample.mapped == sample.reference
+        accuracy = estimators.ratio(sample, correct, in_region)
+        rows.append(domain.row("overall_accuracy", accuracy))
+        for class_id in classes:
+            name = points.class_names.get(class_id, str(class_id))
+            class_domain = replace(domain, class_id=class_id, class_name=name)
+            share = estimators.ratio(sample, sample.reference == class_id, in_region)
+            area = share.times(sampled_m2[position])
+            rows += [class_domain.row("area_share", share), class_domain.row("area_m2", area)]
+    return rows
+
+
+def _sampled_areas(rasters: Sequence[str], levels: Sequence[str], shapes: np.ndarray) -> np.ndarray:
+    # (R,) m² of each region that have a class in the rasters that the points were drawn from.
     sources = class_rasters.scan_rasters([MapFiles(glob.escape(path), "map") for path in rasters])
-    tree, known = shapely.STRtree(shapes), np.zeros(len(found))
+    tree, areas = shapely.STRtree(shapes), np.zeros(len(shapes))
     for block in class_rasters.blocks(sources):
-        near = tree.query(
-            shapely.box(*widen((block["xmin"], block["ymin"], block["xmax"], block["ymax"])))
-        )
+        bounds = widen((block["xmin"], block["ymin"], block["xmax"], block["ymax"]))
+        positions = tree.query(shapely.box(*bounds)).tolist()
         for row in class_rasters.count_map_block(
-            block["file_name"], near.tolist(), sources, lambda i: (found[i]["level"], shapes[i])
+            block["file_name"],
+            positions,
+            sources,
+            lambda position: Region(position, levels[position], shapes[position]),
         ):
-            known[row["position"]] += row["area_m2"] if row["class_id"] != NODATA else 0
-    return known
+            areas[row["position"]] += row["area_m2"] if row["class_id"] != NODATA else 0
+    return areas
 
 
-def _row(found: Estimate, measure: str, told: Row) -> Row:
-    low, high = found.interval
-    numbers = {
-        "estimate": found.value,
-        "standard_error": found.error,
-        "low_95": low,
-        "high_95": high,
-        "points": found.points,
-    }
-    return told | {"measure": measure} | {k: None if v != v else v for k, v in numbers.items()}  # noqa: PLR0124 (NaN)
+def _error_matrix(sample: ReferenceSample, ids: Sequence[int]) -> pa.Table:
+    shares = estimators.error_matrix(sample, ids)
+    rows = [
+        {
+            "map_id": map_id,
+            "reference_id": reference_id,
+            "area_share": float(shares[i, j]),
+            "points": int(((sample.mapped == map_id) & (sample.reference == reference_id)).sum()),
+        }
+        for i, map_id in enumerate(ids)
+        for j, reference_id in enumerate(ids)
+        if reference_id != NODATA
+    ]
+    return pa.Table.from_pylist(rows, schemas.ERROR_MATRIX)

@@ -1,11 +1,11 @@
-"""Class rasters from anywhere, in any CRS and size: what regions hold of them in each period and between two."""
+"""Class rasters in any CRS and size: areas by class and region of each period, and of changes."""
 
 from __future__ import annotations
 
 import glob
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -25,35 +25,45 @@ from lulc.errors import InputError
 from lulc.geo import grid as geo_grid
 from lulc.geo.areas import pixel_areas
 from lulc.geo.coverage import Runs, count_runs, find_runs
-from lulc.geo.grid import WGS84, Grid
-from lulc.geo.reproject import reproject_exact
+from lulc.geo.grid import Grid
 from lulc.legend import NODATA, class_names
 from lulc.raster import access, reader
 from lulc.stats import landscape
-from lulc.stats.regions import MAP_LEVEL
-from lulc.stats.zonal import BETWEEN, INSIDE, Regions, clip, outline, widen
+from lulc.stats.regions import Region
+from lulc.stats.zonal import BETWEEN, INSIDE, outline, project_region, widen
 from lulc.tables import arrays, files, schemas
 
-Row = dict[str, Any]
-
 SIDE = 2048
-"""Pixels a side of what is read at once."""
-_OTHER = 255  # code of a pair that is counted in another turn
+"""Pixels a side of a block, which is read at once."""
+
+_OTHER = 255  # code of pairs of classes that another pass counts
 
 
 @dataclass(frozen=True)
 class ClassRaster:
-    """One class raster: where it lies, of which period, its nodata (None: 255), and its classes' names by id, where it says."""
+    """A class raster of one period."""
 
     path: str
+    """Path of the file."""
     period: str
+    """Name of the period that it maps."""
     grid: Grid
+    """Grid of its pixels."""
     nodata: int | None
+    """Value that means no class; None stands for 255."""
     names: tuple[tuple[int, str], ...]
+    """(id, name) of the classes that its tags name."""
 
 
 def read_classes(source: DatasetReader) -> tuple[dict[int, str], int]:
-    """Names by id and the id that means no class of an open raster of uint8 ids; InputError where it is none."""
+    """Read the classes of an open class raster.
+
+    Returns:
+        Class names by id, as far as the tags have them, and the id that means no class.
+
+    Raises:
+        InputError: the raster is not one band of uint8 with a CRS.
+    """
     if source.count != 1 or source.dtypes[0] != "uint8" or not source.crs:
         raise InputError(
             f"{source.name} is no class raster: one band of uint8 and a CRS are accepted"
@@ -62,69 +72,75 @@ def read_classes(source: DatasetReader) -> tuple[dict[int, str], int]:
 
 
 def scan_rasters(maps: Sequence[MapFiles]) -> tuple[ClassRaster, ...]:
-    """The rasters that the patterns match, by their headers. InputError for one that is no class raster, or matches nothing."""
-    found = []
-    for one in maps:
-        paths = sorted(glob.glob(one.path, recursive=True))
+    """List the class rasters that match patterns, reading their headers only.
+
+    Raises:
+        InputError: a file is not a class raster, or no file matches a pattern.
+    """
+    rasters = []
+    for map_files in maps:
+        paths = sorted(glob.glob(map_files.path, recursive=True))
         if not paths:
             raise InputError(
-                f"no file matches {one.path}: the pattern of class rasters for period {one.period}"
+                f"no file matches {map_files.path}: the pattern of class rasters for period "
+                f"{map_files.period}"
             )
-        for path in paths:
-            with access.open_raster(path) as file:
-                if file.count != 1 or np.dtype(file.dtypes[0]).kind not in "ui" or not file.crs:
-                    raise InputError(
-                        f"{path} is no class raster: one band of whole numbers and a CRS are accepted"
-                    )
-                names = class_names(file.tags())
-                nodata = None if file.nodata is None else int(file.nodata)
-                found.append(
-                    ClassRaster(
-                        path, one.period, reader.grid_of(file), nodata, tuple(sorted(names.items()))
-                    )
-                )
-    return tuple(found)
+        rasters += [_scan_raster(path, map_files.period) for path in paths]
+    return tuple(rasters)
 
 
-def blocks(sources: tuple[ClassRaster, ...]) -> list[Row]:
-    """A row for every block and period: `file_name` of the block, GRID columns, period, model; rasters of one grid share blocks.
+def _scan_raster(path: str, period: str) -> ClassRaster:
+    with access.open_raster(path) as file:
+        if file.count != 1 or np.dtype(file.dtypes[0]).kind not in "ui" or not file.crs:
+            raise InputError(
+                f"{path} is no class raster: one band of whole numbers and a CRS are accepted"
+            )
+        names = class_names(file.tags())
+        nodata = None if file.nodata is None else int(file.nodata)
+        return ClassRaster(path, period, reader.grid_of(file), nodata, tuple(sorted(names.items())))
 
-    Each pixel of a period counts once; rasters of one period that overlap count twice, which the balance finds.
+
+def blocks(sources: tuple[ClassRaster, ...]) -> list[dict[str, Any]]:
+    """Cut class rasters into blocks; rasters on one grid share their blocks.
+
+    Every pixel of a period is counted once. Where rasters of one period overlap it is counted
+    twice, which the balance of areas detects.
+
+    Returns:
+        A row for every block and period: `file_name` of the block, `row_index`, period, model, and
+        the GRID columns of the block.
     """
     rows = []
-    for number, (grid, group) in enumerate(_stacks(sources)):
-        tops, lefts = (range(0, n, SIDE) for n in grid.shape)
+    for number, (grid, stack) in enumerate(_stacks(sources)):
+        tops, lefts = (range(0, size, SIDE) for size in grid.shape)
         for row, col in itertools.product(tops, lefts):
-            part = grid.window(row, col, min(SIDE, grid.height - row), min(SIDE, grid.width - col))
-            place = {k: v for k, v in arrays.grid_columns(part).items() if k != "footprint"}
+            columns = arrays.grid_columns(_block_grid(grid, row, col))
+            del columns["footprint"]
             name = f"{number}/{row}/{col}"
-            for index, source in enumerate(group):
-                rows.append(
-                    {
-                        "file_name": name,
-                        "row_index": index,
-                        "period": source.period,
-                        "model": "",
-                        **place,
-                    }
-                )
+            for index, source in enumerate(stack):
+                key = {"file_name": name, "row_index": index, "period": source.period, "model": ""}
+                rows.append(key | columns)
     return rows
+
+
+def _block_grid(grid: Grid, row: int, col: int) -> Grid:
+    return grid.window(row, col, min(SIDE, grid.height - row), min(SIDE, grid.width - col))
 
 
 @lru_cache(maxsize=2)
 def _stacks(sources: tuple[ClassRaster, ...]) -> list[tuple[Grid, list[ClassRaster]]]:
     # Rasters on the very same grid, one a period, in the order of their periods.
-    found: dict[Grid, list[dict[str, ClassRaster]]] = {}
+    layers_by_grid: dict[Grid, list[dict[str, ClassRaster]]] = {}
     for source in sources:
-        layers = found.setdefault(source.grid, [])
-        free = next((own for own in layers if source.period not in own), None)
+        layers = layers_by_grid.setdefault(source.grid, [])
+        free = next((layer for layer in layers if source.period not in layer), None)
         if free is None:
             layers.append(free := {})
         free[source.period] = source
     return [
-        (grid, [own[period] for period in sorted(own)])
-        for grid, layers in found.items()
-        for own in layers
+        (grid, [layer[period] for period in sorted(layer)])
+        for grid, layers in layers_by_grid.items()
+        for layer in layers
     ]
 
 
@@ -132,45 +148,39 @@ def count_map_block(
     name: str,
     positions: Iterable[int],
     sources: tuple[ClassRaster, ...],
-    regions: Regions,
-    kept: Path | None = None,
-) -> list[Row]:
-    """Rows of INSIDE for one block: of every period that it has, and of every two neighbouring periods of all rasters.
+    region_at: Callable[[int], Region],
+    cache_folder: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Count the classes of one block by region, and their changes between neighbouring periods.
 
-    A period that another grid holds is taken where the centres of this block's pixels fall. kept: folder of intersections that
-    were found before, for these regions; those of this block are read from it, or written.
+    A period that lies on another grid is sampled at the centres of this block's pixels.
+
+    Args:
+        name: `file_name` of the block, from `blocks`.
+        positions: positions of the regions that may overlap the block.
+        sources: all class rasters of the run.
+        region_at: reader of a region by its position.
+        cache_folder: folder of intersections of blocks with these regions. Those of this block are
+            read from it, or written to it.
+
+    Returns:
+        Rows of INSIDE, for every period of the block and every pair of neighbouring periods.
     """
     grid, layers = _read_block(name, sources)
     areas = pixel_areas(grid)
-    counted = [(period, classes, np.arange(256)) for period, classes in layers.items()]
-    periods = sorted({source.period for source in sources})
-    for before, after in itertools.pairwise(periods):
-        if before in layers:
-            then = (
-                layers[after]
-                if after in layers
-                else _read_elsewhere([s for s in sources if s.period == after], grid)
-            )
-            counted += [
-                (f"{before}{BETWEEN}{after}", codes, ids)
-                for codes, ids in _pairs(layers[before], then)
-            ]
+    codings = [
+        *((period, classes, np.arange(256)) for period, classes in layers.items()),
+        *_code_changes(grid, layers, sources),
+    ]
     rows = []
-    for position, runs in _intersect(grid, sorted(set(positions)), regions, kept).items():
-        for period, codes, ids in counted:
-            count, area = count_runs(runs, codes, areas)
-            for value in np.flatnonzero(count[: len(ids)]).tolist():
-                values = (
-                    position,
-                    period,
-                    "",
-                    int(ids[value]),
-                    float(count[value]),
-                    float(area[value]),
-                    math.nan,
-                    math.nan,
-                )
-                rows.append(dict(zip(INSIDE.names, values, strict=True)))
+    runs_by_region = _intersect(grid, sorted(set(positions)), region_at, cache_folder)
+    for position, runs in runs_by_region.items():
+        for period, codes, ids in codings:
+            pixels, area = count_runs(runs, codes, areas)
+            for code in np.flatnonzero(pixels[: len(ids)]).tolist():
+                sums = (float(pixels[code]), float(area[code]), math.nan, math.nan)
+                row = (position, period, "", int(ids[code]), *sums)
+                rows.append(dict(zip(INSIDE.names, row, strict=True)))
     return rows
 
 
@@ -178,108 +188,143 @@ def scan_block(
     name: str,
     positions: Iterable[int],
     sources: tuple[ClassRaster, ...],
-    regions: Regions,
-    kept: Path | None = None,
-) -> list[Row]:
-    """Rows of PARTS for one block and each of its periods; the rest as in `count_block`."""
+    region_at: Callable[[int], Region],
+    cache_folder: Path | None = None,
+) -> list[dict[str, Any]]:
+    """Find the patches of one block by region.
+
+    Args:
+        name: `file_name` of the block, from `blocks`.
+        positions: positions of the regions that may overlap the block.
+        sources: all class rasters of the run.
+        region_at: reader of a region by its position.
+        cache_folder: folder of intersections, as in `count_map_block`.
+
+    Returns:
+        Rows of `landscape.PARTS`, for every period of the block.
+    """
     grid, layers = _read_block(name, sources)
     lattice, *origin = landscape.find_lattice(grid)
     rows = []
-    for position, runs in _intersect(grid, sorted(set(positions)), regions, kept).items():
+    runs_by_region = _intersect(grid, sorted(set(positions)), region_at, cache_folder)
+    for position, runs in runs_by_region.items():
         for period, classes in layers.items():
-            part = landscape.scan_patches(classes, runs, grid, (origin[0], origin[1]))
-            if part:
-                rows.append(
-                    {"position": position, "period": period, "lattice": lattice} | part.to_columns()
-                )
+            patches = landscape.scan_patches(classes, runs, grid, (origin[0], origin[1]))
+            if patches:
+                key = {"position": position, "period": period, "lattice": lattice}
+                rows.append(key | patches.to_columns())
     return rows
 
 
 def _read_block(name: str, sources: tuple[ClassRaster, ...]) -> tuple[Grid, dict[str, np.ndarray]]:
     # The block's grid, and the classes of every period that it has.
     number, row, col = map(int, name.split("/"))
-    whole, group = _stacks(sources)[number]
-    grid = whole.window(row, col, min(SIDE, whole.height - row), min(SIDE, whole.width - col))
-    return grid, {source.period: _read(source, grid, row, col) for source in group}
+    stack_grid, stack = _stacks(sources)[number]
+    grid = _block_grid(stack_grid, row, col)
+    return grid, {source.period: _read(source, grid, row, col) for source in stack}
+
+
+def _code_changes(
+    grid: Grid, layers: dict[str, np.ndarray], sources: tuple[ClassRaster, ...]
+) -> Iterable[tuple[str, np.ndarray, np.ndarray]]:
+    # (pair of periods, codes (H, W), pair of classes by code) of every two neighbouring periods of
+    # which the block has the first.
+    periods = sorted({source.period for source in sources})
+    for before, after in itertools.pairwise(periods):
+        if before in layers:
+            after_classes = (
+                layers[after]
+                if after in layers
+                else _resample([source for source in sources if source.period == after], grid)
+            )
+            for codes, ids in _code_pairs(layers[before], after_classes):
+                yield f"{before}{BETWEEN}{after}", codes, ids
 
 
 def _intersect(
-    grid: Grid, positions: Sequence[int], regions: Regions, kept: Path | None
+    grid: Grid,
+    positions: Sequence[int],
+    region_at: Callable[[int], Region],
+    cache_folder: Path | None,
 ) -> dict[int, Runs]:
-    # What each region covers of a block: the next map on this grid need not find it again.
-    path = kept / f"{files.fingerprint_of(grid)}.parquet" if kept else None
+    # The pixels of a block that each region covers; kept, because the next map on this grid has
+    # the same.
+    path = cache_folder / f"{files.fingerprint_of(grid)}.parquet" if cache_folder else None
     if path and path.exists():
-        rows = pq.read_table(path, schema=schemas.INTERSECTIONS, partitioning=None).to_pylist()
-        found = {
-            row["position"]: (
-                np.frombuffer(row["runs"], np.int32).reshape(-1, 3),
-                np.frombuffer(row["shares"]),
-            )
-            for row in rows
-        }
-        if set(positions) <= set(found):
-            return {position: found[position] for position in positions}
-    footprint = widen(geo_grid.footprint(grid).bounds)
-    made = {}
+        cached = _read_intersections(path)
+        if set(positions) <= set(cached):
+            return {position: cached[position] for position in positions}
+    bounds = widen(geo_grid.footprint(grid).bounds)
+    runs_by_region = {}
     for position in positions:
-        level, geometry = regions(position)
-        shape = (
-            outline(grid)
-            if level == MAP_LEVEL
-            else reproject_exact(clip(geometry, footprint), WGS84, grid.crs)
-        )
-        made[position] = find_runs(shape, grid)
+        shape = project_region(region_at(position), bounds, grid.crs)
+        runs_by_region[position] = find_runs(outline(grid) if shape is None else shape, grid)
     if path:
-        rows = [
-            {"position": p, "runs": runs.tobytes(), "shares": shares.tobytes()}
-            for p, (runs, shares) in made.items()
-        ]
-        table = pa.Table.from_pylist(rows, schemas.INTERSECTIONS)
-        # LZ4: read in half of zstd's time for a third more bytes, and every later map reads it.
-        files.write_atomic(
-            path,
-            lambda beside: pq.write_table(table, beside, compression="lz4", use_dictionary=False),
+        _write_intersections(path, runs_by_region)
+    return runs_by_region
+
+
+def _read_intersections(path: Path) -> dict[int, Runs]:
+    rows = pq.read_table(path, schema=schemas.INTERSECTIONS, partitioning=None).to_pylist()
+    return {
+        row["position"]: (
+            np.frombuffer(row["runs"], np.int32).reshape(-1, 3),
+            np.frombuffer(row["shares"]),
         )
-    return made
+        for row in rows
+    }
 
 
-def _pairs(before: np.ndarray, after: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    # (codes, ids by code) of the pairs of classes that occur, at most 255 at a time.
-    known = (before != NODATA) & (after != NODATA)
-    joined = np.where(known, before.astype(np.uint16) << 8 | after, NODATA << 8 | NODATA)
-    present = np.flatnonzero(np.bincount(joined.ravel(), minlength=1 << 16)[: NODATA << 8])
-    for part in itertools.batched(present.tolist(), _OTHER):
+def _write_intersections(path: Path, runs_by_region: dict[int, Runs]) -> None:
+    rows = [
+        {"position": position, "runs": runs.tobytes(), "shares": shares.tobytes()}
+        for position, (runs, shares) in runs_by_region.items()
+    ]
+    table = pa.Table.from_pylist(rows, schemas.INTERSECTIONS)
+    # LZ4: read in half of zstd's time for a third more bytes, and every later map reads it.
+    files.write_atomic(
+        path,
+        lambda temporary: pq.write_table(table, temporary, compression="lz4", use_dictionary=False),
+    )
+
+
+def _code_pairs(before: np.ndarray, after: np.ndarray) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+    # (codes (H, W), pair of classes by code) of the pairs that occur, at most 255 at a time.
+    valid = (before != NODATA) & (after != NODATA)
+    pairs = np.where(valid, before.astype(np.uint16) << 8 | after, NODATA << 8 | NODATA)
+    present = np.flatnonzero(np.bincount(pairs.ravel(), minlength=1 << 16)[: NODATA << 8])
+    for batch in itertools.batched(present.tolist(), _OTHER):
         table = np.full(1 << 16, _OTHER, np.uint8)
-        table[list(part)] = np.arange(len(part))
-        yield table[joined], np.array(part)
+        table[list(batch)] = np.arange(len(batch))
+        yield table[pairs], np.array(batch)
 
 
 def _read(source: ClassRaster, grid: Grid, row: int, col: int) -> np.ndarray:
     with access.open_raster(source.path) as file:
-        return _classes(file.read(1, window=Window(col, row, grid.width, grid.height)), source)
+        return _to_ids(file.read(1, window=Window(col, row, grid.width, grid.height)), source)
 
 
-def _read_elsewhere(sources: Sequence[ClassRaster], grid: Grid) -> np.ndarray:
-    out = np.full(grid.shape, NODATA, np.uint8)
-    here = geo_grid.footprint(grid)
+def _resample(sources: Sequence[ClassRaster], grid: Grid) -> np.ndarray:
+    # The classes of rasters on another grid at the centres of a grid's pixels.
+    classes = np.full(grid.shape, NODATA, np.uint8)
+    footprint = geo_grid.footprint(grid)
+    target = {
+        "crs": grid.crs,
+        "transform": grid.affine,
+        "height": grid.height,
+        "width": grid.width,
+    }
     for source in sources:
-        if shapely.intersects(here, _footprint(source.grid)):
-            place = {
-                "crs": grid.crs,
-                "transform": grid.affine,
-                "height": grid.height,
-                "width": grid.width,
-            }
+        if shapely.intersects(footprint, _footprint(source.grid)):
             fill = NODATA if source.nodata is None else source.nodata
+            nearest = {"resampling": Resampling.nearest, "src_nodata": fill, "nodata": fill}
             with (
                 access.open_raster(source.path) as file,
-                WarpedVRT(
-                    file, resampling=Resampling.nearest, src_nodata=fill, nodata=fill, **place
-                ) as there,
+                WarpedVRT(file, **nearest, **target) as warped,
             ):
-                found = _classes(there.read(1), source)
-            np.copyto(out, found, where=found != NODATA)
-    return out
+                ids = _to_ids(warped.read(1), source)
+            np.copyto(classes, ids, where=ids != NODATA)
+    return classes
 
 
 @cache
@@ -287,20 +332,21 @@ def _footprint(grid: Grid) -> shapely.Geometry:
     return geo_grid.footprint(grid)
 
 
-def _classes(values: np.ndarray, source: ClassRaster) -> np.ndarray:
-    # Ids as uint8, 255 where there is no class; a map that says so in just this way is not gone through again.
+def _to_ids(values: np.ndarray, source: ClassRaster) -> np.ndarray:
+    # Ids as uint8, 255 where there is no class; a raster stored so already is not scanned again.
     if source.nodata in (None, NODATA) and values.dtype == np.uint8:
         return values
     nodata = NODATA if source.nodata is None else source.nodata
     empty = values == nodata
-    strange = (
+    invalid = (
         (values == NODATA)
         if values.dtype == np.uint8
         else ~empty & ((values < 0) | (values >= NODATA))
     )
-    if strange.any():
+    if invalid.any():
         raise InputError(
-            f"{source.path} holds {values[strange][0]}: class ids from 0 to 254 are accepted, or its nodata"
+            f"{source.path} holds {values[invalid][0]}: class ids from 0 to 254 are accepted, "
+            "or its nodata"
         )
     ids = values.astype(np.uint8, copy=False)
     ids[empty] = NODATA

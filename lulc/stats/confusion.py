@@ -1,4 +1,4 @@
-"""How well a map agrees with labels: the confusion matrix and the accuracies that follow from it."""
+"""Agreement of a map with labels: the confusion matrix and the accuracies that follow from it."""
 
 from __future__ import annotations
 
@@ -12,83 +12,111 @@ from lulc.legend import NODATA, Legend
 
 @dataclass(frozen=True)
 class ClassScore:
-    """One class's scores; a share is NaN where its denominator is zero. pixels: labelled pixels of the class."""
+    """The scores of one class, 0–1; NaN where a score's denominator is zero."""
 
     id: int
+    """Class id of the legend."""
     name: str
+    """Class name."""
     pixels: int
+    """Number of pixels labelled with the class."""
     users_accuracy: float
+    """Share of the pixels mapped as the class that are labelled so (precision)."""
     producers_accuracy: float
+    """Share of the pixels labelled with the class that are mapped so (recall)."""
     f1: float
+    """Harmonic mean of user's and producer's accuracy."""
     iou: float
+    """Intersection over union of mapped and labelled pixels."""
 
 
 @dataclass(frozen=True)
 class Scores:
-    """A map's scores over all labelled pixels. mean_iou: over the classes that occur in the labels or the map."""
+    """A map's scores over all labelled pixels."""
 
     pixels: int
+    """Number of labelled pixels."""
     overall_accuracy: float
+    """Share of the labelled pixels that are mapped as labelled; NaN without any."""
     mean_iou: float
+    """Mean IoU of the classes that occur in the labels or the map."""
     classes: tuple[ClassScore, ...]
+    """Scores of every class, in the legend's order."""
 
 
 def confusion(labels: np.ndarray, classes: np.ndarray, legend: Legend) -> np.ndarray:
-    """(K, K + 1) int64 counts: row = class of the label, column = class of the map, last column = the map has no class there.
+    """Count labelled pixels by class of the label and class of the map.
 
-    Both arrays hold legend ids, of one shape; pixels without a label (255) are left out. InputError for an id not in the legend.
+    Args:
+        labels: legend ids of any shape; pixels without a label (255) are left out.
+        classes: legend ids of the map, of the same shape, 255 where it has no class.
+        legend: the K classes.
+
+    Returns:
+        (K, K + 1) int64 counts: row = class of the label, column = class of the map, last column =
+        the map has no class.
+
+    Raises:
+        InputError: the shapes differ, or an id is not in the legend.
     """
     if labels.shape != classes.shape:
         raise InputError(
             f"labels of shape {labels.shape} cannot be compared with a map of shape {classes.shape}"
         )
     count = len(legend.classes)
-    rows, columns = (
-        _positions(ids, legend, what) for ids, what in ((labels, "labels"), (classes, "the map"))
-    )
-    known = rows < count
-    cells = rows[known].astype(np.int64) * (count + 1) + columns[known]
+    rows = _positions(labels, legend, "labels")
+    columns = _positions(classes, legend, "the map")
+    labelled = rows < count
+    cells = rows[labelled].astype(np.int64) * (count + 1) + columns[labelled]
     return np.bincount(cells, minlength=count * (count + 1)).reshape(count, count + 1)
 
 
-def _positions(ids: np.ndarray, legend: Legend, what: str) -> np.ndarray:
+def _positions(ids: np.ndarray, legend: Legend, holder: str) -> np.ndarray:
+    # Positions in the legend; its length stands for no class.
     positions: np.ndarray = np.minimum(legend.to_index(), len(legend.classes))[ids]
-    strange = ids[(positions == len(legend.classes)) & (ids != NODATA)]
-    if strange.size:
+    unknown = ids[(positions == len(legend.classes)) & (ids != NODATA)]
+    if unknown.size:
         raise InputError(
-            f"{what} hold ids {np.unique(strange).tolist()}, which legend {legend.name!r} (ids {list(legend.ids)}) lacks"
+            f"{holder} hold ids {np.unique(unknown).tolist()}, which legend {legend.name!r} "
+            f"(ids {list(legend.ids)}) does not have"
         )
     return positions
 
 
 def summarise(matrix: np.ndarray, legend: Legend) -> Scores:
-    """The Scores of a (K, K + 1) confusion matrix.
+    """Return the scores of a confusion matrix.
 
-    A labelled pixel where the map has no class counts as wrong: against overall and producer's accuracy, F1 and IoU.
-    Formulas: Congalton and Green 2019, Assessing the Accuracy of Remotely Sensed Data, ch. 5 (overall, user's, producer's);
-    IoU = TP / (TP + FP + FN), F1 = 2 TP / (2 TP + FP + FN).
+    A labelled pixel where the map has no class counts as wrong: against overall and producer's
+    accuracy, F1 and IoU. Formulas: Congalton and Green 2019, Assessing the Accuracy of Remotely
+    Sensed Data, ch. 5 (overall, user's, producer's); IoU = TP / (TP + FP + FN), F1 = 2 TP / (2 TP +
+    FP + FN).
+
+    Args:
+        matrix: (K, K + 1) counts, from `confusion`.
+        legend: the K classes.
     """
-    right = np.diagonal(matrix).astype(float)
+    correct = np.diagonal(matrix).astype(float)
     labelled, mapped = matrix.sum(1), matrix[:, :-1].sum(0)
-    iou = _share(right, labelled + mapped - right)
+    iou = _divide(correct, labelled + mapped - correct)
     columns = zip(
         legend.classes,
         labelled.tolist(),
-        _share(right, mapped).tolist(),
-        _share(right, labelled).tolist(),
-        _share(2 * right, labelled + mapped).tolist(),
+        _divide(correct, mapped).tolist(),
+        _divide(correct, labelled).tolist(),
+        _divide(2 * correct, labelled + mapped).tolist(),
         iou.tolist(),
         strict=True,
     )
-    occur = iou[~np.isnan(iou)]
+    occurring = iou[~np.isnan(iou)]
     return Scores(
         pixels=int(matrix.sum()),
-        overall_accuracy=float(_share(right.sum(), matrix.sum())),
-        mean_iou=float(occur.mean()) if occur.size else float("nan"),
-        classes=tuple(ClassScore(c.id, c.name, *rest) for c, *rest in columns),
+        overall_accuracy=float(_divide(correct.sum(), matrix.sum())),
+        mean_iou=float(occurring.mean()) if occurring.size else float("nan"),
+        classes=tuple(ClassScore(entry.id, entry.name, *scores) for entry, *scores in columns),
     )
 
 
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    part, whole = np.asarray(part, float), np.asarray(whole, float)
-    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
+def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    # The quotient, NaN where the denominator is zero.
+    above, below = np.asarray(numerator, float), np.asarray(denominator, float)
+    return np.asarray(np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0))

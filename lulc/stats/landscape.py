@@ -1,8 +1,9 @@
-"""Patches of a class map within regions, block by block: how many, how large, how long their edges.
+"""Patches of a class map within regions, block by block: number, size and length of edges.
 
-A pixel belongs to a region of which it is covered by half or more. Pixels of one class that touch by a side or a corner are one
-patch; an edge is a side between two pixels of a region that are of different classes (McGarigal and Marks 1995, FRAGSTATS: the
-rule of eight neighbours, the region's own border not counted).
+A pixel belongs to a region if half of it or more is covered by the region. Pixels of one class that
+touch by a side or a corner are one patch; an edge is a side between two pixels of a region that are
+of different classes (McGarigal and Marks 1995, FRAGSTATS: the rule of eight neighbours, the
+region's own border not counted).
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ from lulc.legend import NODATA
 from lulc.tables import schemas
 
 SUMS = np.dtype([("patches", "<i8"), ("area_m2", "<f8"), ("largest_m2", "<f8"), ("edge_m", "<f8")])
+"""What is summed of each class."""
+
 OPEN = np.dtype([("class_id", "u1"), ("area_m2", "<f8")])
+"""A patch that reaches the rim of a block."""
+
 RIM = np.dtype(
     [
         ("row", "<i8"),
@@ -37,7 +42,7 @@ RIM = np.dtype(
         ("down", "<f4"),
     ]
 )
-
+"""A pixel at the rim of a block."""
 
 PARTS = pa.schema(
     [
@@ -47,7 +52,9 @@ PARTS = pa.schema(
         *(pa.field(name, pa.binary()) for name in ("closed", "open", "rim")),
     ]
 )
-FOUND = pa.schema(
+"""Schema of the patches of one block, region and period."""
+
+PATCH_TOTALS = pa.schema(
     [
         pa.field("position", pa.int64()),
         pa.field("period", pa.string()),
@@ -56,15 +63,18 @@ FOUND = pa.schema(
         *(pa.field(name, pa.float64()) for name in ("area_m2", "largest_m2", "edge_m")),
     ]
 )
+"""Schema of the patches of one region, period and class, over all blocks."""
 
 
 @dataclass(frozen=True, eq=False)
 class RegionPart:
-    """What one block holds of a region.
+    """The patches of a region in one block.
 
-    closed: (256,) SUMS by class, of patches that end in the block and all edges in it; open: (N,) OPEN patches that reach its
-    rim; rim: the RIM's pixels, with row and column in the lattice of all blocks, their open patch, and metres of lower and right
-    side.
+    Attributes:
+        closed: (256,) SUMS by class, of patches that end in the block and all edges in it.
+        open: (N,) OPEN, the patches that reach the block's rim.
+        rim: (M,) RIM, the rim's pixels: row and column in the lattice of all blocks, position of
+            their patch in `open`, and length in m of their lower and right side.
     """
 
     closed: np.ndarray
@@ -72,29 +82,50 @@ class RegionPart:
     rim: np.ndarray
 
     def to_columns(self) -> dict[str, bytes]:
-        """The three as columns of PARTS."""
+        """Return the three arrays as columns of PARTS."""
         return {
             "closed": self.closed.tobytes(),
             "open": self.open.tobytes(),
             "rim": self.rim.tobytes(),
         }
 
+    @classmethod
+    def from_columns(cls, row: Mapping[str, Any]) -> RegionPart:
+        """Return the three arrays kept in a row of PARTS."""
+        return cls(
+            np.frombuffer(row["closed"], SUMS),
+            np.frombuffer(row["open"], OPEN),
+            np.frombuffer(row["rim"], RIM),
+        )
+
 
 def find_lattice(grid: Grid) -> tuple[str, int, int]:
-    """The name of the lattice that a grid's pixels belong to, and row and column in it of the first; neighbours share it."""
+    """Find the lattice that a grid's pixels belong to; neighbouring blocks share it.
+
+    Returns:
+        Name of the lattice, and row and column in it of the grid's first pixel.
+    """
     a, b, x, d, e, y = grid.transform
     col, row = ~Affine(a, b, 0.0, d, e, 0.0) @ (x, y)
-    # Where along a pixel the lattice begins; what is left of rounding does not count.
-    begins = [round(v % 1, 3) % 1 for v in (row, col)]
-    return f"{grid.crs} {a} {b} {d} {e} {begins}", round(row - begins[0]), round(col - begins[1])
+    # The offset of the lattice within a pixel; what rounding leaves does not count.
+    offsets = [round(position % 1, 3) % 1 for position in (row, col)]
+    name = f"{grid.crs} {a} {b} {d} {e} {offsets}"
+    return name, round(row - offsets[0]), round(col - offsets[1])
 
 
 def scan_patches(
     classes: np.ndarray, runs: Runs, grid: Grid, origin: tuple[int, int]
 ) -> RegionPart | None:
-    """The Part of a block (H, W) within the region that covers these runs of it; None where that has no class.
+    """Find the patches of a block within a region.
 
-    origin: row and column of the block's first pixel in the lattice.
+    Args:
+        classes: (H, W) uint8 class ids of the block, NODATA where there is none.
+        runs: the block's pixels that the region covers, from `lulc.geo.coverage.find_runs`.
+        grid: the block's grid.
+        origin: row and column of the block's first pixel in the lattice.
+
+    Returns:
+        The patches; None where the region has no class in the block.
     """
     spans = runs[0][runs[1] >= 0.5]
     if not len(spans):
@@ -105,126 +136,143 @@ def scan_patches(
         spans[:, 0].max() + 1,
         spans[:, 2].max(),
     )
-    own = np.full((bottom - top, right - left), NODATA, np.uint8)
-    _keep(spans, classes, top, left, own)
-    labels, ids = _label(own)
+    window = slice(top, bottom), slice(left, right)
+    region_classes = np.full((bottom - top, right - left), NODATA, np.uint8)
+    _copy_spans(spans, classes, top, left, region_classes)
+    labels, ids = _label(region_classes)
     if not len(ids):
         return None
-    part = slice(top, bottom), slice(left, right)
     across, down = _sides(grid)
-    areas = pixel_areas(grid)
-    areas = np.broadcast_to(areas, (grid.height, areas.shape[1]))[top:bottom]
-    area = _sum(labels, areas if areas.shape[1] == 1 else areas[:, part[1]], len(ids))
     closed = np.zeros(256, SUMS)
-    closed["edge_m"] = _edges(own, across[top:bottom], down[top:bottom])
+    closed["edge_m"] = _edges(region_classes, across[top:bottom], down[top:bottom])
     at_rim = np.zeros(grid.shape, bool)
     at_rim[[0, -1]], at_rim[:, [0, -1]] = True, True
-    y, x = np.nonzero(at_rim[part] & (own != NODATA))
-    reaching, patch = np.unique(labels[y, x], return_inverse=True)
-    ends = np.ones(len(ids), bool)
-    ends[reaching] = False
-    _add_patches(closed, ids[ends], area[ends])
-    rows = (
-        y + top + origin[0],
-        x + left + origin[1],
-        patch,
-        own[y, x],
-        across[y + top],
-        down[y + top],
-    )
+    y, x = np.nonzero(at_rim[window] & (region_classes != NODATA))
+    open_patches, patch = np.unique(labels[y, x], return_inverse=True)
+    area = _patch_areas(labels, len(ids), grid, window)
+    is_closed = np.ones(len(ids), bool)
+    is_closed[open_patches] = False
+    _add_patches(closed, ids[is_closed], area[is_closed])
     rim = np.zeros(len(y), RIM)
-    for name, values in zip(RIM.names or (), rows, strict=True):
-        rim[name] = values
-    opened = np.zeros(len(reaching), OPEN)
-    opened["class_id"], opened["area_m2"] = ids[reaching], area[reaching]
+    rim["row"], rim["col"] = y + top + origin[0], x + left + origin[1]
+    rim["patch"], rim["class_id"] = patch, region_classes[y, x]
+    rim["across"], rim["down"] = across[y + top], down[y + top]
+    opened = np.zeros(len(open_patches), OPEN)
+    opened["class_id"], opened["area_m2"] = ids[open_patches], area[open_patches]
     return RegionPart(closed, opened, rim)
 
 
-def join_parts(parts: Sequence[RegionPart]) -> np.ndarray:
-    """(256,) SUMS by class of a region from its parts, all of one lattice: patches that go on in another block are one."""
+def join_parts(blocks: Sequence[RegionPart]) -> np.ndarray:
+    """Join the patches of a region's blocks; patches that continue in another block are one.
+
+    Args:
+        blocks: the patches of the region in every block, all of one lattice.
+
+    Returns:
+        (256,) SUMS by class.
+    """
     sums = np.zeros(256, SUMS)
     for name in ("patches", "area_m2", "edge_m"):
-        sums[name] = np.sum([part.closed[name] for part in parts], 0)
-    sums["largest_m2"] = np.max([part.closed["largest_m2"] for part in parts], 0)
-    opened = np.concatenate([part.open for part in parts])
+        sums[name] = np.sum([block.closed[name] for block in blocks], 0)
+    sums["largest_m2"] = np.max([block.closed["largest_m2"] for block in blocks], 0)
+    opened = np.concatenate([block.open for block in blocks])
     if not len(opened):
         return sums
-    rim = np.concatenate([part.rim for part in parts])
-    block = np.repeat(np.arange(len(parts)), [len(part.rim) for part in parts])
-    before = np.cumsum([0, *(len(part.open) for part in parts)])
-    patch = rim["patch"] + before[block]
-    width = int(np.ptp(rim["col"])) + 3
-    place = (rim["row"] - rim["row"].min()) * width + rim["col"] - rim["col"].min() + 1
-    order = np.argsort(place)
-    links = []
-    for step, side in ((1, "down"), (width, "across"), (width + 1, None), (width - 1, None)):
-        at = np.searchsorted(place, place + step, sorter=order)
-        there = order[np.minimum(at, len(order) - 1)]
-        meets = np.flatnonzero((place[there] == place + step) & (block[there] != block))
-        there = there[meets]
-        alike = rim["class_id"][meets] == rim["class_id"][there]
-        links.append(np.stack([patch[meets[alike]], patch[there[alike]]]))
-        if side:
-            for end in (meets, there):
-                np.add.at(
-                    sums["edge_m"],
-                    rim["class_id"][end[~alike]],
-                    rim[side][meets[~alike]].astype(np.float64),
-                )
-    pairs = np.concatenate(links, 1)
+    rim = np.concatenate([block.rim for block in blocks])
+    block_number = np.repeat(np.arange(len(blocks)), [len(block.rim) for block in blocks])
+    first_patch = np.cumsum([0, *(len(block.open) for block in blocks)])
+    patch = rim["patch"] + first_patch[block_number]
+    pairs = _link_blocks(rim, block_number, patch, sums["edge_m"])
     graph = coo_array(
         (np.ones(pairs.shape[1], np.int8), (pairs[0], pairs[1])), (len(opened), len(opened))
     )
-    count, whole = connected_components(graph, directed=False)
+    count, joined = connected_components(graph, directed=False)
     ids = np.zeros(count, np.uint8)
-    ids[whole] = opened["class_id"]
-    _add_patches(sums, ids, np.bincount(whole, opened["area_m2"], count))
+    ids[joined] = opened["class_id"]
+    _add_patches(sums, ids, np.bincount(joined, opened["area_m2"], count))
     return sums
 
 
+def _link_blocks(
+    rim: np.ndarray, block_number: np.ndarray, patch: np.ndarray, edge_m: np.ndarray
+) -> np.ndarray:
+    # (2, N) open patches of two blocks that touch and are of one class. Sides between pixels of two
+    # blocks that are of different classes are added to edge_m (256,).
+    width = int(np.ptp(rim["col"])) + 3
+    index = (rim["row"] - rim["row"].min()) * width + rim["col"] - rim["col"].min() + 1
+    order = np.argsort(index)
+    links = []
+    for step, side in ((1, "down"), (width, "across"), (width + 1, None), (width - 1, None)):
+        rank = np.searchsorted(index, index + step, sorter=order)
+        neighbour = order[np.minimum(rank, len(order) - 1)]
+        touches = (index[neighbour] == index + step) & (block_number[neighbour] != block_number)
+        pixel = np.flatnonzero(touches)
+        neighbour = neighbour[pixel]
+        alike = rim["class_id"][pixel] == rim["class_id"][neighbour]
+        links.append(np.stack([patch[pixel[alike]], patch[neighbour[alike]]]))
+        if side:
+            lengths = rim[side][pixel[~alike]].astype(np.float64)
+            for end in (pixel, neighbour):
+                np.add.at(edge_m, rim["class_id"][end[~alike]], lengths)
+    return np.concatenate(links, 1)
+
+
 def join_part_rows(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """FOUND rows, without position and period, of all PARTS rows of one region and period; lattices stand each for itself."""
+    """Join all rows of PARTS of one region and period.
+
+    Patches are joined within a lattice; those of different lattices are added up.
+
+    Returns:
+        Rows of PATCH_TOTALS, without position and period.
+    """
     lattices: dict[str, list[RegionPart]] = {}
     for row in rows:
-        kinds = {"closed": SUMS, "open": OPEN, "rim": RIM}
-        part = RegionPart(**{name: np.frombuffer(row[name], kind) for name, kind in kinds.items()})
-        lattices.setdefault(row["lattice"], []).append(part)
-    each = np.stack([join_parts(parts) for _, parts in sorted(lattices.items())])
+        lattices.setdefault(row["lattice"], []).append(RegionPart.from_columns(row))
+    lattice_sums = np.stack([join_parts(blocks) for _, blocks in sorted(lattices.items())])
     sums = {
-        name: each[name].max(0) if name == "largest_m2" else each[name].sum(0)
+        name: lattice_sums[name].max(0) if name == "largest_m2" else lattice_sums[name].sum(0)
         for name in SUMS.names or ()
     }
     return [
-        {"class_id": value, **{name: values[value].item() for name, values in sums.items()}}
-        for value in np.flatnonzero(sums["patches"]).tolist()
+        {"class_id": class_id, **{name: column[class_id].item() for name, column in sums.items()}}
+        for class_id in np.flatnonzero(sums["patches"]).tolist()
     ]
 
 
-def landscape_table(found: pa.Table, regions: pa.Table, names: Mapping[int, str]) -> pa.Table:
-    """The landscape table of FOUND rows."""
+def landscape_table(totals: pa.Table, regions: pa.Table, names: Mapping[int, str]) -> pa.Table:
+    """Return the landscape table.
+
+    Args:
+        totals: rows of PATCH_TOTALS.
+        regions: the regions table.
+        names: class names by id.
+
+    Returns:
+        A row for every region, period and class (`schemas.LANDSCAPE`).
+    """
     region = regions.select(["region_id", "level", "name"]).to_pylist()
-    rows = sorted(found.to_pylist(), key=lambda r: (r["position"], r["period"], r["class_id"]))
-    whole: dict[tuple[int, str], float] = {}
+    rows = sorted(
+        totals.to_pylist(), key=lambda row: (row["position"], row["period"], row["class_id"])
+    )
+    mapped_m2: dict[tuple[int, str], float] = {}
     for row in rows:
-        whole[row["position"], row["period"]] = (
-            whole.get((row["position"], row["period"]), 0.0) + row["area_m2"]
-        )
-    made = [
-        row
-        | region[row["position"]]
+        key = (row["position"], row["period"])
+        mapped_m2[key] = mapped_m2.get(key, 0.0) + row["area_m2"]
+    columns = [
+        region[row["position"]]
         | {
+            "period": row["period"],
+            "class_id": row["class_id"],
             "class_name": names.get(row["class_id"], f"class {row['class_id']}"),
+            "patches": row["patches"],
             "mean_patch_m2": row["area_m2"] / row["patches"],
-        }
-        | {
             "largest_patch_m2": row["largest_m2"],
-            "edge_m_per_ha": 1e4 * row["edge_m"] / whole[row["position"], row["period"]],
+            "edge_m": row["edge_m"],
+            "edge_m_per_ha": 1e4 * row["edge_m"] / mapped_m2[row["position"], row["period"]],
         }
         for row in rows
     ]
-    return pa.Table.from_pylist(
-        [{name: row[name] for name in schemas.LANDSCAPE.names} for row in made], schemas.LANDSCAPE
-    )
+    return pa.Table.from_pylist(columns, schemas.LANDSCAPE)
 
 
 def _add_patches(sums: np.ndarray, ids: np.ndarray, area: np.ndarray) -> None:
@@ -233,22 +281,32 @@ def _add_patches(sums: np.ndarray, ids: np.ndarray, area: np.ndarray) -> None:
     np.maximum.at(sums["largest_m2"], ids, area)
 
 
+def _patch_areas(
+    labels: np.ndarray, count: int, grid: Grid, window: tuple[slice, slice]
+) -> np.ndarray:
+    # (N,) m² of every patch of a window of a block.
+    areas = pixel_areas(grid)
+    areas = np.broadcast_to(areas, (grid.height, areas.shape[1]))[window[0]]
+    return np.asarray(_sum(labels, areas if areas.shape[1] == 1 else areas[:, window[1]], count))
+
+
 def _sides(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
-    # (H,) metres on the ground of the lower and the right side of a row's pixels, taken in the middle of the row.
+    # (H,) metres on the ground of the lower and the right side of a row's pixels, taken in the
+    # middle of the row.
     rows, middle = np.arange(grid.height + 1.0), grid.width // 2
     a, b, c, d, e, f = grid.transform
-    carry, geod = transformer(grid.crs, WGS84), Geod(ellps="WGS84")
-    here, right = (
-        carry.transform(a * col + b * rows + c, d * col + e * rows + f)
+    to_lonlat, geod = transformer(grid.crs, WGS84), Geod(ellps="WGS84")
+    left, right = (
+        to_lonlat.transform(a * col + b * rows + c, d * col + e * rows + f)
         for col in (middle, middle + 1)
     )
-    across = geod.inv(*here, *right)[2]
-    down = geod.inv(here[0][:-1], here[1][:-1], here[0][1:], here[1][1:])[2]
+    across = geod.inv(*left, *right)[2]
+    down = geod.inv(left[0][:-1], left[1][:-1], left[0][1:], left[1][1:])[2]
     return np.asarray(across)[1:], np.asarray(down)
 
 
 @njit(cache=True, nogil=True)
-def _keep(spans: Any, classes: Any, top: int, left: int, out: Any) -> None:
+def _copy_spans(spans: Any, classes: Any, top: int, left: int, out: Any) -> None:
     for i in range(len(spans)):
         row, start, end = spans[i]
         out[row - top, start - left : end - left] = classes[row, start:end]
@@ -264,7 +322,8 @@ def _find(parents: Any, label: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _label(classes: Any) -> Any:
-    # (H, W) int32 number of each pixel's patch, -1 where there is no class; and (N,) uint8 class of each patch.
+    # (H, W) int32 number of each pixel's patch, -1 where there is no class; and (N,) uint8 class of
+    # each patch.
     height, width = classes.shape
     labels, parents, count = (
         np.full((height, width), -1, np.int32),
@@ -273,32 +332,33 @@ def _label(classes: Any) -> Any:
     )
     for row in range(height):
         for col in range(width):
-            own = classes[row, col]
-            if own == NODATA:
+            class_id = classes[row, col]
+            if class_id == NODATA:
                 continue
-            mine = -1
+            patch = -1
             for up, aside in ((0, -1), (1, -1), (1, 0), (1, 1)):
                 y, x = row - up, col + aside
-                if y < 0 or x < 0 or x >= width or classes[y, x] != own:
+                if y < 0 or x < 0 or x >= width or classes[y, x] != class_id:
                     continue
                 other = _find(parents, labels[y, x])
-                if mine < 0:
-                    mine = other
-                elif other != mine:
-                    low, high = min(mine, other), max(mine, other)
-                    parents[high], mine = low, low
-            if mine < 0:
-                mine = count
+                if patch < 0:
+                    patch = other
+                elif other != patch:
+                    low, high = min(patch, other), max(patch, other)
+                    parents[high], patch = low, low
+            if patch < 0:
+                patch = count
                 parents[count] = count
                 count += 1
-            labels[row, col] = mine
-    # The least label of each patch comes before all others of it: its number is known when they are met.
-    numbers, ids, found = np.empty(count, np.int32), np.empty(count, np.uint8), 0
+            labels[row, col] = patch
+    # The smallest label of a patch comes before all its others, so that its number is known by the
+    # time they come up.
+    numbers, ids, patches = np.empty(count, np.int32), np.empty(count, np.uint8), 0
     for label in range(count):
         root = _find(parents, label)
         if root == label:
-            numbers[label] = found
-            found += 1
+            numbers[label] = patches
+            patches += 1
         else:
             numbers[label] = numbers[root]
     for row in range(height):
@@ -306,16 +366,17 @@ def _label(classes: Any) -> Any:
             if labels[row, col] >= 0:
                 labels[row, col] = numbers[labels[row, col]]
                 ids[labels[row, col]] = classes[row, col]
-    return labels, ids[:found]
+    return labels, ids[:patches]
 
 
 @njit(cache=True, nogil=True)
 def _sum(labels: Any, areas: Any, count: int) -> Any:
-    out, wide = np.zeros(count), areas.shape[1] > 1
+    # (N,) m² of each patch; areas (H, 1) or (H, W).
+    out, by_pixel = np.zeros(count), areas.shape[1] > 1
     for row in range(labels.shape[0]):
         for col in range(labels.shape[1]):
             if labels[row, col] >= 0:
-                out[labels[row, col]] += areas[row, col if wide else 0]
+                out[labels[row, col]] += areas[row, col if by_pixel else 0]
     return out
 
 
@@ -326,15 +387,15 @@ def _edges(classes: Any, across: Any, down: Any) -> Any:
     height, width = classes.shape
     for row in range(height):
         for col in range(width):
-            own = classes[row, col]
-            if own == NODATA:
+            class_id = classes[row, col]
+            if class_id == NODATA:
                 continue
-            right = classes[row, col + 1] if col + 1 < width else own
-            if right not in (own, nodata):
-                out[own] += down[row]
+            right = classes[row, col + 1] if col + 1 < width else class_id
+            if right not in (class_id, nodata):
+                out[class_id] += down[row]
                 out[right] += down[row]
-            below = classes[row + 1, col] if row + 1 < height else own
-            if below not in (own, nodata):
-                out[own] += across[row]
+            below = classes[row + 1, col] if row + 1 < height else class_id
+            if below not in (class_id, nodata):
+                out[class_id] += across[row]
                 out[below] += across[row]
     return out

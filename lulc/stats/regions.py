@@ -1,4 +1,4 @@
-"""Regions: polygons of any vector file and CRS as rows of the regions table, and polygons carried truly between CRSs."""
+"""Regions: polygons of any vector file and CRS as rows of the regions table, read by position."""
 
 from __future__ import annotations
 
@@ -20,130 +20,223 @@ from lulc.errors import InputError, UsageError
 from lulc.geo.antimeridian import only_polygons
 from lulc.geo.areas import degrees_area
 from lulc.geo.reproject import to_degrees
-from lulc.tables import schemas, store
+from lulc.tables import layout, schemas
 from lulc.tables.files import write_atomic
 
 MAP_LEVEL = "map"
-"""Level of the one region that stands for all that is mapped, where the run file has no regions."""
+"""Level, in tables, of the one region that is the whole map, where the run file has no regions."""
 
-FILE = "part-0.parquet"
-"""The regions table's one file."""
-_GROUP = 64  # regions a row group
+_GROUP_SIZE = 64  # regions a row group
 _ID_COLUMNS = ("region_id", "id", "code", "name")
 
 
 @dataclass(frozen=True)
-class Found:
-    """What region files hold: the regions table, ids of polygons that had to be repaired, and ids of those that have no area."""
+class Region:
+    """A region of the regions table."""
+
+    position: int
+    """Row number in the regions table, from 0."""
+    level: str
+    """Level of the region, such as park or district."""
+    geometry: BaseGeometry
+    """Polygon or MultiPolygon in EPSG:4326."""
+    whole_map: bool = False
+    """The region is the whole map: every tile lies in it, and no border cuts a pixel."""
+
+
+@dataclass(frozen=True)
+class RegionSet:
+    """The regions of a run's region files.
+
+    Attributes:
+        table: rows of the regions table (`schemas.REGIONS`).
+        repaired: ids of regions whose invalid polygon was repaired.
+        empty: ids of regions without an area, which are left out of the table.
+    """
 
     table: pa.Table
     repaired: tuple[str, ...]
     empty: tuple[str, ...]
 
 
-def read_regions(files: Sequence[RegionFile]) -> Found:
-    """The regions of all files; InputError for a file that cannot be read, has no CRS, or gives two regions of a level one id."""
-    rows, repaired, empty = [], [], []
+@dataclass(frozen=True)
+class _Feature:
+    # A feature of a vector file; wkb is in the file's CRS, None where it has no geometry.
+    region_id: str
+    name: str
+    wkb: bytes | None
+    crs: str
+
+
+def read_regions(files: Sequence[RegionFile]) -> RegionSet:
+    """Read the regions of all files.
+
+    Args:
+        files: vector files of polygons in any CRS.
+
+    Returns:
+        The regions in EPSG:4326 with their ellipsoidal areas in m², in the order of the files.
+
+    Raises:
+        InputError: a file cannot be read or has no CRS, or a region id of a level is not unique.
+        UsageError: a file's level is `MAP_LEVEL`.
+    """
+    rows: list[dict[str, Any]] = []
+    repaired: list[str] = []
+    empty: list[str] = []
     for file in files:
         if file.level == MAP_LEVEL:
             raise UsageError(
-                f"regions {file.path}: level {MAP_LEVEL!r} stands for the whole map: choose another name"
+                f"regions {file.path}: level {MAP_LEVEL!r} is reserved for the whole map: "
+                "choose another name"
             )
-        for region_id, name, wkb, crs in _read_file(file):
-            geometry = _polygon(wkb)
+        for feature in _read_features(file):
+            geometry = _polygon(feature.wkb)
             if geometry is None:
-                empty.append(region_id)
+                empty.append(feature.region_id)
                 continue
             if not shapely.is_valid(geometry):
                 geometry = only_polygons(shapely.make_valid(geometry))
-                repaired.append(region_id)
-            for suffix, part in cut_by_grid(geometry, file.cut):
-                placed = to_degrees(part, crs, f"region {region_id!r} of {file.path}")
-                area = degrees_area(placed)
-                if area == 0:
-                    empty.append(region_id + suffix)
-                    continue
-                values = (
-                    region_id + suffix,
-                    file.level,
-                    name + suffix,
-                    shapely.to_wkb(placed),
-                    area,
-                )
-                rows.append(dict(zip(schemas.REGIONS.names, values, strict=True)))
-    named = [(r["level"], r["region_id"]) for r in rows] + [(None, i) for i in empty]
-    twice = [i for (_, i), n in Counter(named).items() if n > 1]
-    if twice:
-        raise InputError(
-            f"region ids {twice[:10]} are there more than once in {', '.join(f.path for f in files)}: name a column of distinct "
-            "values with `id`, or dissolve the file by it"
-        )
-    return Found(pa.Table.from_pylist(rows, schemas.REGIONS), tuple(repaired), tuple(empty))
+                repaired.append(feature.region_id)
+            for suffix, piece in cut_by_grid(geometry, file.cut):
+                row = _region_row(file, feature, suffix, piece)
+                if row["area_m2"] == 0:
+                    empty.append(row["region_id"])
+                else:
+                    rows.append(row)
+    _check_unique(rows, empty, files)
+    return RegionSet(pa.Table.from_pylist(rows, schemas.REGIONS), tuple(repaired), tuple(empty))
 
 
 def write_regions(out: Path, table: pa.Table) -> None:
-    """The regions table in one file of small row groups: a worker reads the regions it needs by their position."""
-    path = store.table_folder(out, "regions") / FILE
+    """Write the regions table as one file of small row groups.
+
+    A worker then reads the regions it needs by their position.
+    """
+    path = out / layout.table_file("regions")
     write_atomic(
         path,
-        lambda beside: pq.write_table(table, beside, row_group_size=_GROUP, compression="zstd"),
+        lambda temporary: pq.write_table(
+            table, temporary, row_group_size=_GROUP_SIZE, compression="zstd"
+        ),
     )
 
 
-def read_region(path: str, fingerprint: str, position: int) -> tuple[str, BaseGeometry]:
-    """(level, geometry) of the region at a position of the regions table; the fingerprint keeps an older file's apart."""
-    return _read_group(path, fingerprint, position // _GROUP)[position % _GROUP]
+def read_region(path: str, fingerprint: str, position: int) -> Region:
+    """Read the region at a position of the regions table.
+
+    Args:
+        path: the regions table's file.
+        fingerprint: fingerprint of the run. Row groups are cached, and a file written anew under
+            the same path has another fingerprint.
+        position: row number in the table, from 0.
+    """
+    return _read_group(path, fingerprint, position // _GROUP_SIZE)[position % _GROUP_SIZE]
 
 
 @lru_cache(maxsize=1)
 def _open(path: str, _fingerprint: str) -> pq.ParquetFile:
-    # Of many regions the footer is long: to read it again for every group took half of the time of a block.
+    # Of many regions the footer is long: to read it for every group took half of a block's time.
     return pq.ParquetFile(path)
 
 
 @lru_cache(maxsize=32)
-def _read_group(path: str, fingerprint: str, group: int) -> list[tuple[str, BaseGeometry]]:
+def _read_group(path: str, fingerprint: str, group: int) -> list[Region]:
     table = _open(path, fingerprint).read_row_group(group, ["level", "geometry"])
-    return list(
-        zip(
-            table["level"].to_pylist(), shapely.from_wkb(table["geometry"].to_pylist()), strict=True
-        )
-    )
+    levels = table["level"].to_pylist()
+    shapes = shapely.from_wkb(table["geometry"].to_pylist())
+    first = group * _GROUP_SIZE
+    return [
+        Region(first + number, level, shape, level == MAP_LEVEL)
+        for number, (level, shape) in enumerate(zip(levels, shapes, strict=True))
+    ]
 
 
-def cut_by_grid(geometry: BaseGeometry, parts: int) -> Iterator[tuple[str, BaseGeometry]]:
-    """(suffix of the id, part) of a polygon cut by an even grid of parts x parts over its bounds; the whole for 1."""
-    if parts == 1:
+def cut_by_grid(geometry: BaseGeometry, divisions: int) -> Iterator[tuple[str, BaseGeometry]]:
+    """Cut a polygon by an even grid of cells over its bounds.
+
+    Args:
+        geometry: Polygon or MultiPolygon.
+        divisions: rows and columns of the grid; 1 leaves the polygon uncut.
+
+    Yields:
+        A suffix for the region's id and the piece, for every cell that is not empty.
+
+    Examples:
+        >>> [suffix for suffix, _ in cut_by_grid(shapely.box(0, 0, 4, 4), 2)]
+        ['/0_0', '/1_0', '/0_1', '/1_1']
+    """
+    if divisions == 1:
         yield "", geometry
         return
     xmin, ymin, xmax, ymax = geometry.bounds
-    x, y = np.linspace(xmin, xmax, parts + 1), np.linspace(ymax, ymin, parts + 1)
-    for row in range(parts):
-        for col in range(parts):
-            part = only_polygons(
-                geometry.intersection(shapely.box(x[col], y[row + 1], x[col + 1], y[row]))
-            )
-            if not part.is_empty:
-                yield f"/{col}_{row}", part
+    x, y = np.linspace(xmin, xmax, divisions + 1), np.linspace(ymax, ymin, divisions + 1)
+    for row in range(divisions):
+        for col in range(divisions):
+            cell = shapely.box(x[col], y[row + 1], x[col + 1], y[row])
+            piece = only_polygons(geometry.intersection(cell))
+            if not piece.is_empty:
+                yield f"/{col}_{row}", piece
+
+
+def _region_row(
+    file: RegionFile, feature: _Feature, suffix: str, geometry: BaseGeometry
+) -> dict[str, Any]:
+    # A row of the regions table for a feature, or for a piece of it.
+    shape = to_degrees(geometry, feature.crs, f"region {feature.region_id!r} of {file.path}")
+    return {
+        "region_id": feature.region_id + suffix,
+        "level": file.level,
+        "name": feature.name + suffix,
+        "geometry": shapely.to_wkb(shape),
+        "area_m2": degrees_area(shape),
+    }
+
+
+def _check_unique(
+    rows: Sequence[dict[str, Any]], empty: Sequence[str], files: Sequence[RegionFile]
+) -> None:
+    keys = [(row["level"], row["region_id"]) for row in rows]
+    keys += [(None, region_id) for region_id in empty]
+    duplicates = [region_id for (_, region_id), count in Counter(keys).items() if count > 1]
+    if duplicates:
+        raise InputError(
+            f"region ids {duplicates[:10]} occur more than once in "
+            f"{', '.join(file.path for file in files)}: name a column of distinct values with "
+            "`id`, or dissolve the file by it"
+        )
 
 
 def _polygon(wkb: bytes | None) -> BaseGeometry | None:
+    # The polygons of a geometry; None where it has none, or coordinates that are not finite.
     geometry = None if wkb is None else shapely.from_wkb(wkb, on_invalid="ignore")
     if geometry is None or not np.isfinite(shapely.get_coordinates(geometry)).all():
         return None
-    kept = only_polygons(shapely.force_2d(geometry))
-    return None if kept.is_empty else kept
+    polygons = only_polygons(shapely.force_2d(geometry))
+    return None if polygons.is_empty else polygons
 
 
-def _read_file(file: RegionFile) -> list[tuple[str, str, bytes | None, str]]:
-    # (id, name, WKB, CRS) of every feature.
+def _read_features(file: RegionFile) -> list[_Feature]:
+    crs, shapes, columns = _read_layer(file)
+    ids = _region_ids(file, columns, len(shapes))
+    column = file.name or next((name for name in columns if name.lower() == "name"), None)
+    names = _texts(file, columns, column, "name") if column else ids
+    return [
+        _Feature(region_id, name or region_id, wkb, crs)
+        for region_id, name, wkb in zip(ids, names, shapes, strict=True)
+    ]
+
+
+def _read_layer(file: RegionFile) -> tuple[str, np.ndarray, dict[str, Any]]:
+    # CRS, WKB of every feature, and columns by name.
     import pyogrio
 
     try:
         info = pyogrio.read_info(file.path, layer=file.layer)
         if info["driver"] == "OGR_VRT":
             raise InputError(
-                f"regions {file.path} is a VRT, which may point at any file: give the file it points at"
+                f"regions {file.path} is a VRT, which may point at any file: "
+                "give the file it points at"
             )
         meta, _, shapes, columns = pyogrio.raw.read(file.path, layer=file.layer)
     except (
@@ -155,50 +248,48 @@ def _read_file(file: RegionFile) -> list[tuple[str, str, bytes | None, str]]:
         raise InputError(f"regions {file.path} cannot be read as a vector file: {error}") from error
     if not meta["crs"]:
         raise InputError(
-            f"regions {file.path} has no CRS, so where its regions lie is not known: set it in the file"
+            f"regions {file.path} has no CRS, so the location of its regions is unknown: "
+            "set it in the file"
         )
     if shapes is None:
         raise InputError(
-            f"regions {file.path} has no geometry: give a layer that has, with `layer`"
+            f"regions {file.path} has no geometry: give a layer with polygons, with `layer`"
         )
-    fields = {str(n): values for n, values in zip(meta["fields"], columns, strict=True)}
-    ids = _ids(file, fields, len(shapes))
-    column = file.name or next((n for n in fields if n.lower() == "name"), None)
-    names = _column(file, fields, column, "name") if column else ids
-    return [
-        (i, n or i, wkb, str(meta["crs"])) for i, n, wkb in zip(ids, names, shapes, strict=True)
-    ]
+    names = (str(name) for name in meta["fields"])
+    return str(meta["crs"]), shapes, dict(zip(names, columns, strict=True))
 
 
-def _ids(file: RegionFile, fields: dict[str, Any], count: int) -> list[str]:
+def _region_ids(file: RegionFile, columns: dict[str, Any], count: int) -> list[str]:
+    # The values of column `id`, else of the first usual id column with distinct values, else
+    # numbers.
     if file.id:
-        ids = _column(file, fields, file.id, "id")
+        ids = _texts(file, columns, file.id, "id")
         if "" in ids:
             raise InputError(
-                f"regions {file.path}: feature {ids.index('') + 1} has nothing in id column {file.id!r}: fill it in"
+                f"regions {file.path}: feature {ids.index('') + 1} has no value in id column "
+                f"{file.id!r}: fill it in"
             )
         return ids
-    for wanted in _ID_COLUMNS:
-        for column in (n for n in fields if n.lower() == wanted):
-            ids = _column(file, fields, column, "id")
+    for usual in _ID_COLUMNS:
+        for column in (name for name in columns if name.lower() == usual):
+            ids = _texts(file, columns, column, "id")
             if len(set(ids)) == count and "" not in ids:
                 return ids
-    return [f"{Path(file.path).stem}-{n}" for n in range(1, count + 1)]
+    return [f"{Path(file.path).stem}-{number}" for number in range(1, count + 1)]
 
 
-def _column(file: RegionFile, fields: dict[str, Any], name: str, use: str) -> list[str]:
-    if name not in fields:
+def _texts(file: RegionFile, columns: dict[str, Any], name: str, use: str) -> list[str]:
+    # A column as texts: whole numbers without a decimal point, nothing for a missing value.
+    if name not in columns:
         raise InputError(
-            f"regions {file.path} has no column {name!r} for {use}: it has {', '.join(fields) or 'none'}"
+            f"regions {file.path} has no column {name!r} for {use}: "
+            f"it has {', '.join(columns) or 'none'}"
         )
+    return [_text(value) for value in columns[name].tolist()]
 
-    def text(value: Any) -> str:
-        if value is None or value != value:  # noqa: PLR0124 (NaN)
-            return ""
-        return (
-            str(int(value))
-            if isinstance(value, float | np.floating) and value == int(value)
-            else str(value)
-        )
 
-    return [text(v) for v in fields[name].tolist()]
+def _text(value: Any) -> str:
+    if value is None or value != value:  # noqa: PLR0124 (NaN)
+        return ""
+    is_whole = isinstance(value, float | np.floating) and value == int(value)
+    return str(int(value)) if is_whole else str(value)

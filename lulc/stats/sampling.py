@@ -1,7 +1,8 @@
-"""A stratified random sample of a map's pixels, for people to interpret: how much ground each stratum covers, and where to look.
+"""A stratified random sample of a map's pixels, for interpretation.
 
-Within a stratum a pixel is drawn with a chance in proportion to its true area, with replacement: on any grid, geographic or not,
-the mean over its points is then an unbiased estimate of a share of its area.
+Within a stratum a pixel is drawn with a probability proportional to its true area, with
+replacement. On any grid, geographic or not, the mean over a stratum's points is then an unbiased
+estimate of a share of its area.
 """
 
 from __future__ import annotations
@@ -29,47 +30,81 @@ from lulc.stats import class_rasters, estimators
 from lulc.tables import files
 
 _SIDE = 1024
+_EXPECTED_ACCURACY = 0.8
 
 
 @dataclass(frozen=True)
 class RasterWindow:
-    """A window (row, col, height, width) of a raster, and the m² of each class (256,) in it."""
+    """A window of a class raster, with the area of each class in it.
+
+    Attributes:
+        path: the raster's file.
+        offsets: first row, first column, height and width in pixels.
+        areas: (256,) m² by class id.
+    """
 
     path: Path
-    place: tuple[int, int, int, int]
+    offsets: tuple[int, int, int, int]
     areas: np.ndarray
 
 
 def scan_strata(rasters: Sequence[Path]) -> tuple[list[RasterWindow], dict[int, str]]:
-    """The blocks of class rasters, and their classes' names by id. InputError for what is none, or where two overlap."""
-    blocks: list[RasterWindow] = []
+    """Measure the classes of class rasters, window by window.
+
+    Returns:
+        The windows that have a class, and the class names by id.
+
+    Raises:
+        InputError: a file is not a class raster, two overlap, or no pixel has a class.
+    """
+    windows: list[RasterWindow] = []
     names: dict[int, str] = {}
-    boxes = []
+    extents: list[_Extent] = []
     for path in rasters:
         with access.open_raster(str(path)) as source:
             names |= class_rasters.read_classes(source)[0]
-            boxes.append((path, source.crs, source.bounds, max(source.res)))
-            tops, lefts = range(0, source.height, _SIDE), range(0, source.width, _SIDE)
-            for row, col in itertools.product(tops, lefts):
-                place = (row, col, min(_SIDE, source.height - row), min(_SIDE, source.width - col))
-                classes, areas = _read(source, place)
-                found = np.bincount(classes.ravel(), weights=areas.ravel(), minlength=256)
-                if found.any():
-                    blocks.append(RasterWindow(path, place, found))
-    for (one, crs, a, side), (other, crs2, b, _) in itertools.combinations(boxes, 2):
-        wide, high = (
-            min(a.right, b.right) - max(a.left, b.left),
-            min(a.top, b.top) - max(a.bottom, b.bottom),
-        )
-        if crs == crs2 and min(wide, high) > side / 2:
+            extents.append(_Extent(path, source.crs, source.bounds, max(source.res)))
+            windows += _scan_windows(path, source)
+    for first, second in itertools.combinations(extents, 2):
+        if first.overlaps(second):
             raise InputError(
-                f"{one} and {other} overlap, and their ground would count twice: give one of them"
+                f"{first.path} and {second.path} overlap, and the area they share would be "
+                "counted twice: give one of them"
             )
-    if not blocks:
+    if not windows:
         raise InputError(
-            f"no pixel of {', '.join(map(str, rasters)) or 'no raster'} has a class: there is nothing to sample"
+            f"no pixel of {', '.join(map(str, rasters)) or 'no raster'} has a class: "
+            "there is nothing to sample"
         )
-    return blocks, names
+    return windows, names
+
+
+@dataclass(frozen=True)
+class _Extent:
+    # bounds: left, bottom, right and top in units of the CRS; resolution: a pixel's longer side.
+    path: Path
+    crs: Any
+    bounds: Any
+    resolution: float
+
+    def overlaps(self, other: _Extent) -> bool:
+        """Return whether the two share more than half a pixel, in one CRS."""
+        a, b = self.bounds, other.bounds
+        width = min(a.right, b.right) - max(a.left, b.left)
+        height = min(a.top, b.top) - max(a.bottom, b.bottom)
+        return bool(self.crs == other.crs and min(width, height) > self.resolution / 2)
+
+
+def _scan_windows(path: Path, source: DatasetReader) -> list[RasterWindow]:
+    windows = []
+    tops, lefts = range(0, source.height, _SIDE), range(0, source.width, _SIDE)
+    for row, col in itertools.product(tops, lefts):
+        offsets = (row, col, min(_SIDE, source.height - row), min(_SIDE, source.width - col))
+        classes, pixel_m2 = _read_window(source, offsets)
+        areas = np.bincount(classes.ravel(), weights=pixel_m2.ravel(), minlength=256)
+        if areas.any():
+            windows.append(RasterWindow(path, offsets, areas))
+    return windows
 
 
 def draw_sample(
@@ -78,103 +113,97 @@ def draw_sample(
     points: int | None = None,
     error: float | None = None,
     allocation: str = "neyman",
-    least: int = 30,
+    min_points: int = 30,
     accuracies: dict[int, float] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """What was drawn: strata with id, name, area_m2 and points. `path` (.gpkg or .geojson) gets the points, in random order.
+    """Draw a stratified random sample of points, with the map's classes as strata.
 
-    points: how many in all; or error: the standard error that the overall accuracy shall have. allocation: proportional, neyman
-    or equal. accuracies: expected user's accuracy by class, 0.8 where not given. Beside the points a .design.json holds the
-    strata, which `lulc evaluate --reference` needs. UsageError for what cannot be asked.
+    Writes the points in random order to `path`, and the design to `design_file(path)`, which
+    `lulc evaluate --reference` needs.
+
+    Args:
+        rasters: class rasters (one band of uint8) that do not overlap.
+        path: file of the points, .gpkg or .geojson.
+        points: number of points; or give `error`.
+        error: standard error, 0–1, that the overall accuracy shall have; or give `points`.
+        allocation: `proportional` to area, `neyman` (area times the standard deviation of the
+            expected accuracy), or `equal`.
+        min_points: smallest number of points of a class.
+        accuracies: expected user's accuracy, 0–1, by class id; 0.8 for the others.
+        seed: seed of the random numbers.
+
+    Returns:
+        The design: rasters, allocation, seed, points, and strata with id, name, area_m2 and points.
+
+    Raises:
+        UsageError: neither or both of `points` and `error` are given, or `path` has another suffix.
+        InputError: a raster is not a class raster, or `points` is too small for `min_points`.
     """
     if (points is None) == (error is None):
         raise UsageError(
-            "say how many points to draw (--points), or which standard error the overall accuracy shall have (--error)"
+            "say how many points to draw (--points), or which standard error the overall accuracy "
+            "shall have (--error)"
         )
     if path.suffix not in (".gpkg", ".geojson"):
         raise UsageError(f"{path}: points are written as .gpkg or .geojson")
-    blocks, names = scan_strata(rasters)
-    whole = np.sum([b.areas for b in blocks], axis=0)
-    strata = np.flatnonzero(whole).tolist()
-    weights = whole[strata] / whole.sum()
-    expected = np.array([(accuracies or {}).get(s, 0.8) for s in strata])
+    windows, names = scan_strata(rasters)
+    areas = np.sum([window.areas for window in windows], axis=0)
+    strata = np.flatnonzero(areas).tolist()
+    weights = areas[strata] / areas.sum()
+    expected = np.array([(accuracies or {}).get(s, _EXPECTED_ACCURACY) for s in strata])
     spreads = np.sqrt(expected * (1 - expected)).clip(1e-3)
     if points is None:
         assert error is not None
-        points = max(estimators.points_for(weights, spreads, error), least * len(strata))
+        points = max(estimators.points_for(weights, spreads, error), min_points * len(strata))
     if allocation == "equal":
-        weights, spreads = np.full(len(strata), 1 / len(strata)), np.ones(len(strata))
-    counts = estimators.allocate(
-        weights, spreads if allocation == "neyman" else np.ones(len(strata)), points, least
+        weights = np.full(len(strata), 1 / len(strata))
+    if allocation != "neyman":
+        spreads = np.ones(len(strata))
+    counts = estimators.allocate(weights, spreads, points, min_points).tolist()
+    sample = _draw_points(
+        windows, dict(zip(strata, counts, strict=True)), np.random.default_rng(seed)
     )
-    found = _place(
-        blocks, dict(zip(strata, counts.tolist(), strict=True)), np.random.default_rng(seed)
-    )
-    found["stratum"] = [names.get(s, str(s)) for s in found["stratum_id"]]
-    found["reference"] = ""
-    columns = ["point_id", "stratum_id", "stratum", "reference", "pixel_m", "geometry"]
-    layer = re.sub(
-        r"\W", "_", path.stem
-    )  # the name that others give a layer when they write the file anew
-    files.write_atomic(path, lambda beside: found[columns].to_file(beside, layer=layer))
-    told = {
-        "rasters": [str(r) for r in rasters], "allocation": allocation, "seed": seed, "points": int(points),
+    _write_points(path, sample, names)
+    design = {
+        "rasters": [str(raster) for raster in rasters],
+        "allocation": allocation,
+        "seed": seed,
+        "points": int(points),
         "strata": [
-            {"id": s, "name": names.get(s, str(s)), "area_m2": float(whole[s]), "points": int(n)}
-            for s, n in zip(strata, counts, strict=True)
+            {"id": s, "name": names.get(s, str(s)), "area_m2": float(areas[s]), "points": count}
+            for s, count in zip(strata, counts, strict=True)
         ],
-    }  # fmt: skip
+    }
     files.write_atomic(
-        design_file(path), lambda beside: beside.write_text(json.dumps(told, indent=1))
+        design_file(path), lambda temporary: temporary.write_text(json.dumps(design, indent=1))
     )
-    return told
+    return design
 
 
 def design_file(path: Path) -> Path:
-    """Where the design of a file of points lies."""
+    """Return the path of the sample design that belongs to a file of points."""
     return path.with_suffix(".design.json")
 
 
-def _place(
-    blocks: Sequence[RasterWindow], counts: dict[int, int], rng: np.random.Generator
+def _write_points(path: Path, sample: geopandas.GeoDataFrame, names: dict[int, str]) -> None:
+    sample["stratum"] = [names.get(s, str(s)) for s in sample["stratum_id"]]
+    sample["reference"] = ""
+    columns = ["point_id", "stratum_id", "stratum", "reference", "pixel_m", "geometry"]
+    # The name that other programs give the layer when they write the file anew.
+    layer = re.sub(r"\W", "_", path.stem)
+    files.write_atomic(path, lambda temporary: sample[columns].to_file(temporary, layer=layer))
+
+
+def _draw_points(
+    windows: Sequence[RasterWindow], counts: dict[int, int], rng: np.random.Generator
 ) -> geopandas.GeoDataFrame:
+    # Points of every stratum at the centres of pixels, in random order.
     import geopandas
 
-    # A stratum's ground laid out in one line, block after block: a place on it is a pixel, with a chance as large as its area.
-    wanted: dict[int, list[tuple[int, float]]] = {}
-    for stratum, count in counts.items():
-        ends = np.cumsum([b.areas[stratum] for b in blocks])
-        at = rng.random(count) * ends[-1]
-        block = np.minimum(np.searchsorted(ends, at, side="right"), len(blocks) - 1)
-        for number, place in zip(block.tolist(), at.tolist(), strict=True):
-            wanted.setdefault(number, []).append(
-                (stratum, place - float(ends[number] - blocks[number].areas[stratum]))
-            )
     rows = []
-    for number, asked in sorted(wanted.items()):
-        path, place = blocks[number].path, blocks[number].place
-        with access.open_raster(str(path)) as source:
-            classes, areas = _read(source, place)
-            grid = reader.grid_of(source).window(*place)
-        for stratum in sorted({s for s, _ in asked}):
-            inside = np.flatnonzero(classes.ravel() == stratum)
-            ends = np.cumsum(areas.ravel()[inside])
-            chosen = inside[
-                np.minimum(
-                    np.searchsorted(ends, [p for s, p in asked if s == stratum], side="right"),
-                    len(inside) - 1,
-                )
-            ]
-            y, x = np.divmod(chosen, classes.shape[1])
-            lon, lat = transformer(grid.crs, WGS84).transform(
-                *rasterio.transform.xy(grid.affine, y, x)
-            )
-            side = np.sqrt(areas.ravel()[chosen])
-            rows += [
-                (stratum, *at)
-                for at in zip(np.atleast_1d(lon), np.atleast_1d(lat), side, strict=True)
-            ]
+    for number, draws in sorted(_draw_offsets(windows, counts, rng).items()):
+        rows += _locate_points(windows[number], draws)
     order = rng.permutation(len(rows))
     stratum_ids, lons, lats, sides = (np.array([rows[i][n] for i in order]) for n in range(4))
     columns = {
@@ -185,10 +214,52 @@ def _place(
     return geopandas.GeoDataFrame(columns, geometry=geopandas.points_from_xy(lons, lats), crs=WGS84)
 
 
-def _read(source: DatasetReader, place: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Class ids (H, W) of a window, and the m² of each pixel, zero where there is no class."""
-    row, col, height, width = place
+def _draw_offsets(
+    windows: Sequence[RasterWindow], counts: dict[int, int], rng: np.random.Generator
+) -> dict[int, list[tuple[int, float]]]:
+    # window number → (stratum, m² into the stratum's area in that window) of every point. The
+    # stratum's area is one line, window after window and pixel after pixel: a number drawn evenly
+    # along it falls on a pixel with a probability proportional to the pixel's area.
+    draws: dict[int, list[tuple[int, float]]] = {}
+    for stratum, count in counts.items():
+        ends = np.cumsum([window.areas[stratum] for window in windows])
+        drawn_m2 = rng.random(count) * ends[-1]
+        numbers = np.minimum(np.searchsorted(ends, drawn_m2, side="right"), len(windows) - 1)
+        for number, m2 in zip(numbers.tolist(), drawn_m2.tolist(), strict=True):
+            start = float(ends[number] - windows[number].areas[stratum])
+            draws.setdefault(number, []).append((stratum, m2 - start))
+    return draws
+
+
+def _locate_points(
+    window: RasterWindow, draws: Sequence[tuple[int, float]]
+) -> list[tuple[int, float, float, float]]:
+    # (stratum, longitude, latitude, pixel side in m) of the points drawn in a window.
+    with access.open_raster(str(window.path)) as source:
+        classes, pixel_m2 = _read_window(source, window.offsets)
+        grid = reader.grid_of(source).window(*window.offsets)
+    rows = []
+    for stratum in sorted({stratum for stratum, _ in draws}):
+        pixels = np.flatnonzero(classes.ravel() == stratum)
+        ends = np.cumsum(pixel_m2.ravel()[pixels])
+        offsets = [m2 for drawn_stratum, m2 in draws if drawn_stratum == stratum]
+        ranks = np.minimum(np.searchsorted(ends, offsets, side="right"), len(pixels) - 1)
+        y, x = np.divmod(pixels[ranks], classes.shape[1])
+        lon, lat = transformer(grid.crs, WGS84).transform(*rasterio.transform.xy(grid.affine, y, x))
+        sides = np.sqrt(pixel_m2.ravel()[pixels[ranks]])
+        rows += [
+            (stratum, *point)
+            for point in zip(np.atleast_1d(lon), np.atleast_1d(lat), sides, strict=True)
+        ]
+    return rows
+
+
+def _read_window(
+    source: DatasetReader, offsets: tuple[int, int, int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    # Class ids (H, W) of a window, and the m² of each pixel, zero where there is no class.
+    row, col, height, width = offsets
     classes = source.read(1, window=Window(col, row, width, height))
-    _, empty = class_rasters.read_classes(source)
-    areas = np.broadcast_to(pixel_areas(reader.grid_of(source).window(*place)), classes.shape)
-    return classes, np.where(classes == empty, 0.0, areas)
+    _, nodata = class_rasters.read_classes(source)
+    areas = np.broadcast_to(pixel_areas(reader.grid_of(source).window(*offsets)), classes.shape)
+    return classes, np.where(classes == nodata, 0.0, areas)

@@ -1,4 +1,4 @@
-"""How a published map agrees with held-out samples: confusion counts file by file, then the tables `confusion` and `accuracy`."""
+"""Agreement of published maps with held-out samples: the tables `confusion` and `accuracy`."""
 
 from __future__ import annotations
 
@@ -27,99 +27,130 @@ NO_MAP = ""
 """Model of the counts where no tile has been predicted."""
 
 _ARRAY = ("", "_shape", "_dtype", "_codec")
-_PLACE = ["tile_id", "period", "crs", "transform", "height", "width"]
-_LABEL = [*_PLACE, *(f"label{part}" for part in _ARRAY)]
-_CLASSES = [*_PLACE, "model", *(f"classes{part}" for part in _ARRAY)]
+_GRID = ["tile_id", "period", "crs", "transform", "height", "width"]
+_LABEL = [*_GRID, *(f"label{suffix}" for suffix in _ARRAY)]
+_CLASSES = [*_GRID, "model", *(f"classes{suffix}" for suffix in _ARRAY)]
+_SCORES = ("users_accuracy", "producers_accuracy", "f1", "iou")
 
 
 @dataclass(frozen=True)
 class Maps:
-    """Where predictions lie: `paths` (relative to `out`) by the `<period>/<tiling>/<col>_<row>` of `block` x `block` tiles."""
+    """The published predictions of a run."""
 
     out: Path
+    """Output folder of the run."""
     tiling: Tiling
+    """Tiling of the predictions."""
     block: int
+    """Tiles along a side of a predictions file."""
     legend: Legend
+    """Legend of the predictions and the labels."""
     paths: Mapping[str, str]
+    """Predictions file, relative to `out`, by `<period>/<tiling>/<col>_<row>` of its first tile."""
 
     def read(self, tile_id: str, period: str) -> dict[str, Any] | None:
-        """The predictions row of a tile, None where there is none."""
+        """Read the predictions row of a tile; None where the tile has not been predicted."""
         col, row = (n // self.block * self.block for n in self.tiling.parse(tile_id))
         path = self.paths.get(f"{period}/{self.tiling.name}/{col}_{row}")
         if path is None:
             return None
         file = pq.ParquetFile(self.out / path)
-        tiles = file.read(["tile_id"])["tile_id"].to_pylist()
-        return (
-            file.read_row_group(tiles.index(tile_id), _CLASSES).to_pylist()[0]
-            if tile_id in tiles
-            else None
-        )
+        tile_ids = file.read(["tile_id"])["tile_id"].to_pylist()
+        if tile_id not in tile_ids:
+            return None
+        row_group = file.read_row_group(tile_ids.index(tile_id), _CLASSES)
+        return dict(row_group.to_pylist()[0])
 
 
 def compare(key: Mapping[str, Any], maps: Maps) -> list[dict[str, Any]]:
-    """The rows of CONFUSION, zeros left out, of the samples in one file (`path`) of a `split`, on the classes mapped there."""
+    """Compare the samples of one file with the map.
+
+    Args:
+        key: `path` of the samples file relative to the output folder, and its `split`.
+        maps: the published predictions.
+
+    Returns:
+        Rows of `schemas.CONFUSION`, without zeros.
+
+    Raises:
+        InputError: the map of a tile is on another grid than its samples.
+    """
     by_tile = defaultdict(list)
-    for sample in pq.read_table(
-        maps.out / key["path"], columns=_LABEL, partitioning=None
-    ).to_pylist():
+    samples = pq.read_table(maps.out / key["path"], columns=_LABEL, partitioning=None).to_pylist()
+    for sample in samples:
         by_tile[sample["tile_id"], sample["period"]].append(sample)
-    matrices: Matrices = defaultdict(
-        lambda: np.zeros((len(maps.legend.classes), len(maps.legend.classes) + 1), np.int64)
-    )
-    for (tile_id, period), samples in by_tile.items():
-        found = maps.read(tile_id, period)
-        for sample in samples:
+    matrices = _empty_matrices(maps.legend)
+    for (tile_id, period), tile_samples in by_tile.items():
+        tile = maps.read(tile_id, period)
+        for sample in tile_samples:
             label = arrays.array_from(sample, "label")
             classes = (
-                np.full(label.shape, NODATA, np.uint8) if found is None else _window(found, sample)
+                np.full(label.shape, NODATA, np.uint8) if tile is None else _window(tile, sample)
             )
-            model = NO_MAP if found is None else found["model"]
-            matrices[period, model, key["split"]] += confusion.confusion(
-                label, classes, maps.legend
-            )
+            model = NO_MAP if tile is None else tile["model"]
+            matrix = confusion.confusion(label, classes, maps.legend)
+            matrices[period, model, key["split"]] += matrix
     return list(confusion_table(matrices, maps.legend).to_pylist())
 
 
-def _window(found: Mapping[str, Any], sample: Mapping[str, Any]) -> np.ndarray:
-    grid, place = arrays.grid_from(found), arrays.grid_from(sample)
-    x, y = ~grid.affine @ (place.transform[2], place.transform[5])
+def _empty_matrices(legend: Legend) -> Matrices:
+    shape = (len(legend.classes), len(legend.classes) + 1)
+    return defaultdict(lambda: np.zeros(shape, np.int64))
+
+
+def _window(tile: Mapping[str, Any], sample: Mapping[str, Any]) -> np.ndarray:
+    # The classes (H, W) of a tile on the grid of a sample.
+    tile_grid, sample_grid = arrays.grid_from(tile), arrays.grid_from(sample)
+    x, y = ~tile_grid.affine @ (sample_grid.transform[2], sample_grid.transform[5])
     col, row = round(x), round(y)
     if (
         max(abs(x - col), abs(y - row)) > 1e-3
         or min(col, row) < 0
-        or col + place.width > grid.width
-        or row + place.height > grid.height
+        or col + sample_grid.width > tile_grid.width
+        or row + sample_grid.height > tile_grid.height
     ):
         raise InputError(
-            f"the map of tile {found['tile_id']} is on another grid than its samples: run `lulc samples` and `lulc predict`"
+            f"the map of tile {tile['tile_id']} is on another grid than its samples: "
+            "run `lulc samples` and `lulc predict`"
         )
-    classes: np.ndarray = arrays.array_from(found, "classes")
-    return classes[row : row + place.height, col : col + place.width]
+    classes: np.ndarray = arrays.array_from(tile, "classes")
+    return classes[row : row + sample_grid.height, col : col + sample_grid.width]
 
 
 def add_up(rows: Iterable[Mapping[str, Any]], legend: Legend) -> Matrices:
-    """The confusion matrices that rows of CONFUSION give; ground without a map counts against every model of its period."""
+    """Add up rows of `schemas.CONFUSION` to confusion matrices.
+
+    Samples without a map count against every model that has mapped a tile of their period.
+
+    Args:
+        rows: rows from `compare`.
+        legend: the K classes.
+
+    Returns:
+        (K, K + 1) matrices by period, model and split.
+    """
     index = legend.to_index()
-    sums: Matrices = defaultdict(
-        lambda: np.zeros((len(legend.classes), len(legend.classes) + 1), np.int64)
-    )
+    matrices = _empty_matrices(legend)
     for row in rows:
         column = min(int(index[row["map_id"]]), len(legend.classes))
-        sums[row["period"], row["model"], row["split"]][index[row["label_id"]], column] += row[
-            "pixels"
-        ]
-    mapped = {(period, model) for period, model, _ in sums if model != NO_MAP}
-    for (period, model, split), matrix in list(sums.items()):
+        matrix = matrices[row["period"], row["model"], row["split"]]
+        matrix[index[row["label_id"]], column] += row["pixels"]
+    mapped = {(period, model) for period, model, _ in matrices if model != NO_MAP}
+    for (period, model, split), matrix in list(matrices.items()):
         if model == NO_MAP:
-            del sums[period, model, split]
-            for other in (m for p, m in mapped if p == period):
-                sums[period, other, split] += matrix
-    return dict(sums)
+            del matrices[period, model, split]
+            for mapped_period, mapped_model in mapped:
+                if mapped_period == period:
+                    matrices[period, mapped_model, split] += matrix
+    return dict(matrices)
 
 
 def confusion_table(matrices: Matrices, legend: Legend) -> pa.Table:
-    """The matrices as a table, a row for every pair of label and map class that occurs."""
+    """Return confusion matrices as a table.
+
+    Returns:
+        A row for every pair of label and map class that occurs (`schemas.CONFUSION`).
+    """
     ids = (*legend.ids, NODATA)
     rows = [
         (*key, ids[i], ids[j], int(matrix[i, j]))
@@ -132,48 +163,41 @@ def confusion_table(matrices: Matrices, legend: Legend) -> pa.Table:
 
 
 def accuracy_table(matrices: Matrices, legend: Legend) -> pa.Table:
-    """The scores as a table: a row a class, and one for all (class_id null) with overall accuracy and, as `iou`, mean IoU.
+    """Return the scores of confusion matrices as a table.
 
-    A score that is not defined, for want of pixels, is null.
+    Returns:
+        For every matrix a row a class, and one for all classes (class_id null) with overall
+        accuracy and, as `iou`, mean IoU (`schemas.ACCURACY`). A score that is not defined, for want
+        of pixels, is null.
     """
     rows: list[dict[str, Any]] = []
     for (period, model, split), matrix in sorted(matrices.items()):
-        found = confusion.summarise(matrix, legend)
-        common: dict[str, Any] = {"period": period, "model": model, "split": split}
-        rows.append(
-            common
-            | {
-                "pixels": found.pixels,
-                "overall_accuracy": found.overall_accuracy,
-                "iou": found.mean_iou,
-            }
-        )
-        for one in found.classes:
-            shares = {
-                name: getattr(one, name)
-                for name in ("users_accuracy", "producers_accuracy", "f1", "iou")
-            }
-            rows.append(
-                common | {"class_id": one.id, "class_name": one.name, "pixels": one.pixels} | shares
-            )
-    plain = [
-        {n: None if isinstance(v, float) and math.isnan(v) else v for n, v in row.items()}
-        for row in rows
-    ]
-    return pa.Table.from_pylist(plain, ACCURACY)
+        scores = confusion.summarise(matrix, legend)
+        key: dict[str, Any] = {"period": period, "model": model, "split": split}
+        overall = {"overall_accuracy": scores.overall_accuracy, "iou": scores.mean_iou}
+        rows.append(key | {"pixels": scores.pixels} | _null_nan(overall))
+        for score in scores.classes:
+            entry = {"class_id": score.id, "class_name": score.name, "pixels": score.pixels}
+            rows.append(key | entry | _null_nan({name: getattr(score, name) for name in _SCORES}))
+    return pa.Table.from_pylist(rows, ACCURACY)
+
+
+def _null_nan(scores: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: None if math.isnan(score) else score for name, score in scores.items()}
 
 
 def format_accuracy(accuracy: pa.Table) -> str:
-    """What a user is told of an accuracy table: the scores on the test split, by period where there are several."""
+    """Describe the scores on the test split in one line, by period where there are several."""
     rows = [
         row
         for row in accuracy.to_pylist()
         if row["class_id"] is None and row["split"] == "test" and row["pixels"]
     ]
-    several = len({row["period"] for row in rows}) > 1
-    parts = [
-        (f"{row['period']}: " if several else "")
-        + f"accuracy {row['overall_accuracy']:.3f}, mean IoU {row['iou']:.3f} on {row['pixels']:,} test pixels"
+    has_periods = len({row["period"] for row in rows}) > 1
+    lines = [
+        (f"{row['period']}: " if has_periods else "")
+        + f"accuracy {row['overall_accuracy']:.3f}, mean IoU {row['iou']:.3f} "
+        + f"on {row['pixels']:,} test pixels"
         for row in rows
     ]
-    return "; ".join(parts) or "no test pixels to compare with"
+    return "; ".join(lines) or "no test pixels to compare with"

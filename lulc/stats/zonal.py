@@ -1,4 +1,4 @@
-"""True areas per class and region: what tiles hold of a region, what lies outside them, and the balance that must close."""
+"""True areas by class and region: inside the tiles, outside them, and the balance of the two."""
 
 from __future__ import annotations
 
@@ -22,14 +22,17 @@ from lulc.geo.coverage import count_runs, covered_share, find_runs
 from lulc.geo.grid import WGS84, Grid, parse_crs
 from lulc.geo.reproject import BORDER_M, METRES_A_DEGREE, reproject_exact, to_degrees
 from lulc.legend import NODATA
-from lulc.stats.regions import MAP_LEVEL
+from lulc.stats.regions import Region
 from lulc.tables import arrays, schemas
 
 TOLERANCE = 1e-6
-"""How much of a region's area classes + unobserved may miss or exceed it by, besides what carried borders may be off."""
+"""Largest relative error of a region's balance, beyond the slack of reprojected borders."""
 
 BETWEEN = "\x1f"
-"""Stands between the names of two periods: such a pair counts as a period whose classes are pairs, from_id * 256 + to_id."""
+"""Separator of the two periods of a transition.
+
+A pair of periods is counted like a period whose classes are pairs, from_id * 256 + to_id.
+"""
 
 INSIDE = pa.schema(
     [
@@ -39,24 +42,29 @@ INSIDE = pa.schema(
         pa.field("class_id", pa.int32()),  # NODATA: inside a tile, but no class
         pa.field("pixels", pa.float64()),
         pa.field("area_m2", pa.float64()),
-        pa.field(
-            "confidence_m2", pa.float64()
-        ),  # m² times confidence; NaN where the map tells of none, as the next
+        # m² times confidence; NaN, as is the next, where the map has no confidence
+        pa.field("confidence_m2", pa.float64()),
         pa.field("confident_m2", pa.float64()),
     ]
 )
+"""Schema of what tiles hold of a region, by class."""
+
 SUMS = ("pixels", "area_m2", "confidence_m2", "confident_m2")
+"""Columns of INSIDE that add up over tiles."""
+
 OUTSIDE = pa.schema(
     [
         pa.field("position", pa.int64()),
         pa.field("period", pa.string()),
         pa.field("model", pa.string()),
         pa.field("area_m2", pa.float64()),  # of the part that no tile covers
-        pa.field("slack_m2", pa.float64()),  # what borders and another ellipsoid may change
+        pa.field("slack_m2", pa.float64()),  # error bound of borders and other ellipsoids
     ]
 )
+"""Schema of the part of a region that no tile covers."""
 
 _KEYS = ["position", "period", "model"]
+_REGION = ["position", "region_id", "level", "name", "period", "model", "observed_share"]
 _GRID = ["crs", "transform", "height", "width", "xmin", "ymin", "xmax", "ymax"]
 _PERCENTS = [
     "percent_counts",
@@ -66,84 +74,103 @@ _PERCENTS = [
 ]
 _COUNTS = ["period", "model", *_GRID, "class_ids", "class_counts", *_PERCENTS, "nodata_count"]
 _PIXELS = [
-    f"{name}{part}"
+    f"{name}{suffix}"
     for name in ("classes", "confidence")
-    for part in ("", "_shape", "_dtype", "_codec")
+    for suffix in ("", "_shape", "_dtype", "_codec")
 ]
-# Ellipsoids differ by less than this in area; a sphere, on which areas are no true ones, by more.
+# Ellipsoids differ by less than this in area; a sphere, on which areas are not true, by more.
 _ELLIPSOIDS = 5e-4
-
-Regions = Callable[[int], tuple[str, BaseGeometry]]
 
 
 def count_block(
-    path: Path, pairs: Iterable[tuple[int, int]], regions: Regions, confident: float
+    path: Path,
+    pairs: Iterable[tuple[int, int]],
+    region_at: Callable[[int], Region],
+    min_confidence: float,
 ) -> list[dict[str, Any]]:
-    """Rows of INSIDE for one predictions file, from (row group, region position) pairs and position → (level, geometry).
+    """Count the classes of one predictions file by region.
 
-    confident: the least confidence, 0–1, of what confident_m2 counts.
-    A region that covers a tile whole on an equal-area grid takes the tile's stored counts: its pixels are not read.
+    A region that covers a whole tile on an equal-area grid takes the tile's stored counts: its
+    pixels are not read.
+
+    Args:
+        path: predictions file, one tile a row group.
+        pairs: (row group, region position) of every tile and region that may overlap.
+        region_at: reader of a region by its position.
+        min_confidence: the smallest confidence, 0–1, that `confident_m2` counts.
+
+    Returns:
+        Rows of INSIDE, by region, period, model and class.
+
+    Raises:
+        InputError: the file is not a predictions file.
     """
     file = pq.ParquetFile(path)
     schemas.check_schema(file.schema_arrow, schemas.PREDICTIONS, str(path))
     tiles = file.read(_COUNTS).to_pylist()
-    wanted = sorted(pairs)
-    box = _bounds([tiles[row] for row in sorted({row for row, _ in wanted})])
-    placed: dict[tuple[int, str], BaseGeometry | None] = {}
+    ordered = sorted(pairs)
+    bounds = _bounds([tiles[row] for row in sorted({row for row, _ in ordered})])
+    shapes: dict[tuple[int, str], BaseGeometry | None] = {}
     sums: dict[tuple[int, str, str], np.ndarray] = {}
-    for row, of_tile in groupby(wanted, lambda pair: pair[0]):
+    for row, tile_pairs in groupby(ordered, lambda pair: pair[0]):
         tile = tiles[row]
-        read = lru_cache(lambda row=row: _read_pixels(file, row))
-        for _, position in of_tile:
-            at = (position, tile["crs"])
-            if at not in placed:
-                level, geometry = regions(position)
-                placed[at] = (
-                    None
-                    if level == MAP_LEVEL
-                    else reproject_exact(clip(geometry, box), WGS84, tile["crs"])
-                )
+        read_pixels = lru_cache(lambda row=row: _read_pixels(file, row))
+        for _, position in tile_pairs:
+            region_crs = (position, tile["crs"])
+            if region_crs not in shapes:
+                shapes[region_crs] = project_region(region_at(position), bounds, tile["crs"])
+            counted = count_tile(tile, read_pixels, shapes[region_crs], min_confidence)
             key = (position, tile["period"], tile["model"])
-            sums[key] = sums.get(key, 0) + count_tile(tile, read, placed[at], confident)
-    rows = []
-    for key, found in sums.items():
-        for value in np.flatnonzero(found[0]).tolist():
-            rows.append(
-                dict(zip(INSIDE.names, (*key, value, *found[:, value].tolist()), strict=True))
-            )
-    return rows
+            sums[key] = sums.get(key, 0) + counted
+    return [row for key, counted in sums.items() for row in _inside_rows(key, counted)]
+
+
+def _inside_rows(key: tuple[int, str, str], sums: np.ndarray) -> list[dict[str, Any]]:
+    # Rows of INSIDE of (4, 256) SUMS, for the classes that have pixels.
+    return [
+        dict(zip(INSIDE.names, (*key, class_id, *sums[:, class_id].tolist()), strict=True))
+        for class_id in np.flatnonzero(sums[0]).tolist()
+    ]
 
 
 def count_tile(
     tile: Mapping[str, Any],
-    read: Callable[[], tuple[np.ndarray, np.ndarray]],
+    read_pixels: Callable[[], tuple[np.ndarray, np.ndarray]],
     geometry: BaseGeometry | None,
-    confident: float,
+    min_confidence: float,
 ) -> np.ndarray:
-    """(4, 256) SUMS by class (NODATA among them) of a tile within a polygon in the tile's CRS; None: all of it.
+    """Count the classes of a tile within a polygon.
 
-    read gives classes and confidence (H, W) uint8, and is called only where stored counts do not do.
+    Args:
+        tile: predictions row with its grid and stored counts.
+        read_pixels: reader of classes and confidence, both (H, W) uint8; called only where the
+            stored counts are not enough.
+        geometry: polygon in the tile's CRS; None for the whole tile.
+        min_confidence: the smallest confidence, 0–1, that the last sum counts.
+
+    Returns:
+        (4, 256) float64: SUMS (rows) by class id, NODATA included.
     """
-    grid, out = arrays.grid_from(tile), np.zeros((4, 256))
+    grid, sums = arrays.grid_from(tile), np.zeros((4, 256))
     share = 1.0 if geometry is None else covered_share(geometry, grid)
     if share == 0:
-        return out
-    areas, least = _pixel_areas(grid), math.ceil(round(confident * 100, 6))
+        return sums
+    areas, min_percent = _pixel_areas(grid), math.ceil(round(min_confidence * 100, 6))
     if share == 1 and areas.size == 1:
         ids, percents = tile["class_ids"], arrays.array_from(tile, "percent_counts")
-        out[0, ids] = tile["class_counts"]
-        out[0, NODATA] += tile["nodata_count"]
-        out[1] = out[0] * areas[0, 0]
-        out[2, ids] = percents @ np.arange(101) * (areas[0, 0] / 100)
-        out[3, ids] = percents[:, least:].sum(1) * areas[0, 0]
-        return out
-    classes, confidence = read()
+        sums[0, ids] = tile["class_counts"]
+        sums[0, NODATA] += tile["nodata_count"]
+        sums[1] = sums[0] * areas[0, 0]
+        sums[2, ids] = percents @ np.arange(101) * (areas[0, 0] / 100)
+        sums[3, ids] = percents[:, min_percent:].sum(1) * areas[0, 0]
+        return sums
+    classes, confidence = read_pixels()
     runs = find_runs(outline(grid) if geometry is None else geometry, grid)
-    out[0], out[1] = count_runs(runs, classes, areas)
-    out[2] = count_runs(runs, classes, areas * (confidence / 100))[1]
-    out[3] = count_runs(runs, np.where(confidence >= least, classes, NODATA), areas)[1]
-    out[2:, NODATA] = 0
-    return out
+    sums[0], sums[1] = count_runs(runs, classes, areas)
+    sums[2] = count_runs(runs, classes, areas * (confidence / 100))[1]
+    sums[3] = count_runs(runs, np.where(confidence >= min_percent, classes, NODATA), areas)[1]
+    sums[2:, NODATA] = 0
+    return sums
 
 
 def _read_pixels(file: pq.ParquetFile, row: int) -> tuple[np.ndarray, np.ndarray]:
@@ -151,141 +178,211 @@ def _read_pixels(file: pq.ParquetFile, row: int) -> tuple[np.ndarray, np.ndarray
     return arrays.array_from(tile, "classes"), arrays.array_from(tile, "confidence")
 
 
-def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[float, float]:
-    """True m² of a region (EPSG:4326) that no tile covers, from geometry alone; and by how many m² its classes may be off.
+def project_region(
+    region: Region, bounds: tuple[float, float, float, float], crs: str
+) -> BaseGeometry | None:
+    """Return a region's polygon in a CRS, cut to what may be counted.
 
-    Carried borders, another ellipsoid, and pixels of degrees, whose area is taken as even where a border cuts them.
+    Args:
+        region: the region.
+        bounds: west, south, east and north in degrees, beyond which the polygon is cut off.
+        crs: the CRS of the tiles.
+
+    Returns:
+        The polygon in `crs`; None for the whole map, which needs no polygon.
+    """
+    if region.whole_map:
+        return None
+    return reproject_exact(_clip(region.geometry, bounds), WGS84, crs)
+
+
+def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[float, float]:
+    """Measure the part of a region that no tile covers, from geometry alone.
+
+    Args:
+        geometry: the region in EPSG:4326.
+        grids: the grids of the tiles.
+
+    Returns:
+        True area in m², and the bound in m² of the error of the region's classes: reprojected
+        borders, another ellipsoid, and pixels of degrees, whose area is taken as even where a
+        border cuts them.
     """
     border = geometry.length * METRES_A_DEGREE
     slack = 2 * BORDER_M * border
     if not grids:
         return degrees_area(geometry), slack
-    left = only_polygons(geometry.difference(unite(tuple(grids))))
+    uncovered = only_polygons(geometry.difference(unite(tuple(grids))))
     slack += border * max(_unevenness(grid, geometry) for grid in grids)
-    slack += max(_ellipsoid(g) for g in {grid.crs for grid in grids}) * degrees_area(geometry)
-    return degrees_area(left) if left else 0.0, slack
+    slack += max(_ellipsoid(crs) for crs in {grid.crs for grid in grids}) * degrees_area(geometry)
+    return degrees_area(uncovered) if uncovered else 0.0, slack
 
 
 @lru_cache(maxsize=256)
 def unite(grids: tuple[Grid, ...]) -> BaseGeometry:
-    """What the grids cover together, in EPSG:4326; remembered, because neighbouring regions meet the same."""
-    parts = []
+    """Return the area that grids cover together, in EPSG:4326.
+
+    Results are cached: neighbouring regions share their tiles.
+    """
+    unions = []
     for crs in sorted({grid.crs for grid in grids}):
-        own = [grid for grid in grids if grid.crs == crs]
+        crs_grids = [grid for grid in grids if grid.crs == crs]
         # Neighbours' corners differ in the last digits: snapped, no gap is left between them.
-        whole = shapely.union_all(
-            [outline(grid) for grid in own], grid_size=min(own[0].resolution) * 1e-6
+        union = shapely.union_all(
+            [outline(grid) for grid in crs_grids], grid_size=min(crs_grids[0].resolution) * 1e-6
         )
-        parts.append(to_degrees(whole, crs, "the tiles of the map"))
-    return shapely.union_all(parts)
+        unions.append(to_degrees(union, crs, "the tiles of the map"))
+    return shapely.union_all(unions)
 
 
 def outline(grid: Grid) -> BaseGeometry:
-    """The grid's outline in its own CRS."""
+    """Return a grid's outline as a polygon in its own CRS."""
     x, y = grid.corners()
     return shapely.Polygon(list(zip(x, y, strict=True)))
 
 
 def transitions(pairs: pa.Table, regions: pa.Table, names: Mapping[int, str]) -> pa.Table:
-    """The transitions table of INSIDE rows whose periods and classes are pairs (lulc.classmaps)."""
+    """Return the transitions table.
+
+    Args:
+        pairs: INSIDE rows whose periods and classes are pairs (see BETWEEN).
+        regions: the regions table.
+        names: class names by id.
+
+    Returns:
+        A row for every region, pair of periods and pair of classes, with its area in m² and its
+        share of the area that has a class in both periods (`schemas.TRANSITIONS`).
+    """
     region = regions.select(["region_id", "level", "name"]).to_pylist()
-    rows = []
-    for row in sorted(pairs.to_pylist(), key=lambda r: (r["position"], r["period"], r["class_id"])):
-        before, _, after = row["period"].partition(BETWEEN)
-        ids = divmod(row["class_id"], 256)
-        if before and after and NODATA not in ids:
-            told = {
-                "period_from": before,
-                "period_to": after,
-                "pixels": row["pixels"],
-                "area_m2": row["area_m2"],
-            }
-            told |= {"from_id": ids[0], "from_class": names.get(ids[0], f"class {ids[0]}")}
-            rows.append(
-                region[row["position"]]
-                | told
-                | {"to_id": ids[1], "to_class": names.get(ids[1], f"class {ids[1]}")}
-            )
+    rows = [
+        region[row["position"]] | change
+        for row in sorted(
+            pairs.to_pylist(), key=lambda row: (row["position"], row["period"], row["class_id"])
+        )
+        if (change := _class_change(row, names))
+    ]
     totals: dict[tuple[str, str, str], float] = {}
     for row in rows:
         key = (row["region_id"], row["period_from"], row["period_to"])
         totals[key] = totals.get(key, 0.0) + row["area_m2"]
     for row in rows:
-        row["share"] = (
-            row["area_m2"] / totals[row["region_id"], row["period_from"], row["period_to"]]
-        )
+        key = (row["region_id"], row["period_from"], row["period_to"])
+        row["share"] = row["area_m2"] / totals[key]
     return pa.Table.from_pylist(rows, schemas.TRANSITIONS)
 
 
-def balance(
-    inside: pa.Table, outside: pa.Table, regions: pa.Table, names: Mapping[int, str]
-) -> pa.Table:
-    """The class_areas table of INSIDE and OUTSIDE rows; InputError for a region whose classes + unobserved are not its true area.
+def _class_change(row: Mapping[str, Any], names: Mapping[int, str]) -> dict[str, Any] | None:
+    # What an INSIDE row of a pair says; None where either period has no class.
+    period_from, _, period_to = row["period"].partition(BETWEEN)
+    from_id, to_id = divmod(row["class_id"], 256)
+    if not (period_from and period_to) or NODATA in (from_id, to_id):
+        return None
+    return {
+        "period_from": period_from,
+        "period_to": period_to,
+        "from_id": from_id,
+        "from_class": names.get(from_id, f"class {from_id}"),
+        "to_id": to_id,
+        "to_class": names.get(to_id, f"class {to_id}"),
+        "pixels": row["pixels"],
+        "area_m2": row["area_m2"],
+    }
 
-    For every region, period and model: one row a class that it holds, and one with class_id null for what is not observed.
+
+def balance(
+    inside_rows: pa.Table, outside_rows: pa.Table, regions: pa.Table, names: Mapping[int, str]
+) -> pa.Table:
+    """Return the class_areas table, after checking that areas add up.
+
+    Args:
+        inside_rows: rows of INSIDE.
+        outside_rows: rows of OUTSIDE.
+        regions: the regions table.
+        names: class names by id.
+
+    Returns:
+        For every region, period and model: a row for each class with an area, and one with
+        class_id null for the unobserved part (`schemas.CLASS_AREAS`).
+
+    Raises:
+        InputError: a region's classes and unobserved part do not add up to its true area.
     """
+    counted = inside_rows.to_pandas()
+    is_class = counted["class_id"] != NODATA
+    totals = _total_areas(counted, is_class, outside_rows, regions)
+    _check_balance(totals)
+    totals["observed_share"] = totals["observed_area_m2"] / totals["region_m2"]
+    columns = pa.schema([pa.field("position", pa.int64()), *schemas.CLASS_AREAS])
+    tables = [
+        pa.Table.from_pandas(rows.reset_index()[columns.names], preserve_index=False).cast(columns)
+        for rows in (_class_rows(counted[is_class], totals, names), _unobserved_rows(totals))
+    ]
+    order = [(name, "ascending") for name in ("position", "period", "model", "class_id")]
+    return pa.concat_tables(tables).sort_by(order).select(schemas.CLASS_AREAS.names)
+
+
+def _total_areas(counted: Any, is_class: Any, outside_rows: pa.Table, regions: pa.Table) -> Any:
+    # Frame of a region, period and model a row: pixels and m² observed, nodata and unobserved.
     region = (
         regions.select(["region_id", "level", "name", "area_m2"])
         .to_pandas()
-        .rename(columns={"area_m2": "whole_m2"})
+        .rename(columns={"area_m2": "region_m2"})
     )
-    found = inside.to_pandas()
     totals = (
-        outside.to_pandas()
+        outside_rows.to_pandas()
         .rename(columns={"area_m2": "outside_m2"})
         .merge(region, left_on="position", right_index=True)
     )
-    is_class = found["class_id"] != NODATA
-    for name, rows in (("observed", found[is_class]), ("nodata", found[~is_class])):
+    for name, rows in (("observed", counted[is_class]), ("nodata", counted[~is_class])):
         sums = rows.groupby(_KEYS)[["pixels", "area_m2"]].sum().add_prefix(f"{name}_").reset_index()
         totals = totals.merge(sums, on=_KEYS, how="left")
     totals = totals.fillna(
-        {f"{a}_{b}": 0.0 for a in ("observed", "nodata") for b in ("pixels", "area_m2")}
+        {
+            f"{name}_{measure}": 0.0
+            for name in ("observed", "nodata")
+            for measure in ("pixels", "area_m2")
+        }
     )
     totals["unobserved_m2"] = totals["nodata_area_m2"] + totals["outside_m2"]
-    _check_balance(totals)
-    totals["observed_share"] = totals["observed_area_m2"] / totals["whole_m2"]
-    shown = ["region_id", "level", "name", "period", "model", "observed_share"]
-    classes = found[is_class].merge(totals[["position", *shown, "observed_area_m2"]], on=_KEYS)
+    return totals
+
+
+def _class_rows(counted: Any, totals: Any, names: Mapping[int, str]) -> Any:
+    # A row a class of a region, period and model.
+    classes = counted.merge(totals[[*_REGION, "observed_area_m2"]], on=_KEYS)
     classes["share"] = classes["area_m2"] / classes["observed_area_m2"]
     classes["mean_confidence"] = classes["confidence_m2"] / classes["area_m2"]
     classes["class_name"] = classes["class_id"].map(dict(names))
-    rest = totals[["position", *shown]].assign(
-        pixels=totals["nodata_pixels"], area_m2=totals["unobserved_m2"]
+    return classes
+
+
+def _unobserved_rows(totals: Any) -> Any:
+    # The row without a class of a region, period and model.
+    return totals[_REGION].assign(
+        pixels=totals["nodata_pixels"],
+        area_m2=totals["unobserved_m2"],
+        class_id=None,
+        class_name="unobserved",
+        share=None,
+        mean_confidence=None,
+        confident_m2=None,
     )
-    rest = rest.assign(
-        class_id=None, class_name="unobserved", share=None, mean_confidence=None, confident_m2=None
-    )
-    parts = [
-        pa.Table.from_pandas(
-            part.reset_index()[["position", *schemas.CLASS_AREAS.names]], preserve_index=False
-        )
-        for part in (classes, rest)
-    ]
-    order = pa.schema([pa.field("position", pa.int64()), *schemas.CLASS_AREAS])
-    whole = pa.concat_tables([part.cast(order) for part in parts])
-    by = [
-        ("position", "ascending"),
-        ("period", "ascending"),
-        ("model", "ascending"),
-        ("class_id", "ascending"),
-    ]
-    return whole.sort_by(by).select(schemas.CLASS_AREAS.names)
 
 
 def _check_balance(totals: Any) -> None:
-    gap = totals["observed_area_m2"] + totals["unobserved_m2"] - totals["whole_m2"]
-    off = totals[gap.abs() > TOLERANCE * totals["whole_m2"] + totals["slack_m2"]]
+    gap = totals["observed_area_m2"] + totals["unobserved_m2"] - totals["region_m2"]
+    off = totals[gap.abs() > TOLERANCE * totals["region_m2"] + totals["slack_m2"]]
     if len(off):
         lines = [
-            f"  region {r.region_id!r}, period {r.period}, model {r.model}: classes {r.observed_area_m2:.1f} m² + nodata "
-            f"{r.nodata_area_m2:.1f} m² + outside the map {r.outside_m2:.1f} m² are {gap[r.Index]:+.1f} m² off {r.whole_m2:.1f}"
-            for r in off.head(5).itertuples()
+            f"  region {row.region_id!r}, period {row.period}, model {row.model}: "
+            f"classes {row.observed_area_m2:.1f} m² + nodata {row.nodata_area_m2:.1f} m² + outside "
+            f"the map {row.outside_m2:.1f} m² are {gap[row.Index]:+.1f} m² off {row.region_m2:.1f}"
+            for row in off.head(5).itertuples()
         ]
         raise InputError(
-            f"areas of {len(off)} of {len(totals)} regions do not add up: tiles counted twice, or left by another tiling? Delete "
-            "tables/predictions, predict again, or map on an equal-area tiling:\n"
-            + "\n".join(lines)
+            f"areas of {len(off)} of {len(totals)} regions do not add up: tiles counted twice, or "
+            "left by another tiling? Delete tables/predictions, predict again, or map on an "
+            "equal-area tiling:\n" + "\n".join(lines)
         )
 
 
@@ -295,29 +392,33 @@ def _pixel_areas(grid: Grid) -> np.ndarray:
 
 
 def _bounds(tiles: Sequence[Mapping[str, Any]]) -> tuple[float, float, float, float]:
-    west, south = (min(t[n] for t in tiles) for n in ("xmin", "ymin"))
-    east, north = (max(t[n] for t in tiles) for n in ("xmax", "ymax"))
+    west, south = (min(tile[name] for tile in tiles) for name in ("xmin", "ymin"))
+    east, north = (max(tile[name] for tile in tiles) for name in ("xmax", "ymax"))
     return widen((west, south, east, north))
 
 
 def widen(bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """Degrees around a footprint, a little more than it: its sides are chords."""
+    """Widen the bounds of a footprint (west, south, east, north; degrees) by 1 % of its size.
+
+    The sides of a footprint are chords, and the pixels reach a little beyond them.
+    """
     west, south, east, north = bounds
     margin = 0.01 * max(east - west, north - south)
     return west - margin, south - margin, east + margin, north + margin
 
 
-def clip(geometry: BaseGeometry, box: tuple[float, float, float, float]) -> BaseGeometry:
-    # Far parts may have no place in the tiles' CRS.
+def _clip(geometry: BaseGeometry, bounds: tuple[float, float, float, float]) -> BaseGeometry:
+    # Distant parts may have no coordinates in the tiles' CRS.
     west, south, east, north = geometry.bounds
-    if west >= box[0] and south >= box[1] and east <= box[2] and north <= box[3]:
+    if west >= bounds[0] and south >= bounds[1] and east <= bounds[2] and north <= bounds[3]:
         return geometry
-    return only_polygons(geometry.intersection(shapely.box(*box)))
+    return only_polygons(geometry.intersection(shapely.box(*bounds)))
 
 
 def _unevenness(grid: Grid, geometry: BaseGeometry) -> float:
-    # Metres that a border on a grid of degrees may seem to be shifted by: a pixel's two ends differ in width by the cosine of
-    # latitude, at a pole by all of it; a half cut off by degrees is then an eighth of the difference off.
+    # Metres that a border on a grid of degrees may seem to be shifted by: the two ends of a pixel
+    # differ in width by the cosine of latitude, at a pole by all of it; a half cut off by degrees
+    # is then an eighth of the difference off.
     crs = parse_crs(grid.crs)
     if not crs.is_geographic:
         return 0.0
@@ -332,9 +433,10 @@ def _unevenness(grid: Grid, geometry: BaseGeometry) -> float:
 
 @lru_cache(maxsize=64)
 def _ellipsoid(crs: str) -> float:
-    # How far areas on the CRS's ellipsoid may be from those on WGS 84, on which regions are measured.
-    geod, own = parse_crs(WGS84).get_geod(), parse_crs(crs).get_geod()
-    if geod is None or own is None:
+    # Relative difference of areas on the CRS's ellipsoid from those on WGS 84, on which regions are
+    # measured.
+    geod, crs_geod = parse_crs(WGS84).get_geod(), parse_crs(crs).get_geod()
+    if geod is None or crs_geod is None:
         return 0.0
-    difference = abs(own.a * own.b / (geod.a * geod.b) - 1)
+    difference = abs(crs_geod.a * crs_geod.b / (geod.a * geod.b) - 1)
     return float(difference) if difference < _ELLIPSOIDS else 0.0

@@ -1,4 +1,4 @@
-"""Arrays and grids as table columns; with the one raster reader, from lulc.opening and lulc.reading."""
+"""Arrays and grids as columns of a table row."""
 
 from __future__ import annotations
 
@@ -14,11 +14,20 @@ from lulc.geo.grid import Grid, footprint
 
 
 def encode(array: np.ndarray, codec: str = "delta") -> bytes:
-    """The array's bytes, C order, little endian; `delta`: differences along the last axis, floats by their bits."""
+    """Return an array's bytes, in C order and little endian.
+
+    Args:
+        array: whole numbers, floats or bool, of any shape.
+        codec: `raw`, or `delta` for differences along the last axis (floats by their bits), which
+            compress better.
+
+    Raises:
+        InputError: the array's type or the codec is not known.
+    """
     plain = _little_endian(array)
     if codec == "raw":
         return plain.tobytes()
-    _known(codec)
+    _check_codec(codec)
     rows = plain.view(f"u{plain.itemsize}").reshape(
         -1, plain.shape[-1] if plain.ndim and plain.size else 1
     )
@@ -28,20 +37,31 @@ def encode(array: np.ndarray, codec: str = "delta") -> bytes:
 
 
 def decode(buffer: Any, shape: Sequence[int], dtype: str | np.dtype[Any], codec: str) -> np.ndarray:
-    """The array that `encode` turned into these bytes (any buffer); of `raw` a read-only view. InputError: wrong length."""
-    kind = np.dtype(dtype).newbyteorder("<")
+    """Return the array that `encode` turned into bytes; of `raw` a read-only view.
+
+    Args:
+        buffer: the bytes, or any buffer of them.
+        shape: the array's shape.
+        dtype: the array's type.
+        codec: as given to `encode`.
+
+    Raises:
+        InputError: the bytes do not have the length of such an array, or the codec is not known.
+    """
+    stored_type = np.dtype(dtype).newbyteorder("<")
     flat = np.frombuffer(buffer, np.uint8)
-    if flat.size != int(np.prod(shape)) * kind.itemsize:
+    if flat.size != int(np.prod(shape)) * stored_type.itemsize:
         raise InputError(
-            f"an array of shape {tuple(shape)} and type {kind.name} cannot have {flat.size} bytes: the table is damaged"
+            f"an array of shape {tuple(shape)} and type {stored_type.name} cannot have "
+            f"{flat.size} bytes: the table is damaged"
         )
     if codec == "raw" or flat.size == 0:
-        return flat.view(kind).reshape(shape)
-    _known(codec)
-    rows = flat.view(f"<u{kind.itemsize}").reshape(-1, shape[-1] if len(shape) else 1)
+        return flat.view(stored_type).reshape(shape)
+    _check_codec(codec)
+    rows = flat.view(f"<u{stored_type.itemsize}").reshape(-1, shape[-1] if len(shape) else 1)
     out = np.empty_like(rows)
     _add(rows, out)
-    return out.view(kind).reshape(shape)
+    return out.view(stored_type).reshape(shape)
 
 
 def _little_endian(array: np.ndarray) -> np.ndarray:
@@ -52,7 +72,7 @@ def _little_endian(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
 
 
-def _known(codec: str) -> None:
+def _check_codec(codec: str) -> None:
     if codec != "delta":
         raise InputError(f"codec {codec!r} is not known: raw and delta are")
 
@@ -74,18 +94,29 @@ def _add(rows, out):  # type: ignore[no-untyped-def]
 
 
 def pack(valid: np.ndarray) -> bytes:
-    """Eight pixels a byte, in C order (numpy.packbits)."""
+    """Return a bool array as bytes: eight pixels a byte, in C order (numpy.packbits)."""
     return np.packbits(valid).tobytes()
 
 
 def unpack(buffer: Any, shape: Sequence[int]) -> np.ndarray:
-    """The bool array that `pack` turned into these bytes."""
+    """Return the bool array of this shape that `pack` turned into bytes."""
     bits = np.unpackbits(np.frombuffer(buffer, np.uint8), count=int(np.prod(shape)))
     return bits.view(bool).reshape(shape)
 
 
 def window(array: np.ndarray, y: int, x: int, size: int, fill: int) -> np.ndarray:
-    """The last two axes cut to the square of `size` pixels at row y, column x; beyond the edges there is `fill`."""
+    """Return a square of an array's last two axes.
+
+    Args:
+        array: (…, H, W).
+        y: the square's first row; may lie beyond the edges.
+        x: its first column.
+        size: its side in pixels.
+        fill: the value beyond the edges.
+
+    Returns:
+        (…, size, size).
+    """
     height, width = array.shape[-2:]
     top, left, bottom, right = max(y, 0), max(x, 0), min(y + size, height), min(x + size, width)
     if (bottom - top, right - left) == (size, size):
@@ -96,38 +127,38 @@ def window(array: np.ndarray, y: int, x: int, size: int, fill: int) -> np.ndarra
 
 
 def array_columns(name: str, array: np.ndarray, codec: str) -> dict[str, Any]:
-    """The four ARRAY columns of an array."""
-    kind = array.dtype.name
+    """Return the four columns of an array: `<name>`, `_shape`, `_dtype` and `_codec`."""
     return {
         name: encode(array, codec),
         f"{name}_shape": list(array.shape),
-        f"{name}_dtype": kind,
+        f"{name}_dtype": array.dtype.name,
         f"{name}_codec": codec,
     }
 
 
 def array_from(row: Mapping[str, Any], name: str) -> np.ndarray:
-    """The array kept in a row's four ARRAY columns."""
+    """Return the array that a row keeps in its four columns."""
     return decode(row[name], row[f"{name}_shape"], row[f"{name}_dtype"], row[f"{name}_codec"])
 
 
 def grid_columns(grid: Grid) -> dict[str, Any]:
-    """The GRID columns of a grid; xmin … ymax are of its footprint in degrees."""
+    """Return the columns of a grid; xmin … ymax are of its footprint in degrees."""
     outline = footprint(grid)
-    place = {
+    xmin, ymin, xmax, ymax = outline.bounds
+    return {
         "crs": grid.crs,
         "transform": list(grid.transform),
         "height": grid.height,
         "width": grid.width,
+        "footprint": shapely.to_wkb(outline),
+        "xmin": xmin,
+        "ymin": ymin,
+        "xmax": xmax,
+        "ymax": ymax,
     }
-    return (
-        place
-        | {"footprint": shapely.to_wkb(outline)}
-        | dict(zip(("xmin", "ymin", "xmax", "ymax"), outline.bounds, strict=True))
-    )
 
 
 def grid_from(row: Mapping[str, Any]) -> Grid:
-    """The grid kept in a row's GRID columns."""
+    """Return the grid that a row keeps in its columns."""
     a, b, c, d, e, f = row["transform"]
     return Grid(row["crs"], (a, b, c, d, e, f), row["height"], row["width"])

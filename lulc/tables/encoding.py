@@ -1,4 +1,4 @@
-"""Encoding: the one number type, scale and offset a run keeps its pixels in, and the way into it from any scene."""
+"""Encoding: the number type, scale and offset that a table keeps its pixels in."""
 
 from __future__ import annotations
 
@@ -11,88 +11,116 @@ import numpy as np
 from lulc.bands import Band
 from lulc.errors import InputError
 
+_MAX_OVERSHOOT = 10
+"""A band may reach so many times beyond what whole numbers of the common scale can hold; one that
+reaches further makes the table's type float32."""
+
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a run's chips keep numbers: physical value = DN * scale + offset, one scale and offset a band, one dtype for all."""
+    """How pixels are kept: physical value = DN * scale + offset, one type for all bands."""
 
     bands: tuple[str, ...]
     dtype: str
     scales: tuple[float, ...]
+    """One a band, as the offsets."""
     offsets: tuple[float, ...]
 
     def encode(self, pixels: np.ndarray, band: Band) -> np.ndarray:
-        """Pixels of a scene's band in this encoding: as they are where scale and offset agree, else converted and rounded.
+        """Return a scene's pixels in this encoding.
 
-        Whole numbers are clipped to the dtype's range; InputError when the file's type is not what the scenes table says.
+        They stay as they are where scale and offset agree, else they are converted and rounded.
+        Whole numbers are clipped to the type's range.
+
+        Args:
+            pixels: DN of the band's file, of any shape.
+            band: the band, one of the encoding's by name.
+
+        Raises:
+            InputError: the file's type is not what the scenes table says.
         """
-        place, kind = self.bands.index(band.name), np.dtype(self.dtype)
-        if kind.kind != "f" and not np.can_cast(pixels.dtype, kind):
-            said = f"{band.href} holds {pixels.dtype} where the scenes table says {band.dtype}"
-            raise InputError(f"{said}: it does not fit chips of {kind}; run `lulc index` again")
-        scale, offset = self.scales[place], self.offsets[place]
+        position, dtype = self.bands.index(band.name), np.dtype(self.dtype)
+        if dtype.kind != "f" and not np.can_cast(pixels.dtype, dtype):
+            raise InputError(
+                f"{band.href} holds {pixels.dtype} where the scenes table says {band.dtype}: "
+                f"it does not fit chips of {dtype}; run `lulc index` again"
+            )
+        scale, offset = self.scales[position], self.offsets[position]
         if (band.scale, band.offset) == (scale, offset):
-            return pixels.astype(kind, copy=False)
-        value = (pixels * band.scale + (band.offset - offset)) / scale
-        if kind.kind == "f":
-            return value.astype(kind)
-        limits = np.iinfo(kind)
-        return np.clip(np.rint(value), limits.min, limits.max).astype(kind)
+            return pixels.astype(dtype, copy=False)
+        values = (pixels * band.scale + (band.offset - offset)) / scale
+        if dtype.kind == "f":
+            return values.astype(dtype)
+        limits = np.iinfo(dtype)
+        return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
 
-    def number(self, value: float, name: str) -> float:
-        """What a physical value is in this encoding, in the band of that name; the nearest that its dtype holds."""
-        place, kind = self.bands.index(name), np.dtype(self.dtype)
-        found = (value - self.offsets[place]) / self.scales[place]
-        return (
-            found
-            if kind.kind == "f"
-            else float(np.clip(round(found), np.iinfo(kind).min, np.iinfo(kind).max))
-        )
+    def number(self, value: float, band: str) -> float:
+        """Return the DN of a physical value in a band, the nearest that the type holds."""
+        position, dtype = self.bands.index(band), np.dtype(self.dtype)
+        number = (value - self.offsets[position]) / self.scales[position]
+        if dtype.kind == "f":
+            return number
+        limits = np.iinfo(dtype)
+        return float(np.clip(round(number), limits.min, limits.max))
 
 
-def recode(array: np.ndarray, own: Encoding, table: Encoding) -> np.ndarray:
-    """Pixels (T, C, H, W) kept in one encoding, in another of the same bands; as they are where both agree."""
-    if own == table:
+def recode(array: np.ndarray, source: Encoding, target: Encoding) -> np.ndarray:
+    """Return pixels of one encoding in another of the same bands.
+
+    Args:
+        array: (T, C, H, W) in `source`; returned as it is where both encodings agree.
+        source: the encoding of the array.
+        target: the encoding of the result.
+    """
+    if source == target:
         return array
-    out = np.empty(array.shape, table.dtype)
-    for i, name in enumerate(table.bands):
-        out[:, i] = table.encode(
-            array[:, i], Band(name, "", dtype=own.dtype, scale=own.scales[i], offset=own.offsets[i])
-        )
-    return out
+    recoded = np.empty(array.shape, target.dtype)
+    for position in range(len(target.bands)):
+        recoded[:, position] = target.encode(array[:, position], _band(source, position))
+    return recoded
 
 
 def merge_encodings(encodings: Sequence[Encoding]) -> Encoding:
-    """The encoding that holds what all of these hold, of the same bands (see `choose_encoding`)."""
-    return _merge(
+    """Return the encoding that holds what all of these hold, of the same bands."""
+    return common_encoding(
         {
-            name: [
-                Band(name, "", dtype=e.dtype, scale=e.scales[i], offset=e.offsets[i])
-                for e in encodings
-            ]
-            for i, name in enumerate(encodings[0].bands)
+            name: [_band(encoding, position) for encoding in encodings]
+            for position, name in enumerate(encodings[0].bands)
         }
     )
 
 
-def _merge(found: Mapping[str, Sequence[Band]]) -> Encoding:
-    kind = np.result_type(*{np.dtype(b.dtype) for places in found.values() for b in places})
-    scales, offsets = (
-        [min(getattr(b, of) for b in places) for places in found.values()]
-        for of in ("scale", "offset")
-    )
-    if kind.kind != "f":
-        tops = [_top(kind, scale, offset) for scale, offset in zip(scales, offsets, strict=True)]
-        reach = [
-            max(_top(np.dtype(b.dtype), b.scale, b.offset) for b in places)
-            for places in found.values()
+def common_encoding(bands: Mapping[str, Sequence[Band]]) -> Encoding:
+    """Return the encoding that holds all of some bands.
+
+    Args:
+        bands: name → the bands of that name of all scenes or datasets.
+
+    Returns:
+        The type that all fit in; of each name the smallest scale and offset. Floats are kept as
+        float32, and so are whole numbers in units too unlike for one scale (0–255 beside
+        reflectance).
+    """
+    every_band = [band for of_name in bands.values() for band in of_name]
+    dtype = np.result_type(*{np.dtype(band.dtype) for band in every_band})
+    scales = tuple(min(band.scale for band in of_name) for of_name in bands.values())
+    offsets = tuple(min(band.offset for band in of_name) for of_name in bands.values())
+    if dtype.kind != "f":
+        limits = [_largest(dtype, *pair) for pair in zip(scales, offsets, strict=True)]
+        reached = [
+            max(_largest(np.dtype(band.dtype), band.scale, band.offset) for band in of_name)
+            for of_name in bands.values()
         ]
-        if any(most > 10 * top for most, top in zip(reach, tops, strict=True)):
-            kind = np.dtype("float32")
-    return Encoding(
-        tuple(found), "float32" if kind.kind == "f" else kind.name, tuple(scales), tuple(offsets)
-    )
+        if any(r > _MAX_OVERSHOOT * limit for r, limit in zip(reached, limits, strict=True)):
+            dtype = np.dtype("float32")
+    name = "float32" if dtype.kind == "f" else dtype.name
+    return Encoding(tuple(bands), name, scales, offsets)
 
 
-def _top(kind: np.dtype[Any], scale: float, offset: float) -> float:
-    return float(np.iinfo(kind).max * scale + offset)
+def _band(encoding: Encoding, position: int) -> Band:
+    scale, offset = encoding.scales[position], encoding.offsets[position]
+    return Band(encoding.bands[position], "", dtype=encoding.dtype, scale=scale, offset=offset)
+
+
+def _largest(dtype: np.dtype[Any], scale: float, offset: float) -> float:
+    return float(np.iinfo(dtype).max * scale + offset)

@@ -1,4 +1,8 @@
-"""Files that are whole or absent: atomic publishing, checksums and fingerprints."""
+"""Files that are whole or absent, and all that is done to them: written, listed, removed.
+
+Code outside this module names a place (see `lulc.tables.layout`) and calls a function of this one,
+so that another kind of store needs changes here alone.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,9 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -15,11 +20,16 @@ from typing import Any
 import lulc
 from lulc.errors import SetupError
 
+type Location = Path
+"""Where something lies; `location / place` joins a name with forward slashes to it."""
 
-def fingerprint_of(*parts: Any) -> str:
-    """16 hex digits that depend on every part (records, mappings, texts, numbers) and on the code's version.
 
-    Of records what tells two of them apart: fields with `compare=False` change nothing in what is made.
+def fingerprint_of(*inputs: Any) -> str:
+    """Return 16 hex digits that depend on every input and on the code's version.
+
+    Args:
+        inputs: records, mappings, sequences, texts and numbers. Of a record, fields with
+            `compare=False` are left out: they change nothing in what is made.
     """
 
     def plain(value: Any) -> Any:
@@ -29,37 +39,73 @@ def fingerprint_of(*parts: Any) -> str:
             return sorted(value)
         return str(value)
 
-    text = json.dumps([lulc.__version__, *parts], sort_keys=True, default=plain)
+    text = json.dumps([lulc.__version__, *inputs], sort_keys=True, default=plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def checksum(path: Path | str) -> str:
-    """sha256 of a file, in hex."""
-    with open(path, "rb") as file:
+def checksum(location: Location | str) -> str:
+    """Return the sha256 of a file in hex."""
+    with open(location, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def file_identity(path: Path | str) -> list[object]:
-    """What changes when a local file is replaced: name, size, modification time in ns. The content is not read."""
-    stat = os.stat(path)
-    return [str(path), stat.st_size, stat.st_mtime_ns]
+def file_identity(location: Location | str) -> list[object]:
+    """Return what changes when a file is replaced; its content is not read.
 
-
-def write_atomic(path: Path, write: Callable[[Path], object]) -> None:
-    """`path` holding all that `write(temporary path)` wrote, or nothing new: written beside its place, moved in by one rename.
-
-    SetupError names the path when the disk is full or the folder cannot be written.
+    Returns:
+        Name, size in bytes, and time of modification in nanoseconds.
     """
-    # A leading dot keeps unfinished files out of sight of Spark, pyarrow and globs; the suffix stays for writers that look at it.
-    beside = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    stat = os.stat(location)
+    return [str(location), stat.st_size, stat.st_mtime_ns]
+
+
+def exists(location: Location) -> bool:
+    """Return whether a file or folder is there."""
+    return location.exists()
+
+
+def list_tables(location: Location) -> list[Location]:
+    """Return the finished Parquet files below a folder in order; none where it is not there."""
+    return sorted(location.rglob("[!.]*.parquet"))
+
+
+def remove(location: Location) -> None:
+    """Remove a file; nothing where it is not there."""
+    location.unlink(missing_ok=True)
+
+
+def keep_folders(location: Location, kept: Iterable[Location]) -> None:
+    """Remove the folders below a folder that are not among those kept."""
+    keep = set(kept)
+    for folder in location.glob("*"):
+        if folder not in keep:
+            shutil.rmtree(folder)
+
+
+def write_atomic(location: Location, write: Callable[[Path], object]) -> None:
+    """Publish a file whole or not at all.
+
+    It is written beside its place and moved in by one rename.
+
+    Args:
+        location: where the file is to lie; its folder is made.
+        write: writes the file at the local path that it is given.
+
+    Raises:
+        SetupError: the disk is full or the folder cannot be written; names the location.
+    """
+    # A leading dot hides unfinished files from Spark, pyarrow and globs. Some writers look at the
+    # suffix.
+    unfinished = location.with_name(f".{uuid.uuid4().hex}{location.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(beside)
-        os.replace(beside, path)
+        location.parent.mkdir(parents=True, exist_ok=True)
+        write(unfinished)
+        os.replace(unfinished, location)
     except OSError as error:
         raise SetupError(
-            f"{path} could not be written ({error.strerror or error}): free space or choose another --out"
+            f"{location} could not be written ({error.strerror or error}): "
+            "free space or choose another --out"
         ) from error
     finally:
         with contextlib.suppress(OSError):
-            beside.unlink(missing_ok=True)
+            unfinished.unlink(missing_ok=True)

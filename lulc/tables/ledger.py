@@ -1,69 +1,159 @@
-"""The ledger: one row for every unit of work, appended by every stage."""
+"""The ledger: one row for every unit of work and every bad input, appended by every stage.
+
+The newest row of a stage and key counts. Each stage ends with a row of key STAGE_KEY, its seal.
+"""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lulc.errors import InputError
-from lulc.tables import files, schemas
-from lulc.tables.files import write_atomic
-from lulc.tables.store import read_footer, read_table, table_folder
+from lulc.tables import files, layout, schemas
+from lulc.tables.files import Location, write_atomic
+from lulc.tables.store import read_footer, read_table
+
+STAGE_KEY = "(stage)"
+"""The key of the row that seals a stage: all its units are there, for the fingerprint of the row."""
+_KEY_OF_RELEASE_0_1 = ""
+
+Status = Literal["done", "empty", "bad", "dropped"]
 
 
-def ledger_row(
-    stage: str, key: str, fingerprint: str, *, status: str = "done", **rest: Any
-) -> dict[str, Any]:
-    """A ledger row; whatever is not given stays null."""
-    row = dict.fromkeys(schemas.LEDGER.names) | {
-        "stage": stage,
-        "key": key,
-        "fingerprint": fingerprint,
-        "status": status,
-    }
-    return row | {"attempt": 0, "finished": datetime.now(UTC)} | rest
+@dataclass(frozen=True)
+class LedgerRow:
+    """What was done with one key of one stage."""
+
+    stage: str
+    key: str
+    """A unit of work, a bad input, or STAGE_KEY."""
+    fingerprint: str
+    """What the unit's output depends on."""
+    status: Status = "done"
+    """`empty`: nothing to write. `bad`: see error. `dropped`: earlier rows no longer hold."""
+    path: str | None = None
+    """The published file, relative to the output location."""
+    checksum: str | None = None
+    """sha256 of the published file."""
+    valid_pixels: int | None = None
+    seconds: float | None = None
+    attempt: int = 0
+    error: str | None = None
+    finished: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the row of the ledger table."""
+        return {name: getattr(self, name) for name in schemas.LEDGER.names}
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Return the record of a row of the ledger table."""
+        return cls(**{f.name: row[f.name] for f in fields(cls)})
 
 
-def append_ledger(out: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """The rows added to the ledger, in one file of their own."""
-    found = list(rows)
-    if found:
-        table = pa.Table.from_pylist([dict(r) for r in found], schemas.LEDGER)
+def append_ledger(out: Location, rows: Iterable[LedgerRow]) -> None:
+    """Append rows to the ledger, in one file of their own."""
+    records = [row.to_row() for row in rows]
+    if records:
+        table = pa.Table.from_pylist(records, schemas.LEDGER)
         name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
-        write_atomic(
-            table_folder(out, "ledger") / name, lambda beside: pq.write_table(table, beside)
-        )
+        location = out / layout.table("ledger") / name
+        write_atomic(location, lambda path: pq.write_table(table, path))
 
 
-def latest(out: Path, stage: str) -> dict[str, dict[str, Any]]:
-    """key → the newest ledger row of a stage."""
+def read_latest(out: Location, stage: str) -> dict[str, LedgerRow]:
+    """Return key → the newest row of a stage, the stage's own row among them."""
     table = read_table(out, "ledger")
-    rows = [r for r in table.to_pylist() if r["stage"] == stage]
-    return {r["key"]: r for r in sorted(rows, key=lambda r: r["finished"])}
+    rows = [LedgerRow.from_row(row) for row in table.to_pylist() if row["stage"] == stage]
+    return {row.key: row for row in sorted(rows, key=lambda row: row.finished)}
 
 
-def published_row(out: Path, about: Mapping[str, Any]) -> dict[str, Any]:
-    """The ledger row of a published unit, from what its writer said of it, with the checksum of its file if it has one."""
-    given = {name: about[name] for name in ("status", "valid_pixels", "path") if name in about}
-    path = given.get("path")
-    return ledger_row(
-        about["stage"],
-        about["key"],
-        about["fingerprint"],
-        checksum=path and files.checksum(out / path),
-        **given,
+def read_done(out: Location, stage: str) -> dict[str, LedgerRow]:
+    """Return key → row of the units of a stage that are done and whose file is there."""
+    rows = read_latest(out, stage)
+    return {
+        key: row
+        for key, row in sorted(rows.items())
+        if key != STAGE_KEY and row.status == "done" and row.path and files.exists(out / row.path)
+    }
+
+
+def read_seal(out: Location, stage: str) -> LedgerRow | None:
+    """Return the row that seals a stage; None where it was never completed."""
+    seal = read_latest(out, stage).get(STAGE_KEY)
+    return seal if seal and seal.status == "done" else None
+
+
+def row_of_file(out: Location, footer: Mapping[str, Any]) -> LedgerRow:
+    """Return the ledger row of a published unit, with the checksum of its file if it has one.
+
+    Args:
+        out: the output location.
+        footer: `stage`, `key`, `fingerprint`, and any of `status`, `valid_pixels`, `path`, as
+            the unit's writer keeps them in the file's footer.
+    """
+    optional = {name: footer[name] for name in ("status", "valid_pixels", "path") if name in footer}
+    path = optional.get("path")
+    return LedgerRow(
+        footer["stage"],
+        footer["key"],
+        footer["fingerprint"],
+        checksum=files.checksum(out / path) if path else None,
+        **optional,
     )
 
 
-def recover(out: Path, path: str) -> dict[str, Any] | None:
-    """The ledger row of a file that a killed run published but could not note; None where it is not there, or not whole."""
+def recover_row(out: Location, path: str) -> LedgerRow | None:
+    """Return the ledger row of a file that a killed run published but did not record.
+
+    Returns:
+        None where the file is not there or not whole.
+    """
     try:
-        return published_row(out, read_footer(out / path))
+        return row_of_file(out, read_footer(out / path))
     except InputError:
         return None
+
+
+def copy_rows(out: Location, target: Location, stages: Iterable[str]) -> None:
+    """Append the newest rows of some stages to another ledger, as far as it lacks them."""
+    for stage in stages:
+        theirs = read_latest(target, stage)
+        append_ledger(
+            target,
+            [
+                row
+                for key, row in read_latest(out, stage).items()
+                if key not in theirs or theirs[key].fingerprint != row.fingerprint
+            ],
+        )
+
+
+def retire_old_rows(out: Location) -> bool:
+    """Drop all rows that release 0.1 wrote, so that every stage is done again.
+
+    Returns:
+        Whether there were such rows that still held.
+    """
+    newest: dict[tuple[str, str], LedgerRow] = {}
+    table = read_table(out, "ledger").sort_by("finished")
+    for row in map(LedgerRow.from_row, table.to_pylist()):
+        newest[row.stage, row.key] = row
+    stages = {
+        stage
+        for (stage, key), row in newest.items()
+        if key == _KEY_OF_RELEASE_0_1 and row.status != "dropped"
+    }
+    dropped = [
+        LedgerRow(row.stage, row.key, row.fingerprint, "dropped")
+        for row in newest.values()
+        if row.stage in stages and row.status != "dropped"
+    ]
+    append_ledger(out, dropped)
+    return bool(dropped)

@@ -1,399 +1,498 @@
-"""The Parquet schemas between stages, each declared once, and the check that a table keeps its own."""
+"""The tables between stages: what a row is, and every column with its type and meaning.
+
+`docs/tables.md` is made of this module. Column types are those that Spark, petastorm and torch
+share: no unsigned integers and no nested lists but where only Spark reads them.
+"""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
 from lulc.errors import InputError
 
-_TIME = pa.timestamp("us", tz="UTC")
-_TEXTS, _DOUBLES, _INTS = pa.list_(pa.string()), pa.list_(pa.float64()), pa.list_(pa.int32())
+TEXT, BYTES, TIME = pa.string(), pa.binary(), pa.timestamp("us", tz="UTC")
+INT, LONG, DOUBLE = pa.int32(), pa.int64(), pa.float64()
+TEXTS, INTS, LONGS = pa.list_(TEXT), pa.list_(INT), pa.list_(LONG)
+DOUBLES, TIMES = pa.list_(DOUBLE), pa.list_(TIME)
 
 
-def _array(name: str) -> list[pa.Field]:
-    # ARRAY: C order, little endian; codec `raw` or `delta` (differences along the last axis).
-    return [
-        pa.field(name, pa.binary()),
-        pa.field(f"{name}_shape", _INTS),
-        pa.field(f"{name}_dtype", pa.string()),
-        pa.field(f"{name}_codec", pa.string()),
-    ]
+@dataclass(frozen=True)
+class Column:
+    """A column of a table."""
+
+    name: str
+    type: pa.DataType
+    note: str = ""
+    """Unit, meaning, and what null means."""
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """A table of a run."""
+
+    row: str
+    """What a row is."""
+    made_by: str
+    """The stage or verb that writes it."""
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The table's Parquet schema."""
+        return pa.schema([pa.field(column.name, column.type) for column in self.columns])
+
+
+def _array(name: str, note: str) -> tuple[Column, ...]:
+    # C order, little endian; codec `raw` or `delta` (differences along the last axis).
+    return (
+        Column(name, BYTES, note),
+        Column(f"{name}_shape", INTS),
+        Column(f"{name}_dtype", TEXT, "numpy's name of the type"),
+        Column(f"{name}_codec", TEXT, "raw, or delta: differences along the last axis"),
+    )
 
 
 _CLEAR = pa.struct(
     [
-        pa.field("band", pa.string()),
-        pa.field("codes", pa.list_(pa.int64())),
-        pa.field("refused", pa.bool_()),  # the codes are those of pixels that are not usable
-        pa.field("first_bit", pa.int32()),
-        pa.field("bits", pa.int32()),  # how many bits of the value count; 0: all
+        pa.field("band", TEXT),
+        pa.field("codes", LONGS),
+        pa.field("refused", pa.bool_()),  # the codes are those of pixels that are not valid
+        pa.field("first_bit", INT),
+        pa.field("bits", INT),  # how many bits of the value count; 0: all
     ]
 )
 
-_GRID = [
-    pa.field("crs", pa.string()),
-    pa.field("transform", _DOUBLES),
-    pa.field("height", pa.int32()),
-    pa.field("width", pa.int32()),
-    pa.field("footprint", pa.binary()),  # WKB, EPSG:4326
+_GRID = (
+    Column("crs", TEXT),
+    Column("transform", DOUBLES),
+    Column("height", INT),
+    Column("width", INT),
+    Column("footprint", BYTES, "WKB, EPSG:4326"),
     *(
-        pa.field(n, pa.float64()) for n in ("xmin", "ymin", "xmax", "ymax")
-    ),  # of the footprint, degrees
-]
+        Column(name, DOUBLE, "of the footprint, degrees")
+        for name in ("xmin", "ymin", "xmax", "ymax")
+    ),
+)
 
-_CHIP = [
-    pa.field("tile_id", pa.string()),
-    pa.field("period", pa.string()),
-    pa.field("source", pa.string()),
-    pa.field("scene_ids", _TEXTS),  # every scene that gave pixels
-    pa.field("datetimes", pa.list_(_TIME)),  # one a date (T), in time order
+_CHIP = (
+    Column("tile_id", TEXT),
+    Column("period", TEXT),
+    Column("source", TEXT),
+    Column("scene_ids", TEXTS, "every scene that gave pixels"),
+    Column("datetimes", TIMES, "one a date (T), in time order"),
     *_GRID,
-    pa.field(
-        "halo", pa.int32()
-    ),  # pixels of margin around the tile's core, included in GRID and pixels
-    pa.field("bands", _TEXTS),
-    pa.field("scales", _DOUBLES),  # physical value = DN * scale + offset, one a band
-    pa.field("offsets", _DOUBLES),
-    *_array("pixels"),  # (T, C, H, W); 0 where not valid
-    pa.field("valid", pa.binary()),  # numpy.packbits of bool (T, H, W)
-    pa.field("clear", pa.float64()),  # share of the core's pixels valid on one date or more
-]
-
-SCENES = pa.schema(
-    [
-        pa.field("scene_id", pa.string()),
-        pa.field("source", pa.string()),
-        pa.field("datetime", _TIME),  # null: a layer without a date, which belongs to every period
-        pa.field("crs", pa.string()),
-        pa.field("footprint", pa.binary()),  # WKB, EPSG:4326
-        pa.field("cloud", pa.float64()),  # percent, null where unknown
-        pa.field("bands", _TEXTS),  # band names; the lists below are parallel to it
-        pa.field("hrefs", _TEXTS),
-        pa.field("indexes", _INTS),  # band number in the file, from 1
-        pa.field("dtypes", _TEXTS),
-        pa.field("scales", _DOUBLES),
-        pa.field("offsets", _DOUBLES),
-        pa.field("nodatas", _DOUBLES),  # null: none
-        pa.field("kinds", _TEXTS),  # continuous, class or quality
-        pa.field(
-            "calibrations", _TEXTS
-        ),  # of radar bands: sigma0 or gamma0, made as they are read; else empty
-        pa.field(
-            "clear", pa.list_(_CLEAR)
-        ),  # what the quality bands must say of a pixel for it to be usable, all of it
-        pa.field(
-            "properties", pa.map_(pa.string(), pa.string())
-        ),  # angles of the sun, orbit, tile, …
-        pa.field("gsd_m", pa.float64()),
-        pa.field("fingerprint", pa.string()),  # of the item and its files' size and change time
-    ]
-)
-CHIPS = pa.schema(_CHIP)
-SAMPLES = pa.schema(
-    [
-        pa.field("sample_id", pa.string()),
-        *_CHIP,
-        pa.field("dataset", pa.string()),
-        pa.field("task", pa.string()),
-        pa.field("legend", pa.string()),
-        pa.field("block", pa.string()),  # spatial block of the split
-        pa.field("class_ids", _INTS),
-        pa.field(
-            "class_counts", pa.list_(pa.int64())
-        ),  # labelled pixels a class; images or boxes where the label is no raster
-        pa.field("weight", pa.float64()),  # of its dataset beside the others
-        # classify: () int64 id; multilabel: (K,) uint8; segment, change, series: (H, W) uint8 legend ids, 255 where there is no
-        # label; detect: (N, 5) float32 id, left, top, right, bottom in pixels.
-        *_array("label"),
-    ]
-)
-PREDICTIONS = pa.schema(
-    [
-        pa.field("tile_id", pa.string()),
-        pa.field("period", pa.string()),
-        pa.field("model", pa.string()),  # <name>/<version>
-        pa.field("scene_ids", _TEXTS),
-        *_GRID,  # of the core
-        pa.field("legend", pa.string()),
-        *_array("classes"),  # (H, W) uint8 legend ids, 255 nodata
-        *_array("confidence"),  # (H, W) uint8, percent, 255 nodata
-        *_array("probabilities"),  # (K, H, W) uint8, percent, 255 nodata; null unless asked for
-        pa.field("class_ids", _INTS),
-        pa.field("class_counts", pa.list_(pa.int64())),  # pixels a class, parallel to class_ids
-        *_array("percent_counts"),  # (K, 101) uint32: of them, those of each per cent of confidence
-        pa.field("nodata_count", pa.int64()),
-    ]
-)
-PROBABILITIES = pa.schema(
-    [
-        pa.field("tile_id", pa.string()),
-        pa.field("period", pa.string()),
-        pa.field("model", pa.string()),
-        *_GRID,  # of the square that was classified as one
-        pa.field("class_id", pa.int32()),
-        pa.field("class_name", pa.string()),
-        pa.field("probability", pa.float64()),
-    ]
-)
-BOXES = pa.schema(
-    [
-        pa.field("tile_id", pa.string()),
-        pa.field("period", pa.string()),
-        pa.field("model", pa.string()),
-        pa.field("class_id", pa.int32()),
-        pa.field("class_name", pa.string()),
-        pa.field("score", pa.float64()),
-        *(
-            pa.field(n, pa.float64()) for n in ("left", "top", "right", "bottom")
-        ),  # in pixels of the whole tiling
-    ]
-)
-DETECTIONS = pa.schema(
-    [
-        pa.field(
-            "item", pa.string()
-        ),  # the image file's path under its folder; null: found on tiles
-        pa.field("tile_id", pa.string()),  # of the tile that holds the centre
-        pa.field("n", pa.int32()),  # counted from 0 within the item or tile
-        pa.field("period", pa.string()),
-        pa.field("model", pa.string()),
-        pa.field("class_id", pa.int32()),
-        pa.field("class_name", pa.string()),
-        pa.field("score", pa.float64()),
-        pa.field("geometry", pa.binary()),  # WKB
-        pa.field(
-            "crs", pa.string()
-        ),  # EPSG:4326; empty: in pixels of an image that has no place on the ground
-    ]
-)
-ITEM_CLASSES = pa.schema(
-    [
-        pa.field("item", pa.string()),  # the image file's path under its folder
-        pa.field("model", pa.string()),
-        pa.field("class_id", pa.int32()),
-        pa.field("class_name", pa.string()),
-        pa.field("confidence", pa.float64()),  # 0–1: the probability
-    ]
-)
-DETECTION_COUNTS = pa.schema(
-    [
-        pa.field("region_id", pa.string()),
-        pa.field("level", pa.string()),
-        pa.field("name", pa.string()),
-        pa.field("period", pa.string()),
-        pa.field("model", pa.string()),
-        pa.field("class_id", pa.int32()),
-        pa.field("class_name", pa.string()),
-        pa.field("detections", pa.int64()),  # whose centre lies in the region
-        pa.field("detections_per_km2", pa.float64()),  # of the region's whole area
-        pa.field("mean_score", pa.float64()),
-    ]
-)
-PRESENCE = pa.schema(
-    [
-        pa.field("region_id", pa.string()),
-        pa.field("level", pa.string()),
-        pa.field("name", pa.string()),
-        pa.field("period", pa.string()),
-        pa.field("model", pa.string()),
-        pa.field("class_id", pa.int32()),
-        pa.field("class_name", pa.string()),
-        pa.field(
-            "observed_share", pa.float64()
-        ),  # of the region's area: what lies in squares that were seen
-        pa.field(
-            "present_m2", pa.float64()
-        ),  # what lies in squares where the class is likelier than not
-        pa.field(
-            "share", pa.float64()
-        ),  # present_m2 of what was seen; those of all classes add up to more than 1
-        pa.field("mean_probability", pa.float64()),  # over what was seen
-    ]
-)
-REGIONS = pa.schema(
-    [
-        pa.field("region_id", pa.string()),
-        pa.field("level", pa.string()),
-        pa.field("name", pa.string()),
-        pa.field("geometry", pa.binary()),  # WKB, EPSG:4326
-        pa.field("area_m2", pa.float64()),  # true ellipsoidal area
-    ]
-)
-CLASS_AREAS = pa.schema(
-    [
-        pa.field("region_id", pa.string()),
-        pa.field("level", pa.string()),
-        pa.field("name", pa.string()),
-        pa.field("period", pa.string()),
-        pa.field("model", pa.string()),
-        pa.field("class_id", pa.int32()),  # null: the region's unobserved part
-        pa.field("class_name", pa.string()),
-        pa.field("pixels", pa.float64()),  # fractions of pixels on the border counted
-        pa.field("area_m2", pa.float64()),
-        pa.field("share", pa.float64()),  # of the observed area; null for the unobserved part
-        pa.field("observed_share", pa.float64()),  # of the region's area
-        pa.field(
-            "mean_confidence", pa.float64()
-        ),  # 0–1, over the class's area; null where the map does not tell, as the next
-        pa.field(
-            "confident_m2", pa.float64()
-        ),  # of area_m2 what is mapped with a confidence of stats.confident or more
-    ]
-)
-INTERSECTIONS = pa.schema(
-    [
-        pa.field("position", pa.int64()),  # of the region in the regions table
-        pa.field(
-            "runs", pa.binary()
-        ),  # (N, 3) int32: row, first column, end column of the block's pixels covered alike
-        pa.field("shares", pa.binary()),  # (N,) float64: how much of each of them
-    ]
-)
-TRANSITIONS = pa.schema(
-    [
-        pa.field("region_id", pa.string()),
-        pa.field("level", pa.string()),
-        pa.field("name", pa.string()),
-        pa.field("period_from", pa.string()),
-        pa.field("period_to", pa.string()),
-        pa.field("from_id", pa.int32()),
-        pa.field("from_class", pa.string()),
-        pa.field("to_id", pa.int32()),
-        pa.field("to_class", pa.string()),
-        pa.field("pixels", pa.float64()),  # of the first period's grid
-        pa.field("area_m2", pa.float64()),
-        pa.field("share", pa.float64()),  # of what has a class in both periods
-    ]
-)
-LANDSCAPE = pa.schema(
-    [
-        pa.field("region_id", pa.string()),
-        pa.field("level", pa.string()),
-        pa.field("name", pa.string()),
-        pa.field("period", pa.string()),
-        pa.field("class_id", pa.int32()),
-        pa.field("class_name", pa.string()),
-        pa.field(
-            "patches", pa.int64()
-        ),  # of pixels that touch by a side or a corner, within the region
-        pa.field("mean_patch_m2", pa.float64()),
-        pa.field("largest_patch_m2", pa.float64()),
-        pa.field("edge_m", pa.float64()),  # sides shared with pixels of other classes
-        pa.field("edge_m_per_ha", pa.float64()),  # of the region's mapped area
-    ]
-)
-ACCURACY = pa.schema(
-    [
-        pa.field("period", pa.string()),
-        pa.field("model", pa.string()),
-        pa.field("split", pa.string()),
-        pa.field("class_id", pa.int32()),  # null: all classes together
-        pa.field("class_name", pa.string()),
-        pa.field("pixels", pa.int64()),  # labelled pixels of the class
-        pa.field("users_accuracy", pa.float64()),
-        pa.field("producers_accuracy", pa.float64()),
-        pa.field("f1", pa.float64()),
-        pa.field("iou", pa.float64()),
-        pa.field("overall_accuracy", pa.float64()),  # on the all-classes row alone
-    ]
-)
-CONFUSION = pa.schema(
-    [
-        pa.field("period", pa.string()),
-        pa.field("model", pa.string()),
-        pa.field("split", pa.string()),
-        pa.field("label_id", pa.int32()),
-        pa.field("map_id", pa.int32()),  # 255: the map has no class there
-        pa.field("pixels", pa.int64()),
-    ]
-)
-ESTIMATES = pa.schema(
-    [
-        pa.field("region_id", pa.string()),  # null: all that was sampled
-        pa.field(
-            "measure", pa.string()
-        ),  # overall_, users_, producers_accuracy; area_share (of the region), area_m2
-        pa.field("class_id", pa.int32()),
-        pa.field("class_name", pa.string()),
-        pa.field("estimate", pa.float64()),  # null where no point bears on it
-        pa.field(
-            "standard_error", pa.float64()
-        ),  # null where one point or none does, as the next two
-        pa.field("low_95", pa.float64()),
-        pa.field("high_95", pa.float64()),
-        pa.field("points", pa.int64()),  # interpreted points that bear on it
-    ]
-)
-ERROR_MATRIX = pa.schema(
-    [
-        pa.field("map_id", pa.int32()),  # 255: the map has no class there
-        pa.field("reference_id", pa.int32()),
-        pa.field("area_share", pa.float64()),  # of all that was sampled
-        pa.field("points", pa.int64()),
-    ]
-)
-TRIALS = pa.schema(
-    [
-        pa.field("settings", pa.string()),  # laid over the run file, as given to --set
-        pa.field("fold", pa.int32()),  # that was held back; null: scored on the validation split
-        pa.field("metric", pa.string()),
-        pa.field("score", pa.float64()),  # null where the trial failed
-        pa.field("metrics", pa.map_(pa.string(), pa.float64())),
-        pa.field("best_epoch", pa.int32()),
-        pa.field("seconds", pa.float64()),
-        pa.field("error", pa.string()),
-    ]
-)
-LEDGER = pa.schema(
-    [
-        pa.field("stage", pa.string()),
-        pa.field("key", pa.string()),
-        pa.field("fingerprint", pa.string()),
-        pa.field("attempt", pa.int32()),
-        pa.field("seconds", pa.float64()),
-        pa.field("valid_pixels", pa.int64()),
-        pa.field("checksum", pa.string()),  # sha256 of the published file
-        pa.field("status", pa.string()),  # done, empty, bad
-        pa.field("error", pa.string()),
-        pa.field("path", pa.string()),  # of the published file, relative to the output folder
-        pa.field("finished", _TIME),
-    ]
+    Column("halo", INT, "pixels of margin around the tile's core, included in GRID and pixels"),
+    Column("bands", TEXTS),
+    Column("scales", DOUBLES, "physical value = DN * scale + offset, one a band"),
+    Column("offsets", DOUBLES),
+    *_array("pixels", "(T, C, H, W); 0 where not valid"),
+    Column("valid", BYTES, "numpy.packbits of bool (T, H, W)"),
+    Column("clear", DOUBLE, "share of the core's pixels valid on one date or more"),
 )
 
-ALL = {
-    "scenes": SCENES,
-    "chips": CHIPS,
-    "samples": SAMPLES,
-    "predictions": PREDICTIONS,
-    "probabilities": PROBABILITIES,
-    "boxes": BOXES,
-    "detections": DETECTIONS,
-    "detection_counts": DETECTION_COUNTS,
-    "presence": PRESENCE,
-    "regions": REGIONS,
-    "class_areas": CLASS_AREAS,
-    "intersections": INTERSECTIONS,
-    "transitions": TRANSITIONS,
-    "landscape": LANDSCAPE,
-    "accuracy": ACCURACY,
-    "confusion": CONFUSION,
-    "estimates": ESTIMATES,
-    "error_matrix": ERROR_MATRIX,
-    "trials": TRIALS,
-    "ledger": LEDGER,
+
+TABLES = {
+    "scenes": TableSpec(
+        "an acquisition: time, footprint, and of every band its file, scale, offset and nodata (GeoParquet)",
+        "index",
+        (
+            Column("scene_id", TEXT),
+            Column("source", TEXT),
+            Column("datetime", TIME, "null: a layer without a date, which belongs to every period"),
+            Column("crs", TEXT),
+            Column("footprint", BYTES, "WKB, EPSG:4326"),
+            Column("cloud", DOUBLE, "percent, null where unknown"),
+            Column("bands", TEXTS, "band names; the lists below are parallel to it"),
+            Column("hrefs", TEXTS),
+            Column("indexes", INTS, "band number in the file, from 1"),
+            Column("dtypes", TEXTS),
+            Column("scales", DOUBLES),
+            Column("offsets", DOUBLES),
+            Column("nodatas", DOUBLES, "null: none"),
+            Column("kinds", TEXTS, "continuous, class or quality"),
+            Column(
+                "calibrations",
+                TEXTS,
+                "of radar bands: sigma0 or gamma0, computed as they are read; else empty",
+            ),
+            Column("clear", pa.list_(_CLEAR), "tests of quality bands; a valid pixel passes all"),
+            Column("properties", pa.map_(TEXT, TEXT), "angles of the sun, orbit, tile, …"),
+            Column("gsd_m", DOUBLE),
+            Column("fingerprint", TEXT, "of the item and its files' size and change time"),
+        ),
+    ),
+    "chips": TableSpec(
+        "the pixels of one tile and period: T dates, bands, H × W, and which are valid",
+        "tile",
+        (*_CHIP,),
+    ),
+    "samples": TableSpec(
+        "a window of a chip, or a published example, with its label; a folder a split",
+        "samples",
+        (
+            Column("sample_id", TEXT),
+            *_CHIP,
+            Column("dataset", TEXT),
+            Column("task", TEXT),
+            Column("legend", TEXT),
+            Column("block", TEXT, "spatial block of the split"),
+            Column("class_ids", INTS),
+            Column(
+                "class_counts",
+                LONGS,
+                "labelled pixels a class; images or boxes where the label is no raster",
+            ),
+            Column("weight", DOUBLE, "of the sample in the loss"),
+            *_array(
+                "label",
+                "classify: () int64 id; multilabel: (K,) uint8; segment, change, series: (H, W) uint8 "
+                "legend ids, 255: no label; detect: (N, 5) float32 id, left, top, right, bottom in pixels",
+            ),
+        ),
+    ),
+    "predictions": TableSpec(
+        "classes and confidence of one tile's core, with class counts",
+        "predict",
+        (
+            Column("tile_id", TEXT),
+            Column("period", TEXT),
+            Column("model", TEXT, "<name>/<version>"),
+            Column("scene_ids", TEXTS),
+            *_GRID,  # of the core
+            Column("legend", TEXT),
+            *_array("classes", "(H, W) uint8 legend ids, 255 nodata"),
+            *_array("confidence", "(H, W) uint8, percent, 255 nodata"),
+            *_array("probabilities", "(K, H, W) uint8, percent, 255 nodata; null unless asked for"),
+            Column("class_ids", INTS),
+            Column("class_counts", LONGS, "pixels a class, parallel to class_ids"),
+            *_array(
+                "percent_counts", "(K, 101) uint32: of them, those of each per cent of confidence"
+            ),
+            Column("nodata_count", LONG),
+        ),
+    ),
+    "probabilities": TableSpec(
+        "the probability of one class in one square",
+        "predict (multilabel)",
+        (
+            Column("tile_id", TEXT),
+            Column("period", TEXT),
+            Column("model", TEXT),
+            *_GRID,  # of the square that was classified as one
+            Column("class_id", INT),
+            Column("class_name", TEXT),
+            Column("probability", DOUBLE),
+        ),
+    ),
+    "boxes": TableSpec(
+        "a box on a tile",
+        "predict (detect)",
+        (
+            Column("tile_id", TEXT),
+            Column("period", TEXT),
+            Column("model", TEXT),
+            Column("class_id", INT),
+            Column("class_name", TEXT),
+            Column("score", DOUBLE),
+            *(
+                Column(name, DOUBLE, "in pixels of the whole tiling")
+                for name in ("left", "top", "right", "bottom")
+            ),
+        ),
+    ),
+    "detections": TableSpec(
+        "a detected object, once, with its outline on the ground (GeoParquet)",
+        "rasters (detect), predict --input",
+        (
+            Column("item", TEXT, "the image file's path under its folder; null: of tiles"),
+            Column("tile_id", TEXT, "of the tile that holds the centre"),
+            Column("n", INT, "from 0 within the item or tile"),
+            Column("period", TEXT),
+            Column("model", TEXT),
+            Column("class_id", INT),
+            Column("class_name", TEXT),
+            Column("score", DOUBLE),
+            Column("geometry", BYTES, "WKB"),
+            Column("crs", TEXT, "EPSG:4326; empty: in pixels of an image without georeference"),
+        ),
+    ),
+    "detection_counts": TableSpec(
+        "detections of one class in one region: count, per km², mean score",
+        "stats (detect)",
+        (
+            Column("region_id", TEXT),
+            Column("level", TEXT),
+            Column("name", TEXT),
+            Column("period", TEXT),
+            Column("model", TEXT),
+            Column("class_id", INT),
+            Column("class_name", TEXT),
+            Column("detections", LONG, "whose centre lies in the region"),
+            Column("detections_per_km2", DOUBLE, "of the region's whole area"),
+            Column("mean_score", DOUBLE),
+        ),
+    ),
+    "presence": TableSpec(
+        "the ground of one region in squares where one class is more likely than not",
+        "stats (multilabel)",
+        (
+            Column("region_id", TEXT),
+            Column("level", TEXT),
+            Column("name", TEXT),
+            Column("period", TEXT),
+            Column("model", TEXT),
+            Column("class_id", INT),
+            Column("class_name", TEXT),
+            Column("observed_share", DOUBLE, "of the region's area, in squares that were mapped"),
+            Column("present_m2", DOUBLE, "in squares where the class is more likely than not"),
+            Column(
+                "share",
+                DOUBLE,
+                "present_m2 of the mapped area; those of all classes may add up to more than 1",
+            ),
+            Column("mean_probability", DOUBLE, "over the mapped area"),
+        ),
+    ),
+    "regions": TableSpec(
+        "a region",
+        "stats",
+        (
+            Column("region_id", TEXT),
+            Column("level", TEXT),
+            Column("name", TEXT),
+            Column("geometry", BYTES, "WKB, EPSG:4326"),
+            Column("area_m2", DOUBLE, "true ellipsoidal area"),
+        ),
+    ),
+    "class_areas": TableSpec(
+        "pixels, m², share and confidence of one class in one region and period",
+        "stats",
+        (
+            Column("region_id", TEXT),
+            Column("level", TEXT),
+            Column("name", TEXT),
+            Column("period", TEXT),
+            Column("model", TEXT),
+            Column("class_id", INT, "null: the region's unobserved part"),
+            Column("class_name", TEXT),
+            Column("pixels", DOUBLE, "fractions of pixels on the border counted"),
+            Column("area_m2", DOUBLE),
+            Column("share", DOUBLE, "of the observed area; null for the unobserved part"),
+            Column("observed_share", DOUBLE, "of the region's area"),
+            Column(
+                "mean_confidence",
+                DOUBLE,
+                "0–1, over the class's area; null where the map has no confidence, as the next",
+            ),
+            Column(
+                "confident_m2",
+                DOUBLE,
+                "the part of area_m2 with a confidence of stats.confident or more",
+            ),
+        ),
+    ),
+    "intersections": TableSpec(
+        "how much of each pixel of one block of a raster's grid one region covers",
+        "stats --rasters",
+        (
+            Column("position", LONG, "of the region in the regions table"),
+            Column(
+                "runs",
+                BYTES,
+                "(N, 3) int32: row, first and end column of pixels that are covered alike",
+            ),
+            Column("shares", BYTES, "(N,) float64: how much of each of them"),
+        ),
+    ),
+    "transitions": TableSpec(
+        "m² of one region that were one class and became another between two periods",
+        "stats",
+        (
+            Column("region_id", TEXT),
+            Column("level", TEXT),
+            Column("name", TEXT),
+            Column("period_from", TEXT),
+            Column("period_to", TEXT),
+            Column("from_id", INT),
+            Column("from_class", TEXT),
+            Column("to_id", INT),
+            Column("to_class", TEXT),
+            Column("pixels", DOUBLE, "of the first period's grid"),
+            Column("area_m2", DOUBLE),
+            Column("share", DOUBLE, "of the area that has a class in both periods"),
+        ),
+    ),
+    "landscape": TableSpec(
+        "the patches of one class in one region and period: count, size, edges",
+        "stats (stats.landscape)",
+        (
+            Column("region_id", TEXT),
+            Column("level", TEXT),
+            Column("name", TEXT),
+            Column("period", TEXT),
+            Column("class_id", INT),
+            Column("class_name", TEXT),
+            Column(
+                "patches", LONG, "of pixels that touch by a side or a corner, within the region"
+            ),
+            Column("mean_patch_m2", DOUBLE),
+            Column("largest_patch_m2", DOUBLE),
+            Column("edge_m", DOUBLE, "sides shared with pixels of other classes"),
+            Column("edge_m_per_ha", DOUBLE, "of the region's mapped area"),
+        ),
+    ),
+    "accuracy": TableSpec(
+        "the scores of one class, or of all together",
+        "evaluate",
+        (
+            Column("period", TEXT),
+            Column("model", TEXT),
+            Column("split", TEXT),
+            Column("class_id", INT, "null: all classes together"),
+            Column("class_name", TEXT),
+            Column("pixels", LONG, "labelled pixels of the class"),
+            Column("users_accuracy", DOUBLE),
+            Column("producers_accuracy", DOUBLE),
+            Column("f1", DOUBLE),
+            Column("iou", DOUBLE),
+            Column("overall_accuracy", DOUBLE, "on the all-classes row alone"),
+        ),
+    ),
+    "confusion": TableSpec(
+        "the pixels of one pair of label and map class",
+        "evaluate",
+        (
+            Column("period", TEXT),
+            Column("model", TEXT),
+            Column("split", TEXT),
+            Column("label_id", INT),
+            Column("map_id", INT, "255: the map has no class there"),
+            Column("pixels", LONG),
+        ),
+    ),
+    "estimates": TableSpec(
+        "an accuracy or area with its standard error and interval",
+        "evaluate --reference",
+        (
+            Column("region_id", TEXT, "null: all that was sampled"),
+            Column(
+                "measure",
+                TEXT,
+                "overall_, users_, producers_accuracy; area_share (of the region), area_m2",
+            ),
+            Column("class_id", INT),
+            Column("class_name", TEXT),
+            Column("estimate", DOUBLE, "null where no point contributes to it"),
+            Column(
+                "standard_error", DOUBLE, "null where fewer than two points do, as the next two"
+            ),
+            Column("low_95", DOUBLE),
+            Column("high_95", DOUBLE),
+            Column("points", LONG, "interpreted points that contribute to it"),
+        ),
+    ),
+    "error_matrix": TableSpec(
+        "a cell of the error matrix in shares of area",
+        "evaluate --reference",
+        (
+            Column("map_id", INT, "255: the map has no class there"),
+            Column("reference_id", INT),
+            Column("area_share", DOUBLE, "of all that was sampled"),
+            Column("points", LONG),
+        ),
+    ),
+    "trials": TableSpec(
+        "a training with other settings, or on one fold, and its score",
+        "tune",
+        (
+            Column("settings", TEXT, "as given to --set"),
+            Column("fold", INT, "the fold held out; null: scored on the validation split"),
+            Column("metric", TEXT),
+            Column("score", DOUBLE, "null where the trial failed"),
+            Column("metrics", pa.map_(TEXT, DOUBLE)),
+            Column("best_epoch", INT),
+            Column("seconds", DOUBLE),
+            Column("error", TEXT),
+        ),
+    ),
+    "ledger": TableSpec(
+        "what was done with one key of one stage: fingerprint, seconds, checksum, status, error",
+        "every stage",
+        (
+            Column("stage", TEXT),
+            Column("key", TEXT),
+            Column("fingerprint", TEXT),
+            Column("attempt", INT),
+            Column("seconds", DOUBLE),
+            Column("valid_pixels", LONG),
+            Column("checksum", TEXT, "sha256 of the published file"),
+            Column("status", TEXT, "done, empty, bad, dropped"),
+            Column("error", TEXT),
+            Column("path", TEXT, "of the published file, relative to the output folder"),
+            Column("finished", TIME),
+        ),
+    ),
 }
+_ITEM_CLASSES = TableSpec(
+    "the class of one image file of a folder, kept as table `predictions`",
+    "predict --input",
+    (
+        Column("item", TEXT, "the image file's path under its folder"),
+        Column("model", TEXT),
+        Column("class_id", INT),
+        Column("class_name", TEXT),
+        Column("confidence", DOUBLE, "0–1: the probability"),
+    ),
+)
+
+ALL = {name: table.schema for name, table in TABLES.items()}
+"""Table → its schema."""
+SCENES = ALL["scenes"]
+CHIPS = ALL["chips"]
+SAMPLES = ALL["samples"]
+PREDICTIONS = ALL["predictions"]
+PROBABILITIES = ALL["probabilities"]
+BOXES = ALL["boxes"]
+DETECTIONS = ALL["detections"]
+DETECTION_COUNTS = ALL["detection_counts"]
+PRESENCE = ALL["presence"]
+REGIONS = ALL["regions"]
+CLASS_AREAS = ALL["class_areas"]
+INTERSECTIONS = ALL["intersections"]
+TRANSITIONS = ALL["transitions"]
+LANDSCAPE = ALL["landscape"]
+ACCURACY = ALL["accuracy"]
+CONFUSION = ALL["confusion"]
+ESTIMATES = ALL["estimates"]
+ERROR_MATRIX = ALL["error_matrix"]
+TRIALS = ALL["trials"]
+LEDGER = ALL["ledger"]
+ITEM_CLASSES = _ITEM_CLASSES.schema
 
 
-def check_schema(found: pa.Schema, expected: pa.Schema, where: str) -> None:
-    """Nothing when the found schema has every expected column with its type; else InputError with the differences by column."""
-    types = {f.name: f.type for f in found}
-    wrong = [
-        f"  {f.name}: expected {f.type}, found {types.get(f.name, 'no such column')}"
-        for f in expected
-        if types.get(f.name) != f.type
+def check_schema(schema: pa.Schema, expected: pa.Schema, place: str) -> None:
+    """Check that a schema has every expected column with its type.
+
+    Args:
+        schema: the schema of the files that are there.
+        expected: the table's schema.
+        place: names the files in the error.
+
+    Raises:
+        InputError: it does not; lists the columns that differ.
+    """
+    types = {field.name: field.type for field in schema}
+    differences = [
+        f"  {field.name}: expected {field.type}, found {types.get(field.name, 'no such column')}"
+        for field in expected
+        if types.get(field.name) != field.type
     ]
-    if wrong:
+    if differences:
+        lines = "\n".join(differences)
         raise InputError(
-            f"{where} does not hold the columns it should; rebuild it with the stage that makes it:\n"
-            + "\n".join(wrong)
+            f"{place} does not hold the columns it should; "
+            f"rebuild it with the stage that makes it:\n{lines}"
         )

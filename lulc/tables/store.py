@@ -1,4 +1,4 @@
-"""How results are kept: atomic publishing, fingerprints, small tables and the ledger, all under one output folder."""
+"""Tables under an output location: small ones of one file, and files of rows with pixels."""
 
 from __future__ import annotations
 
@@ -12,87 +12,124 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from lulc.errors import InputError
-from lulc.tables import files, schemas
-from lulc.tables.files import write_atomic
+from lulc.tables import files, layout, schemas
+from lulc.tables.files import Location, write_atomic
 
-ITEMS_FILE = "items.parquet"
-"""The file of a table that tells of the image files of a folder."""
-
-
-def table_folder(out: Path, name: str) -> Path:
-    """Where the table of this name lies under an output folder."""
-    return out / "tables" / name
+_FOOTER_KEY = b"lulc"
 
 
-def schema_of(out: Path, name: str) -> pa.Schema:
-    """The schema of the table of this name there: `predictions` are of tiles, or of the image files of a folder."""
-    items = name == "predictions" and (table_folder(out, name) / ITEMS_FILE).exists()
-    return schemas.ITEM_CLASSES if items else schemas.ALL[name]
+def table_folder(out: Location, name: str) -> Location:
+    """Return where the table of this name lies."""
+    return out / layout.table(name)
+
+
+def schema_of(out: Location, name: str) -> pa.Schema:
+    """Return the schema of the table of this name there.
+
+    `predictions` are of tiles, or of the image files of a folder.
+    """
+    of_items = name == "predictions" and files.exists(out / layout.items_file(name))
+    return schemas.ITEM_CLASSES if of_items else schemas.ALL[name]
 
 
 def write_table(
-    out: Path, name: str, table: pa.Table, metadata: Mapping[str, str] | None = None
-) -> Path:
-    """Path of the small table's one file, which replaces what stood there in one step."""
+    out: Location, name: str, table: pa.Table, metadata: Mapping[str, str] | None = None
+) -> Location:
+    """Write a table of one file; the file before it is replaced in one step.
+
+    Args:
+        out: the output location.
+        name: the table's name, a key of `schemas.ALL`.
+        table: its rows, which are cast to the table's schema.
+        metadata: the file's metadata, in place of the schema's own.
+
+    Returns:
+        Where the file lies.
+    """
     table = table.cast(schemas.ALL[name])
     if metadata:
         table = table.replace_schema_metadata(dict(metadata))
-    path = table_folder(out, name) / "part-0.parquet"
-    write_atomic(path, lambda beside: pq.write_table(table, beside, compression="zstd"))
-    return path
+    location = out / layout.table_file(name)
+    write_atomic(location, lambda path: pq.write_table(table, path, compression="zstd"))
+    return location
 
 
-def read_table(out: Path, name: str, columns: list[str] | None = None) -> pa.Table:
-    """The table (or some of its columns), checked against its schema; an empty one where nothing has been written."""
+def read_table(out: Location, name: str, columns: list[str] | None = None) -> pa.Table:
+    """Return a table, or some of its columns; an empty one where nothing has been written.
+
+    Raises:
+        InputError: the files do not have the columns of the table's schema.
+    """
     schema = schema_of(out, name)
     folder = table_folder(out, name)
-    if not folder.is_dir() or not any(folder.rglob("[!.]*.parquet")):
+    if not files.list_tables(folder):
         return schema.empty_table().select(columns or schema.names)
-    found = ds.dataset(folder, format="parquet", partitioning="hive")
-    schemas.check_schema(found.schema, schema, str(folder))
-    return found.to_table(columns=columns or schema.names)
+    dataset = ds.dataset(folder, format="parquet", partitioning="hive")
+    schemas.check_schema(dataset.schema, schema, str(folder))
+    return dataset.to_table(columns=columns or schema.names)
 
 
 def write_rows(
-    path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema, about: Mapping[str, Any]
+    location: Location,
+    rows: Iterable[Mapping[str, Any]],
+    schema: pa.Schema,
+    footer: Mapping[str, Any],
 ) -> None:
-    """A Parquet file published at `path`: one row group a row, and `about` as JSON under the footer's key `lulc`."""
+    """Publish a Parquet file of one row group a row.
+
+    Args:
+        location: where the file is to lie.
+        rows: rows of the schema, held one at a time.
+        schema: the table's schema.
+        footer: what `read_footer` gives back; plain values.
+    """
     # Pixels are differences already: a dictionary or statistics of them cost time and say nothing.
-    keyed = [field.name for field in schema if not pa.types.is_binary(field.type)]
+    with_statistics = [field.name for field in schema if not pa.types.is_binary(field.type)]
     options = {
         "compression": "zstd",
         "compression_level": 1,
         "use_dictionary": False,
-        "write_statistics": keyed,
+        "write_statistics": with_statistics,
     }
+    schema_with_footer = schema.with_metadata({_FOOTER_KEY: json.dumps(footer)})
 
-    def write(beside: Path) -> None:
-        with pq.ParquetWriter(
-            beside, schema.with_metadata({"lulc": json.dumps(about)}), **options
-        ) as writer:
+    def write(path: Path) -> None:
+        with pq.ParquetWriter(path, schema_with_footer, **options) as writer:
             for row in rows:
                 writer.write_table(pa.Table.from_pylist([dict(row)], schema))
 
-    files.write_atomic(path, write)
+    write_atomic(location, write)
 
 
-def read_footer(path: Path) -> dict[str, Any]:
-    """What the writer of a file of rows said of it in the footer; InputError where it is not such a file."""
+def read_footer(location: Location) -> dict[str, Any]:
+    """Return what the writer of a file of rows put in its footer.
+
+    Raises:
+        InputError: the file is not there, or was not written whole by `write_rows`.
+    """
     try:
-        found: dict[str, Any] = json.loads(pq.read_schema(path).metadata[b"lulc"])
+        footer: dict[str, Any] = json.loads(pq.read_schema(location).metadata[_FOOTER_KEY])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{path} was not written whole by this project: delete it and run the stage that makes it"
+            f"{location} is not a whole file of this project: "
+            "delete it and run the stage that makes it"
         ) from error
-    return found
+    return footer
 
 
 def read_rows(
-    path: Path | str, columns: Sequence[str] | None = None, groups: Sequence[int] | None = None
+    location: Location | str,
+    columns: Sequence[str] | None = None,
+    row_groups: Sequence[int] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The rows of a file, one row group held at a time; some columns or row groups where given."""
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups) if groups is None else groups:
-            yield from file.read_row_group(
-                group, columns=list(columns) if columns else None
-            ).to_pylist()
+    """Yield the rows of a file; one row group is held at a time.
+
+    Args:
+        location: a Parquet file.
+        columns: the columns to read, all by default.
+        row_groups: the row groups to read, all by default.
+    """
+    with pq.ParquetFile(location) as file:
+        for group in range(file.num_row_groups) if row_groups is None else row_groups:
+            table = file.read_row_group(group, columns=list(columns) if columns else None)
+            yield from table.to_pylist()

@@ -1,8 +1,9 @@
-"""petastorm 0.13.1 on today's pyarrow and numpy: import its classes from here, never from petastorm itself.
+"""petastorm 0.13.1 on today's pyarrow and numpy: import its classes from here, not from petastorm.
 
-petastorm asks pyarrow for a filesystem layer and a dataset class, and numpy for two names, that those no longer have. They are
-supplied to petastorm alone: what other libraries see of pyarrow and numpy stays as it is. A dataset that carries petastorm's
-pickled schema is refused before petastorm looks at it, since unpickling it can run code.
+petastorm uses a filesystem layer and a dataset class of pyarrow, and two names of numpy, that those
+no longer have. They are supplied to petastorm alone: other libraries see pyarrow and numpy as they
+are. A dataset that carries petastorm's pickled schema is refused before petastorm looks at it,
+since unpickling it can run code.
 """
 
 from __future__ import annotations
@@ -26,20 +27,21 @@ PICKLED_SCHEMA = b"dataset-toolkit.unischema.v1"
 
 
 def refuse_pickle(metadata: Mapping[bytes, bytes] | None, path: str) -> None:
-    """Nothing when the metadata of a Parquet file holds no pickle of petastorm's; else InputError."""
+    """Raise InputError where the metadata of a Parquet file holds a pickle of petastorm's."""
     if PICKLED_SCHEMA in (metadata or {}):
         raise InputError(
-            f"{path} carries petastorm's pickled schema ({PICKLED_SCHEMA.decode()}), which can run code when it is opened: "
-            "only plain Parquet is read; write the table anew without it, by `lulc samples` or pyarrow"
+            f"{path} carries petastorm's pickled schema ({PICKLED_SCHEMA.decode()}), which can run "
+            "code when it is opened: only plain Parquet is read; write the table anew without it, "
+            "with `lulc samples` or pyarrow"
         )
 
 
 class LocalFiles:
-    """What petastorm calls on a filesystem, for paths of this machine."""
+    """The filesystem that petastorm expects, for paths of this machine."""
 
     @staticmethod
     def open(path: str, mode: str = "rb") -> pa.NativeFile:
-        """The file, mapped into memory."""
+        """Open a file; for reading it is mapped into memory."""
         return pa.memory_map(path) if mode == "rb" else pa.OSFile(path, mode)
 
     exists = staticmethod(os.path.exists)
@@ -55,11 +57,11 @@ class Piece:
     partition_keys: tuple[Any, ...] = ()
 
     def get_metadata(self) -> pq.FileMetaData:
-        """The file's footer."""
+        """Return the file's footer."""
         return pq.read_metadata(self.open_file_func(self.path))
 
     def read(self, columns: Iterable[str], **_: Any) -> pa.Table:
-        """Some columns of the row group (of the whole file where none is said)."""
+        """Read some columns of the row group; of the whole file where `row_group` is None."""
         file = pq.ParquetFile(self.open_file_func(self.path))
         names = sorted(columns)
         return (
@@ -70,7 +72,10 @@ class Piece:
 
 
 class Dataset:
-    """The Parquet files of a folder, or a list of files, in that order: pyarrow's former ParquetDataset, without partitions."""
+    """The Parquet files of a folder, or a list of files: pyarrow's former ParquetDataset.
+
+    It knows no partitions.
+    """
 
     partitions = metadata = common_metadata = None
 
@@ -79,13 +84,15 @@ class Dataset:
     ) -> None:
         self.fs, self.paths = filesystem, path_or_paths
         if isinstance(path_or_paths, str):
-            found = sorted(
-                str(p)
-                for p in Path(path_or_paths).rglob("*")
-                if p.is_file() and not p.name.startswith(".")
+            files = sorted(
+                str(path)
+                for path in Path(path_or_paths).rglob("*")
+                if path.is_file() and not path.name.startswith(".")
             )
-            paths = [p for p in found if p.endswith(".parquet")]
-            summaries = [p for p in found if p.endswith(("/_metadata", "/_common_metadata"))]
+            paths = [path for path in files if path.endswith(".parquet")]
+            summaries = [
+                path for path in files if path.endswith(("/_metadata", "/_common_metadata"))
+            ]
         else:
             paths, summaries = path_or_paths, []
         self.pieces = [Piece(path, self.fs.open) for path in paths]
@@ -94,10 +101,11 @@ class Dataset:
 
 
 def _import_petastorm() -> None:
-    absent = {name: ModuleType(name) for name in ("pyarrow.filesystem", "pyarrow.hdfs")}
-    absent["pyarrow.filesystem"].LocalFileSystem = LocalFiles  # type: ignore[attr-defined]
-    absent["pyarrow.hdfs"].HadoopFileSystem = type("HadoopFileSystem", (), {})  # type: ignore[attr-defined]
-    sys.modules.update(absent)
+    removed_modules = {name: ModuleType(name) for name in ("pyarrow.filesystem", "pyarrow.hdfs")}
+    removed_modules["pyarrow.filesystem"].LocalFileSystem = LocalFiles  # type: ignore[attr-defined]
+    hadoop = type("HadoopFileSystem", (), {})
+    removed_modules["pyarrow.hdfs"].HadoopFileSystem = hadoop  # type: ignore[attr-defined]
+    sys.modules.update(removed_modules)
     try:
         import petastorm.arrow_reader_worker
         import petastorm.etl.dataset_metadata
@@ -106,7 +114,7 @@ def _import_petastorm() -> None:
         import petastorm.reader
         import petastorm.unischema
     finally:
-        for name in absent:
+        for name in removed_modules:
             del sys.modules[name]
     parquet = SimpleNamespace(
         ParquetDataset=Dataset, ParquetDatasetPiece=Piece, read_metadata=pq.read_metadata
@@ -125,21 +133,22 @@ def _import_petastorm() -> None:
     petastorm.arrow_reader_worker.np = petastorm.unischema.np
 
 
-def _hold_epochs_together() -> None:
+def _fix_end_of_epoch() -> None:
     from petastorm.workers_pool.thread_pool import ThreadPool
 
-    done = ThreadPool.all_workers_done
+    all_workers_done = ThreadPool.all_workers_done
 
     def all_done(pool: Any) -> bool:
-        # petastorm asks whether all that was handed out is done, then whether all is handed out: whatever is handed out between
-        # the two questions was lost. Asked the other way round, nothing is.
-        return bool((pool._ventilator is None or pool._ventilator.completed()) and done(pool))
+        # petastorm checks whether all that was handed out is done, then whether all is handed out:
+        # what is handed out between the two checks is lost. In this order nothing is.
+        all_handed_out = pool._ventilator is None or pool._ventilator.completed()
+        return bool(all_handed_out and all_workers_done(pool))
 
     ThreadPool.all_workers_done = all_done
 
 
 _import_petastorm()
-_hold_epochs_together()
+_fix_end_of_epoch()
 
 from petastorm.arrow_reader_worker import ArrowReaderWorker  # noqa: E402
 from petastorm.reader import Reader, make_batch_reader, make_reader  # noqa: E402
@@ -149,35 +158,49 @@ from petastorm.workers_pool.ventilator import Ventilator  # noqa: E402
 
 __all__ = ["PICKLED_SCHEMA", "make_batch_reader", "make_reader", "read_row_groups", "refuse_pickle"]
 
-# Row groups in petastorm's hands: the one handed over last, and the one being read.
+# Row groups that petastorm has at a time: the one handed over last, and the one being read.
 _AHEAD = 2
 
 
 def read_row_groups[T](
-    places: Sequence[tuple[str, int]], columns: Sequence[str], work: Callable[[pa.Table, str], T]
+    row_groups: Sequence[tuple[str, int]],
+    columns: Sequence[str],
+    work: Callable[[pa.Table, str], T],
 ) -> Generator[T]:
-    """What `work(table, path)` makes of these row groups (path, number) in this order, each while the one before is in use.
+    """Yield what `work` makes of row groups, in their order.
 
-    One thread of petastorm's reads and works. InputError: a row group cannot be read, or whatever InputError `work` raised.
+    A thread of petastorm's reads a row group and works on it while the one before is in use.
+
+    Args:
+        row_groups: (path, number of the row group in the file).
+        columns: names of those that are read.
+        work: called with a row group and the path of its file.
+
+    Yields:
+        The result of `work` for each row group.
+
+    Raises:
+        InputError: a row group cannot be read, or `work` raised it.
     """
 
     class Worker(ArrowReaderWorker):  # type: ignore[misc]
         new_results_queue_reader = _Results
 
         def _load_rows(self, _file: Any, piece: Piece, _drop: Any) -> T | InputError:
-            # An error is handed over as a result: raised here, petastorm would print its trace as well.
+            # Errors are handed over as results: petastorm would print the trace of one raised here.
             try:
                 return work(piece.read(columns), piece.path)
             except InputError as error:
                 return error
             except (OSError, pa.ArrowException) as error:
                 return InputError(
-                    f"{piece.path}, row group {piece.row_group}, cannot be read ({error}): write the file anew"
+                    f"{piece.path}, row group {piece.row_group}, cannot be read ({error}): "
+                    "write the file anew"
                 )
 
-    if not places:
+    if not row_groups:
         return
-    reader = _Reader(places, columns, Worker)
+    reader = _Reader(row_groups, columns, Worker)
     try:
         for result in reader:
             if isinstance(result, InputError):
@@ -189,7 +212,7 @@ def read_row_groups[T](
 
 
 class _Results:
-    """Hands over what the worker made, as it is: petastorm's own would make an object of every value."""
+    """The queue of the worker's results as they are; petastorm's makes an object of every value."""
 
     batched_output = True
 
@@ -202,37 +225,38 @@ class _Results:
 
 
 class _Ventilator(Ventilator):  # type: ignore[misc]
-    """Gives the pool one row group for each that is used up.
+    """A ventilator that gives the pool one row group for each that is used up.
 
-    petastorm's own does so from a thread, which races with the reader: an epoch could end before its last row groups.
+    petastorm's does so from a thread, which races with the reader: an epoch could end before its
+    last row groups.
     """
 
     def __init__(self, ventilate: Callable[..., None], items: Sequence[dict[str, Any]]) -> None:
         super().__init__(ventilate)
-        self._left = deque(items)
+        self._pending = deque(items)
 
     def start(self) -> None:
         for _ in range(_AHEAD):
             self.processed_item()
 
     def processed_item(self) -> None:
-        if self._left:
-            self._ventilate_fn(**self._left.popleft())
+        if self._pending:
+            self._ventilate_fn(**self._pending.popleft())
 
     def completed(self) -> bool:
-        return not self._left
+        return not self._pending
 
     def stop(self) -> None:
-        self._left.clear()
+        self._pending.clear()
 
 
 class _Reader(Reader):  # type: ignore[misc]
     """petastorm's batch reader over exactly these row groups, in this order."""
 
     def __init__(
-        self, places: Sequence[tuple[str, int]], columns: Sequence[str], worker: type
+        self, row_groups: Sequence[tuple[str, int]], columns: Sequence[str], worker: type
     ) -> None:
-        self._places = places
+        self._ordered_row_groups = row_groups
         settings = {
             "shuffle_row_groups": False,
             "reader_pool": ThreadPool(1),
@@ -241,20 +265,20 @@ class _Reader(Reader):  # type: ignore[misc]
         }
         super().__init__(
             LocalFiles,
-            sorted({path for path, _ in places}),
+            sorted({path for path, _ in row_groups}),
             [f"{name}$" for name in columns],
             **settings,
         )
 
     def _filter_row_groups(
-        self, _dataset: Any, row_groups: list[Piece], *_: Any
+        self, _dataset: Any, pieces: list[Piece], *_: Any
     ) -> tuple[list[int], None]:
-        numbers = {(piece.path, piece.row_group): i for i, piece in enumerate(row_groups)}
-        return [numbers[place] for place in self._places], None
+        indexes = {(piece.path, piece.row_group): i for i, piece in enumerate(pieces)}
+        return [indexes[row_group] for row_group in self._ordered_row_groups], None
 
-    def _create_ventilator(self, chosen: list[int], *_: Any) -> _Ventilator:
+    def _create_ventilator(self, indexes: list[int], *_: Any) -> _Ventilator:
         items = [
             {"piece_index": i, "worker_predicate": None, "shuffle_row_drop_partition": (0, 1)}
-            for i in chosen
+            for i in indexes
         ]
         return _Ventilator(self._workers_pool.ventilate, items)

@@ -1,4 +1,4 @@
-"""Training as every rank runs it: equal steps, one gradient, a checkpoint each epoch, the best epoch on the validation split."""
+"""Training as every rank runs it: epochs, checkpoints, validation and calibration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import itertools
 import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,42 +29,56 @@ from lulc.tables import files
 from lulc.training import calibration, loader
 from lulc.training.distributed import World, join_ranks
 from lulc.training.setup import (
+    SampleStatistics,
     TrainJob,
     TrainState,
     build_state,
+    join_batches,
     measure,
-    merge_counts,
-    plans,
+    plan_splits,
     prepare,
     rate_factor,
 )
 
 STATE, LOG, EXAMPLES = "last.pt", "log.jsonl", "examples.npz"
 
+type History = list[dict[str, Any]]
+"""A mapping for every complete epoch: epoch, epochs, seconds, finished, metrics, matrix."""
+
 # Labels of the validation split that the temperature is fitted to.
-_CALIBRATED = 200_000
+_CALIBRATION_LABELS = 200_000
+
+# Validation samples that are kept as examples.
+_EXAMPLES = 6
 
 
 @dataclass(frozen=True)
-class Result:
-    """What training gave: a mapping an epoch, the best epoch (from 1), its weights, mean and std of physical values a band.
-
-    temperature: what logits are divided by so that confidence is calibrated on the validation split, 1 where there is none.
-    """
+class TrainResult:
+    """The result of a training."""
 
     history: tuple[dict[str, Any], ...]
+    """A mapping for every epoch, as `read_log` returns them."""
     best: int
+    """The best epoch, from 1."""
     weights: Path
+    """The weights of the best epoch."""
     mean: tuple[float, ...]
+    """Of the physical values of every band in the training split."""
     std: tuple[float, ...]
     temperature: float = 1.0
+    """What logits are divided by so that confidence is calibrated on the validation split; 1 where
+    there is none."""
 
 
 @reused_memory()
-def fit(job: TrainJob) -> Result:
-    """The Result, the same on every rank; goes on after the last complete epoch that the job's folder holds.
+def fit(job: TrainJob) -> TrainResult:
+    """Train, alone or as one of the ranks that torchrun's environment describes.
 
-    Runs alone, or as one rank of those that torchrun's environment tells of.
+    A training goes on after the last complete epoch in the job's folder.
+
+    Returns:
+        The result. Its history and best epoch are the same on every rank; temperature, calibration
+        error and scores on the test split are those of rank 0.
     """
     world = join_ranks()
     try:
@@ -74,267 +88,356 @@ def fit(job: TrainJob) -> Result:
             dist.destroy_process_group()
 
 
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    """A mapping for every complete epoch of a checkpoint folder: epoch, epochs, seconds, finished, metrics, (K, K + 1) matrix."""
+def read_log(folder: Path) -> History:
+    """Read the log of a checkpoint folder.
+
+    Returns:
+        A mapping for every complete epoch: epoch, epochs, seconds, finished (ms since 1970),
+        metrics by name, and the (K, K + 1) confusion matrix as lists.
+    """
     path = folder / LOG
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def best_epoch(history: Sequence[dict[str, Any]], by: str) -> int:
-    """The epoch (from 1) whose validation score is highest; the last one where nothing was validated.
+def best_epoch(history: Sequence[dict[str, Any]], metric: str) -> int:
+    """Return the best epoch, from 1.
 
-    Of equals the one with the least validation loss, and then the first.
+    Args:
+        history: a mapping for every epoch.
+        metric: the name of the validation score that is compared.
+
+    Returns:
+        The epoch with the highest score; of equal ones that with the lowest validation loss, and
+        then the first. The last epoch where none was validated.
     """
-    scores = (
-        (entry["metrics"], entry["metrics"].get(by, math.nan), -entry["epoch"]) for entry in history
-    )
-    known = [
-        (score, -metrics.get("validation_loss", 0.0), number)
-        for metrics, score, number in scores
-        if not math.isnan(score)
-    ]
-    return -max(known)[2] if known else len(history)
+    candidates = []
+    for entry in history:
+        metrics = entry["metrics"]
+        score = metrics.get(metric, math.nan)
+        if not math.isnan(score):
+            candidates.append((score, -metrics.get("validation_loss", 0.0), -entry["epoch"]))
+    return -max(candidates)[2] if candidates else len(history)
 
 
 @reused_memory()
-def score_split(job: TrainJob, result: Result, split: str) -> dict[str, float]:
-    """Metrics by name of a training's best weights on a split of its samples, on this process alone."""
+def score_split(job: TrainJob, result: TrainResult, split: str) -> dict[str, float]:
+    """Score the best weights of a training on a split of its samples, on this process alone.
+
+    Args:
+        job: the training.
+        result: of the training.
+        split: name of the split.
+
+    Returns:
+        Metrics by name.
+    """
     world = World(0, 1, choose_device())
-    figures = torch.load(job.folder / STATE, map_location="cpu", weights_only=True)["figures"]
-    learner = build_state(job, world, plans(job, 1), figures, loader.Kept(0))
-    learner.average.module.load_state_dict(load_file(result.weights))
-    return _score(learner, split)
+    checkpoint = torch.load(job.folder / STATE, map_location="cpu", weights_only=True)
+    statistics = SampleStatistics.from_lists(checkpoint["figures"])
+    state = build_state(job, world, plan_splits(job, 1), statistics, loader.SampleCache(0))
+    state.averaged_net.module.load_state_dict(load_file(result.weights))
+    return _score(state, split)
 
 
-def _score(learner: TrainState, split: str) -> dict[str, float]:
+def _score(state: TrainState, split: str) -> dict[str, float]:
     # Of the averaged weights, by this rank alone.
-    plan = loader.plan_epoch(learner.job.samples / f"split={split}", 1, learner.job.train.batch)
-    alone = World(0, 1, learner.world.device)
-    return _validate(replace(learner, world=alone, validation=plan, kept=loader.Kept(0)))[
-        0
-    ]  # read once: nothing to keep
+    plan = loader.plan_epoch(state.job.samples / f"split={split}", 1, state.job.train.batch)
+    alone = World(0, 1, state.world.device)
+    # The split is read once: nothing is worth caching.
+    cache = loader.SampleCache(0)
+    metrics, _ = _validate(replace(state, world=alone, validation=plan, cache=cache))
+    return metrics
 
 
-def _fit(job: TrainJob, world: World) -> Result:
-    conf = job.train
-    path = job.folder / STATE
-    saved = torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
-    learn, check = plans(job, world.size)
-    kept = loader.Kept(job.cache)
-    figures = saved["figures"] if saved else measure(job, learn, world, kept)
-    learner = build_state(job, world, (learn, check), figures, kept)
-    history: list[dict[str, Any]] = []
-    if saved:
-        history = json.loads(saved["history"])
-        learner.net.load_state_dict(saved["net"])
-        learner.average.load_state_dict(saved["average"])
-        learner.optimizer.load_state_dict(saved["optimizer"])
-    for epoch in range(len(history) + 1, conf.epochs + 1):
-        if (
-            conf.patience
-            and len(history) - best_epoch(history, conf.best or job.task.best) >= conf.patience
-        ):
+def _fit(job: TrainJob, world: World) -> TrainResult:
+    train = job.train
+    state, statistics, history = _start(job, world)
+    for epoch in range(len(history) + 1, train.epochs + 1):
+        epochs_since_best = len(history) - best_epoch(history, job.best_metric)
+        if train.patience and epochs_since_best >= train.patience:
             break
-        start = time.monotonic()
-        loss = _learn(learner, epoch)
-        _share_buffers(learner)
-        _hold_together(learner, epoch)
-        metrics, matrix = _validate(learner)
-        metrics = {"loss": loss, "rate": learner.optimizer.param_groups[-1]["lr"], **metrics}
-        times = {"seconds": time.monotonic() - start, "finished": int(time.time() * 1000)}
-        history.append(
-            {"epoch": epoch, "epochs": conf.epochs, **times, "metrics": metrics, "matrix": matrix}
-        )
+        history.append(_run_epoch(state, epoch))
         if world.rank == 0:
-            _keep(learner, history, figures)
-    best = best_epoch(history, conf.best or job.task.best)
+            _save_epoch(state, history, statistics)
+    best = best_epoch(history, job.best_metric)
     weights = job.folder / _weights_name(best)
     temperature = 1.0
     if world.rank == 0:
-        learner.average.module.load_state_dict(load_file(weights))
-        if check is not None:
-            _keep_examples(learner, check)
-            temperature, errors = _calibrate(learner, check)
-            history[best - 1]["metrics"] |= errors
-        if job.tested and any((job.samples / "split=test").rglob("[!.]*.parquet")):
-            history[best - 1]["metrics"] |= {
-                f"test_{name}": value for name, value in _score(learner, "test").items()
-            }
-    return Result(
-        tuple(history), best, weights, learner.scaling.mean, learner.scaling.std, temperature
-    )
+        state.averaged_net.module.load_state_dict(load_file(weights))
+        temperature, scores = _evaluate_best(state)
+        history[best - 1]["metrics"] |= scores
+    mean, std = state.scaling.mean, state.scaling.std
+    return TrainResult(tuple(history), best, weights, mean, std, temperature)
 
 
-def _calibrate(learner: TrainState, plan: loader.EpochPlan) -> tuple[float, dict[str, float]]:
-    """The temperature fitted to a part of the validation split's labels, and the calibration error before and after, by name."""
-    if learner.job.task.kind not in ("pixels", "image"):
-        return 1.0, {}
-    rng, logits, labels = np.random.default_rng(0), [], []
-    whole = replace(plan, ranks=1)
-    few = max(1, _CALIBRATED // whole.rows)
-    for batch in loader.batches(whole, 0, 0, 0, kept=learner.kept):
-        samples, answer = _map(learner, batch)
-        known = samples.label != NODATA
-        found, truth = (
-            answer.movedim(1, -1)[known].cpu().numpy(),
-            samples.label[known].cpu().numpy(),
-        )
-        chosen = rng.permutation(len(truth))[: few * len(batch.label)]
-        logits.append(found[chosen])
-        labels.append(truth[chosen])
-    said, right = np.concatenate(logits), np.concatenate(labels)
-    temperature = calibration.fit_temperature(said, right)
-    named = {"ece_raw": 1.0, "ece": temperature}
-    return temperature, {
-        name: calibration.calibration_error(said, right, t) for name, t in named.items()
+def _start(job: TrainJob, world: World) -> tuple[TrainState, SampleStatistics, History]:
+    """Return the state of a training, new or from its checkpoint, and the epochs it has done."""
+    path = job.folder / STATE
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+    plans = plan_splits(job, world.size)
+    cache = loader.SampleCache(job.cache_bytes)
+    if checkpoint is None:
+        statistics = measure(job, plans[0], world, cache)
+        return build_state(job, world, plans, statistics, cache), statistics, []
+    statistics = SampleStatistics.from_lists(checkpoint["figures"])
+    state = build_state(job, world, plans, statistics, cache)
+    state.net.load_state_dict(checkpoint["net"])
+    state.averaged_net.load_state_dict(checkpoint["average"])
+    state.optimizer.load_state_dict(checkpoint["optimizer"])
+    return state, statistics, json.loads(checkpoint["history"])
+
+
+def _run_epoch(state: TrainState, epoch: int) -> dict[str, Any]:
+    """Train and validate for one epoch, and return its entry of the history."""
+    start = time.monotonic()
+    loss = _train_epoch(state, epoch)
+    _average_buffers(state)
+    _check_equal_weights(state, epoch)
+    metrics, matrix = _validate(state)
+    rate = state.optimizer.param_groups[-1]["lr"]
+    return {
+        "epoch": epoch,
+        "epochs": state.job.train.epochs,
+        "seconds": time.monotonic() - start,
+        "finished": int(time.time() * 1000),
+        "metrics": {"loss": loss, "rate": rate, **metrics},
+        "matrix": matrix,
     }
 
 
-def _learn(learner: TrainState, epoch: int) -> float:
-    """The mean loss of a label over an epoch in which every sample was seen `repeats` times."""
-    conf, rank = learner.job.train, learner.world.rank
-    learner.net.train()
-    passes = range((epoch - 1) * conf.repeats, epoch * conf.repeats)
-    steps = itertools.chain.from_iterable(
-        loader.keep_mask(learner.plan, rank, number, conf.seed, learner.kept) for number in passes
-    )
-    ready = (
-        merge_counts(
-            [prepare(learner, batch, (conf.seed, epoch, step, lane)) for lane, batch in parts]
-        )
-        for step, parts in enumerate(steps)
-    )
-    updates = math.ceil(learner.plan.steps * conf.repeats / conf.accumulate)
-    total = torch.zeros(2, dtype=torch.float64, device=learner.world.device)
-    for number, group in enumerate(itertools.batched(ready, conf.accumulate)):
-        # The epochs in which the encoder is held, and those after them, are a cycle each.
-        first, last = (0, conf.frozen) if epoch <= conf.frozen else (conf.frozen, conf.epochs)
-        done = ((epoch - 1 - first) * updates + number) / ((last - first) * updates)
-        for parameters in learner.optimizer.param_groups:
-            held = parameters["encoder"] and epoch <= conf.frozen
-            parameters["lr"] = (
-                0.0
-                if held
-                else conf.rate * parameters["share"] * rate_factor(conf.schedule, conf.warmup, done)
-            )
-        total += update(learner, group)
-    learner.world.sum(total)
+def _evaluate_best(state: TrainState) -> tuple[float, dict[str, float]]:
+    """Calibrate and score the averaged weights, and save examples of what they give.
+
+    Returns:
+        The temperature, and calibration error and metrics on the test split by name.
+    """
+    temperature = 1.0
+    scores: dict[str, float] = {}
+    if state.validation is not None:
+        _save_examples(state, state.validation)
+        temperature, scores = _calibrate(state, state.validation)
+    test_folder = state.job.samples / "split=test"
+    if state.job.score_test and any(test_folder.rglob("[!.]*.parquet")):
+        test_scores = _score(state, "test")
+        scores |= {f"test_{name}": value for name, value in test_scores.items()}
+    return temperature, scores
+
+
+def _calibrate(state: TrainState, plan: loader.EpochPlan) -> tuple[float, dict[str, float]]:
+    """Fit the temperature to a part of the labels of the validation split.
+
+    Returns:
+        The temperature, and the calibration error by name: `ece_raw` without it, `ece` with it.
+    """
+    if state.job.task.kind not in ("pixels", "image"):
+        return 1.0, {}
+    rng = np.random.default_rng(0)
+    logit_parts, label_parts = [], []
+    one_rank_plan = replace(plan, ranks=1)
+    labels_a_sample = max(1, _CALIBRATION_LABELS // one_rank_plan.rows)
+    for batch in loader.batches(one_rank_plan, 0, 0, 0, cache=state.cache):
+        samples, output = _forward(state, batch)
+        labelled = samples.label != NODATA
+        batch_logits = output.movedim(1, -1)[labelled].cpu().numpy()
+        batch_labels = samples.label[labelled].cpu().numpy()
+        drawn = rng.permutation(len(batch_labels))[: labels_a_sample * len(batch.label)]
+        logit_parts.append(batch_logits[drawn])
+        label_parts.append(batch_labels[drawn])
+    logits, labels = np.concatenate(logit_parts), np.concatenate(label_parts)
+    temperature = calibration.fit_temperature(logits, labels)
+    return temperature, {
+        "ece_raw": calibration.calibration_error(logits, labels, 1.0),
+        "ece": calibration.calibration_error(logits, labels, temperature),
+    }
+
+
+def _train_epoch(state: TrainState, epoch: int) -> float:
+    """Train for an epoch, in which every sample is seen `repeats` times.
+
+    Returns:
+        The mean loss of a label.
+    """
+    train = state.job.train
+    state.net.train()
+    updates = math.ceil(state.plan.steps * train.repeats / train.accumulate)
+    total = torch.zeros(2, dtype=torch.float64, device=state.world.device)
+    batches = _prepared_batches(state, epoch)
+    for number, accumulated in enumerate(itertools.batched(batches, train.accumulate)):
+        _set_rates(state, epoch, number, updates)
+        total += update(state, accumulated)
+    state.world.sum(total)
     return float(total[0] / total[1])
 
 
-def update(learner: TrainState, group: tuple[Batch, ...]) -> Tensor:
-    """(sum of losses, what they were counted over) of this rank's part of one step of the optimizer."""
-    job, world = learner.job, learner.world
-    counted = torch.stack([augment.count_dates(samples, job.task.kind) for samples in group]).sum()
-    # Ranks hold unequal numbers of labelled pixels: each divides by their mean, so that the averaged gradient is that of all.
-    share = (world.sum(counted.clone()) / world.size).clamp(min=1e-6).float()
+def _prepared_batches(state: TrainState, epoch: int) -> Iterator[Batch]:
+    """Yield this rank's batches of an epoch; what is random in them depends on seed and lane."""
+    train, rank = state.job.train, state.world.rank
+    passes = range((epoch - 1) * train.repeats, epoch * train.repeats)
+    steps = itertools.chain.from_iterable(
+        loader.rank_steps(state.plan, rank, number, train.seed, state.cache) for number in passes
+    )
+    for step, lane_batches in enumerate(steps):
+        yield join_batches(
+            [prepare(state, batch, (train.seed, epoch, step, lane)) for lane, batch in lane_batches]
+        )
+
+
+def _set_rates(state: TrainState, epoch: int, number: int, updates: int) -> None:
+    """Set the learning rates of update `number` (from 0) of the `updates` of an epoch."""
+    train = state.job.train
+    # The epochs in which the encoder is frozen, and those after them, are a cycle each.
+    is_frozen = epoch <= train.frozen
+    first, last = (0, train.frozen) if is_frozen else (train.frozen, train.epochs)
+    progress = ((epoch - 1 - first) * updates + number) / ((last - first) * updates)
+    factor = rate_factor(train.schedule, train.warmup, progress)
+    for parameters in state.optimizer.param_groups:
+        if parameters["encoder"] and is_frozen:
+            parameters["lr"] = 0.0
+        else:
+            parameters["lr"] = train.rate * parameters["share"] * factor
+
+
+def update(state: TrainState, batches: tuple[Batch, ...]) -> Tensor:
+    """Take one step of the optimizer, over all ranks.
+
+    Args:
+        state: of the training.
+        batches: this rank's samples; their gradients are accumulated.
+
+    Returns:
+        (2,) float64: the sum of this rank's losses, and the sum of weights it was counted over.
+    """
+    job, world = state.job, state.world
+    kind = job.task.kind
+    counted = torch.stack([augment.count_labels(samples, kind) for samples in batches]).sum()
+    # Ranks have unequal numbers of labelled pixels: each divides by the mean number, so that the
+    # averaged gradient is that of all pixels.
+    mean_count = (world.sum(counted.clone()) / world.size).clamp(min=1e-6).float()
     total = torch.zeros((), dtype=torch.float64, device=world.device)
-    for number, samples in enumerate(group, 1):
-        waits = number < len(group) and isinstance(learner.shared, DistributedDataParallel)
-        with learner.shared.no_sync() if waits else contextlib.nullcontext():  # type: ignore[operator]
+    for number, samples in enumerate(batches, 1):
+        is_last = number == len(batches)
+        with _gradient_sync(state, is_last):
             with autocast(job.train.precision, world.device):
                 loss = job.task.loss(
-                    learner.shared,
-                    _inputs(learner, samples),
+                    state.shared_net,
+                    _inputs(state, samples),
                     samples.label,
                     samples.weight,
-                    learner.penalty,
+                    state.loss_settings,
                 )
-            (loss / share).backward()  # type: ignore[no-untyped-call]
+            (loss / mean_count).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    learner.optimizer.step()
-    learner.optimizer.zero_grad(set_to_none=True)
-    learner.average.update_parameters(learner.net)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    state.averaged_net.update_parameters(state.net)
     return torch.stack([total, counted])
 
 
-def _inputs(learner: TrainState, samples: Batch) -> tuple[Tensor, ...]:
+def _gradient_sync(state: TrainState, is_last: bool) -> contextlib.AbstractContextManager[None]:
+    # Accumulated gradients are averaged over the ranks once, with the last batch.
+    if is_last or not isinstance(state.shared_net, DistributedDataParallel):
+        return contextlib.nullcontext()
+    return state.shared_net.no_sync()
+
+
+def _inputs(state: TrainState, samples: Batch) -> tuple[Tensor, ...]:
     # Images channels last, which is faster.
-    found = learner.job.task.inputs(samples)
     return tuple(
-        x.contiguous(memory_format=torch.channels_last)
-        if x.ndim == 4 and x.is_floating_point()
-        else x
-        for x in found
+        tensor.contiguous(memory_format=torch.channels_last)
+        if tensor.ndim == 4 and tensor.is_floating_point()
+        else tensor
+        for tensor in state.job.task.inputs(samples)
     )
 
 
 @torch.no_grad()
-def _share_buffers(learner: TrainState) -> None:
-    if learner.world.size > 1:
-        for module in (learner.net, learner.average.module):
-            for buffer in (b for b in module.buffers() if b.is_floating_point()):
-                learner.world.sum(buffer).div_(learner.world.size)
+def _average_buffers(state: TrainState) -> None:
+    if state.world.size > 1:
+        for module in (state.net, state.averaged_net.module):
+            for buffer in module.buffers():
+                if buffer.is_floating_point():
+                    state.world.sum(buffer).div_(state.world.size)
 
 
-def _hold_together(learner: TrainState, epoch: int) -> None:
-    # One gradient for all keeps the weights equal; if it ever does not, the model would be that of one rank's samples alone.
-    total = torch.stack([p.detach().double().sum() for p in learner.net.parameters()]).sum()
-    if learner.world.spread(total) > 1e-6 * float(total.abs()):
+def _check_equal_weights(state: TrainState, epoch: int) -> None:
+    # One gradient for all keeps the weights equal; if they ever differ, the model would be that of
+    # one rank's samples alone.
+    total = torch.stack([p.detach().double().sum() for p in state.net.parameters()]).sum()
+    if state.world.spread(total) > 1e-6 * float(total.abs()):
         raise LulcError(
-            f"the ranks' weights differ after epoch {epoch}: check the machines and their network, then run again"
+            f"the ranks' weights differ after epoch {epoch}: check the machines and their "
+            "network, then run again"
         )
 
 
-def _validate(learner: TrainState) -> tuple[dict[str, float], list[list[int]]]:
-    """Metrics by name and the confusion matrix of the averaged weights on the validation split; nothing where there is none."""
-    task, world, plan = learner.job.task, learner.world, learner.validation
+def _validate(state: TrainState) -> tuple[dict[str, float], list[list[int]]]:
+    """Score the averaged weights on the validation split, over all ranks.
+
+    Returns:
+        Metrics by name and the (K, K + 1) confusion matrix; both empty where there is no split.
+    """
+    task, world, plan = state.job.task, state.world, state.validation
     if plan is None:
         return {}, []
-    found: list[Any] = []
+    evidence: list[Any] = []
     losses = torch.zeros(2, dtype=torch.float64)
-    for batch in (
-        loader.batches(plan, world.rank, 0, 0, kept=learner.kept) if world.rank < plan.ranks else ()
-    ):
-        samples, answer = _map(learner, batch)
-        found.append(task.judge(answer, samples.label, learner.job.legend))
-        if task.kind != "boxes":  # a detector's loss is known while it learns alone
-            loss = _loss_of(learner, answer, samples)
-            losses += torch.stack([loss.double(), augment.count_dates(samples, task.kind)]).cpu()
+    reads = world.rank < plan.ranks
+    for batch in loader.batches(plan, world.rank, 0, 0, cache=state.cache) if reads else ():
+        samples, output = _forward(state, batch)
+        evidence.append(task.evidence(output, samples.label, state.job.legend))
+        if task.kind != "boxes":  # a detector has a loss only while it is trained
+            loss = _loss_of(state, output, samples)
+            losses += torch.stack([loss.double(), augment.count_labels(samples, task.kind)]).cpu()
     losses = world.sum(losses.to(world.device)).cpu()
-    metrics, matrix = task.summarise(world.gather(found), learner.job.legend)
-    known = {"validation_loss": float(losses[0] / losses[1])} if losses[1] else {}
-    return known | metrics, matrix.tolist()
+    metrics, matrix = task.summarise(world.gather(evidence), state.job.legend)
+    loss_metrics = {"validation_loss": float(losses[0] / losses[1])} if losses[1] else {}
+    return loss_metrics | metrics, matrix.tolist()
 
 
-def _loss_of(learner: TrainState, answer: Tensor, samples: Batch) -> Tensor:
-    """The loss of an answer that is there already, every sample weighing the same."""
+def _loss_of(state: TrainState, output: Tensor, samples: Batch) -> Tensor:
+    """Return the loss of an output that is computed already, every sample weighing the same."""
 
-    def say(*_: Tensor) -> Tensor:
-        return answer
+    def net(*_: Tensor) -> Tensor:
+        return output
 
-    task = learner.job.task
-    return task.loss(say, (), samples.label, torch.ones_like(samples.weight), learner.penalty)  # type: ignore[arg-type]
+    weight = torch.ones_like(samples.weight)
+    return state.job.task.loss(net, (), samples.label, weight, state.loss_settings)  # type: ignore[arg-type]
 
 
 @torch.inference_mode()
-def _map(learner: TrainState, batch: loader.SampleBatch) -> tuple[Batch, Tensor]:
-    """A batch as the network takes it, and the answer of the averaged weights."""
-    samples = prepare(learner, batch)
-    learner.average.eval()
-    with autocast(learner.job.train.precision, learner.world.device):
-        return samples, learner.job.task.answer(learner.average, _inputs(learner, samples))
+def _forward(state: TrainState, batch: loader.SampleBatch) -> tuple[Batch, Tensor]:
+    """Return a batch as the network takes it, and the output of the averaged weights."""
+    samples = prepare(state, batch)
+    state.averaged_net.eval()
+    with autocast(state.job.train.precision, state.world.device):
+        return samples, state.job.task.forward(state.averaged_net, _inputs(state, samples))
 
 
 def _weights_name(epoch: int) -> str:
     return f"weights-{epoch:04d}.safetensors"
 
 
-def _keep(
-    learner: TrainState, history: list[dict[str, Any]], figures: dict[str, list[float]]
-) -> None:
-    # Weights, then state, then log: whatever a kill leaves behind, the state names an epoch whose files are whole.
-    job, average = learner.job, learner.average
-    best = best_epoch(history, job.train.best or job.task.best)
+def _save_epoch(state: TrainState, history: History, statistics: SampleStatistics) -> None:
+    # Weights, then state, then log: whatever a kill leaves behind, the state names an epoch whose
+    # files are complete.
+    job, averaged_net = state.job, state.averaged_net
+    best = best_epoch(history, job.best_metric)
     if best == len(history):
-        kept = {name: value.contiguous() for name, value in average.module.state_dict().items()}
+        weights = {
+            name: value.contiguous() for name, value in averaged_net.module.state_dict().items()
+        }
         files.write_atomic(
-            job.folder / _weights_name(best), lambda beside: beside.write_bytes(save(kept))
+            job.folder / _weights_name(best), lambda beside: beside.write_bytes(save(weights))
         )
-    state = {"history": json.dumps(history), "figures": figures, "net": learner.net.state_dict()}
-    state |= {"average": average.state_dict(), "optimizer": learner.optimizer.state_dict()}
+    checkpoint = {
+        "history": json.dumps(history),
+        "figures": statistics.to_lists(),
+        "net": state.net.state_dict(),
+        "average": averaged_net.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+    }
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save(checkpoint, buffer)
     files.write_atomic(job.folder / STATE, lambda beside: beside.write_bytes(buffer.getbuffer()))
     lines = "".join(json.dumps(entry) + "\n" for entry in history)
     files.write_atomic(job.folder / LOG, lambda beside: beside.write_text(lines))
@@ -343,14 +446,20 @@ def _keep(
             path.unlink()
 
 
-def _keep_examples(learner: TrainState, plan: loader.EpochPlan) -> None:
-    """Image (standardised), label and answer (in positions of the legend) of a few validation samples, beside the weights."""
-    samples, answer = _map(learner, next(loader.batches(plan, 0, 0, 0)))
-    images, labels = samples.pixels[:6].cpu().numpy(), samples.label[:6].cpu().numpy()
-    said = answer if learner.job.task.kind == "boxes" else learner.job.task.share(answer)
-    said = said[:6].argmax(1) if learner.job.task.kind in ("pixels", "image") else said[:6]
-    maps = said.cpu().numpy()
+def _save_examples(state: TrainState, plan: loader.EpochPlan) -> None:
+    """Save a few validation samples beside the weights.
+
+    `images` are standardised, `labels` and `maps` (the outputs) are in positions of the legend.
+    """
+    task = state.job.task
+    samples, output = _forward(state, next(loader.batches(plan, 0, 0, 0)))
+    images = samples.pixels[:_EXAMPLES].cpu().numpy()
+    labels = samples.label[:_EXAMPLES].cpu().numpy()
+    predictions = task.probabilities(output)[:_EXAMPLES]
+    if task.kind in ("pixels", "image"):
+        predictions = predictions.argmax(1)
+    maps = predictions.cpu().numpy()
     files.write_atomic(
-        learner.job.folder / EXAMPLES,
+        state.job.folder / EXAMPLES,
         lambda beside: np.savez(beside, images=images, labels=labels, maps=maps),
     )

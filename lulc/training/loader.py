@@ -1,4 +1,9 @@
-"""Samples table → batches: every sample once an epoch, the same number of steps on every rank, in an order fixed by the seed."""
+"""The samples table as batches: every sample once an epoch, equal steps on all ranks.
+
+The order is fixed by the seed. A *lane* is one of the equal shares of an epoch's rows. Lanes are
+read side by side, each rank reads as many of them as any other, and a step takes one batch from
+every lane: so 1, 2 and 4 ranks learn from the same samples in the same steps.
+"""
 
 from __future__ import annotations
 
@@ -21,18 +26,18 @@ from lulc.tables import schemas
 from lulc.tables.arrays import array_from, decode
 from lulc.training._petastorm import read_row_groups, refuse_pickle
 
+_ARRAY_SUFFIXES = ("", "_shape", "_dtype", "_codec")
 _COLUMNS = (
     *("sample_id", "task", "datetimes", "bands", "scales", "offsets", "valid", "weight"),
-    *(name + part for name in ("pixels", "label") for part in ("", "_shape", "_dtype", "_codec")),
+    *(name + suffix for name in ("pixels", "label") for suffix in _ARRAY_SUFFIXES),
 )
 
-
 _LANES = 4
-"""Parts in which an epoch is read: 1, 2 and 4 ranks take the same samples in the same steps."""
+"""Lanes of an epoch, unless the ranks do not divide them: 1, 2 and 4 ranks do."""
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredArray:
     """How an array of one sample is stored (ARRAY columns)."""
 
     shape: tuple[int, ...]
@@ -47,17 +52,16 @@ class Stored:
 
 @dataclass(frozen=True)
 class Layout:
-    """What all samples of a table share; scales and offsets (physical value = DN * scale + offset) are parallel to bands.
-
-    label: where samples have boxes, as many as the one with most has.
-    """
+    """What all samples of a table share."""
 
     task: str
     bands: tuple[str, ...]
     scales: tuple[float, ...]
+    """Parallel to bands: physical value = DN * scale + offset."""
     offsets: tuple[float, ...]
-    pixels: Stored
-    label: Stored
+    pixels: StoredArray
+    label: StoredArray
+    """Of boxes: (M, 5), where M is the largest number of boxes in a sample."""
 
 
 @dataclass(frozen=True)
@@ -71,93 +75,107 @@ class RowGroup:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """How a table is read: `steps` batches an epoch on each of `ranks` ranks, about `batch` samples a step over all ranks."""
+    """How a table is read in an epoch: by how many ranks and in how many steps."""
 
     groups: tuple[RowGroup, ...]
     layout: Layout
     ranks: int
     batch: int
+    """Samples a step over all ranks, about."""
 
     @property
     def rows(self) -> int:
-        """Samples an epoch, over all ranks."""
-        return sum(g.rows for g in self.groups)
+        """Samples of an epoch, over all ranks."""
+        return sum(group.rows for group in self.groups)
 
     @property
     def lanes(self) -> int:
-        """Parts in which the rows are read side by side, as many on every rank."""
+        """Lanes of an epoch, a multiple of the ranks."""
         usual = min(_LANES, self.batch, self.rows)
         return self.ranks if usual % self.ranks else usual
 
     @property
     def steps(self) -> int:
-        """Batches an epoch, the same on every rank and lane; none is empty."""
-        most = math.ceil(self.rows / self.lanes)
-        return min(math.ceil(most * self.lanes / self.batch), self.rows // self.lanes)
+        """Batches of an epoch, the same on every rank and lane; none is empty."""
+        longest = math.ceil(self.rows / self.lanes)
+        return min(math.ceil(longest * self.lanes / self.batch), self.rows // self.lanes)
 
 
 @dataclass(frozen=True)
 class SampleBatch:
-    """Samples of one step of one rank: DN pixels (N, T, C, H, W), valid (N, T, H, W) bool, label (N, …), weight (N,) and ids.
-
-    days: (N, T) of the year from 1, 0 where it is not known. Boxes are filled up with some of class 255.
-    """
+    """Samples of one step, as arrays over N samples."""
 
     pixels: np.ndarray
+    """(N, T, C, H, W) DN."""
     valid: np.ndarray
+    """(N, T, H, W) bool."""
     days: np.ndarray
+    """(N, T) int64: day of the year from 1, 0 where it is not known."""
     label: np.ndarray
+    """(N, …) by the task; boxes (N, M, 5) are padded with boxes of class 255."""
     weight: np.ndarray
+    """(N,) float64."""
     sample_ids: tuple[str, ...]
 
 
-class Kept:
-    """Row groups that stay in memory, decoded, from one epoch to the next: the first that are read, up to so many bytes.
+class SampleCache:
+    """Decoded row groups kept in memory from epoch to epoch: the first ones read, up to a limit.
 
-    None makes way for another: an epoch comes back to all of them, and what was dropped for one would be read again for the next.
+    No row group is dropped for another: every epoch reads all of them, so what was dropped for one
+    would be read again for the next.
     """
 
     def __init__(self, limit: int) -> None:
-        self._left = limit
-        self._found: dict[RowGroup, SampleBatch] = {}
+        self._free_bytes = limit
+        self._samples: dict[RowGroup, SampleBatch] = {}
 
     def find(self, group: RowGroup) -> SampleBatch | None:
-        """Its samples, where they stayed."""
-        return self._found.get(group)
+        """Return the samples of a row group, None where it is not cached."""
+        return self._samples.get(group)
 
     def keep(self, group: RowGroup, samples: SampleBatch) -> None:
-        """Holds on to the samples where there is room for them."""
-        size = sum(
-            value.nbytes for value in vars(samples).values() if isinstance(value, np.ndarray)
-        )
-        if group not in self._found and size <= self._left:
-            self._left -= size
-            self._found[group] = samples
+        """Keep the samples of a row group if they fit in what is free of the limit."""
+        arrays = (value for value in vars(samples).values() if isinstance(value, np.ndarray))
+        size = sum(array.nbytes for array in arrays)
+        if group not in self._samples and size <= self._free_bytes:
+            self._free_bytes -= size
+            self._samples[group] = samples
 
 
 def plan_epoch(source: Path | Sequence[Path], ranks: int, batch: int) -> EpochPlan:
-    """How the samples of a folder (or of some files) are read, from Parquet footers and one row.
+    """Plan how samples are read, from Parquet footers and one row group.
 
-    InputError, before anything is launched: no sample, more ranks than samples in a batch or than row groups, a pickled schema.
+    Args:
+        source: a folder of Parquet files, or some files.
+        ranks: how many ranks read them.
+        batch: samples a step over all ranks.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InputError: there is no sample, there are more ranks than samples in a batch or than row
+            groups, or a file has a pickled schema.
     """
     files = sorted(source.rglob("[!.]*.parquet")) if isinstance(source, Path) else list(source)
     groups = [group for file in files for group in _row_groups(file)]
     if not groups:
         raise InputError(
-            f"no sample in {source}: `lulc samples` writes them; look at its count of samples a split"
+            f"{source} holds no sample: `lulc samples` writes them; look at its number of samples "
+            "of each split"
         )
     if ranks > min(batch, len(groups)):
-        count = sum(g.rows for g in groups)
+        count = sum(group.rows for group in groups)
         raise InputError(
-            f"{ranks} ranks cannot share the {count} samples in {len(groups)} row groups of {source} in batches of {batch}: "
-            f"set train.ranks to {min(batch, len(groups))} or less"
+            f"{ranks} ranks cannot share the {count} samples in {len(groups)} row groups of "
+            f"{source} in batches of {batch}: set train.ranks to {min(batch, len(groups))} or less"
         )
     first = pq.ParquetFile(groups[0].path).read_row_group(groups[0].index, list(_COLUMNS))
-    most = _most_boxes(files) if first["task"][0].as_py() == "detect" else None
-    return EpochPlan(tuple(groups), _layout(first, groups[0].path, most), ranks, batch)
+    max_boxes = _max_boxes(files) if first["task"][0].as_py() == "detect" else None
+    return EpochPlan(tuple(groups), _read_layout(first, groups[0].path, max_boxes), ranks, batch)
 
 
-def _most_boxes(files: Sequence[Path]) -> int:
+def _max_boxes(files: Sequence[Path]) -> int:
     shapes = (
         shape
         for file in files
@@ -166,22 +184,33 @@ def _most_boxes(files: Sequence[Path]) -> int:
     return max(int(shape[0]) for shape in shapes)
 
 
-def keep_mask(
-    plan: EpochPlan, rank: int, epoch: int, seed: int, kept: Kept | None = None
+def rank_steps(
+    plan: EpochPlan, rank: int, epoch: int, seed: int, cache: SampleCache | None = None
 ) -> Generator[tuple[tuple[int, SampleBatch], ...]]:
-    """The `plan.steps` steps of one rank in one epoch, each as (lane, its batch) of the lanes that the rank reads.
+    """Yield the `plan.steps` steps of one rank in one epoch.
 
-    What a lane gives does not depend on the ranks: as long as they divide the lanes, a step has the same samples over all.
+    The batches of a lane do not depend on the ranks: as long as the ranks divide the lanes, a step
+    has the same samples over all ranks.
+
+    Args:
+        plan: how the table is read.
+        rank: of the reading process.
+        epoch: its number; the order of the samples is drawn from it and the seed.
+        seed: of the order.
+        cache: decoded samples of earlier epochs.
+
+    Yields:
+        (lane, its batch) for each of the lanes that the rank reads.
     """
-    wide, mine = replace(plan, ranks=plan.lanes), plan.lanes // plan.ranks
-    numbers = range(rank * mine, (rank + 1) * mine)
+    lane_plan, lanes_a_rank = replace(plan, ranks=plan.lanes), plan.lanes // plan.ranks
+    lanes = range(rank * lanes_a_rank, (rank + 1) * lanes_a_rank)
     with ExitStack() as stack:
         streams = [
-            stack.enter_context(closing(batches(wide, lane, epoch, seed, kept=kept)))
-            for lane in numbers
+            stack.enter_context(closing(batches(lane_plan, lane, epoch, seed, cache=cache)))
+            for lane in lanes
         ]
-        for parts in zip(*streams, strict=True):
-            yield tuple(zip(numbers, parts, strict=True))
+        for lane_batches in zip(*streams, strict=True):
+            yield tuple(zip(lanes, lane_batches, strict=True))
 
 
 def batches(
@@ -190,44 +219,71 @@ def batches(
     epoch: int,
     seed: int,
     shuffle: bool = True,
-    kept: Kept | None = None,
+    cache: SampleCache | None = None,
 ) -> Generator[SampleBatch]:
-    """The `plan.steps` batches of one rank in one epoch: the same for the same plan, rank, epoch and seed.
+    """Yield the `plan.steps` batches of one rank in one epoch.
 
-    Row groups come in an order drawn from (seed, epoch). A rank takes its equal share of their rows, one after another, and mixes
-    those of neighbouring row groups. petastorm's thread reads and decodes ahead what is not kept from an epoch before; three or
-    four row groups are held at a time beside the kept ones.
+    They are the same for the same plan, rank, epoch and seed. Row groups come in an order drawn
+    from (seed, epoch). A rank takes its equal share of their rows, one after another, and mixes
+    those of neighbouring row groups. petastorm's thread reads and decodes ahead what is not cached;
+    besides the cache, three or four row groups are in memory at a time.
+
+    Args:
+        plan: how the table is read.
+        rank: of the reading process, or a lane where `plan.ranks` are lanes.
+        epoch: its number.
+        seed: of the order.
+        shuffle: False yields the samples in the order of the files.
+        cache: decoded samples of earlier epochs.
+
+    Yields:
+        The samples of a step.
+
+    Raises:
+        InputError: a file is damaged, or its samples have another layout.
     """
     groups, slots, rows = arrange(plan, rank, epoch, seed, shuffle)
     ends = np.zeros(len(groups), np.int64)
-    ends[slots] = np.arange(
-        len(slots)
-    )  # the last row of each row group: a later one overwrites an earlier one
-    held: dict[int, SampleBatch] = {}
-    read = 0
-    kept = kept or Kept(0)
-    found = [kept.find(group) for group in groups]
-    places = [
+    # The last position of each row group: a later one overwrites an earlier one.
+    ends[slots] = np.arange(len(slots))
+    loaded: dict[int, SampleBatch] = {}
+    next_slot = 0
+    cache = cache or SampleCache(0)
+    cached = [cache.find(group) for group in groups]
+    uncached = [
         (group.path, group.index)
-        for group, samples in zip(groups, found, strict=True)
+        for group, samples in zip(groups, cached, strict=True)
         if samples is None
     ]
-    reader = read_row_groups(places, _COLUMNS, partial(_decode, layout=plan.layout))
+    reader = read_row_groups(uncached, _COLUMNS, partial(_decode, layout=plan.layout))
     with closing(reader):
-        for part in np.array_split(np.arange(len(slots)), plan.steps):
-            while read <= slots[part].max():
-                samples = found[read]
-                held[read] = next(reader) if samples is None else samples
-                kept.keep(groups[read], held[read])
-                read += 1
-            yield _gather(held, slots[part], rows[part])
-            held = {slot: rest for slot, rest in held.items() if ends[slot] > part[-1]}
+        for positions in np.array_split(np.arange(len(slots)), plan.steps):
+            while next_slot <= slots[positions].max():
+                samples = cached[next_slot]
+                loaded[next_slot] = next(reader) if samples is None else samples
+                cache.keep(groups[next_slot], loaded[next_slot])
+                next_slot += 1
+            yield _gather(loaded, slots[positions], rows[positions])
+            last = positions[-1]
+            loaded = {slot: samples for slot, samples in loaded.items() if ends[slot] > last}
 
 
 def arrange(
     plan: EpochPlan, rank: int, epoch: int, seed: int, shuffle: bool
 ) -> tuple[list[RowGroup], np.ndarray, np.ndarray]:
-    """The row groups a rank reads, in order; and for each of its samples, in order, which of them (slot) and which row of it."""
+    """Order the samples of one rank in one epoch.
+
+    Args:
+        plan: how the table is read.
+        rank: of the reading process.
+        epoch: its number.
+        seed: of the order.
+        shuffle: False keeps the order of the files.
+
+    Returns:
+        The row groups that the rank reads, in order; and of each of its samples, in order, the
+        position of its row group among them (the slot) and its row there, both (N,) int.
+    """
     order = (
         np.random.default_rng([seed, epoch]).permutation(len(plan.groups))
         if shuffle
@@ -236,17 +292,16 @@ def arrange(
     ends = np.cumsum([plan.groups[i].rows for i in order])
     starts = np.concatenate([[0], ends[:-1]])
     low, high = rank * plan.rows // plan.ranks, (rank + 1) * plan.rows // plan.ranks
-    mine = np.flatnonzero((ends > low) & (starts < high))
-    spans = [np.arange(max(low - starts[i], 0), min(high, ends[i]) - starts[i]) for i in mine]
-    slots, rows = np.repeat(np.arange(len(mine)), [len(s) for s in spans]), np.concatenate(spans)
+    touched = np.flatnonzero((ends > low) & (starts < high))
+    spans = [np.arange(max(low - starts[i], 0), min(high, ends[i]) - starts[i]) for i in touched]
+    slots = np.repeat(np.arange(len(touched)), [len(span) for span in spans])
+    rows = np.concatenate(spans)
     if shuffle:
-        # Row group k spreads over places k to k + 2, so that at any place just two neighbours mix.
-        places = slots + 2 * np.random.default_rng([seed, epoch, rank, plan.ranks]).random(
-            len(slots)
-        )
-        by = np.argsort(places, kind="stable")
-        slots, rows = slots[by], rows[by]
-    return [plan.groups[order[i]] for i in mine], slots, rows
+        # Slot k spreads over sort keys k to k + 2, so that only two neighbours mix at any position.
+        rng = np.random.default_rng([seed, epoch, rank, plan.ranks])
+        shuffled = np.argsort(slots + 2 * rng.random(len(slots)), kind="stable")
+        slots, rows = slots[shuffled], rows[shuffled]
+    return [plan.groups[order[i]] for i in touched], slots, rows
 
 
 def _row_groups(file: Path) -> list[RowGroup]:
@@ -257,104 +312,134 @@ def _row_groups(file: Path) -> list[RowGroup]:
     return [RowGroup(str(file), i, rows) for i, rows in enumerate(counts) if rows]
 
 
-def _layout(table: pa.Table, where: str, most_boxes: int | None = None) -> Layout:
-    def only(name: str) -> Any:
-        column = _whole(table[name])
+def _read_layout(table: pa.Table, path: str, max_boxes: int | None = None) -> Layout:
+    """Return the layout of a file's samples; InputError where they differ.
+
+    Args:
+        table: a row group.
+        path: of its file.
+        max_boxes: of a sample of the whole table, None where labels are no boxes.
+    """
+
+    def shared_value(name: str) -> Any:
+        column = _one_chunk(table[name])
         if not column.equals(column.take(pa.array(np.zeros(len(column), np.int64)))):
             raise InputError(
-                f"{where} has samples that differ in {name}: a table holds one layout; rebuild it with `lulc samples`"
+                f"{path} has samples that differ in {name}, and a table has one layout: rebuild it "
+                "with `lulc samples`"
             )
         value = column[0].as_py()
         return tuple(value) if isinstance(value, list) else value
 
-    def stored(name: str, shape: tuple[int, ...]) -> Stored:
-        return Stored(shape, only(f"{name}_dtype"), only(f"{name}_codec"))
+    def stored_array(name: str, shape: tuple[int, ...]) -> StoredArray:
+        return StoredArray(shape, shared_value(f"{name}_dtype"), shared_value(f"{name}_codec"))
 
-    label = only("label_shape") if most_boxes is None else (most_boxes, 5)
-    places = stored("pixels", only("pixels_shape")), stored("label", label)
+    label_shape = shared_value("label_shape") if max_boxes is None else (max_boxes, 5)
+    pixels = stored_array("pixels", shared_value("pixels_shape"))
+    label = stored_array("label", label_shape)
     return Layout(
-        only("task") or "segment", only("bands"), only("scales"), only("offsets"), *places
+        shared_value("task") or "segment",
+        shared_value("bands"),
+        shared_value("scales"),
+        shared_value("offsets"),
+        pixels,
+        label,
     )
 
 
-def _decode(table: pa.Table, where: str, layout: Layout) -> SampleBatch:
-    """All samples of a row group, no object a sample: every array is a view of its column's buffer or one pass over it."""
-    boxes = layout.task == "detect"
-    found, count = _layout(table, where, layout.label.shape[0] if boxes else None), table.num_rows
-    if found != layout:
+def _decode(table: pa.Table, path: str, layout: Layout) -> SampleBatch:
+    """Return all samples of a row group.
+
+    No object is made for a sample: every array is a view of its column's buffer, or one pass over
+    that buffer.
+    """
+    has_boxes = layout.task == "detect"
+    count = table.num_rows
+    file_layout = _read_layout(table, path, layout.label.shape[0] if has_boxes else None)
+    if file_layout != layout:
         raise InputError(
-            f"{where} holds {found}, the table's first file {layout}: rebuild the table with `lulc samples`"
+            f"{path} holds {file_layout}, the table's first file {layout}: rebuild the table with "
+            "`lulc samples`"
         )
 
-    def array(name: str, stored: Stored) -> np.ndarray:
-        values = _stack(table, name, stored.bytes, where)
+    def array(name: str, stored: StoredArray) -> np.ndarray:
+        values = _stack(table, name, stored.bytes, path)
         return decode(values, (count, *stored.shape), stored.dtype, stored.codec)
 
-    mask = (layout.pixels.shape[0], *layout.pixels.shape[2:])
-    bits = _stack(table, "valid", -(-math.prod(mask) // 8), where)
-    valid = np.unpackbits(bits, axis=1, count=math.prod(mask)).view(bool).reshape(count, *mask)
-    ids = tuple(table["sample_id"].to_pylist())
-    label = _boxes(table, layout.label) if boxes else array("label", layout.label)
-    days = _days(table["datetimes"].to_pylist(), layout.pixels.shape[0])
+    mask_shape = (layout.pixels.shape[0], *layout.pixels.shape[2:])
+    mask_size = math.prod(mask_shape)
+    bits = _stack(table, "valid", -(-mask_size // 8), path)
+    valid = np.unpackbits(bits, axis=1, count=mask_size).view(bool).reshape(count, *mask_shape)
     return SampleBatch(
-        array("pixels", layout.pixels), valid, days, label, table["weight"].to_numpy(), ids
+        array("pixels", layout.pixels),
+        valid,
+        _days(table["datetimes"].to_pylist(), layout.pixels.shape[0]),
+        _boxes(table, layout.label) if has_boxes else array("label", layout.label),
+        table["weight"].to_numpy(),
+        tuple(table["sample_id"].to_pylist()),
     )
 
 
-def _boxes(table: pa.Table, stored: Stored) -> np.ndarray:
-    """(N, M, 5): the boxes of every sample, then some of class 255."""
-    out = np.zeros((table.num_rows, *stored.shape), stored.dtype)
-    out[:, :, 0] = NODATA
-    for filled, row in zip(
-        out,
-        table.select([f"label{part}" for part in ("", "_shape", "_dtype", "_codec")]).to_pylist(),
-        strict=True,
-    ):
-        found = array_from(row, "label")
-        filled[: len(found)] = found
-    return out
+def _boxes(table: pa.Table, stored: StoredArray) -> np.ndarray:
+    """Return (N, M, 5): the boxes of every sample, padded with boxes of class 255."""
+    padded = np.zeros((table.num_rows, *stored.shape), stored.dtype)
+    padded[:, :, 0] = NODATA
+    rows = table.select([f"label{suffix}" for suffix in _ARRAY_SUFFIXES]).to_pylist()
+    for sample_boxes, row in zip(padded, rows, strict=True):
+        boxes = array_from(row, "label")
+        sample_boxes[: len(boxes)] = boxes
+    return padded
 
 
 def _days(datetimes: Sequence[Sequence[datetime] | None], dates: int) -> np.ndarray:
-    out = np.zeros((len(datetimes), dates), np.int64)
-    for row, found in zip(out, datetimes, strict=True):
-        known = [time.timetuple().tm_yday for time in found or ()]
-        row[: len(known)] = known[:dates]
-    return out
+    days = np.zeros((len(datetimes), dates), np.int64)
+    for sample_days, sample_datetimes in zip(days, datetimes, strict=True):
+        known_days = [time.timetuple().tm_yday for time in sample_datetimes or ()]
+        sample_days[: len(known_days)] = known_days[:dates]
+    return days
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
     # combine_chunks copies even a single chunk.
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _stack(table: pa.Table, name: str, size: int, where: str) -> np.ndarray:
-    """(rows, size) uint8 view of a binary column; InputError unless every value has `size` bytes."""
-    column = _whole(table[name])
-    _, offsets, data = column.buffers()
-    places = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
-    if column.null_count or (np.diff(places) != size).any():
+def _stack(table: pa.Table, name: str, size: int, path: str) -> np.ndarray:
+    """Return a (rows, size) uint8 view of a binary column.
+
+    Raises:
+        InputError: a value has not `size` bytes.
+    """
+    column = _one_chunk(table[name])
+    _, offset_buffer, data = column.buffers()
+    all_offsets = np.frombuffer(offset_buffer, np.int32)
+    offsets = all_offsets[column.offset : column.offset + len(column) + 1]
+    if column.null_count or (np.diff(offsets) != size).any():
         raise InputError(
-            f"{where}: a value of {name} has not the {size} bytes its shape asks for; rebuild it with `lulc samples`"
+            f"{path}: a value of {name} has not the {size} bytes of its shape; rebuild it with "
+            "`lulc samples`"
         )
-    stacked: np.ndarray = np.frombuffer(data, np.uint8)[places[0] : places[-1]].reshape(
-        len(column), size
-    )
+    values = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
+    stacked: np.ndarray = values.reshape(len(column), size)
     return stacked
 
 
-def _gather(held: dict[int, SampleBatch], slots: np.ndarray, rows: np.ndarray) -> SampleBatch:
-    def gather(name: str) -> np.ndarray:
-        arrays = {slot: getattr(block, name) for slot, block in held.items()}
-        like = arrays[int(slots[0])]
-        out = np.empty((len(rows), *like.shape[1:]), like.dtype)
-        for i, (slot, row) in enumerate(zip(slots.tolist(), rows.tolist(), strict=True)):
-            out[i] = arrays[slot][row]
-        return out
+def _gather(loaded: dict[int, SampleBatch], slots: np.ndarray, rows: np.ndarray) -> SampleBatch:
+    pairs = list(zip(slots.tolist(), rows.tolist(), strict=True))
 
-    ids = tuple(
-        held[slot].sample_ids[row] for slot, row in zip(slots.tolist(), rows.tolist(), strict=True)
-    )
+    def gather(name: str) -> np.ndarray:
+        arrays = {slot: getattr(samples, name) for slot, samples in loaded.items()}
+        like = arrays[int(slots[0])]
+        gathered = np.empty((len(rows), *like.shape[1:]), like.dtype)
+        for i, (slot, row) in enumerate(pairs):
+            gathered[i] = arrays[slot][row]
+        return gathered
+
     return SampleBatch(
-        gather("pixels"), gather("valid"), gather("days"), gather("label"), gather("weight"), ids
+        gather("pixels"),
+        gather("valid"),
+        gather("days"),
+        gather("label"),
+        gather("weight"),
+        tuple(loaded[slot].sample_ids[row] for slot, row in pairs),
     )

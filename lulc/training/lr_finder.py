@@ -1,9 +1,9 @@
-"""The learning-rate finder: one short pass in which the rate rises from step to step (Smith 2017, arXiv:1506.01186)."""
+"""The learning-rate finder: one short pass with a rising rate (Smith 2017, arXiv:1506.01186)."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,64 +11,85 @@ import numpy as np
 from lulc.training import loader
 from lulc.training.distributed import join_ranks
 from lulc.training.fit import update
-from lulc.training.setup import TrainJob, build_state, measure, plans, prepare
+from lulc.training.setup import (
+    TrainJob,
+    TrainState,
+    build_state,
+    measure,
+    plan_splits,
+    prepare,
+)
 
 LOWEST, HIGHEST = 1e-6, 1.0
-_SMOOTH = 0.9
-# Losses so many times the least one end the pass: beyond there is nothing to learn.
-_TOO_MUCH = 3.0
+_SMOOTHING = 0.9
+# A loss so many times the smallest one ends the pass: at higher rates training diverges.
+_DIVERGED = 3.0
 
 
 def try_rates(job: TrainJob, steps: int = 100) -> list[tuple[float, float]]:
-    """(rate, smoothed loss) of up to so many steps, whose rate rises evenly in its logarithm; ends early where the loss explodes.
+    """Train for up to so many steps at rates that rise evenly in their logarithm.
 
     The job's checkpoint is neither read nor written.
+
+    Returns:
+        (rate, smoothed loss) of every step; fewer than `steps` where the loss diverges.
     """
     world = join_ranks()
-    learn, _ = plans(job, world.size)
-    kept = loader.Kept(job.cache)
-    learner = build_state(job, world, (learn, None), measure(job, learn, world, kept), kept)
-    learner.net.train()
-    passes = (
-        loader.batches(learner.plan, 0, number, job.train.seed, kept=kept)
-        for number in itertools.count()
-    )
-    batches = itertools.islice(itertools.chain.from_iterable(passes), steps)
-    found: list[tuple[float, float]] = []
-    average, least = 0.0, np.inf
-    for step, (batch, rate) in enumerate(
-        zip(batches, np.geomspace(LOWEST, HIGHEST, steps), strict=True)
-    ):
-        for parameters in learner.optimizer.param_groups:
+    plan, _ = plan_splits(job, world.size)
+    cache = loader.SampleCache(job.cache_bytes)
+    state = build_state(job, world, (plan, None), measure(job, plan, world, cache), cache)
+    state.net.train()
+    batches = itertools.islice(_endless_batches(state), steps)
+    curve: list[tuple[float, float]] = []
+    average, lowest = 0.0, np.inf
+    rates = np.geomspace(LOWEST, HIGHEST, steps)
+    for step, (batch, rate) in enumerate(zip(batches, rates, strict=True)):
+        for parameters in state.optimizer.param_groups:
             parameters["lr"] = rate * parameters["share"]
-        total, counted = update(
-            learner, (prepare(learner, batch, (job.train.seed, 0, step, 0)),)
-        ).tolist()
-        average = _SMOOTH * average + (1 - _SMOOTH) * total / counted
-        loss = average / (1 - _SMOOTH ** (step + 1))
-        if not np.isfinite(loss) or (step > steps // 10 and loss > _TOO_MUCH * least):
+        samples = prepare(state, batch, (job.train.seed, 0, step, 0))
+        total, counted = update(state, (samples,)).tolist()
+        average = _SMOOTHING * average + (1 - _SMOOTHING) * total / counted
+        loss = average / (1 - _SMOOTHING ** (step + 1))
+        if not np.isfinite(loss) or (step > steps // 10 and loss > _DIVERGED * lowest):
             break
-        least = min(least, loss)
-        found.append((float(rate), loss))
-    return found
+        lowest = min(lowest, loss)
+        curve.append((float(rate), loss))
+    return curve
 
 
-def suggest(found: Sequence[tuple[float, float]]) -> float:
-    """The rate at which the smoothed loss falls fastest, before its least value."""
-    rates, losses = np.array(found).T
-    upto = max(int(losses.argmin()) + 1, 3)
-    return float(rates[np.gradient(losses[:upto], np.log(rates[:upto])).argmin()])
+def _endless_batches(state: TrainState) -> Iterator[loader.SampleBatch]:
+    for epoch in itertools.count():
+        yield from loader.batches(state.plan, 0, epoch, state.job.train.seed, cache=state.cache)
 
 
-def draw_rates(found: Sequence[tuple[float, float]], path: Path) -> Path:
-    """A picture of the losses over the rates, with the suggested one."""
+def suggest(curve: Sequence[tuple[float, float]]) -> float:
+    """Return the rate at which the loss falls fastest, before its minimum.
+
+    Args:
+        curve: (rate, smoothed loss) of every step, as `try_rates` returns them.
+    """
+    rates, losses = np.array(curve).T
+    end = max(int(losses.argmin()) + 1, 3)
+    return float(rates[np.gradient(losses[:end], np.log(rates[:end])).argmin()])
+
+
+def draw_rates(curve: Sequence[tuple[float, float]], path: Path) -> Path:
+    """Draw the losses over the rates, with the suggested rate marked.
+
+    Args:
+        curve: (rate, smoothed loss) of every step, as `try_rates` returns them.
+        path: of the picture.
+
+    Returns:
+        The path.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6, 3.5), layout="constrained")
     axis = figure.subplots()
-    axis.semilogx(*np.array(found).T)
-    chosen = suggest(found)
-    axis.axvline(chosen, color="#c4281b", linestyle="--", label=f"falls fastest at {chosen:.1e}")
+    axis.semilogx(*np.array(curve).T)
+    rate = suggest(curve)
+    axis.axvline(rate, color="#c4281b", linestyle="--", label=f"falls fastest at {rate:.1e}")
     axis.set(xlabel="learning rate", ylabel="loss, smoothed")
     axis.legend()
     figure.savefig(path, dpi=120)

@@ -1,10 +1,10 @@
-"""What one rank of a training holds: the job, its place among the ranks, the network, the optimizer; and how they are made."""
+"""What a rank trains with: the job, its network and optimizer, and how they are made."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,275 +25,400 @@ from lulc.models.tasks.task import Batch, LossConf, Scaling, Task
 from lulc.training import loader
 from lulc.training.distributed import World, share_gradients
 
+type SplitPlans = tuple[loader.EpochPlan, loader.EpochPlan | None]
+"""Plans of the training split and of the validation split; None where the latter is empty."""
+
 
 @dataclass(frozen=True)
 class TrainJob:
-    """All that a rank is told: settings, legend, the folder of the samples table, the folder of the checkpoint, the task.
-
-    tested: whether the best weights are scored on the test split, where there is one, when all is learned.
-    """
+    """A training as every rank gets it."""
 
     train: TrainConf
     legend: Legend
     samples: Path
+    """Folder of the samples table."""
     folder: Path
-    asked: str = "segment"
-    tested: bool = False
+    """Folder of the checkpoint."""
+    task_name: str = "segment"
+    score_test: bool = False
+    """Whether the best weights are scored at the end on the test split, if there is one."""
 
     @property
     def task(self) -> Task:
-        """What the model is to learn."""
-        return TASKS[self.asked]
+        """The task that the network learns."""
+        return TASKS[self.task_name]
 
     @property
     def model(self) -> Model:
         """The kind of network; UsageError where it cannot serve the task."""
-        return choose_model(self.train.model, self.asked)
+        return choose_model(self.train.model, self.task_name)
 
     @property
-    def cache(self) -> int:
-        """Bytes of decoded samples that a rank keeps."""
+    def best_metric(self) -> str:
+        """The validation metric that the best epoch is chosen by."""
+        return self.train.best or self.task.best
+
+    @property
+    def cache_bytes(self) -> int:
+        """Bytes of decoded samples that a rank keeps in memory."""
         return int(self.train.cache[:-1]) << {"m": 20, "g": 30}[self.train.cache[-1]]
 
     @property
     def architecture(self) -> dict[str, Any]:
         """Keyword arguments of the model's `build`."""
-        conf = self.train
-        found = {
-            "encoder": conf.encoder,
-            "depth": conf.depth,
-            "decoder": list(conf.decoder),
-            "dropout": conf.dropout,
+        train = self.train
+        architecture = {
+            "encoder": train.encoder,
+            "depth": train.depth,
+            "decoder": list(train.decoder),
+            "dropout": train.dropout,
         }
-        return found | ({"shrink": conf.shrink} if conf.shrink > 1 else {})
+        return architecture | ({"shrink": train.shrink} if train.shrink > 1 else {})
+
+
+@dataclass(frozen=True)
+class SampleStatistics:
+    """Statistics of the training split."""
+
+    mean: tuple[float, ...]
+    """Of the physical values of every band."""
+    std: tuple[float, ...]
+    counts: tuple[float, ...]
+    """Labelled pixels, images or boxes of every class of the legend."""
+
+    def to_lists(self) -> dict[str, list[float]]:
+        """Return them as a checkpoint keeps them."""
+        return {name: list(values) for name, values in asdict(self).items()}
+
+    @classmethod
+    def from_lists(cls, lists: dict[str, list[float]]) -> SampleStatistics:
+        """Return the statistics that a checkpoint keeps."""
+        return cls(**{name: tuple(values) for name, values in lists.items()})
 
 
 @dataclass(frozen=True)
 class TrainState:
-    """One rank's state. shared: net, its gradients averaged over the ranks; average: the weights that are validated and kept.
-
-    kept: the samples that stay in memory.
-    """
+    """One rank's state in a training."""
 
     job: TrainJob
     world: World
     plan: loader.EpochPlan
     validation: loader.EpochPlan | None
     scaling: Scaling
-    penalty: LossConf
+    loss_settings: LossConf
     net: nn.Module
-    shared: nn.Module
-    average: AveragedModel
+    shared_net: nn.Module
+    """`net`, its gradients averaged over the ranks."""
+    averaged_net: AveragedModel
+    """The moving average of the weights, which is validated and saved."""
     optimizer: torch.optim.Optimizer
-    kept: loader.Kept
+    cache: loader.SampleCache
 
 
-def plans(job: TrainJob, ranks: int) -> tuple[loader.EpochPlan, loader.EpochPlan | None]:
-    """How the training split and the validation split (None where it is empty) are read by so many ranks.
+def plan_splits(job: TrainJob, ranks: int) -> SplitPlans:
+    """Plan how so many ranks read the training and the validation split.
 
-    InputError when the training split cannot feed them; a small validation split is read by the first of them alone.
+    Of a validation split with fewer row groups than ranks, each row group is read by one rank.
+
+    Returns:
+        The plan of the training split, and that of the validation split, None where it is empty.
+
+    Raises:
+        InputError: the training split has too few samples for the ranks.
     """
     batch, folder = job.train.batch, job.samples / "split=validation"
-    learn = loader.plan_epoch(job.samples / "split=train", ranks, batch)
+    plan = loader.plan_epoch(job.samples / "split=train", ranks, batch)
     if not any(folder.rglob("[!.]*.parquet")):
-        return learn, None
-    check = loader.plan_epoch(folder, 1, batch)
-    return learn, replace(check, ranks=min(ranks, len(check.groups)))
+        return plan, None
+    validation = loader.plan_epoch(folder, 1, batch)
+    return plan, replace(validation, ranks=min(ranks, len(validation.groups)))
 
 
-def check_job(
-    job: TrainJob, bands: tuple[str, ...]
-) -> tuple[loader.EpochPlan, loader.EpochPlan | None]:
-    """The plans of a job that can run, found out before any launch; else UsageError or InputError says what to change."""
-    conf, (learn, validation) = job.train, plans(job, job.train.ranks)
-    layout = learn.layout
-    if layout.task != job.asked:
+def check_job(job: TrainJob, bands: tuple[str, ...]) -> SplitPlans:
+    """Check before any launch that a job can run.
+
+    Args:
+        job: the training.
+        bands: of the run file.
+
+    Returns:
+        The plans of `plan_splits`.
+
+    Raises:
+        InputError: the samples are not those that the run file describes.
+        UsageError: the settings of the training do not suit the samples.
+    """
+    plan, validation = plan_splits(job, job.train.ranks)
+    _check_layout(job, plan.layout, bands)
+    _check_sides(job, plan.layout.pixels.shape[-1])
+    job.model.build(len(bands), len(job.legend.classes), **job.architecture)
+    return plan, validation
+
+
+def _check_layout(job: TrainJob, layout: loader.Layout, bands: tuple[str, ...]) -> None:
+    if layout.task != job.task_name:
         raise InputError(
-            f"{job.samples} holds samples for {layout.task}, the run file's task is {job.asked}: run `lulc samples`"
+            f"{job.samples} holds samples for {layout.task}, the run file's task is "
+            f"{job.task_name}: run `lulc samples`"
         )
     if layout.bands != bands:
         raise InputError(
-            f"{job.samples} holds bands {list(layout.bands)}, the run file asks for {list(bands)}: run `lulc samples`"
+            f"{job.samples} holds bands {list(layout.bands)}, the run file's bands are "
+            f"{list(bands)}: run `lulc samples`"
         )
-    if job.asked == "change" and layout.pixels.shape[0] < 2:
+    if job.task_name == "change" and layout.pixels.shape[0] < 2:
         raise InputError(
-            f"{job.samples} holds one date a sample, change is seen between two: set `dates: 2`, then run `lulc samples`"
+            f"{job.samples} holds one date a sample, and change needs two: set `dates: 2`, then "
+            "run `lulc samples`"
         )
-    if conf.shrink > 1 and job.model.name not in ("unet", "classifier"):
+
+
+def _check_sides(job: TrainJob, side: int) -> None:
+    train = job.train
+    if train.shrink > 1 and job.model.name not in ("unet", "classifier"):
         raise UsageError(
-            f"train.shrink is for models unet and classifier, not for {job.model.name}: leave it out"
+            f"train.shrink is for models unet and classifier, not for {job.model.name}: leave it "
+            "out"
         )
-    side, multiple = layout.pixels.shape[-1], job.model.multiple(**job.architecture)
-    used = min(conf.crop or side, side)
+    multiple = job.model.multiple(**job.architecture)
+    cropped = min(train.crop or side, side)
     # Below two cells at the deepest level, batch norm has nothing to average over.
-    if side % multiple or used % multiple or used < 2 * multiple:
+    if side % multiple or cropped % multiple or cropped < 2 * multiple:
         raise UsageError(
-            f"samples of {side} pixels, cropped to {used}, do not suit train.depth {conf.depth}: both must be multiples of "
-            f"{multiple} and at least {2 * multiple}; change samples.size, train.crop or train.depth"
+            f"samples of {side} pixels, cropped to {cropped}, do not suit train.depth "
+            f"{train.depth}: both must be multiples of {multiple} and at least {2 * multiple}; "
+            "change samples.size, train.crop or train.depth"
         )
-    job.model.build(len(bands), len(job.legend.classes), **job.architecture)
-    return learn, validation
 
 
 def measure(
-    job: TrainJob, plan: loader.EpochPlan, world: World, kept: loader.Kept
-) -> dict[str, list[float]]:
-    """mean and std of physical values a band over all valid pixels of the training split; counts of its labels a class.
+    job: TrainJob, plan: loader.EpochPlan, world: World, cache: loader.SampleCache
+) -> SampleStatistics:
+    """Measure the training split over all ranks, with sums in float64.
 
-    Sums in float64. InputError when there is no label, or no pixel is valid.
+    Args:
+        job: the training.
+        plan: of the training split.
+        world: this rank and the number of ranks.
+        cache: keeps the samples that are read.
+
+    Returns:
+        Mean and std of physical values (DN * scale + offset) of every band over all valid pixels,
+        and counts of the labels of every class.
+
+    Raises:
+        InputError: there is no label, or no pixel is valid.
     """
     scales, offsets = (
-        torch.tensor(x, dtype=torch.float64)[:, None]
-        for x in (plan.layout.scales, plan.layout.offsets)
+        torch.tensor(factors, dtype=torch.float64)[:, None]
+        for factors in (plan.layout.scales, plan.layout.offsets)
     )
     sums = torch.zeros(2 * len(scales) + 1, dtype=torch.float64)
     counts = torch.zeros(256, dtype=torch.float64)
-    for batch in loader.batches(plan, world.rank, 0, 0, kept=kept):
-        found = augment.reduce(tensors(job, batch), job.task)
-        values = found.pixels.movedim(2, 0)[:, found.valid].double() * scales + offsets
-        sums += torch.cat(
-            [values.sum(1), values.square().sum(1), found.valid.sum(dtype=torch.float64)[None]]
-        )
-        counts += augment.class_counts(found, job.task.kind)
-    sums, counts = (world.sum(x.to(world.device)).cpu() for x in (sums, counts))
+    for batch in loader.batches(plan, world.rank, 0, 0, cache=cache):
+        samples = augment.reduce(to_tensors(job, batch), job.task)
+        values = samples.pixels.movedim(2, 0)[:, samples.valid].double() * scales + offsets
+        valid_count = samples.valid.sum(dtype=torch.float64)[None]
+        sums += torch.cat([values.sum(1), values.square().sum(1), valid_count])
+        counts += augment.class_counts(samples, job.task.kind)
+    sums, counts = (world.sum(totals.to(world.device)).cpu() for totals in (sums, counts))
     counts = counts[: len(job.legend.classes)]
     if not counts.sum() or not sums[-1]:
         raise InputError(
-            f"{job.samples} holds no label to train on, or no valid pixel: see labels and samples in the run file"
+            f"{job.samples} holds no label to train on, or no valid pixel: see labels and samples "
+            "in the run file"
         )
     if not torch.isfinite(sums).all():
         raise InputError(
-            f"{job.samples} holds pixels that are not numbers where it says they are valid: run `lulc samples` again"
+            f"{job.samples} holds valid pixels that are not finite numbers: run `lulc samples` "
+            "again"
         )
     mean, square = (sums[:-1] / sums[-1]).chunk(2)
     std = (square - mean.square()).clamp(min=0).sqrt()
-    # A band that never varies tells nothing: it becomes zero, not infinite.
+    # A band that never varies holds no information: it becomes zero, not infinite.
     std[std <= 1e-7 * mean.abs()] = 1.0
-    return {"mean": mean.tolist(), "std": std.tolist(), "counts": counts.tolist()}
+    return SampleStatistics(tuple(mean.tolist()), tuple(std.tolist()), tuple(counts.tolist()))
 
 
 def build_state(
     job: TrainJob,
     world: World,
-    plans: tuple[loader.EpochPlan, loader.EpochPlan | None],
-    figures: dict[str, list[float]],
-    kept: loader.Kept,
+    plans: SplitPlans,
+    statistics: SampleStatistics,
+    cache: loader.SampleCache,
 ) -> TrainState:
-    """The Learner before its first step, the same on every rank; `figures` are those of `measure`."""
-    conf, layout = job.train, plans[0].layout
-    torch.manual_seed(conf.seed)
+    """Build the state before the first step, the same on every rank.
+
+    Args:
+        job: the training.
+        world: this rank and the number of ranks.
+        plans: of the training and the validation split.
+        statistics: of the training split, as `measure` gives them.
+        cache: of decoded samples.
+
+    Returns:
+        The state.
+    """
+    train, layout = job.train, plans[0].layout
+    torch.manual_seed(train.seed)
     net = job.model.build(len(layout.bands), len(job.legend.classes), **job.architecture)
-    if conf.weights:
-        pretrained.load_weights(net, conf.weights, conf.encoder, layout.bands)
+    if train.weights:
+        pretrained.load_weights(net, train.weights, train.encoder, layout.bands)
     net = net.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    shared = share_gradients(net, world)
+    shared_net = share_gradients(net, world)
+    averaged_net = _average_weights(net, train.ema)
+    optimizer = torch.optim.AdamW(_parameter_groups(net, train), lr=train.rate, fused=True)
+    weights = class_weights(np.array(statistics.counts), train.class_weight)
+    return TrainState(
+        job,
+        world,
+        *plans,
+        scaling=Scaling(layout.scales, layout.offsets, statistics.mean, statistics.std),
+        loss_settings=LossConf(
+            torch.tensor(weights, dtype=torch.float32, device=world.device),
+            train.smoothing,
+            train.dice,
+            train.focal,
+            train.bootstrap,
+        ),
+        net=net,
+        shared_net=shared_net,
+        averaged_net=averaged_net,
+        optimizer=optimizer,
+        cache=cache,
+    )
 
-    def update(kept: list[Tensor], new: list[Tensor], count: Tensor) -> None:
-        done = int(count)
-        if kept[0].is_floating_point():
-            torch._foreach_lerp_(kept, new, 1 - min(conf.ema, (1 + done) / (10 + done)))
+
+def _average_weights(net: nn.Module, ema: float) -> AveragedModel:
+    """Return the exponential moving average of a network's weights, which starts faster."""
+
+    def update(averages: list[Tensor], values: list[Tensor], count: Tensor) -> None:
+        updates = int(count)
+        if averages[0].is_floating_point():
+            decay = min(ema, (1 + updates) / (10 + updates))
+            torch._foreach_lerp_(averages, values, 1 - decay)
         else:
-            torch._foreach_copy_(kept, new)
+            torch._foreach_copy_(averages, values)
 
-    average = AveragedModel(net, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]
-    optimizer = torch.optim.AdamW(_groups(net, conf), lr=conf.rate, fused=True)
-    weights = class_weights(np.array(figures["counts"]), conf.class_weight)
-    weighing = torch.tensor(weights, dtype=torch.float32, device=world.device)
-    penalty = LossConf(weighing, conf.smoothing, conf.dice, conf.focal, conf.bootstrap)
-    scaling = Scaling(layout.scales, layout.offsets, tuple(figures["mean"]), tuple(figures["std"]))
-    return TrainState(job, world, *plans, scaling, penalty, net, shared, average, optimizer, kept)
+    return AveragedModel(net, multi_avg_fn=update, use_buffers=True)  # type: ignore[arg-type]
 
 
-def _groups(net: nn.Module, conf: TrainConf) -> list[dict[str, Any]]:
-    """The optimizer's groups of parameters; `share`: of the learning rate; `encoder`: whether they are held in frozen epochs."""
+def _parameter_groups(net: nn.Module, train: TrainConf) -> list[dict[str, Any]]:
+    """Return the optimizer's groups of parameters.
+
+    `share` is a group's share of the learning rate, `encoder` whether it is held in frozen epochs.
+    """
     stages: list[tuple[list[nn.Parameter], float, bool]] = []
-    known: set[int] = set()
-    if conf.frozen or conf.encoder_rate < 1:
-        parts = [list(stage.parameters()) for stage in pretrained.encoder_of(net).children()]
-        parts = [part for part in parts if part]
-        for number, part in enumerate(parts):
-            stages.append((part, conf.encoder_rate ** (1 - (number + 1) / len(parts)), True))
-            known |= {id(p) for p in part}
-    stages.append(([p for p in net.parameters() if id(p) not in known], 1.0, False))
+    encoder_ids: set[int] = set()
+    if train.frozen or train.encoder_rate < 1:
+        encoder_stages = [
+            list(stage.parameters()) for stage in pretrained.encoder_of(net).children()
+        ]
+        encoder_stages = [parameters for parameters in encoder_stages if parameters]
+        for number, parameters in enumerate(encoder_stages):
+            share = train.encoder_rate ** (1 - (number + 1) / len(encoder_stages))
+            stages.append((parameters, share, True))
+            encoder_ids |= {id(parameter) for parameter in parameters}
+    others = [parameter for parameter in net.parameters() if id(parameter) not in encoder_ids]
+    stages.append((others, 1.0, False))
     groups = []
-    for part, share, encoder in stages:
-        # Norms and biases are not decayed: it would pull them to zero, not towards simpler functions.
+    for parameters, share, encoder in stages:
+        # Norms and biases are not decayed: it would pull them to zero, not to simpler functions.
         for decayed in (True, False):
-            chosen = [p for p in part if (p.ndim > 1) == decayed]
-            groups.append(
-                {
-                    "params": chosen,
-                    "weight_decay": conf.weight_decay * decayed,
-                    "share": share,
-                    "encoder": encoder,
-                }
-            )
+            group = {
+                "params": [p for p in parameters if (p.ndim > 1) == decayed],
+                "weight_decay": train.weight_decay * decayed,
+                "share": share,
+                "encoder": encoder,
+            }
+            groups.append(group)
     return [group for group in groups if group["params"]]
 
 
-def tensors(job: TrainJob, batch: loader.SampleBatch) -> Batch:
-    """A batch as it was read: DN, valid, days, and the label with positions in the legend for ids."""
-    label, at = batch.label, job.legend.to_index()
+def to_tensors(job: TrainJob, batch: loader.SampleBatch) -> Batch:
+    """Return a batch as it was read, its label in positions of the legend instead of ids."""
+    label, positions = batch.label, job.legend.to_index()
     if job.task.kind == "boxes":
-        label = np.concatenate(
-            [at[label[..., :1].astype(np.uint8)], label[..., 1:]], axis=-1, dtype=np.float32
-        )
+        classes = positions[label[..., :1].astype(np.uint8)]
+        label = np.concatenate([classes, label[..., 1:]], axis=-1, dtype=np.float32)
     elif job.task.kind != "tags":
-        label = at[label]
+        label = positions[label]
     arrays = (batch.pixels, batch.valid, batch.days, label, batch.weight.astype(np.float32))
     return Batch(*map(torch.from_numpy, arrays))
 
 
-def merge_counts(parts: Sequence[Batch]) -> Batch:
-    """The samples of all parts, one after another."""
-    if len(parts) == 1:
-        return parts[0]
-    joined = {f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Batch)}
-    return Batch(**joined)
+def join_batches(batches: Sequence[Batch]) -> Batch:
+    """Return the samples of all batches, one after another."""
+    if len(batches) == 1:
+        return batches[0]
+    names = [field.name for field in fields(Batch)]
+    return Batch(**{name: torch.cat([getattr(batch, name) for batch in batches]) for name in names})
 
 
 def prepare(
-    learner: TrainState, batch: loader.SampleBatch, place: tuple[int, ...] | None = None
+    state: TrainState, batch: loader.SampleBatch, step_key: tuple[int, ...] | None = None
 ) -> Batch:
-    """A batch as the network takes it, on the device: standardised, a label a pixel 255 where not valid.
+    """Prepare a batch for the network, on its device.
 
-    With a `place` (seed, epoch, step, lane) it is cropped and augmented: what is random in it, and in the step that follows,
-    depends on the place alone.
+    Args:
+        state: of the training.
+        batch: the samples as they were read.
+        step_key: (seed, epoch, step, lane) of a batch to train on, which is cropped and augmented.
+            All that is random in it, and in the step that follows, depends on this key alone.
+
+    Returns:
+        The samples, standardised; a label a pixel is 255 where no date is valid.
     """
-    job, task = learner.job, learner.job.task
-    samples = tensors(job, batch)
-    if place:
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+    job, task = state.job, state.job.task
+    samples = to_tensors(job, batch)
+    if step_key:
+        torch.manual_seed(int(np.random.SeedSequence(step_key).generate_state(1)[0]))
         samples = augment.crop(samples, job.train.crop, task.kind) if job.train.crop else samples
-    moved = {
-        f.name: getattr(samples, f.name).to(learner.world.device, non_blocking=True)
-        for f in fields(samples)
+    on_device = {
+        field.name: getattr(samples, field.name).to(state.world.device, non_blocking=True)
+        for field in fields(samples)
     }
-    ready = augment.standardise(augment.reduce(Batch(**moved), task), learner.scaling)
-    return augment.augment(ready, job.train.augment, task.kind, learner.scaling) if place else ready
+    prepared = augment.standardise(augment.reduce(Batch(**on_device), task), state.scaling)
+    if not step_key:
+        return prepared
+    return augment.augment(prepared, job.train.augment, task.kind, state.scaling)
 
 
-def rate_factor(schedule: str, warmup: float, done: float) -> float:
-    """The share of the highest learning rate after a share `done` of all steps.
+def rate_factor(schedule: str, warmup: float, progress: float) -> float:
+    """Return the learning rate as a share of the highest.
 
-    onecycle: cosine from 1/25 up over the warm-up, cosine down to 1/250,000 (Smith and Topin 2018, arXiv:1708.07120);
-    cosine and constant: linear up over the warm-up, then cosine to zero or level.
+    Args:
+        schedule: `onecycle`: cosine from 1/25 up over the warm-up, cosine down to 1/250,000 (Smith
+            and Topin 2018, arXiv:1708.07120); `cosine` and `constant`: linear up over the warm-up,
+            then cosine to zero, or level.
+        warmup: share of all steps in which the rate rises.
+        progress: share of all steps that are done.
+
+    Returns:
+        The share, above 0 and at most 1.
     """
-    if done < warmup:
-        rise = done / warmup
-        return (
-            0.04 + 0.96 * (1 - math.cos(math.pi * rise)) / 2
-            if schedule == "onecycle"
-            else max(rise, 0.01)
-        )
+    if progress < warmup:
+        rise = progress / warmup
+        if schedule == "onecycle":
+            return 0.04 + 0.96 * (1 - math.cos(math.pi * rise)) / 2
+        return max(rise, 0.01)
     if schedule == "constant":
         return 1.0
-    fall = (1 + math.cos(math.pi * (done - warmup) / (1 - warmup))) / 2
+    fall = (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup))) / 2
     return max(fall, 4e-6) if schedule == "onecycle" else fall
 
 
 def class_weights(counts: np.ndarray, power: float) -> np.ndarray:
-    """(K,) weights (1 / frequency) ** power, their mean over the counted pixels 1; 0 for a class without pixels."""
+    """Return the weights of classes in the loss.
+
+    Args:
+        counts: (K,) labelled pixels, images or boxes of every class.
+        power: 0 weighs all classes alike, 1 by the inverse of their frequency.
+
+    Returns:
+        (K,) weights (1 / frequency) ** power, their mean over the counted pixels 1; 0 for a class
+        without pixels.
+    """
     present = counts > 0
     weights = np.where(present, 1 / np.maximum(counts, 1), 0.0) ** power * present
     return np.asarray(weights * counts.sum() / (weights * counts).sum())

@@ -15,7 +15,7 @@ from lulc.config import TrainConf
 from lulc.legend import LandClass, Legend
 from lulc.training import distributed, fit, setup
 from lulc.training.distributed import World
-from lulc.training.loader import Kept
+from lulc.training.loader import SampleCache
 from lulc.training.setup import TrainJob, TrainState
 
 LEGEND = Legend("bench", tuple(LandClass(i, f"class {i}", "#888888") for i in range(9)))
@@ -34,14 +34,14 @@ def make_job(samples: Path, folder: Path) -> TrainJob:
 def take_turns(job: TrainJob, rounds: int) -> tuple[list[float], list[float]]:
     """Seconds of each round in which this process learns from as many samples: with the other rank, and by itself."""
     world = distributed.join_ranks()
-    kept = Kept(job.cache)
-    figures = setup.measure(job, setup.plans(job, 2)[0], world, kept)
+    kept = SampleCache(job.cache_bytes)
+    statistics = setup.measure(job, setup.plan_splits(job, 2)[0], world, kept)
 
     def build(batch: int, repeats: int, where: World) -> TrainState:
         own = replace(
             job, train=replace(job.train, batch=batch, repeats=repeats, epochs=1 + rounds)
         )
-        return setup.build_state(own, where, setup.plans(own, where.size), figures, kept)
+        return setup.build_state(own, where, setup.plan_splits(own, where.size), statistics, kept)
 
     # Ranks share the samples of an epoch, by itself a process sees all.
     both = build(2 * BATCH, 2, world), build(BATCH, 1, World(0, 1, world.device))
@@ -50,7 +50,7 @@ def take_turns(job: TrainJob, rounds: int) -> tuple[list[float], list[float]]:
         for one, seconds in zip(both, told, strict=True):
             dist.barrier()
             start = time.perf_counter()
-            fit._learn(one, epoch)
+            fit._train_epoch(one, epoch)
             seconds.append(time.perf_counter() - start)
     return told[0][1:], told[1][1:]
 

@@ -25,12 +25,11 @@ from lulc.inference import windows
 from lulc.inference.blocks import InferenceSpec, map_chips
 from lulc.inference.predictor import Predictor, fold_norms, load, use_one_core
 from lulc.legend import COMMON
-from lulc.models import contract, package
-from lulc.models.contract import Contract
+from lulc.models import package
+from lulc.models.contract import Contract, read_contract, write_contract
 from lulc.models.networks.registry import MODELS
 from lulc.models.package import CONTRACT, WEIGHTS, ModelRef
 from lulc.tables import files, ledger, store
-from lulc.tables.arrays import array_from
 
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 KINDS = len(COMMON.classes)
@@ -85,9 +84,9 @@ def _learn(folder: Path, steps: int) -> Path:
         "legend": COMMON,
         "gsd_m": 10.0,
     }
-    asks = Contract("bench", "segment", "unet", {"encoder": "resnet18"}, BANDS, **plain)
+    contract = Contract("bench", "segment", "unet", {"encoder": "resnet18"}, BANDS, **plain)
     torch.manual_seed(0)
-    net = _net(asks).train()
+    net = _net(contract).train()
     image, label = (torch.from_numpy(x) for x in _scene(1024, 0))
     optimizer = torch.optim.AdamW(net.parameters(), 2e-3)
     for step in range(steps):
@@ -104,19 +103,19 @@ def _learn(folder: Path, steps: int) -> Path:
         optimizer.step()
     folder.mkdir(parents=True)
     save_file(net.state_dict(), folder / WEIGHTS)
-    contract.write_contract(asks, folder / CONTRACT)
+    write_contract(contract, folder / CONTRACT)
     return folder
 
 
-def _net(asks: Contract) -> nn.Module:
-    return MODELS["unet"].build(len(BANDS), KINDS, **asks.architecture)
+def _net(contract: Contract) -> nn.Module:
+    return MODELS["unet"].build(len(BANDS), KINDS, **contract.architecture)
 
 
 @lru_cache(maxsize=2)
 def _bare(folder: Path, eager: bool) -> nn.Module:
     """The network as a plain script has it: as it was built, or in the layout, and with the norms folded, that ours has."""
     use_one_core()
-    net = _net(contract.read_contract(folder / CONTRACT)).eval()
+    net = _net(read_contract(folder / CONTRACT)).eval()
     net.load_state_dict(load_file(folder / WEIGHTS))
     return net if eager else fold_norms(net, len(BANDS), 32).to(memory_format=torch.channels_last)
 
@@ -146,7 +145,7 @@ def _opt(folder: Path, rounds: int) -> tuple[float, float]:
             [_forward(folder, image[:, row : row + 512], True) for row in (0, 512)]
         )
         middle = time.process_time()
-        ours, _ = predictor(image[None], valid, *plain, how)
+        ours, _ = predictor.segment(image[None], valid, *plain, how)
         if number:
             times.append(((middle - start), time.process_time() - middle))
     # Where the reference's two halves meet neither is wrong.
@@ -212,9 +211,7 @@ def _write_blocks(out: Path, run: config.Config, side: int, count: int = 1) -> l
                 }
             )
     rows = [
-        ledger.ledger_row(
-            "tile", k["key"], k["fingerprint"], path=k["path"], checksum=k["checksum"]
-        )
+        ledger.LedgerRow("tile", k["key"], k["fingerprint"], path=k["path"], checksum=k["checksum"])
         for k in keys
     ]
     ledger.append_ledger(out, rows)
@@ -239,9 +236,9 @@ def _waste(out: Path, folder: Path) -> float:
             computed.append(image.shape[-1] * image.shape[-2])
             return image[:, :1].expand(-1, KINDS, -1, -1)
 
-    counting = Predictor(contract.read_contract(folder / CONTRACT), Counter(), torch.device("cpu"))
+    counting = Predictor(read_contract(folder / CONTRACT), Counter(), torch.device("cpu"))
     rows = map_chips(out / "waste" / key["path"], counting, _recipe(out, folder))
-    return sum(computed) / sum(r["height"] * r["width"] for r in rows)
+    return sum(computed) / sum(row.classes.size for row in rows)
 
 
 def _seam(out: Path, folder: Path, side: int) -> float:
@@ -251,18 +248,18 @@ def _seam(out: Path, folder: Path, side: int) -> float:
     found = np.empty((side, side), np.uint8)
     for key in _write_blocks(place, run, side):
         for row in map_chips(place / key["path"], load(folder), _recipe(place, folder)):
-            col, line = (n * tiling.size for n in tiling.parse(row["tile_id"]))
-            found[line : line + tiling.size, col : col + tiling.size] = array_from(row, "classes")
+            col, line = (n * tiling.size for n in tiling.parse(row.tile_id))
+            found[line : line + tiling.size, col : col + tiling.size] = row.classes
     image = np.pad(_scene(side, 7)[0], [(0, 0), (halo, halo), (halo, halo)])[None]
     plain, how = ((1.0,) * len(BANDS), (0.0,) * len(BANDS)), config.PredictConf(window=8192)
-    whole, _ = load(folder)(image, image[:, 0] > 0, *plain, how)
+    whole, _ = load(folder).segment(image, image[:, 0] > 0, *plain, how)
     return float((found == whole[halo:-halo, halo:-halo]).mean())
 
 
 def _spark(out: Path, folder: Path, quick: bool) -> float:
     """Pixels that the job's networks are given a second ÷ those of two bare processes that only run the same network on chips."""
     from lulc.spark import session
-    from lulc.spark.incremental import Selection, StageContext
+    from lulc.spark.context import Selection, StageContext
     from lulc.spark.stages.predict import predict as stage
 
     config = runfile.parse_run(RUN | ({"tiling": {"block": 2}} if quick else {}), out)
@@ -303,7 +300,9 @@ def _warm(folder: Path, _: Any) -> list[int]:
 
 def _waste_of(run: config.Config) -> float:
     span, halo = run.tiling.block * run.tiling.size, run.tiling.halo
-    found = list(windows.windows(slice(halo, halo + span), span + 2 * halo, run.predict.window, 32))
+    found = list(
+        windows.axis_windows(slice(halo, halo + span), span + 2 * halo, run.predict.window, 32)
+    )
     return (sum(w.stop - w.start for w, _ in found) / span) ** 2
 
 

@@ -39,9 +39,9 @@ def measure(quick: bool) -> dict[str, float]:
         _write_samples(folder / "samples", image, valid, label)
         plan = loader.plan_epoch(folder / "samples", 1, BATCH)
         maps = [_map(folder / f"{i}.raw", a) for i, a in enumerate((image, valid, label))]
-        kept = loader.Kept(1 << 30)
+        kept = loader.SampleCache(1 << 30)
         first = partial(loader.batches, plan, 0, seed=0)
-        ours = partial(first, kept=kept)
+        ours = partial(first, cache=kept)
         mapped = partial(_mapped, maps, plan)
         stock = _stock(folder / "stock", image[:256], valid[:256], label[:256])
         rounds, few = 3 if quick else 7, 10 if quick else 200

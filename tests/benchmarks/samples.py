@@ -57,9 +57,9 @@ def _compare(pool: Any, root: Path, name: str, size: int, rounds: int) -> float:
             "f" * 16,
         )
         start = time.perf_counter()
-        rows = pool.map(partial(from_datasets.write_examples, recipe=recipe), keys, 1)
+        rows = pool.map(partial(from_datasets.write_examples, spec=recipe), keys, 1)
         ours = time.perf_counter() - start
-        assert {row["status"] for made in rows for row in made} == {"done"}
+        assert {row.status for made in rows for row in made} == {"done"}
         start = time.perf_counter()
         pool.map(partial(_read_bare, root), [items[i::8] for i in range(8)], 1)
         ratios.append((time.perf_counter() - start) / ours)

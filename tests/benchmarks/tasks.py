@@ -16,8 +16,7 @@ from torch import nn
 from lulc import config
 from lulc.inference.predictor import Predictor, load, use_one_core
 from lulc.legend import COMMON
-from lulc.models import contract
-from lulc.models.contract import Contract
+from lulc.models.contract import Contract, write_contract
 from lulc.models.networks.registry import choose_model
 from lulc.models.package import CONTRACT, WEIGHTS
 from lulc.models.tasks.registry import TASKS
@@ -63,7 +62,7 @@ def _measure(task: str, rounds: int) -> float:
 def _write_model(folder: Path, task: str) -> nn.Module:
     model = choose_model(None, task)
     mean, std = ((value,) * len(BANDS) for value in (2000.0, 700.0))
-    asks = Contract(
+    contract = Contract(
         "bench",
         task,
         model.name,
@@ -76,11 +75,11 @@ def _write_model(folder: Path, task: str) -> nn.Module:
         size=SQUARE,
     )
     torch.manual_seed(0)
-    net = model.build(len(BANDS), len(COMMON.classes), **asks.architecture).eval()
+    net = model.build(len(BANDS), len(COMMON.classes), **contract.architecture).eval()
     save_file(
         {name: value.contiguous() for name, value in net.state_dict().items()}, folder / WEIGHTS
     )
-    contract.write_contract(asks, folder / CONTRACT)
+    write_contract(contract, folder / CONTRACT)
     return net
 
 
@@ -93,10 +92,10 @@ def _work(predictor: Predictor, pixels: np.ndarray, days: np.ndarray) -> None:
         config.PredictConf(window=SIDE),
     )
     does: dict[str, Callable[[], object]] = {
-        "pixels": lambda: predictor(*given, days=days.tolist()),
-        "boxes": lambda: predictor.boxes(*given),
+        "pixels": lambda: predictor.segment(*given, days=days.tolist()),
+        "boxes": lambda: predictor.detect(*given),
     }
-    does.get(predictor.task.kind, lambda: predictor.cells(*given))()
+    does.get(predictor.task.kind, lambda: predictor.classify(*given))()
 
 
 @torch.inference_mode()
@@ -115,4 +114,4 @@ def _loop(net: nn.Module, predictor: Predictor, pixels: np.ndarray, days: np.nda
             torch.from_numpy(days).expand(count, dates),
         )
         samples = Batch(part, valid, told, torch.zeros(count), torch.ones(count))
-        task.answer(net, task.inputs(samples)).argmax(1)
+        task.forward(net, task.inputs(samples)).argmax(1)

@@ -128,7 +128,7 @@ def _run(folder: Path, periods: int) -> config.Config:
 def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
     # The job's MPix/s over those of two bare processes, each on the same COG and grid, interleaved; medians.
     from lulc.spark import session
-    from lulc.spark.incremental import Selection, StageContext
+    from lulc.spark.context import Selection, StageContext
     from lulc.spark.stages.tile import tile
 
     periods, rounds = (1, 1) if quick else (4, 3)
@@ -152,9 +152,9 @@ def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
             start = time.perf_counter()
             assert tile(context).done
             seconds = time.perf_counter() - start
-            rows = [r for r in ledger.latest(out, "tile").values() if r["path"]]
+            rows = [r for r in ledger.read_latest(out, "tile").values() if r.path]
             ours.append(
-                sum(pq.ParquetFile(out / r["path"]).num_row_groups for r in rows)
+                sum(pq.ParquetFile(out / r.path).num_row_groups for r in rows)
                 * 512**2
                 / seconds
                 / 1e6

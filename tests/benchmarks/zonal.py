@@ -24,6 +24,7 @@ from lulc.geo.grid import Grid
 from lulc.geo.reproject import to_degrees
 from lulc.spark import session
 from lulc.stats import class_rasters
+from lulc.stats.regions import Region
 from lulc.tables import arrays
 
 WINDOW = 2048
@@ -141,8 +142,8 @@ def _next_year(path: Path, shapes: np.ndarray, rounds: int) -> float:
         sources = class_rasters.scan_rasters([MapFiles(str(path), "year")])
         for block in class_rasters.blocks(sources):
             positions = tree.query(shapely.box(*arrays.grid_from(block).bounds)).tolist()
-            regions = lambda p: ("zone", carried[p])  # noqa: E731
-            class_rasters.count_map_block(block["file_name"], positions, sources, regions, kept)
+            region_at = lambda p: Region(p, "zone", carried[p])  # noqa: E731
+            class_rasters.count_map_block(block["file_name"], positions, sources, region_at, kept)
 
     years = [partial(count, path.with_name(f"kept{number}")) for number in range(rounds + 1)]
     spent = [(_spent(year)[0], _spent(year)[0]) for year in years][1:]  # the first warms up

@@ -1,4 +1,7 @@
-"""An archive made on the spot, with its truth: two overlapping scenes in two UTM zones, four dates, clouds, slanted edges."""
+"""An archive of an invented landscape, with its truth.
+
+Two overlapping scenes in two UTM zones on four dates, with clouds, shadows and slanted edges.
+"""
 
 from __future__ import annotations
 
@@ -15,121 +18,131 @@ from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
 from lulc.cli.demo import scenery
-from lulc.cli.demo.scenery import BANDS, CLASSES, Landscape
+from lulc.cli.demo.scenery import BANDS, CLASSES
 from lulc.errors import InputError
 from lulc.geo.grid import WGS84, Grid, footprint, project
 from lulc.legend import NODATA
 
 SIDE_M = 20.0
-"""Side of a pixel of scenes, truth and map; the landscape itself is twice as fine."""
-_SHAPE = (1152, 2048)  # of the landscape, in fine pixels of 10 m: 576 x 1024 pixels of 20 m
-_CRS, _LEFT, _TOP = (
-    "EPSG:3035",
-    4_463_360.0,
-    2_684_800.0,
-)  # about 12° E, 47° N, on the lattice of a 20 m tiling
+"""Pixel side in metres of scenes, truth and map; the landscape's own pixels are half as large."""
+_FINE_SIDE_M = 10.0
+_SHAPE = (1152, 2048)  # of the landscape, in pixels of 10 m: 576 x 1024 pixels of 20 m
+_CRS = "EPSG:3035"
+_LEFT, _TOP = 4_463_360.0, 2_684_800.0  # about 12° E, 47° N, on the lattice of a 20 m tiling
 _DAYS = ("2024-04-14", "2024-06-08", "2024-07-28", "2024-09-15")
-_BLOCK = 64  # pixels a side of the squares of truth that labels leave out
+_UTM_ZONES = (("west", "EPSG:32632"), ("east", "EPSG:32633"))
+_BLOCK = 64  # side in pixels of the squares of truth that are not among the labels
 # The quality band's codes are those of Sentinel-2's scene classification.
 _NONE, _SHADOW, _CLEAR, _CLOUD = 0, 3, 4, 9
 
 
 @dataclass(frozen=True)
 class Demo:
-    """Where the run file, the truth and the labels are; labels are the truth with squares left out."""
+    """Paths of a demo archive."""
 
     run_file: Path
+    """The run file."""
     truth: Path
+    """The true class of every pixel."""
     labels: Path
+    """The truth with squares left out."""
 
 
 def make_archive(folder: Path, seed: int = 0, shape: tuple[int, int] = _SHAPE) -> Demo:
-    """The archive in a folder (what stands there is used again): STAC items beside COGs, labels, truth, regions, run file.
+    """Write the archive: STAC items with COGs, labels, truth, regions, and last the run file.
 
-    shape: height and width of the landscape in pixels of 10 m, multiples of 16.
+    Args:
+        folder: folder to write to; an archive that is complete there is used again.
+        seed: another seed makes another landscape.
+        shape: height and width of the landscape in pixels of 10 m, multiples of 16.
     """
-    made = Demo(folder / "run.yaml", folder / "truth.tif", folder / "labels.tif")
-    if made.run_file.exists():
-        return made
-    fine, ground = (
-        Grid(_CRS, (side, 0.0, _LEFT, 0.0, -side, _TOP), *(round(n * 10 / side) for n in shape))
-        for side in (10.0, SIDE_M)
-    )
+    demo = Demo(folder / "run.yaml", folder / "truth.tif", folder / "labels.tif")
+    if demo.run_file.exists():
+        return demo
+    fine, ground = _landscape_grid(_FINE_SIDE_M, shape), _landscape_grid(SIDE_M, shape)
     land = scenery.make_landscape(shape, seed)
     rng = np.random.default_rng(seed)
-    for number, (name, crs) in enumerate((("west", "EPSG:32632"), ("east", "EPSG:32633"))):
+    for number, (name, crs) in enumerate(_UTM_ZONES):
         grid = _scene_grid(ground, number, crs)
         for season, day in enumerate(_DAYS):
-            # The baseline trap: half of the scenes carry an offset of -0.1 in their numbers.
+            # Half of the scenes have an offset of -0.1, as Sentinel-2's processing baselines do.
             offset = -0.1 if (season + number) % 2 else 0.0
-            _write_scene(
-                folder / "scenes",
-                f"{name}_{day}",
-                grid,
-                _look(land, fine, grid, season, offset, rng),
-                offset,
-            )
+            pixels = _observe(_reproject(land.reflectance(season), fine, grid), grid, offset, rng)
+            _write_scene(folder / "scenes", f"{name}_{day}", grid, pixels, offset)
     truth = land.classes()
-    _write(made.truth, truth[None], ground, nodata=NODATA)
+    _write_raster(demo.truth, truth[None], ground, NODATA)
     rows, cols = (np.arange(n) // _BLOCK for n in truth.shape)
-    left_out = rng.random((rows[-1] + 1, cols[-1] + 1)) < 0.3
-    _write(
-        made.labels,
-        np.where(left_out[rows[:, None], cols[None]], NODATA, truth)[None],
-        ground,
-        nodata=NODATA,
-    )
-    (folder / "regions.geojson").write_text(json.dumps(_regions(ground)))
-    made.run_file.write_text(yaml.safe_dump(_settings(), sort_keys=False))
-    return made
+    unlabelled = (rng.random((rows[-1] + 1, cols[-1] + 1)) < 0.3)[rows[:, None], cols[None]]
+    _write_raster(demo.labels, np.where(unlabelled, NODATA, truth)[None], ground, NODATA)
+    (folder / "regions.geojson").write_text(json.dumps(_make_regions(ground)))
+    demo.run_file.write_text(yaml.safe_dump(_run_settings(), sort_keys=False))
+    return demo
 
 
-def score_map(out: Path, made: Demo) -> dict[str, float]:
-    """Share of the map's pixels that agree with the truth: everywhere, and where the truth was kept from training.
+def score_map(out: Path, demo: Demo) -> dict[str, float]:
+    """Compare the map of a demo run with the truth.
 
-    Only pixels that were clear on at least one date have a class, so only they count. InputError where there is no map.
+    Only pixels that were clear on at least one date have a class, so only they count.
+
+    Args:
+        out: output folder of the run.
+        demo: the archive it was made from.
+
+    Returns:
+        Shares of pixels: with the true class among the clear ones, the same among those without a
+        label, and clear ones among all.
+
+    Raises:
+        InputError: there is no map of the landscape.
     """
-    with rasterio.open(made.truth) as file, rasterio.open(made.labels) as labels:
-        truth, kept, left, top = (
-            file.read(1),
-            labels.read(1) == NODATA,
-            file.bounds.left,
-            file.bounds.top,
-        )
-    right, seen = np.zeros(truth.shape, bool), np.zeros(truth.shape, bool)
+    with rasterio.open(demo.truth) as file, rasterio.open(demo.labels) as labels:
+        truth, left, top = file.read(1), file.bounds.left, file.bounds.top
+        unlabelled = labels.read(1) == NODATA
+    correct, mapped = np.zeros(truth.shape, bool), np.zeros(truth.shape, bool)
     for path in sorted((out / "rasters").rglob("*.tif")):
-        with rasterio.open(path) as file:
-            classes = np.full(truth.shape, NODATA, np.uint8)
-            row, col = (
-                round((top - file.bounds.top) / SIDE_M),
-                round((file.bounds.left - left) / SIDE_M),
-            )
-            part = file.read(1)
-            inside = part[max(0, -row) : truth.shape[0] - row, max(0, -col) : truth.shape[1] - col]
-            at = (max(0, row), max(0, col))
-            classes[at[0] : at[0] + inside.shape[0], at[1] : at[1] + inside.shape[1]] = inside
-        seen |= classes != NODATA
-        right |= (classes == truth) & (classes != NODATA)
-    if not seen.any():
+        classes = _read_classes(path, left, top, truth.shape)
+        mapped |= classes != NODATA
+        correct |= (classes == truth) & (classes != NODATA)
+    if not mapped.any():
         raise InputError(f"{out} holds no map of the demo's landscape")
     return {
-        "on clear pixels": float(right[seen].mean()),
-        "on clear pixels kept from training": float(right[seen & kept].mean()),
-        "share of pixels that were clear": float(seen.mean()),
+        "on clear pixels": float(correct[mapped].mean()),
+        "on clear pixels kept from training": float(correct[mapped & unlabelled].mean()),
+        "share of pixels that were clear": float(mapped.mean()),
     }
+
+
+def _read_classes(path: Path, left: float, top: float, shape: tuple[int, int]) -> np.ndarray:
+    # (H, W) classes of a raster on the truth's pixels, NODATA outside of it.
+    height, width = shape
+    with rasterio.open(path) as file:
+        raster = file.read(1)
+        row = round((top - file.bounds.top) / SIDE_M)
+        col = round((file.bounds.left - left) / SIDE_M)
+    overlap = raster[max(0, -row) : height - row, max(0, -col) : width - col]
+    first_row, first_col = max(0, row), max(0, col)
+    classes = np.full(shape, NODATA, np.uint8)
+    rows = slice(first_row, first_row + overlap.shape[0])
+    classes[rows, first_col : first_col + overlap.shape[1]] = overlap
+    return classes
+
+
+def _landscape_grid(side: float, shape: tuple[int, int]) -> Grid:
+    height, width = (round(n * _FINE_SIDE_M / side) for n in shape)
+    return Grid(_CRS, (side, 0.0, _LEFT, 0.0, -side, _TOP), height, width)
 
 
 def _scene_grid(ground: Grid, number: int, crs: str) -> Grid:
     # Each scene covers 60 % of the landscape's width and a margin beyond it.
     xmin, ymin, xmax, ymax = ground.bounds
-    wide = xmax - xmin
-    part = shapely.box(
-        xmin + (0.4 * wide if number else -500),
+    width = xmax - xmin
+    outline = shapely.box(
+        xmin + (0.4 * width if number else -500),
         ymin - 500,
-        xmax + 500 if number else xmax - 0.4 * wide,
+        xmax + 500 if number else xmax - 0.4 * width,
         ymax + 500,
     )
-    left, bottom, right, top = project(part, _CRS, crs).bounds
+    left, bottom, right, top = project(outline, _CRS, crs).bounds
     left, top = (np.floor(v / SIDE_M) * SIDE_M for v in (left, top))
     return Grid(
         crs,
@@ -139,51 +152,57 @@ def _scene_grid(ground: Grid, number: int, crs: str) -> Grid:
     )
 
 
-def _look(
-    land: Landscape, fine: Grid, grid: Grid, season: int, offset: float, rng: np.random.Generator
-) -> np.ndarray:
-    """(7, H, W) uint16: what a sensor saw of the landscape on a day, six bands and the quality band."""
-    seen = np.full((len(BANDS), *grid.shape), np.nan, np.float32)
-    place: dict[str, Any] = {
-        "src_transform": fine.affine,
-        "src_crs": _CRS,
-        "dst_transform": grid.affine,
-        "dst_crs": grid.crs,
-    }
+def _reproject(reflectance: np.ndarray, fine: Grid, grid: Grid) -> np.ndarray:
+    # (C, H, W) float32 on the scene's grid, NaN outside of the landscape.
+    reprojected = np.full((len(BANDS), *grid.shape), np.nan, np.float32)
     reproject(
-        land.reflectance(season), seen, **place, dst_nodata=np.nan, resampling=Resampling.average
+        reflectance,
+        reprojected,
+        src_transform=fine.affine,
+        src_crs=_CRS,
+        dst_transform=grid.affine,
+        dst_crs=grid.crs,
+        dst_nodata=np.nan,
+        resampling=Resampling.average,
     )
-    cloud = scenery.fractal(rng, grid.shape, 1.9)
-    clouded = cloud > 1.15
+    return reprojected
+
+
+def _observe(
+    reflectance: np.ndarray, grid: Grid, offset: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Return what a sensor records of a reflectance.
+
+    Returns:
+        (7, H, W) uint16: the six bands, and the quality band.
+    """
+    # The order of the random draws is part of the result.
+    cloud_depth = scenery.fractal(rng, grid.shape, 1.9)
+    cloud = cloud_depth > 1.15
     # Sun from the south-south-east, clouds a kilometre up: shadows fall to the north-north-west.
-    shadow = np.roll(clouded, (-24, -14), (0, 1)) & ~clouded
-    veil = np.clip((cloud - 1.0) / 0.5, 0, 1)
-    numbers: np.ndarray = seen * (1 - veil) + veil * rng.normal(0.72, 0.05, grid.shape).astype(
-        np.float32
-    )
-    numbers = np.where(shadow, numbers * 0.45, numbers) + rng.normal(0, 0.003, seen.shape)
-    col, row = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
-    slant = 0.18 * (row - grid.height / 2)
-    empty = (
-        (col < 12 + slant * (slant > 0))
-        | (col > grid.width - 14 + slant * (slant < 0))
-        | np.isnan(seen).any(0)
-    )
-    numbers = np.where(
-        empty, 0, np.clip(np.rint((np.nan_to_num(numbers) - offset) * 10_000), 1, 65_535)
-    )
-    quality = np.select([empty, clouded | (veil > 0.02), shadow], [_NONE, _CLOUD, _SHADOW], _CLEAR)
+    shadow = np.roll(cloud, (-24, -14), (0, 1)) & ~cloud
+    veil = np.clip((cloud_depth - 1.0) / 0.5, 0, 1)
+    cloud_reflectance = rng.normal(0.72, 0.05, grid.shape).astype(np.float32)
+    signal: np.ndarray = reflectance * (1 - veil) + veil * cloud_reflectance
+    signal = np.where(shadow, signal * 0.45, signal) + rng.normal(0, 0.003, reflectance.shape)
+    empty = _outside_swath(grid) | np.isnan(reflectance).any(0)
+    numbers = np.clip(np.rint((np.nan_to_num(signal) - offset) * 10_000), 1, 65_535)
+    numbers = np.where(empty, 0, numbers)
+    quality = np.select([empty, cloud | (veil > 0.02), shadow], [_NONE, _CLOUD, _SHADOW], _CLEAR)
     return np.concatenate([numbers, quality[None]]).astype(np.uint16)
 
 
-def _write(path: Path, pixels: np.ndarray, grid: Grid, nodata: float) -> None:
+def _outside_swath(grid: Grid) -> np.ndarray:
+    # (H, W) where a slanted swath has no pixels.
+    col, row = np.meshgrid(np.arange(grid.width), np.arange(grid.height))
+    slant = 0.18 * (row - grid.height / 2)
+    left_edge = 12 + slant * (slant > 0)
+    right_edge = grid.width - 14 + slant * (slant < 0)
+    return (col < left_edge) | (col > right_edge)
+
+
+def _write_raster(path: Path, pixels: np.ndarray, grid: Grid, nodata: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    shape = {
-        "count": len(pixels),
-        "height": grid.height,
-        "width": grid.width,
-        "dtype": pixels.dtype.name,
-    }
     with rasterio.open(
         path,
         "w",
@@ -192,7 +211,10 @@ def _write(path: Path, pixels: np.ndarray, grid: Grid, nodata: float) -> None:
         transform=grid.affine,
         nodata=nodata,
         compress="deflate",
-        **shape,
+        count=len(pixels),
+        height=grid.height,
+        width=grid.width,
+        dtype=pixels.dtype.name,
     ) as file:
         file.write(pixels)
 
@@ -200,27 +222,10 @@ def _write(path: Path, pixels: np.ndarray, grid: Grid, nodata: float) -> None:
 def _write_scene(folder: Path, name: str, grid: Grid, pixels: np.ndarray, offset: float) -> None:
     assets: dict[str, Any] = {}
     for number, band in enumerate((*BANDS, "scl")):
-        path = folder / name / f"{band}.tif"
-        _write(
-            path,
-            pixels[number : number + 1].astype("uint8" if band == "scl" else "uint16"),
-            grid,
-            nodata=0,
-        )
-        said: dict[str, Any] = {
-            "data_type": "uint16",
-            "nodata": 0,
-            "spatial_resolution": SIDE_M,
-            "scale": 0.0001,
-            "offset": offset,
-        }
-        assets[band] = {
-            "href": f"{name}/{band}.tif",
-            "type": "image/tiff; application=geotiff; profile=cloud-optimized",
-            "roles": ["data"],
-            "eo:bands": [{"name": band, "common_name": band}] if band != "scl" else [],
-            "raster:bands": [said if band != "scl" else {"data_type": "uint8", "nodata": 0}],
-        }
+        band_pixels = pixels[number : number + 1]
+        dtype = "uint8" if band == "scl" else "uint16"
+        _write_raster(folder / name / f"{band}.tif", band_pixels.astype(dtype), grid, 0)
+        assets[band] = _make_asset(name, band, offset)
     outline = footprint(grid)
     quality = pixels[-1]
     item = {
@@ -245,11 +250,30 @@ def _write_scene(folder: Path, name: str, grid: Grid, pixels: np.ndarray, offset
     (folder / f"{name}.json").write_text(json.dumps(item, indent=1))
 
 
-def _regions(ground: Grid) -> dict[str, Any]:
-    # Four districts that share crooked borders, inside the landscape.
+def _make_asset(scene_name: str, band: str, offset: float) -> dict[str, Any]:
+    raster_band: dict[str, Any] = {"data_type": "uint8", "nodata": 0}
+    if band != "scl":
+        raster_band = {
+            "data_type": "uint16",
+            "nodata": 0,
+            "spatial_resolution": SIDE_M,
+            "scale": 0.0001,
+            "offset": offset,
+        }
+    return {
+        "href": f"{scene_name}/{band}.tif",
+        "type": "image/tiff; application=geotiff; profile=cloud-optimized",
+        "roles": ["data"],
+        "eo:bands": [{"name": band, "common_name": band}] if band != "scl" else [],
+        "raster:bands": [raster_band],
+    }
+
+
+def _make_regions(ground: Grid) -> dict[str, Any]:
+    # Four districts with crooked borders between them, inside the landscape.
     xmin, ymin, xmax, ymax = ground.bounds
-    x = [xmin + f * (xmax - xmin) for f in (0.06, 0.33, 0.52, 0.94)]
-    y = [ymin + f * (ymax - ymin) for f in (0.08, 0.45, 0.58, 0.93)]
+    x = [xmin + share * (xmax - xmin) for share in (0.06, 0.33, 0.52, 0.94)]
+    y = [ymin + share * (ymax - ymin) for share in (0.08, 0.45, 0.58, 0.93)]
     rings = {
         "north-west": [(x[0], y[3]), (x[2], y[3]), (x[1], y[2]), (x[0], y[1])],
         "north-east": [(x[2], y[3]), (x[3], y[3]), (x[3], y[1]), (x[1], y[2])],
@@ -258,18 +282,12 @@ def _regions(ground: Grid) -> dict[str, Any]:
     }
     features = []
     for name, ring in rings.items():
-        shape = project(shapely.Polygon(ring), _CRS, WGS84)
-        features.append(
-            {
-                "type": "Feature",
-                "properties": {"id": name},
-                "geometry": shapely.geometry.mapping(shape),
-            }
-        )
+        geometry = shapely.geometry.mapping(project(shapely.Polygon(ring), _CRS, WGS84))
+        features.append({"type": "Feature", "properties": {"id": name}, "geometry": geometry})
     return {"type": "FeatureCollection", "features": features}
 
 
-def _settings() -> dict[str, Any]:
+def _run_settings() -> dict[str, Any]:
     return {
         "name": "demo",
         "scenes": [{"path": "scenes", "quality": "scl", "clear": [_CLEAR]}],

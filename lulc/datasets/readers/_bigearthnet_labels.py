@@ -1,6 +1,7 @@
-"""The two nomenclatures of BigEarthNet: their classes by name, their legends, and the CORINE codes that each class holds.
+"""The two nomenclatures of BigEarthNet: their classes, legends, and the CORINE codes of each class.
 
-Order of the classes and what 43 become of 19: `label_indices.json` of git.tu-berlin.de/rsim/BigEarthNet-S2_19-classes_models.
+Order of the classes and what 43 become of 19: `label_indices.json` of
+git.tu-berlin.de/rsim/BigEarthNet-S2_19-classes_models.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lulc.datasets import corine
-from lulc.legend import LandClass, Legend
+from lulc.datasets.descriptions import Scheme, numbered_scheme
 
 # Other codes (roads, rock, …) are in none of the 19.
 _NINETEEN: dict[str, tuple[int, ...]] = {
@@ -35,16 +36,17 @@ _NINETEEN: dict[str, tuple[int, ...]] = {
     "Inland waters": (511, 512),
     "Marine waters": (521, 522, 523),
 }
-# The 43 are those of CORINE but glaciers, two of them under an older name.
-_OLDER = {321: "Natural grassland", 412: "Peatbogs"}
+# The 43 are those of CORINE without glaciers (335), two of them under an older name.
+_OLDER_NAMES = {321: "Natural grassland", 412: "Peatbogs"}
+_FORTY_THREE = {
+    _OLDER_NAMES.get(code, corine.name_of(code)): (code,) for code in corine.CODES if code != 335
+}
 
 
 @dataclass(frozen=True)
-class Nomenclature:
-    """A legend, whose ids are places in the publisher's order, its map to the common one, and CORINE code → id."""
+class Nomenclature(Scheme):
+    """A scheme whose ids are positions in the publisher's order, with CORINE code → id."""
 
-    legend: Legend
-    common: Mapping[int, int]
     ids: Mapping[int, int]
 
     @property
@@ -55,26 +57,17 @@ class Nomenclature:
 
 def _nomenclature(members: Mapping[str, tuple[int, ...]]) -> Nomenclature:
     # A class has the colour and the counterpart of the first code that it holds.
-    classes = tuple(
-        LandClass(i, name, corine.colour_of(codes[0]))
-        for i, (name, codes) in enumerate(members.items())
+    scheme = numbered_scheme(
+        f"bigearthnet-{len(members)}",
+        [
+            (name, corine.colour_of(codes[0]), corine.common_of(codes[0]))
+            for name, codes in members.items()
+        ],
     )
-    common = {
-        i: found
-        for i, codes in enumerate(members.values())
-        if (found := corine.common_of(codes[0])) is not None
-    }
     ids = {code: i for i, codes in enumerate(members.values()) for code in codes}
-    return Nomenclature(Legend(f"bigearthnet-{len(members)}", classes), common, ids)
+    return Nomenclature(scheme.legend, scheme.common, ids)
 
 
-NOMENCLATURES = {
-    "19": _nomenclature(_NINETEEN),
-    "43": _nomenclature(
-        {_OLDER.get(code, corine.name_of(code)): (code,) for code in corine.CODES if code != 335}
-    ),
-}
-CODE_OF = {
-    NOMENCLATURES["43"].legend.classes[i].name: code for code, i in NOMENCLATURES["43"].ids.items()
-}
+NOMENCLATURES = {"19": _nomenclature(_NINETEEN), "43": _nomenclature(_FORTY_THREE)}
+CODE_OF = {name: codes[0] for name, codes in _FORTY_THREE.items()}
 """Name of each of the 43 classes, as the JSON files of version 1 give it → its CORINE code."""

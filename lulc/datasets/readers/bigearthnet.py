@@ -1,17 +1,21 @@
-"""BigEarthNet: Sentinel-2 and Sentinel-1 patches of 1.2 km over ten countries of Europe, in both of its versions.
+"""BigEarthNet: Sentinel-2 and Sentinel-1 patches of 1.2 km over ten countries of Europe.
 
-Version 1 (Sumbul et al. 2019, doi:10.1109/IGARSS.2019.8900532, and 2021, doi:10.1109/MGRS.2021.3089174; archive
-doi:10.5281/zenodo.12687186), 590,326 pairs: `BigEarthNet-v1.0/<patch>/<patch>_B01.tif` … and `BigEarthNet-S1-v1.0/<patch>/
-<patch>_VV.tif`, `_VH.tif`, beside them `<patch>_labels_metadata.json` with the names of the 43 classes; in the root, each with or
-without `.gz`, the publisher's lists: `train.csv`, `val.csv`, `test.csv` (Sentinel-2 patch and its Sentinel-1 patch),
-`s1s2_mapping.csv`, `patches_with_seasonal_snow.csv` and `patches_with_cloud_and_shadow.csv`.
+Version 1 (Sumbul et al. 2019, doi:10.1109/IGARSS.2019.8900532, and 2021,
+doi:10.1109/MGRS.2021.3089174; archive doi:10.5281/zenodo.12687186), 590,326 pairs:
+`BigEarthNet-v1.0/<patch>/<patch>_B01.tif` … and `BigEarthNet-S1-v1.0/<patch>/<patch>_VV.tif`,
+`_VH.tif`, beside them `<patch>_labels_metadata.json` with the names of the 43 classes; in the root,
+each with or without `.gz`, the publisher's lists: `train.csv`, `val.csv`, `test.csv` (Sentinel-2
+patch and its Sentinel-1 patch), `s1s2_mapping.csv`, `patches_with_seasonal_snow.csv` and
+`patches_with_cloud_and_shadow.csv`.
 
-Version 2, reBEN (Clasen et al. 2025, arXiv:2407.03653; archive doi:10.5281/zenodo.10891137; how it was made:
-github.com/kai-tub/bigearthnet-pipeline), 549,488 pairs: `BigEarthNet-S2/<tile>/<patch>/`, `BigEarthNet-S1/<tile>/<patch>/`,
-`Reference_Maps/<tile>/<patch>/<patch>_reference_map.tif` (CORINE codes, 0 or 999 without a label), `metadata.parquet`, and, for
-patches with seasonal snow, cloud or shadow, `metadata_for_patches_with_snow_cloud_or_shadow.parquet`.
+Version 2, reBEN (Clasen et al. 2025, arXiv:2407.03653; archive doi:10.5281/zenodo.10891137; how it
+was made: github.com/kai-tub/bigearthnet-pipeline), 549,488 pairs: `BigEarthNet-S2/<tile>/<patch>/`,
+`BigEarthNet-S1/<tile>/<patch>/`, `Reference_Maps/<tile>/<patch>/<patch>_reference_map.tif` (CORINE
+codes, 0 or 999 without a label), `metadata.parquet`, and, for patches with seasonal snow, cloud or
+shadow, `metadata_for_patches_with_snow_cloud_or_shadow.parquet`.
 
-Sentinel-2 is surface reflectance times 10,000, Sentinel-1 backscatter in dB. An item's files are its patches' folders.
+Sentinel-2 is surface reflectance times 10,000, Sentinel-1 backscatter in dB. An item's files are
+its patches' folders.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import csv
 import gzip
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -31,230 +35,244 @@ import pyarrow.parquet as pq
 
 from lulc.datasets import corine
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
-from lulc.datasets.files import label_of, read_mask, read_sample_bands
+from lulc.datasets.descriptions import SENTINEL2_SURFACE_BANDS, sentinel_encoding
+from lulc.datasets.files import BandFile, read_label, read_sample_bands
 from lulc.datasets.readers._bigearthnet_labels import CODE_OF, NOMENCLATURES
 from lulc.errors import InputError
 from lulc.legend import NODATA
-from lulc.tables.encoding import Encoding
 
 _SIDE = 120
-_S2 = {
-    "coastal": "B01", "blue": "B02", "green": "B03", "red": "B04", "rededge071": "B05", "rededge075": "B06", "rededge078": "B07",
-    "nir": "B08", "nir08": "B8A", "nir09": "B09", "swir16": "B11", "swir22": "B12",
-}  # fmt: skip
+_S2 = SENTINEL2_SURFACE_BANDS
 _S1 = {"vv": "VV", "vh": "VH"}
-_SENSORS = {"s2": (_S2,), "s1": (_S1,), "both": (_S2, _S1)}
+# Option: for each of an item's folders, its bands and how the files' names end.
+_SENSORS: dict[str, tuple[Mapping[str, str], ...]] = {
+    "s2": (_S2,),
+    "s1": (_S1,),
+    "both": (_S2, _S1),
+}
 _SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
-_V1 = {"s2": "BigEarthNet-v1.0", "s1": "BigEarthNet-S1-v1.0"}
-_POOR_V1 = ("patches_with_seasonal_snow", "patches_with_cloud_and_shadow")
-_POOR_V2 = ("contains_seasonal_snow", "contains_cloud_or_shadow")
+_FOLDERS_V1 = {"s2": "BigEarthNet-v1.0", "s1": "BigEarthNet-S1-v1.0"}
+_LISTS_V1 = ("train", "val", "test")
+_POOR_LISTS_V1 = ("patches_with_seasonal_snow", "patches_with_cloud_and_shadow")
+_METADATA_V2 = "metadata.parquet"
+_POOR_METADATA_V2 = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
+_POOR_COLUMNS_V2 = ("contains_seasonal_snow", "contains_cloud_or_shadow")
+_IDS_V2 = NOMENCLATURES["19"].names
+_COLUMNS_V2 = {"patch_id", "labels", "split", "s1_name"}
 
 
 def _describe(options: Options) -> Description:
-    known = NOMENCLATURES[options["classes"]]
+    nomenclature = NOMENCLATURES[options["classes"]]
     bands = tuple(band for sensor in _SENSORS[options["sensors"]] for band in sensor)
-    kind = "uint16" if options["sensors"] == "s2" else "float32"
-    encoding = Encoding(
-        bands, kind, tuple(1.0 if band in _S1 else 1e-4 for band in bands), (0.0,) * len(bands)
-    )
     return Description(
         "segment" if options["task"] == "segment" else "multilabel",
-        known.legend,
-        encoding,
-        10.0,
-        common=known.common,
+        nomenclature.legend,
+        sentinel_encoding(bands, "uint16" if options["sensors"] == "s2" else "float32"),
+        gsd_m=10.0,
+        common=nomenclature.common,
     )
 
 
 def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
-    second, first = (
-        (root / "metadata.parquet").is_file(),
-        any((root / folder).is_dir() for folder in _V1.values()),
-    )
-    if second and first:
-        raise InputError(f"{root} holds versions 1 and 2: give each a root of its own")
-    if first and options["task"] == "segment":
+    is_v1 = any((root / folder).is_dir() for folder in _FOLDERS_V1.values())
+    is_v2 = (root / _METADATA_V2).is_file()
+    if is_v1 and is_v2:
+        raise InputError(f"{root} holds versions 1 and 2: give each its own root")
+    if is_v1 and options["task"] == "segment":
         raise InputError(
-            f"{root} holds version 1, which has no reference maps: say task multilabel, or fetch version 2"
+            f"{root} holds version 1, which has no reference maps: choose task multilabel, or "
+            "fetch version 2"
         )
-    if second and options["task"] == "multilabel" and options["classes"] == "43":
+    if is_v2 and options["task"] == "multilabel" and options["classes"] == "43":
         raise InputError(
-            f"{root} holds version 2, whose patches are labelled with 19 classes: say classes 19, or task segment"
+            f"{root} holds version 2, whose patches are labelled with 19 classes: choose classes "
+            "19, or task segment"
         )
-    if second:
-        yield from _second(root, options)
-    elif first:
-        yield from _first(root, options)
-
-
-def _first(root: Path, options: Options) -> Iterator[ExampleItem]:
-    lists = {split: _rows(root, split) for split in ("train", "val", "test")}
-    lost = [f"{split}.csv" for split, rows in lists.items() if not rows]
-    if 0 < len(lost) < len(lists):
-        raise InputError(f"{root} lacks {', '.join(lost)}: fetch all lists of the split, or none")
-    splits = {row[0]: _SPLITS[split] for split, rows in lists.items() for row in rows}
-    poor = (
-        {row[0] for name in _POOR_V1 for row in _rows(root, name)}
-        if options["patches"] == "recommended"
-        else set()
-    )
-    pairs = [*_rows(root, "s1s2_mapping"), *(row for rows in lists.values() for row in rows)]
-    radar = {row[0]: row[1] for row in pairs if len(row) > 1}
-    there = _folders(root / _V1["s1" if options["sensors"] == "s1" else "s2"])
-    if options["sensors"] != "s2":
-        unpaired = set(_folders(root / _V1["s1"])) - set(radar.values())
-        radar |= {
-            _labels(root, f"{_V1['s1']}/{s1}", "corresponding_s2_patch"): s1
-            for s1 in sorted(unpaired)
-        }
-    if options["sensors"] == "s1":
-        known = {s1: s2 for s2, s1 in radar.items()}
-        there = [known[s1] for s1 in there]
-    for name in dict.fromkeys([*splits, *there]):
-        if name not in poor:
-            s1 = radar.get(name, "")
-            files = _of_sensors(options, f"{_V1['s2']}/{name}", s1 and f"{_V1['s1']}/{s1}")
-            # A tile was taken on several days; only its Sentinel-1 patch's name tells which one it is.
-            group = f"T{s1.rsplit('_', 3)[1]}" if s1 else name.rsplit("_", 2)[0]
-            yield ExampleItem(name, files, (), splits.get(name, ""), group)
-
-
-def _second(root: Path, options: Options) -> Iterator[ExampleItem]:
-    ids = NOMENCLATURES["19"].names
-    more = root / "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
-    for file in (
-        root / "metadata.parquet",
-        *([more] if options["patches"] == "all" and more.is_file() else []),
-    ):
-        for row in _table(file):
-            if options["patches"] == "recommended" and any(row.get(flag) for flag in _POOR_V2):
-                continue
-            patch, s1 = row["patch_id"], row["s1_name"]
-            tile = patch.rsplit("_", 2)[0]
-            files = _of_sensors(
-                options,
-                f"BigEarthNet-S2/{tile}/{patch}",
-                f"BigEarthNet-S1/{s1.rsplit('_', 3)[0]}/{s1}",
-            )
-            if options["task"] == "segment":
-                files += (f"Reference_Maps/{tile}/{patch}/{patch}_reference_map.tif",)
-            unknown = sorted(set(row["labels"]) - set(ids))
-            if unknown:
-                raise InputError(
-                    f"{file} labels {patch} as {unknown}, which are not of the 19 classes: fetch it anew"
-                )
-            # Labels of the 19 do not tell which of the 43 are there.
-            classes = (
-                tuple(sorted(ids[label] for label in row["labels"]))
-                if options["classes"] == "19"
-                else ()
-            )
-            yield ExampleItem(
-                patch, files, classes, _SPLITS.get(row["split"], ""), tile.rsplit("_", 1)[1]
-            )
-
-
-def _of_sensors(options: Options, s2: str, s1: str) -> tuple[str, ...]:
-    return {"s2": (s2,), "s1": (s1,), "both": (s2, s1)}[options["sensors"]]
+    if is_v1:
+        yield from _items_v1(root, options)
+    elif is_v2:
+        for path, row in _metadata_rows(root, options):
+            yield _item_v2(path, row, options)
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
-    sensors = _SENSORS[options["sensors"]]
     if "" in item.files:
         raise InputError(
             f"no Sentinel-1 patch of {item.name} is in {root}: fetch it, and s1s2_mapping.csv"
         )
-    places = []
-    for band in bands:
-        folder, codes = next(
-            (folder, codes)
-            for folder, codes in zip(item.files, sensors, strict=False)
-            if band in codes
-        )
-        places.append((f"{folder}/{PurePosixPath(folder).name}_{codes[band]}.tif", 1))
-    pixels, valid, grid = read_sample_bands(root, places, _SIDE)
-    # S2A_MSIL2A_<time>_…, S1A_IW_GRDH_1SDV_<time>_…
-    time = PurePosixPath(item.files[0]).name.split("_")[4 if options["sensors"] == "s1" else 2]
-    known = NOMENCLATURES[options["classes"]]
+    band_files = [_band_file(item, options, band) for band in bands]
+    pixels, valid, grid = read_sample_bands(root, band_files, _SIDE)
     if options["task"] == "segment":
-        ids = {code: known.ids.get(code, NODATA) for code in (*corine.CODES, 0, 999)}
-        label = label_of(
-            read_mask(root, item.files[-1], valid.shape), ids, str(root / item.files[-1])
-        )
+        ids = NOMENCLATURES[options["classes"]].ids
+        ids = {code: ids.get(code, NODATA) for code in (*corine.CODES, 0, 999)}
+        label = read_label(root, item.files[-1], valid.shape, ids)
     else:
-        label = np.zeros(len(known.legend.classes), np.uint8)
-        label[list(item.classes or _classes_v1(root, item.files[0], options))] = 1
-    return Example(
-        pixels[None], valid[None], label, grid, (datetime.fromisoformat(time).replace(tzinfo=UTC),)
+        label = np.zeros(len(NOMENCLATURES[options["classes"]].legend.classes), np.uint8)
+        label[list(item.classes or _read_classes_v1(root, item.files[0], options))] = 1
+    # S2A_MSIL2A_<time>_…, S1A_IW_GRDH_1SDV_<time>_…
+    words = PurePosixPath(item.files[0]).name.split("_")
+    time = datetime.fromisoformat(words[4 if options["sensors"] == "s1" else 2])
+    return Example(pixels[None], valid[None], label, grid, (time.replace(tzinfo=UTC),))
+
+
+def _items_v1(root: Path, options: Options) -> Iterator[ExampleItem]:
+    lists = _read_split_rows(root)
+    splits = {row[0]: _SPLITS[name] for name, rows in lists.items() for row in rows}
+    excluded = set()
+    if options["patches"] == "recommended":
+        excluded = {row[0] for name in _POOR_LISTS_V1 for row in _read_rows(root, name)}
+    pairs = [*_read_rows(root, "s1s2_mapping"), *(row for rows in lists.values() for row in rows)]
+    s1_of_s2 = {row[0]: row[1] for row in pairs if len(row) > 1}
+    if options["sensors"] != "s2":
+        s1_of_s2 |= _read_unlisted_pairs(root, s1_of_s2)
+    for patch in dict.fromkeys([*splits, *_present_patches(root, s1_of_s2, options)]):
+        if patch in excluded:
+            continue
+        s1 = s1_of_s2.get(patch, "")
+        s1_folder = f"{_FOLDERS_V1['s1']}/{s1}" if s1 else ""
+        files = _sensor_folders(options, f"{_FOLDERS_V1['s2']}/{patch}", s1_folder)
+        # A tile was taken on several days; only its Sentinel-1 patch's name gives the tile.
+        group = f"T{s1.rsplit('_', 3)[1]}" if s1 else patch.rsplit("_", 2)[0]
+        yield ExampleItem(patch, files, split=splits.get(patch, ""), group=group)
+
+
+def _read_split_rows(root: Path) -> dict[str, list[list[str]]]:
+    """Read the rows of each of `_LISTS_V1`: a Sentinel-2 patch and its Sentinel-1 patch."""
+    lists = {name: _read_rows(root, name) for name in _LISTS_V1}
+    missing = [f"{name}.csv" for name, rows in lists.items() if not rows]
+    if 0 < len(missing) < len(lists):
+        raise InputError(
+            f"{root} lacks {', '.join(missing)}: fetch all lists of the split, or none"
+        )
+    return lists
+
+
+def _read_rows(root: Path, name: str) -> list[list[str]]:
+    """Read the rows of a publisher's list, plain or compressed; none where it is not there."""
+    plain, compressed = root / f"{name}.csv", root / f"{name}.csv.gz"
+    if plain.is_file():
+        text = plain.read_text()
+    elif compressed.is_file():
+        text = gzip.decompress(compressed.read_bytes()).decode()
+    else:
+        return []
+    return [row for row in csv.reader(text.splitlines()) if row]
+
+
+def _read_unlisted_pairs(root: Path, s1_of_s2: Mapping[str, str]) -> dict[str, str]:
+    """Read Sentinel-2 patch → Sentinel-1 patch of those that no list pairs, from their metadata."""
+    folder = _FOLDERS_V1["s1"]
+    unlisted = set(_list_patches(root / folder)) - set(s1_of_s2.values())
+    return {
+        _read_metadata_v1(root, f"{folder}/{s1}", "corresponding_s2_patch"): s1
+        for s1 in sorted(unlisted)
+    }
+
+
+def _present_patches(root: Path, s1_of_s2: Mapping[str, str], options: Options) -> list[str]:
+    """Return the Sentinel-2 names of the patches that the archive has for these sensors."""
+    if options["sensors"] != "s1":
+        return _list_patches(root / _FOLDERS_V1["s2"])
+    s2_of_s1 = {s1: s2 for s2, s1 in s1_of_s2.items()}
+    return [s2_of_s1[s1] for s1 in _list_patches(root / _FOLDERS_V1["s1"])]
+
+
+def _list_patches(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        folders = [entry.name for entry in entries if entry.is_dir()]
+    return [name for name in folders if name.startswith(("S1", "S2"))]
+
+
+def _sensor_folders(options: Options, s2: str, s1: str) -> tuple[str, ...]:
+    return {"s2": (s2,), "s1": (s1,), "both": (s2, s1)}[options["sensors"]]
+
+
+def _band_file(item: ExampleItem, options: Options, band: str) -> BandFile:
+    # A reference map may follow the folders.
+    for folder, codes in zip(item.files, _SENSORS[options["sensors"]], strict=False):
+        if band in codes:
+            return f"{folder}/{PurePosixPath(folder).name}_{codes[band]}.tif", 1
+    raise ValueError(band)
+
+
+def _metadata_rows(root: Path, options: Options) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the rows of version 2's metadata files, each with the path of its file."""
+    yield from ((root / _METADATA_V2, row) for row in _read_table(root / _METADATA_V2, options))
+    poor = root / _POOR_METADATA_V2
+    if options["patches"] == "all" and poor.is_file():
+        yield from ((poor, row) for row in _read_table(poor, options))
+
+
+def _read_table(path: Path, options: Options) -> Iterator[dict[str, Any]]:
+    only_recommended = options["patches"] == "recommended"
+    try:
+        with pq.ParquetFile(path) as table:
+            missing = _COLUMNS_V2 - set(table.schema_arrow.names)
+            if missing:
+                raise InputError(
+                    f"{path} has no column {', '.join(sorted(missing))}: fetch it anew"
+                )
+            for batch in table.iter_batches():
+                for row in batch.to_pylist():
+                    if not (only_recommended and any(row.get(name) for name in _POOR_COLUMNS_V2)):
+                        yield row
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}): fetch it anew") from error
+
+
+def _item_v2(path: Path, row: Mapping[str, Any], options: Options) -> ExampleItem:
+    patch, s1, labels = row["patch_id"], row["s1_name"], row["labels"]
+    tile = patch.rsplit("_", 2)[0]
+    s1_tile = s1.rsplit("_", 3)[0]
+    files = _sensor_folders(
+        options, f"BigEarthNet-S2/{tile}/{patch}", f"BigEarthNet-S1/{s1_tile}/{s1}"
     )
+    if options["task"] == "segment":
+        files += (f"Reference_Maps/{tile}/{patch}/{patch}_reference_map.tif",)
+    unknown = sorted(set(labels) - set(_IDS_V2))
+    if unknown:
+        raise InputError(
+            f"{path} labels {patch} as {unknown}, which are not of the 19 classes: fetch it anew"
+        )
+    # Labels of the 19 do not tell which of the 43 are present.
+    classes = sorted(_IDS_V2[label] for label in labels) if options["classes"] == "19" else ()
+    split = _SPLITS.get(row["split"], "")
+    return ExampleItem(patch, files, tuple(classes), split, group=tile.rsplit("_", 1)[1])
 
 
-def _classes_v1(root: Path, folder: str, options: Options) -> list[int]:
-    labels, ids = _labels(root, folder, "labels"), NOMENCLATURES[options["classes"]].ids
+def _read_classes_v1(root: Path, folder: str, options: Options) -> list[int]:
+    labels = _read_metadata_v1(root, folder, "labels")
+    ids = NOMENCLATURES[options["classes"]].ids
     unknown = sorted(set(labels) - set(CODE_OF))
     if unknown:
         raise InputError(
-            f"{root / folder} is labelled as {unknown}, which are not of the 43 classes: fetch it anew"
+            f"{root / folder} is labelled as {unknown}, which are not of the 43 classes: "
+            "fetch it anew"
         )
     return [ids[CODE_OF[label]] for label in labels if CODE_OF[label] in ids]
 
 
-def _labels(root: Path, folder: str, key: str) -> Any:
-    file = root / folder / f"{PurePosixPath(folder).name}_labels_metadata.json"
+def _read_metadata_v1(root: Path, folder: str, key: str) -> Any:
+    path = root / folder / f"{PurePosixPath(folder).name}_labels_metadata.json"
     try:
-        return json.loads(file.read_text())[key]
+        return json.loads(path.read_text())[key]
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{file} cannot be read ({error}): fetch it anew") from error
-
-
-def _rows(root: Path, name: str) -> list[list[str]]:
-    # Of a publisher's list; none where it does not lie in the root.
-    plain, packed = root / f"{name}.csv", root / f"{name}.csv.gz"
-    if plain.is_file():
-        return [row for row in csv.reader(plain.read_text().splitlines()) if row]
-    if packed.is_file():
-        return [
-            row
-            for row in csv.reader(gzip.decompress(packed.read_bytes()).decode().splitlines())
-            if row
-        ]
-    return []
-
-
-def _folders(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return [
-            entry.name
-            for entry in entries
-            if entry.name.startswith(("S1", "S2")) and entry.is_dir()
-        ]
-
-
-def _table(file: Path) -> Iterator[dict[str, Any]]:
-    try:
-        with pq.ParquetFile(file) as table:
-            lacks = {"patch_id", "labels", "split", "s1_name"} - set(table.schema_arrow.names)
-            if lacks:
-                raise InputError(f"{file} has no column {', '.join(sorted(lacks))}: fetch it anew")
-            for batch in table.iter_batches():
-                yield from batch.to_pylist()
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{file} cannot be read ({error}): fetch it anew") from error
+        raise InputError(f"{path} cannot be read ({error}): fetch it anew") from error
 
 
 BIGEARTHNET = Dataset(
-    "bigearthnet",
-    "BigEarthNet (Sumbul et al. 2021, doi:10.1109/MGRS.2021.3089174) and reBEN (Clasen et al. 2025, arXiv:2407.03653), CDLA-"
-    "Permissive-1.0",
-    {
+    name="bigearthnet",
+    about="BigEarthNet (Sumbul et al. 2021, doi:10.1109/MGRS.2021.3089174) and reBEN (Clasen et "
+    "al. 2025, arXiv:2407.03653), CDLA-Permissive-1.0",
+    options={
         "task": ("multilabel", "segment"),
         "sensors": ("s2", "s1", "both"),
         "classes": ("19", "43"),
         "patches": ("recommended", "all"),
     },
-    _describe,
-    _items,
-    _read,
+    describe=_describe,
+    items=_items,
+    read=_read,
 )

@@ -1,10 +1,12 @@
-"""EuroSAT: 27,000 Sentinel-2 level-1C images of 64x64 pixels at 10 m, ten classes of land use and cover.
+"""EuroSAT: 27,000 Sentinel-2 level-1C images of 64x64 pixels at 10 m, ten classes of land use.
 
-Helber et al. 2019, doi:10.1109/JSTARS.2019.2918242; files of doi:10.5281/zenodo.7711810: `EuroSAT_RGB/` (first published as
-`2750/`) and `EuroSAT_MS/` (`ds/images/remote_sensing/otherDatasets/sentinel_2/tif/`), a folder a class. The GeoTIFFs hold B01 to
-B08, B09 to B12 and, last, B8A: their means tell it (band 9 has 732, as water vapour has; band 10 has 12, as cirrus has), whatever
-other readers say. Splits: the lists of file names that Neumann et al. 2019 (arXiv:1911.06721) and torchgeo publish,
-`eurosat-{train,val,test}.txt` and, by longitude, `eurosat-spatial-{train,val,test}.txt`, where they lie in the root.
+Helber et al. 2019, doi:10.1109/JSTARS.2019.2918242; files of doi:10.5281/zenodo.7711810:
+`EuroSAT_RGB/` (first published as `2750/`) and `EuroSAT_MS/`
+(`ds/images/remote_sensing/otherDatasets/sentinel_2/tif/`), a folder a class. The GeoTIFFs hold B01
+to B08, B09 to B12 and, last, B8A: their means show it (band 9 has 732, as water vapour has; band
+10 has 12, as cirrus has), whatever other readers say. Splits: the lists of file names that Neumann
+et al. 2019 (arXiv:1911.06721) and torchgeo publish, `eurosat-{train,val,test}.txt` and, by
+longitude, `eurosat-spatial-{train,val,test}.txt`, where they are in the root.
 """
 
 from __future__ import annotations
@@ -13,12 +15,23 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
-from lulc.datasets.files import read_lists, scene_example, walk
-from lulc.legend import LandClass, Legend
-from lulc.tables.encoding import Encoding
+from lulc.datasets.descriptions import (
+    REFLECTANCE_SCALE,
+    RGB,
+    SENTINEL2_BANDS,
+    numbered_scheme,
+    uniform_encoding,
+)
+from lulc.datasets.files import (
+    SPLIT_NAMES,
+    band_indexes,
+    read_split_lists,
+    scene_example,
+    walk,
+)
 
 _CLASSES = {
-    # Name, which is that of the folder: colour, class of the common legend.
+    # Name, which is that of the folder: colour, id in the common legend.
     "AnnualCrop": ("#e49635", 4),
     "Forest": ("#397d49", 1),
     "HerbaceousVegetation": ("#dfc35a", 5),
@@ -30,56 +43,47 @@ _CLASSES = {
     "River": ("#6ab7e6", 0),
     "SeaLake": ("#1f5fbf", 0),
 }
-_LEGEND = Legend(
-    "eurosat",
-    tuple(LandClass(i, name, colour) for i, (name, (colour, _)) in enumerate(_CLASSES.items())),
-)
-_COMMON = {i: common for i, (_, common) in enumerate(_CLASSES.values())}
+_SCHEME = numbered_scheme("eurosat", ((name, *entry) for name, entry in _CLASSES.items()))
 _BANDS = {
-    "rgb": ("red", "green", "blue"),
-    "ms": (
-        "coastal", "blue", "green", "red", "rededge071", "rededge075", "rededge078", "nir", "nir09", "cirrus", "swir16", "swir22",
-        "nir08",
-    ),
-}  # fmt: skip
+    "rgb": RGB,
+    "ms": (*(band for band in SENTINEL2_BANDS if band != "nir08"), "nir08"),
+}
+_LIST_PREFIXES = {"random": "eurosat", "spatial": "eurosat-spatial"}
 
 
 def _describe(options: Options) -> Description:
     bands = _BANDS[options["bands"]]
-    # Top-of-atmosphere reflectance times 10,000; the JPEGs are stretched for the eye and have no unit.
-    kind, scale = ("uint16", 1e-4) if options["bands"] == "ms" else ("uint8", 1.0)
-    encoding = Encoding(bands, kind, (scale,) * len(bands), (0.0,) * len(bands))
-    return Description("classify", _LEGEND, encoding, 10.0, common=_COMMON)
+    if options["bands"] == "ms":
+        # Top-of-atmosphere reflectance times 10,000.
+        encoding = uniform_encoding(bands, "uint16", REFLECTANCE_SCALE)
+    else:
+        # The JPEGs are stretched for the eye and have no unit.
+        encoding = uniform_encoding(bands, "uint8")
+    return Description("classify", _SCHEME.legend, encoding, gsd_m=10.0, common=_SCHEME.common)
 
 
 def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
-    prefix = {"random": "eurosat", "spatial": "eurosat-spatial"}[options["split"]]
-    splits = read_lists(
-        root,
-        {
-            s: f"{prefix}-{n}.txt"
-            for s, n in (("train", "train"), ("validation", "val"), ("test", "test"))
-        },
-    )
-    order = list(_CLASSES)
-    for file in walk(root, (".jpg",) if options["bands"] == "rgb" else (".tif",)):
-        place = PurePosixPath(file)
-        if place.parent.name in _CLASSES:
-            yield ExampleItem(
-                place.stem, (file,), (order.index(place.parent.name),), splits.get(place.stem, "")
-            )
+    prefix = _LIST_PREFIXES[options["split"]]
+    lists = {split: f"{prefix}-{name}.txt" for name, split in SPLIT_NAMES.items()}
+    splits = read_split_lists(root, lists)
+    ids = {name: i for i, name in enumerate(_CLASSES)}
+    for image_path in walk(root, (".jpg",) if options["bands"] == "rgb" else (".tif",)):
+        path = PurePosixPath(image_path)
+        if path.parent.name in ids:
+            classes = (ids[path.parent.name],)
+            split = splits.get(path.stem, "")
+            yield ExampleItem(path.stem, (image_path,), classes, split)
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
-    indexes = [_BANDS[options["bands"]].index(band) + 1 for band in bands]
-    return scene_example(root, item, indexes)
+    return scene_example(root, item, band_indexes(_BANDS[options["bands"]], bands))
 
 
 EUROSAT = Dataset(
-    "eurosat",
-    "EuroSAT (Helber et al. 2019, doi:10.1109/JSTARS.2019.2918242), MIT",
-    {"bands": ("rgb", "ms"), "split": ("random", "spatial")},
-    _describe,
-    _items,
-    _read,
+    name="eurosat",
+    about="EuroSAT (Helber et al. 2019, doi:10.1109/JSTARS.2019.2918242), MIT",
+    options={"bands": ("rgb", "ms"), "split": ("random", "spatial")},
+    describe=_describe,
+    items=_items,
+    read=_read,
 )

@@ -1,12 +1,19 @@
-"""Any other archive of labelled images, described by options: patterns of file names, classes, bands; no code is needed.
+"""Any other archive of labelled images, described by options: no code is needed.
 
-images: where they lie under the root, such as `chips/{item}.tif`; `{item}` stands for a part of a name, `{class}` for a folder
-named after the image's class. What labels them is one of: masks (a pattern such as `masks/{item}.png`); polygons (a pattern of
-GeoJSON files, such as `{item}_labels.geojson`); table, a CSV or Parquet file whose column `item` names image files, with `class`,
-for boxes also `left`, `top`, `right`, `bottom`, and if need be `split`; or `{class}` in the images' own pattern.
-classes: names in the order of their codes, which are 0, 1, … or those given, such as `background=0, building=255`.
-column: the property of polygons that names the class; without it all are of the last class. Where no polygon is, is the first.
-where: which features of the file count, such as `kind=outline`; without it all that have an area do.
+images: their paths under the root as a pattern, such as `chips/{item}.tif`; `{item}` stands for a
+part of a name, `{class}` for a folder named after the image's class.
+
+Labels are one of: masks (a pattern such as `masks/{item}.png`); polygons (a pattern of GeoJSON
+files, such as `{item}_labels.geojson`); table, a CSV or Parquet file whose column `item` names
+image files, with `class`, for boxes also `left`, `top`, `right`, `bottom`, and if need be `split`;
+or `{class}` in the images' own pattern.
+
+classes: names in the order of their codes, which are 0, 1, … or as in `background=0, building=255`.
+
+column: the property of polygons that names the class; without it all are of the last class. Pixels
+outside all polygons are of the first class.
+
+where: which features of the file count, such as `kind=outline`; without it all that have an area.
 """
 
 from __future__ import annotations
@@ -21,212 +28,220 @@ import numpy as np
 import pandas as pd
 
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options, Task
-from lulc.datasets.files import label_of, read_image, read_mask, walk
+from lulc.datasets.descriptions import RGB, band_option, number_option, uniform_encoding
+from lulc.datasets.files import band_indexes, read_image, read_label, walk
 from lulc.datasets.shapes import draw_mask, read_shapes, shape_boxes
 from lulc.errors import InputError, UsageError
+from lulc.geo.grid import Grid
 from lulc.legend import LandClass, Legend, distinct_colours
-from lulc.tables.encoding import Encoding
 
-_TABLE = ("item", "class")
-_BOX = ("left", "top", "right", "bottom")
-
-
-def _codes(options: Options) -> dict[str, int]:
-    """Class name → its code in masks, in order."""
-    found: dict[str, int] = {}
-    for number, text in enumerate(part.strip() for part in options["classes"].split(",")):
-        name, _, code = (part.strip() for part in text.partition("="))
-        if not name or (code and not code.isdigit()):
-            raise UsageError(
-                f"images: classes {options['classes']!r} must be names, such as 'background, building=255'"
-            )
-        found[name] = int(code) if code else number
-    return found
+_COLUMNS = ("item", "class")
+_BOX_COLUMNS = ("left", "top", "right", "bottom")
+_SPLITS = {"val": "validation", "valid": "validation", "nan": ""}
 
 
 def _describe(options: Options) -> Description:
     if not options["images"] or not options["classes"]:
         raise UsageError(
-            "images: options.images (a pattern such as `chips/{item}.tif`) and options.classes (their names) are needed"
+            "images: options.images (a pattern such as `chips/{item}.tif`) and options.classes "
+            "(their names) are needed"
         )
-    names = list(_codes(options))
+    names = list(_class_codes(options))
     colours = distinct_colours(len(names))
-    classes = tuple(
-        LandClass(i, name, colour)
-        for i, (name, colour) in enumerate(zip(names, colours, strict=True))
-    )
-    bands = (
-        tuple(band.strip() for band in options["bands"].split(","))
-        if options["bands"]
-        else ("red", "green", "blue")
-    )
-    try:
-        scale, gsd_m = float(options["scale"] or 1), float(options["gsd_m"] or 1)
-    except ValueError as error:
-        raise UsageError(
-            f"images: scale {options['scale']!r} and gsd_m {options['gsd_m']!r} must be numbers"
-        ) from error
-    encoding = Encoding(bands, options["dtype"], (scale,) * len(bands), (0.0,) * len(bands))
+    classes = tuple(map(LandClass, range(len(names)), names, colours))
+    scale = number_option("images", options, "scale", 1.0)
+    encoding = uniform_encoding(band_option(options, RGB), options["dtype"], scale)
+    gsd_m = number_option("images", options, "gsd_m", 1.0)
     return Description(cast(Task, options["task"]), Legend("images", classes), encoding, gsd_m)
 
 
 def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
-    names = list(_codes(options))
+    names = list(_class_codes(options))
     if options["table"]:
-        yield from _listed(root, options, names)
+        yield from _table_items(root, options, names)
         return
     pattern = (
         re.escape(options["images"])
         .replace(r"\{item\}", r"(?P<item>[^/]+)", 1)
         .replace(r"\{class\}", r"(?P<class>[^/]+)", 1)
     )
-    for file in walk(root, (PurePosixPath(options["images"]).suffix.lower(),)):
-        found = re.fullmatch(pattern, file)
-        if not found:
+    label_pattern = options["masks"] or options["polygons"]
+    for image_path in walk(root, (PurePosixPath(options["images"]).suffix.lower(),)):
+        match = re.fullmatch(pattern, image_path)
+        if not match:
             continue
-        given = found.groupdict()
-        label = options["masks"] or options["polygons"]
-        files = (file, label.format(**given)) if label else (file,)
-        if "class" in given and given["class"] not in names:
+        words = match.groupdict()
+        files: tuple[str, ...] = (image_path,)
+        if label_pattern:
+            files += (label_pattern.format(**words),)
+        if "class" in words and words["class"] not in names:
             raise InputError(
-                f"images: {root / file} is of class {given['class']!r}, classes has {', '.join(names)}"
+                f"images: {root / image_path} is of class {words['class']!r}, classes has "
+                f"{', '.join(names)}"
             )
+        classes = (names.index(words["class"]),) if "class" in words else ()
+        yield ExampleItem(_item_name(image_path), files, classes)
+
+
+def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+    file_bands = _describe(options).encoding.bands
+    pixels, valid, grid = read_image(root, item.files[0], band_indexes(file_bands, bands))
+    label = _read_label(root, item, options, valid.shape, grid)
+    return Example(pixels[None], valid[None], label, grid)
+
+
+def _class_codes(options: Options) -> dict[str, int]:
+    """Return class name → its code in masks, in order."""
+    codes: dict[str, int] = {}
+    for number, text in enumerate(options["classes"].split(",")):
+        name, code = _split_pair(text)
+        if not name or (code and not code.isdigit()):
+            raise UsageError(
+                f"images: classes {options['classes']!r} must be names, such as "
+                "'background, building=255'"
+            )
+        codes[name] = int(code) if code else number
+    return codes
+
+
+def _split_pair(text: str) -> tuple[str, str]:
+    """Return name and value of `name=value`."""
+    name, _, value = text.partition("=")
+    return name.strip(), value.strip()
+
+
+def _item_name(image_path: str) -> str:
+    return PurePosixPath(image_path).with_suffix("").as_posix()
+
+
+def _table_items(root: Path, options: Options, names: Sequence[str]) -> Iterator[ExampleItem]:
+    path = root / options["table"]
+    table = _read_table(str(path))
+    unknown = sorted(set(map(str, table["class"].dropna())) - set(names))
+    if unknown:
+        raise InputError(
+            f"images: {path} names classes {', '.join(unknown[:5])}; classes has {', '.join(names)}"
+        )
+    for item, rows in table.groupby("item", sort=True):
+        image_path = str(item)
+        if PurePosixPath(image_path).is_absolute() or ".." in PurePosixPath(image_path).parts:
+            raise InputError(
+                f"images: {path} names {image_path}: give names relative to the root, without '..'"
+            )
+        classes = sorted({names.index(str(name)) for name in rows["class"].dropna()})
+        split = str(rows["split"].iloc[0]) if "split" in rows else ""
         yield ExampleItem(
-            PurePosixPath(file).with_suffix("").as_posix(),
-            files,
-            (names.index(given["class"]),) if "class" in given else (),
+            _item_name(image_path), (image_path,), tuple(classes), _SPLITS.get(split, split)
         )
 
 
 @lru_cache(maxsize=4)
 def _read_table(path: str) -> pd.DataFrame:
     try:
-        found = pd.read_parquet(path) if path.endswith(".parquet") else pd.read_csv(path)
+        table = pd.read_parquet(path) if path.endswith(".parquet") else pd.read_csv(path)
     except (OSError, ValueError) as error:
         raise InputError(
             f"images: table {path} cannot be read ({error}): a CSV or Parquet file is accepted"
         ) from error
-    lacks = [name for name in _TABLE if name not in found]
-    if lacks:
+    missing = [name for name in _COLUMNS if name not in table]
+    if missing:
         raise InputError(
-            f"images: table {path} has no column {', '.join(lacks)}: it has {', '.join(map(str, found.columns))}"
+            f"images: table {path} has no column {', '.join(missing)}: it has "
+            f"{', '.join(map(str, table.columns))}"
         )
-    return found
+    return table
 
 
-def _listed(root: Path, options: Options, names: list[str]) -> Iterator[ExampleItem]:
-    table = _read_table(str(root / options["table"]))
-    strange = sorted(set(map(str, table["class"].dropna())) - set(names))
-    if strange:
-        raise InputError(
-            f"images: {root / options['table']} names classes {', '.join(strange[:5])}; classes has {', '.join(names)}"
-        )
-    for item, rows in table.groupby("item", sort=True):
-        classes = tuple(sorted({names.index(str(name)) for name in rows["class"].dropna()}))
-        file = str(item)
-        if PurePosixPath(file).is_absolute() or ".." in PurePosixPath(file).parts:
-            raise InputError(
-                f"images: {root / options['table']} names {file}: give names relative to the root, without '..'"
-            )
-        split = str(rows["split"].iloc[0]) if "split" in rows else ""
-        known = {"val": "validation", "valid": "validation", "nan": ""}
-        yield ExampleItem(
-            PurePosixPath(file).with_suffix("").as_posix(),
-            (file,),
-            classes,
-            known.get(split, split),
-        )
-
-
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
-    own = _describe(options).encoding.bands
-    pixels, valid, grid = read_image(root, item.files[0], [own.index(band) + 1 for band in bands])
-    label: np.ndarray
+def _read_label(
+    root: Path, item: ExampleItem, options: Options, shape: tuple[int, int], grid: Grid | None
+) -> np.ndarray:
+    """Read the label of an image of this shape (H, W), from the files the options name."""
+    codes, task = _class_codes(options), options["task"]
     if options["masks"]:
-        codes = {code: i for i, code in enumerate(_codes(options).values())}
-        label = label_of(read_mask(root, item.files[1], valid.shape), codes, item.files[1])
-        if options["task"] == "detect":
+        label = read_label(root, item.files[1], shape, {c: i for i, c in enumerate(codes.values())})
+        if task == "detect":
             raise UsageError(
-                "images: boxes are read from polygons or a table, not from masks: choose task segment"
+                "images: boxes are read from polygons or a table, not from masks: choose task "
+                "segment"
             )
-    elif options["polygons"]:
-        shapes = read_shapes(root / item.files[1], grid)
-        named = [
-            (shape, _class_of(told, options, root / item.files[1]))
-            for shape, told in shapes
-            if shape.area > 0 and _counts(told, options["where"])
-        ]
-        label = (
-            shape_boxes(named, valid.shape)
-            if options["task"] == "detect"
-            else draw_mask(named, valid.shape, 0)
-        )
-    elif options["task"] == "detect":
-        table = _read_table(str(root / options["table"]))
-        mine = table[(table["item"] == item.files[0]) & table["class"].notna()]
-        ids = [list(_codes(options)).index(str(name)) for name in mine["class"]]
-        label = (
-            np.column_stack([ids, mine[list(_BOX)].to_numpy(float)])
-            .astype(np.float32)
-            .reshape(-1, 5)
-        )
-    elif options["task"] == "multilabel":
-        label = np.isin(np.arange(len(_codes(options))), item.classes).astype(np.uint8)
-    elif len(item.classes) == 1:
-        label = np.array(item.classes[0], np.int64)
-    else:
-        raise InputError(
-            f"images: {root / item.files[0]} has {len(item.classes)} classes where task {options['task']} wants one"
-        )
-    return Example(pixels[None], valid[None], label, grid)
+        return label
+    if options["polygons"]:
+        return _read_polygons(root / item.files[1], options, shape, grid)
+    if task == "detect":
+        return _read_boxes(root / options["table"], item.files[0], list(codes))
+    if task == "multilabel":
+        return np.isin(np.arange(len(codes)), item.classes).astype(np.uint8)
+    if len(item.classes) == 1:
+        return np.array(item.classes[0], np.int64)
+    raise InputError(
+        f"images: {root / item.files[0]} has {len(item.classes)} classes where task {task} needs "
+        "one"
+    )
 
 
-def _class_of(told: Mapping[str, object], options: Options, path: Path) -> int:
-    names = list(_codes(options))
+def _read_polygons(
+    path: Path, options: Options, shape: tuple[int, int], grid: Grid | None
+) -> np.ndarray:
+    shapes = [
+        (polygon, _class_of(properties, options, path))
+        for polygon, properties in read_shapes(path, grid)
+        if polygon.area > 0 and _is_selected(properties, options["where"])
+    ]
+    return (
+        shape_boxes(shapes, shape) if options["task"] == "detect" else draw_mask(shapes, shape, 0)
+    )
+
+
+def _read_boxes(path: Path, image_path: str, names: Sequence[str]) -> np.ndarray:
+    table = _read_table(str(path))
+    rows = table[(table["item"] == image_path) & table["class"].notna()]
+    ids = [names.index(str(name)) for name in rows["class"]]
+    boxes = np.column_stack([ids, rows[list(_BOX_COLUMNS)].to_numpy(float)])
+    return boxes.astype(np.float32).reshape(-1, 5)
+
+
+def _class_of(properties: Mapping[str, object], options: Options, path: Path) -> int:
+    names = list(_class_codes(options))
     if not options["column"]:
         return len(names) - 1
-    found = _values(told, options["column"])
-    if len(found) != 1 or found[0] not in names:
+    values = _values(properties, options["column"])
+    if len(values) != 1 or values[0] not in names:
         raise InputError(
-            f"{path} has a polygon whose {options['column']} is {found}: classes has {', '.join(names)}"
+            f"{path} has a polygon whose {options['column']} is {values}: classes has "
+            f"{', '.join(names)}"
         )
-    return names.index(found[0])
+    return names.index(values[0])
 
 
-def _counts(told: Mapping[str, object], where: str) -> bool:
-    name, _, value = (part.strip() for part in where.partition("="))
-    return not where or value in _values(told, name)
+def _is_selected(properties: Mapping[str, object], where: str) -> bool:
+    name, value = _split_pair(where)
+    return not where or value in _values(properties, name)
 
 
-def _values(told: Mapping[str, object], name: str) -> list[str]:
+def _values(properties: Mapping[str, object], name: str) -> list[str]:
     # Annotation tools write one value and a list of values alike.
-    found = told.get(name)
-    return [str(value) for value in (found if isinstance(found, list) else [found])]
+    value = properties.get(name)
+    return [str(element) for element in (value if isinstance(value, list) else [value])]
 
 
 IMAGES = Dataset(
-    "images",
-    "any archive of labelled images that a run file describes",
-    {
+    name="images",
+    about="any archive of labelled images that a run file describes",
+    options={
         "task": ("segment", "classify", "multilabel", "detect"),
-        **dict.fromkeys(
-            (
-                "images",
-                "masks",
-                "polygons",
-                "column",
-                "where",
-                "table",
-                "classes",
-                "bands",
-                "scale",
-                "gsd_m",
-            ),
-            (),
-        ),
+        "images": (),
+        "masks": (),
+        "polygons": (),
+        "column": (),
+        "where": (),
+        "table": (),
+        "classes": (),
+        "bands": (),
+        "scale": (),
+        "gsd_m": (),
         "dtype": ("uint8", "int16", "uint16", "float32"),
     },
-    _describe,
-    _items,
-    _read,
+    describe=_describe,
+    items=_items,
+    read=_read,
 )

@@ -1,166 +1,202 @@
-"""PASTIS: 2,433 Sentinel-2 level-2A series of 128x128 pixels at 10 m over France, 2018 to 2019, and the crop of every parcel.
+"""PASTIS: 2,433 Sentinel-2 level-2A series over France, and the crop of every parcel.
 
-Sainte Fare Garnot and Landrieu 2021, arXiv:2107.07933, doi:10.5281/zenodo.5012942, with Sentinel-1 (PASTIS-R) arXiv:2112.07558,
-doi:10.5281/zenodo.5735646; layout, codes and colours by github.com/VSainteuf/pastis-benchmark. The root is the folder of
-`metadata.geojson`, which says of each patch its id, fold (1 to 5), dates and outline. `DATA_S2/S2_<id>.npy`: (T, 10, 128, 128),
-B2 to B8, B8A, B11, B12 of THEIA, reflectance times 10,000, -10,000 where there is none, 38 to 61 dates, cloudy ones among them.
-`DATA_S1A/S1A_<id>.npy`, `DATA_S1D/…` (ascending and descending orbits): (T, 3, 128, 128), VV, VH and their ratio, which is left
-out, in dB, about 70 dates. `ANNOTATIONS/TARGET_<id>.npy`: (3, 128, 128), of which the first is the class; 19, parcels mostly
-outside their patch, becomes no label. Folds 1 to 3 train, 4 is validation and 5 test, the first of the publisher's five runs.
+Patches of 128x128 pixels at 10 m, 2018 to 2019. Sainte Fare Garnot and Landrieu 2021,
+arXiv:2107.07933, doi:10.5281/zenodo.5012942, with Sentinel-1 (PASTIS-R) arXiv:2112.07558,
+doi:10.5281/zenodo.5735646; layout, codes and colours by github.com/VSainteuf/pastis-benchmark. The
+root is the folder of `metadata.geojson`, which gives of each patch its id, fold (1 to 5), dates and
+outline. `DATA_S2/S2_<id>.npy`: (T, 10, 128, 128), B2 to B8, B8A, B11, B12 of THEIA, reflectance
+times 10,000, -10,000 where there is none, 38 to 61 dates, cloudy ones among them.
+`DATA_S1A/S1A_<id>.npy`, `DATA_S1D/…` (ascending and descending orbits): (T, 3, 128, 128), VV, VH
+and their ratio, which is left out, in dB, about 70 dates. `ANNOTATIONS/TARGET_<id>.npy`:
+(3, 128, 128), of which the first is the class; 19, parcels mostly outside their patch, becomes no
+label. Folds 1 to 3 train, 4 is validation and 5 test, the first of the publisher's five runs.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
-from lulc.datasets.files import label_of
+from lulc.datasets.descriptions import (
+    REFLECTANCE_SCALE,
+    SENTINEL1_BANDS,
+    numbered_scheme,
+    uniform_encoding,
+)
+from lulc.datasets.files import label_of, parse_day
 from lulc.datasets.shapes import read_shapes
 from lulc.errors import InputError
 from lulc.geo.grid import WGS84, Grid
-from lulc.legend import NODATA, LandClass, Legend
-from lulc.tables.encoding import Encoding
+from lulc.legend import NODATA
 
-_SIDE = 128
-_NOTHING = -10_000
-_RADAR = ("vv", "vh")
-_SENSORS = {
-    # Bands that are offered, channels in the files, dates at most.
-    "s2": (
-        (
-            "blue",
-            "green",
-            "red",
-            "rededge071",
-            "rededge075",
-            "rededge078",
-            "nir",
-            "nir08",
-            "swir16",
-            "swir22",
-        ),
-        10,
-        61,
-    ),
-    "s1a": (_RADAR, 3, 70),
-    "s1d": (_RADAR, 3, 70),
-}
-_CLASSES = (
-    ("background", "#000000"), ("meadow", "#aec7e8"), ("soft winter wheat", "#ff7f0e"), ("corn", "#ffbb78"),
-    ("winter barley", "#2ca02c"), ("winter rapeseed", "#98df8a"), ("spring barley", "#d62728"), ("sunflower", "#ff9896"),
-    ("grapevine", "#9467bd"), ("beet", "#c5b0d5"), ("winter triticale", "#8c564b"), ("winter durum wheat", "#c49c94"),
-    ("fruits, vegetables, flowers", "#e377c2"), ("potatoes", "#f7b6d2"), ("leguminous fodder", "#7f7f7f"),
-    ("soybeans", "#c7c7c7"), ("orchard", "#bcbd22"), ("mixed cereal", "#dbdb8d"), ("sorghum", "#17becf"),
-)  # fmt: skip
-_LEGEND = Legend(
-    "pastis", tuple(LandClass(i, name, colour) for i, (name, colour) in enumerate(_CLASSES))
+
+class _Sensor(NamedTuple):
+    """The arrays of one sensor."""
+
+    bands: tuple[str, ...]
+    channels: int
+    """Channels in the files, the bands first."""
+    max_dates: int
+
+
+_S2_BANDS = (
+    "blue",
+    "green",
+    "red",
+    "rededge071",
+    "rededge075",
+    "rededge078",
+    "nir",
+    "nir08",
+    "swir16",
+    "swir22",
 )
-# The background is all that is no farm land.
-_COMMON = {1: 2, **dict.fromkeys(range(2, 19), 4)}
-_FOLDS = {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}
-
-
-def _describe(options: Options) -> Description:
-    bands, _, dates = _SENSORS[options["sensor"]]
-    kind, scale = ("int16", 1e-4) if options["sensor"] == "s2" else ("float32", 1.0)
-    encoding = Encoding(bands, kind, (scale,) * len(bands), (0.0,) * len(bands))
-    return Description("series", _LEGEND, encoding, 10.0, dates, _COMMON)
-
-
-def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
-    file = root / "metadata.geojson"
-    if not file.is_file():
-        raise InputError(
-            f"{root} has no metadata.geojson: datasets.root is the folder that it lies in"
-        )
-    sensor = options["sensor"].upper()
-    for shape, told in read_shapes(file, _DEGREES):
-        try:
-            number, fold = int(told["ID_PATCH"]), int(told["Fold"])
-            split = _FOLDS[fold]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{file} has a patch without ID_PATCH, or Fold from 1 to 5 ({error!r}): fetch it anew"
-            ) from error
-        centre = shape.envelope.centroid
-        # Degrees, where the file says its CRS, or needs not.
-        place = (centre.x, centre.y) if abs(centre.x) <= 180 and abs(centre.y) <= 90 else None
-        files = (f"DATA_{sensor}/{sensor}_{number}.npy", f"ANNOTATIONS/TARGET_{number}.npy")
-        yield ExampleItem(str(number), files, (), split, place=place)
-
-
+_SENSORS = {
+    "s2": _Sensor(_S2_BANDS, 10, 61),
+    "s1a": _Sensor(SENTINEL1_BANDS, 3, 70),
+    "s1d": _Sensor(SENTINEL1_BANDS, 3, 70),
+}
+_SIDE = 128
+_THEIA_NODATA = -10_000
+_CROPS = 4  # in the common legend
+_CLASSES = (
+    # Name, colour, id in the common legend. The background is all that is no farm land.
+    ("background", "#000000", None),
+    ("meadow", "#aec7e8", 2),
+    ("soft winter wheat", "#ff7f0e", _CROPS),
+    ("corn", "#ffbb78", _CROPS),
+    ("winter barley", "#2ca02c", _CROPS),
+    ("winter rapeseed", "#98df8a", _CROPS),
+    ("spring barley", "#d62728", _CROPS),
+    ("sunflower", "#ff9896", _CROPS),
+    ("grapevine", "#9467bd", _CROPS),
+    ("beet", "#c5b0d5", _CROPS),
+    ("winter triticale", "#8c564b", _CROPS),
+    ("winter durum wheat", "#c49c94", _CROPS),
+    ("fruits, vegetables, flowers", "#e377c2", _CROPS),
+    ("potatoes", "#f7b6d2", _CROPS),
+    ("leguminous fodder", "#7f7f7f", _CROPS),
+    ("soybeans", "#c7c7c7", _CROPS),
+    ("orchard", "#bcbd22", _CROPS),
+    ("mixed cereal", "#dbdb8d", _CROPS),
+    ("sorghum", "#17becf", _CROPS),
+)
+_SCHEME = numbered_scheme("pastis", _CLASSES)
+_IDS = {i: i for i in _SCHEME.legend.ids} | {19: NODATA}
+_FOLD_SPLITS = {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}
 # Its pixels are degrees of longitude and latitude.
 _DEGREES = Grid(WGS84, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), 1, 1)
 
 
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
-    own, channels, _ = _SENSORS[options["sensor"]]
-    pixels = _load(root / item.files[0], (None, channels, _SIDE, _SIDE))[
-        :, [own.index(band) for band in bands]
-    ]
-    valid = (pixels != _NOTHING).all(1) & np.isfinite(pixels).all(1)
-    path = root / item.files[1]
-    label = label_of(
-        _load(path, (3, _SIDE, _SIDE))[0].astype(np.int32),
-        {19: NODATA, **{i: i for i in _LEGEND.ids}},
-        str(path),
+def _describe(options: Options) -> Description:
+    sensor = _SENSORS[options["sensor"]]
+    if options["sensor"] == "s2":
+        encoding = uniform_encoding(sensor.bands, "int16", REFLECTANCE_SCALE)
+    else:
+        encoding = uniform_encoding(sensor.bands, "float32")
+    return Description(
+        "series",
+        _SCHEME.legend,
+        encoding,
+        gsd_m=10.0,
+        dates=sensor.max_dates,
+        common=_SCHEME.common,
     )
-    times = _read_dates(root / "metadata.geojson", item.name, f"dates-{options['sensor'].upper()}")
+
+
+def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
+    metadata = root / "metadata.geojson"
+    if not metadata.is_file():
+        raise InputError(
+            f"{root} has no metadata.geojson: datasets.root must be the folder that holds it"
+        )
+    sensor = options["sensor"].upper()
+    for outline, properties in read_shapes(metadata, _DEGREES):
+        try:
+            patch, fold = int(properties["ID_PATCH"]), int(properties["Fold"])
+            split = _FOLD_SPLITS[fold]
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{metadata} has a patch without ID_PATCH, or Fold from 1 to 5 ({error!r}): "
+                "fetch it anew"
+            ) from error
+        centre = outline.envelope.centroid
+        # Degrees, where the file names its CRS, or needs not.
+        is_in_degrees = abs(centre.x) <= 180 and abs(centre.y) <= 90
+        yield ExampleItem(
+            str(patch),
+            (f"DATA_{sensor}/{sensor}_{patch}.npy", f"ANNOTATIONS/TARGET_{patch}.npy"),
+            split=split,
+            lonlat=(centre.x, centre.y) if is_in_degrees else None,
+        )
+
+
+def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+    image_path, mask_path = item.files
+    sensor = _SENSORS[options["sensor"]]
+    array = _load(root / image_path, (None, sensor.channels, _SIDE, _SIDE))
+    pixels = array[:, [sensor.bands.index(band) for band in bands]]
+    valid = (pixels != _THEIA_NODATA).all(1) & np.isfinite(pixels).all(1)
+    codes = _load(root / mask_path, (3, _SIDE, _SIDE))[0].astype(np.int32)
+    label = label_of(codes, _IDS, root / mask_path)
+    times = _read_times(root / "metadata.geojson", item.name, f"dates-{options['sensor'].upper()}")
     if len(times) != len(pixels):
         raise InputError(
-            f"{root / item.files[0]} has {len(pixels)} dates, metadata.geojson {len(times)}: fetch both anew"
+            f"{root / image_path} has {len(pixels)} dates, metadata.geojson {len(times)}: "
+            "fetch both anew"
         )
     return Example(np.where(valid[:, None], pixels, 0), valid, label, None, times)
 
 
 def _load(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Open an array of numbers of this shape, None standing for any length."""
     try:
         # Opens plain arrays alone, never objects.
-        found: np.ndarray = np.lib.format.open_memmap(path, mode="r")
+        array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
     except (OSError, ValueError, OverflowError, EOFError) as error:
         raise InputError(f"{path} cannot be read as an array ({error}): fetch it anew") from error
-    fits = len(found.shape) == len(shape) and all(
-        n in (None, side) for n, side in zip(shape, found.shape, strict=True)
+    fits = len(array.shape) == len(shape) and all(
+        length in (None, side) for length, side in zip(shape, array.shape, strict=True)
     )
-    if not fits or found.dtype.kind not in "iuf":
+    if not fits or array.dtype.kind not in "iuf":
         raise InputError(
-            f"{path} is {found.dtype} {found.shape} where numbers {shape} are due: fetch it anew"
+            f"{path} is {array.dtype} {array.shape} where numbers {shape} are expected: "
+            "fetch it anew"
         )
-    return found
+    return array
 
 
-def _read_dates(file: Path, name: str, key: str) -> tuple[datetime, ...]:
+def _read_times(metadata: Path, patch: str, key: str) -> tuple[datetime, ...]:
     try:
-        days = _read_patches(str(file), file.stat().st_mtime_ns)[name][key]
+        days = _read_patches(str(metadata), metadata.stat().st_mtime_ns)[patch][key]
         # Numbered, not always in order.
-        return tuple(
-            datetime.strptime(str(days[n]), "%Y%m%d").replace(tzinfo=UTC)
-            for n in sorted(days, key=int)
-        )
+        return tuple(parse_day(str(days[number])) for number in sorted(days, key=int))
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
-            f"{file} says no {key} of patch {name} ({error!r}): fetch it anew"
+            f"{metadata} has no {key} of patch {patch} ({error!r}): fetch it anew"
         ) from error
 
 
 @lru_cache(maxsize=1)
-def _read_patches(file: str, _changed: int) -> Mapping[str, Mapping[str, Any]]:
-    found = json.loads(Path(file).read_text())["features"]
-    return {str(int(f["properties"]["ID_PATCH"])): f["properties"] for f in found}
+def _read_patches(metadata: str, _changed: int) -> Mapping[str, Mapping[str, Any]]:
+    features = json.loads(Path(metadata).read_text())["features"]
+    rows = [feature["properties"] for feature in features]
+    return {str(int(properties["ID_PATCH"])): properties for properties in rows}
 
 
 PASTIS = Dataset(
-    "pastis",
-    "PASTIS and PASTIS-R (Sainte Fare Garnot and Landrieu 2021, arXiv:2107.07933), Etalab 2.0",
-    {"sensor": ("s2", "s1a", "s1d")},
-    _describe,
-    _items,
-    _read,
+    name="pastis",
+    about="PASTIS and PASTIS-R (Sainte Fare Garnot and Landrieu 2021, arXiv:2107.07933), "
+    "Etalab 2.0",
+    options={"sensor": ("s2", "s1a", "s1d")},
+    describe=_describe,
+    items=_items,
+    read=_read,
 )

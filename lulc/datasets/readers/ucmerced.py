@@ -1,7 +1,8 @@
-"""UC Merced Land Use: 2,100 aerial images of 256x256 pixels at 0.3 m (a few are a pixel or more smaller), 21 classes of 100 each.
+"""UC Merced Land Use: 2,100 aerial images of 256x256 pixels at 0.3 m, 21 classes of 100 each.
 
-Yang and Newsam 2010, doi:10.1145/1869790.1869829; layout of the published zip: `UCMerced_LandUse/Images/<class>/<class>NN.tif`,
-red, green and blue of the USGS National Map. The publisher has no split; images say not where they lie.
+Yang and Newsam 2010, doi:10.1145/1869790.1869829; layout of the published zip:
+`UCMerced_LandUse/Images/<class>/<class>NN.tif`, red, green and blue of the USGS National Map. A
+few images are a pixel or more smaller. The publisher has no split; images are not georeferenced.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
-from lulc.datasets.files import scene_example, walk
-from lulc.legend import LandClass, Legend
-from lulc.tables.encoding import Encoding
+from lulc.datasets.descriptions import RGB, numbered_scheme, uniform_encoding
+from lulc.datasets.files import band_indexes, scene_example, walk
 
 _CLASSES = {
-    # Name, which is that of the folder: colour, class of the common legend.
+    # Name, which is that of the folder: colour, id in the common legend.
     "agricultural": ("#e49635", 4),
     "airplane": ("#7f7f7f", 6),
     "baseballdiamond": ("#b8d68a", 2),
@@ -38,16 +38,9 @@ _CLASSES = {
     "storagetanks": ("#a020a0", 6),
     "tenniscourt": ("#2f7f6f", 6),
 }
-_BANDS = ("red", "green", "blue")
+_SCHEME = numbered_scheme("ucmerced", ((name, *entry) for name, entry in _CLASSES.items()))
 _DESCRIPTION = Description(
-    "classify",
-    Legend(
-        "ucmerced",
-        tuple(LandClass(i, name, colour) for i, (name, (colour, _)) in enumerate(_CLASSES.items())),
-    ),
-    Encoding(_BANDS, "uint8", (1.0,) * 3, (0.0,) * 3),
-    0.3,
-    common={i: common for i, (_, common) in enumerate(_CLASSES.values())},
+    "classify", _SCHEME.legend, uniform_encoding(RGB, "uint8"), gsd_m=0.3, common=_SCHEME.common
 )
 
 
@@ -56,22 +49,23 @@ def _describe(_options: Options) -> Description:
 
 
 def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
-    order = list(_CLASSES)
-    for file in walk(root, (".tif",)):
-        place = PurePosixPath(file)
-        if place.parent.name in _CLASSES:
-            yield ExampleItem(place.stem, (file,), (order.index(place.parent.name),))
+    ids = {name: i for i, name in enumerate(_CLASSES)}
+    for image_path in walk(root, (".tif",)):
+        path = PurePosixPath(image_path)
+        if path.parent.name in ids:
+            yield ExampleItem(path.stem, (image_path,), classes=(ids[path.parent.name],))
 
 
 def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
-    return scene_example(root, item, [_BANDS.index(band) + 1 for band in bands])
+    return scene_example(root, item, band_indexes(RGB, bands))
 
 
 UCMERCED = Dataset(
-    "ucmerced",
-    "UC Merced Land Use (Yang and Newsam 2010, doi:10.1145/1869790.1869829), public domain imagery of the USGS",
-    {},
-    _describe,
-    _items,
-    _read,
+    name="ucmerced",
+    about="UC Merced Land Use (Yang and Newsam 2010, doi:10.1145/1869790.1869829), public domain "
+    "imagery of the USGS",
+    options={},
+    describe=_describe,
+    items=_items,
+    read=_read,
 )

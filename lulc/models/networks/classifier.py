@@ -1,4 +1,4 @@
-"""One answer for a whole image: any network of timm by its name, with any bands; weights from the seed, no download."""
+"""Networks of timm for whole images, by name, for any bands; weights from the seed, no download."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ class Classifier(nn.Module):
 
     def __init__(self, encoder: Any, classes: int, dropout: float, shrink: int) -> None:
         super().__init__()
+        features = getattr(encoder, "head_hidden_size", encoder.num_features)
         self.shrink = nn.AvgPool2d(shrink) if shrink > 1 else nn.Identity()
         self.encoder = encoder
-        self.head = nn.Sequential(
-            nn.Dropout(dropout),
-            nn.Linear(getattr(encoder, "head_hidden_size", encoder.num_features), classes),
-        )
+        self.head = nn.Sequential(nn.Dropout(dropout), nn.Linear(features, classes))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits (N, K) of an image (N, C, H, W)."""
+        """Return logits (N, K) of an image (N, C, H, W)."""
         logits: torch.Tensor = self.head(self.encoder(self.shrink(image)))
         return logits
 
@@ -40,29 +38,28 @@ def _build(
     shrink: int = 1,
     **_: Any,
 ) -> nn.Module:
-    """The network; UsageError when timm has none of that name.
+    """Build the network; UsageError where timm has none of that name.
 
-    dropout: share of the last features left out while it learns; shrink: side in pixels of the squares whose mean it is shown.
+    dropout: share of the last features left out in training; shrink: side in pixels of the squares
+    whose mean the network sees.
     """
     if not timm.is_model(encoder):
-        near = difflib.get_close_matches(encoder, timm.list_models(), 3) or [
-            "resnet18",
-            "efficientnet_b0",
-            "convnext_nano",
-        ]
+        similar = difflib.get_close_matches(encoder, timm.list_models(), 3)
+        similar = similar or ["resnet18", "efficientnet_b0", "convnext_nano"]
         raise UsageError(
-            f"train.encoder {encoder!r} is no network of timm; near it: {', '.join(near)}"
+            f"train.encoder {encoder!r} is not a network of timm; "
+            f"similar names: {', '.join(similar)}"
         )
     settings = {"pretrained": False, "in_chans": in_channels, "num_classes": 0}
     try:
-        made = timm.create_model(encoder, **settings, dynamic_img_size=True, dynamic_img_pad=True)
-    except TypeError:  # only transformers of patches know of sizes
-        made = timm.create_model(encoder, **settings)
-    return Classifier(made, classes, dropout, shrink)
+        net = timm.create_model(encoder, **settings, dynamic_img_size=True, dynamic_img_pad=True)
+    except TypeError:  # only vision transformers have settings of the image size
+        net = timm.create_model(encoder, **settings)
+    return Classifier(net, classes, dropout, shrink)
 
 
 def _multiple(**_: object) -> int:
-    """1: images of any size are taken."""
+    """Return 1: images of any size are taken."""
     return 1
 
 

@@ -1,4 +1,4 @@
-"""Encoders by name: the error that names the nearest known ones."""
+"""Encoders by name: the error that suggests similar names."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ from lulc.models.networks.smp import smp
 
 
 @contextmanager
-def explained(encoder: str) -> Iterator[None]:
-    """Nothing; UsageError where the network within cannot be built with this encoder."""
+def encoder_errors(encoder: str) -> Iterator[None]:
+    """Raise UsageError where the network within cannot be built with this encoder.
+
+    The message suggests similar names.
+    """
     try:
         yield
     except (KeyError, RuntimeError, ValueError, NotImplementedError, TypeError) as error:
-        known = smp.encoders.get_encoder_names()
-        near = difflib.get_close_matches(encoder, known, 3) or known[:8]
+        names = smp.encoders.get_encoder_names()
+        similar = difflib.get_close_matches(encoder, names, 3) or names[:8]
         reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
         raise UsageError(
-            f"train.encoder {encoder!r} cannot be built here ({reason}); near it: {', '.join(near)}"
+            f"train.encoder {encoder!r} cannot be built here ({reason}); "
+            f"similar names: {', '.join(similar)}"
         ) from error

@@ -1,4 +1,4 @@
-"""What a model is to this project: a name, what it can be asked, how it is built, and which image sizes it takes."""
+"""The record of a kind of network: its name, its tasks, how it is built, the sizes it takes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import nn
 
 @dataclass(frozen=True)
 class Model:
-    """A kind of network.
-
-    tasks: what it can be asked, by name. build(in_channels, classes, **architecture) gives the module that is called with the
-    task's inputs; its weights depend on torch's seed alone. multiple(**architecture) is the number that heights and widths must
-    be multiples of.
-    """
+    """A kind of network."""
 
     name: str
+    """The name in a run file."""
     tasks: tuple[str, ...]
+    """Names of the tasks it can be trained for."""
     build: Callable[..., nn.Module]
+    """build(in_channels, classes, **architecture): the module, which is called with the task's
+    inputs; its weights depend on torch's seed alone."""
     multiple: Callable[..., int]
+    """multiple(**architecture): heights and widths must be multiples of this number."""

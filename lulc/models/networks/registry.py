@@ -1,4 +1,4 @@
-"""The kinds of network that can be trained, by the name a run file gives."""
+"""The kinds of network that can be trained, by their names in a run file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lulc.models.networks.siamese import CONCATENATION, DIFFERENCE, EARLY
 from lulc.models.networks.unet import UNET
 from lulc.models.networks.utae import UTAE
 
-# The first of those that serve a task is the one that is taken when the run file names none.
+# The first one of a task is its default.
 _ALL = (
     UNET,
     DEEPLAB,
@@ -33,12 +33,19 @@ MODELS: dict[str, Model] = {model.name: model for model in _ALL}
 
 
 def choose_model(name: str | None, task: str) -> Model:
-    """The model of that name, or the first that serves the task; UsageError where there is none, or it serves another task."""
-    able = [model for model in MODELS.values() if task in model.tasks]
+    """Choose the kind of network for a task.
+
+    Returns:
+        The one of that name, or the task's default where `name` is None.
+
+    Raises:
+        UsageError: there is none of that name for the task.
+    """
+    candidates = {model.name: model for model in _ALL if task in model.tasks}
     if name is None:
-        return able[0]
-    if name not in {model.name for model in able}:
+        return next(iter(candidates.values()))
+    if name not in candidates:
         raise UsageError(
-            f"train.model {name!r} is none for task {task}: {', '.join(model.name for model in able)} are"
+            f"train.model {name!r} is not for task {task}; choose one of: {', '.join(candidates)}"
         )
-    return MODELS[name]
+    return candidates[name]

@@ -1,4 +1,4 @@
-"""Other networks for a class a pixel: DeepLabv3+, UPerNet and SegFormer, with any encoder; weights from the seed, no download."""
+"""DeepLabv3+, UPerNet and SegFormer with any encoder; weights from the seed, no download."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from torch import nn
 
-from lulc.models.networks.encoders import explained
+from lulc.models.networks.encoders import encoder_errors
 from lulc.models.networks.model import Model
 from lulc.models.networks.smp import smp
-from lulc.models.networks.unet import drop_out
+from lulc.models.networks.unet import add_dropout
 
 
 def _build(
-    make: Callable[..., nn.Module],
+    architecture: Callable[..., nn.Module],
     in_channels: int,
     classes: int,
     *,
@@ -23,18 +23,22 @@ def _build(
     dropout: float = 0.0,
     **_: Any,
 ) -> nn.Module:
-    """The network; UsageError when there is no such encoder. dropout: share of the last feature maps left out while it learns."""
-    with explained(encoder):
-        net = make(encoder, encoder_weights=None, in_channels=in_channels, classes=classes)
-    return drop_out(net, dropout)
+    """Build the network; UsageError where there is no such encoder.
+
+    dropout: share of the last feature maps left out in training.
+    """
+    with encoder_errors(encoder):
+        net = architecture(encoder, encoder_weights=None, in_channels=in_channels, classes=classes)
+    return add_dropout(net, dropout)
 
 
 def _multiple(**_: object) -> int:
-    """32: these encoders halve the image five times."""
+    """Return 32: these encoders halve the image five times."""
     return 32
 
 
-# Chen et al. 2018, arXiv:1802.02611; Xiao et al. 2018, arXiv:1807.10221; Xie et al. 2021, arXiv:2105.15203 (its decoder).
+# Chen et al. 2018, arXiv:1802.02611; Xiao et al. 2018, arXiv:1807.10221; Xie et al. 2021,
+# arXiv:2105.15203 (its decoder).
 DEEPLAB = Model("deeplabv3plus", ("segment",), partial(_build, smp.DeepLabV3Plus), _multiple)
 UPERNET = Model("upernet", ("segment",), partial(_build, smp.UPerNet), _multiple)
 SEGFORMER = Model("segformer", ("segment",), partial(_build, smp.Segformer), _multiple)

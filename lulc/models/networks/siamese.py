@@ -1,4 +1,4 @@
-"""Networks that see two dates at once: their features compared, or both dates as one image of twice the bands."""
+"""Networks of two dates: their features compared, or both dates as one image of twice the bands."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from lulc.models.networks import unet
-from lulc.models.networks.encoders import explained
+from lulc.models.networks.encoders import encoder_errors
 from lulc.models.networks.model import Model
 from lulc.models.networks.unet import DetailedUnet, stride_multiple
 
 
 class Siamese(DetailedUnet):
-    """A U-Net whose one encoder sees both dates; its decoder gets their features joined, its head both dates' pixels as they are.
+    """A U-Net whose one encoder sees both dates.
 
-    How far features differ does not say from what to what: the pixels of both dates at full resolution do.
+    Its decoder gets their features joined, its head the pixels of both dates at full resolution:
+    how much features differ does not say from which class to which.
     """
 
     def __init__(
@@ -28,18 +29,17 @@ class Siamese(DetailedUnet):
         self.joins = nn.ModuleList(joins)
 
     def forward(self, dates: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of two dates (N, 2, C, H, W)."""
-        # Both dates in one batch: batch norm takes the same measure of them.
-        image, *features = self.encoder(dates.flatten(0, 1))
+        """Return logits (N, K, H, W) of two dates (N, 2, C, H, W)."""
+        # Both dates in one batch: batch norm takes the same statistics of them.
+        image, *levels = self.encoder(dates.flatten(0, 1))
         joined = [
-            join(x.unflatten(0, (len(dates), 2)))
-            for join, x in zip(self.joins, features, strict=True)
+            join(features.unflatten(0, (len(dates), 2)))
+            for join, features in zip(self.joins, levels, strict=True)
         ]
-        # The decoder asks the image for its size alone.
+        # The decoder needs of the image only its size.
         context = self.decoder([image, *joined])
-        logits: Tensor = self.segmentation_head(
-            self.mix(torch.cat([context, self.detail(dates.flatten(1, 2))], 1))
-        )
+        mixed = self.mix(torch.cat([context, self.detail(dates.flatten(1, 2))], 1))
+        logits: Tensor = self.segmentation_head(mixed)
         return logits
 
 
@@ -47,26 +47,28 @@ class EarlyFusion(DetailedUnet):
     """A U-Net that sees both dates as one image."""
 
     def forward(self, dates: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of two dates (N, 2, C, H, W)."""
+        """Return logits (N, K, H, W) of two dates (N, 2, C, H, W)."""
         return super().forward(dates.flatten(1, 2))
 
 
 class Difference(nn.Module):
-    """How far the features of two dates differ."""
+    """The absolute difference of the features of two dates."""
 
     def forward(self, pair: Tensor) -> Tensor:
-        """(N, C, h, w) of features (N, 2, C, h, w)."""
+        """Return (N, C, h, w) of features (N, 2, C, h, w)."""
         return (pair[:, 0] - pair[:, 1]).abs()
 
 
 def concatenate(channels: int) -> nn.Module:
-    """The module that makes features (N, 2, C, h, w) of two dates (N, C, h, w): both, brought to the width of one."""
+    """Return the module that makes one feature map of two dates, of the width of one.
+
+    Returns:
+        A module from features (N, 2, C, h, w) to (N, C, h, w).
+    """
     # Some encoders give no channels at half the resolution.
-    return (
-        nn.Sequential(nn.Flatten(1, 2), nn.Conv2d(2 * channels, channels, 1))
-        if channels
-        else nn.Flatten(1, 2)
-    )
+    if not channels:
+        return nn.Flatten(1, 2)
+    return nn.Sequential(nn.Flatten(1, 2), nn.Conv2d(2 * channels, channels, 1))
 
 
 def _build(
@@ -80,21 +82,22 @@ def _build(
     dropout: float = 0.0,
     **_: Any,
 ) -> nn.Module:
-    """A U-Net of two dates (Daudt et al. 2018, arXiv:1810.08462); UsageError when there is no such encoder or shape.
+    """Build a U-Net of two dates (Daudt et al. 2018, arXiv:1810.08462).
 
-    join: what makes one feature of those of two dates, by its channels; None: both dates are one image from the start.
+    join: makes, by the number of channels, the module that joins the features of two dates; None:
+    both dates are one image from the start. UsageError where there is no such encoder or shape.
     """
     channels = unet.decoder_channels(depth, decoder)
-    with explained(encoder):
-        plain = unet.plain(encoder, channels, in_channels if join else 2 * in_channels, classes)
+    encoder_bands = in_channels if join else 2 * in_channels
+    with encoder_errors(encoder):
+        plain = unet.plain_unet(encoder, channels, encoder_bands, classes)
         if join:
-            net: nn.Module = Siamese(
-                plain, in_channels, channels[-1], map(join, plain.encoder.out_channels[1:])
-            )
+            joins = map(join, plain.encoder.out_channels[1:])
+            net: nn.Module = Siamese(plain, in_channels, channels[-1], joins)
         else:
             net = EarlyFusion(plain, 2 * in_channels, channels[-1])
-        unet.leave_out_unused(net, torch.zeros(1, 2, in_channels, 128, 128))
-    return unet.drop_out(net, dropout)
+        unet.prune_unused(net, torch.zeros(1, 2, in_channels, 128, 128))
+    return unet.add_dropout(net, dropout)
 
 
 DIFFERENCE = Model(

@@ -1,7 +1,8 @@
 """segmentation_models_pytorch and timm without torch's compiler: import them from here.
 
-Its libraries ask torch's compiler for two small functions as they are imported. That costs 6 seconds of a core in every process
-that learns or maps, and nothing here compiles: stand-ins answer, which ask the compiler itself once they are called.
+Their libraries take two small functions from torch's compiler as they are imported. That costs 6
+seconds of a core in every process that trains or maps, and nothing here compiles. Stand-ins take
+their place, which import the compiler once they are called.
 """
 
 from __future__ import annotations
@@ -25,22 +26,22 @@ def _is_compile_supported(device: str) -> bool:
 
 
 def _import_smp() -> Any:
-    absent = {
+    stand_ins = {
         name: ModuleType(name)
         for name in ("torch._dynamo", "torch._dynamo.utils")
         if name not in sys.modules
     }
     for name, function in (("disable", _disable), ("is_compile_supported", _is_compile_supported)):
-        for module in absent.values():
+        for module in stand_ins.values():
             setattr(module, name, function)
-    sys.modules.update(absent)
+    sys.modules.update(stand_ins)
     try:
         import segmentation_models_pytorch
     finally:
-        for name in absent:
+        for name in stand_ins:
             del sys.modules[name]
     return segmentation_models_pytorch
 
 
 smp = _import_smp()
-timm: Any = sys.modules["timm"]  # smp stands on it
+timm: Any = sys.modules["timm"]  # smp has imported it

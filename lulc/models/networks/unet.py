@@ -1,4 +1,7 @@
-"""U-Net with a ResNet (or any other convolutional) encoder and a path at full resolution; weights from the seed, no download."""
+"""U-Net with any convolutional encoder and a path at full resolution.
+
+Its weights come from the seed; nothing is downloaded.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,22 @@ import torch
 from torch import nn
 
 from lulc.errors import UsageError
-from lulc.models.networks.encoders import explained
+from lulc.models.networks.encoders import encoder_errors
 from lulc.models.networks.model import Model
 from lulc.models.networks.smp import smp
 
+# Channels of the decoder's stages, deepest first; a shallower net leaves out the deepest.
+_CHANNELS = (256, 128, 64, 32, 16)
+
 
 class DetailedUnet(nn.Module):
-    """A U-Net whose head also sees features of the pixels as they are.
+    """A U-Net whose head also sees features at full resolution.
 
-    A ResNet halves the image before its first features, so that a plain U-Net never sees a single pixel: classes that show in
-    their spectra alone are then mapped worse than by a forest of pixels. Two convolutions at full resolution beside it mend that.
-    Where things are many pixels large an image may be averaged first, by `shrink` pixels a side; logits are then interpolated.
+    A ResNet halves the image before its first features, so that a plain U-Net never sees a single
+    pixel: classes that only their spectra tell apart are then mapped worse than by a random forest
+    of pixels. Two convolutions at full resolution mend that. Where objects are many pixels large an
+    image may be averaged first, over squares of `shrink` pixels a side; logits are then
+    interpolated.
     """
 
     def __init__(self, net: nn.Module, in_channels: int, width: int, shrink: int = 1) -> None:
@@ -34,12 +42,11 @@ class DetailedUnet(nn.Module):
         self.segmentation_head = net.get_submodule("segmentation_head")
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits (N, K, H, W) of an image (N, C, H, W)."""
+        """Return logits (N, K, H, W) of an image (N, C, H, W)."""
         image = self.shrink(image)
         context = self.decoder(self.encoder(image))
-        logits: torch.Tensor = self.enlarge(
-            self.segmentation_head(self.mix(torch.cat([context, self.detail(image)], 1)))
-        )
+        mixed = self.mix(torch.cat([context, self.detail(image)], 1))
+        logits: torch.Tensor = self.enlarge(self.segmentation_head(mixed))
         return logits
 
 
@@ -49,10 +56,6 @@ def _conv(channels: int, width: int, size: int) -> list[nn.Module]:
         nn.BatchNorm2d(width),
         nn.ReLU(inplace=True),
     ]
-
-
-# Channels of the decoder's stages, deepest first; a shallower net leaves out the deepest.
-_CHANNELS = (256, 128, 64, 32, 16)
 
 
 def _build(
@@ -65,22 +68,32 @@ def _build(
     dropout: float = 0.0,
     shrink: int = 1,
 ) -> nn.Module:
-    """The network (Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28); UsageError when there is no such encoder or shape.
+    """Build the network (Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28).
 
-    depth: how often the encoder halves the image; decoder: channels of its `depth` stages, deepest first; dropout: share of the
-    last feature maps left out while it learns; shrink: side in pixels of the squares whose mean it is shown.
+    depth: how often the encoder halves the image; decoder: channels of its `depth` stages, deepest
+    first; dropout: share of the last feature maps left out in training; shrink: side in pixels of
+    the squares whose mean the network sees. UsageError where there is no such encoder or shape.
     """
     channels = decoder_channels(depth, decoder)
-    with explained(encoder):
-        net = DetailedUnet(
-            plain(encoder, channels, in_channels, classes), in_channels, channels[-1], shrink
-        )
-        leave_out_unused(net, torch.zeros(1, in_channels, 128 * shrink, 128 * shrink))
-    return drop_out(net, dropout)
+    with encoder_errors(encoder):
+        plain = plain_unet(encoder, channels, in_channels, classes)
+        net = DetailedUnet(plain, in_channels, channels[-1], shrink)
+        prune_unused(net, torch.zeros(1, in_channels, 128 * shrink, 128 * shrink))
+    return add_dropout(net, dropout)
 
 
-def plain(encoder: str, channels: Sequence[int], in_channels: int, classes: int) -> Any:
-    """A U-Net of segmentation-models-pytorch whose decoder has these channels, deepest first."""
+def plain_unet(encoder: str, channels: Sequence[int], in_channels: int, classes: int) -> Any:
+    """Build a U-Net of segmentation-models-pytorch.
+
+    Args:
+        encoder: its name.
+        channels: of the decoder's stages, deepest first.
+        in_channels: channels of the image.
+        classes: channels of the output.
+
+    Returns:
+        The network, without pretrained weights.
+    """
     return smp.Unet(
         encoder,
         encoder_depth=len(channels),
@@ -92,7 +105,14 @@ def plain(encoder: str, channels: Sequence[int], in_channels: int, classes: int)
 
 
 def decoder_channels(depth: int, decoder: Sequence[int]) -> tuple[int, ...]:
-    """Channels of the decoder's stages, deepest first: those given, or the usual ones; UsageError where they are not `depth`."""
+    """Return the channels of the decoder's stages, deepest first.
+
+    Returns:
+        `decoder`, or the default of this depth where it is empty.
+
+    Raises:
+        UsageError: they are not `depth`.
+    """
     channels = tuple(decoder) or _CHANNELS[-depth:]
     if len(channels) != depth:
         raise UsageError(
@@ -101,8 +121,12 @@ def decoder_channels(depth: int, decoder: Sequence[int]) -> tuple[int, ...]:
     return channels
 
 
-def drop_out(net: nn.Module, share: float) -> nn.Module:
-    """The network, a share of whose last feature maps is left out while it learns."""
+def add_dropout(net: nn.Module, share: float) -> nn.Module:
+    """Make the network leave out a share of its last feature maps in training.
+
+    Returns:
+        The same network.
+    """
     if share:
         net.segmentation_head = nn.Sequential(
             nn.Dropout2d(share), net.get_submodule("segmentation_head")
@@ -110,9 +134,10 @@ def drop_out(net: nn.Module, share: float) -> nn.Module:
     return net
 
 
-def leave_out_unused(net: nn.Module, image: torch.Tensor) -> None:
-    """Nothing; what such an input never reaches is gone from the network when it returns."""
-    # A shallow net never calls the encoder's deep stages: they would weigh in the file, and ranks would wait for their gradients.
+def prune_unused(net: nn.Module, image: torch.Tensor) -> None:
+    """Remove the encoder's stages that such an input never reaches."""
+    # A shallow net never calls the encoder's deep stages: they would weigh in the file, and ranks
+    # would wait for their gradients.
     net.eval()
     with torch.inference_mode(False), torch.enable_grad():
         net(image).sum().backward()
@@ -120,7 +145,7 @@ def leave_out_unused(net: nn.Module, image: torch.Tensor) -> None:
     encoder = net.get_submodule("encoder")
     for name, stage in list(encoder.named_children()):
         parameters = list(stage.parameters())
-        if parameters and all(p.grad is None for p in parameters):
+        if parameters and all(parameter.grad is None for parameter in parameters):
             setattr(encoder, name, nn.Identity())
     for parameter in net.parameters():
         parameter.requires_grad_(parameter.grad is not None)
@@ -128,7 +153,11 @@ def leave_out_unused(net: nn.Module, image: torch.Tensor) -> None:
 
 
 def stride_multiple(depth: int = 5, shrink: int = 1, **_: object) -> int:
-    """The number that heights and widths must be multiples of: the encoder halves the shrunk image `depth` times."""
+    """Return the number that heights and widths must be multiples of.
+
+    Returns:
+        `shrink` * 2 ** `depth`: the encoder halves the shrunk image `depth` times.
+    """
     return shrink << depth
 
 

@@ -1,4 +1,4 @@
-"""U-TAE: a U-Net over all dates at once, whose attention to the dates is found at its coarsest level and used at all others."""
+"""U-TAE: a U-Net over all dates, with attention from its coarsest level at every level."""
 
 from __future__ import annotations
 
@@ -10,67 +10,84 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lulc.models.networks.model import Model
-from lulc.models.networks.temporal import HEADS, TemporalAttention, spread
+from lulc.models.networks.temporal import HEADS, TemporalAttention, apply_attention
 from lulc.models.networks.unet import decoder_channels, stride_multiple
 
 
 class Utae(nn.Module):
-    """The network (Garnot and Landrieu 2021, arXiv:2107.07933). Norms are of groups of one date's channels: dates that are not
-    valid spoil no other date."""
+    """The network (Garnot and Landrieu 2021, arXiv:2107.07933).
+
+    Norms are over groups of one date's channels: dates that are not valid spoil no other date.
+    """
 
     def __init__(
         self, in_channels: int, classes: int, widths: Sequence[int], dropout: float
     ) -> None:
         super().__init__()
         self.first = _block(in_channels, widths[0])
-        downs = [
-            nn.Sequential(_conv(a, b, 4, 2), _block(b, b))
-            for a, b in zip(widths, (*widths[1:], widths[-1]), strict=True)
-        ]
-        self.encoder = nn.ModuleList(downs)
-        self.attention = TemporalAttention(widths[-1])
-        below = (*widths[1:], widths[-1])
-        self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(b, a, 2, 2) for a, b in zip(widths, below, strict=True)
+        coarser = (*widths[1:], widths[-1])
+        self.encoder = nn.ModuleList(
+            nn.Sequential(_conv(width, next_width, 4, 2), _block(next_width, next_width))
+            for width, next_width in zip(widths, coarser, strict=True)
         )
-        self.blocks = nn.ModuleList(_block(2 * a, a) for a in widths)
+        self.attention = TemporalAttention(widths[-1])
+        self.ups = nn.ModuleList(
+            nn.ConvTranspose2d(next_width, width, 2, 2)
+            for width, next_width in zip(widths, coarser, strict=True)
+        )
+        self.blocks = nn.ModuleList(_block(2 * width, width) for width in widths)
         self.head = nn.Sequential(nn.Dropout2d(dropout), nn.Conv2d(widths[0], classes, 1))
 
     def forward(self, pixels: Tensor, valid: Tensor, days: Tensor) -> Tensor:
-        """Logits (N, K, H, W) of pixels (N, T, C, H, W), valid (N, T, H, W) and days of the year (N, T)."""
+        """Map every pixel.
+
+        Args:
+            pixels: (N, T, C, H, W).
+            valid: (N, T, H, W) bool.
+            days: (N, T) days of the year.
+
+        Returns:
+            Logits (N, K, H, W).
+        """
         n, dates = pixels.shape[:2]
-        # Convolutions would carry what stands in masked pixels to their neighbours.
+        # Convolutions would carry the values of masked pixels to their neighbours.
         features = [self.first(pixels.masked_fill(~valid[:, :, None], 0).flatten(0, 1))]
         for down in self.encoder:
             features.append(down(features[-1]))
-        height, width = features[-1].shape[-2:]
-        coarse = features[-1].view(n, dates, -1, height, width)
-        # A date counts in a cell of which it shows something: so every pixel that is valid on a date finds attention for it.
-        share = functional.adaptive_avg_pool2d(valid.to(pixels.dtype), (height, width))
-        series = coarse.permute(0, 3, 4, 1, 2).flatten(0, 2)
-        there = (share > 0).permute(0, 2, 3, 1).flatten(0, 2)
-        when = days[:, None].expand(n, height * width, dates).flatten(0, 1)
-        found, attention = self.attention(series, there, when)
-        out = found.view(n, height, width, -1).movedim(-1, 1)
-        masks = attention.view(n, height, width, dates, HEADS).permute(0, 3, 4, 1, 2)
+        coarse = features[-1].view(n, dates, *features[-1].shape[1:])
+        decoded, masks = self._attend(coarse, valid, days)
         for level in reversed(range(len(self.ups))):
             fine = features[level].view(n, dates, *features[level].shape[1:])
-            skip = spread(self._seen(masks, valid, (fine.shape[-2], fine.shape[-1])), fine)
-            out = self.blocks[level](torch.cat([self.ups[level](out), skip], 1))
-        logits: Tensor = self.head(out)
+            attention = self._refine(masks, valid, (fine.shape[-2], fine.shape[-1]))
+            skip = apply_attention(attention, fine)
+            decoded = self.blocks[level](torch.cat([self.ups[level](decoded), skip], 1))
+        logits: Tensor = self.head(decoded)
         return logits
 
+    def _attend(self, coarse: Tensor, valid: Tensor, days: Tensor) -> tuple[Tensor, Tensor]:
+        # (N, C, h, w) and attention (N, T, HEADS, h, w) of features (N, T, C, h, w).
+        n, dates, _, height, width = coarse.shape
+        # A date counts in a cell where any of its pixels is valid: every pixel that is valid on a
+        # date then has attention for it.
+        share = functional.adaptive_avg_pool2d(valid.float(), (height, width))
+        series = coarse.permute(0, 3, 4, 1, 2).flatten(0, 2)
+        series_valid = (share > 0).permute(0, 2, 3, 1).flatten(0, 2)
+        series_days = days[:, None].expand(n, height * width, dates).flatten(0, 1)
+        reduced, attention = self.attention(series, series_valid, series_days)
+        masks = attention.view(n, height, width, dates, HEADS).permute(0, 3, 4, 1, 2)
+        return reduced.view(n, height, width, -1).movedim(-1, 1), masks
+
     @staticmethod
-    def _seen(masks: Tensor, valid: Tensor, shape: tuple[int, int]) -> Tensor:
-        # At a finer level a date gets attention where it is valid alone; what it loses goes to the others.
+    def _refine(masks: Tensor, valid: Tensor, shape: tuple[int, int]) -> Tensor:
+        # At a finer level a date gets attention only where it is valid; what it loses goes to the
+        # others.
         n, dates = valid.shape[:2]
         finer = functional.interpolate(masks.flatten(0, 1), shape, mode="bilinear").view(
             n, dates, HEADS, *shape
         )
-        kept: Tensor = (
-            finer * functional.adaptive_avg_pool2d(valid.to(masks.dtype), shape)[:, :, None]
-        )
-        return kept / kept.sum(1, keepdim=True).clamp(min=1e-6)
+        valid_share = functional.adaptive_avg_pool2d(valid.to(masks.dtype), shape)[:, :, None]
+        attention: Tensor = finer * valid_share
+        return attention / attention.sum(1, keepdim=True).clamp(min=1e-6)
 
 
 def _conv(channels: int, width: int, size: int = 3, stride: int = 1) -> nn.Sequential:
@@ -96,7 +113,11 @@ def _build(
     dropout: float = 0.0,
     **_: Any,
 ) -> nn.Module:
-    """The network. depth: how often it halves the image; decoder: channels of its levels, deepest first, rounded up to heads."""
+    """Build the network.
+
+    depth: how often it halves the image; decoder: channels of its levels, deepest first, rounded up
+    to a multiple of HEADS.
+    """
     widths = [-(-width // HEADS) * HEADS for width in reversed(decoder_channels(depth, decoder))]
     return Utae(in_channels, classes, widths, dropout)
 

@@ -1,9 +1,12 @@
-"""Samples before a network sees them: cropped, made one image of T dates, standardised, varied; whatever the label is."""
+"""Samples prepared for a network: cropped, reduced to one image, standardised, augmented.
+
+The verbs serve every kind of label.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -14,9 +17,16 @@ from lulc.models.tasks.task import Batch, Kind, Scaling, Task
 
 
 def lower_median(pixels: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """(N, C, H, W) and (N, H, W) bool: the lower median of the valid dates of every pixel and band; 0 where no date is valid.
+    """Compute the lower median of the valid dates of every pixel and band.
 
-    From pixels (N, T, C, H, W) and valid (N, T, H, W): the rule of `lulc.chips.composite`, for a whole batch.
+    The rule of `lulc.chips.composites.median_composite`, for a whole batch.
+
+    Args:
+        pixels: (N, T, C, H, W).
+        valid: (N, T, H, W) bool.
+
+    Returns:
+        The image (N, C, H, W), 0 where no date is valid, and (N, H, W) bool: where one is.
     """
     if not pixels.is_floating_point():
         pixels = pixels.to(torch.int32)  # torch cannot sort uint16
@@ -27,116 +37,156 @@ def lower_median(pixels: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         ordered = pixels.masked_fill(~valid[:, :, None], top).sort(dim=1).values
         middle = (valid.sum(1, keepdim=True)[:, :, None] - 1).clamp(min=0) // 2
         image = ordered.gather(1, middle.expand(-1, -1, pixels.shape[2], -1, -1))[:, 0]
-    seen = valid.any(1)
-    return image.masked_fill(~seen[:, None], 0), seen
+    image_valid = valid.any(1)
+    return image.masked_fill(~image_valid[:, None], 0), image_valid
 
 
-def reduce(samples: Batch, task: Task) -> Batch:
-    """The samples with the dates that the task's network sees: all of them, or the median of the valid ones as one (DN)."""
-    if task.series:
-        return samples
-    image, seen = lower_median(samples.pixels, samples.valid)
-    return dataclasses.replace(
-        samples, pixels=image[:, None], valid=seen[:, None], days=samples.days[:, :1]
-    )
+def reduce(batch: Batch, task: Task) -> Batch:
+    """Reduce the dates to those that the task's network sees.
 
-
-def standardise(samples: Batch, scaling: Scaling) -> Batch:
-    """The samples with pixels as float32, standardised, 0 where not valid; a label a pixel is 255 where no date is."""
-    gain, shift = (x.to(samples.pixels.device)[:, None, None] for x in scaling.factors())
-    pixels = torch.addcmul(shift, samples.pixels.float(), gain).masked_fill_(
-        ~samples.valid[:, :, None], 0
-    )
-    label = samples.label if samples.label.is_floating_point() else samples.label.long()
-    if label.ndim == 3 and label.shape[1:] == samples.valid.shape[2:]:
-        label = label.masked_fill(~samples.valid.any(1), NODATA)
-    return dataclasses.replace(samples, pixels=pixels, label=label)
-
-
-def count_dates(samples: Batch, kind: Kind) -> Tensor:
-    """What a loss is divided by: labelled pixels, or images with a label, each times its sample's weight."""
-    if kind in ("tags", "boxes"):
-        return samples.weight.double().sum()
-    known = (
-        (samples.label != NODATA).flatten(1).sum(1)
-        if samples.label.ndim > 1
-        else samples.label != NODATA
-    )
-    return known.double() @ samples.weight.double()
-
-
-def class_counts(samples: Batch, kind: Kind) -> Tensor:
-    """(256,) float64: how many pixels, images or boxes of each class there are; pixels where a date is valid alone."""
-    if kind == "tags":
-        found = samples.label.double().sum(0)
-        return functional.pad(found, (0, 256 - len(found)))
-    ids = {
-        "pixels": lambda: samples.label[samples.valid.any(1)],
-        "boxes": lambda: samples.label[..., 0],
-    }.get(kind, lambda: samples.label)()
-    return torch.bincount(ids.flatten().long(), minlength=256).double()
-
-
-def crop(samples: Batch, side: int, kind: Kind) -> Batch:
-    """A square of `side` pixels from a random place of every sample; the samples themselves where they are no larger.
-
-    Labels are often sparse, and a square without them teaches nothing: of four places drawn it is the first with a label on a
-    quarter of its pixels (or a box), or else the one with most.
+    Returns:
+        The batch with all its dates, or with the median (DN) of the valid ones as its one date.
     """
-    free = samples.pixels.shape[-1] - side
-    if free <= 0:
-        return samples
+    if task.series:
+        return batch
+    image, valid = lower_median(batch.pixels, batch.valid)
+    return dataclasses.replace(
+        batch, pixels=image[:, None], valid=valid[:, None], days=batch.days[:, :1]
+    )
 
-    def choose(known: Callable[[int, int], int], enough: int) -> tuple[int, int]:
-        drawn: list[tuple[int, int]] = [(y, x) for y, x in torch.randint(free + 1, (4, 2)).tolist()]
-        counts = [known(y, x) for y, x in drawn]
-        good = (place for place, count in zip(drawn, counts, strict=True) if count >= enough)
-        return next(good, drawn[counts.index(max(counts))])
 
-    def labelled(label: Tensor) -> tuple[Callable[[int, int], int], int]:
-        if kind == "pixels":
-            known = label != NODATA
-            return lambda y, x: int(known[y : y + side, x : x + side].sum()), side * side // 4
-        if kind == "boxes":
-            return lambda y, x: int((_inside(label, y, x, side)[:, 0] != NODATA).sum()), 1
-        return lambda *_: 1, 1
+def standardise(batch: Batch, scaling: Scaling) -> Batch:
+    """Standardise the pixels.
 
-    places = [choose(*labelled(label)) for label in samples.label]
+    Returns:
+        The batch with float32 pixels, 0 where not valid; a label a pixel is 255 where no date is
+        valid.
+    """
+    gain, shift = (factor.to(batch.pixels.device)[:, None, None] for factor in scaling.factors())
+    pixels = torch.addcmul(shift, batch.pixels.float(), gain).masked_fill_(
+        ~batch.valid[:, :, None], 0
+    )
+    label = batch.label if batch.label.is_floating_point() else batch.label.long()
+    if label.ndim == 3 and label.shape[1:] == batch.valid.shape[2:]:
+        label = label.masked_fill(~batch.valid.any(1), NODATA)
+    return dataclasses.replace(batch, pixels=pixels, label=label)
+
+
+def count_labels(batch: Batch, kind: Kind) -> Tensor:
+    """Count what a loss is divided by.
+
+    Returns:
+        Labelled pixels, or images with a label, each times its sample's weight; a float64 scalar.
+    """
+    if kind in ("tags", "boxes"):
+        return batch.weight.double().sum()
+    labelled = batch.label != NODATA
+    counts = labelled.flatten(1).sum(1) if batch.label.ndim > 1 else labelled
+    return counts.double() @ batch.weight.double()
+
+
+def class_counts(batch: Batch, kind: Kind) -> Tensor:
+    """Count the pixels, images or boxes of each class.
+
+    Returns:
+        (256,) float64 by position in the legend, 255 for no label; of pixels those where a date is
+        valid.
+    """
+    if kind == "tags":
+        counts = batch.label.double().sum(0)
+        return functional.pad(counts, (0, 256 - len(counts)))
+    positions = batch.label
+    if kind == "pixels":
+        positions = batch.label[batch.valid.any(1)]
+    elif kind == "boxes":
+        positions = batch.label[..., 0]
+    return torch.bincount(positions.flatten().long(), minlength=256).double()
+
+
+def crop(batch: Batch, side: int, kind: Kind) -> Batch:
+    """Crop every sample to a square at random.
+
+    Labels are often sparse, and a square without them teaches nothing: of four squares drawn it is
+    the first with a label on a quarter of its pixels (or a box), or else the one with most.
+
+    Args:
+        batch: samples.
+        side: of the squares, in pixels.
+        kind: of the labels.
+
+    Returns:
+        The cropped batch; the batch itself where it is no larger.
+    """
+    max_offset = batch.pixels.shape[-1] - side
+    if max_offset <= 0:
+        return batch
+    corners = [_draw_corner(label, side, max_offset, kind) for label in batch.label]
 
     def cut(array: Tensor) -> Tensor:
         return torch.stack(
-            [a[..., y : y + side, x : x + side] for a, (y, x) in zip(array, places, strict=True)]
+            [a[..., y : y + side, x : x + side] for a, (y, x) in zip(array, corners, strict=True)]
         )
 
-    label = samples.label
+    label = batch.label
     if kind == "pixels":
         label = cut(label)
     elif kind == "boxes":
         label = torch.stack(
-            [_inside(boxes, y, x, side) for boxes, (y, x) in zip(label, places, strict=True)]
+            [_crop_boxes(boxes, y, x, side) for boxes, (y, x) in zip(label, corners, strict=True)]
         )
-    return dataclasses.replace(
-        samples, pixels=cut(samples.pixels), valid=cut(samples.valid), label=label
-    )
+    return dataclasses.replace(batch, pixels=cut(batch.pixels), valid=cut(batch.valid), label=label)
 
 
-def _inside(boxes: Tensor, y: int, x: int, side: int) -> Tensor:
-    # Boxes (M, 5) whose centre lies in the square, counted from its corner and cut at its edges; the others become none.
+def _draw_corner(label: Tensor, side: int, max_offset: int, kind: Kind) -> tuple[int, int]:
+    # Upper row and left column of the square.
+    corners: list[tuple[int, int]] = [
+        (y, x) for y, x in torch.randint(max_offset + 1, (4, 2)).tolist()
+    ]
+    counts = [_count_labelled(label, y, x, side, kind) for y, x in corners]
+    enough = side * side // 4 if kind == "pixels" else 1
+    for corner, count in zip(corners, counts, strict=True):
+        if count >= enough:
+            return corner
+    return corners[counts.index(max(counts))]
+
+
+def _count_labelled(label: Tensor, y: int, x: int, side: int, kind: Kind) -> int:
+    if kind == "pixels":
+        return int((label[y : y + side, x : x + side] != NODATA).sum())
+    if kind == "boxes":
+        return int((_crop_boxes(label, y, x, side)[:, 0] != NODATA).sum())
+    return 1
+
+
+def _crop_boxes(boxes: Tensor, y: int, x: int, side: int) -> Tensor:
+    # Boxes (M, 5) whose centre lies in the square, relative to its corner and clipped at its edges;
+    # the others become none.
     moved = boxes - boxes.new_tensor([0, x, y, x, y])
     centre = (moved[:, 1:3] + moved[:, 3:5]) / 2
-    outside = ((centre < 0) | (centre >= side)).any(1)
-    kept = torch.cat([boxes[:, :1], moved[:, 1:].clamp(0, side)], 1)
-    kept[outside, 0] = NODATA
-    return kept
+    is_outside = ((centre < 0) | (centre >= side)).any(1)
+    clipped = torch.cat([boxes[:, :1], moved[:, 1:].clamp(0, side)], 1)
+    clipped[is_outside, 0] = NODATA
+    return clipped
 
 
-def augment(samples: Batch, kinds: Sequence[str], kind: Kind, scaling: Scaling) -> Batch:
-    """The standardised samples turned by quarters, flipped, zoomed, of another light and noisier, as `kinds` names."""
+def augment(batch: Batch, kinds: Sequence[str], kind: Kind, scaling: Scaling) -> Batch:
+    """Vary standardised samples at random.
+
+    Args:
+        batch: standardised samples.
+        kinds: the augmentations, as in `train.augment`: quarter turns, flips, zoom, brightness,
+            colour and noise.
+        kind: of the labels.
+        scaling: how the samples were standardised.
+
+    Returns:
+        The varied batch; pixels are 0 where not valid.
+    """
     if "zoom" in kinds and kind != "boxes":
-        samples = _zoom(samples, kind)
+        batch = _zoom(batch, kind)
     if "rotate" in kinds or "flip" in kinds:
-        samples = _turn(samples, "rotate" in kinds, "flip" in kinds, kind)
-    pixels = samples.pixels
+        batch = _turn(batch, "rotate" in kinds, "flip" in kinds, kind)
+    pixels = batch.pixels
     if "brightness" in kinds:
         # A gain of the contrast and a shift of every band, the same for all pixels and dates.
         gain = 1 + _normal(pixels, 0.1, each_band=False)
@@ -145,16 +195,17 @@ def augment(samples: Batch, kinds: Sequence[str], kind: Kind, scaling: Scaling) 
         pixels = _relight(pixels, scaling)
     if "noise" in kinds:
         pixels = pixels + 0.05 * torch.randn(pixels.shape).to(pixels.device)
-    return dataclasses.replace(samples, pixels=pixels.masked_fill(~samples.valid[:, :, None], 0))
+    return dataclasses.replace(batch, pixels=pixels.masked_fill(~batch.valid[:, :, None], 0))
 
 
 def _relight(pixels: Tensor, scaling: Scaling) -> Tensor:
-    # Sun, season and sensor multiply a reflectance, and haze adds the same to every band: a scene of another day differs from
-    # this one by values counted from no light at all, not from their mean. Haze is counted in the middle one of the bands'
-    # means, so that a band of another unit among them (metres, decibels) does not set it.
+    # Sun, season and sensor multiply a reflectance, and haze adds the same to every band: a scene
+    # of another day differs from this one by values counted from no light at all, not from their
+    # mean. The unit of haze is the median of the bands' means, so that a band of another unit among
+    # them (metres, decibels) does not set it.
     mean, std = (
-        torch.tensor(x, dtype=torch.float32, device=pixels.device)
-        for x in (scaling.mean, scaling.std)
+        torch.tensor(numbers, dtype=torch.float32, device=pixels.device)
+        for numbers in (scaling.mean, scaling.std)
     )
     dark, haze = (-mean / std)[:, None, None], (mean.abs().median() / std)[:, None, None]
     gain = torch.exp(_normal(pixels, 0.4, each_band=False) + _normal(pixels, 0.2, each_band=True))
@@ -162,42 +213,46 @@ def _relight(pixels: Tensor, scaling: Scaling) -> Tensor:
 
 
 def _normal(pixels: Tensor, spread: float, *, each_band: bool) -> Tensor:
-    # (N, 1, C or 1, 1, 1): one for every sample and band, or sample; drawn on the CPU: a seed says the same on every device.
-    return (spread * torch.randn(len(pixels), 1, pixels.shape[2] if each_band else 1, 1, 1)).to(
-        pixels.device
-    )
+    # (N, 1, C or 1, 1, 1): one for every sample and band, or every sample; drawn on the CPU, so
+    # that a seed gives the same on every device.
+    bands = pixels.shape[2] if each_band else 1
+    return (spread * torch.randn(len(pixels), 1, bands, 1, 1)).to(pixels.device)
 
 
-def _turn(samples: Batch, rotate: bool, flip: bool, kind: Kind) -> Batch:
-    n, side = len(samples.pixels), samples.pixels.shape[-1]
+def _turn(batch: Batch, rotate: bool, flip: bool, kind: Kind) -> Batch:
+    n, side = len(batch.pixels), batch.pixels.shape[-1]
     turns = torch.randint(4, (n,)).tolist() if rotate else [0] * n
     flips = torch.randint(2, (n,)).tolist() if flip else [0] * n
 
-    def move(array: Tensor) -> Tensor:
-        moved = (torch.rot90(a, t, (-2, -1)) for a, t in zip(array, turns, strict=True))
-        return torch.stack([a.flip(-1) if f else a for a, f in zip(moved, flips, strict=True)])
+    def turn(array: Tensor) -> Tensor:
+        rotated = (torch.rot90(a, t, (-2, -1)) for a, t in zip(array, turns, strict=True))
+        return torch.stack([a.flip(-1) if f else a for a, f in zip(rotated, flips, strict=True)])
 
-    def move_boxes(boxes: Tensor, turns: int, flipped: int) -> Tensor:
-        left, top, right, bottom = boxes[:, 1:].unbind(1)
-        for _ in range(turns):
-            left, top, right, bottom = top, side - right, bottom, side - left
-        if flipped:
-            left, right = side - right, side - left
-        return torch.stack([boxes[:, 0], left, top, right, bottom], 1)
-
-    label = samples.label
+    label = batch.label
     if kind == "pixels":
-        label = move(label)
+        label = turn(label)
     elif kind == "boxes":
-        label = torch.stack([move_boxes(*given) for given in zip(label, turns, flips, strict=True)])
+        label = torch.stack(
+            [_turn_boxes(b, t, f, side) for b, t, f in zip(label, turns, flips, strict=True)]
+        )
     return dataclasses.replace(
-        samples, pixels=move(samples.pixels), valid=move(samples.valid), label=label
+        batch, pixels=turn(batch.pixels), valid=turn(batch.valid), label=label
     )
 
 
-def _zoom(samples: Batch, kind: Kind) -> Batch:
-    # A part of every sample, 0.6 to 1 of its side, from a random place and slightly turned, brought back to the full side.
-    n = len(samples.pixels)
+def _turn_boxes(boxes: Tensor, turns: int, flipped: int, side: int) -> Tensor:
+    left, top, right, bottom = boxes[:, 1:].unbind(1)
+    for _ in range(turns):
+        left, top, right, bottom = top, side - right, bottom, side - left
+    if flipped:
+        left, right = side - right, side - left
+    return torch.stack([boxes[:, 0], left, top, right, bottom], 1)
+
+
+def _zoom(batch: Batch, kind: Kind) -> Batch:
+    # A window of every sample, 0.6 to 1 of its side, placed at random and slightly turned, is
+    # resampled to the full side.
+    n = len(batch.pixels)
     scale = torch.empty(n).uniform_(0.6, 1.0)
     angle = torch.empty(n).uniform_(-0.25, 0.25)
     shift = (torch.rand(n, 2) * 2 - 1) * (1 - scale)[:, None]
@@ -205,24 +260,20 @@ def _zoom(samples: Batch, kind: Kind) -> Batch:
     theta = torch.stack(
         [torch.stack([cos, -sin, shift[:, 0]], 1), torch.stack([sin, cos, shift[:, 1]], 1)], 1
     )
-    shape = samples.pixels.shape
-    grid = functional.affine_grid(theta, [n, 1, *shape[-2:]], align_corners=False).to(
-        samples.pixels.device
-    )
+    shape = batch.pixels.shape
+    grid = functional.affine_grid(theta, [n, 1, *shape[-2:]], align_corners=False)
+    grid = grid.to(batch.pixels.device)
 
-    def take(array: Tensor, mode: str) -> Tensor:
-        flat = array.reshape(n, -1, *shape[-2:]).float()
-        # What the label or image does not reach is filled from its edge; it is not valid where the edge is not.
-        return functional.grid_sample(flat, grid, mode, "border", align_corners=False).reshape(
-            array.shape
-        )
+    def resample(array: Tensor, mode: str) -> Tensor:
+        planes = array.reshape(n, -1, *shape[-2:]).float()
+        # Beyond the label or image its edge is repeated; it is not valid where the edge is not.
+        zoomed = functional.grid_sample(planes, grid, mode, "border", align_corners=False)
+        return zoomed.reshape(array.shape)
 
-    label = (
-        take(samples.label, "nearest").to(samples.label.dtype)
-        if kind == "pixels"
-        else samples.label
-    )
-    valid = take(samples.valid, "nearest") > 0.5
+    label = batch.label
+    if kind == "pixels":
+        label = resample(label, "nearest").to(label.dtype)
+    valid = resample(batch.valid, "nearest") > 0.5
     return dataclasses.replace(
-        samples, pixels=take(samples.pixels, "bilinear"), valid=valid, label=label
+        batch, pixels=resample(batch.pixels, "bilinear"), valid=valid, label=label
     )

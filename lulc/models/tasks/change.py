@@ -1,4 +1,4 @@
-"""What changed between two dates: one class of change for every pixel, from → to where the legend has it."""
+"""Task `change`: one class of change for every pixel between two dates, from → to in the legend."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from lulc.models.tasks.segment import border_evidence, summarise_borders
 from lulc.models.tasks.task import Batch, Task
 
 
-def pair(samples: Batch) -> tuple[Tensor, ...]:
-    """The first and the last date of every sample, (N, 2, C, H, W)."""
-    return (samples.pixels[:, [0, -1]],)
+def _inputs(batch: Batch) -> tuple[Tensor, ...]:
+    """Return the first and the last date of every sample, (N, 2, C, H, W)."""
+    return (batch.pixels[:, [0, -1]],)
 
 
 CHANGE = Task(
-    "change",
-    "pixels",
-    True,
-    "miou",
-    pair,
-    classes.loss_of,
-    classes.forward,
-    border_evidence,
-    summarise_borders,
-    classes.probabilities,
+    name="change",
+    kind="pixels",
+    series=True,
+    best="miou",
+    inputs=_inputs,
+    loss=classes.network_loss,
+    forward=classes.forward,
+    evidence=border_evidence,
+    summarise=summarise_borders,
+    probabilities=classes.probabilities,
 )

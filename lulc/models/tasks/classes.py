@@ -1,4 +1,4 @@
-"""What tasks share that ask for one class of a pixel or of an image: the loss, the scores, the probabilities."""
+"""Loss, scores and probabilities of the tasks that give one class to a pixel or an image."""
 
 from __future__ import annotations
 
@@ -15,84 +15,125 @@ from lulc.stats import confusion
 
 
 def forward(net: nn.Module, inputs: tuple[Tensor, ...]) -> Tensor:
-    """Logits (N, K, …) in float32."""
+    """Return the network's logits (N, K, …) in float32."""
     logits: Tensor = net(*inputs)
     return logits.float()
 
 
-def loss_of(
-    net: nn.Module, inputs: tuple[Tensor, ...], label: Tensor, weight: Tensor, penalty: LossConf
+def network_loss(
+    net: nn.Module, inputs: tuple[Tensor, ...], label: Tensor, weight: Tensor, settings: LossConf
 ) -> Tensor:
-    """The network's `loss` on a batch."""
-    return loss(net(*inputs), label, weight, penalty)
+    """Return the network's `loss` on a batch.
+
+    Args:
+        net: the network.
+        inputs: its arguments.
+        label: (N, …) positions in the legend, 255 where there is none.
+        weight: (N,) weights of the samples.
+        settings: the settings of the loss.
+
+    Returns:
+        The loss, a scalar.
+    """
+    return loss(net(*inputs), label, weight, settings)
 
 
-def loss(logits: Tensor, label: Tensor, weight: Tensor, penalty: LossConf) -> Tensor:
-    """The sum over all that has a label: its sample's weight (N,) times class-weighted cross entropy plus `dice` soft dice.
+def loss(logits: Tensor, label: Tensor, weight: Tensor, settings: LossConf) -> Tensor:
+    """Return class-weighted cross entropy plus `dice` times soft dice, summed over all labels.
 
-    Logits (N, K, …), label (N, …). Focal loss (Lin et al. 2017, arXiv:1708.02002) weighs by (1 - p) ** `focal` what has
-    probability p. Soft dice (Milletari et al. 2016, doi:10.1109/3DV.2016.79) is averaged over the classes that occur in the batch
-    and counted once a label. Bootstrapping (hard: Reed et al. 2015, arXiv:1412.6596) holds a share `bootstrap` of the cross
-    entropy against the class that the network itself finds likeliest, with the label's weight: labels that are often wrong the
-    same way are learned less to the letter.
+    Each label counts with its sample's weight. Focal loss (Lin et al. 2017, arXiv:1708.02002)
+    multiplies the loss of a label that has probability p by (1 - p) ** `focal`. Soft dice
+    (Milletari et al. 2016, doi:10.1109/3DV.2016.79) is averaged over the classes that occur in the
+    batch and counted once a label. Bootstrapping (hard: Reed et al. 2015, arXiv:1412.6596) takes a
+    share `bootstrap` of the cross entropy against the class that the network itself finds
+    likeliest, with the label's weight, so that labels that are often wrong the same way are fitted
+    less closely.
+
+    Args:
+        logits: (N, K, …).
+        label: (N, …) int64 positions in the legend, 255 where there is none.
+        weight: (N,) weights of the samples.
+        settings: the settings of the loss.
+
+    Returns:
+        The loss, a scalar in float32.
     """
     logits = logits.float()
-    each_weight = weight.reshape(-1, *[1] * (label.ndim - 1))
-    known = label != NODATA
-    each = functional.cross_entropy(
+    label_weight = weight.reshape(-1, *[1] * (label.ndim - 1))
+    labelled = label != NODATA
+    losses = functional.cross_entropy(
         logits,
         label,
-        penalty.weights,
+        settings.weights,
         ignore_index=NODATA,
         reduction="none",
-        label_smoothing=penalty.smoothing,
+        label_smoothing=settings.smoothing,
     )
-    if penalty.bootstrap:
-        own = functional.cross_entropy(logits, logits.detach().argmax(1), reduction="none")
-        each = torch.lerp(
-            each, own * penalty.weights[label.where(known, 0)] * known, penalty.bootstrap
-        )
-    if penalty.focal:
-        likely = logits.softmax(1).gather(1, label.where(known, 0)[:, None])[:, 0]
-        each = each * (1 - likely) ** penalty.focal
-    total = (each * each_weight).sum()
-    if penalty.dice:
-        counted = (known * each_weight)[:, None]
-        shares = logits.softmax(1)
-        truth = functional.one_hot(label.where(known, 0), logits.shape[1]).movedim(-1, 1) * counted
-        over = (0, *range(2, logits.ndim))
-        both, there = (shares * truth).sum(over), (shares * counted + truth).sum(over)
-        occurs = truth.sum(over) > 0
-        dice = 1 - (2 * both / there.clamp(min=1e-6))[occurs].sum() / occurs.sum().clamp(min=1)
-        total = total + penalty.dice * dice * counted.sum()
+    if settings.bootstrap:
+        predicted = logits.detach().argmax(1)
+        against_itself = functional.cross_entropy(logits, predicted, reduction="none")
+        against_itself = against_itself * settings.weights[label.where(labelled, 0)] * labelled
+        losses = torch.lerp(losses, against_itself, settings.bootstrap)
+    if settings.focal:
+        probability = logits.softmax(1).gather(1, label.where(labelled, 0)[:, None])[:, 0]
+        losses = losses * (1 - probability) ** settings.focal
+    total = (losses * label_weight).sum()
+    if settings.dice:
+        label_weight = labelled * label_weight
+        total = total + settings.dice * _soft_dice(logits, label, label_weight) * label_weight.sum()
     return total
 
 
+def _soft_dice(logits: Tensor, label: Tensor, label_weight: Tensor) -> Tensor:
+    # The mean over the classes that occur; label_weight: 0 where there is no label.
+    weight = label_weight[:, None]
+    predicted = logits.softmax(1)
+    positions = label.where(label != NODATA, 0)
+    truth = functional.one_hot(positions, logits.shape[1]).movedim(-1, 1) * weight
+    axes = (0, *range(2, logits.ndim))
+    overlap, total = (predicted * truth).sum(axes), (predicted * weight + truth).sum(axes)
+    occurs = truth.sum(axes) > 0
+    return 1 - (2 * overlap / total.clamp(min=1e-6))[occurs].sum() / occurs.sum().clamp(min=1)
+
+
 def probabilities(logits: Tensor) -> Tensor:
-    """Probabilities (N, K, …)."""
+    """Return probabilities (N, K, …), whose sum over the classes is 1."""
     return logits.softmax(1)
 
 
 def evidence(logits: Tensor, label: Tensor, legend: Legend) -> np.ndarray:
-    """The (K, K + 1) confusion matrix of a batch."""
+    """Return the confusion matrix of a batch.
+
+    Args:
+        logits: (N, K, …).
+        label: (N, …) positions in the legend, 255 where there is none.
+        legend: the classes.
+
+    Returns:
+        (K, K + 1) int64 counts, as `confusion.confusion` makes them.
+    """
     to_id = legend.to_id()
-    return confusion.confusion(
-        to_id[label.cpu().numpy()], to_id[logits.argmax(1).to(torch.uint8).cpu().numpy()], legend
-    )
+    mapped = logits.argmax(1).to(torch.uint8)
+    return confusion.confusion(to_id[label.cpu().numpy()], to_id[mapped.cpu().numpy()], legend)
 
 
 def summarise_classes(
-    evidence: Sequence[np.ndarray], legend: Legend
+    matrices: Sequence[np.ndarray], legend: Legend
 ) -> tuple[dict[str, float], np.ndarray]:
-    """Accuracies, macro F1, mean IoU, and those of every class; with the matrix of all."""
-    matrix = np.sum(evidence, axis=0, dtype=np.int64)
-    found = confusion.summarise(matrix, legend)
-    f1 = [c.f1 for c in found.classes if not np.isnan(c.f1)]
+    """Compute accuracies, mean F1 and mean IoU from the confusion matrices of all batches.
+
+    Returns:
+        The metrics by name, those of one class as `<metric>/<class>`; the matrix of all batches.
+    """
+    matrix = np.sum(matrices, axis=0, dtype=np.int64)
+    scores = confusion.summarise(matrix, legend)
+    f1 = [class_score.f1 for class_score in scores.classes if not np.isnan(class_score.f1)]
     metrics = {
-        "accuracy": found.overall_accuracy,
-        "miou": found.mean_iou,
+        "accuracy": scores.overall_accuracy,
+        "miou": scores.mean_iou,
         "f1": float(np.mean(f1)) if f1 else float("nan"),
     }
     for name in ("users_accuracy", "producers_accuracy", "f1", "iou"):
-        metrics |= {f"{name}/{c.name}": getattr(c, name) for c in found.classes}
+        for class_score in scores.classes:
+            metrics[f"{name}/{class_score.name}"] = getattr(class_score, name)
     return metrics, matrix

@@ -1,4 +1,4 @@
-"""Any number of classes for a whole image."""
+"""Task `multilabel`: any number of classes for a whole image."""
 
 from __future__ import annotations
 
@@ -11,72 +11,93 @@ from torch.nn import functional
 
 from lulc.legend import Legend
 from lulc.models.tasks import classes
-from lulc.models.tasks.segment import image
+from lulc.models.tasks.segment import single_image
 from lulc.models.tasks.task import LossConf, Task
 
 
 def _loss(
-    net: nn.Module, inputs: tuple[Tensor, ...], label: Tensor, weight: Tensor, penalty: LossConf
+    net: nn.Module, inputs: tuple[Tensor, ...], label: Tensor, weight: Tensor, settings: LossConf
 ) -> Tensor:
-    """The sum over samples of their weight times the class-weighted mean of binary cross entropy over the classes.
+    """Return binary cross entropy: its class-weighted mean, summed over samples by their weight.
 
-    With `focal` the asymmetric loss (Ridnik et al. 2021, arXiv:2009.14119): only what is absent is weighed, by p ** `focal` of a
-    probability p less 0.05, so that many easy absences do not drown few presences.
+    With `focal` the asymmetric loss (Ridnik et al. 2021, arXiv:2009.14119): only absent classes are
+    weighted, by p ** `focal` of a probability p less 0.05, so that many easy absences do not drown
+    few presences.
     """
     logits = net(*inputs).float()
-    wanted = label.float() * (1 - penalty.smoothing) + 0.5 * penalty.smoothing
-    if penalty.focal:
-        likely = logits.sigmoid()
-        shifted = (likely - 0.05).clamp(min=0)
-        there = -wanted * likely.clamp(min=1e-8).log()
-        each = there - (1 - wanted) * shifted**penalty.focal * (1 - shifted).clamp(min=1e-8).log()
+    target = label.float() * (1 - settings.smoothing) + 0.5 * settings.smoothing
+    if settings.focal:
+        losses = _asymmetric_loss(logits.sigmoid(), target, settings.focal)
     else:
-        each = functional.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    total: Tensor = ((each * penalty.weights).mean(1) * weight).sum()
+        losses = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    total: Tensor = ((losses * settings.weights).mean(1) * weight).sum()
     return total
 
 
+def _asymmetric_loss(probability: Tensor, target: Tensor, focal: float) -> Tensor:
+    shifted = (probability - 0.05).clamp(min=0)
+    of_presence = -target * probability.clamp(min=1e-8).log()
+    return of_presence - (1 - target) * shifted**focal * (1 - shifted).clamp(min=1e-8).log()
+
+
 def _evidence(logits: Tensor, label: Tensor, legend: Legend) -> np.ndarray:  # noqa: ARG001
-    """(2, N, K): probabilities and labels of a batch."""
+    """Return (2, N, K): probabilities and labels of a batch."""
     return torch.stack([logits.sigmoid(), label.float()]).cpu().numpy()
 
 
 def _summarise(
     evidence: Sequence[np.ndarray], legend: Legend
 ) -> tuple[dict[str, float], np.ndarray]:
-    """Mean average precision of the classes (`ap_macro`), that of all pairs (`ap_micro`), F1 at a probability of a half."""
-    shares, truth = np.concatenate(list(evidence), axis=1)
-    each = [rank_precision(shares[:, i], truth[:, i] > 0) for i in range(shares.shape[1])]
-    metrics = {f"ap/{c.name}": ap for c, ap in zip(legend.classes, each, strict=True)}
-    known = [ap for ap in each if not np.isnan(ap)]
-    metrics["ap_macro"] = float(np.mean(known)) if known else float("nan")
-    metrics["ap_micro"] = rank_precision(shares.ravel(), truth.ravel() > 0)
-    both = ((shares >= 0.5) & (truth > 0)).sum()
-    metrics["f1"] = float(2 * both / max((shares >= 0.5).sum() + (truth > 0).sum(), 1))
+    """Compute average precision and F1.
+
+    Returns:
+        The mean average precision of the classes (`ap_macro`), that of all pairs of image and class
+        (`ap_micro`), F1 at a probability of 0.5, and `ap/<class>`; an empty matrix.
+    """
+    probabilities, truth = np.concatenate(list(evidence), axis=1)
+    class_aps = [
+        rank_precision(probabilities[:, index], truth[:, index] > 0)
+        for index in range(probabilities.shape[1])
+    ]
+    metrics = {f"ap/{c.name}": ap for c, ap in zip(legend.classes, class_aps, strict=True)}
+    valid_aps = [ap for ap in class_aps if not np.isnan(ap)]
+    metrics["ap_macro"] = float(np.mean(valid_aps)) if valid_aps else float("nan")
+    metrics["ap_micro"] = rank_precision(probabilities.ravel(), truth.ravel() > 0)
+    predicted, present = probabilities >= 0.5, truth > 0
+    hits = (predicted & present).sum()
+    metrics["f1"] = float(2 * hits / max(predicted.sum() + present.sum(), 1))
     return metrics, np.zeros((0, 0), np.int64)
 
 
-def rank_precision(shares: np.ndarray, truth: np.ndarray) -> float:
-    """The mean over what is true of the precision at its rank (Zhu 2004; ties share a rank); NaN where nothing is true."""
+def rank_precision(probabilities: np.ndarray, truth: np.ndarray) -> float:
+    """Compute average precision (Zhu 2004): the mean of the precision at the rank of each hit.
+
+    Args:
+        probabilities: (N,); equal ones share a rank.
+        truth: (N,) bool.
+
+    Returns:
+        Average precision, NaN where nothing is true.
+    """
     if not truth.any():
         return float("nan")
-    order = np.argsort(-shares, kind="stable")
-    ranked, hits = shares[order], np.cumsum(truth[order])
-    last = np.append(ranked[1:] != ranked[:-1], True)
-    at = np.flatnonzero(last)
-    precision, recall = hits[at] / (at + 1), hits[at] / hits[-1]
+    order = np.argsort(-probabilities, kind="stable")
+    ranked, hits = probabilities[order], np.cumsum(truth[order])
+    ends_rank = np.append(ranked[1:] != ranked[:-1], True)
+    rank_ends = np.flatnonzero(ends_rank)
+    precision, recall = hits[rank_ends] / (rank_ends + 1), hits[rank_ends] / hits[-1]
     return float(np.sum(np.diff(recall, prepend=0) * precision))
 
 
 MULTILABEL = Task(
-    "multilabel",
-    "tags",
-    False,
-    "ap_macro",
-    image,
-    _loss,
-    classes.forward,
-    _evidence,
-    _summarise,
-    torch.sigmoid,
+    name="multilabel",
+    kind="tags",
+    series=False,
+    best="ap_macro",
+    inputs=single_image,
+    loss=_loss,
+    forward=classes.forward,
+    evidence=_evidence,
+    summarise=_summarise,
+    probabilities=torch.sigmoid,
 )

@@ -1,4 +1,4 @@
-"""What can be asked of a model, by name."""
+"""The tasks that a model can be trained for, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One class for every pixel from all dates of a period, whose days of the year the network is told."""
+"""Task `series`: one class for every pixel, from all dates of a period and their days of year."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from lulc.models.tasks.segment import border_evidence, summarise_borders
 from lulc.models.tasks.task import Batch, Task
 
 
-def dates(samples: Batch) -> tuple[Tensor, ...]:
-    """Pixels (N, T, C, H, W), valid (N, T, H, W) and days of the year (N, T)."""
-    return samples.pixels, samples.valid, samples.days
+def _inputs(batch: Batch) -> tuple[Tensor, ...]:
+    """Return pixels (N, T, C, H, W), valid (N, T, H, W) and days of the year (N, T)."""
+    return batch.pixels, batch.valid, batch.days
 
 
 SERIES = Task(
-    "series",
-    "pixels",
-    True,
-    "miou",
-    dates,
-    classes.loss_of,
-    classes.forward,
-    border_evidence,
-    summarise_borders,
-    classes.probabilities,
+    name="series",
+    kind="pixels",
+    series=True,
+    best="miou",
+    inputs=_inputs,
+    loss=classes.network_loss,
+    forward=classes.forward,
+    evidence=border_evidence,
+    summarise=summarise_borders,
+    probabilities=classes.probabilities,
 )

@@ -1,14 +1,15 @@
 """The MTL of a Landsat product: its metadata, the same in ODL (.txt), JSON and XML.
 
-Groups and keys: Landsat 8-9 OLI/TIRS Collection 2 Level 1 and Level 2 Data Format Control Books (LSDS-1822, LSDS-1328); Landsat
-4-7 Collection 2 Level 1 and Level 2 (LSDS-1414, LSDS-1415, LSDS-1618); Collection 1 (LSDS-809).
+Groups and parameters: Landsat 8-9 OLI/TIRS Collection 2 Level 1 and Level 2 Data Format Control
+Books (LSDS-1822, LSDS-1328); Landsat 4-7 Collection 2 Level 1 and Level 2 (LSDS-1414, LSDS-1415,
+LSDS-1618); Collection 1 (LSDS-809).
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -19,75 +20,102 @@ from lulc.sources.xml import read_xml
 
 _Groups = Mapping[str, Mapping[str, str]]
 
-# The groups that describe the product itself, by level. A level-2 MTL repeats the level-1 product it was made from, under the
-# same keys: file names and scales that are not its own.
-_OWN = ("METADATA_FILE_INFO", "PRODUCT_METADATA", "PRODUCT_CONTENTS", "IMAGE_ATTRIBUTES")
-_SCALES = {
+# The groups that describe the product itself, by level. A level-2 MTL repeats the level-1 product
+# it was made from, under the same parameters: other file names and scales.
+_PRODUCT_GROUPS = (
+    "METADATA_FILE_INFO",
+    "PRODUCT_METADATA",
+    "PRODUCT_CONTENTS",
+    "IMAGE_ATTRIBUTES",
+)
+_SCALE_GROUPS = {
     "L1": ("LEVEL1_RADIOMETRIC_RESCALING", "RADIOMETRIC_RESCALING"),
     "L2": ("LEVEL2_SURFACE_REFLECTANCE_PARAMETERS", "LEVEL2_SURFACE_TEMPERATURE_PARAMETERS"),
 }
+_BAND_FILE = "FILE_NAME_BAND_"
 
 
 @dataclass(frozen=True, eq=False)
 class Mtl:
-    """What an MTL says of its own product, key → text, and where it lies, for messages."""
+    """An MTL: its address, for messages, and the parameters of its own product, name → text."""
 
     href: str
-    said: Mapping[str, str]
+    parameters: Mapping[str, str]
 
     @property
     def level(self) -> str:
         """The processing level, such as L1TP or L2SP."""
-        return self.said["PROCESSING_LEVEL"]
+        return self.parameters["PROCESSING_LEVEL"]
 
-    def text(self, key: str) -> str:
-        """The text under a key; InputError where there is none."""
-        found = self.said.get(key)
-        if not found:
-            raise InputError(f"{redact_url(self.href)} lacks {key}: fetch the product anew")
-        return found
+    def text(self, parameter: str) -> str:
+        """Return the text of a parameter.
 
-    def number(self, key: str) -> float:
-        """The number under a key; InputError where there is none, or it is not finite."""
-        try:
-            found = float(self.text(key))
-        except ValueError:
-            found = math.nan
-        if not math.isfinite(found):
+        Raises:
+            InputError: The MTL has no such parameter, or it is empty.
+        """
+        text = self.parameters.get(parameter)
+        if not text:
             raise InputError(
-                f"{redact_url(self.href)} has {self.said[key][:40]!r} for {key}: fetch the product anew"
+                f"{redact_url(self.href)} lacks {parameter}: download the product again"
             )
-        return found
+        return text
+
+    def number(self, parameter: str) -> float:
+        """Return the number of a parameter.
+
+        Raises:
+            InputError: There is none, or it is not finite.
+        """
+        try:
+            number = float(self.text(parameter))
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise InputError(
+                f"{redact_url(self.href)} has {self.parameters[parameter][:40]!r} "
+                f"for {parameter}: download the product again"
+            )
+        return number
 
     @property
-    def taken(self) -> datetime:
-        """When the centre of the scene was taken; InputError where the MTL does not say."""
+    def acquired(self) -> datetime:
+        """When the centre of the scene was acquired; InputError where the MTL has no time."""
         text = f"{self.text('DATE_ACQUIRED')}T{self.text('SCENE_CENTER_TIME')}"
         try:
             return datetime.fromisoformat(text).replace(tzinfo=UTC)
         except ValueError as error:
             raise InputError(
-                f"{redact_url(self.href)} gives {text[:40]!r} as its time: fetch the product anew"
+                f"{redact_url(self.href)} gives {text[:40]!r} as its time: "
+                "download the product again"
             ) from error
 
-    def files(self) -> dict[str, str]:
-        """Name of each of the product's bands, such as 4, 6_VCID_1 or ST_B10 → name of its file."""
-        start = "FILE_NAME_BAND_"
+    def band_files(self) -> dict[str, str]:
+        """Return the files of the product's bands.
+
+        Returns:
+            The band's name in the MTL, such as 4, 6_VCID_1 or ST_B10 → name of its file.
+        """
         return {
-            key.removeprefix(start): name
-            for key, name in self.said.items()
-            if key.startswith(start)
+            parameter.removeprefix(_BAND_FILE): file
+            for parameter, file in self.parameters.items()
+            if parameter.startswith(_BAND_FILE)
         }
 
 
-def read_mtl(tree: Tree, names: Mapping[str, str], product: str) -> Mtl:
-    """The product's MTL: of txt, json and xml the first that is sound; names: file name → its name in the tree.
+def read_mtl(tree: Tree, names: Mapping[str, str], product_id: str) -> Mtl:
+    """Read a product's MTL: the first valid one of txt, json and xml.
 
-    InputError where there is none, none is sound, or it is of another product.
+    Args:
+        tree: The product's files.
+        names: File name → its name in the tree.
+        product_id: The product's id.
+
+    Raises:
+        InputError: There is no MTL, none is valid, or it is of another product.
     """
     problems = []
     for suffix in ("txt", "json", "xml"):
-        name = names.get(f"{product}_MTL.{suffix}")
+        name = names.get(f"{product_id}_MTL.{suffix}")
         if name is None:
             continue
         try:
@@ -95,30 +123,32 @@ def read_mtl(tree: Tree, names: Mapping[str, str], product: str) -> Mtl:
         except InputError as error:
             problems.append(str(error))
             continue
-        return _choose(tree.href(name), groups, product)
+        return _from_groups(tree.href(name), groups, product_id)
     if problems:
         raise InputError(problems[0])
     raise InputError(
-        f"product {product} in {redact_url(tree.path)} has no {product}_MTL.txt, .json or .xml: fetch it anew"
+        f"product {product_id} in {redact_url(tree.path)} has no {product_id}_MTL.txt, .json or "
+        ".xml: download it again"
     )
 
 
-def _choose(href: str, groups: _Groups, product: str) -> Mtl:
-    said = {key: text for group in _OWN for key, text in groups.get(group, {}).items()}
+def _from_groups(href: str, groups: _Groups, product_id: str) -> Mtl:
+    parameters = _merge(groups, _PRODUCT_GROUPS)
     # Collection 1 calls it DATA_TYPE.
-    level = said.setdefault("PROCESSING_LEVEL", said.get("DATA_TYPE", ""))
-    if said.get("LANDSAT_PRODUCT_ID") != product or level[:2] not in _SCALES:
-        of = f"of {said.get('LANDSAT_PRODUCT_ID')!r} at level {level!r}"
+    level = parameters.setdefault("PROCESSING_LEVEL", parameters.get("DATA_TYPE", ""))
+    if parameters.get("LANDSAT_PRODUCT_ID") != product_id or level[:2] not in _SCALE_GROUPS:
         raise InputError(
-            f"{redact_url(href)} is {of}: it should be of {product}, at level 1 or 2; fetch the product anew"
+            f"{redact_url(href)} is of {parameters.get('LANDSAT_PRODUCT_ID')!r} at level "
+            f"{level!r}: it should be of {product_id}, at level 1 or 2; download the product again"
         )
-    return Mtl(
-        href,
-        said
-        | {
-            key: text for group in _SCALES[level[:2]] for key, text in groups.get(group, {}).items()
-        },
-    )
+    return Mtl(href, parameters | _merge(groups, _SCALE_GROUPS[level[:2]]))
+
+
+def _merge(groups: _Groups, names: Iterable[str]) -> dict[str, str]:
+    merged: dict[str, str] = {}
+    for name in names:
+        merged |= groups.get(name, {})
+    return merged
 
 
 def _read_text(tree: Tree, name: str) -> _Groups:
@@ -127,29 +157,30 @@ def _read_text(tree: Tree, name: str) -> _Groups:
         return _from_json(json.loads(content)) if name.endswith(".json") else _from_odl(content)
     except (ValueError, RecursionError) as error:
         raise InputError(
-            f"{redact_url(tree.href(name))} is not a sound MTL ({error}): fetch the product anew"
+            f"{redact_url(tree.href(name))} is not a valid MTL ({error}): "
+            "download the product again"
         ) from error
 
 
 def _from_odl(content: str) -> _Groups:
     # Object Description Language as MTL files use it: KEY = VALUE in nested GROUPs, END at the end.
     groups: dict[str, dict[str, str]] = {}
-    inside: list[str] = []
-    for number, line in enumerate(content.splitlines(), 1):
-        key, mark, value = (part.strip() for part in line.partition("="))
-        if key == "END" and not mark:
-            if not inside:
+    open_groups: list[str] = []
+    for line_number, line in enumerate(content.splitlines(), 1):
+        key, equals, value = (text.strip() for text in line.partition("="))
+        if key == "END" and not equals:
+            if not open_groups:
                 return groups
             break
         if key == "GROUP":
-            inside.append(value)
+            open_groups.append(value)
         elif key == "END_GROUP":
-            if not inside or inside.pop() != value:
-                raise ValueError(f"line {number} ends group {value[:40]}, which is not open")
-        elif mark and inside:
-            groups.setdefault(inside[-1], {})[key] = value.strip('"')
+            if not open_groups or open_groups.pop() != value:
+                raise ValueError(f"line {line_number} ends group {value[:40]}, which is not open")
+        elif equals and open_groups:
+            groups.setdefault(open_groups[-1], {})[key] = value.strip('"')
         elif key:
-            raise ValueError(f"line {number} is not KEY = VALUE in a group")
+            raise ValueError(f"line {line_number} is not KEY = VALUE in a group")
     raise ValueError("it is cut short: its END is missing")
 
 
@@ -168,6 +199,6 @@ def _from_json(content: object) -> _Groups:
 
 def _read_xml(tree: Tree, name: str) -> _Groups:
     return {
-        group.tag: {e.tag: (e.text or "").strip() for e in group}
+        group.tag: {parameter.tag: (parameter.text or "").strip() for parameter in group}
         for group in read_xml(tree, name).root
     }

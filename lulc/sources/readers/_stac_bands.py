@@ -1,208 +1,275 @@
-"""Which bands a STAC item offers, under which names: the assets' band records of STAC 0.7 to 1.1 read as one."""
+"""The bands of a STAC item and their names; band records of STAC 0.7 to 1.1 are read alike."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from lulc.bands import COMMON
 from lulc.config import Archive
 from lulc.errors import InputError
-from lulc.sources.header import Header, plain_name, quality_tests
-from lulc.sources.quality_masks import qa_pixel_tests, scl_tests
+from lulc.sources.header import BandMetadata, Header, parse_number, plain_name
+from lulc.sources.quality_masks import qa_pixel_tests, quality_tests, scl_tests
 from lulc.sources.scene import Clear
+
+_Rank = tuple[bool, int, float]
 
 
 @dataclass(frozen=True)
-class Offer:
-    """One band of one asset, with what the item says of it (None: nothing). index counts from 1; count: bands of the asset.
-
-    gsd_m: ground sampling distance. wavelength_um: of the band's centre. described: whether the item has a band record for it;
-    where it has none, the file may hold more bands.
-    """
+class AssetBand:
+    """One band of an asset, with its band record; None where the item gives nothing."""
 
     asset: str
+    """The asset's key."""
     href: str
+    """The asset's href as the item has it."""
     index: int = 1
+    """Band number in the file, from 1."""
     count: int = 1
+    """Number of bands of the asset."""
     name: str | None = None
-    common: str | None = None
+    """The band's name in its record, such as B04."""
+    common_name: str | None = None
+    """The band's common name in its record, such as red."""
     kind: Literal["continuous", "class"] = "continuous"
     scale: float | None = None
     offset: float | None = None
     nodata: float | None = None
     gsd_m: float = math.inf
+    """Ground sampling distance, metres."""
     wavelength_um: float | None = None
+    """Centre wavelength, µm."""
     described: bool = True
+    """Whether the item has a band record for it; where it has none, the file may hold more."""
 
     @property
-    def said(self) -> dict[str, Any]:
-        """Scale, offset and nodata as the item gives them."""
-        return {"scale": self.scale, "offset": self.offset, "nodata": self.nodata}
+    def metadata(self) -> BandMetadata:
+        """Scale, offset, nodata and kind as the item gives them."""
+        return BandMetadata(self.scale, self.offset, self.nodata, self.kind)
 
     @property
-    def fallback(self) -> str:
-        """The name it has when no better one is free."""
-        return (
-            plain_name(self.asset) if self.count == 1 else self.name or f"{self.asset}.{self.index}"
-        )
+    def fallback_name(self) -> str:
+        """The name it gets where no better one is free."""
+        if self.count == 1:
+            return plain_name(self.asset)
+        return self.name or f"{self.asset}.{self.index}"
 
-    def claim(self, archive: Archive) -> tuple[tuple[bool, int, float], str | None]:
-        """(strength, name) of the name it claims, smaller is stronger.
+    def preferred_name(self, archive: Archive) -> tuple[_Rank, str | None]:
+        """Return the name it should get, with a rank: of several bands the smallest rank gets it.
 
-        The run file's word comes first, then a key that is the common name (red beside red-jp2), then an asset of its own, then
-        one band of several (red of a true-colour picture); of equals the finer (B02_10m before B02_20m).
+        The run file's mapping comes first, then an asset key that is the common name (red beside
+        red-jp2), then an asset with this band alone, then one band of several (red of a true-colour
+        picture); of equals the finer (B02_10m before B02_20m).
+
+        Returns:
+            The rank and the name, None where it has no common name.
         """
-        strength = 0 if self.common == self.asset else 1 if self.count == 1 else 2
-        keys = (self.name, self.common, self.asset if self.count == 1 else None)
-        mapped = next((archive.bands[k] for k in keys if k in archive.bands), None)
-        return (mapped is None, strength, self.gsd_m), mapped or self.common
+        rank = 0 if self.common_name == self.asset else 1 if self.count == 1 else 2
+        keys = (self.name, self.common_name, self.asset if self.count == 1 else None)
+        mapped = next((archive.bands[key] for key in keys if key in archive.bands), None)
+        return (mapped is None, rank, self.gsd_m), mapped or self.common_name
 
-    def split(self, header: Header) -> list[Offer]:
-        """One offer a band of the file but alpha, named by the file; this one where the file has one band."""
-        names = header.names
+    def split(self, header: Header) -> list[AssetBand]:
+        """Return the bands of the asset's file, named by the file.
+
+        Returns:
+            One AssetBand per band but alpha; this one where the file has one band.
+        """
+        names = header.band_names
         if len(names) == 1:
             return [self]
-        # Alpha says which pixels of the others are valid: the reader heeds it.
-        named = [(i, n) for i, n in enumerate(names, 1) if n != "alpha"]
+        # Alpha says which pixels of the others are valid: the raster reader uses it.
         return [
-            Offer(self.asset, self.href, i, len(names), n, n if n in COMMON else None)
-            for i, n in named
+            AssetBand(
+                self.asset,
+                self.href,
+                index,
+                len(names),
+                name,
+                common_name=name if name in COMMON else None,
+            )
+            for index, name in enumerate(names, 1)
+            if name != "alpha"
         ]
 
 
-def name_bands(offers: Sequence[Offer], archive: Archive) -> dict[str, Offer]:
-    """Band name → offer. A name goes to the strongest claim; where several are as strong (rededge) their wavelengths decide the
-    names, or each keeps its asset's key."""
-    claims: dict[str, list[tuple[tuple[bool, int, float], Offer]]] = {}
-    for offer in offers:
-        strength, name = offer.claim(archive)
+def name_bands(asset_bands: Sequence[AssetBand], archive: Archive) -> dict[str, AssetBand]:
+    """Name the bands of an item.
+
+    A name goes to the band of the smallest rank. Where several have it (rededge), their wavelengths
+    decide the names, or each keeps its asset's key.
+
+    Returns:
+        Band name → band.
+
+    Raises:
+        InputError: The run file maps several assets to one name.
+    """
+    candidates: dict[str, list[tuple[_Rank, AssetBand]]] = {}
+    for band in asset_bands:
+        rank, name = band.preferred_name(archive)
         if name:
-            claims.setdefault(name, []).append((strength, offer))
-    named: dict[str, Offer] = {}
-    for name, claimed in claims.items():
-        best = min(strength for strength, _ in claimed)
-        strongest = [offer for strength, offer in claimed if strength == best]
-        if len(strongest) == 1:
-            named[name] = strongest[0]
-        elif not best[0]:
-            assets = [offer.asset for offer in strongest]
+            candidates.setdefault(name, []).append((rank, band))
+    bands: dict[str, AssetBand] = {}
+    for name, ranked in candidates.items():
+        best = min(rank for rank, _ in ranked)
+        winners = [band for rank, band in ranked if rank == best]
+        mapped = not best[0]
+        if len(winners) == 1:
+            bands[name] = winners[0]
+        elif mapped:
+            assets = [band.asset for band in winners]
             raise InputError(
-                f"assets {assets} are all mapped to band {name!r} under scenes.bands: map one of them"
+                f"assets {assets} are all mapped to band {name!r} under scenes.bands: "
+                "map one of them"
             )
         else:
-            finer = [_finer_name(name, offer) for offer in strongest]
-            named |= {
-                n: o
-                for n, o in zip(finer, strongest, strict=True)
-                if n and finer.count(n) == 1 and n not in claims
-            }
-    taken = {id(offer) for offer in named.values()}
-    for offer in offers:
-        if id(offer) not in taken:
-            named.setdefault(offer.fallback, offer)
-    return named
+            finer_names = [_finer_name(name, band) for band in winners]
+            for finer_name, band in zip(finer_names, winners, strict=True):
+                if (
+                    finer_name
+                    and finer_names.count(finer_name) == 1
+                    and finer_name not in candidates
+                ):
+                    bands[finer_name] = band
+    named_ids = {id(band) for band in bands.values()}
+    for band in asset_bands:
+        if id(band) not in named_ids:
+            bands.setdefault(band.fallback_name, band)
+    return bands
 
 
-def find_own(offers: Sequence[Offer], names: Sequence[str]) -> dict[str, Offer]:
-    """Those of the names that are a band's or an asset's own (B8A, SR_B4) → its offer, the finest of several."""
-    own: dict[str, Offer] = {}
-    for offer in sorted(offers, key=lambda o: (o.count, o.gsd_m)):
-        for name in (offer.name, offer.asset if offer.count == 1 else None):
+def find_by_record(asset_bands: Sequence[AssetBand], names: Sequence[str]) -> dict[str, AssetBand]:
+    """Find bands by the name in their record or by their asset's key (B8A, SR_B4).
+
+    Returns:
+        Those of the names that are one → band, the finest of several.
+    """
+    bands: dict[str, AssetBand] = {}
+    for band in sorted(asset_bands, key=lambda band: (band.count, band.gsd_m)):
+        for name in (band.name, band.asset if band.count == 1 else None):
             if name in names:
-                own.setdefault(str(name), offer)
-    return own
+                bands.setdefault(str(name), band)
+    return bands
 
 
-def _finer_name(name: str, offer: Offer) -> str | None:
-    # Version 1 of STAC's eo extension names every red edge `rededge`; version 2 tells them apart by their centres.
-    if name != "rededge" or offer.wavelength_um is None:
+def _finer_name(name: str, band: AssetBand) -> str | None:
+    # Version 1 of STAC's eo extension names every red edge `rededge`; version 2 distinguishes them
+    # by their centres.
+    if name != "rededge" or band.wavelength_um is None:
         return None
-    centre = offer.wavelength_um
-    return min(("rededge071", "rededge075", "rededge078"), key=lambda n: abs(COMMON[n] - centre))
+    centre = band.wavelength_um
+    rededges = ("rededge071", "rededge075", "rededge078")
+    return min(rededges, key=lambda rededge: abs(COMMON[rededge] - centre))
 
 
-def list_offers(key: str, asset: Mapping[str, Any], properties: Mapping[str, Any]) -> list[Offer]:
-    """The asset's bands, as STAC 1.1 (`bands`), 1.0 (`eo:bands`, `raster:bands`) and 0.7 (numbers into the item's) say."""
-    new, raster = asset.get("bands") or [], asset.get("raster:bands") or []
-    old = [
-        properties["eo:bands"][b] if isinstance(b, int) else b for b in asset.get("eo:bands") or []
+def list_asset_bands(
+    key: str, asset: Mapping[str, Any], properties: Mapping[str, Any]
+) -> list[AssetBand]:
+    """List the bands of an asset by its band records.
+
+    The records are those of STAC 1.1 (`bands`), 1.0 (`eo:bands`, `raster:bands`) and 0.7 (numbers
+    that refer to the `eo:bands` of the item).
+
+    Args:
+        key: The asset's key.
+        asset: The asset.
+        properties: The item's properties.
+
+    Returns:
+        One AssetBand per record, or one where there is none.
+    """
+    bands, raster_bands = asset.get("bands") or [], asset.get("raster:bands") or []
+    eo_bands = [
+        properties["eo:bands"][record] if isinstance(record, int) else record
+        for record in asset.get("eo:bands") or []
     ]
-    count = max(len(new), len(old), len(raster), 1)
-    # One record for several bands holds for them all.
-    raster = raster * count if len(raster) == 1 else raster
-    found = []
-    for i in range(count):
-        said = {k: v for k, v in asset.items() if k != "name"}
-        for records in (raster, old, new):
-            said |= records[i] if i < len(records) else {}
-        found.append(
-            Offer(
-                key,
-                str(asset.get("href", "")),
-                i + 1,
-                count,
-                said.get("name"),
-                said.get("eo:common_name") or said.get("common_name"),
-                "class" if said.get("classification:classes") else "continuous",
-                number(said.get("raster:scale", said.get("scale"))),
-                number(said.get("raster:offset", said.get("offset"))),
-                number(said.get("nodata")),
-                number(
-                    said.get(
-                        "gsd", said.get("raster:spatial_resolution", said.get("spatial_resolution"))
-                    )
-                )
-                or math.inf,
-                number(said.get("eo:center_wavelength", said.get("center_wavelength"))),
-                bool(new or old or raster),
-            )
-        )
-    return found
+    count = max(len(bands), len(eo_bands), len(raster_bands), 1)
+    # One record for several bands applies to them all.
+    raster_bands = raster_bands * count if len(raster_bands) == 1 else raster_bands
+    href, described = str(asset.get("href", "")), bool(bands or eo_bands or raster_bands)
+    asset_bands = []
+    for position in range(count):
+        record = {field: entry for field, entry in asset.items() if field != "name"}
+        for records in (raster_bands, eo_bands, bands):
+            record |= records[position] if position < len(records) else {}
+        band = AssetBand(key, href, position + 1, count, described=described)
+        asset_bands.append(_with_record(band, record))
+    return asset_bands
 
 
-def has_data(asset: Mapping[str, Any]) -> bool:
-    """Whether an asset holds pixels that can be mapped: GeoTIFF or JPEG 2000, and neither a picture for the eye nor metadata."""
-    media, href = str(asset.get("type") or "").lower(), str(asset.get("href", ""))
-    if {"thumbnail", "overview", "metadata"} & set(asset.get("roles") or ()):
-        return False
-    return (
-        any(t in media for t in ("tiff", "jp2"))
-        if media
-        else urlsplit(href).path.lower().endswith((".tif", ".tiff", ".jp2"))
+def _with_record(band: AssetBand, record: Mapping[str, Any]) -> AssetBand:
+    # The band with the fields of its asset and band records, merged.
+    gsd = _lookup(record, "gsd", "raster:spatial_resolution", "spatial_resolution")
+    return replace(
+        band,
+        name=record.get("name"),
+        common_name=record.get("eo:common_name") or record.get("common_name"),
+        kind="class" if record.get("classification:classes") else "continuous",
+        scale=parse_number(_lookup(record, "raster:scale", "scale")),
+        offset=parse_number(_lookup(record, "raster:offset", "offset")),
+        nodata=parse_number(record.get("nodata")),
+        gsd_m=parse_number(gsd) or math.inf,
+        wavelength_um=parse_number(_lookup(record, "eo:center_wavelength", "center_wavelength")),
     )
 
 
-# Assets of Sentinel-2 (SCL, scl, SCL_20m) and Landsat Collection 2 (qa_pixel, QA_PIXEL.TIF) that say which pixels are usable.
-_KNOWN = {"scl": scl_tests, "qa_pixel": qa_pixel_tests}
+def _lookup(record: Mapping[str, Any], *fields: str) -> Any:
+    return next((record[field] for field in fields if field in record), None)
+
+
+def has_data(asset: Mapping[str, Any]) -> bool:
+    """Return whether an asset holds pixels that can be mapped.
+
+    It is GeoTIFF or JPEG 2000, by its media type or suffix, and by its roles neither a preview nor
+    metadata.
+    """
+    media_type, href = str(asset.get("type") or "").lower(), str(asset.get("href", ""))
+    if {"thumbnail", "overview", "metadata"} & set(asset.get("roles") or ()):
+        return False
+    if media_type:
+        return any(raster_type in media_type for raster_type in ("tiff", "jp2"))
+    return urlsplit(href).path.lower().endswith((".tif", ".tiff", ".jp2"))
+
+
+# Quality assets of Sentinel-2 (SCL, scl, SCL_20m) and Landsat Collection 2 (qa_pixel,
+# QA_PIXEL.TIF).
+_QUALITY_ASSET = re.compile(r"(scl|qa_pixel)(_\d+m)?(\.tiff?)?")
+_QUALITY_TESTS = {"scl": scl_tests, "qa_pixel": qa_pixel_tests}
 
 
 def find_quality(
-    offers: Sequence[Offer], archive: Archive, scene_id: str
-) -> tuple[Offer, tuple[Clear, ...]] | None:
-    """The quality band and its tests: the one the run file names, else one that is known and masks what the run file says.
+    asset_bands: Sequence[AssetBand], archive: Archive, scene_id: str
+) -> tuple[AssetBand, tuple[Clear, ...]] | None:
+    """Find the quality band of an item.
 
-    None where it names none, and none is known or nothing is to be masked. InputError where the item lacks the one it names.
+    Args:
+        asset_bands: The item's bands.
+        archive: The run file's quality asset and its codes, and the conditions to mask.
+        scene_id: The scene's id, for messages.
+
+    Returns:
+        The band and its tests: the one that the run file names, else one whose codes are known;
+        None where the run file names none and none is known or nothing is to be masked.
+
+    Raises:
+        InputError: The item lacks the band that the run file names.
     """
     if archive.quality:
-        for offer in offers:
-            if archive.quality in (offer.asset, offer.name, offer.fallback):
-                return offer, quality_tests(archive)
-        has = ", ".join(offer.asset for offer in offers)
+        for band in asset_bands:
+            if archive.quality in (band.asset, band.name, band.fallback_name):
+                return band, quality_tests(archive)
+        assets = ", ".join(band.asset for band in asset_bands)
         raise InputError(
-            f"scene {scene_id} has no quality asset {archive.quality!r}; it has {has}: name another under scenes.quality"
+            f"scene {scene_id} has no quality asset {archive.quality!r}; it has {assets}: "
+            "name another under scenes.quality"
         )
-    for offer in sorted(offers, key=lambda o: o.gsd_m):
-        known = re.fullmatch(r"(scl|qa_pixel)(_\d+m)?(\.tiff?)?", offer.asset.lower())
-        if known and archive.mask:
-            return offer, _KNOWN[known[1]](archive.mask)
+    for band in sorted(asset_bands, key=lambda band: band.gsd_m):
+        match = _QUALITY_ASSET.fullmatch(band.asset.lower())
+        if match and archive.mask:
+            return band, _QUALITY_TESTS[match[1]](archive.mask)
     return None
-
-
-def number(value: Any) -> float | None:
-    """The value (also `"nan"`) as a number, None where there is none."""
-    return None if value is None else float(value)

@@ -1,15 +1,15 @@
-"""Scenes from folders of GeoTIFF or COG files: one scene a file, or files grouped into scenes by a name pattern."""
+"""Scenes from GeoTIFF or COG files: one scene a file, or files grouped into scenes by a pattern."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from lulc.bands import Band
-from lulc.config import Archive, LayerConf
+from lulc.config import Archive
 from lulc.errors import InputError, UsageError
 from lulc.sources.header import (
     Header,
@@ -17,9 +17,9 @@ from lulc.sources.header import (
     make_scene,
     open_header,
     plain_name,
-    quality_tests,
     with_fingerprint,
 )
+from lulc.sources.quality_masks import quality_tests
 from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source
 
@@ -28,155 +28,168 @@ _FIELDS = {
     "date": r"\d{4}[-_]?\d{2}[-_]?\d{2}(?:[T_-]?\d{6})?",
     "band": r"[^/]+?",
 }
-SUFFIXES = (".tif", ".tiff")
-
-
-def list_files(archive: Archive) -> list[Path]:
-    """The archive's GeoTIFF files, in order of path: the one it names, or all of its folder and below; hidden ones left out."""
-    place = Path(archive.path).absolute()
-    if place.is_file():
-        return [place]
-    found = (p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
-    return sorted(
-        p for p in found if not any(part.startswith(".") for part in p.relative_to(place).parts)
-    )
+_SUFFIXES = (".tif", ".tiff")
 
 
 def _accepts(_: Archive, names: Sequence[str]) -> bool:
-    """Whether there is a GeoTIFF file."""
-    return any(Path(name).suffix.lower() in SUFFIXES for name in names)
+    # Whether there is a GeoTIFF file.
+    return any(Path(name).suffix.lower() in _SUFFIXES for name in names)
 
 
 def _items(archive: Archive) -> Iterator[SceneItem]:
-    """The archive's scenes in order: every file, or with a pattern every group of matching files that share scene and date."""
-    place = Path(archive.path).absolute()
-    root = place if place.is_dir() else place.parent
+    # Every file, or with a pattern every group of matching files that share scene and date.
+    path = Path(archive.path).absolute()
+    root = path if path.is_dir() else path.parent
     if not archive.pattern:
-        for path in list_files(archive):
-            yield SceneItem(str(path), path.relative_to(root).with_suffix("").as_posix())
+        for file in _list_files(path):
+            yield SceneItem(str(file), file.relative_to(root).with_suffix("").as_posix())
         return
-    matcher = _matcher(archive.pattern)
-    groups: dict[tuple[str, str], dict[str, str]] = {}
-    for path in list_files(archive):
-        match = matcher.fullmatch(
-            path.relative_to(root).as_posix() if "/" in archive.pattern else path.name
-        )
-        if match:
-            said = match.groupdict()
-            files = groups.setdefault((said.get("scene") or "", said.get("date") or ""), {})
-            band = said.get("band") or ""
-            if band in files:
-                where = f"{path} and {files[band]} are one band of one scene by pattern {archive.pattern!r}"
-                raise InputError(f"{where}: add {{scene}} or {{date}} to it")
-            files[band] = str(path)
-    for (scene, date), files in sorted(groups.items()):
+    for (scene, date), files in sorted(_group_files(path, root, archive.pattern).items()):
         yield SceneItem(
             str(root),
-            "_".join(t for t in (scene, date) if t) or root.name,
+            "_".join(text for text in (scene, date) if text) or root.name,
             json.dumps({"date": date, "files": files}),
         )
 
 
-def _matcher(pattern: str) -> re.Pattern[str]:
-    text, seen = "", set()
+def _list_files(path: Path) -> list[Path]:
+    # The GeoTIFF files of an archive, in order: the one at the path, or all at or below the folder
+    # but hidden ones.
+    if path.is_file():
+        return [path]
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in _SUFFIXES
+        and not any(name.startswith(".") for name in file.relative_to(path).parts)
+    )
+
+
+def _group_files(path: Path, root: Path, pattern: str) -> dict[tuple[str, str], dict[str, str]]:
+    # (scene, date) → band → file.
+    matcher = _compile(pattern)
+    groups: dict[tuple[str, str], dict[str, str]] = {}
+    for file in _list_files(path):
+        name = file.relative_to(root).as_posix() if "/" in pattern else file.name
+        match = matcher.fullmatch(name)
+        if match is None:
+            continue
+        fields = match.groupdict()
+        files = groups.setdefault((fields.get("scene") or "", fields.get("date") or ""), {})
+        band = fields.get("band") or ""
+        if band in files:
+            raise InputError(
+                f"{file} and {files[band]} are one band of one scene by pattern {pattern!r}: "
+                "add {scene} or {date} to it"
+            )
+        files[band] = str(file)
+    return groups
+
+
+def _compile(pattern: str) -> re.Pattern[str]:
+    # A field that is repeated must have the same text.
+    expression, used_fields = "", set()
     for literal, field in re.findall(r"([^{}]+)|\{(\w*)\}", pattern):
         if field and field not in _FIELDS:
             raise UsageError(
-                f"scenes.pattern {pattern!r} has field {{{field}}}: known are {{scene}}, {{date}} and {{band}}"
+                f"scenes.pattern {pattern!r} has field {{{field}}}: "
+                "known are {scene}, {date} and {band}"
             )
-        text += (
-            re.escape(literal)
-            if literal
-            else f"(?P={field})"
-            if field in seen
-            else f"(?P<{field}>{_FIELDS[field]})"
-        )
-        seen.add(field)
-    return re.compile(text)
+        if literal:
+            expression += re.escape(literal)
+        elif field in used_fields:
+            expression += f"(?P={field})"
+        else:
+            expression += f"(?P<{field}>{_FIELDS[field]})"
+        used_fields.add(field)
+    return re.compile(expression)
 
 
 def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene:
-    """The item's Scene with the bands named (all where none is); names come from the archive's mapping, pattern or files."""
+    # Band names come from the archive's mapping, the pattern or the file.
     if item.text:
-        return _grouped(item, archive, bands)
+        return _read_group(item, archive, bands)
     header = open_header(item.path)
-    # Alpha says which pixels of the others are valid: the reader heeds it.
-    named = [(i, n) for i, n in enumerate(header.names, 1) if n != "alpha"]
-    offered = {archive.bands.get(str(i), archive.bands.get(n, n)): (header, i) for i, n in named}
-    if len(offered) < len(named):
-        raise InputError(
-            f"{item.path}: several of its bands {', '.join(header.names)} get one name under scenes.bands"
-        )
-    taken = find_date(Path(item.path).stem) or find_date((header.taken or "").replace(":", "-", 2))
-    return _scene(item, archive, taken, _choose(item, archive, bands, offered))
+    file_bands: dict[str, tuple[Header, int]] = {}
+    for index, name in enumerate(header.band_names, 1):
+        # Alpha says which pixels of the others are valid: the raster reader uses it.
+        if name == "alpha":
+            continue
+        scene_name = archive.bands.get(str(index), archive.bands.get(name, name))
+        if scene_name in file_bands:
+            raise InputError(
+                f"{item.path}: several of its bands {', '.join(header.band_names)} get one name "
+                "under scenes.bands"
+            )
+        file_bands[scene_name] = header, index
+    tag = (header.datetime_tag or "").replace(":", "-", 2)
+    acquired = find_date(Path(item.path).stem) or find_date(tag)
+    selected = _select(item, archive, bands, file_bands, list(file_bands))
+    return _make_scene(item, archive, acquired, selected)
 
 
-def _grouped(item: SceneItem, archive: Archive, bands: Sequence[str]) -> Scene:
-    said = json.loads(item.text)
+def _read_group(item: SceneItem, archive: Archive, bands: Sequence[str]) -> Scene:
+    group = json.loads(item.text)
     paths: dict[str, str] = {}
-    for text, path in said["files"].items():
-        name = archive.bands.get(text, plain_name(text)) or "b1"
+    for field, path in group["files"].items():
+        name = archive.bands.get(field, plain_name(field)) or "b1"
         if name in paths:
             raise InputError(
-                f"scene {item.key}: {paths[name]} and {path} are both band {name!r} under scenes.bands"
+                f"scene {item.key}: {paths[name]} and {path} are both band {name!r} "
+                "under scenes.bands"
             )
         paths[name] = path
-    # Only the files that are asked for are opened: one that is damaged but not wanted harms nothing.
-    quality = archive.quality and archive.bands.get(archive.quality, plain_name(archive.quality))
-    needed = {n: p for n, p in paths.items() if not bands or n in bands or n == quality}
-    return _scene(
-        item,
-        archive,
-        find_date(said["date"]),
-        _choose(
-            item, archive, bands, {n: (open_header(p), 1) for n, p in needed.items()}, list(paths)
-        ),
-    )
+    # Only the files of the requested bands are opened: damage in another one does no harm.
+    quality = _quality_name(archive)
+    file_bands = {
+        name: (open_header(path), 1)
+        for name, path in paths.items()
+        if not bands or name in bands or name == quality
+    }
+    selected = _select(item, archive, bands, file_bands, list(paths))
+    return _make_scene(item, archive, find_date(group["date"]), selected)
 
 
-def _choose(
+def _quality_name(archive: Archive) -> str | None:
+    return archive.quality and archive.bands.get(archive.quality, plain_name(archive.quality))
+
+
+def _select(
     item: SceneItem,
     archive: Archive,
     bands: Sequence[str],
-    offered: dict[str, tuple[Header, int]],
-    has: Sequence[str] = (),
+    file_bands: Mapping[str, tuple[Header, int]],
+    band_names: Sequence[str],
 ) -> list[tuple[Band, Header]]:
-    quality = archive.quality and archive.bands.get(archive.quality, plain_name(archive.quality))
-    names = bands or [n for n in offered if n != quality]
-    missing = [n for n in (*names, *([quality] if quality else [])) if n not in offered]
+    # The requested bands of file_bands (name → header and band number), then the quality band.
+    # band_names: all names of the item, for messages.
+    quality = _quality_name(archive)
+    names = bands or [name for name in file_bands if name != quality]
+    required = [*names, quality] if quality else names
+    missing = [name for name in required if name not in file_bands]
     if missing or not names:
-        known = ", ".join(has or offered)
         raise InputError(
-            f"scene {item.key} has no band {', '.join(missing)}; it has {known}: map its names under scenes.bands"
+            f"scene {item.key} has no band {', '.join(missing)}; it has {', '.join(band_names)}: "
+            "map its names under scenes.bands"
         )
-    found = [(offered[n][0].band(n, offered[n][1], archive, {}), offered[n][0]) for n in names]
+    selected = []
+    for name in names:
+        header, index = file_bands[name]
+        selected.append((header.band(name, index, archive), header))
     if quality:
-        header, index = offered[quality]
-        found.append(
-            (header.band("quality", index, Archive(archive.path), {"kind": "quality"}), header)
-        )
-    return found
+        header, index = file_bands[quality]
+        selected.append((header.quality_band("quality", index), header))
+    return selected
 
 
-def _scene(
-    item: SceneItem, archive: Archive, taken: datetime | None, found: list[tuple[Band, Header]]
+def _make_scene(
+    item: SceneItem,
+    archive: Archive,
+    acquired: datetime | None,
+    bands: Sequence[tuple[Band, Header]],
 ) -> Scene:
-    return with_fingerprint(
-        make_scene(
-            item.key,
-            GEOTIFF.name,
-            taken,
-            found,
-            clear=quality_tests(archive) if archive.quality else (),
-        )
-    )
-
-
-def read_layer(layer: LayerConf) -> Scene:
-    """The Scene of a layer: source `layer`, no date, one band; it belongs to every period and date."""
-    header = open_header(layer.path)
-    band = header.band(layer.band, 1, Archive(layer.path), {})
-    return with_fingerprint(make_scene(f"layer:{layer.band}", "layer", None, [(band, header)]))
+    tests = quality_tests(archive) if archive.quality else ()
+    return with_fingerprint(make_scene(item.key, GEOTIFF.name, acquired, bands, clear=tests))
 
 
 GEOTIFF = Source("geotiff", _accepts, _items, _read)

@@ -1,6 +1,7 @@
-"""Scenes from answers of OpenAerialMap's metadata API (https://api.openaerialmap.org/meta), kept as JSON files.
+"""Scenes from responses of OpenAerialMap's metadata API, saved as JSON files.
 
-A record names its image (`uuid`), place and days; hotosm/oam-api, docs of GET /meta, and the OIN metadata specification.
+The API is at https://api.openaerialmap.org/meta. A record names its image (`uuid`), place and days;
+hotosm/oam-api, docs of GET /meta, and the OIN metadata specification.
 """
 
 from __future__ import annotations
@@ -23,56 +24,53 @@ from lulc.sources.source import SceneItem, Source
 
 
 def _accepts(archive: Archive, names: Sequence[str]) -> bool:
-    """Whether one of the JSON files holds records of images."""
-    place = Path(archive.path)
-    root = place if place.is_dir() else place.parent
+    # Whether one of the JSON files holds records of images.
+    path = Path(archive.path)
+    root = path if path.is_dir() else path.parent
     return not archive.pattern and any(
         _records(root / name) for name in names if name.endswith(".json")
     )
 
 
 def _items(archive: Archive) -> Iterator[SceneItem]:
-    """The archive's images in order of file and record. A broken JSON file is an item too: it fails when it is read."""
-    place = Path(archive.path).absolute()
-    root = place if place.is_dir() else place.parent
-    paths = (
-        p
-        for p in sorted(place.rglob("*.json"))
-        if not any(part.startswith(".") for part in p.relative_to(place).parts)
-    )
-    for path in paths if place.is_dir() else [place]:
-        key = path.relative_to(root).as_posix()
-        records = _records(path)
+    # The images in order of file and record. A broken JSON file is an item too: it fails when it is
+    # read, so that it is reported.
+    path = Path(archive.path).absolute()
+    root = path if path.is_dir() else path.parent
+    for file in _json_files(path) if path.is_dir() else [path]:
+        key = file.relative_to(root).as_posix()
+        records = _records(file)
         if records is None:
-            yield SceneItem(str(path), key)
-        for n, record in enumerate(records or ()):
-            yield SceneItem(str(path), f"{key}#{record.get('_id', n)}", json.dumps(record))
+            yield SceneItem(str(file), key)
+        for number, record in enumerate(records or ()):
+            yield SceneItem(str(file), f"{key}#{record.get('_id', number)}", json.dumps(record))
+
+
+def _json_files(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.rglob("*.json")):
+        if not any(name.startswith(".") for name in file.relative_to(folder).parts):
+            yield file
 
 
 def _records(path: Path) -> list[dict[str, Any]] | None:
-    # None where the file is no JSON; of an answer all records, of a single one's file that.
+    # The records of a response, or the one of a single record's file; None where it is not JSON.
     try:
-        found = parse_json(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return None
-    listed = found.get("results", found) if isinstance(found, dict) else []
-    return [
-        r
-        for r in (listed if isinstance(listed, list) else [listed])
-        if isinstance(r, dict) and "uuid" in r
-    ]
+    records = content.get("results", content) if isinstance(content, dict) else []
+    if not isinstance(records, list):
+        records = [records]
+    return [record for record in records if isinstance(record, dict) and "uuid" in record]
 
 
 def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene:
-    """The image's Scene with the bands named (all where none is): red, green and blue as the file says; its alpha makes valid.
-
-    InputError names the record and what is wrong: no days, a forbidden address, an image that lies elsewhere.
-    """
+    # Read as a STAC item. The file names the bands: red, green, blue, and alpha for valid pixels.
     if not item.text:
-        raise InputError(f"{item.path} is not JSON: fetch the answer of OpenAerialMap anew")
+        raise InputError(f"{item.path} is not JSON: download OpenAerialMap's response again")
     record = json.loads(item.text)
-    # `gsd` is not taken: older records give it in degrees.
-    content = {
+    # `gsd` is not used: older records give it in degrees.
+    stac_item = {
         "type": "Feature",
         "id": str(record.get("_id") or Path(str(record["uuid"])).stem),
         "geometry": _outline(record),
@@ -84,7 +82,7 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
             "image": {"href": str(record["uuid"]), "type": "image/tiff; application=geotiff"}
         },
     }
-    scene = stac.STAC.read(replace(item, text=json.dumps(content)), archive, bands)
+    scene = stac.STAC.read(replace(item, text=json.dumps(stac_item)), archive, bands)
     return replace(scene, source=OPENAERIALMAP.name)
 
 
@@ -95,7 +93,8 @@ def _outline(record: dict[str, Any]) -> dict[str, Any] | None:
         return dict(shapely.geometry.mapping(shapely.box(*record["bbox"])))
     except (TypeError, ValueError) as error:
         raise InputError(
-            f"image {record.get('_id')} has bbox {record['bbox']}: it must be xmin, ymin, xmax, ymax"
+            f"image {record.get('_id')} has bbox {record['bbox']}: it must be xmin, ymin, xmax, "
+            "ymax"
         ) from error
 
 

@@ -1,4 +1,7 @@
-"""Scenes from STAC items on disk: a folder of them, one item, a Collection, a Catalog, or an ItemCollection. STAC 0.7 to 1.1."""
+"""Scenes from STAC items (0.7 to 1.1) on disk: a folder, an item, a Collection or Catalog, a list.
+
+A list of items is an ItemCollection (FeatureCollection).
+"""
 
 from __future__ import annotations
 
@@ -11,23 +14,29 @@ from typing import Any
 import shapely
 import shapely.geometry
 
+from lulc.bands import Band
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo import grid
 from lulc.raster.access import ReadError
-from lulc.raster.signing import unsigned
-from lulc.redact import redact_url
+from lulc.redact import redact_url, strip_credentials
 from lulc.sources.checksums import verify_file
-from lulc.sources.header import Header, make_scene, open_header, parse_json, with_fingerprint
+from lulc.sources.header import (
+    Header,
+    make_scene,
+    open_header,
+    parse_json,
+    parse_number,
+    with_fingerprint,
+)
 from lulc.sources.href import resolve_href
 from lulc.sources.readers._stac_bands import (
-    Offer,
-    find_own,
+    AssetBand,
+    find_by_record,
     find_quality,
     has_data,
-    list_offers,
+    list_asset_bands,
     name_bands,
-    number,
 )
 from lulc.sources.readers._stac_scaling import as_published
 from lulc.sources.scene import Scene
@@ -35,89 +44,96 @@ from lulc.sources.source import SceneItem, Source
 
 
 def _accepts(archive: Archive, names: Sequence[str]) -> bool:
-    """Whether one of the JSON files is STAC, where the run file gives no pattern of file names."""
-    place = Path(archive.path)
-    root = place if place.is_dir() else place.parent
+    # Whether one of the JSON files is STAC, where the run file gives no pattern of file names.
+    root = _root(Path(archive.path))
     return not archive.pattern and any(
-        is_stac(root / name) for name in names if name.endswith(".json")
+        _is_stac(root / name) for name in names if name.endswith(".json")
     )
 
 
 def _items(archive: Archive) -> Iterator[SceneItem]:
-    """The archive's items in order of path; links of a Collection or Catalog are followed.
-
-    A broken JSON file is an item too: it fails when it is read, and so is not lost in silence.
-    """
-    place = Path(archive.path).absolute()
-    if place.is_dir():
-        for path in sorted(place.rglob("*.json")):
-            if not any(part.startswith(".") for part in path.relative_to(place).parts):
-                yield from _listed(path, place, None)
-    else:
-        yield from _listed(place, place.parent, set())
+    # In order of path; links of a Collection or Catalog are followed. A broken JSON file is an item
+    # too: it fails when it is read, so that it is reported.
+    path = Path(archive.path).absolute()
+    if not path.is_dir():
+        yield from _list_items(path, path.parent, set())
+        return
+    for file in sorted(path.rglob("*.json")):
+        if not any(name.startswith(".") for name in file.relative_to(path).parts):
+            yield from _list_items(file, path, None)
 
 
-def is_stac(path: Path) -> bool:
-    """Whether a JSON file is a STAC item, a list of items, a Collection or a Catalog."""
+def _root(path: Path) -> Path:
+    # The folder that an archive's hrefs may not leave.
+    return path if path.is_dir() else path.parent
+
+
+def _is_stac(path: Path) -> bool:
+    # Whether a JSON file is a STAC item, a list of items, a Collection or a Catalog.
     try:
-        found = parse_json(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except ValueError:
         return False
-    return isinstance(found, dict) and (
-        "stac_version" in found or _is_item(found) or any(map(_is_item, _list(found, "features")))
-    )
+    if not isinstance(content, dict):
+        return False
+    is_item_list = any(map(_is_item, _list_of(content, "features")))
+    return "stac_version" in content or _is_item(content) or is_item_list
 
 
-def _list(found: dict[str, Any], key: str) -> list[Any]:
-    value = found.get(key)
-    return value if isinstance(value, list) else []
+def _list_of(content: dict[str, Any], key: str) -> list[Any]:
+    entries = content.get(key)
+    return entries if isinstance(entries, list) else []
 
 
-def _is_item(found: Any) -> bool:
-    return isinstance(found, dict) and found.get("type") == "Feature" and "assets" in found
+def _is_item(content: Any) -> bool:
+    return isinstance(content, dict) and content.get("type") == "Feature" and "assets" in content
 
 
-def _listed(path: Path, root: Path, followed: set[Path] | None) -> Iterator[SceneItem]:
-    # `followed` is None in a folder, where every item is found by itself and links need not be followed.
+def _list_items(path: Path, root: Path, followed: set[Path] | None) -> Iterator[SceneItem]:
+    # `followed` is None in a folder, where every item is listed itself and links need not be
+    # followed.
     key = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
     try:
-        found = parse_json(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except (OSError, ValueError):
         yield SceneItem(str(path), key)
         return
-    if _is_item(found):
+    if _is_item(content):
         yield SceneItem(str(path), key)
-    elif isinstance(found, dict) and found.get("type") == "FeatureCollection":
-        for n, feature in enumerate(_list(found, "features")):
+    elif isinstance(content, dict) and content.get("type") == "FeatureCollection":
+        for number, feature in enumerate(_list_of(content, "features")):
             if _is_item(feature):
-                yield SceneItem(str(path), f"{key}#{feature.get('id', n)}", json.dumps(feature))
-    elif isinstance(found, dict) and followed is not None:
+                feature_key = f"{key}#{feature.get('id', number)}"
+                yield SceneItem(str(path), feature_key, json.dumps(feature))
+    elif isinstance(content, dict) and followed is not None:
         followed.add(path.resolve())
-        links = [
-            x
-            for x in _list(found, "links")
-            if isinstance(x, dict) and x.get("rel") in ("item", "child")
-        ]
-        for href in sorted(str(x.get("href")) for x in links):
-            try:
-                target = _on_disk(href, path.parent, root)
-            except InputError:
-                yield SceneItem(
-                    href, href
-                )  # Read, it fails for the same reason, and so gets into the ledger.
-                continue
-            if target.resolve() not in followed:
-                followed.add(target.resolve())
-                yield from _listed(target, root, followed)
+        yield from _follow_links(content, path.parent, root, followed)
+
+
+def _follow_links(
+    catalogue: dict[str, Any], folder: Path, root: Path, followed: set[Path]
+) -> Iterator[SceneItem]:
+    hrefs = sorted(
+        str(link.get("href"))
+        for link in _list_of(catalogue, "links")
+        if isinstance(link, dict) and link.get("rel") in ("item", "child")
+    )
+    for href in hrefs:
+        try:
+            target = _local_path(href, folder, root)
+        except InputError:
+            # It fails for the same reason when it is read, so that it gets into the ledger.
+            yield SceneItem(href, href)
+            continue
+        if target.resolve() not in followed:
+            followed.add(target.resolve())
+            yield from _list_items(target, root, followed)
 
 
 def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene:
-    """The item's Scene with the bands named (all where none is); their files' headers give CRS, footprint, dtype.
-
-    InputError names the item and what is wrong: a missing band, no time, a forbidden href, a CRS that contradicts the item.
-    """
-    place = Path(archive.path).absolute()
-    root = place if place.is_dir() else place.parent
+    # The headers of the bands' files give CRS, footprint and dtypes. InputError: a missing band, no
+    # time, a forbidden href, a CRS that contradicts the item.
+    root = _root(Path(archive.path).absolute())
     content = _load(item, root)
     try:
         return _read_item(item, content, root, archive, bands)
@@ -129,107 +145,134 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
         ValueError,
         shapely.errors.ShapelyError,
     ) as error:
-        # JSON of another shape than STAC's, in whichever of its parts.
+        # JSON of another shape than STAC's, in any part of it.
         raise InputError(
             f"{item.path} is not a valid STAC item: {type(error).__name__}: {error}"
         ) from error
 
 
+class _Headers:
+    """Headers of an item's files, each opened once."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self._folder, self._root = folder, root
+        self._headers: dict[str, Header] = {}
+
+    def open(self, band: AssetBand) -> Header:
+        """Return the header of the band's file."""
+        href = resolve_href(band.href, self._folder, self._root)
+        if href not in self._headers:
+            self._headers[href] = open_header(href)
+        return self._headers[href]
+
+
 def _read_item(
     item: SceneItem, content: dict[str, Any], root: Path, archive: Archive, bands: Sequence[str]
 ) -> Scene:
-    folder = Path(item.path).parent
     scene_id = str(content.get("id") or item.key)
     properties = content.get("properties") or {}
-    headers: dict[str, Header] = {}
-
-    def header(offer: Offer) -> Header:
-        href = resolve_href(offer.href, folder, root)
-        if href not in headers:
-            headers[href] = open_header(href)
-        return headers[href]
-
-    listed = (
-        o
+    headers = _Headers(Path(item.path).parent, root)
+    asset_bands = [
+        as_published(band, properties)
         for key, asset in content["assets"].items()
         if has_data(asset)
-        for o in list_offers(key, asset, properties)
-    )
-    offers = [as_published(o, properties) for o in listed]
-    named = find_own(offers, bands) | name_bands(offers, archive)
-    if not bands or not set(bands) <= set(named):
-        # What the item does not describe, the files may: an asset of several bands that carries no band records.
-        offers = [
-            o
-            for offer in offers
-            for o in (offer.split(header(offer)) if not offer.described else [offer])
+        for band in list_asset_bands(key, asset, properties)
+    ]
+    bands_by_name = find_by_record(asset_bands, bands) | name_bands(asset_bands, archive)
+    if not bands or not set(bands) <= set(bands_by_name):
+        # What the item does not describe, the files may: an asset of several bands that has no band
+        # records.
+        asset_bands = [
+            file_band
+            for band in asset_bands
+            for file_band in ([band] if band.described else band.split(headers.open(band)))
         ]
-        named = find_own(offers, bands) | name_bands(offers, archive)
-    quality, tests = find_quality(offers, archive, scene_id) or (None, ())
-    wanted = {n: o for n, o in named.items() if (n in bands if bands else o is not quality)}
-    missing = [n for n in bands if n not in wanted]
-    if missing or not wanted:
-        has = ", ".join(named) or "none"
-        raise InputError(
-            f"scene {scene_id} has no band {', '.join(missing)}; it has {has}: map its names under scenes.bands"
-        )
-    ordered = [(n, wanted[n]) for n in (bands or sorted(wanted))]
-    found = [
-        (header(o).band(n, o.index, archive, o.said | {"kind": o.kind}), header(o))
-        for n, o in ordered
+        bands_by_name = find_by_record(asset_bands, bands) | name_bands(asset_bands, archive)
+    quality, tests = find_quality(asset_bands, archive, scene_id) or (None, ())
+    selected = _select(bands_by_name, bands, quality, scene_id)
+    scene_bands = [
+        (_scene_band(name, band, headers, archive), headers.open(band)) for name, band in selected
     ]
     if quality:
-        try:
-            codes = header(quality)
-        except ReadError as error:
-            raise InputError(
-                f"scene {scene_id}: {error}. Its quality asset {quality.asset!r} says which pixels are usable: fetch it, or set "
-                "scenes.mask to [] to go without"
-            ) from error
-        found.append(
-            (
-                codes.band("quality", quality.index, Archive(archive.path), {"kind": "quality"}),
-                codes,
-            )
-        )
+        header = _open_quality(quality, headers, scene_id)
+        scene_bands.append((header.quality_band("quality", quality.index), header))
     if archive.verify:
-        for offer in {o.asset: o for o in (*wanted.values(), quality) if o}.values():
-            # The name before version 2 of the file extension, too.
-            asset = content["assets"][offer.asset]
-            verify_file(
-                header(offer).href, asset.get("file:checksum") or asset.get("checksum:multihash")
-            )
-    rest = {
-        "cloud": number(properties.get("eo:cloud_cover")),
-        "clear": tests,
-        "properties": _known(properties),
-    }
-    scene = make_scene(scene_id, STAC.name, _when(properties, scene_id), found, **rest)
-    _check_place(scene, content)
-    return with_fingerprint(scene, {k: v for k, v in content.items() if k != "links"})
+        read_bands = [band for _, band in selected] + ([quality] if quality else [])
+        _verify(read_bands, content, headers)
+    scene = make_scene(
+        scene_id,
+        STAC.name,
+        _acquired(properties, scene_id),
+        scene_bands,
+        cloud=parse_number(properties.get("eo:cloud_cover")),
+        clear=tests,
+        properties=_scene_properties(properties),
+    )
+    _check_location(scene, content)
+    return with_fingerprint(scene, {key: entry for key, entry in content.items() if key != "links"})
 
 
-def _on_disk(href: str, folder: Path, root: Path) -> Path:
-    found = resolve_href(href, folder, root)
-    if "://" in found:
+def _select(
+    bands_by_name: Mapping[str, AssetBand],
+    bands: Sequence[str],
+    quality: AssetBand | None,
+    scene_id: str,
+) -> list[tuple[str, AssetBand]]:
+    # The requested bands in their order, or all but the quality band in order of name.
+    names = bands or sorted(name for name, band in bands_by_name.items() if band is not quality)
+    missing = [name for name in names if name not in bands_by_name]
+    if missing or not names:
         raise InputError(
-            f"item {redact_url(href)} is not on this disk: put it beside the rest of the archive"
+            f"scene {scene_id} has no band {', '.join(missing)}; it has "
+            f"{', '.join(bands_by_name) or 'none'}: map its names under scenes.bands"
         )
-    return Path(found)
+    return [(name, bands_by_name[name]) for name in names]
+
+
+def _scene_band(name: str, band: AssetBand, headers: _Headers, archive: Archive) -> Band:
+    return headers.open(band).band(name, band.index, archive, band.metadata)
+
+
+def _open_quality(quality: AssetBand, headers: _Headers, scene_id: str) -> Header:
+    try:
+        return headers.open(quality)
+    except ReadError as error:
+        raise InputError(
+            f"scene {scene_id}: {error}. Its quality asset {quality.asset!r} says which pixels are "
+            "valid: download it, or set scenes.mask to [] to go without"
+        ) from error
+
+
+def _verify(asset_bands: Sequence[AssetBand], content: dict[str, Any], headers: _Headers) -> None:
+    for band in {band.asset: band for band in asset_bands}.values():
+        asset = content["assets"][band.asset]
+        # checksum:multihash: the name before version 2 of the file extension.
+        checksum = asset.get("file:checksum") or asset.get("checksum:multihash")
+        verify_file(headers.open(band).href, checksum)
+
+
+def _local_path(href: str, folder: Path, root: Path) -> Path:
+    resolved = resolve_href(href, folder, root)
+    if "://" in resolved:
+        raise InputError(
+            f"item {redact_url(href)} is not on this disk: put it into the archive's folder"
+        )
+    return Path(resolved)
 
 
 def _load(item: SceneItem, root: Path) -> dict[str, Any]:
     try:
-        content = parse_json(item.text or _on_disk(item.path, root, root).read_bytes())
+        content = parse_json(item.text or _local_path(item.path, root, root).read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(f"{item.path} is not a STAC item: {error}") from error
     if not _is_item(content) or not isinstance(content["assets"], dict):
         raise InputError(f"{item.path} is not a STAC item: it must be a Feature with assets")
     # A signature is made when a file is opened: it is in no table, message or fingerprint.
-    return dict(unsigned(content))
+    return dict(strip_credentials(content))
 
 
-_KNOWN = {
+# Property of the scene → STAC properties, of which the first that is set gives it.
+_PROPERTIES = {
     "sun_elevation_deg": ("view:sun_elevation", "eo:sun_elevation"),
     "sun_azimuth_deg": ("view:sun_azimuth", "eo:sun_azimuth"),
     "platform": ("platform", "eo:platform"),
@@ -239,50 +282,59 @@ _KNOWN = {
 }
 
 
-def _known(properties: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    said = (
-        (name, next((properties[k] for k in keys if properties.get(k) is not None), None))
-        for name, keys in _KNOWN.items()
-    )
-    return tuple((name, str(value)) for name, value in said if value is not None)
+def _scene_properties(properties: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    scene_properties = []
+    for name, keys in _PROPERTIES.items():
+        values = [properties[key] for key in keys if properties.get(key) is not None]
+        if values:
+            scene_properties.append((name, str(values[0])))
+    return tuple(scene_properties)
 
 
-def _when(properties: Mapping[str, Any], scene_id: str) -> datetime:
+def _acquired(properties: Mapping[str, Any], scene_id: str) -> datetime:
     text = properties.get("datetime") or properties.get("start_datetime")
     try:
-        found = datetime.fromisoformat(str(text).upper())
+        time = datetime.fromisoformat(str(text).upper())
     except ValueError as error:
         raise InputError(
-            f"scene {scene_id} has datetime {text!r}: give properties.datetime as 2023-05-14T10:10:31Z"
+            f"scene {scene_id} has datetime {text!r}: "
+            "give properties.datetime as 2023-05-14T10:10:31Z"
         ) from error
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _check_place(scene: Scene, content: Mapping[str, Any]) -> None:
-    # The item's own word on where it lies is held against the raster's: where they contradict each other one of them lies.
-    properties = content.get("properties") or {}
-    outline = shapely.from_wkb(scene.footprint)
+def _check_location(scene: Scene, content: Mapping[str, Any]) -> None:
+    # The item's geometry and CRS are compared with the raster's: if they contradict each other, one
+    # of them is wrong.
     if content.get("geometry"):
-        said = shapely.make_valid(shapely.geometry.shape(content["geometry"]))
-        if outline.disjoint(said):
-            raise InputError(
-                f"scene {scene.scene_id}: the item lies at {_degrees(said.bounds)}, its raster (CRS {scene.crs[:40]}) at "
-                f"{_degrees(outline.bounds)}: one of them is wrong; mend the item's geometry or the raster's CRS"
-            )
+        _check_geometry(scene, shapely.geometry.shape(content["geometry"]))
+    properties = content.get("properties") or {}
     epsg = properties.get("proj:epsg")
     crs = (
         properties.get("proj:code")
         or (f"EPSG:{epsg}" if epsg else None)
         or properties.get("proj:wkt2")
     )
-    own = any(
+    per_asset = any(
         key in asset
         for asset in content["assets"].values()
         for key in ("proj:code", "proj:epsg", "proj:wkt2")
     )
-    if crs and not own and not grid.same_crs(crs, scene.crs):
+    if crs and not per_asset and not grid.same_crs(crs, scene.crs):
         raise InputError(
-            f"scene {scene.scene_id}: the item says CRS {crs[:40]}, its raster {scene.crs[:40]}: one of them is wrong"
+            f"scene {scene.scene_id}: the item says CRS {crs[:40]}, its raster {scene.crs[:40]}: "
+            "one of them is wrong"
+        )
+
+
+def _check_geometry(scene: Scene, geometry: shapely.Geometry) -> None:
+    outline = shapely.from_wkb(scene.footprint)
+    geometry = shapely.make_valid(geometry)
+    if outline.disjoint(geometry):
+        raise InputError(
+            f"scene {scene.scene_id}: the item lies at {_degrees(geometry.bounds)}, its raster "
+            f"(CRS {scene.crs[:40]}) at {_degrees(outline.bounds)}: one of them is wrong; "
+            "correct the item's geometry or the raster's CRS"
         )
 
 

@@ -1,79 +1,65 @@
-"""Detections of a run: boxes of neighbouring tiles merged, one task a block."""
+"""The rasters stage of task detect: boxes of neighbouring tiles merged, one task a block."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from lulc.chips.tiling import make_tiling
 from lulc.errors import InputError
 from lulc.inference.blocks import predictions_path
 from lulc.inference.detections import DetectionSpec, write_detections
-from lulc.spark.incremental import Row, StageContext, StageResult, run_units
-from lulc.tables import files, ledger, store
+from lulc.spark.context import StageContext, StageResult
+from lulc.spark.incremental import StageWork, Unit, run_incremental
+from lulc.spark.workers import map_units
+from lulc.tables.files import fingerprint_of
+from lulc.tables.layout import BlockKey, parse_block_key
+from lulc.tables.ledger import LedgerRow, read_done
+from lulc.tables.store import read_table
 
 
 def detections(context: StageContext) -> StageResult:
-    """What was done: the detections of every block whose boxes, or those around it, changed."""
+    """Write the detections of every block whose boxes, or those around it, changed.
+
+    Raises:
+        InputError: there are no boxes.
+    """
     config, out = context.config, context.out
-    recipe = DetectionSpec(out, make_tiling(config), config.tiling.block, config.predict.overlap)
-    prefixes = tuple(f"{period.name}/{recipe.tiling.name}/" for period in config.periods)
-    found = {
-        k: r
-        for k, r in ledger.latest(out, "predict").items()
-        if k.startswith(prefixes) and r["status"] == "done"
-    }
-    if not found:
+    tiling = make_tiling(config)
+    spec = DetectionSpec(out, tiling, config.tiling.block, config.predict.overlap)
+    periods = {period.name for period in config.periods}
+    boxes: dict[BlockKey, LedgerRow] = {}
+    for key, row in read_done(out, "predict").items():
+        block = parse_block_key(key)
+        if block.period in periods and block.tiling == tiling.name:
+            boxes[block] = row
+    if not boxes:
         raise InputError(
-            f"{out} holds no boxes of tiling {recipe.tiling.name!r}: run `lulc predict` first"
+            f"{out} holds no boxes of tiling {tiling.name!r}: run `lulc predict` first"
         )
-    keys = [_key(key, found, recipe) for key in sorted(found)]
-    held = ledger.latest(out, "rasters")
-    to_do = [k for k in keys if not _stands(out, held.get(k["key"]), k)]
-    run_units(context, to_do, partial(write_detections, recipe=recipe), "detections")
-    current = {out / k["path"] for k in keys}
-    for file in store.table_folder(out, "detections").glob("*.parquet"):
-        if file not in current:
-            file.unlink()
-    if to_do:
-        ledger.append_ledger(
-            out,
-            [
-                ledger.ledger_row(
-                    "rasters", "", files.fingerprint_of([k["fingerprint"] for k in keys])
-                )
-            ],
-        )
-    return StageResult(
-        "rasters", stood=len(keys) - len(to_do), done=len(to_do), note=f"{_total(out):,} detections"
+    units = [_unit(block, boxes, spec) for block in sorted(boxes)]
+    write = partial(write_detections, spec=spec)
+    work = StageWork(
+        "rasters",
+        fingerprint_of([unit.fingerprint for unit in units]),
+        lambda bad: units,  # noqa: ARG005
+        lambda todo: map_units(context, [unit.task for unit in todo], write, "detections"),
+        table="detections",
     )
+    result = run_incremental(context, work)
+    count = read_table(out, "detections", ["n"]).num_rows
+    return replace(result, note=f"{count:,} detections")
 
 
-def _key(key: str, found: dict[str, Row], recipe: DetectionSpec) -> Row:
-    period, _, tile_id = key.partition("/")
-    col, row = recipe.tiling.parse(tile_id)
-    steps = (-recipe.span, 0, recipe.span)
-    around = [f"{period}/{recipe.tiling.tile_id(col + x, row + y)}" for y in steps for x in steps]
-    rows = [found[other] for other in around if other in found]
-    fingerprint = files.fingerprint_of(
-        "detections", [r["fingerprint"] for r in rows], recipe.overlap
-    )
-    paths = [r["path"] for r in rows]
-    return {
-        "key": key,
-        "fingerprint": fingerprint,
-        "path": predictions_path(key, fingerprint, "detections"),
-        "paths": paths,
-    }
-
-
-def _stands(out: Path, row: Row | None, key: Row) -> bool:
-    return (
-        row is not None
-        and row["fingerprint"] == key["fingerprint"]
-        and (out / key["path"]).exists()
-    )
-
-
-def _total(out: Path) -> int:
-    return int(store.read_table(out, "detections", ["n"]).num_rows)
+def _unit(block: BlockKey, boxes: Mapping[BlockKey, LedgerRow], spec: DetectionSpec) -> Unit:
+    # A block's detections depend on its own boxes and on those of the eight blocks around it.
+    steps = (-spec.span, 0, spec.span)
+    offsets = [(x, y) for y in steps for x in steps]
+    neighbours = [replace(block, col=block.col + x, row=block.row + y) for x, y in offsets]
+    rows = [boxes[neighbour] for neighbour in neighbours if neighbour in boxes]
+    fingerprint = fingerprint_of("detections", [row.fingerprint for row in rows], spec.overlap)
+    path = predictions_path(str(block), fingerprint, "detections")
+    paths = [row.path for row in rows]
+    task = {"key": str(block), "fingerprint": fingerprint, "path": path, "paths": paths}
+    return Unit(str(block), fingerprint, path, task)

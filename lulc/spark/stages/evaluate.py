@@ -1,68 +1,71 @@
-"""The evaluate stage: published maps against the labels held out of training, one task a samples file."""
+"""The evaluate stage: maps against the labels held out of training, one task a samples file."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from lulc.chips.tiling import make_tiling
 from lulc.errors import InputError
-from lulc.spark.incremental import StageContext, StageResult, map_keys
+from lulc.spark.context import StageContext, StageResult
+from lulc.spark.incremental import run_whole
+from lulc.spark.workers import map_keys
 from lulc.stats import validation
-from lulc.tables import files, ledger, store
+from lulc.tables import layout, store
+from lulc.tables.files import fingerprint_of
+from lulc.tables.layout import parse_block_key
+from lulc.tables.ledger import LedgerRow, read_done, read_seal
 from lulc.tables.schemas import CONFUSION
+
+_HELD_OUT = ("validation/", "test/")
 
 
 def evaluate(context: StageContext) -> StageResult:
-    """What the stage did: the tables `accuracy` and `confusion` of every period, model and held-out split."""
+    """Write the tables `accuracy` and `confusion` of every period, model and held-out split.
+
+    Raises:
+        InputError: there are no samples or no map.
+    """
     config, out, legend = context.config, context.out, context.config.make_legend()
-    samples = ledger.latest(out, "samples")
-    if "" not in samples:
+    samples = read_seal(out, "samples")
+    if samples is None:
         raise InputError(f"{out} holds no samples to evaluate with: run `lulc samples` first")
-    current = samples.pop("")["fingerprint"]
-    tiling = make_tiling(config)
-    periods = tuple(f"{period.name}/{tiling.name}/" for period in config.periods)
-    predicted = {
-        k: r
-        for k, r in ledger.latest(out, "predict").items()
-        if k.startswith(periods) and r["status"] == "done"
-    }
-    if not predicted:
+    tiling, predictions = make_tiling(config), _predictions(context)
+    identities = [[key, row.fingerprint] for key, row in predictions.items()]
+    fingerprint = fingerprint_of(samples.fingerprint, legend, identities)
+    paths = {key: row.path for key, row in predictions.items() if row.path}
+
+    def write_accuracy(_: dict[str, LedgerRow]) -> None:
+        keys = [
+            {"split": key.partition("/")[0], "path": row.path}
+            for key, row in read_done(out, "samples").items()
+            if row.fingerprint == samples.fingerprint and key.startswith(_HELD_OUT)
+        ]
+        maps = validation.Maps(out, tiling, config.tiling.block, legend, paths)
+        compare = partial(validation.compare, maps=maps)
+        rows = map_keys(context, keys, compare, CONFUSION, "evaluate")
+        matrices = validation.add_up(rows, legend)
+        store.write_table(out, "confusion", validation.confusion_table(matrices, legend))
+        store.write_table(out, "accuracy", validation.accuracy_table(matrices, legend))
+
+    accuracy = layout.table_file("accuracy")
+    result = run_whole(context, "evaluate", fingerprint, accuracy, write_accuracy)
+    note = validation.format_accuracy(store.read_table(out, "accuracy"))
+    return replace(result, note=note)
+
+
+def _predictions(context: StageContext) -> Mapping[str, LedgerRow]:
+    tiling = make_tiling(context.config)
+    periods = {period.name for period in context.config.periods}
+    rows = {}
+    for key, row in read_done(context.out, "predict").items():
+        block = parse_block_key(key)
+        if block.period in periods and block.tiling == tiling.name:
+            rows[key] = row
+    if not rows:
         raise InputError(
-            f"{out} holds no map of tiling {tiling.name!r} to evaluate: run `lulc predict` first"
+            f"{context.out} holds no map of tiling {tiling.name!r} to evaluate: "
+            "run `lulc predict` first"
         )
-    fingerprint = files.fingerprint_of(
-        current, legend, [[key, row["fingerprint"]] for key, row in sorted(predicted.items())]
-    )
-    before = ledger.latest(out, "evaluate").get("evaluate")
-    if before and before["fingerprint"] == fingerprint and (out / before["path"]).exists():
-        return StageResult(
-            "evaluate", stood=1, note=validation.format_accuracy(store.read_table(out, "accuracy"))
-        )
-    keys = [
-        {"split": key.partition("/")[0], "path": row["path"]}
-        for key, row in sorted(samples.items())
-        if row["fingerprint"] == current and key.startswith(("validation/", "test/"))
-    ]
-    maps = validation.Maps(
-        out,
-        tiling,
-        config.tiling.block,
-        legend,
-        {key: row["path"] for key, row in predicted.items()},
-    )
-    matrices = validation.add_up(
-        map_keys(context, keys, partial(validation.compare, maps=maps), CONFUSION, "evaluate"),
-        legend,
-    )
-    store.write_table(out, "confusion", validation.confusion_table(matrices, legend))
-    accuracy = validation.accuracy_table(matrices, legend)
-    path = store.write_table(out, "accuracy", accuracy)
-    done = ledger.ledger_row(
-        "evaluate",
-        "evaluate",
-        fingerprint,
-        path=str(path.relative_to(out)),
-        checksum=files.checksum(path),
-    )
-    ledger.append_ledger(out, [done, done | {"key": ""}])
-    return StageResult("evaluate", done=1, note=validation.format_accuracy(accuracy))
+    return rows

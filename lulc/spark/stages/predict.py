@@ -1,152 +1,96 @@
-"""The predict stage: one task a block of chips, the model loaded once a worker, only keys travelling."""
+"""The predict stage: one task a block of chips, the model loaded once a worker."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import shapely
-from pyspark import TaskContext
 
-from lulc.chips import extent
+from lulc.chips.extent import block_of_tile
 from lulc.chips.tiling import make_tiling
 from lulc.errors import InputError
-from lulc.geo import grid
+from lulc.geo.grid import footprint
+from lulc.geo.tiling import Tiling
 from lulc.inference import blocks
 from lulc.inference.blocks import InferenceSpec
-from lulc.models import contract, registry
-from lulc.models.package import CONTRACT, ModelRef
-from lulc.sources import area
-from lulc.spark.incremental import StageContext, StageResult, run_units
-from lulc.tables import files, ledger, store
-
-Row = dict[str, Any]
+from lulc.inference.suitability import check_model
+from lulc.models.registry import resolve
+from lulc.sources.area import make_box
+from lulc.spark.context import StageContext, StageResult
+from lulc.spark.incremental import StageWork, Unit, run_incremental
+from lulc.spark.workers import map_units
+from lulc.tables.files import fingerprint_of
+from lulc.tables.layout import BlockKey, parse_block_key
+from lulc.tables.ledger import LedgerRow, read_latest
 
 
 def predict(context: StageContext) -> StageResult:
-    """What the stage did: every block of chips has its predictions by the model that the run names, or its champion.
+    """Map every block of chips by the model that the run file names, or its own champion.
 
-    InputError where there are no chips, or the model's legend or bands are not the run's.
+    Raises:
+        InputError: there are no chips, or the model's legend, bands or task are not the run's.
     """
     config, out = context.config, context.out
-    model = registry.resolve(config.predict.model or config.name, out, config.tracking.uri)
-    _check(context, model)
+    model = resolve(config.predict.model or config.name, out, config.tracking.uri)
+    check_model(config, model)
+    spec = InferenceSpec(out, model, config.predict)
     table = blocks.table_of(config.task)
-    recipe = InferenceSpec(out, model, config.predict)
-    keys = _keys(context)
-    paths = {
-        k["key"]: blocks.predictions_path(k["key"], recipe.fingerprint(k["fingerprint"]), table)
-        for k in keys
-    }
-    held = ledger.latest(out, "predict")
-    rows = ((held.get(key), path) for key, path in paths.items())
-    noted = {
-        r["key"]
-        for r, path in rows
-        if r and (r["status"], r["path"]) == ("done", path) and (out / path).exists()
-    }
-    found = [r for k, p in paths.items() if k not in noted and (r := ledger.recover(out, p))]
-    ledger.append_ledger(out, found)
-    stood = noted | {r["key"] for r in found}
-    to_do = [k for k in keys if k["key"] not in stood]
-    made = run_units(context, to_do, partial(_map_block, recipe=recipe), "predict")
-    bad = sum(r["status"] == "bad" for r in made)
-    gone = _settle(context, paths, held)
-    fingerprint = files.fingerprint_of(sorted(paths.items()))
-    if made or found or gone or held.get("", {}).get("fingerprint") != fingerprint:
-        ledger.append_ledger(out, [ledger.ledger_row("predict", "", fingerprint)])
-    note = f"{model.name} version {model.version}"
-    return StageResult("predict", len(stood), len(made) - bad, 0, bad, note)
+    units = []
+    for chips in _chip_blocks(context):
+        fingerprint = spec.fingerprint(chips.fingerprint)
+        path = blocks.predictions_path(chips.key, fingerprint, table)
+        units.append(Unit(chips.key, fingerprint, path, _key(chips)))
+    map_block = partial(_map_block, spec=spec)
+    work = StageWork(
+        "predict",
+        fingerprint_of(sorted((unit.key, unit.path) for unit in units)),
+        lambda bad: units,  # noqa: ARG005
+        lambda todo: map_units(context, [unit.task for unit in todo], map_block, "predict"),
+        table=table,
+    )
+    result = run_incremental(context, work)
+    return replace(result, note=f"{model.name} version {model.version}")
 
 
-def _check(context: StageContext, model: ModelRef) -> None:
-    # Before anything is started; every chip is checked again where it is read.
-    for other in model.others:
-        _check(context, other)
-    asks = contract.read_contract(model.folder / CONTRACT)
-    asks.check(context.config.bands, asks.gsd_m, "the run file")
-    if asks.task != context.config.task:
-        raise InputError(
-            f"model {model.name} version {model.version} is for task {asks.task}, the run file's is {context.config.task}: "
-            f"say `task: {asks.task}` in the run file, or map with another model"
-        )
-    if asks.task in ("classify", "multilabel") and context.config.tiling.size % asks.size:
-        raise InputError(
-            f"model {model.name} version {model.version} classifies squares of {asks.size} pixels, and tiles have "
-            f"{context.config.tiling.size}: set tiling.size to a multiple of {asks.size}"
-        )
-    mine = {(c.id, c.name) for c in context.config.make_legend().classes}
-    theirs = {(c.id, c.name) for c in asks.legend.classes}
-    if mine != theirs:
-        raise InputError(
-            f"model {model.name} version {model.version} maps {sorted(theirs - mine)} where the run file's legend has "
-            f"{sorted(mine - theirs)}: give the run file the model's legend, or train a model for it"
-        )
-
-
-def _keys(context: StageContext) -> list[Row]:
-    # The blocks of chips that stand, of this run's tiling and periods, in the part that is chosen.
-    config, choice = context.config, context.selection
-    tiling, span = make_tiling(config), config.tiling.block
-    wanted = {extent.block_of_tile(t, tiling, span) for t in choice.tiles}
-    box = area.make_box(choice.bbox) if choice.bbox else None
-    prefixes = tuple(f"{period.name}/{tiling.name}/" for period in config.periods)
-    keys = []
-    for key, row in sorted(ledger.latest(context.out, "tile").items()):
-        if row["status"] != "done" or not key.startswith(prefixes):
+def _chip_blocks(context: StageContext) -> list[LedgerRow]:
+    # The ledger rows of this run's blocks of chips, of the part that is selected.
+    tiling = make_tiling(context.config)
+    periods = {period.name for period in context.config.periods}
+    rows = []
+    for key, row in sorted(read_latest(context.out, "tile").items()):
+        if row.status != "done" or not row.path:
             continue
-        cell = tiling.parse(key.partition("/")[2])
-        if wanted and cell not in wanted:
-            continue
-        if box is not None and not shapely.intersects(
-            box, grid.footprint(tiling.grid(*cell, span=span))
-        ):
-            continue
-        keys.append(
-            {"key": key} | {name: row[name] for name in ("path", "checksum", "fingerprint")}
-        )
-    if not keys:
+        block = parse_block_key(key)
+        if block.period in periods and block.tiling == tiling.name:
+            rows += [row] if _is_selected(context, block, tiling) else []
+    if not rows:
         raise InputError(
-            f"{context.out} holds no chips of tiling {tiling.name!r} to map: run `lulc tile` first, or choose other tiles"
+            f"{context.out} holds no chips of tiling {tiling.name!r} to map: "
+            "run `lulc tile` first, or choose other tiles"
         )
-    return keys
+    return rows
 
 
-def _map_block(key: Row, recipe: InferenceSpec) -> list[Row]:
+def _is_selected(context: StageContext, block: BlockKey, tiling: Tiling) -> bool:
+    selection, span = context.selection, context.config.tiling.block
+    tiles = selection.tiles
+    if tiles and block.cell not in {block_of_tile(tile_id, tiling, span) for tile_id in tiles}:
+        return False
+    if selection.bbox is None:
+        return True
+    outline = footprint(tiling.grid(*block.cell, span=span))
+    return bool(shapely.intersects(make_box(selection.bbox), outline))
+
+
+def _key(chips: LedgerRow) -> dict[str, Any]:
+    names = ("key", "path", "checksum", "fingerprint")
+    return {name: getattr(chips, name) for name in names}
+
+
+def _map_block(key: dict[str, Any], spec: InferenceSpec) -> list[LedgerRow]:
     from lulc.inference.predictor import use_one_core
 
     use_one_core()
-    task = TaskContext.get()
-    return [
-        row | {"attempt": task.attemptNumber() if task else 0}
-        for row in blocks.map_block(key, recipe)
-    ]
-
-
-def _settle(context: StageContext, paths: dict[str, str], held: dict[str, Row]) -> bool:
-    # Older files of the blocks worked on go; after a whole run also those of blocks that are no more.
-    mine = {
-        p.rpartition("/")[2].rpartition(".parquet")[0].rpartition(".")[0] for p in paths.values()
-    }
-    current = set(paths.values())
-    removed = False
-    for file in store.table_folder(context.out, blocks.table_of(context.config.task)).glob(
-        "[!.]*.parquet"
-    ):
-        outdated = str(file.relative_to(context.out)) not in current
-        if outdated and (context.selection.whole or file.stem.rpartition(".")[0] in mine):
-            file.unlink(missing_ok=True)
-            removed = True
-    dropped = (
-        [k for k, r in held.items() if k and k not in paths and r["status"] != "dropped"]
-        if context.selection.whole
-        else []
-    )
-    ledger.append_ledger(
-        context.out,
-        [
-            ledger.ledger_row("predict", k, held[k]["fingerprint"], status="dropped")
-            for k in dropped
-        ],
-    )
-    return removed or bool(dropped)
+    return blocks.map_block(key, spec)

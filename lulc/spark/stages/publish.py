@@ -1,68 +1,91 @@
-"""publish: the run's tables as Iceberg tables, which other engines read, and whose earlier states stay readable."""
+"""The publish stage: the run's tables as Iceberg tables, whose earlier states stay readable."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
+from pyspark.sql import SparkSession
+
+from lulc.config import PublishConf
 from lulc.errors import InputError, SetupError, UsageError
 from lulc.spark import session, sql
-from lulc.spark.incremental import StageContext, StageResult
-from lulc.tables import ledger, store
-from lulc.tables.files import file_identity, fingerprint_of
+from lulc.spark.context import StageContext, StageResult
+from lulc.spark.incremental import StageWork, Unit, run_incremental
+from lulc.tables.files import file_identity, fingerprint_of, list_tables
+from lulc.tables.ledger import LedgerRow
+from lulc.tables.store import table_folder
 
 CATALOG = "lulc"
 """The catalogue's name in Spark."""
-_OWN = ("chips", "samples", "predictions", "intersections")  # pixels, read by lulc alone
-_CLASS = "org.apache.iceberg.spark.SparkCatalog"
+_PIXEL_TABLES = ("chips", "samples", "predictions", "intersections")  # read by lulc alone
+_CATALOG_CLASS = "org.apache.iceberg.spark.SparkCatalog"
 
 
 def publish(context: StageContext) -> StageResult:
-    """What the stage did: every table that changed is a new snapshot of `lulc.<namespace>.<table>`; geometries are WKB.
+    """Publish every table that changed as a new snapshot of `lulc.<namespace>.<table>`.
 
-    UsageError where the run file does not say where to, InputError where there is no table, SetupError without Iceberg's JAR.
+    Geometries are WKB.
+
+    Raises:
+        UsageError: the run file does not say where to publish.
+        InputError: there is no table.
+        SetupError: Iceberg's JAR is missing.
     """
-    conf, out = context.config.publish, context.out
-    if conf is None:
+    target = context.config.publish
+    if target is None:
         raise UsageError(
             "the run file does not say where to publish: give it `publish: {warehouse: FOLDER}`"
         )
-    names = [name for name in sql.filled_tables(out) if name not in _OWN]
+    names = [name for name in sql.filled_tables(context.out) if name not in _PIXEL_TABLES]
     if set(names) <= {"ledger"}:
-        raise InputError(f"{out} holds no tables to publish: make them with `lulc run`")
-    held = ledger.latest(out, "publish")
-    files = {name: sorted(store.table_folder(out, name).rglob("[!.]*.parquet")) for name in names}
-    prints = {
-        name: fingerprint_of(conf, [file_identity(path) for path in files[name]]) for name in names
-    }
+        raise InputError(f"{context.out} holds no tables to publish: make them with `lulc run`")
     # The ledger grows by this very stage: it follows the others.
-    changed = [
-        n for n in names if n != "ledger" and held.get(n, {}).get("fingerprint") != prints[n]
-    ]
-    if not changed:
-        return StageResult("publish", stood=len(names))
-    spark = context.spark()
+    units = [_unit(context, target, name) for name in names if name != "ledger"]
+
+    def write_tables(todo: Sequence[Unit]) -> list[LedgerRow]:
+        _open_catalog(context.spark(), target)
+        for unit in todo:
+            _write(context, unit.key, target.namespace)
+        return [LedgerRow("publish", unit.key, unit.fingerprint) for unit in todo]
+
+    def write_ledger(rows: Sequence[LedgerRow]) -> str:
+        if rows:
+            _write(context, "ledger", target.namespace)
+        return f"{CATALOG}.{target.namespace} in {target.warehouse}" if rows else ""
+
+    work = StageWork(
+        "publish",
+        fingerprint_of([unit.fingerprint for unit in units]),
+        lambda bad: units,  # noqa: ARG005
+        write_tables,
+        write_ledger,
+    )
+    result = run_incremental(context, work)
+    if result.done:
+        return replace(result, done=result.done + 1)
+    return replace(result, skipped=result.skipped + 1)
+
+
+def _unit(context: StageContext, target: PublishConf, name: str) -> Unit:
+    identities = [file_identity(file) for file in list_tables(table_folder(context.out, name))]
+    return Unit(name, fingerprint_of(target, identities))
+
+
+def _open_catalog(spark: SparkSession, target: PublishConf) -> None:
     jvm = spark.sparkContext._jvm
     assert jvm is not None
-    if type(getattr(jvm.org.apache.iceberg.spark, "SparkCatalog")).__name__ != "JavaClass":  # noqa: B009 - a Java package
+    catalog_class = getattr(jvm.org.apache.iceberg.spark, "SparkCatalog")  # noqa: B009 - Java's
+    if type(catalog_class).__name__ != "JavaClass":
+        packages = ",".join(session.JARS + session.ICEBERG)
         raise SetupError(
-            f"Iceberg is not on the classpath: give spark-submit --packages {','.join(session.JARS + session.ICEBERG)}"
+            f"Iceberg is not on the classpath: give spark-submit --packages {packages}"
         )
-    settings = {"": _CLASS, ".type": "hadoop", ".warehouse": conf.warehouse} | {
-        f".{k}": v for k, v in conf.catalog.items()
-    }
+    settings = {"": _CATALOG_CLASS, ".type": "hadoop", ".warehouse": target.warehouse}
+    settings |= {f".{key}": value for key, value in target.catalog.items()}
     for key, value in settings.items():
         spark.conf.set(f"spark.sql.catalog.{CATALOG}{key}", value)
-    spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {CATALOG}.`{conf.namespace}`")
-    for name in changed:
-        _write(context, name, conf.namespace)
-    ledger.append_ledger(
-        out, [ledger.ledger_row("publish", name, prints[name]) for name in changed]
-    )
-    _write(context, "ledger", conf.namespace)
-    return StageResult(
-        "publish",
-        len(names) - len(changed) - 1,
-        len(changed) + 1,
-        note=f"{CATALOG}.{conf.namespace} in {conf.warehouse}",
-    )
+    spark.sql(f"CREATE NAMESPACE IF NOT EXISTS {CATALOG}.`{target.namespace}`")
 
 
 def _write(context: StageContext, name: str, namespace: str) -> None:

@@ -1,36 +1,41 @@
-"""The rasters stage: one task a group of tiles whose predictions changed, then the collection and the index of each period."""
+"""The rasters stage: one task a group of tiles, then the collection and each period's index."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from lulc.chips.tiling import make_tiling
 from lulc.errors import InputError
 from lulc.inference import stac
 from lulc.inference.class_map import RasterSpec
-from lulc.inference.rasters import files_of, group_key, probabilities_path, raster_path, write_group
-from lulc.spark.incremental import StageContext, StageResult, run_units
-from lulc.spark.stages import detections
-from lulc.tables import files, ledger, store
-
-Row = dict[str, Any]
+from lulc.inference.rasters import group_key, raster_path, write_group
+from lulc.spark.context import StageContext, StageResult
+from lulc.spark.incremental import StageWork, Unit, run_incremental
+from lulc.spark.stages.detections import detections
+from lulc.spark.workers import map_units
+from lulc.tables import files, layout
+from lulc.tables.files import fingerprint_of
+from lulc.tables.layout import parse_block_key
+from lulc.tables.ledger import LedgerRow, read_done
 
 
 def rasters(context: StageContext) -> StageResult:
-    """What the stage did: a COG, its confidence and its STAC item for every group of tiles that is mapped.
+    """Write a COG, its confidence and its STAC item for every group of tiles that is mapped.
 
-    Where things are detected, their boxes merged across tiles instead. It follows the predictions that stand, whatever part of
-    the run is chosen.
+    Task detect gets its boxes merged across tiles instead. The whole map is written, whatever
+    part of the run is selected.
+
+    Raises:
+        InputError: there are no predictions.
     """
     config, out = context.config, context.out
     if config.task == "detect":
-        return detections.detections(context)
-    # A prediction block must not be cut by the border of a raster: the group is rounded up to whole blocks.
+        return detections(context)
+    # A raster's border must not cut a block of predictions: the group is rounded up to whole ones.
     group = -(-config.rasters.group // config.tiling.block) * config.tiling.block
-    recipe = RasterSpec(
+    spec = RasterSpec(
         out,
         config.name,
         make_tiling(config),
@@ -39,81 +44,62 @@ def rasters(context: StageContext) -> StageResult:
         config.periods,
         config.predict.probabilities,
     )
-    keys = plan(context, recipe)
-    held = ledger.latest(out, "rasters")
-    to_do = [key for key in keys if not _stands(recipe, held.get(key["key"]), key)]
-    paths = {raster_path(key["key"], config.name) for key in keys}
-    stale = _stale(out, paths)
-    indexes = [
-        out / "rasters/collection.json",
-        *(f / f"mosaic.{s}" for f in _folders(out, paths) for s in ("vrt", "qml")),
-    ]
-    if to_do or stale or not all(index.exists() for index in indexes):
-        run_units(context, to_do, partial(write_group, recipe=recipe), "rasters")
-        _remove(out, stale)
-        _index(recipe, paths)
-        fingerprint = files.fingerprint_of([key["fingerprint"] for key in keys])
-        ledger.append_ledger(out, [ledger.ledger_row("rasters", "", fingerprint)])
-    return StageResult("rasters", stood=len(keys) - len(to_do), done=len(to_do))
+    units = _units(context, spec)
+    paths = sorted(unit.path for unit in units if unit.path)
+    periods = sorted({path.split("/")[1] for path in paths})
+    mosaics = [place for period in periods for place in layout.mosaic_files(period)]
+
+    def write_indexes(_: Sequence[LedgerRow]) -> str:
+        for period in periods:
+            folder = f"{layout.RASTERS}/{period}"
+            items = [out / layout.raster_item(p) for p in paths if p.startswith(f"{folder}/")]
+            stac.write_mosaic(out / folder, items, spec.legend)
+        stac.write_collection(out, spec.name, [out / layout.raster_item(path) for path in paths])
+        _remove_mosaics_of_other_periods(context, periods)
+        return ""
+
+    write = partial(write_group, spec=spec)
+    work = StageWork(
+        "rasters",
+        fingerprint_of([unit.fingerprint for unit in units], spec.probabilities),
+        lambda bad: units,  # noqa: ARG005
+        lambda todo: map_units(context, [unit.task for unit in todo], write, "rasters"),
+        write_indexes,
+        files_of=partial(_files_of, with_probabilities=spec.probabilities),
+        also_removed=lambda path: [layout.probabilities_raster(path)],
+        other_files=[layout.COLLECTION, *mosaics],
+    )
+    return run_incremental(context, work)
 
 
-def plan(context: StageContext, recipe: RasterSpec) -> list[Row]:
-    """A key for every raster: `key`, `fingerprint` and the prediction files `paths` that it is made of."""
-    groups: dict[str, list[Row]] = defaultdict(list)
-    prefixes = tuple(f"{period.name}/{recipe.tiling.name}/" for period in recipe.periods)
-    for key, row in sorted(ledger.latest(context.out, "predict").items()):
-        if (
-            key.startswith(prefixes)
-            and row["status"] == "done"
-            and (context.out / row["path"]).exists()
-        ):
-            period, _, tile_id = key.partition("/")
-            groups[group_key(period, *recipe.tiling.parse(tile_id), recipe.group)].append(row)
+def _units(context: StageContext, spec: RasterSpec) -> list[Unit]:
+    groups: dict[str, list[LedgerRow]] = defaultdict(list)
+    periods = {period.name for period in spec.periods}
+    for key, row in read_done(context.out, "predict").items():
+        block = parse_block_key(key)
+        if block.period in periods and block.tiling == spec.tiling.name:
+            groups[group_key(block.period, *block.cell, spec.group)].append(row)
     if not groups:
         raise InputError(
-            f"{context.out} holds no predictions of tiling {recipe.tiling.name!r}: run `lulc predict` first"
+            f"{context.out} holds no predictions of tiling {spec.tiling.name!r}: "
+            "run `lulc predict` first"
         )
-    shared = [recipe.legend, recipe.name, recipe.group, recipe.tiling, recipe.periods]
-    return [
-        {
-            "key": key,
-            "fingerprint": files.fingerprint_of([row["fingerprint"] for row in rows], *shared),
-            "paths": [row["path"] for row in rows],
-        }
-        for key, rows in sorted(groups.items())
-    ]
+    shared = [spec.legend, spec.name, spec.group, spec.tiling, spec.periods]
+    units = []
+    for key, rows in sorted(groups.items()):
+        fingerprint = fingerprint_of([row.fingerprint for row in rows], *shared)
+        task = {"key": key, "fingerprint": fingerprint, "paths": [row.path for row in rows]}
+        units.append(Unit(key, fingerprint, raster_path(key, spec.name), task))
+    return units
 
 
-def _stands(recipe: RasterSpec, row: Row | None, key: Row) -> bool:
-    if row is None or row["fingerprint"] != key["fingerprint"]:
-        return False
-    more = [recipe.out / probabilities_path(row["path"])] if recipe.probabilities else []
-    return all(file.exists() for file in (*files_of(recipe.out, row["path"]), *more))
+def _files_of(path: str, with_probabilities: bool) -> Sequence[str]:
+    always = (path, layout.raster_item(path), layout.confidence_raster(path))
+    return (*always, layout.probabilities_raster(path)) if with_probabilities else always
 
 
-def _folders(out: Path, paths: set[str]) -> set[Path]:
-    return {(out / path).parent for path in paths}
-
-
-def _stale(out: Path, paths: set[str]) -> list[str]:
-    # Only what this stage wrote, by its ledger, is ever removed.
-    rows = store.read_table(out, "ledger", ["stage", "path"]).to_pylist()
-    written = {row["path"] for row in rows if row["stage"] == "rasters" and row["path"]}
-    return sorted(path for path in written - paths if (out / path).exists())
-
-
-def _remove(out: Path, stale: list[str]) -> None:
-    for path in stale:
-        for file in (*files_of(out, path), out / probabilities_path(path)):
-            file.unlink(missing_ok=True)
-        folder = (out / path).parent
-        if not any(folder.glob("*.tif")):
-            for suffix in ("vrt", "qml"):
-                (folder / f"mosaic.{suffix}").unlink(missing_ok=True)
-
-
-def _index(recipe: RasterSpec, paths: set[str]) -> None:
-    items = [(recipe.out / path).with_suffix(".json") for path in sorted(paths)]
-    for folder in _folders(recipe.out, paths):
-        stac.write_mosaic(folder, [item for item in items if item.parent == folder], recipe.legend)
-    stac.write_collection(recipe.out, recipe.name, items)
+def _remove_mosaics_of_other_periods(context: StageContext, periods: Sequence[str]) -> None:
+    for folder in (context.out / layout.RASTERS).glob("*/"):
+        if folder.name not in periods and not any(folder.glob("*.tif")):
+            for place in layout.mosaic_files(folder.name):
+                files.remove(context.out / place)

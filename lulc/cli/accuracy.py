@@ -1,0 +1,76 @@
+"""Verbs about the accuracy of maps: design, evaluate and compare.
+
+Each function takes the parsed arguments of its verb, and returns the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from lulc.cli.output import format_number, print_frame, print_json
+from lulc.cli.run import run_pipeline
+
+
+def run_evaluation(args: argparse.Namespace) -> int:
+    """Evaluate a run's map on its test samples, or with --reference on interpreted points."""
+    return _estimate_areas(args) if args.reference else run_pipeline(args)
+
+
+def draw_points(args: argparse.Namespace) -> int:
+    """Draw a stratified random sample of a map's pixels to interpret."""
+    from lulc.stats.sampling import draw_sample
+
+    sample = draw_sample(
+        args.rasters,
+        args.points,
+        args.count,
+        args.error,
+        args.allocation,
+        args.least,
+        seed=args.seed,
+    )
+    if args.json:
+        print_json(sample)
+        return 0
+    for stratum in sample["strata"]:
+        area = format_number(stratum["area_m2"] / 1e6)
+        print(f"{stratum['points']:>6} points in {stratum['name']} ({area} km²)")
+    print(
+        f"{sample['points']:>6} points in {args.points}: fill in column `reference`, "
+        f"then lulc evaluate --reference {args.points}"
+    )
+    return 0
+
+
+def compare_maps(args: argparse.Namespace) -> int:
+    """Compare two class rasters pixel by pixel."""
+    from lulc.stats.change import write_changes
+
+    rows = write_changes(args.before, args.after, args.change)
+    if args.json:
+        print_json(rows)
+    elif rows:
+        import pandas as pd
+
+        print_frame(pd.DataFrame(rows))
+    else:
+        print("the maps have no pixel in common where both have a class")
+    return 0
+
+
+def _estimate_areas(args: argparse.Namespace) -> int:
+    # Accuracies and areas with their intervals, from points that people have interpreted.
+    from lulc.config import RegionFile
+    from lulc.stats.area_estimation import estimate_areas
+
+    region_files = [RegionFile(str(args.regions))] if args.regions else []
+    table, unanswered = estimate_areas(args.reference, args.map or [], args.out, region_files)
+    if args.json:
+        print_json({"unanswered": unanswered, "estimates": table.to_pylist()})
+        return 0
+    frame = table.to_pandas().drop(columns="class_id").astype({"region_id": str, "class_name": str})
+    frame = frame.replace({"region_id": {"None": "all"}, "class_name": {"None": ""}})
+    print_frame(frame, na_rep="–")
+    if unanswered:
+        print(f"{unanswered} points have no reference yet and were left out")
+    return 0

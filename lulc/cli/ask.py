@@ -1,0 +1,159 @@
+"""Verbs that ask or show: init, plan, info, report, sql, serve, models and doctor.
+
+Each function takes the parsed arguments of its verb, and returns the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lulc import errors
+from lulc.cli import options
+from lulc.cli.output import print_frame, print_json
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def write_template(args: argparse.Namespace) -> int:
+    """Write a commented run file to start from.
+
+    Raises:
+        UsageError: the file exists.
+    """
+    if args.path.exists():
+        raise errors.UsageError(f"{args.path} is there already: choose another name")
+    args.path.write_text((Path(__file__).parent / "template.yaml").read_text())
+    print(f"{args.path} written: set the paths in it, then `lulc plan {args.path}`")
+    return 0
+
+
+def show_plan(args: argparse.Namespace) -> int:
+    """Show what a run will read, write and cost."""
+    import json
+
+    from lulc.cli import plan
+
+    run_plan = plan.make_plan(options.config_from_arguments(args))
+    if args.geojson:
+        args.geojson.write_text(json.dumps(plan.geojson(run_plan)))
+    if args.json:
+        print_json(plan.summary(run_plan))
+    else:
+        print(plan.format_plan(run_plan))
+    return 0
+
+
+def show_info(args: argparse.Namespace) -> int:
+    """Show what a scene, raster, table, model or output folder holds."""
+    from lulc.cli import info
+
+    facts = info.describe_path(args.path, args.out)
+    if args.png:
+        from lulc.report import chips, samples
+
+        draw = samples.draw_samples if facts["kind"] == "table samples" else chips.draw_chips
+        args.png.write_bytes(draw(Path(args.path)))
+    if args.json:
+        print_json(facts)
+    else:
+        print(info.format_info(facts))
+    return 0
+
+
+def renew_report(args: argparse.Namespace) -> int:
+    """Write the report of an output folder again."""
+    from lulc.report import html
+
+    print(html.write_report(options.config_from_arguments(args), args.out.resolve()))
+    return 0
+
+
+def query_tables(args: argparse.Namespace) -> int:
+    """Query a run's tables in Spark SQL."""
+    from lulc.spark import sql
+
+    parameters = dict(pair.partition("=")[::2] for pair in args.bind)
+    table = sql.run_query(args.out, args.query, parameters, args.debug)
+    geometries = [field.name for field in table.schema if sql.GEOMETRY in (field.metadata or {})]
+    if args.save:
+        from lulc.tables import export
+
+        export.save(table, args.save, geometries[0] if geometries else None)
+        print(f"{table.num_rows} rows in {args.save}")
+        return 0
+    for name in geometries:
+        table = _with_text_geometry(table, name)
+    if args.json:
+        print_json(table.to_pylist())
+    else:
+        print_frame(table.to_pandas(), max_colwidth=60)
+    return 0
+
+
+def serve_tables(args: argparse.Namespace) -> int:
+    """Serve a run's tables over JDBC until Ctrl-C or SIGTERM.
+
+    Returns:
+        0 when it is stopped.
+    """
+    import signal
+    import threading
+
+    from lulc.spark import serve
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt  # a service is ended by SIGTERM as by Ctrl-C
+
+    previous_handler = signal.signal(signal.SIGTERM, stop)
+    try:
+        serve.serve(args.out, args.port, threading.Event().wait, args.debug)
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        signal.signal(signal.SIGTERM, previous_handler)
+    return 0
+
+
+def list_models(args: argparse.Namespace) -> int:
+    """List the registered models, their versions and scores."""
+    from lulc.models import registry
+
+    versions = registry.list_versions(args.out, os.environ.get("MLFLOW_TRACKING_URI"))
+    if args.json:
+        print_json(versions)
+        return 0
+    for row in versions:
+        aliases = "".join(f" @{name}" for name in row["aliases"])
+        scores = ", ".join(f"{name} {score:g}" for name, score in row["scores"].items())
+        print(f"{row['name']}/{row['version']}{aliases}  {row['task']}  {row['made']}  {scores}")
+    if not versions:
+        print(f"no model is registered in {args.out}: `lulc train` makes one")
+    return 0
+
+
+def check_machine(args: argparse.Namespace) -> int:
+    """Check whether this machine can run lulc.
+
+    Returns:
+        1 where a component that every run needs fails, else 0.
+    """
+    from lulc.cli import doctor
+
+    checks = doctor.run_checks()
+    if args.json:
+        print_json([check.to_row() for check in checks])
+    else:
+        print(doctor.format_checks(checks))
+    return 1 if any(check.state == "fails" for check in checks) else 0
+
+
+def _with_text_geometry(table: pa.Table, name: str) -> pa.Table:
+    # The table with a column of WKB as WKT.
+    import shapely
+
+    wkt = shapely.to_wkt(shapely.from_wkb(table[name].to_pylist())).tolist()
+    return table.set_column(table.schema.get_field_index(name), name, [wkt])

@@ -1,0 +1,33 @@
+from .blocks import InferenceSpec, map_block, map_chips, predictions_path, table_of
+from .class_map import ClassMap, RasterSpec
+from .detections import DetectionSpec, write_detections
+from .folder import map_folder
+from .predictor import Predictor, load, load_all, use_one_core
+from .rasters import group_key, mosaic_predictions, raster_path, write_group
+from .rows import PredictionRow, count_percents
+from .stac import write_collection, write_mosaic
+
+__all__ = [
+    "ClassMap",
+    "DetectionSpec",
+    "InferenceSpec",
+    "PredictionRow",
+    "Predictor",
+    "RasterSpec",
+    "count_percents",
+    "group_key",
+    "load",
+    "load_all",
+    "map_block",
+    "map_chips",
+    "map_folder",
+    "mosaic_predictions",
+    "predictions_path",
+    "raster_path",
+    "table_of",
+    "use_one_core",
+    "write_collection",
+    "write_detections",
+    "write_group",
+    "write_mosaic",
+]

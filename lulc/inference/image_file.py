@@ -1,0 +1,188 @@
+"""An image file as input of a model: which of its bands are the model's, and their pixels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from lulc.errors import InputError
+from lulc.geo import areas
+from lulc.raster import access, reader
+
+if TYPE_CHECKING:
+    from lulc.inference.predictor import Predictor
+
+# A file that claims so many times its own size, and over a gigabyte, is not worth hours of work.
+_MAX_CLAIM = 1000
+_GIGABYTE = 1 << 30
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An open image file that keeps a model's contract, and how it holds the model's input."""
+
+    source: DatasetReader
+    bands: tuple[int, ...]
+    """Numbers (from 1) of the model's bands in the file, date after date."""
+    dates: int
+    scales: tuple[float, ...]
+    """Of the bands of one date: physical value = DN * scale + offset."""
+    offsets: tuple[float, ...]
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """Read a window of the model's bands.
+
+        Returns:
+            Pixels (T, C, H, W), 0 where not valid, and valid (T, H, W), where all bands of a date
+            are.
+
+        Raises:
+            ReadError: the file is damaged there.
+        """
+        try:
+            pixels = self.source.read(list(self.bands), window=window)
+            mask = self.source.read_masks(list(self.bands), window=window) > 0
+        except RasterioError as error:
+            rows = f"rows {window.row_off}-{window.row_off + window.height}"
+            cols = f"columns {window.col_off}-{window.col_off + window.width}"
+            message = error.__cause__ or error
+            raise access.ReadError(f"{rows} {cols} cannot be read: {message}") from error
+        if pixels.dtype.kind == "f":
+            mask &= np.isfinite(pixels)
+        pixels, mask = (array.reshape(self.dates, -1, *array.shape[1:]) for array in (pixels, mask))
+        valid = mask.all(axis=1)
+        return np.where(valid[:, None], pixels, 0), valid
+
+
+def check_image(predictor: Predictor, source: DatasetReader, path: Path) -> ImageFile:
+    """Check that an image keeps a model's contract, and find the model's bands in it.
+
+    Args:
+        predictor: of the model.
+        source: the open file.
+        path: of the file.
+
+    Returns:
+        The image.
+
+    Raises:
+        InputError: the image breaks the contract, or claims to be impossibly large.
+    """
+    contract = predictor.contract
+    bands, dates = _choose_bands(predictor, source)
+    kinds = {np.dtype(dtype).kind for dtype in source.dtypes}
+    if not kinds <= set("buif"):
+        raise InputError(f"its pixels are {source.dtypes[0]}: only real numbers can be mapped")
+    _check_claim(source, path)
+    contract.check(contract.bands, _pixel_side_m(source) or contract.gsd_m, "it")
+    of_one_date = bands[: len(contract.bands)]
+    scales, offsets = (
+        tuple(by_band[number - 1] for number in of_one_date)
+        for by_band in (source.scales, source.offsets)
+    )
+    is_unscaled = set(scales) == {1.0} and set(offsets) == {0.0}
+    if "f" not in kinds and is_unscaled and contract.scales:
+        # Integers without scale and offset are taken as those of the chips of the training.
+        scales, offsets = contract.scales, contract.offsets
+    return ImageFile(source, bands, dates, scales, offsets)
+
+
+def _check_claim(source: DatasetReader, path: Path) -> None:
+    pixel_bytes = sum(np.dtype(dtype).itemsize for dtype in source.dtypes)
+    claim, size = source.height * source.width * pixel_bytes, path.stat().st_size
+    if claim > max(_GIGABYTE, _MAX_CLAIM * size):
+        raise InputError(
+            f"it claims {claim / _GIGABYTE:.0f} GiB of pixels in {size:,} bytes: no such image is "
+            "mapped"
+        )
+
+
+def _choose_bands(predictor: Predictor, source: DatasetReader) -> tuple[tuple[int, ...], int]:
+    """Find the model's bands in a file.
+
+    By the names that the file gives its bands; of a file that gives none, in the order of the
+    datasets that the model was trained on, or else in the model's.
+
+    Returns:
+        Their numbers (from 1), date after date, and how many dates there are.
+
+    Raises:
+        InputError: the bands are not the model's, or may be several.
+    """
+    contract = predictor.contract
+    takes = _describe_input(predictor)
+    orders = _possible_orders(predictor, source)
+    if not orders:
+        raise InputError(
+            f"it has {source.count} bands; {takes}; it may hold others too where it names each "
+            "(its description)"
+        )
+    if len(orders) > 1:
+        alternatives = " or ".join(", ".join(order) for order in orders)
+        raise InputError(
+            f"its bands may be {alternatives}: name them in the file (their descriptions)"
+        )
+    (order,) = orders
+    missing = [band for band in contract.bands if order.count(band) != 1]
+    if missing:
+        raise InputError(
+            f"it has bands {', '.join(order)}, none or several named {', '.join(missing)}; {takes}"
+        )
+    dates = _count_dates(predictor, _count_bands(predictor, source), len(order))
+    of_one_date = [order.index(band) + 1 for band in contract.bands]
+    numbers = (number + date * len(order) for date in range(dates) for number in of_one_date)
+    return tuple(numbers), dates
+
+
+def _describe_input(predictor: Predictor) -> str:
+    contract = predictor.contract
+    of_each = {"change": " of each of two dates", "series": " of each date"}.get(contract.task, "")
+    bands = ", ".join(contract.bands)
+    return f"model {contract.name!r} takes {len(contract.bands)}{of_each}: {bands}"
+
+
+def _possible_orders(predictor: Predictor, source: DatasetReader) -> list[tuple[str, ...]]:
+    """Return the band names of one date, in the file's order, that the file may have."""
+    contract, count = predictor.contract, _count_bands(predictor, source)
+    names = tuple(source.descriptions[:count])
+    is_named = all(names)
+    if not predictor.task.series and is_named:
+        return [names]
+    orders = [order for order in contract.file_bands if _count_dates(predictor, count, len(order))]
+    if not orders and _count_dates(predictor, count, len(contract.bands)):
+        orders = [contract.bands]
+    return list(dict.fromkeys(names[: len(order)] if is_named else order for order in orders))
+
+
+def _count_bands(predictor: Predictor, source: DatasetReader) -> int:
+    # An alpha band is none of the model's, unless the model's files have as many bands.
+    contract = predictor.contract
+    known_counts = [len(order) for order in (contract.bands, *contract.file_bands)]
+    has_alpha = source.colorinterp[-1].name == "alpha"
+    count: int = source.count
+    ignores_alpha = not predictor.task.series and has_alpha and count not in known_counts
+    return count - 1 if ignores_alpha else count
+
+
+def _count_dates(predictor: Predictor, count: int, bands_a_date: int) -> int:
+    # 0 where the file does not hold so many bands a date.
+    dates, remainder = divmod(count, bands_a_date)
+    if remainder or (dates != 1 and not predictor.task.series):
+        return 0
+    return 0 if predictor.contract.task == "change" and dates != 2 else dates
+
+
+def _pixel_side_m(source: DatasetReader) -> float | None:
+    # None of a plain picture, whose pixels have no known size.
+    if source.crs is None or not (source.crs.is_geographic or source.crs.is_projected):
+        return None
+    grid = reader.grid_of(source)
+    middle = grid.window(grid.height // 2, grid.width // 2, 1, 1)
+    return math.sqrt(float(areas.pixel_areas(middle).mean()))

@@ -1,0 +1,41 @@
+"""Whether a model can map a run."""
+
+from __future__ import annotations
+
+from lulc.config import Config
+from lulc.errors import InputError
+from lulc.models.contract import read_contract
+from lulc.models.package import CONTRACT, ModelRef
+
+
+def check_model(config: Config, model: ModelRef) -> None:
+    """Check before anything is started that a model can map a run.
+
+    Every chip is checked again where it is read.
+
+    Raises:
+        InputError: its task, bands, legend or size are not the run's.
+    """
+    for other in model.others:
+        check_model(config, other)
+    label = f"model {model.name} version {model.version}"
+    contract = read_contract(model.folder / CONTRACT)
+    contract.check(config.bands, contract.gsd_m, "the run file")
+    if contract.task != config.task:
+        raise InputError(
+            f"{label} is for task {contract.task}, the run file's is {config.task}: "
+            f"say `task: {contract.task}` in the run file, or map with another model"
+        )
+    if contract.task in ("classify", "multilabel") and config.tiling.size % contract.size:
+        raise InputError(
+            f"{label} classifies squares of {contract.size} pixels, and tiles have "
+            f"{config.tiling.size}: set tiling.size to a multiple of {contract.size}"
+        )
+    of_run = {(c.id, c.name) for c in config.make_legend().classes}
+    of_model = {(c.id, c.name) for c in contract.legend.classes}
+    if of_run != of_model:
+        raise InputError(
+            f"{label} maps {sorted(of_model - of_run)} where the run file's legend has "
+            f"{sorted(of_run - of_model)}: "
+            "give the run file the model's legend, or train a model for it"
+        )

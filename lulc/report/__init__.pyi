@@ -1,0 +1,22 @@
+from .chips import choose_rgb, draw_chips, stretch
+from .html import write_report
+from .map import draw_map, metres_a_pixel, read_map, round_length
+from .regions import outline_regions
+from .samples import draw_samples
+from .training import draw_confusion, draw_examples, paint
+
+__all__ = [
+    "choose_rgb",
+    "draw_chips",
+    "draw_confusion",
+    "draw_examples",
+    "draw_map",
+    "draw_samples",
+    "metres_a_pixel",
+    "outline_regions",
+    "paint",
+    "read_map",
+    "round_length",
+    "stretch",
+    "write_report",
+]

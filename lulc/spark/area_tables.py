@@ -1,0 +1,114 @@
+"""The tables of the stats stage: areas and changes by region, and what to tell the user."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lulc.spark.context import StageContext
+from lulc.spark.measure import Measured, Pairs, RegionAt, Rows, Tiles, measure
+from lulc.stats import class_rasters, landscape, zonal
+from lulc.stats.class_rasters import ClassRaster
+from lulc.stats.regions import RegionSet
+from lulc.tables import store
+from lulc.tables.ledger import LedgerRow
+
+
+def measure_rasters(
+    context: StageContext,
+    sources: tuple[ClassRaster, ...],
+    fingerprint: str,
+    cache_folder: Path | None = None,
+) -> Measured:
+    """Measure the regions table's regions on class rasters.
+
+    Args:
+        context: the run whose regions table is written.
+        sources: the class rasters, of one or more periods.
+        fingerprint: of the stage, see `measure`.
+        cache_folder: keeps how blocks of the rasters' grids and regions intersect.
+    """
+
+    def count(name: str, pairs: Pairs, region_at: RegionAt) -> Rows:
+        positions = {position for _, position in pairs}
+        return class_rasters.count_map_block(name, positions, sources, region_at, cache_folder)
+
+    def scan(name: str, pairs: Pairs, region_at: RegionAt) -> Rows:
+        positions = {position for _, position in pairs}
+        return class_rasters.scan_block(name, positions, sources, region_at, cache_folder)
+
+    blocks = pa.Table.from_pylist(class_rasters.blocks(sources))
+    frame = context.spark().createDataFrame(blocks)
+    with_patches = context.config.stats.landscape
+    return measure(context, Tiles(frame, count, scan if with_patches else None), fingerprint)
+
+
+def write_areas(
+    context: StageContext,
+    inside: pa.Table,
+    outside: pa.Table,
+    region_table: pa.Table,
+    names: Mapping[int, str],
+) -> None:
+    """Write `class_areas`.
+
+    Args:
+        context: the run.
+        inside: `zonal.INSIDE` rows of single periods.
+        outside: `zonal.OUTSIDE` rows.
+        region_table: the regions table.
+        names: class names by id.
+
+    Raises:
+        InputError: a region's classes and unobserved part are not its true area.
+    """
+    table = zonal.balance(inside, outside, region_table, names)
+    store.write_table(context.out, "class_areas", table)
+
+
+def write_changes(
+    context: StageContext, measured: Measured, region_table: pa.Table, names: Mapping[int, str]
+) -> None:
+    """Write `transitions`, and `landscape` where patches were measured.
+
+    Args:
+        context: the run.
+        measured: of rasters of several periods.
+        region_table: the regions table.
+        names: class names by id.
+    """
+    pairs = measured.inside.filter(pc.invert(is_one_period(measured.inside)))
+    transitions = zonal.transitions(pairs, region_table, names)
+    store.write_table(context.out, "transitions", transitions)
+    if measured.patches is not None:
+        table = landscape.landscape_table(measured.patches, region_table, names)
+        store.write_table(context.out, "landscape", table)
+
+
+def is_one_period(inside: pa.Table) -> pa.ChunkedArray:
+    """Return which `zonal.INSIDE` rows are of a single period, not of a pair."""
+    return pc.invert(pc.match_substring(inside["period"], zonal.BETWEEN))
+
+
+def bad_regions(region_set: RegionSet, fingerprint: str) -> dict[str, LedgerRow]:
+    """Return ledger rows by key of the regions that have no area."""
+    keys = [f"region:{region_id}" for region_id in region_set.empty]
+    error = "its polygon has no area"
+    return {key: LedgerRow("stats", key, fingerprint, "bad", error=error) for key in keys}
+
+
+def coverage_note(context: StageContext, region_set: RegionSet, inside: pa.Table) -> str:
+    """Return what a user should know of the regions: repaired ones, and those outside the map."""
+    of_whole_map = "no regions in the run file: areas of the whole map"
+    notes = [] if context.config.regions else [of_whole_map]
+    repaired, count = region_set.repaired, region_set.table.num_rows
+    if repaired:
+        ids = ", ".join(repaired[:3])
+        notes.append(f"{len(repaired)} self-crossing polygons repaired ({ids})")
+    outside = count - len(inside["position"].unique())
+    if outside:
+        notes.append(f"{outside} of {count} regions lie outside the map")
+    return "; ".join(notes)

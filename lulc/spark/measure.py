@@ -1,0 +1,153 @@
+"""Regions joined with tiles in Sedona; workers measure what each tile holds of each region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyspark.sql import DataFrame
+from pyspark.sql.functions import col, collect_list, expr, struct
+
+from lulc import progress
+from lulc.spark.context import StageContext
+from lulc.spark.workers import map_frame
+from lulc.stats import landscape, zonal
+from lulc.stats.regions import Region, read_region
+from lulc.tables import layout
+from lulc.tables.arrays import grid_from
+
+type RegionAt = Callable[[int], Region]
+type Pairs = Sequence[tuple[int, int]]
+"""(row group, region position) of tiles and regions that may overlap."""
+type Rows = list[dict[str, Any]]
+
+# Sums that do not depend on the order in which tasks end: a rerun gives the same digits.
+_SUM = "aggregate(array_sort(collect_list({0})), 0D, (a, b) -> a + b) AS {0}"
+_KEYS = ["position", "period", "model"]
+_GRID = ["crs", "transform", "height", "width"]
+# Boxes a little larger than the footprints, whose sides are chords: no pair is missed, and one too
+# many counts nothing.
+_PAIRS = """
+    SELECT t.file_name, t.row_index, r.position, t.period, t.model,
+           t.crs, t.transform, t.height, t.width
+    FROM (SELECT *, 0.001 * (xmax - xmin + ymax - ymin) AS margin FROM {tiles}) t JOIN {regions} r
+    ON ST_Intersects(ST_GeomFromWKB(r.geometry),
+                     ST_PolygonFromEnvelope(t.xmin - t.margin, t.ymin - t.margin,
+                                            t.xmax + t.margin, t.ymax + t.margin))
+"""
+TILE_COLUMNS = ["period", "model", *_GRID, "xmin", "ymin", "xmax", "ymax"]
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """The tiles to measure and how a worker measures those of one file."""
+
+    frame: DataFrame
+    """A row a tile: `file_name`, `row_index` and TILE_COLUMNS."""
+    count: Callable[[str, Pairs, RegionAt], Rows]
+    """Returns `zonal.INSIDE` rows of the file of that name."""
+    scan: Callable[[str, Pairs, RegionAt], Rows] | None = None
+    """Returns `landscape.PARTS` rows of it; None where patches are not asked for."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What regions hold of tiles."""
+
+    inside: pa.Table
+    """`zonal.INSIDE` rows."""
+    outside: pa.Table
+    """`zonal.OUTSIDE` rows."""
+    patches: pa.Table | None
+    """`landscape.PATCH_TOTALS` rows, where they were asked for."""
+
+
+def measure(context: StageContext, tiles: Tiles, fingerprint: str) -> Measured:
+    """Measure the regions table's regions on tiles.
+
+    Keys alone pass through Spark: a tile's file and row group, a region's position. Workers read
+    pixels and polygons.
+
+    Args:
+        context: the run whose regions table is written.
+        tiles: the tiles.
+        fingerprint: tells this regions table from another that workers may hold.
+    """
+    spark, path = context.spark(), str(context.out / layout.table_file("regions"))
+    region_at = partial(read_region, path, fingerprint)
+    regions = spark.read.parquet(path)
+    regions = regions.select(col("_metadata.row_index").alias("position"), "geometry")
+    pairs = spark.sql(_PAIRS, tiles=tiles.frame, regions=regions).persist()
+    try:
+        inside, patches = _measure_inside(pairs, tiles, region_at)
+        outside = _measure_outside(pairs, tiles, regions, region_at, path)
+    finally:
+        pairs.unpersist()
+    return Measured(inside, outside, patches)
+
+
+def _measure_inside(
+    pairs: DataFrame, tiles: Tiles, region_at: RegionAt
+) -> tuple[pa.Table, pa.Table | None]:
+    context = pairs.sparkSession.sparkContext
+    file_count = max(1, pairs.select("file_name").distinct().count())
+    by_file = pairs.groupBy("file_name").agg(
+        collect_list(struct("row_index", "position")).alias("pairs")
+    )
+    with progress.spark(context, file_count, "stats"):
+        # One task a file that some region meets, as far as chance allows.
+        files = by_file.repartition(file_count)
+        rows = map_frame(files, partial(_of_file, tiles.count, region_at), zonal.INSIDE)
+        sums = [expr(_SUM.format(name)) for name in zonal.SUMS]
+        inside = rows.groupBy(*_KEYS, "class_id").agg(*sums).toArrow().cast(zonal.INSIDE)
+        if tiles.scan is None:
+            return inside, None
+        scan = partial(_of_file, tiles.scan, region_at)
+        return inside, _join_patches(map_frame(files, scan, landscape.PARTS))
+
+
+def _of_file(
+    work: Callable[[str, Pairs, RegionAt], Rows], region_at: RegionAt, file: dict[str, Any]
+) -> Rows:
+    pairs = [(pair["row_index"], pair["position"]) for pair in file["pairs"]]
+    return work(file["file_name"], pairs, region_at)
+
+
+def _join_patches(parts: DataFrame) -> pa.Table:
+    columns = [name for name in landscape.PARTS.names if name not in ("position", "period")]
+    by_region = parts.groupBy("position", "period").agg(
+        collect_list(struct(*columns)).alias("parts")
+    )
+    totals = map_frame(by_region, _join_region, landscape.PATCH_TOTALS)
+    return totals.toArrow().cast(landscape.PATCH_TOTALS)
+
+
+def _join_region(region: dict[str, Any]) -> Rows:
+    key = {"position": region["position"], "period": region["period"]}
+    return [key | row for row in landscape.join_part_rows(region["parts"])]
+
+
+def _measure_outside(
+    pairs: DataFrame, tiles: Tiles, regions: DataFrame, region_at: RegionAt, path: str
+) -> pa.Table:
+    grids = pairs.groupBy(*_KEYS).agg(collect_list(struct(*_GRID)).alias("grids"))
+    maps = tiles.frame.select("period", "model").distinct()
+    keys = regions.select("position").crossJoin(maps).join(grids, _KEYS, "left")
+    # A task costs a tenth of a second whatever it does; one a row group would be most of the time
+    # of many regions.
+    parallelism = pairs.sparkSession.sparkContext.defaultParallelism
+    tasks = min(pq.ParquetFile(path).num_row_groups, 16 * parallelism)
+    ordered = keys.repartitionByRange(tasks, "position").sortWithinPartitions("position")
+    rows = map_frame(ordered, partial(_outside_of_tiles, region_at), zonal.OUTSIDE)
+    return rows.toArrow().cast(zonal.OUTSIDE)
+
+
+def _outside_of_tiles(region_at: RegionAt, key: dict[str, Any]) -> Rows:
+    grids = sorted((grid_from(grid) for grid in key["grids"] or ()), key=attrgetter("transform"))
+    area, slack = zonal.measure_outside(region_at(key["position"]).geometry, grids)
+    return [{name: key[name] for name in _KEYS} | {"area_m2": area, "slack_m2": slack}]

@@ -1,0 +1,245 @@
+"""Where a run's samples come from: its own labels on chips, and published datasets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import shapely
+
+from lulc.chips.tiling import make_tiling
+from lulc.config import DatasetConf
+from lulc.datasets import registry
+from lulc.datasets.dataset import Description, Example, ExampleItem
+from lulc.errors import InputError, UsageError
+from lulc.samples import from_chips, from_datasets
+from lulc.samples.from_chips import LABEL_SCAN, SampleSpec
+from lulc.samples.from_datasets import DatasetSpec
+from lulc.samples.plan import Row, plan_windows, window_files
+from lulc.spark.context import StageContext
+from lulc.spark.workers import map_keys
+from lulc.tables.encoding import merge_encodings
+from lulc.tables.files import file_identity
+from lulc.tables.layout import parse_block_key
+from lulc.tables.ledger import LedgerRow, read_done
+from lulc.tables.store import read_rows
+
+_ITEMS_A_TASK = 500
+_ITEMS_TRIED = 20
+
+
+@dataclass(frozen=True)
+class SampleOrigin:
+    """One origin of samples."""
+
+    inputs: tuple[object, ...]
+    """All that they depend on."""
+    plan: Callable[[str], tuple[list[Row], str]]
+    """Returns the keys of their files, given the fingerprint of the samples; and a note."""
+    write: Callable[[Row], list[LedgerRow]]
+    """Writes the file of a key."""
+    published_split_of: str = ""
+    """The dataset's name, where its publisher split it."""
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A dataset of the run and its items."""
+
+    name: str
+    dataset: DatasetConf
+    description: Description
+    codes: Mapping[int, int]
+    items: list[ExampleItem]
+
+
+def find_origins(context: StageContext) -> list[SampleOrigin]:
+    """Return the origins of a run's samples, all of one encoding, size and number of dates.
+
+    Raises:
+        InputError: there are no chips, or a dataset's archive cannot be read.
+        UsageError: the origins cannot be one table.
+    """
+    config = context.config
+    chips = _chips(context) if config.labels else []
+    if not config.datasets:
+        return [_label_origin(context, chips, None)]
+    first_chip = next(read_rows(context.out / str(chips[0].path), None, [0])) if chips else None
+    specs, origins = dataset_origins(context, first_chip)
+    if chips:
+        origins.insert(0, _label_origin(context, chips, specs[0]))
+    return origins
+
+
+def dataset_origins(
+    context: StageContext, chip: Row | None
+) -> tuple[list[DatasetSpec], list[SampleOrigin]]:
+    """Return a spec and an origin for every dataset of a run.
+
+    Args:
+        context: the run.
+        chip: a row of the chips table whose encoding, size and dates the samples must have; None
+            where the run has no labels of its own.
+    """
+    config = context.config
+    listed = _list_datasets(context)
+    encodings = [registry.band_encoding(one.description, config.bands) for one in listed]
+    chip_encodings = [from_chips.chip_encoding(chip)] if chip else []
+    encoding = merge_encodings([*encodings, *chip_encodings])
+    dates = config.dates if config.dates > 1 else max(one.description.dates for one in listed)
+    dates = chip["pixels_shape"][0] if chip else dates
+    size = config.samples.size if chip else None
+    specs, origins = [], []
+    for one in listed:
+        codes = tuple(sorted(one.codes.items()))
+        legend = config.make_legend()
+        spec = DatasetSpec(context.out, one.name, one.dataset, encoding, 0, dates, legend, codes)
+        example = _first_readable(spec, one.items)
+        # Of images of several sizes as they were published the first one's counts, as for every
+        # dataset after it.
+        size = one.dataset.size or size or max(example.pixels.shape[2:])
+        specs.append(replace(spec, size=size))
+        origins.append(_dataset_origin(context, specs[-1], one, example))
+    sizes = {spec.size for spec in specs} | ({config.samples.size} if chip else set())
+    if len(sizes) > 1:
+        raise UsageError(
+            f"samples of {', '.join(map(str, sorted(sizes)))} pixels a side cannot be in one "
+            "table: give datasets one size"
+        )
+    return specs, origins
+
+
+def _list_datasets(context: StageContext) -> list[_Listed]:
+    legend, listed = context.config.make_legend(), []
+    for name, dataset in from_datasets.origin_names(context.config.datasets):
+        description = registry.describe_dataset(dataset)
+        codes = registry.crosswalk(dataset, description, legend)
+        items = from_datasets.list_items(dataset, codes)
+        listed.append(_Listed(name, dataset, description, codes, items))
+    return listed
+
+
+def _chips(context: StageContext) -> list[LedgerRow]:
+    # The ledger rows of this run's blocks of chips.
+    tiling = make_tiling(context.config)
+    periods = {period.name for period in context.config.periods}
+    rows = []
+    for key, row in read_done(context.out, "tile").items():
+        block = parse_block_key(key)
+        if block.period in periods and block.tiling == tiling.name:
+            rows.append(row)
+    if not rows:
+        raise InputError(
+            f"{context.out} holds no chips of tiling {tiling.name!r}: run `lulc tile` first"
+        )
+    return rows
+
+
+def _label_origin(
+    context: StageContext, chips: Sequence[LedgerRow], of_datasets: DatasetSpec | None
+) -> SampleOrigin:
+    config, labels = context.config, context.config.labels
+    assert labels is not None
+    try:
+        identity = file_identity(labels.path)
+    except OSError as error:
+        raise InputError(
+            f"labels {labels.path} cannot be opened ({error.strerror}): correct labels.path"
+        ) from error
+    spec = SampleSpec(
+        context.out,
+        config.name,
+        make_tiling(config),
+        config.make_legend(),
+        labels,
+        config.samples,
+        of_datasets.encoding if of_datasets else None,
+        config.task or "segment",
+    )
+
+    def plan(fingerprint: str) -> tuple[list[Row], str]:
+        def scan(keys: list[Row], label: str) -> list[Row]:
+            scan_labels = partial(from_chips.scan_labels, spec=spec)
+            return map_keys(context, keys, scan_labels, LABEL_SCAN, label)
+
+        windows, note = plan_windows(spec, [str(row.path) for row in chips], scan)
+        return window_files(windows, spec, fingerprint), note
+
+    chip_identities = [[row.key, row.fingerprint] for row in chips]
+    inputs = (identity, labels, config.tiling, spec.encoding, chip_identities)
+    return SampleOrigin(inputs, plan, partial(from_chips.write_samples, spec=spec))
+
+
+def _dataset_origin(
+    context: StageContext, spec: DatasetSpec, listed: _Listed, example: Example
+) -> SampleOrigin:
+    samples, items = context.config.samples, listed.items
+    is_published = spec.dataset.splits == "published" and any(item.split for item in items)
+    gsd_m = listed.description.gsd_m
+
+    def plan(fingerprint: str) -> tuple[list[Row], str]:
+        located: list[ExampleItem] = items
+        outlines: dict[str, bytes] = {}
+        if not is_published and example.grid is not None:
+            located, outlines = _locate(context, spec, items)
+        split = from_datasets.split_items(located, spec.dataset, samples, gsd_m, spec.size)
+        apart = from_datasets.drop_leaks(split, outlines, samples.buffer)
+        keys = []
+        for name, of_split in apart.items():
+            settings = samples if name == "train" else replace(samples, balance="none")
+            block_m = settings.block * spec.size * gsd_m
+            weights = from_datasets.item_weights(of_split, spec, settings, block_m)
+            keys += from_datasets.file_keys(name, of_split, weights, spec, example, fingerprint)
+        return keys, _note(spec.name, len(items), split, apart)
+
+    inputs = (spec, from_datasets.items_fingerprint(spec.dataset, items))
+    write = partial(from_datasets.write_examples, spec=spec)
+    return SampleOrigin(inputs, plan, write, spec.name if is_published else "")
+
+
+def _note(
+    name: str,
+    item_count: int,
+    split: Mapping[str, Sequence[ExampleItem]],
+    apart: Mapping[str, Sequence[ExampleItem]],
+) -> str:
+    split_count, final_count = (sum(map(len, items.values())) for items in (split, apart))
+    counts = ", ".join(f"{name} {len(items):,}" for name, items in apart.items())
+    in_none, dropped = item_count - split_count, split_count - final_count
+    note = f"{name}: {counts}"
+    note += f", {in_none:,} in no split" if in_none else ""
+    if dropped:
+        note += f", {dropped:,} left out because they share ground with another split"
+    return f"{note} of {item_count:,} items"
+
+
+def _locate(
+    context: StageContext, spec: DatasetSpec, items: list[ExampleItem]
+) -> tuple[list[ExampleItem], dict[str, bytes]]:
+    # The items with their locations, and name → outline (WKB, degrees), as the images say.
+    keys = []
+    for start in range(0, len(items), _ITEMS_A_TASK):
+        task = items[start : start + _ITEMS_A_TASK]
+        keys.append({"names": [i.name for i in task], "files": [list(i.files) for i in task]})
+    read = partial(from_datasets.read_outlines, spec=spec)
+    rows = map_keys(context, keys, read, from_datasets.OUTLINES, "outlines")
+    outlines = {row["name"]: row["outline"] for row in rows if row["outline"] is not None}
+    centroids = {name: shapely.from_wkb(wkb).centroid.coords[0] for name, wkb in outlines.items()}
+    located = [replace(item, lonlat=item.lonlat or centroids.get(item.name)) for item in items]
+    return located, outlines
+
+
+def _first_readable(spec: DatasetSpec, items: Sequence[ExampleItem]) -> Example:
+    # From its size the bytes of the others are estimated.
+    errors = []
+    for item in items[:: max(1, len(items) // _ITEMS_TRIED)]:
+        try:
+            return from_datasets.read_example(spec, item)
+        except InputError as error:
+            errors.append(str(error))
+    first_errors = "\n  ".join(errors[:3])
+    raise InputError(
+        f"dataset {spec.dataset.name}: none of {len(errors)} items tried can be read:\n"
+        f"  {first_errors}"
+    )

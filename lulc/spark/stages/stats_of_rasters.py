@@ -1,0 +1,76 @@
+"""The stats stage of class rasters made elsewhere: areas and transitions by region."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pyarrow as pa
+
+from lulc.errors import UsageError
+from lulc.legend import NODATA
+from lulc.spark.area_tables import (
+    bad_regions,
+    coverage_note,
+    is_one_period,
+    measure_rasters,
+    write_areas,
+    write_changes,
+)
+from lulc.spark.context import StageContext, StageResult
+from lulc.spark.incremental import run_whole
+from lulc.stats import class_rasters, regions
+from lulc.stats.class_rasters import ClassRaster
+from lulc.tables import files, layout, store
+from lulc.tables.files import file_identity, fingerprint_of
+from lulc.tables.ledger import LedgerRow
+
+
+def stats_of_rasters(context: StageContext) -> StageResult:
+    """Take the areas of classes by region and period, and what changed between periods.
+
+    Raises:
+        UsageError: the run file has no regions.
+        InputError: a region's areas do not add up to its true area.
+    """
+    config, out = context.config, context.out
+    if not config.regions:
+        raise UsageError(
+            "areas of class rasters are taken by region: give `regions:` (--regions FILE)"
+        )
+    sources = class_rasters.scan_rasters(config.maps)
+    region_files = [file_identity(file.path) for file in config.regions]
+    raster_files = [file_identity(source.path) for source in sources]
+    fingerprint = fingerprint_of(
+        "maps", region_files, raster_files, config.regions, config.maps, config.stats, config.legend
+    )
+    notes: list[str] = []
+
+    def write_tables(bad: dict[str, LedgerRow]) -> None:
+        region_set = regions.read_regions(config.regions)
+        bad |= bad_regions(region_set, fingerprint)
+        regions.write_regions(out, region_set.table)
+        # Kept for the next year's maps, as long as the regions stay the same.
+        cache = store.table_folder(out, "intersections")
+        of_regions = cache / fingerprint_of(region_files, config.regions)
+        files.keep_folders(cache, [of_regions])
+        measured = measure_rasters(context, sources, fingerprint, of_regions)
+        areas = measured.inside.filter(is_one_period(measured.inside))
+        names = _class_names(context, sources, areas)
+        write_areas(context, areas, measured.outside, region_set.table, names)
+        write_changes(context, measured, region_set.table, names)
+        notes.append(coverage_note(context, region_set, areas))
+
+    result = run_whole(
+        context, "stats", fingerprint, layout.table_file("class_areas"), write_tables
+    )
+    return replace(result, note="; ".join(filter(None, notes)))
+
+
+def _class_names(
+    context: StageContext, sources: Sequence[ClassRaster], inside: pa.Table
+) -> dict[int, str]:
+    ids = {i for i in inside["class_id"].unique().to_pylist() if i < NODATA}
+    names = {i: f"class {i}" for i in ids}
+    names |= {i: name for source in sources for i, name in source.names}
+    return names | {i: c.name for i, c in context.config.legend.items()}

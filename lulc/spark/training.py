@@ -1,0 +1,100 @@
+"""A model trained on the session's machines, registered, with its pictures."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from lulc import progress
+from lulc.models.package import ModelRef
+from lulc.spark.context import StageContext
+from lulc.spark.ranks import format_metrics, launch
+from lulc.tables import layout
+from lulc.tables.store import table_folder
+from lulc.training.fit import TrainResult
+from lulc.training.loader import EpochPlan
+from lulc.training.setup import TrainJob
+
+
+def train_and_register(
+    context: StageContext, samples_fingerprint: str, fingerprint: str
+) -> tuple[ModelRef, str]:
+    """Train a model and register it as the champion.
+
+    Args:
+        context: the run.
+        samples_fingerprint: of the samples table.
+        fingerprint: of the training.
+
+    Returns:
+        The version, and a note for the user on its scores.
+    """
+    from lulc.models import tracking
+    from lulc.training.packaging import write_package
+
+    config, out = context.config, context.out
+    tracking.reachable(config, out)
+    job, plan = _prepare(context, fingerprint)
+    result = launch(context, job)
+    fingerprints = {"samples": samples_fingerprint, "train": fingerprint}
+    folder = write_package(config, job, plan, result, fingerprints)
+    pictures = _draw(job, result, config.bands)
+    training = tracking.Training(fingerprints, result.history, result.best, folder, pictures)
+    version = tracking.log_training(config, out, training)
+    for other in job.folder.parent.iterdir():
+        if other != job.folder:
+            shutil.rmtree(other)
+    return version, f"{version.name} version {version.version}, {_describe(result)}"
+
+
+def _prepare(context: StageContext, fingerprint: str) -> tuple[TrainJob, EpochPlan]:
+    # The job, checked before anything is launched, and how its training split is read.
+    from lulc.training.setup import TrainJob, check_job
+
+    config, out = context.config, context.out
+    job = TrainJob(
+        config.train,
+        config.make_legend(),
+        table_folder(out, "samples"),
+        out / layout.checkpoint_folder(fingerprint),
+        config.task or "segment",
+        # Of a run's own labels, stage evaluate holds the map against the test split.
+        score_test=config.labels is None,
+    )
+    plan, validation = check_job(job, config.bands)
+    choice = "none to choose the best epoch: the last is kept"
+    if validation:
+        choice = f"{validation.rows:,} to choose the best epoch"
+    steps = plan.steps * config.train.repeats
+    progress.say(
+        f"training on {plan.rows:,} samples, {choice}; "
+        f"{steps:,} steps an epoch on {plan.ranks} ranks"
+    )
+    return job, plan
+
+
+def _describe(result: TrainResult) -> str:
+    metrics = result.history[result.best - 1]["metrics"]
+    test = {k.removeprefix("test_"): v for k, v in metrics.items() if k.startswith("test_")}
+    validation = {k: v for k, v in metrics.items() if not k.startswith("test_")}
+    split = " on validation" if set(validation) - {"loss", "rate"} else ", no validation split"
+    on_test = f"; {format_metrics(test)} on test" if test else ""
+    return f"best epoch {result.best}: {format_metrics(validation)}{split}{on_test}"
+
+
+def _draw(job: TrainJob, result: TrainResult, bands: tuple[str, ...]) -> list[Path]:
+    from lulc.report.training import draw_confusion, draw_examples
+    from lulc.training.fit import EXAMPLES
+
+    if not (job.folder / EXAMPLES).exists():
+        return []
+    with np.load(job.folder / EXAMPLES, allow_pickle=False) as arrays:
+        path = job.folder / "examples.png"
+        pictures = [draw_examples(dict(arrays), job.task.kind, bands, job.legend, path)]
+    matrix = np.array(result.history[result.best - 1]["matrix"], np.int64)
+    if matrix.size:
+        title, path = f"validation, epoch {result.best}", job.folder / "confusion.png"
+        pictures.append(draw_confusion(matrix, job.legend, title, path))
+    return pictures

@@ -1,0 +1,133 @@
+"""Keys to executors and rows back: Spark carries keys, workers read and write pixels."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import zipimport
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import pyarrow as pa
+from pyspark import TaskContext
+from pyspark.sql import DataFrame
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from lulc import progress
+from lulc.spark.context import StageContext
+from lulc.tables.ledger import LedgerRow
+from lulc.tables.schemas import LEDGER
+
+type Row = Mapping[str, Any]
+type UnitWork[Key] = Callable[[Key], list[LedgerRow]]
+"""Does the unit that a key names and returns its ledger rows; a module's function or a partial of
+one, so that executors can import it."""
+
+_MANY_OBJECTS = 50_000
+"""The garbage collector takes some milliseconds to go through so many."""
+
+
+def map_keys[Key](
+    context: StageContext,
+    keys: Sequence[Key],
+    work: Callable[[Key], Iterable[Row]],
+    schema: pa.Schema,
+    label: str,
+) -> list[dict[str, Any]]:
+    """Return the rows that `work` gives for every key, one Spark task a key.
+
+    Args:
+        context: the stage's context; Spark is started if there is a key.
+        keys: flat mappings with the same names, or records of one class with flat fields.
+        work: a module's function or a partial of one; it gets a key and returns rows of `schema`.
+        schema: the schema of the rows.
+        label: what the progress bar says.
+    """
+    if not keys:
+        return []
+    spark = context.spark()
+    record: Any = type(keys[0]) if is_dataclass(keys[0]) else None
+    # A range has exactly one row a partition; the keys themselves travel once a worker, as Arrow.
+    sent = spark.sparkContext.broadcast(pa.Table.from_pylist([_flatten(key) for key in keys]))
+
+    def batches(incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in incoming:
+            for number in batch.column(0).to_pylist():
+                key = sent.value.slice(number, 1).to_pylist()[0]
+                rows = work(record(**key) if record else key)
+                yield pa.RecordBatch.from_pylist([dict(row) for row in rows], schema)
+        _forget_archives()
+        _spare_collector()
+
+    try:
+        with progress.spark(spark.sparkContext, len(keys), label):
+            numbers = spark.range(0, len(keys), 1, len(keys))
+            frame = numbers.mapInArrow(batches, from_arrow_schema(schema))
+            rows: list[dict[str, Any]] = frame.toArrow().to_pylist()
+            return rows
+    finally:
+        sent.destroy()
+
+
+def map_units[Key](
+    context: StageContext, keys: Sequence[Key], work: UnitWork[Key], label: str
+) -> list[LedgerRow]:
+    """Return the ledger rows that `work` gives for every key, one Spark task a key.
+
+    Args:
+        context: the stage's context.
+        keys: as `map_keys` takes them.
+        work: see UnitWork; the number of the task's attempt is added to its rows.
+        label: what the progress bar says.
+    """
+
+    def rows_of_unit(key: Key) -> list[Row]:
+        task = TaskContext.get()
+        attempt = task.attemptNumber() if task else 0
+        return [replace(row, attempt=attempt).to_row() for row in work(key)]
+
+    rows = map_keys(context, keys, rows_of_unit, LEDGER, label)
+    return [LedgerRow.from_row(row) for row in rows]
+
+
+def map_frame(
+    frame: DataFrame, work: Callable[[dict[str, Any]], Iterable[Row]], schema: pa.Schema
+) -> DataFrame:
+    """Return a frame of the rows that `work` gives for every row of a frame.
+
+    Args:
+        frame: rows that are sent to workers.
+        work: gets a row as a mapping and returns rows of `schema`.
+        schema: the schema of the frame returned.
+    """
+
+    def batches(incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in incoming:
+            rows = [dict(result) for row in batch.to_pylist() for result in work(row)]
+            yield pa.RecordBatch.from_pylist(rows, schema)
+
+    return frame.mapInArrow(batches, from_arrow_schema(schema))
+
+
+def _flatten(key: Any) -> dict[str, Any]:
+    if is_dataclass(key):
+        return {field.name: getattr(key, field.name) for field in fields(key)}
+    return dict(key)
+
+
+def _forget_archives() -> None:
+    # Before every task PySpark invalidates Python's import caches, and Python 3.12 then reads the
+    # whole directory of each archive on the path again (pyspark.zip, Spark's JARs): 0.2 s a task.
+    # Forgotten importers are made anew when needed.
+    for path, importer in list(sys.path_importer_cache.items()):
+        if isinstance(importer, zipimport.zipimporter):
+            del sys.path_importer_cache[path]
+
+
+def _spare_collector() -> None:
+    # After every task PySpark collects garbage, and goes through all that is alive for it: 0.2 s a
+    # task beside torch. What modules hold is taken out once; what tasks leave is still collected.
+    if len(gc.get_objects()) > _MANY_OBJECTS:
+        gc.collect()
+        gc.freeze()

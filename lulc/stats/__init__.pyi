@@ -1,0 +1,63 @@
+from .area_estimation import InterpretedPoints, estimate_areas, read_points
+from .boxes import average_precision, iou, suppress_boxes
+from .change import write_changes
+from .class_rasters import ClassRaster, count_map_block, scan_block, scan_rasters
+from .confusion import ClassScore, Scores, summarise
+from .estimators import (
+    Estimate,
+    ReferenceSample,
+    allocate,
+    error_matrix,
+    mean,
+    points_for,
+    ratio,
+)
+from .landscape import join_part_rows, landscape_table
+from .regions import Region, RegionSet, read_region, read_regions, write_regions
+from .sampling import design_file, draw_sample, scan_strata
+from .validation import Maps, accuracy_table, confusion_table, format_accuracy
+from .whole_map import whole_map_region
+from .zonal import balance, count_block, measure_outside, transitions
+
+__all__ = [
+    "ClassRaster",
+    "ClassScore",
+    "Estimate",
+    "InterpretedPoints",
+    "Maps",
+    "ReferenceSample",
+    "Region",
+    "RegionSet",
+    "Scores",
+    "accuracy_table",
+    "allocate",
+    "average_precision",
+    "balance",
+    "confusion_table",
+    "count_block",
+    "count_map_block",
+    "design_file",
+    "draw_sample",
+    "error_matrix",
+    "estimate_areas",
+    "format_accuracy",
+    "iou",
+    "join_part_rows",
+    "landscape_table",
+    "mean",
+    "measure_outside",
+    "points_for",
+    "ratio",
+    "read_points",
+    "read_region",
+    "read_regions",
+    "scan_block",
+    "scan_rasters",
+    "scan_strata",
+    "summarise",
+    "suppress_boxes",
+    "transitions",
+    "whole_map_region",
+    "write_changes",
+    "write_regions",
+]

@@ -1,0 +1,139 @@
+"""Every place under an output location: made and parsed here and nowhere else.
+
+A place is a name relative to the output location, with forward slashes, the same on any store.
+The ledger keeps places in this form. `out / place` is where it lies.
+
+    tables/<table>/part-0.parquet                                a table of one file
+    tables/<table>/<period>.<col>_<row>.<fingerprint>.parquet    one block of tiles
+    tables/samples/split=<split>/<number>.<fingerprint>.parquet  one file of samples
+    tables/<table>/items.parquet                                 rows of a folder of image files
+    rasters/<period>/<run>_<col>_<row>.tif                       a class raster, `.json` beside it
+    confidence/…, probabilities/…                                rasters that belong to it
+    rasters/<period>/mosaic.vrt, rasters/collection.json         indexes of rasters
+    models/<name>-<version>, checkpoints/<fingerprint>           models and unfinished trainings
+    report.html, map.png, mlflow.db, mlartifacts                 what a user opens
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lulc.errors import InputError
+
+TABLES = "tables"
+RASTERS = "rasters"
+COLLECTION = "rasters/collection.json"
+REPORT = "report.html"
+MAP_PICTURE = "map.png"
+TRACKING_DATABASE = "mlflow.db"
+TRACKING_ARTIFACTS = "mlartifacts"
+
+
+@dataclass(frozen=True, order=True)
+class BlockKey:
+    """A block of tiles in one period, named by its top left tile: `<period>/<tiling>/<col>_<row>`."""
+
+    period: str
+    tiling: str
+    col: int
+    row: int
+
+    def __str__(self) -> str:
+        """Return the key as the ledger keeps it."""
+        return f"{self.period}/{self.tile_id}"
+
+    @property
+    def tile_id(self) -> str:
+        """The id of the block's top left tile, `<tiling>/<col>_<row>`."""
+        return f"{self.tiling}/{self.col}_{self.row}"
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Column and row of the block's top left tile."""
+        return self.col, self.row
+
+
+def parse_block_key(text: str) -> BlockKey:
+    """Return the BlockKey that a ledger key names.
+
+    Raises:
+        InputError: the text is not `<period>/<tiling>/<col>_<row>`.
+    """
+    try:
+        period, tiling, cell = text.rsplit("/", 2)
+        col, row = (int(number) for number in cell.split("_"))
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is not the key of a block: expected <period>/<tiling>/<col>_<row>"
+        ) from error
+    return BlockKey(period, tiling, col, row)
+
+
+def table(name: str) -> str:
+    """Return the folder of the table of this name."""
+    return f"{TABLES}/{name}"
+
+
+def table_file(name: str) -> str:
+    """Return the file of a table that is kept in one file."""
+    return f"{table(name)}/part-0.parquet"
+
+
+def items_file(name: str) -> str:
+    """Return the file of a table whose rows are of a folder of image files."""
+    return f"{table(name)}/items.parquet"
+
+
+def block_file(name: str, key: BlockKey, fingerprint: str) -> str:
+    """Return the file of table `name` that holds one block."""
+    return f"{table(name)}/{key.period}.{key.col}_{key.row}.{fingerprint}.parquet"
+
+
+def samples_file(split: str, number: str, fingerprint: str) -> str:
+    """Return one file of the samples table; Spark reads the split from the folder's name."""
+    return f"{table('samples')}/split={split}/{number}.{fingerprint}.parquet"
+
+
+def without_fingerprint(place: str) -> str:
+    """Return what names a unit of a table in the place of its file, whatever its fingerprint."""
+    return place.removesuffix(".parquet").rpartition(".")[0]
+
+
+def raster(period: str, run: str, cell: tuple[int, int]) -> str:
+    """Return the class raster whose top left tile is `cell`."""
+    return f"{RASTERS}/{period}/{run}_{cell[0]}_{cell[1]}.tif"
+
+
+def confidence_raster(raster_place: str) -> str:
+    """Return the raster of confidence that belongs to a class raster."""
+    return _beside(raster_place, "confidence")
+
+
+def probabilities_raster(raster_place: str) -> str:
+    """Return the raster of a band a class that belongs to a class raster."""
+    return _beside(raster_place, "probabilities")
+
+
+def _beside(raster_place: str, kind: str) -> str:
+    stem = raster_place.removeprefix(f"{RASTERS}/").removesuffix(".tif")
+    return f"{kind}/{stem}_{kind}.tif"
+
+
+def raster_item(raster_place: str) -> str:
+    """Return the STAC item that describes a class raster."""
+    return raster_place.removesuffix(".tif") + ".json"
+
+
+def mosaic_files(period: str) -> tuple[str, str]:
+    """Return the index over a period's class rasters and its QGIS style."""
+    return f"{RASTERS}/{period}/mosaic.vrt", f"{RASTERS}/{period}/mosaic.qml"
+
+
+def model_folder(name: str, version: str) -> str:
+    """Return the folder of a registered model's files."""
+    return f"models/{name}-{version}"
+
+
+def checkpoint_folder(fingerprint: str) -> str:
+    """Return the folder of a training that may go on."""
+    return f"checkpoints/{fingerprint}"
