@@ -17,7 +17,7 @@ import pyarrow.dataset as ds
 
 from lulc.chips.chip import choose_encoding, write_chips
 from lulc.chips.composites import Interval, make_intervals
-from lulc.chips.cut import cut_block
+from lulc.chips.cut import Cut, cut_block
 from lulc.chips.extent import Cell
 from lulc.chips.mosaic import LAYER, ChipSpec
 from lulc.chips.tiling import make_tiling
@@ -181,6 +181,16 @@ def tile_block(
     cut = cut_block(scenes, spec, *cell, period.name, intervals)
     readable = [scene for scene in scenes if scene.scene_id not in cut.unreadable]
     block = make_block(spec, period, cell, readable)
+    row = _publish(out, block, cut)
+    fingerprints = {scene.scene_id: scene.fingerprint for scene in scenes}
+    bad_rows = [
+        LedgerRow("tile", f"scene:{scene_id}", fingerprints[scene_id], "bad", error=error)
+        for scene_id, error in cut.unreadable.items()
+    ]
+    return [replace(row, seconds=time.monotonic() - start), *bad_rows]
+
+
+def _publish(out: Location, block: Block, cut: Cut) -> LedgerRow:
     footer: dict[str, Any] = {
         "stage": "tile",
         "key": block.key,
@@ -194,12 +204,7 @@ def tile_block(
         # The footer holds nothing that differs between two attempts: their files are the same
         # byte for byte.
         write_chips(out / block.path, cut.chips, footer | {"skipped": cut.skipped})
-    fingerprints = {scene.scene_id: scene.fingerprint for scene in scenes}
-    bad_rows = [
-        LedgerRow("tile", f"scene:{scene_id}", fingerprints[scene_id], "bad", error=error)
-        for scene_id, error in cut.unreadable.items()
-    ]
-    return [replace(row_of_file(out, footer), seconds=time.monotonic() - start), *bad_rows]
+    return row_of_file(out, footer)
 
 
 def _read_scenes(out: Location, scene_ids: Sequence[str]) -> list[Scene]:

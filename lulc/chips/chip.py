@@ -12,6 +12,7 @@ import numpy as np
 from lulc.bands import OBSERVATIONS, Band
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
+from lulc.raster.show import colour_bands, picture_html
 from lulc.sources.scene import Scene
 from lulc.tables import arrays, schemas
 from lulc.tables.encoding import Encoding, common_encoding
@@ -89,6 +90,13 @@ class Chip:
     clear: float
     """Share of the core that is valid on any date."""
 
+    def _repr_html_(self) -> str:
+        dates = range(len(self.pixels))
+        pictures = [colour_bands(self.pixels[t], self.valid[t], self.bands) for t in dates]
+        days = ", ".join(f"{date:%Y-%m-%d}" for date in self.datetimes)
+        caption = f"{self.tile_id}, {self.period}: {', '.join(self.bands)}; {days}"
+        return picture_html(pictures, caption)
+
     @property
     def core(self) -> tuple[slice, slice]:
         """Rows and columns of the core."""
@@ -137,11 +145,7 @@ def join_chips(chips: Sequence[Chip]) -> tuple[np.ndarray, np.ndarray, Grid]:
         all cores.
     """
     cores = [chip.grid.pad(-chip.halo) for chip in chips]
-    first = cores[0]
-    corners = []
-    for core in cores:
-        shift = ~first.affine @ core.affine
-        corners.append((round(shift.f), round(shift.c)))
+    corners = [_offset(cores[0], core) for core in cores]
     top, left = (min(corner[axis] for corner in corners) for axis in (0, 1))
     bottom, right = (
         max(corner[axis] + core.shape[axis] for corner, core in zip(corners, cores, strict=True))
@@ -155,4 +159,10 @@ def join_chips(chips: Sequence[Chip]) -> tuple[np.ndarray, np.ndarray, Grid]:
         y, x = row - top, col - left
         area = np.s_[..., y : y + core.height, x : x + core.width]
         pixels[area], valid[area] = chip.pixels[..., *chip.core], chip.valid[..., *chip.core]
-    return pixels, valid, first.window(top, left, height, width)
+    return pixels, valid, cores[0].window(top, left, height, width)
+
+
+def _offset(first: Grid, second: Grid) -> tuple[int, int]:
+    # Rows and columns from the corner of one grid to the corner of another.
+    shift = ~first.affine @ second.affine
+    return round(shift.f), round(shift.c)

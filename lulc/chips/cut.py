@@ -102,11 +102,8 @@ def cut_block(
     ordered = sorted(scenes, key=_order)
     layers = [scene for scene in ordered if scene.source == LAYER]
     dated = [scene for scene in ordered if scene.source != LAYER]
-    unreadable: dict[str, str] = {}
-    layer_mosaics = []
-    for band, gap_value in spec.layers:
-        layer_mosaics.append(mosaic_layer(layers, band, gap_value, target))
-        unreadable |= layer_mosaics[-1].unreadable
+    layer_mosaics = [mosaic_layer(layers, *layer, target) for layer in spec.layers]
+    unreadable = {name: error for m in layer_mosaics for name, error in m.unreadable.items()}
     for number, mosaic in enumerate(mosaic_dates(dated, target, intervals)):
         unreadable |= mosaic.unreadable
         for layer_mosaic in layer_mosaics:
@@ -154,11 +151,6 @@ def _add_date(tile: _Tile, number: int, mosaics: Sequence[Mosaic], spec: ChipSpe
     full = len(tile.dates) == limit
     if clear == 0 or (full and clear <= min(tile_date.clear for tile_date in tile.dates)):
         return
-    bands = spec.encoding.bands
-    mosaic_bands = [*spec.measured, *({OBSERVATIONS} & set(bands)), *dict(spec.layers)]
-    pixels = np.concatenate([mosaic.pixels[:, *tile.area] for mosaic in mosaics])
-    pixels = pixels[[mosaic_bands.index(band) for band in bands]]
-    pixels *= valid
     contributors = dict.fromkeys(
         scene
         for mosaic in mosaics
@@ -167,22 +159,26 @@ def _add_date(tile: _Tile, number: int, mosaics: Sequence[Mosaic], spec: ChipSpe
     )
     first = min((scene.datetime for scene in contributors if scene.datetime), default=None)
     acquired = mosaics[0].acquired or first
+    pixels = _cut_pixels(mosaics, tile.area, spec)
+    pixels *= valid
     tile.dates.append(_TileDate(number, clear, tuple(contributors), pixels, valid.copy(), acquired))
     tile.dates.sort(key=lambda tile_date: (-tile_date.clear, tile_date.number))
     del tile.dates[limit:]
 
 
+def _cut_pixels(mosaics: Sequence[Mosaic], area: Area, spec: ChipSpec) -> np.ndarray:
+    # (C, H, W) of an area of a date's mosaic and of the layers', bands in the encoding's order.
+    bands = spec.encoding.bands
+    mosaic_bands = [*spec.measured, *({OBSERVATIONS} & set(bands)), *dict(spec.layers)]
+    pixels = np.concatenate([mosaic.pixels[:, *area] for mosaic in mosaics])
+    return pixels[[mosaic_bands.index(band) for band in bands]]
+
+
 def _make_chip(tile: _Tile, spec: ChipSpec, period: str, intervals: Sequence[Interval]) -> Chip:
     tiling, encoding, halo = spec.tiling, spec.encoding, spec.halo
     dates = sorted(tile.dates, key=lambda tile_date: tile_date.number)
-    side = tiling.size + 2 * halo
-    count = max(len(intervals), 1) if spec.composite else spec.dates
-    pixels = np.zeros((count, len(encoding.bands), side, side), encoding.dtype)
-    valid = np.zeros((count, side, side), bool)
-    for n, tile_date in enumerate(dates):
-        # Each interval of a series has its fixed position, also where another one is empty.
-        t = tile_date.number if intervals else n
-        pixels[t], valid[t] = tile_date.pixels, tile_date.valid
+    pixels, valid = _stack_dates(dates, spec, intervals)
+    core = slice(halo, halo + tiling.size)
     moments = [interval.middle for interval in intervals] or [
         tile_date.acquired for tile_date in dates if tile_date.acquired
     ]
@@ -200,5 +196,20 @@ def _make_chip(tile: _Tile, spec: ChipSpec, period: str, intervals: Sequence[Int
         offsets=encoding.offsets,
         pixels=pixels,
         valid=valid,
-        clear=float(valid.any(0)[halo : side - halo, halo : side - halo].mean()),
+        clear=float(valid.any(0)[core, core].mean()),
     )
+
+
+def _stack_dates(
+    dates: Sequence[_TileDate], spec: ChipSpec, intervals: Sequence[Interval]
+) -> tuple[np.ndarray, np.ndarray]:
+    # Pixels (T, C, H, W) and valid (T, H, W) of a chip.
+    side = spec.tiling.size + 2 * spec.halo
+    count = max(len(intervals), 1) if spec.composite else spec.dates
+    pixels = np.zeros((count, len(spec.encoding.bands), side, side), spec.encoding.dtype)
+    valid = np.zeros((count, side, side), bool)
+    for n, tile_date in enumerate(dates):
+        # Each interval of a series has its fixed position, also where another one is empty.
+        t = tile_date.number if intervals else n
+        pixels[t], valid[t] = tile_date.pixels, tile_date.valid
+    return pixels, valid

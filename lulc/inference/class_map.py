@@ -10,6 +10,7 @@ from lulc.config import Period
 from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
 from lulc.legend import Legend
+from lulc.raster.show import colour_classes, legend_colours, picture_html
 from lulc.tables.files import Location
 
 
@@ -44,3 +45,13 @@ class ClassMap:
     """`<name>/<version>`."""
     probabilities: np.ndarray | None = None
     """(K, H, W) uint8 percent of all classes; None where the predictions do not hold them."""
+    legend: Legend | None = None
+    """None where the map comes without one."""
+
+    def _repr_html_(self) -> str:
+        if self.legend is None:
+            return repr(self)
+        picture = colour_classes(self.classes, self.legend)
+        height, width = self.grid.shape
+        caption = f"{self.model}: {width} × {height} pixels in {self.grid.crs}"
+        return picture_html([picture], caption, legend_colours(self.legend, self.classes))

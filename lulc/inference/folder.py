@@ -156,7 +156,9 @@ def _map_image(folder_map: _FolderMap, path: Path, name: str, fingerprint: str) 
         with access.open_raster(str(path)) as source:
             image = check_image(predictor, source, path)
             if table is None:
-                files.write_atomic(target, lambda beside: _write_map(predictor, image, beside))
+                files.write_atomic(
+                    target, lambda temporary: _write_map(predictor, image, temporary)
+                )
             else:
                 table.rows[name] = _item_rows(predictor, image, name)
     except InputError as error:

@@ -77,10 +77,10 @@ def write_group(key: Mapping[str, Any], spec: RasterSpec) -> list[LedgerRow]:
 
 def _current_row(path: str, spec: RasterSpec) -> LedgerRow | None:
     # The row of a raster whose files are all there, which a killed driver may not have recorded.
-    places = [layout.raster_item(path), layout.confidence_raster(path)]
+    companions = [layout.raster_item(path), layout.confidence_raster(path)]
     if spec.probabilities:
-        places.append(layout.probabilities_raster(path))
-    if not all(files.exists(spec.out / place) for place in places):
+        companions.append(layout.probabilities_raster(path))
+    if not all(files.exists(spec.out / companion) for companion in companions):
         return None
     return _read_row(spec.out / path)
 

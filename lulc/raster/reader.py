@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rasterio.enums import MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -93,6 +93,16 @@ def read_band(
         InputError: the file has no CRS, or one that cannot be true.
     """
     return read_bands(href, [(index, resampling, nodata)], grid)[0]
+
+
+def count_bands(href: str) -> int:
+    """Return how many bands a raster file has, alpha left out.
+
+    Raises:
+        ReadError: the file cannot be opened.
+    """
+    with open_raster(href) as dataset:
+        return sum(colour != ColorInterp.alpha for colour in dataset.colorinterp)
 
 
 def read_bands(

@@ -1,4 +1,4 @@
-from .chips import choose_rgb, draw_chips, stretch
+from .chips import draw_chips
 from .html import write_report
 from .map import draw_map, metres_a_pixel, read_map, round_length
 from .regions import outline_regions
@@ -6,7 +6,6 @@ from .samples import draw_samples
 from .training import draw_confusion, draw_examples, paint
 
 __all__ = [
-    "choose_rgb",
     "draw_chips",
     "draw_confusion",
     "draw_examples",
@@ -17,6 +16,5 @@ __all__ = [
     "paint",
     "read_map",
     "round_length",
-    "stretch",
     "write_report",
 ]

@@ -14,10 +14,10 @@ import numpy as np
 from lulc.chips import composites
 from lulc.chips.chip import Chip
 from lulc.errors import InputError
+from lulc.raster.show import choose_rgb, stretch
 from lulc.tables import arrays, files, store
 
 _SIDE = 1400  # pixels of the picture's longest side
-_EMPTY = 0.92  # grey where no date is valid
 _TITLE_HEIGHT = 14  # pixels above a panel, for its date
 _GAP = 4  # pixels between panels
 _MAX_PANELS = 64
@@ -33,7 +33,6 @@ _COLUMNS_WITHOUT_PIXELS = (
     "pixels_shape",
     "valid",
 )
-_RGB = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
@@ -145,23 +144,6 @@ def _corner(row: dict[str, Any], origin: Sequence[float]) -> tuple[int, int]:
     )
 
 
-def choose_rgb(bands: Sequence[str]) -> list[int]:
-    """Choose the bands of a picture.
-
-    Returns:
-        Positions of red, green and blue; without these, of the first three bands, or of the first.
-
-    Examples:
-        >>> choose_rgb(["blue", "green", "red", "nir"])
-        [2, 1, 0]
-        >>> choose_rgb(["vv", "vh"])
-        [0]
-    """
-    if set(_RGB) <= set(bands):
-        return [bands.index(name) for name in _RGB]
-    return [0, 1, 2] if len(bands) >= 3 else [0]
-
-
 def _decimate(chip: Chip, canvas: _Canvas, row: int, col: int) -> np.ndarray:
     # Every n-th pixel of the core from (row, col) on, of each date or of their median, as physical
     # values; NaN where not valid.
@@ -185,25 +167,6 @@ def _trim(picture: np.ndarray) -> np.ndarray:
     valid = np.isfinite(picture).any((0, 1))
     rows, cols = (np.flatnonzero(valid.any(axis)) for axis in (1, 0))
     return picture[..., rows[0] : rows[-1] + 1, cols[0] : cols[-1] + 1] if valid.any() else picture
-
-
-def stretch(picture: np.ndarray) -> np.ndarray:
-    """Stretch values to colours, each band from its 2nd to its 98th percentile over all images.
-
-    Args:
-        picture: (T, C, H, W) values, C being 1 or 3; NaN where not valid.
-
-    Returns:
-        (T, H, W, 3) uint8; grey where not valid.
-    """
-    valid = np.isfinite(picture[:, 0])
-    bands = np.moveaxis(picture, 1, -1)
-    if not valid.any():
-        return np.full((*valid.shape, 3), int(255 * _EMPTY), np.uint8)
-    low, high = (np.percentile(bands[valid], percent, axis=0) for percent in (2, 98))
-    colours = np.clip((bands - low) / np.maximum(high - low, 1e-9), 0, 1)
-    colours = np.where(valid[..., None], colours, _EMPTY)
-    return np.rint(np.broadcast_to(colours, (*valid.shape, 3)) * 255).astype(np.uint8)
 
 
 def _save_panels(panels: np.ndarray, titles: Sequence[str], columns: int) -> bytes:

@@ -17,7 +17,7 @@ from lulc.chips import composites
 from lulc.datasets.dataset import DENSE
 from lulc.errors import InputError
 from lulc.legend import NODATA, LandClass, Legend
-from lulc.report.chips import choose_rgb, stretch
+from lulc.raster.show import choose_rgb, stretch
 from lulc.tables import arrays, files, store
 
 _SAMPLES, _COLUMNS = 40, 8

@@ -12,7 +12,6 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -196,16 +195,22 @@ def split_items(
                 "add `splits: blocks` to it"
             )
         return {split: [i for i in all_items if i.split == split] for split in splits.SPLITS}
+    return _split_by_block(all_items, samples, samples.block * size * gsd_m)
+
+
+def _split_by_block(
+    items: Sequence[ExampleItem], samples: SampleConf, side_m: float
+) -> dict[str, list[ExampleItem]]:
+    # By spatial blocks of that side in metres; items without location are split by class.
     by_block: dict[tuple[Any, ...], list[ExampleItem]] = defaultdict(list)
     by_class: dict[tuple[int, ...], list[ExampleItem]] = defaultdict(list)
-    blocks = spatial_blocks(all_items, samples.block * size * gsd_m)
-    for item, block in zip(all_items, blocks, strict=True):
+    for item, block in zip(items, spatial_blocks(items, side_m), strict=True):
         if block:
             by_block[block].append(item)
         else:
             by_class[item.classes[:1]].append(item)
     items_of: dict[str, list[ExampleItem]] = {split: [] for split in splits.SPLITS}
-    for block, split in splits.assign(_count_items(all_items, by_block), samples).items():
+    for block, split in splits.assign(_count_items(items, by_block), samples).items():
         items_of[split] += by_block[block]
     for alike in by_class.values():
         alike.sort(key=lambda item: splits.rank(item.name, samples.seed))
@@ -446,21 +451,14 @@ def cut_example(
         InputError: the label does not fit the image or the dataset's legend.
     """
     description = spec.description
-    encoding = registry.band_encoding(description, spec.encoding.bands)
-    pixels, valid, datetimes = _select_dates(
-        recode(example.pixels, encoding, spec.encoding), example, spec.dates
-    )
-    label = _translate(example.label, description, spec)
-    dense = description.task in DENSE and label.ndim == 2
-    if dense:
-        label = _mask_label(label, valid, item)
+    task, example = description.task, _in_table_form(item, example, description, spec)
     rows = []
-    windows = list(_windows(valid.shape[1:], spec))
+    windows = list(_windows(example.valid.shape[1:], spec))
     for y, x in windows:
-        window_valid = arrays.window(valid, y, x, spec.size, 0)
-        window_label = _window_label(label, description.task, y, x, spec.size)
-        counts = count_classes(window_label, description.task, spec.legend)
-        if not window_valid.any() or (dense and not sum(counts)):
+        valid = arrays.window(example.valid, y, x, spec.size, 0)
+        label = _window_label(example.label, task, y, x, spec.size)
+        counts = count_classes(label, task, spec.legend)
+        if not valid.any() or (_is_dense(label, task) and not sum(counts)):
             continue
         position = f"/{y // spec.size}_{x // spec.size}" if len(windows) > 1 else ""
         name = f"{spec.name}/{item.name}{position}"
@@ -470,14 +468,14 @@ def cut_example(
             period="all",
             source=spec.name,
             scene_ids=(),
-            datetimes=datetimes,
+            datetimes=example.datetimes,
             georeference=_georeference(example.grid, item, y, x, spec.size),
             encoding=spec.encoding,
-            pixels=arrays.window(pixels, y, x, spec.size, 0),
-            valid=window_valid,
-            label=window_label,
+            pixels=arrays.window(example.pixels, y, x, spec.size, 0),
+            valid=valid,
+            label=label,
             dataset=spec.name,
-            task=description.task,
+            task=task,
             legend=spec.legend,
             block=item.group,
             class_counts=counts,
@@ -487,26 +485,40 @@ def cut_example(
     return rows
 
 
-def _select_dates(
-    pixels: np.ndarray, example: Example, dates: int
-) -> tuple[np.ndarray, np.ndarray, Sequence[datetime]]:
+def _in_table_form(
+    item: ExampleItem, example: Example, description: Description, spec: DatasetSpec
+) -> Example:
+    # The example in the table's encoding, dates and legend; still of its own size.
+    encoding = registry.band_encoding(description, spec.encoding.bands)
+    pixels = recode(example.pixels, encoding, spec.encoding)
+    example = _select_dates(dataclasses.replace(example, pixels=pixels), spec.dates)
+    label = _translate(example.label, description, spec)
+    if _is_dense(label, description.task):
+        label = _mask_label(label, example.valid, item)
+    return dataclasses.replace(example, label=label)
+
+
+def _is_dense(label: np.ndarray, task: str) -> bool:
+    return task in DENSE and label.ndim == 2
+
+
+def _select_dates(example: Example, dates: int) -> Example:
     # Of more dates than the table has, some evenly spread; fewer are filled up with dates on which
     # nothing is valid.
-    count = len(pixels)
-    if count == dates:
-        return pixels, example.valid, example.datetimes
+    pixels, valid, count = example.pixels, example.valid, len(example.pixels)
     if count > dates:
         chosen = np.array([0])
         if dates > 1:
             chosen = np.rint(np.linspace(0, count - 1, dates)).astype(int)
-        times = [example.datetimes[i] for i in chosen if example.datetimes]
-        return pixels[chosen], example.valid[chosen], times
-    added = (0, dates - count)
-    return (
-        np.pad(pixels, [added, (0, 0), (0, 0), (0, 0)]),
-        np.pad(example.valid, [added, (0, 0), (0, 0)]),
-        example.datetimes,
-    )
+        times = tuple(example.datetimes[i] for i in chosen if example.datetimes)
+        pixels, valid = pixels[chosen], valid[chosen]
+        return dataclasses.replace(example, pixels=pixels, valid=valid, datetimes=times)
+    if count < dates:
+        added = (0, dates - count)
+        pixels = np.pad(pixels, [added, (0, 0), (0, 0), (0, 0)])
+        valid = np.pad(valid, [added, (0, 0), (0, 0)])
+        return dataclasses.replace(example, pixels=pixels, valid=valid)
+    return example
 
 
 def _mask_label(label: np.ndarray, valid: np.ndarray, item: ExampleItem) -> np.ndarray:
@@ -573,7 +585,7 @@ def _windows(shape: tuple[int, ...], spec: DatasetSpec) -> Iterator[tuple[int, i
 def _window_label(label: np.ndarray, task: str, y: int, x: int, size: int) -> np.ndarray:
     if task == "detect":
         return _window_boxes(label, y, x, size)
-    if task in DENSE and label.ndim == 2:
+    if _is_dense(label, task):
         return arrays.window(label, y, x, size, NODATA)
     return label
 

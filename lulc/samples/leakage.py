@@ -77,8 +77,15 @@ def audit(
         InputError: names two samples that leak.
     """
     _check_windows(audited)
-    if not samples.buffer or not audited:
-        return
+    if samples.buffer and audited:
+        _check_buffer(audited, metres, samples)
+
+
+def _check_buffer(
+    audited: Sequence[AuditedSample],
+    metres: Mapping[SplitCell, Metres],
+    samples: SampleConf,
+) -> None:
     boxes = np.array([_box(sample, samples.size) for sample in audited])
     has_label = boxes[:, 2] > boxes[:, 0]
     splits = np.array([sample.split for sample in audited])

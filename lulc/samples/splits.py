@@ -151,6 +151,50 @@ def balance_weights(counts: np.ndarray, blocks: Sequence[Hashable], balance: str
     return weights / weights.mean()
 
 
+@dataclass(frozen=True, eq=False)
+class _Goal:
+    """What the splits (S) are to have of the labelled pixels, by class (K)."""
+
+    share: np.ndarray
+    """(S,) of all labelled pixels."""
+    total: float
+    """All labelled pixels."""
+    by_class: np.ndarray
+    """(K,) labelled pixels."""
+    common: np.ndarray
+    """(K,) bool: classes that belong in every split."""
+    need: np.ndarray
+    """(S,) how much worse it is when a split has too little of a class."""
+
+    @classmethod
+    def of(cls, pixels: np.ndarray, shares: Mapping[str, float]) -> _Goal:
+        """Return the goal for blocks with these pixels by class (N, K)."""
+        return cls(
+            share=np.array(list(shares.values())),
+            total=pixels.sum(),
+            by_class=pixels.sum(0),
+            common=(pixels > 0).sum(0) >= ENOUGH,
+            # A class without training labels is never mapped; in another split it is only not
+            # judged.
+            need=np.array([2.0 if split == "train" else 1.0 for split in shares]),
+        )
+
+    def cost(self, split_pixels: np.ndarray, split_blocks: np.ndarray) -> np.ndarray:
+        """Return how far each split (S,) is from the goal.
+
+        The splits' costs simply add up, so a move changes two of them.
+
+        Args:
+            split_pixels: (S, K) labelled pixels of each split.
+            split_blocks: (S, K) blocks of each split that have the class.
+        """
+        missing = ((split_blocks == 0) & self.common).sum(1)
+        overall = np.abs(split_pixels.sum(1) - self.share * self.total) / max(self.total, 1)
+        wanted_pixels = np.maximum(self.share[:, None] * self.by_class, 1e-9)
+        short = np.maximum(1 - split_pixels / wanted_pixels, 0).mean(1)
+        return np.asarray(10 * missing + overall + self.need * short)
+
+
 def _deal(
     class_counts: Mapping[SplitCell, np.ndarray], shares: Mapping[str, float], seed: int
 ) -> dict[SplitCell, str]:
@@ -160,24 +204,11 @@ def _deal(
     that in order of weight: every class that occurs in three blocks or more is in every split; no
     split has less than its share of a class; the shares hold by labelled pixels.
     """
-    share = np.array(list(shares.values()))[:, None]
     order = sorted(class_counts, key=lambda block: rank("_".join(map(str, block)), seed))
     if not order:
         return {}
     pixels = np.stack([class_counts[block] for block in order]).astype(float)
-    total, by_class = pixels.sum(), pixels.sum(0)
-    common = (pixels > 0).sum(0) >= ENOUGH
-    # A class without training labels is never mapped; in another split it is only not judged.
-    need = np.array([2.0 if split == "train" else 1.0 for split in shares])
-
-    def cost(split_pixels: np.ndarray, split_blocks: np.ndarray) -> np.ndarray:
-        # (S,): what is wrong with each split, of its pixels and blocks by class (S, K). The splits'
-        # costs simply add up, so a move changes two of them.
-        missing = ((split_blocks == 0) & common).sum(1)
-        overall = np.abs(split_pixels.sum(1) - share[:, 0] * total) / max(total, 1)
-        short = np.maximum(1 - split_pixels / np.maximum(share * by_class, 1e-9), 0).mean(1)
-        return np.asarray(10 * missing + overall + need * short)
-
+    goal = _Goal.of(pixels, shares)
     split_pixels = np.zeros((len(shares), pixels.shape[1]))
     split_blocks = np.zeros((len(shares), pixels.shape[1]), int)
     assigned = np.full(len(order), -1)
@@ -188,8 +219,8 @@ def _deal(
             if old >= 0:
                 split_pixels[old] -= block_pixels
                 split_blocks[old] -= has
-            gain = cost(split_pixels + block_pixels, split_blocks + has)
-            gain -= cost(split_pixels, split_blocks)
+            gain = goal.cost(split_pixels + block_pixels, split_blocks + has)
+            gain -= goal.cost(split_pixels, split_blocks)
             new = int(gain.argmin())
             if old >= 0 and gain[new] > gain[old] - 1e-12:
                 new = old

@@ -69,7 +69,7 @@ def write_areas(
     store.write_table(context.out, "class_areas", table)
 
 
-def write_changes(
+def write_transitions(
     context: StageContext, measured: Measured, region_table: pa.Table, names: Mapping[int, str]
 ) -> None:
     """Write `transitions`, and `landscape` where patches were measured.

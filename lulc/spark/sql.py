@@ -68,6 +68,22 @@ def read_view(spark: SparkSession, out: Location, name: str) -> DataFrame:
     return frame.select([column for column in frame.columns if column not in _ARRAY_COLUMNS])
 
 
+def query_views(
+    out: Location, query: str, parameters: Mapping[str, str], settings: SessionConf
+) -> pa.Table:
+    """Run a query as `run_query` does, in a session that is kept for the next one.
+
+    Args:
+        out: the run's output location.
+        query: Spark SQL; `:name` in it takes the parameter of that name.
+        parameters: values by name.
+        settings: of the session, where it has not started.
+    """
+    check_has_tables(out)
+    spark = session.start_session(settings)
+    return _query(spark, out, query, parameters)
+
+
 def run_query(
     out: Location, query: str, parameters: Mapping[str, str], debug: bool = False
 ) -> pa.Table:
@@ -85,22 +101,27 @@ def run_query(
     Raises:
         UsageError: the run has no tables, or Spark cannot analyse the query.
     """
-    from pyspark.errors import AnalysisException, ParseException
-
     check_has_tables(out)
     spark = session.start_session(SessionConf(), debug)
-    views: list[str] = []
     try:
-        views = make_views(spark, out)
-        frame = spark.sql(query, args=dict(parameters))
-        return _to_arrow(frame)
+        return _query(spark, out, query, parameters)
+    finally:
+        spark.stop()
+
+
+def _query(
+    spark: SparkSession, out: Location, query: str, parameters: Mapping[str, str]
+) -> pa.Table:
+    from pyspark.errors import AnalysisException, ParseException
+
+    views = make_views(spark, out)
+    try:
+        return _to_arrow(spark.sql(query, args=dict(parameters)))
     except (AnalysisException, ParseException) as error:
         message = str(error).split("JVM stacktrace")[0].strip()
         raise UsageError(
             f"the query cannot be understood: {message}\nviews: {', '.join(views)}"
         ) from error
-    finally:
-        spark.stop()
 
 
 def _to_arrow(frame: DataFrame) -> pa.Table:

@@ -69,18 +69,21 @@ class _Domain:
 
 
 def estimate_areas(
-    points: Path, maps: Sequence[Path], out: Path, region_files: Sequence[RegionFile] = ()
+    points: Path,
+    maps: Sequence[Path] = (),
+    out: Path | None = None,
+    region_files: Sequence[RegionFile] = (),
 ) -> tuple[pa.Table, int]:
     """Estimate accuracies and areas from interpreted points.
 
-    Writes the tables `estimates` and `error_matrix` under `out`. The estimators are those of
-    `lulc.stats.estimators`.
+    The estimators are those of `lulc.stats.estimators`.
 
     Args:
         points: file made by `lulc design`, its column `reference` filled in with class ids or
             names; points without one are left out.
         maps: class rasters whose accuracy is estimated; none for those of the design.
-        out: output folder.
+        out: output folder, which the tables `estimates` and `error_matrix` are written under;
+            None writes none.
         region_files: regions to estimate by, too.
 
     Returns:
@@ -100,9 +103,10 @@ def estimate_areas(
         table = read_regions(region_files).table
         rows += _estimate_by_region(interpreted, table, classes)
     estimates = pa.Table.from_pylist(rows, schemas.ESTIMATES)
-    store.write_table(out, "estimates", estimates)
-    matrix_ids = [*classes, *([NODATA] if NODATA in mapped_ids else [])]
-    store.write_table(out, "error_matrix", _error_matrix(sample, matrix_ids))
+    if out is not None:
+        store.write_table(out, "estimates", estimates)
+        matrix_ids = [*classes, *([NODATA] if NODATA in mapped_ids else [])]
+        store.write_table(out, "error_matrix", _error_matrix(sample, matrix_ids))
     return estimates, interpreted.unanswered
 
 

@@ -351,3 +351,15 @@ def _to_ids(values: np.ndarray, source: ClassRaster) -> np.ndarray:
     ids = values.astype(np.uint8, copy=False)
     ids[empty] = NODATA
     return ids
+
+
+def name_classes(sources: Sequence[ClassRaster], inside: pa.Table) -> dict[int, str]:
+    """Return a name for every class id that occurs.
+
+    Args:
+        sources: class rasters; the last that names a class counts.
+        inside: `zonal.INSIDE` rows of single periods.
+    """
+    ids = {i for i in inside["class_id"].unique().to_pylist() if i < NODATA}
+    names = {i: f"class {i}" for i in ids}
+    return names | {i: name for source in sources for i, name in source.names}

@@ -67,7 +67,7 @@ def decode(buffer: Any, shape: Sequence[int], dtype: str | np.dtype[Any], codec:
 def _little_endian(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "buif":
         raise InputError(
-            f"arrays of type {array.dtype} are not kept in tables: use whole numbers, floats or bool"
+            f"arrays of type {array.dtype} cannot be kept: use whole numbers, floats or bool"
         )
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
 

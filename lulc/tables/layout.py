@@ -11,6 +11,7 @@ The ledger keeps places in this form. `out / place` is where it lies.
     confidence/…, probabilities/…                                rasters that belong to it
     rasters/<period>/mosaic.vrt, rasters/collection.json         indexes of rasters
     models/<name>-<version>, checkpoints/<fingerprint>           models and unfinished trainings
+    config.json                                                  the run file as it was last run
     report.html, map.png, mlflow.db, mlartifacts                 what a user opens
 """
 
@@ -24,6 +25,7 @@ TABLES = "tables"
 RASTERS = "rasters"
 COLLECTION = "rasters/collection.json"
 REPORT = "report.html"
+CONFIG = "config.json"
 MAP_PICTURE = "map.png"
 TRACKING_DATABASE = "mlflow.db"
 TRACKING_ARTIFACTS = "mlartifacts"
@@ -31,7 +33,7 @@ TRACKING_ARTIFACTS = "mlartifacts"
 
 @dataclass(frozen=True, order=True)
 class BlockKey:
-    """A block of tiles in one period, named by its top left tile: `<period>/<tiling>/<col>_<row>`."""
+    """A block of tiles in one period: `<period>/<tiling>/<col>_<row>` of its top left tile."""
 
     period: str
     tiling: str

@@ -20,7 +20,7 @@ from lulc.tables.files import Location, write_atomic
 from lulc.tables.store import read_footer, read_table
 
 STAGE_KEY = "(stage)"
-"""The key of the row that seals a stage: all its units are there, for the fingerprint of the row."""
+"""The key of the row that seals a stage: all its units are there, for the row's fingerprint."""
 _KEY_OF_RELEASE_0_1 = ""
 
 Status = Literal["done", "empty", "bad", "dropped"]

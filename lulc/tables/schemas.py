@@ -96,7 +96,7 @@ _CHIP = (
 
 TABLES = {
     "scenes": TableSpec(
-        "an acquisition: time, footprint, and of every band its file, scale, offset and nodata (GeoParquet)",
+        "an acquisition: time, footprint, and the file, scale and offset of every band (GeoParquet)",
         "index",
         (
             Column("scene_id", TEXT),
@@ -148,8 +148,9 @@ TABLES = {
             Column("weight", DOUBLE, "of the sample in the loss"),
             *_array(
                 "label",
-                "classify: () int64 id; multilabel: (K,) uint8; segment, change, series: (H, W) uint8 "
-                "legend ids, 255: no label; detect: (N, 5) float32 id, left, top, right, bottom in pixels",
+                "classify: () int64 id; multilabel: (K,) uint8; "
+                "segment, change, series: (H, W) uint8 legend ids, 255: no label; "
+                "detect: (N, 5) float32 id, left, top, right, bottom in pixels",
             ),
         ),
     ),

@@ -144,7 +144,10 @@ def _reserve_memory(size: int) -> str | None:
     return path
 
 
-def _average_gradients(memory: Tensor, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:  # type: ignore[name-defined]
+def _average_gradients(
+    memory: Tensor,
+    bucket: dist.GradBucket,  # type: ignore[name-defined]
+) -> torch.futures.Future[Tensor]:
     """Replace a bucket's gradients by their mean over the ranks, the same bits in every rank.
 
     Each rank writes its gradients to its row, averages its share of the columns into the last row,

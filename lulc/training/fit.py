@@ -240,9 +240,9 @@ def _calibrate(state: TrainState, plan: loader.EpochPlan) -> tuple[float, dict[s
         labelled = samples.label != NODATA
         batch_logits = output.movedim(1, -1)[labelled].cpu().numpy()
         batch_labels = samples.label[labelled].cpu().numpy()
-        drawn = rng.permutation(len(batch_labels))[: labels_a_sample * len(batch.label)]
-        logit_parts.append(batch_logits[drawn])
-        label_parts.append(batch_labels[drawn])
+        chosen = rng.permutation(len(batch_labels))[: labels_a_sample * len(batch.label)]
+        logit_parts.append(batch_logits[chosen])
+        label_parts.append(batch_labels[chosen])
     logits, labels = np.concatenate(logit_parts), np.concatenate(label_parts)
     temperature = calibration.fit_temperature(logits, labels)
     return temperature, {
@@ -400,8 +400,8 @@ def _loss_of(state: TrainState, output: Tensor, samples: Batch) -> Tensor:
     def net(*_: Tensor) -> Tensor:
         return output
 
-    weight = torch.ones_like(samples.weight)
-    return state.job.task.loss(net, (), samples.label, weight, state.loss_settings)  # type: ignore[arg-type]
+    task, weight = state.job.task, torch.ones_like(samples.weight)
+    return task.loss(net, (), samples.label, weight, state.loss_settings)  # type: ignore[arg-type]
 
 
 @torch.inference_mode()
@@ -427,7 +427,7 @@ def _save_epoch(state: TrainState, history: History, statistics: SampleStatistic
             name: value.contiguous() for name, value in averaged_net.module.state_dict().items()
         }
         files.write_atomic(
-            job.folder / _weights_name(best), lambda beside: beside.write_bytes(save(weights))
+            job.folder / _weights_name(best), lambda path: path.write_bytes(save(weights))
         )
     checkpoint = {
         "history": json.dumps(history),
@@ -438,9 +438,9 @@ def _save_epoch(state: TrainState, history: History, statistics: SampleStatistic
     }
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
-    files.write_atomic(job.folder / STATE, lambda beside: beside.write_bytes(buffer.getbuffer()))
+    files.write_atomic(job.folder / STATE, lambda path: path.write_bytes(buffer.getbuffer()))
     lines = "".join(json.dumps(entry) + "\n" for entry in history)
-    files.write_atomic(job.folder / LOG, lambda beside: beside.write_text(lines))
+    files.write_atomic(job.folder / LOG, lambda path: path.write_text(lines))
     for path in job.folder.glob("weights-*.safetensors"):
         if path.name != _weights_name(best):
             path.unlink()
@@ -461,5 +461,5 @@ def _save_examples(state: TrainState, plan: loader.EpochPlan) -> None:
     maps = predictions.cpu().numpy()
     files.write_atomic(
         state.job.folder / EXAMPLES,
-        lambda beside: np.savez(beside, images=images, labels=labels, maps=maps),
+        lambda path: np.savez(path, images=images, labels=labels, maps=maps),
     )

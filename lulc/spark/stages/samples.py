@@ -94,7 +94,8 @@ def _write(
 
 
 def _audit(context: StageContext, origins: Sequence[SampleOrigin]) -> list[str]:
-    # Samples of two datasets or splits must not share ground; a publisher's split that does is told.
+    # Samples of two datasets or splits must not share ground; where a publisher's split has such
+    # samples, the user is told.
     if not context.config.datasets:
         return []
     published = [origin.published_split_of for origin in origins if origin.published_split_of]

@@ -14,7 +14,7 @@ from lulc.spark.area_tables import (
     coverage_note,
     measure_rasters,
     write_areas,
-    write_changes,
+    write_transitions,
 )
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
@@ -80,7 +80,7 @@ def _of_predictions(context: StageContext) -> StageResult:
         if maps:
             sources = class_rasters.scan_rasters(maps)
             changes = measure_rasters(context, sources, fingerprint)
-            write_changes(context, changes, region_set.table, names)
+            write_transitions(context, changes, region_set.table, names)
         notes.append(coverage_note(context, region_set, measured.inside))
 
     result = run_whole(context, "stats", fingerprint, _CLASS_AREAS, write_tables)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
-import pyarrow as pa
-
 from lulc.errors import UsageError
-from lulc.legend import NODATA
 from lulc.spark.area_tables import (
     bad_regions,
     coverage_note,
     is_one_period,
     measure_rasters,
     write_areas,
-    write_changes,
+    write_transitions,
 )
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
 from lulc.stats import class_rasters, regions
-from lulc.stats.class_rasters import ClassRaster
 from lulc.tables import files, layout, store
 from lulc.tables.files import file_identity, fingerprint_of
 from lulc.tables.ledger import LedgerRow
@@ -56,21 +51,13 @@ def stats_of_rasters(context: StageContext) -> StageResult:
         files.keep_folders(cache, [of_regions])
         measured = measure_rasters(context, sources, fingerprint, of_regions)
         areas = measured.inside.filter(is_one_period(measured.inside))
-        names = _class_names(context, sources, areas)
+        names = class_rasters.name_classes(sources, areas)
+        names |= {i: c.name for i, c in config.legend.items()}
         write_areas(context, areas, measured.outside, region_set.table, names)
-        write_changes(context, measured, region_set.table, names)
+        write_transitions(context, measured, region_set.table, names)
         notes.append(coverage_note(context, region_set, areas))
 
     result = run_whole(
         context, "stats", fingerprint, layout.table_file("class_areas"), write_tables
     )
     return replace(result, note="; ".join(filter(None, notes)))
-
-
-def _class_names(
-    context: StageContext, sources: Sequence[ClassRaster], inside: pa.Table
-) -> dict[int, str]:
-    ids = {i for i in inside["class_id"].unique().to_pylist() if i < NODATA}
-    names = {i: f"class {i}" for i in ids}
-    names |= {i: name for source in sources for i, name in source.names}
-    return names | {i: c.name for i, c in context.config.legend.items()}

@@ -1,0 +1,46 @@
+from . import errors
+from .api.areas import (
+    class_areas,
+    compare_maps,
+    draw_sample,
+    estimate_areas,
+    measure_areas,
+    read,
+)
+from .api.config import load_config
+from .api.models import load_model
+from .api.run import Run, open_run, run
+from .chips.chip import Chip
+from .config import Config
+from .geo.grid import Grid
+from .geo.tiling import Tiling
+from .inference.class_map import ClassMap
+from .legend import LandClass, Legend
+from .samples.sample import Sample
+from .stats.regions import Region
+
+__version__: str
+
+__all__ = [
+    "Chip",
+    "ClassMap",
+    "Config",
+    "Grid",
+    "LandClass",
+    "Legend",
+    "Region",
+    "Run",
+    "Sample",
+    "Tiling",
+    "class_areas",
+    "compare_maps",
+    "draw_sample",
+    "errors",
+    "estimate_areas",
+    "load_config",
+    "load_model",
+    "measure_areas",
+    "open_run",
+    "read",
+    "run",
+]

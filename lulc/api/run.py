@@ -1,0 +1,302 @@
+"""Runs: carried out, opened again, and looked into."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from lulc.api.config import RunSource, load_config, save_config, saved_config
+from lulc.api.pictures import Picture, draw_picture
+from lulc.chips.chip import Chip
+from lulc.config import Config
+from lulc.errors import InputError
+from lulc.legend import Legend
+from lulc.samples.sample import Sample, read_samples
+from lulc.stages import stages_of
+from lulc.tables import files, layout, schemas, store
+from lulc.tables.ledger import read_done
+
+if TYPE_CHECKING:
+    from lulc.inference.class_map import ClassMap
+    from lulc.inference.trained_model import TrainedModel
+    from lulc.spark.context import Selection, StageResult
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run and what it has made, in one output folder."""
+
+    out: Path
+    config: Config
+
+    @property
+    def name(self) -> str:
+        """The run's name, which its model bears too."""
+        return self.config.name
+
+    @cached_property
+    def legend(self) -> Legend:
+        """The classes of the run's maps."""
+        return self.config.make_legend()
+
+    @property
+    def periods(self) -> tuple[str, ...]:
+        """The names of the periods that are mapped."""
+        return tuple(period.name for period in self.config.periods)
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The names of the tables that have rows."""
+        folders = ((name, store.table_folder(self.out, name)) for name in schemas.ALL)
+        return tuple(name for name, folder in folders if files.list_tables(folder))
+
+    @property
+    def ledger(self) -> pa.Table:
+        """What was done: a row for every unit of work and every bad input."""
+        return self.table("ledger")
+
+    def table(self, name: str) -> pa.Table:
+        """Return a table of the run; an empty one where nothing has been written.
+
+        Args:
+            name: one of the tables that docs/tables.md lists.
+
+        Raises:
+            InputError: there is no table of this name.
+        """
+        if name not in schemas.ALL:
+            raise InputError(f"table {name!r} is none of {', '.join(schemas.ALL)}")
+        return store.read_table(self.out, name)
+
+    def chips(self, period: str | None = None) -> Iterator[Chip]:
+        """Yield the chips of a period, or of all, one held at a time.
+
+        Raises:
+            InputError: there are none.
+        """
+        rows = read_done(self.out, "tile").values()
+        paths = [row.path for row in rows if row.path and _is_of(row.key, period)]
+        if not paths:
+            raise InputError(f"{self.out} holds no chips of {period or 'any period'}: run tile")
+        for path in paths:
+            yield from map(Chip.from_row, store.read_rows(self.out / path))
+
+    def samples(self, split: str | None = None) -> Iterator[Sample]:
+        """Yield the samples of a split (train, validation, test), or of all.
+
+        Raises:
+            InputError: there are none.
+        """
+        return read_samples(self.out, split)
+
+    def map(self, period: str | None = None) -> ClassMap:
+        """Return the map of a period as one array.
+
+        Args:
+            period: the period's name, the last one by default.
+
+        Raises:
+            InputError: there is no map of the period, or it is too large for one array.
+        """
+        from lulc.inference.mosaic import read_class_map
+
+        return read_class_map(self.out, period or self.periods[-1], self.legend)
+
+    def model(self, version: str | None = None) -> TrainedModel:
+        """Return the run's model, ready to map.
+
+        Args:
+            version: a version's number or `@alias`; the champion by default.
+        """
+        from lulc.api.models import load_model
+
+        address = self.config.predict.model or self.name
+        if version:
+            separator = "" if version.startswith("@") else "/"
+            address = f"models:/{self.name}{separator}{version}"
+        return load_model(address, self.out, self.config.tracking.uri)
+
+    def history(self) -> pa.Table:
+        """Return the epochs of the run's last training: `epoch`, `seconds` and its metrics.
+
+        Raises:
+            InputError: the run has not trained.
+        """
+        from lulc.training.fit import read_log
+
+        entries = read_log(self._checkpoint())
+        return pa.Table.from_pylist(
+            [{"epoch": e["epoch"], "seconds": e["seconds"], **e["metrics"]} for e in entries]
+        )
+
+    def picture(self, name: str) -> Picture:
+        """Return a picture of the run: map, chips, samples, examples or confusion.
+
+        Raises:
+            InputError: the run has nothing to show in it.
+        """
+        checkpoint = self._checkpoint() if name in ("examples", "confusion") else None
+        return draw_picture(name, self.out, checkpoint)
+
+    def report(self) -> Path:
+        """Write the report of the run, one HTML file, and return its path."""
+        from lulc.report.html import write_report
+
+        return write_report(self.config, self.out)
+
+    def sql(self, query: str, **parameters: str) -> pa.Table:
+        """Run a query on the run's tables. Spark starts at the first one and is kept.
+
+        Args:
+            query: Spark SQL with Sedona's functions; every table is a view.
+            parameters: values of `:name` in the query.
+
+        Returns:
+            The rows; geometries are WKB.
+
+        Raises:
+            UsageError: the run has no tables, or Spark cannot analyse the query.
+        """
+        from lulc.spark.sql import query_views
+
+        return query_views(self.out, query, parameters, self.config.spark)
+
+    def map_folder(self, folder: str | Path, model: str | None = None) -> pa.Table:
+        """Map a folder of image files by the run's model.
+
+        Args:
+            folder: holds the images; a model of a class a pixel writes a raster of the same name
+                for each into the output folder, other models rows of a table.
+            model: another model, as `lulc.load_model` takes it.
+
+        Returns:
+            A row for every image: `image`, `status` (done or bad) and `error`.
+        """
+        from lulc.inference.folder import map_folder
+        from lulc.models.registry import resolve
+
+        address = model or self.config.predict.model or self.name
+        reference = resolve(address, self.out, self.config.tracking.uri)
+        rows = map_folder(reference, Path(folder), self.out)
+        columns = {"image": [r.key for r in rows], "status": [r.status for r in rows]}
+        return pa.table({**columns, "error": pa.array([r.error for r in rows], pa.string())})
+
+    def _checkpoint(self) -> Path:
+        folders = sorted((self.out / "checkpoints").glob("*"), key=lambda f: f.stat().st_mtime)
+        if not folders:
+            raise InputError(f"{self.out} holds no training: run `lulc train`")
+        return folders[-1]
+
+    def _repr_html_(self) -> str:
+        rows = _stage_rows(self.ledger)
+        header = "".join(f"<th>{name}</th>" for name in ("stage", "done", "empty", "bad", "s"))
+        lines = "".join(
+            "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
+            for row in rows
+        )
+        title = html.escape(f"{self.name} in {self.out}")
+        return f"<b>{title}</b><table><tr>{header}</tr>{lines}</table>"
+
+
+def run(
+    source: RunSource,
+    out: str | Path,
+    *,
+    set: Mapping[str, Any] | None = None,  # noqa: A002 - as on the command line
+    stages: Sequence[str] = (),
+    selection: Selection | None = None,
+) -> Run:
+    """Carry out a run, or some of its stages. What is up to date is left as it is.
+
+    Args:
+        source: the path of a run file, its content as a mapping, or a Config.
+        out: the output folder, which is made.
+        set: values by dotted name that replace those of `source`, such as `{"train.epochs": 5}`.
+        stages: names of stages; all that the run file asks for by default.
+        selection: the part of the run to work on; all of it by default.
+
+    Returns:
+        The run, to look into.
+
+    Raises:
+        UsageError: the run file is wrong.
+        InputError: an input cannot be used.
+        TooManyBad: more inputs are bad than the run allows.
+        SetupError: the machine lacks something, such as Java.
+    """
+    config, folder = load_config(source, set), Path(out)
+    results = carry_out(config, folder, stages or stages_of(config), selection)
+    if not stages:
+        finish(config, folder, any(result.done for result in results))
+    return Run(folder.resolve(), config)
+
+
+def carry_out(
+    config: Config,
+    out: Path,
+    stages: Sequence[str],
+    selection: Selection | None = None,
+    debug: bool = False,
+) -> list[StageResult]:
+    """Carry out stages in order and return what each did; `debug` lets Spark log."""
+    from lulc.spark.context import Selection
+    from lulc.spark.pipeline import run_stages
+
+    out.mkdir(parents=True, exist_ok=True)
+    save_config(config, out)
+    return run_stages(config, out, stages, selection or Selection(), debug)
+
+
+def finish(config: Config, out: Path, changed: bool) -> None:
+    """Write the report and its map, if a stage did something or one of them is missing."""
+    from lulc.report.html import write_report
+
+    page, picture = out / layout.REPORT, out / layout.MAP_PICTURE
+    has_rasters = any((out / layout.RASTERS).rglob("*.tif"))
+    if changed or not page.exists() or (has_rasters and not picture.exists()):
+        write_report(config, out.resolve())
+
+
+def open_run(out: str | Path, source: RunSource | None = None) -> Run:
+    """Open a run that was carried out before.
+
+    Args:
+        out: its output folder.
+        source: its run file; the one that it was last carried out with by default.
+
+    Raises:
+        InputError: the folder holds no run.
+
+    Examples:
+        >>> import lulc
+        >>> run = lulc.open_run("out/demo")  # doctest: +SKIP
+        >>> run.table("class_areas").to_pandas()  # doctest: +SKIP
+    """
+    folder = Path(out).resolve()
+    if not (folder / layout.TABLES).is_dir():
+        raise InputError(f"{out} holds no run: `lulc run RUN.yaml --out {out}` makes one")
+    return Run(folder, load_config(source) if source else saved_config(folder))
+
+
+def _is_of(key: str, period: str | None) -> bool:
+    return period is None or key.startswith(f"{period}/")
+
+
+def _stage_rows(ledger: pa.Table) -> list[tuple[Any, ...]]:
+    newest: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in ledger.sort_by("finished").to_pylist():
+        newest[row["stage"], row["key"]] = row
+    stages = dict.fromkeys(stage for stage, _ in newest)
+    lines = []
+    for stage in stages:
+        rows = [row for (name, _), row in newest.items() if name == stage]
+        counts = [sum(r["status"] == status for r in rows) for status in ("done", "empty", "bad")]
+        seconds = sum(row["seconds"] or 0 for row in rows)
+        lines.append((stage, *counts, f"{seconds:.1f}"))
+    return lines

@@ -1,0 +1,82 @@
+"""Sample: one labelled window or image, read from the samples table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from lulc.errors import InputError
+from lulc.geo.grid import Grid
+from lulc.raster.show import colour_bands, picture_html
+from lulc.samples.splits import SPLITS
+from lulc.tables import arrays
+from lulc.tables.files import Location, list_tables
+from lulc.tables.store import read_rows, table_folder
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """One sample of the samples table."""
+
+    sample_id: str
+    split: str
+    """train, validation or test."""
+    dataset: str
+    task: str
+    bands: tuple[str, ...]
+    scales: tuple[float, ...]
+    """One a band: physical value = DN * scale + offset."""
+    offsets: tuple[float, ...]
+    pixels: np.ndarray
+    """(T, C, H, W) DN, 0 where not valid."""
+    valid: np.ndarray
+    """(T, H, W) bool."""
+    label: np.ndarray
+    """Class ids: (H, W) of tasks for pixels, () of classify; multilabel (K,) 0 or 1; detect (N, 5)
+    of id, left, top, right and bottom in pixels."""
+    grid: Grid | None
+    """None of an image without georeference."""
+
+    def _repr_html_(self) -> str:
+        dates = range(len(self.pixels))
+        pictures = [colour_bands(self.pixels[t], self.valid[t], self.bands) for t in dates]
+        size = " × ".join(map(str, self.pixels.shape))
+        caption = f"{self.sample_id}, {self.split}, {self.task}: {', '.join(self.bands)} ({size})"
+        return picture_html(pictures, caption)
+
+
+def read_samples(out: Location, split: str | None = None) -> Iterator[Sample]:
+    """Yield the samples of a run, one file held at a time.
+
+    Args:
+        out: the output location.
+        split: train, validation or test; all of them by default.
+
+    Raises:
+        InputError: there is no such split, or no sample of it.
+    """
+    if split not in (None, *SPLITS):
+        raise InputError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    folder = table_folder(out, "samples")
+    splits = SPLITS if split is None else (split,)
+    files = [(name, file) for name in splits for file in list_tables(folder / f"split={name}")]
+    if not files:
+        raise InputError(f"{folder} holds no samples of {split or 'any split'}: run `lulc samples`")
+    for name, file in files:
+        for row in read_rows(file):
+            pixels = arrays.array_from(row, "pixels")
+            yield Sample(
+                sample_id=row["sample_id"],
+                split=name,
+                dataset=row["dataset"],
+                task=row["task"],
+                bands=tuple(row["bands"]),
+                scales=tuple(row["scales"]),
+                offsets=tuple(row["offsets"]),
+                pixels=pixels,
+                valid=arrays.unpack(row["valid"], (len(pixels), *pixels.shape[2:])),
+                label=arrays.array_from(row, "label"),
+                grid=arrays.grid_from(row) if row["crs"] else None,
+            )
