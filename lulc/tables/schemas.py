@@ -96,7 +96,7 @@ _CHIP = (
 
 TABLES = {
     "scenes": TableSpec(
-        "an acquisition: time, footprint, and the file, scale and offset of every band (GeoParquet)",
+        "an acquisition: time, footprint, file, scale and offset of every band (GeoParquet)",
         "index",
         (
             Column("scene_id", TEXT),
