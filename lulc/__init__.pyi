@@ -1,22 +1,24 @@
-from . import errors
+from . import errors, progress
 from .api.areas import (
     class_areas,
     compare_maps,
     draw_sample,
     estimate_areas,
     measure_areas,
+    open_map,
     read,
 )
 from .api.config import load_config
 from .api.models import load_model
 from .api.run import Run, open_run, run
 from .chips.chip import Chip
-from .config import Config
+from .config import Config, RegionFile
 from .geo.grid import Grid
 from .geo.tiling import Tiling
 from .inference.class_map import ClassMap
 from .legend import LandClass, Legend
 from .samples.sample import Sample
+from .stages import Selection
 from .stats.regions import Region
 
 __version__: str
@@ -29,8 +31,10 @@ __all__ = [
     "LandClass",
     "Legend",
     "Region",
+    "RegionFile",
     "Run",
     "Sample",
+    "Selection",
     "Tiling",
     "class_areas",
     "compare_maps",
@@ -40,7 +44,9 @@ __all__ = [
     "load_config",
     "load_model",
     "measure_areas",
+    "open_map",
     "open_run",
+    "progress",
     "read",
     "run",
 ]

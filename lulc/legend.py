@@ -50,6 +50,16 @@ class Legend:
         """Class ids in the order of `classes`."""
         return tuple(c.id for c in self.classes)
 
+    @property
+    def names(self) -> dict[int, str]:
+        """Class id → name."""
+        return {c.id: c.name for c in self.classes}
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """Class name → colour, in the order of `classes`, as plotting libraries take it."""
+        return {c.name: c.colour for c in self.classes}
+
     def to_index(self) -> np.ndarray:
         """Return the lookup table from class id to position in the legend.
 
@@ -82,6 +92,30 @@ def distinct_colours(count: int) -> list[str]:
     """
     colours = (colorsys.hsv_to_rgb(i * 0.381966 % 1, 0.6, 0.85) for i in range(count))
     return ["#" + "".join(f"{round(255 * c):02x}" for c in colour) for colour in colours]
+
+
+def legend_from_table(
+    name: str, names: Mapping[int, str], table: Mapping[int, tuple[int, ...]]
+) -> Legend:
+    """Return the legend of a class raster that was made elsewhere.
+
+    Args:
+        name: the legend's name.
+        names: class id → class name.
+        table: the raster's colour table, id → (red, green, blue, …). Where it lacks a class, or
+            two classes have one colour in it, distinct colours are taken in its place.
+
+    Examples:
+        >>> legend_from_table("m", {1: "water", 2: "forest"}, {}).colours
+        {'water': '#d95757', 'forest': '#79d957'}
+    """
+    colours = dict(zip(sorted(names), distinct_colours(len(names)), strict=True))
+    table_colours = {i: "#" + bytes(table[i][:3]).hex() for i in colours if i in table}
+    # Ids that a colour table leaves out are black in it.
+    if len(set(table_colours.values())) == len(colours):
+        colours = table_colours
+    entries = tuple(LandClass(i, names[i], colours[i]) for i in sorted(names))
+    return Legend(name, entries or (LandClass(0, "none", "#888888"),))
 
 
 def class_names(tags: Mapping[str, str]) -> dict[int, str]:

@@ -35,9 +35,18 @@ def read_run(path: str | Path, settings: Iterable[str] = ()) -> Config:
     Raises:
         UsageError: the file is missing or wrong; the message has the key and what is accepted.
     """
-    path = Path(path)
+    raw = apply_settings(read_mapping(path), settings)
+    return parse_run(raw, Path(path).parent, str(path))
+
+
+def read_mapping(path: str | Path) -> dict[str, Any]:
+    """Return the keys and values of a run file as they are.
+
+    Raises:
+        UsageError: the file is missing or is not a mapping in YAML.
+    """
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError as error:
         raise UsageError(
             f"run file {path} is not there: `lulc init {path}` writes one to start from"
@@ -48,7 +57,7 @@ def read_run(path: str | Path, settings: Iterable[str] = ()) -> Config:
         raise UsageError(
             f"run file {path} must be a mapping of keys such as name, scenes, bands, legend"
         )
-    return parse_run(apply_settings(raw, settings), path.parent, str(path))
+    return raw
 
 
 def apply_settings(raw: dict[str, Any], settings: Iterable[str]) -> dict[str, Any]:
@@ -58,11 +67,58 @@ def apply_settings(raw: dict[str, Any], settings: Iterable[str]) -> dict[str, An
         The same mapping.
 
     Raises:
-        UsageError: a setting without `=`.
+        UsageError: a setting without `=`, or one whose name leads nowhere.
     """
     for setting in settings:
-        _apply_setting(raw, setting)
+        set_value(raw, *parse_setting(setting))
     return raw
+
+
+def parse_setting(setting: str) -> tuple[str, Any]:
+    """Return the name and the value of a setting such as `train.epochs=5`.
+
+    Raises:
+        UsageError: it has no `=`.
+
+    Examples:
+        >>> parse_setting("train.augment=[flip, noise]")
+        ('train.augment', ['flip', 'noise'])
+    """
+    name, equals, text = setting.partition("=")
+    if not equals:
+        raise UsageError(f"--set {setting!r} must be key=value, such as train.epochs=5")
+    return name, yaml.safe_load(text)
+
+
+def set_value(raw: dict[str, Any], name: str, value: Any) -> None:
+    """Set a value in the mapping of a run file, in place.
+
+    Args:
+        raw: the run file's keys and values.
+        name: the key's name with dots, and numbers for entries of lists: `datasets.0.root`.
+        value: what it is set to.
+
+    Raises:
+        UsageError: there is no such key to set.
+
+    Examples:
+        >>> raw = {"datasets": [{"root": "a"}]}
+        >>> set_value(raw, "datasets.0.root", "b")
+        >>> raw
+        {'datasets': [{'root': 'b'}]}
+    """
+    parent: Any = raw
+    *path, last = name.split(".")
+    try:
+        for key in path:
+            is_list = isinstance(parent, list)
+            parent = parent[int(key)] if is_list else parent.setdefault(key, {})
+        parent[int(last) if isinstance(parent, list) else last] = value
+    except (AttributeError, IndexError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"setting {name!r} leads nowhere in this run file: entries of lists are numbered "
+            "from 0, as in datasets.0.root"
+        ) from error
 
 
 def parse_run(raw: Mapping[str, Any], folder: Path, where: str = "run file") -> Config:
@@ -153,22 +209,6 @@ def _resolve_paths(config: Config, folder: Path) -> Config:
     if config.area and not is_box:
         changes["area"] = absolute(config.area)
     return replace(config, **changes)
-
-
-def _apply_setting(raw: dict[str, Any], setting: str) -> None:
-    key, equals, text = setting.partition("=")
-    if not equals:
-        raise UsageError(f"--set {setting!r} must be key=value, such as train.epochs=5")
-    parent: Any = raw
-    *path, last = key.split(".")
-    for name in path:
-        is_list = isinstance(parent, list)
-        parent = parent[int(name)] if is_list else parent.setdefault(name, {})
-    value = yaml.safe_load(text)
-    if isinstance(parent, list):
-        parent[int(last)] = value
-    else:
-        parent[last] = value
 
 
 def _explain(error: Any) -> str:

@@ -1,7 +1,8 @@
-"""The stages of a run, in order, and which of them a run file needs."""
+"""The stages of a run, in order, which of them a run file needs, and a part of a run to work on."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lulc.errors import UsageError
@@ -24,6 +25,25 @@ STAGES = {
 
 _LEARNING = {"samples", "train", "evaluate"}
 _WITHOUT_SCENES = {"samples", "train", "publish"}  # stages that can run without scenes
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The part of a run to work on; the whole run by default."""
+
+    bbox: tuple[float, float, float, float] | None = None
+    """West, south, east, north in degrees."""
+    tiles: tuple[str, ...] = ()
+    """Tile ids."""
+    where: str | None = None
+    """A SQL condition on the scenes table."""
+    retry_bad: bool = False
+    """Read inputs again that the ledger holds as bad."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is left out."""
+        return self.bbox is None and not self.tiles and self.where is None
 
 
 def stages_of(config: Config) -> tuple[str, ...]:

@@ -14,8 +14,9 @@ from lulc.errors import InputError
 from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA, LandClass, Legend
 from lulc.runfile import parse_run
-from lulc.spark.context import Selection, StageContext
+from lulc.spark.context import StageContext
 from lulc.spark.stages.evaluate import evaluate
+from lulc.stages import Selection
 from lulc.stats import confusion as stats_confusion
 from lulc.stats import validation
 from lulc.stats.confusion import summarise

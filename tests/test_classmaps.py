@@ -20,8 +20,9 @@ from lulc.geo.areas import degrees_area, pixel_areas
 from lulc.geo.coverage import fractions
 from lulc.geo.grid import Grid
 from lulc.runfile import parse_run
-from lulc.spark.context import Selection, StageContext
+from lulc.spark.context import StageContext
 from lulc.spark.stages.stats import stats
+from lulc.stages import Selection
 from lulc.tables import store
 from tests.scenery import write_raster
 

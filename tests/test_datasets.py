@@ -24,8 +24,9 @@ from lulc.legend import COMMON, NODATA
 from lulc.runfile import parse_run
 from lulc.samples import from_datasets
 from lulc.samples.splits import SPLITS
-from lulc.spark.context import Selection, StageContext, StageResult
+from lulc.spark.context import StageContext, StageResult
 from lulc.spark.stages import samples
+from lulc.stages import Selection
 from lulc.tables import arrays, schemas, store
 from lulc.tables.encoding import Encoding
 from lulc.tables.ledger import read_latest

@@ -19,9 +19,10 @@ from lulc.geo.tiling import Tiling
 from lulc.raster import reader
 from lulc.runfile import parse_run
 from lulc.sources.scene import Scene, scenes_from_table
-from lulc.spark.context import Selection, StageContext
+from lulc.spark.context import StageContext
 from lulc.spark.stages.index import index
 from lulc.spark.stages.tile import tile
+from lulc.stages import Selection
 from lulc.tables import ledger, store
 from tests.scenery import texture, write_raster
 

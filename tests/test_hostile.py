@@ -22,8 +22,9 @@ from lulc.errors import InputError
 from lulc.runfile import parse_run
 from lulc.sources import registry
 from lulc.sources.scene import Scene, scenes_from_table
-from lulc.spark.context import Selection, StageContext
+from lulc.spark.context import StageContext
 from lulc.spark.stages.index import index, read_items
+from lulc.stages import Selection
 from lulc.tables import store
 from tests import test_landsat as landsat
 from tests import test_sentinel1 as sentinel1

@@ -25,9 +25,10 @@ from lulc.sources import registry
 from lulc.sources.items import ItemsKey, read_items
 from lulc.sources.layers import read_layer
 from lulc.sources.scene import scenes_from_table, scenes_to_table
-from lulc.spark.context import Selection, StageContext
+from lulc.spark.context import StageContext
 from lulc.spark.stages.index import index
 from lulc.spark.workers import map_keys
+from lulc.stages import Selection
 from lulc.tables import ledger, store
 from tests.scenery import cut_short, write_raster
 

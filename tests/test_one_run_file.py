@@ -17,9 +17,10 @@ from lulc.geo.grid import Grid
 from lulc.runfile import parse_run
 from lulc.sources import registry
 from lulc.sources.scene import Scene
-from lulc.spark.context import Selection, StageContext
+from lulc.spark.context import StageContext
 from lulc.spark.stages.index import index
 from lulc.spark.stages.tile import tile
+from lulc.stages import Selection
 from lulc.tables import schemas, store
 from tests import test_landsat as landsat
 from tests import test_sentinel2 as sentinel2

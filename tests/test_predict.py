@@ -34,7 +34,8 @@ from lulc.models.package import CONTRACT, WEIGHTS, ModelRef
 from lulc.models.tasks.augment import reduce, standardise
 from lulc.models.tasks.segment import SEGMENT
 from lulc.models.tasks.task import Batch, Scaling
-from lulc.spark.context import Selection, StageContext
+from lulc.spark.context import StageContext
+from lulc.stages import Selection
 from lulc.tables import arrays, files, ledger, store
 from tests import untrained
 from tests.toy import BANDS, LEGEND

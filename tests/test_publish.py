@@ -13,9 +13,9 @@ import pytest
 
 from lulc.errors import InputError, UsageError
 from lulc.runfile import parse_run
-from lulc.spark.context import Selection, StageContext
+from lulc.spark.context import StageContext
 from lulc.spark.stages.publish import publish
-from lulc.stages import stages_of
+from lulc.stages import Selection, stages_of
 from lulc.tables import store
 from tests import jdbc, world
 from tests.lint import ROOT

@@ -51,7 +51,7 @@ def test_the_picture_is_the_chips_side_by_side(
         cut_out = np.ones((256, 256), bool)
         cut_out[:128, :128] = cut_out[128:, 128:] = False
         empty = empty | cut_out[::every, ::every]
-        assert (seen[empty] == round(255 * chips._EMPTY)).all()
+        assert (seen[empty] == round(255 * show._EMPTY)).all()
         low, high = np.percentile(red[~empty], (2, 98))
         want = np.rint(255 * np.clip((red - low) / (high - low), 0, 1))
         assert np.abs(seen[..., 0] - want)[~empty].max() <= 1

@@ -283,8 +283,9 @@ def test_the_mosaic_index_opens_as_the_whole_map(tmp_path: Path) -> None:
 def test_the_stage_redoes_only_what_is_missing_or_changed(
     tmp_path: Path, spark: SparkSession
 ) -> None:
-    from lulc.spark.context import Selection, StageContext
+    from lulc.spark.context import StageContext
     from lulc.spark.stages.rasters import rasters as stage
+    from lulc.stages import Selection
 
     legend = {c.id: {"name": c.name, "colour": c.colour} for c in maps.LEGEND.classes}
     tiling = {"crs": "EPSG:6933", "resolution": 10, "size": 64, "block": 2}

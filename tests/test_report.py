@@ -27,7 +27,7 @@ from lulc.inference import rasters
 from lulc.legend import NODATA
 from lulc.raster import cog
 from lulc.report import html
-from lulc.report.map import metres_a_pixel, read_map, round_length
+from lulc.report.map import read_map, round_length
 from lulc.tables import ledger, schemas, store
 from lulc.tables.ledger import LedgerRow
 
@@ -527,4 +527,4 @@ def test_the_scale_bar_is_of_the_ground_not_of_the_plane(
 ) -> None:
     place = {"EPSG:3035": (4321000.0, 3210000.0), "EPSG:3857": (1.5e6, 6.04e6)}[crs]
     grid = Grid(crs, (step, 0.0, place[0], 0.0, -step, place[1]), 100, 100)
-    assert metres_a_pixel(grid) == pytest.approx(metres, rel=0.01)
+    assert grid.resolution_m[0] == pytest.approx(metres, rel=0.01)

@@ -17,9 +17,10 @@ import pytest
 import rasterio.warp
 
 from lulc.runfile import read_run
-from lulc.spark.context import Selection, StageContext
+from lulc.spark.context import StageContext
 from lulc.spark.stages.index import index
 from lulc.spark.stages.tile import tile
+from lulc.stages import Selection
 from lulc.tables import ledger, store
 from tests import world
 from tests.world import World

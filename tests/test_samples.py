@@ -26,8 +26,9 @@ from lulc.runfile import parse_run
 from lulc.samples import from_chips, leakage, splits, table
 from lulc.samples.leakage import AuditedSample, extent_of
 from lulc.samples.splits import SPLITS
-from lulc.spark.context import Selection, StageContext, StageResult
+from lulc.spark.context import StageContext, StageResult
 from lulc.spark.stages import samples as stages_samples
+from lulc.stages import Selection
 from lulc.tables import arrays, ledger, schemas
 
 if TYPE_CHECKING:

@@ -13,9 +13,10 @@ import yaml
 
 from lulc.geo import grid
 from lulc.runfile import read_run
-from lulc.spark.context import Selection, StageContext
+from lulc.spark.context import StageContext
 from lulc.spark.stages.index import index
 from lulc.spark.stages.tile import tile
+from lulc.stages import Selection
 from lulc.tables import store
 from tests import world
 from tests.scenery import UTM33, texture, write_raster

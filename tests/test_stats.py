@@ -15,8 +15,9 @@ from lulc.errors import InputError
 from lulc.geo.coverage import fractions
 from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
-from lulc.spark.context import Selection, StageContext, StageResult
+from lulc.spark.context import StageContext, StageResult
 from lulc.spark.stages.stats import stats
+from lulc.stages import Selection
 from lulc.stats import regions, zonal
 from lulc.tables import arrays, ledger, store
 from tests.maps import LEGEND, random_tile, write_block

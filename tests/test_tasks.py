@@ -21,8 +21,8 @@ from lulc.geo.grid import Grid
 from lulc.inference.folder import map_folder
 from lulc.models.registry import resolve
 from lulc.runfile import parse_run
-from lulc.spark.context import Selection, StageContext, StageResult
-from lulc.stages import stages_of
+from lulc.spark.context import StageContext, StageResult
+from lulc.stages import Selection, stages_of
 from lulc.tables import store
 from tests.scenery import write_raster
 

@@ -16,8 +16,9 @@ from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.sources import scene
 from lulc.sources.scene import Scene
-from lulc.spark.context import Selection, StageContext
+from lulc.spark.context import StageContext
 from lulc.spark.stages.tile import tile
+from lulc.stages import Selection
 from lulc.tables import ledger, store
 from lulc.tables.files import checksum
 from tests.scenery import UTM33, cut_short, make_scene, texture

@@ -17,9 +17,10 @@ from lulc.models import registry
 from lulc.models.contract import read_contract
 from lulc.models.package import CONTRACT
 from lulc.runfile import parse_run
-from lulc.spark.context import Selection, StageContext
+from lulc.spark.context import StageContext
 from lulc.spark.ranks import _error_of_rank
 from lulc.spark.stages.train import train
+from lulc.stages import Selection
 from lulc.tables import ledger, store
 from lulc.training.fit import read_log
 from tests import toy

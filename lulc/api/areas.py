@@ -1,24 +1,33 @@
-"""Areas and accuracy of class rasters, without Spark."""
+"""Class rasters and other rasters, their areas and their accuracy, without Spark."""
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
+from pydantic import ValidationError
 
+from lulc import progress
+from lulc.bands import Resampling
 from lulc.config import MapFiles, RegionFile
+from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid
 from lulc.raster import reader
 from lulc.stats import area_estimation, change, sampling
 from lulc.stats.without_spark import AreaTables, measure_class_rasters
 
+if TYPE_CHECKING:
+    from lulc.inference.class_map import ClassMap
+
 type Files = str | Path | Sequence[str | Path]
-"""A pattern of file names, a path, or several of them."""
-type Regions = str | Path | RegionFile | Sequence[RegionFile]
-"""A vector file of polygons, or how to read one or more."""
+"""A path, a pattern of file names, or several of them."""
+type Regions = str | Path | RegionFile | Sequence[str | Path | RegionFile]
+"""Vector files of polygons in any CRS; RegionFile says which columns hold ids and names."""
+type Allocation = Literal["neyman", "proportional", "equal"]
 
 
 def class_areas(maps: Mapping[str, Files], regions: Regions) -> pa.Table:
@@ -28,14 +37,15 @@ def class_areas(maps: Mapping[str, Files], regions: Regions) -> pa.Table:
     region, classes and the unobserved part add up to the region's own area.
 
     Args:
-        maps: period → class rasters (one band of uint8): a pattern, a path, or several.
-        regions: a vector file of polygons in any CRS.
+        maps: period → class rasters, one band of whole numbers from 0 to 254.
+        regions: vector files of polygons; a file's name is the level of its regions.
 
     Returns:
         A row by region, period and class, with `area_m2` and `share`; `class_id` is null for the
         unobserved part. docs/tables.md lists the columns.
 
     Raises:
+        UsageError: a period's name has characters that tables and paths cannot have.
         InputError: a file cannot be read, or areas do not add up.
 
     Examples:
@@ -50,14 +60,14 @@ def measure_areas(maps: Mapping[str, Files], regions: Regions) -> AreaTables:
     """Take areas as `class_areas` does, and what became what between neighbouring periods.
 
     Args:
-        maps: as of `class_areas`; periods in their order.
+        maps: as of `class_areas`; periods are compared in the order of their names.
         regions: as of `class_areas`.
 
     Returns:
         `class_areas` and `transitions`.
     """
     map_files = [
-        MapFiles(str(path), period) for period, paths in maps.items() for path in _listed(paths)
+        _map_files(path, period) for period, files in maps.items() for path in _list_paths(files)
     ]
     return measure_class_rasters(map_files, _region_files(regions))
 
@@ -67,14 +77,17 @@ def compare_maps(before: str | Path, after: str | Path, change_map: str | Path) 
 
     Args:
         before: the earlier map.
-        after: the later map.
+        after: the later map, on any grid.
         change_map: where the raster of changes is written, `from_id * 256 + to_id`.
 
     Returns:
-        A row for every pair of classes: pixels and area_m2.
+        A row for every pair of classes: from_id, from_class, to_id, to_class, pixels and area_m2.
+
+    Raises:
+        InputError: a file is no class raster.
     """
-    rows = change.write_changes(Path(before), Path(after), Path(change_map))
-    return pa.Table.from_pylist(rows)
+    rows = change.write_changes(_local(before), _local(after), Path(change_map))
+    return pa.Table.from_pylist(rows, change.CHANGES)
 
 
 def draw_sample(
@@ -83,23 +96,35 @@ def draw_sample(
     *,
     count: int | None = None,
     error: float | None = None,
-    **options: Any,
+    allocation: Allocation = "neyman",
+    min_points: int = 30,
+    accuracies: Mapping[int, float] | None = None,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Draw a stratified random sample of points for people to interpret.
 
     Args:
         maps: class rasters that do not overlap; their classes are the strata.
-        points: where the points are written, .gpkg or .geojson.
+        points: where the points are written, .gpkg or .geojson; the design lies beside it.
         count: number of points; or give `error`.
         error: the standard error, 0–1, that the overall accuracy shall have; or give `count`.
-        options: further arguments of `lulc.stats.sampling.draw_sample`: allocation, min_points,
-            accuracies, seed.
+        allocation: of points to classes: `proportional` to area, `neyman` (area times the standard
+            deviation of the expected accuracy), or `equal`.
+        min_points: smallest number of points of a class.
+        accuracies: expected user's accuracy, 0–1, by class id; 0.8 for the others.
+        seed: seed of the random draw.
 
     Returns:
         The design: `strata` with id, name, area_m2 and points, and how they were drawn.
+
+    Raises:
+        UsageError: neither or both of `count` and `error` are given, or an unknown allocation.
+        InputError: a file is no class raster, two overlap, or `count` is too small.
     """
-    rasters = [Path(path) for path in _listed(maps)]
-    return sampling.draw_sample(rasters, Path(points), count, error, **options)
+    expected = dict(accuracies or {})
+    return sampling.draw_sample(
+        _list_paths(maps), Path(points), count, error, allocation, min_points, expected, seed
+    )
 
 
 def estimate_areas(
@@ -118,42 +143,93 @@ def estimate_areas(
 
     Returns:
         A row for every measure: `estimate`, `standard_error`, `low_95`, `high_95`.
+
+    Raises:
+        InputError: the design is missing, a reference is not a class, or a class has too few
+            points.
     """
-    rasters = [Path(path) for path in _listed(maps)]
     folder = Path(out) if out else None
-    table, _ = area_estimation.estimate_areas(Path(points), rasters, folder, _region_files(regions))
+    table, unanswered = area_estimation.estimate_areas(
+        Path(points), _list_paths(maps), folder, _region_files(regions)
+    )
+    if unanswered:
+        progress.say(f"{unanswered} points have no reference yet and were left out")
     return table
 
 
-def read(href: str | Path, grid: Grid | None = None) -> tuple[np.ndarray, np.ndarray, Grid]:
-    """Read the first bands of a raster file, on its own grid or on another.
+def open_map(path: str | Path) -> ClassMap:
+    """Read a class raster that a run, a folder of images or any other program has made.
+
+    Returns:
+        The map with the names and colours of the file.
+
+    Raises:
+        InputError: the file is not one band of uint8.
+    """
+    from lulc.inference.mosaic import read_class_raster
+
+    return read_class_raster(_local(path))
+
+
+def read(
+    href: str | Path,
+    grid: Grid | None = None,
+    *,
+    bands: Sequence[int] = (),
+    resampling: Resampling = "nearest",
+) -> tuple[np.ndarray, np.ndarray, Grid | None]:
+    """Read bands of a raster file, on its own grid or on another.
 
     Args:
         href: a path, or an s3, gs or http(s) address.
-        grid: the grid to read onto, by nearest neighbours; the file's own by default.
+        grid: the grid to read onto; the file's own by default.
+        bands: their numbers, from 1; all but alpha by default.
+        resampling: nearest, bilinear or average, where `grid` is given.
 
     Returns:
-        Pixels (C, H, W), 0 where not valid; valid (H, W) bool; and the grid.
+        Pixels (C, H, W), 0 where not valid; valid (H, W) bool, where all bands are; and the grid,
+        None of an image without georeference.
 
     Raises:
-        InputError: the file cannot be read, or has no grid.
+        InputError: the file cannot be read, lacks a band, or `grid` is given and it has none.
     """
-    address = str(href)
+    address = str(href) if "://" in str(href) else str(_local(href))
     if grid is None:
-        pixels, valid, _ = reader.read_whole(address, with_grid=False)
-        return pixels, valid, reader.grid_of(address)
-    count = reader.count_bands(address)
-    read_bands = reader.read_bands(address, [(n + 1, "nearest", None) for n in range(count)], grid)
-    pixels = np.stack([band for band, _ in read_bands])
-    valid = np.all([band_valid for _, band_valid in read_bands], axis=0)
-    return pixels, valid, grid
+        return reader.read_whole(address, bands)
+    indexes = bands or range(1, reader.count_bands(address) + 1)
+    layers = reader.read_bands(address, [(index, resampling, None) for index in indexes], grid)
+    valid = np.all([band_valid for _, band_valid in layers], axis=0)
+    return np.where(valid, np.stack([pixels for pixels, _ in layers]), 0), valid, grid
 
 
-def _listed(paths: Files) -> list[str | Path]:
-    return [paths] if isinstance(paths, str | Path) else list(paths)
+def _local(path: str | Path) -> Path:
+    # Raster files are opened by paths without `..` alone.
+    return Path(path).resolve()
+
+
+def _list_paths(files: Files) -> list[Path]:
+    # What exists is a path, whatever characters are in it; anything else is a pattern.
+    paths: list[Path] = []
+    for entry in [files] if isinstance(files, str | Path) else files:
+        matches = [entry] if Path(entry).exists() else sorted(glob.glob(str(entry), recursive=True))
+        if not matches:
+            raise InputError(f"no file matches {entry}: give paths or patterns of class rasters")
+        paths += map(_local, matches)
+    return paths
+
+
+def _map_files(path: Path, period: str) -> MapFiles:
+    try:
+        return MapFiles(glob.escape(str(path)), period)
+    except ValidationError as error:
+        raise UsageError(
+            f"period {period!r} is no name: letters, digits, - and _ are accepted"
+        ) from error
 
 
 def _region_files(regions: Regions) -> list[RegionFile]:
-    if isinstance(regions, str | Path):
-        return [RegionFile(str(regions))]
-    return [regions] if isinstance(regions, RegionFile) else list(regions)
+    entries = [regions] if isinstance(regions, str | Path | RegionFile) else regions
+    return [
+        entry if isinstance(entry, RegionFile) else RegionFile(str(entry), level=Path(entry).stem)
+        for entry in entries
+    ]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from lulc import runfile
 from lulc.config import Config
@@ -20,38 +21,46 @@ type RunSource = str | Path | Mapping[str, Any] | Config
 """The path of a run file, its content as a mapping, or a Config."""
 
 
-def load_config(source: RunSource, settings: Mapping[str, Any] | None = None) -> Config:
+def load_config(
+    source: RunSource, settings: Mapping[str, Any] | None = None, origin: str = "the run"
+) -> Config:
     """Return the settings of a run, complete with what its datasets say.
 
     Args:
         source: the path of a run file; a mapping of its keys, whose relative paths are relative to
-            the current folder; or a Config.
+            the current folder; or a Config. It is not changed.
         settings: values by dotted name that replace those of `source`, such as
-            `{"train.epochs": 5}`.
+            `{"train.epochs": 5}` or `{"datasets.0.root": "EuroSAT"}`.
+        origin: what messages call a `source` that has no path.
 
     Raises:
         UsageError: a key is unknown or its value is wrong; names the key and what is accepted.
 
     Examples:
         >>> import lulc
-        >>> config = lulc.load_config("conf/zion.yaml", {"train.epochs": 5})
-        >>> config.name, config.train.epochs
-        ('zion', 5)
+        >>> scene = {"path": "archive", "pattern": "{scene}_{date}_{band}.tif"}
+        >>> legend = {1: {"name": "water", "colour": "#419bdf"}}
+        >>> source = {"name": "lakes", "scenes": [scene], "bands": ["nir"], "legend": legend}
+        >>> config = lulc.load_config(source, {"train.epochs": 5})
+        >>> config.name, config.train.epochs, config.train.batch
+        ('lakes', 5, 16)
     """
-    texts = [f"{name}={json.dumps(value)}" for name, value in (settings or {}).items()]
     if isinstance(source, str | Path):
-        return complete_from_datasets(runfile.read_run(source, texts))
-    raw = _plain(source) if isinstance(source, Config) else dict(source)
-    config = runfile.parse_run(runfile.apply_settings(raw, texts), Path.cwd(), "the run")
-    return complete_from_datasets(config)
+        raw, folder, origin = runfile.read_mapping(source), Path(source).parent, str(source)
+    else:
+        raw, folder = _plain(source), Path.cwd()
+    for name, value in (settings or {}).items():
+        runfile.set_value(raw, name, _plain(value))
+    return complete_from_datasets(runfile.parse_run(raw, folder, origin))
 
 
 def save_config(config: Config, out: Location) -> None:
-    """Write the settings of a run into its output folder, without secrets."""
-    text = json.dumps(redact_setting("", _plain(config)), indent=1)
+    """Write the settings of a run into its output folder as a run file, without secrets."""
+    settings = redact_setting("", dataclasses.asdict(config))
+    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     location = out / layout.CONFIG
-    if not location.exists() or location.read_text() != text:
-        write_atomic(location, lambda path: path.write_text(text))
+    if not location.exists() or location.read_text("utf-8") != text:
+        write_atomic(location, lambda path: path.write_text(text, "utf-8"))
 
 
 def saved_config(out: Location) -> Config:
@@ -65,10 +74,16 @@ def saved_config(out: Location) -> Config:
         raise InputError(
             f"{out} holds no {layout.CONFIG}: give the run file, lulc.open_run({str(out)!r}, RUN)"
         )
-    return runfile.parse_run(json.loads(location.read_text()), out, str(location))
+    raw = yaml.safe_load(location.read_text("utf-8"))
+    return runfile.parse_run(raw, out, str(location))
 
 
-def _plain(config: Config) -> dict[str, Any]:
-    # Mappings, lists and texts alone; keys that a run file may leave out are left out where None.
-    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config), default=str))
-    return {key: value for key, value in plain.items() if value is not None}
+def _plain(value: Any) -> Any:
+    # A copy as a run file would hold it: mappings, lists, and texts for paths.
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return _plain(dataclasses.asdict(value))
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value

@@ -1,30 +1,17 @@
-"""Pictures of a run, which show themselves in a notebook."""
+"""Pictures of a run."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from lulc.errors import InputError
+from lulc.raster.show import Picture
 from lulc.tables import layout
 from lulc.tables.store import table_folder
 
 NAMES = ("map", "chips", "samples", "examples", "confusion")
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture as PNG."""
-
-    png: bytes
-
-    def save(self, path: str | Path) -> Path:
-        """Write the picture to a file and return its path."""
-        Path(path).write_bytes(self.png)
-        return Path(path)
-
-    def _repr_png_(self) -> bytes:
-        return self.png
+OF_TRAINING = ("examples", "confusion")
+"""The pictures that a training draws."""
 
 
 def draw_picture(name: str, out: Path, checkpoint: Path | None) -> Picture:
@@ -36,7 +23,7 @@ def draw_picture(name: str, out: Path, checkpoint: Path | None) -> Picture:
         checkpoint: the folder of its training, for the last two.
 
     Raises:
-        InputError: the run has nothing to show in it.
+        InputError: the run has nothing to show in it, or there is no such picture.
     """
     if name == "chips":
         from lulc.report.chips import draw_chips
@@ -48,7 +35,7 @@ def draw_picture(name: str, out: Path, checkpoint: Path | None) -> Picture:
         return Picture(draw_samples(table_folder(out, "samples")))
     files = {"map": out / layout.MAP_PICTURE}
     if checkpoint:
-        files |= {n: checkpoint / f"{n}.png" for n in ("examples", "confusion")}
+        files |= {picture: checkpoint / f"{picture}.png" for picture in OF_TRAINING}
     file = files.get(name)
     if file is None:
         raise InputError(f"picture {name!r} is none of {', '.join(NAMES)}")

@@ -10,22 +10,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lulc.api.config import RunSource, load_config, save_config, saved_config
-from lulc.api.pictures import Picture, draw_picture
+from lulc.api.pictures import OF_TRAINING, draw_picture
 from lulc.chips.chip import Chip
 from lulc.config import Config
-from lulc.errors import InputError
+from lulc.errors import InputError, UsageError
 from lulc.legend import Legend
+from lulc.raster.show import Picture, table_html
 from lulc.samples.sample import Sample, read_samples
-from lulc.stages import stages_of
+from lulc.stages import STAGES, Selection, stages_of
 from lulc.tables import files, layout, schemas, store
-from lulc.tables.ledger import read_done
+from lulc.tables.ledger import STAGE_KEY, read_done, read_seal
 
 if TYPE_CHECKING:
     from lulc.inference.class_map import ClassMap
     from lulc.inference.trained_model import TrainedModel
-    from lulc.spark.context import Selection, StageResult
+    from lulc.spark.context import StageResult
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,9 @@ class Run:
 
     @property
     def periods(self) -> tuple[str, ...]:
-        """The names of the periods that are mapped."""
+        """The names of the periods that are mapped, in the order of the run file."""
+        if self.config.maps:
+            return tuple(sorted({map_files.period for map_files in self.config.maps}))
         return tuple(period.name for period in self.config.periods)
 
     @property
@@ -78,12 +82,17 @@ class Run:
         """Yield the chips of a period, or of all, one held at a time.
 
         Raises:
-            InputError: there are none.
+            InputError: there is no such period, or no chip of it.
         """
+        if period is not None:
+            self._check_period(period)
         rows = read_done(self.out, "tile").values()
-        paths = [row.path for row in rows if row.path and _is_of(row.key, period)]
+        keys = {row.path: layout.parse_block_key(row.key) for row in rows if row.path}
+        paths = [path for path, key in keys.items() if period in (None, key.period)]
         if not paths:
-            raise InputError(f"{self.out} holds no chips of {period or 'any period'}: run tile")
+            raise InputError(
+                f"{self.out} holds no chips of {period or 'any period'}: run `lulc tile`"
+            )
         for path in paths:
             yield from map(Chip.from_row, store.read_rows(self.out / path))
 
@@ -106,7 +115,11 @@ class Run:
         """
         from lulc.inference.mosaic import read_class_map
 
-        return read_class_map(self.out, period or self.periods[-1], self.legend)
+        name = period or self.periods[-1]
+        self._check_period(name)
+        if self.config.maps:
+            raise InputError("the maps of this run were made elsewhere: lulc.open_map reads them")
+        return read_class_map(self.out, name, self.legend)
 
     def model(self, version: str | None = None) -> TrainedModel:
         """Return the run's model, ready to map.
@@ -141,7 +154,7 @@ class Run:
         Raises:
             InputError: the run has nothing to show in it.
         """
-        checkpoint = self._checkpoint() if name in ("examples", "confusion") else None
+        checkpoint = self._checkpoint() if name in OF_TRAINING else None
         return draw_picture(name, self.out, checkpoint)
 
     def report(self) -> Path:
@@ -176,7 +189,8 @@ class Run:
             model: another model, as `lulc.load_model` takes it.
 
         Returns:
-            A row for every image: `image`, `status` (done or bad) and `error`.
+            A row for every image: `image`, `status` (done or bad), `error`, and `path` of the
+            raster or table.
         """
         from lulc.inference.folder import map_folder
         from lulc.models.registry import resolve
@@ -184,24 +198,33 @@ class Run:
         address = model or self.config.predict.model or self.name
         reference = resolve(address, self.out, self.config.tracking.uri)
         rows = map_folder(reference, Path(folder), self.out)
-        columns = {"image": [r.key for r in rows], "status": [r.status for r in rows]}
-        return pa.table({**columns, "error": pa.array([r.error for r in rows], pa.string())})
+        paths = [str(self.out / row.path) if row.path else None for row in rows]
+        columns = {
+            "image": [row.key for row in rows],
+            "status": [row.status for row in rows],
+            "error": [row.error for row in rows],
+            "path": paths,
+        }
+        return pa.table({name: pa.array(texts, pa.string()) for name, texts in columns.items()})
+
+    def _check_period(self, name: str) -> None:
+        if name not in self.periods:
+            raise InputError(f"period {name!r} is none of {', '.join(self.periods)}")
 
     def _checkpoint(self) -> Path:
+        # That of the training that was finished last, else of the one that was last worked on.
+        seal = read_seal(self.out, "train")
+        if seal and (folder := self.out / layout.checkpoint_folder(seal.fingerprint)).exists():
+            return folder
         folders = sorted((self.out / "checkpoints").glob("*"), key=lambda f: f.stat().st_mtime)
         if not folders:
             raise InputError(f"{self.out} holds no training: run `lulc train`")
         return folders[-1]
 
     def _repr_html_(self) -> str:
-        rows = _stage_rows(self.ledger)
-        header = "".join(f"<th>{name}</th>" for name in ("stage", "done", "empty", "bad", "s"))
-        lines = "".join(
-            "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
-            for row in rows
-        )
         title = html.escape(f"{self.name} in {self.out}")
-        return f"<b>{title}</b><table><tr>{header}</tr>{lines}</table>"
+        header = ("stage", "done", "empty", "bad", "seconds")
+        return f"<b>{title}</b>{table_html(_count_by_stage(self.ledger), header)}"
 
 
 def run(
@@ -213,6 +236,8 @@ def run(
     selection: Selection | None = None,
 ) -> Run:
     """Carry out a run, or some of its stages. What is up to date is left as it is.
+
+    Progress goes to the logger `lulc`; `with lulc.progress.console():` shows it.
 
     Args:
         source: the path of a run file, its content as a mapping, or a Config.
@@ -229,6 +254,11 @@ def run(
         InputError: an input cannot be used.
         TooManyBad: more inputs are bad than the run allows.
         SetupError: the machine lacks something, such as Java.
+
+    Examples:
+        >>> import lulc
+        >>> run = lulc.run("conf/zion.yaml", "out/zion")  # doctest: +SKIP
+        >>> run.map("2015").areas_m2()  # doctest: +SKIP
     """
     config, folder = load_config(source, set), Path(out)
     results = carry_out(config, folder, stages or stages_of(config), selection)
@@ -244,10 +274,27 @@ def carry_out(
     selection: Selection | None = None,
     debug: bool = False,
 ) -> list[StageResult]:
-    """Carry out stages in order and return what each did; `debug` lets Spark log."""
-    from lulc.spark.context import Selection
+    """Carry out stages in order, and keep the settings in the output folder.
+
+    Args:
+        config: the run.
+        out: the output folder, which is made.
+        stages: names of `lulc.stages.STAGES`.
+        selection: the part of the run to work on; all of it by default.
+        debug: let Spark log.
+
+    Returns:
+        What each stage did.
+
+    Raises:
+        UsageError: there is no such stage.
+        TooManyBad: more inputs are bad than the run allows; later stages do not start.
+    """
     from lulc.spark.pipeline import run_stages
 
+    unknown = sorted(set(stages) - set(STAGES))
+    if unknown:
+        raise UsageError(f"stage {', '.join(unknown)} is none of {', '.join(STAGES)}")
     out.mkdir(parents=True, exist_ok=True)
     save_config(config, out)
     return run_stages(config, out, stages, selection or Selection(), debug)
@@ -284,19 +331,17 @@ def open_run(out: str | Path, source: RunSource | None = None) -> Run:
     return Run(folder, load_config(source) if source else saved_config(folder))
 
 
-def _is_of(key: str, period: str | None) -> bool:
-    return period is None or key.startswith(f"{period}/")
-
-
-def _stage_rows(ledger: pa.Table) -> list[tuple[Any, ...]]:
-    newest: dict[tuple[str, str], dict[str, Any]] = {}
-    for row in ledger.sort_by("finished").to_pylist():
-        newest[row["stage"], row["key"]] = row
-    stages = dict.fromkeys(stage for stage, _ in newest)
-    lines = []
-    for stage in stages:
-        rows = [row for (name, _), row in newest.items() if name == stage]
-        counts = [sum(r["status"] == status for r in rows) for status in ("done", "empty", "bad")]
-        seconds = sum(row["seconds"] or 0 for row in rows)
-        lines.append((stage, *counts, f"{seconds:.1f}"))
-    return lines
+def _count_by_stage(ledger: pa.Table) -> list[tuple[Any, ...]]:
+    # Stage, units done, empty and bad, and seconds, by the newest row of every unit.
+    keys = ledger.filter(pc.field("key") != STAGE_KEY).sort_by("finished")
+    grouped = keys.group_by(["stage", "key"], use_threads=False)
+    newest = grouped.aggregate([("status", "last"), ("seconds", "last")])
+    rows = []
+    for stage in dict.fromkeys((*STAGES, *newest["stage"].unique().to_pylist())):
+        of_stage = newest.filter(pc.field("stage") == stage)
+        if of_stage.num_rows:
+            statuses = of_stage["status_last"].to_pylist()
+            counts = [statuses.count(status) for status in ("done", "empty", "bad")]
+            seconds = pc.sum(of_stage["seconds_last"]).as_py() or 0.0
+            rows.append((stage, *counts, f"{seconds:.1f}"))
+    return rows

@@ -24,9 +24,9 @@ from lulc.chips.tiling import make_tiling
 from lulc.config import Config, Period
 from lulc.errors import InputError
 from lulc.sources.scene import Scene, scenes_from_table
-from lulc.tables import files, layout, store
+from lulc.tables import layout, store
 from lulc.tables.files import Location, fingerprint_of
-from lulc.tables.ledger import LedgerRow, recover_row, row_of_file
+from lulc.tables.ledger import LedgerRow, row_of_file
 
 
 @dataclass(frozen=True)
@@ -210,68 +210,3 @@ def _publish(out: Location, block: Block, cut: Cut) -> LedgerRow:
 def _read_scenes(out: Location, scene_ids: Sequence[str]) -> list[Scene]:
     dataset = ds.dataset(store.table_folder(out, "scenes"), format="parquet")
     return scenes_from_table(dataset.to_table(filter=ds.field("scene_id").isin(scene_ids)))
-
-
-def is_current(out: Location, block: Block, ledger: Mapping[str, LedgerRow]) -> bool:
-    """Return whether a block needs no work.
-
-    Args:
-        out: the output location.
-        block: the block as it is planned.
-        ledger: key → the newest ledger row.
-
-    Returns:
-        Whether the ledger has the block with this fingerprint, and either its file is there or the
-        block has no chips.
-    """
-    row = ledger.get(block.key)
-    if row is None or row.fingerprint != block.fingerprint:
-        return False
-    if row.status == "done" and row.path is not None:
-        return files.exists(out / row.path)
-    return row.status == "empty"
-
-
-def recover_blocks(
-    out: Location, blocks: Iterable[Block], ledger: Mapping[str, LedgerRow]
-) -> list[LedgerRow]:
-    """Return ledger rows of blocks whose files a killed run published but did not record.
-
-    Args:
-        out: the output location.
-        blocks: the blocks as they are planned.
-        ledger: key → the newest ledger row.
-    """
-    not_current = (block for block in blocks if not is_current(out, block, ledger))
-    recovered = (recover_row(out, block.path) for block in not_current)
-    return [row for row in recovered if row is not None]
-
-
-def outdated_blocks(
-    out: Location, blocks: Sequence[Block], ledger: Mapping[str, LedgerRow], is_whole_run: bool
-) -> tuple[list[Location], list[str]]:
-    """Return what no planned block has any more.
-
-    Args:
-        out: the output location.
-        blocks: the blocks as they are planned.
-        ledger: key → the newest ledger row.
-        is_whole_run: whether the plan is the whole run; else only older files of the planned
-            blocks are outdated.
-
-    Returns:
-        Files of the chips table, and ledger keys of blocks that are no longer planned.
-    """
-    rows = (ledger.get(block.key) for block in blocks)
-    current = {row.path for row in rows if row is not None and row.status == "done"}
-    outdated = {
-        path: file
-        for file in store.table_folder(out, "chips").glob("*.parquet")
-        if (path := file.relative_to(out).as_posix()) not in current
-    }
-    if not is_whole_run:
-        names = {layout.without_fingerprint(block.path) for block in blocks}
-        return [f for path, f in outdated.items() if layout.without_fingerprint(path) in names], []
-    planned = {block.key for block in blocks}
-    of_blocks = (key for key, row in ledger.items() if row.path or row.status == "empty")
-    return list(outdated.values()), [key for key in of_blocks if key not in planned]

@@ -12,7 +12,7 @@ import numpy as np
 from lulc.bands import OBSERVATIONS, Band
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
-from lulc.raster.show import colour_bands, picture_html
+from lulc.raster.show import colour_bands, picture_html, show_dates
 from lulc.sources.scene import Scene
 from lulc.tables import arrays, schemas
 from lulc.tables.encoding import Encoding, common_encoding
@@ -90,9 +90,19 @@ class Chip:
     clear: float
     """Share of the core that is valid on any date."""
 
+    def rgb(self, date: int = 0) -> np.ndarray:
+        """Return the image of a date in red, green and blue, as a figure shows it.
+
+        Args:
+            date: number of the date, from 0.
+
+        Returns:
+            (H, W, 3) uint8, stretched from the 2nd to the 98th percentile; grey where not valid.
+        """
+        return colour_bands(self.pixels[date], self.valid[date], self.bands)
+
     def _repr_html_(self) -> str:
-        dates = range(len(self.pixels))
-        pictures = [colour_bands(self.pixels[t], self.valid[t], self.bands) for t in dates]
+        pictures = show_dates(self.pixels, self.valid, self.bands)
         days = ", ".join(f"{date:%Y-%m-%d}" for date in self.datetimes)
         caption = f"{self.tile_id}, {self.period}: {', '.join(self.bands)}; {days}"
         return picture_html(pictures, caption)

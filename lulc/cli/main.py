@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from lulc import errors, progress
 from lulc.cli import accuracy, ask, options, run
@@ -48,25 +50,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not hasattr(args, "verb"):
         parser.print_help()
         return 2
+    with command(args.debug) as outcome:
+        outcome.code = _VERBS[args.verb](args)
+    return outcome.code
+
+
+@dataclass
+class Outcome:
+    """What a command came to."""
+
+    code: int = 0
+
+
+@contextlib.contextmanager
+def command(debug: bool = False) -> Iterator[Outcome]:
+    """Carry out a command: show its progress, and print an error as one message.
+
+    Args:
+        debug: print the traceback of an error, too.
+
+    Yields:
+        The outcome, whose code is that of the error, if there was one.
+    """
+    outcome = Outcome()
     with progress.console():
-        return _call_verb(args)
-
-
-def _call_verb(args: argparse.Namespace) -> int:
-    try:
-        return _VERBS[args.verb](args)
-    except KeyboardInterrupt:
-        print(
-            "lulc: stopped; finished work is kept; rerun the same command to resume",
-            file=sys.stderr,
-        )
-        return _INTERRUPTED
-    except Exception as error:
-        if args.debug:
-            traceback.print_exc()
-        code, message = errors.explain(error)
-        print(f"lulc: {message}", file=sys.stderr)
-        return code
+        try:
+            yield outcome
+        except KeyboardInterrupt:
+            print(
+                "lulc: stopped; finished work is kept; rerun the same command to resume",
+                file=sys.stderr,
+            )
+            outcome.code = _INTERRUPTED
+        except Exception as error:
+            if debug:
+                traceback.print_exc()
+            outcome.code, message = errors.explain(error)
+            print(f"lulc: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lulc import __version__, errors
-from lulc.stages import STAGES
+from lulc.stages import STAGES, Selection
 
 if TYPE_CHECKING:
     from lulc.config import Config
@@ -60,6 +60,17 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def stage_arguments(stage: str, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse the arguments of a program that runs one stage; they are those of `lulc STAGE`.
+
+    Args:
+        stage: the stage's name.
+        arguments: without the stage; the program's own where None.
+    """
+    own_arguments = sys.argv[1:] if arguments is None else arguments
+    return make_parser().parse_args([stage, *own_arguments])
+
+
 def config_from_arguments(args: argparse.Namespace) -> Config:
     """Return the run that a command line describes.
 
@@ -70,29 +81,34 @@ def config_from_arguments(args: argparse.Namespace) -> Config:
     Raises:
         UsageError: the run file is wrong, missing, or options contradict each other.
     """
-    from lulc import runfile
-    from lulc.datasets import registry
+    from lulc.api.config import load_config
+    from lulc.runfile import parse_setting
 
-    settings = [*args.set, *_option_settings(args)]
+    settings = dict(map(parse_setting, args.set)) | _option_settings(args)
     if getattr(args, "rasters", None):
-        raw = runfile.apply_settings(_rasters_run(args), settings)
-        return runfile.parse_run(raw, Path.cwd(), "--rasters")
+        return load_config(_rasters_run(args), settings, "--rasters")
     if getattr(args, "dataset", None):
-        raw = runfile.apply_settings(_dataset_run(args), settings)
-        config = runfile.parse_run(raw, Path.cwd(), "--dataset")
-    elif args.run is None:
+        return load_config(_dataset_run(args), settings, "--dataset")
+    if args.run is None:
         raise errors.UsageError("give a run file (RUN.yaml), or what takes its place: see --help")
-    else:
-        config = runfile.read_run(args.run, settings)
-    return registry.complete_from_datasets(config)
+    return load_config(args.run, settings)
 
 
-def read_bbox(text: str) -> tuple[float, float, float, float]:
-    """Read a box `xmin,ymin,xmax,ymax` in degrees.
+def selection_from_arguments(args: argparse.Namespace) -> Selection:
+    """Return the part of a run that a command line chooses.
 
     Raises:
-        UsageError: it is not a valid box.
+        UsageError: --bbox is not a valid box.
     """
+    return Selection(
+        _read_bbox(args.bbox) if args.bbox else None,
+        tuple(args.tiles.split(",")) if args.tiles else (),
+        args.where,
+        args.retry_bad,
+    )
+
+
+def _read_bbox(text: str) -> tuple[float, float, float, float]:
     from lulc.sources import area
 
     area.parse_box(text)
@@ -100,11 +116,11 @@ def read_bbox(text: str) -> tuple[float, float, float, float]:
     return xmin, ymin, xmax, ymax
 
 
-def _option_settings(args: argparse.Namespace) -> list[str]:
+def _option_settings(args: argparse.Namespace) -> dict[str, Any]:
     # Settings of a run file that options stand for.
-    settings = []
+    settings: dict[str, Any] = {}
     if getattr(args, "max_bad", None) is not None:
-        settings.append(f"max_bad='{args.max_bad}'")
+        settings["max_bad"] = args.max_bad
     filters = {name: getattr(args, name, None) for name in ("collection", "time", "max_cloud")}
     if getattr(args, "catalogue", None):
         search = {
@@ -115,7 +131,7 @@ def _option_settings(args: argparse.Namespace) -> list[str]:
             "max_cloud": args.max_cloud,
         }
         search = {name: entry for name, entry in search.items() if entry is not None}
-        settings.append(f"scenes={json.dumps([{'search': search}])}")
+        settings["scenes"] = [{"search": search}]
     elif any(filters.values()):
         raise errors.UsageError(
             "--collection, --time and --max-cloud are for a search: add --from with its catalogue"

@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lulc.spark.context import StageResult
+
 
 def print_json(result: Any) -> None:
     """Print a result as indented JSON, values without a JSON form as text."""
     print(json.dumps(result, indent=1, default=str))
+
+
+def print_results(results: Sequence[tuple[str, str]]) -> None:
+    """Print names and what they name, one a line."""
+    for name, text in results:
+        print(f"{name:<11} {text}")
+
+
+def print_run(
+    stage_results: Sequence[StageResult],
+    results: Sequence[tuple[str, str]] = (),
+    as_json: bool = False,
+) -> None:
+    """Print what a run made, and as JSON what its stages did.
+
+    Args:
+        stage_results: of the stages; without JSON they are shown while they run.
+        results: (name, path or command) of what a user opens.
+        as_json: print JSON.
+    """
+    if as_json:
+        stage_rows = [asdict(result) for result in stage_results]
+        print_json({"stages": stage_rows, "results": dict(results)})
+    else:
+        print_results(results)
 
 
 def print_frame(frame: pd.DataFrame, **options: Any) -> None:

@@ -11,14 +11,13 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lulc import errors
 from lulc.cli import options
-from lulc.cli.output import print_json
-from lulc.stages import STAGES, stages_of
+from lulc.cli.output import print_json, print_results, print_run
+from lulc.stages import STAGES, Selection, stages_of
 
 if TYPE_CHECKING:
     from lulc.config import Config
@@ -37,28 +36,18 @@ def run_pipeline(args: argparse.Namespace) -> int:
     Returns:
         0; a stage with too many bad inputs raises TooManyBad.
     """
-    config = options.config_from_arguments(args)
-    from lulc.spark.context import Selection
-    from lulc.spark.pipeline import run_stages
+    from lulc.api.run import carry_out, finish
 
-    selection = Selection(
-        options.read_bbox(args.bbox) if args.bbox else None,
-        tuple(args.tiles.split(",")) if args.tiles else (),
-        args.where,
-        args.retry_bad,
-    )
-    single_stage = args.verb in STAGES
-    stages = [args.verb] if single_stage else stages_of(config)
-    stage_results = run_stages(config, args.out, stages, selection, args.debug)
+    config = options.config_from_arguments(args)
+    selection = options.selection_from_arguments(args)
+    is_stage = args.verb in STAGES
+    stages = (args.verb,) if is_stage else stages_of(config)
+    stage_results = carry_out(config, args.out, stages, selection, args.debug)
     results: list[tuple[str, str]] = []
-    if not single_stage or getattr(args, "rasters", None):
-        changed = any(result.done for result in stage_results)
-        results = _finish(config, args.out.resolve(), changed)
-    if args.json:
-        stage_rows = [asdict(result) for result in stage_results]
-        print_json({"stages": stage_rows, "results": dict(results)})
-    else:
-        _print_results(results)
+    if not is_stage or getattr(args, "rasters", None):
+        finish(config, args.out, any(result.done for result in stage_results))
+        results = _list_results(config, args.out.resolve())
+    print_run(stage_results, results, args.json)
     return 0
 
 
@@ -102,29 +91,29 @@ def run_demo(args: argparse.Namespace) -> int:
     Returns:
         0, whatever the accuracy.
     """
+    from lulc.api.config import load_config
+    from lulc.api.run import carry_out, finish
     from lulc.cli.demo import archive
-    from lulc.runfile import read_run
-    from lulc.spark.context import Selection
-    from lulc.spark.pipeline import run_stages
+    from lulc.runfile import parse_setting
 
     demo = archive.make_archive(args.out / "archive")
-    config = read_run(demo.run_file, args.set)
-    run_stages(config, args.out, stages_of(config), Selection(), args.debug)
+    config = load_config(demo.run_file, dict(map(parse_setting, args.set)))
+    carry_out(config, args.out, stages_of(config), debug=args.debug)
+    finish(config, args.out, changed=True)
     out = args.out.resolve()
-    results = _finish(config, out, changed=True)
+    results = _list_results(config, out)
     scores = archive.score_map(out, demo)
     if args.json:
         print_json({"results": dict(results), "scores": scores})
         return 0
     accuracy = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
-    _print_results([*results, ("accuracy", accuracy)])
+    print_results([*results, ("accuracy", accuracy)])
     return 0
 
 
 def tune_training(args: argparse.Namespace) -> int:
     """Compare trainings with different settings, or on spatial folds."""
     from lulc.spark import tune
-    from lulc.spark.context import Selection
     from lulc.spark.pipeline import stage_context
 
     if args.folds is not None and args.folds < 2:
@@ -164,32 +153,22 @@ def find_rate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _finish(config: Config, out: Path, changed: bool) -> list[tuple[str, str]]:
-    # The report and its map are written again only when a stage did something, or when one of them
-    # is missing. Returns (name, path or command) of what a user opens.
+def _list_results(config: Config, out: Path) -> list[tuple[str, str]]:
+    # (name, path or command) of what a user opens.
     from lulc.models import registry
-    from lulc.report import html
+    from lulc.tables import layout
 
-    page, picture = out / "report.html", out / "map.png"
-    has_rasters = any((out / "rasters").rglob("*.tif"))
-    if changed or not page.exists() or (has_rasters and not picture.exists()):
-        html.write_report(config, out)
     tables = _RESULT_TABLES.get(config.task or "", ("class_areas",))
     paths = [
-        ("map", out / "rasters"),
-        ("picture", picture),
-        *(("statistics", out / "tables" / table) for table in tables),
+        ("map", out / layout.RASTERS),
+        ("picture", out / layout.MAP_PICTURE),
+        *(("statistics", out / layout.table(name)) for name in tables),
     ]
     return [
         *((name, str(path)) for name, path in paths if path.exists()),
-        ("report", str(page)),
+        ("report", str(out / layout.REPORT)),
         ("runs", registry.ui_command(config, out)),
     ]
-
-
-def _print_results(results: list[tuple[str, str]]) -> None:
-    for name, text in results:
-        print(f"{name:<11} {text}")
 
 
 def _print_mapped_files(

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import shapely
-from rasterio.features import rasterize
 from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError
 from lulc.geo.grid import WGS84, Grid, transformer
+from lulc.raster.vector import rasterize
 
 Shape = tuple[BaseGeometry, Mapping[str, Any]]
 """A geometry in (column, row) pixels of an image, counted from its upper left corner, and the
@@ -90,7 +90,7 @@ def draw_mask(
     """
     drawable = [(geometry, id_) for geometry, id_ in shapes if not geometry.is_empty]
     mask = np.full(shape, background, np.uint8)
-    return rasterize(drawable, out=mask) if drawable else mask
+    return rasterize(drawable, mask)
 
 
 def shape_boxes(shapes: Iterable[LabelledShape], shape: tuple[int, int]) -> np.ndarray:

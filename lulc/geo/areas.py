@@ -73,6 +73,12 @@ def pixel_areas(grid: Grid) -> np.ndarray:
     return _projected_areas(grid, plane_area)
 
 
+def pixel_side_m(grid: Grid) -> float:
+    """Return the side in m of a square as large as the pixel in the middle of a grid."""
+    middle = grid.window(grid.height // 2, grid.width // 2, 1, 1)
+    return math.sqrt(float(pixel_areas(middle).mean()))
+
+
 def _degrees_per_unit(crs: CRS) -> float:
     # Of a geographic CRS, whose unit may be grads or radians.
     return math.degrees(crs.axis_info[0].unit_conversion_factor) if crs.axis_info else 1.0

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 import shapely
 from affine import Affine
-from pyproj import CRS, Transformer
+from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
@@ -87,6 +87,23 @@ class Grid:
         """Length of a pixel's two sides (x, y), in the CRS's unit."""
         a, b, _, d, e, _ = self.transform
         return math.hypot(a, d), math.hypot(b, e)
+
+    @property
+    def resolution_m(self) -> tuple[float, float]:
+        """Length on the ground of a pixel's two sides (x, y), in m, in the middle of the grid.
+
+        Examples:
+            >>> grid = Grid("EPSG:4326", (0.01, 0.0, 10.0, 0.0, -0.01, 60.0), 2, 2)
+            >>> [round(side) for side in grid.resolution_m]
+            [558, 1114]
+        """
+        corner = self.width / 2, self.height / 2
+        neighbours = (corner, (corner[0] + 1, corner[1]), (corner[0], corner[1] + 1))
+        x, y = np.array([self.affine @ point for point in neighbours]).T
+        lon, lat = transformer(self.crs, WGS84).transform(x, y)
+        geod = Geod(ellps="WGS84")
+        sides = geod.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])[2]
+        return float(sides[0]), float(sides[1])
 
     @property
     def bounds(self) -> tuple[float, float, float, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -139,7 +138,7 @@ def map_chips(location: Location, predictor: Predictor, spec: InferenceSpec) -> 
 
 def _check_contract(chip: Chip, location: Location, predictor: Predictor) -> None:
     subject = f"chip {chip.tile_id} of {location.name}"
-    predictor.contract.check(chip.bands, _pixel_side_m(chip), subject)
+    predictor.contract.check(chip.bands, areas.pixel_side_m(chip.grid), subject)
 
 
 def _map_as_one_image(
@@ -261,10 +260,3 @@ def _find_fault(location: Location, checksum: str) -> str | None:
         return None if files.checksum(location) == checksum else "are not as they were written"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-
-
-def _pixel_side_m(chip: Chip) -> float:
-    # Side in metres of a square as large as the pixel in the middle of the chip.
-    height, width = chip.grid.shape
-    middle = chip.grid.window(height // 2, width // 2, 1, 1)
-    return math.sqrt(float(areas.pixel_areas(middle).mean()))

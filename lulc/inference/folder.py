@@ -9,9 +9,6 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 import numpy as np
-import rasterio
-from rasterio.io import DatasetReader
-from rasterio.windows import Window
 
 from lulc import progress
 from lulc.config import PredictConf
@@ -20,12 +17,14 @@ from lulc.inference import detections
 from lulc.inference.image_file import ImageFile, check_image
 from lulc.inference.item_table import ItemTable, open_table
 from lulc.inference.predictor import Predictor, load_all
-from lulc.inference.windows import area_windows, full_area, shift_area
+from lulc.inference.windows import area_windows, centre_square, full_area, shift_area
 from lulc.legend import NODATA
 from lulc.models.device import reused_memory
 from lulc.models.package import ModelRef
-from lulc.raster import access, reader
-from lulc.tables import arrays, files
+from lulc.raster import reader
+from lulc.raster.access import OpenRaster, open_raster
+from lulc.raster.writer import create_geotiff
+from lulc.tables import files
 from lulc.tables.files import Location
 from lulc.tables.ledger import LedgerRow, append_ledger, read_latest
 
@@ -153,7 +152,7 @@ def _map_image(folder_map: _FolderMap, path: Path, name: str, fingerprint: str) 
     else:
         table.rows.pop(name, None)
     try:
-        with access.open_raster(str(path)) as source:
+        with open_raster(str(path)) as source:
             image = check_image(predictor, source, path)
             if table is None:
                 files.write_atomic(
@@ -180,7 +179,7 @@ def _item_rows(predictor: Predictor, image: ImageFile, name: str) -> list[dict[s
     A row of the likeliest class, of every class where there may be several, or of every box.
     """
     contract = predictor.contract
-    pixels, valid = image.read(Window(0, 0, image.source.width, image.source.height))
+    pixels, valid = image.read(full_area(image.source.shape))
     settings = PredictConf(flips=contract.flips, score=contract.score)
     header = {"item": name, "model": contract.name}
     if predictor.task.kind == "boxes":
@@ -192,7 +191,7 @@ def _item_rows(predictor: Predictor, image: ImageFile, name: str) -> list[dict[s
 
 
 def _box_columns(
-    predictor: Predictor, boxes: np.ndarray, settings: PredictConf, source: DatasetReader
+    predictor: Predictor, boxes: np.ndarray, settings: PredictConf, source: OpenRaster
 ) -> list[dict[str, Any]]:
     names = {land_class.id: land_class.name for land_class in predictor.contract.legend.classes}
     grid = reader.grid_of(source) if source.crs else None
@@ -211,12 +210,7 @@ def _class_columns(
     image: ImageFile,
     settings: PredictConf,
 ) -> list[dict[str, Any]]:
-    # The square in the middle, as samples are cut.
-    size = predictor.contract.size
-    height, width = valid.shape[-2:]
-    top, left = (height - size) // 2, (width - size) // 2
-    square = arrays.window(pixels, top, left, size, 0)
-    square_valid = arrays.window(valid, top, left, size, 0)
+    square, square_valid = centre_square(pixels, valid, predictor.contract.size)
     squares = predictor.classify(square, square_valid, image.scales, image.offsets, settings)
     probabilities = squares[0, 0]
     if np.isnan(probabilities).any():
@@ -233,33 +227,15 @@ def _write_map(predictor: Predictor, image: ImageFile, path: Path) -> None:
     contract, source = predictor.contract, image.source
     settings = PredictConf(flips=contract.flips)
     class_tags = {f"CLASS_{c.id}": c.name for c in contract.legend.classes}
-    with rasterio.open(path, "w", **_map_profile(source)) as target:
-        target.write_colormap(1, contract.legend.palette())
-        target.update_tags(model=contract.name, **class_tags)
+    options = {"compress": "deflate", "bigtiff": "if_safer"}
+    with create_geotiff(path, source, "uint8", NODATA, **options) as target:
+        target.describe({"model": contract.name, **class_tags}, contract.legend)
         shape = (source.height, source.width)
         windows = area_windows(full_area(shape), shape, settings.window, contract.multiple)
         for computed, core in windows:
-            pixels, valid = image.read(Window.from_slices(*computed))
+            pixels, valid = image.read(computed)
             crop = shift_area(core, computed)
             classes, _ = predictor.segment(
                 pixels, valid, image.scales, image.offsets, settings, crop
             )
-            window = Window.from_slices(*core)
-            target.write(np.ascontiguousarray(classes[crop]), 1, window=window)
-
-
-def _map_profile(source: DatasetReader) -> dict[str, Any]:
-    profile = {
-        "driver": "GTiff",
-        "count": 1,
-        "dtype": "uint8",
-        "nodata": NODATA,
-        "compress": "deflate",
-        "height": source.height,
-        "width": source.width,
-        "tiled": True,
-        "blockxsize": 256,
-        "blockysize": 256,
-        "bigtiff": "if_safer",
-    }
-    return profile | ({"crs": source.crs, "transform": source.transform} if source.crs else {})
+            target.write(np.ascontiguousarray(classes[crop]), core)

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from rasterio.errors import RasterioError
-from rasterio.io import DatasetReader
-from rasterio.windows import Window
 
 from lulc.errors import InputError
 from lulc.geo import areas
-from lulc.raster import access, reader
+from lulc.raster import reader
+from lulc.raster.access import OpenRaster
+from lulc.raster.views import PixelWindow, read_masked
 
 if TYPE_CHECKING:
     from lulc.inference.predictor import Predictor
@@ -28,7 +27,7 @@ _GIGABYTE = 1 << 30
 class ImageFile:
     """An open image file that keeps a model's contract, and how it holds the model's input."""
 
-    source: DatasetReader
+    source: OpenRaster
     bands: tuple[int, ...]
     """Numbers (from 1) of the model's bands in the file, date after date."""
     dates: int
@@ -36,7 +35,7 @@ class ImageFile:
     """Of the bands of one date: physical value = DN * scale + offset."""
     offsets: tuple[float, ...]
 
-    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, window: PixelWindow) -> tuple[np.ndarray, np.ndarray]:
         """Read a window of the model's bands.
 
         Returns:
@@ -46,14 +45,7 @@ class ImageFile:
         Raises:
             ReadError: the file is damaged there.
         """
-        try:
-            pixels = self.source.read(list(self.bands), window=window)
-            mask = self.source.read_masks(list(self.bands), window=window) > 0
-        except RasterioError as error:
-            rows = f"rows {window.row_off}-{window.row_off + window.height}"
-            cols = f"columns {window.col_off}-{window.col_off + window.width}"
-            message = error.__cause__ or error
-            raise access.ReadError(f"{rows} {cols} cannot be read: {message}") from error
+        pixels, mask = read_masked(self.source, self.bands, window)
         if pixels.dtype.kind == "f":
             mask &= np.isfinite(pixels)
         pixels, mask = (array.reshape(self.dates, -1, *array.shape[1:]) for array in (pixels, mask))
@@ -61,7 +53,7 @@ class ImageFile:
         return np.where(valid[:, None], pixels, 0), valid
 
 
-def check_image(predictor: Predictor, source: DatasetReader, path: Path) -> ImageFile:
+def check_image(predictor: Predictor, source: OpenRaster, path: Path) -> ImageFile:
     """Check that an image keeps a model's contract, and find the model's bands in it.
 
     Args:
@@ -94,7 +86,7 @@ def check_image(predictor: Predictor, source: DatasetReader, path: Path) -> Imag
     return ImageFile(source, bands, dates, scales, offsets)
 
 
-def _check_claim(source: DatasetReader, path: Path) -> None:
+def _check_claim(source: OpenRaster, path: Path) -> None:
     pixel_bytes = sum(np.dtype(dtype).itemsize for dtype in source.dtypes)
     claim, size = source.height * source.width * pixel_bytes, path.stat().st_size
     if claim > max(_GIGABYTE, _MAX_CLAIM * size):
@@ -104,7 +96,7 @@ def _check_claim(source: DatasetReader, path: Path) -> None:
         )
 
 
-def _choose_bands(predictor: Predictor, source: DatasetReader) -> tuple[tuple[int, ...], int]:
+def _choose_bands(predictor: Predictor, source: OpenRaster) -> tuple[tuple[int, ...], int]:
     """Find the model's bands in a file.
 
     By the names that the file gives its bands; of a file that gives none, in the order of the
@@ -148,7 +140,7 @@ def _describe_input(predictor: Predictor) -> str:
     return f"model {contract.name!r} takes {len(contract.bands)}{of_each}: {bands}"
 
 
-def _possible_orders(predictor: Predictor, source: DatasetReader) -> list[tuple[str, ...]]:
+def _possible_orders(predictor: Predictor, source: OpenRaster) -> list[tuple[str, ...]]:
     """Return the band names of one date, in the file's order, that the file may have."""
     contract, count = predictor.contract, _count_bands(predictor, source)
     names = tuple(source.descriptions[:count])
@@ -161,7 +153,7 @@ def _possible_orders(predictor: Predictor, source: DatasetReader) -> list[tuple[
     return list(dict.fromkeys(names[: len(order)] if is_named else order for order in orders))
 
 
-def _count_bands(predictor: Predictor, source: DatasetReader) -> int:
+def _count_bands(predictor: Predictor, source: OpenRaster) -> int:
     # An alpha band is none of the model's, unless the model's files have as many bands.
     contract = predictor.contract
     known_counts = [len(order) for order in (contract.bands, *contract.file_bands)]
@@ -179,7 +171,7 @@ def _count_dates(predictor: Predictor, count: int, bands_a_date: int) -> int:
     return 0 if predictor.contract.task == "change" and dates != 2 else dates
 
 
-def _pixel_side_m(source: DatasetReader) -> float | None:
+def _pixel_side_m(source: OpenRaster) -> float | None:
     # None of a plain picture, whose pixels have no known size.
     if source.crs is None or not (source.crs.is_geographic or source.crs.is_projected):
         return None

@@ -1,20 +1,24 @@
-"""The class rasters of a period read as one ClassMap."""
+"""Class rasters as one ClassMap: those of a period of a run, or one from anywhere."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.inference.class_map import ClassMap
-from lulc.legend import NODATA, Legend
+from lulc.legend import NODATA, Legend, class_names, legend_from_table
 from lulc.raster import reader
+from lulc.raster.access import open_raster
 from lulc.tables import files, layout
 from lulc.tables.files import Location
 
 _MAX_PIXELS = 1 << 30
+_MODEL_TAGS = ("lulc_model", "model")  # of rasters of a run, and of those of a folder of images
 
 
 def read_class_map(out: Location, period: str, legend: Legend) -> ClassMap:
@@ -44,14 +48,45 @@ def read_class_map(out: Location, period: str, legend: Legend) -> ClassMap:
         )
     classes = np.full(grid.shape, NODATA, np.uint8)
     confidence = np.full(grid.shape, NODATA, np.uint8)
-    for raster, of_raster in zip(rasters, grids, strict=True):
+    for raster, raster_grid in zip(rasters, grids, strict=True):
         place = raster.relative_to(out).as_posix()
-        window = _window(grid, of_raster)
+        window = _window(grid, raster_grid)
         classes[window] = _read(out / place)
         confidence_file = out / layout.confidence_raster(place)
         if files.exists(confidence_file):
             confidence[window] = _read(confidence_file)
-    return ClassMap(grid, classes, confidence, (), f"{legend.name}, {period}", legend=legend)
+    model = _read_tags(rasters[0])[0]
+    return ClassMap(grid, classes, confidence, (), model, legend=legend)
+
+
+def read_class_raster(path: Path) -> ClassMap:
+    """Read a class raster that a run, a folder of images or any other program has made.
+
+    Returns:
+        The map; its legend has the names and colours of the file, `class <id>` for ids without a
+        name, and distinct colours where the file has none. Its confidence is not known.
+
+    Raises:
+        InputError: the file is not one band of uint8.
+    """
+    pixels, valid, grid = reader.read_whole(str(path))
+    if len(pixels) != 1 or pixels.dtype != np.uint8:
+        raise InputError(f"{path} is no class raster: one band of uint8 is accepted")
+    classes = np.where(valid[None], pixels, NODATA)[0]
+    model, names, table = _read_tags(path)
+    names = {i: f"class {i}" for i in np.unique(classes).tolist() if i != NODATA} | names
+    legend = legend_from_table(path.stem, names, table)
+    return ClassMap(grid, classes, np.full_like(classes, NODATA), (), model, legend=legend)
+
+
+def _read_tags(path: Path) -> tuple[str, dict[int, str], dict[int, tuple[int, ...]]]:
+    # The model, the class names and the colours that a class raster has.
+    with open_raster(str(path)) as raster:
+        tags, table = raster.tags(), {}
+        with contextlib.suppress(ValueError):
+            table = raster.colormap(1)
+    model = next((tags[name] for name in _MODEL_TAGS if name in tags), "")
+    return model, class_names(tags), table
 
 
 def _read(raster: Location) -> np.ndarray:
@@ -67,8 +102,8 @@ def _union(grids: Sequence[Grid]) -> Grid:
     return first.window(top, left, bottom - top, right - left)
 
 
-def _window(grid: Grid, part: Grid) -> tuple[slice, slice]:
-    # Rows and columns of `grid` that `part`, of the same lattice of pixels, takes.
-    offset = ~grid.affine @ part.affine
+def _window(grid: Grid, part_grid: Grid) -> tuple[slice, slice]:
+    # Rows and columns of `grid` that another grid of the same lattice of pixels takes.
+    offset = ~grid.affine @ part_grid.affine
     row, col = round(offset.f), round(offset.c)
-    return slice(row, row + part.height), slice(col, col + part.width)
+    return slice(row, row + part_grid.height), slice(col, col + part_grid.width)

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import rasterio
-from rasterio.errors import RasterioIOError
 
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
@@ -23,7 +21,7 @@ from lulc.geo.tiling import Tiling
 from lulc.inference import stac
 from lulc.inference.class_map import ClassMap, RasterSpec
 from lulc.legend import NODATA
-from lulc.raster.cog import pyramid, write_cog
+from lulc.raster.cog import pyramid, read_tags, write_cog
 from lulc.tables import arrays, files, layout
 from lulc.tables.files import Location
 from lulc.tables.ledger import LedgerRow
@@ -87,7 +85,7 @@ def _current_row(path: str, spec: RasterSpec) -> LedgerRow | None:
 
 def _write_files(row: LedgerRow, path: str, class_map: ClassMap, spec: RasterSpec) -> None:
     # The class raster last: with the row in its tags it stands for all of them.
-    out, grid, model = spec.out, class_map.grid, {"lulc_model": class_map.model}
+    out, grid, model = spec.out, class_map.georeference, {"lulc_model": class_map.model}
     write_cog(out / layout.confidence_raster(path), grid, [class_map.confidence], model)
     probabilities = out / layout.probabilities_raster(path)
     files.remove(probabilities)
@@ -185,9 +183,5 @@ def _paste(layers: Mapping[str, np.ndarray], tile: Mapping[str, Any], y: int, x:
 
 def _read_row(location: Location) -> LedgerRow | None:
     # The ledger row that a raster carries.
-    try:
-        with rasterio.open(location, driver="GTiff") as raster:
-            columns = json.loads(raster.tags().get("lulc", "null"))
-    except RasterioIOError:
-        return None
+    columns = json.loads(read_tags(location).get("lulc", "null"))
     return LedgerRow(**columns) if columns else None

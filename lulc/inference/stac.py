@@ -56,7 +56,7 @@ def make_item(spec: RasterSpec, path: str, class_map: ClassMap, fingerprint: str
     period, stem = Path(path).parent.name, Path(path).stem
     dates, sources = _find_scenes(spec.out, class_map.scene_ids)
     start, end = _time_span(_find_period(spec, period), dates)
-    outline = footprint(class_map.grid)
+    outline = footprint(class_map.georeference)
     lineage = {
         "lulc:scenes": list(class_map.scene_ids),
         "lulc:model": class_map.model,
@@ -69,11 +69,11 @@ def make_item(spec: RasterSpec, path: str, class_map: ClassMap, fingerprint: str
         datetime=None,
         start_datetime=start,
         end_datetime=end,
-        properties=_projection(class_map.grid) | lineage | {"lulc:period": period},
+        properties=_projection(class_map.georeference) | lineage | {"lulc:period": period},
         stac_extensions=_EXTENSIONS,
         collection=spec.name,
     )
-    for name, asset in _make_assets(spec, class_map.grid, period, stem).items():
+    for name, asset in _make_assets(spec, class_map.georeference, period, stem).items():
         item.add_asset(name, asset)
     for rel in ("root", "parent", "collection"):
         item.add_link(pystac.Link(rel, "../collection.json", pystac.MediaType.JSON))

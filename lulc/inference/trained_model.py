@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 
-from lulc.errors import UsageError
+from lulc.config import PredictConf
+from lulc.errors import InputError, UsageError
+from lulc.geo.areas import pixel_side_m
 from lulc.geo.grid import Grid
 from lulc.inference.class_map import ClassMap
 from lulc.inference.predictor import Predictor, load_all
+from lulc.inference.windows import centre_square
 from lulc.legend import Legend
 from lulc.models.contract import Contract
 from lulc.models.package import ModelRef
-
-_PIXELS = "EPSG:6933"  # of an image without georeference: pixels as metres
+from lulc.raster.show import table_html
 
 
 class Image(Protocol):
@@ -32,12 +35,20 @@ class Image(Protocol):
         """(T, H, W) bool."""
 
     @property
+    def bands(self) -> Sequence[str]:
+        """Names of the C bands."""
+
+    @property
     def scales(self) -> Sequence[float]:
         """One a band: physical value = DN * scale + offset."""
 
     @property
     def offsets(self) -> Sequence[float]:
         """One a band."""
+
+    @property
+    def datetimes(self) -> Sequence[datetime]:
+        """One a date; none where they are not known."""
 
     @property
     def grid(self) -> Grid | None:
@@ -62,41 +73,50 @@ class TrainedModel:
         return self.contract.legend
 
     def segment(self, image: Image) -> ClassMap:
-        """Map the class of every pixel.
+        """Map the class of every pixel, with `predict.flips` of the run that the model comes from.
 
         Args:
             image: a chip or a sample.
 
         Raises:
             UsageError: the model's task is for whole images or boxes.
+            InputError: the image has other bands or pixels than the model was trained on.
         """
         self._check_kind("pixels", "segment")
+        self._check_image(image)
+        days = [time.timetuple().tm_yday for time in image.datetimes]
         classes, confidence = self.predictor.segment(
-            image.pixels, image.valid, image.scales, image.offsets
+            image.pixels, image.valid, image.scales, image.offsets, self._settings, days=days
         )
-        grid = image.grid or Grid(_PIXELS, (1.0, 0.0, 0.0, 0.0, -1.0, 0.0), *classes.shape)
-        label = f"{self.reference.name}/{self.reference.version}"
-        return ClassMap(grid, classes, confidence, (), label, legend=self.legend)
+        version = f"{self.reference.name}/{self.reference.version}"
+        return ClassMap(image.grid, classes, confidence, (), version, legend=self.legend)
 
     def classify(self, image: Image) -> dict[str, float]:
-        """Return the probability of every class by name, of an image as large as a sample.
+        """Return the probability of every class by name.
 
         Args:
-            image: a chip or a sample.
+            image: a chip or a sample; of one larger than the model's samples the middle counts.
 
         Raises:
             UsageError: the model's task is for pixels or boxes.
+            InputError: the image has other bands or pixels than the model was trained on, or
+                nothing valid in its middle.
         """
         if self.predictor.task.kind in ("pixels", "boxes"):
             raise self._wrong_kind("classify")
-        probabilities = self.predictor.classify(
-            image.pixels, image.valid, image.scales, image.offsets
+        self._check_image(image)
+        pixels, valid = centre_square(image.pixels, image.valid, self.contract.size)
+        squares = self.predictor.classify(
+            pixels, valid, image.scales, image.offsets, self._settings
         )
+        probabilities = squares[0, 0]
+        if np.isnan(probabilities).any():
+            raise InputError("no pixel in the middle of the image is valid")
         names = [land_class.name for land_class in self.legend.classes]
-        return dict(zip(names, probabilities[0, 0].tolist(), strict=True))
+        return dict(zip(names, probabilities.tolist(), strict=True))
 
     def detect(self, image: Image) -> pa.Table:
-        """Return the objects in an image.
+        """Return the objects in an image, those with `predict.score` of the model's run or more.
 
         Args:
             image: a chip or a sample.
@@ -106,27 +126,39 @@ class TrainedModel:
 
         Raises:
             UsageError: the model's task is not detect.
+            InputError: the image has other bands or pixels than the model was trained on.
         """
         self._check_kind("boxes", "detect")
-        boxes = self.predictor.detect(image.pixels, image.valid, image.scales, image.offsets)
-        name_of = {c.id: c.name for c in self.legend.classes}
-        names = [name_of[int(box[0])] for box in boxes]
-        columns = {"class_name": names, "score": boxes[:, 1]}
+        self._check_image(image)
+        boxes = self.predictor.detect(
+            image.pixels, image.valid, image.scales, image.offsets, self._settings
+        )
+        boxes = boxes[boxes[:, 1] >= self._settings.score]
+        names = self.legend.names
+        columns = {"class_name": [names[int(box[0])] for box in boxes], "score": boxes[:, 1]}
         sides = ("left", "top", "right", "bottom")
         columns |= {side: boxes[:, 2 + n] for n, side in enumerate(sides)}
         return pa.table(columns)
 
     def _repr_html_(self) -> str:
         contract = self.contract
-        rows = {
-            "model": f"{self.reference.name} version {self.reference.version}",
-            "task": f"{contract.task}, by {contract.model}",
-            "bands": ", ".join(contract.bands),
-            "pixel size": f"{contract.gsd_m:g} m",
-            "classes": ", ".join(land_class.name for land_class in self.legend.classes),
-        }
-        cells = "".join(f"<tr><th>{name}</th><td>{text}</td></tr>" for name, text in rows.items())
-        return f"<table>{cells}</table>"
+        return table_html(
+            [
+                ("model", f"{self.reference.name} version {self.reference.version}"),
+                ("task", f"{contract.task}, by {contract.model}"),
+                ("bands", ", ".join(contract.bands)),
+                ("pixel size", f"{contract.gsd_m:g} m"),
+                ("classes", ", ".join(land_class.name for land_class in self.legend.classes)),
+            ]
+        )
+
+    @property
+    def _settings(self) -> PredictConf:
+        return PredictConf(flips=self.contract.flips, score=self.contract.score)
+
+    def _check_image(self, image: Image) -> None:
+        side_m = pixel_side_m(image.grid) if image.grid else self.contract.gsd_m
+        self.contract.check(image.bands, side_m, "the image")
 
     def _check_kind(self, kind: str, verb: str) -> None:
         if self.predictor.task.kind != kind:

@@ -13,6 +13,7 @@ from lulc.legend import NODATA
 from lulc.models.contract import Contract
 from lulc.models.tasks import augment
 from lulc.models.tasks.task import Batch, Scaling
+from lulc.tables import arrays
 
 type Area = tuple[slice, slice]
 """Rows and columns."""
@@ -123,3 +124,22 @@ def shift_area(area: Area, origin: Area) -> Area:
         for axis, first in zip(area, origin, strict=True)
     )
     return rows, cols
+
+
+def centre_square(
+    pixels: np.ndarray, valid: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the square in the middle of an image, as samples for whole images are cut.
+
+    Args:
+        pixels: (T, C, H, W).
+        valid: (T, H, W) bool.
+        size: side of the square in pixels; beyond a smaller image it is not valid.
+
+    Returns:
+        Pixels (T, C, size, size) and valid (T, size, size).
+    """
+    height, width = valid.shape[-2:]
+    top, left = (height - size) // 2, (width - size) // 2
+    square = arrays.window(pixels, top, left, size, 0)
+    return square, arrays.window(valid, top, left, size, 0)

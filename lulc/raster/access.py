@@ -2,7 +2,8 @@
 
 One driver per suffix, never VRT, no redirect and no path that leads out of its folder. The one
 function that opens a raster is `open_raster`; `gdal_settings` holds GDAL's options for reading and
-`gdal_message` turns its errors into messages without secrets. `lulc.raster.reader` reads bands.
+`gdal_message` turns its errors into messages without secrets. `lulc.raster.reader` reads bands,
+`lulc.raster.views` what a caller has opened itself.
 """
 
 from __future__ import annotations
@@ -21,11 +22,15 @@ from urllib.parse import SplitResult, urlsplit
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
+from rasterio.vrt import WarpedVRT
 
 from lulc.errors import InputError
 from lulc.raster import hdf4
 from lulc.raster.signing import sign
 from lulc.redact import redact_text, redact_url
+
+type OpenRaster = DatasetReader | WarpedVRT
+"""A raster that is open for reading: a file, or a file warped to another grid."""
 
 # One driver per suffix, GeoTIFF for any other. Never VRT, whatever the file's name: a VRT may name
 # any file or address.
@@ -70,7 +75,7 @@ class ReadError(InputError):
 
 
 @contextlib.contextmanager
-def open_raster(href: str, georeferenced: bool = True, **options: Any) -> Iterator[DatasetReader]:
+def open_raster(href: str, georeferenced: bool = True, **options: Any) -> Iterator[OpenRaster]:
     """Open a raster file for reading.
 
     Args:

@@ -1,4 +1,4 @@
-"""Cloud-optimised GeoTIFFs of classes, with overviews by majority."""
+"""Cloud-optimised GeoTIFFs of arrays: classes with overviews by majority, and plain bands."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import numpy as np
 import rasterio
 import rasterio.shutil
 from numba import njit
+from rasterio.errors import RasterioIOError
 from rasterio.io import MemoryFile
 
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA, Legend
-from lulc.tables.files import write_atomic
+from lulc.raster.views import georeference
+from lulc.tables.files import Location, write_atomic
 
 BLOCK = 512
 """Side of a raster's inner tiles in pixels; overviews are made until one block covers all."""
@@ -142,8 +144,34 @@ def _geotiff_profile(grid: Grid, band_count: int) -> dict[str, Any]:
         "tiled": True,
         "blockxsize": BLOCK,
         "blockysize": BLOCK,
-        "crs": grid.crs,
-        "transform": grid.affine,
-        "height": grid.height,
-        "width": grid.width,
+        **georeference(grid),
     }
+
+
+def write_bands(path: Path, pixels: np.ndarray, grid: Grid, nodata: float) -> None:
+    """Write bands of any type as a COG with GDAL's own overviews.
+
+    Args:
+        path: The file; its folder is there.
+        pixels: (C, H, W) numbers.
+        grid: Grid of the bands.
+        nodata: Value of pixels without data.
+    """
+    bands = {"count": len(pixels), "dtype": pixels.dtype.name, "nodata": nodata}
+    with rasterio.open(
+        path, "w", driver="COG", compress="deflate", **bands, **georeference(grid)
+    ) as dataset:
+        dataset.write(pixels)
+
+
+def read_tags(location: Location) -> dict[str, str]:
+    """Return the metadata items of a GeoTIFF that this package wrote; none of one that is missing.
+
+    A file that is no GeoTIFF has none either.
+    """
+    try:
+        with rasterio.open(location, driver="GTiff") as dataset:
+            tags: dict[str, str] = dataset.tags()
+    except RasterioIOError:
+        return {}
+    return tags

@@ -1,4 +1,4 @@
-"""Arrays as pictures for a page or a notebook: PNG, and HTML with a legend."""
+"""Arrays as pictures for a page, a figure or a notebook: PNG, and HTML with a legend."""
 
 from __future__ import annotations
 
@@ -6,16 +6,33 @@ import base64
 import html
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
-from lulc.legend import NODATA, Legend
+from lulc.legend import Legend
 
 _MAX_SIDE = 512
 _EMPTY = 0.92  # grey where not valid
 _RGB = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture as PNG, which shows itself in a notebook."""
+
+    png: bytes
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture to a file and return its path."""
+        Path(path).write_bytes(self.png)
+        return Path(path)
+
+    def _repr_png_(self) -> bytes:
+        return self.png
 
 
 def encode_png(picture: np.ndarray) -> bytes:
@@ -53,6 +70,29 @@ def colour_bands(pixels: np.ndarray, valid: np.ndarray, bands: Sequence[str]) ->
     values[:, ~valid] = np.nan
     picture: np.ndarray = stretch(values[None])[0]
     return picture
+
+
+def show_dates(pixels: np.ndarray, valid: np.ndarray, bands: Sequence[str]) -> list[np.ndarray]:
+    """Return the images of some dates as a page shows them, decimated.
+
+    Args:
+        pixels: (T, C, H, W) of any numbers.
+        valid: (T, H, W) bool.
+        bands: names of the C bands.
+
+    Returns:
+        (h, w, 3) uint8 a date, each stretched by itself as `colour_bands` does it.
+    """
+    return [
+        colour_bands(decimate(image), decimate(image_valid), bands)
+        for image, image_valid in zip(pixels, valid, strict=True)
+    ]
+
+
+def decimate(array: np.ndarray) -> np.ndarray:
+    """Return every n-th pixel of the last two axes, so that neither is longer than 512."""
+    step = max(1, -(-max(array.shape[-2:]) // _MAX_SIDE))
+    return array[..., ::step, ::step]
 
 
 def choose_rgb(bands: Sequence[str]) -> list[int]:
@@ -97,27 +137,41 @@ def picture_html(
     """Return HTML that shows pictures side by side, a caption and a legend.
 
     Args:
-        pictures: (H, W, 3) or (H, W, 4) uint8; large ones are decimated.
+        pictures: (H, W, 3) or (H, W, 4) uint8.
         caption: plain text.
         colours: name → `#rrggbb` of the legend's entries.
     """
-    images = "".join(_image(picture) for picture in pictures)
-    swatch = "display:inline-block;width:.9em;height:.9em;margin:0 .3em 0 .8em;background:"
-    entries = "".join(
-        f'<span><span style="{swatch}{html.escape(colour)}"></span>{html.escape(name)}</span>'
-        for name, colour in (colours or {}).items()
-    )
+    images = "".join(map(_image, pictures))
+    entries = "".join(_entry(name, colour) for name, colour in (colours or {}).items())
     return f"<figure>{images}<figcaption>{html.escape(caption)}<br>{entries}</figcaption></figure>"
 
 
-def legend_colours(legend: Legend, classes: np.ndarray | None = None) -> dict[str, str]:
-    """Return name → colour of a legend's classes, of those that occur where `classes` are given."""
-    present = None if classes is None else set(np.unique(classes).tolist()) - {NODATA}
-    return {c.name: c.colour for c in legend.classes if present is None or c.id in present}
+def table_html(rows: Sequence[Sequence[object]], header: Sequence[str] = ()) -> str:
+    """Return an HTML table of plain texts and numbers.
+
+    Args:
+        rows: the cells of each row; without a header the first cell of a row names it.
+        header: names of the columns.
+    """
+    lines = [_line(header, len(header))] if header else []
+    lines += [_line(row, 0 if header else 1) for row in rows]
+    return f"<table>{''.join(lines)}</table>"
+
+
+def _line(cells: Sequence[object], names: int) -> str:
+    # A row of a table, the first cells of which are names.
+    tags = ["th" if number < names else "td" for number in range(len(cells))]
+    texts = (html.escape(str(cell)) for cell in cells)
+    return f"<tr>{''.join(f'<{t}>{text}</{t}>' for t, text in zip(tags, texts, strict=True))}</tr>"
 
 
 def _image(picture: np.ndarray) -> str:
-    step = max(1, -(-max(picture.shape[:2]) // _MAX_SIDE))
-    data = base64.b64encode(encode_png(picture[::step, ::step])).decode()
+    data = base64.b64encode(encode_png(picture)).decode()
     style = "image-rendering:pixelated;max-width:512px;min-width:128px;margin:2px"
-    return f'<img style="{style}" src="data:image/png;base64,{data}">'
+    return f'<img alt="" style="{style}" src="data:image/png;base64,{data}">'
+
+
+def _entry(name: str, colour: str) -> str:
+    style = "display:inline-block;width:.9em;height:.9em;margin:0 .3em 0 .8em;background:"
+    swatch = f'<span style="{style}{html.escape(colour)}"></span>'
+    return f"<span>{swatch}{html.escape(name)}</span>"

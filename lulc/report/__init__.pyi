@@ -1,6 +1,6 @@
 from .chips import draw_chips
 from .html import write_report
-from .map import draw_map, metres_a_pixel, read_map, round_length
+from .map import draw_map, read_map, round_length
 from .regions import outline_regions
 from .samples import draw_samples
 from .training import draw_confusion, draw_examples, paint
@@ -11,7 +11,6 @@ __all__ = [
     "draw_examples",
     "draw_map",
     "draw_samples",
-    "metres_a_pixel",
     "outline_regions",
     "paint",
     "read_map",

@@ -21,7 +21,7 @@ import yaml
 
 from lulc import __version__, redact
 from lulc.config import Config
-from lulc.legend import LandClass, Legend, distinct_colours
+from lulc.legend import Legend, legend_from_table
 from lulc.raster import access
 from lulc.report.map import draw_map
 from lulc.report.regions import outline_regions
@@ -119,13 +119,7 @@ def _map_legend(name: str, areas: pa.Table, rasters: Sequence[Path]) -> Legend:
     if rasters:
         with access.open_raster(str(rasters[0])) as file, contextlib.suppress(ValueError):
             table = file.colormap(1)
-    colours = dict(zip(sorted(names), distinct_colours(len(names)), strict=True))
-    table_colours = {i: "#" + bytes(table[i][:3]).hex() for i in colours if i in table}
-    # Ids that a colour table leaves out are black in it.
-    if len(set(table_colours.values())) == len(colours):
-        colours = table_colours
-    entries = tuple(LandClass(i, names[i], colours[i]) for i in sorted(names))
-    return Legend(name, entries or (LandClass(0, "none", "#888888"),))
+    return legend_from_table(name, names, table)
 
 
 def _region_key(row: Mapping[str, Any]) -> RegionKey:

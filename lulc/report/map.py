@@ -6,23 +6,18 @@ Rasters are read from their overviews, so that memory is bounded.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
-from rasterio.crs import CRS
-from rasterio.enums import Resampling
-from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
-from rasterio.windows import from_bounds
 
-from lulc.geo.grid import WGS84, Grid, parse_crs, project, transformer
+from lulc.geo.grid import WGS84, Grid, project
 from lulc.legend import NODATA, Legend
-from lulc.raster import access
+from lulc.raster.access import OpenRaster, open_raster
+from lulc.raster.views import open_north_up, read_mode
 
 _SIDE = 1400  # pixels of the picture's longest side
 
@@ -40,12 +35,12 @@ def read_map(
     Returns:
         (H, W) uint8 class ids, NODATA where there is none, and their grid.
     """
-    with access.open_raster(str(rasters[0])) as first:
+    with open_raster(str(rasters[0])) as first:
         crs = first.crs
     # One at a time: a continent has more files than a process may have open.
     extents = []
     for path in rasters:
-        with _open_north_up(path, crs) as source:
+        with open_north_up(str(path), crs) as source:
             extents.append((*source.bounds, *source.res))
     corners = np.array(extents)[:, :4]
     left, bottom, right, top = _joint_bounds(corners, crs.to_wkt(), bounds)
@@ -59,7 +54,7 @@ def read_map(
     highs = np.minimum(corners[:, 2:], (right, top))
     for path, low, high in zip(rasters, lows, highs, strict=True):
         if (low < high).all():
-            with _open_north_up(path, crs) as source:
+            with open_north_up(str(path), crs) as source:
                 _read_into(classes, grid, source, (*low, *high))
     return classes, grid
 
@@ -67,7 +62,7 @@ def read_map(
 def _read_into(
     classes: np.ndarray,
     grid: Grid,
-    source: DatasetReader | WarpedVRT,
+    source: OpenRaster,
     bounds: tuple[float, ...],
 ) -> None:
     # The raster's classes within left, bottom, right and top.
@@ -80,30 +75,11 @@ def _read_into(
     if min(height, width) < 1:
         return
     # Overviews hold the majority; the last step to the picture's pixels takes the mode again.
-    ids = source.read(
-        1,
-        window=from_bounds(*bounds, source.transform),
-        out_shape=(height, width),
-        resampling=Resampling.mode,
-    )
+    ids = read_mode(source, bounds, (height, width))
     nodata = NODATA if source.nodata is None else source.nodata
     valid = (ids != nodata) & (ids >= 0) & (ids < NODATA)
     target = classes[row : row + height, col : col + width]
     np.copyto(target, ids.astype(np.uint8), where=valid)
-
-
-@contextmanager
-def _open_north_up(path: Path, crs: CRS) -> Iterator[DatasetReader | WarpedVRT]:
-    # The raster in the CRS and north up.
-    with access.open_raster(str(path)) as file:
-        step = file.transform
-        if file.crs == crs and (step.b, step.d) == (0, 0) and step.a > 0 > step.e:
-            yield file
-            return
-        # Outside of a raster without nodata there is no class, and not class 0.
-        fill = NODATA if file.nodata is None else file.nodata
-        with WarpedVRT(file, crs=crs, src_nodata=fill, nodata=fill) as warped:
-            yield warped
 
 
 def _joint_bounds(
@@ -169,16 +145,6 @@ def draw_map(
     return png.getvalue()
 
 
-def metres_a_pixel(grid: Grid) -> float:
-    """Return the length on the ground, in m, of a pixel's lower side in the middle of a grid."""
-    x, y = grid.affine @ (grid.width / 2, grid.height / 2)
-    lon, lat = transformer(grid.crs, WGS84).transform(
-        np.array([x, x + grid.resolution[0]]), np.array([y, y])
-    )
-    geod = parse_crs(WGS84).get_geod()
-    return float(geod.inv(lon[0], lat[0], lon[1], lat[1])[2])  # type: ignore[union-attr]
-
-
 def round_length(longest: float) -> float:
     """Return the largest of 1, 2 or 5 times a power of ten that is not over a length.
 
@@ -195,7 +161,7 @@ def _add_scale_bar(axes: Any, grid: Grid) -> None:
     # Below the map by points: as far below a tall one as a wide one.
     from matplotlib.transforms import offset_copy
 
-    pixel_m = metres_a_pixel(grid)
+    pixel_m = grid.resolution_m[0]
     length = round_length(grid.width * pixel_m / 4)
     end = length / pixel_m
     below = offset_copy(axes.get_xaxis_transform(), axes.figure, y=-12, units="points")

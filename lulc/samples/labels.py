@@ -10,13 +10,13 @@ import numpy as np
 import pyogrio
 import shapely
 from affine import Affine
-from rasterio.features import rasterize
 
 from lulc.config import LabelConf
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid, map_coordinates, same_crs, transformer
 from lulc.legend import NODATA, Crosswalk, Legend
 from lulc.raster import reader
+from lulc.raster.vector import rasterize
 from lulc.tables import files
 
 _COARSE = 2.0
@@ -146,7 +146,7 @@ def _draw_polygons(labels: LabelConf, legend: Legend, grid: Grid) -> tuple[np.nd
     claims = np.zeros(grid.shape, np.uint8)
     for class_id in np.unique(classes[classes != NODATA]):
         of_class = polygons[classes == class_id]
-        covered = rasterize(of_class, grid.shape, transform=grid.affine, dtype="uint8").astype(bool)
+        covered = rasterize(of_class, np.zeros(grid.shape, np.uint8), grid).astype(bool)
         ids[covered] = class_id
         claims += covered
     ids[claims > 1] = NODATA

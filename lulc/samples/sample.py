@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 import numpy as np
 
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
-from lulc.raster.show import colour_bands, picture_html
+from lulc.raster.show import colour_bands, picture_html, show_dates
 from lulc.samples.splits import SPLITS
 from lulc.tables import arrays
 from lulc.tables.files import Location, list_tables
@@ -29,6 +30,8 @@ class Sample:
     scales: tuple[float, ...]
     """One a band: physical value = DN * scale + offset."""
     offsets: tuple[float, ...]
+    datetimes: tuple[datetime, ...]
+    """One a date (T), in time order; none where the dates are not known."""
     pixels: np.ndarray
     """(T, C, H, W) DN, 0 where not valid."""
     valid: np.ndarray
@@ -39,9 +42,19 @@ class Sample:
     grid: Grid | None
     """None of an image without georeference."""
 
+    def rgb(self, date: int = 0) -> np.ndarray:
+        """Return the image of a date in red, green and blue, as a figure shows it.
+
+        Args:
+            date: number of the date, from 0.
+
+        Returns:
+            (H, W, 3) uint8, stretched from the 2nd to the 98th percentile; grey where not valid.
+        """
+        return colour_bands(self.pixels[date], self.valid[date], self.bands)
+
     def _repr_html_(self) -> str:
-        dates = range(len(self.pixels))
-        pictures = [colour_bands(self.pixels[t], self.valid[t], self.bands) for t in dates]
+        pictures = show_dates(self.pixels, self.valid, self.bands)
         size = " × ".join(map(str, self.pixels.shape))
         caption = f"{self.sample_id}, {self.split}, {self.task}: {', '.join(self.bands)} ({size})"
         return picture_html(pictures, caption)
@@ -75,6 +88,7 @@ def read_samples(out: Location, split: str | None = None) -> Iterator[Sample]:
                 bands=tuple(row["bands"]),
                 scales=tuple(row["scales"]),
                 offsets=tuple(row["offsets"]),
+                datetimes=tuple(row["datetimes"] or ()),
                 pixels=pixels,
                 valid=arrays.unpack(row["valid"], (len(pixels), *pixels.shape[2:])),
                 label=arrays.array_from(row, "label"),

@@ -8,26 +8,8 @@ from dataclasses import dataclass
 from pyspark.sql import SparkSession
 
 from lulc.config import Config
+from lulc.stages import Selection
 from lulc.tables.files import Location
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The part of a run to work on; the whole run by default."""
-
-    bbox: tuple[float, float, float, float] | None = None
-    """West, south, east, north in degrees."""
-    tiles: tuple[str, ...] = ()
-    """Tile ids."""
-    where: str | None = None
-    """A SQL condition on the scenes table."""
-    retry_bad: bool = False
-    """Read inputs again that the ledger holds as bad."""
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing is left out."""
-        return self.bbox is None and not self.tiles and self.where is None
 
 
 @dataclass(frozen=True)

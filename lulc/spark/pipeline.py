@@ -14,7 +14,8 @@ from pyspark.sql import SparkSession
 from lulc import progress
 from lulc.config import Config, allowed_bad
 from lulc.errors import TooManyBad
-from lulc.spark.context import Selection, StageContext, StageResult
+from lulc.spark.context import StageContext, StageResult
+from lulc.stages import Selection
 from lulc.tables.files import Location
 from lulc.tables.ledger import read_latest, retire_old_rows
 from lulc.tables.store import read_table

@@ -15,10 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
-from rasterio.enums import Resampling
-from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
-from rasterio.windows import Window
 
 from lulc.config import MapFiles
 from lulc.errors import InputError
@@ -27,7 +23,9 @@ from lulc.geo.areas import pixel_areas
 from lulc.geo.coverage import Runs, count_runs, find_runs
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA, class_names
-from lulc.raster import access, reader
+from lulc.raster import reader
+from lulc.raster.access import OpenRaster, open_raster
+from lulc.raster.views import align, read_window
 from lulc.stats import landscape
 from lulc.stats.regions import Region
 from lulc.stats.zonal import BETWEEN, INSIDE, outline, project_region, widen
@@ -55,7 +53,7 @@ class ClassRaster:
     """(id, name) of the classes that its tags name."""
 
 
-def read_classes(source: DatasetReader) -> tuple[dict[int, str], int]:
+def read_classes(source: OpenRaster) -> tuple[dict[int, str], int]:
     """Read the classes of an open class raster.
 
     Returns:
@@ -90,7 +88,7 @@ def scan_rasters(maps: Sequence[MapFiles]) -> tuple[ClassRaster, ...]:
 
 
 def _scan_raster(path: str, period: str) -> ClassRaster:
-    with access.open_raster(path) as file:
+    with open_raster(path) as file:
         if file.count != 1 or np.dtype(file.dtypes[0]).kind not in "ui" or not file.crs:
             raise InputError(
                 f"{path} is no class raster: one band of whole numbers and a CRS are accepted"
@@ -300,29 +298,23 @@ def _code_pairs(before: np.ndarray, after: np.ndarray) -> Iterable[tuple[np.ndar
 
 
 def _read(source: ClassRaster, grid: Grid, row: int, col: int) -> np.ndarray:
-    with access.open_raster(source.path) as file:
-        return _to_ids(file.read(1, window=Window(col, row, grid.width, grid.height)), source)
+    with open_raster(source.path) as file:
+        window = np.s_[row : row + grid.height, col : col + grid.width]
+        return _to_ids(read_window(file, window), source)
 
 
 def _resample(sources: Sequence[ClassRaster], grid: Grid) -> np.ndarray:
     # The classes of rasters on another grid at the centres of a grid's pixels.
     classes = np.full(grid.shape, NODATA, np.uint8)
     footprint = geo_grid.footprint(grid)
-    target = {
-        "crs": grid.crs,
-        "transform": grid.affine,
-        "height": grid.height,
-        "width": grid.width,
-    }
     for source in sources:
         if shapely.intersects(footprint, _footprint(source.grid)):
             fill = NODATA if source.nodata is None else source.nodata
-            nearest = {"resampling": Resampling.nearest, "src_nodata": fill, "nodata": fill}
             with (
-                access.open_raster(source.path) as file,
-                WarpedVRT(file, **nearest, **target) as warped,
+                open_raster(source.path) as file,
+                align(file, grid, fill) as aligned,
             ):
-                ids = _to_ids(warped.read(1), source)
+                ids = _to_ids(aligned.read(1), source)
             np.copyto(classes, ids, where=ids != NODATA)
     return classes
 

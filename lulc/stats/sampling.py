@@ -16,21 +16,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rasterio.transform
-from rasterio.io import DatasetReader
-from rasterio.windows import Window
 
 if TYPE_CHECKING:
     import geopandas
 from lulc.errors import InputError, UsageError
 from lulc.geo.areas import pixel_areas
 from lulc.geo.grid import WGS84, transformer
-from lulc.raster import access, reader
+from lulc.raster import reader
+from lulc.raster.access import OpenRaster, open_raster
+from lulc.raster.views import pixel_centres, read_window
 from lulc.stats import class_rasters, estimators
 from lulc.tables import files
 
 _SIDE = 1024
 _EXPECTED_ACCURACY = 0.8
+_ALLOCATIONS = ("neyman", "proportional", "equal")
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def scan_strata(rasters: Sequence[Path]) -> tuple[list[RasterWindow], dict[int, 
     names: dict[int, str] = {}
     extents: list[_Extent] = []
     for path in rasters:
-        with access.open_raster(str(path)) as source:
+        with open_raster(str(path)) as source:
             names |= class_rasters.read_classes(source)[0]
             extents.append(_Extent(path, source.crs, source.bounds, max(source.res)))
             windows += _scan_windows(path, source)
@@ -95,12 +95,12 @@ class _Extent:
         return bool(self.crs == other.crs and min(width, height) > self.resolution / 2)
 
 
-def _scan_windows(path: Path, source: DatasetReader) -> list[RasterWindow]:
+def _scan_windows(path: Path, source: OpenRaster) -> list[RasterWindow]:
     windows = []
     tops, lefts = range(0, source.height, _SIDE), range(0, source.width, _SIDE)
     for row, col in itertools.product(tops, lefts):
         offsets = (row, col, min(_SIDE, source.height - row), min(_SIDE, source.width - col))
-        classes, pixel_m2 = _read_window(source, offsets)
+        classes, pixel_m2 = _read_class_areas(source, offsets)
         areas = np.bincount(classes.ravel(), weights=pixel_m2.ravel(), minlength=256)
         if areas.any():
             windows.append(RasterWindow(path, offsets, areas))
@@ -137,7 +137,8 @@ def draw_sample(
         The design: rasters, allocation, seed, points, and strata with id, name, area_m2 and points.
 
     Raises:
-        UsageError: neither or both of `points` and `error` are given, or `path` has another suffix.
+        UsageError: neither or both of `points` and `error` are given, `allocation` is none of
+            these, or `path` has another suffix.
         InputError: a raster is not a class raster, or `points` is too small for `min_points`.
     """
     if (points is None) == (error is None):
@@ -145,6 +146,8 @@ def draw_sample(
             "say how many points to draw (--points), or which standard error the overall accuracy "
             "shall have (--error)"
         )
+    if allocation not in _ALLOCATIONS:
+        raise UsageError(f"allocation {allocation!r} is none of {', '.join(_ALLOCATIONS)}")
     if path.suffix not in (".gpkg", ".geojson"):
         raise UsageError(f"{path}: points are written as .gpkg or .geojson")
     windows, names = scan_strata(rasters)
@@ -235,8 +238,8 @@ def _locate_points(
     window: RasterWindow, draws: Sequence[tuple[int, float]]
 ) -> list[tuple[int, float, float, float]]:
     # (stratum, longitude, latitude, pixel side in m) of the points drawn in a window.
-    with access.open_raster(str(window.path)) as source:
-        classes, pixel_m2 = _read_window(source, window.offsets)
+    with open_raster(str(window.path)) as source:
+        classes, pixel_m2 = _read_class_areas(source, window.offsets)
         grid = reader.grid_of(source).window(*window.offsets)
     rows = []
     for stratum in sorted({stratum for stratum, _ in draws}):
@@ -245,7 +248,7 @@ def _locate_points(
         offsets = [m2 for drawn_stratum, m2 in draws if drawn_stratum == stratum]
         ranks = np.minimum(np.searchsorted(ends, offsets, side="right"), len(pixels) - 1)
         y, x = np.divmod(pixels[ranks], classes.shape[1])
-        lon, lat = transformer(grid.crs, WGS84).transform(*rasterio.transform.xy(grid.affine, y, x))
+        lon, lat = transformer(grid.crs, WGS84).transform(*pixel_centres(grid, y, x))
         sides = np.sqrt(pixel_m2.ravel()[pixels[ranks]])
         rows += [
             (stratum, *point)
@@ -254,12 +257,12 @@ def _locate_points(
     return rows
 
 
-def _read_window(
-    source: DatasetReader, offsets: tuple[int, int, int, int]
+def _read_class_areas(
+    source: OpenRaster, offsets: tuple[int, int, int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
     # Class ids (H, W) of a window, and the m² of each pixel, zero where there is no class.
     row, col, height, width = offsets
-    classes = source.read(1, window=Window(col, row, width, height))
+    classes = read_window(source, np.s_[row : row + height, col : col + width])
     _, nodata = class_rasters.read_classes(source)
     areas = np.broadcast_to(pixel_areas(reader.grid_of(source).window(*offsets)), classes.shape)
     return classes, np.where(classes == nodata, 0.0, areas)

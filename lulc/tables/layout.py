@@ -11,7 +11,7 @@ The ledger keeps places in this form. `out / place` is where it lies.
     confidence/…, probabilities/…                                rasters that belong to it
     rasters/<period>/mosaic.vrt, rasters/collection.json         indexes of rasters
     models/<name>-<version>, checkpoints/<fingerprint>           models and unfinished trainings
-    config.json                                                  the run file as it was last run
+    config.yaml                                                  the run file as it was last run
     report.html, map.png, mlflow.db, mlartifacts                 what a user opens
 """
 
@@ -25,7 +25,7 @@ TABLES = "tables"
 RASTERS = "rasters"
 COLLECTION = "rasters/collection.json"
 REPORT = "report.html"
-CONFIG = "config.json"
+CONFIG = "config.yaml"
 MAP_PICTURE = "map.png"
 TRACKING_DATABASE = "mlflow.db"
 TRACKING_ARTIFACTS = "mlartifacts"

@@ -259,8 +259,9 @@ def _seam(out: Path, folder: Path, side: int) -> float:
 def _spark(out: Path, folder: Path, quick: bool) -> float:
     """Pixels that the job's networks are given a second ÷ those of two bare processes that only run the same network on chips."""
     from lulc.spark import session
-    from lulc.spark.context import Selection, StageContext
+    from lulc.spark.context import StageContext
     from lulc.spark.stages.predict import predict as stage
+    from lulc.stages import Selection
 
     config = runfile.parse_run(RUN | ({"tiling": {"block": 2}} if quick else {}), out)
     span = config.tiling.block * config.tiling.size

@@ -128,8 +128,9 @@ def _run(folder: Path, periods: int) -> config.Config:
 def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
     # The job's MPix/s over those of two bare processes, each on the same COG and grid, interleaved; medians.
     from lulc.spark import session
-    from lulc.spark.context import Selection, StageContext
+    from lulc.spark.context import StageContext
     from lulc.spark.stages.tile import tile
+    from lulc.stages import Selection
 
     periods, rounds = (1, 1) if quick else (4, 3)
     out, run = folder / "out", _run(folder, periods)

@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import rasterio
 import shapely
 import yaml
-from rasterio.enums import Resampling
-from rasterio.warp import reproject
 
 from lulc.cli.demo import scenery
 from lulc.cli.demo.scenery import BANDS, CLASSES
 from lulc.errors import InputError
 from lulc.geo.grid import WGS84, Grid, footprint, project
 from lulc.legend import NODATA
+from lulc.raster.access import open_raster
+from lulc.raster.cog import write_bands
+from lulc.raster.views import average_onto
 
 SIDE_M = 20.0
 """Pixel side in metres of scenes, truth and map; the landscape's own pixels are half as large."""
@@ -67,7 +67,8 @@ def make_archive(folder: Path, seed: int = 0, shape: tuple[int, int] = _SHAPE) -
         for season, day in enumerate(_DAYS):
             # Half of the scenes have an offset of -0.1, as Sentinel-2's processing baselines do.
             offset = -0.1 if (season + number) % 2 else 0.0
-            pixels = _observe(_reproject(land.reflectance(season), fine, grid), grid, offset, rng)
+            reflectance = average_onto(land.reflectance(season), fine, grid)
+            pixels = _observe(reflectance, grid, offset, rng)
             _write_scene(folder / "scenes", f"{name}_{day}", grid, pixels, offset)
     truth = land.classes()
     _write_raster(demo.truth, truth[None], ground, NODATA)
@@ -95,7 +96,10 @@ def score_map(out: Path, demo: Demo) -> dict[str, float]:
     Raises:
         InputError: there is no map of the landscape.
     """
-    with rasterio.open(demo.truth) as file, rasterio.open(demo.labels) as labels:
+    with (
+        open_raster(str(demo.truth.resolve())) as file,
+        open_raster(str(demo.labels.resolve())) as labels,
+    ):
         truth, left, top = file.read(1), file.bounds.left, file.bounds.top
         unlabelled = labels.read(1) == NODATA
     correct, mapped = np.zeros(truth.shape, bool), np.zeros(truth.shape, bool)
@@ -115,7 +119,7 @@ def score_map(out: Path, demo: Demo) -> dict[str, float]:
 def _read_classes(path: Path, left: float, top: float, shape: tuple[int, int]) -> np.ndarray:
     # (H, W) classes of a raster on the truth's pixels, NODATA outside of it.
     height, width = shape
-    with rasterio.open(path) as file:
+    with open_raster(str(path.resolve())) as file:
         raster = file.read(1)
         row = round((top - file.bounds.top) / SIDE_M)
         col = round((file.bounds.left - left) / SIDE_M)
@@ -150,22 +154,6 @@ def _scene_grid(ground: Grid, number: int, crs: str) -> Grid:
         int((top - bottom) / SIDE_M) + 1,
         int((right - left) / SIDE_M) + 1,
     )
-
-
-def _reproject(reflectance: np.ndarray, fine: Grid, grid: Grid) -> np.ndarray:
-    # (C, H, W) float32 on the scene's grid, NaN outside of the landscape.
-    reprojected = np.full((len(BANDS), *grid.shape), np.nan, np.float32)
-    reproject(
-        reflectance,
-        reprojected,
-        src_transform=fine.affine,
-        src_crs=_CRS,
-        dst_transform=grid.affine,
-        dst_crs=grid.crs,
-        dst_nodata=np.nan,
-        resampling=Resampling.average,
-    )
-    return reprojected
 
 
 def _observe(
@@ -203,20 +191,7 @@ def _outside_swath(grid: Grid) -> np.ndarray:
 
 def _write_raster(path: Path, pixels: np.ndarray, grid: Grid, nodata: float) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with rasterio.open(
-        path,
-        "w",
-        driver="COG",
-        crs=grid.crs,
-        transform=grid.affine,
-        nodata=nodata,
-        compress="deflate",
-        count=len(pixels),
-        height=grid.height,
-        width=grid.width,
-        dtype=pixels.dtype.name,
-    ) as file:
-        file.write(pixels)
+    write_bands(path, pixels, grid, nodata)
 
 
 def _write_scene(folder: Path, name: str, grid: Grid, pixels: np.ndarray, offset: float) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import shapely
-from rasterio.features import rasterize
-from rasterio.transform import IDENTITY
+
+from lulc.raster.vector import rasterize
 
 _COARSE = 8  # side in fine pixels of a cell that water runs over
 _RIVER_RUNOFF = 500  # cells that drain through a cell with a river, at least
@@ -35,9 +35,7 @@ def make_water(relief: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         course.buffer(half_width / 10, cap_style="flat")
         for course, half_width in _rivers(runoff, down, width)
     ]
-    rivers = np.zeros(relief.shape, np.uint8)
-    if shapes:
-        rasterize(shapes, out=rivers, transform=IDENTITY)
+    rivers = rasterize(shapes, np.zeros(relief.shape, np.uint8))
     level = enlarge(level, relief.shape)
     # Only the deepest part of a hollow is still a lake; the higher it lies, the more rubble has
     # filled it.

@@ -11,11 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 from numpy.random import Generator
-from rasterio.features import rasterize
-from rasterio.transform import IDENTITY
 
 from lulc.cli.demo.hydrology import blur, make_water
 from lulc.legend import LandClass, Legend
+from lulc.raster.vector import rasterize
 
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 CLASSES = Legend(
@@ -251,7 +250,7 @@ def _make_parcels(rng: Generator, shape: tuple[int, int]) -> tuple[np.ndarray, n
     sites = shapely.MultiPoint(rng.random((count, 2)) * (shape[1], shape[0]))
     cells = shapely.voronoi_polygons(sites, extend_to=shapely.box(0, 0, shape[1], shape[0])).geoms
     numbered_cells = [(cell, number) for number, cell in enumerate(cells)]
-    village = rasterize(numbered_cells, shape, transform=IDENTITY, dtype="int32")
+    village = rasterize(numbered_cells, np.zeros(shape, np.int32))
     angle = rng.random(count) * np.pi
     length = rng.uniform(36, 70, count).astype(np.float32)[village]
     width = rng.uniform(22, 38, count).astype(np.float32)[village]

@@ -1,0 +1,118 @@
+"""Every example runs as its first lines say, on small data that is made here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import shapely
+import yaml
+from rasterio.transform import Affine
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+
+def run_example(name: str, *arguments: object) -> str:
+    command = [sys.executable, EXAMPLES / f"{name}.py", *map(str, arguments)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def write_image(path: Path, bands: np.ndarray, crs: str = "EPSG:6933", left: float = 0.0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place = {"crs": crs, "transform": Affine(10, 0, left, 0, -10, 0)} if crs else {}
+    count, height, width = bands.shape
+    with rasterio.open(
+        path, "w", width=width, height=height, count=count, dtype=bands.dtype, **place
+    ) as file:
+        file.write(bands)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Images in EuroSAT's folders, whose class is their colour."""
+    root, rng = tmp_path_factory.mktemp("eurosat"), np.random.default_rng(0)
+    colours = {"Forest": (40, 90, 50), "River": (40, 60, 160), "AnnualCrop": (190, 160, 90)}
+    for name, colour in colours.items():
+        for number in range(1, 13):
+            image = rng.normal(np.array(colour)[:, None, None], 12, (3, 64, 64))
+            path = root / "2750" / name / f"{name}_{number}.jpg"
+            write_image(path, image.clip(0, 255).astype(np.uint8), crs="")
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The output folder of train_eurosat.py, and what it printed."""
+    out = tmp_path_factory.mktemp("out") / "eurosat"
+    return out, run_example("train_eurosat", archive, out, 2)
+
+
+def test_zonal_statistics(tmp_path: Path) -> None:
+    before = np.full((1, 40, 40), 1, np.uint8)
+    after = before.copy()
+    after[:, :10] = 2
+    write_image(tmp_path / "2020.tif", before)
+    write_image(tmp_path / "2021.tif", after)
+    square = shapely.box(0, -0.003, 0.002, 0)
+    feature = {"type": "Feature", "geometry": square.__geo_interface__}
+    feature["properties"] = {"name": "park"}
+    collection = {"type": "FeatureCollection", "features": [feature]}
+    regions = tmp_path / "parks.geojson"
+    regions.write_text(json.dumps(collection))
+    maps = [f"{year}={tmp_path / year}.tif" for year in ("2020", "2021")]
+    printed = run_example("zonal_statistics", regions, *maps)
+    assert "park, 2020 to 2021: class 1 became class 2 on 0.0" in printed
+
+
+def test_custom_source(tmp_path: Path) -> None:
+    flight = {"taken": "2024-06-01T10:00:00Z", "bands": ["red", "green", "blue"]}
+    write_image(tmp_path / "first" / "ortho.tif", np.ones((3, 300, 300), np.uint8))
+    (tmp_path / "first" / "flight.json").write_text(json.dumps(flight))
+    printed = run_example("custom_source", tmp_path)
+    assert "first: 2024-06-01, 10.00 m, red, green, blue\n  tile flights/0_0: 100% valid" in printed
+
+
+def test_custom_dataset(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        mask = np.zeros((1, 64, 64), np.uint8)
+        mask[:, :32] = 1
+        image = rng.integers(0, 255, (3, 64, 64), np.uint8)
+        write_image(tmp_path / "images" / f"{number}.tif", image, left=number * 2000.0)
+        write_image(tmp_path / "masks" / f"{number}.png", mask, crs="")
+    printed = run_example("custom_dataset", tmp_path, tmp_path / "out")
+    counts = [int(line.split()[1]) for line in printed.splitlines() if " samples, " in line]
+    assert sum(counts) == 20
+    assert min(counts) > 0
+
+
+def test_train_eurosat(trained: tuple[Path, str]) -> None:
+    out, printed = trained
+    assert "test images are right" in printed
+    assert (out / "confusion.png").stat().st_size > 0
+
+
+def test_map_folder(archive: Path, trained: tuple[Path, str]) -> None:
+    printed = run_example("map_folder", trained[0], archive / "2750" / "River")
+    assert "River_1.jpg" in printed
+    assert "done" in printed
+
+
+def test_orchestrator(archive: Path, tmp_path: Path, trained: tuple[Path, str]) -> None:
+    settings = {
+        "name": "eurosat",
+        "datasets": [{"name": "eurosat", "root": str(archive)}],
+        "spark": {"memory": "1g"},
+        "train": {"epochs": 1},
+    }
+    run_file = tmp_path / "run.yaml"
+    run_file.write_text(yaml.safe_dump(settings))
+    printed = run_example("orchestrator", run_file, trained[0])
+    assert [line.partition(":")[0] for line in printed.splitlines()] == ["samples", "train"]
