@@ -243,6 +243,12 @@ def tables_page() -> str:
         rows = _columns(spec.columns)
         about = f"A row is {spec.row}. Made by `{spec.made_by}`.\n\n"
         parts.append(f"## {name}\n\n{about}" + table(("column", "type", "meaning"), rows))
+        if name == "predictions":
+            items = schemas._ITEM_CLASSES
+            parts.append(
+                f"After `{items.made_by}` a row is {items.row}.\n\n"
+                + table(("column", "type", "meaning"), _columns(items.columns))
+            )
     return page("Tables", *parts)
 
 

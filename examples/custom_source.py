@@ -15,8 +15,11 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import shapely
+
 import lulc
 from lulc.config import Archive
+from lulc.geo import WGS84, project
 from lulc.sources import Scene, SceneItem, Source
 from lulc.sources.header import make_scene, open_header, with_fingerprint
 
@@ -55,7 +58,8 @@ def main(folder: str) -> None:
         scene = read(item, archive)
         names = ", ".join(band.name for band in scene.bands)
         print(f"{scene.scene_id}: {scene.datetime:%Y-%m-%d}, {scene.gsd_m:.2f} m, {names}")
-        col, row = next(tiling.cells(lulc.read(scene.bands[0].href)[2].bounds))
+        outline = project(shapely.from_wkb(scene.footprint), WGS84, tiling.crs)
+        col, row = next(tiling.cells(outline.bounds))
         _, valid, _ = lulc.read(scene.bands[0].href, tiling.grid(col, row))
         print(f"  tile {tiling.tile_id(col, row)}: {valid.mean():.0%} valid")
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
-import yaml
 from rasterio.transform import Affine
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -105,14 +106,9 @@ def test_map_folder(archive: Path, trained: tuple[Path, str]) -> None:
     assert "done" in printed
 
 
-def test_orchestrator(archive: Path, tmp_path: Path, trained: tuple[Path, str]) -> None:
-    settings = {
-        "name": "eurosat",
-        "datasets": [{"name": "eurosat", "root": str(archive)}],
-        "spark": {"memory": "1g"},
-        "train": {"epochs": 1},
-    }
-    run_file = tmp_path / "run.yaml"
-    run_file.write_text(yaml.safe_dump(settings))
-    printed = run_example("orchestrator", run_file, trained[0])
+def test_orchestrator(trained: tuple[Path, str]) -> None:
+    out = trained[0]
+    before = {path: path.stat().st_mtime for path in out.rglob("*.safetensors")}
+    printed = run_example("orchestrator", out / "config.yaml", out)
     assert [line.partition(":")[0] for line in printed.splitlines()] == ["samples", "train"]
+    assert {path: path.stat().st_mtime for path in out.rglob("*.safetensors")} == before

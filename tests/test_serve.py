@@ -28,9 +28,9 @@ def port(done: Path) -> Any:
     )
     assert server.stderr is not None
     end, said = time.monotonic() + _PATIENCE_S, ""
-    while "answer at" not in said and server.poll() is None and time.monotonic() < end:
+    while "can be queried at" not in said and server.poll() is None and time.monotonic() < end:
         said = server.stderr.readline()
-    assert "answer at" in said, f"the server ended with {server.poll()}: {said}"
+    assert "can be queried at" in said, f"the server ended with {server.poll()}: {said}"
     try:
         yield number
     finally:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from lulc.spark.context import StageResult
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run and what it has made, in one output folder."""
 
@@ -221,6 +221,10 @@ class Run:
             raise InputError(f"{self.out} holds no training: run `lulc train`")
         return folders[-1]
 
+    def __repr__(self) -> str:
+        """Return the run's name and folder; its settings fill pages."""
+        return f"Run({self.name!r}, out={str(self.out)!r})"
+
     def _repr_html_(self) -> str:
         title = html.escape(f"{self.name} in {self.out}")
         header = ("stage", "done", "empty", "bad", "seconds")
@@ -342,6 +346,6 @@ def _count_by_stage(ledger: pa.Table) -> list[tuple[Any, ...]]:
         if of_stage.num_rows:
             statuses = of_stage["status_last"].to_pylist()
             counts = [statuses.count(status) for status in ("done", "empty", "bad")]
-            seconds = pc.sum(of_stage["seconds_last"]).as_py() or 0.0
-            rows.append((stage, *counts, f"{seconds:.1f}"))
+            seconds = pc.sum(of_stage["seconds_last"]).as_py()
+            rows.append((stage, *counts, "" if seconds is None else f"{seconds:.1f}"))
     return rows
