@@ -35,7 +35,6 @@ from lulc.legend import COMMON, LandClass, Legend
 from lulc.models.contract import Contract
 from lulc.models.package import ModelRef
 from lulc.raster.show import Picture
-from lulc.runfile import parse_run
 from lulc.tables import schemas, store
 from tests import test_classmaps
 from tests.scenery import write_raster
@@ -252,7 +251,7 @@ def test_a_model_maps_as_its_predictor_does(run: lulc.Run) -> None:
         model.detect(sample)
     with pytest.raises(UsageError, match=r"use segment\(\) in place of classify\(\)"):
         model.classify(sample)
-    with pytest.raises(InputError, match="the image has bands .*'blue'"):
+    with pytest.raises(InputError, match=r"the image has bands .*'blue'"):
         model.segment(dataclasses.replace(sample, bands=("blue", "nir", "swir16")))
     coarse = sample.grid.coarsen(2)
     with pytest.raises(InputError, match="the image has pixels of 20 m"):
@@ -291,7 +290,8 @@ def test_pictures_and_the_report_are_drawn(run: lulc.Run, tmp_path: Path) -> Non
     assert run.report() == run.out / "report.html"
 
 
-def test_queries_see_the_tables(run: lulc.Run, spark: Any) -> None:
+@pytest.mark.usefixtures("spark")
+def test_queries_see_the_tables(run: lulc.Run) -> None:
     query = "SELECT class_name, area_m2 FROM class_areas WHERE name = :name AND class_id > 0"
     rows = run.sql(query, name="east").to_pylist()
     table = run.table("class_areas").to_pylist()
@@ -300,7 +300,7 @@ def test_queries_see_the_tables(run: lulc.Run, spark: Any) -> None:
     assert all(row["area_m2"] == expected[row["class_name"]] for row in rows)
     outlines = run.sql("SELECT geometry FROM regions")["geometry"].to_pylist()
     assert degrees_area(shapely.from_wkb(outlines[0])) > 1e6
-    with pytest.raises(UsageError, match="cannot be understood.*\n.*views: .*class_areas"):
+    with pytest.raises(UsageError, match=r"cannot be understood(.|\n)*views: .*class_areas"):
         run.sql("SELECT nothing FROM class_areas")
 
 
@@ -331,7 +331,8 @@ def test_a_map_has_areas_polygons_and_a_file(tmp_path: Path) -> None:
     assert Counter(outlines.class_name) == {"water": 1, "built area": 1, "trees": 1}
     for name, shape in zip(outlines.class_name, outlines.geometry, strict=True):
         assert degrees_area(shape) == pytest.approx(areas[name], rel=1e-9)
-    assert class_map.polygons("trees").geometry.tolist() == [box(10.12, 56.9, 10.15, 57.0)]
+    (trees,) = class_map.polygons("trees").geometry
+    assert trees.equals(box(10.12, 56.9, 10.15, 57.0))
     opened = lulc.open_map(class_map.save(tmp_path / "map.tif"))
     np.testing.assert_array_equal(opened.classes, classes)
     assert (opened.model, opened.legend.classes) == ("m/1", COMMON.classes)
@@ -360,9 +361,9 @@ def test_a_raster_is_read_on_its_grid_and_on_another(
     (tmp_path / "inner").mkdir()
     monkeypatch.chdir(tmp_path / "inner")
     whole, valid, grid = lulc.read("../bands.tif")
-    np.testing.assert_array_equal(whole, pixels)
+    np.testing.assert_array_equal(whole, np.where(valid, pixels, 0))
     assert grid == PLANE
-    assert (~valid).sum() == 1  # the one pixel whose first band is nodata
+    assert np.argwhere(~valid).tolist() == [[0, 0]]  # its first band is nodata
     part, part_valid, _ = lulc.read(
         tmp_path / "bands.tif", PLANE.window(-5, 50, 20, 20), bands=(3, 1)
     )
@@ -414,7 +415,7 @@ def test_areas_are_those_of_the_stage(spark: Any, tmp_path: Path) -> None:
             for column in ("area_m2", "share", "pixels", "observed_share"):
                 value = expected[key].get(column)
                 assert row.get(column) == (value and pytest.approx(value, rel=1e-9, abs=1e-9)), key
-    assert getattr(tables, "transitions").schema == schemas.TRANSITIONS
+    assert tables.transitions.schema == schemas.TRANSITIONS
     assert lulc.class_areas(patterns, regions).schema == schemas.CLASS_AREAS
     assert {row["level"] for row in lulc.class_areas(patterns, [regions]).to_pylist()} == {
         "regions"
@@ -540,7 +541,7 @@ class Page(HTMLParser):
 def test_a_run_and_what_it_holds_show_themselves(run: lulc.Run) -> None:
     page = Page(run._repr_html_())
     assert all(f"{name}" in page.text for name in ("world", "tile", "evaluate"))
-    assert page.tags["tr"] == 1 + 8
+    assert page.tags["tr"] == 1 + len(run.ledger["stage"].unique())
     assert "<td>tile</td><td>14</td><td>2</td><td>0</td>" in run._repr_html_()
     chip, sample = next(run.chips()), next(run.samples())
     assert Page(chip._repr_html_()).tags["img"] == len(chip.pixels) == 2
@@ -564,7 +565,7 @@ def test_hostile_names_are_shown_as_text(run: lulc.Run) -> None:
         ClassMap(grid, classes, classes, (), HOSTILE, legend=legend),
         lulc.Sample(HOSTILE, "train", HOSTILE, HOSTILE, label=classes, **image),
         lulc.Chip(HOSTILE, HOSTILE, "", (), halo=0, clear=1.0, **image),
-        TrainedModel(ModelRef(HOSTILE, "1", (), ""), predictor),
+        TrainedModel(ModelRef(HOSTILE, "1", run.out, ""), predictor),
         lulc.Run(run.out / HOSTILE.replace("/", ""), run.config),
     )
     for record in shown:

@@ -45,7 +45,7 @@ def test_shapes_and_numbers_come_back(suffix: str, tmp_path: Path) -> None:
 def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"\.csv, \.xlsx, \.parquet"):
         export.save(TABLE, tmp_path / "t.xls", "shape")
-    with pytest.raises(UsageError, match="the query gives none"):
+    with pytest.raises(UsageError, match="the table has none"):
         export.save(TABLE.drop_columns(["shape"]), tmp_path / "t.gpkg", None)
     export.save(TABLE.drop_columns(["shape"]), tmp_path / "t.csv", None)
     assert (tmp_path / "t.csv").read_text().splitlines()[0] == '"name","km2"'
@@ -72,7 +72,7 @@ def test_a_sheet_holds_what_the_query_gave(tmp_path: Path) -> None:
     ]
     with zipfile.ZipFile(tmp_path / "t.xlsx") as sheet:
         assert b"<f>" not in sheet.read("xl/worksheets/sheet1.xml")
-    with pytest.raises(UsageError, match="no shapes"):
+    with pytest.raises(UsageError, match="no geometries"):
         export.save(TABLE, tmp_path / "t.xlsx", "shape")
 
 

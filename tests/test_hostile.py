@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tarfile
 import time
@@ -21,9 +20,10 @@ from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.runfile import parse_run
 from lulc.sources import registry
+from lulc.sources.items import ItemsKey, read_items
 from lulc.sources.scene import Scene, scenes_from_table
 from lulc.spark.context import StageContext
-from lulc.spark.stages.index import index, read_items
+from lulc.spark.stages.index import index
 from lulc.stages import Selection
 from lulc.tables import store
 from tests import test_landsat as landsat
@@ -193,8 +193,9 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 def read_rows(archive: Archive, bands: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     source = registry.source_of(archive)
-    items = [[0, i.path, i.key, i.text] for i in source.items(archive)]
-    return read_items({"items": json.dumps(items)}, (archive,), (source.name,), bands)
+    items = list(source.items(archive))
+    key = ItemsKey(0, [i.path for i in items], [i.key for i in items], [i.text for i in items])
+    return read_items(key, (archive,), (source.name,), bands)
 
 
 @pytest.mark.parametrize(("make", "said"), CASES.values(), ids=CASES)

@@ -18,6 +18,7 @@ from lulc.chips.mosaic import ChipSpec
 from lulc.config import CompositeConf, Period
 from lulc.errors import InputError
 from lulc.geo.tiling import Tiling
+from lulc.raster import show
 from lulc.report import chips
 from lulc.report import chips as report_chips
 from tests.scenery import UTM33, make_scene

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import shapely
@@ -48,3 +49,15 @@ def geoparquet_metadata(table: pa.Table) -> str:
     }
     columns = {"footprint": column}
     return json.dumps({"version": "1.1.0", "primary_column": "footprint", "columns": columns})
+
+
+def with_distinct_keys(errors: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield (key, error) of bad items; a key that occurs again gets a number.
+
+    Items of two archives may have one name; each is a bad input of its own.
+    """
+    occurrences: Counter[str] = Counter()
+    for key, error in errors:
+        occurrences[key] += 1
+        number = occurrences[key]
+        yield (key if number == 1 else f"{key} ({number})"), error

@@ -16,7 +16,11 @@ from lulc.sources.registry import source_of
 from lulc.sources.scene import (
     scenes_to_table,
 )
-from lulc.sources.scenes_table import distinct_scenes, geoparquet_metadata
+from lulc.sources.scenes_table import (
+    distinct_scenes,
+    geoparquet_metadata,
+    with_distinct_keys,
+)
 from lulc.sources.search import find_scenes
 from lulc.sources.source import SceneItem
 from lulc.spark.context import StageContext, StageResult
@@ -61,7 +65,8 @@ def index(context: StageContext) -> StageResult:
         errors = [(row["key"], row["error"]) for row in rows if row["error"] is not None]
         scenes, repeats, clashes = distinct_scenes(scenes_of_rows(rows))
         errors += clashes
-        bad |= {k: LedgerRow("index", k, fingerprint, "bad", error=error) for k, error in errors}
+        for key, error in with_distinct_keys(errors):
+            bad[key] = LedgerRow("index", key, fingerprint, "bad", error=error)
         if not scenes:
             first_errors = "".join(f"\n  {key}: {error}" for key, error in errors[:5])
             count = sum(map(len, items))
