@@ -1,7 +1,30 @@
-"""spark-submit jobs/publish.py RUN.yaml --out DIR: the same as `lulc publish`."""
+"""Publish the tables without pixels as Iceberg tables, a snapshot a run.
+
+Reads:   every table of the output folder but chips, samples, predictions and intersections
+Writes:  lulc.<publish.namespace>.<table> in publish.warehouse; ledger rows of tables
+Unit:    a table
+Memory:  spark.executor.memory: no Python worker runs
+Submit:  spark-submit --properties-file conf/spark.properties jobs/publish.py RUN.yaml --out DIR
+"""
 
 import sys
+from collections.abc import Sequence
 
-from lulc.cli.main import main
+from lulc.api.run import carry_out
+from lulc.cli.main import command
+from lulc.cli.options import config_from_arguments, selection_from_arguments, stage_arguments
+from lulc.cli.output import print_run
 
-sys.exit(main(["publish", *sys.argv[1:]]))
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the stage as `lulc publish` does, and return its exit code."""
+    args = stage_arguments("publish", arguments)
+    with command(args.debug) as outcome:
+        config, selection = config_from_arguments(args), selection_from_arguments(args)
+        results = carry_out(config, args.out, ["publish"], selection, args.debug)
+        print_run(results, as_json=args.json)
+    return outcome.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

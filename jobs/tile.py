@@ -1,7 +1,30 @@
-"""spark-submit jobs/tile.py RUN.yaml --out DIR: the same as `lulc tile`."""
+"""Cut the scenes into chips on the tiling, several dates or a composite a chip.
+
+Reads:   table scenes; of the scenes' files the windows that a block needs
+Writes:  table chips, a file a block; ledger rows of blocks and of scenes that cannot be read
+Unit:    a block of tiles in one period
+Memory:  0.5 GB a core, and 1.5 × (1 + dates) × the block's pixels: `lulc plan` says it
+Submit:  spark-submit --properties-file conf/spark.properties jobs/tile.py RUN.yaml --out DIR
+"""
 
 import sys
+from collections.abc import Sequence
 
-from lulc.cli.main import main
+from lulc.api.run import carry_out
+from lulc.cli.main import command
+from lulc.cli.options import config_from_arguments, selection_from_arguments, stage_arguments
+from lulc.cli.output import print_run
 
-sys.exit(main(["tile", *sys.argv[1:]]))
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the stage as `lulc tile` does, and return its exit code."""
+    args = stage_arguments("tile", arguments)
+    with command(args.debug) as outcome:
+        config, selection = config_from_arguments(args), selection_from_arguments(args)
+        results = carry_out(config, args.out, ["tile"], selection, args.debug)
+        print_run(results, as_json=args.json)
+    return outcome.code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,33 +11,68 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import world
-from tests.world import World
+from tests.helpers import small_world
+from tests.helpers.small_world import World
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).resolve().parents[1]
 
-
-# Sessions here live for a minute: a JVM that compiles lightly and collects simply is ready sooner and leaves the cores free.
+# Sessions here live for a minute: a JVM that compiles lightly and collects simply is ready sooner
+# and leaves the cores free.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
 _FIRST = (
-    "test_run.py",
-    "test_tasks.py",
-    "test_searched_run.py",
-    "test_train_stage.py",
-    "test_predict.py",
-    "test_cluster.py",
+    "stages/test_run.py",
+    "stages/test_tasks.py",
+    "stages/test_incremental.py",
+    "stages/test_searched_run.py",
+    "test_notebooks.py",
+    "test_api.py",
+    "stages/test_train.py",
+    "test_examples.py",
+    "inference/test_predictor.py",
+    "stages/test_cluster.py",
 )
+"""Long files first, so that no process is left with one at the end; the cluster when the run that
+it needs is made."""
+
+_SPARK_FIXTURES = {"spark", "done"}
+_SPARK_FILES = {
+    "stages/test_cluster.py",
+    "stages/test_tune.py",
+    "test_examples.py",
+    "test_notebooks.py",
+}
+_SERVER_FILES = {
+    "models/test_tracking.py",
+    "raster/test_object_store.py",
+    "sources/test_linz.py",
+    "sources/test_search.py",
+    "stages/test_searched_run.py",
+    "stages/test_serve.py",
+}
+_SLOW_FILES = {*_FIRST, "test_docs.py", "test_lint.py", "training/test_fit.py"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long files first, so that no process is left with one at the end; the cluster when the run that it needs is made."""
-    items.sort(
-        key=lambda item: _FIRST.index(item.path.name) if item.path.name in _FIRST else len(_FIRST)
-    )
+    """Mark tests by what they start, and put long files first."""
+    for item in items:
+        file = item.path.relative_to(ROOT / "tests").as_posix()
+        fixtures = set(getattr(item, "fixturenames", ()))
+        if fixtures & _SPARK_FIXTURES or file in _SPARK_FILES:
+            item.add_marker(pytest.mark.spark)
+        if file in _SERVER_FILES:
+            item.add_marker(pytest.mark.server)
+        if file in _SLOW_FILES:
+            item.add_marker(pytest.mark.slow)
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    file = item.path.relative_to(ROOT / "tests").as_posix()
+    return _FIRST.index(file) if file in _FIRST else len(_FIRST)
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +97,7 @@ def spark() -> Iterator[SparkSession]:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    """torch on one thread and from its seed: what is computed depends on the test alone."""
+    """Put torch on one thread and its seed: what is computed depends on the test alone."""
     import torch
 
     threads = torch.get_num_threads()
@@ -75,29 +110,28 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that all processes of these tests share."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    of_process = tmp_path_factory.getbasetemp()
+    return of_process.parent if "PYTEST_XDIST_WORKER" in os.environ else of_process
 
 
 @pytest.fixture(scope="session")
 def small(common: Path) -> World:
     """A small archive with labels, regions and run file."""
+    folder = common / "world"
     with _turn(common / "world.lock"):
-        return (
-            world.open_world(common / "world")
-            if (common / "world").exists()
-            else world.make_world(common / "world")
-        )
+        if folder.exists():
+            return small_world.open_world(folder)
+        return small_world.make_world(folder)
 
 
 @pytest.fixture(scope="session")
 def done(small: World) -> Path:
-    """The output folder of one clean run of the small world; tests copy it before they do harm to it."""
+    """The output folder of one clean run of the small world; copied before harm is done to it."""
     out = small.run.parent / "out"
     with _turn(small.run.with_name("out.lock")):
         if not out.exists():
-            ran = world.lulc("run", small.run, "--out", out)
-            assert ran.returncode == 0, ran.stderr
+            process = small_world.lulc("run", small.run, "--out", out)
+            assert process.returncode == 0, process.stderr
     return out
 
 

@@ -36,12 +36,12 @@ from lulc.models.contract import Contract
 from lulc.models.package import ModelRef
 from lulc.raster.show import Picture
 from lulc.tables import schemas, store
-from tests import test_classmaps
-from tests.scenery import write_raster
-from tests.test_classmaps import ask, star, write_map
-from tests.test_conf import SMALL
-from tests.world import GRID as WORLD_GRID
-from tests.world import World
+from tests.cli.test_runfile import SMALL
+from tests.helpers.small_world import GRID as WORLD_GRID
+from tests.helpers.small_world import World
+from tests.helpers.synthetic_scenes import write_raster
+from tests.stats import test_class_rasters as test_classmaps
+from tests.stats.test_class_rasters import ask, star, write_map
 
 PNG = b"\x89PNG\r\n"
 HOSTILE = "<script>alert('&')</script>"

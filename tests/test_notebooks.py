@@ -13,9 +13,9 @@ from nbclient import NotebookClient
 from shapely.geometry import box
 
 from lulc.geo.grid import Grid
+from tests.helpers.small_world import World
+from tests.helpers.synthetic_scenes import write_raster
 from tests.lint import ROOT
-from tests.scenery import write_raster
-from tests.world import World
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EUROSAT = (

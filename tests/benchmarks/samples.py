@@ -18,7 +18,7 @@ from lulc.config import DatasetConf
 from lulc.datasets import registry
 from lulc.datasets.dataset import ExampleItem
 from lulc.samples import from_datasets
-from tests.archives import write_raster
+from tests.helpers.synthetic_archives import write_raster
 
 
 def measure(quick: bool) -> dict[str, float]:

@@ -1,0 +1,145 @@
+"""The command line: quick help with an example, errors with remedy and exit code, things looked at by name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lulc import errors
+from lulc.cli import main
+from lulc.stages import STAGES
+from tests.cli.test_runfile import SMALL
+
+LULC = Path(sys.executable).with_name("lulc")
+
+
+def test_help_is_quick() -> None:
+    seconds = []
+    for _ in range(3):
+        start = time.monotonic()
+        found = subprocess.run([LULC, "--help"], capture_output=True, text=True, check=True)
+        seconds.append(time.monotonic() - start)
+    assert "lulc run conf/zion.yaml" in found.stdout
+    assert min(seconds) < 0.5
+
+
+VERBS = [
+    "init",
+    "demo",
+    "run",
+    *STAGES,
+    "plan",
+    "info",
+    "report",
+    "sql",
+    "serve",
+    "design",
+    "compare",
+    "tune",
+    "rate",
+    "models",
+    "doctor",
+]
+
+
+def test_every_verb_is_carried_out() -> None:
+    assert set(main._VERBS) == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verbs_help_ends_with_an_example(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main.main([verb, "--help"])
+    assert stopped.value.code == 0
+    assert f"example: lulc {verb}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["run", "absent.yaml", "--out", "o"], 2, "lulc init absent.yaml"),
+        (["run", "run.yaml", "--out", "o", "--set", "trian.epochs=1"], 2, "did you mean 'train'"),
+        (["run", "run.yaml", "--out", "o"], 2, "no labels or datasets to learn from"),
+        (
+            ["index", "run.yaml", "--out", "o", "--bbox", "5,7,6,6"],
+            2,
+            "xmin,ymin,xmax,ymax in degrees",
+        ),
+        (["predict", "--model", "m", "--out", "o"], 2, "--model and --input go together"),
+        (["predict", "--out", "o"], 2, "give a run file"),
+        (["info", "nothing"], 3, "nothing is not there"),
+        (["sql", "o", "SELECT 1"], 2, "o holds no tables"),
+    ],
+)
+def test_mistakes_exit_with_their_code_and_remedy(
+    arguments: list[str],
+    code: int,
+    text: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(SMALL))
+    assert main.main(arguments) == code
+    assert text in capsys.readouterr().err
+
+
+def test_init_writes_a_run_file_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    assert main.main(["init", str(path)]) == 0
+    assert main.main(["init", str(path)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert yaml.safe_load(path.read_text())["name"] == "my_map"
+
+
+def test_an_executors_error_keeps_its_code_and_words() -> None:
+    text = (
+        "An exception was thrown from the Python worker:\n  File x\n"
+        "lulc.errors.InputError: scene S2A of band red cannot be read: cut short\n\tat org.apache.spark.X"
+    )
+    assert errors.explain(RuntimeError(text)) == (
+        3,
+        "scene S2A of band red cannot be read: cut short",
+    )
+
+
+def test_info_tells_a_raster(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["info", str(shared / "zion" / "nlcd_train.tif"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["crs"] == "EPSG:26912"
+    assert found["pixels"] == "1073 × 1359"
+    assert sum(found["classes"].values()) + found["no class"] == 1073 * 1359
+
+
+def test_a_run_whose_spark_was_killed_says_so(tmp_path: Path) -> None:
+    code = """if True:
+        import psutil
+        from lulc import errors
+        from lulc.config import SessionConf
+        from lulc.spark import session
+
+        spark = session.start_session(SessionConf(master="local[1]", memory="512m"))
+        java = psutil.Process(spark.sparkContext._gateway.proc.pid)
+        for process in (*java.children(recursive=True), java):
+            process.kill()
+        for _ in range(2):  # what is said first is another error than what is said from then on
+            try:
+                spark.range(3).count()
+            except Exception as error:
+                print(*errors.explain(error))
+    """
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    said = [line for line in found.stdout.splitlines() if line.startswith("5 Spark has ended")]
+    assert len(said) == 2, found.stderr
+    assert all("rerun the same command to resume" in line for line in said)

@@ -1,0 +1,104 @@
+"""A plan promises what a run then does: the same tiles, chips of the same size, the same items; and says why where it cannot."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import yaml
+from shapely.geometry import shape
+
+from lulc.cli import plan
+from lulc.datasets import registry
+from lulc.geo import grid
+from lulc.runfile import parse_run
+from lulc.tables import store
+from tests.datasets.test_bigearthnet import SECOND, write_metadata, write_s2
+from tests.helpers.small_world import GRID, World, lulc
+from tests.samples.test_from_datasets import write_eurosat
+
+
+def test_a_plan_has_the_tiles_and_chips_that_the_run_made(
+    small: World, done: Path, tmp_path: Path
+) -> None:
+    ran = lulc("plan", small.run, "--json", "--geojson", tmp_path / "tiles.geojson")
+    assert ran.returncode == 0, ran.stderr
+    told, tiles = json.loads(ran.stdout), json.loads((tmp_path / "tiles.geojson").read_text())
+    outlines = {tile["id"]: shape(tile["geometry"]) for tile in tiles["features"]}
+    chips = store.read_table(done, "chips", ["tile_id", "pixels_shape", "pixels_dtype"])
+    written = set(chips["tile_id"].to_pylist())
+    assert written <= set(outlines)
+    # What is planned and not written is at the edge: its pixels turned out to hold nothing.
+    assert not any(outlines[tile].within(grid.footprint(GRID)) for tile in set(outlines) - written)
+    assert told["tiles"] == told["row groups"] == len(outlines)
+    assert (
+        told["chip bytes"]
+        == np.prod(chips["pixels_shape"][0].as_py())
+        * np.dtype(chips["pixels_dtype"][0].as_py()).itemsize
+    )
+    assert (told["scenes"], told["bad scenes"]) == (store.read_table(done, "scenes").num_rows, {})
+
+
+def test_a_plan_names_scenes_that_cannot_be_read(small: World, tmp_path: Path) -> None:
+    folder = tmp_path / "world"
+    shutil.copytree(small.archive, folder / "archive")
+    shutil.copy(small.run, folder)
+    for day in ("20240601", "20240611"):
+        for file in (folder / "archive").glob(f"*{day}*"):
+            file.write_bytes(b"not a raster")
+    found = json.loads(lulc("plan", folder / "run.yaml", "--json").stdout)
+    assert found["scenes"] == 1
+    assert len(found["bad scenes"]) == 2
+    for file in (folder / "archive").glob("*.tif"):
+        file.write_bytes(b"not a raster")
+    ran = lulc("plan", folder / "run.yaml")
+    assert (ran.returncode, ran.stdout) == (3, "")
+    assert "none of 3 scenes" in ran.stderr
+    assert "S_20240601" in ran.stderr
+
+
+def test_a_plan_of_datasets_has_their_items(tmp_path: Path) -> None:
+    written = write_eurosat(tmp_path / "one")
+    write_eurosat(tmp_path / "two")
+    confs = [
+        {"name": "eurosat", "root": name, "options": {"bands": "ms"}} for name in ("one", "two")
+    ]
+    settings = {"name": "two", "datasets": confs, "train": {"epochs": 7}}
+    run = tmp_path / "run.yaml"
+    run.write_text(yaml.safe_dump(settings))
+    found = json.loads(lulc("plan", run, "--json").stdout)
+    size = sum(file.stat().st_size for file in (tmp_path / "one").rglob("*.tif"))
+    assert found == {
+        "run": "two",
+        "eurosat items": len(written),
+        "eurosat files bytes": size,
+        "eurosat-2 items": len(written),
+        "eurosat-2 files bytes": size,
+        "training": "7 epochs",
+    }
+    shown = lulc("plan", run)
+    assert shown.returncode == 0, shown.stderr
+    assert f"eurosat items             {len(written)}" in shown.stdout
+    shutil.rmtree(tmp_path / "two")
+    lost = lulc("plan", run)
+    assert lost.returncode == 3
+    assert "is not a folder" in lost.stderr
+
+
+def test_an_item_that_is_a_folder_has_the_bytes_of_its_files(tmp_path: Path) -> None:
+    patch = tmp_path / f"BigEarthNet-S2/{SECOND}/{SECOND}_26_57"
+    write_s2(patch)
+    # A patch of the table whose folder is not there has none.
+    write_metadata(
+        tmp_path / "metadata.parquet",
+        [(at, "train", ["Inland waters"], False) for at in ("26_57", "26_58")],
+    )
+    conf = {"name": "bigearthnet", "root": str(tmp_path)}
+    config = registry.complete_from_datasets(
+        parse_run({"name": "patches", "datasets": [conf]}, tmp_path)
+    )
+    size = sum(file.stat().st_size for file in patch.glob("*.tif"))
+    assert size > 100_000
+    assert plan.make_plan(config).items == {"bigearthnet": (2, size)}

@@ -1,0 +1,192 @@
+"""SeasoNet in miniature: meta.csv, seasons, grids, three levels of classes, splits and places; damaged patches."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lulc.datasets import corine
+from lulc.datasets.readers.seasonet import SEASONET
+from lulc.errors import InputError
+from lulc.legend import COMMON
+from lulc.tables import arrays
+from tests.helpers.synthetic_archives import cut, listed, read, write_raster
+
+RNG = np.random.default_rng(0)
+FILES = {"10m_RGB": (3, 120), "10m_IR": (1, 120), "20m": (6, 60), "60m": (2, 20)}
+HEAD = "Index,Season,Grid,Latitude,Longitude,Satellite,Year,Month,Day,Hour,Minute,Second,Clouds,Snow,Classes,SLRAUM,RTYP3,KTYP4,Path"
+PLACES = {1: ("32UME_20180418T104021_53_928425_7_503876", 53.928425, 7.503876),
+          2: ("32TMT_20190214T103129_47_793488_7_808487", 47.793488, 7.808487)}  # fmt: skip
+SEASONS = ("Spring", "Summer", "Fall", "Winter", "Snow")
+
+
+def write_patch(folder: Path) -> dict[str, np.ndarray]:
+    found = {
+        name: RNG.integers(0, 12_000, (count, side, side)).astype(np.uint16)
+        for name, (count, side) in FILES.items()
+    }
+    for name, bands in found.items():
+        write_raster(folder / f"{folder.name}_{name}.tif", bands, 1200 / bands.shape[1])
+    found["labels"] = RNG.integers(0, 34, (120, 120)).astype(np.uint8)
+    write_raster(folder / f"{folder.name}_labels.tif", found["labels"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
+    """A place of each grid in five seasons; the first of spring with pixels."""
+    root = tmp_path_factory.mktemp("seasonet")
+    lines = [HEAD]
+    for season in SEASONS:
+        for grid, (name, lat, lon) in PLACES.items():
+            middle = f'A,2018,4,18,10,40,21,0.0,0.0,"2,3,12,15,28",1,1,1,{season.lower()}/grid{grid}/{name}'
+            lines.append(f"{len(lines) - 1},{season},{grid},{lat},{lon},{middle}")
+    (root / "meta.csv").write_text("\n".join(lines) + "\n")
+    (root / "splits").mkdir()
+    for name, indexes in {"train": (0, 1, 2, 3), "val": (4, 5), "test": (6, 7)}.items():
+        (root / f"splits/{name}.csv").write_text("".join(f"{i}\n" for i in indexes))
+    return root, write_patch(root / f"spring/grid1/{PLACES[1][0]}")
+
+
+def test_patches_of_a_place_are_one_group(archive: tuple[Path, object]) -> None:
+    found = listed(SEASONET, archive[0])
+    assert {name.split("-")[0]: item.split for name, item in found.items()} == {
+        "spring": "train", "summer": "train", "fall": "validation", "winter": "test", "snow": ""
+    }  # fmt: skip
+    assert {(item.group, item.lonlat) for item in found.values()} == {
+        ("53.928425 7.503876", (7.503876, 53.928425))
+    }
+    assert len({item.group for item in listed(SEASONET, archive[0], grid="both").values()}) == 2
+    (other,) = listed(SEASONET, archive[0], grid="2", season="snow").values()
+    assert other.files == (f"snow/grid2/{PLACES[2][0]}",)
+
+
+def test_pixels_labels_and_grid(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
+    root, written = archive
+    item = listed(SEASONET, root)[f"spring-{PLACES[1][0]}"]
+    example = read(SEASONET, root, item)
+    layers = [
+        np.kron(b, np.ones((120 // b.shape[0],) * 2, b.dtype))
+        for name in FILES
+        for b in written[name]
+    ]
+    assert np.array_equal(example.pixels[0], np.stack(layers)) and example.pixels.dtype == np.uint16
+    bands = SEASONET.describe({"task": "segment", "level": "3"}).encoding.bands
+    assert bands[:4] == ("red", "green", "blue", "nir") and bands[9:] == (
+        "swir22",
+        "coastal",
+        "nir09",
+    )
+    assert example.valid.all() and example.grid and example.grid.resolution == (10, 10)
+    assert example.datetimes == (datetime(2018, 4, 18, 10, 40, 21, tzinfo=UTC),)
+    some = read(SEASONET, root, item, ("nir09", "blue", "nir08", "coastal"))
+    assert (
+        np.array_equal(some.pixels[0], example.pixels[0, [11, 2, 7, 10]])
+        and some.grid == example.grid
+    )
+    assert np.array_equal(example.label, np.where(written["labels"] == 0, 255, written["labels"]))
+
+
+@pytest.mark.parametrize(
+    ("level", "coal", "vines", "river", "count"), [("2", 13, 22, 51, 14), ("1", 1, 2, 5, 5)]
+)
+def test_coarser_levels(
+    archive: tuple[Path, dict[str, np.ndarray]],
+    level: str,
+    coal: int,
+    vines: int,
+    river: int,
+    count: int,
+) -> None:
+    root, written = archive
+    item = listed(SEASONET, root, level=level)[f"spring-{PLACES[1][0]}"]
+    label = read(SEASONET, root, item, ("red",), level=level).label
+    for code, becomes in ((7, coal), (13, vines), (29, river), (0, 255)):
+        assert set(label[written["labels"] == code].tolist()) == {becomes}
+    known = SEASONET.describe({"task": "segment", "level": level})
+    assert len(known.legend.classes) == count and set(known.common.values()) <= set(COMMON.ids)
+
+
+@pytest.mark.parametrize(
+    ("level", "there"), [("3", [2, 3, 12, 15, 28]), ("2", [11, 12, 21, 23, 42]), ("1", [1, 2, 4])]
+)
+def test_labels_of_whole_patches(
+    archive: tuple[Path, object], level: str, there: list[int]
+) -> None:
+    item = listed(SEASONET, archive[0], task="multilabel", level=level)[f"spring-{PLACES[1][0]}"]
+    label = read(SEASONET, archive[0], item, ("red",), task="multilabel", level=level).label
+    legend = SEASONET.describe({"task": "multilabel", "level": level}).legend
+    assert (
+        [i for i, one in zip(legend.ids, label, strict=True) if one] == there == list(item.classes)
+    )
+
+
+def test_samples_fit_the_table(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
+    root, written = archive
+    item = listed(SEASONET, root)[f"spring-{PLACES[1][0]}"]
+    (row,) = cut(SEASONET, root, item, 120)
+    assert (
+        np.array_equal(arrays.array_from(row, "label") == 255, written["labels"] == 0)
+        and row["block"] == item.group
+    )
+    (row,) = cut(SEASONET, root, item, 120, task="multilabel")
+    assert sum(row["class_counts"]) == 5
+
+
+def test_damaged_patches_are_named(tmp_path: Path) -> None:
+    name = PLACES[1][0]
+    folder = tmp_path / f"fall/grid1/{name}"
+    written = write_patch(folder)
+    (tmp_path / "meta.csv").write_text(
+        f"{HEAD}\n0,Fall,1,53.9,7.5,A,2018,4,18,10,40,21,0,0,2,1,1,1,fall/grid1/{name}\n"
+    )
+    (item,) = listed(SEASONET, tmp_path).values()
+    labels = folder / f"{name}_labels.tif"
+    write_raster(labels, np.full((120, 120), 34, np.uint8))
+    with pytest.raises(InputError, match=r"labels\.tif holds codes \[34\]"):
+        read(SEASONET, tmp_path, item)
+    write_raster(labels, written["labels"][:60])
+    with pytest.raises(InputError, match=r"labels\.tif has 60x120 pixels"):
+        read(SEASONET, tmp_path, item)
+    labels.unlink()
+    with pytest.raises(InputError, match=r"labels\.tif"):
+        read(SEASONET, tmp_path, item)
+    file = folder / f"{name}_20m.tif"
+    file.write_bytes(file.read_bytes()[:2000])
+    with pytest.raises(InputError, match=r"20m\.tif"):
+        read(SEASONET, tmp_path, item)
+
+
+def test_damaged_lists_are_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"has no meta\.csv"):
+        listed(SEASONET, tmp_path)
+    (tmp_path / "meta.csv").write_text("Index,Season\n")
+    with pytest.raises(InputError, match="no column Grid"):
+        listed(SEASONET, tmp_path)
+    (tmp_path / "meta.csv").write_text(
+        f"{HEAD}\n0,Fall,1,53.9,7.5,A,2018,4,18,10,40,21,0,0,99,1,1,1,fall/grid1/x\n"
+    )
+    with pytest.raises(InputError, match=r"meta\.csv line 2 cannot be read \(KeyError\(99\)\)"):
+        listed(SEASONET, tmp_path)
+    (tmp_path / "splits").mkdir()
+    (tmp_path / "splits/train.csv").write_text("0\n")
+    with pytest.raises(InputError, match=r"has the list train\.csv but not val\.csv, test\.csv"):
+        listed(SEASONET, tmp_path)
+
+
+def test_the_levels_of_corine() -> None:
+    assert [len(corine.LEGENDS[level].classes) for level in (1, 2, 3)] == [5, 15, 44]
+    assert [corine.id_at(335, level) for level in (1, 2, 3)] == [3, 33, 34] and corine.id_at(
+        523
+    ) == 44
+    assert corine.common_of(334) is None and set(corine.LEGENDS[3].ids) - set(corine.COMMON[3]) == {
+        corine.id_at(334)
+    }
+    assert (
+        {corine.id_at(code, 2) for code in corine.CODES}
+        == set(corine.LEGENDS[2].ids)
+        == set(corine.COMMON[2])
+    )

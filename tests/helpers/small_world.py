@@ -1,0 +1,123 @@
+"""A small archive with its labels, regions and run file on disk, and `lulc` run on it as a user would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import yaml
+from scipy import ndimage
+from shapely.geometry import box
+
+from lulc.geo.grid import Grid
+from tests.helpers.synthetic_scenes import write_raster
+
+GRID = Grid("EPSG:32633", (10.0, 0.0, 500000.0, 0.0, -10.0, 5300000.0), 320, 384)
+DAYS = ("20240601", "20240611", "20240621")
+SPECTRA = {1: (400, 300, 200), 2: (500, 3200, 1400), 3: (1500, 2400, 2800)}
+SCRIPTS = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class World:
+    """Where the run file, the archive and the truth (H, W on GRID) are."""
+
+    run: Path
+    archive: Path
+    truth: np.ndarray
+
+
+def make_world(folder: Path, seed: int = 0) -> World:
+    """Three classes in patches, three cloudy dates of three bands, labels in the west, two regions side by side."""
+    rng = np.random.default_rng(seed)
+    noise = ndimage.gaussian_filter(rng.normal(size=(2, *GRID.shape)), (0, 12, 12))
+    truth = np.where(noise[0] > noise[0].std() * 0.4, 1, np.where(noise[1] > 0, 2, 3)).astype(
+        "uint8"
+    )
+    archive = folder / "archive"
+    for day in DAYS:
+        cloud = ndimage.gaussian_filter(rng.normal(size=GRID.shape), 15)
+        cloud = cloud > cloud.std()
+        for number, band in enumerate(("red", "nir", "swir16")):
+            values = np.select([truth == c for c in SPECTRA], [SPECTRA[c][number] for c in SPECTRA])
+            pixels = ndimage.gaussian_filter(values.astype(float), 0.6) + rng.normal(
+                0, 120, GRID.shape
+            )
+            pixels = np.clip(np.where(cloud, 6000, pixels), 1, 10000).astype("uint16")
+            pixels[:, :7] = 0
+            write_raster(archive / f"S_{day}_{band}.tif", pixels, GRID, nodata=0)
+        write_raster(archive / f"S_{day}_quality.tif", np.where(cloud, 3, 1).astype("uint8"), GRID)
+    labels = truth.copy()
+    labels[:, 256:] = 255
+    write_raster(folder / "labels.tif", labels, GRID, nodata=255)
+    xmin, ymin, xmax, ymax = GRID.bounds
+    middle = xmin + 0.37 * (xmax - xmin)
+    shapes = [
+        box(xmin - 300, ymin + 500, middle, ymax - 155),
+        box(middle, ymin + 500, xmax - 333, ymax - 155),
+    ]
+    geopandas.GeoDataFrame({"id": ["west", "east"]}, geometry=shapes, crs=GRID.crs).to_file(
+        folder / "regions.gpkg"
+    )
+    np.save(folder / "truth.npy", truth)
+    (folder / "run.yaml").write_text(yaml.safe_dump(_settings(), sort_keys=False))
+    return open_world(folder)
+
+
+def open_world(folder: Path) -> World:
+    """What `make_world` made there."""
+    return World(folder / "run.yaml", folder / "archive", np.load(folder / "truth.npy"))
+
+
+def _settings() -> dict[str, object]:
+    names = {1: ("water", "#419bdf"), 2: ("trees", "#397d49"), 3: ("crops", "#e49635")}
+    return {
+        "name": "world",
+        "scenes": [
+            {
+                "path": "archive",
+                "pattern": "{scene}_{date}_{band}.tif",
+                "quality": "quality",
+                "clear": [1],
+            }
+        ],
+        "bands": ["red", "nir", "swir16"],
+        "tiling": {"crs": "EPSG:3035", "resolution": 10, "size": 64, "halo": 16, "block": 2},
+        "periods": [{"name": "2024", "start": "2024-01-01", "end": "2024-12-31"}],
+        "dates": 2,
+        "legend": {i: {"name": n, "colour": c} for i, (n, c) in names.items()},
+        "labels": {"path": "labels.tif"},
+        "samples": {"size": 32, "block": 2, "validation": 0.2, "test": 0.2},
+        "train": {"depth": 3, "decoder": [64, 32, 16], "epochs": 4, "batch": 8, "rate": 0.003},
+        "rasters": {"group": 4},
+        "regions": [{"path": "regions.gpkg", "id": "id", "level": "half"}],
+        "spark": {"master": "local[2,4]", "memory": "1g"},
+    }
+
+
+def lulc(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """The finished command `lulc …`, its output as text."""
+    command = [str(SCRIPTS / "lulc"), *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, check=False, timeout=600
+    )
+
+
+def environment() -> dict[str, str]:
+    """This environment with the interpreter's scripts first on PATH, as in an activated one."""
+    return os.environ | {
+        "PATH": f"{SCRIPTS}:{os.environ['PATH']}",
+        "PYSPARK_PYTHON": sys.executable,
+    }
+
+
+def files(out: Path, pattern: str) -> dict[str, bytes]:
+    """Relative name → content of the files under a folder that match."""
+    return {
+        str(p.relative_to(out)): p.read_bytes() for p in sorted(out.glob(pattern)) if p.is_file()
+    }

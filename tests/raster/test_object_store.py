@@ -1,0 +1,105 @@
+"""Reading from an object store that fails: busy now and then gives no wrong pixel, down gives an error in time."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lulc.geo.grid import Grid
+from lulc.raster import reader
+from lulc.raster.access import ReadError
+from tests.helpers.object_stores import Faults, faulty_store
+from tests.helpers.synthetic_scenes import texture, write_raster
+
+GRID = Grid("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0), 512, 512)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Faults]]:
+    path = write_raster(tmp_path_factory.mktemp("store") / "x.tif", texture(GRID), GRID)
+    with faulty_store() as (place, faults):
+        for name, body in (
+            ("/bucket", b""),
+            *((f"/bucket/{name}.tif", path.read_bytes()) for name in ("busy", "down")),
+        ):
+            connection = http.client.HTTPConnection(place, timeout=30)
+            connection.request("PUT", name, body, {"x-amz-acl": "public-read"})
+            assert connection.getresponse().status == 200
+        yield place, faults
+
+
+@pytest.fixture
+def environment(store: tuple[str, Faults], monkeypatch: pytest.MonkeyPatch) -> Faults:
+    place, faults = store
+    said = {
+        "AWS_S3_ENDPOINT": place,
+        "AWS_HTTPS": "NO",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+        "AWS_REGION": "us-east-1",
+    }
+    for name, value in (said | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}).items():
+        monkeypatch.setenv(name, value)
+    faults.each = faults.asked = faults.failed = 0
+    return faults
+
+
+@pytest.fixture(params=["s3", "http"])
+def base(request: pytest.FixtureRequest, store: tuple[str, Faults]) -> str:
+    return "s3://bucket" if request.param == "s3" else f"http://{store[0]}/bucket"
+
+
+def test_one_request_in_ten_failing_gives_no_wrong_pixel(base: str, environment: Faults) -> None:
+    environment.each = 10
+    expected = texture(GRID)
+    for row in range(0, 512, 128):
+        for col in range(0, 512, 128):
+            found, valid = reader.read_band(
+                f"{base}/busy.tif", 1, GRID.window(row, col, 128, 128), "nearest", None
+            )
+            assert valid.all()
+            np.testing.assert_array_equal(found, expected[row : row + 128, col : col + 128])
+    assert environment.failed >= 1 and environment.asked >= 10
+
+
+def test_a_store_that_is_down_is_an_error_in_time_and_is_not_remembered(
+    base: str, environment: Faults
+) -> None:
+    environment.each = 1
+    started = time.monotonic()
+    with pytest.raises(ReadError, match=r"down\.tif.*503"):
+        reader.read_band(f"{base}/down.tif", 1, GRID, "nearest", None)
+    assert time.monotonic() - started < 120
+    environment.each = 0
+    assert reader.read_band(f"{base}/down.tif", 1, GRID, "nearest", None)[1].all()
+
+
+def test_what_is_not_there_is_not_asked_for_again(base: str, environment: Faults) -> None:
+    started = time.monotonic()
+    with pytest.raises(ReadError, match=r"none\.tif"):
+        reader.read_band(f"{base}/none.tif", 1, GRID, "nearest", None)
+    assert time.monotonic() - started < 10 and environment.asked < 10
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_refusal_says_how_to_be_let_in_and_shows_no_key(
+    store: tuple[str, Faults], tmp_path: Path
+) -> None:
+    place, _ = store
+    connection = http.client.HTTPConnection(place, timeout=30)
+    for name, body in (
+        ("/closed", b""),
+        ("/closed/x.tif", write_raster(tmp_path / "x.tif", texture(GRID), GRID).read_bytes()),
+    ):
+        connection.request("PUT", name, body)
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) and answer.status == 200
+    with pytest.raises(ReadError, match=r"closed/x\.tif.*403.*AWS_ACCESS_KEY_ID"):
+        reader.read_band(f"http://{place}/closed/x.tif", 1, GRID, "nearest", None)
+    with pytest.raises(ReadError, match=r"none\.tif") as caught:
+        reader.read_band(f"http://{place}/bucket/none.tif?token=SECRET", 1, GRID, "nearest", None)
+    assert "SECRET" not in str(caught.value)

@@ -1,0 +1,230 @@
+"""STAC items of known products: their quality assets mask, their numbers become reflectance, the finest band is taken."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+
+from lulc.config import Archive, Condition
+from lulc.errors import InputError
+from lulc.geo import grid
+from lulc.geo.grid import Grid
+from lulc.sources import registry
+from lulc.sources.scene import Clear, Scene
+from tests.helpers.synthetic_scenes import write_raster
+
+GRID = Grid("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0), 48, 64)
+
+
+def write_item(folder: Path, assets: dict[str, dict[str, Any]], **properties: Any) -> Archive:
+    outline = shapely.geometry.mapping(grid.footprint(GRID))
+    item = {
+        "type": "Feature", "stac_version": "1.0.0", "id": "s", "geometry": outline, "links": [], "assets": {},
+        "properties": {"datetime": "2024-06-08T10:11:12Z", **properties},
+    }  # fmt: skip
+    for key, said in assets.items():
+        path = folder / said.get("href", f"{key}.tif")
+        write_raster(path, np.ones(GRID.shape, "uint16"), GRID)
+        item["assets"][key] = {"href": path.name, "type": "image/tiff; application=geotiff"} | said
+    (folder / "item.json").write_text(json.dumps(item))
+    return Archive(str(folder / "item.json"))
+
+
+def read(archive: Archive, *bands: str) -> Scene:
+    source = registry.source_of(archive)
+    return source.read(next(source.items(archive)), archive, bands)
+
+
+def passing(scene: Scene, values: np.ndarray) -> list[int]:
+    clear = np.logical_and.reduce([test.passes(values) for test in scene.clear])
+    return [int(v) for v in values[clear]]
+
+
+@pytest.mark.parametrize("key", ["scl", "SCL", "SCL_20m"])
+def test_scene_classification_masks_by_default(tmp_path: Path, key: str) -> None:
+    archive = write_item(tmp_path, {"red": {}, key: {}})
+    codes = np.arange(12)
+    assert passing(read(archive, "red"), codes) == [2, 4, 5, 6, 7, 11]
+    assert [(b.name, b.kind, Path(b.href).name) for b in read(archive, "red").quality] == [
+        ("quality", "quality", f"{key}.tif")
+    ]
+    masks: list[tuple[tuple[Condition, ...], list[int]]] = [
+        (("snow", "water"), [1, 2, 3, 4, 5, 7, 8, 9, 10]), (("cloud",), [1, 2, 3, 4, 5, 6, 7, 10, 11]),
+    ]  # fmt: skip
+    for mask, expected in masks:
+        assert passing(read(replace(archive, mask=mask), "red"), codes) == expected
+    bare = read(replace(archive, mask=()), "red")
+    assert (bare.quality, bare.clear) == ((), ())
+    own = read(replace(archive, quality=key, clear=(4,)), "red")
+    assert own.clear == (Clear("quality", (4,)),)
+
+
+@pytest.mark.parametrize("key", ["qa_pixel", "QA_PIXEL.TIF"])
+def test_qa_pixel_masks_by_default(tmp_path: Path, key: str) -> None:
+    archive = write_item(tmp_path, {"red": {}, key: {}})
+    # LSDS-1619, pixel quality assessment value interpretations. Clouds of medium confidence (22080, 22144) are clear by its bits.
+    values = np.array(
+        [
+            1,
+            21824,
+            21826,
+            21890,
+            21952,
+            22080,
+            22144,
+            22280,
+            23888,
+            23952,
+            24088,
+            30048,
+            54596,
+            54852,
+            55052,
+        ]
+    )
+    assert passing(read(archive, "red"), values) == [21824, 21952, 22080, 22144, 30048]
+    assert passing(
+        read(replace(archive, mask=("water", "snow")), "red"), np.array([1, 21824, 21952, 30048])
+    ) == [21824]
+
+
+def test_a_quality_asset_that_was_not_fetched_is_named_with_the_remedy(tmp_path: Path) -> None:
+    archive = write_item(tmp_path, {"red": {}, "scl": {}})
+    (tmp_path / "scl.tif").unlink()
+    with pytest.raises(InputError, match=r"scl\.tif.*scenes\.mask to \[\]"):
+        read(archive, "red")
+    assert read(replace(archive, mask=()), "red").clear == ()
+
+
+SENTINEL2 = {"eo:bands": [{"name": "B04", "common_name": "red"}]}
+SCALED = {"raster:bands": [{"scale": 0.0001, "offset": -0.1, "nodata": 0}]}
+
+
+@pytest.mark.parametrize(
+    ("asset", "properties", "expected"),
+    [
+        (SENTINEL2, {"s2:processing_baseline": "05.10"}, (0.0001, -0.1, 0.0)),
+        (SENTINEL2, {"s2:processing_baseline": "04.00"}, (0.0001, -0.1, 0.0)),
+        (SENTINEL2, {"s2:processing_baseline": "02.14"}, (0.0001, 0.0, 0.0)),
+        (
+            SENTINEL2 | SCALED,
+            {"s2:processing_baseline": "05.11", "earthsearch:boa_offset_applied": True},
+            (0.0001, 0.0, 0.0),
+        ),
+        (
+            SENTINEL2 | SCALED,
+            {"s2:processing_baseline": "05.11", "earthsearch:boa_offset_applied": False},
+            (0.0001, -0.1, 0.0),
+        ),
+        (
+            SENTINEL2,
+            {"sentinel:processing_baseline": "04.00", "sentinel:boa_offset_applied": True},
+            (0.0001, 0.0, 0.0),
+        ),
+        (
+            {"href": "LC09_L2SP_x_SR_B4.TIF"},
+            {"landsat:collection_number": "02"},
+            (2.75e-05, -0.2, 0.0),
+        ),
+        (
+            {"href": "LC09_L2SP_x_ST_B10.TIF"},
+            {"landsat:collection_number": "02"},
+            (0.00341802, 149.0, 0.0),
+        ),
+        ({"href": "LC09_L1TP_x_B4.TIF"}, {"landsat:collection_number": "02"}, (1.0, 0.0, None)),
+        ({}, {}, (1.0, 0.0, None)),
+    ],
+)
+def test_numbers_become_physical_where_items_leave_it_out(
+    tmp_path: Path,
+    asset: dict[str, Any],
+    properties: dict[str, Any],
+    expected: tuple[float, float, float | None],
+) -> None:
+    (band,) = read(write_item(tmp_path, {"red": asset}, **properties), "red").bands
+    assert (band.scale, band.offset, band.nodata) == expected
+
+
+def test_of_one_band_at_several_resolutions_the_finest_is_taken(tmp_path: Path) -> None:
+    said = {"bands": [{"name": "B04", "eo:common_name": "red"}]}
+    assets = {f"B04_{m}m": said | {"gsd": m} for m in (20, 10, 60)} | {
+        f"SCL_{m}m": {"gsd": m} for m in (60, 20)
+    }
+    scene = read(write_item(tmp_path, assets), "red")
+    assert [(b.name, Path(b.href).stem) for b in scene.bands] == [
+        ("red", "B04_10m"),
+        ("quality", "SCL_20m"),
+    ]
+    assert (
+        read(replace(write_item(tmp_path, assets), bands={"B04": "r"}), "r")
+        .bands[0]
+        .href.endswith("B04_10m.tif")
+    )
+
+
+def test_red_edges_have_their_names_by_wavelength_and_bands_their_own_names(tmp_path: Path) -> None:
+    said = {
+        "B05": ("rededge", 0.704),
+        "B06": ("rededge", 0.74),
+        "B07": ("rededge", 0.783),
+        "B8A": ("nir08", 0.865),
+    }
+    assets = {
+        f"re{n}": {"eo:bands": [{"name": n, "common_name": common, "center_wavelength": um}]}
+        for n, (common, um) in said.items()
+    }
+    archive = write_item(tmp_path, assets)
+    wanted = {
+        "rededge071": "reB05",
+        "rededge075": "reB06",
+        "rededge078": "reB07",
+        "nir08": "reB8A",
+        "B8A": "reB8A",
+        "reB06": "reB06",
+    }
+    scene = read(archive, *wanted)
+    assert {b.name: Path(b.href).stem for b in scene.bands} == wanted
+    assert {b.name for b in read(archive).bands} == {
+        "rededge071",
+        "rededge075",
+        "rededge078",
+        "nir08",
+    }
+
+
+def test_what_else_is_known_of_a_scene(tmp_path: Path) -> None:
+    said = {
+        "view:sun_elevation": 51.5,
+        "view:sun_azimuth": 150,
+        "platform": "sentinel-2b",
+        "grid:code": "MGRS-33UXP",
+    }
+    scene = read(
+        write_item(tmp_path, {"red": {}}, **said, **{"s2:processing_baseline": "05.10"}), "red"
+    )
+    assert dict(scene.properties) == {
+        "sun_elevation_deg": "51.5", "sun_azimuth_deg": "150", "platform": "sentinel-2b", "tile": "MGRS-33UXP",
+        "processing_baseline": "05.10",
+    }  # fmt: skip
+
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="../shared/data is not there")
+def test_real_items_with_and_without_quality() -> None:
+    zion = read(Archive(str(DATA / "zion" / "LC80380342015230LGN00.json")), "blue", "nir08")
+    assert (zion.quality, zion.clear, zion.bands[0].scale) == ((), (), 1.0)
+    landsat = read(
+        Archive(str(next((DATA / "landsat_c2").rglob("*_SR_stac.json"))), source="stac"),
+        "red",
+        "nir08",
+    )
+    assert [Path(b.href).name[-12:] for b in landsat.quality] == ["QA_PIXEL.TIF"]
+    assert [(b.scale, b.offset, b.nodata) for b in landsat.bands[:2]] == [(2.75e-05, -0.2, 0.0)] * 2

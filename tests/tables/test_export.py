@@ -1,0 +1,86 @@
+"""What SQL gives becomes a file that other programs read, shapes among them."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import geopandas
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyogrio
+import pytest
+import shapely
+
+from lulc.errors import UsageError
+from lulc.tables import export
+from tests.helpers import small_world as world
+
+TABLE = pa.table(
+    {
+        "name": ["a", "b"],
+        "km2": [1.5, 2.0],
+        "shape": [shapely.to_wkb(shapely.box(i, 0, i + 1, 2)) for i in (0, 5)],
+    }
+)
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "geojson", "parquet", "csv"])
+def test_shapes_and_numbers_come_back(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"t.{suffix}"
+    export.save(TABLE, path, "shape")
+    if suffix == "csv":
+        found = pd.read_csv(path)
+        shapes = shapely.from_wkt(found["shape"])
+    else:
+        found = geopandas.read_parquet(path) if suffix == "parquet" else geopandas.read_file(path)
+        assert found.crs == "EPSG:4326"
+        shapes = found.geometry.to_numpy()
+    assert found["name"].tolist() == ["a", "b"]
+    np.testing.assert_allclose(found["km2"], [1.5, 2.0])
+    assert shapely.equals(shapes, shapely.from_wkb(TABLE["shape"].to_pylist())).all()
+
+
+def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"\.csv, \.xlsx, \.parquet"):
+        export.save(TABLE, tmp_path / "t.xls", "shape")
+    with pytest.raises(UsageError, match="the table has none"):
+        export.save(TABLE.drop_columns(["shape"]), tmp_path / "t.gpkg", None)
+    export.save(TABLE.drop_columns(["shape"]), tmp_path / "t.csv", None)
+    assert (tmp_path / "t.csv").read_text().splitlines()[0] == '"name","km2"'
+
+
+def test_a_sheet_holds_what_the_query_gave(tmp_path: Path) -> None:
+    names = ["São Tomé", "=1+1", None]
+    table = pa.table(
+        {
+            "name": names,
+            "km2": [1.5, None, 1e-9],
+            "id": [1, 2, 2**40],
+            "periods": [["a", "b"], [], None],
+        }
+    )
+    export.save(table, tmp_path / "t.xlsx", None)
+    found = pyogrio.read_dataframe(tmp_path / "t.xlsx")
+    assert found["name"].tolist() == names  # a text that looks like a formula stays a text
+    assert found["km2"].tolist() == [1.5, pytest.approx(np.nan, nan_ok=True), 1e-9]
+    assert found["id"].tolist() == [1, 2, 2**40] and found["periods"].tolist() == [
+        "['a' 'b']",
+        "[]",
+        None,
+    ]
+    with zipfile.ZipFile(tmp_path / "t.xlsx") as sheet:
+        assert b"<f>" not in sheet.read("xl/worksheets/sheet1.xml")
+    with pytest.raises(UsageError, match="no geometries"):
+        export.save(TABLE, tmp_path / "t.xlsx", "shape")
+
+
+def test_a_query_is_saved(done: Path, tmp_path: Path) -> None:
+    query = """SELECT r.name, r.geometry, sum(a.area_m2) AS m2 FROM regions r JOIN class_areas a USING (region_id)
+               GROUP BY r.name, r.geometry ORDER BY r.name"""
+    ran = world.lulc("sql", done, query, "--save", tmp_path / "areas.gpkg")
+    assert ran.returncode == 0, ran.stderr
+    found = geopandas.read_file(tmp_path / "areas.gpkg")
+    assert found["name"].tolist() == ["east", "west"]
+    assert (found.to_crs("EPSG:6933").area / found["m2"]).between(0.999, 1.001).all()
