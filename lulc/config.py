@@ -280,8 +280,8 @@ class TrainConf:
     """Number of first epochs in which the encoder is not trained; they have a cycle of the learning
     rate of their own."""
     encoder_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Learning rate of the encoder's first stage as a share of that of its last; the stages between
-    them are spaced by equal factors."""
+    """How much less the encoder's early stages learn than the rest of the network: the rates of its
+    n stages are spaced by equal factors, encoder_rate^(1/n) each, up to the rest's rate."""
     patience: Count | None = None
     """Number of epochs without a better one after which training ends. Default: all epochs."""
     depth: Annotated[int, Field(ge=3, le=5)] = 5

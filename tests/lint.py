@@ -1,4 +1,4 @@
-"""python -m tests.lint: style, the rooms' import rules and strict types; exit code 1 when one of them finds something."""
+"""python -m tests.lint: style, import rules between rooms and types; exit code 1 on any finding."""
 
 from __future__ import annotations
 

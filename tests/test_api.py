@@ -40,7 +40,7 @@ from tests.cli.test_runfile import SMALL
 from tests.helpers.small_world import GRID as WORLD_GRID
 from tests.helpers.small_world import World
 from tests.helpers.synthetic_scenes import write_raster
-from tests.stats import test_class_rasters as test_classmaps
+from tests.stats.test_class_rasters import GRID as MAP_GRID
 from tests.stats.test_class_rasters import ask, star, write_map
 
 PNG = b"\x89PNG\r\n"
@@ -147,8 +147,10 @@ def test_wrong_settings_are_named(settings: dict[str, Any], message: str) -> Non
 def test_wrong_names_are_answered_with_the_right_ones(tmp_path: Path, run: lulc.Run) -> None:
     for mistake, error, message in (
         (lambda: lulc.run(SMALL, tmp_path, stages=["tiles"]), UsageError, "none of index, tile"),
+        (lambda: lulc.run(SMALL, tmp_path, stages="tiles"), UsageError, "stage tiles is none of"),
         (lambda: lulc.open_run(tmp_path), InputError, "holds no run: `lulc run RUN.yaml --out"),
         (lambda: run.table("areas"), InputError, "table 'areas' is none of scenes, chips"),
+        (lambda: run.table("chips", ["pixel"]), InputError, "no column pixel: it has tile_id"),
         (lambda: next(run.chips("2023")), InputError, "period '2023' is none of 2024"),
         (lambda: run.map("2023"), InputError, "period '2023' is none of 2024"),
         (lambda: next(run.samples("val")), InputError, "'val' is none of train, validation, test"),
@@ -181,6 +183,8 @@ def test_a_run_is_what_its_files_are(run: lulc.Run, small: World) -> None:
         assert table.schema.names == schemas.ALL[name].names
         assert bool(table.num_rows) == (name in run.tables)
     assert run.ledger.num_rows == store.read_table(run.out, "ledger").num_rows
+    narrow = run.table("class_areas", ["name", "area_m2"])
+    assert narrow.equals(run.table("class_areas").select(["name", "area_m2"]))
     history = run.history().to_pydict()
     assert history["epoch"] == [1, 2, 3, 4]
     assert history["accuracy"][-1] > 0.9
@@ -253,9 +257,13 @@ def test_a_model_maps_as_its_predictor_does(run: lulc.Run) -> None:
         model.classify(sample)
     with pytest.raises(InputError, match=r"the image has bands .*'blue'"):
         model.segment(dataclasses.replace(sample, bands=("blue", "nir", "swir16")))
+    # The pixel size is that of the training, but for samples, which are compared with labels.
     coarse = sample.grid.coarsen(2)
+    assert (model.segment(dataclasses.replace(sample, grid=coarse)).classes == classes).all()
+    chip = next(run.chips())
+    assert model.segment(chip).grid == chip.grid
     with pytest.raises(InputError, match="the image has pixels of 20 m"):
-        model.segment(dataclasses.replace(sample, grid=coarse))
+        model.segment(dataclasses.replace(chip, grid=chip.grid.coarsen(2)))
     nowhere = model.segment(dataclasses.replace(sample, grid=None))
     assert (nowhere.classes == classes).all()
     with pytest.raises(InputError, match="without georeference"):
@@ -387,7 +395,7 @@ def test_a_raster_is_read_on_its_grid_and_on_another(
 def test_areas_are_those_of_the_stage(spark: Any, tmp_path: Path) -> None:
     whole = write_map(tmp_path / "2020" / "whole.tif", 1)
     for number, cols in enumerate((slice(0, 350), slice(350, 700))):
-        grid = test_classmaps.GRID.window(0, cols.start, 600, 350)
+        grid = MAP_GRID.window(0, cols.start, 600, 350)
         classes = np.where(whole[:, cols] == 95, 10, whole[:, cols])
         write_raster(tmp_path / "2021" / f"{number}.tif", classes, grid, nodata=0)
     utm = Grid("EPSG:32632", (100.0, 0.0, 150_000.0, 0.0, -100.0, 240_000.0), 1200, 1200)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -65,9 +64,3 @@ def test_every_file_that_extends_is_listed(registry: str, readers: str, name: st
     ]
     exported = {v.name: v for m in modules for v in vars(m).values() if isinstance(v, kind)}
     assert exported == listed
-
-
-def test_jobs_and_stages_are_the_same_names() -> None:
-    from lulc.stages import STAGES
-
-    assert {p.stem for p in Path(lint.ROOT / "jobs").glob("*.py")} == set(STAGES)

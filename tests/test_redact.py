@@ -23,7 +23,10 @@ ENCODED = "5ecret%2FQ%2Bx%3D%3D"
 
 ADDRESSES = [
     f"https://a.blob.core.windows.net/c/x.tif?sv=2024-11-04&se=2026-01-01&sr=c&sp=rl&sig={ENCODED}",
-    f"https://b.s3.amazonaws.com/x.tif?X-Amz-Algorithm=AWS4&X-Amz-Credential=A%2Fus&X-Amz-Signature={ENCODED}",
+    (
+        "https://b.s3.amazonaws.com/x.tif?X-Amz-Algorithm=AWS4&X-Amz-Credential=A%2Fus"
+        f"&X-Amz-Signature={ENCODED}"
+    ),
     f"https://b.s3.amazonaws.com/x.tif?x-amz-security-token={ENCODED}",
     f"https://b.s3.amazonaws.com/x.tif?AWSAccessKeyId=AKIA&Expires=1&Signature={ENCODED}",
     f"https://storage.googleapis.com/b/x.tif?X-Goog-Credential=a&X-Goog-Signature={ENCODED}",

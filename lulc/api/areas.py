@@ -145,8 +145,7 @@ def estimate_areas(
         A row for every measure: `estimate`, `standard_error`, `low_95`, `high_95`.
 
     Raises:
-        InputError: the design is missing, a reference is not a class, or a class has too few
-            points.
+        InputError: the design is missing, or a reference is no class, or a class lacks points.
     """
     folder = Path(out) if out else None
     table, unanswered = area_estimation.estimate_areas(

@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lulc.errors import extras_named
+
 if TYPE_CHECKING:
     from lulc.inference.trained_model import TrainedModel
 
 
+@extras_named()
 def load_model(model: str, out: str | Path, tracking_uri: str | None = None) -> TrainedModel:
     """Find a registered model and return it, ready to map.
 

@@ -16,7 +16,7 @@ from lulc.api.config import RunSource, load_config, save_config, saved_config
 from lulc.api.pictures import OF_TRAINING, draw_picture
 from lulc.chips.chip import Chip
 from lulc.config import Config
-from lulc.errors import InputError, UsageError
+from lulc.errors import InputError, UsageError, extras_named
 from lulc.legend import Legend
 from lulc.raster.show import Picture, table_html
 from lulc.samples.sample import Sample, read_samples
@@ -65,18 +65,26 @@ class Run:
         """What was done: a row for every unit of work and every bad input."""
         return self.table("ledger")
 
-    def table(self, name: str) -> pa.Table:
+    def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Return a table of the run; an empty one where nothing has been written.
 
         Args:
             name: one of the tables that docs/tables.md lists.
+            columns: the columns to read, all by default. Those of pixels may not fit in memory:
+                `chips` and `samples` yield them row by row.
 
         Raises:
-            InputError: there is no table of this name.
+            InputError: there is no table of this name, or it has no such column.
         """
         if name not in schemas.ALL:
             raise InputError(f"table {name!r} is none of {', '.join(schemas.ALL)}")
-        return store.read_table(self.out, name)
+        names = store.schema_of(self.out, name).names
+        missing = [column for column in columns or () if column not in names]
+        if missing:
+            raise InputError(
+                f"table {name} has no column {', '.join(missing)}: it has {', '.join(names)}"
+            )
+        return store.read_table(self.out, name, list(columns) if columns else None)
 
     def chips(self, period: str | None = None) -> Iterator[Chip]:
         """Yield the chips of a period, or of all, one held at a time.
@@ -121,6 +129,7 @@ class Run:
             raise InputError("the maps of this run were made elsewhere: lulc.open_map reads them")
         return read_class_map(self.out, name, self.legend)
 
+    @extras_named()
     def model(self, version: str | None = None) -> TrainedModel:
         """Return the run's model, ready to map.
 
@@ -135,6 +144,7 @@ class Run:
             address = f"models:/{self.name}{separator}{version}"
         return load_model(address, self.out, self.config.tracking.uri)
 
+    @extras_named()
     def history(self) -> pa.Table:
         """Return the epochs of the run's last training: `epoch`, `seconds` and its metrics.
 
@@ -163,6 +173,7 @@ class Run:
 
         return write_report(self.config, self.out)
 
+    @extras_named()
     def sql(self, query: str, **parameters: str) -> pa.Table:
         """Run a query on the run's tables. Spark starts at the first one and is kept.
 
@@ -180,6 +191,7 @@ class Run:
 
         return query_views(self.out, query, parameters, self.config.spark)
 
+    @extras_named()
     def map_folder(self, folder: str | Path, model: str | None = None) -> pa.Table:
         """Map a folder of image files by the run's model.
 
@@ -236,7 +248,7 @@ def run(
     out: str | Path,
     *,
     set: Mapping[str, Any] | None = None,  # noqa: A002 - as on the command line
-    stages: Sequence[str] = (),
+    stages: str | Sequence[str] = (),
     selection: Selection | None = None,
 ) -> Run:
     """Carry out a run, or some of its stages. What is up to date is left as it is.
@@ -247,7 +259,7 @@ def run(
         source: the path of a run file, its content as a mapping, or a Config.
         out: the output folder, which is made.
         set: values by dotted name that replace those of `source`, such as `{"train.epochs": 5}`.
-        stages: names of stages; all that the run file asks for by default.
+        stages: a stage, or several; all that the run file asks for by default.
         selection: the part of the run to work on; all of it by default.
 
     Returns:
@@ -265,12 +277,14 @@ def run(
         >>> run.map("2015").areas_m2()  # doctest: +SKIP
     """
     config, folder = load_config(source, set), Path(out)
-    results = carry_out(config, folder, stages or stages_of(config), selection)
+    names = (stages,) if isinstance(stages, str) else tuple(stages)
+    results = carry_out(config, folder, names or stages_of(config), selection)
     if not stages:
         finish(config, folder, any(result.done for result in results))
     return Run(folder.resolve(), config)
 
 
+@extras_named()
 def carry_out(
     config: Config,
     out: Path,

@@ -3,11 +3,10 @@ from .chip import Chip, choose_encoding, join_chips, write_chips
 from .composites import Interval, compose, fill_gaps, make_intervals, median_composite
 from .cut import Cut, cut_block
 from .extent import Cell, block_of_tile, find_cells
-from .mosaic import LAYER, ChipSpec, Mosaic, MosaicTarget, mosaic_dates, mosaic_scenes
+from .mosaic import ChipSpec, Mosaic, MosaicTarget, mosaic_dates, mosaic_scenes
 from .tiling import make_tiling
 
 __all__ = [
-    "LAYER",
     "Block",
     "Cell",
     "Chip",

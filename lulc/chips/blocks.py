@@ -19,7 +19,7 @@ from lulc.chips.chip import choose_encoding, write_chips
 from lulc.chips.composites import Interval, make_intervals
 from lulc.chips.cut import Cut, cut_block
 from lulc.chips.extent import Cell
-from lulc.chips.mosaic import LAYER, ChipSpec
+from lulc.chips.mosaic import ChipSpec
 from lulc.chips.tiling import make_tiling
 from lulc.config import Config, Period
 from lulc.errors import InputError
@@ -88,11 +88,6 @@ def make_chip_spec(config: Config, scenes: Iterable[Scene]) -> ChipSpec:
     )
 
 
-def is_layer(scene: Scene) -> bool:
-    """Return whether a scene is a layer: a raster that joins every date of every period."""
-    return scene.source == LAYER
-
-
 def is_in_period(scene: Scene, period: Period) -> bool:
     """Return whether a scene's UTC day is in a period, both ends included.
 
@@ -129,7 +124,7 @@ def plan_blocks(
     scenes_of: dict[tuple[str, Cell], list[Scene]] = defaultdict(list)
     for scene, cell in pairs:
         if scene.scene_id in unreadable:
-            if is_layer(scene):
+            if scene.is_layer:
                 raise InputError(
                     f"{scene.scene_id} cannot be read, and every chip needs it: "
                     f"{unreadable[scene.scene_id]}"
@@ -142,7 +137,7 @@ def plan_blocks(
     blocks = [
         make_block(spec, periods[name], cell, scenes)
         for (name, cell), scenes in sorted(scenes_of.items(), key=_by_period_and_row)
-        if not all(is_layer(scene) for scene in scenes)
+        if not all(scene.is_layer for scene in scenes)
     ]
     if not blocks:
         errors = "".join(f"\n  {scene}: {error}" for scene, error in list(unreadable.items())[:5])

@@ -15,7 +15,6 @@ from lulc.bands import OBSERVATIONS
 from lulc.chips.chip import Chip
 from lulc.chips.composites import Interval
 from lulc.chips.mosaic import (
-    LAYER,
     Area,
     ChipSpec,
     Mosaic,
@@ -24,7 +23,7 @@ from lulc.chips.mosaic import (
     mosaic_dates,
     mosaic_layer,
 )
-from lulc.sources.scene import Scene
+from lulc.sources.scene import LAYER, Scene
 
 
 @dataclass(frozen=True)
@@ -100,8 +99,8 @@ def cut_block(
         spec=spec,
     )
     ordered = sorted(scenes, key=_order)
-    layers = [scene for scene in ordered if scene.source == LAYER]
-    dated = [scene for scene in ordered if scene.source != LAYER]
+    layers = [scene for scene in ordered if scene.is_layer]
+    dated = [scene for scene in ordered if not scene.is_layer]
     layer_mosaics = [mosaic_layer(layers, *layer, target) for layer in spec.layers]
     unreadable = {name: error for m in layer_mosaics for name, error in m.unreadable.items()}
     for number, mosaic in enumerate(mosaic_dates(dated, target, intervals)):

@@ -21,7 +21,6 @@ from lulc.sources import radar
 from lulc.sources.scene import Scene
 from lulc.tables.encoding import Encoding
 
-LAYER = "layer"
 """Source of a raster without a date whose bands join every date."""
 
 Area = tuple[slice, slice]

@@ -2,10 +2,12 @@ from .blocks import InferenceSpec, map_block, map_chips, predictions_path, table
 from .class_map import ClassMap, RasterSpec
 from .detections import DetectionSpec, write_detections
 from .folder import map_folder
+from .mosaic import read_class_map, read_class_raster
 from .predictor import Predictor, load, load_all, use_one_core
 from .rasters import group_key, mosaic_predictions, raster_path, write_group
 from .rows import PredictionRow, count_percents
 from .stac import write_collection, write_mosaic
+from .trained_model import TrainedModel, open_model
 
 __all__ = [
     "ClassMap",
@@ -14,6 +16,7 @@ __all__ = [
     "PredictionRow",
     "Predictor",
     "RasterSpec",
+    "TrainedModel",
     "count_percents",
     "group_key",
     "load",
@@ -22,8 +25,11 @@ __all__ = [
     "map_chips",
     "map_folder",
     "mosaic_predictions",
+    "open_model",
     "predictions_path",
     "raster_path",
+    "read_class_map",
+    "read_class_raster",
     "table_of",
     "use_one_core",
     "write_collection",

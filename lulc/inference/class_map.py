@@ -82,10 +82,11 @@ class ClassMap:
             InputError: the map is of an image without georeference.
 
         Examples:
+            >>> import lulc, numpy
             >>> from lulc.legend import COMMON
-            >>> grid = Grid("EPSG:6933", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), 1, 3)
-            >>> classes = np.array([[0, 0, 255]], np.uint8)
-            >>> areas = ClassMap(grid, classes, classes, (), "", legend=COMMON).areas_m2()
+            >>> grid = lulc.Grid("EPSG:6933", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), 1, 3)
+            >>> classes = numpy.array([[0, 0, 255]], "uint8")
+            >>> areas = lulc.ClassMap(grid, classes, classes, (), "", legend=COMMON).areas_m2()
             >>> areas["water"], areas["trees"]
             (200.0, 0.0)
         """

@@ -21,6 +21,7 @@ from lulc.legend import Legend
 from lulc.models.contract import Contract
 from lulc.models.package import ModelRef
 from lulc.raster.show import table_html
+from lulc.samples.sample import Sample
 
 
 class Image(Protocol):
@@ -80,7 +81,8 @@ class TrainedModel:
 
         Raises:
             UsageError: the model's task is for whole images or boxes.
-            InputError: the image has other bands or pixels than the model was trained on.
+            InputError: the image has other bands, or a chip other pixels, than the model was
+                trained on.
         """
         self._check_kind("pixels", "segment")
         self._check_image(image)
@@ -99,8 +101,8 @@ class TrainedModel:
 
         Raises:
             UsageError: the model's task is for pixels or boxes.
-            InputError: the image has other bands or pixels than the model was trained on, or
-                nothing valid in its middle.
+            InputError: the image has other bands, or a chip other pixels, than the model was
+                trained on, or nothing is valid in its middle.
         """
         if self.predictor.task.kind in ("pixels", "boxes"):
             raise self._wrong_kind("classify")
@@ -126,7 +128,8 @@ class TrainedModel:
 
         Raises:
             UsageError: the model's task is not detect.
-            InputError: the image has other bands or pixels than the model was trained on.
+            InputError: the image has other bands, or a chip other pixels, than the model was
+                trained on.
         """
         self._check_kind("boxes", "detect")
         self._check_image(image)
@@ -157,7 +160,10 @@ class TrainedModel:
         return PredictConf(flips=self.contract.flips, score=self.contract.score)
 
     def _check_image(self, image: Image) -> None:
-        side_m = pixel_side_m(image.grid) if image.grid else self.contract.gsd_m
+        # Samples are mapped to be compared with their labels: in any pixel size, as in a training.
+        side_m = self.contract.gsd_m
+        if image.grid is not None and not isinstance(image, Sample):
+            side_m = pixel_side_m(image.grid)
         self.contract.check(image.bands, side_m, "the image")
 
     def _check_kind(self, kind: str, verb: str) -> None:

@@ -2,6 +2,7 @@ from .access import ARCHIVE_MARK, OpenRaster, ReadError, gdal_message, gdal_sett
 from .cog import majority, pyramid, read_tags, write_bands, write_cog
 from .hdf4 import Hdf4Layer, list_layers
 from .reader import grid_of, is_real, read_band, read_bands, read_swath, read_whole
+from .show import Picture, encode_png, picture_html
 from .signing import sign
 from .vector import rasterize
 from .views import (
@@ -20,6 +21,7 @@ __all__ = [
     "ARCHIVE_MARK",
     "Hdf4Layer",
     "OpenRaster",
+    "Picture",
     "PixelWindow",
     "RasterWriter",
     "ReadError",
@@ -27,6 +29,7 @@ __all__ = [
     "average_onto",
     "create_cog",
     "create_geotiff",
+    "encode_png",
     "gdal_message",
     "gdal_settings",
     "grid_of",
@@ -35,6 +38,7 @@ __all__ = [
     "majority",
     "open_north_up",
     "open_raster",
+    "picture_html",
     "pixel_centres",
     "pyramid",
     "rasterize",

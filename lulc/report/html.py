@@ -25,6 +25,7 @@ from lulc.legend import Legend, legend_from_table
 from lulc.raster import access
 from lulc.report.map import draw_map
 from lulc.report.regions import outline_regions
+from lulc.sources.scene import LAYER
 from lulc.tables import files, layout, ledger, store
 
 RegionKey = tuple[str, str]
@@ -156,7 +157,7 @@ def _headline(config: Config, legend: Legend, scenes: Sequence[dict[str, Any]]) 
         return f"{len(legend.classes)} classes of maps made elsewhere; periods {periods}"
     days = sorted(scene["datetime"] for scene in scenes if scene["datetime"])
     span = f", {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}" if days else ""
-    count = sum(scene["source"] != "layer" for scene in scenes)
+    count = sum(scene["source"] != LAYER for scene in scenes)
     periods = ", ".join(period.name for period in config.periods)
     return (
         f"{len(config.legend)} classes from {count} scene{'s' * (count != 1)}{span}; "

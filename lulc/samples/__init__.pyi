@@ -26,6 +26,7 @@ from .from_datasets import (
 from .labels import read_labels, read_labels_counting
 from .leakage import AuditedSample, audit, audit_ground, extent_of
 from .plan import plan_windows, window_files
+from .sample import Sample, read_samples
 from .splits import (
     SPLITS,
     Fence,
@@ -46,6 +47,7 @@ __all__ = [
     "AuditedSample",
     "DatasetSpec",
     "Fence",
+    "Sample",
     "SampleRow",
     "SampleSpec",
     "SplitCell",
@@ -73,6 +75,7 @@ __all__ = [
     "read_labels",
     "read_labels_counting",
     "read_outlines",
+    "read_samples",
     "sample_id",
     "scan_labels",
     "split_cell",

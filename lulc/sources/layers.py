@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lulc.config import LayerConf
 from lulc.sources.header import make_scene, open_header, with_fingerprint
-from lulc.sources.scene import Scene
+from lulc.sources.scene import LAYER, Scene
 
 
 def read_layer(layer: LayerConf) -> Scene:
@@ -18,4 +18,4 @@ def read_layer(layer: LayerConf) -> Scene:
     """
     header = open_header(layer.path)
     band = header.band(layer.band, 1)
-    return with_fingerprint(make_scene(f"layer:{layer.band}", "layer", None, [(band, header)]))
+    return with_fingerprint(make_scene(f"layer:{layer.band}", LAYER, None, [(band, header)]))

@@ -13,6 +13,9 @@ import pyarrow as pa
 from lulc.bands import Band
 from lulc.tables import schemas
 
+LAYER = "layer"
+"""The source of scenes that are layers of a run file."""
+
 
 @dataclass(frozen=True)
 class Clear:
@@ -51,7 +54,7 @@ class Scene:
     source: str
     """Name of the Source that read it."""
     datetime: datetime | None
-    """When it was acquired, UTC; None: a layer, which belongs to every period."""
+    """When it was acquired, UTC; None: it belongs to every period, as a layer does."""
     crs: str
     """CRS of its finest band."""
     footprint: bytes
@@ -68,6 +71,11 @@ class Scene:
     """Further metadata as (name, text), such as the angles of the sun."""
     fingerprint: str = ""
     """Changes when the metadata or a file of the scene does."""
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether it is a layer: a raster of the run file that gives every chip one more band."""
+        return self.source == LAYER
 
     def band(self, name: str) -> Band | None:
         """Return the band of this name, None where the scene lacks it."""

@@ -11,13 +11,12 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame
 from shapely.geometry.base import BaseGeometry
 
-from lulc.chips.blocks import is_layer
 from lulc.chips.extent import Cell, block_of_tile, find_cells
-from lulc.chips.mosaic import LAYER, ChipSpec
+from lulc.chips.mosaic import ChipSpec
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import footprint
 from lulc.sources.area import make_box, read_area
-from lulc.sources.scene import Scene
+from lulc.sources.scene import LAYER, Scene
 from lulc.spark.context import StageContext
 from lulc.tables import store
 
@@ -68,7 +67,7 @@ def _blocks(
     context: StageContext, scenes: Sequence[Scene], spec: ChipSpec
 ) -> list[dict[str, object]]:
     # A row (col, row, footprint) for every block of the selection that a scene may reach.
-    outlines = [shapely.from_wkb(s.footprint) for s in scenes if not is_layer(s)]
+    outlines = [shapely.from_wkb(s.footprint) for s in scenes if not s.is_layer]
     selected: Collection[Cell] = {
         block_of_tile(tile_id, spec.tiling, spec.span) for tile_id in context.selection.tiles
     }

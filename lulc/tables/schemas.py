@@ -93,6 +93,9 @@ _CHIP = (
     Column("clear", DOUBLE, "share of the core's pixels valid on one date or more"),
 )
 
+_REGION = (Column("region_id", TEXT), Column("level", TEXT), Column("name", TEXT))
+_CLASS = (Column("class_id", INT), Column("class_name", TEXT))
+
 
 TABLES = {
     "scenes": TableSpec(
@@ -183,8 +186,7 @@ TABLES = {
             Column("period", TEXT),
             Column("model", TEXT),
             *_GRID,  # of the square that was classified as one
-            Column("class_id", INT),
-            Column("class_name", TEXT),
+            *_CLASS,
             Column("probability", DOUBLE),
         ),
     ),
@@ -195,8 +197,7 @@ TABLES = {
             Column("tile_id", TEXT),
             Column("period", TEXT),
             Column("model", TEXT),
-            Column("class_id", INT),
-            Column("class_name", TEXT),
+            *_CLASS,
             Column("score", DOUBLE),
             *(
                 Column(name, DOUBLE, "in pixels of the whole tiling")
@@ -213,8 +214,7 @@ TABLES = {
             Column("n", INT, "from 0 within the item or tile"),
             Column("period", TEXT),
             Column("model", TEXT),
-            Column("class_id", INT),
-            Column("class_name", TEXT),
+            *_CLASS,
             Column("score", DOUBLE),
             Column("geometry", BYTES, "WKB"),
             Column("crs", TEXT, "EPSG:4326; empty: in pixels of an image without georeference"),
@@ -224,13 +224,10 @@ TABLES = {
         "detections of one class in one region: count, per km², mean score",
         "stats (detect)",
         (
-            Column("region_id", TEXT),
-            Column("level", TEXT),
-            Column("name", TEXT),
+            *_REGION,
             Column("period", TEXT),
             Column("model", TEXT),
-            Column("class_id", INT),
-            Column("class_name", TEXT),
+            *_CLASS,
             Column("detections", LONG, "whose centre lies in the region"),
             Column("detections_per_km2", DOUBLE, "of the region's whole area"),
             Column("mean_score", DOUBLE),
@@ -240,13 +237,10 @@ TABLES = {
         "the ground of one region in squares where one class is more likely than not",
         "stats (multilabel)",
         (
-            Column("region_id", TEXT),
-            Column("level", TEXT),
-            Column("name", TEXT),
+            *_REGION,
             Column("period", TEXT),
             Column("model", TEXT),
-            Column("class_id", INT),
-            Column("class_name", TEXT),
+            *_CLASS,
             Column("observed_share", DOUBLE, "of the region's area, in squares that were mapped"),
             Column("present_m2", DOUBLE, "in squares where the class is more likely than not"),
             Column(
@@ -261,9 +255,7 @@ TABLES = {
         "a region",
         "stats",
         (
-            Column("region_id", TEXT),
-            Column("level", TEXT),
-            Column("name", TEXT),
+            *_REGION,
             Column("geometry", BYTES, "WKB, EPSG:4326"),
             Column("area_m2", DOUBLE, "true ellipsoidal area"),
         ),
@@ -272,9 +264,7 @@ TABLES = {
         "pixels, m², share and confidence of one class in one region and period",
         "stats",
         (
-            Column("region_id", TEXT),
-            Column("level", TEXT),
-            Column("name", TEXT),
+            *_REGION,
             Column("period", TEXT),
             Column("model", TEXT),
             Column("class_id", INT, "null: the region's unobserved part"),
@@ -312,9 +302,7 @@ TABLES = {
         "m² of one region that were one class and became another between two periods",
         "stats",
         (
-            Column("region_id", TEXT),
-            Column("level", TEXT),
-            Column("name", TEXT),
+            *_REGION,
             Column("period_from", TEXT),
             Column("period_to", TEXT),
             Column("from_id", INT),
@@ -330,12 +318,9 @@ TABLES = {
         "the patches of one class in one region and period: count, size, edges",
         "stats (stats.landscape)",
         (
-            Column("region_id", TEXT),
-            Column("level", TEXT),
-            Column("name", TEXT),
+            *_REGION,
             Column("period", TEXT),
-            Column("class_id", INT),
-            Column("class_name", TEXT),
+            *_CLASS,
             Column(
                 "patches", LONG, "of pixels that touch by a side or a corner, within the region"
             ),
@@ -384,8 +369,7 @@ TABLES = {
                 TEXT,
                 "overall_, users_, producers_accuracy; area_share (of the region), area_m2",
             ),
-            Column("class_id", INT),
-            Column("class_name", TEXT),
+            *_CLASS,
             Column("estimate", DOUBLE, "null where no point contributes to it"),
             Column(
                 "standard_error", DOUBLE, "null where fewer than two points do, as the next two"
@@ -443,8 +427,7 @@ _ITEM_CLASSES = TableSpec(
     (
         Column("item", TEXT, "the image file's path under its folder"),
         Column("model", TEXT),
-        Column("class_id", INT),
-        Column("class_name", TEXT),
+        *_CLASS,
         Column("confidence", DOUBLE, "0–1: the probability"),
     ),
 )

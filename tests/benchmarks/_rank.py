@@ -1,5 +1,8 @@
-"""A program, one of two ranks. `fit`: trains two epochs, and prints the seconds of the second. `turns`: learns with the other
-rank and by itself in turns, and prints the seconds of each (JSON)."""
+"""A program: one of two ranks that train.
+
+`fit` trains two epochs and prints the seconds of the second. `turns` trains with the other rank
+and alone in turns, and prints the seconds of each (JSON).
+"""
 
 from __future__ import annotations
 
@@ -25,14 +28,14 @@ BATCH = 8
 
 
 def make_job(samples: Path, folder: Path) -> TrainJob:
-    """Two epochs of the default U-Net on two ranks, long enough that what is written between them does not count."""
+    """Two epochs of the default U-Net on two ranks, long enough that what is written is nothing."""
     return TrainJob(
         TrainConf(batch=2 * BATCH, epochs=2, repeats=4, ema=0.9), LEGEND, samples, folder
     )
 
 
 def take_turns(job: TrainJob, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds of each round in which this process learns from as many samples: with the other rank, and by itself."""
+    """Seconds of each round over as many samples: with the other rank, and alone."""
     world = distributed.join_ranks()
     kept = SampleCache(job.cache_bytes)
     statistics = setup.measure(job, setup.plan_splits(job, 2)[0], world, kept)
@@ -45,14 +48,14 @@ def take_turns(job: TrainJob, rounds: int) -> tuple[list[float], list[float]]:
 
     # Ranks share the samples of an epoch, by itself a process sees all.
     both = build(2 * BATCH, 2, world), build(BATCH, 1, World(0, 1, world.device))
-    told: tuple[list[float], list[float]] = [], []
+    durations: tuple[list[float], list[float]] = [], []
     for epoch in range(1, 2 + rounds):
-        for one, seconds in zip(both, told, strict=True):
+        for one, seconds in zip(both, durations, strict=True):
             dist.barrier()
             start = time.perf_counter()
             fit._train_epoch(one, epoch)
             seconds.append(time.perf_counter() - start)
-    return told[0][1:], told[1][1:]
+    return durations[0][1:], durations[1][1:]
 
 
 if __name__ == "__main__":

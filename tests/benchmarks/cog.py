@@ -1,4 +1,4 @@
-"""How fast a class raster is written: against GDAL's COG driver with DEFLATE and overviews by mode, one thread each."""
+"""How fast a class raster is written, against GDAL's COG driver with DEFLATE, one thread each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lulc.raster import cog
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """cog.write of PERFORMANCE.md, and the size of ours ÷ the reference's; decoded pixels are checked to be equal."""
+    """cog.write of PERFORMANCE.md, and our size ÷ the reference's; the pixels are checked equal."""
     side = 4096 if quick else 10980
     classes = _scene(side)
     grid = Grid("EPSG:6933", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), side, side)
@@ -42,7 +42,7 @@ def measure(quick: bool) -> dict[str, float]:
 
 
 def _scene(side: int) -> np.ndarray:
-    """Nine classes in fields of many sizes, with the speckle of a pixel-wise map and an empty corner."""
+    """Nine classes in fields of many sizes, with pixel-wise speckle and an empty corner."""
     rng = np.random.default_rng(0)
     score = np.zeros((9, side // 4 + 1, side // 4 + 1), np.float32)
     for step in (64, 16, 4):

@@ -1,4 +1,4 @@
-"""How much of two processes' work two ranks keep, one gradient between them; and how much of that under Spark."""
+"""How much of two processes' speed two ranks with one gradient keep, by hand and under Spark."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from tests.benchmarks.load import write_scenes
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """ddp.eff: samples a second of two ranks ÷ those of two processes that learn at once and know nothing of each other.
+    """Samples a second of two ranks, as ratios by name.
 
-    One thread each, as many samples a step and process, reading and augmentation included; the same two processes in turns, a
-    quarter of a minute each: minutes apart, a machine that others share is another machine. ddp.spark: of two ranks that Spark
-    launches as tasks of a barrier ÷ those of two that are launched by hand.
+    ddp.eff: ÷ those of two independent processes that train at the same time. One thread each, as
+    many samples a step and process, reading and augmentation included; the same two processes in
+    turns of a quarter of a minute, since the speed of a shared machine changes within minutes.
+    ddp.spark: of two ranks launched by Spark as barrier tasks ÷ two ranks launched by hand.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_scenes(folder / "samples" / "split=train", 32)
-        told = [
+        rank_seconds = [
             json.loads(text) for text in _start(folder, "turns", "turns", str(2 if quick else 9))
         ]
         together, apart = (
             [statistics.mean(pair) for pair in zip(*seconds, strict=True)]
-            for seconds in zip(*told, strict=True)
+            for seconds in zip(*rank_seconds, strict=True)
         )
         efficiency = statistics.median(a / t for t, a in zip(together, apart, strict=True))
         under_spark = []
@@ -58,7 +59,7 @@ def _train_under_spark(folder: Path, name: str) -> float:
 
 
 def _start(folder: Path, name: str, *asked: str) -> list[str]:
-    """The last line that each of two ranks prints which keep what they learn in a folder of that name."""
+    """Run two ranks that keep their results in a folder; the last line that each prints."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = str(free.getsockname()[1])
@@ -73,17 +74,17 @@ def _start(folder: Path, name: str, *asked: str) -> list[str]:
         *asked[1:],
     ]
     for number in range(2):
-        told = {
+        variables = {
             "RANK": str(number),
             "WORLD_SIZE": "2",
             "LOCAL_RANK": str(number),
             "MASTER_ADDR": "localhost",
             "MASTER_PORT": port,
         }
-        environment = os.environ | {"OMP_NUM_THREADS": "1"} | told
+        environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
         running.append(
             subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         )
-    said = [process.communicate()[0] for process in running]
+    outputs = [process.communicate()[0] for process in running]
     assert all(process.returncode == 0 for process in running)
-    return [text.splitlines()[-1] for text in said]
+    return [text.splitlines()[-1] for text in outputs]

@@ -1,4 +1,4 @@
-"""infer.*: the predict job against bare processes, its network against eager float32, what is computed in vain, and seams."""
+"""infer.*: the predict job and its network against bare references, wasted pixels, and seams."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ RUN: dict[str, Any] = {
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """The figures of PERFORMANCE.md; infer.agree is the share of pixels that get the class the eager float32 loop gives."""
+    """The figures of PERFORMANCE.md; infer.agree: share of pixels classed as by eager float32."""
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
         folder = _learn(package.local_folder(out, "bench"), 40 if quick else 400)
@@ -59,7 +59,7 @@ def measure(quick: bool) -> dict[str, float]:
 
 
 def _scene(side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels (C, H, W) uint16 and the class (H, W) they come from: fields of many sizes, and a sensor's noise."""
+    """Pixels (C, H, W) uint16 with a sensor's noise, and their class (H, W) in fields."""
     rng = np.random.default_rng(seed)
     score = np.zeros((KINDS, side, side), np.float32)
     for step in (64, 16, 4):
@@ -113,7 +113,7 @@ def _net(contract: Contract) -> nn.Module:
 
 @lru_cache(maxsize=2)
 def _bare(folder: Path, eager: bool) -> nn.Module:
-    """The network as a plain script has it: as it was built, or in the layout, and with the norms folded, that ours has."""
+    """The network as built, or with our memory layout and folded norms."""
     use_one_core()
     net = _net(read_contract(folder / CONTRACT)).eval()
     net.load_state_dict(load_file(folder / WEIGHTS))
@@ -121,7 +121,7 @@ def _bare(folder: Path, eager: bool) -> nn.Module:
 
 
 def _forward(folder: Path, image: np.ndarray, eager: bool) -> np.ndarray:
-    """Classes (H, W) of pixels (C, H, W) by a bare script, in float32 (eager) or in the type that ours takes."""
+    """Classes (H, W) of pixels (C, H, W) by a bare script, in float32 (eager) or in our dtype."""
     net = _bare(folder, eager)
     with torch.inference_mode():
         ready = (torch.from_numpy(image).float()[None] - 2000) / 700
@@ -134,7 +134,7 @@ def _forward(folder: Path, image: np.ndarray, eager: bool) -> np.ndarray:
 
 
 def _opt(folder: Path, rounds: int) -> tuple[float, float]:
-    """Ours ÷ the eager float32 loop on one core, by processor time, and how many pixels get the same class."""
+    """Ours ÷ eager float32 on one core by processor time, and the share of equal classes."""
     predictor, how = load(folder), config.PredictConf()
     image, _ = _scene(1024, 5)
     valid, plain = np.ones((1, 1024, 1024), bool), ((1.0,) * len(BANDS), (0.0,) * len(BANDS))
@@ -218,7 +218,7 @@ def _write_blocks(out: Path, run: config.Config, side: int, count: int = 1) -> l
     return keys
 
 
-def _recipe(out: Path, folder: Path) -> InferenceSpec:
+def _spec(out: Path, folder: Path) -> InferenceSpec:
     return InferenceSpec(
         out,
         ModelRef("bench", "local", folder, package.model_checksum(folder)),
@@ -227,7 +227,7 @@ def _recipe(out: Path, folder: Path) -> InferenceSpec:
 
 
 def _waste(out: Path, folder: Path) -> float:
-    """Pixels that the network is given ÷ pixels written, for a whole block of the default tiling."""
+    """Pixels that the network is given ÷ pixels written, for a whole block of default tiles."""
     (key,) = _write_blocks(out / "waste", runfile.parse_run(RUN, out), 2048)
     computed: list[int] = []
 
@@ -237,17 +237,17 @@ def _waste(out: Path, folder: Path) -> float:
             return image[:, :1].expand(-1, KINDS, -1, -1)
 
     counting = Predictor(read_contract(folder / CONTRACT), Counter(), torch.device("cpu"))
-    rows = map_chips(out / "waste" / key["path"], counting, _recipe(out, folder))
+    rows = map_chips(out / "waste" / key["path"], counting, _spec(out, folder))
     return sum(computed) / sum(row.classes.size for row in rows)
 
 
 def _seam(out: Path, folder: Path, side: int) -> float:
-    """Share of pixels that blocks of 2 x 2 default tiles give as one forward of the whole scene does."""
+    """Share of pixels equal between blocks of 2 x 2 default tiles and one forward of the scene."""
     run = runfile.parse_run(RUN | {"tiling": {"block": 1 if side == 1024 else 2}}, out)
     tiling, halo, place = make_tiling(run), run.tiling.halo, out / "seam"
     found = np.empty((side, side), np.uint8)
     for key in _write_blocks(place, run, side):
-        for row in map_chips(place / key["path"], load(folder), _recipe(place, folder)):
+        for row in map_chips(place / key["path"], load(folder), _spec(place, folder)):
             col, line = (n * tiling.size for n in tiling.parse(row.tile_id))
             found[line : line + tiling.size, col : col + tiling.size] = row.classes
     image = np.pad(_scene(side, 7)[0], [(0, 0), (halo, halo), (halo, halo)])[None]
@@ -257,7 +257,7 @@ def _seam(out: Path, folder: Path, side: int) -> float:
 
 
 def _spark(out: Path, folder: Path, quick: bool) -> float:
-    """Pixels that the job's networks are given a second ÷ those of two bare processes that only run the same network on chips."""
+    """Pixels a second that the job gives its networks ÷ two bare processes on the same chips."""
     from lulc.spark import session
     from lulc.spark.context import StageContext
     from lulc.spark.stages.predict import predict as stage
@@ -274,7 +274,8 @@ def _spark(out: Path, folder: Path, quick: bool) -> float:
         with ProcessPoolExecutor(2, get_context("spawn")) as pool:
             for number in range(2 if quick else 4):
                 for name, rate in (("ours", _job), ("bare", _processes)):
-                    # Spark ends workers that were idle for a minute: theirs must not be a cold start.
+                    # Spark ends workers that were idle for a minute: the measured
+                    # workers must not start cold.
                     spark.sparkContext.range(0, 2, 1, 2).mapPartitions(
                         partial(_warm, folder)
                     ).collect()
@@ -310,8 +311,8 @@ def _waste_of(run: config.Config) -> float:
 def _job(stage: Any, context: Any, _pool: Any, _folder: Path, computed: float) -> float:
     for file in store.table_folder(context.out, "predictions").glob("*.parquet"):
         file.unlink()
-    outcome = stage(context)
-    assert outcome.done and not outcome.bad
+    result = stage(context)
+    assert result.done and not result.bad
     return computed
 
 

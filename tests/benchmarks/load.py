@@ -1,4 +1,4 @@
-"""How fast samples reach a training: against a memory map, petastorm's own route, and a batch that is always there."""
+"""How fast samples reach a training, against a memory map, plain petastorm and a fixed batch."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ _OPTIONS = {"compression": "zstd", "compression_level": 1, "use_dictionary": Fal
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """load.ceiling, load.stock and load.stall of PERFORMANCE.md: a stall of a network of 3 layers, and of the usual U-Net.
+    """load.ceiling, load.stock and load.stall of PERFORMANCE.md, for 3 layers and for a U-Net.
 
-    As a training reads: decoded in its first epoch, kept from then on. first: with nothing kept, as the first epoch is read, and
-    what has no room in train.cache. load.stall.map: what the same 3 layers are held up by a bare memory map.
+    Samples are read as in a training: decoded in the first epoch, cached from then on. first:
+    nothing cached, as in the first epoch or without room in train.cache. load.stall.map: how long a
+    bare memory map stalls the same 3 layers.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -73,7 +74,7 @@ def _drain(epochs: Callable[[int], Iterator[loader.SampleBatch]], epoch: int) ->
 
 
 def _scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A row group of samples with the spatial texture of a scene: smooth over tens of pixels, with a sensor's noise."""
+    """A row group of samples with a scene's texture: smooth over tens of pixels, with noise."""
     rng, count = np.random.default_rng(seed), GROUP
     _, bands, height, width = SHAPE
     coarse = rng.normal(2000, 600, (count, bands, height // 16, width // 16)).astype(np.float32)
@@ -122,7 +123,7 @@ def _map(path: Path, array: np.ndarray) -> np.ndarray:
 def _mapped(
     maps: list[np.ndarray], plan: loader.EpochPlan, epoch: int
 ) -> Iterator[loader.SampleBatch]:
-    """The reference of load.ceiling: the same samples, shuffled by the same blocks, gathered from a memory map."""
+    """The reference of load.ceiling: the same samples in shuffled blocks from a memory map."""
     rng = np.random.default_rng(epoch)
     blocks = rng.permutation(plan.rows // GROUP)[:, None] * GROUP + np.arange(GROUP)
     order = np.concatenate([rng.permutation(block) for block in blocks])
@@ -166,7 +167,8 @@ def _stock(
             compression="snappy",
             use_dictionary=False,
         )
-    # petastorm would unpickle the schema from the dataset; the one it was written with is given to it here instead.
+    # petastorm would unpickle the schema from the dataset; here
+    # it is given the one it was written with.
     dataset_metadata.get_schema_from_dataset_url = lambda *_, **__: schema
     module.infer_or_load_unischema = lambda _: schema
 
@@ -198,7 +200,7 @@ def _small() -> nn.Module:
 def _stall(
     epochs: Callable[[int], Iterator[loader.SampleBatch]], net: nn.Module, steps: int
 ) -> float:
-    """Time of a training step fed by these epochs ÷ with one batch again and again; medians, in turns, in reused memory."""
+    """Time of a training step on these epochs ÷ on one batch repeated; medians, in turns."""
     optimizer = torch.optim.SGD(net.parameters(), 1e-3)
 
     def step(batch: loader.SampleBatch) -> None:

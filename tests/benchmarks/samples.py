@@ -1,4 +1,4 @@
-"""samples: items a second that become a samples table, against a bare loop that only reads the same files; two processes each."""
+"""samples: items a second into a samples table, against a bare loop that reads the same files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.helpers.synthetic_archives import write_raster
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """`samples.eurosat` (JPEG, 64 px), `samples.bigearthnet` (12 GeoTIFFs a patch, 120 px): items a second, ours ÷ bare."""
+    """Items a second, ours ÷ bare: EuroSAT (JPEG, 64 px), BigEarthNet (12 GeoTIFFs, 120 px)."""
     counts = {"eurosat": 200, "bigearthnet": 40} if quick else {"eurosat": 8000, "bigearthnet": 600}
     found = {}
     with multiprocessing.get_context("spawn").Pool(2) as pool:
@@ -45,19 +45,19 @@ def _compare(pool: Any, root: Path, name: str, size: int, rounds: int) -> float:
     ratios = []
     for number in range(rounds + 1):
         out = root.parent / f"out{number}"
-        recipe = from_datasets.DatasetSpec(
+        spec = from_datasets.DatasetSpec(
             out, name, conf, description.encoding, size, 1, description.legend, codes
         )
         keys = from_datasets.file_keys(
             "train",
             items,
             [1.0] * len(items),
-            recipe,
-            from_datasets.read_example(recipe, items[0]),
+            spec,
+            from_datasets.read_example(spec, items[0]),
             "f" * 16,
         )
         start = time.perf_counter()
-        rows = pool.map(partial(from_datasets.write_examples, spec=recipe), keys, 1)
+        rows = pool.map(partial(from_datasets.write_examples, spec=spec), keys, 1)
         ours = time.perf_counter() - start
         assert {row.status for made in rows for row in made} == {"done"}
         start = time.perf_counter()

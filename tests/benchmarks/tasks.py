@@ -1,4 +1,4 @@
-"""infer.opt of every other task: the predictor against the same network in an eager float32 loop, on one core."""
+"""infer.opt of every other task: the predictor against an eager float32 loop, on one core."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ DATES = {"change": 2, "series": 8}
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """infer.opt.<task>: ours ÷ eager float32, windows of 512 pixels (squares of 64, 32 at once, to classify), by processor time.
+    """infer.opt.<task>: pixels per second of processor time, ours ÷ eager float32.
 
-    Networks are the tasks' usual ones, as they begin: how fast they are does not hang on what they learned.
+    Windows of 512 pixels; to classify, squares of 64, 32 at once. Networks are the tasks' defaults,
+    untrained: their speed does not depend on their weights.
     """
     return {
         f"infer.opt.{task}": _measure(task, 1 if quick else 5)
@@ -100,7 +101,7 @@ def _work(predictor: Predictor, pixels: np.ndarray, days: np.ndarray) -> None:
 
 @torch.inference_mode()
 def _loop(net: nn.Module, predictor: Predictor, pixels: np.ndarray, days: np.ndarray) -> None:
-    # As a plain script does it: the numbers standardised, the network called, the answer's classes taken.
+    # As a plain script does it: standardise the pixels, call the network, take the classes.
     task, ready = predictor.task, ((torch.from_numpy(pixels).float() - 2000) / 700)[None]
     if task.kind in ("image", "tags"):
         squares = (
@@ -109,9 +110,9 @@ def _loop(net: nn.Module, predictor: Predictor, pixels: np.ndarray, days: np.nda
         ready = squares.reshape(-1, len(pixels), len(BANDS), SQUARE, SQUARE)
     for part in torch.split(ready, 32):  # type: ignore[no-untyped-call]
         count, dates = part.shape[:2]
-        valid, told = (
+        valid, part_days = (
             torch.ones(count, dates, *part.shape[-2:], dtype=torch.bool),
             torch.from_numpy(days).expand(count, dates),
         )
-        samples = Batch(part, valid, told, torch.zeros(count), torch.ones(count))
+        samples = Batch(part, valid, part_days, torch.zeros(count), torch.ones(count))
         task.forward(net, task.inputs(samples)).argmax(1)

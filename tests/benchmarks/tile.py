@@ -1,4 +1,4 @@
-"""tile.*: the tiling job, COG in and chips out, against bare GDAL loops; exactness of the warp; size and speed of the chips."""
+"""tile.*: the tiling job against bare GDAL loops; exactness of the warp; size of the chips."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ ZION = Path(__file__).resolve().parents[3] / "shared" / "data" / "zion"
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """The four figures of PERFORMANCE.md, and the MB/s of raw pixels that one core encodes, packs and writes."""
+    """The four figures of PERFORMANCE.md, and MB/s of raw pixels that one core writes as chips."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scene = _make_scene(folder, 5120 if quick else 10980)
@@ -58,7 +58,8 @@ def measure(quick: bool) -> dict[str, float]:
 
 
 def _make_scene(folder: Path, size: int) -> Scene:
-    # Texture that packs as real imagery does, no data along a slanting edge; one COG of four bands, as an archive holds them.
+    # Texture that compresses as real imagery does, no data along a slanting edge; one COG of four
+    # bands, as an archive holds them.
     grid = Grid("EPSG:32633", (10.0, 0.0, 500000.0, 0.0, -10.0, 5300000.0), size, size)
     rng = np.random.default_rng(0)
     coarse = rng.normal(0, 400, (len(BANDS), size // 32 + 1, size // 32 + 1))
@@ -126,7 +127,8 @@ def _run(folder: Path, periods: int) -> config.Config:
 
 
 def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
-    # The job's MPix/s over those of two bare processes, each on the same COG and grid, interleaved; medians.
+    # The job's MPix/s over those of two bare processes, each on
+    # the same COG and grid, interleaved; medians.
     from lulc.spark import session
     from lulc.spark.context import StageContext
     from lulc.spark.stages.tile import tile
@@ -185,7 +187,8 @@ def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
 
 
 def _windows(scene: Scene) -> list[tuple[int, int]]:
-    # Blocks of 2048 pixels of the tiling that lie wholly within the scene, as (col, row) in pixels from the tiling's corner.
+    # Blocks of 2048 pixels of the tiling that lie wholly within the scene, as (col, row) in pixels
+    # from the tiling's corner.
     grid = reader.grid_of(scene.bands[0].href)
     inner = project(shapely.box(*grid.pad(-64).bounds), grid.crs, CRS)
     xmin, ymin, xmax, ymax = (int(n // 20480) for n in inner.bounds)
@@ -199,9 +202,10 @@ def _windows(scene: Scene) -> list[tuple[int, int]]:
 
 
 def _bare(asked: tuple[str, list[tuple[int, int]], int, str]) -> int:
-    """Pixels of one bare process: WarpedVRT with nodata, read in windows of `step`, every 256-pixel chip a Parquet row group.
+    """Pixels warped by one bare process with WarpedVRT, each 256-pixel chip a Parquet row group.
 
-    step 256 opens the file for every chip, as obvious code does; otherwise one VRT stays open.
+    Windows of `step` pixels with nodata: step 256 opens the file for every chip, as obvious code
+    does; otherwise one VRT stays open.
     """
     href, windows, step, out = asked
     schema = pa.schema([("pixels", pa.binary())])
@@ -277,12 +281,13 @@ def _exact(scene: Scene) -> float:
 
 
 def _bytes(folder: Path, scene: Scene) -> tuple[float, float]:
-    # The chips of one block: their raw size over the file's, and MB/s of CPU time from arrays to the published file.
+    # The chips of one block: their raw size over the file's, and
+    # MB/s of CPU time from arrays to the published file.
     run = _run(folder, 1)
     tiling = make_tiling(run)
-    recipe = ChipSpec(tiling, choose_encoding([scene], BANDS), 1, 0, 4)
+    spec = ChipSpec(tiling, choose_encoding([scene], BANDS), 1, 0, 4)
     col, row = (n // 512 for n in _windows(scene)[0])
-    made = cut_block([scene], recipe, col, row, "m1").chips
+    made = cut_block([scene], spec, col, row, "m1").chips
     raw = sum(c.pixels.nbytes for c in made)
     path, seconds = folder / "bytes.parquet", []
     for _ in range(3):

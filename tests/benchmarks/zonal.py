@@ -1,4 +1,4 @@
-"""zonal: areas by class of zones that partition a COG, reading included, against exactextract, rasterstats and Sedona."""
+"""zonal: areas by class of zones of a COG, against exactextract, rasterstats and Sedona."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ WINDOW = 2048
 def measure(quick: bool) -> dict[str, float]:
     """Ratios by name.
 
-    zonal: our pixels a CPU-second ÷ exactextract's (its unique and frac), one thread each, equal to 1e-4 pixels per zone and
-    class; zonal.many: the same with 20,000 zones. zonal.rasterstats: ÷ rasterstats' counts by class of whole pixels;
-    zonal.sedona: ÷ RS_ZonalStats' count of all classes together, on one core and by the clock, both of a smaller map;
-    zonal.sedona.lost: the share of the map's pixels that it leaves out.
-    zonal.next: CPU time of a second year's map, the zones' intersections being kept, ÷ that of the first; both read.
+    zonal: our pixels a CPU-second ÷ exactextract's (its unique and frac), one thread each, equal to
+    1e-4 pixels per zone and class; zonal.many: the same with 20,000 zones.
+    zonal.rasterstats: ÷ rasterstats' counts by class of whole pixels.
+    zonal.sedona: ÷ RS_ZonalStats' count of all classes together, on one core and by the clock, both
+    of a smaller map; zonal.sedona.lost: the share of the map's pixels that it leaves out.
+    zonal.next: CPU time of a second year's map with cached intersections ÷ that of the first; both
+    include reading.
     """
     size, zones, many, rounds = (2048, 100, 1000, 2) if quick else (10240, 500, 20_000, 3)
     with tempfile.TemporaryDirectory() as folder:

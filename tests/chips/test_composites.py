@@ -1,4 +1,4 @@
-"""Composites: what each method chooses, gaps of a series, and that strips, dates and blocks change nothing."""
+"""Composites: the pixel each method chooses, filled gaps, and independence of strips and blocks."""
 
 from __future__ import annotations
 
@@ -68,7 +68,8 @@ def test_every_method_chooses_what_its_definition_says(
 
 
 def test_the_geometric_median_of_a_triangle_is_its_fermat_point() -> None:
-    # Of an equilateral triangle it is the centre, of one with an angle over 120 degrees that corner.
+    # For an equilateral triangle it is the centre, for one with
+    # an angle over 120 degrees that corner.
     corners = np.array([[1000, 1000], [3000, 1000], [2000, 1000 + 1732]], np.uint16)
     blunt = np.array([[1000, 1000], [5000, 1000], [3000, 1100]], np.uint16)
     for points, centre in ((corners, (2000, 1577)), (blunt, (3000, 1100))):
@@ -133,13 +134,13 @@ def test_a_series_keeps_its_intervals_counts_observations_and_does_not_depend_on
     encoding = choose_encoding(dated, bands)
     conf = CompositeConf("median", interval=10)
     days = composites.make_intervals(Period("june", date(2024, 6, 1), date(2024, 6, 30)), conf)
-    recipe = ChipSpec(OWN, encoding, halo=16, span=2, composite=conf)
-    whole = cut_block(dated, recipe, 0, 0, "june", days)
+    spec = ChipSpec(OWN, encoding, halo=16, span=2, composite=conf)
+    whole = cut_block(dated, spec, 0, 0, "june", days)
     monkeypatch.setattr(mosaic, "_STRIP", 1 << 17)
     assert all((a.pixels == b.pixels).all() and a.scene_ids == b.scene_ids for a, b in zip(
-        whole.chips, cut_block(dated, recipe, 0, 0, "june", days).chips, strict=True
+        whole.chips, cut_block(dated, spec, 0, 0, "june", days).chips, strict=True
     ))  # fmt: skip
-    plain = replace(recipe, encoding=choose_encoding(dated, BANDS), composite=None, dates=5)
+    plain = replace(spec, encoding=choose_encoding(dated, BANDS), composite=None, dates=5)
     single = {c.tile_id: c for c in cut_block(dated, plain, 0, 0, "june").chips}
     for chip in whole.chips:
         dates = single[chip.tile_id]
@@ -151,7 +152,7 @@ def test_a_series_keeps_its_intervals_counts_observations_and_does_not_depend_on
         image, _ = composites.compose(dates.pixels[:3, :2], dates.valid[:3], BANDS, encoding, conf)
         np.testing.assert_array_equal(chip.pixels[0, :2], image)
     filled = cut_block(
-        dated, replace(recipe, composite=replace(conf, fill="linear")), 0, 0, "june", days
+        dated, replace(spec, composite=replace(conf, fill="linear")), 0, 0, "june", days
     ).chips
     for chip, gaps in zip(filled, whole.chips, strict=True):
         np.testing.assert_array_equal(
@@ -169,9 +170,9 @@ def test_a_scene_that_fails_in_a_later_strip_gives_nothing(
     hurt = replace(
         dated[1], bands=(replace(dated[1].bands[0], href=str(cut_file)), *dated[1].bands[1:])
     )
-    recipe = ChipSpec(OWN, ENCODING, halo=0, span=4, composite=CompositeConf("medoid"))
+    spec = ChipSpec(OWN, ENCODING, halo=0, span=4, composite=CompositeConf("medoid"))
     monkeypatch.setattr(mosaic, "_STRIP", 1 << 17)
-    made = cut_block([dated[0], hurt, *dated[2:]], recipe, 0, 0, "p")
-    clean = cut_block([dated[0], *dated[2:]], recipe, 0, 0, "p")
+    made = cut_block([dated[0], hurt, *dated[2:]], spec, 0, 0, "p")
+    clean = cut_block([dated[0], *dated[2:]], spec, 0, 0, "p")
     assert set(made.unreadable) == {"s1"}
     assert all((a.pixels == b.pixels).all() for a, b in zip(made.chips, clean.chips, strict=True))

@@ -1,4 +1,4 @@
-"""Tiles partition the plane; cutting and putting together again gives the source; masks, dates and scenes are kept apart."""
+"""Tiles partition the plane; cut and mosaicked they give the source; masks and dates stay apart."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from lulc.bands import Band
 from lulc.chips import composites
 from lulc.chips.chip import Chip, choose_encoding, join_chips, write_chips
 from lulc.chips.cut import Cut, cut_block
-from lulc.chips.mosaic import LAYER, ChipSpec
+from lulc.chips.mosaic import ChipSpec
 from lulc.chips.tiling import make_tiling
 from lulc.errors import InputError
 from lulc.geo.grid import WGS84, Grid, footprint, project, transformer
 from lulc.geo.tiling import Tiling
-from lulc.sources.scene import Scene
+from lulc.sources.scene import LAYER, Scene
 from lulc.tables import schemas, store
 from lulc.tables.encoding import Encoding, merge_encodings, recode
 from tests.helpers.synthetic_scenes import (
@@ -42,12 +42,12 @@ OWN = Tiling(
 RGB = Encoding(("red",), "uint16", (1.0,), (0.0,))
 
 
-def _cut_all(scenes: list[Scene], recipe: ChipSpec) -> Cut:
+def _cut_all(scenes: list[Scene], spec: ChipSpec) -> Cut:
     """All blocks that the scenes' footprints may reach, as one Cut."""
     found = []
-    bounds = [project(footprint(UTM33), WGS84, recipe.tiling.crs).bounds]
-    for col, row in recipe.tiling.cells(bounds[0], recipe.span):
-        found.append(cut_block(scenes, recipe, col, row, "p"))
+    bounds = [project(footprint(UTM33), WGS84, spec.tiling.crs).bounds]
+    for col, row in spec.tiling.cells(bounds[0], spec.span):
+        found.append(cut_block(scenes, spec, col, row, "p"))
     bad = {i: error for made in found for i, error in made.unreadable.items()}
     return Cut(
         tuple(c for made in found for c in made.chips),
@@ -167,7 +167,8 @@ def test_the_clearest_dates_are_kept_in_order_of_time(tmp_path: Path) -> None:
     assert chip.valid.any(0).sum() == 300 * 297
     np.testing.assert_array_equal(chip.pixels[1, 0, :300, :198], texture(UTM33, 9)[:, :198])
     assert not chip.pixels[:, :, :, 300:].any()
-    # More dates than there are: the rest is not valid; the cloudy date has no valid pixel and is none.
+    # More dates than there are: the rest is not valid; the cloudy
+    # date has no valid pixel and does not count.
     (chip,) = cut_block(scenes, ChipSpec(tiling, RGB, dates=6, halo=0, span=1), 0, 0, "p").chips
     assert chip.pixels.shape == (6, 1, 320, 320)
     assert len(chip.datetimes) == 4
@@ -188,19 +189,19 @@ def test_layers_join_every_date_and_scenes_without_a_date_are_one(tmp_path: Path
     undated = make_scene(tmp_path, "u", {"red": texture(UTM33, 3)}, day=None)
     encoding = choose_encoding([layer, *dated], ("elevation", "red"))
     assert encoding.dtype == "float32"
-    recipe = ChipSpec(
+    spec = ChipSpec(
         replace(OWN, size=320), encoding, dates=2, halo=0, span=1, layers=(("elevation", None),)
     )
-    (chip,) = cut_block([*dated, layer], recipe, 0, 0, "p").chips
+    (chip,) = cut_block([*dated, layer], spec, 0, 0, "p").chips
     for t, n in enumerate((1, 2)):
         np.testing.assert_array_equal(chip.pixels[t, 0, 50:300, :320], heights[50:, :320])
         np.testing.assert_array_equal(chip.pixels[t, 1, 50:300, :320], texture(UTM33, n)[50:, :320])
     assert not chip.valid[:, :50].any()
     assert chip.scene_ids == ("s1", "layer:elevation", "s2")
-    (chip,) = cut_block([layer, undated], recipe, 0, 0, "p").chips
+    (chip,) = cut_block([layer, undated], spec, 0, 0, "p").chips
     assert chip.datetimes == ()
     assert chip.valid[0, 50:300].all()
-    assert cut_block([layer], recipe, 0, 0, "p").chips == ()
+    assert cut_block([layer], spec, 0, 0, "p").chips == ()
 
 
 def test_gaps_of_a_layer_are_no_data_unless_the_run_file_fills_them(tmp_path: Path) -> None:
@@ -213,8 +214,8 @@ def test_gaps_of_a_layer_are_no_data_unless_the_run_file_fills_them(tmp_path: Pa
     encoding = choose_encoding([layer, scene], ("elevation", "red"))
     tiling = replace(OWN, size=320)
     for fill, known in ((None, False), (0.045, True)):
-        recipe = ChipSpec(tiling, encoding, halo=0, span=1, layers=(("elevation", fill),))
-        (chip,) = cut_block([scene, layer], recipe, 0, 0, "p").chips
+        spec = ChipSpec(tiling, encoding, halo=0, span=1, layers=(("elevation", fill),))
+        (chip,) = cut_block([scene, layer], spec, 0, 0, "p").chips
         assert (chip.valid[0, :300, :100] == known).all()
         assert (chip.pixels[0, 0, :300, :100] == encoding.number(fill or 0, "elevation")).all()
         assert (chip.pixels[0, 0, :300, 100:] == 700).all()
@@ -252,12 +253,12 @@ def test_a_scene_that_cannot_be_read_gives_nothing_and_is_named(tmp_path: Path) 
     cut_short(Path(short.bands[1].href), 0.6)
     bare = replace(bare, bands=bare.bands[:1])
     encoding = choose_encoding([good, short], ("red", "nir"))
-    recipe = ChipSpec(OWN, encoding, halo=0, span=6)
-    made = cut_block([good, short, bare], recipe, 0, 0, "p")
+    spec = ChipSpec(OWN, encoding, halo=0, span=6)
+    made = cut_block([good, short, bare], spec, 0, 0, "p")
     assert made.unreadable.keys() == {"a", "b"}
     assert "a_nir.tif band 1 rows" in made.unreadable["a"]
     assert "no band nir" in made.unreadable["b"]
-    alone = cut_block([good], recipe, 0, 0, "p")
+    alone = cut_block([good], spec, 0, 0, "p")
     assert [c.to_row() for c in made.chips] == [c.to_row() for c in alone.chips]
 
 
@@ -269,14 +270,14 @@ def test_encoding_holds_every_scene(tmp_path: Path) -> None:
     old, new = scene("old", 1e-4, 0.0), scene("new", 1e-4, -0.1)
     encoding = choose_encoding([old, new], ("red",))
     assert (encoding.dtype, encoding.scales, encoding.offsets) == ("uint16", (1e-4,), (-0.1,))
-    recipe = ChipSpec(replace(OWN, size=320), encoding, halo=0, span=1)
-    (same,), (moved,) = (cut_block([s], recipe, 0, 0, "p").chips for s in (new, old))
+    spec = ChipSpec(replace(OWN, size=320), encoding, halo=0, span=1)
+    (same,), (moved,) = (cut_block([s], spec, 0, 0, "p").chips for s in (new, old))
     np.testing.assert_array_equal(same.pixels[0, 0, :300], texture(UTM33)[:, :320])
     # The older scene has no offset: its numbers grow by 1000, its physical values stay.
     np.testing.assert_array_equal(moved.pixels[0, 0, :300], texture(UTM33)[:, :320] + 1000)
     high = texture(UTM33) + np.uint16(62000)
     write_raster(Path(old.bands[0].href), high, UTM33, nodata=0)
-    (full,) = cut_block([old], recipe, 0, 0, "p").chips
+    (full,) = cut_block([old], spec, 0, 0, "p").chips
     np.testing.assert_array_equal(
         full.pixels[0, 0, :300], np.minimum(high[:, :320].astype(int) + 1000, 65535)
     )
@@ -285,9 +286,7 @@ def test_encoding_holds_every_scene(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nir"):
         choose_encoding([old], ("red", "nir"))
     lying = replace(old, bands=(replace(old.bands[0], dtype="uint8"),))
-    made = cut_block(
-        [lying], replace(recipe, encoding=choose_encoding([lying], ("red",))), 0, 0, "p"
-    )
+    made = cut_block([lying], replace(spec, encoding=choose_encoding([lying], ("red",))), 0, 0, "p")
     assert "holds uint16 where the scenes table says uint8" in made.unreadable["old"]
 
 

@@ -1,4 +1,4 @@
-"""Scenes across the antimeridian, in the south and round a pole lie, are joined with tiles and are cut where they truly are."""
+"""Scenes across the antimeridian, in the south and round a pole are joined and cut correctly."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def square(crs: str, x: float, y: float, side: float, size: int = 60) -> Grid:
     return Grid(crs, (side, 0.0, x, 0.0, -side, y), size, size)
 
 
-# Where a grid lies: (longitude, latitude) of places in it, and of others that are not, though they are near.
+# (longitude, latitude) of places that lie in each grid, and of near places that do not.
 GRIDS: dict[str, tuple[Grid, list[Place], list[Place]]] = {
     "zone 1": (
         square("EPSG:32601", 200_000, 7_200_000, 5000),
@@ -160,9 +160,13 @@ def map_scene(
 ) -> tuple[Scene, dict[str, Chip]]:
     write_raster(folder / "in" / "s_20240601.tif", texture(grid), grid, nodata=0)
     raw = {
-        "name": "far", "scenes": [{"path": "in"}], "bands": ["b1"], "legend": {1: {"name": "a", "colour": "#000000"}},
-        "tiling": {"crs": crs, "resolution": side, "size": 32, "halo": 0, "block": 2}, "samples": {"size": 32},
-    }  # fmt: skip
+        "name": "far",
+        "scenes": [{"path": "in"}],
+        "bands": ["b1"],
+        "legend": {1: {"name": "a", "colour": "#000000"}},
+        "tiling": {"crs": crs, "resolution": side, "size": 32, "halo": 0, "block": 2},
+        "samples": {"size": 32},
+    }
     config, out = (
         replace(parse_run(raw, folder), scenes=(Archive(str(folder / "in")),)),
         folder / "out",
@@ -191,8 +195,8 @@ def test_tiles_are_those_the_scene_covers(
 ) -> None:
     scene, made = map_scene(tmp_path, grid, crs, side, spark)
     tiling = Tiling("far", crs, side, 32)
-    # Where the scene's pixels lie on the tiling says which tiles must be there, whatever footprints say: those of their centres,
-    # and at most those of their corners.
+    # The scene's pixels on the tiling decide which tiles must exist, whatever footprints say: at
+    # least those of the pixel centres, at most those of the pixel corners.
     centres, corners = (reached(grid, tiling, inset) for inset in (0.5, 0.0))
     cells = {tiling.parse(f"far/{i.rpartition('/')[2]}"): chip for i, chip in made.items()}
     assert centres <= cells.keys() <= corners

@@ -1,4 +1,4 @@
-"""The command line: quick help with an example, errors with remedy and exit code, things looked at by name."""
+"""The command line: help with an example, errors with remedy and exit code, inspection by name."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ def test_init_writes_a_run_file_once(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_an_executors_error_keeps_its_code_and_words() -> None:
     text = (
         "An exception was thrown from the Python worker:\n  File x\n"
-        "lulc.errors.InputError: scene S2A of band red cannot be read: cut short\n\tat org.apache.spark.X"
+        "lulc.errors.InputError: scene S2A of band red cannot be read: cut short\n"
+        "\tat org.apache.spark.X"
     )
     assert errors.explain(RuntimeError(text)) == (
         3,
@@ -131,7 +132,7 @@ def test_a_run_whose_spark_was_killed_says_so(tmp_path: Path) -> None:
         java = psutil.Process(spark.sparkContext._gateway.proc.pid)
         for process in (*java.children(recursive=True), java):
             process.kill()
-        for _ in range(2):  # what is said first is another error than what is said from then on
+        for _ in range(2):  # the first error differs from the later ones
             try:
                 spark.range(3).count()
             except Exception as error:
@@ -140,6 +141,6 @@ def test_a_run_whose_spark_was_killed_says_so(tmp_path: Path) -> None:
     found = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path
     )
-    said = [line for line in found.stdout.splitlines() if line.startswith("5 Spark has ended")]
-    assert len(said) == 2, found.stderr
-    assert all("rerun the same command to resume" in line for line in said)
+    messages = [line for line in found.stdout.splitlines() if line.startswith("5 Spark has ended")]
+    assert len(messages) == 2, found.stderr
+    assert all("rerun the same command to resume" in line for line in messages)

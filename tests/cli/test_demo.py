@@ -1,4 +1,4 @@
-"""The invented landscape and its archive: the same for the same seed, consistent between scenes, and a fair test of a map."""
+"""The demo landscape and archive: the same for a seed, consistent between scenes, a fair test."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ def test_two_zones_four_dates_and_the_offset_trap(scenes: list[Scene]) -> None:
     for crs in ("EPSG:32632", "EPSG:32633"):
         assert {s.bands[0].offset for s in scenes if s.crs == crs} == {0.0, -0.1}
     for day in days:
-        # The two scenes of a day have different offsets: mosaicked as bare numbers they would not fit.
+        # The two scenes of a day have different offsets: mosaicked as
+        # raw numbers they would not fit.
         assert (
             len({s.bands[0].offset for s in scenes if s.datetime and s.datetime.date() == day}) == 2
         )

@@ -1,4 +1,4 @@
-"""A plan promises what a run then does: the same tiles, chips of the same size, the same items; and says why where it cannot."""
+"""A plan lists what a run then writes: tiles, sizes of chips, items; and why where it cannot."""
 
 from __future__ import annotations
 
@@ -25,20 +25,23 @@ def test_a_plan_has_the_tiles_and_chips_that_the_run_made(
 ) -> None:
     ran = lulc("plan", small.run, "--json", "--geojson", tmp_path / "tiles.geojson")
     assert ran.returncode == 0, ran.stderr
-    told, tiles = json.loads(ran.stdout), json.loads((tmp_path / "tiles.geojson").read_text())
+    planned, tiles = json.loads(ran.stdout), json.loads((tmp_path / "tiles.geojson").read_text())
     outlines = {tile["id"]: shape(tile["geometry"]) for tile in tiles["features"]}
     chips = store.read_table(done, "chips", ["tile_id", "pixels_shape", "pixels_dtype"])
     written = set(chips["tile_id"].to_pylist())
     assert written <= set(outlines)
     # What is planned and not written is at the edge: its pixels turned out to hold nothing.
     assert not any(outlines[tile].within(grid.footprint(GRID)) for tile in set(outlines) - written)
-    assert told["tiles"] == told["row groups"] == len(outlines)
+    assert planned["tiles"] == planned["row groups"] == len(outlines)
     assert (
-        told["chip bytes"]
+        planned["chip bytes"]
         == np.prod(chips["pixels_shape"][0].as_py())
         * np.dtype(chips["pixels_dtype"][0].as_py()).itemsize
     )
-    assert (told["scenes"], told["bad scenes"]) == (store.read_table(done, "scenes").num_rows, {})
+    assert (planned["scenes"], planned["bad scenes"]) == (
+        store.read_table(done, "scenes").num_rows,
+        {},
+    )
 
 
 def test_a_plan_names_scenes_that_cannot_be_read(small: World, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""BigEarthNet: both versions in miniature, patch by patch; their lists, labels and reference maps; damaged ones."""
+"""BigEarthNet in miniature: both versions, their lists, labels and reference maps; bad patches."""
 
 from __future__ import annotations
 
@@ -16,10 +16,22 @@ from lulc.datasets.readers.bigearthnet import BIGEARTHNET
 from lulc.errors import InputError
 from lulc.legend import COMMON
 from lulc.tables import arrays
-from tests.helpers.synthetic_archives import cut, listed, read, write_raster
+from tests.helpers.synthetic_archives import cut_item, list_items, read_item, write_raster
 
-SIDES = {"B01": 20, "B02": 120, "B03": 120, "B04": 120, "B05": 60, "B06": 60, "B07": 60, "B08": 120, "B8A": 60, "B09": 20,
-         "B11": 60, "B12": 60}  # fmt: skip
+SIDES = {
+    "B01": 20,
+    "B02": 120,
+    "B03": 120,
+    "B04": 120,
+    "B05": 60,
+    "B06": 60,
+    "B07": 60,
+    "B08": 120,
+    "B8A": 60,
+    "B09": 20,
+    "B11": 60,
+    "B12": 60,
+}
 FIRST = "S2A_MSIL2A_20170613T101031"
 SECOND = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP"
 RADAR = "S1A_IW_GRDH_1SDV_20170613T165043_33UUP"
@@ -51,7 +63,7 @@ def as_json(folder: Path, labels: list[str], **more: str) -> None:
 def first(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Version 1: patches 0_1 to 0_4, the last snowy, 0_3 of classes that 19 lack; the first with pixels worth a look."""
+    """Version 1: patches 0_1 to 0_4, the last snowy; 0_3 has no class of the 19; pixels in 0_1."""
     root = tmp_path_factory.mktemp("first")
     labels = [
         ["Peatbogs", "Natural grassland", "Bare rock"],
@@ -97,7 +109,10 @@ def write_metadata(file: Path, rows: list[tuple[str, str, list[str], bool]]) -> 
 def second(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, dict[str, np.ndarray], np.ndarray]:
-    """Version 2: patches 26_57 with pixels, 26_58 and 26_59 without, and a snowy one in the other table."""
+    """Version 2: patch 26_57 with pixels, 26_58 and 26_59 without.
+
+    The other table has a snowy patch.
+    """
     root = tmp_path_factory.mktemp("second")
     optical = write_s2(root / f"BigEarthNet-S2/{SECOND}/{SECOND}_26_57")
     write_s1(root / f"BigEarthNet-S1/{RADAR[:32]}/{RADAR}_26_57")
@@ -124,12 +139,12 @@ def same(found: np.ndarray, written: np.ndarray) -> bool:
 
 
 def test_version_1_lists_its_patches_with_their_splits(first: tuple[Path, object, object]) -> None:
-    found = listed(BIGEARTHNET, first[0])
+    found = list_items(BIGEARTHNET, first[0])
     assert {name: item.split for name, item in found.items()} == {
         f"{FIRST}_0_1": "train", f"{FIRST}_0_2": "validation", f"{FIRST}_0_3": "test"
     }  # fmt: skip
     assert {item.group for item in found.values()} == {"T33UUP"}
-    kept = listed(BIGEARTHNET, first[0], patches="all")
+    kept = list_items(BIGEARTHNET, first[0], patches="all")
     assert kept[f"{FIRST}_0_4"].split == "" and len(kept) == 4
 
 
@@ -137,8 +152,8 @@ def test_version_1_pixels_labels_and_grid(
     first: tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]],
 ) -> None:
     root, optical, radar = first
-    item = listed(BIGEARTHNET, root, sensors="both")[f"{FIRST}_0_1"]
-    example = read(BIGEARTHNET, root, item, sensors="both")
+    item = list_items(BIGEARTHNET, root, sensors="both")[f"{FIRST}_0_1"]
+    example = read_item(BIGEARTHNET, root, item, sensors="both")
     assert example.pixels.shape == (1, 14, 120, 120) and example.pixels.dtype == np.float32
     assert all(same(example.pixels[0, i], optical[band]) for i, band in enumerate(optical))
     assert np.array_equal(example.pixels[0, 12:], np.stack([radar["VV"], radar["VH"]]))
@@ -147,20 +162,20 @@ def test_version_1_pixels_labels_and_grid(
     assert example.label.tolist() == [
         int(i in (11, 15)) for i in range(19)
     ]  # bare rock is in none of the 19
-    some = read(BIGEARTHNET, root, item, ("vh", "coastal", "red"), sensors="both")
+    some = read_item(BIGEARTHNET, root, item, ("vh", "coastal", "red"), sensors="both")
     assert (
         np.array_equal(some.pixels[0], example.pixels[0, [13, 0, 3]]) and some.grid == example.grid
     )
     assert (
-        read(BIGEARTHNET, root, listed(BIGEARTHNET, root)[item.name], ("nir09",)).grid
+        read_item(BIGEARTHNET, root, list_items(BIGEARTHNET, root)[item.name], ("nir09",)).grid
         == example.grid
     )
-    alone = listed(BIGEARTHNET, root, sensors="s1")[item.name]
-    assert read(BIGEARTHNET, root, alone, sensors="s1").datetimes[0].hour == 16
+    alone = list_items(BIGEARTHNET, root, sensors="s1")[item.name]
+    assert read_item(BIGEARTHNET, root, alone, sensors="s1").datetimes[0].hour == 16
     names = BIGEARTHNET.describe(
         {"task": "multilabel", "sensors": "s1", "classes": "43", "patches": "all"}
     ).legend.classes
-    there = read(BIGEARTHNET, root, alone, sensors="s1", classes="43").label
+    there = read_item(BIGEARTHNET, root, alone, sensors="s1", classes="43").label
     assert [c.name for c, one in zip(names, there, strict=True) if one] == [
         "Natural grassland",
         "Bare rock",
@@ -173,35 +188,35 @@ def test_radar_patches_find_their_partners_without_lists(
 ) -> None:
     for folder in ("BigEarthNet-v1.0", "BigEarthNet-S1-v1.0"):
         (tmp_path / folder).symlink_to(first[0] / folder)
-    found = listed(BIGEARTHNET, tmp_path, sensors="both")
+    found = list_items(BIGEARTHNET, tmp_path, sensors="both")
     assert found[f"{FIRST}_0_2"].files == (
         f"BigEarthNet-v1.0/{FIRST}_0_2",
         f"BigEarthNet-S1-v1.0/{RADAR}_0_2",
     )
     assert {item.split for item in found.values()} == {""} and len(found) == 4
-    assert {item.group for item in listed(BIGEARTHNET, tmp_path).values()} == {FIRST}
+    assert {item.group for item in list_items(BIGEARTHNET, tmp_path).values()} == {FIRST}
     (tmp_path / "s1s2_mapping.csv").write_text(f"{FIRST}_0_2,{RADAR}_0_2\n")
-    assert listed(BIGEARTHNET, tmp_path, sensors="both") == found
+    assert list_items(BIGEARTHNET, tmp_path, sensors="both") == found
     (tmp_path / "train.csv").write_text(f"{FIRST}_7_7\n")
     with pytest.raises(InputError, match=r"lacks val.csv, test.csv"):
-        listed(BIGEARTHNET, tmp_path)
+        list_items(BIGEARTHNET, tmp_path)
     (tmp_path / "val.csv").write_text(f"{FIRST}_0_1\n")
     (tmp_path / "test.csv").write_text(f"{FIRST}_0_2\n")
-    lost = listed(BIGEARTHNET, tmp_path)[f"{FIRST}_7_7"]
+    lost = list_items(BIGEARTHNET, tmp_path)[f"{FIRST}_7_7"]
     with pytest.raises(InputError, match=r"_7_7_B01.tif"):
-        read(BIGEARTHNET, tmp_path, lost)
+        read_item(BIGEARTHNET, tmp_path, lost)
     with pytest.raises(InputError, match=r"no Sentinel-1 patch of .*_7_7"):
-        read(
+        read_item(
             BIGEARTHNET,
             tmp_path,
-            listed(BIGEARTHNET, tmp_path, sensors="s1")[lost.name],
+            list_items(BIGEARTHNET, tmp_path, sensors="s1")[lost.name],
             sensors="s1",
         )
 
 
 def test_version_2_lists_and_labels(second: tuple[Path, dict[str, np.ndarray], np.ndarray]) -> None:
     root, optical, _ = second
-    found = listed(BIGEARTHNET, root, sensors="both")
+    found = list_items(BIGEARTHNET, root, sensors="both")
     assert [item.split for item in found.values()] == ["train", "validation", "test"]
     item = found[f"{SECOND}_26_57"]
     assert (
@@ -209,11 +224,11 @@ def test_version_2_lists_and_labels(second: tuple[Path, dict[str, np.ndarray], n
         and item.classes == (0, 2, 13)
         and found[f"{SECOND}_26_58"].classes == (17,)
     )
-    example = read(BIGEARTHNET, root, item, sensors="both")
+    example = read_item(BIGEARTHNET, root, item, sensors="both")
     assert same(example.pixels[0, 4], optical["B05"]) and np.flatnonzero(
         example.label
     ).tolist() == [0, 2, 13]
-    assert set(listed(BIGEARTHNET, root, patches="all")) - set(found) == {f"{SECOND}_26_60"}
+    assert set(list_items(BIGEARTHNET, root, patches="all")) - set(found) == {f"{SECOND}_26_60"}
 
 
 @pytest.mark.parametrize(
@@ -225,13 +240,13 @@ def test_reference_maps(
     second: tuple[Path, object, np.ndarray], classes: str, becomes: dict[int, int]
 ) -> None:
     root, _, codes = second
-    item = listed(BIGEARTHNET, root, task="segment", classes=classes)[f"{SECOND}_26_57"]
-    example = read(BIGEARTHNET, root, item, ("red",), task="segment", classes=classes)
+    item = list_items(BIGEARTHNET, root, task="segment", classes=classes)[f"{SECOND}_26_57"]
+    example = read_item(BIGEARTHNET, root, item, ("red",), task="segment", classes=classes)
     assert (
         np.array_equal(example.label, np.vectorize(becomes.get)(codes))
         and example.label.dtype == np.uint8
     )
-    (row,) = cut(BIGEARTHNET, root, item, 120, task="segment", classes=classes)
+    (row,) = cut_item(BIGEARTHNET, root, item, 120, task="segment", classes=classes)
     assert (
         np.array_equal(arrays.array_from(row, "label"), example.label)
         and row["bands"][0] == "coastal"
@@ -255,32 +270,32 @@ def test_what_a_version_lacks_is_said(
     first: tuple[Path, object, object], second: tuple[Path, object, object]
 ) -> None:
     with pytest.raises(InputError, match="version 1, which has no reference maps"):
-        listed(BIGEARTHNET, first[0], task="segment")
+        list_items(BIGEARTHNET, first[0], task="segment")
     with pytest.raises(InputError, match="choose classes 19"):
-        listed(BIGEARTHNET, second[0], classes="43")
+        list_items(BIGEARTHNET, second[0], classes="43")
 
 
 def test_damaged_patches_are_named(tmp_path: Path) -> None:
     patch = tmp_path / f"BigEarthNet-v1.0/{FIRST}_1_1"
     write_s2(patch)
     as_json(patch, ["Continuous urban fabrik"])
-    item = listed(BIGEARTHNET, tmp_path)[patch.name]
+    item = list_items(BIGEARTHNET, tmp_path)[patch.name]
     with pytest.raises(InputError, match="fabrik"):
-        read(BIGEARTHNET, tmp_path, item)
+        read_item(BIGEARTHNET, tmp_path, item)
     (patch / f"{patch.name}_labels_metadata.json").unlink()
     with pytest.raises(InputError, match=r"1_1_labels_metadata\.json"):
-        read(BIGEARTHNET, tmp_path, item)
+        read_item(BIGEARTHNET, tmp_path, item)
     file = patch / f"{patch.name}_B03.tif"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"B03\.tif"):
-        read(BIGEARTHNET, tmp_path, item)
+        read_item(BIGEARTHNET, tmp_path, item)
     write_raster(file, np.zeros((50, 50), np.uint16))
     with pytest.raises(InputError, match=r"B03.tif has 50x50 pixels"):
-        read(BIGEARTHNET, tmp_path, item)
+        read_item(BIGEARTHNET, tmp_path, item)
     file.unlink()
     with pytest.raises(InputError, match=r"B03\.tif"):
-        read(BIGEARTHNET, tmp_path, item)
+        read_item(BIGEARTHNET, tmp_path, item)
 
 
 def test_damaged_reference_map_and_metadata(
@@ -289,13 +304,13 @@ def test_damaged_reference_map_and_metadata(
     root, _, _ = second
     for folder in ("BigEarthNet-S2", "metadata.parquet"):
         (tmp_path / folder).symlink_to(root / folder)
-    item = listed(BIGEARTHNET, tmp_path, task="segment")[f"{SECOND}_26_57"]
+    item = list_items(BIGEARTHNET, tmp_path, task="segment")[f"{SECOND}_26_57"]
     with pytest.raises(InputError, match=r"reference_map\.tif"):
-        read(BIGEARTHNET, tmp_path, item, ("red",), task="segment")
+        read_item(BIGEARTHNET, tmp_path, item, ("red",), task="segment")
     write_raster(tmp_path / item.files[-1], np.full((120, 120), 777, np.uint16))
     with pytest.raises(InputError, match=r"reference_map.tif holds codes \[777\]"):
-        read(BIGEARTHNET, tmp_path, item, ("red",), task="segment")
+        read_item(BIGEARTHNET, tmp_path, item, ("red",), task="segment")
     (tmp_path / "metadata.parquet").unlink()
     (tmp_path / "metadata.parquet").write_bytes(b"PAR1 cut short")
     with pytest.raises(InputError, match=r"metadata\.parquet cannot be read"):
-        listed(BIGEARTHNET, tmp_path)
+        list_items(BIGEARTHNET, tmp_path)

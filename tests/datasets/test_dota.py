@@ -1,4 +1,4 @@
-"""DOTA in miniature: the folders of every version, oriented boxes and their bounds, what is hard to see, damaged files."""
+"""DOTA in miniature: the folders of every version, oriented boxes, difficult ones, bad files."""
 
 from __future__ import annotations
 
@@ -10,12 +10,22 @@ import pytest
 from lulc.datasets.readers.dota import DOTA
 from lulc.errors import InputError
 from lulc.tables import arrays
-from tests.helpers.synthetic_archives import cut, listed, options_of, read, write_picture
+from tests.helpers.synthetic_archives import (
+    cut_item,
+    list_items,
+    options_of,
+    read_item,
+    write_picture,
+)
 
 RNG = np.random.default_rng(0)
 SIDE = 32
 HEADER = "imagesource:GoogleEarth\ngsd:0.146343590398\n"
-OBJECTS = "5 2 9 6 5 10 1 6 plane 0\n10.5 20.0 14.5 20.0 14.5 26.0 10.5 26.0 ship 1\n28 28 36 28 36 36 28 36 small-vehicle\n"
+OBJECTS = (
+    "5 2 9 6 5 10 1 6 plane 0\n"
+    "10.5 20.0 14.5 20.0 14.5 26.0 10.5 26.0 ship 1\n"
+    "28 28 36 28 36 36 28 36 small-vehicle\n"
+)
 
 
 def write_label(path: Path, text: str) -> None:
@@ -32,27 +42,27 @@ def write_image(path: Path, count: int = 3) -> np.ndarray:
 def test_images_and_boxes(tmp_path: Path) -> None:
     image = write_image(tmp_path / "train/images/P0000.png")
     write_label(tmp_path / "train/labelTxt/P0000.txt", HEADER + OBJECTS)
-    (item,) = listed(DOTA, tmp_path).values()
+    (item,) = list_items(DOTA, tmp_path).values()
     assert (item.name, item.split, item.files) == (
         "P0000",
         "train",
         ("train/images/P0000.png", "train/labelTxt/P0000.txt"),
     )
-    example = read(DOTA, tmp_path, item)
+    example = read_item(DOTA, tmp_path, item)
     assert np.array_equal(example.pixels[0], image) and example.valid.all() and example.grid is None
     boxes = [[0, 1, 2, 9, 10], [1, 10.5, 20, 14.5, 26], [10, 28, 28, 32, 32]]
     assert example.label.tolist() == boxes and example.label.dtype == np.float32
-    assert read(DOTA, tmp_path, item, difficult="drop").label.tolist() == [boxes[0], boxes[2]]
-    assert np.array_equal(read(DOTA, tmp_path, item, ("blue", "red")).pixels[0], image[[2, 0]])
-    (row,) = cut(DOTA, tmp_path, item, SIDE)
+    assert read_item(DOTA, tmp_path, item, difficult="drop").label.tolist() == [boxes[0], boxes[2]]
+    assert np.array_equal(read_item(DOTA, tmp_path, item, ("blue", "red")).pixels[0], image[[2, 0]])
+    (row,) = cut_item(DOTA, tmp_path, item, SIDE)
     assert arrays.array_from(row, "label").tolist() == boxes and sum(row["class_counts"]) == 3
 
 
 def test_panchromatic_images(tmp_path: Path) -> None:
     image = write_image(tmp_path / "val/images/P2000.png", 1)
     write_label(tmp_path / "val/labelTxt/P2000.txt", HEADER)
-    (item,) = listed(DOTA, tmp_path).values()
-    example = read(DOTA, tmp_path, item)
+    (item,) = list_items(DOTA, tmp_path).values()
+    example = read_item(DOTA, tmp_path, item)
     assert (
         item.split == "validation"
         and np.array_equal(example.pixels[0], image[[0, 0, 0]])
@@ -78,15 +88,15 @@ def test_versions_have_labels_and_classes_of_their_own(tmp_path: Path) -> None:
         "1 1 9 1 9 9 1 9 ship 0\n",
     )
     for version, (file, category) in places.items():
-        (item,) = listed(DOTA, tmp_path, version=version).values()
+        (item,) = list_items(DOTA, tmp_path, version=version).values()
         assert item.files == ("train/images/part1/images/P0001.png", file)
         known = DOTA.describe(options_of(DOTA, version=version)).legend.classes
         assert len(known) == {"1.0": 15, "1.5": 16, "2.0": 18}[version]
-        label = read(DOTA, tmp_path, item, version=version).label
+        label = read_item(DOTA, tmp_path, item, version=version).label
         assert known[int(label[0, 0])].name == category and label[0, 1:].tolist() == [1, 1, 5, 5]
     write_label(tmp_path / "train/annotations/version2.0/P0009.txt", "")
-    assert set(listed(DOTA, tmp_path, version="2.0")) == {"P0001", "P0009"} and set(
-        listed(DOTA, tmp_path)
+    assert set(list_items(DOTA, tmp_path, version="2.0")) == {"P0001", "P0009"} and set(
+        list_items(DOTA, tmp_path)
     ) == {"P0001"}
 
 
@@ -99,14 +109,14 @@ def test_damaged_archives(tmp_path: Path) -> None:
         ("1 1 5 1 5 5 1 5", "line 3 is not eight coordinates and a category"),
     ):
         write_label(label, f"{HEADER}{line}\n")
-        (item,) = listed(DOTA, tmp_path).values()
+        (item,) = list_items(DOTA, tmp_path).values()
         with pytest.raises(InputError, match=f"P0000.txt {words}"):
-            read(DOTA, tmp_path, item)
+            read_item(DOTA, tmp_path, item)
     write_label(label, OBJECTS)
     image.write_bytes(image.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"P0000.png"):
-        read(DOTA, tmp_path, item)
+        read_item(DOTA, tmp_path, item)
     image.unlink()
-    (item,) = listed(DOTA, tmp_path).values()
+    (item,) = list_items(DOTA, tmp_path).values()
     with pytest.raises(InputError, match=r"train/images/P0000.png"):
-        read(DOTA, tmp_path, item)
+        read_item(DOTA, tmp_path, item)

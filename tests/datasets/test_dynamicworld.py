@@ -1,4 +1,4 @@
-"""Dynamic World in miniature: tiles of experts and others, those held back, the product; on chips and on Sentinel-2 products."""
+"""Dynamic World in miniature: expert and other tiles, held-back ones, on chips and on SAFE."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from lulc.datasets.readers.dynamicworld import DYNAMICWORLD
 from lulc.errors import InputError, UsageError
 from lulc.legend import COMMON, NODATA
 from lulc.tables import arrays
-from tests.helpers.synthetic_archives import cut, listed, options_of, read, write_raster
+from tests.helpers.synthetic_archives import (
+    cut_item,
+    list_items,
+    options_of,
+    read_item,
+    write_raster,
+)
 from tests.sources.test_sentinel2 import FINE, make_product, numbers
 
 RNG = np.random.default_rng(0)
@@ -34,7 +40,7 @@ def write_chip(path: Path, count: int = 12, shape: tuple[int, int] = SHAPE) -> n
 def archive(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Two training tiles (the expert's of a non-expert too), one held back, one without an image; codes and chips."""
+    """Two training tiles (one also by a non-expert), one held back, one without image; chips."""
     root = tmp_path_factory.mktemp("dynamicworld")
     codes = {name: RNG.integers(0, 11, SHAPE).astype(np.uint8) for name in (EXPERT, CROWD, HELD)}
     write_raster(root / f"Experts/EH/1/{EXPERT}.tif", codes[EXPERT])
@@ -55,7 +61,7 @@ def test_tiles_of_all_labelers(
     archive: tuple[Path, dict[str, np.ndarray], dict[str, np.ndarray]],
 ) -> None:
     root, codes, chips = archive
-    found = listed(DYNAMICWORLD, root)
+    found = list_items(DYNAMICWORLD, root)
     assert {name: item.split for name, item in found.items()} == {
         f"experts-{EXPERT}": "train",
         f"non_experts-{EXPERT}": "train",
@@ -64,7 +70,7 @@ def test_tiles_of_all_labelers(
     }
     assert found[f"experts-{EXPERT}"].group == found[f"non_experts-{EXPERT}"].group == EXPERT
     assert found[f"test-label_{HELD}"].lonlat == (15.1, 46.9)
-    assert set(listed(DYNAMICWORLD, root, labels="experts")) == {
+    assert set(list_items(DYNAMICWORLD, root, labels="experts")) == {
         f"experts-{EXPERT}",
         f"test-label_{HELD}",
     }
@@ -73,7 +79,7 @@ def test_tiles_of_all_labelers(
         (f"non_experts-{CROWD}", CROWD, datetime(2018, 7, 3, tzinfo=UTC)),
         (f"test-label_{HELD}", HELD, datetime(2019, 1, 1, tzinfo=UTC)),
     ):
-        example = read(DYNAMICWORLD, root, found[name])
+        example = read_item(DYNAMICWORLD, root, found[name])
         assert (
             np.array_equal(example.label, BECOMES[codes[tile]]) and example.label.dtype == np.uint8
         )
@@ -83,9 +89,9 @@ def test_tiles_of_all_labelers(
             and example.datetimes == (day,)
         )
         assert example.grid and example.grid.shape == SHAPE
-    some = read(DYNAMICWORLD, root, found[f"experts-{EXPERT}"], ("red", "swir22"))
+    some = read_item(DYNAMICWORLD, root, found[f"experts-{EXPERT}"], ("red", "swir22"))
     assert np.array_equal(some.pixels[0], chips[EXPERT][[3, 11]])
-    (row,) = cut(DYNAMICWORLD, root, found[f"experts-{EXPERT}"], 51)
+    (row,) = cut_item(DYNAMICWORLD, root, found[f"experts-{EXPERT}"], 51)
     assert np.array_equal(arrays.array_from(row, "label"), BECOMES[codes[EXPERT]])
     assert DYNAMICWORLD.describe(options_of(DYNAMICWORLD)).legend.classes == COMMON.classes
 
@@ -101,7 +107,7 @@ def test_nothing_held_back_nothing_split(
         "scale": "0.001",
         "dtype": "uint16",
     }
-    (item,) = listed(DYNAMICWORLD, tmp_path, **given).values()
+    (item,) = list_items(DYNAMICWORLD, tmp_path, **given).values()
     assert item.split == ""
     example = DYNAMICWORLD.read(tmp_path, item, options_of(DYNAMICWORLD, **given), ("blue",))
     assert np.array_equal(example.pixels[0, 0], rgb[2])
@@ -124,9 +130,9 @@ def test_labels_on_products_as_delivered(tmp_path: Path) -> None:
     with rasterio.open(path, "r+") as file:
         file.crs, file.transform = inside.crs, inside.affine
     write_raster(tmp_path / "Experts/WH/1/dw_15.004_-34.338-20240610.tif", codes)  # of another day
-    (item,) = listed(DYNAMICWORLD, tmp_path, images="scenes").values()
+    (item,) = list_items(DYNAMICWORLD, tmp_path, images="scenes").values()
     assert len(item.files) == 2
-    example = read(DYNAMICWORLD, tmp_path, item, ("nir08", "blue"), images="scenes")
+    example = read_item(DYNAMICWORLD, tmp_path, item, ("nir08", "blue"), images="scenes")
     blue = numbers("B02", 10)[40:91, 20:71].astype(int) - 1000 + 1
     assert np.array_equal(example.pixels[0, 1], np.where(example.valid[0], blue.clip(0), 0))
     assert (
@@ -138,9 +144,9 @@ def test_labels_on_products_as_delivered(tmp_path: Path) -> None:
     assert np.array_equal(example.pixels[0, 0], np.where(example.valid[0], nir.clip(0), 0))
     write_raster(path, codes)
     with pytest.raises(InputError, match="no product of that day has the ground of"):
-        read(DYNAMICWORLD, tmp_path, item, ("blue",), images="scenes")
+        read_item(DYNAMICWORLD, tmp_path, item, ("blue",), images="scenes")
     with pytest.raises(InputError, match="nowhere cannot be listed"):
-        listed(DYNAMICWORLD, tmp_path, images="nowhere")
+        list_items(DYNAMICWORLD, tmp_path, images="nowhere")
 
 
 def test_the_product_as_labels(tmp_path: Path) -> None:
@@ -154,16 +160,18 @@ def test_the_product_as_labels(tmp_path: Path) -> None:
         root = tmp_path / form
         write_raster(root / f"product/{PRODUCT}.tif", bands)
         chip = write_chip(root / f"images/{PRODUCT}.tif")
-        (item,) = listed(DYNAMICWORLD, root, labels="product").values()
-        assert item.split == "" and item.group == "T33HYE"[1:] and not listed(DYNAMICWORLD, root)
-        example = read(DYNAMICWORLD, root, item, labels="product")
+        (item,) = list_items(DYNAMICWORLD, root, labels="product").values()
+        assert (
+            item.split == "" and item.group == "T33HYE"[1:] and not list_items(DYNAMICWORLD, root)
+        )
+        example = read_item(DYNAMICWORLD, root, item, labels="product")
         assert np.array_equal(example.label, expected) and np.array_equal(example.pixels[0], chip)
         assert example.datetimes == (datetime(2024, 6, 8, 8, 16, 9, tzinfo=UTC),)
         if form == "label":
             with pytest.raises(InputError, match=r"T33HYE\.tif has no probabilities"):
-                read(DYNAMICWORLD, root, item, labels="product", confidence="0.6")
+                read_item(DYNAMICWORLD, root, item, labels="product", confidence="0.6")
         else:
-            sure = read(DYNAMICWORLD, root, item, labels="product", confidence="0.6").label
+            sure = read_item(DYNAMICWORLD, root, item, labels="product", confidence="0.6").label
             assert (
                 np.array_equal(
                     sure, np.where(np.nan_to_num(chances).max(0) < 0.6, NODATA, expected)
@@ -173,7 +181,9 @@ def test_the_product_as_labels(tmp_path: Path) -> None:
     make_product(tmp_path / "scenes", "1C", "02.05")
     path = tmp_path / f"{PRODUCT}.tif"
     write_raster(path, forms["label"])
-    item = listed(DYNAMICWORLD, tmp_path, labels="product", images="scenes")[f"product-{PRODUCT}"]
+    item = list_items(DYNAMICWORLD, tmp_path, labels="product", images="scenes")[
+        f"product-{PRODUCT}"
+    ]
     assert item.files[1].startswith("scenes/S2B_MSIL1C_20240608T081609")
 
 
@@ -181,27 +191,27 @@ def test_damaged_tiles_are_named(tmp_path: Path) -> None:
     file = tmp_path / f"Experts/EH/1/{EXPERT}.tif"
     write_raster(file, np.full(SHAPE, 11, np.uint8))
     write_chip(tmp_path / f"images/{EXPERT}.tif")
-    (item,) = listed(DYNAMICWORLD, tmp_path).values()
+    (item,) = list_items(DYNAMICWORLD, tmp_path).values()
     with pytest.raises(InputError, match=r"20190812\.tif holds codes \[11\]"):
-        read(DYNAMICWORLD, tmp_path, item)
+        read_item(DYNAMICWORLD, tmp_path, item)
     write_raster(file, np.ones(SHAPE, np.uint8))
     write_chip(tmp_path / f"images/{EXPERT}.tif", shape=(40, 51))
     with pytest.raises(InputError, match=r"images/dw_\S+ has \(40, 51\) pixels"):
-        read(DYNAMICWORLD, tmp_path, item)
+        read_item(DYNAMICWORLD, tmp_path, item)
     write_chip(tmp_path / f"images/{EXPERT}.tif", 4)
     with pytest.raises(InputError, match="has 4 bands"):
-        read(DYNAMICWORLD, tmp_path, item)
+        read_item(DYNAMICWORLD, tmp_path, item)
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=EXPERT):
-        read(DYNAMICWORLD, tmp_path, item)
+        read_item(DYNAMICWORLD, tmp_path, item)
     file.unlink()
     with pytest.raises(InputError, match=EXPERT):
-        read(DYNAMICWORLD, tmp_path, item)
+        read_item(DYNAMICWORLD, tmp_path, item)
     write_raster(tmp_path / f"{PRODUCT}.tif", np.ones((4, *SHAPE), np.float32))
     write_chip(tmp_path / f"images/{PRODUCT}.tif")
-    (item,) = listed(DYNAMICWORLD, tmp_path, labels="product").values()
+    (item,) = list_items(DYNAMICWORLD, tmp_path, labels="product").values()
     with pytest.raises(InputError, match="has 4 bands: the label, the nine probabilities"):
-        read(DYNAMICWORLD, tmp_path, item, labels="product")
+        read_item(DYNAMICWORLD, tmp_path, item, labels="product")
     with pytest.raises(UsageError, match="confidence 'high' must be a number"):
         DYNAMICWORLD.describe(options_of(DYNAMICWORLD, confidence="high"))

@@ -1,4 +1,4 @@
-"""Archives of labelled images that a run file describes: polygons, masks, tables, class folders; and their contact sheet."""
+"""Labelled images that a run file describes: polygons, masks, tables, class folders; previews."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def write_image(path: Path, x: float = 500_000) -> None:
 def write_features(path: Path, *features: tuple[dict[str, Any], dict[str, Any]]) -> None:
     crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
     found = [
-        {"type": "Feature", "geometry": geometry, "properties": told} for geometry, told in features
+        {"type": "Feature", "geometry": geometry, "properties": properties}
+        for geometry, properties in features
     ]
     path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": found}))
 
@@ -64,7 +65,7 @@ def box(left: int, top: int, right: int, bottom: int) -> dict[str, Any]:
     return {"type": "Polygon", "coordinates": [ring]}
 
 
-def recipe_of(root: Path, **options: str) -> from_datasets.DatasetSpec:
+def spec_of(root: Path, **options: str) -> from_datasets.DatasetSpec:
     conf = DatasetConf("images", str(root), options)
     description = registry.find_dataset("images").describe(registry.options_of(conf))
     codes = tuple((i, i) for i in description.legend.ids)
@@ -90,16 +91,16 @@ def test_of_the_features_of_a_file_only_those_meant_become_labels(tmp_path: Path
         "classes": "ground, roof",
         "column": "class",
     }
-    recipe = recipe_of(tmp_path, **options, where="kind=outline")
+    spec = spec_of(tmp_path, **options, where="kind=outline")
     expected = np.zeros((SIDE, SIDE), np.uint8)
     expected[20:40, 10:30] = 1
-    (item,) = from_datasets.list_items(recipe.dataset)
-    np.testing.assert_array_equal(from_datasets.read_example(recipe, item).label, expected)
-    boxed = recipe_of(tmp_path, **options, where="kind=outline", task="detect")
+    (item,) = from_datasets.list_items(spec.dataset)
+    np.testing.assert_array_equal(from_datasets.read_example(spec, item).label, expected)
+    boxed = spec_of(tmp_path, **options, where="kind=outline", task="detect")
     np.testing.assert_array_equal(
         from_datasets.read_example(boxed, item).label, [[1, 10, 20, 30, 40]]
     )
-    strange = recipe_of(tmp_path, **options | {"classes": "ground, house"})
+    strange = spec_of(tmp_path, **options | {"classes": "ground, house"})
     with pytest.raises(InputError, match=r"class is \['roof'\]: classes has ground, house"):
         from_datasets.read_example(strange, item)
 
@@ -125,10 +126,10 @@ def test_a_table_of_boxes_and_splits_is_read_and_its_missing_file_is_bad(
         "classes": "ship",
         "images": "chips/{item}.tif",
     }
-    outcome = carry_out(
+    result = carry_out(
         make_run(out, {"name": "images", "root": str(root), "options": options}), out, spark
     )
-    assert (outcome.bad, len(read_samples(out))) == (1, 4)
+    assert (result.bad, len(read_samples(out))) == (1, 4)
     found = {row["sample_id"]: row for row in read_samples(out)}
     assert [found[f"images/chips/{n}"]["split"] for n in range(4)] == [
         "train",
@@ -251,16 +252,14 @@ def test_two_archives_in_unlike_numbers_train_as_one(tmp_path: Path, spark: Spar
 def test_folders_name_the_classes_and_an_unknown_one_is_named(tmp_path: Path) -> None:
     for name in ("forest", "river"):
         write_image(tmp_path / name / "1.tif")
-    recipe = recipe_of(
-        tmp_path, task="classify", images="{class}/{item}.tif", classes="forest, river"
-    )
-    assert {item.name: item.classes for item in from_datasets.list_items(recipe.dataset)} == {
+    spec = spec_of(tmp_path, task="classify", images="{class}/{item}.tif", classes="forest, river")
+    assert {item.name: item.classes for item in from_datasets.list_items(spec.dataset)} == {
         "forest/1": (0,),
         "river/1": (1,),
     }
     with pytest.raises(InputError, match="of class 'river', classes has forest"):
         from_datasets.list_items(
-            DatasetConf("images", str(tmp_path), {**recipe.dataset.options, "classes": "forest"})
+            DatasetConf("images", str(tmp_path), {**spec.dataset.options, "classes": "forest"})
         )
     with pytest.raises(UsageError, match=r"options\.images"):
-        recipe_of(tmp_path, task="classify")
+        spec_of(tmp_path, task="classify")

@@ -1,4 +1,4 @@
-"""MultiSenGE in miniature: days of two sensors, pairs in time, three schemes of classes, split by tile; damaged places."""
+"""MultiSenGE in miniature: two sensors' days, pairs, three schemes of classes, split by tile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from lulc.datasets.readers.multisenge import MULTISENGE
 from lulc.errors import InputError
 from lulc.legend import COMMON, NODATA
 from lulc.tables import arrays
-from tests.helpers.synthetic_archives import cut, listed, options_of, read, write_raster
+from tests.helpers.synthetic_archives import (
+    cut_item,
+    list_items,
+    options_of,
+    read_item,
+    write_raster,
+)
 
 RNG = np.random.default_rng(0)
 SIDE = 32
@@ -24,13 +30,13 @@ S1 = ("20201201", "20200802", "20200103", "20200115", "20200903")
 
 def write_place(root: Path, place: str, labels: str) -> None:
     tile, at = place.split("_", 1)
-    told = {
+    images = {
         f"corresponding_s{n}": ";".join(f"{tile}_{day}_S{n}_{at}.tif" for day in days)
         for n, days in ((2, S2), (1, S1))
     }
     (root / "labels").mkdir(parents=True, exist_ok=True)
     (root / f"labels/{place}.json").write_text(
-        json.dumps({**told, "projection": "PROJCS[...]", "labels": labels})
+        json.dumps({**images, "projection": "PROJCS[...]", "labels": labels})
     )
 
 
@@ -38,7 +44,7 @@ def write_place(root: Path, place: str, labels: str) -> None:
 def archive(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[Path, dict[str, np.ndarray], np.ndarray]:
-    """Three places, the first with all its images; what they hold by day, and the codes of the reference."""
+    """Three places, the first with all images; their pixels by day, and the reference codes."""
     root = tmp_path_factory.mktemp("multisenge")
     for place in (PLACE, "31UFP_0_0", "31UEQ_257_0"):
         write_place(root, place, "2;5;6;9;13")
@@ -57,7 +63,7 @@ def archive(
 
 
 def test_splits_by_tile(archive: tuple[Path, object, object]) -> None:
-    found = listed(MULTISENGE, archive[0])
+    found = list_items(MULTISENGE, archive[0])
     assert {name: item.split for name, item in found.items()} == {
         PLACE: "train", "31UFP_0_0": "validation", "31UEQ_257_0": "test"
     }  # fmt: skip
@@ -66,8 +72,8 @@ def test_splits_by_tile(archive: tuple[Path, object, object]) -> None:
 
 def test_all_days_of_sentinel_2(archive: tuple[Path, dict[str, np.ndarray], np.ndarray]) -> None:
     root, written, codes = archive
-    item = listed(MULTISENGE, root)[PLACE]
-    example = read(MULTISENGE, root, item)
+    item = list_items(MULTISENGE, root)[PLACE]
+    example = read_item(MULTISENGE, root, item)
     days = sorted(S2)
     assert example.datetimes == tuple(
         datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC) for day in days
@@ -82,11 +88,11 @@ def test_all_days_of_sentinel_2(archive: tuple[Path, dict[str, np.ndarray], np.n
     )
     assert example.grid and example.grid.resolution == (10, 10)
     for order, place in (("wavelength", 6), ("resolution", 3)):
-        nir = read(MULTISENGE, root, item, ("nir", "red"), order=order)
+        nir = read_item(MULTISENGE, root, item, ("nir", "red"), order=order)
         assert np.array_equal(
             nir.pixels[:, :, 5], np.stack([written[day][[place, 2], 5] for day in days])
         )
-    (row,) = cut(MULTISENGE, root, item, SIDE)
+    (row,) = cut_item(MULTISENGE, root, item, SIDE)
     assert (
         np.array_equal(arrays.array_from(row, "label")[1:], example.label[1:])
         and len(row["datetimes"]) == 3
@@ -98,10 +104,10 @@ def test_radar_nearest_in_time_and_by_month(
     archive: tuple[Path, dict[str, np.ndarray], np.ndarray],
 ) -> None:
     root, written, _ = archive
-    pair = read(
+    pair = read_item(
         MULTISENGE,
         root,
-        listed(MULTISENGE, root, sensors="both")[PLACE],
+        list_items(MULTISENGE, root, sensors="both")[PLACE],
         ("vh", "blue"),
         sensors="both",
     )
@@ -115,7 +121,9 @@ def test_radar_nearest_in_time_and_by_month(
         and not pair.valid[:, 1, :5].any()
         and pair.valid[:, 2:].all()
     )
-    alone = read(MULTISENGE, root, listed(MULTISENGE, root, sensors="s1")[PLACE], sensors="s1")
+    alone = read_item(
+        MULTISENGE, root, list_items(MULTISENGE, root, sensors="s1")[PLACE], sensors="s1"
+    )
     assert [time.strftime("%Y%m%d") for time in alone.datetimes] == [
         "20200103",
         "20200802",
@@ -136,11 +144,11 @@ def test_coarser_schemes(
     archive: tuple[Path, object, np.ndarray], classes: str, ids: list[int], named: list[int]
 ) -> None:
     root, _, codes = archive
-    item = listed(MULTISENGE, root, classes=classes)[PLACE]
+    item = list_items(MULTISENGE, root, classes=classes)[PLACE]
     assert np.array_equal(
-        read(MULTISENGE, root, item, ("red",), classes=classes).label, np.array(ids)[codes]
+        read_item(MULTISENGE, root, item, ("red",), classes=classes).label, np.array(ids)[codes]
     )
-    label = read(MULTISENGE, root, item, ("red",), classes=classes, task="multilabel").label
+    label = read_item(MULTISENGE, root, item, ("red",), classes=classes, task="multilabel").label
     assert (np.flatnonzero(label) + 1).tolist() == named and len(label) == int(classes)
     known = MULTISENGE.describe(options_of(MULTISENGE, classes=classes))
     assert known.legend.ids == tuple(range(1, int(classes) + 1)) and set(
@@ -154,29 +162,29 @@ def test_damaged_places_are_named(archive: tuple[Path, object, object], tmp_path
         (tmp_path / folder).mkdir()
         for file in (archive[0] / folder).iterdir():
             (tmp_path / folder / file.name).write_bytes(file.read_bytes())
-    (item,) = listed(MULTISENGE, tmp_path).values()
+    (item,) = list_items(MULTISENGE, tmp_path).values()
     with pytest.raises(InputError, match=r"31TFN_GR_5140_257\.tif"):
-        read(MULTISENGE, tmp_path, item)
+        read_item(MULTISENGE, tmp_path, item)
     write_raster(
         tmp_path / "ground_reference/31TFN_GR_5140_257.tif", np.full((SIDE, SIDE), 15, np.uint8)
     )
     with pytest.raises(InputError, match=r"GR_5140_257\.tif holds codes \[15\]"):
-        read(MULTISENGE, tmp_path, item)
+        read_item(MULTISENGE, tmp_path, item)
     file = tmp_path / "s2/31TFN_20200904_S2_5140_257.tif"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"31TFN_20200904_S2_5140_257\.tif"):
-        read(MULTISENGE, tmp_path, item)
+        read_item(MULTISENGE, tmp_path, item)
     write_raster(file, np.ones((10, SIDE, 8), np.int16))
     with pytest.raises(InputError, match=r"31TFN_20200904_S2_5140_257\.tif has \(32, 8\) pixels"):
-        read(MULTISENGE, tmp_path, item)
+        read_item(MULTISENGE, tmp_path, item)
     file.unlink()
     with pytest.raises(InputError, match=r"31TFN_20200904_S2_5140_257\.tif"):
-        read(MULTISENGE, tmp_path, item)
-    both = listed(MULTISENGE, tmp_path, sensors="both")[PLACE]
+        read_item(MULTISENGE, tmp_path, item)
+    both = list_items(MULTISENGE, tmp_path, sensors="both")[PLACE]
     write_raster(tmp_path / "s1/31TFN_20200802_S1_5140_257.tif", np.ones((2, 8, 8), np.float32))
     with pytest.raises(InputError, match=r"31TFN_20200802_S1_5140_257\.tif has \(8, 8\) pixels"):
-        read(MULTISENGE, tmp_path, both, sensors="both")
+        read_item(MULTISENGE, tmp_path, both, sensors="both")
     for text in (
         "{",
         '{"labels": "1"}',
@@ -184,4 +192,4 @@ def test_damaged_places_are_named(archive: tuple[Path, object, object], tmp_path
     ):
         (tmp_path / f"labels/{PLACE}.json").write_text(text)
         with pytest.raises(InputError, match=r"labels/31TFN_5140_257\.json cannot be read"):
-            listed(MULTISENGE, tmp_path)
+            list_items(MULTISENGE, tmp_path)

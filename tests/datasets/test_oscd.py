@@ -1,4 +1,4 @@
-"""OSCD in miniature: two dates of a city in 13 bands, either form of its mask, lists, days and places, damaged files."""
+"""OSCD in miniature: two dates of a city in 13 bands, both forms of mask, lists, damaged files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ import pytest
 from lulc.datasets.readers.oscd import OSCD
 from lulc.errors import InputError
 from lulc.tables import arrays
-from tests.helpers.synthetic_archives import cut, listed, options_of, read, write_picture
+from tests.helpers.synthetic_archives import (
+    cut_item,
+    list_items,
+    options_of,
+    read_item,
+    write_picture,
+)
 
 RNG = np.random.default_rng(0)
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -58,12 +64,12 @@ def archive(tmp_path: Path) -> tuple[Path, np.ndarray, np.ndarray]:
 
 def test_dates_bands_and_masks(archive: tuple[Path, np.ndarray, np.ndarray]) -> None:
     root, bands, changed = archive
-    found = listed(OSCD, root)
+    found = list_items(OSCD, root)
     assert {name: (item.split, item.group) for name, item in found.items()} == {
         "saclay_e": ("train", "saclay_e"), "norcia": ("test", "norcia")
     }  # fmt: skip
     assert found["norcia"].lonlat == (2.25, 48.25)
-    example = read(OSCD, root, found["saclay_e"])
+    example = read_item(OSCD, root, found["saclay_e"])
     assert (
         np.array_equal(example.pixels, bands)
         and example.pixels.dtype == np.uint16
@@ -78,20 +84,20 @@ def test_dates_bands_and_masks(archive: tuple[Path, np.ndarray, np.ndarray]) -> 
         datetime(2016, 11, 30, tzinfo=UTC),
         datetime(2017, 8, 29, tzinfo=UTC),
     )
-    some = read(OSCD, root, found["saclay_e"], ("swir22", "nir08", "red"))
+    some = read_item(OSCD, root, found["saclay_e"], ("swir22", "nir08", "red"))
     assert np.array_equal(some.pixels, bands[:, [12, 8, 3]])
     known = OSCD.describe(options_of(OSCD))
     assert (known.task, known.dates, known.encoding.scales[0]) == ("change", 2, 1e-4)
     (root / TRAIN / "saclay_e/cm/saclay_e-cm.tif").unlink()
-    item = listed(OSCD, root)["saclay_e"]
+    item = list_items(OSCD, root)["saclay_e"]
     assert item.files[1].endswith("cm/cm.png") and np.array_equal(
-        read(OSCD, root, item).label, changed
+        read_item(OSCD, root, item).label, changed
     )
 
 
 def test_windows_fit_the_table(archive: tuple[Path, np.ndarray, np.ndarray]) -> None:
     root, bands, changed = archive
-    rows = cut(OSCD, root, listed(OSCD, root)["saclay_e"], 16)
+    rows = cut_item(OSCD, root, list_items(OSCD, root)["saclay_e"], 16)
     assert len(rows) == 4 and len(rows[0]["datetimes"]) == 2
     assert np.array_equal(arrays.array_from(rows[0], "pixels"), bands[:, :, :16, :16])
     assert np.array_equal(arrays.array_from(rows[3], "label")[:4, :12], changed[16:, 16:])
@@ -102,44 +108,44 @@ def test_cities_without_labels_or_lists(archive: tuple[Path, np.ndarray, np.ndar
     root, _, _ = archive
     (root / IMAGES / "test.txt").unlink()
     with pytest.raises(InputError, match=r"has the list train.txt but not test.txt"):
-        listed(OSCD, root)
+        list_items(OSCD, root)
     (root / IMAGES / "test.txt").write_text("norcia,rio")
     with pytest.raises(InputError, match=r"names rio"):
-        listed(OSCD, root)
+        list_items(OSCD, root)
     for name in ("train.txt", "test.txt"):
         (root / IMAGES / name).unlink()
-    assert {item.split for item in listed(OSCD, root).values()} == {""}
+    assert {item.split for item in list_items(OSCD, root).values()} == {""}
     for file in (root / TEST / "norcia/cm").iterdir():
         file.unlink()
-    assert list(listed(OSCD, root)) == ["saclay_e"]
+    assert list(list_items(OSCD, root)) == ["saclay_e"]
 
 
 def test_damaged_archives(archive: tuple[Path, np.ndarray, np.ndarray]) -> None:
     root, bands, _ = archive
-    item = listed(OSCD, root)["saclay_e"]
+    item = list_items(OSCD, root)["saclay_e"]
     mask = root / item.files[1]
     write_picture(mask, np.full(SHAPE, 3, np.uint8))
     with pytest.raises(InputError, match=r"saclay_e-cm.tif holds codes \[3\]"):
-        read(OSCD, root, item)
+        read_item(OSCD, root, item)
     write_picture(mask, np.ones((20, 20), np.uint8))
     with pytest.raises(InputError, match=r"saclay_e-cm.tif has 20x20 pixels"):
-        read(OSCD, root, item)
+        read_item(OSCD, root, item)
     write_picture(mask, np.ones(SHAPE, np.uint8))
     for text in ("date_1: 20161130", "date_1: 2016-11-30\ndate_2: 2017-08-29"):
         (root / item.files[0] / "dates.txt").write_text(text)
         with pytest.raises(InputError, match=r"dates.txt does not give two days"):
-            read(OSCD, root, item)
+            read_item(OSCD, root, item)
     band = root / item.files[0] / "imgs_2_rect/B05.tif"
     whole = band.read_bytes()
     band.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"imgs_2_rect/B05.tif"):
-        read(OSCD, root, item)
+        read_item(OSCD, root, item)
     write_picture(band, bands[1, 4, :, :20])
     with pytest.raises(InputError, match=r"B05.tif has 20x20 pixels where 20x28"):
-        read(OSCD, root, item)
+        read_item(OSCD, root, item)
     band.unlink()
     with pytest.raises(InputError, match=r"imgs_2_rect/B05.tif"):
-        read(OSCD, root, item)
+        read_item(OSCD, root, item)
     (root / item.files[0] / "saclay_e.geojson").write_text("{")
     with pytest.raises(InputError, match=r"saclay_e.geojson is not GeoJSON"):
-        listed(OSCD, root)
+        list_items(OSCD, root)

@@ -1,4 +1,4 @@
-"""PASTIS in miniature: series of Sentinel-2 and -1 with their days, folds and places, void parcels, damaged files."""
+"""PASTIS in miniature: series of Sentinel-2 and -1, folds and places, void parcels, bad files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from lulc.datasets.readers.pastis import PASTIS
 from lulc.errors import InputError
 from lulc.tables import arrays
-from tests.helpers.synthetic_archives import cut, listed, options_of, read
+from tests.helpers.synthetic_archives import cut_item, list_items, options_of, read_item
 
 RNG = np.random.default_rng(0)
 DAYS = {
@@ -29,17 +29,22 @@ def write_metadata(root: Path, crs: dict[str, Any] | None = LAMBERT, **more: obj
     for fold in range(1, 6):
         x, y = 700_000 + fold * 1280, 6_600_000
         ring = [[x, y], [x + 1280, y], [x + 1280, y + 1280], [x, y + 1280], [x, y]]
-        told = {
+        properties = {
             "ID_PATCH": 10_000 + fold,
             "N_Parcel": 3,
             "Parcel_Cover": 0.3,
             "Fold": fold,
             "TILE": "t31tfm",
         }
-        told |= {f"dates-{sensor}": days for sensor, days in DAYS.items()} | more
+        properties |= {f"dates-{sensor}": days for sensor, days in DAYS.items()} | more
         geometry = {"type": "MultiPolygon", "coordinates": [[ring]]}
         features.append(
-            {"type": "Feature", "id": str(10_000 + fold), "properties": told, "geometry": geometry}
+            {
+                "type": "Feature",
+                "id": str(10_000 + fold),
+                "properties": properties,
+                "geometry": geometry,
+            }
         )
     found = {"type": "FeatureCollection", "features": features} | ({"crs": crs} if crs else {})
     (root / "metadata.geojson").write_text(json.dumps(found))
@@ -76,8 +81,8 @@ def archive(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
 
 def test_series_labels_and_days(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, files = archive
-    item = listed(PASTIS, root)["10001"]
-    example = read(PASTIS, root, item)
+    item = list_items(PASTIS, root)["10001"]
+    example = read_item(PASTIS, root, item)
     known = PASTIS.describe(options_of(PASTIS))
     assert (known.task, known.dates, known.encoding.dtype) == ("series", 61, "int16") and len(
         known.encoding.bands
@@ -100,24 +105,24 @@ def test_series_labels_and_days(archive: tuple[Path, dict[str, np.ndarray]]) -> 
         datetime(*day, tzinfo=UTC) for day in ((2018, 9, 24), (2018, 11, 13), (2019, 10, 27))
     )
     assert np.array_equal(
-        read(PASTIS, root, item, ("swir22", "blue")).pixels[0], files["S2"][0, [9, 0]]
+        read_item(PASTIS, root, item, ("swir22", "blue")).pixels[0], files["S2"][0, [9, 0]]
     )
 
 
 def test_radar(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, files = archive
     for sensor in ("s1a", "s1d"):
-        item = listed(PASTIS, root, sensor=sensor)["10001"]
-        example = read(PASTIS, root, item, sensor=sensor)
+        item = list_items(PASTIS, root, sensor=sensor)["10001"]
+        example = read_item(PASTIS, root, item, sensor=sensor)
         assert np.array_equal(example.pixels, files[sensor.upper()][:, :2]) and example.valid.all()
         assert len(example.datetimes) == len(DAYS[sensor.upper()])
-    (row,) = cut(PASTIS, root, item, 128, sensor="s1d")
+    (row,) = cut_item(PASTIS, root, item, 128, sensor="s1d")
     assert arrays.array_from(row, "pixels").dtype == np.float32
 
 
 def test_folds_and_places(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, _ = archive
-    found = listed(PASTIS, root)
+    found = list_items(PASTIS, root)
     assert [found[str(10_000 + n)].split for n in range(1, 6)] == [
         "train",
         "train",
@@ -129,12 +134,12 @@ def test_folds_and_places(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     lonlat = found["10001"].lonlat
     assert lonlat and lonlat == pytest.approx((3.025, 46.5), abs=0.02)
     write_metadata(root, None)
-    assert listed(PASTIS, root)["10001"].lonlat is None
+    assert list_items(PASTIS, root)["10001"].lonlat is None
 
 
 def test_a_series_fits_the_table(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, files = archive
-    rows = cut(PASTIS, root, listed(PASTIS, root)["10001"], 64)
+    rows = cut_item(PASTIS, root, list_items(PASTIS, root)["10001"], 64)
     assert len(rows) == 4 and len(rows[0]["datetimes"]) == 3
     found = arrays.array_from(rows[3], "pixels")
     assert (
@@ -146,46 +151,46 @@ def test_a_series_fits_the_table(archive: tuple[Path, dict[str, np.ndarray]]) ->
 
 def test_damaged_archives(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, files = archive
-    item = listed(PASTIS, root)["10001"]
+    item = list_items(PASTIS, root)["10001"]
     target, series = root / "ANNOTATIONS/TARGET_10001.npy", root / "DATA_S2/S2_10001.npy"
     save(target, np.full((3, 128, 128), 20, np.uint8))
     with pytest.raises(InputError, match=r"TARGET_10001.npy holds codes \[20\]"):
-        read(PASTIS, root, item)
+        read_item(PASTIS, root, item)
     save(target, files["TARGET"][:, :64])
     with pytest.raises(InputError, match=r"TARGET_10001.npy is uint8 \(3, 64, 128\)"):
-        read(PASTIS, root, item)
+        read_item(PASTIS, root, item)
     np.save(target, np.array([{"a": 1}], object), allow_pickle=True)
     with pytest.raises(InputError, match=r"TARGET_10001.npy cannot be read as an array"):
-        read(PASTIS, root, item)
+        read_item(PASTIS, root, item)
     with target.open("wb") as file:
         np.savez(file, files["TARGET"])
     with pytest.raises(InputError, match=r"TARGET_10001.npy cannot be read as an array"):
-        read(PASTIS, root, item)
+        read_item(PASTIS, root, item)
     save(target, files["TARGET"])
     save(series, files["S2"][:2])
     with pytest.raises(InputError, match=r"S2_10001.npy has 2 dates, metadata.geojson 3"):
-        read(PASTIS, root, item)
+        read_item(PASTIS, root, item)
     series.write_bytes(series.read_bytes()[:-1000])
     with pytest.raises(InputError, match=r"S2_10001.npy cannot be read"):
-        read(PASTIS, root, item)
+        read_item(PASTIS, root, item)
     series.unlink()
     with pytest.raises(InputError, match=r"S2_10001.npy"):
-        read(PASTIS, root, item)
+        read_item(PASTIS, root, item)
 
 
 def test_damaged_metadata(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, _ = archive
-    item = listed(PASTIS, root)["10001"]
+    item = list_items(PASTIS, root)["10001"]
     for days in ({"0": "soon"}, [20180924, 20181113], "{}", None):
         write_metadata(root, **{"dates-S2": days})
         with pytest.raises(InputError, match=r"metadata.geojson has no dates-S2 of patch 10001"):
-            read(PASTIS, root, item)
+            read_item(PASTIS, root, item)
     write_metadata(root, Fold=6)
     with pytest.raises(InputError, match=r"Fold from 1 to 5"):
-        listed(PASTIS, root)
+        list_items(PASTIS, root)
     (root / "metadata.geojson").write_text("{")
     with pytest.raises(InputError, match=r"metadata.geojson is not GeoJSON"):
-        listed(PASTIS, root)
+        list_items(PASTIS, root)
     (root / "metadata.geojson").unlink()
     with pytest.raises(InputError, match=r"has no metadata.geojson"):
-        listed(PASTIS, root)
+        list_items(PASTIS, root)

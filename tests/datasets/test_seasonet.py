@@ -1,4 +1,4 @@
-"""SeasoNet in miniature: meta.csv, seasons, grids, three levels of classes, splits and places; damaged patches."""
+"""SeasoNet in miniature: meta.csv, seasons, grids, three class levels, splits; damaged patches."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from lulc.datasets.readers.seasonet import SEASONET
 from lulc.errors import InputError
 from lulc.legend import COMMON
 from lulc.tables import arrays
-from tests.helpers.synthetic_archives import cut, listed, read, write_raster
+from tests.helpers.synthetic_archives import cut_item, list_items, read_item, write_raster
 
 RNG = np.random.default_rng(0)
 FILES = {"10m_RGB": (3, 120), "10m_IR": (1, 120), "20m": (6, 60), "60m": (2, 20)}
-HEAD = "Index,Season,Grid,Latitude,Longitude,Satellite,Year,Month,Day,Hour,Minute,Second,Clouds,Snow,Classes,SLRAUM,RTYP3,KTYP4,Path"
+HEAD = (
+    "Index,Season,Grid,Latitude,Longitude,Satellite,Year,Month,Day,Hour,Minute,Second,"
+    "Clouds,Snow,Classes,SLRAUM,RTYP3,KTYP4,Path"
+)
 PLACES = {1: ("32UME_20180418T104021_53_928425_7_503876", 53.928425, 7.503876),
           2: ("32TMT_20190214T103129_47_793488_7_808487", 47.793488, 7.808487)}  # fmt: skip
 SEASONS = ("Spring", "Summer", "Fall", "Winter", "Snow")
@@ -42,7 +45,10 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, n
     lines = [HEAD]
     for season in SEASONS:
         for grid, (name, lat, lon) in PLACES.items():
-            middle = f'A,2018,4,18,10,40,21,0.0,0.0,"2,3,12,15,28",1,1,1,{season.lower()}/grid{grid}/{name}'
+            middle = (
+                'A,2018,4,18,10,40,21,0.0,0.0,"2,3,12,15,28",1,1,1,'
+                f"{season.lower()}/grid{grid}/{name}"
+            )
             lines.append(f"{len(lines) - 1},{season},{grid},{lat},{lon},{middle}")
     (root / "meta.csv").write_text("\n".join(lines) + "\n")
     (root / "splits").mkdir()
@@ -52,22 +58,22 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, n
 
 
 def test_patches_of_a_place_are_one_group(archive: tuple[Path, object]) -> None:
-    found = listed(SEASONET, archive[0])
+    found = list_items(SEASONET, archive[0])
     assert {name.split("-")[0]: item.split for name, item in found.items()} == {
         "spring": "train", "summer": "train", "fall": "validation", "winter": "test", "snow": ""
     }  # fmt: skip
     assert {(item.group, item.lonlat) for item in found.values()} == {
         ("53.928425 7.503876", (7.503876, 53.928425))
     }
-    assert len({item.group for item in listed(SEASONET, archive[0], grid="both").values()}) == 2
-    (other,) = listed(SEASONET, archive[0], grid="2", season="snow").values()
+    assert len({item.group for item in list_items(SEASONET, archive[0], grid="both").values()}) == 2
+    (other,) = list_items(SEASONET, archive[0], grid="2", season="snow").values()
     assert other.files == (f"snow/grid2/{PLACES[2][0]}",)
 
 
 def test_pixels_labels_and_grid(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, written = archive
-    item = listed(SEASONET, root)[f"spring-{PLACES[1][0]}"]
-    example = read(SEASONET, root, item)
+    item = list_items(SEASONET, root)[f"spring-{PLACES[1][0]}"]
+    example = read_item(SEASONET, root, item)
     layers = [
         np.kron(b, np.ones((120 // b.shape[0],) * 2, b.dtype))
         for name in FILES
@@ -82,7 +88,7 @@ def test_pixels_labels_and_grid(archive: tuple[Path, dict[str, np.ndarray]]) -> 
     )
     assert example.valid.all() and example.grid and example.grid.resolution == (10, 10)
     assert example.datetimes == (datetime(2018, 4, 18, 10, 40, 21, tzinfo=UTC),)
-    some = read(SEASONET, root, item, ("nir09", "blue", "nir08", "coastal"))
+    some = read_item(SEASONET, root, item, ("nir09", "blue", "nir08", "coastal"))
     assert (
         np.array_equal(some.pixels[0], example.pixels[0, [11, 2, 7, 10]])
         and some.grid == example.grid
@@ -102,8 +108,8 @@ def test_coarser_levels(
     count: int,
 ) -> None:
     root, written = archive
-    item = listed(SEASONET, root, level=level)[f"spring-{PLACES[1][0]}"]
-    label = read(SEASONET, root, item, ("red",), level=level).label
+    item = list_items(SEASONET, root, level=level)[f"spring-{PLACES[1][0]}"]
+    label = read_item(SEASONET, root, item, ("red",), level=level).label
     for code, becomes in ((7, coal), (13, vines), (29, river), (0, 255)):
         assert set(label[written["labels"] == code].tolist()) == {becomes}
     known = SEASONET.describe({"task": "segment", "level": level})
@@ -116,8 +122,10 @@ def test_coarser_levels(
 def test_labels_of_whole_patches(
     archive: tuple[Path, object], level: str, there: list[int]
 ) -> None:
-    item = listed(SEASONET, archive[0], task="multilabel", level=level)[f"spring-{PLACES[1][0]}"]
-    label = read(SEASONET, archive[0], item, ("red",), task="multilabel", level=level).label
+    item = list_items(SEASONET, archive[0], task="multilabel", level=level)[
+        f"spring-{PLACES[1][0]}"
+    ]
+    label = read_item(SEASONET, archive[0], item, ("red",), task="multilabel", level=level).label
     legend = SEASONET.describe({"task": "multilabel", "level": level}).legend
     assert (
         [i for i, one in zip(legend.ids, label, strict=True) if one] == there == list(item.classes)
@@ -126,13 +134,13 @@ def test_labels_of_whole_patches(
 
 def test_samples_fit_the_table(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, written = archive
-    item = listed(SEASONET, root)[f"spring-{PLACES[1][0]}"]
-    (row,) = cut(SEASONET, root, item, 120)
+    item = list_items(SEASONET, root)[f"spring-{PLACES[1][0]}"]
+    (row,) = cut_item(SEASONET, root, item, 120)
     assert (
         np.array_equal(arrays.array_from(row, "label") == 255, written["labels"] == 0)
         and row["block"] == item.group
     )
-    (row,) = cut(SEASONET, root, item, 120, task="multilabel")
+    (row,) = cut_item(SEASONET, root, item, 120, task="multilabel")
     assert sum(row["class_counts"]) == 5
 
 
@@ -143,38 +151,38 @@ def test_damaged_patches_are_named(tmp_path: Path) -> None:
     (tmp_path / "meta.csv").write_text(
         f"{HEAD}\n0,Fall,1,53.9,7.5,A,2018,4,18,10,40,21,0,0,2,1,1,1,fall/grid1/{name}\n"
     )
-    (item,) = listed(SEASONET, tmp_path).values()
+    (item,) = list_items(SEASONET, tmp_path).values()
     labels = folder / f"{name}_labels.tif"
     write_raster(labels, np.full((120, 120), 34, np.uint8))
     with pytest.raises(InputError, match=r"labels\.tif holds codes \[34\]"):
-        read(SEASONET, tmp_path, item)
+        read_item(SEASONET, tmp_path, item)
     write_raster(labels, written["labels"][:60])
     with pytest.raises(InputError, match=r"labels\.tif has 60x120 pixels"):
-        read(SEASONET, tmp_path, item)
+        read_item(SEASONET, tmp_path, item)
     labels.unlink()
     with pytest.raises(InputError, match=r"labels\.tif"):
-        read(SEASONET, tmp_path, item)
+        read_item(SEASONET, tmp_path, item)
     file = folder / f"{name}_20m.tif"
     file.write_bytes(file.read_bytes()[:2000])
     with pytest.raises(InputError, match=r"20m\.tif"):
-        read(SEASONET, tmp_path, item)
+        read_item(SEASONET, tmp_path, item)
 
 
 def test_damaged_lists_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no meta\.csv"):
-        listed(SEASONET, tmp_path)
+        list_items(SEASONET, tmp_path)
     (tmp_path / "meta.csv").write_text("Index,Season\n")
     with pytest.raises(InputError, match="no column Grid"):
-        listed(SEASONET, tmp_path)
+        list_items(SEASONET, tmp_path)
     (tmp_path / "meta.csv").write_text(
         f"{HEAD}\n0,Fall,1,53.9,7.5,A,2018,4,18,10,40,21,0,0,99,1,1,1,fall/grid1/x\n"
     )
     with pytest.raises(InputError, match=r"meta\.csv line 2 cannot be read \(KeyError\(99\)\)"):
-        listed(SEASONET, tmp_path)
+        list_items(SEASONET, tmp_path)
     (tmp_path / "splits").mkdir()
     (tmp_path / "splits/train.csv").write_text("0\n")
     with pytest.raises(InputError, match=r"has the list train\.csv but not val\.csv, test\.csv"):
-        listed(SEASONET, tmp_path)
+        list_items(SEASONET, tmp_path)
 
 
 def test_the_levels_of_corine() -> None:

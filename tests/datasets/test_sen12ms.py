@@ -1,4 +1,4 @@
-"""SEN12MS in miniature: triplets, the five schemes of the land cover file, the split by scene and by list; damaged ones."""
+"""SEN12MS in miniature: triplets, five land cover schemes, splits by scene and list; bad files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lulc.datasets.readers.sen12ms import SEN12MS
 from lulc.errors import InputError
 from lulc.legend import COMMON
 from lulc.tables import arrays
-from tests.helpers.synthetic_archives import cut, listed, read, write_raster
+from tests.helpers.synthetic_archives import cut_item, list_items, read_item, write_raster
 
 RNG = np.random.default_rng(0)
 CODES = ((1, 9, 14, 17, 255), (1, 16, 42, 3, 255), (9, 25, 36, 3, 255), (27, 51, 30, 3, 255))
@@ -35,11 +35,18 @@ def write_triplet(root: Path, season: str, scene: int, patch: int) -> dict[str, 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, np.ndarray]]:
-    """Two images of spring's scene 1; names alone of scene 15 (held out), scene 44 (validation) and winter's 15 (neither)."""
+    """Two images of spring's scene 1, and three names without pixels.
+
+    These are spring's scene 15 (held out), spring's 44 (validation) and winter's 15 (neither).
+    """
     root = tmp_path_factory.mktemp("sen12ms")
     written = write_triplet(root, "ROIs1158_spring", 1, 30)
-    for season, scene, patch in (("ROIs1158_spring", 1, 31), ("ROIs1158_spring", 15, 9), ("ROIs1158_spring", 44, 9),
-                                 ("ROIs2017_winter", 15, 9)):  # fmt: skip
+    for season, scene, patch in (
+        ("ROIs1158_spring", 1, 31),
+        ("ROIs1158_spring", 15, 9),
+        ("ROIs1158_spring", 44, 9),
+        ("ROIs2017_winter", 15, 9),
+    ):
         for kind in ("s1", "s2", "lc"):
             file = root / path(season, kind, scene, patch)
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +55,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, n
 
 
 def test_scenes_are_split_as_published(archive: tuple[Path, object]) -> None:
-    found = listed(SEN12MS, archive[0])
+    found = list_items(SEN12MS, archive[0])
     assert {name: (item.split, item.group) for name, item in found.items()} == {
         "ROIs1158_spring_1_p30": ("train", "ROIs1158_spring/1"),
         "ROIs1158_spring_1_p31": ("train", "ROIs1158_spring/1"),
@@ -64,33 +71,33 @@ def test_lists_in_the_root_count_before_scenes(
     for season in ("ROIs1158_spring", "ROIs2017_winter"):
         (tmp_path / season).symlink_to(archive[0] / season)
     (tmp_path / "SEN12MS_holdOutScenes.txt").write_text("ROIs2017_winter/s1_15\n")
-    held = {item.split: name for name, item in listed(SEN12MS, tmp_path).items()}
+    held = {item.split: name for name, item in list_items(SEN12MS, tmp_path).items()}
     assert held["test"] == "ROIs2017_winter_15_p9"
     (tmp_path / "train_list.txt").write_text(
         "ROIs1158_spring_s2_1_p30.tif\nROIs1158_spring_s2_1_p31.tif\nROIs1970_fall_s2_1_p1.tif\n"
     )
     with pytest.raises(InputError, match=r"has the list train_list\.txt but not test_list\.txt"):
-        listed(SEN12MS, tmp_path)
+        list_items(SEN12MS, tmp_path)
     (tmp_path / "test_list.txt").write_text(
         "ROIs1158_spring_s2_15_p9.tif\nROIs1158_spring_s2_7_p7.tif\n"
     )
     (tmp_path / "val_list.txt").write_text("ROIs1158_spring_s2_1_p31.tif\n")
-    found = listed(SEN12MS, tmp_path)
+    found = list_items(SEN12MS, tmp_path)
     assert {name[16:]: item.split for name, item in found.items() if "spring" in name} == {
         "1_p30": "train", "1_p31": "validation", "15_p9": "test", "44_p9": "", "7_p7": "test"
     }  # fmt: skip
     assert not any("fall" in name for name in found)  # a season that was not fetched
     with pytest.raises(InputError, match=r"ROIs1158_spring_s2_7_p7\.tif"):
-        read(SEN12MS, tmp_path, found["ROIs1158_spring_7_p7"])
+        read_item(SEN12MS, tmp_path, found["ROIs1158_spring_7_p7"])
     (tmp_path / "test_list.txt").write_text("spring.tif\n")
     with pytest.raises(InputError, match=r"names 'spring\.tif'"):
-        listed(SEN12MS, tmp_path)
+        list_items(SEN12MS, tmp_path)
 
 
 def test_pixels_and_grid(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, written = archive
-    item = listed(SEN12MS, root, sensors="both")["ROIs1158_spring_1_p30"]
-    example = read(SEN12MS, root, item, sensors="both")
+    item = list_items(SEN12MS, root, sensors="both")["ROIs1158_spring_1_p30"]
+    example = read_item(SEN12MS, root, item, sensors="both")
     assert (
         example.pixels.dtype == np.float32
         and example.valid.all()
@@ -100,11 +107,14 @@ def test_pixels_and_grid(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     assert np.array_equal(example.pixels[0, :13], written["s2"]) and np.array_equal(
         example.pixels[0, 13:], written["s1"]
     )
-    some = read(SEN12MS, root, item, ("vh", "nir08", "coastal"), sensors="both").pixels[0]
+    some = read_item(SEN12MS, root, item, ("vh", "nir08", "coastal"), sensors="both").pixels[0]
     assert np.array_equal(some, example.pixels[0, [14, 8, 0]])
-    alone = listed(SEN12MS, root, sensors="s1")[item.name]
-    assert np.array_equal(read(SEN12MS, root, alone, sensors="s1").pixels[0], written["s1"])
-    assert read(SEN12MS, root, listed(SEN12MS, root)[item.name], ("red",)).pixels.dtype == np.uint16
+    alone = list_items(SEN12MS, root, sensors="s1")[item.name]
+    assert np.array_equal(read_item(SEN12MS, root, alone, sensors="s1").pixels[0], written["s1"])
+    assert (
+        read_item(SEN12MS, root, list_items(SEN12MS, root)[item.name], ("red",)).pixels.dtype
+        == np.uint16
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,8 +131,8 @@ def test_schemes(
     archive: tuple[Path, dict[str, np.ndarray]], classes: str, band: int, becomes: tuple[int, ...]
 ) -> None:
     root, written = archive
-    item = listed(SEN12MS, root, classes=classes)["ROIs1158_spring_1_p30"]
-    example = read(SEN12MS, root, item, ("red",), classes=classes)
+    item = list_items(SEN12MS, root, classes=classes)["ROIs1158_spring_1_p30"]
+    example = read_item(SEN12MS, root, item, ("red",), classes=classes)
     wanted = np.vectorize(dict(zip(CODES[band], becomes, strict=True)).get)(written["lc"][band])
     assert np.array_equal(example.label, wanted) and example.label.dtype == np.uint8
     known = SEN12MS.describe({"sensors": "s2", "classes": classes})
@@ -139,8 +149,8 @@ def test_the_simple_scheme_is_the_publishers() -> None:
 
 def test_a_sample_fits_the_table(archive: tuple[Path, dict[str, np.ndarray]]) -> None:
     root, written = archive
-    item = listed(SEN12MS, root)["ROIs1158_spring_1_p30"]
-    rows = cut(SEN12MS, root, item, 128)
+    item = list_items(SEN12MS, root)["ROIs1158_spring_1_p30"]
+    rows = cut_item(SEN12MS, root, item, 128)
     assert len(rows) == 4 and rows[0]["block"] == "ROIs1158_spring/1"
     assert np.array_equal(arrays.array_from(rows[3], "label"), written["lc"][0, 128:, 128:])
 
@@ -148,12 +158,12 @@ def test_a_sample_fits_the_table(archive: tuple[Path, dict[str, np.ndarray]]) ->
 def test_damaged_triplets_are_named(tmp_path: Path) -> None:
     season = "ROIs1868_summer"
     written = write_triplet(tmp_path, season, 146, 202)
-    item = listed(SEN12MS, tmp_path, sensors="both")[f"{season}_146_p202"]
+    item = list_items(SEN12MS, tmp_path, sensors="both")[f"{season}_146_p202"]
     # The publisher's own damaged image: its backscatter is not a number.
     broken = written["s1"].copy()
     broken[0, :100] = np.nan
     write_raster(tmp_path / item.files[1], broken)
-    example = read(SEN12MS, tmp_path, item, sensors="both")
+    example = read_item(SEN12MS, tmp_path, item, sensors="both")
     assert (
         not example.valid[0, :100].any()
         and example.valid[0, 100:].all()
@@ -161,17 +171,17 @@ def test_damaged_triplets_are_named(tmp_path: Path) -> None:
     )
     write_raster(tmp_path / item.files[1], written["s1"][:, :200, :200])
     with pytest.raises(InputError, match=r"s1_146_p202\.tif has 200x200 pixels"):
-        read(SEN12MS, tmp_path, item, sensors="both")
+        read_item(SEN12MS, tmp_path, item, sensors="both")
     write_raster(tmp_path / item.files[1], written["s1"][:1])
     with pytest.raises(InputError, match=r"s1_146_p202\.tif has 1 bands"):
-        read(SEN12MS, tmp_path, item, sensors="both")
+        read_item(SEN12MS, tmp_path, item, sensors="both")
     mask = tmp_path / item.files[2]
     write_raster(mask, np.full((4, 256, 256), 18, np.uint8))
     with pytest.raises(InputError, match=r"lc_146_p202\.tif holds codes \[18\]"):
-        read(SEN12MS, tmp_path, item, ("red",), sensors="both")
+        read_item(SEN12MS, tmp_path, item, ("red",), sensors="both")
     mask.write_bytes(mask.read_bytes()[:400])
     with pytest.raises(InputError, match=r"lc_146_p202\.tif"):
-        read(SEN12MS, tmp_path, item, ("red",), sensors="both")
+        read_item(SEN12MS, tmp_path, item, ("red",), sensors="both")
     mask.unlink()
     with pytest.raises(InputError, match=r"lc_146_p202\.tif"):
-        read(SEN12MS, tmp_path, item, ("red",), sensors="both")
+        read_item(SEN12MS, tmp_path, item, ("red",), sensors="both")

@@ -1,4 +1,4 @@
-"""Sen-2 LULC in miniature: pictures and masks of three splits, with and without the inner folder; damaged ones."""
+"""Sen-2 LULC in miniature: images and masks of three splits, both layouts; damaged files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lulc.datasets.readers.sen2lulc import SEN2LULC
 from lulc.errors import InputError
 from lulc.legend import COMMON, NODATA
 from lulc.tables import arrays
-from tests.helpers.synthetic_archives import cut, listed, options_of, read
+from tests.helpers.synthetic_archives import cut_item, list_items, options_of, read_item
 
 pytestmark = pytest.mark.filterwarnings(
     f"ignore::{NotGeoreferencedWarning.__module__}.{NotGeoreferencedWarning.__name__}"
@@ -46,13 +46,13 @@ def test_pictures_masks_and_splits(tmp_path: Path, inner: bool) -> None:
         f"{split}-{number}": write_pair(root, split, f"{split}/" if inner else "", number)
         for split, number in (("train", 1), ("train", 2), ("val", 1), ("test", 1))
     }
-    found = listed(SEN2LULC, tmp_path)
+    found = list_items(SEN2LULC, tmp_path)
     assert {name: item.split for name, item in found.items()} == {
         "train-1": "train", "train-2": "train", "val-1": "validation", "test-1": "test"
     }  # fmt: skip
     for name, item in found.items():
         image, codes = written[name]
-        example = read(SEN2LULC, tmp_path, item)
+        example = read_item(SEN2LULC, tmp_path, item)
         assert (
             np.array_equal(example.pixels, image[None])
             and example.valid.all()
@@ -62,9 +62,9 @@ def test_pictures_masks_and_splits(tmp_path: Path, inner: bool) -> None:
             np.array_equal(example.label, np.where(codes, codes, NODATA))
             and example.label.dtype == np.uint8
         )
-    some = read(SEN2LULC, tmp_path, found["val-1"], ("blue", "red"))
+    some = read_item(SEN2LULC, tmp_path, found["val-1"], ("blue", "red"))
     assert np.array_equal(some.pixels[0], written["val-1"][0][[2, 0]])
-    (row,) = cut(SEN2LULC, tmp_path, found["test-1"], 64)
+    (row,) = cut_item(SEN2LULC, tmp_path, found["test-1"], 64)
     codes = written["test-1"][1]
     assert np.array_equal(arrays.array_from(row, "label"), np.where(codes, codes, NODATA))
 
@@ -79,21 +79,21 @@ def test_classes() -> None:
 
 def test_damaged_pairs_are_named(tmp_path: Path) -> None:
     write_pair(tmp_path, "train", "train/", 1)
-    (item,) = listed(SEN2LULC, tmp_path).values()
+    (item,) = list_items(SEN2LULC, tmp_path).values()
     image, mask = tmp_path / "train_images/train/1.png", tmp_path / "train_masks/train/1.tif"
     write(mask, np.full((1, 64, 64), 9, np.uint8))
     with pytest.raises(InputError, match=r"train_masks/train/1\.tif holds codes \[9\]"):
-        read(SEN2LULC, tmp_path, item)
+        read_item(SEN2LULC, tmp_path, item)
     write(mask, np.ones((1, 32, 64), np.uint8))
     with pytest.raises(InputError, match=r"1\.tif has 32x64 pixels"):
-        read(SEN2LULC, tmp_path, item)
+        read_item(SEN2LULC, tmp_path, item)
     mask.unlink()
     with pytest.raises(InputError, match=r"train_masks/train/1\.tif"):
-        read(SEN2LULC, tmp_path, item)
+        read_item(SEN2LULC, tmp_path, item)
     whole = image.read_bytes()
     image.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"train_images/train/1\.png"):
-        read(SEN2LULC, tmp_path, item)
+        read_item(SEN2LULC, tmp_path, item)
     write(image, np.ones((1, 64, 64), np.uint8))
     with pytest.raises(InputError, match=r"1\.png has 1 bands"):
-        read(SEN2LULC, tmp_path, item)
+        read_item(SEN2LULC, tmp_path, item)

@@ -1,4 +1,4 @@
-"""SpaceNet in miniature: the folders and names of every challenge, polygons, lines and series drawn, damaged files."""
+"""SpaceNet in miniature: every challenge's layout, polygons, lines and series; damaged files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rasterio.enums import ColorInterp
 from lulc.datasets.readers.spacenet import SPACENET
 from lulc.errors import InputError, UsageError
 from lulc.tables import arrays
-from tests.helpers.synthetic_archives import cut, listed, options_of, read
+from tests.helpers.synthetic_archives import cut_item, list_items, options_of, read_item
 
 RNG = np.random.default_rng(0)
 DEGREE = 2.7e-6  # of a pixel: about 0.3 m at the equator
@@ -27,7 +27,7 @@ SIDE = 40
 def write_image(
     path: Path, count: int, dtype: str = "uint16", crs: str = "EPSG:4326"
 ) -> np.ndarray:
-    """Random bands, the last two rows all 0; of EPSG:4326 with pixels of DEGREE, else of half a metre."""
+    """Random bands, the last two rows 0; pixels of DEGREE in EPSG:4326, else of half a metre."""
     bands = RNG.integers(1, 200, (count, SIDE, SIDE)).astype(dtype)
     bands[:, -2:] = 0
     transform = Affine(DEGREE, 0, WEST, 0, -DEGREE, NORTH)
@@ -68,28 +68,41 @@ def mask_of(*boxes: tuple[int, int, int, int]) -> np.ndarray:
 
 
 LAYOUTS = {
-    ("1", "rgb"): ("train/3band/3band_AOI_1_RIO_img7.tif", 3, "train/geojson/Geo_AOI_1_RIO_img7.geojson"),
-    ("1", "ms"): ("train/8band/8band_AOI_1_RIO_img7.tif", 8, "train/geojson/Geo_AOI_1_RIO_img7.geojson"),
+    ("1", "rgb"): (
+        "train/3band/3band_AOI_1_RIO_img7.tif",
+        3,
+        "train/geojson/Geo_AOI_1_RIO_img7.geojson",
+    ),
+    ("1", "ms"): (
+        "train/8band/8band_AOI_1_RIO_img7.tif",
+        8,
+        "train/geojson/Geo_AOI_1_RIO_img7.geojson",
+    ),
     ("2", "rgb"): (
-        "train/AOI_2_Vegas/PS-RGB/SN2_buildings_train_AOI_2_Vegas_PS-RGB_img1.tif", 3,
-        "train/AOI_2_Vegas/geojson_buildings/SN2_buildings_train_AOI_2_Vegas_geojson_buildings_img1.geojson",
+        "train/AOI_2_Vegas/PS-RGB/SN2_buildings_train_AOI_2_Vegas_PS-RGB_img1.tif",
+        3,
+        "train/AOI_2_Vegas/geojson_buildings/"
+        "SN2_buildings_train_AOI_2_Vegas_geojson_buildings_img1.geojson",
     ),
     ("2", "ps-ms"): (
-        "AOI_4_Shanghai_Train/MUL-PanSharpen/MUL-PanSharpen_AOI_4_Shanghai_img1.tif", 8,
+        "AOI_4_Shanghai_Train/MUL-PanSharpen/MUL-PanSharpen_AOI_4_Shanghai_img1.tif",
+        8,
         "AOI_4_Shanghai_Train/geojson/buildings/buildings_AOI_4_Shanghai_img1.geojson",
     ),
     ("4", "rgb"): (
         "train/Atlanta_nadir7_catid_1030010003D22F00/Pan-Sharpen/"
-        "Pan-Sharpen_Atlanta_nadir7_catid_1030010003D22F00_748451_3743589.tif", 4,
+        "Pan-Sharpen_Atlanta_nadir7_catid_1030010003D22F00_748451_3743589.tif",
+        4,
         "train/geojson/spacenet-buildings/spacenet-buildings_748451_3743589.geojson",
     ),
     ("6", "ps-ms"): (
         "train/AOI_11_Rotterdam/PS-RGBNIR/"
-        "SN6_Train_AOI_11_Rotterdam_PS-RGBNIR_20190804111224_20190804111453_tile_8691.tif", 4,
+        "SN6_Train_AOI_11_Rotterdam_PS-RGBNIR_20190804111224_20190804111453_tile_8691.tif",
+        4,
         "train/AOI_11_Rotterdam/geojson_buildings/"
         "SN6_Train_AOI_11_Rotterdam_Buildings_20190804111224_20190804111453_tile_8691.geojson",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("challenge", "images"), LAYOUTS)
@@ -98,14 +111,14 @@ def test_buildings_of_every_layout(tmp_path: Path, challenge: str, images: str) 
     bands = write_image(tmp_path / image, count)
     write_shapes(tmp_path / label, [box(3, 5, 10, 9), box(30, 30, 50, 50)])
     given = {"challenge": challenge, "images": images}
-    (item,) = listed(SPACENET, tmp_path, **given).values()
+    (item,) = list_items(SPACENET, tmp_path, **given).values()
     assert (
         item.files == (image, label)
         and item.split == ""
         and item.group
         and item.name == Path(image).stem
     )
-    example = read(SPACENET, tmp_path, item, **given)
+    example = read_item(SPACENET, tmp_path, item, **given)
     assert np.array_equal(example.pixels, bands[None]) and example.pixels.dtype == np.uint16
     assert example.valid[0, :-2].all() and not example.valid[0, -2:].any()
     assert (
@@ -117,14 +130,14 @@ def test_buildings_of_every_layout(tmp_path: Path, challenge: str, images: str) 
         and example.grid.crs == "EPSG:4326"
         and example.grid.bounds[0] == pytest.approx(WEST)
     )
-    found = read(SPACENET, tmp_path, item, **given, task="detect").label
+    found = read_item(SPACENET, tmp_path, item, **given, task="detect").label
     assert (
         np.allclose(found, [[1, 3, 5, 10, 9], [1, 30, 30, 40, 40]], atol=1e-3)
         and found.dtype == np.float32
     )
     known = SPACENET.describe(options_of(SPACENET, **given))
     assert len(known.encoding.bands) == count
-    some = read(SPACENET, tmp_path, item, ("red",), **given)
+    some = read_item(SPACENET, tmp_path, item, ("red",), **given)
     assert np.array_equal(some.pixels[0, 0], bands[known.encoding.bands.index("red")])
     if challenge == "4":
         assert known.encoding.bands[0] == "blue" and example.datetimes == (
@@ -145,7 +158,7 @@ def test_views_of_one_ground_share_label_and_group(tmp_path: Path) -> None:
     write_shapes(
         tmp_path / "train/geojson/spacenet-buildings/spacenet-buildings_748451_3743589.geojson", []
     )
-    found = listed(SPACENET, tmp_path, challenge="4")
+    found = list_items(SPACENET, tmp_path, challenge="4")
     assert len(found) == 2 and {item.group for item in found.values()} == {"748451_3743589"}
 
 
@@ -164,25 +177,32 @@ def test_radar_with_labels_in_metres(tmp_path: Path) -> None:
     ]
     file = folder / f"geojson_buildings/{name.format('Buildings')}.geojson"
     write_shapes(file, [{"type": "Polygon", "coordinates": [ring]}], "urn:ogc:def:crs:EPSG::32631")
-    (item,) = listed(SPACENET, tmp_path, challenge="6", images="sar").values()
-    example = read(SPACENET, tmp_path, item, ("vv", "hh"), challenge="6", images="sar")
+    (item,) = list_items(SPACENET, tmp_path, challenge="6", images="sar").values()
+    example = read_item(SPACENET, tmp_path, item, ("vv", "hh"), challenge="6", images="sar")
     assert np.array_equal(example.pixels[0], bands[[3, 0]]) and example.pixels.dtype == np.float32
     assert np.array_equal(example.label, mask_of((2, 2, 12, 20)))
     assert example.datetimes == (datetime(2019, 8, 23, 6, 57, 25, tzinfo=UTC),)
-    (row,) = cut(SPACENET, tmp_path, item, SIDE, challenge="6", images="sar")
+    (row,) = cut_item(SPACENET, tmp_path, item, SIDE, challenge="6", images="sar")
     assert np.array_equal(arrays.array_from(row, "label")[:-2], example.label[:-2]) and row[
         "bands"
     ] == ["hh", "hv", "vh", "vv"]
 
 
 ROADS = {
-    "3": ("AOI_3_Paris/PS-RGB/SN3_roads_train_AOI_3_Paris_PS-RGB_img5.tif",
-          "AOI_3_Paris/geojson_roads/SN3_roads_train_AOI_3_Paris_geojson_roads_img5.geojson"),
-    "3 of the challenge": ("AOI_3_Paris_Roads_Train/RGB-PanSharpen/RGB-PanSharpen_AOI_3_Paris_img5.tif",
-                           "AOI_3_Paris_Roads_Train/geojson/spacenetroads/spacenetroads_AOI_3_Paris_img5.geojson"),
-    "5": ("AOI_7_Moscow/PS-RGB/SN5_roads_train_AOI_7_Moscow_PS-RGB_chip0.tif",
-          "AOI_7_Moscow/geojson_roads_speed/SN5_roads_train_AOI_7_Moscow_geojson_roads_speed_chip0.geojson"),
-}  # fmt: skip
+    "3": (
+        "AOI_3_Paris/PS-RGB/SN3_roads_train_AOI_3_Paris_PS-RGB_img5.tif",
+        "AOI_3_Paris/geojson_roads/SN3_roads_train_AOI_3_Paris_geojson_roads_img5.geojson",
+    ),
+    "3 of the challenge": (
+        "AOI_3_Paris_Roads_Train/RGB-PanSharpen/RGB-PanSharpen_AOI_3_Paris_img5.tif",
+        "AOI_3_Paris_Roads_Train/geojson/spacenetroads/spacenetroads_AOI_3_Paris_img5.geojson",
+    ),
+    "5": (
+        "AOI_7_Moscow/PS-RGB/SN5_roads_train_AOI_7_Moscow_PS-RGB_chip0.tif",
+        "AOI_7_Moscow/geojson_roads_speed/"
+        "SN5_roads_train_AOI_7_Moscow_geojson_roads_speed_chip0.geojson",
+    ),
+}
 
 
 @pytest.mark.parametrize("layout", ROADS)
@@ -198,9 +218,9 @@ def test_roads_have_a_width_in_metres(tmp_path: Path, layout: str) -> None:
         (across, 0, DEGREE * 110_960),
     ):
         write_shapes(tmp_path / label, [{"type": "LineString", "coordinates": line}], None)
-        (item,) = listed(SPACENET, tmp_path, challenge=layout[0]).values()
+        (item,) = list_items(SPACENET, tmp_path, challenge=layout[0]).values()
         for width in ("", "6"):
-            example = read(SPACENET, tmp_path, item, challenge=layout[0], road_width=width)
+            example = read_item(SPACENET, tmp_path, item, challenge=layout[0], road_width=width)
             assert example.label.any(1 - axis).sum() * metres == pytest.approx(
                 float(width or 4), abs=2 * metres
             )
@@ -214,9 +234,9 @@ def test_an_empty_file_is_an_image_without_buildings(tmp_path: Path) -> None:
     write_image(tmp_path / image, 3)
     (tmp_path / label).parent.mkdir(parents=True)
     (tmp_path / label).touch()
-    (item,) = listed(SPACENET, tmp_path, challenge="2").values()
-    assert not read(SPACENET, tmp_path, item, challenge="2").label.any()
-    assert read(SPACENET, tmp_path, item, challenge="2", task="detect").label.shape == (0, 5)
+    (item,) = list_items(SPACENET, tmp_path, challenge="2").values()
+    assert not read_item(SPACENET, tmp_path, item, challenge="2").label.any()
+    assert read_item(SPACENET, tmp_path, item, challenge="2", task="detect").label.shape == (0, 5)
 
 
 PLACE = "L15-0331E-1257N_1327_3160_13"
@@ -225,7 +245,7 @@ PLACE = "L15-0331E-1257N_1327_3160_13"
 def write_months(
     root: Path, months: dict[str, tuple[list[dict[str, Any]], int]]
 ) -> dict[str, np.ndarray]:
-    """Images of a place with their buildings; in each so many rows from the top are cloudy (alpha 0)."""
+    """Images of a place with its buildings, each with that many cloudy top rows (alpha 0)."""
     found = {}
     for month, (shapes, cloudy) in months.items():
         name = f"global_monthly_{month}_mosaic_{PLACE}"
@@ -261,9 +281,9 @@ def test_buildings_through_time(tmp_path: Path) -> None:
         },
     )
     given = {"challenge": "7", "task": "series"}
-    (item,) = listed(SPACENET, tmp_path, **given).values()
+    (item,) = list_items(SPACENET, tmp_path, **given).values()
     assert item.name == item.group == PLACE and len(item.files) == 6
-    example = read(SPACENET, tmp_path, item, **given)
+    example = read_item(SPACENET, tmp_path, item, **given)
     assert np.array_equal(example.pixels, np.stack([images[month] for month in sorted(images)]))
     assert example.datetimes == tuple(datetime(2018, month, 1, tzinfo=UTC) for month in (1, 2, 3))
     assert not example.valid[2, :5].any() and example.valid[:2].all() and example.valid[2, 5:].all()
@@ -271,11 +291,11 @@ def test_buildings_through_time(tmp_path: Path) -> None:
         example.label, mask_of(old, hidden) + 2 * mask_of(new) + 3 * mask_of(gone)
     )
     assert len(SPACENET.describe(options_of(SPACENET, **given)).legend.classes) == 4
-    (row,) = cut(SPACENET, tmp_path, item, SIDE, **given)
+    (row,) = cut_item(SPACENET, tmp_path, item, SIDE, **given)
     assert row["class_counts"] == [SIDE**2 - 16 * 3 - 24, 32, 16, 24] and len(row["datetimes"]) == 3
-    months = listed(SPACENET, tmp_path, challenge="7")
+    months = list_items(SPACENET, tmp_path, challenge="7")
     assert len(months) == 3 and {month.group for month in months.values()} == {PLACE}
-    first = read(
+    first = read_item(
         SPACENET, tmp_path, months[f"global_monthly_2018_01_mosaic_{PLACE}"], challenge="7"
     )
     assert np.array_equal(first.label, mask_of(old, hidden, gone)) and first.datetimes[0].month == 1
@@ -297,19 +317,19 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     image, _, label = LAYOUTS["2", "rgb"]
     write_image(tmp_path / image, 3)
     write_shapes(tmp_path / label, [box(1, 1, 5, 5)])
-    (item,) = listed(SPACENET, tmp_path, challenge="2").values()
-    assert not listed(SPACENET, tmp_path, challenge="3")
+    (item,) = list_items(SPACENET, tmp_path, challenge="2").values()
+    assert not list_items(SPACENET, tmp_path, challenge="3")
     text = (tmp_path / label).read_text()
     (tmp_path / label).write_text(text[: len(text) // 2])
     with pytest.raises(InputError, match=r"buildings_img1\.geojson is not GeoJSON"):
-        read(SPACENET, tmp_path, item, challenge="2")
+        read_item(SPACENET, tmp_path, item, challenge="2")
     (tmp_path / label).unlink()
     with pytest.raises(InputError, match=r"buildings_img1\.geojson is not there"):
-        read(SPACENET, tmp_path, item, challenge="2")
+        read_item(SPACENET, tmp_path, item, challenge="2")
     write_image(tmp_path / image, 1)
     with pytest.raises(InputError, match=r"PS-RGB_img1\.tif has 1 bands"):
-        read(SPACENET, tmp_path, item, challenge="2")
+        read_item(SPACENET, tmp_path, item, challenge="2")
     whole = (tmp_path / image).read_bytes()
     (tmp_path / image).write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"PS-RGB_img1\.tif"):
-        read(SPACENET, tmp_path, item, challenge="2")
+        read_item(SPACENET, tmp_path, item, challenge="2")

@@ -1,4 +1,4 @@
-"""xView2 in miniature: polygons and masks of damage, both kinds of images, splits and layouts, damaged files."""
+"""xView2 in miniature: damage polygons and masks, both image kinds, splits, damaged files."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lulc.datasets.readers.xview2 import XVIEW2
 from lulc.errors import InputError
 from lulc.tables import arrays
 from tests.helpers.synthetic_archives import (
-    cut,
-    listed,
+    cut_item,
+    list_items,
     options_of,
-    read,
+    read_item,
     write_picture,
     write_raster,
 )
@@ -26,9 +26,12 @@ from tests.helpers.synthetic_archives import (
 RNG = np.random.default_rng(0)
 SIDE = 32
 POLYGONS = {
-    "no-damage": (2, 3, 8, 9), "minor-damage": (10, 3, 14, 9), "major-damage": (16, 3, 20, 9), "destroyed": (22, 20, 40, 30),
+    "no-damage": (2, 3, 8, 9),
+    "minor-damage": (10, 3, 14, 9),
+    "major-damage": (16, 3, 20, 9),
+    "destroyed": (22, 20, 40, 30),
     "un-classified": (2, 20, 8, 26),
-}  # fmt: skip
+}
 CODES = {"no-damage": 1, "minor-damage": 2, "major-damage": 3, "destroyed": 4, "un-classified": 255}
 
 
@@ -44,12 +47,12 @@ def write_json(path: Path, when: str, polygons: Sequence[tuple[str, str | None]]
         {"properties": {"feature_type": "building", "subtype": subtype, "uid": str(i)}, "wkt": wkt}
         for i, (subtype, wkt) in enumerate(polygons)
     ]
-    told = {
+    metadata = {
         "features": {"lng_lat": [], "xy": xy},
         "metadata": {"capture_date": when, "width": SIDE, "height": SIDE},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(metadata))
 
 
 def write_pair(folder: Path, name: str, suffix: str = ".png") -> np.ndarray:
@@ -71,13 +74,13 @@ def write_pair(folder: Path, name: str, suffix: str = ".png") -> np.ndarray:
 
 def test_pairs_polygons_and_masks(tmp_path: Path) -> None:
     images = write_pair(tmp_path / "train", "hurricane-florence_00000001")
-    (item,) = listed(XVIEW2, tmp_path).values()
+    (item,) = list_items(XVIEW2, tmp_path).values()
     assert (item.name, item.split, item.group) == (
         "hurricane-florence_00000001",
         "train",
         "hurricane-florence",
     )
-    example = read(XVIEW2, tmp_path, item)
+    example = read_item(XVIEW2, tmp_path, item)
     assert (
         np.array_equal(example.pixels, images)
         and example.pixels.dtype == np.uint8
@@ -92,8 +95,8 @@ def test_pairs_polygons_and_masks(tmp_path: Path) -> None:
         datetime(2018, 2, 5, 17, 10, 18, tzinfo=UTC),
         datetime(2018, 9, 20, 16, 4, 41, tzinfo=UTC),
     )
-    (masked,) = listed(XVIEW2, tmp_path, labels="targets").values()
-    other = read(XVIEW2, tmp_path, masked, ("green",), labels="targets")
+    (masked,) = list_items(XVIEW2, tmp_path, labels="targets").values()
+    other = read_item(XVIEW2, tmp_path, masked, ("green",), labels="targets")
     assert (
         np.array_equal(other.label, np.where(expected() == 255, 0, expected()))
         and other.datetimes == ()
@@ -108,8 +111,8 @@ def test_splits_of_every_layout(tmp_path: Path) -> None:
         ("train", "geotiffs/tier1", "tier3", "test", "hold", "joplin-tornado")
     ):
         write_pair(tmp_path / folder, f"joplin-tornado_0000000{n}")
-    assert [item.split for item in listed(XVIEW2, tmp_path).values()].count("train") == 3
-    found = {name[-1]: item.split for name, item in listed(XVIEW2, tmp_path).items()}
+    assert [item.split for item in list_items(XVIEW2, tmp_path).values()].count("train") == 3
+    found = {name[-1]: item.split for name, item in list_items(XVIEW2, tmp_path).items()}
     assert found == {
         "0": "train",
         "1": "train",
@@ -122,21 +125,21 @@ def test_splits_of_every_layout(tmp_path: Path) -> None:
 
 def test_geotiffs(tmp_path: Path) -> None:
     images = write_pair(tmp_path / "geotiffs/hold", "palu-tsunami_00000004", ".tif")
-    assert not listed(XVIEW2, tmp_path)
-    (item,) = listed(XVIEW2, tmp_path, images="geotiff").values()
-    example = read(XVIEW2, tmp_path, item, images="geotiff")
+    assert not list_items(XVIEW2, tmp_path)
+    (item,) = list_items(XVIEW2, tmp_path, images="geotiff").values()
+    example = read_item(XVIEW2, tmp_path, item, images="geotiff")
     assert (
         np.array_equal(example.pixels, images)
         and example.grid
         and example.grid.shape == (SIDE, SIDE)
     )
-    rows = cut(XVIEW2, tmp_path, item, SIDE, images="geotiff")
+    rows = cut_item(XVIEW2, tmp_path, item, SIDE, images="geotiff")
     assert arrays.array_from(rows[0], "pixels").dtype == np.uint16
 
 
 def test_windows_fit_the_table(tmp_path: Path) -> None:
     images = write_pair(tmp_path / "test", "socal-fire_00000004")
-    rows = cut(XVIEW2, tmp_path, listed(XVIEW2, tmp_path)["socal-fire_00000004"], 16)
+    rows = cut_item(XVIEW2, tmp_path, list_items(XVIEW2, tmp_path)["socal-fire_00000004"], 16)
     assert len(rows) == 4 and np.array_equal(
         arrays.array_from(rows[1], "pixels"), images[:, :, :16, 16:]
     )
@@ -146,7 +149,10 @@ def test_windows_fit_the_table(tmp_path: Path) -> None:
 def test_damaged_archives(tmp_path: Path) -> None:
     name = "socal-fire_00000004"
     write_pair(tmp_path / "train", name)
-    item, masked = listed(XVIEW2, tmp_path)[name], listed(XVIEW2, tmp_path, labels="targets")[name]
+    item, masked = (
+        list_items(XVIEW2, tmp_path)[name],
+        list_items(XVIEW2, tmp_path, labels="targets")[name],
+    )
     label = tmp_path / f"train/labels/{name}_post_disaster.json"
     for polygons, words in (
         ([("flooded", "POLYGON ((0 0, 1 0, 1 1, 0 0))")], "has subtypes flooded"),
@@ -156,19 +162,19 @@ def test_damaged_archives(tmp_path: Path) -> None:
     ):
         write_json(label, "2018-09-20T16:04:41.000Z", polygons)
         with pytest.raises(InputError, match=rf"{label.name} {words}"):
-            read(XVIEW2, tmp_path, item)
+            read_item(XVIEW2, tmp_path, item)
     write_json(label, "yesterday", [])
     with pytest.raises(InputError, match=rf"{label.name} has no metadata.capture_date"):
-        read(XVIEW2, tmp_path, item)
+        read_item(XVIEW2, tmp_path, item)
     for text, words in (("{", "cannot be read"), ("[]", "is no JSON object")):
         label.write_text(text)
         with pytest.raises(InputError, match=rf"{label.name} {words}"):
-            read(XVIEW2, tmp_path, item)
+            read_item(XVIEW2, tmp_path, item)
     target = tmp_path / masked.files[2]
     write_picture(target, np.full((SIDE, SIDE), 9, np.uint8))
     with pytest.raises(InputError, match=rf"{target.name} holds codes \[9\]"):
-        read(XVIEW2, tmp_path, masked, labels="targets")
+        read_item(XVIEW2, tmp_path, masked, labels="targets")
     for file in (target, tmp_path / f"train/images/{name}_pre_disaster.png"):
         file.unlink()
         with pytest.raises(InputError, match=file.name):
-            read(XVIEW2, tmp_path, masked, labels="targets")
+            read_item(XVIEW2, tmp_path, masked, labels="targets")

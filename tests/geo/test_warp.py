@@ -21,8 +21,8 @@ def _gdal(
     nodata: float | None,
     source: Grid = UTM33,
 ) -> np.ndarray:
-    # XSCALE 1: the plain kernel of four neighbours, not the wider one GDAL takes where it thinks pixels shrink.
-    # rasterio's WarpedVRT refuses tolerance 0, reproject takes it.
+    # XSCALE 1: the plain kernel of four neighbours, not the wider one GDAL takes where it thinks
+    # pixels shrink. rasterio's WarpedVRT refuses tolerance 0, reproject takes it.
     place = {
         "src_transform": source.affine,
         "src_crs": source.crs,
@@ -66,7 +66,8 @@ def test_nearest_equals_gdal_but_for_ties() -> None:
     found, valid = warp.warp(pixels, np.ones(pixels.shape, bool), UTM33, grid, "nearest")
     expected = _gdal(pixels, grid, Resampling.nearest, None)
     differs = (found != expected) & valid
-    # Where they differ the pixel's centre lies on a border of two source pixels, to the tolerance between knots.
+    # Where they differ the pixel's centre lies on a border of two
+    # source pixels, to the tolerance between knots.
     centres = np.arange(200) + 0.5
     x, y = grid.affine @ np.meshgrid(centres, centres)
     col, row = ~UTM33.affine @ transformer(grid.crs, UTM33.crs).transform(x, y)

@@ -1,4 +1,4 @@
-"""Questions over JDBC, by the driver that Spark brings."""
+"""SQL queries over JDBC with the driver that Spark brings, and free ports for servers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PATIENCE_S = 180
 
 
 def free_port() -> int:
-    """A port of this machine that nobody listens on."""
+    """Return a TCP port of this machine that nothing listens on."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         number: int = free.getsockname()[1]
@@ -21,7 +21,7 @@ def free_port() -> int:
 
 
 def await_port(port: int, server: subprocess.Popen[Any]) -> None:
-    """Nothing, as soon as the port is listened on; an error when the server ends before, or takes too long."""
+    """Wait until the port is listened on; fail when the server ends before or takes too long."""
     end = time.monotonic() + _PATIENCE_S
     while time.monotonic() < end:
         assert server.poll() is None, f"the server ended with {server.poll()}"
@@ -33,8 +33,8 @@ def await_port(port: int, server: subprocess.Popen[Any]) -> None:
 
 
 @contextmanager
-def connected(spark: Any, port: int) -> Iterator[Any]:
-    """A java.sql.Connection to the server at a port, of this session's JVM."""
+def connect(spark: Any, port: int) -> Iterator[Any]:
+    """Open a java.sql.Connection to the server at a port in this Spark session's JVM."""
     jvm = spark.sparkContext._jvm
     jvm.java.lang.Class.forName("org.apache.hive.jdbc.HiveDriver")
     connection = jvm.java.sql.DriverManager.getConnection(
@@ -46,8 +46,8 @@ def connected(spark: Any, port: int) -> Iterator[Any]:
         connection.close()
 
 
-def ask(connection: Any, query: str) -> list[tuple[Any, ...]]:
-    """The rows that a query gives."""
+def run_query(connection: Any, query: str) -> list[tuple[Any, ...]]:
+    """Return a query's rows."""
     found, rows = connection.createStatement().executeQuery(query), []
     count = found.getMetaData().getColumnCount()
     while found.next():

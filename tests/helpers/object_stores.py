@@ -1,4 +1,4 @@
-"""An object store on this machine, behind a proxy that can be made to fail, for tests of what reads over the network."""
+"""An object store on this machine behind a proxy that can be made to fail."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 
 @dataclass
 class Faults:
-    """Every `each`-th request is answered 503; 1: all of them, 0: none. asked, failed: how many there were."""
+    """Faults to inject: every `each`-th request is answered 503 (1: all, 0: none); counts."""
 
     each: int = 0
     asked: int = 0
@@ -31,7 +31,7 @@ class Faults:
 
 @contextmanager
 def serve(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """host:port of a server of this handler."""
+    """Run a local HTTP server with this handler and give its host:port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -44,7 +44,7 @@ def serve(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 @contextmanager
 def faulty_store() -> Iterator[tuple[str, Faults]]:
-    """host:port of a proxy in front of moto's S3, and its faults."""
+    """Run moto's S3 behind a proxy and give the proxy's host:port and the faults to inject."""
     store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     store.start()
     host, port = store.get_host_and_port()

@@ -1,6 +1,7 @@
-"""A program, one rank of those the environment tells of: trains a network without batch norm, and prints each step's loss.
+"""A program: one rank that trains a network without batch norm and prints each step's loss (JSON).
 
-SAMPLES FOLDER MEMORY: where the ranks' common memory is to be made, and whether they had it is printed too.
+Arguments: SAMPLES FOLDER MEMORY, the folder in which the ranks' shared memory is made; whether they
+used it is printed too. The environment gives the ranks (RANK, WORLD_SIZE, …).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from tests.helpers import tiny_samples as toy
 
 
 def learn(samples: Path, folder: Path) -> list[float]:
-    """The loss of every step over all ranks."""
+    """Train, and return every step's loss over all ranks."""
     losses, plain = [], fit.update
 
     def update(state: TrainState, batches: tuple[Batch, ...]) -> Tensor:

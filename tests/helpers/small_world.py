@@ -1,4 +1,4 @@
-"""A small archive with its labels, regions and run file on disk, and `lulc` run on it as a user would."""
+"""A small archive with labels, regions and a run file on disk, and `lulc` run on it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SCRIPTS = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class World:
-    """Where the run file, the archive and the truth (H, W on GRID) are."""
+    """The paths of the run file and the archive, and the true classes (H, W) on GRID."""
 
     run: Path
     archive: Path
@@ -33,7 +33,7 @@ class World:
 
 
 def make_world(folder: Path, seed: int = 0) -> World:
-    """Three classes in patches, three cloudy dates of three bands, labels in the west, two regions side by side."""
+    """Write three classes in patches, three cloudy dates, labels in the west, two regions."""
     rng = np.random.default_rng(seed)
     noise = ndimage.gaussian_filter(rng.normal(size=(2, *GRID.shape)), (0, 12, 12))
     truth = np.where(noise[0] > noise[0].std() * 0.4, 1, np.where(noise[1] > 0, 2, 3)).astype(
@@ -70,7 +70,7 @@ def make_world(folder: Path, seed: int = 0) -> World:
 
 
 def open_world(folder: Path) -> World:
-    """What `make_world` made there."""
+    """Return the world that `make_world` wrote into a folder."""
     return World(folder / "run.yaml", folder / "archive", np.load(folder / "truth.npy"))
 
 
@@ -101,7 +101,7 @@ def _settings() -> dict[str, object]:
 
 
 def lulc(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """The finished command `lulc …`, its output as text."""
+    """Run the command `lulc …` to its end, its output captured as text."""
     command = [str(SCRIPTS / "lulc"), *map(str, arguments)]
     return subprocess.run(
         command, capture_output=True, text=True, cwd=cwd, check=False, timeout=600
@@ -109,7 +109,7 @@ def lulc(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedPro
 
 
 def environment() -> dict[str, str]:
-    """This environment with the interpreter's scripts first on PATH, as in an activated one."""
+    """Return the environment variables of an activated virtual environment."""
     return os.environ | {
         "PATH": f"{SCRIPTS}:{os.environ['PATH']}",
         "PYSPARK_PYTHON": sys.executable,
@@ -117,7 +117,7 @@ def environment() -> dict[str, str]:
 
 
 def files(out: Path, pattern: str) -> dict[str, bytes]:
-    """Relative name → content of the files under a folder that match."""
+    """Read the files under a folder that match a pattern: relative name → content."""
     return {
         str(p.relative_to(out)): p.read_bytes() for p in sorted(out.glob(pattern)) if p.is_file()
     }

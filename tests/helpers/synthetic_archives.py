@@ -1,4 +1,4 @@
-"""Miniature archives of published datasets: their rasters written, their items listed and read, and cut into samples."""
+"""Miniature archives of published datasets: written, listed, read, and cut into samples."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_raster(
     pixel: float = 10.0,
     corner: tuple[float, float] = (500_000, 5_200_000),
 ) -> None:
-    """A GeoTIFF of bands (C, H, W), or one band (H, W), in UTM zone 33 with its upper left corner there."""
+    """Write bands (C, H, W) or (H, W) as a GeoTIFF in UTM zone 33; corner: its upper left."""
     bands = bands if bands.ndim == 3 else bands[None]
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = bands.shape
@@ -40,7 +40,7 @@ def write_raster(
 
 
 def write_picture(path: Path, bands: np.ndarray) -> None:
-    """A PNG, a TIFF or, all but exactly, a JPEG of bands (C, H, W), or one band (H, W), that lies nowhere."""
+    """Write bands (C, H, W) or (H, W) as an ungeoreferenced PNG, TIFF or near lossless JPEG."""
     bands = bands if bands.ndim == 3 else bands[None]
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = bands.shape
@@ -53,35 +53,35 @@ def write_picture(path: Path, bands: np.ndarray) -> None:
 
 
 def options_of(dataset: Dataset, **given: str) -> dict[str, str]:
-    """A value for every option of the dataset."""
+    """Return a value for every option of the dataset: as given, else its first."""
     return {
         name: given.get(name, values[0] if values else "")
         for name, values in dataset.options.items()
     }
 
 
-def listed(dataset: Dataset, root: Path, **given: str) -> dict[str, ExampleItem]:
-    """Name → item."""
+def list_items(dataset: Dataset, root: Path, **given: str) -> dict[str, ExampleItem]:
+    """List the dataset's items: name → item."""
     return {item.name: item for item in dataset.items(root, options_of(dataset, **given))}
 
 
-def read(
+def read_item(
     dataset: Dataset, root: Path, item: ExampleItem, bands: tuple[str, ...] = (), **given: str
 ) -> Example:
-    """The item's example with these bands, all where none is named."""
+    """Read the item's example with these bands, or with all."""
     options = options_of(dataset, **given)
     return dataset.read(root, item, options, bands or dataset.describe(options).encoding.bands)
 
 
-def cut(
+def cut_item(
     dataset: Dataset, root: Path, item: ExampleItem, size: int, **given: str
 ) -> list[dict[str, Any]]:
-    """The item's rows of the samples table, in the dataset's own legend, that fit the table's schema."""
+    """Cut the item into rows of the samples table in the dataset's own legend."""
     options = options_of(dataset, **given)
     known = dataset.describe(options)
     conf = DatasetConf(dataset.name, str(root), options)
     codes = tuple((i, i) for i in known.legend.ids)
-    recipe = from_datasets.DatasetSpec(
+    spec = from_datasets.DatasetSpec(
         out=root,
         name=dataset.name,
         dataset=conf,
@@ -92,7 +92,7 @@ def cut(
         codes=codes,
     )
     assert registry.DATASETS[dataset.name] is dataset
-    rows = from_datasets.cut_example(item, from_datasets.read_example(recipe, item), recipe)
+    rows = from_datasets.cut_example(item, from_datasets.read_example(spec, item), spec)
     assert rows and set(rows[0]) == set(schemas.SAMPLES.names)
     pa.Table.from_pylist(rows, schema=schemas.SAMPLES)
     return rows

@@ -1,4 +1,4 @@
-"""Small predictions tables, for tests of what comes after predict."""
+"""Small predictions tables, for tests of the stages after predict."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LEGEND = Legend(
 def random_tile(
     rng: np.random.Generator, grid: Grid, tile_id: str, period: str = "p"
 ) -> dict[str, Any]:
-    """A row of PREDICTIONS with patches of three classes and some nodata."""
+    """Return a row of PREDICTIONS with patches of three classes and some nodata."""
     coarse = rng.choice(
         np.array([0, 1, 2, NODATA], np.uint8),
         ((grid.height + 6) // 7, (grid.width + 4) // 5),
@@ -58,7 +58,7 @@ def random_tile(
 
 
 def write_block(folder: Path, tiles: list[dict[str, Any]], name: str = "p.0_0.f") -> Path:
-    """A predictions file, one row group a tile."""
+    """Write a predictions file, one row group a tile."""
     path = folder / f"{name}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.Table.from_pylist(tiles, schemas.PREDICTIONS), path, row_group_size=1)

@@ -21,7 +21,7 @@ UTM33 = Grid("EPSG:32633", (10.0, 0.0, 500000.0, 0.0, -10.0, 5300000.0), 300, 33
 
 
 def texture(grid: Grid, seed: int = 0, top: int = 3000, dtype: str = "uint16") -> np.ndarray:
-    """Pixels (H, W) from 1 to top, smooth over some tens of pixels with noise on them."""
+    """Return pixels (H, W) from 1 to top, smooth over some tens of pixels, with noise."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: grid.height, : grid.width]
     waves = np.sin(x / 17 + seed) + np.cos(y / 23) + np.sin((x + y) / 41)
@@ -31,14 +31,14 @@ def texture(grid: Grid, seed: int = 0, top: int = 3000, dtype: str = "uint16") -
 
 
 def grid_inside(crs: str, side: float, size: int = 200, source: Grid = UTM33) -> Grid:
-    """A grid of square pixels around the source's middle."""
+    """Return a grid of square pixels around the source grid's middle."""
     xmin, ymin, xmax, ymax = source.bounds
     x, y = transformer(source.crs, crs).transform((xmin + xmax) / 2, (ymin + ymax) / 2)
     return Grid(crs, (side, 0.0, x - side * size / 2, 0.0, -side, y + side * size / 2), size, size)
 
 
 def write_raster(path: Path, pixels: np.ndarray, grid: Grid, **profile: Any) -> Path:
-    """A raster of pixels (H, W) or (C, H, W), tiled and deflated GeoTIFF unless the profile says otherwise."""
+    """Write pixels (H, W) or (C, H, W) as a tiled, deflated GeoTIFF unless profile changes that."""
     stack = pixels[None] if pixels.ndim == 2 else pixels
     shape = {
         "height": grid.height,
@@ -69,7 +69,7 @@ def make_scene(
     day: str | None = "2024-06-01T10:00",
     **rest: Any,
 ) -> Scene:
-    """A scene of uint16 bands with nodata 0, one file a band; a band named quality says which pixels are usable (code 1)."""
+    """Write a scene, one file a band, nodata 0; in a band named quality code 1 is valid."""
     made = []
     for band, pixels in bands.items():
         kind, nodata = ("quality", None) if band == "quality" else ("continuous", 0.0)
@@ -93,19 +93,19 @@ def make_scene(
 
 
 def cut_short(path: Path, share: float = 0.5) -> None:
-    """The file with only the first part of its bytes left."""
+    """Truncate the file to the first share of its bytes."""
     data = path.read_bytes()
     path.write_bytes(data[: int(len(data) * share)])
 
 
-def physical(band: Band) -> tuple[np.ndarray, np.ndarray]:
-    """A band's physical values in float32 on its own grid, and valid, as a run reads them."""
+def physical_values(band: Band) -> tuple[np.ndarray, np.ndarray]:
+    """Return a band's physical values (H, W) float32 on its own grid, and valid (H, W)."""
     pixels, valid = read_band(band.href, band.index, grid_of(band.href), "nearest", band.nodata)
     return Encoding((band.name,), "float32", (1.0,), (0.0,)).encode(pixels, band), valid
 
 
-def usable(scene: Scene) -> np.ndarray:
-    """Which pixels of its first band's grid a scene's quality bands leave."""
+def valid_pixels(scene: Scene) -> np.ndarray:
+    """Return which pixels (H, W) of the first band's grid the quality bands leave valid."""
     grid = grid_of(scene.bands[0].href)
     left = np.ones(grid.shape, bool)
     for band in scene.quality:

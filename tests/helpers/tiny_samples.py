@@ -1,4 +1,4 @@
-"""A toy to learn: samples whose class follows from their bands, as a samples table on disk."""
+"""A small samples table on disk whose classes follow from the bands, and a job to learn it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CENTRES = np.array([[1500, 1200], [1600, 4000], [4000, 4500]])
 
 
 def make_sample(seed: int, dates: int = 1) -> dict[str, np.ndarray]:
-    """pixels (T, C, H, W) uint16, valid (T, H, W) and label (H, W): blobs of three classes, some pixels invalid or unlabelled."""
+    """Return three classes in blobs: pixels (T, C, H, W), valid (T, H, W) and label (H, W)."""
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 3, (4, 4))
     index = np.kron(coarse, np.ones((SIDE // 4, SIDE // 4), int))
@@ -54,7 +54,7 @@ def write_samples(
     group: int = 4,
     task: str = "segment",
 ) -> Path:
-    """The folder of a samples table with two splits, in row groups of so many samples."""
+    """Write a samples table with two splits in row groups of `group` samples."""
     grid = arrays.grid_columns(Grid("EPSG:6933", (10.0, 0.0, 0.0, 0.0, -10.0, 0.0), SIDE, SIDE))
     for split, numbers in {
         "train": range(training),
@@ -88,7 +88,7 @@ def write_samples(
 
 
 def make_job(samples: Path, folder: Path, **settings: object) -> TrainJob:
-    """A small job: a U-Net of depth 3, in float32."""
+    """Return a small training job: a U-Net of depth 3 in float32."""
     small = {
         "depth": 3,
         "decoder": (32, 16, 16),

@@ -1,4 +1,4 @@
-"""A model folder whose network has learned nothing, but whose classes are all over the map."""
+"""A model folder with an untrained network whose classes appear all over the map."""
 
 from __future__ import annotations
 
@@ -18,12 +18,20 @@ MEAN, STD = 2000.0, 500.0
 
 
 def make_model(folder: Path, seed: int = 0, **changes: Any) -> Path:
-    """The folder, with the contract (of toy's bands and legend unless changed) and the weights of a U-Net or its like."""
+    """Write a contract (tiny_samples' bands and legend unless changed) and untrained weights."""
     bands = changes.get("bands", BANDS)
     plain = {
-        "name": "untrained", "task": "segment", "model": "unet", "architecture": {"encoder": "resnet18", "depth": 3},
-        "bands": bands, "mean": (MEAN,) * len(bands), "std": (STD,) * len(bands), "legend": LEGEND, "gsd_m": 10.0, "multiple": 8,
-    }  # fmt: skip
+        "name": "untrained",
+        "task": "segment",
+        "model": "unet",
+        "architecture": {"encoder": "resnet18", "depth": 3},
+        "bands": bands,
+        "mean": (MEAN,) * len(bands),
+        "std": (STD,) * len(bands),
+        "legend": LEGEND,
+        "gsd_m": 10.0,
+        "multiple": 8,
+    }
     contract = Contract(**(plain | changes))
     net = make_net(contract, seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +43,7 @@ def make_model(folder: Path, seed: int = 0, **changes: Any) -> Path:
 
 
 def make_net(contract: Contract, seed: int) -> nn.Module:
-    """A network in eval mode, its norms with statistics of their own, its classes equally likely on noise."""
+    """Build a network in eval mode, norms calibrated, classes equally likely on noise."""
     torch.manual_seed(seed)
     net = MODELS[contract.model].build(
         len(contract.bands), len(contract.legend.classes), **contract.architecture

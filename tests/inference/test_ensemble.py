@@ -1,4 +1,4 @@
-"""Several models map as one, whose word is the mean of theirs; how likely every class is can be kept and written."""
+"""Several models map as one by their mean; probabilities of every class can be kept and written."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ def test_probabilities_are_kept_and_written_a_band_a_class(tmp_path: Path) -> No
     image, valid = texture(128, 128)
     key = write_chips(tmp_path, "0_0", cut_chips(image, valid, [(0, 0), (1, 0)], 64))
     (row,) = blocks.map_block(key, InferenceSpec(tmp_path, model, HOW))
-    recipe = class_map.RasterSpec(
+    spec = class_map.RasterSpec(
         tmp_path, "run", TILING, LEGEND, 4, (Period("p"),), probabilities=True
     )
-    (made,) = rasters.write_group({"key": "p/0_0", "fingerprint": "f", "paths": [row.path]}, recipe)
+    (made,) = rasters.write_group({"key": "p/0_0", "fingerprint": "f", "paths": [row.path]}, spec)
     with rasterio.open(tmp_path / str(made.path)) as file:
         classes = file.read(1)
     with rasterio.open(tmp_path / layout.probabilities_raster(str(made.path))) as file:
@@ -82,5 +82,5 @@ def test_probabilities_are_kept_and_written_a_band_a_class(tmp_path: Path) -> No
     seen = classes != NODATA
     assert ((shares == NODATA).all(0) == ~seen).all()
     assert np.abs(shares.sum(0)[seen] - 100).max() <= 2
-    said = np.take_along_axis(shares, LEGEND.to_index()[classes][None].clip(max=2), 0)[0]
-    assert (said == shares.max(0))[seen].all()
+    chosen = np.take_along_axis(shares, LEGEND.to_index()[classes][None].clip(max=2), 0)[0]
+    assert (chosen == shares.max(0))[seen].all()

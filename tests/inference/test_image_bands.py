@@ -1,4 +1,4 @@
-"""Which bands of an image file a model is given: by their names, else in the order of the datasets that it learned from."""
+"""Which bands of an image file a model gets: by name, else in the order of its training data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Maps equal a plain forward of the network, whatever windows and blocks they are made in; only sound chips are mapped."""
+"""Maps equal one forward of the network for any window and block; only sound chips are mapped."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _threads() -> Iterator[None]:
 def texture(
     height: int, width: int, dates: int = 1, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """pixels (T, C, H, W) uint16, smooth with noise, and valid (T, H, W) with a hole that no date fills and cloud on each."""
+    """Smooth noisy pixels (T, C, H, W) uint16; valid (T, H, W) with a hole and clouds."""
     rng = np.random.default_rng(seed)
     coarse = rng.normal(untrained.MEAN, untrained.STD, (dates, 2, height // 8 + 1, width // 8 + 1))
     image = coarse.repeat(8, 2).repeat(8, 3)[..., :height, :width] + rng.normal(
@@ -76,7 +76,7 @@ def texture(
 
 
 def plain_map(folder: Path, image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What the network says of the whole image in one forward, as training runs it, from pixels (T, C, H, W)."""
+    """Classes and confidence of one forward of the whole image, from pixels (T, C, H, W)."""
     contract = read_contract(folder / CONTRACT)
     net = untrained.make_net(contract, 0)
     scaling = Scaling(*SCALING, contract.mean, contract.std)
@@ -277,7 +277,7 @@ def write_chips(out: Path, name: str, made: list[Chip]) -> dict[str, str]:
     }
 
 
-def make_recipe(out: Path, model: Path, how: PredictConf = EXACT) -> InferenceSpec:
+def make_spec(out: Path, model: Path, how: PredictConf = EXACT) -> InferenceSpec:
     return InferenceSpec(
         out, ModelRef("untrained", "local", model, package.model_checksum(model)), how
     )
@@ -290,7 +290,7 @@ def test_blocks_of_tiles_together_are_the_map_of_the_whole_scene(
     tiling = Tiling("t", "EPSG:6933", 10.0, size)
     side = 6 * size
     image, valid = texture(side, side, dates=2)
-    recipe = make_recipe(tmp_path, model, replace(EXACT, window=64 if span == 3 else 1024))
+    spec = make_spec(tmp_path, model, replace(EXACT, window=64 if span == 3 else 1024))
     found = np.full((side, side), 7, np.uint8)
     tiles = set()
     for block in range((6 // span) ** 2):
@@ -299,7 +299,7 @@ def test_blocks_of_tiles_together_are_the_map_of_the_whole_scene(
         key = write_chips(
             tmp_path, f"{first[0]}_{first[1]}", cut_chips(image, valid, cells, halo, tiling)
         )
-        (row,) = blocks.map_block(key, recipe)
+        (row,) = blocks.map_block(key, spec)
         assert row.status == "done"
         counted = 0
         for tile in store.read_rows(tmp_path / str(row.path)):
@@ -321,18 +321,19 @@ def test_blocks_of_tiles_together_are_the_map_of_the_whole_scene(
     # Beyond the scene lies what is not valid, for the whole as for the blocks.
     around = [(0, 0)] * 2 + [(80, 80)] * 2
     expected = plain_map(model, np.pad(image, around), np.pad(valid, around[1:]))[0][80:-80, 80:-80]
-    # So deep a network looks some 75 pixels far, though it sees little there; one that has learned nothing sees more.
+    # So deep a network sees some 75 pixels far, though it uses
+    # little of them; an untrained one uses more.
     assert (found == expected).mean() > (0.9999 if halo > 75 else 0.9)
 
 
 def test_missing_tiles_are_missing_and_change_nothing_far_away(model: Path, tmp_path: Path) -> None:
     image, valid = texture(192, 192)
     cells = [(col, row) for row in range(3) for col in range(3)]
-    recipe = make_recipe(tmp_path, model)
+    spec = make_spec(tmp_path, model)
     rows = {}
     for name, part in (("0_0", cells), ("3_0", cells[:-1])):
         (row,) = blocks.map_block(
-            write_chips(tmp_path, name, cut_chips(image, valid, part, 32)), recipe
+            write_chips(tmp_path, name, cut_chips(image, valid, part, 32)), spec
         )
         rows[name] = {
             tile["tile_id"]: tile["classes"] for tile in store.read_rows(tmp_path / str(row.path))
@@ -349,7 +350,7 @@ def test_chips_that_are_not_what_was_published_are_a_bad_row(model: Path, tmp_pa
     whole[len(whole) // 2] ^= 255
     for harm in (bytes(whole), whole[: len(whole) // 2], None):
         path.unlink() if harm is None else path.write_bytes(harm)
-        (row,) = blocks.map_block(key, make_recipe(tmp_path, model))
+        (row,) = blocks.map_block(key, make_spec(tmp_path, model))
         assert row.status == "bad"
         assert key["path"] in str(row.error)
         assert "lulc tile" in str(row.error)
@@ -357,18 +358,18 @@ def test_chips_that_are_not_what_was_published_are_a_bad_row(model: Path, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"bands": BANDS[::-1]}, "in this order"),
         ({"grid": Tiling("t", "EPSG:6933", 30.0, 64).grid(0, 0, 16)}, "pixels of 30 m"),
     ],
 )
 def test_chips_that_break_the_contract_stop_the_run(
-    model: Path, tmp_path: Path, changes: dict[str, Any], said: str
+    model: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     key = write_chips(tmp_path, "0_0", cut_chips(*texture(64, 64), [(0, 0)], 16, **changes))
-    with pytest.raises(InputError, match=said):
-        blocks.map_block(key, make_recipe(tmp_path, model))
+    with pytest.raises(InputError, match=message):
+        blocks.map_block(key, make_spec(tmp_path, model))
 
 
 def test_another_process_writes_the_same_bytes(model: Path, tmp_path: Path) -> None:
@@ -376,7 +377,7 @@ def test_another_process_writes_the_same_bytes(model: Path, tmp_path: Path) -> N
     outs = [tmp_path / name for name in ("here", "there")]
     keys = [write_chips(out, "0_0", made) for out in outs]
     how = PredictConf()
-    (row,) = blocks.map_block(keys[0], make_recipe(outs[0], model, how))
+    (row,) = blocks.map_block(keys[0], make_spec(outs[0], model, how))
     code = (
         "import json, sys; from pathlib import Path; from lulc.config import PredictConf\n"
         "from lulc.inference import blocks; from lulc.models import package\n"
@@ -434,7 +435,7 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
     # The same files, byte for byte, as the pure verb makes.
     table = out / "tables" / "predictions"
     made = {p.name: p.read_bytes() for p in table.glob("*.parquet")}
-    pure = make_recipe(tmp_path / "pure", folder, context.config.predict)
+    pure = make_spec(tmp_path / "pure", folder, context.config.predict)
     for key in keys:
         (tmp_path / "pure" / key["path"]).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "pure" / key["path"]).write_bytes((out / key["path"]).read_bytes())
@@ -464,7 +465,8 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
     with pytest.raises(InputError, match="legend"):
         stage(replace(idle, config=_run(legend={7: {"name": "snow", "colour": "#ffffff"}})))
 
-    # Another model redoes all; chips that were harmed meanwhile have no map, and the old one does not stand in.
+    # Another model redoes all; chips that were damaged meanwhile
+    # have no map, and the old map is not used.
     untrained.make_model(folder, seed=1)
     path = out / keys[0]["path"]
     path.write_bytes(path.read_bytes()[:-100])

@@ -1,4 +1,4 @@
-"""Class rasters hold what was predicted, where it was predicted, named and coloured; the folder describes itself."""
+"""Class rasters hold the predictions in place, named and coloured; their folder has a catalogue."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ TILING = Tiling("t", "EPSG:6933", 10.0, 64, 1000.0, 2000.0)
 UTM_WITHOUT_CODE = CRS.from_proj4("+proj=utm +zone=12 +ellps=GRS80 +units=m +no_defs").to_wkt()
 
 
-def _recipe(out: Path, tiling: Tiling = TILING, group: int = 4) -> RasterSpec:
+def _spec(out: Path, tiling: Tiling = TILING, group: int = 4) -> RasterSpec:
     return RasterSpec(
         out, "run", tiling, maps.LEGEND, group, (Period("p", datetime(2020, 1, 1).date()),)
     )
@@ -89,7 +89,7 @@ def test_a_raster_holds_the_tiles_that_were_predicted(tmp_path: Path, crs: str) 
     tiling = Tiling("t", crs, 10.0, 64, 1000.0, 2000.0)
     first, found = _predict(tmp_path, [(1, 1), (2, 1)], tiling)
     second, more = _predict(tmp_path, [(3, 3)], tiling, 1)
-    (row,) = rasters.write_group(_key(tmp_path, [first, second]), _recipe(tmp_path, tiling))
+    (row,) = rasters.write_group(_key(tmp_path, [first, second]), _spec(tmp_path, tiling))
     assert row.path == "rasters/p/run_0_0.tif"
     with rasterio.open(tmp_path / str(row.path)) as made:
         # The box of the tiles there are: from (1, 1) to (3, 3); what no tile covers is nodata.
@@ -175,21 +175,21 @@ def test_a_raster_is_written_again_only_when_its_fingerprint_or_a_file_is_not_th
     tmp_path: Path,
 ) -> None:
     path, _ = _predict(tmp_path, [(0, 0)])
-    recipe = _recipe(tmp_path)
-    (row,) = rasters.write_group(_key(tmp_path, [path]), recipe)
+    spec = _spec(tmp_path)
+    (row,) = rasters.write_group(_key(tmp_path, [path]), spec)
     target = tmp_path / str(row.path)
     item = tmp_path / layout.raster_item(str(row.path))
     written = target.stat().st_mtime_ns
-    (again,) = rasters.write_group(_key(tmp_path, [path]), recipe)
+    (again,) = rasters.write_group(_key(tmp_path, [path]), spec)
     assert target.stat().st_mtime_ns == written
     assert replace(again, finished=row.finished) == row
     item.unlink()
-    (mended,) = rasters.write_group(_key(tmp_path, [path]), recipe)
+    (mended,) = rasters.write_group(_key(tmp_path, [path]), spec)
     assert item.exists()
     assert mended.checksum == row.checksum
-    assert rasters.write_group(_key(tmp_path, [path], "f2"), recipe)[0].checksum != row.checksum
+    assert rasters.write_group(_key(tmp_path, [path], "f2"), spec)[0].checksum != row.checksum
     target.write_bytes(target.read_bytes()[:100])
-    assert rasters.write_group(_key(tmp_path, [path]), recipe)[0].checksum == row.checksum
+    assert rasters.write_group(_key(tmp_path, [path]), spec)[0].checksum == row.checksum
 
 
 def test_predictions_of_two_models_are_not_mixed(tmp_path: Path) -> None:
@@ -203,7 +203,7 @@ def test_predictions_of_two_models_are_not_mixed(tmp_path: Path) -> None:
 def test_the_item_says_where_when_what_and_from_which_scenes(tmp_path: Path) -> None:
     _scene_table(tmp_path)
     path, _ = _predict(tmp_path, [(0, 0)])
-    (row,) = rasters.write_group(_key(tmp_path, [path]), _recipe(tmp_path))
+    (row,) = rasters.write_group(_key(tmp_path, [path]), _spec(tmp_path))
     content = json.loads((tmp_path / str(row.path)).with_suffix(".json").read_text())
     item = pystac.Item.from_dict(content)
     assert item.ext.proj.code == "EPSG:6933"
@@ -232,8 +232,8 @@ def test_the_item_says_where_when_what_and_from_which_scenes(tmp_path: Path) -> 
 
 def test_scenes_without_a_date_give_an_open_span(tmp_path: Path) -> None:
     path, _ = _predict(tmp_path, [(0, 0)])
-    recipe = RasterSpec(tmp_path, "run", TILING, maps.LEGEND, 4, (Period("p"),))
-    (row,) = rasters.write_group(_key(tmp_path, [path]), recipe)
+    spec = RasterSpec(tmp_path, "run", TILING, maps.LEGEND, 4, (Period("p"),))
+    (row,) = rasters.write_group(_key(tmp_path, [path]), spec)
     item = (tmp_path / str(row.path)).with_suffix(".json")
     assert stac.read_json(item)["properties"]["start_datetime"].startswith("0001")
     stac.write_collection(tmp_path, "run", [item])
@@ -244,13 +244,13 @@ def test_scenes_without_a_date_give_an_open_span(tmp_path: Path) -> None:
 def test_a_grid_across_the_antimeridian_has_its_west_east_of_its_east(tmp_path: Path) -> None:
     grid = Grid("EPSG:32660", (1000.0, 0.0, 600000.0, 0.0, -1000.0, 100000.0), 100, 300)
     made = ClassMap(grid, np.zeros((100, 300), np.uint8), np.zeros((100, 300), np.uint8), (), "m/1")
-    west, _, east, _ = stac.make_item(_recipe(tmp_path), "rasters/p/run_0_0.tif", made, "f")["bbox"]
+    west, _, east, _ = stac.make_item(_spec(tmp_path), "rasters/p/run_0_0.tif", made, "f")["bbox"]
     assert 177 < west < 180
     assert -180 < east < -179
 
 
 def test_the_mosaic_index_opens_as_the_whole_map(tmp_path: Path) -> None:
-    recipe = _recipe(tmp_path, group=2)
+    spec = _spec(tmp_path, group=2)
     whole = np.full((64 * 3, 64 * 4), NODATA, np.uint8)
     items = []
     for number, tiles in enumerate([[(0, 0), (1, 1)], [(2, 0), (3, 1)], [(1, 2)]]):
@@ -258,7 +258,7 @@ def test_the_mosaic_index_opens_as_the_whole_map(tmp_path: Path) -> None:
         for (col, line), classes in found.items():
             whole[line * 64 : line * 64 + 64, col * 64 : col * 64 + 64] = classes
         key = _key(tmp_path, [path]) | {"key": rasters.group_key("p", *tiles[0], 2)}
-        (row,) = rasters.write_group(key, recipe)
+        (row,) = rasters.write_group(key, spec)
         items.append((tmp_path / str(row.path)).with_suffix(".json"))
     folder = items[0].parent
     stac.write_mosaic(folder, items, maps.LEGEND)
@@ -312,8 +312,8 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(
     for col, line in ((0, 0), (2, 0), (-2, 0), (4, 4)):
         predict(col, line, "a")
     context = StageContext(config, tmp_path, Selection(), lambda: spark)
-    outcome = stage(context)
-    assert (outcome.skipped, outcome.done) == (0, 3)
+    result = stage(context)
+    assert (result.skipped, result.done) == (0, 3)
     files = {p.name for p in (tmp_path / "rasters/p").iterdir()}
     assert files == {
         "mosaic.vrt",
@@ -332,12 +332,12 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(
     (tmp_path / "rasters/p/run_1_1.tif").unlink()
     assert (stage(context).skipped, stage(context).skipped) == (2, 3)
     predict(0, 0, "b")
-    outcome = stage(context)
-    assert (outcome.skipped, outcome.done) == (2, 1)
+    result = stage(context)
+    assert (result.skipped, result.done) == (2, 1)
 
     (store.table_folder(tmp_path, "predictions") / "p.4_4.18.parquet").unlink()
-    outcome = stage(context)
-    assert (outcome.skipped, outcome.done) == (2, 0)
+    result = stage(context)
+    assert (result.skipped, result.done) == (2, 0)
     assert not (tmp_path / "rasters/p/run_1_1.tif").exists()
     assert (
         len(list(pystac.Collection.from_file(tmp_path / "rasters/collection.json").get_items()))

@@ -1,4 +1,4 @@
-"""A folder of images is told in a table where the model is for whole images or for boxes; labels move with their images."""
+"""Image folders become table rows for whole-image and box models; labels move with images."""
 
 from __future__ import annotations
 

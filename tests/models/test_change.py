@@ -1,4 +1,4 @@
-"""Networks of two dates: they map every pixel, depend on the seed alone, and learn what no single date shows."""
+"""Networks of two dates: they map every pixel, depend on the seed alone, and learn changes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def patches(count: int, side: int) -> Tensor:
 
 
 def scenes(count: int, side: int = 32) -> tuple[Tensor, Tensor]:
-    """Two dates (N, 2, 2, H, W), the second in another light, and what changed: nothing, trees to built, built to trees."""
+    """Two dates (N, 2, 2, H, W) in different light; labels: none, trees to built, and back."""
     before, after = patches(count, side), patches(count, side)
     pixels = torch.stack([SPECTRA[before], SPECTRA[after]], 1).movedim(-1, 2) + 0.3 * torch.randn(
         count, 2, 2, side, side

@@ -1,4 +1,4 @@
-"""Every model of the folder can be named; a network depends on its seed alone, takes any bands and downloads nothing."""
+"""Every model of the folder has a name; a network depends on its seed alone, takes any bands."""
 
 from __future__ import annotations
 

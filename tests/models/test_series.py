@@ -1,4 +1,4 @@
-"""Networks of time series: they take any dates, never look at what is masked, and tell by the day what no value tells."""
+"""Networks of time series: any dates, masked pixels never count, days tell what values cannot."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def build(name: str, bands: int = 3, classes: int = 4, **architecture: Any) -> n
 def series(
     count: int = 2, dates: int = 5, bands: int = 3, shape: tuple[int, int] = (8, 12)
 ) -> Series:
-    """Pixels, valid and days: a third of it missing, one pixel on all dates, one date of one sample everywhere."""
+    """Pixels, valid and days: a third missing, one pixel on all dates, one date of one sample."""
     valid = torch.rand(count, dates, *shape) > 0.3
     valid[:, :, 0, 0] = False
     valid[0, 0] = False
@@ -180,12 +180,13 @@ def test_what_is_held_at_once_does_not_grow_with_the_series(name: str) -> None:
     assert max(seen) <= 1 << 17
 
 
-# Two crops that are green once, for as long and as much as each other: one before and one after midsummer.
+# Two crops that are green once, for as long and as much as
+# each other: one before and one after midsummer.
 PEAKS = torch.tensor([130, 230])
 
 
 def crops(count: int, known: bool, side: int = 16, dates: int = 10) -> tuple[Series, Tensor]:
-    """A series with a third of its pixels missing, and the crops; days are drawn anew for each sample if they are known."""
+    """Series with a third of the pixels missing, and the crops; days random, given if known."""
     label = functional.avg_pool2d(torch.randn(count, 2, side + 8, side + 8), 9, 1).argmax(1)
     days = torch.linspace(60, 300, dates).long().expand(count, dates)
     if known:

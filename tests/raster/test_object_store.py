@@ -1,4 +1,4 @@
-"""Reading from an object store that fails: busy now and then gives no wrong pixel, down gives an error in time."""
+"""Reading from a failing object store: rare errors give no wrong pixel, an outage ends in time."""
 
 from __future__ import annotations
 
@@ -36,13 +36,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Fault
 @pytest.fixture
 def environment(store: tuple[str, Faults], monkeypatch: pytest.MonkeyPatch) -> Faults:
     place, faults = store
-    said = {
+    variables = {
         "AWS_S3_ENDPOINT": place,
         "AWS_HTTPS": "NO",
         "AWS_VIRTUAL_HOSTING": "FALSE",
         "AWS_REGION": "us-east-1",
     }
-    for name, value in (said | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}).items():
+    for name, value in (
+        variables | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+    ).items():
         monkeypatch.setenv(name, value)
     faults.each = faults.asked = faults.failed = 0
     return faults

@@ -200,7 +200,8 @@ def test_other_files_cut_short_are_errors(
 def test_a_window_that_was_not_filled_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Even when GDAL says nothing: a stand-in for a reader that leaves the buffer's last block alone.
+    # Even when GDAL reports nothing: a stand-in for a reader that
+    # leaves the buffer's last block alone.
     path = str(write_raster(tmp_path / "a.tif", texture(UTM33), UTM33))
     fill = reader._fill
 
@@ -264,9 +265,20 @@ def test_a_huge_raster_with_overviews_is_averaged_from_them(
 
 @pytest.mark.parametrize(
     "href",
-    ["file:///etc/hosts", "/vsicurl/http://127.0.0.1/x.tif", "/vsimem/x.tif", "../x.tif", "/tmp/../etc/x.tif", "NETCDF:x.nc:v",
-     "GTIFF_DIR:1:/x.tif", "ftp://host/x.tif", "zip+https://host/x.zip!x.tif", "//host/share/x.tif", "<VRTDataset/>"],
-)  # fmt: skip
+    [
+        "file:///etc/hosts",
+        "/vsicurl/http://127.0.0.1/x.tif",
+        "/vsimem/x.tif",
+        "../x.tif",
+        "/tmp/../etc/x.tif",
+        "NETCDF:x.nc:v",
+        "GTIFF_DIR:1:/x.tif",
+        "ftp://host/x.tif",
+        "zip+https://host/x.zip!x.tif",
+        "//host/share/x.tif",
+        "<VRTDataset/>",
+    ],
+)
 def test_hrefs_that_lead_elsewhere_are_refused(href: str) -> None:
     with pytest.raises(ReadError), access.open_raster(href):
         pass

@@ -37,9 +37,9 @@ def test_the_picture_is_the_chips_side_by_side(
     for band in bands.values():
         band[40:60, 30:90] = 0
     scene = make_scene(tmp_path, "a", bands)
-    recipe = ChipSpec(TILING, choose_encoding([scene], tuple(bands)), halo=16, span=2)
+    spec = ChipSpec(TILING, choose_encoding([scene], tuple(bands)), halo=16, span=2)
     for number, cell in enumerate(((0, 0), (2, 2))):
-        made = cut_block([scene], recipe, *cell, "p").chips
+        made = cut_block([scene], spec, *cell, "p").chips
         chip.write_chips(tmp_path / "chips" / f"{number}.parquet", made, {})
     for every, side in ((1, 1400), (3, 100)):
         monkeypatch.setattr(report_chips, "_SIDE", side)
@@ -72,16 +72,16 @@ def test_a_series_is_a_panel_a_date_in_one_stretch(tmp_path: Path) -> None:
         )
         for level, day in zip(levels, days, strict=True)
     ]
-    recipe = ChipSpec(
+    spec = ChipSpec(
         TILING,
         choose_encoding(scenes, ("red",)),
         halo=16,
         span=2,
         composite=CompositeConf(interval=10),
     )
-    spans = make_intervals(Period("p", date(2024, 6, 1), date(2024, 6, 30)), recipe.composite)
+    spans = make_intervals(Period("p", date(2024, 6, 1), date(2024, 6, 30)), spec.composite)
     chip.write_chips(
-        tmp_path / "chips" / "0.parquet", cut_block(scenes, recipe, 0, 0, "p", spans).chips, {}
+        tmp_path / "chips" / "0.parquet", cut_block(scenes, spec, 0, 0, "p", spans).chips, {}
     )
     seen = np.rint(imread(BytesIO(chips.draw_chips(tmp_path / "chips")))[..., 0] * 255)
     first, second = seen[14 : 14 + 128, :128], seen[14 : 14 + 128, 132:]

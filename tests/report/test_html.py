@@ -1,4 +1,4 @@
-"""The report is one sound file without a network, tells what the tables hold and no secret; the map is a picture."""
+"""The report is one valid file without network or secrets that agrees with the tables; the map."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def write_tables(out: Path) -> None:
 
 
 class Page(HTMLParser):
-    """What a page is made of: text, addresses it refers to; it fails where tags do not close each other."""
+    """A page's text and the addresses it refers to; fails where tags do not close each other."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -271,8 +271,8 @@ def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -
     source = (written / "report.html").read_text()
     page = Page(source)
     assert page.tags <= {
-        "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "img", "div", "table", "caption", "small", "tr", "th",
-        "td", "span", "details", "summary", "pre",
+        "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "img", "div", "table",
+        "caption", "small", "tr", "th", "td", "span", "details", "summary", "pre",
     }  # fmt: skip
     assert [link.partition(",")[0] for link in page.links] == ["data:image/png;base64"]
     assert base64.b64decode(page.links[0].partition(",")[2]) == (written / "map.png").read_bytes()
@@ -441,7 +441,8 @@ def write_elsewhere(
 def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(
     tmp_path: Path,
 ) -> None:
-    # Two degrees of wood, and two of sea beyond; a region has half a degree of each, another is out of reach.
+    # Two degrees of wood, and two of sea beyond; a region has
+    # half a degree of each, another is outside.
     classes = np.repeat(np.uint8([[10, 80]]), 100, 1) * np.ones((100, 1), np.uint8)
     write_elsewhere(tmp_path / "2021.tif", "EPSG:4326", Affine(0.02, 0, 6, 0, -0.02, 2), classes)
     areas = [
@@ -499,7 +500,8 @@ def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(
     over, _ = read_map([tmp_path / "2021.tif", tmp_path / "utm.tif"], (7.5, 0.5, 8.5, 1.5))
     assert (over[27:48, 27:48] == 10).all()
     assert (over[:24] == there[:24]).all()
-    # Nor does a rotated one say anything of the corners beside it, if it has no nodata: there is no class, and not class 0.
+    # A rotated raster without nodata says nothing of the corners
+    # beside it: they have no class, not class 0.
     askew = Affine.translation(8, 1.4) @ Affine.rotation(-45) @ Affine.scale(0.02, -0.02)
     write_elsewhere(
         tmp_path / "askew.tif", "EPSG:4326", askew, np.full((20, 20), 10, np.uint16), None

@@ -1,4 +1,4 @@
-"""Samples: splits and shares, the buffer measured pixel by pixel, the audit, equal files, and every window written once."""
+"""Samples: splits and shares, buffers pixel by pixel, the audit, equal files, each window once."""
 
 from __future__ import annotations
 
@@ -129,7 +129,8 @@ def test_a_pixel_is_as_long_as_it_is_on_the_ground() -> None:
     at_equator, far_north = splits.pixel_metres(
         Tiling("6933-10m-512", "EPSG:6933", 10.0, 512), [(0, 0), (0, -40_000)], conf
     ).values()
-    # EPSG:6933 is true to scale at 30 degrees: wider than it says at the equator, the more narrow the further north.
+    # EPSG:6933 is true to scale at 30 degrees: larger on the
+    # ground at the equator, smaller further north.
     assert at_equator[0] == pytest.approx(11.54, abs=0.05)
     assert at_equator[0] * at_equator[1] == pytest.approx(100, abs=0.2)
     assert far_north[0] < 7
@@ -219,7 +220,7 @@ def test_windows_are_shared_out_in_equal_files(windows: int, a_file: int) -> Non
 def write_chips(
     out: Path, period: str, place: tuple[int, int], span: int, seed: int
 ) -> dict[str, Any]:
-    """The ledger row of a block of chips with random pixels; every tile's first 16 columns have no imagery."""
+    """The ledger row of a block of random chips; each tile's first 16 columns have no imagery."""
     rng = np.random.default_rng(seed)
     made = []
     for col, row in [
@@ -288,7 +289,7 @@ def write_labels(path: Path, cols: int, rows: int) -> np.ndarray:
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> from_chips.SampleSpec:
+def spec(tmp_path: Path) -> from_chips.SampleSpec:
     write_labels(tmp_path / "labels.tif", 4, 4)
     conf = SampleConf(size=32, block=1, buffer=50.0)
     return from_chips.SampleSpec(
@@ -296,26 +297,26 @@ def recipe(tmp_path: Path) -> from_chips.SampleSpec:
     )
 
 
-def test_a_window_counts_what_its_sample_holds(recipe: from_chips.SampleSpec) -> None:
-    block = write_chips(recipe.out, "all", (0, 0), 2, 7)
-    rows = from_chips.scan_labels({"path": block.path, "windows": []}, recipe)
+def test_a_window_counts_what_its_sample_holds(spec: from_chips.SampleSpec) -> None:
+    block = write_chips(spec.out, "all", (0, 0), 2, 7)
+    rows = from_chips.scan_labels({"path": block.path, "windows": []}, spec)
     assert len(rows) == 4 * 4
     left, top = COL * 64, ROW * 64
     fence = splits.Fence(left + 32, top, left + 64, top + 32, (10.0, 10.0))
     places = [from_chips.window_key(row, [fence]) for row in rows]
-    fenced = from_chips.scan_labels({"path": block.path, "windows": places}, recipe)
+    fenced = from_chips.scan_labels({"path": block.path, "windows": places}, spec)
     key = {"split": "train", "name": "00000", "fingerprint": "f" * 16, "windows": places[::-1]}
-    (entry,) = from_chips.write_samples(key, recipe)
-    made = pq.read_table(recipe.out / entry.path, partitioning=None)
+    (entry,) = from_chips.write_samples(key, spec)
+    made = pq.read_table(spec.out / entry.path, partitioning=None)
     assert made.schema.equals(schemas.SAMPLES)
     assert made["sample_id"].to_pylist() == [table.sample_id(row) for row in reversed(rows)]
     by_id = {row["sample_id"]: row for row in made.to_pylist()}
-    codes = rasterio.open(recipe.labels.path).read(1)
-    chip_rows = {row["tile_id"]: row for row in pq.read_table(recipe.out / block.path).to_pylist()}
+    codes = rasterio.open(spec.labels.path).read(1)
+    chip_rows = {row["tile_id"]: row for row in pq.read_table(spec.out / block.path).to_pylist()}
     for row, before in zip(fenced, rows, strict=True):
         sample = by_id[table.sample_id(row)]
         label = arrays.array_from(sample, "label")
-        kept = splits.outside_fences(row["col"], row["row"], [fence], recipe.samples)
+        kept = splits.outside_fences(row["col"], row["row"], [fence], spec.samples)
         y, x = row["row"] * 32 - top, row["col"] * 32 - left
         seen = np.ones((32, 32), bool)
         if x % 64 == 0:
@@ -347,27 +348,27 @@ def test_a_window_counts_what_its_sample_holds(recipe: from_chips.SampleSpec) ->
         assert sample["clear"] == pytest.approx(seen.mean())
 
 
-def test_a_file_that_stands_is_taken_over_not_written_again(recipe: from_chips.SampleSpec) -> None:
-    block = write_chips(recipe.out, "all", (0, 0), 1, 7)
-    rows = from_chips.scan_labels({"path": block.path, "windows": []}, recipe)
+def test_a_file_that_stands_is_taken_over_not_written_again(spec: from_chips.SampleSpec) -> None:
+    block = write_chips(spec.out, "all", (0, 0), 1, 7)
+    rows = from_chips.scan_labels({"path": block.path, "windows": []}, spec)
     key = {
         "split": "test",
         "name": "00003",
         "fingerprint": "f" * 16,
         "windows": [from_chips.window_key(row, []) for row in rows],
     }
-    (first,) = from_chips.write_samples(key, recipe)
-    before = (recipe.out / first.path).stat()
-    (second,) = from_chips.write_samples(key, recipe)
-    assert (recipe.out / first.path).stat() == before
+    (first,) = from_chips.write_samples(key, spec)
+    before = (spec.out / first.path).stat()
+    (second,) = from_chips.write_samples(key, spec)
+    assert (spec.out / first.path).stat() == before
     assert first == dataclasses.replace(second, finished=first.finished)
     assert first.key == "test/00003"
-    footer = json.loads(pq.read_schema(recipe.out / first.path).metadata[b"lulc"])
+    footer = json.loads(pq.read_schema(spec.out / first.path).metadata[b"lulc"])
     assert footer["fingerprint"] == "f" * 16
-    bytes_ = (recipe.out / first.path).read_bytes()
-    (recipe.out / first.path).unlink()
-    from_chips.write_samples(key, recipe)
-    assert (recipe.out / first.path).read_bytes() == bytes_
+    bytes_ = (spec.out / first.path).read_bytes()
+    (spec.out / first.path).unlink()
+    from_chips.write_samples(key, spec)
+    assert (spec.out / first.path).read_bytes() == bytes_
 
 
 def a_run(folder: Path, **settings: Any) -> Any:
@@ -418,11 +419,9 @@ def stage(
 def test_spark_writes_what_the_pure_verb_cuts_every_window_once(
     stage: tuple[Path, StageResult],
 ) -> None:
-    out, outcome = stage
+    out, result = stage
     run = a_run(out)
-    recipe = from_chips.SampleSpec(
-        out, run.name, TILING, run.make_legend(), run.labels, run.samples
-    )
+    spec = from_chips.SampleSpec(out, run.name, TILING, run.make_legend(), run.labels, run.samples)
     found = {
         row["sample_id"]: row | {"split": split}
         for split in SPLITS
@@ -434,7 +433,7 @@ def test_spark_writes_what_the_pure_verb_cuts_every_window_once(
     around = splits.find_fences(homes, metres, run.samples)
     missed = 0
     for block in ledger.read_latest(out, "tile").values():
-        windows = from_chips.scan_labels({"path": block.path, "windows": []}, recipe)
+        windows = from_chips.scan_labels({"path": block.path, "windows": []}, spec)
         for group, chip in enumerate(pq.read_table(out / block.path).to_pylist()):
             mine = [w for w in windows if w["row_group"] == group and sum(w["counts"])]
             places = [
@@ -443,7 +442,7 @@ def test_spark_writes_what_the_pure_verb_cuts_every_window_once(
                 )
                 for w in mine
             ]
-            for row in from_chips.cut_samples(chip, places, recipe):
+            for row in from_chips.cut_samples(chip, places, spec):
                 if sum(row["class_counts"]) == 0:
                     missed += 1
                     assert row["sample_id"] not in found
@@ -452,8 +451,8 @@ def test_spark_writes_what_the_pure_verb_cuts_every_window_once(
                         "split": homes[tuple(map(int, row["block"].split("_")))]
                     }
     assert not found
-    assert f"{missed} windows with too few" in outcome.note or not missed
-    assert "pixels within the buffer left out" in outcome.note
+    assert f"{missed} windows with too few" in result.note or not missed
+    assert "pixels within the buffer left out" in result.note
     for split in SPLITS:
         sizes = [
             pq.read_metadata(path).num_rows

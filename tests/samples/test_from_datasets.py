@@ -1,4 +1,4 @@
-"""Published datasets as samples: listing, splits, crosswalks, windows, files, bad items, and the audit across datasets."""
+"""Datasets as samples: listing, splits, crosswalks, windows, bad items, and the audit."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ def test_eurosat_becomes_samples_as_published(tmp_path: Path, spark: SparkSessio
         {"name": "eurosat", "root": str(root), "options": {"bands": "ms"}},
         bands=["nir08", "red"],
     )
-    outcome = carry_out(run, out, spark)
-    assert outcome.bad == 0
+    result = carry_out(run, out, spark)
+    assert result.bad == 0
     rows = read_samples(out)
     assert sorted(row["sample_id"] for row in rows) == sorted(f"eurosat/{name}" for name in written)
     ids = list(EUROSAT_CLASSES)
@@ -144,7 +144,7 @@ def test_eurosat_becomes_samples_as_published(tmp_path: Path, spark: SparkSessio
         assert np.sum([row["class_counts"] for row in held], axis=0).min() >= 0
         assert held
     again = carry_out(run, out, spark)
-    assert (again.done, again.skipped) == (0, outcome.done)
+    assert (again.done, again.skipped) == (0, result.done)
 
 
 def test_balanced_classes_of_a_weighted_dataset_weigh_the_same(
@@ -172,15 +172,15 @@ def test_a_balance_that_the_listing_cannot_tell_is_refused(tmp_path: Path) -> No
     conf = DatasetConf("eurosat", str(tmp_path))
     description = DATASETS["eurosat"].describe(registry.options_of(conf))
     codes = tuple((i, i) for i in description.legend.ids)
-    recipe = from_datasets.DatasetSpec(
+    spec = from_datasets.DatasetSpec(
         tmp_path, "eurosat", conf, description.encoding, 64, 1, description.legend, codes
     )
     items = [ExampleItem("a", ("a.tif",), (1,), group="x"), ExampleItem("b", ("b.tif",), (2,))]
     with pytest.raises(UsageError, match=r"samples\.balance area"):
-        from_datasets.item_weights(items, recipe, SampleConf(balance="area"), 1000)
+        from_datasets.item_weights(items, spec, SampleConf(balance="area"), 1000)
     with pytest.raises(UsageError, match=r"samples\.balance class"):
         from_datasets.item_weights(
-            [*items, ExampleItem("c", ("c.tif",))], recipe, SampleConf(balance="class"), 1000
+            [*items, ExampleItem("c", ("c.tif",))], spec, SampleConf(balance="class"), 1000
         )
 
 
@@ -242,7 +242,8 @@ def test_one_ground_in_two_splits_stops_the_build_and_names_both(
     )
     with pytest.raises(
         InputError,
-        match=r"samples eurosat(-2)?/\w+ \(\w+\) and eurosat(-2)?/\w+ \(\w+\) are (99|100)\.\d m apart",
+        match=r"samples eurosat(-2)?/\w+ \(\w+\) and eurosat(-2)?/\w+ \(\w+\) "
+        r"are (99|100)\.\d m apart",
     ):
         carry_out(both, tmp_path / "near", spark)
 
@@ -267,7 +268,7 @@ def test_a_large_image_with_a_mask_is_cut_in_windows(
     encoding = Encoding(("red",), "uint8", (1.0,), (0.0,))
     conf = DatasetConf("eurosat", str(tmp_path))
     codes = tuple((i, i) for i in description.legend.ids)
-    recipe = from_datasets.DatasetSpec(
+    spec = from_datasets.DatasetSpec(
         tmp_path, conf.name, conf, encoding, 64, 2, description.legend, codes
     )
     rng = np.random.default_rng(0)
@@ -276,7 +277,7 @@ def test_a_large_image_with_a_mask_is_cut_in_windows(
     label[:64, :64] = NODATA
     grid = Grid("EPSG:32633", (10.0, 0.0, 5e5, 0.0, -10.0, 5e6), 100, 150)
     example = Example(array, np.ones((3, 100, 150), bool), label, grid)
-    rows = from_datasets.cut_example(ExampleItem("a", ("a.tif",)), example, recipe)
+    rows = from_datasets.cut_example(ExampleItem("a", ("a.tif",)), example, spec)
     # Six windows less the one without a label; every labelled pixel in one of them.
     assert len(rows) == 5
     assert sum(sum(row["class_counts"]) for row in rows) == (label != NODATA).sum()
@@ -301,7 +302,7 @@ def test_every_box_of_a_large_image_is_in_one_window(tmp_path: Path) -> None:
         {"task": "detect", "images": "{item}.tif", "table": "t.csv", "classes": "ship, pier"},
     )
     description = DATASETS["images"].describe(registry.options_of(conf))
-    recipe = from_datasets.DatasetSpec(
+    spec = from_datasets.DatasetSpec(
         tmp_path, "images", conf, description.encoding, 64, 1, description.legend, ((0, 0), (1, 1))
     )
     rng = np.random.default_rng(0)
@@ -312,7 +313,7 @@ def test_every_box_of_a_large_image_is_in_one_window(tmp_path: Path) -> None:
     example = Example(
         np.ones((1, 3, 100, 150), np.uint8), np.ones((1, 100, 150), bool), boxes.astype(np.float32)
     )
-    rows = from_datasets.cut_example(ExampleItem("a", ("a.tif",)), example, recipe)
+    rows = from_datasets.cut_example(ExampleItem("a", ("a.tif",)), example, spec)
     assert len(rows) == 6
     assert sum(sum(row["class_counts"]) for row in rows) == 40
     for row in rows:
@@ -340,7 +341,7 @@ def test_real_archives_are_listed_and_read(
     assert len(items) == count
     description = DATASETS[name].describe(registry.options_of(conf))
     codes = tuple((i, i) for i in description.legend.ids)
-    recipe = from_datasets.DatasetSpec(
+    spec = from_datasets.DatasetSpec(
         tmp_path,
         conf.name,
         conf,
@@ -351,7 +352,7 @@ def test_real_archives_are_listed_and_read(
         codes,
     )
     for item in items[::40]:
-        row = from_datasets.cut_example(item, from_datasets.read_example(recipe, item), recipe)[0]
+        row = from_datasets.cut_example(item, from_datasets.read_example(spec, item), spec)[0]
         with rasterio.open(DATA / root / item.files[0]) as file:
             plain = file.read()
         shown = arrays.array_from(row, "pixels")[0]
@@ -370,7 +371,7 @@ def test_files_hold_equal_shares_of_every_class(
     conf = DatasetConf("eurosat", str(root), {"bands": "ms"})
     description = DATASETS["eurosat"].describe(registry.options_of(conf))
     codes = tuple((i, i) for i in description.legend.ids)
-    recipe = from_datasets.DatasetSpec(
+    spec = from_datasets.DatasetSpec(
         tmp_path, conf.name, conf, description.encoding, 64, 1, description.legend, codes
     )
     items = from_datasets.list_items(conf)
@@ -378,14 +379,14 @@ def test_files_hold_equal_shares_of_every_class(
         "train",
         items,
         [1.0] * len(items),
-        recipe,
-        from_datasets.read_example(recipe, items[0]),
+        spec,
+        from_datasets.read_example(spec, items[0]),
         "f" * 16,
     )
     sizes = [len(key["items"]) for key in keys]
     assert sum(sizes) == len(items)
     assert max(sizes) - min(sizes) <= 1
-    rows = from_datasets.write_examples(keys[0], recipe)
+    rows = from_datasets.write_examples(keys[0], spec)
     assert (rows[0].status, rows[0].path) == (
         "done",
         f"tables/samples/split=train/eurosat-00000.{'f' * 16}.parquet",

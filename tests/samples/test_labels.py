@@ -1,4 +1,4 @@
-"""Labels on a grid: against GDAL's own nearest, mode and rasterise, and what happens to codes nobody declared."""
+"""Labels on a grid: equal to GDAL's nearest, mode and rasterise; undeclared codes."""
 
 from __future__ import annotations
 
@@ -166,7 +166,8 @@ def test_polygons_own_the_pixels_whose_centres_they_cover(tmp_path: Path) -> Non
 
 
 def test_polygons_in_degrees_follow_the_bend_of_their_sides(tmp_path: Path) -> None:
-    # 3 degrees wide: its straight northern side bows by kilometres in UTM, and all of the file lies around the grid.
+    # 3 degrees wide: its straight northern side bows by kilometres in
+    # UTM, and the file covers the grid on all sides.
     lon, lat = transformer(GRID.crs, WGS84).transform(
         *(GRID.affine @ (GRID.width / 2, GRID.height / 2))
     )

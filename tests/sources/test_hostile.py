@@ -1,4 +1,4 @@
-"""Archives that are damaged, absurd or meant to do harm: every one is an item refused in a moment, and a row of the ledger."""
+"""Damaged, absurd and malicious archives: each is refused in a moment and is a ledger row."""
 
 from __future__ import annotations
 
@@ -198,8 +198,10 @@ def read_rows(archive: Archive, bands: tuple[str, ...] = ()) -> list[dict[str, A
     return read_items(key, (archive,), (source.name,), bands)
 
 
-@pytest.mark.parametrize(("make", "said"), CASES.values(), ids=CASES)
-def test_harm_is_a_row_at_once(tmp_path: Path, make: Callable[[Path], object], said: str) -> None:
+@pytest.mark.parametrize(("make", "message"), CASES.values(), ids=CASES)
+def test_harm_is_a_row_at_once(
+    tmp_path: Path, make: Callable[[Path], object], message: str
+) -> None:
     make(tmp_path)
     source = "stac" if any(tmp_path.glob("*.json")) else "auto"
     archive = Archive(str(tmp_path), source=source)  # type: ignore[arg-type]
@@ -214,7 +216,7 @@ def test_harm_is_a_row_at_once(tmp_path: Path, make: Callable[[Path], object], s
     # 2 s are asked for; machines that run other tests beside this one are slower.
     assert time.monotonic() - start < 4
     assert len(rows) == 1
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         raise InputError(rows[0]["error"])
     assert not list(tmp_path.parent.glob("evil*"))
 
@@ -243,8 +245,8 @@ def test_the_ledger_has_a_row_for_each_and_the_good_one_is_used(
             replace(a, bands=mapped) for a in (*archives, Archive(str(tmp_path / "good")))
         ),
     )
-    outcome = index(StageContext(config, tmp_path / "out", Selection(), lambda: spark))
-    assert (outcome.done, outcome.bad) == (1, len(names))
+    result = index(StageContext(config, tmp_path / "out", Selection(), lambda: spark))
+    assert (result.done, result.bad) == (1, len(names))
     assert [
         s.scene_id for s in scenes_from_table(store.read_table(tmp_path / "out", "scenes"))
     ] == ["good_20240601"]
@@ -257,7 +259,10 @@ def test_the_ledger_has_a_row_for_each_and_the_good_one_is_used(
 
 def list_files(root: Path, algorithm: str = "sha3_256", name: str = "SHA3-256") -> None:
     """The product's manifest with the checksums of all its files."""
-    form = '<dataObject><byteStream><fileLocation href="./{}"/><checksum checksumName="{}">{}</checksum></byteStream></dataObject>'
+    form = (
+        '<dataObject><byteStream><fileLocation href="./{}"/>'
+        '<checksum checksumName="{}">{}</checksum></byteStream></dataObject>'
+    )
     files = [p for p in sorted(root.rglob("*.*")) if p.is_file() and p.name != "manifest.safe"]
     digests = [hashlib.new(algorithm, p.read_bytes()).hexdigest().upper() for p in files]
     listed = "".join(
@@ -349,14 +354,14 @@ def test_a_stac_item_is_verified_by_its_multihashes(tmp_path: Path) -> None:
     }
     archive = Archive(str(tmp_path), verify=True)
     for algorithm, code in codes.items():
-        said = code + hashlib.new(algorithm, path.read_bytes()).hexdigest()
+        checksum = code + hashlib.new(algorithm, path.read_bytes()).hexdigest()
         stac.write_item(
-            tmp_path, stac.item("s", {"red": {"href": "red.tif", "file:checksum": said}})
+            tmp_path, stac.item("s", {"red": {"href": "red.tif", "file:checksum": checksum}})
         )
         assert read_one(archive, "red").scene_id == "s"
-    for said in ("1220" + "0" * 64, "1220", "9920" + "0" * 64, None):
+    for checksum in ("1220" + "0" * 64, "1220", "9920" + "0" * 64, None):
         stac.write_item(
-            tmp_path, stac.item("s", {"red": {"href": "red.tif", "file:checksum": said}})
+            tmp_path, stac.item("s", {"red": {"href": "red.tif", "file:checksum": checksum}})
         )
         with pytest.raises(InputError, match=r"red\.tif has (sha256|no checksum)"):
             read_one(archive, "red")

@@ -1,4 +1,4 @@
-"""Landsat products in their true layout: MTL in three forms, both levels, folders and tars; what is damaged is refused."""
+"""Landsat products in their true layout: three MTL forms, both levels, folders, tars; damage."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.sources import registry
 from lulc.sources.scene import Scene, scenes_from_table, scenes_to_table
-from tests.helpers.synthetic_scenes import cut_short, physical, texture, usable, write_raster
+from tests.helpers.synthetic_scenes import (
+    cut_short,
+    physical_values,
+    texture,
+    valid_pixels,
+    write_raster,
+)
 
 REAL = Path(__file__).parents[3] / "shared/data/landsat_c2"
 GRID = Grid("EPSG:32616", (30.0, 0.0, 559_485.0, 0.0, -30.0, 4_890_015.0), 40, 50)
@@ -39,7 +45,7 @@ def quality(seed: int) -> np.ndarray:
 
 
 def say(product: str, sensor: str, keys: list[str], **image: Any) -> Groups:
-    """The groups of a Collection 2 MTL; a level-2 one also repeats its level-1 product's names and scales."""
+    """The groups of a Collection 2 MTL; at level 2 also the level-1 names and scales."""
     level = product.split("_")[1]
     taken = {
         "SPACECRAFT_ID": f"LANDSAT_{product[3]}",
@@ -111,10 +117,10 @@ def own(level: str, key: str) -> str:
 
 def as_odl(groups: Groups, root: str) -> str:
     lines = [f"GROUP = {root}"]
-    for group, said in groups.items():
+    for group, values in groups.items():
         plain = [
             f"    {k} = {v if str(v)[:1] in '-0123456789' and 'TIME' not in k else json.dumps(v)}"
-            for k, v in said.items()
+            for k, v in values.items()
         ]
         lines += [f"  GROUP = {group}", *plain, f"  END_GROUP = {group}"]
     return "\n".join([*lines, f"END_GROUP = {root}", "END", ""])
@@ -122,8 +128,8 @@ def as_odl(groups: Groups, root: str) -> str:
 
 def as_xml(groups: Groups, root: str) -> str:
     inner = "".join(
-        f"<{g}>{''.join(f'<{k}>{v}</{k}>' for k, v in said.items())}</{g}>"
-        for g, said in groups.items()
+        f"<{g}>{''.join(f'<{k}>{v}</{k}>' for k, v in values.items())}</{g}>"
+        for g, values in groups.items()
     )
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<{root}>{inner}</{root}>'
 
@@ -147,7 +153,7 @@ def write_mtl(
 def make(
     folder: Path, product: str, sensor: str, keys: list[str], grid: Grid = GRID, **image: Any
 ) -> Path:
-    """A product's folder: bands of which some pixels are fill, both quality bands, MTL in all forms."""
+    """A product's folder: bands with some fill pixels, both quality bands, MTL in all forms."""
     folder.mkdir(parents=True, exist_ok=True)
     level = product.split("_")[1]
     for n, key in enumerate(keys):
@@ -199,7 +205,7 @@ def check(
     folder: Path, product: str, band: Band, own_name: str, scale: float, offset: float
 ) -> None:
     numbers = direct(folder / f"{product}_{own_name}.TIF")
-    found, valid = physical(band)
+    found, valid = physical_values(band)
     assert np.array_equal(valid, numbers != 0) and not valid.all()
     assert np.array_equal(found[valid], (numbers * scale + offset).astype("float32")[valid])
 
@@ -223,9 +229,15 @@ def test_landsat_5_level_2(tmp_path: Path) -> None:
     )
     assert scene.datetime == datetime(1986, 4, 24, 16, 13, 46, 40058, UTC)
     assert scene.properties == (
-        ("level", "L2SP"), ("platform", "landsat-5"), ("sun_azimuth_deg", "156.98419323"), ("sun_elevation_deg", str(ELEVATION)),
-        ("tier", "T2"), ("wrs_path", "10"), ("wrs_row", "67"), ("unmasked", "cirrus"),
-    )  # fmt: skip
+        ("level", "L2SP"),
+        ("platform", "landsat-5"),
+        ("sun_azimuth_deg", "156.98419323"),
+        ("sun_elevation_deg", str(ELEVATION)),
+        ("tier", "T2"),
+        ("wrs_path", "10"),
+        ("wrs_row", "67"),
+        ("unmasked", "cirrus"),
+    )
 
 
 def test_landsat_7_level_1_is_reflectance_at_the_top_of_the_atmosphere(tmp_path: Path) -> None:
@@ -239,7 +251,8 @@ def test_landsat_7_level_1_is_reflectance_at_the_top_of_the_atmosphere(tmp_path:
     check(folder, ETM7, low, "B6_VCID_1", 7.7874e-01, -6.97874)
     check(folder, ETM7, high, "B6_VCID_2", 7.7874e-01, -6.97874)
     assert scene.gsd_m == pytest.approx(15, rel=1e-3)
-    # Bits of saturation: red 2, low gain 5, high gain 8; dropped 9, hidden 11. The panchromatic band has none.
+    # Bits of saturation: red 2, low gain 5, high gain 8; dropped
+    # 9, hidden 11. The panchromatic band has none.
     assert {t.first_bit for t in scene.clear if t.band == "saturation"} == {2, 5, 8, 9, 11}
 
 
@@ -281,14 +294,14 @@ def test_masks_are_those_of_a_direct_count(
         cut_short(folder / f"{OLI9}_QA_RADSAT.TIF", 0.1)
     scene = read_one(tmp_path, ("red",), mask=mask)
     expected = (quality(0) & cloudy == 0) & (quality(1) & saturated == 0)
-    assert np.array_equal(usable(scene), expected)
+    assert np.array_equal(valid_pixels(scene), expected)
     assert 0 < expected.sum() < expected.size
 
 
 def test_run_file_replaces_the_quality_band(tmp_path: Path) -> None:
     make(tmp_path, OLI9, "OLI_TIRS", OLI_KEYS)
     scene = read_one(tmp_path, ("red",), quality="QA_RADSAT", clear=(0, 7))
-    assert np.array_equal(usable(scene), np.isin(quality(1), (0, 7)))
+    assert np.array_equal(valid_pixels(scene), np.isin(quality(1), (0, 7)))
 
 
 def test_collection_1(tmp_path: Path) -> None:
@@ -321,7 +334,7 @@ def test_collection_1(tmp_path: Path) -> None:
     check(tmp_path, OLI8_C1, scene.bands[0], "B4", 2e-05, -0.1)
     check(tmp_path, OLI8_C1, scene.bands[1], "B10", 3.3420e-04, 0.1)
     high = [(codes >> bit) & 3 == 3 for bit in (7, 9, 11)]
-    assert np.array_equal(usable(scene), (codes & 0b11111 == 0) & ~np.any(high, axis=0))
+    assert np.array_equal(valid_pixels(scene), (codes & 0b11111 == 0) & ~np.any(high, axis=0))
 
 
 def test_folder_tar_and_packed_tar_give_the_same_scene(tmp_path: Path) -> None:
@@ -340,7 +353,9 @@ def test_folder_tar_and_packed_tar_give_the_same_scene(tmp_path: Path) -> None:
             found = read_one(place, ("red", "blue"))
             assert replace(found, **bare) == expected
             check(folder, OLI9, found.bands[0], "SR_B4", 2.75e-05, -0.2)
-            assert np.array_equal(usable(found), usable(read_one(folder, ("red", "blue"))))
+            assert np.array_equal(
+                valid_pixels(found), valid_pixels(read_one(folder, ("red", "blue")))
+            )
 
 
 def test_products_that_share_a_folder_are_scenes_of_their_own(tmp_path: Path) -> None:
@@ -360,7 +375,10 @@ def test_products_that_share_a_folder_are_scenes_of_their_own(tmp_path: Path) ->
         read_all(archive, ("red",))
 
 
-BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;">]><LANDSAT_METADATA_FILE>&b;</LANDSAT_METADATA_FILE>'
+BOMB = (
+    '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;">]>'
+    "<LANDSAT_METADATA_FILE>&b;</LANDSAT_METADATA_FILE>"
+)
 
 
 def test_first_sound_mtl_is_read(tmp_path: Path) -> None:
@@ -375,18 +393,18 @@ def test_first_sound_mtl_is_read(tmp_path: Path) -> None:
         assert read_one(tmp_path) == expected
     for form, text in {"txt": texts["txt"][:-5], "json": "[1]", "xml": BOMB}.items():
         (tmp_path / f"{OLI9}_MTL.{form}").write_text(text)
-    for form, told in {
+    for form, message in {
         "txt": "it is cut short",
         "json": "not one object of groups",
         "xml": "not plain XML",
     }.items():
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             read_one(tmp_path)
         (tmp_path / f"{OLI9}_MTL.{form}").unlink()
 
 
 @pytest.mark.parametrize(
-    ("group", "key", "value", "told"),
+    ("group", "key", "value", "message"),
     [
         ("PRODUCT_CONTENTS", "LANDSAT_PRODUCT_ID", TM5, f"is of '{TM5}'"),
         ("PRODUCT_CONTENTS", "PROCESSING_LEVEL", "L3", "at level 'L3'"),
@@ -398,7 +416,7 @@ def test_first_sound_mtl_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_mtl_that_cannot_be_true_is_refused(
-    tmp_path: Path, group: str, key: str, value: str, told: str
+    tmp_path: Path, group: str, key: str, value: str, message: str
 ) -> None:
     make(tmp_path, OLI9, "OLI_TIRS", OLI_KEYS)
     groups = say(OLI9, "OLI_TIRS", OLI_KEYS)
@@ -406,7 +424,7 @@ def test_mtl_that_cannot_be_true_is_refused(
     for path in tmp_path.glob("*_MTL.*"):
         path.unlink()
     write_mtl(tmp_path, OLI9, groups, "xml")
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         read_one(tmp_path, ("red",))
 
 
@@ -422,7 +440,7 @@ def test_only_files_that_are_asked_for_matter(tmp_path: Path) -> None:
         read_one(tmp_path, ("green",))
     cut_short(tmp_path / f"{OLI9}_SR_B4.TIF", 0.7)
     with pytest.raises(InputError, match="SR_B4"):
-        physical(read_one(tmp_path, ("red",)).bands[0])
+        physical_values(read_one(tmp_path, ("red",)).bands[0])
     (tmp_path / f"{OLI9}_QA_RADSAT.TIF").unlink()
     with pytest.raises(InputError, match=r"lacks .*QA_RADSAT.TIF"):
         read_one(tmp_path, ("swir16",))
@@ -450,7 +468,8 @@ def test_real_product() -> None:
     folder = REAL / "LC08_L2SP_017036_20130419"
     scene = read_one(REAL)
     assert [b.name for b in scene.bands] == [
-        "coastal", "blue", "green", "red", "nir08", "swir16", "swir22", "lwir11", "quality", "saturation",
+        "coastal", "blue", "green", "red", "nir08", "swir16", "swir22", "lwir11", "quality",
+        "saturation",
     ]  # fmt: skip
     for band in scene.bands[:7]:
         check(
@@ -458,6 +477,6 @@ def test_real_product() -> None:
         )
     check(folder, product, scene.bands[7], "ST_B10", 0.00341802, 149.0)
     bits = direct(folder / f"{product}_QA_PIXEL.TIF")
-    left = usable(scene)
+    left = valid_pixels(scene)
     assert np.array_equal(left, bits & 0b11111 == 0)
     assert (scene.cloud, scene.datetime) == (100.0, datetime(2013, 4, 19, 16, 1, 51, 829419, UTC))

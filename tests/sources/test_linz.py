@@ -1,4 +1,4 @@
-"""LINZ's static catalogue of aerial images: searched by its links, read as STAC in EPSG:2193: RGB, near infrared, old scans."""
+"""LINZ's static catalogue of aerial images, read as STAC in EPSG:2193: RGB, infrared, old scans."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 
 def write_image(path: Path, grid: Grid, colours: tuple[ColorInterp, ...], seed: int) -> np.ndarray:
-    # As published: a COG's layout with alpha as the last band (linz/imagery, docs/tiff-specification.md, Band Configuration).
+    # As published: a COG's layout with alpha as the last band (linz/imagery, docs/tiff-
+    # specification.md, Band Configuration).
     stack = np.random.default_rng(seed).integers(0, 256, (len(colours), *grid.shape), "uint8")
     stack[-1] = 255
     stack[-1, :20] = 0
@@ -51,16 +52,28 @@ def make_item(path: Path, grid: Grid, year: int, collection: str) -> dict[str, A
     path.with_suffix(".json").write_text(
         json.dumps(
             {
-                "type": "Feature", "stac_version": "1.0.0", "id": path.stem, "stac_extensions": [],
-                "links": [{"rel": "self", "href": f"./{path.stem}.json"}, {"rel": "collection", "href": "./collection.json"}],
-                "assets": {"visual": {"href": f"./{path.name}", "type": "image/tiff; application=geotiff"}},
-                "properties": {
-                    "start_datetime": f"{year}-01-15T11:00:00Z", "end_datetime": f"{year}-02-16T11:00:00Z", "datetime": None,
+                "type": "Feature",
+                "stac_version": "1.0.0",
+                "id": path.stem,
+                "stac_extensions": [],
+                "links": [
+                    {"rel": "self", "href": f"./{path.stem}.json"},
+                    {"rel": "collection", "href": "./collection.json"},
+                ],
+                "assets": {
+                    "visual": {"href": f"./{path.name}", "type": "image/tiff; application=geotiff"}
                 },
-                "geometry": shapely.geometry.mapping(outline), "bbox": list(outline.bounds), "collection": collection,
+                "properties": {
+                    "start_datetime": f"{year}-01-15T11:00:00Z",
+                    "end_datetime": f"{year}-02-16T11:00:00Z",
+                    "datetime": None,
+                },
+                "geometry": shapely.geometry.mapping(outline),
+                "bbox": list(outline.bounds),
+                "collection": collection,
             }
         )
-    )  # fmt: skip
+    )
     return {"rel": "item", "href": f"./{path.stem}.json", "type": "application/geo+json"}
 
 
@@ -77,13 +90,23 @@ def make_collection(
         boxes.append(footprint(grid).bounds)
     bounds = shapely.union_all([shapely.box(*b) for b in boxes]).bounds
     content = {
-        "type": "Collection", "stac_version": "1.0.0", "id": f"01{slug}{product}", "title": f"{slug} {year}", "linz:slug": slug,
-        "links": [{"rel": "root", "href": "https://nz-imagery.s3.ap-southeast-2.amazonaws.com/catalog.json"}, *links],
+        "type": "Collection",
+        "stac_version": "1.0.0",
+        "id": f"01{slug}{product}",
+        "title": f"{slug} {year}",
+        "linz:slug": slug,
+        "links": [
+            {
+                "rel": "root",
+                "href": "https://nz-imagery.s3.ap-southeast-2.amazonaws.com/catalog.json",
+            },
+            *links,
+        ],
         "extent": {
             "spatial": {"bbox": [bounds]},
             "temporal": {"interval": [[f"{year}-01-15T11:00:00Z", f"{year}-02-16T11:00:00Z"]]},
         },
-    }  # fmt: skip
+    }
     (folder / "collection.json").write_text(json.dumps(content))
     return {"rel": "child", "href": f"./auckland/{slug}/{product}/2193/collection.json"}
 

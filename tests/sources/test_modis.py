@@ -1,4 +1,4 @@
-"""MODIS HDF4-EOS files in their true layout: grids, scales, valid ranges and quality codes; damaged ones are refused."""
+"""MODIS HDF4-EOS files in their true layout: grids, scales, valid ranges, quality; damaged ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lulc.raster.access import ReadError, open_raster
 from lulc.raster.reader import grid_of
 from lulc.sources import registry
 from lulc.sources.scene import Scene, scenes_from_table, scenes_to_table
-from tests.helpers.synthetic_scenes import physical, usable
+from tests.helpers.synthetic_scenes import physical_values, valid_pixels
 
 SD = pytest.importorskip("pyhdf.SD", reason="HDF4 is read with pyhdf: pip install 'lulc[hdf4]'")
 REAL = Path(__file__).parents[3] / "shared/data/modis/MOD09GA.A2008296.h14v17.006.2015181011753.hdf"
@@ -67,24 +67,37 @@ def struct(tile: str, grids: dict[str, tuple[int, list[str]]], **other: str) -> 
     left, top = (column - 18) * SIDE, (9 - row) * SIDE
     text = "GROUP=SwathStructure\nEND_GROUP=SwathStructure\nGROUP=GridStructure\n"
     for n, (name, (size, fields)) in enumerate(grids.items(), 1):
-        said = {
-            "GridName": f'"{name}"', "XDim": str(size), "YDim": str(size), "UpperLeftPointMtrs": f"({left:.6f},{top:.6f})",
-            "LowerRightMtrs": f"({left + SIDE:.6f},{top - SIDE:.6f})", "Projection": "GCTP_SNSOID",
-            "ProjParams": "(6371007.181000,0,0,0,0,0,0,0,0,0,0,0,0)", "SphereCode": "-1", "GridOrigin": "HDFE_GD_UL",
-        } | other  # fmt: skip
+        attributes = {
+            "GridName": f'"{name}"',
+            "XDim": str(size),
+            "YDim": str(size),
+            "UpperLeftPointMtrs": f"({left:.6f},{top:.6f})",
+            "LowerRightMtrs": f"({left + SIDE:.6f},{top - SIDE:.6f})",
+            "Projection": "GCTP_SNSOID",
+            "ProjParams": "(6371007.181000,0,0,0,0,0,0,0,0,0,0,0,0)",
+            "SphereCode": "-1",
+            "GridOrigin": "HDFE_GD_UL",
+        } | other
         text += f"\tGROUP=GRID_{n}\n" + "".join(
-            f"\t\t{key}={value}\n" for key, value in said.items()
+            f"\t\t{key}={value}\n" for key, value in attributes.items()
         )
         text += "\t\tGROUP=Dimension\n\t\tEND_GROUP=Dimension\n\t\tGROUP=DataField\n"
         for i, field in enumerate(fields, 1):
-            text += f'\t\t\tOBJECT=DataField_{i}\n\t\t\t\tDataFieldName="{field}"\n\t\t\tEND_OBJECT=DataField_{i}\n'
+            text += (
+                f"\t\t\tOBJECT=DataField_{i}\n"
+                f'\t\t\t\tDataFieldName="{field}"\n'
+                f"\t\t\tEND_OBJECT=DataField_{i}\n"
+            )
         text += f"\t\tEND_GROUP=DataField\n\tEND_GROUP=GRID_{n}\n"
     return text + "END_GROUP=GridStructure\nGROUP=PointStructure\nEND_GROUP=PointStructure\nEND\n"
 
 
 def core(granule: str, day: str) -> str:
-    said = {"LOCALGRANULEID": f"{granule}.hdf", "SHORTNAME": granule.split(".", maxsplit=1)[0]}
-    said |= (
+    attributes = {
+        "LOCALGRANULEID": f"{granule}.hdf",
+        "SHORTNAME": granule.split(".", maxsplit=1)[0],
+    }
+    attributes |= (
         {
             "RANGEENDINGDATE": "2099-01-01",
             "RANGEBEGINNINGTIME": "00:00:00",
@@ -94,11 +107,16 @@ def core(granule: str, day: str) -> str:
         else {}
     )
     objects = (
-        f"\n    OBJECT                 = {key}\n      NUM_VAL              = 1\n      VALUE                = \"{value}\"\n"
+        f"\n    OBJECT                 = {key}\n"
+        "      NUM_VAL              = 1\n"
+        f'      VALUE                = "{value}"\n'
         f"    END_OBJECT             = {key}\n"
-        for key, value in said.items()
-    )  # fmt: skip
-    return f"\nGROUP                  = INVENTORYMETADATA\n{''.join(objects)}END_GROUP              = INVENTORYMETADATA\nEND\n"
+        for key, value in attributes.items()
+    )
+    return (
+        f"\nGROUP                  = INVENTORYMETADATA\n{''.join(objects)}"
+        "END_GROUP              = INVENTORYMETADATA\nEND\n"
+    )
 
 
 def make(
@@ -116,12 +134,12 @@ def make(
         file.attr(f"StructMetadata.{n}").set(SD.SDC.CHAR, piece)
     file.attr("CoreMetadata.0").set(SD.SDC.CHAR, core(granule, day))
     for structure, fields in grids.items():
-        for name, (pixels, said) in fields.items():
+        for name, (pixels, attributes) in fields.items():
             kind = _TYPES[pixels.dtype.name]
             sds = file.create(name, kind, pixels.shape)
             for axis, dim in enumerate(("YDim", "XDim")):
                 sds.dim(axis).setname(f"{dim}:{structure}")
-            for key, value in said.items():
+            for key, value in attributes.items():
                 if key == "fill":
                     sds.setfillvalue(value)
                 else:
@@ -167,7 +185,7 @@ def read_one(path: Path, wanted: tuple[str, ...] = (), **archive: Any) -> Scene:
 
 
 def check(band: Band, stored: np.ndarray, scale: float, low: int, high: int) -> None:
-    found, valid = physical(band)
+    found, valid = physical_values(band)
     assert (
         np.array_equal(valid, (stored >= low) & (stored <= high)) and 0 < valid.sum() < valid.size
     )
@@ -196,7 +214,7 @@ def test_vegetation_indices(tmp_path: Path) -> None:
     }  # fmt: skip
     for mask, codes in ((("cloud",), (0, 1, 2)), (("cloud", "snow"), (0, 1)), ((), (0, 1, 2, 3))):
         expected = np.isin(fields["250m 16 days pixel reliability"][0], codes)
-        assert np.array_equal(usable(read_one(path, ("ndvi",), mask=mask)), expected)
+        assert np.array_equal(valid_pixels(read_one(path, ("ndvi",), mask=mask)), expected)
 
 
 def test_tile_lies_where_its_numbers_say(tmp_path: Path) -> None:
@@ -239,7 +257,8 @@ def test_land_cover_is_classes(tmp_path: Path) -> None:
     )
     check(band, codes, 1.0, 1, 17)
     assert read_one(tmp_path, ("LC_Prop1_Assessment",)).bands[0].kind == "continuous"
-    # h00v08 reaches beyond 180° west, but for the land around the equator: what is outside the world is no part of it.
+    # h00v08 reaches beyond 180° west except around the equator:
+    # what is outside the world is not part of it.
     outline = shapely.from_wkb(scene.footprint)
     assert outline.bounds == pytest.approx((-180, 0, -170, 10), abs=0.01) and outline.is_valid
 
@@ -279,7 +298,7 @@ def test_state_bits_mask(tmp_path: Path, coarse: bool) -> None:
         scene = read_one(tmp_path, ("red",), mask=mask)
         check(scene.bands[0], red, 0.0001, -100, 16000)
         expected = np.logical_and.reduce([fine != 65535, *(tests[m] for m in mask)])
-        assert np.array_equal(usable(scene), expected)
+        assert np.array_equal(valid_pixels(scene), expected)
         assert 0 < expected.sum() < expected.size
     assert ("platform", "aqua") in scene.properties
 
@@ -306,14 +325,14 @@ def test_nadir_reflectance_has_a_quality_a_band(tmp_path: Path) -> None:
         "quality_band5",
     ]
     expected = (numbers(2, 0, 2, "uint8") < 2) & (numbers(5, 0, 2, "uint8") < 2)
-    assert np.array_equal(usable(scene), expected)
+    assert np.array_equal(valid_pixels(scene), expected)
 
 
 def test_run_file_replaces_the_quality_layer(tmp_path: Path) -> None:
     _, fields = make_mod13(tmp_path)
     scene = read_one(tmp_path, ("ndvi",), quality="250m 16 days pixel reliability", clear=(0,))
     expected = fields["250m 16 days pixel reliability"][0] == 0
-    assert np.array_equal(usable(scene), expected)
+    assert np.array_equal(valid_pixels(scene), expected)
     with pytest.raises(InputError, match="no quality layer 'QA'"):
         read_one(tmp_path, ("ndvi",), quality="QA")
     make(
@@ -327,14 +346,14 @@ def test_run_file_replaces_the_quality_layer(tmp_path: Path) -> None:
 
 
 def test_distances_are_multiplied_though_their_factor_is_above_one(tmp_path: Path) -> None:
-    said = {
+    attributes = {
         "units": "meters",
         "valid_range": (27000, 65535),
         "fill": 0,
         "scale_factor": 25.0,
         "add_offset": 4.0,
     }
-    make(tmp_path, MOD09, {"G": {"Range_1": (numbers(0, 0, 65535, "uint16"), said)}})
+    make(tmp_path, MOD09, {"G": {"Range_1": (numbers(0, 0, 65535, "uint16"), attributes)}})
     band = read_one(tmp_path, ("Range_1",), mask=()).bands[0]
     assert (band.scale, band.offset) == (25.0, -100.0)
 
@@ -350,7 +369,7 @@ def test_time_comes_from_the_name_only_where_the_metadata_lacks_it(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "message"),
     [
         ({"Projection": "GCTP_GEO"}, "projection GCTP_GEO"),
         (
@@ -365,16 +384,16 @@ def test_time_comes_from_the_name_only_where_the_metadata_lacks_it(tmp_path: Pat
     ],
 )
 def test_structure_that_cannot_be_true_is_refused(
-    tmp_path: Path, other: dict[str, str], told: str
+    tmp_path: Path, other: dict[str, str], message: str
 ) -> None:
     make_mod13(tmp_path, **other)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         read_one(tmp_path, ("ndvi",))
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     path, _ = make_mod13(tmp_path)
-    whole, expected = path.read_bytes(), physical(read_one(tmp_path, ("ndvi",)).bands[0])[0]
+    whole, expected = path.read_bytes(), physical_values(read_one(tmp_path, ("ndvi",)).bands[0])[0]
     for n in range(20):
         path.write_bytes(whole[: len(whole) * n // 20])
         with pytest.raises(InputError, match="is not a sound HDF4 file"):
@@ -386,7 +405,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     broken = []
     for band in scene.bands[:2]:
         try:
-            found = physical(band)[0]
+            found = physical_values(band)[0]
         except ReadError:
             broken.append(band.name)
         else:
@@ -394,11 +413,12 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     assert len(broken) == 1
     path.unlink()
     with pytest.raises(ReadError, match="cannot be opened"):
-        physical(scene.bands[0])
+        physical_values(scene.bands[0])
 
 
 def test_damage_in_the_directory_of_a_file_does_not_end_the_process(tmp_path: Path) -> None:
-    # Some such files have crashed the HDF4 library (double free); sound ones are still read after them.
+    # Some such files have crashed the HDF4 library (double free);
+    # sound ones must still be read after them.
     path, _ = make_mod13(tmp_path / "sound")
     whole, random = path.read_bytes(), np.random.default_rng(0)
     refused = 0
@@ -413,7 +433,7 @@ def test_damage_in_the_directory_of_a_file_does_not_end_the_process(tmp_path: Pa
         except InputError:
             refused += 1
     assert refused > 3
-    assert physical(read_one(tmp_path / "sound", ("ndvi",)).bands[0])[1].any()
+    assert physical_values(read_one(tmp_path / "sound", ("ndvi",)).bands[0])[1].any()
 
 
 def test_missing_layer_is_named(tmp_path: Path) -> None:
@@ -508,7 +528,7 @@ def test_real_product() -> None:
     state = np.kron(file.select("state_1km_1").get(), np.ones((2, 2), "uint16"))
     file.end()
     expected = (state != 65535) & np.isin(state & 3, (0, 3)) & (state & 0x304 == 0)
-    assert np.array_equal(usable(scene), expected) and expected.any()
+    assert np.array_equal(valid_pixels(scene), expected) and expected.any()
     assert (scene.scene_id, scene.datetime) == (
         REAL.stem,
         datetime(2008, 10, 22, 11, 55, tzinfo=UTC),

@@ -53,14 +53,28 @@ def make_record(name: str, grid: Grid = GRID, **rest: Any) -> dict[str, Any]:
     # As of 2024, GET /meta; contact and user left out.
     outline = footprint(grid)
     return {
-        "_id": f"id-{name}", "uuid": f"{HOST}/{name}.tif", "__v": 0, "title": "Carretera _ Puente Rio Chico",
-        "projection": parse_crs(grid.crs).to_wkt("WKT1_GDAL"), "bbox": list(outline.bounds), "footprint": outline.wkt,
-        "gsd": 1.8570457238770968e-07, "file_size": 47649982, "acquisition_start": "2016-04-27T05:00:00.000Z",
-        "acquisition_end": "2016-04-28T17:00:03.000Z", "platform": "uav", "provider": "someone",
-        "properties": {"tms": f"http://tiles.openaerialmap.org/{name}/{{z}}/{{x}}/{{y}}.png", "sensor": "Canon"},
-        "uploaded_at": "2016-05-16T00:00:00.000Z", "meta_uri": f"{HOST}/{name}_meta.json",
-        "geojson": {"bbox": list(outline.bounds)} | shapely.geometry.mapping(outline), **rest,
-    }  # fmt: skip
+        "_id": f"id-{name}",
+        "uuid": f"{HOST}/{name}.tif",
+        "__v": 0,
+        "title": "Carretera _ Puente Rio Chico",
+        "projection": parse_crs(grid.crs).to_wkt("WKT1_GDAL"),
+        "bbox": list(outline.bounds),
+        "footprint": outline.wkt,
+        "gsd": 1.8570457238770968e-07,
+        "file_size": 47649982,
+        "acquisition_start": "2016-04-27T05:00:00.000Z",
+        "acquisition_end": "2016-04-28T17:00:03.000Z",
+        "platform": "uav",
+        "provider": "someone",
+        "properties": {
+            "tms": f"http://tiles.openaerialmap.org/{name}/{{z}}/{{x}}/{{y}}.png",
+            "sensor": "Canon",
+        },
+        "uploaded_at": "2016-05-16T00:00:00.000Z",
+        "meta_uri": f"{HOST}/{name}_meta.json",
+        "geojson": {"bbox": list(outline.bounds)} | shapely.geometry.mapping(outline),
+        **rest,
+    }
 
 
 def write_answer(path: Path, *records: dict[str, Any]) -> Path:
@@ -123,7 +137,7 @@ FAR = Grid("EPSG:32737", (0.05, 0.0, 430_000.0, 0.0, -0.05, 9_250_000.0), 96, 12
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"acquisition_start": None}, "datetime"),
         ({"geojson": shapely.geometry.mapping(footprint(FAR))}, "one of them is wrong"),
@@ -136,12 +150,12 @@ FAR = Grid("EPSG:32737", (0.05, 0.0, 430_000.0, 0.0, -0.05, 9_250_000.0), 96, 12
     ],
 )
 def test_records_that_cannot_be_true_are_refused(
-    tmp_path: Path, change: dict[str, Any], said: str
+    tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
     folder = tmp_path / "in"
     path = write_answer(folder / "meta.json", make_record("a", **change))
     write_image(folder / "a.tif")
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         read_all(Archive(str(path)), ("red",))
 
 

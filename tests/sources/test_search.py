@@ -1,4 +1,4 @@
-"""Searches of catalogues: against a STAC API server on this machine, page by page, kept for replay, without any signature."""
+"""Catalogue searches against a local STAC API: paging, a replayable file, no signatures kept."""
 
 from __future__ import annotations
 
@@ -42,11 +42,17 @@ def make_item(number: int, cloud: float | None, day: str) -> dict[str, Any]:
     outline = shapely.box(number, 0, number + 1, 1)
     href = f"https://user:{SECRET}@data.example.org/{number}.tif?sv=1&sig={SECRET}"
     return {
-        "type": "Feature", "stac_version": "1.0.0", "id": f"scene{number:02d}", "collection": "squares",
-        "geometry": shapely.geometry.mapping(outline), "bbox": list(outline.bounds), "links": [],
-        "properties": {"datetime": f"{day}T10:00:00Z"} | ({} if cloud is None else {"eo:cloud_cover": cloud}),
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": f"scene{number:02d}",
+        "collection": "squares",
+        "geometry": shapely.geometry.mapping(outline),
+        "bbox": list(outline.bounds),
+        "links": [],
+        "properties": {"datetime": f"{day}T10:00:00Z"}
+        | ({} if cloud is None else {"eo:cloud_cover": cloud}),
         "assets": {"red": {"href": href, "type": "image/tiff"}},
-    }  # fmt: skip
+    }
 
 
 ITEMS = [
@@ -121,7 +127,7 @@ def test_box_days_and_clouds_narrow_a_search(api: str, tmp_path: Path) -> None:
     assert ask(api, tmp_path, bbox="2.5,0.2,4.5,0.8") == names(2, 3, 4)
     assert ask(api, tmp_path, time="2023-03-01/2023-03-31") == names(2, 14)
     assert ask(api, tmp_path, time="2023-11-30/..") == names(11, 23)
-    # This server knows no filter: what it lets pass is looked at again. Scene 11 says nothing of clouds.
+    # This server knows no filter: its items are filtered again here. Scene 11 has no cloud cover.
     assert ask(api, tmp_path, max_cloud=3) == names(0, 1, 2, 3)
     assert ask(api, tmp_path, max_cloud=100) == names(*range(11), *range(12, 25))
     with pytest.raises(InputError, match=r"no scene for.*widen"):
@@ -271,8 +277,8 @@ def test_the_command_line_is_a_search(small_file: Path) -> None:
         )
     )
     assert read().scenes[0].search is None
-    for wrong, said in ((["--max-cloud", "120"], "max_cloud"), (["--time", "2023"], "time")):
-        with pytest.raises(UsageError, match=said):
+    for wrong, message in ((["--max-cloud", "120"], "max_cloud"), (["--time", "2023"], "time")):
+        with pytest.raises(UsageError, match=message):
             read(*search, *wrong)
     with pytest.raises(UsageError, match="--from"):
         read("--max-cloud", "20")
@@ -304,10 +310,15 @@ def small_file(tmp_path: Path) -> Path:
 
 
 SIGNED = [
-    f"https://a.blob.core.windows.net/c/x.tif?se=2026-01-01&sp=r&sig={SECRET}", f"https://b.s3.amazonaws.com/x?X-Amz-Signature={SECRET}",
-    f"https://e.org/x?token={SECRET}", f"https://e.org/x?X-Goog-Credential=a&X-Goog-Signature={SECRET}", f"https://e.org/x?access_token={SECRET}",
-    f"https://e.org/x?Expires=1&Signature={SECRET}", f"https://e.org/x?subscription-key=1&api_key={SECRET}", f"https://u:{SECRET}@e.org/x",
-]  # fmt: skip
+    f"https://a.blob.core.windows.net/c/x.tif?se=2026-01-01&sp=r&sig={SECRET}",
+    f"https://b.s3.amazonaws.com/x?X-Amz-Signature={SECRET}",
+    f"https://e.org/x?token={SECRET}",
+    f"https://e.org/x?X-Goog-Credential=a&X-Goog-Signature={SECRET}",
+    f"https://e.org/x?access_token={SECRET}",
+    f"https://e.org/x?Expires=1&Signature={SECRET}",
+    f"https://e.org/x?subscription-key=1&api_key={SECRET}",
+    f"https://u:{SECRET}@e.org/x",
+]
 
 
 @pytest.mark.parametrize("href", SIGNED)
@@ -349,13 +360,13 @@ def test_files_of_the_planetary_computer_are_signed_when_opened(
         def do_GET(self) -> None:
             asked.append((self.path, self.headers.get("Ocp-Apim-Subscription-Key")))
             until = datetime.now(UTC) + timedelta(seconds=lives[min(len(asked), 2) - 1])
-            said = {
+            answer = {
                 "msft:expiry": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "token": f"se=1&sig={SECRET}{len(asked)}",
             }
             self.send_response({"/account/refused": 403, "/other/theirs": 404}.get(self.path, 200))
             self.end_headers()
-            self.wfile.write(json.dumps(said).encode())
+            self.wfile.write(json.dumps(answer).encode())
 
         def log_message(self, *_: object) -> None:
             pass

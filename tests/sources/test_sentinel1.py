@@ -1,4 +1,4 @@
-"""Sentinel-1 GRD: placed by tie points, calibrated and freed of noise, against a direct computation; damaged products refused."""
+"""Sentinel-1 GRD: geolocation, calibration and noise against a direct computation; bad products."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LINES, PIXELS = (0, 150, 300, 450, 499), (0, 140, 280, 420, 560, 699)
 
 @dataclass(frozen=True)
 class Orbit:
-    """A smooth mapping of line and pixel to places: pixels of 10 m around a place, in rows that turn from north by `turn`°."""
+    """A smooth mapping of line and pixel to longitude and latitude; rows turn by `turn`°."""
 
     lon: float = 11.0
     lat: float = 46.0
@@ -82,10 +82,14 @@ def vectors(
     text = ""
     for line in lines:
         values = "".join(
-            f'<{name} count="{len(pixels)}">{" ".join(f"{v:.9e}" for v in table(np.array(line), pixels))}</{name}>'
+            f'<{name} count="{len(pixels)}">'
+            f"{' '.join(f'{v:.9e}' for v in table(np.array(line), pixels))}</{name}>"
             for name, table in tables.items()
         )
-        text += f'<{tag}><line>{line}</line><pixel count="{len(pixels)}">{" ".join(map(str, pixels))}</pixel>{values}</{tag}>'
+        text += (
+            f'<{tag}><line>{line}</line><pixel count="{len(pixels)}">'
+            f"{' '.join(map(str, pixels))}</pixel>{values}</{tag}>"
+        )
     return f"<{tag}List>{text}</{tag}List>"
 
 
@@ -96,9 +100,11 @@ def noise_xml(blocks: bool = True) -> str:
     if not blocks:
         return f"<noise>{vectors('noiseVector', (0, 499), {'noiseLut': range_noise})}</noise>"
     azimuth = "".join(
-        f"<noiseAzimuthVector><swath>IW1</swath><firstAzimuthLine>{a}</firstAzimuthLine><firstRangeSample>{c}</firstRangeSample>"
+        f"<noiseAzimuthVector><swath>IW1</swath><firstAzimuthLine>{a}</firstAzimuthLine>"
+        f"<firstRangeSample>{c}</firstRangeSample>"
         f"<lastAzimuthLine>{b}</lastAzimuthLine><lastRangeSample>{d}</lastRangeSample>"
-        f'<line count="2">{a} {b}</line><noiseAzimuthLut count="2">{v} {v}</noiseAzimuthLut></noiseAzimuthVector>'
+        f'<line count="2">{a} {b}</line><noiseAzimuthLut count="2">{v} {v}</noiseAzimuthLut>'
+        "</noiseAzimuthVector>"
         for (a, b), (c, d), v in AZIMUTH
     )
     ranged = vectors("noiseRangeVector", (0, 250, 499), {"noiseRangeLut": range_noise})
@@ -113,18 +119,20 @@ def make_product(
     ipf: str = "003.31",
     suffix: str = ".SAFE",
 ) -> Path:
-    """A GRD product of two polarisations in its true layout, its numbers those of `make_numbers` of seeds 0 (vv) and 1 (vh)."""
+    """A GRD product in its true layout; numbers by `make_numbers`, seeds 0 (vv) and 1 (vh)."""
     root = folder / f"{NAME}{suffix}"
     (root / "annotation" / "calibration").mkdir(parents=True)
     (root / "measurement").mkdir()
     (root / "manifest.safe").write_text(
-        '<xfdu:XFDU xmlns:xfdu="urn:ccsds:schema:xfdu:1" xmlns:safe="http://www.esa.int/safe/sentinel-1.0">'
+        '<xfdu:XFDU xmlns:xfdu="urn:ccsds:schema:xfdu:1"'
+        ' xmlns:safe="http://www.esa.int/safe/sentinel-1.0">'
         f'<safe:software name="Sentinel-1 IPF" version="{ipf}"/>'
         '<safe:relativeOrbitNumber type="start">168</safe:relativeOrbitNumber></xfdu:XFDU>'
     )
     points = "".join(
-        f"<geolocationGridPoint><azimuthTime>2021-04-01T05:26:23.794457</azimuthTime><line>{line}</line><pixel>{pixel}</pixel>"
-        f"<latitude>{lat:.15e}</latitude><longitude>{lon:.15e}</longitude><height>1.0e+02</height></geolocationGridPoint>"
+        "<geolocationGridPoint><azimuthTime>2021-04-01T05:26:23.794457</azimuthTime>"
+        f"<line>{line}</line><pixel>{pixel}</pixel><latitude>{lat:.15e}</latitude>"
+        f"<longitude>{lon:.15e}</longitude><height>1.0e+02</height></geolocationGridPoint>"
         for line in LINES
         for pixel in PIXELS
         for lon, lat in [orbit.place(np.array(float(line)), np.array(float(pixel)))]
@@ -151,18 +159,23 @@ def make_product(
         ) as file:
             file.write(make_numbers(seed), 1)
         (root / "annotation" / f"{stem}.xml").write_text(
-            "<product><adsHeader><missionId>S1B</missionId><mode>IW</mode><startTime>2021-04-01T05:26:23.794457</startTime>"
-            "</adsHeader><generalAnnotation><productInformation><pass>Descending</pass></productInformation></generalAnnotation>"
-            f"<imageAnnotation><imageInformation><rangePixelSpacing>{orbit.side:e}</rangePixelSpacing>"
+            "<product><adsHeader><missionId>S1B</missionId><mode>IW</mode>"
+            "<startTime>2021-04-01T05:26:23.794457</startTime></adsHeader>"
+            "<generalAnnotation><productInformation><pass>Descending</pass></productInformation>"
+            "</generalAnnotation><imageAnnotation><imageInformation>"
+            f"<rangePixelSpacing>{orbit.side:e}</rangePixelSpacing>"
             f"<azimuthPixelSpacing>{orbit.side:e}</azimuthPixelSpacing>"
-            f"<numberOfSamples>{WIDTH}</numberOfSamples><numberOfLines>{HEIGHT}</numberOfLines></imageInformation>"
-            f"<processingInformation><thermalNoiseCorrectionPerformed>{str(removed).lower()}</thermalNoiseCorrectionPerformed>"
+            f"<numberOfSamples>{WIDTH}</numberOfSamples><numberOfLines>{HEIGHT}</numberOfLines>"
+            "</imageInformation><processingInformation><thermalNoiseCorrectionPerformed>"
+            f"{str(removed).lower()}</thermalNoiseCorrectionPerformed>"
             "</processingInformation></imageAnnotation>"
-            f"<geolocationGrid><geolocationGridPointList>{points}</geolocationGridPointList></geolocationGrid></product>"
+            f"<geolocationGrid><geolocationGridPointList>{points}</geolocationGridPointList>"
+            "</geolocationGrid></product>"
         )
         tables = {"sigmaNought": gain, "gamma": lambda row, col: 0.9 * gain(row, col)}
         (root / "annotation" / "calibration" / f"calibration-{stem}.xml").write_text(
-            f"<calibration>{vectors('calibrationVector', (-60, 200, 460, 720), tables)}</calibration>"
+            "<calibration>"
+            f"{vectors('calibrationVector', (-60, 200, 460, 720), tables)}</calibration>"
         )
         (root / "annotation" / "calibration" / f"noise-{stem}.xml").write_text(noise_xml(blocks))
     return root
@@ -191,7 +204,7 @@ def read_all(path: Path, wanted: tuple[str, ...] = (), **rest: object) -> list[S
 
 
 def native_grid(orbit: Orbit = Orbit()) -> tuple[Grid, np.ndarray, np.ndarray]:
-    """A grid of 10 m around the scene's middle, and the row and column (centres whole) of its pixels by the true mapping."""
+    """A 10 m grid around the scene's middle, and its pixels' true row and column in the scene."""
     grid = Grid(orbit.crs, (10.0, 0.0, -1003.0, 0.0, -10.0, 1507.0), 300, 200)
     x, y = grid.affine @ np.meshgrid(np.arange(200) + 0.5, np.arange(300) + 0.5)
     row, col = np.full(x.shape, HEIGHT / 2), np.full(x.shape, WIDTH / 2)
@@ -471,7 +484,7 @@ def test_missing_and_cut_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_swath_keeps_its_precision_with_few_knots() -> None:
-    # A scene as large as a true one: interpolated between knots its places stay within the tolerance.
+    # A scene of true size: geolocation interpolated between knots stays within the tolerance.
     orbit = Orbit(side=10.0)
     lines, pixels = np.linspace(0, 16777, 10), np.linspace(0, 25186, 21)
     row, col = np.meshgrid(lines, pixels, indexing="ij")

@@ -1,4 +1,4 @@
-"""Sentinel-2 SAFE products of both levels and every layout: which file is which band, its reflectance, and what is usable."""
+"""Sentinel-2 SAFE products of both levels and every layout: bands, reflectance, valid pixels."""
 
 from __future__ import annotations
 
@@ -78,30 +78,43 @@ def main_xml(
     divisor = (
         '<QUANTIFICATION_VALUE unit="none">10000</QUANTIFICATION_VALUE>'
         if level == "1C"
-        else '<QUANTIFICATION_VALUES_LIST><BOA_QUANTIFICATION_VALUE unit="none">10000</BOA_QUANTIFICATION_VALUE>'
-        '<AOT_QUANTIFICATION_VALUE unit="none">1000.0</AOT_QUANTIFICATION_VALUE></QUANTIFICATION_VALUES_LIST>'
+        else "<QUANTIFICATION_VALUES_LIST>"
+        '<BOA_QUANTIFICATION_VALUE unit="none">10000</BOA_QUANTIFICATION_VALUE>'
+        '<AOT_QUANTIFICATION_VALUE unit="none">1000.0</AOT_QUANTIFICATION_VALUE>'
+        "</QUANTIFICATION_VALUES_LIST>"
     )
     return (
         '<?xml version="1.0" encoding="UTF-8" standalone="no"?>\n'
-        f'<n1:Level-{level}_User_Product xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-{level}.xsd">'
-        f"<n1:General_Info><Product_Info><PRODUCT_URI>{name}.SAFE</PRODUCT_URI><PROCESSING_LEVEL>Level-{level}</PROCESSING_LEVEL>"
-        f"<PROCESSING_BASELINE>{baseline}</PROCESSING_BASELINE><Datatake><SPACECRAFT_NAME>Sentinel-2B</SPACECRAFT_NAME>"
-        "<SENSING_ORBIT_NUMBER>121</SENSING_ORBIT_NUMBER><SENSING_ORBIT_DIRECTION>DESCENDING</SENSING_ORBIT_DIRECTION></Datatake>"
+        f"<n1:Level-{level}_User_Product"
+        f' xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/User_Product_Level-{level}.xsd">'
+        f"<n1:General_Info><Product_Info><PRODUCT_URI>{name}.SAFE</PRODUCT_URI>"
+        f"<PROCESSING_LEVEL>Level-{level}</PROCESSING_LEVEL>"
+        f"<PROCESSING_BASELINE>{baseline}</PROCESSING_BASELINE>"
+        "<Datatake><SPACECRAFT_NAME>Sentinel-2B</SPACECRAFT_NAME>"
+        "<SENSING_ORBIT_NUMBER>121</SENSING_ORBIT_NUMBER>"
+        "<SENSING_ORBIT_DIRECTION>DESCENDING</SENSING_ORBIT_DIRECTION></Datatake>"
         "</Product_Info><Product_Image_Characteristics>"
-        "<Special_Values><SPECIAL_VALUE_TEXT>NODATA</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_INDEX>0</SPECIAL_VALUE_INDEX></Special_Values>"
-        "<Special_Values><SPECIAL_VALUE_TEXT>SATURATED</SPECIAL_VALUE_TEXT><SPECIAL_VALUE_INDEX>65535</SPECIAL_VALUE_INDEX>"
-        f"</Special_Values>{divisor}{f'<{parent}>{listed}</{parent}>' if new else ''}</Product_Image_Characteristics>"
-        "</n1:General_Info><n1:Quality_Indicators_Info><Cloud_Coverage_Assessment>12.5</Cloud_Coverage_Assessment>"
+        "<Special_Values><SPECIAL_VALUE_TEXT>NODATA</SPECIAL_VALUE_TEXT>"
+        "<SPECIAL_VALUE_INDEX>0</SPECIAL_VALUE_INDEX></Special_Values>"
+        "<Special_Values><SPECIAL_VALUE_TEXT>SATURATED</SPECIAL_VALUE_TEXT>"
+        "<SPECIAL_VALUE_INDEX>65535</SPECIAL_VALUE_INDEX></Special_Values>"
+        f"{divisor}{f'<{parent}>{listed}</{parent}>' if new else ''}"
+        "</Product_Image_Characteristics></n1:General_Info><n1:Quality_Indicators_Info>"
+        "<Cloud_Coverage_Assessment>12.5</Cloud_Coverage_Assessment>"
         f"</n1:Quality_Indicators_Info></n1:Level-{level}_User_Product>"
     )
 
 
 def tile_xml(level: str, baseline: str) -> str:
     return (
-        f'<n1:Level-{level}_Tile_ID xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/S2_PDI_Level-{level}_Tile_Metadata.xsd">'
-        f"<n1:General_Info><TILE_ID>S2B_OPER_MSI_L{level}_TL_2BPS_20240608T103015_A037896_T33HYE_N{baseline}</TILE_ID>"
-        "<SENSING_TIME>2024-06-08T08:43:21.461325Z</SENSING_TIME></n1:General_Info><n1:Geometric_Info><Tile_Angles>"
-        "<Mean_Sun_Angle><ZENITH_ANGLE>60.25</ZENITH_ANGLE><AZIMUTH_ANGLE>31.5</AZIMUTH_ANGLE></Mean_Sun_Angle>"
+        f"<n1:Level-{level}_Tile_ID"
+        ' xmlns:n1="https://psd-14.sentinel2.eo.esa.int/PSD/'
+        f'S2_PDI_Level-{level}_Tile_Metadata.xsd">'
+        "<n1:General_Info><TILE_ID>"
+        f"S2B_OPER_MSI_L{level}_TL_2BPS_20240608T103015_A037896_T33HYE_N{baseline}</TILE_ID>"
+        "<SENSING_TIME>2024-06-08T08:43:21.461325Z</SENSING_TIME></n1:General_Info>"
+        "<n1:Geometric_Info><Tile_Angles><Mean_Sun_Angle>"
+        "<ZENITH_ANGLE>60.25</ZENITH_ANGLE><AZIMUTH_ANGLE>31.5</AZIMUTH_ANGLE></Mean_Sun_Angle>"
         f"</Tile_Angles></n1:Geometric_Info></n1:Level-{level}_Tile_ID>"
     )
 
@@ -109,7 +122,7 @@ def tile_xml(level: str, baseline: str) -> str:
 def make_product(
     folder: Path, level: str, baseline: str, bands: Sequence[str] = ("B02", "B04", "B8A", "B01")
 ) -> Path:
-    """A product in its true layout, with the bands named; Level-2A has them at all their pixel sides."""
+    """A product in its true layout with these bands; Level-2A has them at all pixel sizes."""
     name = product_name(level, baseline)
     root = folder / f"{name}.SAFE"
     granule = root / "GRANULE" / f"L{level}_T33HYE_A037896_20240608T084321"
@@ -202,8 +215,8 @@ def test_all_reflectances_have_common_names(tmp_path: Path) -> None:
     make_product(tmp_path, "1C", "05.11", OWN)
     scene = read_one(tmp_path, mask=())
     assert [b.name for b in scene.bands] == [
-        "coastal", "blue", "green", "red", "rededge071", "rededge075", "rededge078", "nir", "nir08", "nir09", "cirrus", "swir16",
-        "swir22",
+        "coastal", "blue", "green", "red", "rededge071", "rededge075", "rededge078", "nir", "nir08",
+        "nir09", "cirrus", "swir16", "swir22",
     ]  # fmt: skip
     assert [re.search(r"B\w\w", Path(b.href).name.split("_")[-1])[0] for b in scene.bands] == list(
         OWN
@@ -450,22 +463,22 @@ def test_real_product_has_eleven_bands(shared: Path) -> None:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[pafs.S3FileSystem]:
-    """An object store on this machine with an empty bucket `archive`; the environment names it, to pyarrow and to GDAL."""
+    """A local object store with an empty bucket `archive`, set in the environment."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     place = "{}:{}".format(*server.get_host_and_port())
-    said = {
+    variables = {
         "AWS_ACCESS_KEY_ID": "a",
         "AWS_SECRET_ACCESS_KEY": "b",
         "AWS_REGION": "us-east-1",
         "AWS_HTTPS": "NO",
     }
-    said |= {
+    variables |= {
         "AWS_ENDPOINT_URL": f"http://{place}",
         "AWS_S3_ENDPOINT": place,
         "AWS_VIRTUAL_HOSTING": "FALSE",
     }
-    for name, value in said.items():
+    for name, value in variables.items():
         monkeypatch.setenv(name, value)
     store = pafs.S3FileSystem(endpoint_override=f"http://{place}", allow_bucket_creation=True)
     store.create_dir("archive")

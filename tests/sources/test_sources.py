@@ -1,4 +1,4 @@
-"""Scenes from STAC items in every shape they come in, and from folders of GeoTIFF files; hostile and broken items are refused."""
+"""Scenes from STAC items of every form and from GeoTIFF folders; hostile and broken items."""
 
 from __future__ import annotations
 
@@ -45,9 +45,16 @@ def item(
 ) -> dict[str, Any]:
     outline = shapely.geometry.mapping(footprint(grid))
     return {
-        "type": "Feature", "stac_version": "1.0.0", "id": name, "geometry": outline, "bbox": [], "links": [],
-        "properties": properties, "assets": assets, **rest,
-    }  # fmt: skip
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": name,
+        "geometry": outline,
+        "bbox": [],
+        "links": [],
+        "properties": properties,
+        "assets": assets,
+        **rest,
+    }
 
 
 def write_item(folder: Path, content: dict[str, Any]) -> Path:
@@ -114,9 +121,13 @@ WORDS = {
 @pytest.mark.parametrize("words", WORDS.values(), ids=WORDS)
 def test_every_release_of_stac_says_the_same(tmp_path: Path, words: dict[str, Any]) -> None:
     raster(tmp_path / "x.tif")
-    said = {**DATED, "eo:cloud_cover": 12.5, "eo:bands": [{"name": "B04", "common_name": "red"}]}
+    properties = {
+        **DATED,
+        "eo:cloud_cover": 12.5,
+        "eo:bands": [{"name": "B04", "common_name": "red"}],
+    }
     write_item(
-        tmp_path, item("s", {"B04": {"href": "./x.tif", "type": "image/tiff", **words}}, said)
+        tmp_path, item("s", {"B04": {"href": "./x.tif", "type": "image/tiff", **words}}, properties)
     )
     scene = read_one(Archive(str(tmp_path)), ("red",))
     (band,) = scene.bands
@@ -311,14 +322,34 @@ def test_times(tmp_path: Path, properties: dict[str, Any], expected: datetime) -
 
 
 HOSTILE = [
-    "file:///etc/passwd", "file://evil.example/x.tif", "/etc/passwd", "../outside.tif", "a/../../outside.tif",
+    "file:///etc/passwd",
+    "file://evil.example/x.tif",
+    "/etc/passwd",
+    "../outside.tif",
+    "a/../../outside.tif",
     "%2e%2e/outside.tif",
-    "/vsicurl/http://example.com/x.tif", "/vsizip/x.zip/x.tif", "vsi:x", "NETCDF:x.nc:v", "GTIFF_RAW:x.tif", "ftp://example.com/x.tif",
-    "//example.com/x.tif", "http://127.0.0.1/x.tif", "http://127.1/x.tif", "http://2130706433/x.tif", "http://0x7f000001/x.tif",
-    "https://169.254.169.254/latest/meta-data/x.tif", "http://10.1.2.3/x.tif", "http://[::1]/x.tif", "http://[fd00::1]/x.tif",
-    "http://[::ffff:127.0.0.1]/x.tif", "http://localhost:8080/x.tif", "http://metadata.google.internal/x.tif", "http://user@127.0.0.1/x.tif",
-    "", "link.tif",
-]  # fmt: skip
+    "/vsicurl/http://example.com/x.tif",
+    "/vsizip/x.zip/x.tif",
+    "vsi:x",
+    "NETCDF:x.nc:v",
+    "GTIFF_RAW:x.tif",
+    "ftp://example.com/x.tif",
+    "//example.com/x.tif",
+    "http://127.0.0.1/x.tif",
+    "http://127.1/x.tif",
+    "http://2130706433/x.tif",
+    "http://0x7f000001/x.tif",
+    "https://169.254.169.254/latest/meta-data/x.tif",
+    "http://10.1.2.3/x.tif",
+    "http://[::1]/x.tif",
+    "http://[fd00::1]/x.tif",
+    "http://[::ffff:127.0.0.1]/x.tif",
+    "http://localhost:8080/x.tif",
+    "http://metadata.google.internal/x.tif",
+    "http://user@127.0.0.1/x.tif",
+    "",
+    "link.tif",
+]
 
 
 @pytest.mark.parametrize("href", HOSTILE)
@@ -346,13 +377,13 @@ def test_links_of_a_collection_that_lead_elsewhere_become_items_that_fail(tmp_pa
         },
     )
     archive = Archive(str(tmp_path / "in" / "c.json"))
-    outcome = {}
+    scene_ids = {}
     for found in SOURCES["stac"].items(archive):
         try:
-            outcome[found.key] = SOURCES["stac"].read(found, archive, ()).scene_id
+            scene_ids[found.key] = SOURCES["stac"].read(found, archive, ()).scene_id
         except InputError:
-            outcome[found.key] = "refused"
-    assert outcome == {
+            scene_ids[found.key] = "refused"
+    assert scene_ids == {
         "../out.json": "refused",
         "gone.json": "refused",
         "good.json": "good",
@@ -391,12 +422,18 @@ def test_a_crs_that_lies_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"properties": {}}, {"properties": {"datetime": "yesterday"}}, {"properties": [1]}, {"geometry": {"type": "Polygon"}},
-        {"assets": []}, {"assets": {}}, {"assets": {"red": {"href": 7}}}, {"assets": {"red": "x.tif"}},
+        {"properties": {}},
+        {"properties": {"datetime": "yesterday"}},
+        {"properties": [1]},
+        {"geometry": {"type": "Polygon"}},
+        {"assets": []},
+        {"assets": {}},
+        {"assets": {"red": {"href": 7}}},
+        {"assets": {"red": "x.tif"}},
         {"assets": {"red": {"href": "red.tif", "eo:bands": [3]}}},
         {"assets": {"red": {"href": "red.tif", "raster:bands": [{"scale": "one"}]}}},
     ],
-)  # fmt: skip
+)
 def test_broken_items_are_refused_as_input(tmp_path: Path, change: dict[str, Any]) -> None:
     raster(tmp_path / "red.tif")
     write_item(tmp_path, item("s", {"red": {"href": "red.tif"}}) | change)
@@ -580,8 +617,8 @@ def test_landsat_items_of_stac_0_7_find_the_files_beside_them(shared: Path) -> N
 
 def test_linz_item_has_an_interval_for_a_time(shared: Path, tmp_path: Path) -> None:
     shutil.copy(shared / "linz" / "BX18_500_054089.json", tmp_path)
-    said = json.loads((tmp_path / "BX18_500_054089.json").read_text())
-    x, y = transformer(WGS84, "EPSG:2193").transform(*said["geometry"]["coordinates"][0][0])
+    content = json.loads((tmp_path / "BX18_500_054089.json").read_text())
+    x, y = transformer(WGS84, "EPSG:2193").transform(*content["geometry"]["coordinates"][0][0])
     grid = Grid("EPSG:2193", (4.0, 0.0, x - 20, 0.0, -4.0, y + 20), 64, 64)
     write_raster(
         tmp_path / "BX18_500_054089.tiff", np.ones((3, 64, 64), "uint8"), grid, photometric="RGB"

@@ -1,4 +1,4 @@
-"""STAC items of known products: their quality assets mask, their numbers become reflectance, the finest band is taken."""
+"""STAC items of known products: quality masks, reflectance, and the finest band is taken."""
 
 from __future__ import annotations
 
@@ -25,13 +25,21 @@ GRID = Grid("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0), 48, 6
 def write_item(folder: Path, assets: dict[str, dict[str, Any]], **properties: Any) -> Archive:
     outline = shapely.geometry.mapping(grid.footprint(GRID))
     item = {
-        "type": "Feature", "stac_version": "1.0.0", "id": "s", "geometry": outline, "links": [], "assets": {},
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": "s",
+        "geometry": outline,
+        "links": [],
+        "assets": {},
         "properties": {"datetime": "2024-06-08T10:11:12Z", **properties},
-    }  # fmt: skip
-    for key, said in assets.items():
-        path = folder / said.get("href", f"{key}.tif")
+    }
+    for key, fields in assets.items():
+        path = folder / fields.get("href", f"{key}.tif")
         write_raster(path, np.ones(GRID.shape, "uint16"), GRID)
-        item["assets"][key] = {"href": path.name, "type": "image/tiff; application=geotiff"} | said
+        item["assets"][key] = {
+            "href": path.name,
+            "type": "image/tiff; application=geotiff",
+        } | fields
     (folder / "item.json").write_text(json.dumps(item))
     return Archive(str(folder / "item.json"))
 
@@ -55,8 +63,9 @@ def test_scene_classification_masks_by_default(tmp_path: Path, key: str) -> None
         ("quality", "quality", f"{key}.tif")
     ]
     masks: list[tuple[tuple[Condition, ...], list[int]]] = [
-        (("snow", "water"), [1, 2, 3, 4, 5, 7, 8, 9, 10]), (("cloud",), [1, 2, 3, 4, 5, 6, 7, 10, 11]),
-    ]  # fmt: skip
+        (("snow", "water"), [1, 2, 3, 4, 5, 7, 8, 9, 10]),
+        (("cloud",), [1, 2, 3, 4, 5, 6, 7, 10, 11]),
+    ]
     for mask, expected in masks:
         assert passing(read(replace(archive, mask=mask), "red"), codes) == expected
     bare = read(replace(archive, mask=()), "red")
@@ -68,7 +77,8 @@ def test_scene_classification_masks_by_default(tmp_path: Path, key: str) -> None
 @pytest.mark.parametrize("key", ["qa_pixel", "QA_PIXEL.TIF"])
 def test_qa_pixel_masks_by_default(tmp_path: Path, key: str) -> None:
     archive = write_item(tmp_path, {"red": {}, key: {}})
-    # LSDS-1619, pixel quality assessment value interpretations. Clouds of medium confidence (22080, 22144) are clear by its bits.
+    # LSDS-1619, pixel quality assessment value interpretations. Clouds of medium confidence (22080,
+    # 22144) are clear by its bits.
     values = np.array(
         [
             1,
@@ -152,8 +162,8 @@ def test_numbers_become_physical_where_items_leave_it_out(
 
 
 def test_of_one_band_at_several_resolutions_the_finest_is_taken(tmp_path: Path) -> None:
-    said = {"bands": [{"name": "B04", "eo:common_name": "red"}]}
-    assets = {f"B04_{m}m": said | {"gsd": m} for m in (20, 10, 60)} | {
+    band = {"bands": [{"name": "B04", "eo:common_name": "red"}]}
+    assets = {f"B04_{m}m": band | {"gsd": m} for m in (20, 10, 60)} | {
         f"SCL_{m}m": {"gsd": m} for m in (60, 20)
     }
     scene = read(write_item(tmp_path, assets), "red")
@@ -169,7 +179,7 @@ def test_of_one_band_at_several_resolutions_the_finest_is_taken(tmp_path: Path) 
 
 
 def test_red_edges_have_their_names_by_wavelength_and_bands_their_own_names(tmp_path: Path) -> None:
-    said = {
+    bands = {
         "B05": ("rededge", 0.704),
         "B06": ("rededge", 0.74),
         "B07": ("rededge", 0.783),
@@ -177,7 +187,7 @@ def test_red_edges_have_their_names_by_wavelength_and_bands_their_own_names(tmp_
     }
     assets = {
         f"re{n}": {"eo:bands": [{"name": n, "common_name": common, "center_wavelength": um}]}
-        for n, (common, um) in said.items()
+        for n, (common, um) in bands.items()
     }
     archive = write_item(tmp_path, assets)
     wanted = {
@@ -199,19 +209,23 @@ def test_red_edges_have_their_names_by_wavelength_and_bands_their_own_names(tmp_
 
 
 def test_what_else_is_known_of_a_scene(tmp_path: Path) -> None:
-    said = {
+    properties = {
         "view:sun_elevation": 51.5,
         "view:sun_azimuth": 150,
         "platform": "sentinel-2b",
         "grid:code": "MGRS-33UXP",
     }
     scene = read(
-        write_item(tmp_path, {"red": {}}, **said, **{"s2:processing_baseline": "05.10"}), "red"
+        write_item(tmp_path, {"red": {}}, **properties, **{"s2:processing_baseline": "05.10"}),
+        "red",
     )
     assert dict(scene.properties) == {
-        "sun_elevation_deg": "51.5", "sun_azimuth_deg": "150", "platform": "sentinel-2b", "tile": "MGRS-33UXP",
+        "sun_elevation_deg": "51.5",
+        "sun_azimuth_deg": "150",
+        "platform": "sentinel-2b",
+        "tile": "MGRS-33UXP",
         "processing_baseline": "05.10",
-    }  # fmt: skip
+    }
 
 
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -1,4 +1,4 @@
-"""The same run by spark-submit on a standalone cluster: a master and two worker processes, started here."""
+"""The same run by spark-submit on a local standalone cluster of a master and two workers."""
 
 from __future__ import annotations
 
@@ -82,7 +82,8 @@ def test_the_submitted_stages_make_the_same_rasters(
         "spark.driver.host=127.0.0.1",
     ]
     for job in JOBS:
-        # The first is a bare spark-submit, which finds Sedona's JARs by itself; the others are given them as README says.
+        # The first is a bare spark-submit, which finds Sedona's JARs by
+        # itself; the others get them as README describes.
         given = (
             [] if job == JOBS[0] else ["--properties-file", str(ROOT / "conf" / "spark.properties")]
         )

@@ -1,4 +1,4 @@
-"""The index stage: what it reads is what the sources read, faults are rows, and it does nothing twice."""
+"""The index stage: it reads what the sources read, faults are rows, a rerun does nothing."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ def test_the_wrapper_gives_what_the_source_reads(tmp_path: Path, spark: SparkSes
         str(write_raster(tmp_path / "dem.tif", np.ones((10, 10), "int16"), GRID)), "elevation"
     )
     run, out = make_run(archive, bands=("red", "elevation"), layers=(dem,)), tmp_path / "out"
-    outcome = index(StageContext(run, out, Selection(), lambda: spark))
-    assert (outcome.done, outcome.bad, outcome.skipped) == (5, 0, 0)
+    result = index(StageContext(run, out, Selection(), lambda: spark))
+    assert (result.done, result.bad, result.skipped) == (5, 0, 0)
     source = registry.source_of(archive)
     expected = [source.read(i, archive, ("red",)) for i in source.items(archive)] + [
         read_layer(dem)
@@ -95,11 +95,11 @@ def test_the_table_is_geoparquet(tmp_path: Path, spark: SparkSession) -> None:
         )
     )
     (path,) = (out / "tables" / "scenes").glob("*.parquet")
-    said = json.loads(pq.read_schema(path).metadata[b"geo"])
-    assert (said["version"], said["primary_column"]) == ("1.1.0", "footprint")
+    geo = json.loads(pq.read_schema(path).metadata[b"geo"])
+    assert (geo["version"], geo["primary_column"]) == ("1.1.0", "footprint")
     found = geopandas.read_parquet(path)
     assert found.crs == "OGC:CRS84"
-    assert said["columns"]["footprint"]["bbox"] == pytest.approx(list(found.total_bounds))
+    assert geo["columns"]["footprint"]["bbox"] == pytest.approx(list(found.total_bounds))
     assert list(found.geometry.to_wkb()) == [
         s.footprint for s in scenes_from_table(store.read_table(out, "scenes"))
     ]
@@ -112,14 +112,14 @@ def test_bad_scenes_are_rows_until_they_are_mended(tmp_path: Path, spark: SparkS
     cut_short(folder / "S_20240602_nir.tif", 0.01)
     (folder / "S_20240603_nir.tif").unlink()
     context = StageContext(make_run(archive_of(folder)), out, Selection(), lambda: spark)
-    outcome = index(context)
-    assert (outcome.done, outcome.bad) == (2, 2)
+    result = index(context)
+    assert (result.done, result.bad) == (2, 2)
     rows = ledger.read_latest(out, "index")
     assert rows["S_20240602"].status == "bad"
     assert "S_20240602_nir.tif" in str(rows["S_20240602"].error)
     assert "no band nir; it has red" in str(rows["S_20240603"].error)
-    stood = index(replace(context, spark=refuse))
-    assert (stood.skipped, stood.bad) == (2, 2)
+    rerun = index(replace(context, spark=refuse))
+    assert (rerun.skipped, rerun.bad) == (2, 2)
     assert index(replace(context, selection=Selection(retry_bad=True))).bad == 2
     (folder / "S_20240602_nir.tif").write_bytes(whole)
     mended = index(context)
@@ -148,7 +148,7 @@ def test_the_same_scene_twice_counts_once_and_another_of_its_name_is_bad(
     folder = make_archive(tmp_path / "in", 2)
     other = make_archive(tmp_path / "other", 1)
     os.utime(other / "S_20240601_red.tif", ns=(0, 0))
-    outcome = index(
+    result = index(
         StageContext(
             make_run(*map(archive_of, (folder, folder, other))),
             tmp_path / "out",
@@ -156,8 +156,8 @@ def test_the_same_scene_twice_counts_once_and_another_of_its_name_is_bad(
             lambda: spark,
         )
     )
-    assert (outcome.done, outcome.bad) == (2, 1)
-    assert "2 repeated" in outcome.note
+    assert (result.done, result.bad) == (2, 1)
+    assert "2 repeated" in result.note
     row = ledger.read_latest(tmp_path / "out", "index")["S_20240601"]
     assert row.status == "bad"
     assert str(other / "S_20240601_red.tif") in row.error

@@ -1,4 +1,4 @@
-"""One run file, bands by their common names, maps one place from a Sentinel-2 and from a Landsat product."""
+"""One run file with common band names maps a place from a Sentinel-2 and a Landsat product."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def make_sentinel2(folder: Path) -> None:
     names = {"B04": "red", "B8A": "nir08", "B11": "swir16"}
     for path in root.rglob("*_B??_*m.jp2"):
         own, side = re.findall(r"_(B\w\w)_(\d\d)m", path.name)[0]
-        # Baseline 05.11: reflectance = (DN + offset) / 10000, and the made product has an offset of its own for every band.
+        # Baseline 05.11: reflectance = (DN + offset) / 10000, and the
+        # test product has a different offset in every band.
         number = round(1e4 * TRUTH.get(names.get(own, ""), WRONG)) + 1000 - sentinel2.OWN.index(own)
         sentinel2.write_jp2(
             path, np.full(sentinel2.grid(int(side)).shape, number, "uint16"), int(side)
@@ -67,9 +68,13 @@ def make_landsat(folder: Path) -> None:
 
 def make_run(folder: Path, archive: str, bands: tuple[str, ...] = BANDS) -> Config:
     raw = {
-        "name": "one", "scenes": [{"path": "."}], "bands": list(bands), "legend": {1: {"name": "a", "colour": "#000000"}},
-        "tiling": {"crs": "EPSG:6933", "resolution": 30, "size": 16, "halo": 0, "block": 2}, "samples": {"size": 16},
-    }  # fmt: skip
+        "name": "one",
+        "scenes": [{"path": "."}],
+        "bands": list(bands),
+        "legend": {1: {"name": "a", "colour": "#000000"}},
+        "tiling": {"crs": "EPSG:6933", "resolution": 30, "size": 16, "halo": 0, "block": 2},
+        "samples": {"size": 16},
+    }
     return replace(parse_run(raw, folder), scenes=(Archive(str(folder / archive)),))
 
 
@@ -114,7 +119,8 @@ def read_one(archive: Archive, *bands: str) -> Scene:
 
 
 def test_the_two_near_infrared_bands_are_not_taken_for_each_other(place: Path) -> None:
-    # Landsat 8 and 9 have one near infrared band, as narrow as Sentinel-2's B8A; Sentinel-2's wide B08 is no other's.
+    # Landsat 8 and 9 have one near infrared band, as narrow as
+    # Sentinel-2's B8A; nothing matches Sentinel-2's wide B08.
     first, second = Archive(str(place / "sentinel2")), Archive(str(place / "landsat"))
     for band, own in (("nir", "B08"), ("nir08", "B8A")):
         assert f"_{own}_" in read_one(first, band).bands[0].href

@@ -45,10 +45,10 @@ def test_what_is_published_is_read_back_and_its_past_too(
     store.write_table(out, "class_areas", rows.slice(0, 3))
     changed = world.lulc(*asked)
     assert "2 done" in changed.stdout + changed.stderr, changed.stderr  # the table and the ledger
-    with thrift_server(lake) as port, jdbc.connected(spark, port) as connection:
+    with thrift_server(lake) as port, jdbc.connect(spark, port) as connection:
 
         def ask(query: str) -> list[tuple[Any, ...]]:
-            return jdbc.ask(connection, query)
+            return jdbc.run_query(connection, query)
 
         found = {name for _, name, *_ in ask("SHOW TABLES IN lulc.maps")}
         assert {"class_areas", "regions", "scenes", "accuracy", "ledger"} <= found
@@ -105,15 +105,15 @@ def thrift_server(lake: Path) -> Iterator[int]:
 
 def test_publication_is_asked_for_and_needs_tables(spark: Any, tmp_path: Path) -> None:
     run = {"name": "m", "maps": [{"period": "1", "path": "a.tif"}], "regions": [{"path": "r.gpkg"}]}
-    plain, told = (
+    plain, publishing = (
         parse_run(run, tmp_path),
         parse_run(run | {"publish": {"warehouse": "lake"}}, tmp_path),
     )
-    assert stages_of(plain) == ("stats",) and stages_of(told) == ("stats", "publish")
-    assert told.publish and told.publish.warehouse == str(tmp_path / "lake")
+    assert stages_of(plain) == ("stats",) and stages_of(publishing) == ("stats", "publish")
+    assert publishing.publish and publishing.publish.warehouse == str(tmp_path / "lake")
     for asked, error, text in (
         (plain, UsageError, "where to publish"),
-        (told, InputError, "no tables"),
+        (publishing, InputError, "no tables"),
     ):
         with pytest.raises(error, match=text):
             publish(StageContext(asked, tmp_path / "out", Selection(), lambda: spark))

@@ -1,4 +1,4 @@
-"""The whole chain as a user runs it: what it makes, what a rerun redoes, and how it bears killed workers and damaged files."""
+"""The whole chain as a user runs it: outputs, reruns, killed workers and damaged files."""
 
 from __future__ import annotations
 
@@ -133,7 +133,8 @@ def test_a_killed_worker_changes_nothing(copied: Path, small: World) -> None:
     while running.poll() is None and not killed:
         for process in psutil.Process(running.pid).children(recursive=True):
             try:
-                # The daemon's own children are the workers; one that has used the processor is at work.
+                # The daemon's own children are the workers; one that has used
+                # the processor is busy.
                 if (
                     "pyspark.daemon" in " ".join(process.parent().cmdline())
                     and process.cpu_times().user > 1
@@ -166,9 +167,9 @@ def test_a_killed_driver_loses_at_most_what_was_under_way(copied: Path, small: W
     running.communicate()
     # A worker may publish one more file before the signal reaches it.
     assert not psutil.wait_procs(family, timeout=60)[1]
-    stood = len(list((copied / "tables" / "chips").glob("[!.]*.parquet")))
+    remaining = len(list((copied / "tables" / "chips").glob("[!.]*.parquet")))
     found = stages(world.lulc("tile", small.run, "--out", copied, "--json"))["tile"]
-    assert found["done"] == len(clean) - stood
+    assert found["done"] == len(clean) - remaining
     assert world.files(copied, "tables/chips/[!.]*.parquet") == clean
 
 

@@ -1,4 +1,4 @@
-"""Scenes found by a search, in an object store that fails now and then, become the same chips as the same scenes on disk."""
+"""Scenes searched and read from a faulty object store become the same chips as from disk."""
 
 from __future__ import annotations
 
@@ -34,9 +34,16 @@ def make_item(name: str, day: int, folder: str) -> dict[str, Any]:
         for b in ("red", "nir")
     }
     return {
-        "type": "Feature", "stac_version": "1.0.0", "id": name, "collection": "c", "geometry": outline, "links": [],
-        "bbox": list(grid.footprint(UTM33).bounds), "properties": {"datetime": f"2024-06-{day:02}T10:00:00Z"}, "assets": assets,
-    }  # fmt: skip
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": name,
+        "collection": "c",
+        "geometry": outline,
+        "links": [],
+        "bbox": list(grid.footprint(UTM33).bounds),
+        "properties": {"datetime": f"2024-06-{day:02}T10:00:00Z"},
+        "assets": assets,
+    }
 
 
 def test_a_search_is_tiled_from_the_store_and_replayed_without_the_catalogue(
@@ -78,14 +85,14 @@ def test_a_search_is_tiled_from_the_store_and_replayed_without_the_catalogue(
             connection = http.client.HTTPConnection(place, timeout=30)
             connection.request("PUT", name, body, {"x-amz-acl": "public-read"})
             assert connection.getresponse().status == 200
-        said = {
+        variables = {
             "AWS_S3_ENDPOINT": place,
             "AWS_HTTPS": "NO",
             "AWS_VIRTUAL_HOSTING": "FALSE",
             "AWS_REGION": "us-east-1",
         }
         for name, value in (
-            said | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
+            variables | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
         ).items():
             monkeypatch.setenv(name, value)
         faults.each = 10

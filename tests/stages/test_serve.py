@@ -28,10 +28,10 @@ def port(done: Path) -> Any:
         text=True,
     )
     assert server.stderr is not None
-    end, said = time.monotonic() + _PATIENCE_S, ""
-    while "can be queried at" not in said and server.poll() is None and time.monotonic() < end:
-        said = server.stderr.readline()
-    assert "can be queried at" in said, f"the server ended with {server.poll()}: {said}"
+    end, line = time.monotonic() + _PATIENCE_S, ""
+    while "can be queried at" not in line and server.poll() is None and time.monotonic() < end:
+        line = server.stderr.readline()
+    assert "can be queried at" in line, f"the server ended with {server.poll()}: {line}"
     try:
         yield number
     finally:
@@ -40,18 +40,19 @@ def port(done: Path) -> Any:
 
 
 def test_a_question_over_jdbc_is_answered(port: int, spark: Any) -> None:
-    with jdbc.connected(spark, port) as connection:
+    with jdbc.connect(spark, port) as connection:
         tables = connection.getMetaData().getTables(None, None, "%", None)
         names = set()
         while tables.next():
             names.add(tables.getString("TABLE_NAME"))
         assert {"class_areas", "scenes", "ledger", "regions"} <= names
         asked = """
-            SELECT a.class_name, sum(a.area_m2) / 1e6 AS km2, max(ST_AreaSpheroid(r.geometry)) AS region_m2
+            SELECT a.class_name, sum(a.area_m2) / 1e6 AS km2,
+                   max(ST_AreaSpheroid(r.geometry)) AS region_m2
             FROM class_areas a JOIN regions r USING (region_id)
             WHERE a.class_id IS NOT NULL GROUP BY a.class_name ORDER BY km2 DESC
         """
-        rows = jdbc.ask(connection, asked)
+        rows = jdbc.run_query(connection, asked)
         assert {"water", "trees", "crops"} >= {name for name, _, _ in rows}
         assert sum(km2 for _, km2, _ in rows) > 1 and all(m2 > 0 for _, _, m2 in rows)
 

@@ -1,4 +1,4 @@
-"""The stats stage on a real session: equal to the pure functions, balanced, sparing with pixels, idle when nothing changed."""
+"""The stats stage on Spark: equal to the pure functions, balanced, idle when nothing changed."""
 
 from __future__ import annotations
 
@@ -87,9 +87,9 @@ def test_spark_equals_the_pure_functions_and_every_region_balances(spark, tmp_pa
         "EPSG:6933",
         id=["whole", "west", "east", "edge", "far", "none"],
     )
-    outcome = ask(spark, tmp_path, file)
-    assert (outcome.done, outcome.bad) == (1, 1)
-    assert "1 of 5 regions lie outside the map" in outcome.note
+    result = ask(spark, tmp_path, file)
+    assert (result.done, result.bad) == (1, 1)
+    assert "1 of 5 regions lie outside the map" in result.note
     assert ledger.read_latest(tmp_path, "stats")["region:none"].status == "bad"
     found = store.read_table(tmp_path, "class_areas")
 

@@ -1,4 +1,4 @@
-"""Every task goes the whole way on an archive whose truth is known: samples, model, map or table, statistics."""
+"""Every task end to end on an archive of known truth: samples, model, map, statistics."""
 
 from __future__ import annotations
 
@@ -56,8 +56,13 @@ def own_place(number: int, side: int) -> Grid:
 
 def source(folder: Path, task: str, classes: tuple[str, ...], **options: str) -> dict[str, Any]:
     """The images in a folder as a dataset of a run file."""
-    told = {"task": task, "classes": ", ".join(classes), "dtype": "uint16", "gsd_m": "10"} | options
-    return {"name": "images", "root": str(folder / "images"), "options": told}
+    settings = {
+        "task": task,
+        "classes": ", ".join(classes),
+        "dtype": "uint16",
+        "gsd_m": "10",
+    } | options
+    return {"name": "images", "root": str(folder / "images"), "options": settings}
 
 
 def legend(*names: str) -> dict[int, dict[str, str]]:
@@ -97,7 +102,7 @@ def areas(out: Path) -> dict[str, float]:
 
 
 def stripes(kind: int, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Texture 0 is smooth, 1 lies in rows, 2 in columns, 3 is a checkerboard: no single pixel tells them apart."""
+    """Texture 0: smooth, 1: rows, 2: columns, 3: checkerboard; no single pixel separates them."""
     y, x = np.mgrid[:side, :side] + rng.integers(0, 8, 2)[:, None, None]
     wave = [
         np.zeros((side, side)),
@@ -172,9 +177,9 @@ def test_several_classes_of_a_square_are_told(tmp_path: Path, spark: SparkSessio
         return image
 
     names = ("pond", "barn", "grove")
-    lines, told = ["item,class"], rng.random((72, 3)) > 0.5
-    told[~told.any(1), 0] = True
-    for i, there in enumerate(told):
+    lines, presence = ["item,class"], rng.random((72, 3)) > 0.5
+    presence[~presence.any(1), 0] = True
+    for i, there in enumerate(presence):
         write_raster(
             tmp_path / f"images/{i:03d}.tif", picture(there).astype("uint16"), own_place(i, 32)
         )
@@ -214,13 +219,15 @@ def test_several_classes_of_a_square_are_told(tmp_path: Path, spark: SparkSessio
         )
         right.append((row["probability"] >= 0.5) == truth[y, x, names.index(row["class_name"])])
     assert np.mean(right) >= 0.95
-    told = {
+    probabilities = {
         (row["transform"][2], row["transform"][5], row["class_name"]): row["probability"]
         for row in rows
     }
     shares = {xmin: 320, xmin + 320: 320, xmin + 640: 160}
     for row in store.read_table(tmp_path / "out", "presence").to_pylist():
-        chances = [(told[x, ymax, row["class_name"]], wide * 320) for x, wide in shares.items()]
+        chances = [
+            (probabilities[x, ymax, row["class_name"]], wide * 320) for x, wide in shares.items()
+        ]
         present = sum(area for chance, area in chances if chance >= 0.5)
         assert row["observed_share"] == pytest.approx(0.5, rel=1e-4)
         assert (row["present_m2"], row["share"]) == (

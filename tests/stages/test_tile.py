@@ -1,4 +1,4 @@
-"""The tile stage: what Spark does equals the pure verb; bad scenes are left out everywhere; only what is missing is redone."""
+"""The tile stage: Spark equals the pure verb; bad scenes are left out; only gaps are redone."""
 
 from __future__ import annotations
 
@@ -81,14 +81,12 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
     assert "1 scenes reach no tile" in first.note
 
     # The same chips, byte for byte, as the pure verb makes of the same scenes.
-    recipe = blocks.make_chip_spec(context.config, archive)
+    spec = blocks.make_chip_spec(context.config, archive)
     made = _chips(out)
     june = [s for s in archive if s.scene_id in "ab"]
-    cells = {tuple(n // 2 * 2 for n in recipe.tiling.parse(tile_id)) for tile_id in made}
+    cells = {tuple(n // 2 * 2 for n in spec.tiling.parse(tile_id)) for tile_id in made}
     pure = {
-        chip.tile_id: chip
-        for cell in cells
-        for chip in cut_block(june, recipe, *cell, "june").chips
+        chip.tile_id: chip for cell in cells for chip in cut_block(june, spec, *cell, "june").chips
     }
     assert made.keys() == pure.keys()
     assert all(made[i].to_row() == pure[i].to_row() for i in pure)
@@ -99,7 +97,8 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
     again = tile(replace(context, spark=lambda: pytest.fail("Spark was started")))
     assert (again.skipped, again.done) == (first.done + first.empty, 0)
 
-    # A deleted file is redone alone; one whose ledger row was lost with the driver is taken up again.
+    # A deleted file alone is redone; one whose ledger row was
+    # lost with the driver is recorded again.
     files = sorted((out / "tables/chips").glob("*.parquet"))
     data = {file.name: file.read_bytes() for file in files}
     files[0].unlink()

@@ -1,4 +1,4 @@
-"""The train stage: ranks under a real TorchDistributor, a registered version, nothing to do the second time."""
+"""The train stage: ranks under TorchDistributor, a registered version, idle the second time."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def test_two_uneven_ranks_make_a_version_that_stands(
         made = train(StageContext(run, out, Selection(), lambda: spark))
     assert (made.done, made.skipped) == (1, 0)
     assert "toy version 1, best epoch" in made.note
-    said = capsys.readouterr()
-    assert [f"epoch {i}/2" in said.err for i in (1, 2)] == [True, True]
-    assert said.out == ""
+    captured = capsys.readouterr()
+    assert [f"epoch {i}/2" in captured.err for i in (1, 2)] == [True, True]
+    assert captured.out == ""
     found = registry.resolve("toy", out)
     learned = read_contract(found.folder / CONTRACT)
     assert (learned.bands, learned.legend, learned.gsd_m, learned.multiple) == (
@@ -109,7 +109,10 @@ def test_what_cannot_run_is_said_before_spark_starts(
 
 
 def test_a_rank_s_error_reaches_the_user_as_it_was() -> None:
-    text = "…\n[rank1]: lulc.errors.InputError: /data/x.parquet has samples that differ: rebuild it\nother"
+    text = (
+        "…\n[rank1]: lulc.errors.InputError: "
+        "/data/x.parquet has samples that differ: rebuild it\nother"
+    )
     with pytest.raises(InputError, match=r"^/data/x.parquet has samples that differ: rebuild it$"):
         raise _error_of_rank(text)
     assert "MemoryError" in str(_error_of_rank("a\nb\nMemoryError"))

@@ -1,4 +1,4 @@
-"""Trials beside each other: settings are compared on one split, folds hold back every sample once; all of it is logged."""
+"""Tuning trials: one split for all settings, folds hold back each sample once; all is logged."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def test_settings_and_folds_are_compared_and_logged_as_children(
     logged = client.search_runs([client.get_experiment_by_name("tune").experiment_id])
     (parent,) = (r for r in logged if "mlflow.parentRunId" not in r.data.tags)
     children = [r for r in logged if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
-    told = {(r.data.params["train.rate"], r.data.params["fold"]) for r in children}
-    assert told == {(rate, fold) for rate in ("1e-8", "0.003") for fold in "01"}
+    trial_params = {(r.data.params["train.rate"], r.data.params["fold"]) for r in children}
+    assert trial_params == {(rate, fold) for rate in ("1e-8", "0.003") for fold in "01"}
     assert "mean_accuracy" in parent.data.metrics
 
 

@@ -29,7 +29,8 @@ def test_average_precision_of_a_worked_example() -> None:
         ),  # right, once more, right
         np.array([[0.7, 50, 50, 60, 60]]),  # wrong; what is there is never found
     ]
-    # By score: right, wrong, wrong, right of three: precision 1 up to a recall of 1/3, then 2/4 up to 2/3.
+    # By score: right, wrong, wrong, right of three: precision 1
+    # up to a recall of 1/3, then 2/4 up to 2/3.
     precision, recall = boxes.average_precision(found, truth, 0.5)
     assert precision == pytest.approx(1 / 3 * 1 + 1 / 3 * 0.5)
     assert recall == pytest.approx(2 / 3)
@@ -41,7 +42,8 @@ def test_average_precision_of_a_worked_example() -> None:
 @given(st.integers(0, 2**32 - 1), st.integers(1, 3))
 def test_what_tiles_cut_and_see_twice_is_one_again(seed: int, classes: int) -> None:
     rng = np.random.default_rng(seed)
-    # Things on a lattice, none touching another; tiles of 100 with a margin of 20 see them whole or cut.
+    # Objects on a lattice, none touching another; tiles of 100
+    # with a margin of 20 see them whole or cut.
     corner = np.stack(np.meshgrid(np.arange(0, 300, 30), np.arange(0, 300, 30)), -1).reshape(
         -1, 2
     ) + rng.integers(0, 10, (100, 2))

@@ -1,4 +1,4 @@
-"""Class rasters from anywhere: areas equal to exact fractions times true pixel areas, transitions, and a balance that holds."""
+"""Class rasters of any origin: exact areas, transitions, and a balance that adds up."""
 
 from __future__ import annotations
 
@@ -238,7 +238,7 @@ def test_other_grids_nodata_and_mosaics_are_one_map(
 
 @pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:3031", "EPSG:3832"])
 def test_regions_at_the_antimeridian_and_the_pole(spark: Any, tmp_path: Path, crs: str) -> None:
-    """One class everywhere: what each region has of it is the region's true area within the map, and the rest is unobserved."""
+    """One class everywhere: each region has its true area on the map; the rest is unobserved."""
     grid = {
         "EPSG:4326": Grid(crs, (0.25, 0.0, -180.0, 0.0, -0.25, 90.0), 720, 1440),
         "EPSG:3031": Grid(
@@ -251,7 +251,7 @@ def test_regions_at_the_antimeridian_and_the_pole(spark: Any, tmp_path: Path, cr
     write_raster(tmp_path / "map.tif", np.full(grid.shape, 7, "uint8"), grid, nodata=0)
     shapes = {
         "over 180": shapely.MultiPolygon([box(178, -5, 180, -2), box(-180, -5, -177.3, -2)]),
-        "beyond 180": box(177, 1, 183, 3),  # told in longitudes that run on
+        "beyond 180": box(177, 1, 183, 3),  # longitudes run on past 180
         "cap": shapely.segmentize(box(-180, -90, 180, -80), 1),
         "beside the pole": shapely.segmentize(box(20.1, -90, 77.7, -86.3), 1),
         "north": shapely.segmentize(box(-180, 84, 180, 90), 1),
@@ -269,7 +269,8 @@ def test_regions_at_the_antimeridian_and_the_pole(spark: Any, tmp_path: Path, cr
     }[crs]
     for name, shape in shapes.items():
         whole = degrees_area(shape)
-        # A quarter of a degree at the pole is coarse: a row of such pixels, cut by degrees, is not cut by area.
+        # A quarter of a degree at the pole is coarse: cutting such
+        # pixels by degrees is not cutting by area.
         within = 1e-3 * whole if (crs, name) == ("EPSG:4326", "beside the pole") else 1e-6 * whole
         assert found.get((name, 7), 0.0) == pytest.approx(
             whole if name in seen else 0.0, abs=within
@@ -289,7 +290,7 @@ def test_a_rotated_raster_has_the_regions_true_areas(
     rows = ask(
         spark, tmp_path / "out", regions, ("1", str(tmp_path / "turned.tif")), legend=legend
     )["class_areas"]
-    # A class that the legend does not know is told by its number.
+    # A class that the legend does not know is named by its number.
     assert {(r["class_id"], r["class_name"]) for r in rows} == {
         (10, "water"),
         (20, "class 20"),
@@ -306,7 +307,8 @@ def test_a_rotated_raster_has_the_regions_true_areas(
         ("island", "west", "coast"), geopandas.read_file(regions).geometry, strict=True
     ):
         for value, half in halves.items():
-            # Degrees are cut evenly within a pixel: a few parts in a million of what the border cuts.
+            # Pixels are cut evenly in degrees: the error is a few parts
+            # in a million of what the border cuts.
             true = pytest.approx(degrees_area(shape & half), rel=1e-5, abs=1.0)
             assert found.get((name, value), 0.0) == true, (name, value)
 

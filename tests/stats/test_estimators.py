@@ -1,4 +1,4 @@
-"""Estimates reproduce published examples to their printed digits, and intervals cover the truth as often as they say."""
+"""Estimates equal published examples to the printed digits; intervals cover the truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ STEHMAN = ReferenceSample(
     letters("AAAAACBABC" + "A" + "BBBBB" + "AABB" + "CCCCCDDBBA" + "DDDDDDDCCB"),
     {"A": 40000, "B": 30000, "C": 20000, "D": 10000},
 )
-# Table 8 of Olofsson et al. 2014: deforestation, forest gain, stable forest, stable non-forest; pixels of 0.09 ha.
+# Table 8 of Olofsson et al. 2014: deforestation, forest gain,
+# stable forest, stable non-forest; pixels of 0.09 ha.
 COUNTS = np.array([[66, 0, 5, 4], [0, 55, 8, 12], [1, 0, 153, 11], [2, 1, 9, 313]])
 PIXELS = {0: 200_000, 1: 150_000, 2: 3_200_000, 3: 6_450_000}
 
@@ -50,15 +51,16 @@ def equation_7(k: int) -> float:
 
 def test_the_example_of_stehman_2014() -> None:
     s = STEHMAN
-    told = {
+    cases = {
         "area of A": (mean(s, s.reference == "A"), 0.35, 0.082),
         "area of C": (mean(s, s.reference == "C"), 0.20, 0.064),
         "overall accuracy": (mean(s, s.mapped == s.reference), 0.63, 0.085),
         "user's accuracy of B": (ratio(s, s.reference == "B", s.mapped == "B"), 0.574, 0.125),
-        # The paper prints 0.114, with a variance of zero for the fourth stratum, where its own table 3 has 0.1.
+        # The paper prints 0.114, with a variance of zero for the
+        # fourth stratum, where its own table 3 has 0.1.
         "producer's accuracy of B": (ratio(s, s.mapped == "B", s.reference == "B"), 0.794, 0.117),
     }
-    for name, (found, value, error) in told.items():
+    for name, (found, value, error) in cases.items():
         assert found.value == pytest.approx(
             value, abs=0.0005 if value in (0.574, 0.794) else 0.005
         ), name
@@ -120,7 +122,8 @@ def test_points_are_shared_out_whole() -> None:
     assert proportional.sum() == 640
     assert proportional[:2].tolist() == [75, 75]
     assert proportional[3] > proportional[2] > 75
-    # Section 5.1.1 of Olofsson et al. 2014: 641 points for a standard error of 0.01 of the overall accuracy.
+    # Section 5.1.1 of Olofsson et al. 2014: 641 points for a
+    # standard error of 0.01 of the overall accuracy.
     spreads = np.sqrt(np.array([0.7, 0.6, 0.9, 0.95]) * (1 - np.array([0.7, 0.6, 0.9, 0.95])))
     assert points_for(weights, spreads, 0.01) == pytest.approx(641, abs=1)
     with pytest.raises(InputError, match="too few for 4 strata"):

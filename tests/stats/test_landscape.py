@@ -1,4 +1,4 @@
-"""Patches: the same however the map is cut in blocks, and what scipy's labelling of the whole map counts."""
+"""Patches: independent of the map's blocks, and equal to scipy's labelling of the whole map."""
 
 from __future__ import annotations
 

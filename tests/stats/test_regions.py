@@ -86,7 +86,8 @@ def test_unusable_files_are_named(tmp_path):
         regions.read_regions([lying])
     vrt = tmp_path / "a.vrt"
     vrt.write_text(
-        f'<OGRVRTDataSource><OGRVRTLayer name="bare"><SrcDataSource>{bare.path}</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'
+        '<OGRVRTDataSource><OGRVRTLayer name="bare">'
+        f"<SrcDataSource>{bare.path}</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>"
     )
     with pytest.raises(InputError, match="VRT"):
         regions.read_regions([RegionFile(str(vrt))])

@@ -1,4 +1,4 @@
-"""Points are drawn in proportion to true area within each class, and what is estimated from them covers the truth."""
+"""Points are drawn in proportion to true area per class; estimates from them cover the truth."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ def test_points_fall_in_their_stratum_in_proportion_to_area(
 ) -> None:
     path, classes, _ = world
     points = path.with_name(f"points.{suffix}")
-    told = sampling.draw_sample(
+    design = sampling.draw_sample(
         [path], points, points=3000, allocation="proportional", min_points=50
     )
     areas = np.broadcast_to(pixel_areas(GRID), GRID.shape)
-    for stratum in told["strata"]:
+    for stratum in design["strata"]:
         assert stratum["area_m2"] == pytest.approx(areas[classes == stratum["id"]].sum())
-    assert [s["name"] for s in told["strata"]] == ["water", "forest", "town"]
-    assert sum(s["points"] for s in told["strata"]) == 3000
+    assert [s["name"] for s in design["strata"]] == ["water", "forest", "town"]
+    assert sum(s["points"] for s in design["strata"]) == 3000
     found = interpret(points, classes, write=False)
     assert (found.reference.astype(int) == found.stratum_id).all()
     assert found.stratum_id.iloc[:50].nunique() == 3  # not stratum after stratum
@@ -130,7 +130,7 @@ def test_estimates_cover_the_truth_for_all_and_by_region(
             covered = row["low_95"] <= value <= row["high_95"]
             inside, missed = inside + covered, missed + (not covered)
     assert 0.90 < inside / (inside + missed) < 0.99
-    # How large a region is, is known: its classes add up to what was mapped of it, whatever points fell there.
+    # A region's total area is known: its classes add up to the mapped area, wherever points fell.
     west = [r for r in table.to_pylist() if r["region_id"] == "w" and r["measure"] == "area_m2"]
     assert sum(r["estimate"] for r in west) == pytest.approx(areas[:, :100].sum(), rel=1e-6)
     assert max(r["standard_error"] for r in west) < 0.03 * areas[:, :100].sum()
@@ -145,7 +145,7 @@ def test_the_commands_go_together(
     path, _, truth = world
     points, out = path.with_name("points.gpkg"), path.with_name("out")
     assert main.main(["design", str(points), str(path), "--error", "0.02", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    design = json.loads(capsys.readouterr().out)
     found = interpret(points, truth)
     found.loc[:4, "reference"] = ""
     found.loc[5, "reference"] = "Forest"
@@ -155,7 +155,7 @@ def test_the_commands_go_together(
     assert judged["unanswered"] == 5
     overall = judged["estimates"][0]
     assert overall["measure"] == "overall_accuracy"
-    assert overall["points"] == told["points"] - 5
+    assert overall["points"] == design["points"] - 5
     assert overall["standard_error"] < 0.02
     assert main.main(["evaluate", "--reference", str(points), "--out", str(out)]) == 0
     assert "users_accuracy" in capsys.readouterr().out

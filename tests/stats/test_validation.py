@@ -1,4 +1,4 @@
-"""Maps against held-out samples: the tables equal what a plain comparison of the two arrays gives."""
+"""Maps against held-out samples: the tables equal a plain comparison of the two arrays."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ IDS = np.array([1, 2, 5, NODATA], np.uint8)
 
 
 def write_maps(out: Path) -> dict[tuple[int, int], np.ndarray]:
-    """The classes of 4 x 2 tiles, published as the predictions of two blocks; the last tile has none."""
+    """The classes of 4 x 2 tiles as predictions of two blocks; the last tile has none."""
     rng = np.random.default_rng(1)
     maps = {
         (COL + c, ROW + r): rng.choice(IDS, (64, 64), p=[0.5, 0.3, 0.15, 0.05])
@@ -62,7 +62,7 @@ def write_maps(out: Path) -> dict[tuple[int, int], np.ndarray]:
 
 
 def write_samples(out: Path) -> dict[str, list[tuple[int, int, np.ndarray]]]:
-    """Every window of the 4 x 2 tiles, in random order, in two files of test and one of validation."""
+    """Every window of the 4 x 2 tiles in random order: two files of test, one of validation."""
     rng = np.random.default_rng(2)
     windows = [
         (int(n) % 8, int(n) // 8, rng.choice(IDS, (SIZE, SIZE))) for n in rng.permutation(32)
@@ -117,7 +117,7 @@ def test_the_tables_hold_what_a_plain_comparison_gives(tmp_path: Path, spark: Sp
     with pytest.raises(InputError, match="lulc predict"):
         evaluate(make_context(tmp_path, no_spark))
     maps = write_maps(tmp_path)
-    outcome = evaluate(make_context(tmp_path, lambda: spark))
+    result = evaluate(make_context(tmp_path, lambda: spark))
     confusion = store.read_table(tmp_path, "confusion").to_pylist()
     accuracy = store.read_table(tmp_path, "accuracy").to_pylist()
     for split, found in windows.items():
@@ -142,10 +142,13 @@ def test_the_tables_hold_what_a_plain_comparison_gives(tmp_path: Path, spark: Sp
             c.f1 for c in summary.classes
         ]
         if split == "test":
-            figures = f"accuracy {summary.overall_accuracy:.3f}, mean IoU {summary.mean_iou:.3f} on {summary.pixels:,} test pixels"
-            assert outcome.note == figures
+            figures = (
+                f"accuracy {summary.overall_accuracy:.3f}, mean IoU {summary.mean_iou:.3f} "
+                f"on {summary.pixels:,} test pixels"
+            )
+            assert result.note == figures
     again = evaluate(make_context(tmp_path, no_spark))
-    assert (again.skipped, again.done, again.note) == (1, 0, outcome.note)
+    assert (again.skipped, again.done, again.note) == (1, 0, result.note)
 
 
 def crop(maps: dict[tuple[int, int], np.ndarray], x: int, y: int) -> np.ndarray:

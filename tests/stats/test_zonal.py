@@ -162,7 +162,7 @@ def test_brute_force_agrees():
     ],
 )
 def test_regions_that_partition_the_land_add_up(tmp_path, crs, resolution, x, y):
-    """The land cut in cells by wild lines: each cell's classes and rest are its area, and all cells' are the land's."""
+    """Land cut in random cells: classes and rest of each cell, and of all, are the true areas."""
     rng = np.random.default_rng(7)
     tiling = Tiling("t", crs, resolution, 64, x, y)
     tiles = [random_tile(rng, tiling.grid(c, r), f"t/{c}_{r}") for c in range(3) for r in range(3)]
@@ -195,7 +195,7 @@ def test_regions_that_partition_the_land_add_up(tmp_path, crs, resolution, x, y)
     table = balanced(inside, outside, shapes).to_pandas()
     per_region = table.groupby("region_id")["area_m2"].sum()
     whole, parts = per_region["0"], per_region.drop("0").sum()
-    # The land's long sides were cut into shorter ones before they were carried: each may be off by BORDER_M.
+    # The land's long sides were densified before they were projected: each may be off by BORDER_M.
     assert parts == pytest.approx(whole, rel=5e-8)
     by_class = table[table.region_id != "0"].groupby("class_name")["area_m2"].sum()
     assert by_class.to_dict() == pytest.approx(
@@ -203,7 +203,8 @@ def test_regions_that_partition_the_land_add_up(tmp_path, crs, resolution, x, y)
     )
     true = np.array([areas.degrees_area(s) for s in shapes])
     off = np.abs(per_region[[str(p) for p in range(len(shapes))]].to_numpy() - true)
-    # Besides what carried borders may be off: nothing on an equal-area grid, next to nothing elsewhere, the datum's own on NAD27.
+    # Beyond the error of projected borders: nothing on an equal-area grid, next to nothing
+    # elsewhere, the datum's own on NAD27.
     rel = {"EPSG:6933": 1e-9, "EPSG:3035": 1e-9, "EPSG:26712": 4e-5}.get(crs, 1e-8)
     assert (off <= rel * true + [r["slack_m2"] for r in outside]).all()
 
@@ -316,5 +317,5 @@ def test_shares_and_the_unobserved_rest():
     assert table[2]["share"] is None
     assert (
         {r["mean_confidence"] for r in table} == {r["confident_m2"] for r in table} == {None}
-    )  # nothing told of it
+    )  # no confidence, no figure
     assert [r["observed_share"] for r in table] == pytest.approx([0.75] * 3)

@@ -77,7 +77,8 @@ def test_a_sheet_holds_what_the_query_gave(tmp_path: Path) -> None:
 
 
 def test_a_query_is_saved(done: Path, tmp_path: Path) -> None:
-    query = """SELECT r.name, r.geometry, sum(a.area_m2) AS m2 FROM regions r JOIN class_areas a USING (region_id)
+    query = """SELECT r.name, r.geometry, sum(a.area_m2) AS m2
+               FROM regions r JOIN class_areas a USING (region_id)
                GROUP BY r.name, r.geometry ORDER BY r.name"""
     ran = world.lulc("sql", done, query, "--save", tmp_path / "areas.gpkg")
     assert ran.returncode == 0, ran.stderr

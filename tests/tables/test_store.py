@@ -1,4 +1,4 @@
-"""Results are whole or absent; fingerprints follow what they cover; the ledger keeps the newest word."""
+"""Results are whole or absent; fingerprints follow inputs; the ledger keeps the latest row."""
 
 from __future__ import annotations
 
@@ -66,6 +66,7 @@ def test_tables_are_checked_column_by_column(tmp_path: Path) -> None:
     wrong = schemas.ACCURACY.set(0, pa.field("period", pa.int32())).remove(1)
     with pytest.raises(
         InputError,
-        match=r"period: expected string, found int32\n  model: expected string, found no such column",
+        match=r"period: expected string, found int32\n"
+        r"  model: expected string, found no such column",
     ):
         schemas.check_schema(wrong, schemas.ACCURACY, "accuracy")

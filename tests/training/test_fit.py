@@ -1,4 +1,4 @@
-"""Training learns what can be learned, goes on where it was killed with the same losses, and prepares pixels as chips do."""
+"""Training learns, resumes after a kill with the same losses, and prepares pixels as chips do."""
 
 from __future__ import annotations
 
@@ -248,10 +248,10 @@ def test_bootstrapping_holds_a_share_of_the_loss_against_what_the_network_says()
     label[0, 0] = NODATA
     weights = torch.tensor([0.5, 1.0, 2.0])
     # By hand: of a labelled pixel, its class's weight times the mean of the two cross entropies.
-    surprise, said, expected = -logits.log_softmax(1), logits.argmax(1), 0.0
+    surprise, predicted, expected = -logits.log_softmax(1), logits.argmax(1), 0.0
     for place in (label != NODATA).nonzero().tolist():
         n, y, x = place
-        own, given_ = surprise[n, said[n, y, x], y, x], surprise[n, label[n, y, x], y, x]
+        own, given_ = surprise[n, predicted[n, y, x], y, x], surprise[n, label[n, y, x], y, x]
         expected += float(weights[label[n, y, x]] * (0.3 * own + 0.7 * given_))
     assert float(loss(logits, label, one, LossConf(weights, bootstrap=0.3))) == pytest.approx(
         expected, rel=1e-5
@@ -349,7 +349,7 @@ def test_a_crop_is_taken_where_labels_are() -> None:
     whole = Batch(torch.zeros(64, 1, 1, 96, 96), valid, days, label, torch.ones(64))
     torch.manual_seed(0)
     share = (crop(whole, 32, "pixels").label == 1).float().mean((1, 2))
-    # A place drawn at random has a label with probability a quarter, the best of four with two thirds.
+    # A random place has a label with probability a quarter, the best of four with two thirds.
     assert (share > 0).float().mean() > 0.55
     assert (share < 1).any()
 
@@ -361,7 +361,7 @@ def test_two_ranks_learn_as_one_does(tmp_path: Path) -> None:
         port = str(free.getsockname()[1])
 
     def start(rank: int, memory: Path) -> subprocess.Popen[str]:
-        told = {
+        variables = {
             "RANK": rank,
             "WORLD_SIZE": 2,
             "LOCAL_RANK": rank,
@@ -376,7 +376,7 @@ def test_two_ranks_learn_as_one_does(tmp_path: Path) -> None:
             str(tmp_path / f"kept-{memory.name}"),
             str(memory),
         ]
-        env = os.environ | {name: str(value) for name, value in told.items()}
+        env = os.environ | {name: str(value) for name, value in variables.items()}
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env, cwd=ROOT)
 
     one, found = learn(samples, tmp_path / "alone"), []
@@ -385,11 +385,11 @@ def test_two_ranks_learn_as_one_does(tmp_path: Path) -> None:
     # Files are memory, too, where nothing better is; where there is none, gradients are sent.
     for memory in (files, tmp_path / "nowhere"):
         ranks = [start(rank, memory) for rank in range(2)]
-        said = [rank.communicate(timeout=300)[0] for rank in ranks]
+        outputs = [rank.communicate(timeout=300)[0] for rank in ranks]
         assert all(rank.returncode == 0 for rank in ranks)
-        found.append(json.loads(said[0].splitlines()[-1]))
-    two, sent = (told["losses"] for told in found)
-    assert [told["in_memory"] for told in found] == [True, False]
+        found.append(json.loads(outputs[0].splitlines()[-1]))
+    two, sent = (report["losses"] for report in found)
+    assert [report["in_memory"] for report in found] == [True, False]
     assert not list(files.iterdir())
     assert len(one) == len(two) == 21
     assert one[-1] < 0.8 * one[0]

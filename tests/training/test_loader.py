@@ -1,4 +1,4 @@
-"""The stream yields every sample once an epoch, in equal steps, in an order fixed by the seed; pickled schemas never open."""
+"""Each epoch yields every sample once, in equal steps, in seeded order; pickles never open."""
 
 from __future__ import annotations
 
@@ -154,7 +154,8 @@ def test_any_row_groups_are_shared_out_whole(
         seen += [(groups[s].path, r) for s, r in zip(slots.tolist(), rows.tolist(), strict=True)]
         shares.append(len(slots))
         assert 1 <= plan.steps <= len(slots)
-        # Few row groups are open at any place of the order: three would mean that the mixing is not bounded.
+        # Few row groups are open at any place of the order: three
+        # would mean that the mixing is unbounded.
         spans = [np.flatnonzero(slots == s)[[0, -1]] for s in range(len(groups))]
         assert (
             max(sum(first <= at <= last for first, last in spans) for at in range(len(slots))) <= 3
@@ -173,7 +174,8 @@ def test_neighbouring_row_groups_mix(tmp_path: Path) -> None:
 def test_more_ranks_than_row_groups_or_batch_is_refused_with_the_numbers(folder: Path) -> None:
     with pytest.raises(
         InputError,
-        match=r"8 ranks cannot share the 29 samples in 7 row groups .* set train\.ranks to 7 or less",
+        match=r"8 ranks cannot share the 29 samples in 7 row groups .* "
+        r"set train\.ranks to 7 or less",
     ):
         loader.plan_epoch(folder, 8, 16)
     with pytest.raises(InputError, match=r"set train\.ranks to 2 or less"):

@@ -13,7 +13,7 @@ from lulc.inference.class_map import RasterSpec
 from lulc.inference.rasters import group_key, raster_path, write_group
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
-from lulc.spark.stages.detections import detections
+from lulc.spark.merged_boxes import detections
 from lulc.spark.workers import map_units
 from lulc.tables import files, layout
 from lulc.tables.files import fingerprint_of

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lulc.config import MapFiles
 from lulc.errors import InputError
+from lulc.spark import region_counts
 from lulc.spark.area_tables import (
     bad_regions,
     coverage_note,
@@ -19,8 +20,7 @@ from lulc.spark.area_tables import (
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
 from lulc.spark.measure import TILE_COLUMNS, Pairs, RegionAt, Rows, Tiles, measure
-from lulc.spark.stages import located
-from lulc.spark.stages.stats_of_rasters import stats_of_rasters
+from lulc.spark.raster_stats import stats_of_rasters
 from lulc.stats import class_rasters, regions, zonal
 from lulc.stats.whole_map import whole_map_region
 from lulc.tables import layout, store
@@ -38,9 +38,9 @@ def stats(context: StageContext) -> StageResult:
         UsageError: class rasters of other origin without regions.
     """
     if context.config.task == "detect":
-        return located.count_detections(context)
+        return region_counts.count_detections(context)
     if context.config.task == "multilabel":
-        return located.measure_presence(context)
+        return region_counts.measure_presence(context)
     return stats_of_rasters(context) if context.config.maps else _of_predictions(context)
 
 

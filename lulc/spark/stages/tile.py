@@ -35,11 +35,11 @@ def tile(context: StageContext) -> StageResult:
     """
     config, out = context.config, context.out
     scenes = scenes_from_table(store.read_table(out, "scenes"))
-    if all(blocks.is_layer(scene) for scene in scenes):
+    if all(scene.is_layer for scene in scenes):
         raise InputError(f"{out} has no scenes to cut chips from: run `lulc index` first")
     spec = blocks.make_chip_spec(config, scenes)
     layers = {name for name, _ in spec.layers}
-    scenes = [s for s in scenes if not blocks.is_layer(s) or layers & {b.name for b in s.bands}]
+    scenes = [s for s in scenes if not s.is_layer or layers & {b.name for b in s.bands}]
     scene_fingerprints = {scene.scene_id: scene.fingerprint for scene in scenes}
     pairs: list[tuple[Scene, Cell]] = []
 
@@ -57,7 +57,7 @@ def tile(context: StageContext) -> StageResult:
         footers = [store.read_footer(out / row.path) for row in rows if row.path]
         empty_tiles = sum(len(footer["skipped"]) for footer in footers)
         reached = {scene.scene_id for scene, _ in pairs}
-        unreached = sum(s.scene_id not in reached for s in scenes if not blocks.is_layer(s))
+        unreached = sum(s.scene_id not in reached for s in scenes if not s.is_layer)
         notes = [f"{empty_tiles} tiles in new blocks without a valid pixel"] if empty_tiles else []
         notes += [f"{unreached} scenes reach no tile"] if unreached else []
         return "; ".join(notes)
