@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +31,40 @@ def test_import_loads_nothing_heavy(statement: str) -> None:
     code = f"{statement}; import sys; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "reason"),
+    [
+        (
+            "geo/upward.py",
+            "import lulc.spark.session",
+            "lulc.geo is not allowed to import lulc.spark",
+        ),
+        (
+            "sources/typed.py",
+            "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import lulc.chips.chip",
+            "lulc.sources is not allowed to import lulc.chips",
+        ),
+        (
+            "report/sideways.py",
+            "def draw():\n    import lulc.training.fit",
+            "lulc.report is not allowed to import lulc.training",
+        ),
+        ("attic.py", "", "lulc.attic"),
+        ("stats/opens.py", "import rasterio", "rasterio"),
+    ],
+)
+def test_the_contract_fails_on_what_it_forbids(
+    tmp_path: Path, place: str, code: str, reason: str
+) -> None:
+    shutil.copytree(PACKAGE, tmp_path / "lulc", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(lint.ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "lulc" / place).write_text(code)
+    command = [Path(sys.executable).parent / "lint-imports", "--no-cache"]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.returncode == 1, process.stdout
+    assert reason in " ".join(process.stdout.split())
 
 
 def test_no_file_names_an_index_or_this_machine() -> None:

@@ -21,20 +21,8 @@ from tests.helpers.small_world import World
 from tests.helpers.synthetic_scenes import write_raster
 from tests.lint import ROOT
 
-LIBRARIES = set(
-    [
-        "IPython",
-        "geopandas",
-        "html",
-        "lulc",
-        "matplotlib",
-        "numpy",
-        "os",
-        "pandas",
-        "pathlib",
-        "shapely",
-    ]
-)
+PLOTTING = {"IPython", "geopandas", "matplotlib", "numpy", "pandas", "shapely"}
+LIBRARIES = PLOTTING | {"lulc", "html", "os", "pathlib"}
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 EUROSAT = (
     "AnnualCrop",

