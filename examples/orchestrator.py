@@ -13,17 +13,14 @@ import sys
 import time
 
 import lulc
-from lulc.stages import stages_of
 
 RETRIES, PAUSE_S = 2, 30.0
 
 
 def carry_out(stage: str, run_file: str, out: str) -> str:
     """Bring one stage up to date and return a line on it; the task of an orchestrator."""
-    run = lulc.run(run_file, out, stages=(stage,))
-    rows = run.ledger.filter(run.ledger["stage"].to_numpy() == stage)
-    bad = sum(status == "bad" for status in rows["status"].to_pylist())
-    return f"{stage}: {rows.num_rows} rows in the ledger, {bad} of bad inputs"
+    (result,) = lulc.run(run_file, out, stages=stage).results
+    return f"{stage}: {result.done} done, {result.skipped} up to date, {result.bad} bad"
 
 
 def with_retries(stage: str, run_file: str, out: str) -> str:
@@ -43,7 +40,7 @@ def with_retries(stage: str, run_file: str, out: str) -> str:
 
 def main(run_file: str, out: str) -> None:
     """Carry out all stages that the run file needs, each as a task of its own."""
-    for stage in stages_of(lulc.load_config(run_file)):
+    for stage in lulc.stages_of(lulc.load_config(run_file)):
         print(with_retries(stage, run_file, out))
 
 

@@ -18,7 +18,7 @@ from .geo.tiling import Tiling
 from .inference.class_map import ClassMap
 from .legend import LandClass, Legend
 from .samples.sample import Sample
-from .stages import Selection
+from .stages import Selection, stages_of
 from .stats.regions import Region
 
 __version__: str
@@ -49,4 +49,5 @@ __all__ = [
     "progress",
     "read",
     "run",
+    "stages_of",
 ]

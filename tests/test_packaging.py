@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tomllib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.metadata import packages_distributions
 from typing import Any
@@ -86,9 +86,13 @@ def imports_of_rooms() -> dict[str, dict[str, set[str]]]:
 
 
 @cache
-def distributions(library: str) -> frozenset[str]:
+def installed() -> Mapping[str, list[str]]:
+    return packages_distributions()
+
+
+def distributions(library: str) -> set[str]:
     """Names of the installed distributions that a library is of."""
-    return frozenset(map(canonicalize_name, packages_distributions().get(library, ())))
+    return set(map(canonicalize_name, installed().get(library, ())))
 
 
 def test_a_room_imports_only_what_the_base_and_its_extras_bring() -> None:

@@ -36,6 +36,13 @@ class Run:
 
     out: Path
     config: Config
+    results: tuple[StageResult, ...] = ()
+    """What each stage did just now; empty of a run that was opened."""
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages that the run asks for, in order."""
+        return stages_of(self.config)
 
     @property
     def name(self) -> str:
@@ -281,7 +288,7 @@ def run(
     results = carry_out(config, folder, names or stages_of(config), selection)
     if not stages:
         finish(config, folder, any(result.done for result in results))
-    return Run(folder.resolve(), config)
+    return Run(folder.resolve(), config, tuple(results))
 
 
 @extras_named()
