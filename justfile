@@ -30,8 +30,6 @@ docs:
     {{python}} docs/generate.py
     .venv/bin/mkdocs build --strict --site-dir build/site
 
-# Make requirements.txt anew from the ranges in pyproject.toml, keeping versions where they still fit
-lock:
-    .venv/bin/uv lock
-    printf '# Exact versions with hashes of extra all and all groups. Made by: just lock\n' > requirements.txt
-    .venv/bin/uv export --locked --no-emit-project --extra all --all-groups --no-header --no-annotate -q >> requirements.txt
+# Make requirements.txt anew from pyproject.toml; versions that fit stay (newer: -P NAME, or --upgrade)
+lock *OPTIONS:
+    .venv/bin/uv pip compile -q --universal --python-version 3.12 --all-extras --group dev --group docs --generate-hashes --no-annotate {{OPTIONS}} -o requirements.txt pyproject.toml

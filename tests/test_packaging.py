@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import lulc
-from lulc.errors import EXTRAS
+from lulc.errors import EXTRAS, SetupError, extras_named
 from tests.lint import ROOT
 
 PACKAGE = ROOT / "lulc"
@@ -121,7 +121,9 @@ def test_the_extra_that_an_error_names_brings_the_library() -> None:
         brought = requirements(extra).keys() - requirements().keys()
         for library in libraries:
             assert distributions(library) & brought, library
-    named = {name for group in EXTRAS.values() for library in group for name in distributions(library)}
+    named = {
+        name for group in EXTRAS.values() for library in group for name in distributions(library)
+    }
     assert requirements("all").keys() - requirements().keys() <= named
 
 
@@ -166,6 +168,31 @@ def test_the_base_alone_imports_its_rooms() -> None:
 def test_a_missing_extra_is_one_line(arguments: tuple[str, ...], remedy: str) -> None:
     ended = run_without_extras(f"from lulc.cli.main import main; sys.exit(main({arguments!r}))")
     assert (ended.returncode, ended.stderr) == (5, f"lulc: {remedy}\n")
+
+
+def test_a_missing_extra_is_a_setup_error_in_code_and_other_modules_stay_as_they_are() -> None:
+    remedy = r"pyspark is not installed: pip install 'lulc\[spark\]'"
+    with pytest.raises(SetupError, match=remedy), extras_named():
+        raise ModuleNotFoundError("No module named 'pyspark'", name="pyspark.sql")
+    with pytest.raises(ModuleNotFoundError), extras_named():
+        raise ModuleNotFoundError("No module named 'mine'", name="mine")
+
+
+def test_areas_and_accuracy_need_no_extra() -> None:
+    names = "lulc.class_areas; lulc.estimate_areas; lulc.draw_sample; lulc.compare_maps; lulc.read"
+    ended = run_without_extras(f"import lulc; {names}")
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_sedona_is_of_the_release_of_its_jars() -> None:
+    jar = re.search(
+        r"sedona-spark-shaded[\w.-]+:([\d.]+)", (PACKAGE / "spark/session.py").read_text()
+    )
+    assert jar
+    specifier = requirements("spark")["apache-sedona"].specifier
+    assert jar[1] in specifier
+    *release, patch = map(int, jar[1].split("."))
+    assert ".".join(map(str, (*release, patch + 1))) not in specifier
 
 
 def test_exact_versions_fit_the_ranges_and_have_hashes() -> None:

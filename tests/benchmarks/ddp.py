@@ -44,11 +44,11 @@ def measure(quick: bool) -> dict[str, float]:
 def _train_under_spark(folder: Path, name: str) -> float:
     from pyspark.ml.torch.distributor import TorchDistributor
 
-    from lulc.config import SparkConf
+    from lulc.config import SessionConf
     from lulc.spark import session
     from lulc.training.fit import fit
 
-    spark = session.start_session(SparkConf(master="local[2]", memory="1g"))
+    spark = session.start_session(SessionConf(master="local[2]", memory="1g"))
     try:
         result = TorchDistributor(2, local_mode=False, use_gpu=False).run(
             fit, make_job(folder / "samples", folder / name)

@@ -141,7 +141,7 @@ def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
         for n in range(1, periods + 1)
     ]
     store.write_table(out, "scenes", scenes_to_table(found))
-    spark = session.start_session(config.SparkConf(master="local[2]", memory="1g"))
+    spark = session.start_session(config.SessionConf(master="local[2]", memory="1g"))
     context = StageContext(run, out, Selection(), lambda: spark)
     tile(replace(context, config=replace(run, periods=run.periods[:1])))
     windows = _windows(scene)

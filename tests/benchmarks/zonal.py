@@ -18,7 +18,7 @@ from pyspark.sql.functions import expr
 from rasterio.shutil import copy
 from rasterio.windows import Window
 
-from lulc.config import MapFiles, SparkConf
+from lulc.config import MapFiles, SessionConf
 from lulc.geo.coverage import count_runs, find_runs
 from lulc.geo.grid import Grid
 from lulc.geo.reproject import to_degrees
@@ -182,7 +182,7 @@ def _count_rasterstats(path: Path, shapes: np.ndarray) -> None:
 
 def _time_sedona(path: Path, shapes: np.ndarray) -> tuple[float, float]:
     # Seconds, and the share of the map's pixels that no zone counted though the zones partition it.
-    spark = session.start_session(SparkConf(master="local[1]", memory="4g"))
+    spark = session.start_session(SessionConf(master="local[1]", memory="4g"))
     try:
         tiles = (
             spark.read.format("binaryFile")
