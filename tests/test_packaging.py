@@ -210,7 +210,7 @@ def test_exact_versions_fit_the_ranges_and_have_hashes() -> None:
     outside = [
         str(requirement)
         for requirement in declared
-        if pins.get(canonicalize_name(requirement.name)) not in requirement.specifier
+        if pins.get(canonicalize_name(requirement.name), "") not in requirement.specifier
     ]
     assert not outside
 

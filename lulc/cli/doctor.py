@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from lulc.errors import SetupError
+from lulc.errors import SetupError, missing_extra
 from lulc.redact import first_line
 from lulc.spark import java
 
@@ -57,6 +57,9 @@ def run_checks() -> list[Check]:
     for name, check in components.items():
         try:
             checks.append(check())
+        except ModuleNotFoundError as error:
+            remedy = missing_extra(error) or _REINSTALL
+            checks.append(Check(name, "lacks", "not installed", remedy))
         except Exception as error:  # a broken component is a line of the list, whatever it raises
             checks.append(Check(name, "fails", first_line(error), _REINSTALL))
     return checks

