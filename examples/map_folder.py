@@ -28,11 +28,14 @@ def main(out: str, folder: str, model: str | None = None) -> None:
     for row in images[images["status"] == "bad"].itertuples():
         print(f"{row.image}: {row.error}")
 
-    if "predictions" in run.tables:
-        classes = run.table("predictions").to_pandas()
-        print(classes[["item", "class_name", "confidence"]].to_string(index=False))
+    rasters = images["path"].dropna().str.endswith(".tif").sum()
+    if rasters:
+        print(f"{rasters} class rasters in {run.out}")
+    elif "predictions" in run.tables:
+        classes = run.table("predictions", ["item", "class_name", "confidence"])
+        print(classes.to_pandas().to_string(index=False))
     elif "detections" in run.tables:
-        print(run.table("detections").to_pandas()[["item", "class_name", "score"]])
+        print(run.table("detections", ["item", "class_name", "score"]).to_pandas())
 
 
 if __name__ == "__main__":

@@ -121,8 +121,11 @@ def test_a_config_is_the_same_from_a_file_a_mapping_and_a_config(
 
 def test_secrets_are_not_kept_with_a_run(tmp_path: Path) -> None:
     catalog = {"type": "rest", "uri": "https://me:pw@host/x", "token": "s3cret"}
-    config = lulc.load_config({**SMALL, "publish": {"warehouse": "w", "catalog": catalog}})
+    legend = {1: {"name": "access_key=water", "colour": "#419bdf"}}
+    publish = {"warehouse": "w", "catalog": catalog}
+    config = lulc.load_config({**SMALL, "legend": legend, "publish": publish})
     save_config(config, tmp_path)
+    assert saved_config(tmp_path).legend == config.legend
     text = (tmp_path / "config.yaml").read_text()
     assert "s3cret" not in text
     assert "pw" not in text
@@ -464,6 +467,12 @@ def test_areas_are_products_of_sides(halves: Path, tmp_path: Path) -> None:
         lulc.class_areas({"2020/1": halves}, regions)
     with pytest.raises(InputError, match="do not add up: tiles counted twice"):
         lulc.class_areas({"a": [halves, str(tmp_path / "h*.tif")]}, regions)
+    with pytest.raises(UsageError, match=r"give class_areas\({PERIOD: RASTERS}, REGIONS\)"):
+        lulc.class_areas({}, regions)
+    points = tmp_path / "points.gpkg"
+    geopandas.GeoDataFrame(geometry=[shapely.Point(9, 47)], crs=4326).to_file(points)
+    with pytest.raises(InputError, match=r"no region of .*points\.gpkg is a polygon with an area"):
+        lulc.class_areas({"a": halves}, points)
 
 
 def test_areas_of_a_runs_rasters_are_those_of_its_table(run: lulc.Run, small: World) -> None:

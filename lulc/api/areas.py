@@ -45,8 +45,9 @@ def class_areas(maps: Mapping[str, Files], regions: Regions) -> pa.Table:
         unobserved part. docs/tables.md lists the columns.
 
     Raises:
-        UsageError: a period's name has characters that tables and paths cannot have.
-        InputError: a file cannot be read, or areas do not add up.
+        UsageError: there are no maps or no regions, or a period's name has characters that tables
+            and paths cannot have.
+        InputError: a file cannot be read, no region has an area, or areas do not add up.
 
     Examples:
         >>> import lulc
@@ -65,11 +66,21 @@ def measure_areas(maps: Mapping[str, Files], regions: Regions) -> AreaTables:
 
     Returns:
         `class_areas` and `transitions`.
+
+    Raises:
+        UsageError: there are no maps or no regions, or a period's name has characters that tables
+            and paths cannot have.
+        InputError: as of `class_areas`.
     """
     map_files = [
         _map_files(path, period) for period, files in maps.items() for path in _list_paths(files)
     ]
-    return measure_class_rasters(map_files, _region_files(regions))
+    region_files = _region_files(regions)
+    if not map_files or not region_files:
+        raise UsageError(
+            "areas need class rasters and regions: give class_areas({PERIOD: RASTERS}, REGIONS)"
+        )
+    return measure_class_rasters(map_files, region_files)
 
 
 def compare_maps(before: str | Path, after: str | Path, change_map: str | Path) -> pa.Table:

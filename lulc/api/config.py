@@ -56,7 +56,9 @@ def load_config(
 
 def save_config(config: Config, out: Location) -> None:
     """Write the settings of a run into its output folder as a run file, without secrets."""
-    settings = redact_setting("", dataclasses.asdict(config))
+    settings = dataclasses.asdict(config)
+    # Names of classes are the user's words, and none is a secret.
+    settings = {**redact_setting("", settings), "legend": settings["legend"]}
     text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
     location = out / layout.CONFIG
     if not location.exists() or location.read_text("utf-8") != text:

@@ -91,7 +91,7 @@ class Run:
             raise InputError(
                 f"table {name} has no column {', '.join(missing)}: it has {', '.join(names)}"
             )
-        return store.read_table(self.out, name, list(columns) if columns else None)
+        return store.read_table(self.out, name, None if columns is None else list(columns))
 
     def chips(self, period: str | None = None) -> Iterator[Chip]:
         """Yield the chips of a period, or of all, one held at a time.

@@ -21,6 +21,7 @@ import yaml
 
 from lulc import __version__, redact
 from lulc.config import Config
+from lulc.errors import InputError
 from lulc.legend import Legend, legend_from_table
 from lulc.raster import access
 from lulc.report.map import draw_map
@@ -48,7 +49,12 @@ def write_report(config: Config, out: Path) -> Path:
 
     Returns:
         Path of the page.
+
+    Raises:
+        InputError: the folder holds no tables.
     """
+    if not files.exists(out / layout.TABLES):
+        raise InputError(f"{out} holds no run to report on: give the --out of `lulc run`")
     areas = store.read_table(out, "class_areas")
     mapped, unmapped = _mapped_regions(areas)
     listed = set(mapped[:_MAX_REGIONS])

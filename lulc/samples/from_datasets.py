@@ -31,7 +31,7 @@ from lulc.samples.table import SampleRow, count_classes
 from lulc.tables import arrays, files, store
 from lulc.tables.encoding import Encoding, recode
 from lulc.tables.files import Location, file_identity, fingerprint_of
-from lulc.tables.ledger import LedgerRow, row_of_file
+from lulc.tables.ledger import LedgerRow, rows_of_file
 
 _EQUAL_AREA_CRS = "EPSG:6933"
 """Spatial blocks of datasets are squares of it."""
@@ -396,25 +396,13 @@ def write_examples(key: Mapping[str, Any], spec: DatasetSpec) -> list[LedgerRow]
         with access.gdal_settings():
             rows, errors = _cut_items(key, spec)
         table.publish_rows(spec.out, key, rows, spec.legend, {"bad": errors})
-    footer = store.read_footer(spec.out / path)
-    bad_rows = [
-        LedgerRow(
-            stage="samples",
-            key=f"item:{spec.name}/{name}",
-            fingerprint=key["fingerprint"],
-            status="bad",
-            path=path,
-            error=error,
-        )
-        for name, error in footer["bad"].items()
-    ]
-    return [row_of_file(spec.out, footer), *bad_rows]
+    return rows_of_file(spec.out, store.read_footer(spec.out / path))
 
 
 def _cut_items(
     key: Mapping[str, Any], spec: DatasetSpec
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    # Rows of a key's items, and name → error of the bad ones.
+    # Rows of a key's items, and ledger key → error of the bad ones.
     rows, errors = [], {}
     for fields, weight in zip(key["items"], key["weights"], strict=True):
         plain: dict[str, Any] = {
@@ -425,7 +413,7 @@ def _cut_items(
         try:
             rows += cut_example(item, read_example(spec, item), spec, weight)
         except InputError as error:
-            errors[item.name] = str(error)
+            errors[f"item:{spec.name}/{item.name}"] = str(error)
     return rows, errors
 
 

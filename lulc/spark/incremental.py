@@ -5,7 +5,8 @@ recover: a file that a killed run published but did not record gets its ledger r
 run:     units that are neither current nor recovered are worked on.
 record:  their ledger rows are appended, bad inputs among them.
 prune:   files and rows that no unit has any more are removed.
-seal:    the stage's own row is appended, so that the next run can skip it.
+seal:    the stage's own row is appended, so that the next run can skip it; not where a unit is
+         bad. It is broken before anything is done.
 
 A run that is killed between any two steps is completed by the next one.
 """
@@ -13,20 +14,20 @@ A run that is killed between any two steps is completed by the next one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from lulc.errors import LulcError
 from lulc.spark.context import StageContext, StageResult
 from lulc.tables import files, layout
-from lulc.tables.files import Location
+from lulc.tables.files import Location, fingerprint_of
 from lulc.tables.ledger import (
     STAGE_KEY,
     LedgerRow,
     append_ledger,
     read_latest,
-    recover_row,
+    recover_rows,
 )
 from lulc.tables.store import read_table, table_folder
 
@@ -68,7 +69,7 @@ class StageWork:
 
     stage: str
     fingerprint: str
-    """What all units depend on together: settings, inputs, selection."""
+    """What all units depend on together: settings and inputs."""
     plan: Callable[[Rows], Sequence[Unit]]
     """Returns the units, given the bad inputs by key; called again when more inputs are bad."""
     work: Callable[[Sequence[Unit]], list[LedgerRow]]
@@ -79,6 +80,8 @@ class StageWork:
     table: str | None = None
     """The table whose folder holds the units' files and no other. Without it, outdated files are
     those that the ledger names."""
+    is_of_selection: bool = False
+    """Whether the units are those of the selected part of the run; else they are all of it."""
     keeps_outdated: bool = False
     """Leave files of before where they are."""
     files_of: Callable[[str], Sequence[str]] = _itself
@@ -109,14 +112,23 @@ def run_incremental(context: StageContext, work: StageWork) -> StageResult:
     rows: Rows = read_latest(out, work.stage)
     bad: Rows = _known_bad(work, rows)
     retries = bool(bad) and context.selection.retry_bad
-    if not retries and _is_sealed(out, work, rows):
+    is_whole = context.selection.whole or not work.is_of_selection
+    fingerprint = work.fingerprint
+    if not is_whole:
+        fingerprint = fingerprint_of(fingerprint, replace(context.selection, retry_bad=False))
+    if not retries and _is_sealed(out, work, fingerprint, rows):
         current = [row for row in _units(rows).values() if row.status in ("done", "empty")]
         return StageResult(work.stage, skipped=len(current), bad=len(bad))
+    rows = _drop(out, [row for key, row in rows.items() if key == STAGE_KEY], rows)
     if retries:
         rows = _forget(out, bad, rows)
         bad = {}
     units = work.plan(bad)
-    rows = _recover(out, work, units, rows)
+    recovered = _recover(out, work, units, rows)
+    rows = {**rows, **recovered}
+    if bad_again := {key: row for key, row in recovered.items() if row.status == "bad"}:
+        bad = {**bad, **bad_again}
+        units = work.plan(bad)
     attempted: dict[tuple[str, str], LedgerRow | None] = {}
     while to_do := [
         unit
@@ -124,21 +136,24 @@ def run_incremental(context: StageContext, work: StageWork) -> StageResult:
         if (unit.key, unit.fingerprint) not in attempted and not _is_current(out, work, unit, rows)
     ]:
         attempted |= dict.fromkeys((unit.key, unit.fingerprint) for unit in to_do)
-        new_rows = work.work(to_do)
-        append_ledger(out, new_rows)
-        attempted |= {(row.key, row.fingerprint): row for row in new_rows if row.status != "bad"}
-        rows = {**rows, **{row.key: row for row in new_rows}}
-        new_bad = {row.key: row for row in new_rows if row.status == "bad"}
-        bad = {**bad, **new_bad}
-        if new_bad:
+        # A file that is written in place is no longer the one that its row is about.
+        replaced = [row for unit in to_do if (row := rows.get(unit.key)) and row.path == unit.path]
+        rows = _drop(out, replaced, rows)
+        new_rows = {row.key: row for row in work.work(to_do)}
+        append_ledger(out, new_rows.values())
+        attempted |= {(r.key, r.fingerprint): r for r in new_rows.values() if r.status != "bad"}
+        rows = {**rows, **new_rows}
+        bad = {key: row for key, row in {**bad, **new_rows}.items() if row.status == "bad"}
+        if any(row.status == "bad" for row in new_rows.values()):
             units = work.plan(bad)
     by_unit = (attempted.get((unit.key, unit.fingerprint)) for unit in units)
     worked_on = [row for row in by_unit if row is not None]
-    _prune(context, work, units, rows, bad)
+    _prune(out, work, is_whole, units, rows, bad)
     note = work.finish(worked_on)
-    append_ledger(out, [LedgerRow(work.stage, STAGE_KEY, work.fingerprint)])
-    done = sum(row.status == "done" for row in worked_on)
     bad_units = sum(unit.key in bad for unit in units)
+    if not bad_units:
+        append_ledger(out, [LedgerRow(work.stage, STAGE_KEY, fingerprint)])
+    done = sum(row.status == "done" for row in worked_on)
     return StageResult(
         work.stage,
         skipped=len(units) - len(worked_on) - bad_units,
@@ -175,6 +190,8 @@ def run_whole(
         except LulcError:
             append_ledger(context.out, bad.values())
             raise
+        # The tables were made without these inputs and no others.
+        not_bad = [_dropped(row) for key, row in known_bad.items() if key not in bad]
         done = LedgerRow(
             stage,
             path,
@@ -183,15 +200,15 @@ def run_whole(
             checksum=files.checksum(context.out / path),
             seconds=time.monotonic() - start,
         )
-        return [*bad.values(), done]
+        return [*not_bad, *bad.values(), done]
 
     def plan(_: Rows) -> Sequence[Unit]:
         return [Unit(path, fingerprint, path)]
 
     stage_work = StageWork(stage, fingerprint, plan, work, keeps_outdated=True)
+    known_bad = _known_bad(stage_work, read_latest(context.out, stage))
     # The tables were made without the bad inputs: trying these again makes the tables again.
-    bad = _known_bad(stage_work, read_latest(context.out, stage))
-    tries_again = bool(bad) and context.selection.retry_bad
+    tries_again = bool(known_bad) and context.selection.retry_bad
     return run_incremental(context, replace(stage_work, is_there=lambda: not tries_again))
 
 
@@ -207,9 +224,9 @@ def _known_bad(work: StageWork, rows: Rows) -> dict[str, LedgerRow]:
     return {key: row for key, row in rows.items() if row.status == "bad" and is_still_bad(row)}
 
 
-def _is_sealed(out: Location, work: StageWork, rows: Rows) -> bool:
+def _is_sealed(out: Location, work: StageWork, fingerprint: str, rows: Rows) -> bool:
     seal = rows.get(STAGE_KEY)
-    if seal is None or (seal.status, seal.fingerprint) != ("done", work.fingerprint):
+    if seal is None or (seal.status, seal.fingerprint) != ("done", fingerprint):
         return False
     if not work.is_there():
         return False
@@ -228,7 +245,9 @@ def _is_current(out: Location, work: StageWork, unit: Unit, rows: Rows) -> bool:
     return bool(unit_files) and all(files.exists(out / file) for file in unit_files)
 
 
-def _recover(out: Location, work: StageWork, units: Sequence[Unit], rows: Rows) -> Rows:
+def _recover(
+    out: Location, work: StageWork, units: Sequence[Unit], rows: Rows
+) -> dict[str, LedgerRow]:
     lost = [
         unit
         for unit in units
@@ -236,9 +255,9 @@ def _recover(out: Location, work: StageWork, units: Sequence[Unit], rows: Rows) 
         and unit.path.endswith(f".{unit.fingerprint}.parquet")
         and not _is_current(out, work, unit, rows)
     ]
-    recovered = [row for unit in lost if unit.path and (row := recover_row(out, unit.path))]
+    recovered = [row for unit in lost if unit.path for row in recover_rows(out, unit.path)]
     append_ledger(out, recovered)
-    return {**rows, **{row.key: row for row in recovered}}
+    return {row.key: row for row in recovered}
 
 
 def _forget(out: Location, bad: Rows, rows: Rows) -> Rows:
@@ -246,42 +265,50 @@ def _forget(out: Location, bad: Rows, rows: Rows) -> Rows:
     for row in bad.values():
         if row.path:
             files.remove(out / row.path)
-    dropped = [replace(_dropped(row), path=None) for row in bad.values()]
+    return _drop(out, bad.values(), rows)
+
+
+def _drop(out: Location, outdated: Iterable[LedgerRow], rows: Rows) -> Rows:
+    dropped = [_dropped(row) for row in outdated if row.status != "dropped"]
     append_ledger(out, dropped)
     return {**rows, **{row.key: row for row in dropped}}
 
 
 def _prune(
-    context: StageContext, work: StageWork, units: Sequence[Unit], rows: Rows, bad: Rows
+    out: Location,
+    work: StageWork,
+    is_whole: bool,
+    units: Sequence[Unit],
+    rows: Rows,
+    bad: Rows,
 ) -> None:
     planned = {unit.key for unit in units}
     current = {row.path for key, row in rows.items() if key in planned and row.status == "done"}
-    for path in sorted(_outdated_paths(context, work, units) - current):
+    paths = set() if work.keeps_outdated else _written_paths(out, work)
+    if not is_whole:
+        names = {layout.without_fingerprint(unit.path) for unit in units if unit.path}
+        paths = {path for path in paths if layout.without_fingerprint(path) in names}
+    for path in sorted(paths - current):
         for file in (*work.files_of(path), *work.also_removed(path)):
-            files.remove(context.out / file)
+            files.remove(out / file)
+    if work.table and is_whole:
+        files.remove_unfinished(table_folder(out, work.table))
     no_longer_planned = [
         row
         for key, row in _units(rows).items()
-        if context.selection.whole and key not in planned and row.status in ("done", "empty")
+        if is_whole and key not in planned and row.status in ("done", "empty")
     ]
     no_longer_bad = [row for key, row in rows.items() if row.status == "bad" and key not in bad]
-    append_ledger(context.out, [_dropped(row) for row in (*no_longer_planned, *no_longer_bad)])
+    append_ledger(out, [_dropped(row) for row in (*no_longer_planned, *no_longer_bad)])
 
 
-def _outdated_paths(context: StageContext, work: StageWork, units: Sequence[Unit]) -> set[str]:
-    # Paths that the stage may have written, now or before, in the part that is worked on.
-    if work.keeps_outdated:
-        return set()
+def _written_paths(out: Location, work: StageWork) -> set[str]:
+    # Paths that the stage may have written, now or before.
     if work.table:
-        tables = files.list_tables(table_folder(context.out, work.table))
-        paths = {file.relative_to(context.out).as_posix() for file in tables}
-    else:
-        ledger = read_table(context.out, "ledger", ["stage", "path"]).to_pylist()
-        paths = {row["path"] for row in ledger if row["stage"] == work.stage and row["path"]}
-    if context.selection.whole:
-        return paths
-    names = {layout.without_fingerprint(unit.path) for unit in units if unit.path}
-    return {path for path in paths if layout.without_fingerprint(path) in names}
+        tables = files.list_tables(table_folder(out, work.table))
+        return {file.relative_to(out).as_posix() for file in tables}
+    ledger = read_table(out, "ledger", ["stage", "path"]).to_pylist()
+    return {row["path"] for row in ledger if row["stage"] == work.stage and row["path"]}
 
 
 def _dropped(row: LedgerRow) -> LedgerRow:

@@ -78,7 +78,8 @@ def read_regions(files: Sequence[RegionFile]) -> RegionSet:
         The regions in EPSG:4326 with their ellipsoidal areas in m², in the order of the files.
 
     Raises:
-        InputError: a file cannot be read or has no CRS, or a region id of a level is not unique.
+        InputError: a file cannot be read or has no CRS, a region id of a level is not unique, or
+            no region has an area.
         UsageError: a file's level is `MAP_LEVEL`.
     """
     rows: list[dict[str, Any]] = []
@@ -105,6 +106,9 @@ def read_regions(files: Sequence[RegionFile]) -> RegionSet:
                 else:
                     rows.append(row)
     _check_unique(rows, empty, files)
+    if files and not rows:
+        names = ", ".join(file.path for file in files)
+        raise InputError(f"no region of {names} is a polygon with an area: give others")
     return RegionSet(pa.Table.from_pylist(rows, schemas.REGIONS), tuple(repaired), tuple(empty))
 
 

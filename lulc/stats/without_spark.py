@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
+from lulc import progress
 from lulc.config import MapFiles, RegionFile
 from lulc.geo.grid import Grid
 from lulc.stats import class_rasters, zonal
@@ -50,6 +51,9 @@ def measure_class_rasters(
     """
     sources = class_rasters.scan_rasters(maps)
     regions = read_regions(region_files)
+    if regions.empty:
+        ids = ", ".join(regions.empty[:3])
+        progress.say(f"{len(regions.empty)} regions have no area and are left out ({ids})")
     inside, outside = _measure(sources, regions)
     between = pc.match_substring(inside["period"], zonal.BETWEEN)
     of_periods = inside.filter(pc.invert(between))

@@ -23,6 +23,10 @@ from lulc.errors import SetupError
 type Location = Path
 """Where something lies; `location / place` joins a name with forward slashes to it."""
 
+# A leading dot hides unfinished files from Spark, pyarrow and globs.
+_TABLE_FILES = ("{}*.parquet", "*=*/{}*.parquet")
+_FINISHED, _UNFINISHED = "[!.]", "."
+
 
 def fingerprint_of(*inputs: Any) -> str:
     """Return 16 hex digits that depend on every input and on the code's version.
@@ -65,8 +69,20 @@ def exists(location: Location) -> bool:
 
 
 def list_tables(location: Location) -> list[Location]:
-    """Return the finished Parquet files below a folder in order; none where it is not there."""
-    return sorted(location.rglob("[!.]*.parquet"))
+    """Return the finished Parquet files of a table in order; none where it is not there.
+
+    They lie in the table's folder, or in one of its folders `<column>=<value>`.
+    """
+    return sorted(
+        file for pattern in _TABLE_FILES for file in location.glob(pattern.format(_FINISHED))
+    )
+
+
+def remove_unfinished(location: Location) -> None:
+    """Remove what killed writers of a table left."""
+    for pattern in _TABLE_FILES:
+        for file in location.glob(pattern.format(_UNFINISHED)):
+            remove(file)
 
 
 def remove(location: Location) -> None:
@@ -94,8 +110,7 @@ def write_atomic(location: Location, write: Callable[[Path], object]) -> None:
     Raises:
         SetupError: the disk is full or the folder cannot be written; names the location.
     """
-    # A leading dot hides unfinished files from Spark, pyarrow and globs. Some writers look at the
-    # suffix.
+    # Some writers look at the suffix.
     unfinished = location.with_name(f".{uuid.uuid4().hex}{location.suffix}")
     try:
         location.parent.mkdir(parents=True, exist_ok=True)

@@ -109,16 +109,34 @@ def row_of_file(out: Location, footer: Mapping[str, Any]) -> LedgerRow:
     )
 
 
-def recover_row(out: Location, path: str) -> LedgerRow | None:
-    """Return the ledger row of a file that a killed run published but did not record.
+def rows_of_file(out: Location, footer: Mapping[str, Any]) -> list[LedgerRow]:
+    """Return the ledger rows of a published unit and of the bad inputs that are not in it.
+
+    Args:
+        out: the output location.
+        footer: as `row_of_file` takes it, and `bad`: the key and error of each bad input, if any.
+    """
+    unit = row_of_file(out, footer)
+    bad = footer.get("bad", {})
+    return [
+        unit,
+        *(
+            LedgerRow(unit.stage, key, unit.fingerprint, "bad", path=unit.path, error=error)
+            for key, error in bad.items()
+        ),
+    ]
+
+
+def recover_rows(out: Location, path: str) -> list[LedgerRow]:
+    """Return the ledger rows of a file that a killed run published but did not record.
 
     Returns:
-        None where the file is not there or not whole.
+        Empty where the file is not there or not whole.
     """
     try:
-        return row_of_file(out, read_footer(out / path))
+        return rows_of_file(out, read_footer(out / path))
     except InputError:
-        return None
+        return []
 
 
 def copy_rows(out: Location, target: Location, stages: Iterable[str]) -> None:

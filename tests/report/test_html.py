@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from matplotlib.image import imread
 
 from lulc import config, runfile
+from lulc.errors import InputError
 from lulc.geo.grid import Grid, transformer
 from lulc.inference import rasters
 from lulc.legend import NODATA
@@ -530,3 +531,9 @@ def test_the_scale_bar_is_of_the_ground_not_of_the_plane(
     place = {"EPSG:3035": (4321000.0, 3210000.0), "EPSG:3857": (1.5e6, 6.04e6)}[crs]
     grid = Grid(crs, (step, 0.0, place[0], 0.0, -step, place[1]), 100, 100)
     assert grid.resolution_m[0] == pytest.approx(metres, rel=0.01)
+
+
+def test_a_folder_without_tables_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no run to report on"):
+        html.write_report(make_run(), tmp_path)
+    assert not list(tmp_path.iterdir())

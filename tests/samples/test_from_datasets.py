@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -219,6 +220,10 @@ def test_damaged_images_are_ledger_rows_and_the_limit_holds(
     assert "Forest_2.tif" in str(ledger["item:eurosat/Forest_2"].error)
     assert len(read_samples(out)) == len(written) - 1
     assert carry_out(run, out, spark).bad == 1
+    # A driver that was killed before it recorded what its workers had written.
+    shutil.rmtree(out / "tables" / "ledger")
+    assert carry_out(run, out, spark).bad == 1
+    assert "item:eurosat/Forest_2" in read_latest(out, "samples")
     cut.write_bytes(whole)
     assert carry_out(run, out, spark).bad == 0
     assert len(read_samples(out)) == len(written)

@@ -96,6 +96,7 @@ class Letters:
             self.work,
             self.finish,
             table="chips",
+            is_of_selection=True,
             is_still_bad=lambda row: row.fingerprint == "1",
         )
         return run_incremental(context, work)
@@ -138,10 +139,50 @@ def test_bad_inputs_are_left_out_recorded_once_and_tried_again_when_asked(tmp_pa
 
 def test_a_part_of_a_run_prunes_only_its_own_earlier_files(tmp_path: Path) -> None:
     Letters(tmp_path, "abc").run()
-    part = Letters(tmp_path, "b", "2")
-    assert part.run(Selection(tiles=("b",))).done == 1
+    part, selected = Letters(tmp_path, "b", "2"), Selection(tiles=("b",))
+    assert part.run(selected).done == 1
     assert part.files() == set("abc")
     assert len(list((tmp_path / "tables/chips").glob("b.*"))) == 1
+    assert Letters(tmp_path, "b", "2").run(selected) == StageResult("tile", skipped=3)
+    # A part that happens to be all that is planned does not stand for the whole run.
+    assert Letters(tmp_path, "b", "2").run().skipped == 1
+    assert part.files() == {"b"}
+
+
+def test_only_files_of_the_stage_are_pruned(tmp_path: Path) -> None:
+    Letters(tmp_path, "ab").run()
+    folder = tmp_path / "tables/chips"
+    mine = folder / "backup/a.a1.parquet"
+    mine.parent.mkdir()
+    shutil.copy(folder / "a.a1.parquet", mine)
+    unfinished = shutil.copy(mine, folder / ".0123456789abcdef.parquet")
+    assert Letters(tmp_path, "bc").run().done == 1
+    assert mine.exists()
+    assert not Path(unfinished).exists()
+
+
+def test_a_bad_unit_is_tried_again_by_the_next_run(tmp_path: Path) -> None:
+    units = [Unit(letter, f"{letter}1") for letter in "ab"]
+    broken = {"b"}
+
+    def work(todo: Sequence[Unit]) -> list[LedgerRow]:
+        return [
+            LedgerRow("predict", unit.key, unit.fingerprint, "bad", error="cut short")
+            if unit.key in broken
+            else LedgerRow("predict", unit.key, unit.fingerprint)
+            for unit in todo
+        ]
+
+    def run() -> StageResult:
+        context = StageContext(CONFIG, tmp_path, Selection(), no_spark)
+        stage_work = StageWork("predict", "f", lambda bad: units, work)  # noqa: ARG005
+        return run_incremental(context, stage_work)
+
+    assert run() == StageResult("predict", done=1, bad=1)
+    assert run() == StageResult("predict", skipped=1, bad=1)
+    broken.clear()
+    assert run() == StageResult("predict", skipped=1, done=1)
+    assert run() == StageResult("predict", skipped=2)
 
 
 @settings(
@@ -163,7 +204,7 @@ def test_a_stage_killed_at_any_step_ends_as_if_it_never_was(
     try:
         killed.run()
     except Killed:
-        assert ledger.read_seal(out, "tile") is None or before
+        assert ledger.read_seal(out, "tile") is None
     again = Letters(out, letters)
     result = again.run()
     # What was published before the kill is recovered, not written again.
@@ -198,6 +239,33 @@ def test_tables_made_in_one_go_are_made_again_only_where_something_changed(tmp_p
     (tmp_path / "tables/class_areas/part-0.parquet").unlink()
     assert run("f2").done == 1
     assert len(made) == 4
+
+
+def test_tables_that_a_killed_run_replaced_are_made_again(tmp_path: Path) -> None:
+    path, made, bad_inputs = "tables/class_areas/part-0.parquet", [], {"input"}
+
+    def run(fingerprint: str, kill: bool = False) -> StageResult:
+        def make(bad: dict[str, LedgerRow]) -> None:
+            made.append(fingerprint)
+            for key in bad_inputs:
+                bad[key] = LedgerRow("stats", key, fingerprint, "bad", error="no area")
+            store.write_table(tmp_path, "class_areas", schemas.CLASS_AREAS.empty_table())
+            if kill:
+                raise Killed
+
+        context = StageContext(CONFIG, tmp_path, Selection(), no_spark)
+        return run_whole(context, "stats", fingerprint, path, make)
+
+    run("f1")
+    with pytest.raises(Killed):
+        run("f2", kill=True)
+    assert ledger.read_seal(tmp_path, "stats") is None
+    assert run("f1") == StageResult("stats", done=1, bad=1)
+    assert made == ["f1", "f2", "f1"]
+    bad_inputs.clear()
+    (tmp_path / path).unlink()
+    assert run("f1") == StageResult("stats", done=1)
+    assert run("f1") == StageResult("stats", skipped=1)
 
 
 def test_bad_inputs_are_recorded_even_where_a_stage_fails(tmp_path: Path) -> None:

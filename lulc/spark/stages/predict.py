@@ -49,6 +49,7 @@ def predict(context: StageContext) -> StageResult:
         lambda bad: units,  # noqa: ARG005
         lambda todo: map_units(context, [unit.task for unit in todo], map_block, "predict"),
         table=table,
+        is_of_selection=True,
     )
     result = run_incremental(context, work)
     return replace(result, note=f"{model.name} version {model.version}")

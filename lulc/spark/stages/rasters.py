@@ -19,6 +19,7 @@ from lulc.tables import files, layout
 from lulc.tables.files import fingerprint_of
 from lulc.tables.layout import parse_block_key
 from lulc.tables.ledger import LedgerRow, read_done
+from lulc.tables.store import read_table
 
 
 def rasters(context: StageContext) -> StageResult:
@@ -99,7 +100,8 @@ def _files_of(path: str, with_probabilities: bool) -> Sequence[str]:
 
 
 def _remove_mosaics_of_other_periods(context: StageContext, periods: Sequence[str]) -> None:
-    for folder in (context.out / layout.RASTERS).glob("*/"):
-        if folder.name not in periods and not any(folder.glob("*.tif")):
-            for place in layout.mosaic_files(folder.name):
-                files.remove(context.out / place)
+    ledger = read_table(context.out, "ledger", ["stage", "path"]).to_pylist()
+    paths = [row["path"] for row in ledger if row["stage"] == "rasters" and row["path"]]
+    for period in {path.split("/")[1] for path in paths} - set(periods):
+        for place in layout.mosaic_files(period):
+            files.remove(context.out / place)

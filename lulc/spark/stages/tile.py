@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from lulc.chips import blocks
 from lulc.chips.blocks import Block
 from lulc.chips.extent import Cell
 from lulc.chips.mosaic import ChipSpec
+from lulc.config import Config
 from lulc.errors import InputError
 from lulc.sources.scene import Scene, scenes_from_table
 from lulc.spark.context import StageContext, StageResult
@@ -65,11 +65,12 @@ def tile(context: StageContext) -> StageResult:
     cut = partial(blocks.tile_block, out=out, spec=spec, periods=config.periods)
     work = StageWork(
         "tile",
-        _fingerprint(context, spec, scenes),
+        _fingerprint(config, spec, scenes),
         plan,
         lambda units: map_units(context, [unit.task for unit in units], cut, "tile"),
         finish,
         table="chips",
+        is_of_selection=True,
         is_still_bad=is_still_bad,
     )
     return run_incremental(context, work)
@@ -82,8 +83,8 @@ def _unit(block: Block) -> Unit:
     return Unit(block.key, block.fingerprint, block.path, task)
 
 
-def _fingerprint(context: StageContext, spec: ChipSpec, scenes: Sequence[Scene]) -> str:
-    area, selection = context.config.area, replace(context.selection, retry_bad=False)
+def _fingerprint(config: Config, spec: ChipSpec, scenes: Sequence[Scene]) -> str:
+    area = config.area
     area_file = file_identity(area) if area and Path(area).exists() else area
     identities = [(scene.scene_id, scene.fingerprint) for scene in scenes]
-    return fingerprint_of("tile", spec, area_file, selection, context.config.periods, identities)
+    return fingerprint_of("tile", spec, area_file, config.periods, identities)
