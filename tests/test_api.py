@@ -469,6 +469,8 @@ def test_areas_are_products_of_sides(halves: Path, tmp_path: Path) -> None:
         lulc.class_areas({"a": [halves, str(tmp_path / "h*.tif")]}, regions)
     with pytest.raises(UsageError, match=r"give class_areas\({PERIOD: RASTERS}, REGIONS\)"):
         lulc.class_areas({}, regions)
+    with pytest.raises(UsageError, match="maps are given by period"):
+        lulc.class_areas("maps.tif", regions)  # type: ignore[arg-type]
     points = tmp_path / "points.gpkg"
     geopandas.GeoDataFrame(geometry=[shapely.Point(9, 47)], crs=4326).to_file(points)
     with pytest.raises(InputError, match=r"no region of .*points\.gpkg is a polygon with an area"):

@@ -72,6 +72,10 @@ def measure_areas(maps: Mapping[str, Files], regions: Regions) -> AreaTables:
             and paths cannot have.
         InputError: as of `class_areas`.
     """
+    if not isinstance(maps, Mapping):
+        raise UsageError(
+            f"maps are given by period, such as {{'2020': {maps!r}}}: found {type(maps).__name__}"
+        )
     map_files = [
         _map_files(path, period) for period, files in maps.items() for path in _list_paths(files)
     ]

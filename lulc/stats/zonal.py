@@ -381,8 +381,9 @@ def _check_balance(totals: Any) -> None:
         ]
         raise InputError(
             f"areas of {len(off)} of {len(totals)} regions do not add up: tiles counted twice, or "
-            "left by another tiling? Delete tables/predictions, predict again, or map on an "
-            "equal-area tiling:\n" + "\n".join(lines)
+            "left by another tiling? Of a run, delete tables/predictions and predict again, or map "
+            "on an equal-area tiling; of other class rasters, leave out those that overlap:\n"
+            + "\n".join(lines)
         )
 
 
