@@ -228,7 +228,8 @@ class Run:
 
     def _check_period(self, name: str) -> None:
         if name not in self.periods:
-            raise InputError(f"period {name!r} is none of {', '.join(self.periods)}")
+            periods = ", ".join(map(repr, self.periods))
+            raise InputError(f"period {name!r} is none of {periods}")
 
     def _checkpoint(self) -> Path:
         # That of the training that was finished last, else of the one that was last worked on.
