@@ -319,6 +319,7 @@ def test_the_report_gives_away_no_secret(written: Path) -> None:
 
 
 def test_a_run_without_results_has_a_report_too(tmp_path: Path) -> None:
+    ledger.append_ledger(tmp_path, [LedgerRow("index", ledger.STAGE_KEY, "f")])
     page = Page(html.write_report(make_run(), tmp_path).read_text())
     assert page.links == []
     assert "every input could be read" in page.text
