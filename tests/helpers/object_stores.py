@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -86,3 +86,24 @@ def faulty_store() -> Iterator[tuple[str, Faults]]:
             yield place, faults
     finally:
         store.stop()
+
+
+def fill_bucket(place: str, files: Mapping[str, bytes]) -> None:
+    """Make a bucket named `bucket` in the store at host:port, of files that anyone may read."""
+    objects = {"/bucket": b""} | {f"/bucket/{name}": body for name, body in files.items()}
+    for name, body in objects.items():
+        connection = http.client.HTTPConnection(place, timeout=30)
+        connection.request("PUT", name, body, {"x-amz-acl": "public-read"})
+        assert connection.getresponse().status == 200
+
+
+def store_variables(place: str) -> dict[str, str]:
+    """Return the environment in which s3:// addresses are of the store at host:port."""
+    return {
+        "AWS_S3_ENDPOINT": place,
+        "AWS_HTTPS": "NO",
+        "AWS_VIRTUAL_HOSTING": "FALSE",
+        "AWS_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "a",
+        "AWS_SECRET_ACCESS_KEY": "b",
+    }

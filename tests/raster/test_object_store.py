@@ -13,7 +13,7 @@ import pytest
 from lulc.geo.grid import Grid
 from lulc.raster import reader
 from lulc.raster.access import ReadError
-from tests.helpers.object_stores import Faults, faulty_store
+from tests.helpers.object_stores import Faults, faulty_store, fill_bucket, store_variables
 from tests.helpers.synthetic_scenes import texture, write_raster
 
 GRID = Grid("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0), 512, 512)
@@ -23,28 +23,14 @@ GRID = Grid("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0), 512, 
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Faults]]:
     path = write_raster(tmp_path_factory.mktemp("store") / "x.tif", texture(GRID), GRID)
     with faulty_store() as (place, faults):
-        for name, body in (
-            ("/bucket", b""),
-            *((f"/bucket/{name}.tif", path.read_bytes()) for name in ("busy", "down")),
-        ):
-            connection = http.client.HTTPConnection(place, timeout=30)
-            connection.request("PUT", name, body, {"x-amz-acl": "public-read"})
-            assert connection.getresponse().status == 200
+        fill_bucket(place, dict.fromkeys(("busy.tif", "down.tif"), path.read_bytes()))
         yield place, faults
 
 
 @pytest.fixture
 def environment(store: tuple[str, Faults], monkeypatch: pytest.MonkeyPatch) -> Faults:
     place, faults = store
-    variables = {
-        "AWS_S3_ENDPOINT": place,
-        "AWS_HTTPS": "NO",
-        "AWS_VIRTUAL_HOSTING": "FALSE",
-        "AWS_REGION": "us-east-1",
-    }
-    for name, value in (
-        variables | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-    ).items():
+    for name, value in store_variables(place).items():
         monkeypatch.setenv(name, value)
     faults.each = faults.asked = faults.failed = 0
     return faults

@@ -26,6 +26,7 @@ from lulc.geo.tiling import Tiling
 from lulc.raster import reader
 from lulc.sources import registry
 from lulc.sources.scene import Clear, Scene, scenes_from_table, scenes_to_table
+from tests.helpers.object_stores import store_variables
 from tests.helpers.synthetic_scenes import cut_short, write_raster
 
 FINE = Grid("EPSG:32733", (10.0, 0.0, 499_980.0, 0.0, -10.0, 6_200_020.0), 120, 120)
@@ -467,17 +468,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[pafs.S3FileSystem]:
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     place = "{}:{}".format(*server.get_host_and_port())
-    variables = {
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
-        "AWS_REGION": "us-east-1",
-        "AWS_HTTPS": "NO",
-    }
-    variables |= {
-        "AWS_ENDPOINT_URL": f"http://{place}",
-        "AWS_S3_ENDPOINT": place,
-        "AWS_VIRTUAL_HOSTING": "FALSE",
-    }
+    variables = store_variables(place) | {"AWS_ENDPOINT_URL": f"http://{place}"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     store = pafs.S3FileSystem(endpoint_override=f"http://{place}", allow_bucket_creation=True)

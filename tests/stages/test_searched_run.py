@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +18,7 @@ from lulc.spark.stages.tile import tile
 from lulc.stages import Selection
 from lulc.tables import store
 from tests.helpers import small_world as world
-from tests.helpers.object_stores import faulty_store
+from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
 from tests.helpers.synthetic_scenes import UTM33, texture, write_raster
 from tests.sources.test_search import stac_api
 
@@ -78,22 +77,8 @@ def test_a_search_is_tiled_from_the_store_and_replayed_without_the_catalogue(
     index(context)
     tile(context)
     with faulty_store() as (place, faults):
-        for name, body in (
-            ("/bucket", b""),
-            *((f"/bucket/{name}", body) for name, body in files.items()),
-        ):
-            connection = http.client.HTTPConnection(place, timeout=30)
-            connection.request("PUT", name, body, {"x-amz-acl": "public-read"})
-            assert connection.getresponse().status == 200
-        variables = {
-            "AWS_S3_ENDPOINT": place,
-            "AWS_HTTPS": "NO",
-            "AWS_VIRTUAL_HOSTING": "FALSE",
-            "AWS_REGION": "us-east-1",
-        }
-        for name, value in (
-            variables | {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}
-        ).items():
+        fill_bucket(place, files)
+        for name, value in store_variables(place).items():
             monkeypatch.setenv(name, value)
         faults.each = 10
         with stac_api(
