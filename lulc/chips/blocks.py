@@ -10,7 +10,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC
 from typing import Any
 
 import pyarrow.dataset as ds
@@ -23,6 +22,8 @@ from lulc.chips.mosaic import ChipSpec
 from lulc.chips.tiling import make_tiling
 from lulc.config import Config, Period
 from lulc.errors import InputError
+from lulc.geo.grid import centre_longitude
+from lulc.sources.acquisition import solar_day
 from lulc.sources.scene import Scene, scenes_from_table
 from lulc.tables import layout, store
 from lulc.tables.files import Location, fingerprint_of
@@ -88,14 +89,19 @@ def make_chip_spec(config: Config, scenes: Iterable[Scene]) -> ChipSpec:
     )
 
 
-def is_in_period(scene: Scene, period: Period) -> bool:
-    """Return whether a scene's UTC day is in a period, both ends included.
+def is_in_period(scene: Scene, period: Period, longitude: float) -> bool:
+    """Return whether a scene's solar day is in a period, both ends included.
 
-    A scene without a date is in all periods.
+    A scene without a date, such as a layer, is in all periods.
+
+    Args:
+        scene: the scene.
+        period: the period.
+        longitude: of the place where the scene is used, degrees.
     """
     if scene.datetime is None:
         return True
-    day = scene.datetime.astimezone(UTC).date()
+    day = solar_day(scene.datetime, longitude)
     starts_before = period.start is None or day >= period.start
     ends_after = period.end is None or day <= period.end
     return starts_before and ends_after
@@ -122,6 +128,7 @@ def plan_blocks(
         InputError: a layer cannot be read, or no block is left.
     """
     scenes_of: dict[tuple[str, Cell], list[Scene]] = defaultdict(list)
+    longitudes: dict[Cell, float] = {}
     for scene, cell in pairs:
         if scene.scene_id in unreadable:
             if scene.is_layer:
@@ -130,8 +137,10 @@ def plan_blocks(
                     f"{unreadable[scene.scene_id]}"
                 )
             continue
+        if cell not in longitudes:
+            longitudes[cell] = centre_longitude(spec.tiling.grid(*cell, spec.halo, spec.span))
         for period in config.periods:
-            if is_in_period(scene, period):
+            if is_in_period(scene, period, longitudes[cell]):
                 scenes_of[period.name, cell].append(scene)
     periods = {period.name: period for period in config.periods}
     blocks = [

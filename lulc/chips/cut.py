@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 
 import numpy as np
 
@@ -19,10 +19,10 @@ from lulc.chips.mosaic import (
     ChipSpec,
     Mosaic,
     MosaicTarget,
-    day_of,
     mosaic_dates,
     mosaic_layer,
 )
+from lulc.sources.acquisition import in_order
 from lulc.sources.scene import LAYER, Scene
 
 
@@ -78,7 +78,7 @@ def cut_block(
 ) -> Cut:
     """Cut the chips of one block out of the scenes of one period.
 
-    Scenes of one source and UTC day are one date, the first valid pixel in order of time and id
+    Scenes of one solar day, platform and level are one date, the first valid pixel in order of time
     winning. Each tile keeps its clearest dates, in order of time; or one composite of all dates, or
     one of each interval. A scene that cannot be read gives nothing to the block.
 
@@ -98,7 +98,7 @@ def cut_block(
         areas=tuple(tile.area for tile in tiles),
         spec=spec,
     )
-    ordered = sorted(scenes, key=_order)
+    ordered = in_order(scenes)
     layers = [scene for scene in ordered if scene.is_layer]
     dated = [scene for scene in ordered if not scene.is_layer]
     layer_mosaics = [mosaic_layer(layers, *layer, target) for layer in spec.layers]
@@ -125,11 +125,6 @@ def _tiles_of(spec: ChipSpec, col: int, row: int) -> list[_Tile]:
         area = slice(top, top + side), slice(left, left + side)
         tiles.append(_Tile((tile_col, tile_row), len(tiles), area))
     return tiles
-
-
-def _order(scene: Scene) -> tuple[tuple[date, str], float, str]:
-    time = 0.0 if scene.datetime is None else scene.datetime.timestamp()
-    return day_of(scene), time, scene.scene_id
 
 
 def _add_date(tile: _Tile, number: int, mosaics: Sequence[Mosaic], spec: ChipSpec) -> None:

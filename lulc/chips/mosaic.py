@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime
-from itertools import groupby
+from datetime import date, datetime
 
 import numpy as np
 
@@ -14,14 +13,13 @@ from lulc.chips import composites
 from lulc.chips.composites import Interval
 from lulc.config import CompositeConf
 from lulc.errors import InputError
-from lulc.geo.grid import Grid
+from lulc.geo.grid import Grid, centre_longitude
 from lulc.geo.tiling import Tiling
 from lulc.raster.reader import read_band, read_bands
 from lulc.sources import radar
-from lulc.sources.scene import Scene
+from lulc.sources.acquisition import group_images
+from lulc.sources.scene import Scene, whole_codes
 from lulc.tables.encoding import Encoding
-
-"""Source of a raster without a date whose bands join every date."""
 
 Area = tuple[slice, slice]
 """Rows and columns of a part of a grid."""
@@ -111,20 +109,13 @@ class Mosaic:
         self.contributions.append((scene, np.array([added[area].any() for area in areas])))
 
 
-def day_of(scene: Scene) -> tuple[date, str]:
-    """Return UTC day and source of a scene; scenes that share them are one date."""
-    if scene.datetime is None:
-        return date.min, scene.source
-    return scene.datetime.astimezone(UTC).date(), scene.source
-
-
 def mosaic_dates(
     scenes: Sequence[Scene], target: MosaicTarget, intervals: Sequence[Interval]
 ) -> Iterable[Mosaic]:
     """Mosaic each date of some scenes, or composite the dates where the run asks for composites.
 
     Args:
-        scenes: in order of time.
+        scenes: in any order.
         target: grid and bands of the mosaics.
         intervals: the intervals of a series of composites; none for one composite of all dates.
 
@@ -132,7 +123,8 @@ def mosaic_dates(
         One mosaic a date, made lazily; or one composite an interval.
     """
     if target.spec.composite is None:
-        return (mosaic_scenes(group, target) for _, group in groupby(scenes, day_of))
+        images = group_images(scenes, centre_longitude(target.grid))
+        return (mosaic_scenes(group, target) for _, group in images)
     return _composite_readable(scenes, target, intervals)
 
 
@@ -198,7 +190,8 @@ def _composite_scenes(
     """
     composite, encoding = target.spec.composite, target.spec.encoding
     assert composite is not None
-    interval_dates = _group_dates(scenes, intervals)
+    images = group_images(scenes, centre_longitude(target.grid))
+    interval_dates = _dates_of_intervals(images, intervals)
     count, measured = len(interval_dates), len(target.bands)
     counted = int(OBSERVATIONS in encoding.bands)
     pixels = np.zeros((count, measured + counted, *target.grid.shape), encoding.dtype)
@@ -239,12 +232,13 @@ def _composite_strip(
         mosaic.unreadable |= image.unreadable
 
 
-def _group_dates(scenes: Sequence[Scene], intervals: Sequence[Interval]) -> list[list[list[Scene]]]:
+def _dates_of_intervals(
+    images: Sequence[tuple[date, list[Scene]]], intervals: Sequence[Interval]
+) -> list[list[list[Scene]]]:
     # The dates of each interval, or all of them; each date with its scenes.
-    dates = [(day, list(group)) for (day, _), group in groupby(scenes, day_of)]
     if not intervals:
-        return [[group for _, group in dates]]
-    return [[group for day, group in dates if i.start <= day <= i.end] for i in intervals]
+        return [[group for _, group in images]]
+    return [[group for day, group in images if i.start <= day <= i.end] for i in intervals]
 
 
 def _strips(target: MosaicTarget, dates: int) -> Iterator[tuple[slice, MosaicTarget]]:
@@ -306,7 +300,8 @@ def _valid_pixels(scene: Scene, grid: Grid) -> np.ndarray:
     # (H, W) bool: the pixels that pass all tests of the scene's quality bands.
     valid = np.ones(grid.shape, bool)
     for band in scene.quality:
-        codes, has_code = read_band(band.href, band.index, grid, "nearest", band.nodata)
+        pixels, has_code = read_band(band.href, band.index, grid, "nearest", band.nodata)
+        codes = whole_codes(pixels, band)
         valid &= has_code
         for test in scene.clear:
             if test.band == band.name:

@@ -169,6 +169,13 @@ def project(
     return map_coordinates(dense, transformer(source_crs, target_crs).transform)
 
 
+def centre_longitude(grid: Grid) -> float:
+    """Return the longitude of the grid's centre, from -180 to 180 degrees; 0 where it has none."""
+    x, y = grid.affine @ (grid.width / 2, grid.height / 2)
+    lon, _ = transformer(grid.crs, WGS84).transform(x, y)
+    return (lon + 180) % 360 - 180 if math.isfinite(lon) else 0.0
+
+
 def footprint(grid: Grid) -> BaseGeometry:
     """Return the grid's outline in EPSG:4326.
 

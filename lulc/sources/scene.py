@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from lulc.bands import Band
+from lulc.errors import InputError
+from lulc.redact import redact_url
 from lulc.tables import schemas
 
 LAYER = "layer"
@@ -43,6 +45,27 @@ class Clear:
         """
         code = (quality >> self.first_bit) & ((1 << self.bits) - 1) if self.bits else quality
         return np.asarray(np.isin(code, self.codes, invert=self.refused))
+
+
+def whole_codes(quality: np.ndarray, band: Band) -> np.ndarray:
+    """Return the codes of a quality band as integers, also where its file stores them as floats.
+
+    Args:
+        quality: Pixels of any shape; those without a code are 0.
+        band: The quality band, for messages.
+
+    Raises:
+        InputError: A code is no whole number, or so large that the float has lost its last bits.
+    """
+    if quality.dtype.kind != "f":
+        return quality
+    limit = 2 ** (np.finfo(quality.dtype).nmant + 1)
+    if not np.all((quality == np.trunc(quality)) & (abs(quality) <= limit)):
+        raise InputError(
+            f"quality band {band.index} of {redact_url(band.href)} holds {quality.dtype} numbers "
+            "that are no codes: name another under scenes.quality, or set scenes.mask to []"
+        )
+    return quality.astype(np.int64)
 
 
 @dataclass(frozen=True)

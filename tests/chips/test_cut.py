@@ -130,7 +130,7 @@ def test_scenes_of_two_zones_and_one_day_are_one_date_without_a_seam(tmp_path: P
                 name,
                 {"red": plane},
                 grid,
-                "2024-06-01T10:00" if name == "west" else "2024-06-01T23:59",
+                "2024-06-01T10:00" if name == "west" else "2024-06-01T22:40",
             )
         )
     grid = grid_inside("EPSG:3035", 10.0, 192)
