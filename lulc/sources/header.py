@@ -188,6 +188,27 @@ def plain_name(text: str) -> str:
     return ALIASES.get(lower, lower if lower in COMMON else text.strip())
 
 
+def require_bands(
+    owner: str, missing: Sequence[str], available: Sequence[str], remedy: str
+) -> None:
+    """Check that a scene has the requested bands, and any band at all.
+
+    Args:
+        owner: The scene, product or file, for messages.
+        missing: Names of requested bands that it lacks.
+        available: Its bands, as messages name them.
+        remedy: What the user may do.
+
+    Raises:
+        InputError: A band is missing, or there is none.
+    """
+    if missing:
+        content = f"no band {', '.join(missing)}; it has {', '.join(available) or 'no other'}"
+        raise InputError(f"{owner} has {content}: {remedy}")
+    if not available:
+        raise InputError(f"{owner} has no band that can be read: {remedy}")
+
+
 def make_scene(
     scene_id: str,
     source: str,

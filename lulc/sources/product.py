@@ -71,6 +71,14 @@ class Tree:
             raise InputError(_unreadable(self.href(name), error)) from error
 
 
+def is_hidden(name: str) -> bool:
+    """Return whether a file is none of a product's, by its name relative to the archive.
+
+    Hidden files and those in hidden folders are not, nor what macOS adds to a zip.
+    """
+    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+
+
 def digest(href: str, algorithm: str) -> str:
     """Compute the checksum of a file.
 
@@ -113,7 +121,7 @@ def open_tree(path: str) -> Tree:
     """List the files of the product at a path, or an s3 or gs address.
 
     Returns:
-        The product's files; a folder's files are listed at any depth.
+        The product's files, but hidden ones; a folder's files are listed at any depth.
 
     Raises:
         InputError: The product cannot be listed, or contains what no product does: names that lead
@@ -133,7 +141,7 @@ def open_tree(path: str) -> Tree:
     sizes = {
         file.path[len(folder) + 1 :]: file.size or 0
         for file in files
-        if file.type == pafs.FileType.File
+        if file.type == pafs.FileType.File and not is_hidden(file.path[len(folder) + 1 :])
     }
 
     def open_file(name: str) -> Any:
@@ -162,7 +170,8 @@ def _open_packed(path: str, store: pafs.FileSystem, store_path: str) -> Tree:
             return zipfile.ZipFile(file).open(name)
         return tarfile.open(fileobj=file).extractfile(name)
 
-    return Tree(path, {name: size for name, (size, _) in sorted(members.items())}, open_file)
+    sizes = {name: size for name, (size, _) in sorted(members.items()) if not is_hidden(name)}
+    return Tree(path, sizes, open_file)
 
 
 def _zip_members(file: Any) -> dict[str, tuple[int, int]]:

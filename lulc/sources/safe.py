@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.redact import redact_url
-from lulc.sources.product import PACKED, Tree, open_tree
+from lulc.sources.product import PACKED, Tree, is_hidden, open_tree
 from lulc.sources.source import SceneItem
 
 
@@ -30,9 +30,14 @@ def find_products(names: Iterable[str], product: str, metadata: str) -> list[str
         rf"|(?P<zip>(?:.*/)?{product}(?:\.SAFE)?\.zip)"
         rf"|(?P<parent>.*/|){metadata}"
     )
-    visible = (name for name in names if not re.search(r"(^|/)\.", name))
+    is_metadata = re.compile(rf"(.*/|){metadata}")
+    visible = (name for name in names if not is_hidden(name))
     matches = [match for name in visible if (match := pattern.fullmatch(name))]
-    return sorted({m["folder"] or m["zip"] or (m["parent"] or "").rstrip("/") for m in matches})
+    products = {m["folder"] or m["zip"] or (m["parent"] or "").rstrip("/") for m in matches}
+    # What is unpacked into a folder of its own name lies in X.SAFE/X.SAFE.
+    around = {str(folder) for product in products for folder in PurePosixPath(product).parents}
+    complete = {match[1].rstrip("/") for m in matches if (match := is_metadata.fullmatch(m[0]))}
+    return sorted(product for product in products if product not in around - complete)
 
 
 def list_products(archive: Archive, product: str, metadata: str) -> Iterator[SceneItem]:

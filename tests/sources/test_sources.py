@@ -227,10 +227,10 @@ def test_names_come_from_the_run_file_then_common_names_then_keys(tmp_path: Path
     scene = read_one(archive)
     found = {b.name: (Path(b.href).stem, b.index) for b in scene.bands}
     assert found["red"] == ("red", 1)
-    assert found["green"] == ("visual", 2)
     assert found["nir08"] == ("B8A", 1)
     assert {"re1", "re2", "red-jp2"} <= set(found)
-    assert not {"thumb", "MTL", "rededge"} & set(found)
+    # The green of a picture is no reflectance: it is taken by the picture's name alone.
+    assert not {"thumb", "MTL", "rededge", "green", "visual.2"} & set(found)
     (quality,) = scene.quality
     assert (Path(quality.href).stem, quality.kind, scene.clear) == (
         "scl",
@@ -238,10 +238,12 @@ def test_names_come_from_the_run_file_then_common_names_then_keys(tmp_path: Path
         (Clear("quality", (4, 5)),),
     )
     mapped = read_one(
-        replace(archive, bands={"B8A": "nir", "re2": "rededge"}), ("nir", "rededge", "blue")
+        replace(archive, bands={"B8A": "nir", "re2": "rededge", "visual.3": "blue"}),
+        ("nir", "rededge", "blue", "visual.2"),
     )
     assert [(b.name, Path(b.href).stem, b.index) for b in mapped.bands] == [
-        ("nir", "B8A", 1), ("rededge", "re2", 1), ("blue", "visual", 3), ("quality", "scl", 1),
+        ("nir", "B8A", 1), ("rededge", "re2", 1), ("blue", "visual", 3), ("visual.2", "visual", 2),
+        ("quality", "scl", 1),
     ]  # fmt: skip
     with pytest.raises(InputError, match=r"no band swir16.*it has.*nir08.*scenes\.bands"):
         read_one(archive, ("swir16",))

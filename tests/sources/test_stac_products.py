@@ -35,7 +35,9 @@ def write_item(folder: Path, assets: dict[str, dict[str, Any]], **properties: An
     }
     for key, fields in assets.items():
         path = folder / fields.get("href", f"{key}.tif")
-        write_raster(path, np.ones(GRID.shape, "uint16"), GRID)
+        count = max(1, *(len(fields.get(records, ())) for records in ("bands", "eo:bands")))
+        driver = "JP2OpenJPEG" if path.suffix == ".jp2" else "GTiff"
+        write_raster(path, np.ones((count, *GRID.shape), "uint16"), GRID, driver=driver)
         item["assets"][key] = {
             "href": path.name,
             "type": "image/tiff; application=geotiff",
@@ -176,6 +178,71 @@ def test_of_one_band_at_several_resolutions_the_finest_is_taken(tmp_path: Path) 
         .bands[0]
         .href.endswith("B04_10m.tif")
     )
+
+
+PICTURE = [{"name": "B04"}, {"name": "B03"}, {"name": "B02"}]
+
+
+@pytest.mark.parametrize(
+    ("key", "fields"),
+    [
+        ("visual", {"roles": ["data"]}),
+        ("TCI_10m", {}),
+        ("overview", {"roles": ["overview"]}),
+        ("true_colour", {"bands": PICTURE}),
+        ("composite", {"roles": ["visual"]}),
+        ("composite", {"raster:bands": [{"data_type": "uint8"}]}),
+    ],
+)
+def test_a_picture_is_no_data_unless_asked_for(
+    tmp_path: Path, key: str, fields: dict[str, Any]
+) -> None:
+    deep = {"raster:bands": [{"data_type": "uint16", "scale": 0.0001}]}
+    own = {"B02": deep | {"eo:bands": [{"name": "B02"}]}}
+    assets = {key: {"eo:bands": PICTURE} | fields, "B03": deep, "band4": {}} | own
+    archive = write_item(tmp_path, assets, **{"s2:processing_baseline": "05.10"})
+    scene = read(archive, "B02", "B03")
+    assert [(b.name, Path(b.href).stem, b.scale) for b in scene.bands] == [
+        ("B02", "B02", 0.0001),
+        ("B03", "B03", 0.0001),
+    ]
+    if "data_type" not in str(fields):
+        # Its band is not taken where the band's own asset is not there either.
+        with pytest.raises(InputError, match="no band B04; it has"):
+            read(archive, "B04")
+    assert Path(read(replace(archive, bands={f"{key}.3": "b"}), "b").bands[0].href).stem == key
+    assert not {band.name for band in read(archive).bands} & {"B04", "b4", f"{key}.1"}
+
+
+def test_a_picture_is_the_data_of_an_item_that_has_nothing_else(tmp_path: Path) -> None:
+    picture = {"visual": {"eo:bands": [{"name": n, "common_name": n} for n in ("red", "green")]}}
+    preview = {"thumbnail": {"roles": ["thumbnail"]}}
+    aerial = write_item(tmp_path, picture | preview, platform="aircraft")
+    assert [(b.name, Path(b.href).stem) for b in read(aerial).bands] == [
+        ("green", "visual"),
+        ("red", "visual"),
+    ]
+    for properties in ({"platform": "Sentinel-2A"}, {"constellation": "landsat"}):
+        satellite = write_item(tmp_path, picture | preview, **properties)
+        with pytest.raises(InputError, match=r"no band red; it has visual\.1"):
+            read(satellite, "red")
+
+
+def test_of_twins_the_one_of_that_name_and_the_finest_is_taken(tmp_path: Path) -> None:
+    band = {"eo:bands": [{"name": "B02", "common_name": "blue"}]}
+    # All are of a sensor of 10 m, whatever the pixels of the copy.
+    sides = {f"B02_{m}m": band | {"gsd": 10} for m in (60, 20, 10)}
+    for name in ("B02", "blue"):
+        assert Path(read(write_item(tmp_path, sides), name).bands[0].href).stem == "B02_10m"
+    scaled = band | {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}
+    twins = {"b2-jp2": scaled | {"href": "blue.jp2", "type": "image/jp2"}, "b2": scaled}
+    (tmp_path / "twins").mkdir()
+    archive = write_item(tmp_path / "twins", twins, **{"earthsearch:boa_offset_applied": True})
+    for name in ("B02", "blue"):
+        # The offset is subtracted from the GeoTIFF alone.
+        assert [(Path(b.href).name, b.offset) for b in read(archive, name).bands] == [("b2.tif", 0)]
+    original = read(archive, "b2-jp2").bands[0]
+    assert (Path(original.href).name, original.offset) == ("blue.jp2", -0.1)
 
 
 def test_red_edges_have_their_names_by_wavelength_and_bands_their_own_names(tmp_path: Path) -> None:

@@ -16,7 +16,19 @@ from lulc.sources.header import BandMetadata, Header, parse_number, plain_name
 from lulc.sources.quality_masks import qa_pixel_tests, quality_tests, scl_tests
 from lulc.sources.scene import Clear
 
-_Rank = tuple[bool, int, float]
+_Rank = tuple[bool, int, float, bool]
+
+# Roles of assets that are to be looked at, of STAC's best practices, "list of asset roles".
+_PREVIEW_ROLES = {"thumbnail", "overview"}
+_PICTURE_ROLES = {"visual", *_PREVIEW_ROLES}
+# Keys of such assets in catalogues: visual, visual-jp2, TCI_10m, rendered_preview.
+_PREVIEW_KEY = re.compile(
+    r"(rendered[-_])?(preview|overview|thumbnail|quicklook|browse|pvi|reduced_resolution_browse)"
+    r"([-_.].*)?"
+)
+_PICTURE_KEY = re.compile(r"(visual|tci|true[-_]?colou?r)([-_.].*)?")
+# Platforms whose products are of reflectance, so that a picture never stands for one.
+_REFLECTANCE_PLATFORM = re.compile(r"(sentinel-?2|landsat)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -39,12 +51,16 @@ class AssetBand:
     scale: float | None = None
     offset: float | None = None
     nodata: float | None = None
-    gsd_m: float = math.inf
-    """Ground sampling distance, metres."""
+    pixel_side_m: float = math.inf
+    """Pixel side, else ground sampling distance, metres."""
     wavelength_um: float | None = None
     """Centre wavelength, µm."""
     described: bool = True
     """Whether the item has a band record for it; where it has none, the file may hold more."""
+    dtype: str | None = None
+    """The data type in its record."""
+    picture: Literal["", "preview", "visual"] = ""
+    """What its asset is to the eye: a `preview` that is smaller, or a `visual` of full size."""
 
     @property
     def metadata(self) -> BandMetadata:
@@ -52,26 +68,45 @@ class AssetBand:
         return BandMetadata(self.scale, self.offset, self.nodata, self.kind)
 
     @property
+    def is_picture(self) -> bool:
+        """Whether it is a band of a picture, which is taken by its own name alone."""
+        return bool(self.picture)
+
+    @property
+    def is_jpeg2000(self) -> bool:
+        """Whether its file is JPEG 2000."""
+        return urlsplit(self.href).path.lower().endswith(".jp2")
+
+    @property
     def fallback_name(self) -> str:
         """The name it gets where no better one is free."""
         if self.count == 1:
             return plain_name(self.asset)
-        return self.name or f"{self.asset}.{self.index}"
+        return (not self.is_picture and self.name) or f"{self.asset}.{self.index}"
+
+    def described_for(self, names: Sequence[str]) -> bool:
+        """Return whether the item says all that is needed of it to find bands of these names."""
+        is_asked_for = any(name.partition(".")[0] == self.asset for name in names)
+        return self.described or (self.is_picture and not is_asked_for)
 
     def preferred_name(self, archive: Archive) -> tuple[_Rank, str | None]:
         """Return the name it should get, with a rank: of several bands the smallest rank gets it.
 
         The run file's mapping comes first, then an asset key that is the common name (red beside
-        red-jp2), then an asset with this band alone, then one band of several (red of a true-colour
-        picture); of equals the finer (B02_10m before B02_20m).
+        red-jp2), then an asset with this band alone, then one band of several; of equals the finer
+        (B02_10m before B02_20m), then GeoTIFF before JPEG 2000. A picture's bands have no common
+        names: red of a true-colour picture is no reflectance.
 
         Returns:
             The rank and the name, None where it has no common name.
         """
         rank = 0 if self.common_name == self.asset else 1 if self.count == 1 else 2
         keys = (self.name, self.common_name, self.asset if self.count == 1 else None)
+        if self.is_picture:
+            keys = (self.fallback_name,)
         mapped = next((archive.bands[key] for key in keys if key in archive.bands), None)
-        return (mapped is None, rank, self.gsd_m), mapped or self.common_name
+        name = mapped or (None if self.is_picture else self.common_name)
+        return (mapped is None, rank, self.pixel_side_m, self.is_jpeg2000), name
 
     def split(self, header: Header) -> list[AssetBand]:
         """Return the bands of the asset's file, named by the file.
@@ -91,6 +126,7 @@ class AssetBand:
                 len(names),
                 name,
                 common_name=name if name in COMMON else None,
+                picture=self.picture,
             )
             for index, name in enumerate(names, 1)
             if name != "alpha"
@@ -144,17 +180,70 @@ def name_bands(asset_bands: Sequence[AssetBand], archive: Archive) -> dict[str, 
 
 
 def find_by_record(asset_bands: Sequence[AssetBand], names: Sequence[str]) -> dict[str, AssetBand]:
-    """Find bands by the name in their record or by their asset's key (B8A, SR_B4).
+    """Find bands by their asset's key or the name in their record (B8A, SR_B4).
 
     Returns:
-        Those of the names that are one → band, the finest of several.
+        Those of the names that are one → band. Of several the one whose asset has the name, then
+        the one alone in its asset, then the finest, then GeoTIFF.
     """
-    bands: dict[str, AssetBand] = {}
-    for band in sorted(asset_bands, key=lambda band: (band.count, band.gsd_m)):
-        for name in (band.name, band.asset if band.count == 1 else None):
-            if name in names:
-                bands.setdefault(str(name), band)
+    bands = {}
+    for name in names:
+        offers = [
+            band
+            for band in asset_bands
+            if (band.count == 1 and band.asset == name)
+            or (band.name == name and not band.is_picture)
+        ]
+        if offers:
+            bands[name] = min(
+                offers,
+                key=lambda band: (
+                    band.asset != name,
+                    band.count,
+                    band.pixel_side_m,
+                    band.is_jpeg2000,
+                ),
+            )
     return bands
+
+
+def tell_pictures(
+    asset_bands: Sequence[AssetBand], properties: Mapping[str, Any]
+) -> list[AssetBand]:
+    """Decide which bands of an item are those of pictures.
+
+    A true-colour picture beside other assets is one, and so is an asset of 8 bits whose bands other
+    assets offer with more bits. Where an item has nothing else, as aerial images do, the picture is
+    its data, unless its platform measures reflectance.
+
+    Args:
+        asset_bands: The item's bands; `picture` as their assets' keys and roles have it.
+        properties: The item's properties.
+
+    Returns:
+        The bands in the same order.
+    """
+    platform = f"{properties.get('platform')} {properties.get('constellation')}"
+    others = [band for band in asset_bands if not band.is_picture]
+    if not others and not _REFLECTANCE_PLATFORM.search(platform):
+        return [
+            replace(band, picture="") if band.picture == "visual" else band for band in asset_bands
+        ]
+    deep_names = {
+        name
+        for band in others
+        if band.dtype not in (None, "uint8")
+        for name in (band.name, band.common_name)
+        if name
+    }
+    eight_bit = {
+        band.asset
+        for band in others
+        if band.count > 1 and band.dtype == "uint8" and deep_names & {band.name, band.common_name}
+    }
+    return [
+        replace(band, picture="visual") if band.asset in eight_bit else band for band in asset_bands
+    ]
 
 
 def _finer_name(name: str, band: AssetBand) -> str | None:
@@ -192,19 +281,22 @@ def list_asset_bands(
     # One record for several bands applies to them all.
     raster_bands = raster_bands * count if len(raster_bands) == 1 else raster_bands
     href, described = str(asset.get("href", "")), bool(bands or eo_bands or raster_bands)
+    picture = _picture_of(key, asset)
     asset_bands = []
     for position in range(count):
         record = {field: entry for field, entry in asset.items() if field != "name"}
         for records in (raster_bands, eo_bands, bands):
             record |= records[position] if position < len(records) else {}
-        band = AssetBand(key, href, position + 1, count, described=described)
+        band = AssetBand(key, href, position + 1, count, described=described, picture=picture)
         asset_bands.append(_with_record(band, record))
     return asset_bands
 
 
 def _with_record(band: AssetBand, record: Mapping[str, Any]) -> AssetBand:
     # The band with the fields of its asset and band records, merged.
-    gsd = _lookup(record, "gsd", "raster:spatial_resolution", "spatial_resolution")
+    # `gsd` is the sensor's: also of a copy with larger pixels (B02_20m).
+    side = _lookup(record, "raster:spatial_resolution", "spatial_resolution", "gsd")
+    key_side = re.search(r"_(\d+)m(?![a-z])", band.asset)
     return replace(
         band,
         name=record.get("name"),
@@ -213,7 +305,8 @@ def _with_record(band: AssetBand, record: Mapping[str, Any]) -> AssetBand:
         scale=parse_number(_lookup(record, "raster:scale", "scale")),
         offset=parse_number(_lookup(record, "raster:offset", "offset")),
         nodata=parse_number(record.get("nodata")),
-        gsd_m=parse_number(gsd) or math.inf,
+        pixel_side_m=parse_number(key_side[1] if key_side else side) or math.inf,
+        dtype=record.get("data_type"),
         wavelength_um=parse_number(_lookup(record, "eo:center_wavelength", "center_wavelength")),
     )
 
@@ -222,18 +315,28 @@ def _lookup(record: Mapping[str, Any], *fields: str) -> Any:
     return next((record[field] for field in fields if field in record), None)
 
 
-def has_data(asset: Mapping[str, Any]) -> bool:
-    """Return whether an asset holds pixels that can be mapped.
+def has_pixels(asset: Mapping[str, Any]) -> bool:
+    """Return whether an asset is GeoTIFF or JPEG 2000 by its media type or suffix.
 
-    It is GeoTIFF or JPEG 2000, by its media type or suffix, and by its roles neither a preview nor
-    metadata.
+    Metadata by its roles is not.
     """
     media_type, href = str(asset.get("type") or "").lower(), str(asset.get("href", ""))
-    if {"thumbnail", "overview", "metadata"} & set(asset.get("roles") or ()):
+    if "metadata" in _roles(asset):
         return False
     if media_type:
         return any(raster_type in media_type for raster_type in ("tiff", "jp2"))
     return urlsplit(href).path.lower().endswith((".tif", ".tiff", ".jp2"))
+
+
+def _picture_of(key: str, asset: Mapping[str, Any]) -> Literal["", "preview", "visual"]:
+    roles, name = _roles(asset), key.lower()
+    if roles & _PREVIEW_ROLES or _PREVIEW_KEY.fullmatch(name):
+        return "preview"
+    return "visual" if roles & _PICTURE_ROLES or _PICTURE_KEY.fullmatch(name) else ""
+
+
+def _roles(asset: Mapping[str, Any]) -> set[str]:
+    return set(asset.get("roles") or ())
 
 
 # Quality assets of Sentinel-2 (SCL, scl, SCL_20m) and Landsat Collection 2 (qa_pixel,
@@ -268,7 +371,7 @@ def find_quality(
             f"scene {scene_id} has no quality asset {archive.quality!r}; it has {assets}: "
             "name another under scenes.quality"
         )
-    for band in sorted(asset_bands, key=lambda band: band.gsd_m):
+    for band in sorted(asset_bands, key=lambda band: band.pixel_side_m):
         match = _QUALITY_ASSET.fullmatch(band.asset.lower())
         if match and archive.mask:
             return band, _QUALITY_TESTS[match[1]](archive.mask)

@@ -30,8 +30,10 @@ def as_published(band: AssetBand, properties: Mapping[str, Any]) -> AssetBand:
     )
     if band.scale is None and band.offset is None and band.count == 1:
         band = _sentinel2(band, properties) or _landsat(band, properties) or band
-    # Earth Search has subtracted the offset from these files, though their items still give it.
-    return replace(band, offset=0.0) if offset_applied is True and band.offset else band
+    # Earth Search has subtracted the offset from its GeoTIFF files, though its items still give it;
+    # the JPEG 2000 files beside them are ESA's own.
+    is_applied = offset_applied is True and not band.is_jpeg2000
+    return replace(band, offset=0.0) if is_applied and band.offset else band
 
 
 def _sentinel2(band: AssetBand, properties: Mapping[str, Any]) -> AssetBand | None:

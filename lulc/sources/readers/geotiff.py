@@ -17,6 +17,7 @@ from lulc.sources.header import (
     make_scene,
     open_header,
     plain_name,
+    require_bands,
     with_fingerprint,
 )
 from lulc.sources.quality_masks import quality_tests
@@ -166,12 +167,12 @@ def _select(
     quality = _quality_name(archive)
     names = bands or [name for name in file_bands if name != quality]
     required = [*names, quality] if quality else names
-    missing = [name for name in required if name not in file_bands]
-    if missing or not names:
-        raise InputError(
-            f"scene {item.key} has no band {', '.join(missing)}; it has {', '.join(band_names)}: "
-            "map its names under scenes.bands"
-        )
+    require_bands(
+        f"scene {item.key}",
+        [name for name in required if name not in file_bands],
+        list(band_names) if names else [],
+        "map its names under scenes.bands",
+    )
     selected = []
     for name in names:
         header, index = file_bands[name]

@@ -18,7 +18,14 @@ from lulc.bands import Band
 from lulc.config import Archive, Condition
 from lulc.errors import InputError
 from lulc.redact import redact_url
-from lulc.sources.header import BandMetadata, Header, make_scene, open_header, with_fingerprint
+from lulc.sources.header import (
+    BandMetadata,
+    Header,
+    make_scene,
+    open_header,
+    require_bands,
+    with_fingerprint,
+)
 from lulc.sources.product import PACKED, Tree, open_tree
 from lulc.sources.quality_masks import (
     QualityLayer,
@@ -234,14 +241,12 @@ def _select(product: _Product, archive: Archive, bands: Sequence[str]) -> dict[s
         for name in bands
         if name not in by_any_name or by_any_name[name] not in available.values()
     ]
-    if missing or not available:
-        names = ", ".join(
-            f"{name} ({product.file_suffix(mtl_band)})" for name, mtl_band in available.items()
-        )
-        raise InputError(
-            f"product {product.id} has no band {', '.join(missing)}; it has {names or 'none'}: "
-            "download its other bands"
-        )
+    require_bands(
+        f"product {product.id}",
+        missing,
+        [f"{name} ({product.file_suffix(mtl_band)})" for name, mtl_band in available.items()],
+        "download its other bands, under the names that its MTL gives",
+    )
     return {name: by_any_name[name] for name in bands or available}
 
 

@@ -22,7 +22,13 @@ from lulc.errors import InputError
 from lulc.geo.grid import WGS84, Grid, transformer
 from lulc.raster import hdf4
 from lulc.raster.hdf4 import Hdf4Layer
-from lulc.sources.header import BandMetadata, Header, make_scene, with_fingerprint
+from lulc.sources.header import (
+    BandMetadata,
+    Header,
+    make_scene,
+    require_bands,
+    with_fingerprint,
+)
 from lulc.sources.quality_masks import (
     QualityLayer,
     QualityMask,
@@ -211,15 +217,15 @@ def _select(product: _Product, archive: Archive, bands: Sequence[str]) -> dict[s
             )
         layers_by_name[name] = layer_name
     by_any_name = {layer_name: layer_name for layer_name in product.layers} | layers_by_name
-    missing = [name for name in bands if name not in by_any_name]
-    if missing or not by_any_name:
-        names = ", ".join(
+    require_bands(
+        product.path,
+        [name for name in bands if name not in by_any_name],
+        [
             name if name == layer_name else f"{name} ({layer_name})"
             for name, layer_name in layers_by_name.items()
-        )
-        raise InputError(
-            f"{product.path} has no band {', '.join(missing)}; it has {names or 'none'}"
-        )
+        ],
+        "name one of them, or map it under scenes.bands",
+    )
     if bands:
         return {name: by_any_name[name] for name in bands}
     main_bands = {

@@ -17,7 +17,7 @@ from lulc.geo.grid import WGS84
 from lulc.raster.access import open_raster
 from lulc.redact import redact_url
 from lulc.sources.checksums import verify_product
-from lulc.sources.header import with_fingerprint
+from lulc.sources.header import require_bands, with_fingerprint
 from lulc.sources.product import Tree
 from lulc.sources.safe import find_products, list_products, open_product, plain_stem
 from lulc.sources.scene import Scene
@@ -99,12 +99,12 @@ def _select(
 ) -> dict[str, str]:
     # Name of each requested band in the scene → its measurement file.
     files_by_name = {archive.bands.get(name, name): file for name, file in files.items()}
-    missing = [name for name in bands if name not in files_by_name]
-    if missing or not files_by_name:
-        raise InputError(
-            f"product {item.key} has no band {', '.join(missing)}; "
-            f"it has {', '.join(files_by_name) or 'none'}"
-        )
+    require_bands(
+        f"product {item.key}",
+        [name for name in bands if name not in files_by_name],
+        list(files_by_name),
+        "download its other polarisations, as .tiff in measurement",
+    )
     return {name: files_by_name[name] for name in bands or files_by_name}
 
 

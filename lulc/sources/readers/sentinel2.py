@@ -15,7 +15,14 @@ from lulc.config import Archive, Condition
 from lulc.errors import InputError
 from lulc.redact import redact_url
 from lulc.sources.checksums import verify_product
-from lulc.sources.header import BandMetadata, Header, make_scene, open_header, with_fingerprint
+from lulc.sources.header import (
+    BandMetadata,
+    Header,
+    make_scene,
+    open_header,
+    require_bands,
+    with_fingerprint,
+)
 from lulc.sources.product import Tree
 from lulc.sources.quality_masks import QualityLayer, QualityMask, quality_tests, scl_tests
 from lulc.sources.safe import find_products, list_products, open_product
@@ -45,6 +52,8 @@ _TILE_METADATA = r"GRANULE/[^/]+/(?:MTD_TL|S2[A-Z]_OPER_MTD_L(?:1C|2A)_TL_[^/]*)
 # Level-1C from baseline 04.00 on: the bands of its one cloud mask, each 1 where its condition
 # holds.
 _CLASSI_BANDS: dict[Condition, int] = {"cloud": 1, "cirrus": 2, "snow": 3}
+# Baseline of products that users make with their own Sen2Cor: it tells nothing of their numbers.
+_OWN_BASELINE = 99.99
 
 
 def _accepts(archive: Archive, names: Sequence[str]) -> bool:
@@ -87,9 +96,13 @@ class _Product:
         """
         folder = r"QI_DATA/" if layer.startswith("MSK_") else r"IMG_DATA/(?:R\d\dm/)?"
         stem = rf"{re.escape(self.root)}GRANULE/[^/]+/{folder}(?:[^/]*_)?{re.escape(layer)}"
-        pattern = re.compile(rf"{stem}(?:_B00)?(?:_(\d\d)m)?\.jp2")
+        pattern = re.compile(
+            rf"{stem}(?:_B00)?(?:_(?P<side>\d\d)m)?\.(?:(?P<original>jp2)|tiff?)", re.IGNORECASE
+        )
         matches = [match for name in self.tree.sizes if (match := pattern.fullmatch(name))]
-        return dict(sorted({int(match[1] or 0): match[0] for match in matches}.items()))
+        # A GeoTIFF copy of a band gives way to the JPEG 2000 that ESA made.
+        matches.sort(key=lambda match: match["original"] is not None)
+        return dict(sorted({int(match["side"] or 0): match[0] for match in matches}.items()))
 
     def header(self, name: str) -> Header:
         """Return the header of a file."""
@@ -192,19 +205,19 @@ def _select(
             )
         codes_by_name[name] = code
     by_any_name = {code: code for code in codes} | codes_by_name
-    missing = [name for name in bands if name not in by_any_name]
-    if missing or not codes_by_name:
-        names = ", ".join(f"{name} ({code})" for name, code in codes_by_name.items())
-        raise InputError(
-            f"product {item.key} has no band {', '.join(missing)}; it has {names or 'none'}: "
-            "download its other bands"
-        )
+    require_bands(
+        f"product {item.key}",
+        [name for name in bands if name not in by_any_name],
+        [f"{name} ({code})" for name, code in codes_by_name.items()],
+        "download its other bands, as .jp2 or .tif below GRANULE",
+    )
     return {name: by_any_name[name] for name in bands or codes_by_name}
 
 
 def _radiometry(product: _Product, code: str) -> BandMetadata:
     # From baseline 04.00 on the numbers have an offset, so that dark surfaces do not become no
-    # data; before, they have none.
+    # data; before, they have none. Sen2Cor on a user's machine writes the offset where it adds one
+    # (from 2.10 on).
     metadata = product.metadata
     offset_tag = {"1C": "RADIO_ADD_OFFSET", "2A": "BOA_ADD_OFFSET"}[product.level]
     tag = "QUANTIFICATION_VALUE" if product.level == "1C" else "BOA_QUANTIFICATION_VALUE"
@@ -213,7 +226,11 @@ def _radiometry(product: _Product, code: str) -> BandMetadata:
     divisor = metadata.number(f".//{tag}")
     band_id = list(_COMMON_NAMES).index(code)
     offset = metadata.find_text(f".//{offset_tag}[@band_id='{band_id}']")
-    if divisor <= 0 or (offset is None and metadata.number(".//PROCESSING_BASELINE") >= 4):
+    needs_offset = (
+        4 <= metadata.number(".//PROCESSING_BASELINE") < _OWN_BASELINE
+        or metadata.root.find(f".//{offset_tag}") is not None
+    )
+    if divisor <= 0 or (offset is None and needs_offset):
         raise InputError(
             f"{redact_url(metadata.href)} has no {offset_tag} of {code}, or no positive {tag}: "
             "download the product again"

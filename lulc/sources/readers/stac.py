@@ -27,6 +27,7 @@ from lulc.sources.header import (
     open_header,
     parse_json,
     parse_number,
+    require_bands,
     with_fingerprint,
 )
 from lulc.sources.href import resolve_href
@@ -34,9 +35,10 @@ from lulc.sources.readers._stac_bands import (
     AssetBand,
     find_by_record,
     find_quality,
-    has_data,
+    has_pixels,
     list_asset_bands,
     name_bands,
+    tell_pictures,
 )
 from lulc.sources.readers._stac_scaling import as_published
 from lulc.sources.scene import Scene
@@ -175,17 +177,20 @@ def _read_item(
     asset_bands = [
         as_published(band, properties)
         for key, asset in content["assets"].items()
-        if has_data(asset)
+        if has_pixels(asset)
         for band in list_asset_bands(key, asset, properties)
     ]
+    asset_bands = tell_pictures(asset_bands, properties)
     bands_by_name = find_by_record(asset_bands, bands) | name_bands(asset_bands, archive)
     if not bands or not set(bands) <= set(bands_by_name):
         # What the item does not describe, the files may: an asset of several bands that has no band
-        # records.
+        # records. Of pictures only those are opened that are asked for.
         asset_bands = [
             file_band
             for band in asset_bands
-            for file_band in ([band] if band.described else band.split(headers.open(band)))
+            for file_band in (
+                [band] if band.described_for(bands) else band.split(headers.open(band))
+            )
         ]
         bands_by_name = find_by_record(asset_bands, bands) | name_bands(asset_bands, archive)
     quality, tests = find_quality(asset_bands, archive, scene_id) or (None, ())
@@ -219,13 +224,16 @@ def _select(
     scene_id: str,
 ) -> list[tuple[str, AssetBand]]:
     # The requested bands in their order, or all but the quality band in order of name.
-    names = bands or sorted(name for name, band in bands_by_name.items() if band is not quality)
-    missing = [name for name in names if name not in bands_by_name]
-    if missing or not names:
-        raise InputError(
-            f"scene {scene_id} has no band {', '.join(missing)}; it has "
-            f"{', '.join(bands_by_name) or 'none'}: map its names under scenes.bands"
-        )
+    # Pictures are taken by their own names alone.
+    names = bands or sorted(
+        name for name, band in bands_by_name.items() if band is not quality and not band.is_picture
+    )
+    require_bands(
+        f"scene {scene_id}",
+        [name for name in names if name not in bands_by_name],
+        list(bands_by_name) if names else [],
+        "map its names under scenes.bands",
+    )
     return [(name, bands_by_name[name]) for name in names]
 
 
