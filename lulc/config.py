@@ -398,7 +398,7 @@ class RegionFile:
     level: str = "region"
     """Name of this set of regions in the tables, such as `district`."""
     layer: str | None = None
-    """Layer of the file. Default: the first."""
+    """Layer of the file. Default: its only layer with geometries and the named columns."""
     cut: Count = 1
     """Number of rows and columns of the even grid that divides each region's bounds; the ids are
     then `<id>/<col>_<row>`. Default: whole regions."""

@@ -7,8 +7,7 @@ import shapely
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
-# Numbers of the types that shapely.get_type_id gives.
-_POLYGON, _MULTIPOLYGON = 3, 6
+_POLYGON = 3  # as shapely.get_type_id gives it; the numbers above it are of types with parts
 
 
 def polygon_of_ring(lon: np.ndarray, lat: np.ndarray) -> BaseGeometry:
@@ -56,10 +55,11 @@ def _cut_turn(geometry: BaseGeometry, turn: int) -> BaseGeometry:
 
 def only_polygons(geometry: BaseGeometry) -> BaseGeometry:
     """Return the polygons of any geometry as one Polygon or MultiPolygon, which may be empty."""
-    # A collection may hold collections: two levels of parts reach a MultiPolygon in one.
-    geometries = shapely.get_parts(shapely.get_parts(geometry))
-    polygonal = np.isin(shapely.get_type_id(geometries), (_POLYGON, _MULTIPOLYGON))
-    return join_polygons(shapely.get_parts(geometries[polygonal]))
+    # A collection may hold collections.
+    parts = shapely.get_parts(geometry)
+    while (shapely.get_type_id(parts) > _POLYGON).any():
+        parts = shapely.get_parts(parts)
+    return join_polygons(parts[shapely.get_type_id(parts) == _POLYGON])
 
 
 def join_polygons(polygons: np.ndarray) -> BaseGeometry:

@@ -9,6 +9,7 @@ from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError, UsageError
 from lulc.geo import grid
+from lulc.tables.vector_files import find_layer, polygons_of, read_features
 
 
 def read_area(area: str | None) -> BaseGeometry | None:
@@ -29,21 +30,12 @@ def read_area(area: str | None) -> BaseGeometry | None:
         return None
     if re.fullmatch(r"[-+\d.eE, ]+", area):
         return parse_box(area)
-    import geopandas
-
-    try:
-        frame = geopandas.read_file(area)
-    except Exception as error:
-        raise InputError(
-            f"area {area} cannot be read as a vector file ({error}); "
-            "a box is xmin,ymin,xmax,ymax in degrees"
-        ) from error
-    if frame.crs is None:
-        raise InputError(f"area {area} has no CRS: write it into the file")
-    geometry = frame.geometry.make_valid().union_all()
+    layer = find_layer(area, "area")
+    polygons = polygons_of(read_features(layer).geometries)
+    geometry = shapely.union_all(shapely.make_valid(polygons))
     if geometry.is_empty:
         raise InputError(f"area {area} holds no polygon")
-    return shapely.make_valid(grid.project(geometry, frame.crs.to_wkt(), grid.WGS84))
+    return shapely.make_valid(grid.project(geometry, layer.crs, grid.WGS84))
 
 
 def parse_box(text: str) -> BaseGeometry:

@@ -101,9 +101,10 @@ def bad_regions(region_set: RegionSet, fingerprint: str) -> dict[str, LedgerRow]
 
 
 def coverage_note(context: StageContext, region_set: RegionSet, inside: pa.Table) -> str:
-    """Return what a user should know of the regions: repaired ones, and those outside the map."""
+    """Return what a user should know of the regions: their numbers, repairs, those outside."""
     of_whole_map = "no regions in the run file: areas of the whole map"
     notes = [] if context.config.regions else [of_whole_map]
+    notes += region_set.notes
     repaired, count = region_set.repaired, region_set.table.num_rows
     if repaired:
         ids = ", ".join(repaired[:3])

@@ -22,6 +22,7 @@ from lulc.geo.areas import degrees_area
 from lulc.geo.reproject import to_degrees
 from lulc.tables import layout, schemas
 from lulc.tables.files import write_atomic
+from lulc.tables.vector_files import find_layer, polygons_of, read_features, texts_of
 
 MAP_LEVEL = "map"
 """Level, in tables, of the one region that is the whole map, where the run file has no regions."""
@@ -52,19 +53,21 @@ class RegionSet:
         table: rows of the regions table (`schemas.REGIONS`).
         repaired: ids of regions whose invalid polygon was repaired.
         empty: ids of regions without an area, which are left out of the table.
+        notes: what a user should know of the regions' ids.
     """
 
     table: pa.Table
     repaired: tuple[str, ...]
     empty: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Feature:
-    # A feature of a vector file; wkb is in the file's CRS, None where it has no geometry.
+    # A feature of a vector file; polygon is in the file's CRS, None where it has no polygon.
     region_id: str
     name: str
-    wkb: bytes | None
+    polygon: BaseGeometry | None
     crs: str
 
 
@@ -85,14 +88,17 @@ def read_regions(files: Sequence[RegionFile]) -> RegionSet:
     rows: list[dict[str, Any]] = []
     repaired: list[str] = []
     empty: list[str] = []
+    notes: list[str] = []
     for file in files:
         if file.level == MAP_LEVEL:
             raise UsageError(
                 f"regions {file.path}: level {MAP_LEVEL!r} is reserved for the whole map: "
                 "choose another name"
             )
-        for feature in _read_features(file):
-            geometry = _polygon(feature.wkb)
+        features, note = _read_features(file)
+        notes += [note] if note else []
+        for feature in features:
+            geometry = feature.polygon
             if geometry is None:
                 empty.append(feature.region_id)
                 continue
@@ -109,7 +115,8 @@ def read_regions(files: Sequence[RegionFile]) -> RegionSet:
     if files and not rows:
         names = ", ".join(file.path for file in files)
         raise InputError(f"no region of {names} is a polygon with an area: give others")
-    return RegionSet(pa.Table.from_pylist(rows, schemas.REGIONS), tuple(repaired), tuple(empty))
+    table = pa.Table.from_pylist(rows, schemas.REGIONS)
+    return RegionSet(table, tuple(repaired), tuple(empty), tuple(notes))
 
 
 def write_regions(out: Path, table: pa.Table) -> None:
@@ -211,89 +218,45 @@ def _check_unique(
         )
 
 
-def _polygon(wkb: bytes | None) -> BaseGeometry | None:
-    # The polygons of a geometry; None where it has none, or coordinates that are not finite.
-    geometry = None if wkb is None else shapely.from_wkb(wkb, on_invalid="ignore")
-    if geometry is None or not np.isfinite(shapely.get_coordinates(geometry)).all():
-        return None
-    polygons = only_polygons(shapely.force_2d(geometry))
-    return None if polygons.is_empty else polygons
-
-
-def _read_features(file: RegionFile) -> list[_Feature]:
-    crs, shapes, columns = _read_layer(file)
-    ids = _region_ids(file, columns, len(shapes))
-    column = file.name or next((name for name in columns if name.lower() == "name"), None)
-    names = _texts(file, columns, column, "name") if column else ids
-    return [
-        _Feature(region_id, name or region_id, wkb, crs)
-        for region_id, name, wkb in zip(ids, names, shapes, strict=True)
+def _read_features(file: RegionFile) -> tuple[list[_Feature], str]:
+    # Features in the order of the file; a note where their ids are numbers instead of a column's.
+    named = [column for column in (file.id, file.name) if column]
+    layer = find_layer(file.path, "regions", file.layer, named)
+    usual = [name for use in _ID_COLUMNS for name in layer.columns if name.lower() == use]
+    name_column = file.name or next((n for n in layer.columns if n.lower() == "name"), None)
+    id_columns = [file.id] if file.id else usual
+    columns = dict.fromkeys([*id_columns, *([name_column] if name_column else [])])
+    features = read_features(layer, list(columns))
+    texts = {name: texts_of(values) for name, values in features.columns.items()}
+    polygons = polygons_of(features.geometries)
+    ids, note = _region_ids(file, {name: texts[name] for name in id_columns}, len(polygons))
+    names = texts[name_column] if name_column else ids
+    read = [
+        _Feature(region_id, name or region_id, polygon, layer.crs)
+        for region_id, name, polygon in zip(ids, names, polygons, strict=True)
     ]
+    return read, note
 
 
-def _read_layer(file: RegionFile) -> tuple[str, np.ndarray, dict[str, Any]]:
-    # CRS, WKB of every feature, and columns by name.
-    import pyogrio
-
-    try:
-        info = pyogrio.read_info(file.path, layer=file.layer)
-        if info["driver"] == "OGR_VRT":
-            raise InputError(
-                f"regions {file.path} is a VRT, which may point at any file: "
-                "give the file it points at"
-            )
-        meta, _, shapes, columns = pyogrio.raw.read(file.path, layer=file.layer)
-    except (
-        OSError,
-        ValueError,
-        pyogrio.errors.DataSourceError,
-        pyogrio.errors.DataLayerError,
-    ) as error:
-        raise InputError(f"regions {file.path} cannot be read as a vector file: {error}") from error
-    if not meta["crs"]:
-        raise InputError(
-            f"regions {file.path} has no CRS, so the location of its regions is unknown: "
-            "set it in the file"
-        )
-    if shapes is None:
-        raise InputError(
-            f"regions {file.path} has no geometry: give a layer with polygons, with `layer`"
-        )
-    names = (str(name) for name in meta["fields"])
-    return str(meta["crs"]), shapes, dict(zip(names, columns, strict=True))
-
-
-def _region_ids(file: RegionFile, columns: dict[str, Any], count: int) -> list[str]:
+def _region_ids(
+    file: RegionFile, columns: dict[str, list[str]], count: int
+) -> tuple[list[str], str]:
     # The values of column `id`, else of the first usual id column with distinct values, else
     # numbers.
     if file.id:
-        ids = _texts(file, columns, file.id, "id")
+        ids = columns[file.id]
         if "" in ids:
             raise InputError(
                 f"regions {file.path}: feature {ids.index('') + 1} has no value in id column "
                 f"{file.id!r}: fill it in"
             )
-        return ids
-    for usual in _ID_COLUMNS:
-        for column in (name for name in columns if name.lower() == usual):
-            ids = _texts(file, columns, column, "id")
-            if len(set(ids)) == count and "" not in ids:
-                return ids
-    return [f"{Path(file.path).stem}-{number}" for number in range(1, count + 1)]
-
-
-def _texts(file: RegionFile, columns: dict[str, Any], name: str, use: str) -> list[str]:
-    # A column as texts: whole numbers without a decimal point, nothing for a missing value.
-    if name not in columns:
-        raise InputError(
-            f"regions {file.path} has no column {name!r} for {use}: "
-            f"it has {', '.join(columns) or 'none'}"
-        )
-    return [_text(value) for value in columns[name].tolist()]
-
-
-def _text(value: Any) -> str:
-    if value is None or value != value:  # noqa: PLR0124 (NaN)
-        return ""
-    is_whole = isinstance(value, float | np.floating) and value == int(value)
-    return str(int(value)) if is_whole else str(value)
+        return ids, ""
+    for ids in columns.values():
+        if len(set(ids)) == count and "" not in ids:
+            return ids, ""
+    stem = Path(file.path).stem
+    note = (
+        f"{count} regions of {Path(file.path).name} are numbered {stem}-1 to {stem}-{count}, as "
+        f"{', '.join(map(repr, columns))} repeats values or lacks some: name a column with `id`"
+    )
+    return [f"{stem}-{number}" for number in range(1, count + 1)], note if columns else ""

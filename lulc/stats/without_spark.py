@@ -51,6 +51,8 @@ def measure_class_rasters(
     """
     sources = class_rasters.scan_rasters(maps)
     regions = read_regions(region_files)
+    for note in regions.notes:
+        progress.say(note)
     if regions.empty:
         ids = ", ".join(regions.empty[:3])
         progress.say(f"{len(regions.empty)} regions have no area and are left out ({ids})")

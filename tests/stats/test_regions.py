@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pyogrio
 import pytest
@@ -68,11 +69,46 @@ def test_ids_names_and_level(tmp_path):
 
 def test_default_id_must_be_distinct_else_rows_are_numbered(tmp_path):
     file = write(tmp_path / "parks.gpkg", [SQUARE, SQUARE], name=["same", "same"])
-    assert regions.read_regions([file]).table["region_id"].to_pylist() == ["parks-1", "parks-2"]
+    found = regions.read_regions([file])
+    assert found.table["region_id"].to_pylist() == ["parks-1", "parks-2"]
+    (note,) = found.notes
+    assert "2 regions of parks.gpkg are numbered parks-1 to parks-2" in note
+    assert "'name' repeats values" in note
     with pytest.raises(InputError, match=r"same.*more than once"):
         regions.read_regions([RegionFile(file.path, id="name")])
-    with pytest.raises(InputError, match=r"no column 'nme' for id.*name"):
+    with pytest.raises(InputError, match=r"no layer with column 'nme'.*name"):
         regions.read_regions([RegionFile(file.path, id="nme")])
+
+
+def test_ids_are_the_texts_of_the_file(tmp_path):
+    boxes = [shapely.box(i, 0, i + 1, 1) for i in range(4)]
+    file = write(tmp_path / "a.gpkg", boxes, id=["007", "NA", "None", "nan"])
+    found = regions.read_regions([file])
+    assert found.table["region_id"].to_pylist() == ["007", "NA", "None", "nan"]
+    assert found.notes == ()
+
+
+def test_an_id_that_is_missing_numbers_all_and_is_told(tmp_path):
+    file = write(tmp_path / "a.gpkg", [SQUARE, SQUARE], id=["x", None])
+    found = regions.read_regions([file])
+    assert found.table["region_id"].to_pylist() == ["a-1", "a-2"]
+    assert "'id' repeats values or lacks some" in found.notes[0]
+    with pytest.raises(InputError, match="feature 2 has no value in id column 'id'"):
+        regions.read_regions([RegionFile(file.path, id="id")])
+
+
+def test_regions_come_from_geoparquet_and_from_one_named_layer(tmp_path):
+    table = geopandas.GeoDataFrame({"id": ["a"]}, geometry=[SQUARE], crs=4326)
+    table.to_parquet(tmp_path / "a.parquet")
+    found = regions.read_regions([RegionFile(str(tmp_path / "a.parquet"))])
+    assert found.table["region_id"].to_pylist() == ["a"]
+    path = str(tmp_path / "a.gpkg")
+    table.to_file(path, layer="country")
+    table.assign(id=["b"]).to_file(path, layer="provinces")
+    with pytest.raises(InputError, match=r"a\.gpkg has 2 layers.*country, provinces"):
+        regions.read_regions([RegionFile(path)])
+    found = regions.read_regions([RegionFile(path, layer="provinces")])
+    assert found.table["region_id"].to_pylist() == ["b"]
 
 
 def test_unusable_files_are_named(tmp_path):
