@@ -15,11 +15,13 @@ import numpy as np
 import shapely
 from shapely.geometry import mapping
 
+from lulc import progress
 from lulc.chips import extent
 from lulc.chips.chip import choose_encoding
 from lulc.chips.tiling import make_tiling
 from lulc.config import Archive, Config, DatasetConf
 from lulc.datasets import registry
+from lulc.datasets.listing import list_items
 from lulc.errors import InputError, LulcError
 from lulc.geo.grid import footprint
 from lulc.geo.tiling import Tiling
@@ -120,9 +122,11 @@ def _count_items(config: Config, dataset: DatasetConf) -> tuple[int, int]:
     # Number of a dataset's items, and bytes of their files.
     description = registry.describe_dataset(dataset)
     codes = registry.crosswalk(dataset, description, config.make_legend())
-    items = from_datasets.list_items(dataset, codes)
-    names = {name for item in items for name in item.files if name}
-    return len(items), sum(_size(Path(dataset.root) / name) for name in names)
+    listing = list_items(dataset, codes)
+    for note in listing.notes:
+        progress.say(note)
+    names = {name for item in listing.items for name in item.files if name}
+    return len(listing.items), sum(_size(Path(dataset.root) / name) for name in names)
 
 
 def _size(path: Path) -> int:

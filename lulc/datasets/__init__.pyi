@@ -1,4 +1,5 @@
-from .dataset import DENSE, Dataset, Description, Example, ExampleItem
+from .dataset import DENSE, Dataset, Description, Example, ExampleItem, Note
+from .listing import Listing, list_items
 from .registry import (
     DATASETS,
     band_encoding,
@@ -16,10 +17,13 @@ __all__ = [
     "Description",
     "Example",
     "ExampleItem",
+    "Listing",
+    "Note",
     "band_encoding",
     "complete_from_datasets",
     "crosswalk",
     "describe_dataset",
     "find_dataset",
+    "list_items",
     "options_of",
 ]

@@ -39,6 +39,15 @@ class ExampleItem:
     """Items of one group cover the same ground and always share a split."""
     lonlat: tuple[float, float] | None = None
     """Longitude and latitude in degrees."""
+    error: str = ""
+    """Why it cannot be read, where the listing already knows; empty where it may be."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a listing tells the user, such as how many files it leaves out."""
+
+    text: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +98,12 @@ class Dataset:
     """Option → accepted values, of which the first is the default; no values: any text."""
     describe: Callable[[Options], Description]
     """describe(options): the properties of all examples in that form."""
-    items: Callable[[Path, Options], Iterable[ExampleItem]]
-    """items(root, options): all items in any order, from names and metadata files alone."""
+    items: Callable[[Path, Options], Iterable[ExampleItem | Note]]
+    """items(root, options): all items in any order, from names and metadata files alone.
+
+    One that a broken metadata file makes useless is an item with an `error`; what is left out is
+    told in notes.
+    """
     read: Callable[[Path, ExampleItem, Options, Sequence[str]], Example]
     """read(root, item, options, bands): the example with these bands in this order.
 

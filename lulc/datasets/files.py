@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,12 @@ from lulc.raster.reader import read_whole
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
 SPLIT_NAMES = {"train": "train", "val": "validation", "test": "test"}
 """The usual names of a publisher's splits → ours."""
+_SPLIT_WORDS = {
+    r"train(ing|set|val)?": "train",
+    r"val(id|idation)?(set)?": "validation",
+    r"test(s|ing|set)?|held(out)?|holdout": "test",
+}
+"""Words in the names of folders → the split of what lies in them."""
 
 BandFile = tuple[str, int]
 """The path of a file, relative to the root, and the index of a band in it, from 1."""
@@ -31,19 +38,55 @@ def walk(root: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Iterator[str
         suffixes: in lower case, with their dots.
 
     Yields:
-        Paths relative to the root; hidden files and folders are passed over.
+        Paths relative to the root. Links are followed, but not back to a folder that they lie in;
+        hidden files and folders are passed over.
+
+    Raises:
+        InputError: a folder cannot be listed.
     """
-    folders = [""]
+    # Each folder with its real path after those of the folders whose links led there.
+    folders: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(root),))]
     while folders:
-        folder = folders.pop()
-        with os.scandir(root / folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
+        folder, reals = folders.pop()
+        try:
+            with os.scandir(root / folder) as scan:
+                entries = list(scan)
+        except OSError as error:
+            raise InputError(f"{root / folder} cannot be listed: {error.strerror}") from error
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path = f"{folder}{entry.name}"
+            if entry.is_dir():
+                if not entry.is_symlink():
+                    folders.append((f"{path}/", (*reals[:-1], f"{reals[-1]}/{entry.name}")))
                     continue
-                if entry.is_dir():
-                    folders.append(f"{folder}{entry.name}/")
-                elif entry.name.lower().endswith(suffixes):
-                    yield f"{folder}{entry.name}"
+                real = os.path.realpath(entry.path)
+                if not any(f"{above}/".startswith(f"{real}/") for above in reals):
+                    folders.append((f"{path}/", (*reals, real)))
+            elif entry.name.lower().endswith(suffixes):
+                yield path
+
+
+def split_of(folder: str | PurePosixPath) -> str:
+    """Return the split that a folder's name, or that of the nearest one above it, says.
+
+    Args:
+        folder: relative to the root.
+
+    Returns:
+        train, validation or test; empty where no name says one.
+
+    Examples:
+        >>> split_of("AOI_2_Vegas_Test/PS-RGB"), split_of("valSet/images"), split_of("valencia")
+        ('test', 'validation', '')
+    """
+    for name in reversed(PurePosixPath(folder).parts):
+        for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name):
+            for pattern, split in _SPLIT_WORDS.items():
+                if re.fullmatch(pattern, word.lower()):
+                    return split
+    return ""
 
 
 def band_indexes(file_bands: Sequence[str], bands: Sequence[str]) -> list[int]:

@@ -30,7 +30,7 @@ from lulc.samples import leakage, splits, table
 from lulc.samples.table import SampleRow, count_classes
 from lulc.tables import arrays, files, store
 from lulc.tables.encoding import Encoding, recode
-from lulc.tables.files import Location, file_identity, fingerprint_of
+from lulc.tables.files import Location
 from lulc.tables.ledger import LedgerRow, rows_of_file
 
 _EQUAL_AREA_CRS = "EPSG:6933"
@@ -83,66 +83,14 @@ def origin_names(datasets: Sequence[DatasetConf]) -> list[tuple[str, DatasetConf
     ]
 
 
-def list_items(dataset: DatasetConf, codes: Mapping[int, int] | None = None) -> list[ExampleItem]:
-    """Return a dataset's items in order of name.
-
-    Args:
-        dataset: from the run file.
-        codes: ids of the dataset's classes that the run uses; items known to hold none of them are
-            left out.
-
-    Raises:
-        InputError: there is no item, or two have one name.
-    """
-    root, options = Path(dataset.root), registry.options_of(dataset)
-    if not root.is_dir():
-        raise InputError(
-            f"dataset {dataset.name}: {dataset.root} is not a folder: "
-            "datasets.root is the one that its archive was unpacked in"
-        )
-    listed = registry.find_dataset(dataset.name).items(root, options)
-    items = sorted(listed, key=lambda item: item.name)
-    if not items:
-        chosen = ", ".join(f"{option} {value}" for option, value in options.items())
-        raise InputError(
-            f"dataset {dataset.name}: nothing in {dataset.root} is named "
-            f"as its publisher names it ({chosen or 'no options'})"
-        )
-    for a, b in itertools.pairwise(items):
-        if a.name == b.name:
-            raise InputError(
-                f"dataset {dataset.name}: two items are named {a.name} "
-                f"({a.files[0]}, {b.files[0]}): remove one"
-            )
-    if codes is None:
-        return items
-    return [item for item in items if not item.classes or any(c in codes for c in item.classes)]
-
-
-def items_fingerprint(dataset: DatasetConf, items: Sequence[ExampleItem]) -> str:
-    """Return what changes when an item, its split or one of its files (size, time) does.
-
-    Args:
-        dataset: from the run file.
-        items: of the dataset.
-    """
-
-    def identify(file: str) -> list[object]:
-        try:
-            return file_identity(Path(dataset.root) / file)
-        except OSError:
-            return [file]
-
-    identities = [[vars(item), [identify(file) for file in item.files]] for item in items]
-    return fingerprint_of(registry.options_of(dataset), identities)
-
-
 def read_example(spec: DatasetSpec, item: ExampleItem) -> Example:
     """Return an item's example with the table's bands, in the dataset's encoding and legend.
 
     Raises:
         InputError: a file is damaged or missing, or does not hold what the dataset describes.
     """
+    if item.error:
+        raise InputError(item.error)
     dataset, options = registry.find_dataset(spec.dataset.name), registry.options_of(spec.dataset)
     bands = spec.encoding.bands
     example = dataset.read(Path(spec.dataset.root), item, options, bands)
@@ -153,12 +101,14 @@ def read_example(spec: DatasetSpec, item: ExampleItem) -> Example:
             f"where {len(bands)} bands are expected"
         )
     dtype = np.dtype(spec.description.encoding.dtype)
-    if not np.can_cast(example.pixels.dtype, dtype):
+    pixels = example.pixels.astype(dtype, copy=False)
+    if not np.can_cast(example.pixels.dtype, dtype) and not np.array_equal(pixels, example.pixels):
+        low, high = example.pixels.min(), example.pixels.max()
         raise InputError(
-            f"{item.files[0]} holds {example.pixels.dtype} where {spec.dataset.name} has {dtype}: "
-            "see its options"
+            f"{item.files[0]} holds {example.pixels.dtype} from {low} to {high} where "
+            f"{spec.dataset.name} has {dtype}, which cannot hold them: see its options"
         )
-    return dataclasses.replace(example, pixels=example.pixels.astype(dtype, copy=False))
+    return dataclasses.replace(example, pixels=pixels)
 
 
 def split_items(

@@ -12,6 +12,7 @@ from lulc.chips.tiling import make_tiling
 from lulc.config import DatasetConf
 from lulc.datasets import registry
 from lulc.datasets.dataset import Description, Example, ExampleItem
+from lulc.datasets.listing import Listing, items_fingerprint, list_items
 from lulc.errors import InputError, UsageError
 from lulc.samples import from_chips, from_datasets
 from lulc.samples.from_chips import LABEL_SCAN, SampleSpec
@@ -51,7 +52,7 @@ class _Listed:
     dataset: DatasetConf
     description: Description
     codes: Mapping[int, int]
-    items: list[ExampleItem]
+    listing: Listing
 
 
 def find_origins(context: StageContext) -> list[SampleOrigin]:
@@ -95,7 +96,7 @@ def dataset_origins(
         codes = tuple(sorted(one.codes.items()))
         legend = config.make_legend()
         spec = DatasetSpec(context.out, one.name, one.dataset, encoding, 0, dates, legend, codes)
-        example = _first_readable(spec, one.items)
+        example = _first_readable(spec, one.listing.items)
         # Of images of several sizes as they were published the first one's counts, as for every
         # dataset after it.
         size = one.dataset.size or size or max(example.pixels.shape[2:])
@@ -115,8 +116,8 @@ def _list_datasets(context: StageContext) -> list[_Listed]:
     for name, dataset in from_datasets.origin_names(context.config.datasets):
         description = registry.describe_dataset(dataset)
         codes = registry.crosswalk(dataset, description, legend)
-        items = from_datasets.list_items(dataset, codes)
-        listed.append(_Listed(name, dataset, description, codes, items))
+        listing = list_items(dataset, codes)
+        listed.append(_Listed(name, dataset, description, codes, listing))
     return listed
 
 
@@ -174,12 +175,12 @@ def _label_origin(
 def _dataset_origin(
     context: StageContext, spec: DatasetSpec, listed: _Listed, example: Example
 ) -> SampleOrigin:
-    samples, items = context.config.samples, listed.items
+    samples, items, bad = context.config.samples, listed.listing.items, listed.listing.bad
     is_published = spec.dataset.splits == "published" and any(item.split for item in items)
     gsd_m = listed.description.gsd_m
 
     def plan(fingerprint: str) -> tuple[list[Row], str]:
-        located: list[ExampleItem] = items
+        located: Sequence[ExampleItem] = items
         outlines: dict[str, bytes] = {}
         if not is_published and example.grid is not None:
             located, outlines = _locate(context, spec, items)
@@ -190,10 +191,14 @@ def _dataset_origin(
             settings = samples if name == "train" else replace(samples, balance="none")
             block_m = settings.block * spec.size * gsd_m
             weights = from_datasets.item_weights(of_split, spec, settings, block_m)
+            if name == "train":
+                # Bad items give no sample; they go with these to be written down.
+                of_split, weights = [*of_split, *bad], [*weights, *[0.0] * len(bad)]
             keys += from_datasets.file_keys(name, of_split, weights, spec, example, fingerprint)
-        return keys, _note(spec.name, len(items), split, apart)
+        note = _note(spec.name, len(items) + len(bad), len(bad), split, apart)
+        return keys, "; ".join([note, *listed.listing.notes])
 
-    inputs = (spec, from_datasets.items_fingerprint(spec.dataset, items))
+    inputs = (spec, items_fingerprint(spec.dataset, [*items, *bad]))
     write = partial(from_datasets.write_examples, spec=spec)
     return SampleOrigin(inputs, plan, write, spec.name if is_published else "")
 
@@ -201,12 +206,13 @@ def _dataset_origin(
 def _note(
     name: str,
     item_count: int,
+    bad_count: int,
     split: Mapping[str, Sequence[ExampleItem]],
     apart: Mapping[str, Sequence[ExampleItem]],
 ) -> str:
     split_count, final_count = (sum(map(len, items.values())) for items in (split, apart))
     counts = ", ".join(f"{name} {len(items):,}" for name, items in apart.items())
-    in_none, dropped = item_count - split_count, split_count - final_count
+    in_none, dropped = item_count - bad_count - split_count, split_count - final_count
     note = f"{name}: {counts}"
     note += f", {in_none:,} in no split" if in_none else ""
     if dropped:
@@ -215,7 +221,7 @@ def _note(
 
 
 def _locate(
-    context: StageContext, spec: DatasetSpec, items: list[ExampleItem]
+    context: StageContext, spec: DatasetSpec, items: Sequence[ExampleItem]
 ) -> tuple[list[ExampleItem], dict[str, bytes]]:
     # The items with their locations, and name → outline (WKB, degrees), as the images say.
     keys = []

@@ -17,6 +17,7 @@ from PIL import Image
 from lulc.config import DatasetConf
 from lulc.datasets import registry
 from lulc.datasets.dataset import ExampleItem
+from lulc.datasets.listing import list_items
 from lulc.samples import from_datasets
 from tests.helpers.synthetic_archives import write_raster
 
@@ -41,7 +42,7 @@ def _compare(pool: Any, root: Path, name: str, size: int, rounds: int) -> float:
     options = registry.options_of(conf)
     description = registry.find_dataset(name).describe(options)
     codes = tuple((i, i) for i in description.legend.ids)
-    items = from_datasets.list_items(conf)
+    items = list_items(conf).items
     ratios = []
     for number in range(rounds + 1):
         out = root.parent / f"out{number}"

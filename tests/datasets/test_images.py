@@ -15,6 +15,7 @@ from rasterio.transform import from_origin
 
 from lulc.config import DatasetConf, TrainConf
 from lulc.datasets import registry
+from lulc.datasets.listing import list_items
 from lulc.errors import InputError, UsageError
 from lulc.report import samples
 from lulc.samples import from_datasets
@@ -94,7 +95,7 @@ def test_of_the_features_of_a_file_only_those_meant_become_labels(tmp_path: Path
     spec = spec_of(tmp_path, **options, where="kind=outline")
     expected = np.zeros((SIDE, SIDE), np.uint8)
     expected[20:40, 10:30] = 1
-    (item,) = from_datasets.list_items(spec.dataset)
+    (item,) = list_items(spec.dataset).items
     np.testing.assert_array_equal(from_datasets.read_example(spec, item).label, expected)
     boxed = spec_of(tmp_path, **options, where="kind=outline", task="detect")
     np.testing.assert_array_equal(
@@ -253,12 +254,12 @@ def test_folders_name_the_classes_and_an_unknown_one_is_named(tmp_path: Path) ->
     for name in ("forest", "river"):
         write_image(tmp_path / name / "1.tif")
     spec = spec_of(tmp_path, task="classify", images="{class}/{item}.tif", classes="forest, river")
-    assert {item.name: item.classes for item in from_datasets.list_items(spec.dataset)} == {
+    assert {item.name: item.classes for item in list_items(spec.dataset).items} == {
         "forest/1": (0,),
         "river/1": (1,),
     }
     with pytest.raises(InputError, match="of class 'river', classes has forest"):
-        from_datasets.list_items(
+        list_items(
             DatasetConf("images", str(tmp_path), {**spec.dataset.options, "classes": "forest"})
         )
     with pytest.raises(UsageError, match=r"options\.images"):

@@ -68,7 +68,10 @@ def test_folders_without_splits_and_places(tmp_path: Path) -> None:
     assert {name: (item.split, item.lonlat) for name, item in found.items()} == {
         "train_1": ("train", (-97.75, 30.125)), "test_9": ("test", None)
     }  # fmt: skip
-    for text in ("[1", '{"train_1.png": [1, 2]}', "[]"):
+    (tmp_path / "LEVIR_CD_name_coords.json").write_text('{"train_1.png": [1, 2]}')
+    broken = list_items(LEVIRCD, tmp_path)["train_1"]
+    assert "gives train_1.png no four corners" in broken.error and broken.lonlat is None
+    for text in ("[1", "[]"):
         (tmp_path / "LEVIR_CD_name_coords.json").write_text(text)
         with pytest.raises(InputError, match=r"LEVIR_CD_name_coords.json cannot be read"):
             list_items(LEVIRCD, tmp_path)

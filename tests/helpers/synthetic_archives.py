@@ -14,7 +14,7 @@ from rasterio.errors import NotGeoreferencedWarning
 
 from lulc.config import DatasetConf
 from lulc.datasets import registry
-from lulc.datasets.dataset import Dataset, Example, ExampleItem
+from lulc.datasets.dataset import Dataset, Example, ExampleItem, Note
 from lulc.samples import from_datasets
 from lulc.tables import schemas
 
@@ -62,7 +62,14 @@ def options_of(dataset: Dataset, **given: str) -> dict[str, str]:
 
 def list_items(dataset: Dataset, root: Path, **given: str) -> dict[str, ExampleItem]:
     """List the dataset's items: name → item."""
-    return {item.name: item for item in dataset.items(root, options_of(dataset, **given))}
+    entries = dataset.items(root, options_of(dataset, **given))
+    return {item.name: item for item in entries if isinstance(item, ExampleItem)}
+
+
+def list_notes(dataset: Dataset, root: Path, **given: str) -> list[str]:
+    """List what a listing of the dataset tells."""
+    entries = dataset.items(root, options_of(dataset, **given))
+    return [note.text for note in entries if isinstance(note, Note)]
 
 
 def read_item(

@@ -17,6 +17,7 @@ from rasterio.transform import from_origin
 from lulc.config import Config, DatasetConf, SampleConf
 from lulc.datasets import corine, igbp, registry
 from lulc.datasets.dataset import Example, ExampleItem
+from lulc.datasets.listing import list_items
 from lulc.datasets.readers.eurosat import _CLASSES as EUROSAT_CLASSES
 from lulc.datasets.registry import DATASETS
 from lulc.errors import InputError, UsageError
@@ -194,16 +195,16 @@ def test_the_publishers_lists_decide_the_split(tmp_path: Path) -> None:
             "".join(f"{name}.jpg\n" for name in listed)
         )
     conf = DatasetConf("eurosat", str(tmp_path), {"bands": "ms", "split": "spatial"})
-    found = {item.name: item.split for item in from_datasets.list_items(conf)}
+    found = {item.name: item.split for item in list_items(conf).items}
     assert found == {
         name: ("train", "validation", "test")[i % 3] for i, name in enumerate(names[:-1])
     } | {names[-1]: ""}
-    held = from_datasets.split_items(from_datasets.list_items(conf), conf, SampleConf(), 10.0, 64)
+    held = from_datasets.split_items(list_items(conf).items, conf, SampleConf(), 10.0, 64)
     assert [item.name for item in held["test"]] == names[2:-1:3]
     assert names[-1] not in {item.name for inside in held.values() for item in inside}
     (tmp_path / "eurosat-spatial-val.txt").unlink()
     with pytest.raises(InputError, match=r"but not eurosat-spatial-val\.txt"):
-        from_datasets.list_items(conf)
+        list_items(conf)
 
 
 def test_damaged_images_are_ledger_rows_and_the_limit_holds(
@@ -342,7 +343,7 @@ def test_real_archives_are_listed_and_read(
     name: str, root: str, count: int, tmp_path: Path
 ) -> None:
     conf = DatasetConf(name, str(DATA / root), size=256 if name == "ucmerced" else None)
-    items = from_datasets.list_items(conf)
+    items = list_items(conf).items
     assert len(items) == count
     description = DATASETS[name].describe(registry.options_of(conf))
     codes = tuple((i, i) for i in description.legend.ids)
@@ -379,7 +380,7 @@ def test_files_hold_equal_shares_of_every_class(
     spec = from_datasets.DatasetSpec(
         tmp_path, conf.name, conf, description.encoding, 64, 1, description.legend, codes
     )
-    items = from_datasets.list_items(conf)
+    items = list_items(conf).items
     keys = from_datasets.file_keys(
         "train",
         items,

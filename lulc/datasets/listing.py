@@ -1,0 +1,130 @@
+"""The items of a run's dataset: listed, each under a name of its own, and what is told of them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lulc.config import DatasetConf
+from lulc.datasets import registry
+from lulc.datasets.archives import unpack_hint
+from lulc.datasets.dataset import ExampleItem, Note, Options
+from lulc.errors import InputError, LulcError
+from lulc.tables.files import file_identity, fingerprint_of
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The items of a dataset, each with a name of its own."""
+
+    items: tuple[ExampleItem, ...]
+    """Those that may be read, in order of name."""
+    bad: tuple[ExampleItem, ...]
+    """Those with an error, in order of name."""
+    notes: tuple[str, ...]
+    """What the user is told."""
+
+
+def list_items(dataset: DatasetConf, codes: Mapping[int, int] | None = None) -> Listing:
+    """List a dataset.
+
+    Args:
+        dataset: from the run file.
+        codes: ids of the dataset's classes that the run uses; items known to hold none of them are
+            left out.
+
+    Raises:
+        InputError: there is no item that may be read, or two of one split have one name.
+    """
+    root, options = Path(dataset.root), registry.options_of(dataset)
+    if not root.is_dir():
+        raise InputError(
+            f"dataset {dataset.name}: {dataset.root} is not a folder: "
+            f"datasets.root is the one that its archive was unpacked in{unpack_hint(root)}"
+        )
+    entries = _list_entries(dataset, root, options)
+    notes = [entry.text for entry in entries if isinstance(entry, Note)]
+    items = [entry for entry in entries if isinstance(entry, ExampleItem)]
+    bad = [item for item in items if item.error]
+    if len(bad) == len(items):
+        chosen = ", ".join(f"{option} {value}" for option, value in options.items() if value)
+        reasons = "".join(f"\n  {reason}" for reason in [*(item.error for item in bad), *notes][:5])
+        raise InputError(
+            f"dataset {dataset.name}: nothing in {dataset.root} can be read as its publisher "
+            f"names it ({chosen or 'no options'}){unpack_hint(root)}{reasons}"
+        )
+    if all(item.split == "train" for item in items if not item.error):
+        # What was held back was not fetched: nothing is split.
+        items = [replace(item, split="") for item in items]
+    items, renamed = _name_apart(dataset, items)
+    notes += [renamed] if renamed else []
+    if bad:
+        notes.append(f"{len(bad):,} items cannot be listed, such as {bad[0].error}")
+    if codes is not None:
+        items = [i for i in items if not i.classes or any(c in codes for c in i.classes)]
+    return Listing(
+        tuple(item for item in items if not item.error),
+        tuple(item for item in items if item.error),
+        tuple(f"{dataset.name}: {note}" for note in notes),
+    )
+
+
+def items_fingerprint(dataset: DatasetConf, items: Iterable[ExampleItem]) -> str:
+    """Return what changes when an item, its split or one of its files (size, time) does.
+
+    Args:
+        dataset: from the run file.
+        items: of the dataset.
+    """
+
+    def identify(file: str) -> list[object]:
+        try:
+            return file_identity(Path(dataset.root) / file)
+        except OSError:
+            return [file]
+
+    identities = [[vars(item), [identify(file) for file in item.files]] for item in items]
+    return fingerprint_of(registry.options_of(dataset), identities)
+
+
+def _list_entries(dataset: DatasetConf, root: Path, options: Options) -> list[ExampleItem | Note]:
+    try:
+        return list(registry.find_dataset(dataset.name).items(root, options))
+    except InputError as error:
+        raise InputError(f"{error}{unpack_hint(root)}") from error
+    except LulcError:
+        raise
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"dataset {dataset.name}: {root} cannot be listed ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _name_apart(
+    dataset: DatasetConf, items: Sequence[ExampleItem]
+) -> tuple[list[ExampleItem], str]:
+    """Return the items in order of name, those of one name with their split, and what is told."""
+    items_of = defaultdict(list)
+    for item in items:
+        items_of[item.name].append(item)
+    named, repeated = [], []
+    for name, alike in items_of.items():
+        if len(alike) == 1:
+            named += alike
+        elif len({item.split for item in alike}) == len(alike) and all(i.split for i in alike):
+            named += [replace(item, name=f"{item.split}/{name}") for item in alike]
+            repeated.append(name)
+        else:
+            raise InputError(
+                f"dataset {dataset.name}: two items are named {name} "
+                f"({alike[0].files[0]}, {alike[1].files[0]}): remove one"
+            )
+    note = (
+        f"{len(repeated):,} names are in several splits and carry theirs, such as "
+        f"{items_of[repeated[0]][0].split}/{repeated[0]}"
+        if repeated
+        else ""
+    )
+    return sorted(named, key=lambda item: item.name), note

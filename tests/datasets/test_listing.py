@@ -1,0 +1,163 @@
+"""Listings of every dataset: packed archives, names that repeat, bad items, links, odd folders."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lulc.config import DatasetConf
+from lulc.datasets import registry
+from lulc.datasets.listing import Listing, list_items
+from lulc.datasets.registry import DATASETS
+from lulc.errors import InputError, LulcError
+from lulc.samples import from_datasets
+from tests.helpers.synthetic_archives import write_picture, write_raster
+
+PICTURE = np.full((3, 8, 8), 9, np.uint8)
+NEEDED = {"images": {"images": "{item}.png", "masks": "{item}_mask.png", "classes": "no, yes"}}
+
+
+def list_levircd(root: Path) -> Listing:
+    return list_items(DatasetConf("levircd", str(root)))
+
+
+def write_pair(folder: Path, name: str) -> None:
+    for kind in ("A", "B", "label"):
+        write_picture(folder / kind / f"{name}.png", PICTURE if kind != "label" else PICTURE[0] * 0)
+
+
+def read_first(conf: DatasetConf) -> np.ndarray:
+    description = registry.describe_dataset(conf)
+    codes = tuple((i, i) for i in description.legend.ids)
+    spec = from_datasets.DatasetSpec(
+        Path(conf.root), conf.name, conf, description.encoding, 8, 1, description.legend, codes
+    )
+    return from_datasets.read_example(spec, list_items(conf).items[0]).pixels
+
+
+def pack(form: str, folder: Path, root: Path) -> None:
+    """Pack all that is in a folder, in a form that publishers use."""
+    if form == "zip":
+        with zipfile.ZipFile(root / "data-1.zip", "w") as archive:
+            for path in sorted(folder.rglob("*")):
+                archive.write(path, path.relative_to(folder))
+    elif form == "split zip":
+        command = ["zip", "-q", "-0", "-r", "-s", "64k", str(root / "data.zip"), "."]
+        subprocess.run(command, cwd=folder, check=True)
+    else:
+        with tarfile.open(root / "data.tar.gz", "w:gz") as archive:
+            archive.add(folder, "data")
+        if form == "tar in parts":
+            whole = (root / "data.tar.gz").read_bytes()
+            (root / "data.tar.gz").unlink()
+            for number, start in enumerate((0, 300)):
+                part = whole[start : start + 300 if not start else None]
+                (root / f"data.tar.gz.part-a{'ab'[number]}").write_bytes(part)
+
+
+@pytest.mark.parametrize("form", ["zip", "tar.gz", "split zip", "tar in parts"])
+def test_packed_archives_are_unpacked_by_the_one_command_that_is_told(
+    tmp_path: Path, form: str
+) -> None:
+    source, root = tmp_path / "source", tmp_path / "it's [a] #root"
+    root.mkdir()
+    for split in ("train", "test"):
+        write_pair(source / split, f"{split}_1")
+    (source / "noise.bin").write_bytes(np.random.default_rng(0).bytes(100_000))
+    pack(form, source, root)
+    with pytest.raises(InputError, match="holds archives as downloaded, unpack them: cd ") as error:
+        list_levircd(root)
+    command = str(error.value).partition("unpack them: ")[2].partition("\n")[0]
+    subprocess.run(["sh", "-c", command], check=True)
+    assert {item.name: item.split for item in list_levircd(root).items} == {
+        "train_1": "train",
+        "test_1": "test",
+    }
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_dataset_says_how_its_packed_archives_are_unpacked(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        archive.writestr("inner/readme.txt", "nothing")
+    with pytest.raises(InputError, match=r"unzip -q -n all\.zip -d \."):
+        list_items(DatasetConf(name, str(tmp_path), NEEDED.get(name, {})))
+
+
+def test_archives_of_the_same_inner_folder_get_a_folder_each(tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("train/1.png", "")
+    with pytest.raises(InputError, match=r"unzip -q -n images\.zip -d images && .* -d masks"):
+        list_levircd(tmp_path)
+    with pytest.raises(InputError, match=r"is not a folder.*unzip -q -n images\.zip"):
+        list_levircd(tmp_path / "images.zip")
+
+
+def test_names_that_repeat_between_splits_carry_the_split(tmp_path: Path) -> None:
+    for split in ("train", "val", "test"):
+        write_pair(tmp_path / split, "1")
+    write_pair(tmp_path / "test", "2")
+    listing = list_levircd(tmp_path)
+    assert {item.name: item.split for item in listing.items} == {
+        "train/1": "train",
+        "validation/1": "validation",
+        "test/1": "test",
+        "2": "test",
+    }
+    (note,) = listing.notes
+    assert note.startswith("levircd: 1 names are in several splits and carry theirs, such as")
+    write_pair(tmp_path / "copy/train", "1")
+    with pytest.raises(InputError, match=r"two items are named 1 .*remove one"):
+        list_levircd(tmp_path)
+
+
+def test_a_split_of_training_items_alone_is_none(tmp_path: Path) -> None:
+    for number in range(3):
+        write_pair(tmp_path / "train", f"train_{number}")
+    assert {item.split for item in list_levircd(tmp_path).items} == {""}
+
+
+def test_links_to_folders_are_followed_but_never_round(tmp_path: Path) -> None:
+    write_pair(tmp_path / "elsewhere/train", "train_1")
+    root = tmp_path / "ro[o]t #1 50%"
+    root.mkdir()
+    (root / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/train/up").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/train/to-root").symlink_to(root)
+    listing = list_levircd(root)
+    assert [item.files[0] for item in listing.items] == ["linked/train/A/train_1.png"]
+
+
+def test_whole_numbers_of_another_type_are_read_where_none_is_lost(tmp_path: Path) -> None:
+    options = {"images": "{item}.tif", "masks": "{item}_mask.tif", "classes": "no, yes"}
+    conf = DatasetConf("images", str(tmp_path), options | {"dtype": "uint16"})
+    write_raster(tmp_path / "a_mask.tif", np.zeros((8, 8), np.uint8))
+    for values in (PICTURE.astype(np.int16) * 300, PICTURE.astype(np.float32)):
+        write_raster(tmp_path / "a.tif", values)
+        pixels = read_first(conf)
+        assert pixels.dtype == np.uint16
+        assert np.array_equal(pixels[0], values)
+    for values in (PICTURE.astype(np.int16) * -1, PICTURE + np.float32(0.5)):
+        write_raster(tmp_path / "a.tif", values)
+        with pytest.raises(InputError, match="has uint16, which cannot hold them"):
+            read_first(conf)
+
+
+def test_every_legend_is_one_to_one() -> None:
+    for name, dataset in DATASETS.items():
+        forms = [dict(NEEDED.get(name, {}))]
+        for option, values in dataset.options.items():
+            forms += [NEEDED.get(name, {}) | {option: value} for value in values]
+        for options in forms:
+            try:
+                legend = registry.describe_dataset(DatasetConf(name, ".", options)).legend
+            except LulcError:
+                continue
+            names = [c.name.lower() for c in legend.classes]
+            assert len(set(names)) == len(names), (name, options)
+            assert len({c.colour for c in legend.classes}) == len(names), (name, options)
