@@ -30,6 +30,7 @@ from lulc.sources import area
 from lulc.sources.layers import read_layer
 from lulc.sources.registry import source_of
 from lulc.sources.scene import Scene
+from lulc.sources.scenes_table import select_scenes
 from lulc.sources.source import SceneItem
 from lulc.tables.encoding import Encoding
 
@@ -52,6 +53,8 @@ class MapPlan:
     scenes: tuple[Scene, ...]
     bad: dict[str, str]
     """Scene that cannot be read → its error."""
+    notes: tuple[str, ...]
+    """What else is to be known of the scenes."""
     tiling: Tiling
     encoding: Encoding
     """How pixels are stored."""
@@ -151,12 +154,15 @@ def _plan_map(config: Config) -> MapPlan:
             f"none of {len(bad)} scenes in {paths} can be read: "
             f"check scenes.path and scenes.pattern{first_errors}"
         )
+    selected = select_scenes(scenes)
+    scenes, notes = selected.scenes, selected.notes
+    bad |= dict(selected.errors)
     layers = [read_layer(layer) for layer in config.layers]
     encoding = choose_encoding([*scenes, *layers], config.bands)
     tiling = make_tiling(config)
     outlines = (shapely.from_wkb(scene.footprint) for scene in scenes)
     cells = extent.find_cells(outlines, tiling, 1, area.read_area(config.area))
-    return MapPlan(tuple(scenes), bad, tiling, encoding, tuple(cells))
+    return MapPlan(tuple(scenes), bad, tuple(notes), tiling, encoding, tuple(cells))
 
 
 def _read_headers(archive: Archive) -> Iterable[tuple[str, Scene | str]]:
@@ -190,6 +196,7 @@ def _map_figures(config: Config, plan: MapPlan) -> dict[str, Any]:
     return {
         "scenes": len(plan.scenes),
         "bad scenes": plan.bad,
+        **({"notes": list(plan.notes)} if plan.notes else {}),
         "tiling": plan.tiling.name,
         "periods": [period.name for period in config.periods],
         "tiles": tiles,

@@ -8,10 +8,12 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
+
+import shapely
 
 from lulc.sources.scene import Scene
 
@@ -27,9 +29,10 @@ _NAMES = tuple(
         r"(?:_(?P<processed>\d{8}))?_(?P<baseline>0\d)_(?P<tier>T1|T2|RT)",
         r"(?P<level>(?P<mission>M[OYC]D)\w+)\.A\d{7}\.(?P<tile>h\d\dv\d\d)\.(?P<baseline>\d{3})"
         r"\.(?P<processed>\d{13})",
-        r"(?P<mission>S1[A-D])_[A-Z0-9]{2}_(?P<level>GRD)",
+        r"(?P<mission>S1[A-D])_[A-Z0-9]{2}_(?P<level>GRD)[A-Z_]_\w{4}_(?P<generated>\d{8}T\d{6})",
     )
 )
+_SAME_PASS = timedelta(minutes=30)  # no platform is over one tile again within it
 _PLATFORMS = {"MOD": "terra", "MYD": "aqua", "MCD": "terra aqua"}
 _TIERS = ("RT", "T2", "T1")
 
@@ -58,6 +61,11 @@ class Processing:
         """Whether its numbers are of the surface, not the top of the atmosphere."""
         levels = {"L1": False, "L2": True}
         return levels.get(self.level[:2])
+
+    @property
+    def names_product(self) -> bool:
+        """Whether the scene's id is that of a product file, which is the same wherever it lies."""
+        return bool(self.processed or self.generated)
 
     @property
     def order(self) -> tuple[object, ...]:
@@ -178,3 +186,51 @@ def in_order(scenes: Iterable[Scene]) -> list[Scene]:
     ordered.sort(key=lambda scene: processing_of(scene).order, reverse=True)
     ordered.sort(key=lambda scene: scene.datetime.timestamp() if scene.datetime else -math.inf)
     return ordered
+
+
+def find_superseded(scenes: Iterable[Scene]) -> dict[str, str]:
+    """Find the scenes of acquisitions that are there in a better processing too.
+
+    Scenes are of one acquisition where one platform took them within half an hour, and their tile
+    or else their outline is the same.
+
+    Args:
+        scenes: scenes of different ids in any order, which does not matter.
+
+    Returns:
+        Id of each scene that is superseded → id of the scene to use in its place.
+    """
+    acquisitions: dict[tuple[str, ...], list[Scene]] = defaultdict(list)
+    for scene in in_order(scenes):
+        processing = processing_of(scene)
+        if scene.datetime and (processing.version or processing.level):
+            product = processing.level if processing.is_surface is None else ""
+            platform = processing.platform or scene.source
+            acquisitions[platform, product, processing.tile or _outline(scene)].append(scene)
+    superseded: dict[str, str] = {}
+    for same_place in acquisitions.values():
+        for same_pass in _split_passes(same_place):
+            best = max(same_pass, key=lambda scene: processing_of(scene).order)
+            for scene in same_pass:
+                if processing_of(scene).is_superseded_by(processing_of(best)):
+                    superseded[scene.scene_id] = best.scene_id
+    return superseded
+
+
+def _outline(scene: Scene) -> str:
+    bounds = shapely.from_wkb(scene.footprint).bounds
+    return " ".join(f"{degrees:.3f}" for degrees in bounds)
+
+
+def _split_passes(scenes: Iterable[Scene]) -> Iterator[list[Scene]]:
+    # Scenes in order of time, parted where there is more time between two than in a pass.
+    same_pass: list[Scene] = []
+    for scene in scenes:
+        assert scene.datetime is not None
+        last = same_pass[-1].datetime if same_pass else None
+        if last is not None and scene.datetime - last > _SAME_PASS:
+            yield same_pass
+            same_pass = []
+        same_pass.append(scene)
+    if same_pass:
+        yield same_pass

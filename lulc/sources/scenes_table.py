@@ -1,39 +1,94 @@
-"""What makes scenes one table: ids that occur once, and the metadata of GeoParquet."""
+"""What makes scenes one table: each acquisition once, and the metadata of GeoParquet."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import shapely
 
+from lulc.sources.acquisition import find_superseded, processing_of
 from lulc.sources.scene import Scene
 
 
-def distinct_scenes(
-    scenes: Iterable[Scene],
-) -> tuple[list[Scene], list[str], list[tuple[str, str]]]:
-    """Part scenes by whether their id occurs once.
+@dataclass(frozen=True)
+class ScenesOfRun:
+    """Which of the scenes read are used."""
 
-    Returns:
-        Scenes of different ids; ids that occur again with the same scene; ids that occur again
-        with another scene, each with an error that names both.
+    scenes: list[Scene]
+    """Each acquisition once."""
+    errors: list[tuple[str, str]]
+    """(scene id, error) of those that contradict another."""
+    notes: list[str]
+    """What the user should know of those left out and used, in sentences without a stop."""
+
+
+def select_scenes(scenes: Iterable[Scene]) -> ScenesOfRun:
+    """Select the scenes of a run among those read.
+
+    A scene that is listed again counts once; of one acquisition the surface is used rather than the
+    top of the atmosphere, and the newest processing.
+
+    Args:
+        scenes: in order of archive; within an archive the order does not matter.
     """
+    distinct, repeats, errors = _part_by_id(scenes)
+    superseded = find_superseded(distinct)
+    used = [scene for scene in distinct if scene.scene_id not in superseded]
+    notes = [f"{repeats} repeated scenes left out"] if repeats else []
+    if superseded:
+        pairs = [f"{old} by {new}" for old, new in superseded.items()]
+        notes.append(
+            f"{len(superseded)} scenes left out, superseded by another processing of the same "
+            f"acquisition: {shorten(pairs)}"
+        )
+    return ScenesOfRun(used, errors, notes + _describe_levels(used))
+
+
+def _part_by_id(scenes: Iterable[Scene]) -> tuple[list[Scene], int, list[tuple[str, str]]]:
+    # Scenes of different ids; how many occur again; ids that occur again with another scene, each
+    # with an error that names both. An older processing under the same id is superseded, and the
+    # id of a product is that product wherever it lies.
     by_id: dict[str, Scene] = {}
-    repeats, clashes = [], []
+    repeats, errors = 0, []
     for scene in scenes:
         first = by_id.setdefault(scene.scene_id, scene)
         if first is scene:
             continue
-        if first.fingerprint == scene.fingerprint:
-            repeats.append(scene.scene_id)
+        own, others = processing_of(scene), processing_of(first)
+        if others.is_superseded_by(own):
+            by_id[scene.scene_id] = scene
+        if (
+            first.fingerprint == scene.fingerprint
+            or own.names_product
+            or own.is_superseded_by(others)
+            or others.is_superseded_by(own)
+        ):
+            repeats += 1
         else:
             files = f"{first.bands[0].href} and {scene.bands[0].href}"
             error = f"two different scenes have this id: {files}; the first is used"
-            clashes.append((scene.scene_id, error))
-    return list(by_id.values()), repeats, clashes
+            errors.append((scene.scene_id, error))
+    return list(by_id.values()), repeats, errors
+
+
+def _describe_levels(scenes: Iterable[Scene]) -> list[str]:
+    counts = Counter(processing_of(scene).is_surface for scene in scenes)
+    if not (counts[True] and counts[False]):
+        return []
+    return [
+        f"{counts[False]} scenes are of the top of the atmosphere (level 1) and {counts[True]} of "
+        "the surface (level 2): their numbers differ, so that maps of the two do"
+    ]
+
+
+def shorten(names: Sequence[str], limit: int = 3) -> str:
+    """Return the first of some names, and how many more there are."""
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
 
 
 def geoparquet_metadata(table: pa.Table) -> str:

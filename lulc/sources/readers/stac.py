@@ -6,6 +6,7 @@ A list of items is an ItemCollection (FeatureCollection).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -211,7 +212,7 @@ def _read_item(
         scene_bands,
         cloud=parse_number(properties.get("eo:cloud_cover")),
         clear=tests,
-        properties=_scene_properties(properties),
+        properties=_scene_properties(content),
     )
     _check_location(scene, content)
     return with_fingerprint(scene, {key: entry for key, entry in content.items() if key != "links"})
@@ -284,13 +285,26 @@ _PROPERTIES = {
     "sun_elevation_deg": ("view:sun_elevation", "eo:sun_elevation"),
     "sun_azimuth_deg": ("view:sun_azimuth", "eo:sun_azimuth"),
     "platform": ("platform", "eo:platform"),
-    "tile": ("grid:code",),
+    "tile": ("grid:code", "s2:mgrs_tile"),
+    "wrs_path": ("landsat:wrs_path",),
+    "wrs_row": ("landsat:wrs_row",),
     "relative_orbit": ("sat:relative_orbit",),
-    "processing_baseline": ("s2:processing_baseline", "processing:version"),
+    "level": ("landsat:correction", "s2:product_type", "processing:level"),
+    "tier": ("landsat:collection_category",),
+    "processing_baseline": (
+        "s2:processing_baseline",
+        "sentinel:processing_baseline",
+        "processing:version",
+    ),
 }
 
 
-def _scene_properties(properties: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def _scene_properties(content: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    properties = dict(content.get("properties") or {})
+    # Catalogues name a collection after its level: sentinel-2-l2a, landsat-c2-l1.
+    collection = re.search(r"-(l[12][a-z]*)$", str(content.get("collection") or "").lower())
+    if collection:
+        properties.setdefault("processing:level", collection[1].upper())
     scene_properties = []
     for name, keys in _PROPERTIES.items():
         values = [properties[key] for key in keys if properties.get(key) is not None]

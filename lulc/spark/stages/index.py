@@ -13,14 +13,8 @@ from lulc.errors import InputError
 from lulc.sources.items import SCENE_OR_ERROR, ItemsKey, read_items, scenes_of_rows
 from lulc.sources.layers import read_layer
 from lulc.sources.registry import source_of
-from lulc.sources.scene import (
-    scenes_to_table,
-)
-from lulc.sources.scenes_table import (
-    distinct_scenes,
-    geoparquet_metadata,
-    with_distinct_keys,
-)
+from lulc.sources.scene import scenes_to_table
+from lulc.sources.scenes_table import geoparquet_metadata, select_scenes, with_distinct_keys
 from lulc.sources.search import find_scenes
 from lulc.sources.source import SceneItem
 from lulc.spark.context import StageContext, StageResult
@@ -63,8 +57,9 @@ def index(context: StageContext) -> StageResult:
         )
         rows = map_keys(context, _keys(items), read, SCENE_OR_ERROR, "index")
         errors = [(row["key"], row["error"]) for row in rows if row["error"] is not None]
-        scenes, repeats, clashes = distinct_scenes(scenes_of_rows(rows))
-        errors += clashes
+        selected = select_scenes(scenes_of_rows(rows))
+        scenes = selected.scenes
+        errors += selected.errors
         for key, error in with_distinct_keys(errors):
             bad[key] = LedgerRow("index", key, fingerprint, "bad", error=error)
         if not scenes:
@@ -74,7 +69,7 @@ def index(context: StageContext) -> StageResult:
         table = scenes_to_table([*scenes, *layers])
         store.write_table(out, "scenes", table, {"geo": geoparquet_metadata(table)})
         notes.extend(f"answer of the search kept in {a.path}" for a in archives if a.search)
-        notes.extend([f"{len(repeats)} repeated scenes left out"] if repeats else [])
+        notes.extend(selected.notes)
 
     result = run_whole(context, "index", fingerprint, layout.table_file("scenes"), write_scenes)
     count = store.read_table(out, "scenes", ["scene_id"]).num_rows
