@@ -444,6 +444,61 @@ def test_missing_layer_is_named(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    "product",
+    ["MOD10A2", "MOD10A1", "MOD11A2", "MCD12Q2", "MCD64A1", "MOD13C1", "MCD43A2", "VNP09A1"],
+)
+def test_a_product_whose_layers_are_not_known_is_refused_by_name(
+    tmp_path: Path, product: str
+) -> None:
+    # Snow cover: codes as 8 bits, 50 is cloud.
+    fields: Fields = {"Maximum_Snow_Extent": (numbers(0, 0, 255, "uint8"), {"units": "none"})}
+    make(tmp_path, MOD13.replace("MOD13Q1", product), {"MOD_Grid_Snow_500m": fields})
+    accepted = r"MCD12Q1, MCD43A3, MCD43A4, MOD09A1, .*MYD13Q1"
+    for mask in ((), ("cloud",)):
+        with pytest.raises(InputError, match=rf"of product {product}, .*accepted are {accepted}"):
+            read_one(tmp_path, mask=mask)
+
+
+def test_codes_are_not_interpolated(tmp_path: Path) -> None:
+    state = numbers(0, 0, 65534, "uint16")
+    layers = ("sur_refl_state_500m", "sur_refl_qc_500m", "sur_refl_day_of_year", "sur_refl_szen")
+    fields: Fields = {"sur_refl_b05": (numbers(1, 0, 9), REFLECTANCE)}
+    fields |= dict.fromkeys(layers, (state, STATE))
+    make(tmp_path / "09", MOD09, {"G": fields})
+    scene = read_one(tmp_path / "09", (*layers, "sur_refl_b05"), mask=())
+    kinds = [band.kind for band in scene.bands if band.kind != "quality"]
+    assert kinds == ["class", "class", "class", "continuous", "continuous"]
+    # Codes are asked for by name.
+    assert [b.name for b in read_one(tmp_path / "09").bands] == [
+        "sur_refl_b05",
+        "sur_refl_szen",
+        "quality",
+    ]
+    make_mod13(tmp_path / "13")
+    (band, _) = read_one(tmp_path / "13", ("250m 16 days pixel reliability",)).bands
+    assert band.kind == "class"
+
+
+def test_albedo_has_a_quality_a_band(tmp_path: Path) -> None:
+    fields: Fields = {}
+    for part in ("Band1", "shortwave"):
+        quality = {"units": "class-flag", "valid_range": (0, 254), "fill": 255}
+        fields[f"BRDF_Albedo_Band_Mandatory_Quality_{part}"] = (numbers(2, 0, 2, "uint8"), quality)
+        fields[f"Albedo_BSA_{part}"] = numbers(3, 0, 32766), REFLECTANCE
+    make(tmp_path, MCD43.replace("A4", "A3"), {"MOD_Grid_BRDF": fields})
+    names = [band.name for band in read_one(tmp_path).bands]
+    assert names == [
+        "Albedo_BSA_Band1",
+        "Albedo_BSA_shortwave",
+        "quality_band1",
+        "quality_shortwave",
+    ]
+    scene = read_one(tmp_path, ("Albedo_BSA_shortwave",))
+    assert np.array_equal(valid_pixels(scene), numbers(2, 0, 2, "uint8") < 2)
+    assert dict(scene.properties)["unmasked"] == "cloud shadow cirrus saturated"
+
+
 def test_layers_that_are_not_asked_for_do_no_harm(tmp_path: Path) -> None:
     fine, coarse = numbers(0, -3000, 10000), numbers(1, -3000, 10000, size=30)
     odd = {"units": "degree", "valid_range": "unknown", "scale_factor": -1.0, "fill": -1}

@@ -106,6 +106,27 @@ def test_qa_pixel_masks_by_default(tmp_path: Path, key: str) -> None:
     ) == [21824]
 
 
+def test_saturation_that_an_item_does_not_show_is_told(tmp_path: Path) -> None:
+    archive = write_item(tmp_path, {"red": {}, "qa_pixel": {}}, platform="landsat-5")
+    assert dict(read(archive, "red").properties)["unmasked"] == "cirrus saturated"
+    assets: dict[str, dict[str, Any]] = {"red": {}, "qa_pixel": {}, "qa_radsat": {}}
+    full = write_item(tmp_path, assets, platform="landsat-9")
+    assert "unmasked" not in dict(read(full, "red").properties)
+    assert [band.name for band in read(full).bands] == ["red", "quality", "saturation"]
+
+
+@pytest.mark.parametrize("product", ["MOD10A2", "MOD11A1", "MCD64A1"])
+def test_a_modis_item_whose_layers_are_not_known_is_refused_by_name(
+    tmp_path: Path, product: str
+) -> None:
+    archive = write_item(tmp_path, {"Maximum_Snow_Extent": {}})
+    text = Path(archive.path).read_text()
+    modis_id = f'"id": "{product}.A2022017.h12v11.061.2022034232400"'
+    Path(archive.path).write_text(text.replace('"id": "s"', modis_id))
+    with pytest.raises(InputError, match=rf"product {product}, .*accepted are MCD12Q1"):
+        read(archive)
+
+
 def test_a_quality_asset_that_was_not_fetched_is_named_with_the_remedy(tmp_path: Path) -> None:
     archive = write_item(tmp_path, {"red": {}, "scl": {}})
     (tmp_path / "scl.tif").unlink()
@@ -307,5 +328,8 @@ def test_real_items_with_and_without_quality() -> None:
         "red",
         "nir08",
     )
-    assert [Path(b.href).name[-12:] for b in landsat.quality] == ["QA_PIXEL.TIF"]
+    assert [(b.name, b.nodata, Path(b.href).name[-13:]) for b in landsat.quality] == [
+        ("quality", None, "_QA_PIXEL.TIF"),
+        ("saturation", None, "QA_RADSAT.TIF"),
+    ]
     assert [(b.scale, b.offset, b.nodata) for b in landsat.bands[:2]] == [(2.75e-05, -0.2, 0.0)] * 2

@@ -13,8 +13,6 @@ from lulc.bands import COMMON
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.sources.header import BandMetadata, Header, parse_number, plain_name
-from lulc.sources.quality_masks import qa_pixel_tests, quality_tests, scl_tests
-from lulc.sources.scene import Clear
 
 _Rank = tuple[bool, int, float, bool]
 
@@ -337,42 +335,3 @@ def _picture_of(key: str, asset: Mapping[str, Any]) -> Literal["", "preview", "v
 
 def _roles(asset: Mapping[str, Any]) -> set[str]:
     return set(asset.get("roles") or ())
-
-
-# Quality assets of Sentinel-2 (SCL, scl, SCL_20m) and Landsat Collection 2 (qa_pixel,
-# QA_PIXEL.TIF).
-_QUALITY_ASSET = re.compile(r"(scl|qa_pixel)(_\d+m)?(\.tiff?)?")
-_QUALITY_TESTS = {"scl": scl_tests, "qa_pixel": qa_pixel_tests}
-
-
-def find_quality(
-    asset_bands: Sequence[AssetBand], archive: Archive, scene_id: str
-) -> tuple[AssetBand, tuple[Clear, ...]] | None:
-    """Find the quality band of an item.
-
-    Args:
-        asset_bands: The item's bands.
-        archive: The run file's quality asset and its codes, and the conditions to mask.
-        scene_id: The scene's id, for messages.
-
-    Returns:
-        The band and its tests: the one that the run file names, else one whose codes are known;
-        None where the run file names none and none is known or nothing is to be masked.
-
-    Raises:
-        InputError: The item lacks the band that the run file names.
-    """
-    if archive.quality:
-        for band in asset_bands:
-            if archive.quality in (band.asset, band.name, band.fallback_name):
-                return band, quality_tests(archive)
-        assets = ", ".join(band.asset for band in asset_bands)
-        raise InputError(
-            f"scene {scene_id} has no quality asset {archive.quality!r}; it has {assets}: "
-            "name another under scenes.quality"
-        )
-    for band in sorted(asset_bands, key=lambda band: band.pixel_side_m):
-        match = _QUALITY_ASSET.fullmatch(band.asset.lower())
-        if match and archive.mask:
-            return band, _QUALITY_TESTS[match[1]](archive.mask)
-    return None

@@ -1,4 +1,4 @@
-"""Scale and offset of products as published, where STAC items omit them or give outdated ones."""
+"""What products' documents say of bands, where STAC items omit it or give what is outdated."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from lulc.sources import modis_products
 from lulc.sources.readers._stac_bands import AssetBand
 
 # Landsat Collection 2 Level 2 Science Product Guide (LSDS-1619, LSDS-1618), surface reflectance and
@@ -15,16 +16,21 @@ from lulc.sources.readers._stac_bands import AssetBand
 _LANDSAT = {"SR": (2.75e-05, -0.2), "ST": (0.00341802, 149.0)}
 
 
-def as_published(band: AssetBand, properties: Mapping[str, Any]) -> AssetBand:
+def as_published(
+    band: AssetBand, properties: Mapping[str, Any], family: modis_products.Family | None
+) -> AssetBand:
     """Return the band with the scale and offset that make its numbers reflectance or kelvin.
 
     Args:
         band: A band as its item describes it.
         properties: The item's properties.
+        family: The family of a MODIS item, whose layers get their names and kinds.
 
     Returns:
         The band; unchanged where the item is right or the product is not known.
     """
+    if family is not None:
+        return _modis(band, family)
     offset_applied = properties.get(
         "earthsearch:boa_offset_applied", properties.get("sentinel:boa_offset_applied")
     )
@@ -34,6 +40,14 @@ def as_published(band: AssetBand, properties: Mapping[str, Any]) -> AssetBand:
     # the JPEG 2000 files beside them are ESA's own.
     is_applied = offset_applied is True and not band.is_jpeg2000
     return replace(band, offset=0.0) if is_applied and band.offset else band
+
+
+def _modis(band: AssetBand, family: modis_products.Family) -> AssetBand:
+    layer_name = modis_products.layer_name(band.asset)
+    common_name = modis_products.common_name(layer_name)
+    if modis_products.holds_codes(family, layer_name):
+        band = replace(band, kind="class")
+    return replace(band, common_name=common_name) if common_name != layer_name else band
 
 
 def _sentinel2(band: AssetBand, properties: Mapping[str, Any]) -> AssetBand | None:

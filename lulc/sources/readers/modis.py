@@ -1,8 +1,6 @@
-"""Scenes from MODIS gridded products of LP DAAC: HDF4-EOS files (MOD, MYD, MCD; 09, 11, 12, 13, …).
+"""Scenes from MODIS gridded products of LP DAAC, those of `modis_products`: HDF4-EOS files.
 
-Names, codes and bits of layers: the User's Guides of MOD09, MOD13, MCD43 and MCD12, collection 6.1.
-Grids, scales and valid ranges come from each file: `lulc.raster.hdf4`. Catalogues serve the same
-products as COG files by STAC, which needs nothing of this.
+Grids, scales and valid ranges come from each file: `lulc.raster.hdf4`.
 """
 
 from __future__ import annotations
@@ -17,11 +15,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import shapely
 
-from lulc.config import Archive, Condition
+from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo.grid import WGS84, Grid, transformer
 from lulc.raster import hdf4
 from lulc.raster.hdf4 import Hdf4Layer
+from lulc.sources import modis_products
 from lulc.sources.header import (
     BandMetadata,
     Header,
@@ -29,46 +28,14 @@ from lulc.sources.header import (
     require_bands,
     with_fingerprint,
 )
-from lulc.sources.quality_masks import (
-    QualityLayer,
-    QualityMask,
-    modis_reliability_tests,
-    modis_state_tests,
-    quality_tests,
-)
-from lulc.sources.scene import Clear, Scene
+from lulc.sources.quality_masks import QualityLayer, QualityMask, quality_tests
+from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source
-
-# Band 5, at 1.24 µm, has no common name.
-_COMMON_NAMES = {
-    "1": "red",
-    "2": "nir08",
-    "3": "blue",
-    "4": "green",
-    "6": "swir16",
-    "7": "swir22",
-}
-# MOD13 names its layers in words; its MIR is band 7.
-_VEGETATION_NAMES = {
-    "NDVI": "ndvi",
-    "EVI": "evi",
-    "blue reflectance": "blue",
-    "red reflectance": "red",
-    "NIR reflectance": "nir08",
-    "MIR reflectance": "swir22",
-}
-_BAND = re.compile(r"(?:sur_refl_b0|Nadir_Reflectance_Band)(\d)(?:_1)?")
-_VEGETATION = re.compile(r"(?:250m|500m|1 km) (?:16 days|monthly) (.+)")
-_CLASS = re.compile(r"LC_(?:Type|Prop)\d|Land_Cover_Type_\d|QC|LW")
-_STATE = re.compile(r"state_1km(?:_1)?|sur_refl_state_(?:250|500)m")
-_PLATFORMS = {"MOD": "terra", "MYD": "aqua", "MCD": "terra aqua"}
-
-_FILE = re.compile(r"(?:.*/)?M[OYC]D\w+\.A\d{7}\.[^/]*\.hdf")
 
 
 def _accepts(_: Archive, names: Sequence[str]) -> bool:
-    # Whether there is a MODIS HDF4 file.
-    return any(_FILE.fullmatch(name) for name in names)
+    # Whether there is an HDF4 file, whatever its name: its metadata say what it is.
+    return any(name.lower().endswith(".hdf") for name in names)
 
 
 def _items(archive: Archive) -> Iterator[SceneItem]:
@@ -155,16 +122,18 @@ class _Product:
 
 def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene:
     # Bands are requested by common or layer name. The property `unmasked` has the conditions of
-    # archive.mask that no layer of the product shows. InputError: a layer is missing, or the file
-    # is damaged.
+    # archive.mask that no layer of the product shows. InputError: a layer is missing, the product
+    # is none whose layers are known, or the file is damaged.
     product = _open(item)
-    selected = _select(product, archive, bands)
+    family = modis_products.family_of(product.short_name, item.path)
+    selected = _select(product, family, archive, bands)
     scene_bands = []
     for name, layer_name in selected.items():
         header = product.header(layer_name)
-        metadata = BandMetadata(kind="class" if _is_class(product, layer_name) else "continuous")
+        holds_codes = modis_products.holds_codes(family, layer_name)
+        metadata = BandMetadata(kind="class" if holds_codes else "continuous")
         scene_bands.append((header.band(name, 1, archive, metadata), header))
-    mask = _quality(product, archive, list(selected.values()))
+    mask = _quality(product, family, archive, list(selected.values()))
     for layer in mask.layers:
         header = product.header(layer.file)
         scene_bands.append((header.quality_band(layer.name), header))
@@ -196,19 +165,21 @@ def _properties(product: _Product) -> dict[str, str]:
     tile = re.search(r"\.(h\d\dv\d\d)\.", product.id)
     return {
         "level": product.short_name,
-        "platform": _PLATFORMS.get(product.short_name[:3], ""),
+        "platform": modis_products.PLATFORMS.get(product.short_name[:3], ""),
         "processing_baseline": version[1] if version else "",
         "tile": tile[1] if tile else "",
     }
 
 
-def _select(product: _Product, archive: Archive, bands: Sequence[str]) -> dict[str, str]:
+def _select(
+    product: _Product, family: modis_products.Family, archive: Archive, bands: Sequence[str]
+) -> dict[str, str]:
     # Name of each requested band in the scene → its layer. The run file's mapping comes first; a
     # band may also be requested by its layer's name. Where none is requested: all layers that have
-    # a common name or are classes, else all.
+    # a common name or are land cover, else all amounts, else all.
     layers_by_name: dict[str, str] = {}
     for layer_name in product.layers:
-        common_name = _common_name(layer_name)
+        common_name = modis_products.common_name(layer_name)
         name = archive.bands.get(layer_name, archive.bands.get(common_name, common_name))
         if name in layers_by_name:
             raise InputError(
@@ -228,76 +199,37 @@ def _select(product: _Product, archive: Archive, bands: Sequence[str]) -> dict[s
     )
     if bands:
         return {name: by_any_name[name] for name in bands}
+    codes = {
+        name: layer_name
+        for name, layer_name in layers_by_name.items()
+        if modis_products.holds_codes(family, layer_name)
+    }
     main_bands = {
         name: layer_name
         for name, layer_name in layers_by_name.items()
-        if name != layer_name or _is_class(product, layer_name)
+        if name != layer_name or (family == "land cover" and name in codes)
     }
-    return main_bands or layers_by_name
+    amounts = {name: layer_name for name, layer_name in layers_by_name.items() if name not in codes}
+    return main_bands or amounts or layers_by_name
 
 
-def _common_name(layer_name: str) -> str:
-    if band := _BAND.fullmatch(layer_name):
-        return _COMMON_NAMES.get(band[1], layer_name)
-    vegetation = _VEGETATION.fullmatch(layer_name)
-    return _VEGETATION_NAMES.get(vegetation[1], layer_name) if vegetation else layer_name
-
-
-def _is_class(product: _Product, layer_name: str) -> bool:
-    return product.short_name.startswith("MCD12") and _CLASS.fullmatch(layer_name) is not None
-
-
-def _quality(product: _Product, archive: Archive, selected: Sequence[str]) -> QualityMask:
-    # selected: the names of the scene's layers.
-    product_number = product.short_name[3:5]
-    if archive.quality:
-        if archive.quality not in product.layers:
-            raise InputError(
-                f"{product.path} has no quality layer {archive.quality!r}; "
-                f"it has {', '.join(product.layers)}"
-            )
-        return QualityMask((QualityLayer("quality", archive.quality),), quality_tests(archive))
-    if product_number == "12":
-        # Land cover of a year: made of many dates, so that there are no clouds in it.
-        return QualityMask()
-    if product_number == "13":
-        reliability = [name for name in product.layers if name.endswith("pixel reliability")]
-        tests = modis_reliability_tests(archive.mask)
-        return _layer_mask(product, archive, reliability, tests, ("cloud", "snow"))
-    if product_number == "09":
-        states = [name for name in product.layers if _STATE.fullmatch(name)]
-        tests = modis_state_tests(archive.mask)
-        conditions: tuple[Condition, ...] = ("cloud", "shadow", "cirrus", "snow", "water")
-        return _layer_mask(product, archive, states, tests, conditions)
-    # MCD43A: a layer a band; 0 full inversion, 1 by magnitudes alone, else not made.
-    layers = []
-    for layer_name in selected:
-        number = layer_name[-1]
-        file = f"BRDF_Albedo_Band_Mandatory_Quality_Band{number}"
-        layer = QualityLayer(f"quality_band{number}", file)
-        if number.isdigit() and file in product.layers and layer not in layers:
-            layers.append(layer)
-    tests = tuple(Clear(layer.name, (0, 1)) for layer in layers)
-    return QualityMask(tuple(layers), tests, archive.mask)
-
-
-def _layer_mask(
+def _quality(
     product: _Product,
+    family: modis_products.Family,
     archive: Archive,
-    layer_names: Sequence[str],
-    tests: tuple[Clear, ...],
-    conditions: Sequence[Condition],
+    selected: Sequence[str],
 ) -> QualityMask:
-    # The mask of the first of the layers, which shows these conditions.
-    if layer_names:
-        unmasked = tuple(c for c in archive.mask if c not in conditions)
-        return QualityMask((QualityLayer("quality", layer_names[0]),), tests, unmasked)
-    if archive.mask:
-        raise InputError(
-            f"{product.path} has no layer that shows {', '.join(archive.mask)}: "
-            "give scenes.mask: [] to take it unmasked, or scenes.quality another layer"
+    # selected: the names of the scene's layers.
+    if not archive.quality:
+        return modis_products.default_mask(
+            family, list(product.layers), selected, archive, product.path
         )
-    return QualityMask()
+    if archive.quality not in product.layers:
+        raise InputError(
+            f"{product.path} has no quality layer {archive.quality!r}; "
+            f"it has {', '.join(product.layers)}"
+        )
+    return QualityMask((QualityLayer("quality", archive.quality),), quality_tests(archive))
 
 
 def _footprint(grid: Grid) -> shapely.Geometry:

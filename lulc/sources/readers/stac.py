@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,12 +36,12 @@ from lulc.sources.href import resolve_href
 from lulc.sources.readers._stac_bands import (
     AssetBand,
     find_by_record,
-    find_quality,
     has_pixels,
     list_asset_bands,
     name_bands,
     tell_pictures,
 )
+from lulc.sources.readers._stac_quality import ItemMask, find_mask, modis_family
 from lulc.sources.readers._stac_scaling import as_published
 from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source
@@ -175,8 +176,9 @@ def _read_item(
     scene_id = str(content.get("id") or item.key)
     properties = content.get("properties") or {}
     headers = _Headers(Path(item.path).parent, root)
+    family = modis_family(scene_id)
     asset_bands = [
-        as_published(band, properties)
+        as_published(band, properties, family)
         for key, asset in content["assets"].items()
         if has_pixels(asset)
         for band in list_asset_bands(key, asset, properties)
@@ -194,25 +196,27 @@ def _read_item(
             )
         ]
         bands_by_name = find_by_record(asset_bands, bands) | name_bands(asset_bands, archive)
-    quality, tests = find_quality(asset_bands, archive, scene_id) or (None, ())
-    selected = _select(bands_by_name, bands, quality, scene_id)
+    selected = _select(bands_by_name, bands, (), scene_id)
+    mask = find_mask(asset_bands, [b for _, b in selected], archive, properties, scene_id)
+    if not bands:
+        selected = _select(bands_by_name, bands, [b for _, b in mask.layers], scene_id)
     scene_bands = [
         (_scene_band(name, band, headers, archive), headers.open(band)) for name, band in selected
     ]
-    if quality:
-        header = _open_quality(quality, headers, scene_id)
-        scene_bands.append((header.quality_band("quality", quality.index), header))
+    scene_bands += [
+        _quality_band(name, band, mask, headers, scene_id) for name, band in mask.layers
+    ]
     if archive.verify:
-        read_bands = [band for _, band in selected] + ([quality] if quality else [])
-        _verify(read_bands, content, headers)
+        _verify([band for _, band in [*selected, *mask.layers]], content, headers)
+    unmasked = (("unmasked", " ".join(mask.unmasked)),) if mask.unmasked else ()
     scene = make_scene(
         scene_id,
         STAC.name,
         _acquired(properties, scene_id),
         scene_bands,
         cloud=parse_number(properties.get("eo:cloud_cover")),
-        clear=tests,
-        properties=_scene_properties(content),
+        clear=mask.tests,
+        properties=_scene_properties(content) + unmasked,
     )
     _check_location(scene, content)
     return with_fingerprint(scene, {key: entry for key, entry in content.items() if key != "links"})
@@ -221,13 +225,15 @@ def _read_item(
 def _select(
     bands_by_name: Mapping[str, AssetBand],
     bands: Sequence[str],
-    quality: AssetBand | None,
+    quality: Sequence[AssetBand],
     scene_id: str,
 ) -> list[tuple[str, AssetBand]]:
-    # The requested bands in their order, or all but the quality band in order of name.
-    # Pictures are taken by their own names alone.
+    # The requested bands in their order, or all but the quality bands in order of name. Pictures
+    # are taken by their own names alone.
     names = bands or sorted(
-        name for name, band in bands_by_name.items() if band is not quality and not band.is_picture
+        name
+        for name, band in bands_by_name.items()
+        if not band.is_picture and not any(band is layer for layer in quality)
     )
     require_bands(
         f"scene {scene_id}",
@@ -242,14 +248,18 @@ def _scene_band(name: str, band: AssetBand, headers: _Headers, archive: Archive)
     return headers.open(band).band(name, band.index, archive, band.metadata)
 
 
-def _open_quality(quality: AssetBand, headers: _Headers, scene_id: str) -> Header:
+def _quality_band(
+    name: str, band: AssetBand, mask: ItemMask, headers: _Headers, scene_id: str
+) -> tuple[Band, Header]:
     try:
-        return headers.open(quality)
+        header = headers.open(band)
     except ReadError as error:
         raise InputError(
-            f"scene {scene_id}: {error}. Its quality asset {quality.asset!r} says which pixels are "
+            f"scene {scene_id}: {error}. Its quality asset {band.asset!r} says which pixels are "
             "valid: download it, or set scenes.mask to [] to go without"
         ) from error
+    quality_band = header.quality_band(name, band.index)
+    return (replace(quality_band, nodata=None) if mask.fill_is_code else quality_band), header
 
 
 def _verify(asset_bands: Sequence[AssetBand], content: dict[str, Any], headers: _Headers) -> None:
