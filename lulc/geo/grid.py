@@ -18,6 +18,8 @@ from lulc.errors import InputError
 from lulc.geo.antimeridian import polygon_of_ring
 
 WGS84 = "EPSG:4326"
+METRES_A_DEGREE = 111_320.0
+"""Upper bound of the length of a degree of longitude or latitude."""
 # Near a pole the longitude of a border changes fast: a side is halved where it changes by more
 # degrees than this, at most 20 times (to a millionth of its length) and up to 4096 points.
 _MAX_SIDE_DEGREES, _MAX_HALVINGS, _MAX_BORDER_POINTS = 5.0, 20, 4096

@@ -64,9 +64,41 @@ class PixelMap:
         return float(rows.min()), float(cols.min()), float(rows.max()), float(cols.max())
 
 
+@lru_cache(maxsize=64)
+def turned(source: Grid, grid: Grid) -> tuple[Grid, ...]:
+    """Return a source moved by the whole turns by which it meets a grid.
+
+    Longitudes of one place differ by whole turns: a source may count them to 360, and a grid that
+    lies across the end of a source of the whole Earth meets it twice.
+
+    Args:
+        source: Grid of a raster, in any CRS.
+        grid: The grid to be read.
+
+    Returns:
+        The source itself where its CRS is not of degrees, or it meets the grid at no turn.
+    """
+    crs = parse_crs(source.crs)
+    if not crs.is_geographic:
+        return (source,)
+    edges = (np.linspace(0, n, 17) for n in reversed(grid.shape))
+    x, _ = _in_source_crs(source.crs, grid, *(grid.affine @ np.meshgrid(*edges)))
+    x = x[np.isfinite(x)]
+    if not x.size:
+        return (source,)
+    turn = 2 * np.pi / crs.axis_info[0].unit_conversion_factor
+    xmin, _, xmax, _ = source.bounds
+    margin = 2 * max(source.resolution)
+    first, last = np.ceil((x.min() - xmax - margin) / turn), (x.max() - xmin + margin) // turn
+    a, b, c, d, e, f = source.transform
+    shifts = [k * turn for k in range(int(first), int(last) + 1)]
+    moved = (Grid(source.crs, (a, b, c + s, d, e, f), *source.shape) for s in shifts)
+    return tuple(moved) or (source,)
+
+
 @lru_cache(maxsize=8)
 def locate(source: Grid | Swath, grid: Grid) -> PixelMap:
-    """Return where a grid lies on a source.
+    """Return where a grid lies on a source; of one in degrees see `turned`.
 
     Knots lie every 32 pixels of the grid, or closer where the projection bends by more than
     TOLERANCE between them.
@@ -109,17 +141,25 @@ def _source_coordinates(
     if isinstance(source, Swath):
         cols, rows = source.locate(*transformer(grid.crs, WGS84).transform(x, y))
         return rows, cols
-    if not same_crs(grid.crs, source.crs):
-        x, y = transformer(grid.crs, source.crs).transform(x, y)
-        crs = parse_crs(source.crs)
-        if crs.is_geographic:
-            # A source may count longitudes beyond 180: take the turn that is closest to it.
-            xmin, _, xmax, _ = source.bounds
-            turn = 2 * np.pi / crs.axis_info[0].unit_conversion_factor
-            x = x - turn * np.round((x - (xmin + xmax) / 2) / turn)
+    x, y = _in_source_crs(source.crs, grid, x, y)
     with np.errstate(invalid="ignore"):
         cols, rows = ~source.affine @ (x, y)
     return np.ascontiguousarray(rows), np.ascontiguousarray(cols)
+
+
+def _in_source_crs(
+    crs: str, grid: Grid, x: np.ndarray, y: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    # Points of a grid in another CRS; longitudes within half a turn of the grid's middle.
+    if same_crs(grid.crs, crs):
+        return x, y
+    to_crs = transformer(grid.crs, crs)
+    x, y = to_crs.transform(x, y)
+    if parse_crs(crs).is_geographic:
+        turn = 2 * np.pi / parse_crs(crs).axis_info[0].unit_conversion_factor
+        middle, _ = to_crs.transform(*(grid.affine @ (grid.width / 2, grid.height / 2)))
+        x = x - turn * np.round((x - (middle if np.isfinite(middle) else 0.0)) / turn)
+    return x, y
 
 
 def _cells_between(knots: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

@@ -8,12 +8,10 @@ from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError
 from lulc.geo.antimeridian import join_polygons, only_polygons, polygon_of_ring, wrap_longitudes
-from lulc.geo.grid import WGS84, parse_crs, same_crs, transformer
+from lulc.geo.grid import METRES_A_DEGREE, WGS84, parse_crs, same_crs, transformer
 
 BORDER_M = 2e-4
 """How far, in metres, a reprojected border may lie from its true course."""
-METRES_A_DEGREE = 111_320.0
-"""Upper bound of the length of a degree of longitude or latitude."""
 
 
 def reproject_exact(geometry: BaseGeometry, source_crs: str, target_crs: str) -> BaseGeometry:

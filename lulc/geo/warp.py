@@ -6,13 +6,15 @@ Compiled loops gather pixels at coordinates that are interpolated between exact 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from numba import njit
 
 from lulc.bands import Resampling
 from lulc.errors import UsageError
 from lulc.geo.grid import Grid
-from lulc.geo.overlap import PixelMap, locate
+from lulc.geo.overlap import PixelMap, locate, turned
 
 _MODES = {"nearest": 0, "bilinear": 1, "average": 2}
 
@@ -32,7 +34,20 @@ def warp(
     Returns:
         (H', W') pixels on `grid`, 0 where not valid, of the same dtype; (H', W') valid.
     """
-    return gather(pixels, valid, locate(source, grid), (0, 0), resampling)
+    maps = (locate(moved, grid) for moved in turned(source, grid))
+    return first_valid(gather(pixels, valid, m, (0, 0), resampling) for m in maps)
+
+
+def first_valid(images: Iterable[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels and valid (H, W) of the first of some images that is valid, pixel by pixel.
+
+    The arrays of the first image are changed in place.
+    """
+    (pixels, valid), *others = images
+    for other_pixels, other_valid in others:
+        np.copyto(pixels, other_pixels, where=other_valid & ~valid)
+        valid |= other_valid
+    return pixels, valid
 
 
 def effective_resampling(resampling: Resampling, scale: float) -> Resampling:

@@ -274,7 +274,15 @@ def _read_band(
             f"{redact_url(dataset.name)} band {index} is of type {band.dtype}: "
             "only real numbers can be read"
         )
-    source = grid_of(dataset)
+    sources = overlap.turned(grid_of(dataset), grid)
+    return warp.first_valid(_read_at(band, href, source, grid, resampling) for source in sources)
+
+
+def _read_at(
+    band: _Band, href: str, source: Grid, grid: Grid, resampling: Resampling
+) -> tuple[np.ndarray, np.ndarray]:
+    # source: the file's grid, moved by whole turns.
+    index = band.index
     pixel_map = overlap.locate(source, grid)
     resampling = warp.effective_resampling(resampling, pixel_map.scale)
     window = _window(pixel_map, source)
@@ -316,21 +324,24 @@ def _resample_band(
     strip_rows = max(
         1, grid.height * _CHUNK_PIXELS // max(_CHUNK_PIXELS, window.width * window.height)
     )
+    if strip_rows >= grid.height:
+        return _gather(band, source, pixel_map, resampling)
     strips = []
     for row in range(0, grid.height, strip_rows):
-        if strip_rows < grid.height:
-            height = min(strip_rows, grid.height - row)
-            strip_map = overlap.locate(source, grid.window(row, 0, height, grid.width))
-        else:
-            strip_map = pixel_map
-        window = _window(strip_map, source)
-        values, valid = band.read(window)
-        corner = (window.row_off, window.col_off)
-        strips.append(warp.gather(values, valid, strip_map, corner, resampling))
-    if len(strips) == 1:
-        return strips[0]
+        strip = grid.window(row, 0, min(strip_rows, grid.height - row), grid.width)
+        sources = (source,) if isinstance(source, Swath) else overlap.turned(source, strip)
+        maps = ((moved, overlap.locate(moved, strip)) for moved in sources)
+        strips.append(warp.first_valid(_gather(band, *placed, resampling) for placed in maps))
     strip_pixels, strip_valid = zip(*strips, strict=True)
     return np.concatenate(strip_pixels), np.concatenate(strip_valid)
+
+
+def _gather(
+    band: _Band, source: Grid | Swath, pixel_map: overlap.PixelMap, resampling: Resampling
+) -> tuple[np.ndarray, np.ndarray]:
+    window = _window(pixel_map, source)
+    values, valid = band.read(window)
+    return warp.gather(values, valid, pixel_map, (window.row_off, window.col_off), resampling)
 
 
 def _window(pixel_map: overlap.PixelMap, source: Grid | Swath) -> Window:

@@ -19,8 +19,8 @@ from lulc.errors import InputError
 from lulc.geo.antimeridian import only_polygons
 from lulc.geo.areas import degrees_area, pixel_areas
 from lulc.geo.coverage import count_runs, covered_share, find_runs
-from lulc.geo.grid import WGS84, Grid, parse_crs
-from lulc.geo.reproject import BORDER_M, METRES_A_DEGREE, reproject_exact, to_degrees
+from lulc.geo.grid import METRES_A_DEGREE, WGS84, Grid, parse_crs
+from lulc.geo.reproject import BORDER_M, reproject_exact, to_degrees
 from lulc.legend import NODATA
 from lulc.stats.regions import Region
 from lulc.tables import arrays, schemas
@@ -58,7 +58,7 @@ OUTSIDE = pa.schema(
         pa.field("period", pa.string()),
         pa.field("model", pa.string()),
         pa.field("area_m2", pa.float64()),  # of the part that no tile covers
-        pa.field("slack_m2", pa.float64()),  # error bound of borders and other ellipsoids
+        pa.field("slack_m2", pa.float64()),  # error bound of borders
     ]
 )
 """Schema of the part of a region that no tile covers."""
@@ -78,8 +78,6 @@ _PIXELS = [
     for name in ("classes", "confidence")
     for suffix in ("", "_shape", "_dtype", "_codec")
 ]
-# Ellipsoids differ by less than this in area; a sphere, on which areas are not true, by more.
-_ELLIPSOIDS = 5e-4
 
 
 def count_block(
@@ -205,7 +203,7 @@ def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[floa
 
     Returns:
         True area in m², and the bound in m² of the error of the region's classes: reprojected
-        borders, another ellipsoid, and pixels of degrees, whose area is taken as even where a
+        borders, and pixels of degrees, whose area is taken as even where a
         border cuts them.
     """
     border = geometry.length * METRES_A_DEGREE
@@ -214,7 +212,6 @@ def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[floa
         return degrees_area(geometry), slack
     uncovered = only_polygons(geometry.difference(unite(tuple(grids))))
     slack += border * max(_unevenness(grid, geometry) for grid in grids)
-    slack += max(_ellipsoid(crs) for crs in {grid.crs for grid in grids}) * degrees_area(geometry)
     return degrees_area(uncovered) if uncovered else 0.0, slack
 
 
@@ -430,14 +427,3 @@ def _unevenness(grid: Grid, geometry: BaseGeometry) -> float:
     return (
         high * METRES_A_DEGREE * min(2.0, math.radians(high) * math.tan(math.radians(latitude))) / 8
     )
-
-
-@lru_cache(maxsize=64)
-def _ellipsoid(crs: str) -> float:
-    # Relative difference of areas on the CRS's ellipsoid from those on WGS 84, on which regions are
-    # measured.
-    geod, crs_geod = parse_crs(WGS84).get_geod(), parse_crs(crs).get_geod()
-    if geod is None or crs_geod is None:
-        return 0.0
-    difference = abs(crs_geod.a * crs_geod.b / (geod.a * geod.b) - 1)
-    return float(difference) if difference < _ELLIPSOIDS else 0.0

@@ -9,13 +9,14 @@ import pytest
 import shapely
 from hypothesis import given
 from hypothesis import strategies as st
-from shapely.geometry import box
 
 from lulc.errors import InputError, UsageError
 from lulc.geo import areas
 from lulc.geo.grid import WGS84, Grid, footprint, parse_crs, transformer
+from lulc.geo.reproject import to_degrees
 from lulc.geo.tiling import Tiling
 
+MODIS_SPHERE = "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +no_defs"
 EQUAL = Tiling("t", "EPSG:6933", 10.0, 64)
 
 
@@ -59,19 +60,41 @@ def test_tile_ids_round_trip_and_strangers_are_refused() -> None:
         Grid("EPSG:3857", (100, 0, 1e6, 0, -100, 7e6), 200, 200),
         Grid("EPSG:3035", (100, 0, 4e6, 0, -100, 3e6), 200, 250),
         Grid("EPSG:32661", (1000, 0, 2e6, 0, -1000, 2.4e6), 100, 100),
+        # A sphere, whose latitudes PROJ takes for those of WGS 84.
+        Grid(MODIS_SPHERE, (463.3127, 0, 1.1119505e6, 0, -463.3127, 5.5597526e6), 40, 60),
+        Grid("EPSG:3408", (25000, 0, 1e6, 0, -25000, -3e6), 40, 40),
+        Grid("EPSG:3410", (25000, 0, 1e6, 0, -25000, 5e6), 40, 40),
+        Grid("EPSG:2163", (1000, 0, 1e6, 0, -1000, 0), 100, 100),
+        Grid("EPSG:3785", (100, 0, 1e6, 0, -100, 7e6), 200, 200),
+        Grid("ESRI:53034", (1000, 0, 1e6, 0, -1000, 5e6), 100, 100),
+        Grid("EPSG:4035", (0.5, 0, 10, 0, -0.5, 60), 30, 40),
+        Grid("EPSG:4047", (0.01, 0.001, 10, 0.001, -0.01, 60), 30, 40),
+        # Other datums, meridians and units: Paris and grads, feet, northing first.
+        Grid("EPSG:4807", (0.01, 0, 1, 0, -0.01, 54), 300, 400),
+        Grid("EPSG:27572", (100, 0, 6e5, 0, -100, 2.4e6), 100, 100),
+        Grid("EPSG:4312", (0.01, 0.001, 12, 0.001, -0.01, 48), 100, 100),
+        Grid("EPSG:31466", (100, 0, 2.5e6, 0, -100, 5.6e6), 100, 100),
+        Grid("EPSG:2227", (100, 0, 6e6, 0, -100, 2.1e6), 100, 100),
+        Grid("EPSG:9707", (0.01, 0, 10, 0, -0.01, 60), 300, 400),
+        Grid("EPSG:4979", (0.01, 0, 190, 0, -0.01, 60), 300, 400),
     ],
 )
 def test_pixel_areas_sum_to_the_ellipsoidal_area(grid: Grid) -> None:
     total = np.broadcast_to(areas.pixel_areas(grid), grid.shape).sum()
-    assert total == pytest.approx(areas.geodesic_area(box(*grid.bounds), grid.crs), rel=2e-7)
+    outline = shapely.Polygon(zip(*grid.corners(), strict=True))
+    assert total == pytest.approx(areas.geodesic_area(outline, grid.crs), rel=2e-7)
+    # As large as the ground that its corners enclose, which is how regions are measured.
+    on_wgs84 = areas.degrees_area(to_degrees(outline, grid.crs, "the grid"))
+    assert total == pytest.approx(on_wgs84, rel=2e-7)
 
 
-def test_equal_area_is_known_from_the_method_alone() -> None:
+def test_equal_area_is_known_from_the_method_and_the_ellipsoid() -> None:
     assert all(
         areas.is_equal_area(c)
         for c in ("EPSG:6933", "EPSG:3035", "EPSG:3577", "EPSG:5070", "ESRI:102022")
     )
     assert not any(areas.is_equal_area(c) for c in ("EPSG:3857", "EPSG:32632", "EPSG:4326"))
+    assert not any(areas.is_equal_area(c) for c in ("EPSG:3410", "ESRI:53034", "EPSG:5069"))
 
 
 def test_footprint_is_split_at_the_antimeridian() -> None:
