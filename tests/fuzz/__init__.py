@@ -1,0 +1,1 @@
+"""Small files of every form that lulc reads, damaged at random: `python -m tests.fuzz`."""
