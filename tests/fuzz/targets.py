@@ -155,9 +155,10 @@ def _cut_chips() -> int:
     if scenes:
         spec = blocks.make_chip_spec(config, scenes)
         outlines = [shapely.from_wkb(scene.footprint) for scene in scenes]
-        in_period = [s for s in scenes if blocks.is_in_period(s, config.periods[0])]
-        for cell in list(extent.find_cells(outlines, spec.tiling, 1, None))[:4]:
-            made = cut.cut_block(in_period, spec, *cell, "all")
+        cells = list(extent.find_cells(outlines, spec.tiling, 1, None))[:4]
+        pairs = [(scene, cell) for scene in scenes for cell in cells]
+        for block in blocks.plan_blocks(config, spec, pairs, {}):
+            made = cut.cut_block(block.scenes, spec, *block.cell, block.period)
             bad += [f"{name}: {error}" for name, error in made.unreadable.items()]
             arrays += [array for chip in made.chips for array in (chip.pixels, chip.valid)]
     for line in bad:
