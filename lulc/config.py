@@ -11,17 +11,24 @@ import re
 from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lulc.bands import Resampling
 from lulc.legend import LandClass, Legend
 
 _strict = ConfigDict(extra="forbid")
+_DAY = r"\d{4}-\d\d-\d\d"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Flag = Annotated[bool, Field(strict=True)]
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True)]
+Text = Annotated[str, Field(strict=True)]
+Share = Annotated[Number, Field(ge=0, lt=1)]
 Memory = Annotated[str, Field(pattern=r"^\d+[mg]$")]
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[Whole, Field(ge=1)]
+ClassId = Annotated[Whole, Field(ge=0, le=254)]
+Code = Whole | Text
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 TaskName = Literal["segment", "classify", "multilabel", "detect", "change", "series"]
 SourceName = Literal[
@@ -40,6 +47,16 @@ def _check_limit(text: str) -> str:
     if not re.fullmatch(r"\d+|\d+(\.\d+)?%", text):
         raise ValueError("give a count such as 3, or a share such as 5%")
     return text
+
+
+def _check_day(value: object) -> object:
+    # Of a number a day would be made by its seconds since 1970.
+    if isinstance(value, date) or (isinstance(value, str) and re.fullmatch(_DAY, value)):
+        return value
+    raise ValueError("give a day as 2023-06-30")
+
+
+Day = Annotated[date, BeforeValidator(_check_day)]
 
 
 def allowed_bad(limit: str, inputs: int) -> float:
@@ -68,7 +85,7 @@ class Search:
     ) = None
     """A day, or days as `2023-01-01/2023-12-31`, with `..` for an open end. Default: the run's
     `periods`."""
-    max_cloud: Annotated[float, Field(ge=0, le=100)] | None = None
+    max_cloud: Annotated[Number, Field(ge=0, le=100)] | None = None
     """Highest cloud cover, in per cent. Scenes without a cloud cover are then left out as well.
     Default: no limit."""
 
@@ -90,22 +107,22 @@ class Archive:
     archive's names, as common names where these are known."""
     quality: str | None = None
     """Name of the asset or band that marks valid pixels. Default: the one of the product."""
-    clear: tuple[int, ...] = ()
+    clear: tuple[Whole, ...] = ()
     """Codes of the quality band that mean valid; they go with `quality`."""
     mask: tuple[Condition, ...] = ("cloud", "shadow", "cirrus", "saturated")
     """Conditions that make a pixel invalid, for products whose quality layers are known: `cloud`,
     `shadow`, `cirrus`, `snow`, `water`, `saturated`. Pixels without data are always invalid."""
-    verify: bool = False
+    verify: Flag = False
     """Whether files are compared with the checksums of their product (SAFE) or item (STAC's
     `file:checksum`) before use."""
     calibration: Literal["sigma0", "gamma0"] = "sigma0"
     """For `sentinel1`: backscatter per area on the ellipsoid (`sigma0`) or across the line of sight
     (`gamma0`)."""
-    scale: float | None = None
+    scale: Number | None = None
     """Factor from stored numbers to physical values. Default: the archive's own."""
-    offset: float | None = None
+    offset: Number | None = None
     """Physical value of a stored 0. Default: the archive's own."""
-    nodata: float | None = None
+    nodata: Number | None = None
     """Stored number that means "no data". Default: the archive's own."""
     search: Search | None = None
     """Search that finds the scenes. Its result is stored, and used by later runs."""
@@ -123,7 +140,7 @@ class LayerConf:
     """Path or address of the raster; its first band is read."""
     band: Name
     """Name of the band, as in `bands`."""
-    fill: float | None = None
+    fill: Number | None = None
     """Value of the band where the raster has none. Default: pixels without a value are invalid, and
     are not mapped."""
 
@@ -134,11 +151,11 @@ class TilingConf:
 
     crs: str = "EPSG:6933"
     """CRS of the map. In an equal-area CRS, such as the default, all pixels have the same area."""
-    resolution: Annotated[float, Field(gt=0)] = 10.0
+    resolution: Annotated[Number, Field(gt=0)] = 10.0
     """Pixel side in units of the CRS, mostly metres."""
-    size: Annotated[int, Field(ge=16, le=8192, multiple_of=16)] = 512
+    size: Annotated[Whole, Field(ge=16, le=8192, multiple_of=16)] = 512
     """Tile side in pixels, a multiple of 16."""
-    halo: Annotated[int, Field(ge=0, le=512, multiple_of=16)] = 32
+    halo: Annotated[Whole, Field(ge=0, le=512, multiple_of=16)] = 32
     """Margin around a tile in pixels, a multiple of 16, so that neighbours meet without a seam."""
     block: Count = 4
     """Side in tiles of the block that one task reads at once."""
@@ -155,9 +172,9 @@ class Period:
 
     name: Name
     """Name of the period, as in tables and paths."""
-    start: date | None = None
+    start: Day | None = None
     """First day. Default: open."""
-    end: date | None = None
+    end: Day | None = None
     """Last day, included. Default: open."""
 
 
@@ -203,12 +220,12 @@ class LabelConf:
     """Path of the raster or vector file."""
     column: str | None = None
     """Column of the polygons that holds the class. Default: the file is a raster."""
-    nodata: int | None = None
+    nodata: Whole | None = None
     """Code that means "no label". Default: the raster's own."""
-    crosswalk: dict[int | str, int] = dataclasses.field(default_factory=dict)
+    crosswalk: dict[Code, Whole] = dataclasses.field(default_factory=dict)
     """Code of the raster, or text of the column, → class id of the legend. A code that is neither
     here, nor in the legend, nor ignored is an error."""
-    ignore: tuple[int | str, ...] = ()
+    ignore: tuple[Code, ...] = ()
     """Codes that are no label."""
 
 
@@ -222,17 +239,17 @@ class DatasetConf:
     """Folder of the unpacked archive."""
     options: dict[str, str] = dataclasses.field(default_factory=dict)
     """Options of the dataset, such as {bands: ms}. Default: its usual form."""
-    size: Annotated[int, Field(ge=8, le=4096)] | None = None
+    size: Annotated[Whole, Field(ge=8, le=4096)] | None = None
     """Sample side in pixels. Larger images with a label per pixel are cut into windows, others are
     cropped to their centre; smaller images are padded with invalid pixels. Default: as
     published."""
     splits: Literal["published", "blocks"] = "published"
     """The publisher's splits (`published`), or splits by spatial block (`blocks`)."""
-    crosswalk: dict[int, int] = dataclasses.field(default_factory=dict)
+    crosswalk: dict[Whole, Whole] = dataclasses.field(default_factory=dict)
     """Class id of the dataset → class id of the run's legend. Default: the dataset's own ids."""
-    ignore: tuple[int, ...] = ()
+    ignore: tuple[Whole, ...] = ()
     """Class ids of the dataset that are no label."""
-    weight: Annotated[float, Field(gt=0)] = 1.0
+    weight: Annotated[Number, Field(gt=0)] = 1.0
     """Weight of its samples in training, relative to those of other datasets."""
 
 
@@ -240,24 +257,24 @@ class DatasetConf:
 class SampleConf:
     """How samples are cut, and how they are split into training, validation and test."""
 
-    size: Annotated[int, Field(ge=16, multiple_of=16)] = 128
+    size: Annotated[Whole, Field(ge=16, multiple_of=16)] = 128
     """Sample side in pixels, a multiple of 16 that divides `tiling.size`."""
     block: Count = 2
     """Side in samples of the spatial blocks that are split as a whole."""
-    buffer: Annotated[float, Field(ge=0)] = 0.0
+    buffer: Annotated[Number, Field(ge=0)] = 0.0
     """Least distance in metres between samples of two splits; labels nearer than that are
     dropped."""
     validation: Share = 0.15
     """Share of the labels for choosing the best epoch."""
     test: Share = 0.15
     """Share of the labels for the accuracy assessment; not used with `folds`."""
-    seed: int = 0
+    seed: Whole = 0
     """Seed of the split."""
-    min_labelled: Annotated[float, Field(ge=0, le=1)] = 0.0
+    min_labelled: Annotated[Number, Field(ge=0, le=1)] = 0.0
     """Least share of labelled pixels in a sample. Default: one pixel suffices."""
-    folds: Annotated[int, Field(ge=2)] | None = None
+    folds: Annotated[Whole, Field(ge=2)] | None = None
     """Number of folds of cross-validation, in place of the share `test`. Default: no folds."""
-    fold: Annotated[int, Field(ge=0)] = 0
+    fold: Annotated[Whole, Field(ge=0)] = 0
     """Number of the fold that is the test split, from 0."""
     balance: Literal["none", "class", "area"] = "none"
     """Weights of training samples: all the same (`none`), every class the same (`class`), or every
@@ -276,17 +293,17 @@ class TrainConf:
     weights: str | None = None
     """Initial weights of the encoder: a .safetensors, .pt or .pth file, or the name of published
     weights where the network is reachable. Default: random."""
-    frozen: Annotated[int, Field(ge=0)] = 0
+    frozen: Annotated[Whole, Field(ge=0)] = 0
     """Number of first epochs in which the encoder is not trained; they have a cycle of the learning
     rate of their own."""
-    encoder_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    encoder_rate: Annotated[Number, Field(gt=0, le=1)] = 1.0
     """How much less the encoder's early stages learn than the rest of the network: the rates of its
     n stages are spaced by equal factors, encoder_rate^(1/n) each, up to the rest's rate."""
     patience: Count | None = None
     """Number of epochs without a better one after which training ends. Default: all epochs."""
-    depth: Annotated[int, Field(ge=3, le=5)] = 5
+    depth: Annotated[Whole, Field(ge=3, le=5)] = 5
     """Number of times that the encoder halves the image, 3 to 5."""
-    decoder: tuple[int, ...] = ()
+    decoder: tuple[Whole, ...] = ()
     """Channels of the decoder's stages, deepest first, `depth` numbers. Default: the network's
     usual ones."""
     dropout: Share = 0.0
@@ -302,25 +319,25 @@ class TrainConf:
     """Number of samples in a step, over all ranks."""
     accumulate: Count = 1
     """Number of steps whose gradients are summed before the weights are updated."""
-    crop: Annotated[int, Field(ge=32, multiple_of=32)] | None = None
+    crop: Annotated[Whole, Field(ge=32, multiple_of=32)] | None = None
     """Side in pixels of the random crops that are trained on, a multiple of 32. Default: whole
     samples."""
-    rate: Annotated[float, Field(gt=0)] = 1e-3
+    rate: Annotated[Number, Field(gt=0)] = 1e-3
     """Highest learning rate."""
-    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    weight_decay: Annotated[Number, Field(ge=0)] = 1e-2
     """Weight decay of AdamW."""
     schedule: Literal["onecycle", "cosine", "constant"] = "onecycle"
     """Course of the learning rate after the warm-up: down to nearly 0 (`onecycle`, `cosine`), or
     `constant`."""
     warmup: Share = 0.1
     """Share of all steps in which the learning rate rises."""
-    class_weight: Annotated[float, Field(ge=0, le=1)] = 0.0
+    class_weight: Annotated[Number, Field(ge=0, le=1)] = 0.0
     """Power of the inverse class frequency that weights the classes: 0 all the same, 1 in full."""
     smoothing: Share = 0.0
     """Label smoothing."""
-    dice: Annotated[float, Field(ge=0)] = 0.0
+    dice: Annotated[Number, Field(ge=0)] = 0.0
     """Factor of the soft dice loss that is added to the loss."""
-    focal: Annotated[float, Field(ge=0)] = 0.0
+    focal: Annotated[Number, Field(ge=0)] = 0.0
     """Exponent of the focal loss; 0 is cross entropy."""
     bootstrap: Share = 0.0
     """Share of the loss that is taken against the network's own prediction, where labels are
@@ -338,7 +355,7 @@ class TrainConf:
     (`auto`)."""
     ranks: Count = 1
     """Number of data-parallel processes."""
-    seed: int = 0
+    seed: Whole = 0
     """Seed of the weights, the sample order and the augmentations."""
     cache: Memory = dataclasses.field(default="1g", compare=False)
     """Memory of each rank that stores decoded samples between epochs, such as `500m` or `4g`. It
@@ -352,17 +369,17 @@ class PredictConf:
     model: str | None = None
     """Model as name, name/version, name@alias or MLflow URI; `a+b` is the mean of two. Default: the
     champion of this run."""
-    window: Annotated[int, Field(ge=64, multiple_of=32)] = 1024
+    window: Annotated[Whole, Field(ge=64, multiple_of=32)] = 1024
     """Side in pixels of the window that is predicted at once, a multiple of 32."""
-    flips: bool = False
+    flips: Flag = False
     """Whether predictions are averaged over the image and its mirror images."""
-    probabilities: bool = False
+    probabilities: Flag = False
     """Whether class probabilities are written too, as rasters with a band per class."""
     precision: Precision = "auto"
     """Precision of the network, as in `train.precision`."""
-    score: Annotated[float, Field(ge=0, lt=1)] = 0.25
+    score: Annotated[Number, Field(ge=0, lt=1)] = 0.25
     """Least score of a detection."""
-    overlap: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    overlap: Annotated[Number, Field(gt=0, lt=1)] = 0.5
     """Intersection over union above which two detections are one."""
 
 
@@ -378,9 +395,9 @@ class RasterConf:
 class StatsConf:
     """Statistics per region."""
 
-    confident: Annotated[float, Field(ge=0, le=1)] = 0.8
+    confident: Annotated[Number, Field(ge=0, le=1)] = 0.8
     """Least confidence of the pixels in the confident share of a class."""
-    landscape: bool = False
+    landscape: Flag = False
     """Whether patches and edges are measured too."""
 
 
@@ -435,7 +452,7 @@ class TrackingConf:
     """Address of the tracking store. Default: `mlflow.db` in the output folder."""
     experiment: str | None = None
     """Name of the experiment. Default: the run's name."""
-    required: bool = False
+    required: Flag = False
     """Whether the run stops when the store cannot be reached. Default: it goes on, and the model is
     kept in the output folder."""
 
@@ -466,9 +483,7 @@ class Config:
     bands: tuple[Name, ...] = ()
     """Bands of the model in this order, by common names such as `red`; `observations` counts the
     dates of a composite. Default: the datasets' bands."""
-    legend: dict[Annotated[int, Field(ge=0, le=254)], ClassConf] = dataclasses.field(
-        default_factory=dict
-    )
+    legend: dict[ClassId, ClassConf] = dataclasses.field(default_factory=dict)
     """Class id (0–254) → name and colour; or `common`, the nine classes of Dynamic World. Default:
     the datasets' legend."""
     datasets: tuple[DatasetConf, ...] = ()

@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from lulc.bands import OBSERVATIONS
 from lulc.config import Config
 from lulc.errors import UsageError
 from lulc.legend import COMMON
+from lulc.yaml12 import parse_yaml
 
 _RUN = TypeAdapter(Config)
 _LABEL_TASKS = ("segment", "change", "series")
@@ -46,13 +46,13 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
         UsageError: the file is missing or is not a mapping in YAML.
     """
     try:
-        raw = yaml.safe_load(Path(path).read_text())
+        raw = parse_yaml(Path(path).read_bytes(), f"run file {path}")
     except FileNotFoundError as error:
         raise UsageError(
             f"run file {path} is not there: `lulc init {path}` writes one to start from"
         ) from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"run file {path} is not YAML: {error}") from error
+    except OSError as error:
+        raise UsageError(f"run file {path} cannot be read: {error}") from error
     if not isinstance(raw, dict):
         raise UsageError(
             f"run file {path} must be a mapping of keys such as name, scenes, bands, legend"
@@ -87,7 +87,7 @@ def parse_setting(setting: str) -> tuple[str, Any]:
     name, equals, text = setting.partition("=")
     if not equals:
         raise UsageError(f"--set {setting!r} must be key=value, such as train.epochs=5")
-    return name, yaml.safe_load(text)
+    return name, parse_yaml(text, f"--set {setting!r}")
 
 
 def set_value(raw: dict[str, Any], name: str, value: Any) -> None:

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lulc import runfile
 from lulc.config import Config
 from lulc.datasets.registry import complete_from_datasets
@@ -16,6 +14,7 @@ from lulc.errors import InputError
 from lulc.redact import redact_setting
 from lulc.tables import layout
 from lulc.tables.files import Location, write_atomic
+from lulc.yaml12 import dump_yaml
 
 type RunSource = str | Path | Mapping[str, Any] | Config
 """The path of a run file, its content as a mapping, or a Config."""
@@ -59,7 +58,7 @@ def save_config(config: Config, out: Location) -> None:
     settings = dataclasses.asdict(config)
     # Names of classes are the user's words, and none is a secret.
     settings = {**redact_setting("", settings), "legend": settings["legend"]}
-    text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    text = dump_yaml(settings)
     location = out / layout.CONFIG
     if not location.exists() or location.read_text("utf-8") != text:
         write_atomic(location, lambda path: path.write_text(text, "utf-8"))
@@ -76,8 +75,7 @@ def saved_config(out: Location) -> Config:
         raise InputError(
             f"{out} holds no {layout.CONFIG}: give the run file, lulc.open_run({str(out)!r}, RUN)"
         )
-    raw = yaml.safe_load(location.read_text("utf-8"))
-    return runfile.parse_run(raw, out, str(location))
+    return runfile.parse_run(runfile.read_mapping(location), out, str(location))
 
 
 def _plain(value: Any) -> Any:

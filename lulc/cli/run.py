@@ -18,6 +18,7 @@ from lulc import errors
 from lulc.cli import options
 from lulc.cli.output import print_json, print_results, print_run
 from lulc.stages import STAGES, Selection, stages_of
+from lulc.yaml12 import parse_yaml
 
 if TYPE_CHECKING:
     from lulc.config import Config
@@ -184,17 +185,18 @@ def _print_mapped_files(
 
 def _combinations(texts: list[str]) -> Iterator[tuple[str, ...]]:
     # Texts such as `train.rate=0.001,0.003` → every combination of single `name=value` settings.
-    import yaml
-
     alternatives = []
     for text in texts:
         name, _, values = text.partition("=")
-        # A list is written as JSON, which is YAML too.
-        parsed = (
-            json.dumps(v) if isinstance(v, list) else v for v in yaml.safe_load(f"[{values}]")
-        )
-        alternatives.append([f"{name}={value}" for value in parsed])
+        parsed = parse_yaml(f"[{values}]", f"--over {text!r}")
+        alternatives.append([f"{name}={_as_setting(value)}" for value in parsed])
     return itertools.product(*alternatives)
+
+
+def _as_setting(value: Any) -> str:
+    # Texts as they are where they are read as such; JSON, which is YAML too, else.
+    is_plain = isinstance(value, str) and parse_yaml(value, "a text") == value
+    return value if is_plain else json.dumps(value)
 
 
 def _describe_score(trial: dict[str, Any]) -> str:

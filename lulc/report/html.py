@@ -17,7 +17,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
-import yaml
 
 from lulc import __version__, redact
 from lulc.config import Config
@@ -28,6 +27,7 @@ from lulc.report.map import draw_map
 from lulc.report.regions import outline_regions
 from lulc.sources.scene import LAYER
 from lulc.tables import files, layout, ledger, store
+from lulc.yaml12 import dump_yaml
 
 RegionKey = tuple[str, str]
 """A region's level and id."""
@@ -100,7 +100,7 @@ def _render(**sections: Any) -> str:
 
 def _format_settings(config: Config) -> str:
     settings = redact.redact_setting("", dataclasses.asdict(config))
-    return yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+    return dump_yaml(settings)
 
 
 def _latest_rasters(config: Config, out: Path) -> tuple[str, list[Path]]:

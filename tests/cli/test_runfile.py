@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,16 @@ def test_settings_lie_over_the_file_and_boxes_stay_boxes(small: Path) -> None:
         ("composite={method: best}", "composite.index is two bands"),
         ("composite={method: best, index: [nir, blue]}", "composite.index has"),
         ("train", "key=value"),
+        ("train.epochs=010", "is 010: write 10 for the number, '010' in quotes"),
+        ("train.epochs=1_000", "train.epochs.*'1_000'"),
+        ("train.epochs=true", "train.epochs.*True"),
+        ("train.rate=1:30", "train.rate.*'1:30'"),
+        ("predict.flips=yes", "predict.flips.*'yes'"),
+        ("legend.true={name: x, colour: '#000000'}", "legend.true"),
+        ("labels={path: a.tif, crosswalk: {11: 1.0}}", r"labels.crosswalk.11.*1\.0"),
+        ("labels={path: a.tif, crosswalk: {1.0: 1}}", r"labels.crosswalk.*1\.0"),
+        ("periods=[{name: a, start: 2020}]", "give a day as 2023-06-30"),
+        ("bands=[red, red", "--set 'bands=.* is not YAML"),
     ],
 )
 def test_mistakes_are_named(small: Path, setting: str, text: str) -> None:
@@ -81,6 +92,44 @@ def test_what_is_missing_is_named(small: Path) -> None:
         runfile.read_run(small)
     with pytest.raises(UsageError, match="lulc init"):
         runfile.read_run(small.with_name("other.yaml"))
+
+
+def test_ids_are_read_as_they_are_written_or_refused(small: Path) -> None:
+    small.write_text(
+        "name: t\nscenes: [{path: .}]\nbands: [red]\nlegend:\n"
+        "  010: {name: crops, colour: '#e49635'}\n  020: {name: trees, colour: '#397d49'}\n"
+    )
+    with pytest.raises(UsageError, match=r"run\.yaml line 5, column 3 is 010"):
+        runfile.read_run(small)
+    small.write_text(small.read_text().replace("  0", "  "))
+    assert list(runfile.read_run(small).legend) == [10, 20]
+    small.write_text(small.read_text() + "  10: {name: water, colour: '#0000ff'}\n")
+    with pytest.raises(UsageError, match=r"line 7, column 3 repeats key '10' of line 5"):
+        runfile.read_run(small)
+
+
+def test_words_and_days_keep_their_sense(small: Path) -> None:
+    small.write_text(
+        small.read_text()
+        + "labels: {path: a.gpkg, column: country, crosswalk: {NO: 1, on: 2, 2020-01-01: 1}}\n"
+        "periods: [{name: '2020', start: 2020-01-01, end: '2020-12-31'}]\n"
+    )
+    config = runfile.read_run(small)
+    assert config.labels is not None
+    assert config.labels.crosswalk == {"NO": 1, "on": 2, "2020-01-01": 1}
+    assert config.periods[0].start == date(2020, 1, 1)
+
+
+def test_a_run_file_of_another_encoding_is_read_or_named(small: Path) -> None:
+    text = small.read_text().replace("water", "Wässer")
+    for encoding in ("utf-8-sig", "utf-16"):
+        small.write_bytes(text.encode(encoding))
+        assert runfile.read_run(small).legend[1].name == "Wässer"
+    small.write_bytes(text.encode("latin-1"))
+    with pytest.raises(UsageError, match=r"run\.yaml is not YAML: its text is not UTF-8"):
+        runfile.read_run(small)
+    with pytest.raises(UsageError, match="cannot be read"):
+        runfile.read_run(small.parent)
 
 
 def test_a_run_travels_to_executors(small: Path) -> None:

@@ -64,7 +64,7 @@ def test_settings_and_folds_are_compared_and_logged_as_children(
     ran = world.lulc(*asked)
     assert ran.returncode == 0, ran.stderr
     found = json.loads(ran.stdout)
-    assert [row["settings"] for row in found] == ["train.rate=0.003", "train.rate=1e-8"]
+    assert [row["settings"] for row in found] == ["train.rate=0.003", "train.rate=1e-08"]
     assert (found[0]["metric"], found[0]["trials"]) == ("accuracy", 2)
     assert found[0]["mean"] > 0.9 > found[1]["mean"]
     trials = store.read_table(out, "trials").to_pylist()
@@ -82,7 +82,7 @@ def test_settings_and_folds_are_compared_and_logged_as_children(
     (parent,) = (r for r in logged if "mlflow.parentRunId" not in r.data.tags)
     children = [r for r in logged if r.data.tags.get("mlflow.parentRunId") == parent.info.run_id]
     trial_params = {(r.data.params["train.rate"], r.data.params["fold"]) for r in children}
-    assert trial_params == {(rate, fold) for rate in ("1e-8", "0.003") for fold in "01"}
+    assert trial_params == {(rate, fold) for rate in ("1e-08", "0.003") for fold in "01"}
     assert "mean_accuracy" in parent.data.metrics
 
 

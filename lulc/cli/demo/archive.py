@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import shapely
-import yaml
 
 from lulc.cli.demo import scenery
 from lulc.cli.demo.scenery import BANDS, CLASSES
@@ -22,6 +21,7 @@ from lulc.legend import NODATA
 from lulc.raster.access import open_raster
 from lulc.raster.cog import write_bands
 from lulc.raster.views import average_onto
+from lulc.yaml12 import dump_yaml
 
 SIDE_M = 20.0
 """Pixel side in metres of scenes, truth and map; the landscape's own pixels are half as large."""
@@ -76,7 +76,7 @@ def make_archive(folder: Path, seed: int = 0, shape: tuple[int, int] = _SHAPE) -
     unlabelled = (rng.random((rows[-1] + 1, cols[-1] + 1)) < 0.3)[rows[:, None], cols[None]]
     _write_raster(demo.labels, np.where(unlabelled, NODATA, truth)[None], ground, NODATA)
     (folder / "regions.geojson").write_text(json.dumps(_make_regions(ground)))
-    demo.run_file.write_text(yaml.safe_dump(_run_settings(), sort_keys=False))
+    demo.run_file.write_text(dump_yaml(_run_settings()), "utf-8")
     return demo
 
 
