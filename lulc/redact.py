@@ -48,12 +48,15 @@ def redact_url(href: str) -> str:
     """Return an address or path as messages may show it.
 
     Returns:
-        The address without user and query; over 200 characters, its middle is left out.
+        The address without user and query, or the path as it is; over 200 characters, its middle
+        is left out.
     """
-    address = _USER.sub("://", href).split("?", maxsplit=1)[0]
-    path, _, fragment = address.partition("#")
-    if _has_secret(fragment):
-        address = path
+    address = _USER.sub("://", href)
+    for mark in "?#":
+        before, _, rest = address.partition(mark)
+        # A path on this machine's disk may hold both marks.
+        if (mark == "?" and "://" in address) or _has_secret(rest):
+            address = before
     if len(address) <= _LONGEST_URL:
         return address
     return f"{address[:60]}…{address[-139:]}"

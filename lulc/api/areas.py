@@ -210,7 +210,7 @@ def read(
     address = str(href) if "://" in str(href) else str(_local(href))
     if grid is None:
         return reader.read_whole(address, bands)
-    indexes = bands or range(1, reader.count_bands(address) + 1)
+    indexes = bands or reader.list_bands(address)
     layers = reader.read_bands(address, [(index, resampling, None) for index in indexes], grid)
     valid = np.all([band_valid for _, band_valid in layers], axis=0)
     return np.where(valid, np.stack([pixels for pixels, _ in layers]), 0), valid, grid

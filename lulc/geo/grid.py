@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,6 +21,8 @@ from lulc.geo.antimeridian import polygon_of_ring
 WGS84 = "EPSG:4326"
 METRES_A_DEGREE = 111_320.0
 """Upper bound of the length of a degree of longitude or latitude."""
+# Names that stand for no datum.
+_UNKNOWN_DATUM = re.compile(r"(D_)?(unknown|unnamed|undefined|not.?specified)", re.IGNORECASE)
 # Near a pole the longitude of a border changes fast: a side is halved where it changes by more
 # degrees than this, at most 20 times (to a millionth of its length) and up to 4096 points.
 _MAX_SIDE_DEGREES, _MAX_HALVINGS, _MAX_BORDER_POINTS = 5.0, 20, 4096
@@ -56,9 +59,43 @@ def transformer(source_crs: str, target_crs: str) -> Transformer:
         ) from error
 
 
+@lru_cache(maxsize=1024)
 def same_crs(a: str, b: str) -> bool:
-    """Return whether two CRS texts mean the same CRS, whatever their axis order."""
-    return a == b or parse_crs(a).equals(parse_crs(b), ignore_axis_order=True)
+    """Return whether two CRS texts mean the same CRS, whatever their axis order.
+
+    A CRS whose datum is unknown is not that of a known datum, however alike they are.
+    """
+    if a == b:
+        return True
+    first, second = parse_crs(a), parse_crs(b)
+    return _has_datum(first) == _has_datum(second) and first.equals(second, ignore_axis_order=True)
+
+
+def _has_datum(crs: CRS) -> bool:
+    return crs.datum is not None and not _UNKNOWN_DATUM.match(crs.datum.name)
+
+
+@lru_cache(maxsize=256)
+def crs_text(wkt: str) -> str:
+    """Return the shortest text that means exactly the CRS of a WKT.
+
+    Of a CRS with heights it is that of the plane: heights move no pixel.
+
+    Returns:
+        An authority code where one has the same definition, else WKT.
+
+    Raises:
+        InputError: the text names no CRS.
+    """
+    crs = parse_crs(wkt)
+    if crs.is_compound:
+        return crs_text(crs.sub_crs_list[0].to_wkt())
+    if crs.is_geographic and len(crs.axis_info) == 3:
+        return crs_text(crs.to_2d().to_wkt())
+    # PROJ also names codes that are merely alike: the definitions are compared.
+    authority = crs.to_authority(min_confidence=70)
+    code = ":".join(authority) if authority else wkt
+    return code if same_crs(code, wkt) else wkt
 
 
 @dataclass(frozen=True)

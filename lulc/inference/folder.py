@@ -194,7 +194,7 @@ def _box_columns(
     predictor: Predictor, boxes: np.ndarray, settings: PredictConf, source: OpenRaster
 ) -> list[dict[str, Any]]:
     names = {land_class.id: land_class.name for land_class in predictor.contract.legend.classes}
-    grid = reader.grid_of(source) if source.crs else None
+    grid = reader.find_grid(source)
     return [
         {"n": n, "class_id": int(class_id), "class_name": names[int(class_id)], "score": score}
         | detections.outline_columns(box, grid)

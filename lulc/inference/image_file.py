@@ -13,6 +13,7 @@ from lulc.errors import InputError
 from lulc.geo import areas
 from lulc.raster import reader
 from lulc.raster.access import OpenRaster
+from lulc.raster.pixels import data_bands, is_real
 from lulc.raster.views import PixelWindow, read_masked
 
 if TYPE_CHECKING:
@@ -46,8 +47,6 @@ class ImageFile:
             ReadError: the file is damaged there.
         """
         pixels, mask = read_masked(self.source, self.bands, window)
-        if pixels.dtype.kind == "f":
-            mask &= np.isfinite(pixels)
         pixels, mask = (array.reshape(self.dates, -1, *array.shape[1:]) for array in (pixels, mask))
         valid = mask.all(axis=1)
         return np.where(valid[:, None], pixels, 0), valid
@@ -69,9 +68,9 @@ def check_image(predictor: Predictor, source: OpenRaster, path: Path) -> ImageFi
     """
     contract = predictor.contract
     bands, dates = _choose_bands(predictor, source)
-    kinds = {np.dtype(dtype).kind for dtype in source.dtypes}
-    if not kinds <= set("buif"):
+    if not all(map(is_real, source.dtypes)):
         raise InputError(f"its pixels are {source.dtypes[0]}: only real numbers can be mapped")
+    kinds = {np.dtype(dtype).kind for dtype in source.dtypes}
     _check_claim(source, path)
     contract.check(contract.bands, _pixel_side_m(source) or contract.gsd_m, "it")
     of_one_date = bands[: len(contract.bands)]
@@ -127,10 +126,11 @@ def _choose_bands(predictor: Predictor, source: OpenRaster) -> tuple[tuple[int, 
         raise InputError(
             f"it has bands {', '.join(order)}, none or several named {', '.join(missing)}; {takes}"
         )
-    dates = _count_dates(predictor, _count_bands(predictor, source), len(order))
-    of_one_date = [order.index(band) + 1 for band in contract.bands]
-    numbers = (number + date * len(order) for date in range(dates) for number in of_one_date)
-    return tuple(numbers), dates
+    numbers = _data_bands(predictor, source)
+    dates = _count_dates(predictor, len(numbers), len(order))
+    of_one_date = [order.index(band) for band in contract.bands]
+    positions = (place + date * len(order) for date in range(dates) for place in of_one_date)
+    return tuple(numbers[position] for position in positions), dates
 
 
 def _describe_input(predictor: Predictor) -> str:
@@ -142,8 +142,8 @@ def _describe_input(predictor: Predictor) -> str:
 
 def _possible_orders(predictor: Predictor, source: OpenRaster) -> list[tuple[str, ...]]:
     """Return the band names of one date, in the file's order, that the file may have."""
-    contract, count = predictor.contract, _count_bands(predictor, source)
-    names = tuple(source.descriptions[:count])
+    contract, numbers = predictor.contract, _data_bands(predictor, source)
+    count, names = len(numbers), tuple(source.descriptions[number - 1] for number in numbers)
     is_named = all(names)
     if not predictor.task.series and is_named:
         return [names]
@@ -153,14 +153,14 @@ def _possible_orders(predictor: Predictor, source: OpenRaster) -> list[tuple[str
     return list(dict.fromkeys(names[: len(order)] if is_named else order for order in orders))
 
 
-def _count_bands(predictor: Predictor, source: OpenRaster) -> int:
-    # An alpha band is none of the model's, unless the model's files have as many bands.
-    contract = predictor.contract
-    known_counts = [len(order) for order in (contract.bands, *contract.file_bands)]
-    has_alpha = source.colorinterp[-1].name == "alpha"
-    count: int = source.count
-    ignores_alpha = not predictor.task.series and has_alpha and count not in known_counts
-    return count - 1 if ignores_alpha else count
+def _data_bands(predictor: Predictor, source: OpenRaster) -> tuple[int, ...]:
+    # Numbers of the bands that may be the model's. Alpha is none of them, unless the model's files
+    # have as many bands as this one: many writers flag the last of four bands as alpha.
+    contract, count = predictor.contract, source.count
+    orders = (contract.bands, *contract.file_bands)
+    if any(_count_dates(predictor, count, len(order)) for order in orders):
+        return tuple(range(1, count + 1))
+    return data_bands(source)
 
 
 def _count_dates(predictor: Predictor, count: int, bands_a_date: int) -> int:
@@ -173,8 +173,8 @@ def _count_dates(predictor: Predictor, count: int, bands_a_date: int) -> int:
 
 def _pixel_side_m(source: OpenRaster) -> float | None:
     # None of a plain picture, whose pixels have no known size.
-    if source.crs is None or not (source.crs.is_geographic or source.crs.is_projected):
+    grid = reader.find_grid(source)
+    if grid is None:
         return None
-    grid = reader.grid_of(source)
     middle = grid.window(grid.height // 2, grid.width // 2, 1, 1)
     return math.sqrt(float(areas.pixel_areas(middle).mean()))

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import http.client
+import os
 import re
 import time
 import warnings
@@ -26,6 +27,8 @@ from rasterio.vrt import WarpedVRT
 
 from lulc.errors import InputError
 from lulc.raster import hdf4
+from lulc.raster.address import is_address, path_of, split_archive
+from lulc.raster.side_files import BAKE_IN, side_file_reason
 from lulc.raster.signing import sign
 from lulc.redact import redact_text, redact_url
 
@@ -49,7 +52,7 @@ _OPTIONS = {
     "GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO",
     "GDAL_ERROR_ON_LIBJPEG_WARNING": "YES",
     # Files beside the raster (.ovr, .msk, .aux.xml) may be of any format, VRT too: GDAL does not
-    # look for them.
+    # look for them, `lulc.raster.side_files` does.
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     # A store that is busy (503) or breaks off is tried again, after 0.5 s and then twice as long
     # each time; a store that is down fails a read in under a minute.
@@ -63,11 +66,6 @@ _OPTIONS = {
 _settings_active = contextvars.ContextVar("settings_active", default=False)
 _HEAD_TRIES = 4
 _BUSY_STATUSES = (500, 502, 503, 504)
-
-ARCHIVE_MARK = "!/"
-"""Between a zip or tar and the name of a file in it: `scene.zip!/B04.jp2`."""
-HDF4_MARK = ".hdf!/"
-"""Between an HDF4 file and the layer in it: `MOD09GA.hdf!/GRID/LAYER`."""
 
 
 class ReadError(InputError):
@@ -91,27 +89,23 @@ def open_raster(href: str, georeferenced: bool = True, **options: Any) -> Iterat
     Raises:
         ReadError: the file cannot be opened, or the href may name anything but one raster file.
     """
-    address = sign(href)
-    _check_href(address)
-    if HDF4_MARK in href:
-        try:
-            address = hdf4.open_layer(href)
-        except InputError as error:
-            raise ReadError(str(error)) from error
+    _check_href(href)
     with gdal_settings():
-        driver = _DRIVERS.get(PurePosixPath(urlsplit(href).path).suffix.lower(), "GTiff")
+        driver = _DRIVERS.get(PurePosixPath(path_of(href)).suffix.lower(), "GTiff")
         if not georeferenced and driver == "GTiff":
             options["GEOREF_SOURCES"] = "NONE"
         try:
             # Only a store needs the session that rasterio.open looks up, which is a tenth of the
             # time of a small file.
-            opener = rasterio.open if "://" in address else DatasetReader
-            dataset = opener(_gdal_path(address), driver=driver, sharing=False, **options)
+            opener = rasterio.open if is_address(href) else DatasetReader
+            dataset = opener(_gdal_path(href), driver=driver, sharing=False, **options)
         except (RasterioError, OSError) as error:
             raise ReadError(
                 f"{redact_url(href)} cannot be opened as {driver}: {gdal_message(error)}"
             ) from error
         with dataset:
+            if not is_address(href):
+                _refuse_side_files(href, dataset, georeferenced)
             yield dataset
 
 
@@ -135,33 +129,50 @@ def gdal_settings() -> Iterator[None]:
 
 
 def _check_href(href: str) -> None:
-    scheme = urlsplit(href).scheme if "://" in href else ""
+    scheme = urlsplit(href).scheme if is_address(href) else ""
     hostile = href.startswith(("/vsi", "//")) or ".." in re.split(r"[/\\]", href) or "\0" in href
-    # GDAL takes `NETCDF:x.nc:v` and the like as a driver's own syntax.
-    names_driver = not scheme and re.match(r"[A-Za-z][\w+.-]*:", href)
-    if hostile or names_driver or scheme not in ("", "s3", "gs", "http", "https"):
+    if hostile or scheme not in ("", "s3", "gs", "http", "https"):
         raise ReadError(
             f"{redact_url(href)} is not opened: give a plain path, or an s3, gs or http(s) "
             "address, without '..'"
         )
     if scheme in ("http", "https"):
-        _refuse_redirect(href)
+        _refuse_redirect(sign(href))
+
+
+def _refuse_side_files(path: str, dataset: DatasetReader, georeferenced: bool) -> None:
+    reason = side_file_reason(path, dataset, georeferenced)
+    if reason is not None:
+        raise ReadError(
+            f"{path} is not read without the file beside it: {reason}. Write both into one file "
+            f"({BAKE_IN}), or remove it"
+        )
 
 
 def _gdal_path(href: str) -> str:
-    # GDAL's own name of a file inside a zip or tar; `_check_href` has passed the href.
-    archive, mark, member = href.partition(ARCHIVE_MARK)
-    if not mark:
-        return href
-    scheme, _, path = archive.rpartition("://")
-    gdal_archive = {"": archive, "s3": f"/vsis3/{path}", "gs": f"/vsigs/{path}"}.get(scheme)
-    if gdal_archive is None:
+    # GDAL's own name of a file; `_check_href` has passed the href.
+    archive, member = split_archive(href)
+    if not member:
+        # GDAL takes `NETCDF:x.nc:v` and the like as a driver's own syntax; no absolute path is.
+        return sign(href) if is_address(href) else os.path.abspath(href)
+    if archive.lower().endswith(".hdf"):
+        try:
+            return hdf4.open_layer(href)
+        except InputError as error:
+            raise ReadError(str(error)) from error
+    gdal_archive = archive if is_address(archive) else os.path.abspath(archive)
+    for scheme, store in (("s3://", "/vsis3/"), ("gs://", "/vsigs/")):
+        gdal_archive = gdal_archive.replace(scheme, store, 1)
+    if is_address(gdal_archive):
         raise ReadError(
             f"{redact_url(href)} is not opened: a zip or tar must lie on this machine's disk "
             "or in an s3 or gs store"
         )
     handler = "zip" if archive.lower().endswith(".zip") else "tar"
-    return f"/vsi{handler}/{{{gdal_archive}}}/{member}"
+    # Braces around a path that holds such itself would be read as its own.
+    if not set("{}") & set(gdal_archive):
+        gdal_archive = f"{{{gdal_archive}}}"
+    return f"/vsi{handler}/{gdal_archive}/{member}"
 
 
 def _refuse_redirect(href: str) -> None:

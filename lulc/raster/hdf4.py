@@ -25,6 +25,7 @@ from rasterio.io import MemoryFile
 
 from lulc.errors import InputError, SetupError
 from lulc.geo.grid import Grid
+from lulc.raster.address import ARCHIVE_MARK, split_archive
 
 # As rasterio gives it back, so that a grid is the same before and after it is opened.
 _SINUSOIDAL = (
@@ -88,7 +89,7 @@ class Hdf4Layer:
     @property
     def href(self) -> str:
         """The href by which `open_raster` opens the layer."""
-        return f"{self.path}!/{self.grid_name}/{self.name}"
+        return f"{self.path}{ARCHIVE_MARK}{self.grid_name}/{self.name}"
 
     def check_size(self) -> None:
         """Raise InputError where the layer claims more than one of a MODIS tile has."""
@@ -213,7 +214,7 @@ def open_layer(href: str) -> str:
         InputError: the file is damaged or has no such layer, or the layer claims more pixels than
             those of MODIS tiles have.
     """
-    path, _, layer_name = href.partition("!/")
+    path, layer_name = split_archive(href)
     try:
         stat = os.stat(path)
     except OSError as error:

@@ -9,21 +9,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError
+from affine import Affine
+from rasterio.crs import CRS
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from lulc.bands import Resampling
 from lulc.errors import InputError
 from lulc.geo import overlap, warp
-from lulc.geo.grid import Grid
+from lulc.geo.grid import Grid, crs_text, parse_crs
 from lulc.geo.swath import Swath
-from lulc.raster.access import ReadError, gdal_message, open_raster
+from lulc.raster.access import OpenRaster, ReadError, open_raster
+from lulc.raster.pixels import common_dtype, data_bands, describe_window, is_real, read_pixels
+from lulc.raster.side_files import read_place
 from lulc.redact import redact_url
 
 # Bytes of one band that a read may decode.
@@ -32,8 +33,6 @@ _MAX_BYTES = 2 << 30
 _MAX_COORDINATE = 1e9
 # Source pixels held at once.
 _CHUNK_PIXELS = 32 << 20
-# Bytes that a buffer holds before GDAL fills it.
-_MARK = b"\xa5\xc3\x5a\x3c\x96\x69\x0f\xf0"
 
 
 def grid_of(raster: DatasetReader | str) -> Grid:
@@ -46,13 +45,29 @@ def grid_of(raster: DatasetReader | str) -> Grid:
     if isinstance(raster, str):
         with open_raster(raster) as dataset:
             return grid_of(dataset)
-    name = redact_url(raster.name)
-    if raster.crs is None:
+    grid = find_grid(raster)
+    if grid is None:
+        kind = "no CRS" if raster.crs is None else "a local CRS, which is nowhere on Earth"
         raise InputError(
-            f"{name} has no CRS: write the true one into the file "
+            f"{redact_url(raster.name)} has {kind}: write the true one into the file "
             "(for example with gdal_edit.py -a_srs)"
         )
-    grid = Grid(raster.crs.to_string(), tuple(raster.transform)[:6], raster.height, raster.width)
+    return grid
+
+
+def find_grid(raster: OpenRaster) -> Grid | None:
+    """Return the grid of an open raster, None of a picture that has no CRS or a local one.
+
+    Raises:
+        InputError: it says where it lies, but not by a CRS and a transform that can be true.
+    """
+    name = redact_url(raster.name)
+    raster_crs, transform = read_place(raster)
+    _check_place(raster, raster_crs, transform)
+    crs = "" if raster_crs is None else crs_text(raster_crs.to_wkt())
+    if not crs or not (parse_crs(crs).is_geographic or parse_crs(crs).is_projected):
+        return None
+    grid = Grid(crs, tuple(transform)[:6], raster.height, raster.width)
     a, b, _, d, e, _ = grid.transform
     xmin, ymin, xmax, ymax = bounds = grid.bounds
     is_finite = all(map(math.isfinite, grid.transform))
@@ -61,12 +76,33 @@ def grid_of(raster: DatasetReader | str) -> Grid:
             f"{name} lies nowhere on Earth by its transform {grid.transform}: georeference it anew"
         )
     beyond_degrees = ymin < -91 or ymax > 91 or xmin < -541 or xmax > 541
-    if raster.crs.is_geographic and beyond_degrees:
+    if parse_crs(crs).is_geographic and beyond_degrees:
         raise InputError(
             f"{name} has a CRS in degrees ({grid.crs[:40]}) but bounds {bounds}: "
             "write its true CRS into the file"
         )
     return grid
+
+
+def _check_place(raster: OpenRaster, crs: CRS | None, transform: Affine) -> None:
+    # crs, transform: of the raster and the files beside it.
+    name = redact_url(raster.name)
+    if crs is not None and transform.is_identity:
+        raise InputError(
+            f"{name} has a CRS but no transform, so that its location is unknown: write "
+            "its corners into the file (for example with gdal_edit.py -a_ullr)"
+        )
+    if crs is not None or not transform.is_identity:
+        return
+    if raster.gcps[0]:
+        raise InputError(
+            f"{name} is placed by ground control points alone: warp it to a grid (gdalwarp)"
+        )
+    if raster.rpcs is not None:
+        raise InputError(
+            f"{name} is placed by rational polynomials (RPC) alone: warp it to a grid "
+            "(gdalwarp -rpc)"
+        )
 
 
 def read_band(
@@ -95,14 +131,14 @@ def read_band(
     return read_bands(href, [(index, resampling, nodata)], grid)[0]
 
 
-def count_bands(href: str) -> int:
-    """Return how many bands a raster file has, alpha left out.
+def list_bands(href: str) -> tuple[int, ...]:
+    """Return the numbers, from 1, of the bands of a raster file, alpha left out.
 
     Raises:
         ReadError: the file cannot be opened.
     """
-    with open_raster(href) as dataset:
-        return sum(colour != ColorInterp.alpha for colour in dataset.colorinterp)
+    with open_raster(href, georeferenced=False) as dataset:
+        return data_bands(dataset)
 
 
 def read_bands(
@@ -112,16 +148,18 @@ def read_bands(
 
     Args:
         href: See `open_raster`.
-        bands: (index, resampling, nodata) of each band, as for `read_band`.
+        bands: (index, resampling, nodata) of each band, as for `read_band`. One that the file flags
+            as alpha is data like the others and masks none of them.
         grid: Grid of the result.
 
     Returns:
         Pixels and valid of each band, as `read_band` gives them.
     """
+    named = tuple(index for index, _, _ in bands)
     return _read_twice(
         href,
         lambda dataset: [
-            _read_band(_Band(dataset, index, nodata), href, grid, resampling)
+            _read_band(_Band(dataset, index, nodata, named), href, grid, resampling)
             for index, resampling, nodata in bands
         ],
     )
@@ -159,7 +197,7 @@ def read_swath(
                 f"says {swath.height}x{swath.width}: download it again"
             )
         pixel_map = overlap.locate(swath, grid)
-        band = _Band(dataset, 1, 0, convert)
+        band = _Band(dataset, 1, 0, convert=convert)
         resampling_used = warp.effective_resampling(resampling, pixel_map.scale)
         return _resample_band(band, swath, grid, pixel_map, resampling_used)
 
@@ -186,21 +224,15 @@ def read_whole(
     """
 
     def read(dataset: DatasetReader) -> tuple[np.ndarray, np.ndarray, Grid | None]:
-        bands = list(indexes) or _colour_bands(dataset)
+        bands = indexes or data_bands(dataset)
         _check_whole(dataset, bands, href)
         window = Window(0, 0, dataset.width, dataset.height)
-        nodatas = [dataset.nodatavals[index - 1] for index in bands]
-        pixels, band_valid = _read_windows(dataset, bands, nodatas, window)
+        pixels, band_valid = read_pixels(dataset, bands, window)
         valid = band_valid.all(axis=0)
-        grid = grid_of(dataset) if with_grid and dataset.crs is not None else None
+        grid = find_grid(dataset) if with_grid else None
         return np.where(valid, pixels, 0), valid, grid
 
     return _read_twice(href, read, with_grid)
-
-
-def _colour_bands(dataset: DatasetReader) -> list[int]:
-    colours = [colour.name for colour in dataset.colorinterp]
-    return [index for index, colour in enumerate(colours, 1) if colour != "alpha"]
 
 
 def _check_whole(dataset: DatasetReader, indexes: Sequence[int], href: str) -> None:
@@ -208,14 +240,8 @@ def _check_whole(dataset: DatasetReader, indexes: Sequence[int], href: str) -> N
         raise ReadError(
             f"{redact_url(href)} has {dataset.count} bands: there is no band {max(indexes)}"
         )
-    dtypes = {dataset.dtypes[index - 1] for index in indexes}
-    if len(dtypes) > 1 or not all(map(is_real, dtypes)):
-        raise ReadError(
-            f"{redact_url(href)} holds {', '.join(sorted(dtypes))}: only bands of one type of real "
-            "numbers can be read"
-        )
-    pixel_bytes = np.dtype(dtypes.pop()).itemsize
-    decoded_bytes = len(indexes) * dataset.width * dataset.height * pixel_bytes
+    pixel_bytes = len(indexes) * common_dtype(dataset, indexes).itemsize
+    decoded_bytes = dataset.width * dataset.height * pixel_bytes
     if decoded_bytes > _MAX_BYTES:
         raise ReadError(
             f"{redact_url(href)} would decode {decoded_bytes / 2**30:.1f} GiB: cut it into smaller "
@@ -245,6 +271,8 @@ class _Band:
     """From 1."""
     nodata: float | None
     """Number without data; None takes the file's own."""
+    named: tuple[int, ...] = ()
+    """Bands of the file that are known to hold data."""
     convert: Callable[[np.ndarray, int, int], np.ndarray] | None = None
     """As for `read_swath`; None keeps the numbers."""
 
@@ -254,7 +282,9 @@ class _Band:
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """Read values and valid of a window."""
-        values, valid = _read_window(self.dataset, self.index, self.nodata, window)
+        (values,), (valid,) = read_pixels(
+            self.dataset, (self.index,), window, (self.nodata,), self.named
+        )
         if self.convert is not None:
             values = self.convert(values, window.row_off, window.col_off)
             valid &= np.isfinite(values)
@@ -292,7 +322,7 @@ def _read_at(
         max_factor = pixel_map.scale if resampling == "average" else 0.0
         level = _find_overview(band, window, decoded_bytes, max_factor)
         with open_raster(href, OVERVIEW_LEVEL=level) as overview:
-            return _read_band(_Band(overview, index, band.nodata), href, grid, "average")
+            return _read_band(replace(band, dataset=overview), href, grid, "average")
     offset = overlap.pixel_offset(source, grid)
     if offset is not None:
         return _copy(band, offset, grid)
@@ -306,7 +336,7 @@ def _find_overview(band: _Band, window: Window, decoded_bytes: int, max_factor: 
         if factor <= max_factor and decoded_bytes / factor**2 <= _MAX_BYTES:
             return level
     raise ReadError(
-        f"{_describe_window(band.dataset, [band.index], window)} would decode "
+        f"{describe_window(band.dataset, [band.index], window)} would decode "
         f"{decoded_bytes / 2**30:.1f} GiB: add overviews (gdaladdo -r average), or take finer "
         "pixels or smaller blocks (tiling)"
     )
@@ -367,127 +397,3 @@ def _copy(band: _Band, offset: tuple[int, int], grid: Grid) -> tuple[np.ndarray,
         pixels[overlapped] = np.where(window_valid, window_pixels, 0)
         valid[overlapped] = window_valid
     return pixels, valid
-
-
-def _read_window(
-    dataset: DatasetReader, index: int, nodata: float | None, window: Window
-) -> tuple[np.ndarray, np.ndarray]:
-    if nodata is None:
-        nodata = dataset.nodatavals[index - 1]
-    pixels, valid = _read_windows(dataset, [index], [nodata], window)
-    return pixels[0], valid[0]
-
-
-def _read_windows(
-    dataset: DatasetReader, indexes: list[int], nodatas: Sequence[float | None], window: Window
-) -> tuple[np.ndarray, np.ndarray]:
-    # (C, h, w) pixels and valid of bands of one dtype.
-    shape = (len(indexes), window.height, window.width)
-    if not all(shape):
-        return np.zeros(shape, dataset.dtypes[indexes[0] - 1]), np.zeros(shape, bool)
-    try:
-        pixels = _read_filled(dataset, indexes, window)
-        flags, colours = dataset.mask_flag_enums, [colour.name for colour in dataset.colorinterp]
-        valid = np.stack(
-            [_read_mask(dataset, index, window, flags[index - 1], colours) for index in indexes]
-        )
-    except (RasterioError, OSError) as error:
-        raise ReadError(
-            f"{_describe_window(dataset, indexes, window)} cannot be read: {gdal_message(error)}"
-        ) from error
-    for band, nodata, band_valid in zip(pixels, nodatas, valid, strict=True):
-        band_valid &= is_data(band, nodata)
-    return pixels, valid
-
-
-def _read_filled(dataset: DatasetReader, indexes: list[int], window: Window) -> np.ndarray:
-    # (C, h, w) pixels; OSError where GDAL left part of the window unwritten.
-    pixels = _fill(dataset, indexes, window, _MARK)
-    # Where a block holds nothing but the mark, either the data do or nothing was written: reading
-    # over another mark tells.
-    suspect = any(
-        _has_untouched_block(band, dataset.block_shapes[index - 1], window)
-        for band, index in zip(pixels, indexes, strict=True)
-    )
-    if suspect and _fill(dataset, indexes, window, _MARK[::-1]).tobytes() != pixels.tobytes():
-        raise OSError("part of the window was never filled: the file is cut short")
-    return pixels
-
-
-def _read_mask(
-    dataset: DatasetReader,
-    index: int,
-    window: Window,
-    flags: Sequence[MaskFlags],
-    colours: Sequence[str],
-) -> np.ndarray:
-    # (h, w) bool: where the file's mask or alpha band, if any, lets pixels through. flags: of the
-    # band; colours: of all bands.
-    if MaskFlags.per_dataset in flags or MaskFlags.alpha in flags:
-        return np.asarray(dataset.read_masks(index, window=window) != 0)
-    # GDAL itself heeds alpha as the last of two or four bands alone.
-    if "alpha" in colours and colours[index - 1] != "alpha":
-        return np.asarray(dataset.read(colours.index("alpha") + 1, window=window) != 0)
-    return np.ones((window.height, window.width), bool)
-
-
-def is_real(dtype: str) -> bool:
-    """Return whether GDAL's type of that name holds real numbers, not complex ones."""
-    return not dtype.startswith("complex")
-
-
-def is_data(pixels: np.ndarray, nodata: float | None) -> np.ndarray | bool:
-    """Return where pixels are neither the nodata value nor, in floats, infinite or nan.
-
-    Returns:
-        Bool array of the shape of `pixels`, or True where all of them are.
-    """
-    if pixels.dtype.kind == "f":
-        finite = np.isfinite(pixels)
-        return finite if nodata is None else finite & (pixels != pixels.dtype.type(nodata))
-    if nodata is None or not float(nodata).is_integer():
-        return True
-    if pixels.dtype.kind != "b":
-        limits = np.iinfo(pixels.dtype)
-        if not limits.min <= nodata <= limits.max:
-            return True
-    return np.asarray(pixels != pixels.dtype.type(nodata))
-
-
-def _fill(dataset: DatasetReader, indexes: list[int], window: Window, mark: bytes) -> np.ndarray:
-    # (C, h, w) pixels, read into a buffer that holds the mark everywhere.
-    dtype = np.dtype(dataset.dtypes[indexes[0] - 1])
-    buffer = np.empty((len(indexes), window.height, window.width), dtype)
-    buffer.view(f"u{dtype.itemsize}")[...] = _mark_of(dtype, mark)
-    dataset.read(indexes, window=window, out=buffer)
-    return buffer
-
-
-def _mark_of(dtype: np.dtype[Any], mark: bytes) -> int:
-    # The mark as an unsigned number of as many bytes as a pixel has.
-    return int(np.frombuffer(mark[: dtype.itemsize], f"u{dtype.itemsize}")[0])
-
-
-def _has_untouched_block(pixels: np.ndarray, block: tuple[int, int], window: Window) -> bool:
-    # Whether a block holds the mark everywhere, as one that GDAL did not deliver does. block: the
-    # file's block shape.
-    marked = pixels.view(f"u{pixels.itemsize}") == _mark_of(pixels.dtype, _MARK)
-    rows, cols = (
-        [0, *range(size - start % size, length, size)]
-        for size, start, length in zip(
-            block, (window.row_off, window.col_off), pixels.shape, strict=True
-        )
-    )
-    if not marked[np.ix_(rows, cols)].any():
-        return False
-    by_col = np.logical_and.reduceat(marked, cols, axis=1)
-    return bool(np.logical_and.reduceat(by_col, rows, axis=0).any())
-
-
-def _describe_window(dataset: DatasetReader, indexes: Sequence[int], window: Window) -> str:
-    top, left = window.row_off, window.col_off
-    bands = f"band{'s' * (len(indexes) > 1)} {', '.join(map(str, indexes))}"
-    return (
-        f"{redact_url(dataset.name)} {bands} rows {top}-{top + window.height} "
-        f"columns {left}-{left + window.width}"
-    )

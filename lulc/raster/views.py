@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.transform import xy
 from rasterio.vrt import WarpedVRT
 from rasterio.warp import reproject
@@ -21,7 +20,9 @@ from rasterio.windows import Window, from_bounds
 
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA
-from lulc.raster.access import OpenRaster, ReadError, open_raster
+from lulc.raster.access import OpenRaster, open_raster
+from lulc.raster.pixels import read_pixels
+from lulc.raster.side_files import read_place
 
 type PixelWindow = tuple[slice, slice]
 """Rows and columns of a raster, from a first one to one after the last."""
@@ -36,7 +37,7 @@ def read_window(raster: OpenRaster, window: PixelWindow) -> np.ndarray:
 def read_masked(
     raster: OpenRaster, indexes: Sequence[int], window: PixelWindow
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Read bands in a window, and where the file says that they are valid.
+    """Read bands of one type in a window, and where they are valid.
 
     Args:
         raster: The open raster.
@@ -44,19 +45,12 @@ def read_masked(
         window: Rows and columns.
 
     Returns:
-        (C, H, W) pixels; (C, H, W) bool, where nodata, mask and alpha let pixels through.
+        (C, H, W) pixels; (C, H, W) bool: see `lulc.raster.pixels.read_pixels`.
 
     Raises:
-        ReadError: the file is damaged there; names the window.
+        ReadError: the file is damaged there, or the bands differ in type; names the window.
     """
-    bands, span = list(indexes), Window.from_slices(*window)
-    try:
-        pixels = raster.read(bands, window=span)
-        return pixels, raster.read_masks(bands, window=span) > 0
-    except RasterioError as error:
-        rows, cols = (f"{axis.start}-{axis.stop}" for axis in window)
-        message = error.__cause__ or error
-        raise ReadError(f"rows {rows} columns {cols} cannot be read: {message}") from error
+    return read_pixels(raster, indexes, Window.from_slices(*window))
 
 
 def read_mode(raster: OpenRaster, bounds: tuple[float, ...], shape: tuple[int, int]) -> np.ndarray:
@@ -151,10 +145,11 @@ def average_onto(pixels: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
 def georeference(raster: OpenRaster | Grid) -> dict[str, Any]:
     """Return rasterio's crs, transform, height and width of a raster or grid.
 
-    Of an image without CRS only height and width.
+    Of an image without CRS none.
     """
-    shape = {"height": raster.height, "width": raster.width}
-    if not raster.crs:
-        return shape
-    transform = raster.affine if isinstance(raster, Grid) else raster.transform
-    return {"crs": raster.crs, "transform": transform, **shape}
+    if isinstance(raster, Grid):
+        crs, transform = raster.crs, raster.affine
+    else:
+        crs, transform = read_place(raster)
+    shape = {"transform": transform, "height": raster.height, "width": raster.width}
+    return {"crs": crs, **shape} if crs else shape

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import shapely
 
@@ -20,8 +19,8 @@ from lulc.errors import InputError
 from lulc.geo import areas
 from lulc.geo.grid import Grid, footprint, is_on_earth, parse_crs
 from lulc.raster import access, reader
-from lulc.raster.access import ARCHIVE_MARK
-from lulc.raster.reader import is_real
+from lulc.raster.address import path_of, split_archive
+from lulc.raster.pixels import is_real
 from lulc.redact import redact_url
 from lulc.sources.scene import Scene
 from lulc.tables.files import file_identity, fingerprint_of
@@ -136,11 +135,6 @@ def open_header(href: str) -> Header:
         InputError: The file cannot be opened, has no CRS, or its CRS cannot be true.
     """
     with access.open_raster(href) as dataset:
-        if dataset.crs is None:
-            raise InputError(
-                f"{redact_url(href)} has no CRS: "
-                "write the true one into it, for example with gdal_edit.py -a_srs"
-            )
         header = Header(
             href=href,
             grid=reader.grid_of(dataset),
@@ -279,8 +273,8 @@ def with_fingerprint(scene: Scene, content: object = None) -> Scene:
     computed = ("footprint", "gsd_m", "fingerprint")
     record = {name: field for name, field in asdict(scene).items() if name not in computed}
     for band in record["bands"]:
-        band["href"] = PurePosixPath(urlsplit(band["href"]).path).name
-    paths = sorted({band.href.partition(ARCHIVE_MARK)[0] for band in scene.bands})
+        band["href"] = PurePosixPath(path_of(band["href"])).name
+    paths = sorted({split_archive(band.href)[0] for band in scene.bands})
     identities = [file_identity(path)[1:] for path in paths if Path(path).exists()]
     return replace(scene, fingerprint=fingerprint_of(record, content, identities))
 

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
 from lulc.errors import InputError
-from lulc.raster.access import ARCHIVE_MARK
+from lulc.raster.address import ARCHIVE_MARK, is_address, split_archive
 from lulc.redact import redact_url
 
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz")
@@ -92,12 +91,12 @@ def digest(href: str, algorithm: str) -> str:
     Raises:
         InputError: The file cannot be read, or is at an http(s) address.
     """
-    if urlsplit(href).scheme in ("http", "https"):
+    if href.startswith(("http://", "https://")):
         raise InputError(
             f"{redact_url(href)} is not downloaded as a whole to be verified: "
             "copy it to this disk, or set scenes.verify to false"
         )
-    packed, _, name = href.partition(ARCHIVE_MARK)
+    packed, name = split_archive(href)
     try:
         if name:
             file = open_tree(packed)._open(name)
@@ -152,7 +151,7 @@ def open_tree(path: str) -> Tree:
 
 def _store(path: str) -> tuple[pafs.FileSystem, str]:
     # The file system of a path or address, and the path in it.
-    if urlsplit(path).scheme in ("s3", "gs"):
+    if is_address(path):
         store, store_path = pafs.FileSystem.from_uri(path)
         return store, store_path
     return pafs.LocalFileSystem(), path

@@ -18,7 +18,7 @@ import numpy as np
 
 from lulc.errors import InputError
 from lulc.geo.swath import Swath
-from lulc.raster.access import ARCHIVE_MARK
+from lulc.raster.address import split_archive
 from lulc.redact import redact_url
 from lulc.sources.product import Tree, open_tree
 from lulc.sources.xml import Metadata, read_xml
@@ -142,8 +142,8 @@ def read_measurement(href: str) -> Measurement:
     Raises:
         InputError: An annotation is missing, damaged or contradicts itself.
     """
-    packed, separator, name = href.partition(ARCHIVE_MARK)
-    if separator:
+    packed, name = split_archive(href)
+    if name:
         path = PurePosixPath(name)
         tree, folder = open_tree(packed), f"{path.parent.parent}/".removeprefix("./")
     else:

@@ -123,3 +123,74 @@ def test_bands_of_each_date_are_found(tmp_path: Path) -> None:
     assert set(errors) == {"one.tif"}
     assert (made["all.tif"] == made["own.tif"]).all()
     assert (made["named.tif"] == made["own.tif"]).all()
+
+
+def write_alpha(path: Path, bands: Sequence[str], alpha: int, names: Sequence[str] = ()) -> None:
+    """Bands, the one of number `alpha` flagged as alpha; one named `opaque` is 0 in the west."""
+    layers = [
+        255 * (np.indices(GRID.shape)[1] >= 20) if band == "opaque" else picture(band)
+        for band in bands
+    ]
+    write_raster(path, np.stack(layers).astype("uint16"), GRID, photometric="MINISBLACK")
+    with rasterio.open(path, "r+") as file:
+        colours = [ColorInterp.undefined] * len(bands)
+        colours[alpha - 1] = ColorInterp.alpha
+        file.colorinterp = colours
+        for number, name in enumerate(names, 1):
+            file.set_band_description(number, name)
+
+
+def test_alpha_that_is_not_the_model_s_has_no_class_where_it_is_0(tmp_path: Path) -> None:
+    model = untrained.make_model(tmp_path / "model", bands=MODEL, file_bands=(FILES,))
+    folder = tmp_path / "in"
+    write_image(folder / "own.tif", MODEL)
+    write_alpha(folder / "last.tif", (*MODEL, "opaque"), 3)
+    write_alpha(folder / "sixth.tif", (*FILES, "opaque"), 6)
+    write_alpha(folder / "first.tif", ("opaque", *FILES), 1)
+    made, errors = map_images(model, folder, tmp_path / "out")
+    assert errors == {}
+    for name in ("last.tif", "sixth.tif", "first.tif"):
+        assert (made[name][:, :20] == 255).all()
+        assert (made[name][:, 20:] != 255).all()
+
+
+def test_a_band_of_the_model_is_data_though_it_is_flagged_as_alpha(tmp_path: Path) -> None:
+    model = untrained.make_model(tmp_path / "model", bands=MODEL)
+    folder = tmp_path / "in"
+    write_image(folder / "own.tif", MODEL)
+    write_alpha(folder / "flagged.tif", MODEL, 2)
+    order = ("nir08", "opaque", "red")
+    write_alpha(folder / "named.tif", order, 1, order)
+    made, errors = map_images(model, folder, tmp_path / "out")
+    assert errors == {}
+    assert (made["flagged.tif"] == made["own.tif"]).all()
+    assert (made["named.tif"] == made["own.tif"]).all()
+
+
+def test_an_image_says_where_it_lies_in_full_or_not_at_all(tmp_path: Path) -> None:
+    model = untrained.make_model(tmp_path / "model", bands=MODEL)
+    folder = tmp_path / "in #1"
+    write_image(folder / "own.tif", MODEL)
+    layers = np.stack([picture(band) for band in MODEL])
+    plain = {"count": 2, "height": GRID.height, "width": GRID.width, "dtype": "uint16"}
+    for name, place in {
+        "half.tif": {"crs": GRID.crs},
+        "nowhere?.tif": {},
+        "masked.tif": {"crs": GRID.crs, "transform": GRID.affine},
+        "world.tif": {"crs": GRID.crs},
+        "no_crs.tif": {},
+    }.items():
+        with rasterio.open(folder / name, "w", driver="GTiff", **plain, **place) as file:
+            file.write(layers)
+    for name in ("world", "no_crs"):
+        (folder / f"{name}.tfw").write_text("10\n0\n0\n-10\n500005\n5299995\n")
+    (folder / "masked.tif.msk").write_bytes((folder / "own.tif").read_bytes())
+    made, errors = map_images(model, folder, tmp_path / "out #1")
+    assert set(errors) == {"half.tif", "masked.tif"}
+    assert "half.tif has a CRS but no transform" in errors["half.tif"]
+    assert "masked.tif.msk masks it" in errors["masked.tif"]
+    assert all((each == made["own.tif"]).all() for each in made.values())
+    for name in ("own.tif", "world.tif", "no_crs.tif"):
+        with rasterio.open(tmp_path / "out #1" / name) as file:
+            assert file.transform == GRID.affine
+            assert (file.crs is None) == (name == "no_crs.tif")

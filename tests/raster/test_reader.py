@@ -19,7 +19,7 @@ from rasterio.enums import ColorInterp
 
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
-from lulc.raster import access, reader
+from lulc.raster import access, pixels, reader
 from lulc.raster.access import ReadError
 from lulc.tables.arrays import (
     array_columns,
@@ -194,7 +194,7 @@ def test_other_files_cut_short_are_errors(
     )
     cut_short(path, share)
     with pytest.raises(ReadError, match=rf"a\.{suffix}"), access.open_raster(str(path)) as file:
-        reader._read_window(file, 1, None, rasterio.windows.Window(0, 0, 330, 300))
+        pixels.read_pixels(file, [1], rasterio.windows.Window(0, 0, 330, 300))
 
 
 def test_a_window_that_was_not_filled_is_an_error(
@@ -203,19 +203,19 @@ def test_a_window_that_was_not_filled_is_an_error(
     # Even when GDAL reports nothing: a stand-in for a reader that
     # leaves the buffer's last block alone.
     path = str(write_raster(tmp_path / "a.tif", texture(UTM33), UTM33))
-    fill = reader._fill
+    fill = pixels._fill
 
     def short(dataset: object, indexes: list[int], window: object, mark: bytes) -> np.ndarray:
         buffer = fill(dataset, indexes, window, mark)
         buffer[:, 256:, 256:] = np.frombuffer(mark[:2], np.uint16)[0]
         return buffer
 
-    monkeypatch.setattr("lulc.raster.reader._fill", short)
+    monkeypatch.setattr("lulc.raster.pixels._fill", short)
     with pytest.raises(ReadError, match="never filled"):
         reader.read_band(path, 1, UTM33, "nearest", None)
     # Data that hold the mark themselves are read all the same.
     monkeypatch.undo()
-    marked = np.full(UTM33.shape, np.frombuffer(reader._MARK[:2], np.uint16)[0])
+    marked = np.full(UTM33.shape, np.frombuffer(pixels._MARK[:2], np.uint16)[0])
     path = str(write_raster(tmp_path / "m.tif", marked, UTM33))
     np.testing.assert_array_equal(reader.read_band(path, 1, UTM33, "nearest", None)[0], marked)
 
