@@ -312,7 +312,6 @@ def _read_at(
     band: _Band, href: str, source: Grid, grid: Grid, resampling: Resampling
 ) -> tuple[np.ndarray, np.ndarray]:
     # source: the file's grid, moved by whole turns.
-    index = band.index
     pixel_map = overlap.locate(source, grid)
     resampling = warp.effective_resampling(resampling, pixel_map.scale)
     window = _window(pixel_map, source)
@@ -330,8 +329,10 @@ def _read_at(
 
 
 def _find_overview(band: _Band, window: Window, decoded_bytes: int, max_factor: float) -> int:
-    # Number of the finest overview that is small enough and not coarser than the grid.
-    factors = band.dataset.overviews(band.index)
+    # Number of the finest overview that is small enough and not coarser than the grid. A transform
+    # beside the file is that of its own pixels alone.
+    has_transform = not band.dataset.transform.is_identity
+    factors = band.dataset.overviews(band.index) if has_transform else []
     for level, factor in enumerate(factors):
         if factor <= max_factor and decoded_bytes / factor**2 <= _MAX_BYTES:
             return level
