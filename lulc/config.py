@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 from lulc.bands import Resampling
-from lulc.legend import LandClass, Legend
+from lulc.legend import LandClass, Legend, name_key
 
 _strict = ConfigDict(extra="forbid")
 _DAY = r"\d{4}-\d\d-\d\d"
@@ -227,6 +227,21 @@ class LabelConf:
     here, nor in the legend, nor ignored is an error."""
     ignore: tuple[Code, ...] = ()
     """Codes that are no label."""
+
+    def __post_init__(self) -> None:
+        targets: dict[str, tuple[Code, int | None]] = {}
+        codes = [*self.crosswalk.items(), *((code, None) for code in self.ignore)]
+        for code, target in codes:
+            key = name_key(str(code))
+            if self.column is None and key.isdecimal():
+                key = str(int(key))
+            other, other_target = targets.setdefault(key, (code, target))
+            if target != other_target:
+                raise ValueError(
+                    f"codes {other!r} and {code!r} are one, and lead to "
+                    f"{'no label' if other_target is None else other_target} and to "
+                    f"{'no label' if target is None else target}: leave one of them out"
+                )
 
 
 @dataclass(frozen=True, config=_strict)

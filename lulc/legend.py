@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,16 @@ from lulc.errors import InputError, UsageError
 
 NODATA = 255
 """Class id that means "no class" in every class raster and label of this project."""
+
+
+def name_key(name: str) -> str:
+    """Return what all spellings of a name share: letter case, blanks and accents' forms aside.
+
+    Examples:
+        >>> name_key(" Bare  Ground ") == name_key("bare ground")
+        True
+    """
+    return unicodedata.normalize("NFC", " ".join(name.split()).casefold())
 
 
 @dataclass(frozen=True)
@@ -32,18 +43,38 @@ class LandClass:
 
 @dataclass(frozen=True)
 class Legend:
-    """Ordered classes; a model's output channel k is `classes[k]`."""
+    """Ordered classes; a model's output channel k is `classes[k]`. Ids and names are one to one.
+
+    Raises:
+        UsageError: ids are not distinct whole numbers 0–254, two classes have one name, letter case
+            and blanks aside, or a name is a number other than its id.
+    """
 
     name: str
     classes: tuple[LandClass, ...]
 
     def __post_init__(self) -> None:
         ids = [c.id for c in self.classes]
-        if len(set(ids)) != len(ids) or not ids or min(ids) < 0 or max(ids) >= NODATA:
+        are_ids = all(type(i) is int and 0 <= i < NODATA for i in ids)
+        if not ids or not are_ids or len(set(ids)) != len(ids):
             raise UsageError(
                 f"legend {self.name!r} has ids {ids}: "
                 f"they must be distinct whole numbers from 0 to {NODATA - 1}"
             )
+        class_of: dict[str, LandClass] = {}
+        for land_class in self.classes:
+            key = name_key(land_class.name)
+            other = class_of.setdefault(key, land_class)
+            shown = f"legend {self.name!r} names class {land_class.id} {land_class.name!r}"
+            if not key:
+                raise UsageError(f"{shown}: give it a name")
+            if other is not land_class:
+                raise UsageError(
+                    f"{shown} and class {other.id} {other.name!r}: a name stands for one class; "
+                    "rename one, or make one class of both"
+                )
+            if re.fullmatch(r"[-+]?[0-9]+(\.0*)?", key) and float(key) != land_class.id:
+                raise UsageError(f"{shown}, which reads as an id: give it another name")
 
     @property
     def ids(self) -> tuple[int, ...]:

@@ -25,7 +25,7 @@ from lulc.datasets.readers.ucmerced import UCMERCED
 from lulc.datasets.readers.vhr10 import VHR10
 from lulc.datasets.readers.xview2 import XVIEW2
 from lulc.errors import UsageError
-from lulc.legend import COMMON, Legend
+from lulc.legend import COMMON, Legend, name_key
 from lulc.tables.encoding import Encoding
 
 DATASETS: dict[str, Dataset] = {
@@ -199,8 +199,8 @@ def _default_crosswalk(description: Description, legend: Legend) -> dict[int, in
         return {c.id: c.id for c in classes}
     if legend.classes == COMMON.classes:
         return dict(description.common)
-    ids = {c.name.lower(): c.id for c in legend.classes}
-    return {c.id: ids[c.name.lower()] for c in classes if c.name.lower() in ids}
+    ids = {name_key(c.name): c.id for c in legend.classes}
+    return {c.id: ids[name_key(c.name)] for c in classes if name_key(c.name) in ids}
 
 
 def band_encoding(description: Description, bands: tuple[str, ...]) -> Encoding:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lulc.errors import InputError
+from lulc.errors import InputError, UsageError
 from lulc.legend import LandClass, Legend
 
 # Lists of JSON that the record has as tuples.
@@ -117,7 +117,7 @@ def read_contract(path: Path) -> Contract:
         fields["legend"] = Legend(raw["legend"]["name"], classes)
         fields["file_bands"] = tuple(tuple(bands) for bands in raw.get("file_bands", ()))
         return Contract(**fields)
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, UsageError) as error:
         raise InputError(
             f"{path} is not a model contract ({error}): was the model logged by `lulc train`?"
         ) from error

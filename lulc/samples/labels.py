@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import pyogrio
@@ -14,10 +13,11 @@ from affine import Affine
 from lulc.config import LabelConf
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid, map_coordinates, same_crs, transformer
-from lulc.legend import NODATA, Crosswalk, Legend
+from lulc.legend import NODATA, Crosswalk, Legend, name_key
 from lulc.raster import reader
 from lulc.raster.vector import rasterize
 from lulc.tables import files
+from lulc.tables.vector_files import texts_of
 
 _COARSE = 2.0
 """From this many label pixels along a side of the grid's pixel, the majority decides, not the
@@ -211,10 +211,10 @@ def _load(
 def _classes(values: np.ndarray, labels: LabelConf, legend: Legend) -> np.ndarray:
     # (N,) uint8 ids: by crosswalk, then id, then the class's name; null and ignored values have no
     # class.
-    ids = {c.name.casefold(): c.id for c in legend.classes} | {str(i): i for i in legend.ids}
-    ids |= {str(code).casefold(): class_id for code, class_id in labels.crosswalk.items()}
-    ids |= {str(code).casefold(): NODATA for code in labels.ignore} | {"": NODATA}
-    texts = [_text(value) for value in values]
+    ids = {name_key(c.name): c.id for c in legend.classes} | {str(i): i for i in legend.ids}
+    ids |= {name_key(str(code)): class_id for code, class_id in labels.crosswalk.items()}
+    ids |= {name_key(str(code)): NODATA for code in labels.ignore} | {"": NODATA}
+    texts = [name_key(text) for text in texts_of(values)]
     unknown = sorted(set(texts) - set(ids))
     if unknown:
         raise InputError(
@@ -223,12 +223,3 @@ def _classes(values: np.ndarray, labels: LabelConf, legend: Legend) -> np.ndarra
             "add them to labels.crosswalk or to labels.ignore"
         )
     return np.array([ids[text] for text in texts], np.uint8)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float | np.floating):
-        # Whole numbers of a column with nulls, which are read as NaN.
-        return "" if np.isnan(value) else f"{float(value):.15g}"
-    return str(value).strip().casefold()
