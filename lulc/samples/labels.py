@@ -12,12 +12,20 @@ from affine import Affine
 
 from lulc.config import LabelConf
 from lulc.errors import InputError, UsageError
-from lulc.geo.grid import Grid, map_coordinates, same_crs, transformer
+from lulc.geo.grid import (
+    WGS84,
+    Grid,
+    footprint,
+    map_coordinates,
+    project,
+    same_crs,
+    transformer,
+)
 from lulc.legend import NODATA, Crosswalk, Legend, name_key
 from lulc.raster import reader
 from lulc.raster.vector import rasterize
 from lulc.tables import files
-from lulc.tables.vector_files import texts_of
+from lulc.tables.vector_files import find_layer, texts_of
 
 _COARSE = 2.0
 """From this many label pixels along a side of the grid's pixel, the majority decides, not the
@@ -223,3 +231,13 @@ def _classes(values: np.ndarray, labels: LabelConf, legend: Legend) -> np.ndarra
             "add them to labels.crosswalk or to labels.ignore"
         )
     return np.array([ids[text] for text in texts], np.uint8)
+
+
+def bounds_of_labels(labels: LabelConf) -> tuple[float, float, float, float] | None:
+    """Return (west, south, east, north) of labels in degrees; None of a layer without a feature."""
+    if labels.column is None:
+        return footprint(reader.grid_of(labels.path)).bounds
+    layer = find_layer(labels.path, "labels", columns=[labels.column])
+    if layer.bounds is None:
+        return None
+    return project(shapely.box(*layer.bounds), layer.crs, WGS84).bounds

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import shapely
 
 from lulc.errors import InputError
+from lulc.geo.grid import WGS84, project
 from lulc.samples import leakage, splits
 from lulc.samples.from_chips import SampleSpec, deal_windows, window_key
+from lulc.samples.labels import bounds_of_labels
 from lulc.samples.leakage import AuditedSample
 from lulc.samples.splits import SPLITS, Fence, SplitCell
 from lulc.samples.table import sample_id
@@ -62,6 +65,8 @@ def plan_windows(spec: SampleSpec, paths: Sequence[str], scan: Scan) -> tuple[li
     samples = spec.samples
     rows = scan([{"path": path, "windows": []} for path in paths], "labels")
     labelled = [row for row in rows if sum(row["counts"])]
+    if not any(sum(row["counts"]) + row["unobserved"] + row["conflicts"] for row in rows):
+        raise InputError(_explain_no_label(spec, rows))
     split_of = splits.assign(_counts_by_block(labelled, spec), samples)
     metres = splits.pixel_metres(spec.tiling, split_of, samples)
     fences_of = splits.find_fences(split_of, metres, samples)
@@ -128,6 +133,26 @@ def _scan_fenced(
             windows_of[row["path"]].append(window_key(row, fences))
     keys = [{"path": path, "windows": windows} for path, windows in windows_of.items()]
     return {_window_id(row): row for row in scan(keys, "buffer")}
+
+
+def _explain_no_label(spec: SampleSpec, rows: Sequence[Row]) -> str:
+    tiles = {spec.tiling.parse(row["tile_id"]) for row in rows}
+    corners = [spec.tiling.grid(*tile).bounds for tile in tiles]
+    tiles_box = shapely.box(*shapely.total_bounds(shapely.box(*np.transpose(corners))))
+    of_tiles = project(tiles_box, spec.tiling.crs, WGS84).bounds
+    of_labels = bounds_of_labels(spec.labels)
+    return (
+        f"labels {spec.labels.path} give no pixel of {len(tiles)} tiles a class: they lie at "
+        f"{_degrees(of_labels)}, the tiles at {_degrees(of_tiles)}; give labels of the same place, "
+        "or correct the CRS that their file says"
+    )
+
+
+def _degrees(bounds: tuple[float, float, float, float] | None) -> str:
+    if bounds is None:
+        return "no place"
+    west, south, east, north = bounds
+    return f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
 
 
 def _weigh_training(windows: Sequence[Row], spec: SampleSpec) -> None:

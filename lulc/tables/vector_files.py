@@ -56,7 +56,9 @@ class Layer:
     columns: tuple[str, ...]
     """Names of its columns, without the geometry."""
     bounds: tuple[float, float, float, float] | None
-    """Of all its features (xmin, ymin, xmax, ymax) in its CRS; None where the file has none."""
+    """Of all its features (xmin, ymin, xmax, ymax) in its CRS; None where none has a place."""
+    geometry: str
+    """Type of its geometries, such as `Polygon`; `Unknown` where the file does not say one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,10 +196,9 @@ def _file_layers(path: str, use: str, layer: str | None) -> list[Layer]:
         for number, (name, geometry_type) in enumerate(pyogrio.list_layers(source)):
             if geometry_type is None:
                 continue
-            header = pyogrio.read_info(source, layer=number)
+            header = pyogrio.read_info(source, layer=number, force_total_bounds=True)
             if header["driver"] not in _DRIVERS:
                 raise InputError(f"{use} {path} is read as {header['driver']}; {_ACCEPTED}")
-            bounds = header["total_bounds"]
             found = Layer(
                 use,
                 path,
@@ -205,7 +206,8 @@ def _file_layers(path: str, use: str, layer: str | None) -> list[Layer]:
                 number,
                 str(header["crs"] or ""),
                 tuple(map(str, header["fields"])),
-                None if bounds is None else tuple(map(float, bounds)),
+                _finite(header["total_bounds"]),
+                str(geometry_type),
             )
             layers.append(found)
         if layers and header["driver"] == "GeoJSON" and Path(source).is_file():
@@ -333,19 +335,33 @@ def _parquet_layer(path: str, use: str) -> Layer:
     schema = pq.read_schema(path)
     try:
         header = json.loads(schema.metadata[b"geo"])
-        column = header["columns"][header["primary_column"]]
+        primary = header["primary_column"]
+        column = header["columns"][primary]
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{use} {path} is a Parquet file without the metadata of GeoParquet, which say its "
             f"CRS: write it as GeoParquet (geopandas' to_parquet, `lulc sql --save`); {_ACCEPTED}"
         ) from error
     crs = column.get("crs", "OGC:CRS84")
-    bbox = column.get("bbox") or ()
-    middle = len(bbox) // 2
-    bounds = (*bbox[:2], *bbox[middle : middle + 2]) if bbox else None
-    columns = tuple(name for name in schema.names if name != header["primary_column"])
+    columns = tuple(name for name in schema.names if name != primary)
     stated = parse_crs(json.dumps(crs)).to_wkt() if isinstance(crs, dict) else str(crs or "")
-    return Layer(use, path, "", 0, stated, columns, bounds)
+    kinds = column.get("geometry_types") or []
+    kind = str(kinds[0]) if len(kinds) == 1 else "Unknown"
+    bbox = column.get("bbox")
+    if not bbox:
+        import geopandas
+
+        bbox = geopandas.read_parquet(path, columns=[primary]).total_bounds
+    middle = len(bbox) // 2
+    bounds = _finite((*bbox[:2], *bbox[middle : middle + 2]))
+    return Layer(use, path, "", 0, stated, columns, bounds, kind)
+
+
+def _finite(bounds: Sequence[float] | None) -> tuple[float, float, float, float] | None:
+    if bounds is None or not np.isfinite(bounds).all():
+        return None
+    xmin, ymin, xmax, ymax = map(float, bounds)
+    return xmin, ymin, xmax, ymax
 
 
 def _read_parquet(

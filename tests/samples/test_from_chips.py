@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import geopandas
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import rasterio
+import shapely
 from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,10 +23,11 @@ from lulc.chips import chip as chips_chip
 from lulc.chips.chip import Chip
 from lulc.config import LabelConf, SampleConf
 from lulc.errors import InputError, UsageError
+from lulc.geo.grid import footprint
 from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA, LandClass, Legend
 from lulc.runfile import parse_run
-from lulc.samples import from_chips, leakage, splits, table
+from lulc.samples import from_chips, leakage, plan, splits, table
 from lulc.samples.leakage import AuditedSample, extent_of
 from lulc.samples.splits import SPLITS
 from lulc.spark.context import StageContext, StageResult
@@ -369,6 +373,37 @@ def test_a_file_that_stands_is_taken_over_not_written_again(spec: from_chips.Sam
     (spec.out / first.path).unlink()
     from_chips.write_samples(key, spec)
     assert (spec.out / first.path).read_bytes() == bytes_
+
+
+def elsewhere(path: Path) -> LabelConf:
+    write_labels(path, 1, 1)
+    with rasterio.open(path, "r+") as file:
+        file.transform = Affine.translation(50_000, 0) @ file.transform
+    return LabelConf(str(path))
+
+
+def in_swapped_degrees(path: Path) -> LabelConf:
+    lon, lat = footprint(TILING.grid(COL, ROW)).centroid.coords[0]
+    shape = shapely.Point(lat, lon).buffer(0.1)
+    geopandas.GeoDataFrame({"kind": [1]}, geometry=[shape], crs=4326).to_file(path)
+    return LabelConf(str(path), column="kind")
+
+
+@pytest.mark.parametrize(
+    ("name", "make"), [("a.tif", elsewhere), ("a.geojson", in_swapped_degrees)]
+)
+def test_labels_that_meet_no_tile_are_told_with_both_places(
+    spec: from_chips.SampleSpec, name: str, make: Callable[[Path], LabelConf]
+) -> None:
+    block = write_chips(spec.out, "all", (0, 0), 2, 7)
+    spec = dataclasses.replace(spec, labels=make(spec.out / name))
+
+    def scan(keys: list[plan.Row], _: str) -> list[plan.Row]:
+        return [row for key in keys for row in from_chips.scan_labels(key, spec)]
+
+    places = "lie at longitude .*, the tiles at longitude 15"
+    with pytest.raises(InputError, match=rf"{name} give no pixel of 4 tiles a class.*{places}"):
+        plan.plan_windows(spec, [block.path], scan)
 
 
 def a_run(folder: Path, **settings: Any) -> Any:
