@@ -15,6 +15,7 @@ from pyspark.sql.functions import col, collect_list, expr, struct
 
 from lulc import progress
 from lulc.spark.context import StageContext
+from lulc.spark.parquet import read_parquet
 from lulc.spark.workers import map_frame
 from lulc.stats import landscape, zonal
 from lulc.stats.regions import Region, read_region
@@ -80,7 +81,7 @@ def measure(context: StageContext, tiles: Tiles, fingerprint: str) -> Measured:
     """
     spark, path = context.spark(), str(context.out / layout.table_file("regions"))
     region_at = partial(read_region, path, fingerprint)
-    regions = spark.read.parquet(path)
+    regions = read_parquet(spark, [context.out / layout.table_file("regions")])
     regions = regions.select(col("_metadata.row_index").alias("position"), "geometry")
     pairs = spark.sql(_PAIRS, tiles=tiles.frame, regions=regions).persist()
     try:

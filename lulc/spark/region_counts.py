@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pyspark.sql.pandas.types import from_arrow_schema
-
 from lulc.errors import InputError
 from lulc.spark.area_tables import bad_regions
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
+from lulc.spark.parquet import read_parquet
 from lulc.stats import regions
 from lulc.tables import layout, schemas, store
 from lulc.tables.files import file_identity, fingerprint_of
@@ -77,10 +76,9 @@ def _count_by_region(
         bad |= bad_regions(region_set, fingerprint)
         regions.write_regions(out, region_set.table)
         spark = context.spark()
-        region_frame = spark.read.parquet(str(out / layout.table_file("regions")))
-        schema = from_arrow_schema(schemas.ALL[source])
-        paths = [str(out / row.path) for row in rows.values() if row.path]
-        things = spark.read.schema(schema).parquet(*paths)
+        region_frame = read_parquet(spark, [out / layout.table_file("regions")])
+        locations = [out / row.path for row in rows.values() if row.path]
+        things = read_parquet(spark, locations, schemas.ALL[source])
         counts = spark.sql(query, regions=region_frame, things=things).toArrow()
         store.write_table(out, table, counts.cast(schemas.ALL[table]))
 

@@ -18,6 +18,7 @@ from lulc.geo.grid import footprint
 from lulc.sources.area import make_box, read_area
 from lulc.sources.scene import LAYER, Scene
 from lulc.spark.context import StageContext
+from lulc.spark.parquet import read_parquet
 from lulc.tables import store
 
 _PAIRS = """
@@ -53,7 +54,7 @@ def pair_scenes_with_blocks(
 
 def _selected_scenes(context: StageContext) -> DataFrame:
     where = context.selection.where
-    frame = context.spark().read.parquet(str(store.table_folder(context.out, "scenes")))
+    frame = read_parquet(context.spark(), [store.table_folder(context.out, "scenes")])
     try:
         return frame.where(f"source = '{LAYER}' OR ({where})") if where else frame
     except AnalysisException as error:

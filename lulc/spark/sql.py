@@ -7,12 +7,12 @@ from collections.abc import Mapping
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the name every Spark user knows
-from pyspark.sql.pandas.types import from_arrow_schema
 from sedona.spark.sql.types import GeometryType
 
 from lulc.config import SessionConf
 from lulc.errors import UsageError
 from lulc.spark import session
+from lulc.spark.parquet import read_parquet
 from lulc.tables import files, layout, schemas, store
 from lulc.tables.files import Location
 
@@ -60,10 +60,9 @@ def make_views(spark: SparkSession, out: Location) -> list[str]:
 
 def read_view(spark: SparkSession, out: Location, name: str) -> DataFrame:
     """Return a table without its pixels; geometries are WKB."""
-    schema = from_arrow_schema(store.schema_of(out, name))
-    frame = spark.read.schema(schema).parquet(str(store.table_folder(out, name)))
+    frame = read_parquet(spark, [store.table_folder(out, name)], store.schema_of(out, name))
     if name == "samples":
-        split = F.regexp_extract(F.input_file_name(), "split=([a-z]+)", 1)
+        split = F.regexp_extract(F.input_file_name(), "split=([a-z]+)/[^/]*$", 1)
         frame = frame.withColumn("split", split)
     return frame.select([column for column in frame.columns if column not in _ARRAY_COLUMNS])
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import glob
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from lulc.config import MapFiles
 from lulc.errors import InputError
+from lulc.paths import match_files
 from lulc.spark import region_counts
 from lulc.spark.area_tables import (
     bad_regions,
@@ -20,6 +20,7 @@ from lulc.spark.area_tables import (
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
 from lulc.spark.measure import TILE_COLUMNS, Pairs, RegionAt, Rows, Tiles, measure
+from lulc.spark.parquet import read_parquet
 from lulc.spark.raster_stats import stats_of_rasters
 from lulc.stats import class_rasters, regions, zonal
 from lulc.stats.whole_map import whole_map_region
@@ -72,7 +73,7 @@ def _of_predictions(context: StageContext) -> StageResult:
         regions.write_regions(out, region_set.table)
         names = {c.id: c.name for c in config.make_legend().classes}
         columns = ("_metadata.file_name", "_metadata.row_index", *TILE_COLUMNS)
-        frame = context.spark().read.parquet(*map(str, paths)).select(*columns)
+        frame = read_parquet(context.spark(), paths).select(*columns)
         folder, confident = store.table_folder(out, "predictions"), config.stats.confident
         count = partial(_count_file, folder=folder, min_confidence=confident)
         measured = measure(context, Tiles(frame, count), fingerprint)
@@ -96,7 +97,7 @@ def _own_rasters(context: StageContext) -> list[MapFiles]:
         return []
     folder = context.out / layout.RASTERS
     maps = [MapFiles(str(folder / p.name / "*.tif"), p.name) for p in config.periods]
-    maps = [period_map for period_map in maps if glob.glob(period_map.path)]
+    maps = [period_map for period_map in maps if match_files(period_map.path)]
     return maps if len(maps) > (0 if config.stats.landscape else 1) else []
 
 

@@ -1,0 +1,112 @@
+"""Paths as they are: what lies below a folder, and what a pattern matches."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lulc import progress
+from lulc.errors import InputError
+
+
+def list_files(folder: Path, suffixes: tuple[str, ...] = ()) -> list[Path]:
+    """Return the files below a folder as `list_names` lists them."""
+    return [folder / name for name in list_names(folder, suffixes)]
+
+
+def list_names(folder: Path, suffixes: tuple[str, ...] = ()) -> list[str]:
+    """Return the names of the files below a folder at any depth; links to folders are followed.
+
+    Hidden files and folders are passed over. A link to a folder that holds the link itself is not
+    followed, and told. A link that leads nowhere is a file: it fails when it is read.
+
+    Args:
+        folder: where to look.
+        suffixes: in lower case, with their dots; of a name whatever its case. Empty for all files.
+
+    Returns:
+        Names relative to the folder, with forward slashes, in order.
+
+    Raises:
+        InputError: a folder cannot be listed.
+    """
+    names = _walk(str(folder), "", suffixes, (Path(os.path.realpath(folder)),))
+    return sorted(names, key=lambda name: name.split("/"))
+
+
+def _walk(
+    root: str, folder: str, suffixes: tuple[str, ...], trail: tuple[Path, ...]
+) -> Iterator[str]:
+    # `folder` is "" or ends in a slash. `trail`: true paths of the root and of each link to it.
+    for entry in _scan(os.path.join(root, folder)):
+        name = f"{folder}{entry.name}"
+        if not entry.is_dir():
+            if entry.name.lower().endswith(suffixes or "") and _is_file_or_broken_link(entry):
+                yield name
+        elif not entry.is_symlink():
+            yield from _walk(root, f"{name}/", suffixes, trail)
+        else:
+            here, target = (Path(os.path.realpath(p)) for p in (os.path.dirname(entry), entry))
+            if any(true_path.is_relative_to(target) for true_path in (*trail, here)):
+                progress.say(f"WARNING: {entry.path} leads back to {target}: it is not followed")
+            else:
+                yield from _walk(root, f"{name}/", suffixes, (*trail, target))
+
+
+def _scan(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(
+            f"folder {folder} cannot be listed ({error.strerror}): make it readable, or move it "
+            "out of what is read"
+        ) from error
+
+
+def _is_file_or_broken_link(entry: os.DirEntry[str]) -> bool:
+    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry))
+
+
+def match_files(pattern: str | Path) -> list[Path]:
+    """Return the files that a path or pattern means, in order.
+
+    The longest beginning of it that is there by this very name is meant, whatever characters are
+    in it. The rest is a pattern: `*` and `?` stand for characters of a name, `[ab]` for one of
+    them, `**` for folders. One file that is reached by several links is returned once.
+
+    Returns:
+        The files; empty where none matches.
+    """
+    path = Path(pattern)
+    if path.exists():
+        return [path]
+    folder = next(parent for parent in path.parents if parent.exists())
+    names = glob.glob(str(path.relative_to(folder)), root_dir=folder, recursive=True)
+    matches = {os.path.realpath(folder / name): folder / name for name in sorted(names)[::-1]}
+    return sorted(matches.values())
+
+
+@contextlib.contextmanager
+def for_pyogrio(path: Path) -> Iterator[Path]:
+    """Yield a path by which pyogrio and geopandas write the file at a path.
+
+    They take `!` and `;` for marks of an address, and would write another file. Where the folder's
+    path has one, a link without them leads to it.
+
+    Args:
+        path: of a vector file with a plain name, such as `files.write_atomic` gives.
+    """
+    folder = path.absolute().parent
+    if not re.search("[!;]", str(folder)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="lulc-") as temporary:
+        link = Path(temporary) / "folder"
+        link.symlink_to(folder)
+        yield link / path.name
