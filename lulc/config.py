@@ -441,7 +441,8 @@ class MapFiles:
     """Class rasters of one period that were made elsewhere."""
 
     path: str
-    """Glob pattern of the files."""
+    """Path or pattern of the files, such as `maps/*.tif`. What is there by its very name is meant,
+    whatever characters are in it."""
     period: Name
     """Name of their period."""
 

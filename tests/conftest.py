@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lulc.guard import RAISE_FAULTS
 from tests.helpers import small_world
 from tests.helpers.small_world import World
 
@@ -22,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # Sessions here live for a minute: a JVM that compiles lightly and collects simply is ready sooner
 # and leaves the cores free.
 os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
+# A fault of the program must not pass for input that cannot be read.
+os.environ.setdefault(RAISE_FAULTS, "1")
 
 _FIRST = (
     "stages/test_run.py",

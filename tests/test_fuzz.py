@@ -14,7 +14,6 @@ from tests.fuzz.mutations import Mutation
 from tests.fuzz.targets import Target
 from tests.fuzz.trial import prepare, try_mutation
 
-
 NAMES = Path("names.txt")
 
 

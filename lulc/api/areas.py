@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +15,7 @@ from lulc.bands import Resampling
 from lulc.config import MapFiles, RegionFile
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid
+from lulc.paths import match_files
 from lulc.raster import reader
 from lulc.stats import area_estimation, change, sampling
 from lulc.stats.without_spark import AreaTables, measure_class_rasters
@@ -222,10 +222,9 @@ def _local(path: str | Path) -> Path:
 
 
 def _list_paths(files: Files) -> list[Path]:
-    # What exists is a path, whatever characters are in it; anything else is a pattern.
     paths: list[Path] = []
     for entry in [files] if isinstance(files, str | Path) else files:
-        matches = [entry] if Path(entry).exists() else sorted(glob.glob(str(entry), recursive=True))
+        matches = match_files(entry)
         if not matches:
             raise InputError(f"no file matches {entry}: give paths or patterns of class rasters")
         paths += map(_local, matches)
@@ -234,7 +233,7 @@ def _list_paths(files: Files) -> list[Path]:
 
 def _map_files(path: Path, period: str) -> MapFiles:
     try:
-        return MapFiles(glob.escape(str(path)), period)
+        return MapFiles(str(path), period)
     except ValidationError as error:
         raise UsageError(
             f"period {period!r} is no name: letters, digits, - and _ are accepted"

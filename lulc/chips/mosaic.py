@@ -15,6 +15,7 @@ from lulc.config import CompositeConf
 from lulc.errors import InputError
 from lulc.geo.grid import Grid, centre_longitude
 from lulc.geo.tiling import Tiling
+from lulc.guard import read_guard
 from lulc.raster.reader import read_band, read_bands
 from lulc.sources import radar
 from lulc.sources.acquisition import group_images
@@ -137,7 +138,8 @@ def mosaic_scenes(scenes: Iterable[Scene], target: MosaicTarget) -> Mosaic:
     mosaic = Mosaic.empty(target)
     for scene in scenes:
         try:
-            pixels, valid = _read_scene(scene, target)
+            with read_guard(f"scene {scene.scene_id}"):
+                pixels, valid = _read_scene(scene, target)
         except InputError as error:
             mosaic.unreadable[scene.scene_id] = str(error)
             continue

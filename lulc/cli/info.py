@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from lulc.errors import InputError
+from lulc.guard import read_guard
 from lulc.legend import NODATA, class_names
 from lulc.models.contract import read_contract
 from lulc.tables import files, schemas, store
@@ -37,6 +38,11 @@ def describe_path(text: str, out: Path | None = None) -> dict[str, Any]:
     Raises:
         InputError: nothing is there, or nothing that is known.
     """
+    with read_guard(text):
+        return _describe(text, out)
+
+
+def _describe(text: str, out: Path | None) -> dict[str, Any]:
     path = Path(text)
     if text.startswith("models:/"):
         from lulc.models import registry

@@ -25,8 +25,11 @@ from lulc.datasets.listing import list_items
 from lulc.errors import InputError, LulcError
 from lulc.geo.grid import footprint
 from lulc.geo.tiling import Tiling
+from lulc.guard import read_guard
+from lulc.paths import list_files
 from lulc.samples import from_datasets
 from lulc.sources import area
+from lulc.sources.items import list_items as list_scenes
 from lulc.sources.layers import read_layer
 from lulc.sources.registry import source_of
 from lulc.sources.scene import Scene
@@ -134,7 +137,7 @@ def _count_items(config: Config, dataset: DatasetConf) -> tuple[int, int]:
 
 def _size(path: Path) -> int:
     # Bytes of a file, or of all files of an item that is a folder; 0 where it is missing.
-    files = path.rglob("*") if path.is_dir() else [path]
+    files = list_files(path) if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
@@ -171,12 +174,13 @@ def _read_headers(archive: Archive) -> Iterable[tuple[str, Scene | str]]:
 
     def read(item: SceneItem) -> tuple[str, Scene | str]:
         try:
-            return item.key, source.read(item, archive, ())
-        except (LulcError, OSError) as error:
+            with read_guard(item.path):
+                return item.key, source.read(item, archive, ())
+        except LulcError as error:
             return item.key, str(error)
 
     with ThreadPoolExecutor(_HEADERS_AT_ONCE) as pool:
-        yield from pool.map(read, source.items(archive))
+        yield from pool.map(read, list_scenes(source, archive))
 
 
 def _describe_training(config: Config) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from lulc.datasets.dataset import Example, ExampleItem
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA
+from lulc.paths import list_names
 from lulc.raster.reader import read_whole
 
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png", ".jpg", ".jpeg")
@@ -44,28 +44,7 @@ def walk(root: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Iterator[str
     Raises:
         InputError: a folder cannot be listed.
     """
-    # Each folder with its real path after those of the folders whose links led there.
-    folders: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(root),))]
-    while folders:
-        folder, reals = folders.pop()
-        try:
-            with os.scandir(root / folder) as scan:
-                entries = list(scan)
-        except OSError as error:
-            raise InputError(f"{root / folder} cannot be listed: {error.strerror}") from error
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            path = f"{folder}{entry.name}"
-            if entry.is_dir():
-                if not entry.is_symlink():
-                    folders.append((f"{path}/", (*reals[:-1], f"{reals[-1]}/{entry.name}")))
-                    continue
-                real = os.path.realpath(entry.path)
-                if not any(f"{above}/".startswith(f"{real}/") for above in reals):
-                    folders.append((f"{path}/", (*reals, real)))
-            elif entry.name.lower().endswith(suffixes):
-                yield path
+    yield from list_names(root, suffixes)
 
 
 def split_of(folder: str | PurePosixPath) -> str:

@@ -11,7 +11,8 @@ from lulc.config import DatasetConf
 from lulc.datasets import registry
 from lulc.datasets.archives import unpack_hint
 from lulc.datasets.dataset import ExampleItem, Note, Options
-from lulc.errors import InputError, LulcError
+from lulc.errors import InputError
+from lulc.guard import read_guard
 from lulc.tables.files import file_identity, fingerprint_of
 
 
@@ -91,15 +92,10 @@ def items_fingerprint(dataset: DatasetConf, items: Iterable[ExampleItem]) -> str
 
 def _list_entries(dataset: DatasetConf, root: Path, options: Options) -> list[ExampleItem | Note]:
     try:
-        return list(registry.find_dataset(dataset.name).items(root, options))
+        with read_guard(f"dataset {dataset.name} in {root}"):
+            return list(registry.find_dataset(dataset.name).items(root, options))
     except InputError as error:
         raise InputError(f"{error}{unpack_hint(root)}") from error
-    except LulcError:
-        raise
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"dataset {dataset.name}: {root} cannot be listed ({type(error).__name__}: {error})"
-        ) from error
 
 
 def _name_apart(

@@ -13,6 +13,7 @@ import numpy as np
 from lulc import progress
 from lulc.config import PredictConf
 from lulc.errors import InputError
+from lulc.guard import read_guard
 from lulc.inference import detections
 from lulc.inference.image_file import ImageFile, check_image
 from lulc.inference.item_table import ItemTable, open_table
@@ -21,6 +22,7 @@ from lulc.inference.windows import area_windows, centre_square, full_area, shift
 from lulc.legend import NODATA
 from lulc.models.device import reused_memory
 from lulc.models.package import ModelRef
+from lulc.paths import list_files
 from lulc.raster import reader
 from lulc.raster.access import OpenRaster, open_raster
 from lulc.raster.writer import create_geotiff
@@ -108,12 +110,7 @@ def map_folder(model: ModelRef, folder: Path, out: Location) -> list[LedgerRow]:
 def _list_images(folder: Path, out: Location) -> list[Path]:
     if folder == out:
         raise InputError(f"the maps would lie among the images in {folder}: give another --out")
-    paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    )
-    images = [path for path in paths if not path.is_relative_to(out)]
+    images = [path for path in list_files(folder, SUFFIXES) if not path.is_relative_to(out)]
     if not images:
         raise InputError(
             f"{folder} holds no images: accepted are files ending in {', '.join(SUFFIXES)}"
@@ -152,7 +149,7 @@ def _map_image(folder_map: _FolderMap, path: Path, name: str, fingerprint: str) 
     else:
         table.rows.pop(name, None)
     try:
-        with open_raster(str(path)) as source:
+        with read_guard(path), open_raster(str(path)) as source:
             image = check_image(predictor, source, path)
             if table is None:
                 files.write_atomic(

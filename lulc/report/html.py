@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import dataclasses
-import glob
 import importlib.metadata
 import itertools
 import math
@@ -22,6 +21,7 @@ from lulc import __version__, redact
 from lulc.config import Config
 from lulc.errors import InputError
 from lulc.legend import Legend, legend_from_table
+from lulc.paths import match_files
 from lulc.raster import access
 from lulc.report.map import draw_map
 from lulc.report.regions import outline_regions
@@ -108,11 +108,9 @@ def _latest_rasters(config: Config, out: Path) -> tuple[str, list[Path]]:
     if config.maps:
         period = max(map_files.period for map_files in config.maps)
         matches = (
-            glob.glob(map_files.path, recursive=True)
-            for map_files in config.maps
-            if map_files.period == period
+            match_files(map_files.path) for map_files in config.maps if map_files.period == period
         )
-        return period, sorted(map(Path, set(itertools.chain.from_iterable(matches))))
+        return period, sorted(set(itertools.chain.from_iterable(matches)))
     rasters = sorted((out / layout.RASTERS).rglob("*.tif"))
     latest = [path for path in rasters if path.parent == rasters[-1].parent]
     return latest[0].parent.name if latest else "", latest

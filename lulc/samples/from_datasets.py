@@ -24,6 +24,7 @@ from lulc.datasets import registry
 from lulc.datasets.dataset import DENSE, Description, Example, ExampleItem
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import WGS84, Grid, footprint, transformer
+from lulc.guard import read_guard
 from lulc.legend import NODATA, Crosswalk, Legend
 from lulc.raster import access, reader
 from lulc.samples import leakage, splits, table
@@ -249,7 +250,7 @@ def read_outlines(key: Mapping[str, Any], spec: DatasetSpec) -> list[dict[str, A
     rows = []
     for name, item_files in zip(key["names"], key["files"], strict=True):
         outline = None
-        with contextlib.suppress(InputError, OSError):
+        with contextlib.suppress(InputError), read_guard(spec.dataset.root):
             image = next(_images(Path(spec.dataset.root), item_files))
             outline = shapely.to_wkb(footprint(reader.grid_of(str(image))))
         rows.append({"name": name, "outline": outline})
@@ -361,7 +362,8 @@ def _cut_items(
         }
         item = ExampleItem(**plain)
         try:
-            rows += cut_example(item, read_example(spec, item), spec, weight)
+            with read_guard(Path(spec.dataset.root) / item.files[0]):
+                rows += cut_example(item, read_example(spec, item), spec, weight)
         except InputError as error:
             errors[f"item:{spec.name}/{item.name}"] = str(error)
     return rows, errors

@@ -21,6 +21,7 @@ from lulc.geo.grid import (
     same_crs,
     transformer,
 )
+from lulc.guard import read_guard
 from lulc.legend import NODATA, Crosswalk, Legend, name_key
 from lulc.raster import reader
 from lulc.raster.vector import rasterize
@@ -67,9 +68,10 @@ def read_labels_counting(labels: LabelConf, legend: Legend, grid: Grid) -> tuple
             f"labels.crosswalk {outside} leads to ids that are not in the legend: "
             f"it has {list(legend.ids)}"
         )
-    if labels.column is not None:
-        return _draw_polygons(labels, legend, grid)
-    return _read_raster(labels, legend, grid), 0
+    with read_guard(f"labels {labels.path}"):
+        if labels.column is not None:
+            return _draw_polygons(labels, legend, grid)
+        return _read_raster(labels, legend, grid), 0
 
 
 def _read_raster(labels: LabelConf, legend: Legend, grid: Grid) -> np.ndarray:

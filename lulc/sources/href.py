@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 import socket
 from pathlib import Path, PurePosixPath
@@ -39,8 +40,13 @@ def resolve_href(href: str, folder: Path, root: Path) -> str:
         check_host(href)
         return href
     if parsed.scheme == "file" and parsed.netloc in ("", "localhost"):
-        return _check_below(root, Path(url2pathname(parsed.path)), href)
-    if (
+        # Some writers encode nothing: the text as it stands is a path first.
+        plain = Path(href.partition(":")[2].removeprefix(f"//{parsed.netloc}"))
+        path = plain if plain.exists() else Path(url2pathname(parsed.path))
+        return _check_below(root, path, href)
+    path = folder / href
+    is_name = href != "" and not href.startswith("/") and path.exists()
+    if not is_name and (
         not href
         or re.match(r"[A-Za-z][A-Za-z0-9+.-]*:", href)
         or href.startswith(("/vsi", "//"))
@@ -50,11 +56,15 @@ def resolve_href(href: str, folder: Path, root: Path) -> str:
             f"href {redact_url(href)!r} is not opened: "
             f"give a path inside {root}, or an http(s), s3 or gs address"
         )
-    path = folder / href
     return _check_below(root, path if path.exists() else folder / unquote(href), href)
 
 
 def _check_below(root: Path, path: Path, href: str) -> str:
+    # A link to a folder is part of the archive, a file that is a link out of its folder is not.
+    # `..` is taken out of the text, as of any address: it leads to the folder that holds the link.
+    normal = Path(os.path.normpath(path))
+    if normal.is_relative_to(root) and normal.resolve().is_relative_to(normal.parent.resolve()):
+        return str(normal)
     resolved = path.resolve()
     if not resolved.is_relative_to(root.resolve()):
         raise InputError(

@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from lulc.config import Archive
 from lulc.errors import InputError
+from lulc.guard import read_guard
 from lulc.sources.registry import SOURCES
 from lulc.sources.scene import Scene, scenes_from_table, scenes_to_table
-from lulc.sources.source import SceneItem
+from lulc.sources.source import SceneItem, Source
 from lulc.tables import schemas
 
 SCENE_OR_ERROR = pa.schema(
@@ -29,6 +30,16 @@ class ItemsKey:
     paths: Sequence[str]
     keys: Sequence[str]
     texts: Sequence[str]
+
+
+def list_items(source: Source, archive: Archive) -> list[SceneItem]:
+    """Return an archive's items in order.
+
+    Raises:
+        InputError: the archive cannot be listed.
+    """
+    with read_guard(f"archive {archive.path}"):
+        return list(source.items(archive))
 
 
 def read_items(
@@ -50,9 +61,10 @@ def read_items(
     for path, name, text in zip(key.paths, key.keys, key.texts, strict=True):
         row: dict[str, Any] = dict.fromkeys(SCENE_OR_ERROR.names) | {"key": name}
         try:
-            scene = source.read(SceneItem(path, name, text), archive, bands)
-            rows.append(row | scenes_to_table([scene]).to_pylist()[0])
-        except (InputError, OSError) as error:
+            with read_guard(path):
+                scene = source.read(SceneItem(path, name, text), archive, bands)
+                rows.append(row | scenes_to_table([scene]).to_pylist()[0])
+        except InputError as error:
             rows.append(row | {"error": str(error)})
     return rows
 

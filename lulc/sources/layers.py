@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lulc.config import LayerConf
+from lulc.guard import read_guard
 from lulc.sources.header import make_scene, open_header, with_fingerprint
 from lulc.sources.scene import LAYER, Scene
 
@@ -16,6 +17,7 @@ def read_layer(layer: LayerConf) -> Scene:
     Raises:
         InputError: The file cannot be opened, or is not georeferenced.
     """
-    header = open_header(layer.path)
-    band = header.band(layer.band, 1)
-    return with_fingerprint(make_scene(f"layer:{layer.band}", LAYER, None, [(band, header)]))
+    with read_guard(f"layer {layer.path}"):
+        header = open_header(layer.path)
+        band = header.band(layer.band, 1)
+        return with_fingerprint(make_scene(f"layer:{layer.band}", LAYER, None, [(band, header)]))

@@ -8,6 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from lulc.config import Archive
 from lulc.errors import InputError
+from lulc.guard import read_guard
+from lulc.paths import list_names
 from lulc.sources.product import PACKED, open_tree
 from lulc.sources.readers.geotiff import GEOTIFF
 from lulc.sources.readers.landsat import LANDSAT
@@ -57,10 +59,11 @@ def source_of(archive: Archive) -> Source:
 
 
 def _detect(archive: Archive) -> Source:
-    names = _file_names(archive.path)
-    for source in SOURCES.values():
-        if source.accepts(archive, names):
-            return source
+    with read_guard(f"archive {archive.path}"):
+        names = _file_names(archive.path)
+        for source in SOURCES.values():
+            if source.accepts(archive, names):
+                return source
     suffixes = Counter(PurePosixPath(name).suffix for name in names)
     counts = ", ".join(
         f"{count} {suffix or 'without suffix'}" for suffix, count in suffixes.most_common(5)
@@ -80,5 +83,4 @@ def _file_names(archive_path: str) -> Sequence[str]:
         return list(open_tree(archive_path).sizes)
     if not path.is_dir():
         return [path.name]
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    return [file.relative_to(path).as_posix() for file in files]
+    return list_names(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import shapely
 
@@ -14,6 +15,7 @@ from lulc.datasets import registry
 from lulc.datasets.dataset import Description, Example, ExampleItem
 from lulc.datasets.listing import Listing, items_fingerprint, list_items
 from lulc.errors import InputError, UsageError
+from lulc.guard import read_guard
 from lulc.samples import from_chips, from_datasets
 from lulc.samples.from_chips import LABEL_SCAN, SampleSpec
 from lulc.samples.from_datasets import DatasetSpec
@@ -241,7 +243,8 @@ def _first_readable(spec: DatasetSpec, items: Sequence[ExampleItem]) -> Example:
     errors = []
     for item in items[:: max(1, len(items) // _ITEMS_TRIED)]:
         try:
-            return from_datasets.read_example(spec, item)
+            with read_guard(Path(spec.dataset.root) / item.files[0]):
+                return from_datasets.read_example(spec, item)
         except InputError as error:
             errors.append(str(error))
     first_errors = "\n  ".join(errors[:3])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +21,9 @@ from lulc.geo import grid as geo_grid
 from lulc.geo.areas import pixel_areas
 from lulc.geo.coverage import Runs, count_runs, find_runs
 from lulc.geo.grid import Grid
+from lulc.guard import read_guard
 from lulc.legend import NODATA, class_names
+from lulc.paths import match_files
 from lulc.raster import reader
 from lulc.raster.access import OpenRaster, open_raster
 from lulc.raster.views import align, read_window
@@ -77,13 +78,15 @@ def scan_rasters(maps: Sequence[MapFiles]) -> tuple[ClassRaster, ...]:
     """
     rasters = []
     for map_files in maps:
-        paths = sorted(glob.glob(map_files.path, recursive=True))
+        paths = match_files(map_files.path)
         if not paths:
             raise InputError(
                 f"no file matches {map_files.path}: the pattern of class rasters for period "
                 f"{map_files.period}"
             )
-        rasters += [_scan_raster(path, map_files.period) for path in paths]
+        for path in paths:
+            with read_guard(f"class raster {path}"):
+                rasters.append(_scan_raster(str(path), map_files.period))
     return tuple(rasters)
 
 

@@ -20,6 +20,7 @@ from lulc.errors import InputError, UsageError
 from lulc.geo.antimeridian import only_polygons
 from lulc.geo.areas import degrees_area
 from lulc.geo.reproject import to_degrees
+from lulc.guard import read_guard
 from lulc.tables import layout, schemas
 from lulc.tables.files import write_atomic
 from lulc.tables.vector_files import find_layer, polygons_of, read_features, texts_of
@@ -95,7 +96,8 @@ def read_regions(files: Sequence[RegionFile]) -> RegionSet:
                 f"regions {file.path}: level {MAP_LEVEL!r} is reserved for the whole map: "
                 "choose another name"
             )
-        features, note = _read_features(file)
+        with read_guard(f"regions {file.path}"):
+            features, note = _read_features(file)
         notes += [note] if note else []
         for feature in features:
             geometry = feature.polygon

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 from lulc.errors import InputError, UsageError
 from lulc.geo.areas import pixel_areas
 from lulc.geo.grid import WGS84, transformer
+from lulc.paths import for_pyogrio
 from lulc.raster import reader
 from lulc.raster.access import OpenRaster, open_raster
 from lulc.raster.views import pixel_centres, read_window
@@ -195,7 +196,12 @@ def _write_points(path: Path, sample: geopandas.GeoDataFrame, names: dict[int, s
     columns = ["point_id", "stratum_id", "stratum", "reference", "pixel_m", "geometry"]
     # The name that other programs give the layer when they write the file anew.
     layer = re.sub(r"\W", "_", path.stem)
-    files.write_atomic(path, lambda temporary: sample[columns].to_file(temporary, layer=layer))
+
+    def write(location: Path) -> None:
+        with for_pyogrio(location) as target:
+            sample[columns].to_file(target, layer=layer)
+
+    files.write_atomic(path, write)
 
 
 def _draw_points(

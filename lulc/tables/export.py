@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from lulc.errors import UsageError
 from lulc.geo.grid import WGS84
+from lulc.paths import for_pyogrio
 from lulc.tables import files
 
 _VECTOR = (".gpkg", ".geojson")
@@ -56,7 +57,12 @@ def save(table: pa.Table, path: Path, geometry: str | None) -> None:
     elif path.suffix == ".parquet":
         files.write_atomic(path, features.to_parquet)
     else:
-        files.write_atomic(path, lambda target: features.to_file(target, layer="result"))
+
+        def write_features(location: Path) -> None:
+            with for_pyogrio(location) as target:
+                features.to_file(target, layer="result")
+
+        files.write_atomic(path, write_features)
 
 
 def _save_sheet(table: pa.Table, path: Path, geometry: str | None) -> None:
@@ -73,6 +79,9 @@ def _save_sheet(table: pa.Table, path: Path, geometry: str | None) -> None:
     for field in table.schema:
         if pa.types.is_nested(field.type):
             frame[field.name] = frame[field.name].map(str, na_action="ignore")
-    files.write_atomic(
-        path, lambda target: pyogrio.write_dataframe(frame, target, layer="result", driver="XLSX")
-    )
+
+    def write(location: Path) -> None:
+        with for_pyogrio(location) as target:
+            pyogrio.write_dataframe(frame, target, layer="result", driver="XLSX")
+
+    files.write_atomic(path, write)

@@ -52,7 +52,7 @@ def _archive(folder: Path) -> list[Scene]:
     for number, (name, grid, day) in enumerate(
         (
             ("a", UTM33, "2024-06-01T10:00"),
-            ("b", zone32, "2024-06-30T23:59"),
+            ("b", zone32, "2024-06-30T22:59"),
             ("c", UTM33, "2024-07-01T00:00"),
             ("d", elsewhere, "2024-06-05"),
         )

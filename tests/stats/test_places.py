@@ -7,7 +7,6 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
-import shapely
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 

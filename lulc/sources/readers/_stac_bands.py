@@ -323,7 +323,10 @@ def has_pixels(asset: Mapping[str, Any]) -> bool:
         return False
     if media_type:
         return any(raster_type in media_type for raster_type in ("tiff", "jp2"))
-    return urlsplit(href).path.lower().endswith((".tif", ".tiff", ".jp2"))
+    # Of a path `#` and `?` are part of a name, of an address they end it.
+    return any(
+        text.lower().endswith((".tif", ".tiff", ".jp2")) for text in (href, urlsplit(href).path)
+    )
 
 
 def _picture_of(key: str, asset: Mapping[str, Any]) -> Literal["", "preview", "visual"]:

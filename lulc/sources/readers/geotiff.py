@@ -11,6 +11,7 @@ from pathlib import Path
 from lulc.bands import Band
 from lulc.config import Archive
 from lulc.errors import InputError, UsageError
+from lulc.paths import list_files
 from lulc.sources.header import (
     Header,
     find_date,
@@ -58,12 +59,7 @@ def _list_files(path: Path) -> list[Path]:
     # but hidden ones.
     if path.is_file():
         return [path]
-    return sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in _SUFFIXES
-        and not any(name.startswith(".") for name in file.relative_to(path).parts)
-    )
+    return list_files(path, _SUFFIXES)
 
 
 def _group_files(path: Path, root: Path, pattern: str) -> dict[tuple[str, str], dict[str, str]]:

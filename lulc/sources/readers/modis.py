@@ -18,6 +18,7 @@ import shapely
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo.grid import WGS84, Grid, transformer
+from lulc.paths import list_names
 from lulc.raster import hdf4
 from lulc.raster.hdf4 import Hdf4Layer
 from lulc.sources import modis_products
@@ -50,10 +51,8 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     if path.is_file():
         yield SceneItem(str(path), path.stem)
         return
-    for file in sorted(path.rglob("*.hdf")):
-        relative = file.relative_to(path)
-        if not any(name.startswith(".") for name in relative.parts):
-            yield SceneItem(str(file), relative.with_suffix("").as_posix())
+    for name in list_names(path, (".hdf",)):
+        yield SceneItem(str(path / name), name[: -len(".hdf")])
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,6 +17,7 @@ import shapely.geometry
 
 from lulc.config import Archive
 from lulc.errors import InputError
+from lulc.paths import list_files
 from lulc.sources.header import parse_json
 from lulc.sources.readers import stac
 from lulc.sources.scene import Scene
@@ -37,19 +38,13 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     # read, so that it is reported.
     path = Path(archive.path).absolute()
     root = path if path.is_dir() else path.parent
-    for file in _json_files(path) if path.is_dir() else [path]:
+    for file in list_files(path, (".json",)) if path.is_dir() else [path]:
         key = file.relative_to(root).as_posix()
         records = _records(file)
         if records is None:
             yield SceneItem(str(file), key)
         for number, record in enumerate(records or ()):
             yield SceneItem(str(file), f"{key}#{record.get('_id', number)}", json.dumps(record))
-
-
-def _json_files(folder: Path) -> Iterator[Path]:
-    for file in sorted(folder.rglob("*.json")):
-        if not any(name.startswith(".") for name in file.relative_to(folder).parts):
-            yield file
 
 
 def _records(path: Path) -> list[dict[str, Any]] | None:

@@ -20,6 +20,7 @@ from lulc.bands import Band
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo import grid
+from lulc.paths import list_files
 from lulc.raster.access import ReadError
 from lulc.redact import redact_url, strip_credentials
 from lulc.sources.checksums import verify_file
@@ -62,9 +63,8 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     if not path.is_dir():
         yield from _list_items(path, path.parent, set())
         return
-    for file in sorted(path.rglob("*.json")):
-        if not any(name.startswith(".") for name in file.relative_to(path).parts):
-            yield from _list_items(file, path, None)
+    for file in list_files(path, (".json",)):
+        yield from _list_items(file, path, None)
 
 
 def _root(path: Path) -> Path:

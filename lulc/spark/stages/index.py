@@ -10,7 +10,8 @@ from pathlib import Path
 from lulc.bands import OBSERVATIONS
 from lulc.config import Config
 from lulc.errors import InputError
-from lulc.sources.items import SCENE_OR_ERROR, ItemsKey, read_items, scenes_of_rows
+from lulc.paths import list_files
+from lulc.sources.items import SCENE_OR_ERROR, ItemsKey, list_items, read_items, scenes_of_rows
 from lulc.sources.layers import read_layer
 from lulc.sources.registry import source_of
 from lulc.sources.scene import scenes_to_table
@@ -40,7 +41,7 @@ def index(context: StageContext) -> StageResult:
     archives = tuple(find_scenes(a, context.config, out) for a in context.config.scenes)
     config = replace(context.config, scenes=archives)
     sources = [source_of(archive) for archive in archives]
-    items = [list(source.items(a)) for source, a in zip(sources, archives, strict=True)]
+    items = [list_items(source, a) for source, a in zip(sources, archives, strict=True)]
     if not any(items):
         paths = ", ".join(archive.path for archive in archives)
         raise InputError(f"no scenes in {paths}: check scenes.path and scenes.pattern")
@@ -100,7 +101,7 @@ def _fingerprint(config: Config, items: Sequence[Sequence[SceneItem]]) -> str:
     # it shows by its size or time.
     paths = [Path(archive.path) for archive in config.scenes]
     folders = {path if path.is_dir() else path.parent for path in paths}
-    files = {file for folder in folders for file in folder.rglob("*") if file.is_file()}
+    files = {file for folder in folders for file in list_files(folder)}
     files |= {Path(layer.path) for layer in config.layers}
     listed = [
         (archive, item.path, item.key, item.text)

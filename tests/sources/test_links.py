@@ -1,0 +1,123 @@
+"""Archives with links to folders, files of any name and hrefs as writers encode them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from lulc.config import Archive
+from lulc.errors import InputError
+from lulc.sources.items import ItemsKey, list_items, read_items
+from lulc.sources.registry import source_of
+from lulc.sources.scene import Scene
+from tests.sources import test_landsat as landsat
+from tests.sources import test_sentinel2 as sentinel2
+from tests.sources.test_sources import item, raster, write_item
+from tests.test_paths import AWKWARD, NAMES
+
+
+def scene_ids(archive: Archive) -> list[str]:
+    source = source_of(archive)
+    return [source.read(i, archive, ()).scene_id for i in list_items(source, archive)]
+
+
+def read_one(archive: Archive) -> Scene:
+    source = source_of(archive)
+    (listed,) = list_items(source, archive)
+    return source.read(listed, archive, ())
+
+
+def link(tmp_path: Path) -> tuple[Path, Path]:
+    """An archive and a folder elsewhere, to which its entry `linked` leads."""
+    archive, elsewhere = tmp_path / "archive", tmp_path / "elsewhere"
+    archive.mkdir()
+    elsewhere.mkdir()
+    (archive / "linked").symlink_to(elsewhere)
+    return archive, elsewhere
+
+
+def test_rasters_of_linked_folders_are_scenes(tmp_path: Path) -> None:
+    archive, elsewhere = link(tmp_path)
+    raster(archive / "own_20240601.tif")
+    raster(elsewhere / "deep" / "other_20240602.tif")
+    (elsewhere / "loop").symlink_to(archive)
+    ids = scene_ids(Archive(str(archive)))
+    assert ids == ["linked/deep/other_20240602", "own_20240601"]
+    assert scene_ids(Archive(str(archive), pattern="{scene}_{date}.tif")) == [
+        "other_20240602",
+        "own_20240601",
+    ]
+
+
+def test_items_of_linked_folders_name_files_beside_and_above_them(tmp_path: Path) -> None:
+    archive, elsewhere = link(tmp_path)
+    raster(elsewhere / "beside.tif")
+    raster(elsewhere / "pixels" / "above.tif")
+    assets = {"red": {"href": "../beside.tif"}, "nir": {"href": "../pixels/above.tif"}}
+    write_item(elsewhere / "items", item("s", assets))
+    scene = read_one(Archive(str(archive)))
+    assert [band.href for band in scene.bands] == [
+        str(archive / "linked" / "pixels" / "above.tif"),
+        str(archive / "linked" / "beside.tif"),
+    ]
+
+
+def test_pixels_in_a_linked_folder_belong_to_the_item(tmp_path: Path) -> None:
+    archive, elsewhere = link(tmp_path)
+    raster(elsewhere / "red.tif")
+    write_item(archive, item("s", {"red": {"href": "./linked/red.tif"}}))
+    assert read_one(Archive(str(archive))).scene_id == "s"
+
+
+@pytest.mark.parametrize("sensor", ["sentinel2", "landsat"])
+def test_a_linked_product_alone_is_found(tmp_path: Path, sensor: str) -> None:
+    archive, elsewhere = link(tmp_path)
+    if sensor == "sentinel2":
+        sentinel2.make_product(elsewhere, "2A", "05.11", ("B04",))
+    else:
+        landsat.make(elsewhere / landsat.OLI9, landsat.OLI9, "OLI_TIRS", ["4"])
+    assert read_one(Archive(str(archive))).source == sensor
+
+
+@pytest.mark.parametrize("name", [*(set(NAMES) - {"!"}), "a%2520b", "%2e%2e", "S2:B04"])
+@pytest.mark.parametrize("encode", [str, quote])
+def test_hrefs_name_files_of_any_name_plain_or_encoded(
+    tmp_path: Path, name: str, encode: type[str]
+) -> None:
+    path = raster(tmp_path / name / f"{name}.tif")
+    for prefix in ("", "./", f"{encode(str(tmp_path))}/", f"file://{encode(str(tmp_path))}/"):
+        href = f"{prefix}{encode(name)}/{encode(name)}.tif"
+        write_item(tmp_path, item("s", {"red": {"href": href}}))
+        assert read_one(Archive(str(tmp_path), source="stac")).bands[0].href == str(path)
+
+
+def test_a_text_that_is_a_file_wins_over_what_it_would_decode_to(tmp_path: Path) -> None:
+    raster(tmp_path / "a b.tif")
+    plain = raster(tmp_path / "a%20b.tif")
+    write_item(tmp_path, item("s", {"red": {"href": "a%20b.tif"}}))
+    assert read_one(Archive(str(tmp_path), source="stac")).bands[0].href == str(plain)
+
+
+def test_an_archive_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / AWKWARD / AWKWARD
+    raster(folder / f"{AWKWARD}_20240601.tif")
+    assert scene_ids(Archive(str(folder))) == [f"{AWKWARD}_20240601"]
+
+
+def test_a_link_that_leads_nowhere_is_a_bad_item(tmp_path: Path) -> None:
+    raster(tmp_path / "good_20240601.tif")
+    (tmp_path / "gone_20240602.tif").symlink_to(tmp_path / "nowhere.tif")
+    archive = Archive(str(tmp_path))
+    items = list_items(source_of(archive), archive)
+    key = ItemsKey(0, [i.path for i in items], [i.key for i in items], [i.text for i in items])
+    bad, good = read_items(key, (archive,), ("geotiff",), ())
+    assert (bad["key"], good["error"]) == ("gone_20240602", None)
+    assert "gone_20240602.tif" in bad["error"]
+
+
+def test_a_folder_that_cannot_be_listed_is_told(tmp_path: Path) -> None:
+    (tmp_path / "not_a_folder").write_text("")
+    with pytest.raises(InputError, match=r"not_a_folder"):
+        source_of(Archive(str(tmp_path / "not_a_folder" / "x")))
