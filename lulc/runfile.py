@@ -95,7 +95,8 @@ def set_value(raw: dict[str, Any], name: str, value: Any) -> None:
 
     Args:
         raw: the run file's keys and values.
-        name: the key's name with dots, and numbers for entries of lists: `datasets.0.root`.
+        name: the key's name with dots, and numbers for entries of lists and ids of mappings:
+            `datasets.0.root`, `legend.3.name`.
         value: what it is set to.
 
     Raises:
@@ -112,13 +113,19 @@ def set_value(raw: dict[str, Any], name: str, value: Any) -> None:
     try:
         for key in path:
             is_list = isinstance(parent, list)
-            parent = parent[int(key)] if is_list else parent.setdefault(key, {})
-        parent[int(last) if isinstance(parent, list) else last] = value
+            parent = parent[int(key)] if is_list else parent.setdefault(_key_in(parent, key), {})
+        parent[int(last) if isinstance(parent, list) else _key_in(parent, last)] = value
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise UsageError(
             f"setting {name!r} leads nowhere in this run file: entries of lists are numbered "
             "from 0, as in datasets.0.root"
         ) from error
+
+
+def _key_in(mapping: Mapping[Any, Any], text: str) -> int | str:
+    # Keys that are all numbers, such as ids of classes, are numbers in a run file.
+    is_number = text.isdecimal() and str(int(text)) == text
+    return int(text) if is_number and not any(isinstance(key, str) for key in mapping) else text
 
 
 def parse_run(raw: Mapping[str, Any], folder: Path, where: str = "run file") -> Config:
@@ -146,7 +153,10 @@ def parse_run(raw: Mapping[str, Any], folder: Path, where: str = "run file") -> 
     if fault:
         raise UsageError(f"{where}: {fault}")
     if config.legend:
-        config.make_legend()
+        try:
+            config.make_legend()
+        except UsageError as error:
+            raise UsageError(f"{where}: {error}") from error
     if config.labels and config.task not in (None, *_LABEL_TASKS):
         raise UsageError(
             f"{where}: labels give a class a pixel, for tasks segment, change and series; "

@@ -108,6 +108,21 @@ def test_ids_are_read_as_they_are_written_or_refused(small: Path) -> None:
         runfile.read_run(small)
 
 
+def test_settings_reach_classes_by_their_ids(small: Path) -> None:
+    settings = ["legend.2.name=ground", "legend.7={name: ice, colour: '#ffffff'}"]
+    settings += ["labels={path: a.tif}", "labels.crosswalk.41=2"]
+    config = runfile.read_run(small, settings)
+    assert {i: entry.name for i, entry in config.legend.items()} == {
+        1: "water",
+        2: "ground",
+        7: "ice",
+    }
+    assert config.labels is not None
+    assert config.labels.crosswalk == {41: 2}
+    with pytest.raises(UsageError, match=r"legend\.01"):
+        runfile.read_run(small, ["legend.01={name: ice, colour: '#ffffff'}"])
+
+
 def test_words_and_days_keep_their_sense(small: Path) -> None:
     small.write_text(
         small.read_text()
