@@ -40,6 +40,7 @@ Metric = Literal[
     "accuracy", "miou", "f1", "boundary_f1", "ap_macro", "ap_micro", "ap50", "ap", "recall",
     "recall30",
 ]  # fmt: skip
+Overlap = Literal["refuse", "first"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -414,6 +415,9 @@ class StatsConf:
     """Least confidence of the pixels in the confident share of a class."""
     landscape: Flag = False
     """Whether patches and edges are measured too."""
+    overlap: Overlap = "refuse"
+    """Class rasters of one period that have classes at one place: refuse them, or take the first of
+    them by name there."""
 
 
 @dataclass(frozen=True, config=_strict)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,12 @@ from lulc.errors import InputError, UsageError
 
 NODATA = 255
 """Class id that means "no class" in every class raster and label of this project."""
+
+_NUMERAL = re.compile(r"(?:class )?([-+]?[0-9]+)(?:\.0*)?")  # a name that stands for an id
+_ONE_TO_ONE = (
+    "an id must stand for one class everywhere. Recode the rasters to one legend, or, where only "
+    "the names are wrong, correct the tags CLASS_<id> (gdal_edit.py -mo CLASS_1=NAME)"
+)
 
 
 def name_key(name: str) -> str:
@@ -73,7 +79,8 @@ class Legend:
                     f"{shown} and class {other.id} {other.name!r}: a name stands for one class; "
                     "rename one, or make one class of both"
                 )
-            if re.fullmatch(r"[-+]?[0-9]+(\.0*)?", key) and float(key) != land_class.id:
+            numeral = _NUMERAL.fullmatch(key)
+            if numeral and int(numeral[1]) != land_class.id:
                 raise UsageError(f"{shown}, which reads as an id: give it another name")
 
     @property
@@ -161,6 +168,54 @@ def class_names(tags: Mapping[str, str]) -> dict[int, str]:
         if tag.startswith("CLASS_") and tag.removeprefix("CLASS_").isdigit()
     ]
     return {int(class_id): name for class_id, name in [*listed, *tagged]}
+
+
+def join_names(origins: Iterable[tuple[str, Mapping[int, str]]]) -> dict[int, str]:
+    """Return the class names of several legends, in which ids and names must be one to one.
+
+    Letter case and blanks around a name do not count; an id may have a name in some of them alone.
+
+    Args:
+        origins: (origin, class id → name) of each; the first name of an id is kept.
+
+    Raises:
+        InputError: an id has two names, a name two ids, or a name reads as the id of another class;
+            says where.
+
+    Examples:
+        >>> join_names([("2019.tif", {1: "water"}), ("2020.tif", {1: "Water", 2: "crops"})])
+        {1: 'water', 2: 'crops'}
+    """
+    names: dict[int, str] = {}
+    numerals: dict[int, str] = {}
+    ids: dict[str, int] = {}
+    seen_in: dict[int, str] = {}
+    for origin, legend in origins:
+        for class_id, name in sorted(legend.items()):
+            key = name_key(name)
+            numeral = _NUMERAL.fullmatch(key)
+            if numeral and int(numeral[1]) == class_id:
+                numerals.setdefault(class_id, name)
+                continue
+            clash = ""
+            if numeral:
+                clash = f"{origin} names class {class_id} {name!r}, which reads as another id"
+            elif class_id in names and name_key(names[class_id]) != key:
+                clash = (
+                    f"class {class_id} is {names[class_id]!r} in {seen_in[class_id]} "
+                    f"and {name!r} in {origin}"
+                )
+            elif ids.get(key, class_id) != class_id:
+                clash = (
+                    f"{name!r} is class {ids[key]} in {seen_in[ids[key]]} "
+                    f"and class {class_id} in {origin}"
+                )
+            if clash:
+                raise InputError(f"{clash}: {_ONE_TO_ONE}")
+            names.setdefault(class_id, name)
+            ids[key] = class_id
+            seen_in.setdefault(class_id, origin)
+    return numerals | names
 
 
 @dataclass(frozen=True)

@@ -359,9 +359,13 @@ def test_a_raster_of_another_program_gets_names_and_colours(tmp_path: Path) -> N
     assert other.legend.names == {0: "class 0", 7: "class 7"}
     assert len(set(other.legend.colours.values())) == 2
     assert other.areas_m2() == {"class 0": 1e4 * 1560, "class 7": 1e4 * 40}
-    write_raster(tmp_path / "wide.tif", np.zeros((40, 40), np.uint16), PLANE.window(0, 0, 40, 40))
-    with pytest.raises(InputError, match=r"wide\.tif is no class raster: one band of uint8"):
+    wide = np.full((2, 40, 40), 300, np.uint16)
+    write_raster(tmp_path / "wide.tif", wide[0], PLANE.window(0, 0, 40, 40))
+    with pytest.raises(InputError, match=r"wide\.tif holds 300: class ids from 0 to 254"):
         lulc.open_map(tmp_path / "wide.tif")
+    write_raster(tmp_path / "deep.tif", wide, PLANE.window(0, 0, 40, 40))
+    with pytest.raises(InputError, match=r"deep\.tif is no class raster: beside band 1 it has"):
+        lulc.open_map(tmp_path / "deep.tif")
 
 
 def test_a_raster_is_read_on_its_grid_and_on_another(
@@ -465,7 +469,7 @@ def test_areas_are_products_of_sides(halves: Path, tmp_path: Path) -> None:
     }
     with pytest.raises(UsageError, match="period '2020/1' is no name: letters, digits"):
         lulc.class_areas({"2020/1": halves}, regions)
-    with pytest.raises(InputError, match="do not add up: tiles counted twice"):
+    with pytest.raises(InputError, match="given twice for one period"):
         lulc.class_areas({"a": [halves, str(tmp_path / "h*.tif")]}, regions)
     with pytest.raises(UsageError, match=r"give class_areas\({PERIOD: RASTERS}, REGIONS\)"):
         lulc.class_areas({}, regions)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from lulc import progress
 from lulc.bands import Resampling
-from lulc.config import MapFiles, RegionFile
+from lulc.config import MapFiles, Overlap, RegionFile
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid
 from lulc.paths import match_files
@@ -30,7 +30,9 @@ type Regions = str | Path | RegionFile | Sequence[str | Path | RegionFile]
 type Allocation = Literal["neyman", "proportional", "equal"]
 
 
-def class_areas(maps: Mapping[str, Files], regions: Regions) -> pa.Table:
+def class_areas(
+    maps: Mapping[str, Files], regions: Regions, overlap: Overlap = "refuse"
+) -> pa.Table:
     """Take the areas of the classes of any class rasters by region.
 
     Areas are of exact fractions of pixels times their true ellipsoidal area, in any CRS. Per
@@ -39,6 +41,8 @@ def class_areas(maps: Mapping[str, Files], regions: Regions) -> pa.Table:
     Args:
         maps: period → class rasters, one band of whole numbers from 0 to 254.
         regions: vector files of polygons; a file's name is the level of its regions.
+        overlap: where two rasters of a period have classes at one place, refuse them or take the
+            first by name.
 
     Returns:
         A row by region, period and class, with `area_m2` and `share`; `class_id` is null for the
@@ -47,22 +51,26 @@ def class_areas(maps: Mapping[str, Files], regions: Regions) -> pa.Table:
     Raises:
         UsageError: there are no maps or no regions, or a period's name has characters that tables
             and paths cannot have.
-        InputError: a file cannot be read, no region has an area, or areas do not add up.
+        InputError: a file cannot be read, no region has an area, rasters overlap that may not,
+            their legends contradict each other, or areas do not add up.
 
     Examples:
         >>> import lulc
         >>> areas = lulc.class_areas({"2020": "maps/2020/*.tif"}, "parks.gpkg")  # doctest: +SKIP
         >>> areas.to_pandas()  # doctest: +SKIP
     """
-    return measure_areas(maps, regions).class_areas
+    return measure_areas(maps, regions, overlap).class_areas
 
 
-def measure_areas(maps: Mapping[str, Files], regions: Regions) -> AreaTables:
+def measure_areas(
+    maps: Mapping[str, Files], regions: Regions, overlap: Overlap = "refuse"
+) -> AreaTables:
     """Take areas as `class_areas` does, and what became what between neighbouring periods.
 
     Args:
         maps: as of `class_areas`; periods are compared in the order of their names.
         regions: as of `class_areas`.
+        overlap: as of `class_areas`.
 
     Returns:
         `class_areas` and `transitions`.
@@ -84,7 +92,7 @@ def measure_areas(maps: Mapping[str, Files], regions: Regions) -> AreaTables:
         raise UsageError(
             "areas need class rasters and regions: give class_areas({PERIOD: RASTERS}, REGIONS)"
         )
-    return measure_class_rasters(map_files, region_files)
+    return measure_class_rasters(map_files, region_files, overlap)
 
 
 def compare_maps(before: str | Path, after: str | Path, change_map: str | Path) -> pa.Table:
@@ -99,7 +107,7 @@ def compare_maps(before: str | Path, after: str | Path, change_map: str | Path) 
         A row for every pair of classes: from_id, from_class, to_id, to_class, pixels and area_m2.
 
     Raises:
-        InputError: a file is no class raster.
+        InputError: a file is no class raster, or the two name their classes differently.
     """
     rows = change.write_changes(_local(before), _local(after), Path(change_map))
     return pa.Table.from_pylist(rows, change.CHANGES)
@@ -115,11 +123,12 @@ def draw_sample(
     min_points: int = 30,
     accuracies: Mapping[int, float] | None = None,
     seed: int = 0,
+    overlap: Overlap = "refuse",
 ) -> dict[str, Any]:
     """Draw a stratified random sample of points for people to interpret.
 
     Args:
-        maps: class rasters that do not overlap; their classes are the strata.
+        maps: class rasters; their classes are the strata.
         points: where the points are written, .gpkg or .geojson; the design lies beside it.
         count: number of points; or give `error`.
         error: the standard error, 0–1, that the overall accuracy shall have; or give `count`.
@@ -128,22 +137,37 @@ def draw_sample(
         min_points: smallest number of points of a class.
         accuracies: expected user's accuracy, 0–1, by class id; 0.8 for the others.
         seed: seed of the random draw.
+        overlap: where two rasters have classes at one place, refuse them or take the first by name.
 
     Returns:
         The design: `strata` with id, name, area_m2 and points, and how they were drawn.
 
     Raises:
         UsageError: neither or both of `count` and `error` are given, or an unknown allocation.
-        InputError: a file is no class raster, two overlap, or `count` is too small.
+        InputError: a file is no class raster, two overlap that may not or name their classes
+            differently, or `count` is too small.
     """
     expected = dict(accuracies or {})
     return sampling.draw_sample(
-        _list_paths(maps), Path(points), count, error, allocation, min_points, expected, seed
+        _list_paths(maps),
+        Path(points),
+        count,
+        error,
+        allocation,
+        min_points,
+        expected,
+        seed,
+        overlap,
     )
 
 
 def estimate_areas(
-    points: str | Path, *, maps: Files = (), regions: Regions = (), out: str | Path | None = None
+    points: str | Path,
+    *,
+    maps: Files = (),
+    regions: Regions = (),
+    out: str | Path | None = None,
+    overlap: Overlap | None = None,
 ) -> pa.Table:
     """Estimate accuracies and areas with 95 % intervals from interpreted points.
 
@@ -155,16 +179,18 @@ def estimate_areas(
         maps: class rasters to judge by the points; those they were drawn from by default.
         regions: regions to estimate by, too.
         out: an output folder that the tables are also written to.
+        overlap: as of `draw_sample`; what the design did by default.
 
     Returns:
         A row for every measure: `estimate`, `standard_error`, `low_95`, `high_95`.
 
     Raises:
-        InputError: the design is missing, or a reference is no class, or a class lacks points.
+        InputError: the points or their design are missing, a reference is no class, legends differ,
+            or a class lacks points.
     """
     folder = Path(out) if out else None
     table, unanswered = area_estimation.estimate_areas(
-        Path(points), _list_paths(maps), folder, _region_files(regions)
+        Path(points), _list_paths(maps), folder, _region_files(regions), overlap
     )
     if unanswered:
         progress.say(f"{unanswered} points have no reference yet and were left out")

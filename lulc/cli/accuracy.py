@@ -28,6 +28,7 @@ def draw_points(args: argparse.Namespace) -> int:
         args.allocation,
         args.least,
         seed=args.seed,
+        overlap=args.overlap,
     )
     if args.json:
         print_json(sample)
@@ -64,7 +65,9 @@ def _estimate_areas(args: argparse.Namespace) -> int:
     from lulc.stats.area_estimation import estimate_areas
 
     region_files = [RegionFile(str(args.regions))] if args.regions else []
-    table, unanswered = estimate_areas(args.reference, args.map or [], args.out, region_files)
+    table, unanswered = estimate_areas(
+        args.reference, args.map or [], args.out, region_files, args.overlap
+    )
     if args.json:
         print_json({"unanswered": unanswered, "estimates": table.to_pylist()})
         return 0

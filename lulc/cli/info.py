@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +14,12 @@ import pyarrow.dataset as ds
 
 from lulc.errors import InputError
 from lulc.guard import read_guard
-from lulc.legend import NODATA, class_names
+from lulc.legend import NODATA
 from lulc.models.contract import read_contract
 from lulc.tables import files, schemas, store
+
+if TYPE_CHECKING:
+    from lulc.raster.views import PixelWindow
 
 _ACCEPTED = (
     "a raster, a STAC item (.json), a table folder or .parquet file, a model folder or models:/ "
@@ -108,19 +112,35 @@ def _describe_raster(path: Path) -> dict[str, Any]:
             "dtype": raster.dtypes[0],
             "nodata": raster.nodata,
         }
-        if raster.dtypes[0] == "uint8" and raster.count == 1:
-            names = class_names(raster.tags())
-            counts = np.zeros(256, np.int64)
-            for _, window in raster.block_windows(1):
-                counts += np.bincount(raster.read(1, window=window).ravel(), minlength=256)
-            nodata = NODATA if raster.nodata is None else int(raster.nodata)
-            facts["classes"] = {
-                names.get(class_id, str(class_id)): int(count)
-                for class_id, count in enumerate(counts)
-                if count and class_id != nodata
-            }
-            facts["no class"] = int(counts[nodata])
+        windows = [window.toslices() for _, window in raster.block_windows(1)]
+        may_be_classes = raster.dtypes[0] == "uint8"
+    if may_be_classes:
+        facts |= _count_raster_classes(path, windows)
     return facts
+
+
+def _count_raster_classes(path: Path, windows: Sequence[PixelWindow]) -> dict[str, Any]:
+    # Nothing of bands that are no classes, or hold other numbers than class ids.
+    from lulc.raster import classes
+    from lulc.raster.access import ReadError
+
+    counts = np.zeros(256, np.int64)
+    try:
+        raster = classes.scan_raster(str(path.resolve()))
+        for window in windows:
+            counts += np.bincount(classes.read_ids(raster, window).ravel(), minlength=256)
+    except ReadError:
+        raise
+    except InputError:
+        return {}
+    names = dict(raster.names)
+    return {
+        "classes": {
+            names.get(class_id, str(class_id)): int(counts[class_id])
+            for class_id in np.flatnonzero(counts[:NODATA]).tolist()
+        },
+        "no class": int(counts[NODATA]),
+    }
 
 
 def _describe_scenes(path: Path) -> dict[str, Any]:

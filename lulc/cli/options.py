@@ -310,6 +310,7 @@ def _add_accuracy(add: AddVerb) -> None:
     verb.add_argument(
         "--seed", type=int, default=0, help="seed of the random draw (default %(default)s)"
     )
+    _add_overlap(verb, "refuse", "refuse")
     verb = add(
         "compare",
         "compare two class rasters pixel by pixel: what each class became",
@@ -480,4 +481,17 @@ def _add_reference_options(verb: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--regions", type=Path, metavar="FILE", help="vector file: estimates by region as well"
+    )
+    _add_overlap(group, None, "as in the design")
+
+
+def _add_overlap(
+    verb: argparse.ArgumentParser | argparse._ArgumentGroup, default: str | None, meaning: str
+) -> None:
+    verb.add_argument(
+        "--overlap",
+        choices=("refuse", "first"),
+        default=default,
+        help="class rasters that overlap: refuse them, or take the first by name "
+        f"(default {meaning})",
     )

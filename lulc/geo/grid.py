@@ -215,6 +215,12 @@ def centre_longitude(grid: Grid) -> float:
     return (lon + 180) % 360 - 180 if math.isfinite(lon) else 0.0
 
 
+def outline(grid: Grid) -> BaseGeometry:
+    """Return a grid's outline as a polygon in its own CRS."""
+    x, y = grid.corners()
+    return shapely.Polygon(list(zip(x, y, strict=True)))
+
+
 def footprint(grid: Grid) -> BaseGeometry:
     """Return the grid's outline in EPSG:4326.
 
@@ -237,9 +243,8 @@ def footprint(grid: Grid) -> BaseGeometry:
 
 def _border_degrees(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     # Longitudes and latitudes of points along the border, the first not repeated at the end.
-    outline = shapely.Polygon(zip(*grid.corners(), strict=True))
     step = max(grid.shape) * max(grid.resolution) / 16
-    x, y = shapely.get_coordinates(shapely.segmentize(outline, step)).T
+    x, y = shapely.get_coordinates(shapely.segmentize(outline(grid), step)).T
     to_degrees = transformer(grid.crs, WGS84)
     for _ in range(_MAX_HALVINGS):
         lon, _ = to_degrees.transform(x, y)

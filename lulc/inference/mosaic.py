@@ -14,6 +14,7 @@ from lulc.inference.class_map import ClassMap
 from lulc.legend import NODATA, Legend, class_names, legend_from_table
 from lulc.raster import reader
 from lulc.raster.access import open_raster
+from lulc.raster.classes import check_bands, to_ids
 from lulc.tables import files, layout
 from lulc.tables.files import Location
 
@@ -67,13 +68,11 @@ def read_class_raster(path: Path) -> ClassMap:
         name, and distinct colours where the file has none. Its confidence is not known.
 
     Raises:
-        InputError: the file is not one band of uint8.
+        InputError: the file is no class raster.
     """
-    pixels, valid, grid = reader.read_whole(str(path))
-    if len(pixels) != 1 or pixels.dtype != np.uint8:
-        raise InputError(f"{path} is no class raster: one band of uint8 is accepted")
-    classes = np.where(valid[None], pixels, NODATA)[0]
     model, names, table = _read_tags(path)
+    pixels, valid, grid = reader.read_whole(str(path), (1,))
+    classes = to_ids(pixels[0], valid & (pixels[0] != NODATA), str(path))
     names = {i: f"class {i}" for i in np.unique(classes).tolist() if i != NODATA} | names
     legend = legend_from_table(path.stem, names, table)
     return ClassMap(grid, classes, np.full_like(classes, NODATA), (), model, legend=legend)
@@ -82,6 +81,7 @@ def read_class_raster(path: Path) -> ClassMap:
 def _read_tags(path: Path) -> tuple[str, dict[int, str], dict[int, tuple[int, ...]]]:
     # The model, the class names and the colours that a class raster has.
     with open_raster(str(path)) as raster:
+        check_bands(raster)
         tags, table = raster.tags(), {}
         with contextlib.suppress(ValueError):
             table = raster.colormap(1)

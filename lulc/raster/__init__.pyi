@@ -1,4 +1,5 @@
 from .access import ARCHIVE_MARK, OpenRaster, ReadError, gdal_message, gdal_settings, open_raster
+from .classes import ClassRaster, ids_at, read_ids, read_ids_onto, scan_raster
 from .cog import majority, pyramid, read_tags, write_bands, write_cog
 from .hdf4 import Hdf4Layer, list_layers
 from .reader import grid_of, is_real, read_band, read_bands, read_swath, read_whole
@@ -7,25 +8,21 @@ from .signing import sign
 from .vector import rasterize
 from .views import (
     PixelWindow,
-    align,
     average_onto,
-    open_north_up,
     pixel_centres,
     read_masked,
-    read_mode,
-    read_window,
 )
 from .writer import RasterWriter, create_cog, create_geotiff
 
 __all__ = [
     "ARCHIVE_MARK",
+    "ClassRaster",
     "Hdf4Layer",
     "OpenRaster",
     "Picture",
     "PixelWindow",
     "RasterWriter",
     "ReadError",
-    "align",
     "average_onto",
     "create_cog",
     "create_geotiff",
@@ -33,10 +30,10 @@ __all__ = [
     "gdal_message",
     "gdal_settings",
     "grid_of",
+    "ids_at",
     "is_real",
     "list_layers",
     "majority",
-    "open_north_up",
     "open_raster",
     "picture_html",
     "pixel_centres",
@@ -44,12 +41,13 @@ __all__ = [
     "rasterize",
     "read_band",
     "read_bands",
+    "read_ids",
+    "read_ids_onto",
     "read_masked",
-    "read_mode",
     "read_swath",
     "read_tags",
     "read_whole",
-    "read_window",
+    "scan_raster",
     "sign",
     "write_bands",
     "write_cog",

@@ -23,7 +23,6 @@ from urllib.parse import SplitResult, urlsplit
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
-from rasterio.vrt import WarpedVRT
 
 from lulc.errors import InputError
 from lulc.raster import hdf4
@@ -32,8 +31,8 @@ from lulc.raster.side_files import BAKE_IN, side_file_reason
 from lulc.raster.signing import sign
 from lulc.redact import redact_text, redact_url
 
-type OpenRaster = DatasetReader | WarpedVRT
-"""A raster that is open for reading: a file, or a file warped to another grid."""
+type OpenRaster = DatasetReader
+"""A raster that is open for reading."""
 
 # One driver per suffix, GeoTIFF for any other. Never VRT, whatever the file's name: a VRT may name
 # any file or address.

@@ -314,7 +314,7 @@ def _read_at(
     # source: the file's grid, moved by whole turns.
     pixel_map = overlap.locate(source, grid)
     resampling = warp.effective_resampling(resampling, pixel_map.scale)
-    window = _window(pixel_map, source)
+    window = window_of(pixel_map, source)
     decoded_bytes = window.width * window.height * np.dtype(band.dtype).itemsize
     if decoded_bytes > _MAX_BYTES:
         # Only averages may be taken from overviews, which are averages themselves.
@@ -351,7 +351,7 @@ def _resample_band(
     resampling: Resampling,
 ) -> tuple[np.ndarray, np.ndarray]:
     # By strips of the grid, so that no more than _CHUNK_PIXELS of the source are held at once.
-    window = _window(pixel_map, source)
+    window = window_of(pixel_map, source)
     strip_rows = max(
         1, grid.height * _CHUNK_PIXELS // max(_CHUNK_PIXELS, window.width * window.height)
     )
@@ -370,12 +370,13 @@ def _resample_band(
 def _gather(
     band: _Band, source: Grid | Swath, pixel_map: overlap.PixelMap, resampling: Resampling
 ) -> tuple[np.ndarray, np.ndarray]:
-    window = _window(pixel_map, source)
+    window = window_of(pixel_map, source)
     values, valid = band.read(window)
     return warp.gather(values, valid, pixel_map, (window.row_off, window.col_off), resampling)
 
 
-def _window(pixel_map: overlap.PixelMap, source: Grid | Swath) -> Window:
+def window_of(pixel_map: overlap.PixelMap, source: Grid | Swath) -> Window:
+    """Return the window of a source that a grid reaches, empty where it reaches none."""
     # Two pixels of margin: bilinear takes one more than the grid's own extent, and knots may be a
     # hair off.
     row0, col0, row1, col1 = pixel_map.source_bounds or (0.0, 0.0, -4.0, -4.0)

@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import shapely
 
-from lulc.geo.grid import WGS84, Grid, project
+from lulc.geo.grid import WGS84, Grid, outline, parse_crs, project
 from lulc.legend import NODATA, Legend
-from lulc.raster.access import OpenRaster, open_raster
-from lulc.raster.views import open_north_up, read_mode
+from lulc.raster.classes import read_mode_onto, scan_raster
 
 _SIDE = 1400  # pixels of the picture's longest side
 
@@ -28,65 +27,59 @@ def read_map(
     """Read class rasters side by side, decimated to at most 1400 pixels a side.
 
     Args:
-        rasters: class rasters. The first one's CRS and pixel size are the picture's; rasters in
-            another CRS or rotated are warped to it.
+        rasters: class rasters. The first one's CRS and pixel size are the picture's, north up;
+            where two overlap the first counts.
         bounds: west, south, east and north in degrees, beyond which nothing is read.
 
     Returns:
         (H, W) uint8 class ids, NODATA where there is none, and their grid.
     """
-    with open_raster(str(rasters[0])) as first:
-        crs = first.crs
-    # One at a time: a continent has more files than a process may have open.
-    extents = []
-    for path in rasters:
-        with open_north_up(str(path), crs) as source:
-            extents.append((*source.bounds, *source.res))
-    corners = np.array(extents)[:, :4]
-    left, bottom, right, top = _joint_bounds(corners, crs.to_wkt(), bounds)
-    step_x, step_y = extents[0][4:]
+    scanned = [scan_raster(str(path)) for path in rasters]
+    first = scanned[0].grid
+    extents = np.array([_extent(raster.grid, first) for raster in scanned])
+    left, bottom, right, top = _joint_bounds(extents, first.crs, bounds)
+    step_x, step_y = first.resolution
     every = max(1, math.ceil(max((right - left) / step_x, (top - bottom) / step_y) / _SIDE))
     step_x, step_y = step_x * every, step_y * every
     shape = (max(1, round((top - bottom) / step_y)), max(1, round((right - left) / step_x)))
-    grid = Grid(crs.to_wkt(), (step_x, 0.0, left, 0.0, -step_y, top), *shape)
+    grid = Grid(first.crs, (step_x, 0.0, left, 0.0, -step_y, top), *shape)
     classes = np.full(shape, NODATA, np.uint8)
-    lows = np.maximum(corners[:, :2], (left, bottom))
-    highs = np.minimum(corners[:, 2:], (right, top))
-    for path, low, high in zip(rasters, lows, highs, strict=True):
-        if (low < high).all():
-            with open_north_up(str(path), crs) as source:
-                _read_into(classes, grid, source, (*low, *high))
+    for raster, extent in zip(scanned, extents, strict=True):
+        window = _window(grid, extent)
+        if min(classes[window].shape) > 0:
+            part = grid.window(window[0].start, window[1].start, *classes[window].shape)
+            ids = read_mode_onto(raster, part)
+            np.copyto(classes[window], ids, where=classes[window] == NODATA)
     return classes, grid
 
 
-def _read_into(
-    classes: np.ndarray,
-    grid: Grid,
-    source: OpenRaster,
-    bounds: tuple[float, ...],
-) -> None:
-    # The raster's classes within left, bottom, right and top.
-    left, bottom, right, top = bounds
-    step_x, step_y = grid.transform[0], -grid.transform[4]
-    row = round((grid.transform[5] - top) / step_y)
-    col = round((left - grid.transform[2]) / step_x)
-    height = min(grid.height - row, max(1, round((top - bottom) / step_y)))
-    width = min(grid.width - col, max(1, round((right - left) / step_x)))
-    if min(height, width) < 1:
-        return
-    # Overviews hold the majority; the last step to the picture's pixels takes the mode again.
-    ids = read_mode(source, bounds, (height, width))
-    nodata = NODATA if source.nodata is None else source.nodata
-    valid = (ids != nodata) & (ids >= 0) & (ids < NODATA)
-    target = classes[row : row + height, col : col + width]
-    np.copyto(target, ids.astype(np.uint8), where=valid)
+def _extent(grid: Grid, first: Grid) -> tuple[float, float, float, float]:
+    # Left, bottom, right and top of a grid in the CRS of the first, at the turn of longitude that
+    # is closest to it.
+    xmin, ymin, xmax, ymax = project(outline(grid), grid.crs, first.crs).bounds
+    crs = parse_crs(first.crs)
+    if crs.is_geographic:
+        turn = 2 * math.pi / crs.axis_info[0].unit_conversion_factor
+        shift = turn * round((xmin + xmax - first.bounds[0] - first.bounds[2]) / 2 / turn)
+        xmin, xmax = xmin - shift, xmax - shift
+    return xmin, ymin, xmax, ymax
+
+
+def _window(grid: Grid, extent: np.ndarray) -> tuple[slice, slice]:
+    # Rows and columns of a north-up grid that an extent reaches.
+    step_x, step_y = grid.resolution
+    left, top = grid.transform[2], grid.transform[5]
+    rows = math.floor((top - extent[3]) / step_y), math.ceil((top - extent[1]) / step_y)
+    cols = math.floor((extent[0] - left) / step_x), math.ceil((extent[2] - left) / step_x)
+    (row0, row1), (col0, col1) = rows, cols
+    return slice(max(0, row0), max(0, row1)), slice(max(0, col0), max(0, col1))
 
 
 def _joint_bounds(
-    corners: np.ndarray, crs: str, bounds: Sequence[float] | None
+    extents: np.ndarray, crs: str, bounds: Sequence[float] | None
 ) -> tuple[float, ...]:
     # Left, bottom, right and top of all rasters, cut to the bounds in degrees if they overlap them.
-    low, high = corners[:, :2].min(0), corners[:, 2:].max(0)
+    low, high = extents[:, :2].min(0), extents[:, 2:].max(0)
     if bounds is not None:
         box = project(shapely.box(*bounds), WGS84, crs).bounds
         inner = np.maximum(low, box[:2]), np.minimum(high, box[2:])

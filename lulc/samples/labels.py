@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -24,6 +25,7 @@ from lulc.geo.grid import (
 from lulc.guard import read_guard
 from lulc.legend import NODATA, Crosswalk, Legend, name_key
 from lulc.raster import reader
+from lulc.raster.classes import ClassRaster, scan_raster
 from lulc.raster.vector import rasterize
 from lulc.tables import files
 from lulc.tables.vector_files import find_layer, texts_of
@@ -75,7 +77,9 @@ def read_labels_counting(labels: LabelConf, legend: Legend, grid: Grid) -> tuple
 
 
 def _read_raster(labels: LabelConf, legend: Legend, grid: Grid) -> np.ndarray:
-    span = _span(_grid_of(labels.path), grid)
+    header = _scan(labels.path)
+    _check_names(labels, legend, dict(header.names))
+    span = _span(header.grid, grid)
     votes = min(math.ceil(span), _VOTES) if span >= _COARSE else 1
     transform = tuple((grid.affine @ Affine.scale(1 / votes))[:6])
     fine = Grid(grid.crs, transform, grid.height * votes, grid.width * votes)
@@ -99,8 +103,22 @@ def _read_raster(labels: LabelConf, legend: Legend, grid: Grid) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _grid_of(path: str) -> Grid:
-    return reader.grid_of(path)
+def _scan(path: str) -> ClassRaster:
+    return scan_raster(path)
+
+
+def _check_names(labels: LabelConf, legend: Legend, names: Mapping[int, str]) -> None:
+    # A code that the crosswalk leaves as it is may not have the name of another class.
+    ids = {name_key(entry.name): entry.id for entry in legend.classes}
+    said = {_code(code) for code in (*labels.crosswalk, *labels.ignore)}
+    for code, name in names.items():
+        class_id = ids.get(name_key(name), code)
+        if class_id != code and code in legend.ids and code not in said:
+            raise InputError(
+                f"labels {labels.path} name code {code} {name!r}, which is class {class_id} of "
+                f"legend {legend.name!r}, where {code} is {legend.names[code]!r}: say which class "
+                f"is meant in labels.crosswalk ({{{code}: {class_id}}})"
+            )
 
 
 def _code(text: int | str) -> int:

@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 from lulc.spark.context import StageContext
 from lulc.spark.measure import Measured, Pairs, RegionAt, Rows, Tiles, measure
 from lulc.stats import class_rasters, landscape, zonal
-from lulc.stats.class_rasters import ClassRaster
+from lulc.stats.class_areas import MapTiles, balance
+from lulc.stats.class_rasters import ClassMaps
 from lulc.stats.regions import RegionSet
 from lulc.tables import store
 from lulc.tables.ledger import LedgerRow
@@ -19,7 +20,7 @@ from lulc.tables.ledger import LedgerRow
 
 def measure_rasters(
     context: StageContext,
-    sources: tuple[ClassRaster, ...],
+    maps: ClassMaps,
     fingerprint: str,
     cache_folder: Path | None = None,
 ) -> Measured:
@@ -27,20 +28,20 @@ def measure_rasters(
 
     Args:
         context: the run whose regions table is written.
-        sources: the class rasters, of one or more periods.
+        maps: the class rasters, of one or more periods.
         fingerprint: of the stage, see `measure`.
         cache_folder: keeps how blocks of the rasters' grids and regions intersect.
     """
 
     def count(name: str, pairs: Pairs, region_at: RegionAt) -> Rows:
         positions = {position for _, position in pairs}
-        return class_rasters.count_map_block(name, positions, sources, region_at, cache_folder)
+        return class_rasters.count_map_block(name, positions, maps, region_at, cache_folder)
 
     def scan(name: str, pairs: Pairs, region_at: RegionAt) -> Rows:
         positions = {position for _, position in pairs}
-        return class_rasters.scan_block(name, positions, sources, region_at, cache_folder)
+        return class_rasters.scan_block(name, positions, maps, region_at, cache_folder)
 
-    blocks = pa.Table.from_pylist(class_rasters.blocks(sources))
+    blocks = pa.Table.from_pylist(class_rasters.blocks(maps))
     frame = context.spark().createDataFrame(blocks)
     with_patches = context.config.stats.landscape
     return measure(context, Tiles(frame, count, scan if with_patches else None), fingerprint)
@@ -52,6 +53,7 @@ def write_areas(
     outside: pa.Table,
     region_table: pa.Table,
     names: Mapping[int, str],
+    tiles: MapTiles,
 ) -> None:
     """Write `class_areas`.
 
@@ -61,11 +63,12 @@ def write_areas(
         outside: `zonal.OUTSIDE` rows.
         region_table: the regions table.
         names: class names by id.
+        tiles: what the areas are of.
 
     Raises:
         InputError: a region's classes and unobserved part are not its true area.
     """
-    table = zonal.balance(inside, outside, region_table, names)
+    table = balance(inside, outside, region_table, names, tiles)
     store.write_table(context.out, "class_areas", table)
 
 

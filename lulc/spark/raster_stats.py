@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from lulc.errors import UsageError
 from lulc.spark.area_tables import (
@@ -16,6 +17,7 @@ from lulc.spark.area_tables import (
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
 from lulc.stats import class_rasters, regions
+from lulc.stats.class_areas import MapTiles
 from lulc.tables import files, layout, store
 from lulc.tables.files import file_identity, fingerprint_of
 from lulc.tables.ledger import LedgerRow
@@ -26,16 +28,18 @@ def stats_of_rasters(context: StageContext) -> StageResult:
 
     Raises:
         UsageError: the run file has no regions.
-        InputError: a region's areas do not add up to its true area.
+        InputError: the rasters' legends contradict each other, rasters overlap that may not, or a
+            region's areas do not add up to its true area.
     """
     config, out = context.config, context.out
     if not config.regions:
         raise UsageError(
             "areas of class rasters are taken by region: give `regions:` (--regions FILE)"
         )
-    sources = class_rasters.scan_rasters(config.maps)
+    legend = {i: c.name for i, c in config.legend.items()}
+    maps = class_rasters.scan_rasters(config.maps, config.stats.overlap, legend)
     region_files = [file_identity(file.path) for file in config.regions]
-    raster_files = [file_identity(source.path) for source in sources]
+    raster_files = [file_identity(raster.path) for raster in maps.rasters]
     fingerprint = fingerprint_of(
         "maps", region_files, raster_files, config.regions, config.maps, config.stats, config.legend
     )
@@ -49,11 +53,11 @@ def stats_of_rasters(context: StageContext) -> StageResult:
         cache = store.table_folder(out, "intersections")
         of_regions = cache / fingerprint_of(region_files, config.regions)
         files.keep_folders(cache, [of_regions])
-        measured = measure_rasters(context, sources, fingerprint, of_regions)
+        measured = measure_rasters(context, maps, fingerprint, of_regions)
         areas = measured.inside.filter(is_one_period(measured.inside))
-        names = class_rasters.name_classes(sources, areas)
-        names |= {i: c.name for i, c in config.legend.items()}
-        write_areas(context, areas, measured.outside, region_set.table, names)
+        names = class_rasters.name_classes(maps, areas)
+        tiles = MapTiles(partial(class_rasters.list_tiles, maps), of_run=False)
+        write_areas(context, areas, measured.outside, region_set.table, names, tiles)
         write_transitions(context, measured, region_set.table, names)
         notes.append(coverage_note(context, region_set, areas))
 

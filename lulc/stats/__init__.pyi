@@ -1,7 +1,8 @@
-from .area_estimation import InterpretedPoints, estimate_areas, read_points
+from .area_estimation import estimate_areas
 from .boxes import average_precision, iou, suppress_boxes
 from .change import write_changes
-from .class_rasters import ClassRaster, count_map_block, scan_block, scan_rasters
+from .class_areas import MapTiles, balance
+from .class_rasters import ClassMaps, count_map_block, join_legends, scan_block, scan_rasters
 from .confusion import ClassScore, Scores, summarise
 from .estimators import (
     Estimate,
@@ -12,19 +13,23 @@ from .estimators import (
     points_for,
     ratio,
 )
+from .interpreted_points import InterpretedPoints, read_points
 from .landscape import join_part_rows, landscape_table
+from .mosaic import Mosaic, make_mosaic
 from .regions import Region, RegionSet, read_region, read_regions, write_regions
 from .sampling import design_file, draw_sample, scan_strata
 from .validation import Maps, accuracy_table, confusion_table, format_accuracy
 from .whole_map import whole_map_region
-from .zonal import balance, count_block, measure_outside, transitions
+from .zonal import count_block, measure_outside, transitions
 
 __all__ = [
-    "ClassRaster",
+    "ClassMaps",
     "ClassScore",
     "Estimate",
     "InterpretedPoints",
+    "MapTiles",
     "Maps",
+    "Mosaic",
     "ReferenceSample",
     "Region",
     "RegionSet",
@@ -42,8 +47,10 @@ __all__ = [
     "estimate_areas",
     "format_accuracy",
     "iou",
+    "join_legends",
     "join_part_rows",
     "landscape_table",
+    "make_mosaic",
     "mean",
     "measure_outside",
     "points_for",

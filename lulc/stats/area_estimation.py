@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import glob
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,33 +11,14 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
-from lulc.config import MapFiles, RegionFile
-from lulc.errors import InputError
-from lulc.geo.grid import WGS84, transformer
-from lulc.legend import NODATA, class_names
-from lulc.raster import access
+from lulc.config import MapFiles, Overlap, RegionFile
+from lulc.legend import NODATA
 from lulc.stats import class_rasters, estimators
 from lulc.stats.estimators import Estimate, ReferenceSample
+from lulc.stats.interpreted_points import InterpretedPoints, read_points
 from lulc.stats.regions import Region, read_regions
-from lulc.stats.sampling import design_file
 from lulc.stats.zonal import widen
 from lulc.tables import schemas, store
-
-
-@dataclass(frozen=True, eq=False)
-class InterpretedPoints:
-    """Points of a sample design, with the classes of the map and of the interpreters."""
-
-    coordinates: np.ndarray
-    """(N, 2) longitude and latitude in degrees."""
-    sample: ReferenceSample
-    """Stratum, map class and reference class of the N points."""
-    class_names: dict[int, str]
-    """Class names by id."""
-    unanswered: int
-    """Number of points that are not interpreted yet; the N points exclude them."""
-    rasters: tuple[str, ...]
-    """Paths of the class rasters that the points were drawn from."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +52,7 @@ def estimate_areas(
     maps: Sequence[Path] = (),
     out: Path | None = None,
     region_files: Sequence[RegionFile] = (),
+    overlap: Overlap | None = None,
 ) -> tuple[pa.Table, int]:
     """Estimate accuracies and areas from interpreted points.
 
@@ -85,16 +65,19 @@ def estimate_areas(
         out: output folder, which the tables `estimates` and `error_matrix` are written under;
             None writes none.
         region_files: regions to estimate by, too.
+        overlap: where two class rasters have classes at one place, refuse them or take the first by
+            name; None for what the design did.
 
     Returns:
         The estimates (`schemas.ESTIMATES`, areas in m²), and the number of points that have no
         reference yet.
 
     Raises:
-        InputError: the design is missing, a reference is not a class, or a stratum has fewer than
-            two interpreted points.
+        InputError: the points or their design are missing or cannot be read, a reference is not a
+            class, the legends of design and maps differ, or a stratum has fewer than two
+            interpreted points.
     """
-    interpreted = read_points(points, maps)
+    interpreted = read_points(points, maps, overlap)
     sample = interpreted.sample
     mapped_ids = set(sample.mapped.tolist())
     classes = sorted(set(sample.reference.tolist()) | (mapped_ids - {NODATA}))
@@ -108,93 +91,6 @@ def estimate_areas(
         matrix_ids = [*classes, *([NODATA] if NODATA in mapped_ids else [])]
         store.write_table(out, "error_matrix", _error_matrix(sample, matrix_ids))
     return estimates, interpreted.unanswered
-
-
-def read_points(path: Path, maps: Sequence[Path]) -> InterpretedPoints:
-    """Read interpreted points, with the maps' class at each.
-
-    Args:
-        path: file of points, whose sample design lies beside it.
-        maps: class rasters; none for those of the design. Where two overlap the later one counts.
-
-    Returns:
-        The points that are interpreted, their map class NODATA where no map has a class.
-
-    Raises:
-        InputError: the points or their design are missing, a column is missing, or a reference is
-            not a class.
-    """
-    import geopandas
-
-    if not path.exists() or not design_file(path).exists():
-        raise InputError(
-            f"{path} and {design_file(path).name} beside it are needed: `lulc design` writes both"
-        )
-    design = json.loads(design_file(path).read_text())
-    frame = geopandas.read_file(path).to_crs(WGS84)
-    missing = {"stratum_id", "reference"} - set(frame.columns)
-    if missing:
-        raise InputError(
-            f"{path} has no column {', '.join(sorted(missing))}: `lulc design` writes them, "
-            "interpreters fill in `reference`"
-        )
-    names = {stratum["id"]: stratum["name"] for stratum in design["strata"]}
-    coordinates = shapely.get_coordinates(frame.geometry.to_numpy())
-    mapped, map_names = _sample_maps(
-        maps or [Path(text) for text in design["rasters"]], coordinates
-    )
-    names |= map_names
-    reference = _parse_classes(path, frame["reference"].tolist(), names)
-    answered = reference >= 0
-    sample = ReferenceSample(
-        frame["stratum_id"].to_numpy(int)[answered],
-        mapped[answered].astype(int),
-        reference[answered],
-        {stratum["id"]: stratum["area_m2"] for stratum in design["strata"]},
-    )
-    return InterpretedPoints(
-        coordinates[answered], sample, names, int((~answered).sum()), tuple(design["rasters"])
-    )
-
-
-def _sample_maps(
-    maps: Sequence[Path], coordinates: np.ndarray
-) -> tuple[np.ndarray, dict[int, str]]:
-    # (N,) uint8 class of the maps at longitudes and latitudes (N, 2), and class names by id.
-    mapped = np.full(len(coordinates), NODATA, np.uint8)
-    names: dict[int, str] = {}
-    for path in maps:
-        with access.open_raster(str(path)) as source:
-            names |= class_names(source.tags())
-            x, y = transformer(WGS84, source.crs.to_wkt()).transform(*coordinates.T)
-            values = np.array([bands[0] for bands in source.sample(zip(x, y, strict=True))])
-            covered = (
-                (x >= source.bounds.left)
-                & (x < source.bounds.right)
-                & (y > source.bounds.bottom)
-                & (y <= source.bounds.top)
-            )
-            nodata = NODATA if source.nodata is None else int(source.nodata)
-            mapped = np.where(covered & (values != nodata), values, mapped)
-    return mapped, names
-
-
-def _parse_classes(path: Path, answers: Iterable[Any], names: dict[int, str]) -> np.ndarray:
-    # Class ids of what interpreters wrote, -1 where they wrote nothing.
-    ids = {name.casefold(): number for number, name in names.items()}
-    ids |= {str(number): number for number in names}
-    parsed = []
-    for answer in answers:
-        text = "" if answer is None or answer != answer else str(answer).strip()  # noqa: PLR0124 (NaN)
-        text = text.removesuffix(".0")
-        if text and text.casefold() not in ids:
-            accepted = ", ".join(f"{number} or {name}" for number, name in sorted(names.items()))
-            raise InputError(
-                f"{path}: reference {text!r} is no class; accepted are {accepted}, or nothing "
-                "where not interpreted"
-            )
-        parsed.append(ids[text.casefold()] if text else -1)
-    return np.array(parsed, int)
 
 
 def _estimate_all(points: InterpretedPoints, classes: Sequence[int]) -> list[dict[str, Any]]:
@@ -222,7 +118,7 @@ def _estimate_by_region(
     # ch. 6): how many points happen to fall in a region is then no part of the error.
     rows: list[dict[str, Any]] = []
     sample, shapes = points.sample, shapely.from_wkb(table["geometry"].to_pylist())
-    sampled_m2 = _sampled_areas(points.rasters, table["level"].to_pylist(), shapes)
+    sampled_m2 = _sampled_areas(points, table["level"].to_pylist(), shapes)
     tree = shapely.STRtree(shapes)
     point, region = tree.query(shapely.points(points.coordinates), predicate="within")
     for position, region_id in enumerate(table["region_id"].to_pylist()):
@@ -240,20 +136,23 @@ def _estimate_by_region(
     return rows
 
 
-def _sampled_areas(rasters: Sequence[str], levels: Sequence[str], shapes: np.ndarray) -> np.ndarray:
+def _sampled_areas(
+    points: InterpretedPoints, levels: Sequence[str], shapes: np.ndarray
+) -> np.ndarray:
     # (R,) m² of each region that have a class in the rasters that the points were drawn from.
-    sources = class_rasters.scan_rasters([MapFiles(glob.escape(path), "map") for path in rasters])
+    files = [MapFiles(path, "map") for path in points.rasters]
+    maps = class_rasters.scan_rasters(files, points.overlap)
     tree, areas = shapely.STRtree(shapes), np.zeros(len(shapes))
-    for block in class_rasters.blocks(sources):
+    for block in class_rasters.blocks(maps):
         bounds = widen((block["xmin"], block["ymin"], block["xmax"], block["ymax"]))
         positions = tree.query(shapely.box(*bounds)).tolist()
         for row in class_rasters.count_map_block(
             block["file_name"],
             positions,
-            sources,
+            maps,
             lambda position: Region(position, levels[position], shapes[position]),
         ):
-            areas[row["position"]] += row["area_m2"] if row["class_id"] != NODATA else 0
+            areas[row["position"]] += row["area_m2"] if row["class_id"] < NODATA else 0
     return areas
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,11 @@ import numpy as np
 import pyarrow as pa
 
 from lulc.geo.areas import pixel_areas
-from lulc.geo.grid import Grid
-from lulc.raster import reader
-from lulc.raster.access import OpenRaster, open_raster
-from lulc.raster.views import PixelWindow, align, read_window
+from lulc.legend import NODATA
+from lulc.raster import classes
+from lulc.raster.classes import ClassRaster
 from lulc.raster.writer import create_cog
-from lulc.stats import class_rasters
+from lulc.stats.class_rasters import join_legends
 from lulc.tables import files
 
 NODATA_PAIR = 0xFFFF
@@ -36,13 +34,6 @@ CHANGES = pa.schema(
 _ROWS = 512  # of the rasters that are compared at once
 
 
-@dataclass(frozen=True)
-class _ClassBand:
-    # An open class raster, and the id that means no class in it.
-    source: OpenRaster
-    nodata: int
-
-
 def write_changes(before: Path, after: Path, path: Path) -> list[dict[str, Any]]:
     """Compare two class rasters pixel by pixel and write the change raster.
 
@@ -59,17 +50,11 @@ def write_changes(before: Path, after: Path, path: Path) -> list[dict[str, Any]]
         and area_m2 (true area).
 
     Raises:
-        InputError: a raster is not one band of uint8 class ids, or has no CRS.
+        InputError: a file is no class raster, or the two name their classes differently.
     """
-    with open_raster(str(before)) as first, open_raster(str(after)) as second:
-        names_before, nodata_before = class_rasters.read_classes(first)
-        names_after, nodata_after = class_rasters.read_classes(second)
-        grid = reader.grid_of(first)
-        with align(second, first, nodata_after) as aligned:
-            pixels, areas = _write_pairs(
-                path, grid, _ClassBand(first, nodata_before), _ClassBand(aligned, nodata_after)
-            )
-    names = names_before | names_after
+    first, second = (classes.scan_raster(str(path.resolve())) for path in (before, after))
+    names = join_legends([first, second])
+    pixels, areas = _write_pairs(path, first, second)
     rows = []
     for code in np.flatnonzero(pixels[:NODATA_PAIR]).tolist():
         from_id, to_id = divmod(code, 256)
@@ -87,30 +72,26 @@ def write_changes(before: Path, after: Path, path: Path) -> list[dict[str, Any]]
 
 
 def _write_pairs(
-    path: Path, grid: Grid, before: _ClassBand, after: _ClassBand
+    path: Path, before: ClassRaster, after: ClassRaster
 ) -> tuple[np.ndarray, np.ndarray]:
-    # (65536,) pixels and m² by pair of classes, of two rasters on one grid; writes the raster of
-    # pairs at path.
+    # (65536,) pixels and m² by pair of classes; writes the raster of pairs at path.
+    grid = before.grid
     pixels, areas = np.zeros(NODATA_PAIR + 1), np.zeros(NODATA_PAIR + 1)
 
     def write(temporary: Path) -> None:
-        with create_cog(temporary, before.source, "uint16", NODATA_PAIR) as target:
+        with create_cog(temporary, grid, "uint16", NODATA_PAIR) as target:
             for row in range(0, grid.height, _ROWS):
                 window = np.s_[row : min(row + _ROWS, grid.height), 0 : grid.width]
-                pairs = _read_pairs(before, after, window)
+                strip = grid.window(row, 0, window[0].stop - row, grid.width)
+                from_ids = classes.read_ids(before, window)
+                to_ids, _ = classes.read_ids_onto(after, strip)
+                valid = (from_ids != NODATA) & (to_ids != NODATA)
+                codes = from_ids.astype(np.uint16) << 8 | to_ids
+                pairs = np.where(valid, codes, np.uint16(NODATA_PAIR))
                 target.write(pairs, window)
-                row_areas = pixel_areas(grid.window(row, 0, *pairs.shape))
-                weights = np.broadcast_to(row_areas, pairs.shape).ravel()
+                weights = np.broadcast_to(pixel_areas(strip), pairs.shape).ravel()
                 pixels[:] += np.bincount(pairs.ravel(), minlength=len(pixels))
                 areas[:] += np.bincount(pairs.ravel(), weights=weights, minlength=len(areas))
 
     files.write_atomic(path, write)
     return pixels, areas
-
-
-def _read_pairs(before: _ClassBand, after: _ClassBand, window: PixelWindow) -> np.ndarray:
-    # (H, W) uint16 pairs of classes in a window.
-    from_ids = read_window(before.source, window)
-    to_ids = read_window(after.source, window)
-    valid = (from_ids != before.nodata) & (to_ids != after.nodata)
-    return np.where(valid, from_ids.astype(np.uint16) << 8 | to_ids, np.uint16(NODATA_PAIR))

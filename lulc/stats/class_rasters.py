@@ -4,79 +4,82 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import shapely
 
-from lulc.config import MapFiles
+from lulc.config import MapFiles, Overlap
 from lulc.errors import InputError
 from lulc.geo import grid as geo_grid
 from lulc.geo.areas import pixel_areas
 from lulc.geo.coverage import Runs, count_runs, find_runs
-from lulc.geo.grid import Grid
-from lulc.guard import read_guard
-from lulc.legend import NODATA, class_names
+from lulc.geo.grid import Grid, outline
+from lulc.legend import NODATA, join_names, name_key
 from lulc.paths import match_files
-from lulc.raster import reader
-from lulc.raster.access import OpenRaster, open_raster
-from lulc.raster.views import align, read_window
+from lulc.raster import classes
+from lulc.raster.classes import ClassRaster
 from lulc.stats import landscape
+from lulc.stats.mosaic import Mosaic, MosaicBlock, make_mosaic, read_block, read_onto
 from lulc.stats.regions import Region
-from lulc.stats.zonal import BETWEEN, INSIDE, outline, project_region, widen
+from lulc.stats.zonal import BETWEEN, INSIDE, SEAM, project_region, widen
 from lulc.tables import arrays, files, schemas
 
 SIDE = 2048
 """Pixels a side of a block, which is read at once."""
 
 _OTHER = 255  # code of pairs of classes that another pass counts
+_ROUNDING = 1e-9  # of sums of shares of pixels
 
 
 @dataclass(frozen=True)
-class ClassRaster:
-    """A class raster of one period."""
+class Stack:
+    """Class rasters on the very same grid, at most one a period."""
 
-    path: str
-    """Path of the file."""
-    period: str
-    """Name of the period that it maps."""
     grid: Grid
-    """Grid of its pixels."""
-    nodata: int | None
-    """Value that means no class; None stands for 255."""
+    """Their grid."""
+    rasters: tuple[tuple[int, int], ...]
+    """(number of the period, number of the raster in its mosaic), in the order of periods."""
+
+
+@dataclass(frozen=True)
+class ClassMaps:
+    """Class rasters of one or more periods."""
+
+    periods: tuple[str, ...]
+    """Names of the periods, in their order."""
+    mosaics: tuple[Mosaic, ...]
+    """The rasters of each period."""
+    stacks: tuple[Stack, ...]
+    """The rasters of all periods that lie on one grid, for every grid."""
     names: tuple[tuple[int, str], ...]
-    """(id, name) of the classes that its tags name."""
+    """(id, name) of the classes that the rasters' tags, or the run's legend, name."""
+
+    @property
+    def rasters(self) -> tuple[ClassRaster, ...]:
+        """All rasters, period after period."""
+        return tuple(raster for mosaic in self.mosaics for raster in mosaic.rasters)
 
 
-def read_classes(source: OpenRaster) -> tuple[dict[int, str], int]:
-    """Read the classes of an open class raster.
-
-    Returns:
-        Class names by id, as far as the tags have them, and the id that means no class.
-
-    Raises:
-        InputError: the raster is not one band of uint8 with a CRS.
-    """
-    if source.count != 1 or source.dtypes[0] != "uint8" or not source.crs:
-        raise InputError(
-            f"{source.name} is no class raster: one band of uint8 and a CRS are accepted"
-        )
-    return class_names(source.tags()), NODATA if source.nodata is None else int(source.nodata)
-
-
-def scan_rasters(maps: Sequence[MapFiles]) -> tuple[ClassRaster, ...]:
+def scan_rasters(
+    maps: Sequence[MapFiles], overlap: Overlap = "refuse", legend: Mapping[int, str] | None = None
+) -> ClassMaps:
     """List the class rasters that match patterns, reading their headers only.
 
+    Args:
+        maps: patterns of files and their periods.
+        overlap: whether two rasters of a period may have classes at one place.
+        legend: names that hold for all rasters whatever their tags call these ids.
+
     Raises:
-        InputError: a file is not a class raster, or no file matches a pattern.
+        InputError: a file is not a class raster, or no file matches a pattern, or the rasters'
+            legends contradict each other.
     """
-    rasters = []
+    by_period: dict[str, list[ClassRaster]] = {}
     for map_files in maps:
         paths = match_files(map_files.path)
         if not paths:
@@ -84,42 +87,60 @@ def scan_rasters(maps: Sequence[MapFiles]) -> tuple[ClassRaster, ...]:
                 f"no file matches {map_files.path}: the pattern of class rasters for period "
                 f"{map_files.period}"
             )
-        for path in paths:
-            with read_guard(f"class raster {path}"):
-                rasters.append(_scan_raster(str(path), map_files.period))
-    return tuple(rasters)
+        of_period = by_period.setdefault(map_files.period, [])
+        of_period.extend(classes.scan_raster(str(path)) for path in paths)
+    periods = tuple(sorted(by_period))
+    mosaics = tuple(make_mosaic(by_period[period], overlap) for period in periods)
+    rasters = [raster for mosaic in mosaics for raster in mosaic.rasters]
+    names = join_legends(rasters, legend or {})
+    return ClassMaps(periods, mosaics, _stack(mosaics), tuple(sorted(names.items())))
 
 
-def _scan_raster(path: str, period: str) -> ClassRaster:
-    with open_raster(path) as file:
-        if file.count != 1 or np.dtype(file.dtypes[0]).kind not in "ui" or not file.crs:
-            raise InputError(
-                f"{path} is no class raster: one band of whole numbers and a CRS are accepted"
-            )
-        names = class_names(file.tags())
-        nodata = None if file.nodata is None else int(file.nodata)
-        return ClassRaster(path, period, reader.grid_of(file), nodata, tuple(sorted(names.items())))
+def join_legends(
+    rasters: Sequence[ClassRaster], legend: Mapping[int, str] | None = None
+) -> dict[int, str]:
+    """Return the class names of rasters, whose legends must agree.
+
+    Args:
+        rasters: the class rasters.
+        legend: names that hold for all of them; a raster may call such an id otherwise, but not by
+            the name of another id.
+
+    Raises:
+        InputError: an id has two names, a name two ids, or a name reads as another id.
+    """
+    settled = dict(legend or {})
+    ids = {name_key(name) for name in settled.values()}
+    origins: list[tuple[str, Mapping[int, str]]] = [("the legend", settled)] if settled else []
+    # Thousands of rasters have few legends.
+    paths = {raster.names: raster.path for raster in reversed(rasters)}
+    for names, path in reversed(paths.items()):
+        contradicting = {
+            class_id: name
+            for class_id, name in names
+            if class_id not in settled or name_key(name) in ids
+        }
+        origins.append((path, contradicting))
+    return join_names(origins)
 
 
-def blocks(sources: tuple[ClassRaster, ...]) -> list[dict[str, Any]]:
+def blocks(maps: ClassMaps) -> list[dict[str, Any]]:
     """Cut class rasters into blocks; rasters on one grid share their blocks.
-
-    Every pixel of a period is counted once. Where rasters of one period overlap it is counted
-    twice, which the balance of areas detects.
 
     Returns:
         A row for every block and period: `file_name` of the block, `row_index`, period, model, and
         the GRID columns of the block.
     """
     rows = []
-    for number, (grid, stack) in enumerate(_stacks(sources)):
-        tops, lefts = (range(0, size, SIDE) for size in grid.shape)
+    for number, stack in enumerate(maps.stacks):
+        tops, lefts = (range(0, size, SIDE) for size in stack.grid.shape)
         for row, col in itertools.product(tops, lefts):
-            columns = arrays.grid_columns(_block_grid(grid, row, col))
+            columns = arrays.grid_columns(_block_grid(stack.grid, row, col))
             del columns["footprint"]
             name = f"{number}/{row}/{col}"
-            for index, source in enumerate(stack):
-                key = {"file_name": name, "row_index": index, "period": source.period, "model": ""}
+            for index, (period, _) in enumerate(stack.rasters):
+                period_name = maps.periods[period]
+                key = {"file_name": name, "row_index": index, "period": period_name, "model": ""}
                 rows.append(key | columns)
     return rows
 
@@ -128,38 +149,39 @@ def _block_grid(grid: Grid, row: int, col: int) -> Grid:
     return grid.window(row, col, min(SIDE, grid.height - row), min(SIDE, grid.width - col))
 
 
-@lru_cache(maxsize=2)
-def _stacks(sources: tuple[ClassRaster, ...]) -> list[tuple[Grid, list[ClassRaster]]]:
-    # Rasters on the very same grid, one a period, in the order of their periods.
-    layers_by_grid: dict[Grid, list[dict[str, ClassRaster]]] = {}
-    for source in sources:
-        layers = layers_by_grid.setdefault(source.grid, [])
-        free = next((layer for layer in layers if source.period not in layer), None)
-        if free is None:
-            layers.append(free := {})
-        free[source.period] = source
-    return [
-        (grid, [layer[period] for period in sorted(layer)])
+def _stack(mosaics: Sequence[Mosaic]) -> tuple[Stack, ...]:
+    layers_by_grid: dict[Grid, list[dict[int, int]]] = {}
+    for period, mosaic in enumerate(mosaics):
+        for number, raster in enumerate(mosaic.rasters):
+            layers = layers_by_grid.setdefault(raster.grid, [])
+            free = next((layer for layer in layers if period not in layer), None)
+            if free is None:
+                layers.append(free := {})
+            free[period] = number
+    return tuple(
+        Stack(grid, tuple(sorted(layer.items())))
         for grid, layers in layers_by_grid.items()
         for layer in layers
-    ]
+    )
 
 
 def count_map_block(
     name: str,
     positions: Iterable[int],
-    sources: tuple[ClassRaster, ...],
+    maps: ClassMaps,
     region_at: Callable[[int], Region],
     cache_folder: Path | None = None,
 ) -> list[dict[str, Any]]:
     """Count the classes of one block by region, and their changes between neighbouring periods.
 
-    A period that lies on another grid is sampled at the centres of this block's pixels.
+    Where rasters of a period overlap each place is counted for the one that owns it (see
+    `lulc.stats.mosaic`). A period that lies on another grid is sampled at the centres of this
+    block's pixels.
 
     Args:
         name: `file_name` of the block, from `blocks`.
         positions: positions of the regions that may overlap the block.
-        sources: all class rasters of the run.
+        maps: all class rasters of the run.
         region_at: reader of a region by its position.
         cache_folder: folder of intersections of blocks with these regions. Those of this block are
             read from it, or written to it.
@@ -167,28 +189,55 @@ def count_map_block(
     Returns:
         Rows of INSIDE, for every period of the block and every pair of neighbouring periods.
     """
-    grid, layers = _read_block(name, sources)
+    grid, layers = _read_block(name, maps)
     areas = pixel_areas(grid)
-    codings = [
-        *((period, classes, np.arange(256)) for period, classes in layers.items()),
-        *_code_changes(grid, layers, sources),
-    ]
+    changes = list(_code_changes(grid, layers, maps))
     rows = []
     runs_by_region = _intersect(grid, sorted(set(positions)), region_at, cache_folder)
     for position, runs in runs_by_region.items():
-        for period, codes, ids in codings:
-            pixels, area = count_runs(runs, codes, areas)
-            for code in np.flatnonzero(pixels[: len(ids)]).tolist():
-                sums = (float(pixels[code]), float(area[code]), math.nan, math.nan)
-                row = (position, period, "", int(ids[code]), *sums)
-                rows.append(dict(zip(INSIDE.names, row, strict=True)))
+        for period, block in layers.items():
+            sums = _count_owned(block, runs, areas)
+            rows += _inside_rows((position, maps.periods[period], ""), sums, np.arange(SEAM + 1))
+        for pair, codes, ids in changes:
+            sums = np.array(count_runs(runs, codes, areas))
+            rows += _inside_rows((position, pair, ""), sums[:, : len(ids)], ids)
     return rows
+
+
+def _count_owned(block: MosaicBlock, runs: Runs, areas: np.ndarray) -> np.ndarray:
+    # (2, SEAM + 1) pixels and m² by class of what the block's raster owns.
+    sums = np.zeros((2, SEAM + 1))
+    sums[:, :SEAM] = count_runs(runs, block.ids, areas)
+    if block.foreign is not None:
+        # Foreign pixels have no class here, and are no part of this raster's map either.
+        foreign = np.array(count_runs(runs, block.foreign.view(np.uint8), areas))[:, 1]
+        sums[:, NODATA] -= foreign
+        sums[:, NODATA] *= sums[0, NODATA] > _ROUNDING * foreign[0]
+    if block.seam is not None:
+        sums[:, SEAM] = np.array(count_runs(runs, block.seam.view(np.uint8), areas))[:, 1]
+    return sums
+
+
+def _inside_rows(
+    key: tuple[int, str, str], sums: np.ndarray, ids: np.ndarray
+) -> list[dict[str, Any]]:
+    # Rows of INSIDE of (2, N) pixels and m², for the ids (N,) that have pixels.
+    return [
+        dict(
+            zip(
+                INSIDE.names,
+                (*key, int(ids[code]), *sums[:, code].tolist(), math.nan, math.nan),
+                strict=True,
+            )
+        )
+        for code in np.flatnonzero(sums[0]).tolist()
+    ]
 
 
 def scan_block(
     name: str,
     positions: Iterable[int],
-    sources: tuple[ClassRaster, ...],
+    maps: ClassMaps,
     region_at: Callable[[int], Region],
     cache_folder: Path | None = None,
 ) -> list[dict[str, Any]]:
@@ -197,49 +246,56 @@ def scan_block(
     Args:
         name: `file_name` of the block, from `blocks`.
         positions: positions of the regions that may overlap the block.
-        sources: all class rasters of the run.
+        maps: all class rasters of the run.
         region_at: reader of a region by its position.
         cache_folder: folder of intersections, as in `count_map_block`.
 
     Returns:
         Rows of `landscape.PARTS`, for every period of the block.
     """
-    grid, layers = _read_block(name, sources)
+    grid, layers = _read_block(name, maps)
     lattice, *origin = landscape.find_lattice(grid)
     rows = []
     runs_by_region = _intersect(grid, sorted(set(positions)), region_at, cache_folder)
     for position, runs in runs_by_region.items():
-        for period, classes in layers.items():
-            patches = landscape.scan_patches(classes, runs, grid, (origin[0], origin[1]))
+        for period, block in layers.items():
+            patches = landscape.scan_patches(block.ids, runs, grid, (origin[0], origin[1]))
             if patches:
-                key = {"position": position, "period": period, "lattice": lattice}
+                key = {"position": position, "period": maps.periods[period], "lattice": lattice}
                 rows.append(key | patches.to_columns())
     return rows
 
 
-def _read_block(name: str, sources: tuple[ClassRaster, ...]) -> tuple[Grid, dict[str, np.ndarray]]:
-    # The block's grid, and the classes of every period that it has.
+def _read_block(name: str, maps: ClassMaps) -> tuple[Grid, dict[int, MosaicBlock]]:
+    # The block's grid, and the classes of every period that it has, by the period's number.
     number, row, col = map(int, name.split("/"))
-    stack_grid, stack = _stacks(sources)[number]
-    grid = _block_grid(stack_grid, row, col)
-    return grid, {source.period: _read(source, grid, row, col) for source in stack}
+    stack = maps.stacks[number]
+    grid = _block_grid(stack.grid, row, col)
+    window = (row, col, grid.height, grid.width)
+    return grid, {
+        period: read_block(maps.mosaics[period], raster, window) for period, raster in stack.rasters
+    }
 
 
 def _code_changes(
-    grid: Grid, layers: dict[str, np.ndarray], sources: tuple[ClassRaster, ...]
+    grid: Grid, layers: dict[int, MosaicBlock], maps: ClassMaps
 ) -> Iterable[tuple[str, np.ndarray, np.ndarray]]:
     # (pair of periods, codes (H, W), pair of classes by code) of every two neighbouring periods of
     # which the block has the first.
-    periods = sorted({source.period for source in sources})
-    for before, after in itertools.pairwise(periods):
-        if before in layers:
-            after_classes = (
-                layers[after]
-                if after in layers
-                else _resample([source for source in sources if source.period == after], grid)
+    for period in range(len(maps.periods) - 1):
+        if period in layers:
+            after_ids = (
+                layers[period + 1].ids
+                if _is_whole(layers.get(period + 1))
+                else read_onto(maps.mosaics[period + 1], grid)
             )
-            for codes, ids in _code_pairs(layers[before], after_classes):
-                yield f"{before}{BETWEEN}{after}", codes, ids
+            pair = f"{maps.periods[period]}{BETWEEN}{maps.periods[period + 1]}"
+            for codes, ids in _code_pairs(layers[period].ids, after_ids):
+                yield pair, codes, ids
+
+
+def _is_whole(block: MosaicBlock | None) -> bool:
+    return block is not None and block.foreign is None
 
 
 def _intersect(
@@ -256,9 +312,10 @@ def _intersect(
         if set(positions) <= set(cached):
             return {position: cached[position] for position in positions}
     bounds = widen(geo_grid.footprint(grid).bounds)
+    xmin, _, xmax, _ = grid.bounds
     runs_by_region = {}
     for position in positions:
-        shape = project_region(region_at(position), bounds, grid.crs)
+        shape = project_region(region_at(position), bounds, grid.crs, (xmin, xmax))
         runs_by_region[position] = find_runs(outline(grid) if shape is None else shape, grid)
     if path:
         _write_intersections(path, runs_by_region)
@@ -300,61 +357,18 @@ def _code_pairs(before: np.ndarray, after: np.ndarray) -> Iterable[tuple[np.ndar
         yield table[pairs], np.array(batch)
 
 
-def _read(source: ClassRaster, grid: Grid, row: int, col: int) -> np.ndarray:
-    with open_raster(source.path) as file:
-        window = np.s_[row : row + grid.height, col : col + grid.width]
-        return _to_ids(read_window(file, window), source)
-
-
-def _resample(sources: Sequence[ClassRaster], grid: Grid) -> np.ndarray:
-    # The classes of rasters on another grid at the centres of a grid's pixels.
-    classes = np.full(grid.shape, NODATA, np.uint8)
-    footprint = geo_grid.footprint(grid)
-    for source in sources:
-        if shapely.intersects(footprint, _footprint(source.grid)):
-            fill = NODATA if source.nodata is None else source.nodata
-            with (
-                open_raster(source.path) as file,
-                align(file, grid, fill) as aligned,
-            ):
-                ids = _to_ids(aligned.read(1), source)
-            np.copyto(classes, ids, where=ids != NODATA)
-    return classes
-
-
-@cache
-def _footprint(grid: Grid) -> shapely.Geometry:
-    return geo_grid.footprint(grid)
-
-
-def _to_ids(values: np.ndarray, source: ClassRaster) -> np.ndarray:
-    # Ids as uint8, 255 where there is no class; a raster stored so already is not scanned again.
-    if source.nodata in (None, NODATA) and values.dtype == np.uint8:
-        return values
-    nodata = NODATA if source.nodata is None else source.nodata
-    empty = values == nodata
-    invalid = (
-        (values == NODATA)
-        if values.dtype == np.uint8
-        else ~empty & ((values < 0) | (values >= NODATA))
-    )
-    if invalid.any():
-        raise InputError(
-            f"{source.path} holds {values[invalid][0]}: class ids from 0 to 254 are accepted, "
-            "or its nodata"
-        )
-    ids = values.astype(np.uint8, copy=False)
-    ids[empty] = NODATA
-    return ids
-
-
-def name_classes(sources: Sequence[ClassRaster], inside: pa.Table) -> dict[int, str]:
+def name_classes(maps: ClassMaps, inside: pa.Table) -> dict[int, str]:
     """Return a name for every class id that occurs.
 
     Args:
-        sources: class rasters; the last that names a class counts.
+        maps: the class rasters.
         inside: `zonal.INSIDE` rows of single periods.
     """
     ids = {i for i in inside["class_id"].unique().to_pylist() if i < NODATA}
-    names = {i: f"class {i}" for i in ids}
-    return names | {i: name for source in sources for i, name in source.names}
+    return {i: f"class {i}" for i in ids} | dict(maps.names)
+
+
+def list_tiles(maps: ClassMaps, period: str) -> list[tuple[str, Grid]]:
+    """Return path and grid of the class rasters of a period."""
+    mosaic = maps.mosaics[maps.periods.index(period)]
+    return [(raster.path, raster.grid) for raster in mosaic.rasters]

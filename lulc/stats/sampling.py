@@ -19,14 +19,17 @@ import numpy as np
 
 if TYPE_CHECKING:
     import geopandas
+from lulc.config import Overlap
 from lulc.errors import InputError, UsageError
 from lulc.geo.areas import pixel_areas
 from lulc.geo.grid import WGS84, transformer
+from lulc.legend import NODATA
 from lulc.paths import for_pyogrio
-from lulc.raster import reader
-from lulc.raster.access import OpenRaster, open_raster
-from lulc.raster.views import pixel_centres, read_window
-from lulc.stats import class_rasters, estimators
+from lulc.raster import classes
+from lulc.raster.views import pixel_centres
+from lulc.stats import estimators
+from lulc.stats.class_rasters import join_legends
+from lulc.stats.mosaic import Mosaic, make_mosaic, read_block
 from lulc.tables import files
 
 _SIDE = 1024
@@ -36,75 +39,44 @@ _ALLOCATIONS = ("neyman", "proportional", "equal")
 
 @dataclass(frozen=True)
 class RasterWindow:
-    """A window of a class raster, with the area of each class in it.
+    """A window of a class raster, with the area of each class that the raster owns in it.
 
     Attributes:
-        path: the raster's file.
+        raster: number of the raster in its mosaic.
         offsets: first row, first column, height and width in pixels.
         areas: (256,) m² by class id.
     """
 
-    path: Path
+    raster: int
     offsets: tuple[int, int, int, int]
     areas: np.ndarray
 
 
-def scan_strata(rasters: Sequence[Path]) -> tuple[list[RasterWindow], dict[int, str]]:
+def scan_strata(mosaic: Mosaic) -> list[RasterWindow]:
     """Measure the classes of class rasters, window by window.
 
     Returns:
-        The windows that have a class, and the class names by id.
+        The windows that have a class.
 
     Raises:
-        InputError: a file is not a class raster, two overlap, or no pixel has a class.
+        InputError: two rasters overlap that may not, or no pixel has a class.
     """
-    windows: list[RasterWindow] = []
-    names: dict[int, str] = {}
-    extents: list[_Extent] = []
-    for path in rasters:
-        with open_raster(str(path)) as source:
-            names |= class_rasters.read_classes(source)[0]
-            extents.append(_Extent(path, source.crs, source.bounds, max(source.res)))
-            windows += _scan_windows(path, source)
-    for first, second in itertools.combinations(extents, 2):
-        if first.overlaps(second):
-            raise InputError(
-                f"{first.path} and {second.path} overlap, and the area they share would be "
-                "counted twice: give one of them"
-            )
-    if not windows:
-        raise InputError(
-            f"no pixel of {', '.join(map(str, rasters)) or 'no raster'} has a class: "
-            "there is nothing to sample"
-        )
-    return windows, names
-
-
-@dataclass(frozen=True)
-class _Extent:
-    # bounds: left, bottom, right and top in units of the CRS; resolution: a pixel's longer side.
-    path: Path
-    crs: Any
-    bounds: Any
-    resolution: float
-
-    def overlaps(self, other: _Extent) -> bool:
-        """Return whether the two share more than half a pixel, in one CRS."""
-        a, b = self.bounds, other.bounds
-        width = min(a.right, b.right) - max(a.left, b.left)
-        height = min(a.top, b.top) - max(a.bottom, b.bottom)
-        return bool(self.crs == other.crs and min(width, height) > self.resolution / 2)
-
-
-def _scan_windows(path: Path, source: OpenRaster) -> list[RasterWindow]:
     windows = []
-    tops, lefts = range(0, source.height, _SIDE), range(0, source.width, _SIDE)
-    for row, col in itertools.product(tops, lefts):
-        offsets = (row, col, min(_SIDE, source.height - row), min(_SIDE, source.width - col))
-        classes, pixel_m2 = _read_class_areas(source, offsets)
-        areas = np.bincount(classes.ravel(), weights=pixel_m2.ravel(), minlength=256)
-        if areas.any():
-            windows.append(RasterWindow(path, offsets, areas))
+    for number, raster in enumerate(mosaic.rasters):
+        tops, lefts = (range(0, size, _SIDE) for size in raster.grid.shape)
+        for row, col in itertools.product(tops, lefts):
+            height, width = (
+                min(_SIDE, size - start)
+                for size, start in zip(raster.grid.shape, (row, col), strict=True)
+            )
+            offsets = (row, col, height, width)
+            ids, pixel_m2 = _read_class_areas(mosaic, number, offsets)
+            areas = np.bincount(ids.ravel(), weights=pixel_m2.ravel(), minlength=256)
+            if areas.any():
+                windows.append(RasterWindow(number, offsets, areas))
+    if not windows:
+        paths = ", ".join(raster.path for raster in mosaic.rasters)
+        raise InputError(f"no pixel of {paths or 'no raster'} has a class: nothing to sample")
     return windows
 
 
@@ -117,6 +89,7 @@ def draw_sample(
     min_points: int = 30,
     accuracies: dict[int, float] | None = None,
     seed: int = 0,
+    overlap: Overlap = "refuse",
 ) -> dict[str, Any]:
     """Draw a stratified random sample of points, with the map's classes as strata.
 
@@ -124,7 +97,7 @@ def draw_sample(
     `lulc evaluate --reference` needs.
 
     Args:
-        rasters: class rasters (one band of uint8) that do not overlap.
+        rasters: class rasters.
         path: file of the points, .gpkg or .geojson.
         points: number of points; or give `error`.
         error: standard error, 0–1, that the overall accuracy shall have; or give `points`.
@@ -133,14 +106,17 @@ def draw_sample(
         min_points: smallest number of points of a class.
         accuracies: expected user's accuracy, 0–1, by class id; 0.8 for the others.
         seed: seed of the random numbers.
+        overlap: where two rasters have classes at one place, refuse them or take the first by name.
 
     Returns:
-        The design: rasters, allocation, seed, points, and strata with id, name, area_m2 and points.
+        The design: rasters, overlap, allocation, seed, points, and strata with id, name, area_m2
+        and points.
 
     Raises:
         UsageError: neither or both of `points` and `error` are given, `allocation` is none of
             these, or `path` has another suffix.
-        InputError: a raster is not a class raster, or `points` is too small for `min_points`.
+        InputError: a raster is not a class raster, two overlap that may not or name their classes
+            differently, or `points` is too small for `min_points`.
     """
     if (points is None) == (error is None):
         raise UsageError(
@@ -151,7 +127,9 @@ def draw_sample(
         raise UsageError(f"allocation {allocation!r} is none of {', '.join(_ALLOCATIONS)}")
     if path.suffix not in (".gpkg", ".geojson"):
         raise UsageError(f"{path}: points are written as .gpkg or .geojson")
-    windows, names = scan_strata(rasters)
+    scanned = [classes.scan_raster(str(raster.resolve())) for raster in rasters]
+    names, mosaic = join_legends(scanned), make_mosaic(scanned, overlap)
+    windows = scan_strata(mosaic)
     areas = np.sum([window.areas for window in windows], axis=0)
     strata = np.flatnonzero(areas).tolist()
     weights = areas[strata] / areas.sum()
@@ -166,11 +144,12 @@ def draw_sample(
         spreads = np.ones(len(strata))
     counts = estimators.allocate(weights, spreads, points, min_points).tolist()
     sample = _draw_points(
-        windows, dict(zip(strata, counts, strict=True)), np.random.default_rng(seed)
+        mosaic, windows, dict(zip(strata, counts, strict=True)), np.random.default_rng(seed)
     )
     _write_points(path, sample, names)
     design = {
-        "rasters": [str(raster) for raster in rasters],
+        "rasters": [raster.path for raster in mosaic.rasters],
+        "overlap": overlap,
         "allocation": allocation,
         "seed": seed,
         "points": int(points),
@@ -205,14 +184,17 @@ def _write_points(path: Path, sample: geopandas.GeoDataFrame, names: dict[int, s
 
 
 def _draw_points(
-    windows: Sequence[RasterWindow], counts: dict[int, int], rng: np.random.Generator
+    mosaic: Mosaic,
+    windows: Sequence[RasterWindow],
+    counts: dict[int, int],
+    rng: np.random.Generator,
 ) -> geopandas.GeoDataFrame:
     # Points of every stratum at the centres of pixels, in random order.
     import geopandas
 
     rows = []
     for number, draws in sorted(_draw_offsets(windows, counts, rng).items()):
-        rows += _locate_points(windows[number], draws)
+        rows += _locate_points(mosaic, windows[number], draws)
     order = rng.permutation(len(rows))
     stratum_ids, lons, lats, sides = (np.array([rows[i][n] for i in order]) for n in range(4))
     columns = {
@@ -241,34 +223,33 @@ def _draw_offsets(
 
 
 def _locate_points(
-    window: RasterWindow, draws: Sequence[tuple[int, float]]
+    mosaic: Mosaic, window: RasterWindow, draws: Sequence[tuple[int, float]]
 ) -> list[tuple[int, float, float, float]]:
     # (stratum, longitude, latitude, pixel side in m) of the points drawn in a window.
-    with open_raster(str(window.path)) as source:
-        classes, pixel_m2 = _read_class_areas(source, window.offsets)
-        grid = reader.grid_of(source).window(*window.offsets)
+    ids, pixel_m2 = _read_class_areas(mosaic, window.raster, window.offsets)
+    grid = mosaic.rasters[window.raster].grid.window(*window.offsets)
     rows = []
     for stratum in sorted({stratum for stratum, _ in draws}):
-        pixels = np.flatnonzero(classes.ravel() == stratum)
+        pixels = np.flatnonzero(ids.ravel() == stratum)
         ends = np.cumsum(pixel_m2.ravel()[pixels])
         offsets = [m2 for drawn_stratum, m2 in draws if drawn_stratum == stratum]
         ranks = np.minimum(np.searchsorted(ends, offsets, side="right"), len(pixels) - 1)
-        y, x = np.divmod(pixels[ranks], classes.shape[1])
+        y, x = np.divmod(pixels[ranks], ids.shape[1])
         lon, lat = transformer(grid.crs, WGS84).transform(*pixel_centres(grid, y, x))
+        # A raster may count longitudes beyond 180.
+        lon = np.atleast_1d(lon)
+        lon = np.where(np.abs(lon) > 180, (lon + 180) % 360 - 180, lon)
         sides = np.sqrt(pixel_m2.ravel()[pixels[ranks]])
-        rows += [
-            (stratum, *point)
-            for point in zip(np.atleast_1d(lon), np.atleast_1d(lat), sides, strict=True)
-        ]
+        rows += [(stratum, *point) for point in zip(lon, np.atleast_1d(lat), sides, strict=True)]
     return rows
 
 
 def _read_class_areas(
-    source: OpenRaster, offsets: tuple[int, int, int, int]
+    mosaic: Mosaic, number: int, offsets: tuple[int, int, int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    # Class ids (H, W) of a window, and the m² of each pixel, zero where there is no class.
-    row, col, height, width = offsets
-    classes = read_window(source, np.s_[row : row + height, col : col + width])
-    _, nodata = class_rasters.read_classes(source)
-    areas = np.broadcast_to(pixel_areas(reader.grid_of(source).window(*offsets)), classes.shape)
-    return classes, np.where(classes == nodata, 0.0, areas)
+    # Class ids (H, W) that a raster owns in a window, and the m² of each pixel, zero where there
+    # is no class.
+    ids = read_block(mosaic, number, offsets).ids
+    grid = mosaic.rasters[number].grid.window(*offsets)
+    areas = np.broadcast_to(pixel_areas(grid), ids.shape)
+    return ids, np.where(ids == NODATA, 0.0, areas)

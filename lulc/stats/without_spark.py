@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -12,10 +13,11 @@ import pyarrow.compute as pc
 import shapely
 
 from lulc import progress
-from lulc.config import MapFiles, RegionFile
+from lulc.config import MapFiles, Overlap, RegionFile
 from lulc.geo.grid import Grid
 from lulc.stats import class_rasters, zonal
-from lulc.stats.class_rasters import ClassRaster
+from lulc.stats.class_areas import MapTiles, balance
+from lulc.stats.class_rasters import ClassMaps
 from lulc.stats.regions import Region, RegionSet, read_regions
 from lulc.tables.arrays import grid_from
 
@@ -35,7 +37,7 @@ class AreaTables:
 
 
 def measure_class_rasters(
-    maps: Sequence[MapFiles], region_files: Sequence[RegionFile]
+    maps: Sequence[MapFiles], region_files: Sequence[RegionFile], overlap: Overlap = "refuse"
 ) -> AreaTables:
     """Take the areas of classes, and of their changes, by region.
 
@@ -45,33 +47,37 @@ def measure_class_rasters(
     Args:
         maps: class rasters by pattern and period.
         region_files: vector files of polygons in any CRS.
+        overlap: where two rasters of a period have classes at one place, refuse them or take the
+            first by name.
 
     Raises:
-        InputError: a file cannot be read, or a region's areas do not add up to its true area.
+        InputError: a file cannot be read, legends contradict each other, rasters overlap that may
+            not, or a region's areas do not add up to its true area.
     """
-    sources = class_rasters.scan_rasters(maps)
+    scanned = class_rasters.scan_rasters(maps, overlap)
     regions = read_regions(region_files)
     for note in regions.notes:
         progress.say(note)
     if regions.empty:
         ids = ", ".join(regions.empty[:3])
         progress.say(f"{len(regions.empty)} regions have no area and are left out ({ids})")
-    inside, outside = _measure(sources, regions)
+    inside, outside = _measure(scanned, regions)
     between = pc.match_substring(inside["period"], zonal.BETWEEN)
     of_periods = inside.filter(pc.invert(between))
-    names = class_rasters.name_classes(sources, of_periods)
-    areas = zonal.balance(of_periods, outside, regions.table, names)
+    names = class_rasters.name_classes(scanned, of_periods)
+    tiles = MapTiles(partial(class_rasters.list_tiles, scanned), of_run=False)
+    areas = balance(of_periods, outside, regions.table, names, tiles)
     changes = zonal.transitions(inside.filter(between), regions.table, names)
     return AreaTables(areas, changes)
 
 
-def _measure(sources: tuple[ClassRaster, ...], region_set: RegionSet) -> tuple[pa.Table, pa.Table]:
+def _measure(maps: ClassMaps, region_set: RegionSet) -> tuple[pa.Table, pa.Table]:
     regions = _regions(region_set)
     tree = shapely.STRtree([region.geometry for region in regions])
     grids: dict[tuple[int, str], list[Grid]] = defaultdict(list)
     sums: dict[tuple[int, str, int], np.ndarray] = {}
     counted = set()
-    for block in class_rasters.blocks(sources):
+    for block in class_rasters.blocks(maps):
         positions = tree.query(_envelope(block), predicate="intersects").tolist()
         for position in positions:
             grids[position, block["period"]].append(grid_from(block))
@@ -79,12 +85,11 @@ def _measure(sources: tuple[ClassRaster, ...], region_set: RegionSet) -> tuple[p
         if positions and block["file_name"] not in counted:
             counted.add(block["file_name"])
             name = block["file_name"]
-            rows = class_rasters.count_map_block(name, positions, sources, regions.__getitem__)
+            rows = class_rasters.count_map_block(name, positions, maps, regions.__getitem__)
             for row in rows:
                 key = (row["position"], row["period"], row["class_id"])
                 sums[key] = sums.get(key, 0) + np.array([row[n] for n in zonal.SUMS])
-    periods = sorted({source.period for source in sources})
-    return _inside_table(sums), _outside_table(regions, periods, grids)
+    return _inside_table(sums), _outside_table(regions, maps.periods, grids)
 
 
 def _regions(region_set: RegionSet) -> list[Region]:

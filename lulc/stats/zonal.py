@@ -1,4 +1,4 @@
-"""True areas by class and region: inside the tiles, outside them, and the balance of the two."""
+"""True areas by class and region: inside the tiles, and outside them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
+from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
-from lulc.errors import InputError
-from lulc.geo.antimeridian import only_polygons
+from lulc.geo.antimeridian import join_polygons, only_polygons
 from lulc.geo.areas import degrees_area, pixel_areas
 from lulc.geo.coverage import count_runs, covered_share, find_runs
-from lulc.geo.grid import METRES_A_DEGREE, WGS84, Grid, parse_crs
+from lulc.geo.grid import METRES_A_DEGREE, WGS84, Grid, outline, parse_crs
 from lulc.geo.reproject import BORDER_M, reproject_exact, to_degrees
 from lulc.legend import NODATA
 from lulc.stats.regions import Region
 from lulc.tables import arrays, schemas
-
-TOLERANCE = 1e-6
-"""Largest relative error of a region's balance, beyond the slack of reprojected borders."""
 
 BETWEEN = "\x1f"
 """Separator of the two periods of a transition.
 
 A pair of periods is counted like a period whose classes are pairs, from_id * 256 + to_id.
 """
+
+SEAM = 256
+"""Class id of pixels at the border of two rasters of unlike pixels, beside their own class: half of
+such a pixel may be counted twice, or not at all."""
 
 INSIDE = pa.schema(
     [
@@ -63,8 +64,6 @@ OUTSIDE = pa.schema(
 )
 """Schema of the part of a region that no tile covers."""
 
-_KEYS = ["position", "period", "model"]
-_REGION = ["position", "region_id", "level", "name", "period", "model", "observed_share"]
 _GRID = ["crs", "transform", "height", "width", "xmin", "ymin", "xmax", "ymax"]
 _PERCENTS = [
     "percent_counts",
@@ -78,6 +77,7 @@ _PIXELS = [
     for name in ("classes", "confidence")
     for suffix in ("", "_shape", "_dtype", "_codec")
 ]
+_TOUCH = 1e-9  # of a turn of longitude
 
 
 def count_block(
@@ -116,7 +116,9 @@ def count_block(
         for _, position in tile_pairs:
             region_crs = (position, tile["crs"])
             if region_crs not in shapes:
-                shapes[region_crs] = project_region(region_at(position), bounds, tile["crs"])
+                shapes[region_crs] = project_region(
+                    region_at(position), bounds, tile["crs"], _x_range(tiles, tile["crs"])
+                )
             counted = count_tile(tile, read_pixels, shapes[region_crs], min_confidence)
             key = (position, tile["period"], tile["model"])
             sums[key] = sums.get(key, 0) + counted
@@ -176,8 +178,16 @@ def _read_pixels(file: pq.ParquetFile, row: int) -> tuple[np.ndarray, np.ndarray
     return arrays.array_from(tile, "classes"), arrays.array_from(tile, "confidence")
 
 
+def _x_range(tiles: Sequence[Mapping[str, Any]], crs: str) -> tuple[float, float]:
+    bounds = [arrays.grid_from(tile).bounds for tile in tiles if tile["crs"] == crs]
+    return min(xmin for xmin, *_ in bounds), max(xmax for _, _, xmax, _ in bounds)
+
+
 def project_region(
-    region: Region, bounds: tuple[float, float, float, float], crs: str
+    region: Region,
+    bounds: tuple[float, float, float, float],
+    crs: str,
+    x_range: tuple[float, float],
 ) -> BaseGeometry | None:
     """Return a region's polygon in a CRS, cut to what may be counted.
 
@@ -185,13 +195,27 @@ def project_region(
         region: the region.
         bounds: west, south, east and north in degrees, beyond which the polygon is cut off.
         crs: the CRS of the tiles.
+        x_range: smallest and largest x of the tiles, in units of `crs`.
 
     Returns:
-        The polygon in `crs`; None for the whole map, which needs no polygon.
+        The polygon in `crs`, in degrees at every turn of longitude at which it meets the tiles;
+        None for the whole map, which needs no polygon.
     """
     if region.whole_map:
         return None
-    return reproject_exact(_clip(region.geometry, bounds), WGS84, crs)
+    polygon = reproject_exact(_clip(region.geometry, bounds), WGS84, crs)
+    parsed = parse_crs(crs)
+    if polygon.is_empty or not parsed.is_geographic:
+        return polygon
+    turn = 2 * math.pi / parsed.axis_info[0].unit_conversion_factor
+    west, _, east, _ = polygon.bounds
+    # A touch is no meeting: of a map of all longitudes only one turn is taken.
+    first = math.ceil((x_range[0] - east) / turn + _TOUCH)
+    last = math.floor((x_range[1] - west) / turn - _TOUCH)
+    if (first, last) == (0, 0) or first > last:
+        return polygon
+    turns = [translate(polygon, xoff=number * turn) for number in range(first, last + 1)]
+    return join_polygons(shapely.get_parts(turns))
 
 
 def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[float, float]:
@@ -230,12 +254,6 @@ def unite(grids: tuple[Grid, ...]) -> BaseGeometry:
         )
         unions.append(to_degrees(union, crs, "the tiles of the map"))
     return shapely.union_all(unions)
-
-
-def outline(grid: Grid) -> BaseGeometry:
-    """Return a grid's outline as a polygon in its own CRS."""
-    x, y = grid.corners()
-    return shapely.Polygon(list(zip(x, y, strict=True)))
 
 
 def transitions(pairs: pa.Table, regions: pa.Table, names: Mapping[int, str]) -> pa.Table:
@@ -284,104 +302,6 @@ def _class_change(row: Mapping[str, Any], names: Mapping[int, str]) -> dict[str,
         "pixels": row["pixels"],
         "area_m2": row["area_m2"],
     }
-
-
-def balance(
-    inside_rows: pa.Table, outside_rows: pa.Table, regions: pa.Table, names: Mapping[int, str]
-) -> pa.Table:
-    """Return the class_areas table, after checking that areas add up.
-
-    Args:
-        inside_rows: rows of INSIDE.
-        outside_rows: rows of OUTSIDE.
-        regions: the regions table.
-        names: class names by id.
-
-    Returns:
-        For every region, period and model: a row for each class with an area, and one with
-        class_id null for the unobserved part (`schemas.CLASS_AREAS`).
-
-    Raises:
-        InputError: a region's classes and unobserved part do not add up to its true area.
-    """
-    counted = inside_rows.to_pandas()
-    is_class = counted["class_id"] != NODATA
-    totals = _total_areas(counted, is_class, outside_rows, regions)
-    _check_balance(totals)
-    totals["observed_share"] = totals["observed_area_m2"] / totals["region_m2"]
-    columns = pa.schema([pa.field("position", pa.int64()), *schemas.CLASS_AREAS])
-    tables = [
-        pa.Table.from_pandas(rows.reset_index()[columns.names], preserve_index=False).cast(columns)
-        for rows in (_class_rows(counted[is_class], totals, names), _unobserved_rows(totals))
-    ]
-    order = [(name, "ascending") for name in ("position", "period", "model", "class_id")]
-    return pa.concat_tables(tables).sort_by(order).select(schemas.CLASS_AREAS.names)
-
-
-def _total_areas(counted: Any, is_class: Any, outside_rows: pa.Table, regions: pa.Table) -> Any:
-    # Frame of a region, period and model a row: pixels and m² observed, nodata and unobserved.
-    region = (
-        regions.select(["region_id", "level", "name", "area_m2"])
-        .to_pandas()
-        .rename(columns={"area_m2": "region_m2"})
-    )
-    totals = (
-        outside_rows.to_pandas()
-        .rename(columns={"area_m2": "outside_m2"})
-        .merge(region, left_on="position", right_index=True)
-    )
-    for name, rows in (("observed", counted[is_class]), ("nodata", counted[~is_class])):
-        sums = rows.groupby(_KEYS)[["pixels", "area_m2"]].sum().add_prefix(f"{name}_").reset_index()
-        totals = totals.merge(sums, on=_KEYS, how="left")
-    totals = totals.fillna(
-        {
-            f"{name}_{measure}": 0.0
-            for name in ("observed", "nodata")
-            for measure in ("pixels", "area_m2")
-        }
-    )
-    totals["unobserved_m2"] = totals["nodata_area_m2"] + totals["outside_m2"]
-    return totals
-
-
-def _class_rows(counted: Any, totals: Any, names: Mapping[int, str]) -> Any:
-    # A row a class of a region, period and model.
-    classes = counted.merge(totals[[*_REGION, "observed_area_m2"]], on=_KEYS)
-    classes["share"] = classes["area_m2"] / classes["observed_area_m2"]
-    classes["mean_confidence"] = classes["confidence_m2"] / classes["area_m2"]
-    classes["class_name"] = classes["class_id"].map(dict(names))
-    return classes
-
-
-def _unobserved_rows(totals: Any) -> Any:
-    # The row without a class of a region, period and model.
-    return totals[_REGION].assign(
-        pixels=totals["nodata_pixels"],
-        area_m2=totals["unobserved_m2"],
-        class_id=None,
-        class_name="unobserved",
-        share=None,
-        mean_confidence=None,
-        confident_m2=None,
-    )
-
-
-def _check_balance(totals: Any) -> None:
-    gap = totals["observed_area_m2"] + totals["unobserved_m2"] - totals["region_m2"]
-    off = totals[gap.abs() > TOLERANCE * totals["region_m2"] + totals["slack_m2"]]
-    if len(off):
-        lines = [
-            f"  region {row.region_id!r}, period {row.period}, model {row.model}: "
-            f"classes {row.observed_area_m2:.1f} m² + nodata {row.nodata_area_m2:.1f} m² + outside "
-            f"the map {row.outside_m2:.1f} m² are {gap[row.Index]:+.1f} m² off {row.region_m2:.1f}"
-            for row in off.head(5).itertuples()
-        ]
-        raise InputError(
-            f"areas of {len(off)} of {len(totals)} regions do not add up: tiles counted twice, or "
-            "left by another tiling? Of a run, delete tables/predictions and predict again, or map "
-            "on an equal-area tiling; of other class rasters, leave out those that overlap:\n"
-            + "\n".join(lines)
-        )
 
 
 @lru_cache(maxsize=4)

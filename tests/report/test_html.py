@@ -500,6 +500,11 @@ def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(
         np.full((60, 60), 10, np.uint16),
     )
     over, _ = read_map([tmp_path / "2021.tif", tmp_path / "utm.tif"], (7.5, 0.5, 8.5, 1.5))
+    assert (over == there).all()  # the first counts
+    wood = np.where(classes == 10, classes, 0).astype(np.uint8)
+    write_elsewhere(tmp_path / "wood.tif", "EPSG:4326", Affine(0.02, 0, 6, 0, -0.02, 2), wood)
+    there, _ = read_map([tmp_path / "wood.tif"], (7.5, 0.5, 8.5, 1.5))
+    over, _ = read_map([tmp_path / "wood.tif", tmp_path / "utm.tif"], (7.5, 0.5, 8.5, 1.5))
     assert (over[27:48, 27:48] == 10).all()
     assert (over[:24] == there[:24]).all()
     # A rotated raster without nodata says nothing of the corners
@@ -508,7 +513,7 @@ def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(
     write_elsewhere(
         tmp_path / "askew.tif", "EPSG:4326", askew, np.full((20, 20), 10, np.uint16), None
     )
-    over, _ = read_map([tmp_path / "2021.tif", tmp_path / "askew.tif"], (7.5, 0.5, 8.5, 1.5))
+    over, _ = read_map([tmp_path / "wood.tif", tmp_path / "askew.tif"], (7.5, 0.5, 8.5, 1.5))
     assert 100 < (over != there).sum() < 300
     assert (over[over != there] == 10).all()
     # Degrees that hold none of it leave nothing out.

@@ -130,6 +130,25 @@ def test_outside_the_raster_there_is_no_label(tmp_path: Path) -> None:
     assert (found[10:20, 10:20] == 2).all()
 
 
+def test_a_raster_whose_names_are_those_of_other_classes_is_refused(tmp_path: Path) -> None:
+    path = write_raster(
+        tmp_path / "l.tif", np.full((96, 112), 1, np.uint8), GRID.crs, 30, (320_000, 4_140_000)
+    )
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(CLASS_1="Forest", CLASS_2="lawn", CLASS_9="water")
+    with pytest.raises(InputError, match=r"code 1 'Forest', which is class 2 .* 1 is 'Water': say"):
+        read_labels(LabelConf(path), LEGEND, GRID)
+    assert (read_labels(LabelConf(path, crosswalk={1: 2}), LEGEND, GRID) == 2).all()
+    assert (read_labels(LabelConf(path, ignore=(1,)), LEGEND, GRID) == NODATA).all()
+    picture = str(tmp_path / "picture.tif")
+    profile = {"driver": "GTiff", "count": 3, "dtype": "uint8", "photometric": "RGB"}
+    place = {"crs": GRID.crs, "transform": GRID.affine, "height": 96, "width": 112}
+    with rasterio.open(picture, "w", **profile, **place) as file:
+        file.write(np.zeros((3, 96, 112), np.uint8))
+    with pytest.raises(InputError, match=r"picture\.tif is no class raster: its bands are red"):
+        read_labels(LabelConf(picture), LEGEND, GRID)
+
+
 def test_fractions_in_a_class_raster_are_refused(tmp_path: Path) -> None:
     codes = np.full(GRID.shape, 1.5, np.float32)
     path = write_raster(tmp_path / "float.tif", codes, GRID.crs, 30, (320_000, 4_140_000))

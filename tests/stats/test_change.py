@@ -58,8 +58,8 @@ def test_what_is_no_class_raster_is_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     maps(tmp_path)
-    write_raster(tmp_path / "f.tif", np.zeros(GRID.shape, "float32"), GRID)
-    with pytest.raises(InputError, match=r"f\.tif is no class raster"):
+    write_raster(tmp_path / "f.tif", np.full(GRID.shape, 0.5, "float32"), GRID)
+    with pytest.raises(InputError, match=r"f\.tif holds 0\.5"):
         write_changes(tmp_path / "a.tif", tmp_path / "f.tif", tmp_path / "c.tif")
     assert not (tmp_path / "c.tif").exists()
     assert (

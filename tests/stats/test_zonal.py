@@ -15,10 +15,11 @@ from lulc.errors import InputError
 from lulc.geo import antimeridian, areas, reproject
 from lulc.geo.areas import pixel_areas
 from lulc.geo.coverage import count_runs, covered_share, find_runs, fractions
-from lulc.geo.grid import Grid
+from lulc.geo.grid import Grid, outline
 from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA
 from lulc.stats import zonal
+from lulc.stats.class_areas import MapTiles, balance
 from lulc.stats.regions import Region
 from lulc.tables import arrays
 from lulc.tables.schemas import REGIONS
@@ -116,7 +117,7 @@ def test_rotated_grid():
     grid = Grid("EPSG:6933", tuple(turn[:6]), 40, 50)
     rng = np.random.default_rng(5)
     shape = star(rng, *(turn @ (25, 20)), 180, 20)
-    expected = (shape & zonal.outline(grid)).area / 100
+    expected = (shape & outline(grid)).area / 100
     assert fractions(shape, grid).sum() == pytest.approx(expected, rel=1e-9)
 
 
@@ -221,11 +222,12 @@ def balanced(inside: list[dict], outside: list[dict], shapes: list[shapely.Geome
     ]
     table = pa.Table.from_pylist([dict(zip(REGIONS.names, r, strict=True)) for r in rows], REGIONS)
     names = {c.id: c.name for c in LEGEND.classes}
-    return zonal.balance(
+    return balance(
         pa.Table.from_pylist(inside, zonal.INSIDE),
         pa.Table.from_pylist(outside, zonal.OUTSIDE),
         table,
         names,
+        MapTiles(lambda _: [("t/0_0", GRID), ("u/0_0", GRID)], of_run=True),
     )
 
 
@@ -236,7 +238,7 @@ def test_covered_tile_takes_its_counts_and_other_grids_their_true_areas():
     def read() -> tuple[np.ndarray, np.ndarray]:
         raise AssertionError("the pixels were read")
 
-    shape = zonal.outline(GRID).buffer(1)
+    shape = outline(GRID).buffer(1)
     count, area, certain, confident = zonal.count_tile(tile, read, shape, 0.8)
     classes, confidence = arrays.array_from(tile, "classes"), arrays.array_from(tile, "confidence")
     assert count.tolist() == np.bincount(classes.ravel(), minlength=256).tolist()
@@ -273,7 +275,7 @@ def split(shape: shapely.Polygon) -> shapely.GeometryCollection:
 
 
 def test_a_tile_counted_twice_is_found():
-    shape = reproject.to_degrees(zonal.outline(GRID).buffer(-25), GRID.crs, "a")
+    shape = reproject.to_degrees(outline(GRID).buffer(-25), GRID.crs, "a")
     inside = [
         {
             "position": 0,
@@ -285,7 +287,9 @@ def test_a_tile_counted_twice_is_found():
         }
     ]
     with pytest.raises(
-        InputError, match=r"1 of 1 regions do not add up[\s\S]*region '0', period p"
+        InputError,
+        match=r"1 of 1 regions do not add up: t/0_0 and u/0_0 overlap[\s\S]*"
+        r"Delete tables/predictions[\s\S]*region '0', period p",
     ):
         balanced(inside, [outside_row(0, shape, [GRID])], [shape])
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import pyarrow.parquet as pq
+
 from lulc.config import MapFiles
 from lulc.errors import InputError
+from lulc.geo.grid import Grid
 from lulc.paths import match_files
 from lulc.spark import region_counts
 from lulc.spark.area_tables import (
@@ -23,8 +27,10 @@ from lulc.spark.measure import TILE_COLUMNS, Pairs, RegionAt, Rows, Tiles, measu
 from lulc.spark.parquet import read_parquet
 from lulc.spark.raster_stats import stats_of_rasters
 from lulc.stats import class_rasters, regions, zonal
+from lulc.stats.class_areas import MapTiles
 from lulc.stats.whole_map import whole_map_region
 from lulc.tables import layout, store
+from lulc.tables.arrays import grid_from
 from lulc.tables.files import file_identity, fingerprint_of
 from lulc.tables.ledger import LedgerRow, read_done, read_seal
 
@@ -77,15 +83,25 @@ def _of_predictions(context: StageContext) -> StageResult:
         folder, confident = store.table_folder(out, "predictions"), config.stats.confident
         count = partial(_count_file, folder=folder, min_confidence=confident)
         measured = measure(context, Tiles(frame, count), fingerprint)
-        write_areas(context, measured.inside, measured.outside, region_set.table, names)
+        map_tiles = MapTiles(partial(_list_tiles, paths), of_run=True)
+        write_areas(context, measured.inside, measured.outside, region_set.table, names, map_tiles)
         if maps:
-            sources = class_rasters.scan_rasters(maps)
-            changes = measure_rasters(context, sources, fingerprint)
+            scanned = class_rasters.scan_rasters(maps, legend=names)
+            changes = measure_rasters(context, scanned, fingerprint)
             write_transitions(context, changes, region_set.table, names)
         notes.append(coverage_note(context, region_set, measured.inside))
 
     result = run_whole(context, "stats", fingerprint, _CLASS_AREAS, write_tables)
     return replace(result, note="; ".join(filter(None, notes)))
+
+
+def _list_tiles(paths: list[Path], period: str) -> Iterator[tuple[str, Grid]]:
+    # File and id, and grid, of the tiles of a period.
+    for path in paths:
+        columns = ["tile_id", "period", "crs", "transform", "height", "width"]
+        for row in pq.ParquetFile(path).read(columns).to_pylist():
+            if row["period"] == period:
+                yield f"tile {row['tile_id']} of {path.name}", grid_from(row)
 
 
 def _own_rasters(context: StageContext) -> list[MapFiles]:

@@ -1,0 +1,318 @@
+"""Class rasters: which class every pixel has, and where there is none.
+
+The one reader of classes. A pixel has no class where it holds the raster's nodata value, where a
+mask or an alpha band hides it, and, of a raster without a nodata value, where it holds 255. Pixels
+are taken where the raster's transform puts them, whichever way its rows run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rasterio.enums import MaskFlags, Resampling
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from lulc.errors import InputError
+from lulc.geo import overlap, warp
+from lulc.geo.grid import WGS84, Grid, parse_crs, transformer
+from lulc.guard import read_guard
+from lulc.legend import NODATA, class_names
+from lulc.raster import reader
+from lulc.raster.access import ReadError, gdal_message, open_raster
+from lulc.raster.pixels import alpha_bands, is_real, read_pixels
+from lulc.raster.views import PixelWindow
+from lulc.redact import redact_url
+
+_BESIDE_CLASSES = ("confidence", "probability")
+"""Words in the descriptions of bands that may lie beside the band of classes."""
+_COLOURS = ("red", "green", "blue")
+_MAX_PIXELS = 1 << 24  # of a raster that are read at once
+_POINT_BLOCK = 512  # pixels a side that are read around points
+
+
+@dataclass(frozen=True)
+class ClassRaster:
+    """What the header of a class raster says."""
+
+    path: str
+    """Path of the file."""
+    grid: Grid
+    """Grid of its pixels."""
+    nodata: float
+    """Value that means no class: its own if its type can hold it, else 255."""
+    plain: bool
+    """Its pixels are ids as they are: uint8, 255 for no class, and neither mask nor alpha."""
+    names: tuple[tuple[int, str], ...]
+    """(id, name) of the classes that its tags name."""
+
+
+def scan_raster(path: str) -> ClassRaster:
+    """Read the header of a class raster.
+
+    Raises:
+        InputError: it is not one band of classes, has no CRS, or lies nowhere on Earth.
+    """
+    with read_guard(f"class raster {path}"), open_raster(path) as file:
+        check_bands(file)
+        nodata = nodata_of(file)
+        names = class_names(file.tags())
+        is_plain = file.dtypes[0] == "uint8" and nodata == NODATA and not _has_mask(file)
+        classes = sorted(names.items())
+        return ClassRaster(
+            path,
+            reader.grid_of(file),
+            nodata,
+            is_plain,
+            tuple(entry for entry in classes if entry[0] not in (nodata, NODATA)),
+        )
+
+
+def check_bands(file: DatasetReader) -> None:
+    """Check that the first band of an open raster, and no other, may hold classes.
+
+    Raises:
+        InputError: another band is neither alpha nor confidence, the bands are colours, or the
+            type is none of real numbers.
+    """
+    name, alpha = redact_url(file.name), alpha_bands(file)
+    colours = [colour.name for colour in file.colorinterp]
+    if not is_real(file.dtypes[0]):
+        raise InputError(
+            f"{name} is no class raster: its pixels are {file.dtypes[0]}, and class ids are whole "
+            "numbers"
+        )
+    if tuple(colours[:3]) == _COLOURS:
+        raise InputError(
+            f"{name} is no class raster: its bands are red, green and blue, a picture of classes. "
+            "Give the file with the class ids in one band"
+        )
+    unknown = [
+        f"{index} ({description or colour})"
+        for index, (description, colour) in enumerate(
+            zip(file.descriptions, colours, strict=True), 1
+        )
+        if index > 1
+        and index not in alpha
+        and not any(word in (description or "").casefold() for word in _BESIDE_CLASSES)
+    ]
+    if unknown:
+        raise InputError(
+            f"{name} is no class raster: beside band 1 it has bands {', '.join(unknown)}, and "
+            "alpha or confidence alone are accepted. Cut out the band of the classes "
+            "(gdal_translate -b 1)"
+        )
+
+
+def nodata_of(file: DatasetReader) -> float:
+    """Return the value of an open raster's first band that means no class.
+
+    It is 255 where the band has no nodata value, or one that its type cannot hold.
+    """
+    nodata, dtype = file.nodatavals[0], np.dtype(file.dtypes[0])
+    if nodata is None:
+        return NODATA
+    if dtype.kind in "ui":
+        limits = np.iinfo(dtype)
+        if not float(nodata).is_integer() or not limits.min <= nodata <= limits.max:
+            return NODATA
+    return float(nodata)
+
+
+def _has_mask(file: DatasetReader) -> bool:
+    return _has_own_mask(file) or bool(alpha_bands(file))
+
+
+def _has_own_mask(file: DatasetReader) -> bool:
+    flags = file.mask_flag_enums[0]
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+
+
+def to_ids(codes: np.ndarray, valid: np.ndarray, path: str) -> np.ndarray:
+    """Return class ids of the numbers of a class raster.
+
+    Args:
+        codes: numbers of any type.
+        valid: bool of their shape, where they are a class.
+        path: the file, for errors.
+
+    Returns:
+        uint8 of their shape, NODATA where they are no class.
+
+    Raises:
+        InputError: a number is no class id: it is not whole, or not from 0 to 254.
+    """
+    wrong = (codes < 0) | (codes >= NODATA)
+    if codes.dtype.kind == "f":
+        wrong |= codes != np.rint(codes)
+    wrong &= valid
+    if wrong.any():
+        raise InputError(
+            f"{path} holds {codes[wrong][0]}: class ids from 0 to 254 are accepted, or its nodata"
+        )
+    return np.where(valid, codes, NODATA).astype(np.uint8)
+
+
+def read_ids(raster: ClassRaster, window: PixelWindow) -> np.ndarray:
+    """Read the classes of a window.
+
+    Returns:
+        (H, W) uint8 ids, NODATA where there is no class.
+
+    Raises:
+        InputError: the window cannot be read, or holds a number that is no class id.
+    """
+    with open_raster(raster.path, georeferenced=False) as file:
+        return _read_ids(file, raster, window)
+
+
+def _read_ids(file: DatasetReader, raster: ClassRaster, window: PixelWindow) -> np.ndarray:
+    if raster.plain:
+        try:
+            ids: np.ndarray = file.read(1, window=Window.from_slices(*window))
+        except RasterioError as error:
+            raise ReadError(f"{raster.path} cannot be read: {gdal_message(error)}") from error
+        return ids
+    codes, valid = read_pixels(file, (1,), Window.from_slices(*window), (raster.nodata,))
+    return to_ids(codes[0], valid[0], raster.path)
+
+
+def read_ids_onto(raster: ClassRaster, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Read the classes at the centres of a grid's pixels.
+
+    Args:
+        raster: the class raster, in any CRS.
+        grid: the grid.
+
+    Returns:
+        (H, W) uint8 ids, NODATA where there is no class; (H, W) bool, where the raster has a pixel.
+
+    Raises:
+        InputError: the raster cannot be read, or holds a number that is no class id.
+    """
+    ids, covered = np.full(grid.shape, NODATA, np.uint8), np.zeros(grid.shape, bool)
+    with open_raster(raster.path, georeferenced=False) as file:
+        for source in overlap.turned(raster.grid, grid):
+            # A grid of coarse pixels is read in parts, which reach over few pixels of the raster.
+            scale = max(1.0, overlap.locate(source, grid).scale)
+            side = max(1, int(_MAX_PIXELS**0.5 / scale))
+            for row in range(0, grid.height, side):
+                for col in range(0, grid.width, side):
+                    part = np.s_[row : row + side, col : col + side]
+                    part_grid = grid.window(row, col, *ids[part].shape)
+                    part_ids, part_covered = _gather_ids(file, raster, source, part_grid)
+                    np.copyto(ids[part], part_ids, where=part_covered)
+                    covered[part] |= part_covered
+    return ids, covered
+
+
+def _gather_ids(
+    file: DatasetReader, raster: ClassRaster, source: Grid, grid: Grid
+) -> tuple[np.ndarray, np.ndarray]:
+    # source: the raster's grid, moved by whole turns.
+    pixel_map = overlap.locate(source, grid)
+    window = reader.window_of(pixel_map, source)
+    if not (window.width and window.height):
+        return np.full(grid.shape, NODATA, np.uint8), np.zeros(grid.shape, bool)
+    ids = _read_ids(file, raster, window.toslices())
+    return warp.gather(ids, None, pixel_map, (window.row_off, window.col_off), "nearest")
+
+
+def read_mode_onto(raster: ClassRaster, grid: Grid) -> np.ndarray:
+    """Read the most frequent classes of a raster on a coarser grid, for a picture.
+
+    Overviews are used where the raster has them, so that memory is bounded by the grid.
+
+    Args:
+        raster: the class raster, in any CRS.
+        grid: the grid.
+
+    Returns:
+        (H, W) uint8 ids, NODATA where there is no class. Numbers that are no class id are none.
+
+    Raises:
+        InputError: the raster cannot be read.
+    """
+    ids = np.full(grid.shape, NODATA, np.uint8)
+    with open_raster(raster.path, georeferenced=False) as file:
+        for source in overlap.turned(raster.grid, grid):
+            pixel_map = overlap.locate(source, grid)
+            window = reader.window_of(pixel_map, source)
+            if window.width and window.height:
+                factor = max(1.0, pixel_map.scale)
+                shape = tuple(max(1, round(n / factor)) for n in (window.height, window.width))
+                coarse = _scale(source.window(*_offsets(window)), shape)
+                coarse_ids = _read_mode(file, raster, window, shape)
+                onto, valid = warp.warp(coarse_ids, coarse_ids != NODATA, coarse, grid, "nearest")
+                np.copyto(ids, onto, where=valid)
+    return ids
+
+
+def _offsets(window: Window) -> tuple[int, int, int, int]:
+    return window.row_off, window.col_off, window.height, window.width
+
+
+def _scale(grid: Grid, shape: tuple[int, ...]) -> Grid:
+    # The grid of larger pixels that cover the same ground.
+    scale = grid.affine.scale(grid.width / shape[1], grid.height / shape[0])
+    return Grid(grid.crs, tuple((grid.affine @ scale)[:6]), *shape)
+
+
+def _read_mode(
+    file: DatasetReader, raster: ClassRaster, window: Window, shape: tuple[int, ...]
+) -> np.ndarray:
+    try:
+        codes = file.read(1, window=window, out_shape=shape, resampling=Resampling.mode)
+        valid = np.ones(shape, bool)
+        if _has_own_mask(file):
+            valid &= file.read_masks(1, window=window, out_shape=shape) > 0
+        for alpha in alpha_bands(file):
+            valid &= file.read(alpha, window=window, out_shape=shape) > 0
+    except RasterioError as error:
+        raise ReadError(f"{raster.path} cannot be read: {gdal_message(error)}") from error
+    with np.errstate(invalid="ignore"):
+        valid &= (codes >= 0) & (codes < NODATA) & (codes != raster.nodata)
+        return np.where(valid, codes, NODATA).astype(np.uint8)
+
+
+def ids_at(raster: ClassRaster, lon: Sequence[float], lat: Sequence[float]) -> np.ndarray:
+    """Read the classes at points.
+
+    Args:
+        raster: the class raster, in any CRS.
+        lon: (N,) longitudes in degrees.
+        lat: (N,) latitudes in degrees.
+
+    Returns:
+        (N,) uint8 ids, NODATA where there is no class.
+
+    Raises:
+        InputError: the raster cannot be read, or holds a number that is no class id.
+    """
+    grid, ids = raster.grid, np.full(len(lon), NODATA, np.uint8)
+    x, y = transformer(WGS84, grid.crs).transform(np.asarray(lon), np.asarray(lat))
+    crs = parse_crs(grid.crs)
+    if crs.is_geographic:
+        # The turn that is closest to the raster: it may count longitudes beyond 180.
+        turn, (xmin, _, xmax, _) = 2 * np.pi / crs.axis_info[0].unit_conversion_factor, grid.bounds
+        x = x - turn * np.round((x - (xmin + xmax) / 2) / turn)
+    cols, rows = ~grid.affine @ (x, y)
+    with np.errstate(invalid="ignore"):
+        inside = (cols >= 0) & (cols < grid.width) & (rows >= 0) & (rows < grid.height)
+    points = np.flatnonzero(inside)
+    row, col = rows[points].astype(int), cols[points].astype(int)
+    blocks = np.stack([row, col], 1) // _POINT_BLOCK
+    with open_raster(raster.path, georeferenced=False) as file:
+        for block in np.unique(blocks, axis=0):
+            top, left = (block * _POINT_BLOCK).tolist()
+            bottom, right = (
+                min(n, start + _POINT_BLOCK)
+                for n, start in zip(grid.shape, (top, left), strict=True)
+            )
+            here = (blocks == block).all(1)
+            block_ids = _read_ids(file, raster, np.s_[top:bottom, left:right])
+            ids[points[here]] = block_ids[row[here] - top, col[here] - left]
+    return ids

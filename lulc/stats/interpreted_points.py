@@ -1,0 +1,162 @@
+"""Points of a sample design as people have interpreted them, with the maps' class at each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import shapely
+
+from lulc.config import Overlap
+from lulc.errors import InputError
+from lulc.geo.grid import WGS84, transformer
+from lulc.legend import join_names, name_key
+from lulc.raster import classes
+from lulc.stats.estimators import ReferenceSample
+from lulc.stats.mosaic import ids_at, make_mosaic
+from lulc.stats.sampling import design_file
+from lulc.tables.vector_files import find_layer, read_features, texts_of
+
+_COLUMNS = ("stratum_id", "reference")
+_SUFFIXES = (".gpkg", ".geojson")
+_POINT = 0  # shapely's number of the type
+
+
+@dataclass(frozen=True, eq=False)
+class InterpretedPoints:
+    """Points of a sample design, with the classes of the map and of the interpreters."""
+
+    coordinates: np.ndarray
+    """(N, 2) longitude and latitude in degrees."""
+    sample: ReferenceSample
+    """Stratum, map class and reference class of the N points."""
+    class_names: dict[int, str]
+    """Class names by id."""
+    unanswered: int
+    """Number of points that are not interpreted yet; the N points exclude them."""
+    rasters: tuple[str, ...]
+    """Paths of the class rasters that the points were drawn from."""
+    overlap: Overlap
+    """What the design did where these rasters overlap."""
+
+
+def read_points(
+    path: Path, maps: Sequence[Path], overlap: Overlap | None = None
+) -> InterpretedPoints:
+    """Read interpreted points, with the maps' class at each.
+
+    Args:
+        path: file of points, whose sample design lies beside it.
+        maps: class rasters; none for those of the design.
+        overlap: where two of them have unlike classes at a point, refuse them or take the first by
+            name; None for what the design did.
+
+    Returns:
+        The points that are interpreted, their map class NODATA where no map has a class.
+
+    Raises:
+        InputError: the points or their design are missing or cannot be read, a column is missing, a
+            reference is not a class, or the legends of design and maps differ.
+    """
+    design = _read_design(path)
+    coordinates, stratum_ids, answers = _read_answers(path, {s["id"] for s in design["strata"]})
+    scanned = [
+        classes.scan_raster(str(raster.resolve()))
+        for raster in maps or map(Path, design["rasters"])
+    ]
+    strata = {stratum["id"]: str(stratum["name"]) for stratum in design["strata"]}
+    names = join_names(
+        [(str(design_file(path)), strata), *((r.path, dict(r.names)) for r in scanned)]
+    )
+    mosaic = make_mosaic(scanned, overlap or design["overlap"])
+    reference = _parse_classes(path, answers, names)
+    answered = reference >= 0
+    sample = ReferenceSample(
+        stratum_ids[answered],
+        ids_at(mosaic, *coordinates[answered].T).astype(int),
+        reference[answered],
+        {stratum["id"]: stratum["area_m2"] for stratum in design["strata"]},
+    )
+    return InterpretedPoints(
+        coordinates[answered],
+        sample,
+        names,
+        int((~answered).sum()),
+        tuple(design["rasters"]),
+        design["overlap"],
+    )
+
+
+def _read_design(path: Path) -> dict[str, Any]:
+    design_path = design_file(path)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise InputError(
+            f"{path}: interpreted points are read from the {' or '.join(_SUFFIXES)} that "
+            "`lulc design` wrote. Fill in its column `reference` there (in QGIS, or from a "
+            "spreadsheet by its column `point_id`)"
+        )
+    if not path.exists() or not design_path.exists():
+        raise InputError(
+            f"{path} and {design_path.name} beside it are needed: `lulc design` writes both"
+        )
+    try:
+        design: dict[str, Any] = {"overlap": "refuse"} | json.loads(design_path.read_text())
+        strata = [(s["id"], s["name"], float(s["area_m2"])) for s in design["strata"]]
+        design["rasters"] = [str(raster) for raster in design["rasters"]]
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise InputError(
+            f"{design_path} is no sample design ({type(error).__name__}: {error}): `lulc design` "
+            "writes it beside the points"
+        ) from error
+    if not strata:
+        raise InputError(f"{design_path} has no stratum: draw the points anew with `lulc design`")
+    return design
+
+
+def _read_answers(path: Path, strata: set[int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    # (N, 2) longitude and latitude, (N,) stratum and the text of the reference of every point.
+    layer = find_layer(path, "points", columns=_COLUMNS)
+    features = read_features(layer, _COLUMNS)
+    points = features.geometries
+    wrong = np.flatnonzero((shapely.get_type_id(points) != _POINT) | shapely.is_empty(points))
+    if len(wrong):
+        kind = "no geometry" if points[wrong[0]] is None else points[wrong[0]].geom_type
+        raise InputError(
+            f"{path}: feature {wrong[0] + 1} has {kind}, and {len(wrong)} of {len(points)} are no "
+            "points: evaluate the points that `lulc design` wrote"
+        )
+    coordinates = shapely.get_coordinates(points)
+    lon, lat = transformer(layer.crs, WGS84).transform(*coordinates.T)
+    stratum_ids = texts_of(features.columns["stratum_id"])
+    unknown = sorted(set(stratum_ids) - set(map(str, strata)))
+    if unknown:
+        raise InputError(
+            f"{path}: stratum_id {', '.join(map(repr, unknown[:5]))} is no stratum of "
+            f"{design_file(path).name}, which has {', '.join(map(str, sorted(strata)))}"
+        )
+    return (
+        np.column_stack([lon, lat]),
+        np.array(stratum_ids, int),
+        texts_of(features.columns["reference"]),
+    )
+
+
+def _parse_classes(path: Path, answers: Iterable[str], names: dict[int, str]) -> np.ndarray:
+    # Class ids of what interpreters wrote, -1 where they wrote nothing.
+    ids = {name_key(name): number for number, name in names.items()}
+    ids |= {str(number): number for number in names}
+    parsed = []
+    for answer in answers:
+        text = answer.removesuffix(".0")
+        if text and name_key(text) not in ids:
+            accepted = ", ".join(f"{number} or {name}" for number, name in sorted(names.items()))
+            raise InputError(
+                f"{path}: reference {text!r} is no class; accepted are {accepted}, or nothing "
+                "where not interpreted"
+            )
+        parsed.append(ids[name_key(text)] if text else -1)
+    return np.array(parsed, int)
