@@ -14,6 +14,11 @@ from lulc import progress
 from lulc.errors import InputError
 
 
+def is_hidden(name: str) -> bool:
+    """Return whether a file or folder is passed over by its name: hidden, or added by macOS."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
 def list_files(folder: Path, suffixes: tuple[str, ...] = ()) -> list[Path]:
     """Return the files below a folder as `list_names` lists them."""
     return [folder / name for name in list_names(folder, suffixes)]
@@ -22,8 +27,9 @@ def list_files(folder: Path, suffixes: tuple[str, ...] = ()) -> list[Path]:
 def list_names(folder: Path, suffixes: tuple[str, ...] = ()) -> list[str]:
     """Return the names of the files below a folder at any depth; links to folders are followed.
 
-    Hidden files and folders are passed over. A link to a folder that holds the link itself is not
-    followed, and told. A link that leads nowhere is a file: it fails when it is read.
+    Hidden files and folders are passed over, and what macOS adds to a zip. A link to a folder that
+    holds the link itself is not followed, and told. A link that leads nowhere is a file: it fails
+    when it is read.
 
     Args:
         folder: where to look.
@@ -61,7 +67,7 @@ def _walk(
 def _scan(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
+            return [entry for entry in entries if not is_hidden(entry.name)]
     except OSError as error:
         raise InputError(
             f"folder {folder} cannot be listed ({error.strerror}): make it readable, or move it "

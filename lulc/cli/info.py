@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.legend import NODATA
@@ -20,11 +22,15 @@ from lulc.tables import files, schemas, store
 
 if TYPE_CHECKING:
     from lulc.raster.views import PixelWindow
+    from lulc.sources.scene import Scene
+    from lulc.sources.source import SceneItem, Source
 
 _ACCEPTED = (
-    "a raster, a STAC item (.json), a table folder or .parquet file, a model folder or models:/ "
-    "URI, an output folder, or the word datasets for a list of those that can be learned from"
+    "a raster, a scene (a SAFE or Landsat folder, zip, tar or MTL, a MODIS .hdf, a STAC .json), a "
+    "folder of scenes, a table folder or .parquet file, a model folder or models:/ URI, an output "
+    "folder, or the word datasets for a list of those that can be learned from"
 )
+_RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".vrt", ".img")
 _COUNTED_COLUMNS = ("split", "period", "source", "model", "stage", "status", "level")
 _RANGED_COLUMNS = ("datetime", "cloud", "clear")
 
@@ -62,11 +68,9 @@ def _describe(text: str, out: Path | None) -> dict[str, Any]:
         return _describe_output(path)
     if path.suffix == ".parquet" or (path.is_dir() and any(path.rglob("[!.]*.parquet"))):
         return _describe_table(path)
-    if path.suffix == ".json":
-        return _describe_scenes(path)
-    if path.is_file():
+    if path.is_file() and path.suffix.lower() in _RASTER_SUFFIXES:
         return _describe_raster(path)
-    raise InputError(f"{text} holds nothing known: give {_ACCEPTED}")
+    return _describe_scenes(path)
 
 
 def format_info(facts: dict[str, Any]) -> str:
@@ -144,16 +148,44 @@ def _count_raster_classes(path: Path, windows: Sequence[PixelWindow]) -> dict[st
 
 
 def _describe_scenes(path: Path) -> dict[str, Any]:
-    from lulc.config import Archive
     from lulc.sources.registry import source_of
 
-    archive = Archive(str(path))
-    source = source_of(archive)
-    scenes = [source.read(item, archive, ()) for item in source.items(archive)]
-    if len(scenes) != 1:
-        return {"kind": "scenes", "scenes": [scene.scene_id for scene in scenes]}
-    scene = scenes[0]
-    return {
+    # A product may be named by its manifest, too.
+    archive = Archive(str(path.parent if path.name.lower() == "manifest.safe" else path))
+    try:
+        source = source_of(archive)
+    except InputError as error:
+        raise InputError(f"{path} holds nothing known: {error}; info takes {_ACCEPTED}") from error
+    scenes, bad = [], {}
+    for item in source.items(archive):
+        try:
+            scenes.append(_read_scene(source, item, archive))
+        except (InputError, OSError) as error:
+            bad[item.key] = str(error)
+    if not scenes:
+        errors = "".join(f"\n  {key}: {error}" for key, error in list(bad.items())[:5])
+        raise InputError(f"{path} is of source {source.name}, but holds no scene:{errors}")
+    if len(scenes) > 1 or bad:
+        ids = [scene.scene_id for scene in scenes]
+        bad_scenes = {"bad scenes": bad} if bad else {}
+        return {"kind": "scenes", "source": source.name, "scenes": ids, **bad_scenes}
+    return _describe_scene(scenes[0])
+
+
+def _read_scene(source: Source, item: SceneItem, archive: Archive) -> Scene:
+    # Also one whose quality layers are missing, which a run would have to take unmasked.
+    try:
+        return source.read(item, archive, ())
+    except InputError:
+        scene = source.read(item, replace(archive, mask=()), ())
+        unmasked = ("unmasked", " ".join(archive.mask))
+        return replace(scene, properties=(*scene.properties, unmasked))
+
+
+def _describe_scene(scene: Scene) -> dict[str, Any]:
+    properties = dict(scene.properties)
+    unmasked = properties.pop("unmasked", "")
+    facts: dict[str, Any] = {
         "kind": "scene",
         "id": scene.scene_id,
         "source": scene.source,
@@ -161,8 +193,16 @@ def _describe_scenes(path: Path) -> dict[str, Any]:
         "crs": scene.crs,
         "cloud": scene.cloud,
         "gsd m": scene.gsd_m,
-        "bands": [f"{b.name} ({b.dtype}, ×{b.scale:g} {b.offset:+g})" for b in scene.bands],
+        "bands": [
+            f"{b.name} ({b.dtype}, ×{b.scale:g} {b.offset:+g})"
+            for b in scene.bands
+            if b.kind != "quality"
+        ],
+        "masked by": [f"{b.name} ({Path(b.href).name})" for b in scene.quality],
+        "not masked": unmasked.split(),
+        **properties,
     }
+    return {name: fact for name, fact in facts.items() if fact not in (None, [])}
 
 
 def _describe_table(path: Path) -> dict[str, Any]:

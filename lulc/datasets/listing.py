@@ -9,10 +9,10 @@ from pathlib import Path
 
 from lulc.config import DatasetConf
 from lulc.datasets import registry
-from lulc.datasets.archives import unpack_hint
 from lulc.datasets.dataset import ExampleItem, Note, Options
 from lulc.errors import InputError
 from lulc.guard import read_guard
+from lulc.sources.archives import unpack_hint
 from lulc.tables.files import file_identity, fingerprint_of
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import posixpath
+import re
 import tarfile
 import zipfile
 import zlib
@@ -15,6 +17,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.fs as pafs
 
+from lulc import paths
 from lulc.errors import InputError
 from lulc.raster.address import ARCHIVE_MARK, is_address, split_archive
 from lulc.redact import redact_url
@@ -26,6 +29,11 @@ PACKED = (".zip", ".tar", ".tar.gz", ".tgz")
 _DAMAGE = (
     *(OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError),
     *(zipfile.BadZipFile, tarfile.TarError, pa.ArrowException),
+)
+# Landsat's MTL, and the metadata of SAFE and SEN3 products.
+_METADATA = re.compile(
+    r"(.*_)?MTL\.(txt|json|xml)|(S2\w_OPER_)?MTD_\w+\.xml|manifest\.safe|xfdumanifest\.xml",
+    re.IGNORECASE,
 )
 _MAX_FILES = 100_000
 _MAX_METADATA_BYTES = 64 << 20
@@ -75,7 +83,12 @@ def is_hidden(name: str) -> bool:
 
     Hidden files and those in hidden folders are not, nor what macOS adds to a zip.
     """
-    return any(part.startswith(".") or part == "__MACOSX" for part in PurePosixPath(name).parts)
+    return any(map(paths.is_hidden, PurePosixPath(name).parts))
+
+
+def is_product_metadata(name: str) -> bool:
+    """Return whether a file is the metadata of a product of Landsat or Copernicus, by its name."""
+    return not is_hidden(name) and bool(_METADATA.fullmatch(PurePosixPath(name).name))
 
 
 def digest(href: str, algorithm: str) -> str:
@@ -163,13 +176,20 @@ def _open_packed(path: str, store: pafs.FileSystem, store_path: str) -> Tree:
         members = _zip_members(file) if zipped else _tar_members(path, file)
     _check_members(path, members)
 
+    # Tars of a folder's own name (`tar -cf scene.tar .`) have ./B04.TIF.
+    members_by_name = {posixpath.normpath(member): member for member in members}
+
     def open_file(name: str) -> Any:
         file = store.open_input_file(store_path)
         if zipped:
-            return zipfile.ZipFile(file).open(name)
-        return tarfile.open(fileobj=file).extractfile(name)
+            return zipfile.ZipFile(file).open(members_by_name[name])
+        return tarfile.open(fileobj=file).extractfile(members_by_name[name])
 
-    sizes = {name: size for name, (size, _) in sorted(members.items()) if not is_hidden(name)}
+    sizes = {
+        name: members[member][0]
+        for name, member in sorted(members_by_name.items())
+        if not is_hidden(name)
+    }
     return Tree(path, sizes, open_file)
 
 

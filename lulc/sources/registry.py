@@ -6,11 +6,13 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from lulc import progress
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.paths import list_names
-from lulc.sources.product import PACKED, open_tree
+from lulc.sources.archives import unpack_hint
+from lulc.sources.product import PACKED, is_hidden, is_product_metadata, open_tree
 from lulc.sources.readers.geotiff import GEOTIFF
 from lulc.sources.readers.landsat import LANDSAT
 from lulc.sources.readers.modis import MODIS
@@ -27,6 +29,9 @@ SOURCES: dict[str, Source] = {
     for source in (SENTINEL1, SENTINEL2, LANDSAT, MODIS, OPENAERIALMAP, STAC, GEOTIFF)
 }
 _WITHOUT_CHECKSUMS = (LANDSAT, MODIS, GEOTIFF)
+# Sources of products, which an archive holds of one kind; of these some are read packed.
+_OF_PRODUCTS = (SENTINEL1, SENTINEL2, LANDSAT, MODIS)
+_OF_PACKED_PRODUCTS = (SENTINEL1, SENTINEL2, LANDSAT)
 
 
 def source_of(archive: Archive) -> Source:
@@ -59,11 +64,21 @@ def source_of(archive: Archive) -> Source:
 
 
 def _detect(archive: Archive) -> Source:
+    is_packed = archive.path.lower().endswith(PACKED)
+    candidates = _OF_PACKED_PRODUCTS if is_packed else SOURCES.values()
     with read_guard(f"archive {archive.path}"):
         names = _file_names(archive.path)
-        for source in SOURCES.values():
-            if source.accepts(archive, names):
-                return source
+        source = next((each for each in candidates if each.accepts(archive, names)), None)
+    if source in _OF_PRODUCTS:
+        kinds = [each.name for each in _OF_PRODUCTS if each.accepts(archive, names)]
+        if len(kinds) > 1:
+            raise InputError(
+                f"archive {archive.path} holds products of {', '.join(kinds)}: "
+                "give scenes an entry for each, with its source"
+            )
+        _tell_loose_files(archive, names)
+    if source:
+        return source
     suffixes = Counter(PurePosixPath(name).suffix for name in names)
     counts = ", ".join(
         f"{count} {suffix or 'without suffix'}" for suffix, count in suffixes.most_common(5)
@@ -72,15 +87,35 @@ def _detect(archive: Archive) -> Source:
         f"archive {archive.path} holds no scenes: found {counts or 'no files'}; accepted are "
         "products of Sentinel-1 GRD and Sentinel-2 (.SAFE, .zip), Landsat (by their MTL, .tar) and "
         "MODIS (.hdf), STAC items and responses of OpenAerialMap (.json), and GeoTIFF files "
-        "(.tif, .tiff)"
+        f"(.tif, .tiff){unpack_hint(Path(archive.path))}"
     )
 
 
+def _tell_loose_files(archive: Archive, names: Sequence[str]) -> None:
+    folders = {PurePosixPath(name).parent for name in names if is_product_metadata(name)}
+    loose = [
+        name
+        for name in names
+        if name.lower().endswith((".tif", ".tiff"))
+        and not is_hidden(name)
+        and folders.isdisjoint(PurePosixPath(name).parents)
+    ]
+    if loose:
+        progress.say(
+            f"WARNING: {len(loose)} GeoTIFF files of archive {archive.path} belong to no product "
+            f"and are not read ({', '.join(loose[:3])}): if they are scenes, give scenes an entry "
+            "for their folder"
+        )
+
+
 def _file_names(archive_path: str) -> Sequence[str]:
-    # Names of an archive's files, relative to it, in order.
+    # Names of an archive's files, relative to it, in order; of a zip or tar also those inside.
     path = Path(archive_path)
-    if "://" in archive_path and not archive_path.lower().endswith(PACKED):
+    is_packed = archive_path.lower().endswith(PACKED)
+    if "://" in archive_path and not is_packed:
         return list(open_tree(archive_path).sizes)
-    if not path.is_dir():
-        return [path.name]
-    return list_names(path)
+    if path.is_dir():
+        return list_names(path)
+    if is_packed and path.is_file():
+        return [path.name, *open_tree(archive_path).sizes]
+    return [path.name]

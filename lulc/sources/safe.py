@@ -44,7 +44,8 @@ def list_products(archive: Archive, product: str, metadata: str) -> Iterator[Sce
     """List the products of an archive.
 
     Args:
-        archive: One product, or a folder or object store prefix with products below it.
+        archive: One product or its metadata file, or a folder or object store prefix with products
+            below it.
         product: Regular expression of a product's name, as for `find_products`.
         metadata: Regular expression of a metadata file, as for `find_products`.
 
@@ -55,7 +56,7 @@ def list_products(archive: Archive, product: str, metadata: str) -> Iterator[Sce
     if path.lower().endswith(PACKED):
         yield SceneItem(path, plain_stem(path))
         return
-    tree = open_tree(path)
+    tree = open_tree(str(Path(path).parent) if Path(path).is_file() else path)
     for name in find_products(tree.sizes, product, metadata):
         if name:
             key = PurePosixPath(name).with_name(plain_stem(name)).as_posix()

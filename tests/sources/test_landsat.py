@@ -358,6 +358,88 @@ def test_folder_tar_and_packed_tar_give_the_same_scene(tmp_path: Path) -> None:
             )
 
 
+PRE = "LC81920282016100LGN00"
+
+
+def make_before_collections(folder: Path) -> Path:
+    """A scene as the USGS gave it out until 2016, named by scene id, with its MTL."""
+    folder.mkdir(parents=True)
+    for n in range(2, 6):
+        write_raster(folder / f"{PRE}_B{n}.TIF", texture(GRID, n, 30_000, "uint16"), GRID)
+    write_raster(folder / f"{PRE}_BQA.TIF", quality(0), GRID)
+    groups: Groups = {
+        "METADATA_FILE_INFO": {
+            "ORIGIN": "Image courtesy of the U.S. Geological Survey",
+            "LANDSAT_SCENE_ID": PRE,
+            "PROCESSING_SOFTWARE_VERSION": "LPGS_2.6.0",
+        },
+        "PRODUCT_METADATA": {
+            "DATA_TYPE": "L1T",
+            "SPACECRAFT_ID": "LANDSAT_8",
+            "SENSOR_ID": "OLI_TIRS",
+            "DATE_ACQUIRED": "2016-04-09",
+            "SCENE_CENTER_TIME": "10:10:26.0400581Z",
+        }
+        | {f"FILE_NAME_BAND_{n}": f"{PRE}_B{n}.TIF" for n in range(2, 6)}
+        | {"FILE_NAME_BAND_QUALITY": f"{PRE}_BQA.TIF"},
+        "RADIOMETRIC_RESCALING": {f"REFLECTANCE_MULT_BAND_{n}": "2.0E-05" for n in range(2, 6)},
+    }
+    write_mtl(folder, PRE, groups, "txt", "L1_METADATA_FILE")
+    return folder
+
+
+def test_a_scene_from_before_the_collections_is_refused_and_never_loose_files(
+    tmp_path: Path,
+) -> None:
+    folder = make_before_collections(tmp_path / PRE)
+    message = rf"{PRE}_MTL\.txt is of {PRE}, processed before Collection 1.*Collection 2 product"
+    with tarfile.open(tmp_path / "as downloaded.tar.gz", "w:gz") as tar:
+        for path in sorted(folder.iterdir()):
+            tar.add(path, path.name)
+    for place in (folder, folder / f"{PRE}_MTL.txt", tmp_path / "as downloaded.tar.gz"):
+        with pytest.raises(InputError, match=message):
+            read_one(place, ("red",))
+    # A product beside it is read.
+    make(tmp_path / OLI9, OLI9, "OLI_TIRS", OLI_KEYS)
+    archive = Archive(str(tmp_path))
+    keys = [item.key for item in registry.source_of(archive).items(archive)]
+    assert keys == [OLI9, PRE]
+
+
+@pytest.mark.parametrize("mtl", [f"{PRE}_MTL.txt", "MTL.txt", f"{OLI9}_MTL.json", "scene_MTL.xml"])
+def test_the_files_of_a_product_are_no_geotiff_scenes(tmp_path: Path, mtl: str) -> None:
+    write_raster(tmp_path / "a" / "B4.TIF", texture(GRID, 0, 9, "uint16"), GRID)
+    (tmp_path / "a" / mtl).write_text("GROUP = L1_METADATA_FILE\n")
+    archive = Archive(str(tmp_path), source="geotiff")
+    with pytest.raises(InputError, match=rf"holds a/{mtl}, the metadata.*give scenes\.pattern"):
+        list(registry.source_of(archive).items(archive))
+    pattern = replace(archive, pattern="{band}.TIF")
+    assert len(list(registry.source_of(pattern).items(pattern))) == 1
+
+
+def test_what_a_product_is_comes_from_its_mtl(tmp_path: Path) -> None:
+    folder = make(tmp_path / "my scene", OLI9, "OLI_TIRS", OLI_KEYS)
+    expected = read_one(folder, ("red",))
+    # Names in lower case, and an MTL that the user renamed.
+    for path in sorted(folder.iterdir()):
+        path.rename(path.with_name(path.name.lower()))
+    for form in ("json", "xml"):
+        next(folder.glob(f"*_mtl.{form}")).unlink()
+    next(folder.glob("*_mtl.txt")).rename(folder / "MTL.txt")
+    scene = read_one(folder, ("red",))
+    assert (scene.scene_id, scene.clear, scene.datetime) == (
+        OLI9,
+        expected.clear,
+        expected.datetime,
+    )
+    (folder / f"{OLI9}_sr_b4.tif".lower()).unlink()
+    with pytest.raises(InputError, match=rf"{OLI9} has no band red; it has .*blue \(SR_B2\)"):
+        read_one(folder, ("red",))
+    (folder / "MTL.txt").write_text('GROUP = A\n  X = "1"\nEND_GROUP = A\nEND\n')
+    with pytest.raises(InputError, match=r"MTL\.txt is not the MTL of a Landsat product"):
+        read_one(folder, ("red",))
+
+
 def test_products_that_share_a_folder_are_scenes_of_their_own(tmp_path: Path) -> None:
     make(tmp_path, OLI9, "OLI_TIRS", OLI_KEYS)
     make(tmp_path, TM5, "TM", TM_KEYS)

@@ -148,7 +148,7 @@ def test_landsat(
     shutil.copytree(folder, renamed)
     red = "SR_B3" if sensor == "TM" else "SR_B4"
     files = {"red": red, "swir22": "SR_B7", "qa_pixel": "QA_PIXEL", "qa_radsat": "QA_RADSAT"}
-    assets = {
+    assets: dict[str, dict[str, Any]] = {
         key: {"href": f"{product}_{suffix}.TIF", "roles": ["data"]} for key, suffix in files.items()
     }
     for key in bands:

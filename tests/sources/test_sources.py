@@ -540,6 +540,60 @@ def test_what_is_found_decides_the_source(tmp_path: Path) -> None:
     assert registry.source_of(Archive(str(tmp_path), source="geotiff")).name == "geotiff"
 
 
+def test_products_of_two_kinds_are_not_taken_for_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    safe = tmp_path / "S2A_MSIL2A_20190628T073621_N0213_R092_T33UVP_20191121T145522.SAFE"
+    safe.mkdir()
+    (safe / "MTD_MSIL2A.xml").write_text("<P/>")
+    raster(safe / "GRANULE" / "x" / "IMG_DATA" / "x_B02_10m.tif")
+    raster(tmp_path / "labels" / "labels.tif")
+    assert registry.source_of(Archive(str(tmp_path))).name == "sentinel2"
+    with caplog.at_level("INFO", "lulc"):
+        registry.source_of(Archive(str(tmp_path)))
+    assert "1 GeoTIFF files" in caplog.text and "(labels/labels.tif)" in caplog.text
+    (tmp_path / "LC81920282016100LGN00_MTL.txt").write_text("")
+    with pytest.raises(InputError, match=r"products of sentinel2, landsat: give scenes an entry"):
+        registry.source_of(Archive(str(tmp_path)))
+    assert registry.source_of(Archive(str(tmp_path), source="landsat")).name == "landsat"
+
+
+@pytest.mark.parametrize(
+    ("names", "command"),
+    [
+        (("my scene.zip",), r"unzip -q -n 'my scene\.zip'"),
+        (("scene.tar.gz",), r"tar -xf scene\.tar\.gz"),
+        (("a.tar", "b.tar.gz"), r"tar -xf a\.tar .*&& tar -xf b\.tar\.gz"),
+        (("scene.zip.001", "scene.zip.002"), r"cat scene\.zip\.001 scene\.zip\.002 > scene\.zip"),
+        (("scene.z01", "scene.zip"), r"zip -q -s 0 scene\.zip --out"),
+        (("scene.7z",), r"7z x scene\.7z"),
+    ],
+)
+def test_an_archive_of_downloads_says_how_to_unpack_them(
+    tmp_path: Path, names: tuple[str, ...], command: str
+) -> None:
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError, match=rf"holds no scenes: .*unpack them: cd .*{command}"):
+        registry.source_of(Archive(str(tmp_path)))
+
+
+def test_a_zip_of_plain_files_says_how_to_unpack_it(tmp_path: Path) -> None:
+    raster(tmp_path / "a" / "red_20240608.tif")
+    packed = shutil.make_archive(str(tmp_path / "scene"), "zip", tmp_path / "a")
+    with pytest.raises(InputError, match=r"found 1 \.zip, 1 \.tif; .*unzip -q -n scene\.zip"):
+        registry.source_of(Archive(packed))
+
+
+def test_safe_products_that_are_not_read_are_no_geotiff_scenes(tmp_path: Path) -> None:
+    slc = tmp_path / "S1A_IW_SLC__1SDV_20240608T052000_20240608T052027_054230_069890_1234.SAFE"
+    raster(slc / "measurement" / "s1a-iw1-slc-vv.tiff")
+    (slc / "manifest.safe").write_text("<xfdu/>")
+    archive = Archive(str(tmp_path))
+    with pytest.raises(InputError, match=r"SAFE/manifest\.safe, the metadata of a product.*GRD"):
+        list(registry.source_of(archive).items(archive))
+
+
 def test_a_vrt_named_tif_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.tif").write_text(
         '<VRTDataset rasterXSize="1" rasterYSize="1"><SRS>EPSG:4326</SRS></VRTDataset>'

@@ -106,6 +106,12 @@ def test_qa_pixel_masks_by_default(tmp_path: Path, key: str) -> None:
     ) == [21824]
 
 
+@pytest.mark.parametrize("key", ["scl", "SCL_20m", "qa_pixel", "SR_QA_AEROSOL.TIF", "cloud_qa"])
+def test_codes_that_are_asked_for_are_not_interpolated(tmp_path: Path, key: str) -> None:
+    archive = replace(write_item(tmp_path, {"red": {}, key: {}}), mask=())
+    assert [band.kind for band in read(archive, "red", key).bands] == ["continuous", "class"]
+
+
 def test_saturation_that_an_item_does_not_show_is_told(tmp_path: Path) -> None:
     archive = write_item(tmp_path, {"red": {}, "qa_pixel": {}}, platform="landsat-5")
     assert dict(read(archive, "red").properties)["unmasked"] == "cirrus saturated"
@@ -256,7 +262,10 @@ def test_of_twins_the_one_of_that_name_and_the_finest_is_taken(tmp_path: Path) -
     for name in ("B02", "blue"):
         assert Path(read(write_item(tmp_path, sides), name).bands[0].href).stem == "B02_10m"
     scaled = band | {"raster:bands": [{"scale": 0.0001, "offset": -0.1}]}
-    twins = {"b2-jp2": scaled | {"href": "blue.jp2", "type": "image/jp2"}, "b2": scaled}
+    twins: dict[str, dict[str, Any]] = {
+        "b2-jp2": scaled | {"href": "blue.jp2", "type": "image/jp2"},
+        "b2": scaled,
+    }
     (tmp_path / "twins").mkdir()
     archive = write_item(tmp_path / "twins", twins, **{"earthsearch:boa_offset_applied": True})
     for name in ("B02", "blue"):

@@ -102,20 +102,21 @@ class Mtl:
         }
 
 
-def read_mtl(tree: Tree, names: Mapping[str, str], product_id: str) -> Mtl:
+def read_mtl(tree: Tree, names: Mapping[str, str], stem: str) -> Mtl:
     """Read a product's MTL: the first valid one of txt, json and xml.
 
     Args:
         tree: The product's files.
-        names: File name → its name in the tree.
-        product_id: The product's id.
+        names: File name in lower case → its name in the tree.
+        stem: What the MTL's name begins with, mostly the product's id.
 
     Raises:
-        InputError: There is no MTL, none is valid, or it is of another product.
+        InputError: There is no MTL, none is valid, or it is of a product that is not read.
     """
     problems = []
+    prefix = f"{stem}_MTL" if stem else "MTL"
     for suffix in ("txt", "json", "xml"):
-        name = names.get(f"{product_id}_MTL.{suffix}")
+        name = names.get(f"{prefix}.{suffix}".lower())
         if name is None:
             continue
         try:
@@ -123,23 +124,33 @@ def read_mtl(tree: Tree, names: Mapping[str, str], product_id: str) -> Mtl:
         except InputError as error:
             problems.append(str(error))
             continue
-        return _from_groups(tree.href(name), groups, product_id)
+        return _from_groups(tree.href(name), groups)
     if problems:
         raise InputError(problems[0])
     raise InputError(
-        f"product {product_id} in {redact_url(tree.path)} has no {product_id}_MTL.txt, .json or "
-        ".xml: download it again"
+        f"product {stem} in {redact_url(tree.path)} has no {prefix}.txt, .json or .xml: "
+        "download it again"
     )
 
 
-def _from_groups(href: str, groups: _Groups, product_id: str) -> Mtl:
+def _from_groups(href: str, groups: _Groups) -> Mtl:
     parameters = _merge(groups, _PRODUCT_GROUPS)
     # Collection 1 calls it DATA_TYPE.
     level = parameters.setdefault("PROCESSING_LEVEL", parameters.get("DATA_TYPE", ""))
-    if parameters.get("LANDSAT_PRODUCT_ID") != product_id or level[:2] not in _SCALE_GROUPS:
+    product_id = parameters.get("LANDSAT_PRODUCT_ID")
+    if "SPACECRAFT_ID" not in parameters and not product_id:
+        raise InputError(f"{redact_url(href)} is not the MTL of a Landsat product")
+    if not product_id:
+        scene_id = parameters.get("LANDSAT_SCENE_ID") or "a scene without an id"
         raise InputError(
-            f"{redact_url(href)} is of {parameters.get('LANDSAT_PRODUCT_ID')!r} at level "
-            f"{level!r}: it should be of {product_id}, at level 1 or 2; download the product again"
+            f"{redact_url(href)} is of {scene_id[:40]}, processed before Collection 1, whose "
+            "calibration and quality bits are others: take the scene's Collection 2 product "
+            "(https://earthexplorer.usgs.gov), or give scenes.pattern to take its files as they are"
+        )
+    if level[:2] not in _SCALE_GROUPS:
+        raise InputError(
+            f"{redact_url(href)} is of {product_id!r} at level {level!r}: accepted are levels 1 "
+            "and 2 of Collections 1 and 2"
         )
     return Mtl(href, parameters | _merge(groups, _SCALE_GROUPS[level[:2]]))
 

@@ -25,6 +25,10 @@ _PREVIEW_KEY = re.compile(
     r"([-_.].*)?"
 )
 _PICTURE_KEY = re.compile(r"(visual|tci|true[-_]?colou?r)([-_.].*)?")
+# Keys of Sentinel-2's and Landsat's assets that hold codes or bits, which are not interpolated.
+_CODES_KEY = re.compile(
+    r"(scl|qa_pixel|qa_radsat|(sr_)?(qa_aerosol|cloud_qa))(_\d+m)?(\.tiff?)?", re.IGNORECASE
+)
 # Platforms whose products are of reflectance, so that a picture never stands for one.
 _REFLECTANCE_PLATFORM = re.compile(r"(sentinel-?2|landsat)", re.IGNORECASE)
 
@@ -99,6 +103,7 @@ class AssetBand:
             The rank and the name, None where it has no common name.
         """
         rank = 0 if self.common_name == self.asset else 1 if self.count == 1 else 2
+        keys: tuple[str | None, ...]
         keys = (self.name, self.common_name, self.asset if self.count == 1 else None)
         if self.is_picture:
             keys = (self.fallback_name,)
@@ -294,12 +299,13 @@ def _with_record(band: AssetBand, record: Mapping[str, Any]) -> AssetBand:
     # The band with the fields of its asset and band records, merged.
     # `gsd` is the sensor's: also of a copy with larger pixels (B02_20m).
     side = _lookup(record, "raster:spatial_resolution", "spatial_resolution", "gsd")
+    has_codes = record.get("classification:classes") or _CODES_KEY.fullmatch(band.asset)
     key_side = re.search(r"_(\d+)m(?![a-z])", band.asset)
     return replace(
         band,
         name=record.get("name"),
         common_name=record.get("eo:common_name") or record.get("common_name"),
-        kind="class" if record.get("classification:classes") else "continuous",
+        kind="class" if has_codes else "continuous",
         scale=parse_number(_lookup(record, "raster:scale", "scale")),
         offset=parse_number(_lookup(record, "raster:offset", "offset")),
         nodata=parse_number(record.get("nodata")),

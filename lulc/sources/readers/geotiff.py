@@ -11,7 +11,7 @@ from pathlib import Path
 from lulc.bands import Band
 from lulc.config import Archive
 from lulc.errors import InputError, UsageError
-from lulc.paths import list_files
+from lulc.paths import list_files, list_names
 from lulc.sources.header import (
     Header,
     find_date,
@@ -21,6 +21,7 @@ from lulc.sources.header import (
     require_bands,
     with_fingerprint,
 )
+from lulc.sources.product import is_product_metadata
 from lulc.sources.quality_masks import quality_tests
 from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source
@@ -43,6 +44,7 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     path = Path(archive.path).absolute()
     root = path if path.is_dir() else path.parent
     if not archive.pattern:
+        _refuse_products(path)
         for file in _list_files(path):
             yield SceneItem(str(file), file.relative_to(root).with_suffix("").as_posix())
         return
@@ -52,6 +54,18 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
             "_".join(text for text in (scene, date) if text) or root.name,
             json.dumps({"date": date, "files": files}),
         )
+
+
+def _refuse_products(path: Path) -> None:
+    # The files of a product are the bands of one scene, with scales and masks in its metadata.
+    for name in [path.name] if path.is_file() else list_names(path):
+        if is_product_metadata(name):
+            raise InputError(
+                f"archive {path} holds {name}, the metadata of a product, whose "
+                "files are not scenes of their own: accepted are products of Sentinel-1 GRD, "
+                "Sentinel-2 L1C and L2A, and Landsat Collection 1 and 2, by scenes.source; or "
+                "give scenes.pattern to take the files as they are"
+            )
 
 
 def _list_files(path: Path) -> list[Path]:

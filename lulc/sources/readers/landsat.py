@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -26,7 +27,7 @@ from lulc.sources.header import (
     require_bands,
     with_fingerprint,
 )
-from lulc.sources.product import PACKED, Tree, open_tree
+from lulc.sources.product import PACKED, Tree, is_hidden, open_tree
 from lulc.sources.quality_masks import (
     QualityLayer,
     QualityMask,
@@ -70,7 +71,12 @@ _TM = {
 _SENSORS = {"OLI_TIRS": _OLI, "OLI": _OLI, "TIRS": _OLI, "TM": _TM, "ETM": _TM}
 
 _ID = r"L[CEMOT]0[4-9]_L\w{3}_\d{6}_\d{8}_\d{8}_0[12]_(?:T1|T2|RT)"
-_FILE = re.compile(rf"(?P<folder>(?:.*/)?)(?P<id>{_ID})_(?P<suffix>[^/]+)")
+# A file of a product by the id its name begins with, or any MTL: its content says what it is of.
+_FILE = re.compile(
+    rf"(?P<folder>(?:.*/)?)(?:(?P<id>{_ID})_[^/]+|(?P<stem>[^/]*?)_?MTL\.(?:txt|json|xml))",
+    re.IGNORECASE,
+)
+_MTL = re.compile(r".*MTL\.(?:txt|json|xml)", re.IGNORECASE)
 _PACK = re.compile(rf"(?:.*/)?(?P<id>{_ID})(?:{'|'.join(map(re.escape, PACKED))})")
 
 
@@ -81,34 +87,53 @@ def _accepts(archive: Archive, names: Sequence[str]) -> bool:
 
 
 def _is_product(name: str) -> bool:
-    file = _FILE.fullmatch(name)
-    return bool(_PACK.fullmatch(name) or (file and file["suffix"].startswith("MTL.")))
+    return not is_hidden(name) and bool(_PACK.fullmatch(name) or _MTL.fullmatch(name))
 
 
 def _items(archive: Archive) -> Iterator[SceneItem]:
-    # Tars and zips, and files in folders by the product id they begin with; an archive that is an
-    # MTL is its own product. Files without an MTL are a product too: it fails when it is read, so
-    # that it is reported.
+    # Tars and zips, and files in folders by the product id or MTL they begin with; an archive that
+    # is an MTL is its own product. Files without an MTL are a product too: it fails when it is
+    # read, so that it is reported.
     path = archive.path if "://" in archive.path else str(Path(archive.path).absolute())
     if path.lower().endswith(PACKED):
         yield SceneItem(path, re.sub(r"(\.tar)?\.\w+$", "", PurePosixPath(path).name))
         return
     if file := _FILE.fullmatch(path):
-        yield SceneItem(file["folder"].rstrip("/"), file["id"], file["id"])
+        stem = file["id"] or file["stem"]
+        yield SceneItem(file["folder"].rstrip("/"), stem or Path(path).parent.name, stem)
         return
     tree = open_tree(path)
-    items = set()
-    for name in tree.sizes:
-        if re.search(r"(^|/)\.", name):
-            continue
-        if pack := _PACK.fullmatch(name):
-            items.add((str(PurePosixPath(name).with_name(pack["id"])), f"{tree.path}/{name}", ""))
-        elif file := _FILE.fullmatch(name):
-            folder = PurePosixPath(file["folder"])
-            key = str(folder if folder.name == file["id"] else folder / file["id"])
-            items.add((key, f"{tree.path}/{file['folder']}".rstrip("/"), file["id"]))
-    for key, product_path, product_id in sorted(items):
-        yield SceneItem(product_path, key, product_id)
+    items = [
+        (str(PurePosixPath(name).with_name(pack["id"])), f"{tree.path}/{name}", "")
+        for name in tree.sizes
+        if (pack := _PACK.fullmatch(name))
+    ]
+    for folder, stem in _find_products(tree.sizes):
+        parent = PurePosixPath(folder)
+        key = str(parent if parent.name == stem else parent / stem)
+        items.append((key, f"{tree.path}/{folder}".rstrip("/"), stem))
+    for key, product_path, stem in sorted(items):
+        yield SceneItem(product_path, key, stem)
+
+
+def _find_products(names: Iterable[str]) -> set[tuple[str, str]]:
+    # (folder, what the names of its files begin with) of each product. Files named after a product
+    # belong to the MTL beside them that the user renamed.
+    mtls: dict[str, set[str]] = defaultdict(set)
+    ids: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        if file := _FILE.fullmatch(name):
+            stem = file["id"] or file["stem"]
+            (mtls if _MTL.fullmatch(name) else ids)[file["folder"]].add(stem)
+    products = {(folder, stem) for folder, stems in mtls.items() for stem in stems}
+    for folder, stems in ids.items():
+        if all(map(_is_id, mtls[folder])):
+            products |= {(folder, stem) for stem in stems}
+    return products
+
+
+def _is_id(stem: str) -> bool:
+    return re.fullmatch(_ID, stem, re.IGNORECASE) is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +143,7 @@ class _Product:
     id: str
     tree: Tree
     names: Mapping[str, str]
-    """File name → its name in the tree."""
+    """File name in lower case → its name in the tree."""
     mtl: Mtl
 
     @property
@@ -138,12 +163,12 @@ class _Product:
 
     def header(self, file: str) -> Header:
         """Return the header of a file; InputError where the product lacks it."""
-        if file not in self.names:
+        if file.lower() not in self.names:
             raise InputError(
                 f"product {self.id} in {redact_url(self.tree.path)} lacks {file[:200]}: download "
                 "the product again, or remove the condition that it shows from scenes.mask"
             )
-        return open_header(self.tree.href(self.names[file]))
+        return open_header(self.tree.href(self.names[file.lower()]))
 
 
 def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene:
@@ -194,22 +219,29 @@ def _properties(product: _Product) -> dict[str, str]:
 def _open(item: SceneItem) -> _Product:
     tree = open_tree(item.path)
     # A folder may hold several products; files in folders below it belong to another item.
-    files = [
-        file
-        for name in tree.sizes
-        if (file := _FILE.fullmatch(name))
-        and (not item.text or name == f"{item.text}_{file['suffix']}")
-    ]
-    products = {(file["folder"], file["id"]) for file in files}
+    products = _find_products(tree.sizes)
+    if item.text:
+        products &= {("", item.text)}
     if len(products) != 1:
         content = "several products" if products else "no file of one"
         raise InputError(
             f"{redact_url(item.path)} is not one Landsat product: it holds {content}; "
             "download it again"
         )
-    _, product_id = products.pop()
-    names = {PurePosixPath(file[0]).name: file[0] for file in files}
-    return _Product(product_id, tree, names, read_mtl(tree, names, product_id))
+    folder, stem = products.pop()
+    names = {
+        PurePosixPath(name).name.lower(): name
+        for name in tree.sizes
+        if name.startswith(folder) and "/" not in name[len(folder) :]
+    }
+    mtl = read_mtl(tree, names, stem)
+    product_id = mtl.text("LANDSAT_PRODUCT_ID")
+    if _is_id(stem) and stem.upper() != product_id:
+        raise InputError(
+            f"{redact_url(mtl.href)} is of {product_id!r}: it should be of {stem}; "
+            "download the product again"
+        )
+    return _Product(product_id, tree, names, mtl)
 
 
 def _select(product: _Product, archive: Archive, bands: Sequence[str]) -> dict[str, str]:
@@ -234,7 +266,7 @@ def _select(product: _Product, archive: Archive, bands: Sequence[str]) -> dict[s
     available = {
         name: mtl_band
         for name, mtl_band in mtl_bands_by_name.items()
-        if product.mtl.band_files()[mtl_band] in product.names
+        if product.mtl.band_files()[mtl_band].lower() in product.names
     }
     missing = [
         name

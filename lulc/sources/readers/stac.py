@@ -76,7 +76,7 @@ def _is_stac(path: Path) -> bool:
     # Whether a JSON file is a STAC item, a list of items, a Collection or a Catalog.
     try:
         content = parse_json(path.read_bytes())
-    except ValueError:
+    except (OSError, ValueError):
         return False
     if not isinstance(content, dict):
         return False

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from lulc.datasets.files import walk
+from lulc.paths import list_names
 
 _SUFFIX = re.compile(
     r"\.(?:(?P<tar>tar|tgz|tbz2?|txz|tzst|tar\.(?:gz|bz2|xz|zst))|(?P<zip>zip)|(?P<other>7z|rar))"
@@ -23,7 +23,7 @@ _ZIP_PART = re.compile(r"\.z\d\d$", re.IGNORECASE)
 
 
 def unpack_hint(root: Path) -> str:
-    """Return what to do about the packed archives of a dataset, as the end of a message.
+    """Return what to do about packed archives, as the end of a message.
 
     Args:
         root: an archive, or a folder with archives anywhere below it.
@@ -34,7 +34,7 @@ def unpack_hint(root: Path) -> str:
     if root.is_file() and _SUFFIX.search(root.name):
         folder, archives = root.parent, [root.name]
     elif root.is_dir():
-        folder, archives = root, [path for path in walk(root, ("",)) if _SUFFIX.search(path)]
+        folder, archives = root, [name for name in list_names(root) if _SUFFIX.search(name)]
     else:
         return ""
     if not archives:
@@ -85,8 +85,7 @@ def _target(folder: Path, name: str, names: Iterable[str]) -> str:
     """
     here = str(PurePosixPath(name).parent)
     tops = {other: _top(folder / other) for other in names}
-    is_alone = [top for top in tops.values() if top].count(tops[name]) == 1
-    if tops[name] is None or is_alone:
+    if tops[name] is None or (tops[name] and list(tops.values()).count(tops[name]) == 1):
         return here
     return _SUFFIX.sub("", name)
 

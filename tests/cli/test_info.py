@@ -1,0 +1,111 @@
+"""What info tells of scenes as archives deliver them, and of what is none."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import shapely
+
+from lulc.cli import main
+from lulc.cli.info import describe_path
+from lulc.errors import InputError
+from lulc.geo import grid
+from tests.helpers.synthetic_scenes import write_raster
+from tests.sources import test_landsat as landsat
+from tests.sources import test_sentinel2 as sentinel2
+
+
+def test_a_sentinel2_product_by_folder_zip_and_metadata(tmp_path: Path) -> None:
+    root = sentinel2.make_product(tmp_path / "a", "2A", "05.11", ("B02", "B04"))
+    packed = shutil.make_archive(str(tmp_path / "renamed"), "zip", tmp_path / "a")
+    places = (root, root.parent, root / "MTD_MSIL2A.xml", root / "manifest.safe", packed)
+    facts = [describe_path(str(place)) for place in places]
+    for each in facts:
+        assert each["id"] == sentinel2.product_name("2A", "05.11")
+        assert (each["kind"], each["source"], each["level"]) == ("scene", "sentinel2", "2A")
+        assert each["bands"] == ["blue (uint16, ×0.0001 -0.0999)", "red (uint16, ×0.0001 -0.0997)"]
+        assert [text.split()[0] for text in each["masked by"]] == ["quality"]
+        assert "not masked" not in each
+    # What a run would refuse is told.
+    for path in root.rglob("*_SCL_*"):
+        path.unlink()
+    bare = describe_path(str(root))
+    assert "masked by" not in bare
+    assert bare["not masked"] == ["cloud", "shadow", "cirrus", "saturated"]
+
+
+def test_a_landsat_product_by_folder_tar_and_mtl(tmp_path: Path) -> None:
+    folder = landsat.make(tmp_path / "a", landsat.TM5, "TM", landsat.TM_KEYS)
+    packed = shutil.make_archive(str(tmp_path / "renamed"), "gztar", folder)
+    mtls = [folder / f"{landsat.TM5}_MTL.{form}" for form in ("txt", "json", "xml")]
+    for place in (folder, packed, *mtls):
+        facts = describe_path(str(place))
+        assert (facts["kind"], facts["source"], facts["id"]) == ("scene", "landsat", landsat.TM5)
+        assert (facts["platform"], facts["not masked"]) == ("landsat-5", ["cirrus"])
+        assert len(facts["masked by"]) == 2
+
+
+def test_a_modis_file(tmp_path: Path) -> None:
+    pytest.importorskip("pyhdf.SD", reason="HDF4 is read with pyhdf: pip install 'lulc[hdf4]'")
+    from tests.sources import test_modis as modis
+
+    path, _ = modis.make_mod13(tmp_path)
+    facts = describe_path(str(path))
+    assert (facts["source"], facts["level"], facts["tile"]) == ("modis", "MOD13Q1", "h12v11")
+    assert facts["bands"] == ["ndvi (int16, ×0.0001 +0)", "nir08 (int16, ×0.0001 +0)"]
+
+
+def test_stac_items_and_collections(tmp_path: Path) -> None:
+    write_raster(tmp_path / "red.tif", np.ones(landsat.GRID.shape, "uint16"), landsat.GRID)
+    item: dict[str, Any] = {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": "s",
+        "geometry": shapely.geometry.mapping(grid.footprint(landsat.GRID)),
+        "properties": {"datetime": "2024-06-08T10:11:12Z"},
+        "assets": {"red": {"href": "red.tif"}},
+    }
+    (tmp_path / "s.json").write_text(json.dumps(item))
+    (tmp_path / "bad.json").write_text(json.dumps(item | {"id": "bad", "assets": {}}))
+    facts = describe_path(str(tmp_path / "s.json"))
+    assert (facts["kind"], facts["source"], facts["id"]) == ("scene", "stac", "s")
+    links = [{"rel": "item", "href": f"./{name}.json"} for name in ("s", "bad")]
+    collection = {"type": "Collection", "stac_version": "1.0.0", "links": links}
+    (tmp_path / "collection.json").write_text(json.dumps(collection))
+    facts = describe_path(str(tmp_path / "collection.json"))
+    assert (facts["kind"], facts["scenes"]) == ("scenes", ["s"])
+    assert "has no band that can be read" in facts["bad scenes"]["bad.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("notes.txt", "", "found 1 .txt; accepted are"),
+        ("data.json", "{}", "found 1 .json; accepted are"),
+        ("empty/.keep", "", "found "),
+        ("scene.zip.001", "", "found 1 .001; .*"),
+        ("a.tif", "", "cannot be opened as GTiff"),
+        (
+            "MTL.txt",
+            "GROUP = A",
+            "is of source landsat, but holds no scene:.*MTL.txt is not a valid",
+        ),
+        ("a.hdf", "", "is of source modis, but holds no scene:.*a.hdf is not a sound HDF4"),
+    ],
+)
+def test_anything_else_is_an_error_that_names_it(
+    tmp_path: Path, name: str, content: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    place = path.parent if name.endswith(".keep") else path
+    with pytest.raises(InputError, match=rf"(?s){place.name}.*{message}"):
+        describe_path(str(place))
+    assert main.main(["info", str(place)]) == 3
+    assert place.name in capsys.readouterr().err
