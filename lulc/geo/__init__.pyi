@@ -12,7 +12,7 @@ from .grid import (
     transformer,
 )
 from .overlap import PixelMap
-from .reproject import reproject_exact, to_degrees
+from .reproject import onto_grid, reproject_exact, to_degrees
 from .swath import Swath
 from .tiling import Tiling
 
@@ -32,6 +32,7 @@ __all__ = [
     "is_equal_area",
     "is_on_earth",
     "map_coordinates",
+    "onto_grid",
     "parse_crs",
     "pixel_areas",
     "project",

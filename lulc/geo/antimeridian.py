@@ -10,6 +10,26 @@ from shapely.geometry.base import BaseGeometry
 _POLYGON = 3  # as shapely.get_type_id gives it; the numbers above it are of types with parts
 
 
+def short_way_round(polygons: BaseGeometry) -> BaseGeometry:
+    """Return polygons as `wrap_longitudes` does, their long sides taken for crossings of 180.
+
+    For outlines of scenes, which are never so large that a side goes the long way round.
+
+    Args:
+        polygons: Polygon or MultiPolygon in degrees.
+    """
+    return only_polygons(
+        shapely.union_all(
+            [
+                wrap_longitudes(polygon)
+                if find_long_side(polygon) is None
+                else polygon_of_ring(*shapely.get_coordinates(polygon.exterior).T)
+                for polygon in shapely.get_parts(polygons)
+            ]
+        )
+    )
+
+
 def polygon_of_ring(lon: np.ndarray, lat: np.ndarray) -> BaseGeometry:
     """Return what a closed ring of points encloses, in EPSG:4326.
 
@@ -36,8 +56,7 @@ def wrap_longitudes(geometry: BaseGeometry) -> BaseGeometry:
     Args:
         geometry: Polygons in degrees whose longitudes may run any number of turns beyond ±180.
     """
-    if not shapely.is_valid(geometry):
-        geometry = only_polygons(shapely.make_valid(geometry))
+    geometry = repair(geometry)
     west, _, east, _ = geometry.bounds
     if west >= -180 and east <= 180:
         return geometry
@@ -45,6 +64,57 @@ def wrap_longitudes(geometry: BaseGeometry) -> BaseGeometry:
     last_turn = int(np.ceil((east - 180) / 360))
     turns = range(first_turn, last_turn + 1)
     return only_polygons(shapely.union_all([_cut_turn(geometry, turn) for turn in turns]))
+
+
+def repair(geometry: BaseGeometry) -> BaseGeometry:
+    """Return polygons as valid ones; parts that overlap, or lie within others, are united."""
+    if shapely.is_valid(geometry):
+        return geometry
+    valid = shapely.make_valid(geometry, method="structure", keep_collapsed=False)
+    return only_polygons(valid)
+
+
+def narrow_bounds(geometry: BaseGeometry) -> tuple[float, float, float, float]:
+    """Return west, south, east and north of a geometry by its shorter way round the Earth.
+
+    Args:
+        geometry: In EPSG:4326, with longitudes in -180…180.
+
+    Returns:
+        Degrees; east is beyond 180 where the geometry lies across the antimeridian.
+    """
+    west, south, east, north = geometry.bounds
+    if west > -180 or east < 180:
+        return west, south, east, north
+    parts = shapely.bounds(shapely.get_parts(geometry))
+    spans = parts[np.argsort(parts[:, 0])][:, [0, 2]]
+    reached = np.maximum.accumulate(spans[:, 1])
+    gaps = spans[1:, 0] - reached[:-1]
+    if not gaps.size or gaps.max() <= 0:
+        return west, south, east, north
+    widest = int(np.argmax(gaps))
+    return float(spans[widest + 1, 0]), south, float(reached[widest]) + 360, north
+
+
+def find_long_side(
+    polygons: BaseGeometry | np.ndarray, turn: float = 360
+) -> tuple[float, float] | None:
+    """Return the longitudes between which a side runs more than half round the Earth, if any does.
+
+    Such a side may mean the short way, across the antimeridian. Not meant are sides along a pole,
+    and those that go round by a whole turn.
+
+    Args:
+        polygons: Polygons or MultiPolygons in degrees, as a file tells them.
+        turn: A whole turn in their unit.
+    """
+    rings = shapely.get_rings(shapely.get_parts(polygons))
+    lon_lat, ring = shapely.get_coordinates(rings, return_index=True)
+    lengths = np.abs(np.diff(lon_lat[:, 0])) / turn
+    at_pole = np.abs(lon_lat[:, 1]) > 89 / 360 * turn
+    is_side = (ring[1:] == ring[:-1]) & ~(at_pole[1:] & at_pole[:-1])
+    sides = np.flatnonzero((lengths > 0.5 + 1e-9) & (lengths < 1 - 1e-9) & is_side)
+    return (float(lon_lat[sides[0], 0]), float(lon_lat[sides[0] + 1, 0])) if sides.size else None
 
 
 def _cut_turn(geometry: BaseGeometry, turn: int) -> BaseGeometry:

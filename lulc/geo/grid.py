@@ -59,6 +59,29 @@ def transformer(source_crs: str, target_crs: str) -> Transformer:
         ) from error
 
 
+def transform_points(
+    x: np.ndarray, y: np.ndarray, source_crs: str, target_crs: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return x and y of points in another CRS.
+
+    Between two CRSs of degrees a longitude keeps its turn: 190 does not become -170.
+    """
+    target_x, target_y = transformer(source_crs, target_crs).transform(x, y)
+    source_turn, target_turn = turn_of(source_crs), turn_of(target_crs)
+    if source_turn and target_turn:
+        target_x = target_x + target_turn * np.round(x / source_turn - target_x / target_turn)
+    return target_x, target_y
+
+
+@lru_cache(maxsize=256)
+def turn_of(crs: str) -> float | None:
+    """Return how far it is round the Earth in a CRS of degrees, in its unit; None of others."""
+    parsed = parse_crs(crs)
+    if not parsed.is_geographic:
+        return None
+    return 2 * math.pi / parsed.axis_info[0].unit_conversion_factor
+
+
 @lru_cache(maxsize=1024)
 def same_crs(a: str, b: str) -> bool:
     """Return whether two CRS texts mean the same CRS, whatever their axis order.

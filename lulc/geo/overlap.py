@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from lulc.geo.grid import WGS84, Grid, parse_crs, same_crs, transformer
+from lulc.geo.grid import WGS84, Grid, same_crs, transformer, turn_of
 from lulc.geo.swath import Swath
 
 # Between knots a source coordinate may be off by this many source pixels; at a steep edge of 300 DN
@@ -78,15 +78,14 @@ def turned(source: Grid, grid: Grid) -> tuple[Grid, ...]:
     Returns:
         The source itself where its CRS is not of degrees, or it meets the grid at no turn.
     """
-    crs = parse_crs(source.crs)
-    if not crs.is_geographic:
+    turn = turn_of(source.crs)
+    if turn is None:
         return (source,)
     edges = (np.linspace(0, n, 17) for n in reversed(grid.shape))
     x, _ = _in_source_crs(source.crs, grid, *(grid.affine @ np.meshgrid(*edges)))
     x = x[np.isfinite(x)]
     if not x.size:
         return (source,)
-    turn = 2 * np.pi / crs.axis_info[0].unit_conversion_factor
     xmin, _, xmax, _ = source.bounds
     margin = 2 * max(source.resolution)
     first, last = np.ceil((x.min() - xmax - margin) / turn), (x.max() - xmin + margin) // turn
@@ -155,8 +154,8 @@ def _in_source_crs(
         return x, y
     to_crs = transformer(grid.crs, crs)
     x, y = to_crs.transform(x, y)
-    if parse_crs(crs).is_geographic:
-        turn = 2 * np.pi / parse_crs(crs).axis_info[0].unit_conversion_factor
+    turn = turn_of(crs)
+    if turn is not None:
         middle, _ = to_crs.transform(*(grid.affine @ (grid.width / 2, grid.height / 2)))
         x = x - turn * np.round((x - (middle if np.isfinite(middle) else 0.0)) / turn)
     return x, y

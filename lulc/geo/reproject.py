@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import shapely
+from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError
-from lulc.geo.antimeridian import join_polygons, only_polygons, polygon_of_ring, wrap_longitudes
-from lulc.geo.grid import METRES_A_DEGREE, WGS84, parse_crs, same_crs, transformer
+from lulc.geo.antimeridian import (
+    find_long_side,
+    join_polygons,
+    narrow_bounds,
+    only_polygons,
+    polygon_of_ring,
+    repair,
+    wrap_longitudes,
+)
+from lulc.geo.grid import (
+    METRES_A_DEGREE,
+    WGS84,
+    Grid,
+    footprint,
+    parse_crs,
+    same_crs,
+    transform_points,
+    transformer,
+    turn_of,
+)
 
 BORDER_M = 2e-4
 """How far, in metres, a reprojected border may lie from its true course."""
+_TOUCH = 1e-12  # of a turn
 
 
 def reproject_exact(geometry: BaseGeometry, source_crs: str, target_crs: str) -> BaseGeometry:
@@ -30,13 +52,19 @@ def reproject_exact(geometry: BaseGeometry, source_crs: str, target_crs: str) ->
     """
     if geometry.is_empty or same_crs(source_crs, target_crs):
         return geometry
-    coarse = shapely.segmentize(geometry, _coarse_step(source_crs))
-    rings, ring_polygons = shapely.get_rings(shapely.get_parts(coarse), return_index=True)
+    return join_polygons(reproject_polygons(shapely.get_parts(geometry), source_crs, target_crs))
+
+
+def reproject_polygons(polygons: np.ndarray, source_crs: str, target_crs: str) -> np.ndarray:
+    """Return (N,) polygons in another CRS, as `reproject_exact` does, each by itself."""
+    if not polygons.size or same_crs(source_crs, target_crs):
+        return polygons
+    coarse = shapely.segmentize(polygons, _coarse_step(source_crs))
+    rings, ring_polygons = shapely.get_rings(coarse, return_index=True)
     vertices, vertex_rings = shapely.get_coordinates(rings, return_index=True)
     piece_counts = _count_pieces(vertices, vertex_rings, source_crs, target_crs)
     dense, side_starts = _split_sides(vertices, piece_counts)
-    transform = transformer(source_crs, target_crs).transform
-    projected = np.column_stack(transform(dense[:, 0], dense[:, 1]))
+    projected = np.column_stack(transform_points(*dense.T, source_crs, target_crs))
     if not np.isfinite(projected).all():
         x, y = dense[~np.isfinite(projected).all(1)][0]
         raise InputError(
@@ -44,7 +72,7 @@ def reproject_exact(geometry: BaseGeometry, source_crs: str, target_crs: str) ->
             f"CRS {target_crs[:40]}"
         )
     linear_rings = shapely.linearrings(projected, indices=vertex_rings[side_starts])
-    return join_polygons(shapely.polygons(linear_rings, indices=ring_polygons))
+    return np.asarray(shapely.polygons(linear_rings, indices=ring_polygons))
 
 
 def _coarse_step(crs: str) -> float:
@@ -61,11 +89,11 @@ def _count_pieces(
     # (N,) pieces that the side from each vertex to the next is cut into, so that no piece's middle
     # is off by more than BORDER_M; 1 for the last vertex of a ring. Bends shrink with the square
     # of the length.
-    transform = transformer(source_crs, target_crs).transform
     side_starts = np.flatnonzero(vertex_rings[1:] == vertex_rings[:-1])
     side_ends = side_starts + 1
-    projected = np.column_stack(transform(vertices[:, 0], vertices[:, 1]))
-    middles = np.column_stack(transform(*((vertices[side_starts] + vertices[side_ends]) / 2).T))
+    told_middles = (vertices[side_starts] + vertices[side_ends]) / 2
+    projected = np.column_stack(transform_points(*vertices.T, source_crs, target_crs))
+    middles = np.column_stack(transform_points(*told_middles.T, source_crs, target_crs))
     straight_middles = (projected[side_starts] + projected[side_ends]) / 2
     bends = _offset_metres(middles - straight_middles, middles, target_crs)
     counts = np.ones(len(vertices), np.int64)
@@ -99,7 +127,10 @@ def _offset_metres(offsets: np.ndarray, points: np.ndarray, crs: str) -> np.ndar
 
 
 def to_degrees(geometry: BaseGeometry, crs: str, origin: str) -> BaseGeometry:
-    """Return the polygon in EPSG:4326, split at the antimeridian, closed over a pole it contains.
+    """Return polygons of any CRS in EPSG:4326: the one road by which lulc places what it is given.
+
+    They are valid, with longitudes in -180…180, split at the antimeridian, and closed over a pole
+    that they contain. Parts that overlap are united.
 
     Args:
         geometry: Polygon or MultiPolygon in `crs`.
@@ -107,10 +138,12 @@ def to_degrees(geometry: BaseGeometry, crs: str, origin: str) -> BaseGeometry:
         origin: What the polygon is and its file, for errors.
 
     Raises:
-        InputError: the polygon does not lie on the Earth by this CRS.
+        InputError: the polygon does not lie on the Earth by this CRS, or it is not said which way
+            round the Earth a side of it goes.
     """
+    check_sides(geometry, crs, origin)
     try:
-        projected = reproject_exact(geometry, crs, WGS84)
+        projected = reproject_exact(repair(geometry), crs, WGS84)
     except InputError as error:
         raise InputError(f"{origin}: {error}; is this the CRS of its coordinates?") from error
     west, south, east, north = projected.bounds
@@ -119,10 +152,86 @@ def to_degrees(geometry: BaseGeometry, crs: str, origin: str) -> BaseGeometry:
             f"{origin} has bounds {projected.bounds}, which are not degrees: "
             "write the CRS of its coordinates into the file"
         )
-    if parse_crs(crs).is_geographic:
+    if turn_of(crs):
         return wrap_longitudes(projected)
     polygons = [_unwrap_polygon(polygon) for polygon in shapely.get_parts(projected)]
     return join_polygons(shapely.get_parts(polygons))
+
+
+def check_sides(polygons: BaseGeometry | np.ndarray, crs: str, origin: str) -> None:
+    """Refuse polygons in degrees of which a side goes more than half round the Earth.
+
+    Args:
+        polygons: Polygons or MultiPolygons in `crs`.
+        crs: CRS of the polygons.
+        origin: What they are and their file, for errors.
+
+    Raises:
+        InputError: it is not said which way round a side goes.
+    """
+    turn = turn_of(crs)
+    side = find_long_side(polygons, turn) if turn else None
+    if side is not None:
+        raise InputError(
+            f"{origin} has a side from longitude {side[0]:g} to {side[1]:g}, which does not say "
+            "which way round the Earth it goes: where it crosses 180, cut the polygon there "
+            "(RFC 7946), or count on beyond 180; where it goes the long way, put a point between"
+        )
+
+
+def bounds_in(grid: Grid, crs: str) -> tuple[float, float, float, float] | None:
+    """Return bounds (xmin, ymin, xmax, ymax) in another CRS that hold a grid.
+
+    In a CRS of degrees they go the shorter way round the Earth, beyond 180 if need be, and reach a
+    pole that lies in the grid.
+
+    Returns:
+        The bounds; None where the CRS cannot hold the grid.
+    """
+    if same_crs(grid.crs, crs):
+        return grid.bounds
+    if turn_of(crs) is None:
+        to_crs = transformer(grid.crs, crs)
+        bounds = to_crs.transform_bounds(*grid.bounds, densify_pts=21)
+        return bounds if np.isfinite(bounds).all() else None
+    try:
+        west, south, east, north = widen(narrow_bounds(footprint(grid)))
+    except InputError:
+        return None
+    lat = np.clip([south, south, north, north], -90, 90)
+    x, y = transform_points(np.array([west, east, west, east]), lat, WGS84, crs)
+    return float(x.min()), float(y.min()), float(x.max()), float(y.max())
+
+
+def widen(bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    """Widen the bounds of a footprint (west, south, east, north; degrees) by 1 % of its size.
+
+    The sides of a footprint are chords, and the pixels reach a little beyond them.
+    """
+    west, south, east, north = bounds
+    margin = 0.01 * max(east - west, north - south)
+    return west - margin, south - margin, east + margin, north + margin
+
+
+def onto_grid(geometry: BaseGeometry, grid: Grid) -> BaseGeometry:
+    """Return polygons in a grid's CRS, at every whole turn by which they meet the grid.
+
+    Args:
+        geometry: Polygons in EPSG:4326, by `to_degrees`.
+        grid: Its longitudes may be counted beyond ±180.
+    """
+    geometry = reproject_exact(geometry, WGS84, grid.crs)
+    turn = turn_of(grid.crs)
+    if turn is None or geometry.is_empty:
+        return geometry
+    (left, _, right, _), (west, _, east, _) = grid.bounds, geometry.bounds
+    # A touch is no meeting: of a map of all longitudes a region is taken at one turn.
+    first = math.ceil((left - east) / turn + _TOUCH)
+    last = math.floor((right - west) / turn - _TOUCH)
+    if first == last == 0:
+        return geometry
+    moved = [translate(geometry, xoff=k * turn) for k in range(first, last + 1)]
+    return join_polygons(shapely.get_parts(moved))
 
 
 def _unwrap_polygon(polygon: BaseGeometry) -> BaseGeometry:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
+from functools import lru_cache, partial
 
 import numpy as np
-import pyogrio
 import shapely
 from affine import Affine
 
@@ -19,16 +18,17 @@ from lulc.geo.grid import (
     footprint,
     map_coordinates,
     project,
-    same_crs,
     transformer,
+    turn_of,
 )
+from lulc.geo.reproject import bounds_in, check_sides, reproject_polygons
 from lulc.guard import read_guard
 from lulc.legend import NODATA, Crosswalk, Legend, name_key
 from lulc.raster import reader
 from lulc.raster.classes import ClassRaster, scan_raster
 from lulc.raster.vector import rasterize
 from lulc.tables import files
-from lulc.tables.vector_files import find_layer, texts_of
+from lulc.tables.vector_files import Layer, find_layer, polygons_of, read_features, texts_of
 
 _COARSE = 2.0
 """From this many label pixels along a side of the grid's pixel, the majority decides, not the
@@ -37,7 +37,7 @@ _VOTES = 8
 """Along a side, at most: 64 points of a pixel vote for its majority."""
 _CACHED_BYTES = 64 << 20
 """Up to this size a process caches a vector file; of a larger one it reads a window at a time."""
-_AREAL_TYPES = (3, 6)  # shapely's numbers of Polygon and MultiPolygon
+_POLYGON = 3  # shapely's number of the type
 
 
 def read_labels(labels: LabelConf, legend: Legend, grid: Grid) -> np.ndarray:
@@ -140,6 +140,8 @@ def _span(label_grid: Grid, grid: Grid) -> float:
     x, y = transformer(grid.crs, label_grid.crs).transform(x, y)
     if not np.isfinite([x, y]).all():
         return 1.0
+    turn = turn_of(label_grid.crs)
+    x = np.asarray(x) if turn is None else np.unwrap(x, period=turn)
     to_pixels = ~label_grid.affine
     (x0, y0), (x1, y1), (x2, y2) = (to_pixels @ corner for corner in zip(x, y, strict=True))
     return math.sqrt(abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)))
@@ -160,17 +162,7 @@ def _majority(ids: np.ndarray, votes: int, legend: Legend) -> np.ndarray:
 
 def _draw_polygons(labels: LabelConf, legend: Legend, grid: Grid) -> tuple[np.ndarray, int]:
     ids = np.full(grid.shape, NODATA, np.uint8)
-    layer, crs = _find_layer(labels.path, str(labels.column))
-    to_file = transformer(grid.crs, crs)
-    bounds = to_file.transform_bounds(*grid.pad(2).bounds, densify_pts=21)
-    if not np.isfinite(bounds).all():
-        return ids, 0
-    polygons, classes = _read_polygons(labels, legend, layer, bounds)
-    if not same_crs(crs, grid.crs):
-        # Sides straight in the file's CRS bend in the grid's: a vertex every few pixels follows.
-        step = max(bounds[2] - bounds[0], bounds[3] - bounds[1]) * 4 / max(grid.shape)
-        to_grid = transformer(crs, grid.crs).transform
-        polygons = map_coordinates(shapely.segmentize(polygons, step), to_grid)
+    polygons, classes = _polygons_on(labels, legend, grid)
     claims = np.zeros(grid.shape, np.uint8)
     for class_id in np.unique(classes[classes != NODATA]):
         of_class = polygons[classes == class_id]
@@ -181,59 +173,71 @@ def _draw_polygons(labels: LabelConf, legend: Legend, grid: Grid) -> tuple[np.nd
     return ids, int((claims > 1).sum())
 
 
-def _read_polygons(
-    labels: LabelConf, legend: Legend, layer: str, bounds: tuple[float, float, float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the polygons within bounds in the file's CRS, clipped to them, and their class ids."""
+def _polygons_on(labels: LabelConf, legend: Legend, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
+    """Return the polygons near a grid, in its CRS, and their class ids."""
+    layer = _find_layer(labels.path, str(labels.column))
     identity = files.file_identity(labels.path)
-    window = None if int(str(identity[1])) <= _CACHED_BYTES else bounds
-    shapes, values = _load(labels.path, layer, str(labels.column), str(identity), window)
+    load = partial(_load, layer, str(labels.column), str(identity))
+    whole = load(None) if int(str(identity[1])) <= _CACHED_BYTES else None
+    polygons, classes = [np.empty(0, object)], [np.empty(0, np.uint8)]
+    for bounds, shift in _windows(grid.pad(2), layer):
+        pieces, values = _clip(*(whole or load(bounds)), bounds)
+        polygons.append(map_coordinates(pieces, lambda x, y, shift=shift: (x + shift, y)))
+        classes.append(_classes(values, labels, legend))
+    in_grid_crs = reproject_polygons(np.concatenate(polygons), layer.crs, grid.crs)
+    return in_grid_crs, np.concatenate(classes)
+
+
+def _windows(grid: Grid, layer: Layer) -> Iterator[tuple[tuple[float, float, float, float], float]]:
+    # Bounds in a layer's CRS that hold a grid, once for every whole turn at which the layer may
+    # tell its longitudes, and what takes those to the grid's.
+    bounds = bounds_in(grid, layer.crs)
+    if bounds is None or layer.bounds is None:
+        return
+    left, bottom, right, top = bounds
+    xmin, _, xmax, _ = layer.bounds
+    turn = turn_of(layer.crs)
+    if turn is None:
+        yield bounds, 0.0
+        return
+    for k in range(math.ceil((xmin - right) / turn), math.floor((xmax - left) / turn) + 1):
+        yield (left + k * turn, bottom, right + k * turn, top), -k * turn
+
+
+def _clip(
+    shapes: np.ndarray, values: np.ndarray, bounds: tuple[float, float, float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    # The polygons within bounds, clipped to them, and the value of each.
     left, bottom, right, top = bounds
     xmin, ymin, xmax, ymax = shapely.bounds(shapes).T
     in_bounds = (xmin <= right) & (xmax >= left) & (ymin <= top) & (ymax >= bottom)
-    classes = _classes(values[in_bounds], labels, legend)
     clipped = shapely.clip_by_rect(shapes[in_bounds], *bounds)
-    polygons, owners = shapely.get_parts(clipped, return_index=True)
-    areal = np.isin(shapely.get_type_id(polygons), _AREAL_TYPES)
-    return polygons[areal], classes[owners[areal]]
+    # A collection may hold a MultiPolygon.
+    parts, owners = shapely.get_parts(clipped, return_index=True)
+    polygons, parents = shapely.get_parts(parts, return_index=True)
+    areal = shapely.get_type_id(polygons) == _POLYGON
+    return polygons[areal], values[in_bounds][owners[parents[areal]]]
 
 
 @lru_cache(maxsize=16)
-def _find_layer(path: str, column: str) -> tuple[str, str]:
-    # Name and CRS of the one layer that has the column.
-    try:
-        layers = [pyogrio.read_info(path, layer=name) for name in pyogrio.list_layers(path)[:, 0]]
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError) as error:
-        raise InputError(f"labels {path} cannot be read as a vector file: {error}") from error
-    with_column = [layer for layer in layers if column in layer["fields"]]
-    if len(with_column) != 1:
-        columns = {layer["layer_name"]: list(layer["fields"]) for layer in layers}
-        raise InputError(
-            f"labels.column {column!r} must be in one layer of {path}; "
-            f"its layers and their columns are {columns}"
-        )
-    layer = with_column[0]
-    if not layer["crs"]:
-        raise InputError(
-            f"labels {path} has no CRS: "
-            "write one into the file (for example `ogr2ogr -a_srs EPSG:4326`)"
-        )
-    return layer["layer_name"], layer["crs"]
+def _find_layer(path: str, column: str) -> Layer:
+    return find_layer(path, "labels", columns=[column])
 
 
 @lru_cache(maxsize=4)
 def _load(
-    path: str, layer: str, column: str, _identity: str, window: tuple[float, ...] | None
+    layer: Layer, column: str, _identity: str, window: tuple[float, ...] | None
 ) -> tuple[np.ndarray, np.ndarray]:
     # Polygons, made valid where they cross themselves, and the column's values. The file's identity
     # is only there for the cache.
-    _, _, wkb, fields = pyogrio.raw.read(path, layer=layer, columns=[column], bbox=window)
-    shapes = shapely.from_wkb(wkb)
-    areal = np.isin(shapely.get_type_id(shapes), _AREAL_TYPES)
+    features = read_features(layer, [column], window)
+    shapes = polygons_of(features.geometries)
+    areal = ~shapely.is_missing(shapes)
     if window is None and not areal.any():
-        raise InputError(f"labels {path} hold no polygon in layer {layer!r}")
+        raise InputError(f"labels {layer.path} hold no polygon")
+    check_sides(shapes[areal], layer.crs, f"a polygon of labels {layer.path}")
     polygons = shapely.make_valid(shapes[areal], method="structure", keep_collapsed=False)
-    return polygons, fields[0][areal]
+    return polygons, features.columns[column][areal]
 
 
 def _classes(values: np.ndarray, labels: LabelConf, legend: Legend) -> np.ndarray:

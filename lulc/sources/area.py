@@ -8,7 +8,8 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError, UsageError
-from lulc.geo import grid
+from lulc.geo.antimeridian import wrap_longitudes
+from lulc.geo.reproject import to_degrees
 from lulc.tables.vector_files import find_layer, polygons_of, read_features
 
 
@@ -16,15 +17,16 @@ def read_area(area: str | None) -> BaseGeometry | None:
     """Read an area of interest.
 
     Args:
-        area: A box `xmin,ymin,xmax,ymax` in degrees (xmin > xmax crosses the antimeridian), the
-            path of a vector file, or None for no limit.
+        area: A box `xmin,ymin,xmax,ymax` in degrees (to ±360; xmin > xmax crosses the
+            antimeridian), the path of a vector file, or None for no limit.
 
     Returns:
         The area in EPSG:4326; None where there is no limit.
 
     Raises:
         UsageError: The box is not valid.
-        InputError: The file cannot be read, has no CRS or holds no polygon.
+        InputError: The file cannot be read, has no CRS or holds no polygon, or its place is not
+            clear.
     """
     if area is None:
         return None
@@ -32,10 +34,12 @@ def read_area(area: str | None) -> BaseGeometry | None:
         return parse_box(area)
     layer = find_layer(area, "area")
     polygons = polygons_of(read_features(layer).geometries)
-    geometry = shapely.union_all(shapely.make_valid(polygons))
-    if geometry.is_empty:
+    numbered = [(n, polygon) for n, polygon in enumerate(polygons, 1) if polygon is not None]
+    if not numbered:
         raise InputError(f"area {area} holds no polygon")
-    return shapely.make_valid(grid.project(geometry, layer.crs, grid.WGS84))
+    return shapely.union_all(
+        [to_degrees(polygon, layer.crs, f"polygon {n} of area {area}") for n, polygon in numbered]
+    )
 
 
 def parse_box(text: str) -> BaseGeometry:
@@ -46,26 +50,26 @@ def parse_box(text: str) -> BaseGeometry:
     """
     try:
         xmin, ymin, xmax, ymax = (float(number) for number in text.split(","))
-        if not (
-            ymin < ymax
-            and ymin >= -90
-            and ymax <= 90
-            and xmin != xmax
-            and max(abs(xmin), abs(xmax)) <= 180
-        ):
+        if not (-90 <= ymin < ymax <= 90 and max(abs(xmin), abs(xmax)) <= 360):
             raise ValueError(text)
+        return make_box((xmin, ymin, xmax, ymax))
     except ValueError as error:
         raise UsageError(
             f"area {text!r} must be xmin,ymin,xmax,ymax in degrees, longitude first"
         ) from error
-    return make_box((xmin, ymin, xmax, ymax))
 
 
 def make_box(bounds: tuple[float, float, float, float]) -> BaseGeometry:
-    """Return the box of bounds in degrees; two boxes where xmin > xmax, across the antimeridian."""
+    """Return the box of bounds in degrees, split at the antimeridian.
+
+    Args:
+        bounds: xmin, ymin, xmax, ymax; longitudes to ±360, xmin > xmax across the antimeridian.
+
+    Raises:
+        ValueError: xmin and xmax are one meridian, or more than a turn apart.
+    """
     xmin, ymin, xmax, ymax = bounds
-    if xmin < xmax:
-        return shapely.box(*bounds)
-    return shapely.union_all(
-        [shapely.box(xmin, ymin, 180, ymax), shapely.box(-180, ymin, xmax, ymax)]
-    )
+    width = xmax - xmin if xmin < xmax else (xmax - xmin) % 360
+    if not 0 < width <= 360:
+        raise ValueError(f"{xmin} to {xmax}")
+    return wrap_longitudes(shapely.box(xmin, ymin, xmin + width, ymax))

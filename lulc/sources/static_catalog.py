@@ -118,23 +118,23 @@ def _selects(selection: CatalogueFilter, item: dict[str, Any]) -> bool:
     properties = item.get("properties") or {}
     first = properties.get("start_datetime") or properties.get("datetime")
     last = properties.get("end_datetime") or properties.get("datetime")
-    return _touches(item.get("bbox") or [], selection.boxes) and _overlaps(
-        first, last, selection.times
-    )
+    return _touches(item.get("bbox"), selection.boxes) and _overlaps(first, last, selection.times)
 
 
-def _touches(bounds: Sequence[float], boxes: Sequence[Box]) -> bool:
-    if not boxes or not bounds:
-        return True
+def _touches(bounds: Any, boxes: Sequence[Box]) -> bool:
     # GeoJSON (RFC 7946, section 5): two or three coordinates a corner; west > east across the
-    # antimeridian.
+    # antimeridian. What tells no box may lie anywhere.
+    is_box = isinstance(bounds, list) and len(bounds) in (4, 6)
+    if not boxes or not is_box or not all(isinstance(n, int | float) for n in bounds):
+        return True
     half = len(bounds) // 2
     xmin, ymin, xmax, ymax = bounds[0], bounds[1], bounds[half], bounds[half + 1]
-    spans = [(xmin, xmax)] if xmin <= xmax else [(xmin, 180.0), (-180.0, xmax)]
+    if xmin > xmax:
+        xmax += 360
     return any(
-        west <= box[2] and east >= box[0] and ymin <= box[3] and ymax >= box[1]
+        xmin + turn <= box[2] and xmax + turn >= box[0] and ymin <= box[3] and ymax >= box[1]
         for box in boxes
-        for west, east in spans
+        for turn in (-360, 0, 360)
     )
 
 

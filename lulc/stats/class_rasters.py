@@ -15,10 +15,9 @@ import pyarrow.parquet as pq
 
 from lulc.config import MapFiles, Overlap
 from lulc.errors import InputError
-from lulc.geo import grid as geo_grid
 from lulc.geo.areas import pixel_areas
 from lulc.geo.coverage import Runs, count_runs, find_runs
-from lulc.geo.grid import Grid, outline
+from lulc.geo.grid import Grid
 from lulc.legend import NODATA, join_names, name_key
 from lulc.paths import match_files
 from lulc.raster import classes
@@ -26,7 +25,7 @@ from lulc.raster.classes import ClassRaster
 from lulc.stats import landscape
 from lulc.stats.mosaic import Mosaic, MosaicBlock, make_mosaic, read_block, read_onto
 from lulc.stats.regions import Region
-from lulc.stats.zonal import BETWEEN, INSIDE, SEAM, project_region, widen
+from lulc.stats.zonal import BETWEEN, INSIDE, SEAM, place_region
 from lulc.tables import arrays, files, schemas
 
 SIDE = 2048
@@ -311,12 +310,9 @@ def _intersect(
         cached = _read_intersections(path)
         if set(positions) <= set(cached):
             return {position: cached[position] for position in positions}
-    bounds = widen(geo_grid.footprint(grid).bounds)
-    xmin, _, xmax, _ = grid.bounds
-    runs_by_region = {}
-    for position in positions:
-        shape = project_region(region_at(position), bounds, grid.crs, (xmin, xmax))
-        runs_by_region[position] = find_runs(outline(grid) if shape is None else shape, grid)
+    runs_by_region = {
+        position: find_runs(place_region(region_at(position), grid), grid) for position in positions
+    }
     if path:
         _write_intersections(path, runs_by_region)
     return runs_by_region

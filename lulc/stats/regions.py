@@ -17,9 +17,9 @@ from shapely.geometry.base import BaseGeometry
 
 from lulc.config import RegionFile
 from lulc.errors import InputError, UsageError
-from lulc.geo.antimeridian import only_polygons
+from lulc.geo.antimeridian import only_polygons, repair
 from lulc.geo.areas import degrees_area
-from lulc.geo.reproject import to_degrees
+from lulc.geo.reproject import check_sides, to_degrees
 from lulc.guard import read_guard
 from lulc.tables import layout, schemas
 from lulc.tables.files import write_atomic
@@ -105,8 +105,10 @@ def read_regions(files: Sequence[RegionFile]) -> RegionSet:
                 empty.append(feature.region_id)
                 continue
             if not shapely.is_valid(geometry):
-                geometry = only_polygons(shapely.make_valid(geometry))
+                geometry = repair(geometry)
                 repaired.append(feature.region_id)
+            # A piece may hide that a side of the whole goes round the Earth.
+            check_sides(geometry, feature.crs, _origin(file, feature))
             for suffix, piece in cut_by_grid(geometry, file.cut):
                 row = _region_row(file, feature, suffix, piece)
                 if row["area_m2"] == 0:
@@ -192,11 +194,15 @@ def cut_by_grid(geometry: BaseGeometry, divisions: int) -> Iterator[tuple[str, B
                 yield f"/{col}_{row}", piece
 
 
+def _origin(file: RegionFile, feature: _Feature) -> str:
+    return f"region {feature.region_id!r} of {file.path}"
+
+
 def _region_row(
     file: RegionFile, feature: _Feature, suffix: str, geometry: BaseGeometry
 ) -> dict[str, Any]:
     # A row of the regions table for a feature, or for a piece of it.
-    shape = to_degrees(geometry, feature.crs, f"region {feature.region_id!r} of {file.path}")
+    shape = to_degrees(geometry, feature.crs, _origin(file, feature))
     return {
         "region_id": feature.region_id + suffix,
         "level": file.level,

@@ -13,14 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
-from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
-from lulc.geo.antimeridian import join_polygons, only_polygons
+from lulc.geo.antimeridian import narrow_bounds, only_polygons, wrap_longitudes
 from lulc.geo.areas import degrees_area, pixel_areas
 from lulc.geo.coverage import count_runs, covered_share, find_runs
-from lulc.geo.grid import METRES_A_DEGREE, WGS84, Grid, outline, parse_crs
-from lulc.geo.reproject import BORDER_M, reproject_exact, to_degrees
+from lulc.geo.grid import METRES_A_DEGREE, WGS84, Grid, footprint, outline, parse_crs, turn_of
+from lulc.geo.reproject import BORDER_M, onto_grid, reproject_exact, to_degrees, widen
 from lulc.legend import NODATA
 from lulc.stats.regions import Region
 from lulc.tables import arrays, schemas
@@ -77,7 +76,6 @@ _PIXELS = [
     for name in ("classes", "confidence")
     for suffix in ("", "_shape", "_dtype", "_codec")
 ]
-_TOUCH = 1e-9  # of a turn of longitude
 
 
 def count_block(
@@ -116,9 +114,7 @@ def count_block(
         for _, position in tile_pairs:
             region_crs = (position, tile["crs"])
             if region_crs not in shapes:
-                shapes[region_crs] = project_region(
-                    region_at(position), bounds, tile["crs"], _x_range(tiles, tile["crs"])
-                )
+                shapes[region_crs] = project_region(region_at(position), bounds, tile["crs"])
             counted = count_tile(tile, read_pixels, shapes[region_crs], min_confidence)
             key = (position, tile["period"], tile["model"])
             sums[key] = sums.get(key, 0) + counted
@@ -178,44 +174,38 @@ def _read_pixels(file: pq.ParquetFile, row: int) -> tuple[np.ndarray, np.ndarray
     return arrays.array_from(tile, "classes"), arrays.array_from(tile, "confidence")
 
 
-def _x_range(tiles: Sequence[Mapping[str, Any]], crs: str) -> tuple[float, float]:
-    bounds = [arrays.grid_from(tile).bounds for tile in tiles if tile["crs"] == crs]
-    return min(xmin for xmin, *_ in bounds), max(xmax for _, _, xmax, _ in bounds)
-
-
 def project_region(
-    region: Region,
-    bounds: tuple[float, float, float, float],
-    crs: str,
-    x_range: tuple[float, float],
+    region: Region, bounds: tuple[float, float, float, float], crs: str
 ) -> BaseGeometry | None:
-    """Return a region's polygon in a CRS, cut to what may be counted.
+    """Return a region's polygon in the CRS of tiles, cut to what may be counted.
 
     Args:
         region: the region.
-        bounds: west, south, east and north in degrees, beyond which the polygon is cut off.
+        bounds: west, south, east and north in degrees, beyond which the polygon is cut off; east
+            may be beyond 180.
         crs: the CRS of the tiles.
-        x_range: smallest and largest x of the tiles, in units of `crs`.
 
     Returns:
-        The polygon in `crs`, in degrees at every turn of longitude at which it meets the tiles;
-        None for the whole map, which needs no polygon.
+        The polygon in `crs`; None for the whole map, which needs no polygon.
     """
     if region.whole_map:
         return None
-    polygon = reproject_exact(_clip(region.geometry, bounds), WGS84, crs)
-    parsed = parse_crs(crs)
-    if polygon.is_empty or not parsed.is_geographic:
-        return polygon
-    turn = 2 * math.pi / parsed.axis_info[0].unit_conversion_factor
-    west, _, east, _ = polygon.bounds
-    # A touch is no meeting: of a map of all longitudes only one turn is taken.
-    first = math.ceil((x_range[0] - east) / turn + _TOUCH)
-    last = math.floor((x_range[1] - west) / turn - _TOUCH)
-    if (first, last) == (0, 0) or first > last:
-        return polygon
-    turns = [translate(polygon, xoff=number * turn) for number in range(first, last + 1)]
-    return join_polygons(shapely.get_parts(turns))
+    return reproject_exact(_clip(region.geometry, bounds), WGS84, crs)
+
+
+def place_region(region: Region, grid: Grid) -> BaseGeometry:
+    """Return a region's polygon in the CRS of a grid, which may count longitudes beyond 180.
+
+    Of the whole map it is the grid's outline.
+    """
+    if region.whole_map:
+        return outline(grid)
+    return onto_grid(_clip(region.geometry, _reach(grid)), grid)
+
+
+@lru_cache(maxsize=16)
+def _reach(grid: Grid) -> tuple[float, float, float, float]:
+    return widen(narrow_bounds(footprint(grid)))
 
 
 def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[float, float]:
@@ -252,6 +242,9 @@ def unite(grids: tuple[Grid, ...]) -> BaseGeometry:
         union = shapely.union_all(
             [outline(grid) for grid in crs_grids], grid_size=min(crs_grids[0].resolution) * 1e-6
         )
+        # A grid's sides go the way they are told, however long they are.
+        if turn := turn_of(crs):
+            union = shapely.segmentize(union, turn / 4)
         unions.append(to_degrees(union, crs, "the tiles of the map"))
     return shapely.union_all(unions)
 
@@ -312,25 +305,19 @@ def _pixel_areas(grid: Grid) -> np.ndarray:
 def _bounds(tiles: Sequence[Mapping[str, Any]]) -> tuple[float, float, float, float]:
     west, south = (min(tile[name] for tile in tiles) for name in ("xmin", "ymin"))
     east, north = (max(tile[name] for tile in tiles) for name in ("xmax", "ymax"))
+    if west == -180 and east == 180:
+        # Across the antimeridian the bounds of a column each go all the way round.
+        outlines = [footprint(arrays.grid_from(tile)) for tile in tiles]
+        west, south, east, north = narrow_bounds(shapely.union_all(outlines))
     return widen((west, south, east, north))
 
 
-def widen(bounds: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """Widen the bounds of a footprint (west, south, east, north; degrees) by 1 % of its size.
-
-    The sides of a footprint are chords, and the pixels reach a little beyond them.
-    """
-    west, south, east, north = bounds
-    margin = 0.01 * max(east - west, north - south)
-    return west - margin, south - margin, east + margin, north + margin
-
-
 def _clip(geometry: BaseGeometry, bounds: tuple[float, float, float, float]) -> BaseGeometry:
-    # Distant parts may have no coordinates in the tiles' CRS.
+    # Distant parts may have no coordinates in the tiles' CRS, or lie across a seam of it.
     west, south, east, north = geometry.bounds
     if west >= bounds[0] and south >= bounds[1] and east <= bounds[2] and north <= bounds[3]:
         return geometry
-    return only_polygons(geometry.intersection(shapely.box(*bounds)))
+    return only_polygons(geometry.intersection(wrap_longitudes(shapely.box(*bounds))))
 
 
 def _unevenness(grid: Grid, geometry: BaseGeometry) -> float:

@@ -7,12 +7,17 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
+import shapely
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shapely.affinity import translate
 from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
 from lulc.config import MapFiles, RegionFile
 from lulc.geo.areas import degrees_area
 from lulc.geo.grid import Grid
+from lulc.geo.reproject import to_degrees
 from lulc.stats.without_spark import measure_class_rasters
 from tests.helpers.synthetic_scenes import write_raster
 
@@ -55,3 +60,64 @@ def test_a_region_within_the_map_has_its_true_area(
     found = areas_of(tmp_path, grid, np.full(grid.shape, 5, np.uint8), region)
     assert found[5] == pytest.approx(degrees_area(region), rel=1e-6)
     assert found[None] == pytest.approx(0, abs=1e-6 * found[5])
+
+
+FIJI = shapely.Point(179.9, -17).buffer(0.6) - shapely.Point(179.9, -17).buffer(0.2)
+
+
+@pytest.mark.parametrize(
+    "grid",
+    [
+        Grid("EPSG:4326", (0.05, 0, 178, 0, -0.05, -15), 80, 80),
+        Grid("EPSG:4326", (0.05, 0, -182, 0, -0.05, -15), 80, 80),
+        Grid("EPSG:4326", (0.5, 0, 0, 0, -0.5, 90), 360, 720),
+        Grid("EPSG:4326", (0.5, 0, -180, 0, -0.5, 90), 360, 720),
+        Grid("EPSG:4326", (0.5, 0, -360, 0, -0.5, 90), 360, 720),
+        Grid("EPSG:4312", (0.05, 0, 178, 0, -0.05, -15), 80, 80),
+        Grid("EPSG:4807", (0.05, 0, 195, 0, -0.05, -16), 90, 100),
+        Grid("EPSG:3832", (5e3, 0, 3.2e6, 0, -5e3, -1.7e6), 60, 60),
+        Grid("EPSG:3460", (5e3, 0, 1.9e6, 0, -5e3, 4.2e6), 60, 60),
+    ],
+    ids=["170-190", "-190", "0-360", "-180-180", "-360-0", "datum", "grads", "3832", "fiji"],
+)
+@settings(max_examples=5, deadline=None)
+@given(turn=st.integers(-1, 0), split=st.booleans())
+def test_a_region_at_180_is_found_however_it_and_the_map_are_told(
+    tmp_path_factory: pytest.TempPathFactory, grid: Grid, turn: int, split: bool
+) -> None:
+    told = translate(FIJI, 360 * turn)
+    if split:
+        west, east = FIJI & box(170, -90, 180, 90), FIJI & box(180, -90, 190, 90)
+        told = shapely.MultiPolygon(
+            [part for side in (west, translate(east, -360)) for part in shapely.get_parts(side)]
+        )
+    classes = np.arange(grid.height * grid.width).reshape(grid.shape).astype(np.uint8) % 2
+    found = areas_of(tmp_path_factory.mktemp("places"), grid, classes, told)
+    true = degrees_area(to_degrees(FIJI, "EPSG:4326", "fiji"))
+    slack = 1e-4 if grid.resolution[0] < 1 else 1e-6
+    assert found[0] + found[1] == pytest.approx(true, rel=slack)
+    assert found[0] == pytest.approx(found[1], rel=0.2)
+    assert found[None] == pytest.approx(0, abs=slack * true)
+
+
+def test_maps_of_two_periods_told_by_other_turns_are_compared(tmp_path: Path) -> None:
+    for year, west in (("2020", 178.0), ("2021", -182.0)):
+        grid = Grid("EPSG:4326", (0.05, 0, west, 0, -0.05, -15), 80, 80)
+        write_raster(tmp_path / f"{year}.tif", np.full(grid.shape, int(year) % 100, "u1"), grid)
+    path = tmp_path / "regions.gpkg"
+    geopandas.GeoDataFrame({"id": ["a"]}, geometry=[FIJI], crs="EPSG:4326").to_file(path)
+    maps = [MapFiles(str(tmp_path / f"{year}.tif"), year) for year in ("2020", "2021")]
+    (change,) = measure_class_rasters(maps, [RegionFile(str(path))]).transitions.to_pylist()
+    assert (change["from_id"], change["to_id"]) == (20, 21)
+    true = degrees_area(to_degrees(FIJI, "EPSG:4326", "fiji"))
+    assert change["area_m2"] == pytest.approx(true, rel=1e-4)
+
+
+def test_a_region_of_far_parts_meets_a_map_across_180(tmp_path: Path) -> None:
+    # The seam of EPSG:3832 lies at -30, within a part that is far from the map.
+    grid = Grid("EPSG:3832", (5e3, 0, 3.2e6, 0, -5e3, -1.7e6), 60, 60)
+    far = box(-50, -19, -10, -14)
+    region = shapely.MultiPolygon([FIJI, far])
+    found = areas_of(tmp_path, grid, np.full(grid.shape, 3, np.uint8), region)
+    assert found[3] == pytest.approx(degrees_area(to_degrees(FIJI, "EPSG:4326", "a")), rel=1e-4)
+    assert found[None] == pytest.approx(degrees_area(far), rel=1e-4)

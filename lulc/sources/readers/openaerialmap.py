@@ -18,6 +18,7 @@ import shapely.geometry
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.paths import list_files
+from lulc.sources.area import make_box
 from lulc.sources.header import parse_json
 from lulc.sources.readers import stac
 from lulc.sources.scene import Scene
@@ -85,7 +86,7 @@ def _outline(record: dict[str, Any]) -> dict[str, Any] | None:
     if record.get("geojson") or not record.get("bbox"):
         return record.get("geojson")
     try:
-        return dict(shapely.geometry.mapping(shapely.box(*record["bbox"])))
+        return dict(shapely.geometry.mapping(make_box(record["bbox"])))
     except (TypeError, ValueError) as error:
         raise InputError(
             f"image {record.get('_id')} has bbox {record['bbox']}: it must be xmin, ymin, xmax, "

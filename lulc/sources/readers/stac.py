@@ -20,6 +20,7 @@ from lulc.bands import Band
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo import grid
+from lulc.geo.antimeridian import only_polygons, short_way_round
 from lulc.paths import list_files
 from lulc.raster.access import ReadError
 from lulc.redact import redact_url, strip_credentials
@@ -339,7 +340,7 @@ def _check_location(scene: Scene, content: Mapping[str, Any]) -> None:
     # The item's geometry and CRS are compared with the raster's: if they contradict each other, one
     # of them is wrong.
     if content.get("geometry"):
-        _check_geometry(scene, shapely.geometry.shape(content["geometry"]))
+        _check_geometry(scene, content["geometry"])
     properties = content.get("properties") or {}
     epsg = properties.get("proj:epsg")
     crs = (
@@ -359,9 +360,16 @@ def _check_location(scene: Scene, content: Mapping[str, Any]) -> None:
         )
 
 
-def _check_geometry(scene: Scene, geometry: shapely.Geometry) -> None:
+def _check_geometry(scene: Scene, told: Any) -> None:
     outline = shapely.from_wkb(scene.footprint)
-    geometry = shapely.make_valid(geometry)
+    try:
+        geometry = shapely.geometry.shape(told)
+        polygons = only_polygons(shapely.force_2d(geometry))
+        geometry = geometry if polygons.is_empty else short_way_round(polygons)
+    except (shapely.errors.ShapelyError, LookupError, TypeError, ValueError, AttributeError) as e:
+        raise InputError(
+            f"scene {scene.scene_id}: the item's geometry is not a valid one ({e}): correct it"
+        ) from e
     if outline.disjoint(geometry):
         raise InputError(
             f"scene {scene.scene_id}: the item lies at {_degrees(geometry.bounds)}, its raster "
