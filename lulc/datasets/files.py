@@ -102,18 +102,36 @@ def read_mask(root: Path, mask_path: str, shape: tuple[int, int], index: int = 1
         index: of the band with the codes, from 1.
 
     Returns:
-        (H, W) int32, -1 where the file has no data.
+        (H, W) int64, -1 where the file has no data.
 
     Raises:
-        InputError: the file cannot be read, or has another shape than its image.
+        InputError: the file cannot be read, has another shape than its image, or holds no whole
+            numbers.
     """
     codes, valid, _ = read_whole(f"{root}/{mask_path}", (index,), with_grid=False)
-    if valid.shape != shape:
+    check_mask_shape(root / mask_path, valid.shape, shape)
+    return np.where(valid, whole_numbers(codes[0], root / mask_path), -1)
+
+
+def check_mask_shape(path: Path, mask_shape: Sequence[int], shape: Sequence[int]) -> None:
+    """Raise InputError where a mask has another shape (H, W) than its image."""
+    if tuple(mask_shape) != tuple(shape):
         raise InputError(
-            f"mask {root / mask_path} has {_size(valid.shape)} pixels, its image {_size(shape)}: "
-            "fetch both anew"
+            f"mask {path} has {_size(mask_shape)} pixels, its image {_size(shape)}: fetch both anew"
         )
-    return np.where(valid, codes[0].astype(np.int32), -1)
+
+
+def whole_numbers(codes: np.ndarray, path: Path) -> np.ndarray:
+    """Return a mask's codes as int64.
+
+    Raises:
+        InputError: some are no whole numbers, such as those of probabilities.
+    """
+    numbers = codes.astype(np.int64)
+    if codes.dtype.kind == "f" and not np.array_equal(numbers, codes):
+        fraction = codes[numbers != codes][0]
+        raise InputError(f"mask {path} holds {fraction:g}: codes of classes are whole numbers")
+    return numbers
 
 
 def label_of(codes: np.ndarray, ids: Mapping[int, int], mask_path: Path | str) -> np.ndarray:

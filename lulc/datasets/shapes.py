@@ -14,6 +14,12 @@ from shapely.geometry.base import BaseGeometry
 from lulc.errors import InputError
 from lulc.geo.grid import WGS84, Grid, transformer
 from lulc.raster.vector import rasterize
+from lulc.tables.vector_files import polygons_of
+
+DEGREES = Grid(WGS84, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), 1, 1)
+"""A grid whose pixels are degrees of longitude and latitude."""
+PIXELS_REMEDY = "option `units: pixels` of dataset images"
+_MAX_LONGITUDE = 360
 
 Shape = tuple[BaseGeometry, Mapping[str, Any]]
 """A geometry in (column, row) pixels of an image, counted from its upper left corner, and the
@@ -27,48 +33,110 @@ def read_shapes(path: Path, grid: Grid | None) -> list[Shape]:
 
     Args:
         path: of the file, in its own `crs`, else in EPSG:4326.
-        grid: of the image; None for a picture without one, whose coordinates are taken as they are.
+        grid: of the image; None takes coordinates as pixels, as those of a picture are.
 
     Raises:
-        InputError: the file is missing or not GeoJSON, or the grid's CRS cannot hold its
-            coordinates.
+        InputError: the file is missing or not GeoJSON, or its coordinates are none of its CRS, or
+            none that the grid's can hold; without a grid, it names a CRS.
     """
-    geometries, properties, crs = _parse_features(path)
-    if not geometries or grid is None:
-        return list(zip(geometries, properties, strict=True))
-    inverse, to_grid_crs = ~grid.affine, transformer(crs, grid.crs)
+    geometries, properties, crs = read_features(path)
+    if not geometries:
+        return []
+    if grid is None and crs:
+        raise InputError(
+            f"{path} names the CRS {crs[:40]}, and its image has no georeference: give the image "
+            "its own, or take `crs` away where coordinates are pixels"
+        )
+    shapes = shapely.force_2d(np.array(geometries, object))
+    if grid is not None:
+        shapes = _to_pixels(shapes, crs, grid, path)
+    return list(zip(shapes.tolist(), properties, strict=True))
 
-    def to_pixels(xy: np.ndarray) -> np.ndarray:
-        x, y = to_grid_crs.transform(*xy.T)
-        columns = inverse.a * x + inverse.b * y + inverse.c
-        rows = inverse.d * x + inverse.e * y + inverse.f
-        return np.column_stack([columns, rows])
 
-    in_pixels = [shapely.transform(shapely.force_2d(shape), to_pixels) for shape in geometries]
-    if not np.isfinite(shapely.get_coordinates(in_pixels)).all():
+def _to_pixels(shapes: np.ndarray, crs: str, grid: Grid, path: Path) -> np.ndarray:
+    xy = shapely.get_coordinates(shapes)
+    # No coordinates are compared true where one is nan.
+    beyond = ~(np.abs(xy) <= (_MAX_LONGITUDE, 90)).all(1)
+    if not crs and beyond.any():
+        x, y = xy[beyond][0]
+        raise InputError(
+            f"{path} names no CRS, so that its coordinates are degrees, and ({x:g}, {y:g}) is "
+            "none: name their CRS in `crs`, or, where they are pixels of the image, say so "
+            f"({PIXELS_REMEDY})"
+        )
+    x, y = transformer(crs or WGS84, grid.crs).transform(*xy.T)
+    if not (np.isfinite(x) & np.isfinite(y)).all():
         raise InputError(
             f"{path} has coordinates outside of CRS {grid.crs[:40]}, which its image has: "
             "fetch both anew"
         )
-    return list(zip(in_pixels, properties, strict=True))
+    inverse = ~grid.affine
+    columns = inverse.a * x + inverse.b * y + inverse.c
+    rows = inverse.d * x + inverse.e * y + inverse.f
+    return np.asarray(shapely.set_coordinates(shapes, np.column_stack([columns, rows])))
 
 
-def _parse_features(path: Path) -> tuple[list[BaseGeometry], list[Mapping[str, Any]], str]:
-    """Return geometry and properties of each feature that has a geometry, and the CRS of all."""
+def require_overlap(shapes: Iterable[BaseGeometry], shape: tuple[int, int], path: Path) -> None:
+    """Raise InputError where there are shapes and none of them meets the image.
+
+    Args:
+        shapes: in pixels.
+        shape: (H, W) of the image.
+        path: of the shapes, for the message.
+    """
+    geometries = np.array(list(shapes), object)
+    if (
+        not len(geometries)
+        or shapely.intersects(geometries, shapely.box(0, 0, shape[1], shape[0])).any()
+    ):
+        return
+    left, top, right, bottom = shapely.total_bounds(geometries)
+    raise InputError(
+        f"{path}: none of {len(geometries)} features meets its image of {shape[1]}x{shape[0]} "
+        f"pixels; they reach over columns {left:.0f} to {right:.0f} and rows {top:.0f} to "
+        f"{bottom:.0f}: name their CRS in `crs`, or, where they are pixels of the image, say so "
+        f"({PIXELS_REMEDY})"
+    )
+
+
+def areas_of(geometry: BaseGeometry) -> BaseGeometry | None:
+    """Return the polygons of a geometry, also those within collections; None where it has none."""
+    (polygons,) = polygons_of(np.array([geometry], object))
+    return polygons if polygons is not None and polygons.area > 0 else None
+
+
+def read_features(path: Path) -> tuple[list[BaseGeometry], list[Mapping[str, Any]], str]:
+    """Read a GeoJSON file.
+
+    Returns:
+        Geometry and properties of each feature that has a geometry, and the CRS that the file
+        names; empty where it names none.
+
+    Raises:
+        InputError: the file is missing or not GeoJSON.
+    """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_bytes())
         is_collection = content.get("type") == "FeatureCollection"
         features = content["features"] if is_collection else [content]
         features = [feature for feature in features if feature["geometry"]]
         geometries = [shapely.geometry.shape(feature["geometry"]) for feature in features]
         properties = [feature.get("properties") or {} for feature in features]
-        crs = content["crs"]["properties"]["name"] if content.get("crs") else WGS84
+        crs = str(content["crs"]["properties"]["name"]) if content.get("crs") else ""
     except FileNotFoundError as error:
         raise InputError(
             f"{path} is not there: every image needs its file of polygons, an empty collection "
             "where it has none"
         ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        shapely.errors.ShapelyError,
+    ) as error:
         raise InputError(
             f"{path} is not GeoJSON ({type(error).__name__}: {error}): fetch it anew"
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -108,6 +108,28 @@ def count_classes(label: np.ndarray, task: str, legend: Legend) -> list[int]:
     ids = label[:, 0].astype(np.int64) if task == "detect" else label.ravel()
     counts: list[int] = np.bincount(ids, minlength=256)[list(legend.ids)].tolist()
     return counts
+
+
+def absent_classes(samples_files: Iterable[Location], legend: Legend) -> dict[str, list[str]]:
+    """Return the classes that no sample of a dataset holds.
+
+    Args:
+        samples_files: files of the samples table.
+        legend: of the samples.
+
+    Returns:
+        Dataset → names of these classes, for each dataset that lacks one.
+    """
+    totals: dict[str, np.ndarray] = {}
+    for file in samples_files:
+        columns = pq.ParquetFile(file).read(["dataset", "class_counts"])
+        for dataset, counts in zip(*(column.to_pylist() for column in columns), strict=True):
+            totals[dataset] = totals.get(dataset, np.zeros(len(counts), np.int64)) + counts
+    return {
+        dataset: [c.name for c, count in zip(legend.classes, counts, strict=True) if not count]
+        for dataset, counts in sorted(totals.items())
+        if not counts.all()
+    }
 
 
 def split_evenly[T](items: Sequence[T], count: int) -> list[Sequence[T]]:

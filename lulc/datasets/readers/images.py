@@ -1,43 +1,59 @@
 """Any other archive of labelled images, described by options: no code is needed.
 
 images: their paths under the root as a pattern, such as `chips/{item}.tif`; `{item}` stands for a
-part of a name, `{class}` for a folder named after the image's class.
+part of a name, `{class}` for a folder named after the image's class, `{split}` for one named after
+its split. Files that the pattern does not match are counted and told.
 
 Labels are one of: masks (a pattern such as `masks/{item}.png`); polygons (a pattern of GeoJSON
 files, such as `{item}_labels.geojson`); table, a CSV or Parquet file whose column `item` names
 image files, with `class`, for boxes also `left`, `top`, `right`, `bottom`, and if need be `split`;
-or `{class}` in the images' own pattern.
+or `{class}` in the images' own pattern. An image without its label is a bad item, a label without
+its image is told.
 
-classes: names in the order of their codes, which are 0, 1, … or as in `background=0, building=255`.
+classes: names in the order of their codes, which are 0, 1, … or as in `background=0, building=255`;
+for masks in colours as in `background=#000000, building=#ff0000`.
+
+bands: of the image files, all of them in order.
 
 column: the property of polygons that names the class; without it all are of the last class. Pixels
 outside all polygons are of the first class.
 
 where: which features of the file count, such as `kind=outline`; without it all that have an area.
+
+units: of polygons: `map`, the coordinates of a georeferenced image (in degrees, or the file's
+`crs`), or `pixels` of the image. Pictures have pixels alone.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import cast
 
 import numpy as np
-import pandas as pd
 
-from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options, Task
+from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Note, Options, Task
 from lulc.datasets.descriptions import RGB, band_option, number_option, uniform_encoding
-from lulc.datasets.files import band_indexes, read_image, read_label, walk
-from lulc.datasets.shapes import draw_mask, read_shapes, shape_boxes
+from lulc.datasets.files import band_indexes, read_image, split_of, walk
+from lulc.datasets.readers._images_classes import (
+    Classes,
+    parse_classes,
+    read_class_mask,
+    split_pair,
+)
+from lulc.datasets.readers._images_table import read_boxes, read_rows
+from lulc.datasets.shapes import (
+    areas_of,
+    draw_mask,
+    read_shapes,
+    require_overlap,
+    shape_boxes,
+)
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid
-from lulc.legend import LandClass, Legend, distinct_colours
 
-_COLUMNS = ("item", "class")
-_BOX_COLUMNS = ("left", "top", "right", "bottom")
-_SPLITS = {"val": "validation", "valid": "validation", "nan": ""}
+_PLACEHOLDERS = ("item", "class", "split")
 
 
 def _describe(options: Options) -> Description:
@@ -46,131 +62,180 @@ def _describe(options: Options) -> Description:
             "images: options.images (a pattern such as `chips/{item}.tif`) and options.classes "
             "(their names) are needed"
         )
-    names = list(_class_codes(options))
-    colours = distinct_colours(len(names))
-    classes = tuple(map(LandClass, range(len(names)), names, colours))
+    for name in ("images", "masks", "polygons"):
+        _pattern(options, name)
+    if options["masks"] and options["task"] == "detect":
+        raise UsageError(
+            "images: boxes are read from polygons or a table, not from masks: choose task segment"
+        )
     scale = number_option("images", options, "scale", 1.0)
     encoding = uniform_encoding(band_option(options, RGB), options["dtype"], scale)
     gsd_m = number_option("images", options, "gsd_m", 1.0)
-    return Description(cast(Task, options["task"]), Legend("images", classes), encoding, gsd_m)
+    legend = parse_classes(options["classes"]).legend
+    return Description(cast(Task, options["task"]), legend, encoding, gsd_m)
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
-    names = list(_class_codes(options))
+def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
+    names = parse_classes(options["classes"]).names
     if options["table"]:
         yield from _table_items(root, options, names)
         return
-    pattern = (
-        re.escape(options["images"])
-        .replace(r"\{item\}", r"(?P<item>[^/]+)", 1)
-        .replace(r"\{class\}", r"(?P<class>[^/]+)", 1)
-    )
-    label_pattern = options["masks"] or options["polygons"]
-    for image_path in walk(root, (PurePosixPath(options["images"]).suffix.lower(),)):
-        match = re.fullmatch(pattern, image_path)
-        if not match:
-            continue
-        words = match.groupdict()
-        files: tuple[str, ...] = (image_path,)
-        if label_pattern:
-            files += (label_pattern.format(**words),)
-        if "class" in words and words["class"] not in names:
+    image_pattern, label_option = _pattern(options, "images"), _label_option(options)
+    suffixes = {PurePosixPath(options[name]).suffix.lower() for name in ("images", label_option)}
+    files = set(walk(root, tuple(suffixes)))
+    words_of = {
+        path: match.groupdict()
+        for path in sorted(files)
+        if (match := image_pattern.fullmatch(path))
+    }
+    label_of = {}
+    if label_option != "images":
+        label_of = {path: _fill(options, label_option, words) for path, words in words_of.items()}
+    # Where masks lie beside their images the images' pattern may match them too.
+    labels = set(label_of.values()) & files
+    for path, words in words_of.items():
+        if path not in labels:
+            yield _pattern_item(root, path, words, label_of.get(path), files, names)
+    yield from _notes(options, label_option, files - set(words_of) - labels)
+
+
+def _pattern_item(
+    root: Path,
+    image_path: str,
+    words: Mapping[str, str],
+    label_path: str | None,
+    files: set[str],
+    names: Sequence[str],
+) -> ExampleItem:
+    error, split = "", ""
+    classes: tuple[int, ...] = ()
+    if label_path is not None and label_path not in files:
+        error = f"images: {root / image_path} has no label {label_path}"
+    if "split" in words:
+        split = split_of(words["split"])
+        error = error or (
+            "" if split else f"images: {root / image_path}: {words['split']!r} names no split"
+        )
+    if "class" in words:
+        if words["class"] not in names:
             raise InputError(
                 f"images: {root / image_path} is of class {words['class']!r}, classes has "
                 f"{', '.join(names)}"
             )
-        classes = (names.index(words["class"]),) if "class" in words else ()
-        yield ExampleItem(_item_name(image_path), files, classes)
+        classes = (names.index(words["class"]),)
+    paths = (image_path,) if label_path is None else (image_path, label_path)
+    return ExampleItem(_item_name(image_path), paths, classes, split, error=error)
 
 
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
-    file_bands = _describe(options).encoding.bands
-    pixels, valid, grid = read_image(root, item.files[0], band_indexes(file_bands, bands))
-    label = _read_label(root, item, options, valid.shape, grid)
-    return Example(pixels[None], valid[None], label, grid)
+def _notes(options: Options, label_option: str, left_out: set[str]) -> Iterator[Note]:
+    """Yield what is told of the files that are neither an image nor the label of one."""
+    labels = []
+    if label_option != "images":
+        label_pattern = _pattern(options, label_option)
+        labels = sorted(path for path in left_out if label_pattern.fullmatch(path))
+    if labels:
+        yield Note(f"{len(labels):,} labels have no image, such as {labels[0]}")
+    others = sorted(left_out - set(labels))
+    if others:
+        yield Note(
+            f"{len(others):,} files are left out, as {options['images']} does not match them, such "
+            f"as {others[0]}"
+        )
 
 
-def _class_codes(options: Options) -> dict[str, int]:
-    """Return class name → its code in masks, in order."""
-    codes: dict[str, int] = {}
-    for number, text in enumerate(options["classes"].split(",")):
-        name, code = _split_pair(text)
-        if not name or (code and not code.isdigit()):
+def _label_option(options: Options) -> str:
+    """Return the option whose pattern names the labels; `images` where classes are folders."""
+    return next((name for name in ("masks", "polygons") if options[name]), "images")
+
+
+def _pattern(options: Options, option: str) -> re.Pattern[str]:
+    """Return the expression of a pattern, in which the second `{item}` stands for the first."""
+    literal, *parts = re.split(r"\{(\w*)\}", options[option])
+    expression, seen = re.escape(literal), set()
+    for name, text in zip(parts[::2], parts[1::2], strict=True):
+        if name not in _PLACEHOLDERS or (
+            option != "images" and f"{{{name}}}" not in options["images"]
+        ):
             raise UsageError(
-                f"images: classes {options['classes']!r} must be names, such as "
-                "'background, building=255'"
+                f"images: {option} {options[option]!r} has {{{name}}}: {{item}}, {{class}} and "
+                "{split} are known, in labels those that images has"
             )
-        codes[name] = int(code) if code else number
-    return codes
+        expression += f"(?P={name})" if name in seen else f"(?P<{name}>[^/]+)"
+        expression += re.escape(text)
+        seen.add(name)
+    return re.compile(expression)
 
 
-def _split_pair(text: str) -> tuple[str, str]:
-    """Return name and value of `name=value`."""
-    name, _, value = text.partition("=")
-    return name.strip(), value.strip()
+def _fill(options: Options, option: str, words: Mapping[str, str]) -> str:
+    return re.sub(r"\{(\w+)\}", lambda match: words[match[1]], options[option])
 
 
 def _item_name(image_path: str) -> str:
     return PurePosixPath(image_path).with_suffix("").as_posix()
 
 
-def _table_items(root: Path, options: Options, names: Sequence[str]) -> Iterator[ExampleItem]:
+def _table_items(
+    root: Path, options: Options, names: Sequence[str]
+) -> Iterator[ExampleItem | Note]:
     path = root / options["table"]
-    table = _read_table(str(path))
-    unknown = sorted(set(map(str, table["class"].dropna())) - set(names))
+    rows_of = read_rows(path)
+    unknown = sorted({row["class"] for rows in rows_of.values() for row in rows} - {"", *names})
     if unknown:
         raise InputError(
             f"images: {path} names classes {', '.join(unknown[:5])}; classes has {', '.join(names)}"
         )
-    for item, rows in table.groupby("item", sort=True):
-        image_path = str(item)
+    for image_path, rows in sorted(rows_of.items()):
         if PurePosixPath(image_path).is_absolute() or ".." in PurePosixPath(image_path).parts:
             raise InputError(
                 f"images: {path} names {image_path}: give names relative to the root, without '..'"
             )
-        classes = sorted({names.index(str(name)) for name in rows["class"].dropna()})
-        split = str(rows["split"].iloc[0]) if "split" in rows else ""
+        classes = sorted({names.index(row["class"]) for row in rows if row["class"]})
+        splits = sorted({row.get("split", "") for row in rows})
+        error = f"images: {path} has {image_path} in splits {', '.join(splits)}"
         yield ExampleItem(
-            _item_name(image_path), (image_path,), tuple(classes), _SPLITS.get(split, split)
+            _item_name(image_path),
+            (image_path,),
+            tuple(classes),
+            split_of(splits[0]) or splits[0],
+            error=error if len(splits) > 1 else "",
         )
+    pattern = _pattern(options, "images")
+    images = walk(root, (PurePosixPath(options["images"]).suffix.lower(),))
+    unlisted = sorted(image for image in images if image not in rows_of)
+    missed = [image for image in unlisted if pattern.fullmatch(image)]
+    if missed:
+        yield Note(f"{len(missed):,} images are not in {options['table']}, such as {missed[0]}")
 
 
-@lru_cache(maxsize=4)
-def _read_table(path: str) -> pd.DataFrame:
-    try:
-        table = pd.read_parquet(path) if path.endswith(".parquet") else pd.read_csv(path)
-    except (OSError, ValueError) as error:
+def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+    file_bands = _describe(options).encoding.bands
+    pixels, valid, grid = read_image(root, item.files[0])
+    if len(pixels) < len(file_bands):
+        # A band that is named is data, also where the file takes it for alpha.
+        pixels, valid, grid = read_image(root, item.files[0], range(1, len(file_bands) + 1))
+    if len(pixels) > len(file_bands):
         raise InputError(
-            f"images: table {path} cannot be read ({error}): a CSV or Parquet file is accepted"
-        ) from error
-    missing = [name for name in _COLUMNS if name not in table]
-    if missing:
-        raise InputError(
-            f"images: table {path} has no column {', '.join(missing)}: it has "
-            f"{', '.join(map(str, table.columns))}"
+            f"{root / item.files[0]} has {len(pixels)} bands, the option bands names "
+            f"{', '.join(file_bands)}: name all bands of the files, in order"
         )
-    return table
+    label = _read_label(root, item, options, valid.shape, grid)
+    pixels = pixels[[index - 1 for index in band_indexes(file_bands, bands)]]
+    return Example(pixels[None], valid[None], label, grid)
 
 
 def _read_label(
     root: Path, item: ExampleItem, options: Options, shape: tuple[int, int], grid: Grid | None
 ) -> np.ndarray:
     """Read the label of an image of this shape (H, W), from the files the options name."""
-    codes, task = _class_codes(options), options["task"]
+    classes, task = parse_classes(options["classes"]), options["task"]
     if options["masks"]:
-        label = read_label(root, item.files[1], shape, {c: i for i, c in enumerate(codes.values())})
-        if task == "detect":
-            raise UsageError(
-                "images: boxes are read from polygons or a table, not from masks: choose task "
-                "segment"
-            )
-        return label
+        return read_class_mask(root / item.files[1], shape, classes)
     if options["polygons"]:
         return _read_polygons(root / item.files[1], options, shape, grid)
     if task == "detect":
-        return _read_boxes(root / options["table"], item.files[0], list(codes))
+        return read_boxes(root / options["table"], item.files[0], classes.names, shape)
     if task == "multilabel":
-        return np.isin(np.arange(len(codes)), item.classes).astype(np.uint8)
+        return np.isin(np.arange(len(classes.codes)), item.classes).astype(np.uint8)
     if len(item.classes) == 1:
         return np.array(item.classes[0], np.int64)
     raise InputError(
@@ -182,26 +247,26 @@ def _read_label(
 def _read_polygons(
     path: Path, options: Options, shape: tuple[int, int], grid: Grid | None
 ) -> np.ndarray:
+    classes = parse_classes(options["classes"])
+    features = read_shapes(path, None if options["units"] == "pixels" else grid)
+    if "{" in options["polygons"]:
+        # One file of all images need not meet each of them.
+        require_overlap((geometry for geometry, _ in features), shape, path)
     shapes = [
-        (polygon, _class_of(properties, options, path))
-        for polygon, properties in read_shapes(path, grid)
-        if polygon.area > 0 and _is_selected(properties, options["where"])
+        (polygons, _class_of(properties, options, classes, path))
+        for geometry, properties in features
+        if _is_selected(properties, options["where"])
+        if (polygons := areas_of(geometry)) is not None
     ]
     return (
         shape_boxes(shapes, shape) if options["task"] == "detect" else draw_mask(shapes, shape, 0)
     )
 
 
-def _read_boxes(path: Path, image_path: str, names: Sequence[str]) -> np.ndarray:
-    table = _read_table(str(path))
-    rows = table[(table["item"] == image_path) & table["class"].notna()]
-    ids = [names.index(str(name)) for name in rows["class"]]
-    boxes = np.column_stack([ids, rows[list(_BOX_COLUMNS)].to_numpy(float)])
-    return boxes.astype(np.float32).reshape(-1, 5)
-
-
-def _class_of(properties: Mapping[str, object], options: Options, path: Path) -> int:
-    names = list(_class_codes(options))
+def _class_of(
+    properties: Mapping[str, object], options: Options, classes: Classes, path: Path
+) -> int:
+    names = classes.names
     if not options["column"]:
         return len(names) - 1
     values = _values(properties, options["column"])
@@ -214,7 +279,7 @@ def _class_of(properties: Mapping[str, object], options: Options, path: Path) ->
 
 
 def _is_selected(properties: Mapping[str, object], where: str) -> bool:
-    name, value = _split_pair(where)
+    name, value = split_pair(where)
     return not where or value in _values(properties, name)
 
 
@@ -240,6 +305,7 @@ IMAGES = Dataset(
         "scale": (),
         "gsd_m": (),
         "dtype": ("uint8", "int16", "uint16", "float32"),
+        "units": ("map", "pixels"),
     },
     describe=_describe,
     items=_items,

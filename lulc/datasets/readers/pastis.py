@@ -31,9 +31,8 @@ from lulc.datasets.descriptions import (
     uniform_encoding,
 )
 from lulc.datasets.files import label_of, parse_day
-from lulc.datasets.shapes import read_shapes
+from lulc.datasets.shapes import DEGREES, Shape, read_features, read_shapes
 from lulc.errors import InputError
-from lulc.geo.grid import WGS84, Grid
 from lulc.legend import NODATA
 
 
@@ -91,8 +90,6 @@ _CLASSES = (
 _SCHEME = numbered_scheme("pastis", _CLASSES)
 _IDS = {i: i for i in _SCHEME.legend.ids} | {19: NODATA}
 _FOLD_SPLITS = {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}
-# Its pixels are degrees of longitude and latitude.
-_DEGREES = Grid(WGS84, (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), 1, 1)
 
 
 def _describe(options: Options) -> Description:
@@ -118,17 +115,19 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
             f"{root} has no metadata.geojson: datasets.root must be the folder that holds it"
         )
     sensor = options["sensor"].upper()
-    for outline, properties in read_shapes(metadata, _DEGREES):
+    for number, (outline, properties) in enumerate(_read_outlines(metadata), 1):
         try:
             patch, fold = int(properties["ID_PATCH"]), int(properties["Fold"])
             split = _FOLD_SPLITS[fold]
         except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
+            name = str(properties.get("ID_PATCH", f"feature-{number}"))
+            reason = (
                 f"{metadata} has a patch without ID_PATCH, or Fold from 1 to 5 ({error!r}): "
                 "fetch it anew"
-            ) from error
+            )
+            yield ExampleItem(name, (metadata.name,), error=reason)
+            continue
         centre = outline.envelope.centroid
-        # Degrees, where the file names its CRS, or needs not.
         is_in_degrees = abs(centre.x) <= 180 and abs(centre.y) <= 90
         yield ExampleItem(
             str(patch),
@@ -153,6 +152,12 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
             "fetch both anew"
         )
     return Example(np.where(valid[:, None], pixels, 0), valid, label, None, times)
+
+
+def _read_outlines(metadata: Path) -> list[Shape]:
+    """Read the outlines of the patches, in degrees where the file names its CRS."""
+    geometries, properties, crs = read_features(metadata)
+    return read_shapes(metadata, DEGREES) if crs else list(zip(geometries, properties, strict=True))
 
 
 def _load(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:

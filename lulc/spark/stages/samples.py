@@ -61,7 +61,7 @@ def samples(context: StageContext) -> StageResult:
         if not _count(out):
             first_errors = "".join(f"\n  {error}" for error in errors[:3])
             raise InputError(f"no sample could be made; {len(errors)} items are bad{first_errors}")
-        return "; ".join([*notes, *_audit(context, origins)])
+        return "; ".join([*notes, *_audit(context, origins), *_absences(context)])
 
     work = StageWork(
         "samples",
@@ -103,6 +103,16 @@ def _audit(context: StageContext, origins: Sequence[SampleOrigin]) -> list[str]:
     return [
         f"WARNING: {pairs:,} pairs of samples share ground across the published split of {name}"
         for name, pairs in pairs_of.items()
+    ]
+
+
+def _absences(context: StageContext) -> list[str]:
+    # Labels of one class alone are a sign of masks or polygons that are read in a wrong way.
+    files = list_tables(table_folder(context.out, "samples"))
+    absent = table.absent_classes(files, context.config.make_legend())
+    return [
+        f"WARNING: no sample of {dataset} holds {', '.join(names)}"
+        for dataset, names in absent.items()
     ]
 
 
