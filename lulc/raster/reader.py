@@ -240,6 +240,14 @@ def _check_whole(dataset: DatasetReader, indexes: Sequence[int], href: str) -> N
         raise ReadError(
             f"{redact_url(href)} has {dataset.count} bands: there is no band {max(indexes)}"
         )
+    # Viewers and annotation tools turn such a picture: masks and boxes are of the turned one.
+    if dataset.driver == "JPEG":
+        orientation = dataset.tags().get("EXIF_Orientation", "1")
+        if orientation not in ("0", "1"):
+            raise ReadError(
+                f"{redact_url(href)} is stored turned (EXIF orientation {orientation}): write it "
+                "upright, labels as it is shown (for example with `mogrify -auto-orient`)"
+            )
     pixel_bytes = len(indexes) * common_dtype(dataset, indexes).itemsize
     decoded_bytes = dataset.width * dataset.height * pixel_bytes
     if decoded_bytes > _MAX_BYTES:

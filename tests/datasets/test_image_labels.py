@@ -312,3 +312,34 @@ def test_masks_of_background_alone_are_told_for_the_whole_set(
     assert "1 items cannot be listed, such as images: " in result.note
     error = read_latest(out, "samples")["item:images/i_7"].error
     assert str(error).endswith("i_7.tif has no label m_7.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_that_are_stored_turned_are_refused(tmp_path: Path, orientation: int) -> None:
+    picture = Image.fromarray(np.moveaxis(PICTURE, 0, 2))
+    exif = picture.getexif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "i_x.jpg", exif=exif)
+    write_picture(tmp_path / "m_x.png", EXPECTED)
+    options = MASKS | {"images": "i_{item}.jpg", "classes": "no, yes"}
+    if orientation == 1:
+        assert np.array_equal(read_images(tmp_path, **options)["i_x"].label, EXPECTED)
+        return
+    with pytest.raises(
+        InputError, match=rf"i_x\.jpg is stored turned \(EXIF orientation {orientation}\)"
+    ):
+        read_images(tmp_path, **options)
+
+
+def test_pictures_of_other_kinds_are_read_as_they_are(tmp_path: Path) -> None:
+    write_picture(tmp_path / "m_x.png", EXPECTED)
+    options = MASKS | {"images": "i_{item}.jpg", "classes": "no, yes"}
+    grey = np.full((SIDE, SIDE, 3), 200, np.uint8)
+    Image.fromarray(grey).convert("CMYK").save(tmp_path / "i_x.jpg", quality=100)
+    assert np.abs(read_images(tmp_path, **options)["i_x"].pixels - 200.0).max() < 3
+    write_picture(tmp_path / "i_x.png", PICTURE.astype(np.uint16) * 1000)
+    deep = MASKS | {"classes": "no, yes"}
+    with pytest.raises(InputError, match=r"i_x\.png holds uint16 from 9000 to 9000 where images"):
+        read_images(tmp_path, **deep)
+    pixels = read_images(tmp_path, **deep, dtype="uint16")["i_x"].pixels
+    assert (pixels.dtype, pixels.max()) == (np.uint16, 9000)
