@@ -24,9 +24,10 @@ from lulc.sources.product import Tree, open_tree
 from lulc.sources.xml import Metadata, read_xml
 
 MEASUREMENT = re.compile(
-    r"measurement/(?P<stem>s1[a-z]-(?:iw|ew|s\d)-grd-(?P<polarisation>[hv]{2})-[^/]*)\.tiff"
+    r"measurement/(?:s1[a-z]-(?:iw|ew|s\d)-grd-(?P<polarisation>[hv]{2})-[^/]*"
+    r"|(?:iw|ew|s\d)-(?P<short>[hv]{2}))\.tiff"
 )
-"""Name of a measurement file in its product, and its polarisation."""
+"""Name of a measurement file in its product, and its polarisation; clouds shorten it to `iw-vv`."""
 
 _STRIP = 256  # lines calibrated at once
 _CALIBRATION_TAGS = {"sigma0": "sigmaNought", "gamma0": "gamma"}

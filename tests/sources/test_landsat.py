@@ -417,6 +417,30 @@ def test_the_files_of_a_product_are_no_geotiff_scenes(tmp_path: Path, mtl: str) 
     assert len(list(registry.source_of(pattern).items(pattern))) == 1
 
 
+def test_an_mtl_that_was_saved_on_windows_is_read(tmp_path: Path) -> None:
+    make(tmp_path, OLI9, "OLI_TIRS", OLI_KEYS)
+    expected = read_one(tmp_path, ("red",))
+    for form in ("xml", "json"):
+        (tmp_path / f"{OLI9}_MTL.{form}").unlink()
+    path = tmp_path / f"{OLI9}_MTL.txt"
+    path.write_text(path.read_text(), encoding="utf-8-sig", newline="\r\n")
+    assert read_one(tmp_path, ("red",)) == expected
+
+
+def test_bands_without_their_mtl_are_a_product_that_fails(tmp_path: Path) -> None:
+    folder = make(tmp_path / OLI9, OLI9, "OLI_TIRS", OLI_KEYS)
+    for path in folder.glob("*_MTL.*"):
+        path.unlink()
+    with pytest.raises(InputError, match=rf"{OLI9} .* has no {OLI9}_MTL\.txt, .*scenes\.pattern"):
+        read_one(tmp_path, ("red",))
+    pattern = Archive(str(tmp_path), pattern="{scene}_SR_{band}.TIF")
+    assert registry.source_of(pattern).name == "geotiff"
+    # A file that the user made of a product is his own.
+    made = tmp_path / "made"
+    write_raster(made / f"{OLI9}_stack.tif", texture(GRID, 0, 9, "uint16"), GRID)
+    assert registry.source_of(Archive(str(made))).name == "geotiff"
+
+
 def test_what_a_product_is_comes_from_its_mtl(tmp_path: Path) -> None:
     folder = make(tmp_path / "my scene", OLI9, "OLI_TIRS", OLI_KEYS)
     expected = read_one(folder, ("red",))

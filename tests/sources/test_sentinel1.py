@@ -400,6 +400,26 @@ def test_a_zip_gives_the_same(tmp_path: Path) -> None:
         assert read_all(folder / name)[0].bands == scene.bands
 
 
+def test_files_under_the_short_names_of_clouds_give_the_same(tmp_path: Path) -> None:
+    root = make_product(tmp_path / "safe")
+    (plain,) = read_all(tmp_path / "safe")
+    # As the Planetary Computer and AWS keep products.
+    copy = tmp_path / "cloud" / NAME
+    shutil.copytree(root, copy)
+    for path in sorted(file for file in copy.rglob("*-grd-*")):
+        path.rename(path.with_name(re.sub(r"s1b-iw-grd-(v[vh])-[^.]*", r"iw-\1", path.name)))
+    assert (copy / "annotation" / "calibration" / "noise-iw-vv.xml").exists()
+    for place in (copy, copy.parent):
+        (scene,) = read_all(place)
+        assert (scene.scene_id, scene.footprint) == (plain.scene_id, plain.footprint)
+        grid, _, _ = native_grid()
+        for one, other in zip(scene.bands, plain.bands, strict=True):
+            assert one.name == other.name
+            values, valid = radar.read_backscatter(one.href, "sigma0", grid, "bilinear")
+            again, known = radar.read_backscatter(other.href, "sigma0", grid, "bilinear")
+            assert np.array_equal(values, again) and np.array_equal(valid, known)
+
+
 def damage_points(text: str) -> str:
     return text.replace("<line>150</line><pixel>140</pixel>", "<line>151</line><pixel>140</pixel>")
 

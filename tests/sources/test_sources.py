@@ -594,6 +594,28 @@ def test_safe_products_that_are_not_read_are_no_geotiff_scenes(tmp_path: Path) -
         list(registry.source_of(archive).items(archive))
 
 
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("LC81920282016100LGN00_B2.TIF", "LC81920282016100LGN00_B3.TIF"), True),
+        (("a/T33UVP_20190628T073621_B02_10m.tif", "a/T33UVP_20190628T073621_B8A_20m.tif"), True),
+        (("HLS.L30.T33UVP.2020154T101010.v2.0.B04.tif",) * 2, False),
+        (("x_band4.tif", "x_band5.tif"), True),
+        (("tile_1.tif", "tile_2.tif", "a_b1.tif", "c_b2.tif"), False),
+    ],
+)
+def test_bands_that_are_taken_for_scenes_are_told(
+    tmp_path: Path, names: tuple[str, ...], told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in names:
+        raster(tmp_path / name)
+    archive = Archive(str(tmp_path))
+    with caplog.at_level("INFO", "lulc"):
+        items = list(registry.source_of(archive).items(archive))
+    assert len(items) == len(set(names))
+    assert ("give scenes.pattern, such as {scene}_{band}.tif" in caplog.text) == told
+
+
 def test_a_vrt_named_tif_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.tif").write_text(
         '<VRTDataset rasterXSize="1" rasterYSize="1"><SRS>EPSG:4326</SRS></VRTDataset>'

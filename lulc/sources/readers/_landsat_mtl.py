@@ -128,8 +128,9 @@ def read_mtl(tree: Tree, names: Mapping[str, str], stem: str) -> Mtl:
     if problems:
         raise InputError(problems[0])
     raise InputError(
-        f"product {stem} in {redact_url(tree.path)} has no {prefix}.txt, .json or .xml: "
-        "download it again"
+        f"product {stem} in {redact_url(tree.path)} has no {prefix}.txt, .json or .xml, "
+        "which tells its scales, time and masks: download it, or give scenes.pattern to take "
+        "the files as they are"
     )
 
 
@@ -164,7 +165,7 @@ def _merge(groups: _Groups, names: Iterable[str]) -> dict[str, str]:
 
 def _read_text(tree: Tree, name: str) -> _Groups:
     try:
-        content = tree.read(name).decode("utf-8")
+        content = tree.read(name).decode("utf-8-sig")
         return _from_json(json.loads(content)) if name.endswith(".json") else _from_odl(content)
     except (ValueError, RecursionError) as error:
         raise InputError(

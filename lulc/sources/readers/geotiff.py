@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from lulc import progress
 from lulc.bands import Band
 from lulc.config import Archive
 from lulc.errors import InputError, UsageError
@@ -32,6 +33,10 @@ _FIELDS = {
     "band": r"[^/]+?",
 }
 _SUFFIXES = (".tif", ".tiff")
+# Names as archives give them to files of one band: X_B4.TIF, X_SR_B4.TIF, X_B04_10m.tif, X_band4.
+_BAND_FILE = re.compile(
+    r"(?P<scene>.+)[_.-](?P<band>(?:SR_|ST_)?(?:B|BAND)_?\d{1,2}A?)(?:_\d+m)?\.tiff?", re.IGNORECASE
+)
 
 
 def _accepts(_: Archive, names: Sequence[str]) -> bool:
@@ -45,7 +50,9 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     root = path if path.is_dir() else path.parent
     if not archive.pattern:
         _refuse_products(path)
-        for file in _list_files(path):
+        files = _list_files(path)
+        _tell_bands_apart(path, files)
+        for file in files:
             yield SceneItem(str(file), file.relative_to(root).with_suffix("").as_posix())
         return
     for (scene, date), files in sorted(_group_files(path, root, archive.pattern).items()):
@@ -66,6 +73,21 @@ def _refuse_products(path: Path) -> None:
                 "Sentinel-2 L1C and L2A, and Landsat Collection 1 and 2, by scenes.source; or "
                 "give scenes.pattern to take the files as they are"
             )
+
+
+def _tell_bands_apart(path: Path, files: Sequence[Path]) -> None:
+    scenes: dict[str, set[str]] = {}
+    for file in files:
+        if match := _BAND_FILE.fullmatch(file.as_posix()):
+            scenes.setdefault(match["scene"], set()).add(match["band"])
+    apart = [scene for scene, bands in scenes.items() if len(bands) > 1]
+    if apart:
+        examples = ", ".join(sorted(scenes[apart[0]])[:3])
+        progress.say(
+            f"WARNING: archive {path} has files that are named as bands of {len(apart)} scenes "
+            f"({Path(apart[0]).name}: {examples}), but each file is taken for a scene: give "
+            "scenes.pattern, such as {scene}_{band}.tif, to put them together"
+        )
 
 
 def _list_files(path: Path) -> list[Path]:

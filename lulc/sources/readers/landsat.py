@@ -77,17 +77,19 @@ _FILE = re.compile(
     re.IGNORECASE,
 )
 _MTL = re.compile(r".*MTL\.(?:txt|json|xml)", re.IGNORECASE)
+_BAND_FILE = re.compile(rf"(?:.*/)?{_ID}_(?:(?:SR_)?B\d+|ST_B\d+)\.TIF", re.IGNORECASE)
 _PACK = re.compile(rf"(?:.*/)?(?P<id>{_ID})(?:{'|'.join(map(re.escape, PACKED))})")
 
 
 def _accepts(archive: Archive, names: Sequence[str]) -> bool:
-    # Whether there is a Landsat product, packed or by its MTL, where the run file gives no pattern
-    # of file names.
+    # Whether there is a Landsat product, packed, by its MTL or by bands named after it, where the
+    # run file gives no pattern of file names.
     return not archive.pattern and any(map(_is_product, names))
 
 
 def _is_product(name: str) -> bool:
-    return not is_hidden(name) and bool(_PACK.fullmatch(name) or _MTL.fullmatch(name))
+    patterns = (_PACK, _MTL, _BAND_FILE)
+    return not is_hidden(name) and any(pattern.fullmatch(name) for pattern in patterns)
 
 
 def _items(archive: Archive) -> Iterator[SceneItem]:

@@ -26,7 +26,8 @@ from lulc.sources.source import SceneItem, Source
 from lulc.sources.xml import Metadata, read_xml
 
 _PRODUCT = r"S1[A-Z]_[A-Z0-9]{2}_GRD[A-Z_]_[^/]*"
-_ANNOTATION = r"annotation/s1[a-z]-[a-z0-9]+-grd-[^/]*\.xml"
+# Clouds shorten the names of its files to iw-vv.
+_ANNOTATION = r"annotation/(?:s1[a-z]-[a-z0-9]+-grd-[^/]*|(?:iw|ew|s\d)-[hv]{2})\.xml"
 # Noise tables of processors up to this one are in another unit: ESA, Masking "No-value" Pixels on
 # GRD Products (MPC-0243).
 _LAST_UNSCALED_IPF = 2.5
@@ -90,7 +91,7 @@ def _measurement_files(tree: Tree, root: str) -> dict[str, str]:
     for name in tree.sizes:
         match = MEASUREMENT.fullmatch(name.removeprefix(root)) if name.startswith(root) else None
         if match:
-            files[match["polarisation"]] = name
+            files[match["polarisation"] or match["short"]] = name
     return files
 
 

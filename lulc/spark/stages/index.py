@@ -11,6 +11,7 @@ from lulc.bands import OBSERVATIONS
 from lulc.config import Config
 from lulc.errors import InputError
 from lulc.paths import list_files
+from lulc.sources.archives import unpack_hint
 from lulc.sources.items import SCENE_OR_ERROR, ItemsKey, list_items, read_items, scenes_of_rows
 from lulc.sources.layers import read_layer
 from lulc.sources.registry import source_of
@@ -44,7 +45,8 @@ def index(context: StageContext) -> StageResult:
     items = [list_items(source, a) for source, a in zip(sources, archives, strict=True)]
     if not any(items):
         paths = ", ".join(archive.path for archive in archives)
-        raise InputError(f"no scenes in {paths}: check scenes.path and scenes.pattern")
+        hints = "".join(unpack_hint(Path(archive.path)) for archive in archives)
+        raise InputError(f"no scenes in {paths}: check scenes.path and scenes.pattern{hints}")
     fingerprint = _fingerprint(config, items)
     notes: list[str] = []
 
