@@ -102,7 +102,24 @@ class Archive:
     """Kind of the scenes: `landsat`, `modis`, `openaerialmap`, `sentinel1`, `sentinel2`, `stac` or
     `geotiff`. `auto` recognises it by the files."""
     pattern: str | None = None
-    """For `geotiff`: pattern of the file names, such as `{scene}_{date}_{band}.tif`."""
+    """For `geotiff`: pattern of the file names, or with a `/` of the paths, such as
+    `{scene}_{date}_{band}.tif` or `{year}/{scene}.tif`. Its fields: `scene`, `band`, and for the
+    time `date`, `year`, `month`, `day`, `doy` (day of the year), `start` and `end`. The time of a
+    span is its middle."""
+    date: (
+        Annotated[
+            str,
+            BeforeValidator(str),
+            Field(pattern=r"^(tag|\d{4}(-\d\d){0,2}(/\d{4}(-\d\d){0,2})?)$"),
+        ]
+        | None
+    ) = None
+    """For `geotiff` and `stac`: year, month or day of all scenes, or first and last as
+    `2023-01/2023-03`; `tag` for GeoTIFF files whose tag DateTime is the time of acquisition.
+    Default: the files' names, and the items' own time."""
+    timeless: bool = False
+    """For `geotiff` and `stac`: whether the scenes belong to every period. Scenes without a date
+    are left out of runs with periods where it is not set."""
     bands: dict[str, str] = dataclasses.field(default_factory=dict)
     """Name of an asset or band in the archive → name of the band in this run. Default: the
     archive's names, as common names where these are known."""
@@ -131,6 +148,8 @@ class Archive:
     def __post_init__(self) -> None:
         if not self.path and not self.search:
             raise ValueError("give scenes a path, or a search")
+        if self.date and self.timeless:
+            raise ValueError("scenes have a date, or are timeless: set one of the two")
 
 
 @dataclass(frozen=True, config=_strict)

@@ -184,6 +184,8 @@ def _find_fault(config: Config) -> str | None:
         )
     if samples.fold >= (samples.folds or 1):
         return f"samples.fold {samples.fold} is none of samples.folds {samples.folds}: count from 0"
+    if config.composite and config.composite.interval and any(a.timeless for a in config.scenes):
+        return "scenes.timeless has no place in the intervals of composite.interval: leave one out"
     index = config.composite.index or () if config.composite else ()
     unknown = sorted(set(index) - set(bands))
     if unknown:

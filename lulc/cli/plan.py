@@ -19,19 +19,19 @@ from lulc import progress
 from lulc.chips import extent
 from lulc.chips.chip import choose_encoding
 from lulc.chips.tiling import make_tiling
-from lulc.config import Archive, Config, DatasetConf
+from lulc.config import Config, DatasetConf
 from lulc.datasets import registry
 from lulc.datasets.listing import list_items
 from lulc.errors import InputError, LulcError
 from lulc.geo.grid import footprint
 from lulc.geo.tiling import Tiling
-from lulc.guard import read_guard
 from lulc.paths import list_files
 from lulc.samples import from_datasets
 from lulc.sources import area
+from lulc.sources.items import Reading, describe_unread, make_reading, read_item
 from lulc.sources.items import list_items as list_scenes
 from lulc.sources.layers import read_layer
-from lulc.sources.registry import source_of
+from lulc.sources.registry import SOURCES, source_of
 from lulc.sources.scene import Scene
 from lulc.sources.scenes_table import select_scenes
 from lulc.sources.source import SceneItem
@@ -144,8 +144,12 @@ def _size(path: Path) -> int:
 def _plan_map(config: Config) -> MapPlan:
     scenes: list[Scene] = []
     bad: dict[str, str] = {}
-    for archive in config.scenes:
-        for key, scene in _read_headers(archive):
+    notes: list[str] = []
+    sources = [source_of(archive) for archive in config.scenes]
+    reading = make_reading(config, sources)
+    for number, (source, archive) in enumerate(zip(sources, config.scenes, strict=True)):
+        notes += describe_unread(source, archive)
+        for key, scene in _read_headers(number, reading):
             if isinstance(scene, Scene):
                 scenes.append(scene)
             else:
@@ -158,7 +162,8 @@ def _plan_map(config: Config) -> MapPlan:
             f"check scenes.path and scenes.pattern{first_errors}"
         )
     selected = select_scenes(scenes)
-    scenes, notes = selected.scenes, selected.notes
+    scenes = selected.scenes
+    notes += selected.notes
     bad |= dict(selected.errors)
     layers = [read_layer(layer) for layer in config.layers]
     encoding = choose_encoding([*scenes, *layers], config.bands)
@@ -168,19 +173,17 @@ def _plan_map(config: Config) -> MapPlan:
     return MapPlan(tuple(scenes), bad, tuple(notes), tiling, encoding, tuple(cells))
 
 
-def _read_headers(archive: Archive) -> Iterable[tuple[str, Scene | str]]:
+def _read_headers(archive: int, reading: Reading) -> Iterable[tuple[str, Scene | str]]:
     # (key, scene) of every scene of an archive, or (key, error) where it cannot be read.
-    source = source_of(archive)
-
     def read(item: SceneItem) -> tuple[str, Scene | str]:
         try:
-            with read_guard(item.path):
-                return item.key, source.read(item, archive, ())
+            return item.key, read_item(item, archive, reading)
         except LulcError as error:
             return item.key, str(error)
 
     with ThreadPoolExecutor(_HEADERS_AT_ONCE) as pool:
-        yield from pool.map(read, list_scenes(source, archive))
+        source = SOURCES[reading.sources[archive]]
+        yield from pool.map(read, list_scenes(source, reading.archives[archive]))
 
 
 def _describe_training(config: Config) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
@@ -277,31 +276,3 @@ def with_fingerprint(scene: Scene, content: object = None) -> Scene:
     paths = sorted({split_archive(band.href)[0] for band in scene.bands})
     identities = [file_identity(path)[1:] for path in paths if Path(path).exists()]
     return replace(scene, fingerprint=fingerprint_of(record, content, identities))
-
-
-_DATE = re.compile(
-    r"(?<!\d)(\d{4})([-_]?)(\d{2})\2(\d{2})(?:[T_-]?(\d{2}):?(\d{2}):?(\d{2}))?(?!\d)"
-)
-
-
-def find_date(text: str) -> datetime | None:
-    """Find the first date, and the time of day after it, in a name.
-
-    Returns:
-        The time, UTC; None where there is no date between 1900 and 2099.
-
-    >>> find_date("S2B_20230514T101031_N0509").isoformat()
-    '2023-05-14T10:10:31+00:00'
-    >>> find_date("LC08_017036_2020-09-13_02").isoformat()
-    '2020-09-13T00:00:00+00:00'
-    """
-    for year, _, month, day, *clock in _DATE.findall(text):
-        times = ([int(digits or "0") for digits in clock], (0, 0, 0))
-        for hour, minute, second in times:
-            try:
-                time = datetime(int(year), int(month), int(day), hour, minute, second, tzinfo=UTC)
-            except ValueError:
-                continue
-            if 1900 <= time.year < 2100:
-                return time
-    return None

@@ -6,13 +6,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from lulc.config import Archive
+from lulc.bands import Band
+from lulc.config import Archive, Config
 from lulc.errors import InputError
 from lulc.guard import read_guard
+from lulc.redact import redact_url
 from lulc.sources.registry import SOURCES
-from lulc.sources.scene import Scene, scenes_from_table, scenes_to_table
+from lulc.sources.scene import Clear, Scene, scenes_from_table, scenes_to_table
+from lulc.sources.scenes_table import shorten
 from lulc.sources.source import SceneItem, Source
 from lulc.tables import schemas
 
@@ -42,31 +46,100 @@ def list_items(source: Source, archive: Archive) -> list[SceneItem]:
         return list(source.items(archive))
 
 
-def read_items(
-    key: ItemsKey, archives: Sequence[Archive], sources: Sequence[str], bands: Sequence[str]
-) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Reading:
+    """How the scenes of a run's archives are read."""
+
+    archives: tuple[Archive, ...]
+    sources: tuple[str, ...]
+    """The name of each archive's source."""
+    bands: tuple[str, ...] = ()
+    """The bands that every scene must have; none: those it has."""
+    needs_dates: bool = False
+    """Whether a scene without a date can be used only where its archive is timeless."""
+
+
+def make_reading(config: Config, sources: Sequence[Source], bands: Sequence[str] = ()) -> Reading:
+    """Return how the scenes of a run are read.
+
+    Args:
+        config: the run, its searches answered.
+        sources: the source of each archive.
+        bands: the bands that every scene must have; none: those it has.
+    """
+    names = tuple(source.name for source in sources)
+    is_bounded = any(period.start or period.end for period in config.periods)
+    needs_dates = is_bounded or config.composite is not None or config.dates > 1
+    return Reading(config.scenes, names, tuple(bands), needs_dates)
+
+
+def read_item(item: SceneItem, archive: int, reading: Reading) -> Scene:
+    """Read the scene of an item, and check what it leaves unsaid.
+
+    Args:
+        item: the item.
+        archive: position of its archive in the run file.
+        reading: how scenes are read.
+
+    Raises:
+        InputError: the item is no scene, or one that this run cannot place in time or mask.
+    """
+    settings = reading.archives[archive]
+    with read_guard(item.path):
+        scene = SOURCES[reading.sources[archive]].read(item, settings, reading.bands)
+    if scene.datetime is None and reading.needs_dates and not settings.timeless:
+        raise InputError(
+            f"scene {scene.scene_id} has no date, and the run has periods or dates. Say it by "
+            "scenes.pattern, such as {year}/{scene}.tif or {scene}_{date}_{band}.tif; by "
+            "scenes.date, the year, month or day of all files; or set scenes.timeless: true, so "
+            "that they belong to every period"
+        )
+    for test in scene.clear:
+        band = scene.band(test.band)
+        if band:
+            _check_bits(band, test)
+    return scene
+
+
+def _check_bits(band: Band, test: Clear) -> None:
+    # A type too narrow for the bits has lost them: they would pass as 0.
+    dtype = np.dtype(band.dtype)
+    width = np.finfo(dtype).nmant + 1 if dtype.kind == "f" else dtype.itemsize * 8
+    if test.first_bit + test.bits > width:
+        raise InputError(
+            f"quality band {band.index} of {redact_url(band.href)} is {band.dtype}, which does "
+            f"not hold bit {test.first_bit + test.bits - 1} of its codes: take the file as "
+            "published, or name another layer under scenes.quality"
+        )
+
+
+def read_items(key: ItemsKey, reading: Reading) -> list[dict[str, Any]]:
     """Read the scenes of some items.
 
     Args:
         key: the items.
-        archives: the run's archives.
-        sources: the name of each archive's source.
-        bands: the bands that every scene must have.
+        reading: how scenes are read.
 
     Returns:
         A row for every item: its scene, or the error that says why it is none.
     """
-    archive, source = archives[key.archive], SOURCES[sources[key.archive]]
     rows = []
     for path, name, text in zip(key.paths, key.keys, key.texts, strict=True):
         row: dict[str, Any] = dict.fromkeys(SCENE_OR_ERROR.names) | {"key": name}
         try:
-            with read_guard(path):
-                scene = source.read(SceneItem(path, name, text), archive, bands)
-                rows.append(row | scenes_to_table([scene]).to_pylist()[0])
+            scene = read_item(SceneItem(path, name, text), key.archive, reading)
+            rows.append(row | scenes_to_table([scene]).to_pylist()[0])
         except InputError as error:
             rows.append(row | {"error": str(error)})
     return rows
+
+
+def describe_unread(source: Source, archive: Archive) -> list[str]:
+    """Return a note on the files of an archive that belong to no scene, if there are any."""
+    names = source.left_out(archive)
+    if not names:
+        return []
+    return [f"{len(names)} files do not match scenes.pattern: {shorten(names)}"]
 
 
 def scenes_of_rows(rows: Iterable[dict[str, Any]]) -> list[Scene]:

@@ -28,6 +28,12 @@ SOURCES: dict[str, Source] = {
     source.name: source
     for source in (SENTINEL1, SENTINEL2, LANDSAT, MODIS, OPENAERIALMAP, STAC, GEOTIFF)
 }
+# Settings that only some sources heed.
+_SETTINGS = {
+    "pattern": (GEOTIFF,),
+    "date": (GEOTIFF, STAC, OPENAERIALMAP),
+    "timeless": (GEOTIFF, STAC, OPENAERIALMAP),
+}
 _WITHOUT_CHECKSUMS = (LANDSAT, MODIS, GEOTIFF)
 # Sources of products, which an archive holds of one kind; of these some are read packed.
 _OF_PRODUCTS = (SENTINEL1, SENTINEL2, LANDSAT, MODIS)
@@ -41,8 +47,8 @@ def source_of(archive: Archive) -> Source:
         The source that the archive names, or the first of SOURCES that accepts its file names.
 
     Raises:
-        InputError: The archive does not exist, no source accepts it, or it is to be verified but
-            its source has no checksums.
+        InputError: The archive does not exist, no source accepts it, or it has a setting that its
+            source does not heed.
     """
     if archive.search and not Path(archive.path).is_file():
         raise InputError(
@@ -59,6 +65,18 @@ def source_of(archive: Archive) -> Source:
         raise InputError(
             f"archive {archive.path} is of {source.name}, which comes without checksums: "
             "set scenes.verify to false"
+        )
+    for setting, readers in _SETTINGS.items():
+        if getattr(archive, setting) and source not in readers:
+            names = " and ".join(reader.name for reader in readers)
+            raise InputError(
+                f"archive {archive.path} is of {source.name}: scenes.{setting} is for {names}; "
+                "leave it out"
+            )
+    if archive.date == "tag" and source is not GEOTIFF:
+        raise InputError(
+            f"archive {archive.path} is of {source.name}: scenes.date tag is for geotiff; "
+            "give the day itself"
         )
     return source
 

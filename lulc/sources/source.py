@@ -21,6 +21,10 @@ class SceneItem:
     """What the reader needs besides the path: the item as JSON, or a product id."""
 
 
+def _none_left_out(archive: Archive) -> Sequence[str]:  # noqa: ARG001
+    return ()
+
+
 @dataclass(frozen=True)
 class Source:
     """A form in which archives hold scenes."""
@@ -36,3 +40,5 @@ class Source:
 
     It opens the headers of the files. InputError says what is wrong with the item.
     """
+    left_out: Callable[[Archive], Sequence[str]] = _none_left_out
+    """List the files of its kind that belong to no item, such as those of another pattern."""

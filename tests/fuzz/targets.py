@@ -20,7 +20,7 @@ from lulc.chips import blocks, cut, extent
 from lulc.cli.main import main
 from lulc.geo.grid import Grid
 from lulc.inference.folder import map_folder
-from lulc.sources.items import ItemsKey, read_items, scenes_of_rows
+from lulc.sources.items import ItemsKey, make_reading, read_items, scenes_of_rows
 from lulc.sources.registry import source_of
 from tests.fuzz import mutations
 from tests.fuzz.mutations import Mutate
@@ -146,9 +146,11 @@ def _cut_chips() -> int:
     # What `lulc index` and `lulc tile` do, without Spark: bad items and scenes are told.
     config = runfile.read_run("run.yaml")
     archive = config.scenes[0]
-    items = list(source_of(archive).items(archive))
+    source = source_of(archive)
+    items = list(source.items(archive))
     columns = [[getattr(item, name) for item in items] for name in ("path", "key", "text")]
-    rows = read_items(ItemsKey(0, *columns), config.scenes, [source_of(archive).name], config.bands)
+    reading = make_reading(config, [source], config.bands)
+    rows = read_items(ItemsKey(0, *columns), reading)
     bad = [f"{row['key']}: {row['error']}" for row in rows if row["error"] is not None]
     scenes = scenes_of_rows(rows)
     arrays: list[np.ndarray] = []

@@ -20,7 +20,7 @@ from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.runfile import parse_run
 from lulc.sources import registry
-from lulc.sources.items import ItemsKey, read_items
+from lulc.sources.items import ItemsKey, Reading, read_items
 from lulc.sources.scene import Scene, scenes_from_table
 from lulc.spark.context import StageContext
 from lulc.spark.stages.index import index
@@ -166,7 +166,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "JSON without end": (deep_json, "too deep"),
     "time before all time": (
         lambda f: say(f, datetime="0001-01-01T00:00:00+23:00"),
-        "date value out of range",
+        "datetime .0001-01-01",
     ),
     "scale 0": (lambda f: say(f, {"scale": 0}), r"scale 0\.0"),
     "scale nan": (lambda f: say(f, {"scale": "nan"}), "scale nan"),
@@ -195,7 +195,7 @@ def read_rows(archive: Archive, bands: tuple[str, ...] = ()) -> list[dict[str, A
     source = registry.source_of(archive)
     items = list(source.items(archive))
     key = ItemsKey(0, [i.path for i in items], [i.key for i in items], [i.text for i in items])
-    return read_items(key, (archive,), (source.name,), bands)
+    return read_items(key, Reading((archive,), (source.name,), bands))
 
 
 @pytest.mark.parametrize(("make", "message"), CASES.values(), ids=CASES)

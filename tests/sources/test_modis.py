@@ -92,14 +92,14 @@ def struct(tile: str, grids: dict[str, tuple[int, list[str]]], **other: str) -> 
     return text + "END_GROUP=GridStructure\nGROUP=PointStructure\nEND_GROUP=PointStructure\nEND\n"
 
 
-def core(granule: str, day: str) -> str:
+def core(granule: str, day: str, end: str = "") -> str:
     attributes = {
         "LOCALGRANULEID": f"{granule}.hdf",
         "SHORTNAME": granule.split(".", maxsplit=1)[0],
     }
     attributes |= (
         {
-            "RANGEENDINGDATE": "2099-01-01",
+            "RANGEENDINGDATE": end or day,
             "RANGEBEGINNINGTIME": "00:00:00",
             "RANGEBEGINNINGDATE": day,
         }
@@ -120,7 +120,12 @@ def core(granule: str, day: str) -> str:
 
 
 def make(
-    folder: Path, granule: str, grids: dict[str, Fields], day: str = "2022-01-17", **other: str
+    folder: Path,
+    granule: str,
+    grids: dict[str, Fields],
+    day: str = "2022-01-17",
+    end: str = "",
+    **other: str,
 ) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{granule}.hdf"
@@ -132,7 +137,7 @@ def make(
     # The library cuts long texts in pieces.
     for n, piece in enumerate((text[: len(text) // 2], text[len(text) // 2 :])):
         file.attr(f"StructMetadata.{n}").set(SD.SDC.CHAR, piece)
-    file.attr("CoreMetadata.0").set(SD.SDC.CHAR, core(granule, day))
+    file.attr("CoreMetadata.0").set(SD.SDC.CHAR, core(granule, day, end))
     for structure, fields in grids.items():
         for name, (pixels, attributes) in fields.items():
             kind = _TYPES[pixels.dtype.name]
@@ -363,6 +368,11 @@ def test_time_comes_from_the_name_only_where_the_metadata_lacks_it(tmp_path: Pat
     assert read_one(tmp_path).datetime == datetime(2022, 1, 17, tzinfo=UTC)
     make_mod13(tmp_path, day="2021-03-04")
     assert read_one(tmp_path).datetime == datetime(2021, 3, 4, tzinfo=UTC)
+    make_mod13(tmp_path, day="2021-12-19", end="2022-01-03")
+    assert read_one(tmp_path).datetime == datetime(2021, 12, 26, 12, tzinfo=UTC)
+    make_mod13(tmp_path, day="2021-12-19", end="2021-12-18")
+    with pytest.raises(InputError, match="ends before it begins"):
+        read_one(tmp_path)
     make_mod13(tmp_path, day="2021-03-44")
     with pytest.raises(InputError, match="2021-03-44T00:00:00"):
         read_one(tmp_path)
@@ -586,7 +596,7 @@ def test_real_product() -> None:
     assert np.array_equal(valid_pixels(scene), expected) and expected.any()
     assert (scene.scene_id, scene.datetime) == (
         REAL.stem,
-        datetime(2008, 10, 22, 11, 55, tzinfo=UTC),
+        datetime(2008, 10, 22, 17, 40, tzinfo=UTC),  # from 11:55 to 23:25
     )
     # The tile's strip within the world: 80° S southwards, at 180° W.
     outline = shapely.from_wkb(scene.footprint)

@@ -104,7 +104,7 @@ def test_an_answer_with_its_images_beside_it(tmp_path: Path) -> None:
     for scene in read_all(Archive(str(path))):
         name = scene.scene_id[-1]
         assert (scene.source, scene.crs, scene.datetime and scene.datetime.isoformat()) == (
-            "openaerialmap", "EPSG:32737", "2016-04-27T05:00:00+00:00",
+            "openaerialmap", "EPSG:32737", "2016-04-27T23:00:01.500000+00:00",
         )  # fmt: skip
         assert scene.gsd_m == pytest.approx(0.05, rel=1e-3)
         assert dict(scene.properties) == {"platform": "uav"}

@@ -22,7 +22,7 @@ from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.runfile import parse_run
 from lulc.sources import registry
-from lulc.sources.items import ItemsKey, read_items
+from lulc.sources.items import ItemsKey, Reading, read_items
 from lulc.sources.layers import read_layer
 from lulc.sources.scene import scenes_from_table, scenes_to_table
 from lulc.spark.context import StageContext
@@ -189,7 +189,7 @@ def test_read_items_keeps_order_and_goes_on_after_a_fault(tmp_path: Path) -> Non
     cut_short(tmp_path / "S_20240601_nir.tif", 0.01)
     items = list(registry.SOURCES["geotiff"].items(archive))
     key = ItemsKey(0, [i.path for i in items], [i.key for i in items], [i.text for i in items])
-    rows = read_items(key, (archive,), ("geotiff",), ("b1",))
+    rows = read_items(key, Reading((archive,), ("geotiff",), ("b1",)))
     assert [(r["key"], r["error"] is None) for r in rows] == [
         ("S_20240601_nir", False),
         ("S_20240601_red", True),

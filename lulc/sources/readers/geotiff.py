@@ -6,16 +6,17 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from lulc import progress
 from lulc.bands import Band
 from lulc.config import Archive
 from lulc.errors import InputError, UsageError
 from lulc.paths import list_files, list_names
+from lulc.redact import redact_url
 from lulc.sources.header import (
     Header,
-    find_date,
     make_scene,
     open_header,
     plain_name,
@@ -26,12 +27,10 @@ from lulc.sources.product import is_product_metadata
 from lulc.sources.quality_masks import quality_tests
 from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source
+from lulc.sources.times import TIME_FIELDS, find_date, parse_time, time_of_fields
 
-_FIELDS = {
-    "scene": r"[^/]+?",
-    "date": r"\d{4}[-_]?\d{2}[-_]?\d{2}(?:[T_-]?\d{6})?",
-    "band": r"[^/]+?",
-}
+_FIELDS = {"scene": r"[^/]+?", "band": r"[^/]+?"} | TIME_FIELDS
+_SPAN = ("start", "end")
 _SUFFIXES = (".tif", ".tiff")
 # Names as archives give them to files of one band: X_B4.TIF, X_SR_B4.TIF, X_B04_10m.tif, X_band4.
 _BAND_FILE = re.compile(
@@ -55,12 +54,15 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
         for file in files:
             yield SceneItem(str(file), file.relative_to(root).with_suffix("").as_posix())
         return
-    for (scene, date), files in sorted(_group_files(path, root, archive.pattern).items()):
-        yield SceneItem(
-            str(root),
-            "_".join(text for text in (scene, date) if text) or root.name,
-            json.dumps({"date": date, "files": files}),
-        )
+    for group in sorted(_group_files(path, root, archive.pattern)[0].values(), key=_group_key):
+        yield SceneItem(str(root), _group_key(group) or root.name, json.dumps(group))
+
+
+def _left_out(archive: Archive) -> list[str]:
+    # The GeoTIFF files that do not match the pattern.
+    path = Path(archive.path).absolute()
+    root = path if path.is_dir() else path.parent
+    return _group_files(path, root, archive.pattern)[1] if archive.pattern else []
 
 
 def _refuse_products(path: Path) -> None:
@@ -98,25 +100,39 @@ def _list_files(path: Path) -> list[Path]:
     return list_files(path, _SUFFIXES)
 
 
-def _group_files(path: Path, root: Path, pattern: str) -> dict[tuple[str, str], dict[str, str]]:
-    # (scene, date) → band → file.
+def _group_files(
+    path: Path, root: Path, pattern: str
+) -> tuple[dict[tuple[str, ...], dict[str, Any]], list[str]]:
+    # The matching files by scene and time: a group has `fields`, the pattern's but the band, and
+    # `files`, band → file. Then the names of the files that do not match.
     matcher = _compile(pattern)
-    groups: dict[tuple[str, str], dict[str, str]] = {}
+    groups: dict[tuple[str, ...], dict[str, Any]] = {}
+    others = []
     for file in _list_files(path):
-        name = file.relative_to(root).as_posix() if "/" in pattern else file.name
-        match = matcher.fullmatch(name)
+        name = file.relative_to(root).as_posix()
+        match = matcher.fullmatch(name if "/" in pattern else file.name)
         if match is None:
+            others.append(name)
             continue
         fields = match.groupdict()
-        files = groups.setdefault((fields.get("scene") or "", fields.get("date") or ""), {})
-        band = fields.get("band") or ""
+        band = fields.pop("band", "")
+        group = groups.setdefault(tuple(fields.values()), {"fields": fields, "files": {}})
+        files = group["files"]
         if band in files:
             raise InputError(
                 f"{file} and {files[band]} are one band of one scene by pattern {pattern!r}: "
                 "add {scene} or {date} to it"
             )
         files[band] = str(file)
-    return groups
+    return groups, others
+
+
+def _group_key(group: dict[str, Any]) -> str:
+    # Scene and time, as the pattern's fields have them.
+    fields = group["fields"]
+    day = "".join(fields.get(part, "") for part in ("year", "month", "day", "doy"))
+    times = fields.get("date"), day if "date" not in fields else "", *map(fields.get, _SPAN)
+    return "_".join(text for text in (fields.get("scene"), *times) if text)
 
 
 def _compile(pattern: str) -> re.Pattern[str]:
@@ -126,7 +142,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
         if field and field not in _FIELDS:
             raise UsageError(
                 f"scenes.pattern {pattern!r} has field {{{field}}}: "
-                "known are {scene}, {date} and {band}"
+                f"known are {', '.join(f'{{{known}}}' for known in _FIELDS)}"
             )
         if literal:
             expression += re.escape(literal)
@@ -140,9 +156,19 @@ def _compile(pattern: str) -> re.Pattern[str]:
 
 def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene:
     # Band names come from the archive's mapping, the pattern or the file.
-    if item.text:
-        return _read_group(item, archive, bands)
-    header = open_header(item.path)
+    if not item.text:
+        return _read_file(item, item.path, archive, bands, {})
+    group = json.loads(item.text)
+    if list(group["files"]) == [""]:
+        return _read_file(item, group["files"][""], archive, bands, group["fields"])
+    return _read_group(item, archive, bands, group)
+
+
+def _read_file(
+    item: SceneItem, path: str, archive: Archive, bands: Sequence[str], fields: Mapping[str, str]
+) -> Scene:
+    # One file with all bands; fields: of the pattern.
+    header = open_header(path)
     file_bands: dict[str, tuple[Header, int]] = {}
     for index, name in enumerate(header.band_names, 1):
         # Alpha says which pixels of the others are valid: the raster reader uses it.
@@ -151,18 +177,17 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
         scene_name = archive.bands.get(str(index), archive.bands.get(name, name))
         if scene_name in file_bands:
             raise InputError(
-                f"{item.path}: several of its bands {', '.join(header.band_names)} get one name "
+                f"{path}: several of its bands {', '.join(header.band_names)} get one name "
                 "under scenes.bands"
             )
         file_bands[scene_name] = header, index
-    tag = (header.datetime_tag or "").replace(":", "-", 2)
-    acquired = find_date(Path(item.path).stem) or find_date(tag)
     selected = _select(item, archive, bands, file_bands, list(file_bands))
-    return _make_scene(item, archive, acquired, selected)
+    return _make_scene(item, archive, _acquired(path, archive, fields, header), selected)
 
 
-def _read_group(item: SceneItem, archive: Archive, bands: Sequence[str]) -> Scene:
-    group = json.loads(item.text)
+def _read_group(
+    item: SceneItem, archive: Archive, bands: Sequence[str], group: Mapping[str, Any]
+) -> Scene:
     paths: dict[str, str] = {}
     for field, path in group["files"].items():
         name = archive.bands.get(field, plain_name(field)) or "b1"
@@ -180,7 +205,31 @@ def _read_group(item: SceneItem, archive: Archive, bands: Sequence[str]) -> Scen
         if not bands or name in bands or name == quality
     }
     selected = _select(item, archive, bands, file_bands, list(paths))
-    return _make_scene(item, archive, find_date(group["date"]), selected)
+    acquired = _acquired(item.key, archive, group["fields"], selected[0][1])
+    return _make_scene(item, archive, acquired, selected)
+
+
+def _acquired(
+    path: str, archive: Archive, fields: Mapping[str, str], header: Header
+) -> datetime | None:
+    # The run file's word comes first, then the pattern's fields, then the file's name. The tag
+    # DateTime is mostly when the file was written: it counts where the run file says so.
+    if archive.timeless:
+        return None
+    if archive.date == "tag":
+        tag = (header.datetime_tag or "").strip()
+        acquired = find_date(tag.replace(":", "-", 2))
+        if acquired is None:
+            raise InputError(
+                f"{redact_url(header.href)} has {tag!r} as its tag DateTime, which is no time: "
+                "give scenes.date the day itself"
+            )
+        return acquired
+    if archive.date:
+        return parse_time(archive.date)
+    return time_of_fields(fields, path) or find_date(
+        fields.get("scene") or PurePosixPath(path).stem
+    )
 
 
 def _quality_name(archive: Archive) -> str | None:
@@ -225,4 +274,4 @@ def _make_scene(
     return with_fingerprint(make_scene(item.key, GEOTIFF.name, acquired, bands, clear=tests))
 
 
-GEOTIFF = Source("geotiff", _accepts, _items, _read)
+GEOTIFF = Source("geotiff", _accepts, _items, _read, _left_out)

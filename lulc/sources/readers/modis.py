@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -32,6 +32,7 @@ from lulc.sources.header import (
 from lulc.sources.quality_masks import QualityLayer, QualityMask, quality_tests
 from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source
+from lulc.sources.times import find_date, middle, parse_span
 
 
 def _accepts(_: Archive, names: Sequence[str]) -> bool:
@@ -84,22 +85,31 @@ class _Product:
         return self.text("SHORTNAME") or self.id.split(".")[0]
 
     @property
-    def begins(self) -> datetime:
-        """When the product's first day begins, by its metadata, else by its name.
+    def acquired(self) -> datetime:
+        """The middle of the product's days, by its metadata; else its first day, by its name.
 
         InputError where neither has it.
         """
-        text = f"{self.text('RANGEBEGINNINGDATE')}T{self.text('RANGEBEGINNINGTIME') or '00:00:00'}"
-        name_date = re.search(r"\.A(\d{4})(\d{3})\.", f"{self.id}.")
-        try:
-            if text.startswith("T") and name_date and int(name_date[2]) > 0:
-                new_year = datetime(int(name_date[1]), 1, 1, tzinfo=UTC)
-                return new_year + timedelta(days=int(name_date[2]) - 1)
-            return datetime.fromisoformat(text).replace(tzinfo=UTC)
-        except ValueError as error:
+        name_date = re.search(r"\.(A\d{7})\.", f"{self.id}.")
+        if name_date and not self.text("RANGEBEGINNINGDATE"):
+            first_day = find_date(f".{name_date[1]}")
+            if first_day:
+                return first_day
+        begin = self._bound("BEGINNING", "00:00:00")
+        end = self._bound("ENDING", "00:00:00") if self.text("RANGEENDINGDATE") else begin
+        if end < begin:
+            raise InputError(f"{self.path} ends before it begins: download the file again")
+        return middle(begin, end)
+
+    def _bound(self, bound: str, clock: str) -> datetime:
+        # The time at which the product's days begin or end, by its metadata.
+        text = f"{self.text(f'RANGE{bound}DATE')}T{self.text(f'RANGE{bound}TIME') or clock}"
+        span = parse_span(text)
+        if span is None:
             raise InputError(
                 f"{self.path} gives {text[:40]!r} as its time: download the file again"
-            ) from error
+            )
+        return span[0]
 
     def header(self, layer_name: str) -> Header:
         """Return the header of a layer."""
@@ -140,7 +150,7 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
     scene = make_scene(
         product.id,
         MODIS.name,
-        product.begins,
+        product.acquired,
         scene_bands,
         clear=mask.tests,
         properties=tuple((name, text) for name, text in properties.items() if text),

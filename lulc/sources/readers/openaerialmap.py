@@ -72,6 +72,8 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
         "geometry": _outline(record),
         "properties": {
             "datetime": record.get("acquisition_start"),
+            "start_datetime": record.get("acquisition_start"),
+            "end_datetime": record.get("acquisition_end"),
             "platform": record.get("platform"),
         },
         "assets": {

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ from lulc.sources.readers._stac_quality import ItemMask, find_mask, modis_family
 from lulc.sources.readers._stac_scaling import as_published
 from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source
+from lulc.sources.times import Span, middle, parse_span, parse_time
 
 
 def _accepts(archive: Archive, names: Sequence[str]) -> bool:
@@ -213,7 +214,7 @@ def _read_item(
     scene = make_scene(
         scene_id,
         STAC.name,
-        _acquired(properties, scene_id),
+        _acquired(properties, archive, scene_id),
         scene_bands,
         cloud=parse_number(properties.get("eo:cloud_cover")),
         clear=mask.tests,
@@ -324,16 +325,40 @@ def _scene_properties(content: Mapping[str, Any]) -> tuple[tuple[str, str], ...]
     return tuple(scene_properties)
 
 
-def _acquired(properties: Mapping[str, Any], scene_id: str) -> datetime:
-    text = properties.get("datetime") or properties.get("start_datetime")
-    try:
-        time = datetime.fromisoformat(str(text).upper())
-    except ValueError as error:
+def _acquired(properties: Mapping[str, Any], archive: Archive, scene_id: str) -> datetime | None:
+    # The run file's word comes first, then the middle of the item's span, then its datetime.
+    if archive.timeless:
+        return None
+    if archive.date:
+        return parse_time(archive.date)
+    start, end = (_span(properties, f"{bound}_datetime", scene_id) for bound in ("start", "end"))
+    if start and end:
+        if start[0] > end[1]:
+            raise InputError(
+                f"scene {scene_id} ends before it starts: mend its properties.start_datetime "
+                "or end_datetime"
+            )
+        return middle(start[0], end[1])
+    moment = _span(properties, "datetime", scene_id)
+    if moment is None:
         raise InputError(
-            f"scene {scene_id} has datetime {text!r}: "
-            "give properties.datetime as 2023-05-14T10:10:31Z"
-        ) from error
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+            f"scene {scene_id} has no datetime, nor both start_datetime and end_datetime: give "
+            "properties.datetime as 2023-05-14T10:10:31Z, or scenes.date or scenes.timeless"
+        )
+    return middle(*moment)
+
+
+def _span(properties: Mapping[str, Any], name: str, scene_id: str) -> Span | None:
+    # The span of a property, None where it is not set.
+    text = properties.get(name)
+    if text is None:
+        return None
+    span = parse_span(str(text))
+    if span is None:
+        raise InputError(
+            f"scene {scene_id} has {name} {text!r}: give properties.{name} as 2023-05-14T10:10:31Z"
+        )
+    return span
 
 
 def _check_location(scene: Scene, content: Mapping[str, Any]) -> None:

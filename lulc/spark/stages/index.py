@@ -12,7 +12,15 @@ from lulc.config import Config
 from lulc.errors import InputError
 from lulc.paths import list_files
 from lulc.sources.archives import unpack_hint
-from lulc.sources.items import SCENE_OR_ERROR, ItemsKey, list_items, read_items, scenes_of_rows
+from lulc.sources.items import (
+    SCENE_OR_ERROR,
+    ItemsKey,
+    describe_unread,
+    list_items,
+    make_reading,
+    read_items,
+    scenes_of_rows,
+)
 from lulc.sources.layers import read_layer
 from lulc.sources.registry import source_of
 from lulc.sources.scene import scenes_to_table
@@ -52,12 +60,7 @@ def index(context: StageContext) -> StageResult:
 
     def write_scenes(bad: dict[str, LedgerRow]) -> None:
         layers = [read_layer(layer) for layer in config.layers]
-        read = partial(
-            read_items,
-            archives=archives,
-            sources=[source.name for source in sources],
-            bands=_scene_bands(config),
-        )
+        read = partial(read_items, reading=make_reading(config, sources, _scene_bands(config)))
         rows = map_keys(context, _keys(items), read, SCENE_OR_ERROR, "index")
         errors = [(row["key"], row["error"]) for row in rows if row["error"] is not None]
         selected = select_scenes(scenes_of_rows(rows))
@@ -72,6 +75,8 @@ def index(context: StageContext) -> StageResult:
         table = scenes_to_table([*scenes, *layers])
         store.write_table(out, "scenes", table, {"geo": geoparquet_metadata(table)})
         notes.extend(f"answer of the search kept in {a.path}" for a in archives if a.search)
+        for source, archive in zip(sources, archives, strict=True):
+            notes.extend(describe_unread(source, archive))
         notes.extend(selected.notes)
 
     result = run_whole(context, "index", fingerprint, layout.table_file("scenes"), write_scenes)

@@ -42,12 +42,15 @@ def tile(context: StageContext) -> StageResult:
     scenes = [s for s in scenes if not s.is_layer or layers & {b.name for b in s.bands}]
     scene_fingerprints = {scene.scene_id: scene.fingerprint for scene in scenes}
     pairs: list[tuple[Scene, Cell]] = []
+    used: set[str] = set()
 
     def plan(bad: Mapping[str, LedgerRow]) -> list[Unit]:
         if not pairs:
             pairs.extend(pair_scenes_with_blocks(context, scenes, spec))
         errors = {key.removeprefix(_BAD_SCENE): str(row.error) for key, row in bad.items()}
-        return [_unit(block) for block in blocks.plan_blocks(config, spec, pairs, errors)]
+        planned = blocks.plan_blocks(config, spec, pairs, errors)
+        used.update(errors, *({scene.scene_id for scene in block.scenes} for block in planned))
+        return [_unit(block) for block in planned]
 
     def is_still_bad(row: LedgerRow) -> bool:
         scene_id = row.key.removeprefix(_BAD_SCENE)
@@ -60,6 +63,8 @@ def tile(context: StageContext) -> StageResult:
         unreached = sum(s.scene_id not in reached for s in scenes if not s.is_layer)
         notes = [f"{empty_tiles} tiles in new blocks without a valid pixel"] if empty_tiles else []
         notes += [f"{unreached} scenes reach no tile"] if unreached else []
+        outside = len({scene.scene_id for scene, _ in pairs if not scene.is_layer} - used)
+        notes += [f"{outside} scenes are in no period"] if outside else []
         return "; ".join(notes)
 
     cut = partial(blocks.tile_block, out=out, spec=spec, periods=config.periods)
