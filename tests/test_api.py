@@ -364,7 +364,7 @@ def test_a_raster_of_another_program_gets_names_and_colours(tmp_path: Path) -> N
     with pytest.raises(InputError, match=r"wide\.tif holds 300: class ids from 0 to 254"):
         lulc.open_map(tmp_path / "wide.tif")
     write_raster(tmp_path / "deep.tif", wide, PLANE.window(0, 0, 40, 40))
-    with pytest.raises(InputError, match=r"deep\.tif is no class raster: beside band 1 it has"):
+    with pytest.raises(InputError, match=r"deep\.tif is no class raster: it has bands 1"):
         lulc.open_map(tmp_path / "deep.tif")
 
 

@@ -14,7 +14,7 @@ from lulc.inference.class_map import ClassMap
 from lulc.legend import NODATA, Legend, class_names, legend_from_table
 from lulc.raster import reader
 from lulc.raster.access import open_raster
-from lulc.raster.classes import check_bands, to_ids
+from lulc.raster.classes import find_class_band, to_ids
 from lulc.tables import files, layout
 from lulc.tables.files import Location
 
@@ -56,7 +56,7 @@ def read_class_map(out: Location, period: str, legend: Legend) -> ClassMap:
         confidence_file = out / layout.confidence_raster(place)
         if files.exists(confidence_file):
             confidence[window] = _read(confidence_file)
-    model = _read_tags(rasters[0])[0]
+    model = _read_tags(rasters[0], 1)[0]
     return ClassMap(grid, classes, confidence, (), model, legend=legend)
 
 
@@ -70,21 +70,22 @@ def read_class_raster(path: Path) -> ClassMap:
     Raises:
         InputError: the file is no class raster.
     """
-    model, names, table = _read_tags(path)
-    pixels, valid, grid = reader.read_whole(str(path), (1,))
+    with open_raster(str(path)) as raster:
+        band = find_class_band(raster)
+    model, names, table = _read_tags(path, band)
+    pixels, valid, grid = reader.read_whole(str(path), (band,))
     classes = to_ids(pixels[0], valid & (pixels[0] != NODATA), str(path))
     names = {i: f"class {i}" for i in np.unique(classes).tolist() if i != NODATA} | names
     legend = legend_from_table(path.stem, names, table)
     return ClassMap(grid, classes, np.full_like(classes, NODATA), (), model, legend=legend)
 
 
-def _read_tags(path: Path) -> tuple[str, dict[int, str], dict[int, tuple[int, ...]]]:
-    # The model, the class names and the colours that a class raster has.
+def _read_tags(path: Path, band: int) -> tuple[str, dict[int, str], dict[int, tuple[int, ...]]]:
+    # The model, the class names and the colours of a band that a class raster has.
     with open_raster(str(path)) as raster:
-        check_bands(raster)
         tags, table = raster.tags(), {}
         with contextlib.suppress(ValueError):
-            table = raster.colormap(1)
+            table = raster.colormap(band)
     model = next((tags[name] for name in _MODEL_TAGS if name in tags), "")
     return model, class_names(tags), table
 

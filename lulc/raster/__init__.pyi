@@ -1,8 +1,10 @@
-from .access import ARCHIVE_MARK, OpenRaster, ReadError, gdal_message, gdal_settings, open_raster
+from .access import OpenRaster, ReadError, gdal_message, gdal_settings, open_raster
+from .address import ARCHIVE_MARK
 from .classes import ClassRaster, ids_at, read_ids, read_ids_onto, scan_raster
 from .cog import majority, pyramid, read_tags, write_bands, write_cog
 from .hdf4 import Hdf4Layer, list_layers
-from .reader import grid_of, is_real, read_band, read_bands, read_swath, read_whole
+from .pixels import is_real
+from .reader import grid_of, read_band, read_bands, read_swath, read_whole
 from .show import Picture, encode_png, picture_html
 from .signing import sign
 from .vector import rasterize

@@ -7,7 +7,6 @@ are taken where the raster's transform puts them, whichever way its rows run.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +39,8 @@ class ClassRaster:
 
     path: str
     """Path of the file."""
+    band: int
+    """Number, from 1, of the band that holds the classes."""
     grid: Grid
     """Grid of its pixels."""
     nodata: float
@@ -57,13 +58,15 @@ def scan_raster(path: str) -> ClassRaster:
         InputError: it is not one band of classes, has no CRS, or lies nowhere on Earth.
     """
     with read_guard(f"class raster {path}"), open_raster(path) as file:
-        check_bands(file)
-        nodata = nodata_of(file)
+        band = find_class_band(file)
+        nodata = nodata_of(file, band)
         names = class_names(file.tags())
-        is_plain = file.dtypes[0] == "uint8" and nodata == NODATA and not _has_mask(file)
+        is_bytes = file.dtypes[band - 1] == "uint8"
+        is_plain = is_bytes and nodata == NODATA and not _has_mask(file, band)
         classes = sorted(names.items())
         return ClassRaster(
             path,
+            band,
             reader.grid_of(file),
             nodata,
             is_plain,
@@ -71,48 +74,51 @@ def scan_raster(path: str) -> ClassRaster:
         )
 
 
-def check_bands(file: DatasetReader) -> None:
-    """Check that the first band of an open raster, and no other, may hold classes.
+def find_class_band(file: DatasetReader) -> int:
+    """Return the number, from 1, of the band of an open raster that holds classes.
+
+    It is the only one beside alpha and confidence.
 
     Raises:
-        InputError: another band is neither alpha nor confidence, the bands are colours, or the
-            type is none of real numbers.
+        InputError: there are several such bands, they are colours, or its type is none of real
+            numbers.
     """
     name, alpha = redact_url(file.name), alpha_bands(file)
     colours = [colour.name for colour in file.colorinterp]
-    if not is_real(file.dtypes[0]):
-        raise InputError(
-            f"{name} is no class raster: its pixels are {file.dtypes[0]}, and class ids are whole "
-            "numbers"
-        )
     if tuple(colours[:3]) == _COLOURS:
         raise InputError(
             f"{name} is no class raster: its bands are red, green and blue, a picture of classes. "
             "Give the file with the class ids in one band"
         )
-    unknown = [
-        f"{index} ({description or colour})"
-        for index, (description, colour) in enumerate(
-            zip(file.descriptions, colours, strict=True), 1
-        )
-        if index > 1
-        and index not in alpha
-        and not any(word in (description or "").casefold() for word in _BESIDE_CLASSES)
+    descriptions = [description or "" for description in file.descriptions]
+    bands = [
+        number
+        for number, description in enumerate(descriptions, 1)
+        if number not in alpha
+        and not any(word in description.casefold() for word in _BESIDE_CLASSES)
     ]
-    if unknown:
+    if file.count > 1 and len(bands) != 1:
+        shown = ", ".join(f"{n} ({descriptions[n - 1] or colours[n - 1]})" for n in bands)
         raise InputError(
-            f"{name} is no class raster: beside band 1 it has bands {', '.join(unknown)}, and "
-            "alpha or confidence alone are accepted. Cut out the band of the classes "
-            "(gdal_translate -b 1)"
+            f"{name} is no class raster: it has bands {shown or 'of confidence alone'}, where one "
+            "band of classes, and alpha or confidence beside it, are accepted. Cut out the band of "
+            "the classes (gdal_translate -b)"
         )
+    band = bands[0] if bands else 1
+    if not is_real(file.dtypes[band - 1]):
+        raise InputError(
+            f"{name} is no class raster: its pixels are {file.dtypes[band - 1]}, and class ids are "
+            "whole numbers"
+        )
+    return band
 
 
-def nodata_of(file: DatasetReader) -> float:
-    """Return the value of an open raster's first band that means no class.
+def nodata_of(file: DatasetReader, band: int) -> float:
+    """Return the value of a band of an open raster that means no class.
 
     It is 255 where the band has no nodata value, or one that its type cannot hold.
     """
-    nodata, dtype = file.nodatavals[0], np.dtype(file.dtypes[0])
+    nodata, dtype = file.nodatavals[band - 1], np.dtype(file.dtypes[band - 1])
     if nodata is None:
         return NODATA
     if dtype.kind in "ui":
@@ -122,13 +128,17 @@ def nodata_of(file: DatasetReader) -> float:
     return float(nodata)
 
 
-def _has_mask(file: DatasetReader) -> bool:
-    return _has_own_mask(file) or bool(alpha_bands(file))
+def _has_mask(file: DatasetReader, band: int) -> bool:
+    return _has_own_mask(file, band) or bool(_alpha_beside(file, band))
 
 
-def _has_own_mask(file: DatasetReader) -> bool:
-    flags = file.mask_flag_enums[0]
+def _has_own_mask(file: DatasetReader, band: int) -> bool:
+    flags = file.mask_flag_enums[band - 1]
     return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+
+
+def _alpha_beside(file: DatasetReader, band: int) -> tuple[int, ...]:
+    return tuple(number for number in alpha_bands(file) if number != band)
 
 
 def to_ids(codes: np.ndarray, valid: np.ndarray, path: str) -> np.ndarray:
@@ -172,11 +182,11 @@ def read_ids(raster: ClassRaster, window: PixelWindow) -> np.ndarray:
 def _read_ids(file: DatasetReader, raster: ClassRaster, window: PixelWindow) -> np.ndarray:
     if raster.plain:
         try:
-            ids: np.ndarray = file.read(1, window=Window.from_slices(*window))
+            ids: np.ndarray = file.read(raster.band, window=Window.from_slices(*window))
         except RasterioError as error:
             raise ReadError(f"{raster.path} cannot be read: {gdal_message(error)}") from error
         return ids
-    codes, valid = read_pixels(file, (1,), Window.from_slices(*window), (raster.nodata,))
+    codes, valid = read_pixels(file, (raster.band,), Window.from_slices(*window), (raster.nodata,))
     return to_ids(codes[0], valid[0], raster.path)
 
 
@@ -265,11 +275,12 @@ def _read_mode(
     file: DatasetReader, raster: ClassRaster, window: Window, shape: tuple[int, ...]
 ) -> np.ndarray:
     try:
-        codes = file.read(1, window=window, out_shape=shape, resampling=Resampling.mode)
+        band = raster.band
+        codes = file.read(band, window=window, out_shape=shape, resampling=Resampling.mode)
         valid = np.ones(shape, bool)
-        if _has_own_mask(file):
-            valid &= file.read_masks(1, window=window, out_shape=shape) > 0
-        for alpha in alpha_bands(file):
+        if _has_own_mask(file, band):
+            valid &= file.read_masks(band, window=window, out_shape=shape) > 0
+        for alpha in _alpha_beside(file, band):
             valid &= file.read(alpha, window=window, out_shape=shape) > 0
     except RasterioError as error:
         raise ReadError(f"{raster.path} cannot be read: {gdal_message(error)}") from error
@@ -278,7 +289,7 @@ def _read_mode(
         return np.where(valid, codes, NODATA).astype(np.uint8)
 
 
-def ids_at(raster: ClassRaster, lon: Sequence[float], lat: Sequence[float]) -> np.ndarray:
+def ids_at(raster: ClassRaster, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
     """Read the classes at points.
 
     Args:
@@ -293,7 +304,7 @@ def ids_at(raster: ClassRaster, lon: Sequence[float], lat: Sequence[float]) -> n
         InputError: the raster cannot be read, or holds a number that is no class id.
     """
     grid, ids = raster.grid, np.full(len(lon), NODATA, np.uint8)
-    x, y = transformer(WGS84, grid.crs).transform(np.asarray(lon), np.asarray(lat))
+    x, y = transformer(WGS84, grid.crs).transform(lon, lat)
     crs = parse_crs(grid.crs)
     if crs.is_geographic:
         # The turn that is closest to the raster: it may count longitudes beyond 180.

@@ -83,7 +83,7 @@ def _read_raster(labels: LabelConf, legend: Legend, grid: Grid) -> np.ndarray:
     votes = min(math.ceil(span), _VOTES) if span >= _COARSE else 1
     transform = tuple((grid.affine @ Affine.scale(1 / votes))[:6])
     fine = Grid(grid.crs, transform, grid.height * votes, grid.width * votes)
-    values, valid = reader.read_band(labels.path, 1, fine, "nearest", labels.nodata)
+    values, valid = reader.read_band(labels.path, header.band, fine, "nearest", labels.nodata)
     codes = values[valid]
     if codes.dtype.kind == "f":
         fractions = codes[codes != np.rint(codes)]

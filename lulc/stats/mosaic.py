@@ -199,7 +199,8 @@ def _refuse(shared: np.ndarray, grid: Grid, raster: ClassRaster, other: ClassRas
         row, col = np.argwhere(shared)[0]
         x, y = pixel_centres(grid, np.array([row]), np.array([col]))
         lon, lat = transformer(grid.crs, WGS84).transform(x, y)
-        raise _overlap_error(*sorted((raster.path, other.path)), lon[0], lat[0])
+        first, second = sorted((raster.path, other.path))
+        raise _overlap_error(first, second, lon[0], lat[0])
 
 
 def _overlap_error(first: str, second: str, lon: float, lat: float) -> InputError:

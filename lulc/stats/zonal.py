@@ -16,7 +16,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from lulc.geo.antimeridian import narrow_bounds, only_polygons, wrap_longitudes
-from lulc.geo.areas import degrees_area, pixel_areas
+from lulc.geo.areas import degrees_area, is_equal_area, pixel_areas, pixel_side_m
 from lulc.geo.coverage import count_runs, covered_share, find_runs
 from lulc.geo.grid import METRES_A_DEGREE, WGS84, Grid, footprint, outline, parse_crs, turn_of
 from lulc.geo.reproject import BORDER_M, onto_grid, reproject_exact, to_degrees, widen
@@ -76,6 +76,7 @@ _PIXELS = [
     for name in ("classes", "confidence")
     for suffix in ("", "_shape", "_dtype", "_codec")
 ]
+_COARSE_M = 500.0  # side of pixels over which an areal scale may bend by more than TOLERANCE
 
 
 def count_block(
@@ -217,8 +218,8 @@ def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[floa
 
     Returns:
         True area in m², and the bound in m² of the error of the region's classes: reprojected
-        borders, and pixels of degrees, whose area is taken as even where a
-        border cuts them.
+        borders, and pixels of degrees or coarse ones, whose area is taken as even where a border
+        cuts them.
     """
     border = geometry.length * METRES_A_DEGREE
     slack = 2 * BORDER_M * border
@@ -226,6 +227,8 @@ def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[floa
         return degrees_area(geometry), slack
     uncovered = only_polygons(geometry.difference(unite(tuple(grids))))
     slack += border * max(_unevenness(grid, geometry) for grid in grids)
+    shifts, shares = zip(*(_coarse_unevenness(grid) for grid in grids), strict=True)
+    slack += border * max(shifts) + degrees_area(geometry) * max(shares)
     return degrees_area(uncovered) if uncovered else 0.0, slack
 
 
@@ -318,6 +321,27 @@ def _clip(geometry: BaseGeometry, bounds: tuple[float, float, float, float]) -> 
     if west >= bounds[0] and south >= bounds[1] and east <= bounds[2] and north <= bounds[3]:
         return geometry
     return only_polygons(geometry.intersection(wrap_longitudes(shapely.box(*bounds))))
+
+
+@lru_cache(maxsize=256)
+def _coarse_unevenness(grid: Grid) -> tuple[float, float]:
+    # Of a projected grid of coarse pixels, over which the areal scale bends: the metres that a
+    # border may seem to be shifted by, an eighth of the difference between neighbours as below, and
+    # the relative error of a pixel's area by the scale at its centre, a twenty-fourth of how far
+    # that differs from the mean of both neighbours' (the midpoint rule).
+    if parse_crs(grid.crs).is_geographic or is_equal_area(grid.crs):
+        return 0.0, 0.0
+    side_m = pixel_side_m(grid)
+    if side_m < _COARSE_M:
+        return 0.0, 0.0
+    areas = pixel_areas(grid)
+    relative = [np.diff(areas, axis=axis) / areas.min() for axis in (0, 1)]
+    slope = sum(float(np.abs(steps).max(initial=0)) for steps in relative)
+    bend = sum(
+        float(np.abs(np.diff(steps, axis=axis)).max(initial=0))
+        for axis, steps in enumerate(relative)
+    )
+    return side_m * slope / 8, bend / 24
 
 
 def _unevenness(grid: Grid, geometry: BaseGeometry) -> float:

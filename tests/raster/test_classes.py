@@ -67,6 +67,10 @@ def forms(folder: Path) -> dict[str, str]:
         "mask": write(folder / "mask.tif", hidden, mask=SEEN),
         "mask and value": write(folder / "both.tif", hidden, mask=SEEN, nodata=99),
         "alpha": with_alpha(folder / "alpha.tif", np.stack([hidden, alpha]), 2, {}),
+        "alpha first": with_alpha(folder / "first.tif", np.stack([alpha, hidden]), 1, {}),
+        "confidence first": with_alpha(
+            folder / "c.tif", np.stack([confidence, hidden, alpha]), 3, {1: "class probability"}
+        ),
         "confidence": with_alpha(
             folder / "conf.tif", np.stack([hidden, confidence, alpha]), 3, {2: "Confidence (%)"}
         ),
@@ -124,7 +128,9 @@ def test_a_coarse_grid_takes_the_pixel_at_its_centres(tmp_path: Path) -> None:
 
 def test_bands_that_are_no_classes_are_named(tmp_path: Path) -> None:
     years = write(tmp_path / "years.tif", np.stack([IDS.astype("uint16")] * 2))
-    with pytest.raises(InputError, match=r"years\.tif is no class raster: beside band 1 .*2 \("):
+    with pytest.raises(
+        InputError, match=r"years\.tif is no class raster: it has bands 1 \(gray\), 2 \("
+    ):
         classes.scan_raster(years)
     picture = write(tmp_path / "rgb.tif", np.stack([IDS] * 3), photometric="RGB")
     with pytest.raises(InputError, match=r"rgb\.tif .*red, green and blue, a picture of classes"):

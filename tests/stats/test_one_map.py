@@ -385,3 +385,56 @@ def test_points_that_cannot_be_read_are_named(
     assert "points.csv: interpreted points are read from the .gpkg or .geojson" in (
         capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("west", [-180, 0, -360, 100])
+def test_a_map_of_the_whole_earth_may_begin_at_any_longitude(tmp_path: Path, west: int) -> None:
+    ids = np.random.default_rng(3).integers(1, 5, (180, 360), dtype=np.uint8)
+    shapes = [
+        shapely.box(-10.3, -5, 12.2, 20),
+        shapely.MultiPolygon([shapely.box(172.4, 1, 180, 9), shapely.box(-180, 1, -171.7, 9)]),
+        shapely.box(90, 85, 140, 90),
+        shapely.box(-180, -90, 180, 90),
+    ]
+    region = tmp_path / "regions.gpkg"
+    geopandas.GeoDataFrame({"id": list("abcd")}, geometry=shapes, crs=WGS84).to_file(region)
+    maps = []
+    for number, start in enumerate((-180, west)):
+        grid = Grid("EPSG:4326", (1.0, 0.0, start, 0.0, -1.0, 90.0), 180, 360)
+        maps.append(write(tmp_path / f"{number}.tif", np.roll(ids, -180 - start, axis=1), grid))
+    expected, found = (lulc.class_areas({"1": path}, region).to_pylist() for path in maps)
+    for one, two in zip(expected, found, strict=True):
+        key = ("region_id", "class_id")
+        assert [one[name] for name in key] == [two[name] for name in key]
+        assert two["area_m2"] == pytest.approx(one["area_m2"], rel=1e-9, abs=1)
+    for row in found:
+        if row["class_id"] is None:
+            assert row["area_m2"] < 1e-6 * degrees_area(shapes["abcd".index(row["region_id"])])
+
+
+def test_a_raster_that_goes_round_the_earth_more_than_once_is_refused(tmp_path: Path) -> None:
+    grid = Grid("EPSG:4326", (1.0, 0.0, -180.0, 0.0, -1.0, 90.0), 180, 361)
+    path = write(tmp_path / "a.tif", np.full(grid.shape, 1, np.uint8), grid)
+    with pytest.raises(InputError, match=r"a\.tif spans 361 degrees of longitude, so that its end"):
+        sampling.draw_sample([path], tmp_path / "p.gpkg", points=30)
+
+
+def test_a_turn_away_is_the_same_ground(tmp_path: Path, regions: dict[str, Path]) -> None:
+    """Two rasters a turn of longitude apart overlap, in one list as in a comparison."""
+    a, b, c, *rest = GRIDS["degrees"].transform
+    moved = Grid(WGS84, (a, b, c + 360, *rest), 24, 36)
+    paths = [
+        write(tmp_path / "here.tif", IDS, GRIDS["degrees"]),
+        write(tmp_path / "there.tif", IDS, moved),
+    ]
+    rows = change.write_changes(*paths, tmp_path / "c.tif")
+    assert {(row["from_id"], row["to_id"]) for row in rows} == {(1, 1), (2, 2), (5, 5)}
+    with pytest.raises(InputError, match=r"here\.tif and \S*there\.tif overlap"):
+        lulc.class_areas({"1": paths}, str(regions["degrees"]))
+    one, two = (
+        lulc.class_areas({"1": maps}, str(regions["degrees"]), overlap="first").to_pylist()
+        for maps in (paths, paths[:1])
+    )
+    assert [row["area_m2"] for row in one] == pytest.approx(
+        [row["area_m2"] for row in two], rel=1e-9, abs=1e-3
+    )

@@ -121,3 +121,22 @@ def test_a_region_of_far_parts_meets_a_map_across_180(tmp_path: Path) -> None:
     found = areas_of(tmp_path, grid, np.full(grid.shape, 3, np.uint8), region)
     assert found[3] == pytest.approx(degrees_area(to_degrees(FIJI, "EPSG:4326", "a")), rel=1e-4)
     assert found[None] == pytest.approx(degrees_area(far), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("crs", "side", "west", "north", "size"),
+    [
+        ("EPSG:3413", 25_000, -1.5e6, 1.5e6, 120),  # sea ice on NSIDC's grid
+        ("EPSG:3031", 100_000, -3e6, 3e6, 60),
+        ("EPSG:3857", 40_000, 0, 1.2e7, 60),
+        ("ESRI:54030", 20_000, 0, 7e6, 60),
+    ],
+)
+def test_coarse_pixels_of_no_equal_area_add_up(
+    tmp_path: Path, crs: str, side: float, west: float, north: float, size: int
+) -> None:
+    grid = Grid(crs, (side, 0, west, 0, -side, north), size, size)
+    x, y = west + 0.4 * size * side, north - 0.6 * size * side
+    region = to_degrees(shapely.Point(x, y).buffer(0.15 * size * side), crs, "a circle")
+    found = areas_of(tmp_path, grid, np.full(grid.shape, 5, np.uint8), region)
+    assert found[5] == pytest.approx(degrees_area(region), rel=1e-3)
