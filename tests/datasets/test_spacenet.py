@@ -13,10 +13,18 @@ import rasterio
 from affine import Affine
 from rasterio.enums import ColorInterp
 
+from lulc.config import DatasetConf
+from lulc.datasets.listing import list_items as listing_of
 from lulc.datasets.readers.spacenet import SPACENET
 from lulc.errors import InputError, UsageError
 from lulc.tables import arrays
-from tests.helpers.synthetic_archives import cut_item, list_items, options_of, read_item
+from tests.helpers.synthetic_archives import (
+    cut_item,
+    list_items,
+    list_notes,
+    options_of,
+    read_item,
+)
 
 RNG = np.random.default_rng(0)
 DEGREE = 2.7e-6  # of a pixel: about 0.3 m at the equator
@@ -114,7 +122,7 @@ def test_buildings_of_every_layout(tmp_path: Path, challenge: str, images: str) 
     (item,) = list_items(SPACENET, tmp_path, **given).values()
     assert (
         item.files == (image, label)
-        and item.split == ""
+        and item.split == "train"
         and item.group
         and item.name == Path(image).stem
     )
@@ -143,6 +151,58 @@ def test_buildings_of_every_layout(tmp_path: Path, challenge: str, images: str) 
         assert known.encoding.bands[0] == "blue" and example.datetimes == (
             datetime(2009, 12, 22, tzinfo=UTC),
         )
+
+
+TWINS = {
+    "one folder a split": (
+        "2",
+        "{split}/AOI_2_Vegas/PS-RGB/SN2_buildings_{split}_AOI_2_Vegas_PS-RGB_img1.tif",
+        "{split}/AOI_2_Vegas/geojson_buildings/SN2_buildings_{split}_AOI_2_Vegas_img1.geojson",
+    ),
+    "of the challenge": (
+        "2",
+        "AOI_2_Vegas_{split}/RGB-PanSharpen/RGB-PanSharpen_AOI_2_Vegas_img1.tif",
+        "AOI_2_Vegas_{split}/geojson/buildings/buildings_AOI_2_Vegas_img1.geojson",
+    ),
+    "views": (
+        "4",
+        "{split}/Atlanta_nadir7_catid_1/Pan-Sharpen/Pan-Sharpen_Atlanta_nadir7_catid_1_1_2.tif",
+        "{split}/geojson/spacenet-buildings/spacenet-buildings_1_2.geojson",
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", TWINS)
+def test_a_label_goes_to_images_of_its_own_split_alone(tmp_path: Path, layout: str) -> None:
+    challenge, image, label = TWINS[layout]
+    count = 4 if challenge == "4" else 3
+    for split in ("Train", "test_public"):
+        write_image(tmp_path / image.format(split=split), count)
+    write_shapes(tmp_path / label.format(split="Train"), [box(3, 5, 10, 9)])
+    (item,) = list_items(SPACENET, tmp_path, challenge=challenge).values()
+    assert item.files == (image.format(split="Train"), label.format(split="Train"))
+    assert item.split == "train"
+    (note,) = list_notes(SPACENET, tmp_path, challenge=challenge)
+    assert note.startswith("1 images are left out whose only label of that name lies in another")
+    assert image.format(split="test_public") in note
+    # Labelled test images are test, and nothing else.
+    write_shapes(tmp_path / label.format(split="test_public"), [box(3, 5, 20, 9)])
+    conf = DatasetConf("spacenet", str(tmp_path), {"challenge": challenge})
+    listing = listing_of(conf)
+    assert {i.split: i.files[1] for i in listing.items} == {
+        "train": label.format(split="Train"),
+        "test": label.format(split="test_public"),
+    }
+    assert len({item.name for item in listing.items}) == 2
+
+
+def test_labels_above_the_folders_of_splits_are_nobody_s(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        write_image(tmp_path / f"{split}/PS-RGB/PS-RGB_AOI_2_Vegas_img1.tif", 3)
+    write_shapes(tmp_path / "geojson_buildings/buildings_AOI_2_Vegas_img1.geojson", [])
+    assert not list_items(SPACENET, tmp_path, challenge="2")
+    with pytest.raises(InputError, match="2 images are left out whose only label of that name"):
+        listing_of(DatasetConf("spacenet", str(tmp_path), {"challenge": "2"}))
 
 
 def test_views_of_one_ground_share_label_and_group(tmp_path: Path) -> None:

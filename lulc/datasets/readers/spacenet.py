@@ -30,35 +30,43 @@ winners read it so), `RGBNIR` is taken as it is named, which no document was fou
 HH, HV, VH, VV in dB, as its author makes it
 (https://gist.github.com/dphogan/088c20888bb794f97281d79fd0a36c01). Other numbers have no unit.
 Where all bands are 0 nothing is valid. A GeoJSON file without content is an image without buildings
-or roads; test images come without labels and are no items, so there is no split. Roads are centre
-lines, drawn `road_width` metres wide: by default 4, the buffer of 2 m to both sides of the
-publisher's own masks (github.com/CosmiQ/apls). Series: what of 7 was built, or removed, between
-first and last sight. Challenges of one city share ground but not the names of images: the
-footprints of the images tell.
+or roads. A label belongs to images beside it or in folders below; where folders between name a
+split, such as test, it does not. Test images come without labels and are no items, so that there is
+a split only where folders of several hold labels. Roads are centre lines, drawn `road_width` metres
+wide: by default 4, the buffer of 2 m to both sides of the publisher's own masks
+(github.com/CosmiQ/apls). Series: what of 7 was built, or removed, between first and last sight.
+Challenges of one city share ground but not the names of images: the footprints of the images tell.
 """
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 import shapely
 from pyproj import Geod
 
-from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
+from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Note, Options
 from lulc.datasets.descriptions import uniform_encoding
-from lulc.datasets.files import read_image, require_same_shape, walk
+from lulc.datasets.files import read_image, require_same_shape, split_of, walk
 from lulc.datasets.readers._spacenet_layout import (
     IMAGE_KINDS,
     LABEL_FOLDERS,
     NAME_ENDS,
     ROAD_FOLDERS,
 )
-from lulc.datasets.shapes import LabelledShape, draw_mask, read_shapes, shape_boxes
+from lulc.datasets.shapes import (
+    LabelledShape,
+    draw_mask,
+    read_shapes,
+    require_overlap,
+    shape_boxes,
+)
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import WGS84, Grid, transformer
 from lulc.legend import NODATA, LandClass, Legend
@@ -94,27 +102,35 @@ def _describe(options: Options) -> Description:
     return Description("segment", legend, encoding, gsd_m, common={1: 6})
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
+def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
     challenge = options["challenge"]
     folders, _ = IMAGE_KINDS[challenge][options["images"]]
     images = _find_files(root, challenge, ".tif", tuple(folders))
-    label_paths = dict(_find_files(root, challenge, ".geojson", LABEL_FOLDERS[challenge]))
-    series: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for key, image_path in images:
-        if key not in label_paths:
+    labels = _find_files(root, challenge, ".geojson", LABEL_FOLDERS[challenge])
+    labels_of = defaultdict(list)
+    for label in labels:
+        labels_of[label.area, label.end].append(label)
+    series: dict[tuple[str, str], list[tuple[_File, _File]]] = defaultdict(list)
+    unlabelled = []
+    used = set()
+    for image in images:
+        label = _label_beside(image, labels_of[image.area, image.end])
+        if label is None:
+            unlabelled.append(image)
             continue
-        area, end = key
-        group = end.split("_mosaic_")[-1] if challenge == "7" else "_".join(filter(None, key))
-        pair = image_path, label_paths[area, end]
+        used.add(label.path)
         if options["task"] == "series":
-            series[group].append(pair)
+            series[image.base, _group(image, challenge)].append((image, label))
         else:
-            yield ExampleItem(PurePosixPath(image_path).stem, pair, group=group)
-    for group, pairs in series.items():
+            pair, split = (image.path, label.path), _split(image)
+            name = PurePosixPath(image.path).stem
+            yield ExampleItem(name, pair, split=split, group=_group(image, challenge))
+    for (_, group), pairs in series.items():
         # Their names begin with the month.
-        pairs.sort(key=lambda pair: PurePosixPath(pair[0]).name)
-        image_paths, labels = zip(*pairs, strict=True)
-        yield ExampleItem(group, (*image_paths, *labels), group=group)
+        pairs.sort(key=lambda pair: PurePosixPath(pair[0].path).name)
+        files = [pair[kind].path for kind in (0, 1) for pair in pairs]
+        yield ExampleItem(group, tuple(files), split=_split(pairs[0][0]), group=group)
+    yield from _tell_unpaired(unlabelled, labels_of, [x for x in labels if x.path not in used])
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
@@ -169,14 +185,24 @@ def _road_width(options: Options) -> float:
     return width
 
 
-def _find_files(
-    root: Path, challenge: str, suffix: str, folders: tuple[str, ...]
-) -> list[tuple[tuple[str, str], str]]:
-    """Return area and end of the name of every file in such a folder, and its path.
+class _File(NamedTuple):
+    """An image or a file of labels."""
 
-    A name that several folders have is that of the first of them.
-    """
-    ranked: dict[tuple[str, str, str], tuple[int, str]] = {}
+    path: str
+    """Relative to the root."""
+    base: str
+    """The folder that holds the images of a place, or the labels of all places in it."""
+    area: str
+    """Such as AOI_2; empty where the name has none."""
+    end: str
+    """The end of the name, which an image shares with its label."""
+    rank: int
+    """Of the folder among those that may hold such files."""
+
+
+def _find_files(root: Path, challenge: str, suffix: str, folders: tuple[str, ...]) -> list[_File]:
+    """Return the files in such folders; of those of one name in one place that of the first one."""
+    best: dict[tuple[str, str], _File] = {}
     for file in walk(root, (suffix,)):
         path = PurePosixPath(file)
         end = NAME_ENDS[challenge].search(path.stem)
@@ -185,11 +211,57 @@ def _find_files(
         if path.parent.name not in folders or not end or is_other:
             continue
         area = re.search(r"AOI_\d+", path.stem)
-        # Views of one ground differ in their image's name; labels of it are one.
-        key = (area[0] if area else "", end[1], path.stem if suffix == ".tif" else "")
+        base = path.parents[2 if path.parents[1].name == "geojson" else 1]
         rank = folders.index(path.parent.name)
-        ranked[key] = min(ranked.get(key, (len(folders), "")), (rank, file))
-    return [((area, end), file) for (area, end, _), (_, file) in sorted(ranked.items())]
+        found = _File(file, str(base), area[0] if area else "", end[1], rank)
+        # Of an image the whole name counts: views of one ground share its end.
+        key = found.base, path.stem if suffix == ".tif" else f"{found.area} {found.end}"
+        if key not in best or rank < best[key].rank:
+            best[key] = found
+    return sorted(best.values())
+
+
+def _label_beside(image: _File, labels: Sequence[_File]) -> _File | None:
+    """Return the label, of those with the image's name, in the image's folder or above it.
+
+    None lies there where a folder between the two names a split.
+    """
+    base = PurePosixPath(image.base)
+    beside = [
+        label
+        for label in labels
+        if base.is_relative_to(label.base) and not split_of(base.relative_to(label.base))
+    ]
+    return max(beside, key=lambda label: len(label.base), default=None)
+
+
+def _split(image: _File) -> str:
+    return split_of(image.base) or split_of(PurePosixPath(image.path).stem)
+
+
+def _group(image: _File, challenge: str) -> str:
+    if challenge == "7":
+        return image.end.split("_mosaic_")[-1]
+    return "_".join(filter(None, (image.area, image.end)))
+
+
+def _tell_unpaired(
+    images: Sequence[_File],
+    labels_of: Mapping[tuple[str, str], Sequence[_File]],
+    labels: Sequence[_File],
+) -> Iterator[Note]:
+    apart = [image for image in images if labels_of.get((image.area, image.end))]
+    if apart:
+        label = labels_of[apart[0].area, apart[0].end][0]
+        yield Note(
+            f"{len(apart):,} images are left out whose only label of that name lies in another "
+            f"folder, such as {apart[0].path} and {label.path}: put labels beside their images"
+        )
+    alone = [image for image in images if not labels_of.get((image.area, image.end))]
+    if alone:
+        yield Note(f"{len(alone):,} images have no label and are left out, such as {alone[0].path}")
+    if labels:
+        yield Note(f"{len(labels):,} labels have no such image, such as {labels[0].path}")
 
 
 def _read_pixels(
@@ -207,6 +279,7 @@ def _read_labelled_shapes(path: Path, grid: Grid, options: Options) -> list[Labe
     if path.is_file() and not path.stat().st_size:
         return []
     shapes = [shape for shape, _ in read_shapes(path, grid)]
+    require_overlap(shapes, grid.shape, path)
     if _has_roads(options):
         width = _road_width(options)
         return [(_widen(shape, grid, width), 1) for shape in shapes if shape.length]
