@@ -6,9 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyogrio
 import pytest
 import rasterio
 
+from lulc.config import DatasetConf
+from lulc.datasets.listing import list_items as listing_of
 from lulc.datasets.readers.dynamicworld import DYNAMICWORLD
 from lulc.errors import InputError, UsageError
 from lulc.legend import COMMON, NODATA
@@ -16,6 +20,7 @@ from lulc.tables import arrays
 from tests.helpers.synthetic_archives import (
     cut_item,
     list_items,
+    list_notes,
     options_of,
     read_item,
     write_raster,
@@ -107,7 +112,7 @@ def test_nothing_held_back_nothing_split(
         "scale": "0.001",
         "dtype": "uint16",
     }
-    (item,) = list_items(DYNAMICWORLD, tmp_path, **given).values()
+    (item,) = listing_of(DatasetConf("dynamicworld", str(tmp_path), given)).items
     assert item.split == ""
     example = DYNAMICWORLD.read(tmp_path, item, options_of(DYNAMICWORLD, **given), ("blue",))
     assert np.array_equal(example.pixels[0, 0], rgb[2])
@@ -215,3 +220,91 @@ def test_damaged_tiles_are_named(tmp_path: Path) -> None:
         read_item(DYNAMICWORLD, tmp_path, item, labels="product")
     with pytest.raises(UsageError, match="confidence 'high' must be a number"):
         DYNAMICWORLD.describe(options_of(DYNAMICWORLD, confidence="high"))
+
+
+def write_tile(root: Path, folder: str, tile: str) -> None:
+    write_raster(root / folder / f"{tile}.tif", np.ones(SHAPE, np.uint8))
+    write_chip(root / f"images/{tile}.tif")
+
+
+@pytest.mark.parametrize(
+    "folder",
+    [
+        "validation_set_tiles/EH/1",
+        "val",
+        "Validation/Experts/EH/1",
+        "Experts/heldOut",
+        "dw_test",
+        "holdout-409/WH",
+        "Non_expert/evaluation",
+    ],
+)
+def test_held_back_tiles_are_test_whatever_their_folder_is_called(
+    tmp_path: Path, folder: str
+) -> None:
+    write_tile(tmp_path, "Experts_tiles/EH/1", EXPERT)
+    write_tile(tmp_path, "Non_Experts/EH/1", CROWD)
+    write_tile(tmp_path, folder, HELD)
+    write_tile(tmp_path, "Experts_tiles/EH/1", HELD)  # the same ground by others
+    found = list_items(DYNAMICWORLD, tmp_path)
+    assert {name: item.split for name, item in found.items()} == {
+        f"experts-{EXPERT}": "train",
+        f"non_experts-{CROWD}": "train",
+        f"test-{HELD}": "test",
+        f"experts-{HELD}": "",
+    }
+    assert list_notes(DYNAMICWORLD, tmp_path) == [
+        "2 tiles experts, 1 tiles non_experts, 1 tiles test",
+        "1 tiles are held back elsewhere and not trained on",
+    ]
+
+
+def test_tiles_of_which_nothing_says_whether_they_are_held_back_are_bad(tmp_path: Path) -> None:
+    write_tile(tmp_path, "Experts/EH/1", EXPERT)
+    write_tile(tmp_path, "set_c/EH/1", HELD)
+    listing = listing_of(DatasetConf("dynamicworld", str(tmp_path)))
+    assert [item.name for item in listing.items] == [f"experts-{EXPERT}"]
+    (bad,) = listing.bad
+    assert f"set_c/EH/1/{HELD}.tif may be held back: put v1_dw_tile_metadata" in bad.error
+
+
+def write_sheet(path: Path, sheet: str, *tiles: str) -> None:
+    frame = pd.DataFrame({"dw_id": tiles})
+    pyogrio.write_dataframe(frame, path, layer=sheet, driver="XLSX")
+
+
+def test_the_publisher_s_table_says_what_is_held_back(tmp_path: Path) -> None:
+    for tile in (EXPERT, CROWD, HELD):
+        write_tile(tmp_path, "tiles", tile)
+    write_tile(tmp_path, "Experts", "dw_0.5_0.5-20190812")  # not in the table
+    table = tmp_path / "v1_dw_tile_metadata_for_public_release.xlsx"
+    write_sheet(table, "expert", EXPERT, HELD)
+    write_sheet(tmp_path / "more.xlsx", "non_expert", CROWD, HELD)
+    found = list_items(DYNAMICWORLD, tmp_path)
+    assert {name: item.split for name, item in found.items() if not item.error} == {
+        f"experts-{EXPERT}": "train",
+        f"non_experts-{CROWD}": "train",
+        "test-dw_0.5_0.5-20190812": "test",
+    }
+    # Experts and others labelled it, and the folder does not say whose labels these are.
+    assert found[f"unknown-{HELD}"].error
+    table.write_bytes(table.read_bytes()[:500])
+    with pytest.raises(InputError, match=r"public_release\.xlsx cannot be read"):
+        list_items(DYNAMICWORLD, tmp_path)
+
+
+def test_the_publisher_s_table_names_the_product_of_a_tile(tmp_path: Path) -> None:
+    tile = "dw_15.0040000000_-34.3380000000-20240608"
+    write_raster(tmp_path / f"Experts/{tile}.tif", np.ones(SHAPE, np.uint8))
+    names = [
+        f"S2B_MSIL2A_20240608T{time}_N0510_R121_T33HYE_20240608T103015" for time in ("08", "10")
+    ]
+    names = [name.replace("T08_", "T081609_").replace("T10_", "T101609_") for name in names]
+    for name in names:
+        (tmp_path / f"scenes/{name}.SAFE").mkdir(parents=True)
+    both = list_items(DYNAMICWORLD, tmp_path, images="scenes")[f"experts-{tile}"]
+    assert len(both.files) == 3
+    table = tmp_path / "tiles.csv"
+    table.write_text(f"dw_id,labeler,S2_PRODUCT_ID\n{tile},Expert,{names[1]}\n")
+    one = list_items(DYNAMICWORLD, tmp_path, images="scenes")[f"experts-{tile}"]
+    assert one.files[1:] == (f"scenes/{names[1]}.SAFE",)

@@ -2,12 +2,14 @@
 
 Brown et al. 2022, doi:10.1038/s41597-022-01307-4. Training labels of Tait et al. 2021,
 doi:10.1594/PANGAEA.933475, about 24,000 GeoTIFFs of 510x510 pixels in UTM from all over the world:
-`Experts/<hemisphere>/<biome>/dw_<longitude>_<latitude>-<day>.tif`, `Non_expert/WorkForce/…` and a
-folder `validation…` of tiles held back. Codes: 0 unmarked, 1 to 9 the classes in order, 10 cloud; 0
-and 10 become no label. Test tiles, doi:10.5281/zenodo.4766508, 409 of 512x512: `label_dw_….tif`,
-whose band `lulc` is the experts' consensus in the same codes, beside it `probs_dw_….tif`. Whatever
-is held back, in either archive, is the split test: the paper knows one set of 409. The product
-(Earth Engine's GOOGLE/DYNAMICWORLD/V1) as exported: `<start>_<time>_T<tile>.tif` named as its
+`Experts/<hemisphere>/<biome>/dw_<longitude>_<latitude>-<day>.tif`, `Non_expert/WorkForce/…` and,
+in `validation_set_tiles.zip`, tiles held back; `_dynamicworld_tiles` says how these are known, and
+tiles of which nothing says it are bad items. Codes: 0 unmarked, 1 to 9 the classes in order, 10
+cloud; 0 and 10 become no label. Test tiles, doi:10.5281/zenodo.4766508, 409 of 512x512:
+`label_dw_….tif`, whose band `lulc` is the experts' consensus in the same codes, beside it
+`probs_dw_….tif`. Whatever is held back, in either archive, is the split test (the paper knows one
+set of 409), and its ground is not trained on, whoever labelled it. The product (Earth Engine's
+GOOGLE/DYNAMICWORLD/V1) as exported: `<start>_<time>_T<tile>.tif` named as its
 Sentinel-2 image, with nine probabilities in order, then `label`, 0 to 8. The publisher does not
 document the archives' inner folders: the layout is that of programs that read them, and files are
 known by their names, in any folder.
@@ -16,18 +18,19 @@ Labels come without images. `images` names them relative to the root: a pattern 
 labels' own pixels, named as they are, but for `label_` (`s2/{item}.tif`; the default is
 `images/{item}.tif`), with `bands` in their order, as numbers of `dtype` that `scale` turns into
 reflectance; or a folder of Sentinel-2 products as Copernicus delivers them, of which that taken on
-the label's day (of the product: at its time, of its tile) is brought to the label's pixels. Labels
-without an image are no items. The publisher's table of metadata (XLSX) is not needed.
+the label's day (the one that the publisher's table names; of the product: at its time, of its tile)
+is brought to the label's pixels. Labels without an image are no items.
 
 confidence: below this probability of its class a pixel of the product has no label.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -36,7 +39,7 @@ import numpy as np
 import shapely
 
 from lulc.config import Archive
-from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
+from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Note, Options
 from lulc.datasets.descriptions import (
     REFLECTANCE_SCALE,
     SENTINEL2_SURFACE_BANDS,
@@ -51,6 +54,14 @@ from lulc.datasets.files import (
     read_image,
     require_same_shape,
     walk,
+)
+from lulc.datasets.readers._dynamicworld_tiles import (
+    HELD_BACK,
+    REMEDY,
+    TABLE_SUFFIXES,
+    UNKNOWN,
+    read_tile_table,
+    tile_kind,
 )
 from lulc.errors import InputError
 from lulc.geo.grid import Grid, footprint
@@ -96,31 +107,49 @@ def _describe(options: Options) -> Description:
     return Description("segment", _LEGEND, encoding, gsd_m=10.0, common=_COMMON_IDS)
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
-    paths = sorted(walk(root, (".tif",)))
+def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
+    paths = sorted(walk(root, (".tif", *TABLE_SUFFIXES)))
     present = set(paths)
+    tiles = read_tile_table(root, [path for path in paths if path.lower().endswith(TABLE_SUFFIXES)])
     products = [] if _has_chips(options) else _list_products(root, options["images"])
-    items = []
+    items, kinds, without_image = [], Counter[str](), []
     for label_path in paths:
         path = PurePosixPath(label_path)
-        kind = _label_kind(path, options)
-        match = (_PRODUCT if kind == "product" else _TILE).fullmatch(path.stem)
-        is_chosen = kind == "test" or options["labels"] in ("all", kind)
+        is_product = options["labels"] == "product"
+        match = (_PRODUCT if is_product else _TILE).fullmatch(path.stem)
         chip_path = _chip_path(path, options)
         # Chips may be named as the labels are.
-        if not match or not is_chosen or label_path == chip_path:
+        if not match or label_path == chip_path:
             continue
-        lonlat = None if kind == "product" else (float(match[3]), float(match[4]))
-        image_paths = _product_paths(products, match, lonlat)
+        kind = "product" if is_product else tile_kind(path, match[2], tiles)
+        if kind not in (HELD_BACK, UNKNOWN) and options["labels"] not in ("all", kind):
+            continue
+        kinds[kind] += 1
+        lonlat = None if is_product else (float(match[3]), float(match[4]))
+        named = tiles[match[2]].products if match[2] in tiles else frozenset()
+        image_paths = _product_paths(products, match, lonlat, named)
         if not image_paths and chip_path in present:
             image_paths = [chip_path]
-        if image_paths:
-            name, files = f"{kind}-{path.stem}", (label_path, *image_paths)
-            split = {"product": "", "test": "test"}.get(kind, "train")
-            items.append(ExampleItem(name, files, (), split, group=match[2], lonlat=lonlat))
-    # Without any tile that was held back, nothing is split.
-    has_test = any(item.split == "test" for item in items)
-    yield from items if has_test else (dataclasses.replace(item, split="") for item in items)
+        if not image_paths:
+            without_image.append(label_path)
+            continue
+        name, files = f"{kind}-{path.stem}", (label_path, *image_paths)
+        split = {"product": "", HELD_BACK: "test"}.get(kind, "train")
+        error = f"{root / label_path} may be held back: {REMEDY}" if kind == UNKNOWN else ""
+        items.append(
+            ExampleItem(name, files, (), split, group=match[2], lonlat=lonlat, error=error)
+        )
+    held_back = {item.group for item in items if item.split == "test"}
+    again = {item for item in items if item.split == "train" and item.group in held_back}
+    yield from (replace(item, split="") if item in again else item for item in items)
+    yield Note(", ".join(f"{count:,} tiles {kind}" for kind, count in sorted(kinds.items())))
+    if again:
+        yield Note(f"{len(again):,} tiles are held back elsewhere and not trained on")
+    if without_image:
+        yield Note(
+            f"{len(without_image):,} tiles have no image and are left out, such as "
+            f"{without_image[0]}"
+        )
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
@@ -147,16 +176,6 @@ def _chip_path(label_path: PurePosixPath, options: Options) -> str:
     return pattern.replace("{item}", label_path.stem.removeprefix("label_"))
 
 
-def _label_kind(path: PurePosixPath, options: Options) -> str:
-    if options["labels"] == "product":
-        return "product"
-    names = [name.lower() for name in path.parts]
-    if path.stem.startswith("label_") or any(name.startswith("validation") for name in names):
-        return "test"
-    is_non_expert = any(name.startswith("non_expert") for name in names)
-    return "non_experts" if is_non_expert else "experts"
-
-
 def _list_products(root: Path, folder: str) -> list[_Product]:
     """Return all Sentinel-2 products below a folder, those of level 2A first."""
     products, folders = [], [folder.rstrip("/")]
@@ -179,7 +198,10 @@ def _list_products(root: Path, folder: str) -> list[_Product]:
 
 
 def _product_paths(
-    products: Sequence[_Product], match: re.Match[str], lonlat: tuple[float, float] | None
+    products: Sequence[_Product],
+    match: re.Match[str],
+    lonlat: tuple[float, float] | None,
+    named: Collection[str],
 ) -> list[str]:
     """Return the products that may show the ground of a label.
 
@@ -187,7 +209,11 @@ def _product_paths(
         products: of Sentinel-2.
         match: of the label's name.
         lonlat: of a tile, in degrees; None of a label that is named as its product.
+        named: the products that the publisher's table names for the tile.
     """
+    if named:
+        chosen = {found.groups()[1:] for name in named if (found := _SAFE.fullmatch(name))}
+        return [path for path, time, tile in products if (time, tile) in chosen]
     if lonlat is None:
         return [path for path, time, tile in products if (time, tile) == match.groups()]
     zone = int((lonlat[0] + 180) // 6) % 60 + 1

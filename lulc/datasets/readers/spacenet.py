@@ -108,8 +108,8 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
     images = _find_files(root, challenge, ".tif", tuple(folders))
     labels = _find_files(root, challenge, ".geojson", LABEL_FOLDERS[challenge])
     labels_of = defaultdict(list)
-    for label in labels:
-        labels_of[label.area, label.end].append(label)
+    for file in labels:
+        labels_of[file.area, file.end].append(file)
     series: dict[tuple[str, str], list[tuple[_File, _File]]] = defaultdict(list)
     unlabelled = []
     used = set()
