@@ -22,6 +22,11 @@ _TAR_FLAGS = {"gz": "-z ", "bz2": "-j ", "tbz": "-j ", "xz": "-J ", "zst": "--zs
 _ZIP_PART = re.compile(r"\.z\d\d$", re.IGNORECASE)
 
 
+def is_archive(name: str) -> bool:
+    """Return whether a file is an archive, or a part of one, by its name."""
+    return bool(_SUFFIX.search(name) or _ZIP_PART.search(name))
+
+
 def unpack_hint(root: Path) -> str:
     """Return what to do about packed archives, as the end of a message.
 

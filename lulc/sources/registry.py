@@ -11,8 +11,9 @@ from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.paths import list_names
-from lulc.sources.archives import unpack_hint
+from lulc.sources.archives import is_archive, unpack_hint
 from lulc.sources.product import PACKED, is_hidden, is_product_metadata, open_tree
+from lulc.sources.readers import landsat
 from lulc.sources.readers.geotiff import GEOTIFF
 from lulc.sources.readers.landsat import LANDSAT
 from lulc.sources.readers.modis import MODIS
@@ -35,9 +36,11 @@ _SETTINGS = {
     "timeless": (GEOTIFF, STAC, OPENAERIALMAP),
 }
 _WITHOUT_CHECKSUMS = (LANDSAT, MODIS, GEOTIFF)
-# Sources of products, which an archive holds of one kind; of these some are read packed.
+# Sources of products, of which an archive holds one kind; some are read packed.
 _OF_PRODUCTS = (SENTINEL1, SENTINEL2, LANDSAT, MODIS)
 _OF_PACKED_PRODUCTS = (SENTINEL1, SENTINEL2, LANDSAT)
+# Suffixes of downloads that are not finished.
+_UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".aria2")
 
 
 def source_of(archive: Archive) -> Source:
@@ -94,7 +97,7 @@ def _detect(archive: Archive) -> Source:
                 f"archive {archive.path} holds products of {', '.join(kinds)}: "
                 "give scenes an entry for each, with its source"
             )
-        _tell_loose_files(archive, names)
+        _tell_unread_files(archive, names)
     if source:
         return source
     suffixes = Counter(PurePosixPath(name).suffix for name in names)
@@ -109,20 +112,24 @@ def _detect(archive: Archive) -> Source:
     )
 
 
-def _tell_loose_files(archive: Archive, names: Sequence[str]) -> None:
+def _tell_unread_files(archive: Archive, names: Sequence[str]) -> None:
+    # Files beside products that may be scenes, or would be if they were unpacked.
     folders = {PurePosixPath(name).parent for name in names if is_product_metadata(name)}
-    loose = [
+    unread = [
         name
         for name in names
-        if name.lower().endswith((".tif", ".tiff"))
-        and not is_hidden(name)
+        if not is_hidden(name)
+        and (is_archive(name) or name.lower().endswith((".tif", ".tiff", *_UNFINISHED)))
         and folders.isdisjoint(PurePosixPath(name).parents)
+        and not landsat.names_product(name)
+        and not any(source.accepts(archive, [name]) for source in _OF_PACKED_PRODUCTS)
     ]
-    if loose:
+    if unread:
+        more = f" and {len(unread) - 3} more" if len(unread) > 3 else ""
         progress.say(
-            f"WARNING: {len(loose)} GeoTIFF files of archive {archive.path} belong to no product "
-            f"and are not read ({', '.join(loose[:3])}): if they are scenes, give scenes an entry "
-            "for their folder"
+            f"WARNING: {len(unread)} files of archive {archive.path} belong to none of its "
+            f"products and are not read: {', '.join(unread[:3])}{more}; unpack archives, "
+            "finish downloads, and give GeoTIFF scenes an entry of their own"
         )
 
 

@@ -551,7 +551,13 @@ def test_products_of_two_kinds_are_not_taken_for_one(
     assert registry.source_of(Archive(str(tmp_path))).name == "sentinel2"
     with caplog.at_level("INFO", "lulc"):
         registry.source_of(Archive(str(tmp_path)))
-    assert "1 GeoTIFF files" in caplog.text and "(labels/labels.tif)" in caplog.text
+    assert f"1 files of archive {tmp_path}" in caplog.text and "labels/labels.tif" in caplog.text
+    for name in ("renamed.zip", "old.tar.bz2", f"{safe.stem}.zip.part", f"{safe.stem}.zip"):
+        (tmp_path / name).write_bytes(b"")
+    caplog.clear()
+    with caplog.at_level("INFO", "lulc"):
+        registry.source_of(Archive(str(tmp_path)))
+    assert f"4 files of archive {tmp_path}" in caplog.text and "and 1 more" in caplog.text
     (tmp_path / "LC81920282016100LGN00_MTL.txt").write_text("")
     with pytest.raises(InputError, match=r"products of sentinel2, landsat: give scenes an entry"):
         registry.source_of(Archive(str(tmp_path)))

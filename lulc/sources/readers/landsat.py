@@ -92,6 +92,11 @@ def _is_product(name: str) -> bool:
     return not is_hidden(name) and any(pattern.fullmatch(name) for pattern in patterns)
 
 
+def names_product(name: str) -> bool:
+    """Return whether a file's name says that it is of a Landsat product."""
+    return _FILE.fullmatch(name) is not None
+
+
 def _items(archive: Archive) -> Iterator[SceneItem]:
     # Tars and zips, and files in folders by the product id or MTL they begin with; an archive that
     # is an MTL is its own product. Files without an MTL are a product too: it fails when it is
