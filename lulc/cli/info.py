@@ -159,8 +159,9 @@ def _describe_scenes(path: Path) -> dict[str, Any]:
     scenes, bad = [], {}
     for item in source.items(archive):
         try:
-            scenes.append(_read_scene(source, item, archive))
-        except (InputError, OSError) as error:
+            with read_guard(item.path):
+                scenes.append(_read_scene(source, item, archive))
+        except InputError as error:
             bad[item.key] = str(error)
     if not scenes:
         errors = "".join(f"\n  {key}: {error}" for key, error in list(bad.items())[:5])

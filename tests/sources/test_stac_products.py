@@ -190,6 +190,14 @@ def test_numbers_become_physical_where_items_leave_it_out(
     assert (band.scale, band.offset, band.nodata) == expected
 
 
+def test_an_offset_that_only_the_product_tells_is_asked_for(tmp_path: Path) -> None:
+    archive = write_item(tmp_path, {"red": SENTINEL2}, **{"s2:processing_baseline": "99.99"})
+    with pytest.raises(InputError, match=r"offset nan: give the true ones under scenes\.scale"):
+        read(archive, "red")
+    for offset in (0.0, -0.1):
+        assert read(replace(archive, offset=offset), "red").bands[0].offset == offset
+
+
 def test_of_one_band_at_several_resolutions_the_finest_is_taken(tmp_path: Path) -> None:
     band = {"bands": [{"name": "B04", "eo:common_name": "red"}]}
     assets = {f"B04_{m}m": band | {"gsd": m} for m in (20, 10, 60)} | {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -59,7 +60,10 @@ def _sentinel2(band: AssetBand, properties: Mapping[str, Any]) -> AssetBand | No
     )
     if baseline is None or not re.fullmatch(r"B(0\d|1[0-2]|8A)", band.name or band.asset):
         return None
-    return replace(band, scale=1e-4, offset=-0.1 if float(baseline) >= 4 else 0.0, nodata=0.0)
+    # A user's own Sen2Cor (99.99) may or may not add an offset, which only its product says: nan is
+    # refused, unless the run file gives it.
+    offset = 0.0 if float(baseline) < 4 else -0.1 if float(baseline) < 99 else math.nan
+    return replace(band, scale=1e-4, offset=offset, nodata=0.0)
 
 
 def _landsat(band: AssetBand, properties: Mapping[str, Any]) -> AssetBand | None:
