@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from lulc.errors import InputError
 from lulc.spark.area_tables import bad_regions
 from lulc.spark.context import StageContext, StageResult
@@ -71,8 +73,11 @@ def _count_by_region(
     region_files = [file_identity(file.path) for file in config.regions]
     fingerprint = fingerprint_of(source, identities, region_files, config.regions)
 
+    notes: list[str] = []
+
     def write_table(bad: dict[str, LedgerRow]) -> None:
         region_set = regions.read_regions(config.regions)
+        notes.extend(region_set.notes)
         bad |= bad_regions(region_set, fingerprint)
         regions.write_regions(out, region_set.table)
         spark = context.spark()
@@ -82,4 +87,5 @@ def _count_by_region(
         counts = spark.sql(query, regions=region_frame, things=things).toArrow()
         store.write_table(out, table, counts.cast(schemas.ALL[table]))
 
-    return run_whole(context, "stats", fingerprint, layout.table_file(table), write_table)
+    result = run_whole(context, "stats", fingerprint, layout.table_file(table), write_table)
+    return replace(result, note="; ".join(notes))

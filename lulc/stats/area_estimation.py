@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 
+from lulc import progress
 from lulc.config import MapFiles, Overlap, RegionFile
 from lulc.legend import NODATA
 from lulc.stats import class_rasters, estimators
@@ -83,8 +84,10 @@ def estimate_areas(
     classes = sorted(set(sample.reference.tolist()) | (mapped_ids - {NODATA}))
     rows = _estimate_all(interpreted, classes)
     if region_files:
-        table = read_regions(region_files).table
-        rows += _estimate_by_region(interpreted, table, classes)
+        region_set = read_regions(region_files)
+        for note in region_set.notes:
+            progress.say(note)
+        rows += _estimate_by_region(interpreted, region_set.table, classes)
     estimates = pa.Table.from_pylist(rows, schemas.ESTIMATES)
     if out is not None:
         store.write_table(out, "estimates", estimates)
