@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, partial
 
@@ -221,7 +222,12 @@ def _clip(
 
 @lru_cache(maxsize=16)
 def _find_layer(path: str, column: str) -> Layer:
-    return find_layer(path, "labels", columns=[column])
+    layer = find_layer(path, "labels", columns=[column])
+    if re.match("(Multi)?(Point|LineString)", layer.geometry):
+        raise InputError(
+            f"labels {path} hold no polygon: layer {layer.name!r} is of type {layer.geometry}"
+        )
+    return layer
 
 
 @lru_cache(maxsize=4)
@@ -261,7 +267,7 @@ def bounds_of_labels(labels: LabelConf) -> tuple[float, float, float, float] | N
     """Return (west, south, east, north) of labels in degrees; None of a layer without a feature."""
     if labels.column is None:
         return footprint(reader.grid_of(labels.path)).bounds
-    layer = find_layer(labels.path, "labels", columns=[labels.column])
+    layer = _find_layer(labels.path, labels.column)
     if layer.bounds is None:
         return None
     return project(shapely.box(*layer.bounds), layer.crs, WGS84).bounds

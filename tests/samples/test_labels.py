@@ -248,6 +248,59 @@ def test_polygons_without_a_crs_or_a_file_are_refused(tmp_path: Path) -> None:
         read_labels(LabelConf(str(tmp_path / "broken.gpkg"), column="code"), LEGEND, GRID)
 
 
+@pytest.mark.parametrize(
+    "shape",
+    [
+        shapely.Point(320_300, 4_139_700),
+        shapely.MultiPoint([(320_300, 4_139_700)]),
+        shapely.LineString([(320_300, 4_139_700), (320_900, 4_139_700)]),
+    ],
+)
+def test_points_and_lines_are_no_labels(tmp_path: Path, shape: shapely.Geometry) -> None:
+    path = write_polygons(tmp_path / "points.gpkg", [shape], "code", [1])
+    with pytest.raises(InputError, match=r"points\.gpkg hold no polygon"):
+        read_labels(LabelConf(path, column="code"), LEGEND, GRID)
+
+
+def test_texts_of_the_column_are_read_as_they_are(tmp_path: Path) -> None:
+    boxes = [
+        shapely.box(320_000 + 300 * i, 4_139_700, 320_300 + 300 * i, 4_140_000) for i in range(5)
+    ]
+    texts = ["NA", "None", "007", " Caf\u00e9 ", "nan"]
+    path = write_polygons(tmp_path / "texts.geojson", boxes, "kind", texts)
+    crosswalk = {"NA": 1, "none": 2, "007": 5, "cafe\u0301": 1, "NaN": 2}
+    found = read_labels(LabelConf(path, column="kind", crosswalk=crosswalk), LEGEND, GRID)
+    assert found[5, 5:50:10].tolist() == [1, 2, 5, 1, 2]
+    crosswalk["7"] = crosswalk.pop("007")
+    with pytest.raises(InputError, match=r"texts\.geojson: values \['007'\]"):
+        read_labels(LabelConf(path, column="kind", crosswalk=crosswalk), LEGEND, GRID)
+
+
+def test_of_two_layers_the_one_with_the_column_labels(tmp_path: Path) -> None:
+    box = shapely.box(320_000, 4_139_700, 320_300, 4_140_000)
+    frame = geopandas.GeoDataFrame({"kind": ["water"]}, geometry=[box], crs=GRID.crs)
+    path = tmp_path / "two.gpkg"
+    frame.to_file(path, layer="a")
+    frame.rename(columns={"kind": "use"}).to_file(path, layer="b")
+    assert (read_labels(LabelConf(str(path), column="use"), LEGEND, GRID) == 1).sum() == 100
+    frame.to_file(path, layer="c")
+    with pytest.raises(InputError, match=r"two\.gpkg has 2 layers .*: a, c"):
+        read_labels(LabelConf(str(path), column="kind"), LEGEND, GRID)
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.geojsonl", "a.fgb"])
+def test_labels_come_from_any_vector_file(tmp_path: Path, name: str) -> None:
+    box = shapely.box(320_000, 4_139_700, 320_300, 4_140_000)
+    frame = geopandas.GeoDataFrame({"kind": ["water"]}, geometry=[box], crs=GRID.crs)
+    if name.endswith(".parquet"):
+        frame.to_parquet(tmp_path / name)
+    else:
+        frame = frame.to_crs(4326) if name.endswith("l") else frame
+        frame.to_file(tmp_path / name)
+    labels = LabelConf(str(tmp_path / name), column="kind")
+    assert (read_labels(labels, LEGEND, GRID) == 1).sum() == 100
+
+
 def test_nlcd_lies_on_the_landsat_scene(shared: Path) -> None:
     names = [
         "water",
