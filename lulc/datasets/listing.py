@@ -10,10 +10,13 @@ from pathlib import Path
 from lulc.config import DatasetConf
 from lulc.datasets import registry
 from lulc.datasets.dataset import ExampleItem, Note, Options
+from lulc.datasets.files import split_of
 from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.sources.archives import unpack_hint
 from lulc.tables.files import file_identity, fingerprint_of
+
+_LIST_SUFFIXES = (".csv", ".txt", ".tsv", ".json", ".parquet", ".pkl", ".npy", ".gz", ".bz2")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ def list_items(dataset: DatasetConf, codes: Mapping[int, int] | None = None) -> 
         items = [replace(item, split="") for item in items]
     items, renamed = _name_apart(dataset, items)
     notes += [renamed] if renamed else []
+    notes += _unread_lists(dataset, root, items)
     if bad:
         notes.append(f"{len(bad):,} items cannot be listed, such as {bad[0].error}")
     if codes is not None:
@@ -96,6 +100,27 @@ def _list_entries(dataset: DatasetConf, root: Path, options: Options) -> list[Ex
             return list(registry.find_dataset(dataset.name).items(root, options))
     except InputError as error:
         raise InputError(f"{error}{unpack_hint(root)}") from error
+
+
+def _unread_lists(dataset: DatasetConf, root: Path, items: Sequence[ExampleItem]) -> list[str]:
+    """Return what is told of files that look like lists of a split where nothing is split."""
+    if any(item.split for item in items):
+        return []
+    names = [
+        f"{folder}{file.name}"
+        for folder in ("", "splits/", "split/")
+        if (root / folder).is_dir()
+        for file in sorted((root / folder).iterdir())
+        if file.name.lower().endswith(_LIST_SUFFIXES) and split_of(file.name.split(".")[0])
+    ]
+    unread = [name for name in names if name not in dataset.options.values()]
+    if not unread:
+        return []
+    return [
+        f"{', '.join(unread[:5])} {'looks like a list' if len(unread) == 1 else 'look like lists'} "
+        "of a split and is not read, so that nothing is split as published: name lists as the "
+        "publisher does"
+    ]
 
 
 def _name_apart(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lulc.config import DatasetConf
+from lulc.datasets.listing import list_items as listing_of
 from lulc.datasets.readers.bigearthnet import BIGEARTHNET
 from lulc.errors import InputError
 from lulc.legend import COMMON
@@ -264,6 +267,68 @@ def test_legends_follow_the_publisher() -> None:
         {"task": "multilabel", "sensors": "both", "classes": "19", "patches": "all"}
     )
     assert first.encoding.scales == (1e-4,) * 12 + (1.0, 1.0) and len(first.common) == 19
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("bigearthnet-train.csv", "bigearthnet-val.csv", "bigearthnet-test.csv"),
+        ("train.csv.gz", "validation.csv.gz", "test.csv.gz"),
+        ("splits/train.txt", "splits/val.txt", "splits/test.txt"),
+    ],
+)
+def test_lists_under_their_other_usual_names_are_read(
+    tmp_path: Path, names: tuple[str, str, str]
+) -> None:
+    (tmp_path / "splits").mkdir()
+    for number, name in enumerate(names):
+        patch = f"{FIRST}_{number}_1"
+        (tmp_path / "BigEarthNet-v1.0" / patch).mkdir(parents=True)
+        text = f"name\n{patch}\n".encode()
+        (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith("gz") else text)
+    found = list_items(BIGEARTHNET, tmp_path)
+    assert {name: item.split for name, item in found.items()} == {
+        f"{FIRST}_0_1": "train",
+        f"{FIRST}_1_1": "validation",
+        f"{FIRST}_2_1": "test",
+    }
+    text = f"name\n{FIRST}_0_1\nfield_7\n".encode()
+    (tmp_path / names[0]).write_bytes(gzip.compress(text) if names[0].endswith("gz") else text)
+    with pytest.raises(InputError, match=r"line 3 names 'field_7': patches such as"):
+        list_items(BIGEARTHNET, tmp_path)
+
+
+def test_lists_under_names_that_are_not_known_are_told(tmp_path: Path) -> None:
+    for number, split in enumerate(("train", "val", "test")):
+        patch = f"{FIRST}_{number}_1"
+        (tmp_path / "BigEarthNet-v1.0" / patch).mkdir(parents=True)
+        (tmp_path / f"my_{split}_patches.csv").write_text(f"{patch}\n")
+    (note,) = listing_of(DatasetConf("bigearthnet", str(tmp_path))).notes
+    assert note.startswith(
+        "bigearthnet: my_test_patches.csv, my_train_patches.csv, my_val_patches.csv look like"
+    )
+
+
+def test_one_broken_side_file_is_one_bad_patch(
+    first: tuple[Path, object, object], tmp_path: Path
+) -> None:
+    shutil.copytree(first[0] / "BigEarthNet-S1-v1.0", tmp_path / "BigEarthNet-S1-v1.0")
+    name = f"{RADAR}_0_2"
+    side_file = tmp_path / f"BigEarthNet-S1-v1.0/{name}/{name}_labels_metadata.json"
+    for text in ("{", '{"labels": []}', "[]", '{"corresponding_s2_patch": [1]}'):
+        side_file.write_text(text)
+        found = list_items(BIGEARTHNET, tmp_path, sensors="s1")
+        assert {n for n, item in found.items() if item.error} == {name}
+        assert f"{name}_labels_metadata.json cannot be read" in found[name].error
+        assert len(found) == 4
+
+
+def test_one_broken_row_of_metadata_is_one_bad_patch(tmp_path: Path) -> None:
+    rows = [("26_57", "train", ["Arable land"], False), ("26_58", "test", ["Moon"], False)]
+    write_metadata(tmp_path / "metadata.parquet", rows)
+    found = list_items(BIGEARTHNET, tmp_path)
+    assert not found[f"{SECOND}_26_57"].error
+    assert "['Moon'], which are not of the 19 classes" in found[f"{SECOND}_26_58"].error
 
 
 def test_what_a_version_lacks_is_said(

@@ -161,3 +161,56 @@ def test_every_legend_is_one_to_one() -> None:
             names = [c.name.lower() for c in legend.classes]
             assert len(set(names)) == len(names), (name, options)
             assert len({c.colour for c in legend.classes}) == len(names), (name, options)
+
+
+@pytest.mark.parametrize("name", ["eurosat", "ucmerced"])
+def test_folders_of_splits_are_heeded(tmp_path: Path, name: str) -> None:
+    land_class, suffix = {"eurosat": ("Forest", "png"), "ucmerced": ("forest", "tif")}[name]
+    for split in ("train", "val", "test"):
+        image = tmp_path / split / land_class / f"{land_class}_1.{suffix}"
+        write_picture(image, PICTURE)
+        if suffix == "png":
+            image.rename(image.with_suffix(".jpg"))
+    listing = list_items(DatasetConf(name, str(tmp_path)))
+    assert {item.name: item.split for item in listing.items} == {
+        f"{split}/{land_class}_1": split for split in ("train", "validation", "test")
+    }
+
+
+def test_lists_that_are_not_read_are_told(tmp_path: Path) -> None:
+    write_raster(tmp_path / "Forest/Forest_1.tif", np.ones((13, 8, 8), np.uint16))
+    conf = DatasetConf("eurosat", str(tmp_path), {"bands": "ms"})
+    assert list_items(conf).notes == ()
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text("Filename\nForest_1.tif\n")
+    (note,) = list_items(conf).notes
+    assert note.startswith("eurosat: test.csv, train.csv look like lists of a split")
+
+
+def test_labels_of_one_split_stay_in_it(tmp_path: Path) -> None:
+    line = "1 1 5 1 5 5 1 5 plane 0\n"
+    for split in ("train", "val", "test"):
+        write_picture(tmp_path / split / "images/P0000.png", PICTURE)
+    (tmp_path / "train/labelTxt").mkdir()
+    (tmp_path / "train/labelTxt/P0000.txt").write_text(line)
+    listing = list_items(DatasetConf("dota", str(tmp_path)))
+    assert [item.files for item in listing.items] == [
+        ("train/images/P0000.png", "train/labelTxt/P0000.txt")
+    ]
+    assert listing.notes == (
+        "dota: 2 images have no labels and are left out, such as test/images/P0000.png",
+    )
+
+
+def test_a_file_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    name = "ROIs1158_spring_{kind}_1_p30.tif"
+    for kind in ("s2", "lc"):
+        write_raster(
+            tmp_path / f"a/{kind}_1" / name.format(kind=kind), np.ones((13, 8, 8), np.uint16)
+        )
+    conf = DatasetConf("sen12ms", str(tmp_path))
+    assert len(list_items(conf).items) == 1
+    copy = tmp_path / "b/lc_1" / name.format(kind="lc")
+    write_raster(copy, np.ones((4, 8, 8), np.uint8))
+    with pytest.raises(InputError, match=r"is there twice, also as .*: remove one"):
+        list_items(conf)

@@ -114,7 +114,9 @@ def test_cities_without_labels_or_lists(archive: tuple[Path, np.ndarray, np.ndar
         list_items(OSCD, root)
     for name in ("train.txt", "test.txt"):
         (root / IMAGES / name).unlink()
-    assert {item.split for item in list_items(OSCD, root).values()} == {""}
+    # The folders of labels say it.
+    found = {name: item.split for name, item in list_items(OSCD, root).items()}
+    assert found == {"saclay_e": "train", "norcia": "test"}
     for file in (root / TEST / "norcia/cm").iterdir():
         file.unlink()
     assert list(list_items(OSCD, root)) == ["saclay_e"]
@@ -147,5 +149,22 @@ def test_damaged_archives(archive: tuple[Path, np.ndarray, np.ndarray]) -> None:
     with pytest.raises(InputError, match=r"imgs_2_rect/B05.tif"):
         read_item(OSCD, root, item)
     (root / item.files[0] / "saclay_e.geojson").write_text("{")
-    with pytest.raises(InputError, match=r"saclay_e.geojson is not GeoJSON"):
-        list_items(OSCD, root)
+    found = list_items(OSCD, root)
+    assert "saclay_e.geojson is not GeoJSON" in found["saclay_e"].error
+    assert not found["norcia"].error
+
+
+def test_labels_among_those_of_another_split_are_refused(
+    archive: tuple[Path, np.ndarray, np.ndarray],
+) -> None:
+    root, _, _ = archive
+    mask = root / list_items(OSCD, root)["saclay_e"].files[1]
+    moved = root / TEST / "saclay_e/cm" / mask.name
+    moved.parent.mkdir(parents=True)
+    moved.write_bytes(mask.read_bytes())
+    twice = list_items(OSCD, root)["saclay_e"]
+    assert "is listed as train, its labels are in" in twice.error
+    for file in mask.parent.iterdir():
+        file.unlink()
+    apart = list_items(OSCD, root)["saclay_e"]
+    assert "is listed as train, its labels are in" in apart.error

@@ -10,10 +10,16 @@ import pytest
 
 from lulc.datasets import corine
 from lulc.datasets.readers.seasonet import SEASONET
-from lulc.errors import InputError
+from lulc.errors import InputError, UsageError
 from lulc.legend import COMMON
 from lulc.tables import arrays
-from tests.helpers.synthetic_archives import cut_item, list_items, read_item, write_raster
+from tests.helpers.synthetic_archives import (
+    cut_item,
+    list_items,
+    list_notes,
+    read_item,
+    write_raster,
+)
 
 RNG = np.random.default_rng(0)
 FILES = {"10m_RGB": (3, 120), "10m_IR": (1, 120), "20m": (6, 60), "60m": (2, 20)}
@@ -177,12 +183,40 @@ def test_damaged_lists_are_named(tmp_path: Path) -> None:
     (tmp_path / "meta.csv").write_text(
         f"{HEAD}\n0,Fall,1,53.9,7.5,A,2018,4,18,10,40,21,0,0,99,1,1,1,fall/grid1/x\n"
     )
-    with pytest.raises(InputError, match=r"meta\.csv line 2 cannot be read \(KeyError\(99\)\)"):
-        list_items(SEASONET, tmp_path)
+    (broken,) = list_items(SEASONET, tmp_path).values()
+    assert "meta.csv line 2 cannot be read (KeyError(99))" in broken.error
     (tmp_path / "splits").mkdir()
     (tmp_path / "splits/train.csv").write_text("0\n")
     with pytest.raises(InputError, match=r"has the list train\.csv but not val\.csv, test\.csv"):
         list_items(SEASONET, tmp_path)
+
+
+def test_cloudy_and_snowy_patches_are_left_out_and_counted(tmp_path: Path) -> None:
+    lines = [HEAD]
+    for index, (clouds, snow) in enumerate([("0.0", "0.0"), ("12.5", "0"), ("3", "40"), ("", "")]):
+        middle = f"A,2018,4,18,10,40,21,{clouds},{snow},2,1,1,1,winter/grid1/patch_{index}"
+        lines.append(f"{index},Winter,1,53.9,7.{index},{middle}")
+    (tmp_path / "meta.csv").write_text("\n".join(lines))
+
+    def names(**options: str) -> list[str]:
+        found = list_items(SEASONET, tmp_path, **options)
+        return [name for name, item in found.items() if not item.error]
+
+    patches = [f"winter-patch_{index}" for index in range(4)]
+    assert names() == patches
+    assert list_notes(SEASONET, tmp_path) == []
+    assert names(max_cloud="5") == [patches[0], patches[2]]
+    assert names(max_cloud="5", max_snow="10") == [patches[0]]
+    assert list_notes(SEASONET, tmp_path, max_cloud="5", max_snow="10") == [
+        "2 patches with Clouds above 5 or Snow above 10 are left out"
+    ]
+    # A patch that does not say how cloudy it is cannot be said to be clear.
+    assert list_items(SEASONET, tmp_path, max_cloud="5")["line-5"].error
+    with pytest.raises(UsageError, match="max_cloud 'few' must be a number"):
+        list_items(SEASONET, tmp_path, max_cloud="few")
+    (tmp_path / "meta.csv").write_text("\n".join(lines).replace("Clouds", "Cover"))
+    with pytest.raises(InputError, match="no column Clouds"):
+        list_items(SEASONET, tmp_path, max_cloud="5")
 
 
 def test_the_levels_of_corine() -> None:

@@ -4,8 +4,9 @@ Version 1 (Sumbul et al. 2019, doi:10.1109/IGARSS.2019.8900532, and 2021,
 doi:10.1109/MGRS.2021.3089174; archive doi:10.5281/zenodo.12687186), 590,326 pairs:
 `BigEarthNet-v1.0/<patch>/<patch>_B01.tif` … and `BigEarthNet-S1-v1.0/<patch>/<patch>_VV.tif`,
 `_VH.tif`, beside them `<patch>_labels_metadata.json` with the names of the 43 classes; in the root,
-each with or without `.gz`, the publisher's lists: `train.csv`, `val.csv`, `test.csv` (Sentinel-2
-patch and its Sentinel-1 patch), `s1s2_mapping.csv`, `patches_with_seasonal_snow.csv` and
+or its folder `splits`, each with or without `.gz`, the publisher's lists: `train.csv`, `val.csv`,
+`test.csv` (Sentinel-2 patch and its Sentinel-1 patch; also as `bigearthnet-train.csv`, as others
+publish them anew), `s1s2_mapping.csv`, `patches_with_seasonal_snow.csv` and
 `patches_with_cloud_and_shadow.csv`.
 
 Version 2, reBEN (Clasen et al. 2025, arXiv:2407.03653; archive doi:10.5281/zenodo.10891137; how it
@@ -20,8 +21,7 @@ its patches' folders.
 
 from __future__ import annotations
 
-import csv
-import gzip
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,6 +40,7 @@ from lulc.datasets.files import BandFile, read_label, read_sample_bands
 from lulc.datasets.readers._bigearthnet_labels import CODE_OF, NOMENCLATURES
 from lulc.errors import InputError
 from lulc.legend import NODATA
+from lulc.tables.csv_files import read_csv_rows
 
 _SIDE = 120
 _S2 = SENTINEL2_SURFACE_BANDS
@@ -52,7 +53,11 @@ _SENSORS: dict[str, tuple[Mapping[str, str], ...]] = {
 }
 _SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 _FOLDERS_V1 = {"s2": "BigEarthNet-v1.0", "s1": "BigEarthNet-S1-v1.0"}
-_LISTS_V1 = ("train", "val", "test")
+# Split → how its list is named, by the publisher and by those who publish it anew.
+_LISTS_V1 = {"train": ("train",), "val": ("val", "validation"), "test": ("test",)}
+_PREFIXES = ("", "bigearthnet-", "bigearthnet_", "BigEarthNet-")
+_SUFFIXES = (".csv", ".csv.gz", ".txt")
+_ANEW = "fetch it anew"
 _POOR_LISTS_V1 = ("patches_with_seasonal_snow", "patches_with_cloud_and_shadow")
 _METADATA_V2 = "metadata.parquet"
 _POOR_METADATA_V2 = "metadata_for_patches_with_snow_cloud_or_shadow.parquet"
@@ -91,8 +96,14 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
     if is_v1:
         yield from _items_v1(root, options)
     elif is_v2:
-        for path, row in _metadata_rows(root, options):
-            yield _item_v2(path, row, options)
+        for number, (path, row) in enumerate(_metadata_rows(root, options)):
+            try:
+                yield _item_v2(path, row, options)
+            except (InputError, AttributeError, LookupError, TypeError) as error:
+                reason = f"{path}: row of {row['patch_id']!r} cannot be read ({error}): {_ANEW}"
+                yield ExampleItem(
+                    str(row["patch_id"] or f"row-{number}"), (path.name,), error=reason
+                )
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
@@ -120,11 +131,20 @@ def _items_v1(root: Path, options: Options) -> Iterator[ExampleItem]:
     splits = {row[0]: _SPLITS[name] for name, rows in lists.items() for row in rows}
     excluded = set()
     if options["patches"] == "recommended":
-        excluded = {row[0] for name in _POOR_LISTS_V1 for row in _read_rows(root, name)}
-    pairs = [*_read_rows(root, "s1s2_mapping"), *(row for rows in lists.values() for row in rows)]
+        excluded = {row[0] for name in _POOR_LISTS_V1 for row in _read_rows(root, (name,))}
+    pairs = [
+        *_read_rows(root, ("s1s2_mapping",)),
+        *(row for rows in lists.values() for row in rows),
+    ]
     s1_of_s2 = {row[0]: row[1] for row in pairs if len(row) > 1}
     if options["sensors"] != "s2":
-        s1_of_s2 |= _read_unlisted_pairs(root, s1_of_s2)
+        for s1 in sorted(set(_list_patches(root / _FOLDERS_V1["s1"])) - set(s1_of_s2.values())):
+            folder = f"{_FOLDERS_V1['s1']}/{s1}"
+            try:
+                s2 = _read_metadata_v1(root, folder, "corresponding_s2_patch", str)
+                s1_of_s2[s2] = s1
+            except InputError as error:
+                yield ExampleItem(s1, (folder,), error=str(error))
     for patch in dict.fromkeys([*splits, *_present_patches(root, s1_of_s2, options)]):
         if patch in excluded:
             continue
@@ -138,7 +158,10 @@ def _items_v1(root: Path, options: Options) -> Iterator[ExampleItem]:
 
 def _read_split_rows(root: Path) -> dict[str, list[list[str]]]:
     """Read the rows of each of `_LISTS_V1`: a Sentinel-2 patch and its Sentinel-1 patch."""
-    lists = {name: _read_rows(root, name) for name in _LISTS_V1}
+    lists = {
+        name: _read_rows(root, [f"{prefix}{word}" for word in words for prefix in _PREFIXES])
+        for name, words in _LISTS_V1.items()
+    }
     missing = [f"{name}.csv" for name, rows in lists.items() if not rows]
     if 0 < len(missing) < len(lists):
         raise InputError(
@@ -147,26 +170,29 @@ def _read_split_rows(root: Path) -> dict[str, list[list[str]]]:
     return lists
 
 
-def _read_rows(root: Path, name: str) -> list[list[str]]:
-    """Read the rows of a publisher's list, plain or compressed; none where it is not there."""
-    plain, compressed = root / f"{name}.csv", root / f"{name}.csv.gz"
-    if plain.is_file():
-        text = plain.read_text()
-    elif compressed.is_file():
-        text = gzip.decompress(compressed.read_bytes()).decode()
-    else:
-        return []
-    return [row for row in csv.reader(text.splitlines()) if row]
+def _read_rows(root: Path, names: Sequence[str]) -> list[list[str]]:
+    """Read the rows of the first of the lists that is there, plain or compressed.
 
+    Args:
+        root: of the dataset; lists may lie in its folder `splits` too.
+        names: of the list, without suffixes.
 
-def _read_unlisted_pairs(root: Path, s1_of_s2: Mapping[str, str]) -> dict[str, str]:
-    """Read Sentinel-2 patch → Sentinel-1 patch of those that no list pairs, from their metadata."""
-    folder = _FOLDERS_V1["s1"]
-    unlisted = set(_list_patches(root / folder)) - set(s1_of_s2.values())
-    return {
-        _read_metadata_v1(root, f"{folder}/{s1}", "corresponding_s2_patch"): s1
-        for s1 in sorted(unlisted)
-    }
+    Raises:
+        InputError: the list names what is no patch.
+    """
+    for folder, name, suffix in itertools.product((root, root / "splits"), names, _SUFFIXES):
+        path = folder / f"{name}{suffix}"
+        if path.is_file():
+            rows = list(read_csv_rows(path))
+            for number, (line, row) in enumerate(rows):
+                # The first row may be a header.
+                if number and not row[0].startswith(("S1", "S2")):
+                    raise InputError(
+                        f"{path} line {line} names {row[0]!r}: patches such as "
+                        "S2A_MSIL2A_20170613T101031_0_45 are expected"
+                    )
+            return [row for _, row in rows if row[0].startswith(("S1", "S2"))]
+    return []
 
 
 def _present_patches(root: Path, s1_of_s2: Mapping[str, str], options: Options) -> list[str]:
@@ -174,7 +200,8 @@ def _present_patches(root: Path, s1_of_s2: Mapping[str, str], options: Options) 
     if options["sensors"] != "s1":
         return _list_patches(root / _FOLDERS_V1["s2"])
     s2_of_s1 = {s1: s2 for s2, s1 in s1_of_s2.items()}
-    return [s2_of_s1[s1] for s1 in _list_patches(root / _FOLDERS_V1["s1"])]
+    present = _list_patches(root / _FOLDERS_V1["s1"])
+    return [s2_of_s1[s1] for s1 in present if s1 in s2_of_s1]
 
 
 def _list_patches(folder: Path) -> list[str]:
@@ -243,7 +270,7 @@ def _item_v2(path: Path, row: Mapping[str, Any], options: Options) -> ExampleIte
 
 
 def _read_classes_v1(root: Path, folder: str, options: Options) -> list[int]:
-    labels = _read_metadata_v1(root, folder, "labels")
+    labels = list(map(str, _read_metadata_v1(root, folder, "labels", list)))
     ids = NOMENCLATURES[options["classes"]].ids
     unknown = sorted(set(labels) - set(CODE_OF))
     if unknown:
@@ -254,12 +281,15 @@ def _read_classes_v1(root: Path, folder: str, options: Options) -> list[int]:
     return [ids[CODE_OF[label]] for label in labels if CODE_OF[label] in ids]
 
 
-def _read_metadata_v1(root: Path, folder: str, key: str) -> Any:
+def _read_metadata_v1[T](root: Path, folder: str, key: str, kind: type[T]) -> T:
     path = root / folder / f"{PurePosixPath(folder).name}_labels_metadata.json"
     try:
-        return json.loads(path.read_text())[key]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path} cannot be read ({error}): fetch it anew") from error
+        value = json.loads(path.read_bytes())[key]
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}): {_ANEW}") from error
+    if not isinstance(value, kind):
+        raise InputError(f"{path} cannot be read ({key} is {value!r}): {_ANEW}")
+    return value
 
 
 BIGEARTHNET = Dataset(

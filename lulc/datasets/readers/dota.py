@@ -24,9 +24,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import shapely
 
-from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
+from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Note, Options
 from lulc.datasets.descriptions import RGB, numbered_scheme, uniform_encoding
-from lulc.datasets.files import read_image, read_lines, walk
+from lulc.datasets.files import read_image, read_lines, split_of, walk
 from lulc.datasets.shapes import LabelledShape, shape_boxes
 from lulc.errors import InputError
 
@@ -53,7 +53,6 @@ _CLASSES = {
     "helipad": ("#e88f86", 6),
 }
 _COUNTS = {"1.0": 15, "1.5": 16, "2.0": 18}
-_SPLITS = {"train": "train", "val": "validation"}
 _VERSION = re.compile(r"v(?:ersion)?-?(\d\.\d)", re.IGNORECASE)
 _HORIZONTAL = re.compile(r"hbb|task2|reclabel", re.IGNORECASE)
 _HEADER = re.compile(r"[a-z ]+:", re.IGNORECASE)
@@ -68,12 +67,12 @@ def _describe(options: Options) -> Description:
     return Description("detect", scheme.legend, encoding, gsd_m=0.3, common=scheme.common)
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
+def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
     image_paths: dict[tuple[str, str], str] = {}
     label_paths: dict[tuple[str, str], str] = {}
     for file in sorted(walk(root, (".png", ".txt"))):
         path = PurePosixPath(file)
-        split = next((folder for folder in path.parts[:-1] if folder in _SPLITS), "")
+        split = split_of(path.parent)
         key = split, path.stem
         if path.suffix.lower() == ".png":
             image_paths[key] = file
@@ -85,7 +84,10 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
                 label_paths[key] = file
     for (split, stem), label_path in label_paths.items():
         image_path = image_paths.get((split, stem), f"{split}/images/{stem}.png")
-        yield ExampleItem(stem, (image_path, label_path), split=_SPLITS[split])
+        yield ExampleItem(stem, (image_path, label_path), split=split)
+    alone = sorted(path for key, path in image_paths.items() if key not in label_paths)
+    if alone:
+        yield Note(f"{len(alone):,} images have no labels and are left out, such as {alone[0]}")
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:

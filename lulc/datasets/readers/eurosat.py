@@ -27,6 +27,7 @@ from lulc.datasets.files import (
     band_indexes,
     read_split_lists,
     scene_example,
+    split_of,
     walk,
 )
 
@@ -71,7 +72,7 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
         path = PurePosixPath(image_path)
         if path.parent.name in ids:
             classes = (ids[path.parent.name],)
-            split = splits.get(path.stem, "")
+            split = splits.get(path.stem) or split_of(path.parents[1])
             yield ExampleItem(path.stem, (image_path,), classes, split)
 
 

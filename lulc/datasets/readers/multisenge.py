@@ -29,7 +29,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
+from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Note, Options
 from lulc.datasets.descriptions import SENTINEL1_BANDS, numbered_scheme, sentinel_encoding
 from lulc.datasets.files import parse_day, read_image, read_label, require_same_shape, walk
 from lulc.errors import InputError
@@ -103,20 +103,33 @@ def _describe(options: Options) -> Description:
     )
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
+def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
+    without_images = []
     for metadata_path in walk(root, (".json",)):
         path = PurePosixPath(metadata_path)
         match = _PATCH.fullmatch(path.stem)
         if not match or path.parent.name != "labels":
             continue
-        s2, s1, classes = _read_metadata(root / metadata_path, options)
+        tile, corner = match.groups()
+        split = _SPLITS.get(tile, "train")
+        try:
+            s2, s1, classes = _read_metadata(root / metadata_path, options)
+        except InputError as error:
+            yield ExampleItem(path.stem, (metadata_path,), split=split, error=str(error))
+            continue
         images = _image_files(s2, s1, options)
-        if images:
-            tile, corner = match.groups()
-            folder = path.parents[1]
-            mask = f"ground_reference/{tile}_GR_{corner}.tif"
-            files = tuple(str(folder / file) for file in (mask, *images))
-            yield ExampleItem(path.stem, files, classes, split=_SPLITS.get(tile, "train"))
+        if not images:
+            without_images.append(metadata_path)
+            continue
+        folder = path.parents[1]
+        mask = f"ground_reference/{tile}_GR_{corner}.tif"
+        files = tuple(str(folder / file) for file in (mask, *images))
+        yield ExampleItem(path.stem, files, classes, split=split)
+    if without_images:
+        yield Note(
+            f"{len(without_images):,} patches name no images of {options['sensors']} and are left "
+            f"out, such as {without_images[0]}"
+        )
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:

@@ -15,6 +15,7 @@ otherwise. There is no validation split.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -22,7 +23,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import shapely
 
-from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
+from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Note, Options
 from lulc.datasets.descriptions import REFLECTANCE_SCALE, SENTINEL2_BANDS, uniform_encoding
 from lulc.datasets.files import (
     find_split_lists,
@@ -30,9 +31,10 @@ from lulc.datasets.files import (
     parse_day,
     read_dates,
     read_mask,
+    split_of,
     walk,
 )
-from lulc.datasets.shapes import read_shapes
+from lulc.datasets.shapes import DEGREES, read_shapes
 from lulc.errors import InputError
 from lulc.legend import LandClass, Legend
 
@@ -53,18 +55,34 @@ def _describe(_options: Options) -> Description:
     return _DESCRIPTION
 
 
-def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
+def _items(root: Path, _options: Options) -> Iterator[ExampleItem | Note]:
     paths = {PurePosixPath(file) for file in walk(root, (".tif", ".png", ".txt", ".geojson"))}
     cities = sorted({path.parents[1] for path in paths if path.parent.name == _BEFORE})
     mask_paths = _find_masks(paths)
     splits = _read_splits(root, cities)
     for city in cities:
         name = city.name
-        if name in mask_paths:
-            outline = city / f"{name}.geojson"
-            lonlat = _centre(root / outline) if outline in paths else None
-            files = (str(city), mask_paths[name])
-            yield ExampleItem(name, files, split=splits.get(name, ""), group=name, lonlat=lonlat)
+        # Lists or folders of labels give the split, and must give the same.
+        places = {split_of(mask): mask for mask in mask_paths.get(name, ())}
+        if not places:
+            yield Note(f"{city} has no labels and is left out")
+            continue
+        split = splits.get(name) or next(iter(places))
+        mask_path = places.get(split, next(iter(places.values())))
+        lonlat, error = None, ""
+        if len(places) > 1 or (split and not {split, ""} & set(places)):
+            error = (
+                f"{root / city} is listed as {split or 'nothing'}, its labels are in "
+                f"{', '.join(map(str, places.values()))}: keep those of its split"
+            )
+        outline = city / f"{name}.geojson"
+        if outline in paths:
+            try:
+                lonlat = _centre(root / outline)
+            except InputError as broken:
+                error = str(broken)
+        files = (str(city), str(mask_path))
+        yield ExampleItem(name, files, split=split, group=name, lonlat=lonlat, error=error)
 
 
 def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
@@ -81,16 +99,18 @@ def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]
     return Example(pixels, valid, label, grid, _read_days(root / city / "dates.txt"))
 
 
-def _find_masks(paths: Iterable[PurePosixPath]) -> dict[str, str]:
-    """Return the mask of each city by its name, a GeoTIFF before a picture."""
-    masks = [path for path in paths if path.parent.name == "cm"]
-    pictures = {path.parents[1].name: str(path) for path in masks if path.name == "cm.png"}
-    geotiffs = {
-        path.name.removesuffix("-cm.tif"): str(path)
-        for path in masks
-        if path.name.endswith("-cm.tif")
+def _find_masks(paths: Iterable[PurePosixPath]) -> dict[str, list[PurePosixPath]]:
+    """Return the masks of each city by its name, one of a folder: a GeoTIFF before a picture."""
+    of_folder = {
+        path.parent: path
+        # The GeoTIFF comes last.
+        for path in sorted(paths, key=lambda path: path.suffix == ".tif")
+        if path.parent.name == "cm" and (path.name == "cm.png" or path.name.endswith("-cm.tif"))
     }
-    return pictures | geotiffs
+    masks = defaultdict(list)
+    for folder, path in sorted(of_folder.items()):
+        masks[folder.parent.name].append(path)
+    return masks
 
 
 def _read_splits(root: Path, cities: Sequence[PurePosixPath]) -> dict[str, str]:
@@ -111,7 +131,7 @@ def _read_splits(root: Path, cities: Sequence[PurePosixPath]) -> dict[str, str]:
 
 
 def _centre(path: Path) -> tuple[float, float] | None:
-    shapes = [shape for shape, _ in read_shapes(path, None)]
+    shapes = [shape for shape, _ in read_shapes(path, DEGREES)]
     west, south, east, north = shapely.total_bounds(shapes)
     return (float(west + east) / 2, float(south + north) / 2) if shapes else None
 

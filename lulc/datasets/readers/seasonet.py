@@ -12,11 +12,13 @@ summer show.
 
 Patches with the same coordinates are a group: the same ground in several seasons, which is what
 retrieval pairs.
+
+max_cloud, max_snow: patches with more in the columns `Clouds` or `Snow`, in their unit, are left
+out.
 """
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -25,16 +27,18 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from lulc.datasets import corine
-from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
+from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Note, Options
 from lulc.datasets.descriptions import (
     REFLECTANCE_SCALE,
     Scheme,
+    number_option,
     numbered_scheme,
     uniform_encoding,
 )
 from lulc.datasets.files import SPLIT_NAMES, find_split_lists, read_label, read_sample_bands
 from lulc.errors import InputError
 from lulc.legend import NODATA, Legend
+from lulc.tables.csv_files import read_csv_rows
 
 _SIDE = 120
 _FILE_BANDS = {
@@ -48,6 +52,8 @@ _BANDS = {
     band: (end, index) for end, bands in _FILE_BANDS.items() for index, band in enumerate(bands, 1)
 }
 _COLUMNS = ("Index", "Season", "Grid", "Latitude", "Longitude", "Classes", "Path")
+# Column of a patch → the option with its greatest number.
+_LIMITED = {"Clouds": "max_cloud", "Snow": "max_snow"}
 _LISTS = {split: f"{name}.csv" for name, split in SPLIT_NAMES.items()}
 # The classes of CORINE that Germany has not.
 _ABSENT = (212, 213, 223, 241, 242, 243, 244, 323, 334, 335, 422)
@@ -71,7 +77,7 @@ def _describe(options: Options) -> Description:
     )
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
+def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
     metadata = root / "meta.csv"
     if not metadata.is_file():
         raise InputError(f"{root} has no meta.csv: datasets.root must be the folder that holds it")
@@ -80,22 +86,34 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
         for split, path in find_split_lists(root / "splits", _LISTS).items()
         for index in path.read_text().split()
     }
-    with metadata.open(newline="") as lines:
-        rows = csv.reader(lines)
-        header = next(rows, [])
-        missing = [name for name in _COLUMNS if name not in header]
-        if missing:
-            raise InputError(f"{metadata} has no column {', '.join(missing)}: fetch it anew")
-        positions = [header.index(name) for name in _COLUMNS]
-        for row in rows:
-            try:
-                item = _parse_row([row[i] for i in positions], options, splits)
-            except (IndexError, KeyError, ValueError) as error:
-                raise InputError(
-                    f"{metadata} line {rows.line_num} cannot be read ({error!r}): fetch it anew"
-                ) from error
-            if item is not None:
-                yield item
+    limits = {
+        column: number_option("seasonet", options, option, np.inf)
+        for column, option in _LIMITED.items()
+        if options[option]
+    }
+    rows = read_csv_rows(metadata)
+    _, header = next(rows, (0, []))
+    missing = [name for name in (*_COLUMNS, *limits) if name not in header]
+    if missing:
+        raise InputError(f"{metadata} has no column {', '.join(missing)}: fetch it anew")
+    positions = [header.index(name) for name in _COLUMNS]
+    limited = [(header.index(column), limit) for column, limit in limits.items()]
+    left_out = 0
+    for line, row in rows:
+        try:
+            item = _parse_row([row[i] for i in positions], options, splits)
+            # What gives no number is no less than the limit.
+            is_clear = item is None or all(float(row[i]) <= limit for i, limit in limited)
+        except (IndexError, KeyError, ValueError) as error:
+            reason = f"{metadata} line {line} cannot be read ({error!r}): fetch it anew"
+            yield ExampleItem(f"line-{line}", (metadata.name,), error=reason)
+            continue
+        if item is not None and is_clear:
+            yield item
+        left_out += not is_clear
+    if left_out:
+        chosen = " or ".join(f"{column} above {limit:g}" for column, limit in limits.items())
+        yield Note(f"{left_out:,} patches with {chosen} are left out")
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
@@ -153,6 +171,8 @@ SEASONET = Dataset(
         "level": ("3", "2", "1"),
         "season": ("all", "spring", "summer", "fall", "winter", "snow"),
         "grid": ("1", "2", "both"),
+        "max_cloud": (),
+        "max_snow": (),
     },
     describe=_describe,
     items=_items,

@@ -97,9 +97,13 @@ def _describe(options: Options) -> Description:
 def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
     kinds = (*_SENSORS[options["sensors"]], "lc")
     files: dict[_Patch, dict[str, str]] = {}
+    twice: dict[_Patch, str] = {}
     for file in walk(root, (".tif",)):
         if match := _NAME.fullmatch(PurePosixPath(file).stem):
-            files.setdefault(_Patch(match[1], match[3], match[4]), {})[match[2]] = file
+            patch = _Patch(match[1], match[3], match[4])
+            other = files.setdefault(patch, {}).setdefault(match[2], file)
+            if other != file:
+                twice[patch] = f"{root / file} is there twice, also as {other}: remove one"
     listed, scene_splits = _read_lists(root), _read_scene_splits(root)
     # What a list names and the archive lacks is an item that cannot be read, unless none of its
     # season was fetched.
@@ -115,7 +119,8 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
         scene_split = scene_splits.get((season, scene), "train")
         split = listed.get(patch, "") if listed else scene_split
         name = f"{season}_{scene}_{number}"
-        yield ExampleItem(name, paths, split=split, group=f"{season}/{scene}")
+        error = twice.get(patch, "")
+        yield ExampleItem(name, paths, split=split, group=f"{season}/{scene}", error=error)
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:

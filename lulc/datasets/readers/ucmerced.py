@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
 from lulc.datasets.descriptions import RGB, numbered_scheme, uniform_encoding
-from lulc.datasets.files import band_indexes, scene_example, walk
+from lulc.datasets.files import band_indexes, scene_example, split_of, walk
 
 _CLASSES = {
     # Name, which is that of the folder: colour, id in the common legend.
@@ -53,7 +53,8 @@ def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
     for image_path in walk(root, (".tif",)):
         path = PurePosixPath(image_path)
         if path.parent.name in ids:
-            yield ExampleItem(path.stem, (image_path,), classes=(ids[path.parent.name],))
+            split = split_of(path.parents[1])
+            yield ExampleItem(path.stem, (image_path,), (ids[path.parent.name],), split)
 
 
 def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:

@@ -86,7 +86,7 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
             yield ExampleItem(
                 name,
                 (before_path, after_path, *label_paths),
-                split=_SPLITS.get(split_folder.name, ""),
+                split=_SPLITS.get(split_folder.name.lower(), ""),
                 group=disaster,
             )
 
