@@ -25,6 +25,7 @@ from lulc.raster.cog import pyramid, read_tags, write_cog
 from lulc.tables import arrays, files, layout
 from lulc.tables.files import Location
 from lulc.tables.ledger import LedgerRow
+from lulc.tables.store import table_guard
 
 
 def group_key(period: str, col: int, row: int, group: int) -> str:
@@ -63,7 +64,8 @@ def write_group(key: Mapping[str, Any], spec: RasterSpec) -> list[LedgerRow]:
     path = raster_path(key["key"], spec.name)
     row = _current_row(path, spec)
     if row is None or row.fingerprint != key["fingerprint"]:
-        class_map = mosaic_predictions([spec.out / p for p in key["paths"]], spec.tiling)
+        with table_guard(f"one of {', '.join(key['paths'])} in {spec.out}"):
+            class_map = mosaic_predictions([spec.out / p for p in key["paths"]], spec.tiling)
         valid_pixels = int(np.count_nonzero(class_map.classes != NODATA))
         row = LedgerRow(
             "rasters", key["key"], key["fingerprint"], path=path, valid_pixels=valid_pixels

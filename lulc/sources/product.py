@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import lzma
+import os
 import posixpath
 import re
 import tarfile
@@ -11,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -41,6 +42,14 @@ _CHUNK_BYTES = 4 << 20  # read at once
 _MAX_RATIO = 1000  # of a packed file's size to its compressed size
 
 
+def is_packed(path: str) -> bool:
+    """Return whether the product at a path or address is a zip or tar, by its name.
+
+    A folder on this machine's disk may have such a name as well.
+    """
+    return path.lower().endswith(PACKED) and not os.path.isdir(path)
+
+
 @dataclass(frozen=True)
 class Tree:
     """The files of one product."""
@@ -54,7 +63,7 @@ class Tree:
     @property
     def packed(self) -> bool:
         """Whether the product is a zip or tar."""
-        return self.path.lower().endswith(PACKED)
+        return is_packed(self.path)
 
     def href(self, name: str) -> str:
         """Return the href by which the raster reader opens a file."""
@@ -141,25 +150,35 @@ def open_tree(path: str) -> Tree:
     """
     store, store_path = _store(path)
     try:
-        if path.lower().endswith(PACKED):
+        if is_packed(path):
             return _open_packed(path, store, store_path)
-        files = store.get_file_info(pafs.FileSelector(store_path, recursive=True))
+        sizes = _sizes_in_store(store, store_path) if is_address(path) else _sizes(Path(path))
     except _DAMAGE as error:
         raise InputError(
             f"{redact_url(path)} cannot be listed ({error}): "
             "check the path, or download the product again"
         ) from error
-    folder = store_path.rstrip("/")
-    sizes = {
-        file.path[len(folder) + 1 :]: file.size or 0
-        for file in files
-        if file.type == pafs.FileType.File and not is_hidden(file.path[len(folder) + 1 :])
-    }
 
     def open_file(name: str) -> Any:
-        return store.open_input_file(f"{folder}/{name}")
+        return store.open_input_file(f"{store_path.rstrip('/')}/{name}")
 
     return Tree(path.rstrip("/"), dict(sorted(sizes.items())), open_file)
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    # File name → bytes; 0 of a link that leads nowhere, which fails when it is read.
+    files = {name: folder / name for name in paths.list_names(folder)}
+    return {name: path.stat().st_size if path.exists() else 0 for name, path in files.items()}
+
+
+def _sizes_in_store(store: pafs.FileSystem, folder: str) -> dict[str, int]:
+    start = len(folder.rstrip("/")) + 1
+    files = store.get_file_info(pafs.FileSelector(folder, recursive=True))
+    return {
+        file.path[start:]: file.size or 0
+        for file in files
+        if file.type == pafs.FileType.File and not is_hidden(file.path[start:])
+    }
 
 
 def _store(path: str) -> tuple[pafs.FileSystem, str]:

@@ -12,7 +12,7 @@ from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.paths import list_names
 from lulc.sources.archives import is_archive, unpack_hint
-from lulc.sources.product import PACKED, is_hidden, is_product_metadata, open_tree
+from lulc.sources.product import is_hidden, is_packed, is_product_metadata, open_tree
 from lulc.sources.readers import landsat
 from lulc.sources.readers.geotiff import GEOTIFF
 from lulc.sources.readers.landsat import LANDSAT
@@ -85,8 +85,7 @@ def source_of(archive: Archive) -> Source:
 
 
 def _detect(archive: Archive) -> Source:
-    is_packed = archive.path.lower().endswith(PACKED)
-    candidates = _OF_PACKED_PRODUCTS if is_packed else SOURCES.values()
+    candidates = _OF_PACKED_PRODUCTS if is_packed(archive.path) else SOURCES.values()
     with read_guard(f"archive {archive.path}"):
         names = _file_names(archive.path)
         source = next((each for each in candidates if each.accepts(archive, names)), None)
@@ -136,11 +135,10 @@ def _tell_unread_files(archive: Archive, names: Sequence[str]) -> None:
 def _file_names(archive_path: str) -> Sequence[str]:
     # Names of an archive's files, relative to it, in order; of a zip or tar also those inside.
     path = Path(archive_path)
-    is_packed = archive_path.lower().endswith(PACKED)
-    if "://" in archive_path and not is_packed:
-        return list(open_tree(archive_path).sizes)
     if path.is_dir():
         return list_names(path)
-    if is_packed and path.is_file():
+    if "://" in archive_path and not is_packed(archive_path):
+        return list(open_tree(archive_path).sizes)
+    if is_packed(archive_path) and path.is_file():
         return [path.name, *open_tree(archive_path).sizes]
     return [path.name]

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.redact import redact_url
-from lulc.sources.product import PACKED, Tree, is_hidden, open_tree
+from lulc.sources.product import Tree, is_hidden, is_packed, open_tree
 from lulc.sources.source import SceneItem
 
 
@@ -53,7 +53,7 @@ def list_products(archive: Archive, product: str, metadata: str) -> Iterator[Sce
         An item for every product, in order.
     """
     path = archive.path if "://" in archive.path else str(Path(archive.path).absolute())
-    if path.lower().endswith(PACKED):
+    if is_packed(path):
         yield SceneItem(path, plain_stem(path))
         return
     tree = open_tree(str(Path(path).parent) if Path(path).is_file() else path)

@@ -19,6 +19,7 @@ from lulc.legend import NODATA, Legend
 from lulc.stats import confusion
 from lulc.tables import arrays
 from lulc.tables.schemas import ACCURACY, CONFUSION
+from lulc.tables.store import table_guard
 
 Matrices = dict[tuple[str, str, str], np.ndarray]
 """(period, model, split) → (K, K + 1) confusion matrix."""
@@ -54,12 +55,13 @@ class Maps:
         path = self.paths.get(f"{period}/{self.tiling.name}/{col}_{row}")
         if path is None:
             return None
-        file = pq.ParquetFile(self.out / path)
-        tile_ids = file.read(["tile_id"])["tile_id"].to_pylist()
-        if tile_id not in tile_ids:
-            return None
-        row_group = file.read_row_group(tile_ids.index(tile_id), _CLASSES)
-        return dict(row_group.to_pylist()[0])
+        with table_guard(self.out / path):
+            file = pq.ParquetFile(self.out / path)
+            tile_ids = file.read(["tile_id"])["tile_id"].to_pylist()
+            if tile_id not in tile_ids:
+                return None
+            row_group = file.read_row_group(tile_ids.index(tile_id), _CLASSES)
+            return dict(row_group.to_pylist()[0])
 
 
 def compare(key: Mapping[str, Any], maps: Maps) -> list[dict[str, Any]]:
@@ -76,7 +78,9 @@ def compare(key: Mapping[str, Any], maps: Maps) -> list[dict[str, Any]]:
         InputError: the map of a tile is on another grid than its samples.
     """
     by_tile = defaultdict(list)
-    samples = pq.read_table(maps.out / key["path"], columns=_LABEL, partitioning=None).to_pylist()
+    with table_guard(maps.out / key["path"]):
+        table = pq.read_table(maps.out / key["path"], columns=_LABEL, partitioning=None)
+        samples = table.to_pylist()
     for sample in samples:
         by_tile[sample["tile_id"], sample["period"]].append(sample)
     matrices = _empty_matrices(maps.legend)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from lulc.errors import InputError
+from lulc.guard import read_guard
 from lulc.tables import files, layout, schemas
 from lulc.tables.files import Location, write_atomic
 
@@ -21,6 +23,11 @@ _FOOTER_KEY = b"lulc"
 def table_folder(out: Location, name: str) -> Location:
     """Return where the table of this name lies."""
     return out / layout.table(name)
+
+
+def table_guard(location: Location | str) -> AbstractContextManager[None]:
+    """Return the guard around reading a file of a table, or the table's folder."""
+    return read_guard(location, "delete the damaged file and run the stage that makes it")
 
 
 def schema_of(out: Location, name: str) -> pa.Schema:
@@ -58,15 +65,16 @@ def read_table(out: Location, name: str, columns: list[str] | None = None) -> pa
     """Return a table, or some of its columns; an empty one where nothing has been written.
 
     Raises:
-        InputError: the files do not have the columns of the table's schema.
+        InputError: a file is damaged, or lacks columns of the table's schema.
     """
     schema = schema_of(out, name)
     folder = table_folder(out, name)
     if not files.list_tables(folder):
         return schema.empty_table().select(columns or schema.names)
-    dataset = ds.dataset(folder, format="parquet", partitioning="hive")
-    schemas.check_schema(dataset.schema, schema, str(folder))
-    return dataset.to_table(columns=columns or schema.names)
+    with table_guard(folder):
+        dataset = ds.dataset(folder, format="parquet", partitioning="hive")
+        schemas.check_schema(dataset.schema, schema, str(folder))
+        return dataset.to_table(columns=columns or schema.names)
 
 
 def write_rows(

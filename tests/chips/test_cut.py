@@ -24,7 +24,7 @@ from lulc.chips.tiling import make_tiling
 from lulc.errors import InputError
 from lulc.geo.grid import WGS84, Grid, footprint, project, transformer
 from lulc.geo.tiling import Tiling
-from lulc.sources.scene import LAYER, Scene
+from lulc.sources.scene import LAYER, Clear, Scene
 from lulc.tables import schemas, store
 from lulc.tables.encoding import Encoding, merge_encodings, recode
 from tests.helpers.synthetic_scenes import (
@@ -367,3 +367,15 @@ def test_tilings_are_named_after_what_they_are(tmp_path: Path) -> None:
     turned = replace(UTM33, transform=tuple((UTM33.affine @ UTM33.affine.rotation(10))[:6]))
     with pytest.raises(InputError, match="rotated"):
         tiling(like=str(write_raster(tmp_path / "turned.tif", texture(UTM33), turned)))
+
+
+def test_a_scene_that_a_library_stumbles_over_is_unreadable(tmp_path: Path) -> None:
+    # No quality layer has bits before its first one: Python refuses the shift.
+    quality = np.ones(UTM33.shape, "uint8")
+    good = make_scene(tmp_path, "good", {"red": texture(UTM33), "quality": quality})
+    harmful = Clear("quality", (1,), bits=-1)
+    bad = make_scene(tmp_path, "bad", {"red": texture(UTM33), "quality": quality})
+    made = _cut_all([replace(bad, clear=(harmful,)), good], ChipSpec(OWN, RGB, halo=0, span=4))
+    assert set(made.unreadable) == {"bad"}
+    assert made.unreadable["bad"].startswith("scene bad cannot be read (ValueError: ")
+    assert {chip.scene_ids for chip in made.chips} == {("good",)}

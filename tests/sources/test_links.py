@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from urllib.parse import quote
 
@@ -9,6 +10,7 @@ import pytest
 
 from lulc.config import Archive
 from lulc.errors import InputError
+from lulc.raster.reader import read_whole
 from lulc.sources.items import ItemsKey, Reading, list_items, read_items
 from lulc.sources.registry import source_of
 from lulc.sources.scene import Scene
@@ -81,7 +83,7 @@ def test_a_linked_product_alone_is_found(tmp_path: Path, sensor: str) -> None:
     assert read_one(Archive(str(archive))).source == sensor
 
 
-@pytest.mark.parametrize("name", [*(set(NAMES) - {"!"}), "a%2520b", "%2e%2e", "S2:B04"])
+@pytest.mark.parametrize("name", [*NAMES, "a%2520b", "%2e%2e", "S2:B04"])
 @pytest.mark.parametrize("encode", [str, quote])
 def test_hrefs_name_files_of_any_name_plain_or_encoded(
     tmp_path: Path, name: str, encode: type[str]
@@ -104,6 +106,34 @@ def test_an_archive_in_a_folder_of_any_name(tmp_path: Path) -> None:
     folder = tmp_path / AWKWARD / AWKWARD
     raster(folder / f"{AWKWARD}_20240601.tif")
     assert scene_ids(Archive(str(folder))) == [f"{AWKWARD}_20240601"]
+    sentinel2.make_product(folder, "2A", "05.11", ("B04",))
+    assert read_one(Archive(str(folder))).source == "sentinel2"
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A zip of a Sentinel-2 product and a tar of a Landsat product."""
+    folder = tmp_path_factory.mktemp("packed")
+    safe = sentinel2.make_product(folder / "safe", "2A", "05.11", ("B04",))
+    landsat.make(folder / "usgs", landsat.OLI9, "OLI_TIRS", ["4"])
+    made = (("zip", safe.parent, safe.name), ("tar", folder / "usgs", landsat.OLI9))
+    return {
+        form: Path(shutil.make_archive(str(folder / form / name), form, root))
+        for form, root, name in made
+    }
+
+
+@pytest.mark.parametrize("name", [*NAMES, "x.zip!", "y.tar"])
+@pytest.mark.parametrize("form", ["zip", "tar"])
+def test_packed_products_in_a_folder_of_any_name(
+    packed: dict[str, Path], tmp_path: Path, name: str, form: str
+) -> None:
+    (tmp_path / name).mkdir()
+    shutil.copy(packed[form], tmp_path / name)
+    archive = Archive(str(tmp_path / name))
+    scene = read_one(archive)
+    for band in scene.bands:
+        assert read_whole(band.href)[1].size
 
 
 def test_a_link_that_leads_nowhere_is_a_bad_item(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from lulc.config import TrainConf
 from lulc.errors import InputError, SetupError
-from lulc.tables import files, ledger, schemas, store
+from lulc.tables import files, layout, ledger, schemas, store
 
 
 def test_a_write_that_fails_leaves_nothing_under_the_final_name(tmp_path: Path) -> None:
@@ -70,3 +70,12 @@ def test_tables_are_checked_column_by_column(tmp_path: Path) -> None:
         r"  model: expected string, found no such column",
     ):
         schemas.check_schema(wrong, schemas.ACCURACY, "accuracy")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + bytes(100) + b"PAR1"])
+def test_a_damaged_file_of_a_table_is_named_with_its_remedy(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / layout.table_file("regions")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"part-0\.parquet.*delete the damaged file and run"):
+        store.read_table(tmp_path, "regions")

@@ -27,7 +27,7 @@ from lulc.sources.header import (
     require_bands,
     with_fingerprint,
 )
-from lulc.sources.product import PACKED, Tree, is_hidden, open_tree
+from lulc.sources.product import PACKED, Tree, is_hidden, is_packed, open_tree
 from lulc.sources.quality_masks import (
     QualityLayer,
     QualityMask,
@@ -102,7 +102,7 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     # is an MTL is its own product. Files without an MTL are a product too: it fails when it is
     # read, so that it is reported.
     path = archive.path if "://" in archive.path else str(Path(archive.path).absolute())
-    if path.lower().endswith(PACKED):
+    if is_packed(path):
         yield SceneItem(path, re.sub(r"(\.tar)?\.\w+$", "", PurePosixPath(path).name))
         return
     if file := _FILE.fullmatch(path):

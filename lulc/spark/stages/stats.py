@@ -120,4 +120,5 @@ def _own_rasters(context: StageContext) -> list[MapFiles]:
 def _count_file(
     name: str, pairs: Pairs, region_at: RegionAt, folder: Path, min_confidence: float
 ) -> Rows:
-    return zonal.count_block(folder / name, pairs, region_at, min_confidence)
+    with store.table_guard(folder / name):
+        return zonal.count_block(folder / name, pairs, region_at, min_confidence)
