@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import shapely
@@ -14,6 +15,8 @@ from lulc.geo.tiling import Tiling
 
 Cell = tuple[int, int]
 """(col, row) of a block's top left tile."""
+Bounds = tuple[float, float, float, float]
+"""xmin, ymin, xmax and ymax in the tiling's CRS."""
 
 
 def find_cells(
@@ -35,14 +38,15 @@ def find_cells(
         for polygon in getattr(footprint, "geoms", [footprint]):
             bounds = _bounds(polygon, tiling.crs)
             if bounds is not None:
-                cells.update(tiling.cells(bounds, span))
+                for moved in _turns(bounds, tiling):
+                    cells.update(tiling.cells(moved, span))
     if area is not None:
         shapely.prepare(area)
     touching = (cell for cell in cells if area is None or _touches(cell, tiling, span, area))
     return sorted(touching, key=lambda cell: cell[::-1])
 
 
-def _bounds(outline: BaseGeometry, crs: str) -> tuple[float, float, float, float] | None:
+def _bounds(outline: BaseGeometry, crs: str) -> Bounds | None:
     # A footprint may reach beyond what the tiling's CRS covers: points without coordinates in it
     # are left out.
     points = shapely.get_coordinates(grid.project(outline, grid.WGS84, crs))
@@ -51,6 +55,18 @@ def _bounds(outline: BaseGeometry, crs: str) -> tuple[float, float, float, float
         return None
     (xmin, ymin), (xmax, ymax) = points.min(0), points.max(0)
     return float(xmin), float(ymin), float(xmax), float(ymax)
+
+
+def _turns(bounds: Bounds, tiling: Tiling) -> Iterator[Bounds]:
+    # A tiling of the pixels of one raster may lie any number of turns beyond 180.
+    turn = grid.turn_of(tiling.crs)
+    if turn is None or tiling.extent is None:
+        yield bounds
+        return
+    west, south, east, north = bounds
+    end = tiling.x0 + tiling.extent[1] * tiling.resolution
+    for k in range(math.ceil((tiling.x0 - east) / turn), math.floor((end - west) / turn) + 1):
+        yield west + k * turn, south, east + k * turn, north
 
 
 def _touches(cell: Cell, tiling: Tiling, span: int, area: BaseGeometry) -> bool:

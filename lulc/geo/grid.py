@@ -16,9 +16,12 @@ from pyproj.exceptions import ProjError
 from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError
-from lulc.geo.antimeridian import polygon_of_ring
+from lulc.geo.antimeridian import only_polygons, polygon_of_ring, wrap_longitudes
 
 WGS84 = "EPSG:4326"
+RIM = 1e-7
+"""Degrees short of half a turn at which a projection's rim is taken: at half a turn itself rounding
+decides between east and west."""
 METRES_A_DEGREE = 111_320.0
 """Upper bound of the length of a degree of longitude or latitude."""
 # Names that stand for no datum.
@@ -67,19 +70,43 @@ def transform_points(
     Between two CRSs of degrees a longitude keeps its turn: 190 does not become -170.
     """
     target_x, target_y = transformer(source_crs, target_crs).transform(x, y)
-    source_turn, target_turn = turn_of(source_crs), turn_of(target_crs)
-    if source_turn and target_turn:
+    if parse_crs(source_crs).is_geographic and parse_crs(target_crs).is_geographic:
+        source_turn, target_turn = turn_of(source_crs), turn_of(target_crs)
+        assert source_turn is not None
+        assert target_turn is not None
         target_x = target_x + target_turn * np.round(x / source_turn - target_x / target_turn)
     return target_x, target_y
 
 
 @lru_cache(maxsize=256)
 def turn_of(crs: str) -> float | None:
-    """Return how far it is round the Earth in a CRS of degrees, in its unit; None of others."""
+    """Return how far it is round the Earth along x, in units of a CRS.
+
+    That is a whole turn of degrees, or the width of the Earth in a projection whose meridians are
+    parallel lines, such as Mercator's; None of other projections.
+    """
     parsed = parse_crs(crs)
-    if not parsed.is_geographic:
-        return None
-    return 2 * math.pi / parsed.axis_info[0].unit_conversion_factor
+    if parsed.is_geographic:
+        return 2 * math.pi / parsed.axis_info[0].unit_conversion_factor
+    # The two sides of the meridian opposite to the central one, at the equator and further north.
+    lon = central_meridian(crs) + np.array([-180, 180, -180, 180]) * (1 - 1e-12)
+    x, y = transformer(WGS84, crs).transform(lon, np.array([0.0, 0.0, 60.0, 60.0]))
+    width = abs(x[1] - x[0])
+    offsets = np.abs([x[2] - x[0], x[3] - x[1], y[1] - y[0], y[3] - y[2]])
+    return float(width) if np.isfinite(width) and (offsets < 1e-9 * width).all() else None
+
+
+def central_meridian(crs: str) -> float:
+    """Return the longitude in degrees of a projection's central meridian; 0 where it has none."""
+    parsed = parse_crs(crs)
+    operation, meridian = parsed.coordinate_operation, parsed.prime_meridian
+    greenwich = 0.0
+    if meridian is not None:
+        greenwich = math.degrees(meridian.longitude * meridian.unit_conversion_factor)
+    for parameter in operation.params if operation is not None else ():
+        if parameter.name in ("Longitude of natural origin", "Longitude of origin"):
+            return greenwich + math.degrees(parameter.value * parameter.unit_conversion_factor)
+    return greenwich
 
 
 @lru_cache(maxsize=1024)
@@ -253,15 +280,22 @@ def footprint(grid: Grid) -> BaseGeometry:
     Raises:
         InputError: fewer than three border points have a longitude and latitude.
     """
+    earth = rim(grid.crs)
+    if earth is not None and not earth.contains(outline(grid)):
+        return _footprint_within(earth, grid)
     lon, lat = _fill_pole_longitudes(*_border_degrees(grid))
     finite = np.isfinite(lon) & np.isfinite(lat)
     if finite.sum() < 3:
-        raise InputError(
-            f"a grid of CRS {grid.crs[:40]} with bounds {grid.bounds} lies where its CRS "
-            "has no longitudes and latitudes"
-        )
+        raise _not_on_earth(grid)
     lon, lat = lon[finite], lat[finite]
     return polygon_of_ring(np.append(lon, lon[0]), np.append(lat, lat[0]))
+
+
+def _not_on_earth(grid: Grid) -> InputError:
+    return InputError(
+        f"a grid of CRS {grid.crs[:40]} with bounds {grid.bounds} lies where its CRS "
+        "has no longitudes and latitudes"
+    )
 
 
 def _border_degrees(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
@@ -282,6 +316,45 @@ def _border_degrees(grid: Grid) -> tuple[np.ndarray, np.ndarray]:
         )
     lon, lat = to_degrees.transform(x, y)
     return lon[:-1], lat[:-1]
+
+
+@lru_cache(maxsize=64)
+def rim(crs: str) -> BaseGeometry | None:
+    """Return the outline of the Earth, to some metres, in a projection that shows it once.
+
+    Beyond it the inverse gives places on the other side of the Earth.
+
+    Returns:
+        The outline where parallels are straight lines, as in the sinusoidal projection; None of
+        other projections, and of those that go round (see `turn_of`).
+    """
+    if turn_of(crs) is not None:
+        return None
+    lat = np.linspace(-90, 90, 3601)
+    to_crs, middle = transformer(WGS84, crs), central_meridian(crs)
+    offsets = np.array([RIM - 180, -90, 0, 90, 180 - RIM])
+    x, y = to_crs.transform(np.add.outer(offsets, 0 * lat) + middle, lat + 0 * offsets[:, None])
+    if not np.isfinite([x, y]).all() or np.ptp(y, axis=0).max() > 1e-9 * np.abs(y).max():
+        return None
+    left, right = np.column_stack([x[0], y[0]]), np.column_stack([x[-1], y[-1]])
+    earth = shapely.Polygon(np.concatenate([right, left[::-1]]))
+    shapely.prepare(earth)
+    return earth if earth.is_valid else None
+
+
+def _footprint_within(earth: BaseGeometry, grid: Grid) -> BaseGeometry:
+    # earth: the rim of the grid's CRS.
+    step = max(grid.shape) * max(grid.resolution) / 16
+    shown = shapely.segmentize(outline(grid), step).intersection(earth)
+    if shown.area == 0:
+        raise _not_on_earth(grid)
+    middle = central_meridian(grid.crs)
+
+    def to_degrees(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        lon, lat = transformer(grid.crs, WGS84).transform(x, y)
+        return (lon - middle + 180) % 360 - 180 + middle, lat
+
+    return wrap_longitudes(map_coordinates(only_polygons(shown), to_degrees))
 
 
 def _fill_pole_longitudes(lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

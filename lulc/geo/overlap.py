@@ -66,17 +66,18 @@ class PixelMap:
 
 @lru_cache(maxsize=64)
 def turned(source: Grid, grid: Grid) -> tuple[Grid, ...]:
-    """Return a source moved by the whole turns by which it meets a grid.
+    """Return a source moved by the whole turns round the Earth by which it meets a grid.
 
     Longitudes of one place differ by whole turns: a source may count them to 360, and a grid that
-    lies across the end of a source of the whole Earth meets it twice.
+    lies across the end of a source of the whole Earth meets it twice. So in projections that go
+    round, such as Mercator's.
 
     Args:
         source: Grid of a raster, in any CRS.
         grid: The grid to be read.
 
     Returns:
-        The source itself where its CRS is not of degrees, or it meets the grid at no turn.
+        The source itself where its CRS does not go round, or it meets the grid at no turn.
     """
     turn = turn_of(source.crs)
     if turn is None:
@@ -149,7 +150,8 @@ def _source_coordinates(
 def _in_source_crs(
     crs: str, grid: Grid, x: np.ndarray, y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    # Points of a grid in another CRS; longitudes within half a turn of the grid's middle.
+    # Points of a grid in another CRS; of one that goes round, within half a turn of the grid's
+    # middle.
     if same_crs(grid.crs, crs):
         return x, y
     to_crs = transformer(grid.crs, crs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import shapely
@@ -21,10 +22,14 @@ from lulc.geo.antimeridian import (
 )
 from lulc.geo.grid import (
     METRES_A_DEGREE,
+    RIM,
     WGS84,
     Grid,
+    central_meridian,
     footprint,
+    outline,
     parse_crs,
+    rim,
     same_crs,
     transform_points,
     transformer,
@@ -152,7 +157,7 @@ def to_degrees(geometry: BaseGeometry, crs: str, origin: str) -> BaseGeometry:
             f"{origin} has bounds {projected.bounds}, which are not degrees: "
             "write the CRS of its coordinates into the file"
         )
-    if turn_of(crs):
+    if parse_crs(crs).is_geographic:
         return wrap_longitudes(projected)
     polygons = [_unwrap_polygon(polygon) for polygon in shapely.get_parts(projected)]
     return join_polygons(shapely.get_parts(polygons))
@@ -170,7 +175,7 @@ def check_sides(polygons: BaseGeometry | np.ndarray, crs: str, origin: str) -> N
         InputError: it is not said which way round a side goes.
     """
     turn = turn_of(crs)
-    side = find_long_side(polygons, turn) if turn else None
+    side = find_long_side(polygons, turn) if turn and parse_crs(crs).is_geographic else None
     if side is not None:
         raise InputError(
             f"{origin} has a side from longitude {side[0]:g} to {side[1]:g}, which does not say "
@@ -190,7 +195,7 @@ def bounds_in(grid: Grid, crs: str) -> tuple[float, float, float, float] | None:
     """
     if same_crs(grid.crs, crs):
         return grid.bounds
-    if turn_of(crs) is None:
+    if not parse_crs(crs).is_geographic:
         to_crs = transformer(grid.crs, crs)
         bounds = to_crs.transform_bounds(*grid.bounds, densify_pts=21)
         return bounds if np.isfinite(bounds).all() else None
@@ -213,12 +218,32 @@ def widen(bounds: tuple[float, float, float, float]) -> tuple[float, float, floa
     return west - margin, south - margin, east + margin, north + margin
 
 
+@lru_cache(maxsize=1024)
+def outline_on_earth(grid: Grid) -> BaseGeometry:
+    """Return the outline, in its own CRS, of the part of a grid that shows the Earth.
+
+    A tile at the rim of the world, as of the sinusoidal grid of MODIS, lies partly outside.
+    """
+    whole = outline(grid)
+    earth = rim(grid.crs)
+    if earth is None or earth.contains(whole):
+        return whole
+    south, north = -90.0, 90.0
+    shown = whole.intersection(earth)
+    if not shown.is_empty:
+        _, lat = transformer(grid.crs, WGS84).transform(*shapely.get_coordinates(shown).T)
+        south, north = max(south, float(lat.min()) - 1), min(north, float(lat.max()) + 1)
+    middle, half = central_meridian(grid.crs), 180 - RIM
+    exact = shapely.box(middle - half, south, middle + half, north)
+    return only_polygons(whole.intersection(reproject_exact(exact, WGS84, grid.crs)))
+
+
 def onto_grid(geometry: BaseGeometry, grid: Grid) -> BaseGeometry:
     """Return polygons in a grid's CRS, at every whole turn by which they meet the grid.
 
     Args:
         geometry: Polygons in EPSG:4326, by `to_degrees`.
-        grid: Its longitudes may be counted beyond ±180.
+        grid: It may lie any number of turns beyond 180, also in a projection that goes round.
     """
     geometry = reproject_exact(geometry, WGS84, grid.crs)
     turn = turn_of(grid.crs)

@@ -134,7 +134,10 @@ def blocks(maps: ClassMaps) -> list[dict[str, Any]]:
     for number, stack in enumerate(maps.stacks):
         tops, lefts = (range(0, size, SIDE) for size in stack.grid.shape)
         for row, col in itertools.product(tops, lefts):
-            columns = arrays.grid_columns(_block_grid(stack.grid, row, col))
+            try:
+                columns = arrays.grid_columns(_block_grid(stack.grid, row, col))
+            except InputError:  # a corner of a map of the Earth, beyond the rim
+                continue
             del columns["footprint"]
             name = f"{number}/{row}/{col}"
             for index, (period, _) in enumerate(stack.rasters):

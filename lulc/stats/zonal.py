@@ -19,7 +19,14 @@ from lulc.geo.antimeridian import narrow_bounds, only_polygons, wrap_longitudes
 from lulc.geo.areas import degrees_area, is_equal_area, pixel_areas, pixel_side_m
 from lulc.geo.coverage import count_runs, covered_share, find_runs
 from lulc.geo.grid import METRES_A_DEGREE, WGS84, Grid, footprint, outline, parse_crs, turn_of
-from lulc.geo.reproject import BORDER_M, onto_grid, reproject_exact, to_degrees, widen
+from lulc.geo.reproject import (
+    BORDER_M,
+    onto_grid,
+    outline_on_earth,
+    reproject_exact,
+    to_degrees,
+    widen,
+)
 from lulc.legend import NODATA
 from lulc.stats.regions import Region
 from lulc.tables import arrays, schemas
@@ -84,6 +91,7 @@ def count_block(
     pairs: Iterable[tuple[int, int]],
     region_at: Callable[[int], Region],
     min_confidence: float,
+    any_turn: bool = False,
 ) -> list[dict[str, Any]]:
     """Count the classes of one predictions file by region.
 
@@ -95,6 +103,8 @@ def count_block(
         pairs: (row group, region position) of every tile and region that may overlap.
         region_at: reader of a region by its position.
         min_confidence: the smallest confidence, 0–1, that `confident_m2` counts.
+        any_turn: regions are met beyond 180 too, where the tiles are those of a raster that lies
+            there. Tiles of a whole CRS show what lies beyond 180 once more at its other end.
 
     Returns:
         Rows of INSIDE, by region, period, model and class.
@@ -114,7 +124,9 @@ def count_block(
         read_pixels = lru_cache(lambda row=row: _read_pixels(file, row))
         for _, position in tile_pairs:
             region_crs = (position, tile["crs"])
-            if region_crs not in shapes:
+            if any_turn and not region_at(position).whole_map:
+                shapes[region_crs] = place_region(region_at(position), arrays.grid_from(tile))
+            elif region_crs not in shapes:
                 shapes[region_crs] = project_region(region_at(position), bounds, tile["crs"])
             counted = count_tile(tile, read_pixels, shapes[region_crs], min_confidence)
             key = (position, tile["period"], tile["model"])
@@ -243,7 +255,8 @@ def unite(grids: tuple[Grid, ...]) -> BaseGeometry:
         crs_grids = [grid for grid in grids if grid.crs == crs]
         # Neighbours' corners differ in the last digits: snapped, no gap is left between them.
         union = shapely.union_all(
-            [outline(grid) for grid in crs_grids], grid_size=min(crs_grids[0].resolution) * 1e-6
+            [outline_on_earth(grid) for grid in crs_grids],
+            grid_size=min(crs_grids[0].resolution) * 1e-6,
         )
         # A grid's sides go the way they are told, however long they are.
         if turn := turn_of(crs):

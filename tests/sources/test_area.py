@@ -57,6 +57,18 @@ def test_an_area_reaches_both_sides_of_180_however_it_is_told(
     assert min(cells)[0] < 0 < max(cells)[0]
 
 
+@pytest.mark.parametrize("west", [300.0, -60.0, -420.0])
+def test_a_raster_at_any_turn_has_the_tiles_of_its_own_pixels(west: float) -> None:
+    grid = Grid("EPSG:4326", (0.01, 0, west, 0, -0.01, -10), 100, 150)
+    own = Tiling("own", grid.crs, 0.01, 50, west, -10.0, extent=grid.shape)
+    cells = [(col, row) for row in range(2) for col in range(3)]
+    assert find_cells([footprint(grid)], own, 1, None) == cells
+    assert find_cells([footprint(grid)], own, 1, make_box((-60, -11, -59.7, -10.7))) == [(0, 1)]
+    whole = Tiling("whole", grid.crs, 0.01, 50)
+    found = find_cells([footprint(grid)], whole, 1, None)
+    assert found == [(col - 120, row + 20) for col, row in cells]
+
+
 @pytest.mark.parametrize("crs", ["EPSG:3832", "EPSG:3460", "EPSG:3031"])
 def test_an_area_in_a_projection_across_180_or_round_the_pole(tmp_path: Path, crs: str) -> None:
     x, y = {"EPSG:3832": (3.34e6, -2e6), "EPSG:3460": (2.1e6, 3.9e6), "EPSG:3031": (0, 0)}[crs]

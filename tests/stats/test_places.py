@@ -18,6 +18,7 @@ from lulc.config import MapFiles, RegionFile
 from lulc.geo.areas import degrees_area
 from lulc.geo.grid import Grid
 from lulc.geo.reproject import to_degrees
+from lulc.stats import class_rasters
 from lulc.stats.without_spark import measure_class_rasters
 from tests.helpers.synthetic_scenes import write_raster
 
@@ -140,3 +141,46 @@ def test_coarse_pixels_of_no_equal_area_add_up(
     region = to_degrees(shapely.Point(x, y).buffer(0.15 * size * side), crs, "a circle")
     found = areas_of(tmp_path, grid, np.full(grid.shape, 5, np.uint8), region)
     assert found[5] == pytest.approx(degrees_area(region), rel=1e-3)
+
+
+def test_tiles_at_the_rim_of_the_sinusoidal_grid_are_counted(tmp_path: Path) -> None:
+    side = 1111950.5197665782
+    for col in (0, 35):
+        pixel = side / 120
+        grid = Grid(MODIS_SPHERE, (pixel, 0, (col - 18) * side, 0, -pixel, -side), 120, 120)
+        write_raster(tmp_path / f"h{col:02}v10.tif", np.full(grid.shape, 7, np.uint8), grid)
+    fiji = translate(FIJI, 0, 1)
+    path = tmp_path / "regions.gpkg"
+    shapes = [fiji, box(-179.5, -14, -178.5, -13), box(0, -19, 30, -11)]
+    geopandas.GeoDataFrame({"id": list("abc")}, geometry=shapes, crs="EPSG:4326").to_file(path)
+    tables = measure_class_rasters(
+        [MapFiles(str(tmp_path / "*.tif"), "1")], [RegionFile(str(path))]
+    )
+    rows = {(r["region_id"], r["class_id"]): r["area_m2"] for r in tables.class_areas.to_pylist()}
+    for name, shape in zip("ab", shapes, strict=False):
+        true = degrees_area(to_degrees(shape, "EPSG:4326", name))
+        assert rows[name, 7] == pytest.approx(true, rel=1e-5)
+    # What lies beyond the rim in a tile is not the ground on the other side of the Earth.
+    assert rows["c", None] == pytest.approx(degrees_area(shapes[2]), rel=1e-9)
+
+
+def test_a_map_of_the_earth_within_its_rim_is_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its corners, in blocks of their own, show no place of the Earth.
+    monkeypatch.setattr(class_rasters, "SIDE", 128)
+    grid = Grid(MODIS_SPHERE, (2e4, 0, -2.002e7, 0, -2e4, 1.002e7), 1002, 2002)
+    classes = np.full(grid.shape, 7, np.uint8)
+    region = box(170, -20, 180, -10) | box(-180, 60, -160, 70)
+    found = areas_of(tmp_path, grid, classes, region)
+    assert found[7] == pytest.approx(degrees_area(region), rel=1e-5)
+
+
+@pytest.mark.parametrize("x", [1.99e7, -2.0175e7])
+def test_a_map_in_a_projection_that_goes_round_is_met_beyond_its_end(
+    tmp_path: Path, x: float
+) -> None:
+    grid = Grid("EPSG:3857", (5e3, 0, x, 0, -5e3, -1.8e6), 60, 55)
+    found = areas_of(tmp_path, grid, np.full(grid.shape, 4, np.uint8), FIJI)
+    true = degrees_area(to_degrees(FIJI, "EPSG:4326", "fiji"))
+    assert found[4] == pytest.approx(true, rel=1e-4)

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import shapely
 
 from lulc.config import Archive
 from lulc.errors import InputError
-from lulc.geo.grid import WGS84, Grid, transformer
+from lulc.geo.grid import footprint
 from lulc.paths import list_names
 from lulc.raster import hdf4
 from lulc.raster.hdf4 import Hdf4Layer
@@ -155,7 +154,7 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
         clear=mask.tests,
         properties=tuple((name, text) for name, text in properties.items() if text),
     )
-    outlines = [_footprint(header.grid) for band, header in scene_bands if band.kind != "quality"]
+    outlines = [footprint(header.grid) for band, header in scene_bands if band.kind != "quality"]
     return with_fingerprint(replace(scene, footprint=shapely.to_wkb(shapely.union_all(outlines))))
 
 
@@ -239,27 +238,6 @@ def _quality(
             f"it has {', '.join(product.layers)}"
         )
     return QualityMask((QualityLayer("quality", archive.quality),), quality_tests(archive))
-
-
-def _footprint(grid: Grid) -> shapely.Geometry:
-    # A tile at the rim of the world lies partly outside it, where the projection's inverse wraps
-    # around and comes back in.
-    left, bottom, right, top = grid.bounds
-    forward, inverse = transformer(WGS84, grid.crs), transformer(grid.crs, WGS84)
-    lat = np.linspace(-90, 90, 3601)
-    # A hair inside: at 180° itself rounding decides between east and west.
-    x, y = forward.transform(np.full(lat.shape, 180 - 1e-7), lat)
-    east, west = np.column_stack([x, y]), np.column_stack([-x, y])[::-1]
-    world = shapely.Polygon(np.concatenate([east, west]))
-    box = shapely.segmentize(shapely.box(left, bottom, right, top), (right - left) / 16)
-    outline = box.intersection(world)
-    if outline.is_empty:
-        raise InputError(
-            f"a grid with bounds {grid.bounds} lies outside the world of the sinusoidal projection"
-        )
-    return shapely.make_valid(
-        shapely.transform(outline, lambda points: np.column_stack(inverse.transform(*points.T)))
-    )
 
 
 MODIS = Source("modis", _accepts, _items, _read)

@@ -81,7 +81,8 @@ def _of_predictions(context: StageContext) -> StageResult:
         columns = ("_metadata.file_name", "_metadata.row_index", *TILE_COLUMNS)
         frame = read_parquet(context.spark(), paths).select(*columns)
         folder, confident = store.table_folder(out, "predictions"), config.stats.confident
-        count = partial(_count_file, folder=folder, min_confidence=confident)
+        any_turn = context.config.tiling.like is not None
+        count = partial(_count_file, folder=folder, min_confidence=confident, any_turn=any_turn)
         measured = measure(context, Tiles(frame, count), fingerprint)
         map_tiles = MapTiles(partial(_list_tiles, paths), of_run=True)
         write_areas(context, measured.inside, measured.outside, region_set.table, names, map_tiles)
@@ -118,7 +119,12 @@ def _own_rasters(context: StageContext) -> list[MapFiles]:
 
 
 def _count_file(
-    name: str, pairs: Pairs, region_at: RegionAt, folder: Path, min_confidence: float
+    name: str,
+    pairs: Pairs,
+    region_at: RegionAt,
+    folder: Path,
+    min_confidence: float,
+    any_turn: bool,
 ) -> Rows:
     with store.table_guard(folder / name):
-        return zonal.count_block(folder / name, pairs, region_at, min_confidence)
+        return zonal.count_block(folder / name, pairs, region_at, min_confidence, any_turn)
