@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lulc.config import Config, TilingConf
 from lulc.errors import InputError
-from lulc.geo.grid import parse_crs
+from lulc.geo.grid import crs_code, parse_crs
 from lulc.geo.tiling import Tiling
 from lulc.raster.reader import grid_of
 from lulc.tables import files
@@ -30,11 +30,11 @@ def make_tiling(config: Config) -> Tiling:
 
 def _tiling_of_crs(tiling: TilingConf) -> Tiling:
     crs = parse_crs(tiling.crs)
-    authority = crs.to_authority()
-    if authority is None:
+    code = crs_code(tiling.crs)
+    if code is None:
         crs_name = f"custom{files.fingerprint_of(crs.to_wkt())[:6]}"
     else:
-        crs_name = "".join(authority).removeprefix("EPSG")
+        crs_name = code.replace(":", "").removeprefix("EPSG")
     unit = _UNITS.get(crs.axis_info[0].unit_name, "") if crs.axis_info else ""
     name = f"{crs_name}-{tiling.resolution:g}{unit}-{tiling.size}"
     return Tiling(name, tiling.crs, tiling.resolution, tiling.size)

@@ -142,10 +142,20 @@ def crs_text(wkt: str) -> str:
         return crs_text(crs.sub_crs_list[0].to_wkt())
     if crs.is_geographic and len(crs.axis_info) == 3:
         return crs_text(crs.to_2d().to_wkt())
+    return crs_code(wkt) or wkt
+
+
+@lru_cache(maxsize=256)
+def crs_code(crs: str) -> str | None:
+    """Return the authority code that has exactly the definition of a CRS, None where none has.
+
+    Raises:
+        InputError: the text names no CRS.
+    """
     # PROJ also names codes that are merely alike: the definitions are compared.
-    authority = crs.to_authority(min_confidence=70)
-    code = ":".join(authority) if authority else wkt
-    return code if same_crs(code, wkt) else wkt
+    authority = parse_crs(crs).to_authority(min_confidence=70)
+    code = ":".join(authority) if authority else None
+    return code if code is not None and same_crs(code, crs) else None
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ if TYPE_CHECKING:
 
     from lulc.inference.class_map import ClassMap, RasterSpec
 from lulc.config import Period
-from lulc.geo.grid import Grid, footprint, parse_crs
+from lulc.geo.grid import Grid, crs_code, footprint, parse_crs
 from lulc.legend import NODATA, Legend
+from lulc.raster.address import is_address
 from lulc.redact import strip_credentials
 from lulc.tables import files, layout, store
 from lulc.tables.files import Location
@@ -241,11 +242,9 @@ def _write_xml(location: Location, root: ET.Element) -> None:
 
 
 def _projection(grid: Grid) -> dict[str, Any]:
-    crs = parse_crs(grid.crs)
-    authority = crs.to_authority(min_confidence=100)
-    code: dict[str, Any] = {"proj:code": None, "proj:wkt2": crs.to_wkt()}
-    if authority:
-        code = {"proj:code": ":".join(authority)}
+    code: dict[str, Any] = {"proj:code": crs_code(grid.crs)}
+    if code["proj:code"] is None:
+        code["proj:wkt2"] = parse_crs(grid.crs).to_wkt()
     return code | {"proj:shape": list(grid.shape), "proj:transform": list(grid.transform)}
 
 
@@ -282,7 +281,7 @@ def _find_scenes(
 
 def _public_href(href: str) -> str:
     # Without the query, which may hold a signature.
-    if "://" not in href:
+    if not is_address(href):
         return href
     return str(urlunsplit(urlsplit(strip_credentials(href))._replace(query="", fragment="")))
 

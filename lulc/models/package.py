@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lulc.errors import SetupError
 from lulc.models.contract import read_contract
 from lulc.models.mlm import make_mlm_item
 from lulc.tables import files
@@ -91,10 +90,7 @@ def place_model(source: Path, folder: Path) -> None:
             folder.rename(replaced)
         staging.rename(folder)
     except OSError as error:
-        raise SetupError(
-            f"{folder} could not be written ({error.strerror or error}): "
-            "free space or choose another --out"
-        ) from error
+        raise files.write_error(folder, error) from error
     finally:
         for leftover in (staging, replaced):
             shutil.rmtree(leftover, ignore_errors=True)

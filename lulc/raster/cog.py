@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import rasterio
-import rasterio.shutil
 from numba import njit
 from rasterio.errors import RasterioIOError
 from rasterio.io import MemoryFile
@@ -18,6 +17,7 @@ from rasterio.io import MemoryFile
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA, Legend
 from lulc.raster.views import georeference
+from lulc.raster.writer import copy_raster
 from lulc.tables.files import Location, write_atomic
 
 BLOCK = 512
@@ -130,7 +130,7 @@ def write_cog(
                         dataset.write_colormap(1, legend.palette())
 
         def copy_to(temporary: Path) -> None:
-            rasterio.shutil.copy(f"/vsimem/{folder}/x.tif", temporary, **_COG, **overviews)
+            copy_raster(f"/vsimem/{folder}/x.tif", temporary, **_COG, **overviews)
 
         write_atomic(path, copy_to)
 

@@ -30,12 +30,22 @@ _SAYS_ALPHA = re.compile(
 def alpha_bands(raster: OpenRaster) -> tuple[int, ...]:
     """Return the numbers, from 1, of the bands that say where the others are valid.
 
-    These are the bands that the file flags as alpha. One whose description says that it holds
-    something else, such as `nir`, is data: many writers flag the fourth of four bands unasked.
+    These are the bands that the file flags or describes as alpha. One that is flagged, but whose
+    description says that it holds something else, such as `nir`, is data: many writers flag the
+    fourth of four bands unasked.
     """
-    flagged = [n for n, colour in enumerate(raster.colorinterp, 1) if colour.name == "alpha"]
-    descriptions = raster.descriptions if flagged else ()
-    return tuple(n for n in flagged if _SAYS_ALPHA.fullmatch((descriptions[n - 1] or "").strip()))
+    bands = zip(raster.colorinterp, raster.descriptions, strict=True)
+    return tuple(
+        number
+        for number, (colour, description) in enumerate(bands, 1)
+        if is_alpha(colour.name, description)
+    )
+
+
+def is_alpha(colour: str, description: str | None) -> bool:
+    """Return whether a band of this colour interpretation and description is an alpha band."""
+    text = (description or "").strip()
+    return text.lower() == "alpha" or (colour == "alpha" and bool(_SAYS_ALPHA.fullmatch(text)))
 
 
 def data_bands(raster: OpenRaster) -> tuple[int, ...]:

@@ -9,10 +9,13 @@ import contextlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
 import rasterio.shutil
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import RasterioIOError
 from rasterio.io import DatasetWriter
 from rasterio.windows import Window
 
@@ -83,8 +86,24 @@ def create_cog(
     try:
         with create_geotiff(plain, target, dtype, nodata, compress="zstd") as writer:
             yield writer
-        rasterio.shutil.copy(
-            plain, path, driver="COG", COMPRESS="ZSTD", OVERVIEW_RESAMPLING="NEAREST"
-        )
+        copy_raster(plain, path, driver="COG", COMPRESS="ZSTD", OVERVIEW_RESAMPLING="NEAREST")
     finally:
         plain.unlink(missing_ok=True)
+
+
+def copy_raster(source: Path | str, target: Path, **options: Any) -> None:
+    """Copy a raster to another file.
+
+    Args:
+        source: The raster.
+        target: The file to make.
+        **options: The driver and its creation options.
+
+    Raises:
+        RasterioIOError: the file cannot be written.
+    """
+    try:
+        rasterio.shutil.copy(source, target, **options)
+    except CPLE_BaseError as error:
+        # What rasterio makes of GDAL's errors everywhere else.
+        raise RasterioIOError(str(error)) from error

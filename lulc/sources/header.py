@@ -19,13 +19,13 @@ from lulc.geo import areas
 from lulc.geo.grid import Grid, footprint, is_on_earth, parse_crs
 from lulc.raster import access, reader
 from lulc.raster.address import path_of, split_archive
-from lulc.raster.pixels import is_real
+from lulc.raster.pixels import is_alpha, is_real
 from lulc.redact import redact_url
 from lulc.sources.scene import Scene
 from lulc.tables.files import file_identity, fingerprint_of
 
 # GDAL's colour interpretations that name a band. Not gray, which any file of one band has.
-_COLOURS = ("red", "green", "blue", "nir", "pan", "coastal", "alpha")
+_COLOURS = ("red", "green", "blue", "nir", "pan", "coastal")
 _METRES_PER_DEGREE = 111_320  # at the equator
 
 
@@ -64,13 +64,16 @@ class Header:
 
     @property
     def band_names(self) -> tuple[str, ...]:
-        """Distinct band names: descriptions, else colour interpretations, else b1, b2, …."""
+        """Distinct band names: descriptions, else colour interpretations, else b1, b2, ….
+
+        Every alpha band is named `alpha`.
+        """
         names = [
-            plain_name(description) if description else colour if colour in _COLOURS else ""
-            for description, colour in zip(self.descriptions, self.colours, strict=True)
+            _band_name(colour, description)
+            for colour, description in zip(self.colours, self.descriptions, strict=True)
         ]
         return tuple(
-            name if name and names.count(name) == 1 else f"b{index}"
+            name if name == "alpha" or (name and names.count(name) == 1) else f"b{index}"
             for index, name in enumerate(names, 1)
         )
 
@@ -125,6 +128,15 @@ class Header:
             index: Band number in the file, from 1.
         """
         return self.band(name, index, metadata=BandMetadata(kind="quality"))
+
+
+def _band_name(colour: str, description: str | None) -> str:
+    # "" where the file names the band neither way.
+    if is_alpha(colour, description):
+        return "alpha"
+    if description:
+        return plain_name(description)
+    return colour if colour in _COLOURS else ""
 
 
 def open_header(href: str) -> Header:

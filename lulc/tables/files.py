@@ -7,6 +7,7 @@ so that another kind of store needs changes here alone.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import lulc
-from lulc.errors import SetupError
+from lulc.errors import InputError, LulcError, SetupError
 
 type Location = Path
 """Where something lies; `location / place` joins a name with forward slashes to it."""
@@ -109,6 +110,7 @@ def write_atomic(location: Location, write: Callable[[Path], object]) -> None:
 
     Raises:
         SetupError: the disk is full or the folder cannot be written; names the location.
+        InputError: what is written cannot be read; names the location.
     """
     # Some writers look at the suffix.
     unfinished = location.with_name(f".{uuid.uuid4().hex}{location.suffix}")
@@ -117,10 +119,29 @@ def write_atomic(location: Location, write: Callable[[Path], object]) -> None:
         write(unfinished)
         os.replace(unfinished, location)
     except OSError as error:
-        raise SetupError(
-            f"{location} could not be written ({error.strerror or error}): "
-            "free space or choose another --out"
-        ) from error
+        raise write_error(location, error) from error
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
+
+
+def write_error(location: Location, error: OSError) -> LulcError:
+    """Return what to raise where a file or folder could not be written.
+
+    Returns:
+        A SetupError with the remedy; an InputError where a library failed to read what was to be
+        written.
+    """
+    # GDAL's errors have no number; what it says itself is their cause.
+    reason = error.strerror or str(error.__cause__ or error)
+    if error.errno is None and str(error).startswith("Read failed"):
+        return InputError(
+            f"{location} is not written, as what goes into it cannot be read ({reason}): replace "
+            "the damaged file"
+        )
+    if error.errno in (None, errno.ENOSPC, errno.EDQUOT):
+        remedy = "free space or "
+    else:
+        denied = error.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+        remedy = "make its folder writable or " if denied else ""
+    return SetupError(f"{location} could not be written ({reason}): {remedy}choose another --out")

@@ -361,6 +361,9 @@ def test_tilings_are_named_after_what_they_are(tmp_path: Path) -> None:
     assert tiling().name == "6933-10m-512"
     assert tiling(crs="EPSG:4326", resolution=0.0001, size=256).name == "4326-0.0001deg-256"
     assert tiling(crs="ESRI:54009", resolution=0.5).name == "ESRI54009-0.5m-512"
+    # A CRS that is merely like a code has its own name.
+    for crs in ("+proj=utm +zone=33 +ellps=intl", "+proj=utm +zone=33 +ellps=WGS84"):
+        assert tiling(crs=crs, resolution=10.0).name.startswith("custom")
     path = write_raster(tmp_path / "my scene.tif", texture(UTM33), UTM33)
     like = tiling(like=str(path), size=64)
     assert like == replace(OWN, name="my-scene-64")

@@ -7,11 +7,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from lulc.bands import COMMON
 from lulc.config import Archive
 from lulc.errors import InputError
+from lulc.raster.address import path_of
 from lulc.sources.header import BandMetadata, Header, parse_number, plain_name
 
 _Rank = tuple[bool, int, float, bool]
@@ -77,7 +77,7 @@ class AssetBand:
     @property
     def is_jpeg2000(self) -> bool:
         """Whether its file is JPEG 2000."""
-        return urlsplit(self.href).path.lower().endswith(".jp2")
+        return path_of(self.href).lower().endswith(".jp2")
 
     @property
     def fallback_name(self) -> str:
@@ -329,10 +329,7 @@ def has_pixels(asset: Mapping[str, Any]) -> bool:
         return False
     if media_type:
         return any(raster_type in media_type for raster_type in ("tiff", "jp2"))
-    # Of a path `#` and `?` are part of a name, of an address they end it.
-    return any(
-        text.lower().endswith((".tif", ".tiff", ".jp2")) for text in (href, urlsplit(href).path)
-    )
+    return path_of(href).lower().endswith((".tif", ".tiff", ".jp2"))
 
 
 def _picture_of(key: str, asset: Mapping[str, Any]) -> Literal["", "preview", "visual"]:

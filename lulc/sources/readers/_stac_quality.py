@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from lulc.config import Archive, Condition
 from lulc.errors import InputError
+from lulc.raster.address import path_of
 from lulc.sources import modis_products
 from lulc.sources.quality_masks import (
     qa_pixel_tests,
@@ -131,7 +131,7 @@ def _landsat_mask(
         bands = [
             match[1] or match[2].upper()
             for band in selected
-            if (match := _LANDSAT_BAND.search(urlsplit(band.href).path))
+            if (match := _LANDSAT_BAND.search(path_of(band.href)))
         ]
         layers.append(("saturation", saturation))
         tests += qa_radsat_tests(bands)

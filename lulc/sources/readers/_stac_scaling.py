@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
+from lulc.raster.address import path_of
 from lulc.sources import modis_products
 from lulc.sources.readers._stac_bands import AssetBand
 
@@ -67,7 +67,7 @@ def _sentinel2(band: AssetBand, properties: Mapping[str, Any]) -> AssetBand | No
 
 
 def _landsat(band: AssetBand, properties: Mapping[str, Any]) -> AssetBand | None:
-    file = re.search(r"_(SR|ST)_B\d+\.TIF$", urlsplit(band.href).path, re.IGNORECASE)
+    file = re.search(r"_(SR|ST)_B\d+\.TIF$", path_of(band.href), re.IGNORECASE)
     if file is None or str(properties.get("landsat:collection_number")) != "02":
         return None
     scale, offset = _LANDSAT[file[1].upper()]

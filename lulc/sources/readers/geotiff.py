@@ -171,10 +171,11 @@ def _read_file(
     header = open_header(path)
     file_bands: dict[str, tuple[Header, int]] = {}
     for index, name in enumerate(header.band_names, 1):
-        # Alpha says which pixels of the others are valid: the raster reader uses it.
-        if name == "alpha":
-            continue
         scene_name = archive.bands.get(str(index), archive.bands.get(name, name))
+        # Alpha says which pixels of the others are valid, unless the run names it: the raster
+        # reader uses it.
+        if scene_name == "alpha":
+            continue
         if scene_name in file_bands:
             raise InputError(
                 f"{path}: several of its bands {', '.join(header.band_names)} get one name "
