@@ -313,6 +313,18 @@ def test_red_edges_have_their_names_by_wavelength_and_bands_their_own_names(tmp_
     }
 
 
+@pytest.mark.parametrize("number", [1e30, -1e6, 541])
+def test_a_geometry_that_is_not_in_degrees_is_refused_at_once(
+    tmp_path: Path, number: float
+) -> None:
+    archive = write_item(tmp_path, {"red": {}})
+    item = json.loads(Path(archive.path).read_text())
+    item["geometry"]["coordinates"][0][3][0] = number
+    Path(archive.path).write_text(json.dumps(item))
+    with pytest.raises(InputError, match=r"geometry is not a valid one .*are not degrees"):
+        read(archive, "red")
+
+
 def test_what_else_is_known_of_a_scene(tmp_path: Path) -> None:
     properties = {
         "view:sun_elevation": 51.5,

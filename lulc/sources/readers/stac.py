@@ -389,6 +389,10 @@ def _check_geometry(scene: Scene, told: Any) -> None:
     outline = shapely.from_wkb(scene.footprint)
     try:
         geometry = shapely.geometry.shape(told)
+        west, south, east, north = geometry.bounds
+        # As regions may: longitudes of 0 to 360, or beyond 180 where it lies across.
+        if west < -540 or east > 540 or south < -90.001 or north > 90.001:
+            raise ValueError(f"its bounds {geometry.bounds} are not degrees")
         polygons = only_polygons(shapely.force_2d(geometry))
         geometry = geometry if polygons.is_empty else short_way_round(polygons)
     except (shapely.errors.ShapelyError, LookupError, TypeError, ValueError, AttributeError) as e:
