@@ -7,7 +7,7 @@ import glob
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lulc import progress
@@ -24,7 +24,9 @@ def list_files(folder: Path, suffixes: tuple[str, ...] = ()) -> list[Path]:
     return [folder / name for name in list_names(folder, suffixes)]
 
 
-def list_names(folder: Path, suffixes: tuple[str, ...] = ()) -> list[str]:
+def list_names(
+    folder: Path, suffixes: tuple[str, ...] = (), whole: re.Pattern[str] | None = None
+) -> list[str]:
     """Return the names of the files below a folder at any depth; links to folders are followed.
 
     Hidden files and folders are passed over, and what macOS adds to a zip. A link to a folder that
@@ -34,6 +36,7 @@ def list_names(folder: Path, suffixes: tuple[str, ...] = ()) -> list[str]:
     Args:
         folder: where to look.
         suffixes: in lower case, with their dots; of a name whatever its case. Empty for all files.
+        whole: what the names of folders match that are listed themselves, not what is in them.
 
     Returns:
         Names relative to the folder, with forward slashes, in order.
@@ -41,27 +44,37 @@ def list_names(folder: Path, suffixes: tuple[str, ...] = ()) -> list[str]:
     Raises:
         InputError: a folder cannot be listed.
     """
-    names = _walk(str(folder), "", suffixes, (Path(os.path.realpath(folder)),))
+
+    def is_listed(entry: os.DirEntry[str]) -> bool:
+        if entry.is_dir():
+            return whole is not None and whole.fullmatch(entry.name) is not None
+        return entry.name.lower().endswith(suffixes or "") and _is_file_or_broken_link(entry)
+
+    names = _walk(str(folder), "", is_listed, (Path(os.path.realpath(folder)),))
     return sorted(names, key=lambda name: name.split("/"))
 
 
 def _walk(
-    root: str, folder: str, suffixes: tuple[str, ...], trail: tuple[Path, ...]
+    root: str,
+    folder: str,
+    is_listed: Callable[[os.DirEntry[str]], bool],
+    trail: tuple[Path, ...],
 ) -> Iterator[str]:
     # `folder` is "" or ends in a slash. `trail`: true paths of the root and of each link to it.
     for entry in _scan(os.path.join(root, folder)):
         name = f"{folder}{entry.name}"
-        if not entry.is_dir():
-            if entry.name.lower().endswith(suffixes or "") and _is_file_or_broken_link(entry):
-                yield name
+        if is_listed(entry):
+            yield name
+        elif not entry.is_dir():
+            continue
         elif not entry.is_symlink():
-            yield from _walk(root, f"{name}/", suffixes, trail)
+            yield from _walk(root, f"{name}/", is_listed, trail)
         else:
             here, target = (Path(os.path.realpath(p)) for p in (os.path.dirname(entry), entry))
             if any(true_path.is_relative_to(target) for true_path in (*trail, here)):
                 progress.say(f"WARNING: {entry.path} leads back to {target}: it is not followed")
             else:
-                yield from _walk(root, f"{name}/", suffixes, (*trail, target))
+                yield from _walk(root, f"{name}/", is_listed, (*trail, target))
 
 
 def _scan(folder: str) -> list[os.DirEntry[str]]:
@@ -70,8 +83,8 @@ def _scan(folder: str) -> list[os.DirEntry[str]]:
             return [entry for entry in entries if not is_hidden(entry.name)]
     except OSError as error:
         raise InputError(
-            f"folder {folder} cannot be listed ({error.strerror}): make it readable, or move it "
-            "out of what is read"
+            f"folder {folder.rstrip('/')} cannot be listed ({error.strerror}): correct its name, "
+            "make it readable, or move it out of what is read"
         ) from error
 
 

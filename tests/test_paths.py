@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,11 @@ def test_a_file_that_two_links_reach_matches_once(tmp_path: Path) -> None:
     path = write(tmp_path / "data" / "a.tif")
     (tmp_path / "data" / "loop").symlink_to(tmp_path / "data")
     assert match_files(tmp_path / "**" / "*.tif") == [path]
+
+
+def test_folders_listed_whole_are_not_entered(tmp_path: Path) -> None:
+    for name in ("x/A.SAFE/a.tif", "x/b.tif", "c.SAFE"):
+        write(tmp_path / name)
+    (tmp_path / "l.SAFE").symlink_to(tmp_path / "x" / "A.SAFE")
+    whole = re.compile(r".*\.SAFE")
+    assert list_names(tmp_path, (".safe",), whole) == ["c.SAFE", "l.SAFE", "x/A.SAFE"]

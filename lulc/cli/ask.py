@@ -36,10 +36,12 @@ def show_plan(args: argparse.Namespace) -> int:
     import json
 
     from lulc.cli import plan
+    from lulc.tables import files
 
     run_plan = plan.make_plan(options.config_from_arguments(args))
     if args.geojson:
-        args.geojson.write_text(json.dumps(plan.geojson(run_plan)))
+        content = json.dumps(plan.geojson(run_plan))
+        files.write_atomic(args.geojson, lambda path: path.write_text(content))
     if args.json:
         print_json(plan.summary(run_plan))
     else:

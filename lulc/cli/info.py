@@ -18,6 +18,7 @@ from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.legend import NODATA
 from lulc.models.contract import read_contract
+from lulc.paths import list_names
 from lulc.tables import files, schemas, store
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _describe(text: str, out: Path | None) -> dict[str, Any]:
         return _describe_model(path)
     if (path / "tables").is_dir():
         return _describe_output(path)
-    if path.suffix == ".parquet" or (path.is_dir() and any(path.rglob("[!.]*.parquet"))):
+    if path.suffix == ".parquet" or (path.is_dir() and list_names(path, (".parquet",))):
         return _describe_table(path)
     if path.is_file() and path.suffix.lower() in _RASTER_SUFFIXES:
         return _describe_raster(path)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 from xml.etree import ElementTree as ET
 
 import pyarrow.compute as pc
@@ -280,9 +280,10 @@ def _find_scenes(
 
 
 def _public_href(href: str) -> str:
-    # Without the query, which may hold a signature.
+    # Without the query, which may hold a signature; of a path what an address would take apart is
+    # encoded (RFC 3986, section 3.3).
     if not is_address(href):
-        return href
+        return quote(href, safe="/!$&'()*+,;=:@~")
     return str(urlunsplit(urlsplit(strip_credentials(href))._replace(query="", fragment="")))
 
 

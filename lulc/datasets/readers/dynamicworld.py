@@ -26,7 +26,6 @@ confidence: below this probability of its class a pixel of the product has no la
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
@@ -66,6 +65,7 @@ from lulc.datasets.readers._dynamicworld_tiles import (
 from lulc.errors import InputError
 from lulc.geo.grid import Grid, footprint
 from lulc.legend import COMMON, NODATA, Legend
+from lulc.paths import list_names
 from lulc.raster.access import open_raster
 from lulc.raster.reader import read_band
 from lulc.sources.registry import SOURCES
@@ -178,22 +178,11 @@ def _chip_path(label_path: PurePosixPath, options: Options) -> str:
 
 def _list_products(root: Path, folder: str) -> list[_Product]:
     """Return all Sentinel-2 products below a folder, those of level 2A first."""
-    products, folders = [], [folder.rstrip("/")]
-    while folders:
-        parent = folders.pop()
-        try:
-            entries = sorted(os.scandir(root / parent), key=lambda entry: entry.name)
-        except OSError as error:
-            raise InputError(
-                f"dynamicworld: images {root / parent} cannot be listed ({error.strerror}): "
-                "name their folder"
-            ) from error
-        for entry in entries:
-            path = f"{parent}/{entry.name}"
-            if match := _SAFE.fullmatch(entry.name):
-                products.append((match[1] != "2A", _Product(path, match[2], match[3])))
-            elif entry.is_dir():
-                folders.append(path)
+    products = []
+    for name in list_names(root / folder, whole=_SAFE):
+        if match := _SAFE.fullmatch(PurePosixPath(name).name):
+            path = f"{folder.rstrip('/')}/{name}"
+            products.append((match[1] != "2A", _Product(path, match[2], match[3])))
     return [product for _, product in sorted(products)]
 
 
