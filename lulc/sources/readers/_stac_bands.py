@@ -329,7 +329,7 @@ def has_pixels(asset: Mapping[str, Any]) -> bool:
         return False
     if media_type:
         return any(raster_type in media_type for raster_type in ("tiff", "jp2"))
-    return path_of(href).lower().endswith((".tif", ".tiff", ".jp2"))
+    return path_of(href.removeprefix("file://")).lower().endswith((".tif", ".tiff", ".jp2"))
 
 
 def _picture_of(key: str, asset: Mapping[str, Any]) -> Literal["", "preview", "visual"]:
