@@ -18,7 +18,8 @@ NODATA = 255
 _NUMERAL = re.compile(r"(?:class )?([-+]?[0-9]+)(?:\.0*)?")  # a name that stands for an id
 _ONE_TO_ONE = (
     "an id must stand for one class everywhere. Recode the rasters to one legend, or, where only "
-    "the names are wrong, correct the tags CLASS_<id> (gdal_edit.py -mo CLASS_1=NAME)"
+    "the names are wrong, correct the tags CLASS_<id> (gdal_edit.py -mo CLASS_1=NAME), or for "
+    "`lulc stats` name the ids of all rasters under `legend` in a run file"
 )
 
 

@@ -359,6 +359,10 @@ def test_a_raster_of_another_program_gets_names_and_colours(tmp_path: Path) -> N
     assert other.legend.names == {0: "class 0", 7: "class 7"}
     assert len(set(other.legend.colours.values())) == 2
     assert other.areas_m2() == {"class 0": 1e4 * 1560, "class 7": 1e4 * 40}
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(CLASS_7="class 0")
+    with pytest.raises(InputError, match=r"other\.tif names class 7 'class 0', which reads as"):
+        lulc.open_map(path)
     wide = np.full((2, 40, 40), 300, np.uint16)
     write_raster(tmp_path / "wide.tif", wide[0], PLANE.window(0, 0, 40, 40))
     with pytest.raises(InputError, match=r"wide\.tif holds 300: class ids from 0 to 254"):

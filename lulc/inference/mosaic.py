@@ -11,7 +11,7 @@ import numpy as np
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.inference.class_map import ClassMap
-from lulc.legend import NODATA, Legend, class_names, legend_from_table
+from lulc.legend import NODATA, Legend, class_names, join_names, legend_from_table
 from lulc.raster import reader
 from lulc.raster.access import open_raster
 from lulc.raster.classes import find_class_band, to_ids
@@ -68,14 +68,15 @@ def read_class_raster(path: Path) -> ClassMap:
         name, and distinct colours where the file has none. Its confidence is not known.
 
     Raises:
-        InputError: the file is no class raster.
+        InputError: the file is no class raster, or its ids and names are not one to one.
     """
     with open_raster(str(path)) as raster:
         band = find_class_band(raster)
     model, names, table = _read_tags(path, band)
     pixels, valid, grid = reader.read_whole(str(path), (band,))
     classes = to_ids(pixels[0], valid & (pixels[0] != NODATA), str(path))
-    names = {i: f"class {i}" for i in np.unique(classes).tolist() if i != NODATA} | names
+    ids = {i: f"class {i}" for i in np.unique(classes).tolist() if i != NODATA}
+    names = join_names([(str(path), ids | names)])
     legend = legend_from_table(path.stem, names, table)
     return ClassMap(grid, classes, np.full_like(classes, NODATA), (), model, legend=legend)
 

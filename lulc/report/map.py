@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from lulc.geo.grid import WGS84, Grid, outline, parse_crs, project
+from lulc.geo.grid import WGS84, Grid, outline, project, turn_of
 from lulc.legend import NODATA, Legend
 from lulc.raster.classes import read_mode_onto, scan_raster
 
@@ -57,9 +57,7 @@ def _extent(grid: Grid, first: Grid) -> tuple[float, float, float, float]:
     # Left, bottom, right and top of a grid in the CRS of the first, at the turn of longitude that
     # is closest to it.
     xmin, ymin, xmax, ymax = project(outline(grid), grid.crs, first.crs).bounds
-    crs = parse_crs(first.crs)
-    if crs.is_geographic:
-        turn = 2 * math.pi / crs.axis_info[0].unit_conversion_factor
+    if turn := turn_of(first.crs):
         shift = turn * round((xmin + xmax - first.bounds[0] - first.bounds[2]) / 2 / turn)
         xmin, xmax = xmin - shift, xmax - shift
     return xmin, ymin, xmax, ymax

@@ -22,7 +22,7 @@ from lulc.stats.sampling import design_file
 from lulc.tables.vector_files import find_layer, read_features, texts_of
 
 _COLUMNS = ("stratum_id", "reference")
-_SUFFIXES = (".gpkg", ".geojson")
+_SHEETS = (".csv", ".tsv", ".txt", ".xls", ".xlsx", ".ods")
 _POINT = 0  # shapely's number of the type
 
 
@@ -93,11 +93,11 @@ def read_points(
 
 def _read_design(path: Path) -> dict[str, Any]:
     design_path = design_file(path)
-    if path.suffix.lower() not in _SUFFIXES:
+    if path.suffix.lower() in _SHEETS:
         raise InputError(
-            f"{path}: interpreted points are read from the {' or '.join(_SUFFIXES)} that "
-            "`lulc design` wrote. Fill in its column `reference` there (in QGIS, or from a "
-            "spreadsheet by its column `point_id`)"
+            f"{path} says not where its points lie: interpreted points are read from the .gpkg or "
+            ".geojson that `lulc design` wrote. Fill in its column `reference` there (in QGIS, or "
+            "from a spreadsheet by its column `point_id`)"
         )
     if not path.exists() or not design_path.exists():
         raise InputError(

@@ -8,7 +8,6 @@ does.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -19,7 +18,7 @@ import shapely
 from lulc.config import Overlap
 from lulc.errors import InputError
 from lulc.geo import grid as geo_grid
-from lulc.geo.grid import WGS84, Grid, parse_crs, transformer
+from lulc.geo.grid import WGS84, Grid, transformer, turn_of
 from lulc.geo.overlap import pixel_offset, turned
 from lulc.legend import NODATA
 from lulc.raster import classes
@@ -74,12 +73,8 @@ def make_mosaic(rasters: Sequence[ClassRaster], overlap: Overlap) -> Mosaic:
 
 
 def _check_turn(raster: ClassRaster) -> None:
-    crs = parse_crs(raster.grid.crs)
-    if not crs.is_geographic:
-        return
-    turn = 2 * math.pi / crs.axis_info[0].unit_conversion_factor
-    xmin, _, xmax, _ = raster.grid.bounds
-    if xmax - xmin > turn + raster.grid.resolution[0] / 2:
+    turn, (xmin, _, xmax, _) = turn_of(raster.grid.crs), raster.grid.bounds
+    if turn and xmax - xmin > turn + raster.grid.resolution[0] / 2:
         raise InputError(
             f"{raster.path} spans {360 * (xmax - xmin) / turn:.6g} degrees of longitude, so that "
             "its ends lie on the same ground: cut it to 360 (gdal_translate -projwin)"

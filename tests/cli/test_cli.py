@@ -8,13 +8,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rasterio
 import yaml
 
 from lulc import errors
 from lulc.cli import main
+from lulc.geo.grid import Grid
 from lulc.stages import STAGES
 from tests.cli.test_runfile import SMALL
+from tests.helpers.synthetic_scenes import write_raster
 
 LULC = Path(sys.executable).with_name("lulc")
 
@@ -119,6 +123,23 @@ def test_info_tells_a_raster(shared: Path, capsys: pytest.CaptureFixture[str]) -
     assert found["crs"] == "EPSG:26912"
     assert found["pixels"] == "1073 × 1359"
     assert sum(found["classes"].values()) + found["no class"] == 1073 * 1359
+
+
+def test_info_counts_classes_where_the_raster_has_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    grid = Grid("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0), 4, 6)
+    path = write_raster(tmp_path / "map.tif", np.full(grid.shape, 2, np.uint8), grid)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "r+") as file:
+        file.write_mask(np.arange(24).reshape(grid.shape) % 6 > 1)
+        file.update_tags(CLASS_2="forest")
+    assert main.main(["info", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["classes"], found["no class"]) == ({"forest": 16}, 8)
+    # What holds other numbers is a raster all the same.
+    write_raster(path, np.full(grid.shape, 255, np.uint8), grid, nodata=0)
+    assert main.main(["info", str(path), "--json"]) == 0
+    assert "classes" not in json.loads(capsys.readouterr().out)
 
 
 def test_a_run_whose_spark_was_killed_says_so(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 import shapely
 from affine import Affine
 from exactextract import exact_extract
@@ -341,3 +342,38 @@ def test_what_cannot_be_counted_is_named(spark: Any, tmp_path: Path, regions: Pa
         main.main(["stats", "--rasters", str(tmp_path / "a.tif"), "--out", str(tmp_path / "o")])
         == 2
     )
+
+
+def test_the_run_file_says_what_overlaps_and_names_mean(
+    spark: Any, tmp_path: Path, regions: Path
+) -> None:
+    whole = write_map(tmp_path / "b.tif", 1)
+    write_map(tmp_path / "a.tif", 2, GRID.window(0, 0, 300, 700))
+    write_map(tmp_path / "later.tif", 1)
+    for name, text in (("b", "wood"), ("a", "wood"), ("later", "Forest")):
+        with rasterio.open(tmp_path / f"{name}.tif", "r+") as file:
+            file.update_tags(CLASS_10=text, CLASS_95="sea")
+    maps = ("1", str(tmp_path / "[ab].tif")), ("2", str(tmp_path / "later.tif"))
+    legend = {10: {"name": "trees", "colour": "#005500"}}
+    with pytest.raises(InputError, match=r"class 10 is 'wood' in \S*\.tif and 'Forest' in"):
+        ask(spark, tmp_path / "out", regions, *maps)
+    swapped = {10: {"name": "sea", "colour": "#005500"}}
+    with pytest.raises(InputError, match=r"'sea' is class 10 in the legend and class 95 in"):
+        ask(spark, tmp_path / "out", regions, *maps, legend=swapped)
+    with pytest.raises((InputError, Exception), match=r"a\.tif and \S*b\.tif overlap: both have a"):
+        ask(spark, tmp_path / "out", regions, *maps, legend=legend)
+    settings = {"legend": legend, "stats": {"overlap": "first"}}
+    found = ask(spark, tmp_path / "out", regions, *maps, **settings)["class_areas"]
+    with rasterio.open(tmp_path / "a.tif") as file:
+        first = file.read(1)
+    joined = whole.copy()
+    joined[:300] = np.where(first == 0, whole[:300], first)
+    write_raster(tmp_path / "joined.tif", joined, GRID, nodata=0)
+    expected = ask(spark, tmp_path / "one", regions, ("1", str(tmp_path / "joined.tif")))
+    areas = {(r["region_id"], r["class_id"]): r["area_m2"] for r in expected["class_areas"]}
+    assert areas == {
+        (r["region_id"], r["class_id"]): pytest.approx(r["area_m2"], rel=1e-9)
+        for r in found
+        if r["period"] == "1"
+    }
+    assert {r["class_name"] for r in found} == {"trees", "class 20", "sea", "unobserved"}

@@ -215,7 +215,15 @@ def outside_row(position: int, shape: shapely.Geometry, grids: list[Grid]) -> di
     return {"position": position, "period": "p", "model": MODEL, "area_m2": area, "slack_m2": slack}
 
 
-def balanced(inside: list[dict], outside: list[dict], shapes: list[shapely.Geometry]) -> pa.Table:
+OF_RUN = MapTiles(lambda _: [("t/0_0", GRID), ("u/0_0", GRID)], of_run=True)
+
+
+def balanced(
+    inside: list[dict],
+    outside: list[dict],
+    shapes: list[shapely.Geometry],
+    tiles: MapTiles = OF_RUN,
+) -> pa.Table:
     rows = [
         (str(p), "region", str(p), shapely.to_wkb(s), areas.degrees_area(s))
         for p, s in enumerate(shapes)
@@ -227,7 +235,7 @@ def balanced(inside: list[dict], outside: list[dict], shapes: list[shapely.Geome
         pa.Table.from_pylist(outside, zonal.OUTSIDE),
         table,
         names,
-        MapTiles(lambda _: [("t/0_0", GRID), ("u/0_0", GRID)], of_run=True),
+        tiles,
     )
 
 
@@ -292,6 +300,31 @@ def test_a_tile_counted_twice_is_found():
         r"Delete tables/predictions[\s\S]*region '0', period p",
     ):
         balanced(inside, [outside_row(0, shape, [GRID])], [shape])
+
+
+@pytest.mark.parametrize(
+    ("share", "moved", "reason"),
+    [
+        (1.5, 30, "a.tif and b.tif overlap and are counted twice there"),
+        (1.5, 80, "no tiles overlap, so a pixel's area is not what its CRS gives"),
+        (0.5, 80, "part of the region lies within the map's tiles, and in no pixel of them"),
+    ],
+)
+def test_what_does_not_add_up_says_why(share, moved, reason):
+    shape = reproject.to_degrees(outline(GRID).buffer(-25), GRID.crs, "a")
+    inside = dict.fromkeys(zonal.SUMS, share * areas.degrees_area(shape)) | {
+        "position": 0,
+        "period": "p",
+        "model": MODEL,
+        "class_id": 1,
+    }
+    tiles = [("a.tif", GRID), ("b.tif", GRID.window(0, moved, *GRID.shape))]
+    with pytest.raises(InputError, match=reason) as caught:
+        balanced(
+            [inside], [outside_row(0, shape, [GRID])], [shape], MapTiles(lambda _: tiles, False)
+        )
+    assert "gdalwarp" in str(caught.value)
+    assert "predictions" not in str(caught.value)
 
 
 def test_shares_and_the_unobserved_rest():
