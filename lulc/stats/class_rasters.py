@@ -190,6 +190,10 @@ def count_map_block(
 
     Returns:
         Rows of INSIDE, for every period of the block and every pair of neighbouring periods.
+
+    Raises:
+        InputError: a raster cannot be read, or within a region two rasters of a period overlap that
+            may not.
     """
     grid, layers = _read_block(name, maps)
     areas = pixel_areas(grid)
@@ -198,6 +202,9 @@ def count_map_block(
     runs_by_region = _intersect(grid, sorted(set(positions)), region_at, cache_folder)
     for position, runs in runs_by_region.items():
         for period, block in layers.items():
+            for shared in block.shared:
+                if count_runs(runs, shared.pixels.view(np.uint8), areas)[0][1]:
+                    raise shared.error()
             sums = _count_owned(block, runs, areas)
             rows += _inside_rows((position, maps.periods[period], ""), sums, np.arange(SEAM + 1))
         for pair, codes, ids in changes:

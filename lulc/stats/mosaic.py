@@ -39,6 +39,24 @@ class Mosaic:
 
 
 @dataclass(frozen=True, eq=False)
+class SharedPixels:
+    """Pixels at which two rasters of a mosaic that may not overlap have a class."""
+
+    paths: tuple[str, str]
+    """The two files."""
+    pixels: np.ndarray
+    """(H, W) bool on the block's pixels."""
+    grid: Grid
+    """Grid of the block."""
+
+    def error(self) -> InputError:
+        """Return the error that names the files and one of the places."""
+        x, y = pixel_centres(self.grid, *np.argwhere(self.pixels)[:1].T)
+        lon, lat = transformer(self.grid.crs, WGS84).transform(x, y)
+        return _overlap_error(self.paths, lon[0], lat[0])
+
+
+@dataclass(frozen=True, eq=False)
 class MosaicBlock:
     """The classes of a block of a raster's pixels, as far as they are the raster's own."""
 
@@ -49,6 +67,8 @@ class MosaicBlock:
     seam: np.ndarray | None
     """(H, W) bool: pixels at the border of a raster on other pixels, which are halved by it; None
     where there is none."""
+    shared: tuple[SharedPixels, ...] = ()
+    """Where `overlap` is `refuse`: pixels that another raster has a class at, too."""
 
 
 def make_mosaic(rasters: Sequence[ClassRaster], overlap: Overlap) -> Mosaic:
@@ -104,8 +124,7 @@ def read_block(mosaic: Mosaic, number: int, window: tuple[int, int, int, int]) -
         window: first row, first column, height and width.
 
     Raises:
-        InputError: a raster cannot be read, or two rasters have classes at one place and `overlap`
-            is `refuse`.
+        InputError: a raster cannot be read.
     """
     raster = mosaic.rasters[number]
     row, col, height, width = window
@@ -114,14 +133,17 @@ def read_block(mosaic: Mosaic, number: int, window: tuple[int, int, int, int]) -
         return MosaicBlock(ids, None, None)
     grid = raster.grid.window(*window)
     foreign, seam = np.zeros(ids.shape, bool), np.zeros(ids.shape, bool)
+    shared = []
     for other in _neighbours_at(mosaic, number, grid):
         other_raster = mosaic.rasters[other]
         on_lattice = _on_lattice(raster.grid, other_raster.grid)
         other_ids, covered = classes.read_ids_onto(other_raster, grid.pad(1))
         has_class = (other_ids != NODATA)[1:-1, 1:-1]
         both = has_class & (ids != NODATA)
-        if mosaic.overlap == "refuse":
-            _refuse(both if on_lattice else _inner(both), grid, raster, other_raster)
+        both = both if on_lattice else _inner(both)
+        if mosaic.overlap == "refuse" and both.any():
+            first, second = sorted((raster.path, other_raster.path))
+            shared.append(SharedPixels((first, second), both, grid))
         if other < number:
             foreign |= has_class | ((ids == NODATA) & covered[1:-1, 1:-1])
         else:
@@ -129,7 +151,9 @@ def read_block(mosaic: Mosaic, number: int, window: tuple[int, int, int, int]) -
         if not on_lattice:
             seam |= _edges(covered)[1:-1, 1:-1] | _edges(foreign)
     ids = np.where(foreign, NODATA, ids) if foreign.any() else ids
-    return MosaicBlock(ids, foreign if foreign.any() else None, seam if seam.any() else None)
+    return MosaicBlock(
+        ids, foreign if foreign.any() else None, seam if seam.any() else None, tuple(shared)
+    )
 
 
 def read_onto(mosaic: Mosaic, grid: Grid) -> np.ndarray:
@@ -168,7 +192,7 @@ def ids_at(mosaic: Mosaic, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
         if mosaic.overlap == "refuse" and differs.any():
             point = int(np.flatnonzero(differs)[0])
             first = mosaic.rasters[owners[point]].path
-            raise _overlap_error(first, raster.path, lon[point], lat[point])
+            raise _overlap_error((first, raster.path), lon[point], lat[point])
         owners[(ids == NODATA) & (raster_ids != NODATA)] = number
         np.copyto(ids, raster_ids, where=ids == NODATA)
     return ids
@@ -189,18 +213,9 @@ def _footprint(grid: Grid) -> shapely.Geometry:
     return geo_grid.footprint(grid)
 
 
-def _refuse(shared: np.ndarray, grid: Grid, raster: ClassRaster, other: ClassRaster) -> None:
-    if shared.any():
-        row, col = np.argwhere(shared)[0]
-        x, y = pixel_centres(grid, np.array([row]), np.array([col]))
-        lon, lat = transformer(grid.crs, WGS84).transform(x, y)
-        first, second = sorted((raster.path, other.path))
-        raise _overlap_error(first, second, lon[0], lat[0])
-
-
-def _overlap_error(first: str, second: str, lon: float, lat: float) -> InputError:
+def _overlap_error(paths: tuple[str, str], lon: float, lat: float) -> InputError:
     return InputError(
-        f"{first} and {second} overlap: both have a class at longitude {lon:.5f}, latitude "
+        f"{paths[0]} and {paths[1]} overlap: both have a class at longitude {lon:.5f}, latitude "
         f"{lat:.5f}, which would be counted twice. Leave one of them out, or take the first by "
         "name where both have a class: overlap=first (--set stats.overlap=first of `lulc stats`, "
         "--overlap first of `lulc design` and `lulc evaluate`)"

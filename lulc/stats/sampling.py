@@ -249,7 +249,10 @@ def _read_class_areas(
 ) -> tuple[np.ndarray, np.ndarray]:
     # Class ids (H, W) that a raster owns in a window, and the m² of each pixel, zero where there
     # is no class.
-    ids = read_block(mosaic, number, offsets).ids
+    block = read_block(mosaic, number, offsets)
+    if block.shared:
+        raise block.shared[0].error()
+    ids = block.ids
     grid = mosaic.rasters[number].grid.window(*offsets)
     areas = np.broadcast_to(pixel_areas(grid), ids.shape)
     return ids, np.where(ids == NODATA, 0.0, areas)

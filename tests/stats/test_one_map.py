@@ -228,6 +228,11 @@ def test_rasters_that_overlap_are_refused_or_the_first_by_name_counts(
     ):
         with pytest.raises(InputError, match=text):
             work()
+    # Where no region lies an overlap does no harm.
+    grid = GRIDS["metres"]
+    corner = shapely.box(*grid.window(0, 0, 24, 15).bounds)
+    geopandas.GeoDataFrame(geometry=[corner], crs=grid.crs).to_file(tmp_path / "corner.gpkg")
+    lulc.class_areas({"1": paths}, tmp_path / "corner.gpkg")
     joined = np.where(LATER == NODATA, IDS, LATER)
     joined[:, :16], joined[:, 20:] = IDS[:, :16], LATER[:, 20:]
     whole = write(tmp_path / "whole.tif", joined, GRIDS["metres"], **TAGS)
