@@ -6,7 +6,6 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -412,39 +411,6 @@ def test_damaged_metadata_is_refused(
         read_one(tmp_path, ("blue",))
 
 
-def test_bands_kept_as_geotiff_are_read(tmp_path: Path) -> None:
-    root = make_product(tmp_path / "jp2", "2A", "05.11", ("B02", "B04"))
-    original = read_one(tmp_path / "jp2", ("blue", "B04"))
-    copy = tmp_path / "tif" / root.name
-    shutil.copytree(root, copy)
-    for n, path in enumerate(sorted(copy.rglob("IMG_DATA/**/*.jp2"))):
-        with rasterio.open(path) as data:
-            pixels, side = data.read(), round(data.res[0])
-        path.unlink()
-        write_raster(path.with_suffix((".tif", ".TIF", ".tiff")[n % 3]), pixels, grid(side))
-    scene = read_one(tmp_path / "tif", ("blue", "B04"))
-    assert {Path(band.href).suffix.lower() for band in scene.bands} <= {".tif", ".tiff"}
-    for band, expected in zip(scene.bands, original.bands, strict=True):
-        # Bands in a TIFF are open_raster's: all but their addresses are those of the JPEG 2000.
-        assert replace(band, href="") == replace(expected, href="")
-    assert (scene.clear, scene.properties) == (original.clear, original.properties)
-    # Of a band in both forms the original is read.
-    shutil.copytree(root, copy, dirs_exist_ok=True)
-    assert read_one(tmp_path / "tif", ("blue",)).bands[0].href.endswith("B02_10m.jp2")
-
-
-def test_a_product_without_bands_or_without_one_of_them_is_named(tmp_path: Path) -> None:
-    root = make_product(tmp_path, "2A", "05.11", ("B02", "B04"))
-    with pytest.raises(InputError, match=r"no band nir, swir16; it has blue \(B02\), red \(B04\)"):
-        read_one(tmp_path, ("red", "nir", "swir16"))
-    for path in root.rglob("*_B0?_*"):
-        path.unlink()
-    with pytest.raises(InputError, match=r"no band red; it has no other: download"):
-        read_one(tmp_path, ("red",))
-    with pytest.raises(InputError, match=r"S2B_MSIL2A\S+ has no band that can be read: download"):
-        read_one(tmp_path)
-
-
 @pytest.mark.parametrize("offsets", [(), range(-1000, -987)])
 def test_a_users_own_sen2cor_has_an_offset_where_it_writes_one(
     tmp_path: Path, offsets: Sequence[int]
@@ -467,24 +433,6 @@ def test_offsets_of_some_bands_alone_are_not_taken_for_all(tmp_path: Path) -> No
     assert read_one(tmp_path, ("blue",)).bands[0].offset == -0.1
     with pytest.raises(InputError, match="no BOA_ADD_OFFSET of B04"):
         read_one(tmp_path, ("red",))
-
-
-def test_folders_around_a_product_are_none(tmp_path: Path) -> None:
-    root = make_product(tmp_path / "one", "2A", "05.11", ("B02",))
-    expected = read_one(tmp_path / "one", ("blue",))
-    # Unpacked into a folder of its own name, by macOS, and renamed by the user.
-    nested = tmp_path / "two" / root.name
-    shutil.copytree(root, nested / root.name)
-    (nested / "readme.txt").write_text("unpacked")
-    waste = nested / "__MACOSX" / root.name
-    shutil.copytree(root / "GRANULE", waste / "GRANULE")
-    (waste / "MTD_MSIL2A.xml").write_text("")
-    (nested / root.name / "._MTD_MSIL2A.xml").write_text("")
-    renamed = tmp_path / "three" / "my scene"
-    shutil.copytree(root, renamed)
-    for folder in ("two", "three"):
-        scene = read_one(tmp_path / folder, ("blue",))
-        assert (scene.scene_id, scene.clear) == (expected.scene_id, expected.clear)
 
 
 def test_products_cut_or_incomplete_are_refused_and_not_lost(tmp_path: Path) -> None:
