@@ -14,7 +14,7 @@ import pytest
 import shapely
 
 from lulc.errors import UsageError
-from lulc.tables import export
+from lulc.tables import export, vector_files
 from tests.helpers import small_world as world
 
 TABLE = pa.table(
@@ -40,6 +40,16 @@ def test_shapes_and_numbers_come_back(suffix: str, tmp_path: Path) -> None:
     assert found["name"].tolist() == ["a", "b"]
     np.testing.assert_allclose(found["km2"], [1.5, 2.0])
     assert shapely.equals(shapes, shapely.from_wkb(TABLE["shape"].to_pylist())).all()
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "geojson", "parquet"])
+def test_what_is_saved_is_read_as_a_vector_file(suffix: str, tmp_path: Path) -> None:
+    table = TABLE.set_column(0, "name", pa.array(["007", "NA"]))
+    path = tmp_path / f"t.{suffix}"
+    export.save(table, path, "shape")
+    features = vector_files.read_features(vector_files.find_layer(path, "regions"), ["name"])
+    assert vector_files.texts_of(features.columns["name"]) == ["007", "NA"]
+    assert shapely.equals(features.geometries, shapely.from_wkb(TABLE["shape"].to_pylist())).all()
 
 
 def test_what_cannot_be_saved_is_named(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ import pandas as pd
 import pyogrio
 import pytest
 import shapely
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lulc.errors import InputError
 from lulc.geo.grid import same_crs
@@ -84,6 +86,24 @@ def test_polygons_are_found_in_collections_within_collections() -> None:
     both = shapely.GeometryCollection([BOX, shapely.box(3, 3, 4, 4)])
     found = polygons_of(np.array([nested, deep, both, line, None, shapely.Polygon()], object))
     assert [None if p is None else p.area for p in found] == [1, 1, 2, None, None, None]
+
+
+PARTS = st.recursive(
+    st.one_of(
+        st.integers(0, 99).map(lambda n: shapely.box(n, 0, n + 1, 1)),
+        st.integers(0, 99).map(lambda n: shapely.Point(n, 0)),
+        st.integers(0, 99).map(lambda n: shapely.LineString([(n, 0), (n, 9)])),
+    ),
+    lambda parts: st.lists(parts, max_size=4).map(shapely.GeometryCollection),
+    max_leaves=12,
+)
+
+
+@given(st.lists(PARTS, max_size=6))
+def test_no_polygon_is_lost_however_deep_it_lies(geometries: list[shapely.Geometry]) -> None:
+    found = polygons_of(np.array([*geometries, None], object))[:-1]
+    areas = [0.0 if polygon is None else polygon.area for polygon in found]
+    assert areas == [geometry.area for geometry in geometries]
 
 
 def test_geojson_is_read_as_a_geometry_a_feature_and_lines(tmp_path: Path) -> None:
