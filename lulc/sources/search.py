@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from lulc.config import Archive, Config, Search
 from lulc.errors import InputError
+from lulc.guard import read_guard
 from lulc.redact import redact_text, redact_url, strip_credentials
 from lulc.sources.area import parse_box, read_area
 from lulc.sources.header import parse_number
@@ -87,7 +88,8 @@ def find_scenes(archive: Archive, config: Config, out: Path) -> Archive:
     }
     path = Path(archive.path or out / "searches" / f"{files.fingerprint_of(query)}.json")
     if _saved_query(path) != query:
-        features = _search(search, boxes, times)
+        with read_guard(f"catalogue {redact_url(search.catalogue)}", "give another catalogue"):
+            features = _search(search, boxes, times)
         if not features:
             terms = ", ".join(
                 f"{name} {term}" for name, term in query.items() if term and name != "catalogue"
@@ -215,7 +217,8 @@ def _is_clear_enough(item: dict[str, Any], max_cloud: float | None) -> bool:
 
 def _clean(item: dict[str, Any], alternate: str) -> dict[str, Any]:
     # The item as it is saved: no signatures, and no links, which only its server can follow.
-    for asset in (item.get("assets") or {}).values():
+    assets = item.get("assets")
+    for asset in assets.values() if isinstance(assets, dict) else ():
         address = (asset.get("alternate") or {}).get(alternate) or {}
         asset["href"] = address.get("href") or asset.get("href")
     without_links = {key: entry for key, entry in item.items() if key != "links"} | {"links": []}

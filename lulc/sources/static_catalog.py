@@ -149,8 +149,12 @@ def _overlaps(first: str | None, last: str | None, times: Sequence[str]) -> bool
 
 
 def _with_absolute_hrefs(item: dict[str, Any], address: str) -> dict[str, Any]:
-    assets = {
+    assets = item.get("assets")
+    if not isinstance(assets, dict):
+        return item  # It fails when it is read, so that it is reported.
+    absolute = {
         key: asset | {"href": urljoin(address, str(asset.get("href")))}
-        for key, asset in item["assets"].items()
+        for key, asset in assets.items()
+        if isinstance(asset, dict)
     }
-    return item | {"assets": assets}
+    return item | {"assets": absolute}

@@ -156,6 +156,7 @@ def ask(url: str, out: Path, *collections: str, **rest: Any) -> list[str]:
     return [
         f["assets"]["visual"]["href"].rpartition("/auckland/")[2]
         for f in json.loads(Path(found.path).read_bytes())["features"]
+        if "assets" in f
     ]
 
 
@@ -197,6 +198,21 @@ def test_a_broken_file_of_a_catalogue_is_named(url: str, catalogue: Path, tmp_pa
             InputError, match=r"rgbnir/2193/BA32_5000_0001\.json of the catalogue cannot be read"
         ):
             ask(url, tmp_path, "*rgbnir*")
+    finally:
+        path.write_bytes(whole)
+
+
+def test_an_item_without_assets_is_kept_to_fail_when_it_is_read(
+    url: str, catalogue: Path, tmp_path: Path
+) -> None:
+    path = next(catalogue.parent.rglob("rgbnir/2193/BA32_5000_0001.json"))
+    whole = path.read_bytes()
+    item = json.loads(whole)
+    path.write_text(json.dumps({key: item[key] for key in item if key != "assets"}))
+    try:
+        others = ask(url, tmp_path, "*rgbnir*")
+        (saved,) = (tmp_path / "searches").iterdir()
+        assert len(json.loads(saved.read_bytes())["features"]) == len(others) + 1
     finally:
         path.write_bytes(whole)
 

@@ -202,6 +202,27 @@ def test_every_way_to_list_items_gives_the_same_scenes(tmp_path: Path) -> None:
     assert read_one(Archive(str(tmp_path / "a" / "a.json"))) == expected[0]
 
 
+def test_a_feature_without_assets_in_a_list_of_items_is_an_item_that_fails(tmp_path: Path) -> None:
+    make_two(tmp_path / "two")
+    first = json.loads(next((tmp_path / "two").rglob("*.json")).read_text())
+    without = {key: entry for key, entry in first.items() if key != "assets"} | {"id": "bare"}
+    path = tmp_path / "two" / "list.json"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [first, without, 7]}))
+    archive = Archive(str(path), source="stac")
+    items = list(registry.source_of(archive).items(archive))
+    assert [item.key for item in items] == [
+        f"list.json#{first['id']}",
+        "list.json#bare",
+        "list.json#2",
+    ]
+    for bad in items[1:]:
+        with pytest.raises(InputError, match="must be a Feature with assets"):
+            registry.source_of(archive).read(bad, archive, ())
+    # Other features, such as labels, are no scenes.
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [without]}))
+    assert not list(registry.source_of(archive).items(archive))
+
+
 def test_names_come_from_the_run_file_then_common_names_then_keys(tmp_path: Path) -> None:
     names = ("red", "red-jp2", "re1", "re2", "B8A", "visual", "thumb", "MTL", "scl")
     for name in names:

@@ -107,10 +107,11 @@ def _list_items(path: Path, root: Path, followed: set[Path] | None) -> Iterator[
     if _is_item(content):
         yield SceneItem(str(path), key)
     elif isinstance(content, dict) and content.get("type") == "FeatureCollection":
-        for number, feature in enumerate(_list_of(content, "features")):
-            if _is_item(feature):
-                feature_key = f"{key}#{feature.get('id', number)}"
-                yield SceneItem(str(path), feature_key, json.dumps(feature))
+        # Of a list of items one that is none is an item that fails; any other list is passed over.
+        features = _list_of(content, "features")
+        for number, feature in enumerate(features if any(map(_is_item, features)) else ()):
+            name = feature.get("id", number) if isinstance(feature, dict) else number
+            yield SceneItem(str(path), f"{key}#{name}", json.dumps(feature))
     elif isinstance(content, dict) and followed is not None:
         followed.add(path.resolve())
         yield from _follow_links(content, path.parent, root, followed)
