@@ -24,7 +24,7 @@ from lulc.geo.grid import Grid, crs_text, parse_crs
 from lulc.geo.swath import Swath
 from lulc.raster.access import OpenRaster, ReadError, open_raster
 from lulc.raster.pixels import common_dtype, data_bands, describe_window, is_real, read_pixels
-from lulc.raster.side_files import read_place
+from lulc.raster.side_files import NO_TRANSFORM, read_place
 from lulc.redact import redact_url
 
 # Bytes of one band that a read may decode.
@@ -61,7 +61,6 @@ def find_grid(raster: OpenRaster) -> Grid | None:
     Raises:
         InputError: it says where it lies, but not by a CRS and a transform that can be true.
     """
-    name = redact_url(raster.name)
     raster_crs, transform = read_place(raster)
     _check_place(raster, raster_crs, transform)
     crs = "" if raster_crs is None else crs_text(raster_crs.to_wkt())
@@ -73,35 +72,36 @@ def find_grid(raster: OpenRaster) -> Grid | None:
     is_finite = all(map(math.isfinite, grid.transform))
     if not is_finite or a * e == b * d or max(map(abs, bounds)) > _MAX_COORDINATE:
         raise InputError(
-            f"{name} lies nowhere on Earth by its transform {grid.transform}: georeference it anew"
+            f"{redact_url(raster.name)} lies nowhere on Earth by its transform {grid.transform}: "
+            "georeference it anew"
         )
     beyond_degrees = ymin < -91 or ymax > 91 or xmin < -541 or xmax > 541
     if parse_crs(crs).is_geographic and beyond_degrees:
         raise InputError(
-            f"{name} has a CRS in degrees ({grid.crs[:40]}) but bounds {bounds}: "
-            "write its true CRS into the file"
+            f"{redact_url(raster.name)} has a CRS in degrees ({grid.crs[:40]}) but bounds "
+            f"{bounds}: write its true CRS into the file"
         )
     return grid
 
 
 def _check_place(raster: OpenRaster, crs: CRS | None, transform: Affine) -> None:
     # crs, transform: of the raster and the files beside it.
-    name = redact_url(raster.name)
-    if crs is not None and transform.is_identity:
+    if crs is not None and transform == NO_TRANSFORM:
         raise InputError(
-            f"{name} has a CRS but no transform, so that its location is unknown: write "
-            "its corners into the file (for example with gdal_edit.py -a_ullr)"
+            f"{redact_url(raster.name)} has a CRS but no transform, so that its location is "
+            "unknown: write its corners into the file (for example with gdal_edit.py -a_ullr)"
         )
-    if crs is not None or not transform.is_identity:
+    if crs is not None or transform != NO_TRANSFORM:
         return
     if raster.gcps[0]:
         raise InputError(
-            f"{name} is placed by ground control points alone: warp it to a grid (gdalwarp)"
+            f"{redact_url(raster.name)} is placed by ground control points alone: warp it to a "
+            "grid (gdalwarp)"
         )
     if raster.rpcs is not None:
         raise InputError(
-            f"{name} is placed by rational polynomials (RPC) alone: warp it to a grid "
-            "(gdalwarp -rpc)"
+            f"{redact_url(raster.name)} is placed by rational polynomials (RPC) alone: warp it to "
+            "a grid (gdalwarp -rpc)"
         )
 
 
@@ -339,7 +339,7 @@ def _read_at(
 def _find_overview(band: _Band, window: Window, decoded_bytes: int, max_factor: float) -> int:
     # Number of the finest overview that is small enough and not coarser than the grid. A transform
     # beside the file is that of its own pixels alone.
-    has_transform = not band.dataset.transform.is_identity
+    has_transform = band.dataset.transform != NO_TRANSFORM
     factors = band.dataset.overviews(band.index) if has_transform else []
     for level, factor in enumerate(factors):
         if factor <= max_factor and decoded_bytes / factor**2 <= _MAX_BYTES:

@@ -39,6 +39,8 @@ from lulc.raster.address import split_archive
 if TYPE_CHECKING:
     from lulc.raster.access import OpenRaster
 
+NO_TRANSFORM = Affine.identity()
+"""The transform of a raster that has none, as rasterio gives it."""
 BAKE_IN = "gdal_translate --config GDAL_TIFF_INTERNAL_MASK YES OLD NEW.tif"
 """The command that writes a raster and what its side files say into one GeoTIFF."""
 
@@ -80,26 +82,31 @@ def side_file_reason(path: str, raster: DatasetReader, georeferenced: bool) -> s
     return f"{metadata} gives its {', '.join(sorted(changes))}" if changes else None
 
 
-def read_place(raster: OpenRaster) -> tuple[CRS | None, Affine]:
+def read_place(raster: OpenRaster, without_crs: bool = False) -> tuple[CRS | None, Affine]:
     """Return CRS and transform of an open raster, from the files beside it where it has none.
 
+    Args:
+        raster: The open raster.
+        without_crs: Whether the transform is wanted of a raster without a CRS as well.
+
     Returns:
-        The CRS, None where none is known; the transform, the identity where none is known.
+        The CRS, None where none is known; the transform, NO_TRANSFORM where none is known.
 
     Raises:
         InputError: a file beside it is damaged.
     """
     crs, transform, path = raster.crs, raster.transform, str(raster.name)
-    if crs is not None and not transform.is_identity:
+    if crs is not None and transform != NO_TRANSFORM:
         return crs, transform
     metadata = f"{path}.aux.xml"
     try:
         if os.path.exists(metadata):
             beside_crs, beside_transform = _place(fromstring(_read(metadata), forbid_dtd=True))
             crs = crs or beside_crs
-            transform = beside_transform if transform.is_identity else transform
-        world_file = _find_world_file(path)
-        if transform.is_identity and world_file is not None:
+            transform = beside_transform if transform == NO_TRANSFORM else transform
+        is_wanted = transform == NO_TRANSFORM and (crs is not None or without_crs)
+        world_file = _find_world_file(path) if is_wanted else None
+        if world_file is not None:
             metadata = world_file
             a, d, b, e, x, y = map(float, _read(world_file).split())
             # It gives the centre of the first pixel.
@@ -159,8 +166,8 @@ def _changes_of_place(root: Element, raster: DatasetReader, is_read: bool) -> It
             yield from () if is_read else ("CRS",)
         elif not same_crs(crs_text(crs.to_wkt()), own):
             yield "CRS"
-    if not transform.is_identity:
-        if raster.transform.is_identity:
+    if transform != NO_TRANSFORM:
+        if raster.transform == NO_TRANSFORM:
             yield from () if is_read else ("transform",)
         elif not _alike(transform, raster.transform):
             yield "transform"
@@ -174,7 +181,7 @@ def _changes_of_place(root: Element, raster: DatasetReader, is_read: bool) -> It
 def _place(root: Element) -> tuple[CRS | None, Affine]:
     crs = (root.findtext("SRS") or "").strip()
     text = (root.findtext("GeoTransform") or "").strip()
-    transform = Affine.from_gdal(*map(float, text.split(","))) if text else Affine.identity()
+    transform = Affine.from_gdal(*map(float, text.split(","))) if text else NO_TRANSFORM
     return CRS.from_user_input(crs) if crs else None, transform
 
 

@@ -82,6 +82,6 @@ def georeference(raster: OpenRaster | Grid) -> dict[str, Any]:
     if isinstance(raster, Grid):
         crs, transform = raster.crs, raster.affine
     else:
-        crs, transform = read_place(raster)
+        crs, transform = read_place(raster, without_crs=True)
     shape = {"transform": transform, "height": raster.height, "width": raster.width}
     return {"crs": crs, **shape} if crs else shape
