@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import hashlib
 import os
 import re
 import tempfile
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lulc import progress
-from lulc.errors import InputError
+from lulc.errors import InputError, SetupError
 
 
 def is_hidden(name: str) -> bool:
@@ -129,3 +130,21 @@ def for_pyogrio(path: Path) -> Iterator[Path]:
         link = Path(temporary) / "folder"
         link.symlink_to(folder)
         yield link / path.name
+
+
+def plain_link(folder: Path) -> Path:
+    """Return a link of a plain name to a folder, for libraries that take its path for an address.
+
+    It lies among the temporary files of this user, and is made again where it is missing.
+
+    Raises:
+        SetupError: another user has made the folder of these links.
+    """
+    links = Path(tempfile.gettempdir()) / f"lulc-links-{os.getuid()}"
+    links.mkdir(mode=0o700, exist_ok=True)
+    if links.lstat().st_uid != os.getuid() or links.is_symlink():
+        raise SetupError(f"{links} belongs to another user: remove it, or set TMPDIR")
+    link = links / hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
+    with contextlib.suppress(FileExistsError):
+        link.symlink_to(folder)
+    return link

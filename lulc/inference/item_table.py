@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 
 from lulc.errors import UsageError
 from lulc.inference import detections
+from lulc.models.registry import store_uri
 from lulc.tables import files, layout, schemas
 from lulc.tables.files import Location
 
@@ -68,7 +69,7 @@ def open_table(out: Location, kind: str) -> ItemTable:
         raise UsageError(
             f"{location.parent} holds the {name} of a run, and those of images would mix with "
             "them: give another --out, and the registry by "
-            f"MLFLOW_TRACKING_URI=sqlite:///{(out / layout.TRACKING_DATABASE).resolve()}"
+            f"MLFLOW_TRACKING_URI={store_uri(None, out)}"
         )
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     if files.exists(location):

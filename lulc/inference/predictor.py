@@ -21,6 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from lulc.chips import composites
 from lulc.config import PredictConf
 from lulc.errors import InputError
+from lulc.guard import read_guard
 from lulc.inference.windows import Area, WindowedImage, area_windows, full_area, shift_area
 from lulc.legend import NODATA
 from lulc.models.contract import Contract, read_contract
@@ -381,13 +382,10 @@ def _load(folder: Path, _stamps: tuple[int, ...]) -> Predictor:
             f"has: {', '.join(TASKS)}"
         )
     band_count, class_count = len(contract.bands), len(contract.legend.classes)
-    net = MODELS[contract.model].build(band_count, class_count, **contract.architecture)
-    try:
+    remedy = "its weights are not those of its contract; fetch it anew, or train it again"
+    with read_guard(f"the model in {folder}", remedy):
+        net = MODELS[contract.model].build(band_count, class_count, **contract.architecture)
         net.load_state_dict(load_file(folder / WEIGHTS))
-    except RuntimeError as error:
-        raise InputError(
-            f"the weights in {folder} are not those of its contract: {str(error)[:300]}"
-        ) from error
     device = choose_device()
     folded = fold_norms(net.eval(), band_count, contract.multiple, contract.task)
     folded = folded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]

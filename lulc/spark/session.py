@@ -119,7 +119,7 @@ def _unsubmitted_defaults(settings: SessionConf, debug: bool) -> dict[str, str]:
         defaults["spark.storage.blockManagerHeartbeatTimeoutMs"] = str(30 * 86_400_000)
     if not debug:
         log = Path(__file__).with_name("log4j2.properties")
-        defaults["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile=file:{log}"
+        defaults["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile={log.as_uri()}"
     return defaults
 
 

@@ -225,6 +225,9 @@ def test_a_model_is_kept_while_its_files_stay_and_refused_when_they_are_none(
     (folder / WEIGHTS).write_bytes((tmp_path / "other" / WEIGHTS).read_bytes())
     with pytest.raises(InputError, match="not those of its contract"):
         load(folder)
+    (folder / WEIGHTS).write_bytes(b"damaged")
+    with pytest.raises(InputError, match=r"SafetensorError.*not those of its contract"):
+        load(folder)
     (folder / WEIGHTS).unlink()
     with pytest.raises(InputError, match=r"weights\.safetensors"):
         load(folder)

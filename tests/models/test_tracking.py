@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from sqlalchemy import make_url
 
 from lulc import progress
 from lulc.config import Config, TrackingConf
@@ -30,6 +31,7 @@ from lulc.models.package import CONTRACT, MLM_ITEM, WEIGHTS
 from lulc.report.training import draw_confusion
 from lulc.runfile import parse_run
 from tests.helpers import tiny_samples as toy
+from tests.test_paths import AWKWARD
 
 ARCHITECTURE = {"encoder": "resnet18", "depth": 3, "decoder": [16, 8, 8], "dropout": 0.0}
 
@@ -325,3 +327,17 @@ def test_the_command_that_shows_runs_names_the_store(tmp_path: Path) -> None:
         == f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db"
     )
     assert registry.ui_command(make_run("http://user:pass@host:1/x"), tmp_path) == "http://host:1/x"
+
+
+@pytest.mark.parametrize("name", ["a?b=c", "50%20", "100%", "a#b@c:d;e", AWKWARD])
+def test_the_database_lies_in_the_output_folder_whatever_its_name(
+    tmp_path: Path, name: str
+) -> None:
+    out = tmp_path / name
+    out.mkdir()
+    database = make_url(registry.store_uri(None, out)).database
+    assert database is not None
+    Path(database).write_text("the database")
+    assert (out / "mlflow.db").read_text() == "the database"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert registry.store_uri(None, out) == registry.store_uri(None, out)
