@@ -12,7 +12,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError
-from lulc.geo.grid import WGS84, Grid, transformer
+from lulc.geo.grid import WGS84, Grid, nearest_turn, transformer
 from lulc.raster.vector import rasterize
 from lulc.tables.vector_files import polygons_of
 
@@ -70,7 +70,7 @@ def _to_pixels(shapes: np.ndarray, crs: str, grid: Grid, path: Path) -> np.ndarr
             f"{path} has coordinates outside of CRS {grid.crs[:40]}, which its image has: "
             "fetch both anew"
         )
-    inverse = ~grid.affine
+    inverse, x = ~grid.affine, nearest_turn(x, grid)
     columns = inverse.a * x + inverse.b * y + inverse.c
     rows = inverse.d * x + inverse.e * y + inverse.f
     return np.asarray(shapely.set_coordinates(shapes, np.column_stack([columns, rows])))

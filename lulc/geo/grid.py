@@ -96,6 +96,14 @@ def turn_of(crs: str) -> float | None:
     return float(width) if np.isfinite(width) and (offsets < 1e-9 * width).all() else None
 
 
+def nearest_turn(x: np.ndarray, grid: Grid) -> np.ndarray:
+    """Return x of points in a grid's CRS, moved by whole turns to be nearest to its middle."""
+    turn, (xmin, _, xmax, _) = turn_of(grid.crs), grid.bounds
+    if turn is None:
+        return x
+    return np.asarray(x - turn * np.round((x - (xmin + xmax) / 2) / turn))
+
+
 def central_meridian(crs: str) -> float:
     """Return the longitude in degrees of a projection's central meridian; 0 where it has none."""
     parsed = parse_crs(crs)

@@ -228,7 +228,8 @@ def outline_on_earth(grid: Grid) -> BaseGeometry:
     earth = rim(grid.crs)
     if earth is None or earth.contains(whole):
         return whole
-    south, north = -90.0, 90.0
+    # A metre short of the poles, where rounding may lead off the Earth.
+    south, north = -90 + 1e-5, 90 - 1e-5
     shown = whole.intersection(earth)
     if not shown.is_empty:
         _, lat = transformer(grid.crs, WGS84).transform(*shapely.get_coordinates(shown).T)
@@ -247,7 +248,7 @@ def onto_grid(geometry: BaseGeometry, grid: Grid) -> BaseGeometry:
     """
     geometry = reproject_exact(geometry, WGS84, grid.crs)
     turn = turn_of(grid.crs)
-    if turn is None or geometry.is_empty:
+    if turn is None or geometry.is_empty or not _lies_beyond(grid):
         return geometry
     (left, _, right, _), (west, _, east, _) = grid.bounds, geometry.bounds
     # A touch is no meeting: of a map of all longitudes a region is taken at one turn.
@@ -257,6 +258,17 @@ def onto_grid(geometry: BaseGeometry, grid: Grid) -> BaseGeometry:
         return geometry
     moved = [translate(geometry, xoff=k * turn) for k in range(first, last + 1)]
     return join_polygons(shapely.get_parts(moved))
+
+
+@lru_cache(maxsize=1024)
+def _lies_beyond(grid: Grid) -> bool:
+    # Whether a grid reaches beyond the one turn of its CRS to which EPSG:4326 is reprojected.
+    half = np.array([-180, 180]) * (1 - 1e-12)
+    if not parse_crs(grid.crs).is_geographic:
+        half = half + central_meridian(grid.crs)
+    ends, _ = transform_points(half, np.zeros(2), WGS84, grid.crs)
+    left, _, right, _ = grid.bounds
+    return bool(left < ends.min() or right > ends.max())
 
 
 def _unwrap_polygon(polygon: BaseGeometry) -> BaseGeometry:

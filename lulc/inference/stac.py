@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from lulc.inference.class_map import ClassMap, RasterSpec
 from lulc.config import Period
+from lulc.geo.antimeridian import narrow_bounds
 from lulc.geo.grid import Grid, crs_code, footprint, parse_crs
 from lulc.legend import NODATA, Legend
 from lulc.raster.address import is_address
@@ -298,9 +299,5 @@ def _time_span(period: Period, dates: Sequence[datetime]) -> tuple[datetime, dat
 
 def _bbox(outline: shapely.Geometry) -> list[float]:
     # GeoJSON (RFC 7946, 5.2): across the antimeridian the west is greater than the east.
-    west, south, east, north = outline.bounds
-    bounds = [polygon.bounds for polygon in getattr(outline, "geoms", ())]
-    if east - west > 180 and len(bounds) > 1:
-        west = min(b[0] for b in bounds if b[0] >= 0)
-        east = max(b[2] for b in bounds if b[2] < 0 or b[0] < 0)
-    return [west, south, east, north]
+    west, south, east, north = narrow_bounds(outline)
+    return [west, south, east - 360 if east > 180 else east, north]

@@ -17,7 +17,7 @@ from rasterio.windows import Window
 
 from lulc.errors import InputError
 from lulc.geo import overlap, warp
-from lulc.geo.grid import WGS84, Grid, transformer, turn_of
+from lulc.geo.grid import WGS84, Grid, nearest_turn, transformer
 from lulc.guard import read_guard
 from lulc.legend import NODATA, class_names
 from lulc.raster import reader
@@ -305,11 +305,7 @@ def ids_at(raster: ClassRaster, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
     """
     grid, ids = raster.grid, np.full(len(lon), NODATA, np.uint8)
     x, y = transformer(WGS84, grid.crs).transform(lon, lat)
-    if turn := turn_of(grid.crs):
-        # The turn that is closest to the raster: it may count longitudes beyond 180.
-        xmin, _, xmax, _ = grid.bounds
-        x = x - turn * np.round((x - (xmin + xmax) / 2) / turn)
-    cols, rows = ~grid.affine @ (x, y)
+    cols, rows = ~grid.affine @ (nearest_turn(x, grid), y)
     with np.errstate(invalid="ignore"):
         inside = (cols >= 0) & (cols < grid.width) & (rows >= 0) & (rows < grid.height)
     points = np.flatnonzero(inside)

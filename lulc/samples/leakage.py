@@ -18,6 +18,7 @@ from shapely.geometry.base import BaseGeometry
 
 from lulc.config import SampleConf
 from lulc.errors import InputError
+from lulc.geo.antimeridian import narrow_bounds
 from lulc.geo.grid import WGS84, transformer
 from lulc.samples.splits import SPLITS, Metres, SplitCell, shorter_sides, split_cell
 from lulc.tables import store
@@ -216,6 +217,9 @@ def _grown_boxes(footprints: np.ndarray, buffer: float) -> np.ndarray:
     along = buffer / 110_000
     latitude = np.minimum(np.maximum(abs(south), abs(north)) + along, 89.9)
     across = along / np.maximum(np.cos(np.radians(latitude)), 1e-3)
+    # What is near beyond 180 lies at the other end.
+    crosses = (west - across < -180) | (east + across > 180)
+    west, east = np.where(crosses, -180, west), np.where(crosses, 180, east)
     return np.asarray(shapely.box(west - across, south - along, east + across, north + along))
 
 
@@ -224,7 +228,8 @@ def _gap(a: BaseGeometry, b: BaseGeometry) -> float:
 
     Below 0 where they overlap.
     """
-    lon, lat = a.centroid.coords[0]
+    west, south, east, north = narrow_bounds(a)
+    lon, lat = (west + east) / 2, (south + north) / 2
     forward = transformer(WGS84, f"+proj=aeqd +lat_0={lat:.6f} +lon_0={lon:.6f} +units=m").transform
     flat = [shapely.transform(s, lambda xy: np.column_stack(forward(*xy.T))) for s in (a, b)]
     distance = float(shapely.distance(*flat))

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lulc.geo.grid import Grid
+from lulc.errors import InputError
+from lulc.geo.areas import degrees_area
+from lulc.geo.grid import Grid, central_meridian, footprint, rim, turn_of
 from lulc.geo.overlap import turned
+from lulc.geo.reproject import outline_on_earth, to_degrees
 from lulc.geo.warp import warp
 
+MODIS_SPHERE = "+proj=sinu +lon_0=0 +R=6371007.181 +units=m"
 RNG = np.random.default_rng(0)
 
 
@@ -58,3 +63,36 @@ def test_a_source_that_meets_the_grid_at_no_turn_is_left_as_it_is() -> None:
     source = _degrees(300, 10, 10)
     assert turned(source, _degrees(0, 10, 10)) == (source,)
     assert turned(source, _degrees(-60, 10, 10)) == (_degrees(-60, 10, 10),)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3857", "EPSG:3395", "EPSG:6933", "EPSG:3832", "EPSG:4087"])
+def test_projections_that_go_round_have_a_turn(crs: str) -> None:
+    turn = turn_of(crs)
+    assert turn is not None
+    grid = Grid(crs, (1e4, 0, -turn / 2 + 1e5, 0, -1e4, 1e6), 20, 20)
+    beyond = Grid(crs, (1e4, 0, turn / 2 + 1e5, 0, -1e4, 1e6), 20, 20)
+    (moved,) = turned(beyond, grid)
+    assert moved.transform == pytest.approx(grid.transform)
+    assert footprint(beyond).symmetric_difference(footprint(grid)).area < 1e-6
+
+
+@pytest.mark.parametrize("crs", ["EPSG:32633", "EPSG:5070", "EPSG:3031", MODIS_SPHERE, "EPSG:8857"])
+def test_other_projections_have_none(crs: str) -> None:
+    assert turn_of(crs) is None
+
+
+@pytest.mark.parametrize("crs", [MODIS_SPHERE, "EPSG:8857", "ESRI:54012", "+proj=sinu +lon_0=150"])
+def test_the_earth_ends_at_the_rim_of_a_projection(crs: str) -> None:
+    earth = rim(crs)
+    assert earth is not None
+    left, bottom, right, top = earth.bounds
+    whole = Grid(crs, ((right - left) / 360, 0, left, 0, (bottom - top) / 180, top), 180, 360)
+    assert footprint(whole).area == pytest.approx(360 * 180, rel=1e-3)
+    assert degrees_area(to_degrees(outline_on_earth(whole), crs, "it")) == pytest.approx(
+        5.10065622e14, rel=1e-5
+    )
+    east = footprint(whole.window(40, 300, 30, 60))
+    lon = (np.array([177.0, -177.0]) + central_meridian(crs) + 180) % 360 - 180
+    assert shapely.intersects_xy(east, lon, [35, 35]).tolist() == [True, False]
+    with pytest.raises(InputError, match="no longitudes and latitudes"):
+        footprint(whole.window(0, 0, 4, 20))

@@ -19,6 +19,7 @@ from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA, LandClass, Legend
 from lulc.samples.labels import read_labels
+from lulc.samples.leakage import is_near
 from tests.helpers.synthetic_scenes import write_raster
 
 LEGEND = Legend("two", (LandClass(1, "water", "#0000ff"), LandClass(2, "forest", "#00ff00")))
@@ -107,3 +108,12 @@ def test_a_side_that_may_go_either_way_round_is_refused(tmp_path: Path) -> None:
 def test_a_tile_far_from_all_labels_has_none(tmp_path: Path) -> None:
     labels = write(tmp_path / "labels.gpkg", (box(0, 0, 1, 1), "water"))
     assert (read_labels(labels, LEGEND, ACROSS) == NODATA).all()
+
+
+def test_samples_across_180_are_near_each_other() -> None:
+    west, east = box(179.99, 0, 179.999, 0.01), box(-179.999, 0, -179.99, 0.01)
+    across = shapely.MultiPolygon([box(179.99, 0.02, 180, 0.03), box(-180, 0.02, -179.99, 0.03)])
+    far = box(-10, 0, -9.99, 0.01)
+    others = np.array([east, far], object)
+    found = is_near(np.array([west, across, box(0, 0, 1, 1)], object), others, 2000.0)
+    assert found.tolist() == [True, True, False]
