@@ -125,8 +125,18 @@ def same_crs(a: str, b: str) -> bool:
     """
     if a == b:
         return True
-    first, second = parse_crs(a), parse_crs(b)
+    first, second = _east_first(parse_crs(a)), _east_first(parse_crs(b))
     return _has_datum(first) == _has_datum(second) and first.equals(second, ignore_axis_order=True)
+
+
+def _east_first(crs: CRS) -> CRS:
+    # pyproj ignores the order of the axes of geographic CRSs alone.
+    if not crs.is_projected or crs.is_bound or crs.is_compound:
+        return crs
+    definition = crs.to_json_dict()
+    axes = definition.get("coordinate_system", {}).get("axis", [])
+    axes.sort(key=lambda axis: axis["direction"] not in ("east", "west"))
+    return CRS.from_json_dict(definition)
 
 
 def _has_datum(crs: CRS) -> bool:

@@ -110,7 +110,7 @@ def read_place(raster: OpenRaster, without_crs: bool = False) -> tuple[CRS | Non
             metadata = world_file
             a, d, b, e, x, y = map(float, _read(world_file).split())
             # It gives the centre of the first pixel.
-            transform = Affine(a, b, x, d, e, y) * Affine.translation(-0.5, -0.5)
+            transform = Affine(a, b, x, d, e, y) @ Affine.translation(-0.5, -0.5)
     except _DAMAGE as error:
         raise InputError(f"{metadata} cannot be read ({error}): repair or remove it") from error
     return crs, transform

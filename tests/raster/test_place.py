@@ -71,6 +71,13 @@ def test_a_code_stands_for_its_own_definition(crs: str, expected: str) -> None:
     assert crs_text(rasterio.CRS.from_user_input(crs).to_wkt()) == expected
 
 
+@pytest.mark.parametrize("code", [3035, 31287, 2193, 32633, 3857, 4326, 28992, 27700])
+def test_a_code_and_another_software_s_wkt_of_it_are_one_crs(code: int) -> None:
+    # ESRI's WKT has other names of datums, and the axes of maps in the order of a map.
+    crs = rasterio.CRS.from_epsg(code)
+    assert crs_text(crs.to_wkt(version="WKT1_ESRI")) == f"EPSG:{code}"
+
+
 @pytest.mark.parametrize(
     "crs",
     [
