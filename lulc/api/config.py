@@ -10,7 +10,8 @@ from typing import Any
 from lulc import runfile
 from lulc.config import Config
 from lulc.datasets.registry import complete_from_datasets
-from lulc.errors import InputError
+from lulc.errors import InputError, UsageError
+from lulc.geo.grid import parse_crs
 from lulc.redact import redact_setting
 from lulc.tables import layout
 from lulc.tables.files import Location, write_atomic
@@ -50,7 +51,12 @@ def load_config(
         raw, folder = _plain(source), Path.cwd()
     for name, value in (settings or {}).items():
         runfile.set_value(raw, name, _plain(value))
-    return complete_from_datasets(runfile.parse_run(raw, folder, origin))
+    config = runfile.parse_run(raw, folder, origin)
+    try:
+        parse_crs(config.tiling.crs)
+    except InputError as error:
+        raise UsageError(f"{origin}: tiling.crs: {error}") from error
+    return complete_from_datasets(config)
 
 
 def save_config(config: Config, out: Location) -> None:

@@ -5,6 +5,7 @@ Scenes' headers are opened and datasets are listed; no pixel is read.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -136,9 +137,10 @@ def _count_items(config: Config, dataset: DatasetConf) -> tuple[int, int]:
 
 
 def _size(path: Path) -> int:
-    # Bytes of a file, or of all files of an item that is a folder; 0 where it is missing.
-    files = list_files(path) if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
+    # Bytes of a file, or of all files of an item that is a folder; 0 where it is missing or no file
+    # can have its name.
+    files = list_files(path) if os.path.isdir(path) else [path]
+    return sum(file.stat().st_size for file in files if os.path.isfile(file))
 
 
 def _plan_map(config: Config) -> MapPlan:

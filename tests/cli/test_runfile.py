@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from lulc import runfile
+from lulc.api.config import load_config
 from lulc.errors import UsageError
 from tests.lint import ROOT
 
@@ -121,6 +122,11 @@ def test_settings_reach_classes_by_their_ids(small: Path) -> None:
     assert config.labels.crosswalk == {41: 2}
     with pytest.raises(UsageError, match=r"legend\.01"):
         runfile.read_run(small, ["legend.01={name: ice, colour: '#ffffff'}"])
+
+
+def test_a_crs_that_is_none_is_named_with_the_file(small: Path) -> None:
+    with pytest.raises(UsageError, match=r"run\.yaml: tiling\.crs: CRS 'EPSG:6=33' is not known"):
+        load_config(small, {"tiling.crs": "EPSG:6=33"})
 
 
 def test_words_and_days_keep_their_sense(small: Path) -> None:
