@@ -234,7 +234,10 @@ def _explain(error: Any) -> str:
         return f"unknown key {key!r}; {hint}"
     if error["type"] in ("missing", "missing_argument"):
         return f"key {key!r} is missing"
-    return f"{key}: {error['msg']} (found {error.get('input')!r})"
+    found = error.get("input")
+    if error["type"] == "string_type" and isinstance(found, int | float):
+        return f"{key}: {found!r} is no text as it stands: write it in quotes, '{found}'"
+    return f"{key}: {error['msg']} (found {found!r})"
 
 
 def _fields_at(path: Iterable[Any]) -> list[str]:

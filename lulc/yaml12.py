@@ -109,9 +109,13 @@ def _construct_float(_: _Loader, node: yaml.ScalarNode) -> float:
     return float(re.sub(r"(?i)\.(?=inf|nan)", "", node.value))
 
 
+def _construct_merge(_: _Loader, node: yaml.ScalarNode) -> str:
+    return str(node.value)
+
+
 _Loader.add_constructor(_TAG + "int", _construct_int)
 _Loader.add_constructor(_TAG + "float", _construct_float)
-_Loader.add_constructor(_TAG + "merge", yaml.SafeLoader.construct_yaml_str)
+_Loader.add_constructor(_TAG + "merge", _construct_merge)
 
 
 class _Check:

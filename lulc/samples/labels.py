@@ -29,7 +29,7 @@ from lulc.raster import reader
 from lulc.raster.classes import ClassRaster, scan_raster
 from lulc.raster.vector import rasterize
 from lulc.tables import files
-from lulc.tables.vector_files import Layer, find_layer, polygons_of, read_features, texts_of
+from lulc.tables.vector_files import Bounds, Layer, find_layer, polygons_of, read_features, texts_of
 
 _COARSE = 2.0
 """From this many label pixels along a side of the grid's pixel, the majority decides, not the
@@ -137,12 +137,11 @@ def _span(label_grid: Grid, grid: Grid) -> float:
     # area in label pixels).
     col, row = grid.width / 2, grid.height / 2
     corners = [grid.affine @ corner for corner in ((col, row), (col + 1, row), (col, row + 1))]
-    x, y = zip(*corners, strict=True)
-    x, y = transformer(grid.crs, label_grid.crs).transform(x, y)
+    x, y = transformer(grid.crs, label_grid.crs).transform(*np.transpose(corners))
     if not np.isfinite([x, y]).all():
         return 1.0
     turn = turn_of(label_grid.crs)
-    x = np.asarray(x) if turn is None else np.unwrap(x, period=turn)
+    x = x if turn is None else np.unwrap(x, period=turn)
     to_pixels = ~label_grid.affine
     (x0, y0), (x1, y1), (x2, y2) = (to_pixels @ corner for corner in zip(x, y, strict=True))
     return math.sqrt(abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)))
@@ -189,7 +188,7 @@ def _polygons_on(labels: LabelConf, legend: Legend, grid: Grid) -> tuple[np.ndar
     return in_grid_crs, np.concatenate(classes)
 
 
-def _windows(grid: Grid, layer: Layer) -> Iterator[tuple[tuple[float, float, float, float], float]]:
+def _windows(grid: Grid, layer: Layer) -> Iterator[tuple[Bounds, float]]:
     # Bounds in a layer's CRS that hold a grid, once for every whole turn at which the layer may
     # tell its longitudes, and what takes those to the grid's.
     bounds = bounds_in(grid, layer.crs)
@@ -205,9 +204,7 @@ def _windows(grid: Grid, layer: Layer) -> Iterator[tuple[tuple[float, float, flo
         yield (left + k * turn, bottom, right + k * turn, top), -k * turn
 
 
-def _clip(
-    shapes: np.ndarray, values: np.ndarray, bounds: tuple[float, float, float, float]
-) -> tuple[np.ndarray, np.ndarray]:
+def _clip(shapes: np.ndarray, values: np.ndarray, bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:
     # The polygons within bounds, clipped to them, and the value of each.
     left, bottom, right, top = bounds
     xmin, ymin, xmax, ymax = shapely.bounds(shapes).T
@@ -232,7 +229,7 @@ def _find_layer(path: str, column: str) -> Layer:
 
 @lru_cache(maxsize=4)
 def _load(
-    layer: Layer, column: str, _identity: str, window: tuple[float, ...] | None
+    layer: Layer, column: str, _identity: str, window: Bounds | None
 ) -> tuple[np.ndarray, np.ndarray]:
     # Polygons, made valid where they cross themselves, and the column's values. The file's identity
     # is only there for the cache.
@@ -263,11 +260,13 @@ def _classes(values: np.ndarray, labels: LabelConf, legend: Legend) -> np.ndarra
     return np.array([ids[text] for text in texts], np.uint8)
 
 
-def bounds_of_labels(labels: LabelConf) -> tuple[float, float, float, float] | None:
+def bounds_of_labels(labels: LabelConf) -> Bounds | None:
     """Return (west, south, east, north) of labels in degrees; None of a layer without a feature."""
     if labels.column is None:
-        return footprint(reader.grid_of(labels.path)).bounds
-    layer = _find_layer(labels.path, labels.column)
-    if layer.bounds is None:
+        outline = footprint(reader.grid_of(labels.path))
+    elif (layer := _find_layer(labels.path, labels.column)).bounds is None:
         return None
-    return project(shapely.box(*layer.bounds), layer.crs, WGS84).bounds
+    else:
+        outline = project(shapely.box(*layer.bounds), layer.crs, WGS84)
+    west, south, east, north = outline.bounds
+    return west, south, east, north

@@ -39,6 +39,10 @@ _READ_AS_ADDRESS = re.compile("[!;{}]")  # what pyogrio and GDAL take for more t
 _AREAL_TYPES, _COLLECTION = (3, 6), 7  # shapely's numbers of Polygon, MultiPolygon, collection
 
 
+type Bounds = tuple[float, float, float, float]
+"""xmin, ymin, xmax, ymax."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """A layer of a vector file, found but not read."""
@@ -55,7 +59,7 @@ class Layer:
     """CRS of its coordinates."""
     columns: tuple[str, ...]
     """Names of its columns, without the geometry."""
-    bounds: tuple[float, float, float, float] | None
+    bounds: Bounds | None
     """Of all its features (xmin, ymin, xmax, ymax) in its CRS; None where none has a place."""
     geometry: str
     """Type of its geometries, such as `Polygon`; `Unknown` where the file does not say one."""
@@ -124,7 +128,7 @@ def find_layer(
 def read_features(
     layer: Layer,
     columns: Sequence[str] = (),
-    bounds: tuple[float, float, float, float] | None = None,
+    bounds: Bounds | None = None,
 ) -> Features:
     """Read features of a layer.
 
@@ -216,7 +220,7 @@ def _file_layers(path: str, use: str, layer: str | None) -> list[Layer]:
 
 
 def _read_file(
-    layer: Layer, columns: list[str], bounds: tuple[float, ...] | None
+    layer: Layer, columns: list[str], bounds: Bounds | None
 ) -> tuple[np.ndarray, Sequence[np.ndarray]]:
     import pyogrio
 
@@ -357,7 +361,7 @@ def _parquet_layer(path: str, use: str) -> Layer:
     return Layer(use, path, "", 0, stated, columns, bounds, kind)
 
 
-def _finite(bounds: Sequence[float] | None) -> tuple[float, float, float, float] | None:
+def _finite(bounds: Sequence[float] | None) -> Bounds | None:
     if bounds is None or not np.isfinite(bounds).all():
         return None
     xmin, ymin, xmax, ymax = map(float, bounds)
@@ -365,7 +369,7 @@ def _finite(bounds: Sequence[float] | None) -> tuple[float, float, float, float]
 
 
 def _read_parquet(
-    layer: Layer, columns: list[str], bounds: tuple[float, ...] | None
+    layer: Layer, columns: list[str], bounds: Bounds | None
 ) -> tuple[np.ndarray, Sequence[np.ndarray]]:
     import geopandas
 

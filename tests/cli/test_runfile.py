@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from lulc import runfile
-from lulc.api.config import load_config
+from lulc.api.config import load_config, save_config, saved_config
 from lulc.errors import UsageError
 from tests.lint import ROOT
 
@@ -79,6 +79,8 @@ def test_settings_lie_over_the_file_and_boxes_stay_boxes(small: Path) -> None:
         ("labels={path: a.tif, crosswalk: {11: 1.0}}", r"labels.crosswalk.11.*1\.0"),
         ("labels={path: a.tif, crosswalk: {1.0: 1}}", r"labels.crosswalk.*1\.0"),
         ("periods=[{name: a, start: 2020}]", "give a day as 2023-06-30"),
+        ("periods=[{name: 2020}]", "periods.0.name: 2020 is no text.*in quotes, '2020'"),
+        ("legend.2.name=true", "legend.2.name: True is no text"),
         ("bands=[red, red", "--set 'bands=.* is not YAML"),
     ],
 )
@@ -122,6 +124,20 @@ def test_settings_reach_classes_by_their_ids(small: Path) -> None:
     assert config.labels.crosswalk == {41: 2}
     with pytest.raises(UsageError, match=r"legend\.01"):
         runfile.read_run(small, ["legend.01={name: ice, colour: '#ffffff'}"])
+
+
+def test_what_a_run_keeps_of_its_run_file_is_read_back(small: Path) -> None:
+    words = ["yes", "NA", "null", "1e3", "0x1F", "1:30", "2020-01-01", "~", "<<", "Ä ö: #", "1_000"]
+    legend = {i: {"name": word, "colour": "#0000ff"} for i, word in enumerate(words)}
+    labels = {
+        "path": "a.gpkg",
+        "column": "kind",
+        "crosswalk": {"010": 1, **{f"{word} ": 2 for word in words}},
+    }
+    periods = [{"name": "2020", "start": date(2020, 1, 1)}, {"name": "1e3", "end": "2021-01-01"}]
+    config = load_config(small, {"legend": legend, "labels": labels, "periods": periods})
+    save_config(config, small.parent)
+    assert saved_config(small.parent) == config
 
 
 def test_a_crs_that_is_none_is_named_with_the_file(small: Path) -> None:
