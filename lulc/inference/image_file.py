@@ -72,6 +72,7 @@ def check_image(predictor: Predictor, source: OpenRaster, path: Path) -> ImageFi
         raise InputError(f"its pixels are {source.dtypes[0]}: only real numbers can be mapped")
     kinds = {np.dtype(dtype).kind for dtype in source.dtypes}
     _check_claim(source, path)
+    reader.check_upright(source)
     contract.check(contract.bands, _pixel_side_m(source) or contract.gsd_m, "it")
     of_one_date = bands[: len(contract.bands)]
     scales, offsets = (

@@ -26,7 +26,7 @@ from rasterio.io import DatasetReader
 
 from lulc.errors import InputError
 from lulc.raster import hdf4
-from lulc.raster.address import is_address, path_of, split_archive
+from lulc.raster.address import STORES, is_address, path_of, split_archive
 from lulc.raster.side_files import BAKE_IN, side_file_reason
 from lulc.raster.signing import sign
 from lulc.redact import redact_text, redact_url
@@ -151,6 +151,9 @@ def _refuse_side_files(path: str, dataset: DatasetReader, georeferenced: bool) -
 def _gdal_path(href: str) -> str:
     # GDAL's own name of a file; `_check_href` has passed the href.
     archive, member = split_archive(href)
+    if not member and "#" in href and href.startswith(STORES):
+        # rasterio would cut the key.
+        return _store_path(href)
     if not member:
         # GDAL takes `NETCDF:x.nc:v` and the like as a driver's own syntax; no absolute path is.
         return sign(href) if is_address(href) else os.path.abspath(href)
@@ -159,9 +162,7 @@ def _gdal_path(href: str) -> str:
             return hdf4.open_layer(href)
         except InputError as error:
             raise ReadError(str(error)) from error
-    gdal_archive = archive if is_address(archive) else os.path.abspath(archive)
-    for scheme, store in (("s3://", "/vsis3/"), ("gs://", "/vsigs/")):
-        gdal_archive = gdal_archive.replace(scheme, store, 1)
+    gdal_archive = _store_path(archive) if is_address(archive) else os.path.abspath(archive)
     if is_address(gdal_archive):
         raise ReadError(
             f"{redact_url(href)} is not opened: a zip or tar must lie on this machine's disk "
@@ -172,6 +173,11 @@ def _gdal_path(href: str) -> str:
     if not set("{}") & set(gdal_archive):
         gdal_archive = f"{{{gdal_archive}}}"
     return f"/vsi{handler}/{gdal_archive}/{member}"
+
+
+def _store_path(href: str) -> str:
+    # GDAL's own name of an object in a store; other addresses are unchanged.
+    return href.replace("s3://", "/vsis3/", 1).replace("gs://", "/vsigs/", 1)
 
 
 def _refuse_redirect(href: str) -> None:

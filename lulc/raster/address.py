@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 ARCHIVE_MARK = "!/"
 """Between a zip, tar or HDF4 file and what is in it: `scene.zip!/B04.jp2`, `x.hdf!/GRID/LAYER`."""
 
+STORES = ("s3://", "gs://")
+"""How addresses of object stores begin."""
+
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _MARKED = re.compile(r"\.(?:zip|tar|tar\.gz|tgz|hdf)(?=!/)", re.IGNORECASE)
 
@@ -27,7 +30,12 @@ def path_of(href: str) -> str:
     Examples:
         >>> path_of("https://host/x.tif?token=1"), path_of("site #2/x?.tif")
         ('/x.tif', 'site #2/x?.tif')
+        >>> path_of("s3://bucket/site #2/x.tif")
+        '/site #2/x.tif'
     """
+    if href.startswith(STORES):
+        # The key of an object may hold the marks of a query and a fragment.
+        return f"/{href.split('/', 3)[-1]}"
     return urlsplit(href).path if is_address(href) else href
 
 

@@ -240,14 +240,7 @@ def _check_whole(dataset: DatasetReader, indexes: Sequence[int], href: str) -> N
         raise ReadError(
             f"{redact_url(href)} has {dataset.count} bands: there is no band {max(indexes)}"
         )
-    # Viewers and annotation tools turn such a picture: masks and boxes are of the turned one.
-    if dataset.driver == "JPEG":
-        orientation = dataset.tags().get("EXIF_Orientation", "1")
-        if orientation not in ("0", "1"):
-            raise ReadError(
-                f"{redact_url(href)} is stored turned (EXIF orientation {orientation}): write it "
-                "upright, labels as it is shown (for example with `mogrify -auto-orient`)"
-            )
+    check_upright(dataset)
     pixel_bytes = len(indexes) * common_dtype(dataset, indexes).itemsize
     decoded_bytes = dataset.width * dataset.height * pixel_bytes
     if decoded_bytes > _MAX_BYTES:
@@ -255,6 +248,21 @@ def _check_whole(dataset: DatasetReader, indexes: Sequence[int], href: str) -> N
             f"{redact_url(href)} would decode {decoded_bytes / 2**30:.1f} GiB: cut it into smaller "
             "images first"
         )
+
+
+def check_upright(raster: OpenRaster) -> None:
+    """Raise ReadError where a picture is stored turned.
+
+    Viewers and annotation tools turn it: masks, boxes and maps of the picture as it is shown are of
+    other pixels.
+    """
+    if raster.driver == "JPEG":
+        orientation = raster.tags().get("EXIF_Orientation", "1")
+        if orientation not in ("0", "1"):
+            raise ReadError(
+                f"{redact_url(raster.name)} is stored turned (EXIF orientation {orientation}): "
+                "write it upright, labels as it is shown (for example with `mogrify -auto-orient`)"
+            )
 
 
 def _read_twice[T](href: str, read: Callable[[DatasetReader], T], georeferenced: bool = True) -> T:

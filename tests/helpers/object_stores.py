@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import quote
 
 from moto.server import ThreadedMotoServer
 
@@ -93,7 +94,7 @@ def fill_bucket(place: str, files: Mapping[str, bytes]) -> None:
     objects = {"/bucket": b""} | {f"/bucket/{name}": body for name, body in files.items()}
     for name, body in objects.items():
         connection = http.client.HTTPConnection(place, timeout=30)
-        connection.request("PUT", name, body, {"x-amz-acl": "public-read"})
+        connection.request("PUT", quote(name), body, {"x-amz-acl": "public-read"})
         assert connection.getresponse().status == 200
 
 

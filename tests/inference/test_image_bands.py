@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from PIL import Image
 from rasterio.enums import ColorInterp
 
 from lulc.geo.grid import Grid
@@ -194,3 +195,16 @@ def test_an_image_says_where_it_lies_in_full_or_not_at_all(tmp_path: Path) -> No
         with rasterio.open(tmp_path / "out #1" / name) as file:
             assert file.transform == GRID.affine
             assert (file.crs is None) == (name == "no_crs.tif")
+
+
+def test_a_picture_that_is_stored_turned_is_not_mapped(tmp_path: Path) -> None:
+    model = untrained.make_model(tmp_path / "model", bands=("red", "green", "blue"))
+    (tmp_path / "in").mkdir()
+    plain = Image.fromarray(np.full((48, 40, 3), 90, "uint8"))
+    tags = Image.Exif()
+    plain.save(tmp_path / "in/upright.jpg")
+    tags[0x0112] = 6
+    plain.save(tmp_path / "in/turned.jpg", exif=tags)
+    made, errors = map_images(model, tmp_path / "in", tmp_path / "out")
+    assert set(made) == {"upright.tif"}
+    assert "turned.jpg is stored turned (EXIF orientation 6)" in errors["turned.tif"]

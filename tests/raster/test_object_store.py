@@ -23,7 +23,8 @@ GRID = Grid("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0), 512, 
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Faults]]:
     path = write_raster(tmp_path_factory.mktemp("store") / "x.tif", texture(GRID), GRID)
     with faulty_store() as (place, faults):
-        fill_bucket(place, dict.fromkeys(("busy.tif", "down.tif"), path.read_bytes()))
+        names = ("busy.tif", "down.tif", "site #2/a?b %41.tif")
+        fill_bucket(place, dict.fromkeys(names, path.read_bytes()))
         yield place, faults
 
 
@@ -64,6 +65,15 @@ def test_a_store_that_is_down_is_an_error_in_time_and_is_not_remembered(
     assert time.monotonic() - started < 120
     environment.each = 0
     assert reader.read_band(f"{base}/down.tif", 1, GRID, "nearest", None)[1].all()
+
+
+@pytest.mark.usefixtures("environment")
+def test_a_key_may_hold_the_marks_of_an_address() -> None:
+    found, valid = reader.read_band(
+        "s3://bucket/site #2/a?b %41.tif", 1, GRID.window(0, 0, 9, 9), "nearest", None
+    )
+    assert valid.all()
+    np.testing.assert_array_equal(found, texture(GRID)[:9, :9])
 
 
 def test_what_is_not_there_is_not_asked_for_again(base: str, environment: Faults) -> None:
