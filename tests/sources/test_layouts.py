@@ -287,3 +287,12 @@ def test_a_landsat_archive_under_any_name_is_read_from_any_depth(
         scene = landsat.read_one(place, ("red",))
         assert (scene.scene_id, scene.clear) == (product, expected.clear)
         assert [band.name for band in scene.bands] == ["red", "quality", "saturation"]
+
+
+def test_an_hdf_file_of_any_name_is_modis_but_among_geotiff_files(tmp_path: Path) -> None:
+    (tmp_path / "renamed.HDF").write_bytes(b"")
+    assert registry.source_of(Archive(str(tmp_path))).name == "modis"
+    stac.raster(tmp_path / "scene.tif")
+    assert registry.source_of(Archive(str(tmp_path))).name == "geotiff"
+    (tmp_path / "MOD13Q1.A2022017.h12v11.061.2022034232400.hdf").write_bytes(b"")
+    assert registry.source_of(Archive(str(tmp_path))).name == "modis"

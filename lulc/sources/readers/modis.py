@@ -33,10 +33,17 @@ from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source
 from lulc.sources.times import find_date, middle, parse_span
 
+_FILE = re.compile(r"(?:.*/)?M[OYC]D\w+\.A\d{7}\.[^/]*\.hdf", re.IGNORECASE)
+
 
 def _accepts(_: Archive, names: Sequence[str]) -> bool:
-    # Whether there is an HDF4 file, whatever its name: its metadata say what it is.
-    return any(name.lower().endswith(".hdf") for name in names)
+    # Whether there is an HDF4 file that is named as MODIS', or of any name where no GeoTIFF files
+    # are: its metadata say what it is.
+    has_geotiff = any(name.lower().endswith((".tif", ".tiff")) for name in names)
+    return any(
+        _FILE.fullmatch(name) or (name.lower().endswith(".hdf") and not has_geotiff)
+        for name in names
+    )
 
 
 def _items(archive: Archive) -> Iterator[SceneItem]:
