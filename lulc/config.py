@@ -91,6 +91,9 @@ class Search:
     Default: no limit."""
 
 
+DEFAULT_MASK: tuple[Condition, ...] = ("cloud", "shadow", "cirrus", "saturated")
+
+
 @dataclass(frozen=True, config=_strict)
 class Archive:
     """A folder, product or catalogue file that holds scenes, or a search for them."""
@@ -117,7 +120,7 @@ class Archive:
     """For `geotiff` and `stac`: year, month or day of all scenes, or first and last as
     `2023-01/2023-03`; `tag` for GeoTIFF files whose tag DateTime is the time of acquisition.
     Default: the files' names, and the items' own time."""
-    timeless: bool = False
+    timeless: Flag = False
     """For `geotiff` and `stac`: whether the scenes belong to every period. Scenes without a date
     are left out of runs with periods where it is not set."""
     bands: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -127,9 +130,13 @@ class Archive:
     """Name of the asset or band that marks valid pixels. Default: the one of the product."""
     clear: tuple[Whole, ...] = ()
     """Codes of the quality band that mean valid; they go with `quality`."""
-    mask: tuple[Condition, ...] = ("cloud", "shadow", "cirrus", "saturated")
+    mask: tuple[Condition, ...] = DEFAULT_MASK
     """Conditions that make a pixel invalid, for products whose quality layers are known: `cloud`,
     `shadow`, `cirrus`, `snow`, `water`, `saturated`. Pixels without data are always invalid."""
+    unmasked: Literal["refuse", "allow"] = "refuse"
+    """Whether a scene is used that lacks the quality layer of its product, or which `quality` or a
+    `mask` other than the default asks for, or which others of its platform have. Scenes that are
+    not masked have the property `unmasked` in the table `scenes`, and are told."""
     verify: Flag = False
     """Whether files are compared with the checksums of their product (SAFE) or item (STAC's
     `file:checksum`) before use."""

@@ -410,7 +410,10 @@ def _add_search_options(verb: argparse.ArgumentParser) -> None:
         help="days, such as 2023-01-01/2023-12-31 (default: the run's periods)",
     )
     group.add_argument(
-        "--max-cloud", metavar="PERCENT", help="only scenes with at most this cloud cover"
+        "--max-cloud",
+        type=float,
+        metavar="PERCENT",
+        help="only scenes with at most this cloud cover",
     )
 
 

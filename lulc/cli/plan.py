@@ -147,6 +147,7 @@ def _plan_map(config: Config) -> MapPlan:
     scenes: list[Scene] = []
     bad: dict[str, str] = {}
     notes: list[str] = []
+    unmasked_allowed: set[str] = set()
     sources = [source_of(archive) for archive in config.scenes]
     reading = make_reading(config, sources)
     for number, (source, archive) in enumerate(zip(sources, config.scenes, strict=True)):
@@ -154,6 +155,8 @@ def _plan_map(config: Config) -> MapPlan:
         for key, scene in _read_headers(number, reading):
             if isinstance(scene, Scene):
                 scenes.append(scene)
+                if archive.unmasked == "allow":
+                    unmasked_allowed.add(scene.scene_id)
             else:
                 bad[key] = scene
     if not scenes:
@@ -163,7 +166,7 @@ def _plan_map(config: Config) -> MapPlan:
             f"none of {len(bad)} scenes in {paths} can be read: "
             f"check scenes.path and scenes.pattern{first_errors}"
         )
-    selected = select_scenes(scenes)
+    selected = select_scenes(scenes, unmasked_allowed)
     scenes = selected.scenes
     notes += selected.notes
     bad |= dict(selected.errors)

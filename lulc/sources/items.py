@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from lulc.bands import Band
-from lulc.config import Archive, Config
+from lulc.config import DEFAULT_MASK, Archive, Config
 from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.redact import redact_url
+from lulc.sources.quality_masks import NoQualityLayerError
 from lulc.sources.registry import SOURCES
 from lulc.sources.scene import Clear, Scene, scenes_from_table, scenes_to_table
 from lulc.sources.scenes_table import shorten
@@ -21,7 +22,12 @@ from lulc.sources.source import SceneItem, Source
 from lulc.tables import schemas
 
 SCENE_OR_ERROR = pa.schema(
-    [pa.field("key", pa.string()), pa.field("error", pa.string()), *schemas.SCENES]
+    [
+        pa.field("archive", pa.int32()),
+        pa.field("key", pa.string()),
+        pa.field("error", pa.string()),
+        *schemas.SCENES,
+    ]
 )
 """A row of `read_items`: a scene, or the error of an item that is none."""
 
@@ -86,7 +92,9 @@ def read_item(item: SceneItem, archive: int, reading: Reading) -> Scene:
     """
     settings = reading.archives[archive]
     with read_guard(item.path):
-        scene = SOURCES[reading.sources[archive]].read(item, settings, reading.bands)
+        scene = _read_masked(item, SOURCES[reading.sources[archive]], settings, reading.bands)
+    if settings.unmasked == "refuse":
+        _refuse_unmasked(scene, settings)
     if scene.datetime is None and reading.needs_dates and not settings.timeless:
         raise InputError(
             f"scene {scene.scene_id} has no date, and the run has periods or dates. Say it by "
@@ -99,6 +107,40 @@ def read_item(item: SceneItem, archive: int, reading: Reading) -> Scene:
         if band:
             _check_bits(band, test)
     return scene
+
+
+def _read_masked(item: SceneItem, source: Source, archive: Archive, bands: Sequence[str]) -> Scene:
+    # Where unmasked scenes are allowed, without the conditions whose layers are missing.
+    unmasked: tuple[str, ...] = ()
+    settings = archive
+    while True:
+        try:
+            scene = source.read(item, settings, bands)
+        except NoQualityLayerError as error:
+            lost = settings.mask if settings.quality else tuple(error.conditions)
+            if archive.unmasked == "refuse" or not (lost or settings.quality):
+                raise
+            unmasked += lost or ("quality",)
+            left = tuple(condition for condition in settings.mask if condition not in lost)
+            settings = replace(settings, mask=left, quality=None, clear=())
+            continue
+        if not unmasked:
+            return scene
+        properties = dict(scene.properties)
+        text = " ".join([*properties.get("unmasked", "").split(), *unmasked])
+        return replace(scene, properties=(*(properties | {"unmasked": text}).items(),))
+
+
+def _refuse_unmasked(scene: Scene, archive: Archive) -> None:
+    # A mask that the run file gives asks for a layer. The default one is told where it finds none.
+    unmasked = dict(scene.properties).get("unmasked")
+    if unmasked and not scene.quality and archive.mask != DEFAULT_MASK:
+        raise NoQualityLayerError(
+            f"scene {scene.scene_id} has no quality layer that shows "
+            f"{', '.join(unmasked.split())}: download it, name it under scenes.quality, give "
+            "scenes.mask: []",
+            archive.mask,
+        )
 
 
 def _check_bits(band: Band, test: Clear) -> None:
@@ -125,7 +167,8 @@ def read_items(key: ItemsKey, reading: Reading) -> list[dict[str, Any]]:
     """
     rows = []
     for path, name, text in zip(key.paths, key.keys, key.texts, strict=True):
-        row: dict[str, Any] = dict.fromkeys(SCENE_OR_ERROR.names) | {"key": name}
+        row: dict[str, Any] = dict.fromkeys(SCENE_OR_ERROR.names)
+        row |= {"archive": key.archive, "key": name}
         try:
             scene = read_item(SceneItem(path, name, text), key.archive, reading)
             rows.append(row | scenes_to_table([scene]).to_pylist()[0])

@@ -12,6 +12,7 @@ from typing import Literal
 from lulc.config import Archive, Condition
 from lulc.errors import InputError
 from lulc.sources.quality_masks import (
+    NoQualityLayerError,
     QualityLayer,
     QualityMask,
     modis_reliability_tests,
@@ -144,9 +145,10 @@ def default_mask(
         unmasked = tuple(c for c in archive.mask if c not in conditions)
         return QualityMask((QualityLayer("quality", candidates[0]),), tests, unmasked)
     if archive.mask:
-        raise InputError(
+        raise NoQualityLayerError(
             f"{owner} has no layer that shows {', '.join(archive.mask)}: "
-            "give scenes.mask: [] to take it unmasked, or scenes.quality another layer"
+            "give scenes.mask: [] to take it unmasked, scenes.quality another layer",
+            archive.mask,
         )
     return QualityMask()
 

@@ -6,7 +6,19 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from lulc.config import Archive, Condition
+from lulc.errors import InputError
 from lulc.sources.scene import Clear
+
+_REMEDY = "set scenes.unmasked: allow to use such scenes, which are then marked"
+
+
+class NoQualityLayerError(InputError):
+    """A scene lacks a quality layer that the run file asks for."""
+
+    def __init__(self, reason: str, conditions: Collection[Condition]) -> None:
+        super().__init__(f"{reason}, or {_REMEDY}")
+        self.conditions = conditions
+        """The conditions that the layer shows."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -26,7 +26,7 @@ class ScenesOfRun:
     """What the user should know of those left out and used, in sentences without a stop."""
 
 
-def select_scenes(scenes: Iterable[Scene]) -> ScenesOfRun:
+def select_scenes(scenes: Iterable[Scene], unmasked_allowed: Collection[str] = ()) -> ScenesOfRun:
     """Select the scenes of a run among those read.
 
     A scene that is listed again counts once; of one acquisition the surface is used rather than the
@@ -34,8 +34,13 @@ def select_scenes(scenes: Iterable[Scene]) -> ScenesOfRun:
 
     Args:
         scenes: in order of archive; within an archive the order does not matter.
+        unmasked_allowed: ids of scenes that are used also where others of their platform have a
+            quality layer and they have none.
     """
     distinct, repeats, errors = _part_by_id(scenes)
+    unmasked = _find_unmasked(distinct, unmasked_allowed)
+    errors += unmasked.items()
+    distinct = [scene for scene in distinct if scene.scene_id not in unmasked]
     superseded = find_superseded(distinct)
     used = [scene for scene in distinct if scene.scene_id not in superseded]
     notes = [f"{repeats} repeated scenes left out"] if repeats else []
@@ -45,7 +50,7 @@ def select_scenes(scenes: Iterable[Scene]) -> ScenesOfRun:
             f"{len(superseded)} scenes left out, superseded by another processing of the same "
             f"acquisition: {shorten(pairs)}"
         )
-    return ScenesOfRun(used, errors, notes + _describe_levels(used))
+    return ScenesOfRun(used, errors, notes + _describe_levels(used) + _describe_unmasked(used))
 
 
 def _part_by_id(scenes: Iterable[Scene]) -> tuple[list[Scene], int, list[tuple[str, str]]]:
@@ -73,6 +78,39 @@ def _part_by_id(scenes: Iterable[Scene]) -> tuple[list[Scene], int, list[tuple[s
             error = f"two different scenes have this id: {files}; the first is used"
             errors.append((scene.scene_id, error))
     return list(by_id.values()), repeats, errors
+
+
+def _find_unmasked(scenes: Sequence[Scene], allowed: Collection[str]) -> dict[str, str]:
+    # Id → error of scenes without a quality layer where others of their platform have one: all
+    # of their clouds would pass as clear.
+    def kind(scene: Scene) -> tuple[str, str]:
+        return processing_of(scene).platform or scene.source, processing_of(scene).level
+
+    masked = {kind(scene): scene.scene_id for scene in scenes if scene.quality}
+    return {
+        scene.scene_id: (
+            "it has no quality layer, as others of its kind have "
+            f"({masked[kind(scene)]}): download it, or set scenes.unmasked: allow"
+        )
+        for scene in scenes
+        if kind(scene) in masked and _is_unmasked(scene) and scene.scene_id not in allowed
+    }
+
+
+def _is_unmasked(scene: Scene) -> bool:
+    # Files of a GeoTIFF archive have the layer that the run file names, or none is named.
+    is_named = scene.source == "geotiff"
+    return not is_named and not scene.quality and "unmasked" in dict(scene.properties)
+
+
+def _describe_unmasked(scenes: Iterable[Scene]) -> list[str]:
+    counts = Counter(dict(scene.properties).get("unmasked", "") for scene in scenes)
+    return [
+        f"{count} scenes are not masked for {', '.join(conditions.split())}: "
+        "they have no quality layer that shows it"
+        for conditions, count in sorted(counts.items())
+        if conditions
+    ]
 
 
 def _describe_levels(scenes: Iterable[Scene]) -> list[str]:

@@ -107,7 +107,10 @@ def test_an_answer_with_its_images_beside_it(tmp_path: Path) -> None:
             "openaerialmap", "EPSG:32737", "2016-04-27T23:00:01.500000+00:00",
         )  # fmt: skip
         assert scene.gsd_m == pytest.approx(0.05, rel=1e-3)
-        assert dict(scene.properties) == {"platform": "uav"}
+        assert dict(scene.properties) == {
+            "platform": "uav",
+            "unmasked": "cloud shadow cirrus saturated",
+        }
         assert {b.name: (Path(b.href).name, b.index) for b in scene.bands} == {
             band: (f"{name}.tif", i) for i, band in enumerate(("red", "green", "blue"), 1)
         }

@@ -342,6 +342,7 @@ def test_what_else_is_known_of_a_scene(tmp_path: Path) -> None:
         "platform": "sentinel-2b",
         "tile": "MGRS-33UXP",
         "processing_baseline": "05.10",
+        "unmasked": "cloud shadow cirrus saturated",
     }
 
 

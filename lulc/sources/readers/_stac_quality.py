@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lulc.config import Archive, Condition
-from lulc.errors import InputError
 from lulc.raster.address import path_of
 from lulc.sources import modis_products
 from lulc.sources.quality_masks import (
+    NoQualityLayerError,
     qa_pixel_tests,
     qa_radsat_tests,
     quality_tests,
@@ -97,7 +97,10 @@ def find_mask(
         return ItemMask((("quality", classification),), scl_tests(archive.mask))
     if pixel := _finest(asset_bands, _QA_PIXEL):
         return _landsat_mask(pixel, _finest(asset_bands, _QA_RADSAT), selected, archive, properties)
-    return ItemMask()
+    is_radar = any(key.startswith("sar:") for key in properties)
+    if is_radar or all(band.kind == "class" for band in selected):
+        return ItemMask()  # Radar sees through clouds, and classes are made of clear pixels.
+    return ItemMask(unmasked=archive.mask)
 
 
 def _named(asset_bands: Sequence[AssetBand], archive: Archive, scene_id: str) -> AssetBand:
@@ -105,9 +108,10 @@ def _named(asset_bands: Sequence[AssetBand], archive: Archive, scene_id: str) ->
         if archive.quality in (band.asset, band.name, band.fallback_name):
             return band
     assets = ", ".join(dict.fromkeys(band.asset for band in asset_bands))
-    raise InputError(
+    raise NoQualityLayerError(
         f"scene {scene_id} has no quality asset {archive.quality!r}; it has {assets}: "
-        "name another under scenes.quality"
+        "name another under scenes.quality",
+        archive.mask,
     )
 
 

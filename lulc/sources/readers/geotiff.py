@@ -24,7 +24,7 @@ from lulc.sources.header import (
     with_fingerprint,
 )
 from lulc.sources.product import is_product_metadata
-from lulc.sources.quality_masks import quality_tests
+from lulc.sources.quality_masks import NoQualityLayerError, quality_tests
 from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source
 from lulc.sources.times import TIME_FIELDS, find_date, parse_time, time_of_fields
@@ -248,10 +248,9 @@ def _select(
     # band_names: all names of the item, for messages.
     quality = _quality_name(archive)
     names = bands or [name for name in file_bands if name != quality]
-    required = [*names, quality] if quality else names
     require_bands(
         f"scene {item.key}",
-        [name for name in required if name not in file_bands],
+        [name for name in names if name not in file_bands],
         list(band_names) if names else [],
         "map its names under scenes.bands",
     )
@@ -260,6 +259,12 @@ def _select(
         header, index = file_bands[name]
         selected.append((header.band(name, index, archive), header))
     if quality:
+        if quality not in file_bands:
+            raise NoQualityLayerError(
+                f"scene {item.key} has no quality band {quality!r}; it has "
+                f"{', '.join(band_names)}: name another under scenes.quality",
+                archive.mask,
+            )
         header, index = file_bands[quality]
         selected.append((header.quality_band("quality", index), header))
     return selected
@@ -272,7 +277,10 @@ def _make_scene(
     bands: Sequence[tuple[Band, Header]],
 ) -> Scene:
     tests = quality_tests(archive) if archive.quality else ()
-    return with_fingerprint(make_scene(item.key, GEOTIFF.name, acquired, bands, clear=tests))
+    is_masked = archive.quality or not archive.mask
+    unmasked = () if is_masked else (("unmasked", " ".join(archive.mask)),)
+    scene = make_scene(item.key, GEOTIFF.name, acquired, bands, clear=tests, properties=unmasked)
+    return with_fingerprint(scene)
 
 
 GEOTIFF = Source("geotiff", _accepts, _items, _read, _left_out)

@@ -29,6 +29,7 @@ from lulc.sources.header import (
 )
 from lulc.sources.product import PACKED, Tree, is_hidden, is_packed, open_tree
 from lulc.sources.quality_masks import (
+    NoQualityLayerError,
     QualityLayer,
     QualityMask,
     bqa_tests,
@@ -190,6 +191,7 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
         header = product.header(mtl.band_files()[mtl_band])
         scene_bands.append((header.band(name, 1, archive, _radiometry(mtl, mtl_band)), header))
     mask = _quality(product, archive, list(selected.values()))
+    mask = _check_layers(product, archive, mask)
     for layer in mask.layers:
         header = product.header(layer.file)
         band = header.quality_band(layer.name)
@@ -333,6 +335,22 @@ def _quality(product: _Product, archive: Archive, mtl_bands: Sequence[str]) -> Q
             layers.append(QualityLayer("saturation", file))
             tests += qa_radsat_tests(mtl_bands)
     return QualityMask(tuple(layers), tests, tuple(c for c in archive.mask if c in unmasked))
+
+
+def _check_layers(product: _Product, archive: Archive, mask: QualityMask) -> QualityMask:
+    # The mask, if the product has its files; none where nothing is to be masked, as bands have a
+    # nodata value of their own.
+    missing = [layer for layer in mask.layers if layer.file.lower() not in product.names]
+    if not missing:
+        return mask
+    if not archive.mask and not archive.quality:
+        return QualityMask()
+    file = missing[0].file[:200]
+    raise NoQualityLayerError(
+        f"product {product.id} in {redact_url(product.tree.path)} lacks {file}: download the "
+        "product again, remove the condition that it shows from scenes.mask",
+        ("saturated",) if missing[0].name == "saturation" else archive.mask,
+    )
 
 
 LANDSAT = Source("landsat", _accepts, _items, _read)

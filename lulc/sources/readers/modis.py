@@ -28,7 +28,12 @@ from lulc.sources.header import (
     require_bands,
     with_fingerprint,
 )
-from lulc.sources.quality_masks import QualityLayer, QualityMask, quality_tests
+from lulc.sources.quality_masks import (
+    NoQualityLayerError,
+    QualityLayer,
+    QualityMask,
+    quality_tests,
+)
 from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source
 from lulc.sources.times import find_date, middle, parse_span
@@ -240,9 +245,10 @@ def _quality(
             family, list(product.layers), selected, archive, product.path
         )
     if archive.quality not in product.layers:
-        raise InputError(
+        raise NoQualityLayerError(
             f"{product.path} has no quality layer {archive.quality!r}; "
-            f"it has {', '.join(product.layers)}"
+            f"it has {', '.join(product.layers)}: name another under scenes.quality",
+            archive.mask,
         )
     return QualityMask((QualityLayer("quality", archive.quality),), quality_tests(archive))
 

@@ -24,7 +24,13 @@ from lulc.sources.header import (
     with_fingerprint,
 )
 from lulc.sources.product import Tree
-from lulc.sources.quality_masks import QualityLayer, QualityMask, quality_tests, scl_tests
+from lulc.sources.quality_masks import (
+    NoQualityLayerError,
+    QualityLayer,
+    QualityMask,
+    quality_tests,
+    scl_tests,
+)
 from lulc.sources.safe import find_products, list_products, open_product
 from lulc.sources.scene import Clear, Scene
 from lulc.sources.source import SceneItem, Source
@@ -255,17 +261,17 @@ def _quality(product: _Product, archive: Archive, side: int) -> QualityMask:
             raise InputError(
                 f"scenes.quality {layer!r} needs scenes.clear: its codes that are valid"
             )
-        file = _layer_file(product, layer, side)
+        file = _layer_file(product, archive, layer, side)
         return QualityMask((QualityLayer("quality", file),), quality_tests(archive))
     if product.level == "2A":
         if not archive.mask and not product.files("SCL"):
             return QualityMask()
-        file = _layer_file(product, "SCL", side)
+        file = _layer_file(product, archive, "SCL", side)
         return QualityMask((QualityLayer("quality", file),), scl_tests(archive.mask))
     layers = tuple(
         QualityLayer(
             f"quality_{condition}",
-            _layer_file(product, "MSK_CLASSI", side),
+            _layer_file(product, archive, "MSK_CLASSI", side),
             _CLASSI_BANDS[condition],
         )
         for condition in archive.mask
@@ -276,7 +282,7 @@ def _quality(product: _Product, archive: Archive, side: int) -> QualityMask:
     return QualityMask(layers, tests, unmasked)
 
 
-def _layer_file(product: _Product, layer: str, side: int) -> str:
+def _layer_file(product: _Product, archive: Archive, layer: str, side: int) -> str:
     # Of several files the one whose pixel side is nearest to the finest band's.
     files = product.files(layer)
     if not files:
@@ -286,9 +292,10 @@ def _layer_file(product: _Product, layer: str, side: int) -> str:
             if has_vectors and layer != "SCL"
             else ""
         )
-        raise InputError(
+        raise NoQualityLayerError(
             f"product {redact_url(product.metadata.href)} has no {layer}{reason}: "
-            "give scenes.mask: [] to take it unmasked, or scenes.quality another layer"
+            "give scenes.mask: [] to take it unmasked, scenes.quality another layer",
+            archive.mask,
         )
     return files[min(files, key=lambda file_side: (abs(file_side - side), file_side))]
 

@@ -297,7 +297,7 @@ def _load(item: SceneItem, root: Path) -> dict[str, Any]:
 _PROPERTIES = {
     "sun_elevation_deg": ("view:sun_elevation", "eo:sun_elevation"),
     "sun_azimuth_deg": ("view:sun_azimuth", "eo:sun_azimuth"),
-    "platform": ("platform", "eo:platform"),
+    "platform": ("platform", "eo:platform", "constellation"),
     "tile": ("grid:code", "s2:mgrs_tile"),
     "wrs_path": ("landsat:wrs_path",),
     "wrs_row": ("landsat:wrs_row",),
@@ -315,9 +315,11 @@ _PROPERTIES = {
 def _scene_properties(content: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     properties = dict(content.get("properties") or {})
     # Catalogues name a collection after its level: sentinel-2-l2a, landsat-c2-l1.
-    collection = re.search(r"-(l[12][a-z]*)$", str(content.get("collection") or "").lower())
-    if collection:
-        properties.setdefault("processing:level", collection[1].upper())
+    collection = str(content.get("collection") or "").lower()
+    if level := re.search(r"-(l[12][a-z]*)$", collection):
+        properties.setdefault("processing:level", level[1].upper())
+    if constellation := re.match(r"sentinel-2|landsat", collection):
+        properties.setdefault("constellation", constellation[0])
     scene_properties = []
     for name, keys in _PROPERTIES.items():
         values = [properties[key] for key in keys if properties.get(key) is not None]

@@ -63,7 +63,10 @@ def index(context: StageContext) -> StageResult:
         read = partial(read_items, reading=make_reading(config, sources, _scene_bands(config)))
         rows = map_keys(context, _keys(items), read, SCENE_OR_ERROR, "index")
         errors = [(row["key"], row["error"]) for row in rows if row["error"] is not None]
-        selected = select_scenes(scenes_of_rows(rows))
+        unmasked_allowed = {
+            row["scene_id"] for row in rows if archives[row["archive"]].unmasked == "allow"
+        }
+        selected = select_scenes(scenes_of_rows(rows), unmasked_allowed)
         scenes = selected.scenes
         errors += selected.errors
         for key, error in with_distinct_keys(errors):
