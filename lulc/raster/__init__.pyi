@@ -1,10 +1,10 @@
 from .access import OpenRaster, ReadError, gdal_message, gdal_settings, open_raster
-from .address import ARCHIVE_MARK
+from .address import ARCHIVE_MARK, is_address, path_of, split_archive
 from .classes import ClassRaster, ids_at, read_ids, read_ids_onto, scan_raster
 from .cog import majority, pyramid, read_tags, write_bands, write_cog
 from .hdf4 import Hdf4Layer, list_layers
-from .pixels import is_real
-from .reader import grid_of, read_band, read_bands, read_swath, read_whole
+from .pixels import is_real, read_pixels
+from .reader import find_grid, grid_of, read_band, read_bands, read_swath, read_whole
 from .show import Picture, encode_png, picture_html
 from .signing import sign
 from .vector import rasterize
@@ -29,14 +29,17 @@ __all__ = [
     "create_cog",
     "create_geotiff",
     "encode_png",
+    "find_grid",
     "gdal_message",
     "gdal_settings",
     "grid_of",
     "ids_at",
+    "is_address",
     "is_real",
     "list_layers",
     "majority",
     "open_raster",
+    "path_of",
     "picture_html",
     "pixel_centres",
     "pyramid",
@@ -46,11 +49,13 @@ __all__ = [
     "read_ids",
     "read_ids_onto",
     "read_masked",
+    "read_pixels",
     "read_swath",
     "read_tags",
     "read_whole",
     "scan_raster",
     "sign",
+    "split_archive",
     "write_bands",
     "write_cog",
 ]

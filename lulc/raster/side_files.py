@@ -68,11 +68,11 @@ def side_file_reason(path: str, raster: DatasetReader, georeferenced: bool) -> s
         georeferenced: Whether its place is wanted.
     """
     mask, metadata = f"{path}.msk", f"{path}.aux.xml"
-    if _exists(mask):
-        return f"{mask} masks it"
-    if not _exists(metadata):
-        return None
     try:
+        if _exists(mask):
+            return f"{mask} masks it"
+        if not _exists(metadata):
+            return None
         root = fromstring(_read(metadata), forbid_dtd=True)
         changes = set(_changes(root, raster))
         if georeferenced:
