@@ -86,7 +86,7 @@ def _open(path: Path) -> IO[str]:
     with open_file(path, "rb") as file:
         if file.read(2) in _UTF16:
             raise InputError(f"{path} is in UTF-16: save it as CSV UTF-8")
-    return open_file(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[return-value]
+    return open_file(path, "rt", encoding="utf-8-sig", newline="")
 
 
 def _check_commas(path: Path, cells: Sequence[str]) -> None:
