@@ -219,11 +219,19 @@ def widen(bounds: tuple[float, float, float, float]) -> tuple[float, float, floa
 
 
 @lru_cache(maxsize=1024)
-def outline_on_earth(grid: Grid) -> BaseGeometry:
+def outline_on_earth(grid: Grid, any_turn: bool = True) -> BaseGeometry:
     """Return the outline, in its own CRS, of the part of a grid that shows the Earth.
 
     A tile at the rim of the world, as of the sinusoidal grid of MODIS, lies partly outside.
+
+    Args:
+        grid: The grid.
+        any_turn: Also what lies beyond the end of a CRS that goes round, which is the Earth once
+            more.
     """
+    if (ends := _ends(grid.crs)) and not any_turn and _lies_beyond(grid):
+        _, bottom, _, top = grid.bounds
+        return only_polygons(outline(grid) & shapely.box(ends[0], bottom, ends[1], top))
     whole = outline(grid)
     earth = rim(grid.crs)
     if earth is None or earth.contains(whole):
@@ -263,12 +271,20 @@ def onto_grid(geometry: BaseGeometry, grid: Grid) -> BaseGeometry:
 @lru_cache(maxsize=1024)
 def _lies_beyond(grid: Grid) -> bool:
     # Whether a grid reaches beyond the one turn of its CRS to which EPSG:4326 is reprojected.
-    half = np.array([-180, 180]) * (1 - 1e-12)
-    if not parse_crs(grid.crs).is_geographic:
-        half = half + central_meridian(grid.crs)
-    ends, _ = transform_points(half, np.zeros(2), WGS84, grid.crs)
-    left, _, right, _ = grid.bounds
-    return bool(left < ends.min() or right > ends.max())
+    ends, (left, _, right, _) = _ends(grid.crs), grid.bounds
+    return ends is not None and (left < ends[0] or right > ends[1])
+
+
+@lru_cache(maxsize=64)
+def _ends(crs: str) -> tuple[float, float] | None:
+    # x of the two ends of that turn; None of a CRS that does not go round.
+    if turn_of(crs) is None:
+        return None
+    lon = np.array([-180, 180]) * (1 - 1e-12)
+    if not parse_crs(crs).is_geographic:
+        lon = lon + central_meridian(crs)
+    x, _ = transform_points(lon, np.zeros(2), WGS84, crs)
+    return float(x.min()), float(x.max())
 
 
 def _unwrap_polygon(polygon: BaseGeometry) -> BaseGeometry:

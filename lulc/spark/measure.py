@@ -54,6 +54,8 @@ class Tiles:
     """Returns `zonal.INSIDE` rows of the file of that name."""
     scan: Callable[[str, Pairs, RegionAt], Rows] | None = None
     """Returns `landscape.PARTS` rows of it; None where patches are not asked for."""
+    any_turn: bool = True
+    """As for `zonal.count_block`."""
 
 
 @dataclass(frozen=True)
@@ -144,11 +146,13 @@ def _measure_outside(
     parallelism = pairs.sparkSession.sparkContext.defaultParallelism
     tasks = min(pq.ParquetFile(path).num_row_groups, 16 * parallelism)
     ordered = keys.repartitionByRange(tasks, "position").sortWithinPartitions("position")
-    rows = map_frame(ordered, partial(_outside_of_tiles, region_at), zonal.OUTSIDE)
+    outside = partial(_outside_of_tiles, region_at, tiles.any_turn)
+    rows = map_frame(ordered, outside, zonal.OUTSIDE)
     return rows.toArrow().cast(zonal.OUTSIDE)
 
 
-def _outside_of_tiles(region_at: RegionAt, key: dict[str, Any]) -> Rows:
+def _outside_of_tiles(region_at: RegionAt, any_turn: bool, key: dict[str, Any]) -> Rows:
     grids = sorted((grid_from(grid) for grid in key["grids"] or ()), key=attrgetter("transform"))
-    area, slack = zonal.measure_outside(region_at(key["position"]).geometry, grids)
+    geometry = region_at(key["position"]).geometry
+    area, slack = zonal.measure_outside(geometry, grids, any_turn)
     return [{name: key[name] for name in _KEYS} | {"area_m2": area, "slack_m2": slack}]

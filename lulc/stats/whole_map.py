@@ -18,17 +18,18 @@ from lulc.tables.arrays import grid_from
 _REGION_ID = "map"
 
 
-def whole_map_region(name: str, paths: Sequence[Path]) -> RegionSet:
+def whole_map_region(name: str, paths: Sequence[Path], any_turn: bool) -> RegionSet:
     """Return the region that the tiles of some prediction files cover together.
 
     Args:
         name: the region's name.
         paths: prediction files.
+        any_turn: see `zonal.count_block`.
     """
     columns = ["crs", "transform", "height", "width"]
     rows = (row for path in paths for row in pq.ParquetFile(path).read(columns).to_pylist())
     grids = {grid_from(row) for row in rows}
-    geometry = unite(tuple(sorted(grids, key=str)))
+    geometry = unite(tuple(sorted(grids, key=str)), any_turn)
     values = (_REGION_ID, MAP_LEVEL, name, shapely.to_wkb(geometry), degrees_area(geometry))
     region = dict(zip(schemas.REGIONS.names, values, strict=True))
     return RegionSet(pa.Table.from_pylist([region], schemas.REGIONS), (), ())

@@ -18,7 +18,7 @@ from shapely.geometry.base import BaseGeometry
 from lulc.geo.antimeridian import narrow_bounds, only_polygons, wrap_longitudes
 from lulc.geo.areas import degrees_area, is_equal_area, pixel_areas, pixel_side_m
 from lulc.geo.coverage import count_runs, covered_share, find_runs
-from lulc.geo.grid import METRES_A_DEGREE, WGS84, Grid, footprint, outline, parse_crs, turn_of
+from lulc.geo.grid import METRES_A_DEGREE, WGS84, Grid, footprint, parse_crs, turn_of
 from lulc.geo.reproject import (
     BORDER_M,
     onto_grid,
@@ -117,15 +117,16 @@ def count_block(
     tiles = file.read(_COUNTS).to_pylist()
     ordered = sorted(pairs)
     bounds = _bounds([tiles[row] for row in sorted({row for row, _ in ordered})])
-    shapes: dict[tuple[int, str], BaseGeometry | None] = {}
+    shapes: dict[tuple[int, str], BaseGeometry] = {}
     sums: dict[tuple[int, str, str], np.ndarray] = {}
     for row, tile_pairs in groupby(ordered, lambda pair: pair[0]):
         tile = tiles[row]
         read_pixels = lru_cache(lambda row=row: _read_pixels(file, row))
         for _, position in tile_pairs:
             region_crs = (position, tile["crs"])
-            if any_turn and not region_at(position).whole_map:
-                shapes[region_crs] = place_region(region_at(position), arrays.grid_from(tile))
+            if any_turn or region_at(position).whole_map:
+                grid = arrays.grid_from(tile)
+                shapes[region_crs] = place_region(region_at(position), grid, any_turn)
             elif region_crs not in shapes:
                 shapes[region_crs] = project_region(region_at(position), bounds, tile["crs"])
             counted = count_tile(tile, read_pixels, shapes[region_crs], min_confidence)
@@ -145,7 +146,7 @@ def _inside_rows(key: tuple[int, str, str], sums: np.ndarray) -> list[dict[str, 
 def count_tile(
     tile: Mapping[str, Any],
     read_pixels: Callable[[], tuple[np.ndarray, np.ndarray]],
-    geometry: BaseGeometry | None,
+    geometry: BaseGeometry,
     min_confidence: float,
 ) -> np.ndarray:
     """Count the classes of a tile within a polygon.
@@ -154,14 +155,14 @@ def count_tile(
         tile: predictions row with its grid and stored counts.
         read_pixels: reader of classes and confidence, both (H, W) uint8; called only where the
             stored counts are not enough.
-        geometry: polygon in the tile's CRS; None for the whole tile.
+        geometry: polygon in the tile's CRS.
         min_confidence: the smallest confidence, 0–1, that the last sum counts.
 
     Returns:
         (4, 256) float64: SUMS (rows) by class id, NODATA included.
     """
     grid, sums = arrays.grid_from(tile), np.zeros((4, 256))
-    share = 1.0 if geometry is None else covered_share(geometry, grid)
+    share = covered_share(geometry, grid)
     if share == 0:
         return sums
     areas, min_percent = _pixel_areas(grid), math.ceil(round(min_confidence * 100, 6))
@@ -174,7 +175,7 @@ def count_tile(
         sums[3, ids] = percents[:, min_percent:].sum(1) * areas[0, 0]
         return sums
     classes, confidence = read_pixels()
-    runs = find_runs(outline(grid) if geometry is None else geometry, grid)
+    runs = find_runs(geometry, grid)
     sums[0], sums[1] = count_runs(runs, classes, areas)
     sums[2] = count_runs(runs, classes, areas * (confidence / 100))[1]
     sums[3] = count_runs(runs, np.where(confidence >= min_percent, classes, NODATA), areas)[1]
@@ -189,30 +190,25 @@ def _read_pixels(file: pq.ParquetFile, row: int) -> tuple[np.ndarray, np.ndarray
 
 def project_region(
     region: Region, bounds: tuple[float, float, float, float], crs: str
-) -> BaseGeometry | None:
+) -> BaseGeometry:
     """Return a region's polygon in the CRS of tiles, cut to what may be counted.
 
     Args:
-        region: the region.
+        region: the region; not the whole map, which has no polygon.
         bounds: west, south, east and north in degrees, beyond which the polygon is cut off; east
             may be beyond 180.
         crs: the CRS of the tiles.
-
-    Returns:
-        The polygon in `crs`; None for the whole map, which needs no polygon.
     """
-    if region.whole_map:
-        return None
     return reproject_exact(_clip(region.geometry, bounds), WGS84, crs)
 
 
-def place_region(region: Region, grid: Grid) -> BaseGeometry:
+def place_region(region: Region, grid: Grid, any_turn: bool = True) -> BaseGeometry:
     """Return a region's polygon in the CRS of a grid, which may count longitudes beyond 180.
 
-    Of the whole map it is the grid's outline.
+    Of the whole map it is the grid's outline; without `any_turn` as far as that is shown once.
     """
     if region.whole_map:
-        return outline(grid)
+        return outline_on_earth(grid, any_turn)
     return onto_grid(_clip(region.geometry, _reach(grid)), grid)
 
 
@@ -221,12 +217,15 @@ def _reach(grid: Grid) -> tuple[float, float, float, float]:
     return widen(narrow_bounds(footprint(grid)))
 
 
-def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[float, float]:
+def measure_outside(
+    geometry: BaseGeometry, grids: Sequence[Grid], any_turn: bool = True
+) -> tuple[float, float]:
     """Measure the part of a region that no tile covers, from geometry alone.
 
     Args:
         geometry: the region in EPSG:4326.
         grids: the grids of the tiles.
+        any_turn: see `count_block`.
 
     Returns:
         True area in m², and the bound in m² of the error of the region's classes: reprojected
@@ -237,7 +236,7 @@ def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[floa
     slack = 2 * BORDER_M * border
     if not grids:
         return degrees_area(geometry), slack
-    uncovered = only_polygons(geometry.difference(unite(tuple(grids))))
+    uncovered = only_polygons(geometry.difference(unite(tuple(grids), any_turn)))
     slack += border * max(_unevenness(grid, geometry) for grid in grids)
     shifts, shares = zip(*(_coarse_unevenness(grid) for grid in grids), strict=True)
     slack += border * max(shifts) + degrees_area(geometry) * max(shares)
@@ -245,7 +244,7 @@ def measure_outside(geometry: BaseGeometry, grids: Sequence[Grid]) -> tuple[floa
 
 
 @lru_cache(maxsize=256)
-def unite(grids: tuple[Grid, ...]) -> BaseGeometry:
+def unite(grids: tuple[Grid, ...], any_turn: bool = True) -> BaseGeometry:
     """Return the area that grids cover together, in EPSG:4326.
 
     Results are cached: neighbouring regions share their tiles.
@@ -255,7 +254,7 @@ def unite(grids: tuple[Grid, ...]) -> BaseGeometry:
         crs_grids = [grid for grid in grids if grid.crs == crs]
         # Neighbours' corners differ in the last digits: snapped, no gap is left between them.
         union = shapely.union_all(
-            [outline_on_earth(grid) for grid in crs_grids],
+            [outline_on_earth(grid, any_turn) for grid in crs_grids],
             grid_size=min(crs_grids[0].resolution) * 1e-6,
         )
         # A grid's sides go the way they are told, however long they are.

@@ -18,8 +18,12 @@ from lulc.config import MapFiles, RegionFile
 from lulc.geo.areas import degrees_area
 from lulc.geo.grid import Grid
 from lulc.geo.reproject import to_degrees
-from lulc.stats import class_rasters
+from lulc.geo.tiling import Tiling
+from lulc.stats import class_rasters, zonal
+from lulc.stats.regions import MAP_LEVEL, Region
+from lulc.stats.whole_map import whole_map_region
 from lulc.stats.without_spark import measure_class_rasters
+from tests.helpers.synthetic_predictions import random_tile, write_block
 from tests.helpers.synthetic_scenes import write_raster
 
 MODIS_SPHERE = "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +no_defs"
@@ -184,3 +188,33 @@ def test_a_map_in_a_projection_that_goes_round_is_met_beyond_its_end(
     found = areas_of(tmp_path, grid, np.full(grid.shape, 4, np.uint8), FIJI)
     true = degrees_area(to_degrees(FIJI, "EPSG:4326", "fiji"))
     assert found[4] == pytest.approx(true, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("tiling", "cols", "row"),
+    [
+        (Tiling("whole", "EPSG:6933", 2000.0, 64), (-136, 135), 17),
+        (Tiling("degrees", "EPSG:4326", 0.02, 64), (-141, 140), 13),
+        (Tiling("own", "EPSG:4326", 0.02, 64, 178.0, -15.5, extent=(192, 192)), (0, 1, 2), 1),
+    ],
+    ids=["equal areas", "degrees", "a raster's own"],
+)
+@pytest.mark.parametrize("one_tile", [False, True])
+def test_tiles_beyond_the_end_of_their_crs_are_counted_once(
+    tmp_path: Path, tiling: Tiling, cols: tuple[int, ...], row: int, one_tile: bool
+) -> None:
+    rng, own = np.random.default_rng(0), tiling.extent is not None
+    grids = [tiling.grid(col, row) for col in (cols[len(cols) // 2 :][:1] if one_tile else cols)]
+    tiles = [random_tile(rng, grid, tiling.tile_id(n, row)) for n, grid in enumerate(grids)]
+    path = write_block(tmp_path, tiles)
+    whole = shapely.from_wkb(whole_map_region("m", [path], own).table["geometry"].to_pylist()[0])
+    fiji = to_degrees(FIJI, "EPSG:4326", "fiji")
+    regions = [Region(0, MAP_LEVEL, whole, whole_map=True), Region(1, "region", fiji)]
+    pairs = [(number, region.position) for number in range(len(tiles)) for region in regions]
+    rows = zonal.count_block(path, pairs, regions.__getitem__, 0.5, own)
+    for region in regions:
+        inside = sum(r["area_m2"] for r in rows if r["position"] == region.position)
+        outside, slack = zonal.measure_outside(region.geometry, grids, own)
+        true = degrees_area(region.geometry)
+        assert inside > 0.01 * true
+        assert inside + outside == pytest.approx(true, rel=1e-6, abs=slack)

@@ -265,7 +265,7 @@ def test_covered_tile_takes_its_counts_and_other_grids_their_true_areas():
     assert sum(cut)[:, :3] == pytest.approx(np.stack([count, area, certain, confident])[:, :3])
     degrees = Grid("EPSG:4326", (0.001, 0.0, 10.0, 0.0, -0.001, 60.0), *classes.shape)
     tile = tile | arrays.grid_columns(degrees)
-    count, area, *_ = zonal.count_tile(tile, lambda: (classes, confidence), None, 0.8)
+    count, area, *_ = zonal.count_tile(tile, lambda: (classes, confidence), outline(degrees), 0.8)
     assert count.tolist() == np.bincount(classes.ravel(), minlength=256).tolist()
     assert area == pytest.approx(
         np.bincount(

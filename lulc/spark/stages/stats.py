@@ -70,10 +70,11 @@ def _of_predictions(context: StageContext) -> StageResult:
 
     def write_tables(bad: dict[str, LedgerRow]) -> None:
         paths = [out / row.path for row in predictions.values() if row.path]
+        any_turn = config.tiling.like is not None
         region_set = (
             regions.read_regions(config.regions)
             if config.regions
-            else whole_map_region(config.name, paths)
+            else whole_map_region(config.name, paths, any_turn)
         )
         bad |= bad_regions(region_set, fingerprint)
         regions.write_regions(out, region_set.table)
@@ -81,9 +82,8 @@ def _of_predictions(context: StageContext) -> StageResult:
         columns = ("_metadata.file_name", "_metadata.row_index", *TILE_COLUMNS)
         frame = read_parquet(context.spark(), paths).select(*columns)
         folder, confident = store.table_folder(out, "predictions"), config.stats.confident
-        any_turn = context.config.tiling.like is not None
         count = partial(_count_file, folder=folder, min_confidence=confident, any_turn=any_turn)
-        measured = measure(context, Tiles(frame, count), fingerprint)
+        measured = measure(context, Tiles(frame, count, any_turn=any_turn), fingerprint)
         map_tiles = MapTiles(partial(_list_tiles, paths), of_run=True)
         write_areas(context, measured.inside, measured.outside, region_set.table, names, map_tiles)
         if maps:
