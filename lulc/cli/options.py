@@ -132,7 +132,7 @@ def _option_settings(args: argparse.Namespace) -> dict[str, Any]:
         }
         search = {name: entry for name, entry in search.items() if entry is not None}
         settings["scenes"] = [{"search": search}]
-    elif any(filters.values()):
+    elif any(filter_ is not None for filter_ in filters.values()):
         raise errors.UsageError(
             "--collection, --time and --max-cloud are for a search: add --from with its catalogue"
         )
