@@ -60,13 +60,17 @@ def store_uri(uri: str | None, out: Path) -> str:
     Returns:
         `uri` where it is given, else MLFLOW_TRACKING_URI, else a SQLite file in the output folder.
     """
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or _database_uri(out.resolve())
+    database = store_folder(out) / layout.TRACKING_DATABASE
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
 
 
-def _database_uri(out: Path) -> str:
-    # SQLAlchemy takes `?` for the start of options, and decodes `%` since 2.1.
-    folder = plain_link(out) if re.search("[?%]", str(out)) else out
-    return f"sqlite:///{folder / layout.TRACKING_DATABASE}"
+def store_folder(out: Path) -> Path:
+    """Return a path to the output folder that MLflow and SQLAlchemy take for no more than that.
+
+    They cut addresses at `?` and `#`, and decode `%`.
+    """
+    folder = out.resolve()
+    return plain_link(folder) if re.search("[?#%]", str(folder)) else folder
 
 
 def ui_command(config: Config, out: Path) -> str:

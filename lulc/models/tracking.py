@@ -44,7 +44,14 @@ from lulc.models.package import (
     model_checksum,
     place_model,
 )
-from lulc.models.registry import CHAMPION, STORE_ERRORS, connect_store, fetch_version, store_uri
+from lulc.models.registry import (
+    CHAMPION,
+    STORE_ERRORS,
+    connect_store,
+    fetch_version,
+    store_folder,
+    store_uri,
+)
 from lulc.redact import first_line, redact_setting
 
 _PACKAGES = ("torch", "segmentation-models-pytorch", "safetensors", "numpy", "mlflow")
@@ -316,7 +323,7 @@ def _experiment_id(client: mlflow.MlflowClient, config: Config, out: Path) -> st
         store_uri(config.tracking.uri, out) == store_uri(None, out)
         and "MLFLOW_TRACKING_URI" not in os.environ
     )
-    artifacts = (out / "mlartifacts").resolve().as_uri() if is_own_database else None
+    artifacts = (store_folder(out) / "mlartifacts").as_uri() if is_own_database else None
     return str(client.create_experiment(name, artifacts))
 
 
@@ -333,7 +340,10 @@ def _save_pyfunc(folder: Path, path: Path) -> None:
         mlflow.pyfunc.save_model(
             str(path),
             python_model=str(Path(lulc.__file__).parent / "inference" / "pyfunc.py"),
-            artifacts={"weights": str(folder / WEIGHTS), "contract": str(folder / CONTRACT)},
+            artifacts={
+                name: (folder / file).resolve().as_uri()
+                for name, file in (("weights", WEIGHTS), ("contract", CONTRACT))
+            },
             signature=ModelSignature(Schema([inputs]), Schema([outputs])),
             pip_requirements=[f"{name}=={installed_version(name)}" for name in _PACKAGES],
         )

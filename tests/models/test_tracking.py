@@ -106,7 +106,7 @@ def logged(
     """One training logged to the output folder's own SQLite store."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        out = tmp_path_factory.mktemp("out")
+        out = tmp_path_factory.mktemp("out") / AWKWARD
         patch.chdir(tmp_path_factory.mktemp("elsewhere"))
         run = make_run()
         yield run, out, tracking.log_training(run, out, make_training(out / "made"))
