@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import shapely
 
-from lulc.geo.grid import WGS84, Grid, outline, project, turn_of
+from lulc.geo.grid import WGS84, Grid, project, turn_of
+from lulc.geo.reproject import bounds_in
 from lulc.legend import NODATA, Legend
 from lulc.raster.classes import read_mode_onto, scan_raster
 
@@ -55,8 +56,8 @@ def read_map(
 
 def _extent(grid: Grid, first: Grid) -> tuple[float, float, float, float]:
     # Left, bottom, right and top of a grid in the CRS of the first, at the turn of longitude that
-    # is closest to it.
-    xmin, ymin, xmax, ymax = project(outline(grid), grid.crs, first.crs).bounds
+    # is closest to it. One that the CRS cannot hold is drawn where the first lies.
+    xmin, ymin, xmax, ymax = bounds_in(grid, first.crs) or first.bounds
     if turn := turn_of(first.crs):
         shift = turn * round((xmin + xmax - first.bounds[0] - first.bounds[2]) / 2 / turn)
         xmin, xmax = xmin - shift, xmax - shift

@@ -516,6 +516,11 @@ def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(
     over, _ = read_map([tmp_path / "wood.tif", tmp_path / "askew.tif"], (7.5, 0.5, 8.5, 1.5))
     assert 100 < (over != there).sum() < 300
     assert (over[over != there] == 10).all()
+    # A map of the Earth, which a zone cannot hold, is drawn where it is asked for.
+    earth = np.full((180, 360), 80, np.uint8)
+    write_elsewhere(tmp_path / "earth.tif", "EPSG:4326", Affine(1, 0, 0, 0, -1, 90), earth)
+    within, _ = read_map([tmp_path / "utm.tif", tmp_path / "earth.tif"], (7.8, 0.8, 8.2, 1.2))
+    assert {10, 80} == set(np.unique(within).tolist())
     # Degrees that hold none of it leave nothing out.
     assert read_map([tmp_path / "2021.tif"], (50, 0, 51, 1))[0].shape == classes.shape
 
