@@ -13,12 +13,12 @@ import shapely
 
 from lulc import progress
 from lulc.config import MapFiles, Overlap, RegionFile
+from lulc.geo.reproject import widen
 from lulc.legend import NODATA
 from lulc.stats import class_rasters, estimators
 from lulc.stats.estimators import Estimate, ReferenceSample
 from lulc.stats.interpreted_points import InterpretedPoints, read_points
 from lulc.stats.regions import Region, read_regions
-from lulc.stats.zonal import widen
 from lulc.tables import schemas, store
 
 
