@@ -18,7 +18,7 @@ from lulc import errors
 from lulc.cli import options
 from lulc.cli.output import print_json, print_results, print_run
 from lulc.stages import STAGES, Selection, stages_of
-from lulc.yaml12 import parse_yaml
+from lulc.yaml12 import dump_yaml, parse_yaml
 
 if TYPE_CHECKING:
     from lulc.config import Config
@@ -195,7 +195,7 @@ def _combinations(texts: list[str]) -> Iterator[tuple[str, ...]]:
 
 def _as_setting(value: Any) -> str:
     # Texts as they are where they are read as such; JSON, which is YAML too, else.
-    is_plain = isinstance(value, str) and parse_yaml(value, "a text") == value
+    is_plain = isinstance(value, str) and dump_yaml([value]) == f"- {value}\n"
     return value if is_plain else json.dumps(value)
 
 

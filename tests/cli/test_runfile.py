@@ -11,6 +11,7 @@ import yaml
 
 from lulc import runfile
 from lulc.api.config import load_config, save_config, saved_config
+from lulc.cli.run import _combinations
 from lulc.errors import UsageError
 from tests.lint import ROOT
 
@@ -138,6 +139,14 @@ def test_what_a_run_keeps_of_its_run_file_is_read_back(small: Path) -> None:
     config = load_config(small, {"legend": legend, "labels": labels, "periods": periods})
     save_config(config, small.parent)
     assert saved_config(small.parent) == config
+
+
+def test_values_to_compare_are_those_that_are_written() -> None:
+    texts = ["train.rate=1e-3,0.01", "train.model=unet,null", 'name="010",yes,"1e3"']
+    settings = [tuple(map(runfile.parse_setting, trial)) for trial in _combinations(texts)]
+    assert len(settings) == 2 * 2 * 3
+    assert settings[0] == (("train.rate", 0.001), ("train.model", "unet"), ("name", "010"))
+    assert settings[-1] == (("train.rate", 0.01), ("train.model", None), ("name", "1e3"))
 
 
 def test_a_crs_that_is_none_is_named_with_the_file(small: Path) -> None:
