@@ -16,6 +16,7 @@ from scipy import ndimage
 from shapely.geometry import box
 
 from lulc.cli import main
+from lulc.config import MapFiles, RegionFile
 from lulc.errors import InputError, UsageError
 from lulc.geo.areas import degrees_area, pixel_areas
 from lulc.geo.coverage import fractions
@@ -24,6 +25,8 @@ from lulc.runfile import parse_run
 from lulc.spark.context import StageContext
 from lulc.spark.stages.stats import stats
 from lulc.stages import Selection
+from lulc.stats.class_rasters import scan_rasters
+from lulc.stats.without_spark import measure_class_rasters
 from lulc.tables import store
 from tests.helpers.synthetic_scenes import write_raster
 
@@ -348,32 +351,25 @@ def test_the_run_file_says_what_overlaps_and_names_mean(
     spark: Any, tmp_path: Path, regions: Path
 ) -> None:
     whole = write_map(tmp_path / "b.tif", 1)
-    write_map(tmp_path / "a.tif", 2, GRID.window(0, 0, 300, 700))
-    write_map(tmp_path / "later.tif", 1)
-    for name, text in (("b", "wood"), ("a", "wood"), ("later", "Forest")):
+    first = write_map(tmp_path / "a.tif", 2, GRID.window(0, 0, 300, 700))
+    for name, text in (("b", "wood"), ("a", "Forest")):
         with rasterio.open(tmp_path / f"{name}.tif", "r+") as file:
             file.update_tags(CLASS_10=text, CLASS_95="sea")
-    maps = ("1", str(tmp_path / "[ab].tif")), ("2", str(tmp_path / "later.tif"))
+    pattern = str(tmp_path / "[ab].tif")
+    maps = [MapFiles(pattern, "1")]
+    with pytest.raises(InputError, match=r"class 10 is 'Forest' in \S*a\.tif and 'wood' in \S*b\."):
+        scan_rasters(maps)
+    with pytest.raises(InputError, match=r"'sea' is class 10 in the legend and class 95 in \S*a\."):
+        scan_rasters(maps, legend={10: "sea"})
     legend = {10: {"name": "trees", "colour": "#005500"}}
-    with pytest.raises(InputError, match=r"class 10 is 'wood' in \S*\.tif and 'Forest' in"):
-        ask(spark, tmp_path / "out", regions, *maps)
-    swapped = {10: {"name": "sea", "colour": "#005500"}}
-    with pytest.raises(InputError, match=r"'sea' is class 10 in the legend and class 95 in"):
-        ask(spark, tmp_path / "out", regions, *maps, legend=swapped)
-    with pytest.raises((InputError, Exception), match=r"a\.tif and \S*b\.tif overlap: both have a"):
-        ask(spark, tmp_path / "out", regions, *maps, legend=legend)
     settings = {"legend": legend, "stats": {"overlap": "first"}}
-    found = ask(spark, tmp_path / "out", regions, *maps, **settings)["class_areas"]
-    with rasterio.open(tmp_path / "a.tif") as file:
-        first = file.read(1)
-    joined = whole.copy()
-    joined[:300] = np.where(first == 0, whole[:300], first)
-    write_raster(tmp_path / "joined.tif", joined, GRID, nodata=0)
-    expected = ask(spark, tmp_path / "one", regions, ("1", str(tmp_path / "joined.tif")))
-    areas = {(r["region_id"], r["class_id"]): r["area_m2"] for r in expected["class_areas"]}
-    assert areas == {
+    found = ask(spark, tmp_path / "out", regions, ("1", pattern), **settings)["class_areas"]
+    whole[:300] = np.where(first == 0, whole[:300], first)
+    joined = write_raster(tmp_path / "joined.tif", whole, GRID, nodata=0)
+    region_file = RegionFile(str(regions), id="id")
+    expected = measure_class_rasters([MapFiles(str(joined), "1")], [region_file])
+    assert {(r["region_id"], r["class_id"]): r["area_m2"] for r in found} == {
         (r["region_id"], r["class_id"]): pytest.approx(r["area_m2"], rel=1e-9)
-        for r in found
-        if r["period"] == "1"
+        for r in expected.class_areas.to_pylist()
     }
     assert {r["class_name"] for r in found} == {"trees", "class 20", "sea", "unobserved"}
