@@ -13,7 +13,7 @@ from lulc.datasets.dataset import ExampleItem, Note, Options
 from lulc.datasets.files import split_of
 from lulc.errors import InputError
 from lulc.guard import read_guard
-from lulc.sources.archives import unpack_hint
+from lulc.sources.archives import find_packed, unpack_hint
 from lulc.tables.files import file_identity, fingerprint_of
 
 _LIST_SUFFIXES = (".csv", ".txt", ".tsv", ".json", ".parquet", ".pkl", ".npy", ".gz", ".bz2")
@@ -65,6 +65,8 @@ def list_items(dataset: DatasetConf, codes: Mapping[int, int] | None = None) -> 
     items, renamed = _name_apart(dataset, items)
     notes += [renamed] if renamed else []
     notes += _unread_lists(dataset, root, items)
+    if packed := find_packed(root):
+        notes.append(f"{', '.join(packed[:5])} may be packed still")
     if bad:
         notes.append(f"{len(bad):,} items cannot be listed, such as {bad[0].error}")
     if codes is not None:

@@ -1,3 +1,4 @@
+from .dataset_splits import OUTLINES, drop_leaks, item_weights, read_outlines, split_items
 from .from_chips import (
     LABEL_SCAN,
     SampleSpec,
@@ -9,16 +10,11 @@ from .from_chips import (
     write_samples,
 )
 from .from_datasets import (
-    OUTLINES,
     DatasetSpec,
     cut_example,
-    drop_leaks,
     file_keys,
-    item_weights,
     origin_names,
     read_example,
-    read_outlines,
-    split_items,
     write_examples,
 )
 from .labels import read_labels, read_labels_counting

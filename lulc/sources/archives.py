@@ -27,6 +27,15 @@ def is_archive(name: str) -> bool:
     return bool(_SUFFIX.search(name) or _ZIP_PART.search(name))
 
 
+def find_packed(folder: Path) -> list[str]:
+    """Return the names of the archives in a folder that has no folder of their name."""
+    return sorted(
+        name
+        for name in os.listdir(folder)
+        if _SUFFIX.search(name) and not (folder / _SUFFIX.sub("", name)).is_dir()
+    )
+
+
 def unpack_hint(root: Path) -> str:
     """Return what to do about packed archives, as the end of a message.
 

@@ -16,10 +16,11 @@ from lulc.datasets.dataset import Description, Example, ExampleItem
 from lulc.datasets.listing import Listing, items_fingerprint, list_items
 from lulc.errors import InputError, UsageError
 from lulc.guard import read_guard
-from lulc.samples import from_chips, from_datasets
+from lulc.samples import dataset_splits, from_chips, from_datasets
 from lulc.samples.from_chips import LABEL_SCAN, SampleSpec
 from lulc.samples.from_datasets import DatasetSpec
 from lulc.samples.plan import Row, plan_windows, window_files
+from lulc.sources.archives import unpack_hint
 from lulc.spark.context import StageContext
 from lulc.spark.workers import map_keys
 from lulc.tables.encoding import merge_encodings
@@ -186,13 +187,13 @@ def _dataset_origin(
         outlines: dict[str, bytes] = {}
         if not is_published and example.grid is not None:
             located, outlines = _locate(context, spec, items)
-        split = from_datasets.split_items(located, spec.dataset, samples, gsd_m, spec.size)
-        apart = from_datasets.drop_leaks(split, outlines, samples.buffer)
+        split = dataset_splits.split_items(located, spec.dataset, samples, gsd_m, spec.size)
+        apart = dataset_splits.drop_leaks(split, outlines, samples.buffer)
         keys = []
         for name, of_split in apart.items():
             settings = samples if name == "train" else replace(samples, balance="none")
             block_m = settings.block * spec.size * gsd_m
-            weights = from_datasets.item_weights(of_split, spec, settings, block_m)
+            weights = dataset_splits.item_weights(of_split, spec, settings, block_m)
             if name == "train":
                 # Bad items give no sample; they go with these to be written down.
                 of_split, weights = [*of_split, *bad], [*weights, *[0.0] * len(bad)]
@@ -230,8 +231,8 @@ def _locate(
     for start in range(0, len(items), _ITEMS_A_TASK):
         task = items[start : start + _ITEMS_A_TASK]
         keys.append({"names": [i.name for i in task], "files": [list(i.files) for i in task]})
-    read = partial(from_datasets.read_outlines, spec=spec)
-    rows = map_keys(context, keys, read, from_datasets.OUTLINES, "outlines")
+    read = partial(dataset_splits.read_outlines, spec=spec)
+    rows = map_keys(context, keys, read, dataset_splits.OUTLINES, "outlines")
     outlines = {row["name"]: row["outline"] for row in rows if row["outline"] is not None}
     centroids = {name: shapely.from_wkb(wkb).centroid.coords[0] for name, wkb in outlines.items()}
     located = [replace(item, lonlat=item.lonlat or centroids.get(item.name)) for item in items]
@@ -249,6 +250,6 @@ def _first_readable(spec: DatasetSpec, items: Sequence[ExampleItem]) -> Example:
             errors.append(str(error))
     first_errors = "\n  ".join(errors[:3])
     raise InputError(
-        f"dataset {spec.dataset.name}: none of {len(errors)} items tried can be read:\n"
-        f"  {first_errors}"
+        f"dataset {spec.dataset.name}: none of {len(errors)} items tried can be read"
+        f"{unpack_hint(Path(spec.dataset.root))}:\n  {first_errors}"
     )

@@ -12,6 +12,7 @@ import pytest
 
 from lulc.config import DatasetConf
 from lulc.datasets import registry
+from lulc.datasets.dataset import ExampleItem
 from lulc.datasets.listing import Listing, list_items
 from lulc.datasets.registry import DATASETS
 from lulc.errors import InputError, LulcError
@@ -161,6 +162,44 @@ def test_every_legend_is_one_to_one() -> None:
             names = [c.name.lower() for c in legend.classes]
             assert len(set(names)) == len(names), (name, options)
             assert len({c.colour for c in legend.classes}) == len(names), (name, options)
+
+
+def test_an_archive_that_is_packed_still_is_told(tmp_path: Path) -> None:
+    write_pair(tmp_path / "train", "train_1")
+    for name in ("train", "test"):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.writestr("A/1.png", "")
+    assert list_levircd(tmp_path).notes == ("levircd: test.zip may be packed still",)
+
+
+ODD_NAMES = ["[ab]", "a#b", "50% of it?", "{item}", "!x", "*", "-v", "blank and ü", "a'b", "x,y=z;"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_folders_and_files_of_any_name_are_read(tmp_path: Path, name: str, suffix: str) -> None:
+    root = tmp_path / name
+    mask = np.eye(8, dtype=np.uint8)
+    write = write_raster if suffix == "tif" else write_picture
+    write(root / name / f"i_{name}.{suffix}", PICTURE)
+    write_picture(root / name / f"m_{name}.png", mask)
+    options = {
+        "images": f"{{split}}/i_{{item}}.{suffix}",
+        "masks": "{split}/m_{item}.png",
+        "classes": "no, yes",
+    }
+    conf = DatasetConf("images", str(root), options)
+    (item,) = registry.find_dataset("images").items(root, registry.options_of(conf))
+    assert isinstance(item, ExampleItem)
+    example = registry.find_dataset("images").read(
+        root, item, registry.options_of(conf), ("red", "green", "blue")
+    )
+    assert np.array_equal(example.pixels[0], PICTURE)
+    assert np.array_equal(example.label, mask)
+    table = root / f"{name}.csv"
+    table.write_text(f'item,class\n"{name}/i_{name}.{suffix}",yes\n')
+    listed = {"task": "classify", "images": "{item}.png", "table": table.name, "classes": "yes"}
+    assert read_first(DatasetConf("images", str(root), listed)).shape == (1, 3, 8, 8)
 
 
 @pytest.mark.parametrize("name", ["eurosat", "ucmerced"])

@@ -24,7 +24,7 @@ from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid
 from lulc.legend import COMMON, NODATA
 from lulc.runfile import parse_run
-from lulc.samples import from_datasets
+from lulc.samples import dataset_splits, from_datasets
 from lulc.samples.splits import SPLITS
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.stages import samples
@@ -179,9 +179,9 @@ def test_a_balance_that_the_listing_cannot_tell_is_refused(tmp_path: Path) -> No
     )
     items = [ExampleItem("a", ("a.tif",), (1,), group="x"), ExampleItem("b", ("b.tif",), (2,))]
     with pytest.raises(UsageError, match=r"samples\.balance area"):
-        from_datasets.item_weights(items, spec, SampleConf(balance="area"), 1000)
+        dataset_splits.item_weights(items, spec, SampleConf(balance="area"), 1000)
     with pytest.raises(UsageError, match=r"samples\.balance class"):
-        from_datasets.item_weights(
+        dataset_splits.item_weights(
             [*items, ExampleItem("c", ("c.tif",))], spec, SampleConf(balance="class"), 1000
         )
 
@@ -199,7 +199,7 @@ def test_the_publishers_lists_decide_the_split(tmp_path: Path) -> None:
     assert found == {
         name: ("train", "validation", "test")[i % 3] for i, name in enumerate(names[:-1])
     } | {names[-1]: ""}
-    held = from_datasets.split_items(list_items(conf).items, conf, SampleConf(), 10.0, 64)
+    held = dataset_splits.split_items(list_items(conf).items, conf, SampleConf(), 10.0, 64)
     assert [item.name for item in held["test"]] == names[2:-1:3]
     assert names[-1] not in {item.name for inside in held.values() for item in inside}
     (tmp_path / "eurosat-spatial-val.txt").unlink()
