@@ -96,7 +96,8 @@ def pixel_areas(grid: Grid) -> np.ndarray:
     if is_equal_area(grid.crs):
         return np.array([[plane_area * _metres_per_unit(crs) ** 2]])
     if not crs.is_geographic:
-        return plane_area * _interpolate(grid, lambda x, y: _areal_scale(grid.crs, x, y))
+        scales = _interpolate(grid, lambda x, y: _areal_scale(grid.crs, x, y))
+        return np.asarray(plane_area * scales)
     areas = _rotated_areas(grid, plane_area) if b or d else _zonal_areas(grid)
     if _has_degrees_of_wgs84(grid):
         return areas

@@ -110,10 +110,12 @@ def central_meridian(crs: str) -> float:
     operation, meridian = parsed.coordinate_operation, parsed.prime_meridian
     greenwich = 0.0
     if meridian is not None:
-        greenwich = math.degrees(meridian.longitude * meridian.unit_conversion_factor)
+        greenwich = math.degrees(float(meridian.longitude) * float(meridian.unit_conversion_factor))
     for parameter in operation.params if operation is not None else ():
         if parameter.name in ("Longitude of natural origin", "Longitude of origin"):
-            return greenwich + math.degrees(parameter.value * parameter.unit_conversion_factor)
+            return greenwich + math.degrees(
+                float(parameter.value) * float(parameter.unit_conversion_factor)
+            )
     return greenwich
 
 

@@ -82,8 +82,9 @@ def turned(source: Grid, grid: Grid) -> tuple[Grid, ...]:
     turn = turn_of(source.crs)
     if turn is None:
         return (source,)
-    edges = (np.linspace(0, n, 17) for n in reversed(grid.shape))
-    x, _ = _in_source_crs(source.crs, grid, *(grid.affine @ np.meshgrid(*edges)))
+    cols, rows = np.meshgrid(*(np.linspace(0, n, 17) for n in reversed(grid.shape)))
+    a, b, c, d, e, f = grid.transform
+    x, _ = _in_source_crs(source.crs, grid, a * cols + b * rows + c, d * cols + e * rows + f)
     x = x[np.isfinite(x)]
     if not x.size:
         return (source,)
@@ -137,7 +138,10 @@ def _source_coordinates(
     source: Grid | Swath, grid: Grid, knot_rows: np.ndarray, knot_cols: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     # (R, C) rows and columns of the source; not finite where there are none.
-    x, y = grid.affine @ np.meshgrid(knot_cols.astype(float), knot_rows.astype(float))
+    grid_cols, grid_rows = np.meshgrid(knot_cols.astype(float), knot_rows.astype(float))
+    a, b, c, d, e, f = grid.transform
+    x = a * grid_cols + b * grid_rows + c
+    y = d * grid_cols + e * grid_rows + f
     if isinstance(source, Swath):
         cols, rows = source.locate(*transformer(grid.crs, WGS84).transform(x, y))
         return rows, cols

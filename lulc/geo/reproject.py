@@ -69,7 +69,7 @@ def reproject_polygons(polygons: np.ndarray, source_crs: str, target_crs: str) -
     vertices, vertex_rings = shapely.get_coordinates(rings, return_index=True)
     piece_counts = _count_pieces(vertices, vertex_rings, source_crs, target_crs)
     dense, side_starts = _split_sides(vertices, piece_counts)
-    projected = np.column_stack(transform_points(*dense.T, source_crs, target_crs))
+    projected = np.column_stack(transform_points(dense[:, 0], dense[:, 1], source_crs, target_crs))
     if not np.isfinite(projected).all():
         x, y = dense[~np.isfinite(projected).all(1)][0]
         raise InputError(
@@ -97,8 +97,10 @@ def _count_pieces(
     side_starts = np.flatnonzero(vertex_rings[1:] == vertex_rings[:-1])
     side_ends = side_starts + 1
     told_middles = (vertices[side_starts] + vertices[side_ends]) / 2
-    projected = np.column_stack(transform_points(*vertices.T, source_crs, target_crs))
-    middles = np.column_stack(transform_points(*told_middles.T, source_crs, target_crs))
+    projected, middles = (
+        np.column_stack(transform_points(points[:, 0], points[:, 1], source_crs, target_crs))
+        for points in (vertices, told_middles)
+    )
     straight_middles = (projected[side_starts] + projected[side_ends]) / 2
     bends = _offset_metres(middles - straight_middles, middles, target_crs)
     counts = np.ones(len(vertices), np.int64)

@@ -8,6 +8,7 @@ import shapely
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lulc.bands import Resampling
 from lulc.errors import InputError
 from lulc.geo.areas import degrees_area
 from lulc.geo.grid import Grid, central_meridian, footprint, rim, turn_of
@@ -29,7 +30,9 @@ def _degrees(west: float, height: int, width: int, side: float = 0.25) -> Grid:
     st.sampled_from(["EPSG:4326", "EPSG:4258", "EPSG:3832", "EPSG:6933"]),
     st.sampled_from(["nearest", "bilinear"]),
 )
-def test_a_source_moved_by_a_turn_is_read_alike(turn: int, crs: str, resampling: str) -> None:
+def test_a_source_moved_by_a_turn_is_read_alike(
+    turn: int, crs: str, resampling: Resampling
+) -> None:
     grids = {
         "EPSG:4326": Grid("EPSG:4326", (0.3, 0, 178, 0, -0.3, 9), 20, 20),
         "EPSG:4258": Grid("EPSG:4258", (0.3, 0, -181, 0, -0.3, 9), 20, 20),

@@ -13,7 +13,7 @@ import shapely
 from lulc.config import ClassConf, Config, Period, RegionFile
 from lulc.errors import InputError
 from lulc.geo.coverage import fractions
-from lulc.geo.grid import Grid
+from lulc.geo.grid import Grid, outline
 from lulc.geo.tiling import Tiling
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.stages.stats import stats
@@ -162,7 +162,7 @@ def test_pixels_of_an_inner_tile_are_not_read(spark, tmp_path):
     files = map_of(tmp_path, periods=("a",))
     file = write(
         tmp_path / "parks.gpkg",
-        [zonal.outline(TILING.grid(0, 0)).buffer(300)],
+        [outline(TILING.grid(0, 0)).buffer(300)],
         "EPSG:6933",
         id=["a"],
     )

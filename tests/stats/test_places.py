@@ -29,7 +29,9 @@ from tests.helpers.synthetic_scenes import write_raster
 MODIS_SPHERE = "+proj=sinu +lon_0=0 +x_0=0 +y_0=0 +R=6371007.181 +units=m +no_defs"
 
 
-def areas_of(folder: Path, grid: Grid, classes: np.ndarray, region: BaseGeometry) -> dict:
+def areas_of(
+    folder: Path, grid: Grid, classes: np.ndarray, region: BaseGeometry
+) -> dict[int | None, float]:
     """m² by class id, None of what is not observed."""
     write_raster(folder / "map.tif", classes, grid)
     path = folder / "regions.gpkg"
