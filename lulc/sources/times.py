@@ -65,9 +65,9 @@ def find_date(name: str) -> datetime | None:
 
 def _time_of_match(match: re.Match[str]) -> datetime | None:
     year, _, month, day, *clock = match.groups()
-    for times in ([int(digits or "0") for digits in clock], (0, 0, 0)):
+    for hour, minute, second in ([int(digits or "0") for digits in clock], (0, 0, 0)):
         try:
-            time = datetime(int(year), int(month), int(day), *times, tzinfo=UTC)
+            time = datetime(int(year), int(month), int(day), hour, minute, second, tzinfo=UTC)
         except ValueError:
             continue
         if time.year in _YEARS:
