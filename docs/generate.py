@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from pydantic import AfterValidator
+
 DOCS = Path(__file__).resolve().parent
 PACKAGE = DOCS.parent / "lulc"
 _NOTE = "<!-- Made by docs/generate.py: change the code, not this page. -->\n"
@@ -202,6 +204,9 @@ _PATTERNS = {
     r"^[A-Za-z0-9_-]+$": "letters, digits, `_` and `-`",
     r"^\d+[mg]$": "such as `500m` or `2g`",
     r"^#[0-9a-fA-F]{6}$": "`#rrggbb`",
+    r"^(tag|\d{4}(-\d\d){0,2}(/\d{4}(-\d\d){0,2})?)$": (
+        "such as `2023`, `2023-05-17`, `2023-04/2023-09`, or `tag`"
+    ),
     r"^(\d{4}-\d\d-\d\d|\.\.)(/(\d{4}-\d\d-\d\d|\.\.))?$": "`2023-01-01/2023-12-31`",
 }
 
@@ -216,7 +221,7 @@ def _limits(metadata: Sequence[Any]) -> str:
             words.append(f"{entry.min_length} or more")
         if pattern := getattr(entry, "pattern", None):
             words.append(_PATTERNS[pattern])
-        if hasattr(entry, "func"):
+        if isinstance(entry, AfterValidator):
             words.append("a count such as `3` or a share such as `5%`")
     return f" ({', '.join(words)})" if words else ""
 

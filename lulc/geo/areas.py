@@ -101,7 +101,7 @@ def pixel_areas(grid: Grid) -> np.ndarray:
     areas = _rotated_areas(grid, plane_area) if b or d else _zonal_areas(grid)
     if _has_degrees_of_wgs84(grid):
         return areas
-    return areas * _interpolate(grid, lambda x, y: _datum_scale(grid.crs, x, y))
+    return np.asarray(areas * _interpolate(grid, lambda x, y: _datum_scale(grid.crs, x, y)))
 
 
 def pixel_side_m(grid: Grid) -> float:

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 from lulc.errors import UsageError
 from lulc.inference import detections
-from lulc.models.registry import store_uri
 from lulc.tables import files, layout, schemas
 from lulc.tables.files import Location
 
@@ -66,6 +65,8 @@ def open_table(out: Location, kind: str) -> ItemTable:
         name, schema = "detections", schemas.DETECTIONS
     location = out / layout.items_file(name)
     if any(file.name != location.name for file in location.parent.glob("*.parquet")):
+        from lulc.models.registry import store_uri  # MLflow is an extra
+
         raise UsageError(
             f"{location.parent} holds the {name} of a run, and those of images would mix with "
             "them: give another --out, and the registry by "

@@ -138,7 +138,8 @@ def common_dtype(raster: OpenRaster, indexes: Sequence[int]) -> np.dtype[Any]:
             f"{redact_url(raster.name)} holds {', '.join(sorted(dtypes))}: only bands of one type "
             "of real numbers can be read"
         )
-    return np.dtype(dtypes.pop())
+    common: np.dtype[Any] = np.dtype(dtypes.pop())
+    return common
 
 
 def is_real(dtype: str) -> bool:

@@ -79,6 +79,7 @@ def georeference(raster: OpenRaster | Grid) -> dict[str, Any]:
 
     Of an image without CRS none.
     """
+    crs: Any
     if isinstance(raster, Grid):
         crs, transform = raster.crs, raster.affine
     else:
