@@ -204,6 +204,10 @@ class Period:
     end: Day | None = None
     """Last day, included. Default: open."""
 
+    def __post_init__(self) -> None:
+        if self.start and self.end and self.start > self.end:
+            raise ValueError(f"period {self.name} starts after its end: swap the two days")
+
 
 @dataclass(frozen=True, config=_strict)
 class CompositeConf:

@@ -20,6 +20,12 @@ from lulc.yaml12 import parse_yaml
 
 _RUN = TypeAdapter(Config)
 _LABEL_TASKS = ("segment", "change", "series")
+_WANTED = {
+    "tuple_type": "give a list, as in [a, b]",
+    "dict_type": "give a mapping, as in {a: b}",
+    "dataclass_type": "give a mapping of its keys, as in {key: value}",
+}
+"""What is asked for in the place of pydantic's words, by its type of error."""
 
 
 def read_run(path: str | Path, settings: Iterable[str] = ()) -> Config:
@@ -178,6 +184,9 @@ def _find_fault(config: Config) -> str | None:
         return "say which bands of the scenes are mapped: key 'bands' is missing"
     if len(set(bands)) != len(bands):
         return f"bands {list(bands)} names a band twice"
+    names = [period.name for period in config.periods]
+    if len(set(names)) != len(names):
+        return f"periods {names} names a period twice: each is a map of its own name"
     if OBSERVATIONS in bands and config.composite is None:
         return (
             f"band {OBSERVATIONS} is counted for a composite: add `composite: {{method: median}}`"
@@ -237,7 +246,8 @@ def _explain(error: Any) -> str:
     found = error.get("input")
     if error["type"] == "string_type" and isinstance(found, int | float):
         return f"{key}: {found!r} is no text as it stands: write it in quotes, '{found}'"
-    return f"{key}: {error['msg']} (found {found!r})"
+    wanted = _WANTED.get(error["type"], error["msg"])
+    return f"{key}: {wanted} (found {found!r})"
 
 
 def _fields_at(path: Iterable[Any]) -> list[str]:

@@ -18,6 +18,7 @@ from lulc.geo.grid import Grid
 from lulc.paths import match_files
 from lulc.raster import reader
 from lulc.stats import area_estimation, change, sampling
+from lulc.stats.regions import level_of_file
 from lulc.stats.without_spark import AreaTables, measure_class_rasters
 
 if TYPE_CHECKING:
@@ -269,6 +270,8 @@ def _map_files(path: Path, period: str) -> MapFiles:
 def _region_files(regions: Regions) -> list[RegionFile]:
     entries = [regions] if isinstance(regions, str | Path | RegionFile) else regions
     return [
-        entry if isinstance(entry, RegionFile) else RegionFile(str(entry), level=Path(entry).stem)
+        entry
+        if isinstance(entry, RegionFile)
+        else RegionFile(str(entry), level=level_of_file(entry))
         for entry in entries
     ]

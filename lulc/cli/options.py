@@ -141,12 +141,14 @@ def _option_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 def _rasters_run(args: argparse.Namespace) -> dict[str, Any]:
     # The run file of --rasters and --regions.
+    from lulc.stats.regions import level_of_file
+
     maps = [
         dict(zip(("period", "path"), text.split("=", 1), strict=False)) for text in args.rasters
     ]
     if any("path" not in entry for entry in maps) or not args.regions:
         raise errors.UsageError("--rasters PERIOD=PATTERN and --regions FILE go together")
-    regions = [{"path": path, "level": Path(path).stem} for path in args.regions]
+    regions = [{"path": path, "level": level_of_file(path)} for path in args.regions]
     return {"name": "maps", "maps": maps, "regions": regions}
 
 

@@ -22,6 +22,7 @@ from lulc.sources.readers.sentinel1 import SENTINEL1
 from lulc.sources.readers.sentinel2 import SENTINEL2
 from lulc.sources.readers.stac import STAC
 from lulc.sources.source import Source
+from lulc.sources.times import parse_time
 
 # In the order in which `auto` tries them: products as their archives deliver them, then the general
 # forms.
@@ -76,6 +77,11 @@ def source_of(archive: Archive) -> Source:
                 f"archive {archive.path} is of {source.name}: scenes.{setting} is for {names}; "
                 "leave it out"
             )
+    if archive.date and archive.date != "tag" and parse_time(archive.date) is None:
+        raise InputError(
+            f"archive {archive.path} has scenes.date {archive.date}, which is no time: give a "
+            "year, month or day such as 2023-06-30, or first and last as 2023-01/2023-03"
+        )
     if archive.date == "tag" and source is not GEOTIFF:
         raise InputError(
             f"archive {archive.path} is of {source.name}: scenes.date tag is for geotiff; "

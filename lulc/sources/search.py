@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from datetime import date, timedelta
 from itertools import islice, product
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,15 @@ def find_scenes(archive: Archive, config: Config, out: Path) -> Archive:
 
 
 def _period_times(config: Config) -> list[str]:
-    return sorted({f"{period.start or '..'}/{period.end or '..'}" for period in config.periods})
+    # A period's days are solar ones, a catalogue's are UTC: they differ by half a day at most.
+    return sorted(
+        {f"{_shift(period.start, -1)}/{_shift(period.end, 1)}" for period in config.periods}
+    )
+
+
+def _shift(day: date | None, days: int) -> str:
+    # A day this many days later, as a search has it; none and the ends of the calendar are open.
+    return ".." if day in (None, date.min, date.max) else str(day + timedelta(days=days))
 
 
 def _saved_query(path: Path) -> Any:

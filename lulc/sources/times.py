@@ -29,6 +29,12 @@ TIME_FIELDS = {
 """Field of a pattern → regular expression; `doy` is the day of the year, `start` and `end` are the
 first and last day, month or year of a span."""
 
+_NEEDED = (
+    *(("month", "year"), ("doy", "year"), ("day", "month"), ("day", "year")),
+    *(("start", "end"), ("end", "start")),
+)
+"""Field of a pattern, and another one without which it says no time."""
+
 _DATE = re.compile(
     r"(?<!\d)(\d{4})([-_]?)(\d{2})\2(\d{2})(?:[T_-]?(\d{2}):?(\d{2}):?(\d{2}))?(?!\d)"
 )
@@ -97,11 +103,14 @@ def time_of_fields(fields: Mapping[str, str], name: str) -> datetime | None:
     if not texts:
         return None
     said = ", ".join(f"{field} {text}" for field, text in texts.items())
+    missing = [other for field, other in _NEEDED if field in texts and other not in texts]
+    if missing:
+        raise InputError(
+            f"{name} has {said} without a {missing[0]}: add {{{missing[0]}}} to scenes.pattern"
+        )
     spans = [_span_of_field(texts, field) for field in texts if field in ("date", "start", "end")]
     if "year" in texts:
         spans.append(_span_of_parts(texts))
-    elif not spans:
-        raise InputError(f"{name} has {said} without a year: add {{year}} to scenes.pattern")
     known = [span for span in spans if span]
     start = max((first for first, _ in known), default=datetime.max.replace(tzinfo=UTC))
     if len(known) < len(spans) or not all(_holds(span, start) for span in known):

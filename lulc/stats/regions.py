@@ -72,6 +72,12 @@ class _Feature:
     crs: str
 
 
+def level_of_file(path: str | Path) -> str:
+    """Return the level of a region file that is given alone: its name, unless that is reserved."""
+    stem = Path(path).stem
+    return "region" if stem == MAP_LEVEL else stem
+
+
 def read_regions(files: Sequence[RegionFile]) -> RegionSet:
     """Read the regions of all files.
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -152,6 +152,28 @@ def test_area_and_periods_are_the_runs_where_the_search_says_none(api: str, tmp_
     )
     assert ask(api, tmp_path, run) == names(0, 6, 12, 18)
     assert ask(api, tmp_path, run, time="2023-02-01/2023-02-28", bbox="0,0,30,1") == names(1, 13)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "found"),
+    [
+        # Scenes of 10:00 UTC on the 15th of each month; east of 165° it is the 16th there.
+        (date(2023, 3, 16), date(2023, 3, 31), names(2, 14)),
+        (date(2023, 3, 1), date(2023, 3, 14), names(2, 14)),
+        (date(2023, 3, 17), date(2023, 3, 31), []),
+        (date(2023, 11, 17), date.max, names(11, 23)),
+        (date.min, date(2023, 1, 31), names(0, 12, 24)),
+    ],
+)
+def test_scenes_of_the_solar_days_at_a_periods_ends_are_found(
+    api: str, tmp_path: Path, start: date, end: date, found: list[str]
+) -> None:
+    run = make_run(periods=(Period("p", start, end),))
+    if found:
+        assert ask(api, tmp_path, run) == found
+    else:
+        with pytest.raises(InputError, match="no scene for"):
+            ask(api, tmp_path, run)
 
 
 def test_an_area_across_the_antimeridian_is_two_boxes() -> None:

@@ -167,6 +167,20 @@ def test_settings_that_a_source_does_not_heed_are_refused(tmp_path: Path) -> Non
             registry.source_of(Archive(str(tmp_path), source="stac", **keys))
 
 
+@pytest.mark.parametrize("said", ["2023-13", "2023-02-30", "2023/2022", "2023-05-01/2023-04-30"])
+def test_a_time_of_the_run_file_that_is_none_is_refused(tmp_path: Path, said: str) -> None:
+    raster(tmp_path / "a_20230501.tif")
+    with pytest.raises(InputError, match=f"scenes.date {said}, which is no time"):
+        registry.source_of(Archive(str(tmp_path), date=said))
+
+
+@pytest.mark.parametrize("pattern", ["{}.tif", "{scene.tif", "{scene}}.tif", "{tile}_{date}.tif"])
+def test_patterns_that_are_none_are_refused(tmp_path: Path, pattern: str) -> None:
+    raster(tmp_path / "a_20230501.tif")
+    with pytest.raises(UsageError, match=r"scenes.pattern .* has field .*known are \{scene\}"):
+        list(GEOTIFF.items(Archive(str(tmp_path), pattern=pattern)))
+
+
 def test_files_that_do_not_match_the_pattern_are_told(tmp_path: Path) -> None:
     for name in ("a_2023.tif", "b_2024.tif", "c.tif", "deep/d_23.tif", "e_1823.tif", "f_x.tif"):
         raster(tmp_path / name)
@@ -207,10 +221,13 @@ def test_fields_of_a_pattern_give_a_time(fields: dict[str, str], expected: str |
         {"start": "20240201", "end": "20240131"},
         {"start": "202413", "end": "20240131"},
         {"month": "05"},
+        {"year": "2023", "day": "05"},
+        {"start": "20230101"},
+        {"end": "2023", "year": "2023"},
     ],
 )
 def test_fields_that_are_no_date_or_contradict_are_refused(fields: dict[str, str]) -> None:
-    with pytest.raises(InputError, match=r"x has .*(no date|without a year)"):
+    with pytest.raises(InputError, match=r"x has .*(no date|without a (year|month|start|end))"):
         time_of_fields(fields, "x")
 
 

@@ -252,3 +252,10 @@ def test_a_region_cut_in_parts_is_the_region(parts: int) -> None:
     )
     assert sum(p.area for p in found.values()) == pytest.approx(ring.area)
     assert dict(regions.cut_by_grid(ring, 1)) == {"": ring}
+
+
+def test_a_file_that_is_named_as_the_whole_map_is_read(tmp_path: Path) -> None:
+    for name, level in (("map", "region"), ("parks", "parks")):
+        path = write(tmp_path / f"{name}.gpkg", [SQUARE]).path
+        found = regions.read_regions([RegionFile(path, level=regions.level_of_file(path))])
+        assert found.table["level"].to_pylist() == [level]

@@ -138,8 +138,8 @@ def _group_key(group: dict[str, Any]) -> str:
 def _compile(pattern: str) -> re.Pattern[str]:
     # A field that is repeated must have the same text.
     expression, used_fields = "", set()
-    for literal, field in re.findall(r"([^{}]+)|\{(\w*)\}", pattern):
-        if field and field not in _FIELDS:
+    for literal, field in re.findall(r"([^{}]+)|\{(\w*)\}|[{}]", pattern):
+        if not literal and field not in _FIELDS:
             raise UsageError(
                 f"scenes.pattern {pattern!r} has field {{{field}}}: "
                 f"known are {', '.join(f'{{{known}}}' for known in _FIELDS)}"
