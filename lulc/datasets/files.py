@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from lulc.datasets.dataset import Example, ExampleItem
+from lulc.datasets.dataset import Example, ExampleItem, Note
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA
@@ -66,6 +66,15 @@ def split_of(folder: str | PurePosixPath) -> str:
                 if re.fullmatch(pattern, word.lower()):
                     return split
     return ""
+
+
+def tell_classless(images: Sequence[str]) -> Iterator[Note]:
+    """Yield the note on images that lie in no folder of a class, if there are any."""
+    if images:
+        yield Note(
+            f"{len(images):,} images are left out, as their folder is not named as a class is, "
+            f"such as {images[0]}"
+        )
 
 
 def band_indexes(file_bands: Sequence[str], bands: Sequence[str]) -> list[int]:

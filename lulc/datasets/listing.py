@@ -65,6 +65,7 @@ def list_items(dataset: DatasetConf, codes: Mapping[int, int] | None = None) -> 
     items, renamed = _name_apart(dataset, items)
     notes += [renamed] if renamed else []
     notes += _unread_lists(dataset, root, items)
+    notes += _unsplit(dataset, items)
     if packed := find_packed(root):
         notes.append(f"{', '.join(packed[:5])} may be packed still")
     if bad:
@@ -102,6 +103,17 @@ def _list_entries(dataset: DatasetConf, root: Path, options: Options) -> list[Ex
             return list(registry.find_dataset(dataset.name).items(root, options))
     except InputError as error:
         raise InputError(f"{error}{unpack_hint(root)}") from error
+
+
+def _unsplit(dataset: DatasetConf, items: Sequence[ExampleItem]) -> list[str]:
+    """Return what is told of items that are in none of the publisher's splits."""
+    unsplit = [item for item in items if not item.split and not item.error]
+    if dataset.splits != "published" or not unsplit or not any(item.split for item in items):
+        return []
+    return [
+        f"{len(unsplit):,} items are in no split as published and are left out, such as "
+        f"{unsplit[0].files[0]}; `splits: blocks` uses all"
+    ]
 
 
 def _unread_lists(dataset: DatasetConf, root: Path, items: Sequence[ExampleItem]) -> list[str]:

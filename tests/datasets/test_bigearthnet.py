@@ -325,10 +325,14 @@ def test_one_broken_side_file_is_one_bad_patch(
 
 def test_one_broken_row_of_metadata_is_one_bad_patch(tmp_path: Path) -> None:
     rows = [("26_57", "train", ["Arable land"], False), ("26_58", "test", ["Moon"], False)]
+    rows.append(("26_59", "dev", ["Arable land"], False))
     write_metadata(tmp_path / "metadata.parquet", rows)
     found = list_items(BIGEARTHNET, tmp_path)
     assert not found[f"{SECOND}_26_57"].error
     assert "['Moon'], which are not of the 19 classes" in found[f"{SECOND}_26_58"].error
+    assert "its split is none of train, val, validation, test: 'dev'" in (
+        found[f"{SECOND}_26_59"].error
+    )
 
 
 def test_what_a_version_lacks_is_said(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import tarfile
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -214,6 +215,40 @@ def test_folders_of_splits_are_heeded(tmp_path: Path, name: str) -> None:
     assert {item.name: item.split for item in listing.items} == {
         f"{split}/{land_class}_1": split for split in ("train", "validation", "test")
     }
+
+
+@pytest.mark.parametrize("name", ["eurosat", "ucmerced"])
+def test_images_in_folders_of_no_class_are_told(tmp_path: Path, name: str) -> None:
+    known, other = {"eurosat": ("SeaLake", "Sea Lake"), "ucmerced": ("river", "River")}[name]
+    for folder in (known, other):
+        write_raster(tmp_path / folder / "a_1.tif", np.ones((13, 8, 8), np.uint16))
+    options = {"bands": "ms"} if name == "eurosat" else {}
+    listing = list_items(DatasetConf(name, str(tmp_path), options))
+    assert [item.files for item in listing.items] == [(f"{known}/a_1.tif",)]
+    (note,) = listing.notes
+    assert note.startswith(f"{name}: 1 images are left out")
+    assert note.endswith(f"such as {other}/a_1.tif")
+
+
+def test_items_of_no_split_are_told_beside_those_of_one(tmp_path: Path) -> None:
+    for folder in ("train", "test", "more"):
+        write_raster(tmp_path / folder / f"river/{folder}_1.tif", np.ones((3, 8, 8), np.uint8))
+    conf = DatasetConf("ucmerced", str(tmp_path))
+    (note,) = list_items(conf).notes
+    assert note.startswith("ucmerced: 1 items are in no split as published and are left out, such")
+    assert "more/river/more_1.tif" in note
+    assert list_items(replace(conf, splits="blocks")).notes == ()
+
+
+def test_a_table_whose_split_is_none_is_named(tmp_path: Path) -> None:
+    for name in "abc":
+        write_picture(tmp_path / f"{name}.png", PICTURE)
+    lines = ("a.png,x,Train", "b.png,x,dev", "c.png,x,valid")
+    (tmp_path / "t.csv").write_text("\n".join(["item,class,split", *lines]))
+    options = {"task": "classify", "images": "{item}.png", "table": "t.csv", "classes": "x"}
+    listing = list_items(DatasetConf("images", str(tmp_path), options))
+    assert {i.name: i.split for i in listing.items} == {"a": "train", "c": "validation"}
+    assert "t.csv: 'dev' of b.png names no split" in listing.bad[0].error
 
 
 def test_lists_that_are_not_read_are_told(tmp_path: Path) -> None:

@@ -108,7 +108,10 @@ def test_pairs_polygons_and_masks(tmp_path: Path) -> None:
 
 def test_splits_of_every_layout(tmp_path: Path) -> None:
     for n, folder in enumerate(
-        ("train", "geotiffs/tier1", "tier3", "test", "hold", "joplin-tornado")
+        (
+            *("train", "geotiffs/tier1", "tier3_images_labels_targets", "test", "hold"),
+            *("joplin-tornado", "hold_images_labels_targets", "validation_set"),
+        )
     ):
         write_pair(tmp_path / folder, f"joplin-tornado_0000000{n}")
     assert [item.split for item in list_items(XVIEW2, tmp_path).values()].count("train") == 3
@@ -120,6 +123,8 @@ def test_splits_of_every_layout(tmp_path: Path) -> None:
         "3": "test",
         "4": "validation",
         "5": "",
+        "6": "validation",
+        "7": "validation",
     }
 
 

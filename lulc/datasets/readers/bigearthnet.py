@@ -265,7 +265,9 @@ def _item_v2(path: Path, row: Mapping[str, Any], options: Options) -> ExampleIte
         )
     # Labels of the 19 do not tell which of the 43 are present.
     classes = sorted(_IDS_V2[label] for label in labels) if options["classes"] == "19" else ()
-    split = _SPLITS.get(row["split"], "")
+    split = _SPLITS.get(row["split"] or "", "")
+    if row["split"] and not split:
+        raise InputError(f"its split is none of {', '.join(_SPLITS)}: {row['split']!r}")
     return ExampleItem(patch, files, tuple(classes), split, group=tile.rsplit("_", 1)[1])
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
+from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Note, Options
 from lulc.datasets.descriptions import (
     REFLECTANCE_SCALE,
     RGB,
@@ -28,6 +28,7 @@ from lulc.datasets.files import (
     read_split_lists,
     scene_example,
     split_of,
+    tell_classless,
     walk,
 )
 
@@ -63,17 +64,21 @@ def _describe(options: Options) -> Description:
     return Description("classify", _SCHEME.legend, encoding, gsd_m=10.0, common=_SCHEME.common)
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
+def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
     prefix = _LIST_PREFIXES[options["split"]]
     lists = {split: f"{prefix}-{name}.txt" for name, split in SPLIT_NAMES.items()}
     splits = read_split_lists(root, lists)
     ids = {name: i for i, name in enumerate(_CLASSES)}
+    others = []
     for image_path in walk(root, (".jpg",) if options["bands"] == "rgb" else (".tif",)):
         path = PurePosixPath(image_path)
         if path.parent.name in ids:
             classes = (ids[path.parent.name],)
             split = splits.get(path.stem) or split_of(path.parents[1])
             yield ExampleItem(path.stem, (image_path,), classes, split)
+        else:
+            others.append(image_path)
+    yield from tell_classless(others)
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:

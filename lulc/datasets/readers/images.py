@@ -191,14 +191,13 @@ def _table_items(
             )
         classes = sorted({names.index(row["class"]) for row in rows if row["class"]})
         splits = sorted({row.get("split", "") for row in rows})
-        error = f"images: {path} has {image_path} in splits {', '.join(splits)}"
-        yield ExampleItem(
-            _item_name(image_path),
-            (image_path,),
-            tuple(classes),
-            split_of(splits[0]) or splits[0],
-            error=error if len(splits) > 1 else "",
-        )
+        split, error = split_of(splits[0]), ""
+        if len(splits) > 1:
+            error = f"images: {path} has {image_path} in splits {', '.join(splits)}"
+        elif splits[0] and not split:
+            error = f"images: {path}: {splits[0]!r} of {image_path} names no split"
+        name, files = _item_name(image_path), (image_path,)
+        yield ExampleItem(name, files, tuple(classes), split, error=error)
     pattern = _pattern(options, "images")
     images = walk(root, (PurePosixPath(options["images"]).suffix.lower(),))
     unlisted = sorted(image for image in images if image not in rows_of)

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
-from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
+from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Note, Options
 from lulc.datasets.descriptions import RGB, numbered_scheme, uniform_encoding
-from lulc.datasets.files import band_indexes, scene_example, split_of, walk
+from lulc.datasets.files import band_indexes, scene_example, split_of, tell_classless, walk
 
 _CLASSES = {
     # Name, which is that of the folder: colour, id in the common legend.
@@ -48,13 +48,17 @@ def _describe(_options: Options) -> Description:
     return _DESCRIPTION
 
 
-def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
+def _items(root: Path, _options: Options) -> Iterator[ExampleItem | Note]:
     ids = {name: i for i, name in enumerate(_CLASSES)}
+    others = []
     for image_path in walk(root, (".tif",)):
         path = PurePosixPath(image_path)
         if path.parent.name in ids:
             split = split_of(path.parents[1])
             yield ExampleItem(path.stem, (image_path,), (ids[path.parent.name],), split)
+        else:
+            others.append(image_path)
+    yield from tell_classless(others)
 
 
 def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:

@@ -30,7 +30,7 @@ import shapely
 
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
 from lulc.datasets.descriptions import RGB, uniform_encoding
-from lulc.datasets.files import read_before_and_after, read_label, walk
+from lulc.datasets.files import read_before_and_after, read_label, split_of, walk
 from lulc.datasets.shapes import LabelledShape, draw_mask
 from lulc.errors import InputError
 from lulc.legend import NODATA, LandClass, Legend
@@ -86,9 +86,14 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
             yield ExampleItem(
                 name,
                 (before_path, after_path, *label_paths),
-                split=_SPLITS.get(split_folder.name.lower(), ""),
+                split=_split(split_folder.name.lower()),
                 group=disaster,
             )
+
+
+def _split(folder: str) -> str:
+    # Folders may have the name of the archive too, such as hold_images_labels_targets.
+    return _SPLITS.get(folder.partition("_")[0]) or split_of(folder)
 
 
 def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
