@@ -129,7 +129,8 @@ class Archive:
     quality: str | None = None
     """Name of the asset or band that marks valid pixels. Default: the one of the product."""
     clear: tuple[Whole, ...] = ()
-    """Codes of the quality band that mean valid; they go with `quality`."""
+    """Codes of the quality band that mean valid; they go with `quality`, by default the SCL of
+    Sentinel-2 and the QA_PIXEL of Landsat."""
     mask: tuple[Condition, ...] = DEFAULT_MASK
     """Conditions that make a pixel invalid, for products whose quality layers are known: `cloud`,
     `shadow`, `cirrus`, `snow`, `water`, `saturated`. Pixels without data are always invalid."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -9,6 +10,11 @@ from lulc.config import Archive, Condition
 from lulc.errors import InputError
 from lulc.sources.scene import Clear
 
+_CODED = re.compile(
+    r"(^|[_. ])(scl|bqa|qa_pixel|qa_radsat|cloud_qa|qa_aerosol|fmask|state(_\w+)?|reliability)([_.]|$)",
+    re.IGNORECASE,
+)
+"""Names of layers whose codes, or bits, say what a pixel is."""
 _REMEDY = "set scenes.unmasked: allow to use such scenes, which are then marked"
 
 
@@ -47,9 +53,17 @@ def quality_tests(archive: Archive) -> tuple[Clear, ...]:
     """Return the tests of band `quality` where the run file names the quality layer.
 
     Where the run file gives no codes, 0 fails: it is no data in every scheme in use.
+
+    Raises:
+        InputError: the layer is one of codes, in which clouds are not 0, and none are given.
     """
     if archive.clear:
         return (Clear("quality", archive.clear),)
+    if archive.quality and _CODED.search(archive.quality):
+        raise InputError(
+            f"scenes.quality {archive.quality!r} holds codes: give scenes.clear, its codes that "
+            "are valid, or leave both out where scenes.mask says what is masked"
+        )
     return (Clear("quality", (0,), refused=True),)
 
 

@@ -37,6 +37,8 @@ _SETTINGS = {
     "timeless": (GEOTIFF, STAC, OPENAERIALMAP),
 }
 _WITHOUT_CHECKSUMS = (LANDSAT, MODIS, GEOTIFF)
+# Sources whose products have one layer of codes, which `clear` may be without `quality`.
+_WITH_CODES = (SENTINEL2, LANDSAT, STAC)
 # Sources of products, of which an archive holds one kind; some are read packed.
 _OF_PRODUCTS = (SENTINEL1, SENTINEL2, LANDSAT, MODIS)
 _OF_PACKED_PRODUCTS = (SENTINEL1, SENTINEL2, LANDSAT)
@@ -77,6 +79,11 @@ def source_of(archive: Archive) -> Source:
                 f"archive {archive.path} is of {source.name}: scenes.{setting} is for {names}; "
                 "leave it out"
             )
+    if archive.clear and not archive.quality and source not in _WITH_CODES:
+        raise InputError(
+            f"archive {archive.path} is of {source.name}: scenes.clear are codes of a layer: "
+            "name it under scenes.quality"
+        )
     if archive.date and archive.date != "tag" and parse_time(archive.date) is None:
         raise InputError(
             f"archive {archive.path} has scenes.date {archive.date}, which is no time: give a "

@@ -98,7 +98,7 @@ def write_item(folder: Path, scene: Scene, assets: dict[str, Any], **properties:
     return path
 
 
-@pytest.mark.parametrize("archive", MASKS)
+@pytest.mark.parametrize("archive", [*MASKS, {"clear": (4, 5)}])
 def test_sentinel2(tmp_path: Path, archive: dict[str, Any]) -> None:
     root = sentinel2.make_product(tmp_path / "safe", "2A", "05.11", ("B02", "B8A"))
     offsets = [-1000] * 13
@@ -128,7 +128,7 @@ def test_sentinel2(tmp_path: Path, archive: dict[str, Any]) -> None:
         assert_same(route, scene, bands, archive)
 
 
-@pytest.mark.parametrize("archive", MASKS)
+@pytest.mark.parametrize("archive", [*MASKS, {"clear": (21824,)}])
 @pytest.mark.parametrize(
     ("product", "sensor", "keys"),
     [

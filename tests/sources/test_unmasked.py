@@ -182,3 +182,40 @@ def test_bits_that_a_type_has_lost_are_refused(tmp_path: Path) -> None:
     _, errors, _ = read_run(Archive(str(tmp_path)), "red")
     (error,) = errors.values()
     assert "is uint8, which does not hold bit 9 of its codes" in error
+
+
+@pytest.mark.parametrize("clear", [(4, 5), (9,)])
+def test_codes_alone_are_of_the_products_own_layer(tmp_path: Path, clear: tuple[int, ...]) -> None:
+    write_item(tmp_path, "a", "SCL")
+    write_item(tmp_path, "b")
+    scenes, errors, _ = read_run(Archive(str(tmp_path), clear=clear), "red")
+    assert [(s.scene_id, s.quality[0].name, s.clear[0].codes) for s in scenes] == [
+        ("a", "quality", clear)
+    ]
+    assert "neither SCL nor QA_PIXEL" in errors["b.json"]
+    write_raster(tmp_path / "tifs/c_20200812.tif", np.ones(GRID.shape, "uint16"), GRID)
+    with pytest.raises(InputError, match="scenes.clear are codes of a layer: name it"):
+        registry.source_of(Archive(str(tmp_path / "tifs"), clear=clear))
+
+
+@pytest.mark.parametrize("layer", ["SCL", "qa_pixel"])
+def test_a_layer_of_codes_without_those_that_are_valid_is_refused(
+    tmp_path: Path, layer: str
+) -> None:
+    # All of 0 to 9 but 0, clouds among them, would be valid.
+    write_item(tmp_path, "a", layer)
+    _, errors, _ = read_run(Archive(str(tmp_path), quality=layer), "red")
+    assert f"scenes.quality '{layer}' holds codes: give scenes.clear" in errors["a.json"]
+    write_item(tmp_path, "b", "valid_mask")
+    scenes, _, _ = read_run(Archive(str(tmp_path), quality="valid_mask"), "red")
+    assert [s.scene_id for s in scenes] == ["b"]
+
+
+@pytest.mark.parametrize("suffix", [".geojson", ".JSON"])
+def test_items_of_another_suffix_are_items(tmp_path: Path, suffix: str) -> None:
+    write_item(tmp_path, "a", "SCL")
+    (tmp_path / "a.json").rename(tmp_path / f"a{suffix}")
+    archive = Archive(str(tmp_path))
+    assert registry.source_of(archive).name == "stac"
+    (scene,), _, _ = read_run(archive, "red")
+    assert [band.name for band in scene.quality] == ["quality"]

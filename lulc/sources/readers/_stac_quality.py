@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lulc.config import Archive, Condition
+from lulc.errors import InputError
 from lulc.raster.address import path_of
 from lulc.sources import modis_products
 from lulc.sources.quality_masks import (
@@ -76,7 +77,7 @@ def find_mask(
     Raises:
         InputError: The item lacks the band that the run file names, or the product's own.
     """
-    if archive.quality:
+    if archive.quality or archive.clear:
         return ItemMask(
             (("quality", _named(asset_bands, archive, scene_id)),), quality_tests(archive)
         )
@@ -104,6 +105,15 @@ def find_mask(
 
 
 def _named(asset_bands: Sequence[AssetBand], archive: Archive, scene_id: str) -> AssetBand:
+    # The layer of the run file's codes; where it names none, the product's.
+    if not archive.quality:
+        layer = _finest(asset_bands, _SCL) or _finest(asset_bands, _QA_PIXEL)
+        if layer is None:
+            raise InputError(
+                f"scene {scene_id} has neither SCL nor QA_PIXEL, whose codes scenes.clear could "
+                "be: name the layer that has them under scenes.quality"
+            )
+        return layer
     for band in asset_bands:
         if archive.quality in (band.asset, band.name, band.fallback_name):
             return band

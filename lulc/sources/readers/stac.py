@@ -50,11 +50,14 @@ from lulc.sources.source import SceneItem, Source
 from lulc.sources.times import Span, middle, parse_span, parse_time
 
 
+_SUFFIXES = (".json", ".geojson")
+
+
 def _accepts(archive: Archive, names: Sequence[str]) -> bool:
     # Whether one of the JSON files is STAC, where the run file gives no pattern of file names.
     root = _root(Path(archive.path))
     return not archive.pattern and any(
-        _is_stac(root / name) for name in names if name.endswith(".json")
+        _is_stac(root / name) for name in names if name.lower().endswith(_SUFFIXES)
     )
 
 
@@ -65,7 +68,7 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     if not path.is_dir():
         yield from _list_items(path, path.parent, set())
         return
-    for file in list_files(path, (".json",)):
+    for file in list_files(path, _SUFFIXES):
         yield from _list_items(file, path, None)
 
 
