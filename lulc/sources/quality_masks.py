@@ -11,7 +11,8 @@ from lulc.errors import InputError
 from lulc.sources.scene import Clear
 
 _CODED = re.compile(
-    r"(^|[_. ])(scl|bqa|qa_pixel|qa_radsat|cloud_qa|qa_aerosol|fmask|state(_\w+)?|reliability)([_.]|$)",
+    r"(^|[_. ])(scl|bqa|fmask|qa_pixel|qa_radsat|qa_aerosol|cloud_qa|state(_\w+)?|reliability)"
+    r"([_.]|$)",
     re.IGNORECASE,
 )
 """Names of layers whose codes, or bits, say what a pixel is."""

@@ -194,7 +194,7 @@ def test_codes_alone_are_of_the_products_own_layer(tmp_path: Path, clear: tuple[
     ]
     assert "neither SCL nor QA_PIXEL" in errors["b.json"]
     write_raster(tmp_path / "tifs/c_20200812.tif", np.ones(GRID.shape, "uint16"), GRID)
-    with pytest.raises(InputError, match="scenes.clear are codes of a layer: name it"):
+    with pytest.raises(InputError, match=r"scenes\.clear are codes of a layer: name it"):
         registry.source_of(Archive(str(tmp_path / "tifs"), clear=clear))
 
 

@@ -49,7 +49,6 @@ from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source
 from lulc.sources.times import Span, middle, parse_span, parse_time
 
-
 _SUFFIXES = (".json", ".geojson")
 
 
