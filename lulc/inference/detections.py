@@ -19,6 +19,7 @@ from lulc.stats.boxes import suppress_boxes
 from lulc.tables import layout, schemas
 from lulc.tables.files import Location, write_atomic
 from lulc.tables.ledger import LedgerRow, row_of_file
+from lulc.tables.store import table_guard
 
 _SIDES = ("left", "top", "right", "bottom")
 _COPIED_COLUMNS = ("period", "model", "class_id", "class_name", "score")
@@ -93,9 +94,11 @@ def merge_detections(
     Returns:
         Rows of DETECTIONS.
     """
-    table = pa.concat_tables(
-        [pq.read_table(file, schema=schemas.BOXES, partitioning=None) for file in files]
-    )
+    tables = []
+    for file in files:
+        with table_guard(file):
+            tables.append(pq.read_table(file, schema=schemas.BOXES, partitioning=None))
+    table = pa.concat_tables(tables)
     if not table.num_rows:
         return []
     edges = np.column_stack([table[name].to_numpy() for name in _SIDES])

@@ -13,6 +13,7 @@ from lulc.errors import UsageError
 from lulc.inference import detections
 from lulc.tables import files, layout, schemas
 from lulc.tables.files import Location
+from lulc.tables.store import table_guard
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,8 @@ def open_table(out: Location, kind: str) -> ItemTable:
         )
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     if files.exists(location):
-        for row in pq.read_table(location, schema=schema, partitioning=None).to_pylist():
+        with table_guard(location):
+            table = pq.read_table(location, schema=schema, partitioning=None)
+        for row in table.to_pylist():
             rows[row["item"]].append(row)
     return ItemTable(name, schema, dict(rows))

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lulc.config import LabelConf, SampleConf
-from lulc.errors import InputError
 from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA, Legend
 from lulc.samples import splits, table
@@ -105,7 +104,10 @@ def scan_labels(key: Mapping[str, Any], spec: SampleSpec) -> list[dict[str, Any]
     fences_of = {(w["row_group"], w["col"], w["row"]): _fences(w) for w in key["windows"]}
     groups: Iterable[int] = sorted({group for group, _, _ in fences_of})
     rows = []
-    for group in groups or range(pq.read_metadata(path).num_row_groups):
+    if not groups:
+        with store.table_guard(path):
+            groups = range(pq.read_metadata(path).num_row_groups)
+    for group in groups:
         chip = _read_chip(path, group, _LABEL_COLUMNS)
         tile = _label_tile(chip, spec)
         for window in _windows(chip["tile_id"], tile.label.shape, spec):
@@ -318,13 +320,7 @@ _LABEL_COLUMNS = (
 def _read_chip(
     location: Location, group: int, columns: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    try:
-        return next(store.read_rows(location, columns, [group]))
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(
-            f"chips file {location}, row group {group}, cannot be read ({error}): "
-            "delete it and run `lulc tile`"
-        ) from error
+    return next(store.read_rows(location, columns, [group]))
 
 
 def _valid_of(chip: Mapping[str, Any]) -> np.ndarray:

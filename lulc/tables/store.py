@@ -136,8 +136,11 @@ def read_rows(
         location: a Parquet file.
         columns: the columns to read, all by default.
         row_groups: the row groups to read, all by default.
+
+    Raises:
+        InputError: the file is missing or damaged.
     """
-    with pq.ParquetFile(location) as file:
+    with table_guard(location), pq.ParquetFile(location) as file:
         for group in range(file.num_row_groups) if row_groups is None else row_groups:
             table = file.read_row_group(group, columns=list(columns) if columns else None)
             yield from table.to_pylist()

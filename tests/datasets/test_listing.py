@@ -243,12 +243,14 @@ def test_items_of_no_split_are_told_beside_those_of_one(tmp_path: Path) -> None:
 def test_a_table_whose_split_is_none_is_named(tmp_path: Path) -> None:
     for name in "abc":
         write_picture(tmp_path / f"{name}.png", PICTURE)
-    lines = ("a.png,x,Train", "b.png,x,dev", "c.png,x,valid")
+    lines = ("a.png,x,Train", "b.png,x,dev", "c.png,x,valid", ",x,train", "./,x,train")
     (tmp_path / "t.csv").write_text("\n".join(["item,class,split", *lines]))
     options = {"task": "classify", "images": "{item}.png", "table": "t.csv", "classes": "x"}
     listing = list_items(DatasetConf("images", str(tmp_path), options))
     assert {i.name: i.split for i in listing.items} == {"a": "train", "c": "validation"}
-    assert "t.csv: 'dev' of b.png names no split" in listing.bad[0].error
+    errors = " ".join(item.error for item in listing.bad)
+    assert "t.csv: 'dev' of b.png names no split" in errors
+    assert "t.csv has 1 rows whose item is no file: ''" in errors
 
 
 def test_lists_that_are_not_read_are_told(tmp_path: Path) -> None:

@@ -79,3 +79,5 @@ def test_a_damaged_file_of_a_table_is_named_with_its_remedy(tmp_path: Path, cont
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"part-0\.parquet.*delete the damaged file and run"):
         store.read_table(tmp_path, "regions")
+    with pytest.raises(InputError, match=r"part-0\.parquet.*delete the damaged file and run"):
+        next(store.read_rows(path))

@@ -185,6 +185,10 @@ def _table_items(
             f"images: {path} names classes {', '.join(unknown[:5])}; classes has {', '.join(names)}"
         )
     for image_path, rows in sorted(rows_of.items()):
+        if not PurePosixPath(image_path).name:
+            error = f"images: {path} has {len(rows)} rows whose item is no file: {image_path!r}"
+            yield ExampleItem(f"item {image_path!r}", (options["table"],), error=error)
+            continue
         if PurePosixPath(image_path).is_absolute() or ".." in PurePosixPath(image_path).parts:
             raise InputError(
                 f"images: {path} names {image_path}: give names relative to the root, without '..'"
