@@ -194,11 +194,14 @@ def test_every_way_to_list_items_gives_the_same_scenes(tmp_path: Path) -> None:
     # Addresses in a list of items are relative to the list.
     features = [item(n, {"red": {"href": f"{n}/red.tif"}}) for n in ("a", "b")]
     write_item(tmp_path, {"type": "FeatureCollection", "id": "list", "features": features})
+    # An array as programs write their lists.
+    (tmp_path / "array.json").write_text(json.dumps(features))
     for name in ("c.json", "cat.json"):
         assert read_all(Archive(str(tmp_path / name))) == expected
-    assert [
-        (s.scene_id, s.bands, s.datetime) for s in read_all(Archive(str(tmp_path / "list.json")))
-    ] == [(s.scene_id, s.bands, s.datetime) for s in expected]
+    for name in ("list.json", "array.json"):
+        assert [
+            (s.scene_id, s.bands, s.datetime) for s in read_all(Archive(str(tmp_path / name)))
+        ] == [(s.scene_id, s.bands, s.datetime) for s in expected]
     assert read_one(Archive(str(tmp_path / "a" / "a.json"))) == expected[0]
 
 
@@ -218,6 +221,14 @@ def test_a_feature_without_assets_in_a_list_of_items_is_an_item_that_fails(tmp_p
     for bad in items[1:]:
         with pytest.raises(InputError, match="must be a Feature with assets"):
             registry.source_of(archive).read(bad, archive, ())
+    # Also where it lies in a file of its own, beside good ones.
+    bare = tmp_path / "two" / "bare.json"
+    for lack in ({"assets": ...}, {"type": "feature"}):
+        bare.write_text(json.dumps({k: v for k, v in (first | lack).items() if v is not ...}))
+        alone = Archive(str(tmp_path / "two"))
+        (found,) = [i for i in registry.source_of(alone).items(alone) if i.key == "bare.json"]
+        with pytest.raises(InputError, match="must be a Feature with assets"):
+            registry.source_of(alone).read(found, alone, ())
     # Other features, such as labels, are no scenes.
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [without]}))
     assert not list(registry.source_of(archive).items(archive))

@@ -346,6 +346,17 @@ def test_what_else_is_known_of_a_scene(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("baseline", ["N0500", "05.00", "0500", 5.0])
+def test_baselines_are_read_in_every_form(tmp_path: Path, baseline: object) -> None:
+    archive = write_item(
+        tmp_path,
+        {"B04": {"eo:bands": [{"name": "B04", "common_name": "red"}]}},
+        **{"s2:processing_baseline": baseline},
+    )
+    (band,) = read(archive, "red").bands
+    assert (band.scale, band.offset, band.nodata) == (1e-4, -0.1, 0.0)
+
+
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 

@@ -62,7 +62,8 @@ def _sentinel2(band: AssetBand, properties: Mapping[str, Any]) -> AssetBand | No
         return None
     # A user's own Sen2Cor (99.99) may or may not add an offset, which only its product says: nan is
     # refused, unless the run file gives it.
-    offset = 0.0 if float(baseline) < 4 else -0.1 if float(baseline) < 99 else math.nan
+    version = float(re.sub(r"N?(\d\d)(\d\d)", r"\1.\2", str(baseline)))  # N0500 is 05.00
+    offset = 0.0 if version < 4 else -0.1 if version < 99 else math.nan
     return replace(band, scale=1e-4, offset=offset, nodata=0.0)
 
 

@@ -1,6 +1,6 @@
 """Scenes from STAC items (0.7 to 1.1) on disk: a folder, an item, a Collection or Catalog, a list.
 
-A list of items is an ItemCollection (FeatureCollection).
+A list of items is an ItemCollection (FeatureCollection), or a JSON array.
 """
 
 from __future__ import annotations
@@ -82,14 +82,16 @@ def _is_stac(path: Path) -> bool:
         content = parse_json(path.read_bytes())
     except (OSError, ValueError):
         return False
-    if not isinstance(content, dict):
-        return False
-    is_item_list = any(map(_is_item, _list_of(content, "features")))
-    return "stac_version" in content or _is_item(content) or is_item_list
+    is_versioned = isinstance(content, dict) and "stac_version" in content
+    return is_versioned or _is_item(content) or any(map(_is_item, _features_of(content)))
 
 
-def _list_of(content: dict[str, Any], key: str) -> list[Any]:
-    entries = content.get(key)
+def _features_of(content: Any) -> list[Any]:
+    return content if isinstance(content, list) else _list_of(content, "features")
+
+
+def _list_of(content: Any, key: str) -> list[Any]:
+    entries = content.get(key) if isinstance(content, dict) else None
     return entries if isinstance(entries, list) else []
 
 
@@ -106,14 +108,16 @@ def _list_items(path: Path, root: Path, followed: set[Path] | None) -> Iterator[
     except (OSError, ValueError):
         yield SceneItem(str(path), key)
         return
+    features = _features_of(content)
     if _is_item(content):
         yield SceneItem(str(path), key)
-    elif isinstance(content, dict) and content.get("type") == "FeatureCollection":
+    elif any(map(_is_item, features)):
         # Of a list of items one that is none is an item that fails; any other list is passed over.
-        features = _list_of(content, "features")
-        for number, feature in enumerate(features if any(map(_is_item, features)) else ()):
+        for number, feature in enumerate(features):
             name = feature.get("id", number) if isinstance(feature, dict) else number
             yield SceneItem(str(path), f"{key}#{name}", json.dumps(feature))
+    elif isinstance(content, dict) and {"stac_version", "geometry"} <= set(content):
+        yield SceneItem(str(path), key)  # It fails when it is read, for what it lacks.
     elif isinstance(content, dict) and followed is not None:
         followed.add(path.resolve())
         yield from _follow_links(content, path.parent, root, followed)
@@ -156,7 +160,8 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
     ) as error:
         # JSON of another shape than STAC's, in any part of it.
         raise InputError(
-            f"{item.path} is not a valid STAC item: {type(error).__name__}: {error}"
+            f"{item.path} is not a valid STAC item ({type(error).__name__}: {error}): correct it, "
+            "or fetch it anew"
         ) from error
 
 
