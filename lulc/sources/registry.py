@@ -42,6 +42,8 @@ _WITH_CODES = (SENTINEL2, LANDSAT, STAC)
 # Sources of products, of which an archive holds one kind; some are read packed.
 _OF_PRODUCTS = (SENTINEL1, SENTINEL2, LANDSAT, MODIS)
 _OF_PACKED_PRODUCTS = (SENTINEL1, SENTINEL2, LANDSAT)
+# Suffixes of rasters that are no GeoTIFF files.
+_OTHER_RASTERS = (".hdf", ".h5", ".nc", ".jp2", ".img", ".vrt")
 # Suffixes of downloads that are not finished.
 _UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".aria2")
 
@@ -109,8 +111,8 @@ def _detect(archive: Archive) -> Source:
                 f"archive {archive.path} holds products of {', '.join(kinds)}: "
                 "give scenes an entry for each, with its source"
             )
-        _tell_unread_files(archive, names)
     if source:
+        _tell_unread_files(archive, source, names)
         return source
     suffixes = Counter(PurePosixPath(name).suffix for name in names)
     counts = ", ".join(
@@ -124,24 +126,29 @@ def _detect(archive: Archive) -> Source:
     )
 
 
-def _tell_unread_files(archive: Archive, names: Sequence[str]) -> None:
-    # Files beside products that may be scenes, or would be if they were unpacked.
+def _tell_unread_files(archive: Archive, source: Source, names: Sequence[str]) -> None:
+    # Files beside those that are read which may be scenes, or would be if they were unpacked.
+    suffixes = _UNFINISHED
+    if source in _OF_PRODUCTS:
+        suffixes += (".tif", ".tiff")
+    elif source is GEOTIFF:
+        suffixes += _OTHER_RASTERS
     folders = {PurePosixPath(name).parent for name in names if is_product_metadata(name)}
     unread = [
         name
         for name in names
         if not is_hidden(name)
-        and (is_archive(name) or name.lower().endswith((".tif", ".tiff", *_UNFINISHED)))
+        and (is_archive(name) or name.lower().endswith(suffixes))
         and folders.isdisjoint(PurePosixPath(name).parents)
         and not landsat.names_product(name)
-        and not any(source.accepts(archive, [name]) for source in _OF_PACKED_PRODUCTS)
+        and not any(packed.accepts(archive, [name]) for packed in _OF_PACKED_PRODUCTS)
     ]
     if unread:
         more = f" and {len(unread) - 3} more" if len(unread) > 3 else ""
         progress.say(
             f"WARNING: {len(unread)} files of archive {archive.path} belong to none of its "
-            f"products and are not read: {', '.join(unread[:3])}{more}; unpack archives, "
-            "finish downloads, and give GeoTIFF scenes an entry of their own"
+            f"scenes and are not read: {', '.join(unread[:3])}{more}; unpack archives, "
+            "finish downloads, and give scenes of another kind an entry of their own"
         )
 
 

@@ -296,3 +296,25 @@ def test_an_hdf_file_of_any_name_is_modis_but_among_geotiff_files(tmp_path: Path
     assert registry.source_of(Archive(str(tmp_path))).name == "geotiff"
     (tmp_path / "MOD13Q1.A2022017.h12v11.061.2022034232400.hdf").write_bytes(b"")
     assert registry.source_of(Archive(str(tmp_path))).name == "modis"
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ("b_20230502.tar.gz", True),
+        ("b_20230502.tif.part", True),
+        ("b_20230502.jp2", True),
+        ("deep/b.NC", True),
+        ("readme.txt", False),
+        ("b_20230502.csv", False),
+    ],
+)
+def test_files_beside_geotiff_scenes_that_may_be_scenes_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, other: str, told: bool
+) -> None:
+    write_raster(tmp_path / "a_20230501.tif", texture(landsat.GRID, 1, 9, "uint16"), landsat.GRID)
+    (tmp_path / other).parent.mkdir(exist_ok=True)
+    (tmp_path / other).write_bytes(b"")
+    with caplog.at_level("INFO", "lulc"):
+        assert registry.source_of(Archive(str(tmp_path))).name == "geotiff"
+    assert (f"are not read: {other}; unpack archives" in caplog.text) == told
