@@ -12,6 +12,7 @@ from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.paths import list_names
 from lulc.sources.archives import is_archive, unpack_hint
+from lulc.sources.header import parse_json
 from lulc.sources.product import is_hidden, is_packed, is_product_metadata, open_tree
 from lulc.sources.readers import landsat
 from lulc.sources.readers.geotiff import GEOTIFF
@@ -122,8 +123,21 @@ def _detect(archive: Archive) -> Source:
         f"archive {archive.path} holds no scenes: found {counts or 'no files'}; accepted are "
         "products of Sentinel-1 GRD and Sentinel-2 (.SAFE, .zip), Landsat (by their MTL, .tar) and "
         "MODIS (.hdf), STAC items and responses of OpenAerialMap (.json), and GeoTIFF files "
-        f"(.tif, .tiff){unpack_hint(Path(archive.path))}"
+        f"(.tif, .tiff){unpack_hint(Path(archive.path))}{_broken_json(archive.path, names)}"
     )
+
+
+def _broken_json(archive_path: str, names: Sequence[str]) -> str:
+    # What is told of the JSON files, which may have been the items of scenes.
+    path = Path(archive_path)
+    for name in names:
+        if name.lower().endswith((".json", ".geojson")) and "://" not in archive_path:
+            file = path / name if path.is_dir() else path
+            try:
+                parse_json(file.read_bytes())
+            except (OSError, ValueError) as error:
+                return f"; {name} is not sound JSON ({error}): fetch it anew"
+    return ""
 
 
 def _tell_unread_files(archive: Archive, source: Source, names: Sequence[str]) -> None:

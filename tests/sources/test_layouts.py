@@ -298,6 +298,16 @@ def test_an_hdf_file_of_any_name_is_modis_but_among_geotiff_files(tmp_path: Path
     assert registry.source_of(Archive(str(tmp_path))).name == "modis"
 
 
+@pytest.mark.parametrize("content", [b"{", b'{"type": "Feature", "assets"', b"\xff\xfe\xfd"])
+def test_json_that_is_damaged_is_named_where_nothing_else_is(
+    tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / "item.json").write_bytes(content)
+    for place in (tmp_path, tmp_path / "item.json"):
+        with pytest.raises(InputError, match=r"item\.json is not sound JSON .*: fetch it anew"):
+            registry.source_of(Archive(str(place)))
+
+
 @pytest.mark.parametrize(
     ("other", "told"),
     [
