@@ -22,7 +22,8 @@ _DAY = r"\d{4}-\d\d-\d\d"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 Flag = Annotated[bool, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
-Number = Annotated[float, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Stored = Annotated[float, Field(strict=True)]  # a number as files have it, nan among them
 Text = Annotated[str, Field(strict=True)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 Memory = Annotated[str, Field(pattern=r"^\d+[mg]$")]
@@ -148,7 +149,7 @@ class Archive:
     """Factor from stored numbers to physical values. Default: the archive's own."""
     offset: Number | None = None
     """Physical value of a stored 0. Default: the archive's own."""
-    nodata: Number | None = None
+    nodata: Stored | None = None
     """Stored number that means "no data". Default: the archive's own."""
     search: Search | None = None
     """Search that finds the scenes. Its result is stored, and used by later runs."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass, replace
 from lulc.errors import UsageError
 from lulc.geo.grid import Grid
 
+_MAX_CELLS = 20_000_000
+"""More blocks than that of one scene take memory that no machine of today has."""
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -94,6 +97,9 @@ class Tiling:
         Args:
             bounds: (xmin, ymin, xmax, ymax) in the tiling's CRS.
             span: Tiles along the side of a block: the upper left tile of every block is given.
+
+        Raises:
+            UsageError: There are so many that the tiling's pixels must be meant to be larger.
         """
         step_x = self.resolution * self.size * span
         step_y = self.pixel_height * self.size * span
@@ -113,6 +119,12 @@ class Tiling:
             row_count, col_count = (math.ceil(pixels / tile_side) for pixels in self.extent)
             rows = range(max(rows.start, 0), min(rows.stop, row_count))
             cols = range(max(cols.start, 0), min(cols.stop, col_count))
+        if len(rows) * len(cols) > _MAX_CELLS:
+            raise UsageError(
+                f"tiling {self.name!r} has {len(rows) * len(cols):,} blocks of "
+                f"{self.size * span} pixels in bounds {bounds}: tiling.resolution "
+                f"{self.resolution:g} is in units of tiling.crs {self.crs[:40]}, metres or degrees"
+            )
         for row in rows:
             for col in cols:
                 yield col * span, row * span

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from datetime import date
 from pathlib import Path
@@ -83,6 +84,9 @@ def test_settings_lie_over_the_file_and_boxes_stay_boxes(small: Path) -> None:
         ("periods=[{name: a, start: 2020-05-01, end: 2020-04-30}]", "a starts after its end"),
         ("periods=[{name: a, end: 2020-12-31}, {name: a}]", "names a period twice"),
         ("periods={name: a}", "periods: give a list"),
+        ("tiling.resolution=.inf", "tiling.resolution.*finite"),
+        ("scenes.0.scale=.nan", "scenes.0.scale.*finite"),
+        ("train.rate=1e400", "train.rate.*finite"),
         ("periods=[2020]", "periods.0: give a mapping"),
         ("periods=[{name: 2020}]", "periods.0.name: 2020 is no text.*in quotes, '2020'"),
         ("legend.2.name=true", "legend.2.name: True is no text"),
@@ -92,6 +96,12 @@ def test_settings_lie_over_the_file_and_boxes_stay_boxes(small: Path) -> None:
 def test_mistakes_are_named(small: Path, setting: str, text: str) -> None:
     with pytest.raises(UsageError, match=text):
         runfile.read_run(small, [setting] if "{" in setting or "[" in setting else setting.split())
+
+
+def test_no_data_may_be_nan(small: Path) -> None:
+    (archive,) = runfile.read_run(small, ["scenes.0.nodata=.nan"]).scenes
+    assert archive.nodata is not None
+    assert math.isnan(archive.nodata)
 
 
 def test_what_is_missing_is_named(small: Path) -> None:

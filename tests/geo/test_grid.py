@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -115,3 +116,11 @@ def test_footprint_holds_every_pixel() -> None:
 def test_unknown_crs_is_named() -> None:
     with pytest.raises(InputError, match="EPSG:123456789"):
         parse_crs("EPSG:123456789")
+
+
+def test_pixels_that_are_far_too_small_for_a_scene_are_refused() -> None:
+    # Degrees in a CRS of metres.
+    tiling = Tiling("t", "EPSG:32633", 0.0001, 256)
+    with pytest.raises(UsageError, match=r"tiling.resolution 0\.0001 is in units of tiling.crs"):
+        next(tiling.cells((500_000, 5_200_000, 609_800, 5_309_800)))
+    assert len(list(replace(tiling, resolution=10.0).cells((0, 0, 109_800, 109_800)))) == 43 * 43
