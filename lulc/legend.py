@@ -15,7 +15,9 @@ from lulc.errors import InputError, UsageError
 NODATA = 255
 """Class id that means "no class" in every class raster and label of this project."""
 
-_NUMERAL = re.compile(r"(?:class )?([-+]?[0-9]+)(?:\.0*)?")  # a name that stands for an id
+# A name that stands for an id.
+_NUMERAL = re.compile(r"(?:(?:class|code|id|#)[ _]?)?([-+]?[0-9]+)(?:\.0*)?")
+_CLASS_TAG = re.compile(r"class_([0-9]+)", re.IGNORECASE)
 _ONE_TO_ONE = (
     "an id must stand for one class everywhere. Recode the rasters to one legend, or, where only "
     "the names are wrong, correct the tags CLASS_<id> (gdal_edit.py -mo CLASS_1=NAME), or for "
@@ -164,9 +166,7 @@ def class_names(tags: Mapping[str, str]) -> dict[int, str]:
     """
     listed = re.findall(r"^\s*(\d+)\s+(\S.*?)\s*$", tags.get("legend", ""), re.MULTILINE)
     tagged = [
-        (tag.removeprefix("CLASS_"), name)
-        for tag, name in tags.items()
-        if tag.startswith("CLASS_") and tag.removeprefix("CLASS_").isdigit()
+        (match[1], name) for tag, name in tags.items() if (match := _CLASS_TAG.fullmatch(tag))
     ]
     return {int(class_id): name for class_id, name in [*listed, *tagged]}
 

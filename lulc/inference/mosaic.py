@@ -11,10 +11,10 @@ import numpy as np
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.inference.class_map import ClassMap
-from lulc.legend import NODATA, Legend, class_names, join_names, legend_from_table
+from lulc.legend import NODATA, Legend, join_names, legend_from_table
 from lulc.raster import reader
 from lulc.raster.access import open_raster
-from lulc.raster.classes import find_class_band, to_ids
+from lulc.raster.classes import find_class_band, names_of, to_ids
 from lulc.tables import files, layout
 from lulc.tables.files import Location
 
@@ -84,11 +84,11 @@ def read_class_raster(path: Path) -> ClassMap:
 def _read_tags(path: Path, band: int) -> tuple[str, dict[int, str], dict[int, tuple[int, ...]]]:
     # The model, the class names and the colours of a band that a class raster has.
     with open_raster(str(path)) as raster:
-        tags, table = raster.tags(), {}
+        tags, names, table = raster.tags(), names_of(raster, str(path), band), {}
         with contextlib.suppress(ValueError):
             table = raster.colormap(band)
     model = next((tags[name] for name in _MODEL_TAGS if name in tags), "")
-    return model, class_names(tags), table
+    return model, names, table
 
 
 def _read(raster: Location) -> np.ndarray:

@@ -22,7 +22,9 @@ from lulc.guard import read_guard
 from lulc.legend import NODATA, class_names
 from lulc.raster import reader
 from lulc.raster.access import ReadError, gdal_message, open_raster
+from lulc.raster.address import is_address
 from lulc.raster.pixels import alpha_bands, is_real, read_pixels
+from lulc.raster.side_files import names_beside
 from lulc.raster.views import PixelWindow
 from lulc.redact import redact_url
 
@@ -48,7 +50,7 @@ class ClassRaster:
     plain: bool
     """Its pixels are ids as they are: uint8, 255 for no class, and neither mask nor alpha."""
     names: tuple[tuple[int, str], ...]
-    """(id, name) of the classes that its tags name."""
+    """(id, name) of the classes that it names."""
 
 
 def scan_raster(path: str) -> ClassRaster:
@@ -60,7 +62,7 @@ def scan_raster(path: str) -> ClassRaster:
     with read_guard(f"class raster {path}"), open_raster(path) as file:
         band = find_class_band(file)
         nodata = nodata_of(file, band)
-        names = class_names(file.tags())
+        names = names_of(file, path, band)
         is_bytes = file.dtypes[band - 1] == "uint8"
         is_plain = is_bytes and nodata == NODATA and not _has_mask(file, band)
         classes = sorted(names.items())
@@ -113,6 +115,16 @@ def find_class_band(file: DatasetReader) -> int:
     return band
 
 
+def names_of(file: DatasetReader, path: str, band: int) -> dict[int, str]:
+    """Return class id → name of an open class raster, as its tags or the file beside it tell them.
+
+    Raises:
+        InputError: the file beside it is damaged.
+    """
+    beside = {} if is_address(path) else names_beside(path, band)
+    return beside | class_names(file.tags() | file.tags(band))
+
+
 def nodata_of(file: DatasetReader, band: int) -> float:
     """Return the value of a band of an open raster that means no class.
 
@@ -163,7 +175,14 @@ def to_ids(codes: np.ndarray, valid: np.ndarray, path: str) -> np.ndarray:
         raise InputError(
             f"{path} holds {codes[wrong][0]}: class ids from 0 to 254 are accepted, or its nodata"
         )
-    return np.where(valid, codes, NODATA).astype(np.uint8)
+    return _where_valid(codes, valid)
+
+
+def _where_valid(codes: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    # uint8 ids; a type such as int8 cannot hold NODATA itself.
+    ids = np.full(codes.shape, NODATA, np.uint8)
+    np.copyto(ids, codes, where=valid, casting="unsafe")
+    return ids
 
 
 def read_ids(raster: ClassRaster, window: PixelWindow) -> np.ndarray:
@@ -286,7 +305,7 @@ def _read_mode(
         raise ReadError(f"{raster.path} cannot be read: {gdal_message(error)}") from error
     with np.errstate(invalid="ignore"):
         valid &= (codes >= 0) & (codes < NODATA) & (codes != raster.nodata)
-        return np.where(valid, codes, NODATA).astype(np.uint8)
+    return _where_valid(codes, valid)
 
 
 def ids_at(raster: ClassRaster, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ GDAL is not let read them: they may be of any format, a VRT that names any file 
 
 - Place: a CRS or transform that a raster lacks is taken from its `.aux.xml`, a transform also from
   its world file (`.tfw`, `.pgw`, `.wld` …).
+- Names of classes are taken from its `.aux.xml` too: category names, or an attribute table.
 - Anything else that they say would be lost without a word, so that a raster with such a file is
   refused: a mask (`.msk`), and a `.aux.xml` that says of nodata, scales, names, colours or place
   other than the raster itself.
@@ -34,6 +35,7 @@ from rasterio.io import DatasetReader
 
 from lulc.errors import InputError
 from lulc.geo.grid import crs_text, same_crs
+from lulc.legend import class_names, name_key
 from lulc.raster.address import split_archive
 
 if TYPE_CHECKING:
@@ -48,12 +50,19 @@ BAKE_IN = "gdal_translate --config GDAL_TIFF_INTERNAL_MASK YES OLD NEW.tif"
 _DAMAGE = (
     *(OSError, ParseError, DefusedXmlException, ValueError, TypeError, LookupError),
     *(InputError, RasterioError),
-    *(zipfile.BadZipFile, zlib.error, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error, RuntimeError, OverflowError),
 )
 _MAX_XML_BYTES = 64 << 20
 _TOLERANCE = 1e-9  # of a transform's number
 # Names of bands that are their numbers, and colour interpretations that say nothing.
 _NUMBERED = re.compile(r"|(band|layer|channel)?[ _-]?\d+", re.IGNORECASE)
+# Of an attribute table the columns of classes, their names and pixel counts: GDAL's number of the
+# usage, and usual names.
+_COLUMNS_OF_CLASSES = (
+    ("5", ("value",)),
+    ("2", ("class_name", "classname", "class", "name", "category", "label")),
+    ("1", ("count", "histogram")),
+)
 _PLAIN_COLOURS = {"", "undefined", "gray", "palette"}
 
 
@@ -114,6 +123,57 @@ def read_place(raster: OpenRaster, without_crs: bool = False) -> tuple[CRS | Non
     except _DAMAGE as error:
         raise InputError(f"{metadata} cannot be read ({error}): repair or remove it") from error
     return crs, transform
+
+
+def names_beside(path: str, band: int) -> dict[int, str]:
+    """Return class id → name as the `.aux.xml` beside a raster tells them.
+
+    Args:
+        path: The raster on this machine's disk, or in a zip there.
+        band: Number, from 1, of the band of classes.
+
+    Raises:
+        InputError: the file beside it is damaged.
+    """
+    metadata = f"{path}.aux.xml"
+    try:
+        if not _exists(metadata):
+            return {}
+        root = fromstring(_read(metadata), forbid_dtd=True)
+        bands = (e for e in root.iterfind("PAMRasterBand") if e.get("band") == str(band))
+        return {i: name for e in bands for i, name in _class_names(e).items() if name}
+    except _DAMAGE as error:
+        raise InputError(f"{metadata} cannot be read ({error}): repair or remove it") from error
+
+
+def _class_names(band: Element) -> dict[int, str]:
+    listed = [(entry.text or "").strip() for entry in band.iterfind("CategoryNames/Category")]
+    table = band.find("GDALRasterAttributeTable")
+    return dict(enumerate(listed)) | ({} if table is None else _names_in_table(table))
+
+
+def _names_in_table(table: Element) -> dict[int, str]:
+    # Of rows whose class occurs, where the table counts pixels.
+    fields = [
+        (field.findtext("Usage", "").strip(), field.findtext("Name", "").strip().lower())
+        for field in table.iterfind("FieldDefn")
+    ]
+    ids, names, counts = (_find_column(fields, *column) for column in _COLUMNS_OF_CLASSES)
+    if names is None:
+        return {}
+    found = {}
+    for number, row in enumerate(table.iterfind("Row")):
+        cells = [(cell.text or "").strip() for cell in row]
+        if counts is None or float(cells[counts] or 0) > 0:
+            found[number if ids is None else int(float(cells[ids]))] = cells[names]
+    return found
+
+
+def _find_column(fields: list[tuple[str, str]], usage: str, usual: tuple[str, ...]) -> int | None:
+    # The column with GDAL's number of a usage, else with a usual name.
+    of_usage = (n for n, field in enumerate(fields) if field[0] == usage)
+    of_name = (n for n, field in enumerate(fields) if field[1] in usual)
+    return next(of_usage, next(of_name, None))
 
 
 def _exists(path: str) -> bool:
@@ -217,6 +277,12 @@ def _changes_of_band(band: Element, raster: DatasetReader, number: int) -> Itera
         yield "colour interpretation"
     if band.find("ColorTable") is not None and not _has_colours(raster, number):
         yield "colour table"
+    own_names = class_names(raster.tags() | raster.tags(number))
+    names = _class_names(band) if own_names else {}
+    if any(
+        name and name_key(own_names.get(i, name)) != name_key(name) for i, name in names.items()
+    ):
+        yield "class names"
     name = (band.findtext("Description") or "").strip()
     is_own = name == raster.descriptions[number - 1]
     if raster.count > 1 and not is_own and not _NUMBERED.fullmatch(name):

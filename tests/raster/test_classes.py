@@ -14,6 +14,7 @@ from lulc.errors import InputError
 from lulc.geo.grid import WGS84, Grid, transformer
 from lulc.legend import NODATA, join_names
 from lulc.raster import classes
+from lulc.raster.access import ReadError
 from tests.helpers.synthetic_scenes import write_raster
 
 GRID = Grid("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0), 40, 60)
@@ -153,7 +154,74 @@ def test_ids_and_names_are_one_to_one() -> None:
         ({3: "Water"}, "'Water' is class 1 in a.tif and class 3 in c.tif"),
         ({3: "1"}, "c.tif names class 3 '1', which reads as another id"),
         ({9: "class 2"}, "c.tif names class 9 'class 2', which reads as another id"),
+        ({9: "Class_2"}, "c.tif names class 9 'Class_2', which reads as another id"),
+        ({9: "#2"}, "c.tif names class 9 '#2', which reads as another id"),
         ({7: "ice", 8: "ICE"}, "'ICE' is class 7 in c.tif and class 8 in c.tif"),
     ):
         with pytest.raises(InputError, match=text):
             join_names([a, ("c.tif", names)])
+
+
+def test_classes_of_signed_bytes(tmp_path: Path) -> None:
+    ids = np.where(SEEN, IDS.astype(int).clip(0, 100), -1).astype("int8")
+    expected = np.where(SEEN, ids.astype(int), NODATA)
+    raster = classes.scan_raster(write(tmp_path / "a.tif", ids, nodata=-1))
+    np.testing.assert_array_equal(classes.read_ids(raster, WHOLE), expected)
+    np.testing.assert_array_equal(classes.read_mode_onto(raster, GRID), expected)
+    whole = write(tmp_path / "b.tif", np.ones(GRID.shape, "int8"))
+    assert (classes.read_ids(classes.scan_raster(whole), WHOLE) == 1).all()
+
+
+CATEGORIES = "<CategoryNames><Category/><Category>water</Category></CategoryNames>"
+TABLE = (
+    "<GDALRasterAttributeTable>"
+    "<FieldDefn><Name>Value</Name><Usage>{value}</Usage></FieldDefn>"
+    "<FieldDefn><Name>Count</Name><Usage>{count}</Usage></FieldDefn>"
+    "<FieldDefn><Name>Class_Name</Name><Usage>{name}</Usage></FieldDefn>"
+    "<Row><F>1</F><F>9</F><F>water</F></Row><Row><F>2</F><F>0</F><F>water</F></Row>"
+    "<Row><F>7</F><F>3</F><F></F></Row></GDALRasterAttributeTable>"
+)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [CATEGORIES, TABLE.format(value=5, count=1, name=2), TABLE.format(value=0, count=0, name=0)],
+    ids=["categories", "table", "table of plain columns"],
+)
+def test_names_of_classes_beside_a_raster_are_its_names(tmp_path: Path, beside: str) -> None:
+    path = write(tmp_path / "a.tif", IDS)
+    Path(f"{path}.aux.xml").write_text(
+        f"<PAMDataset><PAMRasterBand band='1'>{beside}</PAMRasterBand></PAMDataset>"
+    )
+    assert classes.scan_raster(path).names == ((1, "water"),)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(CLASS_1="crops")
+    with pytest.raises(ReadError, match=r"a\.tif\.aux\.xml gives its class names"):
+        classes.scan_raster(path)
+
+
+def test_a_table_of_counts_alone_names_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", IDS)
+    table = TABLE.format(value=5, count=1, name=0).replace("Class_Name", "Remark")
+    Path(f"{path}.aux.xml").write_text(
+        f"<PAMDataset><PAMRasterBand band='1'>{table}</PAMRasterBand></PAMDataset>"
+    )
+    assert classes.scan_raster(path).names == ()
+
+
+def test_names_in_a_damaged_table_are_an_error_of_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", IDS)
+    table = TABLE.format(value=5, count=1, name=2).replace("<F>1</F>", "<F>inf</F>")
+    Path(f"{path}.aux.xml").write_text(
+        f"<PAMDataset><PAMRasterBand band='1'>{table}</PAMRasterBand></PAMDataset>"
+    )
+    with pytest.raises(InputError, match=r"a\.tif\.aux\.xml cannot be read"):
+        classes.scan_raster(path)
+
+
+def test_names_in_the_tags_of_a_band_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", IDS)
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(1, CLASS_1="water")
+        file.update_tags(class_7="town", **{"CLASS_²": "none"})
+    assert classes.scan_raster(path).names == ((1, "water"), (7, "town"))
