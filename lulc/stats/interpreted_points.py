@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import shapely
@@ -14,7 +15,7 @@ import shapely
 from lulc.config import Overlap
 from lulc.errors import InputError
 from lulc.geo.grid import WGS84, transformer
-from lulc.legend import join_names, name_key
+from lulc.legend import NODATA, join_names, name_key
 from lulc.raster import classes
 from lulc.stats.estimators import ReferenceSample
 from lulc.stats.mosaic import ids_at, make_mosaic
@@ -44,6 +45,20 @@ class InterpretedPoints:
     """What the design did where these rasters overlap."""
 
 
+@dataclass(frozen=True)
+class _Design:
+    """What `lulc design` wrote beside the points."""
+
+    names: Mapping[int, str]
+    """Names of the strata, which are classes, by id."""
+    areas: Mapping[int, float]
+    """m² of the strata by id."""
+    rasters: tuple[str, ...]
+    """Paths of the class rasters that the points were drawn from."""
+    overlap: Overlap
+    """What was done where these rasters overlap."""
+
+
 def read_points(
     path: Path, maps: Sequence[Path], overlap: Overlap | None = None
 ) -> InterpretedPoints:
@@ -63,35 +78,33 @@ def read_points(
             reference is not a class, or the legends of design and maps differ.
     """
     design = _read_design(path)
-    coordinates, stratum_ids, answers = _read_answers(path, {s["id"] for s in design["strata"]})
+    coordinates, stratum_ids, answers = _read_answers(path, set(design.areas))
     scanned = [
-        classes.scan_raster(str(raster.resolve()))
-        for raster in maps or map(Path, design["rasters"])
+        classes.scan_raster(str(raster.resolve())) for raster in maps or map(Path, design.rasters)
     ]
-    strata = {stratum["id"]: str(stratum["name"]) for stratum in design["strata"]}
     names = join_names(
-        [(str(design_file(path)), strata), *((r.path, dict(r.names)) for r in scanned)]
+        [(str(design_file(path)), design.names), *((r.path, dict(r.names)) for r in scanned)]
     )
-    mosaic = make_mosaic(scanned, overlap or design["overlap"])
+    mosaic = make_mosaic(scanned, overlap or design.overlap)
     reference = _parse_classes(path, answers, names)
     answered = reference >= 0
     sample = ReferenceSample(
         stratum_ids[answered],
         ids_at(mosaic, *coordinates[answered].T).astype(int),
         reference[answered],
-        {stratum["id"]: stratum["area_m2"] for stratum in design["strata"]},
+        dict(design.areas),
     )
     return InterpretedPoints(
         coordinates[answered],
         sample,
         names,
         int((~answered).sum()),
-        tuple(design["rasters"]),
-        design["overlap"],
+        design.rasters,
+        design.overlap,
     )
 
 
-def _read_design(path: Path) -> dict[str, Any]:
+def _read_design(path: Path) -> _Design:
     design_path = design_file(path)
     if path.suffix.lower() in _SHEETS:
         raise InputError(
@@ -104,17 +117,27 @@ def _read_design(path: Path) -> dict[str, Any]:
             f"{path} and {design_path.name} beside it are needed: `lulc design` writes both"
         )
     try:
-        design: dict[str, Any] = {"overlap": "refuse"} | json.loads(design_path.read_text())
-        strata = [(s["id"], s["name"], float(s["area_m2"])) for s in design["strata"]]
-        design["rasters"] = [str(raster) for raster in design["rasters"]]
+        return _parse_design(json.loads(design_path.read_text()))
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(
             f"{design_path} is no sample design ({type(error).__name__}: {error}): `lulc design` "
             "writes it beside the points"
         ) from error
-    if not strata:
-        raise InputError(f"{design_path} has no stratum: draw the points anew with `lulc design`")
-    return design
+
+
+def _parse_design(content: Any) -> _Design:
+    names, areas = {}, {}
+    for stratum in content["strata"]:
+        class_id, area_m2 = stratum["id"], float(stratum["area_m2"])
+        if type(class_id) is not int or not 0 <= class_id < NODATA or class_id in areas:
+            raise ValueError(f"stratum id {class_id!r} is no class id of its own")
+        if not 0 < area_m2 < math.inf:
+            raise ValueError(f"stratum {class_id} has area_m2 {area_m2}")
+        names[class_id], areas[class_id] = str(stratum["name"]), area_m2
+    rasters, overlap = tuple(map(str, content["rasters"])), content.get("overlap", "refuse")
+    if not areas or not rasters or overlap not in get_args(Overlap):
+        raise ValueError(f"{len(areas)} strata, {len(rasters)} rasters, overlap {overlap!r}")
+    return _Design(names, areas, rasters, overlap)
 
 
 def _read_answers(path: Path, strata: set[int]) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -11,14 +11,15 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import get_args
 
 import numpy as np
 import shapely
 
 from lulc.config import Overlap
-from lulc.errors import InputError
+from lulc.errors import InputError, UsageError
 from lulc.geo import grid as geo_grid
-from lulc.geo.grid import WGS84, Grid, transformer, turn_of
+from lulc.geo.grid import WGS84, Grid, coordinate_limits, transformer, turn_of
 from lulc.geo.overlap import pixel_offset, turned
 from lulc.legend import NODATA
 from lulc.raster import classes
@@ -75,11 +76,15 @@ def make_mosaic(rasters: Sequence[ClassRaster], overlap: Overlap) -> Mosaic:
     """Return class rasters of one period as one map.
 
     Raises:
-        InputError: a file is given twice, or a raster goes round the Earth more than once.
+        InputError: a file is given twice, or a raster goes round the Earth more than once, or
+            beyond a pole.
+        UsageError: `overlap` is neither `refuse` nor `first`.
     """
+    if overlap not in get_args(Overlap):
+        raise UsageError(f"overlap {overlap!r} is none of {', '.join(get_args(Overlap))}")
     ordered = sorted(rasters, key=lambda raster: raster.path)
     for raster in ordered:
-        _check_turn(raster)
+        _check_extent(raster)
     for first, second in itertools.pairwise(ordered):
         if first.path == second.path:
             raise InputError(f"{first.path} is given twice for one period: give it once")
@@ -92,8 +97,14 @@ def make_mosaic(rasters: Sequence[ClassRaster], overlap: Overlap) -> Mosaic:
     return Mosaic(tuple(ordered), overlap, tuple(map(tuple, neighbours)))
 
 
-def _check_turn(raster: ClassRaster) -> None:
-    turn, (xmin, _, xmax, _) = turn_of(raster.grid.crs), raster.grid.bounds
+def _check_extent(raster: ClassRaster) -> None:
+    turn, (xmin, ymin, xmax, ymax) = turn_of(raster.grid.crs), raster.grid.bounds
+    if turn and max(-ymin, ymax) > coordinate_limits(raster.grid.crs)[1]:
+        raise InputError(
+            f"{raster.path} reaches from latitude {360 * ymin / turn:.6g} to "
+            f"{360 * ymax / turn:.6g}, beyond a pole, so that its pixels there are cut by it: warp "
+            "it to pixels that end at 90 (gdalwarp -te -180 -90 180 90)"
+        )
     if turn and xmax - xmin > turn + raster.grid.resolution[0] / 2:
         raise InputError(
             f"{raster.path} spans {360 * (xmax - xmin) / turn:.6g} degrees of longitude, so that "

@@ -21,7 +21,7 @@ from rasterio.enums import ColorInterp
 import lulc
 from lulc.cli import main
 from lulc.config import MapFiles, RegionFile
-from lulc.errors import InputError
+from lulc.errors import InputError, UsageError
 from lulc.geo.areas import degrees_area
 from lulc.geo.coverage import fractions
 from lulc.geo.grid import WGS84, Grid, project, transformer
@@ -157,7 +157,7 @@ def interpreted(path: Path, grid: Grid) -> Path:
     frame.to_file(path)
     names = {1: "water", 2: "forest", 5: "town"}
     design = [{"id": i, "name": n, "area_m2": 1e6 * i, "points": 9} for i, n in names.items()]
-    sampling.design_file(path).write_text(json.dumps({"rasters": [], "strata": design}))
+    sampling.design_file(path).write_text(json.dumps({"rasters": ["map.tif"], "strata": design}))
     return path
 
 
@@ -493,3 +493,33 @@ def test_maps_with_holes_fill_each_other_whatever_their_pixels(seed: int, second
     for row in rows:
         true = covered[seen == (row["class_id"] or NODATA)].sum() * 400
         assert row["area_m2"] == pytest.approx(true, abs=0.02 * covered.sum() * 400)
+
+
+@pytest.mark.parametrize(
+    ("change_of_design", "text"),
+    [
+        ({"rasters": []}, "3 strata, 0 rasters"),
+        ({"strata": []}, "0 strata, 1 rasters"),
+        ({"overlap": "last"}, "overlap 'last'"),
+        ({"strata": [{"id": {"a": 1}, "name": "water", "area_m2": 1}]}, "is no class id"),
+        ({"strata": [{"id": True, "name": "water", "area_m2": 1}]}, "is no class id"),
+        ({"strata": [{"id": 1, "name": "a", "area_m2": 1}] * 2}, "stratum id 1 is no class id"),
+        ({"strata": [{"id": 1, "name": "a", "area_m2": "-1"}]}, "stratum 1 has area_m2 -1"),
+        ({"strata": [{"id": 1, "name": "a", "area_m2": None}]}, "TypeError"),
+        ({"strata": 7}, "TypeError"),
+    ],
+)
+def test_a_damaged_design_is_named(
+    tmp_path: Path, change_of_design: dict[str, Any], text: str
+) -> None:
+    points = interpreted(tmp_path / "points.gpkg", GRIDS["metres"])
+    design = sampling.design_file(points)
+    design.write_text(json.dumps(json.loads(design.read_text()) | change_of_design))
+    with pytest.raises(InputError, match=rf"points\.design\.json is no sample design .*{text}"):
+        area_estimation.estimate_areas(points)
+
+
+def test_an_unknown_word_for_overlap_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tif", IDS, GRIDS["metres"])
+    with pytest.raises(UsageError, match="overlap 'last' is none of refuse, first"):
+        lulc.draw_sample(path, tmp_path / "p.gpkg", count=99, overlap="last")  # type: ignore[arg-type]
