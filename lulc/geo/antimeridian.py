@@ -7,6 +7,9 @@ import shapely
 from shapely.affinity import translate
 from shapely.geometry.base import BaseGeometry
 
+from lulc.errors import InputError
+
+_MAX_TURNS = 4  # that polygons in degrees may go round the Earth; grids reach over three
 _POLYGON = 3  # as shapely.get_type_id gives it; the numbers above it are of types with parts
 
 
@@ -55,11 +58,18 @@ def wrap_longitudes(geometry: BaseGeometry) -> BaseGeometry:
 
     Args:
         geometry: Polygons in degrees whose longitudes may run any number of turns beyond ±180.
+
+    Raises:
+        InputError: they go round the Earth more than four times, so that they are no degrees.
     """
     geometry = repair(geometry)
     west, _, east, _ = geometry.bounds
-    if west >= -180 and east <= 180:
+    if geometry.is_empty or (west >= -180 and east <= 180):
         return geometry
+    if east - west > 360 * _MAX_TURNS:
+        raise InputError(
+            f"a polygon from longitude {west:g} to {east:g} is not in degrees: give its true CRS"
+        )
     first_turn = int(np.floor((west + 180) / 360))
     last_turn = int(np.ceil((east - 180) / 360))
     turns = range(first_turn, last_turn + 1)

@@ -27,8 +27,9 @@ _GAUSS_POINTS, _GAUSS_WEIGHTS = np.polynomial.legendre.leggauss(5)
 
 _WGS84 = Geod(ellps="WGS84")
 
-# Latitudes off by up to this many degrees (2 m) leave areas as they are, to some 1e-7.
-_SAME_DEGREES = 2e-5
+# Latitudes off by up to this many degrees (2 m) leave areas as they are, to some 1e-7, and so do
+# shifts that change by up to this many degrees a degree.
+_SAME_DEGREES, _SAME_SCALE = 2e-5, 1e-7
 
 # PROJ method names whose areal scale is one everywhere on the ellipsoid.
 _EQUAL_AREA = (
@@ -128,9 +129,12 @@ def _has_degrees_of_wgs84(grid: Grid) -> bool:
     x, y = grid.corners()
     lon, lat = transformer(grid.crs, WGS84).transform(x, y)
     degree = _degrees_per_unit(parse_crs(grid.crs))
-    shifts = (np.asarray(lon) - np.asarray(x) * degree + 180) % 360
-    offsets = np.append(shifts - shifts[0], np.asarray(lat) - np.asarray(y) * degree)
-    return bool((np.abs(offsets) < _SAME_DEGREES).all())
+    told_lon, told_lat = np.asarray(x) * degree, np.asarray(y) * degree
+    turns = (np.asarray(lon) - told_lon + 180) % 360
+    lon_shifts, lat_shifts = turns - turns[0], np.asarray(lat) - told_lat
+    change = max(np.ptp(lon_shifts), np.ptp(lat_shifts))
+    side = min(np.ptp(told_lon), np.ptp(told_lat))
+    return bool((np.abs(lat_shifts) < _SAME_DEGREES).all() and change <= _SAME_SCALE * side)
 
 
 def _zonal_areas(grid: Grid) -> np.ndarray:

@@ -24,6 +24,8 @@ RIM = 1e-7
 decides between east and west."""
 METRES_A_DEGREE = 111_320.0
 """Upper bound of the length of a degree of longitude or latitude."""
+MAX_COORDINATE = 1e9
+"""Units from its origin that any projection of the Earth reaches."""
 # Names that stand for no datum.
 _UNKNOWN_DATUM = re.compile(r"(D_)?(unknown|unnamed|undefined|not.?specified)", re.IGNORECASE)
 # Near a pole the longitude of a border changes fast: a side is halved where it changes by more
@@ -94,6 +96,21 @@ def turn_of(crs: str) -> float | None:
     width = abs(x[1] - x[0])
     offsets = np.abs([x[2] - x[0], x[3] - x[1], y[1] - y[0], y[3] - y[2]])
     return float(width) if np.isfinite(width) and (offsets < 1e-9 * width).all() else None
+
+
+def coordinate_limits(crs: str) -> tuple[float, float]:
+    """Return the largest |x| and |y| that a place on the Earth may be told by in a CRS.
+
+    Degrees may be counted to one and a half turns, and x of a projection that goes round to two.
+
+    Examples:
+        >>> [round(limit) for limit in coordinate_limits("EPSG:4326")]
+        [540, 90]
+    """
+    turn = turn_of(crs)
+    if parse_crs(crs).is_geographic and turn is not None:
+        return 1.5 * turn, turn / 4 * (1 + 1e-5)
+    return (MAX_COORDINATE if turn is None else 2 * turn), MAX_COORDINATE
 
 
 def nearest_turn(x: np.ndarray, grid: Grid) -> np.ndarray:

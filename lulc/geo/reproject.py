@@ -137,7 +137,7 @@ def to_degrees(geometry: BaseGeometry, crs: str, origin: str) -> BaseGeometry:
     """Return polygons of any CRS in EPSG:4326: the one road by which lulc places what it is given.
 
     They are valid, with longitudes in -180…180, split at the antimeridian, and closed over a pole
-    that they contain. Parts that overlap are united.
+    that they contain. Parts that overlap are united; one without an area is empty.
 
     Args:
         geometry: Polygon or MultiPolygon in `crs`.
@@ -149,8 +149,11 @@ def to_degrees(geometry: BaseGeometry, crs: str, origin: str) -> BaseGeometry:
             round the Earth a side of it goes.
     """
     check_sides(geometry, crs, origin)
+    geometry = repair(geometry)
+    if geometry.is_empty:
+        return geometry
     try:
-        projected = reproject_exact(repair(geometry), crs, WGS84)
+        projected = reproject_exact(geometry, crs, WGS84)
     except InputError as error:
         raise InputError(f"{origin}: {error}; is this the CRS of its coordinates?") from error
     west, south, east, north = projected.bounds

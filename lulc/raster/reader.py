@@ -20,7 +20,7 @@ from rasterio.windows import Window
 from lulc.bands import Resampling
 from lulc.errors import InputError
 from lulc.geo import overlap, warp
-from lulc.geo.grid import Grid, crs_text, parse_crs
+from lulc.geo.grid import MAX_COORDINATE, Grid, crs_text, parse_crs
 from lulc.geo.swath import Swath
 from lulc.raster.access import OpenRaster, ReadError, open_raster
 from lulc.raster.pixels import common_dtype, data_bands, describe_window, is_real, read_pixels
@@ -29,8 +29,6 @@ from lulc.redact import redact_url
 
 # Bytes of one band that a read may decode.
 _MAX_BYTES = 2 << 30
-# Units from its origin that any CRS of the Earth reaches.
-_MAX_COORDINATE = 1e9
 # Source pixels held at once.
 _CHUNK_PIXELS = 32 << 20
 
@@ -70,7 +68,7 @@ def find_grid(raster: OpenRaster) -> Grid | None:
     a, b, _, d, e, _ = grid.transform
     xmin, ymin, xmax, ymax = bounds = grid.bounds
     is_finite = all(map(math.isfinite, grid.transform))
-    if not is_finite or a * e == b * d or max(map(abs, bounds)) > _MAX_COORDINATE:
+    if not is_finite or a * e == b * d or max(map(abs, bounds)) > MAX_COORDINATE:
         raise InputError(
             f"{redact_url(raster.name)} lies nowhere on Earth by its transform {grid.transform}: "
             "georeference it anew"

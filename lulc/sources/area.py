@@ -35,11 +35,12 @@ def read_area(area: str | None) -> BaseGeometry | None:
     layer = find_layer(area, "area")
     polygons = polygons_of(read_features(layer).geometries)
     numbered = [(n, polygon) for n, polygon in enumerate(polygons, 1) if polygon is not None]
-    if not numbered:
-        raise InputError(f"area {area} holds no polygon")
-    return shapely.union_all(
+    in_degrees = shapely.union_all(
         [to_degrees(polygon, layer.crs, f"polygon {n} of area {area}") for n, polygon in numbered]
     )
+    if in_degrees.is_empty:
+        raise InputError(f"area {area} holds no polygon with an area: give another")
+    return in_degrees
 
 
 def parse_box(text: str) -> BaseGeometry:

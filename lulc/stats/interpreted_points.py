@@ -51,7 +51,7 @@ class _Design:
 
     names: Mapping[int, str]
     """Names of the strata, which are classes, by id."""
-    areas: Mapping[int, float]
+    areas: Mapping[object, float]
     """m² of the strata by id."""
     rasters: tuple[str, ...]
     """Paths of the class rasters that the points were drawn from."""
@@ -78,7 +78,7 @@ def read_points(
             reference is not a class, or the legends of design and maps differ.
     """
     design = _read_design(path)
-    coordinates, stratum_ids, answers = _read_answers(path, set(design.areas))
+    coordinates, stratum_ids, answers = _read_answers(path, set(design.names))
     scanned = [
         classes.scan_raster(str(raster.resolve())) for raster in maps or map(Path, design.rasters)
     ]
@@ -92,7 +92,7 @@ def read_points(
         stratum_ids[answered],
         ids_at(mosaic, *coordinates[answered].T).astype(int),
         reference[answered],
-        dict(design.areas),
+        design.areas,
     )
     return InterpretedPoints(
         coordinates[answered],

@@ -112,6 +112,9 @@ def read_regions(files: Sequence[RegionFile]) -> RegionSet:
                 continue
             if not shapely.is_valid(geometry):
                 geometry = repair(geometry)
+                if geometry.is_empty:
+                    empty.append(feature.region_id)
+                    continue
                 repaired.append(feature.region_id)
             # A piece may hide that a side of the whole goes round the Earth.
             check_sides(geometry, feature.crs, _origin(file, feature))

@@ -21,7 +21,7 @@ import shapely
 
 from lulc.errors import InputError
 from lulc.geo.antimeridian import only_polygons
-from lulc.geo.grid import parse_crs
+from lulc.geo.grid import coordinate_limits, parse_crs
 
 _ACCEPTED = (
     "accepted are GeoPackage, GeoJSON (also one feature a line), GeoParquet, shapefiles (also "
@@ -149,7 +149,7 @@ def read_features(
     coordinates, owners = shapely.get_coordinates(geometries, return_index=True)
     geometries[owners[~np.isfinite(coordinates).all(1)]] = None
     if len(geometries):
-        _check_degrees(layer, shapely.total_bounds(geometries))
+        _check_coordinates(layer, shapely.total_bounds(geometries))
     return Features(geometries, dict(zip(columns, values, strict=True)))
 
 
@@ -318,21 +318,29 @@ def _check_stated_crs(path: str, use: str) -> None:
         head = file.read(1 << 16)
         file.seek(max(0, file.seek(0, 2) - (1 << 12)))
         tail = file.read()
-    around = head.partition(b'"features"')[0] + tail.rpartition(b"]")[2]
-    stated = re.search(rb'"crs"\s*:\s*(null|\{.*?"name"\s*:\s*"([^"]*)")', around, re.DOTALL)
+    before, *features = re.split(rb'"features"\s*:', head)
+    around = before + tail.rpartition(b"]")[2] if features else _crs_of_one(path)
+    stated = re.search(rb'"crs"\s*:\s*(?:\{.*?"name"\s*:\s*"([^"]*)")?', around, re.DOTALL)
     if stated is None:
         return
-    name = (stated[2] or b"").decode("utf-8", "replace")
+    name = (stated[1] or b"").decode("utf-8", "replace")
     try:
         if name:
             parse_crs(name)
             return
     except InputError:
         pass
+    shown = repr(name) if name else "null, or without a name"
     raise InputError(
-        f"{use} {path} has the crs {name or 'null'!r}, which is no known CRS: write the CRS of its "
+        f"{use} {path} has the crs {shown}, which is no known CRS: write the CRS of its "
         "coordinates into the file, or leave `crs` out where they are degrees"
     )
+
+
+def _crs_of_one(path: str) -> bytes:
+    # The member `crs` of one feature or geometry alone, whose properties may be called so too.
+    content = json.loads(Path(path).read_bytes())
+    return json.dumps({name: content[name] for name in ("crs",) if name in content}).encode()
 
 
 def _parquet_layer(path: str, use: str) -> Layer:
@@ -396,19 +404,21 @@ def _check_place(layer: Layer) -> Layer:
             f"{remedy}"
         )
     if layer.bounds is not None:
-        _check_degrees(layer, layer.bounds)
+        _check_coordinates(layer, layer.bounds)
     return layer
 
 
-def _check_degrees(layer: Layer, bounds: Sequence[float]) -> None:
+def _check_coordinates(layer: Layer, bounds: Sequence[float]) -> None:
     west, south, east, north = bounds
-    if not parse_crs(layer.crs).is_geographic or not np.isfinite(bounds).all():
+    if not np.isfinite(bounds).all():
         return
-    if south < -90.001 or north > 90.001 or west < -540 or east > 540:
+    max_x, max_y = coordinate_limits(layer.crs)
+    if max(-west, east) > max_x or max(-south, north) > max_y:
+        is_degrees = parse_crs(layer.crs).is_geographic
+        wrong = "not degrees as its CRS says" if is_degrees else "nowhere on the Earth by its CRS"
         raise InputError(
             f"{layer.use} {layer.path} has coordinates from {west:g}, {south:g} to {east:g}, "
-            f"{north:g}, which are not degrees as its CRS says: write the CRS of its coordinates "
-            "into the file"
+            f"{north:g}, which are {wrong}: write the CRS of its coordinates into the file"
         )
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from lulc.bands import Resampling
 from lulc.errors import InputError
+from lulc.geo.antimeridian import wrap_longitudes
 from lulc.geo.areas import degrees_area
 from lulc.geo.grid import Grid, central_meridian, footprint, rim, turn_of
 from lulc.geo.overlap import turned
@@ -99,3 +100,10 @@ def test_the_earth_ends_at_the_rim_of_a_projection(crs: str) -> None:
     assert shapely.intersects_xy(east, lon, [35, 35]).tolist() == [True, False]
     with pytest.raises(InputError, match="no longitudes and latitudes"):
         footprint(whole.window(0, 0, 4, 20))
+
+
+def test_polygons_that_go_round_without_end_are_refused() -> None:
+    assert wrap_longitudes(shapely.box(1e6, 0, 1e6 + 10, 1)).area == pytest.approx(10, rel=1e-6)
+    with pytest.raises(InputError, match=r"from longitude 0 to 1e\+12 is not in degrees"):
+        wrap_longitudes(shapely.box(0, 0, 1e12, 1))
+    assert wrap_longitudes(shapely.Polygon()).is_empty

@@ -130,3 +130,12 @@ def test_an_area_in_geojson_as_it_is_written_by_hand(tmp_path: Path) -> None:
     path.write_text(json.dumps(mapping(FIJI)))
     area = read_area(str(path))
     assert area is not None and area.area == pytest.approx(90)
+
+
+def test_an_area_without_an_area_is_refused(tmp_path: Path) -> None:
+    flat = shapely.Polygon([(0, 0), (2, 0), (1, 0)])
+    with pytest.raises(InputError, match=r"flat\.gpkg holds no polygon with an area"):
+        read_area(write(tmp_path / "flat.gpkg", flat))
+    area = read_area(write(tmp_path / "both.gpkg", flat, box(0, 0, 1, 1)))
+    assert area is not None
+    assert area.equals(box(0, 0, 1, 1))

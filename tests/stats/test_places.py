@@ -15,6 +15,7 @@ from shapely.geometry import box
 from shapely.geometry.base import BaseGeometry
 
 from lulc.config import MapFiles, RegionFile
+from lulc.errors import InputError
 from lulc.geo.areas import degrees_area
 from lulc.geo.grid import Grid
 from lulc.geo.reproject import to_degrees
@@ -220,3 +221,18 @@ def test_tiles_beyond_the_end_of_their_crs_are_counted_once(
         true = degrees_area(region.geometry)
         assert inside > 0.01 * true
         assert inside + outside == pytest.approx(true, rel=1e-6, abs=slack)
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4267", "EPSG:4230", "EPSG:4258"])
+def test_a_region_in_degrees_of_another_datum_has_its_true_area(tmp_path: Path, crs: str) -> None:
+    west = -100 if crs == "EPSG:4267" else 10
+    grid = Grid(crs, (0.001, 0, west, 0, -0.001, 40), 40, 40)
+    region = to_degrees(box(west + 0.01, 39.97, west + 0.03, 39.99), crs, "it")
+    found = areas_of(tmp_path, grid, np.full(grid.shape, 5, np.uint8), region)
+    assert found[5] == pytest.approx(degrees_area(region), rel=1e-7)
+
+
+def test_a_raster_with_half_pixels_beyond_the_poles_is_named(tmp_path: Path) -> None:
+    grid = Grid("EPSG:4326", (1, 0, -180.5, 0, -1, 90.5), 181, 360)
+    with pytest.raises(InputError, match=r"map\.tif reaches from latitude -90\.5 to 90\.5"):
+        areas_of(tmp_path, grid, np.full(grid.shape, 5, np.uint8), box(0, 0, 1, 1))

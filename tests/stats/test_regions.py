@@ -259,3 +259,24 @@ def test_a_file_that_is_named_as_the_whole_map_is_read(tmp_path: Path) -> None:
         path = write(tmp_path / f"{name}.gpkg", [SQUARE]).path
         found = regions.read_regions([RegionFile(path, level=regions.level_of_file(path))])
         assert found.table["level"].to_pylist() == [level]
+
+
+@pytest.mark.parametrize(
+    "flat",
+    [
+        shapely.Polygon([(0, 0), (2, 0), (1, 0)]),
+        shapely.Polygon([(3, 3)] * 4),
+        shapely.MultiPolygon([shapely.Polygon([(0, 0), (0, 2), (0, 1)])]),
+    ],
+    ids=["line", "point", "multipolygon"],
+)
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:32633"])
+def test_a_polygon_without_an_area_is_reported(
+    tmp_path: Path, flat: shapely.Geometry, crs: str
+) -> None:
+    found = regions.read_regions([write(tmp_path / "a.gpkg", [flat, SQUARE], crs, id=["f", "s"])])
+    assert found.empty == ("f",)
+    assert found.table["region_id"].to_pylist() == ["s"]
+    alone = write(tmp_path / "b.gpkg", [flat], crs)
+    with pytest.raises(InputError, match=r"no region of .*b\.gpkg is a polygon with an area"):
+        regions.read_regions([alone])

@@ -248,3 +248,39 @@ def test_names_that_libraries_take_for_addresses_are_names(tmp_path: Path) -> No
         file.rename(folder / f"{'50%!' if file.suffix == '.gpkg' else 'c!d;e'}{file.suffix}")
     for name in ("c!d;e.shp", "50%!.gpkg"):
         assert read(folder / name, "id")[1] == [["a", "b"]]
+
+
+@pytest.mark.parametrize("crs", [{}, 32633, "EPSG:32633", {"type": "link", "properties": {}}])
+def test_a_crs_that_names_none_is_not_taken_for_degrees(tmp_path: Path, crs: Any) -> None:
+    with pytest.raises(InputError, match=r"a\.geojson has the crs null, or without a name"):
+        read(geojson(tmp_path / "a.geojson", shapely.geometry.mapping(BOX), crs=crs))
+
+
+def test_a_property_called_crs_is_no_crs(tmp_path: Path) -> None:
+    feature = {
+        "type": "Feature",
+        "properties": {"crs": "unknown"},
+        "geometry": shapely.geometry.mapping(BOX),
+    }
+    (tmp_path / "a.geojson").write_text(json.dumps(feature))
+    assert len(read(tmp_path / "a.geojson")[0]) == 1
+    (tmp_path / "b.geojson").write_text(json.dumps(feature | {"crs": None}))
+    with pytest.raises(InputError, match=r"b\.geojson has the crs null"):
+        read(tmp_path / "b.geojson")
+
+
+@pytest.mark.parametrize("crs", ["EPSG:3857", "EPSG:6933", "EPSG:32633", "EPSG:3031"])
+@pytest.mark.parametrize("far", [1e10, 1e30, 1e300])
+def test_coordinates_that_are_nowhere_on_the_earth_are_refused(
+    tmp_path: Path, crs: str, far: float
+) -> None:
+    spike = shapely.Polygon([(5e5, 5e6), (far, 5e6), (5e5, 5.1e6)])
+    geopandas.GeoDataFrame(geometry=[spike], crs=crs).to_file(tmp_path / "a.gpkg")
+    with pytest.raises(InputError, match=r"a\.gpkg has coordinates .* nowhere on the Earth"):
+        read(tmp_path / "a.gpkg")
+
+
+def test_latitudes_in_grads_reach_to_a_hundred(tmp_path: Path) -> None:
+    north = geopandas.GeoDataFrame(geometry=[shapely.box(1, 94, 2, 95)], crs="EPSG:4807")
+    north.to_file(tmp_path / "a.gpkg")
+    assert len(read(tmp_path / "a.gpkg")[0]) == 1
