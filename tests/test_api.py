@@ -398,6 +398,8 @@ def test_a_raster_is_read_on_its_grid_and_on_another(
     assert nowhere is None
     with pytest.raises(InputError, match="no band 9"):
         lulc.read(tmp_path / "bands.tif", bands=(9,))
+    with pytest.raises(UsageError, match="resampling 'cubic' is none of nearest, bilinear, "):
+        lulc.read(tmp_path / "bands.tif", resampling="cubic")  # type: ignore[arg-type]
 
 
 # Areas and accuracy

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -233,7 +233,10 @@ def read(
 
     Raises:
         InputError: the file cannot be read, lacks a band, or `grid` is given and it has none.
+        UsageError: the resampling is not one of these.
     """
+    if resampling not in get_args(Resampling):
+        raise UsageError(f"resampling {resampling!r} is none of {', '.join(get_args(Resampling))}")
     address = str(href) if "://" in str(href) else str(_local(href))
     if grid is None:
         return reader.read_whole(address, bands)

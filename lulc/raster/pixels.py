@@ -32,14 +32,15 @@ def alpha_bands(raster: OpenRaster) -> tuple[int, ...]:
 
     These are the bands that the file flags or describes as alpha. One that is flagged, but whose
     description says that it holds something else, such as `nir`, is data: many writers flag the
-    fourth of four bands unasked.
+    fourth of four bands unasked. A file of nothing but such bands masks none: they are its data.
     """
     bands = zip(raster.colorinterp, raster.descriptions, strict=True)
-    return tuple(
+    masks = tuple(
         number
         for number, (colour, description) in enumerate(bands, 1)
         if is_alpha(colour.name, description)
     )
+    return masks if len(masks) < raster.count else ()
 
 
 def is_alpha(colour: str, description: str | None) -> bool:

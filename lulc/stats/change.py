@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lulc.errors import UsageError
 from lulc.geo.areas import pixel_areas
 from lulc.legend import NODATA
 from lulc.raster import classes
@@ -51,7 +52,10 @@ def write_changes(before: Path, after: Path, path: Path) -> list[dict[str, Any]]
 
     Raises:
         InputError: a file is no class raster, or the two name their classes differently.
+        UsageError: the change raster would replace one of the two.
     """
+    if path.resolve() in (before.resolve(), after.resolve()):
+        raise UsageError(f"{path} is compared itself: write the change raster to another file")
     first, second = (classes.scan_raster(str(path.resolve())) for path in (before, after))
     names = join_legends([first, second])
     pixels, areas = _write_pairs(path, first, second)

@@ -126,7 +126,8 @@ def _read_design(path: Path) -> _Design:
 
 
 def _parse_design(content: Any) -> _Design:
-    names, areas = {}, {}
+    names: dict[int, str] = {}
+    areas: dict[object, float] = {}
     for stratum in content["strata"]:
         class_id, area_m2 = stratum["id"], float(stratum["area_m2"])
         if type(class_id) is not int or not 0 <= class_id < NODATA or class_id in areas:

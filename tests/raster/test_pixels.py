@@ -175,3 +175,12 @@ def test_no_data_is_the_same_in_every_form(
 def data_bands_of(path: Path) -> tuple[int, ...]:
     with open_raster(str(path)) as file:
         return data_bands(file)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_bands_of_a_file_that_has_no_others_are_data(tmp_path: Path, count: int) -> None:
+    path = write_bands(tmp_path / "a.tif", [ALPHA] * count, alpha=1)
+    pixels, valid, _ = reader.read_whole(path)
+    assert pixels.shape == (count, *GRID.shape)
+    assert valid.all()
+    check_valid(path, list(range(1, count + 1)), np.ones(48, bool))

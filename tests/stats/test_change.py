@@ -9,7 +9,7 @@ import pytest
 import rasterio
 
 from lulc.cli import main
-from lulc.errors import InputError
+from lulc.errors import InputError, UsageError
 from lulc.geo.areas import pixel_areas
 from lulc.geo.grid import Grid
 from lulc.stats.change import NODATA_PAIR, write_changes
@@ -69,3 +69,14 @@ def test_what_is_no_class_raster_is_named(
         == 0
     )
     assert "area_m2" in capsys.readouterr().out
+
+
+def test_a_map_is_not_replaced_by_its_changes(tmp_path: Path) -> None:
+    maps(tmp_path)
+    path = tmp_path / "a.tif"
+    before = path.read_bytes()
+    (tmp_path / "link.tif").symlink_to(path)
+    for target in (path, tmp_path / "link.tif"):
+        with pytest.raises(UsageError, match=r"\.tif is compared itself"):
+            write_changes(path, path, target)
+    assert path.read_bytes() == before
