@@ -16,7 +16,7 @@ from lulc.datasets import registry
 from lulc.datasets.dataset import ExampleItem
 from lulc.datasets.listing import Listing, list_items
 from lulc.datasets.registry import DATASETS
-from lulc.errors import InputError, LulcError
+from lulc.errors import InputError, LulcError, UsageError
 from lulc.samples import from_datasets
 from tests.helpers.synthetic_archives import write_picture, write_raster
 
@@ -238,6 +238,13 @@ def test_items_of_no_split_are_told_beside_those_of_one(tmp_path: Path) -> None:
     assert note.startswith("ucmerced: 1 items are in no split as published and are left out, such")
     assert "more/river/more_1.tif" in note
     assert list_items(replace(conf, splits="blocks")).notes == ()
+
+
+def test_labels_that_are_said_twice_are_refused(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", PICTURE)
+    for more in ({"polygons": "{item}.geojson"}, {"table": "t.csv"}):
+        with pytest.raises(UsageError, match=f"masks and {next(iter(more))} say labels"):
+            registry.describe_dataset(DatasetConf("images", str(tmp_path), NEEDED["images"] | more))
 
 
 def test_a_table_whose_split_is_none_is_named(tmp_path: Path) -> None:

@@ -62,6 +62,11 @@ def _describe(options: Options) -> Description:
             "images: options.images (a pattern such as `chips/{item}.tif`) and options.classes "
             "(their names) are needed"
         )
+    labels = [name for name in ("masks", "polygons", "table") if options[name]]
+    if len(labels) > 1:
+        raise UsageError(
+            f"images: options {' and '.join(labels)} say labels: give the one that counts"
+        )
     for name in ("images", "masks", "polygons"):
         _pattern(options, name)
     if options["masks"] and options["task"] == "detect":
