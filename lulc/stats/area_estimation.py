@@ -81,6 +81,9 @@ def estimate_areas(
     interpreted = read_points(points, maps, overlap)
     sample = interpreted.sample
     mapped_ids = set(sample.mapped.tolist())
+    unmapped = int((sample.mapped == NODATA).sum())
+    if unmapped:
+        progress.say(f"{unmapped} points lie where the maps have no class, and count as errors")
     classes = sorted(set(sample.reference.tolist()) | (mapped_ids - {NODATA}))
     rows = _estimate_all(interpreted, classes)
     if region_files:

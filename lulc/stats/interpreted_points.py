@@ -75,7 +75,8 @@ def read_points(
 
     Raises:
         InputError: the points or their design are missing or cannot be read, a column is missing, a
-            reference is not a class, or the legends of design and maps differ.
+            reference is not a class, the legends of design and maps differ, or no point lies where
+            a map has a class.
     """
     design = _read_design(path)
     coordinates, stratum_ids, answers = _read_answers(path, set(design.names))
@@ -88,9 +89,15 @@ def read_points(
     mosaic = make_mosaic(scanned, overlap or design.overlap)
     reference = _parse_classes(path, answers, names)
     answered = reference >= 0
+    mapped = ids_at(mosaic, *coordinates[answered].T).astype(int)
+    if mapped.size and (mapped == NODATA).all():
+        raise InputError(
+            f"{path}: no interpreted point lies where {scanned[0].path} or another of the "
+            f"{len(scanned)} maps has a class: give maps of the ground that the points lie on"
+        )
     sample = ReferenceSample(
         stratum_ids[answered],
-        ids_at(mosaic, *coordinates[answered].T).astype(int),
+        mapped,
         reference[answered],
         design.areas,
     )

@@ -113,8 +113,8 @@ def draw_sample(
         and points.
 
     Raises:
-        UsageError: neither or both of `points` and `error` are given, `allocation` is none of
-            these, or `path` has another suffix.
+        UsageError: neither or both of `points` and `error` are given, a number is out of its range,
+            `allocation` is none of these, there is no raster, or `path` has another suffix.
         InputError: a raster is not a class raster, two overlap that may not or name their classes
             differently, or `points` is too small for `min_points`.
     """
@@ -127,6 +127,9 @@ def draw_sample(
         raise UsageError(f"allocation {allocation!r} is none of {', '.join(_ALLOCATIONS)}")
     if path.suffix not in (".gpkg", ".geojson"):
         raise UsageError(f"{path}: points are written as .gpkg or .geojson")
+    if not rasters:
+        raise UsageError("points are drawn from class rasters: give at least one")
+    _check_numbers(error, accuracies or {}, seed)
     scanned = [classes.scan_raster(str(raster.resolve())) for raster in rasters]
     names, mosaic = join_legends(scanned), make_mosaic(scanned, overlap)
     windows = scan_strata(mosaic)
@@ -162,6 +165,16 @@ def draw_sample(
         design_file(path), lambda temporary: temporary.write_text(json.dumps(design, indent=1))
     )
     return design
+
+
+def _check_numbers(error: float | None, accuracies: dict[int, float], seed: int) -> None:
+    if error is not None and not 0 < error < 1:
+        raise UsageError(f"standard error {error} must lie between 0 and 1")
+    for class_id, accuracy in accuracies.items():
+        if not 0 <= accuracy <= 1:
+            raise UsageError(f"expected accuracy {accuracy} of class {class_id} is not from 0 to 1")
+    if seed < 0:
+        raise UsageError(f"seed {seed} must be 0 or more")
 
 
 def design_file(path: Path) -> Path:

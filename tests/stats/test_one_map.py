@@ -523,3 +523,17 @@ def test_an_unknown_word_for_overlap_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.tif", IDS, GRIDS["metres"])
     with pytest.raises(UsageError, match="overlap 'last' is none of refuse, first"):
         lulc.draw_sample(path, tmp_path / "p.gpkg", count=99, overlap="last")  # type: ignore[arg-type]
+
+
+def test_points_that_no_map_has_a_class_at_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    grid = GRIDS["metres"]
+    points = interpreted(tmp_path / "points.gpkg", grid)
+    far = write(tmp_path / "far.tif", IDS, grid.window(9000, 0, *grid.shape))
+    with pytest.raises(InputError, match=r"points\.gpkg: no interpreted point lies where .*far\.t"):
+        area_estimation.estimate_areas(points, [far])
+    half = write(tmp_path / "half.tif", IDS[:12], grid.window(0, 0, 12, 36))
+    with caplog.at_level("INFO", "lulc"):
+        area_estimation.estimate_areas(points, [half])
+    assert "points lie where the maps have no class, and count as errors" in caplog.text

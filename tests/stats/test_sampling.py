@@ -180,3 +180,25 @@ def test_mistakes_are_named(world: tuple[Path, np.ndarray, np.ndarray]) -> None:
     found.to_file(points)
     with pytest.raises(InputError, match="'moon' is no class; accepted are 1 or water"):
         area_estimation.estimate_areas(points, [path], path.with_name("out"))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"error": 0.0}, "standard error 0.0 must lie between 0 and 1"),
+        ({"error": float("nan")}, "standard error nan must lie"),
+        ({"points": 99, "accuracies": {1: 2.0}}, "accuracy 2.0 of class 1 is not from 0 to 1"),
+        ({"points": 99, "seed": -1}, "seed -1 must be 0 or more"),
+    ],
+)
+def test_numbers_out_of_their_range_are_named(
+    tmp_path: Path, given: dict[str, Any], message: str
+) -> None:
+    path = write_map(tmp_path / "a.tif", np.ones((4, 5), np.uint8))
+    with pytest.raises(UsageError, match=message):
+        sampling.draw_sample([path], tmp_path / "p.gpkg", **given)
+
+
+def test_points_need_a_raster(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="give at least one"):
+        sampling.draw_sample([], tmp_path / "p.gpkg", points=99)
