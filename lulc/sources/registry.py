@@ -142,7 +142,7 @@ def _broken_json(archive_path: str, names: Sequence[str]) -> str:
 
 def _tell_unread_files(archive: Archive, source: Source, names: Sequence[str]) -> None:
     # Files beside those that are read which may be scenes, or would be if they were unpacked.
-    suffixes = _UNFINISHED
+    suffixes: tuple[str, ...] = _UNFINISHED
     if source in _OF_PRODUCTS:
         suffixes += (".tif", ".tiff")
     elif source is GEOTIFF:
