@@ -1,18 +1,29 @@
-"""The run that damages inputs sees what does not keep its promises.
+"""Damaged inputs of every form keep their promises, and the run that tries them sees who does not.
 
 `python -m tests.fuzz` tries many more.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.fuzz.mutations import Mutation
 from tests.fuzz.targets import Target
 from tests.fuzz.trial import prepare, try_mutation
+
+
+def test_every_form_of_input_is_held() -> None:
+    # In a process of its own: it forks, which one with a JVM or threads must not.
+    command = [sys.executable, "-m", "tests.fuzz", "--rounds", "2", "--seed", "26"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+
 
 NAMES = Path("names.txt")
 

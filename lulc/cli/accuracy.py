@@ -9,6 +9,7 @@ import argparse
 
 from lulc.cli.output import format_number, print_frame, print_json
 from lulc.cli.run import run_pipeline
+from lulc.errors import UsageError
 
 
 def run_evaluation(args: argparse.Namespace) -> int:
@@ -64,6 +65,12 @@ def _estimate_areas(args: argparse.Namespace) -> int:
     from lulc.config import RegionFile
     from lulc.stats.area_estimation import estimate_areas
 
+    ignored = [name for name in ("run", "set", "bbox", "tiles", "where") if getattr(args, name)]
+    if ignored:
+        raise UsageError(
+            "points are evaluated as a whole and without a run file: --reference goes without "
+            + ", ".join("RUN.yaml" if name == "run" else f"--{name}" for name in ignored)
+        )
     region_files = [RegionFile(str(args.regions))] if args.regions else []
     table, unanswered = estimate_areas(
         args.reference, args.map or [], args.out, region_files, args.overlap

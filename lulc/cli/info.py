@@ -67,11 +67,19 @@ def _describe(text: str, out: Path | None) -> dict[str, Any]:
         return _describe_model(path)
     if (path / "tables").is_dir():
         return _describe_output(path)
-    if path.suffix == ".parquet" or (path.is_dir() and list_names(path, (".parquet",))):
+    if path.name == "tables" and path.is_dir():
+        return _describe_output(path.parent)
+    if path.suffix == ".parquet" or _is_table(path):
         return _describe_table(path)
     if path.is_file() and path.suffix.lower() in _RASTER_SUFFIXES:
         return _describe_raster(path)
     return _describe_scenes(path)
+
+
+def _is_table(folder: Path) -> bool:
+    # Whether it holds Parquet files itself, or in folders of its partitions alone.
+    names = list_names(folder, (".parquet",)) if folder.is_dir() else []
+    return any(all("=" in part for part in name.split("/")[:-1]) for name in names)
 
 
 def format_info(facts: dict[str, Any]) -> str:

@@ -85,6 +85,11 @@ def config_from_arguments(args: argparse.Namespace) -> Config:
     from lulc.runfile import parse_setting
 
     settings = dict(map(parse_setting, args.set)) | _option_settings(args)
+    replaced = [name for name in ("rasters", "dataset") if getattr(args, name, None)]
+    if replaced and args.run is not None:
+        raise errors.UsageError(
+            f"a run file ({args.run}) and --{replaced[0]} exclude each other: give one of them"
+        )
     if getattr(args, "rasters", None):
         return load_config(_rasters_run(args), settings, "--rasters")
     if getattr(args, "dataset", None):
@@ -146,8 +151,13 @@ def _rasters_run(args: argparse.Namespace) -> dict[str, Any]:
     maps = [
         dict(zip(("period", "path"), text.split("=", 1), strict=False)) for text in args.rasters
     ]
-    if any("path" not in entry for entry in maps) or not args.regions:
+    if not args.regions:
         raise errors.UsageError("--rasters PERIOD=PATTERN and --regions FILE go together")
+    unnamed = [entry["period"] for entry in maps if "path" not in entry]
+    if unnamed:
+        raise errors.UsageError(
+            f"--rasters {unnamed[0]} names no period: give --rasters '2020={unnamed[0]}'"
+        )
     regions = [{"path": path, "level": level_of_file(path)} for path in args.regions]
     return {"name": "maps", "maps": maps, "regions": regions}
 
@@ -282,7 +292,7 @@ def _add_queries(add: AddVerb) -> None:
 def _add_accuracy(add: AddVerb) -> None:
     verb = add(
         "design",
-        "draw a stratified random sample of a map's pixels to interpret",
+        "draw a stratified random sample of a map's pixels, with replacement, to interpret",
         "lulc design points.gpkg out/zion/rasters/2000/*.tif --error 0.01",
     )
     verb.add_argument("points", type=Path, help="file to write, .gpkg or .geojson")

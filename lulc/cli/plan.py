@@ -161,10 +161,11 @@ def _plan_map(config: Config) -> MapPlan:
                 bad[key] = scene
     if not scenes:
         first_errors = "".join(f"\n  {key}: {error}" for key, error in list(bad.items())[:3])
+        told = "".join(f"\n  {note}" for note in notes)
         paths = ", ".join(archive.path for archive in config.scenes)
         raise InputError(
             f"none of {len(bad)} scenes in {paths} can be read: "
-            f"check scenes.path and scenes.pattern{first_errors}"
+            f"check scenes.path and scenes.pattern{first_errors}{told}"
         )
     selected = select_scenes(scenes, unmasked_allowed)
     scenes = selected.scenes

@@ -114,14 +114,20 @@ def draw_sample(
 
     Raises:
         UsageError: neither or both of `points` and `error` are given, a number is out of its range,
-            `allocation` is none of these, there is no raster, or `path` has another suffix.
+            `allocation` is none of these, there is no raster, or `path` has another suffix or is
+            there already.
         InputError: a raster is not a class raster, two overlap that may not or name their classes
             differently, or `points` is too small for `min_points`.
     """
     if (points is None) == (error is None):
         raise UsageError(
             "say how many points to draw (--points), or which standard error the overall accuracy "
-            "shall have (--error)"
+            "shall have (--error): one of the two"
+        )
+    if path.exists():
+        raise UsageError(
+            f"{path} is there already, and what people filled in would be lost: choose another "
+            "name, or remove it"
         )
     if allocation not in _ALLOCATIONS:
         raise UsageError(f"allocation {allocation!r} is none of {', '.join(_ALLOCATIONS)}")

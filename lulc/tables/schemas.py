@@ -367,7 +367,8 @@ TABLES = {
             Column(
                 "measure",
                 TEXT,
-                "overall_, users_, producers_accuracy; area_share (of the region), area_m2",
+                "overall_, users_, producers_accuracy; area_share (of what was sampled of the "
+                "region), area_m2",
             ),
             *_CLASS,
             Column("estimate", DOUBLE, "null where no point contributes to it"),

@@ -78,6 +78,17 @@ def test_every_verbs_help_ends_with_an_example(
             "xmin,ymin,xmax,ymax in degrees",
         ),
         (["predict", "--model", "m", "--out", "o"], 2, "--model and --input go together"),
+        (["stats", "--rasters", "a.tif", "--out", "o"], 2, "--regions FILE go together"),
+        (
+            ["stats", "--rasters", "a.tif", "--regions", "r.gpkg", "--out", "o"],
+            2,
+            "--rasters '2020=a.tif'",
+        ),
+        (
+            ["stats", "r.yaml", "--rasters", "1=a.tif", "--regions", "r.gpkg", "--out", "o"],
+            2,
+            "exclude each other",
+        ),
         (["predict", "--out", "o"], 2, "give a run file"),
         (["info", "nothing"], 3, "nothing is not there"),
         (["sql", "o", "SELECT 1"], 2, "o holds no tables"),

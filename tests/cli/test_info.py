@@ -109,3 +109,8 @@ def test_anything_else_is_an_error_that_names_it(
         describe_path(str(place))
     assert main.main(["info", str(place)]) == 3
     assert place.name in capsys.readouterr().err
+
+
+def test_tables_of_several_kinds_are_not_taken_for_one(done: Path) -> None:
+    assert describe_path(str(done / "tables")) == describe_path(str(done))
+    assert describe_path(str(done / "tables/class_areas"))["kind"] == "table class_areas"

@@ -12,11 +12,10 @@ from scipy import ndimage
 
 from lulc.geo.areas import degrees_area, pixel_areas
 from lulc.geo.coverage import find_runs, fractions
-from lulc.geo.grid import Grid
+from lulc.geo.grid import Grid, outline
 from lulc.geo.reproject import to_degrees
 from lulc.legend import NODATA
 from lulc.stats import landscape
-from lulc.stats.zonal import outline
 
 GRID = Grid("EPSG:32632", (10.0, 0.0, 500000.0, 0.0, -10.0, 5_000_000.0), 60, 80)
 

@@ -135,7 +135,9 @@ def facts(
         said["area", row["region_id"], row["period"], row["class_id"]] = row["area_m2"]
     for row in tables.transitions.to_pylist():
         said["change", row["region_id"], row["from_class"], row["to_class"]] = row["area_m2"]
-    design = sampling.draw_sample(early, folder / "drawn.gpkg", points=30, min_points=2)
+    points = folder / "drawn.gpkg"
+    points.unlink(missing_ok=True)
+    design = sampling.draw_sample(early, points, points=30, min_points=2)
     for stratum in design["strata"]:
         said["stratum", stratum["id"], stratum["name"]] = stratum["area_m2"]
     return said
@@ -246,7 +248,9 @@ def test_rasters_that_overlap_are_refused_or_the_first_by_name_counts(
         for found, expected in zip(one, two, strict=True):
             assert found["area_m2"] == pytest.approx(expected["area_m2"], rel=1e-6)
     drawn = [
-        sampling.draw_sample(maps, tmp_path / "p.gpkg", points=30, min_points=2, overlap="first")
+        sampling.draw_sample(
+            maps, tmp_path / f"p{len(maps)}.gpkg", points=30, min_points=2, overlap="first"
+        )
         for maps in (paths, [whole])
     ]
     assert drawn[0]["overlap"] == "first"

@@ -113,6 +113,7 @@ def test_estimates_cover_the_truth_for_all_and_by_region(
     areas = np.broadcast_to(pixel_areas(GRID), GRID.shape) * (classes != 255)
     inside = missed = 0
     for seed in range(12):
+        points = path.with_name(f"points{seed}.gpkg")
         sampling.draw_sample([path], points, points=600, min_points=60, seed=seed)
         interpret(points, truth)
         table, unanswered = area_estimation.estimate_areas(points, [path], out, files)
@@ -176,6 +177,11 @@ def test_mistakes_are_named(world: tuple[Path, np.ndarray, np.ndarray]) -> None:
         area_estimation.estimate_areas(points, [path], path.with_name("out"))
     sampling.draw_sample([path], points, points=200)
     found = interpret(points, truth)
+    with pytest.raises(UsageError, match="what people filled in would be lost"):
+        sampling.draw_sample([path], points, points=200)
+    for option in (["r.yaml"], ["--set", "a=1"], ["--bbox", "1,2,3,4"]):
+        arguments = ["evaluate", *option, "--reference", str(points), "--out", "o"]
+        assert main.main(arguments) == 2
     found.loc[3, "reference"] = "moon"
     found.to_file(points)
     with pytest.raises(InputError, match="'moon' is no class; accepted are 1 or water"):
