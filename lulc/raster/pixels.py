@@ -183,16 +183,16 @@ def _mark_of(dtype: np.dtype[Any], mark: bytes) -> int:
 def _has_untouched_block(pixels: np.ndarray, block: tuple[int, int], window: Window) -> bool:
     # Whether a block holds the mark everywhere, as one that GDAL did not deliver does. block: the
     # file's block shape.
-    marked = pixels.view(f"u{pixels.itemsize}") == _mark_of(pixels.dtype, _MARK)
+    numbers, mark = pixels.view(f"u{pixels.itemsize}"), _mark_of(pixels.dtype, _MARK)
     rows, cols = (
         [0, *range(size - start % size, length, size)]
         for size, start, length in zip(
             block, (window.row_off, window.col_off), pixels.shape, strict=True
         )
     )
-    if not marked[np.ix_(rows, cols)].any():
+    if not (numbers[rows][:, cols] == mark).any():
         return False
-    by_col = np.logical_and.reduceat(marked, cols, axis=1)
+    by_col = np.logical_and.reduceat(numbers == mark, cols, axis=1)
     return bool(np.logical_and.reduceat(by_col, rows, axis=0).any())
 
 
