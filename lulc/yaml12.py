@@ -94,6 +94,14 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
+def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    # Between single quotes PyYAML folds these ends of lines, and reads them back as blanks.
+    style = '"' if re.search("[\x85\u2028\u2029]", text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+
+
+_Dumper.add_representer(str, _represent_text)
+
 for _tag, _pattern in _RESOLVED.items():
     _regex = re.compile(rf"(?:{_pattern})\Z")
     _Loader.add_implicit_resolver(_tag, _regex, None)

@@ -536,7 +536,7 @@ def test_points_that_agree_with_the_map_give_its_areas(halves: Path, tmp_path: P
         ({"count": 50, "allocation": "fair"}, "'fair' is none of neyman, proportional, equal"),
     ):
         with pytest.raises(UsageError, match=message):
-            lulc.draw_sample(halves, points, **mistake)
+            lulc.draw_sample(halves, tmp_path / "none.gpkg", **mistake)
 
 
 # Pages

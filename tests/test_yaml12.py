@@ -7,7 +7,7 @@ from datetime import date
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lulc.errors import UsageError
@@ -95,6 +95,7 @@ SCALARS = st.one_of(
 KEYS = st.one_of(st.sampled_from(WORDS), st.text(max_size=5), st.integers(2))
 
 
+@example({"\x85": None, "a": "b\u2028 c\x85"})
 @given(
     st.recursive(
         SCALARS,
