@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from lulc.guard import RAISE_FAULTS
 from tests.helpers import small_world
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# The same examples in every run, so that a test fails by what was changed.
+settings.register_profile("tests", derandomize=True, deadline=None)
+settings.load_profile("tests")
 
 # Sessions here live for a minute: a JVM that compiles lightly and collects simply is ready sooner
 # and leaves the cores free.
