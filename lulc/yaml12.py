@@ -97,7 +97,7 @@ class _Dumper(yaml.SafeDumper):
 def _represent_text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     # Between single quotes PyYAML folds these ends of lines, and reads them back as blanks.
     style = '"' if re.search("[\x85\u2028\u2029]", text) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style)
+    return dumper.represent_scalar(_TAG + "str", text, style)
 
 
 _Dumper.add_representer(str, _represent_text)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from rasterio.enums import MaskFlags, Resampling
+from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 from rasterio.windows import Window
@@ -23,7 +23,7 @@ from lulc.legend import NODATA, class_names
 from lulc.raster import reader
 from lulc.raster.access import ReadError, gdal_message, open_raster
 from lulc.raster.address import is_address
-from lulc.raster.pixels import alpha_bands, is_real, read_pixels
+from lulc.raster.pixels import alpha_bands, is_own_mask, is_real, read_pixels
 from lulc.raster.side_files import names_beside
 from lulc.raster.views import PixelWindow
 from lulc.redact import redact_url
@@ -145,8 +145,7 @@ def _has_mask(file: DatasetReader, band: int) -> bool:
 
 
 def _has_own_mask(file: DatasetReader, band: int) -> bool:
-    flags = file.mask_flag_enums[band - 1]
-    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+    return is_own_mask(file.mask_flag_enums[band - 1])
 
 
 def _alpha_beside(file: DatasetReader, band: int) -> tuple[int, ...]:

@@ -104,13 +104,20 @@ def _read_masks(
     valid = np.ones((len(indexes), window.height, window.width), bool)
     flags = raster.mask_flag_enums
     for number, index in enumerate(indexes):
-        # What GDAL makes of alpha it makes of the last of two or four bands alone.
-        if MaskFlags.per_dataset in flags[index - 1] and MaskFlags.alpha not in flags[index - 1]:
+        if is_own_mask(flags[index - 1]):
             valid[number] = raster.read_masks(index, window=window) != 0
     for mask in alpha_bands(raster):
         if mask not in indexes and mask not in named:
             valid &= raster.read(mask, window=window) != 0
     return valid
+
+
+def is_own_mask(flags: Collection[MaskFlags]) -> bool:
+    """Return whether a band's mask flags say that the file has a mask of its own.
+
+    What GDAL makes of alpha is none: it makes it of the last of two or four bands alone.
+    """
+    return MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
 
 
 def _read_filled(raster: OpenRaster, indexes: list[int], window: Window) -> np.ndarray:

@@ -15,6 +15,7 @@ from functools import lru_cache
 
 import shapely
 
+from lulc.sources import modis_products
 from lulc.sources.scene import Scene
 
 # Names of products, as their archives and catalogues form them: Sentinel-2 (SAFE, Planetary
@@ -33,7 +34,6 @@ _NAMES = tuple(
     )
 )
 _SAME_PASS = timedelta(minutes=30)  # no platform is over one tile again within it
-_PLATFORMS = {"MOD": "terra", "MYD": "aqua", "MCD": "terra aqua"}
 _TIERS = ("RT", "T2", "T1")
 
 
@@ -120,7 +120,7 @@ def _platform(text: str) -> str:
         return f"sentinel-{match[1]}{match[2].lower()}"
     if match := re.fullmatch(r"L[CEMOT]0(\d)", text):
         return f"landsat-{match[1]}"
-    return _PLATFORMS.get(text, re.sub(r"[ _]", "-", text.lower()))
+    return modis_products.PLATFORMS.get(text, re.sub(r"[ _]", "-", text.lower()))
 
 
 def _level(text: str) -> str:

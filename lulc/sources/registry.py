@@ -22,6 +22,7 @@ from lulc.sources.readers.openaerialmap import OPENAERIALMAP
 from lulc.sources.readers.sentinel1 import SENTINEL1
 from lulc.sources.readers.sentinel2 import SENTINEL2
 from lulc.sources.readers.stac import STAC
+from lulc.sources.scenes_table import shorten
 from lulc.sources.source import Source
 from lulc.sources.times import parse_time
 
@@ -158,10 +159,9 @@ def _tell_unread_files(archive: Archive, source: Source, names: Sequence[str]) -
         and not any(packed.accepts(archive, [name]) for packed in _OF_PACKED_PRODUCTS)
     ]
     if unread:
-        more = f" and {len(unread) - 3} more" if len(unread) > 3 else ""
         progress.say(
             f"WARNING: {len(unread)} files of archive {archive.path} belong to none of its "
-            f"scenes and are not read: {', '.join(unread[:3])}{more}; unpack archives, "
+            f"scenes and are not read: {shorten(unread)}; unpack archives, "
             "finish downloads, and give scenes of another kind an entry of their own"
         )
 
