@@ -61,11 +61,21 @@ def split_of(folder: str | PurePosixPath) -> str:
         ('test', 'validation', '')
     """
     for name in reversed(PurePosixPath(folder).parts):
-        for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name):
+        for word in words_of(name):
             for pattern, split in _SPLIT_WORDS.items():
-                if re.fullmatch(pattern, word.lower()):
+                if re.fullmatch(pattern, word):
                     return split
     return ""
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a name in lower case, also those told apart by capitals alone.
+
+    Examples:
+        >>> words_of("valSet_02-images")
+        ['val', 'set', 'images']
+    """
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
 
 
 def tell_classless(images: Sequence[str]) -> Iterator[Note]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from lulc.datasets.files import words_of
 from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.tables.csv_files import read_csv_records
@@ -72,8 +73,8 @@ def tile_kind(path: PurePosixPath, tile: str, tiles: Mapping[str, Tile]) -> str:
         tile: its name in the publisher's table.
         tiles: the table.
     """
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", " ".join(path.parts[:-1]))
-    is_held_back = any(_HELD_WORD.match(word.lower()) for word in words)
+    words = words_of(" ".join(path.parts[:-1]))
+    is_held_back = any(map(_HELD_WORD.match, words))
     if path.stem.startswith("label_") or is_held_back or (tiles and tile not in tiles):
         return HELD_BACK
     by_folder = [labeler for name in path.parts[:-1] if (labeler := _labeler_of(name))]
