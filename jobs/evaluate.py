@@ -4,7 +4,7 @@ Reads:   table samples, splits validation and test; table predictions
 Writes:  tables accuracy and confusion; a ledger row of the stage
 Unit:    a samples file
 Memory:  up to 1.5 GB a core
-Submit:  spark-submit --properties-file conf/spark.properties jobs/evaluate.py RUN.yaml --out DIR
+Submit:  spark-submit jobs/evaluate.py RUN.yaml --out DIR; `lulc submit` adds the sizes
 """
 
 import sys

@@ -4,7 +4,7 @@ Reads:   the archives' listings, or the answer of a search, and the headers of t
 Writes:  table scenes; ledger rows of items that cannot be read
 Unit:    32 items of an archive
 Memory:  0.5 GB a core
-Submit:  spark-submit --properties-file conf/spark.properties jobs/index.py RUN.yaml --out DIR
+Submit:  spark-submit jobs/index.py RUN.yaml --out DIR; `lulc submit` adds the sizes
 """
 
 import sys

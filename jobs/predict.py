@@ -4,7 +4,7 @@ Reads:   table chips; the model of predict.model, else the run's champion
 Writes:  table predictions (multilabel: probabilities, detect: boxes), a file a block; ledger rows
 Unit:    a block of chips, the model loaded once a worker
 Memory:  up to 1.5 GB a core
-Submit:  spark-submit --properties-file conf/spark.properties jobs/predict.py RUN.yaml --out DIR
+Submit:  spark-submit jobs/predict.py RUN.yaml --out DIR; `lulc submit` adds the sizes
 """
 
 import sys

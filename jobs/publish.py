@@ -4,7 +4,7 @@ Reads:   every table of the output folder but chips, samples, predictions and in
 Writes:  lulc.<publish.namespace>.<table> in publish.warehouse; ledger rows of tables
 Unit:    a table
 Memory:  spark.executor.memory: no Python worker runs
-Submit:  spark-submit --properties-file conf/spark.properties jobs/publish.py RUN.yaml --out DIR
+Submit:  spark-submit jobs/publish.py RUN.yaml --out DIR; `lulc submit` adds the sizes
 """
 
 import sys

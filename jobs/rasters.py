@@ -4,7 +4,7 @@ Reads:   table predictions; of task detect table boxes
 Writes:  rasters/ and confidence/, of task detect table detections; ledger rows of rasters
 Unit:    a group of rasters.group × rasters.group tiles in one period
 Memory:  0.5 GB a core, and 5 bytes a pixel of a group
-Submit:  spark-submit --properties-file conf/spark.properties jobs/rasters.py RUN.yaml --out DIR
+Submit:  spark-submit jobs/rasters.py RUN.yaml --out DIR; `lulc submit` adds the sizes
 """
 
 import sys

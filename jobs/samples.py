@@ -4,7 +4,7 @@ Reads:   table chips and the run's labels; the files of the run's datasets
 Writes:  table samples, a folder a split; ledger rows of files and of items that cannot be read
 Unit:    a samples file
 Memory:  up to 1.5 GB a core
-Submit:  spark-submit --properties-file conf/spark.properties jobs/samples.py RUN.yaml --out DIR
+Submit:  spark-submit jobs/samples.py RUN.yaml --out DIR; `lulc submit` adds the sizes
 """
 
 import sys

@@ -4,7 +4,7 @@ Reads:   table predictions and class rasters, the files of regions; with --raste
 Writes:  tables regions, class_areas, transitions and landscape; a ledger row of the stage
 Unit:    the tiles of a predictions file, or a block of a class raster, with the regions over them
 Memory:  up to 1.5 GB a core
-Submit:  spark-submit --properties-file conf/spark.properties jobs/stats.py RUN.yaml --out DIR
+Submit:  spark-submit jobs/stats.py RUN.yaml --out DIR; `lulc submit` adds the sizes
 """
 
 import sys

@@ -4,7 +4,7 @@ Reads:   table scenes; of the scenes' files the windows that a block needs
 Writes:  table chips, a file a block; ledger rows of blocks and of scenes that cannot be read
 Unit:    a block of tiles in one period
 Memory:  0.5 GB a core, and 1.5 × (1 + dates) × the block's pixels: `lulc plan` says it
-Submit:  spark-submit --properties-file conf/spark.properties jobs/tile.py RUN.yaml --out DIR
+Submit:  spark-submit jobs/tile.py RUN.yaml --out DIR; `lulc submit` adds the sizes
 """
 
 import sys

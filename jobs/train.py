@@ -4,7 +4,7 @@ Reads:   table samples, splits train, validation and test
 Writes:  a version in the MLflow registry, models/, checkpoints/; a ledger row of the model
 Unit:    the training: train.ranks processes that start together, a barrier task each
 Memory:  up to 1.5 GB a rank, and train.cache (1 GB)
-Submit:  spark-submit --properties-file conf/spark.properties jobs/train.py RUN.yaml --out DIR
+Submit:  spark-submit jobs/train.py RUN.yaml --out DIR; `lulc submit` adds the sizes
 """
 
 import sys

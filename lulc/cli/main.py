@@ -18,6 +18,7 @@ _INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
 _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     **dict.fromkeys(("run", *STAGES), run.run_pipeline),
     "predict": run.run_prediction,
+    "submit": run.submit_run,
     "demo": run.run_demo,
     "tune": run.tune_training,
     "rate": run.find_rate,

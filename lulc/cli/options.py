@@ -190,6 +190,22 @@ def _add_start(add: AddVerb) -> None:
         "lulc run conf/zion.yaml --out out/zion",
     )
     _add_stage_options(verb)
+    verb = add(
+        "submit",
+        "run the stages of a run file on a cluster, one spark-submit each",
+        "lulc submit conf/zion.yaml --on yarn --out s3://bucket/zion --dry-run",
+    )
+    _add_stage_options(verb)
+    verb.add_argument(
+        "--on",
+        required=True,
+        metavar="KIND|FILE",
+        help="a kind of cluster in conf/ (standalone, yarn, kubernetes), or a properties file",
+    )
+    verb.add_argument(
+        "--stages", metavar="A,B", help="only these stages (default: those of the run file)"
+    )
+    verb.add_argument("--dry-run", action="store_true", help="print the commands alone")
 
 
 def _add_stages(add: AddVerb) -> None:

@@ -20,6 +20,7 @@ from lulc import progress
 from lulc.chips import extent
 from lulc.chips.chip import choose_encoding
 from lulc.chips.tiling import make_tiling
+from lulc.cli.sizes import LARGEST_ITEM, stage_memory
 from lulc.config import Config, DatasetConf
 from lulc.datasets import registry
 from lulc.datasets.listing import list_items
@@ -45,8 +46,6 @@ _PREDICT_NS = 1500.0
 _WRITE_NS = 20.0
 # Size of raw pixels over that of their Parquet files.
 _COMPRESSION = 1.5
-# Memory of Python, GDAL and the model besides the pixels, in bytes.
-_WORKER_BYTES = 500e6
 _HEADERS_AT_ONCE = 16
 
 
@@ -94,13 +93,16 @@ def summary(plan: RunPlan) -> dict[str, Any]:
     """Return the plan in figures.
 
     Returns:
-        Name → figure: counts, bytes where the name says so, hours of one core, scene → error.
+        Name → figure: counts, bytes where the name says so (memory by stage), hours of one core,
+        scene → error.
     """
     figures: dict[str, Any] = {"run": plan.config.name}
     if plan.map:
         figures |= _map_figures(plan.config, plan.map)
     for name, (count, size) in plan.items.items():
         figures |= {f"{name} items": count, f"{name} files bytes": size}
+    item_bytes = np.dtype(plan.map.encoding.dtype).itemsize if plan.map else LARGEST_ITEM
+    figures["memory a core, bytes"] = stage_memory(plan.config, item_bytes)
     return figures | {"training": _describe_training(plan.config)}
 
 
@@ -204,7 +206,6 @@ def _map_figures(config: Config, plan: MapPlan) -> dict[str, Any]:
     tiles = len(plan.tiles) * len(config.periods)
     pixels = tiles * size**2
     chip_bytes = config.dates * (size + 2 * halo) ** 2 * pixel_bytes
-    block_bytes = (span * size + 2 * halo) ** 2 * pixel_bytes
     tile_ns = pixels * len(config.bands) * config.dates * _TILE_NS_PER_BAND
     return {
         "scenes": len(plan.scenes),
@@ -219,8 +220,6 @@ def _map_figures(config: Config, plan: MapPlan) -> dict[str, Any]:
         "chips table bytes": int(tiles * chip_bytes / _COMPRESSION),
         "predictions table bytes": int(pixels * 2 / 3),
         "rasters bytes": int(pixels / 4),
-        # The date that is read, and the dates that are kept.
-        "memory a core, bytes": int(block_bytes * (1 + config.dates) * 1.5 + _WORKER_BYTES),
         "core hours": round((tile_ns + pixels * (_PREDICT_NS + _WRITE_NS)) / 3.6e12, 3),
     }
 
@@ -231,6 +230,8 @@ def _format_figure(name: str, figure: Any) -> str:
         return str(len(figure)) + "".join(
             f"\n{'':<26}{key}: {error}" for key, error in first_errors
         )
+    if isinstance(figure, dict):
+        return ", ".join(f"{key} {size / 2**20:,.0f} MiB" for key, size in figure.items())
     if "bytes" in name:
         return f"{figure / 2**20:,.1f} MiB"
     if isinstance(figure, list):

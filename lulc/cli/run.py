@@ -1,4 +1,4 @@
-"""Verbs that make maps and models: the stages, demo, tune and rate.
+"""Verbs that make maps and models: the stages, submit, demo, tune and rate.
 
 Each function takes the parsed arguments of its verb, and returns the exit code.
 """
@@ -84,6 +84,18 @@ def run_prediction(args: argparse.Namespace) -> int:
                 f"{len(bad_rows)} bad files of {len(rows)}, and --max-bad is {args.max_bad}"
             )
     return 3 if rows and len(bad_rows) == len(rows) else 0
+
+
+def submit_run(args: argparse.Namespace) -> int:
+    """Run the stages of a run file on a cluster, or print how.
+
+    Returns:
+        The exit code of the spark-submit that failed, else 0.
+    """
+    from lulc.cli import submit
+
+    submissions = submit.make_submissions(options.config_from_arguments(args), args)
+    return submit.run_submissions(submissions, args.dry_run)
 
 
 def run_demo(args: argparse.Namespace) -> int:

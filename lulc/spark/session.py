@@ -161,12 +161,16 @@ def _submit_again(conf: SparkConf, extra_jars: tuple[str, ...]) -> None:
         packages = f"--packages {','.join(JARS)}"
         raise SetupError(
             "Sedona's JARs are not on the classpath: "
-            f"give spark-submit {packages}, or --properties-file conf/spark.properties"
+            f"give spark-submit {packages}, or --properties-file conf/standalone.properties"
         )
     for name in ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"):
         os.environ.pop(name, None)
     os.environ[_AGAIN] = "1"
-    python = {"spark.pyspark.python": sys.executable, "spark.pyspark.driver.python": sys.executable}
+    # Workers start the Python that was asked for, such as one of an archive that is shipped.
+    python = {
+        "spark.pyspark.python": os.environ.get("PYSPARK_PYTHON", sys.executable),
+        "spark.pyspark.driver.python": sys.executable,
+    }
     settings = {**python, **submitted_settings, **_jar_settings(extra_jars)}
     options = [f"--conf={k}={v}" for k, v in settings.items() if k not in _SET_BY_SUBMIT]
     home = _find_spark_home()  # type: ignore[no-untyped-call]

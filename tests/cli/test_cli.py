@@ -37,6 +37,7 @@ VERBS = [
     "init",
     "demo",
     "run",
+    "submit",
     *STAGES,
     "plan",
     "info",

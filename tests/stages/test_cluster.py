@@ -25,7 +25,7 @@ def test_the_submitted_stages_make_the_same_rasters(
         for job in JOBS:
             # The first is a bare spark-submit, which finds Sedona's JARs by
             # itself; the others get them as README describes.
-            properties = ["--properties-file", str(ROOT / "conf" / "spark.properties")]
+            properties = ["--properties-file", str(ROOT / "conf" / "standalone.properties")]
             command = [
                 "spark-submit",
                 *("--master", cluster.address, "--executor-memory", "700m"),

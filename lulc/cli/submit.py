@@ -1,0 +1,274 @@
+"""A run on a cluster: one spark-submit a stage, each with the memory, cores and GPUs it needs.
+
+What a kind of cluster sets lies in `conf/KIND.properties`, which operators copy and edit; what a
+stage needs is added here. A setting in that file, or under `spark.conf` in the run file, stands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import lulc
+from lulc.chips.chip import choose_encoding
+from lulc.cli import plan
+from lulc.cli.sizes import LARGEST_ITEM, parse_memory, stage_memory
+from lulc.config import Config
+from lulc.errors import LulcError, UsageError
+from lulc.redact import redact_setting, redact_text
+from lulc.sources.scene import scenes_from_table
+from lulc.spark import java
+from lulc.spark.session import ICEBERG
+from lulc.stages import STAGES, stages_of
+from lulc.tables import store
+
+_JOBS = "spark.lulc.jobs"
+"""Setting of a properties file: folder of the jobs where this checkout is not seen by the driver,
+such as local:///opt/lulc/jobs in an image."""
+
+_GPU_STAGES = ("train", "predict")
+_JVM_OVERHEAD = 384 * 2**20  # Spark's own least overhead, for the JVM alone
+_STEP = 64 * 2**20
+_SETTING = re.compile(r"\s*[=:]\s*|\s+")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A properties file, and what in it decides how a stage is submitted."""
+
+    file: Path
+    settings: Mapping[str, str]
+    """Name → value of the file, and of `spark.conf` in the run file."""
+
+    @property
+    def cores(self) -> int:
+        """Cores of an executor."""
+        return int(self.settings.get("spark.executor.cores", "1"))
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of an executor."""
+        return int(self.settings.get("spark.executor.resource.gpu.amount", "0"))
+
+    @property
+    def is_driver_elsewhere(self) -> bool:
+        """Whether the cluster starts the driver, which then sees no file of this machine."""
+        return self.settings.get("spark.submit.deployMode", "client") == "cluster"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One spark-submit."""
+
+    stage: str
+    note: str
+    """What it asks for, in words."""
+    command: tuple[str, ...]
+
+    def to_text(self) -> str:
+        """Return the command for a shell, `***` in place of secrets."""
+        return " \\\n  ".join(shlex.quote(_redact_argument(argument)) for argument in self.command)
+
+
+def make_submissions(config: Config, args: argparse.Namespace) -> Iterator[Submission]:
+    """Yield the spark-submit of every stage of a run, in order.
+
+    Args:
+        config: the run.
+        args: arguments of `lulc submit`.
+
+    Raises:
+        UsageError: there is no such cluster or stage, or no master is named.
+    """
+    cluster, jobs = _open_cluster(args.on, config)
+    stages = tuple(args.stages.split(",")) if args.stages else stages_of(config)
+    unknown = sorted(set(stages) - set(STAGES))
+    if unknown:
+        raise UsageError(f"--stages {', '.join(unknown)}: known are {', '.join(STAGES)}")
+    item_bytes, origin = _find_item_bytes(config, args.out)
+    memory = stage_memory(config, item_bytes)
+    spark_submit = str(_spark_home() / "bin" / "spark-submit")
+    options = [f"--properties-file={cluster.file}", *_name_driver(cluster, config, args.run)]
+    for stage in stages:
+        sizes, note = _size_stage(stage, memory[stage], cluster, config)
+        added = [f"--conf={name}={value}" for name, value in sizes.items()]
+        job = [f"{jobs}/{stage}.py", *_job_arguments(args, cluster)]
+        yield Submission(stage, note + origin, (spark_submit, *options, *added, *job))
+
+
+def run_submissions(submissions: Iterator[Submission], is_dry: bool) -> int:
+    """Print every command, and run it unless it is dry; a failed one is the last.
+
+    Returns:
+        The exit code of the last command that was run.
+    """
+    environment = {**os.environ, "SPARK_HOME": str(_spark_home())}
+    if not is_dry:
+        environment["JAVA_HOME"] = str(java.find_home())
+    for submission in submissions:
+        print(f"# {submission.stage}: {submission.note}\n{submission.to_text()}", flush=True)
+        if is_dry:
+            continue
+        ran = subprocess.run(submission.command, env=environment, check=False)
+        if ran.returncode:
+            print(
+                f"lulc: stage {submission.stage} ended with {ran.returncode}; finished work is "
+                "kept; the same command goes on",
+                file=sys.stderr,
+            )
+            return ran.returncode
+    return 0
+
+
+def read_properties(file: Path) -> dict[str, str]:
+    """Return the settings of a properties file of spark-submit."""
+    lines = (line.strip() for line in file.read_text().splitlines())
+    pairs = (_SETTING.split(line, maxsplit=1) for line in lines if line and line[0] not in "#!")
+    return {name: "".join(value) for name, *value in pairs}
+
+
+def _open_cluster(kind: str, config: Config) -> tuple[Cluster, str]:
+    # The cluster, and the folder of its jobs. `conf/` and `jobs/` are of a checkout, not of the
+    # wheel: an operator's copies are edited, and are not to be replaced by an upgrade.
+    homes = [Path.cwd(), Path(lulc.__file__).resolve().parents[1]]
+    home = next((home for home in homes if (home / "jobs" / "tile.py").is_file()), None)
+    folders = [home / "conf"] if home else []
+    named = [Path(kind), *(folder / f"{kind}.properties" for folder in folders)]
+    file = next((path for path in named if path.is_file()), None)
+    if file is None:
+        known = sorted(path.stem for folder in folders for path in folder.glob("*.properties"))
+        known = [name for name in known if name != "thrift"]
+        raise UsageError(
+            f"--on {kind}: give {', '.join(known) or 'a kind'} or a properties file; "
+            "kinds are those of conf/ in the working folder, so run it in a checkout of lulc. "
+            "Databricks takes jobs by its own API: conf/databricks.json"
+        )
+    settings = {**read_properties(file), **config.spark.conf}
+    if "spark.master" not in settings and config.spark.master is None:
+        raise UsageError(
+            f"{file} names no spark.master: set it there, "
+            "or give --set spark.master=spark://HOST:7077"
+        )
+    if _JOBS not in settings and home is None:
+        raise UsageError(
+            f"{file} names no {_JOBS}, and there is no jobs/ here: run it in a checkout of lulc"
+        )
+    return Cluster(file.resolve(), settings), settings.get(_JOBS, f"{home}/jobs")
+
+
+def _find_item_bytes(config: Config, out: Path) -> tuple[int, str]:
+    # Bytes of a stored value, and a remark where they are not known.
+    if not config.scenes:
+        return LARGEST_ITEM, ""
+    scenes = scenes_from_table(store.read_table(out, "scenes"))
+    if scenes:
+        return _bytes_of(choose_encoding(scenes, config.bands).dtype), ""
+    try:
+        run_plan = plan.make_plan(config)
+    except LulcError as error:
+        cause = redact_text(error).splitlines()[0]
+        return LARGEST_ITEM, f"; no plan can be made here, so values of 4 bytes are taken ({cause})"
+    assert run_plan.map is not None
+    return _bytes_of(run_plan.map.encoding.dtype), ""
+
+
+def _bytes_of(dtype: str) -> int:
+    import numpy as np
+
+    return np.dtype(dtype).itemsize
+
+
+def _name_driver(cluster: Cluster, config: Config, run: Path) -> list[str]:
+    # Options of spark-submit that are the same for all stages.
+    options = []
+    if "spark.master" not in cluster.settings:
+        options.append(f"--conf=spark.master={config.spark.master}")
+    if cluster.is_driver_elsewhere:
+        if cluster.settings.get("spark.master") == "yarn" and run.is_file():
+            options.append(f"--files={run.resolve()}")
+        return options
+    given = cluster.settings
+    if "spark.pyspark.python" not in given and "PYSPARK_PYTHON" not in os.environ:
+        options.append(f"--conf=spark.pyspark.python={sys.executable}")
+    if "spark.pyspark.driver.python" not in given:
+        options.append(f"--conf=spark.pyspark.driver.python={sys.executable}")
+    return options
+
+
+def _size_stage(
+    stage: str, task_bytes: int, cluster: Cluster, config: Config
+) -> tuple[dict[str, str], str]:
+    # The settings that a stage adds to those that are given, and what they are in words.
+    given = cluster.settings
+    sizes: dict[str, str] = {}
+    cores, gpus = cluster.cores, cluster.gpus if stage in _GPU_STAGES else 0
+    if stage == "train":
+        # Its ranks start together: executors that come and go would leave them waiting.
+        cores = min(config.train.ranks, gpus or cores)
+        sizes["spark.dynamicAllocation.enabled"] = "false"
+        sizes["spark.executor.instances"] = str(math.ceil(config.train.ranks / cores))
+    sizes["spark.executor.cores"] = str(cores)
+    if cluster.gpus:
+        sizes |= _share_gpus(stage, gpus, cores)
+    heap = given.get("spark.executor.memory", config.spark.memory)
+    beside_heap = cores * task_bytes + max(_JVM_OVERHEAD, parse_memory(heap) // 10)
+    overhead = f"{math.ceil(beside_heap / _STEP) * _STEP // 2**20}m"
+    wanted = {"spark.driver.memory": config.spark.memory, "spark.executor.memory": heap}
+    wanted["spark.executor.memoryOverhead"] = overhead
+    sizes |= {name: value for name, value in wanted.items() if name not in given}
+    if stage == "publish":
+        packages = filter(None, (given.get("spark.jars.packages"), *ICEBERG))
+        sizes["spark.jars.packages"] = ",".join(packages)
+    tasks = "1 task" if cores == 1 else f"{cores} tasks"
+    note = f"{tasks} an executor, {task_bytes / 2**20:,.0f} MiB each beside a JVM of {heap}"
+    return sizes, note + (f", {gpus} GPUs" if gpus else "")
+
+
+def _share_gpus(stage: str, gpus: int, cores: int) -> dict[str, str]:
+    # Spark takes whole GPUs a task, or a share of at most one half.
+    share = 1.0 if stage == "train" else gpus / cores
+    return {
+        "spark.executor.resource.gpu.amount": str(gpus),
+        "spark.task.resource.gpu.amount": f"{share if share <= 0.5 else math.ceil(share):g}",
+    }
+
+
+def _job_arguments(args: argparse.Namespace, cluster: Cluster) -> list[str]:
+    # A driver elsewhere finds a run file that was sent along in its working folder.
+    is_sent = (
+        cluster.is_driver_elsewhere
+        and cluster.settings.get("spark.master") == "yarn"
+        and args.run.is_file()
+    )
+    arguments = [args.run.name if is_sent else str(args.run), f"--out={args.out}"]
+    arguments += [f"--set={setting}" for setting in args.set]
+    for option in ("bbox", "tiles", "where", "max_bad"):
+        value = getattr(args, option)
+        if value is not None:
+            arguments.append(f"--{option.replace('_', '-')}={value}")
+    switches = {"--retry-bad": args.retry_bad, "--debug": args.debug}
+    return arguments + [switch for switch, is_on in switches.items() if is_on]
+
+
+def _spark_home() -> Path:
+    # The Spark of this environment: that of the machine may be of another release.
+    spec = importlib.util.find_spec("pyspark")
+    assert spec is not None and spec.origin is not None
+    return Path(spec.origin).parent
+
+
+def _redact_argument(argument: str) -> str:
+    # Of `--conf=name=value` and `--set=name=value` the value is shown as that of a setting.
+    found = re.fullmatch(r"(--(?:conf|set)=([^=]+)=)(.*)", argument, re.DOTALL)
+    if found is None:
+        return redact_text(argument)
+    return f"{found[1]}{redact_setting(found[2], found[3])}"

@@ -1,0 +1,174 @@
+"""What is submitted to a cluster: a command a stage, sized by the plan, with no secret shown."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lulc.cli import main, sizes, submit
+from lulc.stages import STAGES
+from tests.cli.test_runfile import SMALL
+from tests.lint import ROOT
+
+STANDALONE = ("--on", "standalone", "--set", "spark.master=spark://host:7077")
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    path = tmp_path / "run.yaml"
+    labels = {"path": "labels.tif"}
+    path.write_text(yaml.safe_dump({**SMALL, "labels": labels, "bands": ["red", "nir"]}))
+    return path
+
+
+def commands(capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, list[str]]:
+    """Stage → the words of its printed command."""
+    assert main.main(["submit", *map(str, arguments), "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    found = re.findall(r"^# (\w+): .*\n((?:.*\\\n)*.*)$", printed, re.MULTILINE)
+    return {stage: command.replace("\\\n", "").split() for stage, command in found}
+
+
+def settings(command: list[str]) -> dict[str, str]:
+    pairs = [word.removeprefix("--conf=") for word in command if word.startswith("--conf=")]
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def mib(command: list[str]) -> int:
+    return int(settings(command)["spark.executor.memoryOverhead"].removesuffix("m"))
+
+
+def test_each_stage_is_a_job_with_its_own_memory(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = commands(capsys, run_file, "--out", tmp_path / "out", *STANDALONE)
+    assert list(found) == [stage for stage in STAGES if stage != "publish"]
+    for stage, command in found.items():
+        assert command[0].endswith("pyspark/bin/spark-submit")
+        assert f"--properties-file={ROOT}/conf/standalone.properties" in command
+        job = command.index(f"{ROOT}/jobs/{stage}.py")
+        assert command[job + 1 : job + 3] == [str(run_file), f"--out={tmp_path}/out"]
+        assert settings(command)["spark.master"] == "spark://host:7077"
+    overheads = {stage: mib(command) for stage, command in found.items()}
+    assert overheads["train"] > overheads["predict"] > overheads["index"]
+    assert not (tmp_path / "out").exists()
+
+
+def test_memory_grows_with_the_block_and_the_cache(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = commands(capsys, run_file, "--out", tmp_path, *STANDALONE)
+    grown = ("--set", "tiling.block=40", "--set", "train.cache=8g", "--set", "rasters.group=80")
+    more = commands(capsys, run_file, "--out", tmp_path, *STANDALONE, *grown)
+    grew = {stage for stage in one if mib(more[stage]) > mib(one[stage])}
+    assert grew == {"tile", "train", "rasters"}
+    assert mib(more["train"]) - mib(one["train"]) == 7 * 1024
+
+
+def test_ranks_of_a_training_start_together(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ranks = ("--set", "train.ranks=3", "--stages", "train,tile")
+    found = commands(capsys, run_file, "--on", "yarn", "--out", tmp_path, *ranks)
+    training = settings(found["train"])
+    assert training["spark.executor.cores"] == "2"
+    assert training["spark.executor.instances"] == "2"
+    assert training["spark.dynamicAllocation.enabled"] == "false"
+    assert "spark.executor.instances" not in settings(found["tile"])
+
+
+def test_gpus_go_to_the_stages_that_use_them(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "my.properties"
+    file.write_text(
+        "spark.master yarn\nspark.executor.cores = 4\nspark.executor.resource.gpu.amount: 1\n"
+    )
+    found = commands(capsys, run_file, "--on", file, "--out", tmp_path)
+    amounts = {
+        stage: (
+            settings(command)["spark.executor.resource.gpu.amount"],
+            settings(command)["spark.task.resource.gpu.amount"],
+        )
+        for stage, command in found.items()
+    }
+    assert amounts.pop("train") == ("1", "1")
+    assert amounts.pop("predict") == ("1", "0.25")
+    assert set(amounts.values()) == {("0", "0")}
+
+
+def test_a_setting_that_is_given_stands(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "my.properties"
+    file.write_text("# mine\nspark.master spark://h:1\nspark.executor.memoryOverhead 9g\n")
+    run = yaml.safe_load(run_file.read_text())
+    run["spark"] = {"conf": {"spark.executor.memory": "7g"}}
+    run_file.write_text(yaml.safe_dump(run))
+    found = commands(capsys, run_file, "--on", file, "--out", tmp_path)
+    for command in found.values():
+        assert not {"spark.executor.memoryOverhead", "spark.executor.memory"} & set(
+            settings(command)
+        )
+
+
+def test_kubernetes_takes_its_jobs_and_python_from_the_image(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on = ("--on", "kubernetes", "--set", "spark.master=k8s://https://host:6443")
+    found = commands(capsys, run_file, "--out", tmp_path, *on)
+    for stage, command in found.items():
+        assert f"local:///opt/lulc/jobs/{stage}.py" in command
+        assert "spark.pyspark.python" not in settings(command)
+
+
+def test_a_plan_that_cannot_be_made_is_told(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["submit", str(run_file), "--out", str(tmp_path), *STANDALONE, "--dry-run"]
+    assert main.main(arguments) == 0
+    assert "no plan can be made here" in capsys.readouterr().out
+
+
+def test_no_secret_is_printed(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = ("--set", "tracking.uri=https://me:hunter2@host/mlflow")
+    arguments = [str(run_file), "--out", str(tmp_path), *STANDALONE, *secret, "--dry-run"]
+    assert main.main(["submit", *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert "hunter2" not in printed
+    assert "host/mlflow" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--on", "nowhere"), "give kubernetes, standalone, yarn or a properties file"),
+        (("--on", "standalone"), "names no spark.master"),
+        ((*STANDALONE, "--stages", "tile,till"), "--stages till"),
+    ],
+)
+def test_what_cannot_be_submitted_is_refused(
+    run_file: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    text: str,
+) -> None:
+    assert main.main(["submit", str(run_file), "--out", str(tmp_path), *arguments]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_properties_are_read_as_spark_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / "my.properties"
+    file.write_text("# a=1\n! b 2\n\nspark.a  x=y z \nspark.b=1\nspark.c : 2\nspark.d\n")
+    expected = {"spark.a": "x=y z", "spark.b": "1", "spark.c": "2", "spark.d": ""}
+    assert submit.read_properties(file) == expected
+
+
+def test_amounts_of_memory_are_those_of_spark() -> None:
+    assert sizes.parse_memory("512m") == sizes.parse_memory("512") == 2**29
