@@ -22,7 +22,7 @@ from lulc.raster.show import Picture, table_html
 from lulc.samples.sample import Sample, read_samples
 from lulc.stages import STAGES, Selection, stages_of
 from lulc.tables import files, layout, schemas, store
-from lulc.tables.ledger import STAGE_KEY, read_done, read_seal
+from lulc.tables.ledger import STAGE_KEY, read_done, read_ledger, read_seal
 
 if TYPE_CHECKING:
     from lulc.inference.class_map import ClassMap
@@ -69,8 +69,8 @@ class Run:
 
     @property
     def ledger(self) -> pa.Table:
-        """What was done: a row for every unit of work and every bad input."""
-        return self.table("ledger")
+        """What was done, in order: a row for every unit of work and every bad input."""
+        return read_ledger(self.out)
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
         """Return a table of the run; an empty one where nothing has been written.
@@ -358,8 +358,8 @@ def open_run(out: str | Path, source: RunSource | None = None) -> Run:
 
 
 def _count_by_stage(ledger: pa.Table) -> list[tuple[Any, ...]]:
-    # Stage, units done, empty and bad, and seconds, by the newest row of every unit.
-    keys = ledger.filter(pc.field("key") != STAGE_KEY).sort_by("finished")
+    # Stage, units done, empty and bad, and seconds, by the last row of every unit.
+    keys = ledger.filter(pc.field("key") != STAGE_KEY)
     grouped = keys.group_by(["stage", "key"], use_threads=False)
     newest = grouped.aggregate([("status", "last"), ("seconds", "last")])
     rows = []

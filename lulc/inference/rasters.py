@@ -97,8 +97,8 @@ def _write_files(row: LedgerRow, path: str, class_map: ClassMap, spec: RasterSpe
     item = stac.make_item(spec, path, class_map, row.fingerprint)
     stac.write_json(out / layout.raster_item(path), item)
     class_tags = {f"CLASS_{c.id}": c.name for c in spec.legend.classes}
-    # Without a time, so that two attempts write the same bytes.
-    columns = {name: value for name, value in row.to_row().items() if name != "finished"}
+    # Without time and number, so that two attempts write the same bytes.
+    columns = {k: v for k, v in row.to_row().items() if k not in ("finished", "number")}
     tags = class_tags | model | {"lulc": json.dumps(columns)}
     write_cog(out / path, grid, pyramid(class_map.classes), tags, spec.legend)
 

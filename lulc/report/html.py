@@ -425,14 +425,12 @@ def _interval(row: dict[str, Any] | None) -> str:
 
 
 def _bad_inputs(out: Path) -> list[dict[str, Any]]:
-    # The ledger's newest rows that are bad.
-    newest: dict[tuple[str, str], dict[str, Any]] = {}
-    rows = store.read_table(out, "ledger").to_pylist()
-    for row in sorted(rows, key=lambda row: row["finished"]):
-        newest[row["stage"], row["key"]] = row
+    # The ledger's last rows that are bad.
+    rows = ledger.read_ledger(out).to_pylist()
+    last = {(row["stage"], row["key"]): row for row in rows}
     return [
         row | {"error": redact.redact_text(row["error"] or "")}
-        for row in newest.values()
+        for row in last.values()
         if row["status"] == "bad"
     ]
 

@@ -125,6 +125,35 @@ def write_atomic(location: Location, write: Callable[[Path], object]) -> None:
             unfinished.unlink(missing_ok=True)
 
 
+def create_exclusive(location: Location, content: bytes) -> bool:
+    """Publish a file whole unless there is one: of several that try at once, one succeeds.
+
+    Args:
+        location: where the file is to lie; its folder is made.
+        content: of the file.
+
+    Returns:
+        Whether it was published; False where there is a file of this name.
+
+    Raises:
+        SetupError: the disk is full or the folder cannot be written; names the location.
+    """
+    unfinished = location.with_name(f".{uuid.uuid4().hex}{location.suffix}")
+    try:
+        location.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_bytes(content)
+        # Fails where the name is taken, also on a file system of several machines.
+        os.link(unfinished, location)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise write_error(location, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+    return True
+
+
 def write_error(location: Location, error: OSError) -> LulcError:
     """Return what to raise where a file or folder could not be written.
 

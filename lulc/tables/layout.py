@@ -4,6 +4,7 @@ A place is a name relative to the output location, with forward slashes, the sam
 The ledger keeps places in this form. `out / place` is where it lies.
 
     tables/<table>/part-0.parquet                                a table of one file
+    tables/ledger/<number>.parquet                               rows recorded at a time
     tables/<table>/<period>.<col>_<row>.<fingerprint>.parquet    one block of tiles
     tables/samples/split=<split>/<number>.<fingerprint>.parquet  one file of samples
     tables/<table>/items.parquet                                 rows of a folder of image files
@@ -17,6 +18,7 @@ The ledger keeps places in this form. `out / place` is where it lies.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from lulc.errors import InputError
@@ -84,6 +86,17 @@ def table_file(name: str) -> str:
 def items_file(name: str) -> str:
     """Return the file of a table whose rows are of a folder of image files."""
     return f"{table(name)}/items.parquet"
+
+
+def ledger_file(number: int) -> str:
+    """Return the file of the ledger that was written as the `number`-th, from 1."""
+    return f"{table('ledger')}/{number:012d}.parquet"
+
+
+def ledger_number(name: str) -> int:
+    """Return the number of a file of the ledger; 0 of one that an earlier release wrote."""
+    stem = name.removesuffix(".parquet")
+    return int(stem) if re.fullmatch(r"\d{12}", stem) else 0
 
 
 def block_file(name: str, key: BlockKey, fingerprint: str) -> str:

@@ -1,23 +1,25 @@
 """The ledger: one row for every unit of work and every bad input, appended by every stage.
 
-The newest row of a stage and key counts. Each stage ends with a row of key STAGE_KEY, its seal.
+The row of a stage and key that was recorded last counts. Which was last is told by the numbers of
+the ledger's files, which follow one another whatever the clocks of the machines say. Each stage
+ends with a row of key STAGE_KEY, its seal.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lulc.errors import InputError
 from lulc.tables import files, layout, schemas
-from lulc.tables.files import Location, write_atomic
-from lulc.tables.store import read_footer, read_table
+from lulc.tables.files import Location
+from lulc.tables.store import read_footer, read_table, table_folder
 
 STAGE_KEY = "(stage)"
 """The key of the row that seals a stage: all its units are there, for the row's fingerprint."""
@@ -46,6 +48,9 @@ class LedgerRow:
     attempt: int = 0
     error: str | None = None
     finished: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """By the clock of the machine that did it; nothing is ordered by it."""
+    number: int = 0
+    """Of the ledger's file that recorded it; 0 before that, and of rows of earlier releases."""
 
     def to_row(self) -> dict[str, Any]:
         """Return the row of the ledger table."""
@@ -54,24 +59,43 @@ class LedgerRow:
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Return the record of a row of the ledger table."""
-        return cls(**{f.name: row[f.name] for f in fields(cls)})
+        return cls(**{f.name: row[f.name] for f in fields(cls)} | {"number": row["number"] or 0})
 
 
 def append_ledger(out: Location, rows: Iterable[LedgerRow]) -> None:
-    """Append rows to the ledger, in one file of their own."""
-    records = [row.to_row() for row in rows]
-    if records:
-        table = pa.Table.from_pylist(records, schemas.LEDGER)
-        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{uuid.uuid4().hex[:8]}.parquet"
-        location = out / layout.table("ledger") / name
-        write_atomic(location, lambda path: pq.write_table(table, path))
+    """Append rows to the ledger, in one file of their own, whose number is the next one."""
+    recorded = list(rows)
+    if not recorded:
+        return
+    names = [file.name for file in files.list_tables(table_folder(out, "ledger"))]
+    number = max(map(layout.ledger_number, names), default=0)
+    while True:
+        number += 1
+        numbered = [replace(row, number=number).to_row() for row in recorded]
+        content = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(numbered, schemas.LEDGER), content)
+        # Another process may have taken the number meanwhile.
+        if files.create_exclusive(out / layout.ledger_file(number), content.getvalue()):
+            return
+
+
+def read_ledger(out: Location, stage: str | None = None) -> pa.Table:
+    """Return the rows of the ledger, or those of a stage, in the order they were recorded in."""
+    table = read_table(out, "ledger")
+    if stage is not None:
+        table = table.filter(pc.field("stage") == stage)
+    number = pc.fill_null(table["number"], 0)
+    # Earlier releases had nothing but the time.
+    time = pc.if_else(pc.equal(number, 0), table["finished"], None)
+    keys = pa.table({"number": number, "time": time})
+    order = pc.sort_indices(keys, sort_keys=[("number", "ascending"), ("time", "ascending")])
+    return table.take(order)
 
 
 def read_latest(out: Location, stage: str) -> dict[str, LedgerRow]:
-    """Return key → the newest row of a stage, the stage's own row among them."""
-    table = read_table(out, "ledger")
-    rows = [LedgerRow.from_row(row) for row in table.to_pylist() if row["stage"] == stage]
-    return {row.key: row for row in sorted(rows, key=lambda row: row.finished)}
+    """Return key → the last row of a stage, the stage's own row among them."""
+    rows = map(LedgerRow.from_row, read_ledger(out, stage).to_pylist())
+    return {row.key: row for row in rows}
 
 
 def read_done(out: Location, stage: str) -> dict[str, LedgerRow]:
@@ -140,7 +164,7 @@ def recover_rows(out: Location, path: str) -> list[LedgerRow]:
 
 
 def copy_rows(out: Location, target: Location, stages: Iterable[str]) -> None:
-    """Append the newest rows of some stages to another ledger, as far as it lacks them."""
+    """Append the last rows of some stages to another ledger, as far as it lacks them."""
     for stage in stages:
         theirs = read_latest(target, stage)
         append_ledger(
@@ -160,8 +184,7 @@ def retire_old_rows(out: Location) -> bool:
         Whether there were such rows that still held.
     """
     newest: dict[tuple[str, str], LedgerRow] = {}
-    table = read_table(out, "ledger").sort_by("finished")
-    for row in map(LedgerRow.from_row, table.to_pylist()):
+    for row in map(LedgerRow.from_row, read_ledger(out).to_pylist()):
         newest[row.stage, row.key] = row
     stages = {
         stage

@@ -418,7 +418,13 @@ TABLES = {
             Column("status", TEXT, "done, empty, bad, dropped"),
             Column("error", TEXT),
             Column("path", TEXT, "of the published file, relative to the output folder"),
-            Column("finished", TIME),
+            Column("finished", TIME, "by the clock of the machine that did it"),
+            Column(
+                "number",
+                LONG,
+                "of the file that recorded it: of two rows of a stage and key the higher counts; "
+                "null, before all others, in rows of earlier releases",
+            ),
         ),
     ),
 }

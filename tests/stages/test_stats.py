@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import rasterio
 import shapely
 
-from lulc.config import ClassConf, Config, Period, RegionFile
+from lulc.config import ClassConf, Config, Period, RegionFile, TilingConf
 from lulc.errors import InputError
 from lulc.geo.coverage import fractions
 from lulc.geo.grid import Grid, outline
 from lulc.geo.tiling import Tiling
 from lulc.spark.context import StageContext, StageResult
+from lulc.spark.stages.rasters import rasters
 from lulc.spark.stages.stats import stats
 from lulc.stages import Selection
 from lulc.stats import regions, zonal
 from lulc.tables import arrays, ledger, store
 from tests.helpers.synthetic_predictions import LEGEND, random_tile, write_block
-from tests.helpers.synthetic_scenes import write_raster
 from tests.stats.test_regions import write
 
 TILING = Tiling("t", "EPSG:6933", 30.0, 64, 0.0, 5_000_000.0)
@@ -204,38 +206,48 @@ def test_no_predictions(spark, tmp_path):
         ask(spark, tmp_path)
 
 
-def test_transitions_are_of_the_rasters_that_follow_the_predictions(spark, tmp_path):
-    map_of(tmp_path)
-    grid = Grid(TILING.crs, TILING.grid(0, 0).transform, 256, 256)
-    layers = {}
-    for seed, period in enumerate("ab"):
-        layers[period] = np.random.default_rng(seed).choice(
-            np.array([*LEGEND.ids, 255], np.uint8), grid.shape
-        )
-        write_raster(tmp_path / f"rasters/{period}/r_0_0.tif", layers[period], grid, nodata=255)
-    region = write(tmp_path / "park.gpkg", [park()], "EPSG:6933")
-    run_periods = tuple(Period(p) for p in "ab")
+def test_transitions_are_of_rasters_of_the_present_predictions(spark, tmp_path):
+    tiling = Tiling("6933-30m-64", "EPSG:6933", 30.0, 64)
+    map_of(tmp_path, tiling)
+    grid = Grid(tiling.crs, tiling.grid(0, 0).transform, 256, 256)
+    ground = park(y=-3800.0)
+    region = write(tmp_path / "park.gpkg", [ground], "EPSG:6933")
+    legend = {c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes}
+    run = Config(
+        name="r",
+        scenes=(),
+        bands=("red",),
+        legend=legend,
+        regions=(region,),
+        periods=(Period("a"), Period("b")),
+        tiling=TilingConf("EPSG:6933", 30.0, 64, block=2),
+    )
+    context = StageContext(run, tmp_path, Selection(), lambda: spark)
 
     def transitions() -> list[dict[str, Any]]:
-        legend = {c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes}
-        run = Config(
-            name="r",
-            scenes=(),
-            bands=("red",),
-            legend=legend,
-            regions=(region,),
-            periods=run_periods,
-        )
-        stats(StageContext(run, tmp_path, Selection(), lambda: spark))
+        stats(context)
         return store.read_table(tmp_path, "transitions").to_pylist()
 
-    ledger.append_ledger(tmp_path, [ledger.LedgerRow("rasters", ledger.STAGE_KEY, "r1")])
     ledger.append_ledger(tmp_path, [ledger.LedgerRow("predict", ledger.STAGE_KEY, "p1")])
+    assert transitions() == []  # there are no rasters
+    assert rasters(context).done == 2
+    made = transitions()
+    # Sealed again, as after a run of some tiles: the predictions are the same.
+    ledger.append_ledger(tmp_path, [ledger.LedgerRow("predict", ledger.STAGE_KEY, "p1")])
+    assert rasters(context).done == 0
+    (store.table_folder(tmp_path, "class_areas") / "part-0.parquet").unlink()
+    assert transitions() == made
+    changed = next(iter(ledger.read_done(tmp_path, "predict").values()))
+    ledger.append_ledger(tmp_path, [replace(changed, fingerprint="changed")])
     assert transitions() == []  # the rasters are older than what was predicted
-    ledger.append_ledger(tmp_path, [ledger.LedgerRow("rasters", ledger.STAGE_KEY, "r2")])
+    rasters(context)
+    layers = {}
+    for period in "ab":
+        with rasterio.open(tmp_path / f"rasters/{period}/r_0_0.tif") as raster:
+            layers[period] = raster.read(1)
     found = {(r["from_id"], r["to_id"]): r["area_m2"] for r in transitions()}
     assert {(r["period_from"], r["period_to"]) for r in transitions()} == {("a", "b")}
-    shares = fractions(park(), grid)
+    shares = fractions(ground, grid)
     for i in LEGEND.ids:
         for j in LEGEND.ids:
             expected = shares[(layers["a"] == i) & (layers["b"] == j)].sum() * 900

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from lulc.config import TrainConf
@@ -59,6 +63,49 @@ def test_the_newest_ledger_row_of_a_key_counts(tmp_path: Path) -> None:
         "a": ("2", "bad"),
         "b": ("1", "done"),
     }
+
+
+def test_rows_are_ordered_by_the_ledger_and_not_by_clocks(tmp_path: Path) -> None:
+    ahead = datetime.now(UTC) + timedelta(hours=1)
+    ledger.append_ledger(tmp_path, [ledger.LedgerRow("tile", "a", "1", finished=ahead)])
+    ledger.append_ledger(tmp_path, [ledger.LedgerRow("tile", "a", "2")])
+    assert ledger.read_latest(tmp_path, "tile")["a"].fingerprint == "2"
+    # In one file rows follow one another.
+    again = [ledger.LedgerRow("tile", "a", "3", finished=ahead), ledger.LedgerRow("tile", "a", "4")]
+    ledger.append_ledger(tmp_path, again)
+    assert ledger.read_latest(tmp_path, "tile")["a"].fingerprint == "4"
+    assert [row["number"] for row in ledger.read_ledger(tmp_path).to_pylist()] == [1, 2, 3, 3]
+
+
+def test_rows_of_earlier_releases_come_first_by_their_time(tmp_path: Path) -> None:
+    soon = datetime.now(UTC) + timedelta(hours=1)
+    for name, fingerprint, finished in (("20260102T-b", "1", soon), ("20260103T-a", "0", None)):
+        row = ledger.LedgerRow("tile", "a", fingerprint)
+        row = row if finished is None else dataclasses.replace(row, finished=finished)
+        table = pa.Table.from_pylist([row.to_row()], schemas.LEDGER).drop_columns("number")
+        folder = store.table_folder(tmp_path, "ledger")
+        folder.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, folder / f"{name}.parquet")
+    assert ledger.read_latest(tmp_path, "tile")["a"].fingerprint == "1"
+    ledger.append_ledger(tmp_path, [ledger.LedgerRow("tile", "a", "2")])
+    assert ledger.read_latest(tmp_path, "tile")["a"] == dataclasses.replace(
+        ledger.read_latest(tmp_path, "tile")["a"], fingerprint="2", number=1
+    )
+    assert [r["fingerprint"] for r in ledger.read_ledger(tmp_path).to_pylist()] == ["0", "1", "2"]
+
+
+def test_many_processes_append_to_one_ledger(tmp_path: Path) -> None:
+    def append(writer: int) -> None:
+        for n in range(20):
+            ledger.append_ledger(tmp_path, [ledger.LedgerRow("tile", f"{writer}/{n}", "f")])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(append, range(4)))
+    rows = ledger.read_ledger(tmp_path).to_pylist()
+    assert [row["number"] for row in rows] == list(range(1, 81))
+    for writer in range(4):
+        mine = [row["key"] for row in rows if row["key"].startswith(f"{writer}/")]
+        assert mine == [f"{writer}/{n}" for n in range(20)]
 
 
 def test_tables_are_checked_column_by_column(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from lulc.spark.workers import map_units
 from lulc.tables import files, layout
 from lulc.tables.files import fingerprint_of
 from lulc.tables.layout import parse_block_key
-from lulc.tables.ledger import LedgerRow, read_done
+from lulc.tables.ledger import LedgerRow, read_done, read_seal
 from lulc.tables.store import read_table
 
 
@@ -34,18 +34,12 @@ def rasters(context: StageContext) -> StageResult:
     config, out = context.config, context.out
     if config.task == "detect":
         return detections(context)
-    # A raster's border must not cut a block of predictions: the group is rounded up to whole ones.
-    group = -(-config.rasters.group // config.tiling.block) * config.tiling.block
-    spec = RasterSpec(
-        out,
-        config.name,
-        make_tiling(config),
-        config.make_legend(),
-        group,
-        config.periods,
-        config.predict.probabilities,
-    )
+    spec = _make_spec(context)
     units = _units(context, spec)
+    if not units:
+        raise InputError(
+            f"{out} holds no predictions of tiling {spec.tiling.name!r}: run `lulc predict` first"
+        )
     paths = sorted(unit.path for unit in units if unit.path)
     periods = sorted({path.split("/")[1] for path in paths})
     mosaics = [place for period in periods for place in layout.mosaic_files(period)]
@@ -62,7 +56,7 @@ def rasters(context: StageContext) -> StageResult:
     write = partial(write_group, spec=spec)
     work = StageWork(
         "rasters",
-        fingerprint_of([unit.fingerprint for unit in units], spec.probabilities),
+        _fingerprint(units, spec),
         lambda bad: units,  # noqa: ARG005
         lambda todo: map_units(context, [unit.task for unit in todo], write, "rasters"),
         write_indexes,
@@ -73,6 +67,31 @@ def rasters(context: StageContext) -> StageResult:
     return run_incremental(context, work)
 
 
+def are_current(context: StageContext) -> bool:
+    """Return whether the class rasters are those of all predictions that there are."""
+    seal, spec = read_seal(context.out, "rasters"), _make_spec(context)
+    return seal is not None and seal.fingerprint == _fingerprint(_units(context, spec), spec)
+
+
+def _make_spec(context: StageContext) -> RasterSpec:
+    config = context.config
+    # A raster's border must not cut a block of predictions: the group is rounded up to whole ones.
+    group = -(-config.rasters.group // config.tiling.block) * config.tiling.block
+    return RasterSpec(
+        context.out,
+        config.name,
+        make_tiling(config),
+        config.make_legend(),
+        group,
+        config.periods,
+        config.predict.probabilities,
+    )
+
+
+def _fingerprint(units: Sequence[Unit], spec: RasterSpec) -> str:
+    return fingerprint_of([unit.fingerprint for unit in units], spec.probabilities)
+
+
 def _units(context: StageContext, spec: RasterSpec) -> list[Unit]:
     groups: dict[str, list[LedgerRow]] = defaultdict(list)
     periods = {period.name for period in spec.periods}
@@ -80,11 +99,6 @@ def _units(context: StageContext, spec: RasterSpec) -> list[Unit]:
         block = parse_block_key(key)
         if block.period in periods and block.tiling == spec.tiling.name:
             groups[group_key(block.period, *block.cell, spec.group)].append(row)
-    if not groups:
-        raise InputError(
-            f"{context.out} holds no predictions of tiling {spec.tiling.name!r}: "
-            "run `lulc predict` first"
-        )
     shared = [spec.legend, spec.name, spec.group, spec.tiling, spec.periods]
     units = []
     for key, rows in sorted(groups.items()):

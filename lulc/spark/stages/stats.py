@@ -26,10 +26,11 @@ from lulc.spark.incremental import run_whole
 from lulc.spark.measure import TILE_COLUMNS, Pairs, RegionAt, Rows, Tiles, measure
 from lulc.spark.parquet import read_parquet
 from lulc.spark.raster_stats import stats_of_rasters
+from lulc.spark.stages.rasters import are_current
 from lulc.stats import class_rasters, regions, zonal
 from lulc.stats.class_areas import MapTiles
 from lulc.stats.whole_map import whole_map_region
-from lulc.tables import layout, store
+from lulc.tables import files, layout, store
 from lulc.tables.arrays import grid_from
 from lulc.tables.files import file_identity, fingerprint_of
 from lulc.tables.ledger import LedgerRow, read_done, read_seal
@@ -90,6 +91,10 @@ def _of_predictions(context: StageContext) -> StageResult:
             scanned = class_rasters.scan_rasters(maps, legend=names)
             changes = measure_rasters(context, scanned, fingerprint)
             write_transitions(context, changes, region_set.table, names)
+        else:
+            # Those of before are of another map.
+            for name in ("transitions", "landscape"):
+                files.remove(out / layout.table_file(name))
         notes.append(coverage_note(context, region_set, measured.inside))
 
     result = run_whole(context, "stats", fingerprint, _CLASS_AREAS, write_tables)
@@ -109,8 +114,7 @@ def _own_rasters(context: StageContext) -> list[MapFiles]:
     # The run's class rasters if they are of the current predictions: of two periods or more, or of
     # any where landscapes are asked for.
     config = context.config
-    rasters, predictions = (read_seal(context.out, stage) for stage in ("rasters", "predict"))
-    if rasters is None or predictions is None or rasters.finished < predictions.finished:
+    if read_seal(context.out, "predict") is None or not are_current(context):
         return []
     folder = context.out / layout.RASTERS
     maps = [MapFiles(str(folder / p.name / "*.tif"), p.name) for p in config.periods]
