@@ -424,7 +424,15 @@ class PredictConf:
     probabilities: Flag = False
     """Whether class probabilities are written too, as rasters with a band per class."""
     precision: Precision = "auto"
-    """Precision of the network, as in `train.precision`."""
+    """Precision of the network: `float32`, `bfloat16`, or the one that suits the machine (`auto`),
+    which is float16 on GPUs that do not compute in bfloat16."""
+    gpu: Annotated[Number, Field(gt=0, le=1)] | None = dataclasses.field(
+        default=None, compare=False
+    )
+    """Share of a GPU that Spark reserves for each task of `predict` on executors that have GPUs
+    (`spark.executor.resource.gpu.amount`), such as 0.25 for four tasks on one. Default:
+    `spark.task.resource.gpu.amount`; where Spark knows of no GPUs, tasks share those of their
+    machine in turn. It does not change the result."""
     score: Annotated[Number, Field(ge=0, lt=1)] = 0.25
     """Least score of a detection."""
     overlap: Annotated[Number, Field(gt=0, lt=1)] = 0.5

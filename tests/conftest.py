@@ -42,6 +42,7 @@ _FIRST = (
     "stages/test_train.py",
     "test_examples.py",
     "inference/test_predictor.py",
+    "stages/test_gpus.py",
     "stages/test_cluster.py",
 )
 """Long files first, so that no process is left with one at the end; the cluster when the run that
@@ -50,6 +51,7 @@ it needs is made."""
 _SPARK_FIXTURES = {"spark", "done"}
 _SPARK_FILES = {
     "stages/test_cluster.py",
+    "stages/test_gpus.py",
     "stages/test_tune.py",
     "test_examples.py",
     "test_notebooks.py",

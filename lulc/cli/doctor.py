@@ -132,10 +132,12 @@ def _check_memory() -> Check:
 
 
 def _check_gpu() -> Check:
-    from lulc.models.device import choose_device
+    from lulc.models.device import gpus_in_view
 
-    if choose_device().type != "cpu":
-        return Check("gpu", "works", "training and prediction use it")
+    gpus = gpus_in_view()
+    if gpus:
+        names = ", ".join(f"{number}: {name}" for number, (name, _) in enumerate(gpus))
+        return Check("gpu", "works", f"{names}; training and prediction use them")
     return Check("gpu", "lacks", "none: training and prediction use the processor")
 
 

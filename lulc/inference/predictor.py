@@ -302,7 +302,9 @@ def use_one_core() -> None:
 
 
 def load(folder: Path) -> Predictor:
-    """Load the predictor of a model folder, which this process keeps until the files change.
+    """Load the predictor of a model folder, on the GPU that this process computes on.
+
+    The process keeps it until the files change.
 
     Scripts beside registered models call it, also as `lulc.predict.load`: its name must stay.
 
@@ -325,7 +327,7 @@ def load(folder: Path) -> Predictor:
             f"{folder} holds no model: it must have {WEIGHTS} and {CONTRACT}; `lulc train` makes "
             "one"
         )
-    return _load(folder, stamps)
+    return _load(folder, stamps, choose_device())
 
 
 def load_all(folders: Sequence[Path]) -> Predictor:
@@ -369,7 +371,7 @@ def _check_same(first: Contract, other: Contract) -> None:
 
 
 @lru_cache(maxsize=8)
-def _load(folder: Path, _stamps: tuple[int, ...]) -> Predictor:
+def _load(folder: Path, _stamps: tuple[int, ...], device: torch.device) -> Predictor:
     contract = read_contract(folder / CONTRACT)
     if contract.model not in MODELS:
         raise InputError(
@@ -386,7 +388,6 @@ def _load(folder: Path, _stamps: tuple[int, ...]) -> Predictor:
     with read_guard(f"the model in {folder}", remedy):
         net = MODELS[contract.model].build(band_count, class_count, **contract.architecture)
         net.load_state_dict(load_file(folder / WEIGHTS))
-    device = choose_device()
     folded = fold_norms(net.eval(), band_count, contract.multiple, contract.task)
     folded = folded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Predictor(contract, folded, device)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 from collections.abc import Iterator
 from typing import Literal
 
 import torch
+
+from lulc.models.gpus import own_gpu
 
 # Numbers of glibc's settings in malloc.h: the smallest allocation that gets a mapping of its own,
 # and how much free memory goes back to the system.
@@ -16,32 +17,51 @@ _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 
 
 def choose_device() -> torch.device:
-    """Return this process's GPU, or the CPU where there is none.
+    """Return the GPU that this process computes on, as `lulc.models.gpus` chooses it, or the CPU.
 
     Returns:
-        GPU number `LOCAL_RANK` where several processes share a machine, else the first.
+        The device; the CPU where torch sees no GPU.
     """
-    if torch.cuda.is_available():
-        rank = int(os.environ.get("LOCAL_RANK", "0"))
-        return torch.device("cuda", rank % torch.cuda.device_count())
-    return torch.device("cpu")
+    position = own_gpu([uuid for _, uuid in gpus_in_view()])
+    return torch.device("cpu") if position is None else torch.device("cuda", position)
+
+
+def gpus_in_view() -> list[tuple[str, str]]:
+    """Return the name and the UUID of every GPU that torch sees, in CUDA's order."""
+    if not torch.cuda.is_available():
+        return []
+    found = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    return [(gpu.name, str(gpu.uuid)) for gpu in found]
 
 
 def autocast(
-    precision: Literal["auto", "float32", "bfloat16"], device: torch.device
+    precision: Literal["auto", "float32", "bfloat16"],
+    device: torch.device,
+    gradients: bool = True,
 ) -> torch.autocast:
     """Return the context to run a network in.
 
+    Args:
+        precision: as in the run file.
+        device: that the network is on.
+        gradients: whether it is trained. In float16 small gradients vanish, so that `auto` takes
+            it for mapping alone.
+
     Returns:
-        Autocast to bfloat16 where it is set, or where `auto` finds hardware for it; else float32.
+        Autocast to bfloat16 where it is set, or where `auto` finds hardware for it; to float16
+        where `auto` finds a GPU without; else float32.
     """
     has_bfloat16 = (
-        torch.cuda.is_bf16_supported()
+        # Emulated it would be slower than float32.
+        torch.cuda.is_bf16_supported(including_emulation=False)
         if device.type == "cuda"
         else torch.cpu._is_avx512_bf16_supported()
     )
-    enabled = precision == "bfloat16" or (precision == "auto" and has_bfloat16)
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    if precision == "bfloat16" or (precision == "auto" and has_bfloat16):
+        return torch.autocast(device.type, torch.bfloat16)
+    if precision == "auto" and device.type == "cuda" and not gradients:
+        return torch.autocast("cuda", torch.float16)
+    return torch.autocast(device.type, enabled=False)
 
 
 def reuse_memory() -> None:

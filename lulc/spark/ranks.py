@@ -7,17 +7,23 @@ import logging
 import os
 import re
 import threading
-from collections.abc import Iterator, Mapping
+import uuid
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import SparkSession
 
 from lulc import errors, progress
 from lulc.errors import LulcError
 from lulc.spark.context import StageContext
+from lulc.spark.gpus import executors_have_gpus, is_local, ranks_have_gpus
 
 if TYPE_CHECKING:
     from lulc.training.fit import TrainResult
     from lulc.training.setup import TrainJob
+
+_TRAINING = "LULC_TRAINING"
 
 _METRIC_LABELS = {
     "loss": "loss",
@@ -32,39 +38,75 @@ _METRIC_LABELS = {
 def launch(context: StageContext, job: TrainJob) -> TrainResult:
     """Train, and return what rank 0 does.
 
-    Ranks are processes of this machine under a local master, else Spark tasks that run all at once.
     One rank on this machine's cores is this process: another takes as long to begin as a small
     training to end. The memory of a GPU is had back only when the process ends.
 
     Raises:
         LulcError: of the kind and with the message of the rank that failed.
+        UsageError: Spark reserves a part of a GPU for a rank, or several.
     """
-    from pyspark.ml.torch.distributor import TorchDistributor
-
     from lulc.models.device import choose_device
     from lulc.training.fit import fit
 
-    cluster = context.spark().sparkContext
-    is_local = re.fullmatch(r"local(\[.*\])?", cluster.master or "") is not None
-    if is_local and job.train.ranks == 1 and choose_device().type == "cpu":
-        with _epochs_told(job.folder):
+    spark, ranks = context.spark(), job.train.ranks
+    with _epochs_told(job.folder):
+        if is_local(spark) and ranks == 1 and choose_device().type == "cpu":
             return fit(job)
-    gpus_a_task = int(cluster.getConf().get("spark.task.resource.gpu.amount", "0") or 0)
-    use_gpu = not is_local and gpus_a_task > 0
-    distributor = TorchDistributor(job.train.ranks, local_mode=is_local, use_gpu=use_gpu)
+        result: TrainResult | None = run_ranks(spark, ranks, fit, job)
+    assert result is not None  # rank 0 always returns one
+    return result
+
+
+def run_ranks(spark: SparkSession, ranks: int, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in ranks that run all at once, and return what rank 0 gives.
+
+    Ranks are processes of this machine under a local master, else Spark tasks; each sees just the
+    GPU that Spark reserves for it, and none where Spark reserves none.
+
+    Args:
+        spark: the session.
+        ranks: how many.
+        work: a module's function, called in each with torchrun's environment.
+        arguments: of the function.
+
+    Raises:
+        LulcError: of the kind and with the message of the rank that failed.
+        UsageError: Spark reserves a part of a GPU for a rank, or several.
+    """
+    from pyspark.ml.torch.distributor import TorchDistributor
+
+    local = is_local(spark)
+    use_gpu = not local and ranks_have_gpus(spark)
+    if not (local or use_gpu) and executors_have_gpus(spark):
+        progress.say(
+            "training uses the executors' processors: set spark.task.resource.gpu.amount=1 to "
+            "train on their GPUs"
+        )
+    distributor = TorchDistributor(ranks, local_mode=local, use_gpu=use_gpu)
     logging.getLogger("TorchDistributor").setLevel(logging.WARNING)
     # What ranks print is repeated in the error when they fail; until then it is noise.
     with (
-        _epochs_told(job.folder),
+        _own_workers(spark),
         open(os.devnull, "w") as nowhere,
         contextlib.redirect_stdout(nowhere),
     ):
         try:
-            result: TrainResult | None = distributor.run(fit, job)
+            return distributor.run(work, *arguments)
         except Exception as error:
             raise _error_of_rank(str(error)) from error
-    assert result is not None  # rank 0 always returns one
-    return result
+
+
+@contextlib.contextmanager
+def _own_workers(spark: SparkSession) -> Iterator[None]:
+    # Spark starts Python workers of their own for tasks with another environment. The workers of
+    # ranks keep the CUDA_VISIBLE_DEVICES of their first task: later tasks, of this training or of
+    # predict, would see that GPU alone, or none.
+    environment = spark.sparkContext.environment
+    environment[_TRAINING] = uuid.uuid4().hex
+    try:
+        yield
+    finally:
+        del environment[_TRAINING]
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:

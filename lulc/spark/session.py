@@ -31,6 +31,8 @@ ICEBERG = ("org.apache.iceberg:iceberg-spark-runtime-4.0_2.13:1.10.1",)
 WORKER_ENVIRONMENT = {
     # A JP2 cut short reads as success when several threads decode it.
     "GDAL_NUM_THREADS": "1",
+    # Spark's addresses are nvidia-smi's numbers, which go by the bus.
+    "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
     "GDAL_CACHEMAX": "256",
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "OMP_NUM_THREADS": "1",

@@ -71,7 +71,8 @@ def tune(
             for settings, candidate in candidates
         ]
     keys = [{"number": number} for number in range(len(trials))]
-    rows = map_keys(context, keys, partial(_try, trials=trials), schemas.TRIALS, "trials")
+    work = partial(_try, trials=trials)
+    rows = map_keys(context, keys, work, schemas.TRIALS, "trials", gpu=None)
     table = pa.Table.from_pylist(rows, schemas.TRIALS)
     store.write_table(context.out, "trials", table)
     log_trials(context.config, context.out, rows)

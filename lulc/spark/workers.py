@@ -15,7 +15,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from lulc import progress
+from lulc.models.gpus import work_as_task
 from lulc.spark.context import StageContext
+from lulc.spark.gpus import gpu_profile, task_gpus
 from lulc.tables.ledger import LedgerRow
 from lulc.tables.schemas import LEDGER
 
@@ -34,6 +36,7 @@ def map_keys[Key](
     work: Callable[[Key], Iterable[Row]],
     schema: pa.Schema,
     label: str,
+    gpu: float | None = 0,
 ) -> list[dict[str, Any]]:
     """Return the rows that `work` gives for every key, one Spark task a key.
 
@@ -43,27 +46,33 @@ def map_keys[Key](
         work: a module's function or a partial of one; it gets a key and returns rows of `schema`.
         schema: the schema of the rows.
         label: what the progress bar says.
+        gpu: share of a GPU that Spark reserves for a task, as `gpu_profile` takes it.
+
+    Raises:
+        UsageError: a share of a GPU is asked for of executors without.
     """
     if not keys:
         return []
     spark = context.spark()
+    profile = gpu_profile(spark, gpu)
     record: Any = type(keys[0]) if is_dataclass(keys[0]) else None
     # A range has exactly one row a partition; the keys themselves travel once a worker, as Arrow.
     sent = spark.sparkContext.broadcast(pa.Table.from_pylist([_flatten(key) for key in keys]))
 
     def batches(incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in incoming:
-            for number in batch.column(0).to_pylist():
-                key = sent.value.slice(number, 1).to_pylist()[0]
-                rows = work(record(**key) if record else key)
-                yield pa.RecordBatch.from_pylist([dict(row) for row in rows], schema)
+        with work_as_task(task_gpus()):
+            for batch in incoming:
+                for number in batch.column(0).to_pylist():
+                    key = sent.value.slice(number, 1).to_pylist()[0]
+                    rows = work(record(**key) if record else key)
+                    yield pa.RecordBatch.from_pylist([dict(row) for row in rows], schema)
         _forget_archives()
         _spare_collector()
 
     try:
         with progress.spark(spark.sparkContext, len(keys), label):
             numbers = spark.range(0, len(keys), 1, len(keys))
-            frame = numbers.mapInArrow(batches, from_arrow_schema(schema))
+            frame = numbers.mapInArrow(batches, from_arrow_schema(schema), profile=profile)
             rows: list[dict[str, Any]] = frame.toArrow().to_pylist()
             return rows
     finally:
@@ -71,7 +80,11 @@ def map_keys[Key](
 
 
 def map_units[Key](
-    context: StageContext, keys: Sequence[Key], work: UnitWork[Key], label: str
+    context: StageContext,
+    keys: Sequence[Key],
+    work: UnitWork[Key],
+    label: str,
+    gpu: float | None = 0,
 ) -> list[LedgerRow]:
     """Return the ledger rows that `work` gives for every key, one Spark task a key.
 
@@ -80,6 +93,7 @@ def map_units[Key](
         keys: as `map_keys` takes them.
         work: see UnitWork; the number of the task's attempt is added to its rows.
         label: what the progress bar says.
+        gpu: as `map_keys` takes it.
     """
 
     def rows_of_unit(key: Key) -> list[Row]:
@@ -87,7 +101,7 @@ def map_units[Key](
         attempt = task.attemptNumber() if task else 0
         return [replace(row, attempt=attempt).to_row() for row in work(key)]
 
-    rows = map_keys(context, keys, rows_of_unit, LEDGER, label)
+    rows = map_keys(context, keys, rows_of_unit, LEDGER, label, gpu)
     return [LedgerRow.from_row(row) for row in rows]
 
 

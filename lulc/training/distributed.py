@@ -62,6 +62,9 @@ def join_ranks() -> World:
     """
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     device = choose_device()
+    if device.type == "cuda":
+        # NCCL passes objects through the current GPU, which would be the first in every rank.
+        torch.cuda.set_device(device)
     hosts: list[Any] = [socket.gethostname()] * size
     if size > 1:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -18,19 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lulc import config, runfile
-from lulc.chips import chip
-from lulc.chips.chip import Chip
 from lulc.config import PredictConf
 from lulc.errors import InputError
 from lulc.geo.tiling import Tiling
 from lulc.inference import blocks, windows
-from lulc.inference.blocks import InferenceSpec
 from lulc.inference.predictor import _largest, fold_norms, load
 from lulc.legend import NODATA
 from lulc.models import package
 from lulc.models.contract import Contract, read_contract
-from lulc.models.package import CONTRACT, WEIGHTS, ModelRef
+from lulc.models.package import CONTRACT, WEIGHTS
 from lulc.models.tasks.augment import reduce, standardise
 from lulc.models.tasks.segment import SEGMENT
 from lulc.models.tasks.task import Batch, Scaling
@@ -38,14 +34,22 @@ from lulc.spark.context import StageContext
 from lulc.stages import Selection
 from lulc.tables import arrays, files, ledger, store
 from tests.helpers import untrained_model as untrained
+from tests.helpers.synthetic_chips import (
+    EXACT,
+    TILING,
+    cut_chips,
+    make_run,
+    make_spec,
+    note_block,
+    texture,
+    write_chips,
+)
 from tests.helpers.tiny_samples import BANDS, LEGEND
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-EXACT = PredictConf(precision="float32")
 SCALING = (1.0,) * 2, (0.0,) * 2
-TILING = Tiling("6933-10m-64", "EPSG:6933", 10.0, 64)
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +63,6 @@ def _threads() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def texture(
-    height: int, width: int, dates: int = 1, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Smooth noisy pixels (T, C, H, W) uint16; valid (T, H, W) with a hole and clouds."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.normal(untrained.MEAN, untrained.STD, (dates, 2, height // 8 + 1, width // 8 + 1))
-    image = coarse.repeat(8, 2).repeat(8, 3)[..., :height, :width] + rng.normal(
-        0, 200, (dates, 2, height, width)
-    )
-    valid = rng.random((dates, height, width)) > 0.1
-    valid[:, height // 3 : height // 2, width // 3 : width // 2] = False
-    return np.where(valid[:, None], image.clip(1, 9000), 0).astype(np.uint16), valid
 
 
 def plain_map(folder: Path, image: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -233,59 +223,6 @@ def test_a_model_is_kept_while_its_files_stay_and_refused_when_they_are_none(
         load(folder)
 
 
-def cut_chips(
-    image: np.ndarray,
-    valid: np.ndarray,
-    cells: list[tuple[int, int]],
-    halo: int,
-    tiling: Tiling = TILING,
-    **changes: Any,
-) -> list[Chip]:
-    """Chips of a scene that lies at the tiling's origin, 0 and not valid beyond it."""
-    pad = [(0, 0)] * (image.ndim - 2) + [(halo, halo + tiling.size)] * 2
-    image, valid = np.pad(image, pad), np.pad(valid, pad[1:])
-    made = []
-    for col, row in cells:
-        area = np.s_[..., row * tiling.size :, col * tiling.size :]
-        side = tiling.size + 2 * halo
-        parts = image[area][..., :side, :side], valid[area][..., :side, :side]
-        plain: dict[str, Any] = {
-            "bands": BANDS,
-            "scales": (1.0,) * 2,
-            "offsets": (0.0,) * 2,
-            "grid": tiling.grid(col, row, halo),
-        }
-        plain |= {
-            "tile_id": tiling.tile_id(col, row),
-            "period": "p",
-            "source": "s",
-            "scene_ids": ("a",),
-            "datetimes": (),
-        }
-        made.append(
-            Chip(**(plain | changes), halo=halo, pixels=parts[0], valid=parts[1], clear=1.0)
-        )
-    return made
-
-
-def write_chips(out: Path, name: str, made: list[Chip]) -> dict[str, str]:
-    """The key of a block whose chips are these."""
-    path = f"tables/chips/p.{name}.f{name}.parquet"
-    chip.write_chips(out / path, made, {})
-    return {
-        "key": f"p/{TILING.name}/{name}",
-        "path": path,
-        "checksum": files.checksum(out / path),
-        "fingerprint": f"f{name}",
-    }
-
-
-def make_spec(out: Path, model: Path, how: PredictConf = EXACT) -> InferenceSpec:
-    return InferenceSpec(
-        out, ModelRef("untrained", "local", model, package.model_checksum(model)), how
-    )
-
-
 @pytest.mark.parametrize(("size", "halo", "span"), [(64, 80, 2), (64, 32, 3), (48, 76, 1)])
 def test_blocks_of_tiles_together_are_the_map_of_the_whole_scene(
     model: Path, tmp_path: Path, size: int, halo: int, span: int
@@ -367,7 +304,7 @@ def test_chips_that_are_not_what_was_published_are_a_bad_row(model: Path, tmp_pa
         ({"grid": Tiling("t", "EPSG:6933", 30.0, 64).grid(0, 0, 16)}, "pixels of 30 m"),
     ],
 )
-def test_chips_that_break_the_contract_stop_the_run(
+def test_chips_that_break_the_contract_stop_themake_run(
     model: Path, tmp_path: Path, changes: dict[str, Any], message: str
 ) -> None:
     key = write_chips(tmp_path, "0_0", cut_chips(*texture(64, 64), [(0, 0)], 16, **changes))
@@ -393,25 +330,6 @@ def test_another_process_writes_the_same_bytes(model: Path, tmp_path: Path) -> N
     assert (outs[0] / str(row.path)).read_bytes() == (outs[1] / str(row.path)).read_bytes()
 
 
-def _run(**changes: Any) -> config.Config:
-    raw: dict[str, Any] = {
-        "name": "untrained",
-        "scenes": [{"path": "archive"}],
-        "bands": BANDS,
-        "legend": {c.id: {"name": c.name, "colour": c.colour} for c in LEGEND.classes},
-        "tiling": {"resolution": 10, "size": 64, "halo": 16, "block": 2},
-        "samples": {"size": 64},
-        "periods": [{"name": "p"}],
-        "predict": {"precision": "float32"},
-    }
-    return runfile.parse_run(raw | changes, Path("/nowhere"))
-
-
-def _note(out: Path, key: dict[str, str]) -> None:
-    rest = {"path": key["path"], "checksum": key["checksum"]}
-    ledger.append_ledger(out, [ledger.LedgerRow("tile", key["key"], key["fingerprint"], **rest)])
-
-
 def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
     tmp_path: Path, spark: SparkSession
 ) -> None:
@@ -429,8 +347,8 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
         for col in (0, 2)
     ]
     for key in keys:
-        _note(out, key)
-    context = StageContext(_run(), out, Selection(), lambda: spark)
+        note_block(out, key)
+    context = StageContext(make_run(), out, Selection(), lambda: spark)
     idle = replace(context, spark=lambda: pytest.fail("Spark was started"))
     first = stage(context)
     assert (first.skipped, first.done, first.bad) == (0, 2, 0)
@@ -450,7 +368,7 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
     for file in store.table_folder(out, "ledger").glob("*.parquet"):
         file.unlink()
     for key in keys:
-        _note(out, key)
+        note_block(out, key)
     assert (stage(idle).skipped, stage(idle).done) == (2, 0)
     assert {r.checksum for r in ledger.read_latest(out, "predict").values() if r.path} == {
         files.checksum(p) for p in table.glob("*.parquet")
@@ -466,7 +384,7 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
 
     # A legend or bands that are not the model's.
     with pytest.raises(InputError, match="legend"):
-        stage(replace(idle, config=_run(legend={7: {"name": "snow", "colour": "#ffffff"}})))
+        stage(replace(idle, config=make_run(legend={7: {"name": "snow", "colour": "#ffffff"}})))
 
     # Another model redoes all; chips that were damaged meanwhile
     # have no map, and the old map is not used.

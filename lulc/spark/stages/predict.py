@@ -47,7 +47,9 @@ def predict(context: StageContext) -> StageResult:
         "predict",
         fingerprint_of(sorted((unit.key, unit.path) for unit in units)),
         lambda bad: units,  # noqa: ARG005
-        lambda todo: map_units(context, [unit.task for unit in todo], map_block, "predict"),
+        lambda todo: map_units(
+            context, [unit.task for unit in todo], map_block, "predict", config.predict.gpu
+        ),
         table=table,
         is_of_selection=True,
     )
