@@ -124,27 +124,27 @@ def spark(context: Any, total: int, label: str) -> Iterator[None]:
     context.setJobGroup(group, label)
     ended = threading.Event()
 
-    def watch(show: Callable[[int, int], None]) -> None:
+    def count() -> tuple[int, int]:
         tracker = context.statusTracker()
+        infos = [
+            tracker.getStageInfo(stage)
+            for job in tracker.getJobIdsForGroup(group)
+            for stage in getattr(tracker.getJobInfo(job), "stageIds", ())
+        ]
+        stages = [info for info in infos if info is not None]
+        done = max((stage.numCompletedTasks for stage in stages), default=0)
+        return min(total, done), sum(stage.numFailedTasks for stage in stages)
+
+    def watch(show: Callable[[int, int], None]) -> None:
         while not ended.wait(_POLL_S):
-            infos = [
-                tracker.getStageInfo(stage)
-                for job in tracker.getJobIdsForGroup(group)
-                for stage in getattr(tracker.getJobInfo(job), "stageIds", ())
-            ]
-            stages = [info for info in infos if info is not None]
-            if stages:
-                show(
-                    min(total, max(stage.numCompletedTasks for stage in stages)),
-                    sum(stage.numFailedTasks for stage in stages),
-                )
+            show(*count())
 
     with bar(total, label) as show:
         watcher = threading.Thread(target=watch, args=(show,), daemon=True)
         watcher.start()
         try:
             yield
-            show(total, 0)
+            show(total, count()[1])
         finally:
             ended.set()
             watcher.join()

@@ -3,90 +3,31 @@
 from __future__ import annotations
 
 import http.client
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote
 
 from moto.server import ThreadedMotoServer
 
-
-@dataclass
-class Faults:
-    """Faults to inject: every `each`-th request is answered 503 (1: all, 0: none); counts."""
-
-    each: int = 0
-    asked: int = 0
-    failed: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def next_fails(self) -> bool:
-        with self._lock:
-            self.asked += 1
-            fails = bool(self.each) and self.asked % self.each == 0
-            self.failed += fails
-            return fails
+from tests.helpers.faulty_proxy import Faults, faulty_proxy
 
 
 @contextmanager
-def serve(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """Run a local HTTP server with this handler and give its host:port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+def object_store() -> Iterator[str]:
+    """Run moto's S3 and give its host:port."""
+    store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    store.start()
     try:
-        yield f"127.0.0.1:{server.server_address[1]}"
+        yield ":".join(map(str, store.get_host_and_port()))
     finally:
-        server.shutdown()
-        server.server_close()
+        store.stop()
 
 
 @contextmanager
 def faulty_store() -> Iterator[tuple[str, Faults]]:
     """Run moto's S3 behind a proxy and give the proxy's host:port and the faults to inject."""
-    store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    store.start()
-    host, port = store.get_host_and_port()
-    faults = Faults()
-
-    class Proxy(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def pass_on(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length") or 0))
-            if faults.next_fails():
-                self.send_response(503)
-                self.send_header("content-length", "0")
-                self.end_headers()
-                return
-            connection = http.client.HTTPConnection(host, port, timeout=30)
-            connection.request(self.command, self.path, body, dict(self.headers))
-            answer = connection.getresponse()
-            content = answer.read()
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
-                if name.lower() not in ("transfer-encoding", "connection", "content-length"):
-                    self.send_header(name, value)
-            self.send_header(
-                "content-length", answer.getheader("content-length") or str(len(content))
-            )
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(content)
-            connection.close()
-
-        do_GET = do_HEAD = do_PUT = do_POST = pass_on  # noqa: N815
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    try:
-        with serve(Proxy) as place:
-            yield place, faults
-    finally:
-        store.stop()
+    with object_store() as server, faulty_proxy(server) as (place, faults):
+        yield place, faults
 
 
 def fill_bucket(place: str, files: Mapping[str, bytes]) -> None:

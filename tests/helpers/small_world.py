@@ -108,6 +108,17 @@ def lulc(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedPro
     )
 
 
+def clean_run(folder: Path) -> tuple[World, Path]:
+    """Return a world below a folder and the output folder of one whole run of it, made once."""
+    root, out = folder / "world", folder / "world" / "out"
+    if (out / "report.html").exists():
+        return open_world(root), out
+    world = make_world(root)
+    process = lulc("run", world.run, "--out", out)
+    assert process.returncode == 0, process.stderr
+    return world, out
+
+
 def environment() -> dict[str, str]:
     """Return the environment variables of an activated virtual environment."""
     return os.environ | {

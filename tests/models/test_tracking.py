@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,6 +26,7 @@ from lulc.models.package import CONTRACT, MLM_ITEM, WEIGHTS
 from lulc.report.training import draw_confusion
 from lulc.runfile import parse_run
 from tests.helpers import tiny_samples as toy
+from tests.helpers.tracking_server import tracking_server
 from tests.test_paths import AWKWARD
 
 ARCHITECTURE = {"encoder": "resnet18", "depth": 3, "decoder": [16, 8, 8], "dropout": 0.0}
@@ -246,60 +242,13 @@ def test_a_dead_server_stops_nothing_unless_it_is_required(
         registry.resolve("models:/toy@champion", tmp_path, dead)
 
 
-@contextlib.contextmanager
-def _server(folder: Path) -> Iterator[str]:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
-    uri = f"http://127.0.0.1:{port}"
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/server.db",
-        "--artifacts-destination",
-        str(folder / "artifacts"),
-    ]
-    with open(folder / "server.log", "wb") as log:
-        environment = os.environ | {
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"
-        }  # it would start processes of its own
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, cwd=folder, env=environment, start_new_session=True
-        )
-    try:
-        for _ in range(240):
-            with (
-                contextlib.suppress(OSError),
-                urllib.request.urlopen(f"{uri}/health", timeout=2) as answer,
-            ):
-                if answer.status == 200:
-                    break
-            assert process.poll() is None, (folder / "server.log").read_text()
-            time.sleep(0.5)
-        yield uri
-    finally:
-        os.killpg(process.pid, 15)
-        process.wait(30)
-
-
 def test_a_tracking_server_takes_the_model_that_was_kept_while_it_was_down(
     dead: str, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     training = make_training(tmp_path / "made")
     tracking.log_training(make_run(dead), out, training)
-    with _server(tmp_path) as uri:
+    with tracking_server(tmp_path) as uri:
         run = make_run(uri)
         assert tracking.reachable(run, out)
         assert registry.find_version(run, out, "f1") is None

@@ -22,7 +22,7 @@ from lulc.raster import reader
 from lulc.runfile import parse_run
 from lulc.sources import registry
 from lulc.sources.search import find_scenes
-from tests.helpers.object_stores import serve
+from tests.helpers.faulty_proxy import serve
 
 # Tiles of 480 m by 720 m, each with its own pixels of 5 m.
 GRID = Grid("EPSG:2193", (5.0, 0.0, 1_760_000.0, 0.0, -5.0, 5_920_000.0), 144, 96)

@@ -31,7 +31,7 @@ from lulc.runfile import parse_run, read_run
 from lulc.sources import area, registry, search
 from lulc.sources.http import connect
 from lulc.sources.search import _boxes, _clean, _cloud_filter, find_scenes
-from tests.helpers.object_stores import serve
+from tests.helpers.faulty_proxy import serve
 from tests.helpers.synthetic_scenes import UTM33, write_raster
 
 SECRET = "SECRET0123"

@@ -151,28 +151,6 @@ def test_a_killed_worker_changes_nothing(copied: Path, small: World) -> None:
     assert world.files(copied, "tables/predictions/*.parquet") == clean
 
 
-def test_a_killed_driver_loses_at_most_what_was_under_way(copied: Path, small: World) -> None:
-    clean = world.files(copied, "tables/chips/*.parquet")
-    shutil.rmtree(copied / "tables" / "chips")
-    running = subprocess.Popen(
-        [world.SCRIPTS / "lulc", "tile", small.run, "--out", copied],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while running.poll() is None and len(list((copied / "tables" / "chips").glob("*.parquet"))) < 3:
-        time.sleep(0.02)
-    family = [*psutil.Process(running.pid).children(recursive=True), psutil.Process(running.pid)]
-    for process in family:
-        process.send_signal(signal.SIGKILL)
-    running.communicate()
-    # A worker may publish one more file before the signal reaches it.
-    assert not psutil.wait_procs(family, timeout=60)[1]
-    remaining = len(list((copied / "tables" / "chips").glob("[!.]*.parquet")))
-    found = stages(world.lulc("tile", small.run, "--out", copied, "--json"))["tile"]
-    assert found["done"] == len(clean) - remaining
-    assert world.files(copied, "tables/chips/[!.]*.parquet") == clean
-
-
 def test_a_file_cut_short_is_left_out_counted_and_limited(
     small: World, tmp_path: Path, spark: SparkSession
 ) -> None:

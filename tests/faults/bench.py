@@ -1,0 +1,144 @@
+"""What every case stands on: the small world, a clean run of it, and comparison with that run."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lulc.stages import STAGES
+from tests.faults.commands import Ended, Running
+from tests.faults.places import Folder, Place, match_names
+from tests.helpers.small_world import World
+
+CORES = 2
+"""Of the session that the small world's run file asks for."""
+
+_OF_STAGE: Mapping[str, tuple[str, ...]] = {
+    "index": ("tables/scenes/*",),
+    "tile": ("tables/chips/*",),
+    "samples": ("tables/samples/*",),
+    "train": ("models/*.safetensors",),
+    "predict": ("tables/predictions/*",),
+    "rasters": ("rasters/*", "confidence/*"),
+    "stats": ("tables/class_areas/*", "tables/regions/*"),
+    "evaluate": ("tables/accuracy/*", "tables/confusion/*"),
+}
+"""The files by which a run is held against the clean one, byte for byte."""
+
+_OF_NO_STAGE = ("mlflow.db", "mlartifacts/*", "config.yaml", "checkpoints/*", "models/*")
+_TIMES = ("seconds", "attempt", "finished")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table."""
+
+    fault: str
+    stage: str
+    store: str
+    redone: str = "-"
+    equal: bool | None = None
+    """Whether the output is that of a clean run; None where the fault leaves none to compare."""
+    wrong: tuple[str, ...] = ()
+    """What is not as it must be."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether all is as it must be."""
+        return not self.wrong and self.equal is not False
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The small world, its clean run, and room for the runs under test."""
+
+    world: World
+    clean: Path
+    """The output folder of the clean run."""
+    room: Path
+    """An empty folder for this case."""
+    _made: list[Running] = field(default_factory=list)
+
+    def folder(self, name: str = "out") -> Folder:
+        """Return an output folder that is not there yet."""
+        return Folder(self.room / name)
+
+    def start(self, place: Place, *arguments: object, first: tuple[object, ...] = ()) -> Running:
+        """Start `lulc VERB RUN --out PLACE …`; the first of the arguments is the verb."""
+        verb, *others = arguments
+        log = self.room / f"{len(self._made)}.{verb}.log"
+        asked = (verb, self.world.run, "--out", place.out, *others)
+        running = Running(log, *asked, environment=place.environment, first=first)
+        self._made.append(running)
+        return running
+
+    def carry_out(self, place: Place, *arguments: object, **how: object) -> Ended:
+        """Run a command as `start` does, to its end."""
+        return self.start(place, *arguments, **how).end()
+
+    def seed(self, place: Place, before: str) -> None:
+        """Fill a place with what the clean run had made before a stage began."""
+        earlier = tuple(STAGES)[: tuple(STAGES).index(before)]
+        patterns = [pattern for stage in earlier for pattern in _OF_STAGE.get(stage, ())]
+        if "train" in earlier:
+            patterns += _OF_NO_STAGE
+        place.fill(self.clean, tuple(patterns))
+        for name in match_names(self.clean, ("tables/ledger/*",)):
+            stages = pq.read_table(self.clean / name, columns=["stage"])["stage"].to_pylist()
+            if set(stages) <= set(earlier):
+                place.fill(self.clean, (name,))
+
+    def differences(self, place: Place, stages: Iterable[str] = STAGES) -> tuple[str, ...]:
+        """Return in what the output of some stages is not that of the clean run; empty: equal."""
+        found = []
+        for stage in stages:
+            patterns = _OF_STAGE.get(stage, ())
+            expected = {n: (self.clean / n).read_bytes() for n in match_names(self.clean, patterns)}
+            names = [name for pattern in patterns for name in place.names(pattern)]
+            found += [f"{name} is not there" for name in sorted(set(expected) - set(names))]
+            found += [f"{name} is left over" for name in sorted(set(names) - set(expected))]
+            same = sorted(set(expected) & set(names))
+            found += [f"{name} differs" for name in same if place.read(name) != expected[name]]
+            theirs, ours = newest_rows(Folder(self.clean), stage), newest_rows(place, stage)
+            found += [
+                f"the ledger's row of {stage} {key} differs: {ours.get(key)} for {theirs.get(key)}"
+                for key in sorted(set(theirs) | set(ours))
+                if theirs.get(key) != ours.get(key)
+            ]
+        return tuple(found)
+
+
+def half_written(place: Place) -> tuple[str, ...]:
+    """Return what a killed writer left in sight: hidden files, empty files, cut tables."""
+    found = [f"{name} is left" for name in place.names() if _is_hidden(name)]
+    for name in place.names("tables/*.parquet"):
+        if not _is_hidden(name):
+            content = place.read(name)
+            if content[-4:] != b"PAR1":
+                found.append(f"{name} is cut short")
+    return tuple(found)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def newest_rows(place: Place, stage: str) -> dict[str, tuple[object, ...]]:
+    """Return key → the newest row of a stage in the ledger, without its times."""
+    parts = [pq.read_table(io.BytesIO(place.read(n))) for n in place.names("tables/ledger/[!.]*")]
+    if not parts:
+        return {}
+    table = pa.concat_tables(parts, promote_options="default")
+    order = [name for name in ("number", "finished") if name in table.column_names]
+    rows = table.sort_by([(name, "ascending") for name in order]).to_pylist()
+    newest = {row["key"]: row for row in rows if row["stage"] == stage}
+    return {
+        key: tuple((name, row[name]) for name in sorted(row) if name not in (*_TIMES, *order))
+        for key, row in newest.items()
+        if row["status"] != "dropped"
+    }
