@@ -14,7 +14,7 @@ import yaml
 
 from lulc.cli import main as cli
 from lulc.spark import pipeline
-from lulc.spark.context import StageResult
+from lulc.spark.context import StageContext, StageResult
 from lulc.stages import STAGES
 from tests.cli.test_runfile import SMALL
 from tests.lint import ROOT
@@ -94,8 +94,9 @@ def test_a_job_ends_where_its_verb_does(
 ) -> None:
     calls: list[tuple[Any, ...]] = []
 
-    def run_stages(config: Any, out: Path, stages: Any, *rest: Any) -> list[StageResult]:
-        calls.append((config, out, tuple(stages), *rest))
+    def run_stages(context: StageContext, stages: Any) -> list[StageResult]:
+        context.check_lease()
+        calls.append((context.config, context.out, tuple(stages), context.selection))
         return [StageResult(name, done=3) for name in stages]
 
     monkeypatch.setattr(pipeline, "run_stages", run_stages)
@@ -105,8 +106,8 @@ def test_a_job_ends_where_its_verb_does(
     by_job, by_verb = calls
     assert by_job == by_verb
     assert codes == [0, 0]
-    config, _, stages, selection, debug = by_job
-    assert (config.max_bad, stages, debug) == ("5%", (stage,), False)
+    config, _, stages, selection = by_job
+    assert (config.max_bad, stages) == ("5%", (stage,))
     assert (selection.bbox, selection.where) == ((5.0, 6.0, 7.0, 8.0), "cloud < 20")
     printed = capsys.readouterr().out
     assert printed[: len(printed) // 2] == printed[len(printed) // 2 :]

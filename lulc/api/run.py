@@ -277,7 +277,8 @@ def run(
         UsageError: the run file is wrong.
         InputError: an input cannot be used.
         TooManyBad: more inputs are bad than the run allows.
-        SetupError: the machine lacks something, such as Java.
+        SetupError: the machine lacks something, such as Java, or another process works on the
+            output folder.
 
     Examples:
         >>> import lulc
@@ -315,15 +316,17 @@ def carry_out(
     Raises:
         UsageError: there is no such stage.
         TooManyBad: more inputs are bad than the run allows; later stages do not start.
+        SetupError: another process works on the output folder; names it.
     """
-    from lulc.spark.pipeline import run_stages
+    from lulc.spark.pipeline import run_stages, stage_context
 
     unknown = sorted(set(stages) - set(STAGES))
     if unknown:
         raise UsageError(f"stage {', '.join(unknown)} is none of {', '.join(STAGES)}")
-    out.mkdir(parents=True, exist_ok=True)
-    save_config(config, out)
-    return run_stages(config, out, stages, selection or Selection(), debug)
+    verb = stages[0] if len(stages) == 1 else "run"
+    with stage_context(config, out, selection or Selection(), verb, debug) as context:
+        save_config(config, out)
+        return run_stages(context, stages)
 
 
 def finish(config: Config, out: Path, changed: bool) -> None:

@@ -108,8 +108,10 @@ def run_demo(args: argparse.Namespace) -> int:
     from lulc.api.run import carry_out, finish
     from lulc.cli.demo import archive
     from lulc.runfile import parse_setting
+    from lulc.tables.lease import hold
 
-    demo = archive.make_archive(args.out / "archive")
+    with hold(args.out, "lulc demo"):
+        demo = archive.make_archive(args.out / "archive")
     config = load_config(demo.run_file, dict(map(parse_setting, args.set)))
     carry_out(config, args.out, stages_of(config), debug=args.debug)
     finish(config, args.out, changed=True)
@@ -136,7 +138,7 @@ def tune_training(args: argparse.Namespace) -> int:
     for settings in _combinations(args.over):
         arguments = argparse.Namespace(**(vars(args) | {"set": [*args.set, *settings]}))
         candidates.append((" ".join(settings), options.config_from_arguments(arguments)))
-    with stage_context(config, args.out, Selection(), args.debug) as context:
+    with stage_context(config, args.out, Selection(), "tune", args.debug) as context:
         table = tune.tune(context, candidates, args.folds)
     trials = tune.rank_trials(table)
     if args.json:

@@ -28,6 +28,7 @@ from lulc.raster.access import OpenRaster, open_raster
 from lulc.raster.writer import create_geotiff
 from lulc.tables import files
 from lulc.tables.files import Location
+from lulc.tables.lease import Lease, hold
 from lulc.tables.ledger import LedgerRow, append_ledger, read_latest
 
 SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg")
@@ -44,6 +45,7 @@ class _FolderMap:
     out: Location
     table: ItemTable | None
     """Where the model gives no rasters."""
+    lease: Lease
     unsaved: list[LedgerRow] = field(default_factory=list)
     """Rows that are not in the ledger yet."""
 
@@ -53,6 +55,8 @@ class _FolderMap:
 
     def save(self) -> None:
         """Write the table and append to the ledger what is new."""
+        if self.unsaved:
+            self.lease.check()
         # The table first: what the ledger lists is there.
         if self.table is not None and self.unsaved:
             self.table.write(self.out)
@@ -78,13 +82,20 @@ def map_folder(model: ModelRef, folder: Path, out: Location) -> list[LedgerRow]:
 
     Raises:
         InputError: the folder has no images, or two that would make the same map.
+        SetupError: another process works on the output location.
     """
-    folder, predictor = folder.resolve(), load_all(model.folders)
+    with hold(out, "lulc predict") as lease:
+        return _map_images(model, folder.resolve(), out, lease)
+
+
+def _map_images(model: ModelRef, folder: Path, out: Location, lease: Lease) -> list[LedgerRow]:
+    predictor = load_all(model.folders)
     images = _list_images(folder, out.resolve())
     makes_rasters = predictor.task.kind == "pixels"
     names = _map_names(images, folder, makes_rasters)
     table = None if makes_rasters else open_table(out, predictor.task.kind)
-    folder_map, latest = _FolderMap(predictor, out, table), read_latest(out, "images")
+    folder_map = _FolderMap(predictor, out, table, lease)
+    latest = read_latest(out, "images")
     rows: list[LedgerRow] = []
     saved_at = time.monotonic()
     with (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
@@ -10,6 +10,11 @@ from pyspark.sql import SparkSession
 from lulc.config import Config
 from lulc.stages import Selection
 from lulc.tables.files import Location
+from lulc.tables.ledger import LedgerRow, append_ledger
+
+
+def _always_may() -> None:
+    pass
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,19 @@ class StageContext:
     selection: Selection
     spark: Callable[[], SparkSession]
     """Starts the session at the first call."""
+    check_lease: Callable[[], None] = _always_may
+    """Raises where the output location may not be written, or by another process alone."""
+
+    def record(self, rows: Iterable[LedgerRow]) -> None:
+        """Append rows to the ledger.
+
+        Raises:
+            SetupError: another process has taken over the output location.
+        """
+        records = list(rows)
+        if records:
+            self.check_lease()
+            append_ledger(self.out, records)
 
 
 @dataclass(frozen=True)

@@ -18,14 +18,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lulc.errors import LulcError
+from lulc.errors import LulcError, SetupError
 from lulc.spark.context import StageContext, StageResult
 from lulc.tables import files, layout
 from lulc.tables.files import Location, fingerprint_of
 from lulc.tables.ledger import (
     STAGE_KEY,
     LedgerRow,
-    append_ledger,
     read_latest,
     recover_rows,
 )
@@ -105,6 +104,7 @@ def run_incremental(context: StageContext, work: StageWork) -> StageResult:
         work: the stage's units and how they are done.
 
     Raises:
+        SetupError: a worker made something else than was planned.
         InputError, UsageError: as the stage's own functions raise them; units that were recorded
             before stay done.
     """
@@ -119,12 +119,12 @@ def run_incremental(context: StageContext, work: StageWork) -> StageResult:
     if not retries and _is_sealed(out, work, fingerprint, rows):
         current = [row for row in _units(rows).values() if row.status in ("done", "empty")]
         return StageResult(work.stage, skipped=len(current), bad=len(bad))
-    rows = _drop(out, [row for key, row in rows.items() if key == STAGE_KEY], rows)
+    rows = _drop(context, [row for key, row in rows.items() if key == STAGE_KEY], rows)
     if retries:
-        rows = _forget(out, bad, rows)
+        rows = _forget(context, bad, rows)
         bad = {}
     units = work.plan(bad)
-    recovered = _recover(out, work, units, rows)
+    recovered = _recover(context, work, units, rows)
     rows = {**rows, **recovered}
     if bad_again := {key: row for key, row in recovered.items() if row.status == "bad"}:
         bad = {**bad, **bad_again}
@@ -138,21 +138,23 @@ def run_incremental(context: StageContext, work: StageWork) -> StageResult:
         attempted |= dict.fromkeys((unit.key, unit.fingerprint) for unit in to_do)
         # A file that is written in place is no longer the one that its row is about.
         replaced = [row for unit in to_do if (row := rows.get(unit.key)) and row.path == unit.path]
-        rows = _drop(out, replaced, rows)
+        rows = _drop(context, replaced, rows)
+        context.check_lease()
         new_rows = {row.key: row for row in work.work(to_do)}
-        append_ledger(out, new_rows.values())
+        context.record(new_rows.values())
         attempted |= {(r.key, r.fingerprint): r for r in new_rows.values() if r.status != "bad"}
         rows = {**rows, **new_rows}
         bad = {key: row for key, row in {**bad, **new_rows}.items() if row.status == "bad"}
         if any(row.status == "bad" for row in new_rows.values()):
             units = work.plan(bad)
+    _check_fingerprints(work.stage, units, rows)
     by_unit = (attempted.get((unit.key, unit.fingerprint)) for unit in units)
     worked_on = [row for row in by_unit if row is not None]
-    _prune(out, work, is_whole, units, rows, bad)
+    _prune(context, work, is_whole, units, rows, bad)
     note = work.finish(worked_on)
     bad_units = sum(unit.key in bad for unit in units)
     if not bad_units:
-        append_ledger(out, [LedgerRow(work.stage, STAGE_KEY, fingerprint)])
+        context.record([LedgerRow(work.stage, STAGE_KEY, fingerprint)])
     done = sum(row.status == "done" for row in worked_on)
     return StageResult(
         work.stage,
@@ -188,7 +190,7 @@ def run_whole(
         try:
             make(bad)
         except LulcError:
-            append_ledger(context.out, bad.values())
+            context.record(bad.values())
             raise
         # The tables were made without these inputs and no others.
         not_bad = [_dropped(row) for key, row in known_bad.items() if key not in bad]
@@ -245,43 +247,58 @@ def _is_current(out: Location, work: StageWork, unit: Unit, rows: Rows) -> bool:
     return bool(unit_files) and all(files.exists(out / file) for file in unit_files)
 
 
+def _check_fingerprints(stage: str, units: Sequence[Unit], rows: Rows) -> None:
+    # Another fingerprint would be made again by every run, and never be the one that is asked for.
+    for unit in units:
+        row = rows.get(unit.key)
+        made = row.fingerprint if row else "none"
+        if made != unit.fingerprint and not (row and row.status == "bad"):
+            raise SetupError(
+                f"stage {stage} planned {unit.key} as {unit.fingerprint}, and a worker made {made} "
+                "of it: its code or the tables that it reads are not the driver's. Install the "
+                "same lulc everywhere, let nothing else write to the output location, and rerun"
+            )
+
+
 def _recover(
-    out: Location, work: StageWork, units: Sequence[Unit], rows: Rows
+    context: StageContext, work: StageWork, units: Sequence[Unit], rows: Rows
 ) -> dict[str, LedgerRow]:
     lost = [
         unit
         for unit in units
         if unit.path
         and unit.path.endswith(f".{unit.fingerprint}.parquet")
-        and not _is_current(out, work, unit, rows)
+        and not _is_current(context.out, work, unit, rows)
     ]
-    recovered = [row for unit in lost if unit.path for row in recover_rows(out, unit.path)]
-    append_ledger(out, recovered)
+    recovered = [row for unit in lost if unit.path for row in recover_rows(context.out, unit.path)]
+    context.record(recovered)
     return {row.key: row for row in recovered}
 
 
-def _forget(out: Location, bad: Rows, rows: Rows) -> Rows:
+def _forget(context: StageContext, bad: Rows, rows: Rows) -> Rows:
     # Inputs that are tried again: what was made without them is made anew.
     for row in bad.values():
         if row.path:
-            files.remove(out / row.path)
-    return _drop(out, bad.values(), rows)
+            files.remove(context.out / row.path)
+    return _drop(context, bad.values(), rows)
 
 
-def _drop(out: Location, outdated: Iterable[LedgerRow], rows: Rows) -> Rows:
+def _drop(context: StageContext, outdated: Iterable[LedgerRow], rows: Rows) -> Rows:
     dropped = [_dropped(row) for row in outdated if row.status != "dropped"]
-    append_ledger(out, dropped)
+    context.record(dropped)
     return {**rows, **{row.key: row for row in dropped}}
 
 
 def _prune(
-    out: Location,
+    context: StageContext,
     work: StageWork,
     is_whole: bool,
     units: Sequence[Unit],
     rows: Rows,
     bad: Rows,
 ) -> None:
+    out = context.out
+    context.check_lease()  # another process's files are not this one's to remove
     planned = {unit.key for unit in units}
     current = {row.path for key, row in rows.items() if key in planned and row.status == "done"}
     paths = set() if work.keeps_outdated else _written_paths(out, work)
@@ -299,7 +316,7 @@ def _prune(
         if is_whole and key not in planned and row.status in ("done", "empty")
     ]
     no_longer_bad = [row for key, row in rows.items() if row.status == "bad" and key not in bad]
-    append_ledger(out, [_dropped(row) for row in (*no_longer_planned, *no_longer_bad)])
+    context.record([_dropped(row) for row in (*no_longer_planned, *no_longer_bad)])
 
 
 def _written_paths(out: Location, work: StageWork) -> set[str]:

@@ -17,21 +17,17 @@ from lulc.errors import TooManyBad
 from lulc.spark.context import StageContext, StageResult
 from lulc.stages import Selection
 from lulc.tables.files import Location
+from lulc.tables.lease import hold
 from lulc.tables.ledger import read_latest, retire_old_rows
 from lulc.tables.store import read_table
 
 
-def run_stages(
-    config: Config, out: Location, stages: Sequence[str], selection: Selection, debug: bool = False
-) -> list[StageResult]:
+def run_stages(context: StageContext, stages: Sequence[str]) -> list[StageResult]:
     """Carry out stages in order; Spark starts only when one needs it.
 
     Args:
-        config: the run.
-        out: the output location, which is made.
+        context: of the run.
         stages: names of `lulc.stages.STAGES`.
-        selection: the part of the run to work on.
-        debug: let Spark log.
 
     Returns:
         What each stage did.
@@ -40,12 +36,11 @@ def run_stages(
         TooManyBad: a stage met more bad inputs than the run allows; later stages do not start.
     """
     results = []
-    with stage_context(config, out, selection, debug) as context:
-        for name in stages:
-            result = run_stage(name, context)
-            results.append(result)
-            progress.say(format_result(result))
-            check_max_bad(config.max_bad, result, context.out)
+    for name in stages:
+        result = run_stage(name, context)
+        results.append(result)
+        progress.say(format_result(result))
+        check_max_bad(context.config.max_bad, result, context.out)
     return results
 
 
@@ -60,15 +55,20 @@ def run_stage(name: str, context: StageContext) -> StageResult:
 
 @contextlib.contextmanager
 def stage_context(
-    config: Config, out: Location, selection: Selection, debug: bool = False
+    config: Config, out: Location, selection: Selection, verb: str, debug: bool = False
 ) -> Iterator[StageContext]:
-    """Give the context of a run's stages; a session that they start is stopped at the end."""
-    out.mkdir(parents=True, exist_ok=True)
-    if retire_old_rows(out):
-        progress.say(
-            f"{out} was made by lulc 0.1: every stage is done again, "
-            "and its files are replaced as they are"
-        )
+    """Give the context of a run's stages; a session that they start is stopped at the end.
+
+    Args:
+        config: the run.
+        out: the output location, which is made; no other process may write to it meanwhile.
+        selection: the part of the run to work on.
+        verb: of the command line that asks for it.
+        debug: let Spark log.
+
+    Raises:
+        SetupError: another process works on the output location; names it.
+    """
     started: list[SparkSession] = []
 
     @cache
@@ -79,11 +79,17 @@ def stage_context(
         started.append(session.start_session(config.spark, debug, jars))
         return started[0]
 
-    try:
-        yield StageContext(config, out.resolve(), selection, spark)
-    finally:
-        for session_ in started:
-            session_.stop()
+    with hold(out, f"lulc {verb}") as lease:
+        if retire_old_rows(out):
+            progress.say(
+                f"{out} was made by lulc 0.1: every stage is done again, "
+                "and its files are replaced as they are"
+            )
+        try:
+            yield StageContext(config, out.resolve(), selection, spark, lease.check)
+        finally:
+            for session_ in started:
+                session_.stop()
 
 
 def format_result(result: StageResult) -> str:

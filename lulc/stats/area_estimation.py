@@ -20,6 +20,7 @@ from lulc.stats.estimators import Estimate, ReferenceSample
 from lulc.stats.interpreted_points import InterpretedPoints, read_points
 from lulc.stats.regions import Region, read_regions
 from lulc.tables import schemas, store
+from lulc.tables.lease import hold
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,10 @@ def estimate_areas(
         rows += _estimate_by_region(interpreted, region_set.table, classes)
     estimates = pa.Table.from_pylist(rows, schemas.ESTIMATES)
     if out is not None:
-        store.write_table(out, "estimates", estimates)
         matrix_ids = [*classes, *([NODATA] if NODATA in mapped_ids else [])]
-        store.write_table(out, "error_matrix", _error_matrix(sample, matrix_ids))
+        with hold(out, "lulc evaluate"):
+            store.write_table(out, "estimates", estimates)
+            store.write_table(out, "error_matrix", _error_matrix(sample, matrix_ids))
     return estimates, interpreted.unanswered
 
 

@@ -142,10 +142,10 @@ def create_exclusive(location: Location, content: bytes) -> bool:
     try:
         location.parent.mkdir(parents=True, exist_ok=True)
         unfinished.write_bytes(content)
-        # Fails where the name is taken, also on a file system of several machines.
-        os.link(unfinished, location)
-    except FileExistsError:
-        return False
+        try:  # of several machines on one file system, too, one succeeds
+            os.link(unfinished, location)
+        except FileExistsError:
+            return False
     except OSError as error:
         raise write_error(location, error) from error
     finally:

@@ -13,6 +13,7 @@ The ledger keeps places in this form. `out / place` is where it lies.
     rasters/<period>/mosaic.vrt, rasters/collection.json         indexes of rasters
     models/<name>-<version>, checkpoints/<fingerprint>           models and unfinished trainings
     config.yaml                                                  the run file as it was last run
+    lease/<number>.json                                          who works on it, or did last
     report.html, map.png, mlflow.db, mlartifacts                 what a user opens
 """
 
@@ -29,6 +30,7 @@ COLLECTION = "rasters/collection.json"
 REPORT = "report.html"
 CONFIG = "config.yaml"
 MAP_PICTURE = "map.png"
+LEASES = "lease"
 TRACKING_DATABASE = "mlflow.db"
 TRACKING_ARTIFACTS = "mlartifacts"
 
@@ -86,6 +88,11 @@ def table_file(name: str) -> str:
 def items_file(name: str) -> str:
     """Return the file of a table whose rows are of a folder of image files."""
     return f"{table(name)}/items.parquet"
+
+
+def lease_file(number: int) -> str:
+    """Return the file of the `number`-th process that worked on the output location."""
+    return f"{LEASES}/{number:012d}.json"
 
 
 def ledger_file(number: int) -> str:

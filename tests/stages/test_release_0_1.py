@@ -99,12 +99,12 @@ def test_its_run_folder_is_done_again_with_one_line_and_never_half_used(
     shutil.copytree(old / "model" / "mlartifacts", out / "mlartifacts")
     shutil.copy(old / "model" / "mlflow.db", out / "mlflow.db")
     assert list((out / "tables/chips").glob("*.parquet"))
-    with progress.console(), pipeline.stage_context(config, out, Selection()) as context:
+    with progress.console(), pipeline.stage_context(config, out, Selection(), "run") as context:
         assert "was made by lulc 0.1: every stage is done again" in capsys.readouterr().err
         # Its chips are not mapped; the message names the stage to run.
         with pytest.raises(InputError, match="run `lulc tile` first"):
             predict(context)
-    with progress.console(), pipeline.stage_context(config, out, Selection()):
+    with progress.console(), pipeline.stage_context(config, out, Selection(), "run"):
         assert capsys.readouterr().err == ""
     assert ledger.read_done(out, "tile") == {}
     # What it wrote can still be read.
@@ -119,7 +119,7 @@ def test_its_files_are_replaced_by_the_first_run(old: Path, spark: SparkSession)
 
     out = old / "run"
     before = {p.name for p in (out / "tables/chips").glob("*.parquet")}
-    with pipeline.stage_context(_run(), out, Selection()):
+    with pipeline.stage_context(_run(), out, Selection(), "run"):
         pass
     store.write_table(out, "scenes", scenes_to_table(_archive(old / "archive")))
     result = tile(StageContext(_run(), out, Selection(), lambda: spark))

@@ -85,16 +85,41 @@ def test_areas_balance_and_regions_side_by_side_sum(done: Path) -> None:
     assert west["area_m2"] > 300 * 2500
 
 
-def test_a_second_run_does_nothing_and_says_so(done: Path, small: World) -> None:
-    before = {
-        p: p.stat().st_mtime_ns for p in done.rglob("*") if p.is_file() and "mlflow" not in p.name
-    }
-    ran = world.lulc("run", small.run, "--out", done)
+def test_a_second_run_does_nothing_and_says_so(copied: Path, small: World) -> None:
+    def times() -> dict[Path, int]:
+        files = [p for p in copied.rglob("*") if p.is_file()]
+        changing = ("mlflow.db", "lease")
+        return {p: p.stat().st_mtime_ns for p in files if not {*p.parts} & {*changing}}
+
+    before = times()
+    ran = world.lulc("run", small.run, "--out", copied)
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr.count("nothing to do") == 8
-    assert {
-        p: p.stat().st_mtime_ns for p in done.rglob("*") if p.is_file() and "mlflow" not in p.name
-    } == before
+    assert times() == before
+
+
+def test_of_two_at_once_one_goes_on_and_the_other_is_told(copied: Path, small: World) -> None:
+    clean = world.files(copied, "tables/chips/*.parquet")
+    for table in ("chips", "predictions"):
+        sorted((copied / "tables" / table).glob("*.parquet"))[1].unlink()
+    command = [world.SCRIPTS / "lulc", "run", small.run, "--out", copied]
+    pair = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    while all(process.poll() is None for process in pair):
+        time.sleep(0.02)
+    told, going = sorted(pair, key=lambda process: process.poll() is None)
+    assert told.communicate()[1].startswith(f"lulc: {copied} is worked on by `lulc run` of ")
+    assert told.returncode == 5
+    # Neither another stage nor a run with other settings undoes what it makes.
+    other = [("index",), ("tile", "--set", "dates=1"), ("train", "--set", "train.epochs=1")]
+    for verb, *settings in other:
+        refused = world.lulc(verb, small.run, "--out", copied, *settings)
+        assert (refused.returncode, f"process {going.pid} " in refused.stderr) == (5, True)
+    assert world.lulc("info", copied).returncode == 0  # those that read go on
+    text = going.communicate()[1]
+    assert going.returncode == 0, text
+    ran = world.lulc("run", small.run, "--out", copied)
+    assert ran.stderr.count("nothing to do") == 8
+    assert world.files(copied, "tables/chips/*.parquet") == clean
 
 
 def test_deleted_files_are_redone_alone(copied: Path, small: World) -> None:
