@@ -69,8 +69,10 @@ _SLOW_FILES = {*_FIRST, "test_docs.py", "test_lint.py", "training/test_fit.py"}
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by what they start, and put long files first."""
-    if "faults" not in config.option.markexpr:
-        long = {i for i in items if (m := i.get_closest_marker("faults")) and not m.kwargs}
+    for name in ("faults", "cluster"):
+        if name in config.option.markexpr:
+            continue
+        long = {i for i in items if (m := i.get_closest_marker(name)) and not m.kwargs}
         config.hook.pytest_deselected(items=sorted(long, key=lambda item: item.nodeid))
         items[:] = [item for item in items if item not in long]
     for item in items:

@@ -138,12 +138,17 @@ def list_models(args: argparse.Namespace) -> int:
 
 
 def check_machine(args: argparse.Namespace) -> int:
-    """Check whether this machine can run lulc.
+    """Check whether this machine, or with --cluster every executor of a cluster, can run lulc.
 
     Returns:
         1 where a component that every run needs fails, else 0.
     """
     from lulc.cli import doctor
+
+    if args.cluster is not None:
+        return _check_cluster(args)
+    if args.out is not None:
+        raise errors.UsageError("--out goes with --cluster: executors write and read it")
 
     checks = doctor.run_checks()
     if args.json:
@@ -151,6 +156,17 @@ def check_machine(args: argparse.Namespace) -> int:
     else:
         print(doctor.format_checks(checks))
     return 1 if any(check.state == "fails" for check in checks) else 0
+
+
+def _check_cluster(args: argparse.Namespace) -> int:
+    from lulc.cli import node_checks
+
+    checks = node_checks.check_nodes(args.cluster, args.out)
+    if args.json:
+        print_json([check.to_row() | {"failures": check.failures} for check in checks])
+    else:
+        print(node_checks.format_node_checks(checks))
+    return 1 if any(check.failures for check in checks) else 0
 
 
 def _with_text_geometry(table: pa.Table, name: str) -> pa.Table:

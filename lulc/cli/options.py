@@ -56,7 +56,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_queries(add)
     _add_accuracy(add)
     _add_training(add)
-    add("doctor", "check whether this machine can run lulc, and how to fix it", "lulc doctor")
+    _add_doctor(add)
     return parser
 
 
@@ -199,8 +199,9 @@ def _add_start(add: AddVerb) -> None:
     verb.add_argument(
         "--on",
         required=True,
-        metavar="KIND|FILE",
-        help="a kind of cluster in conf/ (standalone, yarn, kubernetes), or a properties file",
+        metavar="CLUSTER",
+        help="a kind in conf/ (standalone, yarn, kubernetes), a properties file, or a master's "
+        "address",
     )
     verb.add_argument(
         "--stages", metavar="A,B", help="only these stages (default: those of the run file)"
@@ -347,6 +348,25 @@ def _add_accuracy(add: AddVerb) -> None:
     verb.add_argument("before", type=Path, help="class raster")
     verb.add_argument("after", type=Path, help="class raster of a later time")
     verb.add_argument("change", type=Path, help="raster to write")
+
+
+def _add_doctor(add: AddVerb) -> None:
+    verb = add(
+        "doctor",
+        "check whether this machine, or a cluster, can run lulc, and how to fix it",
+        "lulc doctor",
+        "lulc doctor --cluster spark://HOST:7077 --out s3://bucket/zion",
+    )
+    verb.add_argument(
+        "--cluster",
+        nargs="?",
+        const="",
+        metavar="CLUSTER",
+        help="look at every executor of a cluster, named as for `lulc submit --on`",
+    )
+    verb.add_argument(
+        "--out", type=Path, help="with --cluster: a location that every executor writes and reads"
+    )
 
 
 def _add_training(add: AddVerb) -> None:

@@ -92,10 +92,18 @@ def submit_run(args: argparse.Namespace) -> int:
     Returns:
         The exit code of the spark-submit that failed, else 0.
     """
+    from lulc.api.run import finish
     from lulc.cli import submit
+    from lulc.tables import files, layout
 
-    submissions = submit.make_submissions(options.config_from_arguments(args), args)
-    return submit.run_submissions(submissions, args.dry_run)
+    config = options.config_from_arguments(args)
+    code = submit.run_submissions(submit.make_submissions(config, args), args.dry_run)
+    is_whole = not (code or args.dry_run or args.stages)
+    # A folder that the driver alone sees is not here.
+    if is_whole and files.exists(args.out / layout.TABLES):
+        finish(config, args.out, changed=True)
+        print_results(_list_results(config, args.out.resolve()))
+    return code
 
 
 def run_demo(args: argparse.Namespace) -> int:

@@ -14,55 +14,26 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import lulc
 from lulc.chips.chip import choose_encoding
 from lulc.cli import plan
+from lulc.cli.cluster import Cluster, open_cluster
 from lulc.cli.sizes import LARGEST_ITEM, parse_memory, stage_memory
 from lulc.config import Config
 from lulc.errors import LulcError, UsageError
 from lulc.redact import redact_setting, redact_text
 from lulc.sources.scene import scenes_from_table
 from lulc.spark import java
-from lulc.spark.session import ICEBERG
+from lulc.spark.session import ICEBERG, jar_settings
 from lulc.stages import STAGES, stages_of
 from lulc.tables import store
-
-_JOBS = "spark.lulc.jobs"
-"""Setting of a properties file: folder of the jobs where this checkout is not seen by the driver,
-such as local:///opt/lulc/jobs in an image."""
 
 _GPU_STAGES = ("train", "predict")
 _JVM_OVERHEAD = 384 * 2**20  # Spark's own least overhead, for the JVM alone
 _STEP = 64 * 2**20
-_SETTING = re.compile(r"\s*[=:]\s*|\s+")
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A properties file, and what in it decides how a stage is submitted."""
-
-    file: Path
-    settings: Mapping[str, str]
-    """Name → value of the file, and of `spark.conf` in the run file."""
-
-    @property
-    def cores(self) -> int:
-        """Cores of an executor."""
-        return int(self.settings.get("spark.executor.cores", "1"))
-
-    @property
-    def gpus(self) -> int:
-        """GPUs of an executor."""
-        return int(self.settings.get("spark.executor.resource.gpu.amount", "0"))
-
-    @property
-    def is_driver_elsewhere(self) -> bool:
-        """Whether the cluster starts the driver, which then sees no file of this machine."""
-        return self.settings.get("spark.submit.deployMode", "client") == "cluster"
 
 
 @dataclass(frozen=True)
@@ -89,7 +60,14 @@ def make_submissions(config: Config, args: argparse.Namespace) -> Iterator[Submi
     Raises:
         UsageError: there is no such cluster or stage, or no master is named.
     """
-    cluster, jobs = _open_cluster(args.on, config)
+    cluster = open_cluster(args.on)
+    # The session sets what the run file says, over what spark-submit was given.
+    cluster = replace(cluster, settings={**cluster.settings, **config.spark.conf})
+    if "spark.master" not in cluster.settings and config.spark.master is None:
+        raise UsageError(
+            f"{cluster.file} names no spark.master: set it there or in the run file, "
+            "or give its address (--on spark://HOST:7077)"
+        )
     stages = tuple(args.stages.split(",")) if args.stages else stages_of(config)
     unknown = sorted(set(stages) - set(STAGES))
     if unknown:
@@ -97,11 +75,11 @@ def make_submissions(config: Config, args: argparse.Namespace) -> Iterator[Submi
     item_bytes, origin = _find_item_bytes(config, args.out)
     memory = stage_memory(config, item_bytes)
     spark_submit = str(_spark_home() / "bin" / "spark-submit")
-    options = [f"--properties-file={cluster.file}", *_name_driver(cluster, config, args.run)]
+    options = [f"--properties-file={cluster.file}", *_driver_options(cluster, config, args.run)]
     for stage in stages:
         sizes, note = _size_stage(stage, memory[stage], cluster, config)
         added = [f"--conf={name}={value}" for name, value in sizes.items()]
-        job = [f"{jobs}/{stage}.py", *_job_arguments(args, cluster)]
+        job = [f"{cluster.jobs}/{stage}.py", *_job_arguments(args, cluster)]
         yield Submission(stage, note + origin, (spark_submit, *options, *added, *job))
 
 
@@ -129,42 +107,6 @@ def run_submissions(submissions: Iterator[Submission], is_dry: bool) -> int:
     return 0
 
 
-def read_properties(file: Path) -> dict[str, str]:
-    """Return the settings of a properties file of spark-submit."""
-    lines = (line.strip() for line in file.read_text().splitlines())
-    pairs = (_SETTING.split(line, maxsplit=1) for line in lines if line and line[0] not in "#!")
-    return {name: "".join(value) for name, *value in pairs}
-
-
-def _open_cluster(kind: str, config: Config) -> tuple[Cluster, str]:
-    # The cluster, and the folder of its jobs. `conf/` and `jobs/` are of a checkout, not of the
-    # wheel: an operator's copies are edited, and are not to be replaced by an upgrade.
-    homes = [Path.cwd(), Path(lulc.__file__).resolve().parents[1]]
-    home = next((home for home in homes if (home / "jobs" / "tile.py").is_file()), None)
-    folders = [home / "conf"] if home else []
-    named = [Path(kind), *(folder / f"{kind}.properties" for folder in folders)]
-    file = next((path for path in named if path.is_file()), None)
-    if file is None:
-        known = sorted(path.stem for folder in folders for path in folder.glob("*.properties"))
-        known = [name for name in known if name != "thrift"]
-        raise UsageError(
-            f"--on {kind}: give {', '.join(known) or 'a kind'} or a properties file; "
-            "kinds are those of conf/ in the working folder, so run it in a checkout of lulc. "
-            "Databricks takes jobs by its own API: conf/databricks.json"
-        )
-    settings = {**read_properties(file), **config.spark.conf}
-    if "spark.master" not in settings and config.spark.master is None:
-        raise UsageError(
-            f"{file} names no spark.master: set it there, "
-            "or give --set spark.master=spark://HOST:7077"
-        )
-    if _JOBS not in settings and home is None:
-        raise UsageError(
-            f"{file} names no {_JOBS}, and there is no jobs/ here: run it in a checkout of lulc"
-        )
-    return Cluster(file.resolve(), settings), settings.get(_JOBS, f"{home}/jobs")
-
-
 def _find_item_bytes(config: Config, out: Path) -> tuple[int, str]:
     # Bytes of a stored value, and a remark where they are not known.
     if not config.scenes:
@@ -187,14 +129,13 @@ def _bytes_of(dtype: str) -> int:
     return np.dtype(dtype).itemsize
 
 
-def _name_driver(cluster: Cluster, config: Config, run: Path) -> list[str]:
+def _driver_options(cluster: Cluster, config: Config, run: Path) -> list[str]:
     # Options of spark-submit that are the same for all stages.
-    options = []
-    if "spark.master" not in cluster.settings:
-        options.append(f"--conf=spark.master={config.spark.master}")
+    master = cluster.settings.get("spark.master", config.spark.master)
+    options = [f"--conf=spark.master={master}"]
+    if cluster.takes_files and run.is_file():
+        options.append(f"--files={run.resolve()}")
     if cluster.is_driver_elsewhere:
-        if cluster.settings.get("spark.master") == "yarn" and run.is_file():
-            options.append(f"--files={run.resolve()}")
         return options
     given = cluster.settings
     if "spark.pyspark.python" not in given and "PYSPARK_PYTHON" not in os.environ:
@@ -218,24 +159,31 @@ def _size_stage(
         sizes["spark.executor.instances"] = str(math.ceil(config.train.ranks / cores))
     sizes["spark.executor.cores"] = str(cores)
     if cluster.gpus:
-        sizes |= _share_gpus(stage, gpus, cores)
+        sizes |= _share_gpus(stage, gpus, cores, config.predict.gpu)
     heap = given.get("spark.executor.memory", config.spark.memory)
     beside_heap = cores * task_bytes + max(_JVM_OVERHEAD, parse_memory(heap) // 10)
     overhead = f"{math.ceil(beside_heap / _STEP) * _STEP // 2**20}m"
     wanted = {"spark.driver.memory": config.spark.memory, "spark.executor.memory": heap}
     wanted["spark.executor.memoryOverhead"] = overhead
     sizes |= {name: value for name, value in wanted.items() if name not in given}
-    if stage == "publish":
-        packages = filter(None, (given.get("spark.jars.packages"), *ICEBERG))
-        sizes["spark.jars.packages"] = ",".join(packages)
+    if not cluster.has_image:
+        sizes |= _add_jars(given.get("spark.jars.packages"), ICEBERG if stage == "publish" else ())
     tasks = "1 task" if cores == 1 else f"{cores} tasks"
     note = f"{tasks} an executor, {task_bytes / 2**20:,.0f} MiB each beside a JVM of {heap}"
     return sizes, note + (f", {gpus} GPUs" if gpus else "")
 
 
-def _share_gpus(stage: str, gpus: int, cores: int) -> dict[str, str]:
-    # Spark takes whole GPUs a task, or a share of at most one half.
+def _add_jars(packages: str | None, extra: tuple[str, ...]) -> dict[str, str]:
+    if packages is None:
+        return jar_settings(extra)
+    return {"spark.jars.packages": ",".join((packages, *extra))} if extra else {}
+
+
+def _share_gpus(stage: str, gpus: int, cores: int, asked: float | None) -> dict[str, str]:
+    # A rank trains on a whole GPU. Spark gives whole GPUs, or shares of at most one half.
     share = 1.0 if stage == "train" else gpus / cores
+    if stage == "predict" and asked is not None:
+        share = asked
     return {
         "spark.executor.resource.gpu.amount": str(gpus),
         "spark.task.resource.gpu.amount": f"{share if share <= 0.5 else math.ceil(share):g}",
@@ -244,11 +192,7 @@ def _share_gpus(stage: str, gpus: int, cores: int) -> dict[str, str]:
 
 def _job_arguments(args: argparse.Namespace, cluster: Cluster) -> list[str]:
     # A driver elsewhere finds a run file that was sent along in its working folder.
-    is_sent = (
-        cluster.is_driver_elsewhere
-        and cluster.settings.get("spark.master") == "yarn"
-        and args.run.is_file()
-    )
+    is_sent = cluster.takes_files and args.run.is_file()
     arguments = [args.run.name if is_sent else str(args.run), f"--out={args.out}"]
     arguments += [f"--set={setting}" for setting in args.set]
     for option in ("bbox", "tiles", "where", "max_bad"):

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 import psutil
 from pyspark import SparkConf, SparkContext
@@ -73,14 +69,13 @@ def start_session(
     defaults = _defaults()
     if not submitted():
         os.environ["JAVA_HOME"] = str(java.find_home())
-        defaults |= _unsubmitted_defaults(settings, debug) | _jar_settings(extra_jars)
+        defaults |= _unsubmitted_defaults(settings, debug) | jar_settings(extra_jars)
     for name, value in (defaults | settings.conf).items():
         conf.set(name, value) if name in settings.conf else conf.setIfMissing(name, value)
     if submitted() and not _on_classpath():
         _submit_again(conf, extra_jars)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with _worker_environment():
+        with _worker_environment(conf.get("spark.pyspark.python")):
             session = SparkSession.builder.config(conf=conf).getOrCreate()
         session.sparkContext.setLogLevel("WARN" if debug else "ERROR")
         with_sedona: SparkSession = SedonaContext.create(session)
@@ -90,24 +85,7 @@ def start_session(
             f"Spark did not start ({cause}): "
             "`lulc doctor` says what is missing, --debug shows its log"
         ) from error
-    if threading.current_thread() is threading.main_thread():
-        for number, handler in handlers.items():
-            if callable(handler):
-                signal.signal(number, partial(_cancel_first, session.sparkContext, handler))
     return with_sedona
-
-
-def _cancel_first(
-    context: SparkContext,
-    handler: Callable[[int, FrameType | None], object],
-    number: int,
-    frame: FrameType | None,
-) -> None:
-    # Whoever waits for a job's rows waits until it ends. PySpark's own handler, in whose place
-    # this is, heeds Ctrl-C alone, and fails once the session is stopped.
-    with contextlib.suppress(Exception):
-        context.cancelAllJobs()
-    handler(number, frame)
 
 
 def _defaults() -> dict[str, str]:
@@ -148,11 +126,11 @@ def _unsubmitted_defaults(settings: SessionConf, debug: bool) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _worker_environment() -> Iterator[None]:
+def _worker_environment(python_of_workers: str | None) -> Iterator[None]:
     # Local workers inherit the environment that the JVM starts with; the driver itself keeps all
-    # its threads.
+    # its threads. Without spark-submit, PySpark takes the workers' Python from there alone.
     python = {
-        "PYSPARK_PYTHON": os.environ.get("PYSPARK_PYTHON", sys.executable),
+        "PYSPARK_PYTHON": python_of_workers or os.environ.get("PYSPARK_PYTHON", sys.executable),
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
     before = dict(os.environ)
@@ -164,12 +142,20 @@ def _worker_environment() -> Iterator[None]:
         os.environ.update(before | python)
 
 
-def _jar_settings(extra_jars: tuple[str, ...]) -> dict[str, str]:
-    # Once Ivy has fetched them, the files themselves are given: seconds faster, and silent.
+def jar_settings(extra_jars: tuple[str, ...] = ()) -> dict[str, str]:
+    """Return the settings that bring Sedona's JARs; none where they lie among Spark's own.
+
+    Args:
+        extra_jars: JARs (group:name:release) besides Sedona's.
+    """
     coordinates = JARS + extra_jars
-    folder = Path.home() / ".ivy2.5.2" / "jars"
     parts = [jar.split(":") for jar in coordinates]
-    files = [folder / f"{group}_{name}-{release}.jar" for group, name, release in parts]
+    names = [f"{group}_{name}-{release}.jar" for group, name, release in parts]
+    home = Path(_find_spark_home())  # type: ignore[no-untyped-call]
+    if all((home / "jars" / name).exists() for name in names):
+        return {}
+    # Once Ivy has fetched them, the files themselves are given: seconds faster, and silent.
+    files = [Path.home() / ".ivy2.5.2" / "jars" / name for name in names]
     if all(file.exists() for file in files):
         return {"spark.jars": ",".join(map(str, files))}
     return {"spark.jars.packages": ",".join(coordinates)}
@@ -185,7 +171,7 @@ def _submit_again(conf: SparkConf, extra_jars: tuple[str, ...]) -> None:
         packages = f"--packages {','.join(JARS)}"
         raise SetupError(
             "Sedona's JARs are not on the classpath: "
-            f"give spark-submit {packages}, or --properties-file conf/standalone.properties"
+            f"give spark-submit {packages}, or submit by `lulc submit`"
         )
     for name in ("PYSPARK_GATEWAY_PORT", "PYSPARK_GATEWAY_SECRET"):
         os.environ.pop(name, None)
@@ -195,7 +181,7 @@ def _submit_again(conf: SparkConf, extra_jars: tuple[str, ...]) -> None:
         "spark.pyspark.python": os.environ.get("PYSPARK_PYTHON", sys.executable),
         "spark.pyspark.driver.python": sys.executable,
     }
-    settings = {**python, **submitted_settings, **_jar_settings(extra_jars)}
+    settings = {**python, **submitted_settings, **jar_settings(extra_jars)}
     options = [f"--conf={k}={v}" for k, v in settings.items() if k not in _SET_BY_SUBMIT]
     home = _find_spark_home()  # type: ignore[no-untyped-call]
     os.execv(f"{home}/bin/spark-submit", ["spark-submit", *options, *sys.argv])

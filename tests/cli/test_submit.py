@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lulc.cli import main, sizes, submit
+from lulc.cli import cluster, main, sizes
 from lulc.stages import STAGES
 from tests.cli.test_runfile import SMALL
 from tests.lint import ROOT
 
-STANDALONE = ("--on", "standalone", "--set", "spark.master=spark://host:7077")
+STANDALONE = ("--on", "spark://host:7077")
 
 
 @pytest.fixture
@@ -98,6 +99,9 @@ def test_gpus_go_to_the_stages_that_use_them(
     assert amounts.pop("train") == ("1", "1")
     assert amounts.pop("predict") == ("1", "0.25")
     assert set(amounts.values()) == {("0", "0")}
+    asked = ("--set", "predict.gpu=0.5", "--stages", "predict")
+    predict = commands(capsys, run_file, "--on", file, "--out", tmp_path, *asked)["predict"]
+    assert settings(predict)["spark.task.resource.gpu.amount"] == "0.5"
 
 
 def test_a_setting_that_is_given_stands(
@@ -106,19 +110,19 @@ def test_a_setting_that_is_given_stands(
     file = tmp_path / "my.properties"
     file.write_text("# mine\nspark.master spark://h:1\nspark.executor.memoryOverhead 9g\n")
     run = yaml.safe_load(run_file.read_text())
-    run["spark"] = {"conf": {"spark.executor.memory": "7g"}}
+    run["spark"] = {"conf": {"spark.executor.memory": "7g", "spark.executor.cores": "3"}}
     run_file.write_text(yaml.safe_dump(run))
     found = commands(capsys, run_file, "--on", file, "--out", tmp_path)
-    for command in found.values():
-        assert not {"spark.executor.memoryOverhead", "spark.executor.memory"} & set(
-            settings(command)
-        )
+    for stage, command in found.items():
+        given = settings(command)
+        assert not {"spark.executor.memoryOverhead", "spark.executor.memory"} & set(given)
+        assert given["spark.executor.cores"] == ("1" if stage == "train" else "3")
 
 
 def test_kubernetes_takes_its_jobs_and_python_from_the_image(
     run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    on = ("--on", "kubernetes", "--set", "spark.master=k8s://https://host:6443")
+    on = ("--on", "k8s://https://host:6443")
     found = commands(capsys, run_file, "--out", tmp_path, *on)
     for stage, command in found.items():
         assert f"local:///opt/lulc/jobs/{stage}.py" in command
@@ -147,7 +151,7 @@ def test_no_secret_is_printed(
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("--on", "nowhere"), "give kubernetes, standalone, yarn or a properties file"),
+        (("--on", "nowhere"), "give kubernetes, standalone, yarn, spark://HOST:7077"),
         (("--on", "standalone"), "names no spark.master"),
         ((*STANDALONE, "--stages", "tile,till"), "--stages till"),
     ],
@@ -163,11 +167,23 @@ def test_what_cannot_be_submitted_is_refused(
     assert text in capsys.readouterr().err
 
 
+def test_manifests_name_jobs_in_the_order_of_the_stages() -> None:
+    application = yaml.safe_load((ROOT / "conf" / "sparkapplication.yaml").read_text())["spec"]
+    assert (ROOT / "jobs" / Path(application["mainApplicationFile"]).name).is_file()
+    assert application["executor"]["env"] == application["driver"]["env"]
+    job = json.loads((ROOT / "conf" / "databricks.json").read_text())
+    names = [task["task_key"] for task in job["tasks"]]
+    assert names == [stage for stage in STAGES if stage in names]
+    for before, task in zip([None, *names], job["tasks"], strict=False):
+        assert Path(task["spark_python_task"]["python_file"]).name == f"{task['task_key']}.py"
+        assert [d["task_key"] for d in task.get("depends_on", [])] == ([before] if before else [])
+
+
 def test_properties_are_read_as_spark_reads_them(tmp_path: Path) -> None:
     file = tmp_path / "my.properties"
     file.write_text("# a=1\n! b 2\n\nspark.a  x=y z \nspark.b=1\nspark.c : 2\nspark.d\n")
     expected = {"spark.a": "x=y z", "spark.b": "1", "spark.c": "2", "spark.d": ""}
-    assert submit.read_properties(file) == expected
+    assert cluster.read_properties(file) == expected
 
 
 def test_amounts_of_memory_are_those_of_spark() -> None:

@@ -1,0 +1,98 @@
+"""Kinds of clusters: properties files of spark-submit, in `conf/` or an operator's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import lulc
+from lulc.errors import UsageError
+
+_JOBS = "spark.lulc.jobs"
+"""Setting of a properties file: folder of the jobs where this checkout is not seen by the driver,
+such as local:///opt/lulc/jobs in an image."""
+
+_KIND_OF_SCHEME = {"spark": "standalone", "k8s": "kubernetes"}
+_SEPARATOR = re.compile(r"\s*[=:]\s*|\s+")
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A properties file, and what decides how a stage is submitted."""
+
+    file: Path
+    settings: Mapping[str, str]
+    """Name → value of the file, and the master if an address was given."""
+    jobs: str
+    """Folder of the jobs."""
+
+    @property
+    def cores(self) -> int:
+        """Cores of an executor."""
+        return int(self.settings.get("spark.executor.cores", "1"))
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of an executor."""
+        return int(self.settings.get("spark.executor.resource.gpu.amount", "0"))
+
+    @property
+    def has_image(self) -> bool:
+        """Whether jobs, Python and JARs are those of an image."""
+        return _JOBS in self.settings
+
+    @property
+    def is_driver_elsewhere(self) -> bool:
+        """Whether the cluster starts the driver, which then sees no file of this machine."""
+        return self.settings.get("spark.submit.deployMode", "client") == "cluster"
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether files of this machine are sent along to a driver elsewhere."""
+        return self.is_driver_elsewhere and self.settings.get("spark.master") == "yarn"
+
+
+def open_cluster(text: str) -> Cluster:
+    """Return the cluster that a command line names.
+
+    `conf/` and `jobs/` are those of the checkout that is worked in, else of the one that lulc is
+    installed from. They are not in the wheel: operators edit them, and an upgrade must not replace
+    what they wrote.
+
+    Args:
+        text: a kind (`yarn`), the path of a properties file, or the address of a master
+            (`spark://HOST:7077`, `k8s://https://HOST:6443`), whose kind is that of its scheme.
+
+    Raises:
+        UsageError: there is no such kind or file, or it has no jobs.
+    """
+    scheme, is_address, _ = text.partition("://")
+    kind = _KIND_OF_SCHEME.get(scheme, text) if is_address else text
+    homes = [Path.cwd(), Path(lulc.__file__).resolve().parents[1]]
+    home = next((home for home in homes if (home / "jobs" / "tile.py").is_file()), None)
+    folders = [home / "conf"] if home else []
+    named = [Path(kind), *(folder / f"{kind}.properties" for folder in folders)]
+    file = next((path for path in named if path.is_file()), None)
+    if file is None:
+        files = (path for folder in folders for path in folder.glob("*.properties"))
+        kinds = sorted({path.stem for path in files} - {"thrift"})  # that one serves SQL
+        raise UsageError(
+            f"{text} is no cluster: give {', '.join(kinds) or 'a kind'}, spark://HOST:7077, "
+            "k8s://https://HOST:6443 or a properties file. Kinds are those of conf/ in a checkout "
+            "of lulc. Databricks takes jobs by its own API: conf/databricks.json"
+        )
+    settings = read_properties(file) | ({"spark.master": text} if is_address else {})
+    if _JOBS not in settings and home is None:
+        raise UsageError(
+            f"{file} names no {_JOBS}, and there is no jobs/ here: work in a checkout of lulc"
+        )
+    return Cluster(file.resolve(), settings, settings.get(_JOBS, f"{home}/jobs"))
+
+
+def read_properties(file: Path) -> dict[str, str]:
+    """Return the settings of a properties file of spark-submit."""
+    lines = (line.strip() for line in file.read_text().splitlines())
+    pairs = (_SEPARATOR.split(line, maxsplit=1) for line in lines if line and line[0] not in "#!")
+    return {name: "".join(value) for name, *value in pairs}
