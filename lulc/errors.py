@@ -57,6 +57,26 @@ EXTRAS = {
 _REMOTE_ERROR = re.compile(
     r"lulc\.errors\.(\w+): (.*?)(?:\n\s*\n|\n\tat |\nDriver stacktrace|\Z)", re.DOTALL
 )
+_TASK_HOST = re.compile(r"\(TID \d+\) \((\S+) executor ")
+_SAME_ENVIRONMENT = (
+    "give every machine the driver's environment, and name its Python by PYSPARK_PYTHON"
+)
+_REMEDIES = {
+    r'Cannot run program "([^"]+)"': "{0} cannot be run on {host}: " + _SAME_ENVIRONMENT,
+    r"PYTHON_VERSION_MISMATCH\] Python in worker has different version: ([\d.]+)": (
+        "{host} runs Spark's tasks by Python {0}, which is not the driver's: " + _SAME_ENVIRONMENT
+    ),
+    r"ModuleNotFoundError: No module named '([\w.]+)'": (
+        "module {0} is not installed on {host} for the Python that runs Spark's tasks there: "
+        + _SAME_ENVIRONMENT
+    ),
+    r"(Python worker exited unexpectedly|ExecutorLostFailure[^\n]{0,200})": (
+        "a worker on {host} ended again and again ({0}): it was killed, crashed, or ran out of "
+        "memory (raise spark.memory, or spark.executor.memory and its overhead). Finished work is "
+        "kept; rerun the same command to resume. --debug shows Spark's log"
+    ),
+}
+"""What Spark says of a worker that cannot work → what to tell the user."""
 _PYTHON_ERROR_LINE = re.compile(r"\w+(\.\w+)*(Error|Exception|Exit): ")
 
 
@@ -70,6 +90,8 @@ def explain(error: Exception) -> tuple[int, str]:
         name, message = remote_errors[-1]
         exit_codes = {kind.__name__: kind.exit_code for kind in LulcError.__subclasses__()}
         return exit_codes.get(name, LulcError.exit_code), message.strip()
+    if remedy := _remedy_of_worker(error):
+        return SetupError.exit_code, remedy
     if isinstance(error, ModuleNotFoundError) and (remedy := missing_extra(error)):
         return SetupError.exit_code, remedy
     if _is_without_spark(error):
@@ -104,6 +126,18 @@ def extras_named() -> Iterator[None]:
         if remedy is None:
             raise
         raise SetupError(remedy) from error
+
+
+def _remedy_of_worker(error: Exception) -> str | None:
+    # PySpark shows a worker's Python error alone; the error behind it names the machine, too.
+    text = f"{error}\n{error.__context__}"
+    hosts = _TASK_HOST.findall(text)
+    if not hosts:
+        return None
+    for pattern, remedy in _REMEDIES.items():
+        if match := re.search(pattern, text):
+            return remedy.format(match[1], host=hosts[-1])
+    return None
 
 
 def _summary(error: Exception) -> str:

@@ -6,6 +6,7 @@ that its chips depend on has changed.
 
 from __future__ import annotations
 
+import platform
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +22,7 @@ from lulc.chips.extent import Cell
 from lulc.chips.mosaic import ChipSpec
 from lulc.chips.tiling import make_tiling
 from lulc.config import Config, Period
-from lulc.errors import InputError
+from lulc.errors import InputError, SetupError
 from lulc.geo.grid import centre_longitude
 from lulc.sources.acquisition import solar_day
 from lulc.sources.scene import Scene, scenes_from_table
@@ -170,18 +171,29 @@ def tile_block(
     Scenes that cannot be read give nothing, so the block's fingerprint is that of the others.
 
     Args:
-        key: name of the `period`, `col` and `row` of the block, ids of its `scenes`.
+        key: name of the `period`, `col` and `row` of the block, ids of its `scenes`, and the
+            `fingerprint` that it was planned with.
         out: the output location, which has the scenes table.
         spec: what the chips are.
         periods: the run's periods.
 
     Returns:
         The ledger row of the block, and one for each scene that cannot be read.
+
+    Raises:
+        SetupError: the scenes table is not the one that the block was planned from.
     """
     start, cell = time.monotonic(), (key["col"], key["row"])
     scenes = _read_scenes(out, key["scenes"])
     period = next(period for period in periods if period.name == key["period"])
     intervals = make_intervals(period, spec.composite)
+    found = make_block(spec, period, cell, scenes)
+    if found.fingerprint != key["fingerprint"]:
+        raise SetupError(
+            f"block {found.key} was planned as {key['fingerprint']} and is {found.fingerprint} on "
+            f"{platform.node()}: the scenes table of {out} is another there, or was changed since; "
+            "let nothing else write to it, and rerun"
+        )
     cut = cut_block(scenes, spec, *cell, period.name, intervals)
     readable = [scene for scene in scenes if scene.scene_id not in cut.unreadable]
     block = make_block(spec, period, cell, readable)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import FrameType
 
 from lulc import errors, progress
 from lulc.cli import accuracy, ask, options, run
 from lulc.stages import STAGES
 
-_INTERRUPTED = 130  # as a shell reports a program that Ctrl-C ended
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""What Ctrl-C sends, and what schedulers send to end a program."""
 
 _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     **dict.fromkeys(("run", *STAGES), run.run_pipeline),
@@ -44,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0, or 2 usage, 3 input, 4 too many bad inputs, 5 environment, 1 any other
-        error, 130 interrupted.
+        error, 130 interrupted, 143 terminated.
     """
     parser = options.make_parser()
     args = parser.parse_args(arguments)
@@ -63,9 +67,19 @@ class Outcome:
     code: int = 0
 
 
+class _Stopped(KeyboardInterrupt):
+    """A signal asked this process to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 @contextlib.contextmanager
 def command(debug: bool = False) -> Iterator[Outcome]:
     """Carry out a command: show its progress, and print an error as one message.
+
+    SIGINT (Ctrl-C) and SIGTERM end it with a message, and with the code that a shell gives them.
 
     Args:
         debug: print the traceback of an error, too.
@@ -74,20 +88,51 @@ def command(debug: bool = False) -> Iterator[Outcome]:
         The outcome, whose code is that of the error, if there was one.
     """
     outcome = Outcome()
-    with progress.console():
+    with progress.console(), _stop_at_signals():
         try:
-            yield outcome
-        except KeyboardInterrupt:
+            try:
+                yield outcome
+            except Exception as error:
+                _raise_stop_behind(error)
+                if debug:
+                    traceback.print_exc()
+                outcome.code, message = errors.explain(error)
+                print(f"lulc: {message}", file=sys.stderr)
+        except KeyboardInterrupt as stop:
             print(
                 "lulc: stopped; finished work is kept; rerun the same command to resume",
                 file=sys.stderr,
             )
-            outcome.code = _INTERRUPTED
-        except Exception as error:
-            if debug:
-                traceback.print_exc()
-            outcome.code, message = errors.explain(error)
-            print(f"lulc: {message}", file=sys.stderr)
+            # As a shell reports a program that a signal ended.
+            outcome.code = 128 + getattr(stop, "number", signal.SIGINT)
+
+
+@contextlib.contextmanager
+def _stop_at_signals() -> Iterator[None]:
+    # A signal that is ignored, as Ctrl-C is in the background of a shell script, stays ignored.
+    def stop(number: int, _: FrameType | None) -> None:
+        raise _Stopped(number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.getsignal(number) for number in _STOPPING}
+    for number, handler in before.items():
+        if handler in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _raise_stop_behind(error: BaseException) -> None:
+    # Of a stop, Spark often shows nothing but the job that was cancelled by it.
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, KeyboardInterrupt):
+            raise behind
+        behind = behind.__cause__ or behind.__context__
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from pyspark.sql import SparkSession
 
 from lulc import errors, progress
 from lulc.errors import LulcError
+from lulc.spark.carried import carry
 from lulc.spark.context import StageContext
 from lulc.spark.gpus import executors_have_gpus, is_local, ranks_have_gpus
 
@@ -91,7 +93,7 @@ def run_ranks(spark: SparkSession, ranks: int, work: Callable[..., Any], *argume
         contextlib.redirect_stdout(nowhere),
     ):
         try:
-            return distributor.run(work, *arguments)
+            return distributor.run(carry(partial(work, *arguments)))
         except Exception as error:
             raise _error_of_rank(str(error)) from error
 

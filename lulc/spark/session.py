@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import psutil
 from pyspark import SparkConf, SparkContext
@@ -74,6 +78,7 @@ def start_session(
         conf.set(name, value) if name in settings.conf else conf.setIfMissing(name, value)
     if submitted() and not _on_classpath():
         _submit_again(conf, extra_jars)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with _worker_environment(conf.get("spark.pyspark.python")):
             session = SparkSession.builder.config(conf=conf).getOrCreate()
@@ -85,7 +90,24 @@ def start_session(
             f"Spark did not start ({cause}): "
             "`lulc doctor` says what is missing, --debug shows its log"
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            if callable(handler):
+                signal.signal(number, partial(_cancel_first, session.sparkContext, handler))
     return with_sedona
+
+
+def _cancel_first(
+    context: SparkContext,
+    handler: Callable[[int, FrameType | None], object],
+    number: int,
+    frame: FrameType | None,
+) -> None:
+    # Whoever waits for a job's rows waits until it ends. PySpark's own handler, in whose place
+    # this is, heeds Ctrl-C alone, and fails once the session is stopped.
+    with contextlib.suppress(Exception):
+        context.cancelAllJobs()
+    handler(number, frame)
 
 
 def _defaults() -> dict[str, str]:

@@ -16,6 +16,7 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from lulc import progress
 from lulc.models.gpus import work_as_task
+from lulc.spark.carried import carry
 from lulc.spark.context import StageContext
 from lulc.spark.gpus import gpu_profile, task_gpus
 from lulc.tables.ledger import LedgerRow
@@ -72,7 +73,7 @@ def map_keys[Key](
     try:
         with progress.spark(spark.sparkContext, len(keys), label):
             numbers = spark.range(0, len(keys), 1, len(keys))
-            frame = numbers.mapInArrow(batches, from_arrow_schema(schema), profile=profile)
+            frame = numbers.mapInArrow(carry(batches), from_arrow_schema(schema), profile=profile)
             rows: list[dict[str, Any]] = frame.toArrow().to_pylist()
             return rows
     finally:
@@ -121,7 +122,7 @@ def map_frame(
             rows = [dict(result) for row in batch.to_pylist() for result in work(row)]
             yield pa.RecordBatch.from_pylist(rows, schema)
 
-    return frame.mapInArrow(batches, from_arrow_schema(schema))
+    return frame.mapInArrow(carry(batches), from_arrow_schema(schema))
 
 
 def _flatten(key: Any) -> dict[str, Any]:

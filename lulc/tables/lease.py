@@ -35,6 +35,7 @@ _BEAT_S = 10.0
 _SILENCE_S = 60.0
 """Seconds without one after which a holder on another machine has ended."""
 _GLANCE_S = 1.0
+_OTHER_OUT = "choose another --out"
 _BOOT, _PROCESS_NAMES = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
 
 
@@ -143,13 +144,14 @@ def _acquire(out: Location, work: str) -> Lease:
                 return Lease(out, highest, mine)  # created, though the store's answer was lost
             if _is_alive(out, highest, other):
                 raise SetupError(
-                    f"{out} is worked on by {other}: wait until it has ended, or choose "
-                    "another --out"
+                    f"{out} is worked on by {other}: wait until it has ended, or {_OTHER_OUT}"
                 )
             if not other.ended:
                 progress.say(f"{out} is taken over from {other}, which has ended")
         try:
             created = files.create_exclusive(_place(out, highest + 1), _encode(mine))
+            if not created and _highest(out) == highest:
+                raise SetupError(f"{_place(out, highest + 1)} could not be written: {_OTHER_OUT}")
         except SetupError as error:
             if not files.exists(out):
                 raise

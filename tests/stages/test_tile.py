@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from lulc import config, runfile
 from lulc.chips import blocks
 from lulc.chips.chip import Chip
 from lulc.chips.cut import cut_block
-from lulc.errors import InputError
+from lulc.errors import InputError, SetupError
 from lulc.geo.grid import Grid
 from lulc.sources import scene
 from lulc.sources.scene import Scene
@@ -151,3 +152,16 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
 def test_no_scenes_is_an_error_that_names_the_stage_to_run(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="lulc index"):
         tile(StageContext(_run(), tmp_path, Selection(), lambda: pytest.fail("Spark was started")))
+
+
+def test_a_block_of_another_scenes_table_is_refused_before_a_pixel_is_read(tmp_path: Path) -> None:
+    archive, out = _archive(tmp_path / "archive"), tmp_path / "out"
+    shutil.rmtree(tmp_path / "archive")
+    store.write_table(out, "scenes", scene.scenes_to_table(archive))
+    run = _run()
+    spec = blocks.make_chip_spec(run, archive)
+    planned = blocks.make_block(spec, run.periods[0], (0, 0), archive[:2])
+    key = {"period": "june", "col": 0, "row": 0, "scenes": ["a", "b"], "fingerprint": "planned"}
+    message = rf"planned as planned and is {planned.fingerprint} on [\s\S]* scenes table"
+    with pytest.raises(SetupError, match=message):
+        blocks.tile_block(key, out, spec, run.periods)

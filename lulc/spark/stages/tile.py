@@ -84,7 +84,13 @@ def tile(context: StageContext) -> StageResult:
 def _unit(block: Block) -> Unit:
     scene_ids = [scene.scene_id for scene in block.scenes]
     col, row = block.cell
-    task = {"period": block.period, "col": col, "row": row, "scenes": scene_ids}
+    task = {
+        "period": block.period,
+        "col": col,
+        "row": row,
+        "scenes": scene_ids,
+        "fingerprint": block.fingerprint,
+    }
     return Unit(block.key, block.fingerprint, block.path, task)
 
 
