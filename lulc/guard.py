@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from lulc.errors import InputError, LulcError
 from lulc.redact import redact_text
@@ -20,7 +19,7 @@ _FAULTS = (AssertionError, AttributeError, LookupError, NameError, TypeError)
 
 
 @contextlib.contextmanager
-def read_guard(what: str | Path, remedy: str = _REPLACE) -> Iterator[None]:
+def read_guard(what: object, remedy: str = _REPLACE) -> Iterator[None]:
     """Turn any error of what is done inside into an InputError with its type and what was read.
 
     Errors of this project pass, and so do those of the machine: no memory, a missing library.
@@ -44,7 +43,7 @@ def read_guard(what: str | Path, remedy: str = _REPLACE) -> Iterator[None]:
         raise _unreadable(what, error, remedy) from error
 
 
-def _unreadable(what: str | Path, error: Exception, remedy: str) -> InputError:
+def _unreadable(what: object, error: Exception, remedy: str) -> InputError:
     text = redact_text(error, 300).strip()
     cause = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return InputError(f"{what} cannot be read ({cause}): {remedy}")

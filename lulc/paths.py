@@ -13,6 +13,7 @@ from pathlib import Path
 
 from lulc import progress
 from lulc.errors import InputError, SetupError
+from lulc.location import Location, StorePath, parse_location
 
 
 def is_hidden(name: str) -> bool:
@@ -20,13 +21,13 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def list_files(folder: Path, suffixes: tuple[str, ...] = ()) -> list[Path]:
+def list_files(folder: Location, suffixes: tuple[str, ...] = ()) -> list[Location]:
     """Return the files below a folder as `list_names` lists them."""
     return [folder / name for name in list_names(folder, suffixes)]
 
 
 def list_names(
-    folder: Path, suffixes: tuple[str, ...] = (), whole: re.Pattern[str] | None = None
+    folder: Location, suffixes: tuple[str, ...] = (), whole: re.Pattern[str] | None = None
 ) -> list[str]:
     """Return the names of the files below a folder at any depth; links to folders are followed.
 
@@ -45,6 +46,8 @@ def list_names(
     Raises:
         InputError: a folder cannot be listed.
     """
+    if isinstance(folder, StorePath):
+        return _list_objects(folder, suffixes, whole)
 
     def is_listed(entry: os.DirEntry[str]) -> bool:
         if entry.is_dir():
@@ -53,6 +56,22 @@ def list_names(
 
     names = _walk(str(folder), "", is_listed, (Path(os.path.realpath(folder)),))
     return sorted(names, key=lambda name: name.split("/"))
+
+
+def _list_objects(
+    folder: StorePath, suffixes: tuple[str, ...], whole: re.Pattern[str] | None
+) -> list[str]:
+    names: set[tuple[str, ...]] = set()
+    for file, _ in folder.walk():
+        parts = file.relative_to(folder).parts
+        if any(map(is_hidden, parts)):
+            continue
+        ends = [i for i, part in enumerate(parts[:-1], 1) if whole and whole.fullmatch(part)]
+        if ends:
+            names.add(parts[: ends[0]])
+        elif parts[-1].lower().endswith(suffixes or ""):
+            names.add(parts)
+    return ["/".join(parts) for parts in sorted(names)]
 
 
 def _walk(
@@ -93,7 +112,7 @@ def _is_file_or_broken_link(entry: os.DirEntry[str]) -> bool:
     return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry))
 
 
-def match_files(pattern: str | Path) -> list[Path]:
+def match_files(pattern: str | Location) -> list[Location]:
     """Return the files that a path or pattern means, in order.
 
     The longest beginning of it that is there by this very name is meant, whatever characters are
@@ -103,9 +122,12 @@ def match_files(pattern: str | Path) -> list[Path]:
     Returns:
         The files; empty where none matches.
     """
-    path = Path(pattern)
+    path = parse_location(pattern)
     if path.exists():
         return [path]
+    if isinstance(path, StorePath):
+        bucket = StorePath(path.root)
+        return [file for file in bucket.glob(path.key) if file.is_file()]
     folder = next(parent for parent in path.parents if parent.exists())
     names = glob.glob(str(path.relative_to(folder)), root_dir=folder, recursive=True)
     matches = {os.path.realpath(folder / name): folder / name for name in sorted(names)[::-1]}

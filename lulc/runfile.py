@@ -16,6 +16,7 @@ from lulc.bands import OBSERVATIONS
 from lulc.config import Config
 from lulc.errors import UsageError
 from lulc.legend import COMMON
+from lulc.location import Location, is_address, parse_location
 from lulc.yaml12 import parse_yaml
 
 _RUN = TypeAdapter(Config)
@@ -28,7 +29,7 @@ _WANTED = {
 """What is asked for in the place of pydantic's words, by its type of error."""
 
 
-def read_run(path: str | Path, settings: Iterable[str] = ()) -> Config:
+def read_run(path: str | Location, settings: Iterable[str] = ()) -> Config:
     """Read a run file.
 
     Args:
@@ -42,17 +43,17 @@ def read_run(path: str | Path, settings: Iterable[str] = ()) -> Config:
         UsageError: the file is missing or wrong; the message has the key and what is accepted.
     """
     raw = apply_settings(read_mapping(path), settings)
-    return parse_run(raw, Path(path).parent, str(path))
+    return parse_run(raw, parse_location(path).parent, str(path))
 
 
-def read_mapping(path: str | Path) -> dict[str, Any]:
+def read_mapping(path: str | Location) -> dict[str, Any]:
     """Return the keys and values of a run file as they are.
 
     Raises:
         UsageError: the file is missing or is not a mapping in YAML.
     """
     try:
-        raw = parse_yaml(Path(path).read_bytes(), f"run file {path}")
+        raw = parse_yaml(parse_location(path).read_bytes(), f"run file {path}")
     except FileNotFoundError as error:
         raise UsageError(
             f"run file {path} is not there: `lulc init {path}` writes one to start from"
@@ -134,7 +135,7 @@ def _key_in(mapping: Mapping[Any, Any], text: str) -> int | str:
     return int(text) if is_number and not any(isinstance(key, str) for key in mapping) else text
 
 
-def parse_run(raw: Mapping[str, Any], folder: Path, where: str = "run file") -> Config:
+def parse_run(raw: Mapping[str, Any], folder: Location, where: str = "run file") -> Config:
     """Check the mapping of a run file.
 
     Args:
@@ -204,9 +205,12 @@ def _find_fault(config: Config) -> str | None:
     return None
 
 
-def _resolve_paths(config: Config, folder: Path) -> Config:
+def _resolve_paths(config: Config, folder: Location) -> Config:
     def absolute(path: str) -> str:
-        return path if "://" in path else str((folder / path).resolve())
+        if is_address(path):
+            return path
+        location = parse_location(path)
+        return str((location if location.is_absolute() else folder / path).resolve())
 
     replace = dataclasses.replace
     changes: dict[str, Any] = {

@@ -15,6 +15,7 @@ from lulc.bands import Resampling
 from lulc.config import MapFiles, Overlap, RegionFile
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid
+from lulc.location import Location, parse_location
 from lulc.paths import match_files
 from lulc.raster import reader
 from lulc.stats import area_estimation, change, sampling
@@ -110,7 +111,7 @@ def compare_maps(before: str | Path, after: str | Path, change_map: str | Path) 
     Raises:
         InputError: a file is no class raster, or the two name their classes differently.
     """
-    rows = change.write_changes(_local(before), _local(after), Path(change_map))
+    rows = change.write_changes(_local(before), _local(after), parse_location(change_map))
     return pa.Table.from_pylist(rows, change.CHANGES)
 
 
@@ -189,7 +190,7 @@ def estimate_areas(
         InputError: the points or their design are missing, a reference is no class, legends differ,
             or a class lacks points.
     """
-    folder = Path(out) if out else None
+    folder = parse_location(out) if out else None
     table, unanswered = area_estimation.estimate_areas(
         Path(points), _list_paths(maps), folder, _region_files(regions), overlap
     )
@@ -246,13 +247,13 @@ def read(
     return np.where(valid, np.stack([pixels for pixels, _ in layers]), 0), valid, grid
 
 
-def _local(path: str | Path) -> Path:
+def _local(path: str | Location) -> Location:
     # Raster files are opened by paths without `..` alone.
-    return Path(path).resolve()
+    return parse_location(path).resolve()
 
 
-def _list_paths(files: Files) -> list[Path]:
-    paths: list[Path] = []
+def _list_paths(files: Files) -> list[Location]:
+    paths: list[Location] = []
     for entry in [files] if isinstance(files, str | Path) else files:
         matches = match_files(entry)
         if not matches:
@@ -261,7 +262,7 @@ def _list_paths(files: Files) -> list[Path]:
     return paths
 
 
-def _map_files(path: Path, period: str) -> MapFiles:
+def _map_files(path: Location, period: str) -> MapFiles:
     try:
         return MapFiles(str(path), period)
     except ValidationError as error:

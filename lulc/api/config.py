@@ -12,9 +12,10 @@ from lulc.config import Config
 from lulc.datasets.registry import complete_from_datasets
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import parse_crs
+from lulc.location import Location, parse_location
 from lulc.redact import redact_setting
 from lulc.tables import layout
-from lulc.tables.files import Location, write_atomic
+from lulc.tables.files import write_atomic
 from lulc.yaml12 import dump_yaml
 
 type RunSource = str | Path | Mapping[str, Any] | Config
@@ -46,7 +47,11 @@ def load_config(
         ('lakes', 5, 16)
     """
     if isinstance(source, str | Path):
-        raw, folder, origin = runfile.read_mapping(source), Path(source).parent, str(source)
+        raw, folder, origin = (
+            runfile.read_mapping(source),
+            parse_location(source).parent,
+            str(source),
+        )
     else:
         raw, folder = _plain(source), Path.cwd()
     for name, value in (settings or {}).items():

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lulc.errors import extras_named
+from lulc.location import Location, parse_location
 
 if TYPE_CHECKING:
     from lulc.inference.trained_model import TrainedModel
 
 
 @extras_named()
-def load_model(model: str, out: str | Path, tracking_uri: str | None = None) -> TrainedModel:
+def load_model(model: str, out: str | Location, tracking_uri: str | None = None) -> TrainedModel:
     """Find a registered model and return it, ready to map.
 
     Args:
@@ -30,4 +30,4 @@ def load_model(model: str, out: str | Path, tracking_uri: str | None = None) -> 
     from lulc.models.registry import resolve
 
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")
-    return open_model(resolve(model, Path(out).resolve(), uri))
+    return open_model(resolve(model, parse_location(out).resolve(), uri))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from lulc.errors import InputError
+from lulc.location import Location
 from lulc.raster.show import Picture
 from lulc.tables import layout
 from lulc.tables.store import table_folder
@@ -14,7 +13,7 @@ OF_TRAINING = ("examples", "confusion")
 """The pictures that a training draws."""
 
 
-def draw_picture(name: str, out: Path, checkpoint: Path | None) -> Picture:
+def draw_picture(name: str, out: Location, checkpoint: Location | None) -> Picture:
     """Return a picture of a run.
 
     Args:

@@ -18,6 +18,7 @@ from lulc.chips.chip import Chip
 from lulc.config import Config
 from lulc.errors import InputError, UsageError, extras_named
 from lulc.legend import Legend
+from lulc.location import Location, parse_location
 from lulc.raster.show import Picture, table_html
 from lulc.samples.sample import Sample, read_samples
 from lulc.stages import STAGES, Selection, stages_of
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 class Run:
     """A run and what it has made, in one output folder."""
 
-    out: Path
+    out: Location
     config: Config
     results: tuple[StageResult, ...] = ()
     """What each stage did just now; empty of a run that was opened."""
@@ -174,7 +175,7 @@ class Run:
         checkpoint = self._checkpoint() if name in OF_TRAINING else None
         return draw_picture(name, self.out, checkpoint)
 
-    def report(self) -> Path:
+    def report(self) -> Location:
         """Write the report of the run, one HTML file, and return its path."""
         from lulc.report.html import write_report
 
@@ -216,7 +217,7 @@ class Run:
 
         address = model or self.config.predict.model or self.name
         reference = resolve(address, self.out, self.config.tracking.uri)
-        rows = map_folder(reference, Path(folder), self.out)
+        rows = map_folder(reference, parse_location(folder), self.out)
         paths = [str(self.out / row.path) if row.path else None for row in rows]
         columns = {
             "image": [row.key for row in rows],
@@ -231,15 +232,17 @@ class Run:
             periods = ", ".join(map(repr, self.periods))
             raise InputError(f"period {name!r} is none of {periods}")
 
-    def _checkpoint(self) -> Path:
+    def _checkpoint(self) -> Location:
+        from lulc.training.fit import LOG
+
         # That of the training that was finished last, else of the one that was last worked on.
         seal = read_seal(self.out, "train")
         if seal and (folder := self.out / layout.checkpoint_folder(seal.fingerprint)).exists():
             return folder
-        folders = sorted((self.out / "checkpoints").glob("*"), key=lambda f: f.stat().st_mtime)
-        if not folders:
+        logs: list[Location] = list((self.out / "checkpoints").glob(f"*/{LOG}"))
+        if not logs:
             raise InputError(f"{self.out} holds no training: run `lulc train`")
-        return folders[-1]
+        return max(logs, key=lambda log: log.stat().st_mtime_ns).parent
 
     def __repr__(self) -> str:
         """Return the run's name and folder; its settings fill pages."""
@@ -285,7 +288,7 @@ def run(
         >>> run = lulc.run("conf/zion.yaml", "out/zion")  # doctest: +SKIP
         >>> run.map("2015").areas_m2()  # doctest: +SKIP
     """
-    config, folder = load_config(source, set), Path(out)
+    config, folder = load_config(source, set), parse_location(out)
     names = (stages,) if isinstance(stages, str) else tuple(stages)
     results = carry_out(config, folder, names or stages_of(config), selection)
     if not stages:
@@ -296,7 +299,7 @@ def run(
 @extras_named()
 def carry_out(
     config: Config,
-    out: Path,
+    out: Location,
     stages: Sequence[str],
     selection: Selection | None = None,
     debug: bool = False,
@@ -329,7 +332,7 @@ def carry_out(
         return run_stages(context, stages)
 
 
-def finish(config: Config, out: Path, changed: bool) -> None:
+def finish(config: Config, out: Location, changed: bool) -> None:
     """Write the report and its map, if a stage did something or one of them is missing."""
     from lulc.report.html import write_report
 
@@ -354,7 +357,7 @@ def open_run(out: str | Path, source: RunSource | None = None) -> Run:
         >>> run = lulc.open_run("out/demo")  # doctest: +SKIP
         >>> run.table("class_areas").to_pandas()  # doctest: +SKIP
     """
-    folder = Path(out).resolve()
+    folder = parse_location(out).resolve()
     if not (folder / layout.TABLES).is_dir():
         raise InputError(f"{out} holds no run: `lulc run RUN.yaml --out {out}` makes one")
     return Run(folder, load_config(source) if source else saved_config(folder))

@@ -24,10 +24,11 @@ from lulc.chips.tiling import make_tiling
 from lulc.config import Config, Period
 from lulc.errors import InputError, SetupError
 from lulc.geo.grid import centre_longitude
+from lulc.location import Location
 from lulc.sources.acquisition import solar_day
 from lulc.sources.scene import Scene, scenes_from_table
 from lulc.tables import layout, store
-from lulc.tables.files import Location, fingerprint_of
+from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import LedgerRow, row_of_file
 
 
@@ -224,5 +225,5 @@ def _publish(out: Location, block: Block, cut: Cut) -> LedgerRow:
 
 
 def _read_scenes(out: Location, scene_ids: Sequence[str]) -> list[Scene]:
-    dataset = ds.dataset(store.table_folder(out, "scenes"), format="parquet")
+    dataset = store.open_dataset(store.table_folder(out, "scenes"))
     return scenes_from_table(dataset.to_table(filter=ds.field("scene_id").isin(scene_ids)))

@@ -12,11 +12,11 @@ import numpy as np
 from lulc.bands import OBSERVATIONS, Band
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
+from lulc.location import Location
 from lulc.raster.show import colour_bands, picture_html, show_dates
 from lulc.sources.scene import Scene
 from lulc.tables import arrays, schemas
 from lulc.tables.encoding import Encoding, common_encoding
-from lulc.tables.files import Location
 from lulc.tables.store import write_rows
 
 _PLAIN_COLUMNS = (

@@ -17,6 +17,7 @@ from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.legend import NODATA
+from lulc.location import Location, parse_location
 from lulc.models.contract import read_contract
 from lulc.paths import list_names
 from lulc.tables import files, schemas, store
@@ -36,7 +37,7 @@ _COUNTED_COLUMNS = ("split", "period", "source", "model", "stage", "status", "le
 _RANGED_COLUMNS = ("datetime", "cloud", "clear")
 
 
-def describe_path(text: str, out: Path | None = None) -> dict[str, Any]:
+def describe_path(text: str, out: Location | None = None) -> dict[str, Any]:
     """Return what a path, a models:/ URI or the word `datasets` stands for, and what it holds.
 
     Args:
@@ -53,8 +54,8 @@ def describe_path(text: str, out: Path | None = None) -> dict[str, Any]:
         return _describe(text, out)
 
 
-def _describe(text: str, out: Path | None) -> dict[str, Any]:
-    path = Path(text)
+def _describe(text: str, out: Location | None) -> dict[str, Any]:
+    path = parse_location(text)
     if text.startswith("models:/"):
         from lulc.models import registry
 
@@ -76,7 +77,7 @@ def _describe(text: str, out: Path | None) -> dict[str, Any]:
     return _describe_scenes(path)
 
 
-def _is_table(folder: Path) -> bool:
+def _is_table(folder: Location) -> bool:
     # Whether it holds Parquet files itself, or in folders of its partitions alone.
     names = list_names(folder, (".parquet",)) if folder.is_dir() else []
     return any(all("=" in part for part in name.split("/")[:-1]) for name in names)
@@ -110,7 +111,7 @@ def _describe_datasets() -> dict[str, Any]:
     return facts
 
 
-def _describe_raster(path: Path) -> dict[str, Any]:
+def _describe_raster(path: Location) -> dict[str, Any]:
     from lulc.raster import access, reader
 
     with access.open_raster(str(path.resolve())) as raster:
@@ -132,7 +133,7 @@ def _describe_raster(path: Path) -> dict[str, Any]:
     return facts
 
 
-def _count_raster_classes(path: Path, windows: Sequence[PixelWindow]) -> dict[str, Any]:
+def _count_raster_classes(path: Location, windows: Sequence[PixelWindow]) -> dict[str, Any]:
     # Nothing of bands that are no classes, or hold other numbers than class ids.
     from lulc.raster import classes
     from lulc.raster.access import ReadError
@@ -156,7 +157,7 @@ def _count_raster_classes(path: Path, windows: Sequence[PixelWindow]) -> dict[st
     }
 
 
-def _describe_scenes(path: Path) -> dict[str, Any]:
+def _describe_scenes(path: Location) -> dict[str, Any]:
     from lulc.sources.registry import source_of
 
     # A product may be named by its manifest, too.
@@ -215,8 +216,8 @@ def _describe_scene(scene: Scene) -> dict[str, Any]:
     return {name: fact for name, fact in facts.items() if fact not in (None, [])}
 
 
-def _describe_table(path: Path) -> dict[str, Any]:
-    dataset = ds.dataset(path, format="parquet", partitioning="hive")
+def _describe_table(path: Location) -> dict[str, Any]:
+    dataset = store.open_dataset(path)
     columns = dataset.schema.names
     table = _recognise_table(columns)
     rows = dataset.count_rows()
@@ -261,7 +262,7 @@ def _count_values(column: pa.ChunkedArray) -> dict[str, int]:
     return {str(row["values"]): row["counts"] for row in pc.value_counts(column).to_pylist()}
 
 
-def _describe_model(folder: Path) -> dict[str, Any]:
+def _describe_model(folder: Location) -> dict[str, Any]:
     contract = read_contract(folder / "contract.json")
     return {
         "kind": "model",
@@ -277,12 +278,12 @@ def _describe_model(folder: Path) -> dict[str, Any]:
     }
 
 
-def _describe_output(out: Path) -> dict[str, Any]:
+def _describe_output(out: Location) -> dict[str, Any]:
     facts: dict[str, Any] = {"kind": "output folder"}
     for name in schemas.ALL:
         folder = store.table_folder(out, name)
         if folder.is_dir():
-            facts[name] = f"{ds.dataset(folder, format='parquet').count_rows():,} rows"
+            facts[name] = f"{store.open_dataset(folder).count_rows():,} rows"
     rows = store.read_table(out, "ledger", ["stage", "status"]).to_pylist()
     counts = Counter(f"{row['stage']} {row['status']}" for row in rows)
     facts["ledger by"] = dict(sorted(counts.items()))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lulc import __version__, errors
+from lulc.location import Location, parse_location
 from lulc.stages import STAGES, Selection
 
 if TYPE_CHECKING:
@@ -172,6 +173,13 @@ def _dataset_run(args: argparse.Namespace) -> dict[str, Any]:
     return {"name": args.dataset, "datasets": [dataset], **legend}
 
 
+def _location(text: str) -> Location:
+    try:
+        return parse_location(text)
+    except errors.UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
 def _add_start(add: AddVerb) -> None:
     verb = add("init", "write a commented run file to start from", "lulc init my.yaml")
     verb.add_argument("path", type=Path, help="the file to write")
@@ -181,7 +189,10 @@ def _add_start(add: AddVerb) -> None:
         "lulc demo --out out/demo",
     )
     verb.add_argument(
-        "--out", type=Path, default=Path("out/demo"), help="output folder (default %(default)s)"
+        "--out",
+        type=_location,
+        default=Path("out/demo"),
+        help="output folder (default %(default)s)",
     )
     _add_settings(verb, "of the demo's run file")
     verb = add(
@@ -255,7 +266,7 @@ def _add_inspection(add: AddVerb) -> None:
         "lulc info out/zion/tables/samples",
     )
     verb.add_argument("path", help="a file, a folder, or a model such as models:/zion@champion")
-    verb.add_argument("--out", type=Path, help="output folder whose registry holds the model")
+    verb.add_argument("--out", type=_location, help="output folder whose registry holds the model")
     verb.add_argument(
         "--png", type=Path, metavar="FILE", help="draw a table of chips or samples to this file"
     )
@@ -265,12 +276,14 @@ def _add_inspection(add: AddVerb) -> None:
         "lulc report conf/zion.yaml --out out/zion",
     )
     _add_run_options(verb)
-    verb.add_argument("--out", type=Path, required=True, help="output folder")
+    verb.add_argument("--out", type=_location, required=True, help="output folder")
     verb = add(
         "models", "list registered models, their versions and scores", "lulc models out/zion"
     )
     verb.add_argument(
-        "out", type=Path, help="output folder whose registry is read (or MLFLOW_TRACKING_URI's)"
+        "out",
+        type=_location,
+        help="output folder whose registry is read (or MLFLOW_TRACKING_URI's)",
     )
 
 
@@ -280,11 +293,11 @@ def _add_queries(add: AddVerb) -> None:
         "query a run's tables in Spark SQL",
         'lulc sql out/zion "SELECT class_name, area_m2 FROM class_areas"',
     )
-    verb.add_argument("out", type=Path, help="output folder of a run")
+    verb.add_argument("out", type=_location, help="output folder of a run")
     verb.add_argument("query", help="the query; views have the names of the tables")
     verb.add_argument(
         "--save",
-        type=Path,
+        type=_location,
         metavar="FILE",
         help="write the result to a .csv, .xlsx, .parquet, .gpkg or .geojson file",
     )
@@ -300,7 +313,7 @@ def _add_queries(add: AddVerb) -> None:
         "answer SQL over JDBC until stopped (Spark's Thrift server)",
         "lulc serve out/zion --port 10000",
     )
-    verb.add_argument("out", type=Path, help="output folder of a run")
+    verb.add_argument("out", type=_location, help="output folder of a run")
     verb.add_argument(
         "--port", type=int, default=10000, help="port of this machine (default %(default)s)"
     )
@@ -314,7 +327,7 @@ def _add_accuracy(add: AddVerb) -> None:
     )
     verb.add_argument("points", type=Path, help="file to write, .gpkg or .geojson")
     verb.add_argument(
-        "rasters", nargs="+", type=Path, help="class rasters, whose classes are the strata"
+        "rasters", nargs="+", type=_location, help="class rasters, whose classes are the strata"
     )
     verb.add_argument("--points", dest="count", type=int, metavar="N", help="number of points")
     verb.add_argument(
@@ -345,9 +358,9 @@ def _add_accuracy(add: AddVerb) -> None:
         "compare two class rasters pixel by pixel: what each class became",
         "lulc compare 2020.tif 2021.tif change.tif",
     )
-    verb.add_argument("before", type=Path, help="class raster")
-    verb.add_argument("after", type=Path, help="class raster of a later time")
-    verb.add_argument("change", type=Path, help="raster to write")
+    verb.add_argument("before", type=_location, help="class raster")
+    verb.add_argument("after", type=_location, help="class raster of a later time")
+    verb.add_argument("change", type=_location, help="raster to write")
 
 
 def _add_doctor(add: AddVerb) -> None:
@@ -376,7 +389,7 @@ def _add_training(add: AddVerb) -> None:
         "lulc tune my.yaml --out out/my --over train.rate=0.001,0.003 --folds 5",
     )
     _add_run_options(verb)
-    verb.add_argument("--out", type=Path, required=True, help="output folder")
+    verb.add_argument("--out", type=_location, required=True, help="output folder")
     verb.add_argument(
         "--over",
         action="append",
@@ -395,7 +408,7 @@ def _add_training(add: AddVerb) -> None:
     _add_run_options(verb)
     verb.add_argument(
         "--out",
-        type=Path,
+        type=_location,
         required=True,
         help="output folder that holds the samples; rates.png is written there",
     )
@@ -413,13 +426,13 @@ def _add_settings(verb: argparse.ArgumentParser, origin: str) -> None:
 
 def _add_run_options(verb: argparse.ArgumentParser, run_is_optional: bool = False) -> None:
     count = "?" if run_is_optional else None
-    verb.add_argument("run", type=Path, nargs=count, help="run file (YAML)")
+    verb.add_argument("run", type=_location, nargs=count, help="run file (YAML)")
     _add_settings(verb, "of the run file")
 
 
 def _add_stage_options(verb: argparse.ArgumentParser, run_is_optional: bool = False) -> None:
     _add_run_options(verb, run_is_optional)
-    verb.add_argument("--out", type=Path, required=True, help="output folder")
+    verb.add_argument("--out", type=_location, required=True, help="output folder")
     verb.add_argument(
         "--bbox", metavar="XMIN,YMIN,XMAX,YMAX", help="only tiles that touch this box, in degrees"
     )
@@ -468,7 +481,9 @@ def _add_search_options(verb: argparse.ArgumentParser) -> None:
 def _add_dataset_options(verb: argparse.ArgumentParser) -> None:
     group = verb.add_argument_group("a published dataset, in place of a run file")
     group.add_argument("--dataset", metavar="NAME", help="its name; see `lulc info datasets`")
-    group.add_argument("--root", type=Path, metavar="DIR", help="folder of the unpacked archive")
+    group.add_argument(
+        "--root", type=_location, metavar="DIR", help="folder of the unpacked archive"
+    )
     group.add_argument(
         "--option",
         action="append",
@@ -493,7 +508,7 @@ def _add_folder_options(verb: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--input",
-        type=Path,
+        type=_location,
         metavar="DIR",
         help="folder of image files; each is mapped to a raster of the same name",
     )
@@ -519,19 +534,19 @@ def _add_reference_options(verb: argparse.ArgumentParser) -> None:
     group = verb.add_argument_group("points that people have interpreted, in place of a run file")
     group.add_argument(
         "--reference",
-        type=Path,
+        type=_location,
         metavar="POINTS",
         help="file of `lulc design`, with its column `reference` filled in",
     )
     group.add_argument(
         "--map",
         nargs="+",
-        type=Path,
+        type=_location,
         metavar="TIF",
         help="class rasters to evaluate (default: those of the design)",
     )
     group.add_argument(
-        "--regions", type=Path, metavar="FILE", help="vector file: estimates by region as well"
+        "--regions", type=_location, metavar="FILE", help="vector file: estimates by region as well"
     )
     _add_overlap(group, None, "as in the design")
 

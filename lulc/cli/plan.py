@@ -5,11 +5,9 @@ Scenes' headers are opened and datasets are listed; no pixel is read.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +25,7 @@ from lulc.datasets.listing import list_items
 from lulc.errors import InputError, LulcError
 from lulc.geo.grid import footprint
 from lulc.geo.tiling import Tiling
+from lulc.location import Location, parse_location
 from lulc.paths import list_files
 from lulc.samples import from_datasets
 from lulc.sources import area
@@ -135,14 +134,14 @@ def _count_items(config: Config, dataset: DatasetConf) -> tuple[int, int]:
     for note in listing.notes:
         progress.say(note)
     names = {name for item in listing.items for name in item.files if name}
-    return len(listing.items), sum(_size(Path(dataset.root) / name) for name in names)
+    return len(listing.items), sum(_size(parse_location(dataset.root) / name) for name in names)
 
 
-def _size(path: Path) -> int:
+def _size(path: Location) -> int:
     # Bytes of a file, or of all files of an item that is a folder; 0 where it is missing or no file
     # can have its name.
-    files = list_files(path) if os.path.isdir(path) else [path]
-    return sum(file.stat().st_size for file in files if os.path.isfile(file))
+    files = list_files(path) if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _plan_map(config: Config) -> MapPlan:

@@ -11,12 +11,12 @@ import json
 import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lulc import errors
 from lulc.cli import options
 from lulc.cli.output import print_json, print_results, print_run
+from lulc.location import Location
 from lulc.stages import STAGES, Selection, stages_of
 from lulc.yaml12 import dump_yaml, parse_yaml
 
@@ -176,7 +176,7 @@ def find_rate(args: argparse.Namespace) -> int:
     return 0
 
 
-def _list_results(config: Config, out: Path) -> list[tuple[str, str]]:
+def _list_results(config: Config, out: Location) -> list[tuple[str, str]]:
     # (name, path or command) of what a user opens.
     from lulc.models import registry
     from lulc.tables import layout

@@ -23,9 +23,9 @@ from lulc.inference.rows import (
     make_prediction_row,
     predict_chip,
 )
+from lulc.location import Location
 from lulc.models.package import ModelRef
 from lulc.tables import files, layout, schemas, store
-from lulc.tables.files import Location
 from lulc.tables.ledger import LedgerRow, row_of_file
 
 _NO_PIXELS = np.empty(0, np.uint8)

@@ -14,9 +14,9 @@ from lulc.geo.areas import pixel_areas
 from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
 from lulc.legend import Legend
+from lulc.location import Location
 from lulc.raster.show import colour_classes, decimate, picture_html
 from lulc.raster.vector import outline_values
-from lulc.tables.files import Location
 
 if TYPE_CHECKING:
     import geopandas

@@ -15,9 +15,10 @@ import shapely
 
 from lulc.geo.grid import WGS84, Grid, footprint
 from lulc.geo.tiling import Tiling
+from lulc.location import Location
 from lulc.stats.boxes import suppress_boxes
 from lulc.tables import layout, schemas
-from lulc.tables.files import Location, write_atomic
+from lulc.tables.files import for_arrow, write_atomic
 from lulc.tables.ledger import LedgerRow, row_of_file
 from lulc.tables.store import table_guard
 
@@ -97,7 +98,7 @@ def merge_detections(
     tables = []
     for file in files:
         with table_guard(file):
-            tables.append(pq.read_table(file, schema=schemas.BOXES, partitioning=None))
+            tables.append(pq.read_table(for_arrow(file), schema=schemas.BOXES, partitioning=None))
     table = pa.concat_tables(tables)
     if not table.num_rows:
         return []

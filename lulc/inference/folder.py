@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -20,6 +20,7 @@ from lulc.inference.item_table import ItemTable, open_table
 from lulc.inference.predictor import Predictor, load_all
 from lulc.inference.windows import area_windows, centre_square, full_area, shift_area
 from lulc.legend import NODATA
+from lulc.location import Location, is_below, relative_name
 from lulc.models.device import reused_memory
 from lulc.models.package import ModelRef
 from lulc.paths import list_files
@@ -27,7 +28,6 @@ from lulc.raster import reader
 from lulc.raster.access import OpenRaster, open_raster
 from lulc.raster.writer import create_geotiff
 from lulc.tables import files
-from lulc.tables.files import Location
 from lulc.tables.lease import Lease, hold
 from lulc.tables.ledger import LedgerRow, append_ledger, read_latest
 
@@ -64,7 +64,7 @@ class _FolderMap:
         self.unsaved.clear()
 
 
-def map_folder(model: ModelRef, folder: Path, out: Location) -> list[LedgerRow]:
+def map_folder(model: ModelRef, folder: Location, out: Location) -> list[LedgerRow]:
     """Map every image of a folder.
 
     A model of a class a pixel makes a raster under the image's relative name with suffix .tif, on
@@ -88,7 +88,7 @@ def map_folder(model: ModelRef, folder: Path, out: Location) -> list[LedgerRow]:
         return _map_images(model, folder.resolve(), out, lease)
 
 
-def _map_images(model: ModelRef, folder: Path, out: Location, lease: Lease) -> list[LedgerRow]:
+def _map_images(model: ModelRef, folder: Location, out: Location, lease: Lease) -> list[LedgerRow]:
     predictor = load_all(model.folders)
     images = _list_images(folder, out.resolve())
     makes_rasters = predictor.task.kind == "pixels"
@@ -118,10 +118,10 @@ def _map_images(model: ModelRef, folder: Path, out: Location, lease: Lease) -> l
     return rows
 
 
-def _list_images(folder: Path, out: Location) -> list[Path]:
+def _list_images(folder: Location, out: Location) -> list[Location]:
     if folder == out:
         raise InputError(f"the maps would lie among the images in {folder}: give another --out")
-    images = [path for path in list_files(folder, SUFFIXES) if not path.is_relative_to(out)]
+    images = [path for path in list_files(folder, SUFFIXES) if not is_below(path, out)]
     if not images:
         raise InputError(
             f"{folder} holds no images: accepted are files ending in {', '.join(SUFFIXES)}"
@@ -129,8 +129,8 @@ def _list_images(folder: Path, out: Location) -> list[Path]:
     return images
 
 
-def _map_names(images: list[Path], folder: Path, makes_rasters: bool) -> list[str]:
-    relative = [path.relative_to(folder) for path in images]
+def _map_names(images: list[Location], folder: Location, makes_rasters: bool) -> list[str]:
+    relative = [PurePosixPath(relative_name(path, folder)) for path in images]
     names = [str(path.with_suffix(".tif") if makes_rasters else path) for path in relative]
     duplicates = sorted({name for name in names if names.count(name) > 1})
     if duplicates:
@@ -150,7 +150,7 @@ def _is_current(
     )
 
 
-def _map_image(folder_map: _FolderMap, path: Path, name: str, fingerprint: str) -> LedgerRow:
+def _map_image(folder_map: _FolderMap, path: Location, name: str, fingerprint: str) -> LedgerRow:
     start = time.monotonic()
     predictor, table = folder_map.predictor, folder_map.table
     target = folder_map.out / name

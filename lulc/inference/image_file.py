@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lulc.errors import InputError
 from lulc.geo import areas
+from lulc.location import Location
 from lulc.raster import reader
 from lulc.raster.access import OpenRaster
 from lulc.raster.pixels import data_bands, is_real
@@ -52,7 +52,7 @@ class ImageFile:
         return np.where(valid[:, None], pixels, 0), valid
 
 
-def check_image(predictor: Predictor, source: OpenRaster, path: Path) -> ImageFile:
+def check_image(predictor: Predictor, source: OpenRaster, path: Location) -> ImageFile:
     """Check that an image keeps a model's contract, and find the model's bands in it.
 
     Args:
@@ -86,7 +86,7 @@ def check_image(predictor: Predictor, source: OpenRaster, path: Path) -> ImageFi
     return ImageFile(source, bands, dates, scales, offsets)
 
 
-def _check_claim(source: OpenRaster, path: Path) -> None:
+def _check_claim(source: OpenRaster, path: Location) -> None:
     pixel_bytes = sum(np.dtype(dtype).itemsize for dtype in source.dtypes)
     claim, size = source.height * source.width * pixel_bytes, path.stat().st_size
     if claim > max(_GIGABYTE, _MAX_CLAIM * size):

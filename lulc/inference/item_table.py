@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 
 from lulc.errors import UsageError
 from lulc.inference import detections
+from lulc.location import Location
 from lulc.tables import files, layout, schemas
-from lulc.tables.files import Location
+from lulc.tables.files import for_arrow, open_parquet
 from lulc.tables.store import table_guard
 
 
@@ -43,7 +44,7 @@ class ItemTable:
             metadata = {"geo": detections.IN_DEGREES if in_degrees else detections.IN_PIXELS}
             table = table.replace_schema_metadata(metadata)
         location = out / self.path
-        if files.exists(location) and pq.read_table(location, partitioning=None).equals(table):
+        if files.exists(location) and open_parquet(location).read().equals(table):
             return
         files.write_atomic(location, lambda path: pq.write_table(table, path, compression="zstd"))
 
@@ -76,7 +77,7 @@ def open_table(out: Location, kind: str) -> ItemTable:
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     if files.exists(location):
         with table_guard(location):
-            table = pq.read_table(location, schema=schema, partitioning=None)
+            table = pq.read_table(for_arrow(location), schema=schema, partitioning=None)
         for row in table.to_pylist():
             rows[row["item"]].append(row)
     return ItemTable(name, schema, dict(rows))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -12,11 +11,11 @@ from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.inference.class_map import ClassMap
 from lulc.legend import NODATA, Legend, join_names, legend_from_table
+from lulc.location import Location, relative_name
 from lulc.raster import reader
 from lulc.raster.access import open_raster
 from lulc.raster.classes import find_class_band, names_of, to_ids
 from lulc.tables import files, layout
-from lulc.tables.files import Location
 
 _MAX_PIXELS = 1 << 30
 _MODEL_TAGS = ("lulc_model", "model")  # of rasters of a run, and of those of a folder of images
@@ -37,7 +36,7 @@ def read_class_map(out: Location, period: str, legend: Legend) -> ClassMap:
         InputError: there is no raster of the period, or the map has more than 2³⁰ pixels.
     """
     folder = out / layout.RASTERS / period
-    rasters = sorted(folder.glob("*.tif"))
+    rasters: list[Location] = sorted(folder.glob("*.tif"))
     if not rasters:
         raise InputError(f"{folder} holds no class raster: run `lulc rasters`")
     grids = [reader.grid_of(str(raster)) for raster in rasters]
@@ -50,7 +49,7 @@ def read_class_map(out: Location, period: str, legend: Legend) -> ClassMap:
     classes = np.full(grid.shape, NODATA, np.uint8)
     confidence = np.full(grid.shape, NODATA, np.uint8)
     for raster, raster_grid in zip(rasters, grids, strict=True):
-        place = raster.relative_to(out).as_posix()
+        place = relative_name(raster, out)
         window = _window(grid, raster_grid)
         classes[window] = _read(out / place)
         confidence_file = out / layout.confidence_raster(place)
@@ -60,7 +59,7 @@ def read_class_map(out: Location, period: str, legend: Legend) -> ClassMap:
     return ClassMap(grid, classes, confidence, (), model, legend=legend)
 
 
-def read_class_raster(path: Path) -> ClassMap:
+def read_class_raster(path: Location) -> ClassMap:
     """Read a class raster that a run, a folder of images or any other program has made.
 
     Returns:
@@ -81,7 +80,7 @@ def read_class_raster(path: Path) -> ClassMap:
     return ClassMap(grid, classes, np.full_like(classes, NODATA), (), model, legend=legend)
 
 
-def _read_tags(path: Path, band: int) -> tuple[str, dict[int, str], dict[int, tuple[int, ...]]]:
+def _read_tags(path: Location, band: int) -> tuple[str, dict[int, str], dict[int, tuple[int, ...]]]:
     # The model, the class names and the colours of a band that a class raster has.
     with open_raster(str(path)) as raster:
         tags, names, table = raster.tags(), names_of(raster, str(path), band), {}

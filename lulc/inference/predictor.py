@@ -5,15 +5,13 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load as load_weights
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -24,6 +22,7 @@ from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.inference.windows import Area, WindowedImage, area_windows, full_area, shift_area
 from lulc.legend import NODATA
+from lulc.location import Location
 from lulc.models.contract import Contract, read_contract
 from lulc.models.device import autocast, choose_device, reuse_memory
 from lulc.models.networks.registry import MODELS
@@ -301,7 +300,7 @@ def use_one_core() -> None:
     reuse_memory()
 
 
-def load(folder: Path) -> Predictor:
+def load(folder: Location) -> Predictor:
     """Load the predictor of a model folder, on the GPU that this process computes on.
 
     The process keeps it until the files change.
@@ -318,7 +317,7 @@ def load(folder: Path) -> Predictor:
         InputError: the files are no model that can be loaded.
     """
     stamps = tuple(
-        os.stat(folder / name).st_mtime_ns
+        (folder / name).stat().st_mtime_ns
         for name in (WEIGHTS, CONTRACT)
         if (folder / name).exists()
     )
@@ -330,7 +329,7 @@ def load(folder: Path) -> Predictor:
     return _load(folder, stamps, choose_device())
 
 
-def load_all(folders: Sequence[Path]) -> Predictor:
+def load_all(folders: Sequence[Location]) -> Predictor:
     """Load the predictor whose probabilities are the mean of those of some models.
 
     Args:
@@ -371,7 +370,7 @@ def _check_same(first: Contract, other: Contract) -> None:
 
 
 @lru_cache(maxsize=8)
-def _load(folder: Path, _stamps: tuple[int, ...], device: torch.device) -> Predictor:
+def _load(folder: Location, _stamps: tuple[int, ...], device: torch.device) -> Predictor:
     contract = read_contract(folder / CONTRACT)
     if contract.model not in MODELS:
         raise InputError(
@@ -387,7 +386,7 @@ def _load(folder: Path, _stamps: tuple[int, ...], device: torch.device) -> Predi
     remedy = "its weights are not those of its contract; fetch it anew, or train it again"
     with read_guard(f"the model in {folder}", remedy):
         net = MODELS[contract.model].build(band_count, class_count, **contract.architecture)
-        net.load_state_dict(load_file(folder / WEIGHTS))
+        net.load_state_dict(load_weights((folder / WEIGHTS).read_bytes()))
     folded = fold_norms(net.eval(), band_count, contract.multiple, contract.task)
     folded = folded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Predictor(contract, folded, device)

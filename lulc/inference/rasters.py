@@ -21,9 +21,10 @@ from lulc.geo.tiling import Tiling
 from lulc.inference import stac
 from lulc.inference.class_map import ClassMap, RasterSpec
 from lulc.legend import NODATA
+from lulc.location import Location
 from lulc.raster.cog import pyramid, read_tags, write_cog
 from lulc.tables import arrays, files, layout
-from lulc.tables.files import Location
+from lulc.tables.files import open_parquet
 from lulc.tables.ledger import LedgerRow
 from lulc.tables.store import table_guard
 
@@ -116,7 +117,7 @@ def mosaic_predictions(locations: Sequence[Location], tiling: Tiling) -> ClassMa
     Raises:
         InputError: the predictions are those of several models.
     """
-    tables = [pq.ParquetFile(location) for location in locations]
+    tables = [open_parquet(location) for location in locations]
     first = tables[0].read_row_group(0, ["height", "probabilities_shape"]).to_pylist()[0]
     # Where squares were classified, a tile has fewer pixels than it was cut with.
     tiling = tiling.coarsen(tiling.size // first["height"])

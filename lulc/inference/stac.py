@@ -25,10 +25,9 @@ from lulc.config import Period
 from lulc.geo.antimeridian import narrow_bounds
 from lulc.geo.grid import Grid, crs_code, footprint, parse_crs
 from lulc.legend import NODATA, Legend
-from lulc.raster.address import is_address
+from lulc.location import Location, is_address, relative_name
 from lulc.redact import strip_credentials
 from lulc.tables import files, layout, store
-from lulc.tables.files import Location
 
 _EXTENSIONS = [
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
@@ -134,7 +133,7 @@ def write_collection(out: Location, name: str, items: Sequence[Location]) -> Non
     )
     folder = out / layout.RASTERS
     hrefs = [("root", "./collection.json")]
-    hrefs += [("item", f"./{location.relative_to(folder)}") for location in contents]
+    hrefs += [("item", f"./{relative_name(location, folder)}") for location in contents]
     collection.links = [pystac.Link(rel, href, pystac.MediaType.JSON) for rel, href in hrefs]
     content = collection.to_dict(include_self_link=False, transform_hrefs=False)
     write_json(out / layout.COLLECTION, content)

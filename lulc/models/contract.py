@@ -13,6 +13,7 @@ from typing import Any
 
 from lulc.errors import InputError, UsageError
 from lulc.legend import LandClass, Legend
+from lulc.location import Location
 
 # Lists of JSON that the record has as tuples.
 _TUPLES = ("bands", "mean", "std", "scales", "offsets", "gsd_range_m")
@@ -100,7 +101,7 @@ def write_contract(contract: Contract, path: Path) -> None:
     path.write_text(json.dumps(asdict(contract), indent=1))
 
 
-def read_contract(path: Path) -> Contract:
+def read_contract(path: Location) -> Contract:
     """Read a contract from JSON, also one that an earlier version wrote.
 
     Returns:

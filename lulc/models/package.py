@@ -11,9 +11,11 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from lulc.models.contract import read_contract
+from lulc.location import Location, StorePath
+from lulc.models.contract import Contract, read_contract
 from lulc.models.mlm import make_mlm_item
 from lulc.tables import files
 
@@ -28,7 +30,7 @@ class ModelRef:
     """The model's name; of several that map together, their names joined by `+`."""
     version: str
     """The version's number, or `local` where no tracking store has it."""
-    folder: Path
+    folder: Location
     """The folder of weights.safetensors and contract.json."""
     checksum: str
     """Checksum of both files, as `model_checksum` makes it."""
@@ -36,7 +38,7 @@ class ModelRef:
     """Further versions that map together with this one."""
 
     @property
-    def folders(self) -> tuple[Path, ...]:
+    def folders(self) -> tuple[Location, ...]:
         """The folders of this version and of those that map together with it."""
         return (self.folder, *(other.folder for other in self.others))
 
@@ -57,18 +59,18 @@ def join_models(models: Sequence[ModelRef]) -> ModelRef:
     return ModelRef(name, version, first.folder, digest, tuple(others))
 
 
-def model_checksum(folder: Path) -> str:
+def model_checksum(folder: Location) -> str:
     """Return the sha256 over the checksums of a model folder's weights and contract, in hex."""
     checksums = f"{files.checksum(folder / WEIGHTS)} {files.checksum(folder / CONTRACT)}"
     return hashlib.sha256(checksums.encode()).hexdigest()
 
 
-def has_model_files(folder: Path) -> bool:
+def has_model_files(folder: Location) -> bool:
     """Return whether a folder has both weights and contract."""
     return (folder / WEIGHTS).exists() and (folder / CONTRACT).exists()
 
 
-def place_model(source: Path, folder: Path) -> None:
+def place_model(source: Location, folder: Location) -> None:
     """Copy a model folder as a whole, with the STAC item that describes the model.
 
     Args:
@@ -79,13 +81,20 @@ def place_model(source: Path, folder: Path) -> None:
         SetupError: the disk is full, or the folder cannot be written.
         InputError: the source's contract is not one.
     """
+    if isinstance(folder, StorePath):
+        # The contract last: with it the folder is complete.
+        files.write_atomic(
+            folder / MLM_ITEM, partial(_write_item, read_contract(source / CONTRACT))
+        )
+        for name in (WEIGHTS, CONTRACT):
+            files.copy(source / name, folder / name)
+        return
     staging, replaced = (folder.with_name(f".{uuid.uuid4().hex}") for _ in range(2))
     try:
         staging.mkdir(parents=True)
         for name in (WEIGHTS, CONTRACT):
-            shutil.copyfile(source / name, staging / name)
-        item = make_mlm_item(read_contract(source / CONTRACT))
-        (staging / MLM_ITEM).write_text(json.dumps(item, indent=1))
+            files.copy(source / name, staging / name)
+        _write_item(read_contract(source / CONTRACT), staging / MLM_ITEM)
         if folder.exists():
             folder.rename(replaced)
         staging.rename(folder)
@@ -96,12 +105,16 @@ def place_model(source: Path, folder: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def local_folder(out: Path, name: str) -> Path:
+def _write_item(contract: Contract, path: Path) -> None:
+    path.write_text(json.dumps(make_mlm_item(contract), indent=1))
+
+
+def local_folder(out: Location, name: str) -> Location:
     """Return the folder under OUT of a model that no tracking store has taken."""
     return out / "models" / f"{name}-local"
 
 
-def find_local(out: Path, name: str) -> ModelRef | None:
+def find_local(out: Location, name: str) -> ModelRef | None:
     """Return the model kept under OUT without a tracking store, None where there is none."""
     folder = local_folder(out, name)
     if not has_model_files(folder):

@@ -27,6 +27,7 @@ from mlflow.exceptions import MlflowException
 
 from lulc.config import Config
 from lulc.errors import InputError, SetupError, UsageError
+from lulc.location import Location, on_disk
 from lulc.models.contract import read_contract
 from lulc.models.package import (
     CONTRACT,
@@ -54,7 +55,7 @@ for _library in ("mlflow", "alembic", "sqlalchemy", "urllib3"):
     logging.getLogger(_library).setLevel(logging.ERROR)
 
 
-def store_uri(uri: str | None, out: Path) -> str:
+def store_uri(uri: str | None, out: Location) -> str:
     """Return the tracking URI.
 
     Returns:
@@ -64,16 +65,16 @@ def store_uri(uri: str | None, out: Path) -> str:
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
 
 
-def store_folder(out: Path) -> Path:
+def store_folder(out: Location) -> Path:
     """Return a path to the output folder that MLflow and SQLAlchemy take for no more than that.
 
     They cut addresses at `?` and `#`, and decode `%`.
     """
-    folder = out.resolve()
+    folder = on_disk(out, "the tracking database (or set MLFLOW_TRACKING_URI)").resolve()
     return plain_link(folder) if re.search("[?#%]", str(folder)) else folder
 
 
-def ui_command(config: Config, out: Path) -> str:
+def ui_command(config: Config, out: Location) -> str:
     """Return what shows the runs.
 
     Returns:
@@ -84,7 +85,7 @@ def ui_command(config: Config, out: Path) -> str:
     return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
-def find_version(config: Config, out: Path, fingerprint: str) -> ModelRef | None:
+def find_version(config: Config, out: Location, fingerprint: str) -> ModelRef | None:
     """Find the newest version that was trained with a fingerprint and whose files can be had.
 
     Args:
@@ -114,7 +115,7 @@ def find_version(config: Config, out: Path, fingerprint: str) -> ModelRef | None
     return None
 
 
-def resolve(model: str, out: Path, tracking_uri: str | None = None) -> ModelRef:
+def resolve(model: str, out: Location, tracking_uri: str | None = None) -> ModelRef:
     """Find a model by its name and fetch it into OUT/models/<name>-<version>.
 
     Args:
@@ -134,7 +135,7 @@ def resolve(model: str, out: Path, tracking_uri: str | None = None) -> ModelRef:
     return join_models([_resolve_one(name.strip(), out, tracking_uri) for name in model.split("+")])
 
 
-def _resolve_one(model: str, out: Path, tracking_uri: str | None) -> ModelRef:
+def _resolve_one(model: str, out: Location, tracking_uri: str | None) -> ModelRef:
     match = re.fullmatch(r"(?:models:/)?([\w. -]+)(?:/(\d+)|@([\w-]+))?", model)
     if match is None:
         raise UsageError(
@@ -163,7 +164,7 @@ def _resolve_one(model: str, out: Path, tracking_uri: str | None) -> ModelRef:
     return local
 
 
-def list_versions(out: Path, tracking_uri: str | None = None) -> list[dict[str, Any]]:
+def list_versions(out: Location, tracking_uri: str | None = None) -> list[dict[str, Any]]:
     """List every version in the registry.
 
     Returns:
@@ -216,7 +217,7 @@ def connect_store(uri: str, tries: int = 3) -> Iterator[mlflow.MlflowClient]:
             os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
-def fetch_version(client: mlflow.MlflowClient, version: Any, uri: str, out: Path) -> ModelRef:
+def fetch_version(client: mlflow.MlflowClient, version: Any, uri: str, out: Location) -> ModelRef:
     """Fetch a version's files into OUT/models/<name>-<version>, unless they are there unchanged.
 
     Args:

@@ -34,6 +34,7 @@ import lulc
 from lulc import progress
 from lulc.config import Config
 from lulc.errors import SetupError
+from lulc.location import Location, on_disk
 from lulc.models.contract import read_contract
 from lulc.models.package import (
     CONTRACT,
@@ -53,6 +54,7 @@ from lulc.models.registry import (
     store_uri,
 )
 from lulc.redact import first_line, redact_setting
+from lulc.tables import files
 
 _PACKAGES = ("torch", "segmentation-models-pytorch", "safetensors", "numpy", "mlflow")
 
@@ -70,13 +72,13 @@ class Training:
     """A mapping an epoch: `epoch`, `finished` (ms since 1970) and `metrics` by name."""
     best_epoch: int
     """Number of the best epoch, from 1."""
-    folder: Path
+    folder: Location
     """The folder with the best weights and the contract."""
-    pictures: Sequence[Path] = ()
+    pictures: Sequence[Location] = ()
     """Files of pictures."""
 
 
-def reachable(config: Config, out: Path) -> bool:
+def reachable(config: Config, out: Location) -> bool:
     """Return whether the tracking store answers; warn the user where it does not.
 
     Raises:
@@ -99,7 +101,7 @@ def reachable(config: Config, out: Path) -> bool:
     return True
 
 
-def log_training(config: Config, out: Path, training: Training) -> ModelRef:
+def log_training(config: Config, out: Location, training: Training) -> ModelRef:
     """Log a training as a run and register its model as the champion.
 
     Settings, metrics, pictures and fingerprints are logged with it.
@@ -122,7 +124,7 @@ def log_training(config: Config, out: Path, training: Training) -> ModelRef:
         with connect_store(uri) as client:
             version = _log_and_register(client, config, out, training)
             model = fetch_version(client, version, uri, out)
-        shutil.rmtree(folder, ignore_errors=True)
+        files.remove_folder(folder)
         return model
     except STORE_ERRORS as error:
         text = f"the run could not be logged to {redact_setting('uri', uri)} ({first_line(error)})"
@@ -139,7 +141,7 @@ def log_training(config: Config, out: Path, training: Training) -> ModelRef:
         return ModelRef(config.name, "local", folder, model_checksum(folder))
 
 
-def log_trials(config: Config, out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def log_trials(config: Config, out: Location, rows: Sequence[Mapping[str, Any]]) -> None:
     """Log trials as one run, each trial as a child run with its settings and scores.
 
     The parent run has the mean and the spread (sample standard deviation) of the scores. Where the
@@ -207,7 +209,7 @@ def find_commit() -> str | None:
 
 
 def _log_and_register(
-    client: mlflow.MlflowClient, config: Config, out: Path, training: Training
+    client: mlflow.MlflowClient, config: Config, out: Location, training: Training
 ) -> Any:
     """Log a run, marked as failed where an error ends it, and return the version it registers."""
     experiment = _experiment_id(client, config, out)
@@ -238,10 +240,11 @@ def _log_history(
     settings = [Param(name, value) for name, value in flatten_settings(config).items()]
     client.log_batch(run_id, metrics, settings)
     for picture in training.pictures:
-        client.log_artifact(run_id, str(picture), "pictures")
+        with files.local_copy(picture) as path:
+            client.log_artifact(run_id, str(path), "pictures")
 
 
-def _log_model(client: mlflow.MlflowClient, run_id: str, folder: Path) -> None:
+def _log_model(client: mlflow.MlflowClient, run_id: str, folder: Location) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         saved, described = Path(temporary) / "model", Path(temporary) / "described"
         _save_pyfunc(folder, saved)
@@ -313,7 +316,7 @@ def _overall_scores(training: Training) -> list[tuple[str, float]]:
     ]
 
 
-def _experiment_id(client: mlflow.MlflowClient, config: Config, out: Path) -> str:
+def _experiment_id(client: mlflow.MlflowClient, config: Config, out: Location) -> str:
     name = config.tracking.experiment or config.name
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
@@ -327,7 +330,7 @@ def _experiment_id(client: mlflow.MlflowClient, config: Config, out: Path) -> st
     return str(client.create_experiment(name, artifacts))
 
 
-def _save_pyfunc(folder: Path, path: Path) -> None:
+def _save_pyfunc(folder: Location, path: Path) -> None:
     """Write an MLflow model folder: a script instead of a pickle, the two files, and a signature.
 
     Physical values (N, T, C, H, W), NaN where not valid → legend ids (N, H, W).
@@ -341,7 +344,7 @@ def _save_pyfunc(folder: Path, path: Path) -> None:
             str(path),
             python_model=str(Path(lulc.__file__).parent / "inference" / "pyfunc.py"),
             artifacts={
-                name: (folder / file).resolve().as_uri()
+                name: (on_disk(folder, "MLflow") / file).resolve().as_uri()
                 for name, file in (("weights", WEIGHTS), ("contract", CONTRACT))
             },
             signature=ModelSignature(Schema([inputs]), Schema([outputs])),

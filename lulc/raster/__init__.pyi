@@ -1,5 +1,5 @@
 from .access import OpenRaster, ReadError, gdal_message, gdal_settings, open_raster
-from .address import ARCHIVE_MARK, is_address, path_of, split_archive
+from .address import ARCHIVE_MARK, path_of, split_archive
 from .classes import ClassRaster, ids_at, read_ids, read_ids_onto, scan_raster
 from .cog import majority, pyramid, read_tags, write_bands, write_cog
 from .hdf4 import Hdf4Layer, list_layers
@@ -34,7 +34,6 @@ __all__ = [
     "gdal_settings",
     "grid_of",
     "ids_at",
-    "is_address",
     "is_real",
     "list_layers",
     "majority",

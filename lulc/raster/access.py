@@ -25,8 +25,9 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from lulc.errors import InputError
+from lulc.location import STORES, is_address
 from lulc.raster import hdf4
-from lulc.raster.address import STORES, is_address, path_of, split_archive
+from lulc.raster.address import path_of, split_archive
 from lulc.raster.side_files import BAKE_IN, side_file_reason
 from lulc.raster.signing import sign
 from lulc.redact import redact_text, redact_url

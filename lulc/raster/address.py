@@ -9,19 +9,12 @@ import os
 import re
 from urllib.parse import urlsplit
 
+from lulc.location import STORES, is_address
+
 ARCHIVE_MARK = "!/"
 """Between a zip, tar or HDF4 file and what is in it: `scene.zip!/B04.jp2`, `x.hdf!/GRID/LAYER`."""
 
-STORES = ("s3://", "gs://")
-"""How addresses of object stores begin."""
-
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _MARKED = re.compile(r"\.(?:zip|tar|tar\.gz|tgz|hdf)(?=!/)", re.IGNORECASE)
-
-
-def is_address(href: str) -> bool:
-    """Return whether an href is an address, such as `s3://bucket/x.tif`, and no path."""
-    return _SCHEME.match(href) is not None
 
 
 def path_of(href: str) -> str:

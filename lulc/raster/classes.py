@@ -20,9 +20,9 @@ from lulc.geo import overlap, warp
 from lulc.geo.grid import WGS84, Grid, nearest_turn, transformer
 from lulc.guard import read_guard
 from lulc.legend import NODATA, class_names
+from lulc.location import is_address
 from lulc.raster import reader
 from lulc.raster.access import ReadError, gdal_message, open_raster
-from lulc.raster.address import is_address
 from lulc.raster.pixels import alpha_bands, is_own_mask, is_real, read_pixels
 from lulc.raster.side_files import names_beside
 from lulc.raster.views import PixelWindow

@@ -16,9 +16,10 @@ from rasterio.io import MemoryFile
 
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA, Legend
+from lulc.location import Location
 from lulc.raster.views import georeference
 from lulc.raster.writer import copy_raster
-from lulc.tables.files import Location, write_atomic
+from lulc.tables.files import write_atomic
 
 BLOCK = 512
 """Side of a raster's inner tiles in pixels; overviews are made until one block covers all."""
@@ -88,7 +89,7 @@ def majority(array, nodata):  # type: ignore[no-untyped-def]
 
 
 def write_cog(
-    path: Path,
+    path: Location,
     grid: Grid,
     levels: Sequence[np.ndarray],
     tags: Mapping[str, str],

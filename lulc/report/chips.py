@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from lulc.chips import composites
 from lulc.chips.chip import Chip
 from lulc.errors import InputError
+from lulc.location import Location
 from lulc.raster.show import choose_rgb, stretch
 from lulc.tables import arrays, files, store
 
@@ -63,7 +63,7 @@ class _Canvas:
         picture[area][..., : pixels.shape[-2], : pixels.shape[-1]] = pixels
 
 
-def draw_chips(folder: Path, period: str | None = None) -> bytes:
+def draw_chips(folder: Location, period: str | None = None) -> bytes:
     """Draw the chips of one period side by side.
 
     Each pixel is the median of its valid dates, stretched from 2 to 98 %. Where all chips have the

@@ -21,6 +21,7 @@ from lulc import __version__, redact
 from lulc.config import Config
 from lulc.errors import InputError
 from lulc.legend import Legend, legend_from_table
+from lulc.location import Location
 from lulc.paths import match_files
 from lulc.raster import access
 from lulc.report.map import draw_map
@@ -38,7 +39,7 @@ _PACKAGES = ("pyspark", "apache-sedona", "torch", "rasterio", "petastorm", "mlfl
 _STAGES = ("index", "tile", "samples", "predict", "rasters", "stats")
 
 
-def write_report(config: Config, out: Path) -> Path:
+def write_report(config: Config, out: Location) -> Location:
     """Write `report.html`, and `map.png`, from the tables and rasters of a run.
 
     The page holds its pictures and needs no network. Sections without data are left out.
@@ -103,7 +104,7 @@ def _format_settings(config: Config) -> str:
     return dump_yaml(settings)
 
 
-def _latest_rasters(config: Config, out: Path) -> tuple[str, list[Path]]:
+def _latest_rasters(config: Config, out: Location) -> tuple[str, list[Location]]:
     # The last period and its class rasters that exist: the run's own, or those made elsewhere.
     if config.maps:
         period = max(map_files.period for map_files in config.maps)
@@ -111,12 +112,12 @@ def _latest_rasters(config: Config, out: Path) -> tuple[str, list[Path]]:
             match_files(map_files.path) for map_files in config.maps if map_files.period == period
         )
         return period, sorted(set(itertools.chain.from_iterable(matches)))
-    rasters = sorted((out / layout.RASTERS).rglob("*.tif"))
+    rasters: list[Location] = sorted((out / layout.RASTERS).rglob("*.tif"))
     latest = [path for path in rasters if path.parent == rasters[-1].parent]
     return latest[0].parent.name if latest else "", latest
 
 
-def _map_legend(name: str, areas: pa.Table, rasters: Sequence[Path]) -> Legend:
+def _map_legend(name: str, areas: pa.Table, rasters: Sequence[Location]) -> Legend:
     # The legend of maps made elsewhere: names from the areas, colours from the colour table.
     classes = areas.group_by(["class_id", "class_name"]).aggregate([]).to_pylist()
     names = {r["class_id"]: r["class_name"] for r in classes if r["class_id"] is not None}
@@ -148,7 +149,7 @@ def _region_rows(table: pa.Table, regions: set[RegionKey]) -> list[dict[str, Any
     return [row for row in rows if _region_key(row) in regions]
 
 
-def _region_bounds(out: Path, regions: set[RegionKey]) -> tuple[float, ...] | None:
+def _region_bounds(out: Location, regions: set[RegionKey]) -> tuple[float, ...] | None:
     # West, south, east and north of these regions in degrees; None without any.
     rows = _region_rows(store.read_table(out, "regions"), regions)
     shapes = shapely.from_wkb([row["geometry"] for row in rows])
@@ -182,7 +183,7 @@ def _table_key(row: Mapping[str, Any]) -> tuple[str, str, str]:
 
 
 def _area_tables(
-    out: Path, legend: Legend, areas: pa.Table, regions: set[RegionKey]
+    out: Location, legend: Legend, areas: pa.Table, regions: set[RegionKey]
 ) -> list[dict[str, Any]]:
     # A table a region and period, its classes in the legend's order.
     order, colours = _class_order(legend), _class_colours(legend)
@@ -233,7 +234,7 @@ def _patch_cells(row: dict[str, Any] | None) -> tuple[str, ...]:
 
 
 def _tables_by_region(
-    out: Path, table: str, measure: str, cells: Callable[[dict[str, Any]], tuple[str, ...]]
+    out: Location, table: str, measure: str, cells: Callable[[dict[str, Any]], tuple[str, ...]]
 ) -> dict[str, Any]:
     # A table a region and period, of the regions with the largest sums of a measure; and the number
     # of the other regions.
@@ -267,7 +268,7 @@ def _presence_cells(row: dict[str, Any]) -> tuple[str, ...]:
     return _number(row["present_m2"] / 1e6), _percent(row["share"]), _share(row["mean_probability"])
 
 
-def _accuracy_sections(out: Path, legend: Legend) -> list[dict[str, Any]]:
+def _accuracy_sections(out: Location, legend: Legend) -> list[dict[str, Any]]:
     # A section a period, of the test split.
     scores = store.read_table(out, "accuracy").to_pylist()
     pairs = store.read_table(out, "confusion").to_pylist()
@@ -367,7 +368,7 @@ def _transition_matrix(
     }
 
 
-def _estimate_tables(out: Path, legend: Legend) -> list[dict[str, Any]]:
+def _estimate_tables(out: Location, legend: Legend) -> list[dict[str, Any]]:
     # A table a region, and one of all that was sampled.
     estimates = store.read_table(out, "estimates").to_pylist()
     colours = _class_colours(legend)
@@ -424,7 +425,7 @@ def _interval(row: dict[str, Any] | None) -> str:
     return f"{row['estimate']:.3f} ± {half_width}"
 
 
-def _bad_inputs(out: Path) -> list[dict[str, Any]]:
+def _bad_inputs(out: Location) -> list[dict[str, Any]]:
     # The ledger's last rows that are bad.
     rows = ledger.read_ledger(out).to_pylist()
     last = {(row["stage"], row["key"]): row for row in rows}
@@ -435,7 +436,7 @@ def _bad_inputs(out: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _provenance(out: Path) -> list[tuple[str, str]]:
+def _provenance(out: Location) -> list[tuple[str, str]]:
     # (name, text) of what made the tables: models, software, and fingerprints of the stages.
     columns = (
         store.read_table(out, table, ["model"])["model"].unique().to_pylist()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,14 @@ import shapely
 from lulc.geo.grid import WGS84, Grid, project, turn_of
 from lulc.geo.reproject import bounds_in
 from lulc.legend import NODATA, Legend
+from lulc.location import Location
 from lulc.raster.classes import read_mode_onto, scan_raster
 
 _SIDE = 1400  # pixels of the picture's longest side
 
 
 def read_map(
-    rasters: Sequence[Path], bounds: Sequence[float] | None = None
+    rasters: Sequence[Location], bounds: Sequence[float] | None = None
 ) -> tuple[np.ndarray, Grid]:
     """Read class rasters side by side, decimated to at most 1400 pixels a side.
 
@@ -97,7 +97,7 @@ def _trim(classes: np.ndarray, grid: Grid) -> tuple[np.ndarray, Grid]:
 
 
 def draw_map(
-    rasters: Sequence[Path], legend: Legend, title: str, bounds: Sequence[float] | None = None
+    rasters: Sequence[Location], legend: Legend, title: str, bounds: Sequence[float] | None = None
 ) -> bytes:
     """Draw class rasters with legend, scale bar and north arrow.
 

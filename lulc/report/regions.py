@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from lulc.legend import Legend
+from lulc.location import Location
 from lulc.stats.regions import MAP_LEVEL
 from lulc.tables import store
 
@@ -58,7 +58,7 @@ class _Frame:
         )
 
 
-def outline_regions(out: Path, legend: Legend) -> dict[str, Any] | None:
+def outline_regions(out: Location, legend: Legend) -> dict[str, Any] | None:
     """Outline the regions of the finest level, with their classes in the last period.
 
     The finest level is the one with the most mapped regions, of those with 2 to 5,000. Longitudes

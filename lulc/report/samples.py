@@ -5,27 +5,27 @@ from __future__ import annotations
 import json
 import math
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from lulc.chips import composites
 from lulc.datasets.dataset import DENSE
 from lulc.errors import InputError
 from lulc.legend import NODATA, LandClass, Legend
+from lulc.location import Location
 from lulc.raster.show import choose_rgb, stretch
 from lulc.tables import arrays, files, store
+from lulc.tables.files import open_parquet
 
 _SAMPLES, _COLUMNS = 40, 8
 _LEGEND_LINES = 16
 _COLOURS = {"train": "#4d4d4d", "validation": "#2166ac", "test": "#d6604d"}
 
 
-def draw_samples(folder: Path) -> bytes:
+def draw_samples(folder: Location) -> bytes:
     """Draw up to 40 samples with their labels, and a map of the table's splits.
 
     The samples are spread over splits and classes, and stretched alike, so that a lake is dark
@@ -51,7 +51,7 @@ def draw_samples(folder: Path) -> bytes:
     # A dense label doubles the width of a picture.
     row_height = 1.25 if rows[0]["task"] in DENSE else 2.25
     sheet_height = row_height * math.ceil(len(rows) / _COLUMNS)
-    centres = _read_centres(ds.dataset(folder, format="parquet", partitioning="hive"))
+    centres = _read_centres(store.open_dataset(folder))
     legend_height = 0.8 + 0.2 * min(len(legend.classes), _LEGEND_LINES)
     map_height = 4.4 if len(centres) else legend_height
     figure = Figure(figsize=(2 * _COLUMNS, sheet_height + map_height), layout="constrained")
@@ -65,11 +65,11 @@ def draw_samples(folder: Path) -> bytes:
     return png.getvalue()
 
 
-def _choose_rows(paths: list[Path]) -> list[dict[str, Any]]:
+def _choose_rows(paths: list[Location]) -> list[dict[str, Any]]:
     # Rows evenly spread over all files, so that every split and, as files are shuffled, most
     # classes are drawn.
-    positions = [(path, i) for path in paths for i in range(pq.read_metadata(path).num_rows)]
-    chosen: dict[Path, set[int]] = {}
+    positions = [(path, i) for path in paths for i in range(open_parquet(path).metadata.num_rows)]
+    chosen: dict[Location, set[int]] = {}
     count = min(_SAMPLES, len(positions))
     for number in np.linspace(0, len(positions) - 1, count).astype(int):
         path, position = positions[number]
@@ -82,8 +82,8 @@ def _choose_rows(paths: list[Path]) -> list[dict[str, Any]]:
     return rows
 
 
-def _read_legend(path: Path) -> Legend:
-    raw = json.loads(pq.read_schema(path).metadata[b"lulc"])["legend"]
+def _read_legend(path: Location) -> Legend:
+    raw = json.loads(open_parquet(path).schema_arrow.metadata[b"lulc"])["legend"]
     return Legend(raw["name"], tuple(LandClass(**entry) for entry in raw["classes"]))
 
 

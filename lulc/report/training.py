@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,13 +11,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from lulc.legend import NODATA, Legend
+from lulc.location import Location
 from lulc.tables import files
 
 _RGB = ("red", "green", "blue")
 _MIN_SCORE = 0.25  # of the predicted boxes that are drawn
 
 
-def draw_confusion(matrix: np.ndarray, legend: Legend, title: str, path: Path) -> Path:
+def draw_confusion(matrix: np.ndarray, legend: Legend, title: str, path: Location) -> Location:
     """Draw a confusion matrix with its counts, shaded by the share of each label's pixels.
 
     Args:
@@ -49,8 +49,8 @@ def draw_confusion(matrix: np.ndarray, legend: Legend, title: str, path: Path) -
 
 
 def draw_examples(
-    arrays: dict[str, np.ndarray], kind: str, bands: Sequence[str], legend: Legend, path: Path
-) -> Path:
+    arrays: dict[str, np.ndarray], kind: str, bands: Sequence[str], legend: Legend, path: Location
+) -> Location:
     """Draw images with their labels and predictions.
 
     Args:
@@ -174,6 +174,6 @@ def _composite(image: np.ndarray, bands: Sequence[str]) -> np.ndarray:
     return np.clip((colours - low) / np.maximum(high - low, 1e-9), 0, 1).transpose(1, 2, 0)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def _save(figure: Figure, path: Location) -> Location:
     files.write_atomic(path, lambda temporary: figure.savefig(temporary, dpi=110))
     return path

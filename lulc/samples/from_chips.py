@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lulc.config import LabelConf, SampleConf
 from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA, Legend
+from lulc.location import Location
 from lulc.samples import splits, table
 from lulc.samples.labels import read_labels_counting
 from lulc.samples.leakage import extent_of
@@ -21,7 +21,7 @@ from lulc.samples.splits import Fence
 from lulc.samples.table import SampleRow, count_classes, sample_id
 from lulc.tables import arrays, files, store
 from lulc.tables.encoding import Encoding, recode
-from lulc.tables.files import Location
+from lulc.tables.files import open_parquet
 from lulc.tables.ledger import LedgerRow, row_of_file
 
 LABEL_SCAN = pa.schema(
@@ -106,7 +106,7 @@ def scan_labels(key: Mapping[str, Any], spec: SampleSpec) -> list[dict[str, Any]
     rows = []
     if not groups:
         with store.table_guard(path):
-            groups = range(pq.read_metadata(path).num_row_groups)
+            groups = range(open_parquet(path).metadata.num_row_groups)
     for group in groups:
         chip = _read_chip(path, group, _LABEL_COLUMNS)
         tile = _label_tile(chip, spec)

@@ -23,12 +23,12 @@ from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.guard import read_guard
 from lulc.legend import NODATA, Crosswalk, Legend
+from lulc.location import Location
 from lulc.raster import access
 from lulc.samples import splits, table
 from lulc.samples.table import SampleRow, count_classes
 from lulc.tables import arrays, files, store
 from lulc.tables.encoding import Encoding, recode
-from lulc.tables.files import Location
 from lulc.tables.ledger import LedgerRow, rows_of_file
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import shapely
 from shapely.geometry.base import BaseGeometry
 
@@ -20,9 +19,9 @@ from lulc.config import SampleConf
 from lulc.errors import InputError
 from lulc.geo.antimeridian import narrow_bounds
 from lulc.geo.grid import WGS84, transformer
+from lulc.location import Location
 from lulc.samples.splits import SPLITS, Metres, SplitCell, shorter_sides, split_cell
 from lulc.tables import store
-from lulc.tables.files import Location
 
 _REMEDY = (
     "the same ground would be learned and tested; rebuild the samples table with `lulc samples`"
@@ -171,7 +170,7 @@ def audit_ground(out: Location, buffer: float, published: Collection[str] = ()) 
 
 def _read_footprints(out: Location) -> pa.Table:
     folder = store.table_folder(out, "samples")
-    dataset = ds.dataset(folder, format="parquet", partitioning="hive")
+    dataset = store.open_dataset(folder)
     table = dataset.to_table(["sample_id", "split", "source", "dataset", "footprint"])
     return table.filter(pc.is_valid(table["footprint"]))
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
+from lulc.location import Location
 from lulc.raster.show import colour_bands, picture_html, show_dates
 from lulc.samples.splits import SPLITS
 from lulc.tables import arrays
-from lulc.tables.files import Location, list_tables
+from lulc.tables.files import list_tables
 from lulc.tables.store import read_rows, table_folder
 
 

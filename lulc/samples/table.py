@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lulc.legend import Legend
+from lulc.location import Location
 from lulc.tables import arrays, layout, schemas
 from lulc.tables.encoding import Encoding
-from lulc.tables.files import Location, write_atomic
+from lulc.tables.files import open_parquet, write_atomic
 
 GROUP_BYTES = 32 << 20
 """Pixels, valid masks and labels of a file, which is one row group, in bytes before compression."""
@@ -122,7 +123,7 @@ def absent_classes(samples_files: Iterable[Location], legend: Legend) -> dict[st
     """
     totals: dict[str, np.ndarray] = {}
     for file in samples_files:
-        columns = pq.ParquetFile(file).read(["dataset", "class_counts"])
+        columns = open_parquet(file).read(["dataset", "class_counts"])
         for dataset, counts in zip(*(column.to_pylist() for column in columns), strict=True):
             totals[dataset] = totals.get(dataset, np.zeros(len(counts), np.int64)) + counts
     return {

@@ -20,7 +20,8 @@ import pyarrow.fs as pafs
 
 from lulc import paths
 from lulc.errors import InputError
-from lulc.raster.address import ARCHIVE_MARK, is_address, split_archive
+from lulc.location import is_address
+from lulc.raster.address import ARCHIVE_MARK, split_archive
 from lulc.redact import redact_url
 
 PACKED = (".zip", ".tar", ".tar.gz", ".tgz")

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
 from itertools import islice, product
-from pathlib import Path
 from typing import Any
 
 import shapely
@@ -20,6 +19,7 @@ from shapely.geometry.base import BaseGeometry
 from lulc.config import Archive, Config, Search
 from lulc.errors import InputError
 from lulc.guard import read_guard
+from lulc.location import Location, parse_location
 from lulc.redact import redact_text, redact_url, strip_credentials
 from lulc.sources.area import parse_box, read_area
 from lulc.sources.header import parse_number
@@ -59,7 +59,7 @@ CATALOGUES = {
 }
 
 
-def find_scenes(archive: Archive, config: Config, out: Path) -> Archive:
+def find_scenes(archive: Archive, config: Config, out: Location) -> Archive:
     """Run the search of an archive, unless the result of the same search is saved already.
 
     To search again, delete the file.
@@ -87,7 +87,7 @@ def find_scenes(archive: Archive, config: Config, out: Path) -> Archive:
         "bbox": [list(box) for box in boxes],
         "time": times,
     }
-    path = Path(archive.path or out / "searches" / f"{files.fingerprint_of(query)}.json")
+    path = parse_location(archive.path or out / "searches" / f"{files.fingerprint_of(query)}.json")
     if _saved_query(path) != query:
         with read_guard(f"catalogue {redact_url(search.catalogue)}", "give another catalogue"):
             features = _search(search, boxes, times)
@@ -116,7 +116,7 @@ def _shift(day: date | None, days: int) -> str:
     return ".." if day in (None, date.min, date.max) else str(day + timedelta(days=days))
 
 
-def _saved_query(path: Path) -> Any:
+def _saved_query(path: Location) -> Any:
     # The query that the file at `path` answers, None where there is no file.
     if not path.exists():
         return None

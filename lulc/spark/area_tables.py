@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from lulc.location import Location
 from lulc.spark.context import StageContext
 from lulc.spark.measure import Measured, Pairs, RegionAt, Rows, Tiles, measure
 from lulc.stats import class_rasters, landscape, zonal
@@ -22,7 +22,7 @@ def measure_rasters(
     context: StageContext,
     maps: ClassMaps,
     fingerprint: str,
-    cache_folder: Path | None = None,
+    cache_folder: Location | None = None,
 ) -> Measured:
     """Measure the regions table's regions on class rasters.
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pyspark.sql import SparkSession
 
 from lulc.config import Config
+from lulc.location import Location
 from lulc.stages import Selection
-from lulc.tables.files import Location
 from lulc.tables.ledger import LedgerRow, append_ledger
 
 

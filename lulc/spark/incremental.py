@@ -19,9 +19,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lulc.errors import LulcError, SetupError
+from lulc.location import Location, relative_name
 from lulc.spark.context import StageContext, StageResult
 from lulc.tables import files, layout
-from lulc.tables.files import Location, fingerprint_of
+from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import (
     STAGE_KEY,
     LedgerRow,
@@ -132,8 +133,8 @@ def run_incremental(context: StageContext, work: StageWork) -> StageResult:
     attempted: dict[tuple[str, str], LedgerRow | None] = {}
     while to_do := [
         unit
-        for unit in units
-        if (unit.key, unit.fingerprint) not in attempted and not _is_current(out, work, unit, rows)
+        for unit in _outdated(out, work, units, rows)
+        if (unit.key, unit.fingerprint) not in attempted
     ]:
         attempted |= dict.fromkeys((unit.key, unit.fingerprint) for unit in to_do)
         # A file that is written in place is no longer the one that its row is about.
@@ -234,17 +235,32 @@ def _is_sealed(out: Location, work: StageWork, fingerprint: str, rows: Rows) -> 
         return False
     paths = [row.path for row in _units(rows).values() if row.status == "done" and row.path]
     unit_files = (file for path in paths for file in work.files_of(path))
-    return all(files.exists(out / file) for file in (*unit_files, *work.other_files))
+    places = {*unit_files, *work.other_files}
+    return files.which_exist(out, places) == places
 
 
-def _is_current(out: Location, work: StageWork, unit: Unit, rows: Rows) -> bool:
-    row = rows.get(unit.key)
-    if row is None or row.fingerprint != unit.fingerprint or not work.is_there():
-        return False
+def _outdated(out: Location, work: StageWork, units: Sequence[Unit], rows: Rows) -> list[Unit]:
+    # The units whose row is of another fingerprint, or whose files are not all there.
+    if not work.is_there():
+        return list(units)
+    places = {unit.key: _recorded_files(work, unit, rows.get(unit.key)) for unit in units}
+    there = files.which_exist(
+        out, {file for recorded in places.values() for file in recorded or ()}
+    )
+    return [
+        unit
+        for unit in units
+        if (recorded := places[unit.key]) is None or not there.issuperset(recorded)
+    ]
+
+
+def _recorded_files(work: StageWork, unit: Unit, row: LedgerRow | None) -> Sequence[str] | None:
+    # The files of a unit's row; None where the row is not of the unit's fingerprint.
+    if row is None or row.fingerprint != unit.fingerprint:
+        return None
     if row.status == "empty" or (row.status == "done" and unit.path is None):
-        return True
-    unit_files = work.files_of(row.path) if row.status == "done" and row.path else ()
-    return bool(unit_files) and all(files.exists(out / file) for file in unit_files)
+        return ()
+    return work.files_of(row.path) if row.status == "done" and row.path else None
 
 
 def _check_fingerprints(stage: str, units: Sequence[Unit], rows: Rows) -> None:
@@ -264,13 +280,12 @@ def _recover(
     context: StageContext, work: StageWork, units: Sequence[Unit], rows: Rows
 ) -> dict[str, LedgerRow]:
     lost = [
-        unit
-        for unit in units
-        if unit.path
-        and unit.path.endswith(f".{unit.fingerprint}.parquet")
-        and not _is_current(context.out, work, unit, rows)
+        unit.path
+        for unit in _outdated(context.out, work, units, rows)
+        if unit.path and unit.path.endswith(f".{unit.fingerprint}.parquet")
     ]
-    recovered = [row for unit in lost if unit.path for row in recover_rows(context.out, unit.path)]
+    there = files.which_exist(context.out, lost)
+    recovered = [row for path in lost if path in there for row in recover_rows(context.out, path)]
     context.record(recovered)
     return {row.key: row for row in recovered}
 
@@ -323,7 +338,7 @@ def _written_paths(out: Location, work: StageWork) -> set[str]:
     # Paths that the stage may have written, now or before.
     if work.table:
         tables = files.list_tables(table_folder(out, work.table))
-        return {file.relative_to(out).as_posix() for file in tables}
+        return {relative_name(file, out) for file in tables}
     ledger = read_table(out, "ledger", ["stage", "path"]).to_pylist()
     return {row["path"] for row in ledger if row["stage"] == work.stage and row["path"]}
 

@@ -9,7 +9,6 @@ from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql.functions import col, collect_list, expr, struct
 
@@ -21,6 +20,7 @@ from lulc.stats import landscape, zonal
 from lulc.stats.regions import Region, read_region
 from lulc.tables import layout
 from lulc.tables.arrays import grid_from
+from lulc.tables.files import open_parquet
 
 type RegionAt = Callable[[int], Region]
 type Pairs = Sequence[tuple[int, int]]
@@ -144,7 +144,7 @@ def _measure_outside(
     # A task costs a tenth of a second whatever it does; one a row group would be most of the time
     # of many regions.
     parallelism = pairs.sparkSession.sparkContext.defaultParallelism
-    tasks = min(pq.ParquetFile(path).num_row_groups, 16 * parallelism)
+    tasks = min(open_parquet(path).num_row_groups, 16 * parallelism)
     ordered = keys.repartitionByRange(tasks, "position").sortWithinPartitions("position")
     outside = partial(_outside_of_tiles, region_at, tiles.any_turn)
     rows = map_frame(ordered, outside, zonal.OUTSIDE)

@@ -9,7 +9,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from lulc.tables.files import Location
+from lulc.location import Location
 
 
 def read_parquet(

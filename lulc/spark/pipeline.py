@@ -14,9 +14,9 @@ from pyspark.sql import SparkSession
 from lulc import progress
 from lulc.config import Config, allowed_bad
 from lulc.errors import TooManyBad
+from lulc.location import Location
 from lulc.spark.context import StageContext, StageResult
 from lulc.stages import Selection
-from lulc.tables.files import Location
 from lulc.tables.lease import hold
 from lulc.tables.ledger import read_latest, retire_old_rows
 from lulc.tables.store import read_table

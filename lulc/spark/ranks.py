@@ -10,13 +10,13 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import SparkSession
 
 from lulc import errors, progress
 from lulc.errors import LulcError
+from lulc.location import Location
 from lulc.spark.carried import carry
 from lulc.spark.context import StageContext
 from lulc.spark.gpus import executors_have_gpus, is_local, ranks_have_gpus
@@ -130,7 +130,7 @@ def _error_of_rank(text: str) -> LulcError:
 
 
 @contextlib.contextmanager
-def _epochs_told(folder: Path) -> Iterator[None]:
+def _epochs_told(folder: Location) -> Iterator[None]:
     # Tells the user of every epoch that rank 0 writes to the log while the ranks run elsewhere.
     from lulc.training.fit import read_log
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from lulc import progress
 from lulc.config import SessionConf
 from lulc.errors import SetupError
+from lulc.location import Location
 from lulc.spark import session, sql
-from lulc.tables.files import Location
 
 _HOST = "127.0.0.1"
 _TIMEOUT_S = 60.0

@@ -11,10 +11,10 @@ from sedona.spark.sql.types import GeometryType
 
 from lulc.config import SessionConf
 from lulc.errors import UsageError
+from lulc.location import Location
 from lulc.spark import session
 from lulc.spark.parquet import read_parquet
 from lulc.tables import files, layout, schemas, store
-from lulc.tables.files import Location
 
 GEOMETRY = b"geometry"
 """Marks the fields of a result that hold WKB."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 import numpy as np
 
 from lulc import progress
+from lulc.location import Location
 from lulc.models.package import ModelRef
 from lulc.spark.context import StageContext
 from lulc.spark.ranks import format_metrics, launch
-from lulc.tables import layout
+from lulc.tables import files, layout
 from lulc.tables.store import table_folder
 from lulc.training.fit import TrainResult
 from lulc.training.loader import EpochPlan
@@ -45,7 +43,7 @@ def train_and_register(
     version = tracking.log_training(config, out, training)
     for other in job.folder.parent.iterdir():
         if other != job.folder:
-            shutil.rmtree(other)
+            files.remove_folder(other)
     return version, f"{version.name} version {version.version}, {_describe(result)}"
 
 
@@ -84,13 +82,16 @@ def _describe(result: TrainResult) -> str:
     return f"best epoch {result.best}: {format_metrics(validation)}{split}{on_test}"
 
 
-def _draw(job: TrainJob, result: TrainResult, bands: tuple[str, ...]) -> list[Path]:
+def _draw(job: TrainJob, result: TrainResult, bands: tuple[str, ...]) -> list[Location]:
     from lulc.report.training import draw_confusion, draw_examples
     from lulc.training.fit import EXAMPLES
 
     if not (job.folder / EXAMPLES).exists():
         return []
-    with np.load(job.folder / EXAMPLES, allow_pickle=False) as arrays:
+    with (
+        (job.folder / EXAMPLES).open("rb") as file,
+        np.load(file, allow_pickle=False) as arrays,
+    ):
         path = job.folder / "examples.png"
         pictures = [draw_examples(dict(arrays), job.task.kind, bands, job.legend, path)]
     matrix = np.array(result.history[result.best - 1]["matrix"], np.int64)

@@ -15,6 +15,7 @@ from lulc import progress
 from lulc.config import MapFiles, Overlap, RegionFile
 from lulc.geo.reproject import widen
 from lulc.legend import NODATA
+from lulc.location import Location
 from lulc.stats import class_rasters, estimators
 from lulc.stats.estimators import Estimate, ReferenceSample
 from lulc.stats.interpreted_points import InterpretedPoints, read_points
@@ -51,8 +52,8 @@ class _Domain:
 
 def estimate_areas(
     points: Path,
-    maps: Sequence[Path] = (),
-    out: Path | None = None,
+    maps: Sequence[Location] = (),
+    out: Location | None = None,
     region_files: Sequence[RegionFile] = (),
     overlap: Overlap | None = None,
 ) -> tuple[pa.Table, int]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from lulc.errors import UsageError
 from lulc.geo.areas import pixel_areas
 from lulc.legend import NODATA
+from lulc.location import Location
 from lulc.raster import classes
 from lulc.raster.classes import ClassRaster
 from lulc.raster.writer import create_cog
@@ -35,7 +36,7 @@ CHANGES = pa.schema(
 _ROWS = 512  # of the rasters that are compared at once
 
 
-def write_changes(before: Path, after: Path, path: Path) -> list[dict[str, Any]]:
+def write_changes(before: Location, after: Location, path: Location) -> list[dict[str, Any]]:
     """Compare two class rasters pixel by pixel and write the change raster.
 
     The change raster is a uint16 COG on the grid of `before`, its values from_id * 256 + to_id,
@@ -76,7 +77,7 @@ def write_changes(before: Path, after: Path, path: Path) -> list[dict[str, Any]]
 
 
 def _write_pairs(
-    path: Path, before: ClassRaster, after: ClassRaster
+    path: Location, before: ClassRaster, after: ClassRaster
 ) -> tuple[np.ndarray, np.ndarray]:
     # (65536,) pixels and m² by pair of classes; writes the raster of pairs at path.
     grid = before.grid

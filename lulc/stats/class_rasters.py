@@ -6,7 +6,6 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from lulc.geo.areas import pixel_areas
 from lulc.geo.coverage import Runs, count_runs, find_runs
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA, join_names, name_key
+from lulc.location import Location
 from lulc.paths import match_files
 from lulc.raster import classes
 from lulc.raster.classes import ClassRaster
@@ -172,7 +172,7 @@ def count_map_block(
     positions: Iterable[int],
     maps: ClassMaps,
     region_at: Callable[[int], Region],
-    cache_folder: Path | None = None,
+    cache_folder: Location | None = None,
 ) -> list[dict[str, Any]]:
     """Count the classes of one block by region, and their changes between neighbouring periods.
 
@@ -248,7 +248,7 @@ def scan_block(
     positions: Iterable[int],
     maps: ClassMaps,
     region_at: Callable[[int], Region],
-    cache_folder: Path | None = None,
+    cache_folder: Location | None = None,
 ) -> list[dict[str, Any]]:
     """Find the patches of one block by region.
 
@@ -311,7 +311,7 @@ def _intersect(
     grid: Grid,
     positions: Sequence[int],
     region_at: Callable[[int], Region],
-    cache_folder: Path | None,
+    cache_folder: Location | None,
 ) -> dict[int, Runs]:
     # The pixels of a block that each region covers; kept, because the next map on this grid has
     # the same.
@@ -328,8 +328,8 @@ def _intersect(
     return runs_by_region
 
 
-def _read_intersections(path: Path) -> dict[int, Runs]:
-    rows = pq.read_table(path, schema=schemas.INTERSECTIONS, partitioning=None).to_pylist()
+def _read_intersections(path: Location) -> dict[int, Runs]:
+    rows = files.open_parquet(path).read().to_pylist()
     return {
         row["position"]: (
             np.frombuffer(row["runs"], np.int32).reshape(-1, 3),
@@ -339,7 +339,7 @@ def _read_intersections(path: Path) -> dict[int, Runs]:
     }
 
 
-def _write_intersections(path: Path, runs_by_region: dict[int, Runs]) -> None:
+def _write_intersections(path: Location, runs_by_region: dict[int, Runs]) -> None:
     rows = [
         {"position": position, "runs": runs.tobytes(), "shares": shares.tobytes()}
         for position, (runs, shares) in runs_by_region.items()

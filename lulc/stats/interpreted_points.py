@@ -16,6 +16,7 @@ from lulc.config import Overlap
 from lulc.errors import InputError
 from lulc.geo.grid import WGS84, transformer
 from lulc.legend import NODATA, join_names, name_key
+from lulc.location import Location, parse_location
 from lulc.raster import classes
 from lulc.stats.estimators import ReferenceSample
 from lulc.stats.mosaic import ids_at, make_mosaic
@@ -60,7 +61,7 @@ class _Design:
 
 
 def read_points(
-    path: Path, maps: Sequence[Path], overlap: Overlap | None = None
+    path: Path, maps: Sequence[Location], overlap: Overlap | None = None
 ) -> InterpretedPoints:
     """Read interpreted points, with the maps' class at each.
 
@@ -81,7 +82,8 @@ def read_points(
     design = _read_design(path)
     coordinates, stratum_ids, answers = _read_answers(path, set(design.names))
     scanned = [
-        classes.scan_raster(str(raster.resolve())) for raster in maps or map(Path, design.rasters)
+        classes.scan_raster(str(raster.resolve()))
+        for raster in maps or map(parse_location, design.rasters)
     ]
     names = join_names(
         [(str(design_file(path)), design.names), *((r.path, dict(r.names)) for r in scanned)]

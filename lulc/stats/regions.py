@@ -21,8 +21,9 @@ from lulc.geo.antimeridian import only_polygons, repair
 from lulc.geo.areas import degrees_area
 from lulc.geo.reproject import check_sides, to_degrees
 from lulc.guard import read_guard
+from lulc.location import Location
 from lulc.tables import layout, schemas
-from lulc.tables.files import write_atomic
+from lulc.tables.files import open_parquet, write_atomic
 from lulc.tables.vector_files import find_layer, polygons_of, read_features, texts_of
 
 MAP_LEVEL = "map"
@@ -132,7 +133,7 @@ def read_regions(files: Sequence[RegionFile]) -> RegionSet:
     return RegionSet(table, tuple(repaired), tuple(empty), tuple(notes))
 
 
-def write_regions(out: Path, table: pa.Table) -> None:
+def write_regions(out: Location, table: pa.Table) -> None:
     """Write the regions table as one file of small row groups.
 
     A worker then reads the regions it needs by their position.
@@ -161,7 +162,7 @@ def read_region(path: str, fingerprint: str, position: int) -> Region:
 @lru_cache(maxsize=1)
 def _open(path: str, _fingerprint: str) -> pq.ParquetFile:
     # Of many regions the footer is long: to read it for every group took half of a block's time.
-    return pq.ParquetFile(path)
+    return open_parquet(path)
 
 
 @lru_cache(maxsize=32)

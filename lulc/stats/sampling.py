@@ -24,6 +24,7 @@ from lulc.errors import InputError, UsageError
 from lulc.geo.areas import pixel_areas
 from lulc.geo.grid import WGS84, transformer
 from lulc.legend import NODATA
+from lulc.location import Location
 from lulc.paths import for_pyogrio
 from lulc.raster import classes
 from lulc.raster.views import pixel_centres
@@ -81,7 +82,7 @@ def scan_strata(mosaic: Mosaic) -> list[RasterWindow]:
 
 
 def draw_sample(
-    rasters: Sequence[Path],
+    rasters: Sequence[Location],
     path: Path,
     points: int | None = None,
     error: float | None = None,

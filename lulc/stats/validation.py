@@ -6,18 +6,18 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lulc.errors import InputError
 from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA, Legend
+from lulc.location import Location
 from lulc.stats import confusion
 from lulc.tables import arrays
+from lulc.tables.files import open_parquet
 from lulc.tables.schemas import ACCURACY, CONFUSION
 from lulc.tables.store import table_guard
 
@@ -38,7 +38,7 @@ _SCORES = ("users_accuracy", "producers_accuracy", "f1", "iou")
 class Maps:
     """The published predictions of a run."""
 
-    out: Path
+    out: Location
     """Output folder of the run."""
     tiling: Tiling
     """Tiling of the predictions."""
@@ -56,7 +56,7 @@ class Maps:
         if path is None:
             return None
         with table_guard(self.out / path):
-            file = pq.ParquetFile(self.out / path)
+            file = open_parquet(self.out / path)
             tile_ids = file.read(["tile_id"])["tile_id"].to_pylist()
             if tile_id not in tile_ids:
                 return None
@@ -79,7 +79,7 @@ def compare(key: Mapping[str, Any], maps: Maps) -> list[dict[str, Any]]:
     """
     by_tile = defaultdict(list)
     with table_guard(maps.out / key["path"]):
-        table = pq.read_table(maps.out / key["path"], columns=_LABEL, partitioning=None)
+        table = open_parquet(maps.out / key["path"]).read(_LABEL)
         samples = table.to_pylist()
     for sample in samples:
         by_tile[sample["tile_id"], sample["period"]].append(sample)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,8 +27,10 @@ from lulc.geo.reproject import (
     widen,
 )
 from lulc.legend import NODATA
+from lulc.location import Location
 from lulc.stats.regions import Region
 from lulc.tables import arrays, schemas
+from lulc.tables.files import open_parquet
 
 BETWEEN = "\x1f"
 """Separator of the two periods of a transition.
@@ -87,7 +88,7 @@ _COARSE_M = 500.0  # side of pixels over which an areal scale may bend by more t
 
 
 def count_block(
-    path: Path,
+    path: Location,
     pairs: Iterable[tuple[int, int]],
     region_at: Callable[[int], Region],
     min_confidence: float,
@@ -112,7 +113,7 @@ def count_block(
     Raises:
         InputError: the file is not a predictions file.
     """
-    file = pq.ParquetFile(path)
+    file = open_parquet(path)
     schemas.check_schema(file.schema_arrow, schemas.PREDICTIONS, str(path))
     tiles = file.read(_COUNTS).to_pylist()
     ordered = sorted(pairs)

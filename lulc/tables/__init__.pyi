@@ -1,7 +1,6 @@
 from .arrays import array_columns, array_from, grid_columns, grid_from, pack, unpack
 from .encoding import Encoding, common_encoding, merge_encodings, recode
 from .files import (
-    Location,
     checksum,
     file_identity,
     fingerprint_of,
@@ -28,7 +27,6 @@ __all__ = [
     "Column",
     "Encoding",
     "LedgerRow",
-    "Location",
     "TableSpec",
     "append_ledger",
     "array_columns",

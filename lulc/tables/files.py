@@ -1,7 +1,8 @@
 """Files that are whole or absent, and all that is done to them: written, listed, removed.
 
-Code outside this module names a place (see `lulc.tables.layout`) and calls a function of this one,
-so that another kind of store needs changes here alone.
+Code outside this module names a place (see `lulc.tables.layout`) and calls a function of this one:
+on disk a file is written beside its place and moved in by one rename, in a store it is written on
+this machine's disk and put there by one request.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 import lulc
 from lulc.errors import InputError, LulcError, SetupError
-
-type Location = Path
-"""Where something lies; `location / place` joins a name with forward slashes to it."""
+from lulc.location import Location, ObjectStat, StorePath, parse_location, relative_name
 
 # A leading dot hides unfinished files from Spark, pyarrow and globs.
 _TABLE_FILES = ("{}*.parquet", "*=*/{}*.parquet")
@@ -50,7 +53,8 @@ def fingerprint_of(*inputs: Any) -> str:
 
 def checksum(location: Location | str) -> str:
     """Return the sha256 of a file in hex."""
-    with open(location, "rb") as file:
+    file: Any
+    with parse_location(location).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -58,10 +62,11 @@ def file_identity(location: Location | str) -> list[object]:
     """Return what changes when a file is replaced; its content is not read.
 
     Returns:
-        Name, size in bytes, and time of modification in nanoseconds.
+        Name, size in bytes, and time of modification in nanoseconds; of an object its etag too.
     """
-    stat = os.stat(location)
-    return [str(location), stat.st_size, stat.st_mtime_ns]
+    stat = parse_location(location).stat()
+    etag = [stat.etag] if isinstance(stat, ObjectStat) else []
+    return [str(location), stat.st_size, stat.st_mtime_ns, *etag]
 
 
 def exists(location: Location) -> bool:
@@ -69,60 +74,80 @@ def exists(location: Location) -> bool:
     return location.exists()
 
 
-def list_tables(location: Location) -> list[Location]:
-    """Return the finished Parquet files of a table in order; none where it is not there.
+def which_exist(out: Location, places: Iterable[str]) -> set[str]:
+    """Return the places below an output location where a file is.
 
-    They lie in the table's folder, or in one of its folders `<column>=<value>`.
+    A store is asked once for a folder, not once for a file.
     """
-    return sorted(
-        file for pattern in _TABLE_FILES for file in location.glob(pattern.format(_FINISHED))
-    )
+    if isinstance(out, Path):
+        return {place for place in places if (out / place).exists()}
+    wanted = set(places)
+    folders = {place.rpartition("/")[0] for place in wanted}
+    there = {
+        relative_name(location, out) for folder in folders for location, _ in (out / folder).walk()
+    }
+    return wanted & there
 
 
-def remove_unfinished(location: Location) -> None:
-    """Remove what killed writers of a table left."""
-    for pattern in _TABLE_FILES:
-        for file in location.glob(pattern.format(_UNFINISHED)):
-            remove(file)
+def for_arrow(location: Location | str) -> Path | pa.PythonFile:
+    """Return what pyarrow opens a file by."""
+    location = parse_location(location)
+    return location if isinstance(location, Path) else pa.PythonFile(location.open("rb"))
 
 
-def remove(location: Location) -> None:
-    """Remove a file; nothing where it is not there."""
-    location.unlink(missing_ok=True)
+def open_parquet(location: Location | str) -> pq.ParquetFile:
+    """Open a Parquet file for reading."""
+    return pq.ParquetFile(for_arrow(location))
 
 
-def keep_folders(location: Location, kept: Iterable[Location]) -> None:
-    """Remove the folders below a folder that are not among those kept."""
-    keep = set(kept)
-    for folder in location.glob("*"):
-        if folder not in keep:
-            shutil.rmtree(folder)
+@contextlib.contextmanager
+def local_copy(location: Location | str) -> Iterator[Path]:
+    """Yield the path on this machine's disk of a file, or of all files below a folder.
+
+    What lies in a store is fetched, and removed at the end.
+    """
+    location = parse_location(location)
+    if isinstance(location, Path):
+        yield location
+        return
+    with tempfile.TemporaryDirectory(prefix="lulc-") as temporary:
+        copy = Path(temporary) / (location.name or "bucket")
+        fetch(location, copy)
+        yield copy
 
 
-def write_atomic(location: Location, write: Callable[[Path], object]) -> None:
-    """Publish a file whole or not at all.
+def fetch(location: StorePath, copy: Path) -> None:
+    """Copy an object, or all objects below a folder, to this machine's disk."""
+    objects = [file for file, _ in location.walk()]
+    for file in objects or [location]:
+        path = copy / file.relative_to(location)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("rb") as source, path.open("wb") as target:
+            shutil.copyfileobj(source, target, 8 << 20)
 
-    It is written beside its place and moved in by one rename.
 
-    Args:
-        location: where the file is to lie; its folder is made.
-        write: writes the file at the local path that it is given.
+def copy(source: Location, target: Location) -> None:
+    """Publish a copy of a file, whole or not at all."""
+
+    def write(path: Path) -> None:
+        with source.open("rb") as content, path.open("wb") as file:
+            shutil.copyfileobj(content, file, 8 << 20)
+
+    write_atomic(target, write)
+
+
+def make_folder(location: Location) -> None:
+    """Make a folder and those above it; a store needs none.
 
     Raises:
-        SetupError: the disk is full or the folder cannot be written; names the location.
-        InputError: what is written cannot be read; names the location.
+        SetupError: it cannot be made; names the location.
     """
-    # Some writers look at the suffix.
-    unfinished = location.with_name(f".{uuid.uuid4().hex}{location.suffix}")
+    if isinstance(location, StorePath):
+        return
     try:
-        location.parent.mkdir(parents=True, exist_ok=True)
-        write(unfinished)
-        os.replace(unfinished, location)
+        location.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise write_error(location, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
 
 
 def create_exclusive(location: Location, content: bytes) -> bool:
@@ -138,20 +163,117 @@ def create_exclusive(location: Location, content: bytes) -> bool:
     Raises:
         SetupError: the disk is full or the folder cannot be written; names the location.
     """
+    try:
+        if isinstance(location, StorePath):
+            location.put(content, new=True)
+        else:
+            _link(location, content)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise write_error(location, error) from error
+    return True
+
+
+def _link(location: Path, content: bytes) -> None:
+    unfinished = location.with_name(f".{uuid.uuid4().hex}{location.suffix}")
+    location.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        unfinished.write_bytes(content)
+        os.link(unfinished, location)  # of several machines on one file system, too, one succeeds
+    finally:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def list_tables(location: Location) -> list[Location]:
+    """Return the finished Parquet files of a table in order; none where it is not there.
+
+    They lie in the table's folder, or in one of its folders `<column>=<value>`.
+    """
+    if isinstance(location, StorePath):
+        # One listing, whatever the number of folders.
+        files = (file for file, _ in location.walk() if file.suffix == ".parquet")
+        return [file for file in files if _is_table_file(file.relative_to(location).parts)]
+    return sorted(
+        file for pattern in _TABLE_FILES for file in location.glob(pattern.format(_FINISHED))
+    )
+
+
+def _is_table_file(names: Sequence[str]) -> bool:
+    *folders, name = names
+    return not name.startswith(".") and len(folders) < 2 and all("=" in name for name in folders)
+
+
+def remove_unfinished(location: Location) -> None:
+    """Remove what killed writers of a table left; in a store they leave nothing."""
+    if isinstance(location, StorePath):
+        return
+    for pattern in _TABLE_FILES:
+        for file in location.glob(pattern.format(_UNFINISHED)):
+            remove(file)
+
+
+def remove(location: Location) -> None:
+    """Remove a file; nothing where it is not there."""
+    if isinstance(location, StorePath):
+        location.delete()
+    else:
+        location.unlink(missing_ok=True)
+
+
+def remove_folder(location: Location) -> None:
+    """Remove a folder and all below it; nothing where it is not there."""
+    if isinstance(location, StorePath):
+        for file, _ in location.walk():
+            file.delete()
+    elif location.exists():
+        shutil.rmtree(location)
+
+
+def keep_folders(location: Location, kept: Iterable[Location]) -> None:
+    """Remove the folders below a folder that are not among those kept."""
+    keep = set(kept)
+    for folder in location.glob("*"):
+        if folder not in keep:
+            remove_folder(folder)
+
+
+def write_atomic(location: Location, write: Callable[[Path], object]) -> None:
+    """Publish a file whole or not at all.
+
+    Args:
+        location: where the file is to lie; its folder is made.
+        write: writes the file at the path on this machine's disk that it is given.
+
+    Raises:
+        SetupError: the disk is full or the folder cannot be written; names the location.
+        InputError: what is written cannot be read; names the location.
+    """
+    if isinstance(location, StorePath):
+        _put(location, write)
+        return
+    # Some writers look at the suffix.
     unfinished = location.with_name(f".{uuid.uuid4().hex}{location.suffix}")
     try:
         location.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
-        try:  # of several machines on one file system, too, one succeeds
-            os.link(unfinished, location)
-        except FileExistsError:
-            return False
+        write(unfinished)
+        os.replace(unfinished, location)
     except OSError as error:
         raise write_error(location, error) from error
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
-    return True
+
+
+def _put(location: StorePath, write: Callable[[Path], object]) -> None:
+    try:
+        with tempfile.TemporaryDirectory(prefix="lulc-") as temporary:
+            path = Path(temporary) / location.name
+            write(path)
+            location.put(path)
+    except OSError as error:
+        raise write_error(location, error) from error
 
 
 def write_error(location: Location, error: OSError) -> LulcError:

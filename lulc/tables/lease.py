@@ -27,8 +27,8 @@ import psutil
 
 from lulc import progress
 from lulc.errors import SetupError
+from lulc.location import Location, check_location
 from lulc.tables import files, layout
-from lulc.tables.files import Location
 
 _BEAT_S = 10.0
 """Seconds between two signs of life of a holder."""
@@ -133,6 +133,7 @@ def hold(out: Location, work: str) -> Iterator[Lease]:
 
 
 def _acquire(out: Location, work: str) -> Lease:
+    check_location(out)
     mine = Holder.of_this_process(work)
     while True:
         highest = _highest(out)

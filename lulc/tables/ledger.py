@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lulc.errors import InputError
+from lulc.location import Location
 from lulc.tables import files, layout, schemas
-from lulc.tables.files import Location
 from lulc.tables.store import read_footer, read_table, table_folder
 
 STAGE_KEY = "(stage)"
@@ -100,12 +100,13 @@ def read_latest(out: Location, stage: str) -> dict[str, LedgerRow]:
 
 def read_done(out: Location, stage: str) -> dict[str, LedgerRow]:
     """Return key → row of the units of a stage that are done and whose file is there."""
-    rows = read_latest(out, stage)
-    return {
+    rows = {
         key: row
-        for key, row in sorted(rows.items())
-        if key != STAGE_KEY and row.status == "done" and row.path and files.exists(out / row.path)
+        for key, row in sorted(read_latest(out, stage).items())
+        if key != STAGE_KEY and row.status == "done" and row.path
     }
+    there = files.which_exist(out, {row.path for row in rows.values() if row.path})
+    return {key: row for key, row in rows.items() if row.path in there}
 
 
 def read_seal(out: Location, stage: str) -> LedgerRow | None:

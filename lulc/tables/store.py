@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from lulc.errors import InputError
 from lulc.guard import read_guard
+from lulc.location import Location, arrow_filesystem, relative_name
 from lulc.tables import files, layout, schemas
-from lulc.tables.files import Location, write_atomic
+from lulc.tables.files import open_parquet, write_atomic
 
 _FOOTER_KEY = b"lulc"
 
@@ -69,14 +70,33 @@ def read_table(out: Location, name: str, columns: list[str] | None = None) -> pa
     """
     schema = schema_of(out, name)
     folder = table_folder(out, name)
-    if not files.list_tables(folder):
+    tables = files.list_tables(folder)
+    if not tables:
         return schema.empty_table().select(columns or schema.names)
     with table_guard(folder):
-        dataset = ds.dataset(folder, format="parquet", partitioning="hive")
+        dataset = open_dataset(folder, tables)
         if name == "ledger":  # files of earlier releases lack its last column
             dataset = dataset.replace_schema(schema)
         schemas.check_schema(dataset.schema, schema, str(folder))
         return dataset.to_table(columns=columns or schema.names)
+
+
+def open_dataset(folder: Location, tables: Sequence[Location] = ()) -> ds.Dataset:
+    """Open the finished Parquet files of a table's folder as one dataset.
+
+    Args:
+        folder: the table's; folders `<column>=<value>` in it are a column.
+        tables: its files, where they are listed already.
+    """
+    filesystem, root = arrow_filesystem(folder)
+    names = [relative_name(file, folder) for file in tables or files.list_tables(folder)]
+    return ds.dataset(
+        [f"{root}/{name}" for name in names],
+        format="parquet",
+        partitioning="hive",
+        partition_base_dir=root,
+        filesystem=filesystem,
+    )
 
 
 def write_rows(
@@ -118,7 +138,8 @@ def read_footer(location: Location) -> dict[str, Any]:
         InputError: the file is not there, or was not written whole by `write_rows`.
     """
     try:
-        footer: dict[str, Any] = json.loads(pq.read_schema(location).metadata[_FOOTER_KEY])
+        schema = open_parquet(location).schema_arrow
+        footer: dict[str, Any] = json.loads(schema.metadata[_FOOTER_KEY])
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{location} is not a whole file of this project: "
@@ -142,7 +163,7 @@ def read_rows(
     Raises:
         InputError: the file is missing or damaged.
     """
-    with table_guard(location), pq.ParquetFile(location) as file:
+    with table_guard(location), open_parquet(location) as file:
         for group in range(file.num_row_groups) if row_groups is None else row_groups:
             table = file.read_row_group(group, columns=list(columns) if columns else None)
             yield from table.to_pylist()

@@ -10,18 +10,18 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from lulc.errors import LulcError
 from lulc.legend import NODATA
+from lulc.location import Location
 from lulc.models.device import autocast, choose_device, reused_memory
 from lulc.models.tasks import augment
 from lulc.models.tasks.task import Batch
@@ -60,7 +60,7 @@ class TrainResult:
     """A mapping for every epoch, as `read_log` returns them."""
     best: int
     """The best epoch, from 1."""
-    weights: Path
+    weights: Location
     """The weights of the best epoch."""
     mean: tuple[float, ...]
     """Of the physical values of every band in the training split."""
@@ -88,7 +88,7 @@ def fit(job: TrainJob) -> TrainResult:
             dist.destroy_process_group()
 
 
-def read_log(folder: Path) -> History:
+def read_log(folder: Location) -> History:
     """Read the log of a checkpoint folder.
 
     Returns:
@@ -132,10 +132,10 @@ def score_split(job: TrainJob, result: TrainResult, split: str) -> dict[str, flo
         Metrics by name.
     """
     world = World(0, 1, choose_device())
-    checkpoint = torch.load(job.folder / STATE, map_location="cpu", weights_only=True)
+    checkpoint = _load_state(job.folder / STATE)
     statistics = SampleStatistics.from_lists(checkpoint["figures"])
     state = build_state(job, world, plan_splits(job, 1), statistics, loader.SampleCache(0))
-    state.averaged_net.module.load_state_dict(load_file(result.weights))
+    state.averaged_net.module.load_state_dict(load(result.weights.read_bytes()))
     return _score(state, split)
 
 
@@ -163,7 +163,7 @@ def _fit(job: TrainJob, world: World) -> TrainResult:
     weights = job.folder / _weights_name(best)
     temperature = 1.0
     if world.rank == 0:
-        state.averaged_net.module.load_state_dict(load_file(weights))
+        state.averaged_net.module.load_state_dict(load(weights.read_bytes()))
         temperature, scores = _evaluate_best(state)
         history[best - 1]["metrics"] |= scores
     mean, std = state.scaling.mean, state.scaling.std
@@ -173,7 +173,7 @@ def _fit(job: TrainJob, world: World) -> TrainResult:
 def _start(job: TrainJob, world: World) -> tuple[TrainState, SampleStatistics, History]:
     """Return the state of a training, new or from its checkpoint, and the epochs it has done."""
     path = job.folder / STATE
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+    checkpoint = _load_state(path) if path.exists() else None
     plans = plan_splits(job, world.size)
     cache = loader.SampleCache(job.cache_bytes)
     if checkpoint is None:
@@ -217,7 +217,7 @@ def _evaluate_best(state: TrainState) -> tuple[float, dict[str, float]]:
         _save_examples(state, state.validation)
         temperature, scores = _calibrate(state, state.validation)
     test_folder = state.job.samples / "split=test"
-    if state.job.score_test and any(test_folder.rglob("[!.]*.parquet")):
+    if state.job.score_test and files.list_tables(test_folder):
         test_scores = _score(state, "test")
         scores |= {f"test_{name}": value for name, value in test_scores.items()}
     return temperature, scores
@@ -443,7 +443,13 @@ def _save_epoch(state: TrainState, history: History, statistics: SampleStatistic
     files.write_atomic(job.folder / LOG, lambda path: path.write_text(lines))
     for path in job.folder.glob("weights-*.safetensors"):
         if path.name != _weights_name(best):
-            path.unlink()
+            files.remove(path)
+
+
+def _load_state(location: Location) -> dict[str, Any]:
+    with location.open("rb") as file:
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
+    return state
 
 
 def _save_examples(state: TrainState, plan: loader.EpochPlan) -> None:

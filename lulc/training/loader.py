@@ -18,12 +18,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lulc.errors import InputError
 from lulc.legend import NODATA
+from lulc.location import Location, StorePath
 from lulc.tables import schemas
 from lulc.tables.arrays import array_from, decode
+from lulc.tables.files import list_tables, open_parquet
 from lulc.training._petastorm import read_row_groups, refuse_pickle
 
 _ARRAY_SUFFIXES = ("", "_shape", "_dtype", "_codec")
@@ -142,7 +143,7 @@ class SampleCache:
             self._samples[group] = samples
 
 
-def plan_epoch(source: Path | Sequence[Path], ranks: int, batch: int) -> EpochPlan:
+def plan_epoch(source: Location | Sequence[Location], ranks: int, batch: int) -> EpochPlan:
     """Plan how samples are read, from Parquet footers and one row group.
 
     Args:
@@ -157,7 +158,7 @@ def plan_epoch(source: Path | Sequence[Path], ranks: int, batch: int) -> EpochPl
         InputError: there is no sample, there are more ranks than samples in a batch or than row
             groups, or a file has a pickled schema.
     """
-    files = sorted(source.rglob("[!.]*.parquet")) if isinstance(source, Path) else list(source)
+    files = list_tables(source) if isinstance(source, Path | StorePath) else list(source)
     groups = [group for file in files for group in _row_groups(file)]
     if not groups:
         raise InputError(
@@ -170,16 +171,16 @@ def plan_epoch(source: Path | Sequence[Path], ranks: int, batch: int) -> EpochPl
             f"{ranks} ranks cannot share the {count} samples in {len(groups)} row groups of "
             f"{source} in batches of {batch}: set train.ranks to {min(batch, len(groups))} or less"
         )
-    first = pq.ParquetFile(groups[0].path).read_row_group(groups[0].index, list(_COLUMNS))
+    first = open_parquet(groups[0].path).read_row_group(groups[0].index, list(_COLUMNS))
     max_boxes = _max_boxes(files) if first["task"][0].as_py() == "detect" else None
     return EpochPlan(tuple(groups), _read_layout(first, groups[0].path, max_boxes), ranks, batch)
 
 
-def _max_boxes(files: Sequence[Path]) -> int:
+def _max_boxes(files: Sequence[Location]) -> int:
     shapes = (
         shape
         for file in files
-        for shape in pq.ParquetFile(file).read(["label_shape"])["label_shape"].to_pylist()
+        for shape in open_parquet(file).read(["label_shape"])["label_shape"].to_pylist()
     )
     return max(int(shape[0]) for shape in shapes)
 
@@ -304,8 +305,8 @@ def arrange(
     return [plan.groups[order[i]] for i in touched], slots, rows
 
 
-def _row_groups(file: Path) -> list[RowGroup]:
-    footer = pq.read_metadata(file)
+def _row_groups(file: Location) -> list[RowGroup]:
+    footer = open_parquet(file).metadata
     refuse_pickle(footer.metadata, str(file))
     schemas.check_schema(footer.schema.to_arrow_schema(), schemas.SAMPLES, str(file))
     counts = [footer.row_group(i).num_rows for i in range(footer.num_row_groups)]

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from lulc.config import Config
 from lulc.datasets.registry import describe_dataset
 from lulc.geo.areas import pixel_areas
 from lulc.geo.grid import Grid
+from lulc.location import Location
 from lulc.models.contract import Contract, write_contract
 from lulc.models.package import CONTRACT, WEIGHTS
-from lulc.tables.files import write_atomic
+from lulc.tables.files import open_parquet, write_atomic
 
 if TYPE_CHECKING:
     from lulc.training.fit import TrainResult
@@ -33,7 +31,7 @@ def write_package(
     plan: EpochPlan,
     result: TrainResult,
     fingerprints: Mapping[str, str],
-) -> Path:
+) -> Location:
     """Write the model folder of a training.
 
     Args:
@@ -69,7 +67,7 @@ def write_package(
         file_bands=_bands_of_files(config),
     )
     folder = job.folder / "model"
-    write_atomic(folder / WEIGHTS, lambda path: shutil.copyfile(result.weights, path))
+    write_atomic(folder / WEIGHTS, lambda path: path.write_bytes(result.weights.read_bytes()))
     write_atomic(folder / CONTRACT, lambda path: write_contract(contract, path))
     return folder
 
@@ -82,7 +80,7 @@ def pixel_sides(plan: EpochPlan, config: Config) -> tuple[float, float, float]:
     """
     sides = []
     for group in plan.groups[:: max(1, len(plan.groups) // _ROW_GROUPS_READ)]:
-        table = pq.ParquetFile(group.path).read_row_group(group.index, ["crs", "transform"])
+        table = open_parquet(group.path).read_row_group(group.index, ["crs", "transform"])
         for crs, transform in {(row["crs"], tuple(row["transform"])) for row in table.to_pylist()}:
             if crs:
                 area_m2 = float(np.mean(pixel_areas(Grid(crs, transform, 1, 1))))

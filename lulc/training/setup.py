@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,12 +15,14 @@ from torch.optim.swa_utils import AveragedModel
 from lulc.config import TrainConf
 from lulc.errors import InputError, UsageError
 from lulc.legend import Legend
+from lulc.location import Location
 from lulc.models.networks import pretrained
 from lulc.models.networks.model import Model
 from lulc.models.networks.registry import choose_model
 from lulc.models.tasks import augment
 from lulc.models.tasks.registry import TASKS
 from lulc.models.tasks.task import Batch, LossConf, Scaling, Task
+from lulc.tables import files
 from lulc.training import loader
 from lulc.training.distributed import World, share_gradients
 
@@ -35,9 +36,9 @@ class TrainJob:
 
     train: TrainConf
     legend: Legend
-    samples: Path
+    samples: Location
     """Folder of the samples table."""
-    folder: Path
+    folder: Location
     """Folder of the checkpoint."""
     task_name: str = "segment"
     score_test: bool = False
@@ -128,7 +129,7 @@ def plan_splits(job: TrainJob, ranks: int) -> SplitPlans:
     """
     batch, folder = job.train.batch, job.samples / "split=validation"
     plan = loader.plan_epoch(job.samples / "split=train", ranks, batch)
-    if not any(folder.rglob("[!.]*.parquet")):
+    if not files.list_tables(folder):
         return plan, None
     validation = loader.plan_epoch(folder, 1, batch)
     return plan, replace(validation, ranks=min(ranks, len(validation.groups)))

@@ -13,9 +13,10 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lulc.location import is_address
 from lulc.raster import reader
 from lulc.raster.access import ReadError, open_raster
-from lulc.raster.address import is_address, split_archive
+from lulc.raster.address import split_archive
 from lulc.redact import redact_url
 
 DRIVERS = {".png": "PNG", ".JP2": "JP2OpenJPEG", ".Jpg": "JPEG", ".TIF": "GTiff", ".PNG": "PNG"}

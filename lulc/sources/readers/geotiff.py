@@ -13,6 +13,7 @@ from lulc import progress
 from lulc.bands import Band
 from lulc.config import Archive
 from lulc.errors import InputError, UsageError
+from lulc.location import Location, parse_location, relative_name
 from lulc.paths import list_files, list_names
 from lulc.redact import redact_url
 from lulc.sources.header import (
@@ -45,14 +46,14 @@ def _accepts(_: Archive, names: Sequence[str]) -> bool:
 
 def _items(archive: Archive) -> Iterator[SceneItem]:
     # Every file, or with a pattern every group of matching files that share scene and date.
-    path = Path(archive.path).absolute()
+    path = parse_location(archive.path).absolute()
     root = path if path.is_dir() else path.parent
     if not archive.pattern:
         _refuse_products(path)
         files = _list_files(path)
         _tell_bands_apart(path, files)
         for file in files:
-            yield SceneItem(str(file), file.relative_to(root).with_suffix("").as_posix())
+            yield SceneItem(str(file), relative_name(file.with_suffix(""), root))
         return
     for group in sorted(_group_files(path, root, archive.pattern)[0].values(), key=_group_key):
         yield SceneItem(str(root), _group_key(group) or root.name, json.dumps(group))
@@ -60,12 +61,12 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
 
 def _left_out(archive: Archive) -> list[str]:
     # The GeoTIFF files that do not match the pattern.
-    path = Path(archive.path).absolute()
+    path = parse_location(archive.path).absolute()
     root = path if path.is_dir() else path.parent
     return _group_files(path, root, archive.pattern)[1] if archive.pattern else []
 
 
-def _refuse_products(path: Path) -> None:
+def _refuse_products(path: Location) -> None:
     # The files of a product are the bands of one scene, with scales and masks in its metadata.
     for name in [path.name] if path.is_file() else list_names(path):
         if is_product_metadata(name):
@@ -77,7 +78,7 @@ def _refuse_products(path: Path) -> None:
             )
 
 
-def _tell_bands_apart(path: Path, files: Sequence[Path]) -> None:
+def _tell_bands_apart(path: Location, files: Sequence[Location]) -> None:
     scenes: dict[str, set[str]] = {}
     for file in files:
         if match := _BAND_FILE.fullmatch(file.as_posix()):
@@ -92,7 +93,7 @@ def _tell_bands_apart(path: Path, files: Sequence[Path]) -> None:
         )
 
 
-def _list_files(path: Path) -> list[Path]:
+def _list_files(path: Location) -> list[Location]:
     # The GeoTIFF files of an archive, in order: the one at the path, or all at or below the folder
     # but hidden ones.
     if path.is_file():
@@ -101,7 +102,7 @@ def _list_files(path: Path) -> list[Path]:
 
 
 def _group_files(
-    path: Path, root: Path, pattern: str
+    path: Location, root: Location, pattern: str
 ) -> tuple[dict[tuple[str, ...], dict[str, Any]], list[str]]:
     # The matching files by scene and time: a group has `fields`, the pattern's but the band, and
     # `files`, band → file. Then the names of the files that do not match.
@@ -109,7 +110,7 @@ def _group_files(
     groups: dict[tuple[str, ...], dict[str, Any]] = {}
     others = []
     for file in _list_files(path):
-        name = file.relative_to(root).as_posix()
+        name = relative_name(file, root)
         match = matcher.fullmatch(name if "/" in pattern else file.name)
         if match is None:
             others.append(name)

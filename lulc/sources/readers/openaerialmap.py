@@ -17,6 +17,7 @@ import shapely.geometry
 
 from lulc.config import Archive
 from lulc.errors import InputError
+from lulc.location import Location, parse_location, relative_name
 from lulc.paths import list_files
 from lulc.sources.area import make_box
 from lulc.sources.header import parse_json
@@ -27,7 +28,7 @@ from lulc.sources.source import SceneItem, Source
 
 def _accepts(archive: Archive, names: Sequence[str]) -> bool:
     # Whether one of the JSON files holds records of images.
-    path = Path(archive.path)
+    path = parse_location(archive.path)
     root = path if path.is_dir() else path.parent
     return not archive.pattern and any(
         _records(root / name) for name in names if name.endswith(".json")
@@ -37,10 +38,10 @@ def _accepts(archive: Archive, names: Sequence[str]) -> bool:
 def _items(archive: Archive) -> Iterator[SceneItem]:
     # The images in order of file and record. A broken JSON file is an item too: it fails when it is
     # read, so that it is reported.
-    path = Path(archive.path).absolute()
+    path = parse_location(archive.path).absolute()
     root = path if path.is_dir() else path.parent
     for file in list_files(path, (".json",)) if path.is_dir() else [path]:
-        key = file.relative_to(root).as_posix()
+        key = relative_name(file, root)
         records = _records(file)
         if records is None:
             yield SceneItem(str(file), key)
@@ -48,7 +49,7 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
             yield SceneItem(str(file), f"{key}#{record.get('_id', number)}", json.dumps(record))
 
 
-def _records(path: Path) -> list[dict[str, Any]] | None:
+def _records(path: Location) -> list[dict[str, Any]] | None:
     # The records of a response, or the one of a single record's file; None where it is not JSON.
     try:
         content = parse_json(path.read_bytes())

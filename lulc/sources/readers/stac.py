@@ -21,7 +21,7 @@ from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo import grid
 from lulc.geo.antimeridian import only_polygons, short_way_round
-from lulc.paths import list_files
+from lulc.paths import list_names
 from lulc.raster.access import ReadError
 from lulc.redact import redact_url, strip_credentials
 from lulc.sources.checksums import verify_file
@@ -67,8 +67,8 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     if not path.is_dir():
         yield from _list_items(path, path.parent, set())
         return
-    for file in list_files(path, _SUFFIXES):
-        yield from _list_items(file, path, None)
+    for name in list_names(path, _SUFFIXES):
+        yield from _list_items(path / name, path, None)
 
 
 def _root(path: Path) -> Path:

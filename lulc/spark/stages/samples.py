@@ -6,16 +6,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import pyarrow.parquet as pq
-
 from lulc.errors import InputError, UsageError
+from lulc.location import Location
 from lulc.samples import leakage, table
 from lulc.samples.plan import Row
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.sample_origins import SampleOrigin, find_origins
 from lulc.spark.workers import map_units
-from lulc.tables.files import Location, fingerprint_of, list_tables
+from lulc.tables.files import fingerprint_of, list_tables, open_parquet
 from lulc.tables.ledger import LedgerRow
 from lulc.tables.store import table_folder
 
@@ -118,4 +117,4 @@ def _absences(context: StageContext) -> list[str]:
 
 def _count(out: Location) -> int:
     files = list_tables(table_folder(out, "samples"))
-    return sum(pq.read_metadata(file).num_rows for file in files)
+    return sum(open_parquet(file).metadata.num_rows for file in files)

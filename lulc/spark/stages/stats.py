@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-
-import pyarrow.parquet as pq
 
 from lulc.config import MapFiles
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
+from lulc.location import Location
 from lulc.paths import match_files
 from lulc.spark import region_counts
 from lulc.spark.area_tables import (
@@ -32,7 +30,7 @@ from lulc.stats.class_areas import MapTiles
 from lulc.stats.whole_map import whole_map_region
 from lulc.tables import files, layout, store
 from lulc.tables.arrays import grid_from
-from lulc.tables.files import file_identity, fingerprint_of
+from lulc.tables.files import file_identity, fingerprint_of, open_parquet
 from lulc.tables.ledger import LedgerRow, read_done, read_seal
 
 _CLASS_AREAS = layout.table_file("class_areas")
@@ -101,11 +99,11 @@ def _of_predictions(context: StageContext) -> StageResult:
     return replace(result, note="; ".join(filter(None, notes)))
 
 
-def _list_tiles(paths: list[Path], period: str) -> Iterator[tuple[str, Grid]]:
+def _list_tiles(paths: list[Location], period: str) -> Iterator[tuple[str, Grid]]:
     # File and id, and grid, of the tiles of a period.
     for path in paths:
         columns = ["tile_id", "period", "crs", "transform", "height", "width"]
-        for row in pq.ParquetFile(path).read(columns).to_pylist():
+        for row in open_parquet(path).read(columns).to_pylist():
             if row["period"] == period:
                 yield f"tile {row['tile_id']} of {path.name}", grid_from(row)
 
@@ -126,7 +124,7 @@ def _count_file(
     name: str,
     pairs: Pairs,
     region_at: RegionAt,
-    folder: Path,
+    folder: Location,
     min_confidence: float,
     any_turn: bool,
 ) -> Rows:

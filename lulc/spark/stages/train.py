@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lulc.errors import InputError
+from lulc.location import relative_name
 from lulc.models.package import WEIGHTS, ModelRef
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
@@ -41,7 +42,7 @@ def train(context: StageContext) -> StageResult:
         if version is None:
             version, note = train_and_register(context, samples.fingerprint, fingerprint)
             notes.append(note)
-        path = (version.folder / WEIGHTS).relative_to(out).as_posix()
+        path = relative_name(version.folder / WEIGHTS, out)
         checksum = version.checksum
         return [LedgerRow("train", unit.key, fingerprint, path=path, checksum=checksum)]
 

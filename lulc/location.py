@@ -1,0 +1,517 @@
+"""Locations: where a file or folder lies, on this machine's disk or in an object store.
+
+A location on disk is a `pathlib.Path`; one in a store is a StorePath, which has a Path's words.
+Code that reads takes either. Nothing is written here: `lulc.tables.files` publishes.
+
+Credentials and endpoints come from the environment, under the names that the stores' own tools use:
+AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION and AWS_ENDPOINT_URL;
+GOOGLE_APPLICATION_CREDENTIALS; AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY; or from
+the machine's own identity.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import io
+import os
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+import obstore
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
+from obstore.store import ObjectStore, from_url
+
+from lulc.errors import SetupError, UsageError
+from lulc.redact import redact_text
+
+if TYPE_CHECKING:
+    from pyarrow.fs import FileSystem
+
+STORES = ("s3://", "gs://", "abfs://", "abfss://")
+"""How the addresses of object stores begin."""
+
+CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_REGION, AWS_ENDPOINT_URL)",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "abfs": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+"""Scheme → the variables that credentials are taken from, for messages."""
+
+_ADDRESS = re.compile(r"(?P<root>(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://[^/]*)/*(?P<key>.*)", re.S)
+_ONE_SLASH = re.compile(r"(s3a?|gs|abfss?|https?):/(?!/)")
+_METADATA_SERVER = "169.254.169.254"
+_BUFFER = 1 << 20
+
+# A store that is busy or breaks off is asked again for a minute, then it counts as down. At a
+# check before anything starts, nobody wants to wait as long.
+_PATIENT: Any = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
+_QUICK: Any = {"max_retries": 1, "retry_timeout": timedelta(seconds=3)}
+_CLIENT: Any = {"allow_http": True, "connect_timeout": "5s", "timeout": "60s"}
+
+
+class StoreError(OSError):
+    """A store that does not do what it is asked to; the message has no secret."""
+
+
+@dataclass(frozen=True)
+class ObjectStat:
+    """What a store says of an object, with the words of `os.stat_result`."""
+
+    st_size: int
+    """Bytes."""
+    st_mtime_ns: int
+    etag: str | None
+    """Changes with the content."""
+
+
+@dataclass(frozen=True, order=True)
+class StorePath:
+    """A place in an object store, with the words of `pathlib.Path`.
+
+    It has no `__fspath__`: a library that opens files of this machine refuses it.
+    """
+
+    root: str
+    """Scheme and bucket or container, `s3://bucket`."""
+    key: str = ""
+    """Name in the bucket, without slashes at its ends; empty for the bucket itself."""
+
+    def __str__(self) -> str:
+        """Return the address."""
+        return f"{self.root}/{self.key}"
+
+    def __truediv__(self, name: str | PurePosixPath) -> StorePath:
+        """Return the place of this name below this one."""
+        return StorePath(self.root, posixpath.join(self.key, str(name)).strip("/"))
+
+    def as_posix(self) -> str:
+        """Return the address."""
+        return str(self)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The root, and the names between slashes."""
+        return (self.root, *(part for part in self.key.split("/") if part))
+
+    @property
+    def name(self) -> str:
+        """The last name of the key."""
+        return posixpath.basename(self.key)
+
+    @property
+    def stem(self) -> str:
+        """The name without its last suffix."""
+        return PurePosixPath(self.key).stem
+
+    @property
+    def suffix(self) -> str:
+        """The name's last suffix, with its dot."""
+        return PurePosixPath(self.key).suffix
+
+    @property
+    def parent(self) -> StorePath:
+        """The folder; the bucket is its own."""
+        return StorePath(self.root, posixpath.dirname(self.key))
+
+    @property
+    def parents(self) -> tuple[StorePath, ...]:
+        """The folder, its folder, and so on to the bucket."""
+        if not self.key:
+            return ()
+        return (self.parent, *self.parent.parents)
+
+    def with_name(self, name: str) -> StorePath:
+        """Return the place of another name in the same folder."""
+        return self.parent / name
+
+    def with_suffix(self, suffix: str) -> StorePath:
+        """Return the place whose name has another last suffix."""
+        return self.parent / PurePosixPath(self.name).with_suffix(suffix)
+
+    def relative_to(self, other: Location | str) -> PurePosixPath:
+        """Return the names that lead from a folder here.
+
+        Raises:
+            ValueError: this is not below it.
+        """
+        folder = parse_location(other)
+        if not isinstance(folder, StorePath) or folder.root != self.root:
+            raise ValueError(f"{self} is not below {other}")
+        return PurePosixPath("/", self.key).relative_to(PurePosixPath("/", folder.key))
+
+    def is_relative_to(self, other: Location | str) -> bool:
+        """Return whether this is a folder or below it."""
+        return is_below(self, parse_location(other))
+
+    def is_absolute(self) -> bool:
+        """Return True: an address does not depend on where a program runs."""
+        return True
+
+    def resolve(self) -> StorePath:
+        """Return the place without `.` and `..`, which a store takes for names."""
+        key = posixpath.normpath(f"/{self.key}").strip("/") if self.key else ""
+        return StorePath(self.root, key)
+
+    absolute = resolve
+
+    def exists(self) -> bool:
+        """Return whether an object is here, or any below here."""
+        return self.is_file() or self.is_dir()
+
+    def is_file(self) -> bool:
+        """Return whether an object is here."""
+        try:
+            self.stat()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def is_dir(self) -> bool:
+        """Return whether any object is below here; the bucket is a folder even if empty."""
+        with _told(self):
+            page = obstore.list_with_delimiter(_store(self.root), self.key or None)
+        return not self.key or bool(page["objects"] or page["common_prefixes"])
+
+    def stat(self) -> ObjectStat:
+        """Return size, time and etag of the object.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        if not self.key:
+            raise FileNotFoundError(errno.ENOENT, "is a bucket, not an object", str(self))
+        with _told(self):
+            meta = obstore.head(_store(self.root), self.key)
+        return _stat_of(meta)
+
+    def read_bytes(self) -> bytes:
+        """Return the object's content."""
+        with _told(self):
+            return bytes(obstore.get(_store(self.root), self.key).bytes())
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """Return the object's content as text."""
+        return self.read_bytes().decode(encoding)
+
+    def open(self, mode: Literal["r", "rb"] = "r", encoding: str | None = None) -> IO[Any]:
+        """Open the object for reading; it is fetched in pieces of 1 MiB."""
+        binary = io.BufferedReader(_StoreFile(self, self.stat().st_size), _BUFFER)
+        return binary if mode == "rb" else io.TextIOWrapper(binary, encoding or "utf-8")
+
+    def iterdir(self) -> Iterator[StorePath]:
+        """Yield what lies in the folder, in order."""
+        with _told(self):
+            page = obstore.list_with_delimiter(_store(self.root), self.key or None)
+        keys = [*page["common_prefixes"], *(meta["path"] for meta in page["objects"])]
+        yield from (StorePath(self.root, key.strip("/")) for key in sorted(keys))
+
+    def glob(self, pattern: str) -> Iterator[StorePath]:
+        """Yield what matches a pattern below the folder, as `Path.glob` does; `**` is any folder.
+
+        A folder is listed by the names that its pattern leaves open, and no other.
+        """
+        yield from sorted(set(_matches(self, pattern.split("/"))))
+
+    def rglob(self, pattern: str) -> Iterator[StorePath]:
+        """Yield what matches a pattern at any depth below the folder."""
+        yield from self.glob(f"**/{pattern}")
+
+    def walk(self) -> Iterator[tuple[StorePath, ObjectStat]]:
+        """Yield every object below the folder, in order, with what the store says of it."""
+        with _told(self):
+            pages = list(obstore.list(_store(self.root), self.key or None))
+        found = [(StorePath(self.root, meta["path"]), _stat_of(meta)) for p in pages for meta in p]
+        yield from sorted(found, key=lambda entry: entry[0])
+
+    def put(self, content: bytes | Path, new: bool = False) -> None:
+        """Publish an object: whole, or not at all.
+
+        Args:
+            content: its bytes, or a file of this machine that holds them.
+            new: publish only where there is none.
+
+        Raises:
+            FileExistsError: with `new`, an object is here.
+            OSError: the store refuses; the message has no secret.
+        """
+        with _told(self):
+            mode: Any = "create" if new else "overwrite"
+            obstore.put(_store(self.root), self.key, content, mode=mode)
+
+    def delete(self) -> None:
+        """Remove the object; nothing where there is none."""
+        with contextlib.suppress(FileNotFoundError), _told(self):
+            obstore.delete(_store(self.root), self.key)
+
+
+type Location = Path | StorePath
+"""Where something lies; `location / name` joins a name with forward slashes to it."""
+
+
+def parse_location(text: str | Location) -> Location:
+    """Return the location that a path or an address names.
+
+    Raises:
+        UsageError: the address is of no store that is known, or names no bucket.
+
+    Examples:
+        >>> parse_location("s3://bucket/maps/africa/").parent
+        StorePath(root='s3://bucket', key='maps')
+    """
+    if isinstance(text, Path | StorePath):
+        return text
+    if match := _ONE_SLASH.match(text):
+        raise UsageError(f"{text} has one slash: write {match[1]}://{text[match.end() :]}")
+    if not (match := _ADDRESS.fullmatch(text)):
+        return Path(text)
+    scheme = match["scheme"].lower().replace("s3a", "s3").replace("abfss", "abfs")
+    if scheme not in CREDENTIALS:
+        raise UsageError(
+            f"{redact_text(text)} is of no store that is known: give a path on this machine, or an "
+            "address that begins with s3://, gs:// or abfs://"
+        )
+    if match["root"].endswith("://"):
+        raise UsageError(f"{text} names no bucket: write {scheme}://BUCKET/NAME")
+    return StorePath(*_split(text))
+
+
+def relative_name(location: Location, folder: Location) -> str:
+    """Return the name of a location below a folder, with forward slashes.
+
+    Raises:
+        ValueError: it is not below it.
+    """
+    return location.relative_to(str(folder)).as_posix()
+
+
+def is_below(location: Location, folder: Location) -> bool:
+    """Return whether a location is a folder or below it."""
+    try:
+        relative_name(location, folder)
+    except ValueError:
+        return False
+    return True
+
+
+def on_disk(location: Location, what: str) -> Path:
+    """Return a location that must be a path on this machine's disk.
+
+    Args:
+        location: a path or an address.
+        what: what needs it; the message begins with it.
+
+    Raises:
+        UsageError: it is in a store.
+    """
+    if isinstance(location, StorePath):
+        raise UsageError(
+            f"{what} takes a path on this machine's disk, and {location} is in a store"
+        )
+    return location
+
+
+def arrow_filesystem(location: Location) -> tuple[FileSystem, str]:
+    """Return the file system by which pyarrow reads a location, and the location's path in it.
+
+    It is for reading: what a failed writer leaves half-written it would publish.
+    """
+    from pyarrow.fs import LocalFileSystem
+
+    if isinstance(location, Path):
+        return LocalFileSystem(), str(location)
+    return _arrow_filesystem(location.root), str(location).partition("://")[2].rstrip("/")
+
+
+@functools.cache
+def _arrow_filesystem(root: str) -> FileSystem:
+    from obstore.fsspec import FsspecStore
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    protocol: Any = root.partition("://")[0]
+    settings: Any = _settings(root)
+    files: Any = FsspecStore(
+        protocol, config=settings, client_options=_CLIENT, retry_config=_PATIENT
+    )
+    return PyFileSystem(FSSpecHandler(files))
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text is an address, such as `s3://bucket/x.tif`, and no path."""
+    return _ADDRESS.fullmatch(text) is not None
+
+
+def check_location(location: Location) -> None:
+    """Check that a store can be reached, in a few seconds; a path is not looked at.
+
+    Raises:
+        SetupError: there are no credentials for it, they are refused, or there is no such bucket.
+    """
+    if isinstance(location, Path):
+        return
+    try:
+        with _told(location):
+            obstore.list_with_delimiter(_store(location.root, quick=True), location.key or None)
+    except OSError as error:
+        raise SetupError(f"{location} cannot be used: {error.strerror}") from error
+
+
+def _split(address: str) -> tuple[str, str]:
+    match = _ADDRESS.fullmatch(address)
+    if match is None:
+        raise ValueError(f"{address} is no address")
+    root = match["root"].replace("s3a://", "s3://", 1).replace("abfss://", "abfs://", 1)
+    return root, match["key"].strip("/")
+
+
+@functools.cache
+def _store(root: str, quick: bool = False) -> ObjectStore:
+    settings: Any = _settings(root)
+    retries = _QUICK if quick else _PATIENT
+    store: ObjectStore = from_url(
+        root, config=settings, client_options=_CLIENT, retry_config=retries
+    )
+    return store
+
+
+def _settings(root: str) -> dict[str, Any]:
+    # What obstore does not take from the environment by itself: GDAL's names of the same.
+    if not root.startswith("s3://"):
+        return {}
+    settings: dict[str, Any] = {}
+    if endpoint := s3_endpoint():
+        settings["endpoint"] = endpoint
+    if os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in ("YES", "TRUE"):
+        settings["skip_signature"] = True
+    settings["region"] = (
+        os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    )
+    return settings
+
+
+def s3_endpoint() -> str | None:
+    """Return the address of the S3 server, without a slash at its end; None for Amazon's own."""
+    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        if endpoint := os.environ.get(name):
+            return endpoint.rstrip("/")
+    if host := os.environ.get("AWS_S3_ENDPOINT"):
+        plain = os.environ.get("AWS_HTTPS", "YES").upper() in ("NO", "FALSE")
+        return f"{'http' if plain else 'https'}://{host}".rstrip("/")
+    return None
+
+
+@contextlib.contextmanager
+def _told(location: StorePath) -> Iterator[None]:
+    # Errors of the store as errors of a file system, in one line.
+    try:
+        yield
+    except FileNotFoundError as error:
+        if "NoSuchBucket" in str(error):
+            raise _no_bucket(location) from error
+        raise FileNotFoundError(errno.ENOENT, "is not there", str(location)) from error
+    except AlreadyExistsError as error:
+        raise FileExistsError(errno.EEXIST, "another object is there", str(location)) from error
+    except (PermissionDeniedError, UnauthenticatedError) as error:
+        raise _denied(location, _first_line(error)) from error
+    except BaseError as error:
+        text = str(error)
+        if "NoSuchBucket" in text or "ContainerNotFound" in text:
+            raise _no_bucket(location) from error
+        if _METADATA_SERVER in text:
+            raise _denied(location, "there are no credentials") from error
+        raise StoreError(errno.EIO, _first_line(error), str(location)) from error
+
+
+def _no_bucket(location: StorePath) -> OSError:
+    bucket = location.root.partition("://")[2]
+    return FileNotFoundError(
+        errno.ENOENT, f"there is no bucket {bucket}: make it, or correct its name", str(location)
+    )
+
+
+def _denied(location: StorePath, reason: str) -> OSError:
+    names = CREDENTIALS[location.root.partition("://")[0]]
+    text = f"{reason}: set {names}, or give this machine's identity access"
+    return PermissionError(errno.EACCES, text, str(location))
+
+
+def _first_line(error: Exception) -> str:
+    code = re.search(r"<Code>(\w+)</Code>", str(error))
+    line = redact_text(str(error).partition("\n")[0], 300)
+    line = line.partition(": <?xml")[0]
+    return f"{line} ({code[1]})" if code else line
+
+
+def _stat_of(meta: Any) -> ObjectStat:
+    modified = int(meta["last_modified"].timestamp() * 1e9)
+    return ObjectStat(meta["size"], modified, meta["e_tag"])
+
+
+def _matches(folder: StorePath, pattern: list[str]) -> Iterator[StorePath]:
+    first, *rest = pattern
+    if first == "**":
+        for child, _ in folder.walk():
+            names = child.relative_to(folder).parts
+            for depth in range(len(names) if rest else 0):
+                if _match_names(names[depth:], rest):
+                    yield child
+    elif not set("*?[") & set(first):
+        child = folder / first
+        if rest:
+            yield from _matches(child, rest)
+        elif child.exists():
+            yield child
+    else:
+        for child in folder.iterdir():
+            if fnmatchcase(child.name, first):
+                yield from _matches(child, rest) if rest else (child,)
+
+
+def _match_names(names: tuple[str, ...], pattern: list[str]) -> bool:
+    return len(names) == len(pattern) and all(map(fnmatchcase, names, pattern))
+
+
+class _StoreFile(io.RawIOBase):
+    """An object as a file that can be read from any place."""
+
+    def __init__(self, location: StorePath, size: int) -> None:
+        self._location, self._size, self._position = location, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        length = min(len(buffer), max(0, self._size - self._position))
+        if not length:
+            return 0
+        location = self._location
+        with _told(location):
+            piece = obstore.get_range(
+                _store(location.root), location.key, start=self._position, length=length
+            )
+        buffer[:length] = memoryview(piece)
+        self._position += length
+        return length

@@ -1,0 +1,187 @@
+"""Locations: a store's places have the words of a path, and publish whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lulc.errors import SetupError, UsageError
+from lulc.location import StorePath, arrow_filesystem, check_location, is_below, parse_location
+from lulc.paths import list_names, match_files
+from lulc.tables import files, store
+from lulc.tables.ledger import LedgerRow, append_ledger, read_latest
+from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
+
+TABLE = pa.table({"a": [1, 2]})
+NAMES = st.text("ab .#%?*[]{}!'\"&=+,;~ü-_", min_size=1).filter(
+    lambda name: name.strip() == name and name not in (".", "..")
+)
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[StorePath]:
+    """A bucket of a store on this machine."""
+    with faulty_store() as (place, _), pytest.MonkeyPatch.context() as patch:
+        for name, value in store_variables(place).items():
+            patch.setenv(name, value)
+        fill_bucket(place, {})
+        yield StorePath("s3://bucket")
+
+
+@given(st.lists(NAMES, min_size=1, max_size=4))
+def test_words_are_those_of_a_path(names: list[str]) -> None:
+    key = PurePosixPath(*names)
+    location = StorePath("s3://bucket") / key
+    assert location.name == key.name
+    assert (location.suffix, location.stem) == (key.suffix, key.stem)
+    assert location.parent.key == ("" if key.parent == PurePosixPath() else str(key.parent))
+    assert location.relative_to(StorePath("s3://bucket")) == key
+    assert parse_location(str(location)) == location
+    assert location.parent / key.name == location == location.resolve()
+    assert is_below(location, location.parents[-1])
+    assert not is_below(location.parent, location)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("s4://x", "begins with s3://, gs:// or abfs://"),
+        ("s3:/bucket/x", "write s3://bucket/x"),
+        ("s3://", "names no bucket"),
+        ("ftp://user:secret@host/x", "ftp://host/x is of no store"),
+    ],
+)
+def test_an_address_of_no_store_is_refused(text: str, words: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        parse_location(text)
+    assert words in str(refusal.value)
+    assert "secret" not in str(refusal.value)
+
+
+def test_folders_of_a_store_are_listed_as_those_of_a_disk(
+    bucket: StorePath, tmp_path: Path
+) -> None:
+    names = ["a/x.tif", "a/b [1]/y#1?.TIF", "a/.hidden/z.tif", "c=1/p.parquet", "q%20.tif"]
+    for root in (bucket / "listed", tmp_path):
+        for name in names:
+            files.write_atomic(root / name, lambda path: path.write_bytes(b"content"))
+    remote = bucket / "listed"
+    assert list_names(remote) == list_names(tmp_path)
+    assert list_names(remote, (".tif",)) == list_names(tmp_path, (".tif",))
+    for pattern in ("*", "*/*", "a/*.tif", "**/*.tif", "a/b [[]1]/*", "q%20.tif", "none/*"):
+        local = [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.glob(pattern))]
+        found = [path.relative_to(remote).as_posix() for path in remote.glob(pattern)]
+        assert found == local, pattern
+    matched = match_files(str(remote / "a/b [1]/y#1?.TIF"))
+    assert matched == [remote / "a/b [1]/y#1?.TIF"]
+    assert (remote / "a").is_dir()
+    assert not (remote / "a").is_file()
+    assert (remote / "a/x.tif").read_text() == "content"
+    assert not (remote / "a/x").exists()
+
+
+def test_a_failed_writer_publishes_nothing(bucket: StorePath) -> None:
+    def fail(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(SetupError, match="free space"):
+        files.write_atomic(bucket / "half.bin", fail)
+    assert not (bucket / "half.bin").exists()
+
+
+def test_an_object_that_is_replaced_is_another(bucket: StorePath) -> None:
+    location = bucket / "replaced.bin"
+    files.write_atomic(location, lambda path: path.write_bytes(b"one"))
+    before = files.file_identity(location)
+    assert files.file_identity(location) == before
+    files.write_atomic(location, lambda path: path.write_bytes(b"two"))
+    assert files.file_identity(location) != before
+
+
+@pytest.mark.parametrize("kind", ["disk", "store"])
+def test_one_of_two_that_create_a_file_succeeds(
+    bucket: StorePath, tmp_path: Path, kind: str
+) -> None:
+    location = (bucket if kind == "store" else tmp_path) / "lease" / "1.json"
+    assert files.create_exclusive(location, b"first")
+    assert not files.create_exclusive(location, b"second")
+    assert location.read_bytes() == b"first"
+    files.remove(location)
+    assert files.create_exclusive(location, b"third")
+
+
+def test_tables_and_ledger_read_the_same_from_a_store(bucket: StorePath, tmp_path: Path) -> None:
+    rows = [LedgerRow("tile", f"key {number}", "f") for number in range(5)]
+    for out in (bucket / "run", tmp_path):
+        append_ledger(out, rows[:3])
+        append_ledger(out, rows[3:])
+        for split in ("train", "test"):
+            place = f"tables/samples/split={split}/0.parquet"
+            files.write_atomic(out / place, lambda path: pq.write_table(TABLE, path))
+    remote = bucket / "run"
+    assert read_latest(remote, "tile").keys() == read_latest(tmp_path, "tile").keys()
+    local, distant = (
+        store.open_dataset(store.table_folder(out, "samples")).to_table()
+        for out in (tmp_path, remote)
+    )
+    assert distant.equals(local)
+    there = files.which_exist(remote, ["tables/samples/split=test/0.parquet", "tables/x"])
+    assert there == {"tables/samples/split=test/0.parquet"}
+
+
+def test_objects_are_read_from_any_place(bucket: StorePath) -> None:
+    content = os.urandom(3 << 20)
+    location = bucket / "large.bin"
+    files.write_atomic(location, lambda path: path.write_bytes(content))
+    with location.open("rb") as file:
+        file.seek(-5, os.SEEK_END)
+        assert file.read() == content[-5:]
+        file.seek(1 << 20)
+        assert file.read(100) == content[1 << 20 : (1 << 20) + 100]
+    filesystem, path = arrow_filesystem(location)
+    assert filesystem.get_file_info(path).size == len(content)
+    with files.local_copy(location) as copy:
+        assert copy.read_bytes() == content
+    assert not copy.exists()
+
+
+def test_a_bucket_that_is_not_there_is_told(bucket: StorePath) -> None:
+    check_location(bucket)
+    check_location(bucket / "not/yet")
+    with pytest.raises(SetupError, match="there is no bucket other: make it"):
+        check_location(StorePath("s3://other"))
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://bucket/x", "gs://bucket/x", "abfs://b@account.dfs.core.windows.net/x"]
+)
+def test_missing_credentials_are_told(address: str) -> None:
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "GOOGLE_", "AZURE_"))
+    }
+    program = (
+        "import sys; from lulc.location import *\n"
+        "try: check_location(parse_location(sys.argv[1]))\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-c", program, address],
+        env=kept,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.startswith(f"SetupError {address} cannot be used: ")
+    assert "set " in ran.stdout
