@@ -75,7 +75,9 @@ def append_ledger(out: Location, rows: Iterable[LedgerRow]) -> None:
         content = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(numbered, schemas.LEDGER), content)
         # Another process may have taken the number meanwhile.
-        if files.create_exclusive(out / layout.ledger_file(number), content.getvalue()):
+        if files.create_exclusive(
+            out / layout.ledger_file(number), content.getvalue().to_pybytes()
+        ):
             return
 
 
