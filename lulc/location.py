@@ -236,20 +236,30 @@ class StorePath:
         found = [(StorePath(self.root, meta["path"]), _stat_of(meta)) for p in pages for meta in p]
         yield from sorted(found, key=lambda entry: entry[0])
 
-    def put(self, content: bytes | Path, new: bool = False) -> None:
+    def put(self, content: bytes | Path) -> None:
         """Publish an object: whole, or not at all.
 
         Args:
             content: its bytes, or a file of this machine that holds them.
-            new: publish only where there is none.
 
         Raises:
-            FileExistsError: with `new`, an object is here.
             OSError: the store refuses; the message has no secret.
         """
         with _told(self):
-            mode: Any = "create" if new else "overwrite"
-            obstore.put(_store(self.root), self.key, content, mode=mode)
+            obstore.put(_store(self.root), self.key, content)
+
+    def put_new(self, content: bytes) -> bool:
+        """Publish an object where there is none; return whether it was.
+
+        Raises:
+            OSError: the store refuses for another reason; the message has no secret.
+        """
+        try:
+            with _told(self):
+                obstore.put(_store(self.root), self.key, content, mode="create")
+        except FileExistsError:
+            return False
+        return True
 
     def delete(self) -> None:
         """Remove the object; nothing where there is none."""

@@ -165,25 +165,25 @@ def create_exclusive(location: Location, content: bytes) -> bool:
     """
     try:
         if isinstance(location, StorePath):
-            location.put(content, new=True)
-        else:
-            _link(location, content)
-    except FileExistsError:
-        return False
+            return location.put_new(content)
+        return _link(location, content)
     except OSError as error:
         raise write_error(location, error) from error
-    return True
 
 
-def _link(location: Path, content: bytes) -> None:
+def _link(location: Path, content: bytes) -> bool:
     unfinished = location.with_name(f".{uuid.uuid4().hex}{location.suffix}")
     location.parent.mkdir(parents=True, exist_ok=True)
     try:
         unfinished.write_bytes(content)
-        os.link(unfinished, location)  # of several machines on one file system, too, one succeeds
+        try:  # of several machines on one file system, too, one succeeds
+            os.link(unfinished, location)
+        except FileExistsError:
+            return False
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)
+    return True
 
 
 def list_tables(location: Location) -> list[Location]:
