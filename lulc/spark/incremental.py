@@ -182,7 +182,7 @@ def run_whole(
         fingerprint: what its tables depend on.
         path: the file that is written last; the stage is current where it is there.
         make: writes the tables, and adds bad inputs by key to the mapping that it is given; they
-            are recorded even where it fails.
+            are recorded even where it fails. What its tasks keep (`lulc.spark.kept`) is removed.
     """
 
     def work(_: Sequence[Unit]) -> list[LedgerRow]:
@@ -208,7 +208,11 @@ def run_whole(
     def plan(_: Rows) -> Sequence[Unit]:
         return [Unit(path, fingerprint, path)]
 
-    stage_work = StageWork(stage, fingerprint, plan, work, keeps_outdated=True)
+    def finish(_: Sequence[LedgerRow]) -> str:
+        files.remove_folder(context.out / layout.unfinished_stage(stage))
+        return ""
+
+    stage_work = StageWork(stage, fingerprint, plan, work, finish, keeps_outdated=True)
     known_bad = _known_bad(stage_work, read_latest(context.out, stage))
     # The tables were made without the bad inputs: trying these again makes the tables again.
     tries_again = bool(known_bad) and context.selection.retry_bad

@@ -10,10 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql.functions import col, collect_list, expr, struct
+from pyspark.sql.functions import array_sort, col, collect_list, expr, struct
 
 from lulc import progress
+from lulc.location import Location
 from lulc.spark.context import StageContext
+from lulc.spark.kept import keep_rows
 from lulc.spark.parquet import read_parquet
 from lulc.spark.workers import map_frame
 from lulc.stats import landscape, zonal
@@ -79,7 +81,8 @@ def measure(context: StageContext, tiles: Tiles, fingerprint: str) -> Measured:
     Args:
         context: the run whose regions table is written.
         tiles: the tiles.
-        fingerprint: tells this regions table from another that workers may hold.
+        fingerprint: tells this regions table from another that workers may hold, and what was
+            kept of these tiles from what was of others.
     """
     spark, path = context.spark(), str(context.out / layout.table_file("regions"))
     region_at = partial(read_region, path, fingerprint)
@@ -87,7 +90,8 @@ def measure(context: StageContext, tiles: Tiles, fingerprint: str) -> Measured:
     regions = regions.select(col("_metadata.row_index").alias("position"), "geometry")
     pairs = spark.sql(_PAIRS, tiles=tiles.frame, regions=regions).persist()
     try:
-        inside, patches = _measure_inside(pairs, tiles, region_at)
+        kept = context.out / layout.kept_folder("stats", fingerprint)
+        inside, patches = _measure_inside(pairs, tiles, region_at, kept)
         outside = _measure_outside(pairs, tiles, regions, region_at, path)
     finally:
         pairs.unpersist()
@@ -95,22 +99,24 @@ def measure(context: StageContext, tiles: Tiles, fingerprint: str) -> Measured:
 
 
 def _measure_inside(
-    pairs: DataFrame, tiles: Tiles, region_at: RegionAt
+    pairs: DataFrame, tiles: Tiles, region_at: RegionAt, kept: Location
 ) -> tuple[pa.Table, pa.Table | None]:
     context = pairs.sparkSession.sparkContext
     file_count = max(1, pairs.select("file_name").distinct().count())
-    by_file = pairs.groupBy("file_name").agg(
-        collect_list(struct("row_index", "position")).alias("pairs")
-    )
+    of_file = array_sort(collect_list(struct("row_index", "position")))
+    by_file = pairs.groupBy("file_name").agg(of_file.alias("pairs"))
     with progress.spark(context, file_count, "stats"):
         # One task a file that some region meets, as far as chance allows.
         files = by_file.repartition(file_count)
-        rows = map_frame(files, partial(_of_file, tiles.count, region_at), zonal.INSIDE)
+        count = keep_rows(partial(_of_file, tiles.count, region_at), kept / "inside", zonal.INSIDE)
+        rows = map_frame(files, count, zonal.INSIDE)
         sums = [expr(_SUM.format(name)) for name in zonal.SUMS]
         inside = rows.groupBy(*_KEYS, "class_id").agg(*sums).toArrow().cast(zonal.INSIDE)
         if tiles.scan is None:
             return inside, None
-        scan = partial(_of_file, tiles.scan, region_at)
+        scan = keep_rows(
+            partial(_of_file, tiles.scan, region_at), kept / "patches", landscape.PARTS
+        )
         return inside, _join_patches(map_frame(files, scan, landscape.PARTS))
 
 

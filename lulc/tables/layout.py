@@ -12,6 +12,7 @@ The ledger keeps places in this form. `out / place` is where it lies.
     confidence/…, probabilities/…                                rasters that belong to it
     rasters/<period>/mosaic.vrt, rasters/collection.json         indexes of rasters
     models/<name>-<version>, checkpoints/<fingerprint>           models and unfinished trainings
+    unfinished/<stage>/<fingerprint>/<task>.parquet              what tasks gave, for a rerun
     config.yaml                                                  the run file as it was last run
     lease/<number>.json                                          who works on it, or did last
     report.html, map.png, mlflow.db, mlartifacts                 what a user opens
@@ -154,6 +155,16 @@ def mosaic_files(period: str) -> tuple[str, str]:
 def model_folder(name: str, version: str) -> str:
     """Return the folder of a registered model's files."""
     return f"models/{name}-{version}"
+
+
+def kept_folder(stage: str, fingerprint: str) -> str:
+    """Return where the tasks of a stage keep what they gave, until the stage is recorded."""
+    return f"{unfinished_stage(stage)}/{fingerprint}"
+
+
+def unfinished_stage(stage: str) -> str:
+    """Return the folder of all that tasks of a stage keep."""
+    return f"unfinished/{stage}"
 
 
 def checkpoint_folder(fingerprint: str) -> str:

@@ -10,6 +10,7 @@ from lulc.chips.tiling import make_tiling
 from lulc.errors import InputError
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
+from lulc.spark.kept import keep_rows
 from lulc.spark.workers import map_keys
 from lulc.stats import validation
 from lulc.tables import layout, store
@@ -43,7 +44,8 @@ def evaluate(context: StageContext) -> StageResult:
             if row.fingerprint == samples.fingerprint and key.startswith(_HELD_OUT)
         ]
         maps = validation.Maps(out, tiling, config.tiling.block, legend, paths)
-        compare = partial(validation.compare, maps=maps)
+        kept = out / layout.kept_folder("evaluate", fingerprint)
+        compare = keep_rows(partial(validation.compare, maps=maps), kept, CONFUSION)
         rows = map_keys(context, keys, compare, CONFUSION, "evaluate")
         matrices = validation.add_up(rows, legend)
         store.write_table(out, "confusion", validation.confusion_table(matrices, legend))

@@ -29,6 +29,7 @@ from lulc.sources.search import find_scenes
 from lulc.sources.source import SceneItem
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
+from lulc.spark.kept import keep_rows
 from lulc.spark.workers import map_keys
 from lulc.tables import layout, store
 from lulc.tables.files import file_identity, fingerprint_of
@@ -61,6 +62,8 @@ def index(context: StageContext) -> StageResult:
     def write_scenes(bad: dict[str, LedgerRow]) -> None:
         layers = [read_layer(layer) for layer in config.layers]
         read = partial(read_items, reading=make_reading(config, sources, _scene_bands(config)))
+        kept = out / layout.kept_folder("index", fingerprint)
+        read = keep_rows(read, kept, SCENE_OR_ERROR)
         rows = map_keys(context, _keys(items), read, SCENE_OR_ERROR, "index")
         errors = [(row["key"], row["error"]) for row in rows if row["error"] is not None]
         unmasked_allowed = {

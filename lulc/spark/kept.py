@@ -1,0 +1,52 @@
+"""Rows that tasks of an unfinished stage gave: a run that is killed need not do them again.
+
+A stage that makes a table of all that its tasks give has nothing to show until the last has ended.
+Each task keeps what it gave in a file of its own, which the next run reads instead of doing it.
+The files are removed once the stage is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lulc.location import Location
+from lulc.spark.workers import Row
+from lulc.tables import files
+from lulc.tables.files import fingerprint_of
+
+
+def keep_rows[Key](
+    work: Callable[[Key], Iterable[Row]], folder: Location, schema: pa.Schema
+) -> Callable[[Key], Iterable[Row]]:
+    """Return work that keeps what it gives for a key, and gives it again instead of doing it again.
+
+    Args:
+        work: gets a key and returns rows; those with an `error` are not kept.
+        folder: holds what was kept for the same stage of the same fingerprint; it need not be
+            there.
+        schema: of the rows.
+    """
+    is_resumed = files.exists(folder)
+    return partial(_recall, work=work, folder=folder, schema=schema, is_resumed=is_resumed)
+
+
+def _recall[Key](
+    key: Key,
+    work: Callable[[Key], Iterable[Row]],
+    folder: Location,
+    schema: pa.Schema,
+    is_resumed: bool,
+) -> list[Row]:
+    kept = folder / f"{fingerprint_of(key)}.parquet"
+    if is_resumed and files.exists(kept):
+        found: list[Row] = files.open_parquet(kept).read().to_pylist()
+        return found
+    rows = list(work(key))
+    if not any(row.get("error") for row in rows):
+        table = pa.Table.from_pylist([dict(row) for row in rows], schema)
+        files.write_atomic(kept, lambda path: pq.write_table(table, path))
+    return rows
