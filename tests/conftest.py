@@ -25,9 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("tests", derandomize=True, deadline=None)
 settings.load_profile("tests")
 
-# Sessions here live for a minute: a JVM that compiles lightly and collects simply is ready sooner
-# and leaves the cores free.
-os.environ.setdefault("SPARK_SUBMIT_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+os.environ.setdefault("SPARK_SUBMIT_OPTS", small_world.SHORT_LIVED)
 
 # A fault of the program must not pass for input that cannot be read.
 os.environ.setdefault(RAISE_FAULTS, "1")

@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
 import tempfile
 import time
@@ -26,6 +29,8 @@ def main() -> int:
     parser.add_argument("cases", nargs="*", choices=[*names, []], help="which (default: all)")
     parser.add_argument("--keep", type=Path, help="a folder that is kept")
     given = parser.parse_args()
+    os.environ.setdefault("SPARK_SUBMIT_OPTS", small_world.SHORT_LIVED)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers and commands are ended
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.keep or Path(temporary)).resolve()
         world, clean = small_world.clean_run(folder)
@@ -36,16 +41,23 @@ def main() -> int:
                 continue
             start = time.monotonic()
             room = folder / f"{case.name}-{time.time_ns()}"
-            for line in case.lines(Bench(world, clean, room)):
-                print(_format(_cells(line), "yes" if line.passed else "NO"))
-                for text in line.wrong[:6]:
-                    print(f"    {text[:600]}")
-                failed += not line.passed
-                count += 1
-                sys.stdout.flush()
+            bench = Bench(world, clean, room)
+            with contextlib.closing(case.lines(bench)) as lines, contextlib.ExitStack() as stack:
+                stack.callback(bench.end_all)
+                for line in lines:
+                    _print_line(line)
+                    failed += not line.passed
+                    count += 1
             print(f"  ({case.name}: {time.monotonic() - start:.0f} s)", flush=True)
         print(f"{count} lines, {failed} not passed")
     return int(failed > 0)
+
+
+def _print_line(line: Line) -> None:
+    print(_format(_cells(line), "yes" if line.passed else "NO"))
+    for text in line.wrong[:6]:
+        print(f"    {text[:600]}")
+    sys.stdout.flush()
 
 
 def _cells(line: Line) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 from lulc.stages import STAGES
 from tests.faults.commands import Ended, Running
 from tests.faults.places import Folder, Place, match_names
+from tests.helpers import small_world
 from tests.helpers.small_world import World
 
 CORES = 2
@@ -30,7 +32,7 @@ _OF_STAGE: Mapping[str, tuple[str, ...]] = {
 }
 """The files by which a run is held against the clean one, byte for byte."""
 
-_OF_NO_STAGE = ("mlflow.db", "mlartifacts/*", "config.yaml", "checkpoints/*", "models/*")
+_MODEL = ("mlflow.db", "mlartifacts/*", "config.yaml", "checkpoints/*", "models/*")
 _TIMES = ("seconds", "attempt", "finished")
 
 
@@ -73,7 +75,8 @@ class Bench:
         verb, *others = arguments
         log = self.room / f"{len(self._made)}.{verb}.log"
         asked = (verb, self.world.run, "--out", place.out, *others)
-        running = Running(log, *asked, environment=place.environment, first=first)
+        command = (*first, small_world.SCRIPTS / "lulc", *asked)
+        running = Running(log, *command, environment=place.environment)
         self._made.append(running)
         return running
 
@@ -81,17 +84,38 @@ class Bench:
         """Run a command as `start` does, to its end."""
         return self.start(place, *arguments, **how).end()
 
+    def end_all(self) -> None:
+        """End what still runs, where a case was broken off."""
+        for running in self._made:
+            running.end_now()
+
     def seed(self, place: Place, before: str) -> None:
         """Fill a place with what the clean run had made before a stage began."""
         earlier = tuple(STAGES)[: tuple(STAGES).index(before)]
         patterns = [pattern for stage in earlier for pattern in _OF_STAGE.get(stage, ())]
-        if "train" in earlier:
-            patterns += _OF_NO_STAGE
         place.fill(self.clean, tuple(patterns))
+        if "train" in earlier:
+            self.seed_model(place)
         for name in match_names(self.clean, ("tables/ledger/*",)):
             stages = pq.read_table(self.clean / name, columns=["stage"])["stage"].to_pylist()
             if set(stages) <= set(earlier):
                 place.fill(self.clean, (name,))
+
+    def seed_model(self, place: Place) -> None:
+        """Fill a place with the registered model of the clean run, which need not be trained."""
+        place.fill(self.clean, _MODEL)
+
+    def start_stages(
+        self, place: Place, stages: Sequence[str], settings: Mapping[str, object]
+    ) -> Running:
+        """Start some stages in one process, as a notebook would."""
+        log = self.room / f"{len(self._made)}.stages.log"
+        call = f"lulc.run({str(self.world.run)!r}, {place.out!r}, stages={tuple(stages)!r}, "
+        call += f"set={dict(settings)!r})"
+        code = f"import lulc\nwith lulc.progress.console(): {call}"
+        running = Running(log, sys.executable, "-c", code, environment=place.environment)
+        self._made.append(running)
+        return running
 
     def differences(self, place: Place, stages: Iterable[str] = STAGES) -> tuple[str, ...]:
         """Return in what the output of some stages is not that of the clean run; empty: equal."""
@@ -113,9 +137,9 @@ class Bench:
         return tuple(found)
 
 
-def half_written(place: Place) -> tuple[str, ...]:
-    """Return what a killed writer left in sight: hidden files, empty files, cut tables."""
-    found = [f"{name} is left" for name in place.names() if _is_hidden(name)]
+def half_written(place: Place, is_complete: bool = True) -> tuple[str, ...]:
+    """Return what a killed writer left: tables cut short, and once all is done hidden files too."""
+    found = [f"{name} is left" for name in place.names() if is_complete and _is_hidden(name)]
     for name in place.names("tables/*.parquet"):
         if not _is_hidden(name):
             content = place.read(name)

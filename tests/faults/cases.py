@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,7 +10,7 @@ from tests.faults import clusters, disks, kills, runs, stores, tracking
 from tests.faults.bench import Bench, Line
 from tests.helpers.faulty_proxy import Kind
 
-type Lines = Callable[[Bench], Iterator[Line]]
+type Lines = Callable[[Bench], Generator[Line]]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Case:
     """Whether it is part of the ordinary run of the tests."""
 
 
-def _in_folder(lines: Callable[..., Iterator[Line]], **how: object) -> Lines:
+def _in_folder(lines: Callable[..., Generator[Line]], **how: object) -> Lines:
     return lambda bench: lines(bench, bench.folder(), **how)
 
 
@@ -33,7 +33,7 @@ _FREE_ON_DISK = {"tile": 700_000, "train": 8_000_000, "predict": 120_000, "raste
 _EACH_FAILS: Mapping[Kind, int] = {"busy": 10, "slow": 3, "cut": 10, "short": 10}
 
 CASES = (
-    Case("driver-first", _in_folder(kills.driver_killed, stages=kills.RUN_STAGES[:4])),
+    Case("driver-first", _in_folder(kills.driver_killed, stages=("index", "samples", "train"))),
     Case(
         "driver-tile",
         _in_folder(kills.driver_killed, stages=("tile",), verb="tile"),
@@ -51,13 +51,7 @@ CASES = (
     ),
     Case("disk-read-only", disks.read_only),
     Case("mlflow", _in_folder(tracking.tracking_down)),
-    Case("two-runs", _in_folder(runs.two_at_once, verbs=("tile", "run"), fault="two runs at once")),
-    Case(
-        "index-beside-tile",
-        _in_folder(runs.two_at_once, verbs=("tile", "index"), fault="index beside tile"),
-    ),
-    Case("other-settings", _in_folder(runs.other_settings)),
-    Case("holder", _in_folder(runs.holder_killed)),
+    Case("two-at-once", _in_folder(runs.two_at_once)),
     Case("clocks", _in_folder(runs.clocks_differ)),
     Case("upgrade", _in_folder(runs.upgraded)),
     Case("other-release", _in_folder(runs.workers_of_another_release)),

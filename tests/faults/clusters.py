@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from types import MappingProxyType
 
 import psutil
 
 from tests.faults.bench import CORES, Bench, Line, half_written
+from tests.faults.commands import Running
 from tests.faults.kills import RUN_STAGES, failed_attempts, middle_of
 from tests.faults.places import Place
 from tests.helpers.spark_cluster import Cluster, standalone
@@ -23,21 +24,40 @@ _SPECULATION = {
 }
 
 
-def executor_killed(bench: Bench, place: Place) -> Iterator[Line]:
+def executor_killed(bench: Bench, place: Place) -> Generator[Line]:
     """`kill -9` of an executor in the middle of every stage of one run, which goes on.
 
-    The training of the run is the clean one's: in that of a cluster each rank has one core, and
-    sums of another order.
+    The model is the clean run's.
     """
-    before, after = RUN_STAGES[: RUN_STAGES.index("train")], RUN_STAGES[4:]
+    bench.seed_model(place)
+    stages = [stage for stage in RUN_STAGES if stage != "train"]
     with standalone(bench.room / "cluster") as cluster:
-        yield from _killed(bench, place, cluster, before)
-        later = bench.folder("later")
-        bench.seed(later, "predict")
-        yield from _killed(bench, later, cluster, after)
+        running = bench.start(place, "run", *_asked(cluster))
+        hits = {stage: _kill_one(cluster, stage, running, place) for stage in stages}
+        ended = running.end()
+    for stage in stages:
+        redone = failed_attempts(ended.text, stage)
+        differences = bench.differences(place, (stage,))
+        wrong = [] if hits[stage] else ["no executor was killed"]
+        wrong += [f"exit {ended.code}: {ended.text[-600:]}"] if ended.code else []
+        wrong += [f"{redone} tasks failed"] if redone > CORES else []
+        wrong += (*differences, *half_written(place))
+        what = f"{redone} tasks"
+        yield Line("executor killed", stage, place.store, what, not differences, tuple(wrong))
 
 
-def attempts_at_once(bench: Bench, place: Place) -> Iterator[Line]:
+def _kill_one(cluster: Cluster, stage: str, running: Running, place: Place) -> bool:
+    if stage == "index":
+        hit = running.wait_for(lambda: bool(_executors(cluster)))
+    else:
+        hit = running.wait_for(middle_of(stage, running, place))
+    victims = _executors(cluster)
+    if hit and victims:
+        victims[0].kill()
+    return hit and bool(victims)
+
+
+def attempts_at_once(bench: Bench, place: Place) -> Generator[Line]:
     """A worker stands still, so that Spark starts its task a second time; then both go on."""
     bench.seed(place, "tile")
     with standalone(bench.room / "cluster") as cluster:
@@ -57,33 +77,6 @@ def attempts_at_once(bench: Bench, place: Place) -> Iterator[Line]:
     wrong += (*differences, *half_written(place))
     name = "two attempts at a task"
     yield Line(name, "tile", place.store, "1 tasks", not differences, tuple(wrong))
-
-
-def _killed(
-    bench: Bench, place: Place, cluster: Cluster, stages: tuple[str, ...]
-) -> Iterator[Line]:
-    for stage in stages:
-        running = bench.start(place, stage, *_asked(cluster))
-        hit = running.wait_for(
-            (lambda: bool(_executors(cluster)))
-            if stage == "index"
-            else middle_of(stage, running, place)
-        )
-        victims = _executors(cluster)
-        if hit and victims:
-            victims[0].kill()
-        ended = running.end()
-        redone = failed_attempts(ended.text, stage)
-        differences = bench.differences(place, (stage,))
-        wrong = [] if hit and victims else ["no executor was killed"]
-        if ended.code:
-            wrong.append(f"exit {ended.code}: {ended.text[-600:]}")
-        if redone > CORES:
-            wrong.append(f"{redone} tasks failed")
-        wrong += (*differences, *half_written(place))
-        yield Line(
-            "executor killed", stage, place.store, f"{redone} tasks", not differences, tuple(wrong)
-        )
 
 
 def _asked(cluster: Cluster, conf: Mapping[str, str] = MappingProxyType({})) -> tuple[str, ...]:

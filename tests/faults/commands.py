@@ -37,13 +37,10 @@ class Ended:
 class Running:
     """A command that runs in a process group of its own."""
 
-    def __init__(
-        self, log: Path, *arguments: object, environment: Mapping[str, str], first: tuple = ()
-    ) -> None:
+    def __init__(self, log: Path, *command: object, environment: Mapping[str, str]) -> None:
         log.parent.mkdir(parents=True, exist_ok=True)
         self.log = log
         self.started = time.monotonic()
-        command = [*first, small_world.SCRIPTS / "lulc", *arguments]
         with log.open("wb") as file:
             self.process = subprocess.Popen(
                 [str(part) for part in command],
@@ -103,14 +100,18 @@ class Running:
         assert not left, f"left running: {[p.cmdline()[:3] for p in left]}"
         return ended
 
+    def end_now(self) -> None:
+        """Kill it and all that it started, if it still runs."""
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
     def end(self) -> Ended:
         """Wait for its end."""
         try:
             code = self.process.wait(LONGEST_S)
         finally:
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)
-                self.process.wait()
+            self.end_now()
         return Ended(code, self.text(), time.monotonic() - self.started)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def leave_free(disk: Path, free: int) -> None:
         os.posix_fallocate(file.fileno(), 0, space.f_bavail * space.f_frsize - free)
 
 
-def disk_full(bench: Bench, stage: str, free: int) -> Iterator[Line]:
+def disk_full(bench: Bench, stage: str, free: int) -> Generator[Line]:
     """So many bytes are free when a stage starts, fewer than it writes; then there is room."""
     with small_disk(bench.room / "disk") as place:
         disk = place.folder.parent
@@ -72,7 +72,7 @@ def _is_of(name: str, stage: str) -> bool:
     return name.startswith(table.get(stage, "-")) and not name.endswith((".vrt", ".qml"))
 
 
-def read_only(bench: Bench) -> Iterator[Line]:
+def read_only(bench: Bench) -> Generator[Line]:
     """A disk that is read-only: a new folder, then a run with work to do, then one without."""
     with small_disk(bench.room / "disk") as place:
         disk = str(place.folder.parent)

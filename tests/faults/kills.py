@@ -6,7 +6,7 @@ import json
 import math
 import re
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -35,7 +35,7 @@ def middle_of(stage: str, running: Running, place: Place) -> Callable[[], bool]:
         return lambda: running.told(r"^epoch 2/")
     if stage == "index":
         return lambda: bool(running.workers())
-    return lambda: running.told(rf"^{stage}: \d+ of")
+    return lambda: bool(place.names(f"unfinished/{stage}/*.parquet"))
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class _Kill:
 
 def driver_killed(
     bench: Bench, place: Place, stages: Sequence[str], verb: str = "run"
-) -> Iterator[Line]:
+) -> Generator[Line]:
     """`kill -9` of the driver in the middle of each stage in turn; the next run completes it."""
     bench.seed(place, stages[0])
     kills: dict[str, _Kill] = {}
@@ -108,8 +108,9 @@ def failed_attempts(text: str, stage: str) -> int:
     return max(map(int, failed), default=0)
 
 
-def worker_killed(bench: Bench, place: Place) -> Iterator[Line]:
+def worker_killed(bench: Bench, place: Place) -> Generator[Line]:
     """`kill -9` of a Python worker in every stage of one run, which goes on."""
+    bench.seed_model(place)
     running = bench.start(place, "run")
     stages = [stage for stage in RUN_STAGES if stage != "train"]
     hits: dict[str, bool] = {}
@@ -141,7 +142,7 @@ def worker_killed(bench: Bench, place: Place) -> Iterator[Line]:
         )
 
 
-def stopped(bench: Bench, place: Place) -> Iterator[Line]:
+def stopped(bench: Bench, place: Place) -> Generator[Line]:
     """SIGTERM, Ctrl-C of a terminal, and SIGINT to the driver alone, in the middle of `tile`."""
     kinds = (
         ("SIGTERM", signal.SIGTERM, False, 143),
@@ -164,7 +165,7 @@ def stopped(bench: Bench, place: Place) -> Iterator[Line]:
             wrong.append(f"does not say how to resume: {ended.last_line}")
         if "Traceback" in ended.text or "Py4J" in ended.text:
             wrong.append("shows a trace")
-        wrong += half_written(place)
+        wrong += half_written(place, is_complete=False)
         yield Line(fault, "tile", place.store, f"{under_way} tasks at most", None, tuple(wrong))
     ended = bench.carry_out(place, "tile")
     differences = bench.differences(place, ("tile",))
@@ -181,7 +182,7 @@ def stopped(bench: Bench, place: Place) -> Iterator[Line]:
     )
 
 
-def trainer_killed(bench: Bench, place: Place) -> Iterator[Line]:
+def trainer_killed(bench: Bench, place: Place) -> Generator[Line]:
     """`kill -9` of one of two ranks after epoch 2; the next run goes on with epoch 3."""
     ranks = ("--set", "train.ranks=2")
     whole = bench.folder("whole")

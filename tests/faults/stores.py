@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 
 from tests.faults.bench import CORES, Bench, Line, half_written
 from tests.faults.places import bucket
@@ -29,7 +29,7 @@ _PATIENCE_S = 120
 _CHIPS = "tables/chips/[!.]*"
 
 
-def store_trembles(bench: Bench, kind: Kind, each: int) -> Iterator[Line]:
+def store_trembles(bench: Bench, kind: Kind, each: int) -> Generator[Line]:
     """Every so many requests fail in a way that passes: the run goes on, with no wrong pixel."""
     with bucket() as place:
         bench.seed(place, "tile")
@@ -45,7 +45,7 @@ def store_trembles(bench: Bench, kind: Kind, each: int) -> Iterator[Line]:
         yield Line(name, "tile", "s3", f"{rewritten} tasks", not differences, tuple(wrong))
 
 
-def store_refuses(bench: Bench, kind: Kind) -> Iterator[Line]:
+def store_refuses(bench: Bench, kind: Kind) -> Generator[Line]:
     """From the middle of `tile` every request fails: an error with the remedy, soon; a rerun."""
     with bucket() as place:
         bench.seed(place, "tile")
@@ -63,7 +63,7 @@ def store_refuses(bench: Bench, kind: Kind) -> Iterator[Line]:
             wrong.append(f"the error does not name place and remedy: {ended.last_line}")
         if seconds > _PATIENCE_S:
             wrong.append(f"came after {seconds:.0f} s")
-        wrong += half_written(place)
+        wrong += half_written(place, is_complete=False)
         before = place.stamps()
         rerun = bench.carry_out(place, "tile")
         after = place.stamps()

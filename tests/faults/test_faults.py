@@ -20,6 +20,10 @@ _ORDINARY, _OTHER = pytest.mark.faults(ordinary=True), pytest.mark.faults
 def test_a_fault_changes_nothing_and_is_told(
     case: Case, small: World, done: Path, tmp_path: Path
 ) -> None:
-    lines = list(case.lines(Bench(small, done, tmp_path)))
+    bench = Bench(small, done, tmp_path)
+    try:
+        lines = list(case.lines(bench))
+    finally:
+        bench.end_all()
     assert lines
     assert not [line for line in lines if not line.passed]
