@@ -108,11 +108,12 @@ def faulty_proxy(server: str) -> Iterator[tuple[str, Faults]]:
         ) -> None:
             length = int(answer.getheader("content-length") or len(content))
             half = length // 2
+            is_short = kind == "short" and self.command != "HEAD"
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in ("transfer-encoding", "connection", "content-length"):
                     self.send_header(name, value)
-            self.send_header("content-length", str(half if kind == "short" else length))
+            self.send_header("content-length", str(half if is_short else length))
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(content[:half] if kind in ("cut", "short") else content)
