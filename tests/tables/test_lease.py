@@ -19,23 +19,44 @@ import pytest
 
 from lulc.config import Config
 from lulc.errors import SetupError
+from lulc.location import Location, parse_location
 from lulc.spark.context import StageContext
 from lulc.stages import Selection
 from lulc.tables import files, lease, ledger
 from lulc.tables.ledger import LedgerRow
+from tests.helpers.object_stores import fill_bucket, object_store, store_variables
 
 HOLD = """
-import sys, time
-from pathlib import Path
+import sys
+from lulc.location import parse_location
 from lulc.tables.lease import hold
-with hold(Path(sys.argv[1]), "lulc tile"):
+with hold(parse_location(sys.argv[1]), "lulc tile"):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[Location]:
+    """A bucket of a store on this machine."""
+    with object_store() as place, pytest.MonkeyPatch.context() as patch:
+        for name, value in store_variables(place).items():
+            patch.setenv(name, value)
+        fill_bucket(place, {})
+        yield parse_location("s3://bucket")
+
+
+@pytest.fixture(params=["disk", "store"])
+def out(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    """An output location that is not there yet."""
+    if request.param == "disk":
+        return tmp_path / "out"
+    bucket: Location = request.getfixturevalue("bucket")
+    return bucket / tmp_path.name
+
+
 @contextmanager
-def other_process(out: Path) -> Iterator[subprocess.Popen[str]]:
+def other_process(out: Location) -> Iterator[subprocess.Popen[str]]:
     """A process that holds the lease of a location until its input ends."""
     program = [sys.executable, "-c", HOLD, str(out)]
     with subprocess.Popen(
@@ -49,12 +70,11 @@ def other_process(out: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def files_of(out: Path) -> list[str]:
+def files_of(out: Location) -> list[str]:
     return sorted(file.name for file in (out / "lease").iterdir())
 
 
-def test_the_second_is_told_who_works_there_and_goes_on_when_it_has_ended(tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_the_second_is_told_who_works_there_and_goes_on_when_it_has_ended(out: Location) -> None:
     with other_process(out) as process:
         with (
             pytest.raises(SetupError, match=f"worked on by `lulc tile` of .*{process.pid}"),
@@ -67,8 +87,8 @@ def test_the_second_is_told_who_works_there_and_goes_on_when_it_has_ended(tmp_pa
     assert files_of(out) == ["000000000002.json"]
 
 
-def test_of_many_that_take_over_from_a_killed_process_one_does(tmp_path: Path) -> None:
-    with other_process(tmp_path) as process:
+def test_of_many_that_take_over_from_a_killed_process_one_does(out: Location) -> None:
+    with other_process(out) as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
         begin, ended = threading.Barrier(8), threading.Barrier(8)
@@ -76,7 +96,7 @@ def test_of_many_that_take_over_from_a_killed_process_one_does(tmp_path: Path) -
         def take_over(_: int) -> bool:
             begin.wait()
             try:
-                with lease.hold(tmp_path, "lulc run") as mine:
+                with lease.hold(out, "lulc run") as mine:
                     ended.wait()
                     mine.check()
                     return True
@@ -86,10 +106,10 @@ def test_of_many_that_take_over_from_a_killed_process_one_does(tmp_path: Path) -
 
         with ThreadPoolExecutor(8) as pool:
             assert sum(pool.map(take_over, range(8))) == 1
-    assert len(files_of(tmp_path)) == 1
+    assert len(files_of(out)) == 1
 
 
-def elsewhere(out: Path, beat: int = 0) -> None:
+def elsewhere(out: Location, beat: int = 0) -> None:
     """A process of another machine gives a sign of life."""
     here = lease.Holder.of_this_process("lulc tile")
     holder = replace(here, host="far", machine="far", beat=beat)
@@ -99,29 +119,29 @@ def elsewhere(out: Path, beat: int = 0) -> None:
 
 
 def test_a_process_of_another_machine_is_known_by_its_signs_of_life(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    out: Location, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "_SILENCE_S", 0.5)
     monkeypatch.setattr(lease, "_GLANCE_S", 0.02)
     stopped = threading.Event()
-    elsewhere(tmp_path)
+    elsewhere(out)
 
     def live() -> None:
         while not stopped.wait(0.02):
-            elsewhere(tmp_path, time.monotonic_ns())
+            elsewhere(out, time.monotonic_ns())
 
     thread = threading.Thread(target=live)
     thread.start()
     try:
-        with pytest.raises(SetupError, match="on far"), lease.hold(tmp_path, "lulc run"):
+        with pytest.raises(SetupError, match="on far"), lease.hold(out, "lulc run"):
             pytest.fail("two work on one location")
     finally:
         stopped.set()
         thread.join()
     # Its clock may say what it likes: it gives no sign of life any more.
-    with lease.hold(tmp_path, "lulc run") as mine:
+    with lease.hold(out, "lulc run") as mine:
         mine.check()
-        assert files_of(tmp_path) == ["000000000008.json"]
+        assert files_of(out) == ["000000000008.json"]
 
 
 def test_the_holder_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,21 +158,21 @@ def test_the_holder_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.Monk
     assert json.loads(file.read_text())["ended"]
 
 
-def test_who_lost_the_lease_records_nothing_more(tmp_path: Path) -> None:
-    with lease.hold(tmp_path, "lulc run") as mine:
+def test_who_lost_the_lease_records_nothing_more(out: Location) -> None:
+    with lease.hold(out, "lulc run") as mine:
         context = StageContext(
             Config(name="r", scenes=(), bands=("red",)),
-            tmp_path,
+            out,
             Selection(),
             lambda: None,
             mine.check,
         )
         context.record([LedgerRow("tile", "a", "f")])
-        elsewhere(tmp_path)
+        elsewhere(out)
         with pytest.raises(SetupError, match=r"taken over by `lulc tile` .* on far"):
             context.record([LedgerRow("tile", "b", "f")])
-    assert set(ledger.read_latest(tmp_path, "tile")) == {"a"}
-    assert not json.loads((tmp_path / "lease" / "000000000007.json").read_text())["ended"]
+    assert set(ledger.read_latest(out, "tile")) == {"a"}
+    assert not json.loads((out / "lease" / "000000000007.json").read_text())["ended"]
 
 
 def test_where_nothing_can_be_written_nothing_to_do_is_no_error(tmp_path: Path) -> None:
