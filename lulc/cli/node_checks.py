@@ -7,12 +7,13 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from lulc.cli.cluster import open_cluster
 from lulc.config import SessionConf
+from lulc.location import Location, check_location
 from lulc.spark import nodes, session
 from lulc.spark.nodes import Node
+from lulc.tables import files
 
 _LEAST_DISK = 2 * 2**30
 _NOT_OF_SESSION = ("spark.submit.deployMode", "spark.lulc.jobs")
@@ -50,7 +51,7 @@ class NodeCheck:
         return row if told else {**row, "versions": "–"}
 
 
-def check_nodes(cluster: str, out: Path | None) -> list[NodeCheck]:
+def check_nodes(cluster: str, out: Location | None) -> list[NodeCheck]:
     """Look at every executor of a cluster.
 
     Args:
@@ -59,8 +60,11 @@ def check_nodes(cluster: str, out: Path | None) -> list[NodeCheck]:
 
     Raises:
         UsageError: there is no such cluster.
-        SetupError: the session does not start, or no executor comes.
+        SetupError: the location's store cannot be reached, the session does not start, or no
+            executor comes.
     """
+    if out is not None:
+        check_location(out)
     settings: dict[str, str] = {}
     if cluster:
         opened = open_cluster(cluster)
@@ -96,7 +100,7 @@ def format_node_checks(checks: list[NodeCheck]) -> str:
     return "\n".join([*(line.rstrip() for line in lines), summary])
 
 
-def _find_failures(node: Node, here: dict[str, str], out: Path | None) -> dict[str, str]:
+def _find_failures(node: Node, here: dict[str, str], out: Location | None) -> dict[str, str]:
     if node.error:
         return {"task": f"its task failed ({node.error})"}
     failures = {}
@@ -121,22 +125,22 @@ def _release(version: str | None) -> str | None:
     return version and re.sub(r"\+.*", "", version)
 
 
-def _is_back(file: Path) -> bool:
+def _is_back(file: Location) -> bool:
     return file.exists() and file.read_bytes().decode() == file.name
 
 
 @contextlib.contextmanager
-def _marked(out: Path | None) -> Iterator[str]:
+def _marked(out: Location | None) -> Iterator[str]:
     # The name of a file that the driver writes in the location; all that executors add to it is
     # removed in the end.
     token = f".lulc-doctor-{uuid.uuid4().hex}"
     if out is None:
         yield token
         return
-    out.mkdir(parents=True, exist_ok=True)
-    (out / token).write_bytes(token.encode())
+    files.make_folder(out)
+    files.create_exclusive(out / token, token.encode())
     try:
         yield token
     finally:
         for file in out.glob(f"{token}*"):
-            file.unlink(missing_ok=True)
+            files.remove(file)

@@ -378,7 +378,9 @@ def _add_doctor(add: AddVerb) -> None:
         help="look at every executor of a cluster, named as for `lulc submit --on`",
     )
     verb.add_argument(
-        "--out", type=Path, help="with --cluster: a location that every executor writes and reads"
+        "--out",
+        type=_location,
+        help="with --cluster: a location that every executor writes and reads",
     )
 
 

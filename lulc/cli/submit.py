@@ -24,6 +24,7 @@ from lulc.cli.cluster import Cluster, open_cluster
 from lulc.cli.sizes import LARGEST_ITEM, parse_memory, stage_memory
 from lulc.config import Config
 from lulc.errors import LulcError, UsageError
+from lulc.location import Location
 from lulc.redact import redact_setting, redact_text
 from lulc.sources.scene import scenes_from_table
 from lulc.spark import java
@@ -107,7 +108,7 @@ def run_submissions(submissions: Iterator[Submission], is_dry: bool) -> int:
     return 0
 
 
-def _find_item_bytes(config: Config, out: Path) -> tuple[int, str]:
+def _find_item_bytes(config: Config, out: Location) -> tuple[int, str]:
     # Bytes of a stored value, and a remark where they are not known.
     if not config.scenes:
         return LARGEST_ITEM, ""
@@ -129,11 +130,11 @@ def _bytes_of(dtype: str) -> int:
     return np.dtype(dtype).itemsize
 
 
-def _driver_options(cluster: Cluster, config: Config, run: Path) -> list[str]:
+def _driver_options(cluster: Cluster, config: Config, run: Location) -> list[str]:
     # Options of spark-submit that are the same for all stages.
     master = cluster.settings.get("spark.master", config.spark.master)
     options = [f"--conf=spark.master={master}"]
-    if cluster.takes_files and run.is_file():
+    if cluster.takes_files and isinstance(run, Path):
         options.append(f"--files={run.resolve()}")
     if cluster.is_driver_elsewhere:
         return options
@@ -192,7 +193,7 @@ def _share_gpus(stage: str, gpus: int, cores: int, asked: float | None) -> dict[
 
 def _job_arguments(args: argparse.Namespace, cluster: Cluster) -> list[str]:
     # A driver elsewhere finds a run file that was sent along in its working folder.
-    is_sent = cluster.takes_files and args.run.is_file()
+    is_sent = cluster.takes_files and isinstance(args.run, Path)
     arguments = [args.run.name if is_sent else str(args.run), f"--out={args.out}"]
     arguments += [f"--set={setting}" for setting in args.set]
     for option in ("bbox", "tiles", "where", "max_bad"):
