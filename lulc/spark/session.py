@@ -142,8 +142,7 @@ def _unsubmitted_defaults(settings: SessionConf, debug: bool) -> dict[str, str]:
         # session would end.
         defaults["spark.storage.blockManagerHeartbeatTimeoutMs"] = str(30 * 86_400_000)
     if not debug:
-        log = Path(__file__).with_name("log4j2.properties")
-        defaults["spark.driver.extraJavaOptions"] = f"-Dlog4j2.configurationFile={log.as_uri()}"
+        defaults |= quiet_settings()
     return defaults
 
 
@@ -162,6 +161,12 @@ def _worker_environment(python_of_workers: str | None) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before | python)
+
+
+def quiet_settings() -> dict[str, str]:
+    """Return the settings that keep Spark's log to errors, for a driver of this machine."""
+    log = Path(__file__).with_name("log4j2.properties")
+    return {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log.as_uri()}"}
 
 
 def jar_settings(extra_jars: tuple[str, ...] = ()) -> dict[str, str]:

@@ -13,12 +13,14 @@ from lulc.cli.node_checks import NodeCheck, format_node_checks
 from lulc.spark import nodes
 from tests.helpers import small_world as world
 from tests.helpers.spark_cluster import Worker, standalone
+from tests.lint import ROOT
 
 
 def write_properties(folder: Path, address: str, python: str) -> Path:
     file = folder / "my.properties"
     file.write_text(
-        f"spark.master {address}\nspark.executor.memory 512m\nspark.driver.host 127.0.0.1\n"
+        (ROOT / "conf" / "standalone.properties").read_text()
+        + f"spark.master {address}\nspark.executor.memory 512m\nspark.driver.host 127.0.0.1\n"
         f"spark.pyspark.python {python}\n"
     )
     return file
