@@ -51,15 +51,18 @@ fi
 uv pip install -q --python "$prefix/env" --compile-bytecode -c "$hashed" "lulc[$extras] @ $(ls "$work"/lulc-*.whl)"
 
 # Sedona and Iceberg lie among Spark's own JARs: nothing is fetched when a session starts.
-export HOME="$work" JAVA_HOME="$(dirname "$(dirname "$(readlink -f "$(command -v java)")")")"
+export JAVA_HOME="$(dirname "$(dirname "$(readlink -f "$(command -v java)")")")"
 spark=$("$prefix/env/bin/python" -c 'import os, pyspark; print(os.path.dirname(pyspark.__file__))')
-"$prefix/env/bin/python" - <<'PYTHON'
+HOME=$work "$prefix/env/bin/python" - "$work/ivy" <<'PYTHON'
+import sys
+
 from lulc.config import SessionConf
 from lulc.spark import session
 
-session.start_session(SessionConf(master="local[1]"), extra_jars=session.ICEBERG).stop()
+conf = SessionConf(master="local[1]", conf={"spark.jars.ivy": sys.argv[1]})
+session.start_session(conf, extra_jars=session.ICEBERG).stop()
 PYTHON
-if [ -d "$work/.ivy2.5.2/jars" ]; then cp "$work/.ivy2.5.2/jars"/*.jar "$spark/jars/"; fi
+cp "$work/ivy/jars"/*.jar "$spark/jars/"
 chmod a+r "$spark/jars"/*.jar
 
 rm -rf "$prefix/jobs" "$prefix/conf"

@@ -69,13 +69,14 @@ def stage_context(
     Raises:
         SetupError: another process works on the output location; names it.
     """
+    from lulc.spark import session
+
+    jars = session.ICEBERG if config.publish else ()
+    session.restart_with_jars(config.spark, jars)
     started: list[SparkSession] = []
 
     @cache
     def spark() -> SparkSession:
-        from lulc.spark import session
-
-        jars = session.ICEBERG if config.publish else ()
         started.append(session.start_session(config.spark, debug, jars))
         return started[0]
 

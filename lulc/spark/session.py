@@ -69,15 +69,8 @@ def start_session(
     Raises:
         SetupError: Java or a JAR cannot be had, or Spark does not start.
     """
-    conf = SparkConf()
-    defaults = _defaults()
-    if not submitted():
-        os.environ["JAVA_HOME"] = str(java.find_home())
-        defaults |= _unsubmitted_defaults(settings, debug) | jar_settings(extra_jars)
-    for name, value in (defaults | settings.conf).items():
-        conf.set(name, value) if name in settings.conf else conf.setIfMissing(name, value)
-    if submitted() and not _on_classpath():
-        _submit_again(conf, extra_jars)
+    restart_with_jars(settings, extra_jars)
+    conf = _make_conf(settings, debug, extra_jars)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with _worker_environment(conf.get("spark.pyspark.python")):
@@ -95,6 +88,29 @@ def start_session(
             if callable(handler):
                 signal.signal(number, partial(_cancel_first, session.sparkContext, handler))
     return with_sedona
+
+
+def restart_with_jars(settings: SessionConf, extra_jars: tuple[str, ...] = ()) -> None:
+    """Put itself in place of a bare spark-submit, with Sedona's JARs given; else return.
+
+    What the process holds is not given back: call it before.
+
+    Raises:
+        SetupError: the cluster started the driver, and so must have been given the JARs.
+    """
+    if submitted() and not _on_classpath():
+        _submit_again(_make_conf(settings, False, extra_jars), extra_jars)
+
+
+def _make_conf(settings: SessionConf, debug: bool, extra_jars: tuple[str, ...]) -> SparkConf:
+    conf = SparkConf()
+    defaults = _defaults()
+    if not submitted():
+        os.environ["JAVA_HOME"] = str(java.find_home())
+        defaults |= _unsubmitted_defaults(settings, debug) | jar_settings(extra_jars)
+    for name, value in (defaults | settings.conf).items():
+        conf.set(name, value) if name in settings.conf else conf.setIfMissing(name, value)
+    return conf
 
 
 def _cancel_first(
