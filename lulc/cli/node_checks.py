@@ -19,9 +19,9 @@ _LEAST_DISK = 2 * 2**30
 _NOT_OF_SESSION = ("spark.submit.deployMode", "spark.lulc.jobs")
 _REMEDY = {
     "task": "start its worker where Python 3.12 is at the path that spark.pyspark.python names, "
-    "or ship an environment (spark.archives)",
+    "or ship an environment (conf/pack.sh)",
     "versions": "install the driver's versions there (conf/image/install.sh), or ship its "
-    "environment (spark.archives)",
+    "environment (conf/pack.sh)",
     "disk": "free space, or set spark.local.dir to a larger disk",
     "location": "mount it there at the same path, or give a store's address and its credentials",
 }
