@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 
 import lulc
+from lulc.cli import node_checks
 from lulc.cli.node_checks import NodeCheck, format_node_checks
+from lulc.location import parse_location
 from lulc.spark import nodes
 from tests.helpers import small_world as world
+from tests.helpers.object_stores import fill_bucket, object_store, store_variables
 from tests.helpers.spark_cluster import Worker, standalone
 from tests.lint import ROOT
 
@@ -71,9 +74,20 @@ def test_the_table_ends_with_what_fails_and_its_remedy() -> None:
     assert format_node_checks(checks[:1]).endswith("1 executor can run lulc")
 
 
-def test_a_location_that_is_another_folder_is_told(tmp_path: Path) -> None:
-    (tmp_path / "token").write_text("token")
-    assert nodes._use_location(str(tmp_path), "token", "token-0") == ""
-    assert (tmp_path / "token-0").read_text() == "token-0"
-    absent = nodes._use_location(str(tmp_path / "absent"), "token", "token-0")
-    assert absent == "is not the driver's folder: its file is not there"
+@pytest.mark.parametrize("address", ["", "s3://bucket/out"])
+def test_what_an_executor_writes_is_seen_by_the_driver(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    with object_store() as place:
+        fill_bucket(place, {})
+        for name, value in store_variables(place).items():
+            monkeypatch.setenv(name, value)
+        out = parse_location(address or str(tmp_path / "out"))
+        with node_checks._marked(out) as token:
+            written = f"{token}-0"
+            assert nodes._use_location(str(out), token, written) == ""
+            assert node_checks._is_back(out / written)
+            assert not node_checks._is_back(out / f"{token}-1")
+            other = nodes._use_location(str(out / "other"), token, written)
+            assert other == "is not the driver's folder: its file is not there"
+        assert list(out.glob(".lulc*")) == []
