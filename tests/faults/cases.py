@@ -8,6 +8,7 @@ from functools import partial
 
 from tests.faults import clusters, disks, kills, runs, stores, tracking
 from tests.faults.bench import Bench, Line
+from tests.faults.places import bucket
 from tests.helpers.faulty_proxy import Kind
 
 type Lines = Callable[[Bench], Generator[Line]]
@@ -25,6 +26,14 @@ class Case:
 
 def _in_folder(lines: Callable[..., Generator[Line]], **how: object) -> Lines:
     return lambda bench: lines(bench, bench.folder(), **how)
+
+
+def _in_bucket(lines: Callable[..., Generator[Line]], **how: object) -> Lines:
+    def in_bucket(bench: Bench) -> Generator[Line]:
+        with bucket() as place:
+            yield from lines(bench, place, **how)
+
+    return in_bucket
 
 
 _FREE_ON_DISK = {"tile": 700_000, "train": 8_000_000, "predict": 120_000, "rasters": 60_000}
@@ -64,4 +73,7 @@ CASES = (
         Case(f"store-all-{kind}", partial(stores.store_refuses, kind=kind))
         for kind in ("busy", "expired", "full", "read-only")
     ),
+    Case("driver-tile-s3", _in_bucket(kills.driver_killed, stages=("tile",), verb="tile")),
+    Case("signals-s3", _in_bucket(kills.stopped)),
+    Case("two-at-once-s3", _in_bucket(runs.two_at_once)),
 )
