@@ -10,6 +10,9 @@ from pathlib import Path
 import lulc
 from lulc.errors import UsageError
 
+EXECUTOR_GPUS = "spark.executor.resource.gpu.amount"
+"""Setting of a properties file: GPUs of an executor."""
+
 _JOBS = "spark.lulc.jobs"
 """Setting of a properties file: folder of the jobs where this checkout is not seen by the driver,
 such as local:///opt/lulc/jobs in an image."""
@@ -36,7 +39,7 @@ class Cluster:
     @property
     def gpus(self) -> int:
         """GPUs of an executor."""
-        return int(self.settings.get("spark.executor.resource.gpu.amount", "0"))
+        return int(self.settings.get(EXECUTOR_GPUS, "0"))
 
     @property
     def has_image(self) -> bool:

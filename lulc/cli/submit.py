@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lulc.chips.chip import choose_encoding
 from lulc.cli import plan
-from lulc.cli.cluster import Cluster, open_cluster
+from lulc.cli.cluster import EXECUTOR_GPUS, Cluster, open_cluster
 from lulc.cli.sizes import LARGEST_ITEM, parse_memory, stage_memory
 from lulc.config import Config
 from lulc.errors import LulcError, UsageError
@@ -33,6 +33,7 @@ from lulc.stages import STAGES, stages_of
 from lulc.tables import store
 
 _GPU_STAGES = ("train", "predict")
+_TASK_GPUS = "spark.task.resource.gpu.amount"
 _JVM_OVERHEAD = 384 * 2**20  # Spark's own least overhead, for the JVM alone
 _STEP = 64 * 2**20
 
@@ -161,8 +162,11 @@ def _size_stage(
         sizes["spark.dynamicAllocation.enabled"] = "false"
         sizes["spark.executor.instances"] = str(math.ceil(config.train.ranks / cores))
     sizes["spark.executor.cores"] = str(cores)
-    if cluster.gpus:
+    if gpus:
         sizes |= _share_gpus(stage, gpus, cores, config.predict.gpu)
+    elif cluster.gpus and _TASK_GPUS not in given:
+        # Spark takes no amount for tasks, not even 0, where executors have none.
+        sizes[EXECUTOR_GPUS] = "0"
     heap = given.get("spark.executor.memory", config.spark.memory)
     beside_heap = cores * task_bytes + max(_JVM_OVERHEAD, parse_memory(heap) // 10)
     overhead = f"{math.ceil(beside_heap / _STEP) * _STEP // 2**20}m"
@@ -188,8 +192,8 @@ def _share_gpus(stage: str, gpus: int, cores: int, asked: float | None) -> dict[
     if stage == "predict" and asked is not None:
         share = asked
     return {
-        "spark.executor.resource.gpu.amount": str(gpus),
-        "spark.task.resource.gpu.amount": f"{share if share <= 0.5 else math.ceil(share):g}",
+        EXECUTOR_GPUS: str(gpus),
+        _TASK_GPUS: f"{share if share <= 0.5 else math.ceil(share):g}",
     }
 
 

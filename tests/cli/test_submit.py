@@ -92,13 +92,13 @@ def test_gpus_go_to_the_stages_that_use_them(
     amounts = {
         stage: (
             settings(command)["spark.executor.resource.gpu.amount"],
-            settings(command)["spark.task.resource.gpu.amount"],
+            settings(command).get("spark.task.resource.gpu.amount"),
         )
         for stage, command in found.items()
     }
     assert amounts.pop("train") == ("1", "1")
     assert amounts.pop("predict") == ("1", "0.25")
-    assert set(amounts.values()) == {("0", "0")}
+    assert set(amounts.values()) == {("0", None)}
     asked = ("--set", "predict.gpu=0.5", "--stages", "predict")
     predict = commands(capsys, run_file, "--on", file, "--out", tmp_path, *asked)["predict"]
     assert settings(predict)["spark.task.resource.gpu.amount"] == "0.5"
