@@ -186,14 +186,15 @@ class Run:
         """Run a query on the run's tables. Spark starts at the first one and is kept.
 
         Args:
-            query: Spark SQL with Sedona's functions; every table is a view.
+            query: Spark SQL with Sedona's functions; every table is a view. It reads these, and is
+                refused all else.
             parameters: values of `:name` in the query.
 
         Returns:
             The rows; geometries are WKB.
 
         Raises:
-            UsageError: the run has no tables, or Spark cannot analyse the query.
+            UsageError: the run has no tables, Spark cannot analyse the query, or it is refused.
         """
         from lulc.spark.sql import query_views
 

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lulc import errors
+from lulc import errors, progress
 from lulc.cli import options
 from lulc.cli.output import print_frame, print_json
 
@@ -79,7 +79,9 @@ def query_tables(args: argparse.Namespace) -> int:
     from lulc.spark import sql
 
     parameters = dict(pair.partition("=")[::2] for pair in args.bind)
-    table = sql.run_query(args.out, args.query, parameters, args.debug)
+    limit = args.limit if args.limit > 0 and not args.save else None
+    found = sql.run_query(args.out, args.query, parameters, limit, args.unsafe, args.debug)
+    table = found.rows
     geometries = [field.name for field in table.schema if sql.GEOMETRY in (field.metadata or {})]
     if args.save:
         from lulc.tables import export
@@ -93,6 +95,11 @@ def query_tables(args: argparse.Namespace) -> int:
         print_json(table.to_pylist())
     else:
         print_frame(table.to_pandas(), max_colwidth=60)
+    if found.total > table.num_rows:
+        progress.say(
+            f"the first {table.num_rows:,} of {found.total:,} rows: --limit N prints more "
+            "(0 all), --save FILE writes all"
+        )
     return 0
 
 

@@ -308,6 +308,19 @@ def _add_queries(add: AddVerb) -> None:
         metavar="NAME=VALUE",
         help="value of :NAME in the query; may be repeated",
     )
+    verb.add_argument(
+        "--limit",
+        type=int,
+        default=1000,
+        metavar="N",
+        help="print the first N rows, 0 all (default %(default)s); --save writes all",
+    )
+    verb.add_argument(
+        "--unsafe",
+        action="store_true",
+        help="allow what is refused by default: to read other files, to write, to call Java, to "
+        "change settings",
+    )
     verb = add(
         "serve",
         "answer SQL over JDBC until stopped (Spark's Thrift server)",

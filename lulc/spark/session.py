@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -131,6 +132,8 @@ def _defaults() -> dict[str, str]:
     return {
         "spark.app.name": "lulc",
         "spark.sql.session.timeZone": "UTC",
+        # A folder that is there already: Spark makes this one at the first query.
+        "spark.sql.warehouse.dir": Path(tempfile.gettempdir()).as_uri(),
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "1000",
         "spark.sql.execution.arrow.maxBytesPerBatch": str(64 << 20),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -14,6 +15,7 @@ from lulc.errors import UsageError
 from lulc.location import Location
 from lulc.spark import session
 from lulc.spark.parquet import read_parquet
+from lulc.spark.queries import rules
 from lulc.tables import files, layout, schemas, store
 
 GEOMETRY = b"geometry"
@@ -46,9 +48,12 @@ def filled_tables(out: Location) -> list[str]:
 def make_views(spark: SparkSession, out: Location) -> list[str]:
     """Make a temporary view for every table that has rows, and return their names.
 
-    `footprint` and `geometry` are Sedona geometries.
+    `footprint` and `geometry` are Sedona geometries. Views of other runs' tables are dropped.
     """
     names = filled_tables(out)
+    for name in schemas.ALL:
+        if name not in names:
+            spark.catalog.dropTempView(name)
     for name in names:
         frame = read_view(spark, out, name)
         for column in _GEOMETRY_COLUMNS:
@@ -67,6 +72,16 @@ def read_view(spark: SparkSession, out: Location, name: str) -> DataFrame:
     return frame.select([column for column in frame.columns if column not in _ARRAY_COLUMNS])
 
 
+@dataclass(frozen=True)
+class QueryResult:
+    """What a query found."""
+
+    rows: pa.Table
+    """Geometries are WKB, marked in their field's metadata by GEOMETRY."""
+    total: int
+    """How many rows there are; `rows` may hold the first of them."""
+
+
 def query_views(
     out: Location, query: str, parameters: Mapping[str, str], settings: SessionConf
 ) -> pa.Table:
@@ -80,47 +95,71 @@ def query_views(
     """
     check_has_tables(out)
     spark = session.start_session(settings)
-    return _query(spark, out, query, parameters)
+    return _query(spark, out, query, parameters, None, unsafe=False).rows
 
 
 def run_query(
-    out: Location, query: str, parameters: Mapping[str, str], debug: bool = False
-) -> pa.Table:
+    out: Location,
+    query: str,
+    parameters: Mapping[str, str],
+    limit: int | None = None,
+    unsafe: bool = False,
+    debug: bool = False,
+) -> QueryResult:
     """Run a query on the views of a run's tables.
 
     Args:
         out: the run's output location.
         query: Spark SQL with Sedona's functions; `:name` in it takes the parameter of that name.
         parameters: values by name.
+        limit: most rows to return; all where None.
+        unsafe: allow what `lulc.spark.queries.rules` refuses.
         debug: let Spark log.
 
-    Returns:
-        The rows; geometries are WKB, marked in their field's metadata by GEOMETRY.
-
     Raises:
-        UsageError: the run has no tables, or Spark cannot analyse the query.
+        UsageError: the run has no tables, Spark cannot analyse the query, or it is refused.
     """
     check_has_tables(out)
     spark = session.start_session(SessionConf(), debug)
     try:
-        return _query(spark, out, query, parameters)
+        return _query(spark, out, query, parameters, limit, unsafe)
     finally:
         spark.stop()
 
 
 def _query(
-    spark: SparkSession, out: Location, query: str, parameters: Mapping[str, str]
-) -> pa.Table:
+    spark: SparkSession,
+    out: Location,
+    query: str,
+    parameters: Mapping[str, str],
+    limit: int | None,
+    unsafe: bool,
+) -> QueryResult:
     from pyspark.errors import AnalysisException, ParseException
 
     views = make_views(spark, out)
+    if not unsafe:
+        rules.enforce(spark)
+        spark = spark.newSession()
     try:
-        return _to_arrow(spark.sql(query, args=dict(parameters)))
+        frame = spark.sql(query, args=dict(parameters))
+        if limit is None:
+            rows = _to_arrow(frame)
+            return QueryResult(rows, rows.num_rows)
+        rows = _to_arrow(frame.limit(limit + 1))
+        if rows.num_rows <= limit:
+            return QueryResult(rows, rows.num_rows)
+        return QueryResult(rows.slice(0, limit), frame.count())
     except (AnalysisException, ParseException) as error:
         message = str(error).split("JVM stacktrace")[0].strip()
         raise UsageError(
             f"the query cannot be understood: {message}\nviews: {', '.join(views)}"
         ) from error
+    except Exception as error:
+        refusal = rules.refusal(error)
+        if refusal is None:
+            raise
+        raise UsageError(f"{refusal}: {rules.ALLOWED}") from error
 
 
 def _to_arrow(frame: DataFrame) -> pa.Table:

@@ -33,12 +33,19 @@ def await_port(port: int, server: subprocess.Popen[Any]) -> None:
 
 
 @contextmanager
-def connect(spark: Any, port: int) -> Iterator[Any]:
-    """Open a java.sql.Connection to the server at a port in this Spark session's JVM."""
+def connect(spark: Any, port: int, password: str = "", options: str = "") -> Iterator[Any]:
+    """Open a java.sql.Connection to the server at a port in this Spark session's JVM.
+
+    Args:
+        spark: the session.
+        port: of this machine.
+        password: of the user `tool`.
+        options: what follows the database in the address, such as `;ssl=true`.
+    """
     jvm = spark.sparkContext._jvm
     jvm.java.lang.Class.forName("org.apache.hive.jdbc.HiveDriver")
     connection = jvm.java.sql.DriverManager.getConnection(
-        f"jdbc:hive2://127.0.0.1:{port}/default", "tool", ""
+        f"jdbc:hive2://127.0.0.1:{port}/default{options}", "tool", password
     )
     try:
         yield connection
@@ -47,8 +54,11 @@ def connect(spark: Any, port: int) -> Iterator[Any]:
 
 
 def run_query(connection: Any, query: str) -> list[tuple[Any, ...]]:
-    """Return a query's rows."""
-    found, rows = connection.createStatement().executeQuery(query), []
+    """Run a statement, and return its rows; none where it has no result."""
+    statement = connection.createStatement()
+    if not statement.execute(query):
+        return []
+    found, rows = statement.getResultSet(), []
     count = found.getMetaData().getColumnCount()
     while found.next():
         rows.append(tuple(found.getObject(number + 1) for number in range(count)))

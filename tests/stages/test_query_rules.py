@@ -1,0 +1,97 @@
+"""A query reads the run's tables, and nothing else: what it is refused, by its plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from py4j.protocol import Py4JJavaError
+
+from lulc.config import SessionConf
+from lulc.errors import UsageError
+from lulc.spark import sql
+from lulc.spark.queries import rules
+from tests.helpers import small_world as world
+from tests.helpers import statements
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a small run's tables in `out`, and a file that is no table."""
+    made = tmp_path_factory.mktemp("rules")
+    statements.make_run(made)
+    return made
+
+
+@pytest.fixture
+def restricted(spark: Any, folder: Path) -> Any:
+    """A session that has the run's views and the rules."""
+    sql.make_views(spark, folder / "out")
+    rules.enforce(spark)
+    return spark.newSession()
+
+
+def test_queries_of_the_tables_are_answered(restricted: Any) -> None:
+    for statement in statements.ALLOWED:
+        restricted.sql(statement).collect()
+    restricted.sql("CREATE TEMPORARY VIEW big AS SELECT * FROM class_areas WHERE area_m2 > 5")
+    assert restricted.sql("SELECT class_name FROM big").collect() == [("trees",)]
+
+
+def test_whatever_else_is_refused_and_does_nothing(restricted: Any, folder: Path) -> None:
+    for statement in statements.refused(folder):
+        with pytest.raises(Py4JJavaError) as raised:
+            restricted.sql(statement).collect()
+        assert rules.refusal(raised.value), statement
+    assert {path.name for path in folder.iterdir()} == {"out", "secret.csv"}
+    seen = {row.viewName for row in restricted.sql("SHOW VIEWS").collect()}
+    assert seen == {"regions", "class_areas"}
+
+
+def test_a_text_is_not_filled_with_the_environment(restricted: Any) -> None:
+    asked = "${env:HOME} ${system:user.dir} ${spark.app.id}"
+    assert restricted.sql(f"SELECT '{asked}'").collect() == [(asked,)]
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_mistake_is_explained_by_spark(folder: Path) -> None:
+    for query, text in (
+        ("SELECT summ(1)", "UNRESOLVED_ROUTINE"),
+        ("SELECT areas FROM class_areas", "area_m2"),
+        ("SELECT * FROM nowhere", "TABLE_OR_VIEW_NOT_FOUND"),
+        ("SELEC 1", "PARSE_SYNTAX_ERROR"),
+    ):
+        with pytest.raises(UsageError, match=text):
+            sql.query_views(folder / "out", query, {}, SessionConf())
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_refusal_names_what_and_the_way_round(folder: Path) -> None:
+    query = f"SELECT * FROM csv.`{folder}/secret.csv`"
+    with pytest.raises(UsageError, match=r"(?s)not allowed.*one word.*--unsafe"):
+        sql.query_views(folder / "out", query, {}, SessionConf())
+
+
+@pytest.mark.usefixtures("spark")
+def test_views_of_another_run_are_gone(folder: Path, tmp_path: Path) -> None:
+    assert sql.query_views(folder / "out", "TABLE regions", {}, SessionConf()).num_rows == 1
+    other = statements.make_run(tmp_path)
+    for file in (other / "tables" / "regions").iterdir():
+        file.unlink()
+    with pytest.raises(UsageError, match="TABLE_OR_VIEW_NOT_FOUND"):
+        sql.query_views(other, "TABLE regions", {}, SessionConf())
+
+
+def test_the_command_prints_a_part_and_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    query = "SELECT id, count(*) FROM range(2500) JOIN regions GROUP BY id ORDER BY id"
+    ran = world.lulc("sql", folder / "out", query, "--limit", "2", "--json", cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert "the first 2 of 2,500 rows" in ran.stderr and ran.stdout.count('"id"') == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_runs_anything_when_told_to(folder: Path, tmp_path: Path) -> None:
+    query = "SELECT reflect('java.lang.System', 'getProperty', 'file.separator') AS mark"
+    ran = world.lulc("sql", folder / "out", query, "--unsafe", cwd=tmp_path)
+    assert ran.returncode == 0 and ran.stdout.split() == ["mark", "/"], ran.stderr
