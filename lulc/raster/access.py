@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import errno
 import http.client
 import os
 import re
@@ -24,8 +25,8 @@ import rasterio
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
-from lulc.errors import InputError
-from lulc.location import STORES, is_address
+from lulc.errors import InputError, StoreError
+from lulc.location import STORES, is_address, parse_location
 from lulc.raster import hdf4
 from lulc.raster.address import path_of, split_archive
 from lulc.raster.side_files import BAKE_IN, side_file_reason
@@ -88,9 +89,10 @@ def open_raster(href: str, georeferenced: bool = True, **options: Any) -> Iterat
 
     Raises:
         ReadError: the file cannot be opened, or the href may name anything but one raster file.
+        StoreError: the file's store does not answer, which tells nothing about the file.
     """
     _check_href(href)
-    with gdal_settings():
+    with _store_asked(href), gdal_settings():
         driver = _DRIVERS.get(PurePosixPath(path_of(href)).suffix.lower(), "GTiff")
         if not georeferenced and driver == "GTiff":
             options["GEOREF_SOURCES"] = "NONE"
@@ -107,6 +109,27 @@ def open_raster(href: str, georeferenced: bool = True, **options: Any) -> Iterat
             if not is_address(href):
                 _refuse_side_files(href, dataset, georeferenced)
             yield dataset
+
+
+@contextlib.contextmanager
+def _store_asked(href: str) -> Iterator[None]:
+    # Of a store that is down, or whose token has expired, no file can be read: none of them is bad.
+    try:
+        yield
+    except ReadError:
+        if href.startswith(STORES):
+            # No access to one file, or no such file, is of the file.
+            with contextlib.suppress(FileNotFoundError):
+                _ask_store(split_archive(href)[0])
+        raise
+
+
+def _ask_store(address: str) -> None:
+    try:
+        parse_location(address).stat()
+    except StoreError as error:
+        if error.errno != errno.EACCES:
+            raise
 
 
 @contextlib.contextmanager

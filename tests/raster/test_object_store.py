@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lulc.errors import InputError, StoreError
 from lulc.geo.grid import Grid
 from lulc.raster import reader
 from lulc.raster.access import ReadError
-from tests.helpers.faulty_proxy import Faults
+from tests.helpers.faulty_proxy import Faults, Kind
 from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
 from tests.helpers.synthetic_scenes import texture, write_raster
 
@@ -24,7 +25,8 @@ GRID = Grid("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0), 512, 
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Faults]]:
     path = write_raster(tmp_path_factory.mktemp("store") / "x.tif", texture(GRID), GRID)
     with faulty_store() as (place, faults):
-        names = ("busy.tif", "down.tif", "site #2/a?b %41.tif")
+        early = [f"{kind}{each}.tif" for kind in ("cut", "short") for each in (1, 2, 3)]
+        names = ("busy.tif", "down.tif", "token.tif", *early, "site #2/a?b %41.tif")
         fill_bucket(place, dict.fromkeys(names, path.read_bytes()))
         yield place, faults
 
@@ -61,11 +63,43 @@ def test_a_store_that_is_down_is_an_error_in_time_and_is_not_remembered(
 ) -> None:
     environment.each = 1
     started = time.monotonic()
-    with pytest.raises(ReadError, match=r"down\.tif.*(503|reduce your request rate)"):
+    # A file of a store that is down is not a bad one.
+    kind = StoreError if base.startswith("s3") else ReadError
+    with pytest.raises(kind, match=r"down\.tif.*503"):
         reader.read_band(f"{base}/down.tif", 1, GRID, "nearest", None)
     assert time.monotonic() - started < 120
     environment.each = 0
     assert reader.read_band(f"{base}/down.tif", 1, GRID, "nearest", None)[1].all()
+
+
+@pytest.mark.parametrize("kind", ["cut", "short"])
+def test_what_ends_early_is_read_again_or_is_an_error(
+    kind: Kind, base: str, environment: Faults
+) -> None:
+    environment.kind, expected = kind, texture(GRID)
+    try:
+        for environment.each in (3, 2, 1):
+            told = ""
+            try:
+                name = f"{base}/{kind}{environment.each}.tif"
+                window = GRID.window(0, 0, 256, 256)
+                found, valid = reader.read_band(name, 1, window, "nearest", None)
+                assert valid.all() and (found == expected[:256, :256]).all()
+            except InputError as error:
+                told = str(error)
+            assert not told or (environment.each < 3 and kind in told)
+        assert environment.failed
+    finally:
+        environment.kind = "busy"
+
+
+def test_an_expired_token_is_not_taken_for_a_bad_file(environment: Faults) -> None:
+    environment.kind, environment.each = "expired", 1
+    try:
+        with pytest.raises(StoreError, match=r"token\.tif.*rerun"):
+            reader.read_band("s3://bucket/token.tif", 1, GRID, "nearest", None)
+    finally:
+        environment.kind = "busy"
 
 
 @pytest.mark.usefixtures("environment")
