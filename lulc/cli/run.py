@@ -94,16 +94,24 @@ def submit_run(args: argparse.Namespace) -> int:
     """
     from lulc.api.run import finish
     from lulc.cli import submit
-    from lulc.tables import files, layout
 
     config = options.config_from_arguments(args)
     code = submit.run_submissions(submit.make_submissions(config, args), args.dry_run)
     is_whole = not (code or args.dry_run or args.stages)
-    # A folder that the driver alone sees is not here.
-    if is_whole and files.exists(args.out / layout.TABLES):
+    if is_whole and _is_in_sight(args.out):
         finish(config, args.out, changed=True)
         print_results(_list_results(config, args.out.resolve()))
     return code
+
+
+def _is_in_sight(out: Location) -> bool:
+    # What a cluster has made may lie where this machine has no mount or no credentials.
+    from lulc.tables import layout
+
+    try:
+        return (out / layout.TABLES).exists()
+    except OSError:
+        return False
 
 
 def run_demo(args: argparse.Namespace) -> int:

@@ -25,7 +25,7 @@ from lulc.cli.sizes import LARGEST_ITEM, parse_memory, stage_memory
 from lulc.config import Config
 from lulc.errors import LulcError, UsageError
 from lulc.location import Location
-from lulc.redact import redact_setting, redact_text
+from lulc.redact import first_line, redact_setting, redact_text
 from lulc.sources.scene import scenes_from_table
 from lulc.spark import java
 from lulc.spark.session import ICEBERG, jar_settings, quiet_settings
@@ -113,13 +113,14 @@ def _find_item_bytes(config: Config, out: Location) -> tuple[int, str]:
     # Bytes of a stored value, and a remark where they are not known.
     if not config.scenes:
         return LARGEST_ITEM, ""
-    scenes = scenes_from_table(store.read_table(out, "scenes"))
-    if scenes:
-        return _bytes_of(choose_encoding(scenes, config.bands).dtype), ""
     try:
+        scenes = scenes_from_table(store.read_table(out, "scenes"))
+        if scenes:
+            return _bytes_of(choose_encoding(scenes, config.bands).dtype), ""
         run_plan = plan.make_plan(config)
-    except LulcError as error:
-        cause = redact_text(error).splitlines()[0]
+    except (LulcError, OSError) as error:
+        # The cluster may have credentials and mounts that this machine lacks.
+        cause = first_line(error)
         return LARGEST_ITEM, f"; no plan can be made here, so values of 4 bytes are taken ({cause})"
     assert run_plan.map is not None
     return _bytes_of(run_plan.map.encoding.dtype), ""
@@ -136,7 +137,9 @@ def _driver_options(cluster: Cluster, config: Config, args: argparse.Namespace) 
     master = cluster.settings.get("spark.master", config.spark.master)
     options = [f"--conf=spark.master={master}"]
     if cluster.takes_files and isinstance(args.run, Path):
-        options.append(f"--files={args.run.resolve()}")
+        # The option takes the place of the setting.
+        files = [str(args.run.resolve()), *filter(None, [cluster.settings.get("spark.files")])]
+        options.append(f"--files={','.join(files)}")
     if cluster.is_driver_elsewhere:
         return options
     given = cluster.settings

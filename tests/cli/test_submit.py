@@ -129,6 +129,19 @@ def test_kubernetes_takes_its_jobs_and_python_from_the_image(
         assert "spark.pyspark.python" not in settings(command)
 
 
+def test_a_driver_on_yarn_is_sent_the_run_file(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "my.properties"
+    mode = "spark.master yarn\nspark.submit.deployMode cluster\n"
+    file.write_text(f"{mode}spark.files hdfs:///lulc.pex\n")
+    found = commands(capsys, run_file, "--on", file, "--out", "s3://b/out", "--stages", "tile")
+    assert f"--files={run_file},hdfs:///lulc.pex" in found["tile"]
+    job = found["tile"].index(f"{ROOT}/jobs/tile.py")
+    assert found["tile"][job + 1 : job + 3] == ["run.yaml", "--out=s3://b/out"]
+    assert not [word for word in found["tile"] if "pyspark.driver.python" in word]
+
+
 def test_a_plan_that_cannot_be_made_is_told(
     run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
