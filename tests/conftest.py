@@ -49,6 +49,7 @@ it needs is made."""
 _SPARK_FIXTURES = {"spark", "done"}
 _SPARK_FILES = {
     "stages/test_cluster.py",
+    "stages/test_nodes.py",
     "stages/test_gpus.py",
     "stages/test_tune.py",
     "test_examples.py",
