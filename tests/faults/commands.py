@@ -46,8 +46,9 @@ class Running:
                 [str(part) for part in command],
                 stdout=file,
                 stderr=file,
-                env=small_world.environment() | dict(environment),
+                env=small_world.environment() | {"PYTHONFAULTHANDLER": "1"} | dict(environment),
                 start_new_session=True,
+                cwd=log.parent,
             )
         self._daemon: int | None = None
 
