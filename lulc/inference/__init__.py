@@ -1,7 +1,8 @@
 """Inference: models applied to chips and image files, and the rasters and tables that come of it.
 
 It may import `lulc.models` and the rooms below it. `lulc.spark`, `lulc.api` and `lulc.cli` may
-import it. Only `predictor` and `windows` import torch, only `pyfunc` imports MLflow.
+import it. `blocks` and `rows` are imported without
+torch; only `pyfunc` imports MLflow.
 """
 
 import lazy_loader

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 if TYPE_CHECKING:
+    from lulc.inference.block_images import BlockImage
+    from lulc.inference.image_maps import ImageMap
     from lulc.inference.predictor import Predictor
-    from lulc.inference.windows import Area
-from lulc.chips import composites
-from lulc.chips.chip import Chip
 from lulc.config import PredictConf
-from lulc.geo import areas
-from lulc.inference.rows import (
-    PredictionRow,
-    TableRow,
-    make_percents,
-    make_prediction_row,
-    predict_chip,
-)
+from lulc.inference.rows import PredictionRow, TableRow
 from lulc.location import Location
 from lulc.models.package import ModelRef
 from lulc.tables import files, layout, schemas, store
 from lulc.tables.ledger import LedgerRow, row_of_file
 
-_NO_PIXELS = np.empty(0, np.uint8)
+_IMAGES_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -71,30 +63,53 @@ def predictions_path(key: str, fingerprint: str, table: str = "predictions") -> 
 
 
 def map_block(key: Mapping[str, Any], spec: InferenceSpec) -> list[LedgerRow]:
-    """Map one block of chips and publish the predictions for every tile's core.
+    """Map one block of chips, as `map_blocks` does."""
+    return list(map_blocks([key], spec))
+
+
+def map_blocks(
+    keys: Iterable[Mapping[str, Any]], spec: InferenceSpec, ahead: int | None = None
+) -> Iterator[LedgerRow]:
+    """Map blocks of chips and publish the predictions for every tile's core.
 
     Args:
-        key: the block's `key`, and `path`, `checksum` and `fingerprint` of its chips.
-        spec: how it is mapped.
+        keys: each block's `key`, and `path`, `checksum` and `fingerprint` of its chips.
+        spec: how they are mapped.
+        ahead: how many images a thread reads while the network works; by default some on a GPU and
+            none on cores, which both would need.
 
-    Returns:
-        The ledger row of the block; a `bad` one where its chips are not as they were published.
+    Yields:
+        The ledger row of each block; a `bad` one where its chips are not as they were published.
 
     Raises:
         InputError: chips do not keep the model's contract; no block of this run would.
+        SetupError: the GPU's memory does not hold one window.
     """
+    from lulc.inference.patch_batches import read_ahead
     from lulc.inference.predictor import load_all
 
-    start = time.monotonic()
-    fingerprint = spec.fingerprint(key["fingerprint"])
-    chips = spec.out / key["path"]
-    fault = _find_fault(chips, key["checksum"])
-    if fault:
-        error = f"chips {key['path']} {fault}: delete the file and run `lulc tile` again"
-        return [LedgerRow("predict", key["key"], fingerprint, "bad", error=error)]
     predictor = load_all(spec.model.folders)
-    table = table_of(predictor.contract.task)
-    rows = map_chips(chips, predictor, spec)
+    if ahead is None:
+        ahead = 0 if predictor.device.type == "cpu" else _IMAGES_AHEAD
+    start = time.monotonic()
+    parts = read_ahead(_read_blocks(keys, predictor, spec), ahead)
+    for key, of_block in itertools.groupby(parts, key=lambda part: part.key):
+        fingerprint = spec.fingerprint(key["fingerprint"])
+        fault = next(of_block).fault
+        if fault:
+            error = f"chips {key['path']} {fault}: delete the file and run `lulc tile` again"
+            yield LedgerRow("predict", key["key"], fingerprint, "bad", error=error)
+        else:
+            images = (part.image for part in of_block if part.image)
+            row = _write_block(key, _map_images(images, predictor, spec), predictor, spec)
+            yield replace(row, seconds=time.monotonic() - start)
+        start = time.monotonic()
+
+
+def _write_block(
+    key: Mapping[str, Any], rows: Sequence[TableRow], predictor: Predictor, spec: InferenceSpec
+) -> LedgerRow:
+    table, fingerprint = table_of(predictor.contract.task), spec.fingerprint(key["fingerprint"])
     footer = {
         "stage": "predict",
         "key": key["key"],
@@ -105,7 +120,7 @@ def map_block(key: Mapping[str, Any], spec: InferenceSpec) -> list[LedgerRow]:
     }
     table_rows = (row.to_row() for row in rows)
     store.write_rows(spec.out / footer["path"], table_rows, schemas.ALL[table], footer)
-    return [replace(row_of_file(spec.out, footer), seconds=time.monotonic() - start)]
+    return row_of_file(spec.out, footer)
 
 
 def _count_valid(rows: Sequence[TableRow]) -> int:
@@ -127,132 +142,51 @@ def map_chips(location: Location, predictor: Predictor, spec: InferenceSpec) -> 
     Raises:
         InputError: a chip does not keep the model's contract.
     """
-    if predictor.task.kind == "pixels" and not predictor.task.series:
-        return _map_as_one_image(location, predictor, spec)
-    rows: list[TableRow] = []
-    for chip in map(Chip.from_row, store.read_rows(location)):
-        _check_contract(chip, location, predictor)
-        rows += predict_chip(chip, predictor, spec.model, spec.settings)
-    return rows
+    from lulc.inference.block_images import read_images
 
-
-def _check_contract(chip: Chip, location: Location, predictor: Predictor) -> None:
-    subject = f"chip {chip.tile_id} of {location.name}"
-    predictor.contract.check(chip.bands, areas.pixel_side_m(chip.grid), subject)
-
-
-def _map_as_one_image(
-    location: Location, predictor: Predictor, spec: InferenceSpec
-) -> list[PredictionRow]:
-    """Map the chips of a file side by side, as one image.
-
-    So a tile's surroundings are its neighbours as they are mapped, and only the rim of the block is
-    computed twice, in the next block. One chip is held at a time.
-    """
-    cells = np.array([_cell(row["tile_id"]) for row in store.read_rows(location, ["tile_id"])])
-    canvas: Canvas | None = None
-    pasted: list[tuple[Chip, Area]] = []
-    for chip in map(Chip.from_row, store.read_rows(location)):
-        _check_contract(chip, location, predictor)
-        canvas = canvas or make_canvas(chip, cells, predictor.contract.multiple)
-        pasted.append((replace(chip, pixels=_NO_PIXELS, valid=_NO_PIXELS), canvas.paste(chip)))
-    if canvas is None:
-        return []
-    first, legend = pasted[0][0], predictor.contract.legend
-    percents = make_percents(spec.settings, legend, canvas.valid.shape)
-    classes, confidence = predictor.segment(
-        canvas.pixels[None],
-        canvas.valid[None],
-        first.scales,
-        first.offsets,
-        spec.settings,
-        canvas.core,
-        percents=percents,
-    )
-    rows = []
-    for chip, area in pasted:
-        chip_percents = None if percents is None else percents[:, *area]
-        arrays = (classes[area], confidence[area], chip_percents)
-        rows.append(make_prediction_row(chip, spec.model, legend, *arrays))
-    return rows
+    return _map_images(read_images(location, predictor, spec), predictor, spec)
 
 
 @dataclass(frozen=True, eq=False)
-class Canvas:
-    """The chips of a block side by side, each reduced to one date."""
+class _Part:
+    """What is read of a block: first whether it is as it was published, then its images."""
 
-    pixels: np.ndarray
-    """(C, H, W) DN, 0 where not valid."""
-    valid: np.ndarray
-    """(H, W) bool."""
-    has_core: np.ndarray
-    """(H, W) bool: where the core of a chip is pasted."""
-    core: Area
-    """Rows and columns of the cores of all tiles together."""
-    origin: tuple[int, int]
-    """(row, col) of the first pixel, in pixels of the tiling."""
-
-    def paste(self, chip: Chip) -> Area:
-        """Paste a chip; its margin goes only where there is no core of another chip.
-
-        Returns:
-            Rows and columns of the chip's core.
-        """
-        height, width = chip.grid.shape
-        size = height - 2 * chip.halo
-        col, row = _cell(chip.tile_id)
-        top, left = (
-            number * size - chip.halo - first
-            for number, first in zip((row, col), self.origin, strict=True)
-        )
-        area = slice(top, top + height), slice(left, left + width)
-        image, image_valid = composites.median_composite(chip.pixels, chip.valid)
-        free = ~self.has_core[area]
-        np.copyto(self.pixels[:, *area], image, where=free)
-        np.copyto(self.valid[area], image_valid, where=free)
-        core = (
-            slice(top + chip.halo, top + chip.halo + size),
-            slice(left + chip.halo, left + chip.halo + size),
-        )
-        self.has_core[core] = True
-        return core
+    key: Mapping[str, Any]
+    fault: str | None = None
+    image: BlockImage | None = None
 
 
-def make_canvas(chip: Chip, cells: np.ndarray, multiple: int) -> Canvas:
-    """Make the empty canvas of a block.
+def _read_blocks(
+    keys: Iterable[Mapping[str, Any]], predictor: Predictor, spec: InferenceSpec
+) -> Iterator[_Part]:
+    from lulc.inference.block_images import read_images
 
-    It begins and ends at multiples of `multiple` of the tiling's pixels, so that a network's
-    strides fall alike in all blocks.
-
-    Args:
-        chip: one of the block's chips, which are all alike.
-        cells: (N, 2) col and row of all its tiles.
-        multiple: what the network's input sizes must be multiples of.
-
-    Returns:
-        The canvas.
-    """
-    size = chip.grid.height - 2 * chip.halo
-    # In order of row and column.
-    first, last = cells.min(0)[::-1] * size, (cells.max(0)[::-1] + 1) * size
-    origin = (first - chip.halo) // multiple * multiple
-    shape = -(-(last + chip.halo) // multiple) * multiple - origin
-    rows, cols = (
-        slice(int(start), int(stop))
-        for start, stop in zip(first - origin, last - origin, strict=True)
-    )
-    return Canvas(
-        pixels=np.zeros((chip.pixels.shape[1], *shape), chip.pixels.dtype),
-        valid=np.zeros(shape, bool),
-        has_core=np.zeros(shape, bool),
-        core=(rows, cols),
-        origin=(int(origin[0]), int(origin[1])),
-    )
+    for key in keys:
+        chips = spec.out / key["path"]
+        fault = _find_fault(chips, key["checksum"])
+        yield _Part(key, fault)
+        if not fault:
+            for image in read_images(chips, predictor, spec):
+                yield _Part(key, image=image)
 
 
-def _cell(tile_id: str) -> tuple[int, int]:
-    col, _, row = tile_id.rpartition("/")[2].partition("_")
-    return int(col), int(row)
+def _map_images(
+    images: Iterable[BlockImage], predictor: Predictor, spec: InferenceSpec
+) -> list[TableRow]:
+    from lulc.inference.chip_maps import read_map
+
+    waiting: deque[BlockImage] = deque()
+
+    def empty_maps() -> Iterator[ImageMap]:
+        for image in images:
+            waiting.append(image)
+            yield image.map
+
+    rows: list[TableRow] = []
+    for filled in predictor.fill(empty_maps(), spec.settings):
+        for chip, area in waiting.popleft().chips:
+            rows += read_map(chip, area, filled, predictor, spec)
+    return rows
 
 
 def _find_fault(location: Location, checksum: str) -> str | None:

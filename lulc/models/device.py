@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
+from torch import nn
 
 from lulc.models.gpus import own_gpu
 
@@ -62,6 +63,29 @@ def autocast(
     if precision == "auto" and device.type == "cuda" and not gradients:
         return torch.autocast("cuda", torch.float16)
     return torch.autocast(device.type, enabled=False)
+
+
+def compute_mixed(
+    net: nn.Module, inputs: Sequence[torch.Tensor], mixed: torch.autocast
+) -> torch.Tensor:
+    """Return a network's output, computed in the precision of a context.
+
+    Args:
+        net: the network.
+        inputs: of it.
+        mixed: as `autocast` returns it.
+
+    Returns:
+        The output. Where float16 is too small for its numbers, the network is computed again
+        without the context.
+    """
+    device = inputs[0].device.type
+    with mixed:
+        output: torch.Tensor = net(*inputs)
+        is_enabled, dtype = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+    if is_enabled and dtype == torch.float16 and not output.isfinite().all():
+        return net(*inputs)  # type: ignore[no-any-return]
+    return output
 
 
 def reuse_memory() -> None:

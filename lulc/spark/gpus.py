@@ -57,6 +57,16 @@ def gpu_profile(spark: SparkSession, share: float | None) -> ResourceProfile | N
     return profile
 
 
+def task_has_gpu(spark: SparkSession, share: float | None) -> bool:
+    """Return whether Spark reserves a GPU, or a share, for the tasks of a stage.
+
+    Args:
+        spark: the session.
+        share: as `gpu_profile` takes it.
+    """
+    return not is_local(spark) and bool(_amount(spark, _TASK_GPUS) if share is None else share)
+
+
 def executors_have_gpus(spark: SparkSession) -> bool:
     """Return whether Spark knows of GPUs on the session's executors."""
     return _amount(spark, _EXECUTOR_GPUS) > 0

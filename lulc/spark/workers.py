@@ -18,7 +18,7 @@ from lulc import progress
 from lulc.models.gpus import work_as_task
 from lulc.spark.carried import carry
 from lulc.spark.context import StageContext
-from lulc.spark.gpus import gpu_profile, task_gpus
+from lulc.spark.gpus import gpu_profile, task_gpus, task_has_gpu
 from lulc.tables.ledger import LedgerRow
 from lulc.tables.schemas import LEDGER
 
@@ -26,7 +26,10 @@ type Row = Mapping[str, Any]
 type UnitWork[Key] = Callable[[Key], list[LedgerRow]]
 """Does the unit that a key names and returns its ledger rows; a module's function or a partial of
 one, so that executors can import it."""
+type UnitsWork[Key] = Callable[[Iterator[Key]], Iterator[LedgerRow]]
+"""Does the units that some keys name and returns their ledger rows, otherwise as UnitWork."""
 
+_KEYS_A_GPU_TASK = 4
 _MANY_OBJECTS = 50_000
 """The garbage collector takes some milliseconds to go through so many."""
 
@@ -52,40 +55,15 @@ def map_keys[Key](
     Raises:
         UsageError: a share of a GPU is asked for of executors without.
     """
-    if not keys:
-        return []
-    spark = context.spark()
-    profile = gpu_profile(spark, gpu)
-    record: Any = type(keys[0]) if is_dataclass(keys[0]) else None
-    # A range has exactly one row a partition; the keys themselves travel once a worker, as Arrow.
-    sent = spark.sparkContext.broadcast(pa.Table.from_pylist([_flatten(key) for key in keys]))
 
-    def batches(incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with work_as_task(task_gpus()):
-            for batch in incoming:
-                for number in batch.column(0).to_pylist():
-                    key = sent.value.slice(number, 1).to_pylist()[0]
-                    rows = work(record(**key) if record else key)
-                    yield pa.RecordBatch.from_pylist([dict(row) for row in rows], schema)
-        _forget_archives()
-        _spare_collector()
+    def rows_of_keys(task_keys: Iterator[Key]) -> Iterator[Iterable[Row]]:
+        return map(work, task_keys)
 
-    try:
-        with progress.spark(spark.sparkContext, len(keys), label):
-            numbers = spark.range(0, len(keys), 1, len(keys))
-            frame = numbers.mapInArrow(carry(batches), from_arrow_schema(schema), profile=profile)
-            rows: list[dict[str, Any]] = frame.toArrow().to_pylist()
-            return rows
-    finally:
-        sent.destroy()
+    return _map_tasks(context, keys, len(keys), rows_of_keys, schema, label, gpu)
 
 
 def map_units[Key](
-    context: StageContext,
-    keys: Sequence[Key],
-    work: UnitWork[Key],
-    label: str,
-    gpu: float | None = 0,
+    context: StageContext, keys: Sequence[Key], work: UnitWork[Key], label: str
 ) -> list[LedgerRow]:
     """Return the ledger rows that `work` gives for every key, one Spark task a key.
 
@@ -94,16 +72,93 @@ def map_units[Key](
         keys: as `map_keys` takes them.
         work: see UnitWork; the number of the task's attempt is added to its rows.
         label: what the progress bar says.
-        gpu: as `map_keys` takes it.
     """
 
     def rows_of_unit(key: Key) -> list[Row]:
-        task = TaskContext.get()
-        attempt = task.attemptNumber() if task else 0
-        return [replace(row, attempt=attempt).to_row() for row in work(key)]
+        return [_with_attempt(row) for row in work(key)]
 
-    rows = map_keys(context, keys, rows_of_unit, LEDGER, label, gpu)
+    rows = map_keys(context, keys, rows_of_unit, LEDGER, label)
     return [LedgerRow.from_row(row) for row in rows]
+
+
+def map_units_on_gpus[Key](
+    context: StageContext,
+    keys: Sequence[Key],
+    work: UnitsWork[Key],
+    label: str,
+    gpu: float | None,
+) -> list[LedgerRow]:
+    """Return the ledger rows that `work` gives for every key.
+
+    One Spark task a key; a task that a GPU is reserved for has several, the next of which is read
+    while the network works.
+
+    Args:
+        context: the stage's context.
+        keys: as `map_keys` takes them.
+        work: see UnitsWork; the number of the task's attempt is added to its rows.
+        label: what the progress bar says.
+        gpu: as `map_keys` takes it.
+
+    Raises:
+        UsageError: a share of a GPU is asked for of executors without.
+    """
+    tasks = len(keys)
+    if keys and task_has_gpu(context.spark(), gpu):
+        at_once = context.spark().sparkContext.defaultParallelism
+        tasks = max(-(-tasks // _KEYS_A_GPU_TASK), min(tasks, at_once))
+
+    def rows_of_units(task_keys: Iterator[Key]) -> Iterator[Iterable[Row]]:
+        return ([_with_attempt(row)] for row in work(task_keys))
+
+    rows = _map_tasks(context, keys, tasks, rows_of_units, LEDGER, label, gpu)
+    return [LedgerRow.from_row(row) for row in rows]
+
+
+def _map_tasks[Key](
+    context: StageContext,
+    keys: Sequence[Key],
+    tasks: int,
+    work: Callable[[Iterator[Key]], Iterator[Iterable[Row]]],
+    schema: pa.Schema,
+    label: str,
+    gpu: float | None,
+) -> list[dict[str, Any]]:
+    # The rows that `work` gives for the keys of each task; those of a key may be sent together.
+    if not keys:
+        return []
+    spark = context.spark()
+    profile = gpu_profile(spark, gpu)
+    record: Any = type(keys[0]) if is_dataclass(keys[0]) else None
+    # A task is sent the numbers of its keys; the keys themselves travel once a worker, as Arrow.
+    sent = spark.sparkContext.broadcast(pa.Table.from_pylist([_flatten(key) for key in keys]))
+
+    def read_keys(incoming: Iterable[pa.RecordBatch]) -> Iterator[Any]:
+        for batch in incoming:
+            for number in batch.column(0).to_pylist():
+                key = sent.value.slice(number, 1).to_pylist()[0]
+                yield record(**key) if record else key
+
+    def batches(incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with work_as_task(task_gpus()):
+            for rows in work(read_keys(incoming)):
+                yield pa.RecordBatch.from_pylist([dict(row) for row in rows], schema)
+        _forget_archives()
+        _spare_collector()
+
+    try:
+        with progress.spark(spark.sparkContext, tasks, label):
+            numbers = spark.range(0, len(keys), 1, tasks)
+            frame = numbers.mapInArrow(carry(batches), from_arrow_schema(schema), profile=profile)
+            rows: list[dict[str, Any]] = frame.toArrow().to_pylist()
+            return rows
+    finally:
+        sent.destroy()
+
+
+def _with_attempt(row: LedgerRow) -> Row:
+    task = TaskContext.get()
+    return replace(row, attempt=task.attemptNumber() if task else 0).to_row()
 
 
 def map_frame(

@@ -23,7 +23,9 @@ from lulc.chips.chip import Chip
 from lulc.chips.tiling import make_tiling
 from lulc.inference import windows
 from lulc.inference.blocks import InferenceSpec, map_chips
-from lulc.inference.predictor import Predictor, fold_norms, load, use_one_core
+from lulc.inference.folded_norms import fold_norms
+from lulc.inference.patch_batches import batches_for
+from lulc.inference.predictor import Predictor, load, use_one_core
 from lulc.legend import COMMON
 from lulc.models import package
 from lulc.models.contract import Contract, read_contract, write_contract
@@ -236,7 +238,8 @@ def _waste(out: Path, folder: Path) -> float:
             computed.append(image.shape[-1] * image.shape[-2])
             return image[:, :1].expand(-1, KINDS, -1, -1)
 
-    counting = Predictor(read_contract(folder / CONTRACT), Counter(), torch.device("cpu"))
+    cores = torch.device("cpu")
+    counting = Predictor(read_contract(folder / CONTRACT), Counter(), cores, batches_for(cores))
     rows = map_chips(out / "waste" / key["path"], counting, _spec(out, folder))
     return sum(computed) / sum(row.classes.size for row in rows)
 

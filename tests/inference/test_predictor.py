@@ -22,7 +22,9 @@ from lulc.config import PredictConf
 from lulc.errors import InputError
 from lulc.geo.tiling import Tiling
 from lulc.inference import blocks, windows
-from lulc.inference.predictor import _largest, fold_norms, load
+from lulc.inference.folded_norms import fold_norms
+from lulc.inference.image_maps import _largest
+from lulc.inference.predictor import load
 from lulc.legend import NODATA
 from lulc.models import package
 from lulc.models.contract import Contract, read_contract

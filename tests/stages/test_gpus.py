@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -11,11 +12,20 @@ from typing import Any
 
 import pytest
 
+from lulc.inference import blocks
 from lulc.models import package
+from lulc.tables.ledger import read_latest
 from tests.helpers import small_world
 from tests.helpers import untrained_model as untrained
 from tests.helpers.spark_cluster import standalone, with_gpus
-from tests.helpers.synthetic_chips import cut_chips, note_block, texture, write_chips
+from tests.helpers.synthetic_chips import (
+    cut_chips,
+    make_run,
+    make_spec,
+    note_block,
+    texture,
+    write_chips,
+)
 from tests.lint import ROOT
 
 ADDRESSES = ("0", "1")
@@ -23,11 +33,11 @@ ADDRESSES = ("0", "1")
 
 @pytest.fixture(scope="module")
 def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An output folder with four blocks of chips and a model."""
+    """An output folder with six blocks of chips and a model."""
     out = tmp_path_factory.mktemp("gpus") / "out"
     untrained.make_model(package.local_folder(out, "untrained"))
-    image, valid = texture(64, 256)
-    for col in range(4):
+    image, valid = texture(64, 384)
+    for col in range(6):
         note_block(out, write_chips(out, f"{2 * col}_0", cut_chips(image, valid, [(col, 0)], 16)))
     return out
 
@@ -86,7 +96,7 @@ def test_each_rank_sees_its_own_gpu_and_later_tasks_see_all(seen: dict[str, Any]
 def test_predict_reserves_the_share_that_the_run_file_gives(
     seen: dict[str, Any], chips: Path
 ) -> None:
-    assert seen["mapped"] == 4
+    assert seen["mapped"] == 6
     (log,) = chips.glob("app-*")
     events = [json.loads(line) for line in log.read_text().splitlines()]
     profiles = {
@@ -103,3 +113,16 @@ def test_predict_reserves_the_share_that_the_run_file_gives(
     assert stages
     for stage in stages:
         assert profiles[stage["Resource Profile Id"]]["gpu"]["Amount"] == 0.5
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_blocks_that_share_a_task_are_mapped_as_each_alone(
+    seen: dict[str, Any], chips: Path, tmp_path: Path
+) -> None:
+    assert seen["mapped"] == 6
+    shutil.copytree(chips / "tables" / "chips", tmp_path / "tables" / "chips")
+    settings = make_run(predict={"precision": "float32"}).predict
+    spec = make_spec(tmp_path, package.local_folder(chips, "untrained"), settings)
+    for tile in read_latest(chips, "tile").values():
+        (row,) = blocks.map_block({**vars(tile)}, spec)
+        assert (tmp_path / str(row.path)).read_bytes() == (chips / str(row.path)).read_bytes()

@@ -1,7 +1,8 @@
-"""The predict stage: one task a block of chips, the model loaded once a worker."""
+"""The predict stage: a task maps a block of chips, some on a GPU; a worker loads the model once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -20,7 +21,7 @@ from lulc.models.registry import resolve
 from lulc.sources.area import make_box
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
-from lulc.spark.workers import map_units
+from lulc.spark.workers import map_units_on_gpus
 from lulc.tables.files import fingerprint_of
 from lulc.tables.layout import BlockKey, parse_block_key
 from lulc.tables.ledger import LedgerRow, read_latest
@@ -42,13 +43,13 @@ def predict(context: StageContext) -> StageResult:
         fingerprint = spec.fingerprint(chips.fingerprint)
         path = blocks.predictions_path(chips.key, fingerprint, table)
         units.append(Unit(chips.key, fingerprint, path, _key(chips)))
-    map_block = partial(_map_block, spec=spec)
+    map_blocks = partial(_map_blocks, spec=spec)
     work = StageWork(
         "predict",
         fingerprint_of(sorted((unit.key, unit.path) for unit in units)),
         lambda bad: units,  # noqa: ARG005
-        lambda todo: map_units(
-            context, [unit.task for unit in todo], map_block, "predict", config.predict.gpu
+        lambda todo: map_units_on_gpus(
+            context, [unit.task for unit in todo], map_blocks, "predict", config.predict.gpu
         ),
         table=table,
         is_of_selection=True,
@@ -92,8 +93,8 @@ def _key(chips: LedgerRow) -> dict[str, Any]:
     return {name: getattr(chips, name) for name in names}
 
 
-def _map_block(key: dict[str, Any], spec: InferenceSpec) -> list[LedgerRow]:
+def _map_blocks(keys: Iterator[dict[str, Any]], spec: InferenceSpec) -> Iterator[LedgerRow]:
     from lulc.inference.predictor import use_one_core
 
     use_one_core()
-    return blocks.map_block(key, spec)
+    return blocks.map_blocks(keys, spec)
