@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
@@ -16,9 +17,10 @@ from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.inference import detections
 from lulc.inference.image_file import ImageFile, check_image
+from lulc.inference.image_maps import PixelMap, make_pixel_map
 from lulc.inference.item_table import ItemTable, open_table
 from lulc.inference.predictor import Predictor, load_all
-from lulc.inference.windows import area_windows, centre_square, full_area, shift_area
+from lulc.inference.windows import Area, area_windows, centre_square, full_area, shift_area
 from lulc.legend import NODATA
 from lulc.location import Location, is_below, relative_name
 from lulc.models.device import reused_memory
@@ -239,11 +241,21 @@ def _write_map(predictor: Predictor, image: ImageFile, path: Path) -> None:
     with create_geotiff(path, source, "uint8", NODATA, **options) as target:
         target.describe({"model": contract.name, **class_tags}, contract.legend)
         shape = (source.height, source.width)
-        windows = area_windows(full_area(shape), shape, settings.window, contract.multiple)
-        for computed, core in windows:
-            pixels, valid = image.read(computed)
+        windows = list(area_windows(full_area(shape), shape, settings.window, contract.multiple))
+        filled_maps = predictor.fill(_empty_maps(predictor, image, windows, settings), settings)
+        for (computed, core), filled in zip(windows, filled_maps, strict=True):
             crop = shift_area(core, computed)
-            classes, _ = predictor.segment(
-                pixels, valid, image.scales, image.offsets, settings, crop
-            )
-            target.write(np.ascontiguousarray(classes[crop]), core)
+            target.write(np.ascontiguousarray(filled.classes[crop]), core)
+
+
+def _empty_maps(
+    predictor: Predictor,
+    image: ImageFile,
+    windows: Sequence[tuple[Area, Area]],
+    settings: PredictConf,
+) -> Iterator[PixelMap]:
+    for computed, core in windows:
+        pixels, valid = image.read(computed)
+        window_image = predictor.prepare(pixels, valid, image.scales, image.offsets)
+        crop = shift_area(core, computed)
+        yield make_pixel_map(window_image, predictor.contract, settings.window, crop, None)

@@ -208,7 +208,7 @@ class Predictor:
 
     def _cut(self, patches: Sequence[ImagePatch]) -> Batch:
         # The samples of the patches, which are of one size.
-        parts = [
+        parts: list[Batch] = [
             image.cut([patch.computed for _, patch in of_image], self.contract)
             for image, of_image in itertools.groupby(patches, key=lambda pair: pair[0])
         ]
