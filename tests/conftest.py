@@ -51,7 +51,9 @@ _SPARK_FILES = {
     "stages/test_cluster.py",
     "stages/test_nodes.py",
     "stages/test_gpus.py",
+    "stages/test_kubernetes.py",
     "stages/test_tune.py",
+    "stages/test_yarn.py",
     "test_examples.py",
     "test_notebooks.py",
 }

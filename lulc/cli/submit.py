@@ -12,14 +12,13 @@ import math
 import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lulc.chips.chip import choose_encoding
-from lulc.cli import plan
+from lulc.cli import plan, spark_submit
 from lulc.cli.cluster import EXECUTOR_GPUS, Cluster, open_cluster
 from lulc.cli.sizes import LARGEST_ITEM, parse_memory, stage_memory
 from lulc.config import Config
@@ -46,6 +45,8 @@ class Submission:
     note: str
     """What it asks for, in words."""
     command: tuple[str, ...]
+    is_pod: bool
+    """Whether Kubernetes starts the driver."""
 
     def to_text(self) -> str:
         """Return the command for a shell, `***` in place of secrets."""
@@ -76,13 +77,16 @@ def make_submissions(config: Config, args: argparse.Namespace) -> Iterator[Submi
         raise UsageError(f"--stages {', '.join(unknown)}: known are {', '.join(STAGES)}")
     item_bytes, origin = _find_item_bytes(config, args.out)
     memory = stage_memory(config, item_bytes)
-    spark_submit = str(_spark_home() / "bin" / "spark-submit")
+    program = str(_spark_home() / "bin" / "spark-submit")
+    master = cluster.settings.get("spark.master", config.spark.master) or ""
+    is_pod = cluster.is_driver_elsewhere and master.startswith("k8s://")
     options = [f"--properties-file={cluster.file}", *_driver_options(cluster, config, args)]
     for stage in stages:
         sizes, note = _size_stage(stage, memory[stage], cluster, config)
         added = [f"--conf={name}={value}" for name, value in sizes.items()]
         job = [f"{cluster.jobs}/{stage}.py", *_job_arguments(args, cluster)]
-        yield Submission(stage, note + origin, (spark_submit, *options, *added, *job))
+        command = (program, *options, *added, *job)
+        yield Submission(stage, note + origin, command, is_pod)
 
 
 def run_submissions(submissions: Iterator[Submission], is_dry: bool) -> int:
@@ -98,14 +102,14 @@ def run_submissions(submissions: Iterator[Submission], is_dry: bool) -> int:
         print(f"# {submission.stage}: {submission.note}\n{submission.to_text()}", flush=True)
         if is_dry:
             continue
-        ran = subprocess.run(submission.command, env=environment, check=False)
-        if ran.returncode:
+        code = spark_submit.run(submission.command, environment, submission.is_pod)
+        if code:
             print(
-                f"lulc: stage {submission.stage} ended with {ran.returncode}; finished work is "
-                "kept; the same command goes on",
+                f"lulc: stage {submission.stage} ended with {code}; finished work is kept; "
+                "the same command goes on",
                 file=sys.stderr,
             )
-            return ran.returncode
+            return code
     return 0
 
 
