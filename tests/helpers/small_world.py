@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -121,6 +122,13 @@ def clean_run(folder: Path) -> tuple[World, Path]:
     process = lulc("run", world.run, "--out", out)
     assert process.returncode == 0, process.stderr
     return world, out
+
+
+def copy_model(done: Path, out: Path) -> None:
+    """Start an output folder with the registered model of another, and no more."""
+    for name in ("models", "mlartifacts"):
+        shutil.copytree(done / name, out / name)
+    shutil.copy(done / "mlflow.db", out / "mlflow.db")
 
 
 def environment() -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,10 +16,7 @@ def test_the_submitted_stages_make_the_same_rasters(
     small: world.World, done: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    shutil.copytree(done / "models", out / "models")
-    for name in ("mlflow.db", "mlartifacts"):
-        source = done / name
-        (shutil.copytree if source.is_dir() else shutil.copy)(source, out / name)
+    world.copy_model(done, out)
     with standalone(tmp_path / "cluster") as cluster:
         for job in JOBS:
             # The first is a bare spark-submit, which finds Sedona's JARs by
