@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import quote
@@ -15,6 +16,7 @@ from tests.helpers.faulty_proxy import Faults, faulty_proxy
 @contextmanager
 def object_store() -> Iterator[str]:
     """Run moto's S3 and give its host:port."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request
     store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     store.start()
     try:
