@@ -63,8 +63,8 @@ def index(context: StageContext) -> StageResult:
         layers = [read_layer(layer) for layer in config.layers]
         read = partial(read_items, reading=make_reading(config, sources, _scene_bands(config)))
         kept = out / layout.kept_folder("index", fingerprint)
-        read = keep_rows(read, kept, SCENE_OR_ERROR)
-        rows = map_keys(context, _keys(items), read, SCENE_OR_ERROR, "index")
+        kept_read = keep_rows(read, kept, SCENE_OR_ERROR)
+        rows = map_keys(context, _keys(items), kept_read, SCENE_OR_ERROR, "index")
         errors = [(row["key"], row["error"]) for row in rows if row["error"] is not None]
         unmasked_allowed = {
             row["scene_id"] for row in rows if archives[row["archive"]].unmasked == "allow"
