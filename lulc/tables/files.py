@@ -30,6 +30,8 @@ from lulc.location import Location, ObjectStat, StorePath, parse_location, relat
 # A leading dot hides unfinished files from Spark, pyarrow and globs.
 _TABLE_FILES = ("{}*.parquet", "*=*/{}*.parquet")
 _FINISHED, _UNFINISHED = "[!.]", "."
+# What file systems say that know no hard links, such as a bucket that is mounted.
+_WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 def fingerprint_of(*inputs: Any) -> str:
@@ -180,6 +182,13 @@ def _link(location: Path, content: bytes) -> bool:
             os.link(unfinished, location)
         except FileExistsError:
             return False
+        except OSError as error:
+            if error.errno not in _WITHOUT_LINKS:
+                raise
+            # The next best that such a file system has: another process may come in between.
+            if location.exists():
+                return False
+            os.replace(unfinished, location)
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)

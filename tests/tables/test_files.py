@@ -59,3 +59,15 @@ def test_a_damaged_input_is_not_told_as_a_full_disk(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"x\.raw is not written.*cannot be read.*damaged file"):
         write_atomic(tmp_path / "x.raw", copy)
     assert not (tmp_path / "x.raw").exists()
+
+
+def test_where_there_are_no_links_a_file_is_created_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert files.create_exclusive(tmp_path / "1.json", b"first")
+    assert not files.create_exclusive(tmp_path / "1.json", b"second")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"first"]
