@@ -12,14 +12,14 @@ from lulc.config import Config
 from lulc.datasets.registry import complete_from_datasets
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import parse_crs
-from lulc.location import Location, parse_location
+from lulc.location import Location, StorePath, parse_location
 from lulc.redact import redact_setting
 from lulc.tables import layout
 from lulc.tables.files import write_atomic
 from lulc.yaml12 import dump_yaml
 
-type RunSource = str | Path | Mapping[str, Any] | Config
-"""The path of a run file, its content as a mapping, or a Config."""
+type RunSource = str | Location | Mapping[str, Any] | Config
+"""The path or address of a run file, its content as a mapping, or a Config."""
 
 
 def load_config(
@@ -28,8 +28,8 @@ def load_config(
     """Return the settings of a run, complete with what its datasets say.
 
     Args:
-        source: the path of a run file; a mapping of its keys, whose relative paths are relative to
-            the current folder; or a Config. It is not changed.
+        source: the path or address of a run file; a mapping of its keys, whose relative paths are
+            relative to the current folder; or a Config. It is not changed.
         settings: values by dotted name that replace those of `source`, such as
             `{"train.epochs": 5}` or `{"datasets.0.root": "EuroSAT"}`.
         origin: what messages call a `source` that has no path.
@@ -46,7 +46,7 @@ def load_config(
         >>> config.name, config.train.epochs, config.train.batch
         ('lakes', 5, 16)
     """
-    if isinstance(source, str | Path):
+    if isinstance(source, str | Path | StorePath):
         raw, folder, origin = (
             runfile.read_mapping(source),
             parse_location(source).parent,

@@ -12,6 +12,7 @@ import yaml
 from lulc.cli import cluster, main, sizes
 from lulc.stages import STAGES
 from tests.cli.test_runfile import SMALL
+from tests.helpers.object_stores import fill_bucket, object_store, store_variables
 from tests.lint import ROOT
 
 STANDALONE = ("--on", "spark://host:7077")
@@ -201,3 +202,18 @@ def test_properties_are_read_as_spark_reads_them(tmp_path: Path) -> None:
 
 def test_amounts_of_memory_are_those_of_spark() -> None:
     assert sizes.parse_memory("512m") == sizes.parse_memory("512") == 2**29
+
+
+def test_a_run_file_in_a_store_is_read_there_by_the_jobs_too(
+    run_file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "s3://bucket/runs/run.yaml"
+    with object_store() as place:
+        fill_bucket(place, {"runs/run.yaml": run_file.read_bytes()})
+        for name, value in store_variables(place).items():
+            monkeypatch.setenv(name, value)
+        out = "s3://bucket/out"
+        found = commands(capsys, address, "--on", "yarn", "--out", out, "--stages", "tile")
+    job = found["tile"].index(f"{ROOT}/jobs/tile.py")
+    assert found["tile"][job + 1 : job + 3] == [address, f"--out={out}"]
+    assert not any(word.startswith("--files") for word in found["tile"])
