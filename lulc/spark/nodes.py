@@ -74,7 +74,7 @@ def look(spark: SparkContext, out: str = "", token: str = "") -> list[Node]:
     """
     slots = _await_executors(spark)
     module = sys.modules[__name__]
-    cloudpickle.register_pickle_by_value(module)
+    cloudpickle.register_pickle_by_value(module)  # type: ignore[no-untyped-call]
     nodes: dict[str, Node] = {}
     try:
         # An executor whose tasks fail at once may take those of the others: they get new ones.
@@ -87,7 +87,7 @@ def look(spark: SparkContext, out: str = "", token: str = "") -> list[Node]:
             if _executors(spark) <= nodes.keys():
                 break
     finally:
-        cloudpickle.unregister_pickle_by_value(module)
+        cloudpickle.unregister_pickle_by_value(module)  # type: ignore[no-untyped-call]
     missing = [Node(name, "", error="took no task") for name in _executors(spark) - nodes.keys()]
     return sorted([*nodes.values(), *missing], key=lambda node: (node.host, node.executor))
 
@@ -130,13 +130,12 @@ def _ask(spark: SparkContext, out: str, token: str, number: int) -> Node | None:
     group = f"{token}-{number}"
     spark.setJobGroup(group, "look at an executor")
     told: dict[str, Any] = {}
+    failure = ""
     try:
         task = spark.parallelize([number], 1).mapPartitions(partial(_tell, out, token))
         told = task.collect()[0]
     except Exception as error:  # the task's own end says why
         failure = redact_text(error, 300)
-    else:
-        failure = ""
     jvm = spark._jsc.sc()
     jvm.listenerBus().waitUntilEmpty()
     tracker = spark.statusTracker()
@@ -147,8 +146,9 @@ def _ask(spark: SparkContext, out: str, token: str, number: int) -> Node | None:
             if tasks.size():
                 end = tasks.apply(0)
                 message = end.errorMessage()
-                error = _cause(message.get()) if message.isDefined() else failure
-                return Node(end.executorId(), end.host(), error, **told)
+                if message.isDefined():
+                    failure = _cause(message.get())
+                return Node(end.executorId(), end.host(), failure, **told)
     return None
 
 
