@@ -5,8 +5,9 @@ Code that reads takes either. Nothing is written here: `lulc.tables.files` publi
 
 Credentials and endpoints come from the environment, under the names that the stores' own tools use:
 AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION and AWS_ENDPOINT_URL;
-GOOGLE_APPLICATION_CREDENTIALS; AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY; or from
-the machine's own identity.
+GOOGLE_APPLICATION_CREDENTIALS (STORAGE_EMULATOR_HOST for a server of one's own);
+AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY and AZURE_STORAGE_ENDPOINT; or from the
+machine's own identity.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import contextlib
 import errno
 import functools
 import io
+import json
 import os
 import posixpath
 import re
@@ -52,6 +54,7 @@ CREDENTIALS = {
 
 _ADDRESS = re.compile(r"(?P<root>(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://[^/]*)/*(?P<key>.*)", re.S)
 _ONE_SLASH = re.compile(r"(s3a?|gs|abfss?|https?):/(?!/)")
+_NOBODY = {"client_email": "", "private_key": "", "private_key_id": ""}
 _METADATA_SERVER = "169.254.169.254"
 _BUFFER = 1 << 20
 _TRIES = 4
@@ -404,28 +407,59 @@ def _connect(root: str, quick: bool, from_environment: tuple[tuple[str, Any], ..
 
 def _settings(root: str) -> dict[str, Any]:
     # What obstore does not take from the environment by itself: GDAL's names of the same.
-    if not root.startswith("s3://"):
-        return {}
+    scheme = root.partition("://")[0]
+    endpoint = store_endpoint(scheme)
     settings: dict[str, Any] = {}
-    if endpoint := s3_endpoint():
-        settings["endpoint"] = endpoint
-    if os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in ("YES", "TRUE"):
-        settings["skip_signature"] = True
-    settings["region"] = (
-        os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-    )
+    if scheme == "gs" and endpoint:
+        account = {"gcs_base_url": endpoint, "disable_oauth": True, **_NOBODY}
+        settings = {"service_account_key": json.dumps(account)}
+    if scheme == "abfs":
+        account = azure_account(root)
+        settings |= {"account_name": account} if account else {}
+        settings |= {"endpoint": endpoint} if endpoint else {}
+    if scheme == "s3":
+        settings |= {"endpoint": endpoint} if endpoint else {}
+        if os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in ("YES", "TRUE"):
+            settings["skip_signature"] = True
+        settings["region"] = (
+            os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        )
     return settings
 
 
-def s3_endpoint() -> str | None:
-    """Return the address of the S3 server, without a slash at its end; None for Amazon's own."""
-    for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+def store_endpoint(scheme: str) -> str | None:
+    """Return the address of a store's server, without a slash at its end.
+
+    Args:
+        scheme: s3, gs or abfs.
+
+    Returns:
+        None for the server of the cloud that the scheme is of.
+    """
+    names = {
+        "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        "gs": ("STORAGE_EMULATOR_HOST",),
+        "abfs": ("AZURE_STORAGE_ENDPOINT",),
+    }
+    for name in names[scheme]:
         if endpoint := os.environ.get(name):
-            return endpoint.rstrip("/")
-    if host := os.environ.get("AWS_S3_ENDPOINT"):
+            return (endpoint if "://" in endpoint else f"http://{endpoint}").rstrip("/")
+    host = os.environ.get("AWS_S3_ENDPOINT") if scheme == "s3" else None
+    if host:
         plain = os.environ.get("AWS_HTTPS", "YES").upper() in ("NO", "FALSE")
         return f"{'http' if plain else 'https'}://{host}".rstrip("/")
     return None
+
+
+def azure_account(root: str) -> str:
+    """Return the storage account of an Azure container, "" where none is told.
+
+    Args:
+        root: `abfs://container@account.dfs.core.windows.net`, or `abfs://container` of the
+            account in AZURE_STORAGE_ACCOUNT_NAME.
+    """
+    host = root.partition("@")[2]
+    return host.partition(".")[0] or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
 
 
 @contextlib.contextmanager

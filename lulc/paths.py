@@ -13,12 +13,17 @@ from pathlib import Path
 
 from lulc import progress
 from lulc.errors import InputError, SetupError
-from lulc.location import Location, StorePath, parse_location
+from lulc.location import Location, StorePath, parse_location, relative_name
 
 
 def is_hidden(name: str) -> bool:
     """Return whether a file or folder is passed over by its name: hidden, or added by macOS."""
     return name.startswith(".") or name == "__MACOSX"
+
+
+def is_hidden_below(location: Location, folder: Location) -> bool:
+    """Return whether a file is passed over by its name, or that of a folder on the way to it."""
+    return any(map(is_hidden, relative_name(location, folder).split("/")))
 
 
 def list_files(folder: Location, suffixes: tuple[str, ...] = ()) -> list[Location]:

@@ -7,7 +7,7 @@ import difflib
 import re
 import typing
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -207,7 +207,7 @@ def _find_fault(config: Config) -> str | None:
 
 def _resolve_paths(config: Config, folder: Location) -> Config:
     def absolute(path: str) -> str:
-        if is_address(path):
+        if path.startswith(("http://", "https://")):
             return path
         location = parse_location(path)
         return str((location if location.is_absolute() else folder / path).resolve())
@@ -224,12 +224,15 @@ def _resolve_paths(config: Config, folder: Location) -> Config:
     if config.labels:
         changes["labels"] = replace(config.labels, path=absolute(config.labels.path))
     # Weights without a suffix are the name of published ones.
-    if config.train.weights and "." in Path(config.train.weights).name:
+    if config.train.weights and "." in PurePosixPath(config.train.weights).name:
         changes["train"] = replace(config.train, weights=absolute(config.train.weights))
     if config.tiling.like:
         changes["tiling"] = replace(config.tiling, like=absolute(config.tiling.like))
     if config.publish:
-        changes["publish"] = replace(config.publish, warehouse=absolute(config.publish.warehouse))
+        # Any that Spark's connectors know.
+        warehouse = config.publish.warehouse
+        warehouse = warehouse if is_address(warehouse) else absolute(warehouse)
+        changes["publish"] = replace(config.publish, warehouse=warehouse)
     is_box = config.area and re.fullmatch(r"[-\d.eE, ]+", config.area)
     if config.area and not is_box:
         changes["area"] = absolute(config.area)

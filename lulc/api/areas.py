@@ -152,7 +152,7 @@ def draw_sample(
     expected = dict(accuracies or {})
     return sampling.draw_sample(
         _list_paths(maps),
-        Path(points),
+        parse_location(points),
         count,
         error,
         allocation,
@@ -192,7 +192,7 @@ def estimate_areas(
     """
     folder = parse_location(out) if out else None
     table, unanswered = area_estimation.estimate_areas(
-        Path(points), _list_paths(maps), folder, _region_files(regions), overlap
+        parse_location(points), _list_paths(maps), folder, _region_files(regions), overlap
     )
     if unanswered:
         progress.say(f"{unanswered} points have no reference yet and were left out")

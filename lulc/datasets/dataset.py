@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from lulc.geo.grid import Grid
 from lulc.legend import Legend
+from lulc.location import Location
 from lulc.tables.encoding import Encoding
 
 Task = Literal["classify", "multilabel", "segment", "detect", "change", "series"]
@@ -98,13 +98,13 @@ class Dataset:
     """Option → accepted values, of which the first is the default; no values: any text."""
     describe: Callable[[Options], Description]
     """describe(options): the properties of all examples in that form."""
-    items: Callable[[Path, Options], Iterable[ExampleItem | Note]]
+    items: Callable[[Location, Options], Iterable[ExampleItem | Note]]
     """items(root, options): all items in any order, from names and metadata files alone.
 
     One that a broken metadata file makes useless is an item with an `error`; what is left out is
     told in notes.
     """
-    read: Callable[[Path, ExampleItem, Options, Sequence[str]], Example]
+    read: Callable[[Location, ExampleItem, Options, Sequence[str]], Example]
     """read(root, item, options, bands): the example with these bands in this order.
 
     Raises InputError where a file is damaged or missing.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from lulc.datasets.dataset import Example, ExampleItem, Note
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA
+from lulc.location import Location
 from lulc.paths import list_names
 from lulc.raster.reader import read_whole
 
@@ -30,7 +31,7 @@ BandFile = tuple[str, int]
 """The path of a file, relative to the root, and the index of a band in it, from 1."""
 
 
-def walk(root: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Iterator[str]:
+def walk(root: Location, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> Iterator[str]:
     """Yield the paths of all files below the root with these suffixes, whatever their case.
 
     Args:
@@ -93,7 +94,7 @@ def band_indexes(file_bands: Sequence[str], bands: Sequence[str]) -> list[int]:
 
 
 def read_image(
-    root: Path, image_path: str, indexes: Sequence[int] = ()
+    root: Location, image_path: str, indexes: Sequence[int] = ()
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """Read an image whole.
 
@@ -111,7 +112,7 @@ def read_image(
     return read_whole(f"{root}/{image_path}", indexes)
 
 
-def read_mask(root: Path, mask_path: str, shape: tuple[int, int], index: int = 1) -> np.ndarray:
+def read_mask(root: Location, mask_path: str, shape: tuple[int, int], index: int = 1) -> np.ndarray:
     """Read the class codes of a mask.
 
     Args:
@@ -132,7 +133,7 @@ def read_mask(root: Path, mask_path: str, shape: tuple[int, int], index: int = 1
     return np.where(valid, whole_numbers(codes[0], root / mask_path), -1)
 
 
-def check_mask_shape(path: Path, mask_shape: Sequence[int], shape: Sequence[int]) -> None:
+def check_mask_shape(path: Location, mask_shape: Sequence[int], shape: Sequence[int]) -> None:
     """Raise InputError where a mask has another shape (H, W) than its image."""
     if tuple(mask_shape) != tuple(shape):
         raise InputError(
@@ -140,7 +141,7 @@ def check_mask_shape(path: Path, mask_shape: Sequence[int], shape: Sequence[int]
         )
 
 
-def whole_numbers(codes: np.ndarray, path: Path) -> np.ndarray:
+def whole_numbers(codes: np.ndarray, path: Location) -> np.ndarray:
     """Return a mask's codes as int64.
 
     Raises:
@@ -153,7 +154,7 @@ def whole_numbers(codes: np.ndarray, path: Path) -> np.ndarray:
     return numbers
 
 
-def label_of(codes: np.ndarray, ids: Mapping[int, int], mask_path: Path | str) -> np.ndarray:
+def label_of(codes: np.ndarray, ids: Mapping[int, int], mask_path: Location | str) -> np.ndarray:
     """Return the label that a mask's codes stand for.
 
     Args:
@@ -179,7 +180,7 @@ def label_of(codes: np.ndarray, ids: Mapping[int, int], mask_path: Path | str) -
 
 
 def read_label(
-    root: Path, mask_path: str, shape: tuple[int, int], ids: Mapping[int, int], index: int = 1
+    root: Location, mask_path: str, shape: tuple[int, int], ids: Mapping[int, int], index: int = 1
 ) -> np.ndarray:
     """Read a mask as a label.
 
@@ -200,7 +201,7 @@ def read_label(
 
 
 def read_sample_bands(
-    root: Path, band_files: Sequence[BandFile], side: int | None = None
+    root: Location, band_files: Sequence[BandFile], side: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """Read the bands of a sample that is kept in several files, some of them coarser.
 
@@ -249,7 +250,7 @@ def _refine(grid: Grid, factor: int, shape: tuple[int, int]) -> Grid:
 
 
 def read_dates(
-    root: Path, dates: Sequence[Sequence[BandFile]]
+    root: Location, dates: Sequence[Sequence[BandFile]]
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """Read the bands of a sample on several dates.
 
@@ -279,7 +280,7 @@ def read_dates(
 
 
 def read_before_and_after(
-    root: Path, image_paths: Sequence[str], file_bands: Sequence[str], bands: Sequence[str]
+    root: Location, image_paths: Sequence[str], file_bands: Sequence[str], bands: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """Read a pair of images, each of which holds all its bands in one file.
 
@@ -299,7 +300,7 @@ def read_before_and_after(
     return read_dates(root, [[(path, index) for index in indexes] for path in image_paths])
 
 
-def scene_example(root: Path, item: ExampleItem, indexes: Sequence[int]) -> Example:
+def scene_example(root: Location, item: ExampleItem, indexes: Sequence[int]) -> Example:
     """Read the example of an item that is one image with one class.
 
     Args:
@@ -312,9 +313,9 @@ def scene_example(root: Path, item: ExampleItem, indexes: Sequence[int]) -> Exam
 
 
 def require_same_shape(
-    path: Path,
+    path: Location,
     shape: tuple[int, ...],
-    reference_path: Path,
+    reference_path: Location,
     reference_shape: tuple[int, ...],
     remedy: str = "fetch both anew",
 ) -> None:
@@ -331,7 +332,7 @@ def require_same_shape(
         raise InputError(f"{path} has {shape} pixels, {reference_path} {reference_shape}: {remedy}")
 
 
-def read_lines(path: Path, remedy: str = "fetch it anew") -> list[str]:
+def read_lines(path: Location, remedy: str = "fetch it anew") -> list[str]:
     """Read the lines of a text file; InputError with this remedy where that is not possible."""
     try:
         return path.read_text().splitlines()
@@ -344,7 +345,7 @@ def parse_day(text: str) -> datetime:
     return datetime.strptime(text, "%Y%m%d").replace(tzinfo=UTC)
 
 
-def find_split_lists(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
+def find_split_lists(folder: Location, names: Mapping[str, str]) -> dict[str, Location]:
     """Find the publisher's lists of a split.
 
     Args:
@@ -370,7 +371,7 @@ def find_split_lists(folder: Path, names: Mapping[str, str]) -> dict[str, Path]:
     return {}
 
 
-def read_split_lists(root: Path, names: Mapping[str, str]) -> dict[str, str]:
+def read_split_lists(root: Location, names: Mapping[str, str]) -> dict[str, str]:
     """Read a publisher's lists of file names, one a line.
 
     Args:

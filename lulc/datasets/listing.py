@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from lulc.config import DatasetConf
 from lulc.datasets import registry
@@ -13,8 +12,9 @@ from lulc.datasets.dataset import ExampleItem, Note, Options
 from lulc.datasets.files import split_of
 from lulc.errors import InputError
 from lulc.guard import read_guard
+from lulc.location import Location, StorePath, parse_location
 from lulc.sources.archives import find_packed, unpack_hint
-from lulc.tables.files import file_identity, fingerprint_of
+from lulc.tables.files import file_identity, fingerprint_of, identities_below
 
 _LIST_SUFFIXES = (".csv", ".txt", ".tsv", ".json", ".parquet", ".pkl", ".npy", ".gz", ".bz2")
 
@@ -42,8 +42,10 @@ def list_items(dataset: DatasetConf, codes: Mapping[int, int] | None = None) -> 
     Raises:
         InputError: there is no item that may be read, or two of one split have one name.
     """
-    root, options = Path(dataset.root), registry.options_of(dataset)
-    if not root.is_dir():
+    root, options = parse_location(dataset.root), registry.options_of(dataset)
+    with read_guard(f"dataset {dataset.name} in {root}", "correct datasets.root"):
+        is_folder = root.is_dir()
+    if not is_folder:
         raise InputError(
             f"dataset {dataset.name}: {dataset.root} is not a folder: "
             f"datasets.root is the one that its archive was unpacked in{unpack_hint(root)}"
@@ -86,10 +88,15 @@ def items_fingerprint(dataset: DatasetConf, items: Iterable[ExampleItem]) -> str
         dataset: from the run file.
         items: of the dataset.
     """
+    root = parse_location(dataset.root)
+    if isinstance(root, StorePath):
+        # One listing, not a request a file.
+        items_alone = [vars(item) for item in items]
+        return fingerprint_of(registry.options_of(dataset), items_alone, identities_below(root))
 
     def identify(file: str) -> list[object]:
         try:
-            return file_identity(Path(dataset.root) / file)
+            return file_identity(root / file)
         except OSError:
             return [file]
 
@@ -97,7 +104,9 @@ def items_fingerprint(dataset: DatasetConf, items: Iterable[ExampleItem]) -> str
     return fingerprint_of(registry.options_of(dataset), identities)
 
 
-def _list_entries(dataset: DatasetConf, root: Path, options: Options) -> list[ExampleItem | Note]:
+def _list_entries(
+    dataset: DatasetConf, root: Location, options: Options
+) -> list[ExampleItem | Note]:
     try:
         with read_guard(f"dataset {dataset.name} in {root}"):
             return list(registry.find_dataset(dataset.name).items(root, options))
@@ -116,7 +125,7 @@ def _unsplit(dataset: DatasetConf, items: Sequence[ExampleItem]) -> list[str]:
     ]
 
 
-def _unread_lists(dataset: DatasetConf, root: Path, items: Sequence[ExampleItem]) -> list[str]:
+def _unread_lists(dataset: DatasetConf, root: Location, items: Sequence[ExampleItem]) -> list[str]:
     """Return what is told of files that look like lists of a split where nothing is split."""
     if any(item.split for item in items):
         return []

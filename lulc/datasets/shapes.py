@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError
 from lulc.geo.grid import WGS84, Grid, nearest_turn, transformer
+from lulc.location import Location
 from lulc.raster.vector import rasterize
 from lulc.tables.vector_files import polygons_of
 
@@ -28,7 +28,7 @@ LabelledShape = tuple[BaseGeometry, int]
 """A geometry in (column, row) pixels of an image, and its legend id."""
 
 
-def read_shapes(path: Path, grid: Grid | None) -> list[Shape]:
+def read_shapes(path: Location, grid: Grid | None) -> list[Shape]:
     """Read the features of a GeoJSON file as shapes in an image's pixels.
 
     Args:
@@ -53,7 +53,7 @@ def read_shapes(path: Path, grid: Grid | None) -> list[Shape]:
     return list(zip(shapes.tolist(), properties, strict=True))
 
 
-def _to_pixels(shapes: np.ndarray, crs: str, grid: Grid, path: Path) -> np.ndarray:
+def _to_pixels(shapes: np.ndarray, crs: str, grid: Grid, path: Location) -> np.ndarray:
     xy = shapely.get_coordinates(shapes)
     # No coordinates are compared true where one is nan.
     beyond = ~(np.abs(xy) <= (_MAX_LONGITUDE, 90)).all(1)
@@ -76,7 +76,7 @@ def _to_pixels(shapes: np.ndarray, crs: str, grid: Grid, path: Path) -> np.ndarr
     return np.asarray(shapely.set_coordinates(shapes, np.column_stack([columns, rows])))
 
 
-def require_overlap(shapes: Iterable[BaseGeometry], shape: tuple[int, int], path: Path) -> None:
+def require_overlap(shapes: Iterable[BaseGeometry], shape: tuple[int, int], path: Location) -> None:
     """Raise InputError where there are shapes and none of them meets the image.
 
     Args:
@@ -105,7 +105,7 @@ def areas_of(geometry: BaseGeometry) -> BaseGeometry | None:
     return polygons if polygons is not None and polygons.area > 0 else None
 
 
-def read_features(path: Path) -> tuple[list[BaseGeometry], list[Mapping[str, Any]], str]:
+def read_features(path: Location) -> tuple[list[BaseGeometry], list[Mapping[str, Any]], str]:
     """Read a GeoJSON file.
 
     Returns:

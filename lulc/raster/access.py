@@ -26,11 +26,12 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 
 from lulc.errors import InputError, StoreError
-from lulc.location import STORES, is_address, parse_location
+from lulc.location import is_address, parse_location
 from lulc.raster import hdf4
 from lulc.raster.address import path_of, split_archive
 from lulc.raster.side_files import BAKE_IN, side_file_reason
 from lulc.raster.signing import sign
+from lulc.raster.stores import gdal_credentials, gdal_name, is_in_store
 from lulc.redact import redact_text, redact_url
 
 type OpenRaster = DatasetReader
@@ -78,7 +79,7 @@ def open_raster(href: str, georeferenced: bool = True, **options: Any) -> Iterat
     """Open a raster file for reading.
 
     Args:
-        href: Path or s3, gs, http(s) address of one raster file; of one in a zip or tar
+        href: Path or s3, gs, abfs, http(s) address of one raster file; of one in a zip or tar
             (`scene.zip!/B04.jp2`), or of a layer of an HDF4 file (`MOD09GA.hdf!/GRID/LAYER`).
         georeferenced: Whether its CRS and transform are wanted: building a GeoTIFF's CRS takes
             three quarters of the time of a small file.
@@ -92,21 +93,20 @@ def open_raster(href: str, georeferenced: bool = True, **options: Any) -> Iterat
         StoreError: the file's store does not answer, which tells nothing about the file.
     """
     _check_href(href)
-    with _store_asked(href), gdal_settings():
+    with _store_asked(href), gdal_settings(), gdal_credentials(href):
         driver = _DRIVERS.get(PurePosixPath(path_of(href)).suffix.lower(), "GTiff")
         if not georeferenced and driver == "GTiff":
             options["GEOREF_SOURCES"] = "NONE"
         try:
-            # Only a store needs the session that rasterio.open looks up, which is a tenth of the
-            # time of a small file.
-            opener = rasterio.open if is_address(href) else DatasetReader
-            dataset = opener(_gdal_path(href), driver=driver, sharing=False, **options)
+            # rasterio.open looks up a session of one kind of store, in a tenth of the time of a
+            # small file; GDAL takes credentials of all kinds by itself.
+            dataset = DatasetReader(_gdal_path(href), driver=driver, sharing=False, **options)
         except (RasterioError, OSError) as error:
             raise ReadError(
                 f"{redact_url(href)} cannot be opened as {driver}: {gdal_message(error)}"
             ) from error
         with dataset:
-            if not is_address(href):
+            if not is_address(href) or is_in_store(href):
                 _refuse_side_files(href, dataset, georeferenced)
             yield dataset
 
@@ -117,7 +117,7 @@ def _store_asked(href: str) -> Iterator[None]:
     try:
         yield
     except ReadError:
-        if href.startswith(STORES):
+        if is_in_store(href):
             # No access to one file, or no such file, is of the file.
             with contextlib.suppress(FileNotFoundError):
                 _ask_store(split_archive(href)[0])
@@ -154,9 +154,9 @@ def gdal_settings() -> Iterator[None]:
 def _check_href(href: str) -> None:
     scheme = urlsplit(href).scheme if is_address(href) else ""
     hostile = href.startswith(("/vsi", "//")) or ".." in re.split(r"[/\\]", href) or "\0" in href
-    if hostile or scheme not in ("", "s3", "gs", "http", "https"):
+    if hostile or not (scheme in ("", "http", "https") or is_in_store(href)):
         raise ReadError(
-            f"{redact_url(href)} is not opened: give a plain path, or an s3, gs or http(s) "
+            f"{redact_url(href)} is not opened: give a plain path, or an s3, gs, abfs or http(s) "
             "address, without '..'"
         )
     if scheme in ("http", "https"):
@@ -167,17 +167,16 @@ def _refuse_side_files(path: str, dataset: DatasetReader, georeferenced: bool) -
     reason = side_file_reason(path, dataset, georeferenced)
     if reason is not None:
         raise ReadError(
-            f"{path} is not read without the file beside it: {reason}. Write both into one file "
-            f"({BAKE_IN}), or remove it"
+            f"{redact_url(path)} is not read without the file beside it: {reason}. Write both into "
+            f"one file ({BAKE_IN}), or remove it"
         )
 
 
 def _gdal_path(href: str) -> str:
     # GDAL's own name of a file; `_check_href` has passed the href.
     archive, member = split_archive(href)
-    if not member and "#" in href and href.startswith(STORES):
-        # rasterio would cut the key.
-        return _store_path(href)
+    if not member and is_in_store(href):
+        return gdal_name(href)
     if not member:
         # GDAL takes `NETCDF:x.nc:v` and the like as a driver's own syntax; no absolute path is.
         return sign(href) if is_address(href) else os.path.abspath(href)
@@ -186,22 +185,17 @@ def _gdal_path(href: str) -> str:
             return hdf4.open_layer(href)
         except InputError as error:
             raise ReadError(str(error)) from error
-    gdal_archive = _store_path(archive) if is_address(archive) else os.path.abspath(archive)
-    if is_address(gdal_archive):
+    if is_address(archive) and not is_in_store(archive):
         raise ReadError(
             f"{redact_url(href)} is not opened: a zip or tar must lie on this machine's disk "
-            "or in an s3 or gs store"
+            "or in a store (s3, gs, abfs)"
         )
+    gdal_archive = gdal_name(archive) if is_in_store(archive) else os.path.abspath(archive)
     handler = "zip" if archive.lower().endswith(".zip") else "tar"
     # Braces around a path that holds such itself would be read as its own.
     if not set("{}") & set(gdal_archive):
         gdal_archive = f"{{{gdal_archive}}}"
     return f"/vsi{handler}/{gdal_archive}/{member}"
-
-
-def _store_path(href: str) -> str:
-    # GDAL's own name of an object in a store; other addresses are unchanged.
-    return href.replace("s3://", "/vsis3/", 1).replace("gs://", "/vsigs/", 1)
 
 
 def _refuse_redirect(href: str) -> None:
@@ -243,7 +237,8 @@ def gdal_message(error: BaseException) -> str:
     message = redact_text(error.__cause__ or error)
     denied = re.search(r"\b(401|403)\b|AccessDenied|InvalidAccessKey|NoCredential", message)
     hint = (
-        "access needs credentials: s3 takes them from the environment (AWS_ACCESS_KEY_ID …), "
-        "signed addresses are not stored"
+        "access needs credentials: stores take them from the environment (AWS_ACCESS_KEY_ID …, "
+        "GOOGLE_APPLICATION_CREDENTIALS, AZURE_STORAGE_ACCOUNT_NAME …), signed addresses are not "
+        "stored"
     )
     return f"{message}; {hint}" if denied else message

@@ -20,13 +20,12 @@ from lulc.geo import overlap, warp
 from lulc.geo.grid import WGS84, Grid, nearest_turn, transformer
 from lulc.guard import read_guard
 from lulc.legend import NODATA, class_names
-from lulc.location import is_address
 from lulc.raster import reader
 from lulc.raster.access import ReadError, gdal_message, open_raster
 from lulc.raster.pixels import alpha_bands, is_own_mask, is_real, read_pixels
 from lulc.raster.side_files import names_beside
+from lulc.raster.stores import shown_name
 from lulc.raster.views import PixelWindow
-from lulc.redact import redact_url
 
 _BESIDE_CLASSES = ("confidence", "probability")
 """Words in the descriptions of bands that may lie beside the band of classes."""
@@ -85,7 +84,7 @@ def find_class_band(file: DatasetReader) -> int:
         InputError: there are several such bands, they are colours, or its type is none of real
             numbers.
     """
-    name, alpha = redact_url(file.name), alpha_bands(file)
+    name, alpha = shown_name(file), alpha_bands(file)
     colours = [colour.name for colour in file.colorinterp]
     if tuple(colours[:3]) == _COLOURS:
         raise InputError(
@@ -121,8 +120,7 @@ def names_of(file: DatasetReader, path: str, band: int) -> dict[int, str]:
     Raises:
         InputError: the file beside it is damaged.
     """
-    beside = {} if is_address(path) else names_beside(path, band)
-    return beside | class_names(file.tags() | file.tags(band))
+    return names_beside(path, band) | class_names(file.tags() | file.tags(band))
 
 
 def nodata_of(file: DatasetReader, band: int) -> float:

@@ -17,7 +17,7 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
 from lulc.raster.access import OpenRaster, ReadError, gdal_message
-from lulc.redact import redact_url
+from lulc.raster.stores import shown_name
 
 # Bytes that a buffer holds before GDAL fills it.
 _MARK = b"\xa5\xc3\x5a\x3c\x96\x69\x0f\xf0"
@@ -143,7 +143,7 @@ def common_dtype(raster: OpenRaster, indexes: Sequence[int]) -> np.dtype[Any]:
     dtypes = {raster.dtypes[index - 1] for index in indexes}
     if len(dtypes) > 1 or not all(map(is_real, dtypes)):
         raise ReadError(
-            f"{redact_url(raster.name)} holds {', '.join(sorted(dtypes))}: only bands of one type "
+            f"{shown_name(raster)} holds {', '.join(sorted(dtypes))}: only bands of one type "
             "of real numbers can be read"
         )
     common: np.dtype[Any] = np.dtype(dtypes.pop())
@@ -208,6 +208,6 @@ def describe_window(raster: OpenRaster, indexes: Sequence[int], window: Window) 
     top, left = window.row_off, window.col_off
     bands = f"band{'s' * (len(indexes) > 1)} {', '.join(map(str, indexes))}"
     return (
-        f"{redact_url(raster.name)} {bands} rows {top}-{top + window.height} "
+        f"{shown_name(raster)} {bands} rows {top}-{top + window.height} "
         f"columns {left}-{left + window.width}"
     )

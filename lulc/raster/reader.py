@@ -25,6 +25,7 @@ from lulc.geo.swath import Swath
 from lulc.raster.access import OpenRaster, ReadError, open_raster
 from lulc.raster.pixels import common_dtype, data_bands, describe_window, is_real, read_pixels
 from lulc.raster.side_files import NO_TRANSFORM, read_place
+from lulc.raster.stores import shown_name
 from lulc.redact import redact_url
 
 # Bytes of one band that a read may decode.
@@ -47,7 +48,7 @@ def grid_of(raster: DatasetReader | str) -> Grid:
     if grid is None:
         kind = "no CRS" if raster.crs is None else "a local CRS, which is nowhere on Earth"
         raise InputError(
-            f"{redact_url(raster.name)} has {kind}: write the true one into the file "
+            f"{shown_name(raster)} has {kind}: write the true one into the file "
             "(for example with gdal_edit.py -a_srs)"
         )
     return grid
@@ -70,13 +71,13 @@ def find_grid(raster: OpenRaster) -> Grid | None:
     is_finite = all(map(math.isfinite, grid.transform))
     if not is_finite or a * e == b * d or max(map(abs, bounds)) > MAX_COORDINATE:
         raise InputError(
-            f"{redact_url(raster.name)} lies nowhere on Earth by its transform {grid.transform}: "
+            f"{shown_name(raster)} lies nowhere on Earth by its transform {grid.transform}: "
             "georeference it anew"
         )
     beyond_degrees = ymin < -91 or ymax > 91 or xmin < -541 or xmax > 541
     if parse_crs(crs).is_geographic and beyond_degrees:
         raise InputError(
-            f"{redact_url(raster.name)} has a CRS in degrees ({grid.crs[:40]}) but bounds "
+            f"{shown_name(raster)} has a CRS in degrees ({grid.crs[:40]}) but bounds "
             f"{bounds}: write its true CRS into the file"
         )
     return grid
@@ -86,19 +87,19 @@ def _check_place(raster: OpenRaster, crs: CRS | None, transform: Affine) -> None
     # crs, transform: of the raster and the files beside it.
     if crs is not None and transform == NO_TRANSFORM:
         raise InputError(
-            f"{redact_url(raster.name)} has a CRS but no transform, so that its location is "
+            f"{shown_name(raster)} has a CRS but no transform, so that its location is "
             "unknown: write its corners into the file (for example with gdal_edit.py -a_ullr)"
         )
     if crs is not None or transform != NO_TRANSFORM:
         return
     if raster.gcps[0]:
         raise InputError(
-            f"{redact_url(raster.name)} is placed by ground control points alone: warp it to a "
+            f"{shown_name(raster)} is placed by ground control points alone: warp it to a "
             "grid (gdalwarp)"
         )
     if raster.rpcs is not None:
         raise InputError(
-            f"{redact_url(raster.name)} is placed by rational polynomials (RPC) alone: warp it to "
+            f"{shown_name(raster)} is placed by rational polynomials (RPC) alone: warp it to "
             "a grid (gdalwarp -rpc)"
         )
 
@@ -258,7 +259,7 @@ def check_upright(raster: OpenRaster) -> None:
         orientation = raster.tags().get("EXIF_Orientation", "1")
         if orientation not in ("0", "1"):
             raise ReadError(
-                f"{redact_url(raster.name)} is stored turned (EXIF orientation {orientation}): "
+                f"{shown_name(raster)} is stored turned (EXIF orientation {orientation}): "
                 "write it upright, labels as it is shown (for example with `mogrify -auto-orient`)"
             )
 
@@ -311,11 +312,11 @@ def _read_band(
     dataset, index = band.dataset, band.index
     if not 1 <= index <= dataset.count:
         raise ReadError(
-            f"{redact_url(dataset.name)} has {dataset.count} bands: there is no band {index}"
+            f"{shown_name(dataset)} has {dataset.count} bands: there is no band {index}"
         )
     if not is_real(band.dtype):
         raise ReadError(
-            f"{redact_url(dataset.name)} band {index} is of type {band.dtype}: "
+            f"{shown_name(dataset)} band {index} is of type {band.dtype}: "
             "only real numbers can be read"
         )
     sources = overlap.turned(grid_of(dataset), grid)

@@ -10,8 +10,8 @@ GDAL is not let read them: they may be of any format, a VRT that names any file 
   other than the raster itself.
 - Overviews (`.ovr`) and statistics change nothing.
 
-Only files on this machine's disk and in a zip there are looked for: a store would have to be asked
-twice more for each file that is opened, and who serves rasters from a store keeps masks in them.
+They are looked for on this machine's disk, in a zip there, and in a store, where a folder is listed
+once for all its rasters.
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ from rasterio.io import DatasetReader
 from lulc.errors import InputError
 from lulc.geo.grid import crs_text, same_crs
 from lulc.legend import class_names, name_key
+from lulc.location import is_address, parse_location
 from lulc.raster.address import split_archive
+from lulc.raster.stores import href_of, is_in_store, names_in_folder_of
 
 if TYPE_CHECKING:
     from lulc.raster.access import OpenRaster
@@ -72,7 +74,7 @@ def side_file_reason(path: str, raster: DatasetReader, georeferenced: bool) -> s
     Files in a tar are not looked for: the whole tar would have to be read.
 
     Args:
-        path: The raster on this machine's disk, or in a zip there.
+        path: The raster on this machine's disk, in a zip there, or in a store.
         raster: The same, open.
         georeferenced: Whether its place is wanted.
     """
@@ -104,12 +106,12 @@ def read_place(raster: OpenRaster, without_crs: bool = False) -> tuple[CRS | Non
     Raises:
         InputError: a file beside it is damaged.
     """
-    crs, transform, path = raster.crs, raster.transform, str(raster.name)
+    crs, transform, path = raster.crs, raster.transform, href_of(raster)
     if crs is not None and transform != NO_TRANSFORM:
         return crs, transform
     metadata = f"{path}.aux.xml"
     try:
-        if os.path.exists(metadata):
+        if _exists(metadata):
             beside_crs, beside_transform = _place(fromstring(_read(metadata), forbid_dtd=True))
             crs = crs or beside_crs
             transform = beside_transform if transform == NO_TRANSFORM else transform
@@ -129,7 +131,7 @@ def names_beside(path: str, band: int) -> dict[int, str]:
     """Return class id → name as the `.aux.xml` beside a raster tells them.
 
     Args:
-        path: The raster on this machine's disk, or in a zip there.
+        path: Path or address of the raster.
         band: Number, from 1, of the band of classes.
 
     Raises:
@@ -178,6 +180,9 @@ def _find_column(fields: list[tuple[str, str]], usage: str, usual: tuple[str, ..
 
 def _exists(path: str) -> bool:
     archive, member = split_archive(path)
+    if is_address(path):
+        is_object = is_in_store(path) and not member
+        return is_object and path.rpartition("/")[2] in names_in_folder_of(path)
     if not member:
         return os.path.exists(path)
     if not archive.lower().endswith(".zip"):
@@ -195,7 +200,7 @@ def _names_in_zip(archive: str, _size: int, _changed_ns: int) -> frozenset[str]:
 def _read(path: str) -> bytes:
     archive, member = split_archive(path)
     if not member:
-        with open(path, "rb") as file:
+        with parse_location(path).open("rb") as file:
             content = file.read(_MAX_XML_BYTES + 1)
     else:
         with zipfile.ZipFile(archive) as opened, opened.open(member) as packed:
@@ -304,4 +309,4 @@ def _find_world_file(path: str) -> str | None:
     stem, suffix = os.path.splitext(path)
     endings = (f"{suffix[:2]}{suffix[-1:]}w", f"{suffix}w", ".wld")
     names = (stem + case(ending) for ending in endings for case in (str.lower, str.upper))
-    return next(filter(os.path.isfile, names), None)
+    return next(filter(_exists, names), None)

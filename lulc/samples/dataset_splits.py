@@ -6,7 +6,6 @@ import contextlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from lulc.datasets.dataset import ExampleItem
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import WGS84, footprint, transformer
 from lulc.guard import read_guard
+from lulc.location import Location, parse_location
 from lulc.raster import reader
 from lulc.samples import leakage, splits
 from lulc.samples.from_datasets import DatasetSpec
@@ -173,13 +173,13 @@ def read_outlines(key: Mapping[str, Any], spec: DatasetSpec) -> list[dict[str, A
     for name, item_files in zip(key["names"], key["files"], strict=True):
         outline = None
         with contextlib.suppress(InputError), read_guard(spec.dataset.root):
-            image = next(_images(Path(spec.dataset.root), item_files))
+            image = next(_images(parse_location(spec.dataset.root), item_files))
             outline = shapely.to_wkb(footprint(reader.grid_of(str(image))))
         rows.append({"name": name, "outline": outline})
     return rows
 
 
-def _images(root: Path, item_files: Iterable[str]) -> Iterator[Path]:
+def _images(root: Location, item_files: Iterable[str]) -> Iterator[Location]:
     # The first image of an item, or in its folder.
     for file in item_files:
         path = root / file

@@ -10,7 +10,6 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.guard import read_guard
 from lulc.legend import NODATA, Crosswalk, Legend
-from lulc.location import Location
+from lulc.location import Location, parse_location
 from lulc.raster import access
 from lulc.samples import splits, table
 from lulc.samples.table import SampleRow, count_classes
@@ -80,7 +79,7 @@ def read_example(spec: DatasetSpec, item: ExampleItem) -> Example:
         raise InputError(item.error)
     dataset, options = registry.find_dataset(spec.dataset.name), registry.options_of(spec.dataset)
     bands = spec.encoding.bands
-    example = dataset.read(Path(spec.dataset.root), item, options, bands)
+    example = dataset.read(parse_location(spec.dataset.root), item, options, bands)
     dates, count, height, width = example.pixels.shape
     if count != len(bands) or example.valid.shape != (dates, height, width) or not dates:
         raise InputError(
@@ -173,7 +172,7 @@ def _cut_items(
         }
         item = ExampleItem(**plain)
         try:
-            with read_guard(Path(spec.dataset.root) / item.files[0]):
+            with read_guard(parse_location(spec.dataset.root) / item.files[0]):
                 rows += cut_example(item, read_example(spec, item), spec, weight)
         except InputError as error:
             errors[f"item:{spec.name}/{item.name}"] = str(error)

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
+from lulc.location import Location, StorePath
 from lulc.paths import list_names
 
 _SUFFIX = re.compile(
@@ -27,16 +28,16 @@ def is_archive(name: str) -> bool:
     return bool(_SUFFIX.search(name) or _ZIP_PART.search(name))
 
 
-def find_packed(folder: Path) -> list[str]:
+def find_packed(folder: Location) -> list[str]:
     """Return the names of the archives in a folder that has no folder of their name."""
     return sorted(
         name
-        for name in os.listdir(folder)
+        for name in (file.name for file in folder.iterdir())
         if _SUFFIX.search(name) and not (folder / _SUFFIX.sub("", name)).is_dir()
     )
 
 
-def unpack_hint(root: Path) -> str:
+def unpack_hint(root: Location) -> str:
     """Return what to do about packed archives, as the end of a message.
 
     Args:
@@ -45,6 +46,8 @@ def unpack_hint(root: Path) -> str:
     Returns:
         One command for a shell; empty where there is no archive.
     """
+    if isinstance(root, StorePath):
+        return _unpack_hint_of_store(root)
     if root.is_file() and _SUFFIX.search(root.name):
         folder, archives = root.parent, [root.name]
     elif root.is_dir():
@@ -57,6 +60,16 @@ def unpack_hint(root: Path) -> str:
     steps = " && ".join(_unpack(folder, name, files, parts) for name, files in parts.items())
     return (
         f"; it holds archives as downloaded, unpack them: cd {shlex.quote(str(folder))} && {steps}"
+    )
+
+
+def _unpack_hint_of_store(root: StorePath) -> str:
+    archives = [file.name for file, _ in root.walk() if _SUFFIX.search(file.name)]
+    if not archives:
+        return ""
+    return (
+        f"; it holds archives as downloaded ({', '.join(archives[:5])}): put there what they hold, "
+        "unpacked"
     )
 
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 import shapely
@@ -17,9 +17,11 @@ from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo import areas
 from lulc.geo.grid import Grid, footprint, is_on_earth, parse_crs
+from lulc.location import is_address
 from lulc.raster import access, reader
 from lulc.raster.address import path_of, split_archive
 from lulc.raster.pixels import is_alpha, is_real
+from lulc.raster.stores import is_in_store
 from lulc.redact import redact_url
 from lulc.sources.scene import Scene
 from lulc.tables.files import file_identity, fingerprint_of
@@ -271,7 +273,9 @@ def _pixel_side(grid: Grid) -> float:
 def with_fingerprint(scene: Scene, content: object = None) -> Scene:
     """Return the scene with its fingerprint.
 
-    It is made of the scene's record, `content`, and its local files' names, sizes and change times.
+    It is made of the scene's record, `content`, and the sizes and change times of its files, of
+    objects in a store their etags too: one request a file. Files on the web are not asked for
+    theirs: they count as what the item says of them.
     Folders are left out, so that an archive that moves keeps its fingerprints, and a true copy of a
     scene has the same one.
 
@@ -286,5 +290,19 @@ def with_fingerprint(scene: Scene, content: object = None) -> Scene:
     for band in record["bands"]:
         band["href"] = PurePosixPath(path_of(band["href"])).name
     paths = sorted({split_archive(band.href)[0] for band in scene.bands})
-    identities = [file_identity(path)[1:] for path in paths if Path(path).exists()]
+    identities = [identity[1:] for path in paths if (identity := href_identity(path))]
     return replace(scene, fingerprint=fingerprint_of(record, content, identities))
+
+
+def href_identity(href: str) -> list[object]:
+    """Return the identity of the file at an href, as `file_identity` gives it.
+
+    Returns:
+        Nothing of a file on the web, and of one that is not there.
+    """
+    if is_address(href) and not is_in_store(href):
+        return []
+    try:
+        return file_identity(href)
+    except FileNotFoundError:
+        return []

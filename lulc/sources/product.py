@@ -12,15 +12,12 @@ import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO
-
-import pyarrow as pa
-import pyarrow.fs as pafs
 
 from lulc import paths
 from lulc.errors import InputError
-from lulc.location import is_address
+from lulc.location import Location, StorePath, parse_location, relative_name
 from lulc.raster.address import ARCHIVE_MARK, split_archive
 from lulc.redact import redact_url
 
@@ -30,7 +27,7 @@ PACKED = (".zip", ".tar", ".tar.gz", ".tgz")
 # way that is not known.
 _DAMAGE = (
     *(OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError),
-    *(zipfile.BadZipFile, tarfile.TarError, pa.ArrowException),
+    *(zipfile.BadZipFile, tarfile.TarError),
 )
 # Landsat's MTL, and the metadata of SAFE and SEN3 products.
 _METADATA = re.compile(
@@ -56,7 +53,7 @@ class Tree:
     """The files of one product."""
 
     path: str
-    """The folder, zip or tar: a path or an s3 or gs address."""
+    """The folder, zip or tar: a path or an address in a store."""
     sizes: Mapping[str, int]
     """File name, relative to the path → bytes, in order of name."""
     _open: Callable[[str], BinaryIO]
@@ -105,7 +102,7 @@ def digest(href: str, algorithm: str) -> str:
     """Compute the checksum of a file.
 
     Args:
-        href: A path, an s3 or gs address, or a file in a zip or tar at one of these.
+        href: A path, an address in a store, or a file in a zip or tar at one of these.
         algorithm: The hash function, by hashlib's name.
 
     Returns:
@@ -121,11 +118,7 @@ def digest(href: str, algorithm: str) -> str:
         )
     packed, name = split_archive(href)
     try:
-        if name:
-            file = open_tree(packed)._open(name)
-        else:
-            store, path = _store(href)
-            file = store.open_input_file(path)
+        file = open_tree(packed)._open(name) if name else parse_location(href).open("rb")
         checksum = hashlib.new(algorithm)
         with file:
             while chunk := file.read(_CHUNK_BYTES):
@@ -140,7 +133,7 @@ def _unreadable(href: str, error: BaseException) -> str:
 
 
 def open_tree(path: str) -> Tree:
-    """List the files of the product at a path, or an s3 or gs address.
+    """List the files of the product at a path, or an address in a store.
 
     Returns:
         The product's files, but hidden ones; a folder's files are listed at any depth.
@@ -149,11 +142,11 @@ def open_tree(path: str) -> Tree:
         InputError: The product cannot be listed, or contains what no product does: names that lead
             out of it, links, a file a thousand times larger than its compressed size.
     """
-    store, store_path = _store(path)
+    location = parse_location(path)
     try:
         if is_packed(path):
-            return _open_packed(path, store, store_path)
-        sizes = _sizes_in_store(store, store_path) if is_address(path) else _sizes(Path(path))
+            return _open_packed(path, location)
+        sizes = _sizes(location)
     except _DAMAGE as error:
         raise InputError(
             f"{redact_url(path)} cannot be listed ({error}): "
@@ -161,38 +154,23 @@ def open_tree(path: str) -> Tree:
         ) from error
 
     def open_file(name: str) -> Any:
-        return store.open_input_file(f"{store_path.rstrip('/')}/{name}")
+        return (location / name).open("rb")
 
     return Tree(path.rstrip("/"), dict(sorted(sizes.items())), open_file)
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _sizes(folder: Location) -> dict[str, int]:
     # File name → bytes; 0 of a link that leads nowhere, which fails when it is read.
+    if isinstance(folder, StorePath):
+        sizes = {relative_name(file, folder): stat.st_size for file, stat in folder.walk()}
+        return {name: size for name, size in sizes.items() if not is_hidden(name)}
     files = {name: folder / name for name in paths.list_names(folder)}
     return {name: path.stat().st_size if path.exists() else 0 for name, path in files.items()}
 
 
-def _sizes_in_store(store: pafs.FileSystem, folder: str) -> dict[str, int]:
-    start = len(folder.rstrip("/")) + 1
-    files = store.get_file_info(pafs.FileSelector(folder, recursive=True))
-    return {
-        file.path[start:]: file.size or 0
-        for file in files
-        if file.type == pafs.FileType.File and not is_hidden(file.path[start:])
-    }
-
-
-def _store(path: str) -> tuple[pafs.FileSystem, str]:
-    # The file system of a path or address, and the path in it.
-    if is_address(path):
-        store, store_path = pafs.FileSystem.from_uri(path)
-        return store, store_path
-    return pafs.LocalFileSystem(), path
-
-
-def _open_packed(path: str, store: pafs.FileSystem, store_path: str) -> Tree:
+def _open_packed(path: str, location: Location) -> Tree:
     zipped = path.lower().endswith(".zip")
-    with store.open_input_file(store_path) as file:
+    with location.open("rb") as file:
         members = _zip_members(file) if zipped else _tar_members(path, file)
     _check_members(path, members)
 
@@ -200,7 +178,7 @@ def _open_packed(path: str, store: pafs.FileSystem, store_path: str) -> Tree:
     members_by_name = {posixpath.normpath(member): member for member in members}
 
     def open_file(name: str) -> Any:
-        file = store.open_input_file(store_path)
+        file: Any = location.open("rb")
         if zipped:
             return zipfile.ZipFile(file).open(members_by_name[name])
         return tarfile.open(fileobj=file).extractfile(members_by_name[name])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from lulc import progress
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.guard import read_guard
+from lulc.location import parse_location
 from lulc.paths import list_names
 from lulc.sources.archives import is_archive, unpack_hint
 from lulc.sources.header import parse_json
@@ -60,12 +61,15 @@ def source_of(archive: Archive) -> Source:
         InputError: The archive does not exist, no source accepts it, or it has a setting that its
             source does not heed.
     """
-    if archive.search and not Path(archive.path).is_file():
+    location = parse_location(archive.path)
+    if archive.search and not location.is_file():
         raise InputError(
             "scenes.search has not been run yet: "
             "run `lulc index`, and name scenes.path to choose the file of its result"
         )
-    if "://" not in archive.path and not Path(archive.path).exists():
+    with read_guard(f"archive {archive.path}", "correct scenes.path"):
+        is_there = location.exists()
+    if not is_there:
         raise InputError(
             f"archive {archive.path} is not there: "
             "scenes.path must be a folder or file, relative to the run file"
@@ -120,19 +124,20 @@ def _detect(archive: Archive) -> Source:
     counts = ", ".join(
         f"{count} {suffix or 'without suffix'}" for suffix, count in suffixes.most_common(5)
     )
+    hints = unpack_hint(parse_location(archive.path)) + _broken_json(archive.path, names)
     raise InputError(
         f"archive {archive.path} holds no scenes: found {counts or 'no files'}; accepted are "
         "products of Sentinel-1 GRD and Sentinel-2 (.SAFE, .zip), Landsat (by their MTL, .tar) and "
         "MODIS (.hdf), STAC items and responses of OpenAerialMap (.json), and GeoTIFF files "
-        f"(.tif, .tiff){unpack_hint(Path(archive.path))}{_broken_json(archive.path, names)}"
+        f"(.tif, .tiff){hints}"
     )
 
 
 def _broken_json(archive_path: str, names: Sequence[str]) -> str:
     # What is told of the JSON files, which may have been the items of scenes.
-    path = Path(archive_path)
+    path = parse_location(archive_path)
     for name in names:
-        if name.lower().endswith((".json", ".geojson")) and "://" not in archive_path:
+        if name.lower().endswith((".json", ".geojson")):
             file = path / name if path.is_dir() else path
             try:
                 parse_json(file.read_bytes())
@@ -168,11 +173,9 @@ def _tell_unread_files(archive: Archive, source: Source, names: Sequence[str]) -
 
 def _file_names(archive_path: str) -> Sequence[str]:
     # Names of an archive's files, relative to it, in order; of a zip or tar also those inside.
-    path = Path(archive_path)
+    path = parse_location(archive_path)
     if path.is_dir():
         return list_names(path)
-    if "://" in archive_path and not is_packed(archive_path):
-        return list(open_tree(archive_path).sizes)
-    if is_packed(archive_path) and path.is_file():
+    if is_packed(archive_path):
         return [path.name, *open_tree(archive_path).sizes]
     return [path.name]

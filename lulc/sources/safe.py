@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from lulc.config import Archive
 from lulc.errors import InputError
+from lulc.location import parse_location
 from lulc.redact import redact_url
 from lulc.sources.product import Tree, is_hidden, is_packed, open_tree
 from lulc.sources.source import SceneItem
@@ -52,11 +53,11 @@ def list_products(archive: Archive, product: str, metadata: str) -> Iterator[Sce
     Returns:
         An item for every product, in order.
     """
-    path = archive.path if "://" in archive.path else str(Path(archive.path).absolute())
-    if is_packed(path):
+    location = parse_location(archive.path).absolute()
+    if is_packed(path := str(location)):
         yield SceneItem(path, plain_stem(path))
         return
-    tree = open_tree(str(Path(path).parent) if Path(path).is_file() else path)
+    tree = open_tree(str(location.parent if location.is_file() else location))
     for name in find_products(tree.sizes, product, metadata):
         if name:
             key = PurePosixPath(name).with_name(plain_stem(name)).as_posix()

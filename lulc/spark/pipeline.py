@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -15,8 +16,10 @@ from lulc import progress
 from lulc.config import Config, allowed_bad
 from lulc.errors import TooManyBad
 from lulc.location import Location
+from lulc.raster.stores import read_afresh
 from lulc.spark.context import StageContext, StageResult
 from lulc.stages import Selection
+from lulc.tables.files import keep_copies
 from lulc.tables.lease import hold
 from lulc.tables.ledger import read_latest, retire_old_rows
 from lulc.tables.store import read_table
@@ -49,7 +52,9 @@ def run_stage(name: str, context: StageContext) -> StageResult:
     module = importlib.import_module(f"lulc.spark.stages.{name}")
     stage: Callable[[StageContext], StageResult] = getattr(module, name)
     start = time.monotonic()
-    result = stage(context)
+    read_afresh(f"{name} {uuid.uuid4()}")
+    with keep_copies():
+        result = stage(context)
     return replace(result, seconds=time.monotonic() - start)
 
 

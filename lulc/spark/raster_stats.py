@@ -38,7 +38,7 @@ def stats_of_rasters(context: StageContext) -> StageResult:
         )
     legend = {i: c.name for i, c in config.legend.items()}
     maps = class_rasters.scan_rasters(config.maps, config.stats.overlap, legend)
-    region_files = [file_identity(file.path) for file in config.regions]
+    region_files = regions.region_identities(config.regions)
     raster_files = [file_identity(raster.path) for raster in maps.rasters]
     fingerprint = fingerprint_of(
         "maps", region_files, raster_files, config.regions, config.maps, config.stats, config.legend

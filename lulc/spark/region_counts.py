@@ -11,7 +11,7 @@ from lulc.spark.incremental import run_whole
 from lulc.spark.parquet import read_parquet
 from lulc.stats import regions
 from lulc.tables import layout, schemas, store
-from lulc.tables.files import file_identity, fingerprint_of
+from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import LedgerRow, read_done
 
 # Detections whose centres lie in a region.
@@ -70,7 +70,7 @@ def _count_by_region(
     if not rows:
         raise InputError(f"{out} holds no {source}: run `lulc {stage}` first")
     identities = [(key, row.fingerprint) for key, row in rows.items()]
-    region_files = [file_identity(file.path) for file in config.regions]
+    region_files = regions.region_identities(config.regions)
     fingerprint = fingerprint_of(source, identities, region_files, config.regions)
 
     notes: list[str] = []

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import shapely
 
@@ -16,6 +15,7 @@ from lulc.datasets.dataset import Description, Example, ExampleItem
 from lulc.datasets.listing import Listing, items_fingerprint, list_items
 from lulc.errors import InputError, UsageError
 from lulc.guard import read_guard
+from lulc.location import parse_location
 from lulc.samples import dataset_splits, from_chips, from_datasets
 from lulc.samples.from_chips import LABEL_SCAN, SampleSpec
 from lulc.samples.from_datasets import DatasetSpec
@@ -244,12 +244,12 @@ def _first_readable(spec: DatasetSpec, items: Sequence[ExampleItem]) -> Example:
     errors = []
     for item in items[:: max(1, len(items) // _ITEMS_TRIED)]:
         try:
-            with read_guard(Path(spec.dataset.root) / item.files[0]):
+            with read_guard(parse_location(spec.dataset.root) / item.files[0]):
                 return from_datasets.read_example(spec, item)
         except InputError as error:
             errors.append(str(error))
     first_errors = "\n  ".join(errors[:3])
     raise InputError(
         f"dataset {spec.dataset.name}: none of {len(errors)} items tried can be read"
-        f"{unpack_hint(Path(spec.dataset.root))}:\n  {first_errors}"
+        f"{unpack_hint(parse_location(spec.dataset.root))}:\n  {first_errors}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import uuid
 import zipimport
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -16,9 +17,11 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from lulc import progress
 from lulc.models.gpus import work_as_task
+from lulc.raster.stores import read_afresh
 from lulc.spark.carried import carry
 from lulc.spark.context import StageContext
 from lulc.spark.gpus import gpu_profile, task_gpus, task_has_gpu
+from lulc.tables.files import keep_copies
 from lulc.tables.ledger import LedgerRow
 from lulc.tables.schemas import LEDGER
 
@@ -132,6 +135,7 @@ def _map_tasks[Key](
     record: Any = type(keys[0]) if is_dataclass(keys[0]) else None
     # A task is sent the numbers of its keys; the keys themselves travel once a worker, as Arrow.
     sent = spark.sparkContext.broadcast(pa.Table.from_pylist([_flatten(key) for key in keys]))
+    call = uuid.uuid4().hex
 
     def read_keys(incoming: Iterable[pa.RecordBatch]) -> Iterator[Any]:
         for batch in incoming:
@@ -140,7 +144,8 @@ def _map_tasks[Key](
                 yield record(**key) if record else key
 
     def batches(incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        with work_as_task(task_gpus()):
+        read_afresh(call)
+        with work_as_task(task_gpus()), keep_copies():
             for rows in work(read_keys(incoming)):
                 yield pa.RecordBatch.from_pylist([dict(row) for row in rows], schema)
         _forget_archives()

@@ -23,7 +23,7 @@ from lulc.geo.reproject import check_sides, to_degrees
 from lulc.guard import read_guard
 from lulc.location import Location
 from lulc.tables import layout, schemas
-from lulc.tables.files import open_parquet, write_atomic
+from lulc.tables.files import file_identity, open_parquet, write_atomic
 from lulc.tables.vector_files import find_layer, polygons_of, read_features, texts_of
 
 MAP_LEVEL = "map"
@@ -77,6 +77,19 @@ def level_of_file(path: str | Path) -> str:
     """Return the level of a region file that is given alone: its name, unless that is reserved."""
     stem = Path(path).stem
     return "region" if stem == MAP_LEVEL else stem
+
+
+def region_identities(files: Sequence[RegionFile]) -> list[list[object]]:
+    """Return what changes when a region file is replaced.
+
+    Raises:
+        InputError: a file is not there.
+    """
+    identities = []
+    for file in files:
+        with read_guard(f"regions {file.path}", "correct regions.path"):
+            identities.append(file_identity(file.path))
+    return identities
 
 
 def read_regions(files: Sequence[RegionFile]) -> RegionSet:

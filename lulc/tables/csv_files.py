@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import IO
 
 from lulc.errors import InputError
+from lulc.location import Location
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def read_csv_records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def read_csv_records(
+    path: Location, columns: Sequence[str]
+) -> Iterator[tuple[int, dict[str, str]]]:
     """Yield the records of a CSV file with a header.
 
     Args:
@@ -50,7 +53,7 @@ def read_csv_records(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, 
         yield line, {name: cell for name, cell in zip(header, row, strict=False) if name}
 
 
-def read_csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def read_csv_rows(path: Location) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows of a CSV file, without blank lines.
 
     Args:
@@ -81,15 +84,15 @@ def read_csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
         raise InputError(f"{path} cannot be read as CSV ({error})") from error
 
 
-def _open(path: Path) -> IO[str]:
-    open_file = gzip.open if path.suffix == ".gz" else open
-    with open_file(path, "rb") as file:
-        if file.read(2) in _UTF16:
-            raise InputError(f"{path} is in UTF-16: save it as CSV UTF-8")
-    return open_file(path, "rt", encoding="utf-8-sig", newline="")
+def _open(path: Location) -> IO[str]:
+    file: IO[bytes] = path.open("rb")
+    content = io.BufferedReader(gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
+    if content.peek(2)[:2] in _UTF16:
+        raise InputError(f"{path} is in UTF-16: save it as CSV UTF-8")
+    return io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
 
 
-def _check_commas(path: Path, cells: Sequence[str]) -> None:
+def _check_commas(path: Location, cells: Sequence[str]) -> None:
     for name, mark in (("semicolons", ";"), ("tabs", "\t")):
         if len(cells) == 1 and mark in cells[0]:
             raise InputError(f"{path} is parted by {name}: save it with commas")

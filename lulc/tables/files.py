@@ -8,6 +8,7 @@ this machine's disk and put there by one request.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import errno
 import hashlib
 import json
@@ -16,7 +17,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import pyarrow.parquet as pq
 import lulc
 from lulc.errors import InputError, LulcError, SetupError
 from lulc.location import Location, ObjectStat, StorePath, parse_location, relative_name
+from lulc.paths import is_hidden_below, list_files
 
 # A leading dot hides unfinished files from Spark, pyarrow and globs.
 _TABLE_FILES = ("{}*.parquet", "*=*/{}*.parquet")
@@ -66,9 +68,25 @@ def file_identity(location: Location | str) -> list[object]:
     Returns:
         Name, size in bytes, and time of modification in nanoseconds; of an object its etag too.
     """
-    stat = parse_location(location).stat()
+    return _identity(location, parse_location(location).stat())
+
+
+def _identity(location: Location | str, stat: os.stat_result | ObjectStat) -> list[object]:
     etag = [stat.etag] if isinstance(stat, ObjectStat) else []
     return [str(location), stat.st_size, stat.st_mtime_ns, *etag]
+
+
+def identities_below(folder: Location) -> list[list[object]]:
+    """Return the `file_identity` of a file, or of every file below a folder but hidden ones.
+
+    A store is asked by one listing, not once for a file.
+    """
+    if folder.is_file():
+        return [file_identity(folder)]
+    if isinstance(folder, StorePath):
+        walked = [(file, stat) for file, stat in folder.walk() if not is_hidden_below(file, folder)]
+        return [_identity(file, stat) for file, stat in walked]
+    return [file_identity(file) for file in list_files(folder) if file.is_file()]
 
 
 def exists(location: Location) -> bool:
@@ -103,19 +121,58 @@ def open_parquet(location: Location | str) -> pq.ParquetFile:
 
 
 @contextlib.contextmanager
-def local_copy(location: Location | str) -> Iterator[Path]:
+def local_copy(location: Location | str, siblings: bool = False) -> Iterator[Path]:
     """Yield the path on this machine's disk of a file, or of all files below a folder.
 
-    What lies in a store is fetched, and removed at the end.
+    What lies in a store is fetched, and removed at the end; within `keep_copies` at the end of
+    that.
+
+    Args:
+        location: of the file or folder.
+        siblings: fetch the files beside it, too, that differ from it in their suffix alone.
     """
     location = parse_location(location)
     if isinstance(location, Path):
         yield location
         return
-    with tempfile.TemporaryDirectory(prefix="lulc-") as temporary:
-        copy = Path(temporary) / (location.name or "bucket")
-        fetch(location, copy)
-        yield copy
+    with keep_copies() as copies:
+        if location not in copies.paths:
+            temporary = copies.folders.enter_context(tempfile.TemporaryDirectory(prefix="lulc-"))
+            path = Path(temporary) / (location.name or "bucket")
+            for place in _with_siblings(location) if siblings else [location]:
+                fetch(place, path.with_name(place.name or path.name))
+            copies.paths[location] = path
+        yield copies.paths[location]
+
+
+@dataclass(frozen=True)
+class _Copies:
+    folders: contextlib.ExitStack
+    paths: dict[StorePath, Path]
+
+
+_copies: contextvars.ContextVar[_Copies | None] = contextvars.ContextVar("copies", default=None)
+
+
+@contextlib.contextmanager
+def keep_copies() -> Iterator[_Copies]:
+    """Within, what `local_copy` fetches is kept for the next time; all is removed at the end."""
+    kept = _copies.get()
+    if kept is not None:
+        yield kept
+        return
+    with contextlib.ExitStack() as folders:
+        copies = _Copies(folders, {})
+        token = _copies.set(copies)
+        try:
+            yield copies
+        finally:
+            _copies.reset(token)
+
+
+def _with_siblings(location: StorePath) -> list[StorePath]:
+    beside = f"{location.stem}."
+    return [place for place in location.parent.iterdir() if place.name.startswith(beside)]
 
 
 def fetch(location: StorePath, copy: Path) -> None:

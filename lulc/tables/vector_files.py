@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import shapely
 
 from lulc.errors import InputError
 from lulc.geo.antimeridian import only_polygons
 from lulc.geo.grid import coordinate_limits, parse_crs
+from lulc.location import STORES, is_address, parse_location
+from lulc.tables.files import local_copy, open_parquet
 
 _ACCEPTED = (
     "accepted are GeoPackage, GeoJSON (also one feature a line), GeoParquet, shapefiles (also "
@@ -35,6 +36,7 @@ _DRIVERS = frozenset(
 )  # fmt: skip
 _PARQUET = (".parquet", ".geoparquet")
 _IN_ARCHIVES = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".kml", ".gml", ".gdb")
+_OF_SEVERAL_FILES = (".shp", ".tab", ".mif", ".gml")
 _READ_AS_ADDRESS = re.compile("[!;{}]")  # what pyogrio and GDAL take for more than a name
 _AREAL_TYPES, _COLLECTION = (3, 6), 7  # shapely's numbers of Polygon, MultiPolygon, collection
 
@@ -92,9 +94,9 @@ def find_layer(
         InputError: the file cannot be read, no layer or more than one is meant, or it has no CRS.
     """
     path = str(path)
-    if "://" not in path and not Path(path).exists():
-        raise InputError(f"{use} {path} is not there")
     with _explained(use, path):
+        if not _is_on_web(path) and not parse_location(path).exists():
+            raise InputError(f"{use} {path} is not there")
         if path.lower().endswith(_PARQUET):
             layers = [_parquet_layer(path, use)]
         else:
@@ -196,7 +198,7 @@ def _file_layers(path: str, use: str, layer: str | None) -> list[Layer]:
     import pyogrio
 
     layers = []
-    with _opened(path, use, layer) as source:
+    with _copied(path) as copy, _opened(copy, path, use, layer) as source:
         for number, (name, geometry_type) in enumerate(pyogrio.list_layers(source)):
             if geometry_type is None:
                 continue
@@ -215,7 +217,7 @@ def _file_layers(path: str, use: str, layer: str | None) -> list[Layer]:
             )
             layers.append(found)
         if layers and header["driver"] == "GeoJSON" and Path(source).is_file():
-            _check_stated_crs(path, use)
+            _check_stated_crs(copy, f"{use} {path}")
     return layers
 
 
@@ -224,7 +226,7 @@ def _read_file(
 ) -> tuple[np.ndarray, Sequence[np.ndarray]]:
     import pyogrio
 
-    with _opened(layer.path, layer.use, layer.name) as source:
+    with _copied(layer.path) as copy, _opened(copy, layer.path, layer.use, layer.name) as source:
         meta, _, wkb, values = pyogrio.raw.read(
             source, layer=layer.number, columns=columns, bbox=bounds, force_2d=True
         )
@@ -235,19 +237,31 @@ def _read_file(
     return shapely.from_wkb(wkb, on_invalid="fix"), values
 
 
+def _is_on_web(path: str) -> bool:
+    return is_address(path) and not path.startswith(STORES)
+
+
 @contextlib.contextmanager
-def _opened(path: str, use: str, layer: str | None) -> Iterator[str]:
-    # The name by which pyogrio opens the file; through a link where it would read its own name as
-    # an address.
+def _copied(path: str) -> Iterator[str]:
+    # The path on this machine's disk of a file in a store; any other as it is.
+    if _is_on_web(path):
+        yield path
+        return
+    with local_copy(path, path.lower().endswith(_OF_SEVERAL_FILES)) as copy:
+        yield str(copy)
+
+
+@contextlib.contextmanager
+def _opened(path: str, shown: str, use: str, layer: str | None) -> Iterator[str]:
+    # The name by which pyogrio opens a file; through a link where it would read its own name as
+    # an address. `shown`: what the user named.
     with contextlib.ExitStack() as links:
         if "://" not in path and _READ_AS_ADDRESS.search(str(Path(path).absolute())):
             folder = Path(links.enter_context(tempfile.TemporaryDirectory(prefix="lulc-")))
             for sibling in _siblings(Path(path)):
                 link = folder / f"layer{sibling.name[len(Path(path).stem) :]}"
                 link.symlink_to(sibling.absolute())
-            path, shown = str(folder / f"layer{Path(path).suffix}"), path
-        else:
-            shown = path
+            path = str(folder / f"layer{Path(path).suffix}")
         if path.lower().endswith(".zip"):
             path = f"/vsizip/{path}/{_archived(path, shown, use, layer)}"
         elif path.lower().endswith(".shp") and "://" not in path:
@@ -312,7 +326,7 @@ def _beyond_ascii(values: Sequence[np.ndarray]) -> bool:
     return any(isinstance(text, str) and not text.isascii() for text in texts)
 
 
-def _check_stated_crs(path: str, use: str) -> None:
+def _check_stated_crs(path: str, shown: str) -> None:
     # GDAL takes a GeoJSON whose `crs` is null or unknown for one in degrees.
     with open(path, "rb") as file:
         head = file.read(1 << 16)
@@ -330,9 +344,9 @@ def _check_stated_crs(path: str, use: str) -> None:
             return
     except InputError:
         pass
-    shown = repr(name) if name else "null, or without a name"
+    stated_name = repr(name) if name else "null, or without a name"
     raise InputError(
-        f"{use} {path} has the crs {shown}, which is no known CRS: write the CRS of its "
+        f"{shown} has the crs {stated_name}, which is no known CRS: write the CRS of its "
         "coordinates into the file, or leave `crs` out where they are degrees"
     )
 
@@ -344,7 +358,8 @@ def _crs_of_one(path: str) -> bytes:
 
 
 def _parquet_layer(path: str, use: str) -> Layer:
-    schema = pq.read_schema(path)
+    with open_parquet(path) as file:
+        schema = file.schema_arrow
     try:
         header = json.loads(schema.metadata[b"geo"])
         primary = header["primary_column"]
@@ -363,7 +378,8 @@ def _parquet_layer(path: str, use: str) -> Layer:
     if not bbox:
         import geopandas
 
-        bbox = geopandas.read_parquet(path, columns=[primary]).total_bounds
+        with _copied(path) as copy:
+            bbox = geopandas.read_parquet(copy, columns=[primary]).total_bounds
     middle = len(bbox) // 2
     bounds = _finite((*bbox[:2], *bbox[middle : middle + 2]))
     return Layer(use, path, "", 0, stated, columns, bounds, kind)
@@ -381,12 +397,14 @@ def _read_parquet(
 ) -> tuple[np.ndarray, Sequence[np.ndarray]]:
     import geopandas
 
-    header = json.loads(pq.read_schema(layer.path).metadata[b"geo"])
+    with open_parquet(layer.path) as file:
+        header = json.loads(file.schema_arrow.metadata[b"geo"])
     primary = header["primary_column"]
     covered = "covering" in header["columns"][primary]
-    frame = geopandas.read_parquet(
-        layer.path, columns=[*columns, primary], bbox=bounds if covered else None
-    )
+    with _copied(layer.path) as copy:
+        frame = geopandas.read_parquet(
+            copy, columns=[*columns, primary], bbox=bounds if covered else None
+        )
     if bounds is not None:
         frame = frame.iloc[frame.sindex.intersection(bounds)]
     geometries = shapely.force_2d(frame.geometry.to_numpy(object))

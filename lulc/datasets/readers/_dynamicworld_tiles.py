@@ -12,11 +12,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from lulc.datasets.files import words_of
 from lulc.errors import InputError
 from lulc.guard import read_guard
+from lulc.location import Location
 from lulc.tables.csv_files import read_csv_records
 
 EXPERTS, NON_EXPERTS, HELD_BACK = "experts", "non_experts", "test"
@@ -42,7 +43,7 @@ class Tile:
     """Names of the products that were labelled."""
 
 
-def read_tile_table(root: Path, paths: Iterable[str]) -> dict[str, Tile]:
+def read_tile_table(root: Location, paths: Iterable[str]) -> dict[str, Tile]:
     """Read the publisher's table of training tiles.
 
     Args:
@@ -91,7 +92,7 @@ def _labeler_of(text: str) -> str:
     return EXPERTS if "expert" in lowered else ""
 
 
-def _read_rows(path: Path) -> list[tuple[str, str, str]]:
+def _read_rows(path: Location) -> list[tuple[str, str, str]]:
     """Return tile, labeler and product of each row; none of a file without a column of tiles."""
     if path.suffix.lower() == ".csv":
         try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from lulc.datasets.files import check_mask_shape, label_of, whole_numbers
 from lulc.errors import InputError, UsageError
 from lulc.legend import LandClass, Legend, distinct_colours
+from lulc.location import Location
 from lulc.raster.access import open_raster
 from lulc.raster.reader import read_whole
 
@@ -72,7 +72,7 @@ def split_pair(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def read_class_mask(path: Path, shape: tuple[int, int], classes: Classes) -> np.ndarray:
+def read_class_mask(path: Location, shape: tuple[int, int], classes: Classes) -> np.ndarray:
     """Read a mask of codes or of colours as a label.
 
     Args:
@@ -115,7 +115,7 @@ def read_class_mask(path: Path, shape: tuple[int, int], classes: Classes) -> np.
     return label_of(codes, {code: i for i, code in enumerate(classes.codes.values())}, path)
 
 
-def _colours(bands: np.ndarray, path: Path) -> np.ndarray:
+def _colours(bands: np.ndarray, path: Location) -> np.ndarray:
     """Return the colour (H, W) of every pixel as 0xRRGGBB."""
     if len(bands) == 1 and bands.dtype == np.uint8:
         table = np.repeat(np.arange(256)[:, None], 3, 1)
@@ -131,7 +131,7 @@ def _colours(bands: np.ndarray, path: Path) -> np.ndarray:
     return np.asarray((red << 16) + (green << 8) + blue)
 
 
-def _palette(path: Path) -> Mapping[int, Sequence[int]]:
+def _palette(path: Location) -> Mapping[int, Sequence[int]]:
     with open_raster(str(path), georeferenced=False) as raster:
         is_palette = raster.colorinterp[0].name == "palette"
         return dict(raster.colormap(1)) if is_palette else {}

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lulc.errors import InputError
+from lulc.location import Location
 from lulc.tables.csv_files import read_csv_records
+from lulc.tables.files import for_arrow
 from lulc.tables.vector_files import texts_of
 
 type TableRow = Mapping[str, str]
@@ -22,7 +23,7 @@ _COLUMNS = ("item", "class")
 _BOX_COLUMNS = ("left", "top", "right", "bottom")
 
 
-def read_rows(path: Path) -> Mapping[str, Sequence[TableRow]]:
+def read_rows(path: Location) -> Mapping[str, Sequence[TableRow]]:
     """Read a table of labels.
 
     Args:
@@ -42,20 +43,20 @@ def read_rows(path: Path) -> Mapping[str, Sequence[TableRow]]:
 
 
 @lru_cache(maxsize=4)
-def _read_rows(path: Path, _changed: int) -> Mapping[str, Sequence[TableRow]]:
+def _read_rows(path: Location, _changed: int) -> Mapping[str, Sequence[TableRow]]:
     rows = defaultdict(list)
     for row in _parquet_rows(path) if path.suffix == ".parquet" else _csv_rows(path):
         rows[row["item"]].append(row)
     return rows
 
 
-def _csv_rows(path: Path) -> list[TableRow]:
+def _csv_rows(path: Location) -> list[TableRow]:
     return [row for _, row in read_csv_records(path, _COLUMNS)]
 
 
-def _parquet_rows(path: Path) -> list[TableRow]:
+def _parquet_rows(path: Location) -> list[TableRow]:
     try:
-        table = pq.read_table(path)
+        table = pq.read_table(for_arrow(path))
     except (OSError, pa.ArrowException) as error:
         raise InputError(
             f"images: table {path} cannot be read ({error}): a CSV or Parquet file is accepted"
@@ -73,7 +74,7 @@ def _parquet_rows(path: Path) -> list[TableRow]:
 
 
 def read_boxes(
-    path: Path, image_path: str, names: Sequence[str], shape: tuple[int, int]
+    path: Location, image_path: str, names: Sequence[str], shape: tuple[int, int]
 ) -> np.ndarray:
     """Return the boxes of an image.
 

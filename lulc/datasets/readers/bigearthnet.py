@@ -23,15 +23,13 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lulc.datasets import corine
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
@@ -40,7 +38,9 @@ from lulc.datasets.files import BandFile, read_label, read_sample_bands
 from lulc.datasets.readers._bigearthnet_labels import CODE_OF, NOMENCLATURES
 from lulc.errors import InputError
 from lulc.legend import NODATA
+from lulc.location import Location
 from lulc.tables.csv_files import read_csv_rows
+from lulc.tables.files import open_parquet
 
 _SIDE = 120
 _S2 = SENTINEL2_SURFACE_BANDS
@@ -78,7 +78,7 @@ def _describe(options: Options) -> Description:
     )
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
+def _items(root: Location, options: Options) -> Iterator[ExampleItem]:
     is_v1 = any((root / folder).is_dir() for folder in _FOLDERS_V1.values())
     is_v2 = (root / _METADATA_V2).is_file()
     if is_v1 and is_v2:
@@ -106,7 +106,7 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
                 )
 
 
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     if "" in item.files:
         raise InputError(
             f"no Sentinel-1 patch of {item.name} is in {root}: fetch it, and s1s2_mapping.csv"
@@ -126,7 +126,7 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
     return Example(pixels[None], valid[None], label, grid, (time.replace(tzinfo=UTC),))
 
 
-def _items_v1(root: Path, options: Options) -> Iterator[ExampleItem]:
+def _items_v1(root: Location, options: Options) -> Iterator[ExampleItem]:
     lists = _read_split_rows(root)
     splits = {row[0]: _SPLITS[name] for name, rows in lists.items() for row in rows}
     excluded = set()
@@ -156,7 +156,7 @@ def _items_v1(root: Path, options: Options) -> Iterator[ExampleItem]:
         yield ExampleItem(patch, files, split=splits.get(patch, ""), group=group)
 
 
-def _read_split_rows(root: Path) -> dict[str, list[list[str]]]:
+def _read_split_rows(root: Location) -> dict[str, list[list[str]]]:
     """Read the rows of each of `_LISTS_V1`: a Sentinel-2 patch and its Sentinel-1 patch."""
     lists = {
         name: _read_rows(root, [f"{prefix}{word}" for word in words for prefix in _PREFIXES])
@@ -170,7 +170,7 @@ def _read_split_rows(root: Path) -> dict[str, list[list[str]]]:
     return lists
 
 
-def _read_rows(root: Path, names: Sequence[str]) -> list[list[str]]:
+def _read_rows(root: Location, names: Sequence[str]) -> list[list[str]]:
     """Read the rows of the first of the lists that is there, plain or compressed.
 
     Args:
@@ -195,7 +195,7 @@ def _read_rows(root: Path, names: Sequence[str]) -> list[list[str]]:
     return []
 
 
-def _present_patches(root: Path, s1_of_s2: Mapping[str, str], options: Options) -> list[str]:
+def _present_patches(root: Location, s1_of_s2: Mapping[str, str], options: Options) -> list[str]:
     """Return the Sentinel-2 names of the patches that the archive has for these sensors."""
     if options["sensors"] != "s1":
         return _list_patches(root / _FOLDERS_V1["s2"])
@@ -204,12 +204,12 @@ def _present_patches(root: Path, s1_of_s2: Mapping[str, str], options: Options) 
     return [s2_of_s1[s1] for s1 in present if s1 in s2_of_s1]
 
 
-def _list_patches(folder: Path) -> list[str]:
+def _list_patches(folder: Location) -> list[str]:
     if not folder.is_dir():
         return []
-    with os.scandir(folder) as entries:
-        folders = [entry.name for entry in entries if entry.is_dir()]
-    return [name for name in folders if name.startswith(("S1", "S2"))]
+    # Files of a patch, such as those of another archive, are none.
+    names = (entry.name for entry in folder.iterdir())
+    return [name for name in names if name.startswith(("S1", "S2")) and "." not in name]
 
 
 def _sensor_folders(options: Options, s2: str, s1: str) -> tuple[str, ...]:
@@ -224,7 +224,7 @@ def _band_file(item: ExampleItem, options: Options, band: str) -> BandFile:
     raise ValueError(band)
 
 
-def _metadata_rows(root: Path, options: Options) -> Iterator[tuple[Path, dict[str, Any]]]:
+def _metadata_rows(root: Location, options: Options) -> Iterator[tuple[Location, dict[str, Any]]]:
     """Yield the rows of version 2's metadata files, each with the path of its file."""
     yield from ((root / _METADATA_V2, row) for row in _read_table(root / _METADATA_V2, options))
     poor = root / _POOR_METADATA_V2
@@ -232,10 +232,10 @@ def _metadata_rows(root: Path, options: Options) -> Iterator[tuple[Path, dict[st
         yield from ((poor, row) for row in _read_table(poor, options))
 
 
-def _read_table(path: Path, options: Options) -> Iterator[dict[str, Any]]:
+def _read_table(path: Location, options: Options) -> Iterator[dict[str, Any]]:
     only_recommended = options["patches"] == "recommended"
     try:
-        with pq.ParquetFile(path) as table:
+        with open_parquet(path) as table:
             missing = _COLUMNS_V2 - set(table.schema_arrow.names)
             if missing:
                 raise InputError(
@@ -249,7 +249,7 @@ def _read_table(path: Path, options: Options) -> Iterator[dict[str, Any]]:
         raise InputError(f"{path} cannot be read ({error}): fetch it anew") from error
 
 
-def _item_v2(path: Path, row: Mapping[str, Any], options: Options) -> ExampleItem:
+def _item_v2(path: Location, row: Mapping[str, Any], options: Options) -> ExampleItem:
     patch, s1, labels = row["patch_id"], row["s1_name"], row["labels"]
     tile = patch.rsplit("_", 2)[0]
     s1_tile = s1.rsplit("_", 3)[0]
@@ -271,7 +271,7 @@ def _item_v2(path: Path, row: Mapping[str, Any], options: Options) -> ExampleIte
     return ExampleItem(patch, files, tuple(classes), split, group=tile.rsplit("_", 1)[1])
 
 
-def _read_classes_v1(root: Path, folder: str, options: Options) -> list[int]:
+def _read_classes_v1(root: Location, folder: str, options: Options) -> list[int]:
     labels = list(map(str, _read_metadata_v1(root, folder, "labels", list)))
     ids = NOMENCLATURES[options["classes"]].ids
     unknown = sorted(set(labels) - set(CODE_OF))
@@ -283,7 +283,7 @@ def _read_classes_v1(root: Path, folder: str, options: Options) -> list[int]:
     return [ids[CODE_OF[label]] for label in labels if CODE_OF[label] in ids]
 
 
-def _read_metadata_v1[T](root: Path, folder: str, key: str, kind: type[T]) -> T:
+def _read_metadata_v1[T](root: Location, folder: str, key: str, kind: type[T]) -> T:
     path = root / folder / f"{PurePosixPath(folder).name}_labels_metadata.json"
     try:
         value = json.loads(path.read_bytes())[key]

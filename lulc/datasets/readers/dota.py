@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 import shapely
@@ -29,6 +29,7 @@ from lulc.datasets.descriptions import RGB, numbered_scheme, uniform_encoding
 from lulc.datasets.files import read_image, read_lines, split_of, walk
 from lulc.datasets.shapes import LabelledShape, shape_boxes
 from lulc.errors import InputError
+from lulc.location import Location
 
 _CLASSES = {
     # Category: colour, id in the common legend. In the order of the publisher's page; the last
@@ -67,7 +68,7 @@ def _describe(options: Options) -> Description:
     return Description("detect", scheme.legend, encoding, gsd_m=0.3, common=scheme.common)
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
+def _items(root: Location, options: Options) -> Iterator[ExampleItem | Note]:
     image_paths: dict[tuple[str, str], str] = {}
     label_paths: dict[tuple[str, str], str] = {}
     for file in sorted(walk(root, (".png", ".txt"))):
@@ -90,7 +91,7 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
         yield Note(f"{len(alone):,} images have no labels and are left out, such as {alone[0]}")
 
 
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     image_path, label_path = item.files
     layers, valid, grid = read_image(root, image_path)
     pixels = layers[[RGB.index(band) % len(layers) for band in bands]]
@@ -102,7 +103,7 @@ def _categories(version: str) -> list[str]:
     return list(_CLASSES)[: _COUNTS[version]]
 
 
-def _read_objects(path: Path, options: Options) -> Iterator[LabelledShape]:
+def _read_objects(path: Location, options: Options) -> Iterator[LabelledShape]:
     categories = _categories(options["version"])
     for number, line in enumerate(read_lines(path), 1):
         if not line.split() or _HEADER.match(line):

@@ -31,7 +31,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -65,6 +65,7 @@ from lulc.datasets.readers._dynamicworld_tiles import (
 from lulc.errors import InputError
 from lulc.geo.grid import Grid, footprint
 from lulc.legend import COMMON, NODATA, Legend
+from lulc.location import Location
 from lulc.paths import list_names
 from lulc.raster.access import open_raster
 from lulc.raster.reader import read_band
@@ -107,7 +108,7 @@ def _describe(options: Options) -> Description:
     return Description("segment", _LEGEND, encoding, gsd_m=10.0, common=_COMMON_IDS)
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
+def _items(root: Location, options: Options) -> Iterator[ExampleItem | Note]:
     paths = sorted(walk(root, (".tif", *TABLE_SUFFIXES)))
     present = set(paths)
     tiles = read_tile_table(root, [path for path in paths if path.lower().endswith(TABLE_SUFFIXES)])
@@ -152,7 +153,7 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
         )
 
 
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     label_path, *image_paths = item.files
     label, grid = _read_label(root, label_path, options)
     time = _label_time(label_path)
@@ -176,7 +177,7 @@ def _chip_path(label_path: PurePosixPath, options: Options) -> str:
     return pattern.replace("{item}", label_path.stem.removeprefix("label_"))
 
 
-def _list_products(root: Path, folder: str) -> list[_Product]:
+def _list_products(root: Location, folder: str) -> list[_Product]:
     """Return all Sentinel-2 products below a folder, those of level 2A first."""
     products = []
     for name in list_names(root / folder, whole=_SAFE):
@@ -219,7 +220,7 @@ def _label_time(label_path: str) -> datetime:
     return parse_day(stem[-8:])
 
 
-def _read_label(root: Path, label_path: str, options: Options) -> tuple[np.ndarray, Grid]:
+def _read_label(root: Location, label_path: str, options: Options) -> tuple[np.ndarray, Grid]:
     path = root / label_path
     is_product = options["labels"] == "product"
     # Other bands beside the experts' consensus may be of another type.
@@ -233,14 +234,14 @@ def _read_label(root: Path, label_path: str, options: Options) -> tuple[np.ndarr
     return label_of(codes, _MARKED_IDS, path), grid
 
 
-def _consensus_index(path: Path) -> int:
+def _consensus_index(path: Location) -> int:
     with open_raster(str(path)) as raster:
         names = [(name or "").lower() for name in raster.descriptions]
     return names.index("lulc") + 1 if "lulc" in names else 1
 
 
 def _product_label(
-    layers: np.ndarray, valid: np.ndarray, path: Path, options: Options
+    layers: np.ndarray, valid: np.ndarray, path: Location, options: Options
 ) -> np.ndarray:
     """Return the label (H, W) of the product's bands (C, H, W): probabilities, label, or both."""
     count = len(layers)
@@ -261,7 +262,7 @@ def _product_label(
 
 
 def _read_best_product(
-    root: Path, item: ExampleItem, grid: Grid, bands: Sequence[str], encoding: Encoding
+    root: Location, item: ExampleItem, grid: Grid, bands: Sequence[str], encoding: Encoding
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read the one of an item's products that has most valid pixels of a grid.
 

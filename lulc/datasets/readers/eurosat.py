@@ -12,7 +12,7 @@ longitude, `eurosat-spatial-{train,val,test}.txt`, where they are in the root.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Note, Options
 from lulc.datasets.descriptions import (
@@ -31,6 +31,7 @@ from lulc.datasets.files import (
     tell_classless,
     walk,
 )
+from lulc.location import Location
 
 _CLASSES = {
     # Name, which is that of the folder: colour, id in the common legend.
@@ -64,7 +65,7 @@ def _describe(options: Options) -> Description:
     return Description("classify", _SCHEME.legend, encoding, gsd_m=10.0, common=_SCHEME.common)
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
+def _items(root: Location, options: Options) -> Iterator[ExampleItem | Note]:
     prefix = _LIST_PREFIXES[options["split"]]
     lists = {split: f"{prefix}-{name}.txt" for name, split in SPLIT_NAMES.items()}
     splits = read_split_lists(root, lists)
@@ -81,7 +82,7 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
     yield from tell_classless(others)
 
 
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     return scene_example(root, item, band_indexes(_BANDS[options["bands"]], bands))
 
 

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import cast
 
 import numpy as np
@@ -52,6 +52,7 @@ from lulc.datasets.shapes import (
 )
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid
+from lulc.location import Location
 
 _PLACEHOLDERS = ("item", "class", "split")
 
@@ -80,7 +81,7 @@ def _describe(options: Options) -> Description:
     return Description(cast(Task, options["task"]), legend, encoding, gsd_m)
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
+def _items(root: Location, options: Options) -> Iterator[ExampleItem | Note]:
     names = parse_classes(options["classes"]).names
     if options["table"]:
         yield from _table_items(root, options, names)
@@ -105,7 +106,7 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
 
 
 def _pattern_item(
-    root: Path,
+    root: Location,
     image_path: str,
     words: Mapping[str, str],
     label_path: str | None,
@@ -180,7 +181,7 @@ def _item_name(image_path: str) -> str:
 
 
 def _table_items(
-    root: Path, options: Options, names: Sequence[str]
+    root: Location, options: Options, names: Sequence[str]
 ) -> Iterator[ExampleItem | Note]:
     path = root / options["table"]
     rows_of = read_rows(path)
@@ -215,7 +216,7 @@ def _table_items(
         yield Note(f"{len(missed):,} images are not in {options['table']}, such as {missed[0]}")
 
 
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     file_bands = _describe(options).encoding.bands
     pixels, valid, grid = read_image(root, item.files[0])
     if len(pixels) < len(file_bands):
@@ -232,7 +233,7 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
 
 
 def _read_label(
-    root: Path, item: ExampleItem, options: Options, shape: tuple[int, int], grid: Grid | None
+    root: Location, item: ExampleItem, options: Options, shape: tuple[int, int], grid: Grid | None
 ) -> np.ndarray:
     """Read the label of an image of this shape (H, W), from the files the options name."""
     classes, task = parse_classes(options["classes"]), options["task"]
@@ -253,7 +254,7 @@ def _read_label(
 
 
 def _read_polygons(
-    path: Path, options: Options, shape: tuple[int, int], grid: Grid | None
+    path: Location, options: Options, shape: tuple[int, int], grid: Grid | None
 ) -> np.ndarray:
     classes = parse_classes(options["classes"])
     features = read_shapes(path, None if options["units"] == "pixels" else grid)
@@ -272,7 +273,7 @@ def _read_polygons(
 
 
 def _class_of(
-    properties: Mapping[str, object], options: Options, classes: Classes, path: Path
+    properties: Mapping[str, object], options: Options, classes: Classes, path: Location
 ) -> int:
     names = classes.names
     if not options["column"]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
@@ -20,6 +20,7 @@ from lulc.datasets.descriptions import RGB, uniform_encoding
 from lulc.datasets.files import SPLIT_NAMES, read_before_and_after, read_label, split_of, walk
 from lulc.errors import InputError
 from lulc.legend import LandClass, Legend
+from lulc.location import Location
 
 _COORDINATES = "LEVIR_CD_name_coords.json"
 _LEGEND = Legend(
@@ -33,7 +34,7 @@ def _describe(_options: Options) -> Description:
     return _DESCRIPTION
 
 
-def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
+def _items(root: Location, _options: Options) -> Iterator[ExampleItem]:
     all_corners = _read_corners(root)
     for before_path in walk(root, (".png",)):
         path = PurePosixPath(before_path)
@@ -62,14 +63,14 @@ def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
             )
 
 
-def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
     *image_paths, mask_path = item.files
     pixels, valid, grid = read_before_and_after(root, image_paths, RGB, bands)
     label = read_label(root, mask_path, valid.shape[1:], _IDS)
     return Example(pixels, valid, label, grid)
 
 
-def _read_corners(root: Path) -> Mapping[str, Any]:
+def _read_corners(root: Location) -> Mapping[str, Any]:
     """Read what the publisher gives as the corners of each image, by its file name."""
     path = root / _COORDINATES
     if not path.is_file():

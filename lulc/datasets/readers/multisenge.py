@@ -25,7 +25,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from lulc.datasets.files import parse_day, read_image, read_label, require_same_
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA
+from lulc.location import Location
 
 _RED_EDGE = ("rededge071", "rededge075", "rededge078")
 _S2 = {
@@ -103,7 +104,7 @@ def _describe(options: Options) -> Description:
     )
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
+def _items(root: Location, options: Options) -> Iterator[ExampleItem | Note]:
     without_images = []
     for metadata_path in walk(root, (".json",)):
         path = PurePosixPath(metadata_path)
@@ -132,7 +133,7 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
         )
 
 
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     mask_path, *paths = item.files
     dates = len(paths) // 2 if options["sensors"] == "both" else len(paths)
     image_paths, radar_paths = paths[:dates], paths[dates:]
@@ -153,7 +154,9 @@ def _sensor_bands(options: Options) -> tuple[str, ...]:
     return (*optical, *(_S1 if options["sensors"] != "s2" else ()))
 
 
-def _read_metadata(path: Path, options: Options) -> tuple[list[str], list[str], tuple[int, ...]]:
+def _read_metadata(
+    path: Location, options: Options
+) -> tuple[list[str], list[str], tuple[int, ...]]:
     """Read a patch's images of Sentinel-2 and of Sentinel-1, each by day, and its classes."""
     ids = _IDS[options["classes"]]
     try:
@@ -189,7 +192,7 @@ def _day(name: str) -> datetime:
 
 
 def _read_series(
-    root: Path, image_paths: Sequence[str], radar_paths: Sequence[str], options: Options
+    root: Location, image_paths: Sequence[str], radar_paths: Sequence[str], options: Options
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """Read pixels (T, C, H, W), valid (T, H, W) and the first grid of images, all bands."""
     images: list[tuple[np.ndarray, np.ndarray, Grid | None]] = []
@@ -205,7 +208,7 @@ def _read_series(
 
 
 def _read_date(
-    root: Path, image_path: str, radar_path: str | None, options: Options
+    root: Location, image_path: str, radar_path: str | None, options: Options
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """Read the image of one date, followed by the bands of a Sentinel-1 image if there is one."""
     file_bands = _S1 if options["sensors"] == "s1" else _S2[options["order"]]
@@ -218,7 +221,7 @@ def _read_date(
 
 
 def _read_pixels(
-    root: Path, image_path: str, file_bands: Sequence[str]
+    root: Location, image_path: str, file_bands: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     pixels, valid, grid = read_image(root, image_path, range(1, len(file_bands) + 1))
     is_data = pixels.any(0) if file_bands == _S1 else (pixels > _THEIA_NODATA).all(0)

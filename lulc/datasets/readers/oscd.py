@@ -18,7 +18,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 import shapely
@@ -37,6 +37,7 @@ from lulc.datasets.files import (
 from lulc.datasets.shapes import DEGREES, read_shapes
 from lulc.errors import InputError
 from lulc.legend import LandClass, Legend
+from lulc.location import Location
 
 _BEFORE, _AFTER = "imgs_1_rect", "imgs_2_rect"
 _LISTS = {"train": "train.txt", "test": "test.txt"}
@@ -55,7 +56,7 @@ def _describe(_options: Options) -> Description:
     return _DESCRIPTION
 
 
-def _items(root: Path, _options: Options) -> Iterator[ExampleItem | Note]:
+def _items(root: Location, _options: Options) -> Iterator[ExampleItem | Note]:
     paths = {PurePosixPath(file) for file in walk(root, (".tif", ".png", ".txt", ".geojson"))}
     cities = sorted({path.parents[1] for path in paths if path.parent.name == _BEFORE})
     mask_paths = _find_masks(paths)
@@ -85,7 +86,7 @@ def _items(root: Path, _options: Options) -> Iterator[ExampleItem | Note]:
         yield ExampleItem(name, files, split=split, group=name, lonlat=lonlat, error=error)
 
 
-def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
     city, mask_path = item.files
     dates = [
         [(f"{city}/{folder}/{SENTINEL2_BANDS[band]}.tif", 1) for band in bands]
@@ -113,7 +114,7 @@ def _find_masks(paths: Iterable[PurePosixPath]) -> dict[str, list[PurePosixPath]
     return masks
 
 
-def _read_splits(root: Path, cities: Sequence[PurePosixPath]) -> dict[str, str]:
+def _read_splits(root: Location, cities: Sequence[PurePosixPath]) -> dict[str, str]:
     """Read the split of each city by its name, from the lists beside the cities' folders."""
     splits = {
         city: split
@@ -130,13 +131,13 @@ def _read_splits(root: Path, cities: Sequence[PurePosixPath]) -> dict[str, str]:
     return splits
 
 
-def _centre(path: Path) -> tuple[float, float] | None:
+def _centre(path: Location) -> tuple[float, float] | None:
     shapes = [shape for shape, _ in read_shapes(path, DEGREES)]
     west, south, east, north = shapely.total_bounds(shapes)
     return (float(west + east) / 2, float(south + north) / 2) if shapes else None
 
 
-def _read_days(path: Path) -> tuple[datetime, ...]:
+def _read_days(path: Location) -> tuple[datetime, ...]:
     try:
         days = [line.split()[-1] for line in path.read_text().split("\n") if line.strip()]
         before, after = map(parse_day, days)

@@ -18,7 +18,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,6 +33,8 @@ from lulc.datasets.files import label_of, parse_day
 from lulc.datasets.shapes import DEGREES, Shape, read_features, read_shapes
 from lulc.errors import InputError
 from lulc.legend import NODATA
+from lulc.location import Location
+from lulc.tables.files import local_copy
 
 
 class _Sensor(NamedTuple):
@@ -108,7 +109,7 @@ def _describe(options: Options) -> Description:
     )
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
+def _items(root: Location, options: Options) -> Iterator[ExampleItem]:
     metadata = root / "metadata.geojson"
     if not metadata.is_file():
         raise InputError(
@@ -137,7 +138,7 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
         )
 
 
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     image_path, mask_path = item.files
     sensor = _SENSORS[options["sensor"]]
     array = _load(root / image_path, (None, sensor.channels, _SIDE, _SIDE))
@@ -154,17 +155,18 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
     return Example(np.where(valid[:, None], pixels, 0), valid, label, None, times)
 
 
-def _read_outlines(metadata: Path) -> list[Shape]:
+def _read_outlines(metadata: Location) -> list[Shape]:
     """Read the outlines of the patches, in degrees where the file names its CRS."""
     geometries, properties, crs = read_features(metadata)
     return read_shapes(metadata, DEGREES) if crs else list(zip(geometries, properties, strict=True))
 
 
-def _load(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
+def _load(path: Location, shape: tuple[int | None, ...]) -> np.ndarray:
     """Open an array of numbers of this shape, None standing for any length."""
     try:
         # Opens plain arrays alone, never objects.
-        array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
+        with local_copy(path) as copy:
+            array: np.ndarray = np.lib.format.open_memmap(copy, mode="r")
     except (OSError, ValueError, OverflowError, EOFError) as error:
         raise InputError(f"{path} cannot be read as an array ({error}): fetch it anew") from error
     fits = len(array.shape) == len(shape) and all(
@@ -178,9 +180,9 @@ def _load(path: Path, shape: tuple[int | None, ...]) -> np.ndarray:
     return array
 
 
-def _read_times(metadata: Path, patch: str, key: str) -> tuple[datetime, ...]:
+def _read_times(metadata: Location, patch: str, key: str) -> tuple[datetime, ...]:
     try:
-        days = _read_patches(str(metadata), metadata.stat().st_mtime_ns)[patch][key]
+        days = _read_patches(metadata, metadata.stat().st_mtime_ns)[patch][key]
         # Numbered, not always in order.
         return tuple(parse_day(str(days[number])) for number in sorted(days, key=int))
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -190,8 +192,8 @@ def _read_times(metadata: Path, patch: str, key: str) -> tuple[datetime, ...]:
 
 
 @lru_cache(maxsize=1)
-def _read_patches(metadata: str, _changed: int) -> Mapping[str, Mapping[str, Any]]:
-    features = json.loads(Path(metadata).read_text())["features"]
+def _read_patches(metadata: Location, _changed: int) -> Mapping[str, Mapping[str, Any]]:
+    features = json.loads(metadata.read_text())["features"]
     rows = [feature["properties"] for feature in features]
     return {str(int(properties["ID_PATCH"])): properties for properties in rows}
 

@@ -22,7 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import numpy as np
 
@@ -38,6 +38,7 @@ from lulc.datasets.descriptions import (
 from lulc.datasets.files import SPLIT_NAMES, find_split_lists, read_label, read_sample_bands
 from lulc.errors import InputError
 from lulc.legend import NODATA, Legend
+from lulc.location import Location
 from lulc.tables.csv_files import read_csv_rows
 
 _SIDE = 120
@@ -77,7 +78,7 @@ def _describe(options: Options) -> Description:
     )
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
+def _items(root: Location, options: Options) -> Iterator[ExampleItem | Note]:
     metadata = root / "meta.csv"
     if not metadata.is_file():
         raise InputError(f"{root} has no meta.csv: datasets.root must be the folder that holds it")
@@ -116,7 +117,7 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
         yield Note(f"{left_out:,} patches with {chosen} are left out")
 
 
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     (folder,) = item.files
     patch = PurePosixPath(folder).name
     ends = [_BANDS[band] for band in bands]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from lulc.datasets import igbp
@@ -31,6 +31,7 @@ from lulc.datasets.descriptions import (
 from lulc.datasets.files import find_split_lists, read_label, read_sample_bands, walk
 from lulc.errors import InputError
 from lulc.legend import NODATA
+from lulc.location import Location
 
 
 class _LandCover(NamedTuple):
@@ -94,7 +95,7 @@ def _describe(options: Options) -> Description:
     return Description("segment", scheme.legend, encoding, gsd_m=10.0, common=scheme.common)
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
+def _items(root: Location, options: Options) -> Iterator[ExampleItem]:
     kinds = (*_SENSORS[options["sensors"]], "lc")
     files: dict[_Patch, dict[str, str]] = {}
     twice: dict[_Patch, str] = {}
@@ -123,7 +124,7 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
         yield ExampleItem(name, paths, split=split, group=f"{season}/{scene}", error=error)
 
 
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     *image_paths, mask_path = item.files
     sensors = _SENSORS[options["sensors"]].values()
     band_files = [
@@ -138,7 +139,7 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
     return Example(pixels[None], valid[None], label, grid)
 
 
-def _read_lists(root: Path) -> dict[_Patch, str]:
+def _read_lists(root: Location) -> dict[_Patch, str]:
     """Read the split of every listed patch; empty where there are no lists."""
     paths = find_split_lists(root, _LISTS)
     if paths and (root / _VALIDATION_LIST).is_file():
@@ -157,7 +158,7 @@ def _read_lists(root: Path) -> dict[_Patch, str]:
     return splits
 
 
-def _read_scene_splits(root: Path) -> dict[tuple[str, str], str]:
+def _read_scene_splits(root: Location) -> dict[tuple[str, str], str]:
     """Read the split of the scenes (season, number) that are not for training."""
     path = root / "SEN12MS_holdOutScenes.txt"
     if not path.is_file():

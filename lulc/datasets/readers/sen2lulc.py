@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
 from lulc.datasets.descriptions import RGB, numbered_scheme, uniform_encoding
 from lulc.datasets.files import SPLIT_NAMES, band_indexes, read_image, read_label, walk
 from lulc.legend import NODATA
+from lulc.location import Location
 
 _CLASSES = (
     # Name, colour, id in the common legend.
@@ -43,7 +44,7 @@ def _describe(_options: Options) -> Description:
     return _DESCRIPTION
 
 
-def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
+def _items(root: Location, _options: Options) -> Iterator[ExampleItem]:
     for image_path in walk(root, (".png",)):
         if match := _IMAGE.fullmatch(image_path):
             split = match["split"]
@@ -52,7 +53,7 @@ def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
             yield ExampleItem(name, (image_path, mask_path), split=SPLIT_NAMES[split])
 
 
-def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
     image_path, mask_path = item.files
     pixels, valid, grid = read_image(root, image_path, band_indexes(RGB, bands))
     label = read_label(root, mask_path, valid.shape, _IDS)

@@ -44,7 +44,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
@@ -70,6 +70,7 @@ from lulc.datasets.shapes import (
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import WGS84, Grid, transformer
 from lulc.legend import NODATA, LandClass, Legend
+from lulc.location import Location
 
 _MONTHS = 24  # that SpaceNet 7 has of most places
 _ROAD_WIDTH = 4.0
@@ -102,7 +103,7 @@ def _describe(options: Options) -> Description:
     return Description("segment", legend, encoding, gsd_m, common={1: 6})
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
+def _items(root: Location, options: Options) -> Iterator[ExampleItem | Note]:
     challenge = options["challenge"]
     folders, _ = IMAGE_KINDS[challenge][options["images"]]
     images = _find_files(root, challenge, ".tif", tuple(folders))
@@ -133,7 +134,7 @@ def _items(root: Path, options: Options) -> Iterator[ExampleItem | Note]:
     yield from _tell_unpaired(unlabelled, labels_of, [x for x in labels if x.path not in used])
 
 
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     dates = len(item.files) // 2
     image_paths, label_paths = item.files[:dates], item.files[dates:]
     images = [_read_pixels(root, path, options, bands) for path in image_paths]
@@ -200,7 +201,9 @@ class _File(NamedTuple):
     """Of the folder among those that may hold such files."""
 
 
-def _find_files(root: Path, challenge: str, suffix: str, folders: tuple[str, ...]) -> list[_File]:
+def _find_files(
+    root: Location, challenge: str, suffix: str, folders: tuple[str, ...]
+) -> list[_File]:
     """Return the files in such folders; of those of one name in one place that of the first one."""
     best: dict[tuple[str, str], _File] = {}
     for file in walk(root, (suffix,)):
@@ -265,7 +268,7 @@ def _tell_unpaired(
 
 
 def _read_pixels(
-    root: Path, image_path: str, options: Options, bands: Sequence[str]
+    root: Location, image_path: str, options: Options, bands: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, Grid]:
     folders, _ = IMAGE_KINDS[options["challenge"]][options["images"]]
     file_bands = folders[PurePosixPath(image_path).parent.name]
@@ -275,7 +278,7 @@ def _read_pixels(
     return pixels[[file_bands.index(band) for band in bands]], valid & pixels.any(0), grid
 
 
-def _read_labelled_shapes(path: Path, grid: Grid, options: Options) -> list[LabelledShape]:
+def _read_labelled_shapes(path: Location, grid: Grid, options: Options) -> list[LabelledShape]:
     if path.is_file() and not path.stat().st_size:
         return []
     shapes = [shape for shape, _ in read_shapes(path, grid)]

@@ -8,11 +8,12 @@ few images are a pixel or more smaller. The publisher has no split; images are n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Note, Options
 from lulc.datasets.descriptions import RGB, numbered_scheme, uniform_encoding
 from lulc.datasets.files import band_indexes, scene_example, split_of, tell_classless, walk
+from lulc.location import Location
 
 _CLASSES = {
     # Name, which is that of the folder: colour, id in the common legend.
@@ -48,7 +49,7 @@ def _describe(_options: Options) -> Description:
     return _DESCRIPTION
 
 
-def _items(root: Path, _options: Options) -> Iterator[ExampleItem | Note]:
+def _items(root: Location, _options: Options) -> Iterator[ExampleItem | Note]:
     ids = {name: i for i, name in enumerate(_CLASSES)}
     others = []
     for image_path in walk(root, (".tif",)):
@@ -61,7 +62,7 @@ def _items(root: Path, _options: Options) -> Iterator[ExampleItem | Note]:
     yield from tell_classless(others)
 
 
-def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
     return scene_example(root, item, band_indexes(RGB, bands))
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import shapely
 
@@ -22,6 +22,7 @@ from lulc.datasets.descriptions import RGB, numbered_scheme, uniform_encoding
 from lulc.datasets.files import band_indexes, read_image, read_lines, walk
 from lulc.datasets.shapes import LabelledShape, shape_boxes
 from lulc.errors import InputError
+from lulc.location import Location
 
 _CLASSES = (
     # Name, colour, id in the common legend.
@@ -53,7 +54,7 @@ def _describe(_options: Options) -> Description:
     return _DESCRIPTION
 
 
-def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
+def _items(root: Location, _options: Options) -> Iterator[ExampleItem]:
     for image_path in walk(root, (".jpg",)):
         path = PurePosixPath(image_path)
         if path.parent.name == _POSITIVE:
@@ -63,14 +64,14 @@ def _items(root: Path, _options: Options) -> Iterator[ExampleItem]:
             yield ExampleItem(f"negative-{path.stem}", (image_path,))
 
 
-def _read(root: Path, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, _options: Options, bands: Sequence[str]) -> Example:
     image_path, *label_paths = item.files
     pixels, valid, grid = read_image(root, image_path, band_indexes(RGB, bands))
     boxes = [box for label_path in label_paths for box in _read_boxes(root / label_path)]
     return Example(pixels[None], valid[None], shape_boxes(boxes, valid.shape), grid)
 
 
-def _read_boxes(path: Path) -> Iterator[LabelledShape]:
+def _read_boxes(path: Location) -> Iterator[LabelledShape]:
     lines = read_lines(path, "every image of the positive set needs its file")
     for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line)

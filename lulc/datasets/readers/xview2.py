@@ -23,7 +23,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import shapely
@@ -34,6 +34,7 @@ from lulc.datasets.files import read_before_and_after, read_label, split_of, wal
 from lulc.datasets.shapes import LabelledShape, draw_mask
 from lulc.errors import InputError
 from lulc.legend import NODATA, LandClass, Legend
+from lulc.location import Location
 
 _LEGEND = Legend(
     "xview2",
@@ -70,7 +71,7 @@ def _describe(options: Options) -> Description:
     return Description("change", _LEGEND, encoding, gsd_m=0.5, dates=2, common=_COMMON)
 
 
-def _items(root: Path, options: Options) -> Iterator[ExampleItem]:
+def _items(root: Location, options: Options) -> Iterator[ExampleItem]:
     suffix = ".png" if options["images"] == "png" else ".tif"
     for after_path in walk(root, (suffix,)):
         path = PurePosixPath(after_path)
@@ -96,7 +97,7 @@ def _split(folder: str) -> str:
     return _SPLITS.get(folder.partition("_")[0]) or split_of(folder)
 
 
-def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
+def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[str]) -> Example:
     image_paths, label_paths = item.files[:2], item.files[2:]
     pixels, valid, grid = read_before_and_after(root, image_paths, RGB, bands)
     shape = valid.shape[1:]
@@ -110,7 +111,7 @@ def _read(root: Path, item: ExampleItem, options: Options, bands: Sequence[str])
     return Example(pixels, valid, label, grid, times)
 
 
-def _read_json(path: Path) -> Mapping[str, Any]:
+def _read_json(path: Location) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -122,7 +123,7 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     return content
 
 
-def _parse_polygons(annotation: Mapping[str, Any], path: Path) -> list[LabelledShape]:
+def _parse_polygons(annotation: Mapping[str, Any], path: Location) -> list[LabelledShape]:
     try:
         polygons = [
             (shapely.from_wkt(str(feature["wkt"])), feature["properties"]["subtype"])
@@ -141,7 +142,7 @@ def _parse_polygons(annotation: Mapping[str, Any], path: Path) -> list[LabelledS
     return [(polygon, _SUBTYPES[subtype]) for polygon, subtype in polygons]
 
 
-def _capture_time(annotation: Mapping[str, Any], path: Path) -> datetime:
+def _capture_time(annotation: Mapping[str, Any], path: Location) -> datetime:
     try:
         return datetime.fromisoformat(annotation["metadata"]["capture_date"])
     except (KeyError, TypeError, ValueError) as error:

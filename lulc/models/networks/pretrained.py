@@ -11,7 +11,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lulc.errors import InputError, SetupError, UsageError
+from lulc.location import parse_location
 from lulc.models.networks.smp import smp, timm
+from lulc.tables.files import local_copy
 
 _RGB = ("red", "green", "blue")
 
@@ -97,14 +99,11 @@ def _bare_name(name: str) -> str:
 
 
 def _read(source: str, encoder: str, module: nn.Module) -> Mapping[str, Tensor]:
-    path = Path(source)
+    path = parse_location(source)
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        if path.exists():
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-            state: Mapping[str, Tensor] = checkpoint.get("state_dict", checkpoint)
-            return state
+        if path.suffix == ".safetensors" or path.exists():
+            with local_copy(path) as copy:
+                return _read_file(copy)
     except Exception as error:
         raise InputError(
             f"train.weights {source} cannot be read as weights alone ({str(error)[:200]})"
@@ -115,6 +114,14 @@ def _read(source: str, encoder: str, module: nn.Module) -> Mapping[str, Tensor]:
             "or the name of weights"
         )
     return _download(source, encoder, module)
+
+
+def _read_file(path: Path) -> Mapping[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    state: Mapping[str, Tensor] = checkpoint.get("state_dict", checkpoint)
+    return state
 
 
 def _download(source: str, encoder: str, module: nn.Module) -> Mapping[str, Tensor]:

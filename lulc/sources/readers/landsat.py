@@ -13,11 +13,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from lulc.bands import Band
 from lulc.config import Archive, Condition
 from lulc.errors import InputError
+from lulc.location import parse_location
 from lulc.redact import redact_url
 from lulc.sources.header import (
     BandMetadata,
@@ -102,13 +103,13 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     # Tars and zips, and files in folders by the product id or MTL they begin with; an archive that
     # is an MTL is its own product. Files without an MTL are a product too: it fails when it is
     # read, so that it is reported.
-    path = archive.path if "://" in archive.path else str(Path(archive.path).absolute())
+    path = str(parse_location(archive.path).absolute())
     if is_packed(path):
         yield SceneItem(path, re.sub(r"(\.tar)?\.\w+$", "", PurePosixPath(path).name))
         return
     if file := _FILE.fullmatch(path):
         stem = file["id"] or file["stem"]
-        yield SceneItem(file["folder"].rstrip("/"), stem or Path(path).parent.name, stem)
+        yield SceneItem(file["folder"].rstrip("/"), stem or PurePosixPath(path).parent.name, stem)
         return
     tree = open_tree(path)
     items = [

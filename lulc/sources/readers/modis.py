@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import shapely
 
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo.grid import footprint
+from lulc.location import on_disk, parse_location
 from lulc.paths import list_names
 from lulc.raster import hdf4
 from lulc.raster.hdf4 import Hdf4Layer
@@ -54,12 +55,7 @@ def _accepts(_: Archive, names: Sequence[str]) -> bool:
 def _items(archive: Archive) -> Iterator[SceneItem]:
     # The HDF4 files in order; SetupError where this machine cannot read them.
     hdf4.require_pyhdf()
-    if "://" in archive.path:
-        raise InputError(
-            f"archive {archive.path}: HDF4 files are read from this machine's disk alone; "
-            "copy them to a folder"
-        )
-    path = Path(archive.path).absolute()
+    path = on_disk(parse_location(archive.path), "an archive of HDF4 files (MODIS)").absolute()
     if path.is_file():
         yield SceneItem(str(path), path.stem)
         return

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 
 from lulc.bands import OBSERVATIONS
 from lulc.config import Config
 from lulc.errors import InputError
-from lulc.paths import list_files
+from lulc.location import Location, parse_location
 from lulc.sources.archives import unpack_hint
+from lulc.sources.header import href_identity
 from lulc.sources.items import (
     SCENE_OR_ERROR,
     ItemsKey,
@@ -22,6 +22,7 @@ from lulc.sources.items import (
     scenes_of_rows,
 )
 from lulc.sources.layers import read_layer
+from lulc.sources.product import is_packed
 from lulc.sources.registry import source_of
 from lulc.sources.scene import scenes_to_table
 from lulc.sources.scenes_table import geoparquet_metadata, select_scenes, with_distinct_keys
@@ -32,7 +33,7 @@ from lulc.spark.incremental import run_whole
 from lulc.spark.kept import keep_rows
 from lulc.spark.workers import map_keys
 from lulc.tables import layout, store
-from lulc.tables.files import file_identity, fingerprint_of
+from lulc.tables.files import fingerprint_of, identities_below
 from lulc.tables.ledger import LedgerRow
 
 _ITEMS_A_TASK = 32  # opening a header takes milliseconds
@@ -54,7 +55,7 @@ def index(context: StageContext) -> StageResult:
     items = [list_items(source, a) for source, a in zip(sources, archives, strict=True)]
     if not any(items):
         paths = ", ".join(archive.path for archive in archives)
-        hints = "".join(unpack_hint(Path(archive.path)) for archive in archives)
+        hints = "".join(unpack_hint(parse_location(archive.path)) for archive in archives)
         raise InputError(f"no scenes in {paths}: check scenes.path and scenes.pattern{hints}")
     fingerprint = _fingerprint(config, items)
     notes: list[str] = []
@@ -112,14 +113,18 @@ def _scene_bands(config: Config) -> tuple[str, ...]:
 def _fingerprint(config: Config, items: Sequence[Sequence[SceneItem]]) -> str:
     # Any file that comes, goes or changes below an archive counts, also one that made a scene bad:
     # it shows by its size or time.
-    paths = [Path(archive.path) for archive in config.scenes]
-    folders = {path if path.is_dir() else path.parent for path in paths}
-    files = {file for folder in folders for file in list_files(folder)}
-    files |= {Path(layer.path) for layer in config.layers}
+    folders = {_folder_of(parse_location(archive.path)) for archive in config.scenes}
+    identities = {str(identity[0]): identity for f in folders for identity in identities_below(f)}
+    identities |= {layer.path: href_identity(layer.path) for layer in config.layers}
     listed = [
         (archive, item.path, item.key, item.text)
         for archive, of_archive in enumerate(items)
         for item in of_archive
     ]
-    identities = [file_identity(file) for file in sorted(files) if file.is_file()]
-    return fingerprint_of(config.scenes, config.layers, config.bands, listed, identities)
+    known = [identities[name] for name in sorted(identities)]
+    return fingerprint_of(config.scenes, config.layers, config.bands, listed, known)
+
+
+def _folder_of(path: Location) -> Location:
+    # What an archive is of: a product in one file, or a folder, also that of its one item.
+    return path if path.is_dir() or is_packed(str(path)) else path.parent

@@ -30,7 +30,7 @@ from lulc.stats.class_areas import MapTiles
 from lulc.stats.whole_map import whole_map_region
 from lulc.tables import files, layout, store
 from lulc.tables.arrays import grid_from
-from lulc.tables.files import file_identity, fingerprint_of, open_parquet
+from lulc.tables.files import fingerprint_of, open_parquet
 from lulc.tables.ledger import LedgerRow, read_done, read_seal
 
 _CLASS_AREAS = layout.table_file("class_areas")
@@ -59,7 +59,7 @@ def _of_predictions(context: StageContext) -> StageResult:
     rasters = read_seal(out, "rasters") if maps else None
     fingerprint = fingerprint_of(
         sorted(row.fingerprint for row in predictions.values()),
-        [file_identity(file.path) for file in config.regions],
+        regions.region_identities(config.regions),
         config.regions,
         config.stats,
         config.make_legend(),

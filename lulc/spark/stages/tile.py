@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 from lulc.chips import blocks
 from lulc.chips.blocks import Block
@@ -12,13 +11,14 @@ from lulc.chips.extent import Cell
 from lulc.chips.mosaic import ChipSpec
 from lulc.config import Config
 from lulc.errors import InputError
+from lulc.sources.header import href_identity
 from lulc.sources.scene import Scene, scenes_from_table
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.scene_blocks import pair_scenes_with_blocks
 from lulc.spark.workers import map_units
 from lulc.tables import store
-from lulc.tables.files import file_identity, fingerprint_of
+from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import LedgerRow
 
 _BAD_SCENE = "scene:"
@@ -96,6 +96,6 @@ def _unit(block: Block) -> Unit:
 
 def _fingerprint(config: Config, spec: ChipSpec, scenes: Sequence[Scene]) -> str:
     area = config.area
-    area_file = file_identity(area) if area and Path(area).exists() else area
+    area_file = (area and href_identity(area)) or area  # a box is no file
     identities = [(scene.scene_id, scene.fingerprint) for scene in scenes]
     return fingerprint_of("tile", spec, area_file, config.periods, identities)
