@@ -221,7 +221,8 @@ class StorePath:
         with _told(self):
             page = obstore.list_with_delimiter(_store(self.root), self.key or None)
         keys = [*page["common_prefixes"], *(meta["path"] for meta in page["objects"])]
-        yield from (StorePath(self.root, key.strip("/")) for key in sorted(keys))
+        children = {key.strip("/") for key in keys} - {self.key}
+        yield from (StorePath(self.root, key) for key in sorted(children))
 
     def glob(self, pattern: str) -> Iterator[StorePath]:
         """Yield what matches a pattern below the folder, as `Path.glob` does; `**` is any folder.
@@ -239,6 +240,9 @@ class StorePath:
         with _told(self):
             pages = list(obstore.list(_store(self.root), self.key or None))
         found = [(StorePath(self.root, meta["path"]), _stat_of(meta)) for p in pages for meta in p]
+        # Consoles and other clients put an empty object where they make a folder.
+        folders = {self, *(folder for place, _ in found for folder in place.parents)}
+        found = [(place, stat) for place, stat in found if stat.st_size or place not in folders]
         yield from sorted(found, key=lambda entry: entry[0])
 
     def put(self, content: bytes | Path) -> None:
@@ -411,8 +415,8 @@ def _settings(root: str) -> dict[str, Any]:
     endpoint = store_endpoint(scheme)
     settings: dict[str, Any] = {}
     if scheme == "gs" and endpoint:
-        account = {"gcs_base_url": endpoint, "disable_oauth": True, **_NOBODY}
-        settings = {"service_account_key": json.dumps(account)}
+        nobody = {"gcs_base_url": endpoint, "disable_oauth": True, **_NOBODY}
+        settings = {"service_account_key": json.dumps(nobody)}
     if scheme == "abfs":
         account = azure_account(root)
         settings |= {"account_name": account} if account else {}

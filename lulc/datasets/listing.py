@@ -133,7 +133,7 @@ def _unread_lists(dataset: DatasetConf, root: Location, items: Sequence[ExampleI
         f"{folder}{file.name}"
         for folder in ("", "splits/", "split/")
         if (root / folder).is_dir()
-        for file in sorted((root / folder).iterdir())
+        for file in _list_folder(root / folder)
         if file.name.lower().endswith(_LIST_SUFFIXES) and split_of(file.name.split(".")[0])
     ]
     unread = [name for name in names if name not in dataset.options.values()]
@@ -172,3 +172,7 @@ def _name_apart(
         else ""
     )
     return sorted(named, key=lambda item: item.name), note
+
+
+def _list_folder(folder: Location) -> list[Location]:
+    return sorted(folder.iterdir(), key=str)

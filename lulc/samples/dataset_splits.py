@@ -183,7 +183,8 @@ def _images(root: Location, item_files: Iterable[str]) -> Iterator[Location]:
     # The first image of an item, or in its folder.
     for file in item_files:
         path = root / file
-        yield from sorted(path.glob("*.tif"))[:1] if path.is_dir() else [path]
+        images: list[Location] = [*path.glob("*.tif")] if path.is_dir() else [path]
+        yield from sorted(images, key=str)[:1]
 
 
 def drop_leaks(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,7 +50,7 @@ class _Domain:
 
 
 def estimate_areas(
-    points: Path,
+    points: Location,
     maps: Sequence[Location] = (),
     out: Location | None = None,
     region_files: Sequence[RegionFile] = (),

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -61,7 +60,7 @@ class _Design:
 
 
 def read_points(
-    path: Path, maps: Sequence[Location], overlap: Overlap | None = None
+    path: Location, maps: Sequence[Location], overlap: Overlap | None = None
 ) -> InterpretedPoints:
     """Read interpreted points, with the maps' class at each.
 
@@ -113,7 +112,7 @@ def read_points(
     )
 
 
-def _read_design(path: Path) -> _Design:
+def _read_design(path: Location) -> _Design:
     design_path = design_file(path)
     if path.suffix.lower() in _SHEETS:
         raise InputError(
@@ -150,7 +149,7 @@ def _parse_design(content: Any) -> _Design:
     return _Design(names, areas, rasters, overlap)
 
 
-def _read_answers(path: Path, strata: set[int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def _read_answers(path: Location, strata: set[int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     # (N, 2) longitude and latitude, (N,) stratum and the text of the reference of every point.
     layer = find_layer(path, "points", columns=_COLUMNS)
     features = read_features(layer, _COLUMNS)
@@ -178,7 +177,7 @@ def _read_answers(path: Path, strata: set[int]) -> tuple[np.ndarray, np.ndarray,
     )
 
 
-def _parse_classes(path: Path, answers: Iterable[str], names: dict[int, str]) -> np.ndarray:
+def _parse_classes(path: Location, answers: Iterable[str], names: dict[int, str]) -> np.ndarray:
     # Class ids of what interpreters wrote, -1 where they wrote nothing.
     ids = {name_key(name): number for number, name in names.items()}
     ids |= {str(number): number for number in names}

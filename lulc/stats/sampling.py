@@ -83,7 +83,7 @@ def scan_strata(mosaic: Mosaic) -> list[RasterWindow]:
 
 def draw_sample(
     rasters: Sequence[Location],
-    path: Path,
+    path: Location,
     points: int | None = None,
     error: float | None = None,
     allocation: str = "neyman",
@@ -184,12 +184,12 @@ def _check_numbers(error: float | None, accuracies: dict[int, float], seed: int)
         raise UsageError(f"seed {seed} must be 0 or more")
 
 
-def design_file(path: Path) -> Path:
+def design_file(path: Location) -> Location:
     """Return the path of the sample design that belongs to a file of points."""
     return path.with_suffix(".design.json")
 
 
-def _write_points(path: Path, sample: geopandas.GeoDataFrame, names: dict[int, str]) -> None:
+def _write_points(path: Location, sample: geopandas.GeoDataFrame, names: dict[int, str]) -> None:
     sample["stratum"] = [names.get(s, str(s)) for s in sample["stratum_id"]]
     sample["reference"] = ""
     columns = ["point_id", "stratum_id", "stratum", "reference", "pixel_m", "geometry"]

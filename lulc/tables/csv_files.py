@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, Any
 
 from lulc.errors import InputError
 from lulc.location import Location
@@ -85,7 +85,7 @@ def read_csv_rows(path: Location) -> Iterator[tuple[int, list[str]]]:
 
 
 def _open(path: Location) -> IO[str]:
-    file: IO[bytes] = path.open("rb")
+    file: Any = path.open("rb")
     content = io.BufferedReader(gzip.GzipFile(fileobj=file)) if path.suffix == ".gz" else file
     if content.peek(2)[:2] in _UTF16:
         raise InputError(f"{path} is in UTF-16: save it as CSV UTF-8")

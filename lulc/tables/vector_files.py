@@ -21,7 +21,7 @@ import shapely
 from lulc.errors import InputError
 from lulc.geo.antimeridian import only_polygons
 from lulc.geo.grid import coordinate_limits, parse_crs
-from lulc.location import STORES, is_address, parse_location
+from lulc.location import STORES, Location, is_address, parse_location
 from lulc.tables.files import local_copy, open_parquet
 
 _ACCEPTED = (
@@ -78,7 +78,7 @@ class Features:
 
 
 def find_layer(
-    path: str | Path, use: str, layer: str | None = None, columns: Sequence[str] = ()
+    path: str | Location, use: str, layer: str | None = None, columns: Sequence[str] = ()
 ) -> Layer:
     """Find the layer of a vector file that is meant.
 

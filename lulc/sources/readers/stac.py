@@ -1,4 +1,4 @@
-"""Scenes from STAC items (0.7 to 1.1) on disk: a folder, an item, a Collection or Catalog, a list.
+"""Scenes from STAC items (0.7 to 1.1): a folder, an item, a Collection or Catalog, a list.
 
 A list of items is an ItemCollection (FeatureCollection), or a JSON array.
 """
@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import shapely
@@ -21,6 +20,7 @@ from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo import grid
 from lulc.geo.antimeridian import only_polygons, short_way_round
+from lulc.location import Location, StorePath, is_below, parse_location, relative_name
 from lulc.paths import list_names
 from lulc.raster.access import ReadError
 from lulc.redact import redact_url, strip_credentials
@@ -54,7 +54,7 @@ _SUFFIXES = (".json", ".geojson")
 
 def _accepts(archive: Archive, names: Sequence[str]) -> bool:
     # Whether one of the JSON files is STAC, where the run file gives no pattern of file names.
-    root = _root(Path(archive.path))
+    root = _root(parse_location(archive.path))
     return not archive.pattern and any(
         _is_stac(root / name) for name in names if name.lower().endswith(_SUFFIXES)
     )
@@ -63,7 +63,7 @@ def _accepts(archive: Archive, names: Sequence[str]) -> bool:
 def _items(archive: Archive) -> Iterator[SceneItem]:
     # In order of path; links of a Collection or Catalog are followed. A broken JSON file is an item
     # too: it fails when it is read, so that it is reported.
-    path = Path(archive.path).absolute()
+    path = parse_location(archive.path).absolute()
     if not path.is_dir():
         yield from _list_items(path, path.parent, set())
         return
@@ -71,12 +71,12 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
         yield from _list_items(path / name, path, None)
 
 
-def _root(path: Path) -> Path:
+def _root(path: Location) -> Location:
     # The folder that an archive's hrefs may not leave.
     return path if path.is_dir() else path.parent
 
 
-def _is_stac(path: Path) -> bool:
+def _is_stac(path: Location) -> bool:
     # Whether a JSON file is a STAC item, a list of items, a Collection or a Catalog.
     try:
         content = parse_json(path.read_bytes())
@@ -99,10 +99,12 @@ def _is_item(content: Any) -> bool:
     return isinstance(content, dict) and content.get("type") == "Feature" and "assets" in content
 
 
-def _list_items(path: Path, root: Path, followed: set[Path] | None) -> Iterator[SceneItem]:
+def _list_items(
+    path: Location, root: Location, followed: set[Location] | None
+) -> Iterator[SceneItem]:
     # `followed` is None in a folder, where every item is listed itself and links need not be
     # followed.
-    key = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+    key = relative_name(path, root) if is_below(path, root) else str(path)
     try:
         content = parse_json(path.read_bytes())
     except (OSError, ValueError):
@@ -124,7 +126,7 @@ def _list_items(path: Path, root: Path, followed: set[Path] | None) -> Iterator[
 
 
 def _follow_links(
-    catalogue: dict[str, Any], folder: Path, root: Path, followed: set[Path]
+    catalogue: dict[str, Any], folder: Location, root: Location, followed: set[Location]
 ) -> Iterator[SceneItem]:
     hrefs = sorted(
         str(link.get("href"))
@@ -133,7 +135,7 @@ def _follow_links(
     )
     for href in hrefs:
         try:
-            target = _local_path(href, folder, root)
+            target = _location_of(href, folder, root)
         except InputError:
             # It fails for the same reason when it is read, so that it gets into the ledger.
             yield SceneItem(href, href)
@@ -146,7 +148,7 @@ def _follow_links(
 def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene:
     # The headers of the bands' files give CRS, footprint and dtypes. InputError: a missing band, no
     # time, a forbidden href, a CRS that contradicts the item.
-    root = _root(Path(archive.path).absolute())
+    root = _root(parse_location(archive.path).absolute())
     content = _load(item, root)
     try:
         return _read_item(item, content, root, archive, bands)
@@ -168,7 +170,7 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
 class _Headers:
     """Headers of an item's files, each opened once."""
 
-    def __init__(self, folder: Path, root: Path) -> None:
+    def __init__(self, folder: Location, root: Location) -> None:
         self._folder, self._root = folder, root
         self._headers: dict[str, Header] = {}
 
@@ -181,11 +183,11 @@ class _Headers:
 
 
 def _read_item(
-    item: SceneItem, content: dict[str, Any], root: Path, archive: Archive, bands: Sequence[str]
+    item: SceneItem, content: dict[str, Any], root: Location, archive: Archive, bands: Sequence[str]
 ) -> Scene:
     scene_id = str(content.get("id") or item.key)
     properties = content.get("properties") or {}
-    headers = _Headers(Path(item.path).parent, root)
+    headers = _Headers(parse_location(item.path).parent, root)
     family = modis_family(scene_id)
     asset_bands = [
         as_published(band, properties, family)
@@ -280,18 +282,20 @@ def _verify(asset_bands: Sequence[AssetBand], content: dict[str, Any], headers: 
         verify_file(headers.open(band).href, checksum)
 
 
-def _local_path(href: str, folder: Path, root: Path) -> Path:
+def _location_of(href: str, folder: Location, root: Location) -> Location:
     resolved = resolve_href(href, folder, root)
-    if "://" in resolved:
+    is_web = resolved.startswith(("http://", "https://"))
+    location = root if is_web else parse_location(resolved)
+    if is_web or (isinstance(location, StorePath) and not is_below(location, root)):
         raise InputError(
-            f"item {redact_url(href)} is not on this disk: put it into the archive's folder"
+            f"item {redact_url(href)} is not in the archive {root}: put it into its folder"
         )
-    return Path(resolved)
+    return location
 
 
-def _load(item: SceneItem, root: Path) -> dict[str, Any]:
+def _load(item: SceneItem, root: Location) -> dict[str, Any]:
     try:
-        content = parse_json(item.text or _local_path(item.path, root, root).read_bytes())
+        content = parse_json(item.text or _location_of(item.path, root, root).read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(f"{item.path} is not a STAC item: {error}") from error
     if not _is_item(content) or not isinstance(content["assets"], dict):
