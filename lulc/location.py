@@ -351,16 +351,17 @@ def arrow_filesystem(location: Location) -> tuple[FileSystem, str]:
 
     if isinstance(location, Path):
         return LocalFileSystem(), str(location)
-    return _arrow_filesystem(location.root), str(location).partition("://")[2].rstrip("/")
+    files = _arrow_filesystem(location.root, tuple(sorted(_settings(location.root).items())))
+    return files, str(location).partition("://")[2].rstrip("/")
 
 
 @functools.cache
-def _arrow_filesystem(root: str) -> FileSystem:
+def _arrow_filesystem(root: str, from_environment: tuple[tuple[str, Any], ...]) -> FileSystem:
     from obstore.fsspec import FsspecStore
     from pyarrow.fs import FSSpecHandler, PyFileSystem
 
     protocol: Any = root.partition("://")[0]
-    settings: Any = _settings(root)
+    settings: Any = dict(from_environment)
     files: Any = FsspecStore(
         protocol, config=settings, client_options=_CLIENT, retry_config=_PATIENT
     )

@@ -64,6 +64,7 @@ _SERVER_FILES = {
     "sources/test_search.py",
     "stages/test_searched_run.py",
     "stages/test_serve.py",
+    "test_inputs_in_stores.py",
 }
 _SLOW_FILES = {*_FIRST, "test_docs.py", "test_lint.py", "training/test_fit.py"}
 
