@@ -18,7 +18,7 @@ from lulc.chips.chip import Chip
 from lulc.config import Config
 from lulc.errors import InputError, UsageError, extras_named
 from lulc.legend import Legend
-from lulc.location import Location, parse_location
+from lulc.location import Location, StorePath, check_location, parse_location
 from lulc.raster.show import Picture, table_html
 from lulc.samples.sample import Sample, read_samples
 from lulc.stages import STAGES, Selection, stages_of
@@ -320,17 +320,28 @@ def carry_out(
     Raises:
         UsageError: there is no such stage.
         TooManyBad: more inputs are bad than the run allows; later stages do not start.
-        SetupError: another process works on the output folder; names it.
+        SetupError: another process works on the output folder, or a store that is read cannot be
+            reached; names it.
     """
     from lulc.spark.pipeline import run_stages, stage_context
 
     unknown = sorted(set(stages) - set(STAGES))
     if unknown:
         raise UsageError(f"stage {', '.join(unknown)} is none of {', '.join(STAGES)}")
+    for folder in _folders_in_stores(config):
+        check_location(folder)
     verb = stages[0] if len(stages) == 1 else "run"
     with stage_context(config, out, selection or Selection(), verb, debug) as context:
         save_config(config, out)
         return run_stages(context, stages)
+
+
+def _folders_in_stores(config: Config) -> list[StorePath]:
+    # A folder that the run reads of every bucket: whether it may be listed shows before anything
+    # starts.
+    paths = [*(a.path for a in config.scenes if a.path), *(d.root for d in config.datasets)]
+    places = [place for p in paths if isinstance(place := parse_location(p), StorePath)]
+    return list({place.root: place.parent for place in places}.values())
 
 
 def finish(config: Config, out: Location, changed: bool) -> None:
