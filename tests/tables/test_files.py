@@ -13,7 +13,6 @@ from lulc.errors import InputError, SetupError
 from lulc.geo.grid import Grid
 from lulc.raster.writer import copy_raster
 from lulc.tables import files
-from lulc.tables import files
 from lulc.tables.files import write_atomic
 from tests.helpers.synthetic_scenes import cut_short, texture, write_raster
 
