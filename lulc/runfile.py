@@ -16,7 +16,7 @@ from lulc.bands import OBSERVATIONS
 from lulc.config import Config
 from lulc.errors import UsageError
 from lulc.legend import COMMON
-from lulc.location import Location, is_address, parse_location
+from lulc.location import Location, StorePath, is_address, parse_location
 from lulc.yaml12 import parse_yaml
 
 _RUN = TypeAdapter(Config)
@@ -55,6 +55,8 @@ def read_mapping(path: str | Location) -> dict[str, Any]:
     try:
         raw = parse_yaml(parse_location(path).read_bytes(), f"run file {path}")
     except FileNotFoundError as error:
+        if isinstance(parse_location(path), StorePath):
+            raise UsageError(f"run file {path}: {error.strerror}") from error
         raise UsageError(
             f"run file {path} is not there: `lulc init {path}` writes one to start from"
         ) from error

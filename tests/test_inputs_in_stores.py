@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+import lulc
 from lulc.config import Archive, DatasetConf, LabelConf, LayerConf, MapFiles, RegionFile
 from lulc.datasets import registry
 from lulc.datasets.listing import items_fingerprint, list_items
@@ -37,10 +38,11 @@ from lulc.sources.scene import Scene
 from lulc.stats import class_rasters
 from lulc.stats.regions import read_regions
 from lulc.tables.csv_files import read_csv_rows
-from lulc.tables.files import identities_below
+from lulc.tables.files import identities_below, write_atomic
 from tests.helpers.object_stores import fill_bucket, object_store, store_variables
 from tests.helpers.small_world import GRID, make_world
 from tests.helpers.synthetic_scenes import write_raster
+from tests.sources.test_modis import make_mod13
 
 LEGEND = Legend(
     "three", tuple(LandClass(i, n, "#000000") for i, n in ((1, "a"), (2, "b"), (3, "c")))
@@ -60,6 +62,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.make_archive(str(folder / "zipped"), "zip", folder, "regions.geojson")
     (folder / "codes.csv").write_text("id,class\n1,a\n")
     _write_items(folder)
+    make_mod13(folder / "modis")
     for number in range(3):
         write_raster(
             folder / f"chips/{number}.tif",
@@ -149,11 +152,18 @@ def _catalogue(root: Location) -> list[Scene]:
     return _scenes(Archive(str(root / "stac/catalog.json"), unmasked="allow"))
 
 
+def _modis(root: Location) -> list[Scene]:
+    scenes = _scenes(Archive(str(root / "modis"), unmasked="allow"))
+    for band in scenes[0].bands[:2]:
+        assert reader.read_whole(band.href)[1].any()
+    return scenes
+
+
 def _layer(root: Location) -> list[Scene]:
     return [read_layer(LayerConf(band="labels", path=str(root / "labels.tif")))]
 
 
-@pytest.mark.parametrize("read", [_archive, _files, _items, _catalogue, _layer])
+@pytest.mark.parametrize("read", [_archive, _files, _items, _catalogue, _modis, _layer])
 def test_scenes_are_the_same(
     disk: Path, bucket: StorePath, read: Callable[[Location], list[Scene]]
 ) -> None:
@@ -198,6 +208,23 @@ def test_class_rasters_are_the_same_with_the_names_beside_them(
     for root in (disk, bucket):
         with pytest.raises(ReadError, match=r"x\.tif\.msk masks it"):
             reader.read_band(str(root / "masked/x.tif"), 1, grid, "nearest", None)
+
+
+def test_maps_are_compared_sampled_and_judged_in_a_store(disk: Path, bucket: StorePath) -> None:
+    tables = []
+    for root, out in ((disk, disk / "out"), (bucket, bucket / "out")):
+        before, after, points = root / "maps/2024.tif", root / "labels.tif", out / "points.geojson"
+        changes = lulc.compare_maps(str(before), str(after), str(out / "change.tif"))
+        lulc.draw_sample(str(before), str(points), count=120, seed=4)
+        found = json.loads(points.read_text())
+        for feature in found["features"]:
+            feature["properties"]["reference"] = feature["properties"]["stratum"]
+        write_atomic(points, lambda path, found=found: path.write_text(json.dumps(found)))
+        areas = lulc.estimate_areas(str(points), maps=str(before))
+        tables.append((changes, areas, found))
+    (changes, areas, found), (distant_changes, distant_areas, distant_found) = tables
+    assert distant_changes.equals(changes) and distant_areas.equals(areas)
+    assert distant_found == found and len(found["features"]) == 120
 
 
 def test_datasets_are_the_same(disk: Path, bucket: StorePath) -> None:

@@ -5,9 +5,10 @@ Scenes' headers are opened and datasets are listed; no pixel is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from lulc.datasets.listing import list_items
 from lulc.errors import InputError, LulcError
 from lulc.geo.grid import footprint
 from lulc.geo.tiling import Tiling
-from lulc.location import Location, parse_location
+from lulc.location import Location, parse_location, relative_name
 from lulc.paths import list_files
 from lulc.samples import from_datasets
 from lulc.sources import area
@@ -134,10 +135,20 @@ def _count_items(config: Config, dataset: DatasetConf) -> tuple[int, int]:
     for note in listing.notes:
         progress.say(note)
     names = {name for item in listing.items for name in item.files if name}
-    return len(listing.items), sum(_size(parse_location(dataset.root) / name) for name in names)
+    return len(listing.items), _sum_sizes(parse_location(dataset.root), names)
 
 
-def _size(path: Location) -> int:
+def _sum_sizes(root: Location, names: Set[str]) -> int:
+    # Bytes of files and folders below a root.
+    if isinstance(root, Path):
+        return sum(_size(root / name) for name in names)
+    # A store is asked by one listing, not once for a file.
+    walked = [(relative_name(file, root), stat.st_size) for file, stat in root.walk()]
+    above = {name: map(str, PurePosixPath(name).parents) for name, _ in walked}
+    return sum(size for name, size in walked if not names.isdisjoint((name, *above[name])))
+
+
+def _size(path: Path) -> int:
     # Bytes of a file, or of all files of an item that is a folder; 0 where it is missing or no file
     # can have its name.
     files = list_files(path) if path.is_dir() else [path]

@@ -8,7 +8,6 @@ Guide, section 3.10, predefined attributes of SDSs.
 from __future__ import annotations
 
 import math
-import os
 import re
 import subprocess
 import sys
@@ -25,7 +24,9 @@ from rasterio.io import MemoryFile
 
 from lulc.errors import InputError, SetupError
 from lulc.geo.grid import Grid
+from lulc.location import parse_location
 from lulc.raster.address import ARCHIVE_MARK, split_archive
+from lulc.tables.files import local_copy
 
 # As rasterio gives it back, so that a grid is the same before and after it is opened.
 _SINUSOIDAL = (
@@ -76,7 +77,7 @@ class Hdf4Layer:
     """A two-dimensional layer of a grid in an HDF4-EOS file, its pixels unread."""
 
     path: str
-    """The file, on this machine's disk."""
+    """The file: a path, or an address in a store."""
     name: str
     """Name of the layer."""
     grid_name: str
@@ -216,12 +217,9 @@ def open_layer(href: str) -> str:
     """
     path, layer_name = split_archive(href)
     try:
-        stat = os.stat(path)
+        stat = parse_location(path).stat()
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be opened: {error.strerror}; HDF4 files are read from this machine's "
-            "disk"
-        ) from error
+        raise InputError(f"{path} cannot be opened: {error.strerror}") from error
     key = (href, stat.st_size, stat.st_mtime_ns)
     if key not in _decoded:
         layer = next((layer for layer in list_layers(path)[0] if layer.href == href), None)
@@ -258,25 +256,27 @@ def _open_file(path: str) -> Iterator[Any]:
     # The open pyhdf file, which no other thread uses meanwhile.
     require_pyhdf()
     try:
-        stat = os.stat(path)
+        stat = parse_location(path).stat()
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error}") from error
-    if damage := _probe(path, stat.st_size, stat.st_mtime_ns):
-        raise InputError(f"{path} is not a sound HDF4 file ({damage}): download it again")
     from pyhdf.error import HDF4Error
     from pyhdf.SD import SD
 
-    with _library_lock:
-        try:
-            file = SD(path)
+    # The library opens files of this machine alone.
+    with local_copy(path) as copy:
+        if damage := _probe(str(copy), stat.st_size, stat.st_mtime_ns):
+            raise InputError(f"{path} is not a sound HDF4 file ({damage}): download it again")
+        with _library_lock:
             try:
-                yield file
-            finally:
-                file.end()
-        except (HDF4Error, ValueError, UnicodeError) as error:
-            raise InputError(
-                f"{path} is not a sound HDF4 file ({error}): download it again"
-            ) from error
+                file = SD(str(copy))
+                try:
+                    yield file
+                finally:
+                    file.end()
+            except (HDF4Error, ValueError, UnicodeError) as error:
+                raise InputError(
+                    f"{path} is not a sound HDF4 file ({error}): download it again"
+                ) from error
 
 
 def _decode(layer: Hdf4Layer) -> MemoryFile:

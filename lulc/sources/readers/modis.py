@@ -17,7 +17,7 @@ import shapely
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo.grid import footprint
-from lulc.location import on_disk, parse_location
+from lulc.location import parse_location
 from lulc.paths import list_names
 from lulc.raster import hdf4
 from lulc.raster.hdf4 import Hdf4Layer
@@ -55,7 +55,7 @@ def _accepts(_: Archive, names: Sequence[str]) -> bool:
 def _items(archive: Archive) -> Iterator[SceneItem]:
     # The HDF4 files in order; SetupError where this machine cannot read them.
     hdf4.require_pyhdf()
-    path = on_disk(parse_location(archive.path), "an archive of HDF4 files (MODIS)").absolute()
+    path = parse_location(archive.path).absolute()
     if path.is_file():
         yield SceneItem(str(path), path.stem)
         return
