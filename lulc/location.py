@@ -57,6 +57,8 @@ _ONE_SLASH = re.compile(r"(s3a?|gs|abfss?|https?):/(?!/)")
 _NOBODY = {"client_email": "", "private_key": "", "private_key_id": ""}
 _METADATA_SERVER = "169.254.169.254"
 _BUFFER = 1 << 20
+_asking: set[int] = set()
+"""This process, once it has asked a store; a fork of it finds its parent here."""
 _TRIES = 4
 _NO_SUCH_RANGE = "416"
 
@@ -95,8 +97,9 @@ class StorePath:
         return f"{self.root}/{self.key}"
 
     def __truediv__(self, name: str | PurePosixPath) -> StorePath:
-        """Return the place of this name below this one."""
-        return StorePath(self.root, posixpath.join(self.key, str(name)).strip("/"))
+        """Return the place of this name below this one; `..` in it leads up."""
+        place = StorePath(self.root, posixpath.join(self.key, str(name)).strip("/"))
+        return place.resolve() if ".." in place.parts else place
 
     def as_posix(self) -> str:
         """Return the address."""
@@ -182,7 +185,7 @@ class StorePath:
 
     def is_dir(self) -> bool:
         """Return whether any object is below here; the bucket is a folder even if empty."""
-        with _told(self):
+        with store_errors(self):
             page = obstore.list_with_delimiter(_store(self.root), self.key or None)
         return not self.key or bool(page["objects"] or page["common_prefixes"])
 
@@ -194,7 +197,7 @@ class StorePath:
         """
         if not self.key:
             raise FileNotFoundError(errno.ENOENT, "is a bucket, not an object", str(self))
-        with _told(self):
+        with store_errors(self):
             meta = obstore.head(_store(self.root), self.key)
         return _stat_of(meta)
 
@@ -212,13 +215,15 @@ class StorePath:
         return self.read_bytes().decode(encoding)
 
     def open(self, mode: Literal["r", "rb"] = "r", encoding: str | None = None) -> IO[Any]:
-        """Open the object for reading; it is fetched in pieces of 1 MiB."""
-        binary = io.BufferedReader(_StoreFile(self, self.stat().st_size), _BUFFER)
+        """Open the object for reading; it is fetched in pieces of 1 MiB, or as much as is read."""
+        size = self.stat().st_size
+        whole: Any = io.BytesIO(_fetch(self, (0, size), size)) if 0 < size <= _BUFFER else None
+        binary = io.BufferedReader(whole or _StoreFile(self, size), _BUFFER)
         return binary if mode == "rb" else io.TextIOWrapper(binary, encoding or "utf-8")
 
     def iterdir(self) -> Iterator[StorePath]:
         """Yield what lies in the folder, in order."""
-        with _told(self):
+        with store_errors(self):
             page = obstore.list_with_delimiter(_store(self.root), self.key or None)
         keys = [*page["common_prefixes"], *(meta["path"] for meta in page["objects"])]
         children = {key.strip("/") for key in keys} - {self.key}
@@ -237,7 +242,7 @@ class StorePath:
 
     def walk(self) -> Iterator[tuple[StorePath, ObjectStat]]:
         """Yield every object below the folder, in order, with what the store says of it."""
-        with _told(self):
+        with store_errors(self):
             pages = list(obstore.list(_store(self.root), self.key or None))
         found = [(StorePath(self.root, meta["path"]), _stat_of(meta)) for p in pages for meta in p]
         # Consoles and other clients put an empty object where they make a folder.
@@ -254,7 +259,7 @@ class StorePath:
         Raises:
             OSError: the store refuses; the message has no secret.
         """
-        with _told(self):
+        with store_errors(self):
             obstore.put(_store(self.root), self.key, content)
 
     def put_new(self, content: bytes) -> bool:
@@ -264,7 +269,7 @@ class StorePath:
             OSError: the store refuses for another reason; the message has no secret.
         """
         try:
-            with _told(self):
+            with store_errors(self):
                 obstore.put(_store(self.root), self.key, content, mode="create")
         except FileExistsError:
             return False
@@ -272,7 +277,7 @@ class StorePath:
 
     def delete(self) -> None:
         """Remove the object; nothing where there is none."""
-        with contextlib.suppress(FileNotFoundError), _told(self):
+        with contextlib.suppress(FileNotFoundError), store_errors(self):
             obstore.delete(_store(self.root), self.key)
 
 
@@ -382,7 +387,7 @@ def check_location(location: Location) -> None:
     if isinstance(location, Path):
         return
     try:
-        with _told(location):
+        with store_errors(location):
             obstore.list_with_delimiter(_store(location.root, quick=True), location.key or None)
     except OSError as error:
         raise SetupError(f"{location} cannot be used: {error.strerror}") from error
@@ -397,6 +402,14 @@ def _split(address: str) -> tuple[str, str]:
 
 
 def _store(root: str, quick: bool = False) -> ObjectStore:
+    process = os.getpid()
+    if _asking and process not in _asking:
+        # The threads by which obstore asks are not in a fork: it would wait for ever.
+        raise SetupError(
+            f"process {process} was forked off one that had asked a store, and cannot ask one: "
+            'start it by multiprocessing.get_context("spawn"), or before any store is asked'
+        )
+    _asking.add(process)
     return _connect(root, quick, tuple(sorted(_settings(root).items())))
 
 
@@ -468,8 +481,8 @@ def azure_account(root: str) -> str:
 
 
 @contextlib.contextmanager
-def _told(location: StorePath) -> Iterator[None]:
-    # Errors of the store as errors of a file system, in one line.
+def store_errors(location: StorePath) -> Iterator[None]:
+    """Turn the store's errors into those of a file system, in one line, without secrets."""
     try:
         yield
     except FileNotFoundError as error:
@@ -491,9 +504,8 @@ def _told(location: StorePath) -> Iterator[None]:
 
 def _no_bucket(location: StorePath) -> OSError:
     bucket = location.root.partition("://")[2]
-    return FileNotFoundError(
-        errno.ENOENT, f"there is no bucket {bucket}: make it, or correct its name", str(location)
-    )
+    text = f"there is no bucket {bucket}: make it, or correct its name"
+    return StoreError(errno.ENOENT, text, str(location))
 
 
 def _denied(location: StorePath, reason: str) -> OSError:
@@ -542,7 +554,7 @@ def _fetch(location: StorePath, span: Any, size: int | None = None) -> bytes:
     # A part of an object, as obstore names it. An answer that ends early and says that it is whole
     # tells nothing by itself: it is held against the part that was asked for, and asked for again.
     for _ in range(_TRIES):
-        with _told(location):
+        with store_errors(location):
             answer = obstore.get(_store(location.root), location.key, options={"range": span})
             content = bytes(answer.bytes())
         start, end = answer.range

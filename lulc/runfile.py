@@ -16,7 +16,7 @@ from lulc.bands import OBSERVATIONS
 from lulc.config import Config
 from lulc.errors import UsageError
 from lulc.legend import COMMON
-from lulc.location import Location, StorePath, is_address, parse_location
+from lulc.location import STORES, Location, StorePath, is_address, parse_location
 from lulc.yaml12 import parse_yaml
 
 _RUN = TypeAdapter(Config)
@@ -204,6 +204,17 @@ def _find_fault(config: Config) -> str | None:
         return f"composite.index has {', '.join(unknown)}, which bands {list(bands)} lack"
     if config.labels and config.tiling.size % samples.size:
         return f"samples.size {samples.size} must divide tiling.size {config.tiling.size}"
+    if (
+        config.publish
+        and config.publish.warehouse.startswith(STORES)
+        and config.publish.catalog.get("type", "hadoop") == "hadoop"
+    ):
+        # It takes a table's new state by renaming a file, which is no single step in a store.
+        return (
+            f"publish.warehouse {config.publish.warehouse} is in a store, where a catalogue of "
+            "files alone is not safe: give publish.catalog its type (rest, glue, jdbc, hive), and "
+            "spark.conf its JARs"
+        )
     return None
 
 

@@ -18,7 +18,7 @@ from lulc.errors import SetupError, UsageError
 from lulc.location import StorePath, arrow_filesystem, check_location, is_below, parse_location
 from lulc.paths import list_names, match_files
 from lulc.tables import files, store
-from lulc.tables.ledger import LedgerRow, append_ledger, read_latest
+from lulc.tables.ledger import LedgerRow, append_ledger, copy_rows, read_done, read_latest
 from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
 
 TABLE = pa.table({"a": [1, 2]})
@@ -185,3 +185,39 @@ def test_missing_credentials_are_told(address: str) -> None:
     )
     assert ran.stdout.startswith(f"SetupError {address} cannot be used: ")
     assert "set " in ran.stdout
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_fork_of_a_process_that_asked_a_store_fails_at_once() -> None:
+    program = (
+        "import os; from lulc.location import StorePath, check_location\n"
+        "check_location(StorePath('s3://bucket'))\n"
+        "if os.fork() == 0:\n"
+        "    try: check_location(StorePath('s3://bucket'))\n"
+        "    except Exception as error: print(type(error).__name__, error, flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait()\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert ran.stdout.startswith("SetupError process ")
+    assert "spawn" in ran.stdout
+
+
+def test_a_ledger_below_leads_to_the_files_of_the_one_above(
+    bucket: StorePath, tmp_path: Path
+) -> None:
+    for out in (bucket / "above", tmp_path):
+        files.write_atomic(out / "tables/chips/a.parquet", lambda path: path.write_bytes(b"a"))
+        append_ledger(out, [LedgerRow("tile", "a", "f", path="tables/chips/a.parquet")])
+        below = out / "folds" / "0_of_2"
+        for _ in range(2):
+            copy_rows(out, below, ["tile"])
+        (row,) = read_done(below, "tile").values()
+        assert (below / str(row.path)).read_bytes() == b"a"
+        assert len(files.list_tables(below / "tables/ledger")) == 1

@@ -10,12 +10,19 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lulc.errors import SetupError, missing_extra
+from lulc.location import CREDENTIALS
 from lulc.redact import first_line
 from lulc.spark import java
 
 _REINSTALL = "uv pip install --require-hashes --no-deps -r requirements.txt"
 _MIN_FREE_GIB = 3
-_CREDENTIAL_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE")
+_CREDENTIAL_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "AZURE_STORAGE_ACCOUNT_NAME",
+)
 
 
 @dataclass(frozen=True)
@@ -150,10 +157,15 @@ def _check_hdf4() -> Check:
 def _check_credentials() -> Check:
     variables = [name for name in _CREDENTIAL_VARIABLES if os.environ.get(name)]
     if variables:
-        return Check("object store", "works", f"credentials by {', '.join(variables)}")
+        found = f"credentials by {', '.join(variables)}; Spark reads there without a connector"
+        lacks_boto3 = importlib.util.find_spec("boto3") is None
+        remedy = (
+            "pip install boto3, if MLflow is to keep its artifacts on s3" if lacks_boto3 else ""
+        )
+        return Check("object store", "works", found, remedy)
     return Check(
         "object store",
         "lacks",
         "no credentials: only local and public archives",
-        "export AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY",
+        f"set {CREDENTIALS['s3']}; {CREDENTIALS['gs']}; or {CREDENTIALS['abfs']}",
     )

@@ -21,6 +21,7 @@ from lulc.location import Location, parse_location
 from lulc.models.contract import read_contract
 from lulc.paths import list_names
 from lulc.tables import files, schemas, store
+from lulc.tables.ledger import read_ledger
 
 if TYPE_CHECKING:
     from lulc.raster.views import PixelWindow
@@ -284,7 +285,7 @@ def _describe_output(out: Location) -> dict[str, Any]:
         folder = store.table_folder(out, name)
         if folder.is_dir():
             facts[name] = f"{store.open_dataset(folder).count_rows():,} rows"
-    rows = store.read_table(out, "ledger", ["stage", "status"]).to_pylist()
+    rows = read_ledger(out).select(["stage", "status"]).to_pylist()
     counts = Counter(f"{row['stage']} {row['status']}" for row in rows)
     facts["ledger by"] = dict(sorted(counts.items()))
     facts["rasters"] = len(list((out / "rasters").rglob("*.tif")))

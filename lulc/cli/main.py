@@ -14,6 +14,7 @@ from types import FrameType
 
 from lulc import errors, progress
 from lulc.cli import accuracy, ask, options, run
+from lulc.location import StorePath, check_location
 from lulc.stages import STAGES
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -56,8 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     with command(args.debug) as outcome:
+        _check_locations(args)
         outcome.code = _VERBS[args.verb](args)
     return outcome.code
+
+
+def _check_locations(args: argparse.Namespace) -> None:
+    # A store that cannot be reached is told at once, not when a stage first asks for it.
+    given = (value if isinstance(value, list) else [value] for value in vars(args).values())
+    for location in {v for values in given for v in values if isinstance(v, StorePath)}:
+        check_location(location)
 
 
 @dataclass

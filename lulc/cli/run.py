@@ -195,10 +195,11 @@ def _list_results(config: Config, out: Location) -> list[tuple[str, str]]:
         ("picture", out / layout.MAP_PICTURE),
         *(("statistics", out / layout.table(name)) for name in tables),
     ]
+    runs = registry.ui_command(config, out)
     return [
         *((name, str(path)) for name, path in paths if path.exists()),
         ("report", str(out / layout.REPORT)),
-        ("runs", registry.ui_command(config, out)),
+        *([("runs", runs)] if runs else []),
     ]
 
 

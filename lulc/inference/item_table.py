@@ -69,10 +69,11 @@ def open_table(out: Location, kind: str) -> ItemTable:
     if any(file.name != location.name for file in location.parent.glob("*.parquet")):
         from lulc.models.registry import store_uri  # MLflow is an extra
 
+        uri = store_uri(None, out)
+        model = f"the registry by MLFLOW_TRACKING_URI={uri}" if uri else "the model by its address"
         raise UsageError(
             f"{location.parent} holds the {name} of a run, and those of images would mix with "
-            "them: give another --out, and the registry by "
-            f"MLFLOW_TRACKING_URI={store_uri(None, out)}"
+            f"them: give another --out, and {model}"
         )
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)
     if files.exists(location):

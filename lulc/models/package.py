@@ -17,9 +17,11 @@ from pathlib import Path
 from lulc.location import Location, StorePath
 from lulc.models.contract import Contract, read_contract
 from lulc.models.mlm import make_mlm_item
-from lulc.tables import files
+from lulc.tables import files, layout
 
 WEIGHTS, CONTRACT, MLM_ITEM = "weights.safetensors", "contract.json", "mlm.json"
+LOCAL = "local"
+"""The version of a model that no tracking store has taken."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ def _write_item(contract: Contract, path: Path) -> None:
 
 def local_folder(out: Location, name: str) -> Location:
     """Return the folder under OUT of a model that no tracking store has taken."""
-    return out / "models" / f"{name}-local"
+    return out / layout.model_folder(name, LOCAL)
 
 
 def find_local(out: Location, name: str) -> ModelRef | None:
@@ -119,4 +121,4 @@ def find_local(out: Location, name: str) -> ModelRef | None:
     folder = local_folder(out, name)
     if not has_model_files(folder):
         return None
-    return ModelRef(name, "local", folder, model_checksum(folder))
+    return ModelRef(name, LOCAL, folder, model_checksum(folder))

@@ -27,10 +27,11 @@ from mlflow.exceptions import MlflowException
 
 from lulc.config import Config
 from lulc.errors import InputError, SetupError, UsageError
-from lulc.location import Location, on_disk
+from lulc.location import STORES, Location, StorePath, parse_location
 from lulc.models.contract import read_contract
 from lulc.models.package import (
     CONTRACT,
+    LOCAL,
     WEIGHTS,
     ModelRef,
     find_local,
@@ -46,6 +47,8 @@ from lulc.tables import layout
 CHAMPION = "champion"
 """Alias of the version that maps where a run file names none."""
 
+SET_SERVER = "set MLFLOW_TRACKING_URI, or tracking.uri, to the address of an MLflow server"
+
 STORE_ERRORS = (MlflowException, requests.RequestException, OSError)
 """Errors of a store that cannot be reached, or refuses."""
 
@@ -55,33 +58,39 @@ for _library in ("mlflow", "alembic", "sqlalchemy", "urllib3"):
     logging.getLogger(_library).setLevel(logging.ERROR)
 
 
-def store_uri(uri: str | None, out: Location) -> str:
+def store_uri(uri: str | None, out: Location) -> str | None:
     """Return the tracking URI.
 
     Returns:
-        `uri` where it is given, else MLFLOW_TRACKING_URI, else a SQLite file in the output folder.
+        `uri` where it is given, else MLFLOW_TRACKING_URI, else a SQLite file in the output folder;
+        None where that is in an object store, which holds no database.
     """
-    database = store_folder(out) / layout.TRACKING_DATABASE
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database}"
+    named = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if named or isinstance(out, StorePath):
+        return named
+    return f"sqlite:///{store_folder(out) / layout.TRACKING_DATABASE}"
 
 
-def store_folder(out: Location) -> Path:
+def store_folder(out: Path) -> Path:
     """Return a path to the output folder that MLflow and SQLAlchemy take for no more than that.
 
     They cut addresses at `?` and `#`, and decode `%`.
     """
-    folder = on_disk(out, "the tracking database (or set MLFLOW_TRACKING_URI)").resolve()
+    folder = out.resolve()
     return plain_link(folder) if re.search("[?#%]", str(folder)) else folder
 
 
-def ui_command(config: Config, out: Location) -> str:
+def ui_command(config: Config, out: Location) -> str | None:
     """Return what shows the runs.
 
     Returns:
         The address of the tracking server, or else the shell command that starts MLflow's pages;
-        without user names and passwords.
+        without user names and passwords. None where nothing keeps them.
     """
-    uri = redact_setting("uri", store_uri(config.tracking.uri, out))
+    address = store_uri(config.tracking.uri, out)
+    if address is None:
+        return None
+    uri = redact_setting("uri", address)
     return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
@@ -98,6 +107,8 @@ def find_version(config: Config, out: Location, fingerprint: str) -> ModelRef | 
         earlier run kept in the output folder, if it has this fingerprint.
     """
     uri = store_uri(config.tracking.uri, out)
+    if uri is None:
+        return _local_of(config, out, fingerprint)
     if _is_absent_database(uri):
         return None
     try:
@@ -107,12 +118,16 @@ def find_version(config: Config, out: Location, fingerprint: str) -> ModelRef | 
                     with contextlib.suppress(InputError):
                         return fetch_version(client, version, uri, out)
     except STORE_ERRORS:
-        local = find_local(out, config.name)
-        if local is None:
-            return None
-        trained = read_contract(local.folder / CONTRACT).fingerprints.get("train")
-        return local if trained == fingerprint else None
+        return _local_of(config, out, fingerprint)
     return None
+
+
+def _local_of(config: Config, out: Location, fingerprint: str) -> ModelRef | None:
+    local = find_local(out, config.name)
+    if local is None:
+        return None
+    trained = read_contract(local.folder / CONTRACT).fingerprints.get("train")
+    return local if trained == fingerprint else None
 
 
 def resolve(model: str, out: Location, tracking_uri: str | None = None) -> ModelRef:
@@ -120,7 +135,8 @@ def resolve(model: str, out: Location, tracking_uri: str | None = None) -> Model
 
     Args:
         model: `models:/<name>/<version>`, `models:/<name>@<alias>`, or `<name>`: its champion, else
-            its newest version, else the one kept locally. Several, joined by `+`, map together.
+            its newest version, else the one kept locally; or the address of a model's folder in a
+            store. Several, joined by `+`, map together.
         out: the output folder.
         tracking_uri: the store's address; None as `store_uri` says.
 
@@ -136,6 +152,8 @@ def resolve(model: str, out: Location, tracking_uri: str | None = None) -> Model
 
 
 def _resolve_one(model: str, out: Location, tracking_uri: str | None) -> ModelRef:
+    if model.startswith(STORES):
+        return _model_in_store(parse_location(model))
     match = re.fullmatch(r"(?:models:/)?([\w. -]+)(?:/(\d+)|@([\w-]+))?", model)
     if match is None:
         raise UsageError(
@@ -143,7 +161,7 @@ def _resolve_one(model: str, out: Location, tracking_uri: str | None) -> ModelRe
         )
     name, number, alias = match.groups()
     uri = store_uri(tracking_uri, out)
-    if not _is_absent_database(uri):
+    if uri is not None and not _is_absent_database(uri):
         try:
             with connect_store(uri) as client:
                 version = _choose_version(client, name, number, alias)
@@ -157,24 +175,34 @@ def _resolve_one(model: str, out: Location, tracking_uri: str | None) -> ModelRe
                 raise SetupError(f"{_unreachable(uri, error)} to fetch {model!r}") from error
     local = None if number or alias else find_local(out, name)
     if local is None:
+        registry = redact_setting("uri", uri) if uri else f"{out} (no tracking server is set)"
         raise InputError(
-            f"no model {model!r} is registered in {redact_setting('uri', uri)}: "
+            f"no model {model!r} is registered in {registry}: "
             "`lulc train` makes one, or give predict.model another"
         )
     return local
 
 
+def _model_in_store(folder: Location) -> ModelRef:
+    if not has_model_files(folder):
+        raise InputError(f"{folder} holds no {WEIGHTS} and {CONTRACT}: give a model's folder")
+    contract = read_contract(folder / CONTRACT)
+    return ModelRef(contract.name, LOCAL, folder, model_checksum(folder))
+
+
 def list_versions(out: Location, tracking_uri: str | None = None) -> list[dict[str, Any]]:
-    """List every version in the registry.
+    """List every version in the registry; where no registry is set, the models kept under OUT.
 
     Returns:
-        Mappings of name, version, aliases, task, scores by name, and `made`, when it was registered
-        (UTC, ISO 8601): by model, oldest version first.
+        Mappings of name, version (a number, or `local`), aliases, task, scores by name, and `made`,
+        when it was registered (UTC, ISO 8601): by model, oldest version first.
 
     Raises:
         SetupError: the store cannot be reached.
     """
     uri = store_uri(tracking_uri, out)
+    if uri is None:
+        return _list_local(out)
     if _is_absent_database(uri):
         return []
     try:
@@ -186,6 +214,17 @@ def list_versions(out: Location, tracking_uri: str | None = None) -> list[dict[s
             ]
     except STORE_ERRORS as error:
         raise SetupError(_unreachable(uri, error)) from error
+
+
+def _list_local(out: Location) -> list[dict[str, Any]]:
+    models = []
+    for file in (out / "models").glob(f"*-{LOCAL}/{CONTRACT}"):
+        contract = read_contract(file)
+        made = datetime.fromtimestamp(file.stat().st_mtime_ns / 1e9, UTC)
+        entry: dict[str, Any] = {"name": contract.name, "version": LOCAL, "aliases": []}
+        entry |= {"task": contract.task, "made": made.isoformat(timespec="seconds"), "scores": {}}
+        models.append(entry)
+    return models
 
 
 @contextlib.contextmanager

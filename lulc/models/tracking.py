@@ -33,11 +33,12 @@ from mlflow.types.schema import Schema, TensorSpec
 import lulc
 from lulc import progress
 from lulc.config import Config
-from lulc.errors import SetupError
-from lulc.location import Location, on_disk
+from lulc.errors import SetupError, UsageError
+from lulc.location import Location
 from lulc.models.contract import read_contract
 from lulc.models.package import (
     CONTRACT,
+    LOCAL,
     MLM_ITEM,
     WEIGHTS,
     ModelRef,
@@ -47,6 +48,7 @@ from lulc.models.package import (
 )
 from lulc.models.registry import (
     CHAMPION,
+    SET_SERVER,
     STORE_ERRORS,
     connect_store,
     fetch_version,
@@ -54,7 +56,7 @@ from lulc.models.registry import (
     store_uri,
 )
 from lulc.redact import first_line, redact_setting
-from lulc.tables import files
+from lulc.tables import files, layout
 
 _PACKAGES = ("torch", "segmentation-models-pytorch", "safetensors", "numpy", "mlflow")
 
@@ -85,6 +87,9 @@ def reachable(config: Config, out: Location) -> bool:
         SetupError: it does not answer, and tracking.required is set.
     """
     uri = store_uri(config.tracking.uri, out)
+    if uri is None:
+        _say_unset(config, out)
+        return False
     try:
         with connect_store(uri, tries=1) as client:
             client.search_experiments(max_results=1)
@@ -120,6 +125,8 @@ def log_training(config: Config, out: Location, training: Training) -> ModelRef:
     """
     uri = store_uri(config.tracking.uri, out)
     folder = local_folder(out, config.name)
+    if uri is None:
+        return _keep(config, training, folder)
     try:
         with connect_store(uri) as client:
             version = _log_and_register(client, config, out, training)
@@ -137,8 +144,22 @@ def log_training(config: Config, out: Location, training: Training) -> ModelRef:
             f"warning: {text}; the model is kept in {folder}, "
             "and the next run that reaches the store logs it"
         )
-        place_model(training.folder, folder)
-        return ModelRef(config.name, "local", folder, model_checksum(folder))
+        return _keep(config, training, folder)
+
+
+def _keep(config: Config, training: Training, folder: Location) -> ModelRef:
+    place_model(training.folder, folder)
+    return ModelRef(config.name, LOCAL, folder, model_checksum(folder))
+
+
+def _say_unset(config: Config, out: Location) -> None:
+    text = f"no tracking server is set, and {out} can hold no database of runs"
+    if config.tracking.required:
+        raise UsageError(f"{text}, and tracking.required is set: {SET_SERVER}")
+    progress.say(
+        f"warning: {text}: the model is kept in {local_folder(out, config.name)}; to register "
+        f"models, {SET_SERVER}"
+    )
 
 
 def log_trials(config: Config, out: Location, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -156,6 +177,8 @@ def log_trials(config: Config, out: Location, rows: Sequence[Mapping[str, Any]])
         SetupError: the store cannot be reached, and tracking.required is set.
     """
     uri = store_uri(config.tracking.uri, out)
+    if uri is None:
+        return
     try:
         with connect_store(uri) as client:
             experiment = _experiment_id(client, config, out)
@@ -247,8 +270,8 @@ def _log_history(
 def _log_model(client: mlflow.MlflowClient, run_id: str, folder: Location) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         saved, described = Path(temporary) / "model", Path(temporary) / "described"
-        _save_pyfunc(folder, saved)
         place_model(folder, described)
+        _save_pyfunc(described, saved)
         shutil.copyfile(described / MLM_ITEM, saved / MLM_ITEM)
         client.log_artifacts(run_id, str(saved), "model")
 
@@ -326,11 +349,13 @@ def _experiment_id(client: mlflow.MlflowClient, config: Config, out: Location) -
         store_uri(config.tracking.uri, out) == store_uri(None, out)
         and "MLFLOW_TRACKING_URI" not in os.environ
     )
-    artifacts = (store_folder(out) / "mlartifacts").as_uri() if is_own_database else None
+    artifacts = None
+    if is_own_database and isinstance(out, Path):
+        artifacts = (store_folder(out) / layout.TRACKING_ARTIFACTS).as_uri()
     return str(client.create_experiment(name, artifacts))
 
 
-def _save_pyfunc(folder: Location, path: Path) -> None:
+def _save_pyfunc(folder: Path, path: Path) -> None:
     """Write an MLflow model folder: a script instead of a pickle, the two files, and a signature.
 
     Physical values (N, T, C, H, W), NaN where not valid → legend ids (N, H, W).
@@ -344,7 +369,7 @@ def _save_pyfunc(folder: Location, path: Path) -> None:
             str(path),
             python_model=str(Path(lulc.__file__).parent / "inference" / "pyfunc.py"),
             artifacts={
-                name: (on_disk(folder, "MLflow") / file).resolve().as_uri()
+                name: (folder / file).resolve().as_uri()
                 for name, file in (("weights", WEIGHTS), ("contract", CONTRACT))
             },
             signature=ModelSignature(Schema([inputs]), Schema([outputs])),

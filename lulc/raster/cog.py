@@ -171,7 +171,7 @@ def read_tags(location: Location) -> dict[str, str]:
     A file that is no GeoTIFF has none either.
     """
     try:
-        with rasterio.open(location, driver="GTiff") as dataset:
+        with rasterio.open(str(location), driver="GTiff") as dataset:
             tags: dict[str, str] = dataset.tags()
     except RasterioIOError:
         return {}

@@ -27,9 +27,10 @@ from lulc.tables.ledger import (
     STAGE_KEY,
     LedgerRow,
     read_latest,
+    read_ledger,
     recover_rows,
 )
-from lulc.tables.store import read_table, table_folder
+from lulc.tables.store import table_folder
 
 type Rows = Mapping[str, LedgerRow]
 
@@ -343,8 +344,8 @@ def _written_paths(out: Location, work: StageWork) -> set[str]:
     if work.table:
         tables = files.list_tables(table_folder(out, work.table))
         return {relative_name(file, out) for file in tables}
-    ledger = read_table(out, "ledger", ["stage", "path"]).to_pylist()
-    return {row["path"] for row in ledger if row["stage"] == work.stage and row["path"]}
+    paths = read_ledger(out, work.stage)["path"].unique().to_pylist()
+    return {path for path in paths if path}
 
 
 def _dropped(row: LedgerRow) -> LedgerRow:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
-from pyspark.sql.functions import array_sort, col, collect_list, expr, struct
+from pyspark.sql.functions import array_sort, collect_list, expr, struct
 
 from lulc import progress
 from lulc.location import Location
@@ -86,8 +86,9 @@ def measure(context: StageContext, tiles: Tiles, fingerprint: str) -> Measured:
     """
     spark, path = context.spark(), str(context.out / layout.table_file("regions"))
     region_at = partial(read_region, path, fingerprint)
-    regions = read_parquet(spark, [context.out / layout.table_file("regions")])
-    regions = regions.select(col("_metadata.row_index").alias("position"), "geometry")
+    regions = read_parquet(
+        spark, [context.out / layout.table_file("regions")], columns=("row_index", "geometry")
+    ).withColumnRenamed("row_index", "position")
     pairs = spark.sql(_PAIRS, tiles=tiles.frame, regions=regions).persist()
     try:
         kept = context.out / layout.kept_folder("stats", fingerprint)

@@ -10,6 +10,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import SparkSession
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lulc.training.setup import TrainJob
 
 _TRAINING = "LULC_TRAINING"
+_GLANCE_S, _GLANCE_IN_STORE_S = 1.0, 10.0
 
 _METRIC_LABELS = {
     "loss": "loss",
@@ -142,7 +144,7 @@ def _epochs_told(folder: Location) -> Iterator[None]:
     def watch(logged: int) -> None:
         is_last = False
         while not is_last:
-            is_last = ended.wait(1.0)
+            is_last = ended.wait(_GLANCE_S if isinstance(folder, Path) else _GLANCE_IN_STORE_S)
             for entry in read_log(folder)[logged:]:
                 metrics = format_metrics(entry["metrics"])
                 epoch = f"epoch {entry['epoch']}/{entry['epochs']}"

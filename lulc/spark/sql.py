@@ -65,11 +65,14 @@ def make_views(spark: SparkSession, out: Location) -> list[str]:
 
 def read_view(spark: SparkSession, out: Location, name: str) -> DataFrame:
     """Return a table without its pixels; geometries are WKB."""
-    frame = read_parquet(spark, [store.table_folder(out, name)], store.schema_of(out, name))
-    if name == "samples":
-        split = F.regexp_extract(F.input_file_name(), "split=([a-z]+)/[^/]*$", 1)
-        frame = frame.withColumn("split", split)
-    return frame.select([column for column in frame.columns if column not in _ARRAY_COLUMNS])
+    schema = store.schema_of(out, name)
+    columns = [column for column in schema.names if column not in _ARRAY_COLUMNS]
+    folder = store.table_folder(out, name)
+    if name != "samples":
+        return read_parquet(spark, [folder], schema, columns)
+    frame = read_parquet(spark, [folder], schema, [*columns, "file_path"])
+    split = F.regexp_extract("file_path", "split=([a-z]+)/[^/]*$", 1)
+    return frame.withColumn("split", split).drop("file_path")
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,10 @@ import pyarrow as pa
 
 from lulc.config import Config
 from lulc.errors import InputError, LulcError, UsageError
-from lulc.location import on_disk
 from lulc.spark.context import StageContext
 from lulc.spark.stages.samples import samples
 from lulc.spark.workers import map_keys
-from lulc.tables import files, layout, schemas, store
+from lulc.tables import files, schemas, store
 from lulc.tables.ledger import copy_rows, read_seal
 
 if TYPE_CHECKING:
@@ -126,14 +125,8 @@ def _job(context: StageContext, of_fold: StageContext, candidate: Config) -> Tra
 
 
 def _fold_context(context: StageContext, fold: int, folds: int) -> StageContext:
-    # The context of the samples stage for one fold, in a folder that sees the run's scenes and
-    # chips.
-    out = on_disk(context.out, "lulc tune --folds") / "folds" / f"{fold}_of_{folds}"
-    for name in ("scenes", "chips"):
-        link, target = out / layout.table(name), context.out / layout.table(name)
-        if target.exists() and not link.exists():
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(str(target.resolve()), target_is_directory=True)
+    # The context of the samples stage for one fold, in a folder whose ledger has the run's chips.
+    out = context.out / "folds" / f"{fold}_of_{folds}"
     copy_rows(context.out, out, ("index", "tile"))
     samples = replace(context.config.samples, folds=folds, fold=fold)
     return replace(context, out=out, config=replace(context.config, samples=samples))

@@ -13,8 +13,8 @@ import errno
 import hashlib
 import json
 import os
+import posixpath
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
@@ -25,15 +25,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import lulc
-from lulc.errors import InputError, LulcError, SetupError
+from lulc.errors import InputError, LulcError, SetupError, StoreError
 from lulc.location import Location, ObjectStat, StorePath, parse_location, relative_name
 from lulc.paths import is_hidden_below, list_files
+from lulc.tables.scratch import scratch_folder
 
 # A leading dot hides unfinished files from Spark, pyarrow and globs.
 _TABLE_FILES = ("{}*.parquet", "*=*/{}*.parquet")
 _FINISHED, _UNFINISHED = "[!.]", "."
 # What file systems say that know no hard links, such as a bucket that is mounted.
 _WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_PIECE = 8 << 20
+_sent: dict[StorePath, str] = {}
+"""The object that this process put last, and its checksum."""
 
 
 def fingerprint_of(*inputs: Any) -> str:
@@ -56,10 +60,18 @@ def fingerprint_of(*inputs: Any) -> str:
 
 
 def checksum(location: Location | str) -> str:
-    """Return the sha256 of a file in hex."""
-    file: Any
-    with parse_location(location).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """Return the sha256 of a file in hex.
+
+    What this process has just put in a store is not fetched again for it.
+    """
+    location = parse_location(location)
+    if isinstance(location, StorePath) and (sent := _sent.pop(location, None)):
+        return sent
+    digest = hashlib.sha256()
+    with location.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
 
 
 def file_identity(location: Location | str) -> list[object]:
@@ -104,7 +116,9 @@ def which_exist(out: Location, places: Iterable[str]) -> set[str]:
     wanted = set(places)
     folders = {place.rpartition("/")[0] for place in wanted}
     there = {
-        relative_name(location, out) for folder in folders for location, _ in (out / folder).walk()
+        posixpath.join(folder, relative_name(location, out / folder))
+        for folder in folders
+        for location, _ in (out / folder).walk()
     }
     return wanted & there
 
@@ -137,8 +151,8 @@ def local_copy(location: Location | str, siblings: bool = False) -> Iterator[Pat
         return
     with keep_copies() as copies:
         if location not in copies.paths:
-            temporary = copies.folders.enter_context(tempfile.TemporaryDirectory(prefix="lulc-"))
-            path = Path(temporary) / (location.name or "bucket")
+            folder = copies.folders.enter_context(scratch_folder())
+            path = folder / (location.name or "bucket")
             for place in _with_siblings(location) if siblings else [location]:
                 fetch(place, path.with_name(place.name or path.name))
             copies.paths[location] = path
@@ -182,7 +196,7 @@ def fetch(location: StorePath, copy: Path) -> None:
         path = copy / file.relative_to(location)
         path.parent.mkdir(parents=True, exist_ok=True)
         with file.open("rb") as source, path.open("wb") as target:
-            shutil.copyfileobj(source, target, 8 << 20)
+            shutil.copyfileobj(source, target, _PIECE)
 
 
 def copy(source: Location, target: Location) -> None:
@@ -190,7 +204,7 @@ def copy(source: Location, target: Location) -> None:
 
     def write(path: Path) -> None:
         with source.open("rb") as content, path.open("wb") as file:
-            shutil.copyfileobj(content, file, 8 << 20)
+            shutil.copyfileobj(content, file, _PIECE)
 
     write_atomic(target, write)
 
@@ -334,10 +348,13 @@ def write_atomic(location: Location, write: Callable[[Path], object]) -> None:
 
 def _put(location: StorePath, write: Callable[[Path], object]) -> None:
     try:
-        with tempfile.TemporaryDirectory(prefix="lulc-") as temporary:
-            path = Path(temporary) / location.name
+        with scratch_folder() as folder:
+            path = folder / location.name
             write(path)
+            sent = checksum(path)
             location.put(path)
+        _sent.clear()
+        _sent[location] = sent
     except OSError as error:
         raise write_error(location, error) from error
 
@@ -349,6 +366,8 @@ def write_error(location: Location, error: OSError) -> LulcError:
         A SetupError with the remedy; an InputError where a library failed to read what was to be
         written.
     """
+    if isinstance(error, StoreError):
+        return SetupError(f"{location} could not be written: {error.strerror}")
     # GDAL's errors have no number; what it says itself is their cause.
     reason = error.strerror or str(error.__cause__ or error)
     if error.errno is None and str(error).startswith("Read failed"):

@@ -8,8 +8,11 @@ ends with a row of key STAGE_KEY, its seal.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import PurePosixPath
 from typing import Any, Literal, Self
 
 import pyarrow as pa
@@ -17,13 +20,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lulc.errors import InputError
-from lulc.location import Location
+from lulc.location import Location, StorePath, relative_name
 from lulc.tables import files, layout, schemas
-from lulc.tables.store import read_footer, read_table, table_folder
+from lulc.tables.store import read_footer, read_table, table_folder, table_guard
 
 STAGE_KEY = "(stage)"
 """The key of the row that seals a stage: all its units are there, for the row's fingerprint."""
 _KEY_OF_RELEASE_0_1 = ""
+_REQUESTS = 16  # at a time
 
 Status = Literal["done", "empty", "bad", "dropped"]
 
@@ -83,7 +87,7 @@ def append_ledger(out: Location, rows: Iterable[LedgerRow]) -> None:
 
 def read_ledger(out: Location, stage: str | None = None) -> pa.Table:
     """Return the rows of the ledger, or those of a stage, in the order they were recorded in."""
-    table = read_table(out, "ledger")
+    table = _read_store(out) if isinstance(out, StorePath) else read_table(out, "ledger")
     if stage is not None:
         table = table.filter(pc.field("stage") == stage)
     number = pc.fill_null(table["number"], 0)
@@ -92,6 +96,28 @@ def read_ledger(out: Location, stage: str | None = None) -> pa.Table:
     keys = pa.table({"number": number, "time": time})
     order = pc.sort_indices(keys, sort_keys=[("number", "ascending"), ("time", "ascending")])
     return table.take(order)
+
+
+def _read_store(out: StorePath) -> pa.Table:
+    # One listing and one request for each file that this process has not read: files of the ledger
+    # do not change.
+    listed = [
+        (location, stat.etag)
+        for location, stat in (out / layout.table("ledger")).walk()
+        if location.suffix == ".parquet"
+    ]
+    with ThreadPoolExecutor(_REQUESTS) as pool:
+        tables = list(pool.map(_read_object, *zip(*listed, strict=True))) if listed else []
+    return pa.concat_tables([schemas.LEDGER.empty_table(), *tables])
+
+
+@lru_cache(maxsize=4096)
+def _read_object(location: StorePath, etag: str | None) -> pa.Table:  # noqa: ARG001 - of the cache
+    with table_guard(location):
+        table = pq.read_table(pa.BufferReader(location.read_bytes()))
+        if "number" not in table.column_names:  # earlier releases had none
+            table = table.append_column("number", pa.nulls(len(table), pa.int64()))
+        return table.select(schemas.LEDGER.names).cast(schemas.LEDGER)
 
 
 def read_latest(out: Location, stage: str) -> dict[str, LedgerRow]:
@@ -167,13 +193,17 @@ def recover_rows(out: Location, path: str) -> list[LedgerRow]:
 
 
 def copy_rows(out: Location, target: Location, stages: Iterable[str]) -> None:
-    """Append the last rows of some stages to another ledger, as far as it lacks them."""
+    """Append the last rows of some stages to the ledger of a folder below, as far as it lacks them.
+
+    The files of these rows stay where they are: their paths lead up to them.
+    """
+    up = "../" * len(PurePosixPath(relative_name(target, out)).parts)
     for stage in stages:
         theirs = read_latest(target, stage)
         append_ledger(
             target,
             [
-                row
+                replace(row, path=row.path and up + row.path)
                 for key, row in read_latest(out, stage).items()
                 if key not in theirs or theirs[key].fingerprint != row.fingerprint
             ],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from lulc.errors import InputError
+from lulc.errors import InputError, StoreError
 from lulc.guard import read_guard
-from lulc.location import Location, arrow_filesystem, relative_name
+from lulc.location import Location, StorePath, arrow_filesystem, relative_name, store_errors
 from lulc.tables import files, layout, schemas
 from lulc.tables.files import open_parquet, write_atomic
 
@@ -26,9 +26,14 @@ def table_folder(out: Location, name: str) -> Location:
     return out / layout.table(name)
 
 
-def table_guard(location: Location | str) -> AbstractContextManager[None]:
-    """Return the guard around reading a file of a table, or the table's folder."""
-    return read_guard(location, "delete the damaged file and run the stage that makes it")
+@contextlib.contextmanager
+def table_guard(location: Location | str) -> Iterator[None]:
+    """Guard the reading of a file of a table, or of the table's folder."""
+    in_store = (
+        store_errors(location) if isinstance(location, StorePath) else contextlib.nullcontext()
+    )
+    with read_guard(location, "delete the damaged file and run the stage that makes it"), in_store:
+        yield
 
 
 def schema_of(out: Location, name: str) -> pa.Schema:
@@ -140,6 +145,8 @@ def read_footer(location: Location) -> dict[str, Any]:
     try:
         schema = open_parquet(location).schema_arrow
         footer: dict[str, Any] = json.loads(schema.metadata[_FOOTER_KEY])
+    except StoreError:
+        raise
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{location} is not a whole file of this project: "

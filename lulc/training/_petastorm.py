@@ -8,7 +8,6 @@ since unpickling it can run code.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lulc.errors import InputError
+from lulc.training._sample_files import SampleFiles, open_whole, read_footer
 
 PICKLED_SCHEMA = b"dataset-toolkit.unischema.v1"
 
@@ -36,33 +36,22 @@ def refuse_pickle(metadata: Mapping[bytes, bytes] | None, path: str) -> None:
         )
 
 
-class LocalFiles:
-    """The filesystem that petastorm expects, for paths of this machine."""
-
-    @staticmethod
-    def open(path: str, mode: str = "rb") -> pa.NativeFile:
-        """Open a file; for reading it is mapped into memory."""
-        return pa.memory_map(path) if mode == "rb" else pa.OSFile(path, mode)
-
-    exists = staticmethod(os.path.exists)
-
-
 @dataclass(frozen=True)
 class Piece:
     """A file, or one row group of it: pyarrow's former ParquetDatasetPiece."""
 
     path: str
-    open_file_func: Callable[[str], Any] = LocalFiles.open
+    open_file_func: Callable[[str], Any] = SampleFiles.open
     row_group: int | None = None
     partition_keys: tuple[Any, ...] = ()
 
     def get_metadata(self) -> pq.FileMetaData:
         """Return the file's footer."""
-        return pq.read_metadata(self.open_file_func(self.path))
+        return read_footer(self.path)
 
     def read(self, columns: Iterable[str], **_: Any) -> pa.Table:
         """Read some columns of the row group; of the whole file where `row_group` is None."""
-        file = pq.ParquetFile(self.open_file_func(self.path))
+        file = pq.ParquetFile(open_whole(self.path))
         names = sorted(columns)
         return (
             file.read(names)
@@ -80,7 +69,7 @@ class Dataset:
     partitions = metadata = common_metadata = None
 
     def __init__(
-        self, path_or_paths: str | list[str], filesystem: Any = LocalFiles, **_: Any
+        self, path_or_paths: str | list[str], filesystem: Any = SampleFiles, **_: Any
     ) -> None:
         self.fs, self.paths = filesystem, path_or_paths
         if isinstance(path_or_paths, str):
@@ -102,7 +91,7 @@ class Dataset:
 
 def _import_petastorm() -> None:
     removed_modules = {name: ModuleType(name) for name in ("pyarrow.filesystem", "pyarrow.hdfs")}
-    removed_modules["pyarrow.filesystem"].LocalFileSystem = LocalFiles  # type: ignore[attr-defined]
+    removed_modules["pyarrow.filesystem"].LocalFileSystem = SampleFiles  # type: ignore[attr-defined]
     hadoop = type("HadoopFileSystem", (), {})
     removed_modules["pyarrow.hdfs"].HadoopFileSystem = hadoop  # type: ignore[attr-defined]
     sys.modules.update(removed_modules)
@@ -126,7 +115,7 @@ def _import_petastorm() -> None:
         petastorm.etl.dataset_metadata,
     ):
         module.pq = parquet
-    petastorm.fs_utils.pyarrow = SimpleNamespace(localfs=LocalFiles)
+    petastorm.fs_utils.pyarrow = SimpleNamespace(localfs=SampleFiles)
     petastorm.unischema.np = SimpleNamespace(
         **{**vars(np), "unicode_": np.str_, "string_": np.bytes_}
     )
@@ -264,7 +253,7 @@ class _Reader(Reader):  # type: ignore[misc]
             "is_batched_reader": True,
         }
         super().__init__(
-            LocalFiles,
+            SampleFiles,
             sorted({path for path, _ in row_groups}),
             [f"{name}$" for name in columns],
             **settings,

@@ -95,8 +95,11 @@ def read_log(folder: Location) -> History:
         A mapping for every complete epoch: epoch, epochs, seconds, finished (ms since 1970),
         metrics by name, and the (K, K + 1) confusion matrix as lists.
     """
-    path = folder / LOG
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    try:
+        text = (folder / LOG).read_text()
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def best_epoch(history: Sequence[dict[str, Any]], metric: str) -> int:

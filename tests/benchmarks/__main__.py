@@ -27,6 +27,7 @@ GOALS = {
     "samples.eurosat": "≥ 0.9",
     "samples.bigearthnet": "≥ 0.9",
     "cog.write": "≥ 3",
+    "store": "≤ 1.25",
 }
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import make_url
 from lulc import progress
 from lulc.config import Config, TrackingConf
 from lulc.errors import InputError, SetupError, UsageError
+from lulc.location import StorePath
 from lulc.models import package, registry, tracking
 from lulc.models.contract import Contract, read_contract, write_contract
 from lulc.models.networks.registry import MODELS
@@ -26,6 +27,7 @@ from lulc.models.package import CONTRACT, MLM_ITEM, WEIGHTS
 from lulc.report.training import draw_confusion
 from lulc.runfile import parse_run
 from tests.helpers import tiny_samples as toy
+from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
 from tests.helpers.tracking_server import tracking_server
 from tests.test_paths import AWKWARD
 
@@ -290,3 +292,31 @@ def test_the_database_lies_in_the_output_folder_whatever_its_name(
     assert (out / "mlflow.db").read_text() == "the database"
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert registry.store_uri(None, out) == registry.store_uri(None, out)
+
+
+def test_a_store_without_a_server_keeps_the_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(progress, "say", said.append)
+    with faulty_store() as (place, _):
+        for name, value in store_variables(place).items():
+            monkeypatch.setenv(name, value)
+        fill_bucket(place, {})
+        out, config = StorePath("s3://bucket") / "run", make_run()
+        assert not tracking.reachable(config, out)
+        assert "set MLFLOW_TRACKING_URI" in said[0]
+        assert registry.find_version(config, out, "f1") is None
+        with pytest.raises(InputError, match="no tracking server is set"):
+            registry.resolve("toy", out)
+        kept = tracking.log_training(config, out, make_training(tmp_path / "model"))
+        assert (kept.version, kept.folder) == ("local", out / "models/toy-local")
+        assert registry.find_version(config, out, "f1") == kept
+        assert registry.find_version(config, out, "f2") is None
+        assert registry.resolve("toy", out) == kept
+        assert registry.resolve(str(kept.folder), tmp_path) == kept
+        (listed,) = registry.list_versions(out)
+        assert (listed["name"], listed["version"], listed["task"]) == ("toy", "local", "segment")
+        assert registry.ui_command(config, out) is None
+        with pytest.raises(UsageError, match="required is set"):
+            tracking.reachable(make_run(required=True), out)

@@ -24,6 +24,7 @@ import org.apache.spark.sql.catalyst.analysis.UnresolvedTableValuedFunction;
 import org.apache.spark.sql.catalyst.catalog.SessionCatalog;
 import org.apache.spark.sql.catalyst.catalog.TemporaryViewRelation;
 import org.apache.spark.sql.catalyst.expressions.Expression;
+import org.apache.spark.sql.catalyst.expressions.PythonUDF;
 import org.apache.spark.sql.catalyst.parser.ParseException;
 import org.apache.spark.sql.catalyst.parser.ParserInterface;
 import org.apache.spark.sql.catalyst.plans.logical.LogicalPlan;
@@ -57,8 +58,9 @@ public final class QueryRules {
         // Queries.
         "Aggregate AsOfJoin CTERelationDef CTERelationRef Deduplicate DeserializeToObject Distinct"
         + " EmptyRelation Except Expand Filter Generate GlobalLimit Intersect Join LateralJoin"
-        + " LocalLimit LocalRelation LogicalRelation NameParameterizedQuery Offset OneRowRelation"
-        + " PipeOperator Pivot PosParameterizedQuery Project Range RebalancePartitions Repartition"
+        + " LocalLimit LocalRelation LogicalRelation MapInArrow NameParameterizedQuery Offset"
+        + " OneRowRelation PipeOperator Pivot PosParameterizedQuery Project Range"
+        + " RebalancePartitions Repartition"
         + " RepartitionByExpression ResolvedHint ResolvedInlineTable Sample Sort SubqueryAlias"
         + " Tail Transpose Union Unpivot UnresolvedHaving UnresolvedHint UnresolvedInlineTable"
         + " UnresolvedRelation UnresolvedSubqueryColumnAliases UnresolvedTVFAliases"
@@ -90,7 +92,7 @@ public final class QueryRules {
     private static final Set REFUSED_EXPRESSIONS = setOf(
         "AvroDataToCatalyst CallMethodViaReflection CatalystDataToAvro"
         + " ExpressionWithUnresolvedIdentifier FromAvro FromProtobuf SchemaOfAvro SchemaOfXml"
-        + " ST_GeomFromGML ST_GeomFromKML ScalaUDF PythonUDAF PythonUDF PythonUDTF StructsToXml"
+        + " ST_GeomFromGML ST_GeomFromKML ScalaUDF PythonUDAF PythonUDTF StructsToXml"
         + " ToAvro ToProtobuf TryReflect XPathBoolean XPathDouble XPathFloat XPathInt XPathList"
         + " XPathLong XPathShort XPathString XmlToStructs");
 
@@ -141,6 +143,8 @@ public final class QueryRules {
 
     private static void addSources(Object part, Set sources) {
         if (part instanceof LogicalRelation) sources.add(((LogicalRelation) part).relation());
+        // What reads a table that lies in an object store.
+        if (part instanceof PythonUDF) sources.add(((PythonUDF) part).func());
         for (Iterator parts = partsOf(part); parts.hasNext();) addSources(parts.next(), sources);
     }
 
@@ -229,6 +233,7 @@ public final class QueryRules {
                 ? ((ScalaAggregator) expression).agg() : expression;
             String place = function.getClass().getName();
             String name = function.getClass().getSimpleName();
+            if (expression instanceof PythonUDF) checkSource(((PythonUDF) expression).func());
             boolean listed = place.startsWith(SPARK + "catalyst.")
                 || place.startsWith(SPARK + "sedona_sql.expressions.") && name.startsWith("ST_");
             if (!listed || REFUSED_EXPRESSIONS.contains(name))

@@ -18,8 +18,7 @@ from lulc.spark.workers import map_units
 from lulc.tables import files, layout
 from lulc.tables.files import fingerprint_of
 from lulc.tables.layout import parse_block_key
-from lulc.tables.ledger import LedgerRow, read_done, read_seal
-from lulc.tables.store import read_table
+from lulc.tables.ledger import LedgerRow, read_done, read_ledger, read_seal
 
 
 def rasters(context: StageContext) -> StageResult:
@@ -114,8 +113,7 @@ def _files_of(path: str, with_probabilities: bool) -> Sequence[str]:
 
 
 def _remove_mosaics_of_other_periods(context: StageContext, periods: Sequence[str]) -> None:
-    ledger = read_table(context.out, "ledger", ["stage", "path"]).to_pylist()
-    paths = [row["path"] for row in ledger if row["stage"] == "rasters" and row["path"]]
-    for period in {path.split("/")[1] for path in paths} - set(periods):
+    paths = read_ledger(context.out, "rasters")["path"].unique().to_pylist()
+    for period in {path.split("/")[1] for path in paths if path} - set(periods):
         for place in layout.mosaic_files(period):
             files.remove(context.out / place)

@@ -78,8 +78,8 @@ def _of_predictions(context: StageContext) -> StageResult:
         bad |= bad_regions(region_set, fingerprint)
         regions.write_regions(out, region_set.table)
         names = {c.id: c.name for c in config.make_legend().classes}
-        columns = ("_metadata.file_name", "_metadata.row_index", *TILE_COLUMNS)
-        frame = read_parquet(context.spark(), paths).select(*columns)
+        columns = ("file_name", "row_index", *TILE_COLUMNS)
+        frame = read_parquet(context.spark(), paths, columns=columns)
         folder, confident = store.table_folder(out, "predictions"), config.stats.confident
         count = partial(_count_file, folder=folder, min_confidence=confident, any_turn=any_turn)
         measured = measure(context, Tiles(frame, count, any_turn=any_turn), fingerprint)
