@@ -19,7 +19,7 @@ import lulc
 from lulc.config import Archive, DatasetConf, LabelConf, LayerConf, MapFiles, RegionFile
 from lulc.datasets import registry
 from lulc.datasets.listing import items_fingerprint, list_items
-from lulc.errors import InputError, SetupError
+from lulc.errors import InputError, SetupError, StoreError
 from lulc.legend import LandClass, Legend
 from lulc.location import Location, StorePath
 from lulc.models.networks.pretrained import load_weights
@@ -33,13 +33,15 @@ from lulc.sources.area import read_area
 from lulc.sources.header import href_identity
 from lulc.sources.href import resolve_href
 from lulc.sources.layers import read_layer
+from lulc.sources.product import open_tree
 from lulc.sources.registry import source_of
 from lulc.sources.scene import Scene
 from lulc.stats import class_rasters
 from lulc.stats.regions import read_regions
 from lulc.tables.csv_files import read_csv_rows
 from lulc.tables.files import identities_below, write_atomic
-from tests.helpers.object_stores import fill_bucket, object_store, store_variables
+from tests.helpers.faulty_proxy import Faults
+from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
 from tests.helpers.small_world import GRID, make_world
 from tests.helpers.synthetic_scenes import write_raster
 from tests.sources.test_modis import make_mod13
@@ -47,6 +49,9 @@ from tests.sources.test_modis import make_mod13
 LEGEND = Legend(
     "three", tuple(LandClass(i, n, "#000000") for i, n in ((1, "a"), (2, "b"), (3, "c")))
 )
+
+
+_FAULTS: list[Faults] = []
 
 
 @pytest.fixture(scope="module")
@@ -113,14 +118,15 @@ def _write_items(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def bucket(disk: Path) -> Iterator[StorePath]:
-    """The same in a bucket, whose name for the folder has a blank."""
-    with object_store() as place, pytest.MonkeyPatch.context() as patch:
+    """The same in a folder of a bucket, whose name has a blank."""
+    with faulty_store() as (place, injected), pytest.MonkeyPatch.context() as patch:
         for name, value in store_variables(place).items():
             patch.setenv(name, value)
         paths = [path for path in disk.rglob("*") if path.is_file()]
         fill_bucket(
             place, {f"in puts/{p.relative_to(disk).as_posix()}": p.read_bytes() for p in paths}
         )
+        _FAULTS.append(injected)
         yield StorePath("s3://bucket", "in puts")
 
 
@@ -281,6 +287,30 @@ def test_an_object_that_was_replaced_is_read_anew(bucket: StorePath, tmp_path: P
         known.append((href_identity(str(place)), identities_below(place.parent)))
     assert seen == [1, 2]
     assert known[0][0] != known[1][0] and known[0][1] != known[1][1]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        _archive,
+        _items,
+        lambda root: read_regions([RegionFile(str(root / "regions.gpkg"), id="id")]),
+        lambda root: list(read_csv_rows(root / "codes.csv")),
+        lambda root: open_tree(str(root / "archive")),
+        lambda root: list_items(DatasetConf("pastis", str(root))),
+    ],
+)
+def test_a_token_that_expired_is_no_sign_of_bad_input(
+    bucket: StorePath, read: Callable[[Location], object]
+) -> None:
+    faults = _FAULTS[-1]
+    read_afresh("with a token that expired")
+    faults.kind, faults.each = "expired", 1
+    try:
+        with pytest.raises(StoreError, match="400 Bad Request"):
+            read(bucket)
+    finally:
+        faults.each = 0
 
 
 def test_what_is_not_there_is_named(bucket: StorePath) -> None:

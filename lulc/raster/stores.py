@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,6 +17,7 @@ import rasterio
 import rasterio._env
 from rasterio.io import DatasetReader
 
+from lulc.errors import StoreError
 from lulc.location import STORES, StorePath, azure_account, parse_location, store_endpoint
 from lulc.redact import redact_url
 
@@ -62,7 +64,9 @@ def names_in_folder_of(href: str) -> frozenset[str]:
     """
     try:
         return _names_in(_store_path(href).parent)
-    except PermissionError:
+    except StoreError as error:
+        if error.errno != errno.EACCES:
+            raise
         return frozenset()
 
 
