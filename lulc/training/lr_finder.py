@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 
+from lulc.location import Location
+from lulc.tables import files
 from lulc.training import loader
 from lulc.training.distributed import join_ranks
 from lulc.training.fit import update
@@ -73,7 +74,7 @@ def suggest(curve: Sequence[tuple[float, float]]) -> float:
     return float(rates[np.gradient(losses[:end], np.log(rates[:end])).argmin()])
 
 
-def draw_rates(curve: Sequence[tuple[float, float]], path: Path) -> Path:
+def draw_rates(curve: Sequence[tuple[float, float]], path: Location) -> Location:
     """Draw the losses over the rates, with the suggested rate marked.
 
     Args:
@@ -92,5 +93,5 @@ def draw_rates(curve: Sequence[tuple[float, float]], path: Path) -> Path:
     axis.axvline(rate, color="#c4281b", linestyle="--", label=f"falls fastest at {rate:.1e}")
     axis.set(xlabel="learning rate", ylabel="loss, smoothed")
     axis.legend()
-    figure.savefig(path, dpi=120)
+    files.write_atomic(path, lambda temporary: figure.savefig(temporary, dpi=120))
     return path

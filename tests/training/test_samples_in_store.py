@@ -11,7 +11,7 @@ import pytest
 
 from lulc.location import StorePath
 from lulc.tables import files
-from lulc.training import _sample_files, fit
+from lulc.training import _sample_files, fit, lr_finder
 from lulc.training.loader import SampleBatch, batches, plan_epoch
 from tests.helpers.faulty_proxy import Faults
 from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
@@ -87,3 +87,9 @@ def test_samples_of_a_store_are_those_of_a_disk(
     _read(in_store)
     # What is kept is not fetched again; only the plan asks for the files.
     assert (faults.asked - asked < 10) == has_room
+
+
+def test_a_curve_of_rates_is_drawn_into_the_store(served: tuple[StorePath, Faults]) -> None:
+    bucket, _ = served
+    path = lr_finder.draw_rates([(1e-4, 1.0), (1e-3, 0.5), (1e-2, 0.9)], bucket / "rates.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
