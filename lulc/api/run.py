@@ -341,7 +341,7 @@ def _folders_in_stores(config: Config) -> list[StorePath]:
     # starts.
     paths = [*(a.path for a in config.scenes if a.path), *(d.root for d in config.datasets)]
     places = [place for p in paths if isinstance(place := parse_location(p), StorePath)]
-    return list({place.root: place.parent for place in places}.values())
+    return list({place.root: place for place in places}.values())
 
 
 def finish(config: Config, out: Location, changed: bool) -> None:
