@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import pyspark
 
 from tests.helpers import small_world
 from tests.helpers.jdbc import free_port
@@ -23,11 +24,20 @@ _MASTER = "127.0.0.1"
 
 
 @dataclass(frozen=True)
+class Machine:
+    """Where a worker runs: the command that runs another there, and Spark's home there."""
+
+    enter: Sequence[str] = ()
+    spark: str = str(Path(pyspark.__file__).parent)
+
+
+@dataclass(frozen=True)
 class Worker:
     """What a worker offers; `settings` are Spark's own (spark.worker.…), `environment` is added."""
 
     cores: int = 1
     memory: str = "1g"
+    machine: Machine = Machine()
     settings: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -96,16 +106,17 @@ def with_gpus(addresses: Sequence[str], folder: Path, cores: int = 2) -> Worker:
 def _started(
     place: Path, name: str, host: str, options: Sequence[str], worker: Worker | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    import pyspark
-
     place.mkdir(parents=True)
+    place.chmod(0o777)  # on a machine of its own a worker may be another user
     environment = small_world.environment() | {"SPARK_LOCAL_IP": host, "SPARK_NO_DAEMONIZE": "1"}
     if worker:
         settings = " ".join(f"-D{key}={value}" for key, value in worker.settings.items())
         environment |= {"SPARK_WORKER_DIR": str(place), "SPARK_WORKER_OPTS": settings}
         environment |= worker.environment
+    machine = worker.machine if worker else Machine()
     command = [
-        f"{Path(pyspark.__file__).parent}/bin/spark-class",
+        *machine.enter,
+        f"{machine.spark}/bin/spark-class",
         f"org.apache.spark.deploy.{name}",
         *("--host", host, "--webui-port", "0"),
         *options,
