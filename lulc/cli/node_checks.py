@@ -7,13 +7,15 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lulc.cli.cluster import open_cluster
 from lulc.config import SessionConf
 from lulc.location import Location, check_location
-from lulc.spark import nodes, session
-from lulc.spark.nodes import Node
 from lulc.tables import files
+
+if TYPE_CHECKING:
+    from lulc.spark.nodes import Node
 
 _LEAST_DISK = 2 * 2**30
 _NOT_OF_SESSION = ("spark.submit.deployMode", "spark.lulc.jobs")
@@ -63,6 +65,8 @@ def check_nodes(cluster: str, out: Location | None) -> list[NodeCheck]:
         SetupError: the location's store cannot be reached, the session does not start, or no
             executor comes.
     """
+    from lulc.spark import nodes, session
+
     if out is not None:
         check_location(out)
     settings: dict[str, str] = {}

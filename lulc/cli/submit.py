@@ -27,7 +27,6 @@ from lulc.location import Location
 from lulc.redact import first_line, redact_setting, redact_text
 from lulc.sources.scene import scenes_from_table
 from lulc.spark import java
-from lulc.spark.session import ICEBERG, jar_settings, quiet_settings
 from lulc.stages import STAGES, stages_of
 from lulc.tables import store
 
@@ -152,6 +151,8 @@ def _driver_options(cluster: Cluster, config: Config, args: argparse.Namespace) 
     if "spark.pyspark.driver.python" not in given:
         options.append(f"--conf=spark.pyspark.driver.python={sys.executable}")
     if not args.debug and "spark.driver.extraJavaOptions" not in given:
+        from lulc.spark.session import quiet_settings
+
         options += [f"--conf={name}={value}" for name, value in quiet_settings().items()]
     return options
 
@@ -181,13 +182,16 @@ def _size_stage(
     wanted["spark.executor.memoryOverhead"] = overhead
     sizes |= {name: value for name, value in wanted.items() if name not in given}
     if not cluster.has_image:
-        sizes |= _add_jars(given.get("spark.jars.packages"), ICEBERG if stage == "publish" else ())
+        sizes |= _add_jars(given.get("spark.jars.packages"), stage == "publish")
     tasks = "1 task" if cores == 1 else f"{cores} tasks"
     note = f"{tasks} an executor, {task_bytes / 2**20:,.0f} MiB each beside a JVM of {heap}"
     return sizes, note + (f", {gpus} GPUs" if gpus else "")
 
 
-def _add_jars(packages: str | None, extra: tuple[str, ...]) -> dict[str, str]:
+def _add_jars(packages: str | None, publishes: bool) -> dict[str, str]:
+    from lulc.spark.session import ICEBERG, jar_settings
+
+    extra = ICEBERG if publishes else ()
     if packages is None:
         return jar_settings(extra)
     return {"spark.jars.packages": ",".join((packages, *extra))} if extra else {}
