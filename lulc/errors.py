@@ -39,16 +39,21 @@ class SetupError(LulcError):
     exit_code = 5
 
 
-class StoreError(OSError, SetupError):
+class StoreError(SetupError):
     """An object store that does not do what it is asked to; the message has no secret.
 
-    An OSError to code that writes, and no sign of bad input to code that reads.
+    It tells nothing about what was to be read, and so it is no OSError: those count as bad input.
     """
+
+    def __init__(self, place: str, reason: str, is_denial: bool = False) -> None:
+        """Keep the place, what the store says, and whether it is that access is denied."""
+        super().__init__(place, reason, is_denial)
+        self.place, self.reason, self.is_denial = place, reason, is_denial
 
     def __str__(self) -> str:
         """Return the place, what the store says, and the remedy."""
         return (
-            f"{self.filename}: {self.strerror}; finished work is kept: rerun the same command when "
+            f"{self.place}: {self.reason}; finished work is kept: rerun the same command when "
             "the store answers, with credentials that are valid"
         )
 

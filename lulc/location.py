@@ -389,8 +389,8 @@ def check_location(location: Location) -> None:
     try:
         with store_errors(location):
             obstore.list_with_delimiter(_store(location.root, quick=True), location.key or None)
-    except OSError as error:
-        raise SetupError(f"{location} cannot be used: {error.strerror}") from error
+    except StoreError as error:
+        raise SetupError(f"{location} cannot be used: {error.reason}") from error
 
 
 def _split(address: str) -> tuple[str, str]:
@@ -499,19 +499,19 @@ def store_errors(location: StorePath) -> Iterator[None]:
             raise _no_bucket(location) from error
         if _METADATA_SERVER in text:
             raise _denied(location, "there are no credentials") from error
-        raise StoreError(errno.EIO, _first_line(error), str(location)) from error
+        raise StoreError(str(location), _first_line(error)) from error
 
 
-def _no_bucket(location: StorePath) -> OSError:
+def _no_bucket(location: StorePath) -> StoreError:
     bucket = location.root.partition("://")[2]
     text = f"there is no bucket {bucket}: make it, or correct its name"
-    return StoreError(errno.ENOENT, text, str(location))
+    return StoreError(str(location), text)
 
 
-def _denied(location: StorePath, reason: str) -> OSError:
+def _denied(location: StorePath, reason: str) -> StoreError:
     names = CREDENTIALS[location.root.partition("://")[0]]
     text = f"{reason}: set {names}, or give this machine's identity access"
-    return StoreError(errno.EACCES, text, str(location))
+    return StoreError(str(location), text, is_denial=True)
 
 
 def _first_line(error: Exception) -> str:
@@ -563,7 +563,7 @@ def _fetch(location: StorePath, span: Any, size: int | None = None) -> bytes:
     reason = f"the store answers with {len(content):,} of {end - start:,} bytes"
     if size not in (None, answer.meta["size"]):
         reason = f"it was replaced while it was read: {answer.meta['size']:,} bytes for {size:,}"
-    raise StoreError(errno.EIO, reason, str(location))
+    raise StoreError(str(location), reason)
 
 
 class _StoreFile(io.RawIOBase):

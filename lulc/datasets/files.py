@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from lulc.datasets.dataset import Example, ExampleItem, Note
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA
 from lulc.location import Location
@@ -336,8 +336,6 @@ def read_lines(path: Location, remedy: str = "fetch it anew") -> list[str]:
     """Read the lines of a text file; InputError with this remedy where that is not possible."""
     try:
         return path.read_text().splitlines()
-    except StoreError:
-        raise
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}): {remedy}") from error
 

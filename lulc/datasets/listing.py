@@ -10,7 +10,7 @@ from lulc.config import DatasetConf
 from lulc.datasets import registry
 from lulc.datasets.dataset import ExampleItem, Note, Options
 from lulc.datasets.files import split_of
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.location import Location, StorePath, parse_location
 from lulc.sources.archives import find_packed, unpack_hint
@@ -97,8 +97,6 @@ def items_fingerprint(dataset: DatasetConf, items: Iterable[ExampleItem]) -> str
     def identify(file: str) -> list[object]:
         try:
             return file_identity(root / file)
-        except StoreError:
-            raise
         except OSError:
             return [file]
 

@@ -10,7 +10,7 @@ import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.geo.grid import WGS84, Grid, nearest_turn, transformer
 from lulc.location import Location
 from lulc.raster.vector import rasterize
@@ -128,8 +128,6 @@ def read_features(path: Location) -> tuple[list[BaseGeometry], list[Mapping[str,
             f"{path} is not there: every image needs its file of polygons, an empty collection "
             "where it has none"
         ) from error
-    except StoreError:
-        raise
     except (
         OSError,
         ValueError,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import errno
 import http.client
 import os
 import re
@@ -128,7 +127,7 @@ def _ask_store(address: str) -> None:
     try:
         parse_location(address).stat()
     except StoreError as error:
-        if error.errno != errno.EACCES:
+        if not error.is_denial:
             raise
 
 

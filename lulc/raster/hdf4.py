@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from rasterio.io import MemoryFile
 
-from lulc.errors import InputError, SetupError, StoreError
+from lulc.errors import InputError, SetupError
 from lulc.geo.grid import Grid
 from lulc.location import parse_location
 from lulc.raster.address import ARCHIVE_MARK, split_archive
@@ -218,8 +218,6 @@ def open_layer(href: str) -> str:
     path, layer_name = split_archive(href)
     try:
         stat = parse_location(path).stat()
-    except StoreError:
-        raise
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error.strerror}") from error
     key = (href, stat.st_size, stat.st_mtime_ns)
@@ -259,8 +257,6 @@ def _open_file(path: str) -> Iterator[Any]:
     require_pyhdf()
     try:
         stat = parse_location(path).stat()
-    except StoreError:
-        raise
     except OSError as error:
         raise InputError(f"{path} cannot be opened: {error}") from error
     from pyhdf.error import HDF4Error

@@ -33,7 +33,7 @@ from rasterio.crs import CRS
 from rasterio.errors import RasterioError
 from rasterio.io import DatasetReader
 
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.geo.grid import crs_text, same_crs
 from lulc.legend import class_names, name_key
 from lulc.location import is_address, parse_location
@@ -88,8 +88,6 @@ def side_file_reason(path: str, raster: DatasetReader, georeferenced: bool) -> s
         changes = set(_changes(root, raster))
         if georeferenced:
             changes |= set(_changes_of_place(root, raster, is_read=not split_archive(path)[1]))
-    except StoreError:
-        raise
     except _DAMAGE as error:
         return f"{metadata} cannot be read ({error})"
     return f"{metadata} gives its {', '.join(sorted(changes))}" if changes else None
@@ -124,8 +122,6 @@ def read_place(raster: OpenRaster, without_crs: bool = False) -> tuple[CRS | Non
             a, d, b, e, x, y = map(float, _read(world_file).split())
             # It gives the centre of the first pixel.
             transform = Affine(a, b, x, d, e, y) @ Affine.translation(-0.5, -0.5)
-    except StoreError:
-        raise
     except _DAMAGE as error:
         raise InputError(f"{metadata} cannot be read ({error}): repair or remove it") from error
     return crs, transform
@@ -148,8 +144,6 @@ def names_beside(path: str, band: int) -> dict[int, str]:
         root = fromstring(_read(metadata), forbid_dtd=True)
         bands = (e for e in root.iterfind("PAMRasterBand") if e.get("band") == str(band))
         return {i: name for e in bands for i, name in _class_names(e).items() if name}
-    except StoreError:
-        raise
     except _DAMAGE as error:
         raise InputError(f"{metadata} cannot be read ({error}): repair or remove it") from error
 

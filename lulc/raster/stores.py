@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import os
 from collections.abc import Iterator
 from functools import lru_cache
@@ -65,7 +64,7 @@ def names_in_folder_of(href: str) -> frozenset[str]:
     try:
         return _names_in(_store_path(href).parent)
     except StoreError as error:
-        if error.errno != errno.EACCES:
+        if not error.is_denial:
             raise
         return frozenset()
 

@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO
 
 from lulc import paths
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.location import Location, StorePath, parse_location, relative_name
 from lulc.raster.address import ARCHIVE_MARK, split_archive
 from lulc.redact import redact_url
@@ -81,8 +81,6 @@ class Tree:
         try:
             with self._open(name) as file:
                 return file.read(_MAX_METADATA_BYTES)
-        except StoreError:
-            raise
         except _DAMAGE as error:
             raise InputError(_unreadable(self.href(name), error)) from error
 
@@ -126,8 +124,6 @@ def digest(href: str, algorithm: str) -> str:
             while chunk := file.read(_CHUNK_BYTES):
                 checksum.update(chunk)
         return checksum.hexdigest()
-    except StoreError:
-        raise
     except _DAMAGE as error:
         raise InputError(_unreadable(href, error)) from error
 
@@ -151,8 +147,6 @@ def open_tree(path: str) -> Tree:
         if is_packed(path):
             return _open_packed(path, location)
         sizes = _sizes(location)
-    except StoreError:
-        raise
     except _DAMAGE as error:
         raise InputError(
             f"{redact_url(path)} cannot be listed ({error}): "

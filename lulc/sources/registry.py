@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from lulc import progress
 from lulc.config import Archive
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.location import parse_location
 from lulc.paths import list_names
@@ -141,8 +141,6 @@ def _broken_json(archive_path: str, names: Sequence[str]) -> str:
             file = path / name if path.is_dir() else path
             try:
                 parse_json(file.read_bytes())
-            except StoreError:
-                raise
             except (OSError, ValueError) as error:
                 return f"; {name} is not sound JSON ({error}): fetch it anew"
     return ""

@@ -17,7 +17,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from lulc.config import Archive, Config, Search
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.location import Location, parse_location
 from lulc.redact import redact_text, redact_url, strip_credentials
@@ -122,8 +122,6 @@ def _saved_query(path: Location) -> Any:
         return None
     try:
         return json.loads(path.read_bytes())["search"]
-    except StoreError:
-        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} holds no search result and is not overwritten: name another scenes.path"
@@ -199,8 +197,6 @@ def _query_api(
                 **cloud_filter,
             )
             yield from query.items_as_dicts()
-    except StoreError:
-        raise
     except (APIError, OSError, LookupError, TypeError, ValueError, NotImplementedError) as error:
         raise InputError(
             f"{redact_url(url)} cannot be searched: {redact_text(error, 300)}; "

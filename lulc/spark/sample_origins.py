@@ -13,7 +13,7 @@ from lulc.config import DatasetConf
 from lulc.datasets import registry
 from lulc.datasets.dataset import Description, Example, ExampleItem
 from lulc.datasets.listing import Listing, items_fingerprint, list_items
-from lulc.errors import InputError, StoreError, UsageError
+from lulc.errors import InputError, UsageError
 from lulc.guard import read_guard
 from lulc.location import parse_location
 from lulc.samples import dataset_splits, from_chips, from_datasets
@@ -147,8 +147,6 @@ def _label_origin(
     assert labels is not None
     try:
         identity = file_identity(labels.path)
-    except StoreError:
-        raise
     except OSError as error:
         raise InputError(
             f"labels {labels.path} cannot be opened ({error.strerror}): correct labels.path"

@@ -12,7 +12,7 @@ import numpy as np
 import shapely
 
 from lulc.config import Overlap
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.geo.grid import WGS84, transformer
 from lulc.legend import NODATA, join_names, name_key
 from lulc.location import Location, parse_location
@@ -126,8 +126,6 @@ def _read_design(path: Location) -> _Design:
         )
     try:
         return _parse_design(json.loads(design_path.read_text()))
-    except StoreError:
-        raise
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(
             f"{design_path} is no sample design ({type(error).__name__}: {error}): `lulc design` "

@@ -8,7 +8,7 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.location import Location
 
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -80,8 +80,6 @@ def read_csv_rows(path: Location) -> Iterator[tuple[int, list[str]]]:
                 yield reader.line_num, cells
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not in UTF-8 ({error}): save it as CSV UTF-8") from error
-    except StoreError:
-        raise
     except (OSError, EOFError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as CSV ({error})") from error
 

@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import lulc
-from lulc.errors import InputError, LulcError, SetupError, StoreError
+from lulc.errors import InputError, LulcError, SetupError
 from lulc.location import Location, ObjectStat, StorePath, parse_location, relative_name
 from lulc.paths import is_hidden_below, list_files
 from lulc.tables.scratch import scratch_folder
@@ -366,8 +366,6 @@ def write_error(location: Location, error: OSError) -> LulcError:
         A SetupError with the remedy; an InputError where a library failed to read what was to be
         written.
     """
-    if isinstance(error, StoreError):
-        return SetupError(f"{location} could not be written: {error.strerror}")
     # GDAL's errors have no number; what it says itself is their cause.
     reason = error.strerror or str(error.__cause__ or error)
     if error.errno is None and str(error).startswith("Read failed"):

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.location import Location, StorePath, arrow_filesystem, relative_name, store_errors
 from lulc.tables import files, layout, schemas
@@ -145,8 +145,6 @@ def read_footer(location: Location) -> dict[str, Any]:
     try:
         schema = open_parquet(location).schema_arrow
         footer: dict[str, Any] = json.loads(schema.metadata[_FOOTER_KEY])
-    except StoreError:
-        raise
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{location} is not a whole file of this project: "

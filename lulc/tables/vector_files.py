@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import shapely
 
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.geo.antimeridian import only_polygons
 from lulc.geo.grid import coordinate_limits, parse_crs
 from lulc.location import STORES, Location, is_address, parse_location
@@ -453,8 +453,6 @@ def _explained(use: str, path: str) -> Iterator[None]:
             f"{use} {path} has texts in another encoding than it says, or than UTF-8 ({error}): "
             "save it as UTF-8"
         ) from error
-    except StoreError:
-        raise
     except (
         RuntimeError,  # of pyogrio: DataSourceError, DataLayerError, FeatureError, …
         OSError,

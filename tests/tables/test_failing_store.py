@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lulc.errors import SetupError, explain
+from lulc.errors import SetupError, StoreError, explain
 from lulc.guard import read_guard
 from lulc.location import StorePath, parse_location
 from lulc.tables import files
@@ -67,7 +67,7 @@ def test_a_part_is_never_taken_for_the_whole(
     faults.kind, faults.each, faults.methods = kind, 1, ("GET",)
     try:
         for read in READERS:
-            with pytest.raises(OSError, match=r"bucket/x\.bin|S3"):
+            with pytest.raises(StoreError, match=r"bucket/x\.bin"):
                 read(location)
     finally:
         faults.methods = ()
@@ -87,7 +87,7 @@ def test_a_store_that_takes_nothing_is_an_error_in_time(
 ) -> None:
     faults.kind, faults.each = kind, 1
     start = time.monotonic()
-    with pytest.raises(SetupError, match=rf"s3://bucket/x\.bin could not be written.*{remedy}"):
+    with pytest.raises(SetupError, match=rf"s3://bucket/x\.bin: .*{remedy}"):
         files.write_atomic(location, lambda path: path.write_bytes(b"new"))
     with pytest.raises(SetupError, match=remedy):
         files.create_exclusive(location.with_name("new"), b"new")
@@ -96,7 +96,6 @@ def test_a_store_that_takes_nothing_is_an_error_in_time(
         # What is read is not taken for damaged: nothing is recorded as bad.
         with pytest.raises(SetupError) as told, read_guard("the chips"):
             location.read_bytes()
-        assert isinstance(told.value, OSError)
         for error in (told.value, RuntimeError(f"lulc.errors.StoreError: {told.value}\n\n")):
             code, text = explain(error)
             assert (code, "s3://bucket/x.bin" in text, remedy in text) == (5, True, True)

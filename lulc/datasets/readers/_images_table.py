@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.location import Location
 from lulc.tables.csv_files import read_csv_records
 from lulc.tables.files import for_arrow
@@ -37,8 +37,6 @@ def read_rows(path: Location) -> Mapping[str, Sequence[TableRow]]:
     """
     try:
         changed = path.stat().st_mtime_ns
-    except StoreError:
-        raise
     except OSError as error:
         raise InputError(f"images: table {path} cannot be read ({error.strerror})") from error
     return _read_rows(path, changed)
@@ -59,8 +57,6 @@ def _csv_rows(path: Location) -> list[TableRow]:
 def _parquet_rows(path: Location) -> list[TableRow]:
     try:
         table = pq.read_table(for_arrow(path))
-    except StoreError:
-        raise
     except (OSError, pa.ArrowException) as error:
         raise InputError(
             f"images: table {path} cannot be read ({error}): a CSV or Parquet file is accepted"

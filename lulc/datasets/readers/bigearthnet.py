@@ -36,7 +36,7 @@ from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Op
 from lulc.datasets.descriptions import SENTINEL2_SURFACE_BANDS, sentinel_encoding
 from lulc.datasets.files import BandFile, read_label, read_sample_bands
 from lulc.datasets.readers._bigearthnet_labels import CODE_OF, NOMENCLATURES
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.legend import NODATA
 from lulc.location import Location
 from lulc.tables.csv_files import read_csv_rows
@@ -245,8 +245,6 @@ def _read_table(path: Location, options: Options) -> Iterator[dict[str, Any]]:
                 for row in batch.to_pylist():
                     if not (only_recommended and any(row.get(name) for name in _POOR_COLUMNS_V2)):
                         yield row
-    except StoreError:
-        raise
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{path} cannot be read ({error}): fetch it anew") from error
 
@@ -289,8 +287,6 @@ def _read_metadata_v1[T](root: Location, folder: str, key: str, kind: type[T]) -
     path = root / folder / f"{PurePosixPath(folder).name}_labels_metadata.json"
     try:
         value = json.loads(path.read_bytes())[key]
-    except StoreError:
-        raise
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(f"{path} cannot be read ({error}): {_ANEW}") from error
     if not isinstance(value, kind):

@@ -18,7 +18,7 @@ from typing import Any
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
 from lulc.datasets.descriptions import RGB, uniform_encoding
 from lulc.datasets.files import SPLIT_NAMES, read_before_and_after, read_label, split_of, walk
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.legend import LandClass, Legend
 from lulc.location import Location
 
@@ -77,8 +77,6 @@ def _read_corners(root: Location) -> Mapping[str, Any]:
         return {}
     try:
         return dict(json.loads(path.read_bytes()).items())
-    except StoreError:
-        raise
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(
             f"{path} cannot be read ({type(error).__name__}: {error}): fetch it anew, or remove it"

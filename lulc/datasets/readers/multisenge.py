@@ -32,7 +32,7 @@ import numpy as np
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Note, Options
 from lulc.datasets.descriptions import SENTINEL1_BANDS, numbered_scheme, sentinel_encoding
 from lulc.datasets.files import parse_day, read_image, read_label, require_same_shape, walk
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA
 from lulc.location import Location
@@ -166,8 +166,6 @@ def _read_metadata(
             for sensor in ("s2", "s1")
         )
         classes = {ids[int(code)] for code in content["labels"].split(";") if code}
-    except StoreError:
-        raise
     except (OSError, ValueError, KeyError, IndexError, AttributeError, TypeError) as error:
         raise InputError(f"{path} cannot be read ({error!r}): fetch it anew") from error
     return s2, s1, tuple(sorted(classes))

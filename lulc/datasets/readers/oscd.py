@@ -35,7 +35,7 @@ from lulc.datasets.files import (
     walk,
 )
 from lulc.datasets.shapes import DEGREES, read_shapes
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.legend import LandClass, Legend
 from lulc.location import Location
 
@@ -141,8 +141,6 @@ def _read_days(path: Location) -> tuple[datetime, ...]:
     try:
         days = [line.split()[-1] for line in path.read_text().split("\n") if line.strip()]
         before, after = map(parse_day, days)
-    except StoreError:
-        raise
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} does not give two days such as 'date_1: 20161130' ({error}): fetch it anew"

@@ -31,7 +31,7 @@ from lulc.datasets.descriptions import (
 )
 from lulc.datasets.files import label_of, parse_day
 from lulc.datasets.shapes import DEGREES, Shape, read_features, read_shapes
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.legend import NODATA
 from lulc.location import Location
 from lulc.tables.files import local_copy
@@ -167,8 +167,6 @@ def _load(path: Location, shape: tuple[int | None, ...]) -> np.ndarray:
         # Opens plain arrays alone, never objects.
         with local_copy(path) as copy:
             array: np.ndarray = np.lib.format.open_memmap(copy, mode="r")
-    except StoreError:
-        raise
     except (OSError, ValueError, OverflowError, EOFError) as error:
         raise InputError(f"{path} cannot be read as an array ({error}): fetch it anew") from error
     fits = len(array.shape) == len(shape) and all(
@@ -187,8 +185,6 @@ def _read_times(metadata: Location, patch: str, key: str) -> tuple[datetime, ...
         days = _read_patches(metadata, metadata.stat().st_mtime_ns)[patch][key]
         # Numbered, not always in order.
         return tuple(parse_day(str(days[number])) for number in sorted(days, key=int))
-    except StoreError:
-        raise
     except (OSError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{metadata} has no {key} of patch {patch} ({error!r}): fetch it anew"

@@ -32,7 +32,7 @@ from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Op
 from lulc.datasets.descriptions import RGB, uniform_encoding
 from lulc.datasets.files import read_before_and_after, read_label, split_of, walk
 from lulc.datasets.shapes import LabelledShape, draw_mask
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.legend import NODATA, LandClass, Legend
 from lulc.location import Location
 
@@ -114,8 +114,6 @@ def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[s
 def _read_json(path: Location) -> Mapping[str, Any]:
     try:
         content = json.loads(path.read_text())
-    except StoreError:
-        raise
     except (OSError, ValueError) as error:
         raise InputError(
             f"{path} cannot be read ({error}): fetch it anew, or choose labels: targets"

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from lulc.errors import InputError, SetupError, StoreError, UsageError
+from lulc.errors import InputError, SetupError, UsageError
 from lulc.location import parse_location
 from lulc.models.networks.smp import smp, timm
 from lulc.tables.files import local_copy
@@ -104,8 +104,6 @@ def _read(source: str, encoder: str, module: nn.Module) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors" or path.exists():
             with local_copy(path) as copy:
                 return _read_file(copy)
-    except StoreError:
-        raise
     except Exception as error:
         raise InputError(
             f"train.weights {source} cannot be read as weights alone ({str(error)[:200]})"
@@ -135,8 +133,6 @@ def _download(source: str, encoder: str, module: nn.Module) -> Mapping[str, Tens
             pretrained = timm.create_model(name, pretrained=True, num_classes=0)
         state: Mapping[str, Tensor] = pretrained.state_dict()
         return state
-    except StoreError:
-        raise
     except Exception as error:
         raise SetupError(
             f"train.weights {source!r} of {encoder!r} cannot be fetched "

@@ -16,7 +16,7 @@ import shapely
 import shapely.geometry
 
 from lulc.config import Archive
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.location import Location, parse_location, relative_name
 from lulc.paths import list_files
 from lulc.sources.area import make_box
@@ -53,8 +53,6 @@ def _records(path: Location) -> list[dict[str, Any]] | None:
     # The records of a response, or the one of a single record's file; None where it is not JSON.
     try:
         content = parse_json(path.read_bytes())
-    except StoreError:
-        raise
     except (OSError, ValueError):
         return None
     records = content.get("results", content) if isinstance(content, dict) else []

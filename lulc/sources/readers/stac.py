@@ -17,7 +17,7 @@ import shapely.geometry
 
 from lulc.bands import Band
 from lulc.config import Archive
-from lulc.errors import InputError, StoreError
+from lulc.errors import InputError
 from lulc.geo import grid
 from lulc.geo.antimeridian import only_polygons, short_way_round
 from lulc.location import Location, StorePath, is_below, parse_location, relative_name
@@ -80,8 +80,6 @@ def _is_stac(path: Location) -> bool:
     # Whether a JSON file is a STAC item, a list of items, a Collection or a Catalog.
     try:
         content = parse_json(path.read_bytes())
-    except StoreError:
-        raise
     except (OSError, ValueError):
         return False
     is_versioned = isinstance(content, dict) and "stac_version" in content
@@ -109,8 +107,6 @@ def _list_items(
     key = relative_name(path, root) if is_below(path, root) else str(path)
     try:
         content = parse_json(path.read_bytes())
-    except StoreError:
-        raise
     except (OSError, ValueError):
         yield SceneItem(str(path), key)
         return
@@ -300,8 +296,6 @@ def _location_of(href: str, folder: Location, root: Location) -> Location:
 def _load(item: SceneItem, root: Location) -> dict[str, Any]:
     try:
         content = parse_json(item.text or _location_of(item.path, root, root).read_bytes())
-    except StoreError:
-        raise
     except (OSError, ValueError) as error:
         raise InputError(f"{item.path} is not a STAC item: {error}") from error
     if not _is_item(content) or not isinstance(content["assets"], dict):
