@@ -441,7 +441,9 @@ def _save_epoch(state: TrainState, history: History, statistics: SampleStatistic
     }
     buffer = io.BytesIO()
     torch.save(checkpoint, buffer)
-    files.write_atomic(job.folder / STATE, lambda path: path.write_bytes(buffer.getbuffer()))
+    # Not `getbuffer`: Python crashes at its end where the trace of a failed write holds the view.
+    content = buffer.getvalue()
+    files.write_atomic(job.folder / STATE, lambda path: path.write_bytes(content))
     lines = "".join(json.dumps(entry) + "\n" for entry in history)
     files.write_atomic(job.folder / LOG, lambda path: path.write_text(lines))
     for path in job.folder.glob("weights-*.safetensors"):
