@@ -499,6 +499,9 @@ def store_errors(location: StorePath) -> Iterator[None]:
             raise _no_bucket(location) from error
         if _METADATA_SERVER in text:
             raise _denied(location, "there are no credentials") from error
+        if "ExpiredToken" in text:  # no denial: what is read may well be allowed
+            names = CREDENTIALS[location.root.partition("://")[0]]
+            raise StoreError(str(location), f"the token has expired: set {names}") from error
         raise StoreError(str(location), _first_line(error)) from error
 
 
@@ -517,7 +520,7 @@ def _denied(location: StorePath, reason: str) -> StoreError:
 def _first_line(error: Exception) -> str:
     code = re.search(r"<Code>(\w+)</Code>", str(error))
     line = redact_text(str(error).partition("\n")[0], 300)
-    line = line.partition(": <?xml")[0]
+    line = re.split(r": <(?:\?xml|Error)", line)[0]
     return f"{line} ({code[1]})" if code else line
 
 

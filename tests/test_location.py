@@ -14,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lulc.errors import SetupError, UsageError
+from lulc import location
+from lulc.errors import SetupError, StoreError, UsageError
 from lulc.location import StorePath, arrow_filesystem, check_location, is_below, parse_location
 from lulc.paths import list_names, match_files
 from lulc.tables import files, store
 from lulc.tables.ledger import LedgerRow, append_ledger, copy_rows, read_done, read_latest
+from tests.helpers.faulty_proxy import Kind
 from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
 
 TABLE = pa.table({"a": [1, 2]})
@@ -160,6 +162,27 @@ def test_a_bucket_that_is_not_there_is_told(bucket: StorePath) -> None:
     check_location(bucket / "not/yet")
     with pytest.raises(SetupError, match="there is no bucket other: make it"):
         check_location(StorePath("s3://other"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("expired", r"s3://bucket/x: the token has expired: set AWS_ACCESS_KEY_ID"),
+        ("full", r"507 Insufficient Storage \(InsufficientStorage\); finished work is kept"),
+    ],
+)
+def test_a_refusal_is_told_in_a_line_with_its_remedy(
+    kind: Kind, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with faulty_store() as (place, faults):
+        for name, value in store_variables(place).items():
+            monkeypatch.setenv(name, value)
+        fill_bucket(place, {})
+        monkeypatch.setattr(location, "_PATIENT", location._QUICK)
+        faults.kind, faults.each = kind, 1
+        with pytest.raises(StoreError, match=words) as told:
+            StorePath("s3://bucket", "x").put(b"1")
+    assert "<" not in str(told.value)
 
 
 @pytest.mark.parametrize(
