@@ -31,7 +31,7 @@ from lulc.runfile import read_run
 from lulc.spark.context import StageContext
 from lulc.spark.parquet import read_parquet
 from lulc.spark.pipeline import run_stage
-from lulc.spark.sql import query_views
+from lulc.spark.queries.sql import query_views
 from lulc.stages import Selection, stages_of
 from lulc.tables import store
 from tests.helpers import small_world

@@ -196,7 +196,7 @@ class Run:
         Raises:
             UsageError: the run has no tables, Spark cannot analyse the query, or it is refused.
         """
-        from lulc.spark.sql import query_views
+        from lulc.spark.queries.sql import query_views
 
         return query_views(self.out, query, parameters, self.config.spark)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,10 @@ from lulc.cli.output import print_frame, print_json
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_TOKEN = "LULC_SERVE_TOKEN"
+_KEYSTORE_PASSWORD = "LULC_KEYSTORE_PASSWORD"
+_SHORTEST_TOKEN = 16
 
 
 def write_template(args: argparse.Namespace) -> int:
@@ -76,7 +81,7 @@ def renew_report(args: argparse.Namespace) -> int:
 
 def query_tables(args: argparse.Namespace) -> int:
     """Query a run's tables in Spark SQL."""
-    from lulc.spark import sql
+    from lulc.spark.queries import sql
 
     parameters = dict(pair.partition("=")[::2] for pair in args.bind)
     limit = args.limit if args.limit > 0 and not args.save else None
@@ -112,14 +117,21 @@ def serve_tables(args: argparse.Namespace) -> int:
     import signal
     import threading
 
-    from lulc.spark import serve
+    from lulc.spark.queries import serve
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt  # a service is ended by SIGTERM as by Ctrl-C
 
+    endpoint = serve.Endpoint(
+        _server_token(args.token_file),
+        args.port,
+        args.host,
+        args.keystore,
+        os.environ.get(_KEYSTORE_PASSWORD, ""),
+    )
     previous_handler = signal.signal(signal.SIGTERM, stop)
     try:
-        serve.serve(args.out, args.port, threading.Event().wait, args.debug)
+        serve.serve(args.out, endpoint, threading.Event().wait, args.debug)
     except KeyboardInterrupt:
         return 0
     finally:
@@ -174,6 +186,30 @@ def _check_cluster(args: argparse.Namespace) -> int:
     else:
         print(node_checks.format_node_checks(checks))
     return 1 if any(check.failures for check in checks) else 0
+
+
+def _server_token(file: Path | None) -> str:
+    # Given in a file or the environment, else made up and shown to a person: never to a log.
+    if file is None and _TOKEN not in os.environ:
+        import secrets
+
+        if not sys.stderr.isatty():
+            raise errors.UsageError(
+                f"no terminal shows a new token: give {_TOKEN} in the environment, "
+                "or --token-file FILE"
+            )
+        token = secrets.token_urlsafe(24)
+        print(f"token of this server: {token}", file=sys.stderr)
+        return token
+    try:
+        token = os.environ[_TOKEN] if file is None else file.read_text()
+    except OSError as error:
+        raise errors.UsageError(f"{file} cannot be read: {error.strerror}") from error
+    if len(token.strip()) < _SHORTEST_TOKEN:
+        raise errors.UsageError(
+            f"the token in {file or _TOKEN} is short: give {_SHORTEST_TOKEN} characters or more"
+        )
+    return token.strip()
 
 
 def _with_text_geometry(table: pa.Table, name: str) -> pa.Table:

@@ -330,6 +330,25 @@ def _add_queries(add: AddVerb) -> None:
     verb.add_argument(
         "--port", type=int, default=10000, help="port of this machine (default %(default)s)"
     )
+    verb.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="interface to listen on (default %(default)s); others need --keystore",
+    )
+    verb.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="holds the token that clients give as password; default: LULC_SERVE_TOKEN in the "
+        "environment, else a new one, shown once on the terminal",
+    )
+    verb.add_argument(
+        "--keystore",
+        type=Path,
+        metavar="FILE",
+        help="PKCS #12 file with key and certificate for TLS; its password is "
+        "LULC_KEYSTORE_PASSWORD in the environment",
+    )
 
 
 def _add_accuracy(add: AddVerb) -> None:

@@ -56,6 +56,7 @@ def connect(spark: Any, port: int, password: str = "", options: str = "") -> Ite
 def run_query(connection: Any, query: str) -> list[tuple[Any, ...]]:
     """Run a statement, and return its rows; none where it has no result."""
     statement = connection.createStatement()
+    statement.setQueryTimeout(60)
     if not statement.execute(query):
         return []
     found, rows = statement.getResultSet(), []

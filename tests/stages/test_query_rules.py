@@ -10,8 +10,7 @@ from py4j.protocol import Py4JJavaError
 
 from lulc.config import SessionConf
 from lulc.errors import UsageError
-from lulc.spark import sql
-from lulc.spark.queries import rules
+from lulc.spark.queries import rules, sql
 from tests.helpers import small_world as world
 from tests.helpers import statements
 

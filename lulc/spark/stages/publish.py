@@ -9,9 +9,10 @@ from pyspark.sql import SparkSession
 
 from lulc.config import PublishConf
 from lulc.errors import InputError, SetupError, UsageError
-from lulc.spark import session, sql
+from lulc.spark import session
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
+from lulc.spark.queries import sql
 from lulc.tables.files import file_identity, fingerprint_of, list_tables
 from lulc.tables.ledger import LedgerRow
 from lulc.tables.store import table_folder

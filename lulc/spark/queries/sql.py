@@ -45,11 +45,17 @@ def filled_tables(out: Location) -> list[str]:
     return [name for name in schemas.ALL if files.list_tables(store.table_folder(out, name))]
 
 
-def make_views(spark: SparkSession, out: Location) -> list[str]:
+def make_views(spark: SparkSession, out: Location, as_text: bool = False) -> list[str]:
     """Make a temporary view for every table that has rows, and return their names.
 
-    `footprint` and `geometry` are Sedona geometries. Views of other runs' tables are dropped.
+    Views of other runs' tables are dropped.
+
+    Args:
+        spark: the session that gets the views.
+        out: the run's output location.
+        as_text: `footprint` and `geometry` are WKT; else they are Sedona geometries.
     """
+    geometry = "ST_AsText(ST_GeomFromWKB({}))" if as_text else "ST_GeomFromWKB({})"
     names = filled_tables(out)
     for name in schemas.ALL:
         if name not in names:
@@ -58,7 +64,7 @@ def make_views(spark: SparkSession, out: Location) -> list[str]:
         frame = read_view(spark, out, name)
         for column in _GEOMETRY_COLUMNS:
             if column in frame.columns:
-                frame = frame.withColumn(column, F.expr(f"ST_GeomFromWKB({column})"))
+                frame = frame.withColumn(column, F.expr(geometry.format(column)))
         frame.createOrReplaceTempView(name)
     return names
 
