@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import io
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lulc.stages import STAGES
+from lulc.tables.ledger import STAGE_KEY
 from tests.faults.commands import Ended, Running
 from tests.faults.places import Folder, Place, match_names
 from tests.helpers import small_world
@@ -34,6 +37,7 @@ _OF_STAGE: Mapping[str, tuple[str, ...]] = {
 
 _MODEL = ("mlflow.db", "mlartifacts/*", "config.yaml", "checkpoints/*", "models/*")
 _TIMES = ("seconds", "attempt", "finished")
+_ORDER = ("number", "finished")
 
 
 @dataclass(frozen=True)
@@ -154,15 +158,31 @@ def _is_hidden(name: str) -> bool:
 
 def newest_rows(place: Place, stage: str) -> dict[str, tuple[object, ...]]:
     """Return key → the newest row of a stage in the ledger, without its times."""
-    parts = [pq.read_table(io.BytesIO(place.read(n))) for n in place.names("tables/ledger/[!.]*")]
-    if not parts:
-        return {}
-    table = pa.concat_tables(parts, promote_options="default")
-    order = [name for name in ("number", "finished") if name in table.column_names]
-    rows = table.sort_by([(name, "ascending") for name in order]).to_pylist()
-    newest = {row["key"]: row for row in rows if row["stage"] == stage}
+    newest = {row["key"]: row for row in _ledger(place, stage)}
     return {
-        key: tuple((name, row[name]) for name in sorted(row) if name not in (*_TIMES, *order))
+        key: tuple((name, row[name]) for name in sorted(row) if name not in (*_TIMES, *_ORDER))
         for key, row in newest.items()
         if row["status"] != "dropped"
     }
+
+
+def done_again(place: Place, stage: str) -> int:
+    """Return how many times tasks of a stage were done again, as the ledger has it."""
+    rows = [row for row in _ledger(place, stage) if row["status"] != "dropped"]
+    done = Counter(row["key"] for row in rows if row["key"] != STAGE_KEY)
+    return done.total() - len(done)
+
+
+def later_attempts(place: Place, stage: str) -> int:
+    """Return of how many tasks of a stage another attempt than the first gave the result."""
+    return sum(row["attempt"] > 0 for row in _ledger(place, stage))
+
+
+def _ledger(place: Place, stage: str) -> list[dict[str, Any]]:
+    # Its rows of a stage, in their order.
+    parts = [pq.read_table(io.BytesIO(place.read(n))) for n in place.names("tables/ledger/[!.]*")]
+    if not parts:
+        return []
+    table = pa.concat_tables(parts, promote_options="default")
+    order = [(name, "ascending") for name in _ORDER if name in table.column_names]
+    return [row for row in table.sort_by(order).to_pylist() if row["stage"] == stage]

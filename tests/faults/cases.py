@@ -76,4 +76,5 @@ CASES = (
     Case("driver-tile-s3", _in_bucket(kills.driver_killed, stages=("tile",), verb="tile")),
     Case("signals-s3", _in_bucket(kills.stopped)),
     Case("two-at-once-s3", _in_bucket(runs.two_at_once)),
+    Case("replaced-s3", _in_bucket(runs.input_replaced)),
 )

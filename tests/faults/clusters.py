@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import psutil
 
-from tests.faults.bench import CORES, Bench, Line, half_written
+from tests.faults.bench import CORES, Bench, Line, half_written, later_attempts
 from tests.faults.commands import Running
 from tests.faults.kills import RUN_STAGES, failed_attempts, middle_of
 from tests.faults.places import Place
@@ -76,7 +76,8 @@ def attempts_at_once(bench: Bench, place: Place) -> Generator[Line]:
     differences = bench.differences(place, ("tile",))
     wrong += (*differences, *half_written(place))
     name = "two attempts at a task"
-    yield Line(name, "tile", place.store, "1 tasks", not differences, tuple(wrong))
+    redone = f"{later_attempts(place, 'tile')} tasks"
+    yield Line(name, "tile", place.store, redone, not differences, tuple(wrong))
 
 
 def _asked(cluster: Cluster, conf: Mapping[str, str] = MappingProxyType({})) -> tuple[str, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import shutil
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import boto3
 
@@ -39,6 +41,9 @@ class Place(Protocol):
     def fill(self, folder: Path, patterns: tuple[str, ...]) -> None:
         """Copy the files of a folder that match one of the patterns here."""
 
+    def beside(self, name: str) -> Self:
+        """Return the place of this name beside this one."""
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -67,6 +72,9 @@ class Folder:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / name, target)
 
+    def beside(self, name: str) -> Self:
+        return replace(self, folder=self.folder.with_name(name))
+
 
 @dataclass(frozen=True)
 class Bucket:
@@ -77,7 +85,7 @@ class Bucket:
     faults: Faults
     environment: Mapping[str, str]
     """Leads to the proxy."""
-    prefix: str = "out"
+    prefix: str
     store: str = "s3"
 
     @property
@@ -86,9 +94,7 @@ class Bucket:
 
     @property
     def _client(self) -> Any:
-        keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
-        endpoint = f"http://{self.server}"
-        return boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1", **keys)
+        return _connect(self.server)
 
     def names(self, pattern: str = "*") -> list[str]:
         return sorted(n for n in self._objects() if fnmatch.fnmatchcase(n, pattern))
@@ -111,6 +117,9 @@ class Bucket:
             body = (folder / name).read_bytes()
             client.put_object(Bucket=BUCKET, Key=f"{self.prefix}/{name}", Body=body)
 
+    def beside(self, name: str) -> Self:
+        return replace(self, prefix=f"{self.prefix.rpartition('/')[0]}/{name}")
+
     def _objects(self) -> dict[str, str]:
         # Name below the prefix → etag.
         pages = self._client.get_paginator("list_objects_v2").paginate(
@@ -120,12 +129,20 @@ class Bucket:
         return {o["Key"][start:]: o["ETag"] for page in pages for o in page.get("Contents", ())}
 
 
+@functools.cache
+def _connect(server: str) -> Any:
+    keys = {"aws_access_key_id": "a", "aws_secret_access_key": "b"}
+    return boto3.client("s3", endpoint_url=f"http://{server}", region_name="us-east-1", **keys)
+
+
 @contextmanager
 def bucket() -> Iterator[Bucket]:
-    """Run an S3 server behind the proxy until the block ends, and give an empty bucket of it."""
+    """Run an S3 server behind the proxy until the block ends, and give an empty place of it."""
     with object_store() as server, faulty_proxy(server) as (place, faults):
         fill_bucket(server, {})
-        yield Bucket(server, faults, store_variables(place))
+        # All servers of a process have the same objects.
+        prefix = f"{uuid.uuid4().hex}/out"
+        yield Bucket(server, faults, store_variables(place), prefix)
 
 
 def match_names(folder: Path, patterns: tuple[str, ...]) -> list[str]:
