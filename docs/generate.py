@@ -437,11 +437,14 @@ def _module_section(module: str) -> str:
     # A module's errors with their exit codes, or its functions by their first lines.
     tree = ast.parse((PACKAGE / f"{module}.py").read_text())
     about = f"### {module}\n\n{ast.get_docstring(tree) or ''}\n\n"
-    rows = []
+    rows, codes = [], {}
     for node in tree.body:
         if isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name[0] != "_":
             values = [ast.unparse(n.value) for n in node.body if isinstance(n, ast.Assign)]
-            code = values[0] if isinstance(node, ast.ClassDef) and module == "errors" else ""
+            if module == "errors" and isinstance(node, ast.ClassDef):
+                # A kind of error without a code of its own has that of the kind before it.
+                codes[node.name] = values[0] if values else codes[ast.unparse(node.bases[-1])]
+            code = codes.get(node.name, "")
             rows.append((f"`{node.name}`", code, (ast.get_docstring(node) or "").split("\n\n")[0]))
     if module == "errors":
         return about + table(("name", "exit code", "meaning"), rows)
