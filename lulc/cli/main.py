@@ -40,6 +40,9 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "doctor": ask.check_machine,
 }
 
+_ELSEWHERE = ("submit", "doctor")
+"""Verbs whose work is done on a cluster, whose machines may reach what this one does not."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line.
@@ -57,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 2
     with command(args.debug) as outcome:
-        _check_locations(args)
+        if args.verb not in _ELSEWHERE:
+            _check_locations(args)
         outcome.code = _VERBS[args.verb](args)
     return outcome.code
 

@@ -182,7 +182,9 @@ def test_what_cannot_be_submitted_is_refused(
 
 
 def test_manifests_name_jobs_in_the_order_of_the_stages() -> None:
-    application = yaml.safe_load((ROOT / "conf" / "kubernetes" / "sparkapplication.yaml").read_text())["spec"]
+    application = yaml.safe_load(
+        (ROOT / "conf" / "kubernetes" / "sparkapplication.yaml").read_text()
+    )["spec"]
     assert (ROOT / "jobs" / Path(application["mainApplicationFile"]).name).is_file()
     assert application["executor"]["env"] == application["driver"]["env"]
     job = json.loads((ROOT / "conf" / "databricks.json").read_text())
