@@ -121,9 +121,9 @@ def input_replaced(bench: Bench, place: Place) -> Generator[Line]:
     """A scene's file is replaced under its name by another of the same size, between two runs."""
     changed = bench.room / "changed"
     shutil.copytree(bench.world.archive, changed)
-    one, other = (changed / f"S_{day}_red.tif" for day in small_world.DAYS[:2])
-    size, content = one.stat().st_size, other.read_bytes()
-    one.write_bytes(content[:size] + bytes(max(0, size - len(content))))
+    files = (changed / f"S_{day}_red.tif" for day in small_world.DAYS[:2])
+    other, one = sorted(files, key=lambda file: file.stat().st_size)
+    one.write_bytes(other.read_bytes().ljust(one.stat().st_size, b"\0"))
     archive, fresh = place.beside("archive"), place.beside("fresh")
 
     def index_and_tile(out: Place) -> tuple[str, ...]:

@@ -21,7 +21,7 @@ _NAMES: Mapping[Kind, str] = {
 }
 _REMEDIES: Mapping[Kind, str] = {
     "busy": "503|busy|answers",
-    "expired": "ExpiredToken|expired|credentials",
+    "expired": "token has expired: set AWS_",
     "full": "507|InsufficientStorage|free space",
     "read-only": "403|AccessDenied|credentials|denied",
 }
@@ -39,6 +39,7 @@ def store_trembles(bench: Bench, kind: Kind, each: int) -> Generator[Line]:
         differences = bench.differences(place, ("tile",))
         wrong = [] if place.faults.failed else ["no request failed"]
         wrong += [f"exit {ended.code}: {ended.text[-600:]}"] if ended.code else []
+        wrong += ["all was done before"] if "nothing to do" in ended.text else []
         wrong += (*differences, *half_written(place))
         written = place.faults.written.items()
         rewritten = sum(times > 1 for path, times in written if "/tables/chips/" in path)
@@ -71,6 +72,7 @@ def store_refuses(bench: Bench, kind: Kind) -> Generator[Line]:
         again = sum(after.get(n) != s for n, s in before.items() if n.startswith("tables/chips/"))
         differences = bench.differences(place, ("tile",))
         wrong += [f"rerun: exit {rerun.code}: {rerun.last_line}"] if rerun.code else []
+        wrong += ["all was done before"] if "nothing to do" in rerun.text else []
         wrong += [f"{again} tasks done and done again"] if again > CORES else []
         wrong += (*differences, *half_written(place))
         name = f"{_NAMES[kind]}, all"
