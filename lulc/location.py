@@ -54,6 +54,8 @@ CREDENTIALS = {
 
 _ADDRESS = re.compile(r"(?P<root>(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://[^/]*)/*(?P<key>.*)", re.S)
 _ONE_SLASH = re.compile(r"(s3a?|gs|abfss?|https?):/(?!/)")
+_BUCKET = re.compile(r"[\w.-]*\w")
+_CONTAINER = re.compile(r"[\w$-]+(@[\w.-]+)?")
 _NOBODY = {"client_email": "", "private_key": "", "private_key_id": ""}
 _METADATA_SERVER = "169.254.169.254"
 _BUFFER = 1 << 20
@@ -67,6 +69,7 @@ _NO_SUCH_RANGE = "416"
 _PATIENT: Any = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
 _QUICK: Any = {"max_retries": 1, "retry_timeout": timedelta(seconds=3)}
 _CLIENT: Any = {"allow_http": True, "connect_timeout": "5s", "timeout": "60s"}
+_QUICK_CLIENT: Any = {**_CLIENT, "timeout": "5s"}
 
 
 @dataclass(frozen=True)
@@ -216,9 +219,10 @@ class StorePath:
 
     def open(self, mode: Literal["r", "rb"] = "r", encoding: str | None = None) -> IO[Any]:
         """Open the object for reading; it is fetched in pieces of 1 MiB, or as much as is read."""
-        size = self.stat().st_size
-        whole: Any = io.BytesIO(_fetch(self, (0, size), size)) if 0 < size <= _BUFFER else None
-        binary = io.BufferedReader(whole or _StoreFile(self, size), _BUFFER)
+        opened = self.stat()
+        size = opened.st_size
+        whole: Any = io.BytesIO(_fetch(self, (0, size), opened)) if 0 < size <= _BUFFER else None
+        binary = io.BufferedReader(whole or _StoreFile(self, opened), _BUFFER)
         return binary if mode == "rb" else io.TextIOWrapper(binary, encoding or "utf-8")
 
     def iterdir(self) -> Iterator[StorePath]:
@@ -307,9 +311,21 @@ def parse_location(text: str | Location) -> Location:
             f"{redact_text(text)} is of no store that is known: give a path on this machine, or an "
             "address that begins with s3://, gs:// or abfs://"
         )
-    if match["root"].endswith("://"):
+    location = StorePath(*_split(text))
+    if location.root.endswith("://"):
         raise UsageError(f"{text} names no bucket: write {scheme}://BUCKET/NAME")
-    return StorePath(*_split(text))
+    bucket = _CONTAINER if scheme == "abfs" else _BUCKET
+    if not bucket.fullmatch(location.root.partition("://")[2]):
+        raise UsageError(
+            f"{redact_text(text)} names no bucket as stores name them: write {scheme}://BUCKET/NAME"
+            ", credentials and endpoints in the environment"
+        )
+    if "//" in location.key or not location.key.isprintable():
+        raise UsageError(
+            f"{text!r} is no name that can be asked for: it has two slashes side by side, or a "
+            "character that cannot be printed"
+        )
+    return location.resolve()
 
 
 def relative_name(location: Location, folder: Location) -> str:
@@ -397,8 +413,9 @@ def _split(address: str) -> tuple[str, str]:
     match = _ADDRESS.fullmatch(address)
     if match is None:
         raise ValueError(f"{address} is no address")
-    root = match["root"].replace("s3a://", "s3://", 1).replace("abfss://", "abfs://", 1)
-    return root, match["key"].strip("/")
+    scheme, _, bucket = match["root"].partition("://")
+    scheme = {"s3a": "s3", "abfss": "abfs"}.get(scheme.lower(), scheme.lower())
+    return f"{scheme}://{bucket}", match["key"].strip("/")
 
 
 def _store(root: str, quick: bool = False) -> ObjectStore:
@@ -416,9 +433,9 @@ def _store(root: str, quick: bool = False) -> ObjectStore:
 @functools.cache
 def _connect(root: str, quick: bool, from_environment: tuple[tuple[str, Any], ...]) -> ObjectStore:
     settings: Any = dict(from_environment)
-    retries = _QUICK if quick else _PATIENT
+    retries, client = (_QUICK, _QUICK_CLIENT) if quick else (_PATIENT, _CLIENT)
     store: ObjectStore = from_url(
-        root, config=settings, client_options=_CLIENT, retry_config=retries
+        root, config=settings, client_options=client, retry_config=retries
     )
     return store
 
@@ -553,7 +570,7 @@ def _match_names(names: tuple[str, ...], pattern: list[str]) -> bool:
     return len(names) == len(pattern) and all(map(fnmatchcase, names, pattern))
 
 
-def _fetch(location: StorePath, span: Any, size: int | None = None) -> bytes:
+def _fetch(location: StorePath, span: Any, opened: ObjectStat | None = None) -> bytes:
     # A part of an object, as obstore names it. An answer that ends early and says that it is whole
     # tells nothing by itself: it is held against the part that was asked for, and asked for again.
     for _ in range(_TRIES):
@@ -561,19 +578,20 @@ def _fetch(location: StorePath, span: Any, size: int | None = None) -> bytes:
             answer = obstore.get(_store(location.root), location.key, options={"range": span})
             content = bytes(answer.bytes())
         start, end = answer.range
-        if len(content) == end - start and size in (None, answer.meta["size"]):
+        now = _stat_of(answer.meta)
+        if opened and (now.st_size, now.etag) != (opened.st_size, opened.etag):
+            raise StoreError(str(location), "it was replaced while it was read")
+        if len(content) == end - start:
             return content
     reason = f"the store answers with {len(content):,} of {end - start:,} bytes"
-    if size not in (None, answer.meta["size"]):
-        reason = f"it was replaced while it was read: {answer.meta['size']:,} bytes for {size:,}"
     raise StoreError(str(location), reason)
 
 
 class _StoreFile(io.RawIOBase):
     """An object as a file that can be read from any place."""
 
-    def __init__(self, location: StorePath, size: int) -> None:
-        self._location, self._size, self._position = location, size, 0
+    def __init__(self, location: StorePath, opened: ObjectStat) -> None:
+        self._location, self._opened, self._position = location, opened, 0
 
     def readable(self) -> bool:
         return True
@@ -582,7 +600,9 @@ class _StoreFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._opened.st_size}[
+            whence
+        ]
         self._position = start + offset
         return self._position
 
@@ -595,12 +615,12 @@ class _StoreFile(io.RawIOBase):
         return len(piece)
 
     def readall(self) -> bytes:
-        return self._next(self._size)
+        return self._next(self._opened.st_size)
 
     def _next(self, length: int) -> bytes:
-        end = min(self._position + length, self._size)
+        end = min(self._position + length, self._opened.st_size)
         if end <= self._position:
             return b""
-        piece = _fetch(self._location, (self._position, end), self._size)
+        piece = _fetch(self._location, (self._position, end), self._opened)
         self._position = end
         return piece

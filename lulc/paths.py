@@ -132,11 +132,18 @@ def match_files(pattern: str | Location) -> list[Location]:
         return [path]
     if isinstance(path, StorePath):
         bucket = StorePath(path.root)
-        return [file for file in bucket.glob(path.key) if file.is_file()]
+        files = (file for file in bucket.glob(path.key) if file.is_file())
+        return [file for file in files if not _is_hidden_from(path, file)]
     folder = next(parent for parent in path.parents if parent.exists())
     names = glob.glob(str(path.relative_to(folder)), root_dir=folder, recursive=True)
     matches = {os.path.realpath(folder / name): folder / name for name in sorted(names)[::-1]}
     return sorted(matches.values())
+
+
+def _is_hidden_from(pattern: StorePath, file: StorePath) -> bool:
+    # As on disk, a name that begins with a dot is met by a pattern that names the dot alone.
+    named = {part for part in pattern.parts if part.startswith(".")}
+    return any(part.startswith(".") and part not in named for part in file.parts)
 
 
 @contextlib.contextmanager

@@ -16,7 +16,7 @@ from lulc.bands import OBSERVATIONS
 from lulc.config import Config
 from lulc.errors import UsageError
 from lulc.legend import COMMON
-from lulc.location import STORES, Location, StorePath, is_address, parse_location
+from lulc.location import Location, StorePath, is_address, parse_location
 from lulc.yaml12 import parse_yaml
 
 _RUN = TypeAdapter(Config)
@@ -206,7 +206,7 @@ def _find_fault(config: Config) -> str | None:
         return f"samples.size {samples.size} must divide tiling.size {config.tiling.size}"
     if (
         config.publish
-        and config.publish.warehouse.startswith(STORES)
+        and is_address(config.publish.warehouse)
         and config.publish.catalog.get("type", "hadoop") == "hadoop"
     ):
         # It takes a table's new state by renaming a file, which is no single step in a store.

@@ -60,6 +60,12 @@ def test_words_are_those_of_a_path(names: list[str]) -> None:
         ("s3:/bucket/x", "write s3://bucket/x"),
         ("s3://", "names no bucket"),
         ("ftp://user:secret@host/x", "ftp://host/x is of no store"),
+        ("s3://key:secret@bucket/x", "credentials and endpoints in the environment"),
+        ("s3://bucket:80/x", "credentials and endpoints in the environment"),
+        ("s3://buck et/x", "names no bucket"),
+        ("s3://../x", "names no bucket"),
+        ("s3://bucket/a//b", "two slashes"),
+        ("s3://bucket/a\nb", "cannot be printed"),
     ],
 )
 def test_an_address_of_no_store_is_refused(text: str, words: str) -> None:
@@ -67,6 +73,23 @@ def test_an_address_of_no_store_is_refused(text: str, words: str) -> None:
         parse_location(text)
     assert words in str(refusal.value)
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["S3://bucket/a/./c", "s3a://bucket/a/b/../c/", "s3://bucket//a/c"]
+)
+def test_one_place_has_one_address(address: str) -> None:
+    assert parse_location(address) == StorePath("s3://bucket", "a/c")
+
+
+def test_an_object_that_is_replaced_while_it_is_read_is_told(bucket: StorePath) -> None:
+    location = bucket / "changing.bin"
+    location.put(b"a" * (3 << 20))
+    with location.open("rb") as file:
+        assert file.read(10) == b"a" * 10
+        location.put(b"b" * (3 << 20))
+        with pytest.raises(StoreError, match="replaced while it was read"):
+            file.read()
 
 
 def test_folders_of_a_store_are_listed_as_those_of_a_disk(

@@ -35,6 +35,7 @@ _BEAT_S = 10.0
 _SILENCE_S = 60.0
 """Seconds without one after which a holder on another machine has ended."""
 _GLANCE_S = 1.0
+_TRIES = 100
 _OTHER_OUT = "choose another --out"
 _BOOT, _PROCESS_NAMES = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
 
@@ -89,9 +90,8 @@ class Lease:
         """
         if self.unwritable:
             raise self.unwritable
-        highest = _highest(self.out)
-        if highest != self.number:
-            other = _read(self.out, highest) if highest else None
+        other = self._holder_now()
+        if other is None or other.token != self.holder.token:
             by = f"taken over by {other}" if other else "removed"
             raise SetupError(
                 f"the lease on {self.out} was {by}, as this process showed no sign of life: what "
@@ -100,8 +100,13 @@ class Lease:
 
     def renew(self, holder: Holder) -> None:
         """Write the lease's file anew, if the lease is still held."""
-        if self.number and _highest(self.out) == self.number:
+        now = self._holder_now() if self.number else None
+        if now is not None and now.token == holder.token:
             _write(self.out, self.number, holder)
+
+    def _holder_now(self) -> Holder | None:
+        highest = _highest(self.out)
+        return _read(self.out, highest) if highest else None
 
 
 @contextlib.contextmanager
@@ -135,12 +140,13 @@ def hold(out: Location, work: str) -> Iterator[Lease]:
 def _acquire(out: Location, work: str) -> Lease:
     check_location(out)
     mine = Holder.of_this_process(work)
-    while True:
+    for _ in range(_TRIES):
         highest = _highest(out)
         if highest:
             other = _read(out, highest)
-            if other is None:
-                continue  # it was taken over just now
+            if other is None:  # it was taken over just now
+                time.sleep(_GLANCE_S / 10)
+                continue
             if other.token == mine.token:
                 return Lease(out, highest, mine)  # created, though the store's answer was lost
             if _is_alive(out, highest, other):
@@ -162,6 +168,11 @@ def _acquire(out: Location, work: str) -> Lease:
                 if number <= highest:
                     files.remove(_place(out, number))
             return Lease(out, highest + 1, mine)
+
+    raise SetupError(
+        f"the lease of {out} cannot be taken: if nobody works there, delete its folder "
+        f"{layout.LEASES}"
+    )
 
 
 def _is_alive(out: Location, number: int, holder: Holder) -> bool:
@@ -201,7 +212,9 @@ def _place(out: Location, number: int) -> Location:
 
 
 def _numbers(out: Location) -> list[int]:
-    return [int(file.stem) for file in (out / layout.LEASES).glob("[0-9]*.json")]
+    # Other names, such as copies that a program of synchronisation makes, are no leases.
+    places = (out / layout.LEASES).glob("[0-9]*.json")
+    return [int(p.stem) for p in places if p.stem.isdecimal() and p == _place(out, int(p.stem))]
 
 
 def _highest(out: Location) -> int:

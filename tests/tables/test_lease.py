@@ -208,3 +208,24 @@ def test_a_file_that_is_no_lease_is_named(tmp_path: Path) -> None:
         lease.hold(tmp_path, "lulc run"),
     ):
         pytest.fail("held")
+
+
+def test_who_lost_the_lease_to_a_deleted_folder_is_told_and_leaves_the_other_alone(
+    out: Location,
+) -> None:
+    with lease.hold(out, "lulc index") as lost:
+        files.remove_folder(out / "lease")
+        with other_process(out) as process:
+            with pytest.raises(SetupError, match=f"taken over by `lulc tile` .*{process.pid}"):
+                lost.check()
+            lost.renew(replace(lost.holder, beat=1))
+            taken = json.loads((out / "lease" / "000000000001.json").read_text())
+            assert taken["pid"] == process.pid
+
+
+def test_other_names_in_the_folder_are_no_leases(out: Location) -> None:
+    for name in ("5.json", "000000000001 (conflicted copy).json", "000000000002.json.txt"):
+        files.create_exclusive(out / "lease" / name, b"{}")
+    with lease.hold(out, "lulc index") as mine:
+        mine.check()
+        assert mine.number == 1
