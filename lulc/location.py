@@ -454,7 +454,7 @@ def _settings(root: str) -> dict[str, Any]:
         settings |= {"endpoint": endpoint} if endpoint else {}
     if scheme == "s3":
         settings |= {"endpoint": endpoint} if endpoint else {}
-        if os.environ.get("AWS_NO_SIGN_REQUEST", "").upper() in ("YES", "TRUE"):
+        if _is_on("AWS_NO_SIGN_REQUEST", "NO"):
             settings["skip_signature"] = True
         settings["region"] = (
             os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
@@ -481,9 +481,13 @@ def store_endpoint(scheme: str) -> str | None:
             return (endpoint if "://" in endpoint else f"http://{endpoint}").rstrip("/")
     host = os.environ.get("AWS_S3_ENDPOINT") if scheme == "s3" else None
     if host:
-        plain = os.environ.get("AWS_HTTPS", "YES").upper() in ("NO", "FALSE")
-        return f"{'http' if plain else 'https'}://{host}".rstrip("/")
+        return f"{'https' if _is_on('AWS_HTTPS', 'YES') else 'http'}://{host}".rstrip("/")
     return None
+
+
+def _is_on(name: str, default: str) -> bool:
+    # A switch in the environment, as GDAL reads it.
+    return (os.environ.get(name) or default).upper() not in ("NO", "FALSE", "OFF", "0")
 
 
 def azure_account(root: str) -> str:

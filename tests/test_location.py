@@ -233,6 +233,18 @@ def test_missing_credentials_are_told(address: str) -> None:
     assert "set " in ran.stdout
 
 
+@pytest.mark.parametrize(
+    ("values", "is_on"),
+    [(("1", "on", "YES", "True"), True), (("0", "off", "NO", "false", ""), False)],
+)
+def test_switches_are_read_as_gdal_reads_them(
+    values: tuple[str, ...], is_on: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for value in values:
+        monkeypatch.setenv("AWS_NO_SIGN_REQUEST", value)
+        assert location._settings("s3://bucket").get("skip_signature", False) is is_on
+
+
 @pytest.mark.usefixtures("bucket")
 def test_a_fork_of_a_process_that_asked_a_store_fails_at_once() -> None:
     program = (
