@@ -24,6 +24,7 @@ HIDDEN = "***"
 _SECRET_NAME = re.compile(
     r"secret|passw|passphrase|token|credential|signature"
     r"|(access|account|api|private|shared|subscription).?key|(^|[._-])(auth|authorization|jwt|pwd)$"
+    r"|(^|(?<!orbit)[._-])pass$|(^|[._-])sas([._-]|$)"  # an orbit's pass is no secret
     r"|^(sig|policy|key-pair-id)$|^x-(amz|goog)-",
     re.IGNORECASE,
 )

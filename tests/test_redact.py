@@ -161,7 +161,8 @@ def test_the_error_of_a_server_that_cannot_be_reached_has_no_query() -> None:
     [
         "spark.conf.spark.hadoop.fs.s3a.secret.key", "publish.catalog.token", "PASSWORD", "api_key",
         "publish.catalog.s3.secret-access-key", "publish.catalog.credential", "Authorization",
-        "fs.azure.account.key.x", "db.pwd",
+        "fs.azure.account.key.x", "db.pwd", "spark.executorEnv.DB_PASS", "db.pass", "AZURE_SAS",
+        "fs.azure.sas.container.account",
     ],
 )  # fmt: skip
 def test_settings_with_a_secret_name_are_hidden(name: str) -> None:
@@ -177,6 +178,8 @@ def test_settings_with_a_secret_name_are_hidden(name: str) -> None:
         ("train.epochs", 5),
         ("bands", "red"),
         ("keyboard", "x"),
+        ("compass", "x"),
+        ("orbit_pass", "ascending"),
         ("samples.min_labelled", 0.5),
         ("scenes.pattern", "{scene}_202?_{date}.tif"),
         ("scenes.path", "/data/year=202?/month=0*/x.tif"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import math
 import os
 import re
@@ -25,6 +26,7 @@ from lulc.config import Config
 from lulc.errors import LulcError, UsageError
 from lulc.location import Location
 from lulc.redact import first_line, redact_setting, redact_text
+from lulc.runfile import parse_setting
 from lulc.sources.scene import scenes_from_table
 from lulc.spark import java
 from lulc.stages import STAGES, stages_of
@@ -230,7 +232,13 @@ def _spark_home() -> Path:
 
 def _redact_argument(argument: str) -> str:
     # Of `--conf=name=value` and `--set=name=value` the value is shown as that of a setting.
-    found = re.fullmatch(r"(--(?:conf|set)=([^=]+)=)(.*)", argument, re.DOTALL)
+    found = re.fullmatch(r"--(conf|set)=([^=]+)=(.*)", argument, re.DOTALL)
     if found is None:
         return redact_text(argument)
-    return f"{found[1]}{redact_setting(found[2], found[3])}"
+    option, name, shown = found.groups()
+    if option == "set":
+        # A mapping's secrets have names of their own.
+        value = parse_setting(f"{name}={shown}")[1]
+        redacted = redact_setting(name, value)
+        shown = shown if redacted == value else json.dumps(redacted, default=str)
+    return f"--{option}={name}={redact_setting(name, shown)}"

@@ -154,12 +154,17 @@ def test_a_plan_that_cannot_be_made_is_told(
 def test_no_secret_is_printed(
     run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    secret = ("--set", "tracking.uri=https://me:hunter2@host/mlflow")
-    arguments = [str(run_file), "--out", str(tmp_path), *STANDALONE, *secret, "--dry-run"]
+    settings = (
+        "tracking.uri=https://me:hunter2@host/mlflow",
+        "spark.conf={spark.a.password: hunter2, spark.executorEnv.DB_PASS: hunter2, spark.b: kept}",
+    )
+    secrets = [f"--set={setting}" for setting in settings]
+    arguments = [str(run_file), "--out", str(tmp_path), *STANDALONE, *secrets, "--dry-run"]
     assert main.main(["submit", *arguments]) == 0
     printed = capsys.readouterr().out
     assert "hunter2" not in printed
     assert "host/mlflow" in printed
+    assert '"spark.b": "kept"' in printed
 
 
 @pytest.mark.parametrize(
