@@ -80,17 +80,22 @@ def renew_report(args: argparse.Namespace) -> int:
 
 
 def query_tables(args: argparse.Namespace) -> int:
-    """Query a run's tables in Spark SQL."""
-    from lulc.spark.queries import sql
+    """Query a run's tables in Spark SQL.
 
+    Raises:
+        UsageError: the result would be saved among the run's tables.
+    """
+    from lulc.spark.queries import sql
+    from lulc.tables import export
+
+    if args.save:
+        export.check_place(args.save, args.out)
     parameters = dict(pair.partition("=")[::2] for pair in args.bind)
     limit = args.limit if args.limit > 0 and not args.save else None
     found = sql.run_query(args.out, args.query, parameters, limit, args.unsafe, args.debug)
     table = found.rows
     geometries = [field.name for field in table.schema if sql.GEOMETRY in (field.metadata or {})]
     if args.save:
-        from lulc.tables import export
-
         export.save(table, args.save, geometries[0] if geometries else None)
         print(f"{table.num_rows} rows in {args.save}")
         return 0

@@ -10,12 +10,35 @@ import pyarrow.parquet as pq
 
 from lulc.errors import UsageError
 from lulc.geo.grid import WGS84
+from lulc.location import Location, is_below
 from lulc.paths import for_pyogrio
-from lulc.tables import files
+from lulc.tables import files, layout
 
 _VECTOR = (".gpkg", ".geojson")
 _ACCEPTED = (".csv", ".xlsx", ".parquet", *_VECTOR)
 _SHEET = 1_048_575  # rows below the header that a sheet of XLSX can have
+
+
+def check_place(location: Location, out: Location) -> None:
+    """Check that a file would not lie among a run's tables: only the run itself writes there.
+
+    Args:
+        location: of the file.
+        out: output location of the run.
+
+    Raises:
+        UsageError: it would; names the file.
+    """
+    tables = out / layout.TABLES
+    if is_below(_resolved(location), _resolved(tables)):
+        raise UsageError(
+            f"{location} lies among the run's tables, which only the run writes: "
+            f"give a place that is not below {tables}"
+        )
+
+
+def _resolved(location: Location) -> Location:
+    return location.resolve() if isinstance(location, Path) else location
 
 
 def save(table: pa.Table, path: Path, geometry: str | None) -> None:

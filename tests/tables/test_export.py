@@ -13,7 +13,9 @@ import pyogrio
 import pytest
 import shapely
 
+from lulc.cli import main
 from lulc.errors import UsageError
+from lulc.location import StorePath
 from lulc.tables import export, vector_files
 from tests.helpers import small_world as world
 
@@ -84,6 +86,26 @@ def test_a_sheet_holds_what_the_query_gave(tmp_path: Path) -> None:
         assert b"<f>" not in sheet.read("xl/worksheets/sheet1.xml")
     with pytest.raises(UsageError, match="no geometries"):
         export.save(TABLE, tmp_path / "t.xlsx", "shape")
+
+
+@pytest.mark.parametrize(
+    "place", ["tables/class_areas/part-0.parquet", "x/../tables/new.csv", "link/new.csv"]
+)
+def test_no_result_is_saved_among_the_tables(place: str, tmp_path: Path) -> None:
+    (tmp_path / "tables/class_areas").mkdir(parents=True)
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "tables/class_areas")
+    arguments = ["sql", str(tmp_path), "SELECT 1", "--save", str(tmp_path / place)]
+    assert main.main(arguments) == UsageError.exit_code
+    export.check_place(tmp_path / "tables.csv", tmp_path)
+
+
+def test_no_result_is_saved_among_the_tables_in_a_store() -> None:
+    out = StorePath("s3://bucket", "out")
+    with pytest.raises(UsageError, match="only the run writes"):
+        export.check_place(out / "tables/class_areas/part-0.parquet", out)
+    export.check_place(out / "areas.parquet", out)
+    export.check_place(Path("areas.parquet"), out)
 
 
 def test_a_query_is_saved(done: Path, tmp_path: Path) -> None:
