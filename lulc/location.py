@@ -206,23 +206,19 @@ class StorePath:
 
     def read_bytes(self) -> bytes:
         """Return the object's content."""
-        try:
-            return _fetch(self, {"offset": 0})
-        except StoreError as error:
-            if _NO_SUCH_RANGE not in str(error):
-                raise
-            return b""  # an empty object has no first byte
+        return _fetch_start(self, None)[0]
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """Return the object's content as text."""
         return self.read_bytes().decode(encoding)
 
     def open(self, mode: Literal["r", "rb"] = "r", encoding: str | None = None) -> IO[Any]:
-        """Open the object for reading; it is fetched in pieces of 1 MiB, or as much as is read."""
-        opened = self.stat()
-        size = opened.st_size
-        whole: Any = io.BytesIO(_fetch(self, (0, size), opened)) if 0 < size <= _BUFFER else None
-        binary = io.BufferedReader(whole or _StoreFile(self, opened), _BUFFER)
+        """Open the object for reading; it is fetched in pieces of 1 MiB, or as much as is read.
+
+        The first piece is fetched at once, which is one request for most objects.
+        """
+        start, opened = _fetch_start(self)
+        binary = io.BufferedReader(_StoreFile(self, opened, start), _BUFFER)
         return binary if mode == "rb" else io.TextIOWrapper(binary, encoding or "utf-8")
 
     def iterdir(self) -> Iterator[StorePath]:
@@ -574,9 +570,24 @@ def _match_names(names: tuple[str, ...], pattern: list[str]) -> bool:
     return len(names) == len(pattern) and all(map(fnmatchcase, names, pattern))
 
 
-def _fetch(location: StorePath, span: Any, opened: ObjectStat | None = None) -> bytes:
-    # A part of an object, as obstore names it. An answer that ends early and says that it is whole
-    # tells nothing by itself: it is held against the part that was asked for, and asked for again.
+def _fetch_start(location: StorePath, length: int | None = _BUFFER) -> tuple[bytes, ObjectStat]:
+    # The first bytes of an object, or all of them, and what the store says of it.
+    if not location.key:
+        raise FileNotFoundError(errno.ENOENT, "is a bucket, not an object", str(location))
+    try:
+        return _fetch(location, (0, length) if length else {"offset": 0})
+    except StoreError as error:
+        if _NO_SUCH_RANGE not in str(error):
+            raise
+        return b"", ObjectStat(0, 0, None)  # an empty object has no first byte
+
+
+def _fetch(
+    location: StorePath, span: Any, opened: ObjectStat | None = None
+) -> tuple[bytes, ObjectStat]:
+    # A part of an object, as obstore names it, and what the store says of it. An answer that
+    # ends early and says that it is whole tells nothing by itself: it is held against the part that
+    # was asked for, and asked for again.
     for _ in range(_TRIES):
         with store_errors(location):
             answer = obstore.get(_store(location.root), location.key, options={"range": span})
@@ -586,16 +597,16 @@ def _fetch(location: StorePath, span: Any, opened: ObjectStat | None = None) -> 
         if opened and (now.st_size, now.etag) != (opened.st_size, opened.etag):
             raise StoreError(str(location), "it was replaced while it was read")
         if len(content) == end - start:
-            return content
+            return content, now
     reason = f"the store answers with {len(content):,} of {end - start:,} bytes"
     raise StoreError(str(location), reason)
 
 
 class _StoreFile(io.RawIOBase):
-    """An object as a file that can be read from any place."""
+    """An object as a file that can be read from any place, of which the first bytes are known."""
 
-    def __init__(self, location: StorePath, opened: ObjectStat) -> None:
-        self._location, self._opened, self._position = location, opened, 0
+    def __init__(self, location: StorePath, opened: ObjectStat, start: bytes) -> None:
+        self._location, self._opened, self._start, self._position = location, opened, start, 0
 
     def readable(self) -> bool:
         return True
@@ -625,6 +636,8 @@ class _StoreFile(io.RawIOBase):
         end = min(self._position + length, self._opened.st_size)
         if end <= self._position:
             return b""
-        piece = _fetch(self._location, (self._position, end), self._opened)
+        piece = self._start[self._position : end]
+        if (known := self._position + len(piece)) < end:
+            piece += _fetch(self._location, (known, end), self._opened)[0]
         self._position = end
         return piece

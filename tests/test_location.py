@@ -19,8 +19,16 @@ from lulc.errors import SetupError, StoreError, UsageError
 from lulc.location import StorePath, arrow_filesystem, check_location, is_below, parse_location
 from lulc.paths import list_names, match_files
 from lulc.tables import files, store
-from lulc.tables.ledger import LedgerRow, append_ledger, copy_rows, read_done, read_latest
-from tests.helpers.faulty_proxy import Kind
+from lulc.tables.ledger import (
+    LedgerRow,
+    append_ledger,
+    copy_rows,
+    read_done,
+    read_latest,
+    read_ledger,
+    read_once,
+)
+from tests.helpers.faulty_proxy import Faults, Kind
 from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
 
 TABLE = pa.table({"a": [1, 2]})
@@ -30,13 +38,19 @@ NAMES = st.text("ab .#%?*[]{}!'\"&=+,;~ü-_", min_size=1).filter(
 
 
 @pytest.fixture(scope="module")
-def bucket() -> Iterator[StorePath]:
-    """A bucket of a store on this machine."""
-    with faulty_store() as (place, _), pytest.MonkeyPatch.context() as patch:
+def faults() -> Iterator[Faults]:
+    """The requests of a store on this machine, which has a bucket."""
+    with faulty_store() as (place, faults), pytest.MonkeyPatch.context() as patch:
         for name, value in store_variables(place).items():
             patch.setenv(name, value)
         fill_bucket(place, {})
-        yield StorePath("s3://bucket")
+        yield faults
+
+
+@pytest.fixture
+def bucket(faults: Faults) -> StorePath:  # noqa: ARG001 - it is there
+    """A bucket of a store on this machine."""
+    return StorePath("s3://bucket")
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4))
@@ -164,6 +178,37 @@ def test_tables_and_ledger_read_the_same_from_a_store(bucket: StorePath, tmp_pat
     assert there == {"tables/samples/split=test/0.parquet"}
 
 
+def test_a_process_that_works_alone_reads_the_ledger_once(
+    bucket: StorePath, faults: Faults
+) -> None:
+    out = bucket / "alone"
+    append_ledger(out, [LedgerRow("tile", "a", "1")])
+    with read_once(out):
+        before = faults.asked
+        append_ledger(out, [LedgerRow("tile", "a", "2"), LedgerRow("index", "b", "1")])
+        append_ledger(out, [LedgerRow("tile", "c", "1")])
+        assert {key: row.fingerprint for key, row in read_latest(out, "tile").items()} == {
+            "a": "2",
+            "c": "1",
+        }
+        assert faults.asked - before == 2
+        kept = read_ledger(out)
+    assert read_ledger(out).equals(kept)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 20])
+def test_an_object_of_one_piece_is_read_by_one_request(
+    bucket: StorePath, faults: Faults, size: int
+) -> None:
+    location = bucket / f"{size}.bin"
+    content = os.urandom(size)
+    location.put(content)
+    before = faults.asked
+    with location.open("rb") as file:
+        assert file.read() == content
+    assert faults.asked - before == 1
+
+
 def test_objects_are_read_from_any_place(bucket: StorePath) -> None:
     content = os.urandom(3 << 20)
     location = bucket / "large.bin"
@@ -173,6 +218,10 @@ def test_objects_are_read_from_any_place(bucket: StorePath) -> None:
         assert file.read() == content[-5:]
         file.seek(1 << 20)
         assert file.read(100) == content[1 << 20 : (1 << 20) + 100]
+        file.seek((1 << 20) - 7)
+        assert file.read(100) == content[(1 << 20) - 7 : (1 << 20) + 93]
+    with location.open("rb") as file:
+        assert file.read() == content
     filesystem, path = arrow_filesystem(location)
     assert filesystem.get_file_info(path).size == len(content)
     with files.local_copy(location) as copy:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -71,7 +72,10 @@ def save_config(config: Config, out: Location) -> None:
     settings = {**redact_setting("", settings), "legend": settings["legend"]}
     text = dump_yaml(settings)
     location = out / layout.CONFIG
-    if not location.exists() or location.read_text("utf-8") != text:
+    saved = None
+    with contextlib.suppress(FileNotFoundError):
+        saved = location.read_text("utf-8")
+    if saved != text:
         write_atomic(location, lambda path: path.write_text(text, "utf-8"))
 
 

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import pyarrow.dataset as ds
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from lulc.chips.chip import choose_encoding, write_chips
 from lulc.chips.composites import Interval, make_intervals
@@ -27,8 +28,8 @@ from lulc.geo.grid import centre_longitude
 from lulc.location import Location
 from lulc.sources.acquisition import solar_day
 from lulc.sources.scene import Scene, scenes_from_table
-from lulc.tables import layout, store
-from lulc.tables.files import fingerprint_of
+from lulc.tables import layout
+from lulc.tables.files import fingerprint_of, for_arrow
 from lulc.tables.ledger import LedgerRow, row_of_file
 
 
@@ -225,5 +226,6 @@ def _publish(out: Location, block: Block, cut: Cut) -> LedgerRow:
 
 
 def _read_scenes(out: Location, scene_ids: Sequence[str]) -> list[Scene]:
-    dataset = store.open_dataset(store.table_folder(out, "scenes"))
-    return scenes_from_table(dataset.to_table(filter=ds.field("scene_id").isin(scene_ids)))
+    named = pc.field("scene_id").isin(scene_ids)
+    location = out / layout.table_file("scenes")
+    return scenes_from_table(pq.read_table(for_arrow(location), filters=named))

@@ -68,24 +68,25 @@ def write_report(config: Config, out: Location) -> Location:
     scene_columns = ["scene_id", "source", "datetime", "cloud"]
     scenes = store.read_table(out, "scenes", scene_columns).to_pylist()
     transitions = _region_rows(store.read_table(out, "transitions"), listed)
-    page = _render(
-        name=config.name,
-        headline=_headline(config, legend, scenes),
-        map_png=base64.b64encode(picture).decode(),
-        areas=_area_tables(out, legend, areas, listed),
-        smaller_count=len(mapped) - len(listed),
-        unmapped=unmapped,
-        shares=outline_regions(out, legend),
-        detections=_tables_by_region(out, "detection_counts", "detections", _detection_cells),
-        presence=_tables_by_region(out, "presence", "present_m2", _presence_cells),
-        transitions=_transition_matrices(legend, transitions),
-        estimates=_estimate_tables(out, legend),
-        accuracy=_accuracy_sections(out, legend),
-        bad=_bad_inputs(out),
-        provenance=_provenance(out),
-        scenes=scenes,
-        settings=_format_settings(config),
-    )
+    with ledger.read_once(out):
+        page = _render(
+            name=config.name,
+            headline=_headline(config, legend, scenes),
+            map_png=base64.b64encode(picture).decode(),
+            areas=_area_tables(out, legend, areas, listed),
+            smaller_count=len(mapped) - len(listed),
+            unmapped=unmapped,
+            shares=outline_regions(out, legend),
+            detections=_tables_by_region(out, "detection_counts", "detections", _detection_cells),
+            presence=_tables_by_region(out, "presence", "present_m2", _presence_cells),
+            transitions=_transition_matrices(legend, transitions),
+            estimates=_estimate_tables(out, legend),
+            accuracy=_accuracy_sections(out, legend),
+            bad=_bad_inputs(out),
+            provenance=_provenance(out),
+            scenes=scenes,
+            settings=_format_settings(config),
+        )
     path = out / layout.REPORT
     files.write_atomic(path, lambda temporary: temporary.write_text(page, "utf-8"))
     return path

@@ -19,7 +19,7 @@ from lulc.samples.labels import read_labels_counting
 from lulc.samples.leakage import extent_of
 from lulc.samples.splits import Fence
 from lulc.samples.table import SampleRow, count_classes, sample_id
-from lulc.tables import arrays, files, store
+from lulc.tables import arrays, store
 from lulc.tables.encoding import Encoding, recode
 from lulc.tables.files import open_parquet
 from lulc.tables.ledger import LedgerRow, row_of_file
@@ -102,13 +102,13 @@ def scan_labels(key: Mapping[str, Any], spec: SampleSpec) -> list[dict[str, Any]
     """
     path = spec.out / key["path"]
     fences_of = {(w["row_group"], w["col"], w["row"]): _fences(w) for w in key["windows"]}
-    groups: Iterable[int] = sorted({group for group, _, _ in fences_of})
+    groups: Sequence[int] = sorted({group for group, _, _ in fences_of})
     rows = []
     if not groups:
         with store.table_guard(path):
             groups = range(open_parquet(path).metadata.num_row_groups)
-    for group in groups:
-        chip = _read_chip(path, group, _LABEL_COLUMNS)
+    chips = store.read_rows(path, _LABEL_COLUMNS, groups)
+    for group, chip in zip(groups, chips, strict=True):
         tile = _label_tile(chip, spec)
         for window in _windows(chip["tile_id"], tile.label.shape, spec):
             window_id = (group, window.col, window.row)
@@ -160,21 +160,25 @@ def write_samples(key: Mapping[str, Any], spec: SampleSpec) -> list[LedgerRow]:
         The file's ledger row.
     """
     location = spec.out / table.file_path(key["split"], key["name"], key["fingerprint"])
-    if not files.exists(location):
-        table.publish_rows(spec.out, key, _cut_windows(key["windows"], spec), spec.legend)
-    return [row_of_file(spec.out, store.read_footer(location))]
+    if location.is_file():
+        footer = store.read_footer(location)
+    else:
+        rows = _cut_windows(key["windows"], spec)
+        footer = table.publish_rows(spec.out, key, rows, spec.legend)
+    return [row_of_file(spec.out, footer)]
 
 
 def _cut_windows(windows: Sequence[Mapping[str, Any]], spec: SampleSpec) -> list[dict[str, Any]]:
     # Rows in the order of the windows; each chip is read once.
-    positions_of = defaultdict(list)
+    positions_of: dict[str, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
     for position, window in enumerate(windows):
-        positions_of[window["path"], window["row_group"]].append(position)
+        positions_of[window["path"]][window["row_group"]].append(position)
     rows: dict[int, dict[str, Any]] = {}
-    for (path, group), positions in positions_of.items():
-        chip = _read_chip(spec.out / path, group)
-        chip_rows = cut_samples(chip, [windows[position] for position in positions], spec)
-        rows |= zip(positions, chip_rows, strict=True)
+    for path, by_group in positions_of.items():
+        chips = store.read_rows(spec.out / path, row_groups=list(by_group))
+        for positions, chip in zip(by_group.values(), chips, strict=True):
+            chip_rows = cut_samples(chip, [windows[position] for position in positions], spec)
+            rows |= zip(positions, chip_rows, strict=True)
     return [rows[position] for position in sorted(rows)]
 
 
@@ -315,12 +319,6 @@ _LABEL_COLUMNS = (
     "valid",
 )
 """The columns of a chip that its labels need: all but the pixels."""
-
-
-def _read_chip(
-    location: Location, group: int, columns: Sequence[str] | None = None
-) -> dict[str, Any]:
-    return next(store.read_rows(location, columns, [group]))
 
 
 def _valid_of(chip: Mapping[str, Any]) -> np.ndarray:

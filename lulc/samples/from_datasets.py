@@ -26,7 +26,7 @@ from lulc.location import Location, parse_location
 from lulc.raster import access
 from lulc.samples import splits, table
 from lulc.samples.table import SampleRow, count_classes
-from lulc.tables import arrays, files, store
+from lulc.tables import arrays, store
 from lulc.tables.encoding import Encoding, recode
 from lulc.tables.ledger import LedgerRow, rows_of_file
 
@@ -153,11 +153,12 @@ def write_examples(key: Mapping[str, Any], spec: DatasetSpec) -> list[LedgerRow]
         The ledger rows of the file and of its bad items.
     """
     path = table.file_path(key["split"], key["name"], key["fingerprint"])
-    if not files.exists(spec.out / path):
-        with access.gdal_settings():
-            rows, errors = _cut_items(key, spec)
-        table.publish_rows(spec.out, key, rows, spec.legend, {"bad": errors})
-    return rows_of_file(spec.out, store.read_footer(spec.out / path))
+    if (spec.out / path).is_file():
+        return rows_of_file(spec.out, store.read_footer(spec.out / path))
+    with access.gdal_settings():
+        rows, errors = _cut_items(key, spec)
+    footer = table.publish_rows(spec.out, key, rows, spec.legend, {"bad": errors})
+    return rows_of_file(spec.out, footer)
 
 
 def _cut_items(

@@ -145,7 +145,7 @@ def publish_rows(
     rows: list[dict[str, Any]],
     legend: Legend,
     footer: Mapping[str, Any] | None = None,
-) -> None:
+) -> dict[str, Any]:
     """Publish a samples file of some rows, which are its one row group.
 
     Args:
@@ -154,6 +154,9 @@ def publish_rows(
         rows: of the samples table, in their order in the file.
         legend: of the labels; kept in the file's footer.
         footer: what the footer holds beside what every samples file has; plain values.
+
+    Returns:
+        The whole footer, as `read_footer` gives it back.
     """
     path = file_path(key["split"], key["name"], key["fingerprint"])
     whole_footer = {
@@ -178,6 +181,7 @@ def publish_rows(
         "row_group_size": max(1, len(rows)),
     }
     write_atomic(out / path, lambda file: pq.write_table(table, file, **options))
+    return whole_footer
 
 
 def file_key(split: str, name: str) -> str:

@@ -30,7 +30,7 @@ def keep_rows[Key](
             there.
         schema: of the rows.
     """
-    is_resumed = files.exists(folder)
+    is_resumed = folder.is_dir()
     return partial(_recall, work=work, folder=folder, schema=schema, is_resumed=is_resumed)
 
 

@@ -21,7 +21,7 @@ from lulc.spark.context import StageContext, StageResult
 from lulc.stages import Selection
 from lulc.tables.files import keep_copies
 from lulc.tables.lease import hold
-from lulc.tables.ledger import read_latest, retire_old_rows
+from lulc.tables.ledger import read_latest, read_once, retire_old_rows
 from lulc.tables.store import read_table
 
 
@@ -85,7 +85,7 @@ def stage_context(
         started.append(session.start_session(config.spark, debug, jars))
         return started[0]
 
-    with hold(out, f"lulc {verb}") as lease:
+    with hold(out, f"lulc {verb}") as lease, read_once(out):
         if retire_old_rows(out):
             progress.say(
                 f"{out} was made by lulc 0.1: every stage is done again, "

@@ -7,7 +7,8 @@ ends with a row of key STAGE_KEY, its seal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -28,6 +29,8 @@ STAGE_KEY = "(stage)"
 """The key of the row that seals a stage: all its units are there, for the row's fingerprint."""
 _KEY_OF_RELEASE_0_1 = ""
 _REQUESTS = 16  # at a time
+_kept: dict[Location, pa.Table] = {}
+"""Output location → its ledger, within `read_once`."""
 
 Status = Literal["done", "empty", "bad", "dropped"]
 
@@ -71,25 +74,54 @@ def append_ledger(out: Location, rows: Iterable[LedgerRow]) -> None:
     recorded = list(rows)
     if not recorded:
         return
-    names = [file.name for file in files.list_tables(table_folder(out, "ledger"))]
-    number = max(map(layout.ledger_number, names), default=0)
+    kept = _kept.get(out.resolve())
+    number = _last_number(out) if kept is None else pc.max(kept["number"]).as_py() or 0
     while True:
         number += 1
         numbered = [replace(row, number=number).to_row() for row in recorded]
+        table = pa.Table.from_pylist(numbered, schemas.LEDGER)
         content = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(numbered, schemas.LEDGER), content)
+        pq.write_table(table, content)
         # Another process may have taken the number meanwhile.
         if files.create_exclusive(
             out / layout.ledger_file(number), content.getvalue().to_pybytes()
         ):
-            return
+            break
+    if kept is not None:
+        _kept[out.resolve()] = pa.concat_tables([kept, table])
+
+
+def _last_number(out: Location) -> int:
+    names = [file.name for file in files.list_tables(table_folder(out, "ledger"))]
+    return max(map(layout.ledger_number, names), default=0)
+
+
+@contextlib.contextmanager
+def read_once(out: Location) -> Iterator[None]:
+    """Within, the ledger is read once; what this process appends is added to what it read.
+
+    For a process that works alone on an output location, or wants one state of it.
+    """
+    out = out.resolve()
+    if out in _kept:
+        yield
+        return
+    _kept[out] = read_ledger(out)
+    try:
+        yield
+    finally:
+        del _kept[out]
 
 
 def read_ledger(out: Location, stage: str | None = None) -> pa.Table:
     """Return the rows of the ledger, or those of a stage, in the order they were recorded in."""
+    kept = _kept.get(out.resolve())
+    table = _read_in_order(out) if kept is None else kept
+    return table if stage is None else table.filter(pc.field("stage") == stage)
+
+
+def _read_in_order(out: Location) -> pa.Table:
     table = _read_store(out) if isinstance(out, StorePath) else read_table(out, "ledger")
-    if stage is not None:
-        table = table.filter(pc.field("stage") == stage)
     number = pc.fill_null(table["number"], 0)
     # Earlier releases had nothing but the time.
     time = pc.if_else(pc.equal(number, 0), table["finished"], None)

@@ -77,7 +77,7 @@ def test_a_part_is_never_taken_for_the_whole(
     ("kind", "remedy"),
     [
         ("busy", "503"),
-        ("expired", "ExpiredToken"),
+        ("expired", "the token has expired"),
         ("full", "507"),
         ("read-only", "AWS_ACCESS_KEY_ID"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from lulc.errors import InputError, UsageError
@@ -57,7 +57,7 @@ def samples(context: StageContext) -> StageResult:
         return units
 
     def finish(_: Sequence[LedgerRow]) -> str:
-        if not _count(out):
+        if not _has_rows(out):
             first_errors = "".join(f"\n  {error}" for error in errors[:3])
             raise InputError(f"no sample could be made; {len(errors)} items are bad{first_errors}")
         return "; ".join([*notes, *_audit(context, origins), *_absences(context)])
@@ -71,7 +71,8 @@ def samples(context: StageContext) -> StageResult:
         table="samples",
     )
     result = run_incremental(context, work)
-    return replace(result, inputs=_count(out) + result.bad)
+    # They are held against the bad ones alone.
+    return replace(result, inputs=_count(out) + result.bad) if result.bad else result
 
 
 def _unit(origin: int, key: Row) -> Unit:
@@ -115,6 +116,14 @@ def _absences(context: StageContext) -> list[str]:
     ]
 
 
+def _has_rows(out: Location) -> bool:
+    return any(_row_counts(out))
+
+
 def _count(out: Location) -> int:
-    files = list_tables(table_folder(out, "samples"))
-    return sum(open_parquet(file).metadata.num_rows for file in files)
+    return sum(_row_counts(out))
+
+
+def _row_counts(out: Location) -> Iterator[int]:
+    for file in list_tables(table_folder(out, "samples")):
+        yield open_parquet(file).metadata.num_rows
