@@ -516,10 +516,28 @@ def store_errors(location: StorePath) -> Iterator[None]:
             raise _no_bucket(location) from error
         if _METADATA_SERVER in text:
             raise _denied(location, "there are no credentials") from error
+        if reason := _unanswered(location, text):
+            raise StoreError(str(location), reason) from error
         if "ExpiredToken" in text:  # no denial: what is read may well be allowed
             names = CREDENTIALS[location.root.partition("://")[0]]
             raise StoreError(str(location), f"the token has expired: set {names}") from error
         raise StoreError(str(location), _first_line(error)) from error
+
+
+def _unanswered(location: StorePath, text: str) -> str | None:
+    # What to say where no server could be asked at all.
+    scheme = location.root.partition("://")[0]
+    if "Account must be specified" in text:
+        return (
+            "no storage account is named: write abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/…, or "
+            "set AZURE_STORAGE_ACCOUNT_NAME"
+        )
+    if "error sending request" not in text:
+        return None
+    server = store_endpoint(scheme) or "the cloud that it is of"
+    return (
+        f"{redact_text(server)} does not answer: check the network, and the endpoint if one is set"
+    )
 
 
 def _no_bucket(location: StorePath) -> StoreError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import signal
 import sys
 import threading
@@ -101,7 +102,7 @@ def command(debug: bool = False) -> Iterator[Outcome]:
         The outcome, whose code is that of the error, if there was one.
     """
     outcome = Outcome()
-    with progress.console(), _stop_at_signals():
+    with progress.console(), _stop_at_signals(), _without_traces_of_stops():
         try:
             try:
                 yield outcome
@@ -137,6 +138,20 @@ def _stop_at_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _without_traces_of_stops() -> Iterator[None]:
+    # py4j logs a stop that meets it while it waits for Spark, with the whole trace.
+    def is_no_stop(record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith("KeyboardInterrupt while")
+
+    root = logging.getLogger()
+    root.addFilter(is_no_stop)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_no_stop)
 
 
 def _raise_stop_behind(error: BaseException) -> None:

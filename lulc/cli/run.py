@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lulc import errors
 from lulc.cli import options
 from lulc.cli.output import print_json, print_results, print_run
-from lulc.location import Location
+from lulc.location import Location, on_disk
 from lulc.stages import STAGES, Selection, stages_of
 from lulc.yaml12 import dump_yaml, parse_yaml
 
@@ -126,8 +126,9 @@ def run_demo(args: argparse.Namespace) -> int:
     from lulc.runfile import parse_setting
     from lulc.tables.lease import hold
 
-    with hold(args.out, "lulc demo"):
-        demo = archive.make_archive(args.out / "archive")
+    folder = on_disk(args.out, "lulc demo --out")
+    with hold(folder, "lulc demo"):
+        demo = archive.make_archive(folder / "archive")
     config = load_config(demo.run_file, dict(map(parse_setting, args.set)))
     carry_out(config, args.out, stages_of(config), debug=args.debug)
     finish(config, args.out, changed=True)
