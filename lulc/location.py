@@ -529,8 +529,8 @@ def _unanswered(location: StorePath, text: str) -> str | None:
     scheme = location.root.partition("://")[0]
     if "Account must be specified" in text:
         return (
-            "no storage account is named: write abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/…, or "
-            "set AZURE_STORAGE_ACCOUNT_NAME"
+            "no storage account is named: write abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/…, "
+            "or set AZURE_STORAGE_ACCOUNT_NAME"
         )
     if "error sending request" not in text:
         return None

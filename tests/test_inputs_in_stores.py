@@ -307,7 +307,7 @@ def test_a_token_that_expired_is_no_sign_of_bad_input(
     read_afresh("with a token that expired")
     faults.kind, faults.each = "expired", 1
     try:
-        with pytest.raises(StoreError, match="400 Bad Request|the token has expired"):
+        with pytest.raises(StoreError, match=r"400 Bad Request|the token has expired"):
             read(bucket)
     finally:
         faults.each = 0
