@@ -240,6 +240,13 @@ class StorePath:
         """Yield what matches a pattern at any depth below the folder."""
         yield from self.glob(f"**/{pattern}")
 
+    def scan(self) -> Iterator[tuple[StorePath, ObjectStat]]:
+        """Yield the objects in the folder itself, in order, with what the store says of them."""
+        with store_errors(self):
+            page = obstore.list_with_delimiter(_store(self.root), self.key or None)
+        found = [(StorePath(self.root, meta["path"]), _stat_of(meta)) for meta in page["objects"]]
+        yield from sorted(found, key=lambda entry: entry[0])
+
     def walk(self) -> Iterator[tuple[StorePath, ObjectStat]]:
         """Yield every object below the folder, in order, with what the store says of it."""
         with store_errors(self):

@@ -28,8 +28,8 @@ from lulc.legend import NODATA, Crosswalk, Legend, name_key
 from lulc.raster import reader
 from lulc.raster.classes import ClassRaster, scan_raster
 from lulc.raster.vector import rasterize
-from lulc.tables import files
 from lulc.tables.vector_files import Bounds, Layer, find_layer, polygons_of, read_features, texts_of
+from lulc.tables.vector_identity import vector_identity
 
 _COARSE = 2.0
 """From this many label pixels along a side of the grid's pixel, the majority decides, not the
@@ -176,7 +176,7 @@ def _draw_polygons(labels: LabelConf, legend: Legend, grid: Grid) -> tuple[np.nd
 def _polygons_on(labels: LabelConf, legend: Legend, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Return the polygons near a grid, in its CRS, and their class ids."""
     layer = _find_layer(labels.path, str(labels.column))
-    identity = files.file_identity(labels.path)
+    identity = vector_identity(labels.path)
     load = partial(_load, layer, str(labels.column), str(identity))
     whole = load(None) if int(str(identity[1])) <= _CACHED_BYTES else None
     polygons, classes = [np.empty(0, object)], [np.empty(0, np.uint8)]

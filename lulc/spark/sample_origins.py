@@ -24,10 +24,10 @@ from lulc.sources.archives import unpack_hint
 from lulc.spark.context import StageContext
 from lulc.spark.workers import map_keys
 from lulc.tables.encoding import merge_encodings
-from lulc.tables.files import file_identity
 from lulc.tables.layout import parse_block_key
 from lulc.tables.ledger import LedgerRow, read_done
 from lulc.tables.store import read_rows
+from lulc.tables.vector_identity import vector_identity
 
 _ITEMS_A_TASK = 500
 _ITEMS_TRIED = 20
@@ -146,7 +146,7 @@ def _label_origin(
     config, labels = context.config, context.config.labels
     assert labels is not None
     try:
-        identity = file_identity(labels.path)
+        identity = vector_identity(labels.path)
     except OSError as error:
         raise InputError(
             f"labels {labels.path} cannot be opened ({error.strerror}): correct labels.path"

@@ -23,8 +23,9 @@ from lulc.geo.reproject import check_sides, to_degrees
 from lulc.guard import read_guard
 from lulc.location import Location
 from lulc.tables import layout, schemas
-from lulc.tables.files import file_identity, open_parquet, write_atomic
+from lulc.tables.files import open_parquet, write_atomic
 from lulc.tables.vector_files import find_layer, polygons_of, read_features, texts_of
+from lulc.tables.vector_identity import vector_identity
 
 MAP_LEVEL = "map"
 """Level, in tables, of the one region that is the whole map, where the run file has no regions."""
@@ -80,7 +81,7 @@ def level_of_file(path: str | Path) -> str:
 
 
 def region_identities(files: Sequence[RegionFile]) -> list[list[object]]:
-    """Return what changes when a region file is replaced.
+    """Return what changes when a region file or a part of it is replaced.
 
     Raises:
         InputError: a file is not there.
@@ -88,7 +89,7 @@ def region_identities(files: Sequence[RegionFile]) -> list[list[object]]:
     identities = []
     for file in files:
         with read_guard(f"regions {file.path}", "correct regions.path"):
-            identities.append(file_identity(file.path))
+            identities.append(vector_identity(file.path))
     return identities
 
 

@@ -101,6 +101,19 @@ def identities_below(folder: Location) -> list[list[object]]:
     return [file_identity(file) for file in list_files(folder) if file.is_file()]
 
 
+def identities_beside(location: Location) -> list[list[object]]:
+    """Return the `file_identity` of every file in a file's folder that begins with its stem.
+
+    A dot follows the stem. A store is asked by one listing of the folder.
+    """
+    stem = f"{location.stem}."
+    if isinstance(location, StorePath):
+        objects = location.parent.scan()
+        return [_identity(file, stat) for file, stat in objects if file.name.startswith(stem)]
+    beside = sorted(file for file in location.parent.iterdir() if file.name.startswith(stem))
+    return [file_identity(file) for file in beside if file.is_file()]
+
+
 def exists(location: Location) -> bool:
     """Return whether a file or folder is there."""
     return location.exists()

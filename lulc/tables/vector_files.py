@@ -23,6 +23,7 @@ from lulc.geo.antimeridian import only_polygons
 from lulc.geo.grid import coordinate_limits, parse_crs
 from lulc.location import STORES, Location, is_address, parse_location
 from lulc.tables.files import local_copy, open_parquet
+from lulc.tables.vector_identity import PARTS
 
 _ACCEPTED = (
     "accepted are GeoPackage, GeoJSON (also one feature a line), GeoParquet, shapefiles (also "
@@ -36,7 +37,6 @@ _DRIVERS = frozenset(
 )  # fmt: skip
 _PARQUET = (".parquet", ".geoparquet")
 _IN_ARCHIVES = (".shp", ".gpkg", ".geojson", ".json", ".fgb", ".kml", ".gml", ".gdb")
-_OF_SEVERAL_FILES = (".shp", ".tab", ".mif", ".gml")
 _READ_AS_ADDRESS = re.compile("[!;{}]")  # what pyogrio and GDAL take for more than a name
 _AREAL_TYPES, _COLLECTION = (3, 6), 7  # shapely's numbers of Polygon, MultiPolygon, collection
 
@@ -247,7 +247,7 @@ def _copied(path: str) -> Iterator[str]:
     if _is_on_web(path):
         yield path
         return
-    with local_copy(path, path.lower().endswith(_OF_SEVERAL_FILES)) as copy:
+    with local_copy(path, path.lower().endswith(tuple(PARTS))) as copy:
         yield str(copy)
 
 

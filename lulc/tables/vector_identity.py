@@ -1,0 +1,66 @@
+"""What changes when a vector file is edited, whatever the number of files that it is kept in."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+from lulc.location import Location, StorePath, parse_location
+from lulc.tables.files import file_identity, identities_below, identities_beside
+
+PARTS = {
+    ".shp": (".shx", ".dbf", ".prj", ".cpg"),
+    ".tab": (".dat", ".dbf", ".map", ".id", ".ind"),
+    ".mif": (".mid",),
+    ".gml": (".xsd",),
+}
+"""Suffixes of vector files that lie beside others of their name, and the suffixes of those."""
+
+_DATABASES = (".gpkg", ".sqlite")
+
+
+def vector_identity(location: Location | str) -> list[object]:
+    """Return what changes when any file of a vector file is replaced; no content is read.
+
+    Args:
+        location: of the file, or of a file geodatabase's folder.
+
+    Returns:
+        The `file_identity` of a vector file that is one file. Of another its name, its size in
+        bytes, and the identity of each of its files.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    place = parse_location(location)
+    parts = _parts(place)
+    if [part[0] for part in parts] == [str(place)]:
+        return [str(location), *parts[0][1:]]
+    if not parts:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(location))
+    return [str(location), sum(int(str(size)) for _, size, *_ in parts), parts]
+
+
+def _parts(place: Location) -> list[list[object]]:
+    # The identity of each file of a vector file; none where it is not there.
+    suffix = place.suffix.lower()
+    is_folder = suffix == ".gdb" if isinstance(place, StorePath) else place.is_dir()
+    if is_folder:
+        return identities_below(place)
+    if suffix in PARTS:
+        names = [f"{place.stem}{of_part}".lower() for of_part in (suffix, *PARTS[suffix])]
+        parts = [part for part in identities_beside(place) if _name(part).lower() in names]
+        return parts if any(part[0] == str(place) for part in parts) else []
+    parts = [file_identity(place)]
+    # A database's last changes lie in its log until they are moved over. A reader makes an empty
+    # one; a store's is not fetched.
+    if suffix in _DATABASES and isinstance(place, Path):
+        log = place.with_name(f"{place.name}-wal")
+        if log.is_file() and log.stat().st_size:
+            parts.append(file_identity(log))
+    return parts
+
+
+def _name(identity: list[object]) -> str:
+    return parse_location(str(identity[0])).name
