@@ -46,7 +46,7 @@ def make_run(uri: str | None = None, required: bool = False) -> Config:
     classes = {c.id: {"name": c.name, "colour": c.colour} for c in toy.LEGEND.classes}
     raw = {
         "name": "toy",
-        "scenes": [{"path": "s3://user:secret@host/scenes?X-Amz-Signature=abc"}],
+        "scenes": [{"path": "https://user:secret@host/scenes?X-Amz-Signature=abc"}],
         "bands": list(toy.BANDS),
         "legend": classes,
     }
@@ -139,7 +139,7 @@ def test_a_training_becomes_a_run_and_a_champion(
 def test_no_secret_reaches_the_store(logged: tuple[Config, Path, package.ModelRef]) -> None:
     _, out, _ = logged
     held = (out / "mlflow.db").read_bytes()
-    assert b"s3://host/scenes" in held
+    assert b"https://host/scenes" in held
     for secret in (b"hidden", b"user:secret", b"X-Amz"):
         assert secret not in held
 
