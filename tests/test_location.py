@@ -161,13 +161,13 @@ def test_one_of_two_that_create_a_file_succeeds(
 
 def test_tables_and_ledger_read_the_same_from_a_store(bucket: StorePath, tmp_path: Path) -> None:
     rows = [LedgerRow("tile", f"key {number}", "f") for number in range(5)]
-    for out in (bucket / "run", tmp_path):
+    for out in (bucket / "ledger", tmp_path):
         append_ledger(out, rows[:3])
         append_ledger(out, rows[3:])
         for split in ("train", "test"):
             place = f"tables/samples/split={split}/0.parquet"
             files.write_atomic(out / place, lambda path: pq.write_table(TABLE, path))
-    remote = bucket / "run"
+    remote = bucket / "ledger"
     assert read_latest(remote, "tile").keys() == read_latest(tmp_path, "tile").keys()
     local, distant = (
         store.open_dataset(store.table_folder(out, "samples")).to_table()

@@ -311,19 +311,17 @@ def _contents(out: Path) -> dict[str, Any]:
 @pytest.fixture
 def killing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers do the first half of the next stage's keys; then the driver is killed."""
-    whole, state = workers.map_keys, {"armed": True}
+    whole, state = workers._map_tasks, {"armed": True}
 
-    def half(context: Any, keys: Sequence[Any], *rest: Any) -> list[dict[str, Any]]:
+    def half(context: Any, keys: Sequence[Any], tasks: int, *rest: Any) -> list[dict[str, Any]]:
         if not state["armed"]:
-            return whole(context, keys, *rest)
+            return whole(context, keys, tasks, *rest)
         state["armed"] = False
-        whole(context, keys[: (len(keys) + 1) // 2], *rest)
+        first = keys[: (len(keys) + 1) // 2]
+        whole(context, first, min(tasks, len(first)), *rest)
         raise Killed
 
-    monkeypatch.setattr(workers, "map_keys", half)
-    for name in ("index", "evaluate"):
-        monkeypatch.setattr(f"lulc.spark.stages.{name}.map_keys", half)
-    monkeypatch.setattr("lulc.spark.sample_origins.map_keys", half)
+    monkeypatch.setattr(workers, "_map_tasks", half)
     frames = {"armed": True}
     map_frame = workers.map_frame
 

@@ -56,7 +56,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 
 def test_a_run_in_a_store_is_that_of_a_disk(small: World, done: Path, place: Place) -> None:
-    out, images = place.bucket / "run", small.archive.parent / "images"
+    out, images = place.bucket / "run", place.folder / "pictures"
     _write_images(images, small)
     regions = small.run.parent / "regions.gpkg"
     maps = ("stats", "--regions", regions, "--out")
