@@ -105,9 +105,13 @@ def find_version(config: Config, out: Location, fingerprint: str) -> ModelRef | 
     Returns:
         The version, None where there is none. Where the store cannot be reached: the model that an
         earlier run kept in the output folder, if it has this fingerprint.
+
+    Raises:
+        SetupError, UsageError: as `explain_absence` does.
     """
     uri = store_uri(config.tracking.uri, out)
     if uri is None:
+        explain_absence(config, out)
         return _local_of(config, out, fingerprint)
     if _is_absent_database(uri):
         return None
@@ -117,9 +121,37 @@ def find_version(config: Config, out: Location, fingerprint: str) -> ModelRef | 
                 if version.tags.get("fingerprint") == fingerprint:
                     with contextlib.suppress(InputError):
                         return fetch_version(client, version, uri, out)
-    except STORE_ERRORS:
+    except STORE_ERRORS as error:
+        explain_absence(config, out, error)
         return _local_of(config, out, fingerprint)
     return None
+
+
+def explain_absence(config: Config, out: Location, error: Exception | None = None) -> str:
+    """Return why a run has no tracking store, where it can do without.
+
+    Args:
+        config: the run file.
+        out: the output folder.
+        error: what the store's address gave; None where no store is set.
+
+    Raises:
+        SetupError: the store does not answer, and tracking.required is set.
+        UsageError: none is set, and tracking.required is.
+    """
+    uri = store_uri(config.tracking.uri, out)
+    if uri is None or error is None:
+        text = f"no tracking server is set, and {out} can hold no database of runs"
+        if config.tracking.required:
+            raise UsageError(f"{text}, and tracking.required is set: {SET_SERVER}")
+        return text
+    text = _unreachable(uri, error)
+    if config.tracking.required:
+        raise SetupError(
+            f"{text}, and tracking.required is set: start it and rerun the same command, or set "
+            "tracking.uri"
+        ) from error
+    return text
 
 
 def _local_of(config: Config, out: Location, fingerprint: str) -> ModelRef | None:

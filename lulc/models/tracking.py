@@ -33,7 +33,7 @@ from mlflow.types.schema import Schema, TensorSpec
 import lulc
 from lulc import progress
 from lulc.config import Config
-from lulc.errors import SetupError, UsageError
+from lulc.errors import SetupError
 from lulc.location import Location
 from lulc.models.contract import read_contract
 from lulc.models.package import (
@@ -51,6 +51,7 @@ from lulc.models.registry import (
     SET_SERVER,
     STORE_ERRORS,
     connect_store,
+    explain_absence,
     fetch_version,
     store_folder,
     store_uri,
@@ -84,23 +85,20 @@ def reachable(config: Config, out: Location) -> bool:
     """Return whether the tracking store answers; warn the user where it does not.
 
     Raises:
-        SetupError: it does not answer, and tracking.required is set.
+        SetupError, UsageError: as `lulc.models.registry.explain_absence` does.
     """
-    uri = store_uri(config.tracking.uri, out)
+    uri, folder = store_uri(config.tracking.uri, out), local_folder(out, config.name)
     if uri is None:
-        _say_unset(config, out)
+        text = explain_absence(config, out)
+        progress.say(
+            f"warning: {text}: the model is kept in {folder}; to register models, {SET_SERVER}"
+        )
         return False
     try:
         with connect_store(uri, tries=1) as client:
             client.search_experiments(max_results=1)
     except STORE_ERRORS as error:
-        address = redact_setting("uri", uri)
-        text = f"tracking store {address} cannot be reached ({first_line(error)})"
-        if config.tracking.required:
-            raise SetupError(
-                f"{text}, and tracking.required is set: start it, or set tracking.uri"
-            ) from error
-        folder = local_folder(out, config.name)
+        text = explain_absence(config, out, error)
         progress.say(f"warning: {text}; training goes on, and the model is kept in {folder}")
         return False
     return True
@@ -150,16 +148,6 @@ def log_training(config: Config, out: Location, training: Training) -> ModelRef:
 def _keep(config: Config, training: Training, folder: Location) -> ModelRef:
     place_model(training.folder, folder)
     return ModelRef(config.name, LOCAL, folder, model_checksum(folder))
-
-
-def _say_unset(config: Config, out: Location) -> None:
-    text = f"no tracking server is set, and {out} can hold no database of runs"
-    if config.tracking.required:
-        raise UsageError(f"{text}, and tracking.required is set: {SET_SERVER}")
-    progress.say(
-        f"warning: {text}: the model is kept in {local_folder(out, config.name)}; to register "
-        f"models, {SET_SERVER}"
-    )
 
 
 def log_trials(config: Config, out: Location, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -240,6 +240,10 @@ def test_a_dead_server_stops_nothing_unless_it_is_required(
     assert "pass@" not in stderr
     with pytest.raises(SetupError, match="required"):
         tracking.reachable(make_run(dead, required=True), tmp_path)
+    # Nor is the model that was kept taken for one that is registered.
+    with pytest.raises(SetupError, match=rf"{dead.partition('@')[2]}.*required.*start it") as held:
+        registry.find_version(make_run(dead, required=True), tmp_path, "f1")
+    assert "pass@" not in str(held.value)
     with pytest.raises(SetupError, match="cannot be reached"):
         registry.resolve("models:/toy@champion", tmp_path, dead)
 
@@ -320,3 +324,5 @@ def test_a_store_without_a_server_keeps_the_model(
         assert registry.ui_command(config, out) is None
         with pytest.raises(UsageError, match="required is set"):
             tracking.reachable(make_run(required=True), out)
+        with pytest.raises(UsageError, match="required is set"):
+            registry.find_version(make_run(required=True), out, "f1")
