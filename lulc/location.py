@@ -2,85 +2,35 @@
 
 A location on disk is a `pathlib.Path`; one in a store is a StorePath, which has a Path's words.
 Code that reads takes either. Nothing is written here: `lulc.tables.files` publishes.
-
-Credentials and endpoints come from the environment, under the names that the stores' own tools use:
-AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION and AWS_ENDPOINT_URL;
-GOOGLE_APPLICATION_CREDENTIALS (STORAGE_EMULATOR_HOST for a server of one's own);
-AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY and AZURE_STORAGE_ENDPOINT; or from the
-machine's own identity.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import functools
 import io
-import json
-import os
 import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, Any, Literal
 
-import obstore
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-)
-from obstore.store import ObjectStore, from_url
-
+from lulc import object_store
 from lulc.errors import SetupError, StoreError, UsageError
+from lulc.object_store import CREDENTIALS, ObjectStat
 from lulc.redact import redact_text
-
-if TYPE_CHECKING:
-    from pyarrow.fs import FileSystem
 
 STORES = ("s3://", "gs://", "abfs://", "abfss://")
 """How the addresses of object stores begin."""
 
-CREDENTIALS = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_REGION, AWS_ENDPOINT_URL)",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "abfs": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-}
-"""Scheme → the variables that credentials are taken from, for messages."""
-
-_ADDRESS = re.compile(r"(?P<root>(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://[^/]*)/*(?P<key>.*)", re.S)
+_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<bucket>[^/]*)/*(?P<key>.*)", re.S)
+_SCHEMES = {"s3a": "s3", "abfss": "abfs"}
+"""Other names of a scheme."""
 _ONE_SLASH = re.compile(r"(s3a?|gs|abfss?|https?):/(?!/)")
 _BUCKET = re.compile(r"[\w.-]*\w")
 _CONTAINER = re.compile(r"[\w$-]+(@[\w.-]+)?")
-_NOBODY = {"client_email": "", "private_key": "", "private_key_id": ""}
-_METADATA_SERVER = "169.254.169.254"
 _BUFFER = 1 << 20
-_asking: set[int] = set()
-"""This process, once it has asked a store; a fork of it finds its parent here."""
-_TRIES = 4
-_NO_SUCH_RANGE = "416"
-
-# A store that is busy or breaks off is asked again for a minute, then it counts as down. At a
-# check before anything starts, nobody wants to wait as long.
-_PATIENT: Any = {"max_retries": 8, "retry_timeout": timedelta(seconds=60)}
-_QUICK: Any = {"max_retries": 1, "retry_timeout": timedelta(seconds=3)}
-_CLIENT: Any = {"allow_http": True, "connect_timeout": "5s", "timeout": "60s"}
-_QUICK_CLIENT: Any = {**_CLIENT, "timeout": "5s"}
-
-
-@dataclass(frozen=True)
-class ObjectStat:
-    """What a store says of an object, with the words of `os.stat_result`."""
-
-    st_size: int
-    """Bytes."""
-    st_mtime_ns: int
-    etag: str | None
-    """Changes with the content."""
 
 
 @dataclass(frozen=True, order=True)
@@ -188,9 +138,8 @@ class StorePath:
 
     def is_dir(self) -> bool:
         """Return whether any object is below here; the bucket is a folder even if empty."""
-        with store_errors(self):
-            page = obstore.list_with_delimiter(_store(self.root), self.key or None)
-        return not self.key or bool(page["objects"] or page["common_prefixes"])
+        folders, objects = object_store.list_folder(self.root, self.key)
+        return not self.key or bool(folders or objects)
 
     def stat(self) -> ObjectStat:
         """Return size, time and etag of the object.
@@ -200,13 +149,11 @@ class StorePath:
         """
         if not self.key:
             raise FileNotFoundError(errno.ENOENT, "is a bucket, not an object", str(self))
-        with store_errors(self):
-            meta = obstore.head(_store(self.root), self.key)
-        return _stat_of(meta)
+        return object_store.read_stat(self.root, self.key)
 
     def read_bytes(self) -> bytes:
         """Return the object's content."""
-        return _fetch_start(self, None)[0]
+        return self._read_start(None)[0]
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """Return the object's content as text."""
@@ -217,16 +164,14 @@ class StorePath:
 
         The first piece is fetched at once, which is one request for most objects.
         """
-        start, opened = _fetch_start(self)
+        start, opened = self._read_start(_BUFFER)
         binary = io.BufferedReader(_StoreFile(self, opened, start), _BUFFER)
         return binary if mode == "rb" else io.TextIOWrapper(binary, encoding or "utf-8")
 
     def iterdir(self) -> Iterator[StorePath]:
         """Yield what lies in the folder, in order."""
-        with store_errors(self):
-            page = obstore.list_with_delimiter(_store(self.root), self.key or None)
-        keys = [*page["common_prefixes"], *(meta["path"] for meta in page["objects"])]
-        children = {key.strip("/") for key in keys} - {self.key}
+        folders, objects = object_store.list_folder(self.root, self.key)
+        children = {*folders, *(key for key, _ in objects)} - {self.key}
         yield from (StorePath(self.root, key) for key in sorted(children))
 
     def glob(self, pattern: str) -> Iterator[StorePath]:
@@ -242,20 +187,16 @@ class StorePath:
 
     def scan(self) -> Iterator[tuple[StorePath, ObjectStat]]:
         """Yield the objects in the folder itself, in order, with what the store says of them."""
-        with store_errors(self):
-            page = obstore.list_with_delimiter(_store(self.root), self.key or None)
-        found = [(StorePath(self.root, meta["path"]), _stat_of(meta)) for meta in page["objects"]]
-        yield from sorted(found, key=lambda entry: entry[0])
+        _, objects = object_store.list_folder(self.root, self.key)
+        yield from ((StorePath(self.root, key), stat) for key, stat in objects)
 
     def walk(self) -> Iterator[tuple[StorePath, ObjectStat]]:
         """Yield every object below the folder, in order, with what the store says of it."""
-        with store_errors(self):
-            pages = list(obstore.list(_store(self.root), self.key or None))
-        found = [(StorePath(self.root, meta["path"]), _stat_of(meta)) for p in pages for meta in p]
+        objects = object_store.list_below(self.root, self.key)
+        found = [(StorePath(self.root, key), stat) for key, stat in objects]
         # Consoles and other clients put an empty object where they make a folder.
         folders = {self, *(folder for place, _ in found for folder in place.parents)}
-        found = [(place, stat) for place, stat in found if stat.st_size or place not in folders]
-        yield from sorted(found, key=lambda entry: entry[0])
+        yield from (entry for entry in found if entry[1].st_size or entry[0] not in folders)
 
     def put(self, content: bytes | Path) -> None:
         """Publish an object: whole, or not at all.
@@ -266,26 +207,27 @@ class StorePath:
         Raises:
             OSError: the store refuses; the message has no secret.
         """
-        with store_errors(self):
-            obstore.put(_store(self.root), self.key, content)
+        object_store.put_object(self.root, self.key, content)
 
     def put_new(self, content: bytes) -> bool:
-        """Publish an object where there is none; return whether it was.
+        """Publish an object where there is none; return whether this content is there now.
+
+        Args:
+            content: differs from what another process would publish there.
 
         Raises:
             OSError: the store refuses for another reason; the message has no secret.
         """
-        try:
-            with store_errors(self):
-                obstore.put(_store(self.root), self.key, content, mode="create")
-        except FileExistsError:
-            return False
-        return True
+        return object_store.put_new_object(self.root, self.key, content)
 
     def delete(self) -> None:
         """Remove the object; nothing where there is none."""
-        with contextlib.suppress(FileNotFoundError), store_errors(self):
-            obstore.delete(_store(self.root), self.key)
+        object_store.delete_object(self.root, self.key)
+
+    def _read_start(self, length: int | None) -> tuple[bytes, ObjectStat]:
+        if not self.key:
+            raise FileNotFoundError(errno.ENOENT, "is a bucket, not an object", str(self))
+        return object_store.read_start(self.root, self.key, length)
 
 
 type Location = Path | StorePath
@@ -308,17 +250,17 @@ def parse_location(text: str | Location) -> Location:
         raise UsageError(f"{text} has one slash: write {match[1]}://{text[match.end() :]}")
     if not (match := _ADDRESS.fullmatch(text)):
         return Path(text)
-    scheme = match["scheme"].lower().replace("s3a", "s3").replace("abfss", "abfs")
+    scheme = _SCHEMES.get(match["scheme"].lower(), match["scheme"].lower())
     if scheme not in CREDENTIALS:
         raise UsageError(
             f"{redact_text(text)} is of no store that is known: give a path on this machine, or an "
             "address that begins with s3://, gs:// or abfs://"
         )
-    location = StorePath(*_split(text))
-    if location.root.endswith("://"):
+    bucket = match["bucket"]
+    location = StorePath(f"{scheme}://{bucket}", match["key"].strip("/"))
+    if not bucket:
         raise UsageError(f"{text} names no bucket: write {scheme}://BUCKET/NAME")
-    bucket = _CONTAINER if scheme == "abfs" else _BUCKET
-    if not bucket.fullmatch(location.root.partition("://")[2]):
+    if not (_CONTAINER if scheme == "abfs" else _BUCKET).fullmatch(bucket):
         raise UsageError(
             f"{redact_text(text)} names no bucket as stores name them: write {scheme}://BUCKET/NAME"
             ", credentials and endpoints in the environment"
@@ -366,32 +308,6 @@ def on_disk(location: Location, what: str) -> Path:
     return location
 
 
-def arrow_filesystem(location: Location) -> tuple[FileSystem, str]:
-    """Return the file system by which pyarrow reads a location, and the location's path in it.
-
-    It is for reading: what a failed writer leaves half-written it would publish.
-    """
-    from pyarrow.fs import LocalFileSystem
-
-    if isinstance(location, Path):
-        return LocalFileSystem(), str(location)
-    files = _arrow_filesystem(location.root, tuple(sorted(_settings(location.root).items())))
-    return files, str(location).partition("://")[2].rstrip("/")
-
-
-@functools.cache
-def _arrow_filesystem(root: str, from_environment: tuple[tuple[str, Any], ...]) -> FileSystem:
-    from obstore.fsspec import FsspecStore
-    from pyarrow.fs import FSSpecHandler, PyFileSystem
-
-    protocol: Any = root.partition("://")[0]
-    settings: Any = dict(from_environment)
-    files: Any = FsspecStore(
-        protocol, config=settings, client_options=_CLIENT, retry_config=_PATIENT
-    )
-    return PyFileSystem(FSSpecHandler(files))
-
-
 def is_address(text: str) -> bool:
     """Return whether a text is an address, such as `s3://bucket/x.tif`, and no path."""
     return _ADDRESS.fullmatch(text) is not None
@@ -406,169 +322,9 @@ def check_location(location: Location) -> None:
     if isinstance(location, Path):
         return
     try:
-        with store_errors(location):
-            obstore.list_with_delimiter(_store(location.root, quick=True), location.key or None)
+        object_store.check_root(location.root, location.key)
     except StoreError as error:
         raise SetupError(f"{location} cannot be used: {error.reason}") from error
-
-
-def _split(address: str) -> tuple[str, str]:
-    match = _ADDRESS.fullmatch(address)
-    if match is None:
-        raise ValueError(f"{address} is no address")
-    scheme, _, bucket = match["root"].partition("://")
-    scheme = {"s3a": "s3", "abfss": "abfs"}.get(scheme.lower(), scheme.lower())
-    return f"{scheme}://{bucket}", match["key"].strip("/")
-
-
-def _store(root: str, quick: bool = False) -> ObjectStore:
-    process = os.getpid()
-    if _asking and process not in _asking:
-        # The threads by which obstore asks are not in a fork: it would wait for ever.
-        raise SetupError(
-            f"process {process} was forked off one that had asked a store, and cannot ask one: "
-            'start it by multiprocessing.get_context("spawn"), or before any store is asked'
-        )
-    _asking.add(process)
-    return _connect(root, quick, tuple(sorted(_settings(root).items())))
-
-
-@functools.cache
-def _connect(root: str, quick: bool, from_environment: tuple[tuple[str, Any], ...]) -> ObjectStore:
-    settings: Any = dict(from_environment)
-    retries, client = (_QUICK, _QUICK_CLIENT) if quick else (_PATIENT, _CLIENT)
-    store: ObjectStore = from_url(
-        root, config=settings, client_options=client, retry_config=retries
-    )
-    return store
-
-
-def _settings(root: str) -> dict[str, Any]:
-    # What obstore does not take from the environment by itself: GDAL's names of the same.
-    scheme = root.partition("://")[0]
-    endpoint = store_endpoint(scheme)
-    settings: dict[str, Any] = {}
-    if scheme == "gs" and endpoint:
-        nobody = {"gcs_base_url": endpoint, "disable_oauth": True, **_NOBODY}
-        settings = {"service_account_key": json.dumps(nobody)}
-    if scheme == "abfs":
-        account = azure_account(root)
-        settings |= {"account_name": account} if account else {}
-        settings |= {"endpoint": endpoint} if endpoint else {}
-    if scheme == "s3":
-        settings |= {"endpoint": endpoint} if endpoint else {}
-        if _is_on("AWS_NO_SIGN_REQUEST", "NO"):
-            settings["skip_signature"] = True
-        settings["region"] = (
-            os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-        )
-    return settings
-
-
-def store_endpoint(scheme: str) -> str | None:
-    """Return the address of a store's server, without a slash at its end.
-
-    Args:
-        scheme: s3, gs or abfs.
-
-    Returns:
-        None for the server of the cloud that the scheme is of.
-    """
-    names = {
-        "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
-        "gs": ("STORAGE_EMULATOR_HOST",),
-        "abfs": ("AZURE_STORAGE_ENDPOINT",),
-    }
-    for name in names[scheme]:
-        if endpoint := os.environ.get(name):
-            return (endpoint if "://" in endpoint else f"http://{endpoint}").rstrip("/")
-    host = os.environ.get("AWS_S3_ENDPOINT") if scheme == "s3" else None
-    if host:
-        return f"{'https' if _is_on('AWS_HTTPS', 'YES') else 'http'}://{host}".rstrip("/")
-    return None
-
-
-def _is_on(name: str, default: str) -> bool:
-    # A switch in the environment, as GDAL reads it.
-    return (os.environ.get(name) or default).upper() not in ("NO", "FALSE", "OFF", "0")
-
-
-def azure_account(root: str) -> str:
-    """Return the storage account of an Azure container, "" where none is told.
-
-    Args:
-        root: `abfs://container@account.dfs.core.windows.net`, or `abfs://container` of the
-            account in AZURE_STORAGE_ACCOUNT_NAME.
-    """
-    host = root.partition("@")[2]
-    return host.partition(".")[0] or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
-
-
-@contextlib.contextmanager
-def store_errors(location: StorePath) -> Iterator[None]:
-    """Turn the store's errors into those of a file system, in one line, without secrets."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        if "NoSuchBucket" in str(error):
-            raise _no_bucket(location) from error
-        raise FileNotFoundError(errno.ENOENT, "is not there", str(location)) from error
-    except AlreadyExistsError as error:
-        raise FileExistsError(errno.EEXIST, "another object is there", str(location)) from error
-    except (PermissionDeniedError, UnauthenticatedError) as error:
-        raise _denied(location, _first_line(error)) from error
-    except BaseError as error:
-        text = str(error)
-        if "NoSuchBucket" in text or "ContainerNotFound" in text:
-            raise _no_bucket(location) from error
-        if _METADATA_SERVER in text:
-            raise _denied(location, "there are no credentials") from error
-        if reason := _unanswered(location, text):
-            raise StoreError(str(location), reason) from error
-        if "ExpiredToken" in text:  # no denial: what is read may well be allowed
-            names = CREDENTIALS[location.root.partition("://")[0]]
-            raise StoreError(str(location), f"the token has expired: set {names}") from error
-        raise StoreError(str(location), _first_line(error)) from error
-
-
-def _unanswered(location: StorePath, text: str) -> str | None:
-    # What to say where no server could be asked at all.
-    scheme = location.root.partition("://")[0]
-    if "Account must be specified" in text:
-        return (
-            "no storage account is named: write abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/…, "
-            "or set AZURE_STORAGE_ACCOUNT_NAME"
-        )
-    if "error sending request" not in text:
-        return None
-    server = store_endpoint(scheme) or "the cloud that it is of"
-    return (
-        f"{redact_text(server)} does not answer: check the network, and the endpoint if one is set"
-    )
-
-
-def _no_bucket(location: StorePath) -> StoreError:
-    bucket = location.root.partition("://")[2]
-    text = f"there is no bucket {bucket}: make it, or correct its name"
-    return StoreError(str(location), text)
-
-
-def _denied(location: StorePath, reason: str) -> StoreError:
-    names = CREDENTIALS[location.root.partition("://")[0]]
-    text = f"{reason}: set {names}, or give this machine's identity access"
-    return StoreError(str(location), text, is_denial=True)
-
-
-def _first_line(error: Exception) -> str:
-    code = re.search(r"<Code>(\w+)</Code>", str(error))
-    line = redact_text(str(error).partition("\n")[0], 300)
-    line = re.split(r": <(?:\?xml|Error)", line)[0]
-    return f"{line} ({code[1]})" if code else line
-
-
-def _stat_of(meta: Any) -> ObjectStat:
-    modified = int(meta["last_modified"].timestamp() * 1e9)
-    return ObjectStat(meta["size"], modified, meta["e_tag"])
 
 
 def _matches(folder: StorePath, pattern: list[str]) -> Iterator[StorePath]:
@@ -593,38 +349,6 @@ def _matches(folder: StorePath, pattern: list[str]) -> Iterator[StorePath]:
 
 def _match_names(names: tuple[str, ...], pattern: list[str]) -> bool:
     return len(names) == len(pattern) and all(map(fnmatchcase, names, pattern))
-
-
-def _fetch_start(location: StorePath, length: int | None = _BUFFER) -> tuple[bytes, ObjectStat]:
-    # The first bytes of an object, or all of them, and what the store says of it.
-    if not location.key:
-        raise FileNotFoundError(errno.ENOENT, "is a bucket, not an object", str(location))
-    try:
-        return _fetch(location, (0, length) if length else {"offset": 0})
-    except StoreError as error:
-        if _NO_SUCH_RANGE not in str(error):
-            raise
-        return b"", ObjectStat(0, 0, None)  # an empty object has no first byte
-
-
-def _fetch(
-    location: StorePath, span: Any, opened: ObjectStat | None = None
-) -> tuple[bytes, ObjectStat]:
-    # A part of an object, as obstore names it, and what the store says of it. An answer that
-    # ends early and says that it is whole tells nothing by itself: it is held against the part that
-    # was asked for, and asked for again.
-    for _ in range(_TRIES):
-        with store_errors(location):
-            answer = obstore.get(_store(location.root), location.key, options={"range": span})
-            content = bytes(answer.bytes())
-        start, end = answer.range
-        now = _stat_of(answer.meta)
-        if opened and (now.st_size, now.etag) != (opened.st_size, opened.etag):
-            raise StoreError(str(location), "it was replaced while it was read")
-        if len(content) == end - start:
-            return content, now
-    reason = f"the store answers with {len(content):,} of {end - start:,} bytes"
-    raise StoreError(str(location), reason)
 
 
 class _StoreFile(io.RawIOBase):
@@ -663,6 +387,7 @@ class _StoreFile(io.RawIOBase):
             return b""
         piece = self._start[self._position : end]
         if (known := self._position + len(piece)) < end:
-            piece += _fetch(self._location, (known, end), self._opened)[0]
+            place = self._location
+            piece += object_store.read_range(place.root, place.key, known, end, self._opened)
         self._position = end
         return piece

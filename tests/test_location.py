@@ -14,11 +14,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lulc import location
+from lulc import object_store
 from lulc.errors import SetupError, StoreError, UsageError
-from lulc.location import StorePath, arrow_filesystem, check_location, is_below, parse_location
+from lulc.location import StorePath, check_location, is_below, parse_location
 from lulc.paths import list_names, match_files
 from lulc.tables import files, store
+from lulc.tables.arrow_files import arrow_filesystem
 from lulc.tables.ledger import (
     LedgerRow,
     append_ledger,
@@ -229,6 +230,36 @@ def test_objects_are_read_from_any_place(bucket: StorePath) -> None:
     assert not copy.exists()
 
 
+@pytest.mark.parametrize("kind", ["cut", "short", "lost", "busy"])
+def test_what_breaks_off_is_asked_again(
+    bucket: StorePath, faults: Faults, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    content = os.urandom(3 << 20)
+    folder = bucket / f"broken {kind}"
+    monkeypatch.setattr(faults, "kind", kind)
+    monkeypatch.setattr(faults, "each", 2)
+    for name in ("a.bin", "b/c.bin"):
+        (folder / name).put(content)
+    created = [(folder / "lease").put_new(f"{kind} {number}".encode()) for number in range(3)]
+    assert created == [True, False, False]
+    assert (folder / "lease").read_bytes() == f"{kind} 0".encode()
+    for _ in range(2):
+        assert (folder / "a.bin").stat().st_size == len(content)
+        assert [place.name for place in folder.iterdir()] == ["a.bin", "b", "lease"]
+        assert [place.name for place, _ in folder.scan()] == ["a.bin", "lease"]
+        assert [place.name for place, _ in folder.walk()] == ["a.bin", "c.bin", "lease"]
+        assert (folder / "b").is_dir()
+        with (folder / "a.bin").open("rb") as file:
+            file.seek(1 << 20)
+            assert file.read() == content[1 << 20 :]
+        filesystem, path = arrow_filesystem(folder / "b/c.bin")
+        with filesystem.open_input_file(path) as stream:
+            assert stream.read() == content
+    (folder / "a.bin").delete()
+    assert [place.name for place in folder.iterdir()] == ["b", "lease"]
+    assert faults.failed
+
+
 def test_a_bucket_that_is_not_there_is_told(bucket: StorePath) -> None:
     check_location(bucket)
     check_location(bucket / "not/yet")
@@ -250,7 +281,7 @@ def test_a_refusal_is_told_in_a_line_with_its_remedy(
         for name, value in store_variables(place).items():
             monkeypatch.setenv(name, value)
         fill_bucket(place, {})
-        monkeypatch.setattr(location, "_PATIENT", location._QUICK)
+        monkeypatch.setattr(object_store, "_PATIENT", object_store._QUICK)
         faults.kind, faults.each = kind, 1
         with pytest.raises(StoreError, match=words) as told:
             StorePath("s3://bucket", "x").put(b"1")
@@ -291,7 +322,7 @@ def test_switches_are_read_as_gdal_reads_them(
 ) -> None:
     for value in values:
         monkeypatch.setenv("AWS_NO_SIGN_REQUEST", value)
-        assert location._settings("s3://bucket").get("skip_signature", False) is is_on
+        assert object_store._settings("s3://bucket").get("skip_signature", False) is is_on
 
 
 @pytest.mark.usefixtures("bucket")

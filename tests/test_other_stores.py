@@ -15,13 +15,14 @@ from shapely.geometry import box
 
 from lulc.config import Archive, RegionFile
 from lulc.errors import SetupError
-from lulc.location import StorePath, arrow_filesystem, check_location, parse_location
+from lulc.location import StorePath, check_location, parse_location
 from lulc.paths import list_names, match_files
 from lulc.raster import reader
 from lulc.sources import items
 from lulc.sources.registry import source_of
 from lulc.stats.regions import read_regions
 from lulc.tables import files
+from lulc.tables.arrow_files import arrow_filesystem
 from tests.helpers.cloud_emulators import azure_store, google_store
 from tests.helpers.small_world import GRID
 from tests.helpers.synthetic_scenes import texture, write_raster

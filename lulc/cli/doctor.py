@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lulc.errors import SetupError, missing_extra
-from lulc.location import CREDENTIALS
+from lulc.object_store import CREDENTIALS
 from lulc.redact import first_line
 from lulc.spark import java
 

@@ -17,7 +17,8 @@ import rasterio._env
 from rasterio.io import DatasetReader
 
 from lulc.errors import StoreError
-from lulc.location import STORES, StorePath, azure_account, parse_location, store_endpoint
+from lulc.location import STORES, StorePath, parse_location
+from lulc.object_store import azure_account, store_endpoint
 from lulc.redact import redact_url
 
 _read_for = [""]

@@ -26,7 +26,8 @@ import pyarrow.parquet as pq
 
 import lulc
 from lulc.errors import InputError, LulcError, SetupError
-from lulc.location import Location, ObjectStat, StorePath, parse_location, relative_name
+from lulc.location import Location, StorePath, parse_location, relative_name
+from lulc.object_store import ObjectStat
 from lulc.paths import is_hidden_below, list_files
 from lulc.tables.scratch import scratch_folder
 

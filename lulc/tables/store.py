@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 
 from lulc.errors import InputError
 from lulc.guard import read_guard
-from lulc.location import Location, StorePath, arrow_filesystem, relative_name, store_errors
+from lulc.location import Location, relative_name
 from lulc.tables import files, layout, schemas
+from lulc.tables.arrow_files import arrow_filesystem
 from lulc.tables.files import open_parquet, write_atomic
 
 _FOOTER_KEY = b"lulc"
@@ -29,10 +30,7 @@ def table_folder(out: Location, name: str) -> Location:
 @contextlib.contextmanager
 def table_guard(location: Location | str) -> Iterator[None]:
     """Guard the reading of a file of a table, or of the table's folder."""
-    in_store = (
-        store_errors(location) if isinstance(location, StorePath) else contextlib.nullcontext()
-    )
-    with read_guard(location, "delete the damaged file and run the stage that makes it"), in_store:
+    with read_guard(location, "delete the damaged file and run the stage that makes it"):
         yield
 
 

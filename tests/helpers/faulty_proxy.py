@@ -16,9 +16,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-Kind = Literal["busy", "slow", "cut", "short", "expired", "full", "read-only"]
+Kind = Literal["busy", "slow", "cut", "lost", "short", "expired", "full", "read-only"]
 """busy: 503. slow: `seconds` pass before the answer. cut: the connection ends in the middle of a
-body, of the answer or the request. short: half of the body, and a length that says it is whole.
+body, of the answer or the request. lost: it ends after the request was carried out, before any
+answer. short: half of the body, and a length that says it is whole.
 expired, full, read-only: what a store answers to a token that is no longer valid, where there is
 no space left, and where nothing may be written."""
 
@@ -110,7 +111,10 @@ def faulty_proxy(server: str) -> Iterator[tuple[str, Faults]]:
             connection.close()
             if self.command == "PUT" and answer.status == HTTPStatus.OK:
                 faults.written[unquote(urlsplit(self.path).path)] += 1
-            self._answer(answer, content, kind)
+            if kind == "lost":
+                self._hang_up()
+            else:
+                self._answer(answer, content, kind)
 
         def _answer(
             self, answer: http.client.HTTPResponse, content: bytes, kind: str | None
