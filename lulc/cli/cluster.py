@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,12 +35,12 @@ class Cluster:
     @property
     def cores(self) -> int:
         """Cores of an executor."""
-        return int(self.settings.get("spark.executor.cores", "1"))
+        return self._count("spark.executor.cores", "1")
 
     @property
     def gpus(self) -> int:
         """GPUs of an executor."""
-        return int(self.settings.get(EXECUTOR_GPUS, "0"))
+        return self._count(EXECUTOR_GPUS, "0")
 
     @property
     def has_image(self) -> bool:
@@ -56,6 +57,12 @@ class Cluster:
         """Whether files of this machine are sent along to a driver elsewhere."""
         return self.is_driver_elsewhere and self.settings.get("spark.master") == "yarn"
 
+    def _count(self, name: str, default: str) -> int:
+        text = self.settings.get(name, default)
+        if not text.isdecimal():
+            raise UsageError(f"{self.file}: {name} is {text!r}: give a whole number")
+        return int(text)
+
 
 def open_cluster(text: str) -> Cluster:
     """Return the cluster that a command line names.
@@ -69,7 +76,7 @@ def open_cluster(text: str) -> Cluster:
             (`spark://HOST:7077`, `k8s://https://HOST:6443`), whose kind is that of its scheme.
 
     Raises:
-        UsageError: there is no such kind or file, or it has no jobs.
+        UsageError: there is no such kind or file, it cannot be read, or it has no jobs.
     """
     scheme, is_address, _ = text.partition("://")
     kind = _KIND_OF_SCHEME.get(scheme, text) if is_address else text
@@ -81,8 +88,14 @@ def open_cluster(text: str) -> Cluster:
     if file is None:
         files = (path for folder in folders for path in folder.glob("*.properties"))
         kinds = sorted({path.stem for path in files} - {"thrift"})  # that one serves SQL
+        known = ", ".join(kinds) or "a kind"
+        if not is_address and (os.sep in text or text.endswith(".properties")):
+            raise UsageError(
+                f"properties file {text} is not there: correct its name, copy one of conf/ to it "
+                f"and edit the copy, or name a kind instead ({known})"
+            )
         raise UsageError(
-            f"{text} is no cluster: give {', '.join(kinds) or 'a kind'}, spark://HOST:7077, "
+            f"{text} is no cluster: give {known}, spark://HOST:7077, "
             "k8s://https://HOST:6443 or a properties file. Kinds are those of conf/ in a checkout "
             "of lulc. Databricks takes jobs by its own API: conf/databricks.json"
         )
@@ -95,7 +108,18 @@ def open_cluster(text: str) -> Cluster:
 
 
 def read_properties(file: Path) -> dict[str, str]:
-    """Return the settings of a properties file of spark-submit."""
-    lines = (line.strip() for line in file.read_text().splitlines())
+    """Return the settings of a properties file of spark-submit.
+
+    Raises:
+        UsageError: it cannot be read as text.
+    """
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeError) as error:
+        raise UsageError(
+            f"properties file {file} cannot be read ({error}): it is a text in UTF-8, "
+            "a name and a value a line"
+        ) from error
+    lines = (line.strip() for line in text.splitlines())
     pairs = (_SEPARATOR.split(line, maxsplit=1) for line in lines if line and line[0] not in "#!")
     return {name: "".join(value) for name, *value in pairs}

@@ -23,7 +23,7 @@ from lulc.cli.sizes import LARGEST_ITEM, stage_memory
 from lulc.config import Config, DatasetConf
 from lulc.datasets import registry
 from lulc.datasets.listing import list_items
-from lulc.errors import InputError, LulcError
+from lulc.errors import InputError
 from lulc.geo.grid import footprint
 from lulc.geo.tiling import Tiling
 from lulc.location import Location, parse_location, relative_name
@@ -196,7 +196,7 @@ def _read_headers(archive: int, reading: Reading) -> Iterable[tuple[str, Scene |
     def read(item: SceneItem) -> tuple[str, Scene | str]:
         try:
             return item.key, read_item(item, archive, reading)
-        except LulcError as error:
+        except InputError as error:
             return item.key, str(error)
 
     with ThreadPoolExecutor(_HEADERS_AT_ONCE) as pool:

@@ -110,7 +110,7 @@ def _is_in_sight(out: Location) -> bool:
 
     try:
         return (out / layout.TABLES).exists()
-    except OSError:
+    except (OSError, errors.StoreError):
         return False
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from lulc import progress
 from lulc.chips.chip import choose_encoding
 from lulc.cli import plan, spark_submit
 from lulc.cli.cluster import EXECUTOR_GPUS, Cluster, open_cluster
@@ -81,6 +82,11 @@ def make_submissions(config: Config, args: argparse.Namespace) -> Iterator[Submi
     program = str(_spark_home() / "bin" / "spark-submit")
     master = cluster.settings.get("spark.master", config.spark.master) or ""
     is_pod = cluster.is_driver_elsewhere and master.startswith("k8s://")
+    if is_pod and isinstance(args.run, Path):
+        progress.say(
+            f"warning: the driver is a pod, which is not sent {args.run}: have this file under the "
+            "same path in the image or a volume, or put it into a store and give its address"
+        )
     options = [f"--properties-file={cluster.file}", *_driver_options(cluster, config, args)]
     for stage in stages:
         sizes, note = _size_stage(stage, memory[stage], cluster, config)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from lulc.config import Config
-from lulc.errors import InputError, LulcError, UsageError
+from lulc.errors import InputError, LulcError, StoreError, UsageError
 from lulc.spark.context import StageContext
 from lulc.spark.stages.samples import samples
 from lulc.spark.workers import map_keys
@@ -142,6 +142,8 @@ def _try(key: Mapping[str, Any], trials: Sequence[Trial]) -> list[dict[str, Any]
         if not files.exists(score_file):
             text = json.dumps(_score(trial))
             files.write_atomic(score_file, lambda path: path.write_text(text))
+    except StoreError:  # it tells nothing about the settings
+        raise
     except LulcError as error:
         return [row | {"error": str(error), "seconds": time.monotonic() - start}]
     score = json.loads(score_file.read_text())

@@ -7,15 +7,18 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pytest
 import yaml
 from shapely.geometry import shape
 
-from lulc.cli import plan
+from lulc.cli import main, plan
 from lulc.datasets import registry
 from lulc.geo import grid
 from lulc.runfile import parse_run
 from lulc.tables import store
+from tests.cli.test_runfile import SMALL
 from tests.datasets.test_bigearthnet import SECOND, write_metadata, write_s2
+from tests.helpers.object_stores import store_variables
 from tests.helpers.small_world import GRID, World, lulc
 from tests.samples.test_from_datasets import write_eurosat
 
@@ -60,6 +63,22 @@ def test_a_plan_names_scenes_that_cannot_be_read(small: World, tmp_path: Path) -
     assert (ran.returncode, ran.stdout) == (3, "")
     assert "none of 3 scenes" in ran.stderr
     assert "S_20240601" in ran.stderr
+
+
+def test_a_store_that_does_not_answer_makes_no_scene_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in store_variables("127.0.0.1:1").items():
+        monkeypatch.setenv(name, value)
+    images = {band: {"href": f"s3://bucket/{band}.tif"} for band in SMALL["bands"]}
+    item = {"type": "Feature", "stac_version": "1.0.0", "id": "a", "assets": images}
+    item |= {"properties": {"datetime": "2024-06-01T00:00:00Z"}, "geometry": None}
+    (tmp_path / "a.json").write_text(json.dumps(item))
+    run_file = tmp_path / "run.yaml"
+    scenes = [{"path": "a.json", "unmasked": "allow"}]
+    run_file.write_text(yaml.safe_dump({**SMALL, "scenes": scenes}))
+    assert main.main(["plan", str(run_file)]) == 5
+    assert "127.0.0.1:1 does not answer" in capsys.readouterr().err
 
 
 def test_a_plan_of_datasets_has_their_items(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lulc.cli import cluster, main, sizes
+from lulc.cli import cluster, main, run, sizes
+from lulc.location import parse_location
 from lulc.stages import STAGES
 from tests.cli.test_runfile import SMALL
 from tests.helpers.object_stores import fill_bucket, object_store, store_variables
@@ -130,6 +131,16 @@ def test_kubernetes_takes_its_jobs_and_python_from_the_image(
         assert "spark.pyspark.python" not in settings(command)
 
 
+def test_a_run_file_that_a_pod_is_not_sent_is_told(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for on, is_told in (("k8s://https://host:6443", True), ("yarn", False)):
+        arguments = [str(run_file), "--on", on, "--out", str(tmp_path), "--dry-run"]
+        assert main.main(["submit", *arguments]) == 0
+        warned = f"a pod, which is not sent {run_file}" in capsys.readouterr().err
+        assert warned is is_told
+
+
 def test_a_driver_on_yarn_is_sent_the_run_file(
     run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +160,14 @@ def test_a_plan_that_cannot_be_made_is_told(
     arguments = ["submit", str(run_file), "--out", str(tmp_path), *STANDALONE, "--dry-run"]
     assert main.main(arguments) == 0
     assert "no plan can be made here" in capsys.readouterr().out
+
+
+def test_results_in_a_store_that_only_the_cluster_reaches_are_not_in_sight(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in store_variables("127.0.0.1:1").items():
+        monkeypatch.setenv(name, value)
+    assert not run._is_in_sight(parse_location("s3://bucket/out"))
 
 
 def test_no_secret_is_printed(
@@ -171,6 +190,9 @@ def test_no_secret_is_printed(
     ("arguments", "text"),
     [
         (("--on", "nowhere"), "give kubernetes, standalone, yarn, spark://HOST:7077"),
+        (("--on", "my.properties"), "my.properties is not there: correct its name, copy one of"),
+        (("--on", "{folder}/two.properties"), "two.properties: spark.executor.cores is 'two'"),
+        (("--on", "{folder}/latin.properties"), "latin.properties cannot be read"),
         (("--on", "standalone"), "names no spark.master"),
         ((*STANDALONE, "--stages", "tile,till"), "--stages till"),
     ],
@@ -182,7 +204,10 @@ def test_what_cannot_be_submitted_is_refused(
     arguments: tuple[str, ...],
     text: str,
 ) -> None:
-    assert main.main(["submit", str(run_file), "--out", str(tmp_path), *arguments]) == 2
+    (tmp_path / "two.properties").write_text("spark.master yarn\nspark.executor.cores two\n")
+    (tmp_path / "latin.properties").write_bytes("spark.app.name Übersicht".encode("latin-1"))
+    given = [argument.format(folder=tmp_path) for argument in arguments]
+    assert main.main(["submit", str(run_file), "--out", str(tmp_path), *given]) == 2
     assert text in capsys.readouterr().err
 
 

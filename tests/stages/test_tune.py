@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -12,10 +13,14 @@ import yaml
 from PIL import Image
 
 from lulc.cli import main
+from lulc.errors import StoreError
+from lulc.location import parse_location
+from lulc.spark import tune
 from lulc.tables import store
 from lulc.training import lr_finder
 from tests.helpers import small_world as world
 from tests.helpers import tiny_samples as toy
+from tests.helpers.object_stores import store_variables
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +113,16 @@ def test_only_how_a_model_is_trained_may_vary(
         == 2
     )
     assert "only settings under train" in capsys.readouterr().err
+
+
+def test_a_store_that_does_not_answer_is_no_result_of_a_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in store_variables("127.0.0.1:1").items():
+        monkeypatch.setenv(name, value)
+    job = replace(toy.make_job(tmp_path, tmp_path), folder=parse_location("s3://bucket/trial"))
+    with pytest.raises(StoreError, match="does not answer"):
+        tune._try({"number": 0}, [tune.Trial("train.rate=0.1", None, job)])
 
 
 def test_the_rate_at_which_the_loss_falls_is_found(tmp_path: Path) -> None:
