@@ -23,6 +23,22 @@ STAGES = {
 }
 """Stage → what it does, in the order in which a run executes them."""
 
+OUTPUT_VERSIONS = {
+    "index": "0.2.0",
+    "tiling": "0.2.0",
+    "tile": "0.2.0",
+    "samples": "0.2.0",
+    "train": "0.2.0",
+    "predict": "0.2.0",
+    "rasters": "0.2.0",
+    "stats": "0.2.0",
+    "evaluate": "0.2.0",
+    "publish": "0.2.0",
+}
+"""Stage, or name of a tiling → the release in which what it writes of the same input was last
+changed. Fingerprints hold it: raised, all that the stage made is made again, and all that follows.
+A release that changes nothing of it leaves it as it is."""
+
 _LEARNING = {"samples", "train", "evaluate"}
 _WITHOUT_SCENES = {"samples", "train", "publish"}  # stages that can run without scenes
 

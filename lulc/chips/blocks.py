@@ -28,6 +28,7 @@ from lulc.geo.grid import centre_longitude
 from lulc.location import Location
 from lulc.sources.acquisition import solar_day
 from lulc.sources.scene import Scene, scenes_from_table
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import layout
 from lulc.tables.files import fingerprint_of, for_arrow
 from lulc.tables.ledger import LedgerRow, row_of_file
@@ -68,7 +69,9 @@ def make_block(spec: ChipSpec, period: Period, cell: Cell, scenes: Iterable[Scen
     ordered = tuple(sorted(scenes, key=lambda scene: scene.scene_id))
     intervals = make_intervals(period, spec.composite)
     scene_fingerprints = [(scene.scene_id, scene.fingerprint) for scene in ordered]
-    fingerprint = fingerprint_of("tile", spec, period.name, cell, scene_fingerprints, intervals)
+    fingerprint = fingerprint_of(
+        OUTPUT_VERSIONS["tile"], "tile", spec, period.name, cell, scene_fingerprints, intervals
+    )
     key = layout.BlockKey(period.name, spec.tiling.name, *cell)
     return Block(period.name, cell, ordered, intervals, str(key), fingerprint)
 

@@ -10,6 +10,7 @@ from lulc.errors import InputError
 from lulc.geo.grid import crs_code, parse_crs
 from lulc.geo.tiling import Tiling
 from lulc.raster.reader import grid_of
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import files
 
 _UNITS = {"metre": "m", "meter": "m", "degree": "deg", "foot": "ft", "US survey foot": "ft"}
@@ -32,7 +33,7 @@ def _tiling_of_crs(tiling: TilingConf) -> Tiling:
     crs = parse_crs(tiling.crs)
     code = crs_code(tiling.crs)
     if code is None:
-        crs_name = f"custom{files.fingerprint_of(crs.to_wkt())[:6]}"
+        crs_name = f"custom{files.fingerprint_of(OUTPUT_VERSIONS['tiling'], crs.to_wkt())[:6]}"
     else:
         crs_name = code.replace(":", "").removeprefix("EPSG")
     unit = _UNITS.get(crs.axis_info[0].unit_name, "") if crs.axis_info else ""

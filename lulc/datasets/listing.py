@@ -14,6 +14,7 @@ from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.location import Location, StorePath, parse_location
 from lulc.sources.archives import find_packed, unpack_hint
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables.files import file_identity, fingerprint_of, identities_below
 
 _LIST_SUFFIXES = (".csv", ".txt", ".tsv", ".json", ".parquet", ".pkl", ".npy", ".gz", ".bz2")
@@ -92,7 +93,12 @@ def items_fingerprint(dataset: DatasetConf, items: Iterable[ExampleItem]) -> str
     if isinstance(root, StorePath):
         # One listing, not a request a file.
         items_alone = [vars(item) for item in items]
-        return fingerprint_of(registry.options_of(dataset), items_alone, identities_below(root))
+        return fingerprint_of(
+            OUTPUT_VERSIONS["samples"],
+            registry.options_of(dataset),
+            items_alone,
+            identities_below(root),
+        )
 
     def identify(file: str) -> list[object]:
         try:
@@ -101,7 +107,7 @@ def items_fingerprint(dataset: DatasetConf, items: Iterable[ExampleItem]) -> str
             return [file]
 
     identities = [[vars(item), [identify(file) for file in item.files]] for item in items]
-    return fingerprint_of(registry.options_of(dataset), identities)
+    return fingerprint_of(OUTPUT_VERSIONS["samples"], registry.options_of(dataset), identities)
 
 
 def _list_entries(

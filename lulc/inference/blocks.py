@@ -17,6 +17,7 @@ from lulc.config import PredictConf
 from lulc.inference.rows import PredictionRow, TableRow
 from lulc.location import Location
 from lulc.models.package import ModelRef
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import files, layout, schemas, store
 from lulc.tables.ledger import LedgerRow, row_of_file
 
@@ -37,6 +38,7 @@ class InferenceSpec:
         # The name by which the run file calls the model changes nothing.
         settings = replace(self.settings, model=None)
         return files.fingerprint_of(
+            OUTPUT_VERSIONS["predict"],
             "predict",
             chips_fingerprint,
             self.model.name,

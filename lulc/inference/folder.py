@@ -29,6 +29,7 @@ from lulc.paths import list_files
 from lulc.raster import reader
 from lulc.raster.access import OpenRaster, open_raster
 from lulc.raster.writer import create_geotiff
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import files
 from lulc.tables.lease import Lease, hold
 from lulc.tables.ledger import LedgerRow, append_ledger, read_latest
@@ -107,7 +108,9 @@ def _map_images(model: ModelRef, folder: Location, out: Location, lease: Lease) 
     ):
         stack.callback(folder_map.save)
         for image, name in zip(images, names, strict=True):
-            fingerprint = files.fingerprint_of("images", files.file_identity(image), model.checksum)
+            fingerprint = files.fingerprint_of(
+                OUTPUT_VERSIONS["predict"], "images", files.file_identity(image), model.checksum
+            )
             row = latest.get(name)
             if not _is_current(row, folder_map, name, fingerprint):
                 row = _map_image(folder_map, image, name, fingerprint)

@@ -24,6 +24,7 @@ from lulc.raster.pixels import is_alpha, is_real
 from lulc.raster.stores import is_in_store
 from lulc.redact import redact_url
 from lulc.sources.scene import Scene
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables.files import file_identity, fingerprint_of
 
 # GDAL's colour interpretations that name a band. Not gray, which any file of one band has.
@@ -291,7 +292,9 @@ def with_fingerprint(scene: Scene, content: object = None) -> Scene:
         band["href"] = PurePosixPath(path_of(band["href"])).name
     paths = sorted({split_archive(band.href)[0] for band in scene.bands})
     identities = [identity[1:] for path in paths if (identity := href_identity(path))]
-    return replace(scene, fingerprint=fingerprint_of(record, content, identities))
+    return replace(
+        scene, fingerprint=fingerprint_of(OUTPUT_VERSIONS["index"], record, content, identities)
+    )
 
 
 def href_identity(href: str) -> list[object]:

@@ -24,6 +24,7 @@ from lulc.redact import redact_text, redact_url, strip_credentials
 from lulc.sources.area import parse_box, read_area
 from lulc.sources.header import parse_number
 from lulc.sources.static_catalog import Box, CatalogueFilter, crawl
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import files
 
 _MAX_SCENES = 100_000  # of one search
@@ -87,7 +88,8 @@ def find_scenes(archive: Archive, config: Config, out: Location) -> Archive:
         "bbox": [list(box) for box in boxes],
         "time": times,
     }
-    path = parse_location(archive.path or out / "searches" / f"{files.fingerprint_of(query)}.json")
+    fingerprint = files.fingerprint_of(OUTPUT_VERSIONS["index"], query)
+    path = parse_location(archive.path or out / "searches" / f"{fingerprint}.json")
     if _saved_query(path) != query:
         with read_guard(f"catalogue {redact_url(search.catalogue)}", "give another catalogue"):
             features = _search(search, boxes, times)

@@ -13,6 +13,7 @@ from lulc.inference.detections import DetectionSpec, write_detections
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.workers import map_units
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables.files import fingerprint_of
 from lulc.tables.layout import BlockKey, parse_block_key
 from lulc.tables.ledger import LedgerRow, read_done
@@ -42,7 +43,7 @@ def detections(context: StageContext) -> StageResult:
     write = partial(write_detections, spec=spec)
     work = StageWork(
         "rasters",
-        fingerprint_of([unit.fingerprint for unit in units]),
+        fingerprint_of(OUTPUT_VERSIONS["rasters"], [unit.fingerprint for unit in units]),
         lambda bad: units,  # noqa: ARG005
         lambda todo: map_units(context, [unit.task for unit in todo], write, "detections"),
         table="detections",
@@ -58,7 +59,9 @@ def _unit(block: BlockKey, boxes: Mapping[BlockKey, LedgerRow], spec: DetectionS
     offsets = [(x, y) for y in steps for x in steps]
     neighbours = [replace(block, col=block.col + x, row=block.row + y) for x, y in offsets]
     rows = [boxes[neighbour] for neighbour in neighbours if neighbour in boxes]
-    fingerprint = fingerprint_of("detections", [row.fingerprint for row in rows], spec.overlap)
+    fingerprint = fingerprint_of(
+        OUTPUT_VERSIONS["rasters"], "detections", [row.fingerprint for row in rows], spec.overlap
+    )
     path = predictions_path(str(block), fingerprint, "detections")
     paths = [row.path for row in rows]
     task = {"key": str(block), "fingerprint": fingerprint, "path": path, "paths": paths}

@@ -16,6 +16,7 @@ from lulc.spark.area_tables import (
 )
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.stats import class_rasters, regions
 from lulc.stats.class_areas import MapTiles
 from lulc.tables import files, layout, store
@@ -41,7 +42,14 @@ def stats_of_rasters(context: StageContext) -> StageResult:
     region_files = regions.region_identities(config.regions)
     raster_files = [file_identity(raster.path) for raster in maps.rasters]
     fingerprint = fingerprint_of(
-        "maps", region_files, raster_files, config.regions, config.maps, config.stats, config.legend
+        OUTPUT_VERSIONS["stats"],
+        "maps",
+        region_files,
+        raster_files,
+        config.regions,
+        config.maps,
+        config.stats,
+        config.legend,
     )
     notes: list[str] = []
 
@@ -51,7 +59,7 @@ def stats_of_rasters(context: StageContext) -> StageResult:
         regions.write_regions(out, region_set.table)
         # Kept for the next year's maps, as long as the regions stay the same.
         cache = store.table_folder(out, "intersections")
-        of_regions = cache / fingerprint_of(region_files, config.regions)
+        of_regions = cache / fingerprint_of(OUTPUT_VERSIONS["stats"], region_files, config.regions)
         files.keep_folders(cache, [of_regions])
         measured = measure_rasters(context, maps, fingerprint, of_regions)
         areas = measured.inside.filter(is_one_period(measured.inside))

@@ -9,6 +9,7 @@ from lulc.spark.area_tables import bad_regions
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
 from lulc.spark.parquet import read_parquet
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.stats import regions
 from lulc.tables import layout, schemas, store
 from lulc.tables.files import fingerprint_of
@@ -71,7 +72,9 @@ def _count_by_region(
         raise InputError(f"{out} holds no {source}: run `lulc {stage}` first")
     identities = [(key, row.fingerprint) for key, row in rows.items()]
     region_files = regions.region_identities(config.regions)
-    fingerprint = fingerprint_of(source, identities, region_files, config.regions)
+    fingerprint = fingerprint_of(
+        OUTPUT_VERSIONS["stats"], source, identities, region_files, config.regions
+    )
 
     notes: list[str] = []
 

@@ -18,6 +18,7 @@ from lulc.errors import InputError, LulcError, StoreError, UsageError
 from lulc.spark.context import StageContext
 from lulc.spark.stages.samples import samples
 from lulc.spark.workers import map_keys
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import files, schemas, store
 from lulc.tables.ledger import copy_rows, read_seal
 
@@ -111,7 +112,12 @@ def _job(context: StageContext, of_fold: StageContext, candidate: Config) -> Tra
     config, seal = context.config, read_seal(of_fold.out, "samples")
     assert seal is not None
     fingerprint = files.fingerprint_of(
-        seal.fingerprint, config.task, candidate.train, config.make_legend(), config.bands
+        OUTPUT_VERSIONS["train"],
+        seal.fingerprint,
+        config.task,
+        candidate.train,
+        config.make_legend(),
+        config.bands,
     )
     job = TrainJob(
         replace(candidate.train, ranks=1),

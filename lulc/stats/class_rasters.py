@@ -22,6 +22,7 @@ from lulc.location import Location
 from lulc.paths import match_files
 from lulc.raster import classes
 from lulc.raster.classes import ClassRaster
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.stats import landscape
 from lulc.stats.mosaic import Mosaic, MosaicBlock, make_mosaic, read_block, read_onto
 from lulc.stats.regions import Region
@@ -315,7 +316,8 @@ def _intersect(
 ) -> dict[int, Runs]:
     # The pixels of a block that each region covers; kept, because the next map on this grid has
     # the same.
-    path = cache_folder / f"{files.fingerprint_of(grid)}.parquet" if cache_folder else None
+    fingerprint = files.fingerprint_of(OUTPUT_VERSIONS["stats"], grid)
+    path = cache_folder / f"{fingerprint}.parquet" if cache_folder else None
     if path and path.exists():
         cached = _read_intersections(path)
         if set(positions) <= set(cached):

@@ -24,7 +24,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import lulc
 from lulc.errors import InputError, LulcError, SetupError
 from lulc.location import Location, StorePath, parse_location, relative_name
 from lulc.object_store import ObjectStat
@@ -42,11 +41,12 @@ _sent: dict[StorePath, str] = {}
 
 
 def fingerprint_of(*inputs: Any) -> str:
-    """Return 16 hex digits that depend on every input and on the code's version.
+    """Return 16 hex digits that depend on every input, and on nothing else.
 
     Args:
-        inputs: records, mappings, sequences, texts and numbers. Of a record, fields with
-            `compare=False` are left out: they change nothing in what is made.
+        inputs: records, mappings, sequences, texts and numbers; of what a stage writes, the first
+            is its version (`lulc.stages.OUTPUT_VERSIONS`). Of a record, fields with `compare=False`
+            are left out: they change nothing in what is made.
     """
 
     def plain(value: Any) -> Any:
@@ -56,7 +56,7 @@ def fingerprint_of(*inputs: Any) -> str:
             return sorted(value)
         return str(value)
 
-    text = json.dumps([lulc.__version__, *inputs], sort_keys=True, default=plain)
+    text = json.dumps(inputs, sort_keys=True, default=plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -12,12 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import lulc
 from lulc.config import Config
 from lulc.errors import InputError
 from lulc.runfile import parse_run, read_run
 from lulc.spark import pipeline, workers
 from lulc.spark.context import Selection, StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental, run_whole
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import files, ledger, schemas, store
 from lulc.tables.ledger import STAGE_KEY, LedgerRow
 from tests.helpers.small_world import World
@@ -365,6 +367,22 @@ def test_each_stage_killed_at_half_is_completed_by_the_next_run(
     assert {key for key, row in rows.items() if row.status == "done"} >= {STAGE_KEY}
     idle = pipeline.run_stage(stage, StageContext(config, out, Selection(), no_spark))
     assert (idle.done, idle.empty) == (0, 0)
+
+
+def test_a_release_that_writes_the_same_makes_nothing_again(
+    done: Path, small: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(done, out)
+    monkeypatch.setattr(lulc, "__version__", "9.9.9")
+    context = StageContext(read_run(small.run), out, Selection(), no_spark)
+    results = [pipeline.run_stage(stage, context) for stage in STAGES]
+    assert [(r.done, r.empty, r.skipped > 0) for r in results] == [(0, 0, True)] * len(STAGES)
+    # One whose output is another now is made again, with what follows from it alone.
+    monkeypatch.setitem(OUTPUT_VERSIONS, "rasters", "9.9.9")
+    assert pipeline.run_stage("predict", context).done == 0
+    with pytest.raises(AssertionError, match="Spark is not needed"):
+        pipeline.run_stage("rasters", context)
 
 
 def test_a_folder_of_release_0_1_is_retired_once(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from lulc.config import TrainConf
 from lulc.errors import InputError, SetupError
+from lulc.stages import OUTPUT_VERSIONS, STAGES
 from lulc.tables import files, layout, ledger, schemas, store
 
 
@@ -44,6 +45,13 @@ def test_fingerprints_follow_every_part() -> None:
         (TrainConf(), ["a", 1], {"x": 1.25}),
     ]
     assert len({base, *(files.fingerprint_of(*o) for o in others)}) == 4
+
+
+def test_what_release_0_2_0_made_stands() -> None:
+    # Its fingerprints began with its version; every stage wrote then what it writes now, or says
+    # otherwise in OUTPUT_VERSIONS.
+    assert files.fingerprint_of("0.2.0", "tile", ["a", 1], {"x": 1.5}) == "2158df503601dfd3"
+    assert set(OUTPUT_VERSIONS) >= set(STAGES)
 
 
 def test_the_newest_ledger_row_of_a_key_counts(tmp_path: Path) -> None:

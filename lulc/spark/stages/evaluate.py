@@ -12,6 +12,7 @@ from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
 from lulc.spark.kept import keep_rows
 from lulc.spark.workers import map_keys
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.stats import validation
 from lulc.tables import layout, store
 from lulc.tables.files import fingerprint_of
@@ -34,7 +35,9 @@ def evaluate(context: StageContext) -> StageResult:
         raise InputError(f"{out} holds no samples to evaluate with: run `lulc samples` first")
     tiling, predictions = make_tiling(config), _predictions(context)
     identities = [[key, row.fingerprint] for key, row in predictions.items()]
-    fingerprint = fingerprint_of(samples.fingerprint, legend, identities)
+    fingerprint = fingerprint_of(
+        OUTPUT_VERSIONS["evaluate"], samples.fingerprint, legend, identities
+    )
     paths = {key: row.path for key, row in predictions.items() if row.path}
 
     def write_accuracy(_: dict[str, LedgerRow]) -> None:

@@ -32,6 +32,7 @@ from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
 from lulc.spark.kept import keep_rows
 from lulc.spark.workers import map_keys
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import layout, store
 from lulc.tables.files import fingerprint_of, identities_below
 from lulc.tables.ledger import LedgerRow
@@ -122,7 +123,9 @@ def _fingerprint(config: Config, items: Sequence[Sequence[SceneItem]]) -> str:
         for item in of_archive
     ]
     known = [identities[name] for name in sorted(identities)]
-    return fingerprint_of(config.scenes, config.layers, config.bands, listed, known)
+    return fingerprint_of(
+        OUTPUT_VERSIONS["index"], config.scenes, config.layers, config.bands, listed, known
+    )
 
 
 def _folder_of(path: Location) -> Location:

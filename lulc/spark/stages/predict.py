@@ -22,6 +22,7 @@ from lulc.sources.area import make_box
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.workers import map_units_on_gpus
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables.files import fingerprint_of
 from lulc.tables.layout import BlockKey, parse_block_key
 from lulc.tables.ledger import LedgerRow, read_latest
@@ -46,7 +47,7 @@ def predict(context: StageContext) -> StageResult:
     map_blocks = partial(_map_blocks, spec=spec)
     work = StageWork(
         "predict",
-        fingerprint_of(sorted((unit.key, unit.path) for unit in units)),
+        fingerprint_of(OUTPUT_VERSIONS["predict"], sorted((unit.key, unit.path) for unit in units)),
         lambda bad: units,  # noqa: ARG005
         lambda todo: map_units_on_gpus(
             context, [unit.task for unit in todo], map_blocks, "predict", config.predict.gpu

@@ -13,6 +13,7 @@ from lulc.spark import session
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.queries import sql
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables.files import file_identity, fingerprint_of, list_tables
 from lulc.tables.ledger import LedgerRow
 from lulc.tables.store import table_folder
@@ -57,7 +58,7 @@ def publish(context: StageContext) -> StageResult:
 
     work = StageWork(
         "publish",
-        fingerprint_of([unit.fingerprint for unit in units]),
+        fingerprint_of(OUTPUT_VERSIONS["publish"], [unit.fingerprint for unit in units]),
         lambda bad: units,  # noqa: ARG005
         write_tables,
         write_ledger,
@@ -70,7 +71,7 @@ def publish(context: StageContext) -> StageResult:
 
 def _unit(context: StageContext, target: PublishConf, name: str) -> Unit:
     identities = [file_identity(file) for file in list_tables(table_folder(context.out, name))]
-    return Unit(name, fingerprint_of(target, identities))
+    return Unit(name, fingerprint_of(OUTPUT_VERSIONS["publish"], target, identities))
 
 
 def _open_catalog(spark: SparkSession, target: PublishConf) -> None:

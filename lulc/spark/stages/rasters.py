@@ -15,6 +15,7 @@ from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.merged_boxes import detections
 from lulc.spark.workers import map_units
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import files, layout
 from lulc.tables.files import fingerprint_of
 from lulc.tables.layout import parse_block_key
@@ -88,7 +89,9 @@ def _make_spec(context: StageContext) -> RasterSpec:
 
 
 def _fingerprint(units: Sequence[Unit], spec: RasterSpec) -> str:
-    return fingerprint_of([unit.fingerprint for unit in units], spec.probabilities)
+    return fingerprint_of(
+        OUTPUT_VERSIONS["rasters"], [unit.fingerprint for unit in units], spec.probabilities
+    )
 
 
 def _units(context: StageContext, spec: RasterSpec) -> list[Unit]:
@@ -101,7 +104,9 @@ def _units(context: StageContext, spec: RasterSpec) -> list[Unit]:
     shared = [spec.legend, spec.name, spec.group, spec.tiling, spec.periods]
     units = []
     for key, rows in sorted(groups.items()):
-        fingerprint = fingerprint_of([row.fingerprint for row in rows], *shared)
+        fingerprint = fingerprint_of(
+            OUTPUT_VERSIONS["rasters"], [row.fingerprint for row in rows], *shared
+        )
         task = {"key": key, "fingerprint": fingerprint, "paths": [row.path for row in rows]}
         units.append(Unit(key, fingerprint, raster_path(key, spec.name), task))
     return units

@@ -14,6 +14,7 @@ from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.sample_origins import SampleOrigin, find_origins
 from lulc.spark.workers import map_units
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables.files import fingerprint_of, list_tables, open_parquet
 from lulc.tables.ledger import LedgerRow
 from lulc.tables.store import table_folder
@@ -42,7 +43,9 @@ def samples(context: StageContext) -> StageResult:
         )
     origins = find_origins(context)
     inputs = [origin.inputs for origin in origins]
-    fingerprint = fingerprint_of(config.task, config.make_legend(), config.samples, *inputs)
+    fingerprint = fingerprint_of(
+        OUTPUT_VERSIONS["samples"], config.task, config.make_legend(), config.samples, *inputs
+    )
     units: list[Unit] = []
     notes: list[str] = []
     errors: list[str] = []

@@ -25,6 +25,7 @@ from lulc.spark.measure import TILE_COLUMNS, Pairs, RegionAt, Rows, Tiles, measu
 from lulc.spark.parquet import read_parquet
 from lulc.spark.raster_stats import stats_of_rasters
 from lulc.spark.stages.rasters import are_current
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.stats import class_rasters, regions, zonal
 from lulc.stats.class_areas import MapTiles
 from lulc.stats.whole_map import whole_map_region
@@ -58,6 +59,7 @@ def _of_predictions(context: StageContext) -> StageResult:
     maps = _own_rasters(context)
     rasters = read_seal(out, "rasters") if maps else None
     fingerprint = fingerprint_of(
+        OUTPUT_VERSIONS["stats"],
         sorted(row.fingerprint for row in predictions.values()),
         regions.region_identities(config.regions),
         config.regions,

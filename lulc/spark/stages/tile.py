@@ -17,6 +17,7 @@ from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.scene_blocks import pair_scenes_with_blocks
 from lulc.spark.workers import map_units
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import store
 from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import LedgerRow
@@ -98,4 +99,6 @@ def _fingerprint(config: Config, spec: ChipSpec, scenes: Sequence[Scene]) -> str
     area = config.area
     area_file = (area and href_identity(area)) or area  # a box is no file
     identities = [(scene.scene_id, scene.fingerprint) for scene in scenes]
-    return fingerprint_of("tile", spec, area_file, config.periods, identities)
+    return fingerprint_of(
+        OUTPUT_VERSIONS["tile"], "tile", spec, area_file, config.periods, identities
+    )

@@ -10,6 +10,7 @@ from lulc.location import relative_name
 from lulc.models.package import WEIGHTS, ModelRef
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
+from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import LedgerRow, read_seal
 from lulc.tables.store import table_folder
@@ -31,7 +32,12 @@ def train(context: StageContext) -> StageResult:
         folder = table_folder(out, "samples")
         raise InputError(f"there are no samples in {folder} to train on: `lulc samples` makes them")
     fingerprint = fingerprint_of(
-        samples.fingerprint, config.task, config.train, config.make_legend(), config.bands
+        OUTPUT_VERSIONS["train"],
+        samples.fingerprint,
+        config.task,
+        config.train,
+        config.make_legend(),
+        config.bands,
     )
     unit = Unit(config.name, fingerprint)
     registered = find_version(config, out, fingerprint)
