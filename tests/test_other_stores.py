@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import geopandas
-import numpy as np
+import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 import pytest
-from shapely.geometry import box
 
-from lulc.config import Archive, RegionFile
 from lulc.errors import SetupError
 from lulc.location import StorePath, check_location, parse_location
 from lulc.paths import list_names, match_files
-from lulc.raster import reader
-from lulc.sources import items
-from lulc.sources.registry import source_of
-from lulc.stats.regions import read_regions
 from lulc.tables import files
 from lulc.tables.arrow_files import arrow_filesystem
-from tests.helpers.cloud_emulators import azure_store, google_store
-from tests.helpers.small_world import GRID
-from tests.helpers.synthetic_scenes import texture, write_raster
+from tests.helpers.object_stores import store_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.server]
 
@@ -35,8 +29,7 @@ ADDRESSES = {"gs": "gs://bucket/a folder", "abfs": "abfs://bucket/a folder"}
 @pytest.fixture(scope="module", params=sorted(ADDRESSES))
 def folder(request: pytest.FixtureRequest) -> Iterator[StorePath]:
     """A folder in a store on this machine."""
-    store = {"abfs": azure_store, "gs": google_store}[request.param]
-    with store() as environment, pytest.MonkeyPatch.context() as patch:
+    with store_of(request.param) as (environment, _), pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
         location = parse_location(ADDRESSES[request.param])
@@ -46,7 +39,7 @@ def folder(request: pytest.FixtureRequest) -> Iterator[StorePath]:
 
 def test_objects_are_published_listed_read_and_removed(folder: StorePath, tmp_path: Path) -> None:
     check_location(folder)
-    content = os.urandom(3 << 20)
+    content = os.urandom(11 << 20)  # in several parts
     for root in (folder / "words", tmp_path):
         for name in ("a/x.bin", "a/b [1]/y#1?.BIN", "c=1/p.bin", "q%20.bin"):
             files.write_atomic(root / name, lambda path: path.write_bytes(content))
@@ -70,29 +63,28 @@ def test_objects_are_published_listed_read_and_removed(folder: StorePath, tmp_pa
         (remote / "new").read_bytes()
 
 
-def test_inputs_are_the_same_as_on_disk(folder: StorePath, tmp_path: Path) -> None:
-    write_raster(tmp_path / "in/20240601.tif", texture(GRID), GRID, nodata=0)
-    regions = geopandas.GeoDataFrame({"id": ["w"]}, geometry=[box(*GRID.bounds)], crs=GRID.crs)
-    regions.to_file(tmp_path / "in/regions.shp")
-    for path in (tmp_path / "in").iterdir():
-        (folder / "in" / path.name).put(path)
-    grid, tables, pixels = GRID.window(7, 9, 100, 90), [], []
-    for root in (tmp_path / "in", folder / "in"):
-        archive = Archive(str(root), mask=())
-        reading = items.Reading((archive,), ("geotiff",))
-        (item,) = items.list_items(source_of(archive), archive)
-        (band,) = items.read_item(item, 0, reading).bands
-        assert band.href == str(root / "20240601.tif")
-        pixels.append(reader.read_band(band.href, 1, grid, "nearest", band.nodata)[0])
-        tables.append(read_regions([RegionFile(str(root / "regions.shp"), id="id")]).table)
-    np.testing.assert_array_equal(*pixels)
-    assert tables[0].equals(tables[1])
-    place = folder / "table/0.parquet"
-    files.write_atomic(place, lambda path: pq.write_table(tables[0], path))
+def test_of_many_that_put_an_object_where_there_is_none_one_succeeds(folder: StorePath) -> None:
+    for number in range(5):
+        place, begin = folder / f"new/{number}", threading.Barrier(8)
+
+        def put(content: bytes, place: StorePath = place, begin: Any = begin) -> bool:
+            begin.wait()
+            return place.put_new(content)
+
+        contents = [f"of {thread}".encode() for thread in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            succeeded = list(pool.map(put, contents))
+        assert sum(succeeded) == 1
+        assert place.read_bytes() == contents[succeeded.index(True)]
+
+
+def test_a_table_is_read_by_pyarrow(folder: StorePath) -> None:
+    table, place = pa.table({"a": [1, 2]}), folder / "table/0.parquet"
+    files.write_atomic(place, lambda path: pq.write_table(table, path))
     filesystem, name = arrow_filesystem(place.parent)
-    assert pyarrow.dataset.dataset(name, filesystem=filesystem).to_table().equals(tables[0])
+    assert pyarrow.dataset.dataset(name, filesystem=filesystem).to_table().equals(table)
 
 
 def test_a_bucket_that_is_not_there_is_told(folder: StorePath) -> None:
-    with pytest.raises(SetupError, match=r"nobucket.* cannot be used"):
+    with pytest.raises(SetupError, match="there is no bucket nobucket: make it"):
         check_location(StorePath(folder.root.replace("bucket", "nobucket")))

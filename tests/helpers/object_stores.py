@@ -8,9 +8,23 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from urllib.parse import quote
 
+import pytest
 from moto.server import ThreadedMotoServer
 
+from tests.helpers.cloud_emulators import (
+    azure_store,
+    azure_variables,
+    google_store,
+    google_variables,
+)
 from tests.helpers.faulty_proxy import Faults, faulty_proxy
+
+SCHEMES = (
+    "s3",
+    pytest.param("abfs", marks=pytest.mark.cluster),
+    pytest.param("gs", marks=pytest.mark.cluster),
+)
+"""Of the stores that `store_of` runs, as parameters of a test."""
 
 
 @contextmanager
@@ -32,12 +46,12 @@ def faulty_store() -> Iterator[tuple[str, Faults]]:
         yield place, faults
 
 
-def fill_bucket(place: str, files: Mapping[str, bytes]) -> None:
-    """Make a bucket named `bucket` in the store at host:port, of files that anyone may read."""
-    objects = {"/bucket": b""} | {f"/bucket/{name}": body for name, body in files.items()}
-    for name, body in objects.items():
+def fill_bucket(place: str, files: Mapping[str, bytes], name: str = "bucket") -> None:
+    """Make a bucket in the store at host:port, of files that anyone may read."""
+    objects = {f"/{name}": b""} | {f"/{name}/{key}": body for key, body in files.items()}
+    for path, body in objects.items():
         connection = http.client.HTTPConnection(place, timeout=30)
-        connection.request("PUT", quote(name), body, {"x-amz-acl": "public-read"})
+        connection.request("PUT", quote(path), body, {"x-amz-acl": "public-read"})
         assert connection.getresponse().status == 200
 
 
@@ -51,3 +65,24 @@ def store_variables(place: str) -> dict[str, str]:
         "AWS_ACCESS_KEY_ID": "a",
         "AWS_SECRET_ACCESS_KEY": "b",
     }
+
+
+@contextmanager
+def store_of(scheme: str) -> Iterator[tuple[dict[str, str], Faults]]:
+    """Run a store with an empty bucket named `bucket` behind a proxy.
+
+    Args:
+        scheme: s3, abfs or gs; of Azure and Google it is their emulator.
+
+    Yields:
+        The environment in which addresses of the scheme are of the store, and the faults to inject.
+    """
+    store, variables = {
+        "s3": (object_store, store_variables),
+        "abfs": (azure_store, azure_variables),
+        "gs": (google_store, google_variables),
+    }[scheme]
+    with store() as server, faulty_proxy(server) as (place, faults):
+        if scheme == "s3":
+            fill_bucket(place, {})
+        yield variables(place), faults

@@ -14,10 +14,10 @@ from lulc.location import StorePath
 from lulc.tables import store
 from tests.helpers.faulty_proxy import Faults
 from tests.helpers.many_verbs import run_verbs
-from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
+from tests.helpers.object_stores import SCHEMES, store_of
 from tests.helpers.small_world import World
 
-SECRET = "a secret that is easy to find again"
+SECRETS = ("AWS_SECRET_ACCESS_KEY", "AZURE_STORAGE_ACCOUNT_KEY")
 _SQL = "SELECT class_name, round(sum(area_m2)) AS m2 FROM class_areas GROUP BY 1 ORDER BY 1"
 
 
@@ -29,6 +29,8 @@ class Place:
     faults: Faults
     folder: Path
     environment: dict[str, str]
+    secret: str
+    """A key to the store; "" where it asks for none."""
 
     def lulc(self, *commands: tuple[object, ...]) -> tuple[list[str], str]:
         """Carry out commands; return what each printed, and all that went to stderr."""
@@ -37,22 +39,24 @@ class Place:
         return [answer.printed for answer in answers], told
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+@pytest.fixture(scope="module", params=SCHEMES)
+def place(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
     """An empty bucket, whose requests are counted."""
     folder = tmp_path_factory.mktemp("store")
     (folder / "tmp").mkdir()
-    with faulty_store() as (address, faults), pytest.MonkeyPatch.context() as patch:
-        environment = store_variables(address) | {
-            "AWS_SECRET_ACCESS_KEY": SECRET,
+    with store_of(request.param) as (variables, faults), pytest.MonkeyPatch.context() as patch:
+        if "AWS_SECRET_ACCESS_KEY" in variables:
+            variables["AWS_SECRET_ACCESS_KEY"] = "a secret that is easy to find again"
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        environment = variables | {
             "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
             "TMPDIR": str(folder / "tmp"),
         }
-        for name, value in environment.items():
-            if name.startswith("AWS_"):
-                patch.setenv(name, value)
-        fill_bucket(address, {})
-        yield Place(StorePath("s3://bucket"), faults, folder, environment)
+        secret = next((variables[name] for name in SECRETS if name in variables), "")
+        yield Place(StorePath(f"{request.param}://bucket"), faults, folder, environment, secret)
 
 
 def test_a_run_in_a_store_is_that_of_a_disk(small: World, done: Path, place: Place) -> None:
@@ -131,12 +135,12 @@ def _check_equal(done: Path, out: StorePath) -> None:
 
 
 def _check_secret_nowhere(place: Place, *printed: str) -> None:
-    secret = SECRET.encode()
+    secret = place.secret.encode()
     written = [(str(file), file.read_bytes()) for file, _ in place.bucket.walk()]
     written += [(str(f), f.read_bytes()) for f in place.folder.rglob("*") if f.is_file()]
     written += [(text, text.encode()) for text in printed]
     assert len(written) > 100
-    assert [name for name, content in written if secret in content] == []
+    assert [name for name, content in written if secret and secret in content] == []
 
 
 def _write_images(folder: Path, world: World) -> None:

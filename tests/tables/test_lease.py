@@ -24,7 +24,7 @@ from lulc.spark.context import StageContext
 from lulc.stages import Selection
 from lulc.tables import files, lease, ledger
 from lulc.tables.ledger import LedgerRow
-from tests.helpers.object_stores import fill_bucket, object_store, store_variables
+from tests.helpers.object_stores import SCHEMES, store_of
 
 HOLD = """
 import sys
@@ -36,23 +36,24 @@ with hold(parse_location(sys.argv[1]), "lulc tile"):
 """
 
 
-@pytest.fixture(scope="module")
-def bucket() -> Iterator[Location]:
-    """A bucket of a store on this machine."""
-    with object_store() as place, pytest.MonkeyPatch.context() as patch:
-        for name, value in store_variables(place).items():
-            patch.setenv(name, value)
-        fill_bucket(place, {})
-        yield parse_location("s3://bucket")
-
-
-@pytest.fixture(params=["disk", "store"])
-def out(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
-    """An output location that is not there yet."""
+@pytest.fixture(scope="module", params=["disk", *SCHEMES])
+def root(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Location]:
+    """A folder on disk, or a bucket of a store on this machine."""
     if request.param == "disk":
-        return tmp_path / "out"
-    bucket: Location = request.getfixturevalue("bucket")
-    return bucket / tmp_path.name
+        yield tmp_path_factory.mktemp("disk")
+        return
+    with store_of(request.param) as (environment, _), pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield parse_location(f"{request.param}://bucket")
+
+
+@pytest.fixture
+def out(root: Location, tmp_path: Path) -> Location:
+    """An output location that is not there yet."""
+    return root / tmp_path.name
 
 
 @contextmanager
