@@ -33,7 +33,7 @@ from obstore.exceptions import (
 )
 from obstore.store import ObjectStore, from_url
 
-from lulc.errors import SetupError, StoreError
+from lulc.errors import InputError, SetupError, StoreError
 from lulc.redact import redact_text
 
 CREDENTIALS = {
@@ -51,6 +51,8 @@ _TRIES = 4
 _BROKEN_OFF = re.compile(r"request or response body error|[Ii]nvalid \w+ response")
 """What obstore says of an answer that ended early; it asks again by itself for no such answer."""
 _NO_SUCH_RANGE = "416"
+_UNLISTED = re.compile(r"object with invalid path: .*?Path \"(.*?)\"(?: contained|: )", re.S)
+"""What obstore says where a folder has a name that it cannot ask for."""
 
 # A store that is busy or breaks off is asked again for a minute, then it counts as down. At a
 # check before anything starts, nobody wants to wait as long.
@@ -131,14 +133,24 @@ def read_range(root: str, key: str, start: int, end: int, opened: ObjectStat) ->
 
 
 def list_folder(root: str, key: str) -> tuple[list[str], list[tuple[str, ObjectStat]]]:
-    """Return the folders in a folder, and the objects with what the store says of them; by key."""
+    """Return the folders in a folder, and the objects with what the store says of them; by key.
+
+    Raises:
+        InputError: one of them has a name that cannot be asked for.
+        StoreError: the store refuses.
+    """
     page = _ask(root, key, lambda store: obstore.list_with_delimiter(store, key or None))
     folders = sorted(folder.strip("/") for folder in page["common_prefixes"])
     return folders, sorted((meta["path"], _stat_of(meta)) for meta in page["objects"])
 
 
 def list_below(root: str, key: str) -> list[tuple[str, ObjectStat]]:
-    """Return every object below a folder, with what the store says of it, by key."""
+    """Return every object below a folder, with what the store says of it, by key.
+
+    Raises:
+        InputError: one of them has a name that cannot be asked for.
+        StoreError: the store refuses.
+    """
     pages = _ask(root, key, lambda store: list(obstore.list(store, key or None)))
     return sorted((meta["path"], _stat_of(meta)) for page in pages for meta in page)
 
@@ -302,7 +314,7 @@ def _is_on(name: str, default: str) -> bool:
 
 
 def _explain(root: str, key: str, error: Exception) -> Exception:
-    # The store's error as one of a file system or a StoreError, in one line, without secrets.
+    # The store's error as one of a file system or of this project, in one line, without secrets.
     address, text = f"{root}/{key}", str(error)
     names = CREDENTIALS[root.partition("://")[0]]
     if "NoSuchBucket" in text or "ContainerNotFound" in text:
@@ -312,6 +324,12 @@ def _explain(root: str, key: str, error: Exception) -> Exception:
         return FileNotFoundError(errno.ENOENT, "is not there", address)
     if isinstance(error, AlreadyExistsError | FileExistsError):
         return FileExistsError(errno.EEXIST, "another object is there", address)
+    if unlisted := _UNLISTED.search(text):
+        return InputError(
+            f"{address} cannot be listed, as there is {unlisted[1]!r}: its name has two slashes "
+            "side by side, `.` or `..` between slashes, or a character that cannot be printed; "
+            "rename or delete it"
+        )
     access = f"set {names}, or give this machine's identity access"
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
         return StoreError(address, f"{_first_line(error)}: {access}", is_denial=True)

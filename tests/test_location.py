@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lulc import object_store
-from lulc.errors import SetupError, StoreError, UsageError
+from lulc.errors import InputError, SetupError, StoreError, UsageError
 from lulc.location import StorePath, check_location, is_below, parse_location
 from lulc.paths import list_names, match_files
 from lulc.tables import files, store
@@ -30,7 +31,11 @@ from lulc.tables.ledger import (
     read_once,
 )
 from tests.helpers.faulty_proxy import Faults, Kind
-from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
+from tests.helpers.object_stores import (
+    faulty_store,
+    fill_bucket,
+    store_variables,
+)
 
 TABLE = pa.table({"a": [1, 2]})
 NAMES = st.text("ab .#%?*[]{}!'\"&=+,;~ü-_", min_size=1).filter(
@@ -127,6 +132,46 @@ def test_folders_of_a_store_are_listed_as_those_of_a_disk(
     assert not (remote / "a").is_file()
     assert (remote / "a/x.tif").read_text() == "content"
     assert not (remote / "a/x").exists()
+
+
+@pytest.mark.usefixtures("bucket")
+@pytest.mark.parametrize("key", ["a/b//x.tif", "a//x.tif", "a/../x.tif", "a/\x01.tif"])
+def test_a_name_that_cannot_be_asked_for_is_named(key: str) -> None:
+    root = StorePath(f"s3://odd-{key.encode().hex()}")
+    fill_bucket(os.environ["AWS_S3_ENDPOINT"], {key: b"1", "b/x.tif": b"2"}, root.root[5:])
+    words = f"{root}a cannot be listed, as there is {key!r}: "
+    with pytest.raises(InputError, match=f"{re.escape(words)}.* rename or delete it"):
+        list_names(root / "a")
+    assert list_names(root / "b") == ["x.tif"]
+
+
+def test_an_object_and_a_folder_of_one_name_are_told(bucket: StorePath) -> None:
+    place = bucket / "both/x.gdb"
+    (place / "inside").put(b"1")
+    with files.local_copy(place) as copy:
+        assert (copy / "inside").read_bytes() == b"1"
+    place.put(b"")  # as some clients make a folder
+    with files.local_copy(place) as copy:
+        assert (copy / "inside").read_bytes() == b"1"
+    place.put(b"an object")
+    words = r"both/x\.gdb is an object and a folder, of s3://bucket/both/x\.gdb/inside among others"
+    with pytest.raises(InputError, match=words), files.local_copy(place):
+        pytest.fail("one of the two was taken for the other")
+
+
+def test_files_beside_a_copy_are_copied_and_folders_are_not(bucket: StorePath) -> None:
+    folder = bucket / "beside"
+    for name in ("x.shp", "x.dbf", "x.shp.xml", "x.old/x.dbf", "xy.dbf", "y.dbf"):
+        (folder / name).put(name.encode())
+    with files.local_copy(folder / "x.shp", siblings=True) as copy:
+        found = sorted(copy.parent.rglob("*"))
+        assert [path.name for path in found] == ["x.dbf", "x.shp", "x.shp.xml"]
+        assert [path.read_text() for path in found] == ["x.dbf", "x.shp", "x.shp.xml"]
+    with (
+        pytest.raises(FileNotFoundError, match="none"),
+        files.local_copy(folder / "none.shp", True),
+    ):
+        pytest.fail("nothing is there")
 
 
 def test_a_failed_writer_publishes_nothing(bucket: StorePath) -> None:

@@ -158,6 +158,9 @@ def local_copy(location: Location | str, siblings: bool = False) -> Iterator[Pat
     Args:
         location: of the file or folder.
         siblings: fetch the files beside it, too, that differ from it in their suffix alone.
+
+    Raises:
+        InputError: an object and a folder are of this name.
     """
     location = parse_location(location)
     if isinstance(location, Path):
@@ -167,8 +170,9 @@ def local_copy(location: Location | str, siblings: bool = False) -> Iterator[Pat
         if location not in copies.paths:
             folder = copies.folders.enter_context(scratch_folder())
             path = folder / (location.name or "bucket")
-            for place in _with_siblings(location) if siblings else [location]:
-                fetch(place, path.with_name(place.name or path.name))
+            fetch(location, path)
+            for sibling in _siblings(location) if siblings else ():
+                _fetch_object(sibling, path.with_name(sibling.name))
             copies.paths[location] = path
         yield copies.paths[location]
 
@@ -198,19 +202,33 @@ def keep_copies() -> Iterator[_Copies]:
             _copies.reset(token)
 
 
-def _with_siblings(location: StorePath) -> list[StorePath]:
-    beside = f"{location.stem}."
-    return [place for place in location.parent.iterdir() if place.name.startswith(beside)]
+def _siblings(location: StorePath) -> list[StorePath]:
+    stem, objects = f"{location.stem}.", (file for file, _ in location.parent.scan())
+    return [file for file in objects if file.name.startswith(stem) and file != location]
 
 
 def fetch(location: StorePath, copy: Path) -> None:
-    """Copy an object, or all objects below a folder, to this machine's disk."""
+    """Copy an object, or all objects below a folder, to this machine's disk.
+
+    Raises:
+        InputError: an object and a folder are of this name.
+        FileNotFoundError: neither is.
+    """
     objects = [file for file, _ in location.walk()]
+    if objects and location.is_file() and location.stat().st_size:  # else a folder's own object
+        raise InputError(
+            f"{location} is an object and a folder, of {objects[0]} among others: which is meant "
+            "cannot be told; rename one of the two"
+        )
     for file in objects or [location]:
         path = copy / file.relative_to(location)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("rb") as source, path.open("wb") as target:
-            shutil.copyfileobj(source, target, _PIECE)
+        _fetch_object(file, path)
+
+
+def _fetch_object(location: StorePath, copy: Path) -> None:
+    with location.open("rb") as source, copy.open("wb") as target:
+        shutil.copyfileobj(source, target, _PIECE)
 
 
 def copy(source: Location, target: Location) -> None:

@@ -23,7 +23,7 @@ from lulc.geo.antimeridian import only_polygons
 from lulc.geo.grid import coordinate_limits, parse_crs
 from lulc.location import STORES, Location, is_address, parse_location
 from lulc.tables.files import local_copy, open_parquet
-from lulc.tables.vector_identity import PARTS
+from lulc.tables.vector_identity import PARTS, log_names, logs_of
 
 _ACCEPTED = (
     "accepted are GeoPackage, GeoJSON (also one feature a line), GeoParquet, shapefiles (also "
@@ -97,6 +97,8 @@ def find_layer(
     with _explained(use, path):
         if not _is_on_web(path) and not parse_location(path).exists():
             raise InputError(f"{use} {path} is not there")
+        if path.startswith(STORES):
+            _check_no_log(f"{use} {path}", logs_of(parse_location(path)))
         if path.lower().endswith(_PARQUET):
             layers = [_parquet_layer(path, use)]
         else:
@@ -274,10 +276,21 @@ def _siblings(path: Path) -> list[Path]:
     return [file for file in path.parent.iterdir() if file.name.startswith(f"{path.stem}.")]
 
 
+def _check_no_log(shown: str, logs: Sequence[Location | str]) -> None:
+    # A copied database without its log misses rows, or has some that were never finished. But a log
+    # that an earlier copy left behind undoes later changes.
+    if logs:
+        raise InputError(
+            f"{shown} has {logs[0]} beside it, which may hold changes that are not in it: close "
+            "the program that edits it, copy it again, and remove what is beside it"
+        )
+
+
 def _archived(path: str, shown: str, use: str, layer: str | None) -> str:
     # The vector file in an archive.
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
+        filled = {entry.filename for entry in archive.infolist() if entry.file_size}
     # A file geodatabase is a folder.
     files = {re.sub(r"(?i)(\.gdb)/.*", r"\1", name) for name in names}
     found = sorted(file for file in files if file.lower().endswith(_IN_ARCHIVES))
@@ -289,8 +302,10 @@ def _archived(path: str, shown: str, use: str, layer: str | None) -> str:
             f"{use} {shown} holds {len(found)} vector files ({', '.join(found[:5]) or 'none'}): "
             "unpack it, and give one"
         )
+    shown = f"{use} {shown}/{found[0]}"
+    _check_no_log(shown, [log for log in log_names(found[0]) if log in filled])
     if found[0].lower().endswith(".shp"):
-        _check_shapefile(names, f"{use} {shown}/{found[0]}")
+        _check_shapefile(names, shown)
     return found[0]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
 
 from lulc.location import Location, StorePath, parse_location
 from lulc.tables.files import file_identity, identities_below, identities_beside
@@ -17,7 +16,7 @@ PARTS = {
 }
 """Suffixes of vector files that lie beside others of their name, and the suffixes of those."""
 
-_DATABASES = (".gpkg", ".sqlite")
+_DATABASES, _LOGS = (".gpkg", ".sqlite", ".db"), ("-wal", "-journal")
 
 
 def vector_identity(location: Location | str) -> list[object]:
@@ -42,6 +41,20 @@ def vector_identity(location: Location | str) -> list[object]:
     return [str(location), sum(int(str(size)) for _, size, *_ in parts), parts]
 
 
+def logs_of(place: Location) -> list[Location]:
+    """Return the logs beside a vector file that is a database: its last changes may lie there.
+
+    Empty ones are left out, which readers make.
+    """
+    logs = map(place.with_name, log_names(place.name))
+    return [log for log in logs if log.is_file() and log.stat().st_size]
+
+
+def log_names(name: str) -> list[str]:
+    """Return the names that the logs of a vector file have; none where it is no database."""
+    return [f"{name}{log}" for log in _LOGS] if name.lower().endswith(_DATABASES) else []
+
+
 def _parts(place: Location) -> list[list[object]]:
     # The identity of each file of a vector file; none where it is not there.
     suffix = place.suffix.lower()
@@ -52,14 +65,7 @@ def _parts(place: Location) -> list[list[object]]:
         names = [f"{place.stem}{of_part}".lower() for of_part in (suffix, *PARTS[suffix])]
         parts = [part for part in identities_beside(place) if _name(part).lower() in names]
         return parts if any(part[0] == str(place) for part in parts) else []
-    parts = [file_identity(place)]
-    # A database's last changes lie in its log until they are moved over. A reader makes an empty
-    # one; a store's is not fetched.
-    if suffix in _DATABASES and isinstance(place, Path):
-        log = place.with_name(f"{place.name}-wal")
-        if log.is_file() and log.stat().st_size:
-            parts.append(file_identity(log))
-    return parts
+    return [file_identity(file) for file in (place, *logs_of(place))]
 
 
 def _name(identity: list[object]) -> str:

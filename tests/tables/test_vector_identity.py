@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 import shapely
 
 from lulc.config import RegionFile
+from lulc.errors import InputError
 from lulc.location import Location, StorePath
 from lulc.stats.regions import region_identities
 from lulc.tables.files import file_identity
+from lulc.tables.vector_files import find_layer
 from lulc.tables.vector_identity import vector_identity
 from tests.helpers.object_stores import fill_bucket, object_store, store_variables
 
@@ -94,16 +97,46 @@ def test_the_size_is_that_of_all_parts(tmp_path: Path) -> None:
     assert vector_identity(folder)[1] == total
 
 
-def test_changes_in_the_log_of_a_database_are_seen(tmp_path: Path) -> None:
-    path = fill(tmp_path) / "l.gpkg"
+def test_changes_in_the_log_of_a_database_are_seen(bucket: StorePath, tmp_path: Path) -> None:
+    path, stored = fill(tmp_path) / "l.gpkg", bucket / "log/l.gpkg"
     with sqlite3.connect(path) as database:
         database.execute("PRAGMA journal_mode=WAL")
     database.close()
-    before = vector_identity(path)
+    stored.put(path)
+    before = [vector_identity(path), vector_identity(stored)]
     database = sqlite3.connect(path)
     try:
         database.execute("CREATE TABLE later (x)")
         database.commit()
-        assert vector_identity(path) != before
+        stored.with_name("l.gpkg-wal").put(path.with_name("l.gpkg-wal"))
+        for old, place in zip(before, (path, stored), strict=True):
+            assert vector_identity(place) != old
     finally:
         database.close()
+
+
+@pytest.mark.parametrize("mode", ["WAL", "DELETE"])
+def test_a_copy_of_a_database_that_is_worked_on_is_refused(
+    bucket: StorePath, tmp_path: Path, mode: str
+) -> None:
+    path, suffix = fill(tmp_path) / "l.gpkg", {"WAL": "-wal", "DELETE": "-journal"}[mode]
+    log = path.with_name(f"l.gpkg{suffix}")
+    stored = bucket / mode / "l.gpkg"
+    database = sqlite3.connect(path)
+    try:
+        database.execute(f"PRAGMA journal_mode={mode}")
+        database.execute("PRAGMA cache_size=1")
+        database.execute("CREATE TABLE later (x)")
+        database.executemany("INSERT INTO later VALUES (?)", [("x" * 3000,)] * 99)
+        for file in (path, log):
+            stored.with_name(file.name).put(file)
+        with zipfile.ZipFile(tmp_path / "l.zip", "w") as archive:
+            for file in (path, log):
+                archive.write(file, file.name)
+    finally:
+        database.close()
+    for place in (stored, tmp_path / "l.zip"):
+        with pytest.raises(InputError, match=rf"l\.gpkg{suffix} beside it, which may hold changes"):
+            find_layer(place, "regions")
+    stored.with_name(log.name).put(b"")  # as a reader leaves it
+    assert find_layer(stored, "regions").name == "l"
