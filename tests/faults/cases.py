@@ -39,7 +39,7 @@ def _in_bucket(lines: Callable[..., Generator[Line]], **how: object) -> Lines:
 _FREE_ON_DISK = {"tile": 700_000, "train": 8_000_000, "predict": 120_000, "rasters": 60_000}
 """Stage → the bytes that are free when it starts: some of what it writes has room."""
 
-_EACH_FAILS: Mapping[Kind, int] = {"busy": 10, "slow": 3, "cut": 10, "short": 10}
+_EACH_FAILS: Mapping[Kind, int] = {"busy": 10, "slow": 3, "cut": 10, "lost": 10, "short": 10}
 
 CASES = (
     Case("driver-first", _in_folder(kills.driver_killed, stages=("index", "samples", "train"))),

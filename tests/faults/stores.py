@@ -14,6 +14,7 @@ _NAMES: Mapping[Kind, str] = {
     "busy": "503",
     "slow": "slow",
     "cut": "connection cut",
+    "lost": "answer lost",
     "short": "length lies",
     "expired": "token expired",
     "full": "store full",
