@@ -16,6 +16,7 @@ from types import FrameType
 import psutil
 from pyspark import SparkConf, SparkContext
 from pyspark.find_spark_home import _find_spark_home
+from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
 from sedona.spark import SedonaContext
 
@@ -46,7 +47,8 @@ WORKER_ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 
-
+# A wrong query is told in one message, not again as a record of JSON by PySpark.
+_LOGGERS_OF_QUERIES = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")
 # What spark-submit sets itself and must not be given.
 _SET_BY_SUBMIT = ("spark.app.submitTime", "spark.submit.pyFiles", "spark.repl.local.jars")
 _AGAIN = "LULC_SUBMITTED_AGAIN"
@@ -77,6 +79,8 @@ def start_session(
         with _worker_environment(conf.get("spark.pyspark.python")):
             session = SparkSession.builder.config(conf=conf).getOrCreate()
         session.sparkContext.setLogLevel("WARN" if debug else "ERROR")
+        for name in _LOGGERS_OF_QUERIES:
+            PySparkLogger.getLogger(name).disabled = not debug
         with_sedona: SparkSession = SedonaContext.create(session)
     except Exception as error:
         cause = str(error).splitlines()[0][:300]

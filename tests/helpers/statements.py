@@ -50,6 +50,7 @@ ALLOWED = (
     "SET spark.sql.session.timeZone",
     "SET TIME ZONE 'UTC'",
     "SET spark.sql.shuffle.partitions = 4",
+    "SELECT /*+ REPARTITION(10) */ * FROM range(0, 9, 1, 2)",
 )
 
 _GETENV = "('java.lang.System', 'getenv', 'HOME')"
@@ -164,6 +165,15 @@ def refused(folder: Path) -> list[str]:
         "SHOW TABLE EXTENDED LIKE 'regions'",
         "DESCRIBE DATABASE EXTENDED default",
         "SELECT * FROM regions VERSION AS OF 1",
+        # More partitions than the driver keeps.
+        "SELECT * FROM range(0, 10, 1, 2000000000)",
+        "SELECT * FROM regions WHERE name IN (SELECT id FROM range(0, 10, 1, 10001))",
+        "SELECT /*+ REPARTITION(2000000) */ * FROM regions",
+        "SELECT /*+ REPARTITION(2000000, name) */ * FROM regions",
+        "SELECT /*+ REPARTITION_BY_RANGE(2000000, name) */ * FROM regions",
+        "SELECT /*+ REBALANCE(2000000) */ * FROM regions",
+        "SET spark.sql.shuffle.partitions = 2000000000",
+        "SET Spark.SQL.Shuffle.Partitions = 10001",
     ]
 
 

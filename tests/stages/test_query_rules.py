@@ -66,6 +66,41 @@ def test_a_mistake_is_explained_by_spark(folder: Path) -> None:
 
 
 @pytest.mark.usefixtures("spark")
+def test_values_that_a_query_fails_on_are_told_in_one_line(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for query, text in (
+        ("SELECT 1 / 0", "DIVIDE_BY_ZERO"),
+        ("SELECT 1 / (class_id - 1) FROM class_areas", "DIVIDE_BY_ZERO"),
+        ("SELECT CAST(class_name AS INT) FROM class_areas", "'water' of the type \"STRING\""),
+        ("SELECT (SELECT class_name FROM class_areas)", "More than one row"),
+        ("SELECT ST_GeomFromText(class_name) FROM class_areas", "ST_GeomFromText.*water"),
+        ("SELECT ST_Transform(geometry, 'EPSG:4326', 'EPSG:9') FROM regions", 'No code "EPSG:9"'),
+        ("SET spark.sql.shuffle.partitions = many", "should be int"),
+        ("SELECT * FROM range(0, 1, 1, 0)", "Positive number of partitions"),
+    ):
+        with pytest.raises(UsageError, match=text) as raised:
+            sql.query_views(folder / "out", query, {}, SessionConf())
+        first_line = str(raised.value).partition("\nviews: ")[0]
+        assert "\n" not in first_line and "Exception:" not in first_line
+    assert "SQLSTATE" not in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("spark")
+def test_recursion_and_too_many_partitions_are_refused_by_name(folder: Path) -> None:
+    for query, text in (
+        ("SELECT * FROM range(0, 10, 1, 2000000000)", "2000000000 partitions, more than 10000"),
+        ("SET spark.sql.shuffle.partitions = 10001", "10001 partitions"),
+        (
+            "WITH RECURSIVE t(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t) SELECT * FROM t",
+            "recursion",
+        ),
+    ):
+        with pytest.raises(UsageError, match=rf"not allowed.*{text}"):
+            sql.query_views(folder / "out", query, {}, SessionConf())
+
+
+@pytest.mark.usefixtures("spark")
 def test_a_refusal_names_what_and_the_way_round(folder: Path) -> None:
     query = f"SELECT * FROM csv.`{folder}/secret.csv`"
     with pytest.raises(UsageError, match=r"(?s)not allowed.*one word.*--unsafe"):

@@ -28,6 +28,9 @@ import org.apache.spark.sql.catalyst.expressions.PythonUDF;
 import org.apache.spark.sql.catalyst.parser.ParseException;
 import org.apache.spark.sql.catalyst.parser.ParserInterface;
 import org.apache.spark.sql.catalyst.plans.logical.LogicalPlan;
+import org.apache.spark.sql.catalyst.plans.logical.Range;
+import org.apache.spark.sql.catalyst.plans.logical.RebalancePartitions;
+import org.apache.spark.sql.catalyst.plans.logical.RepartitionOperation;
 import org.apache.spark.sql.catalyst.trees.TreeNode;
 import org.apache.spark.sql.classic.SparkSession;
 import org.apache.spark.sql.execution.aggregate.ScalaAggregator;
@@ -78,9 +81,14 @@ public final class QueryRules {
         + " ResolvedTempView UnresolvedFunctionName UnresolvedIdentifier UnresolvedNamespace"
         + " UnresolvedTableOrView");
 
+    private static final String SHUFFLE_PARTITIONS = "spark.sql.shuffle.partitions";
+
+    // The driver keeps a record of each, and so holds up every client of a server.
+    private static final int MOST_PARTITIONS = 10000;
+
     private static final Set SETTINGS = setOf(
         "spark.sql.adaptive.enabled spark.sql.ansi.enabled spark.sql.autobroadcastjointhreshold"
-        + " spark.sql.session.timezone spark.sql.shuffle.partitions");
+        + " spark.sql.session.timezone " + SHUFFLE_PARTITIONS);
 
     // They call Java, or parse documents that can name other files. No column of a run holds such.
     private static final Set REFUSED_FUNCTIONS = setOf(
@@ -198,7 +206,7 @@ public final class QueryRules {
         private void checkPlan(LogicalPlan plan) {
             String name = plan.getClass().getSimpleName();
             if (!plan.getClass().getName().startsWith(SPARK) || !PLANS.contains(name))
-                throw refusal(name);
+                throw refusal(name.startsWith("UnionLoop") ? "recursion; Spark 4.0 runs none" : name);
             if (plan instanceof UnresolvedRelation)
                 checkName(((UnresolvedRelation) plan).multipartIdentifier());
             if (plan instanceof UnresolvedTableOrView)
@@ -209,6 +217,11 @@ public final class QueryRules {
                 checkFunction(last(((UnresolvedTableValuedFunction) plan).name()));
             if (plan instanceof UnresolvedFunctionName)
                 checkFunction(last(((UnresolvedFunctionName) plan).multipartIdentifier()));
+            if (plan instanceof Range) checkPartitions(((Range) plan).numSlices());
+            if (plan instanceof RepartitionOperation)
+                checkPartitions(((RepartitionOperation) plan).numPartitions());
+            if (plan instanceof RebalancePartitions)
+                checkPartitions(((RebalancePartitions) plan).optNumPartitions());
             if (plan instanceof SetCommand) checkSetting((SetCommand) plan);
             if (plan instanceof CreateViewCommand) checkView((CreateViewCommand) plan);
             if (plan instanceof UnresolvedNamespace)
@@ -270,6 +283,20 @@ public final class QueryRules {
             if (command.kv().isEmpty()) throw refusal("SET without a name");
             String key = (String) ((Tuple2) command.kv().get())._1();
             if (!SETTINGS.contains(key.toLowerCase(Locale.ROOT))) throw refusal("SET " + key);
+            Option value = (Option) ((Tuple2) command.kv().get())._2();
+            // Of what is no number Spark says so itself.
+            if (key.equalsIgnoreCase(SHUFFLE_PARTITIONS) && value.isDefined()
+                && ((String) value.get()).trim().matches("\\d{1,18}"))
+                checkPartitions(Long.parseLong(((String) value.get()).trim()));
+        }
+
+        private void checkPartitions(Option count) {
+            if (count.isDefined()) checkPartitions(((Integer) count.get()).longValue());
+        }
+
+        private void checkPartitions(long count) {
+            if (count > MOST_PARTITIONS)
+                throw refusal(count + " partitions, more than " + MOST_PARTITIONS);
         }
 
         private void checkView(CreateViewCommand command) {

@@ -10,12 +10,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from py4j.java_gateway import is_instance_of
+from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
 ALLOWED = (
     "a query may read the run's tables and make temporary views of them; "
     "`lulc sql --unsafe` runs any"
 )
+# Classes of SQLSTATE: cardinality violation, data exception, and an error that a query raises.
+_ERRORS_OF_VALUES = ("21", "22", "P0")
+_SPARK_ERROR = "org.apache.spark.SparkThrowable"
+_SEDONA_ERROR = "InferredExpressionException"
 _MARK = "lulc.query_rules"
 
 
@@ -37,6 +43,26 @@ def refusal(error: Exception) -> str | None:
     if thrown is None or thrown.getClass().getName() != "java.lang.SecurityException":
         return None
     return str(thrown.getMessage())
+
+
+def fault_of_query(error: Exception) -> str | None:
+    """Return what Spark says of a query that failed on its values; None for another error.
+
+    Such are a division by zero, a text that is no number, a text that is no geometry, and a
+    subquery of several rows where one is taken.
+    """
+    # Captured by PySpark, or as Py4J raises it.
+    cause = getattr(error, "_origin", None) or getattr(error, "java_exception", None)
+    while cause is not None:
+        is_of_values = cause.getClass().getSimpleName() == _SEDONA_ERROR or (
+            is_instance_of(SparkContext._gateway, cause, _SPARK_ERROR)
+            and str(cause.getSqlState()).startswith(_ERRORS_OF_VALUES)
+        )
+        if is_of_values:
+            # Below it Spark shows the query.
+            return " ".join(str(cause.getMessage()).partition("\n==")[0].split())
+        cause = cause.getCause()
+    return None
 
 
 def make_java(spark: SparkSession, name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -126,7 +126,8 @@ def run_query(
         debug: let Spark log.
 
     Raises:
-        UsageError: the run has no tables, Spark cannot analyse the query, or it is refused.
+        UsageError: the run has no tables, Spark cannot analyse the query, it fails on its values,
+            or it is refused.
     """
     check_has_tables(out)
     spark = session.start_session(SessionConf(), debug)
@@ -144,8 +145,6 @@ def _query(
     limit: int | None,
     unsafe: bool,
 ) -> QueryResult:
-    from pyspark.errors import AnalysisException, ParseException
-
     views = make_views(spark, out)
     if not unsafe:
         rules.enforce(spark)
@@ -159,16 +158,24 @@ def _query(
         if rows.num_rows <= limit:
             return QueryResult(rows, rows.num_rows)
         return QueryResult(rows.slice(0, limit), frame.count())
-    except (AnalysisException, ParseException) as error:
-        message = str(error).split("JVM stacktrace")[0].strip()
-        raise UsageError(
-            f"the query cannot be understood: {message}\nviews: {', '.join(views)}"
-        ) from error
     except Exception as error:
-        refusal = rules.refusal(error)
-        if refusal is None:
+        explained = _explain(error, views)
+        if explained is None:
             raise
-        raise UsageError(f"{refusal}: {rules.ALLOWED}") from error
+        raise explained from error
+
+
+def _explain(error: Exception, views: Sequence[str]) -> UsageError | None:
+    from pyspark.errors import AnalysisException, IllegalArgumentException, ParseException
+
+    if refusal := rules.refusal(error):
+        return UsageError(f"{refusal}: {rules.ALLOWED}")
+    if fault := rules.fault_of_query(error):
+        return UsageError(f"the query fails on its values: {fault}")
+    if isinstance(error, AnalysisException | ParseException | IllegalArgumentException):
+        message = str(error).split("JVM stacktrace")[0].strip()
+        return UsageError(f"the query cannot be understood: {message}\nviews: {', '.join(views)}")
+    return None
 
 
 def _to_arrow(frame: DataFrame) -> pa.Table:
