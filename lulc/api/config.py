@@ -65,8 +65,12 @@ def load_config(
     return complete_from_datasets(config)
 
 
-def save_config(config: Config, out: Location) -> None:
-    """Write the settings of a run into its output folder as a run file, without secrets."""
+def save_config(config: Config, out: Location) -> bool:
+    """Write the settings of a run into its output folder as a run file, without secrets.
+
+    Returns:
+        Whether the folder held none before.
+    """
     settings = dataclasses.asdict(config)
     # Names of classes are the user's words, and none is a secret.
     settings = {**redact_setting("", settings), "legend": settings["legend"]}
@@ -77,6 +81,7 @@ def save_config(config: Config, out: Location) -> None:
         saved = location.read_text("utf-8")
     if saved != text:
         write_atomic(location, lambda path: path.write_text(text, "utf-8"))
+    return saved is None
 
 
 def saved_config(out: Location) -> Config:

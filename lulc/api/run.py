@@ -13,12 +13,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lulc.api.config import RunSource, load_config, save_config, saved_config
+from lulc.api.inputs import check_inputs, check_stores
 from lulc.api.pictures import OF_TRAINING, draw_picture
 from lulc.chips.chip import Chip
 from lulc.config import Config
 from lulc.errors import InputError, UsageError, extras_named
 from lulc.legend import Legend
-from lulc.location import Location, StorePath, check_location, parse_location
+from lulc.location import Location, parse_location
 from lulc.raster.show import Picture, table_html
 from lulc.samples.sample import Sample, read_samples
 from lulc.stages import STAGES, Selection, stages_of
@@ -307,6 +308,8 @@ def carry_out(
 ) -> list[StageResult]:
     """Carry out stages in order, and keep the settings in the output folder.
 
+    Where the first fails before it has recorded anything, the folder is left as it was found.
+
     Args:
         config: the run.
         out: the output folder, which is made.
@@ -319,6 +322,7 @@ def carry_out(
 
     Raises:
         UsageError: there is no such stage.
+        InputError: an input that a stage reads is not there; nothing has started.
         TooManyBad: more inputs are bad than the run allows; later stages do not start.
         SetupError: another process works on the output folder, or a store that is read cannot be
             reached; names it.
@@ -328,20 +332,20 @@ def carry_out(
     unknown = sorted(set(stages) - set(STAGES))
     if unknown:
         raise UsageError(f"stage {', '.join(unknown)} is none of {', '.join(STAGES)}")
-    for folder in _folders_in_stores(config):
-        check_location(folder)
+    check_stores(config)
+    # A model that is trained stays, whatever becomes of the weights that it began with.
+    is_trained = bool(config.train.weights) and read_seal(out, "train") is not None
+    check_inputs(config, set(stages) - ({"train"} if is_trained else set()))
     verb = stages[0] if len(stages) == 1 else "run"
     with stage_context(config, out, selection or Selection(), verb, debug) as context:
-        save_config(config, out)
-        return run_stages(context, stages)
-
-
-def _folders_in_stores(config: Config) -> list[StorePath]:
-    # A folder that the run reads of every bucket: whether it may be listed shows before anything
-    # starts.
-    paths = [*(a.path for a in config.scenes if a.path), *(d.root for d in config.datasets)]
-    places = [place for p in paths if isinstance(place := parse_location(p), StorePath)]
-    return list({place.root: place for place in places}.values())
+        is_first = save_config(config, out)
+        try:
+            return run_stages(context, stages)
+        except BaseException:
+            # Settings alone are no run.
+            if is_first and not files.exists(out / layout.TABLES):
+                files.remove(out / layout.CONFIG)
+            raise
 
 
 def finish(config: Config, out: Location, changed: bool) -> None:

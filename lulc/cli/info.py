@@ -20,7 +20,7 @@ from lulc.legend import NODATA
 from lulc.location import Location, parse_location
 from lulc.models.contract import read_contract
 from lulc.paths import list_names
-from lulc.tables import files, schemas, store
+from lulc.tables import files, layout, schemas, store
 from lulc.tables.ledger import read_ledger
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def _describe(text: str, out: Location | None) -> dict[str, Any]:
         raise InputError(f"{text} is not there: give {_ACCEPTED}")
     if (path / "contract.json").exists():
         return _describe_model(path)
-    if (path / "tables").is_dir():
+    if (path / layout.TABLES).is_dir() or (path / layout.CONFIG).is_file():
         return _describe_output(path)
     if path.name == "tables" and path.is_dir():
         return _describe_output(path.parent)
@@ -287,7 +287,7 @@ def _describe_output(out: Location) -> dict[str, Any]:
             facts[name] = f"{store.open_dataset(folder).count_rows():,} rows"
     rows = read_ledger(out).select(["stage", "status"]).to_pylist()
     counts = Counter(f"{row['stage']} {row['status']}" for row in rows)
-    facts["ledger by"] = dict(sorted(counts.items()))
+    facts["ledger by"] = dict(sorted(counts.items())) or "nothing is done yet"
     facts["rasters"] = len(list((out / "rasters").rglob("*.tif")))
     facts["models"] = sorted(path.parent.name for path in out.glob("models/*/contract.json"))
     return facts

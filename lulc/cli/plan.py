@@ -16,6 +16,7 @@ import shapely
 from shapely.geometry import mapping
 
 from lulc import progress
+from lulc.api.inputs import find_missing
 from lulc.chips import extent
 from lulc.chips.chip import choose_encoding
 from lulc.chips.tiling import make_tiling
@@ -37,6 +38,7 @@ from lulc.sources.registry import SOURCES, source_of
 from lulc.sources.scene import Scene
 from lulc.sources.scenes_table import select_scenes
 from lulc.sources.source import SceneItem
+from lulc.stages import STAGES
 from lulc.tables.encoding import Encoding
 
 # Nanoseconds of one core for a pixel, of one band in a tile: measured on two cores
@@ -74,6 +76,8 @@ class RunPlan:
     """None where the run has no scenes."""
     items: dict[str, tuple[int, int]]
     """Dataset → number of its items, and bytes of their files."""
+    missing: dict[str, str]
+    """Key of an input that is not there → what is said of it."""
 
 
 def make_plan(config: Config) -> RunPlan:
@@ -82,11 +86,12 @@ def make_plan(config: Config) -> RunPlan:
     Raises:
         InputError: no scene can be read, or a dataset's folder holds none of its items.
     """
+    missing = find_missing(config, STAGES)
     items = {
         name: _count_items(config, dataset)
         for name, dataset in from_datasets.origin_names(config.datasets)
     }
-    return RunPlan(config, _plan_map(config) if config.scenes else None, items)
+    return RunPlan(config, _plan_map(config) if config.scenes else None, items, missing)
 
 
 def summary(plan: RunPlan) -> dict[str, Any]:
@@ -94,9 +99,11 @@ def summary(plan: RunPlan) -> dict[str, Any]:
 
     Returns:
         Name → figure: counts, bytes where the name says so (memory by stage), hours of one core,
-        scene → error.
+        scene or input → error.
     """
     figures: dict[str, Any] = {"run": plan.config.name}
+    if plan.missing:
+        figures["missing inputs"] = plan.missing
     if plan.map:
         figures |= _map_figures(plan.config, plan.map)
     for name, (count, size) in plan.items.items():
@@ -235,7 +242,7 @@ def _map_figures(config: Config, plan: MapPlan) -> dict[str, Any]:
 
 
 def _format_figure(name: str, figure: Any) -> str:
-    if name == "bad scenes":
+    if name in ("bad scenes", "missing inputs"):
         first_errors = list(figure.items())[:5]
         return str(len(figure)) + "".join(
             f"\n{'':<26}{key}: {error}" for key, error in first_errors

@@ -1,4 +1,4 @@
-from .blocks import InferenceSpec, map_block, map_chips, predictions_path, table_of
+from .blocks import InferenceSpec, map_blocks, predictions_path, table_of
 from .class_map import ClassMap, RasterSpec
 from .detections import DetectionSpec, write_detections
 from .folder import map_folder
@@ -21,8 +21,7 @@ __all__ = [
     "group_key",
     "load",
     "load_all",
-    "map_block",
-    "map_chips",
+    "map_blocks",
     "map_folder",
     "mosaic_predictions",
     "open_model",

@@ -64,11 +64,6 @@ def predictions_path(key: str, fingerprint: str, table: str = "predictions") -> 
     return layout.block_file(table, layout.parse_block_key(key), fingerprint)
 
 
-def map_block(key: Mapping[str, Any], spec: InferenceSpec) -> list[LedgerRow]:
-    """Map one block of chips, as `map_blocks` does."""
-    return list(map_blocks([key], spec))
-
-
 def map_blocks(
     keys: Iterable[Mapping[str, Any]], spec: InferenceSpec, ahead: int | None = None
 ) -> Iterator[LedgerRow]:
@@ -128,25 +123,6 @@ def _write_block(
 def _count_valid(rows: Sequence[TableRow]) -> int:
     # Pixels of a table of classes, else rows.
     return sum(row.valid_pixels if isinstance(row, PredictionRow) else 1 for row in rows)
-
-
-def map_chips(location: Location, predictor: Predictor, spec: InferenceSpec) -> Sequence[TableRow]:
-    """Map the chips of a file.
-
-    Args:
-        location: of the file.
-        predictor: of the model.
-        spec: how they are mapped.
-
-    Returns:
-        Rows of the table that the model's task fills.
-
-    Raises:
-        InputError: a chip does not keep the model's contract.
-    """
-    from lulc.inference.block_images import read_images
-
-    return _map_images(read_images(location, predictor, spec), predictor, spec)
 
 
 @dataclass(frozen=True, eq=False)

@@ -210,7 +210,9 @@ def run_whole(
         return [Unit(path, fingerprint, path)]
 
     def finish(_: Sequence[LedgerRow]) -> str:
-        files.remove_folder(context.out / layout.unfinished_stage(stage))
+        folder = context.out / layout.unfinished_stage(stage)
+        files.remove_folder(folder)
+        files.remove_empty(folder.parent)
         return ""
 
     stage_work = StageWork(stage, fingerprint, plan, work, finish, keeps_outdated=True)

@@ -343,6 +343,13 @@ def remove_folder(location: Location) -> None:
         shutil.rmtree(location)
 
 
+def remove_empty(location: Location) -> None:
+    """Remove a folder that is empty; a store has no such."""
+    if isinstance(location, Path):
+        with contextlib.suppress(OSError):
+            location.rmdir()
+
+
 def keep_folders(location: Location, kept: Iterable[Location]) -> None:
     """Remove the folders below a folder that are not among those kept."""
     keep = set(kept)

@@ -26,7 +26,7 @@ from typing import Self
 import psutil
 
 from lulc import progress
-from lulc.errors import SetupError
+from lulc.errors import SetupError, UsageError
 from lulc.location import Location, check_location
 from lulc.tables import files, layout
 
@@ -117,28 +117,47 @@ def hold(out: Location, work: str) -> Iterator[Lease]:
     the lease's `check` raises what writing would.
 
     Args:
-        out: the output location, which is made.
+        out: the output location, which is made; it is left as it was found where what is inside
+            fails before it has made anything.
         work: what is done there, for the message of others.
 
     Raises:
+        UsageError: the location is a file.
         SetupError: another process holds the lease; names it. Or the location is not there and
             cannot be made.
     """
+    is_new = isinstance(out, Path) and not out.exists()
     lease = _acquire(out, work)
     stopped = threading.Event()
     beating = threading.Thread(target=_beat, args=(lease, stopped), daemon=True)
     beating.start()
+    has_failed = True
     try:
         yield lease
+        has_failed = False
     finally:
         stopped.set()
         beating.join()
         with contextlib.suppress(SetupError, OSError):  # it is found to have ended all the same
             lease.renew(replace(lease.holder, ended=True))
+            if has_failed:
+                _remove_lease(lease, is_new)
+
+
+def _remove_lease(lease: Lease, is_new: bool) -> None:
+    # Where work failed before it had made anything.
+    out = lease.out
+    if {place.name for place in out.iterdir()} <= {layout.LEASES, layout.CONFIG}:
+        files.remove(_place(out, lease.number))
+        files.remove_empty(out / layout.LEASES)
+        if is_new:
+            files.remove_empty(out)
 
 
 def _acquire(out: Location, work: str) -> Lease:
     check_location(out)
+    if isinstance(out, Path) and out.is_file():
+        raise UsageError(f"{out} is a file: give a folder as --out")
     mine = Holder.of_this_process(work)
     for _ in range(_TRIES):
         highest = _highest(out)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
 from multiprocessing import get_context
@@ -22,16 +23,15 @@ from lulc.chips import chip
 from lulc.chips.chip import Chip
 from lulc.chips.tiling import make_tiling
 from lulc.inference import windows
-from lulc.inference.blocks import InferenceSpec, map_chips
+from lulc.inference.blocks import InferenceSpec, map_blocks
 from lulc.inference.folded_norms import fold_norms
-from lulc.inference.patch_batches import batches_for
-from lulc.inference.predictor import Predictor, load, use_one_core
+from lulc.inference.predictor import load, use_one_core
 from lulc.legend import COMMON
 from lulc.models import package
 from lulc.models.contract import Contract, read_contract, write_contract
 from lulc.models.networks.registry import MODELS
 from lulc.models.package import CONTRACT, WEIGHTS, ModelRef
-from lulc.tables import files, ledger, store
+from lulc.tables import arrays, files, ledger, store
 
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 KINDS = len(COMMON.classes)
@@ -233,15 +233,22 @@ def _waste(out: Path, folder: Path) -> float:
     (key,) = _write_blocks(out / "waste", runfile.parse_run(RUN, out), 2048)
     computed: list[int] = []
 
-    class Counter(nn.Module):
-        def forward(self, image: torch.Tensor) -> torch.Tensor:
-            computed.append(image.shape[-1] * image.shape[-2])
-            return image[:, :1].expand(-1, KINDS, -1, -1)
+    def count(_: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
+        computed.append(given[0].shape[-1] * given[0].shape[-2])
 
-    cores = torch.device("cpu")
-    counting = Predictor(read_contract(folder / CONTRACT), Counter(), cores, batches_for(cores))
-    rows = map_chips(out / "waste" / key["path"], counting, _spec(out, folder))
-    return sum(computed) / sum(row.classes.size for row in rows)
+    counted = load(folder).net.register_forward_pre_hook(count)
+    try:
+        written = sum(classes.size for _, classes in _map(key, out / "waste", folder))
+    finally:
+        counted.remove()
+    return sum(computed) / written
+
+
+def _map(key: dict[str, str], out: Path, folder: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """The tile ids of a block, with the classes that the model gives them."""
+    (row,) = map_blocks([key], _spec(out, folder))
+    for tile in store.read_rows(out / str(row.path)):
+        yield tile["tile_id"], arrays.array_from(tile, "classes")
 
 
 def _seam(out: Path, folder: Path, side: int) -> float:
@@ -250,9 +257,9 @@ def _seam(out: Path, folder: Path, side: int) -> float:
     tiling, halo, place = make_tiling(run), run.tiling.halo, out / "seam"
     found = np.empty((side, side), np.uint8)
     for key in _write_blocks(place, run, side):
-        for row in map_chips(place / key["path"], load(folder), _spec(place, folder)):
-            col, line = (n * tiling.size for n in tiling.parse(row.tile_id))
-            found[line : line + tiling.size, col : col + tiling.size] = row.classes
+        for tile_id, classes in _map(key, place, folder):
+            col, line = (n * tiling.size for n in tiling.parse(tile_id))
+            found[line : line + tiling.size, col : col + tiling.size] = classes
     image = np.pad(_scene(side, 7)[0], [(0, 0), (halo, halo), (halo, halo)])[None]
     plain, how = ((1.0,) * len(BANDS), (0.0,) * len(BANDS)), config.PredictConf(window=8192)
     whole, _ = load(folder).segment(image, image[:, 0] > 0, *plain, how)

@@ -114,3 +114,9 @@ def test_anything_else_is_an_error_that_names_it(
 def test_tables_of_several_kinds_are_not_taken_for_one(done: Path) -> None:
     assert describe_path(str(done / "tables")) == describe_path(str(done))
     assert describe_path(str(done / "tables/class_areas"))["kind"] == "table class_areas"
+
+
+def test_an_output_folder_in_which_nothing_is_done_is_one(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("name: a\n")
+    facts = describe_path(str(tmp_path))
+    assert (facts["kind"], facts["ledger by"]) == ("output folder", "nothing is done yet")

@@ -68,7 +68,7 @@ def test_probabilities_are_kept_and_written_a_band_a_class(tmp_path: Path) -> No
     assert (model.name, model.version) == ("m0+m1", "1+1")
     image, valid = texture(128, 128)
     key = write_chips(tmp_path, "0_0", cut_chips(image, valid, [(0, 0), (1, 0)], 64))
-    (row,) = blocks.map_block(key, InferenceSpec(tmp_path, model, HOW))
+    (row,) = blocks.map_blocks([key], InferenceSpec(tmp_path, model, HOW))
     spec = class_map.RasterSpec(
         tmp_path, "run", TILING, LEGEND, 4, (Period("p"),), probabilities=True
     )

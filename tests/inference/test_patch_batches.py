@@ -144,7 +144,7 @@ def test_blocks_read_ahead_in_one_task_are_the_files_of_blocks_alone(
             for col in (0, 2, 4)
         ]
         (out / keys[1]["path"]).write_bytes(b"damaged")
-    alone = [blocks.map_block(key, make_spec(outs[0], model))[0] for key in keys]
+    alone = [row for key in keys for row in blocks.map_blocks([key], make_spec(outs[0], model))]
     together = list(blocks.map_blocks(keys, make_spec(outs[1], model), ahead=2))
     assert [row.status for row in together] == ["done", "bad", "done"]
     for one, other in zip(alone, together, strict=True):

@@ -241,7 +241,7 @@ def test_blocks_of_tiles_together_are_the_map_of_the_whole_scene(
         key = write_chips(
             tmp_path, f"{first[0]}_{first[1]}", cut_chips(image, valid, cells, halo, tiling)
         )
-        (row,) = blocks.map_block(key, spec)
+        (row,) = blocks.map_blocks([key], spec)
         assert row.status == "done"
         counted = 0
         for tile in store.read_rows(tmp_path / str(row.path)):
@@ -274,9 +274,8 @@ def test_missing_tiles_are_missing_and_change_nothing_far_away(model: Path, tmp_
     spec = make_spec(tmp_path, model)
     rows = {}
     for name, part in (("0_0", cells), ("3_0", cells[:-1])):
-        (row,) = blocks.map_block(
-            write_chips(tmp_path, name, cut_chips(image, valid, part, 32)), spec
-        )
+        key = write_chips(tmp_path, name, cut_chips(image, valid, part, 32))
+        (row,) = blocks.map_blocks([key], spec)
         rows[name] = {
             tile["tile_id"]: tile["classes"] for tile in store.read_rows(tmp_path / str(row.path))
         }
@@ -292,7 +291,7 @@ def test_chips_that_are_not_what_was_published_are_a_bad_row(model: Path, tmp_pa
     whole[len(whole) // 2] ^= 255
     for harm in (bytes(whole), whole[: len(whole) // 2], None):
         path.unlink() if harm is None else path.write_bytes(harm)
-        (row,) = blocks.map_block(key, make_spec(tmp_path, model))
+        (row,) = blocks.map_blocks([key], make_spec(tmp_path, model))
         assert row.status == "bad"
         assert key["path"] in str(row.error)
         assert "lulc tile" in str(row.error)
@@ -311,7 +310,7 @@ def test_chips_that_break_the_contract_stop_themake_run(
 ) -> None:
     key = write_chips(tmp_path, "0_0", cut_chips(*texture(64, 64), [(0, 0)], 16, **changes))
     with pytest.raises(InputError, match=message):
-        blocks.map_block(key, make_spec(tmp_path, model))
+        list(blocks.map_blocks([key], make_spec(tmp_path, model)))
 
 
 def test_another_process_writes_the_same_bytes(model: Path, tmp_path: Path) -> None:
@@ -319,14 +318,14 @@ def test_another_process_writes_the_same_bytes(model: Path, tmp_path: Path) -> N
     outs = [tmp_path / name for name in ("here", "there")]
     keys = [write_chips(out, "0_0", made) for out in outs]
     how = PredictConf()
-    (row,) = blocks.map_block(keys[0], make_spec(outs[0], model, how))
+    (row,) = blocks.map_blocks([keys[0]], make_spec(outs[0], model, how))
     code = (
         "import json, sys; from pathlib import Path; from lulc.config import PredictConf\n"
         "from lulc.inference import blocks; from lulc.models import package\n"
         "from lulc.inference.predictor import use_one_core; use_one_core()\n"
         "out, model, key = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])\n"
         "ref = package.ModelRef('untrained', 'local', model, package.model_checksum(model))\n"
-        "blocks.map_block(key, blocks.InferenceSpec(out, ref, PredictConf()))"
+        "list(blocks.map_blocks([key], blocks.InferenceSpec(out, ref, PredictConf())))"
     )
     subprocess.run([sys.executable, "-c", code, outs[1], model, json.dumps(keys[1])], check=True)
     assert (outs[0] / str(row.path)).read_bytes() == (outs[1] / str(row.path)).read_bytes()
@@ -362,7 +361,7 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
     for key in keys:
         (tmp_path / "pure" / key["path"]).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "pure" / key["path"]).write_bytes((out / key["path"]).read_bytes())
-        (row,) = blocks.map_block(key, pure)
+        (row,) = blocks.map_blocks([key], pure)
         assert made[Path(str(row.path)).name] == (tmp_path / "pure" / str(row.path)).read_bytes()
 
     # Nothing to do; what the driver could not note is taken up again; neither starts Spark.

@@ -124,5 +124,5 @@ def test_blocks_that_share_a_task_are_mapped_as_each_alone(
     settings = make_run(predict={"precision": "float32"}).predict
     spec = make_spec(tmp_path, package.local_folder(chips, "untrained"), settings)
     for tile in read_latest(chips, "tile").values():
-        (row,) = blocks.map_block({**vars(tile)}, spec)
+        (row,) = blocks.map_blocks([{**vars(tile)}], spec)
         assert (tmp_path / str(row.path)).read_bytes() == (chips / str(row.path)).read_bytes()

@@ -20,7 +20,7 @@ from lulc.spark import pipeline, workers
 from lulc.spark.context import Selection, StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental, run_whole
 from lulc.stages import OUTPUT_VERSIONS
-from lulc.tables import files, ledger, schemas, store
+from lulc.tables import files, layout, ledger, schemas, store
 from lulc.tables.ledger import STAGE_KEY, LedgerRow
 from tests.helpers.small_world import World
 
@@ -251,6 +251,8 @@ def test_tables_that_a_killed_run_replaced_are_made_again(tmp_path: Path) -> Non
             made.append(fingerprint)
             for key in bad_inputs:
                 bad[key] = LedgerRow("stats", key, fingerprint, "bad", error="no area")
+            kept = tmp_path / layout.unfinished_stage("stats") / "f" / "a.parquet"
+            files.write_atomic(kept, Path.touch)
             store.write_table(tmp_path, "class_areas", schemas.CLASS_AREAS.empty_table())
             if kill:
                 raise Killed
@@ -262,7 +264,9 @@ def test_tables_that_a_killed_run_replaced_are_made_again(tmp_path: Path) -> Non
     with pytest.raises(Killed):
         run("f2", kill=True)
     assert ledger.read_seal(tmp_path, "stats") is None
+    assert (tmp_path / "unfinished").exists()
     assert run("f1") == StageResult("stats", done=1, bad=1)
+    assert not (tmp_path / "unfinished").exists()
     assert made == ["f1", "f2", "f1"]
     bad_inputs.clear()
     (tmp_path / path).unlink()

@@ -230,3 +230,18 @@ def test_other_names_in_the_folder_are_no_leases(out: Location) -> None:
     with lease.hold(out, "lulc index") as mine:
         mine.check()
         assert mine.number == 1
+
+
+def test_work_that_fails_before_it_has_made_anything_leaves_nothing(out: Location) -> None:
+    def fail(made: str = "") -> None:
+        with lease.hold(out, "lulc index"):
+            if made:
+                files.write_atomic(out / made, lambda path: path.write_text("made"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert not out.exists()
+    with pytest.raises(RuntimeError):
+        fail("tables/scenes/a.parquet")
+    assert files_of(out) == ["000000000001.json"]
