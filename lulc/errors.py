@@ -51,11 +51,8 @@ class StoreError(SetupError):
         self.place, self.reason, self.is_denial = place, reason, is_denial
 
     def __str__(self) -> str:
-        """Return the place, what the store says, and the remedy."""
-        return (
-            f"{self.place}: {self.reason}; finished work is kept: rerun the same command when "
-            "the store answers, with credentials that are valid"
-        )
+        """Return the place, and what the store says."""
+        return f"{self.place}: {self.reason}"
 
 
 EXTRAS = {
@@ -99,8 +96,29 @@ _REMEDIES = {
 _PYTHON_ERROR_LINE = re.compile(r"\w+(\.\w+)*(Error|Exception|Exit): ")
 
 
+@contextlib.contextmanager
+def kept_work_named() -> Iterator[None]:
+    """Within, a store's error says that a stage loses nothing by it."""
+    try:
+        yield
+    except Exception as error:
+        if _is_of_store(error):
+            error.add_note("finished work is kept: rerun the same command when this is mended")
+        raise
+
+
+def _is_of_store(error: Exception) -> bool:
+    return isinstance(error, StoreError) or f"lulc.errors.{StoreError.__name__}: " in str(error)
+
+
 def explain(error: Exception) -> tuple[int, str]:
     """Return the exit code of any error, and its message to the user."""
+    code, message = _explain(error)
+    notes = getattr(error, "__notes__", ()) if _is_of_store(error) else ()
+    return code, "; ".join((message, *notes))
+
+
+def _explain(error: Exception) -> tuple[int, str]:
     if isinstance(error, LulcError):
         return error.exit_code, str(error)
     # An error of this project that was raised on an executor arrives as text inside Spark's.

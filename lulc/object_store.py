@@ -20,7 +20,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,23 @@ CREDENTIALS = {
 }
 """Scheme → the variables that credentials are taken from, for messages."""
 
+_READER, _WRITER = "role Storage Blob Data Reader", "role Storage Blob Data Contributor"
+_CREATE = "storage.objects.create and storage.objects.delete"
+_PERMISSIONS = {
+    "read": {"s3": "s3:GetObject", "gs": "storage.objects.get", "abfs": _READER},
+    "list": {"s3": "s3:ListBucket", "gs": "storage.objects.list", "abfs": _READER},
+    "write": {"s3": "s3:PutObject", "gs": _CREATE, "abfs": _WRITER},
+    "delete": {"s3": "s3:DeleteObject", "gs": "storage.objects.delete", "abfs": _WRITER},
+}
+"""Action → scheme → what has to be granted for it."""
+
+_NO_KEY = re.compile("InvalidAccessKeyId|SignatureDoesNotMatch|AuthenticationFailed|Unauthorized")
+_OTHER_CLOCK = re.compile("RequestTimeTooSkewed|RequestExpired")
+_OTHER_REGION = re.compile(
+    "PermanentRedirect|AuthorizationHeaderMalformed|redirect without LOCATION"
+    "|IllegalLocationConstraint"
+)
+_FULL = re.compile("QuotaExceeded|InsufficientStorage|StorageFull|507 Insufficient Storage")
 _NOBODY = {"client_email": "", "private_key": "", "private_key_id": ""}
 _METADATA_SERVER = "169.254.169.254"
 _asking: set[int] = set()
@@ -79,7 +96,13 @@ def check_root(root: str, key: str) -> None:
     Raises:
         StoreError: the store does not answer, refuses, or has no such bucket.
     """
-    _ask(root, key, lambda store: obstore.list_with_delimiter(store, key or None), is_quick=True)
+    _ask(
+        root,
+        key,
+        "list",
+        lambda store: obstore.list_with_delimiter(store, key or None),
+        is_quick=True,
+    )
 
 
 def read_stat(root: str, key: str) -> ObjectStat:
@@ -89,7 +112,7 @@ def read_stat(root: str, key: str) -> ObjectStat:
         FileNotFoundError: there is none.
         StoreError: the store refuses.
     """
-    return _stat_of(_ask(root, key, lambda store: obstore.head(store, key)))
+    return _stat_of(_ask(root, key, "read", lambda store: obstore.head(store, key)))
 
 
 def read_start(root: str, key: str, length: int | None) -> tuple[bytes, ObjectStat]:
@@ -106,7 +129,7 @@ def read_start(root: str, key: str, length: int | None) -> tuple[bytes, ObjectSt
     """
     span = (0, length) if length else {"offset": 0}
     try:
-        return _ask(root, key, functools.partial(_fetch, key=key, span=span))
+        return _ask(root, key, "read", functools.partial(_fetch, key=key, span=span))
     except StoreError as error:
         if _NO_SUCH_RANGE not in str(error):
             raise
@@ -126,7 +149,7 @@ def read_range(root: str, key: str, start: int, end: int, opened: ObjectStat) ->
     Raises:
         StoreError: the object is another by now, or the store refuses.
     """
-    content, now = _ask(root, key, functools.partial(_fetch, key=key, span=(start, end)))
+    content, now = _ask(root, key, "read", functools.partial(_fetch, key=key, span=(start, end)))
     if (now.st_size, now.etag) != (opened.st_size, opened.etag):
         raise StoreError(f"{root}/{key}", "it was replaced while it was read")
     return content
@@ -139,7 +162,7 @@ def list_folder(root: str, key: str) -> tuple[list[str], list[tuple[str, ObjectS
         InputError: one of them has a name that cannot be asked for.
         StoreError: the store refuses.
     """
-    page = _ask(root, key, lambda store: obstore.list_with_delimiter(store, key or None))
+    page = _ask(root, key, "list", lambda store: obstore.list_with_delimiter(store, key or None))
     folders = sorted(folder.strip("/") for folder in page["common_prefixes"])
     return folders, sorted((meta["path"], _stat_of(meta)) for meta in page["objects"])
 
@@ -151,7 +174,7 @@ def list_below(root: str, key: str) -> list[tuple[str, ObjectStat]]:
         InputError: one of them has a name that cannot be asked for.
         StoreError: the store refuses.
     """
-    pages = _ask(root, key, lambda store: list(obstore.list(store, key or None)))
+    pages = _ask(root, key, "list", lambda store: list(obstore.list(store, key or None)))
     return sorted((meta["path"], _stat_of(meta)) for page in pages for meta in page)
 
 
@@ -161,7 +184,7 @@ def put_object(root: str, key: str, content: bytes | Path) -> None:
     Raises:
         StoreError: the store refuses.
     """
-    _ask(root, key, lambda store: obstore.put(store, key, content))
+    _ask(root, key, "write", lambda store: obstore.put(store, key, content))
 
 
 def put_new_object(root: str, key: str, content: bytes) -> bool:
@@ -176,7 +199,7 @@ def put_new_object(root: str, key: str, content: bytes) -> bool:
         StoreError: the store refuses for another reason.
     """
     try:
-        _ask(root, key, lambda store: obstore.put(store, key, content, mode="create"))
+        _ask(root, key, "write", lambda store: obstore.put(store, key, content, mode="create"))
     except FileExistsError:
         # The answer to the first try may have been lost: then the object there is this one.
         return read_start(root, key, None)[0] == content
@@ -186,7 +209,7 @@ def put_new_object(root: str, key: str, content: bytes) -> bool:
 def delete_object(root: str, key: str) -> None:
     """Remove an object; nothing where there is none."""
     with contextlib.suppress(FileNotFoundError):
-        _ask(root, key, lambda store: obstore.delete(store, key))
+        _ask(root, key, "delete", lambda store: obstore.delete(store, key))
 
 
 def store_endpoint(scheme: str) -> str | None:
@@ -224,10 +247,14 @@ def azure_account(root: str) -> str:
 
 
 def _ask[Answer](
-    root: str, key: str, request: Callable[[ObjectStore], Answer], is_quick: bool = False
+    root: str,
+    key: str,
+    action: str,
+    request: Callable[[ObjectStore], Answer],
+    is_quick: bool = False,
 ) -> Answer:
-    # What a request returns. One whose answer breaks off is made again; where the store is busy or
-    # does not answer, obstore has asked again by itself.
+    # What a request returns; the action is one of _PERMISSIONS. What breaks off is asked for again;
+    # where the store is busy or does not answer, obstore has asked again by itself.
     tries = 0
     while True:
         tries += 1
@@ -235,7 +262,7 @@ def _ask[Answer](
             return request(_store(root, is_quick))
         except (BaseError, _BrokenOff, FileNotFoundError, FileExistsError) as error:
             if tries == _TRIES or not _is_broken_off(error):
-                raise _explain(root, key, error) from error
+                raise _explain(root, key, action, error) from error
 
 
 def _is_broken_off(error: Exception) -> bool:
@@ -302,10 +329,12 @@ def _settings(root: str) -> dict[str, Any]:
         settings |= {"endpoint": endpoint} if endpoint else {}
         if _is_on("AWS_NO_SIGN_REQUEST", "NO"):
             settings["skip_signature"] = True
-        settings["region"] = (
-            os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-        )
+        settings["region"] = _region()
     return settings
+
+
+def _region() -> str:
+    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
 
 
 def _is_on(name: str, default: str) -> bool:
@@ -313,7 +342,7 @@ def _is_on(name: str, default: str) -> bool:
     return (os.environ.get(name) or default).upper() not in ("NO", "FALSE", "OFF", "0")
 
 
-def _explain(root: str, key: str, error: Exception) -> Exception:
+def _explain(root: str, key: str, action: str, error: Exception) -> Exception:
     # The store's error as one of a file system or of this project, in one line, without secrets.
     address, text = f"{root}/{key}", str(error)
     names = CREDENTIALS[root.partition("://")[0]]
@@ -330,14 +359,37 @@ def _explain(root: str, key: str, error: Exception) -> Exception:
             "side by side, `.` or `..` between slashes, or a character that cannot be printed; "
             "rename or delete it"
         )
-    access = f"set {names}, or give this machine's identity access"
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        return StoreError(address, f"{_first_line(error)}: {access}", is_denial=True)
     if _METADATA_SERVER in text:
-        return StoreError(address, f"there are no credentials: {access}", is_denial=True)
-    if "ExpiredToken" in text:  # no denial: what is read may well be allowed
-        return StoreError(address, f"the token has expired: set {names}")
-    return StoreError(address, _without_answer(root, text) or _first_line(error))
+        reason = f"there are no credentials: set {names}, or give this machine's identity access"
+        return StoreError(address, reason, is_denial=True)
+    if reason := _without_answer(root, text) or _refused(root, text):
+        return StoreError(address, reason)
+    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
+        access = f"set {names}, or give this machine's identity access"
+        if isinstance(error, PermissionDeniedError) and not _NO_KEY.search(text):
+            permission = _PERMISSIONS[action][root.partition("://")[0]]
+            access = f"grant {permission} on it, or set {names} of one who may {action} it"
+        return StoreError(address, f"{_first_line(error)}: {access}", is_denial=True)
+    return StoreError(address, _first_line(error))
+
+
+def _refused(root: str, text: str) -> str | None:
+    # Refusals that are no denial: what is read may well be allowed.
+    names = CREDENTIALS[root.partition("://")[0]]
+    if "ExpiredToken" in text:
+        return f"the token has expired: set {names}"
+    if _OTHER_CLOCK.search(text):
+        return (
+            f"this machine's clock is not the store's (it says {datetime.now(UTC):%H:%M} UTC): "
+            "set it, as by `timedatectl set-ntp true`"
+        )
+    if _OTHER_REGION.search(text):
+        region = re.search(r"<Region>([\w-]+)</Region>|expecting '([\w-]+)'", text)
+        place = f"region {region[1] or region[2]}" if region else "another region"
+        return f"the bucket is in {place}, not in {_region()}: set AWS_REGION to its region"
+    if _FULL.search(text):
+        return "the store is full, or its quota is used up: free space or raise the quota"
+    return None
 
 
 def _without_answer(root: str, text: str) -> str | None:

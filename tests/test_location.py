@@ -316,7 +316,10 @@ def test_a_bucket_that_is_not_there_is_told(bucket: StorePath) -> None:
     ("kind", "words"),
     [
         ("expired", r"s3://bucket/x: the token has expired: set AWS_ACCESS_KEY_ID"),
-        ("full", r"507 Insufficient Storage \(InsufficientStorage\); finished work is kept"),
+        ("full", r"s3://bucket/x: the store is full, .*: free space or raise the quota$"),
+        ("read-only", r"s3://bucket/x: .*AccessDenied\): grant s3:PutObject on it, or set AWS_"),
+        ("skewed", r"s3://bucket/x: this machine's clock is not the store's .*: set it"),
+        ("moved", r"s3://bucket/x: the bucket is in another region, not in .*: set AWS_REGION"),
     ],
 )
 def test_a_refusal_is_told_in_a_line_with_its_remedy(

@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 
 from lulc import progress
 from lulc.config import Config, allowed_bad
-from lulc.errors import TooManyBad
+from lulc.errors import TooManyBad, kept_work_named
 from lulc.location import Location
 from lulc.raster.stores import read_afresh
 from lulc.spark.context import StageContext, StageResult
@@ -53,7 +53,7 @@ def run_stage(name: str, context: StageContext) -> StageResult:
     stage: Callable[[StageContext], StageResult] = getattr(module, name)
     start = time.monotonic()
     read_afresh(f"{name} {uuid.uuid4()}")
-    with keep_copies():
+    with keep_copies(), kept_work_named():
         result = stage(context)
     return replace(result, seconds=time.monotonic() - start)
 

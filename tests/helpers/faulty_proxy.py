@@ -16,12 +16,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
-Kind = Literal["busy", "slow", "cut", "lost", "short", "expired", "full", "read-only"]
+Kind = Literal[
+    "busy", "slow", "cut", "lost", "short", "expired", "skewed", "moved", "full", "read-only"
+]
 """busy: 503. slow: `seconds` pass before the answer. cut: the connection ends in the middle of a
 body, of the answer or the request. lost: it ends after the request was carried out, before any
 answer. short: half of the body, and a length that says it is whole.
-expired, full, read-only: what a store answers to a token that is no longer valid, where there is
-no space left, and where nothing may be written."""
+expired, skewed, moved, full, read-only: what a store answers to a token that is no longer valid, to
+a clock that is off, of a bucket in another region, where there is no space left, and where nothing
+may be written."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -29,6 +32,8 @@ _WRITES = ("PUT", "POST", "DELETE")
 _REFUSALS = {
     "busy": (503, "SlowDown", "Please reduce your request rate."),
     "expired": (400, "ExpiredToken", "The provided token has expired."),
+    "skewed": (403, "RequestTimeTooSkewed", "The difference between the times is too large."),
+    "moved": (301, "PermanentRedirect", "The bucket must be addressed by its own endpoint."),
     "full": (507, "InsufficientStorage", "There is no space left."),
     "read-only": (403, "AccessDenied", "Access Denied: the bucket is read-only."),
 }

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from lulc.errors import SetupError, StoreError, explain
+from lulc.errors import SetupError, StoreError, explain, kept_work_named
 from lulc.guard import read_guard
 from lulc.location import StorePath, parse_location
 from lulc.tables import files
@@ -16,6 +16,7 @@ from tests.helpers.faulty_proxy import Faults, Kind
 from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
 
 CONTENT = os.urandom(300_000)
+KEPT = "finished work is kept: rerun the same command when this is mended"
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_a_part_is_never_taken_for_the_whole(
     [
         ("busy", "503"),
         ("expired", "the token has expired"),
-        ("full", "507"),
+        ("full", "free space"),
         ("read-only", "AWS_ACCESS_KEY_ID"),
     ],
 )
@@ -99,7 +100,10 @@ def test_a_store_that_takes_nothing_is_an_error_in_time(
         for error in (told.value, RuntimeError(f"lulc.errors.StoreError: {told.value}\n\n")):
             code, text = explain(error)
             assert (code, "s3://bucket/x.bin" in text, remedy in text) == (5, True, True)
-            assert "rerun the same command" in text
+            assert "finished work" not in text  # no stage was running
+            with pytest.raises(type(error)) as raised, kept_work_named():
+                raise error
+            assert explain(raised.value) == (code, f"{text}; {KEPT}")
     faults.each = 0
     assert location.read_bytes() == CONTENT
     assert not location.with_name("new").exists()
