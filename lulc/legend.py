@@ -74,17 +74,17 @@ class Legend:
         for land_class in self.classes:
             key = name_key(land_class.name)
             other = class_of.setdefault(key, land_class)
-            shown = f"legend {self.name!r} names class {land_class.id} {land_class.name!r}"
+            declared = f"legend {self.name!r} names class {land_class.id} {land_class.name!r}"
             if not key:
-                raise UsageError(f"{shown}: give it a name")
+                raise UsageError(f"{declared}: give it a name")
             if other is not land_class:
                 raise UsageError(
-                    f"{shown} and class {other.id} {other.name!r}: a name stands for one class; "
+                    f"{declared} and class {other.id} {other.name!r}: a name stands for one class; "
                     "rename one, or make one class of both"
                 )
             numeral = _NUMERAL.fullmatch(key)
             if numeral and int(numeral[1]) != land_class.id:
-                raise UsageError(f"{shown}, which reads as an id: give it another name")
+                raise UsageError(f"{declared}, which reads as an id: give it another name")
 
     @property
     def ids(self) -> tuple[int, ...]:

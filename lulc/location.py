@@ -51,8 +51,8 @@ class StorePath:
 
     def __truediv__(self, name: str | PurePosixPath) -> StorePath:
         """Return the place of this name below this one; `..` in it leads up."""
-        place = StorePath(self.root, posixpath.join(self.key, str(name)).strip("/"))
-        return place.resolve() if ".." in place.parts else place
+        joined = StorePath(self.root, posixpath.join(self.key, str(name)).strip("/"))
+        return joined.resolve() if ".." in joined.parts else joined
 
     def as_posix(self) -> str:
         """Return the address."""
@@ -61,7 +61,7 @@ class StorePath:
     @property
     def parts(self) -> tuple[str, ...]:
         """The root, and the names between slashes."""
-        return (self.root, *(part for part in self.key.split("/") if part))
+        return (self.root, *(name for name in self.key.split("/") if name))
 
     @property
     def name(self) -> str:
@@ -193,10 +193,10 @@ class StorePath:
     def walk(self) -> Iterator[tuple[StorePath, ObjectStat]]:
         """Yield every object below the folder, in order, with what the store says of it."""
         objects = object_store.list_below(self.root, self.key)
-        found = [(StorePath(self.root, key), stat) for key, stat in objects]
+        entries = [(StorePath(self.root, key), stat) for key, stat in objects]
         # Consoles and other clients put an empty object where they make a folder.
-        folders = {self, *(folder for place, _ in found for folder in place.parents)}
-        yield from (entry for entry in found if entry[1].st_size or entry[0] not in folders)
+        folders = {self, *(folder for entry_path, _ in entries for folder in entry_path.parents)}
+        yield from (entry for entry in entries if entry[1].st_size or entry[0] not in folders)
 
     def put(self, content: bytes | Path) -> None:
         """Publish an object: whole, or not at all.
@@ -328,23 +328,23 @@ def check_location(location: Location) -> None:
 
 
 def _matches(folder: StorePath, pattern: list[str]) -> Iterator[StorePath]:
-    first, *rest = pattern
+    first, *following = pattern
     if first == "**":
         for child, _ in folder.walk():
             names = child.relative_to(folder).parts
-            for depth in range(len(names) if rest else 0):
-                if _match_names(names[depth:], rest):
+            for depth in range(len(names) if following else 0):
+                if _match_names(names[depth:], following):
                     yield child
     elif not set("*?[") & set(first):
         child = folder / first
-        if rest:
-            yield from _matches(child, rest)
+        if following:
+            yield from _matches(child, following)
         elif child.exists():
             yield child
     else:
         for child in folder.iterdir():
             if fnmatchcase(child.name, first):
-                yield from _matches(child, rest) if rest else (child,)
+                yield from _matches(child, following) if following else (child,)
 
 
 def _match_names(names: tuple[str, ...], pattern: list[str]) -> bool:
@@ -386,8 +386,10 @@ class _StoreFile(io.RawIOBase):
         if end <= self._position:
             return b""
         piece = self._start[self._position : end]
-        if (known := self._position + len(piece)) < end:
-            place = self._location
-            piece += object_store.read_range(place.root, place.key, known, end, self._opened)
+        if (piece_end := self._position + len(piece)) < end:
+            location = self._location
+            piece += object_store.read_range(
+                location.root, location.key, piece_end, end, self._opened
+            )
         self._position = end
         return piece

@@ -68,15 +68,15 @@ def _list_objects(
 ) -> list[str]:
     names: set[tuple[str, ...]] = set()
     for file, _ in folder.walk():
-        parts = file.relative_to(folder).parts
-        if any(map(is_hidden, parts)):
+        names_below = file.relative_to(folder).parts
+        if any(map(is_hidden, names_below)):
             continue
-        ends = [i for i, part in enumerate(parts[:-1], 1) if whole and whole.fullmatch(part)]
+        ends = [i for i, part in enumerate(names_below[:-1], 1) if whole and whole.fullmatch(part)]
         if ends:
-            names.add(parts[: ends[0]])
-        elif parts[-1].lower().endswith(suffixes or ""):
-            names.add(parts)
-    return ["/".join(parts) for parts in sorted(names)]
+            names.add(names_below[: ends[0]])
+        elif names_below[-1].lower().endswith(suffixes or ""):
+            names.add(names_below)
+    return ["/".join(names_below) for names_below in sorted(names)]
 
 
 def _walk(
@@ -142,8 +142,8 @@ def match_files(pattern: str | Location) -> list[Location]:
 
 def _is_hidden_from(pattern: StorePath, file: StorePath) -> bool:
     # As on disk, a name that begins with a dot is met by a pattern that names the dot alone.
-    named = {part for part in pattern.parts if part.startswith(".")}
-    return any(part.startswith(".") and part not in named for part in file.parts)
+    hidden = {name for name in pattern.parts if name.startswith(".")}
+    return any(name.startswith(".") and name not in hidden for name in file.parts)
 
 
 @contextlib.contextmanager

@@ -54,9 +54,9 @@ def redact_url(href: str) -> str:
     """
     address = _USER.sub("://", href)
     for mark in "?#":
-        before, _, rest = address.partition(mark)
+        before, _, after = address.partition(mark)
         # A path on this machine's disk may hold both marks.
-        if (mark == "?" and "://" in address) or _has_secret(rest):
+        if (mark == "?" and "://" in address) or _has_secret(after):
             address = before
     if len(address) <= _LONGEST_URL:
         return address
@@ -136,9 +136,9 @@ def _strip_address(text: str) -> str:
     # Of one address, which may hold spaces, and the text before the next one.
     text = _USER.sub("://", text)
     for mark in "#?":
-        before, _, query = text.partition(mark)
-        if _has_secret(query):
-            text = before + query[len(query.rstrip()) :]
+        before, _, after = text.partition(mark)
+        if _has_secret(after):
+            text = before + after[len(after.rstrip()) :]
     return text
 
 

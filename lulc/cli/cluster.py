@@ -80,31 +80,31 @@ def open_cluster(text: str) -> Cluster:
     """
     scheme, is_address, _ = text.partition("://")
     kind = _KIND_OF_SCHEME.get(scheme, text) if is_address else text
-    homes = [Path.cwd(), Path(lulc.__file__).resolve().parents[1]]
-    home = next((home for home in homes if (home / "jobs" / "tile.py").is_file()), None)
-    folders = [home / "conf"] if home else []
-    named = [Path(kind), *(folder / f"{kind}.properties" for folder in folders)]
-    file = next((path for path in named if path.is_file()), None)
+    roots = [Path.cwd(), Path(lulc.__file__).resolve().parents[1]]
+    root = next((root for root in roots if (root / "jobs" / "tile.py").is_file()), None)
+    folders = [root / "conf"] if root else []
+    candidates = [Path(kind), *(folder / f"{kind}.properties" for folder in folders)]
+    file = next((path for path in candidates if path.is_file()), None)
     if file is None:
         files = (path for folder in folders for path in folder.glob("*.properties"))
         kinds = sorted({path.stem for path in files} - {"thrift"})  # that one serves SQL
-        known = ", ".join(kinds) or "a kind"
+        kind_names = ", ".join(kinds) or "a kind"
         if not is_address and (os.sep in text or text.endswith(".properties")):
             raise UsageError(
                 f"properties file {text} is not there: correct its name, copy one of conf/ to it "
-                f"and edit the copy, or name a kind instead ({known})"
+                f"and edit the copy, or name a kind instead ({kind_names})"
             )
         raise UsageError(
-            f"{text} is no cluster: give {known}, spark://HOST:7077, "
+            f"{text} is no cluster: give {kind_names}, spark://HOST:7077, "
             "k8s://https://HOST:6443 or a properties file. Kinds are those of conf/ in a checkout "
             "of lulc. Databricks takes jobs by its own API: conf/databricks.json"
         )
     settings = read_properties(file) | ({"spark.master": text} if is_address else {})
-    if _JOBS not in settings and home is None:
+    if _JOBS not in settings and root is None:
         raise UsageError(
             f"{file} names no {_JOBS}, and there is no jobs/ here: work in a checkout of lulc"
         )
-    return Cluster(file.resolve(), settings, settings.get(_JOBS, f"{home}/jobs"))
+    return Cluster(file.resolve(), settings, settings.get(_JOBS, f"{root}/jobs"))
 
 
 def read_properties(file: Path) -> dict[str, str]:

@@ -40,17 +40,19 @@ class NodeCheck:
     def to_row(self) -> dict[str, str]:
         """Return the check as a row of the table."""
         node = self.node
-        told = not node.error
+        has_answered = not node.error
         row = {"host": node.host, "executor": node.executor, "python": node.python or "–"}
-        row["versions"] = "as here" if told and "versions" not in self.failures else "differ"
+        row["versions"] = (
+            "as here" if has_answered and "versions" not in self.failures else "differ"
+        )
         row["GDAL"] = node.gdal or "–"
-        row["free disk"] = f"{node.free_disk / 2**30:.1f} GiB" if told else "–"
-        row["free memory"] = f"{node.free_memory / 2**30:.1f} GiB" if told else "–"
-        row["GPUs"] = str(node.gpus) if told else "–"
-        written = "written" if node.written and told else "–"
+        row["free disk"] = f"{node.free_disk / 2**30:.1f} GiB" if has_answered else "–"
+        row["free memory"] = f"{node.free_memory / 2**30:.1f} GiB" if has_answered else "–"
+        row["GPUs"] = str(node.gpus) if has_answered else "–"
+        written = "written" if node.written and has_answered else "–"
         row["location"] = "fails" if "location" in self.failures else written
         row["state"] = "fails" if self.failures else "works"
-        return row if told else {**row, "versions": "–"}
+        return row if has_answered else {**row, "versions": "–"}
 
 
 def check_nodes(cluster: str, out: Location | None) -> list[NodeCheck]:
@@ -80,9 +82,11 @@ def check_nodes(cluster: str, out: Location | None) -> list[NodeCheck]:
     spark = session.start_session(SessionConf(master, "1g", {**settings, **nodes.SETTINGS}))
     try:
         with _marked(out) as token:
-            found = nodes.look(spark.sparkContext, str(out.resolve()) if out else "", token)
-            here = nodes.describe_driver()["versions"]
-            return [NodeCheck(node, _find_failures(node, here, out)) for node in found]
+            nodes_seen = nodes.look(spark.sparkContext, str(out.resolve()) if out else "", token)
+            driver_versions = nodes.describe_driver()["versions"]
+            return [
+                NodeCheck(node, _find_failures(node, driver_versions, out)) for node in nodes_seen
+            ]
     finally:
         spark.stop()
 
@@ -104,13 +108,15 @@ def format_node_checks(checks: list[NodeCheck]) -> str:
     return "\n".join([*(line.rstrip() for line in lines), summary])
 
 
-def _find_failures(node: Node, here: dict[str, str], out: Location | None) -> dict[str, str]:
+def _find_failures(
+    node: Node, driver_versions: dict[str, str], out: Location | None
+) -> dict[str, str]:
     if node.error:
         return {"task": f"its task failed ({node.error})"}
     failures = {}
     differing = [
         f"{name} {node.versions.get(name, 'missing')}, here {version}"
-        for name, version in here.items()
+        for name, version in driver_versions.items()
         if _release(node.versions.get(name)) != _release(version)
     ]
     if differing:

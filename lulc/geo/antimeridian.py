@@ -96,14 +96,14 @@ def narrow_bounds(geometry: BaseGeometry) -> tuple[float, float, float, float]:
     west, south, east, north = geometry.bounds
     if west > -180 or east < 180:
         return west, south, east, north
-    parts = shapely.bounds(shapely.get_parts(geometry))
-    spans = parts[np.argsort(parts[:, 0])][:, [0, 2]]
-    reached = np.maximum.accumulate(spans[:, 1])
-    gaps = spans[1:, 0] - reached[:-1]
+    bounds = shapely.bounds(shapely.get_parts(geometry))
+    spans = bounds[np.argsort(bounds[:, 0])][:, [0, 2]]
+    furthest = np.maximum.accumulate(spans[:, 1])
+    gaps = spans[1:, 0] - furthest[:-1]
     if not gaps.size or gaps.max() <= 0:
         return west, south, east, north
     widest = int(np.argmax(gaps))
-    return float(spans[widest + 1, 0]), south, float(reached[widest]) + 360, north
+    return float(spans[widest + 1, 0]), south, float(furthest[widest]) + 360, north
 
 
 def find_long_side(

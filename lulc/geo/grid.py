@@ -392,8 +392,8 @@ def rim(crs: str) -> BaseGeometry | None:
 def _footprint_within(earth: BaseGeometry, grid: Grid) -> BaseGeometry:
     # earth: the rim of the grid's CRS.
     step = max(grid.shape) * max(grid.resolution) / 16
-    shown = shapely.segmentize(outline(grid), step).intersection(earth)
-    if shown.area == 0:
+    on_earth = shapely.segmentize(outline(grid), step).intersection(earth)
+    if on_earth.area == 0:
         raise _not_on_earth(grid)
     middle = central_meridian(grid.crs)
 
@@ -401,7 +401,7 @@ def _footprint_within(earth: BaseGeometry, grid: Grid) -> BaseGeometry:
         lon, lat = transformer(grid.crs, WGS84).transform(x, y)
         return (lon - middle + 180) % 360 - 180 + middle, lat
 
-    return wrap_longitudes(map_coordinates(only_polygons(shown), to_degrees))
+    return wrap_longitudes(map_coordinates(only_polygons(on_earth), to_degrees))
 
 
 def _fill_pole_longitudes(lon: np.ndarray, lat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -237,19 +237,19 @@ def outline_on_earth(grid: Grid, any_turn: bool = True) -> BaseGeometry:
     if (ends := _ends(grid.crs)) and not any_turn and _lies_beyond(grid):
         _, bottom, _, top = grid.bounds
         return only_polygons(outline(grid) & shapely.box(ends[0], bottom, ends[1], top))
-    whole = outline(grid)
+    outlined = outline(grid)
     earth = rim(grid.crs)
-    if earth is None or earth.contains(whole):
-        return whole
+    if earth is None or earth.contains(outlined):
+        return outlined
     # A metre short of the poles, where rounding may lead off the Earth.
     south, north = -90 + 1e-5, 90 - 1e-5
-    shown = whole.intersection(earth)
-    if not shown.is_empty:
-        _, lat = transformer(grid.crs, WGS84).transform(*shapely.get_coordinates(shown).T)
+    on_earth = outlined.intersection(earth)
+    if not on_earth.is_empty:
+        _, lat = transformer(grid.crs, WGS84).transform(*shapely.get_coordinates(on_earth).T)
         south, north = max(south, float(lat.min()) - 1), min(north, float(lat.max()) + 1)
     middle, half = central_meridian(grid.crs), 180 - RIM
     exact = shapely.box(middle - half, south, middle + half, north)
-    return only_polygons(whole.intersection(reproject_exact(exact, WGS84, grid.crs)))
+    return only_polygons(outlined.intersection(reproject_exact(exact, WGS84, grid.crs)))
 
 
 def onto_grid(geometry: BaseGeometry, grid: Grid) -> BaseGeometry:

@@ -99,9 +99,9 @@ def find_class_band(file: DatasetReader) -> int:
         and not any(word in description.casefold() for word in _BESIDE_CLASSES)
     ]
     if file.count > 1 and len(bands) != 1:
-        shown = ", ".join(f"{n} ({descriptions[n - 1] or colours[n - 1]})" for n in bands)
+        names = ", ".join(f"{n} ({descriptions[n - 1] or colours[n - 1]})" for n in bands)
         raise InputError(
-            f"{name} is no class raster: it has bands {shown or 'of confidence alone'}, where one "
+            f"{name} is no class raster: it has bands {names or 'of confidence alone'}, where one "
             "band of classes, and alpha or confidence beside it, are accepted. Cut out the band of "
             "the classes (gdal_translate -b)"
         )
@@ -227,11 +227,11 @@ def read_ids_onto(raster: ClassRaster, grid: Grid) -> tuple[np.ndarray, np.ndarr
             side = max(1, int(_MAX_PIXELS**0.5 / scale))
             for row in range(0, grid.height, side):
                 for col in range(0, grid.width, side):
-                    part = np.s_[row : row + side, col : col + side]
-                    part_grid = grid.window(row, col, *ids[part].shape)
+                    square = np.s_[row : row + side, col : col + side]
+                    part_grid = grid.window(row, col, *ids[square].shape)
                     part_ids, part_covered = _gather_ids(file, raster, source, part_grid)
-                    np.copyto(ids[part], part_ids, where=part_covered)
-                    covered[part] |= part_covered
+                    np.copyto(ids[square], part_ids, where=part_covered)
+                    covered[square] |= part_covered
     return ids, covered
 
 
@@ -323,8 +323,8 @@ def ids_at(raster: ClassRaster, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
     x, y = transformer(WGS84, grid.crs).transform(lon, lat)
     cols, rows = ~grid.affine @ (nearest_turn(x, grid), y)
     with np.errstate(invalid="ignore"):
-        inside = (cols >= 0) & (cols < grid.width) & (rows >= 0) & (rows < grid.height)
-    points = np.flatnonzero(inside)
+        is_inside = (cols >= 0) & (cols < grid.width) & (rows >= 0) & (rows < grid.height)
+    points = np.flatnonzero(is_inside)
     if not points.size:
         return ids
     row, col = rows[points].astype(int), cols[points].astype(int)
@@ -336,7 +336,7 @@ def ids_at(raster: ClassRaster, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
                 min(n, start + _POINT_BLOCK)
                 for n, start in zip(grid.shape, (top, left), strict=True)
             )
-            here = (blocks == block).all(1)
+            in_block = (blocks == block).all(1)
             block_ids = _read_ids(file, raster, np.s_[top:bottom, left:right])
-            ids[points[here]] = block_ids[row[here] - top, col[here] - left]
+            ids[points[in_block]] = block_ids[row[in_block] - top, col[in_block] - left]
     return ids

@@ -92,8 +92,8 @@ def read_pixels(
         ) from error
     for number, index in enumerate(indexes):
         nodata = None if nodatas is None else nodatas[number]
-        own = raster.nodatavals[index - 1] if nodata is None else nodata
-        valid[number] &= is_data(pixels[number], own)
+        declared = raster.nodatavals[index - 1] if nodata is None else nodata
+        valid[number] &= is_data(pixels[number], declared)
     return pixels, valid
 
 

@@ -163,12 +163,12 @@ def _names_in_table(table: Element) -> dict[int, str]:
     ids, names, counts = (_find_column(fields, *column) for column in _COLUMNS_OF_CLASSES)
     if names is None:
         return {}
-    found = {}
+    side_files = {}
     for number, row in enumerate(table.iterfind("Row")):
         cells = [(cell.text or "").strip() for cell in row]
         if counts is None or float(cells[counts] or 0) > 0:
-            found[number if ids is None else int(float(cells[ids]))] = cells[names]
-    return found
+            side_files[number if ids is None else int(float(cells[ids]))] = cells[names]
+    return side_files
 
 
 def _find_column(fields: list[tuple[str, str]], usage: str, usual: tuple[str, ...]) -> int | None:
@@ -226,10 +226,10 @@ def _changes_of_place(root: Element, raster: DatasetReader, is_read: bool) -> It
     # is_read: whether `read_place` reads what the raster lacks.
     crs, transform = _place(root)
     if crs is not None:
-        own = "" if raster.crs is None else crs_text(raster.crs.to_wkt())
-        if not own:
+        declared = "" if raster.crs is None else crs_text(raster.crs.to_wkt())
+        if not declared:
             yield from () if is_read else ("CRS",)
-        elif not same_crs(crs_text(crs.to_wkt()), own):
+        elif not same_crs(crs_text(crs.to_wkt()), declared):
             yield "CRS"
     if transform != NO_TRANSFORM:
         if raster.transform == NO_TRANSFORM:
@@ -268,9 +268,9 @@ def _change_of_tag(entry: Element, raster: DatasetReader) -> Iterator[str]:
 
 
 def _changes_of_band(band: Element, raster: DatasetReader, number: int) -> Iterator[str]:
-    own = raster.nodatavals[number - 1]
+    declared = raster.nodatavals[number - 1]
     text = band.findtext("NoDataValue")
-    if text is not None and (own is None or not _same_number(float(text), own)):
+    if text is not None and (declared is None or not _same_number(float(text), declared)):
         yield "nodata value"
     for tag, of_bands in (("Scale", raster.scales), ("Offset", raster.offsets)):
         text = band.findtext(tag)

@@ -130,13 +130,13 @@ def _options(root: str) -> dict[str, str]:
 def _azure_options(account: str, endpoint: str) -> dict[str, str]:
     key = os.environ.get("AZURE_STORAGE_ACCOUNT_KEY", "")
     if endpoint:
-        parts = {
+        settings = {
             "DefaultEndpointsProtocol": endpoint.partition("://")[0],
             "AccountName": account,
             "AccountKey": key,
             "BlobEndpoint": endpoint,
         }
-        text = ";".join(f"{name}={value}" for name, value in parts.items() if value)
+        text = ";".join(f"{name}={value}" for name, value in settings.items() if value)
         return {"AZURE_STORAGE_CONNECTION_STRING": text}
     options = {"AZURE_STORAGE_ACCOUNT": account, "AZURE_STORAGE_ACCESS_KEY": key}
     return {name: value for name, value in options.items() if value}

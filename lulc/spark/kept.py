@@ -41,12 +41,12 @@ def _recall[Key](
     schema: pa.Schema,
     is_resumed: bool,
 ) -> list[Row]:
-    kept = folder / f"{fingerprint_of(key)}.parquet"
-    if is_resumed and files.exists(kept):
-        found: list[Row] = files.open_parquet(kept).read().to_pylist()
+    location = folder / f"{fingerprint_of(key)}.parquet"
+    if is_resumed and files.exists(location):
+        found: list[Row] = files.open_parquet(location).read().to_pylist()
         return found
     rows = list(work(key))
     if not any(row.get("error") for row in rows):
         table = pa.Table.from_pylist([dict(row) for row in rows], schema)
-        files.write_atomic(kept, lambda path: pq.write_table(table, path))
+        files.write_atomic(location, lambda path: pq.write_table(table, path))
     return rows

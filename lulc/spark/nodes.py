@@ -82,8 +82,8 @@ def look(spark: SparkContext, out: str = "", token: str = "") -> list[Node]:
             first = number * slots
             with ThreadPoolExecutor(slots) as pool:
                 ask = partial(_ask, spark, out, token)
-                found = list(pool.map(ask, range(first, first + slots)))
-            nodes |= {node.executor: node for node in found if node}
+                descriptions = list(pool.map(ask, range(first, first + slots)))
+            nodes |= {node.executor: node for node in descriptions if node}
             if _executors(spark) <= nodes.keys():
                 break
     finally:
@@ -129,11 +129,11 @@ def _ask(spark: SparkContext, out: str, token: str, number: int) -> Node | None:
     # What the executor tells that a job of one task went to; None where its end is not known.
     group = f"{token}-{number}"
     spark.setJobGroup(group, "look at an executor")
-    told: dict[str, Any] = {}
+    description: dict[str, Any] = {}
     failure = ""
     try:
         task = spark.parallelize([number], 1).mapPartitions(partial(_tell, out, token))
-        told = task.collect()[0]
+        description = task.collect()[0]
     except Exception as error:  # the task's own end says why
         failure = redact_text(error, 300)
     jvm = spark._jsc.sc()
@@ -148,17 +148,17 @@ def _ask(spark: SparkContext, out: str, token: str, number: int) -> Node | None:
                 message = end.errorMessage()
                 if message.isDefined():
                     failure = _cause(message.get())
-                return Node(end.executorId(), end.host(), failure, **told)
+                return Node(end.executorId(), end.host(), failure, **description)
     return None
 
 
 def _cause(message: str) -> str:
     # The line of a Java or Python trace that says what was wrong.
     lines = [line.strip() for line in message.splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith(("at ", "File ", "Traceback", "..."))]
-    python = [line for line in told if line.startswith(("ModuleNotFoundError", "ImportError"))]
-    mismatch = [line for line in told if "PYTHON_VERSION_MISMATCH" in line]
-    return redact_text((python or mismatch or told or ["unknown"])[0], 300)
+    messages = [line for line in lines if not line.startswith(("at ", "File ", "Traceback", "..."))]
+    python = [line for line in messages if line.startswith(("ModuleNotFoundError", "ImportError"))]
+    mismatch = [line for line in messages if "PYTHON_VERSION_MISMATCH" in line]
+    return redact_text((python or mismatch or messages or ["unknown"])[0], 300)
 
 
 def _tell(out: str, token: str, numbers: Iterator[int]) -> Iterator[dict[str, Any]]:

@@ -39,13 +39,13 @@ def read_parquet(
         columns: the columns to read, `file_path`, `file_name` and `row_index` among them; all of
             the schema's by default.
     """
-    places = list(locations)
-    in_store = [place for place in places if isinstance(place, StorePath)]
+    listed = list(locations)
+    in_store = [place for place in listed if isinstance(place, StorePath)]
     if in_store:
         return _read_store(spark, in_store, schema, columns)
     reader = spark.read.schema(from_arrow_schema(schema)) if schema else spark.read
     # Hadoop takes what is not escaped for a pattern of paths (org.apache.hadoop.fs.GlobPattern).
-    frame = reader.parquet(*(re.sub(r"[][{}*?\\]", r"\\\g<0>", str(path)) for path in places))
+    frame = reader.parquet(*(re.sub(r"[][{}*?\\]", r"\\\g<0>", str(path)) for path in listed))
     names = (col(f"_metadata.{name}" if name in _OF_FILE else f"`{name}`") for name in columns)
     return frame.select(*names) if columns else frame
 
@@ -80,11 +80,11 @@ def _read_batches(
             yield from _read_file(parse_location(path), wanted)
 
 
-def _read_file(location: Location, wanted: pa.Schema) -> Iterator[pa.RecordBatch]:
+def _read_file(location: Location, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     start = 0
     with table_guard(location), files.open_parquet(location) as file:
-        there = [name for name in wanted.names if name in file.schema_arrow.names]
-        for batch in file.iter_batches(columns=there):
+        present = [name for name in schema.names if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=present):
             count = batch.num_rows
             of_file = {
                 "file_path": pa.repeat(pa.scalar(str(location)), count),
@@ -93,9 +93,9 @@ def _read_file(location: Location, wanted: pa.Schema) -> Iterator[pa.RecordBatch
             }
             values = [
                 batch.column(field.name).cast(field.type)
-                if field.name in there
+                if field.name in present
                 else of_file.get(field.name, pa.nulls(count, field.type))
-                for field in wanted
+                for field in schema
             ]
-            yield pa.RecordBatch.from_arrays(values, schema=wanted)
+            yield pa.RecordBatch.from_arrays(values, schema=schema)
             start += count

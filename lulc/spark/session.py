@@ -42,6 +42,9 @@ WORKER_ENVIRONMENT = {
     "GDAL_CACHEMAX": "256",
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "OMP_NUM_THREADS": "1",
+    # Threads of a training that wait for each other by spinning take the cores from what runs
+    # beside them, and from each other: a step took four times as long on a busy machine.
+    "OMP_WAIT_POLICY": "passive",
     "OPENBLAS_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -199,10 +202,10 @@ def jar_settings(extra_jars: tuple[str, ...] = ()) -> dict[str, str]:
         extra_jars: JARs (group:name:release) besides Sedona's.
     """
     coordinates = JARS + extra_jars
-    parts = [jar.split(":") for jar in coordinates]
-    names = [f"{group}_{name}-{release}.jar" for group, name, release in parts]
-    home = Path(_find_spark_home())  # type: ignore[no-untyped-call]
-    if all((home / "jars" / name).exists() for name in names):
+    coordinate_parts = [jar.split(":") for jar in coordinates]
+    names = [f"{group}_{name}-{release}.jar" for group, name, release in coordinate_parts]
+    spark_home = Path(_find_spark_home())  # type: ignore[no-untyped-call]
+    if all((spark_home / "jars" / name).exists() for name in names):
         return {}
     # Once Ivy has fetched them, the files themselves are given: seconds faster, and silent.
     files = [Path.home() / ".ivy2.5.2" / "jars" / name for name in names]
@@ -233,8 +236,8 @@ def _submit_again(conf: SparkConf, extra_jars: tuple[str, ...]) -> None:
     }
     settings = {**python, **submitted_settings, **jar_settings(extra_jars)}
     options = [f"--conf={k}={v}" for k, v in settings.items() if k not in _SET_BY_SUBMIT]
-    home = _find_spark_home()  # type: ignore[no-untyped-call]
-    os.execv(f"{home}/bin/spark-submit", ["spark-submit", *options, *sys.argv])
+    spark_home = _find_spark_home()  # type: ignore[no-untyped-call]
+    os.execv(f"{spark_home}/bin/spark-submit", ["spark-submit", *options, *sys.argv])
 
 
 def _on_classpath() -> bool:

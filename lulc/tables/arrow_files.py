@@ -57,17 +57,17 @@ class _StoreFiles(FileSystemHandler):  # type: ignore[misc]  # pyarrow has no ty
         return [self._file_info(path) for path in paths]
 
     def _file_info(self, path: str) -> FileInfo:
-        place = self._place(path)
+        location = self._place(path)
         try:
-            stat = place.stat()
+            stat = location.stat()
         except FileNotFoundError:
-            kind = FileType.Directory if place.is_dir() else FileType.NotFound
+            kind = FileType.Directory if location.is_dir() else FileType.NotFound
             return FileInfo(path, kind)
         return FileInfo(path, FileType.File, size=stat.st_size, mtime_ns=stat.st_mtime_ns)
 
     def get_file_info_selector(self, selector: FileSelector) -> list[FileInfo]:
-        place = self._place(selector.base_dir)
-        entries = place.walk() if selector.recursive else place.scan()
+        location = self._place(selector.base_dir)
+        entries = location.walk() if selector.recursive else location.scan()
         return [
             FileInfo(
                 str(entry).partition("://")[2],

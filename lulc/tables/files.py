@@ -111,8 +111,8 @@ def identities_beside(location: Location) -> list[list[object]]:
     if isinstance(location, StorePath):
         objects = location.parent.scan()
         return [_identity(file, stat) for file, stat in objects if file.name.startswith(stem)]
-    beside = sorted(file for file in location.parent.iterdir() if file.name.startswith(stem))
-    return [file_identity(file) for file in beside if file.is_file()]
+    siblings = sorted(file for file in location.parent.iterdir() if file.name.startswith(stem))
+    return [file_identity(file) for file in siblings if file.is_file()]
 
 
 def exists(location: Location) -> bool:
@@ -127,14 +127,14 @@ def which_exist(out: Location, places: Iterable[str]) -> set[str]:
     """
     if isinstance(out, Path):
         return {place for place in places if (out / place).exists()}
-    wanted = set(places)
-    folders = {place.rpartition("/")[0] for place in wanted}
-    there = {
+    names = set(places)
+    folders = {place.rpartition("/")[0] for place in names}
+    present = {
         posixpath.join(folder, relative_name(location, out / folder))
         for folder in folders
         for location, _ in (out / folder).walk()
     }
-    return wanted & there
+    return names & present
 
 
 def for_arrow(location: Location | str) -> Path | pa.PythonFile:
