@@ -305,12 +305,13 @@ def fetch_version(client: mlflow.MlflowClient, version: Any, uri: str, out: Loca
     """
     registered = version.tags.get("checksum")
     folder = out / "models" / f"{version.name}-{version.version}"
-    is_current = has_model_files(folder) and model_checksum(folder) == registered
-    if not (registered and is_current):
+    checksum = model_checksum(folder) if registered and has_model_files(folder) else None
+    if checksum is None or checksum != registered:
         with tempfile.TemporaryDirectory() as temporary:
             _download(client, version, uri, Path(temporary))
             place_model(Path(temporary), folder)
-    return ModelRef(version.name, str(version.version), folder, model_checksum(folder))
+        checksum = model_checksum(folder)
+    return ModelRef(version.name, str(version.version), folder, checksum)
 
 
 def _download(client: mlflow.MlflowClient, version: Any, uri: str, folder: Path) -> None:

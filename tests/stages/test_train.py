@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,10 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_two_uneven_ranks_make_a_version_that_stands(
-    out: Path, spark: SparkSession, capsys: pytest.CaptureFixture[str]
+    out: Path,
+    spark: SparkSession,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = make_run(ranks=2)
     with progress.console():
@@ -92,6 +96,8 @@ def test_two_uneven_ranks_make_a_version_that_stands(
     assert (out / row.path).exists()
     assert row.checksum == found.checksum
 
+    # Nor is torch loaded, which takes seconds.
+    monkeypatch.setitem(sys.modules, "lulc.spark.training", None)
     again = train(StageContext(run, out, Selection(), _never))
     assert (again.done, again.skipped, again.note) == (0, 1, "toy version 1 is registered")
     assert ledger.read_latest(out, "train")["toy"] == row

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lulc.errors import InputError
 from lulc.location import relative_name
-from lulc.models.package import WEIGHTS, ModelRef
+from lulc.models.package import LOCAL, WEIGHTS, ModelRef
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.stages import OUTPUT_VERSIONS
@@ -24,7 +24,6 @@ def train(context: StageContext) -> StageResult:
         UsageError: the settings do not suit the samples.
     """
     from lulc.models.registry import find_version, resolve
-    from lulc.spark.training import train_and_register
 
     config, out = context.config, context.out
     samples = read_seal(out, "samples")
@@ -46,6 +45,9 @@ def train(context: StageContext) -> StageResult:
     def register(_: Sequence[Unit]) -> list[LedgerRow]:
         version = registered
         if version is None:
+            # Loads torch, which a version that is registered does not need.
+            from lulc.spark.training import train_and_register
+
             version, note = train_and_register(context, samples.fingerprint, fingerprint)
             notes.append(note)
         path = relative_name(version.folder / WEIGHTS, out)
@@ -63,7 +65,8 @@ def train(context: StageContext) -> StageResult:
     result = run_incremental(context, work)
     if registered is None:
         return replace(result, note=notes[0])
-    champion = resolve(config.name, out, config.tracking.uri)
+    is_local = registered.version == LOCAL
+    champion = registered if is_local else resolve(config.name, out, config.tracking.uri)
     return replace(result, skipped=1, done=0, note=_note_of_registered(registered, champion))
 
 
