@@ -327,6 +327,18 @@ def check_location(location: Location) -> None:
         raise SetupError(f"{location} cannot be used: {error.reason}") from error
 
 
+def check_output(location: Location) -> None:
+    """Check that an output location is no file, and that its store can be reached.
+
+    Raises:
+        UsageError: it is a file.
+        SetupError: as `check_location` does.
+    """
+    if isinstance(location, Path) and location.is_file():
+        raise UsageError(f"{location} is a file: give a folder")
+    check_location(location)
+
+
 def _matches(folder: StorePath, pattern: list[str]) -> Iterator[StorePath]:
     first, *following = pattern
     if first == "**":

@@ -15,7 +15,7 @@ from types import FrameType
 
 from lulc import errors, progress
 from lulc.cli import accuracy, ask, options, run
-from lulc.location import StorePath, check_location
+from lulc.location import StorePath, check_location, check_output
 from lulc.stages import STAGES
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -68,9 +68,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check_locations(args: argparse.Namespace) -> None:
-    # A store that cannot be reached is told at once, not when a stage first asks for it.
+    # Told at once, not when a stage first writes there or asks a store.
+    out = getattr(args, "out", None)
+    if out is not None:
+        check_output(out)
     given = (value if isinstance(value, list) else [value] for value in vars(args).values())
-    for location in {v for values in given for v in values if isinstance(v, StorePath)}:
+    for location in {v for values in given for v in values if isinstance(v, StorePath)} - {out}:
         check_location(location)
 
 

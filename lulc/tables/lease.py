@@ -26,8 +26,8 @@ from typing import Self
 import psutil
 
 from lulc import progress
-from lulc.errors import SetupError, UsageError
-from lulc.location import Location, check_location
+from lulc.errors import SetupError
+from lulc.location import Location, check_output
 from lulc.tables import files, layout
 
 _BEAT_S = 10.0
@@ -155,9 +155,7 @@ def _remove_lease(lease: Lease, is_new: bool) -> None:
 
 
 def _acquire(out: Location, work: str) -> Lease:
-    check_location(out)
-    if isinstance(out, Path) and out.is_file():
-        raise UsageError(f"{out} is a file: give a folder as --out")
+    check_output(out)
     mine = Holder.of_this_process(work)
     for _ in range(_TRIES):
         highest = _highest(out)

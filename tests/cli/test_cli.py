@@ -78,6 +78,7 @@ def test_every_verbs_help_ends_with_an_example(
             2,
             "xmin,ymin,xmax,ymax in degrees",
         ),
+        (["run", "run.yaml", "--out", "run.yaml"], 2, "run.yaml is a file: give a folder"),
         (["predict", "--model", "m", "--out", "o"], 2, "--model and --input go together"),
         (["stats", "--rasters", "a.tif", "--out", "o"], 2, "--regions FILE go together"),
         (
