@@ -370,6 +370,9 @@ def _explain(root: str, key: str, action: str, error: Exception) -> Exception:
             permission = _PERMISSIONS[action][root.partition("://")[0]]
             access = f"grant {permission} on it, or set {names} of one who may {action} it"
         return StoreError(address, f"{_first_line(error)}: {access}", is_denial=True)
+    if "status code: 400" in text and "<Code>" not in text:  # to a HEAD, a store gives no reason
+        expired = f"it does not say why; where a token may have expired, set {names}"
+        return StoreError(address, f"{_first_line(error)}: {expired}")
     return StoreError(address, _first_line(error))
 
 
@@ -410,5 +413,5 @@ def _without_answer(root: str, text: str) -> str | None:
 def _first_line(error: Exception) -> str:
     code = re.search(r"<Code>(\w+)</Code>", str(error))
     line = redact_text(str(error).partition("\n")[0], 300)
-    line = re.split(r": <(?:\?xml|Error)", line)[0]
+    line = re.split(r": <(?:\?xml|Error)", line)[0].rstrip(": ")
     return f"{line} ({code[1]})" if code else line
