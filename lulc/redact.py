@@ -32,8 +32,12 @@ _SECRET_NAME = re.compile(
 _KEY_NAME = re.compile(r"(^|[._-])key([._-]|$)", re.IGNORECASE)
 
 # The user and password of an address. The second form has a `/` or `?` in its password; it starts
-# with a colon, as a port does.
-_USER = re.compile(r"://(?:[^/?]*@|[^/:@\[]*:(?!\d*(?:[/?#\s]|$)).*@)")
+# with a colon, as a port does. Of Azure's `abfs://container@account` the container is no user.
+_CONTAINER = (
+    r"(?:(?<=\babfs://)|(?<=\babfss://))[a-z0-9$][a-z0-9-]{2,62}@[\w.-]+:?"
+    r"(?:[/?#\s'\")\]}>,;]|$)"
+)
+_USER = re.compile(rf"://(?:(?!{_CONTAINER})[^/?]*@|[^/:@\[]*:(?!\d*(?:[/?#\s]|$)).*@)")
 _URLLIB3_PATH = re.compile(r"(\burl: /[^?\s]*)\?\S*")  # its errors name an address without host
 _PAIR = re.compile(r"(?<![\w.-])([\w.-]+)=([^\s&'\"]+)")
 _QUOTED_PAIR = re.compile(r"((['\"])([\w. -]+)\2\s*:\s*(['\"])).*?\4")

@@ -11,6 +11,7 @@ from pathlib import Path
 import geopandas
 import numpy as np
 import pytest
+import rasterio
 import torch
 from safetensors.torch import save_file
 from torch import nn
@@ -24,8 +25,8 @@ from lulc.legend import LandClass, Legend
 from lulc.location import Location, StorePath
 from lulc.models.networks.pretrained import load_weights
 from lulc.raster import reader
-from lulc.raster.access import ReadError
-from lulc.raster.stores import read_afresh
+from lulc.raster.access import ReadError, open_raster
+from lulc.raster.stores import read_afresh, shown_name
 from lulc.runfile import read_run
 from lulc.samples.labels import read_labels
 from lulc.sources import items
@@ -83,6 +84,14 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         f"<PAMDataset><PAMRasterBand band='1'><CategoryNames>{names}</CategoryNames>"
         "</PAMRasterBand></PAMDataset>"
     )
+    with rasterio.open(
+        folder / "placeless.tif", "w", driver="GTiff", width=9, height=9, count=1, dtype="uint8"
+    ) as image:
+        image.write(np.ones((1, 9, 9), "uint8"))
+    (folder / "placeless.tif.aux.xml").write_text(
+        "<PAMDataset><SRS>EPSG:32633</SRS><GeoTransform>5e5,10,0,5e6,0,-10</GeoTransform>"
+        "</PAMDataset>"
+    )
     write_raster(folder / "masked/x.tif", world.truth, GRID)
     (folder / "masked/x.tif.msk").write_bytes(b"mask")
     return folder
@@ -119,10 +128,13 @@ def _write_items(folder: Path) -> None:
 @pytest.fixture(scope="module", params=SCHEMES)
 def bucket(request: pytest.FixtureRequest, disk: Path) -> Iterator[StorePath]:
     """The same in a folder of a bucket, whose name has a blank."""
-    with store_of(request.param) as (environment, faults), pytest.MonkeyPatch.context() as patch:
+    with (
+        store_of(request.param) as (root, environment, faults),
+        pytest.MonkeyPatch.context() as patch,
+    ):
         for name, value in environment.items():
             patch.setenv(name, value)
-        folder = StorePath(f"{request.param}://bucket", "in puts")
+        folder = StorePath(root, "in puts")
         for path in disk.rglob("*"):
             if path.is_file():
                 (folder / path.relative_to(disk).as_posix()).put(path)
@@ -214,6 +226,16 @@ def test_class_rasters_are_the_same_with_the_names_beside_them(
     for root in (disk, bucket):
         with pytest.raises(ReadError, match=r"x\.tif\.msk masks it"):
             reader.read_band(str(root / "masked/x.tif"), 1, grid, "nearest", None)
+
+
+def test_the_place_of_an_image_is_read_from_beside_it(disk: Path, bucket: StorePath) -> None:
+    grids, names = [], []
+    for root in (disk, bucket):
+        with open_raster(str(root / "placeless.tif")) as image:
+            grids.append(reader.find_grid(image))
+            names.append(shown_name(image))
+    assert grids[0] is not None and grids[1] == grids[0]
+    assert names == [str(root / "placeless.tif") for root in (disk, bucket)]
 
 
 def test_maps_are_compared_sampled_and_judged_in_a_store(
@@ -320,7 +342,7 @@ def test_what_is_not_there_is_named(bucket: StorePath) -> None:
     with pytest.raises(InputError, match=rf"archive {root}/none is not there"):
         source_of(Archive(f"{root}/none"))
     with pytest.raises((InputError, SetupError), match="there is no bucket nobucket"):
-        source_of(Archive(f"{root.replace('bucket', 'nobucket')}/none"))
+        source_of(Archive(f"{root.replace('//', '//no')}/none"))
     with pytest.raises(InputError, match=rf"regions {root}/none\.gpkg is not there"):
         read_regions([RegionFile(f"{root}/none.gpkg", id="id", level="x")])
     with pytest.raises(InputError, match="leads out of the archive"):

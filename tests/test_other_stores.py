@@ -19,20 +19,20 @@ from lulc.location import StorePath, check_location, parse_location
 from lulc.paths import list_names, match_files
 from lulc.tables import files
 from lulc.tables.arrow_files import arrow_filesystem
+from tests.helpers.cloud_emulators import AZURE_ACCOUNT
 from tests.helpers.object_stores import store_of
 
 pytestmark = [pytest.mark.cluster, pytest.mark.server]
 
-ADDRESSES = {"gs": "gs://bucket/a folder", "abfs": "abfs://bucket/a folder"}
 
-
-@pytest.fixture(scope="module", params=sorted(ADDRESSES))
+@pytest.fixture(scope="module", params=["abfs", "gs"])
 def folder(request: pytest.FixtureRequest) -> Iterator[StorePath]:
     """A folder in a store on this machine."""
-    with store_of(request.param) as (environment, _), pytest.MonkeyPatch.context() as patch:
+    with store_of(request.param) as (_, environment, _), pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
-        location = parse_location(ADDRESSES[request.param])
+        patch.setenv("AZURE_STORAGE_ACCOUNT_NAME", AZURE_ACCOUNT)
+        location = parse_location(f"{request.param}://bucket/a folder")
         assert isinstance(location, StorePath)
         yield location
 

@@ -7,6 +7,7 @@ names than `lulc.location`.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
 import os
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from lulc.redact import redact_url
 
 _read_for = [""]
 """The work that this process does, or did last."""
+_root = contextvars.ContextVar("root", default="")
+"""The root of the store that `gdal_credentials` are applied for."""
 _HANDLERS = {"s3": "vsis3", "gs": "vsigs", "abfs": "vsiaz"}
 
 
@@ -45,10 +48,13 @@ def gdal_name(href: str) -> str:
 
 def href_of(raster: DatasetReader) -> str:
     """Return the path or address that an open raster was opened by."""
-    name = str(raster.name)
+    name, asked = str(raster.name), _root.get()
     for scheme, handler in _HANDLERS.items():
         if name.startswith(f"/{handler}/"):
-            return f"{scheme}://{name.removeprefix(f'/{handler}/')}"
+            bucket, _, key = name.removeprefix(f"/{handler}/").partition("/")
+            root = f"{scheme}://{bucket}"
+            # GDAL's name leaves out the account of a container.
+            return f"{asked if asked.partition('@')[0] == root else root}/{key}"
     return name
 
 
@@ -78,12 +84,16 @@ def _names_in(folder: StorePath) -> frozenset[str]:
 @contextlib.contextmanager
 def gdal_credentials(href: str) -> Iterator[None]:
     """Apply GDAL's options for the store that an href is in; none for other hrefs."""
-    options = _options(_store_path(href).root) if is_in_store(href) else {}
-    if not options:
+    if not is_in_store(href):
         yield
         return
-    with rasterio.Env(**options):
-        yield
+    root = _store_path(href).root
+    options, token = _options(root), _root.set(root)
+    try:
+        with rasterio.Env(**options) if options else contextlib.nullcontext():
+            yield
+    finally:
+        _root.reset(token)
 
 
 def read_afresh(work: str) -> None:

@@ -25,8 +25,9 @@ from tests.helpers.google_xml import xml_api
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lulc-tests"
 _AZURITE, _FAKE_GCS = "azurite@3", "github.com/fsouza/fake-gcs-server@v1.56.1"
 # Azurite's own account, which is published for tests.
-_ACCOUNT = "devstoreaccount1"
+AZURE_ACCOUNT = "devstoreaccount1"
 _KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+AZURE_ROOT = f"abfs://bucket@{AZURE_ACCOUNT}.dfs.core.windows.net"
 
 
 @contextlib.contextmanager
@@ -46,11 +47,10 @@ def azure_store() -> Iterator[str]:
 
 
 def azure_variables(place: str) -> dict[str, str]:
-    """Return the environment in which abfs:// addresses are of the Azurite at host:port."""
+    """Return the environment in which addresses of `AZURE_ROOT` are of the Azurite at host:port."""
     return {
-        "AZURE_STORAGE_ACCOUNT_NAME": _ACCOUNT,
         "AZURE_STORAGE_ACCOUNT_KEY": _KEY,
-        "AZURE_STORAGE_ENDPOINT": f"http://{place}/{_ACCOUNT}",
+        "AZURE_STORAGE_ENDPOINT": f"http://{place}/{AZURE_ACCOUNT}",
     }
 
 
@@ -108,9 +108,9 @@ def _make_container(port: int) -> None:
     # Signed by the account's key: Azure's REST API, Authorize with Shared Key.
     day, version = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT"), "2021-08-06"
     text = "PUT" + "\n" * 12 + f"x-ms-date:{day}\nx-ms-version:{version}\n"
-    text += f"/{_ACCOUNT}/{_ACCOUNT}/bucket\nrestype:container"
+    text += f"/{AZURE_ACCOUNT}/{AZURE_ACCOUNT}/bucket\nrestype:container"
     signature = hmac.new(base64.b64decode(_KEY), text.encode(), hashlib.sha256).digest()
-    signed = f"SharedKey {_ACCOUNT}:{base64.b64encode(signature).decode()}"
+    signed = f"SharedKey {AZURE_ACCOUNT}:{base64.b64encode(signature).decode()}"
     headers = {"x-ms-date": day, "x-ms-version": version, "Authorization": signed}
-    path = f"/{_ACCOUNT}/bucket?restype=container"
+    path = f"/{AZURE_ACCOUNT}/bucket?restype=container"
     assert _status_of(port, "PUT", path, b"", headers) == 201

@@ -12,6 +12,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from tests.helpers.cloud_emulators import (
+    AZURE_ROOT,
     azure_store,
     azure_variables,
     google_store,
@@ -68,21 +69,21 @@ def store_variables(place: str) -> dict[str, str]:
 
 
 @contextmanager
-def store_of(scheme: str) -> Iterator[tuple[dict[str, str], Faults]]:
+def store_of(scheme: str) -> Iterator[tuple[str, dict[str, str], Faults]]:
     """Run a store with an empty bucket named `bucket` behind a proxy.
 
     Args:
         scheme: s3, abfs or gs; of Azure and Google it is their emulator.
 
     Yields:
-        The environment in which addresses of the scheme are of the store, and the faults to inject.
+        The bucket's address, the environment in which it is of the store, and the faults to inject.
     """
-    store, variables = {
-        "s3": (object_store, store_variables),
-        "abfs": (azure_store, azure_variables),
-        "gs": (google_store, google_variables),
+    root, store, variables = {
+        "s3": ("s3://bucket", object_store, store_variables),
+        "abfs": (AZURE_ROOT, azure_store, azure_variables),
+        "gs": ("gs://bucket", google_store, google_variables),
     }[scheme]
     with store() as server, faulty_proxy(server) as (place, faults):
         if scheme == "s3":
             fill_bucket(place, {})
-        yield variables(place), faults
+        yield root, variables(place), faults

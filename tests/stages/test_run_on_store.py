@@ -46,7 +46,10 @@ def place(
     """An empty bucket, whose requests are counted."""
     folder = tmp_path_factory.mktemp("store")
     (folder / "tmp").mkdir()
-    with store_of(request.param) as (variables, faults), pytest.MonkeyPatch.context() as patch:
+    with (
+        store_of(request.param) as (root, variables, faults),
+        pytest.MonkeyPatch.context() as patch,
+    ):
         if "AWS_SECRET_ACCESS_KEY" in variables:
             variables["AWS_SECRET_ACCESS_KEY"] = "a secret that is easy to find again"
         for name, value in variables.items():
@@ -56,7 +59,7 @@ def place(
             "TMPDIR": str(folder / "tmp"),
         }
         secret = next((variables[name] for name in SECRETS if name in variables), "")
-        yield Place(StorePath(f"{request.param}://bucket"), faults, folder, environment, secret)
+        yield Place(StorePath(root), faults, folder, environment, secret)
 
 
 def test_a_run_in_a_store_is_that_of_a_disk(small: World, done: Path, place: Place) -> None:

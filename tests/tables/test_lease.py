@@ -44,10 +44,13 @@ def root(
     if request.param == "disk":
         yield tmp_path_factory.mktemp("disk")
         return
-    with store_of(request.param) as (environment, _), pytest.MonkeyPatch.context() as patch:
+    with (
+        store_of(request.param) as (address, environment, _),
+        pytest.MonkeyPatch.context() as patch,
+    ):
         for name, value in environment.items():
             patch.setenv(name, value)
-        yield parse_location(f"{request.param}://bucket")
+        yield parse_location(address)
 
 
 @pytest.fixture
