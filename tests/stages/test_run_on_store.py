@@ -12,6 +12,7 @@ import rasterio
 
 from lulc.location import StorePath
 from lulc.tables import store
+from tests.helpers.cloud_emulators import AZURE_ACCOUNT
 from tests.helpers.faulty_proxy import Faults
 from tests.helpers.many_verbs import run_verbs
 from tests.helpers.object_stores import SCHEMES, store_of
@@ -52,6 +53,8 @@ def place(
     ):
         if "AWS_SECRET_ACCESS_KEY" in variables:
             variables["AWS_SECRET_ACCESS_KEY"] = "a secret that is easy to find again"
+        # Azure's account is told apart from the address here, and in it where inputs are read.
+        variables["AZURE_STORAGE_ACCOUNT_NAME"] = AZURE_ACCOUNT
         for name, value in variables.items():
             patch.setenv(name, value)
         environment = variables | {
@@ -59,7 +62,7 @@ def place(
             "TMPDIR": str(folder / "tmp"),
         }
         secret = next((variables[name] for name in SECRETS if name in variables), "")
-        yield Place(StorePath(root), faults, folder, environment, secret)
+        yield Place(StorePath(root.partition("@")[0]), faults, folder, environment, secret)
 
 
 def test_a_run_in_a_store_is_that_of_a_disk(small: World, done: Path, place: Place) -> None:
