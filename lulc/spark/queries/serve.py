@@ -45,7 +45,11 @@ _KEPT = {
     "YARN_CONF_DIR",
 }
 # By the scheme of the run's location: what the queries read its tables with.
-_KEPT_FOR_STORE = {"s3": "AWS_", "gs": "GOOGLE_", "abfs": "AZURE_", "abfss": "AZURE_"}
+_KEPT_FOR_STORE = {
+    "s3": ("AWS_",),
+    "gs": ("GOOGLE_", "STORAGE_EMULATOR_HOST"),
+    "abfs": ("AZURE_",),
+}
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,7 @@ def _check(endpoint: Endpoint) -> None:
 @contextlib.contextmanager
 def _reduced_environment(out: Location) -> Iterator[None]:
     scheme = str(out).partition("://")[0]
-    prefixes = ("LC_", *([_KEPT_FOR_STORE[scheme]] if scheme in _KEPT_FOR_STORE else []))
+    prefixes = ("LC_", *_KEPT_FOR_STORE.get(scheme, ()))
     before = dict(os.environ)
     for name in before:
         if name not in _KEPT and not name.startswith(prefixes):
