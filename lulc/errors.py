@@ -86,6 +86,11 @@ _REMEDIES = {
         "module {0} is not installed on {host} for the Python that runs Spark's tasks there: "
         + _SAME_ENVIRONMENT
     ),
+    r"(exceeding (?:physical|virtual) memory limits[^\n]*? used|possible container OOM)": (
+        "an executor on {host} was killed again and again for the memory that it took ({0}): raise "
+        "spark.executor.memoryOverhead in the properties file of the cluster, or lower "
+        "spark.executor.cores there. Finished work is kept; rerun the same command to resume"
+    ),
     r"(Python worker exited unexpectedly|ExecutorLostFailure[^\n]{0,200})": (
         "a worker on {host} ended again and again ({0}): it was killed, crashed, or ran out of "
         "memory (raise spark.memory, or spark.executor.memory and its overhead). Finished work is "

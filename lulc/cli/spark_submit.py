@@ -6,35 +6,49 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from typing import Literal
+
+type Driver = Literal["here", "pod", "yarn"]
+"""Where the driver is started: by spark-submit itself, in a pod, or in a container of YARN."""
 
 _PHASE = re.compile(r"phase: (\w+)")
-_EXIT_CODE = re.compile(r"^\s*exit code: (\d+)", re.MULTILINE)
+_EXIT_CODE = re.compile(r"(?:^\s*exit code:|application exited with status) (\d+)")
+# Of a driver elsewhere: its name in spark-submit's log, and how its own log is read.
+_LOGS = {
+    "pod": (re.compile(r"pod name: (\S+)"), "kubectl logs {}"),
+    "yarn": (re.compile(r"\b(application_\d+_\d+)\b"), "yarn logs -applicationId {}"),
+}
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], is_pod: bool) -> int:
+def run(command: Sequence[str], environment: Mapping[str, str], driver: Driver) -> int:
     """Run spark-submit to its end, its output passed on.
+
+    Where a driver elsewhere fails, how to read its own log is told.
 
     Args:
         command: the command.
         environment: environment variables.
-        is_pod: whether Kubernetes starts the driver. spark-submit then ends with 0 however the
-            driver ended, which its log alone tells.
+        driver: where the driver is started. Of a pod spark-submit ends with 0 however the driver
+            ended, and of YARN with 1 where it failed: its log alone tells more.
 
     Returns:
-        The exit code of the program that was submitted; 1 where a driver's pod is known not to
+        The exit code of the program that was submitted; 1 where a driver elsewhere is known not to
         have succeeded, and no more.
     """
-    if not is_pod:
+    if driver == "here":
         return subprocess.run(command, env=environment, check=False).returncode
-    phase, exit_code = "", 0
+    named, log_command = _LOGS[driver]
+    patterns = {"name": named, "phase": _PHASE, "code": _EXIT_CODE}
+    newest: dict[str, str] = {}
     with subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace"
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:
             sys.stderr.write(line)
-            phase = found[-1] if (found := _PHASE.findall(line)) else phase
-            exit_code = int(found[-1]) if (found := _EXIT_CODE.findall(line)) else exit_code
-    if process.returncode or phase == "Succeeded":
-        return process.returncode
-    return exit_code or 1
+            newest |= {word: m[1] for word, p in patterns.items() for m in p.finditer(line)}
+    if process.returncode == 0 and (driver == "yarn" or newest.get("phase") == "Succeeded"):
+        return 0
+    if "name" in newest:
+        print(f"lulc: the driver's own log: {log_command.format(newest['name'])}", file=sys.stderr)
+    return int(newest.get("code", 0)) or process.returncode or 1

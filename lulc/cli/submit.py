@@ -47,8 +47,7 @@ class Submission:
     note: str
     """What it asks for, in words."""
     command: tuple[str, ...]
-    is_pod: bool
-    """Whether Kubernetes starts the driver."""
+    driver: spark_submit.Driver
 
     def to_text(self) -> str:
         """Return the command for a shell, `***` in place of secrets."""
@@ -66,9 +65,11 @@ def make_submissions(config: Config, args: argparse.Namespace) -> Iterator[Submi
         UsageError: there is no such cluster or stage, or no master is named.
     """
     cluster = open_cluster(args.on)
-    # The session sets what the run file says, over what spark-submit was given.
-    cluster = replace(cluster, settings={**cluster.settings, **config.spark.conf})
-    if "spark.master" not in cluster.settings and config.spark.master is None:
+    # The session sets what the run file says, over what spark-submit was given; a master of the
+    # run file is for where none is given.
+    own = {"spark.master": config.spark.master} if config.spark.master else {}
+    cluster = replace(cluster, settings={**own, **cluster.settings, **config.spark.conf})
+    if "spark.master" not in cluster.settings:
         raise UsageError(
             f"{cluster.file} names no spark.master: set it there or in the run file, "
             "or give its address (--on spark://HOST:7077)"
@@ -80,20 +81,21 @@ def make_submissions(config: Config, args: argparse.Namespace) -> Iterator[Submi
     item_bytes, origin = _find_item_bytes(config, args.out)
     memory = stage_memory(config, item_bytes)
     program = str(_spark_home() / "bin" / "spark-submit")
-    master = cluster.settings.get("spark.master", config.spark.master) or ""
-    is_pod = cluster.is_driver_elsewhere and master.startswith("k8s://")
-    if is_pod and isinstance(args.run, Path):
+    driver: spark_submit.Driver = "here"
+    if cluster.is_driver_elsewhere:
+        driver = "pod" if cluster.settings["spark.master"].startswith("k8s://") else "yarn"
+    if driver == "pod" and isinstance(args.run, Path):
         progress.say(
             f"warning: the driver is a pod, which is not sent {args.run}: have this file under the "
             "same path in the image or a volume, or put it into a store and give its address"
         )
-    options = [f"--properties-file={cluster.file}", *_driver_options(cluster, config, args)]
+    options = [f"--properties-file={cluster.file}", *_driver_options(cluster, args)]
     for stage in stages:
         sizes, note = _size_stage(stage, memory[stage], cluster, config)
         added = [f"--conf={name}={value}" for name, value in sizes.items()]
         job = [f"{cluster.jobs}/{stage}.py", *_job_arguments(args, cluster)]
         command = (program, *options, *added, *job)
-        yield Submission(stage, note + origin, command, is_pod)
+        yield Submission(stage, note + origin, command, driver)
 
 
 def run_submissions(submissions: Iterator[Submission], is_dry: bool) -> int:
@@ -109,7 +111,7 @@ def run_submissions(submissions: Iterator[Submission], is_dry: bool) -> int:
         print(f"# {submission.stage}: {submission.note}\n{submission.to_text()}", flush=True)
         if is_dry:
             continue
-        code = spark_submit.run(submission.command, environment, submission.is_pod)
+        code = spark_submit.run(submission.command, environment, submission.driver)
         if code:
             print(
                 f"lulc: stage {submission.stage} ended with {code}; finished work is kept; "
@@ -143,10 +145,9 @@ def _bytes_of(dtype: str) -> int:
     return np.dtype(dtype).itemsize
 
 
-def _driver_options(cluster: Cluster, config: Config, args: argparse.Namespace) -> list[str]:
+def _driver_options(cluster: Cluster, args: argparse.Namespace) -> list[str]:
     # Options of spark-submit that are the same for all stages.
-    master = cluster.settings.get("spark.master", config.spark.master)
-    options = [f"--conf=spark.master={master}"]
+    options = [f"--conf=spark.master={cluster.settings['spark.master']}"]
     if cluster.takes_files and isinstance(args.run, Path):
         # The option takes the place of the setting.
         files = [str(args.run.resolve()), *filter(None, [cluster.settings.get("spark.files")])]

@@ -130,6 +130,26 @@ def test_an_executors_error_keeps_its_code_and_words() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "Container killed by YARN for exceeding physical memory limits. 2.1 GB of 2 GB physical "
+        "memory used. Consider boosting spark.executor.memoryOverhead.",
+        "The executor with id 4 exited with exit code 137(SIGKILL, possible container OOM).",
+    ],
+)
+def test_an_executor_that_was_killed_for_its_memory_is_told_with_the_remedy(reason: str) -> None:
+    text = (
+        "Job aborted due to stage failure: Task 0 in stage 1.0 failed 4 times, most recent failure:"
+        " Lost task 0.3 in stage 1.0 (TID 7) (node5 executor 4): ExecutorLostFailure (executor 4 "
+        f"exited caused by one of the running tasks) Reason: {reason}\nDriver stacktrace:"
+    )
+    code, message = errors.explain(RuntimeError(text))
+    assert code == 5
+    assert message.startswith("an executor on node5 was killed again and again for the memory")
+    assert "raise spark.executor.memoryOverhead" in message
+
+
 def test_info_tells_a_raster(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["info", str(shared / "zion" / "nlcd_train.tif"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lulc.cli import cluster, main, run, sizes
+from lulc.cli import cluster, main, run, sizes, spark_submit
 from lulc.location import parse_location
 from lulc.stages import STAGES
 from tests.cli.test_runfile import SMALL
@@ -160,6 +161,43 @@ def test_a_plan_that_cannot_be_made_is_told(
     arguments = ["submit", str(run_file), "--out", str(tmp_path), *STANDALONE, "--dry-run"]
     assert main.main(arguments) == 0
     assert "no plan can be made here" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("driver", "log", "ended", "code", "told"),
+    [
+        ("here", "", 3, 3, ""),
+        ("pod", "pod name: a-driver\\n phase: Succeeded", 0, 0, ""),
+        (
+            "pod",
+            "pod name: a-driver\\n phase: Failed\\n exit code: 4",
+            0,
+            4,
+            "kubectl logs a-driver",
+        ),
+        ("pod", "", 0, 1, ""),
+        ("yarn", "Submitted application_1_2", 0, 0, ""),
+        (
+            "yarn",
+            "Submitted application_1_2\\nUser application exited with status 5",
+            1,
+            5,
+            "yarn logs -applicationId application_1_2",
+        ),
+        ("yarn", "Exception in thread main", 1, 1, ""),
+    ],
+)
+def test_how_a_driver_elsewhere_ended_is_read_from_spark_submits_log(
+    capsys: pytest.CaptureFixture[str],
+    driver: spark_submit.Driver,
+    log: str,
+    ended: int,
+    code: int,
+    told: str,
+) -> None:
+    command = ("sh", "-c", f"printf '{log}\\n' >&2; exit {ended}")
+    assert spark_submit.run(command, os.environ, driver) == code
+    assert ("own log: " + told in capsys.readouterr().err) is bool(told)
 
 
 def test_results_in_a_store_that_only_the_cluster_reaches_are_not_in_sight(

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,9 +108,27 @@ def _settings() -> dict[str, object]:
 
 def lulc(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the command `lulc …` to its end, its output captured as text."""
-    command = [str(SCRIPTS / "lulc"), *map(str, arguments)]
+    return run_command(SCRIPTS / "lulc", *arguments, variables=os.environ, cwd=cwd)
+
+
+def run_command(
+    *command: object, variables: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, its output captured as text.
+
+    Args:
+        command: its words.
+        variables: its environment variables; by default those of `environment()`.
+        cwd: its working folder.
+    """
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, check=False, timeout=600
+        [*map(str, command)],
+        env=environment() if variables is None else variables,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+        timeout=600,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from tests.helpers import small_world as world
@@ -21,22 +20,15 @@ def test_the_submitted_stages_make_the_same_rasters(
         for job in JOBS:
             # The first is a bare spark-submit, which finds Sedona's JARs by
             # itself; the others get them as README describes.
-            properties = ["--properties-file", str(ROOT / "conf" / "standalone.properties")]
+            properties = ["--properties-file", ROOT / "conf" / "standalone.properties"]
             command = [
                 "spark-submit",
                 *("--master", cluster.address, "--executor-memory", "700m"),
                 *("--conf", "spark.driver.host=127.0.0.1"),
                 *([] if job == JOBS[0] else properties),
-                *(str(ROOT / "jobs" / f"{job}.py"), str(small.run), "--out", str(out)),
+                *(ROOT / "jobs" / f"{job}.py", small.run, "--out", out),
             ]
-            ran = subprocess.run(
-                command,
-                env=world.environment(),
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=600,
-            )
+            ran = world.run_command(*command)
             assert ran.returncode == 0, ran.stderr
     rasters = world.files(done, "rasters/**/*.tif")
     assert rasters

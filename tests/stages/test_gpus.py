@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -47,16 +46,8 @@ def seen(chips: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     """What tasks and ranks see on a worker with four cores and two made-up GPUs."""
     folder = tmp_path_factory.mktemp("cluster")
     with standalone(folder, [with_gpus(ADDRESSES, folder, cores=4)]) as cluster:
-        command = [sys.executable, "-m", "tests.helpers.gpu_program", cluster.address, str(chips)]
-        ran = subprocess.run(
-            command,
-            env=small_world.environment(),
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        command = (sys.executable, "-m", "tests.helpers.gpu_program", cluster.address, chips)
+        ran = small_world.run_command(*command, cwd=ROOT)
     assert ran.returncode == 0, ran.stderr
     found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     return found
