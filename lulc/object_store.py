@@ -359,13 +359,12 @@ def _explain(root: str, key: str, action: str, error: Exception) -> Exception:
             "side by side, `.` or `..` between slashes, or a character that cannot be printed; "
             "rename or delete it"
         )
+    access = f"set {names}, or give this machine's identity access"
     if _METADATA_SERVER in text:
-        reason = f"there are no credentials: set {names}, or give this machine's identity access"
-        return StoreError(address, reason, is_denial=True)
+        return StoreError(address, f"there are no credentials: {access}", is_denial=True)
     if reason := _without_answer(root, text) or _refused(root, text):
         return StoreError(address, reason)
     if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        access = f"set {names}, or give this machine's identity access"
         if isinstance(error, PermissionDeniedError) and not _NO_KEY.search(text):
             permission = _PERMISSIONS[action][root.partition("://")[0]]
             access = f"grant {permission} on it, or set {names} of one who may {action} it"

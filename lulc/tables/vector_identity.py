@@ -46,7 +46,7 @@ def logs_of(place: Location) -> list[Location]:
 
     Empty ones are left out, which readers make.
     """
-    logs = map(place.with_name, log_names(place.name))
+    logs = [place.with_name(name) for name in log_names(place.name)]
     return [log for log in logs if log.is_file() and log.stat().st_size]
 
 
