@@ -8,12 +8,14 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from lulc import progress
 from lulc.errors import InputError, SetupError
 from lulc.location import Location, StorePath, parse_location, relative_name
+
+type Closed = Callable[[str, Collection[str]], bool]
 
 
 def is_hidden(name: str) -> bool:
@@ -59,8 +61,26 @@ def list_names(
             return whole is not None and whole.fullmatch(entry.name) is not None
         return entry.name.lower().endswith(suffixes or "") and _is_file_or_broken_link(entry)
 
-    names = _walk(str(folder), "", is_listed, (Path(os.path.realpath(folder)),))
+    return _in_order(_walk(folder, is_listed))
+
+
+def list_outside(folder: Path, is_closed: Closed) -> list[str]:
+    """Return the names of the files below a folder as `list_names` does, but not in closed folders.
+
+    Args:
+        folder: where to look; it is not closed itself.
+        is_closed: tells, by the name of a folder below it and the names in that one, whether the
+            folders in it are passed over.
+    """
+    return _in_order(_walk(folder, _is_any_file, is_closed))
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: name.split("/"))
+
+
+def _is_any_file(entry: os.DirEntry[str]) -> bool:
+    return not entry.is_dir() and _is_file_or_broken_link(entry)
 
 
 def _list_objects(
@@ -80,26 +100,39 @@ def _list_objects(
 
 
 def _walk(
+    root: Path,
+    is_listed: Callable[[os.DirEntry[str]], bool],
+    is_closed: Closed | None = None,
+) -> Iterator[str]:
+    return _walk_below(str(root), "", is_listed, is_closed, (Path(os.path.realpath(root)),))
+
+
+def _walk_below(
     root: str,
     folder: str,
     is_listed: Callable[[os.DirEntry[str]], bool],
+    is_closed: Closed | None,
     trail: tuple[Path, ...],
 ) -> Iterator[str]:
     # `folder` is "" or ends in a slash. `trail`: true paths of the root and of each link to it.
-    for entry in _scan(os.path.join(root, folder)):
+    entries = _scan(os.path.join(root, folder))
+    closed = False
+    if folder and is_closed:
+        closed = is_closed(os.path.basename(folder[:-1]), {entry.name for entry in entries})
+    for entry in entries:
         name = f"{folder}{entry.name}"
         if is_listed(entry):
             yield name
-        elif not entry.is_dir():
+        elif closed or not entry.is_dir():
             continue
         elif not entry.is_symlink():
-            yield from _walk(root, f"{name}/", is_listed, trail)
+            yield from _walk_below(root, f"{name}/", is_listed, is_closed, trail)
         else:
             here, target = (Path(os.path.realpath(p)) for p in (os.path.dirname(entry), entry))
             if any(true_path.is_relative_to(target) for true_path in (*trail, here)):
                 progress.say(f"WARNING: {entry.path} leads back to {target}: it is not followed")
             else:
-                yield from _walk(root, f"{name}/", is_listed, (*trail, target))
+                yield from _walk_below(root, f"{name}/", is_listed, is_closed, (*trail, target))
 
 
 def _scan(folder: str) -> list[os.DirEntry[str]]:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 import socket
+from os.path import normpath
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 from urllib.request import url2pathname
 
 from lulc.errors import InputError
-from lulc.location import STORES, Location, StorePath, is_below, parse_location
+from lulc.location import (
+    STORES,
+    Location,
+    StorePath,
+    is_below,
+    parse_location,
+)
 from lulc.redact import redact_url
 
 _STORES = ("s3", "gs", "abfs", "abfss")
@@ -65,6 +71,30 @@ def resolve_href(href: str, folder: Location, root: Location) -> str:
     return _check_below(root, path if path.exists() else folder / unquote(href), href)
 
 
+def places_of(href: str, folder: Location, root: Location) -> list[str]:
+    """Return where the file of an href may lie below an archive's root, and what GDAL adds to it.
+
+    Args:
+        href: as for `resolve_href`, which takes the first of these that is there.
+        folder: of the item.
+        root: the archive's root.
+    """
+    parsed = urlsplit(href)
+    if parsed.scheme in _REMOTE:
+        places = [folder / PurePosixPath(unquote(parsed.path)).name]
+        if href.startswith(STORES) and is_below(parse_location(href), root):
+            places = [parse_location(href)]
+    elif parsed.scheme == "file":
+        plain = href.partition(":")[2].removeprefix(f"//{parsed.netloc}")
+        places = [Path(plain), Path(url2pathname(parsed.path))]
+    else:
+        places = [folder / href, folder / unquote(href)]
+    texts = [str(place) if isinstance(place, StorePath) else normpath(place) for place in places]
+    roots = tuple(f"{str(place).rstrip('/')}/" for place in (root, root.resolve()))
+    below = dict.fromkeys(text for text in texts if text.startswith(roots))
+    return [f"{text}{end}" for text in below for end in ("", ".aux.xml")]
+
+
 def _resolve_in_store(href: str, folder: StorePath, root: Location) -> str:
     # A relative href of an item in a store; what is encoded in it is decoded, unless an object has
     # the very name.
@@ -86,7 +116,7 @@ def _check_below(root: Location, path: Location, href: str) -> str:
         return str(path)
     # A link to a folder is part of the archive, a file that is a link out of its folder is not.
     # `..` is taken out of the text, as of any address: it leads to the folder that holds the link.
-    normal = Path(os.path.normpath(path))
+    normal = Path(normpath(path))
     if normal.is_relative_to(str(root)) and normal.resolve().is_relative_to(
         normal.parent.resolve()
     ):

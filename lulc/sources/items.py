@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lulc.bands import Band
 from lulc.config import DEFAULT_MASK, Archive, Config
-from lulc.errors import InputError
+from lulc.errors import InputError, LulcError
 from lulc.guard import read_guard
 from lulc.redact import redact_url
+from lulc.sources.listing import state_on_disk
 from lulc.sources.quality_masks import NoQualityLayerError
 from lulc.sources.registry import SOURCES
 from lulc.sources.scene import Clear, Scene, scenes_from_table, scenes_to_table
@@ -21,25 +24,41 @@ from lulc.sources.scenes_table import shorten
 from lulc.sources.source import SceneItem, Source
 from lulc.tables import schemas
 
-SCENE_OR_ERROR = pa.schema(
+READ_ITEM = pa.schema(
     [
-        pa.field("archive", pa.int32()),
+        pa.field("fingerprint", pa.string()),
+        pa.field("name", pa.string()),
+        pa.field("path", pa.string()),
         pa.field("key", pa.string()),
         pa.field("error", pa.string()),
-        *schemas.SCENES,
+        pa.field("files", pa.list_(pa.string())),
+        pa.field("state", pa.string()),
+        *(field for field in schemas.SCENES if field.name != "fingerprint"),
+        pa.field("scene_fingerprint", pa.string()),
     ]
 )
-"""A row of `read_items`: a scene, or the error of an item that is none."""
+"""A row of `read_items`: an item's scene, or the error of one that is none."""
 
 
 @dataclass(frozen=True)
-class ItemsKey:
-    """Some items of one archive, by its position in the run file: their paths, keys and texts."""
+class ListedItem:
+    """An item of one of the run's archives."""
 
     archive: int
-    paths: Sequence[str]
-    keys: Sequence[str]
-    texts: Sequence[str]
+    """Position of its archive in the run file."""
+    path: str
+    key: str
+    text: str
+    name: str = ""
+    """Names it in its archive, 16 hex digits."""
+    fingerprint: str = ""
+    """Changes with the item, with its files as far as the listing tells, and with how it is read;
+    16 hex digits."""
+
+    @property
+    def item(self) -> SceneItem:
+        """The item itself."""
+        return SceneItem(self.path, self.key, self.text)
 
 
 def list_items(source: Source, archive: Archive) -> list[SceneItem]:
@@ -155,26 +174,33 @@ def _check_bits(band: Band, test: Clear) -> None:
         )
 
 
-def read_items(key: ItemsKey, reading: Reading) -> list[dict[str, Any]]:
+def read_items(items: Iterable[ListedItem], reading: Reading) -> Iterator[dict[str, Any]]:
     """Read the scenes of some items.
 
     Args:
-        key: the items.
+        items: the items.
         reading: how scenes are read.
 
-    Returns:
-        A row for every item: its scene, or the error that says why it is none.
+    Yields:
+        A row of READ_ITEM for every item: its scene, or the error that says why it is none; and the
+        files that only its content names, with their state, "" where a store has them.
     """
-    rows = []
-    for path, name, text in zip(key.paths, key.keys, key.texts, strict=True):
-        row: dict[str, Any] = dict.fromkeys(SCENE_OR_ERROR.names)
-        row |= {"archive": key.archive, "key": name}
+    for listed in items:
+        row: dict[str, Any] = dict.fromkeys(READ_ITEM.names)
+        row |= {name: getattr(listed, name) for name in ("fingerprint", "name", "path", "key")}
+        scene = None
         try:
-            scene = read_item(SceneItem(path, name, text), key.archive, reading)
-            rows.append(row | scenes_to_table([scene]).to_pylist()[0])
+            scene = read_item(listed.item, listed.archive, reading)
+            columns = scenes_to_table([scene]).to_pylist()[0]
+            row |= columns | {"fingerprint": listed.fingerprint}
+            row["scene_fingerprint"] = scene.fingerprint
         except InputError as error:
-            rows.append(row | {"error": str(error)})
-    return rows
+            row["error"] = str(error)
+        source = SOURCES[reading.sources[listed.archive]]
+        with contextlib.suppress(LulcError, OSError, ValueError):  # a hostile item names anything
+            row["files"] = [*source.named(listed.item, reading.archives[listed.archive], scene)]
+        row["state"] = state_on_disk(row["files"]) if row["files"] else ""
+        yield row
 
 
 def describe_unread(source: Source, archive: Archive) -> list[str]:
@@ -185,9 +211,8 @@ def describe_unread(source: Source, archive: Archive) -> list[str]:
     return [f"{len(names)} files do not match scenes.pattern: {shorten(names)}"]
 
 
-def scenes_of_rows(rows: Iterable[dict[str, Any]]) -> list[Scene]:
+def scenes_of_rows(rows: pa.Table) -> list[Scene]:
     """Return the scenes of rows of `read_items`; rows of errors are left out."""
-    columns = [
-        {name: row[name] for name in schemas.SCENES.names} for row in rows if row["error"] is None
-    ]
-    return scenes_from_table(pa.Table.from_pylist(columns, schemas.SCENES))
+    rows = rows.filter(pc.is_null(rows["error"])).drop_columns("fingerprint")
+    rows = rows.rename_columns({"scene_fingerprint": "fingerprint"})
+    return scenes_from_table(rows.select(schemas.SCENES.names))

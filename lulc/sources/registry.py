@@ -11,9 +11,9 @@ from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.location import parse_location
-from lulc.paths import list_names
 from lulc.sources.archives import is_archive, unpack_hint
 from lulc.sources.header import parse_json
+from lulc.sources.listing import list_archive
 from lulc.sources.product import is_hidden, is_packed, is_product_metadata, open_tree
 from lulc.sources.readers import landsat
 from lulc.sources.readers.geotiff import GEOTIFF
@@ -175,7 +175,7 @@ def _file_names(archive_path: str) -> Sequence[str]:
     # Names of an archive's files, relative to it, in order; of a zip or tar also those inside.
     path = parse_location(archive_path)
     if path.is_dir():
-        return list_names(path)
+        return list_archive(path.absolute()).names
     if is_packed(archive_path):
         return [path.name, *open_tree(archive_path).sizes]
     return [path.name]

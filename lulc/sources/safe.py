@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 
 from lulc.config import Archive
 from lulc.errors import InputError
-from lulc.location import parse_location
+from lulc.location import StorePath, parse_location
 from lulc.redact import redact_url
+from lulc.sources.listing import list_archive
 from lulc.sources.product import Tree, is_hidden, is_packed, open_tree
+from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem
 
 
@@ -57,13 +60,14 @@ def list_products(archive: Archive, product: str, metadata: str) -> Iterator[Sce
     if is_packed(path := str(location)):
         yield SceneItem(path, plain_stem(path))
         return
-    tree = open_tree(str(location.parent if location.is_file() else location))
-    for name in find_products(tree.sizes, product, metadata):
+    folder = location.parent if location.is_file() else location
+    root = str(folder).rstrip("/")
+    for name in find_products(list_archive(folder).names, product, metadata):
         if name:
             key = PurePosixPath(name).with_name(plain_stem(name)).as_posix()
-            yield SceneItem(f"{tree.path}/{name}", key)
+            yield SceneItem(f"{root}/{name}", key)
         else:
-            yield SceneItem(tree.path, plain_stem(tree.path))
+            yield SceneItem(root, plain_stem(root))
 
 
 def open_product(item: SceneItem, metadata: str) -> tuple[Tree, str]:
@@ -84,6 +88,33 @@ def open_product(item: SceneItem, metadata: str) -> tuple[Tree, str]:
             f"{redact_url(item.path)} is not one product: it holds {content}; download it again"
         )
     return tree, folders.pop()
+
+
+def product_prefixes(item: SceneItem) -> Iterable[str]:
+    """Tell how the paths of a product's files begin, for `Source.prefixes`."""
+    return (item.path if is_packed(item.path) else f"{item.path}/",)
+
+
+def product_files(item: SceneItem, _: Archive, scene: Scene | None) -> Iterable[str]:
+    """List what a product in a folder of this machine's disk is made of, for `Source.named`.
+
+    Returns:
+        Its folders, its metadata, and the files of the scene's bands; of a product that is no
+        scene, all files.
+    """
+    location = parse_location(item.path)
+    if isinstance(location, StorePath) or not location.is_dir():
+        return
+    for folder, _, names in os.walk(location, followlinks=True):
+        yield folder
+        paths = [f"{folder}/{name}" for name in sorted(names)]
+        yield from paths if scene is None else filter(_is_metadata, paths)
+    if scene is not None:
+        yield from sorted({band.href for band in scene.bands})
+
+
+def _is_metadata(path: str) -> bool:
+    return path.lower().endswith((".xml", ".safe"))
 
 
 def plain_stem(path: str) -> str:

@@ -13,6 +13,7 @@ The ledger keeps places in this form. `out / place` is where it lies.
     rasters/<period>/mosaic.vrt, rasters/collection.json         indexes of rasters
     models/<name>-<version>, checkpoints/<fingerprint>           models and unfinished trainings
     unfinished/<stage>/<fingerprint>/<task>.parquet              what tasks gave, for a rerun
+    items/<number>.parquet                                       items as `index` read them
     config.yaml                                                  the run file as it was last run
     lease/<number>.json                                          who works on it, or did last
     report.html, map.png, mlflow.db, mlartifacts                 what a user opens
@@ -32,6 +33,7 @@ REPORT = "report.html"
 CONFIG = "config.yaml"
 MAP_PICTURE = "map.png"
 LEASES = "lease"
+READ_ITEMS = "items"
 TRACKING_DATABASE = "mlflow.db"
 TRACKING_ARTIFACTS = "mlartifacts"
 
@@ -94,6 +96,11 @@ def items_file(name: str) -> str:
 def lease_file(number: int) -> str:
     """Return the file of the `number`-th process that worked on the output location."""
     return f"{LEASES}/{number:012d}.json"
+
+
+def read_items_file(number: int) -> str:
+    """Return the `number`-th file of items as they were read, from 1."""
+    return f"{READ_ITEMS}/{number:012d}.parquet"
 
 
 def ledger_file(number: int) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pyarrow as pa
 import rasterio
 import shapely
 import yaml
@@ -20,7 +21,13 @@ from lulc.chips import blocks, cut, extent
 from lulc.cli.main import main
 from lulc.geo.grid import Grid
 from lulc.inference.folder import map_folder
-from lulc.sources.items import ItemsKey, make_reading, read_items, scenes_of_rows
+from lulc.sources.items import (
+    READ_ITEM,
+    ListedItem,
+    make_reading,
+    read_items,
+    scenes_of_rows,
+)
 from lulc.sources.registry import source_of
 from tests.fuzz import mutations
 from tests.fuzz.mutations import Mutate
@@ -147,12 +154,11 @@ def _cut_chips() -> int:
     config = runfile.read_run("run.yaml")
     archive = config.scenes[0]
     source = source_of(archive)
-    items = list(source.items(archive))
-    columns = [[getattr(item, name) for item in items] for name in ("path", "key", "text")]
+    items = [ListedItem(0, item.path, item.key, item.text) for item in source.items(archive)]
     reading = make_reading(config, [source], config.bands)
-    rows = read_items(ItemsKey(0, *columns), reading)
+    rows = list(read_items(items, reading))
     bad = [f"{row['key']}: {row['error']}" for row in rows if row["error"] is not None]
-    scenes = scenes_of_rows(rows)
+    scenes = scenes_of_rows(pa.Table.from_pylist(rows, READ_ITEM))
     arrays: list[np.ndarray] = []
     if scenes:
         spec = blocks.make_chip_spec(config, scenes)

@@ -20,7 +20,7 @@ from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.runfile import parse_run
 from lulc.sources import registry
-from lulc.sources.items import ItemsKey, Reading, read_items
+from lulc.sources.items import ListedItem, Reading, read_items
 from lulc.sources.scene import Scene, scenes_from_table
 from lulc.spark.context import StageContext
 from lulc.spark.stages.index import index
@@ -194,8 +194,8 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
 def read_rows(archive: Archive, bands: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     source = registry.source_of(archive)
     items = list(source.items(archive))
-    key = ItemsKey(0, [i.path for i in items], [i.key for i in items], [i.text for i in items])
-    return read_items(key, Reading((archive,), (source.name,), bands))
+    listed = [ListedItem(0, item.path, item.key, item.text) for item in items]
+    return list(read_items(listed, Reading((archive,), (source.name,), bands)))
 
 
 @pytest.mark.parametrize(("make", "message"), CASES.values(), ids=CASES)

@@ -11,7 +11,7 @@ import pytest
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.raster.reader import read_whole
-from lulc.sources.items import ItemsKey, Reading, list_items, read_items
+from lulc.sources.items import ListedItem, Reading, list_items, read_items
 from lulc.sources.registry import source_of
 from lulc.sources.scene import Scene
 from tests.sources import test_landsat as landsat
@@ -141,8 +141,8 @@ def test_a_link_that_leads_nowhere_is_a_bad_item(tmp_path: Path) -> None:
     (tmp_path / "gone_20240602.tif").symlink_to(tmp_path / "nowhere.tif")
     archive = Archive(str(tmp_path))
     items = list_items(source_of(archive), archive)
-    key = ItemsKey(0, [i.path for i in items], [i.key for i in items], [i.text for i in items])
-    bad, good = read_items(key, Reading((archive,), ("geotiff",)))
+    listed = [ListedItem(0, item.path, item.key, item.text) for item in items]
+    bad, good = read_items(listed, Reading((archive,), ("geotiff",)))
     assert (bad["key"], good["error"]) == ("gone_20240602", None)
     assert "gone_20240602.tif" in bad["error"]
 

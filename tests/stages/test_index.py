@@ -22,7 +22,7 @@ from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.runfile import parse_run
 from lulc.sources import registry
-from lulc.sources.items import ItemsKey, Reading, read_items
+from lulc.sources.items import ListedItem, Reading, read_items
 from lulc.sources.layers import read_layer
 from lulc.sources.scene import scenes_from_table, scenes_to_table
 from lulc.spark.context import StageContext
@@ -142,6 +142,35 @@ def test_a_changed_file_is_indexed_again(tmp_path: Path, spark: SparkSession) ->
     assert after["S_20240602"] == before["S_20240602"]
 
 
+def test_items_that_did_not_change_are_not_opened_and_the_table_is_that_of_a_fresh_index(
+    tmp_path: Path, spark: SparkSession
+) -> None:
+    folder = make_archive(tmp_path / "in", 6)
+    context = StageContext(
+        make_run(archive_of(folder)), tmp_path / "out", Selection(), lambda: spark
+    )
+    index(context)
+    for band in ("red", "nir"):
+        (folder / f"S_20240601_{band}.tif").rename(folder / f"S_20240607_{band}.tif")
+    cut_short(folder / "S_20240602_red.tif", 0.01)
+    index(replace(context, out=tmp_path / "fresh"))
+    # Whoever opened one of those that did not change would find nothing in it.
+    for day in (3, 4, 5, 6):
+        for path in folder.glob(f"S_2024060{day}_*.tif"):
+            stat = path.stat()
+            path.write_bytes(bytes(stat.st_size))
+            os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    result = index(context)
+    assert (result.done, result.bad) == (5, 1)
+    assert "1 new, 1 changed and 1 gone items" in result.note
+    assert store.read_table(context.out, "scenes") == store.read_table(tmp_path / "fresh", "scenes")
+    assert index(replace(context, spark=refuse)).skipped == 5
+    (folder / "S_20240603_red.tif").unlink()
+    (folder / "S_20240603_nir.tif").unlink()
+    # To leave one out no file is opened.
+    assert index(replace(context, spark=refuse)).done == 4
+
+
 def test_the_same_scene_twice_counts_once_and_another_of_its_name_is_bad(
     tmp_path: Path, spark: SparkSession
 ) -> None:
@@ -188,8 +217,8 @@ def test_read_items_keeps_order_and_goes_on_after_a_fault(tmp_path: Path) -> Non
     archive = Archive(str(make_archive(tmp_path, 1)))
     cut_short(tmp_path / "S_20240601_nir.tif", 0.01)
     items = list(registry.SOURCES["geotiff"].items(archive))
-    key = ItemsKey(0, [i.path for i in items], [i.key for i in items], [i.text for i in items])
-    rows = read_items(key, Reading((archive,), ("geotiff",), ("b1",)))
+    listed = [ListedItem(0, item.path, item.key, item.text) for item in items]
+    rows = read_items(listed, Reading((archive,), ("geotiff",), ("b1",)))
     assert [(r["key"], r["error"] is None) for r in rows] == [
         ("S_20240601_nir", False),
         ("S_20240601_red", True),

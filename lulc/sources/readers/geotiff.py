@@ -14,7 +14,6 @@ from lulc.bands import Band
 from lulc.config import Archive
 from lulc.errors import InputError, UsageError
 from lulc.location import Location, parse_location, relative_name
-from lulc.paths import list_files, list_names
 from lulc.redact import redact_url
 from lulc.sources.header import (
     Header,
@@ -24,10 +23,11 @@ from lulc.sources.header import (
     require_bands,
     with_fingerprint,
 )
+from lulc.sources.listing import list_archive
 from lulc.sources.product import is_product_metadata
 from lulc.sources.quality_masks import NoQualityLayerError, quality_tests
 from lulc.sources.scene import Scene
-from lulc.sources.source import SceneItem, Source
+from lulc.sources.source import SceneItem, Source, beside
 from lulc.sources.times import TIME_FIELDS, find_date, parse_time, time_of_fields
 
 _FIELDS = {"scene": r"[^/]+?", "band": r"[^/]+?"} | TIME_FIELDS
@@ -68,7 +68,7 @@ def _left_out(archive: Archive) -> list[str]:
 
 def _refuse_products(path: Location) -> None:
     # The files of a product are the bands of one scene, with scales and masks in its metadata.
-    for name in [path.name] if path.is_file() else list_names(path):
+    for name in [path.name] if path.is_file() else list_archive(path).names:
         if is_product_metadata(name):
             raise InputError(
                 f"archive {path} holds {name}, the metadata of a product, whose "
@@ -98,7 +98,7 @@ def _list_files(path: Location) -> list[Location]:
     # but hidden ones.
     if path.is_file():
         return [path]
-    return list_files(path, _SUFFIXES)
+    return [path / name for name in list_archive(path).ending(_SUFFIXES)]
 
 
 def _group_files(
@@ -284,4 +284,9 @@ def _make_scene(
     return with_fingerprint(scene)
 
 
-GEOTIFF = Source("geotiff", _accepts, _items, _read, _left_out)
+def _prefixes(item: SceneItem) -> Iterator[str]:
+    files = json.loads(item.text)["files"].values() if item.text else [item.path]
+    yield from map(beside, files)
+
+
+GEOTIFF = Source("geotiff", _accepts, _items, _read, _left_out, _prefixes)

@@ -28,6 +28,7 @@ from lulc.sources.header import (
     require_bands,
     with_fingerprint,
 )
+from lulc.sources.listing import list_archive
 from lulc.sources.product import PACKED, Tree, is_hidden, is_packed, open_tree
 from lulc.sources.quality_masks import (
     NoQualityLayerError,
@@ -103,7 +104,7 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     # Tars and zips, and files in folders by the product id or MTL they begin with; an archive that
     # is an MTL is its own product. Files without an MTL are a product too: it fails when it is
     # read, so that it is reported.
-    path = str(parse_location(archive.path).absolute())
+    path = str(parse_location(archive.path).absolute()).rstrip("/")
     if is_packed(path):
         yield SceneItem(path, re.sub(r"(\.tar)?\.\w+$", "", PurePosixPath(path).name))
         return
@@ -111,16 +112,16 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
         stem = file["id"] or file["stem"]
         yield SceneItem(file["folder"].rstrip("/"), stem or PurePosixPath(path).parent.name, stem)
         return
-    tree = open_tree(path)
+    names = list_archive(parse_location(path)).names
     items = [
-        (str(PurePosixPath(name).with_name(pack["id"])), f"{tree.path}/{name}", "")
-        for name in tree.sizes
+        (str(PurePosixPath(name).with_name(pack["id"])), f"{path}/{name}", "")
+        for name in names
         if (pack := _PACK.fullmatch(name))
     ]
-    for folder, stem in _find_products(tree.sizes):
+    for folder, stem in _find_products(names):
         parent = PurePosixPath(folder)
         key = str(parent if parent.name == stem else parent / stem)
-        items.append((key, f"{tree.path}/{folder}".rstrip("/"), stem))
+        items.append((key, f"{path}/{folder}".rstrip("/"), stem))
     for key, product_path, stem in sorted(items):
         yield SceneItem(product_path, key, stem)
 
@@ -354,4 +355,12 @@ def _check_layers(product: _Product, archive: Archive, mask: QualityMask) -> Qua
     )
 
 
-LANDSAT = Source("landsat", _accepts, _items, _read)
+def _prefixes(item: SceneItem) -> Iterator[str]:
+    # Of an MTL that the user renamed, the bands may have any name.
+    if is_packed(item.path):
+        yield item.path
+    else:
+        yield f"{item.path}/{item.text if _is_id(item.text) else ''}"
+
+
+LANDSAT = Source("landsat", _accepts, _items, _read, prefixes=_prefixes)

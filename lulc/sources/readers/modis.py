@@ -18,7 +18,6 @@ from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo.grid import footprint
 from lulc.location import parse_location
-from lulc.paths import list_names
 from lulc.raster import hdf4
 from lulc.raster.hdf4 import Hdf4Layer
 from lulc.sources import modis_products
@@ -29,6 +28,7 @@ from lulc.sources.header import (
     require_bands,
     with_fingerprint,
 )
+from lulc.sources.listing import list_archive
 from lulc.sources.quality_masks import (
     NoQualityLayerError,
     QualityLayer,
@@ -59,7 +59,7 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     if path.is_file():
         yield SceneItem(str(path), path.stem)
         return
-    for name in list_names(path, (".hdf",)):
+    for name in list_archive(path).ending((".hdf",)):
         yield SceneItem(str(path / name), name[: -len(".hdf")])
 
 

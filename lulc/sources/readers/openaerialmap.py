@@ -18,9 +18,10 @@ import shapely.geometry
 from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.location import Location, parse_location, relative_name
-from lulc.paths import list_files
 from lulc.sources.area import make_box
 from lulc.sources.header import parse_json
+from lulc.sources.href import places_of
+from lulc.sources.listing import list_archive
 from lulc.sources.readers import stac
 from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source
@@ -40,7 +41,10 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     # read, so that it is reported.
     path = parse_location(archive.path).absolute()
     root = path if path.is_dir() else path.parent
-    for file in list_files(path, (".json",)) if path.is_dir() else [path]:
+    files = [path]
+    if path.is_dir():
+        files = [path / name for name in list_archive(path).ending((".json",))]
+    for file in files:
         key = relative_name(file, root)
         records = _records(file)
         if records is None:
@@ -97,4 +101,14 @@ def _outline(record: dict[str, Any]) -> dict[str, Any] | None:
         ) from error
 
 
-OPENAERIALMAP = Source("openaerialmap", _accepts, _items, _read)
+def _named(item: SceneItem, archive: Archive, _: Scene | None) -> Iterator[str]:
+    path = parse_location(archive.path).absolute()
+    root = path if path.is_dir() else path.parent
+    if item.text:
+        uuid = str(json.loads(item.text)["uuid"])
+        yield from places_of(uuid, parse_location(item.path).parent, root)
+
+
+OPENAERIALMAP = Source(
+    "openaerialmap", _accepts, _items, _read, prefixes=stac.prefixes, named=_named
+)

@@ -19,7 +19,14 @@ from lulc.redact import redact_url
 from lulc.sources.checksums import verify_product
 from lulc.sources.header import require_bands, with_fingerprint
 from lulc.sources.product import Tree
-from lulc.sources.safe import find_products, list_products, open_product, plain_stem
+from lulc.sources.safe import (
+    find_products,
+    list_products,
+    open_product,
+    plain_stem,
+    product_files,
+    product_prefixes,
+)
 from lulc.sources.scene import Scene
 from lulc.sources.sentinel1_grd import MEASUREMENT, read_annotation, read_measurement
 from lulc.sources.source import SceneItem, Source
@@ -169,4 +176,6 @@ def _ipf_version(manifest: Metadata) -> str:
     return versions[0]
 
 
-SENTINEL1 = Source("sentinel1", _accepts, _items, _read)
+SENTINEL1 = Source(
+    "sentinel1", _accepts, _items, _read, prefixes=product_prefixes, named=product_files
+)

@@ -31,7 +31,13 @@ from lulc.sources.quality_masks import (
     quality_tests,
     scl_tests,
 )
-from lulc.sources.safe import find_products, list_products, open_product
+from lulc.sources.safe import (
+    find_products,
+    list_products,
+    open_product,
+    product_files,
+    product_prefixes,
+)
 from lulc.sources.scene import Clear, Scene
 from lulc.sources.source import SceneItem, Source
 from lulc.sources.xml import Metadata, read_xml
@@ -300,4 +306,6 @@ def _layer_file(product: _Product, archive: Archive, layer: str, side: int) -> s
     return files[min(files, key=lambda file_side: (abs(file_side - side), file_side))]
 
 
-SENTINEL2 = Source("sentinel2", _accepts, _items, _read)
+SENTINEL2 = Source(
+    "sentinel2", _accepts, _items, _read, prefixes=product_prefixes, named=product_files
+)

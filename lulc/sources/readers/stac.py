@@ -21,7 +21,6 @@ from lulc.errors import InputError
 from lulc.geo import grid
 from lulc.geo.antimeridian import only_polygons, short_way_round
 from lulc.location import Location, StorePath, is_below, parse_location, relative_name
-from lulc.paths import list_names
 from lulc.raster.access import ReadError
 from lulc.redact import redact_url, strip_credentials
 from lulc.sources.checksums import verify_file
@@ -34,7 +33,8 @@ from lulc.sources.header import (
     require_bands,
     with_fingerprint,
 )
-from lulc.sources.href import resolve_href
+from lulc.sources.href import places_of, resolve_href
+from lulc.sources.listing import list_archive
 from lulc.sources.readers._stac_bands import (
     AssetBand,
     find_by_record,
@@ -46,7 +46,7 @@ from lulc.sources.readers._stac_bands import (
 from lulc.sources.readers._stac_quality import ItemMask, find_mask, modis_family
 from lulc.sources.readers._stac_scaling import as_published
 from lulc.sources.scene import Scene
-from lulc.sources.source import SceneItem, Source
+from lulc.sources.source import SceneItem, Source, beside
 from lulc.sources.times import Span, middle, parse_span, parse_time
 
 _SUFFIXES = (".json", ".geojson")
@@ -67,7 +67,7 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     if not path.is_dir():
         yield from _list_items(path, path.parent, set())
         return
-    for name in list_names(path, _SUFFIXES):
+    for name in list_archive(path).ending(_SUFFIXES):
         yield from _list_items(path / name, path, None)
 
 
@@ -425,4 +425,22 @@ def _degrees(bounds: Sequence[float]) -> str:
     return f"lon {bounds[0]:.3f}–{bounds[2]:.3f}, lat {bounds[1]:.3f}–{bounds[3]:.3f}"
 
 
-STAC = Source("stac", _accepts, _items, _read)
+def prefixes(item: SceneItem) -> Iterator[str]:
+    """Tell how the paths of an item's files begin, for `Source.prefixes`."""
+    if not item.text:  # an item of a list is its text
+        yield beside(item.path)
+
+
+def _named(item: SceneItem, archive: Archive, _: Scene | None) -> Iterator[str]:
+    root = _root(parse_location(archive.path).absolute())
+    folder = parse_location(item.path).parent
+    try:
+        assets = _load(item, root)["assets"].values()
+    except InputError:
+        return
+    for asset in assets:
+        if isinstance(asset, dict) and isinstance(asset.get("href"), str):
+            yield from places_of(asset["href"], folder, root)
+
+
+STAC = Source("stac", _accepts, _items, _read, prefixes=prefixes, named=_named)

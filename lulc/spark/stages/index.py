@@ -6,45 +6,51 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from lulc.bands import OBSERVATIONS
 from lulc.config import Config
 from lulc.errors import InputError
-from lulc.location import Location, parse_location
+from lulc.location import parse_location
 from lulc.sources.archives import unpack_hint
 from lulc.sources.header import href_identity
-from lulc.sources.items import (
-    SCENE_OR_ERROR,
-    ItemsKey,
-    describe_unread,
-    list_items,
-    make_reading,
-    read_items,
-    scenes_of_rows,
+from lulc.sources.items import READ_ITEM, describe_unread, make_reading, scenes_of_rows
+from lulc.sources.kept_items import (
+    Changes,
+    ItemsTask,
+    KeptItems,
+    find_new,
+    list_archives,
+    list_run,
+    read_task,
+    write_items,
 )
 from lulc.sources.layers import read_layer
-from lulc.sources.product import is_packed
+from lulc.sources.listing import list_once
 from lulc.sources.registry import source_of
-from lulc.sources.scene import scenes_to_table
+from lulc.sources.scene import Scene, scenes_to_table
 from lulc.sources.scenes_table import geoparquet_metadata, select_scenes, with_distinct_keys
 from lulc.sources.search import find_scenes
-from lulc.sources.source import SceneItem
+from lulc.sources.source import Source
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
-from lulc.spark.kept import keep_rows
 from lulc.spark.workers import map_keys
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import layout, store
-from lulc.tables.files import fingerprint_of, identities_below
+from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import LedgerRow
 
-_ITEMS_A_TASK = 32  # opening a header takes milliseconds
+_TASKS = 400  # at most: each writes a file
+_COUNT = pa.schema([("items", pa.int64())])
 
 
 def index(context: StageContext) -> StageResult:
     """Write the scenes table: every scene of the run's archives and layers that can be read.
 
-    Items that cannot be read go to the ledger. An archive that is a search is answered first, and
-    the answer is kept.
+    An item that was read before, and whose files are as they were, is not opened again. Items that
+    cannot be read go to the ledger. An archive that is a search is answered first, and the answer
+    is kept.
 
     Raises:
         InputError: no scene is left, or a layer cannot be read.
@@ -52,82 +58,101 @@ def index(context: StageContext) -> StageResult:
     out = context.out
     archives = tuple(find_scenes(a, context.config, out) for a in context.config.scenes)
     config = replace(context.config, scenes=archives)
-    sources = [source_of(archive) for archive in archives]
-    items = [list_items(source, a) for source, a in zip(sources, archives, strict=True)]
-    if not any(items):
-        paths = ", ".join(archive.path for archive in archives)
-        hints = "".join(unpack_hint(parse_location(archive.path)) for archive in archives)
-        raise InputError(f"no scenes in {paths}: check scenes.path and scenes.pattern{hints}")
-    fingerprint = _fingerprint(config, items)
-    notes: list[str] = []
+    with list_once():
+        sources = [source_of(archive) for archive in archives]
+        kept, changes = _read_new_items(context, config, sources)
+        notes = [
+            note for s, a in zip(sources, archives, strict=True) for note in describe_unread(s, a)
+        ]
+    layers = [(layer, href_identity(layer.path)) for layer in config.layers]
+    fingerprint = fingerprint_of(
+        OUTPUT_VERSIONS["index"], kept.fingerprint, config.scenes, layers, config.bands
+    )
 
     def write_scenes(bad: dict[str, LedgerRow]) -> None:
         layers = [read_layer(layer) for layer in config.layers]
-        read = partial(read_items, reading=make_reading(config, sources, _scene_bands(config)))
-        kept = out / layout.kept_folder("index", fingerprint)
-        kept_read = keep_rows(read, kept, SCENE_OR_ERROR)
-        rows = map_keys(context, _keys(items), kept_read, SCENE_OR_ERROR, "index")
-        errors = [(row["key"], row["error"]) for row in rows if row["error"] is not None]
-        unmasked_allowed = {
-            row["scene_id"] for row in rows if archives[row["archive"]].unmasked == "allow"
-        }
-        selected = select_scenes(scenes_of_rows(rows), unmasked_allowed)
+        scenes, errors, unmasked_allowed = _read_kept(kept, config)
+        selected = select_scenes(scenes, unmasked_allowed)
         scenes = selected.scenes
         errors += selected.errors
         for key, error in with_distinct_keys(errors):
             bad[key] = LedgerRow("index", key, fingerprint, "bad", error=error)
         if not scenes:
             first_errors = "".join(f"\n  {key}: {error}" for key, error in errors[:5])
-            count = sum(map(len, items))
+            count = len(kept.listed)
             raise InputError(f"none of {count} items is a scene that can be used:{first_errors}")
         table = scenes_to_table([*scenes, *layers])
         store.write_table(out, "scenes", table, {"geo": geoparquet_metadata(table)})
         notes.extend(f"answer of the search kept in {a.path}" for a in archives if a.search)
-        for source, archive in zip(sources, archives, strict=True):
-            notes.extend(describe_unread(source, archive))
         notes.extend(selected.notes)
 
     result = run_whole(context, "index", fingerprint, layout.table_file("scenes"), write_scenes)
     count = store.read_table(out, "scenes", ["scene_id"]).num_rows
-    note = "; ".join(notes)
-    if result.done:
-        return replace(result, done=count, note=note)
-    return replace(result, skipped=count, note=note)
+    if not result.done:
+        return replace(result, skipped=count)
+    told = [str(changes)] if changes else []
+    return replace(result, done=count, note="; ".join([*told, *notes]))
 
 
-def _keys(items: Sequence[Sequence[SceneItem]]) -> list[ItemsKey]:
-    keys = []
-    for archive, of_archive in enumerate(items):
-        for start in range(0, len(of_archive), _ITEMS_A_TASK):
-            task = of_archive[start : start + _ITEMS_A_TASK]
-            columns = [i.path for i in task], [i.key for i in task], [i.text for i in task]
-            keys.append(ItemsKey(archive, *columns))
-    return keys
+def _read_new_items(
+    context: StageContext, config: Config, sources: Sequence[Source]
+) -> tuple[KeptItems, Changes | None]:
+    # The rows of all items, those of items that are new or changed read by tasks; and what changed
+    # since the index before, None where there was none.
+    reading = make_reading(config, sources, _scene_bands(config))
+    kept = KeptItems(context.out, list_archives(reading))
+    folder = context.out / layout.unfinished_stage("index")
+    kept.resume(folder / "read")
+    kept.load(context.selection.retry_bad)
+    had_items = bool(kept.names)
+    counted: list[Changes] = []
+    new = find_new(kept, list_run(sources, reading, kept.listings), counted.append)
+    to_read = folder / "to_read.parquet"
+    groups = write_items(new, to_read)
+    if not kept.listed:
+        paths = ", ".join(archive.path for archive in config.scenes)
+        hints = "".join(unpack_hint(parse_location(archive.path)) for archive in config.scenes)
+        raise InputError(f"no scenes in {paths}: check scenes.path and scenes.pattern{hints}")
+    if groups:
+        size = -(-groups // _TASKS)
+        tasks = [ItemsTask(n, min(size, groups - n)) for n in range(0, groups, size)]
+        read = partial(read_task, items=to_read, folder=folder / "read", reading=reading)
+        map_keys(context, tasks, read, _COUNT, "index")
+        kept.take(folder / "read")
+    (changes,) = counted
+    kept.compact(has_gone=changes.gone > 0)
+    return kept, changes if had_items else None
+
+
+def _read_kept(
+    kept: KeptItems, config: Config
+) -> tuple[list[Scene], list[tuple[str, str]], set[str]]:
+    # The scenes of the items in order of archive; key and error of each item that is none; and the
+    # ids of scenes that need no mask.
+    archives_of: dict[str, list[int]] = {}
+    for fingerprint, archive in kept.listed:
+        archives_of.setdefault(fingerprint, []).append(archive)
+    scenes: list[tuple[int, Scene]] = []
+    errors: list[tuple[int, str, str]] = []
+    for batch in kept.read(READ_ITEM.names):
+        rows = pa.Table.from_batches([batch])
+        good = rows.filter(pc.is_null(rows["error"]))
+        for fingerprint, scene in zip(
+            good["fingerprint"].to_pylist(), scenes_of_rows(good), strict=True
+        ):
+            scenes += [(archive, replace(scene)) for archive in archives_of[fingerprint]]
+        for row in (
+            rows.filter(pc.is_valid(rows["error"]))
+            .select(["fingerprint", "key", "error"])
+            .to_pylist()
+        ):
+            errors += [(a, row["key"], row["error"]) for a in archives_of[row["fingerprint"]]]
+    scenes.sort(key=lambda entry: entry[0])
+    allowed = {s.scene_id for archive, s in scenes if config.scenes[archive].unmasked == "allow"}
+    return [s for _, s in scenes], [(key, text) for _, key, text in sorted(errors)], allowed
 
 
 def _scene_bands(config: Config) -> tuple[str, ...]:
     # Bands that scenes do not have: those of layers, and the count of observations.
     others = {OBSERVATIONS, *(layer.band for layer in config.layers)}
     return tuple(band for band in config.bands if band not in others)
-
-
-def _fingerprint(config: Config, items: Sequence[Sequence[SceneItem]]) -> str:
-    # Any file that comes, goes or changes below an archive counts, also one that made a scene bad:
-    # it shows by its size or time.
-    folders = {_folder_of(parse_location(archive.path)) for archive in config.scenes}
-    identities = {str(identity[0]): identity for f in folders for identity in identities_below(f)}
-    identities |= {layer.path: href_identity(layer.path) for layer in config.layers}
-    listed = [
-        (archive, item.path, item.key, item.text)
-        for archive, of_archive in enumerate(items)
-        for item in of_archive
-    ]
-    known = [identities[name] for name in sorted(identities)]
-    return fingerprint_of(
-        OUTPUT_VERSIONS["index"], config.scenes, config.layers, config.bands, listed, known
-    )
-
-
-def _folder_of(path: Location) -> Location:
-    # What an archive is of: a product in one file, or a folder, also that of its one item.
-    return path if path.is_dir() or is_packed(str(path)) else path.parent

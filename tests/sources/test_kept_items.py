@@ -1,0 +1,279 @@
+"""Items are read again where they or their files changed, and only there."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from lulc.config import Archive
+from lulc.location import StorePath
+from lulc.sources import kept_items
+from lulc.sources.items import READ_ITEM, Reading, scenes_of_rows
+from lulc.sources.kept_items import (
+    Changes,
+    ItemsTask,
+    KeptItems,
+    find_new,
+    list_archives,
+    list_run,
+    read_task,
+    write_items,
+)
+from lulc.sources.listing import list_once
+from lulc.sources.registry import source_of
+from lulc.sources.scene import scenes_to_table
+from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
+from tests.helpers.synthetic_scenes import UTM33, cut_short, write_raster
+from tests.sources import test_landsat as landsat
+from tests.sources import test_sentinel2 as sentinel2
+
+
+def read_again(
+    *archives: Archive, out: Path, keep: bool = True, retry: bool = False
+) -> tuple[KeptItems, list[str], Changes]:
+    """What an index does: the items' rows, the keys of those that were opened, and what changed."""
+    with list_once():
+        sources = [source_of(archive) for archive in archives]
+        reading = Reading(archives, tuple(source.name for source in sources))
+        kept, counted = KeptItems(out, list_archives(reading)), list[Changes]()
+        kept.resume(out / "read")
+        kept.load(retry)
+        new = list(find_new(kept, list_run(sources, reading, kept.listings), counted.append))
+        groups = write_items(iter(new), out / "to_read.parquet")
+        if groups:
+            read_task(ItemsTask(0, groups), out / "to_read.parquet", out / "read", reading)
+        if keep:
+            kept.take(out / "read")
+            kept.compact(counted[0].gone > 0)
+    return kept, [item.key for item in new], counted[0]
+
+
+def content(kept: KeptItems) -> tuple[pa.Table, list[tuple[str, str]]]:
+    rows = pa.Table.from_batches(kept.read(READ_ITEM.names), READ_ITEM)
+    errors = [(r["key"], r["error"]) for r in rows.to_pylist() if r["error"] is not None]
+    return scenes_to_table(scenes_of_rows(rows)), sorted(errors)
+
+
+def check(
+    tmp_path: Path, archive: Archive, opened: list[str], changes: Changes | None = None
+) -> None:
+    """Of an index after the one before these were opened; it gives what a fresh one gives."""
+    kept, keys, counted = read_again(archive, out=tmp_path / "kept")
+    assert keys == opened
+    assert counted == (changes or Changes(changed=len(opened)))
+    fresh, *_ = read_again(archive, out=tmp_path / f"fresh{len(os.listdir(tmp_path))}")
+    assert content(kept) == content(fresh)
+    assert kept.fingerprint == read_again(archive, out=tmp_path / "kept")[0].fingerprint
+
+
+def touch(path: Path) -> None:
+    os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 1))
+
+
+def make_tif(path: Path, value: int = 1) -> Path:
+    return write_raster(path, np.full(UTM33.shape, value, "uint16"), UTM33, nodata=0)
+
+
+def test_files(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for day in range(1, 7):
+        make_tif(folder / f"{day % 2}" / f"S_2024060{day}.tif", day)
+    archive = Archive(str(folder))
+    check(tmp_path, archive, [f"{d % 2}/S_2024060{d}" for d in (2, 4, 6, 1, 3, 5)], Changes(6))
+    check(tmp_path, archive, [])
+    touch(folder / "0/S_20240602.tif")
+    check(tmp_path, archive, ["0/S_20240602"])
+    (folder / "1/S_20240603.tif.aux.xml").write_text("<PAMDataset/>")
+    check(tmp_path, archive, ["1/S_20240603"])
+    (folder / "1/S_20240603.tif.aux.xml").unlink()
+    cut_short(folder / "0/S_20240604.tif", 0.01)
+    check(tmp_path, archive, ["0/S_20240604"])  # the other is again as it was first read
+    check(tmp_path, archive, [])
+    shutil.move(folder / "1/S_20240601.tif", folder / "0/S_20240607.tif")
+    check(tmp_path, archive, ["0/S_20240607"], Changes(1, 0, 1))
+    make_tif(folder / "0/S_20240604.tif", 4)
+    check(tmp_path, archive, ["0/S_20240604"])
+
+
+def test_an_item_that_is_not_opened_may_hold_anything(tmp_path: Path) -> None:
+    paths = [make_tif(tmp_path / f"in/{name}.tif") for name in "abc"]
+    archive = Archive(str(tmp_path / "in"), timeless=True)
+    first = content(read_again(archive, out=tmp_path / "kept")[0])
+    for path in paths:
+        stat = path.stat()
+        path.write_bytes(bytes(stat.st_size))
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    again, opened, _ = read_again(archive, out=tmp_path / "kept")
+    assert opened == []
+    assert content(again) == first
+
+
+def test_groups_of_files(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for day in (1, 2, 3):
+        for band in ("red", "nir"):
+            make_tif(folder / f"S_2024060{day}_{band}.tif", day)
+    archive = Archive(str(folder), pattern="{scene}_{date}_{band}.tif")
+    check(tmp_path, archive, [f"S_2024060{day}" for day in (1, 2, 3)], Changes(3))
+    touch(folder / "S_20240602_nir.tif")
+    make_tif(folder / "S_20240603_blue.tif")
+    check(tmp_path, archive, ["S_20240602", "S_20240603"])
+    (folder / "S_20240601_red.tif").unlink()
+    check(tmp_path, archive, ["S_20240601"])
+
+
+def test_how_they_are_read(tmp_path: Path) -> None:
+    make_tif(tmp_path / "in/S_20240601.tif")
+    archive = Archive(str(tmp_path / "in"))
+    other = Archive(str(tmp_path / "in"), bands={"b1": "red"})
+    read_again(archive, out=tmp_path / "kept")
+    check(tmp_path, other, ["S_20240601"])
+    kept, opened, _ = read_again(other, other, out=tmp_path / "kept")
+    assert (opened, [archive for _, archive in kept.listed]) == ([], [0, 1])
+
+
+def write_item(folder: Path, name: str, href: str) -> None:
+    item = {
+        "type": "Feature",
+        "stac_version": "1.0.0",
+        "id": name,
+        "properties": {"datetime": "2024-06-01T10:00:00Z"},
+        "links": [],
+        "assets": {"red": {"href": href, "type": "image/tiff"}},
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(item))
+
+
+def test_what_an_item_names(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    make_tif(folder / "pixels/a.tif")
+    for name, href in (("a", "../pixels/a.tif"), ("b", "../pixels/b%20b.tif"), ("c", "c.tif")):
+        write_item(folder / "items", name, href)
+    write_item(folder / "items", "away", "https://example.org/x/away.tif")
+    make_tif(folder / "items/away.tif")
+    archive = Archive(str(folder))
+    check(tmp_path, archive, [f"items/{n}.json" for n in ("a", "away", "b", "c")], Changes(4))
+    make_tif(folder / "pixels/b b.tif")
+    check(tmp_path, archive, ["items/b.json"])
+    touch(folder / "pixels/a.tif")
+    check(tmp_path, archive, ["items/a.json"])
+    touch(folder / "items/away.tif")
+    check(tmp_path, archive, ["items/away.json"])
+    write_item(folder / "items", "c", "../pixels/a.tif")
+    check(tmp_path, archive, ["items/c.json"])
+
+
+def test_a_list_of_items(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    features = []
+    for name in "abc":
+        make_tif(folder / f"{name}.tif")
+        write_item(folder, name, f"{name}.tif")
+        features.append(json.loads((folder / f"{name}.json").read_text()))
+        (folder / f"{name}.json").unlink()
+    (folder / "all.json").write_text(json.dumps({"features": features[:2]}))
+    archive = Archive(str(folder / "all.json"))
+    check(tmp_path, archive, ["all.json#a", "all.json#b"], Changes(2))
+    features[1]["properties"]["datetime"] = "2024-06-02T10:00:00Z"
+    (folder / "all.json").write_text(json.dumps({"features": features}))
+    check(tmp_path, archive, ["all.json#b", "all.json#c"], Changes(1, 1))
+    touch(folder / "c.tif")
+    check(tmp_path, archive, ["all.json#c"])
+
+
+def test_products_in_folders(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    products = [sentinel2.make_product(folder, "2A", b, ("B04", "B8A")) for b in ("05.09", "05.10")]
+    archive = Archive(str(folder), mask=())
+    names = [product.name.removesuffix(".SAFE") for product in products]
+    check(tmp_path, archive, sorted(names), Changes(2))
+    first, second = products
+    for pattern in ("GRANULE/*/IMG_DATA/R10m/*_B04_10m.jp2", "MTD_*.xml", "GRANULE/*/MTD_TL.xml"):
+        touch(next(first.glob(pattern)))
+        check(tmp_path, archive, [names[0]])
+    band = next(second.glob("GRANULE/*/IMG_DATA/R20m/*_B8A_20m.jp2"))
+    away = shutil.move(band, tmp_path / band.name)
+    check(tmp_path, archive, [names[1]])
+    shutil.move(away, band)
+    check(tmp_path, archive, [names[1]])
+    shutil.rmtree(first)
+    check(tmp_path, archive, [], Changes(0, 0, 1))
+
+
+def test_products_that_share_a_folder(tmp_path: Path) -> None:
+    folder, archive = tmp_path / "in", Archive(str(tmp_path / "in"), mask=())
+    landsat.make(folder, landsat.OLI9, "OLI_TIRS", landsat.OLI_KEYS)
+    landsat.make(folder, landsat.TM5, "TM", landsat.TM_KEYS)
+    check(tmp_path, archive, [landsat.OLI9, landsat.TM5], Changes(2))
+    touch(folder / f"{landsat.TM5}_MTL.txt")
+    check(tmp_path, archive, [landsat.TM5])
+    (folder / f"{landsat.OLI9}_SR_B4.TIF").unlink()
+    check(tmp_path, archive, [landsat.OLI9])
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StorePath]:
+    make_tif(tmp_path / "local/a.tif")
+    write_item(tmp_path / "local", "a", "a.tif")
+    files = {path.name: path.read_bytes() for path in (tmp_path / "local").iterdir()}
+    names = {f"items/{n}": files[n] for n in files} | {"files/1.tif": files["a.tif"]}
+    with faulty_store() as (place, _):
+        for name, value in store_variables(place).items():
+            monkeypatch.setenv(name, value)
+        fill_bucket(place, names | {"files/2.tif": files["a.tif"]})
+        yield StorePath("s3://bucket")
+
+
+def test_in_a_store(tmp_path: Path, bucket: StorePath) -> None:
+    other = make_tif(tmp_path / "other.tif", 9)
+    for changed, keys in (("files/2.tif", ["1", "2"]), ("items/a.tif", ["a.json"])):
+        archive, inner = Archive(str((bucket / changed).parent), timeless=True), tmp_path / keys[0]
+        inner.mkdir()
+        check(inner, archive, keys, Changes(len(keys)))
+        (bucket / changed).put(other)
+        check(inner, archive, keys[-1:])
+
+
+def test_what_a_killed_run_read_is_kept_but_its_errors(tmp_path: Path) -> None:
+    for name in "abc":
+        make_tif(tmp_path / f"in/{name}.tif")
+    whole = (tmp_path / "in/b.tif").read_bytes()
+    cut_short(tmp_path / "in/b.tif", 0.01)
+    archive, out = Archive(str(tmp_path / "in"), timeless=True), tmp_path / "kept"
+    assert read_again(archive, out=out, keep=False)[1] == ["a", "b", "c"]
+    touch(tmp_path / "in/c.tif")
+    assert read_again(archive, out=out, keep=False)[1] == ["b", "c"]
+    (tmp_path / "in/b.tif").write_bytes(whole)
+    check(tmp_path, archive, ["b"], Changes(1))
+
+
+def test_what_cannot_be_read_is_tried_again_where_that_is_asked_for(tmp_path: Path) -> None:
+    for name in "ab":
+        make_tif(tmp_path / f"in/{name}.tif")
+    cut_short(tmp_path / "in/b.tif", 0.01)
+    archive, out = Archive(str(tmp_path / "in"), timeless=True), tmp_path / "kept"
+    for retry, opened in ((False, ["a", "b"]), (False, []), (True, ["b"]), (False, [])):
+        assert read_again(archive, out=out, retry=retry)[1] == opened
+
+
+def test_rows_are_put_together_once_they_lie_in_many_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_items, "_MOST_FILES", 4)
+    archive, out = Archive(str(tmp_path / "in"), timeless=True), tmp_path / "kept"
+    counts = []
+    for number in range(8):
+        make_tif(tmp_path / f"in/{number}.tif")
+        kept, opened, _ = read_again(archive, out=out)
+        assert opened == [str(number)]
+        assert content(kept)[0].num_rows == number + 1
+        counts.append(len(list((out / "items").iterdir())))
+    assert counts == [1, 2, 3, 1, 2, 3, 1, 2]
