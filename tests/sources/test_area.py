@@ -19,7 +19,7 @@ from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid, footprint
 from lulc.geo.tiling import Tiling
 from lulc.sources.area import make_box, parse_box, read_area
-from lulc.sources.search import _boxes
+from lulc.sources.catalogues.search import _boxes
 
 FIJI = box(176, -20, 185, -10)
 TILING = Tiling("t", "EPSG:6933", 1000.0, 128)

@@ -15,8 +15,8 @@ from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo.grid import Grid, footprint
 from lulc.sources import registry
+from lulc.sources.catalogues.static import _touches
 from lulc.sources.scene import Scene
-from lulc.sources.static_catalog import _touches
 from tests.helpers.synthetic_scenes import write_raster
 
 ACROSS = Grid("EPSG:32760", (1e3, 0, 750_000, 0, -1e3, 8.3e6), 100, 100)

@@ -21,7 +21,8 @@ from lulc.geo.grid import Grid, footprint, same_crs
 from lulc.raster import reader
 from lulc.runfile import parse_run
 from lulc.sources import registry
-from lulc.sources.search import find_scenes
+from lulc.sources.catalogues.answers import read_answer
+from lulc.sources.catalogues.search import find_scenes
 from tests.helpers.faulty_proxy import serve
 
 # Tiles of 480 m by 720 m, each with its own pixels of 5 m.
@@ -155,7 +156,7 @@ def ask(url: str, out: Path, *collections: str, **rest: Any) -> list[str]:
     )
     return [
         f["assets"]["visual"]["href"].rpartition("/auckland/")[2]
-        for f in json.loads(Path(found.path).read_bytes())["features"]
+        for f in (json.loads(text) for _, text in sorted(read_answer(Path(found.path))))
         if "assets" in f
     ]
 
@@ -212,7 +213,7 @@ def test_an_item_without_assets_is_kept_to_fail_when_it_is_read(
     try:
         others = ask(url, tmp_path, "*rgbnir*")
         (saved,) = (tmp_path / "searches").iterdir()
-        assert len(json.loads(saved.read_bytes())["features"]) == len(others) + 1
+        assert len(list(read_answer(saved))) == len(others) + 1
     finally:
         path.write_bytes(whole)
 

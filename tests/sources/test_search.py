@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import shapely
 from pystac_client import Client
@@ -28,9 +30,12 @@ from lulc.raster import signing
 from lulc.raster.access import ReadError, open_raster
 from lulc.redact import strip_credentials
 from lulc.runfile import parse_run, read_run
-from lulc.sources import area, registry, search
-from lulc.sources.http import connect
-from lulc.sources.search import _boxes, _clean, _cloud_filter, find_scenes
+from lulc.sources import area, registry
+from lulc.sources.catalogues import api as stac_api_client
+from lulc.sources.catalogues.answers import read_answer
+from lulc.sources.catalogues.api import _cloud_filter
+from lulc.sources.catalogues.http import connect
+from lulc.sources.catalogues.search import _boxes, _clean, find_scenes
 from tests.helpers.faulty_proxy import serve
 from tests.helpers.synthetic_scenes import UTM33, write_raster
 
@@ -108,7 +113,7 @@ def ask(url: str, out: Path, config: Config | None = None, **rest: Any) -> list[
     found = find_scenes(
         Archive(search=Search(url, ("squares",), **rest)), config or make_run(), out
     )
-    return [feature["id"] for feature in json.loads(Path(found.path).read_bytes())["features"]]
+    return sorted(name for name, _ in read_answer(Path(found.path)))
 
 
 def names(*numbers: int) -> list[str]:
@@ -116,7 +121,7 @@ def names(*numbers: int) -> list[str]:
 
 
 def test_all_pages_are_read(api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search, "_PAGE", 4)
+    monkeypatch.setattr(stac_api_client, "_PAGE", 4)
     assert (
         len(list(Client.open(api).search(collections=["squares"], limit=4).pages_as_dicts())) == 7
     )
@@ -185,22 +190,24 @@ def test_an_area_across_the_antimeridian_is_two_boxes() -> None:
 
 
 def test_an_answer_is_kept_and_replayed_offline(tmp_path: Path) -> None:
-    kept = tmp_path / "kept.json"
+    kept = tmp_path / "kept.parquet"
     with stac_api(tmp_path, ITEMS[:3]) as url:
         search = Search(url, ("squares",))
         first = find_scenes(Archive(str(kept), search=search), make_run(), tmp_path)
         default = find_scenes(Archive(search=search), make_run(), tmp_path)
     content = kept.read_bytes()
     assert (first.path, Path(default.path).parent) == (str(kept), tmp_path / "searches")
-    assert Path(default.path).read_bytes() == content
+    assert list(read_answer(Path(default.path))) == list(read_answer(kept))
     assert find_scenes(Archive(str(kept), search=search), make_run(), tmp_path) == first
     with pytest.raises(InputError, match="cannot be searched"):
         find_scenes(Archive(str(kept), search=replace(search, max_cloud=5)), make_run(), tmp_path)
     assert kept.read_bytes() == content
-    other = tmp_path / "mine.json"
-    other.write_text(json.dumps({"type": "FeatureCollection", "features": []}))
-    with pytest.raises(InputError, match=r"mine\.json holds no search result"):
+    other = tmp_path / "mine.parquet"
+    pq.write_table(pa.table({"id": ["a"]}), other)
+    with pytest.raises(InputError, match=r"mine\.parquet holds no search result"):
         find_scenes(Archive(str(other), search=search), make_run(), tmp_path)
+    with pytest.raises(UsageError, match=r"k\.json is of a search.*\.parquet"):
+        find_scenes(Archive(str(tmp_path / "k.json"), search=search), make_run(), tmp_path)
     with pytest.raises(InputError, match="has not been run yet"):
         registry.source_of(Archive(search=search))
 
@@ -212,7 +219,7 @@ def test_the_answer_is_an_archive_without_secrets(api: str, tmp_path: Path) -> N
     found = find_scenes(
         Archive(search=Search(api, ("squares",), bbox="1.2,0.2,1.8,0.8")), make_run(), tmp_path
     )
-    assert SECRET not in Path(found.path).read_text()
+    assert SECRET not in str(list(read_answer(Path(found.path))))
     write_raster(tmp_path / "searches" / "1.tif", np.full(grid.shape, 7, "uint16"), grid)
     source = registry.source_of(found)
     (item,) = source.items(found)

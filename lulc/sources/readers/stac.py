@@ -23,6 +23,7 @@ from lulc.geo.antimeridian import only_polygons, short_way_round
 from lulc.location import Location, StorePath, is_below, parse_location, relative_name
 from lulc.raster.access import ReadError
 from lulc.redact import redact_url, strip_credentials
+from lulc.sources.catalogues.answers import is_answer, read_answer
 from lulc.sources.checksums import verify_file
 from lulc.sources.header import (
     Header,
@@ -53,10 +54,13 @@ _SUFFIXES = (".json", ".geojson")
 
 
 def _accepts(archive: Archive, names: Sequence[str]) -> bool:
-    # Whether one of the JSON files is STAC, where the run file gives no pattern of file names.
-    root = _root(parse_location(archive.path))
-    return not archive.pattern and any(
-        _is_stac(root / name) for name in names if name.lower().endswith(_SUFFIXES)
+    # Whether one of the JSON files is STAC, or the file is the answer of a search, where the run
+    # file gives no pattern of file names.
+    path = parse_location(archive.path)
+    root = _root(path)
+    return not archive.pattern and (
+        is_answer(path)
+        or any(_is_stac(root / name) for name in names if name.lower().endswith(_SUFFIXES))
     )
 
 
@@ -64,6 +68,10 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     # In order of path; links of a Collection or Catalog are followed. A broken JSON file is an item
     # too: it fails when it is read, so that it is reported.
     path = parse_location(archive.path).absolute()
+    if path.suffix == ".parquet":
+        for name, text in read_answer(path):
+            yield SceneItem(str(path), f"{path.name}#{name}", text)
+        return
     if not path.is_dir():
         yield from _list_items(path, path.parent, set())
         return

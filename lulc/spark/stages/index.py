@@ -14,6 +14,7 @@ from lulc.config import Config
 from lulc.errors import InputError
 from lulc.location import parse_location
 from lulc.sources.archives import unpack_hint
+from lulc.sources.catalogues.search import find_scenes
 from lulc.sources.header import href_identity
 from lulc.sources.items import READ_ITEM, describe_unread, make_reading, scenes_of_rows
 from lulc.sources.kept_items import (
@@ -31,7 +32,6 @@ from lulc.sources.listing import list_once
 from lulc.sources.registry import source_of
 from lulc.sources.scene import Scene, scenes_to_table
 from lulc.sources.scenes_table import geoparquet_metadata, select_scenes, with_distinct_keys
-from lulc.sources.search import find_scenes
 from lulc.sources.source import Source
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole

@@ -46,7 +46,7 @@ def crawl(url: str, selection: CatalogueFilter) -> Iterator[dict[str, Any]]:
     """
     from pystac_client.exceptions import APIError
 
-    from lulc.sources.http import connect
+    from lulc.sources.catalogues.http import connect
 
     stac_io = connect(url)
 

@@ -1,34 +1,32 @@
-"""Searches of STAC catalogues; each result is saved as an ItemCollection and can be reused offline.
+"""Searches of STAC catalogues; each result is saved as a table and can be reused offline.
 
-The saved file also holds the query it answers, under `search`.
+The table's metadata hold the query that it answers, under `search`.
 """
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
-from itertools import islice, product
+from itertools import batched, product
 from typing import Any
 
 import shapely
 from shapely.geometry.base import BaseGeometry
 
 from lulc.config import Archive, Config, Search
-from lulc.errors import InputError
+from lulc.errors import InputError, UsageError
 from lulc.guard import read_guard
 from lulc.location import Location, parse_location
-from lulc.redact import redact_text, redact_url, strip_credentials
+from lulc.redact import redact_url, strip_credentials
 from lulc.sources.area import parse_box, read_area
+from lulc.sources.catalogues.answers import Answer, open_answer, read_search
+from lulc.sources.catalogues.static import Box, CatalogueFilter, crawl
 from lulc.sources.header import parse_number
-from lulc.sources.static_catalog import Box, CatalogueFilter, crawl
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import files
 
-_MAX_SCENES = 100_000  # of one search
-_PAGE = 250
+_FILES_A_PAGE = 1000  # of a static catalogue
 
 
 @dataclass(frozen=True)
@@ -89,20 +87,27 @@ def find_scenes(archive: Archive, config: Config, out: Location) -> Archive:
         "time": times,
     }
     fingerprint = files.fingerprint_of(OUTPUT_VERSIONS["index"], query)
-    path = parse_location(archive.path or out / "searches" / f"{fingerprint}.json")
-    if _saved_query(path) != query:
-        with read_guard(f"catalogue {redact_url(search.catalogue)}", "give another catalogue"):
-            features = _search(search, boxes, times)
-        if not features:
-            terms = ", ".join(
-                f"{name} {term}" for name, term in query.items() if term and name != "catalogue"
-            )
-            raise InputError(
-                f"{redact_url(search.catalogue)} has no scene for {terms}: "
-                "widen the area, the days or max_cloud"
-            )
-        content = json.dumps({"type": "FeatureCollection", "search": query, "features": features})
-        files.write_atomic(path, lambda temporary: temporary.write_text(content))
+    path = parse_location(archive.path or out / "searches" / f"{fingerprint}.parquet")
+    before = path.with_suffix(".json")  # as releases until 0.2 kept it
+    for place in [path] if archive.path else [path, before]:
+        if read_search(place) == query:
+            return replace(archive, path=str(place))
+    if path.suffix != ".parquet":
+        raise UsageError(
+            f"scenes.path {path} is of a search, whose result is a table: give it a name that ends "
+            "in .parquet"
+        )
+    answer = open_answer(path, query, fingerprint)
+    with read_guard(f"catalogue {redact_url(search.catalogue)}", "give another catalogue"):
+        _search(search, boxes, times, answer)
+    if not answer.finish():
+        terms = ", ".join(
+            f"{name} {term}" for name, term in query.items() if term and name != "catalogue"
+        )
+        raise InputError(
+            f"{redact_url(search.catalogue)} has no scene for {terms}: "
+            "widen the area, the days or max_cloud"
+        )
     return replace(archive, path=str(path))
 
 
@@ -116,18 +121,6 @@ def _period_times(config: Config) -> list[str]:
 def _shift(day: date | None, days: int) -> str:
     # A day this many days later, as a search has it; none and the ends of the calendar are open.
     return ".." if day in (None, date.min, date.max) else str(day + timedelta(days=days))
-
-
-def _saved_query(path: Location) -> Any:
-    # The query that the file at `path` answers, None where there is no file.
-    if not path.exists():
-        return None
-    try:
-        return json.loads(path.read_bytes())["search"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path} holds no search result and is not overwritten: name another scenes.path"
-        ) from error
 
 
 def _boxes(area: BaseGeometry) -> list[Box]:
@@ -145,8 +138,8 @@ def _bounds(geometry: BaseGeometry) -> Box:
     return xmin, ymin, xmax, ymax
 
 
-def _search(search: Search, boxes: list[Box], times: list[str]) -> list[dict[str, Any]]:
-    # The items found, in order of id and collection, each once.
+def _search(search: Search, boxes: list[Box], times: list[str], answer: Answer) -> None:
+    # Adds the pages of the answer that it lacks.
     catalogue = CATALOGUES.get(
         search.catalogue, Catalogue(search.catalogue, search.catalogue.endswith(".json"))
     )
@@ -155,70 +148,24 @@ def _search(search: Search, boxes: list[Box], times: list[str]) -> list[dict[str
             f"catalogue {search.catalogue!r} is not known: "
             f"give its address (https://…), or one of {', '.join(CATALOGUES)}"
         )
+
+    def select(items: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        clear = (item for item in items if _is_clear_enough(item, search.max_cloud))
+        return (_clean(item, catalogue.alternate) for item in clear)
+
     if catalogue.static:
+        answer.forget(0)  # its files are read in one go
         items = crawl(catalogue.url, CatalogueFilter(search.collections, boxes, times))
-    else:
-        items = _query_api(catalogue.url, search, boxes, times)
-    clear = (item for item in items if _is_clear_enough(item, search.max_cloud))
-    scenes = list(islice(clear, _MAX_SCENES + 1))
-    if len(scenes) > _MAX_SCENES:
-        raise InputError(
-            f"{redact_url(search.catalogue)} has more than {_MAX_SCENES:,} scenes for this search: "
-            "narrow its area or its days"
-        )
-    distinct = {
-        (str(item.get("id")), str(item.get("collection"))): _clean(item, catalogue.alternate)
-        for item in scenes
-    }
-    # Several collections may use a tile's name as id; a scene's id must be unique.
-    uses = Counter(name for name, _ in distinct)
-    return [
-        distinct[key] | {"id": "_".join(key) if uses[key[0]] > 1 else key[0]}
-        for key in sorted(distinct)
+        for number, page in enumerate(batched(select(items), _FILES_A_PAGE)):
+            answer.add(0, number, page, None, False)
+        return
+    from lulc.sources.catalogues.api import Query, query_api
+
+    queries = [
+        Query(tuple(search.collections), box, time, search.max_cloud)
+        for box, time in product([*boxes] or [None], times)
     ]
-
-
-def _query_api(
-    url: str, search: Search, boxes: list[Box], times: list[str]
-) -> Iterator[dict[str, Any]]:
-    import pystac_client
-    from pystac_client.exceptions import APIError
-
-    from lulc.sources.http import connect
-
-    try:
-        client = pystac_client.Client.open(url, stac_io=connect(url))
-        cloud_filter = _cloud_filter(client.get_conforms_to(), search.max_cloud)
-        query_boxes: list[Box | None] = [*boxes] or [None]
-        for box, time in product(query_boxes, times):
-            query = client.search(
-                collections=list(search.collections),
-                bbox=box,
-                datetime=None if time == "../.." else time,
-                limit=_PAGE,
-                **cloud_filter,
-            )
-            yield from query.items_as_dicts()
-    except (APIError, OSError, LookupError, TypeError, ValueError, NotImplementedError) as error:
-        raise InputError(
-            f"{redact_url(url)} cannot be searched: {redact_text(error, 300)}; "
-            "where a search result is saved, name its file as scenes.path"
-        ) from error
-
-
-def _cloud_filter(conformance: Iterable[str], max_cloud: float | None) -> dict[str, Any]:
-    # The server's own filter where it has one; the items it returns are filtered once more.
-    classes = " ".join(conformance)
-    if max_cloud is None:
-        return {}
-    if "item-search#query" in classes:
-        return {"query": {"eo:cloud_cover": {"lte": max_cloud}}}
-    if "item-search#filter" in classes:
-        return {
-            "filter": {"op": "<=", "args": [{"property": "eo:cloud_cover"}, max_cloud]},
-            "filter_lang": "cql2-json",
-        }
-    return {}
+    query_api(catalogue.url, queries, answer, select)
 
 
 def _is_clear_enough(item: dict[str, Any], max_cloud: float | None) -> bool:

@@ -1,0 +1,191 @@
+"""The answer of a search as a table: written page by page, and put together at the end.
+
+Each page is a file in a folder beside the table until the last has come, so that a run that is
+killed goes on with the page after those that it has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from lulc.errors import InputError
+from lulc.guard import read_guard
+from lulc.location import Location
+from lulc.tables import files
+
+_ROWS_A_GROUP = 500
+_KEY = b"lulc"
+SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "collection", "item")])
+"""An item: its id, unique in the table; its collection; and itself, as JSON."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a query was answered."""
+
+    pages: int = 0
+    link: dict[str, Any] | None = None
+    """To the next page."""
+    is_done: bool = False
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer of a search, in the making."""
+
+    path: Location
+    """Of the table."""
+    search: Mapping[str, Any]
+    """What is searched for: the table is of this search alone."""
+    folder: Location
+    """Of the pages."""
+
+    def progress(self, query: int) -> Progress:
+        """Return how far the `query`-th query was answered by runs before."""
+        pages = self._pages(f"{query:04d}-")
+        if not pages:
+            return Progress()
+        told = _read_metadata(pages[-1])
+        return Progress(len(pages), told.get("link"), bool(told.get("is_last")))
+
+    def add(
+        self, query: int, page: int, items: Iterable[dict[str, Any]], link: Any, is_last: bool
+    ) -> None:
+        """Keep a page.
+
+        Args:
+            query: number of the query.
+            page: number of the page in its answer.
+            items: of the page that are wanted.
+            link: to the next page, None where it may not be kept.
+            is_last: whether no page follows.
+        """
+        rows = [
+            {"id": str(i.get("id")), "collection": str(i.get("collection")), "item": json.dumps(i)}
+            for i in items
+        ]
+        schema = SCHEMA.with_metadata({_KEY: json.dumps({"link": link, "is_last": is_last})})
+        table = pa.Table.from_pylist(rows, schema)
+        place = self.folder / f"{query:04d}-{page:07d}.parquet"
+        files.write_atomic(place, lambda path: pq.write_table(table, path, compression="zstd"))
+
+    def forget(self, query: int) -> None:
+        """Remove the pages of a query, whose next page is not to be had any more."""
+        for place in self._pages(f"{query:04d}-"):
+            files.remove(place)
+
+    def finish(self) -> int:
+        """Put the pages together, each item once; return how many items there are.
+
+        Nothing is written where there is none.
+        """
+        pages = self._pages()
+        last: dict[tuple[str, str], int] = {}
+        number = 0
+        for place in pages:
+            for key in zip(*_read_columns(place, ["id", "collection"]), strict=True):
+                last[key] = number
+                number += 1
+        # Several collections may use a tile's name as id; a scene's id must be unique.
+        uses = Counter(name for name, _ in last)
+        if last:
+            self._write(pages, last, uses)
+        files.remove_folder(self.folder)
+        return len(last)
+
+    def _write(
+        self, pages: Iterable[Location], last: Mapping[tuple[str, str], int], uses: Counter[str]
+    ) -> None:
+        schema = SCHEMA.with_metadata({_KEY: json.dumps({"search": self.search})})
+
+        def rows() -> Iterator[dict[str, str]]:
+            number = 0
+            for place in pages:
+                for row in zip(*_read_columns(place, SCHEMA.names), strict=True):
+                    name, collection, text = row
+                    if last[name, collection] == number:
+                        if uses[name] > 1:
+                            name = f"{name}_{collection}"
+                            text = json.dumps(json.loads(text) | {"id": name})
+                        yield {"id": name, "collection": collection, "item": text}
+                    number += 1
+
+        def write(path: Path) -> None:
+            with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+                group: list[dict[str, str]] = []
+                for row in rows():
+                    group.append(row)
+                    if len(group) == _ROWS_A_GROUP:
+                        writer.write_table(pa.Table.from_pylist(group, schema))
+                        group = []
+                writer.write_table(pa.Table.from_pylist(group, schema))
+
+        files.write_atomic(self.path, write)
+
+    def _pages(self, prefix: str = "") -> list[Location]:
+        # In order.
+        if not self.folder.is_dir():
+            return []
+        places = files.list_tables(self.folder)
+        return sorted(place for place in places if place.name.startswith(prefix))
+
+
+def open_answer(path: Location, search: Mapping[str, Any], fingerprint: str) -> Answer:
+    """Return the answer of a search at a path, to be completed."""
+    return Answer(path, search, path.with_name(f"{path.stem}.{fingerprint}.pages"))
+
+
+def read_search(path: Location) -> Any:
+    """Return the search that the table at a path answers; None where there is no file.
+
+    Raises:
+        InputError: the file is no answer of a search.
+    """
+    if not path.exists():
+        return None
+    try:
+        if path.suffix == ".json":  # as releases until 0.2 kept them
+            return json.loads(path.read_bytes())["search"]
+        return _read_metadata(path)["search"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} holds no search result and is not overwritten: name another scenes.path"
+        ) from error
+
+
+def is_answer(path: Location) -> bool:
+    """Return whether a file is the answer of a search, as a table."""
+    if path.suffix != ".parquet":
+        return False
+    try:
+        return "search" in _read_metadata(path)
+    except (OSError, ValueError, TypeError):
+        return False
+
+
+def read_answer(path: Location) -> Iterator[tuple[str, str]]:
+    """Yield id and JSON of every item of an answer; a part of it is held at a time."""
+    with read_guard(path, "delete it to search again"), files.open_parquet(path) as opened:
+        for batch in opened.iter_batches(_ROWS_A_GROUP, columns=["id", "item"]):
+            yield from zip(batch["id"].to_pylist(), batch["item"].to_pylist(), strict=True)
+
+
+def _read_columns(place: Location, columns: list[str]) -> list[list[Any]]:
+    with files.open_parquet(place) as opened:
+        table = opened.read(columns=columns)
+    return [table[name].to_pylist() for name in columns]
+
+
+def _read_metadata(place: Location) -> dict[str, Any]:
+    with files.open_parquet(place) as opened:
+        metadata = opened.schema_arrow.metadata or {}
+    told: dict[str, Any] = json.loads(metadata.get(_KEY, b"{}"))
+    return told

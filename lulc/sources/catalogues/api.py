@@ -1,0 +1,172 @@
+"""Queries to a STAC API, answered page by page: one page is held at a time.
+
+Pages that a run before got are kept; it goes on by the server's link to the next one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from pystac import Link
+from pystac_client import Client, ItemSearch
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+
+from lulc import progress
+from lulc.errors import InputError
+from lulc.redact import redact_text, redact_url, strip_credentials
+from lulc.sources.catalogues.answers import Answer
+from lulc.sources.catalogues.http import connect
+from lulc.sources.catalogues.static import Box
+
+_PAGE = 250
+# What a server may make pystac-client raise.
+_FAILURES = (APIError, OSError, LookupError, TypeError, ValueError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Query:
+    """One request for items."""
+
+    collections: tuple[str, ...]
+    box: Box | None
+    time: str
+    """Days, as `start/end`; `..` is an open end."""
+    max_cloud: float | None
+    """Per cent."""
+
+
+@dataclass(frozen=True)
+class _Page:
+    """One page of an answer."""
+
+    items: list[dict[str, Any]]
+    link: dict[str, Any] | None
+    """The server's link to the next page; None at the end."""
+
+
+def _iterate_pages(
+    stac_io: StacApiIO, query: ItemSearch, start: dict[str, Any] | None
+) -> Iterator[_Page]:
+    # The pages of an answer; `start` links to the first that is asked for, None: the beginning.
+    parameters = query.get_parameters()
+    seen: set[str] = set()
+    link = start
+    while True:
+        if link is None:
+            content = stac_io.read_json(query.url, method=query.method, parameters=parameters)
+        else:
+            content = stac_io.read_json(Link.from_dict(link), parameters=parameters)
+        items = content.get("features") if isinstance(content, dict) else None
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            raise InputError(f"{redact_url(query.url)} answers with a page that has no items")
+        link = _next_link(content) if items else None
+        place = json.dumps(link, sort_keys=True)
+        if place in seen:
+            raise InputError(
+                f"{redact_url(query.url)} links to a page again that was read already: its answer "
+                "has no end"
+            )
+        seen.add(place)
+        yield _Page(items, link)
+        if link is None:
+            return
+
+
+def _next_link(content: dict[str, Any]) -> dict[str, Any] | None:
+    links = content.get("links")
+    for link in links if isinstance(links, list) else ():
+        if isinstance(link, dict) and link.get("rel") == "next":
+            return link
+    return None
+
+
+def query_api(
+    url: str,
+    queries: Sequence[Query],
+    answer: Answer,
+    select: Callable[[Iterable[dict[str, Any]]], Iterable[dict[str, Any]]],
+) -> None:
+    """Add to an answer the pages that it lacks.
+
+    Args:
+        url: the address of the API.
+        queries: what is asked for; their order is the same in every run.
+        answer: gets the pages.
+        select: returns the items of a page that are wanted, as they are kept.
+
+    Raises:
+        InputError: the API cannot be searched. The pages that came are kept.
+    """
+    try:
+        stac_io = connect(url)
+        client = Client.open(url, stac_io=stac_io)
+        for number, query in enumerate(queries):
+            for page, of_page in _missing_pages(client, stac_io, query, number, answer):
+                link = _without_secrets(of_page.link, url)
+                answer.add(number, page, select(of_page.items), link, of_page.link is None)
+    except _FAILURES as error:
+        raise InputError(
+            f"{redact_url(url)} cannot be searched: {redact_text(error, 300)}; "
+            "where a search result is saved, name its file as scenes.path"
+        ) from error
+
+
+def _missing_pages(
+    client: Client, stac_io: StacApiIO, query: Query, number: int, answer: Answer
+) -> Iterator[tuple[int, _Page]]:
+    # The pages that runs before did not get, each with its number; all of them where the server
+    # does not know the link any more that leads to the first of them.
+    before = answer.progress(number)
+    if before.is_done:
+        return
+    search = client.search(
+        collections=list(query.collections),
+        bbox=query.box,
+        datetime=None if query.time == "../.." else query.time,
+        limit=_PAGE,
+        **_cloud_filter(client.get_conforms_to(), query.max_cloud),
+    )
+    if before.link:
+        pages = _iterate_pages(stac_io, search, before.link)
+        first = _first_page(pages)
+        if first is not None:
+            progress.say(f"search goes on after {before.pages:,} pages that were kept")
+            yield from enumerate(chain([first], pages), before.pages)
+            return
+    answer.forget(number)
+    yield from enumerate(_iterate_pages(stac_io, search, None))
+
+
+def _first_page(pages: Iterator[_Page]) -> _Page | None:
+    # None where there is nothing: some servers answer so to a link that has expired.
+    try:
+        page = next(pages)
+    except (InputError, *_FAILURES):
+        return None
+    return page if page.items else None
+
+
+def _without_secrets(link: dict[str, Any] | None, url: str) -> dict[str, Any] | None:
+    # A link as it may be kept: where it goes on is no secret, but what it is asked for with may be.
+    has_secrets = strip_credentials(url) != url or (link and link.get("headers"))
+    return None if has_secrets else link
+
+
+def _cloud_filter(conformance: Iterable[str], max_cloud: float | None) -> dict[str, Any]:
+    # The server's own filter where it has one; the items it returns are filtered once more.
+    classes = " ".join(conformance)
+    if max_cloud is None:
+        return {}
+    if "item-search#query" in classes:
+        return {"query": {"eo:cloud_cover": {"lte": max_cloud}}}
+    if "item-search#filter" in classes:
+        return {
+            "filter": {"op": "<=", "args": [{"property": "eo:cloud_cover"}, max_cloud]},
+            "filter_lang": "cql2-json",
+        }
+    return {}

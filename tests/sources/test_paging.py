@@ -1,0 +1,112 @@
+"""Answers of many pages: each item once, what was got is kept, and no server goes on for ever."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lulc.config import Archive, Search
+from lulc.errors import InputError
+from lulc.sources.catalogues.answers import read_answer
+from lulc.sources.catalogues.search import find_scenes
+from tests.helpers.paging_catalogue import PagingCatalogue, serve_catalogue
+from tests.sources.test_search import SECRET, make_item, make_run
+
+
+def made_up(number: int) -> dict[str, Any]:
+    return make_item(number, 1.0, "2023-01-15") | {"id": f"scene{number:02d}"}
+
+
+@pytest.fixture
+def catalogue() -> Iterator[PagingCatalogue]:
+    served = PagingCatalogue(40, made_up, page=6)
+    with serve_catalogue(served):
+        yield served
+
+
+def ask(url: str, out: Path, **search: Any) -> list[str]:
+    found = find_scenes(Archive(search=Search(url, ("squares",), **search)), make_run(), out)
+    return [name for name, _ in read_answer(Path(found.path))]
+
+
+NAMES = [f"scene{number:02d}" for number in range(40)]
+
+
+def test_every_item_of_every_page_is_in_the_table_once(
+    catalogue: PagingCatalogue, tmp_path: Path
+) -> None:
+    catalogue.overlap = 2
+    assert sorted(ask(catalogue.url, tmp_path)) == NAMES
+    assert len(catalogue.asked) == 10
+    assert [path.suffix for path in (tmp_path / "searches").iterdir()] == [".parquet"]
+    assert sorted(ask(catalogue.url, tmp_path)) == NAMES
+    assert len(catalogue.asked) == 10
+
+
+def test_after_a_page_that_fails_the_search_goes_on_with_it(
+    catalogue: PagingCatalogue, tmp_path: Path
+) -> None:
+    catalogue.fails_at = 18
+    with pytest.raises(InputError, match="cannot be searched"):
+        ask(catalogue.url, tmp_path)
+    catalogue.fails_at, catalogue.asked = None, []
+    assert ask(catalogue.url, tmp_path) == NAMES
+    assert catalogue.asked == [18, 24, 30, 36]
+
+
+def test_a_server_that_forgot_its_links_is_asked_from_the_beginning(
+    catalogue: PagingCatalogue, tmp_path: Path
+) -> None:
+    catalogue.fails_at = 18
+    with pytest.raises(InputError, match="cannot be searched"):
+        ask(catalogue.url, tmp_path)
+    catalogue.fails_at, catalogue.asked, catalogue.page = None, [], 100
+    catalogue.forgets_links = True
+    assert ask(catalogue.url, tmp_path) == NAMES
+    assert catalogue.asked == [18, 0]
+
+
+def test_pages_of_another_search_are_not_taken(catalogue: PagingCatalogue, tmp_path: Path) -> None:
+    catalogue.fails_at = 18
+    with pytest.raises(InputError, match="cannot be searched"):
+        ask(catalogue.url, tmp_path)
+    catalogue.fails_at, catalogue.asked = None, []
+    assert ask(catalogue.url, tmp_path, max_cloud=50) == NAMES
+    assert catalogue.asked[0] == 0
+
+
+@pytest.mark.parametrize("back_to", [0, 12, 39])
+def test_links_that_go_round_are_an_error(
+    catalogue: PagingCatalogue, tmp_path: Path, back_to: int
+) -> None:
+    catalogue.back_to = back_to
+    with pytest.raises(InputError, match="was read already"):
+        ask(catalogue.url, tmp_path)
+    assert Counter(catalogue.asked).most_common(1)[0][1] < 3
+
+
+def test_an_id_in_two_collections_is_two_scenes(catalogue: PagingCatalogue, tmp_path: Path) -> None:
+    catalogue.make_item = lambda n: made_up(n // 2) | {"collection": f"c{n % 2}"}
+    expected = sorted(f"scene{n:02d}_c{c}" for n in range(20) for c in (0, 1))
+    assert sorted(ask(catalogue.url, tmp_path)) == expected
+    (path,) = (tmp_path / "searches").iterdir()
+    assert sorted(json.loads(text)["id"] for _, text in read_answer(path)) == expected
+
+
+def test_no_secret_is_kept_with_the_pages(catalogue: PagingCatalogue, tmp_path: Path) -> None:
+    catalogue.fails_at = 18
+    url = catalogue.url.replace("://", f"://user:{SECRET}@")
+    with pytest.raises(InputError, match="cannot be searched"):
+        ask(url, tmp_path)
+    pages = list((tmp_path / "searches").rglob("*.parquet"))
+    assert len(pages) == 3
+    assert not any(SECRET.encode() in path.read_bytes() for path in pages)
+    # Where to go on was not kept either.
+    catalogue.fails_at, catalogue.asked = None, []
+    assert ask(url, tmp_path) == NAMES
+    assert catalogue.asked[0] == 0
