@@ -36,7 +36,7 @@ from lulc.sources.items import list_items as list_scenes
 from lulc.sources.layers import read_layer
 from lulc.sources.registry import SOURCES, source_of
 from lulc.sources.scene import Scene
-from lulc.sources.scenes_table import select_scenes
+from lulc.sources.selection import select_scenes
 from lulc.sources.source import SceneItem
 from lulc.stages import STAGES
 from lulc.tables.encoding import Encoding

@@ -33,7 +33,8 @@ _NAMES = tuple(
         r"(?P<mission>S1[A-D])_[A-Z0-9]{2}_(?P<level>GRD)[A-Z_]_\w{4}_(?P<generated>\d{8}T\d{6})",
     )
 )
-_SAME_PASS = timedelta(minutes=30)  # no platform is over one tile again within it
+SAME_PASS = timedelta(minutes=30)
+"""No platform is over one tile again within it."""
 _TIERS = ("RT", "T2", "T1")
 
 
@@ -202,11 +203,8 @@ def find_superseded(scenes: Iterable[Scene]) -> dict[str, str]:
     """
     acquisitions: dict[tuple[str, ...], list[Scene]] = defaultdict(list)
     for scene in in_order(scenes):
-        processing = processing_of(scene)
-        if scene.datetime and (processing.version or processing.level):
-            product = processing.level if processing.is_surface is None else ""
-            platform = processing.platform or scene.source
-            acquisitions[platform, product, processing.tile or _outline(scene)].append(scene)
+        if place := place_of(scene):
+            acquisitions[place].append(scene)
     superseded: dict[str, str] = {}
     for same_place in acquisitions.values():
         for same_pass in _split_passes(same_place):
@@ -215,6 +213,20 @@ def find_superseded(scenes: Iterable[Scene]) -> dict[str, str]:
                 if processing_of(scene).is_superseded_by(processing_of(best)):
                     superseded[scene.scene_id] = best.scene_id
     return superseded
+
+
+def place_of(scene: Scene) -> tuple[str, ...] | None:
+    """Return what scenes of one acquisition have in common besides their time.
+
+    Returns:
+        Platform, kind of product, and tile or outline; None of a scene that supersedes no other and
+        is superseded by none, as nothing is known of its time or processing.
+    """
+    processing = processing_of(scene)
+    if not scene.datetime or not (processing.version or processing.level):
+        return None
+    product = processing.level if processing.is_surface is None else ""
+    return processing.platform or scene.source, product, processing.tile or _outline(scene)
 
 
 def _outline(scene: Scene) -> str:
@@ -228,7 +240,7 @@ def _split_passes(scenes: Iterable[Scene]) -> Iterator[list[Scene]]:
     for scene in scenes:
         assert scene.datetime is not None
         last = same_pass[-1].datetime if same_pass else None
-        if last is not None and scene.datetime - last > _SAME_PASS:
+        if last is not None and scene.datetime - last > SAME_PASS:
             yield same_pass
             same_pass = []
         same_pass.append(scene)

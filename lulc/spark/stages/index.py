@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lulc.bands import OBSERVATIONS
 from lulc.config import Config
@@ -16,7 +15,7 @@ from lulc.location import parse_location
 from lulc.sources.archives import unpack_hint
 from lulc.sources.catalogues.search import find_scenes
 from lulc.sources.header import href_identity
-from lulc.sources.items import READ_ITEM, describe_unread, make_reading, scenes_of_rows
+from lulc.sources.items import describe_unread, make_reading
 from lulc.sources.kept_items import (
     Changes,
     ItemsTask,
@@ -29,15 +28,17 @@ from lulc.sources.kept_items import (
 )
 from lulc.sources.layers import read_layer
 from lulc.sources.listing import list_once
+from lulc.sources.read_scenes import ReadScenes
 from lulc.sources.registry import source_of
-from lulc.sources.scene import Scene, scenes_to_table
-from lulc.sources.scenes_table import geoparquet_metadata, select_scenes, with_distinct_keys
+from lulc.sources.scene import scenes_to_table
+from lulc.sources.scenes_table import geoparquet_metadata, with_distinct_keys
+from lulc.sources.selection import select
 from lulc.sources.source import Source
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
 from lulc.spark.workers import map_keys
 from lulc.stages import OUTPUT_VERSIONS
-from lulc.tables import layout, store
+from lulc.tables import layout, schemas, store
 from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import LedgerRow
 
@@ -71,17 +72,17 @@ def index(context: StageContext) -> StageResult:
 
     def write_scenes(bad: dict[str, LedgerRow]) -> None:
         layers = [read_layer(layer) for layer in config.layers]
-        scenes, errors, unmasked_allowed = _read_kept(kept, config)
-        selected = select_scenes(scenes, unmasked_allowed)
-        scenes = selected.scenes
-        errors += selected.errors
+        read = ReadScenes(kept, config.scenes)
+        selected = select(read.facts, read.scenes)
+        errors = read.errors + selected.errors
         for key, error in with_distinct_keys(errors):
             bad[key] = LedgerRow("index", key, fingerprint, "bad", error=error)
-        if not scenes:
+        if not len(selected.numbers):
             first_errors = "".join(f"\n  {key}: {error}" for key, error in errors[:5])
             count = len(kept.listed)
             raise InputError(f"none of {count} items is a scene that can be used:{first_errors}")
-        table = scenes_to_table([*scenes, *layers])
+        scenes = pa.Table.from_batches(read.batches(selected.numbers), schemas.SCENES)
+        table = pa.concat_tables([scenes, scenes_to_table(layers)]).sort_by("scene_id")
         store.write_table(out, "scenes", table, {"geo": geoparquet_metadata(table)})
         notes.extend(f"answer of the search kept in {a.path}" for a in archives if a.search)
         notes.extend(selected.notes)
@@ -122,34 +123,6 @@ def _read_new_items(
     (changes,) = counted
     kept.compact(has_gone=changes.gone > 0)
     return kept, changes if had_items else None
-
-
-def _read_kept(
-    kept: KeptItems, config: Config
-) -> tuple[list[Scene], list[tuple[str, str]], set[str]]:
-    # The scenes of the items in order of archive; key and error of each item that is none; and the
-    # ids of scenes that need no mask.
-    archives_of: dict[str, list[int]] = {}
-    for fingerprint, archive in kept.listed:
-        archives_of.setdefault(fingerprint, []).append(archive)
-    scenes: list[tuple[int, Scene]] = []
-    errors: list[tuple[int, str, str]] = []
-    for batch in kept.read(READ_ITEM.names):
-        rows = pa.Table.from_batches([batch])
-        good = rows.filter(pc.is_null(rows["error"]))
-        for fingerprint, scene in zip(
-            good["fingerprint"].to_pylist(), scenes_of_rows(good), strict=True
-        ):
-            scenes += [(archive, replace(scene)) for archive in archives_of[fingerprint]]
-        for row in (
-            rows.filter(pc.is_valid(rows["error"]))
-            .select(["fingerprint", "key", "error"])
-            .to_pylist()
-        ):
-            errors += [(a, row["key"], row["error"]) for a in archives_of[row["fingerprint"]]]
-    scenes.sort(key=lambda entry: entry[0])
-    allowed = {s.scene_id for archive, s in scenes if config.scenes[archive].unmasked == "allow"}
-    return [s for _, s in scenes], [(key, text) for _, key, text in sorted(errors)], allowed
 
 
 def _scene_bands(config: Config) -> tuple[str, ...]:
