@@ -33,7 +33,15 @@ Code = Whole | Text
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 TaskName = Literal["segment", "classify", "multilabel", "detect", "change", "series"]
 SourceName = Literal[
-    "auto", "landsat", "modis", "openaerialmap", "sentinel1", "sentinel2", "stac", "geotiff"
+    "auto",
+    "landsat",
+    "modis",
+    "openaerialmap",
+    "sentinel1",
+    "sentinel2",
+    "stac",
+    "stac-geoparquet",
+    "geotiff",
 ]
 Condition = Literal["cloud", "shadow", "cirrus", "snow", "water", "saturated"]
 Augmentation = Literal["flip", "rotate", "zoom", "brightness", "colour", "noise"]
@@ -76,8 +84,8 @@ class Search:
     """A search for scenes in a catalogue."""
 
     catalogue: str
-    """Address of a STAC API or static catalogue, or a name: `copernicus`, `earth-search`,
-    `planetary-computer`, `usgs`, `linz`."""
+    """Address of a STAC API or static catalogue, path or address of a table of STAC items
+    (`.parquet`), or a name: `copernicus`, `earth-search`, `planetary-computer`, `usgs`, `linz`."""
     collections: Annotated[tuple[str, ...], Field(min_length=1)]
     """Ids of the collections to search; one or more."""
     bbox: str | None = None
@@ -91,6 +99,11 @@ class Search:
     """Highest cloud cover, in per cent. Scenes without a cloud cover are then left out as well.
     Default: no limit."""
 
+    @property
+    def is_of_table(self) -> bool:
+        """Whether the catalogue is a table of STAC items."""
+        return self.catalogue.endswith((".parquet", ".geoparquet"))
+
 
 DEFAULT_MASK: tuple[Condition, ...] = ("cloud", "shadow", "cirrus", "saturated")
 
@@ -100,11 +113,11 @@ class Archive:
     """A folder, product or catalogue file that holds scenes, or a search for them."""
 
     path: str = ""
-    """Path or address of the scenes. With a search: the file that stores its result, by default one
-    in the output folder."""
+    """Path or address of the scenes. With a search: the file that stores its result, a table
+    (`.parquet`), by default one in the output folder."""
     source: SourceName = "auto"
-    """Kind of the scenes: `landsat`, `modis`, `openaerialmap`, `sentinel1`, `sentinel2`, `stac` or
-    `geotiff`. `auto` recognises it by the files."""
+    """Kind of the scenes: `landsat`, `modis`, `openaerialmap`, `sentinel1`, `sentinel2`, `stac`,
+    `stac-geoparquet` (a table of items) or `geotiff`. `auto` recognises it by the files."""
     pattern: str | None = None
     """For `geotiff`: pattern of the file names, or with a `/` of the paths, such as
     `{scene}_{date}_{band}.tif` or `{year}/{scene}.tif`. Its fields: `scene`, `band`, and for the

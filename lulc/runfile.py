@@ -233,6 +233,12 @@ def _resolve_paths(config: Config, folder: Location) -> Config:
         )
         for key in ("scenes", "layers", "regions", "maps")
     }
+    changes["scenes"] = tuple(
+        replace(entry, search=replace(entry.search, catalogue=absolute(entry.search.catalogue)))
+        if entry.search and entry.search.is_of_table
+        else entry
+        for entry in changes["scenes"]
+    )
     changes["datasets"] = tuple(replace(d, root=absolute(d.root)) for d in config.datasets)
     if config.labels:
         changes["labels"] = replace(config.labels, path=absolute(config.labels.path))

@@ -6,10 +6,11 @@ A STAC item beside each raster, a STAC collection over all, and a VRT index over
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
 from xml.etree import ElementTree as ET
@@ -28,6 +29,7 @@ from lulc.legend import NODATA, Legend
 from lulc.location import Location, is_address, relative_name
 from lulc.redact import strip_credentials
 from lulc.tables import files, layout, store
+from lulc.tables.stac_geoparquet import write_items
 
 _EXTENSIONS = [
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
@@ -112,7 +114,7 @@ def _make_assets(spec: RasterSpec, grid: Grid, period: str, stem: str) -> dict[s
 
 
 def write_collection(out: Location, name: str, items: Sequence[Location]) -> None:
-    """Write the STAC collection of a run's class rasters.
+    """Write the STAC collection of a run's class rasters, and a table of its items beside it.
 
     Args:
         out: the output location.
@@ -135,8 +137,30 @@ def write_collection(out: Location, name: str, items: Sequence[Location]) -> Non
     hrefs = [("root", "./collection.json")]
     hrefs += [("item", f"./{relative_name(location, folder)}") for location in contents]
     collection.links = [pystac.Link(rel, href, pystac.MediaType.JSON) for rel, href in hrefs]
+    mirror = pystac.Asset(
+        f"./{PurePosixPath(layout.ITEMS_TABLE).name}",
+        "All items as stac-geoparquet",
+        media_type="application/vnd.apache.parquet",
+        roles=["collection-mirror"],
+    )
+    collection.add_asset("items", mirror)
     content = collection.to_dict(include_self_link=False, transform_hrefs=False)
+    rows = (_above(item, relative_name(place.parent, folder)) for place, item in contents.items())
+    write_items(out / layout.ITEMS_TABLE, rows, content)
     write_json(out / layout.COLLECTION, content)
+
+
+def _above(item: dict[str, Any], below: str) -> dict[str, Any]:
+    # The item with hrefs that are relative to the folder above its own, which is named `below`.
+    def rebase(entry: dict[str, Any]) -> dict[str, Any]:
+        href = entry["href"]
+        if is_address(href) or href.startswith("/"):
+            return entry
+        path = posixpath.normpath(posixpath.join(below, href))
+        return entry | {"href": path if path.startswith("..") else f"./{path}"}
+
+    assets = {name: rebase(asset) for name, asset in item["assets"].items()}
+    return item | {"assets": assets, "links": [rebase(link) for link in item["links"]]}
 
 
 def _union_bbox(boxes: Sequence[Sequence[float]]) -> list[float]:

@@ -23,6 +23,7 @@ from lulc.sources.readers.openaerialmap import OPENAERIALMAP
 from lulc.sources.readers.sentinel1 import SENTINEL1
 from lulc.sources.readers.sentinel2 import SENTINEL2
 from lulc.sources.readers.stac import STAC
+from lulc.sources.readers.stac_geoparquet import STAC_GEOPARQUET
 from lulc.sources.scenes_table import shorten
 from lulc.sources.source import Source
 from lulc.sources.times import parse_time
@@ -31,17 +32,26 @@ from lulc.sources.times import parse_time
 # forms.
 SOURCES: dict[str, Source] = {
     source.name: source
-    for source in (SENTINEL1, SENTINEL2, LANDSAT, MODIS, OPENAERIALMAP, STAC, GEOTIFF)
+    for source in (
+        SENTINEL1,
+        SENTINEL2,
+        LANDSAT,
+        MODIS,
+        OPENAERIALMAP,
+        STAC,
+        STAC_GEOPARQUET,
+        GEOTIFF,
+    )
 }
 # Settings that only some sources heed.
 _SETTINGS = {
     "pattern": (GEOTIFF,),
-    "date": (GEOTIFF, STAC, OPENAERIALMAP),
-    "timeless": (GEOTIFF, STAC, OPENAERIALMAP),
+    "date": (GEOTIFF, STAC, STAC_GEOPARQUET, OPENAERIALMAP),
+    "timeless": (GEOTIFF, STAC, STAC_GEOPARQUET, OPENAERIALMAP),
 }
 _WITHOUT_CHECKSUMS = (LANDSAT, MODIS, GEOTIFF)
 # Sources whose products have one layer of codes, which `clear` may be without `quality`.
-_WITH_CODES = (SENTINEL2, LANDSAT, STAC)
+_WITH_CODES = (SENTINEL2, LANDSAT, STAC, STAC_GEOPARQUET)
 # Sources of products, of which an archive holds one kind; some are read packed.
 _OF_PRODUCTS = (SENTINEL1, SENTINEL2, LANDSAT, MODIS)
 _OF_PACKED_PRODUCTS = (SENTINEL1, SENTINEL2, LANDSAT)
@@ -128,7 +138,8 @@ def _detect(archive: Archive) -> Source:
     raise InputError(
         f"archive {archive.path} holds no scenes: found {counts or 'no files'}; accepted are "
         "products of Sentinel-1 GRD and Sentinel-2 (.SAFE, .zip), Landsat (by their MTL, .tar) and "
-        "MODIS (.hdf), STAC items and responses of OpenAerialMap (.json), and GeoTIFF files "
+        "MODIS (.hdf), STAC items and responses of OpenAerialMap (.json), tables of "
+        "STAC items (.parquet), and GeoTIFF files "
         f"(.tif, .tiff){hints}"
     )
 

@@ -11,6 +11,7 @@ The ledger keeps places in this form. `out / place` is where it lies.
     rasters/<period>/<run>_<col>_<row>.tif                       a class raster, `.json` beside it
     confidence/…, probabilities/…                                rasters that belong to it
     rasters/<period>/mosaic.vrt, rasters/collection.json         indexes of rasters
+    rasters/items.parquet                                        their STAC items as one table
     models/<name>-<version>, checkpoints/<fingerprint>           models and unfinished trainings
     unfinished/<stage>/<fingerprint>/<task>.parquet              what tasks gave, for a rerun
     items/<number>.parquet                                       items as `index` read them
@@ -29,6 +30,7 @@ from lulc.errors import InputError
 TABLES = "tables"
 RASTERS = "rasters"
 COLLECTION = "rasters/collection.json"
+ITEMS_TABLE = "rasters/items.parquet"
 REPORT = "report.html"
 CONFIG = "config.yaml"
 MAP_PICTURE = "map.png"

@@ -63,6 +63,7 @@ def serve_catalogue(catalogue: PagingCatalogue) -> Iterator[str]:
         def do_GET(self) -> None:
             links = [
                 {"rel": rel, "href": f"{catalogue.url}{path}", "type": "application/geo+json"}
+                | ({"method": "POST"} if path else {})
                 for rel, path in (("self", ""), ("root", ""), ("search", "search"))
             ]
             catalog = {"type": "Catalog", "stac_version": "1.0.0", "id": "c", "description": "c"}

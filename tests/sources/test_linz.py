@@ -156,7 +156,7 @@ def ask(url: str, out: Path, *collections: str, **rest: Any) -> list[str]:
     )
     return [
         f["assets"]["visual"]["href"].rpartition("/auckland/")[2]
-        for f in (json.loads(text) for _, text in sorted(read_answer(Path(found.path))))
+        for f in (json.loads(text) for _, text, _ in sorted(read_answer(Path(found.path))))
         if "assets" in f
     ]
 

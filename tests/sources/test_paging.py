@@ -22,16 +22,22 @@ def made_up(number: int) -> dict[str, Any]:
     return make_item(number, 1.0, "2023-01-15") | {"id": f"scene{number:02d}"}
 
 
+@pytest.fixture(scope="module")
+def served() -> Iterator[PagingCatalogue]:
+    catalogue = PagingCatalogue(40, made_up, page=6)
+    with serve_catalogue(catalogue):
+        yield catalogue
+
+
 @pytest.fixture
-def catalogue() -> Iterator[PagingCatalogue]:
-    served = PagingCatalogue(40, made_up, page=6)
-    with serve_catalogue(served):
-        yield served
+def catalogue(served: PagingCatalogue) -> PagingCatalogue:
+    vars(served).update(vars(PagingCatalogue(40, made_up, page=6, url=served.url)))
+    return served
 
 
 def ask(url: str, out: Path, **search: Any) -> list[str]:
     found = find_scenes(Archive(search=Search(url, ("squares",), **search)), make_run(), out)
-    return [name for name, _ in read_answer(Path(found.path))]
+    return [name for name, *_ in read_answer(Path(found.path))]
 
 
 NAMES = [f"scene{number:02d}" for number in range(40)]
@@ -95,7 +101,7 @@ def test_an_id_in_two_collections_is_two_scenes(catalogue: PagingCatalogue, tmp_
     expected = sorted(f"scene{n:02d}_c{c}" for n in range(20) for c in (0, 1))
     assert sorted(ask(catalogue.url, tmp_path)) == expected
     (path,) = (tmp_path / "searches").iterdir()
-    assert sorted(json.loads(text)["id"] for _, text in read_answer(path)) == expected
+    assert sorted(json.loads(text)["id"] for _, text, _ in read_answer(path)) == expected
 
 
 def test_no_secret_is_kept_with_the_pages(catalogue: PagingCatalogue, tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def ask(url: str, out: Path, config: Config | None = None, **rest: Any) -> list[
     found = find_scenes(
         Archive(search=Search(url, ("squares",), **rest)), config or make_run(), out
     )
-    return sorted(name for name, _ in read_answer(Path(found.path)))
+    return sorted(name for name, *_ in read_answer(Path(found.path)))
 
 
 def names(*numbers: int) -> list[str]:

@@ -23,8 +23,9 @@ from lulc.tables import files
 
 _ROWS_A_GROUP = 500
 _KEY = b"lulc"
-SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "collection", "item")])
-"""An item: its id, unique in the table; its collection; and itself, as JSON."""
+SCHEMA = pa.schema([(name, pa.string()) for name in ("id", "collection", "item", "table")])
+"""An item: its id, unique in the answer; its collection; itself, as JSON; and the table that it is
+of, where one was searched."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,13 @@ class Answer:
         return Progress(len(pages), told.get("link"), bool(told.get("is_last")))
 
     def add(
-        self, query: int, page: int, items: Iterable[dict[str, Any]], link: Any, is_last: bool
+        self,
+        query: int,
+        page: int,
+        items: Iterable[dict[str, Any]],
+        link: Any,
+        is_last: bool,
+        table: str | None = None,
     ) -> None:
         """Keep a page.
 
@@ -67,15 +74,21 @@ class Answer:
             items: of the page that are wanted.
             link: to the next page, None where it may not be kept.
             is_last: whether no page follows.
+            table: the file that the items' hrefs are relative to.
         """
         rows = [
-            {"id": str(i.get("id")), "collection": str(i.get("collection")), "item": json.dumps(i)}
-            for i in items
+            {
+                "id": str(item.get("id")),
+                "collection": str(item.get("collection")),
+                "item": json.dumps(item),
+                "table": table,
+            }
+            for item in items
         ]
         schema = SCHEMA.with_metadata({_KEY: json.dumps({"link": link, "is_last": is_last})})
-        table = pa.Table.from_pylist(rows, schema)
+        content = pa.Table.from_pylist(rows, schema)
         place = self.folder / f"{query:04d}-{page:07d}.parquet"
-        files.write_atomic(place, lambda path: pq.write_table(table, path, compression="zstd"))
+        files.write_atomic(place, lambda path: pq.write_table(content, path, compression="zstd"))
 
     def forget(self, query: int) -> None:
         """Remove the pages of a query, whose next page is not to be had any more."""
@@ -106,21 +119,21 @@ class Answer:
     ) -> None:
         schema = SCHEMA.with_metadata({_KEY: json.dumps({"search": self.search})})
 
-        def rows() -> Iterator[dict[str, str]]:
+        def rows() -> Iterator[dict[str, str | None]]:
             number = 0
             for place in pages:
                 for row in zip(*_read_columns(place, SCHEMA.names), strict=True):
-                    name, collection, text = row
+                    name, collection, text, table = row
                     if last[name, collection] == number:
                         if uses[name] > 1:
                             name = f"{name}_{collection}"
                             text = json.dumps(json.loads(text) | {"id": name})
-                        yield {"id": name, "collection": collection, "item": text}
+                        yield dict(zip(SCHEMA.names, (name, collection, text, table), strict=True))
                     number += 1
 
         def write(path: Path) -> None:
             with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-                group: list[dict[str, str]] = []
+                group: list[dict[str, str | None]] = []
                 for row in rows():
                     group.append(row)
                     if len(group) == _ROWS_A_GROUP:
@@ -171,11 +184,12 @@ def is_answer(path: Location) -> bool:
         return False
 
 
-def read_answer(path: Location) -> Iterator[tuple[str, str]]:
-    """Yield id and JSON of every item of an answer; a part of it is held at a time."""
+def read_answer(path: Location) -> Iterator[tuple[str, str, str | None]]:
+    """Yield id, JSON and table of every item of an answer; a part of it is held at a time."""
     with read_guard(path, "delete it to search again"), files.open_parquet(path) as opened:
-        for batch in opened.iter_batches(_ROWS_A_GROUP, columns=["id", "item"]):
-            yield from zip(batch["id"].to_pylist(), batch["item"].to_pylist(), strict=True)
+        for batch in opened.iter_batches(_ROWS_A_GROUP, columns=["id", "item", "table"]):
+            columns = (batch[name].to_pylist() for name in ("id", "item", "table"))
+            yield from zip(*columns, strict=True)
 
 
 def _read_columns(place: Location, columns: list[str]) -> list[list[Any]]:

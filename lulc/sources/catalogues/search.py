@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import date, timedelta
-from itertools import batched, product
+from itertools import batched, groupby, product
+from operator import itemgetter
 from typing import Any
 
 import shapely
@@ -21,12 +22,13 @@ from lulc.location import Location, parse_location
 from lulc.redact import redact_url, strip_credentials
 from lulc.sources.area import parse_box, read_area
 from lulc.sources.catalogues.answers import Answer, open_answer, read_search
-from lulc.sources.catalogues.static import Box, CatalogueFilter, crawl
+from lulc.sources.catalogues.static import Box, CatalogueFilter, crawl, selects
 from lulc.sources.header import parse_number
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import files
+from lulc.tables.stac_geoparquet import ItemFilter, is_items_table, read_items
 
-_FILES_A_PAGE = 1000  # of a static catalogue
+_FILES_A_PAGE = 1000  # of a catalogue that has no pages
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,9 @@ def _search(search: Search, boxes: list[Box], times: list[str], answer: Answer) 
     catalogue = CATALOGUES.get(
         search.catalogue, Catalogue(search.catalogue, search.catalogue.endswith(".json"))
     )
+    if search.is_of_table:
+        _search_table(parse_location(catalogue.url), search, boxes, times, answer)
+        return
     if "://" not in catalogue.url:
         raise InputError(
             f"catalogue {search.catalogue!r} is not known: "
@@ -166,6 +171,32 @@ def _search(search: Search, boxes: list[Box], times: list[str], answer: Answer) 
         for box, time in product([*boxes] or [None], times)
     ]
     query_api(catalogue.url, queries, answer, select)
+
+
+def _search_table(
+    location: Location, search: Search, boxes: list[Box], times: list[str], answer: Answer
+) -> None:
+    # The items of a table; row groups that have none are not read.
+    if not is_items_table(location):
+        raise InputError(
+            f"catalogue {search.catalogue} is no table of STAC items: give a .parquet file that is "
+            "there, or the address of a STAC API"
+        )
+    answer.forget(0)
+    selection = CatalogueFilter(search.collections, boxes, times)
+    wanted = ItemFilter(boxes, times, search.max_cloud)
+    found = (
+        (table, _clean(item, ""))
+        for table, item in read_items(location.absolute(), wanted)
+        if item.get("collection", "") in (*search.collections, "")
+        and selects(selection, item)
+        and _is_clear_enough(item, search.max_cloud)
+    )
+    number = 0
+    for table, rows in groupby(found, key=itemgetter(0)):
+        for page in batched((item for _, item in rows), _FILES_A_PAGE):
+            answer.add(0, number, page, None, False, str(table))
+            number += 1
 
 
 def _is_clear_enough(item: dict[str, Any], max_cloud: float | None) -> bool:

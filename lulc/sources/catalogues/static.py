@@ -70,7 +70,7 @@ def crawl(url: str, selection: CatalogueFilter) -> Iterator[dict[str, Any]]:
                 children += _links(address, catalogue, "child")
                 items += _links(address, catalogue, "item") if is_collection else []
             for address, item in pool.map(read, dict.fromkeys(items)):
-                if _selects(selection, item):
+                if selects(selection, item):
                     yield _with_absolute_hrefs(item, address)
             level = [address for address in dict.fromkeys(children) if address not in visited]
             visited.update(level)
@@ -114,7 +114,8 @@ def _may_hold_items(address: str, collection: dict[str, Any], selection: Catalog
     )
 
 
-def _selects(selection: CatalogueFilter, item: dict[str, Any]) -> bool:
+def selects(selection: CatalogueFilter, item: dict[str, Any]) -> bool:
+    """Return whether an item's box and days are those of a filter; its collection is not asked."""
     properties = item.get("properties") or {}
     first = properties.get("start_datetime") or properties.get("datetime")
     last = properties.get("end_datetime") or properties.get("datetime")

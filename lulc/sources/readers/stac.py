@@ -49,6 +49,7 @@ from lulc.sources.readers._stac_scaling import as_published
 from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem, Source, beside
 from lulc.sources.times import Span, middle, parse_span, parse_time
+from lulc.tables.stac_geoparquet import SUFFIXES
 
 _SUFFIXES = (".json", ".geojson")
 
@@ -69,8 +70,8 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
     # too: it fails when it is read, so that it is reported.
     path = parse_location(archive.path).absolute()
     if path.suffix == ".parquet":
-        for name, text in read_answer(path):
-            yield SceneItem(str(path), f"{path.name}#{name}", text)
+        for name, text, table in read_answer(path):
+            yield SceneItem(table or str(path), f"{path.name}#{name}", text)
         return
     if not path.is_dir():
         yield from _list_items(path, path.parent, set())
@@ -82,6 +83,13 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
 def _root(path: Location) -> Location:
     # The folder that an archive's hrefs may not leave.
     return path if path.is_dir() else path.parent
+
+
+def _root_of(item: SceneItem, archive: Archive) -> Location:
+    # Of an item in a table, the table's folder: that of the one that was searched, too.
+    if archive.path.endswith(SUFFIXES):
+        return parse_location(item.path).parent
+    return _root(parse_location(archive.path).absolute())
 
 
 def _is_stac(path: Location) -> bool:
@@ -156,7 +164,7 @@ def _follow_links(
 def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene:
     # The headers of the bands' files give CRS, footprint and dtypes. InputError: a missing band, no
     # time, a forbidden href, a CRS that contradicts the item.
-    root = _root(parse_location(archive.path).absolute())
+    root = _root_of(item, archive)
     content = _load(item, root)
     try:
         return _read_item(item, content, root, archive, bands)
@@ -440,7 +448,7 @@ def prefixes(item: SceneItem) -> Iterator[str]:
 
 
 def _named(item: SceneItem, archive: Archive, _: Scene | None) -> Iterator[str]:
-    root = _root(parse_location(archive.path).absolute())
+    root = _root_of(item, archive)
     folder = parse_location(item.path).parent
     try:
         assets = _load(item, root)["assets"].values()

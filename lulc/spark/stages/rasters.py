@@ -62,7 +62,7 @@ def rasters(context: StageContext) -> StageResult:
         write_indexes,
         files_of=partial(_files_of, with_probabilities=spec.probabilities),
         also_removed=lambda path: [layout.probabilities_raster(path)],
-        other_files=[layout.COLLECTION, *mosaics],
+        other_files=[layout.COLLECTION, layout.ITEMS_TABLE, *mosaics],
     )
     return run_incremental(context, work)
 

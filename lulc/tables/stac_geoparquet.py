@@ -1,0 +1,249 @@
+"""STAC items as a table: the STAC GeoParquet Specification 1.1.
+
+https://radiantearth.github.io/stac-geoparquet-spec: an item a row, its properties columns of their
+own, its geometry as WKB in longitude and latitude, its bounds in the struct `bbox`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import shapely
+import shapely.geometry
+
+from lulc.errors import InputError
+from lulc.guard import read_guard
+from lulc.location import Location
+from lulc.tables import files
+from lulc.tables.arrow_files import arrow_filesystem
+
+SUFFIXES = (".parquet", ".geoparquet")
+VERSION = "1.1.0"
+
+_ROWS_AT_ONCE = 500
+_REQUIRED = {"id", "geometry", "bbox", "assets"}
+_OF_ITEM = {*_REQUIRED, "type", "stac_version", "stac_extensions", "links", "collection"}
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_TIMES = ("datetime", "start_datetime", "end_datetime", "created", "updated")
+_TIME = pa.timestamp("us", "UTC")
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class ItemFilter:
+    """Which items are read: by it whole row groups are passed over. It lets too many pass."""
+
+    boxes: Sequence[Box] = ()
+    """xmin, ymin, xmax, ymax in degrees; the items' boxes touch one. All pass where it is empty."""
+    times: Sequence[str] = ()
+    """Days as `2023-01-01/2023-12-31`, `..` for an open end; all pass where it is empty."""
+    max_cloud: float | None = None
+    """Per cent."""
+
+
+def is_items_table(location: Location) -> bool:
+    """Return whether a file, or the first file of a folder, is a table of STAC items."""
+    try:
+        first = next(iter(list_parts(location)), None)
+        if first is None:
+            return False
+        with files.open_parquet(first) as opened:
+            return set(opened.schema_arrow.names) >= _REQUIRED
+    except (OSError, ValueError):
+        return False
+
+
+def list_parts(location: Location) -> list[Location]:
+    """Return the files of a table of items: itself, or those below it, in order."""
+    if location.is_dir():
+        return sorted(
+            file for suffix in SUFFIXES for file in location.rglob(f"*{suffix}") if file.is_file()
+        )
+    return [location] if location.suffix in SUFFIXES else []
+
+
+def read_items(
+    location: Location, wanted: ItemFilter | None = None
+) -> Iterator[tuple[Location, dict[str, Any]]]:
+    """Yield the items of a table as JSON objects, each with the file that it is in.
+
+    Some rows are held at a time.
+
+    Raises:
+        InputError: a file is no table of STAC items, or is damaged.
+    """
+    for part in list_parts(location):
+        filesystem, path = arrow_filesystem(part)
+        with read_guard(part, "fetch it anew"):
+            dataset = ds.dataset(path, format="parquet", filesystem=filesystem)
+            if not set(dataset.schema.names) >= _REQUIRED:
+                raise InputError(
+                    f"{part} is no table of STAC items: it must have the columns "
+                    f"{', '.join(sorted(_REQUIRED))}"
+                )
+            condition = _condition(dataset.schema, wanted or ItemFilter())
+            batches = dataset.to_batches(
+                filter=condition, batch_size=_ROWS_AT_ONCE, batch_readahead=1, fragment_readahead=1
+            )
+            for batch in batches:
+                for row in batch.to_pylist():
+                    yield part, _to_item(row)
+
+
+def _condition(schema: pa.Schema, wanted: ItemFilter) -> pc.Expression | None:
+    parts = []
+    corners = {field.name for field in schema.field("bbox").type}
+    if wanted.boxes and corners.issuperset(_CORNERS):
+        parts.append(reduce(or_, map(_touches, wanted.boxes)))
+    if wanted.times and pa.types.is_timestamp(_type_of(schema, "datetime")):
+        parts.append(reduce(or_, [_overlaps(schema, time) for time in wanted.times]))
+    if wanted.max_cloud is not None and "eo:cloud_cover" in schema.names:
+        parts.append(pc.field("eo:cloud_cover") <= wanted.max_cloud)
+    return reduce(lambda a, b: a & b, parts) if parts else None
+
+
+def _type_of(schema: pa.Schema, name: str) -> pa.DataType:
+    return schema.field(name).type if name in schema.names else pa.null()
+
+
+def _touches(box: Box) -> pc.Expression:
+    # An item across the antimeridian has its west in the east: it is told by constants, as row
+    # groups are passed over by these alone.
+    xmin, ymin, xmax, ymax = (pc.field("bbox", name) for name in _CORNERS)
+    in_rows = (ymin <= box[3]) & (ymax >= box[1])
+    is_across = (xmin > 0) & (xmax < 0)
+    in_columns = ((xmin <= box[2]) & (xmax >= box[0])) | (
+        is_across & ((xmin <= box[2]) | (xmax >= box[0]))
+    )
+    return in_rows & in_columns
+
+
+def _overlaps(schema: pa.Schema, time: str) -> pc.Expression:
+    start, _, end = time.partition("/")
+    first, last = _bound(start, 0), _bound(end or start, 1)
+    passes = _between("datetime", "datetime", first, last, schema)
+    if {"start_datetime", "end_datetime"} <= set(schema.names):
+        passes |= _between("start_datetime", "end_datetime", first, last, schema)
+    return passes
+
+
+def _bound(day: str, days: int) -> datetime | None:
+    if day in ("", ".."):
+        return None
+    return datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=days)
+
+
+def _between(
+    start: str, end: str, first: datetime | None, last: datetime | None, schema: pa.Schema
+) -> pc.Expression:
+    condition = pc.field(start).is_valid()
+    if first and pa.types.is_timestamp(_type_of(schema, end)):
+        condition &= pc.field(end) >= pa.scalar(first, schema.field(end).type)
+    if last and pa.types.is_timestamp(_type_of(schema, start)):
+        condition &= pc.field(start) < pa.scalar(last, schema.field(start).type)
+    return condition
+
+
+def _to_item(row: Mapping[str, Any]) -> dict[str, Any]:
+    bounds = row["bbox"] or {}
+    names = ("xmin", "ymin", "zmin", "xmax", "ymax", "zmax")
+    item: dict[str, Any] = {
+        "type": "Feature",
+        "stac_version": row.get("stac_version") or "1.0.0",
+        "stac_extensions": row.get("stac_extensions") or [],
+        "id": row["id"],
+        "geometry": _geometry(row["geometry"]),
+        "bbox": [bounds[name] for name in names if name in bounds],
+        "links": [_plain(link) for link in row.get("links") or ()],
+        "assets": _plain(row["assets"]) or {},
+        "properties": {
+            name: _plain(value)
+            for name, value in row.items()
+            if name not in _OF_ITEM and (value is not None or name == "datetime")
+        },
+    }
+    return item | ({"collection": row["collection"]} if row.get("collection") else {})
+
+
+def _geometry(wkb: Any) -> Any:
+    if not isinstance(wkb, bytes):
+        return None
+    return shapely.geometry.mapping(shapely.from_wkb(wkb))
+
+
+def _plain(value: Any) -> Any:
+    # As JSON has it: a field that an item does not have is null in the table.
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items() if entry is not None}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, bytes):
+        return _geometry(value)
+    return value
+
+
+def write_items(
+    location: Location, items: Iterable[Mapping[str, Any]], collection: Mapping[str, Any]
+) -> None:
+    """Write a table of the items of one collection.
+
+    Args:
+        location: of the file.
+        items: JSON objects.
+        collection: the STAC Collection, as JSON.
+    """
+    rows = [_to_row(item) for item in items]
+    table = pa.Table.from_pylist(rows)
+    for name in _TIMES:
+        if name in table.column_names:
+            position = table.column_names.index(name)
+            table = table.set_column(position, name, pc.cast(table[name], _TIME))
+    outlines = shapely.from_wkb([row["geometry"] for row in rows])
+    covering = {"bbox": {name: ["bbox", name] for name in _CORNERS}}
+    column = {
+        "encoding": "WKB",
+        "geometry_types": sorted({outline.geom_type for outline in outlines}),
+        "bbox": [float(bound) for bound in shapely.total_bounds(outlines)],
+        "covering": covering,
+    }
+    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
+    stac = {"version": VERSION, "collections": {collection["id"]: collection}}
+    table = table.replace_schema_metadata(
+        {"geo": json.dumps(geo), "stac-geoparquet": json.dumps(stac)}
+    )
+    files.write_atomic(
+        location, lambda path: pq.write_table(table, path, compression="zstd", row_group_size=5000)
+    )
+
+
+def _to_row(item: Mapping[str, Any]) -> dict[str, Any]:
+    half = len(item["bbox"]) // 2
+    corners = (*item["bbox"][:2], *item["bbox"][half : half + 2])
+    properties = {
+        name: datetime.fromisoformat(value) if name in _TIMES and value else value
+        for name, value in item["properties"].items()
+    }
+    return {
+        "stac_version": item["stac_version"],
+        "stac_extensions": item.get("stac_extensions") or [],
+        "id": item["id"],
+        "geometry": shapely.to_wkb(shapely.geometry.shape(item["geometry"])),
+        "bbox": dict(zip(_CORNERS, map(float, corners), strict=True)),
+        "links": item["links"],
+        "assets": item["assets"],
+        "collection": item.get("collection"),
+        **properties,
+    }

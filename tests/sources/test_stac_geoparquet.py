@@ -1,0 +1,231 @@
+"""Tables of STAC items: read as another library writes them, and read by it as they are written."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import rustac
+import shapely
+
+from lulc.config import Archive, Period, Search
+from lulc.errors import InputError
+from lulc.geo.grid import footprint
+from lulc.location import StorePath
+from lulc.sources import registry
+from lulc.sources.catalogues.answers import read_answer
+from lulc.sources.catalogues.search import find_scenes
+from lulc.sources.scene import Scene
+from lulc.tables import stac_geoparquet
+from lulc.tables.stac_geoparquet import ItemFilter, read_items, write_items
+from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
+from tests.helpers.synthetic_scenes import UTM33, write_raster
+from tests.sources.test_search import make_run
+
+COLLECTION = {"type": "Collection", "id": "squares", "description": "d", "license": "other"}
+
+
+def make_item(number: int, **properties: Any) -> dict[str, Any]:
+    """A degree square each, in a row along the equator, a day each."""
+    outline = shapely.box(number, 0, number + 1, 1)
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": [],
+        "id": f"scene{number:02d}",
+        "collection": "squares",
+        "geometry": shapely.geometry.mapping(outline),
+        "bbox": list(outline.bounds),
+        "links": [],
+        "properties": {"datetime": f"2023-01-{number + 1:02d}T10:00:00Z"}
+        | {"eo:cloud_cover": float(number), "proj:shape": [number + 1, 2]}
+        | properties,
+        "assets": {"red": {"href": f"./pixels/{number}.tif", "type": "image/tiff"}},
+    }
+
+
+ITEMS = [make_item(number) for number in range(20)]
+
+
+def ids(found: Archive) -> list[str]:
+    return sorted(name for name, *_ in read_answer(Path(found.path)))
+
+
+def plain(item: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(item))
+
+
+def test_items_go_there_and_back(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    write_items(path, ITEMS, COLLECTION)
+    assert [plain(item) for _, item in read_items(path)] == [plain(item) for item in ITEMS]
+    metadata = pq.read_schema(path).metadata
+    told = json.loads(metadata[b"stac-geoparquet"])
+    assert told == {"version": "1.1.0", "collections": {"squares": COLLECTION}}
+    geo = json.loads(metadata[b"geo"])
+    assert geo["columns"]["geometry"]["covering"]["bbox"]["xmin"] == ["bbox", "xmin"]
+
+
+def test_another_library_reads_what_is_written(tmp_path: Path) -> None:
+    write_items(tmp_path / "items.parquet", ITEMS, COLLECTION)
+    found = rustac.read_sync(str(tmp_path / "items.parquet"))["features"]
+    for ours, theirs in zip(ITEMS, found, strict=True):
+        assert theirs["properties"] == ours["properties"]
+        assert plain({key: theirs[key] for key in ("id", "collection", "bbox", "assets")}) == {
+            key: ours[key] for key in ("id", "collection", "bbox", "assets")
+        }
+        assert shapely.geometry.shape(theirs["geometry"]).equals(
+            shapely.geometry.shape(ours["geometry"])
+        )
+
+
+def test_what_another_library_writes_is_read(tmp_path: Path) -> None:
+    # Fields of some items alone, and a time that is a span.
+    items = [*ITEMS[:3], make_item(3, platform="sentinel-2a")]
+    items[1] = items[1] | {"assets": items[1]["assets"] | {"nir": {"href": "x.tif"}}}
+    span = {"start_datetime": "2023-01-01T00:00:00Z", "end_datetime": "2023-01-31T00:00:00Z"}
+    items[2] = make_item(2, datetime=None, **span)
+    rustac.write_sync(str(tmp_path / "theirs.parquet"), items)
+    found = [plain(item) for _, item in read_items(tmp_path / "theirs.parquet")]
+    for ours, theirs in zip(items, found, strict=True):
+        for key in ("id", "collection", "bbox", "assets", "properties"):
+            assert theirs[key] == plain(ours[key]), key
+
+
+@pytest.mark.parametrize(
+    ("wanted", "numbers"),
+    [
+        (ItemFilter(boxes=[(2.5, 0.2, 4.5, 0.8)]), range(2, 5)),
+        (ItemFilter(boxes=[(2.5, 5, 4.5, 6)]), []),
+        (ItemFilter(boxes=[(2.5, 0, 2.6, 1), (17.5, 0, 17.6, 1)]), [2, 17]),
+        (ItemFilter(times=["2023-01-03/2023-01-05"]), range(2, 5)),
+        (ItemFilter(times=["../2023-01-02"]), range(2)),
+        (ItemFilter(times=["2023-01-19/.."]), range(18, 20)),
+        (ItemFilter(times=["2023-01-04"]), [3]),
+        (ItemFilter(max_cloud=4), range(5)),
+        (ItemFilter([(2.5, 0, 9.5, 1)], ["2023-01-05/.."], 6), range(4, 7)),
+    ],
+)
+def test_a_filter_lets_through_what_is_wanted(
+    tmp_path: Path, wanted: ItemFilter, numbers: Any
+) -> None:
+    write_items(tmp_path / "items.parquet", ITEMS, COLLECTION)
+    found = [item["id"] for _, item in read_items(tmp_path / "items.parquet", wanted)]
+    assert found == [f"scene{number:02d}" for number in numbers]
+
+
+def test_row_groups_without_a_wanted_item_are_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    write_items(path, ITEMS, COLLECTION)
+    table = pq.read_table(path)
+    pq.write_table(table, path, row_group_size=2)
+    # Whoever read another one than the second would find damage.
+    metadata = pq.ParquetFile(path).metadata
+    content = bytearray(path.read_bytes())
+    for group in (n for n in range(metadata.num_row_groups) if n != 1):
+        for column in range(metadata.num_columns):
+            place = metadata.row_group(group).column(column)
+            start = place.dictionary_page_offset or place.data_page_offset
+            content[start : start + place.total_compressed_size] = bytes(
+                place.total_compressed_size
+            )
+    path.write_bytes(content)
+    for wanted in (
+        ItemFilter(boxes=[(2.5, 0.2, 3.5, 0.8)]),
+        ItemFilter(times=["2023-01-03/2023-01-04"]),
+    ):
+        found = [item["id"] for _, item in read_items(path, wanted)]
+        assert found == ["scene02", "scene03"]
+
+
+def test_an_item_across_180_is_found_on_both_sides(tmp_path: Path) -> None:
+    across = make_item(1) | {"id": "across", "bbox": [179.0, 0.0, -179.0, 1.0]}
+    write_items(tmp_path / "items.parquet", [*ITEMS, across], COLLECTION)
+    for box in ((179.2, 0.2, 179.4, 0.4), (-179.4, 0.2, -179.2, 0.4)):
+        found = [i["id"] for _, i in read_items(tmp_path / "items.parquet", ItemFilter([box]))]
+        assert found == ["across"]
+
+
+def make_archive(folder: Path) -> Path:
+    outline = footprint(UTM33)
+    items = [
+        make_item(number)
+        | {"geometry": shapely.geometry.mapping(outline), "bbox": list(outline.bounds)}
+        for number in range(3)
+    ]
+    for number in range(3):
+        pixels = np.full(UTM33.shape, number + 1, "uint16")
+        write_raster(folder / f"pixels/{number}.tif", pixels, UTM33, nodata=0)
+    path = folder / "items.parquet"
+    write_items(path, items, COLLECTION)
+    return path
+
+
+def read_all(archive: Archive) -> list[Scene]:
+    source = registry.source_of(archive)
+    return [source.read(item, archive, ("red",)) for item in source.items(archive)]
+
+
+def test_a_table_is_an_archive(tmp_path: Path) -> None:
+    path = make_archive(tmp_path / "in")
+    archive = Archive(str(path), mask=())
+    scenes = read_all(archive)
+    assert [scene.scene_id for scene in scenes] == ["scene00", "scene01", "scene02"]
+    assert {scene.source for scene in scenes} == {"stac-geoparquet"}
+    assert scenes[1].cloud == 1.0
+    assert scenes[2].bands[0].href == str(tmp_path / "in/pixels/2.tif")
+    assert read_all(Archive(str(path.parent), source="stac-geoparquet", mask=())) == scenes
+
+
+def test_a_table_is_searched_by_area_days_and_clouds(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    write_items(path, ITEMS, COLLECTION)
+    days = (Period("p", date(2023, 1, 4), date(2023, 1, 10)),)
+    run = make_run(area="2.5,0.2,12.5,0.8", periods=days)
+    search = Search(str(path), ("squares",), max_cloud=7)
+    # A period's days are solar ones: a day more on both sides.
+    expected = [f"scene{number:02d}" for number in range(2, 8)]
+    assert ids(find_scenes(Archive(search=search), run, tmp_path)) == expected
+    with pytest.raises(InputError, match="no scene for"):
+        find_scenes(Archive(search=Search(str(path), ("circles",))), run, tmp_path)
+    with pytest.raises(InputError, match=r"gone\.parquet is no table of STAC items"):
+        find_scenes(Archive(search=Search(str(tmp_path / "gone.parquet"), ("x",))), run, tmp_path)
+
+
+def test_pixels_beside_the_table_that_was_searched_are_read(tmp_path: Path) -> None:
+    path = make_archive(tmp_path / "in")
+    search = Search(str(path), ("squares",), max_cloud=1)
+    found = find_scenes(Archive(search=search, mask=()), make_run(), tmp_path / "out")
+    assert [scene.bands[0].href for scene in read_all(found)] == [
+        str(tmp_path / f"in/pixels/{number}.tif") for number in range(2)
+    ]
+
+
+def test_a_table_in_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = make_archive(tmp_path / "in")
+    names = ["items.parquet", *(f"pixels/{number}.tif" for number in range(3))]
+    with faulty_store() as (place, _):
+        for name, value in store_variables(place).items():
+            monkeypatch.setenv(name, value)
+        fill_bucket(place, {f"in/{name}": (path.parent / name).read_bytes() for name in names})
+        table = StorePath("s3://bucket", "in/items.parquet")
+        scenes = read_all(Archive(str(table), mask=()))
+        assert [scene.bands[0].href for scene in scenes] == [
+            f"s3://bucket/in/pixels/{number}.tif" for number in range(3)
+        ]
+        search = Search(str(table), ("squares",), max_cloud=1)
+        found = find_scenes(Archive(search=search, mask=()), make_run(), tmp_path / "out")
+        assert [scene.scene_id for scene in read_all(found)] == ["scene00", "scene01"]
+
+
+def test_what_is_no_table_of_items_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "other.parquet"
+    pq.write_table(pq.read_table(make_archive(tmp_path)).select(["id"]), path)
+    assert not stac_geoparquet.is_items_table(path)
+    with pytest.raises(InputError, match=r"must have the columns assets, bbox, geometry, id"):
+        list(read_items(path))
