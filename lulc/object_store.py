@@ -18,7 +18,8 @@ import functools
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -68,6 +69,10 @@ _TRIES = 4
 _BROKEN_OFF = re.compile(r"request or response body error|[Ii]nvalid \w+ response")
 """What obstore says of an answer that ended early; it asks again by itself for no such answer."""
 _NO_SUCH_RANGE = "416"
+_LISTED_FROM = ("s3://", "gs://")
+"""Stores that list from any key on; Azure gives all keys before it, too."""
+_LISTINGS = 8  # at a time
+_OBJECTS_A_PAGE = 1000
 _UNLISTED = re.compile(r"object with invalid path: .*?Path \"(.*?)\"(?: contained|: )", re.S)
 """What obstore says where a folder has a name that it cannot ask for."""
 
@@ -176,6 +181,49 @@ def list_below(root: str, key: str) -> list[tuple[str, ObjectStat]]:
     """
     pages = _ask(root, key, "list", lambda store: list(obstore.list(store, key or None)))
     return sorted((meta["path"], _stat_of(meta)) for page in pages for meta in page)
+
+
+def map_below[Result](
+    root: str, key: str, work: Callable[[Iterator[tuple[str, ObjectStat]]], Result]
+) -> list[Result]:
+    """Return what `work` gives for the objects below a folder, by key.
+
+    Where there are many folders in it they are listed in several ranges at once; what lies below
+    one of them is in one range. A page of the store's is held at a time.
+
+    Args:
+        root: scheme and bucket.
+        key: of the folder.
+        work: gets the objects of a range with what the store says of them; it may be called again
+            where an answer breaks off.
+
+    Returns:
+        What it gave for each range, in order of keys.
+    """
+    cuts: list[str] = []
+    if root.startswith(_LISTED_FROM):
+        folders = list_folder(root, key)[0]
+        cuts = folders[:: -(-len(folders) // _LISTINGS)][1:] if folders else []
+    ranges = zip([None, *cuts], [*cuts, None], strict=True)
+
+    def list_range(first_and_last: tuple[str | None, str | None]) -> Result:
+        return _ask(root, key, "list", lambda store: work(_stream(store, key, *first_and_last)))
+
+    if not cuts:
+        return [list_range((None, None))]
+    with ThreadPoolExecutor(_LISTINGS) as pool:
+        return list(pool.map(list_range, ranges))
+
+
+def _stream(
+    store: ObjectStore, key: str, after: str | None, last: str | None
+) -> Iterator[tuple[str, ObjectStat]]:
+    pages = obstore.list(store, key or None, offset=after, chunk_size=_OBJECTS_A_PAGE)
+    for page in pages:
+        for meta in page:
+            if last is not None and meta["path"] > last:
+                return
+            yield meta["path"], _stat_of(meta)
 
 
 def put_object(root: str, key: str, content: bytes | Path) -> None:

@@ -31,12 +31,12 @@ from lulc.location import Location, parse_location, relative_name
 from lulc.paths import list_files
 from lulc.samples import from_datasets
 from lulc.sources import area
+from lulc.sources.indexing.selection import select_scenes
 from lulc.sources.items import Reading, describe_unread, make_reading, read_item
 from lulc.sources.items import list_items as list_scenes
 from lulc.sources.layers import read_layer
 from lulc.sources.registry import SOURCES, source_of
 from lulc.sources.scene import Scene
-from lulc.sources.selection import select_scenes
 from lulc.sources.source import SceneItem
 from lulc.stages import STAGES
 from lulc.tables.encoding import Encoding

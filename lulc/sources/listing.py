@@ -15,7 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from stat import S_ISDIR
 
-from lulc.location import Location, ObjectStat, StorePath, is_address, relative_name
+from lulc import object_store
+from lulc.location import Location, StorePath, is_address
+from lulc.object_store import ObjectStat
 from lulc.paths import is_hidden, list_outside
 
 
@@ -31,7 +33,7 @@ class Listing:
 
     @cached_property
     def _sorted(self) -> list[str]:
-        return sorted(self.names)
+        return sorted(self._stats or self.names)
 
     def ending(self, suffixes: tuple[str, ...]) -> list[str]:
         """Return the names that end in one of these, in lower case, whatever their own case."""
@@ -146,24 +148,35 @@ def _stat_of(stat: ObjectStat) -> Sequence[object]:
 def _list(folder: Location) -> Listing:
     if isinstance(folder, Path):
         return Listing(folder, list_outside(folder, _is_closed), {})
+
+    def fold(objects: Iterable[tuple[str, ObjectStat]]) -> dict[str, Sequence[object]]:
+        stats: dict[str, Sequence[object]] = {}
+        for product, files in _by_product(folder, objects):
+            stats |= _without_inside(product, files)
+        return stats
+
     stats: dict[str, Sequence[object]] = {}
-    for product, files in _by_product(folder):
-        if _is_closed(product.rpartition("/")[2], {name.rpartition("/")[2] for name in files}):
-            # What is in the product's folders changes with the one that stands for them.
-            inside = {name: s for name, s in files.items() if "/" in name[len(product) + 1 :]}
-            files = {name: s for name, s in files.items() if name not in inside}
-            files[f"{product}/"] = (_digest([name, *s] for name, s in inside.items()),)
-        stats |= files
+    for of_range in object_store.map_below(folder.root, folder.key, fold):
+        stats |= of_range
+    in_order = sorted(stats)
+    # Consoles and other clients put an empty object where they make a folder.
+    for name in [name for name, (size, *_) in stats.items() if size == 0]:
+        following = bisect.bisect_left(in_order, f"{name}/")
+        if following < len(in_order) and in_order[following].startswith(f"{name}/"):
+            del stats[name]
     names = (name for name in stats if not name.endswith("/"))
     return Listing(folder, sorted(names, key=lambda name: name.split("/")), stats)
 
 
-def _by_product(folder: StorePath) -> Iterator[tuple[str, dict[str, Sequence[object]]]]:
+def _by_product(
+    folder: StorePath, objects: Iterable[tuple[str, ObjectStat]]
+) -> Iterator[tuple[str, dict[str, Sequence[object]]]]:
     # The objects of each SAFE folder, as they come from the store; those elsewhere one by one.
+    start = len(folder.key) + 1 if folder.key else 0
     product, files = "", dict[str, Sequence[object]]()
-    for place, stat in folder.walk():
-        name = relative_name(place, folder)
-        if any(map(is_hidden, name.split("/"))):
+    for key, stat in objects:
+        name = key[start:]
+        if not name or any(map(is_hidden, name.split("/"))):
             continue
         match = _SAFE.match(name)
         inner = match[1] if match else ""
@@ -173,6 +186,18 @@ def _by_product(folder: StorePath) -> Iterator[tuple[str, dict[str, Sequence[obj
         product, files[name] = inner, _stat_of(stat)
     if files:
         yield product, files
+
+
+def _without_inside(
+    product: str, files: dict[str, Sequence[object]]
+) -> dict[str, Sequence[object]]:
+    # What is in the folders of a product changes with the one entry that stands for them.
+    names = {name.rpartition("/")[2] for name in files}
+    if not product or not _is_closed(product.rpartition("/")[2], names):
+        return files
+    inside = {name: s for name, s in files.items() if "/" in name[len(product) + 1 :]}
+    digest = _digest([name, *s] for name, s in inside.items())
+    return {name: s for name, s in files.items() if name not in inside} | {f"{product}/": (digest,)}
 
 
 def _is_closed(folder: str, names: Collection[str]) -> bool:

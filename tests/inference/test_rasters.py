@@ -23,7 +23,7 @@ from pyproj import CRS
 from rio_cogeo import cog_validate
 
 from lulc import bands
-from lulc.config import Period
+from lulc.config import Archive, Period
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
@@ -32,8 +32,9 @@ from lulc.inference.class_map import ClassMap, RasterSpec
 from lulc.legend import NODATA
 from lulc.raster import cog
 from lulc.runfile import parse_run
-from lulc.sources import scene
+from lulc.sources import registry, scene
 from lulc.tables import arrays, layout, ledger, store
+from lulc.tables.stac_geoparquet import read_items
 from tests.helpers import synthetic_predictions as maps
 
 if TYPE_CHECKING:
@@ -239,6 +240,35 @@ def test_scenes_without_a_date_give_an_open_span(tmp_path: Path) -> None:
     stac.write_collection(tmp_path, "run", [item])
     collection = pystac.Collection.from_file(tmp_path / "rasters/collection.json")
     assert collection.extent.temporal.intervals == [[None, None]]
+
+
+def test_the_items_are_one_table_beside_the_collection(tmp_path: Path) -> None:
+    spec = _spec(tmp_path)
+    items = []
+    for number, tile in enumerate([(0, 0), (2, 0)]):
+        path, _ = _predict(tmp_path, [tile], seed=number)
+        key = _key(tmp_path, [path]) | {"key": rasters.group_key("p", *tile, 2)}
+        (row,) = rasters.write_group(key, spec)
+        items.append((tmp_path / str(row.path)).with_suffix(".json"))
+    stac.write_collection(tmp_path, "run", items)
+    folder = tmp_path / "rasters"
+    collection = pystac.Collection.from_file(folder / "collection.json")
+    mirror = collection.assets["items"]
+    assert mirror.roles == ["collection-mirror"]
+    found = [item for _, item in read_items(folder / mirror.href)]
+    assert [item["id"] for item in found] == [item.id for item in collection.get_items()]
+    for written, item in zip(items, found, strict=True):
+        properties = stac.read_json(written)["properties"]
+        assert {key: item["properties"][key] for key in properties} == properties
+        assert all((folder / asset["href"]).exists() for asset in item["assets"].values())
+        assert (folder / item["links"][0]["href"]).samefile(folder / "collection.json")
+    # The class rasters are an archive.
+    archive = Archive(str(folder / mirror.href), mask=(), timeless=True)
+    source = registry.source_of(archive)
+    scenes = [source.read(item, archive, ("classes",)) for item in source.items(archive)]
+    assert [scene.bands[0].href for scene in scenes] == [
+        str(item.with_suffix(".tif")) for item in sorted(items)
+    ]
 
 
 def test_a_grid_across_the_antimeridian_has_its_west_east_of_its_east(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from lulc.config import Archive
 from lulc.geo.grid import Grid, footprint
 from lulc.sources import registry
 from lulc.sources.acquisition import find_superseded, group_images, processing_of
+from lulc.sources.indexing.selection import select_scenes
 from lulc.sources.scene import Scene
-from lulc.sources.selection import select_scenes
 from tests.helpers.synthetic_scenes import write_raster
 
 NOON = datetime(2019, 2, 8, 11, 12, 13, tzinfo=UTC)

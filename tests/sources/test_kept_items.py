@@ -14,9 +14,8 @@ import pytest
 
 from lulc.config import Archive
 from lulc.location import StorePath
-from lulc.sources import kept_items
-from lulc.sources.items import READ_ITEM, Reading, scenes_of_rows
-from lulc.sources.kept_items import (
+from lulc.sources.indexing import kept_items
+from lulc.sources.indexing.kept_items import (
     Changes,
     ItemsTask,
     KeptItems,
@@ -26,6 +25,7 @@ from lulc.sources.kept_items import (
     read_task,
     write_items,
 )
+from lulc.sources.items import READ_ITEM, Reading, scenes_of_rows
 from lulc.sources.listing import list_once
 from lulc.sources.registry import source_of
 from lulc.sources.scene import scenes_to_table
@@ -221,25 +221,35 @@ def test_products_that_share_a_folder(tmp_path: Path) -> None:
 
 @pytest.fixture
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StorePath]:
-    make_tif(tmp_path / "local/a.tif")
-    write_item(tmp_path / "local", "a", "a.tif")
-    files = {path.name: path.read_bytes() for path in (tmp_path / "local").iterdir()}
-    names = {f"items/{n}": files[n] for n in files} | {"files/1.tif": files["a.tif"]}
+    product = sentinel2.make_product(tmp_path / "products", "2A", "05.09", ("B04",))
+    pixels = make_tif(tmp_path / "a.tif").read_bytes()
+    write_item(tmp_path / "items", "a", "a.tif")
+    files = {"items/a.json": (tmp_path / "items/a.json").read_bytes(), "items/a.tif": pixels}
+    files |= {f"files/{number:02d}/x.tif": pixels for number in range(5)}
+    inside = [path for path in product.rglob("*") if path.is_file()]
+    files |= {path.relative_to(tmp_path).as_posix(): path.read_bytes() for path in inside}
     with faulty_store() as (place, _):
         for name, value in store_variables(place).items():
             monkeypatch.setenv(name, value)
-        fill_bucket(place, names | {"files/2.tif": files["a.tif"]})
+        fill_bucket(place, files)
         yield StorePath("s3://bucket")
 
 
 def test_in_a_store(tmp_path: Path, bucket: StorePath) -> None:
-    other = make_tif(tmp_path / "other.tif", 9)
-    for changed, keys in (("files/2.tif", ["1", "2"]), ("items/a.tif", ["a.json"])):
-        archive, inner = Archive(str((bucket / changed).parent), timeless=True), tmp_path / keys[0]
+    band = next(place for place, _ in bucket.walk() if place.name.endswith("_B04_10m.jp2"))
+    for place, keys in (
+        (bucket / "files/03/x.tif", [f"{number:02d}/x" for number in range(5)]),
+        (bucket / "items/a.tif", ["a.json"]),
+        (band, [next((tmp_path / "products").iterdir()).stem]),
+    ):
+        folder = bucket / place.key.partition("/")[0]
+        archive = Archive(str(folder), timeless=folder.name == "files", mask=())
+        inner = tmp_path / f"of {folder.name}"
         inner.mkdir()
         check(inner, archive, keys, Changes(len(keys)))
-        (bucket / changed).put(other)
-        check(inner, archive, keys[-1:])
+        check(inner, archive, [])
+        place.put(place.read_bytes() + b" ")
+        check(inner, archive, keys[3:4] or keys)
 
 
 def test_what_a_killed_run_read_is_kept_but_its_errors(tmp_path: Path) -> None:

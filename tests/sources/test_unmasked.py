@@ -14,9 +14,9 @@ from lulc.config import Archive, Config, Period
 from lulc.errors import InputError
 from lulc.geo.grid import Grid, footprint
 from lulc.sources import registry
+from lulc.sources.indexing.selection import select_scenes
 from lulc.sources.items import make_reading, read_item
 from lulc.sources.scene import Scene
-from lulc.sources.selection import select_scenes
 from tests.helpers.synthetic_scenes import write_raster
 from tests.sources import test_landsat as landsat
 from tests.sources import test_modis as modis

@@ -15,8 +15,7 @@ from lulc.location import parse_location
 from lulc.sources.archives import unpack_hint
 from lulc.sources.catalogues.search import find_scenes
 from lulc.sources.header import href_identity
-from lulc.sources.items import describe_unread, make_reading
-from lulc.sources.kept_items import (
+from lulc.sources.indexing.kept_items import (
     Changes,
     ItemsTask,
     KeptItems,
@@ -26,13 +25,14 @@ from lulc.sources.kept_items import (
     read_task,
     write_items,
 )
+from lulc.sources.indexing.read_scenes import ReadScenes
+from lulc.sources.indexing.selection import select
+from lulc.sources.items import describe_unread, make_reading
 from lulc.sources.layers import read_layer
 from lulc.sources.listing import list_once
-from lulc.sources.read_scenes import ReadScenes
 from lulc.sources.registry import source_of
 from lulc.sources.scene import scenes_to_table
 from lulc.sources.scenes_table import geoparquet_metadata, with_distinct_keys
-from lulc.sources.selection import select
 from lulc.sources.source import Source
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole

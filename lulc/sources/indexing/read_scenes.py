@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lulc.config import Archive
+from lulc.sources.indexing.kept_items import KeptItems
+from lulc.sources.indexing.selection import SceneFacts
 from lulc.sources.items import READ_ITEM, scenes_of_rows
-from lulc.sources.kept_items import KeptItems
 from lulc.sources.scene import Scene
-from lulc.sources.selection import SceneFacts
 from lulc.tables import schemas
 
 
