@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import socket
+from functools import lru_cache
 from os.path import normpath
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -90,9 +91,13 @@ def places_of(href: str, folder: Location, root: Location) -> list[str]:
     else:
         places = [folder / href, folder / unquote(href)]
     texts = [str(place) if isinstance(place, StorePath) else normpath(place) for place in places]
-    roots = tuple(f"{str(place).rstrip('/')}/" for place in (root, root.resolve()))
-    below = dict.fromkeys(text for text in texts if text.startswith(roots))
+    below = dict.fromkeys(text for text in texts if text.startswith(_beginnings(root)))
     return [f"{text}{end}" for text in below for end in ("", ".aux.xml")]
+
+
+@lru_cache(maxsize=64)
+def _beginnings(root: Location) -> tuple[str, ...]:
+    return tuple(f"{str(place).rstrip('/')}/" for place in (root, root.resolve()))
 
 
 def _resolve_in_store(href: str, folder: StorePath, root: Location) -> str:

@@ -40,6 +40,10 @@ READ_ITEM = pa.schema(
 """A row of `read_items`: an item's scene, or the error of one that is none."""
 
 
+# What the names of a hostile item's files may raise.
+_HOSTILE = (LulcError, AttributeError, LookupError, OSError, TypeError, ValueError)
+
+
 @dataclass(frozen=True)
 class ListedItem:
     """An item of one of the run's archives."""
@@ -197,7 +201,7 @@ def read_items(items: Iterable[ListedItem], reading: Reading) -> Iterator[dict[s
         except InputError as error:
             row["error"] = str(error)
         source = SOURCES[reading.sources[listed.archive]]
-        with contextlib.suppress(LulcError, OSError, ValueError):  # a hostile item names anything
+        with contextlib.suppress(*_HOSTILE):
             row["files"] = [*source.named(listed.item, reading.archives[listed.archive], scene)]
         row["state"] = state_on_disk(row["files"]) if row["files"] else ""
         yield row

@@ -95,7 +95,7 @@ def product_prefixes(item: SceneItem) -> Iterable[str]:
     return (item.path if is_packed(item.path) else f"{item.path}/",)
 
 
-def product_files(item: SceneItem, _: Archive, scene: Scene | None) -> Iterable[str]:
+def product_files(item: SceneItem, archive: Archive, scene: Scene | None) -> Iterable[str]:  # noqa: ARG001
     """List what a product in a folder of this machine's disk is made of, for `Source.named`.
 
     Returns:

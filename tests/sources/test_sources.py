@@ -76,7 +76,7 @@ def read_one(archive: Archive, bands: tuple[str, ...] = ()) -> Scene:
 
 def test_no_source_is_forgotten() -> None:
     folder = Path(lulc.sources.readers.__file__).parent
-    assert {p.stem for p in folder.glob("[!_]*.py")} == set(SOURCES)
+    assert {p.stem.replace("_", "-") for p in folder.glob("[!_]*.py")} == set(SOURCES)
     assert all(name == source.name for name, source in SOURCES.items())
 
 

@@ -166,9 +166,10 @@ def _search(search: Search, boxes: list[Box], times: list[str], answer: Answer) 
         return
     from lulc.sources.catalogues.api import Query, query_api
 
+    query_boxes: list[Box | None] = [*boxes] or [None]
     queries = [
         Query(tuple(search.collections), box, time, search.max_cloud)
-        for box, time in product([*boxes] or [None], times)
+        for box, time in product(query_boxes, times)
     ]
     query_api(catalogue.url, queries, answer, select)
 

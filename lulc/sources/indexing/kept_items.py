@@ -103,7 +103,7 @@ class KeptItems:
             self._load_file(target, just_read=True)
 
     def _collect(self, folder: Location, keep_errors: bool) -> Location | None:
-        written = sorted(folder.rglob("*.parquet")) if folder.is_dir() else []
+        written = files.list_tables(folder) if folder.is_dir() else []
         if not written:
             return None
 

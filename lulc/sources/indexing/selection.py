@@ -86,8 +86,9 @@ class SceneFacts:
         self.ids.append(hash(scene.scene_id))
         self.archives.append(archive)
         self.places.append(hash(place))
-        has_moment = place is not None and scene.datetime is not None
-        moment = (scene.datetime - _EPOCH) // _MICROSECOND if has_moment else _NOWHERE
+        moment = _NOWHERE
+        if place is not None and scene.datetime is not None:
+            moment = (scene.datetime - _EPOCH) // _MICROSECOND
         self.moments.append(moment)
         kind = processing.platform or scene.source, processing.level
         self.kinds.append(self.kind_names.setdefault(kind, len(self.kind_names)))

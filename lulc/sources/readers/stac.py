@@ -455,7 +455,7 @@ def _named(item: SceneItem, archive: Archive, _: Scene | None) -> Iterator[str]:
     except InputError:
         return
     for asset in assets:
-        if isinstance(asset, dict) and isinstance(asset.get("href"), str):
+        if isinstance(asset, dict) and has_pixels(asset) and isinstance(asset.get("href"), str):
             yield from places_of(asset["href"], folder, root)
 
 

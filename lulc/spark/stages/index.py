@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import pyarrow as pa
 
@@ -26,19 +27,20 @@ from lulc.sources.indexing.kept_items import (
     write_items,
 )
 from lulc.sources.indexing.read_scenes import ReadScenes
+from lulc.sources.indexing.scenes_file import write_scenes
 from lulc.sources.indexing.selection import select
 from lulc.sources.items import describe_unread, make_reading
 from lulc.sources.layers import read_layer
 from lulc.sources.listing import list_once
 from lulc.sources.registry import source_of
 from lulc.sources.scene import scenes_to_table
-from lulc.sources.scenes_table import geoparquet_metadata, with_distinct_keys
+from lulc.sources.scenes_table import with_distinct_keys
 from lulc.sources.source import Source
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
 from lulc.spark.workers import map_keys
 from lulc.stages import OUTPUT_VERSIONS
-from lulc.tables import layout, schemas, store
+from lulc.tables import layout, store
 from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import LedgerRow
 
@@ -70,7 +72,7 @@ def index(context: StageContext) -> StageResult:
         OUTPUT_VERSIONS["index"], kept.fingerprint, config.scenes, layers, config.bands
     )
 
-    def write_scenes(bad: dict[str, LedgerRow]) -> None:
+    def write_table(bad: dict[str, LedgerRow]) -> None:
         layers = [read_layer(layer) for layer in config.layers]
         read = ReadScenes(kept, config.scenes)
         selected = select(read.facts, read.scenes)
@@ -81,13 +83,12 @@ def index(context: StageContext) -> StageResult:
             first_errors = "".join(f"\n  {key}: {error}" for key, error in errors[:5])
             count = len(kept.listed)
             raise InputError(f"none of {count} items is a scene that can be used:{first_errors}")
-        scenes = pa.Table.from_batches(read.batches(selected.numbers), schemas.SCENES)
-        table = pa.concat_tables([scenes, scenes_to_table(layers)]).sort_by("scene_id")
-        store.write_table(out, "scenes", table, {"geo": geoparquet_metadata(table)})
+        of_layers = scenes_to_table(layers).to_batches()
+        write_scenes(out, lambda: chain(read.batches(selected.numbers), of_layers))
         notes.extend(f"answer of the search kept in {a.path}" for a in archives if a.search)
         notes.extend(selected.notes)
 
-    result = run_whole(context, "index", fingerprint, layout.table_file("scenes"), write_scenes)
+    result = run_whole(context, "index", fingerprint, layout.table_file("scenes"), write_table)
     count = store.read_table(out, "scenes", ["scene_id"]).num_rows
     if not result.done:
         return replace(result, skipped=count)
