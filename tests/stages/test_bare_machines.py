@@ -60,7 +60,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_a_packed_environment_makes_the_local_chips(
+def test_a_packed_environment_makes_the_local_chips_and_rasters(
     small: world.World, done: Path, place: Path, tmp_path: Path
 ) -> None:
     pex = place / "lulc.pex"
@@ -71,11 +71,15 @@ def test_a_packed_environment_makes_the_local_chips(
         seen = subprocess.run(python, capture_output=True, text=True, check=False)
         assert "No module named 'lulc'" in seen.stderr
     shipped = (f"spark.files {pex}", "spark.pyspark.python ./lulc.pex")
-    out = tmp_path / "out"
+    out, mapped = tmp_path / "out", tmp_path / "mapped"
+    shutil.copytree(done, mapped)  # what needs torch, which is not packed, is done
+    shutil.rmtree(mapped / "rasters")
     workers = [Worker(memory="2g", machine=machine) for machine in machines]
     with standalone(place / "cluster", workers) as cluster:
         submit(cluster, small.run, out, "index,tile", *shipped)
+        submit(cluster, small.run, mapped, "rasters", *shipped)
     assert world.files(out, CHIPS) == world.files(done, CHIPS) != {}
+    assert world.files(mapped, RASTERS) == world.files(done, RASTERS) != {}
 
 
 @pytest.fixture(scope="module")
