@@ -112,19 +112,29 @@ def _log_lines(total: int, label: str) -> Iterator[Callable[[int, int], None]]:
 
 
 @contextlib.contextmanager
-def spark(context: Any, total: int, label: str) -> Iterator[None]:
-    """Show the progress of the Spark tasks that are started inside.
+def spark(context: Any, total: int, label: str) -> Iterator[Callable[[int, float], None]]:
+    """Show the progress of what the Spark tasks that are started inside do.
 
     Args:
         context: the SparkContext; it is polled twice a second.
-        total: number of tasks.
-        label: what they do, such as the name of the stage.
+        total: how much there is to do; by default one for each task.
+        label: what it is, such as the name of the stage.
+
+    Yields:
+        A function `begin(done, each)`, to be called before the tasks of the next wave are started:
+        how much is done, and how much each of these tasks does.
     """
-    group = f"lulc-{uuid.uuid4().hex[:8]}"
-    context.setJobGroup(group, label)
     ended = threading.Event()
+    wave: tuple[str, int, float] = ("", 0, 1.0)
+
+    def begin(done: int, each: float) -> None:
+        nonlocal wave
+        group = f"lulc-{uuid.uuid4().hex[:8]}"
+        context.setJobGroup(group, label)
+        wave = (group, done, each)
 
     def count() -> tuple[int, int]:
+        group, before, each = wave
         tracker = context.statusTracker()
         infos = [
             tracker.getStageInfo(stage)
@@ -132,20 +142,21 @@ def spark(context: Any, total: int, label: str) -> Iterator[None]:
             for stage in getattr(tracker.getJobInfo(job), "stageIds", ())
         ]
         stages = [info for info in infos if info is not None]
-        done = max((stage.numCompletedTasks for stage in stages), default=0)
-        return min(total, done), sum(stage.numFailedTasks for stage in stages)
+        tasks = max((stage.numCompletedTasks for stage in stages), default=0)
+        failed = sum(stage.numFailedTasks for stage in stages)
+        return min(total, before + int(tasks * each)), failed
 
     def watch(show: Callable[[int, int], None]) -> None:
         while not ended.wait(_POLL_S):
             show(*count())
 
+    begin(0, 1.0)
     with bar(total, label) as show:
         watcher = threading.Thread(target=watch, args=(show,), daemon=True)
         watcher.start()
         try:
-            yield
+            yield begin
             show(total, count()[1])
         finally:
             ended.set()
             watcher.join()
-            context.setJobGroup("", "")

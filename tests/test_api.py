@@ -35,7 +35,7 @@ from lulc.legend import COMMON, LandClass, Legend
 from lulc.models.contract import Contract
 from lulc.models.package import ModelRef
 from lulc.raster.show import Picture
-from lulc.tables import schemas, store
+from lulc.tables import ledger, schemas, store
 from tests.cli.test_runfile import SMALL
 from tests.helpers.small_world import GRID as WORLD_GRID
 from tests.helpers.small_world import World
@@ -185,7 +185,7 @@ def test_a_run_is_what_its_files_are(run: lulc.Run, small: World) -> None:
         table = run.table(name)
         assert table.schema.names == schemas.ALL[name].names
         assert bool(table.num_rows) == (name in run.tables)
-    assert run.ledger.num_rows == store.read_table(run.out, "ledger").num_rows
+    assert run.ledger.num_rows == ledger.read_ledger(run.out).num_rows
     narrow = run.table("class_areas", ["name", "area_m2"])
     assert narrow.equals(run.table("class_areas").select(["name", "area_m2"]))
     history = run.history().to_pydict()

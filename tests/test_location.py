@@ -28,8 +28,8 @@ from lulc.tables.ledger import (
     read_done,
     read_latest,
     read_ledger,
-    read_once,
 )
+from lulc.tables.ledger_files import read_once, which_exist
 from tests.helpers.faulty_proxy import Faults, Kind
 from tests.helpers.object_stores import (
     faulty_store,
@@ -220,7 +220,7 @@ def test_tables_and_ledger_read_the_same_from_a_store(bucket: StorePath, tmp_pat
         for out in (tmp_path, remote)
     )
     assert distant.equals(local)
-    there = files.which_exist(remote, ["tables/samples/split=test/0.parquet", "tables/x"])
+    there = which_exist(remote, ["tables/samples/split=test/0.parquet", "tables/x"])
     assert there == {"tables/samples/split=test/0.parquet"}
 
 

@@ -93,6 +93,8 @@ class Run:
             raise InputError(
                 f"table {name} has no column {', '.join(missing)}: it has {', '.join(names)}"
             )
+        if name == "ledger":
+            return self.ledger.select(list(columns or names))
         return store.read_table(self.out, name, None if columns is None else list(columns))
 
     def chips(self, period: str | None = None) -> Iterator[Chip]:
@@ -103,9 +105,9 @@ class Run:
         """
         if period is not None:
             self._check_period(period)
-        rows = read_done(self.out, "tile").values()
-        keys = {row.path: layout.parse_block_key(row.key) for row in rows if row.path}
-        paths = [path for path, key in keys.items() if period in (None, key.period)]
+        rows = read_done(self.out, "tile")
+        keys = zip(rows.column("path"), map(layout.parse_block_key, rows), strict=True)
+        paths = [path for path, key in keys if period in (None, key.period)]
         if not paths:
             raise InputError(
                 f"{self.out} holds no chips of {period or 'any period'}: run `lulc tile`"

@@ -285,9 +285,11 @@ def _describe_output(out: Location) -> dict[str, Any]:
         folder = store.table_folder(out, name)
         if folder.is_dir():
             facts[name] = f"{store.open_dataset(folder).count_rows():,} rows"
-    rows = read_ledger(out).select(["stage", "status"]).to_pylist()
-    counts = Counter(f"{row['stage']} {row['status']}" for row in rows)
-    facts["ledger by"] = dict(sorted(counts.items())) or "nothing is done yet"
+    rows = read_ledger(out)
+    facts |= {"ledger": f"{rows.num_rows:,} rows"} if rows.num_rows else {}
+    counts = rows.group_by(["stage", "status"]).aggregate([([], "count_all")]).to_pylist()
+    by_status = {f"{row['stage']} {row['status']}": row["count_all"] for row in counts}
+    facts["ledger by"] = dict(sorted(by_status.items())) or "nothing is done yet"
     facts["rasters"] = len(list((out / "rasters").rglob("*.tif")))
     facts["models"] = sorted(path.parent.name for path in out.glob("models/*/contract.json"))
     return facts

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def map_blocks(
     """Map blocks of chips and publish the predictions for every tile's core.
 
     Args:
-        keys: each block's `key`, and `path`, `checksum` and `fingerprint` of its chips.
+        keys: each block's `key`, and `path`, `checksum` (if known) and `fingerprint` of its chips.
         spec: how they are mapped.
         ahead: how many images a thread reads while the network works; by default some on a GPU and
             none on cores, which both would need.
@@ -83,9 +84,9 @@ def map_blocks(
         SetupError: the GPU's memory does not hold one window.
     """
     from lulc.inference.patch_batches import read_ahead
-    from lulc.inference.predictor import load_all
+    from lulc.models.device import choose_device
 
-    predictor = load_all(spec.model.folders)
+    predictor = _load(spec.model, choose_device())
     if ahead is None:
         ahead = 0 if predictor.device.type == "cpu" else _IMAGES_AHEAD
     start = time.monotonic()
@@ -101,6 +102,14 @@ def map_blocks(
             row = _write_block(key, _map_images(images, predictor, spec), predictor, spec)
             yield replace(row, seconds=time.monotonic() - start)
         start = time.monotonic()
+
+
+@lru_cache(maxsize=4)
+def _load(model: ModelRef, device: object) -> Predictor:  # noqa: ARG001 - of the cache
+    # Its folder is not asked again at each task: the checksum tells what is in it.
+    from lulc.inference.predictor import load_all
+
+    return load_all(model.folders)
 
 
 def _write_block(
@@ -167,7 +176,9 @@ def _map_images(
     return rows
 
 
-def _find_fault(location: Location, checksum: str) -> str | None:
+def _find_fault(location: Location, checksum: str | None) -> str | None:
+    if checksum is None:  # taken up by name after a kill
+        return None
     try:
         return None if files.checksum(location) == checksum else "are not as they were written"
     except OSError as error:

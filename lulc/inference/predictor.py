@@ -265,16 +265,13 @@ def load(folder: Location) -> Predictor:
     Raises:
         InputError: the files are no model that can be loaded.
     """
-    stamps = tuple(
-        (folder / name).stat().st_mtime_ns
-        for name in (WEIGHTS, CONTRACT)
-        if (folder / name).exists()
-    )
-    if len(stamps) < 2:
+    try:
+        stamps = tuple((folder / name).stat().st_mtime_ns for name in (WEIGHTS, CONTRACT))
+    except FileNotFoundError as error:
         raise InputError(
             f"{folder} holds no model: it must have {WEIGHTS} and {CONTRACT}; `lulc train` makes "
             "one"
-        )
+        ) from error
     return _load(folder, stamps, choose_device())
 
 

@@ -11,7 +11,7 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from lulc.location import Location, StorePath
@@ -62,14 +62,29 @@ def join_models(models: Sequence[ModelRef]) -> ModelRef:
 
 
 def model_checksum(folder: Location) -> str:
-    """Return the sha256 over the checksums of a model folder's weights and contract, in hex."""
+    """Return the sha256 over the checksums of a model folder's weights and contract, in hex.
+
+    The files are read again only if they were replaced since.
+
+    Raises:
+        FileNotFoundError: the folder lacks one of them.
+    """
+    identities = [files.file_identity(folder / name) for name in (WEIGHTS, CONTRACT)]
+    return _read_checksum(folder, files.fingerprint_of(identities))
+
+
+def find_checksum(folder: Location) -> str | None:
+    """Return the `model_checksum` of a folder; None where it lacks weights or contract."""
+    try:
+        return model_checksum(folder)
+    except FileNotFoundError:
+        return None
+
+
+@lru_cache(maxsize=64)
+def _read_checksum(folder: Location, identities: str) -> str:  # noqa: ARG001 - of the cache
     checksums = f"{files.checksum(folder / WEIGHTS)} {files.checksum(folder / CONTRACT)}"
     return hashlib.sha256(checksums.encode()).hexdigest()
-
-
-def has_model_files(folder: Location) -> bool:
-    """Return whether a folder has both weights and contract."""
-    return (folder / WEIGHTS).exists() and (folder / CONTRACT).exists()
 
 
 def place_model(source: Location, folder: Location) -> None:
@@ -119,6 +134,5 @@ def local_folder(out: Location, name: str) -> Location:
 def find_local(out: Location, name: str) -> ModelRef | None:
     """Return the model kept under OUT without a tracking store, None where there is none."""
     folder = local_folder(out, name)
-    if not has_model_files(folder):
-        return None
-    return ModelRef(name, LOCAL, folder, model_checksum(folder))
+    checksum = find_checksum(folder)
+    return ModelRef(name, LOCAL, folder, checksum) if checksum else None

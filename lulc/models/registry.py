@@ -34,8 +34,8 @@ from lulc.models.package import (
     LOCAL,
     WEIGHTS,
     ModelRef,
+    find_checksum,
     find_local,
-    has_model_files,
     join_models,
     model_checksum,
     place_model,
@@ -201,8 +201,8 @@ def _resolve_one(model: str, out: Location, tracking_uri: str | None) -> ModelRe
                     return fetch_version(client, version, uri, out)
         except STORE_ERRORS as error:
             fetched = out / "models" / f"{name}-{number}"
-            if number and has_model_files(fetched):
-                return ModelRef(name, number, fetched, model_checksum(fetched))
+            if number and (checksum := find_checksum(fetched)):
+                return ModelRef(name, number, fetched, checksum)
             if number or alias or not find_local(out, name):
                 raise SetupError(f"{_unreachable(uri, error)} to fetch {model!r}") from error
     local = None if number or alias else find_local(out, name)
@@ -216,10 +216,11 @@ def _resolve_one(model: str, out: Location, tracking_uri: str | None) -> ModelRe
 
 
 def _model_in_store(folder: Location) -> ModelRef:
-    if not has_model_files(folder):
+    checksum = find_checksum(folder)
+    if checksum is None:
         raise InputError(f"{folder} holds no {WEIGHTS} and {CONTRACT}: give a model's folder")
     contract = read_contract(folder / CONTRACT)
-    return ModelRef(contract.name, LOCAL, folder, model_checksum(folder))
+    return ModelRef(contract.name, LOCAL, folder, checksum)
 
 
 def list_versions(out: Location, tracking_uri: str | None = None) -> list[dict[str, Any]]:
@@ -305,7 +306,7 @@ def fetch_version(client: mlflow.MlflowClient, version: Any, uri: str, out: Loca
     """
     registered = version.tags.get("checksum")
     folder = out / "models" / f"{version.name}-{version.version}"
-    checksum = model_checksum(folder) if registered and has_model_files(folder) else None
+    checksum = find_checksum(folder) if registered else None
     if checksum is None or checksum != registered:
         with tempfile.TemporaryDirectory() as temporary:
             _download(client, version, uri, Path(temporary))

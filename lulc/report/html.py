@@ -28,6 +28,7 @@ from lulc.report.map import draw_map
 from lulc.report.regions import outline_regions
 from lulc.sources.scene import LAYER
 from lulc.tables import files, layout, ledger, store
+from lulc.tables.ledger_files import read_once
 from lulc.yaml12 import dump_yaml
 
 RegionKey = tuple[str, str]
@@ -68,7 +69,7 @@ def write_report(config: Config, out: Location) -> Location:
     scene_columns = ["scene_id", "source", "datetime", "cloud"]
     scenes = store.read_table(out, "scenes", scene_columns).to_pylist()
     transitions = _region_rows(store.read_table(out, "transitions"), listed)
-    with ledger.read_once(out):
+    with read_once(out):
         page = _render(
             name=config.name,
             headline=_headline(config, legend, scenes),
@@ -428,12 +429,12 @@ def _interval(row: dict[str, Any] | None) -> str:
 
 def _bad_inputs(out: Location) -> list[dict[str, Any]]:
     # The ledger's last rows that are bad.
-    rows = ledger.read_ledger(out).to_pylist()
-    last = {(row["stage"], row["key"]): row for row in rows}
+    stages = ledger.read_ledger(out)["stage"].unique().to_pylist()
+    is_bad = pc.field("status") == "bad"
     return [
         row | {"error": redact.redact_text(row["error"] or "")}
-        for row in last.values()
-        if row["status"] == "bad"
+        for stage in stages
+        for row in ledger.read_latest(out, stage).where(is_bad).table.to_pylist()
     ]
 
 

@@ -2,8 +2,8 @@
 
 skip:    nothing to do where the stage's seal has its fingerprint and every file is there.
 recover: a file that a killed run published but did not record gets its ledger row.
-run:     units that are neither current nor recovered are worked on.
-record:  their ledger rows are appended, bad inputs among them.
+run:     units that are neither current nor recovered are worked on, in waves.
+record:  their ledger rows are appended as each wave ends, bad inputs among them.
 prune:   files and rows that no unit has any more are removed.
 seal:    the stage's own row is appended, so that the next run can skip it; not where a unit is
          bad. It is broken before anything is done.
@@ -14,9 +14,11 @@ A run that is killed between any two steps is completed by the next one.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import pyarrow.compute as pc
 
 from lulc.errors import LulcError, SetupError
 from lulc.location import Location, relative_name
@@ -25,14 +27,20 @@ from lulc.tables import files, layout
 from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import (
     STAGE_KEY,
+    LatestRows,
     LedgerRow,
+    bad_rows_of_file,
     read_latest,
     read_ledger,
-    recover_rows,
 )
+from lulc.tables.ledger_files import which_exist
 from lulc.tables.store import table_folder
 
 type Rows = Mapping[str, LedgerRow]
+type Waves = Iterable[Sequence[LedgerRow]]
+
+_ROUNDS = 10
+"""So often a stage plans anew because inputs turned out to be bad."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,9 @@ def _nothing(path: str) -> Sequence[str]:  # noqa: ARG001
     return ()
 
 
+_IS_UNIT = pc.field("key") != STAGE_KEY
+
+
 def _always() -> bool:
     return True
 
@@ -73,8 +84,8 @@ class StageWork:
     """What all units depend on together: settings and inputs."""
     plan: Callable[[Rows], Sequence[Unit]]
     """Returns the units, given the bad inputs by key; called again when more inputs are bad."""
-    work: Callable[[Sequence[Unit]], list[LedgerRow]]
-    """Does some units; returns a row for each, and one for every bad input."""
+    work: Callable[[Sequence[Unit]], Waves]
+    """Does some units; gives, as they are done, a row for each, and one for every bad input."""
     finish: Callable[[Sequence[LedgerRow]], str] = _no_note
     """Does what needs all units and no outdated file, given the rows of the units worked on;
     returns a note for the user."""
@@ -93,6 +104,8 @@ class StageWork:
     """Files that `finish` makes; where one is missing, the stage is not skipped."""
     is_there: Callable[[], bool] = _always
     """Whether what the stage keeps outside the output location is there."""
+    footers_name_bad: bool = False
+    """Whether bad inputs of a unit are named in the footer of its file."""
     is_still_bad: Callable[[LedgerRow], bool] | None = None
     """Whether a bad input of before has not changed; by default, whether the row's fingerprint
     is the stage's."""
@@ -111,7 +124,7 @@ def run_incremental(context: StageContext, work: StageWork) -> StageResult:
             before stay done.
     """
     out = context.out
-    rows: Rows = read_latest(out, work.stage)
+    rows = read_latest(out, work.stage)
     bad: Rows = _known_bad(work, rows)
     retries = bool(bad) and context.selection.retry_bad
     is_whole = context.selection.whole or not work.is_of_selection
@@ -119,53 +132,76 @@ def run_incremental(context: StageContext, work: StageWork) -> StageResult:
     if not is_whole:
         fingerprint = fingerprint_of(fingerprint, replace(context.selection, retry_bad=False))
     if not retries and _is_sealed(out, work, fingerprint, rows):
-        current = [row for row in _units(rows).values() if row.status in ("done", "empty")]
+        current = rows.where(_IS_UNIT & pc.field("status").isin(["done", "empty"]))
         return StageResult(work.stage, skipped=len(current), bad=len(bad))
-    rows = _drop(context, [row for key, row in rows.items() if key == STAGE_KEY], rows)
+    _drop(context, rows.where(pc.field("key") == STAGE_KEY).records())
     if retries:
-        rows = _forget(context, bad, rows)
+        _forget(context, bad.values())
         bad = {}
     units = work.plan(bad)
-    recovered = _recover(context, work, units, rows)
-    rows = {**rows, **recovered}
-    if bad_again := {key: row for key, row in recovered.items() if row.status == "bad"}:
-        bad = {**bad, **bad_again}
+    if recovered_bad := _recover(context, work, units):
+        bad = {**bad, **recovered_bad}
         units = work.plan(bad)
-    attempted: dict[tuple[str, str], LedgerRow | None] = {}
-    while to_do := [
-        unit
-        for unit in _outdated(out, work, units, rows)
-        if (unit.key, unit.fingerprint) not in attempted
-    ]:
-        attempted |= dict.fromkeys((unit.key, unit.fingerprint) for unit in to_do)
-        # A file that is written in place is no longer the one that its row is about.
-        replaced = [row for unit in to_do if (row := rows.get(unit.key)) and row.path == unit.path]
-        rows = _drop(context, replaced, rows)
-        context.check_lease()
-        new_rows = {row.key: row for row in work.work(to_do)}
-        context.record(new_rows.values())
-        attempted |= {(r.key, r.fingerprint): r for r in new_rows.values() if r.status != "bad"}
-        rows = {**rows, **new_rows}
-        bad = {key: row for key, row in {**bad, **new_rows}.items() if row.status == "bad"}
-        if any(row.status == "bad" for row in new_rows.values()):
+    worked_on: dict[tuple[str, str], LedgerRow] = {}
+    attempted: set[tuple[str, str]] = set()
+    rows = read_latest(out, work.stage)
+    for _ in range(_ROUNDS):
+        outdated = _outdated(out, work, units, rows)
+        to_do = [unit for unit in outdated if (unit.key, unit.fingerprint) not in attempted]
+        if not to_do:
+            break
+        attempted |= {(unit.key, unit.fingerprint) for unit in to_do}
+        newly_bad: dict[str, LedgerRow] = {}
+        for row in _do(context, work, to_do, rows):
+            if row.status == "bad":
+                newly_bad[row.key] = row
+            else:
+                worked_on[row.key, row.fingerprint] = row
+        rows = read_latest(out, work.stage)
+        all_bad = {**bad, **newly_bad}
+        bad = {key: row for key, row in all_bad.items() if rows.state_of(key)[1] == "bad"}
+        if newly_bad:
             units = work.plan(bad)
+    else:
+        raise SetupError(
+            f"stage {work.stage} met more bad inputs in each of {_ROUNDS} rounds: what is done is "
+            "recorded; look at the bad rows of the ledger, and rerun"
+        )
     _check_fingerprints(work.stage, units, rows)
-    by_unit = (attempted.get((unit.key, unit.fingerprint)) for unit in units)
-    worked_on = [row for row in by_unit if row is not None]
+    by_unit = (worked_on.get((unit.key, unit.fingerprint)) for unit in units)
+    new_rows = [row for row in by_unit if row is not None]
     _prune(context, work, is_whole, units, rows, bad)
-    note = work.finish(worked_on)
+    note = work.finish(new_rows)
     bad_units = sum(unit.key in bad for unit in units)
     if not bad_units:
         context.record([LedgerRow(work.stage, STAGE_KEY, fingerprint)])
-    done = sum(row.status == "done" for row in worked_on)
+    done = sum(row.status == "done" for row in new_rows)
     return StageResult(
         work.stage,
-        skipped=len(units) - len(worked_on) - bad_units,
+        skipped=len(units) - len(new_rows) - bad_units,
         done=done,
-        empty=len(worked_on) - done,
+        empty=len(new_rows) - done,
         bad=len(bad),
         note=note,
     )
+
+
+def _do(
+    context: StageContext, work: StageWork, units: Sequence[Unit], rows: LatestRows
+) -> Iterator[LedgerRow]:
+    # The units' rows, which are recorded as waves end.
+    # A file that is written in place is no longer the one that its row is about.
+    in_place = [unit.key for unit in units if unit.path and rows.path_of(unit.key) == unit.path]
+    _drop(context, rows.select(in_place).records())
+    context.check_lease()
+    planned = {unit.key: unit.fingerprint for unit in units}
+    for wave in work.work(units):
+        context.record(wave)
+        # Without an input that is bad there is no reason to make something else than was planned.
+        if all(row.status != "bad" for row in wave):
+            for row in wave:
+                _check_fingerprint(work.stage, row.key, planned.get(row.key), row.fingerprint)
+        yield from wave
 
 
 def run_whole(
@@ -186,7 +222,7 @@ def run_whole(
             are recorded even where it fails. What its tasks keep (`lulc.spark.kept`) is removed.
     """
 
-    def work(_: Sequence[Unit]) -> list[LedgerRow]:
+    def work(_: Sequence[Unit]) -> Waves:
         start = time.monotonic()
         bad: dict[str, LedgerRow] = {}
         try:
@@ -204,7 +240,7 @@ def run_whole(
             checksum=files.checksum(context.out / path),
             seconds=time.monotonic() - start,
         )
-        return [*not_bad, *bad.values(), done]
+        return [[*not_bad, *bad.values(), done]]
 
     def plan(_: Rows) -> Sequence[Unit]:
         return [Unit(path, fingerprint, path)]
@@ -222,93 +258,100 @@ def run_whole(
     return run_incremental(context, replace(stage_work, is_there=lambda: not tries_again))
 
 
-def _units(rows: Rows) -> dict[str, LedgerRow]:
-    return {key: row for key, row in rows.items() if key != STAGE_KEY}
-
-
-def _known_bad(work: StageWork, rows: Rows) -> dict[str, LedgerRow]:
+def _known_bad(work: StageWork, rows: LatestRows) -> dict[str, LedgerRow]:
     def has_stage_fingerprint(row: LedgerRow) -> bool:
         return row.fingerprint == work.fingerprint
 
     is_still_bad = work.is_still_bad or has_stage_fingerprint
-    return {key: row for key, row in rows.items() if row.status == "bad" and is_still_bad(row)}
+    bad = rows.where(pc.field("status") == "bad").records()
+    return {row.key: row for row in bad if is_still_bad(row)}
 
 
-def _is_sealed(out: Location, work: StageWork, fingerprint: str, rows: Rows) -> bool:
+def _is_sealed(out: Location, work: StageWork, fingerprint: str, rows: LatestRows) -> bool:
     seal = rows.get(STAGE_KEY)
     if seal is None or (seal.status, seal.fingerprint) != ("done", fingerprint):
         return False
     if not work.is_there():
         return False
-    paths = [row.path for row in _units(rows).values() if row.status == "done" and row.path]
-    unit_files = (file for path in paths for file in work.files_of(path))
+    done = rows.where(_IS_UNIT & (pc.field("status") == "done") & pc.field("path").is_valid())
+    unit_files = (file for path in done.column("path") for file in work.files_of(path))
     places = {*unit_files, *work.other_files}
-    return files.which_exist(out, places) == places
+    return which_exist(out, places) == places
 
 
-def _outdated(out: Location, work: StageWork, units: Sequence[Unit], rows: Rows) -> list[Unit]:
+def _outdated(
+    out: Location, work: StageWork, units: Sequence[Unit], rows: LatestRows
+) -> list[Unit]:
     # The units whose row is of another fingerprint, or whose files are not all there.
     if not work.is_there():
         return list(units)
-    places = {unit.key: _recorded_files(work, unit, rows.get(unit.key)) for unit in units}
-    there = files.which_exist(
-        out, {file for recorded in places.values() for file in recorded or ()}
-    )
+    places = {unit.key: _recorded_files(work, unit, rows) for unit in units}
+    existing = which_exist(out, {file for recorded in places.values() for file in recorded or ()})
     return [
         unit
         for unit in units
-        if (recorded := places[unit.key]) is None or not there.issuperset(recorded)
+        if (recorded := places[unit.key]) is None or not existing.issuperset(recorded)
     ]
 
 
-def _recorded_files(work: StageWork, unit: Unit, row: LedgerRow | None) -> Sequence[str] | None:
+def _recorded_files(work: StageWork, unit: Unit, rows: LatestRows) -> Sequence[str] | None:
     # The files of a unit's row; None where the row is not of the unit's fingerprint.
-    if row is None or row.fingerprint != unit.fingerprint:
+    fingerprint, status, path = rows.state_of(unit.key)
+    if fingerprint != unit.fingerprint:
         return None
-    if row.status == "empty" or (row.status == "done" and unit.path is None):
+    if status == "empty" or (status == "done" and unit.path is None):
         return ()
-    return work.files_of(row.path) if row.status == "done" and row.path else None
+    return work.files_of(path) if status == "done" and path else None
 
 
-def _check_fingerprints(stage: str, units: Sequence[Unit], rows: Rows) -> None:
-    # Another fingerprint would be made again by every run, and never be the one that is asked for.
+def _check_fingerprints(stage: str, units: Sequence[Unit], rows: LatestRows) -> None:
     for unit in units:
-        row = rows.get(unit.key)
-        made = row.fingerprint if row else "none"
-        if made != unit.fingerprint and not (row and row.status == "bad"):
-            raise SetupError(
-                f"stage {stage} planned {unit.key} as {unit.fingerprint}, and a worker made {made} "
-                "of it: its code or the tables that it reads are not the driver's. Install the "
-                "same lulc everywhere, let nothing else write to the output location, and rerun"
-            )
+        fingerprint, status, _ = rows.state_of(unit.key)
+        if status != "bad":
+            _check_fingerprint(stage, unit.key, unit.fingerprint, fingerprint)
 
 
-def _recover(
-    context: StageContext, work: StageWork, units: Sequence[Unit], rows: Rows
-) -> dict[str, LedgerRow]:
+def _check_fingerprint(stage: str, key: str, planned: str | None, made: str | None) -> None:
+    # Another fingerprint would be made again by every run, and never be the one that is asked for.
+    if planned is not None and made != planned:
+        raise SetupError(
+            f"stage {stage} planned {key} as {planned}, and a worker made {made or 'none'} of it: "
+            "its code or the tables that it reads are not the driver's. Install the same lulc "
+            "everywhere, let nothing else write to the output location, and rerun"
+        )
+
+
+def _recover(context: StageContext, work: StageWork, units: Sequence[Unit]) -> dict[str, LedgerRow]:
+    # Files that were made but not recorded, by name and size: names hold the fingerprint. None is
+    # read but for the bad inputs that it may name, which are returned.
+    rows = read_latest(context.out, work.stage)
     lost = [
-        unit.path
+        (unit, unit.path)
         for unit in _outdated(context.out, work, units, rows)
         if unit.path and unit.path.endswith(f".{unit.fingerprint}.parquet")
     ]
-    there = files.which_exist(context.out, lost)
-    recovered = [row for path in lost if path in there for row in recover_rows(context.out, path)]
-    context.record(recovered)
-    return {row.key: row for row in recovered}
+    existing = which_exist(context.out, {path for _, path in lost})
+    recovered = [
+        LedgerRow(work.stage, unit.key, unit.fingerprint, path=path)
+        for unit, path in lost
+        if path in existing and files.is_filled(context.out / path)
+    ]
+    with_bad = recovered if work.footers_name_bad else []
+    bad = [row for unit in with_bad for row in bad_rows_of_file(context.out, unit)]
+    context.record([*recovered, *bad])
+    return {row.key: row for row in bad}
 
 
-def _forget(context: StageContext, bad: Rows, rows: Rows) -> Rows:
+def _forget(context: StageContext, bad: Iterable[LedgerRow]) -> None:
     # Inputs that are tried again: what was made without them is made anew.
-    for row in bad.values():
+    for row in bad:
         if row.path:
             files.remove(context.out / row.path)
-    return _drop(context, bad.values(), rows)
+    _drop(context, bad)
 
 
-def _drop(context: StageContext, outdated: Iterable[LedgerRow], rows: Rows) -> Rows:
-    dropped = [_dropped(row) for row in outdated if row.status != "dropped"]
-    context.record(dropped)
-    return {**rows, **{row.key: row for row in dropped}}
+def _drop(context: StageContext, outdated: Iterable[LedgerRow]) -> None:
+    context.record([_dropped(row) for row in outdated if row.status != "dropped"])
 
 
 def _prune(
@@ -316,13 +359,17 @@ def _prune(
     work: StageWork,
     is_whole: bool,
     units: Sequence[Unit],
-    rows: Rows,
+    rows: LatestRows,
     bad: Rows,
 ) -> None:
     out = context.out
     context.check_lease()  # another process's files are not this one's to remove
     planned = {unit.key for unit in units}
-    current = {row.path for key, row in rows.items() if key in planned and row.status == "done"}
+    current = {
+        path
+        for key, (_, status, path) in rows.states.items()
+        if key in planned and status == "done"
+    }
     paths = set() if work.keeps_outdated else _written_paths(out, work)
     if not is_whole:
         names = {layout.without_fingerprint(unit.path) for unit in units if unit.path}
@@ -332,13 +379,13 @@ def _prune(
             files.remove(out / file)
     if work.table and is_whole:
         files.remove_unfinished(table_folder(out, work.table))
-    no_longer_planned = [
-        row
-        for key, row in _units(rows).items()
-        if is_whole and key not in planned and row.status in ("done", "empty")
+    outdated = [
+        key
+        for key, (_, status, _) in rows.states.items()
+        if (status == "bad" and key not in bad)
+        or (is_whole and key not in planned and status in ("done", "empty") and key != STAGE_KEY)
     ]
-    no_longer_bad = [row for key, row in rows.items() if row.status == "bad" and key not in bad]
-    context.record([_dropped(row) for row in (*no_longer_planned, *no_longer_bad)])
+    _drop(context, rows.select(outdated).records())
 
 
 def _written_paths(out: Location, work: StageWork) -> set[str]:

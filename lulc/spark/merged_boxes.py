@@ -29,12 +29,9 @@ def detections(context: StageContext) -> StageResult:
     config, out = context.config, context.out
     tiling = make_tiling(config)
     spec = DetectionSpec(out, tiling, config.tiling.block, config.predict.overlap)
-    periods = {period.name for period in config.periods}
-    boxes: dict[BlockKey, LedgerRow] = {}
-    for key, row in read_done(out, "predict").items():
-        block = parse_block_key(key)
-        if block.period in periods and block.tiling == tiling.name:
-            boxes[block] = row
+    periods = [period.name for period in config.periods]
+    rows = read_done(out, "predict").of_blocks(periods, tiling.name).records()
+    boxes = {parse_block_key(row.key): row for row in rows}
     if not boxes:
         raise InputError(
             f"{out} holds no boxes of tiling {tiling.name!r}: run `lulc predict` first"

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 
+import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from lulc import progress
@@ -21,7 +22,8 @@ from lulc.spark.context import StageContext, StageResult
 from lulc.stages import Selection
 from lulc.tables.files import keep_copies
 from lulc.tables.lease import hold
-from lulc.tables.ledger import read_latest, read_once, retire_old_rows
+from lulc.tables.ledger import read_latest, retire_old_rows
+from lulc.tables.ledger_files import read_once
 from lulc.tables.store import read_table
 
 
@@ -126,7 +128,7 @@ def check_max_bad(limit: str | None, result: StageResult, out: Location) -> None
     scenes = read_table(out, "scenes", ["scene_id"]).num_rows
     scenes += result.bad if result.stage == "index" else 0
     if result.bad > allowed_bad(limit, result.inputs or scenes):
-        rows = [row for row in read_latest(out, result.stage).values() if row.status == "bad"]
+        rows = read_latest(out, result.stage).where(pc.field("status") == "bad").records()
         first_rows = "".join(f"\n  {row.key}: {row.error}" for row in rows[:5])
         raise TooManyBad(
             f"{result.bad} bad inputs in stage {result.stage}, "

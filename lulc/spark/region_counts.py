@@ -70,7 +70,7 @@ def _count_by_region(
     rows = read_done(out, stage)
     if not rows:
         raise InputError(f"{out} holds no {source}: run `lulc {stage}` first")
-    identities = [(key, row.fingerprint) for key, row in rows.items()]
+    identities = [*zip(rows, rows.column("fingerprint"), strict=True)]
     region_files = regions.region_identities(config.regions)
     fingerprint = fingerprint_of(
         OUTPUT_VERSIONS["stats"], source, identities, region_files, config.regions
@@ -85,7 +85,7 @@ def _count_by_region(
         regions.write_regions(out, region_set.table)
         spark = context.spark()
         region_frame = read_parquet(spark, [out / layout.table_file("regions")])
-        locations = [out / row.path for row in rows.values() if row.path]
+        locations = [out / path for path in rows.column("path")]
         things = read_parquet(spark, locations, schemas.ALL[source])
         counts = spark.sql(query, regions=region_frame, things=things).toArrow()
         store.write_table(out, table, counts.cast(schemas.ALL[table]))

@@ -24,8 +24,7 @@ from lulc.sources.archives import unpack_hint
 from lulc.spark.context import StageContext
 from lulc.spark.workers import map_keys
 from lulc.tables.encoding import merge_encodings
-from lulc.tables.layout import parse_block_key
-from lulc.tables.ledger import LedgerRow, read_done
+from lulc.tables.ledger import LatestRows, LedgerRow, read_done
 from lulc.tables.store import read_rows
 from lulc.tables.vector_identity import vector_identity
 
@@ -66,10 +65,12 @@ def find_origins(context: StageContext) -> list[SampleOrigin]:
         UsageError: the origins cannot be one table.
     """
     config = context.config
-    chips = _chips(context) if config.labels else []
-    if not config.datasets:
+    chips = _chips(context) if config.labels else None
+    if chips and not config.datasets:
         return [_label_origin(context, chips, None)]
-    first_chip = next(read_rows(context.out / str(chips[0].path), None, [0])) if chips else None
+    first_chip = None
+    if chips:
+        first_chip = next(read_rows(context.out / chips.column("path")[0], None, [0]))
     specs, origins = dataset_origins(context, first_chip)
     if chips:
         origins.insert(0, _label_origin(context, chips, specs[0]))
@@ -124,16 +125,12 @@ def _list_datasets(context: StageContext) -> list[_Listed]:
     return listed
 
 
-def _chips(context: StageContext) -> list[LedgerRow]:
+def _chips(context: StageContext) -> LatestRows:
     # The ledger rows of this run's blocks of chips.
     tiling = make_tiling(context.config)
-    periods = {period.name for period in context.config.periods}
-    rows = []
-    for key, row in read_done(context.out, "tile").items():
-        block = parse_block_key(key)
-        if block.period in periods and block.tiling == tiling.name:
-            rows.append(row)
-    if not rows:
+    periods = [period.name for period in context.config.periods]
+    rows = read_done(context.out, "tile").of_blocks(periods, tiling.name)
+    if not len(rows):
         raise InputError(
             f"{context.out} holds no chips of tiling {tiling.name!r}: run `lulc tile` first"
         )
@@ -141,7 +138,7 @@ def _chips(context: StageContext) -> list[LedgerRow]:
 
 
 def _label_origin(
-    context: StageContext, chips: Sequence[LedgerRow], of_datasets: DatasetSpec | None
+    context: StageContext, chips: LatestRows, of_datasets: DatasetSpec | None
 ) -> SampleOrigin:
     config, labels = context.config, context.config.labels
     assert labels is not None
@@ -167,10 +164,10 @@ def _label_origin(
             scan_labels = partial(from_chips.scan_labels, spec=spec)
             return map_keys(context, keys, scan_labels, LABEL_SCAN, label)
 
-        windows, note = plan_windows(spec, [str(row.path) for row in chips], scan)
+        windows, note = plan_windows(spec, chips.column("path"), scan)
         return window_files(windows, spec, fingerprint), note
 
-    chip_identities = [[row.key, row.fingerprint] for row in chips]
+    chip_identities = [*zip(chips, chips.column("fingerprint"), strict=True)]
     inputs = (identity, labels, config.tiling, spec.encoding, chip_identities)
     return SampleOrigin(inputs, plan, partial(from_chips.write_samples, spec=spec))
 

@@ -1,13 +1,20 @@
-"""Keys to executors and rows back: Spark carries keys, workers read and write pixels."""
+"""Keys to executors and rows back: Spark carries keys, workers read and write pixels.
+
+Keys are dealt in waves, one Spark job each. The first is short, and shows soon whether the workers
+can do what they are sent; those after it last so long that starting them costs little, and not so
+long that much is lost with a driver that is killed.
+"""
 
 from __future__ import annotations
 
 import gc
 import sys
+import time
 import uuid
 import zipimport
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -33,6 +40,11 @@ type UnitsWork[Key] = Callable[[Iterator[Key]], Iterator[LedgerRow]]
 """Does the units that some keys name and returns their ledger rows, otherwise as UnitWork."""
 
 _KEYS_A_GPU_TASK = 4
+_FIRST_TASKS, _TASKS = 8, 32
+"""Tasks of the first wave, and of each later one, for each that runs at once."""
+_WAVE_S = 20.0
+"""How long a wave lasts whose keys are short."""
+_GROWTH = 4
 _MANY_OBJECTS = 50_000
 """The garbage collector takes some milliseconds to go through so many."""
 
@@ -58,17 +70,16 @@ def map_keys[Key](
     Raises:
         UsageError: a share of a GPU is asked for of executors without.
     """
-
-    def rows_of_keys(task_keys: Iterator[Key]) -> Iterator[Iterable[Row]]:
-        return map(work, task_keys)
-
-    return _map_tasks(context, keys, len(keys), rows_of_keys, schema, label, gpu)
+    waves = _map_waves(context, keys, partial(_map_each, work), schema, label, gpu, len)
+    return [row for rows in waves for row in rows]
 
 
 def map_units[Key](
     context: StageContext, keys: Sequence[Key], work: UnitWork[Key], label: str
-) -> list[LedgerRow]:
-    """Return the ledger rows that `work` gives for every key, one Spark task a key.
+) -> Iterator[list[LedgerRow]]:
+    """Yield, wave by wave, the ledger rows that `work` gives for every key.
+
+    A Spark task has one key, or several where keys are many and short.
 
     Args:
         context: the stage's context.
@@ -77,11 +88,14 @@ def map_units[Key](
         label: what the progress bar says.
     """
 
-    def rows_of_unit(key: Key) -> list[Row]:
-        return [_with_attempt(row) for row in work(key)]
+    def count_tasks(wave: Sequence[Key]) -> int:
+        return min(len(wave), _TASKS * _at_once(context))
 
-    rows = map_keys(context, keys, rows_of_unit, LEDGER, label)
-    return [LedgerRow.from_row(row) for row in rows]
+    def rows_of_units(task_keys: Iterator[Key]) -> Iterator[Iterable[Row]]:
+        return ([_with_attempt(row) for row in work(key)] for key in task_keys)
+
+    waves = _map_waves(context, keys, rows_of_units, LEDGER, label, 0, count_tasks)
+    return (list(map(LedgerRow.from_row, rows)) for rows in waves)
 
 
 def map_units_on_gpus[Key](
@@ -90,11 +104,11 @@ def map_units_on_gpus[Key](
     work: UnitsWork[Key],
     label: str,
     gpu: float | None,
-) -> list[LedgerRow]:
-    """Return the ledger rows that `work` gives for every key.
+) -> Iterator[list[LedgerRow]]:
+    """Yield, wave by wave, the ledger rows that `work` gives for every key.
 
-    One Spark task a key; a task that a GPU is reserved for has several, the next of which is read
-    while the network works.
+    A Spark task has one key, or several where keys are many and short; one that a GPU is reserved
+    for has several, the next of which is read while the network works.
 
     Args:
         context: the stage's context.
@@ -106,16 +120,54 @@ def map_units_on_gpus[Key](
     Raises:
         UsageError: a share of a GPU is asked for of executors without.
     """
-    tasks = len(keys)
-    if keys and task_has_gpu(context.spark(), gpu):
-        at_once = context.spark().sparkContext.defaultParallelism
-        tasks = max(-(-tasks // _KEYS_A_GPU_TASK), min(tasks, at_once))
+
+    def count_tasks(wave: Sequence[Key]) -> int:
+        at_once, tasks = _at_once(context), len(wave)
+        if task_has_gpu(context.spark(), gpu):
+            tasks = max(-(-tasks // _KEYS_A_GPU_TASK), min(tasks, at_once))
+        return min(tasks, _TASKS * at_once)
 
     def rows_of_units(task_keys: Iterator[Key]) -> Iterator[Iterable[Row]]:
         return ([_with_attempt(row)] for row in work(task_keys))
 
-    rows = _map_tasks(context, keys, tasks, rows_of_units, LEDGER, label, gpu)
-    return [LedgerRow.from_row(row) for row in rows]
+    waves = _map_waves(context, keys, rows_of_units, LEDGER, label, gpu, count_tasks)
+    return (list(map(LedgerRow.from_row, rows)) for rows in waves)
+
+
+def _map_each[Key](
+    work: Callable[[Key], Iterable[Row]], task_keys: Iterator[Key]
+) -> Iterator[Iterable[Row]]:
+    return map(work, task_keys)
+
+
+def _at_once(context: StageContext) -> int:
+    # It grows where a cluster gives more machines to who has more tasks.
+    return context.spark().sparkContext.defaultParallelism
+
+
+def _map_waves[Key](
+    context: StageContext,
+    keys: Sequence[Key],
+    work: Callable[[Iterator[Key]], Iterator[Iterable[Row]]],
+    schema: pa.Schema,
+    label: str,
+    gpu: float | None,
+    count_tasks: Callable[[Sequence[Key]], int],
+) -> Iterator[list[dict[str, Any]]]:
+    # The rows that `work` gives for the keys of each wave; those of a key may be sent together.
+    if not keys:
+        return
+    with progress.spark(context.spark().sparkContext, len(keys), label) as begin:
+        done, count = 0, _FIRST_TASKS * _at_once(context)
+        while done < len(keys):
+            wave = keys[done : done + count]
+            tasks = count_tasks(wave)
+            begin(done, len(wave) / tasks)
+            start = time.monotonic()
+            yield _map_tasks(context, wave, tasks, work, schema, gpu)
+            done += len(wave)
+            as_long = int(len(wave) * _WAVE_S / (time.monotonic() - start))
+            count = max(min(as_long, _GROWTH * count), _TASKS * _at_once(context))
 
 
 def _map_tasks[Key](
@@ -124,16 +176,14 @@ def _map_tasks[Key](
     tasks: int,
     work: Callable[[Iterator[Key]], Iterator[Iterable[Row]]],
     schema: pa.Schema,
-    label: str,
     gpu: float | None,
 ) -> list[dict[str, Any]]:
-    # The rows that `work` gives for the keys of each task; those of a key may be sent together.
-    if not keys:
-        return []
+    # The rows that `work` gives for the keys of each task.
     spark = context.spark()
     profile = gpu_profile(spark, gpu)
     record: Any = type(keys[0]) if is_dataclass(keys[0]) else None
-    # A task is sent the numbers of its keys; the keys themselves travel once a worker, as Arrow.
+    # A task is sent the numbers of its keys; the keys themselves, rows of a table, travel once a
+    # worker, as Arrow.
     sent = spark.sparkContext.broadcast(pa.Table.from_pylist([_flatten(key) for key in keys]))
     call = uuid.uuid4().hex
 
@@ -152,11 +202,10 @@ def _map_tasks[Key](
         _spare_collector()
 
     try:
-        with progress.spark(spark.sparkContext, tasks, label):
-            numbers = spark.range(0, len(keys), 1, tasks)
-            frame = numbers.mapInArrow(carry(batches), from_arrow_schema(schema), profile=profile)
-            rows: list[dict[str, Any]] = frame.toArrow().to_pylist()
-            return rows
+        numbers = spark.range(0, len(keys), 1, tasks)
+        frame = numbers.mapInArrow(carry(batches), from_arrow_schema(schema), profile=profile)
+        rows: list[dict[str, Any]] = frame.toArrow().to_pylist()
+        return rows
     finally:
         sent.destroy()
 

@@ -120,21 +120,33 @@ def exists(location: Location) -> bool:
     return location.exists()
 
 
-def which_exist(out: Location, places: Iterable[str]) -> set[str]:
-    """Return the places below an output location where a file is.
+def list_places(out: Location, folder: str) -> set[str]:
+    """Return the places below an output location of all files in a folder and below it.
 
-    A store is asked once for a folder, not once for a file.
+    A store is asked by one listing, and a disk by one a folder.
+
+    Args:
+        out: the output location.
+        folder: below it; it need not be there.
     """
-    if isinstance(out, Path):
-        return {place for place in places if (out / place).exists()}
-    names = set(places)
-    folders = {place.rpartition("/")[0] for place in names}
-    present = {
-        posixpath.join(folder, relative_name(location, out / folder))
-        for folder in folders
-        for location, _ in (out / folder).walk()
-    }
-    return names & present
+    if isinstance(out, StorePath):
+        root = out / folder
+        files = (relative_name(location, root) for location, _ in root.walk())
+        return {posixpath.join(folder, name) for name in files}
+    base = out / folder
+    places: set[str] = set()
+    for parent, _, names in os.walk(base):
+        below = posixpath.normpath(posixpath.join(folder, os.path.relpath(parent, base)))
+        places.update(f"{below}/{name}" for name in names)
+    return places
+
+
+def is_filled(location: Location) -> bool:
+    """Return whether a file that is there was published whole.
+
+    A disk whose machine lost its power may show files without their content; a store does not.
+    """
+    return isinstance(location, StorePath) or location.stat().st_size > 0
 
 
 def for_arrow(location: Location | str) -> Path | pa.PythonFile:

@@ -5,6 +5,7 @@ The ledger keeps places in this form. `out / place` is where it lies.
 
     tables/<table>/part-0.parquet                                a table of one file
     tables/ledger/<number>.parquet                               rows recorded at a time
+    tables/ledger/<number>.state.parquet                         all rows up to this number
     tables/<table>/<period>.<col>_<row>.<fingerprint>.parquet    one block of tiles
     tables/samples/split=<split>/<number>.<fingerprint>.parquet  one file of samples
     tables/<table>/items.parquet                                 rows of a folder of image files
@@ -110,10 +111,18 @@ def ledger_file(number: int) -> str:
     return f"{table('ledger')}/{number:012d}.parquet"
 
 
-def ledger_number(name: str) -> int:
-    """Return the number of a file of the ledger; 0 of one that an earlier release wrote."""
-    stem = name.removesuffix(".parquet")
-    return int(stem) if re.fullmatch(r"\d{12}", stem) else 0
+def ledger_state(number: int) -> str:
+    """Return the file of the ledger that holds all rows up to those of the `number`-th."""
+    return f"{table('ledger')}/{number:012d}.state.parquet"
+
+
+def parse_ledger_name(name: str) -> tuple[int, bool]:
+    """Return the number of a file of the ledger, and whether it holds all rows up to its number.
+
+    The number is 0 of one that an earlier release wrote.
+    """
+    match = re.fullmatch(r"(\d{12})(\.state)?\.parquet", name)
+    return (int(match[1]), match[2] is not None) if match else (0, False)
 
 
 def block_file(name: str, key: BlockKey, fingerprint: str) -> str:
@@ -134,6 +143,11 @@ def without_fingerprint(place: str) -> str:
 def raster(period: str, run: str, cell: tuple[int, int]) -> str:
     """Return the class raster whose top left tile is `cell`."""
     return f"{RASTERS}/{period}/{run}_{cell[0]}_{cell[1]}.tif"
+
+
+def raster_period(place: str) -> str:
+    """Return the period of a class raster."""
+    return place.split("/")[1]
 
 
 def confidence_raster(raster_place: str) -> str:

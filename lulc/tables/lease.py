@@ -90,8 +90,9 @@ class Lease:
         """
         if self.unwritable:
             raise self.unwritable
-        other = self._holder_now()
-        if other is None or other.token != self.holder.token:
+        if not self._is_held():
+            highest = _highest(self.out)
+            other = _read(self.out, highest) if highest else None
             by = f"taken over by {other}" if other else "removed"
             raise SetupError(
                 f"the lease on {self.out} was {by}, as this process showed no sign of life: what "
@@ -100,13 +101,15 @@ class Lease:
 
     def renew(self, holder: Holder) -> None:
         """Write the lease's file anew, if the lease is still held."""
-        now = self._holder_now() if self.number else None
-        if now is not None and now.token == holder.token:
+        if self.number and self._is_held():
             _write(self.out, self.number, holder)
 
-    def _holder_now(self) -> Holder | None:
-        highest = _highest(self.out)
-        return _read(self.out, highest) if highest else None
+    def _is_held(self) -> bool:
+        # Nothing is listed. Who takes over makes the next file, and removes the files before it in
+        # order: as long as this one is there, the next one is, too, if it was ever made.
+        mine = _read(self.out, self.number)
+        is_there = mine is not None and mine.token == self.holder.token
+        return is_there and _read(self.out, self.number + 1) is None
 
 
 @contextlib.contextmanager
@@ -180,12 +183,11 @@ def _acquire(out: Location, work: str) -> Lease:
             if not files.exists(out):
                 raise
             return Lease(out, 0, mine, error)
-        if created and _highest(out) == highest + 1:
-            for number in _numbers(out):
-                if number <= highest:
-                    files.remove(_place(out, number))
+        numbers = _numbers(out) if created else [0]
+        if numbers[-1] == highest + 1:
+            for number in numbers[:-1]:
+                files.remove(_place(out, number))
             return Lease(out, highest + 1, mine)
-
     raise SetupError(
         f"the lease of {out} cannot be taken: if nobody works there, delete its folder "
         f"{layout.LEASES}"
@@ -229,9 +231,10 @@ def _place(out: Location, number: int) -> Location:
 
 
 def _numbers(out: Location) -> list[int]:
-    # Other names, such as copies that a program of synchronisation makes, are no leases.
+    # In order. Other names, such as copies that a program of synchronisation makes, are no leases.
     places = (out / layout.LEASES).glob("[0-9]*.json")
-    return [int(p.stem) for p in places if p.stem.isdecimal() and p == _place(out, int(p.stem))]
+    numbered = ((int(place.stem), place) for place in places if place.stem.isdecimal())
+    return sorted(number for number, place in numbered if place == _place(out, number))
 
 
 def _highest(out: Location) -> int:

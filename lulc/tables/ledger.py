@@ -1,36 +1,33 @@
 """The ledger: one row for every unit of work and every bad input, appended by every stage.
 
 The row of a stage and key that was recorded last counts. Which was last is told by the numbers of
-the ledger's files, which follow one another whatever the clocks of the machines say. Each stage
-ends with a row of key STAGE_KEY, its seal.
+the ledger's files (`lulc.tables.ledger_files`), which follow one another whatever the clocks of the
+machines say. Each stage ends with a row of key STAGE_KEY, its seal.
+
+Rows are columns of a table; one becomes a record when it is asked for.
 """
 
 from __future__ import annotations
 
-import contextlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property
 from pathlib import PurePosixPath
 from typing import Any, Literal, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from lulc.errors import InputError
-from lulc.location import Location, StorePath, relative_name
-from lulc.tables import files, layout, schemas
-from lulc.tables.store import read_footer, read_table, table_folder, table_guard
+from lulc.location import Location, relative_name
+from lulc.tables import files, schemas
+from lulc.tables.ledger_files import append_rows, latest_rows, read_rows, which_exist
+from lulc.tables.store import read_footer
 
 STAGE_KEY = "(stage)"
 """The key of the row that seals a stage: all its units are there, for the row's fingerprint."""
 _KEY_OF_RELEASE_0_1 = ""
-_REQUESTS = 16  # at a time
-_kept: dict[Location, pa.Table] = {}
-"""Output location → its ledger, within `read_once`."""
 
 Status = Literal["done", "empty", "bad", "dropped"]
 
@@ -69,109 +66,103 @@ class LedgerRow:
         return cls(**{f.name: row[f.name] for f in fields(cls)} | {"number": row["number"] or 0})
 
 
+type State = tuple[str, Status, str | None]
+_STATE = ("fingerprint", "status", "path")
+
+
+class LatestRows(Mapping[str, LedgerRow]):
+    """Key → the last row of a stage, in the order they were recorded in."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {key: at for at, key in enumerate(self.table["key"].to_pylist())}
+
+    @cached_property
+    def states(self) -> dict[str, State]:
+        """Key → fingerprint, status and path."""
+        return dict(zip(self, zip(*map(self.column, _STATE), strict=True), strict=True))
+
+    def __getitem__(self, key: str) -> LedgerRow:
+        return LedgerRow.from_row(self.table.slice(self._positions[key], 1).to_pylist()[0])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._positions)
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def state_of(self, key: str) -> State | tuple[None, None, None]:
+        """Return fingerprint, status and path of a key's row; None each where it has none."""
+        return self.states.get(key, (None, None, None))
+
+    def path_of(self, key: str) -> str | None:
+        """Return the path of a key's row, if there is one."""
+        return self.state_of(key)[2]
+
+    def select(self, keys: Iterable[str]) -> LatestRows:
+        """Return the rows of some keys, all of which are there."""
+        positions = [self._positions[key] for key in keys]
+        return LatestRows(self.table.take(pa.array(positions, pa.int64())))
+
+    def where(self, condition: pc.Expression) -> LatestRows:
+        """Return the rows for which a condition on their columns holds."""
+        return LatestRows(self.table.filter(condition))
+
+    def of_blocks(self, periods: Iterable[str], tiling: str) -> LatestRows:
+        """Return the rows of the blocks of some periods in a tiling, in order of their keys."""
+        names = "|".join(map(re.escape, periods))
+        pattern = f"^({names})/{re.escape(tiling)}/[^/]*$"
+        is_block = pc.match_substring_regex(self.table["key"], pattern)
+        return LatestRows(self.table.filter(is_block).sort_by("key"))
+
+    def records(self) -> list[LedgerRow]:
+        """Return all rows as records."""
+        return [LedgerRow.from_row(row) for row in self.table.to_pylist()]
+
+    def column(self, name: str) -> list[Any]:
+        """Return the values of a column."""
+        values: list[Any] = self.table[name].to_pylist()
+        return values
+
+
 def append_ledger(out: Location, rows: Iterable[LedgerRow]) -> None:
-    """Append rows to the ledger, in one file of their own, whose number is the next one."""
-    recorded = list(rows)
-    if not recorded:
-        return
-    kept = _kept.get(out.resolve())
-    number = _last_number(out) if kept is None else pc.max(kept["number"]).as_py() or 0
-    while True:
-        number += 1
-        numbered = [replace(row, number=number).to_row() for row in recorded]
-        table = pa.Table.from_pylist(numbered, schemas.LEDGER)
-        content = pa.BufferOutputStream()
-        pq.write_table(table, content)
-        # Another process may have taken the number meanwhile.
-        if files.create_exclusive(
-            out / layout.ledger_file(number), content.getvalue().to_pybytes()
-        ):
-            break
-    if kept is not None:
-        _kept[out.resolve()] = pa.concat_tables([kept, table])
-
-
-def _last_number(out: Location) -> int:
-    names = [file.name for file in files.list_tables(table_folder(out, "ledger"))]
-    return max(map(layout.ledger_number, names), default=0)
-
-
-@contextlib.contextmanager
-def read_once(out: Location) -> Iterator[None]:
-    """Within, the ledger is read once; what this process appends is added to what it read.
-
-    For a process that works alone on an output location, or wants one state of it.
-    """
-    out = out.resolve()
-    if out in _kept:
-        yield
-        return
-    _kept[out] = read_ledger(out)
-    try:
-        yield
-    finally:
-        del _kept[out]
+    """Append rows to the ledger."""
+    recorded = [row.to_row() for row in rows]
+    if recorded:
+        append_rows(out, pa.Table.from_pylist(recorded, schemas.LEDGER))
 
 
 def read_ledger(out: Location, stage: str | None = None) -> pa.Table:
     """Return the rows of the ledger, or those of a stage, in the order they were recorded in."""
-    kept = _kept.get(out.resolve())
-    table = _read_in_order(out) if kept is None else kept
+    table = read_rows(out)
     return table if stage is None else table.filter(pc.field("stage") == stage)
 
 
-def _read_in_order(out: Location) -> pa.Table:
-    table = _read_store(out) if isinstance(out, StorePath) else read_table(out, "ledger")
-    number = pc.fill_null(table["number"], 0)
-    # Earlier releases had nothing but the time.
-    time = pc.if_else(pc.equal(number, 0), table["finished"], None)
-    keys = pa.table({"number": number, "time": time})
-    order = pc.sort_indices(keys, sort_keys=[("number", "ascending"), ("time", "ascending")])
-    return table.take(order)
-
-
-def _read_store(out: StorePath) -> pa.Table:
-    # One listing and one request for each file that this process has not read: files of the ledger
-    # do not change.
-    listed = [
-        (location, stat.etag)
-        for location, stat in (out / layout.table("ledger")).walk()
-        if location.suffix == ".parquet"
-    ]
-    with ThreadPoolExecutor(_REQUESTS) as pool:
-        tables = list(pool.map(_read_object, *zip(*listed, strict=True))) if listed else []
-    return pa.concat_tables([schemas.LEDGER.empty_table(), *tables])
-
-
-@lru_cache(maxsize=4096)
-def _read_object(location: StorePath, etag: str | None) -> pa.Table:  # noqa: ARG001 - of the cache
-    with table_guard(location):
-        table = pq.read_table(pa.BufferReader(location.read_bytes()))
-        if "number" not in table.column_names:  # earlier releases had none
-            table = table.append_column("number", pa.nulls(len(table), pa.int64()))
-        return table.select(schemas.LEDGER.names).cast(schemas.LEDGER)
-
-
-def read_latest(out: Location, stage: str) -> dict[str, LedgerRow]:
+def read_latest(out: Location, stage: str) -> LatestRows:
     """Return key → the last row of a stage, the stage's own row among them."""
-    rows = map(LedgerRow.from_row, read_ledger(out, stage).to_pylist())
-    return {row.key: row for row in rows}
+    return LatestRows(latest_rows(out, stage))
 
 
-def read_done(out: Location, stage: str) -> dict[str, LedgerRow]:
-    """Return key → row of the units of a stage that are done and whose file is there."""
-    rows = {
-        key: row
-        for key, row in sorted(read_latest(out, stage).items())
-        if key != STAGE_KEY and row.status == "done" and row.path
-    }
-    there = files.which_exist(out, {row.path for row in rows.values() if row.path})
-    return {key: row for key, row in rows.items() if row.path in there}
+def read_done(out: Location, stage: str) -> LatestRows:
+    """Return key → row of the units of a stage that are done and whose file is there, by key."""
+    is_done = (pc.field("status") == "done") & (pc.field("key") != STAGE_KEY)
+    rows = read_latest(out, stage).where(is_done & pc.field("path").is_valid())
+    existing = which_exist(out, rows.column("path"))
+    table = rows.table.sort_by("key")
+    if len(existing) < len(rows):
+        table = table.filter(pc.field("path").isin(list(existing)))
+    return LatestRows(table)
 
 
 def read_seal(out: Location, stage: str) -> LedgerRow | None:
     """Return the row that seals a stage; None where it was never completed."""
-    seal = read_latest(out, stage).get(STAGE_KEY)
+    seals = read_ledger(out, stage).filter(pc.field("key") == STAGE_KEY)
+    seal = (
+        LedgerRow.from_row(seals.slice(seals.num_rows - 1).to_pylist()[0]) if len(seals) else None
+    )
     return seal if seal and seal.status == "done" else None
 
 
@@ -202,26 +193,24 @@ def rows_of_file(out: Location, footer: Mapping[str, Any]) -> list[LedgerRow]:
         footer: as `row_of_file` takes it, and `bad`: the key and error of each bad input, if any.
     """
     unit = row_of_file(out, footer)
-    bad = footer.get("bad", {})
-    return [
-        unit,
-        *(
-            LedgerRow(unit.stage, key, unit.fingerprint, "bad", path=unit.path, error=error)
-            for key, error in bad.items()
-        ),
-    ]
+    return [unit, *_bad_rows(unit, footer)]
 
 
-def recover_rows(out: Location, path: str) -> list[LedgerRow]:
-    """Return the ledger rows of a file that a killed run published but did not record.
+def bad_rows_of_file(out: Location, unit: LedgerRow) -> list[LedgerRow]:
+    """Return the ledger rows of the bad inputs that a published unit's file names.
 
-    Returns:
-        Empty where the file is not there or not whole.
+    Args:
+        out: the output location.
+        unit: the ledger row of the unit.
     """
-    try:
-        return rows_of_file(out, read_footer(out / path))
-    except InputError:
-        return []
+    return _bad_rows(unit, read_footer(out / str(unit.path)))
+
+
+def _bad_rows(unit: LedgerRow, footer: Mapping[str, Any]) -> list[LedgerRow]:
+    return [
+        LedgerRow(unit.stage, key, unit.fingerprint, "bad", path=unit.path, error=error)
+        for key, error in footer.get("bad", {}).items()
+    ]
 
 
 def copy_rows(out: Location, target: Location, stages: Iterable[str]) -> None:
@@ -231,13 +220,14 @@ def copy_rows(out: Location, target: Location, stages: Iterable[str]) -> None:
     """
     up = "../" * len(PurePosixPath(relative_name(target, out)).parts)
     for stage in stages:
-        theirs = read_latest(target, stage)
+        latest = read_latest(target, stage)
+        theirs = dict(zip(latest, latest.column("fingerprint"), strict=True))
         append_ledger(
             target,
             [
                 replace(row, path=row.path and up + row.path)
-                for key, row in read_latest(out, stage).items()
-                if key not in theirs or theirs[key].fingerprint != row.fingerprint
+                for row in read_latest(out, stage).records()
+                if theirs.get(row.key) != row.fingerprint
             ],
         )
 
@@ -248,18 +238,13 @@ def retire_old_rows(out: Location) -> bool:
     Returns:
         Whether there were such rows that still held.
     """
-    newest: dict[tuple[str, str], LedgerRow] = {}
-    for row in map(LedgerRow.from_row, read_ledger(out).to_pylist()):
-        newest[row.stage, row.key] = row
-    stages = {
-        stage
-        for (stage, key), row in newest.items()
-        if key == _KEY_OF_RELEASE_0_1 and row.status != "dropped"
-    }
-    dropped = [
-        LedgerRow(row.stage, row.key, row.fingerprint, "dropped")
-        for row in newest.values()
-        if row.stage in stages and row.status != "dropped"
-    ]
-    append_ledger(out, dropped)
+    old = read_ledger(out).filter(pc.field("key") == _KEY_OF_RELEASE_0_1)
+    dropped: list[LedgerRow] = []
+    for stage in pc.unique(old["stage"]).to_pylist():
+        latest = read_latest(out, stage)
+        if latest[_KEY_OF_RELEASE_0_1].status != "dropped":
+            dropped += latest.where(pc.field("status") != "dropped").records()
+    append_ledger(
+        out, [LedgerRow(row.stage, row.key, row.fingerprint, "dropped") for row in dropped]
+    )
     return bool(dropped)

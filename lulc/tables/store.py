@@ -78,8 +78,6 @@ def read_table(out: Location, name: str, columns: list[str] | None = None) -> pa
         return schema.empty_table().select(columns or schema.names)
     with table_guard(folder):
         dataset = open_dataset(folder, tables)
-        if name == "ledger":  # files of earlier releases lack its last column
-            dataset = dataset.replace_schema(schema)
         schemas.check_schema(dataset.schema, schema, str(folder))
         return dataset.to_table(columns=columns or schema.names)
 

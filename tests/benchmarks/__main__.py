@@ -31,6 +31,11 @@ GOALS = {
     "index.opened": "= 1",
     "index.memory": "≤ 1.3",
     "index.pages": "≤ 1",
+    "store.idle": "≤ 60",
+    "restart.redone": "≤ 1 wave",
+    "restart.start": "≤ 60 s",
+    "ledger.10": "≤ 20 s",
+    "ledger.1000": "≤ 20 s",
 }
 
 

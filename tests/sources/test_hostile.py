@@ -26,6 +26,7 @@ from lulc.spark.context import StageContext
 from lulc.spark.stages.index import index
 from lulc.stages import Selection
 from lulc.tables import store
+from lulc.tables.ledger import read_ledger
 from tests.helpers.synthetic_scenes import UTM33, texture, write_raster
 from tests.sources import test_landsat as landsat
 from tests.sources import test_sentinel1 as sentinel1
@@ -250,9 +251,7 @@ def test_the_ledger_has_a_row_for_each_and_the_good_one_is_used(
     assert [
         s.scene_id for s in scenes_from_table(store.read_table(tmp_path / "out", "scenes"))
     ] == ["good_20240601"]
-    rows = [
-        r for r in store.read_table(tmp_path / "out", "ledger").to_pylist() if r["status"] == "bad"
-    ]
+    rows = [r for r in read_ledger(tmp_path / "out").to_pylist() if r["status"] == "bad"]
     assert len(rows) == len(names)
     assert all(r["stage"] == "index" and r["error"] for r in rows)
 

@@ -17,9 +17,14 @@ import pytest
 import lulc
 from lulc import errors
 from lulc.config import Config
+from lulc.errors import InputError, SetupError
+from lulc.spark import workers
 from lulc.spark.context import StageContext
-from lulc.spark.workers import map_keys
+from lulc.spark.incremental import StageWork, Unit, run_incremental
+from lulc.spark.workers import map_keys, map_units
 from lulc.stages import Selection
+from lulc.tables import ledger
+from lulc.tables.ledger import LedgerRow
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -93,6 +98,58 @@ def test_a_worker_of_another_version_fails_before_it_does_anything(
     assert f"the driver has {lulc.__version__}: install the same on all machines" in message
     assert not list(tmp_path.glob("[0-9]"))
     assert map_keys(context, [{"path": str(tmp_path / "0")}], publish, SCHEMA, "tasks")
+
+
+def be_done(key: Mapping[str, Any]) -> list[LedgerRow]:
+    made = key["made"] or key["fingerprint"]
+    if made == "broken":
+        raise InputError("a layer cannot be read")
+    return [LedgerRow("tile", key["key"], made, "empty")]
+
+
+@pytest.fixture
+def short_waves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first wave has a task a core, those after it two."""
+    monkeypatch.setattr(workers, "_FIRST_TASKS", 1)
+    monkeypatch.setattr(workers, "_TASKS", 2)
+    monkeypatch.setattr(workers, "_WAVE_S", 0)
+
+
+def stage_of(context: StageContext, made: Mapping[int, str]) -> StageWork:
+    """A stage of a key a number, some of which workers make otherwise than planned."""
+    tasks = [{"key": f"{n:02d}", "fingerprint": "f", "made": made.get(n)} for n in range(40)]
+    units = [Unit(str(task["key"]), "f", task=task) for task in tasks]
+    return StageWork(
+        "tile",
+        "f",
+        lambda bad: units,  # noqa: ARG005
+        lambda todo: map_units(context, [unit.task for unit in todo], be_done, "keys"),
+    )
+
+
+@pytest.mark.usefixtures("short_waves")
+def test_what_ended_is_recorded_wave_by_wave(context: StageContext) -> None:
+    with pytest.raises(Exception, match="a layer cannot be read"):
+        run_incremental(context, stage_of(context, {30: "broken"}))
+    recorded = ledger.read_latest(context.out, "tile")
+    first, wave = context.spark().sparkContext.defaultParallelism, 2
+    assert list(recorded)[:first] == [f"{n:02d}" for n in range(first)]
+    assert 0 < len(recorded) <= 30
+    assert len(recorded) % first == 0
+    numbers = recorded.column("number")
+    assert max(map(numbers.count, numbers)) == wave * first
+    result = run_incremental(context, stage_of(context, {}))
+    assert (result.skipped, result.empty) == (len(recorded), 40 - len(recorded))
+
+
+@pytest.mark.usefixtures("short_waves")
+def test_another_fingerprint_than_planned_ends_the_stage_in_the_first_wave(
+    context: StageContext,
+) -> None:
+    with pytest.raises(SetupError, match=r"planned 00 as f, and a worker made g of it"):
+        run_incremental(context, stage_of(context, {0: "g"}))
+    first = context.spark().sparkContext.defaultParallelism
+    assert len(ledger.read_latest(context.out, "tile")) == first
 
 
 def test_a_machine_without_lulc_is_named(

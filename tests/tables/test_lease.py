@@ -113,12 +113,12 @@ def test_of_many_that_take_over_from_a_killed_process_one_does(out: Location) ->
     assert len(files_of(out)) == 1
 
 
-def elsewhere(out: Location, beat: int = 0) -> None:
+def elsewhere(out: Location, beat: int = 0, number: int = 7) -> None:
     """A process of another machine gives a sign of life."""
     here = lease.Holder.of_this_process("lulc tile")
     holder = replace(here, host="far", machine="far", beat=beat)
     content = json.dumps(asdict(holder))
-    place = out / "lease" / "000000000007.json"
+    place = out / "lease" / f"{number:012d}.json"
     files.write_atomic(place, lambda path: path.write_text(content))
 
 
@@ -172,11 +172,11 @@ def test_who_lost_the_lease_records_nothing_more(out: Location) -> None:
             mine.check,
         )
         context.record([LedgerRow("tile", "a", "f")])
-        elsewhere(out)
+        elsewhere(out, number=mine.number + 1)
         with pytest.raises(SetupError, match=r"taken over by `lulc tile` .* on far"):
             context.record([LedgerRow("tile", "b", "f")])
     assert set(ledger.read_latest(out, "tile")) == {"a"}
-    assert not json.loads((out / "lease" / "000000000007.json").read_text())["ended"]
+    assert not json.loads((out / "lease" / "000000000002.json").read_text())["ended"]
 
 
 def test_where_nothing_can_be_written_nothing_to_do_is_no_error(tmp_path: Path) -> None:

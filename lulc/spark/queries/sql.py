@@ -17,6 +17,7 @@ from lulc.spark import session
 from lulc.spark.parquet import read_parquet
 from lulc.spark.queries import rules
 from lulc.tables import files, layout, schemas, store
+from lulc.tables.ledger_files import list_ledger
 
 GEOMETRY = b"geometry"
 """Marks the fields of a result that hold WKB."""
@@ -74,6 +75,8 @@ def read_view(spark: SparkSession, out: Location, name: str) -> DataFrame:
     schema = store.schema_of(out, name)
     columns = [column for column in schema.names if column not in _ARRAY_COLUMNS]
     folder = store.table_folder(out, name)
+    if name == "ledger":
+        return read_parquet(spark, list_ledger(out), schema, columns)
     if name != "samples":
         return read_parquet(spark, [folder], schema, columns)
     frame = read_parquet(spark, [folder], schema, [*columns, "file_path"])

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
+
+import pyarrow.compute as pc
 
 from lulc.chips.tiling import make_tiling
 from lulc.errors import InputError
@@ -16,8 +17,7 @@ from lulc.stages import OUTPUT_VERSIONS
 from lulc.stats import validation
 from lulc.tables import layout, store
 from lulc.tables.files import fingerprint_of
-from lulc.tables.layout import parse_block_key
-from lulc.tables.ledger import LedgerRow, read_done, read_seal
+from lulc.tables.ledger import LatestRows, LedgerRow, read_done, read_seal
 from lulc.tables.schemas import CONFUSION
 
 _HELD_OUT = ("validation/", "test/")
@@ -34,18 +34,19 @@ def evaluate(context: StageContext) -> StageResult:
     if samples is None:
         raise InputError(f"{out} holds no samples to evaluate with: run `lulc samples` first")
     tiling, predictions = make_tiling(config), _predictions(context)
-    identities = [[key, row.fingerprint] for key, row in predictions.items()]
+    identities = [*zip(predictions.column("key"), predictions.column("fingerprint"), strict=True)]
     fingerprint = fingerprint_of(
         OUTPUT_VERSIONS["evaluate"], samples.fingerprint, legend, identities
     )
-    paths = {key: row.path for key, row in predictions.items() if row.path}
 
     def write_accuracy(_: dict[str, LedgerRow]) -> None:
+        is_current = pc.field("fingerprint") == samples.fingerprint
         keys = [
-            {"split": key.partition("/")[0], "path": row.path}
-            for key, row in read_done(out, "samples").items()
-            if row.fingerprint == samples.fingerprint and key.startswith(_HELD_OUT)
+            {"split": row.key.partition("/")[0], "path": row.path}
+            for row in read_done(out, "samples").where(is_current).records()
+            if row.key.startswith(_HELD_OUT)
         ]
+        paths = dict(zip(predictions, predictions.column("path"), strict=True))
         maps = validation.Maps(out, tiling, config.tiling.block, legend, paths)
         kept = out / layout.kept_folder("evaluate", fingerprint)
         compare = keep_rows(partial(validation.compare, maps=maps), kept, CONFUSION)
@@ -60,15 +61,11 @@ def evaluate(context: StageContext) -> StageResult:
     return replace(result, note=note)
 
 
-def _predictions(context: StageContext) -> Mapping[str, LedgerRow]:
+def _predictions(context: StageContext) -> LatestRows:
     tiling = make_tiling(context.config)
-    periods = {period.name for period in context.config.periods}
-    rows = {}
-    for key, row in read_done(context.out, "predict").items():
-        block = parse_block_key(key)
-        if block.period in periods and block.tiling == tiling.name:
-            rows[key] = row
-    if not rows:
+    periods = [period.name for period in context.config.periods]
+    rows = read_done(context.out, "predict").of_blocks(periods, tiling.name)
+    if not len(rows):
         raise InputError(
             f"{context.out} holds no map of tiling {tiling.name!r} to evaluate: "
             "run `lulc predict` first"

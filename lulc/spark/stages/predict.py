@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import pyarrow.compute as pc
 import shapely
 
 from lulc.chips.extent import block_of_tile
@@ -25,7 +26,9 @@ from lulc.spark.workers import map_units_on_gpus
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables.files import fingerprint_of
 from lulc.tables.layout import BlockKey, parse_block_key
-from lulc.tables.ledger import LedgerRow, read_latest
+from lulc.tables.ledger import LatestRows, LedgerRow, read_latest
+
+_TASK = ["key", "path", "checksum", "fingerprint"]
 
 
 def predict(context: StageContext) -> StageResult:
@@ -39,16 +42,13 @@ def predict(context: StageContext) -> StageResult:
     check_model(config, model)
     spec = InferenceSpec(out, model, config.predict)
     table = blocks.table_of(config.task)
-    units = []
-    for chips in _chip_blocks(context):
-        fingerprint = spec.fingerprint(chips.fingerprint)
-        path = blocks.predictions_path(chips.key, fingerprint, table)
-        units.append(Unit(chips.key, fingerprint, path, _key(chips)))
+    chips = _chip_blocks(context)
+    all_chips = fingerprint_of(chips.column("key"), chips.column("fingerprint"))
     map_blocks = partial(_map_blocks, spec=spec)
     work = StageWork(
         "predict",
-        fingerprint_of(OUTPUT_VERSIONS["predict"], sorted((unit.key, unit.path) for unit in units)),
-        lambda bad: units,  # noqa: ARG005
+        fingerprint_of(OUTPUT_VERSIONS["predict"], table, spec.fingerprint(all_chips)),
+        lambda bad: _plan(chips, spec, table),  # noqa: ARG005
         lambda todo: map_units_on_gpus(
             context, [unit.task for unit in todo], map_blocks, "predict", config.predict.gpu
         ),
@@ -59,18 +59,25 @@ def predict(context: StageContext) -> StageResult:
     return replace(result, note=f"{model.name} version {model.version}")
 
 
-def _chip_blocks(context: StageContext) -> list[LedgerRow]:
-    # The ledger rows of this run's blocks of chips, of the part that is selected.
+def _plan(chips: LatestRows, spec: InferenceSpec, table: str) -> list[Unit]:
+    units = []
+    for task in chips.table.select(_TASK).to_pylist():
+        fingerprint = spec.fingerprint(task["fingerprint"])
+        path = blocks.predictions_path(task["key"], fingerprint, table)
+        units.append(Unit(task["key"], fingerprint, path, task))
+    return units
+
+
+def _chip_blocks(context: StageContext) -> LatestRows:
+    # The ledger rows of this run's blocks of chips, of the part that is selected, by key.
     tiling = make_tiling(context.config)
-    periods = {period.name for period in context.config.periods}
-    rows = []
-    for key, row in sorted(read_latest(context.out, "tile").items()):
-        if row.status != "done" or not row.path:
-            continue
-        block = parse_block_key(key)
-        if block.period in periods and block.tiling == tiling.name:
-            rows += [row] if _is_selected(context, block, tiling) else []
-    if not rows:
+    periods = [period.name for period in context.config.periods]
+    of_run = read_latest(context.out, "tile").of_blocks(periods, tiling.name)
+    rows = of_run.where((pc.field("status") == "done") & pc.field("path").is_valid())
+    if not context.selection.whole:
+        keys = [key for key in rows if _is_selected(context, parse_block_key(key), tiling)]
+        rows = rows.select(keys)
+    if not len(rows):
         raise InputError(
             f"{context.out} holds no chips of tiling {tiling.name!r} to map: "
             "run `lulc tile` first, or choose other tiles"
@@ -87,11 +94,6 @@ def _is_selected(context: StageContext, block: BlockKey, tiling: Tiling) -> bool
         return True
     outline = footprint(tiling.grid(*block.cell, span=span))
     return bool(shapely.intersects(make_box(selection.bbox), outline))
-
-
-def _key(chips: LedgerRow) -> dict[str, Any]:
-    names = ("key", "path", "checksum", "fingerprint")
-    return {name: getattr(chips, name) for name in names}
 
 
 def _map_blocks(keys: Iterator[dict[str, Any]], spec: InferenceSpec) -> Iterator[LedgerRow]:

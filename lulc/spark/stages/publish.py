@@ -45,11 +45,11 @@ def publish(context: StageContext) -> StageResult:
     # The ledger grows by this very stage: it follows the others.
     units = [_unit(context, target, name) for name in names if name != "ledger"]
 
-    def write_tables(todo: Sequence[Unit]) -> list[LedgerRow]:
+    def write_tables(todo: Sequence[Unit]) -> list[list[LedgerRow]]:
         _open_catalog(context.spark(), target)
         for unit in todo:
             _write(context, unit.key, target.namespace)
-        return [LedgerRow("publish", unit.key, unit.fingerprint) for unit in todo]
+        return [[LedgerRow("publish", unit.key, unit.fingerprint) for unit in todo]]
 
     def write_ledger(rows: Sequence[LedgerRow]) -> str:
         if rows:

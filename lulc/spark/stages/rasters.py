@@ -41,7 +41,7 @@ def rasters(context: StageContext) -> StageResult:
             f"{out} holds no predictions of tiling {spec.tiling.name!r}: run `lulc predict` first"
         )
     paths = sorted(unit.path for unit in units if unit.path)
-    periods = sorted({path.split("/")[1] for path in paths})
+    periods = sorted({layout.raster_period(path) for path in paths})
     mosaics = [place for period in periods for place in layout.mosaic_files(period)]
 
     def write_indexes(_: Sequence[LedgerRow]) -> str:
@@ -95,19 +95,20 @@ def _fingerprint(units: Sequence[Unit], spec: RasterSpec) -> str:
 
 
 def _units(context: StageContext, spec: RasterSpec) -> list[Unit]:
-    groups: dict[str, list[LedgerRow]] = defaultdict(list)
-    periods = {period.name for period in spec.periods}
-    for key, row in read_done(context.out, "predict").items():
+    groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    periods = [period.name for period in spec.periods]
+    rows = read_done(context.out, "predict").of_blocks(periods, spec.tiling.name)
+    columns = map(rows.column, ("key", "fingerprint", "path"))
+    for key, fingerprint, path in zip(*columns, strict=True):
         block = parse_block_key(key)
-        if block.period in periods and block.tiling == spec.tiling.name:
-            groups[group_key(block.period, *block.cell, spec.group)].append(row)
+        groups[group_key(block.period, *block.cell, spec.group)].append((fingerprint, path))
     shared = [spec.legend, spec.name, spec.group, spec.tiling, spec.periods]
     units = []
-    for key, rows in sorted(groups.items()):
+    for key, blocks in sorted(groups.items()):
         fingerprint = fingerprint_of(
-            OUTPUT_VERSIONS["rasters"], [row.fingerprint for row in rows], *shared
+            OUTPUT_VERSIONS["rasters"], [made for made, _ in blocks], *shared
         )
-        task = {"key": key, "fingerprint": fingerprint, "paths": [row.path for row in rows]}
+        task = {"key": key, "fingerprint": fingerprint, "paths": [path for _, path in blocks]}
         units.append(Unit(key, fingerprint, raster_path(key, spec.name), task))
     return units
 
@@ -119,6 +120,6 @@ def _files_of(path: str, with_probabilities: bool) -> Sequence[str]:
 
 def _remove_mosaics_of_other_periods(context: StageContext, periods: Sequence[str]) -> None:
     paths = read_ledger(context.out, "rasters")["path"].unique().to_pylist()
-    for period in {path.split("/")[1] for path in paths if path} - set(periods):
+    for period in {layout.raster_period(path) for path in paths if path} - set(periods):
         for place in layout.mosaic_files(period):
             files.remove(context.out / place)

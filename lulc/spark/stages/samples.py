@@ -72,6 +72,7 @@ def samples(context: StageContext) -> StageResult:
         lambda todo: _write(context, origins, todo),
         finish,
         table="samples",
+        footers_name_bad=True,
     )
     result = run_incremental(context, work)
     # They are held against the bad ones alone.
@@ -86,14 +87,12 @@ def _unit(origin: int, key: Row) -> Unit:
 
 def _write(
     context: StageContext, origins: Sequence[SampleOrigin], units: Sequence[Unit]
-) -> list[LedgerRow]:
+) -> Iterator[Sequence[LedgerRow]]:
     keys_of = defaultdict(list)
     for unit in units:
         keys_of[unit.task.origin].append(unit.task.key)
-    rows = []
     for number, keys in keys_of.items():
-        rows += map_units(context, keys, origins[number].write, "samples")
-    return rows
+        yield from map_units(context, keys, origins[number].write, "samples")
 
 
 def _audit(context: StageContext, origins: Sequence[SampleOrigin]) -> list[str]:

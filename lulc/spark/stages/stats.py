@@ -10,7 +10,6 @@ from lulc.config import MapFiles
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.location import Location
-from lulc.paths import match_files
 from lulc.spark import region_counts
 from lulc.spark.area_tables import (
     bad_regions,
@@ -60,7 +59,7 @@ def _of_predictions(context: StageContext) -> StageResult:
     rasters = read_seal(out, "rasters") if maps else None
     fingerprint = fingerprint_of(
         OUTPUT_VERSIONS["stats"],
-        sorted(row.fingerprint for row in predictions.values()),
+        sorted(predictions.column("fingerprint")),
         regions.region_identities(config.regions),
         config.regions,
         config.stats,
@@ -70,7 +69,7 @@ def _of_predictions(context: StageContext) -> StageResult:
     notes: list[str] = []
 
     def write_tables(bad: dict[str, LedgerRow]) -> None:
-        paths = [out / row.path for row in predictions.values() if row.path]
+        paths = [out / path for path in predictions.column("path")]
         any_turn = config.tiling.like is not None
         region_set = (
             regions.read_regions(config.regions)
@@ -113,13 +112,16 @@ def _list_tiles(paths: list[Location], period: str) -> Iterator[tuple[str, Grid]
 def _own_rasters(context: StageContext) -> list[MapFiles]:
     # The run's class rasters if they are of the current predictions: of two periods or more, or of
     # any where landscapes are asked for.
-    config = context.config
-    if read_seal(context.out, "predict") is None or not are_current(context):
+    config, out = context.config, context.out
+    enough = 1 if config.stats.landscape else 2
+    if len(config.periods) < enough or read_seal(out, "predict") is None:
         return []
-    folder = context.out / layout.RASTERS
-    maps = [MapFiles(str(folder / p.name / "*.tif"), p.name) for p in config.periods]
-    maps = [period_map for period_map in maps if match_files(period_map.path)]
-    return maps if len(maps) > (0 if config.stats.landscape else 1) else []
+    periods = {layout.raster_period(path) for path in read_done(out, "rasters").column("path")}
+    mapped = [period.name for period in config.periods if period.name in periods]
+    if len(mapped) < enough or not are_current(context):
+        return []
+    folder = out / layout.RASTERS
+    return [MapFiles(str(folder / name / "*.tif"), name) for name in mapped]
 
 
 def _count_file(

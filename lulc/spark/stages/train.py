@@ -42,7 +42,7 @@ def train(context: StageContext) -> StageResult:
     registered = find_version(config, out, fingerprint)
     notes: list[str] = []
 
-    def register(_: Sequence[Unit]) -> list[LedgerRow]:
+    def register(_: Sequence[Unit]) -> list[list[LedgerRow]]:
         version = registered
         if version is None:
             # Loads torch, which a version that is registered does not need.
@@ -52,7 +52,7 @@ def train(context: StageContext) -> StageResult:
             notes.append(note)
         path = relative_name(version.folder / WEIGHTS, out)
         checksum = version.checksum
-        return [LedgerRow("train", unit.key, fingerprint, path=path, checksum=checksum)]
+        return [[LedgerRow("train", unit.key, fingerprint, path=path, checksum=checksum)]]
 
     work = StageWork(
         "train",
