@@ -25,7 +25,8 @@ from lulc.tables.encoding import Encoding
 Area = tuple[slice, slice]
 """Rows and columns of a part of a grid."""
 
-_STRIP = 256 << 20  # bytes of dates in memory at once while they become a composite
+STRIP_BYTES = 256 << 20
+"""Bytes of dates in memory at once while they become a composite."""
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ def _strips(target: MosaicTarget, dates: int) -> Iterator[tuple[slice, MosaicTar
     grid = target.grid
     itemsize = np.dtype(target.spec.encoding.dtype).itemsize
     row_bytes = dates * len(target.bands) * grid.width * itemsize
-    step = max(1, min(grid.height, _STRIP // max(row_bytes, 1)))
+    step = max(1, min(grid.height, STRIP_BYTES // max(row_bytes, 1)))
     for top in range(0, grid.height, step):
         strip = target.strip(top, min(step, grid.height - top))
         yield slice(top, top + strip.grid.height), strip

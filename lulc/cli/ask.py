@@ -37,20 +37,26 @@ def write_template(args: argparse.Namespace) -> int:
 
 
 def show_plan(args: argparse.Namespace) -> int:
-    """Show what a run will read, write and cost."""
+    """Show what a run will read, write and cost; first measure this machine if asked to."""
     import json
 
     from lulc.cli import plan
+    from lulc.cost.plan import make_plan
     from lulc.tables import files
 
-    run_plan = plan.make_plan(options.config_from_arguments(args))
+    config = options.config_from_arguments(args)
+    if args.calibrate:
+        from lulc.cost.calibrate import calibrate
+
+        calibrate(config)
+    run_plan = make_plan(config, args.out, args.cores or os.cpu_count() or 1)
     if args.geojson:
         content = json.dumps(plan.geojson(run_plan))
         files.write_atomic(args.geojson, lambda path: path.write_text(content))
     if args.json:
-        print_json(plan.summary(run_plan))
+        print_json(plan.summary(run_plan, args.price))
     else:
-        print(plan.format_plan(run_plan))
+        print(plan.format_plan(run_plan, args.price))
     return 0
 
 

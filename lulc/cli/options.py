@@ -180,6 +180,13 @@ def _location(text: str) -> Location:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of cores: give 1 or more")
+    return number
+
+
 def _add_start(add: AddVerb) -> None:
     verb = add("init", "write a commented run file to start from", "lulc init my.yaml")
     verb.add_argument("path", type=Path, help="the file to write")
@@ -257,8 +264,27 @@ def _add_inspection(add: AddVerb) -> None:
         "plan",
         "show what a run will read, write and cost, from metadata alone",
         "lulc plan conf/zion.yaml --geojson tiles.geojson",
+        "lulc plan my.yaml --out out/my --cores 64 --price 0.04 --calibrate",
     )
     _add_run_options(verb)
+    verb.add_argument(
+        "--out", type=_location, help="output folder, whose scenes and samples are used if there"
+    )
+    verb.add_argument(
+        "--cores",
+        type=_positive,
+        metavar="N",
+        help="cores that work at once (default: this machine's)",
+    )
+    verb.add_argument(
+        "--price", type=float, metavar="X", help="price of an hour of one core, in any currency"
+    )
+    verb.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="measure first what this machine takes for a pixel, in under a minute; later plans of "
+        "any run use it",
+    )
     verb.add_argument("--geojson", type=Path, metavar="FILE", help="write the tiles to this file")
     verb = add(
         "info",

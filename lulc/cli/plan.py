@@ -1,122 +1,73 @@
-"""What a run will read, write and cost, from metadata alone.
-
-Scenes' headers are opened and datasets are listed; no pixel is read.
-"""
+"""A plan as figures, as text and as GeoJSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
-import shapely
 from shapely.geometry import mapping
 
-from lulc import progress
 from lulc.api.inputs import find_missing
-from lulc.chips import extent
-from lulc.chips.chip import choose_encoding
-from lulc.chips.tiling import make_tiling
-from lulc.cli.sizes import LARGEST_ITEM, stage_memory
-from lulc.config import Config, DatasetConf
-from lulc.datasets import registry
-from lulc.datasets.listing import list_items
-from lulc.errors import InputError
+from lulc.cost.plan import MapPlan, RunPlan
 from lulc.geo.grid import footprint
 from lulc.geo.tiling import Tiling
-from lulc.location import Location, parse_location, relative_name
-from lulc.paths import list_files
-from lulc.samples import from_datasets
-from lulc.sources import area
-from lulc.sources.indexing.selection import select_scenes
-from lulc.sources.items import Reading, describe_unread, make_reading, read_item
-from lulc.sources.items import list_items as list_scenes
-from lulc.sources.layers import read_layer
-from lulc.sources.registry import SOURCES, source_of
-from lulc.sources.scene import Scene
-from lulc.sources.source import SceneItem
 from lulc.stages import STAGES
-from lulc.tables.encoding import Encoding
 
-# Nanoseconds of one core for a pixel, of one band in a tile: measured on two cores
-# (python -m tests.benchmarks).
-_TILE_NS_PER_BAND = 25.0
-_PREDICT_NS = 1500.0
-_WRITE_NS = 20.0
-# Size of raw pixels over that of their Parquet files.
-_COMPRESSION = 1.5
-_HEADERS_AT_ONCE = 16
+_STAGE_COLUMNS = (
+    ("tasks", "tasks"),
+    ("core hours", "core hours"),
+    ("MiB a core", "memory bytes"),
+    ("files", "files"),
+    ("MiB written", "written bytes"),
+)
 
 
-@dataclass(frozen=True)
-class MapPlan:
-    """What a run maps."""
-
-    scenes: tuple[Scene, ...]
-    bad: dict[str, str]
-    """Scene that cannot be read → its error."""
-    notes: tuple[str, ...]
-    """What else is to be known of the scenes."""
-    tiling: Tiling
-    encoding: Encoding
-    """How pixels are stored."""
-    tiles: tuple[tuple[int, int], ...]
-    """(col, row) of each tile."""
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """What a run will do."""
-
-    config: Config
-    map: MapPlan | None
-    """None where the run has no scenes."""
-    items: dict[str, tuple[int, int]]
-    """Dataset → number of its items, and bytes of their files."""
-    missing: dict[str, str]
-    """Key of an input that is not there → what is said of it."""
-
-
-def make_plan(config: Config) -> RunPlan:
-    """Plan a run.
-
-    Raises:
-        InputError: no scene can be read, or a dataset's folder holds none of its items.
-    """
-    missing = find_missing(config, STAGES)
-    items = {
-        name: _count_items(config, dataset)
-        for name, dataset in from_datasets.origin_names(config.datasets)
-    }
-    return RunPlan(config, _plan_map(config) if config.scenes else None, items, missing)
-
-
-def summary(plan: RunPlan) -> dict[str, Any]:
+def summary(plan: RunPlan, price: float | None = None) -> dict[str, Any]:
     """Return the plan in figures.
 
+    Args:
+        plan: the plan.
+        price: of an hour of one core, in any currency.
+
     Returns:
-        Name → figure: counts, bytes where the name says so (memory by stage), hours of one core,
-        scene or input → error.
+        Name → figure: counts, bytes and hours where the name says so, scene or input → error; under
+        `stages` the figures of each one.
     """
     figures: dict[str, Any] = {"run": plan.config.name}
-    if plan.missing:
-        figures["missing inputs"] = plan.missing
+    if missing := find_missing(plan.config, STAGES):
+        figures["missing inputs"] = missing
     if plan.map:
-        figures |= _map_figures(plan.config, plan.map)
+        figures |= _map_figures(plan, plan.map)
     for name, (count, size) in plan.items.items():
         figures |= {f"{name} items": count, f"{name} files bytes": size}
-    item_bytes = np.dtype(plan.map.encoding.dtype).itemsize if plan.map else LARGEST_ITEM
-    figures["memory a core, bytes"] = stage_memory(plan.config, item_bytes)
-    return figures | {"training": _describe_training(plan.config)}
+    core_hours = plan.core_seconds / 3600
+    figures |= {
+        "training": _describe_training(plan),
+        "stages": {stage: _stage_figures(plan, stage) for stage in plan.costs},
+        "core hours": round(core_hours, 3),
+        "hours": {"cores": plan.cores, "hours": round(hours(plan), 3)},
+        "files": sum(cost.files for cost in plan.costs.values()),
+        "output bytes": sum(cost.written_bytes for cost in plan.costs.values()),
+    }
+    if price is not None:
+        figures["money"] = round(core_hours * price, 2)
+    return figures | {"rates": _describe_rates(plan)}
 
 
-def format_plan(plan: RunPlan) -> str:
+def hours(plan: RunPlan) -> float:
+    """Return the hours of a run on its cores: no stage is faster than its tasks share them."""
+    seconds = plan.rates.session_s
+    for cost in plan.costs.values():
+        seconds += cost.core_seconds / max(1, min(plan.cores, cost.tasks))
+    return seconds / 3600
+
+
+def format_plan(plan: RunPlan, price: float | None = None) -> str:
     """Return the plan as aligned lines of text."""
     lines = []
-    for name, figure in summary(plan).items():
+    for name, figure in summary(plan, price).items():
+        if name == "stages":
+            lines += _format_stages(figure)
+            continue
         label = name.replace(", bytes", "").replace(" bytes", "")
         lines.append(f"{label:<26}{_format_figure(name, figure)}")
     return "\n".join(lines)
@@ -130,115 +81,82 @@ def geojson(plan: RunPlan) -> dict[str, Any]:
     """
     features = []
     if plan.map:
-        features = [_tile_feature(plan.map.tiling, cell) for cell in plan.map.tiles]
+        cells = plan.map.coverage.tiles.tolist()
+        features = [_tile_feature(plan.map.tiling, (col, row)) for col, row in cells]
     return {"type": "FeatureCollection", "features": features}
 
 
-def _count_items(config: Config, dataset: DatasetConf) -> tuple[int, int]:
-    # Number of a dataset's items, and bytes of their files.
-    description = registry.describe_dataset(dataset)
-    codes = registry.crosswalk(dataset, description, config.make_legend())
-    listing = list_items(dataset, codes)
-    for note in listing.notes:
-        progress.say(note)
-    names = {name for item in listing.items for name in item.files if name}
-    return len(listing.items), _sum_sizes(parse_location(dataset.root), names)
-
-
-def _sum_sizes(root: Location, names: Set[str]) -> int:
-    # Bytes of files and folders below a root.
-    if isinstance(root, Path):
-        return sum(_size(root / name) for name in names)
-    # A store is asked by one listing, not once for a file.
-    walked = [(relative_name(file, root), stat.st_size) for file, stat in root.walk()]
-    above = {name: map(str, PurePosixPath(name).parents) for name, _ in walked}
-    return sum(size for name, size in walked if not names.isdisjoint((name, *above[name])))
-
-
-def _size(path: Path) -> int:
-    # Bytes of a file, or of all files of an item that is a folder; 0 where it is missing or no file
-    # can have its name.
-    files = list_files(path) if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
-
-
-def _plan_map(config: Config) -> MapPlan:
-    scenes: list[Scene] = []
-    bad: dict[str, str] = {}
-    notes: list[str] = []
-    unmasked_allowed: set[str] = set()
-    sources = [source_of(archive) for archive in config.scenes]
-    reading = make_reading(config, sources)
-    for number, (source, archive) in enumerate(zip(sources, config.scenes, strict=True)):
-        notes += describe_unread(source, archive)
-        for key, scene in _read_headers(number, reading):
-            if isinstance(scene, Scene):
-                scenes.append(scene)
-                if archive.unmasked == "allow":
-                    unmasked_allowed.add(scene.scene_id)
-            else:
-                bad[key] = scene
-    if not scenes:
-        first_errors = "".join(f"\n  {key}: {error}" for key, error in list(bad.items())[:3])
-        told = "".join(f"\n  {note}" for note in notes)
-        paths = ", ".join(archive.path for archive in config.scenes)
-        raise InputError(
-            f"none of {len(bad)} scenes in {paths} can be read: "
-            f"check scenes.path and scenes.pattern{first_errors}{told}"
+def _map_figures(plan: RunPlan, map_plan: MapPlan) -> dict[str, Any]:
+    config, scenes, work = plan.config, map_plan.scenes, map_plan.work
+    guessed = [kind.source for kind in scenes.kinds if not kind.is_known]
+    notes = list(scenes.notes)
+    if guessed:
+        notes.append(
+            f"no file of {', '.join(sorted(set(guessed)))} can be asked: its format is taken from "
+            "its name"
         )
-    selected = select_scenes(scenes, unmasked_allowed)
-    scenes = selected.scenes
-    notes += selected.notes
-    bad |= dict(selected.errors)
-    layers = [read_layer(layer) for layer in config.layers]
-    encoding = choose_encoding([*scenes, *layers], config.bands)
-    tiling = make_tiling(config)
-    outlines = (shapely.from_wkb(scene.footprint) for scene in scenes)
-    cells = extent.find_cells(outlines, tiling, 1, area.read_area(config.area))
-    return MapPlan(tuple(scenes), bad, tuple(notes), tiling, encoding, tuple(cells))
+    tile_cost = plan.costs["tile"]
+    return {
+        "scenes": scenes.scenes,
+        "counted from": scenes.origin,
+        "bad scenes": scenes.bad,
+        **({"notes": notes} if notes else {}),
+        "tiling": map_plan.tiling.name,
+        "periods": [period.name for period in config.periods],
+        "tiles": work.tiles,
+        "blocks": work.blocks,
+        "scenes a block": {
+            "mean": round(work.scenes / max(1, work.blocks), 1),
+            "most": round(work.deepest),
+        },
+        "read bytes": {name: int(size) for name, size in work.read_bytes},
+        "requests": tile_cost.requests,
+        "chip bytes": int(work.stored / max(1, work.tiles)) * plan.item_bytes,
+    }
 
 
-def _read_headers(archive: int, reading: Reading) -> Iterable[tuple[str, Scene | str]]:
-    # (key, scene) of every scene of an archive, or (key, error) where it cannot be read.
-    def read(item: SceneItem) -> tuple[str, Scene | str]:
-        try:
-            return item.key, read_item(item, archive, reading)
-        except InputError as error:
-            return item.key, str(error)
-
-    with ThreadPoolExecutor(_HEADERS_AT_ONCE) as pool:
-        source = SOURCES[reading.sources[archive]]
-        yield from pool.map(read, list_scenes(source, reading.archives[archive]))
+def _stage_figures(plan: RunPlan, stage: str) -> dict[str, Any]:
+    cost = plan.costs[stage]
+    return {
+        "tasks": cost.tasks,
+        "core hours": round(cost.core_seconds / 3600, 4),
+        "memory bytes": plan.memory[stage],
+        "files": cost.files,
+        "written bytes": cost.written_bytes,
+    }
 
 
-def _describe_training(config: Config) -> str:
+def _describe_training(plan: RunPlan) -> str:
+    config, samples = plan.config, plan.samples
     if config.labels is None and not config.datasets:
         return "none"
-    return f"{config.train.epochs} epochs" + (" in addition" if config.scenes else "")
+    counted = "" if samples.is_counted else "at most "
+    return (
+        f"{config.train.epochs} epochs, {counted}{samples.windows:,} samples of {samples.side} "
+        "pixels"
+    )
 
 
-def _map_figures(config: Config, plan: MapPlan) -> dict[str, Any]:
-    size, halo, span = plan.tiling.size, config.tiling.halo, config.tiling.block
-    pixel_bytes = len(config.bands) * np.dtype(plan.encoding.dtype).itemsize
-    tiles = len(plan.tiles) * len(config.periods)
-    pixels = tiles * size**2
-    chip_bytes = config.dates * (size + 2 * halo) ** 2 * pixel_bytes
-    tile_ns = pixels * len(config.bands) * config.dates * _TILE_NS_PER_BAND
-    return {
-        "scenes": len(plan.scenes),
-        "bad scenes": plan.bad,
-        **({"notes": list(plan.notes)} if plan.notes else {}),
-        "tiling": plan.tiling.name,
-        "periods": [period.name for period in config.periods],
-        "tiles": tiles,
-        "tasks": -(-tiles // span**2),
-        "row groups": tiles,
-        "chip bytes": chip_bytes,
-        "chips table bytes": int(tiles * chip_bytes / _COMPRESSION),
-        "predictions table bytes": int(pixels * 2 / 3),
-        "rasters bytes": int(pixels / 4),
-        "core hours": round((tile_ns + pixels * (_PREDICT_NS + _WRITE_NS)) / 3.6e12, 3),
-    }
+def _describe_rates(plan: RunPlan) -> str:
+    rates = plan.rates
+    if rates.is_shipped:
+        return f"shipped, of {rates.machine}: `lulc plan --calibrate` measures this machine's"
+    return f"measured on {rates.machine} on {rates.measured}"
+
+
+def _format_stages(stages: dict[str, dict[str, Any]]) -> list[str]:
+    header = "".join(f"{title:>13}" for title, _ in _STAGE_COLUMNS)
+    lines = [f"{'stage':<10}{header}"]
+    for stage, figures in stages.items():
+        cells = [_format_cell(title, figures[name]) for title, name in _STAGE_COLUMNS]
+        lines.append(f"{stage:<10}" + "".join(f"{cell:>13}" for cell in cells))
+    return lines
+
+
+def _format_cell(title: str, figure: float) -> str:
+    if title.startswith("MiB"):
+        return f"{figure / 2**20:,.0f}"
+    return f"{figure:,}" if isinstance(figure, int) else f"{figure:,.3f}"
 
 
 def _format_figure(name: str, figure: Any) -> str:
@@ -247,13 +165,17 @@ def _format_figure(name: str, figure: Any) -> str:
         return str(len(figure)) + "".join(
             f"\n{'':<26}{key}: {error}" for key, error in first_errors
         )
-    if isinstance(figure, dict):
+    if name == "read bytes":
         return ", ".join(f"{key} {size / 2**20:,.0f} MiB" for key, size in figure.items())
+    if name == "hours":
+        return f"{figure['hours']:,} on {figure['cores']} cores"
+    if isinstance(figure, dict):
+        return ", ".join(f"{key} {value:,}" for key, value in figure.items())
     if "bytes" in name:
         return f"{figure / 2**20:,.1f} MiB"
     if isinstance(figure, list):
         return ", ".join(figure)
-    return f"{figure:,}" if isinstance(figure, int) else str(figure)
+    return f"{figure:,}" if isinstance(figure, int | float) else str(figure)
 
 
 def _tile_feature(tiling: Tiling, cell: tuple[int, int]) -> dict[str, Any]:

@@ -19,24 +19,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lulc import progress
-from lulc.chips.chip import choose_encoding
-from lulc.cli import plan, spark_submit
+from lulc.cli import spark_submit
 from lulc.cli.cluster import EXECUTOR_GPUS, Cluster, open_cluster
-from lulc.cli.sizes import LARGEST_ITEM, parse_memory, stage_memory
 from lulc.config import Config
+from lulc.cost.memory import parse_memory, stage_memory
+from lulc.cost.plan import make_plan
 from lulc.errors import LulcError, UsageError
 from lulc.location import Location
 from lulc.redact import first_line, redact_setting, redact_text
 from lulc.runfile import parse_setting
-from lulc.sources.scene import scenes_from_table
 from lulc.spark import java
 from lulc.stages import STAGES, stages_of
-from lulc.tables import store
 
 _GPU_STAGES = ("train", "predict")
 _TASK_GPUS = "spark.task.resource.gpu.amount"
 _JVM_OVERHEAD = 384 * 2**20  # Spark's own least overhead, for the JVM alone
 _STEP = 64 * 2**20
+_MARGIN = 1.2  # a container that takes more than it asked for is killed
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,7 @@ def make_submissions(config: Config, args: argparse.Namespace) -> Iterator[Submi
     unknown = sorted(set(stages) - set(STAGES))
     if unknown:
         raise UsageError(f"--stages {', '.join(unknown)}: known are {', '.join(STAGES)}")
-    item_bytes, origin = _find_item_bytes(config, args.out)
-    memory = stage_memory(config, item_bytes)
+    memory, origin = _find_memory(config, args.out)
     program = str(_spark_home() / "bin" / "spark-submit")
     driver: spark_submit.Driver = "here"
     if cluster.is_driver_elsewhere:
@@ -122,27 +120,17 @@ def run_submissions(submissions: Iterator[Submission], is_dry: bool) -> int:
     return 0
 
 
-def _find_item_bytes(config: Config, out: Location) -> tuple[int, str]:
-    # Bytes of a stored value, and a remark where they are not known.
+def _find_memory(config: Config, out: Location) -> tuple[dict[str, int], str]:
+    # Bytes that a task of each stage takes, and a remark where they are not planned.
     if not config.scenes:
-        return LARGEST_ITEM, ""
+        return stage_memory(config), ""
     try:
-        scenes = scenes_from_table(store.read_table(out, "scenes"))
-        if scenes:
-            return _bytes_of(choose_encoding(scenes, config.bands).dtype), ""
-        run_plan = plan.make_plan(config)
+        return make_plan(config, out).memory, ""
     except (LulcError, OSError) as error:
         # The cluster may have credentials and mounts that this machine lacks.
         cause = first_line(error)
-        return LARGEST_ITEM, f"; no plan can be made here, so values of 4 bytes are taken ({cause})"
-    assert run_plan.map is not None
-    return _bytes_of(run_plan.map.encoding.dtype), ""
-
-
-def _bytes_of(dtype: str) -> int:
-    import numpy as np
-
-    return np.dtype(dtype).itemsize
+        remark = f"; no plan can be made here, so values of 4 bytes are taken ({cause})"
+        return stage_memory(config), remark
 
 
 def _driver_options(cluster: Cluster, args: argparse.Namespace) -> list[str]:
@@ -185,7 +173,7 @@ def _size_stage(
         # Spark takes no amount for tasks, not even 0, where executors have none.
         sizes[EXECUTOR_GPUS] = "0"
     heap = given.get("spark.executor.memory", config.spark.memory)
-    beside_heap = cores * task_bytes + max(_JVM_OVERHEAD, parse_memory(heap) // 10)
+    beside_heap = cores * task_bytes * _MARGIN + max(_JVM_OVERHEAD, parse_memory(heap) // 10)
     overhead = f"{math.ceil(beside_heap / _STEP) * _STEP // 2**20}m"
     wanted = {"spark.driver.memory": config.spark.memory, "spark.executor.memory": heap}
     wanted["spark.executor.memoryOverhead"] = overhead

@@ -136,7 +136,7 @@ def test_a_series_keeps_its_intervals_counts_observations_and_does_not_depend_on
     days = composites.make_intervals(Period("june", date(2024, 6, 1), date(2024, 6, 30)), conf)
     spec = ChipSpec(OWN, encoding, halo=16, span=2, composite=conf)
     whole = cut_block(dated, spec, 0, 0, "june", days)
-    monkeypatch.setattr(mosaic, "_STRIP", 1 << 17)
+    monkeypatch.setattr(mosaic, "STRIP_BYTES", 1 << 17)
     assert all((a.pixels == b.pixels).all() and a.scene_ids == b.scene_ids for a, b in zip(
         whole.chips, cut_block(dated, spec, 0, 0, "june", days).chips, strict=True
     ))  # fmt: skip
@@ -171,7 +171,7 @@ def test_a_scene_that_fails_in_a_later_strip_gives_nothing(
         dated[1], bands=(replace(dated[1].bands[0], href=str(cut_file)), *dated[1].bands[1:])
     )
     spec = ChipSpec(OWN, ENCODING, halo=0, span=4, composite=CompositeConf("medoid"))
-    monkeypatch.setattr(mosaic, "_STRIP", 1 << 17)
+    monkeypatch.setattr(mosaic, "STRIP_BYTES", 1 << 17)
     made = cut_block([dated[0], hurt, *dated[2:]], spec, 0, 0, "p")
     clean = cut_block([dated[0], *dated[2:]], spec, 0, 0, "p")
     assert set(made.unreadable) == {"s1"}

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lulc.cli import cluster, main, run, sizes, spark_submit
+from lulc.cli import cluster, main, run, spark_submit
+from lulc.cost import memory
 from lulc.location import parse_location
 from lulc.stages import STAGES
 from tests.cli.test_runfile import SMALL
@@ -68,8 +69,9 @@ def test_memory_grows_with_the_block_and_the_cache(
     grown = ("--set", "tiling.block=40", "--set", "train.cache=8g", "--set", "rasters.group=80")
     more = commands(capsys, run_file, "--out", tmp_path, *STANDALONE, *grown)
     grew = {stage for stage in one if mib(more[stage]) > mib(one[stage])}
-    assert grew == {"tile", "train", "rasters"}
-    assert mib(more["train"]) - mib(one["train"]) == 7 * 1024
+    assert grew == {"tile", "train", "predict", "rasters"}
+    # A fifth more than is planned.
+    assert abs(mib(more["train"]) - mib(one["train"]) - 1.2 * 7 * 1024) <= 64
 
 
 def test_ranks_of_a_training_start_together(
@@ -271,7 +273,7 @@ def test_properties_are_read_as_spark_reads_them(tmp_path: Path) -> None:
 
 
 def test_amounts_of_memory_are_those_of_spark() -> None:
-    assert sizes.parse_memory("512m") == sizes.parse_memory("512") == 2**29
+    assert memory.parse_memory("512m") == memory.parse_memory("512") == 2**29
 
 
 def test_a_run_file_in_a_store_is_read_there_by_the_jobs_too(

@@ -1,0 +1,88 @@
+"""Memory of a Python worker in each stage, beside Spark's JVM.
+
+The factors are peaks of resident memory as measured, of one task and of workers in a session.
+"""
+
+from __future__ import annotations
+
+import re
+
+from lulc.chips.mosaic import STRIP_BYTES
+from lulc.config import Config
+from lulc.cost.work import dates_of
+
+LARGEST_ITEM = 4
+"""Bytes of a stored value where the scenes' own type is not known: float32."""
+
+_MIB = 2**20
+# Python, Arrow and GDAL; with what tasks of tile load; with torch and a model.
+_WORKER_BYTES = 320 * _MIB
+_TILE_BYTES = 430 * _MIB
+_MODEL_BYTES = 800 * _MIB
+_MANY_SCENES = 100
+_UNITS = {"": 2**20, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
+
+
+def stage_memory(
+    config: Config,
+    item_bytes: int = LARGEST_ITEM,
+    deepest: float = _MANY_SCENES,
+    broadcast: int = 0,
+) -> dict[str, int]:
+    """Return the memory that one task takes outside the JVM.
+
+    Args:
+        config: the run.
+        item_bytes: bytes of one stored value of one band.
+        deepest: scenes of the block that has most; many where it is not known.
+        broadcast: bytes of the keys and tables that every worker holds.
+
+    Returns:
+        Stage → bytes; 0 for a stage without Python workers.
+    """
+    tiling = config.tiling
+    core_side = tiling.block * tiling.size
+    block_bytes = (core_side + 2 * tiling.halo) ** 2 * (len(config.bands) * item_bytes + 1)
+    group = -(-config.rasters.group // tiling.block) * tiling.block
+    group_pixels = (group * tiling.size) ** 2
+    sizes = {
+        "index": _WORKER_BYTES,
+        "tile": _TILE_BYTES + _tile_bytes(config, block_bytes, deepest) + broadcast,
+        "samples": _TILE_BYTES + 3 * block_bytes / tiling.block**2 + broadcast,
+        "train": _MODEL_BYTES + parse_memory(config.train.cache),
+        "predict": _MODEL_BYTES + 3 * block_bytes + broadcast,
+        # Class and confidence, and what the writer of the COG holds.
+        "rasters": _WORKER_BYTES + 5 * group_pixels,
+        "stats": _TILE_BYTES,
+        "evaluate": _TILE_BYTES,
+        "publish": 0,
+    }
+    return {stage: int(size) for stage, size in sizes.items()}
+
+
+def _tile_bytes(config: Config, block_bytes: float, deepest: float) -> float:
+    dates = max(dates_of(config, period) for period in config.periods)
+    if config.composite is None:
+        # The dates that tiles keep, twice while they become chips; the date that is mosaicked, the
+        # scene that is read for it, and a band of its file.
+        return block_bytes * (2 * dates + (3 if deepest > 1 else 1))
+    # The dates of a strip, twice while they are put side by side; the composites, twice while they
+    # become chips.
+    strip = min(STRIP_BYTES, block_bytes * deepest / dates)
+    return 2 * strip + block_bytes * (2 * dates + 2)
+
+
+def parse_memory(text: str) -> int:
+    """Return the bytes of an amount as Spark writes it: `500m`, `4g`, MiB without a unit.
+
+    Raises:
+        ValueError: it is no such amount.
+
+    Examples:
+        >>> parse_memory("1g")
+        1073741824
+    """
+    found = re.fullmatch(r"\s*(\d+)\s*([kmgt]?)b?\s*", text.lower())
+    if found is None:
+        raise ValueError(f"{text!r} is no amount of memory, such as 500m or 4g")
+    return int(found[1]) * _UNITS[found[2]]

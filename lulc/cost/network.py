@@ -1,0 +1,48 @@
+"""The network of a run, as far as its work goes."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from lulc.config import Config
+from lulc.cost.rates import Rates
+
+if TYPE_CHECKING:
+    from lulc.models.work import NetworkShape
+
+_SERIES = ("series", "change")
+
+
+def network_of(config: Config) -> NetworkShape | None:
+    """Return what the work of a run's network depends on; None without torch, or without network.
+
+    A model that the run file names is taken to be as `train` says, until it is looked into.
+    """
+    if not config.bands or not config.legend or find_spec("torch") is None:
+        return None
+    from lulc.models.work import NetworkShape
+
+    train, task = config.train, config.task or "segment"
+    architecture: dict[str, Any] = {
+        "encoder": train.encoder,
+        "depth": train.depth,
+        "decoder": train.decoder,
+        "dropout": train.dropout,
+    }
+    if train.shrink > 1:
+        architecture["shrink"] = train.shrink
+    dates = config.dates if task in _SERIES else 1
+    return NetworkShape(
+        task, train.model, len(config.bands), len(config.legend), dates, tuple(architecture.items())
+    )
+
+
+def network_factor(config: Config, rates: Rates) -> float:
+    """Return how much more a run's network computes for a pixel than the one that was measured."""
+    shape = network_of(config)
+    if shape is None:
+        return 1.0
+    from lulc.models.work import count_multiply_adds
+
+    return count_multiply_adds(shape) / rates.flops

@@ -1,0 +1,248 @@
+"""The cost of every stage of a run: from its work and a machine's rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lulc.config import Config
+from lulc.cost.network import network_factor
+from lulc.cost.rates import DEFLATE, Rates
+from lulc.cost.work import TileWork, dates_of
+from lulc.stages import stages_of
+
+_CHIP_COMPRESSION = 1.5
+"""Size of raw pixels over that of their Parquet files."""
+_MAP_BYTES = 2 / 3
+"""Bytes of a pixel in the predictions table: class and confidence."""
+_RASTER_BYTES = 1 / 2
+"""Bytes of a pixel of a class raster and its confidence."""
+_FLIPS = 4
+_FILES_A_RASTER = 3  # classes, confidence, STAC item
+_TRAINING_OVER_MAPPING = 3
+_ITEMS_A_TASK = 32
+_NS = 1e-9
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """What a stage takes."""
+
+    tasks: int = 0
+    core_seconds: float = 0.0
+    """CPU time of Python workers, or of the driver where it does the work."""
+    start_seconds: float = 0.0
+    """Of them, what does not grow with the ground: workers and networks that are loaded."""
+    files: int = 0
+    """Files written."""
+    written_bytes: int = 0
+    read_bytes: int = 0
+    requests: int = 0
+    """What scenes' files are asked for: to open one, and for each row of its blocks."""
+
+
+@dataclass(frozen=True)
+class SampleCount:
+    """Samples that a run learns from."""
+
+    windows: int = 0
+    """Samples of all splits."""
+    side: int = 0
+    """In pixels."""
+    is_counted: bool = False
+    """Whether they were counted in the samples table; else they are all that labels may give."""
+
+
+def stage_costs(
+    config: Config,
+    work: TileWork,
+    samples: SampleCount,
+    items: int,
+    rates: Rates,
+    cores: int,
+    item_bytes: int,
+) -> dict[str, StageCost]:
+    """Return the cost of each stage that a run file needs.
+
+    Args:
+        config: the run.
+        work: of the tile stage.
+        samples: what is learned from.
+        items: that the index stage reads.
+        rates: of the machine.
+        cores: how many work at once: each starts a worker.
+        item_bytes: bytes of a stored value.
+    """
+    network = _Network.of(config, rates)
+    costs = {
+        "index": _index(items, rates),
+        "tile": _tile(config, work, rates, item_bytes),
+        "samples": _samples(config, work, samples, rates, item_bytes),
+        "train": _train(config, samples, rates, network),
+        "predict": _predict(config, work, rates, network),
+        "rasters": _rasters(config, work, rates),
+        "stats": _stats(config, work, rates),
+        "evaluate": _evaluate(config, samples, rates),
+        "publish": StageCost(),
+    }
+    needed = stages_of(config)
+    return {stage: _with_start(costs[stage], stage, rates, cores) for stage in needed}
+
+
+@dataclass(frozen=True)
+class _Network:
+    """What a run's network takes for a pixel, nanoseconds."""
+
+    predict_ns: float
+    train_ns: float
+
+    @classmethod
+    def of(cls, config: Config, rates: Rates) -> _Network:
+        factor = network_factor(config, rates)
+        return cls(rates.predict_ns * factor, rates.train_ns * factor)
+
+
+def _with_start(cost: StageCost, stage: str, rates: Rates, cores: int) -> StageCost:
+    if not cost.tasks:
+        return cost
+    workers = min(cores, cost.tasks)
+    loads = {"tile": rates.tools_s, "predict": rates.torch_s, "rasters": rates.tools_s}
+    start = workers * loads.get(stage, 0.0) + rates.worker_s
+    seconds = cost.core_seconds + cost.tasks * rates.task_s + start
+    return StageCost(
+        cost.tasks,
+        seconds,
+        start,
+        cost.files,
+        cost.written_bytes,
+        cost.read_bytes,
+        cost.requests,
+    )
+
+
+def _index(items: int, rates: Rates) -> StageCost:
+    tasks = -(-items // _ITEMS_A_TASK)
+    return StageCost(tasks, items * rates.item_s, files=1)
+
+
+def _tile(config: Config, work: TileWork, rates: Rates, item_bytes: int) -> StageCost:
+    decoded = sum(values * _read_ns(rates, name) for name, values in work.decoded)
+    method = config.composite.method if config.composite else "median"
+    ns = (
+        decoded
+        + work.covered * rates.warp_ns
+        + work.touched * rates.place_ns
+        + work.composited * rates.compose_ns[method]
+        + work.stored * rates.chip_ns
+    )
+    return StageCost(
+        tasks=work.blocks,
+        core_seconds=ns * _NS + work.opened * rates.open_s,
+        files=work.blocks,
+        written_bytes=int(work.stored * item_bytes / _CHIP_COMPRESSION),
+        read_bytes=int(sum(size for _, size in work.read_bytes)),
+        requests=int(work.requests),
+    )
+
+
+def _read_ns(rates: Rates, name: str) -> float:
+    return rates.read_ns.get(name, rates.read_ns[DEFLATE])
+
+
+def _samples(
+    config: Config, work: TileWork, samples: SampleCount, rates: Rates, item_bytes: int
+) -> StageCost:
+    values = _sample_values(config, samples)
+    labelled = work.tiles * config.tiling.size**2 if config.labels else 0
+    ns = labelled * rates.label_ns + values * rates.sample_ns
+    size = values * item_bytes
+    files = max(4, math.ceil(size / (32 << 20))) if samples.windows else 0
+    return StageCost(
+        tasks=(work.blocks if config.labels else 0) + files,
+        core_seconds=ns * _NS,
+        files=files,
+        written_bytes=int(size / _CHIP_COMPRESSION),
+    )
+
+
+def _sample_values(config: Config, samples: SampleCount) -> float:
+    dates = max(dates_of(config, period) for period in config.periods)
+    return float(samples.windows) * samples.side**2 * dates * len(config.bands)
+
+
+def _train(config: Config, samples: SampleCount, rates: Rates, network: _Network) -> StageCost:
+    train = config.train
+    shares = 1 - config.samples.validation - config.samples.test
+    side = min(train.crop or samples.side, samples.side)
+    learned = samples.windows * shares * side**2 * train.repeats
+    scored = samples.windows * config.samples.validation * samples.side**2
+    ns = learned * network.train_ns + scored * network.predict_ns
+    # Decoded samples are kept between epochs as far as `train.cache` reaches; reading is little
+    # beside computing.
+    return StageCost(
+        tasks=train.ranks if samples.windows else 0,
+        core_seconds=train.epochs * ns * _NS + rates.torch_s,
+        files=train.epochs + 6,
+    )
+
+
+def _predict(config: Config, work: TileWork, rates: Rates, network: _Network) -> StageCost:
+    pixels = work.tiles * config.tiling.size**2
+    computed = pixels * computed_share(config) * (_FLIPS if config.predict.flips else 1)
+    models = config.predict.model.count("+") + 1 if config.predict.model else 1
+    ns = computed * models * network.predict_ns + work.stored * rates.map_ns
+    return StageCost(
+        tasks=work.blocks,
+        core_seconds=ns * _NS,
+        files=work.blocks,
+        written_bytes=int(pixels * _MAP_BYTES),
+    )
+
+
+def computed_share(config: Config) -> float:
+    """Return the pixels that a network computes over those of the map: blocks have margins."""
+    core, halo = config.tiling.block * config.tiling.size, config.tiling.halo
+    windows = -(-core // config.predict.window)
+    step = core / windows
+    return ((step + 2 * max(halo, 1)) / step) ** 2
+
+
+def _rasters(config: Config, work: TileWork, rates: Rates) -> StageCost:
+    pixels = work.tiles * config.tiling.size**2
+    group = -(-config.rasters.group // config.tiling.block)
+    tasks = math.ceil(work.blocks / group**2)
+    return StageCost(
+        tasks=tasks,
+        core_seconds=pixels * rates.raster_ns * _NS,
+        files=tasks * _FILES_A_RASTER + 2 * len(config.periods) + 1,
+        written_bytes=int(pixels * _RASTER_BYTES),
+    )
+
+
+def _stats(config: Config, work: TileWork, rates: Rates) -> StageCost:
+    pixels = work.tiles * config.tiling.size**2
+    # Of two periods or more the class rasters are read too, for what changed.
+    passes = len(config.regions) or 1
+    passes += 1 if len(config.periods) > 1 else 0
+    return StageCost(
+        tasks=work.blocks, core_seconds=pixels * passes * rates.stats_ns * _NS, files=3
+    )
+
+
+def _evaluate(config: Config, samples: SampleCount, rates: Rates) -> StageCost:
+    held_out = config.samples.validation + config.samples.test
+    pixels = samples.windows * held_out * samples.side**2
+    return StageCost(tasks=4 if pixels else 0, core_seconds=pixels * rates.label_ns * _NS, files=2)
+
+
+def total(costs: Mapping[str, StageCost], rates: Rates) -> float:
+    """Return the core-seconds of all stages in one session."""
+    return sum(cost.core_seconds for cost in costs.values()) + rates.session_s
+
+
+def bytes_of(dtype: str) -> int:
+    """Return the bytes of a value of a type."""
+    return np.dtype(dtype).itemsize
