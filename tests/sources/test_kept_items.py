@@ -19,7 +19,6 @@ from lulc.sources.indexing.kept_items import (
     Changes,
     ItemsTask,
     KeptItems,
-    find_new,
     list_archives,
     list_run,
     read_task,
@@ -45,7 +44,7 @@ def read_again(
         kept, counted = KeptItems(out, list_archives(reading)), list[Changes]()
         kept.resume(out / "read")
         kept.load(retry)
-        new = list(find_new(kept, list_run(sources, reading, kept.listings), counted.append))
+        new = list(kept.find_new(list_run(sources, reading, kept.listings), counted.append))
         groups = write_items(iter(new), out / "to_read.parquet")
         if groups:
             read_task(ItemsTask(0, groups), out / "to_read.parquet", out / "read", reading)
@@ -56,7 +55,7 @@ def read_again(
 
 
 def content(kept: KeptItems) -> tuple[pa.Table, list[tuple[str, str]]]:
-    rows = pa.Table.from_batches(kept.read(READ_ITEM.names), READ_ITEM)
+    rows = pa.Table.from_batches((batch for batch, _ in kept.read(READ_ITEM.names)), READ_ITEM)
     errors = [(r["key"], r["error"]) for r in rows.to_pylist() if r["error"] is not None]
     return scenes_to_table(scenes_of_rows(rows)), sorted(errors)
 
@@ -136,7 +135,7 @@ def test_how_they_are_read(tmp_path: Path) -> None:
     read_again(archive, out=tmp_path / "kept")
     check(tmp_path, other, ["S_20240601"])
     kept, opened, _ = read_again(other, other, out=tmp_path / "kept")
-    assert (opened, [archive for _, archive in kept.listed]) == ([], [0, 1])
+    assert (opened, [archives for _, archives in kept.read(["key"])]) == ([], [[[0, 1]]])
 
 
 def write_item(folder: Path, name: str, href: str) -> None:

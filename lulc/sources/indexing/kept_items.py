@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import uuid
+from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -30,6 +33,7 @@ from lulc.tables.files import fingerprint_of
 _ITEMS_A_GROUP = 32  # of a file of items to read: the least that a task is given
 _ROWS_A_GROUP = 1000  # of what they gave
 _MOST_FILES = 32  # of items kept
+_GONE = "0"  # the state of what no listing has
 _LISTED = pa.schema(
     [("archive", pa.int32())]
     + [(name, pa.string()) for name in ("path", "key", "text", "name", "fingerprint")]
@@ -49,19 +53,34 @@ class Changes:
         return f"{self.new} new, {self.changed} changed and {self.gone} gone items"
 
 
-@dataclass
-class KeptItems:
-    """The rows of the items that a run lists, and where they lie."""
+@dataclass(frozen=True)
+class _Rows:
+    """Where the rows of items lie, by fingerprint."""
 
-    out: Location
-    listings: Sequence[Listing]
-    """Of the run's archives."""
-    places: dict[str, tuple[Location, int, str]] = field(default_factory=dict)
-    """Fingerprint of an item → the file with its row, the row's number, and its files' state."""
-    names: set[str] = field(default_factory=set)
-    """Of all items that were kept."""
-    listed: list[tuple[str, int]] = field(default_factory=list)
-    """Fingerprint of every item of the run and its archive, in order."""
+    fingerprints: np.ndarray
+    """(N,) uint64, ascending."""
+    files: np.ndarray
+    """(N,) int64 position of the file."""
+    numbers: np.ndarray
+    """(N,) int64 of the row in the file."""
+    states: np.ndarray
+    """(N,) uint64 of the files that the item's content names."""
+
+    def find(self, fingerprints: np.ndarray) -> np.ndarray:
+        """Return the position of each fingerprint, -1 where it is not there."""
+        return _find(self.fingerprints, fingerprints)
+
+
+class KeptItems:
+    """The rows of the items that a run lists, and where they lie: some numbers for each."""
+
+    def __init__(self, out: Location, listings: Sequence[Listing]) -> None:
+        self.listings = listings
+        self._out = out
+        self._files: list[Location] = []
+        self._parts: list[tuple[np.ndarray, ...]] = []
+        self._names: list[np.ndarray] = []
+        self._listed, self._archives = array("Q"), array("Q")
 
     def load(self, retry_bad: bool) -> None:
         """Find the rows that stand.
@@ -69,21 +88,82 @@ class KeptItems:
         Args:
             retry_bad: leave out those of errors.
         """
-        for file in files.list_tables(self.out / layout.READ_ITEMS):
+        for file in files.list_tables(self._out / layout.READ_ITEMS):
             self._load_file(file, retry_bad)
 
     def _load_file(self, file: Location, retry_bad: bool = False, just_read: bool = False) -> None:
-        first = 0
         columns = ["fingerprint", "name", "path", "files", "state", "error"]
+        first = 0
         for batch in _read_batches(file, columns):
-            for number, row in enumerate(batch.to_pylist(), first):
-                self.names.add(row["name"])
-                self.places.pop(row["fingerprint"], None)
-                is_left_out = retry_bad and row["error"] is not None
-                stands = just_read or self._state(row["path"], row["files"]) == row["state"]
-                if stands and not is_left_out:
-                    self.places[row["fingerprint"]] = file, number, row["state"]
+            states = batch["state"].to_pylist()
+            stands = np.ones(len(batch), bool)
+            if not just_read:
+                paths, named = batch["path"].to_pylist(), batch["files"].to_pylist()
+                now = map(self._state, paths, named)
+                stands[:] = [a == b for a, b in zip(now, states, strict=True)]
+            if retry_bad:
+                stands &= batch["error"].is_null().to_numpy(zero_copy_only=False)
+            numbers = np.arange(first, first + len(batch))
+            of_file = np.full(len(batch), len(self._files))
+            fingerprints = _integers(batch["fingerprint"].to_pylist())
+            self._parts.append((fingerprints, of_file, numbers, _integers(states), stands))
+            self._names.append(_integers(batch["name"].to_pylist()))
             first += len(batch)
+        self._files.append(file)
+        self.__dict__.pop("_rows", None)
+
+    @cached_property
+    def _rows(self) -> _Rows:
+        if not self._parts:
+            nothing = np.zeros(0, np.int64)
+            return _Rows(nothing.astype(np.uint64), nothing, nothing, nothing.astype(np.uint64))
+        fingerprints, of_file, numbers, states, stands = map(
+            np.concatenate, zip(*self._parts, strict=True)
+        )
+        # Of one fingerprint the row that was read last counts.
+        _, from_end = np.unique(fingerprints[::-1], return_index=True)
+        last = len(fingerprints) - 1 - from_end
+        last = last[stands[last]]
+        return _Rows(fingerprints[last], of_file[last], numbers[last], states[last])
+
+    @property
+    def has_any(self) -> bool:
+        """Whether any item was kept."""
+        return bool(self._names)
+
+    @property
+    def count(self) -> int:
+        """How many items the run lists."""
+        return len(self._listed)
+
+    def find_new(
+        self, items: Iterable[ListedItem], count: Callable[[Changes], None]
+    ) -> Iterator[ListedItem]:
+        """List the items of the run; yield those without a row that stands, each once.
+
+        Args:
+            items: of the run.
+            count: gets the changes at the end.
+        """
+        before = np.unique(np.concatenate([np.zeros(0, np.uint64), *self._names]))
+        names = array("Q")
+        asked: set[int] = set()
+        new = changed = 0
+        for group in itertools.batched(items, _ROWS_A_GROUP):
+            fingerprints = _integers([item.fingerprint for item in group])
+            of_group = _integers([item.name for item in group])
+            self._listed.extend(fingerprints.tolist())
+            self._archives.extend(item.archive for item in group)
+            names.extend(of_group.tolist())
+            was_kept = _find(before, of_group) >= 0
+            for position in np.flatnonzero(self._rows.find(fingerprints) < 0).tolist():
+                if fingerprints[position] in asked:
+                    continue
+                asked.add(int(fingerprints[position]))
+                changed += int(was_kept[position])
+                new += int(not was_kept[position])
+                yield group[position]
+        count(Changes(new, changed, len(np.setdiff1d(before, _view(names)))))
 
     def _state(self, path: str, named: Sequence[str] | None) -> str:
         if not named:
@@ -91,7 +171,7 @@ class KeptItems:
         for listing in self.listings:
             if path.startswith(str(listing.folder)):
                 return listing.state(named)
-        return "gone"
+        return _GONE
 
     def resume(self, folder: Location) -> None:
         """Keep the scenes that tasks of a killed run wrote to a folder; errors are tried again."""
@@ -118,8 +198,8 @@ class KeptItems:
         return target
 
     def _append(self, batches: Iterable[pa.RecordBatch]) -> Location:
-        numbers = [int(f.stem) for f in files.list_tables(self.out / layout.READ_ITEMS)]
-        target = self.out / layout.read_items_file(max(numbers, default=0) + 1)
+        numbers = [int(f.stem) for f in files.list_tables(self._out / layout.READ_ITEMS)]
+        target = self._out / layout.read_items_file(max(numbers, default=0) + 1)
 
         def write(path: Path) -> None:
             with pq.ParquetWriter(path, READ_ITEM, compression="zstd") as writer:
@@ -144,37 +224,66 @@ class KeptItems:
         Args:
             has_gone: whether items are gone, whose rows would be taken for items gone once more.
         """
-        written = files.list_tables(self.out / layout.READ_ITEMS)
-        count = sum(files.open_parquet(file).metadata.num_rows for file in written)
-        used = {fingerprint for fingerprint, _ in self.listed}
-        if not has_gone and len(written) < _MOST_FILES and count <= 2 * len(used):
+        written = files.list_tables(self._out / layout.READ_ITEMS)
+        count = sum(map(len, self._names))
+        used = len(np.unique(_view(self._listed)))
+        if not has_gone and len(written) < _MOST_FILES and count <= 2 * used:
             return
-        target = self._append(self.read(READ_ITEM.names))
+        target = self._append(batch for batch, _ in self.read(READ_ITEM.names))
         for file in written:
             files.remove(file)
         self._load_file(target, just_read=True)
 
-    def read(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Yield these columns of the rows of the items that are listed, each row once."""
-        rows: dict[Location, set[int]] = {}
-        for fingerprint in dict.fromkeys(fingerprint for fingerprint, _ in self.listed):
-            file, number, _ = self.places[fingerprint]
-            rows.setdefault(file, set()).add(number)
-        for file, numbers in sorted(rows.items()):
+    def read(self, columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, list[list[int]]]]:
+        """Yield these columns of the rows of the items that are listed, each row once.
+
+        Yields:
+            Some rows, and for each of them the positions of the archives that list its item.
+        """
+        rows = self._rows
+        order = np.argsort(_view(self._listed), kind="stable")
+        listed, archives = _view(self._listed)[order], _view(self._archives)[order]
+        positions = rows.find(np.unique(listed))
+        for of_file, file in enumerate(self._files):
+            wanted = positions[rows.files[positions] == of_file]
+            wanted = wanted[np.argsort(rows.numbers[wanted])]
+            numbers = rows.numbers[wanted]
             first = 0
-            for batch in _read_batches(file, columns):
-                chosen = [i for i in range(len(batch)) if first + i in numbers]
+            for batch in _read_batches(file, columns) if len(wanted) else ():
+                start, end = np.searchsorted(numbers, (first, first + len(batch)))
+                if start < end:
+                    fingerprints = rows.fingerprints[wanted[start:end]]
+                    starts = np.searchsorted(listed, fingerprints, "left")
+                    ends = np.searchsorted(listed, fingerprints, "right")
+                    of_rows = [archives[a:b].tolist() for a, b in zip(starts, ends, strict=True)]
+                    yield batch.take(pa.array(numbers[start:end] - first)), of_rows
                 first += len(batch)
-                if chosen:
-                    yield batch.take(pa.array(chosen, pa.int64()))
 
     @property
     def fingerprint(self) -> str:
         """Changes when an item is not as it was, or another archive has it."""
+        states = self._rows.states[self._rows.find(_view(self._listed))]
         digest = hashlib.sha256()
-        for fingerprint, archive in self.listed:
-            digest.update(f"{fingerprint} {archive} {self.places[fingerprint][2]};".encode())
+        for numbers in (self._listed.tobytes(), self._archives.tobytes(), states.tobytes()):
+            digest.update(numbers)
         return digest.hexdigest()[:16]
+
+
+def _find(ordered: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    # The position of each number among some in order, -1 where it is not there.
+    positions = np.searchsorted(ordered, wanted)
+    inside = np.minimum(positions, max(len(ordered) - 1, 0))
+    is_there = ordered[inside] == wanted if len(ordered) else np.zeros(len(wanted), bool)
+    return np.where(is_there, positions, -1)
+
+
+def _integers(digits: Sequence[str]) -> np.ndarray:
+    # Of hex digits; "" is 0.
+    return np.array([int(text or "0", 16) for text in digits], np.uint64)
+
+
+def _view(numbers: array[int]) -> np.ndarray:
+    return np.frombuffer(numbers, np.uint64) if numbers else np.zeros(0, np.uint64)
 
 
 def _read_batches(file: Location, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -206,25 +315,6 @@ def _digest(*texts: str) -> str:
     for text in texts:
         digest.update(text.encode(errors="surrogateescape") + b"\0")
     return digest.hexdigest()[:16]
-
-
-def find_new(
-    kept: KeptItems, items: Iterable[ListedItem], count: Callable[[Changes], None]
-) -> Iterator[ListedItem]:
-    """Yield the items without a row that stands, each once; `count` gets the changes at the end."""
-    names: set[str] = set()
-    asked: set[str] = set()
-    new = changed = 0
-    for item in items:
-        names.add(item.name)
-        kept.listed.append((item.fingerprint, item.archive))
-        if item.fingerprint in kept.places or item.fingerprint in asked:
-            continue
-        asked.add(item.fingerprint)
-        changed += item.name in kept.names
-        new += item.name not in kept.names
-        yield item
-    count(Changes(new, changed, len(kept.names - names)))
 
 
 def write_items(items: Iterator[ListedItem], location: Location) -> int:

@@ -28,25 +28,19 @@ class ReadScenes:
     def __init__(self, kept: KeptItems, archives: Sequence[Archive]) -> None:
         self._kept, self.facts = kept, SceneFacts()
         self._rows = array("q")  # the row of each scene, in the order in which rows are read
-        archives_of: dict[str, list[int]] = {}
-        for fingerprint, archive in kept.listed:
-            archives_of.setdefault(fingerprint, []).append(archive)
         errors: list[tuple[int, str, str]] = []
         first = 0
-        for batch in kept.read(READ_ITEM.names):
+        for batch, archives_of in kept.read(READ_ITEM.names):
             rows = pa.Table.from_batches([batch])
-            is_scene = pc.is_null(rows["error"])
-            good = rows.filter(is_scene)
-            numbers = np.flatnonzero(is_scene.to_numpy()) + first
-            for row, fingerprint, scene in zip(
-                numbers.tolist(), good["fingerprint"].to_pylist(), scenes_of_rows(good), strict=True
-            ):
-                for archive in archives_of[fingerprint]:
+            is_scene = pc.is_null(rows["error"]).to_numpy()
+            scenes = scenes_of_rows(rows)
+            for row, scene in zip(np.flatnonzero(is_scene).tolist(), scenes, strict=True):
+                for archive in archives_of[row]:
                     self.facts.add(scene, archive, archives[archive].unmasked == "allow")
-                    self._rows.append(row)
-            bad = rows.filter(pc.invert(is_scene)).select(["fingerprint", "key", "error"])
-            for fingerprint, key, error in zip(*bad.to_pydict().values(), strict=True):
-                errors += [(archive, key, error) for archive in archives_of[fingerprint]]
+                    self._rows.append(first + row)
+            for row in np.flatnonzero(~is_scene).tolist():
+                key, error = rows["key"][row].as_py(), rows["error"][row].as_py()
+                errors += [(archive, key, error) for archive in archives_of[row]]
             first += len(batch)
         self.errors = [(key, error) for _, key, error in sorted(errors)]
 
@@ -69,7 +63,7 @@ class ReadScenes:
     def _take(self, rows: np.ndarray) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         # Some rows with their numbers, ascending.
         first = 0
-        for batch in self._kept.read(READ_ITEM.names) if len(rows) else ():
+        for batch, _ in self._kept.read(READ_ITEM.names) if len(rows) else ():
             taken = rows[(rows >= first) & (rows < first + len(batch))]
             if len(taken):
                 yield taken, batch.take(pa.array(taken - first))

@@ -5,7 +5,6 @@ A list of items is an ItemCollection (FeatureCollection), or a JSON array.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,9 +19,9 @@ from lulc.config import Archive
 from lulc.errors import InputError
 from lulc.geo import grid
 from lulc.geo.antimeridian import only_polygons, short_way_round
-from lulc.location import Location, StorePath, is_below, parse_location, relative_name
+from lulc.location import Location, parse_location
 from lulc.raster.access import ReadError
-from lulc.redact import redact_url, strip_credentials
+from lulc.redact import strip_credentials
 from lulc.sources.catalogues.answers import is_answer, read_answer
 from lulc.sources.checksums import verify_file
 from lulc.sources.header import (
@@ -44,6 +43,7 @@ from lulc.sources.readers._stac_bands import (
     name_bands,
     tell_pictures,
 )
+from lulc.sources.readers._stac_listing import is_item, is_stac, list_items, location_of
 from lulc.sources.readers._stac_quality import ItemMask, find_mask, modis_family
 from lulc.sources.readers._stac_scaling import as_published
 from lulc.sources.scene import Scene
@@ -61,7 +61,7 @@ def _accepts(archive: Archive, names: Sequence[str]) -> bool:
     root = _root(path)
     return not archive.pattern and (
         is_answer(path)
-        or any(_is_stac(root / name) for name in names if name.lower().endswith(_SUFFIXES))
+        or any(is_stac(root / name) for name in names if name.lower().endswith(_SUFFIXES))
     )
 
 
@@ -74,10 +74,10 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
             yield SceneItem(table or str(path), f"{path.name}#{name}", text)
         return
     if not path.is_dir():
-        yield from _list_items(path, path.parent, set())
+        yield from list_items(path, path.parent, set())
         return
     for name in list_archive(path).ending(_SUFFIXES):
-        yield from _list_items(path / name, path, None)
+        yield from list_items(path / name, path, None)
 
 
 def _root(path: Location) -> Location:
@@ -90,75 +90,6 @@ def _root_of(item: SceneItem, archive: Archive) -> Location:
     if archive.path.endswith(SUFFIXES):
         return parse_location(item.path).parent
     return _root(parse_location(archive.path).absolute())
-
-
-def _is_stac(path: Location) -> bool:
-    # Whether a JSON file is a STAC item, a list of items, a Collection or a Catalog.
-    try:
-        content = parse_json(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    is_versioned = isinstance(content, dict) and "stac_version" in content
-    return is_versioned or _is_item(content) or any(map(_is_item, _features_of(content)))
-
-
-def _features_of(content: Any) -> list[Any]:
-    return content if isinstance(content, list) else _list_of(content, "features")
-
-
-def _list_of(content: Any, key: str) -> list[Any]:
-    entries = content.get(key) if isinstance(content, dict) else None
-    return entries if isinstance(entries, list) else []
-
-
-def _is_item(content: Any) -> bool:
-    return isinstance(content, dict) and content.get("type") == "Feature" and "assets" in content
-
-
-def _list_items(
-    path: Location, root: Location, followed: set[Location] | None
-) -> Iterator[SceneItem]:
-    # `followed` is None in a folder, where every item is listed itself and links need not be
-    # followed.
-    key = relative_name(path, root) if is_below(path, root) else str(path)
-    try:
-        content = parse_json(path.read_bytes())
-    except (OSError, ValueError):
-        yield SceneItem(str(path), key)
-        return
-    features = _features_of(content)
-    if _is_item(content):
-        yield SceneItem(str(path), key)
-    elif any(map(_is_item, features)):
-        # Of a list of items one that is none is an item that fails; any other list is passed over.
-        for number, feature in enumerate(features):
-            name = feature.get("id", number) if isinstance(feature, dict) else number
-            yield SceneItem(str(path), f"{key}#{name}", json.dumps(feature))
-    elif isinstance(content, dict) and {"stac_version", "geometry"} <= set(content):
-        yield SceneItem(str(path), key)  # It fails when it is read, for what it lacks.
-    elif isinstance(content, dict) and followed is not None:
-        followed.add(path.resolve())
-        yield from _follow_links(content, path.parent, root, followed)
-
-
-def _follow_links(
-    catalogue: dict[str, Any], folder: Location, root: Location, followed: set[Location]
-) -> Iterator[SceneItem]:
-    hrefs = sorted(
-        str(link.get("href"))
-        for link in _list_of(catalogue, "links")
-        if isinstance(link, dict) and link.get("rel") in ("item", "child")
-    )
-    for href in hrefs:
-        try:
-            target = _location_of(href, folder, root)
-        except InputError:
-            # It fails for the same reason when it is read, so that it gets into the ledger.
-            yield SceneItem(href, href)
-            continue
-        if target.resolve() not in followed:
-            followed.add(target.resolve())
-            yield from _list_items(target, root, followed)
 
 
 def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene:
@@ -298,23 +229,12 @@ def _verify(asset_bands: Sequence[AssetBand], content: dict[str, Any], headers: 
         verify_file(headers.open(band).href, checksum)
 
 
-def _location_of(href: str, folder: Location, root: Location) -> Location:
-    resolved = resolve_href(href, folder, root)
-    is_web = resolved.startswith(("http://", "https://"))
-    location = root if is_web else parse_location(resolved)
-    if is_web or (isinstance(location, StorePath) and not is_below(location, root)):
-        raise InputError(
-            f"item {redact_url(href)} is not in the archive {root}: put it into its folder"
-        )
-    return location
-
-
 def _load(item: SceneItem, root: Location) -> dict[str, Any]:
     try:
-        content = parse_json(item.text or _location_of(item.path, root, root).read_bytes())
+        content = parse_json(item.text or location_of(item.path, root, root).read_bytes())
     except (OSError, ValueError) as error:
         raise InputError(f"{item.path} is not a STAC item: {error}") from error
-    if not _is_item(content) or not isinstance(content["assets"], dict):
+    if not is_item(content) or not isinstance(content["assets"], dict):
         raise InputError(f"{item.path} is not a STAC item: it must be a Feature with assets")
     # A signature is made when a file is opened: it is in no table, message or fingerprint.
     return dict(strip_credentials(content))

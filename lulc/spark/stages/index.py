@@ -20,7 +20,6 @@ from lulc.sources.indexing.kept_items import (
     Changes,
     ItemsTask,
     KeptItems,
-    find_new,
     list_archives,
     list_run,
     read_task,
@@ -81,7 +80,7 @@ def index(context: StageContext) -> StageResult:
             bad[key] = LedgerRow("index", key, fingerprint, "bad", error=error)
         if not len(selected.numbers):
             first_errors = "".join(f"\n  {key}: {error}" for key, error in errors[:5])
-            count = len(kept.listed)
+            count = kept.count
             raise InputError(f"none of {count} items is a scene that can be used:{first_errors}")
         of_layers = scenes_to_table(layers).to_batches()
         write_scenes(out, lambda: chain(read.batches(selected.numbers), of_layers))
@@ -106,12 +105,12 @@ def _read_new_items(
     folder = context.out / layout.unfinished_stage("index")
     kept.resume(folder / "read")
     kept.load(context.selection.retry_bad)
-    had_items = bool(kept.names)
+    had_items = kept.has_any
     counted: list[Changes] = []
-    new = find_new(kept, list_run(sources, reading, kept.listings), counted.append)
+    new = kept.find_new(list_run(sources, reading, kept.listings), counted.append)
     to_read = folder / "to_read.parquet"
     groups = write_items(new, to_read)
-    if not kept.listed:
+    if not kept.count:
         paths = ", ".join(archive.path for archive in config.scenes)
         hints = "".join(unpack_hint(parse_location(archive.path)) for archive in config.scenes)
         raise InputError(f"no scenes in {paths}: check scenes.path and scenes.pattern{hints}")
