@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lulc import __version__, errors
-from lulc.location import Location, parse_location
+from lulc.location import Location, is_address, parse_location
 from lulc.stages import STAGES, Selection
 
 if TYPE_CHECKING:
@@ -122,6 +122,12 @@ def _read_bbox(text: str) -> tuple[float, float, float, float]:
     return xmin, ymin, xmax, ymax
 
 
+def _absolute_table(catalogue: str) -> str:
+    # A table that is named here lies where the command is given, not beside the run file.
+    is_path = catalogue.endswith((".parquet", ".geoparquet")) and not is_address(catalogue)
+    return str(Path(catalogue).absolute()) if is_path else catalogue
+
+
 def _option_settings(args: argparse.Namespace) -> dict[str, Any]:
     # Settings of a run file that options stand for.
     settings: dict[str, Any] = {}
@@ -130,7 +136,7 @@ def _option_settings(args: argparse.Namespace) -> dict[str, Any]:
     filters = {name: getattr(args, name, None) for name in ("collection", "time", "max_cloud")}
     if getattr(args, "catalogue", None):
         search = {
-            "catalogue": args.catalogue,
+            "catalogue": _absolute_table(args.catalogue),
             "collections": args.collection,
             "bbox": args.bbox,
             "time": args.time,
@@ -519,8 +525,9 @@ def _add_search_options(verb: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--from",
         dest="catalogue",
-        metavar="NAME|URL",
-        help="a STAC API, or copernicus, earth-search, planetary-computer, usgs, linz",
+        metavar="NAME|URL|FILE",
+        help="a STAC API, a .parquet of STAC items, or copernicus, earth-search, "
+        "planetary-computer, usgs, linz",
     )
     group.add_argument(
         "--collection", action="append", metavar="ID", help="a collection; may be repeated"

@@ -306,6 +306,8 @@ def test_the_command_line_is_a_search(small_file: Path) -> None:
         )
     )
     assert read().scenes[0].search is None
+    (found,) = read("--from", "items.parquet", "--collection", "x").scenes
+    assert found.search == Search(str(Path("items.parquet").absolute()), ("x",))
     for wrong, message in ((["--max-cloud", "120"], "max_cloud"), (["--time", "2023"], "time")):
         with pytest.raises(UsageError, match=message):
             read(*search, *wrong)
