@@ -32,6 +32,11 @@ class Listing:
     """Name → what a store says of the object; empty on disk, where files are asked one by one."""
 
     @cached_property
+    def root(self) -> str:
+        """How the paths of its files begin, with a slash at the end."""
+        return f"{str(self.folder).rstrip('/')}/"
+
+    @cached_property
     def _sorted(self) -> list[str]:
         return sorted(self._stats or self.names)
 
@@ -45,12 +50,11 @@ class Listing:
         Args:
             prefixes: beginnings of absolute paths; those of files elsewhere are of no file.
         """
-        root = f"{str(self.folder).rstrip('/')}/"
         names = {
             name
             for prefix in prefixes
-            if f"{prefix}/".startswith(root)
-            for name in self._beginning_with(prefix[len(root) :])
+            if f"{prefix}/".startswith(self.root)
+            for name in self._beginning_with(prefix[len(self.root) :])
         }
         return _digest([name, *self._stat(name)] for name in sorted(names))
 
@@ -58,8 +62,8 @@ class Listing:
         """Return what changes when one of these files or folders comes, goes or changes."""
         if not isinstance(self.folder, StorePath):
             return state_on_disk(paths)
-        root = f"{self.folder}/"
-        return _digest([path, *self._stats.get(path.removeprefix(root), ())] for path in paths)
+        names = {path: path.removeprefix(self.root) for path in paths}
+        return _digest([path, *self._stats.get(name, ())] for path, name in names.items())
 
     def _beginning_with(self, prefix: str) -> Iterator[str]:
         for number in range(bisect.bisect_left(self._sorted, prefix), len(self._sorted)):

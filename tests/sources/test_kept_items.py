@@ -25,7 +25,7 @@ from lulc.sources.indexing.kept_items import (
     write_items,
 )
 from lulc.sources.items import READ_ITEM, Reading, scenes_of_rows
-from lulc.sources.listing import list_once
+from lulc.sources.listing import Listing, list_once
 from lulc.sources.registry import source_of
 from lulc.sources.scene import scenes_to_table
 from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
@@ -249,6 +249,18 @@ def test_in_a_store(tmp_path: Path, bucket: StorePath) -> None:
         check(inner, archive, [])
         place.put(place.read_bytes() + b" ")
         check(inner, archive, keys[3:4] or keys)
+
+
+def test_files_of_a_bucket_itself_are_told_apart() -> None:
+    bucket, path = StorePath("s3://bucket"), "s3://bucket/a/x.tif"
+    before, after = (
+        Listing(bucket, ["a/x.tif", "a/y.tif"], {"a/x.tif": (1, time, "e"), "a/y.tif": (1, 0, "e")})
+        for time in (5, 6)
+    )
+    assert before.state([path]) != after.state([path])
+    assert before.identity(["s3://bucket/a/x."]) != after.identity(["s3://bucket/a/x."])
+    assert before.identity(["s3://bucket/a/y."]) == after.identity(["s3://bucket/a/y."])
+    assert before.identity(["s3://bucket/a"]) != after.identity(["s3://bucket/a"])
 
 
 def test_what_a_killed_run_read_is_kept_but_its_errors(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ class KeptItems:
         if not named:
             return ""
         for listing in self.listings:
-            if path.startswith(str(listing.folder)):
+            if path.startswith(listing.root):
                 return listing.state(named)
         return _GONE
 
