@@ -181,12 +181,12 @@ def test_a_run_in_a_folder_of_any_name_is_that_in_a_plain_one(
     assert query_views(out, splits, {}, config.spark) == query_views(done, splits, {}, config.spark)
 
     assert call("info", out)["kind"] == "output folder"
-    assert call("info", next((out / "rasters" / "2024").glob("*.tif")))["kind"] == "raster"
+    assert call("info", next((out / "rasters" / "2024").rglob("*.tif")))["kind"] == "raster"
     assert call("models", out)
     foreign = load_config(
         {
             "name": "maps",
-            "maps": [{"period": "2024", "path": str(out / "rasters" / "2024" / "*.tif")}],
+            "maps": [{"period": "2024", "path": str(out / "rasters" / "2024" / "*" / "*.tif")}],
             "regions": [{"path": str(folder / "regions.gpkg"), "level": "half"}],
         }
     )

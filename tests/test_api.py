@@ -219,7 +219,7 @@ def test_a_map_holds_the_pixels_of_its_rasters(run: lulc.Run, small: World) -> N
     assert whole.model == "world/1"
     found = 0
     for kind, layer in (("rasters", whole.classes), ("confidence", whole.confidence)):
-        for path in (run.out / kind / "2024").glob("*.tif"):
+        for path in (run.out / kind / "2024").rglob("*.tif"):
             with rasterio.open(path) as raster:
                 pixels = raster.read(1)
                 col, row = (round(number) for number in ~grid.affine @ raster.transform @ (0, 0))
@@ -488,7 +488,7 @@ def test_areas_are_products_of_sides(halves: Path, tmp_path: Path) -> None:
 
 
 def test_areas_of_a_runs_rasters_are_those_of_its_table(run: lulc.Run, small: World) -> None:
-    rasters = {"2024": str(run.out / "rasters" / "2024" / "*.tif")}
+    rasters = {"2024": str(run.out / "rasters" / "2024" / "*" / "*.tif")}
     again = lulc.class_areas(rasters, small.run.with_name("regions.gpkg"))
     expected = areas_of(run.table("class_areas"), "region_id", "class_id")
     assert areas_of(again, "region_id", "class_id") == {

@@ -387,7 +387,7 @@ def _add_accuracy(add: AddVerb) -> None:
     verb = add(
         "design",
         "draw a stratified random sample of a map's pixels, with replacement, to interpret",
-        "lulc design points.gpkg out/zion/rasters/2000/*.tif --error 0.01",
+        "lulc design points.gpkg out/zion/rasters/2000/*/*.tif --error 0.01",
     )
     verb.add_argument("points", type=Path, help="file to write, .gpkg or .geojson")
     verb.add_argument(

@@ -3,10 +3,11 @@ from .class_map import ClassMap, RasterSpec
 from .detections import DetectionSpec, write_detections
 from .folder import map_folder
 from .mosaic import read_class_map, read_class_raster
+from .mosaic_index import write_mosaic
 from .predictor import Predictor, load, load_all, use_one_core
 from .rasters import group_key, mosaic_predictions, raster_path, write_group
 from .rows import PredictionRow, count_percents
-from .stac import write_collection, write_mosaic
+from .stac import write_collection
 from .trained_model import TrainedModel, open_model
 
 __all__ = [

@@ -66,7 +66,7 @@ def open_table(out: Location, kind: str) -> ItemTable:
     if kind == "boxes":
         name, schema = "detections", schemas.DETECTIONS
     location = out / layout.items_file(name)
-    if any(file.name != location.name for file in location.parent.glob("*.parquet")):
+    if any(file != location for file in files.list_tables(location.parent)):
         from lulc.models.registry import store_uri  # MLflow is an extra
 
         uri = store_uri(None, out)

@@ -36,7 +36,7 @@ def read_class_map(out: Location, period: str, legend: Legend) -> ClassMap:
         InputError: there is no raster of the period, or the map has more than 2³⁰ pixels.
     """
     folder = out / layout.RASTERS / period
-    rasters: list[Location] = sorted(folder.glob("*.tif"))
+    rasters: list[Location] = sorted(folder.rglob("*.tif"))
     if not rasters:
         raise InputError(f"{folder} holds no class raster: run `lulc rasters`")
     grids = [reader.grid_of(str(raster)) for raster in rasters]

@@ -44,25 +44,25 @@ def group_key(period: str, col: int, row: int, group: int) -> str:
     return f"{period}/{col // group}_{row // group}"
 
 
-def raster_path(key: str, run: str) -> str:
-    """Return the class raster of a key, relative to the output location."""
+def raster_path(key: str, run: str, flat: bool = False) -> str:
+    """Return the class raster of a key, relative to the output location; see `layout.raster`."""
     period, _, cell = key.partition("/")
     col, _, row = cell.partition("_")
-    return layout.raster(period, run, (int(col), int(row)))
+    return layout.raster(period, run, (int(col), int(row)), flat)
 
 
 def write_group(key: Mapping[str, Any], spec: RasterSpec) -> list[LedgerRow]:
     """Write one class raster with the files beside it, unless it is current.
 
     Args:
-        key: the raster's `key` and `fingerprint`, and `paths`: the prediction files of the group,
-            relative to the output location.
+        key: the raster's `key`, `fingerprint` and `path`, and `paths`: the prediction files of the
+            group, relative to the output location.
         spec: the run's settings.
 
     Returns:
         The ledger row of the raster.
     """
-    path = raster_path(key["key"], spec.name)
+    path = key["path"]
     row = _current_row(path, spec)
     if row is None or row.fingerprint != key["fingerprint"]:
         with table_guard(f"one of {', '.join(key['paths'])} in {spec.out}"):

@@ -1,20 +1,21 @@
-"""The catalogue of a folder of class rasters.
-
-A STAC item beside each raster, a STAC collection over all, and a VRT index over each period.
-"""
+"""The catalogue of a run's class rasters: a STAC item beside each, a STAC collection over all."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import posixpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, time
-from pathlib import Path, PurePosixPath
+from operator import itemgetter
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit, urlunsplit
-from xml.etree import ElementTree as ET
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import shapely
 
@@ -26,10 +27,12 @@ from lulc.config import Period
 from lulc.geo.antimeridian import narrow_bounds
 from lulc.geo.grid import Grid, crs_code, footprint, parse_crs
 from lulc.legend import NODATA, Legend
-from lulc.location import Location, is_address, relative_name
+from lulc.location import Location, is_address
 from lulc.redact import strip_credentials
-from lulc.tables import files, layout, store
-from lulc.tables.stac_geoparquet import write_items
+from lulc.tables import files, layout
+from lulc.tables.files import open_parquet
+from lulc.tables.stac_geoparquet import make_items_table, write_items_table
+from lulc.tables.store import table_guard
 
 _EXTENSIONS = [
     "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
@@ -38,6 +41,9 @@ _EXTENSIONS = [
 ]
 _COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
+_READERS = 16
+_ITEMS_AT_ONCE = 256
+_SIDES = ("start", "end")
 # STAC requires a time span: the widest it can write stands for scenes without a date.
 _EVER = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
@@ -56,7 +62,7 @@ def make_item(spec: RasterSpec, path: str, class_map: ClassMap, fingerprint: str
     """
     import pystac
 
-    period, stem = Path(path).parent.name, Path(path).stem
+    period, stem = layout.raster_period(path), PurePosixPath(path).stem
     dates, sources = _find_scenes(spec.out, class_map.scene_ids)
     start, end = _time_span(_find_period(spec, period), dates)
     outline = footprint(class_map.georeference)
@@ -76,12 +82,13 @@ def make_item(spec: RasterSpec, path: str, class_map: ClassMap, fingerprint: str
         stac_extensions=_EXTENSIONS,
         collection=spec.name,
     )
-    for name, asset in _make_assets(spec, class_map.georeference, period, stem).items():
+    for name, asset in _make_assets(spec, class_map.georeference, path).items():
         item.add_asset(name, asset)
     for rel in ("root", "parent", "collection"):
-        item.add_link(pystac.Link(rel, "../collection.json", pystac.MediaType.JSON))
-    for scene_id, href in sources:
-        item.add_link(pystac.Link(pystac.RelType.DERIVED_FROM, href, title=scene_id))
+        href = relative(layout.COLLECTION, path)
+        item.add_link(pystac.Link(rel, href, pystac.MediaType.JSON))
+    for href in sources:
+        item.add_link(pystac.Link(pystac.RelType.DERIVED_FROM, href))
     return item.to_dict(include_self_link=False, transform_hrefs=False)
 
 
@@ -89,7 +96,12 @@ def _find_period(spec: RasterSpec, name: str) -> Period:
     return next((period for period in spec.periods if period.name == name), Period(name))
 
 
-def _make_assets(spec: RasterSpec, grid: Grid, period: str, stem: str) -> dict[str, pystac.Asset]:
+def relative(place: str, path: str) -> str:
+    """Return the way from the folder of the file at `path` to a place."""
+    return posixpath.relpath(place, posixpath.dirname(path))
+
+
+def _make_assets(spec: RasterSpec, grid: Grid, path: str) -> dict[str, pystac.Asset]:
     import pystac
 
     band: dict[str, Any] = {
@@ -97,10 +109,10 @@ def _make_assets(spec: RasterSpec, grid: Grid, period: str, stem: str) -> dict[s
         "nodata": NODATA,
         "raster:spatial_resolution": grid.resolution[0],
     }
-    confidence = f"../../confidence/{period}/{stem}_confidence.tif"
+    confidence = relative(layout.confidence_raster(path), path)
     return {
         "classes": pystac.Asset(
-            f"./{stem}.tif",
+            f"./{posixpath.basename(path)}",
             "Classes",
             None,
             _COG,
@@ -113,41 +125,87 @@ def _make_assets(spec: RasterSpec, grid: Grid, period: str, stem: str) -> dict[s
     }
 
 
-def write_collection(out: Location, name: str, items: Sequence[Location]) -> None:
+@dataclass(frozen=True)
+class MapPart:
+    """A class raster of a map, as its STAC item tells of it."""
+
+    place: str
+    """Of the raster, relative to the output location."""
+    grid: Grid
+    bbox: tuple[float, float, float, float]
+    """West, south, east and north in degrees; across the antimeridian west is greater."""
+    start: datetime
+    end: datetime
+
+
+def write_collection(out: Location, name: str, places: Iterable[str]) -> list[MapPart]:
     """Write the STAC collection of a run's class rasters, and a table of its items beside it.
 
     Args:
         out: the output location.
         name: of the run.
-        items: files of the STAC items.
+        places: of the class rasters, relative to it.
+
+    Returns:
+        The class rasters, in order.
     """
+    parts: list[MapPart] = []
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for place, item in _read_items(out, sorted(places)):
+            parts.append(_make_part(place, item))
+            yield _above(item, relative(posixpath.dirname(place), layout.COLLECTION))
+
+    table = make_items_table(rows())
+    collection = _make_collection(name, parts)
+    write_items_table(out / layout.ITEMS_TABLE, table, collection)
+    write_json(out / layout.COLLECTION, collection)
+    return parts
+
+
+def _read_items(out: Location, places: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    with ThreadPoolExecutor(_READERS) as pool:
+        for some in itertools.batched(places, _ITEMS_AT_ONCE):
+            items = [out / layout.raster_item(place) for place in some]
+            yield from zip(some, pool.map(read_json, items), strict=True)
+
+
+def _make_part(place: str, item: Mapping[str, Any]) -> MapPart:
+    properties = item["properties"]
+    start, end = (datetime.fromisoformat(properties[f"{side}_datetime"]) for side in _SIDES)
+    west, south, east, north = item["bbox"]
+    return MapPart(place, _item_grid(properties), (west, south, east, north), start, end)
+
+
+def _make_collection(name: str, parts: Sequence[MapPart]) -> dict[str, Any]:
     import pystac
 
-    contents = {location: read_json(location) for location in sorted(items)}
-    properties = [content["properties"] for content in contents.values()]
-    start = min(datetime.fromisoformat(fields["start_datetime"]) for fields in properties)
-    end = max(datetime.fromisoformat(fields["end_datetime"]) for fields in properties)
+    start, end = min(part.start for part in parts), max(part.end for part in parts)
     span = [None if start <= _EVER[0] else start, None if end >= _EVER[1] else end]
-    bbox = _union_bbox([content["bbox"] for content in contents.values()])
+    bbox = _union_bbox([part.bbox for part in parts])
     extent = pystac.Extent(pystac.SpatialExtent([bbox]), pystac.TemporalExtent([span]))
     collection = pystac.Collection(
         name, f"Land cover classes of run {name}", extent, license="other"
     )
-    folder = out / layout.RASTERS
-    hrefs = [("root", "./collection.json")]
-    hrefs += [("item", f"./{relative_name(location, folder)}") for location in contents]
-    collection.links = [pystac.Link(rel, href, pystac.MediaType.JSON) for rel, href in hrefs]
     mirror = pystac.Asset(
-        f"./{PurePosixPath(layout.ITEMS_TABLE).name}",
+        f"./{relative(layout.ITEMS_TABLE, layout.COLLECTION)}",
         "All items as stac-geoparquet",
         media_type="application/vnd.apache.parquet",
         roles=["collection-mirror"],
     )
     collection.add_asset("items", mirror)
-    content = collection.to_dict(include_self_link=False, transform_hrefs=False)
-    rows = (_above(item, relative_name(place.parent, folder)) for place, item in contents.items())
-    write_items(out / layout.ITEMS_TABLE, rows, content)
-    write_json(out / layout.COLLECTION, content)
+    content: dict[str, Any] = collection.to_dict(include_self_link=False, transform_hrefs=False)
+    hrefs = [("root", layout.COLLECTION)]
+    hrefs += [("item", layout.raster_item(part.place)) for part in parts]
+    content["links"] = [
+        {
+            "rel": rel,
+            "href": f"./{relative(place, layout.COLLECTION)}",
+            "type": pystac.MediaType.JSON.value,
+        }
+        for rel, place in hrefs
+    ]
+    return content
 
 
 def _above(item: dict[str, Any], below: str) -> dict[str, Any]:
@@ -171,84 +229,6 @@ def _union_bbox(boxes: Sequence[Sequence[float]]) -> list[float]:
     return [-180, min(south), 180, max(north)]
 
 
-def write_mosaic(folder: Location, items: Iterable[Location], legend: Legend) -> None:
-    """Write the index over a period's rasters.
-
-    `mosaic.vrt` has nodata, colours and class names, but no pixels. `mosaic.qml` beside it is its
-    style, which QGIS finds by itself.
-
-    Args:
-        folder: of the period.
-        items: files of the rasters' STAC items.
-        legend: of the run.
-    """
-    grids = {item.stem: _item_grid(read_json(item)["properties"]) for item in sorted(items)}
-    vrt, style = _make_vrt(grids, legend), _make_style(legend)
-    for name, root in (("mosaic.vrt", vrt), ("mosaic.qml", style)):
-        _write_xml(folder / name, root)
-
-
-def _make_vrt(grids: Mapping[str, Grid], legend: Legend) -> ET.Element:
-    """Return a VRT over rasters, given the grid of each by its file's stem."""
-    first = next(iter(grids.values()))
-    a, _, _, _, e, _ = first.transform
-    west = min(grid.transform[2] for grid in grids.values())
-    north = max(grid.transform[5] for grid in grids.values())
-    offsets = {
-        stem: (round((grid.transform[2] - west) / a), round((grid.transform[5] - north) / e))
-        for stem, grid in grids.items()
-    }
-    width = max(offsets[stem][0] + grid.width for stem, grid in grids.items())
-    height = max(offsets[stem][1] + grid.height for stem, grid in grids.items())
-    root = ET.Element("VRTDataset", rasterXSize=str(width), rasterYSize=str(height))
-    ET.SubElement(root, "SRS").text = first.crs
-    transform = ", ".join(repr(float(value)) for value in (west, a, 0, north, 0, e))
-    ET.SubElement(root, "GeoTransform").text = transform
-    band = _add_band(root, legend)
-    for stem, grid in grids.items():
-        source = ET.SubElement(band, "SimpleSource")
-        ET.SubElement(source, "SourceFilename", relativeToVRT="1").text = f"{stem}.tif"
-        ET.SubElement(source, "SourceBand").text = "1"
-        size = {"xSize": str(grid.width), "ySize": str(grid.height)}
-        for name, (x, y) in (("SrcRect", (0, 0)), ("DstRect", offsets[stem])):
-            ET.SubElement(source, name, {"xOff": str(x), "yOff": str(y)} | size)
-    return root
-
-
-def _add_band(root: ET.Element, legend: Legend) -> ET.Element:
-    band = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band="1")
-    ET.SubElement(band, "NoDataValue").text = str(NODATA)
-    ET.SubElement(band, "ColorInterp").text = "Palette"
-    palette, names = legend.palette(), {c.id: c.name for c in legend.classes}
-    colours = ET.SubElement(band, "ColorTable")
-    categories = ET.SubElement(band, "CategoryNames")
-    for value in range(NODATA + 1):
-        colour = map(str, palette.get(value, (0, 0, 0, 255)))
-        entry = dict(zip(("c1", "c2", "c3", "c4"), colour, strict=True))
-        ET.SubElement(colours, "Entry", entry)
-        ET.SubElement(categories, "Category").text = names.get(value, "")
-    return band
-
-
-def _make_style(legend: Legend) -> ET.Element:
-    """Return the style of class rasters in QGIS."""
-    root = ET.Element("qgis", version="3.22")
-    renderer = ET.SubElement(
-        ET.SubElement(root, "pipe"),
-        "rasterrenderer",
-        type="paletted",
-        band="1",
-        opacity="1",
-        alphaBand="-1",
-    )
-    palette = ET.SubElement(renderer, "colorPalette")
-    for c in legend.classes:
-        ET.SubElement(
-            palette, "paletteEntry", value=str(c.id), color=c.colour, label=c.name, alpha="255"
-        )
-    return root
-
-
 def write_json(location: Location, content: Mapping[str, Any]) -> None:
     """Write a mapping as JSON."""
     files.write_atomic(location, lambda path: path.write_text(json.dumps(content, indent=1)))
@@ -258,11 +238,6 @@ def read_json(location: Location) -> dict[str, Any]:
     """Return the mapping in a JSON file."""
     content: dict[str, Any] = json.loads(location.read_text())
     return content
-
-
-def _write_xml(location: Location, root: ET.Element) -> None:
-    ET.indent(root)
-    files.write_atomic(location, lambda path: path.write_bytes(ET.tostring(root)))
 
 
 def _projection(grid: Grid) -> dict[str, Any]:
@@ -291,16 +266,25 @@ def _describe_classes(legend: Legend) -> list[dict[str, Any]]:
     return [*classes, {"value": NODATA, "name": "nodata", "title": "no class", "nodata": True}]
 
 
-def _find_scenes(
-    out: Location, scene_ids: Sequence[str]
-) -> tuple[list[datetime], list[tuple[str, str]]]:
-    """Return the dates of the scenes that have one, and (id, address) of all that have files."""
-    table = store.read_table(out, "scenes", ["scene_id", "datetime", "hrefs"])
-    is_used = pc.is_in(table["scene_id"], pc.cast(list(scene_ids), "string"))
-    rows = table.filter(is_used).sort_by("scene_id").to_pylist()
+def _find_scenes(out: Location, scene_ids: Sequence[str]) -> tuple[list[datetime], list[str]]:
+    """Return the dates of the scenes that have one, and the addresses of all that have files.
+
+    Of the scenes table the ids are read, and else the row groups alone that these scenes lie in.
+    """
+    location = out / layout.table_file("scenes")
+    if not files.exists(location):
+        return [], []
+    wanted = pa.array(scene_ids, pa.string())
+    rows: list[dict[str, Any]] = []
+    with table_guard(location), open_parquet(location) as file:
+        for group in range(file.num_row_groups):
+            is_used = pc.is_in(file.read_row_group(group, ["scene_id"])["scene_id"], wanted)
+            if pc.any(is_used).as_py():
+                columns = ["scene_id", "datetime", "hrefs"]
+                rows += file.read_row_group(group, columns).filter(is_used).to_pylist()
+    rows.sort(key=itemgetter("scene_id"))
     dates = [row["datetime"] for row in rows if row["datetime"]]
-    sources = [(row["scene_id"], _public_href(row["hrefs"][0])) for row in rows if row["hrefs"]]
-    return dates, sources
+    return dates, [_public_href(row["hrefs"][0]) for row in rows if row["hrefs"]]
 
 
 def _public_href(href: str) -> str:

@@ -21,7 +21,7 @@ from lulc import __version__, redact
 from lulc.config import Config
 from lulc.errors import InputError
 from lulc.legend import Legend, legend_from_table
-from lulc.location import Location
+from lulc.location import Location, relative_name
 from lulc.paths import match_files
 from lulc.raster import access
 from lulc.report.map import draw_map
@@ -114,9 +114,9 @@ def _latest_rasters(config: Config, out: Location) -> tuple[str, list[Location]]
             match_files(map_files.path) for map_files in config.maps if map_files.period == period
         )
         return period, sorted(set(itertools.chain.from_iterable(matches)))
-    rasters: list[Location] = sorted((out / layout.RASTERS).rglob("*.tif"))
-    latest = [path for path in rasters if path.parent == rasters[-1].parent]
-    return latest[0].parent.name if latest else "", latest
+    rasters = [relative_name(path, out) for path in (out / layout.RASTERS).rglob("*.tif")]
+    period = max(map(layout.raster_period, rasters), default="")
+    return period, [out / p for p in sorted(rasters) if layout.raster_period(p) == period]
 
 
 def _map_legend(name: str, areas: pa.Table, rasters: Sequence[Location]) -> Legend:

@@ -326,9 +326,10 @@ def _recover(context: StageContext, work: StageWork, units: Sequence[Unit]) -> d
     # read but for the bad inputs that it may name, which are returned.
     rows = read_latest(context.out, work.stage)
     lost = [
-        (unit, unit.path)
+        (unit, place)
         for unit in _outdated(context.out, work, units, rows)
         if unit.path and unit.path.endswith(f".{unit.fingerprint}.parquet")
+        for place in {unit.path, layout.without_sector(unit.path)}
     ]
     existing = which_exist(context.out, {path for _, path in lost})
     recovered = [

@@ -41,7 +41,8 @@ def _recall[Key](
     schema: pa.Schema,
     is_resumed: bool,
 ) -> list[Row]:
-    location = folder / f"{fingerprint_of(key)}.parquet"
+    name = fingerprint_of(key)
+    location = folder / name[:2] / f"{name}.parquet"
     if is_resumed and files.exists(location):
         found: list[Row] = files.open_parquet(location).read().to_pylist()
         return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
@@ -32,7 +33,7 @@ type Rows = list[dict[str, Any]]
 # Sums that do not depend on the order in which tasks end: a rerun gives the same digits.
 _SUM = "aggregate(array_sort(collect_list({0})), 0D, (a, b) -> a + b) AS {0}"
 _KEYS = ["position", "period", "model"]
-_GRID = ["crs", "transform", "height", "width"]
+GRID_COLUMNS = ["crs", "transform", "height", "width"]
 # Boxes a little larger than the footprints, whose sides are chords: no pair is missed, and one too
 # many counts nothing.
 _PAIRS = """
@@ -43,7 +44,8 @@ _PAIRS = """
                      ST_PolygonFromEnvelope(t.xmin - t.margin, t.ymin - t.margin,
                                             t.xmax + t.margin, t.ymax + t.margin))
 """
-TILE_COLUMNS = ["period", "model", *_GRID, "xmin", "ymin", "xmax", "ymax"]
+_TASKS_A_CORE = 64
+TILE_COLUMNS = ["period", "model", *GRID_COLUMNS, "xmin", "ymin", "xmax", "ymax"]
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Tiles:
     """The tiles to measure and how a worker measures those of one file."""
 
     frame: DataFrame
-    """A row a tile: `file_name`, `row_index` and TILE_COLUMNS."""
+    """A row a tile: `file_name`, `row_index` and TILE_COLUMNS; `file_name` is what `count` and
+    `scan` know its file, or its block of a raster, by."""
     count: Callable[[str, Pairs, RegionAt], Rows]
     """Returns `zonal.INSIDE` rows of the file of that name."""
     scan: Callable[[str, Pairs, RegionAt], Rows] | None = None
@@ -89,26 +92,34 @@ def measure(context: StageContext, tiles: Tiles, fingerprint: str) -> Measured:
     regions = read_parquet(
         spark, [context.out / layout.table_file("regions")], columns=("row_index", "geometry")
     ).withColumnRenamed("row_index", "position")
-    pairs = spark.sql(_PAIRS, tiles=tiles.frame, regions=regions).persist()
-    try:
+    with persisted(spark.sql(_PAIRS, tiles=tiles.frame, regions=regions)) as pairs:
         kept = context.out / layout.kept_folder("stats", fingerprint)
         inside, patches = _measure_inside(pairs, tiles, region_at, kept)
         outside = _measure_outside(pairs, tiles, regions, region_at, path)
-    finally:
-        pairs.unpersist()
     return Measured(inside, outside, patches)
+
+
+@contextlib.contextmanager
+def persisted(frame: DataFrame) -> Iterator[DataFrame]:
+    """Yield a frame whose rows are made once, and let go of them at the end."""
+    frame.persist()
+    try:
+        yield frame
+    finally:
+        frame.unpersist()
 
 
 def _measure_inside(
     pairs: DataFrame, tiles: Tiles, region_at: RegionAt, kept: Location
 ) -> tuple[pa.Table, pa.Table | None]:
     context = pairs.sparkSession.sparkContext
+    # One task a file that some region meets, as far as chance allows; of many files several.
     file_count = max(1, pairs.select("file_name").distinct().count())
+    tasks = min(file_count, _TASKS_A_CORE * context.defaultParallelism)
     of_file = array_sort(collect_list(struct("row_index", "position")))
     by_file = pairs.groupBy("file_name").agg(of_file.alias("pairs"))
-    with progress.spark(context, file_count, "stats"):
-        # One task a file that some region meets, as far as chance allows.
-        files = by_file.repartition(file_count)
+    with progress.spark(context, tasks, "stats"):
+        files = by_file.repartition(tasks)
         count = keep_rows(partial(_of_file, tiles.count, region_at), kept / "inside", zonal.INSIDE)
         rows = map_frame(files, count, zonal.INSIDE)
         sums = [expr(_SUM.format(name)) for name in zonal.SUMS]
@@ -145,7 +156,7 @@ def _join_region(region: dict[str, Any]) -> Rows:
 def _measure_outside(
     pairs: DataFrame, tiles: Tiles, regions: DataFrame, region_at: RegionAt, path: str
 ) -> pa.Table:
-    grids = pairs.groupBy(*_KEYS).agg(collect_list(struct(*_GRID)).alias("grids"))
+    grids = pairs.groupBy(*_KEYS).agg(collect_list(struct(*GRID_COLUMNS)).alias("grids"))
     maps = tiles.frame.select("period", "model").distinct()
     keys = regions.select("position").crossJoin(maps).join(grids, _KEYS, "left")
     # A task costs a tenth of a second whatever it does; one a row group would be most of the time

@@ -8,7 +8,7 @@ from lulc.errors import InputError
 from lulc.spark.area_tables import bad_regions
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
-from lulc.spark.parquet import read_parquet
+from lulc.spark.parquet import read_files, read_parquet
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.stats import regions
 from lulc.tables import layout, schemas, store
@@ -85,8 +85,7 @@ def _count_by_region(
         regions.write_regions(out, region_set.table)
         spark = context.spark()
         region_frame = read_parquet(spark, [out / layout.table_file("regions")])
-        locations = [out / path for path in rows.column("path")]
-        things = read_parquet(spark, locations, schemas.ALL[source])
+        things = read_files(spark, out, rows.column("path"), schemas.ALL[source])
         counts = spark.sql(query, regions=region_frame, things=things).toArrow()
         store.write_table(out, table, counts.cast(schemas.ALL[table]))
 

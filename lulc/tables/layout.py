@@ -6,19 +6,24 @@ The ledger keeps places in this form. `out / place` is where it lies.
     tables/<table>/part-0.parquet                                a table of one file
     tables/ledger/<number>.parquet                               rows recorded at a time
     tables/ledger/<number>.state.parquet                         all rows up to this number
-    tables/<table>/<period>.<col>_<row>.<fingerprint>.parquet    one block of tiles
+    tables/<table>/sector=<period>.<c>_<r>/<period>.<col>_<row>.<fingerprint>.parquet
+                                                                 one block of tiles
     tables/samples/split=<split>/<number>.<fingerprint>.parquet  one file of samples
     tables/<table>/items.parquet                                 rows of a folder of image files
-    rasters/<period>/<run>_<col>_<row>.tif                       a class raster, `.json` beside it
+    rasters/<period>/<c>_<r>/<run>_<col>_<row>.tif               a class raster, `.json` beside it
     confidence/…, probabilities/…                                rasters that belong to it
-    rasters/<period>/mosaic.vrt, rasters/collection.json         indexes of rasters
+    rasters/<period>/mosaic.{vrt,gti.gpkg}, rasters/collection.json   indexes of rasters
     rasters/items.parquet                                        their STAC items as one table
     models/<name>-<version>, checkpoints/<fingerprint>           models and unfinished trainings
-    unfinished/<stage>/<fingerprint>/<task>.parquet              what tasks gave, for a rerun
+    unfinished/<stage>/<fingerprint>/<2 digits>/<task>.parquet   what tasks gave, for a rerun
     items/<number>.parquet                                       items as `index` read them
     config.yaml                                                  the run file as it was last run
     lease/<number>.json                                          who works on it, or did last
     report.html, map.png, mlflow.db, mlartifacts                 what a user opens
+
+A sector is 64 × 64 tiles, or rasters, of a period: its column and row are those of a tile divided
+by 64. However large a map is, no folder has more files than a sector. Earlier releases had all
+blocks of a table, and all rasters of a period, in one folder; such files are read where they lie.
 """
 
 from __future__ import annotations
@@ -39,6 +44,9 @@ LEASES = "lease"
 READ_ITEMS = "items"
 TRACKING_DATABASE = "mlflow.db"
 TRACKING_ARTIFACTS = "mlartifacts"
+
+_SECTOR = 64
+"""Cells along a side of a sector."""
 
 
 @dataclass(frozen=True, order=True)
@@ -126,8 +134,21 @@ def parse_ledger_name(name: str) -> tuple[int, bool]:
 
 
 def block_file(name: str, key: BlockKey, fingerprint: str) -> str:
-    """Return the file of table `name` that holds one block."""
-    return f"{table(name)}/{key.period}.{key.col}_{key.row}.{fingerprint}.parquet"
+    """Return the file of table `name` that holds one block.
+
+    Tools that know folders of Hive read the sector as a column.
+    """
+    sector = f"sector={key.period}.{_sector(key.cell)}"
+    return f"{table(name)}/{sector}/{key.period}.{key.col}_{key.row}.{fingerprint}.parquet"
+
+
+def without_sector(place: str) -> str:
+    """Return the place that earlier releases gave a file of a table."""
+    return re.sub(r"/sector=[^/]+", "", place)
+
+
+def _sector(cell: tuple[int, int]) -> str:
+    return f"{cell[0] // _SECTOR}_{cell[1] // _SECTOR}"
 
 
 def samples_file(split: str, number: str, fingerprint: str) -> str:
@@ -137,12 +158,20 @@ def samples_file(split: str, number: str, fingerprint: str) -> str:
 
 def without_fingerprint(place: str) -> str:
     """Return what names a unit of a table in the place of its file, whatever its fingerprint."""
-    return place.removesuffix(".parquet").rpartition(".")[0]
+    return without_sector(place).removesuffix(".parquet").rpartition(".")[0]
 
 
-def raster(period: str, run: str, cell: tuple[int, int]) -> str:
-    """Return the class raster whose top left tile is `cell`."""
-    return f"{RASTERS}/{period}/{run}_{cell[0]}_{cell[1]}.tif"
+def raster(period: str, run: str, cell: tuple[int, int], flat: bool = False) -> str:
+    """Return the class raster of the group of tiles at `cell`, counted in groups.
+
+    Args:
+        period: its name.
+        run: its name.
+        cell: column and row.
+        flat: whether the period's rasters are all in one folder, as earlier releases had them.
+    """
+    folder = f"{RASTERS}/{period}" if flat else f"{RASTERS}/{period}/{_sector(cell)}"
+    return f"{folder}/{run}_{cell[0]}_{cell[1]}.tif"
 
 
 def raster_period(place: str) -> str:
@@ -170,9 +199,14 @@ def raster_item(raster_place: str) -> str:
     return raster_place.removesuffix(".tif") + ".json"
 
 
-def mosaic_files(period: str) -> tuple[str, str]:
-    """Return the index over a period's class rasters and its QGIS style."""
-    return f"{RASTERS}/{period}/mosaic.vrt", f"{RASTERS}/{period}/mosaic.qml"
+def mosaic_files(period: str) -> tuple[str, str, str, str]:
+    """Return what shows a period's class rasters as one.
+
+    Returns:
+        The VRT, its QGIS style, the tile index (GTI), and the overview of both.
+    """
+    stem = f"{RASTERS}/{period}/mosaic"
+    return f"{stem}.vrt", f"{stem}.qml", f"{stem}.gti.gpkg", f"{stem}.gti.gpkg.ovr"
 
 
 def model_folder(name: str, version: str) -> str:

@@ -6,6 +6,7 @@ own, its geometry as WKB in longitude and latitude, its bounds in the struct `bb
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -205,13 +206,30 @@ def write_items(
         items: JSON objects.
         collection: the STAC Collection, as JSON.
     """
-    rows = [_to_row(item) for item in items]
-    table = pa.Table.from_pylist(rows)
+    write_items_table(location, make_items_table(items), collection)
+
+
+def make_items_table(items: Iterable[Mapping[str, Any]]) -> pa.Table:
+    """Return a table of items, which are JSON objects; some are held at a time beside it."""
+    rows = map(_to_row, items)
+    tables = [pa.Table.from_pylist(part) for part in itertools.batched(rows, _ROWS_AT_ONCE)]
+    table = pa.concat_tables(tables, promote_options="permissive")
     for name in _TIMES:
         if name in table.column_names:
             position = table.column_names.index(name)
             table = table.set_column(position, name, pc.cast(table[name], _TIME))
-    outlines = shapely.from_wkb([row["geometry"] for row in rows])
+    return table
+
+
+def write_items_table(location: Location, table: pa.Table, collection: Mapping[str, Any]) -> None:
+    """Write a table that `make_items_table` made of the items of one collection.
+
+    Args:
+        location: of the file.
+        table: the items.
+        collection: the STAC Collection, as JSON.
+    """
+    outlines = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
     covering = {"bbox": {name: ["bbox", name] for name in _CORNERS}}
     column = {
         "encoding": "WKB",

@@ -14,7 +14,7 @@ from tests.faults.kills import RUN_STAGES, failed_attempts, middle_of
 from tests.faults.places import Place
 from tests.helpers.spark_cluster import Cluster, standalone
 
-_CHIPS = "tables/chips/[!.]*"
+_CHIPS = "tables/chips/*/[!.]*"
 _SPECULATION = {
     "spark.speculation": "true",
     "spark.speculation.interval": "50ms",

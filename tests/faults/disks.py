@@ -69,7 +69,7 @@ def disk_full(bench: Bench, stage: str, free: int) -> Generator[Line]:
 
 def _is_of(name: str, stage: str) -> bool:
     table = {"tile": "tables/chips/", "predict": "tables/predictions/", "rasters": "rasters/2024/"}
-    return name.startswith(table.get(stage, "-")) and not name.endswith((".vrt", ".qml"))
+    return name.startswith(table.get(stage, "-")) and not name.startswith("rasters/2024/mosaic.")
 
 
 def read_only(bench: Bench) -> Generator[Line]:

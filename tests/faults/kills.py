@@ -16,10 +16,10 @@ from tests.faults.commands import Running, environment_of
 from tests.faults.places import Place
 
 _FILES: Mapping[str, tuple[str, int]] = {
-    "tile": ("tables/chips/[!.]*", 4),
+    "tile": ("tables/chips/*/[!.]*", 4),
     "samples": ("tables/samples/*/[!.]*", 3),
-    "predict": ("tables/predictions/[!.]*", 4),
-    "rasters": ("rasters/2024/*.tif", 1),
+    "predict": ("tables/predictions/*/[!.]*", 4),
+    "rasters": ("rasters/2024/*/*.tif", 1),
 }
 """Stages that publish a file a unit: which, and how many are there in the middle of the stage."""
 

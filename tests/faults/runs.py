@@ -18,7 +18,7 @@ from tests.faults.places import Folder, Place
 from tests.helpers import small_world
 
 _AN_HOUR_AHEAD = ("faketime", "-m", "-f", "+3600")
-_CHIPS = "tables/chips/[!.]*"
+_CHIPS = "tables/chips/*/[!.]*"
 _OF_CHIP = ["tile_id", "pixels", "valid"]
 
 

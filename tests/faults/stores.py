@@ -27,7 +27,7 @@ _REMEDIES: Mapping[Kind, str] = {
     "read-only": "403|AccessDenied|credentials|denied",
 }
 _PATIENCE_S = 120
-_CHIPS = "tables/chips/[!.]*"
+_CHIPS = "tables/chips/*/[!.]*"
 
 
 def store_trembles(bench: Bench, kind: Kind, each: int) -> Generator[Line]:

@@ -72,7 +72,8 @@ def test_probabilities_are_kept_and_written_a_band_a_class(tmp_path: Path) -> No
     spec = class_map.RasterSpec(
         tmp_path, "run", TILING, LEGEND, 4, (Period("p"),), probabilities=True
     )
-    (made,) = rasters.write_group({"key": "p/0_0", "fingerprint": "f", "paths": [row.path]}, spec)
+    key = {"key": "p/0_0", "fingerprint": "f", "path": "rasters/p/0_0/run_0_0.tif"}
+    (made,) = rasters.write_group(key | {"paths": [row.path]}, spec)
     with rasterio.open(tmp_path / str(made.path)) as file:
         classes = file.read(1)
     with rasterio.open(tmp_path / layout.probabilities_raster(str(made.path))) as file:

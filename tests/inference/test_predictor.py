@@ -356,7 +356,7 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
 
     # The same files, byte for byte, as the pure verb makes.
     table = out / "tables" / "predictions"
-    made = {p.name: p.read_bytes() for p in table.glob("*.parquet")}
+    made = {p.name: p.read_bytes() for p in table.rglob("*.parquet")}
     pure = make_spec(tmp_path / "pure", folder, context.config.predict)
     for key in keys:
         (tmp_path / "pure" / key["path"]).parent.mkdir(parents=True, exist_ok=True)
@@ -372,16 +372,16 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
         note_block(out, key)
     assert (stage(idle).skipped, stage(idle).done) == (2, 0)
     assert {r.checksum for r in ledger.read_latest(out, "predict").values() if r.path} == {
-        files.checksum(p) for p in table.glob("*.parquet")
+        files.checksum(p) for p in table.rglob("*.parquet")
     }
 
     # One deleted file is redone alone, also when its tile is chosen.
-    victim = next(table.glob("p.2_0.*"))
+    victim = next(table.rglob("p.2_0.*"))
     victim.unlink()
     assert stage(replace(idle, selection=Selection(tiles=(TILING.tile_id(1, 1),)))).skipped == 1
     again = stage(replace(context, selection=Selection(tiles=(TILING.tile_id(3, 1),))))
     assert (again.skipped, again.done) == (0, 1)
-    assert {p.name: p.read_bytes() for p in table.glob("*.parquet")} == made
+    assert {p.name: p.read_bytes() for p in table.rglob("*.parquet")} == made
 
     # A legend or bands that are not the model's.
     with pytest.raises(InputError, match="legend"):
@@ -394,11 +394,11 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
     path.write_bytes(path.read_bytes()[:-100])
     other = stage(context)
     assert (other.skipped, other.done, other.bad) == (0, 1, 1)
-    assert not {p.name for p in table.glob("*.parquet")} & made.keys()
+    assert not {p.name for p in table.rglob("*.parquet")} & made.keys()
     assert ledger.read_latest(out, "predict")[keys[0]["key"]].status == "bad"
 
     # A block that is no more loses its map.
     ledger.append_ledger(out, [ledger.LedgerRow("tile", keys[1]["key"], "gone", status="empty")])
     stage(context)
-    assert not list(table.glob("*.parquet"))
+    assert not list(table.rglob("*.parquet"))
     assert ledger.read_latest(out, "predict")[keys[1]["key"]].status == "dropped"

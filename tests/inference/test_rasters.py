@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -65,10 +64,13 @@ def _predict(
     }
 
 
-def _key(out: Path, paths: list[Path], fingerprint: str = "f1") -> dict[str, object]:
+def _key(
+    out: Path, paths: list[Path], fingerprint: str = "f1", key: str = "p/0_0"
+) -> dict[str, object]:
     return {
-        "key": "p/0_0",
+        "key": key,
         "fingerprint": fingerprint,
+        "path": rasters.raster_path(key, "run"),
         "paths": [str(p.relative_to(out)) for p in paths],
     }
 
@@ -91,7 +93,7 @@ def test_a_raster_holds_the_tiles_that_were_predicted(tmp_path: Path, crs: str) 
     first, found = _predict(tmp_path, [(1, 1), (2, 1)], tiling)
     second, more = _predict(tmp_path, [(3, 3)], tiling, 1)
     (row,) = rasters.write_group(_key(tmp_path, [first, second]), _spec(tmp_path, tiling))
-    assert row.path == "rasters/p/run_0_0.tif"
+    assert row.path == "rasters/p/0_0/run_0_0.tif"
     with rasterio.open(tmp_path / str(row.path)) as made:
         # The box of the tiles there are: from (1, 1) to (3, 3); what no tile covers is nodata.
         assert made.shape == (192, 192)
@@ -225,7 +227,7 @@ def test_the_item_says_where_when_what_and_from_which_scenes(tmp_path: Path) -> 
     ]
     assert classes[0]["color_hint"] == "808080"
     derived = [link for link in item.links if link.rel == "derived_from"]
-    assert [(link.title, link.target) for link in derived] == [("s", "https://host/s/red.tif")]
+    assert [link.target for link in derived] == ["https://host/s/red.tif"]
     folder = (tmp_path / str(row.path)).parent
     assert all((folder / asset.href).exists() for asset in item.assets.values())
     assert shapely.geometry.shape(item.geometry).bounds == pytest.approx(item.bbox)
@@ -237,7 +239,7 @@ def test_scenes_without_a_date_give_an_open_span(tmp_path: Path) -> None:
     (row,) = rasters.write_group(_key(tmp_path, [path]), spec)
     item = (tmp_path / str(row.path)).with_suffix(".json")
     assert stac.read_json(item)["properties"]["start_datetime"].startswith("0001")
-    stac.write_collection(tmp_path, "run", [item])
+    stac.write_collection(tmp_path, "run", [str(row.path)])
     collection = pystac.Collection.from_file(tmp_path / "rasters/collection.json")
     assert collection.extent.temporal.intervals == [[None, None]]
 
@@ -247,10 +249,12 @@ def test_the_items_are_one_table_beside_the_collection(tmp_path: Path) -> None:
     items = []
     for number, tile in enumerate([(0, 0), (2, 0)]):
         path, _ = _predict(tmp_path, [tile], seed=number)
-        key = _key(tmp_path, [path]) | {"key": rasters.group_key("p", *tile, 2)}
+        key = _key(tmp_path, [path], key=rasters.group_key("p", *tile, 2))
         (row,) = rasters.write_group(key, spec)
         items.append((tmp_path / str(row.path)).with_suffix(".json"))
-    stac.write_collection(tmp_path, "run", items)
+    places = [item.with_suffix(".tif").relative_to(tmp_path).as_posix() for item in items]
+    parts = stac.write_collection(tmp_path, "run", reversed(places))
+    assert [part.place for part in parts] == places
     folder = tmp_path / "rasters"
     collection = pystac.Collection.from_file(folder / "collection.json")
     mirror = collection.assets["items"]
@@ -274,40 +278,11 @@ def test_the_items_are_one_table_beside_the_collection(tmp_path: Path) -> None:
 def test_a_grid_across_the_antimeridian_has_its_west_east_of_its_east(tmp_path: Path) -> None:
     grid = Grid("EPSG:32660", (1000.0, 0.0, 600000.0, 0.0, -1000.0, 100000.0), 100, 300)
     made = ClassMap(grid, np.zeros((100, 300), np.uint8), np.zeros((100, 300), np.uint8), (), "m/1")
-    west, _, east, _ = stac.make_item(_spec(tmp_path), "rasters/p/run_0_0.tif", made, "f")["bbox"]
+    west, _, east, _ = stac.make_item(_spec(tmp_path), "rasters/p/0_0/run_0_0.tif", made, "f")[
+        "bbox"
+    ]
     assert 177 < west < 180
     assert -180 < east < -179
-
-
-def test_the_mosaic_index_opens_as_the_whole_map(tmp_path: Path) -> None:
-    spec = _spec(tmp_path, group=2)
-    whole = np.full((64 * 3, 64 * 4), NODATA, np.uint8)
-    items = []
-    for number, tiles in enumerate([[(0, 0), (1, 1)], [(2, 0), (3, 1)], [(1, 2)]]):
-        path, found = _predict(tmp_path, tiles, seed=number)
-        for (col, line), classes in found.items():
-            whole[line * 64 : line * 64 + 64, col * 64 : col * 64 + 64] = classes
-        key = _key(tmp_path, [path]) | {"key": rasters.group_key("p", *tiles[0], 2)}
-        (row,) = rasters.write_group(key, spec)
-        items.append((tmp_path / str(row.path)).with_suffix(".json"))
-    folder = items[0].parent
-    stac.write_mosaic(folder, items, maps.LEGEND)
-    moved = folder.rename(tmp_path / "elsewhere")
-    with rasterio.open(moved / "mosaic.vrt") as made:
-        np.testing.assert_array_equal(made.read(1), whole)
-        assert (made.nodata, made.crs.to_epsg(), made.transform.c, made.transform.f) == (
-            NODATA,
-            6933,
-            1000.0,
-            2000.0,
-        )
-        assert made.colormap(1)[2] == (128, 128, 128, 255)
-    style = ElementTree.parse(moved / "mosaic.qml").findall(
-        "pipe/rasterrenderer[@type='paletted']/colorPalette/paletteEntry"
-    )
-    assert [(e.get("value"), e.get("color"), e.get("label")) for e in style] == [
-        (str(c.id), c.colour, c.name) for c in maps.LEGEND.classes
-    ]
 
 
 def test_the_stage_redoes_only_what_is_missing_or_changed(
@@ -344,11 +319,15 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(
     context = StageContext(config, tmp_path, Selection(), lambda: spark)
     result = stage(context)
     assert (result.skipped, result.done) == (0, 3)
-    files = {p.name for p in (tmp_path / "rasters/p").iterdir()}
+    folder = tmp_path / "rasters/p"
+    files = {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
+    names = ("-1_0/run_-1_0", "0_0/run_0_0", "0_0/run_1_1")
     assert files == {
         "mosaic.vrt",
         "mosaic.qml",
-        *(f"run_{place}.{kind}" for place in ("-1_0", "0_0", "1_1") for kind in ("tif", "json")),
+        "mosaic.gti.gpkg",
+        "mosaic.gti.gpkg.ovr",
+        *(f"{name}.{kind}" for name in names for kind in ("tif", "json")),
     }
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("rasters/**/*") if p.is_file()}
 
@@ -359,7 +338,7 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(
     assert (idle.skipped, idle.done) == (3, 0)
     assert before == {p: p.stat().st_mtime_ns for p in before}
 
-    (tmp_path / "rasters/p/run_1_1.tif").unlink()
+    (tmp_path / "rasters/p/0_0/run_1_1.tif").unlink()
     assert (stage(context).skipped, stage(context).skipped) == (2, 3)
     predict(0, 0, "b")
     result = stage(context)
@@ -368,7 +347,7 @@ def test_the_stage_redoes_only_what_is_missing_or_changed(
     (store.table_folder(tmp_path, "predictions") / "p.4_4.18.parquet").unlink()
     result = stage(context)
     assert (result.skipped, result.done) == (2, 0)
-    assert not (tmp_path / "rasters/p/run_1_1.tif").exists()
+    assert not (tmp_path / "rasters/p/0_0/run_1_1.tif").exists()
     assert (
         len(list(pystac.Collection.from_file(tmp_path / "rasters/collection.json").get_items()))
         == 2

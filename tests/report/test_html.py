@@ -341,7 +341,7 @@ def test_the_picture_shows_the_classes_of_the_latest_period(written: Path) -> No
 
 
 def test_the_map_is_read_from_all_files_and_made_small(written: Path, tmp_path: Path) -> None:
-    classes, grid = read_map(sorted((written / "rasters" / "2024").glob("*.tif")))
+    classes, grid = read_map(sorted((written / "rasters" / "2024").rglob("*.tif")))
     assert (classes == make_classes()).all()
     assert (grid.transform, grid.shape) == (GRID.transform, GRID.shape)
     large = np.ascontiguousarray(

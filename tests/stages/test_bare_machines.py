@@ -28,7 +28,7 @@ pytestmark = pytest.mark.cluster
 
 RASTERS = "rasters/**/*.tif"
 CHIPS = "tables/chips/**/*.parquet"
-PREDICTIONS = "tables/predictions/*.parquet"
+PREDICTIONS = "tables/predictions/*/*.parquet"
 
 
 def submit(cluster: Cluster, run: Path, out: Path, stages: str, *added: str) -> None:

@@ -33,6 +33,6 @@ def test_the_submitted_stages_make_the_same_rasters(
     rasters = world.files(done, "rasters/**/*.tif")
     assert rasters
     assert world.files(out, "rasters/**/*.tif") == rasters
-    assert world.files(out, "tables/predictions/*.parquet") == world.files(
-        done, "tables/predictions/*.parquet"
+    assert world.files(out, "tables/predictions/*/*.parquet") == world.files(
+        done, "tables/predictions/*/*.parquet"
     )

@@ -125,4 +125,4 @@ def test_its_files_are_replaced_by_the_first_run(old: Path, spark: SparkSession)
     result = tile(StageContext(_run(), out, Selection(), lambda: spark))
     assert (result.skipped, result.bad) == (0, 0)
     assert result.done > 0
-    assert not before & {p.name for p in (out / "tables/chips").glob("*.parquet")}
+    assert not before & {p.name for p in (out / "tables/chips").rglob("*.parquet")}

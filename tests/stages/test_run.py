@@ -99,9 +99,9 @@ def test_a_second_run_does_nothing_and_says_so(copied: Path, small: World) -> No
 
 
 def test_of_two_at_once_one_goes_on_and_the_other_is_told(copied: Path, small: World) -> None:
-    clean = world.files(copied, "tables/chips/*.parquet")
+    clean = world.files(copied, "tables/chips/*/*.parquet")
     for table in ("chips", "predictions"):
-        sorted((copied / "tables" / table).glob("*.parquet"))[1].unlink()
+        sorted((copied / "tables" / table).glob("*/*.parquet"))[1].unlink()
     command = [world.SCRIPTS / "lulc", "run", small.run, "--out", copied]
     pair = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     while all(process.poll() is None for process in pair):
@@ -119,23 +119,23 @@ def test_of_two_at_once_one_goes_on_and_the_other_is_told(copied: Path, small: W
     assert going.returncode == 0, text
     ran = world.lulc("run", small.run, "--out", copied)
     assert ran.stderr.count("nothing to do") == 8
-    assert world.files(copied, "tables/chips/*.parquet") == clean
+    assert world.files(copied, "tables/chips/*/*.parquet") == clean
 
 
 def test_deleted_files_are_redone_alone(copied: Path, small: World) -> None:
-    before = world.files(copied, "rasters/**/*.tif") | world.files(copied, "tables/*/*.parquet")
+    before = world.files(copied, "rasters/**/*.tif") | world.files(copied, "tables/**/*.parquet")
     for table in ("chips", "predictions"):
-        sorted((copied / "tables" / table).glob("*.parquet"))[1].unlink()
+        sorted((copied / "tables" / table).glob("*/*.parquet"))[1].unlink()
     found = stages(world.lulc("run", small.run, "--out", copied, "--json"))
     assert {name: s["done"] for name, s in found.items() if s["done"]} == {"tile": 1, "predict": 1}
-    after = world.files(copied, "rasters/**/*.tif") | world.files(copied, "tables/*/*.parquet")
+    after = world.files(copied, "rasters/**/*.tif") | world.files(copied, "tables/**/*.parquet")
     assert {n: b for n, b in after.items() if "ledger" not in n} == {
         n: b for n, b in before.items() if "ledger" not in n
     }
 
 
 def test_a_new_model_version_redoes_what_it_made(copied: Path, small: World) -> None:
-    before = world.files(copied, "tables/predictions/*.parquet")
+    before = world.files(copied, "tables/predictions/*/*.parquet")
     found = stages(
         world.lulc("run", small.run, "--out", copied, "--json", "--set", "train.epochs=1")
     )
@@ -146,11 +146,11 @@ def test_a_new_model_version_redoes_what_it_made(copied: Path, small: World) -> 
         "stats",
         "evaluate",
     }
-    assert not set(before) & set(world.files(copied, "tables/predictions/*.parquet"))
+    assert not set(before) & set(world.files(copied, "tables/predictions/*/*.parquet"))
 
 
 def test_a_killed_worker_changes_nothing(copied: Path, small: World) -> None:
-    clean = world.files(copied, "tables/predictions/*.parquet")
+    clean = world.files(copied, "tables/predictions/*/*.parquet")
     shutil.rmtree(copied / "tables" / "predictions")
     command = [world.SCRIPTS / "lulc", "predict", small.run, "--out", copied]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -173,7 +173,7 @@ def test_a_killed_worker_changes_nothing(copied: Path, small: World) -> None:
     text = running.communicate()[1]
     assert killed
     assert running.returncode == 0, text
-    assert world.files(copied, "tables/predictions/*.parquet") == clean
+    assert world.files(copied, "tables/predictions/*/*.parquet") == clean
 
 
 def test_a_file_cut_short_is_left_out_counted_and_limited(

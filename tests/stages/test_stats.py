@@ -243,7 +243,7 @@ def test_transitions_are_of_rasters_of_the_present_predictions(spark, tmp_path):
     rasters(context)
     layers = {}
     for period in "ab":
-        with rasterio.open(tmp_path / f"rasters/{period}/r_0_0.tif") as raster:
+        with rasterio.open(tmp_path / f"rasters/{period}/0_0/r_0_0.tif") as raster:
             layers[period] = raster.read(1)
     found = {(r["from_id"], r["to_id"]): r["area_m2"] for r in transitions()}
     assert {(r["period_from"], r["period_to"]) for r in transitions()} == {("a", "b")}

@@ -16,7 +16,7 @@ from tests.helpers.jvm import SPARK_JARS
 from tests.helpers.yarn_cluster import YarnCluster, yarn
 from tests.lint import ROOT
 
-MADE = ("rasters/**/*.tif", "tables/predictions/*.parquet")
+MADE = ("rasters/**/*.tif", "tables/predictions/*/*.parquet")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import shapely
 from hypothesis import given, settings
@@ -210,7 +211,9 @@ def test_tiles_beyond_the_end_of_their_crs_are_counted_once(
     grids = [tiling.grid(col, row) for col in (cols[len(cols) // 2 :][:1] if one_tile else cols)]
     tiles = [random_tile(rng, grid, tiling.tile_id(n, row)) for n, grid in enumerate(grids)]
     path = write_block(tmp_path, tiles)
-    whole = shapely.from_wkb(whole_map_region("m", [path], own).table["geometry"].to_pylist()[0])
+    whole = shapely.from_wkb(
+        whole_map_region("m", pq.read_table(path), own).table["geometry"].to_pylist()[0]
+    )
     fiji = to_degrees(FIJI, "EPSG:4326", "fiji")
     regions = [Region(0, MAP_LEVEL, whole, whole_map=True), Region(1, "region", fiji)]
     pairs = [(number, region.position) for number in range(len(tiles)) for region in regions]

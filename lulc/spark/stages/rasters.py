@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from typing import Any
 
 from lulc.chips.tiling import make_tiling
 from lulc.errors import InputError
 from lulc.inference import stac
 from lulc.inference.class_map import RasterSpec
+from lulc.inference.mosaic_index import write_mosaic
 from lulc.inference.rasters import group_key, raster_path, write_group
+from lulc.location import Location
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.merged_boxes import detections
@@ -35,29 +38,33 @@ def rasters(context: StageContext) -> StageResult:
     if config.task == "detect":
         return detections(context)
     spec = _make_spec(context)
-    units = _units(context, spec)
-    if not units:
+    groups = _groups(context, spec)
+    if not groups:
         raise InputError(
             f"{out} holds no predictions of tiling {spec.tiling.name!r}: run `lulc predict` first"
         )
-    paths = sorted(unit.path for unit in units if unit.path)
-    periods = sorted({layout.raster_period(path) for path in paths})
+    periods = sorted({group["key"].partition("/")[0] for group in groups})
     mosaics = [place for period in periods for place in layout.mosaic_files(period)]
 
+    @cache
+    def units() -> list[Unit]:
+        flat = _flat_periods(out, periods)
+        return [_unit(group, spec, flat) for group in groups]
+
     def write_indexes(_: Sequence[LedgerRow]) -> str:
+        places = [unit.path for unit in units() if unit.path]
+        parts = stac.write_collection(out, spec.name, places)
         for period in periods:
-            folder = f"{layout.RASTERS}/{period}"
-            items = [out / layout.raster_item(p) for p in paths if p.startswith(f"{folder}/")]
-            stac.write_mosaic(out / folder, items, spec.legend)
-        stac.write_collection(out, spec.name, [out / layout.raster_item(path) for path in paths])
+            of_period = [p for p in parts if layout.raster_period(p.place) == period]
+            write_mosaic(out, period, of_period, spec.legend)
         _remove_mosaics_of_other_periods(context, periods)
         return ""
 
     write = partial(write_group, spec=spec)
     work = StageWork(
         "rasters",
-        _fingerprint(units, spec),
-        lambda bad: units,  # noqa: ARG005
+        _fingerprint(groups, spec),
+        lambda bad: units(),  # noqa: ARG005
         lambda todo: map_units(context, [unit.task for unit in todo], write, "rasters"),
         write_indexes,
         files_of=partial(_files_of, with_probabilities=spec.probabilities),
@@ -70,7 +77,7 @@ def rasters(context: StageContext) -> StageResult:
 def are_current(context: StageContext) -> bool:
     """Return whether the class rasters are those of all predictions that there are."""
     seal, spec = read_seal(context.out, "rasters"), _make_spec(context)
-    return seal is not None and seal.fingerprint == _fingerprint(_units(context, spec), spec)
+    return seal is not None and seal.fingerprint == _fingerprint(_groups(context, spec), spec)
 
 
 def _make_spec(context: StageContext) -> RasterSpec:
@@ -88,13 +95,8 @@ def _make_spec(context: StageContext) -> RasterSpec:
     )
 
 
-def _fingerprint(units: Sequence[Unit], spec: RasterSpec) -> str:
-    return fingerprint_of(
-        OUTPUT_VERSIONS["rasters"], [unit.fingerprint for unit in units], spec.probabilities
-    )
-
-
-def _units(context: StageContext, spec: RasterSpec) -> list[Unit]:
+def _groups(context: StageContext, spec: RasterSpec) -> list[dict[str, Any]]:
+    # Of each raster its `key` and `fingerprint`, and the `paths` of its predictions.
     groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
     periods = [period.name for period in spec.periods]
     rows = read_done(context.out, "predict").of_blocks(periods, spec.tiling.name)
@@ -103,14 +105,32 @@ def _units(context: StageContext, spec: RasterSpec) -> list[Unit]:
         block = parse_block_key(key)
         groups[group_key(block.period, *block.cell, spec.group)].append((fingerprint, path))
     shared = [spec.legend, spec.name, spec.group, spec.tiling, spec.periods]
-    units = []
-    for key, blocks in sorted(groups.items()):
-        fingerprint = fingerprint_of(
-            OUTPUT_VERSIONS["rasters"], [made for made, _ in blocks], *shared
-        )
-        task = {"key": key, "fingerprint": fingerprint, "paths": [path for _, path in blocks]}
-        units.append(Unit(key, fingerprint, raster_path(key, spec.name), task))
-    return units
+    return [
+        {
+            "key": key,
+            "fingerprint": fingerprint_of(
+                OUTPUT_VERSIONS["rasters"], [made for made, _ in blocks], *shared
+            ),
+            "paths": [path for _, path in blocks],
+        }
+        for key, blocks in sorted(groups.items())
+    ]
+
+
+def _fingerprint(groups: Sequence[Mapping[str, Any]], spec: RasterSpec) -> str:
+    fingerprints = [group["fingerprint"] for group in groups]
+    return fingerprint_of(OUTPUT_VERSIONS["rasters"], fingerprints, spec.probabilities)
+
+
+def _flat_periods(out: Location, periods: Sequence[str]) -> list[str]:
+    # Those whose rasters an earlier release wrote: the rasters of a period lie together.
+    return [name for name in periods if any((out / layout.RASTERS / name).glob("*.tif"))]
+
+
+def _unit(group: Mapping[str, Any], spec: RasterSpec, flat_periods: Sequence[str]) -> Unit:
+    key = group["key"]
+    path = raster_path(key, spec.name, key.partition("/")[0] in flat_periods)
+    return Unit(key, group["fingerprint"], path, {**group, "path": path})
 
 
 def _files_of(path: str, with_probabilities: bool) -> Sequence[str]:

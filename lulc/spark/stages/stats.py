@@ -20,15 +20,24 @@ from lulc.spark.area_tables import (
 )
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
-from lulc.spark.measure import TILE_COLUMNS, Pairs, RegionAt, Rows, Tiles, measure
-from lulc.spark.parquet import read_parquet
+from lulc.spark.measure import (
+    GRID_COLUMNS,
+    TILE_COLUMNS,
+    Pairs,
+    RegionAt,
+    Rows,
+    Tiles,
+    measure,
+    persisted,
+)
+from lulc.spark.parquet import read_files
 from lulc.spark.raster_stats import stats_of_rasters
 from lulc.spark.stages.rasters import are_current
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.stats import class_rasters, regions, zonal
 from lulc.stats.class_areas import MapTiles
 from lulc.stats.whole_map import whole_map_region
-from lulc.tables import files, layout, store
+from lulc.tables import files, layout, schemas, store
 from lulc.tables.arrays import grid_from
 from lulc.tables.files import fingerprint_of, open_parquet
 from lulc.tables.ledger import LedgerRow, read_done, read_seal
@@ -69,22 +78,23 @@ def _of_predictions(context: StageContext) -> StageResult:
     notes: list[str] = []
 
     def write_tables(bad: dict[str, LedgerRow]) -> None:
-        paths = [out / path for path in predictions.column("path")]
+        places = predictions.column("path")
+        columns = ("place", "row_index", *TILE_COLUMNS)
+        frame = read_files(context.spark(), out, places, schemas.PREDICTIONS, columns)
         any_turn = config.tiling.like is not None
-        region_set = (
-            regions.read_regions(config.regions)
-            if config.regions
-            else whole_map_region(config.name, paths, any_turn)
-        )
-        bad |= bad_regions(region_set, fingerprint)
-        regions.write_regions(out, region_set.table)
+        with persisted(frame.withColumnRenamed("place", "file_name")) as tiles:
+            region_set = (
+                regions.read_regions(config.regions)
+                if config.regions
+                else whole_map_region(config.name, tiles.select(*GRID_COLUMNS).toArrow(), any_turn)
+            )
+            bad |= bad_regions(region_set, fingerprint)
+            regions.write_regions(out, region_set.table)
+            confident = config.stats.confident
+            count = partial(_count_file, out=out, min_confidence=confident, any_turn=any_turn)
+            measured = measure(context, Tiles(tiles, count, any_turn=any_turn), fingerprint)
         names = {c.id: c.name for c in config.make_legend().classes}
-        columns = ("file_name", "row_index", *TILE_COLUMNS)
-        frame = read_parquet(context.spark(), paths, columns=columns)
-        folder, confident = store.table_folder(out, "predictions"), config.stats.confident
-        count = partial(_count_file, folder=folder, min_confidence=confident, any_turn=any_turn)
-        measured = measure(context, Tiles(frame, count, any_turn=any_turn), fingerprint)
-        map_tiles = MapTiles(partial(_list_tiles, paths), of_run=True)
+        map_tiles = MapTiles(partial(_list_tiles, out, places), of_run=True)
         write_areas(context, measured.inside, measured.outside, region_set.table, names, map_tiles)
         if maps:
             scanned = class_rasters.scan_rasters(maps, legend=names)
@@ -100,9 +110,9 @@ def _of_predictions(context: StageContext) -> StageResult:
     return replace(result, note="; ".join(filter(None, notes)))
 
 
-def _list_tiles(paths: list[Location], period: str) -> Iterator[tuple[str, Grid]]:
+def _list_tiles(out: Location, places: list[str], period: str) -> Iterator[tuple[str, Grid]]:
     # File and id, and grid, of the tiles of a period.
-    for path in paths:
+    for path in (out / place for place in places):
         columns = ["tile_id", "period", "crs", "transform", "height", "width"]
         for row in open_parquet(path).read(columns).to_pylist():
             if row["period"] == period:
@@ -121,16 +131,16 @@ def _own_rasters(context: StageContext) -> list[MapFiles]:
     if len(mapped) < enough or not are_current(context):
         return []
     folder = out / layout.RASTERS
-    return [MapFiles(str(folder / name / "*.tif"), name) for name in mapped]
+    return [MapFiles(str(folder / name / "**" / "*.tif"), name) for name in mapped]
 
 
 def _count_file(
-    name: str,
+    place: str,
     pairs: Pairs,
     region_at: RegionAt,
-    folder: Location,
+    out: Location,
     min_confidence: float,
     any_turn: bool,
 ) -> Rows:
-    with store.table_guard(folder / name):
-        return zonal.count_block(folder / name, pairs, region_at, min_confidence, any_turn)
+    with store.table_guard(out / place):
+        return zonal.count_block(out / place, pairs, region_at, min_confidence, any_turn)
