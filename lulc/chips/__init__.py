@@ -2,8 +2,8 @@
 
 Holds the run's tiling (`tiling`), which blocks of tiles footprints reach (`extent`), mosaics of one
 date (`mosaic`) and composites of many (`composites`), chips as arrays and as table rows (`chip`,
-`cut`), and the unit of work of the tile stage (`blocks`). May import sources and every room below;
-inference, report, spark and cli may import it. No Spark here.
+`cut`), the unit of work of the tile stage (`blocks`), and which of them a run has (`plan`). May
+import sources and every room below; inference, report, spark and cli may import it. No Spark here.
 """
 
 import lazy_loader

@@ -1,13 +1,14 @@
-from .blocks import Block, make_block, make_chip_spec, plan_blocks, tile_block
+from .blocks import make_chip_spec, tile_block
 from .chip import Chip, choose_encoding, join_chips, write_chips
 from .composites import Interval, compose, fill_gaps, make_intervals, median_composite
 from .cut import Cut, cut_block
 from .extent import Cell, block_of_tile, find_cells
 from .mosaic import ChipSpec, Mosaic, MosaicTarget, mosaic_dates, mosaic_scenes
+from .plan import BlockPlan, Reach, plan_blocks
 from .tiling import make_tiling
 
 __all__ = [
-    "Block",
+    "BlockPlan",
     "Cell",
     "Chip",
     "ChipSpec",
@@ -15,6 +16,7 @@ __all__ = [
     "Interval",
     "Mosaic",
     "MosaicTarget",
+    "Reach",
     "block_of_tile",
     "choose_encoding",
     "compose",
@@ -22,7 +24,6 @@ __all__ = [
     "fill_gaps",
     "find_cells",
     "join_chips",
-    "make_block",
     "make_chip_spec",
     "make_intervals",
     "make_tiling",

@@ -8,76 +8,60 @@ from __future__ import annotations
 
 import platform
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import numpy as np
 
-from lulc.chips.chip import choose_encoding, write_chips
-from lulc.chips.composites import Interval, make_intervals
+from lulc.bands import Band
+from lulc.chips.chip import encoding_of, write_chips
+from lulc.chips.composites import make_intervals
 from lulc.chips.cut import Cut, cut_block
 from lulc.chips.extent import Cell
 from lulc.chips.mosaic import ChipSpec
 from lulc.chips.tiling import make_tiling
 from lulc.config import Config, Period
-from lulc.errors import InputError, SetupError
-from lulc.geo.grid import centre_longitude
+from lulc.errors import SetupError
 from lulc.location import Location
-from lulc.sources.acquisition import solar_day
-from lulc.sources.scene import Scene, scenes_from_table
+from lulc.sources.scene import Scene
+from lulc.sources.scenes_table import digest_of, read_scenes
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import layout
-from lulc.tables.files import fingerprint_of, for_arrow
+from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import LedgerRow, row_of_file
 
 
-@dataclass(frozen=True)
-class Block:
-    """A block of tiles in one period."""
-
-    period: str
-    cell: Cell
-    """(col, row) of its top left tile."""
-    scenes: tuple[Scene, ...]
-    """In order of id."""
-    intervals: tuple[Interval, ...]
-    """Of a series of composites."""
-    key: str
-    """Its key in the ledger."""
-    fingerprint: str
-    """Covers all that its chips depend on."""
-
-    @property
-    def path(self) -> str:
-        """The file of its chips, relative to the output location."""
-        key = layout.parse_block_key(self.key)
-        return layout.block_file("chips", key, self.fingerprint)
+def fingerprint_recipe(spec: ChipSpec, period: Period) -> str:
+    """Return what the chips of a period depend on beside place and scenes."""
+    intervals = make_intervals(period, spec.composite)
+    return fingerprint_of(OUTPUT_VERSIONS["tile"], "tile", spec, period.name, intervals)
 
 
-def make_block(spec: ChipSpec, period: Period, cell: Cell, scenes: Iterable[Scene]) -> Block:
-    """Return the Block of some scenes, whatever their order.
+def fingerprint_block(recipe: str, cell: Cell, digest: Sequence[int]) -> str:
+    """Return what covers all that the chips of a block depend on.
 
     Args:
-        spec: what the chips are.
-        period: the period that the scenes belong to.
+        recipe: see `fingerprint_recipe`.
         cell: (col, row) of the block's top left tile.
-        scenes: those that can be read.
+        digest: sum of the digests of its scenes (see `lulc.sources.scenes_table.digest_of`).
     """
-    ordered = tuple(sorted(scenes, key=lambda scene: scene.scene_id))
-    intervals = make_intervals(period, spec.composite)
-    scene_fingerprints = [(scene.scene_id, scene.fingerprint) for scene in ordered]
-    fingerprint = fingerprint_of(
-        OUTPUT_VERSIONS["tile"], "tile", spec, period.name, cell, scene_fingerprints, intervals
-    )
-    key = layout.BlockKey(period.name, spec.tiling.name, *cell)
-    return Block(period.name, cell, ordered, intervals, str(key), fingerprint)
+    return fingerprint_of(recipe, cell, digest)
 
 
-def make_chip_spec(config: Config, scenes: Iterable[Scene]) -> ChipSpec:
+def fingerprint_scenes(recipe: str, cell: Cell, scenes: Iterable[Scene]) -> str:
+    """Return the fingerprint of a block of some scenes, whatever their order."""
+    digests = [digest_of(scene.scene_id, scene.fingerprint) for scene in scenes]
+    digest = np.array(digests, np.uint64).reshape(-1, 2).sum(0)
+    return fingerprint_block(recipe, cell, digest.tolist())
+
+
+def make_chip_spec(config: Config, bands: Iterable[Band]) -> ChipSpec:
     """Return what the chips of a run are, in an encoding that holds all its scenes.
+
+    Args:
+        config: the run.
+        bands: of all scenes and layers; of those alike, one is enough.
 
     Raises:
         InputError: a band of the run file is in no scene.
@@ -85,7 +69,7 @@ def make_chip_spec(config: Config, scenes: Iterable[Scene]) -> ChipSpec:
     layers = [(layer.band, layer.fill) for layer in config.layers if layer.band in config.bands]
     return ChipSpec(
         tiling=make_tiling(config),
-        encoding=choose_encoding(scenes, config.bands),
+        encoding=encoding_of(bands, config.bands),
         dates=config.dates,
         halo=config.tiling.halo,
         span=config.tiling.block,
@@ -93,79 +77,6 @@ def make_chip_spec(config: Config, scenes: Iterable[Scene]) -> ChipSpec:
         resampling=config.tiling.resampling,
         composite=config.composite,
     )
-
-
-def is_in_period(scene: Scene, period: Period, longitude: float) -> bool:
-    """Return whether a scene's solar day is in a period, both ends included.
-
-    A scene without a date, such as a layer, is in all periods.
-
-    Args:
-        scene: the scene.
-        period: the period.
-        longitude: of the place where the scene is used, degrees.
-    """
-    if scene.datetime is None:
-        return True
-    day = solar_day(scene.datetime, longitude)
-    starts_before = period.start is None or day >= period.start
-    ends_after = period.end is None or day <= period.end
-    return starts_before and ends_after
-
-
-def plan_blocks(
-    config: Config,
-    spec: ChipSpec,
-    pairs: Iterable[tuple[Scene, Cell]],
-    unreadable: Mapping[str, str],
-) -> list[Block]:
-    """Return the blocks of a run that have at least one readable scene other than a layer.
-
-    Args:
-        config: the run.
-        spec: what the chips are.
-        pairs: every scene with every block that it reaches.
-        unreadable: scene id → error, of the scenes to leave out.
-
-    Returns:
-        The blocks in order of period, row and column.
-
-    Raises:
-        InputError: a layer cannot be read, or no block is left.
-    """
-    scenes_of: dict[tuple[str, Cell], list[Scene]] = defaultdict(list)
-    longitudes: dict[Cell, float] = {}
-    for scene, cell in pairs:
-        if scene.scene_id in unreadable:
-            if scene.is_layer:
-                raise InputError(
-                    f"{scene.scene_id} cannot be read, and every chip needs it: "
-                    f"{unreadable[scene.scene_id]}"
-                )
-            continue
-        if cell not in longitudes:
-            longitudes[cell] = centre_longitude(spec.tiling.grid(*cell, spec.halo, spec.span))
-        for period in config.periods:
-            if is_in_period(scene, period, longitudes[cell]):
-                scenes_of[period.name, cell].append(scene)
-    periods = {period.name: period for period in config.periods}
-    blocks = [
-        make_block(spec, periods[name], cell, scenes)
-        for (name, cell), scenes in sorted(scenes_of.items(), key=_by_period_and_row)
-        if not all(scene.is_layer for scene in scenes)
-    ]
-    if not blocks:
-        errors = "".join(f"\n  {scene}: {error}" for scene, error in list(unreadable.items())[:5])
-        raise InputError(
-            f"no scene is left for periods {', '.join(periods)}; "
-            f"{len(unreadable)} cannot be read{errors}"
-        )
-    return blocks
-
-
-def _by_period_and_row(group: tuple[tuple[str, Cell], list[Scene]]) -> tuple[str, Cell]:
-    (period, cell), _ = group
-    return period, cell[::-1]
 
 
 def tile_block(
@@ -176,8 +87,8 @@ def tile_block(
     Scenes that cannot be read give nothing, so the block's fingerprint is that of the others.
 
     Args:
-        key: name of the `period`, `col` and `row` of the block, ids of its `scenes`, and the
-            `fingerprint` that it was planned with.
+        key: name of the `period`, `col` and `row` of the block, `starts` and `stops` of its scenes,
+            and the `fingerprint` that it was planned with.
         out: the output location, which has the scenes table.
         spec: what the chips are.
         periods: the run's periods.
@@ -189,20 +100,20 @@ def tile_block(
         SetupError: the scenes table is not the one that the block was planned from.
     """
     start, cell = time.monotonic(), (key["col"], key["row"])
-    scenes = _read_scenes(out, key["scenes"])
+    scenes = read_scenes(out, rows_of(key))
     period = next(period for period in periods if period.name == key["period"])
-    intervals = make_intervals(period, spec.composite)
-    found = make_block(spec, period, cell, scenes)
-    if found.fingerprint != key["fingerprint"]:
+    recipe = fingerprint_recipe(spec, period)
+    name = layout.BlockKey(period.name, spec.tiling.name, *cell)
+    found = fingerprint_scenes(recipe, cell, scenes)
+    if found != key["fingerprint"]:
         raise SetupError(
-            f"block {found.key} was planned as {key['fingerprint']} and is {found.fingerprint} on "
+            f"block {name} was planned as {key['fingerprint']} and is {found} on "
             f"{platform.node()}: the scenes table of {out} is another there, or was changed since; "
             "let nothing else write to it, and rerun"
         )
-    cut = cut_block(scenes, spec, *cell, period.name, intervals)
+    cut = cut_block(scenes, spec, *cell, period.name, make_intervals(period, spec.composite))
     readable = [scene for scene in scenes if scene.scene_id not in cut.unreadable]
-    block = make_block(spec, period, cell, readable)
-    row = _publish(out, block, cut)
+    row = _publish(out, name, fingerprint_scenes(recipe, cell, readable), cut)
     fingerprints = {scene.scene_id: scene.fingerprint for scene in scenes}
     bad_rows = [
         LedgerRow("tile", f"scene:{scene_id}", fingerprints[scene_id], "bad", error=error)
@@ -211,24 +122,29 @@ def tile_block(
     return [replace(row, seconds=time.monotonic() - start), *bad_rows]
 
 
-def _publish(out: Location, block: Block, cut: Cut) -> LedgerRow:
+def rows_of(key: Mapping[str, Any]) -> np.ndarray:
+    """Return the rows of the scenes table that a block's scenes are.
+
+    Args:
+        key: has `starts` and `stops` of runs of rows, the stops excluded.
+    """
+    runs = zip(key["starts"], key["stops"], strict=True)
+    return np.concatenate([np.arange(start, stop) for start, stop in runs])
+
+
+def _publish(out: Location, name: layout.BlockKey, fingerprint: str, cut: Cut) -> LedgerRow:
     footer: dict[str, Any] = {
         "stage": "tile",
-        "key": block.key,
-        "fingerprint": block.fingerprint,
+        "key": str(name),
+        "fingerprint": fingerprint,
         "status": "empty",
         "valid_pixels": 0,
     }
     if cut.chips:
+        path = layout.block_file("chips", name, fingerprint)
         valid_pixels = sum(int(chip.valid.any(0)[chip.core].sum()) for chip in cut.chips)
-        footer |= {"status": "done", "valid_pixels": valid_pixels, "path": block.path}
+        footer |= {"status": "done", "valid_pixels": valid_pixels, "path": path}
         # The footer holds nothing that differs between two attempts: their files are the same
         # byte for byte.
-        write_chips(out / block.path, cut.chips, footer | {"skipped": cut.skipped})
+        write_chips(out / path, cut.chips, footer | {"skipped": cut.skipped})
     return row_of_file(out, footer)
-
-
-def _read_scenes(out: Location, scene_ids: Sequence[str]) -> list[Scene]:
-    named = pc.field("scene_id").isin(scene_ids)
-    location = out / layout.table_file("scenes")
-    return scenes_from_table(pq.read_table(for_arrow(location), filters=named))

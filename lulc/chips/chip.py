@@ -34,33 +34,41 @@ _PLAIN_COLUMNS = (
 """The columns that hold a field of the same name as it is."""
 
 
-def choose_encoding(scenes: Iterable[Scene], bands: Sequence[str]) -> Encoding:
-    """Return the encoding that holds these bands of all scenes.
+def choose_encoding(scenes: Iterable[Scene], names: Sequence[str]) -> Encoding:
+    """Return the encoding that holds these bands of all scenes (see `encoding_of`)."""
+    return encoding_of((band for scene in scenes for band in scene.bands), names)
 
-    Its type is the one that all of them fit in; of each band it takes the smallest scale and
+
+def encoding_of(bands: Iterable[Band], names: Sequence[str]) -> Encoding:
+    """Return the encoding that holds all bands of these names.
+
+    Its type is the one that all of them fit in; of each name it takes the smallest scale and
     offset. Floats become float32, and so do integers in units so unlike (0 to 255 beside
     reflectance) that one scale cannot hold them: where a band reaches ten times beyond the
     encoding's range.
 
+    Args:
+        bands: of all scenes; of those alike, one is enough.
+        names: of the bands of the encoding, in their order.
+
     Raises:
         InputError: no scene has a band; names it and the bands that there are.
     """
-    scene_bands: dict[str, list[Band]] = {name: [] for name in bands}
-    if OBSERVATIONS in scene_bands:
-        scene_bands[OBSERVATIONS] = [Band(OBSERVATIONS, "", dtype="uint8")]
+    named: dict[str, list[Band]] = {name: [] for name in names}
+    if OBSERVATIONS in named:
+        named[OBSERVATIONS] = [Band(OBSERVATIONS, "", dtype="uint8")]
     available = set()
-    for scene in scenes:
-        for band in scene.bands:
-            available.add(band.name)
-            if band.name in scene_bands:
-                scene_bands[band.name].append(band)
-    missing = [name for name, alike in scene_bands.items() if not alike]
+    for band in bands:
+        available.add(band.name)
+        if band.name in named:
+            named[band.name].append(band)
+    missing = [name for name, alike in named.items() if not alike]
     if missing:
         raise InputError(
             f"no scene has band {', '.join(missing)}; "
             f"the scenes have {', '.join(sorted(available))}: see bands in the run file"
         )
-    return common_encoding(scene_bands)
+    return common_encoding(named)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from lulc.errors import InputError
-from lulc.geo import grid
+from lulc.geo.batches import footprints as footprints_of
+from lulc.geo.batches import projected_bounds
+from lulc.geo.grid import WGS84, turn_of
 from lulc.geo.tiling import Tiling
 
 Cell = tuple[int, int]
 """(col, row) of a block's top left tile."""
 Bounds = tuple[float, float, float, float]
 """xmin, ymin, xmax and ymax in the tiling's CRS."""
+_AT_ONCE = 4096  # cells whose outlines are in memory
 
 
 def find_cells(
@@ -25,7 +28,7 @@ def find_cells(
     """Return the blocks that footprints may reach and whose cores touch the area.
 
     Args:
-        footprints: in degrees (EPSG:4326).
+        footprints: in degrees (EPSG:4326); each distinct one once is enough.
         tiling: the run's tiling.
         span: a block is `span` x `span` tiles.
         area: in degrees; None for no limit.
@@ -33,33 +36,29 @@ def find_cells(
     Returns:
         (col, row) of each block's top left tile, by rows.
     """
+    polygons = shapely.get_parts(np.array(list(footprints), dtype=object))
+    bounds = projected_bounds(polygons, WGS84, tiling.crs)
     cells: set[Cell] = set()
-    for footprint in footprints:
-        for polygon in getattr(footprint, "geoms", [footprint]):
-            bounds = _bounds(polygon, tiling.crs)
-            if bounds is not None:
-                for moved in _turns(bounds, tiling):
-                    cells.update(tiling.cells(moved, span))
-    if area is not None:
-        shapely.prepare(area)
-    touching = (cell for cell in cells if area is None or _touches(cell, tiling, span, area))
-    return sorted(touching, key=lambda cell: cell[::-1])
+    # A footprint may reach beyond what the tiling's CRS covers.
+    for xmin, ymin, xmax, ymax in bounds[np.isfinite(bounds).all(1)].tolist():
+        for moved in _turns((xmin, ymin, xmax, ymax), tiling):
+            cells.update(tiling.cells(moved, span))
+    by_rows = sorted(cells, key=lambda cell: cell[::-1])
+    return by_rows if area is None else list(_touching(by_rows, tiling, span, area))
 
 
-def _bounds(outline: BaseGeometry, crs: str) -> Bounds | None:
-    # A footprint may reach beyond what the tiling's CRS covers: points without coordinates in it
-    # are left out.
-    points = shapely.get_coordinates(grid.project(outline, grid.WGS84, crs))
-    points = points[np.isfinite(points).all(1)]
-    if not len(points):
-        return None
-    (xmin, ymin), (xmax, ymax) = points.min(0), points.max(0)
-    return float(xmin), float(ymin), float(xmax), float(ymax)
+def _touching(
+    cells: Sequence[Cell], tiling: Tiling, span: int, area: BaseGeometry
+) -> Iterator[Cell]:
+    shapely.prepare(area)
+    for some in itertools.batched(cells, _AT_ONCE):
+        outlines = footprints_of([tiling.grid(*cell, span=span) for cell in some])
+        yield from itertools.compress(some, shapely.intersects(area, outlines))
 
 
 def _turns(bounds: Bounds, tiling: Tiling) -> Iterator[Bounds]:
     # A tiling of the pixels of one raster may lie any number of turns beyond 180.
-    turn = grid.turn_of(tiling.crs)
+    turn = turn_of(tiling.crs)
     if turn is None or tiling.extent is None:
         yield bounds
         return
@@ -67,13 +66,6 @@ def _turns(bounds: Bounds, tiling: Tiling) -> Iterator[Bounds]:
     end = tiling.x0 + tiling.extent[1] * tiling.resolution
     for k in range(math.ceil((tiling.x0 - east) / turn), math.floor((end - west) / turn) + 1):
         yield west + k * turn, south, east + k * turn, north
-
-
-def _touches(cell: Cell, tiling: Tiling, span: int, area: BaseGeometry) -> bool:
-    try:
-        return bool(area.intersects(grid.footprint(tiling.grid(*cell, span=span))))
-    except InputError:
-        return False
 
 
 def block_of_tile(tile_id: str, tiling: Tiling, span: int) -> Cell:

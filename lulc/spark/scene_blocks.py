@@ -1,91 +1,110 @@
-"""Scenes joined with the blocks of tiles that they reach, in Sedona."""
+"""Footprints of scenes joined with the blocks of tiles that they reach, in Sedona."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 import shapely
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame
 from shapely.geometry.base import BaseGeometry
 
 from lulc.chips.extent import Cell, block_of_tile, find_cells
 from lulc.chips.mosaic import ChipSpec
+from lulc.chips.plan import Reach
 from lulc.errors import InputError, UsageError
-from lulc.geo.grid import footprint
+from lulc.geo.batches import footprints
 from lulc.sources.area import make_box, read_area
-from lulc.sources.scene import LAYER, Scene
+from lulc.sources.scene import LAYER
+from lulc.sources.scenes_table import SceneColumns
 from lulc.spark.context import StageContext
 from lulc.spark.parquet import read_parquet
-from lulc.tables import store
+from lulc.tables import schemas, store
 
 _PAIRS = """
-    SELECT s.scene_id, c.col, c.row FROM {scenes} s JOIN {cells} c
-    ON ST_Intersects(ST_GeomFromWKB(s.footprint), ST_GeomFromWKB(c.footprint))
+    SELECT p.place, c.number FROM {places} p JOIN {cells} c
+    ON ST_Intersects(ST_GeomFromWKB(p.footprint), ST_GeomFromWKB(c.footprint))
 """
 
 
-def pair_scenes_with_blocks(
-    context: StageContext, scenes: Sequence[Scene], spec: ChipSpec
-) -> list[tuple[Scene, Cell]]:
-    """Return every scene with every block that it may reach, in the selected part of a run.
+def find_reach(context: StageContext, scenes: SceneColumns, spec: ChipSpec) -> Reach:
+    """Return which footprints may reach which blocks in the selected part of a run.
 
     Args:
-        context: the run, whose scenes table is written.
-        scenes: the scenes and layers to pair.
+        context: the run.
+        scenes: the scenes and layers.
         spec: tiling, and tiles along a side of a block.
 
     Raises:
         InputError: no scene reaches the selected part.
-        UsageError: the selection's condition is none on the scenes table.
     """
-    cells = context.spark().createDataFrame(pa.Table.from_pylist(_blocks(context, scenes, spec)))
-    outlines = _selected_scenes(context).select("scene_id", "footprint")
-    rows = context.spark().sql(_PAIRS, scenes=outlines, cells=cells).toArrow().to_pylist()
-    by_id = {scene.scene_id: scene for scene in scenes}
-    return [
-        (by_id[row["scene_id"]], (row["col"], row["row"]))
-        for row in rows
-        if row["scene_id"] in by_id
-    ]
+    cells, outlines = _cells(context, scenes, spec)
+    spark = context.spark()
+    frames = {
+        "cells": spark.createDataFrame(_numbered("number", outlines)),
+        "places": spark.createDataFrame(_numbered("place", scenes.outlines)),
+    }
+    pairs = spark.sql(_PAIRS, None, **frames).toArrow()
+    return Reach(cells, *(pairs[name].to_numpy().astype(np.int64) for name in ("place", "number")))
 
 
-def _selected_scenes(context: StageContext) -> DataFrame:
+def select_scenes(context: StageContext, count: int) -> np.ndarray | None:
+    """Return which scenes of the table the selection's condition leaves, layers among them.
+
+    Args:
+        context: the run, whose scenes table is written.
+        count: the scenes of the table.
+
+    Returns:
+        (count,) bool; None where there is no condition.
+
+    Raises:
+        UsageError: the condition is none on the scenes table.
+    """
     where = context.selection.where
-    frame = read_parquet(context.spark(), [store.table_folder(context.out, "scenes")])
+    if not where:
+        return None
+    folder, columns = (
+        store.table_folder(context.out, "scenes"),
+        (*schemas.SCENES.names, "row_index"),
+    )
+    frame = read_parquet(context.spark(), [folder], columns=columns)
     try:
-        return frame.where(f"source = '{LAYER}' OR ({where})") if where else frame
+        chosen = frame.where(f"source = '{LAYER}' OR ({where})").select("row_index")
     except AnalysisException as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
             f"--where {where!r} is no condition on the columns of the scenes table: {reason}"
         ) from error
+    return np.isin(np.arange(count), chosen.toArrow()["row_index"].to_numpy())
 
 
-def _blocks(
-    context: StageContext, scenes: Sequence[Scene], spec: ChipSpec
-) -> list[dict[str, object]]:
-    # A row (col, row, footprint) for every block of the selection that a scene may reach.
-    outlines = [shapely.from_wkb(s.footprint) for s in scenes if not s.is_layer]
-    selected: Collection[Cell] = {
-        block_of_tile(tile_id, spec.tiling, spec.span) for tile_id in context.selection.tiles
-    }
-    rows = []
-    for cell in find_cells(outlines, spec.tiling, spec.span, _area(context)):
-        if selected and cell not in selected:
-            continue
-        # What the tiling's CRS cannot place on the Earth holds no pixel.
-        with suppress(InputError):
-            outline = footprint(spec.tiling.grid(*cell, spec.halo, spec.span))
-            rows.append({"col": cell[0], "row": cell[1], "footprint": shapely.to_wkb(outline)})
-    if not rows:
+def _numbered(name: str, outlines: Sequence[bytes]) -> pa.Table:
+    numbers = pa.array(np.arange(len(outlines), dtype=np.int32))
+    return pa.table({name: numbers, "footprint": pa.array(outlines, pa.binary())})
+
+
+def _cells(
+    context: StageContext, scenes: SceneColumns, spec: ChipSpec
+) -> tuple[list[Cell], Sequence[bytes]]:
+    # The blocks of the selection that a scene may reach, and their outlines as WKB.
+    of_scenes = np.unique(scenes.places[~scenes.is_layer]).tolist()
+    reaching = shapely.from_wkb([scenes.outlines[place] for place in of_scenes])
+    cells = find_cells(reaching, spec.tiling, spec.span, _area(context))
+    if tiles := context.selection.tiles:
+        selected = {block_of_tile(tile_id, spec.tiling, spec.span) for tile_id in tiles}
+        cells = [cell for cell in cells if cell in selected]
+    outlines = footprints([spec.tiling.grid(*cell, spec.halo, spec.span) for cell in cells])
+    # What the tiling's CRS cannot place on the Earth holds no pixel.
+    on_earth = ~shapely.is_missing(outlines)
+    if not on_earth.any():
         raise InputError(
             "no scene reaches the selected tiles: "
             "check area, --bbox and --tiles against `lulc info` of the scenes"
         )
-    return rows
+    there = [cell for cell, is_there in zip(cells, on_earth, strict=True) if is_there]
+    return there, shapely.to_wkb(outlines[on_earth])
 
 
 def _area(context: StageContext) -> BaseGeometry | None:

@@ -36,6 +36,14 @@ GOALS = {
     "restart.start": "≤ 60 s",
     "ledger.10": "≤ 20 s",
     "ledger.1000": "≤ 20 s",
+    "plan.cpu": "≤ 60 s",
+    "plan.rss": "≤ 1.5 GB",
+    "plan.jvm": "≤ 2 GB",
+    "plan.cpu.exponent": "≤ 1.05",
+    "plan.rss.exponent": "≤ 1.05",
+    "plan.windows.rss": "≤ 1 GB",
+    "plan.task.read": "≤ 5 MB",
+    "plan.task.held": "≤ 100 MB",
 }
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from lulc.bands import Band
-from lulc.chips.blocks import is_in_period
 from lulc.chips.chip import Chip
 from lulc.chips.cut import cut_block
 from lulc.chips.mosaic import ChipSpec
@@ -19,6 +18,7 @@ from lulc.geo.grid import Grid, centre_longitude
 from lulc.geo.tiling import Tiling
 from lulc.sources.scene import Clear, Scene
 from lulc.tables.encoding import Encoding
+from tests.helpers.periods import is_in_period
 from tests.helpers.synthetic_scenes import make_scene, write_raster
 
 RED = Encoding(("red",), "uint16", (1.0,), (0.0,))

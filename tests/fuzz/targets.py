@@ -17,7 +17,7 @@ import yaml
 
 import lulc
 from lulc import runfile
-from lulc.chips import blocks, cut, extent
+from lulc.chips import blocks, cut, extent, plan
 from lulc.cli.main import main
 from lulc.geo.grid import Grid
 from lulc.inference.folder import map_folder
@@ -29,6 +29,8 @@ from lulc.sources.items import (
     scenes_of_rows,
 )
 from lulc.sources.registry import source_of
+from lulc.sources.scene import scenes_to_table
+from lulc.sources.scenes_table import columns_of
 from tests.fuzz import mutations
 from tests.fuzz.mutations import Mutate
 from tests.helpers import synthetic_archives
@@ -161,12 +163,18 @@ def _cut_chips() -> int:
     scenes = scenes_of_rows(pa.Table.from_pylist(rows, READ_ITEM))
     arrays: list[np.ndarray] = []
     if scenes:
-        spec = blocks.make_chip_spec(config, scenes)
+        spec = blocks.make_chip_spec(config, [band for s in scenes for band in s.bands])
         outlines = [shapely.from_wkb(scene.footprint) for scene in scenes]
         cells = list(extent.find_cells(outlines, spec.tiling, 1, None))[:4]
-        pairs = [(scene, cell) for scene in scenes for cell in cells]
-        for block in blocks.plan_blocks(config, spec, pairs, {}):
-            made = cut.cut_block(block.scenes, spec, *block.cell, block.period)
+        table = columns_of(scenes_to_table(scenes).to_batches())
+        by_id = sorted(scenes, key=lambda scene: scene.scene_id)
+        pairs = np.indices((len(table.outlines), len(cells))).reshape(2, -1)
+        planned = plan.plan_blocks(
+            config, spec, table, plan.Reach(cells, *pairs), np.ones(len(scenes), bool), {}
+        )
+        for block in planned.blocks.to_pylist():
+            mine = [by_id[row] for row in blocks.rows_of(block)]
+            made = cut.cut_block(mine, spec, block["col"], block["row"], block["period"])
             bad += [f"{name}: {error}" for name, error in made.unreadable.items()]
             arrays += [array for chip in made.chips for array in (chip.pixels, chip.valid)]
     for line in bad:

@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lulc import runfile
-from lulc.chips.blocks import is_in_period
 from lulc.config import Archive, CompositeConf, Config, Period
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid, footprint
@@ -23,6 +22,7 @@ from lulc.sources.items import describe_unread, make_reading, read_item
 from lulc.sources.readers.geotiff import GEOTIFF
 from lulc.sources.scene import Scene
 from lulc.sources.times import find_date, parse_time, time_of_fields
+from tests.helpers.periods import is_in_period
 from tests.helpers.synthetic_scenes import write_raster
 
 GRID = Grid("EPSG:32633", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_300_000.0), 32, 32)

@@ -13,6 +13,7 @@ from lulc import config, runfile
 from lulc.chips import blocks
 from lulc.chips.chip import Chip
 from lulc.chips.cut import cut_block
+from lulc.chips.mosaic import ChipSpec
 from lulc.errors import InputError, SetupError
 from lulc.geo.grid import Grid
 from lulc.sources import scene
@@ -21,7 +22,6 @@ from lulc.spark.context import StageContext
 from lulc.spark.stages.tile import tile
 from lulc.stages import Selection
 from lulc.tables import ledger, store
-from lulc.tables.files import checksum
 from tests.helpers.synthetic_scenes import UTM33, cut_short, make_scene, texture
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ def _archive(folder: Path) -> list[Scene]:
     return made
 
 
+def _spec(run: config.Config, scenes: list[Scene]) -> ChipSpec:
+    return blocks.make_chip_spec(run, [band for scene in scenes for band in scene.bands])
+
+
 def _chips(out: Path) -> dict[str, Chip]:
     paths = [out / row.path for row in ledger.read_latest(out, "tile").values() if row.path]
     return {row["tile_id"]: Chip.from_row(row) for path in paths for row in store.read_rows(path)}
@@ -83,7 +87,7 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
     assert first.note.endswith("1 scenes reach no tile; 1 scenes are in no period")
 
     # The same chips, byte for byte, as the pure verb makes of the same scenes.
-    spec = blocks.make_chip_spec(context.config, archive)
+    spec = _spec(context.config, archive)
     made = _chips(out)
     june = [s for s in archive if s.scene_id in "ab"]
     cells = {tuple(n // 2 * 2 for n in spec.tiling.parse(tile_id)) for tile_id in made}
@@ -110,9 +114,8 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
         file.unlink()
     adopted = tile(context)
     assert (adopted.done, adopted.bad) == (0, 0)
-    assert {r.checksum for r in ledger.read_latest(out, "tile").values() if r.path} == {
-        checksum(file) for file in files
-    }
+    recorded = ledger.read_latest(out, "tile").values()
+    assert {out / row.path for row in recorded if row.path} == set(files)
 
     # A scene cut short: some blocks could still be read from it, but it goes out of all of them.
     cut_short(Path(archive[0].bands[1].href), 0.6)
@@ -159,9 +162,11 @@ def test_a_block_of_another_scenes_table_is_refused_before_a_pixel_is_read(tmp_p
     shutil.rmtree(tmp_path / "archive")
     store.write_table(out, "scenes", scene.scenes_to_table(archive))
     run = _run()
-    spec = blocks.make_chip_spec(run, archive)
-    planned = blocks.make_block(spec, run.periods[0], (0, 0), archive[:2])
-    key = {"period": "june", "col": 0, "row": 0, "scenes": ["a", "b"], "fingerprint": "planned"}
-    message = rf"planned as planned and is {planned.fingerprint} on [\s\S]* scenes table"
+    spec = _spec(run, archive)
+    recipe = blocks.fingerprint_recipe(spec, run.periods[0])
+    found = blocks.fingerprint_scenes(recipe, (0, 0), archive[:2])
+    key = {"period": "june", "col": 0, "row": 0, "starts": [0], "stops": [2]}
+    key["fingerprint"] = "planned"
+    message = rf"planned as planned and is {found} on [\s\S]* scenes table"
     with pytest.raises(SetupError, match=message):
         blocks.tile_block(key, out, spec, run.periods)

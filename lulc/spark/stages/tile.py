@@ -1,28 +1,35 @@
-"""The tile stage: scenes joined with blocks of tiles in Sedona, one task a block."""
+"""The tile stage: footprints joined with blocks of tiles in Sedona, one task a block."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
 
 from lulc.chips import blocks
-from lulc.chips.blocks import Block
-from lulc.chips.extent import Cell
 from lulc.chips.mosaic import ChipSpec
+from lulc.chips.plan import Reach, plan_blocks
 from lulc.config import Config
 from lulc.errors import InputError
+from lulc.location import Location
 from lulc.sources.header import href_identity
-from lulc.sources.scene import Scene, scenes_from_table
+from lulc.sources.scenes_table import SceneColumns, read_columns
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
-from lulc.spark.scene_blocks import pair_scenes_with_blocks
-from lulc.spark.workers import map_units
+from lulc.spark.scene_blocks import find_reach, select_scenes
+from lulc.spark.workers import map_keys, map_units
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import store
 from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import LedgerRow
 
 _BAD_SCENE = "scene:"
+_FOOTERS_A_TASK = 500
+_SKIPPED = pa.schema([pa.field("tiles", pa.int64())])
 
 
 def tile(context: StageContext) -> StageResult:
@@ -35,43 +42,44 @@ def tile(context: StageContext) -> StageResult:
         InputError: a layer is bad, or no scene is left.
     """
     config, out = context.config, context.out
-    scenes = scenes_from_table(store.read_table(out, "scenes"))
-    if all(scene.is_layer for scene in scenes):
+    scenes = read_columns(out)
+    is_layer = scenes.is_layer
+    if is_layer.all():
         raise InputError(f"{out} has no scenes to cut chips from: run `lulc index` first")
-    spec = blocks.make_chip_spec(config, scenes)
-    layers = {name for name, _ in spec.layers}
-    scenes = [s for s in scenes if not s.is_layer or layers & {b.name for b in s.bands}]
-    scene_fingerprints = {scene.scene_id: scene.fingerprint for scene in scenes}
-    pairs: list[tuple[Scene, Cell]] = []
-    used: set[str] = set()
+    spec = blocks.make_chip_spec(config, scenes.bands)
+    among = _taking_part(scenes, spec)
+    reached: list[tuple[Reach, np.ndarray]] = []
+    used = np.zeros(len(among), bool)
 
     def plan(bad: Mapping[str, LedgerRow]) -> list[Unit]:
-        if not pairs:
-            pairs.extend(pair_scenes_with_blocks(context, scenes, spec))
+        if not reached:
+            selected = select_scenes(context, len(among))
+            takes_part = among if selected is None else among & selected
+            reached.append((find_reach(context, scenes, spec), takes_part))
         errors = {key.removeprefix(_BAD_SCENE): str(row.error) for key, row in bad.items()}
-        planned = blocks.plan_blocks(config, spec, pairs, errors)
-        used.update(errors, *({scene.scene_id for scene in block.scenes} for block in planned))
-        return [_unit(block) for block in planned]
+        planned = plan_blocks(config, spec, scenes, *reached[0], errors)
+        np.logical_or(used, planned.used | scenes.are_named(errors), out=used)
+        return _units(planned.blocks)
 
     def is_still_bad(row: LedgerRow) -> bool:
-        scene_id = row.key.removeprefix(_BAD_SCENE)
-        return scene_fingerprints.get(scene_id) == row.fingerprint
+        is_it = scenes.are_named([row.key.removeprefix(_BAD_SCENE)])
+        return row.fingerprint in scenes.fingerprints.filter(pa.array(is_it)).to_pylist()
 
     def finish(rows: Sequence[LedgerRow]) -> str:
-        footers = [store.read_footer(out / row.path) for row in rows if row.path]
-        empty_tiles = sum(len(footer["skipped"]) for footer in footers)
-        reached = {scene.scene_id for scene, _ in pairs}
-        unreached = sum(s.scene_id not in reached for s in scenes if not s.is_layer)
-        notes = [f"{empty_tiles} tiles in new blocks without a valid pixel"] if empty_tiles else []
-        notes += [f"{unreached} scenes reach no tile"] if unreached else []
-        outside = len({scene.scene_id for scene, _ in pairs if not scene.is_layer} - used)
-        notes += [f"{outside} scenes are in no period"] if outside else []
-        return "; ".join(notes)
+        reach, takes_part = reached[0]
+        is_reached = np.isin(scenes.places, reach.places) & takes_part
+        empty_tiles = _count_skipped(context, [row.path for row in rows if row.path])
+        counts = {
+            "tiles in new blocks without a valid pixel": empty_tiles,
+            "scenes reach no tile": np.count_nonzero(~is_reached & ~is_layer),
+            "scenes are in no period": np.count_nonzero(is_reached & ~is_layer & ~used),
+        }
+        return "; ".join(f"{count} {text}" for text, count in counts.items() if count)
 
     cut = partial(blocks.tile_block, out=out, spec=spec, periods=config.periods)
     work = StageWork(
         "tile",
-        _fingerprint(config, spec, scenes),
+        _fingerprint(config, spec, scenes.digests[among]),
         plan,
         lambda units: map_units(context, [unit.task for unit in units], cut, "tile"),
         finish,
@@ -82,23 +90,38 @@ def tile(context: StageContext) -> StageResult:
     return run_incremental(context, work)
 
 
-def _unit(block: Block) -> Unit:
-    scene_ids = [scene.scene_id for scene in block.scenes]
-    col, row = block.cell
-    task = {
-        "period": block.period,
-        "col": col,
-        "row": row,
-        "scenes": scene_ids,
-        "fingerprint": block.fingerprint,
-    }
-    return Unit(block.key, block.fingerprint, block.path, task)
+def _taking_part(scenes: SceneColumns, spec: ChipSpec) -> np.ndarray:
+    # (N,) bool: all scenes, and the layers that chips have a band of.
+    names = {name for name, _ in spec.layers}
+    takes_part = np.ones(len(scenes.places), bool)
+    for row, bands in scenes.layers.items():
+        takes_part[row] = bool(names & bands)
+    return takes_part
 
 
-def _fingerprint(config: Config, spec: ChipSpec, scenes: Sequence[Scene]) -> str:
+def _units(planned: pa.Table) -> list[Unit]:
+    return [
+        Unit(row.pop("key"), row["fingerprint"], row.pop("path"), row)
+        for batch in planned.to_batches()
+        for row in batch.to_pylist()
+    ]
+
+
+def _count_skipped(context: StageContext, paths: Sequence[str]) -> int:
+    # Tiles without a chip in some files of chips.
+    keys = [{"paths": list(some)} for some in itertools.batched(paths, _FOOTERS_A_TASK)]
+    count = partial(_read_skipped, out=context.out)
+    return sum(row["tiles"] for row in map_keys(context, keys, count, _SKIPPED, "tile"))
+
+
+def _read_skipped(key: Mapping[str, Any], out: Location) -> Iterable[Mapping[str, Any]]:
+    footers = (store.read_footer(out / path) for path in key["paths"])
+    return [{"tiles": sum(len(footer["skipped"]) for footer in footers)}]
+
+
+def _fingerprint(config: Config, spec: ChipSpec, digests: np.ndarray) -> str:
     area = config.area
     area_file = (area and href_identity(area)) or area  # a box is no file
-    identities = [(scene.scene_id, scene.fingerprint) for scene in scenes]
-    return fingerprint_of(
-        OUTPUT_VERSIONS["tile"], "tile", spec, area_file, config.periods, identities
-    )
+    # A sum: the order of the scenes does not matter.
+    scenes = digests.sum(0).tolist()
+    return fingerprint_of(OUTPUT_VERSIONS["tile"], "tile", spec, area_file, config.periods, scenes)
