@@ -4,7 +4,6 @@ from .from_chips import (
     SampleSpec,
     chip_encoding,
     cut_samples,
-    deal_windows,
     scan_labels,
     window_key,
     write_samples,
@@ -19,7 +18,7 @@ from .from_datasets import (
 )
 from .labels import read_labels, read_labels_counting
 from .leakage import AuditedSample, audit, audit_ground, extent_of
-from .plan import plan_windows, window_files
+from .plan import plan_windows
 from .sample import Sample, read_samples
 from .splits import (
     SPLITS,
@@ -33,6 +32,7 @@ from .splits import (
     split_shares,
 )
 from .table import SampleRow, file_key, file_path, sample_id
+from .windows import audit_windows, choose_windows, count_labels, write_planned
 
 __all__ = [
     "LABEL_SCAN",
@@ -48,11 +48,13 @@ __all__ = [
     "assign",
     "audit",
     "audit_ground",
+    "audit_windows",
     "balance_weights",
     "chip_encoding",
+    "choose_windows",
+    "count_labels",
     "cut_example",
     "cut_samples",
-    "deal_windows",
     "drop_leaks",
     "extent_of",
     "file_key",
@@ -73,8 +75,8 @@ __all__ = [
     "split_cell",
     "split_items",
     "split_shares",
-    "window_files",
     "window_key",
     "write_examples",
+    "write_planned",
     "write_samples",
 ]

@@ -250,36 +250,6 @@ def _label_tile(chip: Mapping[str, Any], spec: SampleSpec) -> _TileLabel:
     return _TileLabel(np.where(observed, label, NODATA).astype(np.uint8), unobserved, conflicts)
 
 
-def deal_windows(
-    rows: Iterable[Mapping[str, Any]], samples: SampleConf
-) -> list[list[Mapping[str, Any]]]:
-    """Deal the windows of one split to files whose lengths differ by one at most.
-
-    Tiles come in an order drawn from the seed, so that a chip is read for one file or two; within a
-    file windows are shuffled.
-
-    Args:
-        rows: LABEL_SCAN rows.
-        samples: the seed.
-
-    Returns:
-        The rows of each file, in their order there.
-    """
-    seed = samples.seed
-    ordered = sorted(
-        rows,
-        key=lambda row: (splits.rank(f"{row['tile_id']}/{row['period']}", seed), sample_id(row)),
-    )
-    if not ordered:
-        return []
-    limit = max(1, table.GROUP_BYTES // ordered[0]["bytes"])
-    count = max(-(-len(ordered) // limit), min(table.MIN_FILES, len(ordered)))
-    return [
-        sorted(file_rows, key=lambda row: splits.rank(sample_id(row), seed))
-        for file_rows in table.split_evenly(ordered, count)
-    ]
-
-
 def window_key(row: Mapping[str, Any], fences: Iterable[Fence]) -> dict[str, Any]:
     """Return a window as it is sent to workers.
 

@@ -1,27 +1,37 @@
-"""Which windows of chips become samples: labels scanned, blocks split, leakage audited."""
+"""Which windows of chips become samples: labels scanned, blocks split, leakage audited.
+
+Windows stay with the tasks (see `lulc.samples.windows`): the driver holds sums by spatial block and
+by chip, as arrays.
+"""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import itertools
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 
 import numpy as np
+import pyarrow as pa
 import shapely
 
 from lulc.errors import InputError
 from lulc.geo.grid import WGS84, project
-from lulc.samples import leakage, splits
-from lulc.samples.from_chips import SampleSpec, deal_windows, window_key
+from lulc.location import Location
+from lulc.samples import splits, table, windows
+from lulc.samples.from_chips import SampleSpec
 from lulc.samples.labels import bounds_of_labels
-from lulc.samples.leakage import AuditedSample
-from lulc.samples.splits import SPLITS, Fence, SplitCell
-from lulc.samples.table import sample_id
+from lulc.samples.splits import SPLITS
+from lulc.samples.windows import Row, Weighing
+from lulc.tables import layout
 
-type Row = dict[str, Any]
-type Scan = Callable[[list[Row], str], list[Row]]
-"""Returns the LABEL_SCAN rows of keys (see `scan_labels`); the text labels the progress bar."""
+type RunTasks = Callable[[Callable[[Row], list[Row]], list[Row], pa.Schema, str], list[Row]]
+"""Returns the rows of a schema that some work gives for every key; the text labels the progress
+bar."""
+
+_MAX_FILES_A_TASK = 16
+_MIN_TASKS = 256
 
 
 @dataclass(frozen=True)
@@ -30,6 +40,7 @@ class _Losses:
 
     unlabelled_windows: int
     poor_windows: int
+    windows_beyond: int
     buffer_pixels: int
     unobserved_pixels: int
     conflicting_pixels: int
@@ -38,6 +49,7 @@ class _Losses:
         texts = {
             "windows without a label": self.unlabelled_windows,
             "windows with too few": self.poor_windows,
+            "windows beyond samples.per_class": self.windows_beyond,
             "pixels within the buffer": self.buffer_pixels,
             "pixels without imagery": self.unobserved_pixels,
             "pixels of contradicting polygons": self.conflicting_pixels,
@@ -45,99 +57,196 @@ class _Losses:
         return [f"{count:,} {text} left out" for text, count in texts.items() if count]
 
 
-def plan_windows(spec: SampleSpec, paths: Sequence[str], scan: Scan) -> tuple[list[Row], str]:
-    """Choose the windows that become samples, and their splits.
+@dataclass(frozen=True, eq=False)
+class _Blocks:
+    """The spatial blocks with a label."""
+
+    cells: np.ndarray
+    """(N, 2) column and row."""
+    split: np.ndarray
+    """(N,) position in SPLITS."""
+
+
+def plan_windows(
+    spec: SampleSpec, paths: Sequence[str], fingerprint: str, run: RunTasks
+) -> tuple[list[Row], str]:
+    """Choose the windows that become samples, and deal them to files.
 
     Labels within the buffer of another split's block are dropped.
 
     Args:
         spec: labels, legend, tiling and settings of the samples.
-        paths: chips files, relative to the output location.
-        scan: scans labels, here or on workers.
+        paths: chips files, relative to the output location; near ones follow one another.
+        fingerprint: of the samples table.
+        run: runs tasks, here or on workers.
 
     Returns:
-        LABEL_SCAN rows with `split`, `fences` and, of the training split, `weight`; and a note for
-        the user on what each split has and what was left out.
+        Keys of `windows.write_planned`; and a note for the user on what each split has and what was
+        left out.
 
     Raises:
         InputError: no label is left to train on, or splits leak.
     """
-    samples = spec.samples
-    rows = scan([{"path": path, "windows": []} for path in paths], "labels")
-    labelled = [row for row in rows if sum(row["counts"])]
-    if not any(sum(row["counts"]) + row["unobserved"] + row["conflicts"] for row in rows):
-        raise InputError(_explain_no_label(spec, rows))
-    split_of = splits.assign(_counts_by_block(labelled, spec), samples)
-    metres = splits.pixel_metres(spec.tiling, split_of, samples)
-    fences_of = splits.find_fences(split_of, metres, samples)
-    fenced = _scan_fenced(labelled, fences_of, spec, scan)
-    final = [fenced.get(_window_id(row), row) for row in labelled]
-    min_pixels = max(1, samples.min_labelled * samples.size**2)
-    windows = []
-    for row in final:
-        if sum(row["counts"]) >= min_pixels:
-            block = _block(row, spec)
-            windows.append({**row, "split": split_of[block], "fences": fences_of.get(block, [])})
-    leakage.audit([_audited(row, samples.size) for row in windows], metres, samples)
-    _weigh_training(windows, spec)
-    conflicts = {(row["path"], row["row_group"]): row["conflicts"] for row in rows}
+    kept = spec.out / layout.kept_folder("samples", fingerprint)
+    size = max(1, min(_MAX_FILES_A_TASK, len(paths) // _MIN_TASKS))
+    dealt = enumerate(itertools.batched(paths, size))
+    keys = [{"number": number, "paths": list(some)} for number, some in dealt]
+    count = partial(windows.count_labels, spec=spec, kept=kept)
+    counted = run(count, keys, windows.COUNTED, "labels")
+    told = {name: _total(counted, name) for name in ("windows", "labelled", "unobserved")}
+    conflicts = _total(counted, "conflicts")
+    if not told["labelled"] + told["unobserved"] + conflicts:
+        raise InputError(_explain_no_label(spec, counted))
+    blocks, pixels = _split_blocks(counted, spec)
+    windows.write_blocks(kept, blocks.cells, blocks.split)
+    quotas = _quotas(counted, spec)
+    numbers = [{"number": row["number"]} for row in counted if row["labelled"]]
+    del counted
+    choose = partial(windows.choose_windows, spec=spec, kept=kept, quotas=quotas)
+    chosen = run(choose, numbers, windows.CHOSEN, "samples")
     losses = _Losses(
-        unlabelled_windows=len(rows) - len(labelled),
-        poor_windows=len(labelled) - len(windows),
-        buffer_pixels=_labelled_pixels(labelled) - _labelled_pixels(final),
-        unobserved_pixels=sum(row["unobserved"] for row in rows),
-        conflicting_pixels=sum(conflicts.values()),
+        unlabelled_windows=told["windows"] - told["labelled"],
+        poor_windows=_total(chosen, "poor"),
+        windows_beyond=_total(chosen, "beyond"),
+        buffer_pixels=pixels - _total(chosen, "pixels"),
+        unobserved_pixels=told["unobserved"],
+        conflicting_pixels=conflicts,
     )
-    return windows, _describe(windows, losses, spec)
+    note = _describe(chosen, losses, spec)
+    audit = partial(windows.audit_windows, spec=spec, kept=kept)
+    run(audit, _near(chosen, spec), windows.NOTHING, "audit")
+    weighing = _weigh(chosen, blocks, spec, kept)
+    return list(_deal(chosen, fingerprint, weighing)), note
 
 
-def window_files(windows: Sequence[Row], spec: SampleSpec, fingerprint: str) -> list[Row]:
-    """Deal windows to samples files.
+def _total(rows: Sequence[Row], name: str) -> int:
+    return sum(row[name] for row in rows)
 
-    Args:
-        windows: as `plan_windows` returns them.
-        spec: size and seed of the samples.
-        fingerprint: of the samples table.
 
-    Returns:
-        Keys of `write_samples`.
+def _arrays(rows: Sequence[Row], name: str, dtype: str, width: int = 0) -> np.ndarray:
+    # The arrays of all rows one after the other; (N, width), or (N,) without a width.
+    parts = [np.frombuffer(row[name], dtype) for row in rows]
+    whole = np.concatenate([np.zeros(0, dtype), *parts])
+    return whole.reshape(-1, width) if width else whole
+
+
+def _split_blocks(counted: Sequence[Row], spec: SampleSpec) -> tuple[_Blocks, int]:
+    # The blocks with their splits, and all labelled pixels.
+    cells = _arrays(counted, "cells", "i4", 2)
+    counts = _arrays(counted, "counts", "u4", len(spec.legend.classes))
+    order = np.lexsort(cells.T)
+    cells = cells[order]
+    first = np.flatnonzero(np.append(True, (np.diff(cells, axis=0) != 0).any(1))[: len(cells)])
+    if len(first) < len(cells):  # a block that lies in the files of several tasks
+        counts = np.add.reduceat(counts[order], first, dtype=np.int64)
+        cells = cells[first]
+    else:
+        counts = counts[order]
+    names = (f"{col}_{row}" for col, row in zip(*cells.T, strict=True))
+    split = splits.assign_blocks(names, counts, spec.samples)
+    return _Blocks(cells, split), int(counts.sum(dtype=np.int64))
+
+
+def _quotas(counted: Sequence[Row], spec: SampleSpec) -> tuple[float, ...]:
+    # The share of the windows with each class that are wanted; empty where all are.
+    if spec.samples.per_class is None:
+        return ()
+    holding = _arrays(counted, "holding", "i8", len(spec.legend.classes)).sum(0)
+    return tuple((spec.samples.per_class / np.maximum(holding, 1)).tolist())
+
+
+def _near(chosen: Sequence[Row], spec: SampleSpec) -> list[Row]:
+    # Keys of `audit_windows`: each task that has windows, and those that may lie near to it.
+    having = [row for row in chosen if row["bounds"]]
+    if not having:
+        return []
+    left, top, right, bottom = np.array([row["bounds"] for row in having]).T
+    boxes = shapely.box(left, top, right + 1, bottom + 1)
+    corners = np.column_stack([left, top, right, bottom]).reshape(-1, 2) // spec.samples.block
+    cells = [(int(col), int(row)) for col, row in np.unique(corners, axis=0)]
+    metres = splits.pixel_metres(spec.tiling, cells, spec.samples)
+    # One block more, as a pixel may be a little shorter between the corners.
+    x, y = (n + 1 for n in splits.reach(metres.values(), spec.samples))
+    step_x, step_y = x * spec.samples.block, y * spec.samples.block
+    grown = shapely.box(left - step_x, top - step_y, right + 1 + step_x, bottom + 1 + step_y)
+    near: list[list[int]] = [[] for _ in having]
+    for own, other in shapely.STRtree(boxes).query(grown).T.tolist():
+        if own != other:
+            near[own].append(having[other]["number"])
+    return [
+        {"number": row["number"], "near": sorted(others)}
+        for row, others in zip(having, near, strict=True)
+    ]
+
+
+def _weigh(chosen: Sequence[Row], blocks: _Blocks, spec: SampleSpec, kept: Location) -> Weighing:
+    # How training samples are weighted, so that the mean weight is 1.
+    count = int((_arrays(chosen, "sizes", "i4") * (_arrays(chosen, "splits", "i1") == 0)).sum())
+    if spec.samples.balance == "class":
+        shares = _arrays(chosen, "shares", "i8", len(spec.legend.classes)).astype(object).sum(0)
+        means = np.array([int(share) * windows.SHARE / count for share in shares])
+        occurs = means > 0
+        inverse = np.divide(1, means, out=np.zeros_like(means), where=occurs)
+        return Weighing(by_class=tuple((inverse / occurs.sum()).tolist()))
+    if spec.samples.balance == "area":
+        cells, training = _arrays(chosen, "cells", "i4", 2), _arrays(chosen, "training", "i4")
+        samples_of = np.zeros(len(blocks.cells), np.int32)
+        np.add.at(samples_of, _find(blocks.cells, cells), training)
+        windows.write_blocks(kept, blocks.cells, blocks.split, samples_of)
+        return Weighing(samples_a_block=count / np.count_nonzero(samples_of))
+    return Weighing()
+
+
+def _find(cells: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    # Positions of cells among others, which are in order of row and column.
+    def code(of: np.ndarray) -> np.ndarray:
+        col, row = of.T.astype(np.int64)
+        return np.asarray((row << 32) + col)
+
+    return np.searchsorted(code(cells), code(wanted))
+
+
+def _deal(chosen: Sequence[Row], fingerprint: str, weighing: Weighing) -> Iterator[Row]:
+    """Yield the keys of files of each split, whose windows differ in number by one at most.
+
+    Chips come in an order drawn from the seed, so that a chip is read for one file or two.
     """
-    keys = []
-    for split in SPLITS:
-        of_split = [row for row in windows if row["split"] == split]
-        for number, rows in enumerate(deal_windows(of_split, spec.samples)):
-            key = {"split": split, "name": f"{number:05d}", "fingerprint": fingerprint}
-            keys.append({**key, "windows": [window_key(row, row["fences"]) for row in rows]})
-    return keys
+    chips = [len(row["splits"]) for row in chosen]
+    split, sizes = _arrays(chosen, "splits", "i1"), _arrays(chosen, "sizes", "i4").astype(np.int64)
+    ranks, bytes_ = _arrays(chosen, "ranks", "u8"), _arrays(chosen, "bytes", "i8")
+    task = np.repeat([row["number"] for row in chosen], chips).astype(np.int64)
+    ends = np.cumsum(sizes)
+    before_task = np.repeat([0, *np.cumsum([_total_size(row) for row in chosen])][:-1], chips)
+    starts = ends - sizes - before_task  # in the task's own file
+    same = {"fingerprint": fingerprint, "weighing": json.dumps(asdict(weighing))}
+    for number, name in enumerate(SPLITS):
+        mine = np.flatnonzero(split == number)
+        mine = mine[np.lexsort((starts[mine], task[mine], ranks[mine]))]
+        total = int(sizes[mine].sum())
+        if not total:
+            continue
+        limit = max(1, table.GROUP_BYTES // int(bytes_[mine[0]]))
+        count = max(-(-total // limit), min(table.MIN_FILES, total))
+        bounds = np.arange(count + 1) * total // count
+        chip_ends = np.cumsum(sizes[mine])
+        # Chips are cut where a file ends within one.
+        cuts = np.union1d(np.append(0, chip_ends), bounds)
+        of_chip = np.searchsorted(chip_ends, cuts[:-1], "right")
+        offset = starts[mine][of_chip] - (chip_ends - sizes[mine])[of_chip]
+        columns = task[mine][of_chip], cuts[:-1] + offset, cuts[1:] + offset
+        first = np.searchsorted(cuts, bounds)
+        for file, (a, b) in enumerate(itertools.pairwise(first.tolist())):
+            pieces = {n: c[a:b] for n, c in zip(("tasks", "starts", "stops"), columns, strict=True)}
+            yield {"split": name, "name": f"{file:05d}", **same, **pieces}
 
 
-def _counts_by_block(labelled: Sequence[Row], spec: SampleSpec) -> dict[SplitCell, np.ndarray]:
-    classes = len(spec.legend.classes)
-    counts: dict[SplitCell, np.ndarray] = defaultdict(lambda: np.zeros(classes, np.int64))
-    for row in labelled:
-        counts[_block(row, spec)] += row["counts"]
-    return counts
+def _total_size(row: Row) -> int:
+    return int(np.frombuffer(row["sizes"], "i4").sum())
 
 
-def _scan_fenced(
-    labelled: Sequence[Row],
-    fences_of: Mapping[SplitCell, list[Fence]],
-    spec: SampleSpec,
-    scan: Scan,
-) -> dict[tuple[str, int, int, int], Row]:
-    # What windows near another split hold once their labels keep off its blocks.
-    windows_of = defaultdict(list)
-    for row in labelled:
-        fences = fences_of.get(_block(row, spec))
-        if fences:
-            windows_of[row["path"]].append(window_key(row, fences))
-    keys = [{"path": path, "windows": windows} for path, windows in windows_of.items()]
-    return {_window_id(row): row for row in scan(keys, "buffer")}
-
-
-def _explain_no_label(spec: SampleSpec, rows: Sequence[Row]) -> str:
-    tiles = {spec.tiling.parse(row["tile_id"]) for row in rows}
-    corners = [spec.tiling.grid(*tile).bounds for tile in tiles]
+def _explain_no_label(spec: SampleSpec, counted: Sequence[Row]) -> str:
+    tiles = np.unique(_arrays(counted, "tiles", "i4", 2), axis=0).tolist()
+    corners = [spec.tiling.grid(col, row).bounds for col, row in tiles]
     tiles_box = shapely.box(*shapely.total_bounds(shapely.box(*np.transpose(corners))))
     of_tiles = project(tiles_box, spec.tiling.crs, WGS84).bounds
     of_labels = bounds_of_labels(spec.labels)
@@ -155,50 +264,23 @@ def _degrees(bounds: tuple[float, float, float, float] | None) -> str:
     return f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
 
 
-def _weigh_training(windows: Sequence[Row], spec: SampleSpec) -> None:
-    training = [row for row in windows if row["split"] == "train"]
-    counts = np.array([row["counts"] for row in training])
-    blocks = [_block(row, spec) for row in training]
-    weights = splits.balance_weights(counts, blocks, spec.samples.balance).tolist()
-    for row, weight in zip(training, weights, strict=True):
-        row["weight"] = weight
-
-
-def _block(row: Mapping[str, Any], spec: SampleSpec) -> SplitCell:
-    return splits.split_cell(row["col"], row["row"], spec.samples)
-
-
-def _window_id(row: Mapping[str, Any]) -> tuple[str, int, int, int]:
-    return row["path"], row["row_group"], row["col"], row["row"]
-
-
-def _labelled_pixels(rows: Sequence[Row]) -> int:
-    return sum(sum(row["counts"]) for row in rows)
-
-
-def _audited(row: Mapping[str, Any], size: int) -> AuditedSample:
-    extent = None
-    if row["extent"] is not None:
-        extent = np.frombuffer(row["extent"], np.int16).reshape(2, size)
-    return AuditedSample(sample_id(row), row["split"], row["col"], row["row"], extent)
-
-
-def _describe(windows: Sequence[Row], losses: _Losses, spec: SampleSpec) -> str:
+def _describe(chosen: Sequence[Row], losses: _Losses, spec: SampleSpec) -> str:
     names = [c.name for c in spec.legend.classes]
-    counts = {split: np.zeros(len(names), np.int64) for split in SPLITS}
-    for row in windows:
-        counts[row["split"]] += row["counts"]
-    samples_of = Counter(row["split"] for row in windows)
+    shape = (-1, len(SPLITS), len(names))
+    pixels = _arrays(chosen, "classes", "i8").reshape(shape).sum(0)
+    sizes, split = _arrays(chosen, "sizes", "i4"), _arrays(chosen, "splits", "i1")
     notes = []
-    for split in SPLITS:
-        pairs = zip(names, counts[split], strict=True)
-        classes = ", ".join(f"{name} {count:,}" for name, count in pairs if count)
-        notes.append(f"{split} {samples_of[split]:,} samples ({classes or 'no label'})")
+    for number, name in enumerate(SPLITS):
+        pairs = zip(names, pixels[number].tolist(), strict=True)
+        classes = ", ".join(f"{class_name} {count:,}" for class_name, count in pairs if count)
+        samples = int(sizes[split == number].sum())
+        notes.append(f"{name} {samples:,} samples ({classes or 'no label'})")
     text = "; ".join([*notes, *losses.notes()])
-    if not counts["train"].any():
+    training = pixels[SPLITS.index("train")]
+    if not training.any():
         raise InputError(
             f"no labelled pixel is left to train on: {text}; "
             "check labels, samples.min_labelled and samples.buffer"
         )
-    absent = [name for name, count in zip(names, counts["train"], strict=True) if not count]
+    absent = [name for name, count in zip(names, training, strict=True) if not count]
     return text + (f"; WARNING: no training label of {', '.join(absent)}" if absent else "")

@@ -13,6 +13,7 @@ import math
 from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pyproj import Geod
@@ -21,6 +22,7 @@ from lulc.config import SampleConf
 from lulc.errors import UsageError
 from lulc.geo.grid import WGS84, transformer
 from lulc.geo.tiling import Tiling
+from lulc.samples.dealing import deal_blocks
 
 SplitCell = tuple[int, int]
 """(col, row) of a spatial block."""
@@ -31,9 +33,6 @@ Metres = tuple[float, float]
 SPLITS = ("train", "validation", "test")
 """In the order in which they give way: training labels keep away from the other two, validation
 labels from test."""
-
-ENOUGH = 3
-"""A class that is in this many blocks or more belongs in every split."""
 
 
 @dataclass(frozen=True)
@@ -83,25 +82,54 @@ def split_shares(samples: SampleConf) -> dict[str, float]:
 
 
 def assign(
-    class_counts: Mapping[SplitCell, np.ndarray], samples: SampleConf
-) -> dict[SplitCell, str]:
-    """Return the split of every block.
-
-    With `folds` the blocks are dealt into so many equal parts, of which part `fold` is the test
-    split: over all folds every block is tested once. Validation has its share of the others.
+    class_counts: Mapping[tuple[Any, ...], np.ndarray], samples: SampleConf
+) -> dict[tuple[Any, ...], str]:
+    """Return the split of every block, as `assign_blocks` does.
 
     Args:
         class_counts: labelled pixels of each block by class (K,).
         samples: shares, folds and seed.
     """
+    names = ("_".join(map(str, block)) for block in class_counts)
+    counts = np.array(list(class_counts.values()))
+    dealt = assign_blocks(names, counts, samples).tolist()
+    return {block: SPLITS[split] for block, split in zip(class_counts, dealt, strict=True)}
+
+
+def assign_blocks(names: Iterable[str], counts: np.ndarray, samples: SampleConf) -> np.ndarray:
+    """Return the split of every block; their order does not matter.
+
+    With `folds` the blocks are dealt into so many equal parts, of which part `fold` is the test
+    split: over all folds every block is tested once. Validation has its share of the others.
+
+    Args:
+        names: of the N blocks.
+        counts: (N, K) whole numbers, the labelled pixels of each block by class.
+        samples: shares, folds and seed.
+
+    Returns:
+        (N,) positions in SPLITS.
+    """
+    drawn = (int.from_bytes(rank(name, samples.seed)) for name in names)
+    order = np.argsort(np.fromiter(drawn, np.uint64, len(counts)), kind="stable")
+    counts = counts[order]
+    dealt = np.empty(len(counts), np.int8)
     shares = split_shares(samples)
     if samples.folds is None:
-        return _deal(class_counts, shares, samples.seed)
-    fold_shares = {str(fold): 1 / samples.folds for fold in range(samples.folds)}
-    folds = _deal(class_counts, fold_shares, samples.seed)
-    not_tested = {b: counts for b, counts in class_counts.items() if folds[b] != str(samples.fold)}
-    other_splits = _deal(not_tested, _without_test(shares), samples.seed)
-    return {block: other_splits.get(block, "test") for block in folds}
+        dealt[order] = _deal_to_splits(counts, shares)
+        return dealt
+    folds = deal_blocks(counts, [1 / samples.folds] * samples.folds, [1.0] * samples.folds)
+    is_tested = folds == samples.fold
+    dealt[order[is_tested]] = SPLITS.index("test")
+    dealt[order[~is_tested]] = _deal_to_splits(counts[~is_tested], _without_test(shares))
+    return dealt
+
+
+def _deal_to_splits(counts: np.ndarray, shares: Mapping[str, float]) -> np.ndarray:
+    # A class without training labels is never mapped; in another split it is only not judged.
+    needs = [2.0 if split == "train" else 1.0 for split in shares]
+    positions = np.array([SPLITS.index(split) for split in shares], np.int8)
+    return np.asarray(positions[deal_blocks(counts, list(shares.values()), needs)])
 
 
 def split_in_order[T](items: Sequence[T], samples: SampleConf) -> dict[str, list[T]]:
@@ -149,88 +177,6 @@ def balance_weights(counts: np.ndarray, blocks: Sequence[Hashable], balance: str
         occurs = mean_share > 0
         weights = shares @ np.divide(1, mean_share, out=np.zeros_like(mean_share), where=occurs)
     return weights / weights.mean()
-
-
-@dataclass(frozen=True, eq=False)
-class _Goal:
-    """What the splits (S) are to have of the labelled pixels, by class (K)."""
-
-    share: np.ndarray
-    """(S,) of all labelled pixels."""
-    total: float
-    """All labelled pixels."""
-    by_class: np.ndarray
-    """(K,) labelled pixels."""
-    common: np.ndarray
-    """(K,) bool: classes that belong in every split."""
-    need: np.ndarray
-    """(S,) how much worse it is when a split has too little of a class."""
-
-    @classmethod
-    def of(cls, pixels: np.ndarray, shares: Mapping[str, float]) -> _Goal:
-        """Return the goal for blocks with these pixels by class (N, K)."""
-        return cls(
-            share=np.array(list(shares.values())),
-            total=pixels.sum(),
-            by_class=pixels.sum(0),
-            common=(pixels > 0).sum(0) >= ENOUGH,
-            # A class without training labels is never mapped; in another split it is only not
-            # judged.
-            need=np.array([2.0 if split == "train" else 1.0 for split in shares]),
-        )
-
-    def cost(self, split_pixels: np.ndarray, split_blocks: np.ndarray) -> np.ndarray:
-        """Return how far each split (S,) is from the goal.
-
-        The splits' costs simply add up, so a move changes two of them.
-
-        Args:
-            split_pixels: (S, K) labelled pixels of each split.
-            split_blocks: (S, K) blocks of each split that have the class.
-        """
-        missing = ((split_blocks == 0) & self.common).sum(1)
-        overall = np.abs(split_pixels.sum(1) - self.share * self.total) / max(self.total, 1)
-        wanted_pixels = np.maximum(self.share[:, None] * self.by_class, 1e-9)
-        short = np.maximum(1 - split_pixels / wanted_pixels, 0).mean(1)
-        return np.asarray(10 * missing + overall + self.need * short)
-
-
-def _deal(
-    class_counts: Mapping[SplitCell, np.ndarray], shares: Mapping[str, float], seed: int
-) -> dict[SplitCell, str]:
-    """Return the split of every block, given each split's share of all labelled pixels.
-
-    Blocks are assigned one by one in an order drawn from the seed, then moved while that helps, so
-    that in order of weight: every class that occurs in three blocks or more is in every split; no
-    split has less than its share of a class; the shares hold by labelled pixels.
-    """
-    order = sorted(class_counts, key=lambda block: rank("_".join(map(str, block)), seed))
-    if not order:
-        return {}
-    pixels = np.stack([class_counts[block] for block in order]).astype(float)
-    goal = _Goal.of(pixels, shares)
-    split_pixels = np.zeros((len(shares), pixels.shape[1]))
-    split_blocks = np.zeros((len(shares), pixels.shape[1]), int)
-    assigned = np.full(len(order), -1)
-    for _ in range(12):
-        moved = False
-        for i, block_pixels in enumerate(pixels):
-            has, old = (block_pixels > 0).astype(int), int(assigned[i])
-            if old >= 0:
-                split_pixels[old] -= block_pixels
-                split_blocks[old] -= has
-            gain = goal.cost(split_pixels + block_pixels, split_blocks + has)
-            gain -= goal.cost(split_pixels, split_blocks)
-            new = int(gain.argmin())
-            if old >= 0 and gain[new] > gain[old] - 1e-12:
-                new = old
-            split_pixels[new] += block_pixels
-            split_blocks[new] += has
-            assigned[i], moved = new, moved or new != old
-        if not moved:
-            break
-    names = list(shares)
-    return {block: names[split] for block, split in zip(order, assigned, strict=True)}
 
 
 def pixel_metres(
@@ -302,10 +248,23 @@ def find_fences(
     return fences
 
 
+def reach(metres: Iterable[Metres], samples: SampleConf) -> tuple[int, int]:
+    """Return how many blocks away, along x and y, others may lie within the buffer of some.
+
+    Args:
+        metres: sides of a pixel at these blocks.
+        samples: size of a block in samples, and the buffer.
+    """
+    if not samples.buffer:
+        return 0, 0
+    side = samples.size * samples.block
+    x, y = np.min(list(metres), 0)
+    return math.ceil(samples.buffer / (side * x)) + 1, math.ceil(samples.buffer / (side * y)) + 1
+
+
 def _cells_around(cell: SplitCell, metres: Metres, samples: SampleConf) -> Iterable[SplitCell]:
     # All blocks that may lie within the buffer, by rows.
-    side = samples.size * samples.block
-    reach_x, reach_y = (math.ceil(samples.buffer / (side * length)) + 1 for length in metres)
+    reach_x, reach_y = reach([metres], samples)
     col, row = cell
     for other_row in range(row - reach_y, row + reach_y + 1):
         for other_col in range(col - reach_x, col + reach_x + 1):

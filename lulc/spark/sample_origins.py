@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+import pyarrow as pa
 import shapely
 
 from lulc.chips.tiling import make_tiling
@@ -16,13 +17,16 @@ from lulc.datasets.listing import Listing, items_fingerprint, list_items
 from lulc.errors import InputError, UsageError
 from lulc.guard import read_guard
 from lulc.location import parse_location
-from lulc.samples import dataset_splits, from_chips, from_datasets
-from lulc.samples.from_chips import LABEL_SCAN, SampleSpec
+from lulc.samples import dataset_splits, from_chips, from_datasets, windows
+from lulc.samples.from_chips import SampleSpec
 from lulc.samples.from_datasets import DatasetSpec
-from lulc.samples.plan import Row, plan_windows, window_files
+from lulc.samples.plan import plan_windows
+from lulc.samples.windows import Row
 from lulc.sources.archives import unpack_hint
 from lulc.spark.context import StageContext
+from lulc.spark.kept import keep_rows
 from lulc.spark.workers import map_keys
+from lulc.tables import layout
 from lulc.tables.encoding import merge_encodings
 from lulc.tables.ledger import LatestRows, LedgerRow, read_done
 from lulc.tables.store import read_rows
@@ -160,16 +164,28 @@ def _label_origin(
     )
 
     def plan(fingerprint: str) -> tuple[list[Row], str]:
-        def scan(keys: list[Row], label: str) -> list[Row]:
-            scan_labels = partial(from_chips.scan_labels, spec=spec)
-            return map_keys(context, keys, scan_labels, LABEL_SCAN, label)
+        kept = context.out / layout.kept_folder("samples", fingerprint)
 
-        windows, note = plan_windows(spec, chips.column("path"), scan)
-        return window_files(windows, spec, fingerprint), note
+        def run(
+            work: Callable[[Row], list[Row]], keys: list[Row], schema: pa.Schema, label: str
+        ) -> list[Row]:
+            kept_work = keep_rows(work, kept / label, schema)
+            return map_keys(context, keys, kept_work, schema, label)
+
+        return plan_windows(spec, _near_ones(chips), fingerprint, run)
 
     chip_identities = [*zip(chips, chips.column("fingerprint"), strict=True)]
     inputs = (identity, labels, config.tiling, spec.encoding, chip_identities)
-    return SampleOrigin(inputs, plan, partial(from_chips.write_samples, spec=spec))
+    return SampleOrigin(inputs, plan, partial(windows.write_planned, spec=spec))
+
+
+def _near_ones(chips: LatestRows) -> list[str]:
+    # Paths of the files of blocks, in an order in which near ones follow one another.
+    def place(chip: tuple[str, str]) -> tuple[int, int, str]:
+        key = layout.parse_block_key(chip[0])
+        return key.row, key.col, key.period
+
+    return [path for _, path in sorted(zip(chips, chips.column("path"), strict=True), key=place)]
 
 
 def _dataset_origin(

@@ -205,22 +205,6 @@ def test_the_audit_names_a_planted_leak() -> None:
         leakage.audit([*places, AuditedSample("e", "test", 5, 5)], metres, conf)
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.integers(0, 300), st.integers(1, 60))
-def test_windows_are_shared_out_in_equal_files(windows: int, a_file: int) -> None:
-    bytes_ = table.GROUP_BYTES // a_file
-    rows = [
-        {"tile_id": f"t/{i // 16}_0", "period": "p", "col": i, "row": 0, "bytes": bytes_}
-        for i in range(windows)
-    ]
-    files = from_chips.deal_windows(rows, SampleConf())
-    sizes = [len(f) for f in files]
-    assert sorted(r["col"] for f in files for r in f) == list(range(windows))
-    assert not sizes or max(sizes) - min(sizes) <= 1
-    assert all(size * bytes_ <= table.GROUP_BYTES for size in sizes)
-    assert len(files) >= min(3, windows)
-
-
 def write_chips(
     out: Path, period: str, place: tuple[int, int], span: int, seed: int
 ) -> dict[str, Any]:
@@ -375,6 +359,12 @@ def test_a_file_that_stands_is_taken_over_not_written_again(spec: from_chips.Sam
     assert (spec.out / first.path).read_bytes() == bytes_
 
 
+def run_here(
+    work: Callable[[plan.Row], list[plan.Row]], keys: list[plan.Row], *_: Any
+) -> list[plan.Row]:
+    return [row for key in keys for row in work(key)]
+
+
 def elsewhere(path: Path) -> LabelConf:
     write_labels(path, 1, 1)
     with rasterio.open(path, "r+") as file:
@@ -398,12 +388,9 @@ def test_labels_that_meet_no_tile_are_told_with_both_places(
     block = write_chips(spec.out, "all", (0, 0), 2, 7)
     spec = dataclasses.replace(spec, labels=make(spec.out / name))
 
-    def scan(keys: list[plan.Row], _: str) -> list[plan.Row]:
-        return [row for key in keys for row in from_chips.scan_labels(key, spec)]
-
     places = r"lie at longitude .*, the tiles at longitude 14\.9"
     with pytest.raises(InputError, match=rf"{name} give no pixel of 4 tiles a class.*{places}"):
-        plan.plan_windows(spec, [block.path], scan)
+        plan.plan_windows(spec, [block.path], "f" * 16, run_here)
 
 
 def a_run(folder: Path, **settings: Any) -> Any:

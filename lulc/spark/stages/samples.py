@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 from lulc.errors import InputError, UsageError
 from lulc.location import Location
 from lulc.samples import leakage, table
-from lulc.samples.plan import Row
+from lulc.samples.windows import Row
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.sample_origins import SampleOrigin, find_origins
 from lulc.spark.workers import map_units
 from lulc.stages import OUTPUT_VERSIONS
-from lulc.tables.files import fingerprint_of, list_tables, open_parquet
+from lulc.tables import layout
+from lulc.tables.files import fingerprint_of, list_tables, open_parquet, remove_folder
 from lulc.tables.ledger import LedgerRow
 from lulc.tables.store import table_folder
 
@@ -60,6 +61,7 @@ def samples(context: StageContext) -> StageResult:
         return units
 
     def finish(_: Sequence[LedgerRow]) -> str:
+        remove_folder(out / layout.unfinished_stage("samples"))
         if not _has_rows(out):
             first_errors = "".join(f"\n  {error}" for error in errors[:3])
             raise InputError(f"no sample could be made; {len(errors)} items are bad{first_errors}")
