@@ -259,7 +259,12 @@ def _runs_of(
     runs = first_run[slice_of] + np.arange(len(slice_of)) - before[slice_of]
     starts = order[np.maximum(run_first[runs], slices.first[slice_of])]
     stops = order[np.minimum(run_end[runs], slices.end[slice_of]) - 1] + 1
-    offsets = np.append(before[first_slice], before[-1])
+    # A block's run that another follows at once goes on with it.
+    is_first = np.append(True, starts[1:] != stops[:-1])
+    is_first[before[first_slice]] = True
+    joined = _running_sums(is_first.astype(np.int64))
+    offsets = joined[np.append(before[first_slice], before[-1])]
+    starts, stops = starts[is_first], stops[np.append(is_first[1:], True)]
     as_int = (pa.array(column.astype(np.int32)) for column in (offsets, starts, stops))
     return tuple(as_int)
 
