@@ -92,7 +92,8 @@ class LatestRows(Mapping[str, LedgerRow]):
         return iter(self._positions)
 
     def __len__(self) -> int:
-        return self.table.num_rows
+        row_count: int = self.table.num_rows
+        return row_count
 
     def state_of(self, key: str) -> State | tuple[None, None, None]:
         """Return fingerprint, status and path of a key's row; None each where it has none."""

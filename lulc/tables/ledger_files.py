@@ -194,7 +194,8 @@ def _compact(out: Location, rows: pa.Table, last: int) -> None:
 def _encode(rows: pa.Table) -> bytes:
     content = pa.BufferOutputStream()
     pq.write_table(rows, content, compression="zstd")
-    return content.getvalue().to_pybytes()
+    encoded: bytes = content.getvalue().to_pybytes()
+    return encoded
 
 
 def _list(out: Location) -> _Listing:
