@@ -16,7 +16,7 @@ import os
 import posixpath
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -48,16 +48,34 @@ def fingerprint_of(*inputs: Any) -> str:
             is its version (`lulc.stages.OUTPUT_VERSIONS`). Of a record, fields with `compare=False`
             are left out: they change nothing in what is made.
     """
-
-    def plain(value: Any) -> Any:
-        if is_dataclass(value) and not isinstance(value, type):
-            return {f.name: getattr(value, f.name) for f in fields(value) if f.compare}
-        if isinstance(value, set | frozenset):
-            return sorted(value)
-        return str(value)
-
-    text = json.dumps(inputs, sort_keys=True, default=plain)
+    text = json.dumps(inputs, sort_keys=True, default=_plain)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def plain_inputs(inputs: Sequence[Any]) -> list[Any]:
+    """Return inputs of `fingerprint_of` as mappings, lists, texts and numbers.
+
+    Many fingerprints of the same inputs, and something else each, cost less of these.
+    """
+
+    def flatten(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {key: flatten(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [flatten(inner) for inner in value]
+        if value is None or isinstance(value, str | int | float):
+            return value
+        return flatten(_plain(value))
+
+    return [flatten(value) for value in inputs]
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: getattr(value, f.name) for f in fields(value) if f.compare}
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)
 
 
 def checksum(location: Location | str) -> str:

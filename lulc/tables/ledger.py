@@ -68,6 +68,7 @@ class LedgerRow:
 
 type State = tuple[str, Status, str | None]
 _STATE = ("fingerprint", "status", "path")
+_BLOCK = r"^(?P<period>.*)/[^/]*/(?P<col>-?\d+)_(?P<row>-?\d+)$"
 
 
 class LatestRows(Mapping[str, LedgerRow]):
@@ -118,6 +119,13 @@ class LatestRows(Mapping[str, LedgerRow]):
         pattern = f"^({names})/{re.escape(tiling)}/[^/]*$"
         is_block = pc.match_substring_regex(self.table["key"], pattern)
         return LatestRows(self.table.filter(is_block).sort_by("key"))
+
+    def cells(self) -> Iterator[tuple[str, int, int]]:
+        """Yield period, column and row of the block that is each row's key."""
+        parts = pc.extract_regex(self.table["key"], _BLOCK).combine_chunks()
+        columns = [parts.field(name) for name in ("period", "col", "row")]
+        lists = (columns[0], *(column.cast(pa.int64()) for column in columns[1:]))
+        return zip(*(column.to_pylist() for column in lists), strict=True)
 
     def records(self) -> list[LedgerRow]:
         """Return all rows as records."""

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lulc.location import Location, StorePath
-from lulc.tables import files, ledger, ledger_files, store
+from lulc.tables import files, layout, ledger, ledger_files, store
 from lulc.tables.ledger import LedgerRow, append_ledger, read_latest, read_ledger
 from lulc.tables.ledger_files import list_ledger, read_once
 from tests.helpers.object_stores import faulty_store, fill_bucket, store_variables
@@ -189,3 +189,12 @@ def test_rows_are_chosen_by_their_columns(tmp_path: Path) -> None:
     assert rows.state_of("b") == ("1", "bad", None)
     assert rows.state_of("x") == (None, None, None)
     assert "x" not in rows
+
+
+def test_blocks_of_a_run_are_told_from_others_and_their_keys_are_read(tmp_path: Path) -> None:
+    keys = ["p/q/t/4_-8", "p/t/0_12", "q/t/0_0", "p/t/t/1_1", "p/u/2_2", "item:a"]
+    append_ledger(tmp_path, [LedgerRow("tile", key, "1") for key in keys])
+    rows = ledger.read_latest(tmp_path, "tile").of_blocks(["p", "p/q"], "t")
+    assert list(rows) == ["p/q/t/4_-8", "p/t/0_12"]
+    blocks = [layout.parse_block_key(key) for key in rows]
+    assert list(rows.cells()) == [(block.period, *block.cell) for block in blocks]

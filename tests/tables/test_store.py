@@ -45,6 +45,8 @@ def test_fingerprints_follow_every_part() -> None:
         (TrainConf(), ["a", 1], {"x": 1.25}),
     ]
     assert len({base, *(files.fingerprint_of(*o) for o in others)}) == 4
+    inputs = [TrainConf(), ("a", 1), {"x": {2, 1}, "y": None}, Path("/p"), 1.5]
+    assert files.fingerprint_of(*files.plain_inputs(inputs)) == files.fingerprint_of(*inputs)
 
 
 def test_what_release_0_2_0_made_stands() -> None:

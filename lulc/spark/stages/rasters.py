@@ -20,8 +20,7 @@ from lulc.spark.merged_boxes import detections
 from lulc.spark.workers import map_units
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import files, layout
-from lulc.tables.files import fingerprint_of
-from lulc.tables.layout import parse_block_key
+from lulc.tables.files import fingerprint_of, plain_inputs
 from lulc.tables.ledger import LedgerRow, read_done, read_ledger, read_seal
 
 
@@ -100,11 +99,10 @@ def _groups(context: StageContext, spec: RasterSpec) -> list[dict[str, Any]]:
     groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
     periods = [period.name for period in spec.periods]
     rows = read_done(context.out, "predict").of_blocks(periods, spec.tiling.name)
-    columns = map(rows.column, ("key", "fingerprint", "path"))
-    for key, fingerprint, path in zip(*columns, strict=True):
-        block = parse_block_key(key)
-        groups[group_key(block.period, *block.cell, spec.group)].append((fingerprint, path))
-    shared = [spec.legend, spec.name, spec.group, spec.tiling, spec.periods]
+    columns = rows.cells(), rows.column("fingerprint"), rows.column("path")
+    for (period, col, row), fingerprint, path in zip(*columns, strict=True):
+        groups[group_key(period, col, row, spec.group)].append((fingerprint, path))
+    shared = plain_inputs([spec.legend, spec.name, spec.group, spec.tiling, spec.periods])
     return [
         {
             "key": key,
