@@ -7,12 +7,13 @@ killed goes on with the page after those that it has.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -101,22 +102,23 @@ class Answer:
         Nothing is written where there is none.
         """
         pages = self._pages()
-        last: dict[tuple[str, str], int] = {}
-        number = 0
+        keys, names = array("q"), array("q")
         for place in pages:
-            for key in zip(*_read_columns(place, ["id", "collection"]), strict=True):
-                last[key] = number
-                number += 1
+            for name, collection in zip(*_read_columns(place, ["id", "collection"]), strict=True):
+                keys.append(hash((name, collection)))
+                names.append(hash(name))
+        is_last = _is_last(np.array(keys, np.int64))
         # Several collections may use a tile's name as id; a scene's id must be unique.
-        uses = Counter(name for name, _ in last)
-        if last:
-            self._write(pages, last, uses)
+        used, uses = np.unique(np.array(names, np.int64)[is_last], return_counts=True)
+        if len(used):
+            self._write(pages, is_last, set(used[uses > 1].tolist()))
         files.remove_folder(self.folder)
-        return len(last)
+        return int(is_last.sum())
 
     def _write(
-        self, pages: Iterable[Location], last: Mapping[tuple[str, str], int], uses: Counter[str]
+        self, pages: Iterable[Location], is_last: np.ndarray, ambiguous: Collection[int]
     ) -> None:
+        # `ambiguous`: hashes of the ids that several collections use.
         schema = SCHEMA.with_metadata({_KEY: json.dumps({"search": self.search})})
 
         def rows() -> Iterator[dict[str, str | None]]:
@@ -124,8 +126,8 @@ class Answer:
             for place in pages:
                 for row in zip(*_read_columns(place, SCHEMA.names), strict=True):
                     name, collection, text, table = row
-                    if last[name, collection] == number:
-                        if uses[name] > 1:
+                    if is_last[number]:
+                        if hash(name) in ambiguous:
                             name = f"{name}_{collection}"
                             text = json.dumps(json.loads(text) | {"id": name})
                         yield dict(zip(SCHEMA.names, (name, collection, text, table), strict=True))
@@ -149,6 +151,14 @@ class Answer:
             return []
         places = files.list_tables(self.folder)
         return sorted(place for place in places if place.name.startswith(prefix))
+
+
+def _is_last(keys: np.ndarray) -> np.ndarray:
+    # Whether each key occurs no more after it.
+    _, from_end = np.unique(keys[::-1], return_index=True)
+    is_last = np.zeros(len(keys), bool)
+    is_last[len(keys) - 1 - from_end] = True
+    return is_last
 
 
 def open_answer(path: Location, search: Mapping[str, Any], fingerprint: str) -> Answer:
