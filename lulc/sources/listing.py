@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -121,6 +121,32 @@ def list_once() -> Iterator[None]:
         yield
     finally:
         _listed.reset(token)
+
+
+_is_known: contextvars.ContextVar[Callable[[str, str], bool] | None] = contextvars.ContextVar(
+    "is_known", default=None
+)
+
+
+@contextlib.contextmanager
+def knowing(is_known: Callable[[str, str], bool]) -> Iterator[None]:
+    """Within, `is_known_item` says what `is_known` does."""
+    token = _is_known.set(is_known)
+    try:
+        yield
+    finally:
+        _is_known.reset(token)
+
+
+def is_known_item(path: str, key: str) -> bool:
+    """Return whether a file was read as an item before, and is as it was: it need not be opened.
+
+    Args:
+        path: of the file.
+        key: of the item.
+    """
+    is_known = _is_known.get()
+    return is_known is not None and is_known(path, key)
 
 
 def list_archive(folder: Location) -> Listing:

@@ -15,14 +15,12 @@ import pytest
 from lulc.config import Archive
 from lulc.location import StorePath
 from lulc.sources.indexing import kept_items
+from lulc.sources.indexing.item_tasks import ItemsTask, read_task, write_items
 from lulc.sources.indexing.kept_items import (
     Changes,
-    ItemsTask,
     KeptItems,
     list_archives,
     list_run,
-    read_task,
-    write_items,
 )
 from lulc.sources.items import READ_ITEM, Reading, scenes_of_rows
 from lulc.sources.listing import Listing, list_once
@@ -44,7 +42,7 @@ def read_again(
         kept, counted = KeptItems(out, list_archives(reading)), list[Changes]()
         kept.resume(out / "read")
         kept.load(retry)
-        new = list(kept.find_new(list_run(sources, reading, kept.listings), counted.append))
+        new = list(kept.find_new(list_run(sources, reading, kept), counted.append))
         groups = write_items(iter(new), out / "to_read.parquet")
         if groups:
             read_task(ItemsTask(0, groups), out / "to_read.parquet", out / "read", reading)
@@ -112,6 +110,25 @@ def test_an_item_that_is_not_opened_may_hold_anything(tmp_path: Path) -> None:
     again, opened, _ = read_again(archive, out=tmp_path / "kept")
     assert opened == []
     assert content(again) == first
+
+
+def test_a_stac_item_that_did_not_change_is_not_opened_to_list_it(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for name in "ab":
+        make_tif(folder / f"{name}.tif")
+        write_item(folder, name, f"{name}.tif")
+    archive = Archive(str(folder))
+    first = content(read_again(archive, out=tmp_path / "kept")[0])
+    path = folder / "a.json"
+    stat = path.stat()
+    path.write_bytes(b"{" * stat.st_size)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    again, opened, _ = read_again(archive, out=tmp_path / "kept")
+    assert (opened, content(again)) == ([], first)
+    touch(path)
+    again, opened, _ = read_again(archive, out=tmp_path / "kept")
+    assert opened == ["a.json"]
+    assert [key for key, _ in content(again)[1]] == ["a.json"]
 
 
 def test_groups_of_files(tmp_path: Path) -> None:

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import uuid
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -22,22 +21,20 @@ import pyarrow.parquet as pq
 
 from lulc.guard import read_guard
 from lulc.location import Location, StorePath, parse_location
-from lulc.sources.items import READ_ITEM, ListedItem, Reading, read_items
-from lulc.sources.listing import Listing, list_archive, list_file
+from lulc.sources.items import READ_ITEM, ListedItem, Reading
+from lulc.sources.listing import Listing, knowing, list_archive, list_file
 from lulc.sources.product import is_packed
-from lulc.sources.source import Source
+from lulc.sources.source import SceneItem, Source
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import files, layout
 from lulc.tables.files import fingerprint_of
 
-_ITEMS_A_GROUP = 32  # of a file of items to read: the least that a task is given
 _ROWS_A_GROUP = 1000  # of what they gave
 _MOST_FILES = 32  # of items kept
 _GONE = "0"  # the state of what no listing has
-_LISTED = pa.schema(
-    [("archive", pa.int32())]
-    + [(name, pa.string()) for name in ("path", "key", "text", "name", "fingerprint")]
-)
+
+
+type _Identify = Callable[[SceneItem], str]
 
 
 @dataclass(frozen=True)
@@ -165,6 +162,10 @@ class KeptItems:
                 yield group[position]
         count(Changes(new, changed, len(np.setdiff1d(before, _view(names)))))
 
+    def stands(self, fingerprint: str) -> bool:
+        """Return whether an item has a row that stands."""
+        return bool(self._rows.find(_integers([fingerprint]))[0] >= 0)
+
     def _state(self, path: str, named: Sequence[str] | None) -> str:
         if not named:
             return ""
@@ -291,10 +292,8 @@ def _read_batches(file: Location, columns: Sequence[str] | None = None) -> Itera
         yield from opened.iter_batches(_ROWS_A_GROUP, columns=columns)
 
 
-def list_run(
-    sources: Sequence[Source], reading: Reading, listings: Sequence[Listing]
-) -> Iterator[ListedItem]:
-    """Yield the items of a run's archives in order.
+def list_run(sources: Sequence[Source], reading: Reading, kept: KeptItems) -> Iterator[ListedItem]:
+    """Yield the items of a run's archives in order; files of items that are kept are not opened.
 
     Raises:
         InputError: an archive cannot be listed.
@@ -302,12 +301,21 @@ def list_run(
     for number, (source, archive) in enumerate(zip(sources, reading.archives, strict=True)):
         settings = archive, source.name, reading.bands, reading.needs_dates
         how = fingerprint_of(OUTPUT_VERSIONS["index"], *settings)
-        with read_guard(f"archive {archive.path}"):
+        identify = partial(_identify, how, source, kept.listings[number])
+
+        def is_known(path: str, key: str, identify: _Identify = identify) -> bool:
+            return kept.stands(identify(SceneItem(path, key)))
+
+        with read_guard(f"archive {archive.path}"), knowing(is_known):
             for item in source.items(archive):
-                identity = listings[number].identity(source.prefixes(item))
                 name = _digest(archive.path, item.path, item.key)
-                fingerprint = _digest(how, item.path, item.key, item.text, identity)
-                yield ListedItem(number, item.path, item.key, item.text, name, fingerprint)
+                yield ListedItem(number, item.path, item.key, item.text, name, identify(item))
+
+
+def _identify(how: str, source: Source, listing: Listing, item: SceneItem) -> str:
+    # The item's fingerprint.
+    identity = listing.identity(source.prefixes(item))
+    return _digest(how, item.path, item.key, item.text, identity)
 
 
 def _digest(*texts: str) -> str:
@@ -315,68 +323,6 @@ def _digest(*texts: str) -> str:
     for text in texts:
         digest.update(text.encode(errors="surrogateescape") + b"\0")
     return digest.hexdigest()[:16]
-
-
-def write_items(items: Iterator[ListedItem], location: Location) -> int:
-    """Write items to be read by tasks; return the number of groups that they were written in.
-
-    Nothing is written where there is no item.
-    """
-    first = next(items, None)
-    if first is None:
-        return 0
-    groups = 0
-
-    def write(path: Path) -> None:
-        nonlocal groups
-        with pq.ParquetWriter(path, _LISTED, compression="zstd") as writer:
-            for group in itertools.batched(itertools.chain([first], items), _ITEMS_A_GROUP):
-                rows = [{name: getattr(item, name) for name in _LISTED.names} for item in group]
-                writer.write_table(pa.Table.from_pylist(rows, _LISTED))
-                groups += 1
-
-    files.write_atomic(location, write)
-    return groups
-
-
-@dataclass(frozen=True)
-class ItemsTask:
-    """Some groups of a file of items, for one task."""
-
-    first: int
-    groups: int
-
-
-def read_task(
-    task: ItemsTask, items: Location, folder: Location, reading: Reading
-) -> list[dict[str, int]]:
-    """Read the items of a task, and write what they gave to a file of its own.
-
-    Args:
-        task: which items.
-        items: the file of all items to read.
-        folder: of the tasks' files.
-        reading: how scenes are read.
-
-    Returns:
-        One row: how many items there were.
-    """
-    count = 0
-
-    def write(path: Path) -> None:
-        nonlocal count
-        with (
-            pq.ParquetWriter(path, READ_ITEM, compression="zstd") as writer,
-            files.open_parquet(items) as opened,
-        ):
-            for number in range(task.first, task.first + task.groups):
-                group = opened.read_row_group(number).to_pylist()
-                rows = list(read_items((ListedItem(**row) for row in group), reading))
-                writer.write_table(pa.Table.from_pylist(rows, READ_ITEM))
-                count += len(rows)
-
-    files.write_atomic(folder / f"{uuid.uuid4().hex}.parquet", write)
-    return [{"items": count}]
 
 
 def list_archives(reading: Reading) -> list[Listing]:

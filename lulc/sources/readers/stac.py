@@ -34,7 +34,7 @@ from lulc.sources.header import (
     with_fingerprint,
 )
 from lulc.sources.href import places_of, resolve_href
-from lulc.sources.listing import list_archive
+from lulc.sources.listing import is_known_item, list_archive
 from lulc.sources.readers._stac_bands import (
     AssetBand,
     find_by_record,
@@ -77,7 +77,10 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
         yield from list_items(path, path.parent, set())
         return
     for name in list_archive(path).ending(_SUFFIXES):
-        yield from list_items(path / name, path, None)
+        if is_known_item(str(path / name), name):
+            yield SceneItem(str(path / name), name)
+        else:
+            yield from list_items(path / name, path, None)
 
 
 def _root(path: Location) -> Location:

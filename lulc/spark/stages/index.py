@@ -16,14 +16,12 @@ from lulc.location import parse_location
 from lulc.sources.archives import unpack_hint
 from lulc.sources.catalogues.search import find_scenes
 from lulc.sources.header import href_identity
+from lulc.sources.indexing.item_tasks import ItemsTask, read_task, write_items
 from lulc.sources.indexing.kept_items import (
     Changes,
-    ItemsTask,
     KeptItems,
     list_archives,
     list_run,
-    read_task,
-    write_items,
 )
 from lulc.sources.indexing.read_scenes import ReadScenes
 from lulc.sources.indexing.scenes_file import write_scenes
@@ -107,7 +105,7 @@ def _read_new_items(
     kept.load(context.selection.retry_bad)
     had_items = kept.has_any
     counted: list[Changes] = []
-    new = kept.find_new(list_run(sources, reading, kept.listings), counted.append)
+    new = kept.find_new(list_run(sources, reading, kept), counted.append)
     to_read = folder / "to_read.parquet"
     groups = write_items(new, to_read)
     if not kept.count:
