@@ -12,7 +12,8 @@ import pytest
 
 from lulc.config import Archive, Search
 from lulc.errors import InputError
-from lulc.sources.catalogues.answers import read_answer
+from lulc.sources import registry
+from lulc.sources.catalogues.answers import read_answer, read_search
 from lulc.sources.catalogues.search import find_scenes
 from tests.helpers.paging_catalogue import PagingCatalogue, serve_catalogue
 from tests.sources.test_search import SECRET, make_item, make_run
@@ -116,3 +117,19 @@ def test_no_secret_is_kept_with_the_pages(catalogue: PagingCatalogue, tmp_path: 
     catalogue.fails_at, catalogue.asked = None, []
     assert ask(url, tmp_path) == NAMES
     assert catalogue.asked[0] == 0
+
+
+def test_an_answer_that_an_earlier_release_kept_is_used(
+    catalogue: PagingCatalogue, tmp_path: Path
+) -> None:
+    archive = Archive(search=Search(catalogue.url, ("squares",)))
+    table = Path(find_scenes(archive, make_run(), tmp_path).path)
+    features = [json.loads(text) for _, text, _ in read_answer(table)]
+    content = {"type": "FeatureCollection", "search": read_search(table), "features": features}
+    table.with_suffix(".json").write_text(json.dumps(content))
+    table.unlink()
+    catalogue.asked = []
+    found = find_scenes(archive, make_run(), tmp_path)
+    assert (found.path, catalogue.asked) == (str(table.with_suffix(".json")), [])
+    source = registry.source_of(found)
+    assert [item.key.partition("#")[2] for item in source.items(found)] == NAMES
