@@ -130,13 +130,15 @@ def plain_plan(spec: from_chips.SampleSpec, paths: list[str]) -> dict[str, dict[
     held = np.array([row["counts"] for row in labelled]) > 0
     quotas = (conf.per_class or 10**9) / np.maximum(held.sum(0), 1)
     chosen = defaultdict(list)
+    keys = defaultdict(list)
     for row in labelled:
-        key = from_chips.window_key(row, fences.get(cell(row), []))
-        (final,) = from_chips.scan_labels({"path": row["path"], "windows": [key]}, spec)
-        drawn = int.from_bytes(splits.rank(f"quota/{table.sample_id(row)}", conf.seed)) / 2**64
+        keys[row["path"]].append(from_chips.window_key(row, fences.get(cell(row), [])))
+    scans = (from_chips.scan_labels({"path": p, "windows": keys[p]}, spec) for p in keys)
+    for final in itertools.chain.from_iterable(scans):
+        drawn = int.from_bytes(splits.rank(f"quota/{table.sample_id(final)}", conf.seed)) / 2**64
         enough = sum(final["counts"]) >= max(1, conf.min_labelled * conf.size**2)
         if enough and drawn < quotas[np.array(final["counts"]) > 0].max():
-            chosen[split_of[cell(row)]].append(final)
+            chosen[split_of[cell(final)]].append(final)
     weights = {}
     for split, of_split in chosen.items():
         ids = [table.sample_id(row) for row in of_split]
