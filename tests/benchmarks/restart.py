@@ -27,6 +27,7 @@ from lulc.stages import Selection
 from lulc.tables.ledger import LedgerRow, read_latest
 
 _KEYS = 79_000  # blocks of Africa at 10 m
+_INTO_WAVE_S = 5.0  # a wave takes some twenty
 _SETTINGS = {
     "name": "keys",
     "scenes": [{"path": "x"}],
@@ -84,6 +85,7 @@ def _kill_at_half(process: subprocess.Popen[bytes], out: Path, count: int) -> in
         assert process.poll() is None
         time.sleep(0.2)
         rows = read_latest(out, "tile")
+    time.sleep(_INTO_WAVE_S)
     below = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGKILL)
     process.wait()
