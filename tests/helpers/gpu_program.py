@@ -6,6 +6,7 @@ OUT holds blocks of chips, which are mapped too.
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import time
@@ -38,10 +39,20 @@ UUIDS = ("7d2f", "aaaa")
 """Of the two GPUs, as torch would name them: Spark knows the second as GPU-aaaa."""
 
 
-def view(_: Any) -> list[dict[str, Any]]:
-    """Return what a Spark task sees, and from when to when it ran."""
-    start = time.time()
-    time.sleep(1)
+def view(key: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what a Spark task sees, and from when to when it ran.
+
+    Args:
+        key: `meeting`, a folder in which tasks that run at once wait for each other, and `at_once`,
+            how many they are.
+    """
+    start, meeting = time.time(), Path(key["meeting"])
+    (meeting / str(key["number"])).touch()
+    come = len(list(meeting.iterdir()))
+    awaited = math.ceil(come / key["at_once"]) * key["at_once"]
+    while len(list(meeting.iterdir())) < awaited and time.time() < start + 60:
+        time.sleep(0.05)
+    time.sleep(0.5)  # in which a task too many would start
     return [
         {
             "addresses": list(task_gpus().addresses),
@@ -78,10 +89,17 @@ def main(master: str, out: Path) -> None:
     spark = start_session(SessionConf(master=master, memory="600m", conf=conf))
     run = make_run(predict={"precision": "float32", "gpu": 0.5})
     context = StageContext(run, out, Selection(), lambda: spark)
-    keys = [{"number": number} for number in range(4)]
     try:
         ranks = run_ranks(spark, 2, view_of_ranks)
-        views = {share: map_keys(context, keys, view, VIEW, "gpus", share) for share in (1, 0.5, 0)}
+        views = {}
+        for share, at_once in ((1, 2), (0.5, 4), (0, 4)):
+            meeting = out / f"meeting {share}"
+            meeting.mkdir()
+            keys = [
+                {"number": number, "meeting": str(meeting), "at_once": at_once}
+                for number in range(4)
+            ]
+            views[share] = map_keys(context, keys, view, VIEW, "gpus", share)
         mapped = predict(context)
     finally:
         spark.stop()
