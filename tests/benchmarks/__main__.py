@@ -28,6 +28,7 @@ GOALS = {
     "samples.bigearthnet": "≥ 0.9",
     "cog.write": "≥ 3",
     "store": "≤ 1.25",
+    "stats.plan": "≥ 10",
     "index.opened": "= 1",
     "index.memory": "≤ 1.3",
     "index.pages": "≤ 1",

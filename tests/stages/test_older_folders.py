@@ -18,7 +18,7 @@ from lulc.spark import pipeline
 from lulc.spark.context import StageContext
 from lulc.spark.queries import sql
 from lulc.stages import Selection
-from lulc.tables import layout, ledger, schemas, store
+from lulc.tables import files, layout, ledger, schemas, store
 from tests.helpers import small_world as world
 from tests.helpers.small_world import World
 
@@ -31,11 +31,14 @@ UNRECORDED = 3
 @pytest.fixture
 def flat(done: Path, tmp_path: Path) -> Path:
     """A copy of the clean run as it was laid out before; some chips are not in its ledger."""
-    out = tmp_path / "out"
+    return _lay_flat(done, tmp_path / "out")
+
+
+def _lay_flat(done: Path, out: Path) -> Path:
     shutil.copytree(done, out)
     places: dict[str, str] = {}
     for name in ("chips", "predictions"):
-        for file in (out / layout.table(name)).rglob("*.parquet"):
+        for file in sorted((out / layout.table(name)).rglob("*.parquet")):
             place = file.relative_to(out).as_posix()
             places[place] = layout.without_sector(place)
             footer = store.read_footer(file) | {"path": places[place]}
@@ -43,15 +46,19 @@ def flat(done: Path, tmp_path: Path) -> Path:
             store.write_rows(out / places[place], rows, schemas.ALL[name], footer)
             file.unlink()
     for kind in ("rasters", "confidence"):
-        for file in (out / kind / "2024").glob("*/*"):
+        for file in sorted((out / kind / "2024").glob("*/*")):
             place = file.relative_to(out)
             places[str(place)] = str(place.parents[1] / place.name)
             file.rename(out / places[str(place)])
     rows = ledger.read_ledger(out).to_pylist()
     for row in rows:
-        row["path"] = places.get(row["path"], row["path"])
+        if row["path"] in places:
+            row["path"] = places[row["path"]]
+            row["checksum"] = files.checksum(out / row["path"])
     chips = [row for row in rows if row["stage"] == "tile" and row["path"]]
-    kept = [row for row in rows if row not in chips[:UNRECORDED]]
+    seals = [row for row in rows if row["stage"] == "tile" and row["key"] == ledger.STAGE_KEY]
+    lost = [*chips[:UNRECORDED], *seals]
+    kept = [row for row in rows if row not in lost]
     folder = store.table_folder(out, "ledger")
     shutil.rmtree(folder)
     folder.mkdir()
