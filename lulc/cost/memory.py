@@ -15,10 +15,14 @@ LARGEST_ITEM = 4
 """Bytes of a stored value where the scenes' own type is not known: float32."""
 
 _MIB = 2**20
-# Python, Arrow and GDAL; with what tasks of tile load; with torch and a model.
+# Python, Arrow and GDAL; with what tasks of tile load; with torch and a network; with MLflow too.
 _WORKER_BYTES = 320 * _MIB
-_TILE_BYTES = 430 * _MIB
-_MODEL_BYTES = 800 * _MIB
+_TILE_BYTES = 400 * _MIB
+_MODEL_BYTES = 1080 * _MIB
+_TRAINING_BYTES = 1240 * _MIB
+# What a network holds of a pixel while it maps it, and while it learns it.
+_MAPPED_PIXEL_BYTES = 430
+_LEARNED_PIXEL_BYTES = 2300
 _MANY_SCENES = 100
 _UNITS = {"": 2**20, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
@@ -28,6 +32,7 @@ def stage_memory(
     item_bytes: int = LARGEST_ITEM,
     deepest: float = _MANY_SCENES,
     broadcast: int = 0,
+    samples: float | None = None,
 ) -> dict[str, int]:
     """Return the memory that one task takes outside the JVM.
 
@@ -36,6 +41,7 @@ def stage_memory(
         item_bytes: bytes of one stored value of one band.
         deepest: scenes of the block that has most; many where it is not known.
         broadcast: bytes of the keys and tables that every worker holds.
+        samples: bytes of all decoded samples; None where they are not known.
 
     Returns:
         Stage → bytes; 0 for a stage without Python workers.
@@ -43,14 +49,18 @@ def stage_memory(
     tiling = config.tiling
     core_side = tiling.block * tiling.size
     block_bytes = (core_side + 2 * tiling.halo) ** 2 * (len(config.bands) * item_bytes + 1)
+    window = min(core_side, config.predict.window) + 2 * tiling.halo
+    cache = parse_memory(config.train.cache)
     group = -(-config.rasters.group // tiling.block) * tiling.block
     group_pixels = (group * tiling.size) ** 2
     sizes = {
         "index": _WORKER_BYTES,
         "tile": _TILE_BYTES + _tile_bytes(config, block_bytes, deepest) + broadcast,
         "samples": _TILE_BYTES + 3 * block_bytes / tiling.block**2 + broadcast,
-        "train": _MODEL_BYTES + parse_memory(config.train.cache),
-        "predict": _MODEL_BYTES + 3 * block_bytes + broadcast,
+        "train": _TRAINING_BYTES
+        + (cache if samples is None else min(cache, samples))
+        + _learned_pixels(config) * _LEARNED_PIXEL_BYTES,
+        "predict": _MODEL_BYTES + 3 * block_bytes + window**2 * _MAPPED_PIXEL_BYTES + broadcast,
         # Class and confidence, and what the writer of the COG holds.
         "rasters": _WORKER_BYTES + 5 * group_pixels,
         "stats": _TILE_BYTES,
@@ -70,6 +80,12 @@ def _tile_bytes(config: Config, block_bytes: float, deepest: float) -> float:
     # become chips.
     strip = min(STRIP_BYTES, block_bytes * deepest / dates)
     return 2 * strip + block_bytes * (2 * dates + 2)
+
+
+def _learned_pixels(config: Config) -> float:
+    # Of a step on one rank.
+    side = min(config.train.crop or config.samples.size, config.samples.size)
+    return config.train.batch / config.train.ranks * side**2
 
 
 def parse_memory(text: str) -> int:

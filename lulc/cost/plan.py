@@ -19,7 +19,7 @@ from lulc.cost.archive import ScenesOfPlan, read_scenes
 from lulc.cost.coverage import Coverage, cover
 from lulc.cost.memory import LARGEST_ITEM, stage_memory
 from lulc.cost.rates import Rates, load_rates
-from lulc.cost.stages import SampleCount, StageCost, stage_costs, total
+from lulc.cost.stages import SampleCount, StageCost, sample_values, stage_costs, total
 from lulc.cost.work import TileWork, count_tile_work
 from lulc.datasets import registry
 from lulc.datasets.listing import list_items
@@ -106,7 +106,9 @@ def make_plan(config: Config, out: Location | None = None, cores: int = 1) -> Ru
         cores,
         item_bytes,
         stage_costs(config, work, samples, listed, rates, cores, item_bytes),
-        stage_memory(config, item_bytes, work.deepest, broadcast),
+        stage_memory(
+            config, item_bytes, work.deepest, broadcast, sample_values(config, samples) * item_bytes
+        ),
     )
 
 

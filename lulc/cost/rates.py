@@ -60,6 +60,8 @@ class Rates:
     """To open a file of a scene."""
     item_s: float = 0.0
     """To read an item of an archive and the headers of its files."""
+    stage_s: Mapping[str, float] = field(default_factory=dict)
+    """Stage → what it takes in the driver and its JVM however little it has to do."""
     task_s: float = 0.0
     """To start and end a Spark task, in the JVM and in Python."""
     session_s: float = 0.0
@@ -67,7 +69,7 @@ class Rates:
     worker_s: float = 0.0
     """To start a Python worker."""
     tools_s: float = 0.0
-    """To load in a worker what reads, warps and writes rasters."""
+    """To load in a worker what reads and warps rasters."""
     torch_s: float = 0.0
     """To load torch and a network in a worker."""
 
@@ -94,11 +96,22 @@ SHIPPED = Rates(
     stats_ns=5.0,
     open_s=0.005,
     item_s=0.015,
+    stage_s={
+        "index": 3.0,
+        "tile": 6.5,
+        "samples": 2.0,
+        "train": 2.0,
+        "predict": 4.0,
+        "rasters": 0.5,
+        "stats": 10.0,
+        "evaluate": 0.7,
+        "publish": 8.0,
+    },
     task_s=0.05,
-    session_s=30.0,
-    worker_s=1.0,
-    tools_s=2.0,
-    torch_s=6.0,
+    session_s=22.0,
+    worker_s=1.3,
+    tools_s=1.3,
+    torch_s=5.5,
 )
 
 

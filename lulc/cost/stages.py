@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,9 +33,9 @@ class StageCost:
 
     tasks: int = 0
     core_seconds: float = 0.0
-    """CPU time of Python workers, or of the driver where it does the work."""
+    """CPU time of workers, JVMs and driver."""
     start_seconds: float = 0.0
-    """Of them, what does not grow with the ground: workers and networks that are loaded."""
+    """Of them, what does not grow with the ground: queries planned, workers and networks loaded."""
     files: int = 0
     """Files written."""
     written_bytes: int = 0
@@ -109,18 +109,10 @@ def _with_start(cost: StageCost, stage: str, rates: Rates, cores: int) -> StageC
     if not cost.tasks:
         return cost
     workers = min(cores, cost.tasks)
-    loads = {"tile": rates.tools_s, "predict": rates.torch_s, "rasters": rates.tools_s}
-    start = workers * loads.get(stage, 0.0) + rates.worker_s
+    loads = {"index": rates.worker_s, "tile": rates.tools_s, "predict": rates.torch_s}
+    start = workers * loads.get(stage, 0.0) + rates.stage_s[stage]
     seconds = cost.core_seconds + cost.tasks * rates.task_s + start
-    return StageCost(
-        cost.tasks,
-        seconds,
-        start,
-        cost.files,
-        cost.written_bytes,
-        cost.read_bytes,
-        cost.requests,
-    )
+    return replace(cost, core_seconds=seconds, start_seconds=start)
 
 
 def _index(items: int, rates: Rates) -> StageCost:
@@ -155,7 +147,7 @@ def _read_ns(rates: Rates, name: str) -> float:
 def _samples(
     config: Config, work: TileWork, samples: SampleCount, rates: Rates, item_bytes: int
 ) -> StageCost:
-    values = _sample_values(config, samples)
+    values = sample_values(config, samples)
     labelled = work.tiles * config.tiling.size**2 if config.labels else 0
     ns = labelled * rates.label_ns + values * rates.sample_ns
     size = values * item_bytes
@@ -168,7 +160,8 @@ def _samples(
     )
 
 
-def _sample_values(config: Config, samples: SampleCount) -> float:
+def sample_values(config: Config, samples: SampleCount) -> float:
+    """Return the pixels of all bands and dates of all samples."""
     dates = max(dates_of(config, period) for period in config.periods)
     return float(samples.windows) * samples.side**2 * dates * len(config.bands)
 
