@@ -14,12 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from lulc.config import Archive
-from lulc.errors import InputError
+from lulc.errors import InputError, LulcError
 from lulc.guard import read_guard
 from lulc.legend import NODATA
 from lulc.location import Location, parse_location
 from lulc.models.contract import read_contract
 from lulc.paths import list_names
+from lulc.redact import first_line
 from lulc.tables import files, layout, schemas, store
 from lulc.tables.ledger import read_ledger
 
@@ -86,7 +87,7 @@ def _is_table(folder: Location) -> bool:
 
 def format_info(facts: dict[str, Any]) -> str:
     """Return the facts as aligned lines of text."""
-    return "\n".join(f"{name:<14} {_format_fact(fact)}" for name, fact in facts.items())
+    return "\n".join(f"{name:<17} {_format_fact(fact)}" for name, fact in facts.items())
 
 
 def _format_fact(fact: Any) -> str:
@@ -292,4 +293,28 @@ def _describe_output(out: Location) -> dict[str, Any]:
     facts["ledger by"] = dict(sorted(by_status.items())) or "nothing is done yet"
     facts["rasters"] = len(list((out / "rasters").rglob("*.tif")))
     facts["models"] = sorted(path.parent.name for path in out.glob("models/*/contract.json"))
+    if rows.num_rows and (out / layout.CONFIG).exists():
+        facts |= _compare_with_plan(out)
     return facts
+
+
+def _compare_with_plan(out: Location) -> dict[str, Any]:
+    # `plan of STAGE` → figure → planned, taken by the ledger, and the factor between them.
+    from lulc.api.config import saved_config
+    from lulc.cost.plan import make_plan
+    from lulc.cost.taken import compare, read_taken
+
+    try:
+        costs = make_plan(saved_config(out), out).costs
+    except LulcError as error:
+        return {"plan": f"none can be made of {layout.CONFIG}: {first_line(error)}"}
+    compared = compare(costs, read_taken(out))
+    return {
+        f"plan of {stage}": {
+            name: f"{both.planned:,.1f}, took {both.took:,.1f}"
+            + (f" (x {both.factor:.2f})" if both.factor is not None else "")
+            for name, both in figures.items()
+        }
+        for stage, figures in compared.items()
+        if figures
+    }

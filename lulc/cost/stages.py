@@ -12,11 +12,12 @@ from lulc.config import Config
 from lulc.cost.network import network_factor
 from lulc.cost.rates import DEFLATE, Rates
 from lulc.cost.work import TileWork, dates_of
+from lulc.samples.table import GROUP_BYTES, MIN_FILES
 from lulc.stages import stages_of
 
 _CHIP_COMPRESSION = 1.5
 """Size of raw pixels over that of their Parquet files."""
-_MAP_BYTES = 2 / 3
+_MAP_BYTES = 1 / 2
 """Bytes of a pixel in the predictions table: class and confidence."""
 _RASTER_BYTES = 1 / 2
 """Bytes of a pixel of a class raster and its confidence."""
@@ -34,8 +35,6 @@ class StageCost:
     tasks: int = 0
     core_seconds: float = 0.0
     """CPU time of workers, JVMs and driver."""
-    start_seconds: float = 0.0
-    """Of them, what does not grow with the ground: queries planned, workers and networks loaded."""
     files: int = 0
     """Files written."""
     written_bytes: int = 0
@@ -112,7 +111,7 @@ def _with_start(cost: StageCost, stage: str, rates: Rates, cores: int) -> StageC
     loads = {"index": rates.worker_s, "tile": rates.tools_s, "predict": rates.torch_s}
     start = workers * loads.get(stage, 0.0) + rates.stage_s[stage]
     seconds = cost.core_seconds + cost.tasks * rates.task_s + start
-    return replace(cost, core_seconds=seconds, start_seconds=start)
+    return replace(cost, core_seconds=seconds)
 
 
 def _index(items: int, rates: Rates) -> StageCost:
@@ -133,8 +132,8 @@ def _tile(config: Config, work: TileWork, rates: Rates, item_bytes: int) -> Stag
     return StageCost(
         tasks=work.blocks,
         core_seconds=ns * _NS + work.opened * rates.open_s,
-        files=work.blocks,
-        written_bytes=int(work.stored * item_bytes / _CHIP_COMPRESSION),
+        files=work.files,
+        written_bytes=int(work.filled * item_bytes / _CHIP_COMPRESSION),
         read_bytes=int(sum(size for _, size in work.read_bytes)),
         requests=int(work.requests),
     )
@@ -151,9 +150,11 @@ def _samples(
     labelled = work.tiles * config.tiling.size**2 if config.labels else 0
     ns = labelled * rates.label_ns + values * rates.sample_ns
     size = values * item_bytes
-    files = max(4, math.ceil(size / (32 << 20))) if samples.windows else 0
+    held_out = (config.samples.validation, config.samples.folds or config.samples.test)
+    splits = 1 + sum(map(bool, held_out))
+    files = max(MIN_FILES * splits, math.ceil(size / GROUP_BYTES)) if samples.windows else 0
     return StageCost(
-        tasks=(work.blocks if config.labels else 0) + files,
+        tasks=(work.files if config.labels else 0) + files,
         core_seconds=ns * _NS,
         files=files,
         written_bytes=int(size / _CHIP_COMPRESSION),
@@ -188,9 +189,9 @@ def _predict(config: Config, work: TileWork, rates: Rates, network: _Network) ->
     models = config.predict.model.count("+") + 1 if config.predict.model else 1
     ns = computed * models * network.predict_ns + work.stored * rates.map_ns
     return StageCost(
-        tasks=work.blocks,
+        tasks=work.files,
         core_seconds=ns * _NS,
-        files=work.blocks,
+        files=work.files,
         written_bytes=int(pixels * _MAP_BYTES),
     )
 
@@ -206,7 +207,7 @@ def computed_share(config: Config) -> float:
 def _rasters(config: Config, work: TileWork, rates: Rates) -> StageCost:
     pixels = work.tiles * config.tiling.size**2
     group = -(-config.rasters.group // config.tiling.block)
-    tasks = math.ceil(work.blocks / group**2)
+    tasks = math.ceil(work.files / group**2)
     return StageCost(
         tasks=tasks,
         core_seconds=pixels * rates.raster_ns * _NS,
@@ -220,9 +221,7 @@ def _stats(config: Config, work: TileWork, rates: Rates) -> StageCost:
     # Of two periods or more the class rasters are read too, for what changed.
     passes = len(config.regions) or 1
     passes += 1 if len(config.periods) > 1 else 0
-    return StageCost(
-        tasks=work.blocks, core_seconds=pixels * passes * rates.stats_ns * _NS, files=3
-    )
+    return StageCost(tasks=work.files, core_seconds=pixels * passes * rates.stats_ns * _NS, files=3)
 
 
 def _evaluate(config: Config, samples: SampleCount, rates: Rates) -> StageCost:

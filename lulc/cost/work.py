@@ -45,6 +45,10 @@ class TileWork:
     """Values of all dates of composites."""
     stored: float = 0.0
     """Values of the chips."""
+    filled: float = 0.0
+    """Of them, those that scenes cover: the others take no room."""
+    files: int = 0
+    """Blocks with a tile that a scene reaches, not with their margin alone."""
 
     def __add__(self, other: TileWork) -> TileWork:
         """Return the work of two periods, or of two parts of the ground."""
@@ -61,6 +65,8 @@ class TileWork:
             _join(self.read_bytes, other.read_bytes),
             self.composited + other.composited,
             self.stored + other.stored,
+            self.filled + other.filled,
+            self.files + other.files,
         )
 
 
@@ -97,13 +103,16 @@ def _work_of_period(
     dates = dates_of(config, period)
     if not is_reached.any():
         return TileWork()
-    tiles = int(coverage.count_tiles(is_reached).sum())
-    stored = tiles * (tiling.size + 2 * config.tiling.halo) ** 2 * dates * len(config.bands)
+    tiles = coverage.count_tiles(is_reached)
+    values = tiles * (tiling.size + 2 * config.tiling.halo) ** 2 * len(config.bands)
+    covered = np.sum([share for _, share in per_kind], axis=0)
     work = TileWork(
         blocks=int(is_reached.sum()),
-        tiles=tiles,
+        files=int((tiles > 0).sum()),
+        tiles=int(tiles.sum()),
+        filled=float((values * np.minimum(dates, covered)).sum()),
         deepest=float(depth.max(initial=0)),
-        stored=float(stored),
+        stored=float(values.sum()) * dates,
     )
     strips = _strips(config, depth / max(1, dates), side, scenes)
     col, row = coverage.cells[len(coverage.cells) // 2].tolist()

@@ -92,7 +92,7 @@ def map_units[Key](
         return min(len(wave), _TASKS * _at_once(context))
 
     def rows_of_units(task_keys: Iterator[Key]) -> Iterator[Iterable[Row]]:
-        return ([_with_attempt(row) for row in work(key)] for key in task_keys)
+        return (_rows_of_unit(work, key) for key in task_keys)
 
     waves = _map_waves(context, keys, rows_of_units, LEDGER, label, 0, count_tasks)
     return (list(map(LedgerRow.from_row, rows)) for rows in waves)
@@ -208,6 +208,20 @@ def _map_tasks[Key](
         return rows
     finally:
         sent.destroy()
+
+
+def _rows_of_unit[Key](work: UnitWork[Key], key: Key) -> list[Row]:
+    # With the seconds that the unit took, where its work does not tell them.
+    start = time.monotonic()
+    rows = work(key)
+    seconds = time.monotonic() - start
+    return [
+        _with_attempt(replace(row, seconds=seconds) if _is_untimed(row) else row) for row in rows
+    ]
+
+
+def _is_untimed(row: LedgerRow) -> bool:
+    return row.seconds is None and row.status in ("done", "empty")
 
 
 def _with_attempt(row: LedgerRow) -> Row:

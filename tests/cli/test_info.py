@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import shapely
 
+from lulc.api.config import saved_config
 from lulc.cli import main
 from lulc.cli.info import describe_path
 from lulc.errors import InputError
 from lulc.geo import grid
+from lulc.stages import stages_of
 from tests.helpers.synthetic_scenes import write_raster
 from tests.sources import test_landsat as landsat
 from tests.sources import test_sentinel2 as sentinel2
@@ -114,6 +116,16 @@ def test_anything_else_is_an_error_that_names_it(
 def test_tables_of_several_kinds_are_not_taken_for_one(done: Path) -> None:
     assert describe_path(str(done / "tables")) == describe_path(str(done))
     assert describe_path(str(done / "tables/class_areas"))["kind"] == "table class_areas"
+
+
+def test_a_run_is_held_against_its_plan(done: Path) -> None:
+    facts = describe_path(str(done))
+    assert {name for name in facts if name.startswith("plan of ")} == {
+        f"plan of {stage}" for stage in stages_of(saved_config(done))
+    }
+    files = len(list((done / "tables/chips").rglob("*.parquet")))
+    assert f"took {files:,}.0 (x " in facts["plan of tile"]["files"]
+    assert set(facts["plan of predict"]) == {"files", "bytes", "seconds"}
 
 
 def test_an_output_folder_in_which_nothing_is_done_is_one(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -43,6 +44,7 @@ def train(context: StageContext) -> StageResult:
     notes: list[str] = []
 
     def register(_: Sequence[Unit]) -> list[list[LedgerRow]]:
+        start = time.monotonic()
         version = registered
         if version is None:
             # Loads torch, which a version that is registered does not need.
@@ -52,7 +54,9 @@ def train(context: StageContext) -> StageResult:
             notes.append(note)
         path = relative_name(version.folder / WEIGHTS, out)
         checksum = version.checksum
-        return [[LedgerRow("train", unit.key, fingerprint, path=path, checksum=checksum)]]
+        row = LedgerRow("train", unit.key, fingerprint, path=path, checksum=checksum)
+        # Of a version that was registered before, how long it took is not known.
+        return [[row if registered else replace(row, seconds=time.monotonic() - start)]]
 
     work = StageWork(
         "train",
