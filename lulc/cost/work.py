@@ -120,9 +120,9 @@ def _work_of_period(
     for kind, (number, share) in zip(scenes.kinds, per_kind, strict=True):
         work += _reading(config, kind, (number, share), (strips, side, side_m))
     for _ in config.layers:
-        values = float(is_reached.sum() * block_pixels)
+        of_layer = float(is_reached.sum() * block_pixels)
         work += TileWork(
-            decoded=(("tif deflate", values),), covered=values, opened=float(is_reached.sum())
+            decoded=(("tif deflate", of_layer),), covered=of_layer, opened=float(is_reached.sum())
         )
     return work
 

@@ -1,0 +1,62 @@
+"""Rates are those of this machine once they were measured, and shipped ones before."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lulc.cost.rates import JP2, SHIPPED, cache_file, keep_rates, load_rates
+from lulc.cost.stages import StageCost
+from lulc.cost.taken import Taken, compare
+from lulc.errors import InputError
+from lulc.raster.formats import FORMATS, guess_format, read_facts, write_sample
+from tests.helpers.small_world import GRID
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_measured_rates_are_kept_over_the_shipped_ones() -> None:
+    assert load_rates() == SHIPPED
+    assert SHIPPED.is_shipped
+    kept = keep_rates({"warp_ns": 3.5, "read_ns": {**SHIPPED.read_ns, JP2: 1.0}})
+    assert load_rates() == kept
+    assert not kept.is_shipped
+    assert (kept.warp_ns, kept.read_ns[JP2], kept.task_s) == (3.5, 1.0, SHIPPED.task_s)
+
+
+def test_a_damaged_file_of_rates_is_named() -> None:
+    cache_file().parent.mkdir(parents=True)
+    cache_file().write_text("{")
+    with pytest.raises(InputError, match=r"rates\.json .*delete it"):
+        load_rates()
+
+
+def test_every_format_has_a_shipped_rate_and_is_known_by_its_header(tmp_path: Path) -> None:
+    assert set(FORMATS) == set(SHIPPED.read_ns)
+    for number, form in enumerate(FORMATS):
+        path = tmp_path / f"{number}.{'jp2' if form == JP2 else 'tif'}"
+        pixels = np.arange(GRID.height * GRID.width, dtype="uint16").reshape(1, *GRID.shape)
+        write_sample(path, form, pixels, GRID)
+        facts = read_facts(str(path))
+        assert (facts.format, facts.height, facts.width) == (form, GRID.height, GRID.width)
+        assert facts.bytes_a_pixel == path.stat().st_size / pixels.size
+        assert (guess_format(str(path)) == JP2) is (form == JP2)
+
+
+def test_a_plan_is_compared_with_what_was_recorded() -> None:
+    costs = {
+        "tile": StageCost(core_seconds=10.0, files=4, written_bytes=100),
+        "train": StageCost(core_seconds=5.0),
+        "stats": StageCost(core_seconds=1.0),
+    }
+    taken = {"tile": Taken(15.0, 2, 50), "train": Taken(None, 1, 7)}
+    compared = compare(costs, taken)
+    assert set(compared) == {"tile", "train"}
+    factors = {name: figure.factor for name, figure in compared["tile"].items()}
+    assert factors == {"seconds": 1.5, "files": 0.5, "bytes": 0.5}
+    assert compared["train"] == {}
