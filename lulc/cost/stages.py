@@ -12,6 +12,7 @@ from lulc.config import Config
 from lulc.cost.network import network_factor
 from lulc.cost.rates import DEFLATE, Rates
 from lulc.cost.work import TileWork, dates_of
+from lulc.errors import UsageError
 from lulc.samples.table import GROUP_BYTES, MIN_FILES
 from lulc.stages import stages_of
 
@@ -87,8 +88,16 @@ def stage_costs(
         "evaluate": _evaluate(config, samples, rates),
         "publish": StageCost(),
     }
-    needed = stages_of(config)
+    needed = _stages_of(config)
     return {stage: _with_start(costs[stage], stage, rates, cores) for stage in needed}
+
+
+def _stages_of(config: Config) -> tuple[str, ...]:
+    # Scenes alone, without labels or a model, can be cut into chips.
+    try:
+        return stages_of(config)
+    except UsageError:
+        return ("index", "tile")
 
 
 @dataclass(frozen=True)

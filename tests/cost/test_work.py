@@ -189,3 +189,9 @@ def test_a_table_is_counted_as_its_headers_are(tmp_path: Path) -> None:
     assert (found.scenes, len(found.outlines), len(found.kinds)) == (3, 3, 1)
     assert not found.kinds[0].is_known
     assert [file.format for file in found.kinds[0].files] == ["tif deflate"] * 2
+
+
+def test_scenes_without_labels_or_a_model_are_planned_as_far_as_they_go(tmp_path: Path) -> None:
+    store.write_table(tmp_path, "scenes", scenes_to_table([make_scene(0, (0, 0, 1, 1))]))
+    plan = make_plan(make_config(predict={}), tmp_path)
+    assert list(plan.costs) == ["index", "tile"]

@@ -189,3 +189,13 @@ def test_a_worker_that_is_killed_again_and_again_is_told(
     assert code == 5
     assert "memory" in message
     assert "rerun" in message
+
+
+def test_a_unit_that_does_not_tell_how_long_it_took_is_timed() -> None:
+    told = LedgerRow("s", "b", "f", seconds=7.0)
+    rows = workers._rows_of_unit(
+        lambda key: [LedgerRow("s", key, "f"), told, LedgerRow("s", "c", "f", "bad")], "a"
+    )
+    untold, kept, bad = (row["seconds"] for row in rows)
+    assert 0 <= untold < 60
+    assert (kept, bad) == (7.0, None)
