@@ -12,7 +12,7 @@ import pystac
 import pytest
 import rasterio
 
-from lulc import api
+import lulc
 from lulc.runfile import read_run
 from lulc.spark import pipeline
 from lulc.spark.context import StageContext
@@ -109,6 +109,7 @@ def test_an_older_run_is_gone_on_with_and_nothing_is_made_again(
     assert set((flat / "rasters").rglob("*.tif")) == rasters
     collection = pystac.Collection.from_file(flat / layout.COLLECTION)
     assert all(Path(str(item.get_self_href())).exists() for item in collection.get_items())
+    expected = lulc.open_run(done).map("2024").classes
     with rasterio.open(flat / "rasters/2024/mosaic.vrt") as mosaic:
-        assert (mosaic.read(1) == api.open_run(done).map("2024").classes).all()
-    assert (api.open_run(flat).map("2024").classes == api.open_run(done).map("2024").classes).all()
+        assert (mosaic.read(1) == expected).all()
+    assert (lulc.open_run(flat).map("2024").classes == expected).all()
