@@ -10,7 +10,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from py4j.java_gateway import is_instance_of
 from pyspark import SparkContext
 from pyspark.sql import SparkSession
 
@@ -53,9 +52,10 @@ def fault_of_query(error: Exception) -> str | None:
     """
     # Captured by PySpark, or as Py4J raises it.
     cause = getattr(error, "_origin", None) or getattr(error, "java_exception", None)
+    gateway: Any = SparkContext._gateway
     while cause is not None:
         is_of_values = cause.getClass().getSimpleName() == _SEDONA_ERROR or (
-            is_instance_of(SparkContext._gateway, cause, _SPARK_ERROR)
+            gateway.jvm.py4j.reflection.TypeUtil.isInstanceOf(_SPARK_ERROR, cause)
             and str(cause.getSqlState()).startswith(_ERRORS_OF_VALUES)
         )
         if is_of_values:
