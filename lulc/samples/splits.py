@@ -216,7 +216,10 @@ def shorter_sides(a: Metres, b: Metres) -> Metres:
 
 
 def find_fences(
-    splits: Mapping[SplitCell, str], metres: Mapping[SplitCell, Metres], samples: SampleConf
+    splits: Mapping[SplitCell, str],
+    metres: Mapping[SplitCell, Metres],
+    samples: SampleConf,
+    cells: Sequence[SplitCell] | None = None,
 ) -> dict[SplitCell, list[Fence]]:
     """Return the blocks within the buffer of each block whose splits it gives way to.
 
@@ -224,6 +227,7 @@ def find_fences(
         splits: the split of every block.
         metres: sides of a pixel at every block.
         samples: size of a block in samples, and the buffer.
+        cells: the blocks whose fences are wanted; all by default.
 
     Returns:
         Block → its fences; blocks without a fence are left out.
@@ -232,8 +236,12 @@ def find_fences(
     if not samples.buffer:
         return fences
     side = samples.size * samples.block
-    for cell, split in splits.items():
-        for other in _cells_around(cell, metres[cell], samples):
+    by_rows = sorted(splits, key=lambda cell: cell[::-1])
+    for cell in splits if cells is None else cells:
+        split = splits[cell]
+        reach_x, reach_y = reach([metres[cell]], samples)
+        is_far = (2 * reach_x + 1) * (2 * reach_y + 1) > len(splits)
+        for other in by_rows if is_far else _cells_around(cell, reach_x, reach_y):
             if other not in splits or SPLITS.index(splits[other]) <= SPLITS.index(split):
                 continue
             sides = shorter_sides(metres[cell], metres[other])
@@ -262,9 +270,8 @@ def reach(metres: Iterable[Metres], samples: SampleConf) -> tuple[int, int]:
     return math.ceil(samples.buffer / (side * x)) + 1, math.ceil(samples.buffer / (side * y)) + 1
 
 
-def _cells_around(cell: SplitCell, metres: Metres, samples: SampleConf) -> Iterable[SplitCell]:
-    # All blocks that may lie within the buffer, by rows.
-    reach_x, reach_y = reach([metres], samples)
+def _cells_around(cell: SplitCell, reach_x: int, reach_y: int) -> Iterable[SplitCell]:
+    # All blocks that are no further away, by rows.
     col, row = cell
     for other_row in range(row - reach_y, row + reach_y + 1):
         for other_col in range(col - reach_x, col + reach_x + 1):

@@ -187,7 +187,7 @@ def choose_windows(
     cells = sorted({_cell(row, spec) for row in labelled})
     split_of = _read_splits(kept, cells, spec)
     metres = splits.pixel_metres(spec.tiling, split_of, spec.samples)
-    fences_of = splits.find_fences(split_of, metres, spec.samples)
+    fences_of = splits.find_fences(split_of, metres, spec.samples, cells)
     final = _scan_fenced(labelled, fences_of, spec)
     min_pixels = max(1, spec.samples.min_labelled * spec.samples.size**2)
     rich = [row for row in final if sum(row["counts"]) >= min_pixels]
