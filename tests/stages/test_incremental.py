@@ -331,7 +331,7 @@ def _forget(out: Path, stage: str) -> None:
 def _contents(out: Path) -> dict[str, Any]:
     folders = [p for p in (out / "tables").iterdir() if p.name not in ("ledger", "regions")]
     files = [p for folder in folders for p in folder.rglob("*.parquet")]
-    files += [p for p in (out / "rasters").rglob("*") if p.suffix != ".json"]
+    files += [p for p in (out / "rasters").rglob("*") if p.is_file() and p.suffix != ".json"]
     contents: dict[str, Any] = {}
     for file in files:
         is_table = file.parent.name in ("scenes", "class_areas", "accuracy", "confusion")
