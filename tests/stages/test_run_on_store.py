@@ -84,8 +84,8 @@ def test_a_run_in_a_store_is_that_of_a_disk(small: World, done: Path, place: Pla
     printed, told = place.lulc(
         ("run", small.run, "--out", out),
         ("sql", out, _SQL, "--json"),
-        (*maps, place.bucket / "areas", "--rasters", f"2024={out}/rasters/2024/*.tif"),
-        (*maps, place.folder / "areas", "--rasters", f"2024={done}/rasters/2024/*.tif"),
+        (*maps, place.bucket / "areas", "--rasters", f"2024={out}/rasters/2024/*/*.tif"),
+        (*maps, place.folder / "areas", "--rasters", f"2024={done}/rasters/2024/*/*.tif"),
         (*predict, place.bucket / "images"),
         (*predict, place.folder / "images"),
         ("info", out),
