@@ -117,7 +117,7 @@ def short_waves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stage_of(context: StageContext, made: Mapping[int, str]) -> StageWork:
     """A stage of a key a number, some of which workers make otherwise than planned."""
-    tasks = [{"key": f"{n:02d}", "fingerprint": "f", "made": made.get(n)} for n in range(40)]
+    tasks = [{"key": f"{n:02d}", "fingerprint": "f", "made": made.get(n)} for n in range(12)]
     units = [Unit(str(task["key"]), "f", task=task) for task in tasks]
     return StageWork(
         "tile",
@@ -130,16 +130,16 @@ def stage_of(context: StageContext, made: Mapping[int, str]) -> StageWork:
 @pytest.mark.usefixtures("short_waves")
 def test_what_ended_is_recorded_wave_by_wave(context: StageContext) -> None:
     with pytest.raises(Exception, match="a layer cannot be read"):
-        run_incremental(context, stage_of(context, {30: "broken"}))
+        run_incremental(context, stage_of(context, {9: "broken"}))
     recorded = ledger.read_latest(context.out, "tile")
     first, wave = context.spark().sparkContext.defaultParallelism, 2
     assert list(recorded)[:first] == [f"{n:02d}" for n in range(first)]
-    assert 0 < len(recorded) <= 30
+    assert 0 < len(recorded) <= 9
     assert len(recorded) % first == 0
     numbers = recorded.column("number")
     assert max(map(numbers.count, numbers)) == wave * first
     result = run_incremental(context, stage_of(context, {}))
-    assert (result.skipped, result.empty) == (len(recorded), 40 - len(recorded))
+    assert (result.skipped, result.empty) == (len(recorded), 12 - len(recorded))
 
 
 @pytest.mark.usefixtures("short_waves")
