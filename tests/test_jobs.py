@@ -100,6 +100,7 @@ def test_a_job_ends_where_its_verb_does(
         return [StageResult(name, done=3) for name in stages]
 
     monkeypatch.setattr(pipeline, "run_stages", run_stages)
+    run_file.with_name("l.tif").touch()
     arguments = [str(run_file), "--out", str(tmp_path / "out"), "--set", "labels.path=l.tif"]
     arguments += ["--bbox", "5,6,7,8", "--where", "cloud < 20", "--max-bad", "5%", "--json"]
     codes = [load(stage).main(arguments), cli.main([stage, *arguments])]

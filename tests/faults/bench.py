@@ -38,6 +38,8 @@ _OF_STAGE: Mapping[str, tuple[str, ...]] = {
 _MODEL = ("mlflow.db", "mlartifacts/*", "config.yaml", "checkpoints/*", "models/*")
 _TIMES = ("seconds", "attempt", "finished")
 _ORDER = ("number", "finished")
+_NOT_RECOVERED = ("checksum",)
+"""Of files that a killed driver did not note; their bytes are held against the clean run's."""
 
 
 @dataclass(frozen=True)
@@ -157,10 +159,11 @@ def _is_hidden(name: str) -> bool:
 
 
 def newest_rows(place: Place, stage: str) -> dict[str, tuple[object, ...]]:
-    """Return key → the newest row of a stage in the ledger, without its times."""
+    """Return key → the newest row of a stage in the ledger, without its times and checksum."""
+    unlike = (*_TIMES, *_ORDER, *_NOT_RECOVERED)
     newest = {row["key"]: row for row in _ledger(place, stage)}
     return {
-        key: tuple((name, row[name]) for name in sorted(row) if name not in (*_TIMES, *_ORDER))
+        key: tuple((name, row[name]) for name in sorted(row) if name not in unlike)
         for key, row in newest.items()
         if row["status"] != "dropped"
     }

@@ -326,6 +326,8 @@ def _forget(out: Path, stage: str) -> None:
         file.unlink()
         if any(keep):
             pq.write_table(table.filter(keep), file)
+    if stage == "index":
+        shutil.rmtree(out / layout.READ_ITEMS)
 
 
 def _contents(out: Path) -> dict[str, Any]:
