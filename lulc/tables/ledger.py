@@ -46,7 +46,7 @@ class LedgerRow:
     path: str | None = None
     """The published file, relative to the output location."""
     checksum: str | None = None
-    """sha256 of the published file."""
+    """sha256 of the published file; None where it was taken up after a kill, by name and size."""
     valid_pixels: int | None = None
     seconds: float | None = None
     attempt: int = 0

@@ -38,7 +38,7 @@ _OF_STAGE: Mapping[str, tuple[str, ...]] = {
 _MODEL = ("mlflow.db", "mlartifacts/*", "config.yaml", "checkpoints/*", "models/*")
 _TIMES = ("seconds", "attempt", "finished")
 _ORDER = ("number", "finished")
-_NOT_RECOVERED = ("checksum",)
+_NOT_RECOVERED = ("checksum", "valid_pixels")
 """Of files that a killed driver did not note; their bytes are held against the clean run's."""
 
 
@@ -159,7 +159,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def newest_rows(place: Place, stage: str) -> dict[str, tuple[object, ...]]:
-    """Return key → the newest row of a stage in the ledger, without its times and checksum."""
+    """Return key → the newest row of a stage in the ledger, without what differs from run to run."""
     unlike = (*_TIMES, *_ORDER, *_NOT_RECOVERED)
     newest = {row["key"]: row for row in _ledger(place, stage)}
     return {
