@@ -159,7 +159,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def newest_rows(place: Place, stage: str) -> dict[str, tuple[object, ...]]:
-    """Return key → the newest row of a stage in the ledger, without what differs from run to run."""
+    """Return key → the newest row of a stage in the ledger, but for what differs by run."""
     unlike = (*_TIMES, *_ORDER, *_NOT_RECOVERED)
     newest = {row["key"]: row for row in _ledger(place, stage)}
     return {
