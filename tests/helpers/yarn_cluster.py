@@ -29,6 +29,9 @@ _SETTINGS = {
     "yarn.scheduler.capacity.maximum-am-resource-percent": "1.0",
     "yarn.scheduler.minimum-allocation-mb": "128",
     "yarn.minicluster.yarn.nodemanager.resource.memory-mb": "8192",
+    # A container that takes more memory than it asked for is killed, and soon.
+    "yarn.minicluster.control-resource-monitoring": "true",
+    "yarn.nodemanager.container-monitor.interval-ms": "500",
     "yarn.nodemanager.vmem-check-enabled": "false",
     # A developer's disk may be fuller than a node's ought to be.
     "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "100",
@@ -49,7 +52,7 @@ class YarnCluster:
     def logs(self) -> str:
         """Return what the containers wrote, the end of each."""
         files = sorted(self.folder.glob("**/container_*/std*"))
-        return "\n".join(f"{file}\n{file.read_text()[-4000:]}" for file in files)
+        return "\n".join(f"{file}\n{file.read_text()[-40_000:]}" for file in files)
 
 
 @contextmanager

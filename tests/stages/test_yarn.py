@@ -1,22 +1,29 @@
-"""`lulc submit --on yarn` on a real YARN of two nodes: the map is the local one."""
+"""`lulc submit --on yarn` on a real YARN of two nodes: tables and map are the local ones."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
+from lulc.tables import store
 from tests.helpers import small_world as world
 from tests.helpers.jvm import SPARK_JARS
 from tests.helpers.yarn_cluster import YarnCluster, yarn
 from tests.lint import ROOT
 
-MADE = ("rasters/**/*.tif", "tables/predictions/*/*.parquet")
+pytestmark = pytest.mark.cluster
+
+MADE = ("tables/[!lcr]*/**/*.parquet", "tables/c[!l]*/**/*.parquet", "rasters/**/*.tif")
+"""What is equal byte for byte: all but the ledger, which has times, and sums."""
+SUMS = ("class_areas", "regions")
+"""Tables of sums, in an order of the partitions."""
+ELSEWHERE = {"spark.submit.deployMode": "cluster"}
 
 
 @pytest.fixture(scope="module")
@@ -26,28 +33,23 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[YarnCluster]:
 
 
 def submit(
-    cluster: YarnCluster, run: Path, out: Path, stages: str, deploy_mode: str = "client"
+    cluster: YarnCluster, run: Path, out: Path, stages: str, **added: object
 ) -> subprocess.CompletedProcess[str]:
     """Submit stages with conf/yarn.properties and what an operator would add to it."""
-    added = {
-        "spark.submit.deployMode": deploy_mode,
+    settings = {
         "spark.pyspark.python": sys.executable,
         "spark.yarn.jars": f"local:{SPARK_JARS}/*",
         "spark.yarn.stagingDir": (cluster.folder / "staging").as_uri(),
+        "spark.dynamicAllocation.maxExecutors": 2,  # the nodes share this machine's cores
+        "spark.executor.extraJavaOptions": world.SHORT_LIVED,
+        "spark.yarn.am.extraJavaOptions": world.SHORT_LIVED,
+        **added,
     }
-    properties = cluster.folder / f"{deploy_mode}.properties"
-    lines = [f"{name} {value}" for name, value in added.items()]
+    properties = cluster.folder / "my.properties"
+    lines = [f"{name} {value}" for name, value in settings.items()]
     properties.write_text("\n".join([(ROOT / "conf" / "yarn.properties").read_text(), *lines]))
-    command = ["lulc", "submit", str(run), "--on", str(properties), "--out", str(out)]
-    return subprocess.run(
-        [*command, "--stages", stages],
-        env=cluster.environment(),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=900,
-    )
+    command = ("lulc", "submit", run, "--on", properties, "--out", out, "--stages", stages)
+    return world.run_command(*command, variables=cluster.environment(), cwd=ROOT)
 
 
 def with_full_paths(run: Path, folder: Path) -> Path:
@@ -60,25 +62,22 @@ def with_full_paths(run: Path, folder: Path) -> Path:
     return sent
 
 
-def test_a_driver_on_the_cluster_makes_the_local_rasters(
+def check_sums(out: Path, expected: Path) -> None:
+    """Hold tables of sums against those of another output folder, to 1e-9 of a value."""
+    for name in SUMS:
+        ours, theirs = (store.read_table(folder, name).to_pandas() for folder in (out, expected))
+        pd.testing.assert_frame_equal(ours, theirs, check_exact=False, rtol=1e-9)
+
+
+def test_a_run_on_yarn_makes_the_local_tables_and_map(
     cluster: YarnCluster, small: world.World, done: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    shutil.copytree(done, out)
-    shutil.rmtree(out / "rasters")
-    ran = submit(cluster, with_full_paths(small.run, tmp_path), out, "rasters", "cluster")
+    ran = submit(cluster, small.run, out, "index,tile,samples,train,predict")
     assert ran.returncode == 0, ran.stdout + ran.stderr + cluster.logs()
-    assert world.files(out, MADE[0]) == world.files(done, MADE[0]) != {}
-
-
-@pytest.mark.cluster
-def test_a_run_on_yarn_makes_the_local_map(
-    cluster: YarnCluster, small: world.World, done: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    world.copy_model(done, out)
-    for stages in ("index,tile", "predict,rasters"):
-        ran = submit(cluster, small.run, out, stages)
-        assert ran.returncode == 0, ran.stdout + ran.stderr + cluster.logs()
+    sent = with_full_paths(small.run, tmp_path)
+    ran = submit(cluster, sent, out, "rasters,stats,evaluate", **ELSEWHERE)
+    assert ran.returncode == 0, ran.stdout + ran.stderr + cluster.logs()
     for pattern in MADE:
         assert world.files(out, pattern) == world.files(done, pattern) != {}
+    check_sums(out, done)
