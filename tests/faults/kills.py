@@ -124,7 +124,7 @@ def worker_killed(bench: Bench, place: Place) -> Generator[Line]:
             )
         )
         if hits[stage]:
-            running.workers()[0].kill()
+            max(running.workers(), key=lambda worker: worker.cpu_percent(0.02)).kill()
         previous = "train" if stage == "samples" else stage
     ended = running.end()
     for stage in stages:
