@@ -6,8 +6,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from lulc.config import Config
 from lulc.cost.network import network_factor
 from lulc.cost.rates import DEFLATE, Rates
@@ -24,7 +22,6 @@ _RASTER_BYTES = 1 / 2
 """Bytes of a pixel of a class raster and its confidence."""
 _FLIPS = 4
 _FILES_A_RASTER = 3  # classes, confidence, STAC item
-_TRAINING_OVER_MAPPING = 3
 _ITEMS_A_TASK = 32
 _NS = 1e-9
 
@@ -242,8 +239,3 @@ def _evaluate(config: Config, samples: SampleCount, rates: Rates) -> StageCost:
 def total(costs: Mapping[str, StageCost], rates: Rates) -> float:
     """Return the core-seconds of all stages in one session."""
     return sum(cost.core_seconds for cost in costs.values()) + rates.session_s
-
-
-def bytes_of(dtype: str) -> int:
-    """Return the bytes of a value of a type."""
-    return np.dtype(dtype).itemsize
