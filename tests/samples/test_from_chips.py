@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +18,11 @@ from affine import Affine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lulc.chips import chip as chips_chip
-from lulc.chips.chip import Chip
 from lulc.config import LabelConf, SampleConf
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import footprint
 from lulc.geo.tiling import Tiling
-from lulc.legend import NODATA, LandClass, Legend
+from lulc.legend import NODATA
 from lulc.runfile import parse_run
 from lulc.samples import from_chips, leakage, plan, splits, table
 from lulc.samples.leakage import AuditedSample, extent_of
@@ -34,23 +31,22 @@ from lulc.spark.context import StageContext, StageResult
 from lulc.spark.stages import samples as stages_samples
 from lulc.stages import Selection
 from lulc.tables import arrays, ledger, schemas
+from tests.samples.labelled_chips import (
+    COL,
+    HALO,
+    LEGEND,
+    ROW,
+    TILING,
+    run_here,
+    some_counts,
+    spec_of,
+    write_chips,
+    write_labels,
+    write_run,
+)
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
-
-LEGEND = Legend("three", tuple(LandClass(i, f"class {i}", "#000000") for i in (1, 2, 5)))
-TILING = Tiling("32633-10m-64", "EPSG:32633", 10.0, 64)
-COL, ROW = 780, -9376  # the first tile: around 15 degrees east, 54 north
-HALO, DATES, BANDS = 16, 2, 3
-
-
-def some_counts(blocks: int, classes: int, seed: int) -> dict[splits.SplitCell, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    mixture = rng.dirichlet(np.ones(classes) * 0.5)
-    return {
-        (i % 9, i // 9): rng.multinomial(rng.integers(1, 65536), rng.dirichlet(mixture * 4 + 1e-3))
-        for i in range(blocks)
-    }
 
 
 @settings(max_examples=30, deadline=None)
@@ -205,84 +201,10 @@ def test_the_audit_names_a_planted_leak() -> None:
         leakage.audit([*places, AuditedSample("e", "test", 5, 5)], metres, conf)
 
 
-def write_chips(
-    out: Path, period: str, place: tuple[int, int], span: int, seed: int
-) -> dict[str, Any]:
-    """The ledger row of a block of random chips; each tile's first 16 columns have no imagery."""
-    rng = np.random.default_rng(seed)
-    made = []
-    for col, row in [
-        (COL + place[0] + i, ROW + place[1] + j) for j in range(span) for i in range(span)
-    ]:
-        grid = TILING.grid(col, row, HALO)
-        valid = np.ones((DATES, *grid.shape), bool)
-        valid[0, :, ::3] = False
-        valid[:, :, HALO : HALO + 16] = False
-        array = np.where(
-            valid[:, None], rng.integers(0, 9000, (DATES, BANDS, *grid.shape)), 0
-        ).astype(np.uint16)
-        dates = tuple(datetime(2020, 1, day, tzinfo=UTC) for day in (1, 2))
-        says = (
-            TILING.tile_id(col, row),
-            period,
-            "made",
-            ("s",),
-            dates,
-            grid,
-            HALO,
-            ("b", "g", "r"),
-        )
-        made.append(
-            Chip(
-                *says,
-                scales=(1e-4,) * BANDS,
-                offsets=(0.0,) * BANDS,
-                pixels=array,
-                valid=valid,
-                clear=0.75,
-            )
-        )
-    block = f"{COL + place[0]}_{ROW + place[1]}"
-    path = f"tables/chips/{period}.{block}.{seed:016x}.parquet"
-    entry = ledger.LedgerRow("tile", f"{period}/{TILING.name}/{block}", f"{seed:016x}", path=path)
-    chips_chip.write_chips(
-        out / path,
-        made,
-        {name: value for name, value in entry.to_row().items() if name != "finished"},
-    )
-    return entry
-
-
-def write_labels(path: Path, cols: int, rows: int) -> np.ndarray:
-    """Labels over `cols` x `rows` tiles from the first one on, some of them missing."""
-    rng = np.random.default_rng(3)
-    blocks = rng.choice(
-        np.array([1, 2, 5, NODATA], np.uint8), (rows * 8, cols * 8), p=[0.5, 0.2, 0.2, 0.1]
-    )
-    codes = np.kron(blocks, np.ones((8, 8), np.uint8))
-    codes[:32, :32] = NODATA
-    profile = {
-        "height": codes.shape[0],
-        "width": codes.shape[1],
-        "count": 1,
-        "dtype": "uint8",
-        "nodata": NODATA,
-    }
-    transform = Affine(*TILING.grid(COL, ROW).transform)
-    with rasterio.open(
-        path, "w", driver="GTiff", crs=TILING.crs, transform=transform, **profile
-    ) as file:
-        file.write(codes, 1)
-    return codes
-
-
 @pytest.fixture
 def spec(tmp_path: Path) -> from_chips.SampleSpec:
     write_labels(tmp_path / "labels.tif", 4, 4)
-    conf = SampleConf(size=32, block=1, buffer=50.0)
-    return from_chips.SampleSpec(
-        tmp_path, "made", TILING, LEGEND, LabelConf(str(tmp_path / "labels.tif")), conf
-    )
+    return spec_of(tmp_path, buffer=50.0)
 
 
 def test_a_window_counts_what_its_sample_holds(spec: from_chips.SampleSpec) -> None:
@@ -359,12 +281,6 @@ def test_a_file_that_stands_is_taken_over_not_written_again(spec: from_chips.Sam
     assert (spec.out / first.path).read_bytes() == bytes_
 
 
-def run_here(
-    work: Callable[[plan.Row], list[plan.Row]], keys: list[plan.Row], *_: Any
-) -> list[plan.Row]:
-    return [row for key in keys for row in work(key)]
-
-
 def elsewhere(path: Path) -> LabelConf:
     write_labels(path, 1, 1)
     with rasterio.open(path, "r+") as file:
@@ -427,14 +343,7 @@ def stage(
 ) -> tuple[Path, StageResult]:
     """A folder in which the stage has run on 4 x 4 tiles in two periods."""
     out = tmp_path_factory.mktemp("stage")
-    write_labels(out / "labels.tif", 4, 4)
-    rows = [
-        write_chips(out, period, (c, r), 2, seed)
-        for seed, period in enumerate(("all", "later"))
-        for c in (0, 2)
-        for r in (0, 2)
-    ]
-    ledger.append_ledger(out, rows)
+    ledger.append_ledger(out, write_run(out))
     return out, stages_samples.samples(make_context(out, lambda: spark))
 
 

@@ -19,14 +19,7 @@ from lulc.config import LabelConf, SampleConf
 from lulc.samples import dealing, from_chips, plan, splits, table, windows
 from lulc.samples.splits import SPLITS
 from lulc.tables import layout, store
-from tests.samples.test_from_chips import (
-    LEGEND,
-    TILING,
-    run_here,
-    some_counts,
-    write_chips,
-    write_labels,
-)
+from tests.samples.labelled_chips import LEGEND, TILING, run_here, some_counts, spec_of, write_run
 
 PRINT = "f" * 16
 
@@ -82,17 +75,8 @@ def test_windows_are_dealt_to_equal_files_in_the_order_of_their_chips(
 def test_samples_are_those_of_a_plain_loop_however_tasks_are_cut(
     tmp_path: Path, changes: dict[str, Any]
 ) -> None:
-    write_labels(tmp_path / "labels.tif", 4, 4)
-    blocks = [
-        write_chips(tmp_path, period, (c, r), 2, seed)
-        for seed, period in enumerate(("all", "later"))
-        for c in (0, 2)
-        for r in (0, 2)
-    ]
-    conf = SampleConf(size=32, block=1, min_labelled=0.3, **changes)
-    labels = LabelConf(str(tmp_path / "labels.tif"))
-    spec = from_chips.SampleSpec(tmp_path, "made", TILING, LEGEND, labels, conf)
-    paths = [str(block.path) for block in blocks]
+    paths = [str(block.path) for block in write_run(tmp_path)]
+    spec = spec_of(tmp_path, min_labelled=0.3, **changes)
     expected = plain_plan(spec, paths)
     assert len(expected) == len(SPLITS)
 
