@@ -18,8 +18,9 @@ from typing import IO, Any, Literal
 
 from lulc import object_store
 from lulc.errors import SetupError, StoreError, UsageError
-from lulc.object_store import CREDENTIALS, ObjectStat
+from lulc.object_store import ObjectStat
 from lulc.redact import redact_text
+from lulc.store_access import CREDENTIALS
 
 STORES = ("s3://", "gs://", "abfs://", "abfss://")
 """How the addresses of object stores begin."""

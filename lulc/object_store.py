@@ -2,79 +2,43 @@
 
 Every request goes through `_ask`, which asks again where an answer breaks off, and turns what a
 store refuses into an error with its remedy. Nothing here knows a path; `lulc.location` does.
-
-Credentials and endpoints come from the environment, under the names that the stores' own tools use:
-AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION and AWS_ENDPOINT_URL;
-GOOGLE_APPLICATION_CREDENTIALS (STORAGE_EMULATOR_HOST for a server of one's own);
-AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY and AZURE_STORAGE_ENDPOINT; or from the
-machine's own identity.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-)
+from obstore.exceptions import BaseError
 from obstore.store import ObjectStore, from_url
 
-from lulc.errors import InputError, SetupError, StoreError
-from lulc.redact import redact_text
+from lulc.errors import SetupError, StoreError
+from lulc.store_access import settings_of
+from lulc.store_refusals import explain
 
-CREDENTIALS = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_REGION, AWS_ENDPOINT_URL)",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
-    "abfs": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
-}
-"""Scheme → the variables that credentials are taken from, for messages."""
-
-_READER, _WRITER = "role Storage Blob Data Reader", "role Storage Blob Data Contributor"
-_CREATE = "storage.objects.create and storage.objects.delete"
-_PERMISSIONS = {
-    "read": {"s3": "s3:GetObject", "gs": "storage.objects.get", "abfs": _READER},
-    "list": {"s3": "s3:ListBucket", "gs": "storage.objects.list", "abfs": _READER},
-    "write": {"s3": "s3:PutObject", "gs": _CREATE, "abfs": _WRITER},
-    "delete": {"s3": "s3:DeleteObject", "gs": "storage.objects.delete", "abfs": _WRITER},
-}
-"""Action → scheme → what has to be granted for it."""
-
-_NO_KEY = re.compile("InvalidAccessKeyId|SignatureDoesNotMatch|AuthenticationFailed|Unauthorized")
-_OTHER_CLOCK = re.compile("RequestTimeTooSkewed|RequestExpired")
-_OTHER_REGION = re.compile(
-    "PermanentRedirect|AuthorizationHeaderMalformed|redirect without LOCATION"
-    "|IllegalLocationConstraint"
-)
-_FULL = re.compile("QuotaExceeded|InsufficientStorage|StorageFull|507 Insufficient Storage")
-_NOBODY = {"client_email": "", "private_key": "", "private_key_id": ""}
-_METADATA_SERVER = "169.254.169.254"
 _asking: set[int] = set()
 """This process, once it has asked a store; a fork of it finds its parent here."""
 _TRIES = 4
 _BROKEN_OFF = re.compile(r"request or response body error|[Ii]nvalid \w+ response")
 """What obstore says of an answer that ended early; it asks again by itself for no such answer."""
+_ASKED_AGAIN = re.compile(r", after \d+ retries")
+"""What obstore says where it has asked again by itself."""
+_UNEXPLAINED = re.compile("status code: 40[03]")
+"""What obstore says of refusals that a store explains in the body of its answer."""
 _NO_SUCH_RANGE = "416"
 _LISTED_FROM = ("s3://", "gs://")
 """Stores that list from any key on; Azure gives all keys before it, too."""
 _LISTINGS = 8  # at a time
 _OBJECTS_A_PAGE = 1000
-_UNLISTED = re.compile(r"object with invalid path: .*?Path \"(.*?)\"(?: contained|: )", re.S)
-"""What obstore says where a folder has a name that it cannot ask for."""
 
 # A store that is busy or breaks off is asked again for a minute, then it counts as down. At a
 # check before anything starts, nobody wants to wait as long.
@@ -117,7 +81,13 @@ def read_stat(root: str, key: str) -> ObjectStat:
         FileNotFoundError: there is none.
         StoreError: the store refuses.
     """
-    return _stat_of(_ask(root, key, "read", lambda store: obstore.head(store, key)))
+    try:
+        return _stat_of(_ask(root, key, "read", lambda store: obstore.head(store, key)))
+    except StoreError as error:
+        if not _UNEXPLAINED.search(str(error)):
+            raise
+        # An answer to HEAD has no body, and so does not say whether it is the clock or the token.
+        return read_start(root, key, 1)[1]
 
 
 def read_start(root: str, key: str, length: int | None) -> tuple[bytes, ObjectStat]:
@@ -246,10 +216,19 @@ def put_new_object(root: str, key: str, content: bytes) -> bool:
     Raises:
         StoreError: the store refuses for another reason.
     """
+    asked = 0
+
+    def put(store: ObjectStore) -> None:
+        nonlocal asked
+        asked += 1
+        obstore.put(store, key, content, mode="create")
+
     try:
-        _ask(root, key, "write", lambda store: obstore.put(store, key, content, mode="create"))
-    except FileExistsError:
-        # The answer to the first try may have been lost: then the object there is this one.
+        _ask(root, key, "write", put)
+    except FileExistsError as error:
+        # The object is this one only where the answer to an earlier try was lost.
+        if asked == 1 and not _ASKED_AGAIN.search(str(error.__cause__)):
+            return False
         return read_start(root, key, None)[0] == content
     return True
 
@@ -258,40 +237,6 @@ def delete_object(root: str, key: str) -> None:
     """Remove an object; nothing where there is none."""
     with contextlib.suppress(FileNotFoundError):
         _ask(root, key, "delete", lambda store: obstore.delete(store, key))
-
-
-def store_endpoint(scheme: str) -> str | None:
-    """Return the address of a store's server, without a slash at its end.
-
-    Args:
-        scheme: s3, gs or abfs.
-
-    Returns:
-        None for the server of the cloud that the scheme is of.
-    """
-    names = {
-        "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
-        "gs": ("STORAGE_EMULATOR_HOST",),
-        "abfs": ("AZURE_STORAGE_ENDPOINT",),
-    }
-    for name in names[scheme]:
-        if endpoint := os.environ.get(name):
-            return (endpoint if "://" in endpoint else f"http://{endpoint}").rstrip("/")
-    host = os.environ.get("AWS_S3_ENDPOINT") if scheme == "s3" else None
-    if host:
-        return f"{'https' if _is_on('AWS_HTTPS', 'YES') else 'http'}://{host}".rstrip("/")
-    return None
-
-
-def azure_account(root: str) -> str:
-    """Return the storage account of an Azure container, "" where none is told.
-
-    Args:
-        root: `abfs://container@account.dfs.core.windows.net`, or `abfs://container` of the
-            account in AZURE_STORAGE_ACCOUNT_NAME.
-    """
-    host = root.partition("@")[2]
-    return host.partition(".")[0] or os.environ.get("AZURE_STORAGE_ACCOUNT_NAME", "")
 
 
 def _ask[Answer](
@@ -310,7 +255,7 @@ def _ask[Answer](
             return request(_store(root, is_quick))
         except (BaseError, _BrokenOff, FileNotFoundError, FileExistsError) as error:
             if tries == _TRIES or not _is_broken_off(error):
-                raise _explain(root, key, action, error) from error
+                raise explain(root, key, action, error) from error
 
 
 def _is_broken_off(error: Exception) -> bool:
@@ -346,7 +291,7 @@ def _store(root: str, is_quick: bool) -> ObjectStore:
             'start it by multiprocessing.get_context("spawn"), or before any store is asked'
         )
     _asking.add(process)
-    return _connect(root, is_quick, tuple(sorted(_settings(root).items())))
+    return _connect(root, is_quick, tuple(sorted(settings_of(root).items())))
 
 
 @functools.cache
@@ -359,106 +304,3 @@ def _connect(
         root, config=settings, client_options=client, retry_config=retries
     )
     return store
-
-
-def _settings(root: str) -> dict[str, Any]:
-    # What obstore does not take from the environment by itself: GDAL's names of the same.
-    scheme = root.partition("://")[0]
-    endpoint = store_endpoint(scheme)
-    settings: dict[str, Any] = {}
-    if scheme == "gs" and endpoint:
-        nobody = {"gcs_base_url": endpoint, "disable_oauth": True, **_NOBODY}
-        settings = {"service_account_key": json.dumps(nobody)}
-    if scheme == "abfs":
-        account = azure_account(root)
-        settings |= {"account_name": account} if account else {}
-        settings |= {"endpoint": endpoint} if endpoint else {}
-    if scheme == "s3":
-        settings |= {"endpoint": endpoint} if endpoint else {}
-        if _is_on("AWS_NO_SIGN_REQUEST", "NO"):
-            settings["skip_signature"] = True
-        settings["region"] = _region()
-    return settings
-
-
-def _region() -> str:
-    return os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-
-
-def _is_on(name: str, default: str) -> bool:
-    # A switch in the environment, as GDAL reads it.
-    return (os.environ.get(name) or default).upper() not in ("NO", "FALSE", "OFF", "0")
-
-
-def _explain(root: str, key: str, action: str, error: Exception) -> Exception:
-    # The store's error as one of a file system or of this project, in one line, without secrets.
-    address, text = f"{root}/{key}", str(error)
-    names = CREDENTIALS[root.partition("://")[0]]
-    if "NoSuchBucket" in text or "ContainerNotFound" in text:
-        bucket = root.partition("://")[2]
-        return StoreError(address, f"there is no bucket {bucket}: make it, or correct its name")
-    if isinstance(error, FileNotFoundError):
-        return FileNotFoundError(errno.ENOENT, "is not there", address)
-    if isinstance(error, AlreadyExistsError | FileExistsError):
-        return FileExistsError(errno.EEXIST, "another object is there", address)
-    if unlisted := _UNLISTED.search(text):
-        return InputError(
-            f"{address} cannot be listed, as there is {unlisted[1]!r}: its name has two slashes "
-            "side by side, `.` or `..` between slashes, or a character that cannot be printed; "
-            "rename or delete it"
-        )
-    access = f"set {names}, or give this machine's identity access"
-    if _METADATA_SERVER in text:
-        return StoreError(address, f"there are no credentials: {access}", is_denial=True)
-    if reason := _without_answer(root, text) or _refused(root, text):
-        return StoreError(address, reason)
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError):
-        if isinstance(error, PermissionDeniedError) and not _NO_KEY.search(text):
-            permission = _PERMISSIONS[action][root.partition("://")[0]]
-            access = f"grant {permission} on it, or set {names} of one who may {action} it"
-        return StoreError(address, f"{_first_line(error)}: {access}", is_denial=True)
-    if "status code: 400" in text and "<Code>" not in text:  # to a HEAD, a store gives no reason
-        expired = f"it does not say why; where a token may have expired, set {names}"
-        return StoreError(address, f"{_first_line(error)}: {expired}")
-    return StoreError(address, _first_line(error))
-
-
-def _refused(root: str, text: str) -> str | None:
-    # Refusals that are no denial: what is read may well be allowed.
-    names = CREDENTIALS[root.partition("://")[0]]
-    if "ExpiredToken" in text:
-        return f"the token has expired: set {names}"
-    if _OTHER_CLOCK.search(text):
-        return (
-            f"this machine's clock is not the store's (it says {datetime.now(UTC):%H:%M} UTC): "
-            "set it, as by `timedatectl set-ntp true`"
-        )
-    if _OTHER_REGION.search(text):
-        region = re.search(r"<Region>([\w-]+)</Region>|expecting '([\w-]+)'", text)
-        place = f"region {region[1] or region[2]}" if region else "another region"
-        return f"the bucket is in {place}, not in {_region()}: set AWS_REGION to its region"
-    if _FULL.search(text):
-        return "the store is full, or its quota is used up: free space or raise the quota"
-    return None
-
-
-def _without_answer(root: str, text: str) -> str | None:
-    # What to say where no server could be asked at all.
-    if "Account must be specified" in text:
-        return (
-            "no storage account is named: write abfs://CONTAINER@ACCOUNT.dfs.core.windows.net/…, "
-            "or set AZURE_STORAGE_ACCOUNT_NAME"
-        )
-    if "error sending request" not in text:
-        return None
-    server = store_endpoint(root.partition("://")[0]) or "the cloud that it is of"
-    return (
-        f"{redact_text(server)} does not answer: check the network, and the endpoint if one is set"
-    )
-
-
-def _first_line(error: Exception) -> str:
-    code = re.search(r"<Code>(\w+)</Code>", str(error))
-    line = redact_text(str(error).partition("\n")[0], 300)
-    line = re.split(r": <(?:\?xml|Error)", line)[0].rstrip(": ")
-    return f"{line} ({code[1]})" if code else line

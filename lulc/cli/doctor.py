@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lulc.errors import SetupError, missing_extra
-from lulc.object_store import CREDENTIALS
 from lulc.redact import first_line
 from lulc.spark import java
+from lulc.store_access import CREDENTIALS
 
 _REINSTALL = "uv pip install --require-hashes --no-deps -r requirements.txt"
 _MIN_FREE_GIB = 3

@@ -19,8 +19,8 @@ from rasterio.io import DatasetReader
 
 from lulc.errors import StoreError
 from lulc.location import STORES, StorePath, parse_location
-from lulc.object_store import azure_account, store_endpoint
 from lulc.redact import redact_url
+from lulc.store_access import azure_account, scheme_of, store_endpoint
 
 _read_for = [""]
 """The work that this process does, or did last."""
@@ -120,7 +120,7 @@ def _store_path(href: str) -> StorePath:
 
 
 def _options(root: str) -> dict[str, str]:
-    scheme = root.partition("://")[0]
+    scheme = scheme_of(root)
     endpoint = store_endpoint(scheme) or ""
     protocol, _, host = endpoint.partition("://")
     if scheme == "abfs":

@@ -17,11 +17,22 @@ from typing import Any, Literal, get_args
 from urllib.parse import unquote, urlsplit
 
 Kind = Literal[
-    "busy", "slow", "cut", "lost", "short", "expired", "skewed", "moved", "full", "read-only"
+    "busy",
+    "slow",
+    "cut",
+    "lost",
+    "unsure",
+    "short",
+    "expired",
+    "skewed",
+    "moved",
+    "full",
+    "read-only",
 ]
 """busy: 503. slow: `seconds` pass before the answer. cut: the connection ends in the middle of a
 body, of the answer or the request. lost: it ends after the request was carried out, before any
-answer. short: half of the body, and a length that says it is whole.
+answer. unsure: 500 after the request was carried out. short: half of the body, and a length that
+says it is whole.
 expired, skewed, moved, full, read-only: what a store answers to a token that is no longer valid, to
 a clock that is off, of a bucket in another region, where there is no space left, and where nothing
 may be written."""
@@ -118,6 +129,8 @@ def faulty_proxy(server: str) -> Iterator[tuple[str, Faults]]:
                 faults.written[unquote(urlsplit(self.path).path)] += 1
             if kind == "lost":
                 self._hang_up()
+            elif kind == "unsure":
+                self._refuse(500, "InternalError", "We encountered an internal error.")
             else:
                 self._answer(answer, content, kind)
 

@@ -96,7 +96,7 @@ def test_what_ends_early_is_read_again_or_is_an_error(
 def test_an_expired_token_is_not_taken_for_a_bad_file(environment: Faults) -> None:
     environment.kind, environment.each = "expired", 1
     try:
-        with pytest.raises(StoreError, match=r"token\.tif.* expired, set AWS_"):
+        with pytest.raises(StoreError, match=r"token\.tif.* expired: set AWS_"):
             reader.read_band("s3://bucket/token.tif", 1, GRID, "nearest", None)
     finally:
         environment.kind = "busy"

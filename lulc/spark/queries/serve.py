@@ -16,6 +16,7 @@ from lulc.errors import SetupError, UsageError
 from lulc.location import Location
 from lulc.spark import session
 from lulc.spark.queries import rules, sql
+from lulc.store_access import scheme_of
 
 # What the server's process is given of the environment: what Java, Spark and Hadoop start by.
 _KEPT = {
@@ -134,7 +135,7 @@ def _check(endpoint: Endpoint) -> None:
 
 @contextlib.contextmanager
 def _reduced_environment(out: Location) -> Iterator[None]:
-    scheme = str(out).partition("://")[0]
+    scheme = scheme_of(str(out))
     prefixes = ("LC_", *_KEPT_FOR_STORE.get(scheme, ()))
     before = dict(os.environ)
     for name in before:
