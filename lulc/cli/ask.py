@@ -161,7 +161,8 @@ def list_models(args: argparse.Namespace) -> int:
     for row in versions:
         aliases = "".join(f" @{name}" for name in row["aliases"])
         scores = ", ".join(f"{name} {score:g}" for name, score in row["scores"].items())
-        print(f"{row['name']}/{row['version']}{aliases}  {row['task']}  {row['made']}  {scores}")
+        facts = (row["task"], row["precision"], row["made"], scores)
+        print(f"{row['name']}/{row['version']}{aliases}", *filter(None, facts), sep="  ")
     if not versions:
         print(f"no model is registered in {args.out}: `lulc train` makes one")
     return 0

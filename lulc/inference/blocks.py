@@ -123,6 +123,8 @@ def _write_block(
         "status": "done",
         "valid_pixels": _count_valid(rows),
         "path": predictions_path(key["key"], fingerprint, table),
+        "precision": predictor.precision(spec.settings),
+        "trained_in": predictor.trained_in,
     }
     table_rows = (row.to_row() for row in rows)
     store.write_rows(spec.out / footer["path"], table_rows, schemas.ALL[table], footer)

@@ -20,6 +20,7 @@ from lulc.inference.image_file import ImageFile, check_image
 from lulc.inference.image_maps import PixelMap, make_pixel_map
 from lulc.inference.item_table import ItemTable, open_table
 from lulc.inference.predictor import Predictor, load_all
+from lulc.inference.suitability import compare_precision
 from lulc.inference.windows import Area, area_windows, centre_square, full_area, shift_area
 from lulc.legend import NODATA
 from lulc.location import Location, is_below, relative_name
@@ -93,6 +94,9 @@ def map_folder(model: ModelRef, folder: Location, out: Location) -> list[LedgerR
 
 def _map_images(model: ModelRef, folder: Location, out: Location, lease: Lease) -> list[LedgerRow]:
     predictor = load_all(model.folders)
+    precision = compare_precision([predictor.trained_in], [predictor.precision(PredictConf())])
+    if precision:
+        progress.say(f"{model.name} version {model.version}: {precision}")
     images = _list_images(folder, out.resolve())
     makes_rasters = predictor.task.kind == "pixels"
     names = _map_names(images, folder, makes_rasters)

@@ -24,7 +24,13 @@ from lulc.inference.patch_batches import ImagePatch, PatchBatches, batches_for
 from lulc.inference.windows import Area, WindowedImage
 from lulc.location import Location
 from lulc.models.contract import Contract, read_contract
-from lulc.models.device import autocast, choose_device, compute_mixed, reuse_memory
+from lulc.models.device import (
+    autocast,
+    choose_device,
+    choose_precision,
+    compute_mixed,
+    reuse_memory,
+)
 from lulc.models.networks.registry import MODELS
 from lulc.models.package import CONTRACT, WEIGHTS
 from lulc.models.tasks.registry import TASKS
@@ -51,6 +57,24 @@ class Predictor:
     def task(self) -> Task:
         """The task of the network."""
         return TASKS[self.contract.task]
+
+    @property
+    def trained_in(self) -> str:
+        """The precision that the network was trained in, of several networks joined by `+`.
+
+        It is empty where it was not recorded.
+        """
+        precisions = {each.contract.precision for each in (self, *self.others)}
+        return "+".join(sorted(precisions - {""}))
+
+    def precision(self, settings: PredictConf) -> str:
+        """Return the precision that the network is computed in, as settings and device have it."""
+        return choose_precision(settings.precision, self.device, self._needs_range)
+
+    @property
+    def _needs_range(self) -> bool:
+        # In float16 a score that is no number would lose its box.
+        return self.task.kind == "boxes"
 
     def segment(
         self,
@@ -186,7 +210,7 @@ class Predictor:
         flips: tuple[tuple[int, ...], ...] = ((),)
         if settings.flips:
             flips = ((), (-1,), (-2,), (-2, -1))
-        mixed = autocast(settings.precision, self.device, gradients=False)
+        mixed = autocast(settings.precision, self.device, self._needs_range)
         by_flip = []
         for axes in flips:
             flipped = replace(
@@ -201,9 +225,9 @@ class Predictor:
 
     @torch.inference_mode()
     def _boxes(self, settings: PredictConf, patches: Sequence[ImagePatch]) -> Tensor:
-        # Boxes (N, M, 6) of the patches. In float16 a score that is no number would lose its box.
+        # Boxes (N, M, 6) of the patches.
         inputs = _channels_last(self.task.inputs(self._pad(self._cut(patches))))
-        with autocast(settings.precision, self.device):
+        with autocast(settings.precision, self.device, self._needs_range):
             return self.task.forward(self.net, inputs)
 
     def _cut(self, patches: Sequence[ImagePatch]) -> Batch:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lulc.config import Config
 from lulc.errors import InputError
 from lulc.models.contract import read_contract
@@ -39,3 +41,19 @@ def check_model(config: Config, model: ModelRef) -> None:
             f"{sorted(of_run - of_model)}: "
             "give the run file the model's legend, or train a model for it"
         )
+
+
+def compare_precision(trained_in: Iterable[str], computed_in: Iterable[str]) -> str:
+    """Tell the precision that a model is computed in, where it is not that of its training.
+
+    Args:
+        trained_in: precisions of its training; empty texts where they were not recorded.
+        computed_in: precisions that it is computed in; likewise.
+
+    Returns:
+        `computed in …, trained in …`; empty where they are the same, or one is not known.
+    """
+    trained, computed = ({name for name in names if name} for names in (trained_in, computed_in))
+    if not (trained and computed) or trained == computed:
+        return ""
+    return f"computed in {', '.join(sorted(computed))}, trained in {', '.join(sorted(trained))}"

@@ -67,6 +67,9 @@ class Contract:
 
     Image files that do not name their bands are taken to have them in such an order.
     """
+    precision: str = ""
+    """The precision that the network was trained in, `float32` or `bfloat16`; empty where it was
+    not recorded."""
 
     def check(self, bands: Sequence[str], gsd_m: float, subject: str) -> None:
         """Raise InputError unless the model may map input of these bands and this pixel size.

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 from torch import nn
 
+from lulc.config import Precision
 from lulc.models.gpus import own_gpu
 
 # Numbers of glibc's settings in malloc.h: the smallest allocation that gets a mapping of its own,
@@ -35,34 +36,40 @@ def gpus_in_view() -> list[tuple[str, str]]:
     return [(gpu.name, str(gpu.uuid)) for gpu in found]
 
 
-def autocast(
-    precision: Literal["auto", "float32", "bfloat16"],
-    device: torch.device,
-    gradients: bool = True,
-) -> torch.autocast:
-    """Return the context to run a network in.
+def choose_precision(
+    setting: Precision, device: torch.device, gradients: bool = True
+) -> Literal["float32", "bfloat16", "float16"]:
+    """Return the precision that a network is computed in.
 
     Args:
-        precision: as in the run file.
+        setting: as in the run file.
         device: that the network is on.
         gradients: whether it is trained. In float16 small gradients vanish, so that `auto` takes
             it for mapping alone.
 
     Returns:
-        Autocast to bfloat16 where it is set, or where `auto` finds hardware for it; to float16
-        where `auto` finds a GPU without; else float32.
+        bfloat16 where it is set, or where `auto` finds hardware for it; float16 where `auto` finds
+        a GPU without; else float32.
     """
+    if setting != "auto":
+        return setting
     has_bfloat16 = (
         # Emulated it would be slower than float32.
         torch.cuda.is_bf16_supported(including_emulation=False)
         if device.type == "cuda"
         else torch.cpu._is_avx512_bf16_supported()
     )
-    if precision == "bfloat16" or (precision == "auto" and has_bfloat16):
-        return torch.autocast(device.type, torch.bfloat16)
-    if precision == "auto" and device.type == "cuda" and not gradients:
-        return torch.autocast("cuda", torch.float16)
-    return torch.autocast(device.type, enabled=False)
+    if has_bfloat16:
+        return "bfloat16"
+    return "float16" if device.type == "cuda" and not gradients else "float32"
+
+
+def autocast(setting: Precision, device: torch.device, gradients: bool = True) -> torch.autocast:
+    """Return the context to run a network in, of the precision that `choose_precision` returns."""
+    precision = choose_precision(setting, device, gradients)
+    if precision == "float32":
+        return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device.type, getattr(torch, precision))
 
 
 def compute_mixed(

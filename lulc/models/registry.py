@@ -227,8 +227,9 @@ def list_versions(out: Location, tracking_uri: str | None = None) -> list[dict[s
     """List every version in the registry; where no registry is set, the models kept under OUT.
 
     Returns:
-        Mappings of name, version (a number, or `local`), aliases, task, scores by name, and `made`,
-        when it was registered (UTC, ISO 8601): by model, oldest version first.
+        Mappings of name, version (a number, or `local`), aliases, task, precision that it was
+        trained in (empty where not recorded), scores by name, and `made`, when it was registered
+        (UTC, ISO 8601): by model, oldest version first.
 
     Raises:
         SetupError: the store cannot be reached.
@@ -255,8 +256,8 @@ def _list_local(out: Location) -> list[dict[str, Any]]:
         contract = read_contract(file)
         made = datetime.fromtimestamp(file.stat().st_mtime_ns / 1e9, UTC)
         entry: dict[str, Any] = {"name": contract.name, "version": LOCAL, "aliases": []}
-        entry |= {"task": contract.task, "made": made.isoformat(timespec="seconds"), "scores": {}}
-        models.append(entry)
+        entry |= {"task": contract.task, "precision": contract.precision, "scores": {}}
+        models.append(entry | {"made": made.isoformat(timespec="seconds")})
     return models
 
 
@@ -370,6 +371,7 @@ def _describe_version(version: Any, numbers_by_alias: dict[str, Any]) -> dict[st
         "version": int(number),
         "aliases": sorted(a for a, aliased in numbers_by_alias.items() if str(aliased) == number),
         "task": version.tags.get("task", ""),
+        "precision": version.tags.get("precision", ""),
         "made": registered.isoformat(timespec="seconds"),
         "scores": scores,
     }

@@ -248,8 +248,8 @@ def _log_history(
         for name, value in epoch["metrics"].items()
         if not math.isnan(value)
     ]
-    settings = [Param(name, value) for name, value in flatten_settings(config).items()]
-    client.log_batch(run_id, metrics, settings)
+    settings = flatten_settings(config) | {"precision": _precision_of(training)}
+    client.log_batch(run_id, metrics, [Param(name, value) for name, value in settings.items()])
     for picture in training.pictures:
         with files.local_copy(picture) as path:
             client.log_artifact(run_id, str(path), "pictures")
@@ -274,6 +274,7 @@ def _register_champion(
         "checksum": model_checksum(training.folder),
         "best_epoch": str(training.best_epoch),
         "task": config.task or "",
+        "precision": _precision_of(training),
     }
     tags |= {f"score.{name}": f"{value:.4g}" for name, value in _overall_scores(training)}
     source = f"{run.info.artifact_uri}/model"
@@ -315,6 +316,11 @@ def _log_mean_and_spread(
 
 def _metric_name(name: str) -> str:
     return _NOT_IN_NAMES.sub("_", name)
+
+
+def _precision_of(training: Training) -> str:
+    # That it was trained in, which `train.precision: auto` does not tell.
+    return read_contract(training.folder / CONTRACT).precision
 
 
 def _overall_scores(training: Training) -> list[tuple[str, float]]:

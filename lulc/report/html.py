@@ -37,6 +37,7 @@ RegionKey = tuple[str, str]
 _MAX_REGIONS = 100  # that the page lists: the largest; the tables hold all
 _LAST = 999  # order of rows without a class, after all classes
 _PACKAGES = ("pyspark", "apache-sedona", "torch", "rasterio", "petastorm", "mlflow", "pyarrow")
+_PREDICTIONS = ("predictions", "probabilities", "boxes")
 _STAGES = ("index", "tile", "samples", "predict", "rasters", "stats")
 
 
@@ -444,15 +445,27 @@ def _provenance(out: Location) -> list[tuple[str, str]]:
         store.read_table(out, table, ["model"])["model"].unique().to_pylist()
         for table in ("predictions", "probabilities", "detections")
     )
+    footers = _prediction_footers(out)
     models = sorted(set(itertools.chain.from_iterable(columns)))
     seals = {stage: ledger.read_seal(out, stage) for stage in _STAGES}
     return [
         ("model", ", ".join(models)),
+        *(
+            (name, ", ".join(sorted(precisions)))
+            for name, key in (("trained in", "trained_in"), ("mapped in", "precision"))
+            if (precisions := {footer[key] for footer in footers if footer.get(key)})
+        ),
         ("created", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
         ("lulc", __version__),
         *((name, version) for name in _PACKAGES if (version := _installed_version(name))),
         *((f"fingerprint of {stage}", seal.fingerprint) for stage, seal in seals.items() if seal),
     ]
+
+
+def _prediction_footers(out: Location) -> list[dict[str, Any]]:
+    # Of some files of every table that a model fills.
+    tables = (files.list_tables(store.table_folder(out, name)) for name in _PREDICTIONS)
+    return list(itertools.chain.from_iterable(map(store.read_some_footers, tables)))
 
 
 def _installed_version(package: str) -> str | None:

@@ -20,6 +20,7 @@ from lulc.tables.arrow_files import arrow_filesystem
 from lulc.tables.files import open_parquet, write_atomic
 
 _FOOTER_KEY = b"lulc"
+_FOOTERS_READ = 16
 
 
 def table_folder(out: Location, name: str) -> Location:
@@ -147,6 +148,18 @@ def read_footer(location: Location) -> dict[str, Any]:
             "delete it and run the stage that makes it"
         ) from error
     return footer
+
+
+def read_some_footers(locations: Sequence[Location]) -> list[dict[str, Any]]:
+    """Return the footers of some files, at most 16, spread evenly over those that are given.
+
+    A file without one, which `write_rows` did not write, is left out.
+    """
+    footers = []
+    for location in locations[:: -(-len(locations) // _FOOTERS_READ) or 1]:
+        with contextlib.suppress(InputError):
+            footers.append(read_footer(location))
+    return footers
 
 
 def read_rows(

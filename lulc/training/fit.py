@@ -22,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lulc.errors import LulcError
 from lulc.legend import NODATA
 from lulc.location import Location
-from lulc.models.device import autocast, choose_device, reused_memory
+from lulc.models.device import autocast, choose_device, choose_precision, reused_memory
 from lulc.models.tasks import augment
 from lulc.models.tasks.task import Batch
 from lulc.tables import files
@@ -43,7 +43,8 @@ from lulc.training.setup import (
 STATE, LOG, EXAMPLES = "last.pt", "log.jsonl", "examples.npz"
 
 type History = list[dict[str, Any]]
-"""A mapping for every complete epoch: epoch, epochs, seconds, finished, metrics, matrix."""
+"""A mapping for every complete epoch: epoch, epochs, seconds, finished, precision, metrics and
+matrix."""
 
 # Labels of the validation split that the temperature is fitted to.
 _CALIBRATION_LABELS = 200_000
@@ -69,6 +70,12 @@ class TrainResult:
     """What logits are divided by so that confidence is calibrated on the validation split; 1 where
     there is none."""
 
+    @property
+    def precision(self) -> str:
+        """The precision that the best epoch was computed in; empty where it was not recorded."""
+        precision: str = self.history[self.best - 1].get("precision", "")
+        return precision
+
 
 @reused_memory()
 def fit(job: TrainJob) -> TrainResult:
@@ -93,7 +100,7 @@ def read_log(folder: Location) -> History:
 
     Returns:
         A mapping for every complete epoch: epoch, epochs, seconds, finished (ms since 1970),
-        metrics by name, and the (K, K + 1) confusion matrix as lists.
+        precision of the network, metrics by name, and the (K, K + 1) confusion matrix as lists.
     """
     try:
         text = (folder / LOG).read_text()
@@ -203,6 +210,7 @@ def _run_epoch(state: TrainState, epoch: int) -> dict[str, Any]:
         "epochs": state.job.train.epochs,
         "seconds": time.monotonic() - start,
         "finished": int(time.time() * 1000),
+        "precision": choose_precision(state.job.train.precision, state.world.device),
         "metrics": {"loss": loss, "rate": rate, **metrics},
         "matrix": matrix,
     }

@@ -65,6 +65,7 @@ def write_package(
         fingerprints=dict(fingerprints),
         gsd_range_m=(smallest, largest),
         file_bands=_bands_of_files(config),
+        precision=result.precision,
     )
     folder = job.folder / "model"
     write_atomic(folder / WEIGHTS, lambda path: path.write_bytes(result.weights.read_bytes()))

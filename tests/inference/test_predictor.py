@@ -18,13 +18,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from lulc.config import PredictConf
+from lulc.config import Precision, PredictConf
 from lulc.errors import InputError
 from lulc.geo.tiling import Tiling
 from lulc.inference import blocks, windows
 from lulc.inference.folded_norms import fold_norms
 from lulc.inference.image_maps import _largest
 from lulc.inference.predictor import load
+from lulc.inference.suitability import compare_precision
 from lulc.legend import NODATA
 from lulc.models import package
 from lulc.models.contract import Contract, read_contract
@@ -109,6 +110,36 @@ def test_a_map_is_what_the_network_says_and_empty_where_no_date_is_valid(model: 
     assert set(np.unique(classes)) == {*LEGEND.ids, NODATA}
     rough = load(model).segment(image, valid, *SCALING, PredictConf(precision="bfloat16"))[0]
     assert (rough == expected).mean() > 0.97
+
+
+@pytest.mark.parametrize("precision", ["auto", "float32", "bfloat16"])
+def test_the_precision_told_is_that_of_the_computation(
+    model: Path, precision: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predictor, how = load(model), PredictConf(precision=precision)
+    dtypes: list[torch.dtype] = []
+    hook = predictor.net.register_forward_hook(lambda *given: dtypes.append(given[2].dtype))
+    for has_bfloat16 in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda has=has_bfloat16: has)
+        predictor.segment(*texture(32, 32), *SCALING, how)
+        assert f"torch.{predictor.precision(how)}" == str(dtypes[-1])
+    hook.remove()
+
+
+@pytest.mark.parametrize(
+    ("trained", "computed", "text"),
+    [
+        (["bfloat16"], ["float32"], "computed in float32, trained in bfloat16"),
+        (["float32"], ["float32", "bfloat16"], "computed in bfloat16, float32, trained in float32"),
+        (["float32"], ["float32"], ""),
+        ([""], ["float32"], ""),
+        (["float32"], [], ""),
+    ],
+)
+def test_another_precision_than_that_of_the_training_is_told(
+    trained: list[str], computed: list[str], text: str
+) -> None:
+    assert compare_precision(trained, computed) == text
 
 
 def test_scale_and_offset_are_those_of_the_chip(model: Path) -> None:
@@ -337,7 +368,7 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
     from lulc.spark.stages.predict import predict as stage
 
     out = tmp_path / "out"
-    folder = untrained.make_model(package.local_folder(out, "untrained"))
+    folder = untrained.make_model(package.local_folder(out, "untrained"), precision="bfloat16")
     image, valid = texture(128, 256)
     keys = [
         write_chips(
@@ -353,6 +384,7 @@ def test_stage_maps_what_changed_takes_up_what_was_lost_and_counts_what_is_bad(
     idle = replace(context, spark=lambda: pytest.fail("Spark was started"))
     first = stage(context)
     assert (first.skipped, first.done, first.bad) == (0, 2, 0)
+    assert first.note == "untrained version local, computed in float32, trained in bfloat16"
 
     # The same files, byte for byte, as the pure verb makes.
     table = out / "tables" / "predictions"

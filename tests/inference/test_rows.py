@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from scipy.special import softmax
 from sklearn.metrics import average_precision_score
 
+from lulc import progress
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid
 from lulc.inference.folder import map_folder
@@ -34,7 +35,7 @@ from tests.helpers.tiny_samples import LEGEND
 GRID = Grid("EPSG:32633", (10.0, 0.0, 500000.0, 0.0, -10.0, 5300000.0), 64, 64)
 
 
-def make_model(folder: Path, task: str, model: str) -> Path:
+def make_model(folder: Path, task: str, model: str, precision: str = "") -> Path:
     """A model that has learned nothing, of one band and 32 pixels."""
     torch.manual_seed(0)
     architecture = {"encoder": "resnet18"}
@@ -52,6 +53,7 @@ def make_model(folder: Path, task: str, model: str) -> Path:
         32,
         scales=(1.0,),
         offsets=(0.0,),
+        precision=precision,
     )
     net = MODELS[model].build(1, 3, **architecture)
     folder.mkdir()
@@ -117,6 +119,20 @@ def test_images_are_classified_into_a_table_that_a_rerun_leaves(task: str, tmp_p
         "large.tif",
         "two_bands.tif",
     }
+
+
+def test_another_precision_than_that_of_the_training_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(progress, "say", said.append)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    write_images(tmp_path / "in")
+    for precision in ("float32", "bfloat16"):
+        model = make_model(tmp_path / precision, "classify", "classifier", precision)
+        map_folder(reference(model), tmp_path / "in", tmp_path / "out" / precision)
+    told = [line for line in said if "trained in" in line]
+    assert told == ["bfloat16 version 1: computed in float32, trained in bfloat16"]
 
 
 def test_a_run_s_own_table_is_not_mixed_with_that_of_images(tmp_path: Path) -> None:

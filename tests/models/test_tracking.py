@@ -77,6 +77,7 @@ def make_training(folder: Path, fingerprint: str = "f1", seed: int = 0) -> track
         10.0,
         multiple=8,
         fingerprints=prints,
+        precision="bfloat16",
     )
     write_contract(contract, folder / CONTRACT)
     history = [
@@ -126,6 +127,9 @@ def test_a_training_becomes_a_run_and_a_champion(
     made = client.get_run(version.run_id)
     assert made.info.status == "FINISHED"
     assert made.data.params["train.encoder"] == "resnet18"
+    assert made.data.params["train.precision"] == "auto"
+    assert made.data.params["precision"] == "bfloat16"
+    assert [row["precision"] for row in registry.list_versions(out)] == ["bfloat16"]
     assert made.data.params["legend.7.name"] == "water"
     assert made.data.tags["fingerprint.samples"] == "s1"
     assert [m.value for m in client.get_metric_history(version.run_id, "miou")] == [0.25, 0.5]
@@ -271,6 +275,10 @@ def test_a_contract_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     contract = read_contract(path)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"reduce": "median"}))
     assert read_contract(path) == contract
+    raw = json.loads(path.read_text())
+    del raw["precision"]
+    path.write_text(json.dumps(raw))
+    assert read_contract(path) == dataclasses.replace(contract, precision="")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"unknown": 1}))
     with pytest.raises(InputError, match="is not a model contract"):
         read_contract(path)
@@ -321,6 +329,7 @@ def test_a_store_without_a_server_keeps_the_model(
         assert registry.resolve(str(kept.folder), tmp_path) == kept
         (listed,) = registry.list_versions(out)
         assert (listed["name"], listed["version"], listed["task"]) == ("toy", "local", "segment")
+        assert listed["precision"] == "bfloat16"
         assert registry.ui_command(config, out) is None
         with pytest.raises(UsageError, match="required is set"):
             tracking.reachable(make_run(required=True), out)

@@ -318,6 +318,20 @@ def test_the_report_gives_away_no_secret(written: Path) -> None:
     assert "4040" in source
 
 
+def test_the_report_tells_the_precisions_of_training_and_map(tmp_path: Path) -> None:
+    path = store.table_folder(tmp_path, "predictions") / "p.0_0.f.parquet"
+    store.write_rows(path, [], schemas.PREDICTIONS, {"stage": "predict"})
+    older = Page(html.write_report(make_run(), tmp_path).read_text())
+    assert "mapped in" not in older.text
+    for number, precision in enumerate(("float32", "bfloat16")):
+        footer = {"trained_in": "float32", "precision": precision}
+        path = path.with_name(f"p.{number}_1.f.parquet")
+        store.write_rows(path, [], schemas.PREDICTIONS, footer)
+    page = Page(html.write_report(make_run(), tmp_path).read_text())
+    assert "trained infloat32" in page.text
+    assert "mapped inbfloat16, float32" in page.text
+
+
 def test_a_run_without_results_has_a_report_too(tmp_path: Path) -> None:
     ledger.append_ledger(tmp_path, [LedgerRow("index", ledger.STAGE_KEY, "f")])
     page = Page(html.write_report(make_run(), tmp_path).read_text())

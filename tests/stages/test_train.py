@@ -84,6 +84,7 @@ def test_two_uneven_ranks_make_a_version_that_stands(
         pytest.approx(10),
         8,
     )
+    assert learned.precision == "float32"
     # Every labelled valid pixel of the validation split, unevenly shared, is counted once.
     expected = sum(
         int(((s := toy.make_sample(1000 + i))["label"] != NODATA)[s["valid"][0]].sum())

@@ -23,6 +23,7 @@ from safetensors.torch import load_file
 from lulc.chips import composites
 from lulc.errors import InputError, UsageError
 from lulc.legend import NODATA
+from lulc.models.device import autocast
 from lulc.models.tasks.augment import augment, crop, lower_median, reduce, standardise
 from lulc.models.tasks.classes import loss
 from lulc.models.tasks.segment import SEGMENT
@@ -85,6 +86,37 @@ def test_a_separable_toy_is_learned(samples: Path, tmp_path: Path) -> None:
     with np.load(tmp_path / "examples.npz", allow_pickle=False) as examples:
         agree = (examples["labels"] == examples["maps"])[examples["labels"] != NODATA]
     assert agree.mean() > 0.95
+
+
+def test_what_adds_up_is_float32_where_the_network_is_not(
+    samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lulc.training import fit as train
+
+    step, states = train.update, []
+
+    def watch(state: setup.TrainState, batches: tuple[Batch, ...]) -> torch.Tensor:
+        states.append(state)
+        return step(state, batches)
+
+    monkeypatch.setattr(train, "update", watch)
+    result = fit(toy.make_job(samples, tmp_path, precision="bfloat16", ema=0.9, epochs=1))
+    assert result.precision == "bfloat16"
+    assert [entry["precision"] for entry in read_log(tmp_path)] == ["bfloat16"]
+    state, images = states[-1], torch.ones(2, 2, 32, 32)
+    label, weight = torch.ones(2, 32, 32, dtype=torch.int64), torch.ones(2)
+    how = replace(state.loss_settings, smoothing=0.1, dice=0.3, focal=1.0, bootstrap=0.3)
+    with autocast("bfloat16", state.world.device):
+        assert state.net(images).dtype == torch.bfloat16
+        assert SEGMENT.loss(state.net, (images,), label, weight, how).dtype == torch.float32
+        assert SEGMENT.forward(state.net, (images,)).dtype == torch.float32
+    kept = [
+        *state.net.state_dict().values(),
+        *state.averaged_net.module.state_dict().values(),
+        *(each for moments in state.optimizer.state.values() for each in moments.values()),
+        *load_file(result.weights).values(),
+    ]
+    assert {tensor.dtype for tensor in kept if tensor.is_floating_point()} == {torch.float32}
 
 
 def test_a_killed_training_goes_on_with_the_same_losses(

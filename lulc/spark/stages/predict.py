@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from lulc.geo.grid import footprint
 from lulc.geo.tiling import Tiling
 from lulc.inference import blocks
 from lulc.inference.blocks import InferenceSpec
-from lulc.inference.suitability import check_model
+from lulc.inference.suitability import check_model, compare_precision
 from lulc.models.registry import resolve
 from lulc.sources.area import make_box
 from lulc.spark.context import StageContext, StageResult
@@ -27,6 +27,7 @@ from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables.files import fingerprint_of
 from lulc.tables.layout import BlockKey, parse_block_key
 from lulc.tables.ledger import LatestRows, LedgerRow, read_latest
+from lulc.tables.store import read_some_footers
 
 _TASK = ["key", "path", "checksum", "fingerprint"]
 
@@ -52,11 +53,20 @@ def predict(context: StageContext) -> StageResult:
         lambda todo: map_units_on_gpus(
             context, [unit.task for unit in todo], map_blocks, "predict", config.predict.gpu
         ),
+        lambda rows: _compare_precision(context, rows),
         table=table,
         is_of_selection=True,
     )
     result = run_incremental(context, work)
-    return replace(result, note=f"{model.name} version {model.version}")
+    label = f"{model.name} version {model.version}"
+    return replace(result, note=", ".join(filter(None, [label, result.note])))
+
+
+def _compare_precision(context: StageContext, rows: Sequence[LedgerRow]) -> str:
+    footers = read_some_footers([context.out / row.path for row in rows if row.path])
+    return compare_precision(
+        [footer["trained_in"] for footer in footers], [footer["precision"] for footer in footers]
+    )
 
 
 def _plan(chips: LatestRows, spec: InferenceSpec, table: str) -> list[Unit]:
