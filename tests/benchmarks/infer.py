@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import statistics
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -46,14 +49,18 @@ RUN: dict[str, Any] = {
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """The figures of PERFORMANCE.md; infer.agree: share of pixels classed as by eager float32."""
+    """The figures of PERFORMANCE.md; infer.agree: share of pixels classed as by eager float32.
+
+    infer.ceiling: the time of the network's convolutions alone, one by one in our type, ÷ ours.
+    """
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
         folder = _learn(package.local_folder(out, "bench"), 40 if quick else 400)
-        opt, agree = _opt(folder, 1 if quick else 5)
+        opt, ceiling, agree = _opt(folder, 1 if quick else 5)
         return {
             "infer.spark": _spark(out, folder, quick),
             "infer.opt": opt,
+            "infer.ceiling": ceiling,
             "infer.agree": agree,
             "infer.waste": _waste(out, folder),
             "infer.seam": _seam(out, folder, 1024 if quick else 2048),
@@ -135,11 +142,13 @@ def _forward(folder: Path, image: np.ndarray, eager: bool) -> np.ndarray:
             return net(ready).argmax(1)[0].to(torch.uint8).numpy()  # type: ignore[no-any-return]
 
 
-def _opt(folder: Path, rounds: int) -> tuple[float, float]:
-    """Ours ÷ eager float32 on one core by processor time, and the share of equal classes."""
+def _opt(folder: Path, rounds: int) -> tuple[float, float, float]:
+    """Eager float32 ÷ ours on one core by processor time, the ceiling, share of equal classes."""
     predictor, how = load(folder), config.PredictConf()
     image, _ = _scene(1024, 5)
     valid, plain = np.ones((1, 1024, 1024), bool), ((1.0,) * len(BANDS), (0.0,) * len(BANDS))
+    with _convolutions(predictor.net) as calls:
+        predictor.segment(image[None], valid, *plain, how)
     times = []
     for number in range(rounds + 1):
         start = time.process_time()
@@ -148,12 +157,43 @@ def _opt(folder: Path, rounds: int) -> tuple[float, float]:
         )
         middle = time.process_time()
         ours, _ = predictor.segment(image[None], valid, *plain, how)
+        end = time.process_time()
+        alone = sum(map(_time_convolution, calls, calls.values()))
         if number:
-            times.append(((middle - start), time.process_time() - middle))
+            times.append((middle - start, end - middle, alone))
     # Where the reference's two halves meet neither is wrong.
     away = np.r_[0:448, 576:1024]
     agree = float((COMMON.to_id()[theirs] == ours)[away].mean())
-    return statistics.median(a for a, _ in times) / statistics.median(b for _, b in times), agree
+    eager, whole, floor = map(statistics.median, zip(*times, strict=True))
+    return eager / whole, floor / whole, agree
+
+
+@contextmanager
+def _convolutions(net: nn.Module) -> Iterator[Counter[tuple[nn.Conv2d, torch.Size]]]:
+    """Count how often each convolution meets each shape of input while the context lasts."""
+    calls: Counter[tuple[nn.Conv2d, torch.Size]] = Counter()
+    hooks = [
+        module.register_forward_pre_hook(lambda m, inputs: calls.update([(m, inputs[0].shape)]))
+        for module in net.modules()
+        if isinstance(module, nn.Conv2d)
+    ]
+    yield calls
+    for hook in hooks:
+        hook.remove()
+
+
+def _time_convolution(call: tuple[nn.Conv2d, torch.Size], times: int) -> float:
+    """Processor seconds of a convolution that is computed some times, in our type and layout."""
+    module, shape = call
+    dtype = torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+    alone = copy.deepcopy(module).to(dtype)
+    image = torch.rand(shape).to(dtype, memory_format=torch.channels_last)
+    with torch.inference_mode():
+        alone(image)
+        start = time.process_time()
+        for _ in range(times):
+            alone(image)
+        return time.process_time() - start
 
 
 def _write_blocks(out: Path, run: config.Config, side: int, count: int = 1) -> list[dict[str, str]]:
