@@ -35,6 +35,8 @@ GOALS = {
     "index.pages": "≤ 1",
     "store.idle": "≤ 60",
     "restart.redone": "≤ 1 wave",
+    "blocks.redone": "≤ 1 wave",
+    "blocks.start": "≤ 60 s",
     "restart.start": "≤ 60 s",
     "ledger.10": "≤ 20 s",
     "ledger.1000": "≤ 20 s",
