@@ -121,7 +121,7 @@ def worker_killed(bench: Bench, place: Place) -> Generator[Line]:
     stages = [stage for stage in RUN_STAGES if stage != "train"]
     previous = ""
     for stage in stages:
-        _kill_busy_worker(running, previous)
+        _kill_busy_worker(running, stage, previous)
         previous = "train" if stage == "samples" else stage
     ended = running.end()
     for stage in stages:
@@ -132,7 +132,7 @@ def worker_killed(bench: Bench, place: Place) -> Generator[Line]:
             hit_place = bench.folder(f"{stage} {number}")
             bench.seed(hit_place, stage)
             running = bench.start(hit_place, stage)
-            _kill_busy_worker(running)
+            _kill_busy_worker(running, stage)
             hit_end = running.end()
         redone = failed_attempts(hit_end.text, stage)
         differences = bench.differences(hit_place, (stage,))
@@ -148,13 +148,14 @@ def worker_killed(bench: Bench, place: Place) -> Generator[Line]:
         )
 
 
-def _kill_busy_worker(running: Running, after: str = "") -> None:
-    # The busiest, when the stage named `after` has ended.
+def _kill_busy_worker(running: Running, stage: str, previous: str = "") -> None:
+    # The busiest, when the stage before has ended; of stats, which reads its tiles first, when it
+    # has begun to measure.
+    begun = rf"^{previous} +\d" if previous else ""
+    if stage == "stats":
+        begun = r"^stats: \d"
     if running.wait_for(
-        lambda: (
-            (not after or running.told(rf"^{after} +\d"))
-            and any(p.cpu_percent(0.02) > 20 for p in running.workers())
-        )
+        lambda: running.told(begun) and any(p.cpu_percent(0.02) > 20 for p in running.workers())
     ):
         max(running.workers(), key=lambda worker: worker.cpu_percent(0.02)).kill()
 
