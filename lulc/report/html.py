@@ -24,7 +24,7 @@ from lulc.legend import Legend, legend_from_table
 from lulc.location import Location, relative_name
 from lulc.paths import match_files
 from lulc.raster import access
-from lulc.report.map import draw_map
+from lulc.report.map import PICTURE_SIDE, draw_map
 from lulc.report.regions import outline_regions
 from lulc.sources.scene import LAYER
 from lulc.tables import files, layout, ledger, store
@@ -35,6 +35,7 @@ RegionKey = tuple[str, str]
 """A region's level and id."""
 
 _MAX_REGIONS = 100  # that the page lists: the largest; the tables hold all
+_MAX_SCENES = 500  # that the page lists, the newest; likewise
 _LAST = 999  # order of rows without a class, after all classes
 _PACKAGES = ("pyspark", "apache-sedona", "torch", "rasterio", "petastorm", "mlflow", "pyarrow")
 _PREDICTIONS = ("predictions", "probabilities", "boxes")
@@ -64,11 +65,12 @@ def write_report(config: Config, out: Location) -> Location:
     period, rasters = _latest_rasters(config, out)
     legend = config.make_legend() if config.legend else _map_legend(config.name, areas, rasters)
     bounds = _region_bounds(out, set(mapped)) if config.maps else None
-    picture = draw_map(rasters, legend, f"{config.name} {period}", bounds) if rasters else b""
+    drawn = rasters if config.maps else _overview(out, period) or rasters
+    picture = draw_map(drawn, legend, f"{config.name} {period}", bounds) if rasters else b""
     if picture:
         files.write_atomic(out / layout.MAP_PICTURE, lambda path: path.write_bytes(picture))
     scene_columns = ["scene_id", "source", "datetime", "cloud"]
-    scenes = store.read_table(out, "scenes", scene_columns).to_pylist()
+    scenes = store.read_table(out, "scenes", scene_columns)
     transitions = _region_rows(store.read_table(out, "transitions"), listed)
     with read_once(out):
         page = _render(
@@ -86,7 +88,8 @@ def write_report(config: Config, out: Location) -> Location:
             accuracy=_accuracy_sections(out, legend),
             bad=_bad_inputs(out),
             provenance=_provenance(out),
-            scenes=scenes,
+            scenes=_newest(scenes).to_pylist(),
+            scene_count=scenes.num_rows,
             settings=_format_settings(config),
         )
     path = out / layout.REPORT
@@ -118,6 +121,20 @@ def _latest_rasters(config: Config, out: Location) -> tuple[str, list[Location]]
     rasters = [relative_name(path, out) for path in (out / layout.RASTERS).rglob("*.tif")]
     period = max(map(layout.raster_period, rasters), default="")
     return period, [out / p for p in sorted(rasters) if layout.raster_period(p) == period]
+
+
+def _overview(out: Location, period: str) -> list[Location]:
+    # The overview of the run's own rasters, where a picture needs no more: of a continent they are
+    # thousands. None of rasters made elsewhere, or of a small map.
+    overview = out / layout.mosaic_files(period)[-1]
+    if not files.exists(overview):
+        return []
+    with access.open_raster(str(overview)) as file:
+        return [overview] if max(file.shape) >= PICTURE_SIDE else []
+
+
+def _newest(scenes: pa.Table) -> pa.Table:
+    return scenes.sort_by([("datetime", "descending")])[:_MAX_SCENES]
 
 
 def _map_legend(name: str, areas: pa.Table, rasters: Sequence[Location]) -> Legend:
@@ -159,13 +176,13 @@ def _region_bounds(out: Location, regions: set[RegionKey]) -> tuple[float, ...] 
     return tuple(shapely.total_bounds(shapes).tolist()) if rows else None
 
 
-def _headline(config: Config, legend: Legend, scenes: Sequence[dict[str, Any]]) -> str:
+def _headline(config: Config, legend: Legend, scenes: pa.Table) -> str:
     if config.maps:
         periods = ", ".join(sorted({map_files.period for map_files in config.maps}))
         return f"{len(legend.classes)} classes of maps made elsewhere; periods {periods}"
-    days = sorted(scene["datetime"] for scene in scenes if scene["datetime"])
-    span = f", {days[0]:%Y-%m-%d} to {days[-1]:%Y-%m-%d}" if days else ""
-    count = sum(scene["source"] != LAYER for scene in scenes)
+    days = pc.min_max(scenes["datetime"]).as_py()
+    span = f", {days['min']:%Y-%m-%d} to {days['max']:%Y-%m-%d}" if days["min"] else ""
+    count = pc.sum(pc.not_equal(scenes["source"], LAYER)).as_py() or 0
     periods = ", ".join(period.name for period in config.periods)
     return (
         f"{len(config.legend)} classes from {count} scene{'s' * (count != 1)}{span}; "

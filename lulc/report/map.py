@@ -19,7 +19,8 @@ from lulc.legend import NODATA, Legend
 from lulc.location import Location
 from lulc.raster.classes import read_mode_onto, scan_raster
 
-_SIDE = 1400  # pixels of the picture's longest side
+PICTURE_SIDE = 1400
+"""Longest side of a picture in pixels."""
 
 
 def read_map(
@@ -40,7 +41,7 @@ def read_map(
     extents = np.array([_extent(raster.grid, first) for raster in scanned])
     left, bottom, right, top = _joint_bounds(extents, first.crs, bounds)
     step_x, step_y = first.resolution
-    every = max(1, math.ceil(max((right - left) / step_x, (top - bottom) / step_y) / _SIDE))
+    every = max(1, math.ceil(max((right - left) / step_x, (top - bottom) / step_y) / PICTURE_SIDE))
     step_x, step_y = step_x * every, step_y * every
     shape = (max(1, round((top - bottom) / step_y)), max(1, round((right - left) / step_x)))
     grid = Grid(first.crs, (step_x, 0.0, left, 0.0, -step_y, top), *shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from html.parser import HTMLParser
 from io import BytesIO
@@ -25,6 +25,8 @@ from lulc import config, runfile
 from lulc.errors import InputError
 from lulc.geo.grid import Grid, transformer
 from lulc.inference import rasters
+from lulc.inference.mosaic_index import write_mosaic
+from lulc.inference.stac import MapPart
 from lulc.legend import NODATA
 from lulc.raster import cog
 from lulc.report import html
@@ -369,6 +371,44 @@ def test_the_map_is_read_from_all_files_and_made_small(written: Path, tmp_path: 
     assert [(classes == i).mean() for i in (1, 2, 255)] == pytest.approx(
         [0.25, 0.5, 0.25], abs=0.01
     )
+
+
+def test_a_large_map_is_drawn_from_its_overview(tmp_path: Path) -> None:
+    run, side, day = make_run(), 1024, datetime(2024, 6, 1, tzinfo=UTC)
+    legend, parts = run.make_legend(), []
+    for number, class_id in enumerate((1, 2, 2)):
+        path = rasters.raster_path(f"2024/{number}_0", run.name)
+        west = GRID.transform[2] + 10 * side * number
+        grid = Grid(GRID.crs, (10.0, 0.0, west, 0.0, -10.0, 3e6), side, side)
+        classes = np.full((side, side), class_id, np.uint8)
+        cog.write_cog(tmp_path / path, grid, cog.pyramid(classes), {}, legend)
+        parts.append(MapPart(path, grid, (10.0, 48.0, 11.0, 49.0), day, day))
+    write_mosaic(tmp_path, "2024", parts, legend)
+    for part in parts:
+        (tmp_path / part.place).write_bytes(b"not opened")
+    write_tables(tmp_path)
+    html.write_report(run, tmp_path)
+    picture = (imread(BytesIO((tmp_path / "map.png").read_bytes()))[..., :3] * 255).round()
+    water, trees = (
+        (np.abs(picture - np.array(rgb)).max(-1) <= 2).sum()
+        for rgb in ((0x40, 0x80, 0xFF), (0x20, 0x80, 0x30))
+    )
+    assert water / trees == pytest.approx(1 / 2, rel=0.02)
+
+
+def test_of_many_scenes_the_newest_are_listed_and_all_counted(tmp_path: Path) -> None:
+    write_tables(tmp_path)
+    first = datetime(2020, 1, 1, tzinfo=UTC)
+    scenes = [
+        {"scene_id": f"scene{day:04}", "source": "s", "datetime": first + timedelta(day)}
+        for day in range(1200)
+    ]
+    write_rows(tmp_path, "scenes", scenes)
+    text = Page(html.write_report(make_run(), tmp_path).read_text()).text
+    assert "1200 scenes, 2020-01-01 to 2023-04-14" in text
+    assert "1,200 scenes, the newest 500 of them" in text
+    assert "scene1199" in text
+    assert "scene0699" not in text
 
 
 def test_of_many_regions_the_largest_are_told_and_the_others_counted(tmp_path: Path) -> None:
