@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -18,7 +18,6 @@ from pyspark import SparkConf, SparkContext
 from pyspark.find_spark_home import _find_spark_home
 from pyspark.logger import PySparkLogger
 from pyspark.sql import SparkSession
-from sedona.spark import SedonaContext
 
 from lulc.config import SessionConf
 from lulc.errors import SetupError
@@ -50,8 +49,16 @@ WORKER_ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 
+QUICK_TO_ANSWER = ("-XX:TieredStopAtLevel=1",)
+"""Options of a JVM that lives for one query: code that runs but once is compiled lightly."""
+
+# Sedona's JVM half would tell its makers, on the network, of every session.
+_UNTOLD = {"SCARF_NO_ANALYTICS": "true"}
+
 # A wrong query is told in one message, not again as a record of JSON by PySpark.
 _LOGGERS_OF_QUERIES = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")
+_LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
+_QUIET = f"-Dlog4j2.configurationFile={_LOG_SETTINGS.as_uri()}"
 # What spark-submit sets itself and must not be given.
 _SET_BY_SUBMIT = ("spark.app.submitTime", "spark.submit.pyFiles", "spark.repl.local.jars")
 _AGAIN = "LULC_SUBMITTED_AGAIN"
@@ -63,7 +70,10 @@ def submitted() -> bool:
 
 
 def start_session(
-    settings: SessionConf, debug: bool = False, extra_jars: tuple[str, ...] = ()
+    settings: SessionConf,
+    debug: bool = False,
+    extra_jars: tuple[str, ...] = (),
+    java_options: tuple[str, ...] = (),
 ) -> SparkSession:
     """Start the session, with Sedona's functions.
 
@@ -71,12 +81,13 @@ def start_session(
         settings: master, memory, and any other Spark settings.
         debug: let Spark log.
         extra_jars: JARs (group:name:release) besides Sedona's.
+        java_options: options of the JVM, where this process starts it.
 
     Raises:
         SetupError: Java or a JAR cannot be had, or Spark does not start.
     """
     restart_with_jars(settings, extra_jars)
-    conf = _make_conf(settings, debug, extra_jars)
+    conf = _make_conf(settings, debug, extra_jars, java_options)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with _worker_environment(conf.get("spark.pyspark.python")):
@@ -84,7 +95,7 @@ def start_session(
         session.sparkContext.setLogLevel("WARN" if debug else "ERROR")
         for name in _LOGGERS_OF_QUERIES:
             PySparkLogger.getLogger(name).disabled = not debug
-        with_sedona: SparkSession = SedonaContext.create(session)
+        _register_sedona(session)
     except Exception as error:
         cause = str(error).splitlines()[0][:300]
         raise SetupError(
@@ -95,7 +106,7 @@ def start_session(
         for number, handler in handlers.items():
             if callable(handler):
                 signal.signal(number, partial(_cancel_first, session.sparkContext, handler))
-    return with_sedona
+    return session
 
 
 def restart_with_jars(settings: SessionConf, extra_jars: tuple[str, ...] = ()) -> None:
@@ -110,12 +121,26 @@ def restart_with_jars(settings: SessionConf, extra_jars: tuple[str, ...] = ()) -
         _submit_again(_make_conf(settings, False, extra_jars), extra_jars)
 
 
-def _make_conf(settings: SessionConf, debug: bool, extra_jars: tuple[str, ...]) -> SparkConf:
+def _register_sedona(session: SparkSession) -> None:
+    # What `SedonaContext.create` does, without the job that it runs first, and without its Python
+    # half, which loads pandas, rasterio and boto3.
+    jvm = session.sparkContext._jvm
+    assert jvm is not None
+    jvm.org.apache.sedona.spark.SedonaContext.create(session._jsparkSession, "python")
+
+
+def _make_conf(
+    settings: SessionConf,
+    debug: bool,
+    extra_jars: tuple[str, ...],
+    java_options: tuple[str, ...] = (),
+) -> SparkConf:
     conf = SparkConf()
     defaults = _defaults()
     if not submitted():
         os.environ["JAVA_HOME"] = str(java.find_home())
-        defaults |= _unsubmitted_defaults(settings, debug) | jar_settings(extra_jars)
+        defaults |= _unsubmitted_defaults(settings) | jar_settings(extra_jars)
+        defaults |= _java_settings(java_options if debug else (_QUIET, *java_options))
     for name, value in (defaults | settings.conf).items():
         conf.set(name, value) if name in settings.conf else conf.setIfMissing(name, value)
     return conf
@@ -151,7 +176,7 @@ def _defaults() -> dict[str, str]:
     }
 
 
-def _unsubmitted_defaults(settings: SessionConf, debug: bool) -> dict[str, str]:
+def _unsubmitted_defaults(settings: SessionConf) -> dict[str, str]:
     cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     # Retries: local[N] has none; a worker that is killed must not end the job.
     master = settings.master or f"local[{cores},4]"
@@ -167,8 +192,6 @@ def _unsubmitted_defaults(settings: SessionConf, debug: bool) -> dict[str, str]:
         # A computer that slept for two minutes would be taken for one that is lost, and the
         # session would end.
         defaults["spark.storage.blockManagerHeartbeatTimeoutMs"] = str(30 * 86_400_000)
-    if not debug:
-        defaults |= quiet_settings()
     return defaults
 
 
@@ -181,7 +204,7 @@ def _worker_environment(python_of_workers: str | None) -> Iterator[None]:
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
     before = dict(os.environ)
-    os.environ.update(WORKER_ENVIRONMENT | python)
+    os.environ.update(WORKER_ENVIRONMENT | _UNTOLD | python)
     try:
         yield
     finally:
@@ -191,8 +214,11 @@ def _worker_environment(python_of_workers: str | None) -> Iterator[None]:
 
 def quiet_settings() -> dict[str, str]:
     """Return the settings that keep Spark's log to errors, for a driver of this machine."""
-    log = Path(__file__).with_name("log4j2.properties")
-    return {"spark.driver.extraJavaOptions": f"-Dlog4j2.configurationFile={log.as_uri()}"}
+    return _java_settings((_QUIET,))
+
+
+def _java_settings(options: Sequence[str]) -> dict[str, str]:
+    return {"spark.driver.extraJavaOptions": " ".join(options)} if options else {}
 
 
 def jar_settings(extra_jars: tuple[str, ...] = ()) -> dict[str, str]:

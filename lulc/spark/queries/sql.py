@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F  # noqa: N812 - the name every Spark user knows
-from sedona.spark.sql.types import GeometryType
+from pyspark.sql.types import UserDefinedType
 
 from lulc.config import SessionConf
 from lulc.errors import UsageError
@@ -133,7 +133,7 @@ def run_query(
             or it is refused.
     """
     check_has_tables(out)
-    spark = session.start_session(SessionConf(), debug)
+    spark = session.start_session(SessionConf(), debug, java_options=session.QUICK_TO_ANSWER)
     try:
         return _query(spark, out, query, parameters, limit, unsafe)
     finally:
@@ -182,7 +182,7 @@ def _explain(error: Exception, views: Sequence[str]) -> UsageError | None:
 
 
 def _to_arrow(frame: DataFrame) -> pa.Table:
-    geometries = [f.name for f in frame.schema if isinstance(f.dataType, GeometryType)]
+    geometries = _geometries(frame)
     for name in geometries:
         frame = frame.withColumn(name, F.expr(f"ST_AsBinary(`{name}`)"))
     table = frame.toArrow()
@@ -191,3 +191,13 @@ def _to_arrow(frame: DataFrame) -> pa.Table:
         for field in table.schema
     ]
     return table.cast(pa.schema(fields))
+
+
+def _geometries(frame: DataFrame) -> list[str]:
+    fields = [field for field in frame.schema if isinstance(field.dataType, UserDefinedType)]
+    if not fields:
+        return []
+    # Sedona's Python half takes longer to load than most queries to answer.
+    from sedona.spark.sql.types import GeometryType
+
+    return [field.name for field in fields if isinstance(field.dataType, GeometryType)]
