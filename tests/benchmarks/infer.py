@@ -55,7 +55,7 @@ def measure(quick: bool) -> dict[str, float]:
     """
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
-        folder = _learn(package.local_folder(out, "bench"), 40 if quick else 400)
+        folder = learn(package.local_folder(out, "bench"), 40 if quick else 400)
         opt, ceiling, agree = _opt(folder, 1 if quick else 5)
         return {
             "infer.spark": _spark(out, folder, quick),
@@ -85,7 +85,7 @@ def _scene(side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     ).astype(np.uint16), label
 
 
-def _learn(folder: Path, steps: int) -> Path:
+def learn(folder: Path, steps: int) -> Path:
     """A model folder with the default U-Net, lightly trained on a scene."""
     plain = {
         "mean": (2000.0,) * len(BANDS),
@@ -95,7 +95,7 @@ def _learn(folder: Path, steps: int) -> Path:
     }
     contract = Contract("bench", "segment", "unet", {"encoder": "resnet18"}, BANDS, **plain)
     torch.manual_seed(0)
-    net = _net(contract).train()
+    net = build_net(contract).train()
     image, label = (torch.from_numpy(x) for x in _scene(1024, 0))
     optimizer = torch.optim.AdamW(net.parameters(), 2e-3)
     for step in range(steps):
@@ -116,22 +116,28 @@ def _learn(folder: Path, steps: int) -> Path:
     return folder
 
 
-def _net(contract: Contract) -> nn.Module:
-    return MODELS["unet"].build(len(BANDS), KINDS, **contract.architecture)
+def build_net(contract: Contract) -> nn.Module:
+    """Return the U-Net of a contract, with random weights."""
+    bands, kinds = len(contract.bands), len(contract.legend.classes)
+    return MODELS["unet"].build(bands, kinds, **contract.architecture)
 
 
 @lru_cache(maxsize=2)
-def _bare(folder: Path, eager: bool) -> nn.Module:
+def load_bare(folder: Path, eager: bool) -> nn.Module:
     """The network as built, or with our memory layout and folded norms."""
     use_one_core()
-    net = _net(read_contract(folder / CONTRACT)).eval()
+    contract = read_contract(folder / CONTRACT)
+    net = build_net(contract).eval()
     net.load_state_dict(load_file(folder / WEIGHTS))
-    return net if eager else fold_norms(net, len(BANDS), 32).to(memory_format=torch.channels_last)
+    if eager:
+        return net
+    folded = fold_norms(net, len(contract.bands), contract.multiple)
+    return folded.to(memory_format=torch.channels_last)
 
 
 def _forward(folder: Path, image: np.ndarray, eager: bool) -> np.ndarray:
     """Classes (H, W) of pixels (C, H, W) by a bare script, in float32 (eager) or in our dtype."""
-    net = _bare(folder, eager)
+    net = load_bare(folder, eager)
     with torch.inference_mode():
         ready = (torch.from_numpy(image).float()[None] - 2000) / 700
         if not eager:
@@ -196,8 +202,8 @@ def _time_convolution(call: tuple[nn.Conv2d, torch.Size], times: int) -> float:
         return time.process_time() - start
 
 
-def _write_blocks(out: Path, run: config.Config, side: int, count: int = 1) -> list[dict[str, str]]:
-    """Keys of `count` times the blocks of one scene, their chips written and noted."""
+def write_blocks(out: Path, run: config.Config, side: int, count: int = 1) -> list[dict[str, str]]:
+    """Return the keys of `count` times the blocks of one scene, their chips written and noted."""
     tiling, halo, span = make_tiling(run), run.tiling.halo, run.tiling.block
     image, _ = _scene(side, 7)
     around = np.pad(image, [(0, 0), (halo, halo), (halo, halo)])
@@ -270,7 +276,7 @@ def _spec(out: Path, folder: Path) -> InferenceSpec:
 
 def _waste(out: Path, folder: Path) -> float:
     """Pixels that the network is given ÷ pixels written, for a whole block of default tiles."""
-    (key,) = _write_blocks(out / "waste", runfile.parse_run(RUN, out), 2048)
+    (key,) = write_blocks(out / "waste", runfile.parse_run(RUN, out), 2048)
     computed: list[int] = []
 
     def count(_: nn.Module, given: tuple[torch.Tensor, ...]) -> None:
@@ -296,7 +302,7 @@ def _seam(out: Path, folder: Path, side: int) -> float:
     run = runfile.parse_run(RUN | {"tiling": {"block": 1 if side == 1024 else 2}}, out)
     tiling, halo, place = make_tiling(run), run.tiling.halo, out / "seam"
     found = np.empty((side, side), np.uint8)
-    for key in _write_blocks(place, run, side):
+    for key in write_blocks(place, run, side):
         for tile_id, classes in _map(key, place, folder):
             col, line = (n * tiling.size for n in tiling.parse(tile_id))
             found[line : line + tiling.size, col : col + tiling.size] = classes
@@ -316,7 +322,7 @@ def _spark(out: Path, folder: Path, quick: bool) -> float:
     config = runfile.parse_run(RUN | ({"tiling": {"block": 2}} if quick else {}), out)
     span = config.tiling.block * config.tiling.size
     blocks = 2 if quick else 12
-    _write_blocks(out, config, span, blocks)
+    write_blocks(out, config, span, blocks)
     computed = blocks * _waste_of(config) * span * span
     spark = session.start_session(config.spark)
     rates: dict[str, list[float]] = {"ours": [], "bare": []}
@@ -369,11 +375,12 @@ def _job(stage: Any, context: Any, _pool: Any, _folder: Path, computed: float) -
 def _processes(_stage: Any, _task: Any, pool: Any, folder: Path, computed: float) -> float:
     side = 1088
     count = max(1, round(computed / 2 / side**2))
-    list(pool.map(_run_bare, [folder] * 2, [count] * 2))
+    list(pool.map(run_bare, [folder] * 2, [count] * 2))
     return 2.0 * count * side**2
 
 
-def _run_bare(folder: Path, count: int) -> None:
+def run_bare(folder: Path, count: int) -> None:
+    """Map so many images of 1088 x 1088 pixels by a bare script on one core, in our dtype."""
     image, _ = _cached(1088)
     for _ in range(count):
         _forward(folder, image, False)

@@ -45,7 +45,7 @@ def measure(quick: bool) -> dict[str, float]:
     """The four figures of PERFORMANCE.md, and MB/s of raw pixels that one core writes as chips."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        scene = _make_scene(folder, 5120 if quick else 10980)
+        scene = make_scene(folder, 5120 if quick else 10980)
         naive, best = _rates(folder, scene, quick)
         ratio, speed = _bytes(folder, scene)
         return {
@@ -57,9 +57,11 @@ def measure(quick: bool) -> dict[str, float]:
         }
 
 
-def _make_scene(folder: Path, size: int) -> Scene:
-    # Texture that compresses as real imagery does, no data along a slanting edge; one COG of four
-    # bands, as an archive holds them.
+def make_scene(folder: Path, size: int) -> Scene:
+    """Write a scene of texture that compresses as real imagery does: one COG of four bands.
+
+    There is no data along a slanting edge.
+    """
     grid = Grid("EPSG:32633", (10.0, 0.0, 500000.0, 0.0, -10.0, 5300000.0), size, size)
     rng = np.random.default_rng(0)
     coarse = rng.normal(0, 400, (len(BANDS), size // 32 + 1, size // 32 + 1))
@@ -144,7 +146,7 @@ def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
     spark = session.start_session(config.SessionConf(master="local[2]", memory="1g"))
     context = StageContext(run, out, Selection(), lambda: spark)
     tile(replace(context, config=replace(run, periods=run.periods[:1])))
-    windows = _windows(scene)
+    windows = inner_windows(scene)
     ours: list[float] = []
     theirs: dict[str, list[float]] = {"naive": [], "best": []}
     with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
@@ -173,9 +175,9 @@ def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
                     )
                     for i in range(2)
                 ]
-                list(pool.map(_bare, [(*a[:1], a[1][:1], *a[2:]) for a in asked]))  # warm
+                list(pool.map(warp_bare, [(*a[:1], a[1][:1], *a[2:]) for a in asked]))  # warm
                 start = time.perf_counter()
-                done = sum(pool.map(_bare, asked))
+                done = sum(pool.map(warp_bare, asked))
                 theirs[name].append(done / (time.perf_counter() - start) / 1e6)
     spark.stop()
     ratios = (
@@ -186,22 +188,29 @@ def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
     return naive, best
 
 
-def _windows(scene: Scene) -> list[tuple[int, int]]:
-    # Blocks of 2048 pixels of the tiling that lie wholly within the scene, as (col, row) in pixels
-    # from the tiling's corner.
+def inner_windows(scene: Scene, side: int = 2048) -> list[tuple[int, int]]:
+    """Return the blocks of the tiling that lie wholly within a scene.
+
+    Args:
+        scene: of 10 m.
+        side: of a block, in pixels.
+
+    Returns:
+        (col, row) of each in pixels from the tiling's corner.
+    """
     grid = reader.grid_of(scene.bands[0].href)
     inner = project(shapely.box(*grid.pad(-64).bounds), grid.crs, CRS)
-    xmin, ymin, xmax, ymax = (int(n // 20480) for n in inner.bounds)
+    xmin, ymin, xmax, ymax = (int(n // (10 * side)) for n in inner.bounds)
     cells = [
         (c, -r - 1, shapely.box(c, r, c + 1, r + 1))
         for c in range(xmin, xmax + 1)
         for r in range(ymin, ymax + 1)
     ]
-    scaled = shapely.transform(inner, lambda xy: xy / 20480)
-    return [(c * 2048, r * 2048) for c, r, box in cells if scaled.contains(box)]
+    scaled = shapely.transform(inner, lambda xy: xy / (10 * side))
+    return [(c * side, r * side) for c, r, box in cells if scaled.contains(box)]
 
 
-def _bare(asked: tuple[str, list[tuple[int, int]], int, str]) -> int:
+def warp_bare(asked: tuple[str, list[tuple[int, int]], int, str]) -> int:
     """Pixels warped by one bare process with WarpedVRT, each 256-pixel chip a Parquet row group.
 
     Windows of `step` pixels with nodata: step 256 opens the file for every chip, as obvious code
@@ -286,7 +295,7 @@ def _bytes(folder: Path, scene: Scene) -> tuple[float, float]:
     run = _run(folder, 1)
     tiling = make_tiling(run)
     spec = ChipSpec(tiling, choose_encoding([scene], BANDS), 1, 0, 4)
-    col, row = (n // 512 for n in _windows(scene)[0])
+    col, row = (n // 512 for n in inner_windows(scene)[0])
     made = cut_block([scene], spec, col, row, "m1").chips
     raw = sum(c.pixels.nbytes for c in made)
     path, seconds = folder / "bytes.parquet", []

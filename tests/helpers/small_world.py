@@ -31,43 +31,43 @@ ready sooner and leaves the cores free."""
 
 @dataclass(frozen=True)
 class World:
-    """The paths of the run file and the archive, and the true classes (H, W) on GRID."""
+    """The paths of the run file and the archive, and the true classes (H, W) on its grid."""
 
     run: Path
     archive: Path
     truth: np.ndarray
 
 
-def make_world(folder: Path, seed: int = 0) -> World:
+def make_world(folder: Path, seed: int = 0, grid: Grid = GRID) -> World:
     """Write three classes in patches, three cloudy dates, labels in the west, two regions."""
     rng = np.random.default_rng(seed)
-    noise = ndimage.gaussian_filter(rng.normal(size=(2, *GRID.shape)), (0, 12, 12))
+    noise = ndimage.gaussian_filter(rng.normal(size=(2, *grid.shape)), (0, 12, 12))
     truth = np.where(noise[0] > noise[0].std() * 0.4, 1, np.where(noise[1] > 0, 2, 3)).astype(
         "uint8"
     )
     archive = folder / "archive"
     for day in DAYS:
-        cloud = ndimage.gaussian_filter(rng.normal(size=GRID.shape), 15)
+        cloud = ndimage.gaussian_filter(rng.normal(size=grid.shape), 15)
         cloud = cloud > cloud.std()
         for number, band in enumerate(("red", "nir", "swir16")):
             values = np.select([truth == c for c in SPECTRA], [SPECTRA[c][number] for c in SPECTRA])
             pixels = ndimage.gaussian_filter(values.astype(float), 0.6) + rng.normal(
-                0, 120, GRID.shape
+                0, 120, grid.shape
             )
             pixels = np.clip(np.where(cloud, 6000, pixels), 1, 10000).astype("uint16")
             pixels[:, :7] = 0
-            write_raster(archive / f"S_{day}_{band}.tif", pixels, GRID, nodata=0)
-        write_raster(archive / f"S_{day}_quality.tif", np.where(cloud, 3, 1).astype("uint8"), GRID)
+            write_raster(archive / f"S_{day}_{band}.tif", pixels, grid, nodata=0)
+        write_raster(archive / f"S_{day}_quality.tif", np.where(cloud, 3, 1).astype("uint8"), grid)
     labels = truth.copy()
-    labels[:, 256:] = 255
-    write_raster(folder / "labels.tif", labels, GRID, nodata=255)
-    xmin, ymin, xmax, ymax = GRID.bounds
+    labels[:, grid.width * 2 // 3 :] = 255
+    write_raster(folder / "labels.tif", labels, grid, nodata=255)
+    xmin, ymin, xmax, ymax = grid.bounds
     middle = xmin + 0.37 * (xmax - xmin)
     shapes = [
         box(xmin - 300, ymin + 500, middle, ymax - 155),
         box(middle, ymin + 500, xmax - 333, ymax - 155),
     ]
-    geopandas.GeoDataFrame({"id": ["west", "east"]}, geometry=shapes, crs=GRID.crs).to_file(
+    geopandas.GeoDataFrame({"id": ["west", "east"]}, geometry=shapes, crs=grid.crs).to_file(
         folder / "regions.gpkg"
     )
     np.save(folder / "truth.npy", truth)

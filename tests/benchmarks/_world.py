@@ -1,0 +1,29 @@
+"""The made-up world of the tests, large enough that its pixels count, with the usual network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lulc.yaml12 import parse_yaml
+from tests.helpers.small_world import GRID, World, make_world
+
+SIDE = 4096
+"""Pixels along the side of the large world."""
+
+
+def make_large_world(folder: Path, quick: bool) -> World:
+    """Write the world, or where it is only tried the small one."""
+    return make_world(folder, grid=GRID if quick else replace(GRID, height=SIDE, width=SIDE))
+
+
+def run_of(world: World) -> dict[str, Any]:
+    """Return a run of it that trains the usual network; its paths are relative to its folder."""
+    raw: dict[str, Any] = parse_yaml(world.run.read_text(), str(world.run))
+    return raw | {
+        "tiling": {"crs": "EPSG:3035", "resolution": 10, "size": 256, "halo": 32, "block": 4},
+        "samples": {"size": 64, "block": 2, "validation": 0.1, "test": 0.1},
+        "train": {"epochs": 2, "batch": 16, "rate": 0.001},
+        "rasters": {"group": 16},
+    }
