@@ -274,7 +274,7 @@ def _describe_model(folder: Location) -> dict[str, Any]:
         "bands": list(contract.bands),
         "bands of files": [list(bands) for bands in contract.file_bands],
         "gsd m": contract.gsd_m,
-        "trained in": contract.precision,
+        "trained in": contract.precision or "not recorded",
         "classes": {str(c.id): c.name for c in contract.legend.classes},
         "checksum": files.checksum(folder / "weights.safetensors"),
         **{f"{name} table": text for name, text in contract.fingerprints.items()},

@@ -61,6 +61,9 @@ GOALS = {
     "plan.windows.rss": "≤ 1 GB",
     "plan.task.read": "≤ 5 MB",
     "plan.task.held": "≤ 100 MB",
+    "precision.boadella": "≥ -2 seeds",
+    "precision.ucmerced": "≥ -2 seeds",
+    "precision.gewata": "≥ -2 seeds",
 }
 
 
