@@ -316,22 +316,21 @@ public final class QueryRules {
             this.check = new Check(root, null);
         }
 
+        private Object checked(Object parsed) {
+            check.apply(parsed);
+            return parsed;
+        }
+
         public LogicalPlan parsePlan(String text) throws ParseException {
-            LogicalPlan plan = parser.parsePlan(text);
-            check.apply(plan);
-            return plan;
+            return (LogicalPlan) checked(parser.parsePlan(text));
         }
 
         public LogicalPlan parseQuery(String text) throws ParseException {
-            LogicalPlan plan = parser.parseQuery(text);
-            check.apply(plan);
-            return plan;
+            return (LogicalPlan) checked(parser.parseQuery(text));
         }
 
         public Expression parseExpression(String text) throws ParseException {
-            Expression expression = parser.parseExpression(text);
-            check.apply(expression);
-            return expression;
+            return (Expression) checked(parser.parseExpression(text));
         }
 
         public TableIdentifier parseTableIdentifier(String text) throws ParseException {
