@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import rasterio
 
@@ -120,6 +121,30 @@ def test_a_second_run_does_nothing_in_few_requests(small: World, place: Place) -
     stages = json.loads(printed)["stages"]
     assert not any(stage["done"] for stage in stages)
     assert place.faults.asked - asked < 90
+
+
+@pytest.mark.cluster
+def test_the_account_of_an_address_is_worked_in_whatever_the_environment_names(
+    small: World, done: Path, tmp_path: Path
+) -> None:
+    with store_of("abfs") as (root, variables, _), pytest.MonkeyPatch.context() as patch:
+        variables["AZURE_STORAGE_ACCOUNT_NAME"] = "elsewhere"
+        for name, value in variables.items():
+            patch.setenv(name, value)
+        assert AZURE_ACCOUNT in root
+        out = StorePath(root, "of an account")
+        count = "SELECT count(*) AS chips, sum(ST_Area(footprint)) > 0 AS placed FROM chips"
+        verbs = (("index", small.run, "--out", out), ("tile", small.run, "--out", out))
+        commands = (*verbs, ("sql", out, count, "--json"))
+        answers, told = run_verbs(commands, variables, tmp_path)
+        assert [answer.code for answer in answers] == [0] * len(commands), told
+        chips = sorted((done / "tables/chips").rglob("*.parquet"))
+        number = sum(pq.read_metadata(file).num_rows for file in chips)
+        assert json.loads(answers[2].printed) == [{"chips": number, "placed": True}]
+        for file in chips:
+            place = out / file.relative_to(done).as_posix()
+            assert place.read_bytes() == file.read_bytes()
+        assert not list(tmp_path.iterdir())
 
 
 def _check_equal(done: Path, out: StorePath) -> None:
