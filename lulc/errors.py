@@ -91,6 +91,10 @@ _REMEDIES = {
         "spark.executor.memoryOverhead in the properties file of the cluster, or lower "
         "spark.executor.cores there. Finished work is kept; rerun the same command to resume"
     ),
+    r"java\.lang\.OutOfMemoryError: ([^\n]+)": (
+        "a task on {host} asked Java for more memory than there is ({0}): raise spark.memory, or "
+        "spark.executor.memory. Finished work is kept; rerun the same command to resume"
+    ),
     r"(Python worker exited unexpectedly|ExecutorLostFailure[^\n]{0,200})": (
         "a worker on {host} ended again and again ({0}): it was killed, crashed, or ran out of "
         "memory (raise spark.memory, or spark.executor.memory and its overhead). Finished work is "

@@ -192,6 +192,9 @@ def _unsubmitted_defaults(settings: SessionConf) -> dict[str, str]:
         # A computer that slept for two minutes would be taken for one that is lost, and the
         # session would end.
         defaults["spark.storage.blockManagerHeartbeatTimeoutMs"] = str(30 * 86_400_000)
+        # A task that asks for more memory than there is fails alone, and ends no executor: that is
+        # the process which all share.
+        defaults["spark.executor.killOnFatalError.depth"] = "0"
     return defaults
 
 

@@ -150,6 +150,18 @@ def test_an_executor_that_was_killed_for_its_memory_is_told_with_the_remedy(reas
     assert "raise spark.executor.memoryOverhead" in message
 
 
+def test_a_task_without_memory_is_told_with_the_remedy() -> None:
+    text = (
+        "Job aborted due to stage failure: Task 0 in stage 1.0 failed 4 times, most recent failure:"
+        " Lost task 0.3 in stage 1.0 (TID 7) (here executor driver): java.lang.OutOfMemoryError: "
+        "Java heap space\n\tat java.util.Arrays.copyOf\nDriver stacktrace:"
+    )
+    code, message = errors.explain(RuntimeError(text))
+    assert code == 5
+    assert message.startswith("a task on here asked Java for more memory than there is (Java heap")
+    assert "raise spark.memory" in message
+
+
 def test_info_tells_a_raster(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.main(["info", str(shared / "zion" / "nlcd_train.tif"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

@@ -78,6 +78,8 @@ def test_values_that_a_query_fails_on_are_told_in_one_line(
         ("SELECT ST_Transform(geometry, 'EPSG:4326', 'EPSG:9') FROM regions", 'No code "EPSG:9"'),
         ("SET spark.sql.shuffle.partitions = many", "should be int"),
         ("SELECT * FROM range(0, 1, 1, 0)", "Positive number of partitions"),
+        ("SELECT size(sequence(1, 2000000000))", "more memory than there is"),
+        ("SELECT array_repeat(class_name, 2000000000) FROM class_areas", "more memory than there"),
     ):
         with pytest.raises(UsageError, match=text) as raised:
             sql.query_views(folder / "out", query, {}, SessionConf())

@@ -168,6 +168,27 @@ def test_a_failed_statement_leaves_the_server_as_it_was(server: Server, spark: A
             assert jdbc.run_query(connection, "SELECT 1") == [(1,)]
 
 
+def test_a_query_for_more_memory_than_there_is_fails_and_others_go_on(
+    server: Server, spark: Any
+) -> None:
+    with (
+        jdbc.connect(spark, server.port, _TOKEN) as one,
+        jdbc.connect(spark, server.port, _TOKEN) as other,
+    ):
+        for statement, words in (
+            # Of the statement's own thread, and of tasks.
+            ("SELECT size(sequence(1, 2000000000))", "OutOfMemoryError"),
+            ("SELECT array_repeat(area_m2, 2000000000) FROM class_areas", "OutOfMemoryError"),
+            # Likewise what fails while its rows are fetched.
+            ("SELECT 1 / (class_id - 1) FROM class_areas", "DIVIDE_BY_ZERO"),
+        ):
+            with pytest.raises(Py4JJavaError, match=words):
+                jdbc.run_query(one, statement)
+            for client in (one, other):
+                assert jdbc.run_query(client, "SELECT count(*) FROM class_areas") == [(2,)]
+        assert len(jdbc.run_query(other, "SELECT * FROM range(2500)")) == 2500
+
+
 def test_geometries_are_texts(server: Server, spark: Any) -> None:
     with jdbc.connect(spark, server.port, _TOKEN) as connection:
         types = {row[0]: row[1] for row in jdbc.run_query(connection, "DESCRIBE regions")}

@@ -1,11 +1,16 @@
 package lulc;
 
+import java.lang.management.ManagementFactory;
+import java.lang.management.MemoryPoolMXBean;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.Map;
 
+import javax.management.Notification;
+import javax.management.NotificationEmitter;
+import javax.management.NotificationListener;
 import javax.security.auth.callback.Callback;
 import javax.security.auth.callback.CallbackHandler;
 import javax.security.auth.callback.PasswordCallback;
@@ -20,8 +25,11 @@ import org.apache.hive.service.cli.CLIService;
 import org.apache.hive.service.cli.thrift.ThriftBinaryCLIService;
 import org.apache.hive.service.rpc.thrift.TExecuteStatementReq;
 import org.apache.hive.service.rpc.thrift.TExecuteStatementResp;
+import org.apache.hive.service.rpc.thrift.TFetchResultsReq;
+import org.apache.hive.service.rpc.thrift.TFetchResultsResp;
 import org.apache.hive.service.rpc.thrift.TOpenSessionReq;
 import org.apache.hive.service.rpc.thrift.TOpenSessionResp;
+import org.apache.spark.SparkContext;
 import org.apache.spark.sql.classic.SparkSession;
 import org.apache.spark.sql.hive.thriftserver.HiveThriftServer2;
 import org.apache.spark.sql.hive.thriftserver.SparkSQLCLIService;
@@ -36,6 +44,11 @@ import org.apache.thrift.transport.TServerSocket;
 public final class QueryServer {
     private static final String AUTHORIZER = "org.apache.hadoop.hive.ql.security.authorization"
         + ".MetaStoreAuthzAPIAuthorizerEmbedOnly";
+
+    // Of the heap, after it was cleared of what is no longer in use.
+    private static final double MOST_IN_USE = 0.85;
+    private static final String NO_MEMORY = "the queries that ran left little of the server's"
+        + " memory: ask for less at a time";
 
     private CLIService queries;
     private ThriftBinaryCLIService listener;
@@ -56,6 +69,7 @@ public final class QueryServer {
         settings.set("hive.metastore.uris", "thrift://127.0.0.1:1");
         settings.set("hive.metastore.connect.retries", "0");
         settings.set("hive.security.authorization.manager", AUTHORIZER);
+        watchHeap(spark.sparkContext());
         HiveThriftServer2.eventManager_$eq(new HiveThriftServer2EventManager(spark.sparkContext()));
         queries = new SparkSQLCLIService(null, spark);
         queries.init(settings);
@@ -69,6 +83,29 @@ public final class QueryServer {
     public void stop() {
         listener.stop();
         queries.stop();
+    }
+
+    /**
+     * Cancels all queries when they leave little of the heap.
+     *
+     * Whichever thread asked for the last of it would end otherwise, and Spark with most of them.
+     */
+    private static void watchHeap(final SparkContext context) {
+        for (Object each : ManagementFactory.getMemoryPoolMXBeans()) {
+            MemoryPoolMXBean pool = (MemoryPoolMXBean) each;
+            // Of the heap's pools, those of what stays support both.
+            if (pool.isUsageThresholdSupported() && pool.isCollectionUsageThresholdSupported())
+                pool.setCollectionUsageThreshold((long) (MOST_IN_USE * pool.getUsage().getMax()));
+        }
+        NotificationEmitter heap = (NotificationEmitter) ManagementFactory.getMemoryMXBean();
+        heap.addNotificationListener(new NotificationListener() {
+            public void handleNotification(Notification exceeded, Object ignored) {
+                if (context.isStopped()) return;
+                for (int job : context.statusTracker().getActiveJobIds())
+                    context.cancelJob(job, NO_MEMORY);
+                context.cancelAllJobs();
+            }
+        }, null, null);
     }
 
     private static byte[] digest(String text) {
@@ -160,6 +197,13 @@ public final class QueryServer {
             throws TException {
             request.unsetConfOverlay();
             return super.ExecuteStatement(request);
+        }
+
+        public TFetchResultsResp FetchResults(TFetchResultsReq request) throws TException {
+            TFetchResultsResp answer = super.FetchResults(request);
+            // A client makes exceptions of these, and tells of nothing else where it cannot.
+            answer.getStatus().unsetInfoMessages();
+            return answer;
         }
     }
 }

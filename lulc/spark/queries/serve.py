@@ -152,6 +152,8 @@ def _settings() -> dict[str, str]:
     settings = {
         "spark.sql.hive.thriftServer.singleSession": "false",
         "spark.sql.catalogImplementation": "in-memory",
+        # Of an answer the server holds the rows of one partition at a time.
+        "spark.sql.thriftServer.incrementalCollect": "true",
     }
     if not session.submitted():
         # Spark's own ports, open to every user of this machine, ask for a secret.

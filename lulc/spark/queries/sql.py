@@ -175,6 +175,8 @@ def _explain(error: Exception, views: Sequence[str]) -> UsageError | None:
         return UsageError(f"{refusal}: {rules.ALLOWED}")
     if fault := rules.fault_of_query(error):
         return UsageError(f"the query fails on its values: {fault}")
+    if "java.lang.OutOfMemoryError" in str(error):
+        return UsageError("the query asks for more memory than there is: ask for less at a time")
     if isinstance(error, AnalysisException | ParseException | IllegalArgumentException):
         message = str(error).split("JVM stacktrace")[0].strip()
         return UsageError(f"the query cannot be understood: {message}\nviews: {', '.join(views)}")
@@ -185,6 +187,8 @@ def _to_arrow(frame: DataFrame) -> pa.Table:
     geometries = _geometries(frame)
     for name in geometries:
         frame = frame.withColumn(name, F.expr(f"ST_AsBinary(`{name}`)"))
+    # What cannot be planned fails here: the thread that sends the rows would end without a word.
+    frame._jdf.queryExecution().executedPlan()
     table = frame.toArrow()
     fields = [
         field.with_metadata({GEOMETRY: "WKB"}) if field.name in geometries else field
