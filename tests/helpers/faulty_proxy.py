@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 Kind = Literal[
@@ -36,8 +36,6 @@ says it is whole.
 expired, skewed, moved, full, read-only: what a store answers to a token that is no longer valid, to
 a clock that is off, of a bucket in another region, where there is no space left, and where nothing
 may be written."""
-
-KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _WRITES = ("PUT", "POST", "DELETE")
 _REFUSALS = {
