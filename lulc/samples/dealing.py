@@ -79,13 +79,13 @@ def _cost(  # type: ignore[no-untyped-def]
     split, pixels, having, shares, needs, of_class, common, total, short
 ):
     # How far a split is from the goal. The splits' costs simply add up, so a move changes two.
-    missing, held = 0, 0.0
+    missing, split_pixels = 0, 0.0
     for k in range(len(of_class)):
         missing += common[k] and having[split, k] == 0
-        held += pixels[split, k]
-        wanted = max(shares[split] * of_class[k], 1e-9)
-        short[k] = max(1 - pixels[split, k] / wanted, 0.0)
-    overall = abs(held - shares[split] * total) / max(total, 1.0)
+        split_pixels += pixels[split, k]
+        goal = max(shares[split] * of_class[k], 1e-9)
+        short[k] = max(1 - pixels[split, k] / goal, 0.0)
+    overall = abs(split_pixels - shares[split] * total) / max(total, 1.0)
     return 10 * missing + overall + needs[split] * (_sum(short) / len(short))
 
 
@@ -96,12 +96,12 @@ def _sum(values):  # type: ignore[no-untyped-def]
     eights = count - count % 8
     total = 0.0
     if eights:
-        part = values[:8].copy()
+        lanes = values[:8].copy()
         for start in range(8, eights, 8):
             for k in range(8):
-                part[k] += values[start + k]
-        total = ((part[0] + part[1]) + (part[2] + part[3])) + (
-            (part[4] + part[5]) + (part[6] + part[7])
+                lanes[k] += values[start + k]
+        total = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + (
+            (lanes[4] + lanes[5]) + (lanes[6] + lanes[7])
         )
     for k in range(eights, count):
         total += values[k]

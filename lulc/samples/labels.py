@@ -111,10 +111,10 @@ def _scan(path: str) -> ClassRaster:
 def _check_names(labels: LabelConf, legend: Legend, names: Mapping[int, str]) -> None:
     # A code that the crosswalk leaves as it is may not have the name of another class.
     ids = {name_key(entry.name): entry.id for entry in legend.classes}
-    said = {_code(code) for code in (*labels.crosswalk, *labels.ignore)}
+    mapped_codes = {_code(code) for code in (*labels.crosswalk, *labels.ignore)}
     for code, name in names.items():
         class_id = ids.get(name_key(name), code)
-        if class_id != code and code in legend.ids and code not in said:
+        if class_id != code and code in legend.ids and code not in mapped_codes:
             raise InputError(
                 f"labels {labels.path} name code {code} {name!r}, which is class {class_id} of "
                 f"legend {legend.name!r}, where {code} is {legend.names[code]!r}: say which class "
@@ -178,10 +178,10 @@ def _polygons_on(labels: LabelConf, legend: Legend, grid: Grid) -> tuple[np.ndar
     layer = _find_layer(labels.path, str(labels.column))
     identity = vector_identity(labels.path)
     load = partial(_load, layer, str(labels.column), str(identity))
-    whole = load(None) if int(str(identity[1])) <= _CACHED_BYTES else None
+    cached = load(None) if int(str(identity[1])) <= _CACHED_BYTES else None
     polygons, classes = [np.empty(0, object)], [np.empty(0, np.uint8)]
     for bounds, shift in _windows(grid.pad(2), layer):
-        pieces, values = _clip(*(whole or load(bounds)), bounds)
+        pieces, values = _clip(*(cached or load(bounds)), bounds)
         polygons.append(map_coordinates(pieces, lambda x, y, shift=shift: (x + shift, y)))
         classes.append(_classes(values, labels, legend))
     in_grid_crs = reproject_polygons(np.concatenate(polygons), layer.crs, grid.crs)
@@ -211,8 +211,8 @@ def _clip(shapes: np.ndarray, values: np.ndarray, bounds: Bounds) -> tuple[np.nd
     in_bounds = (xmin <= right) & (xmax >= left) & (ymin <= top) & (ymax >= bottom)
     clipped = shapely.clip_by_rect(shapes[in_bounds], *bounds)
     # A collection may hold a MultiPolygon.
-    parts, owners = shapely.get_parts(clipped, return_index=True)
-    polygons, parents = shapely.get_parts(parts, return_index=True)
+    pieces, owners = shapely.get_parts(clipped, return_index=True)
+    polygons, parents = shapely.get_parts(pieces, return_index=True)
     areal = shapely.get_type_id(polygons) == _POLYGON
     return polygons[areal], values[in_bounds][owners[parents[areal]]]
 

@@ -87,35 +87,35 @@ def plan_windows(
     Raises:
         InputError: no label is left to train on, or splits leak.
     """
-    kept = spec.out / layout.kept_folder("samples", fingerprint)
+    kept_folder = spec.out / layout.kept_folder("samples", fingerprint)
     size = max(1, min(_MAX_FILES_A_TASK, len(paths) // _MIN_TASKS))
     dealt = enumerate(itertools.batched(paths, size))
     keys = [{"number": number, "paths": list(some)} for number, some in dealt]
-    count = partial(windows.count_labels, spec=spec, kept=kept)
+    count = partial(windows.count_labels, spec=spec, kept_folder=kept_folder)
     counted = run(count, keys, windows.COUNTED, "labels")
-    told = {name: _total(counted, name) for name in ("windows", "labelled", "unobserved")}
+    totals = {name: _total(counted, name) for name in ("windows", "labelled", "unobserved")}
     conflicts = _total(counted, "conflicts")
-    if not told["labelled"] + told["unobserved"] + conflicts:
+    if not totals["labelled"] + totals["unobserved"] + conflicts:
         raise InputError(_explain_no_label(spec, counted))
     blocks, pixels = _split_blocks(counted, spec)
-    windows.write_blocks(kept, blocks.cells, blocks.split)
+    windows.write_blocks(kept_folder, blocks.cells, blocks.split)
     quotas = _quotas(counted, spec)
     numbers = [{"number": row["number"]} for row in counted if row["labelled"]]
     del counted
-    choose = partial(windows.choose_windows, spec=spec, kept=kept, quotas=quotas)
+    choose = partial(windows.choose_windows, spec=spec, kept_folder=kept_folder, quotas=quotas)
     chosen = run(choose, numbers, windows.CHOSEN, "samples")
     losses = _Losses(
-        unlabelled_windows=told["windows"] - told["labelled"],
+        unlabelled_windows=totals["windows"] - totals["labelled"],
         poor_windows=_total(chosen, "poor"),
         windows_beyond=_total(chosen, "beyond"),
         buffer_pixels=pixels - _total(chosen, "pixels"),
-        unobserved_pixels=told["unobserved"],
+        unobserved_pixels=totals["unobserved"],
         conflicting_pixels=conflicts,
     )
     note = _describe(chosen, losses, spec)
-    audit = partial(windows.audit_windows, spec=spec, kept=kept)
+    audit = partial(windows.audit_windows, spec=spec, kept_folder=kept_folder)
     run(audit, _near(chosen, spec), windows.NOTHING, "audit")
-    weighing = _weigh(chosen, blocks, spec, kept)
+    weighing = _weigh(chosen, blocks, spec, kept_folder)
     return list(_deal(chosen, fingerprint, weighing)), note
 
 
@@ -125,9 +125,9 @@ def _total(rows: Sequence[Row], name: str) -> int:
 
 def _arrays(rows: Sequence[Row], name: str, dtype: str, width: int = 0) -> np.ndarray:
     # The arrays of all rows one after the other; (N, width), or (N,) without a width.
-    parts = [np.frombuffer(row[name], dtype) for row in rows]
-    whole = np.concatenate([np.zeros(0, dtype), *parts])
-    return whole.reshape(-1, width) if width else whole
+    arrays = [np.frombuffer(row[name], dtype) for row in rows]
+    joined = np.concatenate([np.zeros(0, dtype), *arrays])
+    return joined.reshape(-1, width) if width else joined
 
 
 def _split_blocks(counted: Sequence[Row], spec: SampleSpec) -> tuple[_Blocks, int]:
@@ -169,17 +169,19 @@ def _near(chosen: Sequence[Row], spec: SampleSpec) -> list[Row]:
     x, y = (n + 1 for n in splits.reach(metres.values(), spec.samples))
     step_x, step_y = x * spec.samples.block, y * spec.samples.block
     grown = shapely.box(left - step_x, top - step_y, right + 1 + step_x, bottom + 1 + step_y)
-    near: list[list[int]] = [[] for _ in having]
-    for own, other in shapely.STRtree(boxes).query(grown).T.tolist():
-        if own != other:
-            near[own].append(having[other]["number"])
+    neighbours: list[list[int]] = [[] for _ in having]
+    for task, other in shapely.STRtree(boxes).query(grown).T.tolist():
+        if task != other:
+            neighbours[task].append(having[other]["number"])
     return [
         {"number": row["number"], "near": sorted(others)}
-        for row, others in zip(having, near, strict=True)
+        for row, others in zip(having, neighbours, strict=True)
     ]
 
 
-def _weigh(chosen: Sequence[Row], blocks: _Blocks, spec: SampleSpec, kept: Location) -> Weighing:
+def _weigh(
+    chosen: Sequence[Row], blocks: _Blocks, spec: SampleSpec, kept_folder: Location
+) -> Weighing:
     # How training samples are weighted, so that the mean weight is 1.
     count = int((_arrays(chosen, "sizes", "i4") * (_arrays(chosen, "splits", "i1") == 0)).sum())
     if spec.samples.balance == "class":
@@ -192,18 +194,18 @@ def _weigh(chosen: Sequence[Row], blocks: _Blocks, spec: SampleSpec, kept: Locat
         cells, training = _arrays(chosen, "cells", "i4", 2), _arrays(chosen, "training", "i4")
         samples_of = np.zeros(len(blocks.cells), np.int32)
         np.add.at(samples_of, _find(blocks.cells, cells), training)
-        windows.write_blocks(kept, blocks.cells, blocks.split, samples_of)
+        windows.write_blocks(kept_folder, blocks.cells, blocks.split, samples_of)
         return Weighing(samples_a_block=count / np.count_nonzero(samples_of))
     return Weighing()
 
 
-def _find(cells: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _find(cells: np.ndarray, subset: np.ndarray) -> np.ndarray:
     # Positions of cells among others, which are in order of row and column.
     def code(of: np.ndarray) -> np.ndarray:
         col, row = of.T.astype(np.int64)
         return np.asarray((row << 32) + col)
 
-    return np.searchsorted(code(cells), code(wanted))
+    return np.searchsorted(code(cells), code(subset))
 
 
 def _deal(chosen: Sequence[Row], fingerprint: str, weighing: Weighing) -> Iterator[Row]:
@@ -220,20 +222,20 @@ def _deal(chosen: Sequence[Row], fingerprint: str, weighing: Weighing) -> Iterat
     starts = ends - sizes - before_task  # in the task's own file
     same = {"fingerprint": fingerprint, "weighing": json.dumps(asdict(weighing))}
     for number, name in enumerate(SPLITS):
-        mine = np.flatnonzero(split == number)
-        mine = mine[np.lexsort((starts[mine], task[mine], ranks[mine]))]
-        total = int(sizes[mine].sum())
+        in_split = np.flatnonzero(split == number)
+        in_split = in_split[np.lexsort((starts[in_split], task[in_split], ranks[in_split]))]
+        total = int(sizes[in_split].sum())
         if not total:
             continue
-        limit = max(1, table.GROUP_BYTES // int(bytes_[mine[0]]))
+        limit = max(1, table.GROUP_BYTES // int(bytes_[in_split[0]]))
         count = max(-(-total // limit), min(table.MIN_FILES, total))
         bounds = np.arange(count + 1) * total // count
-        chip_ends = np.cumsum(sizes[mine])
+        chip_ends = np.cumsum(sizes[in_split])
         # Chips are cut where a file ends within one.
         cuts = np.union1d(np.append(0, chip_ends), bounds)
         of_chip = np.searchsorted(chip_ends, cuts[:-1], "right")
-        offset = starts[mine][of_chip] - (chip_ends - sizes[mine])[of_chip]
-        columns = task[mine][of_chip], cuts[:-1] + offset, cuts[1:] + offset
+        offset = starts[in_split][of_chip] - (chip_ends - sizes[in_split])[of_chip]
+        columns = task[in_split][of_chip], cuts[:-1] + offset, cuts[1:] + offset
         first = np.searchsorted(cuts, bounds)
         for file, (a, b) in enumerate(itertools.pairwise(first.tolist())):
             pieces = {n: c[a:b] for n, c in zip(("tasks", "starts", "stops"), columns, strict=True)}

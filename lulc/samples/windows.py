@@ -128,20 +128,20 @@ class Weighing:
     """Mean number of samples of a spatial block; None unless ground is balanced."""
 
 
-def count_labels(key: Mapping[str, Any], spec: SampleSpec, kept: Location) -> list[Row]:
+def count_labels(key: Mapping[str, Any], spec: SampleSpec, kept_folder: Location) -> list[Row]:
     """Count the labels of some chips files, and keep the windows that have any.
 
     Args:
         key: `number` of the task, and `paths` of the files.
         spec: labels, and size of a sample.
-        kept: the folder of what tasks keep.
+        kept_folder: the folder of what tasks keep.
 
     Returns:
         A COUNTED row.
     """
     scanned = [row for path in key["paths"] for row in scan_labels(_all_of(path), spec)]
     labelled = [row for row in scanned if sum(row["counts"])]
-    _write(kept / f"scan/{key['number']}.parquet", labelled, LABEL_SCAN)
+    _write(kept_folder / f"scan/{key['number']}.parquet", labelled, LABEL_SCAN)
     pixels: dict[SplitCell, np.ndarray] = defaultdict(partial(np.zeros, len(spec.legend.classes)))
     for row in labelled:
         pixels[_cell(row, spec)] += row["counts"]
@@ -167,7 +167,7 @@ def _all_of(path: str) -> dict[str, Any]:
 
 
 def choose_windows(
-    key: Mapping[str, Any], spec: SampleSpec, kept: Location, quotas: Sequence[float]
+    key: Mapping[str, Any], spec: SampleSpec, kept_folder: Location, quotas: Sequence[float]
 ) -> list[Row]:
     """Choose the windows of some chips files that become samples, and keep them.
 
@@ -176,16 +176,16 @@ def choose_windows(
     Args:
         key: `number` of the task, whose labels `count_labels` counted.
         spec: labels, and size of a sample.
-        kept: the folder of what tasks keep.
+        kept_folder: the folder of what tasks keep.
         quotas: the share of the windows to take that hold a class, one a class; of a window with
             several the largest counts. None: all windows are taken.
 
     Returns:
         A CHOSEN row.
     """
-    labelled = _read(kept / f"scan/{key['number']}.parquet")
+    labelled = _read(kept_folder / f"scan/{key['number']}.parquet")
     cells = sorted({_cell(row, spec) for row in labelled})
-    split_of = _read_splits(kept, cells, spec)
+    split_of = _read_splits(kept_folder, cells, spec)
     metres = splits.pixel_metres(spec.tiling, split_of, spec.samples)
     fences_of = splits.find_fences(split_of, metres, spec.samples, cells)
     final = _scan_fenced(labelled, fences_of, spec)
@@ -197,20 +197,20 @@ def choose_windows(
         row["split"] = SPLITS.index(split_of[cell])
         row["fences"] = window_key(row, fences_of.get(cell, []))["fences"]
     chosen.sort(key=partial(_order, seed=spec.samples.seed))
-    _write(kept / f"windows/{key['number']}.parquet", chosen, WINDOWS)
-    told = {"poor": len(final) - len(rich), "beyond": len(rich) - len(chosen)}
-    told["pixels"] = sum(sum(row["counts"]) for row in final)
-    return [{"number": key["number"], **told, **_describe_chosen(chosen, spec)}]
+    _write(kept_folder / f"windows/{key['number']}.parquet", chosen, WINDOWS)
+    counts = {"poor": len(final) - len(rich), "beyond": len(rich) - len(chosen)}
+    counts["pixels"] = sum(sum(row["counts"]) for row in final)
+    return [{"number": key["number"], **counts, **_describe_chosen(chosen, spec)}]
 
 
-def audit_windows(key: Mapping[str, Any], spec: SampleSpec, kept: Location) -> list[Row]:
+def audit_windows(key: Mapping[str, Any], spec: SampleSpec, kept_folder: Location) -> list[Row]:
     """Check that the chosen windows of a task are apart from all others.
 
     Args:
         key: `number` of the task, and `near`, the numbers of those that may have windows within
             the buffer of its own.
         spec: size of a sample, and the buffer.
-        kept: the folder of what tasks keep.
+        kept_folder: the folder of what tasks keep.
 
     Returns:
         No rows.
@@ -219,15 +219,20 @@ def audit_windows(key: Mapping[str, Any], spec: SampleSpec, kept: Location) -> l
         InputError: names two samples that leak.
     """
     columns = ["tile_id", "period", "col", "row", "split", "extent"]
-    rows = _read(kept / f"windows/{key['number']}.parquet", columns)
+    rows = _read(kept_folder / f"windows/{key['number']}.parquet", columns)
     lattice = np.array([(row["col"], row["row"]) for row in rows])
     metres = splits.pixel_metres(spec.tiling, {_cell(row, spec) for row in rows}, spec.samples)
     # A block more than the buffer reaches, as pixels of the others may be a little shorter.
     step = (np.array(splits.reach(metres.values(), spec.samples)) + 1) * spec.samples.block
     (left, top), (right, bottom) = lattice.min(0) - step, lattice.max(0) + step
-    inside = [("col", ">=", left), ("col", "<=", right), ("row", ">=", top), ("row", "<=", bottom)]
+    in_reach = [
+        ("col", ">=", left),
+        ("col", "<=", right),
+        ("row", ">=", top),
+        ("row", "<=", bottom),
+    ]
     for number in key["near"]:
-        rows += _read(kept / f"windows/{number}.parquet", columns, inside)
+        rows += _read(kept_folder / f"windows/{number}.parquet", columns, in_reach)
     metres = splits.pixel_metres(spec.tiling, {_cell(row, spec) for row in rows}, spec.samples)
     leakage.audit([_audited(row, spec.samples.size) for row in rows], metres, spec.samples)
     return []
@@ -244,30 +249,30 @@ def write_planned(key: Mapping[str, Any], spec: SampleSpec) -> list[LedgerRow]:
     Returns:
         The file's ledger row.
     """
-    kept = spec.out / layout.kept_folder("samples", key["fingerprint"])
+    kept_folder = spec.out / layout.kept_folder("samples", key["fingerprint"])
     weighing = Weighing(**json.loads(key["weighing"]))
     columns = ["path", "row_group", "tile_id", "period", "col", "row", "counts", "fences"]
     rows: list[Row] = []
     pieces = sorted(zip(key["tasks"], key["starts"], key["stops"], strict=True))
     for task, of_task in itertools.groupby(pieces, key=lambda piece: piece[0]):
-        table = _read_table(kept / f"windows/{task}.parquet", columns)
+        table = _read_table(kept_folder / f"windows/{task}.parquet", columns)
         for _, start, stop in of_task:
             rows += table.slice(start, stop - start).to_pylist()
     rows.sort(key=lambda row: splits.rank(sample_id(row), spec.samples.seed))
     if key["split"] == "train":
-        _weigh(rows, weighing, spec, kept)
+        _weigh(rows, weighing, spec, kept_folder)
     fences = ([_fence(numbers) for numbers in row["fences"]] for row in rows)
     windows = [window_key(row, of_row) for row, of_row in zip(rows, fences, strict=True)]
     return write_samples({**key, "windows": windows}, spec)
 
 
 def write_blocks(
-    kept: Location, cells: np.ndarray, split: np.ndarray, training: np.ndarray | None = None
+    kept_folder: Location, cells: np.ndarray, split: np.ndarray, training: np.ndarray | None = None
 ) -> None:
     """Write the spatial blocks for the tasks; near ones lie together.
 
     Args:
-        kept: the folder of what tasks keep.
+        kept_folder: the folder of what tasks keep.
         cells: (N, 2) column and row of each block.
         split: (N,) positions in SPLITS.
         training: (N,) training samples of each.
@@ -278,19 +283,19 @@ def write_blocks(
     counts = pa.nulls(len(cells), pa.int32()) if training is None else training[order]
     table = pa.table([*columns, counts], names=BLOCKS.names).cast(BLOCKS)
     write_atomic(
-        kept / "blocks.parquet",
+        kept_folder / "blocks.parquet",
         lambda path: pq.write_table(table, path, row_group_size=_BLOCKS_A_GROUP),
     )
 
 
-def _read_blocks(kept: Location, west: int, north: int, east: int, south: int) -> pa.Table:
+def _read_blocks(kept_folder: Location, west: int, north: int, east: int, south: int) -> pa.Table:
     # Those from west to east and from north to south, all included.
-    inside = [("col", ">=", west), ("col", "<=", east), ("row", ">=", north), ("row", "<=", south)]
-    return _read_table(kept / "blocks.parquet", filters=inside)
+    in_box = [("col", ">=", west), ("col", "<=", east), ("row", ">=", north), ("row", "<=", south)]
+    return _read_table(kept_folder / "blocks.parquet", filters=in_box)
 
 
 def _read_splits(
-    kept: Location, cells: Sequence[SplitCell], spec: SampleSpec
+    kept_folder: Location, cells: Sequence[SplitCell], spec: SampleSpec
 ) -> dict[SplitCell, str]:
     # The splits of some blocks, and of all within the buffer of one.
     if not cells:
@@ -299,7 +304,7 @@ def _read_splits(
     metres = splits.pixel_metres(spec.tiling, cells, spec.samples)
     reach_x, reach_y = splits.reach(metres.values(), spec.samples)
     box = west - reach_x, north - reach_y, east + reach_x, south + reach_y
-    columns = (column.to_pylist() for column in _read_blocks(kept, *box).columns[:3])
+    columns = (column.to_pylist() for column in _read_blocks(kept_folder, *box).columns[:3])
     return {(col, row): SPLITS[split] for col, row, split in zip(*columns, strict=True)}
 
 
@@ -362,7 +367,9 @@ def _describe_chosen(chosen: Sequence[Row], spec: SampleSpec) -> Row:
     }
 
 
-def _weigh(rows: Sequence[Row], weighing: Weighing, spec: SampleSpec, kept: Location) -> None:
+def _weigh(
+    rows: Sequence[Row], weighing: Weighing, spec: SampleSpec, kept_folder: Location
+) -> None:
     # Adds the weight of training samples.
     if weighing.by_class:
         counts = _counts(rows, spec)
@@ -372,7 +379,7 @@ def _weigh(rows: Sequence[Row], weighing: Weighing, spec: SampleSpec, kept: Loca
     elif weighing.samples_a_block is not None:
         cells = [_cell(row, spec) for row in rows]
         (west, north), (east, south) = np.min(cells, 0).tolist(), np.max(cells, 0).tolist()
-        blocks = _read_blocks(kept, west, north, east, south).to_pylist()
+        blocks = _read_blocks(kept_folder, west, north, east, south).to_pylist()
         samples_of = {(block["col"], block["row"]): block["training"] for block in blocks}
         for row, cell in zip(rows, cells, strict=True):
             row["weight"] = weighing.samples_a_block / samples_of[cell]

@@ -79,14 +79,14 @@ class Processing:
 
         One of the surface is better than one of the top of the atmosphere, then the newer one.
         """
-        for own, others in (
+        for value, other_value in (
             (self.is_surface, other.is_surface),
             (self.version or None, other.version or None),
             (self.processed or None, other.processed or None),
             (self.tier, other.tier),
         ):
-            if own is not None and others is not None and own != others:
-                return bool(own < others)  # type: ignore[operator]
+            if value is not None and other_value is not None and value != other_value:
+                return bool(value < other_value)  # type: ignore[operator]
         return False
 
 
@@ -99,20 +99,22 @@ def processing_of(scene: Scene) -> Processing:
 def _processing(scene_id: str, properties: tuple[tuple[str, str], ...]) -> Processing:
     matches = (pattern.search(scene_id) for pattern in _NAMES)
     match = next((match for match in matches if match), None)
-    named = {key: text for key, text in (match.groupdict() if match else {}).items() if text}
-    given = dict(properties)
-    tile = given.get("tile", "").removeprefix("MGRS-")
-    if "wrs_path" in given and "wrs_row" in given:
-        tile = f"{given['wrs_path']:0>3}{given['wrs_row']:0>3}"
-    tier = named.get("tier", given.get("tier", ""))
+    name_fields = {key: text for key, text in (match.groupdict() if match else {}).items() if text}
+    scene_properties = dict(properties)
+    tile = scene_properties.get("tile", "").removeprefix("MGRS-")
+    if "wrs_path" in scene_properties and "wrs_row" in scene_properties:
+        tile = f"{scene_properties['wrs_path']:0>3}{scene_properties['wrs_row']:0>3}"
+    tier = name_fields.get("tier", scene_properties.get("tier", ""))
     return Processing(
-        platform=_platform(named.get("mission", "") or given.get("platform", "")),
-        level=_level(named.get("level", given.get("level", ""))),
-        tile=named.get("tile", tile),
-        version=_version(given.get("processing_baseline", named.get("baseline", ""))),
-        processed=named.get("processed", ""),
+        platform=_platform(name_fields.get("mission", "") or scene_properties.get("platform", "")),
+        level=_level(name_fields.get("level", scene_properties.get("level", ""))),
+        tile=name_fields.get("tile", tile),
+        version=_version(
+            scene_properties.get("processing_baseline", name_fields.get("baseline", ""))
+        ),
+        processed=name_fields.get("processed", ""),
         tier=_TIERS.index(tier) if tier in _TIERS else len(_TIERS),
-        generated=named.get("generated", ""),
+        generated=name_fields.get("generated", ""),
     )
 
 
@@ -203,8 +205,8 @@ def find_superseded(scenes: Iterable[Scene]) -> dict[str, str]:
     """
     acquisitions: dict[tuple[str, ...], list[Scene]] = defaultdict(list)
     for scene in in_order(scenes):
-        if place := place_of(scene):
-            acquisitions[place].append(scene)
+        if place_key := place_of(scene):
+            acquisitions[place_key].append(scene)
     superseded: dict[str, str] = {}
     for same_place in acquisitions.values():
         for same_pass in _split_passes(same_place):

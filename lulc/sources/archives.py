@@ -56,8 +56,8 @@ def unpack_hint(root: Location) -> str:
         return ""
     if not archives:
         return ""
-    parts = _parts_of(archives)
-    steps = " && ".join(_unpack(folder, name, files, parts) for name, files in parts.items())
+    files_of = _parts_of(archives)
+    steps = " && ".join(_unpack(folder, name, files, files_of) for name, files in files_of.items())
     return (
         f"; it holds archives as downloaded, unpack them: cd {shlex.quote(str(folder))} && {steps}"
     )
@@ -75,13 +75,13 @@ def _unpack_hint_of_store(root: StorePath) -> str:
 
 def _parts_of(archives: Iterable[str]) -> dict[str, list[str]]:
     """Return the files of each archive by its name without the number of a part."""
-    parts = defaultdict(list)
+    files_of = defaultdict(list)
     for path in sorted(archives):
         match = _SUFFIX.search(path)
         assert match is not None
         name = path.removesuffix(match["part"]) if match["part"] else path
-        parts[name].append(path)
-    return parts
+        files_of[name].append(path)
+    return files_of
 
 
 def _unpack(folder: Path, name: str, files: Sequence[str], names: Iterable[str]) -> str:
@@ -100,8 +100,8 @@ def _unpack(folder: Path, name: str, files: Sequence[str], names: Iterable[str])
     if files != [name]:
         return f"{joined} > {quoted} && unzip -q -n {quoted} -d {target}"
     if _is_split(folder / name):
-        whole = _quote(str(PurePosixPath(name).with_suffix(".whole.zip")))
-        return f"zip -q -s 0 {quoted} --out {whole} && unzip -q -n {whole} -d {target}"
+        single_zip = _quote(str(PurePosixPath(name).with_suffix(".whole.zip")))
+        return f"zip -q -s 0 {quoted} --out {single_zip} && unzip -q -n {single_zip} -d {target}"
     return f"unzip -q -n {quoted} -d {target}"
 
 
@@ -110,10 +110,10 @@ def _target(folder: Path, name: str, names: Iterable[str]) -> str:
 
     Several archives may hold the same folder, and one may hold files beside each other.
     """
-    here = str(PurePosixPath(name).parent)
+    parent = str(PurePosixPath(name).parent)
     tops = {other: _top(folder / other) for other in names}
     if tops[name] is None or (tops[name] and list(tops.values()).count(tops[name]) == 1):
-        return here
+        return parent
     return _SUFFIX.sub("", name)
 
 

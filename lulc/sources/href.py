@@ -82,22 +82,25 @@ def places_of(href: str, folder: Location, root: Location) -> list[str]:
     """
     parsed = urlsplit(href)
     if parsed.scheme in _REMOTE:
-        places = [folder / PurePosixPath(unquote(parsed.path)).name]
+        candidates = [folder / PurePosixPath(unquote(parsed.path)).name]
         if href.startswith(STORES) and is_below(parse_location(href), root):
-            places = [parse_location(href)]
+            candidates = [parse_location(href)]
     elif parsed.scheme == "file":
         plain = href.partition(":")[2].removeprefix(f"//{parsed.netloc}")
-        places = [Path(plain), Path(url2pathname(parsed.path))]
+        candidates = [Path(plain), Path(url2pathname(parsed.path))]
     else:
-        places = [folder / href, folder / unquote(href)]
-    texts = [str(place) if isinstance(place, StorePath) else normpath(place) for place in places]
+        candidates = [folder / href, folder / unquote(href)]
+    texts = [
+        str(candidate) if isinstance(candidate, StorePath) else normpath(candidate)
+        for candidate in candidates
+    ]
     below = dict.fromkeys(text for text in texts if text.startswith(_beginnings(root)))
     return [f"{text}{end}" for text in below for end in ("", ".aux.xml")]
 
 
 @lru_cache(maxsize=64)
 def _beginnings(root: Location) -> tuple[str, ...]:
-    return tuple(f"{str(place).rstrip('/')}/" for place in (root, root.resolve()))
+    return tuple(f"{str(path).rstrip('/')}/" for path in (root, root.resolve()))
 
 
 def _resolve_in_store(href: str, folder: StorePath, root: Location) -> str:

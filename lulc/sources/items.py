@@ -140,11 +140,11 @@ def _read_masked(item: SceneItem, source: Source, archive: Archive, bands: Seque
         try:
             scene = source.read(item, settings, bands)
         except NoQualityLayerError as error:
-            lost = settings.mask if settings.quality else tuple(error.conditions)
-            if archive.unmasked == "refuse" or not (lost or settings.quality):
+            missing = settings.mask if settings.quality else tuple(error.conditions)
+            if archive.unmasked == "refuse" or not (missing or settings.quality):
                 raise
-            unmasked += lost or ("quality",)
-            left = tuple(condition for condition in settings.mask if condition not in lost)
+            unmasked += missing or ("quality",)
+            left = tuple(condition for condition in settings.mask if condition not in missing)
             settings = replace(settings, mask=left, quality=None, clear=())
             continue
         if not unmasked:

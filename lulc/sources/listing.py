@@ -90,11 +90,11 @@ def state_on_disk(paths: Iterable[str]) -> str:
 
 def _stat_path(path: str) -> Sequence[object]:
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError):
         return ()
-    size = () if S_ISDIR(found.st_mode) else (found.st_size,)
-    return (*size, found.st_mtime_ns)
+    size = () if S_ISDIR(status.st_mode) else (status.st_size,)
+    return (*size, status.st_mtime_ns)
 
 
 def _digest(entries: Iterable[Sequence[object]]) -> str:
@@ -155,12 +155,12 @@ def list_archive(folder: Location) -> Listing:
     Raises:
         InputError: a folder cannot be listed.
     """
-    known = _listed.get()
-    if known is None:
+    listings = _listed.get()
+    if listings is None:
         return _list(folder)
-    if folder not in known:
-        known[folder] = _list(folder)
-    return known[folder]
+    if folder not in listings:
+        listings[folder] = _list(folder)
+    return listings[folder]
 
 
 def list_file(path: Location) -> Listing:
@@ -225,9 +225,9 @@ def _without_inside(
     names = {name.rpartition("/")[2] for name in files}
     if not product or not _is_closed(product.rpartition("/")[2], names):
         return files
-    inside = {name: s for name, s in files.items() if "/" in name[len(product) + 1 :]}
-    digest = _digest([name, *s] for name, s in inside.items())
-    return {name: s for name, s in files.items() if name not in inside} | {f"{product}/": (digest,)}
+    below = {name: s for name, s in files.items() if "/" in name[len(product) + 1 :]}
+    digest = _digest([name, *s] for name, s in below.items())
+    return {name: s for name, s in files.items() if name not in below} | {f"{product}/": (digest,)}
 
 
 def _is_closed(folder: str, names: Collection[str]) -> bool:

@@ -157,9 +157,9 @@ def _mask_by_band(layers: Sequence[str], selected: Sequence[str], archive: Archi
     # A layer a band (Band1, shortwave); 0 full inversion, 1 by magnitudes alone, else not made.
     quality_layers = []
     for layer_name in selected:
-        part = layer_name.rpartition("_")[2]
-        file = f"BRDF_Albedo_Band_Mandatory_Quality_{part}"
-        layer = QualityLayer(f"quality_{part.lower()}", file)
+        band_name = layer_name.rpartition("_")[2]
+        file = f"BRDF_Albedo_Band_Mandatory_Quality_{band_name}"
+        layer = QualityLayer(f"quality_{band_name.lower()}", file)
         if file in layers and layer not in quality_layers and file != layer_name:
             quality_layers.append(layer)
     tests = tuple(Clear(layer.name, (0, 1)) for layer in quality_layers)

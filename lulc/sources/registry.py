@@ -119,9 +119,11 @@ def _detect(archive: Archive) -> Source:
     candidates = _OF_PACKED_PRODUCTS if is_packed(archive.path) else SOURCES.values()
     with read_guard(f"archive {archive.path}"):
         names = _file_names(archive.path)
-        source = next((each for each in candidates if each.accepts(archive, names)), None)
+        source = next(
+            (candidate for candidate in candidates if candidate.accepts(archive, names)), None
+        )
     if source in _OF_PRODUCTS:
-        kinds = [each.name for each in _OF_PRODUCTS if each.accepts(archive, names)]
+        kinds = [candidate.name for candidate in _OF_PRODUCTS if candidate.accepts(archive, names)]
         if len(kinds) > 1:
             raise InputError(
                 f"archive {archive.path} holds products of {', '.join(kinds)}: "

@@ -39,9 +39,9 @@ def find_products(names: Iterable[str], product: str, metadata: str) -> list[str
     matches = [match for name in visible if (match := pattern.fullmatch(name))]
     products = {m["folder"] or m["zip"] or (m["parent"] or "").rstrip("/") for m in matches}
     # What is unpacked into a folder of its own name lies in X.SAFE/X.SAFE.
-    around = {str(folder) for product in products for folder in PurePosixPath(product).parents}
+    enclosing = {str(folder) for product in products for folder in PurePosixPath(product).parents}
     complete = {match[1].rstrip("/") for m in matches if (match := is_metadata.fullmatch(m[0]))}
-    return sorted(product for product in products if product not in around - complete)
+    return sorted(product for product in products if product not in enclosing - complete)
 
 
 def list_products(archive: Archive, product: str, metadata: str) -> Iterator[SceneItem]:

@@ -35,14 +35,14 @@ _PLANNED = ["scene_id", "source", "datetime", "footprint", "fingerprint", *_BAND
 
 def shorten(names: Sequence[str], limit: int = 3) -> str:
     """Return the first of some names, and how many more there are."""
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+    ending = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + ending
 
 
 def order_by_place(
     scene_ids: pa.ChunkedArray,
     times: pa.ChunkedArray,
-    places: np.ndarray,
+    outline_numbers: np.ndarray,
     outlines: Sequence[bytes],
 ) -> pa.Array:
     """Return the order of N scenes in their table: by place, then by time, then by id.
@@ -53,7 +53,7 @@ def order_by_place(
     Args:
         scene_ids: (N,) text.
         times: (N,) when they were acquired; null without a date.
-        places: (N,) position of the footprint in `outlines`.
+        outline_numbers: (N,) position of the footprint in `outlines`.
         outlines: the distinct footprints, WKB in EPSG:4326.
 
     Returns:
@@ -61,10 +61,10 @@ def order_by_place(
     """
     corners = geopandas.GeoSeries(shapely.from_wkb(outlines))
     along = corners.hilbert_distance(total_bounds=(-180, -90, 180, 90)).tolist()
-    in_order = sorted(range(len(outlines)), key=lambda place: (along[place], outlines[place]))
+    in_order = sorted(range(len(outlines)), key=lambda number: (along[number], outlines[number]))
     rank = np.empty(len(outlines), np.int64)
     rank[in_order] = np.arange(len(outlines))
-    keys = pa.table({"place": rank[places], "time": times, "scene_id": scene_ids})
+    keys = pa.table({"place": rank[outline_numbers], "time": times, "scene_id": scene_ids})
     return pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names])
 
 
@@ -79,8 +79,8 @@ def number_outlines(footprints: pa.Array, numbers: dict[bytes, int]) -> np.ndarr
         footprints = footprints.dictionary_encode()
     used, inverse = np.unique(footprints.indices.to_numpy(), return_inverse=True)
     outlines = footprints.dictionary.take(pa.array(used)).to_pylist()
-    found = [numbers.setdefault(outline, len(numbers)) for outline in outlines]
-    return np.array(found, np.int64)[inverse]
+    used_numbers = [numbers.setdefault(outline, len(numbers)) for outline in outlines]
+    return np.array(used_numbers, np.int64)[inverse]
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,8 +109,8 @@ class SceneColumns:
 
     def are_named(self, scene_ids: Iterable[str]) -> np.ndarray:
         """Return which scenes have one of some ids, (N,) bool."""
-        named = pc.is_in(self.scene_ids, pa.array(list(scene_ids), pa.string()))
-        return np.asarray(named.to_numpy(zero_copy_only=False), bool)
+        is_named = pc.is_in(self.scene_ids, pa.array(list(scene_ids), pa.string()))
+        return np.asarray(is_named.to_numpy(zero_copy_only=False), bool)
 
 
 def read_columns(out: Location) -> SceneColumns:
@@ -125,14 +125,14 @@ def read_columns(out: Location) -> SceneColumns:
     with table_guard(location):
         file = pq.ParquetFile(for_arrow(location), read_dictionary=["footprint"])
         with file:
-            there = file.metadata.schema.to_arrow_schema()
-            schemas.check_schema(there, schemas.SCENES, str(location))
+            stored_schema = file.metadata.schema.to_arrow_schema()
+            schemas.check_schema(stored_schema, schemas.SCENES, str(location))
             return columns_of(file.iter_batches(ROWS_A_GROUP, columns=_PLANNED))
 
 
 def columns_of(batches: Iterable[pa.RecordBatch]) -> SceneColumns:
     """Return what planning needs of the batches of a scenes table; one is held at a time."""
-    parts: dict[str, list[Any]] = {"ids": [], "fingerprints": [], "moments": [], "places": []}
+    columns: dict[str, list[Any]] = {"ids": [], "fingerprints": [], "moments": [], "places": []}
     digests: list[np.ndarray] = []
     numbers: dict[bytes, int] = {}
     layers: dict[int, frozenset[str]] = {}
@@ -141,10 +141,10 @@ def columns_of(batches: Iterable[pa.RecordBatch]) -> SceneColumns:
     for batch in batches:
         ids, fingerprints = batch["scene_id"], batch["fingerprint"]
         digests.append(_digests(ids.to_pylist(), fingerprints.to_pylist()))
-        parts["ids"].append(ids)
-        parts["fingerprints"].append(fingerprints)
-        parts["moments"].append(_moments(batch["datetime"]))
-        parts["places"].append(number_outlines(batch["footprint"], numbers))
+        columns["ids"].append(ids)
+        columns["fingerprints"].append(fingerprints)
+        columns["moments"].append(_moments(batch["datetime"]))
+        columns["places"].append(number_outlines(batch["footprint"], numbers))
         is_layer = pc.equal(batch["source"], LAYER)
         for position in np.flatnonzero(is_layer.to_numpy(zero_copy_only=False)).tolist():
             layers[row + position] = frozenset(batch["bands"][position].as_py())
@@ -153,11 +153,11 @@ def columns_of(batches: Iterable[pa.RecordBatch]) -> SceneColumns:
         bands.update(zip(*(distinct[name].to_pylist() for name in lists), strict=True))
         row += batch.num_rows
     return SceneColumns(
-        scene_ids=pa.chunked_array(parts["ids"], pa.string()).combine_chunks(),
-        fingerprints=pa.chunked_array(parts["fingerprints"], pa.string()).combine_chunks(),
+        scene_ids=pa.chunked_array(columns["ids"], pa.string()).combine_chunks(),
+        fingerprints=pa.chunked_array(columns["fingerprints"], pa.string()).combine_chunks(),
         digests=np.concatenate([np.zeros((0, 2), np.uint64), *digests]),
-        moments=np.concatenate([np.zeros(0, np.int64), *parts["moments"]]),
-        places=np.concatenate([np.zeros(0, np.int64), *parts["places"]]),
+        moments=np.concatenate([np.zeros(0, np.int64), *columns["moments"]]),
+        places=np.concatenate([np.zeros(0, np.int64), *columns["places"]]),
         outlines=tuple(numbers),
         layers=layers,
         bands=tuple(
@@ -175,18 +175,18 @@ def read_scenes(out: Location, rows: np.ndarray) -> list[Scene]:
         rows: positions in the table; those beyond its end are left out.
     """
     location = out / layout.table_file("scenes")
-    wanted = np.unique(rows)
+    positions = np.unique(rows)
     scenes: list[Scene] = []
     with table_guard(location), open_parquet(location) as file:
         groups = file.metadata.num_row_groups
         ends = np.cumsum([file.metadata.row_group(group).num_rows for group in range(groups)])
-        wanted = wanted[wanted < ends[-1]]
-        for group in np.unique(np.searchsorted(ends, wanted, "right")).tolist():
+        positions = positions[positions < ends[-1]]
+        for group in np.unique(np.searchsorted(ends, positions, "right")).tolist():
             start = int(ends[group - 1]) if group else 0
             # A table of an earlier release is one row group: it is decoded piece by piece.
             for batch in file.iter_batches(ROWS_A_GROUP, [group], schemas.SCENES.names):
-                inside = wanted[(wanted >= start) & (wanted < start + batch.num_rows)]
-                chosen = batch.take(pa.array(inside - start))
+                in_batch = positions[(positions >= start) & (positions < start + batch.num_rows)]
+                chosen = batch.take(pa.array(in_batch - start))
                 scenes += scenes_from_table(pa.Table.from_batches([chosen]))
                 start += batch.num_rows
     return scenes

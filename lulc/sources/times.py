@@ -102,20 +102,23 @@ def time_of_fields(fields: Mapping[str, str], name: str) -> datetime | None:
     texts = {field: fields[field] for field in TIME_FIELDS if fields.get(field)}
     if not texts:
         return None
-    said = ", ".join(f"{field} {text}" for field, text in texts.items())
+    description = ", ".join(f"{field} {text}" for field, text in texts.items())
     missing = [other for field, other in _NEEDED if field in texts and other not in texts]
     if missing:
         raise InputError(
-            f"{name} has {said} without a {missing[0]}: add {{{missing[0]}}} to scenes.pattern"
+            f"{name} has {description} without a {missing[0]}: "
+            f"add {{{missing[0]}}} to scenes.pattern"
         )
     spans = [_span_of_field(texts, field) for field in texts if field in ("date", "start", "end")]
     if "year" in texts:
         spans.append(_span_of_parts(texts))
-    known = [span for span in spans if span]
-    start = max((first for first, _ in known), default=datetime.max.replace(tzinfo=UTC))
-    if len(known) < len(spans) or not all(_holds(span, start) for span in known):
-        raise InputError(f"{name} has {said}, which is no date: mend its name or scenes.pattern")
-    return middle(start, min(last for _, last in known))
+    valid_spans = [span for span in spans if span]
+    start = max((first for first, _ in valid_spans), default=datetime.max.replace(tzinfo=UTC))
+    if len(valid_spans) < len(spans) or not all(_holds(span, start) for span in valid_spans):
+        raise InputError(
+            f"{name} has {description}, which is no date: mend its name or scenes.pattern"
+        )
+    return middle(start, min(last for _, last in valid_spans))
 
 
 def _holds(span: Span, time: datetime) -> bool:
@@ -142,7 +145,9 @@ def _span_of_parts(texts: Mapping[str, str]) -> Span | None:
     if "doy" in texts:
         day = _day_of_year(texts["year"], texts["doy"])
         return (day, day + _DAY) if day else None
-    return parse_span("-".join(texts[part] for part in ("year", "month", "day") if part in texts))
+    return parse_span(
+        "-".join(texts[field] for field in ("year", "month", "day") if field in texts)
+    )
 
 
 def middle(start: datetime, end: datetime) -> datetime:

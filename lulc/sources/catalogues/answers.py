@@ -55,8 +55,8 @@ class Answer:
         pages = self._pages(f"{query:04d}-")
         if not pages:
             return Progress()
-        told = _read_metadata(pages[-1])
-        return Progress(len(pages), told.get("link"), bool(told.get("is_last")))
+        metadata = _read_metadata(pages[-1])
+        return Progress(len(pages), metadata.get("link"), bool(metadata.get("is_last")))
 
     def add(
         self,
@@ -88,13 +88,15 @@ class Answer:
         ]
         schema = SCHEMA.with_metadata({_KEY: json.dumps({"link": link, "is_last": is_last})})
         content = pa.Table.from_pylist(rows, schema)
-        place = self.folder / f"{query:04d}-{page:07d}.parquet"
-        files.write_atomic(place, lambda path: pq.write_table(content, path, compression="zstd"))
+        page_file = self.folder / f"{query:04d}-{page:07d}.parquet"
+        files.write_atomic(
+            page_file, lambda path: pq.write_table(content, path, compression="zstd")
+        )
 
     def forget(self, query: int) -> None:
         """Remove the pages of a query, whose next page is not to be had any more."""
-        for place in self._pages(f"{query:04d}-"):
-            files.remove(place)
+        for page_file in self._pages(f"{query:04d}-"):
+            files.remove(page_file)
 
     def finish(self) -> int:
         """Put the pages together, each item once; return how many items there are.
@@ -103,8 +105,10 @@ class Answer:
         """
         pages = self._pages()
         keys, names = array("q"), array("q")
-        for place in pages:
-            for name, collection in zip(*_read_columns(place, ["id", "collection"]), strict=True):
+        for page_file in pages:
+            for name, collection in zip(
+                *_read_columns(page_file, ["id", "collection"]), strict=True
+            ):
                 keys.append(hash((name, collection)))
                 names.append(hash(name))
         is_last = _is_last(np.array(keys, np.int64))
@@ -123,8 +127,8 @@ class Answer:
 
         def rows() -> Iterator[dict[str, str | None]]:
             number = 0
-            for place in pages:
-                for row in zip(*_read_columns(place, SCHEMA.names), strict=True):
+            for page_file in pages:
+                for row in zip(*_read_columns(page_file, SCHEMA.names), strict=True):
                     name, collection, text, table = row
                     if is_last[number]:
                         if hash(name) in ambiguous:
@@ -149,8 +153,8 @@ class Answer:
         # In order.
         if not self.folder.is_dir():
             return []
-        places = files.list_tables(self.folder)
-        return sorted(place for place in places if place.name.startswith(prefix))
+        page_files = files.list_tables(self.folder)
+        return sorted(page_file for page_file in page_files if page_file.name.startswith(prefix))
 
 
 def _is_last(keys: np.ndarray) -> np.ndarray:
@@ -202,14 +206,14 @@ def read_answer(path: Location) -> Iterator[tuple[str, str, str | None]]:
             yield from zip(*columns, strict=True)
 
 
-def _read_columns(place: Location, columns: list[str]) -> list[list[Any]]:
-    with files.open_parquet(place) as opened:
+def _read_columns(page_file: Location, columns: list[str]) -> list[list[Any]]:
+    with files.open_parquet(page_file) as opened:
         table = opened.read(columns=columns)
     return [table[name].to_pylist() for name in columns]
 
 
-def _read_metadata(place: Location) -> dict[str, Any]:
-    with files.open_parquet(place) as opened:
+def _read_metadata(page_file: Location) -> dict[str, Any]:
+    with files.open_parquet(page_file) as opened:
         metadata = opened.schema_arrow.metadata or {}
-    told: dict[str, Any] = json.loads(metadata.get(_KEY, b"{}"))
-    return told
+    page_metadata: dict[str, Any] = json.loads(metadata.get(_KEY, b"{}"))
+    return page_metadata

@@ -65,13 +65,13 @@ def _iterate_pages(
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise InputError(f"{redact_url(query.url)} answers with a page that has no items")
         link = _next_link(content) if items else None
-        place = json.dumps(link, sort_keys=True)
-        if place in seen:
+        link_key = json.dumps(link, sort_keys=True)
+        if link_key in seen:
             raise InputError(
                 f"{redact_url(query.url)} links to a page again that was read already: its answer "
                 "has no end"
             )
-        seen.add(place)
+        seen.add(link_key)
         yield _Page(items, link)
         if link is None:
             return

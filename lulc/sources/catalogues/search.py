@@ -91,9 +91,9 @@ def find_scenes(archive: Archive, config: Config, out: Location) -> Archive:
     fingerprint = files.fingerprint_of(OUTPUT_VERSIONS["index"], query)
     path = parse_location(archive.path or out / "searches" / f"{fingerprint}.parquet")
     before = path.with_suffix(".json")  # as releases until 0.2 kept it
-    for place in [path] if archive.path else [path, before]:
-        if read_search(place) == query:
-            return replace(archive, path=str(place))
+    for result_file in [path] if archive.path else [path, before]:
+        if read_search(result_file) == query:
+            return replace(archive, path=str(result_file))
     if path.suffix != ".parquet":
         raise UsageError(
             f"scenes.path {path} is of a search, whose result is a table: give it a name that ends "
@@ -185,16 +185,16 @@ def _search_table(
         )
     answer.forget(0)
     selection = CatalogueFilter(search.collections, boxes, times)
-    wanted = ItemFilter(boxes, times, search.max_cloud)
-    found = (
+    item_filter = ItemFilter(boxes, times, search.max_cloud)
+    selected = (
         (table, _clean(item, ""))
-        for table, item in read_items(location.absolute(), wanted)
+        for table, item in read_items(location.absolute(), item_filter)
         if item.get("collection", "") in (*search.collections, "")
         and selects(selection, item)
         and _is_clear_enough(item, search.max_cloud)
     )
     number = 0
-    for table, rows in groupby(found, key=itemgetter(0)):
+    for table, rows in groupby(selected, key=itemgetter(0)):
         for page in batched((item for _, item in rows), _FILES_A_PAGE):
             answer.add(0, number, page, None, False, str(table))
             number += 1

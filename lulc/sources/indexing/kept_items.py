@@ -95,8 +95,8 @@ class KeptItems:
             states = batch["state"].to_pylist()
             stands = np.ones(len(batch), bool)
             if not just_read:
-                paths, named = batch["path"].to_pylist(), batch["files"].to_pylist()
-                now = map(self._state, paths, named)
+                paths, file_names = batch["path"].to_pylist(), batch["files"].to_pylist()
+                now = map(self._state, paths, file_names)
                 stands[:] = [a == b for a, b in zip(now, states, strict=True)]
             if retry_bad:
                 stands &= batch["error"].is_null().to_numpy(zero_copy_only=False)
@@ -144,7 +144,7 @@ class KeptItems:
         """
         before = np.unique(np.concatenate([np.zeros(0, np.uint64), *self._names]))
         names = array("Q")
-        asked: set[int] = set()
+        yielded: set[int] = set()
         new = changed = 0
         for group in itertools.batched(items, _ROWS_A_GROUP):
             fingerprints = _integers([item.fingerprint for item in group])
@@ -154,9 +154,9 @@ class KeptItems:
             names.extend(of_group.tolist())
             was_kept = _find(before, of_group) >= 0
             for position in np.flatnonzero(self._rows.find(fingerprints) < 0).tolist():
-                if fingerprints[position] in asked:
+                if fingerprints[position] in yielded:
                     continue
-                asked.add(int(fingerprints[position]))
+                yielded.add(int(fingerprints[position]))
                 changed += int(was_kept[position])
                 new += int(not was_kept[position])
                 yield group[position]
@@ -166,12 +166,12 @@ class KeptItems:
         """Return whether an item has a row that stands."""
         return bool(self._rows.find(_integers([fingerprint]))[0] >= 0)
 
-    def _state(self, path: str, named: Sequence[str] | None) -> str:
-        if not named:
+    def _state(self, path: str, file_names: Sequence[str] | None) -> str:
+        if not file_names:
             return ""
         for listing in self.listings:
             if path.startswith(listing.root):
-                return listing.state(named)
+                return listing.state(file_names)
         return _GONE
 
     def resume(self, folder: Location) -> None:
@@ -246,14 +246,14 @@ class KeptItems:
         listed, archives = _view(self._listed)[order], _view(self._archives)[order]
         positions = rows.find(np.unique(listed))
         for of_file, file in enumerate(self._files):
-            wanted = positions[rows.files[positions] == of_file]
-            wanted = wanted[np.argsort(rows.numbers[wanted])]
-            numbers = rows.numbers[wanted]
+            in_file = positions[rows.files[positions] == of_file]
+            in_file = in_file[np.argsort(rows.numbers[in_file])]
+            numbers = rows.numbers[in_file]
             first = 0
-            for batch in _read_batches(file, columns) if len(wanted) else ():
+            for batch in _read_batches(file, columns) if len(in_file) else ():
                 start, end = np.searchsorted(numbers, (first, first + len(batch)))
                 if start < end:
-                    fingerprints = rows.fingerprints[wanted[start:end]]
+                    fingerprints = rows.fingerprints[in_file[start:end]]
                     starts = np.searchsorted(listed, fingerprints, "left")
                     ends = np.searchsorted(listed, fingerprints, "right")
                     of_rows = [archives[a:b].tolist() for a, b in zip(starts, ends, strict=True)]
@@ -270,11 +270,11 @@ class KeptItems:
         return digest.hexdigest()[:16]
 
 
-def _find(ordered: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _find(ordered: np.ndarray, numbers: np.ndarray) -> np.ndarray:
     # The position of each number among some in order, -1 where it is not there.
-    positions = np.searchsorted(ordered, wanted)
-    inside = np.minimum(positions, max(len(ordered) - 1, 0))
-    is_there = ordered[inside] == wanted if len(ordered) else np.zeros(len(wanted), bool)
+    positions = np.searchsorted(ordered, numbers)
+    clamped = np.minimum(positions, max(len(ordered) - 1, 0))
+    is_there = ordered[clamped] == numbers if len(ordered) else np.zeros(len(numbers), bool)
     return np.where(is_there, positions, -1)
 
 
@@ -292,7 +292,9 @@ def _read_batches(file: Location, columns: Sequence[str] | None = None) -> Itera
         yield from opened.iter_batches(_ROWS_A_GROUP, columns=columns)
 
 
-def list_run(sources: Sequence[Source], reading: Reading, kept: KeptItems) -> Iterator[ListedItem]:
+def list_run(
+    sources: Sequence[Source], reading: Reading, kept_items: KeptItems
+) -> Iterator[ListedItem]:
     """Yield the items of a run's archives in order; files of items that are kept are not opened.
 
     Raises:
@@ -300,11 +302,11 @@ def list_run(sources: Sequence[Source], reading: Reading, kept: KeptItems) -> It
     """
     for number, (source, archive) in enumerate(zip(sources, reading.archives, strict=True)):
         settings = archive, source.name, reading.bands, reading.needs_dates
-        how = fingerprint_of(OUTPUT_VERSIONS["index"], *settings)
-        identify = partial(_identify, how, source, kept.listings[number])
+        settings_digest = fingerprint_of(OUTPUT_VERSIONS["index"], *settings)
+        identify = partial(_identify, settings_digest, source, kept_items.listings[number])
 
         def is_known(path: str, key: str, identify: _Identify = identify) -> bool:
-            return kept.stands(identify(SceneItem(path, key)))
+            return kept_items.stands(identify(SceneItem(path, key)))
 
         with read_guard(f"archive {archive.path}"), knowing(is_known):
             for item in source.items(archive):
@@ -312,10 +314,10 @@ def list_run(sources: Sequence[Source], reading: Reading, kept: KeptItems) -> It
                 yield ListedItem(number, item.path, item.key, item.text, name, identify(item))
 
 
-def _identify(how: str, source: Source, listing: Listing, item: SceneItem) -> str:
+def _identify(settings_digest: str, source: Source, listing: Listing, item: SceneItem) -> str:
     # The item's fingerprint.
     identity = listing.identity(source.prefixes(item))
-    return _digest(how, item.path, item.key, item.text, identity)
+    return _digest(settings_digest, item.path, item.key, item.text, identity)
 
 
 def _digest(*texts: str) -> str:

@@ -25,12 +25,12 @@ class ReadScenes:
     errors: list[tuple[str, str]]
     """Key and error of each item that is no scene, in order of archive and key."""
 
-    def __init__(self, kept: KeptItems, archives: Sequence[Archive]) -> None:
-        self._kept, self.facts = kept, SceneFacts()
+    def __init__(self, kept_items: KeptItems, archives: Sequence[Archive]) -> None:
+        self._kept, self.facts = kept_items, SceneFacts()
         self._rows = array("q")  # the row of each scene, in the order in which rows are read
         errors: list[tuple[int, str, str]] = []
         first = 0
-        for batch, archives_of in kept.read(READ_ITEM.names):
+        for batch, archives_of in kept_items.read(READ_ITEM.names):
             rows = pa.Table.from_batches([batch])
             is_scene = pc.is_null(rows["error"]).to_numpy()
             scenes = scenes_of_rows(rows)

@@ -27,17 +27,17 @@ def write_scenes(out: Location, read: Callable[[], Iterable[pa.RecordBatch]]) ->
     """
     ids: list[pa.Array] = []
     times: list[pa.Array] = []
-    places: list[np.ndarray] = []
+    outline_numbers: list[np.ndarray] = []
     numbers: dict[bytes, int] = {}
     for batch in read():
         ids.append(batch["scene_id"])
         times.append(batch["datetime"])
-        places.append(number_outlines(batch["footprint"], numbers))
+        outline_numbers.append(number_outlines(batch["footprint"], numbers))
     outlines = shapely.from_wkb(list(numbers))
     order = order_by_place(
         pa.chunked_array(ids, pa.string()),
         pa.chunked_array(times, schemas.TIME),
-        np.concatenate(places),
+        np.concatenate(outline_numbers),
         list(numbers),
     ).to_numpy()
     ranks = np.empty(len(order), np.int64)

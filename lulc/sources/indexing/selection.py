@@ -82,12 +82,12 @@ class SceneFacts:
                 layer and it has none.
         """
         processing = processing_of(scene)
-        place = place_of(scene)
+        place_key = place_of(scene)
         self.ids.append(hash(scene.scene_id))
         self.archives.append(archive)
-        self.places.append(hash(place))
+        self.places.append(hash(place_key))
         moment = _NOWHERE
-        if place is not None and scene.datetime is not None:
+        if place_key is not None and scene.datetime is not None:
             moment = (scene.datetime - _EPOCH) // _MICROSECOND
         self.moments.append(moment)
         kind = processing.platform or scene.source, processing.level
@@ -132,9 +132,9 @@ def select(facts: SceneFacts, read: Callable[[Sequence[int]], list[Scene]]) -> S
     """
     is_used = np.ones(len(facts.ids), bool)
     repeated = _find_repeated(facts)
-    kept, repeats, errors = _part_by_id(repeated, read(repeated))
+    distinct, repeats, errors = _part_by_id(repeated, read(repeated))
     is_used[repeated] = False
-    is_used[kept] = True
+    is_used[distinct] = True
     unmasked = _find_unmasked(facts, is_used)
     errors += _unmasked_errors(facts, unmasked, read(unmasked))
     is_used[unmasked] = False
@@ -176,14 +176,14 @@ def _part_by_id(
             by_id[scene.scene_id] = number, scene
             continue
         first = by_id[scene.scene_id][1]
-        own, others = processing_of(scene), processing_of(first)
-        if others.is_superseded_by(own):
+        processing, first_processing = processing_of(scene), processing_of(first)
+        if first_processing.is_superseded_by(processing):
             by_id[scene.scene_id] = number, scene
         if (
             first.fingerprint == scene.fingerprint
-            or own.names_product
-            or own.is_superseded_by(others)
-            or others.is_superseded_by(own)
+            or processing.names_product
+            or processing.is_superseded_by(first_processing)
+            or first_processing.is_superseded_by(processing)
         ):
             repeats += 1
         else:
@@ -223,10 +223,10 @@ def _is_unmasked(scene: Scene) -> bool:
 
 def _find_together(facts: SceneFacts, is_used: np.ndarray) -> list[int]:
     # Positions of scenes that another one of the same place follows or precedes within a pass.
-    places, moments = _of(facts.places), _of(facts.moments)
+    place_hashes, moments = _of(facts.places), _of(facts.moments)
     candidates = np.flatnonzero(is_used & (moments != _NOWHERE))
-    in_order = candidates[np.lexsort((moments[candidates], places[candidates]))]
-    is_near = (np.diff(places[in_order]) == 0) & (
+    in_order = candidates[np.lexsort((moments[candidates], place_hashes[candidates]))]
+    is_near = (np.diff(place_hashes[in_order]) == 0) & (
         np.diff(moments[in_order]) <= SAME_PASS // _MICROSECOND
     )
     positions: list[int] = np.union1d(in_order[:-1][is_near], in_order[1:][is_near]).tolist()

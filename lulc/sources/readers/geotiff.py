@@ -83,13 +83,13 @@ def _tell_bands_apart(path: Location, files: Sequence[Location]) -> None:
     for file in files:
         if match := _BAND_FILE.fullmatch(file.as_posix()):
             scenes.setdefault(match["scene"], set()).add(match["band"])
-    apart = [scene for scene, bands in scenes.items() if len(bands) > 1]
-    if apart:
-        examples = ", ".join(sorted(scenes[apart[0]])[:3])
+    split_scenes = [scene for scene, bands in scenes.items() if len(bands) > 1]
+    if split_scenes:
+        examples = ", ".join(sorted(scenes[split_scenes[0]])[:3])
         progress.say(
-            f"WARNING: archive {path} has files that are named as bands of {len(apart)} scenes "
-            f"({Path(apart[0]).name}: {examples}), but each file is taken for a scene: give "
-            "scenes.pattern, such as {scene}_{band}.tif, to put them together"
+            f"WARNING: archive {path} has files that are named as bands of {len(split_scenes)} "
+            f"scenes ({Path(split_scenes[0]).name}: {examples}), but each file is taken for a "
+            "scene: give scenes.pattern, such as {scene}_{band}.tif, to put them together"
         )
 
 
@@ -131,7 +131,7 @@ def _group_files(
 def _group_key(group: dict[str, Any]) -> str:
     # Scene and time, as the pattern's fields have them.
     fields = group["fields"]
-    day = "".join(fields.get(part, "") for part in ("year", "month", "day", "doy"))
+    day = "".join(fields.get(field, "") for field in ("year", "month", "day", "doy"))
     times = fields.get("date"), day if "date" not in fields else "", *map(fields.get, _SPAN)
     return "_".join(text for text in (fields.get("scene"), *times) if text)
 
@@ -143,7 +143,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
         if not literal and field not in _FIELDS:
             raise UsageError(
                 f"scenes.pattern {pattern!r} has field {{{field}}}: "
-                f"known are {', '.join(f'{{{known}}}' for known in _FIELDS)}"
+                f"known are {', '.join(f'{{{name}}}' for name in _FIELDS)}"
             )
         if literal:
             expression += re.escape(literal)

@@ -338,10 +338,10 @@ def _check_location(scene: Scene, content: Mapping[str, Any]) -> None:
         )
 
 
-def _check_geometry(scene: Scene, told: Any) -> None:
+def _check_geometry(scene: Scene, geojson: Any) -> None:
     outline = shapely.from_wkb(scene.footprint)
     try:
-        geometry = shapely.geometry.shape(told)
+        geometry = shapely.geometry.shape(geojson)
         west, south, east, north = geometry.bounds
         # As regions may: longitudes of 0 to 360, or beyond 180 where it lies across.
         if west < -540 or east > 540 or south < -90.001 or north > 90.001:
