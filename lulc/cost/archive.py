@@ -164,11 +164,11 @@ def _told[T](items: Sequence[SceneItem], read: Callable[[SceneItem], T]) -> Iter
 
 def _explain_none(config: Config, bad: dict[str, str], notes: Sequence[str]) -> str:
     first_errors = "".join(f"\n  {key}: {error}" for key, error in list(bad.items())[:3])
-    told = "".join(f"\n  {note}" for note in notes)
+    note_lines = "".join(f"\n  {note}" for note in notes)
     paths = ", ".join(archive.path for archive in config.scenes)
     return (
         f"none of {len(bad)} scenes in {paths} can be read: "
-        f"check scenes.path and scenes.pattern{first_errors}{told}"
+        f"check scenes.path and scenes.pattern{first_errors}{note_lines}"
     )
 
 
@@ -191,8 +191,8 @@ def _group(config: Config, table: pa.Table, weights: np.ndarray) -> _Groups:
     shape = (len(config.periods), len(first), len(outlines))
     counts = np.zeros(shape)
     for number, period in enumerate(config.periods):
-        inside = _within(days, period.start, period.end)
-        np.add.at(counts[number], (kind[inside], outline[inside]), weights[inside])
+        in_period = _within(days, period.start, period.end)
+        np.add.at(counts[number], (kind[in_period], outline[in_period]), weights[in_period])
     return _Groups(outlines, counts, first)
 
 
@@ -219,12 +219,12 @@ def _days(times: pa.ChunkedArray, longitudes: np.ndarray) -> np.ndarray:
 
 
 def _within(days: np.ndarray, start: date | None, end: date | None) -> np.ndarray:
-    inside = np.ones(len(days), bool)
+    is_within = np.ones(len(days), bool)
     if start is not None:
-        inside &= ~(days < _since_1970(start))
+        is_within &= ~(days < _since_1970(start))
     if end is not None:
-        inside &= ~(days > _since_1970(end))
-    return inside
+        is_within &= ~(days > _since_1970(end))
+    return is_within
 
 
 def _since_1970(day: date) -> int:

@@ -76,17 +76,17 @@ def cover(
         area: in degrees; None for no limit.
     """
     cells = np.array(find_cells(outlines, tiling, span, area), np.int64).reshape(-1, 2)
-    parts, owner = _place(outlines, tiling)
+    placed, owner = _place(outlines, tiling)
     boxes = _boxes(cells, tiling, span, halo)
-    part, block = shapely.STRtree(boxes).query(parts, predicate="intersects")
-    share = _shares(parts, boxes, part, block)
-    # The parts of one outline do not overlap.
-    key, pair = np.unique(owner[part] * max(1, len(cells)) + block, return_inverse=True)
+    polygon, block = shapely.STRtree(boxes).query(placed, predicate="intersects")
+    share = _shares(placed, boxes, polygon, block)
+    # The polygons of one outline do not overlap.
+    key, pair = np.unique(owner[polygon] * max(1, len(cells)) + block, return_inverse=True)
     share = np.minimum(1.0, np.bincount(pair, share, len(key)))
     outline, block = np.divmod(key, max(1, len(cells)))
-    reached, position = np.unique(block, return_inverse=True)
-    cells = cells[reached]
-    tiles, block_of_tile = _tiles(cells, parts, tiling, span)
+    touched, position = np.unique(block, return_inverse=True)
+    cells = cells[touched]
+    tiles, block_of_tile = _tiles(cells, placed, tiling, span)
     return Coverage(cells, tiles, block_of_tile, outline, position, share)
 
 
@@ -132,14 +132,14 @@ def _boxes(cells: np.ndarray, tiling: Tiling, span: int, halo: int) -> np.ndarra
 
 
 def _shares(
-    parts: np.ndarray, boxes: np.ndarray, part: np.ndarray, block: np.ndarray
+    placed: np.ndarray, boxes: np.ndarray, polygon: np.ndarray, block: np.ndarray
 ) -> np.ndarray:
-    # How much of its block each part covers; most cover all, which is seen at once.
-    share = np.ones(len(part))
-    shapely.prepare(parts)
-    for start in range(0, len(part), _PAIRS_AT_ONCE):
+    # How much of its block each polygon covers; most cover all, which is seen at once.
+    share = np.ones(len(polygon))
+    shapely.prepare(placed)
+    for start in range(0, len(polygon), _PAIRS_AT_ONCE):
         now = slice(start, start + _PAIRS_AT_ONCE)
-        geometry, box = parts[part[now]], boxes[block[now]]
+        geometry, box = placed[polygon[now]], boxes[block[now]]
         is_cut = ~shapely.covers(geometry, box)
         overlap = shapely.intersection(geometry[is_cut], box[is_cut])
         share[now][is_cut] = shapely.area(overlap) / shapely.area(box[is_cut])
@@ -147,21 +147,21 @@ def _shares(
 
 
 def _tiles(
-    cells: np.ndarray, parts: np.ndarray, tiling: Tiling, span: int
+    cells: np.ndarray, placed: np.ndarray, tiling: Tiling, span: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    # The tiles of the blocks whose cores a part reaches, and the position of each one's block.
+    # The tiles of the blocks whose cores a polygon reaches, and the position of each one's block.
     offsets = np.stack(np.meshgrid(np.arange(span), np.arange(span)), -1).reshape(-1, 2)
     tiles = (cells[:, None] + offsets).reshape(-1, 2)
     block = np.repeat(np.arange(len(cells)), span**2)
     if tiling.extent is not None:
-        inside = (tiles * tiling.size < tiling.extent[::-1]).all(1)
-        tiles, block = tiles[inside], block[inside]
-    whole = _boxes(cells, tiling, span, 0)
-    _, covered = shapely.STRtree(whole).query(parts, predicate="covers")
+        in_extent = (tiles * tiling.size < tiling.extent[::-1]).all(1)
+        tiles, block = tiles[in_extent], block[in_extent]
+    block_boxes = _boxes(cells, tiling, span, 0)
+    _, covered = shapely.STRtree(block_boxes).query(placed, predicate="covers")
     is_covered = np.isin(block, covered)
     uncertain = np.flatnonzero(~is_covered)
-    _, reached = shapely.STRtree(_boxes(tiles[uncertain], tiling, 1, 0)).query(
-        parts, predicate="intersects"
+    _, touched = shapely.STRtree(_boxes(tiles[uncertain], tiling, 1, 0)).query(
+        placed, predicate="intersects"
     )
-    is_covered[uncertain[np.unique(reached)]] = True
+    is_covered[uncertain[np.unique(touched)]] = True
     return tiles[is_covered], block[is_covered]

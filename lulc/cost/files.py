@@ -69,12 +69,12 @@ def describe_kind(scene: Scene, measured: Sequence[str]) -> SceneKind:
     if not facts:
         files = [_guess(href, bands, dtypes[href]) for href, bands in read.items()]
         return SceneKind(scene.source, tuple(files), scene.gsd_m, False)
-    most = max(file.height * file.width for file in facts.values())
+    largest = max(file.height * file.width for file in facts.values())
     files = [
         FileKind(
             file.format,
             read[href],
-            file.height * file.width / most,
+            file.height * file.width / largest,
             file.bytes_a_pixel or _guess(href, 1, dtypes[href]).bytes_a_pixel,
             file.block_rows,
         )

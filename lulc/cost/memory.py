@@ -98,7 +98,7 @@ def parse_memory(text: str) -> int:
         >>> parse_memory("1g")
         1073741824
     """
-    found = re.fullmatch(r"\s*(\d+)\s*([kmgt]?)b?\s*", text.lower())
-    if found is None:
+    match = re.fullmatch(r"\s*(\d+)\s*([kmgt]?)b?\s*", text.lower())
+    if match is None:
         raise ValueError(f"{text!r} is no amount of memory, such as 500m or 4g")
-    return int(found[1]) * _UNITS[found[2]]
+    return int(match[1]) * _UNITS[match[2]]

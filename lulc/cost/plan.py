@@ -167,8 +167,8 @@ def _labelled_tiles(labels: LabelConf, map_plan: MapPlan) -> float:
         return 0.0
     tiles = tile_boxes(map_plan)
     reach = project(shapely.box(*bounds), WGS84, map_plan.tiling.crs)
-    inside = shapely.area(shapely.intersection(tiles, reach)) / shapely.area(tiles)
-    return float(np.nansum(inside))
+    shares = shapely.area(shapely.intersection(tiles, reach)) / shapely.area(tiles)
+    return float(np.nansum(shares))
 
 
 def tile_boxes(map_plan: MapPlan) -> np.ndarray:
@@ -204,5 +204,5 @@ def _sum_sizes(root: Location, names: Set[str]) -> int:
 def _size(path: Path) -> int:
     # Bytes of a file, or of all files of an item that is a folder; 0 where it is missing or no file
     # can have its name.
-    found = list_files(path) if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in found if file.is_file())
+    paths = list_files(path) if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in paths if file.is_file())

@@ -131,8 +131,8 @@ def load_rates() -> Rates:
     if not location.exists():
         return SHIPPED
     try:
-        kept = json.loads(location.read_text("utf-8"))
-        return replace(SHIPPED, **{f.name: kept[f.name] for f in fields(Rates) if f.name in kept})
+        saved = json.loads(location.read_text("utf-8"))
+        return replace(SHIPPED, **{f.name: saved[f.name] for f in fields(Rates) if f.name in saved})
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{location} does not hold the figures of `lulc plan --calibrate`: delete it, or "

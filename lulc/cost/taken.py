@@ -77,14 +77,14 @@ def compare(
     return compared
 
 
-def _sizes(out: Location, places: set[str]) -> dict[str, int]:
-    # Place → bytes of the files that are there. A store is asked by its listing.
+def _sizes(out: Location, paths: set[str]) -> dict[str, int]:
+    # Path → bytes of the files that are there. A store is asked by its listing.
     if isinstance(out, StorePath):
         listed = {
             relative_name(file, out): stat.st_size
-            for folder in {place.partition("/")[0] for place in places}
+            for folder in {path.partition("/")[0] for path in paths}
             for file, stat in (out / folder).walk()
         }
-        return {place: listed[place] for place in places & listed.keys()}
-    files = {place: out / place for place in places}
-    return {place: file.stat().st_size for place, file in files.items() if file.is_file()}
+        return {path: listed[path] for path in paths & listed.keys()}
+    files = {path: out / path for path in paths}
+    return {path: file.stat().st_size for path, file in files.items() if file.is_file()}

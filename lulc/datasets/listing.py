@@ -159,12 +159,12 @@ def _name_apart(
     items_of = defaultdict(list)
     for item in items:
         items_of[item.name].append(item)
-    named, repeated = [], []
+    distinct, repeated = [], []
     for name, alike in items_of.items():
         if len(alike) == 1:
-            named += alike
+            distinct += alike
         elif len({item.split for item in alike}) == len(alike) and all(i.split for i in alike):
-            named += [replace(item, name=f"{item.split}/{name}") for item in alike]
+            distinct += [replace(item, name=f"{item.split}/{name}") for item in alike]
             repeated.append(name)
         else:
             raise InputError(
@@ -177,7 +177,7 @@ def _name_apart(
         if repeated
         else ""
     )
-    return sorted(named, key=lambda item: item.name), note
+    return sorted(distinct, key=lambda item: item.name), note
 
 
 def _list_folder(folder: Location) -> list[Location]:

@@ -49,8 +49,8 @@ def measure_rasters(
 
 def write_areas(
     context: StageContext,
-    inside: pa.Table,
-    outside: pa.Table,
+    inside_rows: pa.Table,
+    outside_rows: pa.Table,
     region_table: pa.Table,
     names: Mapping[int, str],
     tiles: MapTiles,
@@ -59,8 +59,8 @@ def write_areas(
 
     Args:
         context: the run.
-        inside: `zonal.INSIDE` rows of single periods.
-        outside: `zonal.OUTSIDE` rows.
+        inside_rows: `zonal.INSIDE` rows of single periods.
+        outside_rows: `zonal.OUTSIDE` rows.
         region_table: the regions table.
         names: class names by id.
         tiles: what the areas are of.
@@ -68,7 +68,7 @@ def write_areas(
     Raises:
         InputError: a region's classes and unobserved part are not its true area.
     """
-    table = balance(inside, outside, region_table, names, tiles)
+    table = balance(inside_rows, outside_rows, region_table, names, tiles)
     store.write_table(context.out, "class_areas", table)
 
 
@@ -91,9 +91,9 @@ def write_transitions(
         store.write_table(context.out, "landscape", table)
 
 
-def is_one_period(inside: pa.Table) -> pa.ChunkedArray:
+def is_one_period(inside_rows: pa.Table) -> pa.ChunkedArray:
     """Return which `zonal.INSIDE` rows are of a single period, not of a pair."""
-    return pc.invert(pc.match_substring(inside["period"], zonal.BETWEEN))
+    return pc.invert(pc.match_substring(inside_rows["period"], zonal.BETWEEN))
 
 
 def bad_regions(region_set: RegionSet, fingerprint: str) -> dict[str, LedgerRow]:
@@ -103,7 +103,7 @@ def bad_regions(region_set: RegionSet, fingerprint: str) -> dict[str, LedgerRow]
     return {key: LedgerRow("stats", key, fingerprint, "bad", error=error) for key in keys}
 
 
-def coverage_note(context: StageContext, region_set: RegionSet, inside: pa.Table) -> str:
+def coverage_note(context: StageContext, region_set: RegionSet, inside_rows: pa.Table) -> str:
     """Return what a user should know of the regions: their numbers, repairs, those outside."""
     of_whole_map = "no regions in the run file: areas of the whole map"
     notes = [] if context.config.regions else [of_whole_map]
@@ -112,7 +112,7 @@ def coverage_note(context: StageContext, region_set: RegionSet, inside: pa.Table
     if repaired:
         ids = ", ".join(repaired[:3])
         notes.append(f"{len(repaired)} self-crossing polygons repaired ({ids})")
-    outside = count - len(inside["position"].unique())
+    outside = count - len(inside_rows["position"].unique())
     if outside:
         notes.append(f"{outside} of {count} regions lie outside the map")
     return "; ".join(notes)

@@ -275,8 +275,8 @@ def _is_sealed(out: Location, work: StageWork, fingerprint: str, rows: LatestRow
         return False
     done = rows.where(_IS_UNIT & (pc.field("status") == "done") & pc.field("path").is_valid())
     unit_files = (file for path in done.column("path") for file in work.files_of(path))
-    places = {*unit_files, *work.other_files}
-    return which_exist(out, places) == places
+    paths = {*unit_files, *work.other_files}
+    return which_exist(out, paths) == paths
 
 
 def _outdated(
@@ -285,12 +285,14 @@ def _outdated(
     # The units whose row is of another fingerprint, or whose files are not all there.
     if not work.is_there():
         return list(units)
-    places = {unit.key: _recorded_files(work, unit, rows) for unit in units}
-    existing = which_exist(out, {file for recorded in places.values() for file in recorded or ()})
+    files_of_unit = {unit.key: _recorded_files(work, unit, rows) for unit in units}
+    existing = which_exist(
+        out, {file for recorded in files_of_unit.values() for file in recorded or ()}
+    )
     return [
         unit
         for unit in units
-        if (recorded := places[unit.key]) is None or not existing.issuperset(recorded)
+        if (recorded := files_of_unit[unit.key]) is None or not existing.issuperset(recorded)
     ]
 
 
@@ -311,12 +313,12 @@ def _check_fingerprints(stage: str, units: Sequence[Unit], rows: LatestRows) -> 
             _check_fingerprint(stage, unit.key, unit.fingerprint, fingerprint)
 
 
-def _check_fingerprint(stage: str, key: str, planned: str | None, made: str | None) -> None:
+def _check_fingerprint(stage: str, key: str, planned: str | None, actual: str | None) -> None:
     # Another fingerprint would be made again by every run, and never be the one that is asked for.
-    if planned is not None and made != planned:
+    if planned is not None and actual != planned:
         raise SetupError(
-            f"stage {stage} planned {key} as {planned}, and a worker made {made or 'none'} of it: "
-            "its code or the tables that it reads are not the driver's. Install the same lulc "
+            f"stage {stage} planned {key} as {planned}, and a worker made {actual or 'none'} of "
+            "it: its code or the tables that it reads are not the driver's. Install the same lulc "
             "everywhere, let nothing else write to the output location, and rerun"
         )
 
@@ -325,16 +327,16 @@ def _recover(context: StageContext, work: StageWork, units: Sequence[Unit]) -> d
     # Files that were made but not recorded, by name and size: names hold the fingerprint. None is
     # read but for the bad inputs that it may name, which are returned.
     rows = read_latest(context.out, work.stage)
-    lost = [
-        (unit, place)
+    unrecorded = [
+        (unit, path)
         for unit in _outdated(context.out, work, units, rows)
         if unit.path and unit.path.endswith(f".{unit.fingerprint}.parquet")
-        for place in {unit.path, layout.without_sector(unit.path)}
+        for path in {unit.path, layout.without_sector(unit.path)}
     ]
-    existing = which_exist(context.out, {path for _, path in lost})
+    existing = which_exist(context.out, {path for _, path in unrecorded})
     recovered = [
         LedgerRow(work.stage, unit.key, unit.fingerprint, path=path)
-        for unit, path in lost
+        for unit, path in unrecorded
         if path in existing and files.is_filled(context.out / path)
     ]
     with_bad = recovered if work.footers_name_bad else []

@@ -44,8 +44,8 @@ def _recall[Key](
     name = fingerprint_of(key)
     location = folder / name[:2] / f"{name}.parquet"
     if is_resumed and files.exists(location):
-        found: list[Row] = files.open_parquet(location).read().to_pylist()
-        return found
+        kept_rows: list[Row] = files.open_parquet(location).read().to_pylist()
+        return kept_rows
     rows = list(work(key))
     if not any(row.get("error") for row in rows):
         table = pa.Table.from_pylist([dict(row) for row in rows], schema)

@@ -93,10 +93,10 @@ def measure(context: StageContext, tiles: Tiles, fingerprint: str) -> Measured:
         spark, [context.out / layout.table_file("regions")], columns=("row_index", "geometry")
     ).withColumnRenamed("row_index", "position")
     with persisted(spark.sql(_PAIRS, tiles=tiles.frame, regions=regions)) as pairs:
-        kept = context.out / layout.kept_folder("stats", fingerprint)
-        inside, patches = _measure_inside(pairs, tiles, region_at, kept)
-        outside = _measure_outside(pairs, tiles, regions, region_at, path)
-    return Measured(inside, outside, patches)
+        kept_folder = context.out / layout.kept_folder("stats", fingerprint)
+        inside_rows, patches = _measure_inside(pairs, tiles, region_at, kept_folder)
+        outside_rows = _measure_outside(pairs, tiles, regions, region_at, path)
+    return Measured(inside_rows, outside_rows, patches)
 
 
 @contextlib.contextmanager
@@ -110,7 +110,7 @@ def persisted(frame: DataFrame) -> Iterator[DataFrame]:
 
 
 def _measure_inside(
-    pairs: DataFrame, tiles: Tiles, region_at: RegionAt, kept: Location
+    pairs: DataFrame, tiles: Tiles, region_at: RegionAt, kept_folder: Location
 ) -> tuple[pa.Table, pa.Table | None]:
     context = pairs.sparkSession.sparkContext
     # One task a file that some region meets, as far as chance allows; of many files several.
@@ -120,16 +120,18 @@ def _measure_inside(
     by_file = pairs.groupBy("file_name").agg(of_file.alias("pairs"))
     with progress.spark(context, tasks, "stats"):
         files = by_file.repartition(tasks)
-        count = keep_rows(partial(_of_file, tiles.count, region_at), kept / "inside", zonal.INSIDE)
+        count = keep_rows(
+            partial(_of_file, tiles.count, region_at), kept_folder / "inside", zonal.INSIDE
+        )
         rows = map_frame(files, count, zonal.INSIDE)
         sums = [expr(_SUM.format(name)) for name in zonal.SUMS]
-        inside = rows.groupBy(*_KEYS, "class_id").agg(*sums).toArrow().cast(zonal.INSIDE)
+        inside_rows = rows.groupBy(*_KEYS, "class_id").agg(*sums).toArrow().cast(zonal.INSIDE)
         if tiles.scan is None:
-            return inside, None
+            return inside_rows, None
         scan = keep_rows(
-            partial(_of_file, tiles.scan, region_at), kept / "patches", landscape.PARTS
+            partial(_of_file, tiles.scan, region_at), kept_folder / "patches", landscape.PARTS
         )
-        return inside, _join_patches(map_frame(files, scan, landscape.PARTS))
+        return inside_rows, _join_patches(map_frame(files, scan, landscape.PARTS))
 
 
 def _of_file(
@@ -139,9 +141,9 @@ def _of_file(
     return work(file["file_name"], pairs, region_at)
 
 
-def _join_patches(parts: DataFrame) -> pa.Table:
+def _join_patches(patch_parts: DataFrame) -> pa.Table:
     columns = [name for name in landscape.PARTS.names if name not in ("position", "period")]
-    by_region = parts.groupBy("position", "period").agg(
+    by_region = patch_parts.groupBy("position", "period").agg(
         collect_list(struct(*columns)).alias("parts")
     )
     totals = map_frame(by_region, _join_region, landscape.PATCH_TOTALS)

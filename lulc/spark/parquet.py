@@ -50,7 +50,7 @@ def read_parquet(
             the schema's by default.
     """
     listed = list(locations)
-    in_store = [place for place in listed if isinstance(place, StorePath)]
+    in_store = [location for location in listed if isinstance(location, StorePath)]
     if in_store:
         return _read_store(spark, in_store, schema, columns)
     # Whatever the folders in a table's folder are called, they are no column.
@@ -66,7 +66,7 @@ def read_parquet(
 def read_files(
     spark: SparkSession,
     out: Location,
-    places: Iterable[str],
+    paths: Iterable[str],
     schema: pa.Schema,
     columns: Sequence[str] = (),
 ) -> DataFrame:
@@ -77,7 +77,7 @@ def read_files(
     Args:
         spark: the session.
         out: the output location.
-        places: of the files, relative to it.
+        paths: of the files, relative to it.
         schema: of the rows.
         columns: the columns to read, `place` and `row_index` among them; all of the schema's by
             default.
@@ -85,7 +85,7 @@ def read_files(
     Raises:
         InputError: within tasks: a file is damaged, or lacks one of the columns.
     """
-    return _read_by_workers(spark, pa.array(places, pa.string()), _select(schema, columns), out)
+    return _read_by_workers(spark, pa.array(paths, pa.string()), _select(schema, columns), out)
 
 
 def _read_store(
@@ -96,8 +96,8 @@ def _read_store(
 ) -> DataFrame:
     tables = [
         file
-        for place in locations
-        for file in ([place] if place.suffix == ".parquet" else files.list_tables(place))
+        for location in locations
+        for file in ([location] if location.suffix == ".parquet" else files.list_tables(location))
     ]
     of_rows = schema or files.open_parquet(tables[0]).schema_arrow
     names = pa.array(map(str, tables), pa.string())
@@ -112,37 +112,37 @@ def _select(schema: pa.Schema, columns: Sequence[str]) -> pa.Schema:
 
 
 def _read_by_workers(
-    spark: SparkSession, names: pa.Array, wanted: pa.Schema, out: Location | None = None
+    spark: SparkSession, names: pa.Array, schema: pa.Schema, out: Location | None = None
 ) -> DataFrame:
     # `names` are places below `out`, or addresses where that is None.
     tasks = max(-(-len(names) // _FILES_A_TASK), spark.sparkContext.defaultParallelism)
     frame = spark.createDataFrame(pa.table({"name": names}))
     spread = frame.repartition(max(1, min(tasks, len(names))))
-    return spread.mapInArrow(carry(partial(_read_batches, wanted, out)), from_arrow_schema(wanted))
+    return spread.mapInArrow(carry(partial(_read_batches, schema, out)), from_arrow_schema(schema))
 
 
 def _read_batches(
-    wanted: pa.Schema, out: Location | None, incoming: Iterable[pa.RecordBatch]
+    schema: pa.Schema, out: Location | None, incoming: Iterable[pa.RecordBatch]
 ) -> Iterator[pa.RecordBatch]:
     for batch in incoming:
         for name in batch.column(0).to_pylist():
             location = parse_location(name) if out is None else out / name
             with table_guard(location), files.open_parquet(location) as file:
                 if out is not None:
-                    of_rows = [field for field in wanted if field.name not in _OF_FILE]
+                    of_rows = [field for field in schema if field.name not in _OF_FILE]
                     check_schema(file.schema_arrow, pa.schema(of_rows), str(location))
-                yield from _read_file(file, location, name, wanted)
+                yield from _read_file(file, location, name, schema)
 
 
 def _read_file(
-    file: pq.ParquetFile, location: Location, place: str, schema: pa.Schema
+    file: pq.ParquetFile, location: Location, path: str, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     start = 0
     present = [name for name in schema.names if name in file.schema_arrow.names]
     for batch in file.iter_batches(columns=present):
         count = batch.num_rows
         of_file = {
-            "place": pa.repeat(pa.scalar(place), count),
+            "place": pa.repeat(pa.scalar(path), count),
             "file_path": pa.repeat(pa.scalar(str(location)), count),
             "file_name": pa.repeat(pa.scalar(location.name), count),
             "row_index": pa.array(range(start, start + count), pa.int64()),

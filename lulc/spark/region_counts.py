@@ -85,8 +85,8 @@ def _count_by_region(
         regions.write_regions(out, region_set.table)
         spark = context.spark()
         region_frame = read_parquet(spark, [out / layout.table_file("regions")])
-        things = read_files(spark, out, rows.column("path"), schemas.ALL[source])
-        counts = spark.sql(query, regions=region_frame, things=things).toArrow()
+        source_rows = read_files(spark, out, rows.column("path"), schemas.ALL[source])
+        counts = spark.sql(query, regions=region_frame, things=source_rows).toArrow()
         store.write_table(out, table, counts.cast(schemas.ALL[table]))
 
     result = run_whole(context, "stats", fingerprint, layout.table_file(table), write_table)

@@ -92,24 +92,28 @@ def dataset_origins(
             where the run has no labels of its own.
     """
     config = context.config
-    listed = _list_datasets(context)
-    encodings = [registry.band_encoding(one.description, config.bands) for one in listed]
+    datasets = _list_datasets(context)
+    encodings = [registry.band_encoding(listed.description, config.bands) for listed in datasets]
     chip_encodings = [from_chips.chip_encoding(chip)] if chip else []
     encoding = merge_encodings([*encodings, *chip_encodings])
-    dates = config.dates if config.dates > 1 else max(one.description.dates for one in listed)
+    dates = (
+        config.dates if config.dates > 1 else max(listed.description.dates for listed in datasets)
+    )
     dates = chip["pixels_shape"][0] if chip else dates
     size = config.samples.size if chip else None
     specs, origins = [], []
-    for one in listed:
-        codes = tuple(sorted(one.codes.items()))
+    for listed in datasets:
+        codes = tuple(sorted(listed.codes.items()))
         legend = config.make_legend()
-        spec = DatasetSpec(context.out, one.name, one.dataset, encoding, 0, dates, legend, codes)
-        example = _first_readable(spec, one.listing.items)
+        spec = DatasetSpec(
+            context.out, listed.name, listed.dataset, encoding, 0, dates, legend, codes
+        )
+        example = _first_readable(spec, listed.listing.items)
         # Of images of several sizes as they were published the first one's counts, as for every
         # dataset after it.
-        size = one.dataset.size or size or max(example.pixels.shape[2:])
+        size = listed.dataset.size or size or max(example.pixels.shape[2:])
         specs.append(replace(spec, size=size))
-        origins.append(_dataset_origin(context, specs[-1], one, example))
+        origins.append(_dataset_origin(context, specs[-1], listed, example))
     sizes = {spec.size for spec in specs} | ({config.samples.size} if chip else set())
     if len(sizes) > 1:
         raise UsageError(
@@ -164,12 +168,12 @@ def _label_origin(
     )
 
     def plan(fingerprint: str) -> tuple[list[Row], str]:
-        kept = context.out / layout.kept_folder("samples", fingerprint)
+        kept_folder = context.out / layout.kept_folder("samples", fingerprint)
 
         def run(
             work: Callable[[Row], list[Row]], keys: list[Row], schema: pa.Schema, label: str
         ) -> list[Row]:
-            kept_work = keep_rows(work, kept / label, schema)
+            kept_work = keep_rows(work, kept_folder / label, schema)
             return map_keys(context, keys, kept_work, schema, label)
 
         return plan_windows(spec, _near_ones(chips), fingerprint, run)
@@ -201,9 +205,9 @@ def _dataset_origin(
         if not is_published and example.grid is not None:
             located, outlines = _locate(context, spec, items)
         split = dataset_splits.split_items(located, spec.dataset, samples, gsd_m, spec.size)
-        apart = dataset_splits.drop_leaks(split, outlines, samples.buffer)
+        without_leaks = dataset_splits.drop_leaks(split, outlines, samples.buffer)
         keys = []
-        for name, of_split in apart.items():
+        for name, of_split in without_leaks.items():
             settings = samples if name == "train" else replace(samples, balance="none")
             block_m = settings.block * spec.size * gsd_m
             weights = dataset_splits.item_weights(of_split, spec, settings, block_m)
@@ -211,7 +215,7 @@ def _dataset_origin(
                 # Bad items give no sample; they go with these to be written down.
                 of_split, weights = [*of_split, *bad], [*weights, *[0.0] * len(bad)]
             keys += from_datasets.file_keys(name, of_split, weights, spec, example, fingerprint)
-        note = _note(spec.name, len(items) + len(bad), len(bad), split, apart)
+        note = _note(spec.name, len(items) + len(bad), len(bad), split, without_leaks)
         return keys, "; ".join([note, *listed.listing.notes])
 
     inputs = (spec, items_fingerprint(spec.dataset, [*items, *bad]))
@@ -224,10 +228,10 @@ def _note(
     item_count: int,
     bad_count: int,
     split: Mapping[str, Sequence[ExampleItem]],
-    apart: Mapping[str, Sequence[ExampleItem]],
+    without_leaks: Mapping[str, Sequence[ExampleItem]],
 ) -> str:
-    split_count, final_count = (sum(map(len, items.values())) for items in (split, apart))
-    counts = ", ".join(f"{name} {len(items):,}" for name, items in apart.items())
+    split_count, final_count = (sum(map(len, items.values())) for items in (split, without_leaks))
+    counts = ", ".join(f"{name} {len(items):,}" for name, items in without_leaks.items())
     in_none, dropped = item_count - bad_count - split_count, split_count - final_count
     note = f"{name}: {counts}"
     note += f", {in_none:,} in no split" if in_none else ""

@@ -90,7 +90,7 @@ def _cells(
 ) -> tuple[list[Cell], Sequence[bytes]]:
     # The blocks of the selection that a scene may reach, and their outlines as WKB.
     of_scenes = np.unique(scenes.places[~scenes.is_layer]).tolist()
-    reaching = shapely.from_wkb([scenes.outlines[place] for place in of_scenes])
+    reaching = shapely.from_wkb([scenes.outlines[number] for number in of_scenes])
     cells = find_cells(reaching, spec.tiling, spec.span, _area(context))
     if tiles := context.selection.tiles:
         selected = {block_of_tile(tile_id, spec.tiling, spec.span) for tile_id in tiles}
@@ -103,8 +103,8 @@ def _cells(
             "no scene reaches the selected tiles: "
             "check area, --bbox and --tiles against `lulc info` of the scenes"
         )
-    there = [cell for cell, is_there in zip(cells, on_earth, strict=True) if is_there]
-    return there, shapely.to_wkb(outlines[on_earth])
+    cells_on_earth = [cell for cell, is_there in zip(cells, on_earth, strict=True) if is_there]
+    return cells_on_earth, shapely.to_wkb(outlines[on_earth])
 
 
 def _area(context: StageContext) -> BaseGeometry | None:

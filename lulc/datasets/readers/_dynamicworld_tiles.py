@@ -59,9 +59,9 @@ def read_tile_table(root: Location, paths: Iterable[str]) -> dict[str, Tile]:
     rows = [row for path in sorted(paths) for row in _read_rows(root / path)]
     tiles: dict[str, Tile] = {}
     for tile, labeler, product in rows:
-        known = tiles.get(tile, Tile(frozenset(), frozenset()))
+        previous = tiles.get(tile, Tile(frozenset(), frozenset()))
         tiles[tile] = Tile(
-            known.labelers | {_labeler_of(labeler)} - {""}, known.products | {product} - {""}
+            previous.labelers | {_labeler_of(labeler)} - {""}, previous.products | {product} - {""}
         )
     return tiles
 

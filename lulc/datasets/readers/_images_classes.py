@@ -47,7 +47,7 @@ def parse_classes(text: str) -> Classes:
     Raises:
         UsageError: it is no such list, or names and codes are not one to one.
     """
-    pairs = [split_pair(part) for part in text.split(",")]
+    pairs = [split_pair(entry) for entry in text.split(",")]
     names = [name for name, _ in pairs]
     are_colours = all(_COLOUR.fullmatch(value) for _, value in pairs)
     if are_colours:
@@ -101,10 +101,10 @@ def read_class_mask(path: Location, shape: tuple[int, int], classes: Classes) ->
     codes = np.where(valid, codes, -1)
     unknown = sorted(set(np.unique(codes).tolist()) - {-1, *classes.codes.values()})
     if unknown and classes.are_colours:
-        known = ", ".join(map(_hex, classes.codes.values()))
+        colours = ", ".join(map(_hex, classes.codes.values()))
         raise InputError(
             f"mask {path} holds colours that no class has ({_list_colours(np.array(unknown))}; "
-            f"classes has {known}): add them, or store masks without loss (PNG, GeoTIFF)"
+            f"classes has {colours}): add them, or store masks without loss (PNG, GeoTIFF)"
         )
     if unknown:
         raise InputError(

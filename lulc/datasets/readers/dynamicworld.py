@@ -127,8 +127,8 @@ def _items(root: Location, options: Options) -> Iterator[ExampleItem | Note]:
             continue
         kinds[kind] += 1
         lonlat = None if is_product else (float(match[3]), float(match[4]))
-        named = tiles[match[2]].products if match[2] in tiles else frozenset()
-        image_paths = _product_paths(products, match, lonlat, named)
+        product_names = tiles[match[2]].products if match[2] in tiles else frozenset()
+        image_paths = _product_paths(products, match, lonlat, product_names)
         if not image_paths and chip_path in present:
             image_paths = [chip_path]
         if not image_paths:
@@ -191,7 +191,7 @@ def _product_paths(
     products: Sequence[_Product],
     match: re.Match[str],
     lonlat: tuple[float, float] | None,
-    named: Collection[str],
+    product_names: Collection[str],
 ) -> list[str]:
     """Return the products that may show the ground of a label.
 
@@ -199,10 +199,14 @@ def _product_paths(
         products: of Sentinel-2.
         match: of the label's name.
         lonlat: of a tile, in degrees; None of a label that is named as its product.
-        named: the products that the publisher's table names for the tile.
+        product_names: the products that the publisher's table names for the tile.
     """
-    if named:
-        chosen = {found.groups()[1:] for name in named if (found := _SAFE.fullmatch(name))}
+    if product_names:
+        chosen = {
+            safe_match.groups()[1:]
+            for name in product_names
+            if (safe_match := _SAFE.fullmatch(name))
+        }
         return [path for path, time, tile in products if (time, tile) in chosen]
     if lonlat is None:
         return [path for path, time, tile in products if (time, tile) == match.groups()]

@@ -156,9 +156,9 @@ def _label_option(options: Options) -> str:
 
 def _pattern(options: Options, option: str) -> re.Pattern[str]:
     """Return the expression of a pattern, in which the second `{item}` stands for the first."""
-    literal, *parts = re.split(r"\{(\w*)\}", options[option])
+    literal, *pieces = re.split(r"\{(\w*)\}", options[option])
     expression, seen = re.escape(literal), set()
-    for name, text in zip(parts[::2], parts[1::2], strict=True):
+    for name, text in zip(pieces[::2], pieces[1::2], strict=True):
         if name not in _PLACEHOLDERS or (
             option != "images" and f"{{{name}}}" not in options["images"]
         ):

@@ -64,17 +64,17 @@ def _items(root: Location, _options: Options) -> Iterator[ExampleItem | Note]:
     for city in cities:
         name = city.name
         # Lists or folders of labels give the split, and must give the same.
-        places = {split_of(mask): mask for mask in mask_paths.get(name, ())}
-        if not places:
+        mask_of_split = {split_of(mask): mask for mask in mask_paths.get(name, ())}
+        if not mask_of_split:
             yield Note(f"{city} has no labels and is left out")
             continue
-        split = splits.get(name) or next(iter(places))
-        mask_path = places.get(split, next(iter(places.values())))
+        split = splits.get(name) or next(iter(mask_of_split))
+        mask_path = mask_of_split.get(split, next(iter(mask_of_split.values())))
         lonlat, error = None, ""
-        if len(places) > 1 or (split and not {split, ""} & set(places)):
+        if len(mask_of_split) > 1 or (split and not {split, ""} & set(mask_of_split)):
             error = (
                 f"{root / city} is listed as {split or 'nothing'}, its labels are in "
-                f"{', '.join(map(str, places.values()))}: keep those of its split"
+                f"{', '.join(map(str, mask_of_split.values()))}: keep those of its split"
             )
         outline = city / f"{name}.geojson"
         if outline in paths:

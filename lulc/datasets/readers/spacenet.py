@@ -216,11 +216,11 @@ def _find_files(
         area = re.search(r"AOI_\d+", path.stem)
         base = path.parents[2 if path.parents[1].name == "geojson" else 1]
         rank = folders.index(path.parent.name)
-        found = _File(file, str(base), area[0] if area else "", end[1], rank)
+        candidate = _File(file, str(base), area[0] if area else "", end[1], rank)
         # Of an image the whole name counts: views of one ground share its end.
-        key = found.base, path.stem if suffix == ".tif" else f"{found.area} {found.end}"
+        key = candidate.base, path.stem if suffix == ".tif" else f"{candidate.area} {candidate.end}"
         if key not in best or rank < best[key].rank:
-            best[key] = found
+            best[key] = candidate
     return sorted(best.values())
 
 
@@ -230,12 +230,12 @@ def _label_beside(image: _File, labels: Sequence[_File]) -> _File | None:
     None lies there where a folder between the two names a split.
     """
     base = PurePosixPath(image.base)
-    beside = [
+    nearby = [
         label
         for label in labels
         if base.is_relative_to(label.base) and not split_of(base.relative_to(label.base))
     ]
-    return max(beside, key=lambda label: len(label.base), default=None)
+    return max(nearby, key=lambda label: len(label.base), default=None)
 
 
 def _split(image: _File) -> str:
@@ -253,12 +253,12 @@ def _tell_unpaired(
     labels_of: Mapping[tuple[str, str], Sequence[_File]],
     labels: Sequence[_File],
 ) -> Iterator[Note]:
-    apart = [image for image in images if labels_of.get((image.area, image.end))]
-    if apart:
-        label = labels_of[apart[0].area, apart[0].end][0]
+    misplaced = [image for image in images if labels_of.get((image.area, image.end))]
+    if misplaced:
+        label = labels_of[misplaced[0].area, misplaced[0].end][0]
         yield Note(
-            f"{len(apart):,} images are left out whose only label of that name lies in another "
-            f"folder, such as {apart[0].path} and {label.path}: put labels beside their images"
+            f"{len(misplaced):,} images are left out whose only label of that name lies in another "
+            f"folder, such as {misplaced[0].path} and {label.path}: put labels beside their images"
         )
     alone = [image for image in images if not labels_of.get((image.area, image.end))]
     if alone:

@@ -48,8 +48,8 @@ def evaluate(context: StageContext) -> StageResult:
         ]
         paths = dict(zip(predictions, predictions.column("path"), strict=True))
         maps = validation.Maps(out, tiling, config.tiling.block, legend, paths)
-        kept = out / layout.kept_folder("evaluate", fingerprint)
-        compare = keep_rows(partial(validation.compare, maps=maps), kept, CONFUSION)
+        kept_folder = out / layout.kept_folder("evaluate", fingerprint)
+        compare = keep_rows(partial(validation.compare, maps=maps), kept_folder, CONFUSION)
         rows = map_keys(context, keys, compare, CONFUSION, "evaluate")
         matrices = validation.add_up(rows, legend)
         store.write_table(out, "confusion", validation.confusion_table(matrices, legend))

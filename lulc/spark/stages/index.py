@@ -60,25 +60,25 @@ def index(context: StageContext) -> StageResult:
     config = replace(context.config, scenes=archives)
     with list_once():
         sources = [source_of(archive) for archive in archives]
-        kept, changes = _read_new_items(context, config, sources)
+        kept_items, changes = _read_new_items(context, config, sources)
         notes = [
             note for s, a in zip(sources, archives, strict=True) for note in describe_unread(s, a)
         ]
     layers = [(layer, href_identity(layer.path)) for layer in config.layers]
     fingerprint = fingerprint_of(
-        OUTPUT_VERSIONS["index"], kept.fingerprint, config.scenes, layers, config.bands
+        OUTPUT_VERSIONS["index"], kept_items.fingerprint, config.scenes, layers, config.bands
     )
 
     def write_table(bad: dict[str, LedgerRow]) -> None:
         layers = [read_layer(layer) for layer in config.layers]
-        read = ReadScenes(kept, config.scenes)
+        read = ReadScenes(kept_items, config.scenes)
         selected = select(read.facts, read.scenes)
         errors = read.errors + selected.errors
         for key, error in with_distinct_keys(errors):
             bad[key] = LedgerRow("index", key, fingerprint, "bad", error=error)
         if not len(selected.numbers):
             first_errors = "".join(f"\n  {key}: {error}" for key, error in errors[:5])
-            count = kept.count
+            count = kept_items.count
             raise InputError(f"none of {count} items is a scene that can be used:{first_errors}")
         of_layers = scenes_to_table(layers).to_batches()
         write_scenes(out, lambda: chain(read.batches(selected.numbers), of_layers))
@@ -89,8 +89,8 @@ def index(context: StageContext) -> StageResult:
     count = store.read_table(out, "scenes", ["scene_id"]).num_rows
     if not result.done:
         return replace(result, skipped=count)
-    told = [str(changes)] if changes else []
-    return replace(result, done=count, note="; ".join([*told, *notes]))
+    change_notes = [str(changes)] if changes else []
+    return replace(result, done=count, note="; ".join([*change_notes, *notes]))
 
 
 def _read_new_items(
@@ -99,16 +99,16 @@ def _read_new_items(
     # The rows of all items, those of items that are new or changed read by tasks; and what changed
     # since the index before, None where there was none.
     reading = make_reading(config, sources, _scene_bands(config))
-    kept = KeptItems(context.out, list_archives(reading))
+    kept_items = KeptItems(context.out, list_archives(reading))
     folder = context.out / layout.unfinished_stage("index")
-    kept.resume(folder / "read")
-    kept.load(context.selection.retry_bad)
-    had_items = kept.has_any
+    kept_items.resume(folder / "read")
+    kept_items.load(context.selection.retry_bad)
+    had_items = kept_items.has_any
     counted: list[Changes] = []
-    new = kept.find_new(list_run(sources, reading, kept), counted.append)
+    new = kept_items.find_new(list_run(sources, reading, kept_items), counted.append)
     to_read = folder / "to_read.parquet"
     groups = write_items(new, to_read)
-    if not kept.count:
+    if not kept_items.count:
         paths = ", ".join(archive.path for archive in config.scenes)
         hints = "".join(unpack_hint(parse_location(archive.path)) for archive in config.scenes)
         raise InputError(f"no scenes in {paths}: check scenes.path and scenes.pattern{hints}")
@@ -117,10 +117,10 @@ def _read_new_items(
         tasks = [ItemsTask(n, min(size, groups - n)) for n in range(0, groups, size)]
         read = partial(read_task, items=to_read, folder=folder / "read", reading=reading)
         map_keys(context, tasks, read, _COUNT, "index")
-        kept.take(folder / "read")
+        kept_items.take(folder / "read")
     (changes,) = counted
-    kept.compact(has_gone=changes.gone > 0)
-    return kept, changes if had_items else None
+    kept_items.compact(has_gone=changes.gone > 0)
+    return kept_items, changes if had_items else None
 
 
 def _scene_bands(config: Config) -> tuple[str, ...]:

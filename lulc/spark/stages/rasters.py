@@ -43,7 +43,7 @@ def rasters(context: StageContext) -> StageResult:
             f"{out} holds no predictions of tiling {spec.tiling.name!r}: run `lulc predict` first"
         )
     periods = sorted({group["key"].partition("/")[0] for group in groups})
-    mosaics = [place for period in periods for place in layout.mosaic_files(period)]
+    mosaics = [file for period in periods for file in layout.mosaic_files(period)]
 
     @cache
     def units() -> list[Unit]:
@@ -51,10 +51,10 @@ def rasters(context: StageContext) -> StageResult:
         return [_unit(group, spec, flat) for group in groups]
 
     def write_indexes(_: Sequence[LedgerRow]) -> str:
-        places = [unit.path for unit in units() if unit.path]
-        parts = stac.write_collection(out, spec.name, places)
+        paths = [unit.path for unit in units() if unit.path]
+        map_parts = stac.write_collection(out, spec.name, paths)
         for period in periods:
-            of_period = [p for p in parts if layout.raster_period(p.place) == period]
+            of_period = [p for p in map_parts if layout.raster_period(p.place) == period]
             write_mosaic(out, period, of_period, spec.legend)
         _remove_mosaics_of_other_periods(context, periods)
         return ""
@@ -107,7 +107,7 @@ def _groups(context: StageContext, spec: RasterSpec) -> list[dict[str, Any]]:
         {
             "key": key,
             "fingerprint": fingerprint_of(
-                OUTPUT_VERSIONS["rasters"], [made for made, _ in blocks], *shared
+                OUTPUT_VERSIONS["rasters"], [digest for digest, _ in blocks], *shared
             ),
             "paths": [path for _, path in blocks],
         }
@@ -139,5 +139,5 @@ def _files_of(path: str, with_probabilities: bool) -> Sequence[str]:
 def _remove_mosaics_of_other_periods(context: StageContext, periods: Sequence[str]) -> None:
     paths = read_ledger(context.out, "rasters")["path"].unique().to_pylist()
     for period in {layout.raster_period(path) for path in paths if path} - set(periods):
-        for place in layout.mosaic_files(period):
-            files.remove(context.out / place)
+        for mosaic_file in layout.mosaic_files(period):
+            files.remove(context.out / mosaic_file)

@@ -78,9 +78,9 @@ def _of_predictions(context: StageContext) -> StageResult:
     notes: list[str] = []
 
     def write_tables(bad: dict[str, LedgerRow]) -> None:
-        places = predictions.column("path")
+        paths = predictions.column("path")
         columns = ("place", "row_index", *TILE_COLUMNS)
-        frame = read_files(context.spark(), out, places, schemas.PREDICTIONS, columns)
+        frame = read_files(context.spark(), out, paths, schemas.PREDICTIONS, columns)
         any_turn = config.tiling.like is not None
         with persisted(frame.withColumnRenamed("place", "file_name")) as tiles:
             region_set = (
@@ -94,7 +94,7 @@ def _of_predictions(context: StageContext) -> StageResult:
             count = partial(_count_file, out=out, min_confidence=confident, any_turn=any_turn)
             measured = measure(context, Tiles(tiles, count, any_turn=any_turn), fingerprint)
         names = {c.id: c.name for c in config.make_legend().classes}
-        map_tiles = MapTiles(partial(_list_tiles, out, places), of_run=True)
+        map_tiles = MapTiles(partial(_list_tiles, out, paths), of_run=True)
         write_areas(context, measured.inside, measured.outside, region_set.table, names, map_tiles)
         if maps:
             scanned = class_rasters.scan_rasters(maps, legend=names)
@@ -110,13 +110,13 @@ def _of_predictions(context: StageContext) -> StageResult:
     return replace(result, note="; ".join(filter(None, notes)))
 
 
-def _list_tiles(out: Location, places: list[str], period: str) -> Iterator[tuple[str, Grid]]:
+def _list_tiles(out: Location, paths: list[str], period: str) -> Iterator[tuple[str, Grid]]:
     # File and id, and grid, of the tiles of a period.
-    for path in (out / place for place in places):
+    for location in (out / path for path in paths):
         columns = ["tile_id", "period", "crs", "transform", "height", "width"]
-        for row in open_parquet(path).read(columns).to_pylist():
+        for row in open_parquet(location).read(columns).to_pylist():
             if row["period"] == period:
-                yield f"tile {row['tile_id']} of {path.name}", grid_from(row)
+                yield f"tile {row['tile_id']} of {location.name}", grid_from(row)
 
 
 def _own_rasters(context: StageContext) -> list[MapFiles]:
@@ -135,12 +135,12 @@ def _own_rasters(context: StageContext) -> list[MapFiles]:
 
 
 def _count_file(
-    place: str,
+    path: str,
     pairs: Pairs,
     region_at: RegionAt,
     out: Location,
     min_confidence: float,
     any_turn: bool,
 ) -> Rows:
-    with store.table_guard(out / place):
-        return zonal.count_block(out / place, pairs, region_at, min_confidence, any_turn)
+    with store.table_guard(out / path):
+        return zonal.count_block(out / path, pairs, region_at, min_confidence, any_turn)

@@ -48,16 +48,16 @@ def tile(context: StageContext) -> StageResult:
         raise InputError(f"{out} has no scenes to cut chips from: run `lulc index` first")
     spec = blocks.make_chip_spec(config, scenes.bands)
     among = _taking_part(scenes, spec)
-    reached: list[tuple[Reach, np.ndarray]] = []
+    cached_reach: list[tuple[Reach, np.ndarray]] = []
     used = np.zeros(len(among), bool)
 
     def plan(bad: Mapping[str, LedgerRow]) -> list[Unit]:
-        if not reached:
+        if not cached_reach:
             selected = select_scenes(context, len(among))
             takes_part = among if selected is None else among & selected
-            reached.append((find_reach(context, scenes, spec), takes_part))
+            cached_reach.append((find_reach(context, scenes, spec), takes_part))
         errors = {key.removeprefix(_BAD_SCENE): str(row.error) for key, row in bad.items()}
-        planned = plan_blocks(config, spec, scenes, *reached[0], errors)
+        planned = plan_blocks(config, spec, scenes, *cached_reach[0], errors)
         np.logical_or(used, planned.used | scenes.are_named(errors), out=used)
         return _units(planned.blocks)
 
@@ -66,7 +66,7 @@ def tile(context: StageContext) -> StageResult:
         return row.fingerprint in scenes.fingerprints.filter(pa.array(is_it)).to_pylist()
 
     def finish(rows: Sequence[LedgerRow]) -> str:
-        reach, takes_part = reached[0]
+        reach, takes_part = cached_reach[0]
         is_reached = np.isin(scenes.places, reach.places) & takes_part
         empty_tiles = _count_skipped(context, [row.path for row in rows if row.path])
         counts = {
