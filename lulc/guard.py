@@ -19,13 +19,13 @@ _FAULTS = (AssertionError, AttributeError, LookupError, NameError, TypeError)
 
 
 @contextlib.contextmanager
-def read_guard(what: object, remedy: str = _REPLACE) -> Iterator[None]:
+def read_guard(subject: object, remedy: str = _REPLACE) -> Iterator[None]:
     """Turn any error of what is done inside into an InputError with its type and what was read.
 
     Errors of this project pass, and so do those of the machine: no memory, a missing library.
 
     Args:
-        what: a file, or what it is and where it lies; the message begins with it.
+        subject: a file, or what it is and where it lies; the message begins with it.
         remedy: the message ends with it.
 
     Raises:
@@ -38,12 +38,12 @@ def read_guard(what: object, remedy: str = _REPLACE) -> Iterator[None]:
     except _FAULTS as error:
         if RAISE_FAULTS in os.environ:
             raise
-        raise _unreadable(what, error, remedy) from error
+        raise _unreadable(subject, error, remedy) from error
     except Exception as error:
-        raise _unreadable(what, error, remedy) from error
+        raise _unreadable(subject, error, remedy) from error
 
 
-def _unreadable(what: object, error: Exception, remedy: str) -> InputError:
+def _unreadable(subject: object, error: Exception, remedy: str) -> InputError:
     text = redact_text(error, 300).strip()
     cause = f"{type(error).__name__}: {text}" if text else type(error).__name__
-    return InputError(f"{what} cannot be read ({cause}): {remedy}")
+    return InputError(f"{subject} cannot be read ({cause}): {remedy}")

@@ -292,19 +292,19 @@ def is_below(location: Location, folder: Location) -> bool:
     return True
 
 
-def on_disk(location: Location, what: str) -> Path:
+def on_disk(location: Location, needed_by: str) -> Path:
     """Return a location that must be a path on this machine's disk.
 
     Args:
         location: a path or an address.
-        what: what needs it; the message begins with it.
+        needed_by: what needs it; the message begins with it.
 
     Raises:
         UsageError: it is in a store.
     """
     if isinstance(location, StorePath):
         raise UsageError(
-            f"{what} takes a path on this machine's disk, and {location} is in a store"
+            f"{needed_by} takes a path on this machine's disk, and {location} is in a store"
         )
     return location
 

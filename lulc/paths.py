@@ -34,7 +34,7 @@ def list_files(folder: Location, suffixes: tuple[str, ...] = ()) -> list[Locatio
 
 
 def list_names(
-    folder: Location, suffixes: tuple[str, ...] = (), whole: re.Pattern[str] | None = None
+    folder: Location, suffixes: tuple[str, ...] = (), folder_pattern: re.Pattern[str] | None = None
 ) -> list[str]:
     """Return the names of the files below a folder at any depth; links to folders are followed.
 
@@ -45,7 +45,8 @@ def list_names(
     Args:
         folder: where to look.
         suffixes: in lower case, with their dots; of a name whatever its case. Empty for all files.
-        whole: what the names of folders match that are listed themselves, not what is in them.
+        folder_pattern: what the names of folders match that are listed themselves, not what is in
+            them.
 
     Returns:
         Names relative to the folder, with forward slashes, in order.
@@ -54,11 +55,11 @@ def list_names(
         InputError: a folder cannot be listed.
     """
     if isinstance(folder, StorePath):
-        return _list_objects(folder, suffixes, whole)
+        return _list_objects(folder, suffixes, folder_pattern)
 
     def is_listed(entry: os.DirEntry[str]) -> bool:
         if entry.is_dir():
-            return whole is not None and whole.fullmatch(entry.name) is not None
+            return folder_pattern is not None and folder_pattern.fullmatch(entry.name) is not None
         return entry.name.lower().endswith(suffixes or "") and _is_file_or_broken_link(entry)
 
     return _in_order(_walk(folder, is_listed))
@@ -84,14 +85,18 @@ def _is_any_file(entry: os.DirEntry[str]) -> bool:
 
 
 def _list_objects(
-    folder: StorePath, suffixes: tuple[str, ...], whole: re.Pattern[str] | None
+    folder: StorePath, suffixes: tuple[str, ...], folder_pattern: re.Pattern[str] | None
 ) -> list[str]:
     names: set[tuple[str, ...]] = set()
     for file, _ in folder.walk():
         names_below = file.relative_to(folder).parts
         if any(map(is_hidden, names_below)):
             continue
-        ends = [i for i, part in enumerate(names_below[:-1], 1) if whole and whole.fullmatch(part)]
+        ends = [
+            i
+            for i, name in enumerate(names_below[:-1], 1)
+            if folder_pattern and folder_pattern.fullmatch(name)
+        ]
         if ends:
             names.add(names_below[: ends[0]])
         elif names_below[-1].lower().endswith(suffixes or ""):
@@ -128,8 +133,8 @@ def _walk_below(
         elif not entry.is_symlink():
             yield from _walk_below(root, f"{name}/", is_listed, is_closed, trail)
         else:
-            here, target = (Path(os.path.realpath(p)) for p in (os.path.dirname(entry), entry))
-            if any(true_path.is_relative_to(target) for true_path in (*trail, here)):
+            parent, target = (Path(os.path.realpath(p)) for p in (os.path.dirname(entry), entry))
+            if any(true_path.is_relative_to(target) for true_path in (*trail, parent)):
                 progress.say(f"WARNING: {entry.path} leads back to {target}: it is not followed")
             else:
                 yield from _walk_below(root, f"{name}/", is_listed, is_closed, (*trail, target))

@@ -121,20 +121,20 @@ def spark(context: Any, total: int, label: str) -> Iterator[Callable[[int, float
         label: what it is, such as the name of the stage.
 
     Yields:
-        A function `begin(done, each)`, to be called before the tasks of the next wave are started:
-        how much is done, and how much each of these tasks does.
+        A function `begin(done, per_task)`, to be called before the tasks of the next wave are
+        started: how much is done, and how much each of these tasks does.
     """
     ended = threading.Event()
     wave: tuple[str, int, float] = ("", 0, 1.0)
 
-    def begin(done: int, each: float) -> None:
+    def begin(done: int, per_task: float) -> None:
         nonlocal wave
         group = f"lulc-{uuid.uuid4().hex[:8]}"
         context.setJobGroup(group, label)
-        wave = (group, done, each)
+        wave = (group, done, per_task)
 
     def count() -> tuple[int, int]:
-        group, before, each = wave
+        group, before, per_task = wave
         tracker = context.statusTracker()
         infos = [
             tracker.getStageInfo(stage)
@@ -144,7 +144,7 @@ def spark(context: Any, total: int, label: str) -> Iterator[Callable[[int, float
         stages = [info for info in infos if info is not None]
         tasks = max((stage.numCompletedTasks for stage in stages), default=0)
         failed = sum(stage.numFailedTasks for stage in stages)
-        return min(total, before + int(tasks * each)), failed
+        return min(total, before + int(tasks * per_task)), failed
 
     def watch(show: Callable[[int, int], None]) -> None:
         while not ended.wait(_POLL_S):

@@ -269,11 +269,11 @@ def _explain(error: Any) -> str:
         return f"unknown key {key!r}; {hint}"
     if error["type"] in ("missing", "missing_argument"):
         return f"key {key!r} is missing"
-    found = error.get("input")
-    if error["type"] == "string_type" and isinstance(found, int | float):
-        return f"{key}: {found!r} is no text as it stands: write it in quotes, '{found}'"
-    wanted = _WANTED.get(error["type"], error["msg"])
-    return f"{key}: {wanted} (found {found!r})"
+    value = error.get("input")
+    if error["type"] == "string_type" and isinstance(value, int | float):
+        return f"{key}: {value!r} is no text as it stands: write it in quotes, '{value}'"
+    expected = _WANTED.get(error["type"], error["msg"])
+    return f"{key}: {expected} (found {value!r})"
 
 
 def _fields_at(path: Iterable[Any]) -> list[str]:

@@ -136,11 +136,11 @@ class _Check:
 
     def count(self, node: yaml.Node) -> int:
         """Return the number of values in a node, those of an alias wherever it stands."""
-        known = self._counts.get(id(node))
-        if known is not None:
-            if not known:
+        counted = self._counts.get(id(node))
+        if counted is not None:
+            if not counted:
                 raise self._fault(node, "holds itself by an alias: write it out")
-            return known
+            return counted
         self._counts[id(node)] = 0
         total = 1
         if isinstance(node, yaml.ScalarNode):

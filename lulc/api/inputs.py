@@ -63,8 +63,8 @@ def check_stores(config: Config) -> None:
         SetupError: a store cannot be reached; names it.
     """
     paths = [*(a.path for a in config.scenes if a.path), *(d.root for d in config.datasets)]
-    places = [place for p in paths if isinstance(place := parse_location(p), StorePath)]
-    for folder in {place.root: place for place in places}.values():
+    stores = [store_path for p in paths if isinstance(store_path := parse_location(p), StorePath)]
+    for folder in {store_path.root: store_path for store_path in stores}.values():
         check_location(folder)
 
 

@@ -104,10 +104,10 @@ def tile_block(
     period = next(period for period in periods if period.name == key["period"])
     recipe = fingerprint_recipe(spec, period)
     name = layout.BlockKey(period.name, spec.tiling.name, *cell)
-    found = fingerprint_scenes(recipe, cell, scenes)
-    if found != key["fingerprint"]:
+    actual = fingerprint_scenes(recipe, cell, scenes)
+    if actual != key["fingerprint"]:
         raise SetupError(
-            f"block {name} was planned as {key['fingerprint']} and is {found} on "
+            f"block {name} was planned as {key['fingerprint']} and is {actual} on "
             f"{platform.node()}: the scenes table of {out} is another there, or was changed since; "
             "let nothing else write to it, and rerun"
         )

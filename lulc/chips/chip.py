@@ -54,21 +54,21 @@ def encoding_of(bands: Iterable[Band], names: Sequence[str]) -> Encoding:
     Raises:
         InputError: no scene has a band; names it and the bands that there are.
     """
-    named: dict[str, list[Band]] = {name: [] for name in names}
-    if OBSERVATIONS in named:
-        named[OBSERVATIONS] = [Band(OBSERVATIONS, "", dtype="uint8")]
+    bands_of_name: dict[str, list[Band]] = {name: [] for name in names}
+    if OBSERVATIONS in bands_of_name:
+        bands_of_name[OBSERVATIONS] = [Band(OBSERVATIONS, "", dtype="uint8")]
     available = set()
     for band in bands:
         available.add(band.name)
-        if band.name in named:
-            named[band.name].append(band)
-    missing = [name for name, alike in named.items() if not alike]
+        if band.name in bands_of_name:
+            bands_of_name[band.name].append(band)
+    missing = [name for name, alike in bands_of_name.items() if not alike]
     if missing:
         raise InputError(
             f"no scene has band {', '.join(missing)}; "
             f"the scenes have {', '.join(sorted(available))}: see bands in the run file"
         )
-    return common_encoding(named)
+    return common_encoding(bands_of_name)
 
 
 @dataclass(frozen=True, eq=False)

@@ -174,11 +174,11 @@ def _slices_of(
 ) -> _Slices:
     # The part of `order` that each pair of a footprint and a block has in a period, and the part
     # without a date, which it always has; by block.
-    places, moments = scenes.places[order], scenes.moments[order]
+    outline_numbers, moments = scenes.places[order], scenes.moments[order]
     moments_there = np.unique(moments)
     per_place = len(moments_there) + 1
     # One number that grows with place and time: its order is that of `order`.
-    rank = places * per_place + np.searchsorted(moments_there, moments)
+    rank = outline_numbers * per_place + np.searchsorted(moments_there, moments)
     base = reach.places * per_place
 
     def find(limit: np.ndarray | int) -> np.ndarray:
@@ -227,13 +227,13 @@ def _block_rows(
         for cell, digest in zip(planned, of_blocks, strict=True)
     ]
     keys = [BlockKey(period.name, spec.tiling.name, *cell) for cell in planned]
-    named = zip(keys, fingerprints, strict=True)
+    identities = zip(keys, fingerprints, strict=True)
     offsets, starts, stops = _runs_of(order, slices, first_slice)
     cols, rows = np.array(planned, np.int32).T
     columns = {
         "key": [str(key) for key in keys],
         "fingerprint": fingerprints,
-        "path": [block_file("chips", key, fingerprint) for key, fingerprint in named],
+        "path": [block_file("chips", key, fingerprint) for key, fingerprint in identities],
         "period": pa.repeat(pa.scalar(period.name), len(keys)),
         "col": cols,
         "row": rows,

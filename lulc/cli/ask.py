@@ -98,8 +98,8 @@ def query_tables(args: argparse.Namespace) -> int:
         export.check_place(args.save, args.out)
     parameters = dict(pair.partition("=")[::2] for pair in args.bind)
     limit = args.limit if args.limit > 0 and not args.save else None
-    found = sql.run_query(args.out, args.query, parameters, limit, args.unsafe, args.debug)
-    table = found.rows
+    answer = sql.run_query(args.out, args.query, parameters, limit, args.unsafe, args.debug)
+    table = answer.rows
     geometries = [field.name for field in table.schema if sql.GEOMETRY in (field.metadata or {})]
     if args.save:
         export.save(table, args.save, geometries[0] if geometries else None)
@@ -111,9 +111,9 @@ def query_tables(args: argparse.Namespace) -> int:
         print_json(table.to_pylist())
     else:
         print_frame(table.to_pandas(), max_colwidth=60)
-    if found.total > table.num_rows:
+    if answer.total > table.num_rows:
         progress.say(
-            f"the first {table.num_rows:,} of {found.total:,} rows: --limit N prints more "
+            f"the first {table.num_rows:,} of {answer.total:,} rows: --limit N prints more "
             "(0 all), --save FILE writes all"
         )
     return 0

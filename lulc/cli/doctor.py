@@ -157,12 +157,12 @@ def _check_hdf4() -> Check:
 def _check_credentials() -> Check:
     variables = [name for name in _CREDENTIAL_VARIABLES if os.environ.get(name)]
     if variables:
-        found = f"credentials by {', '.join(variables)}; Spark reads there without a connector"
+        finding = f"credentials by {', '.join(variables)}; Spark reads there without a connector"
         lacks_boto3 = importlib.util.find_spec("boto3") is None
         remedy = (
             "pip install boto3, if MLflow is to keep its artifacts on s3" if lacks_boto3 else ""
         )
-        return Check("object store", "works", found, remedy)
+        return Check("object store", "works", finding, remedy)
     return Check(
         "object store",
         "lacks",

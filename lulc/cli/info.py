@@ -82,7 +82,7 @@ def _describe(text: str, out: Location | None) -> dict[str, Any]:
 def _is_table(folder: Location) -> bool:
     # Whether it holds Parquet files itself, or in folders of its partitions alone.
     names = list_names(folder, (".parquet",)) if folder.is_dir() else []
-    return any(all("=" in part for part in name.split("/")[:-1]) for name in names)
+    return any(all("=" in folder_name for folder_name in name.split("/")[:-1]) for name in names)
 
 
 def format_info(facts: dict[str, Any]) -> str:

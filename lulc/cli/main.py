@@ -72,8 +72,8 @@ def _check_locations(args: argparse.Namespace) -> None:
     out = getattr(args, "out", None)
     if out is not None:
         check_output(out)
-    given = (value if isinstance(value, list) else [value] for value in vars(args).values())
-    for location in {v for values in given for v in values if isinstance(v, StorePath)} - {out}:
+    lists = (value if isinstance(value, list) else [value] for value in vars(args).values())
+    for location in {v for values in lists for v in values if isinstance(v, StorePath)} - {out}:
         check_location(location)
 
 

@@ -37,8 +37,8 @@ def run(command: Sequence[str], environment: Mapping[str, str], driver: Driver) 
     """
     if driver == "here":
         return subprocess.run(command, env=environment, check=False).returncode
-    named, log_command = _LOGS[driver]
-    patterns = {"name": named, "phase": _PHASE, "code": _EXIT_CODE}
+    name_pattern, log_command = _LOGS[driver]
+    patterns = {"name": name_pattern, "phase": _PHASE, "code": _EXIT_CODE}
     newest: dict[str, str] = {}
     with subprocess.Popen(
         command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace"

@@ -66,8 +66,8 @@ def make_submissions(config: Config, args: argparse.Namespace) -> Iterator[Submi
     cluster = open_cluster(args.on)
     # The session sets what the run file says, over what spark-submit was given; a master of the
     # run file is for where none is given.
-    own = {"spark.master": config.spark.master} if config.spark.master else {}
-    cluster = replace(cluster, settings={**own, **cluster.settings, **config.spark.conf})
+    run_settings = {"spark.master": config.spark.master} if config.spark.master else {}
+    cluster = replace(cluster, settings={**run_settings, **cluster.settings, **config.spark.conf})
     if "spark.master" not in cluster.settings:
         raise UsageError(
             f"{cluster.file} names no spark.master: set it there or in the run file, "
@@ -142,12 +142,12 @@ def _driver_options(cluster: Cluster, args: argparse.Namespace) -> list[str]:
         options.append(f"--files={','.join(files)}")
     if cluster.is_driver_elsewhere:
         return options
-    given = cluster.settings
-    if "spark.pyspark.python" not in given and "PYSPARK_PYTHON" not in os.environ:
+    settings = cluster.settings
+    if "spark.pyspark.python" not in settings and "PYSPARK_PYTHON" not in os.environ:
         options.append(f"--conf=spark.pyspark.python={sys.executable}")
-    if "spark.pyspark.driver.python" not in given:
+    if "spark.pyspark.driver.python" not in settings:
         options.append(f"--conf=spark.pyspark.driver.python={sys.executable}")
-    if not args.debug and "spark.driver.extraJavaOptions" not in given:
+    if not args.debug and "spark.driver.extraJavaOptions" not in settings:
         from lulc.spark.session import quiet_settings
 
         options += [f"--conf={name}={value}" for name, value in quiet_settings().items()]
@@ -158,7 +158,7 @@ def _size_stage(
     stage: str, task_bytes: int, cluster: Cluster, config: Config
 ) -> tuple[dict[str, str], str]:
     # The settings that a stage adds to those that are given, and what they are in words.
-    given = cluster.settings
+    settings = cluster.settings
     sizes: dict[str, str] = {}
     cores, gpus = cluster.cores, cluster.gpus if stage in _GPU_STAGES else 0
     if stage == "train":
@@ -169,17 +169,17 @@ def _size_stage(
     sizes["spark.executor.cores"] = str(cores)
     if gpus:
         sizes |= _share_gpus(stage, gpus, cores, config.predict.gpu)
-    elif cluster.gpus and _TASK_GPUS not in given:
+    elif cluster.gpus and _TASK_GPUS not in settings:
         # Spark takes no amount for tasks, not even 0, where executors have none.
         sizes[EXECUTOR_GPUS] = "0"
-    heap = given.get("spark.executor.memory", config.spark.memory)
+    heap = settings.get("spark.executor.memory", config.spark.memory)
     beside_heap = cores * task_bytes * _MARGIN + max(_JVM_OVERHEAD, parse_memory(heap) // 10)
     overhead = f"{math.ceil(beside_heap / _STEP) * _STEP // 2**20}m"
-    wanted = {"spark.driver.memory": config.spark.memory, "spark.executor.memory": heap}
-    wanted["spark.executor.memoryOverhead"] = overhead
-    sizes |= {name: value for name, value in wanted.items() if name not in given}
+    memory_settings = {"spark.driver.memory": config.spark.memory, "spark.executor.memory": heap}
+    memory_settings["spark.executor.memoryOverhead"] = overhead
+    sizes |= {name: value for name, value in memory_settings.items() if name not in settings}
     if not cluster.has_image:
-        sizes |= _add_jars(given.get("spark.jars.packages"), stage == "publish")
+        sizes |= _add_jars(settings.get("spark.jars.packages"), stage == "publish")
     tasks = "1 task" if cores == 1 else f"{cores} tasks"
     note = f"{tasks} an executor, {task_bytes / 2**20:,.0f} MiB each beside a JVM of {heap}"
     return sizes, note + (f", {gpus} GPUs" if gpus else "")
@@ -194,11 +194,11 @@ def _add_jars(packages: str | None, publishes: bool) -> dict[str, str]:
     return {"spark.jars.packages": ",".join((packages, *extra))} if extra else {}
 
 
-def _share_gpus(stage: str, gpus: int, cores: int, asked: float | None) -> dict[str, str]:
+def _share_gpus(stage: str, gpus: int, cores: int, task_share: float | None) -> dict[str, str]:
     # A rank trains on a whole GPU. Spark gives whole GPUs, or shares of at most one half.
     share = 1.0 if stage == "train" else gpus / cores
-    if stage == "predict" and asked is not None:
-        share = asked
+    if stage == "predict" and task_share is not None:
+        share = task_share
     return {
         EXECUTOR_GPUS: str(gpus),
         _TASK_GPUS: f"{share if share <= 0.5 else math.ceil(share):g}",
@@ -227,13 +227,13 @@ def _spark_home() -> Path:
 
 def _redact_argument(argument: str) -> str:
     # Of `--conf=name=value` and `--set=name=value` the value is shown as that of a setting.
-    found = re.fullmatch(r"--(conf|set)=([^=]+)=(.*)", argument, re.DOTALL)
-    if found is None:
+    match = re.fullmatch(r"--(conf|set)=([^=]+)=(.*)", argument, re.DOTALL)
+    if match is None:
         return redact_text(argument)
-    option, name, shown = found.groups()
+    option, name, text = match.groups()
     if option == "set":
         # A mapping's secrets have names of their own.
-        value = parse_setting(f"{name}={shown}")[1]
+        value = parse_setting(f"{name}={text}")[1]
         redacted = redact_setting(name, value)
-        shown = shown if redacted == value else json.dumps(redacted, default=str)
-    return f"--{option}={name}={redact_setting(name, shown)}"
+        text = text if redacted == value else json.dumps(redacted, default=str)
+    return f"--{option}={name}={redact_setting(name, text)}"

@@ -136,10 +136,10 @@ def _cut_turn(geometry: BaseGeometry, turn: int) -> BaseGeometry:
 def only_polygons(geometry: BaseGeometry) -> BaseGeometry:
     """Return the polygons of any geometry as one Polygon or MultiPolygon, which may be empty."""
     # A collection may hold collections.
-    parts = shapely.get_parts(geometry)
-    while (shapely.get_type_id(parts) > _POLYGON).any():
-        parts = shapely.get_parts(parts)
-    return join_polygons(parts[shapely.get_type_id(parts) == _POLYGON])
+    pieces = shapely.get_parts(geometry)
+    while (shapely.get_type_id(pieces) > _POLYGON).any():
+        pieces = shapely.get_parts(pieces)
+    return join_polygons(pieces[shapely.get_type_id(pieces) == _POLYGON])
 
 
 def join_polygons(polygons: np.ndarray) -> BaseGeometry:

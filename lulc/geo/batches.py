@@ -62,8 +62,8 @@ def footprints(grids: Sequence[Grid]) -> np.ndarray:
     outlines = np.full(len(grids), None, dtype=object)
     for start in range(0, len(grids), _AT_ONCE):
         some = grids[start : start + _AT_ONCE]
-        found, is_plain = _plain_footprints(some)
-        outlines[start : start + len(some)][is_plain] = found[is_plain]
+        plain_outlines, is_plain = _plain_footprints(some)
+        outlines[start : start + len(some)][is_plain] = plain_outlines[is_plain]
         for number in np.flatnonzero(~is_plain).tolist():
             try:
                 outlines[start + number] = footprint(some[number])

@@ -90,15 +90,15 @@ def map_blocks(
     if ahead is None:
         ahead = 0 if predictor.device.type == "cpu" else _IMAGES_AHEAD
     start = time.monotonic()
-    parts = read_ahead(_read_blocks(keys, predictor, spec), ahead)
-    for key, of_block in itertools.groupby(parts, key=lambda part: part.key):
+    block_reads = read_ahead(_read_blocks(keys, predictor, spec), ahead)
+    for key, of_block in itertools.groupby(block_reads, key=lambda block_read: block_read.key):
         fingerprint = spec.fingerprint(key["fingerprint"])
         fault = next(of_block).fault
         if fault:
             error = f"chips {key['path']} {fault}: delete the file and run `lulc tile` again"
             yield LedgerRow("predict", key["key"], fingerprint, "bad", error=error)
         else:
-            images = (part.image for part in of_block if part.image)
+            images = (block_read.image for block_read in of_block if block_read.image)
             row = _write_block(key, _map_images(images, predictor, spec), predictor, spec)
             yield replace(row, seconds=time.monotonic() - start)
         start = time.monotonic()
@@ -137,7 +137,7 @@ def _count_valid(rows: Sequence[TableRow]) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
+class _BlockRead:
     """What is read of a block: first whether it is as it was published, then its images."""
 
     key: Mapping[str, Any]
@@ -147,16 +147,16 @@ class _Part:
 
 def _read_blocks(
     keys: Iterable[Mapping[str, Any]], predictor: Predictor, spec: InferenceSpec
-) -> Iterator[_Part]:
+) -> Iterator[_BlockRead]:
     from lulc.inference.block_images import read_images
 
     for key in keys:
         chips = spec.out / key["path"]
         fault = _find_fault(chips, key["checksum"])
-        yield _Part(key, fault)
+        yield _BlockRead(key, fault)
         if not fault:
             for image in read_images(chips, predictor, spec):
-                yield _Part(key, image=image)
+                yield _BlockRead(key, image=image)
 
 
 def _map_images(

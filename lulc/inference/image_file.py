@@ -130,7 +130,7 @@ def _choose_bands(predictor: Predictor, source: OpenRaster) -> tuple[tuple[int, 
     numbers = _data_bands(predictor, source)
     dates = _count_dates(predictor, len(numbers), len(order))
     of_one_date = [order.index(band) for band in contract.bands]
-    positions = (place + date * len(order) for date in range(dates) for place in of_one_date)
+    positions = (index + date * len(order) for date in range(dates) for index in of_one_date)
     return tuple(numbers[position] for position in positions), dates
 
 

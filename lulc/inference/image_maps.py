@@ -177,10 +177,10 @@ class BoxMap:
         Returns:
             (N, 6) float32: legend id, score, left, top, right and bottom in pixels.
         """
-        parts = [self.found[patch] for patch in self.patches]
-        boxes = np.concatenate(parts) if parts else np.zeros((0, 6), np.float32)
+        patch_boxes = [self.found[patch] for patch in self.patches]
+        boxes = np.concatenate(patch_boxes) if patch_boxes else np.zeros((0, 6), np.float32)
         boxes[:, 0] = self.legend.to_id()[boxes[:, 0].astype(np.uint8)]
-        if len(parts) > 1:
+        if len(patch_boxes) > 1:
             edges, scores, class_ids = boxes[:, 2:], boxes[:, 1], boxes[:, 0]
             boxes = boxes[suppress_boxes(edges, scores, class_ids, self.overlap)]
         return boxes

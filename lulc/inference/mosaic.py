@@ -49,10 +49,10 @@ def read_class_map(out: Location, period: str, legend: Legend) -> ClassMap:
     classes = np.full(grid.shape, NODATA, np.uint8)
     confidence = np.full(grid.shape, NODATA, np.uint8)
     for raster, raster_grid in zip(rasters, grids, strict=True):
-        place = relative_name(raster, out)
+        path = relative_name(raster, out)
         window = _window(grid, raster_grid)
-        classes[window] = _read(out / place)
-        confidence_file = out / layout.confidence_raster(place)
+        classes[window] = _read(out / path)
+        confidence_file = out / layout.confidence_raster(path)
         if files.exists(confidence_file):
             confidence[window] = _read(confidence_file)
     model = _read_tags(rasters[0], 1)[0]

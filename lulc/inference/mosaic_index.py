@@ -50,7 +50,7 @@ class _Mosaic:
         return round((grid.transform[2] - west) / a), round((grid.transform[5] - north) / e)
 
 
-def write_mosaic(out: Location, period: str, parts: Sequence[MapPart], legend: Legend) -> None:
+def write_mosaic(out: Location, period: str, map_parts: Sequence[MapPart], legend: Legend) -> None:
     """Write the indexes over a period's rasters, their overview and their style.
 
     The files are those of `layout.mosaic_files`; the style is one that QGIS finds by itself. The
@@ -59,12 +59,12 @@ def write_mosaic(out: Location, period: str, parts: Sequence[MapPart], legend: L
     Args:
         out: the output location.
         period: its name.
-        parts: the period's rasters.
+        map_parts: the period's rasters.
         legend: of the run.
     """
     vrt, style, index, overview = layout.mosaic_files(period)
-    ordered = sorted(parts, key=lambda part: part.place)
-    mosaic = _join({relative(part.place, vrt): part.grid for part in ordered})
+    ordered = sorted(map_parts, key=lambda map_part: map_part.place)
+    mosaic = _join({relative(map_part.place, vrt): map_part.grid for map_part in ordered})
     factor = _overview_factor(mosaic)
     coarse = _read_coarse((out / vrt).parent, mosaic, factor)
     a, b, west, d, e, north = mosaic.grid.transform
@@ -120,11 +120,11 @@ def _read_coarse(folder: Location, mosaic: _Mosaic, factor: int) -> np.ndarray:
 
 def _read_level(path: Location, factor: int) -> np.ndarray:
     with open_raster(str(path), georeferenced=False) as file:
-        own = max((level for level in file.overviews(1) if level <= factor), default=1)
-        shape = tuple(math.ceil(side / own) for side in file.shape)
+        read_factor = max((level for level in file.overviews(1) if level <= factor), default=1)
+        shape = tuple(math.ceil(side / read_factor) for side in file.shape)
         level: np.ndarray = file.read(1, out_shape=shape)
-    while own < factor:
-        level, own = majority(level, np.uint8(NODATA)), own * 2
+    while read_factor < factor:
+        level, read_factor = majority(level, np.uint8(NODATA)), read_factor * 2
     return level
 
 
@@ -187,11 +187,11 @@ def _make_vrt(mosaic: _Mosaic, legend: Legend, overview: str) -> ET.Element:
     band = ET.SubElement(root, "VRTRasterBand", dataType="Byte", band="1")
     _describe_band(band, legend)
     _add_source(ET.SubElement(band, "Overview"), overview)
-    for name, part in mosaic.parts.items():
+    for name, raster_grid in mosaic.parts.items():
         source = ET.SubElement(band, "SimpleSource")
         _add_source(source, name)
-        size = {"xSize": str(part.width), "ySize": str(part.height)}
-        for rect, (x, y) in (("SrcRect", (0, 0)), ("DstRect", mosaic.offset(part))):
+        size = {"xSize": str(raster_grid.width), "ySize": str(raster_grid.height)}
+        for rect, (x, y) in (("SrcRect", (0, 0)), ("DstRect", mosaic.offset(raster_grid))):
             ET.SubElement(source, rect, {"xOff": str(x), "yOff": str(y)} | size)
     return root
 

@@ -68,9 +68,9 @@ class PatchBatches:
                 key = (_shape(image_map, patch), patch.crop)
                 alike.setdefault(key, []).append((image_map, patch))
         for group in alike.values():
-            for part, outputs in self._compute(group, compute):
+            for batch, outputs in self._compute(group, compute):
                 start = 0
-                for image_map, of_map in itertools.groupby(part, key=lambda pair: pair[0]):
+                for image_map, of_map in itertools.groupby(batch, key=lambda pair: pair[0]):
                     patches = [patch for _, patch in of_map]
                     image_map.put(patches, outputs[start : start + len(patches)])
                     start += len(patches)
@@ -80,16 +80,16 @@ class PatchBatches:
         group: Sequence[tuple[ImageMap, Patch]],
         compute: Callable[[Sequence[ImagePatch]], Tensor],
     ) -> Iterator[tuple[Sequence[tuple[ImageMap, Patch]], Tensor]]:
-        # Parts of the group and their outputs; where a part does not fit, half of it is tried.
+        # Batches of the group and their outputs; where one does not fit, half of it is tried.
         shape = _shape(*group[0])
         start = 0
         while start < len(group):
             allowed = max(1, self.pixels // _pixels(shape))
-            part = group[start : start + self.counts.get(shape, allowed)]
+            batch = group[start : start + self.counts.get(shape, allowed)]
             try:
-                outputs = compute([(image_map.image, patch) for image_map, patch in part])
+                outputs = compute([(image_map.image, patch) for image_map, patch in batch])
             except torch.OutOfMemoryError as error:
-                if len(part) == 1:
+                if len(batch) == 1:
                     dates, height, width = shape
                     raise SetupError(
                         f"the GPU's memory does not hold the network with {height} x {width} "
@@ -97,11 +97,11 @@ class PatchBatches:
                         "so that fewer tasks share a GPU"
                     ) from error
             else:
-                yield part, outputs
-                start += len(part)
+                yield batch, outputs
+                start += len(batch)
                 continue
             # Only here, without the error, are the tensors free that its traceback holds.
-            self.counts[shape] = len(part) // 2
+            self.counts[shape] = len(batch) // 2
             torch.cuda.empty_cache()
 
 

@@ -96,9 +96,9 @@ def _find_period(spec: RasterSpec, name: str) -> Period:
     return next((period for period in spec.periods if period.name == name), Period(name))
 
 
-def relative(place: str, path: str) -> str:
+def relative(target: str, path: str) -> str:
     """Return the way from the folder of the file at `path` to a place."""
-    return posixpath.relpath(place, posixpath.dirname(path))
+    return posixpath.relpath(target, posixpath.dirname(path))
 
 
 def _make_assets(spec: RasterSpec, grid: Grid, path: str) -> dict[str, pystac.Asset]:
@@ -138,51 +138,52 @@ class MapPart:
     end: datetime
 
 
-def write_collection(out: Location, name: str, places: Iterable[str]) -> list[MapPart]:
+def write_collection(out: Location, name: str, paths: Iterable[str]) -> list[MapPart]:
     """Write the STAC collection of a run's class rasters, and a table of its items beside it.
 
     Args:
         out: the output location.
         name: of the run.
-        places: of the class rasters, relative to it.
+        paths: of the class rasters, relative to it.
 
     Returns:
         The class rasters, in order.
     """
-    parts: list[MapPart] = []
+    map_parts: list[MapPart] = []
 
     def rows() -> Iterator[dict[str, Any]]:
-        for place, item in _read_items(out, sorted(places)):
-            parts.append(_make_part(place, item))
-            yield _above(item, relative(posixpath.dirname(place), layout.COLLECTION))
+        for path, item in _read_items(out, sorted(paths)):
+            map_parts.append(_make_part(path, item))
+            yield _above(item, relative(posixpath.dirname(path), layout.COLLECTION))
 
     table = make_items_table(rows())
-    collection = _make_collection(name, parts)
+    collection = _make_collection(name, map_parts)
     write_items_table(out / layout.ITEMS_TABLE, table, collection)
     write_json(out / layout.COLLECTION, collection)
-    return parts
+    return map_parts
 
 
-def _read_items(out: Location, places: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read_items(out: Location, paths: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
     with ThreadPoolExecutor(_READERS) as pool:
-        for some in itertools.batched(places, _ITEMS_AT_ONCE):
-            items = [out / layout.raster_item(place) for place in some]
+        for some in itertools.batched(paths, _ITEMS_AT_ONCE):
+            items = [out / layout.raster_item(path) for path in some]
             yield from zip(some, pool.map(read_json, items), strict=True)
 
 
-def _make_part(place: str, item: Mapping[str, Any]) -> MapPart:
+def _make_part(path: str, item: Mapping[str, Any]) -> MapPart:
     properties = item["properties"]
     start, end = (datetime.fromisoformat(properties[f"{side}_datetime"]) for side in _SIDES)
     west, south, east, north = item["bbox"]
-    return MapPart(place, _item_grid(properties), (west, south, east, north), start, end)
+    return MapPart(path, _item_grid(properties), (west, south, east, north), start, end)
 
 
-def _make_collection(name: str, parts: Sequence[MapPart]) -> dict[str, Any]:
+def _make_collection(name: str, map_parts: Sequence[MapPart]) -> dict[str, Any]:
     import pystac
 
-    start, end = min(part.start for part in parts), max(part.end for part in parts)
+    start = min(map_part.start for map_part in map_parts)
+    end = max(map_part.end for map_part in map_parts)
     span = [None if start <= _EVER[0] else start, None if end >= _EVER[1] else end]
-    bbox = _union_bbox([part.bbox for part in parts])
+    bbox = _union_bbox([map_part.bbox for map_part in map_parts])
     extent = pystac.Extent(pystac.SpatialExtent([bbox]), pystac.TemporalExtent([span]))
     collection = pystac.Collection(
         name, f"Land cover classes of run {name}", extent, license="other"
@@ -196,14 +197,14 @@ def _make_collection(name: str, parts: Sequence[MapPart]) -> dict[str, Any]:
     collection.add_asset("items", mirror)
     content: dict[str, Any] = collection.to_dict(include_self_link=False, transform_hrefs=False)
     hrefs = [("root", layout.COLLECTION)]
-    hrefs += [("item", layout.raster_item(part.place)) for part in parts]
+    hrefs += [("item", layout.raster_item(map_part.place)) for map_part in map_parts]
     content["links"] = [
         {
             "rel": rel,
-            "href": f"./{relative(place, layout.COLLECTION)}",
+            "href": f"./{relative(target, layout.COLLECTION)}",
             "type": pystac.MediaType.JSON.value,
         }
-        for rel, place in hrefs
+        for rel, target in hrefs
     ]
     return content
 
@@ -274,11 +275,11 @@ def _find_scenes(out: Location, scene_ids: Sequence[str]) -> tuple[list[datetime
     location = out / layout.table_file("scenes")
     if not files.exists(location):
         return [], []
-    wanted = pa.array(scene_ids, pa.string())
+    used_ids = pa.array(scene_ids, pa.string())
     rows: list[dict[str, Any]] = []
     with table_guard(location), open_parquet(location) as file:
         for group in range(file.num_row_groups):
-            is_used = pc.is_in(file.read_row_group(group, ["scene_id"])["scene_id"], wanted)
+            is_used = pc.is_in(file.read_row_group(group, ["scene_id"])["scene_id"], used_ids)
             if pc.any(is_used).as_py():
                 columns = ["scene_id", "datetime", "hrefs"]
                 rows += file.read_row_group(group, columns).filter(is_used).to_pylist()

@@ -60,7 +60,7 @@ def read_pixels(
     indexes: Sequence[int],
     window: Window,
     nodatas: Sequence[float | None] | None = None,
-    named: Collection[int] = (),
+    data_indexes: Collection[int] = (),
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read bands of one type in a window, and where each of them is valid.
 
@@ -69,8 +69,8 @@ def read_pixels(
         indexes: The bands, from 1; one may be read several times.
         window: Rows and columns.
         nodatas: Value without data of each band; None takes the file's own, for all or for one.
-        named: Further bands that are known to hold data. An alpha band masks the others unless it
-            is among these or among `indexes`.
+        data_indexes: Further bands that are known to hold data. An alpha band masks the others
+            unless it is among these or among `indexes`.
 
     Returns:
         (C, h, w) pixels; (C, h, w) bool.
@@ -85,7 +85,7 @@ def read_pixels(
         return np.zeros(shape, dtype), np.zeros(shape, bool)
     try:
         pixels = _read_filled(raster, list(indexes), window)
-        valid = _read_masks(raster, indexes, window, named)
+        valid = _read_masks(raster, indexes, window, data_indexes)
     except (RasterioError, OSError) as error:
         raise ReadError(
             f"{describe_window(raster, indexes, window)} cannot be read: {gdal_message(error)}"
@@ -98,7 +98,7 @@ def read_pixels(
 
 
 def _read_masks(
-    raster: OpenRaster, indexes: Sequence[int], window: Window, named: Collection[int]
+    raster: OpenRaster, indexes: Sequence[int], window: Window, data_indexes: Collection[int]
 ) -> np.ndarray:
     # (C, h, w) bool: where the file's masks and alpha bands, if any, let pixels through.
     valid = np.ones((len(indexes), window.height, window.width), bool)
@@ -107,7 +107,7 @@ def _read_masks(
         if is_own_mask(flags[index - 1]):
             valid[number] = raster.read_masks(index, window=window) != 0
     for mask in alpha_bands(raster):
-        if mask not in indexes and mask not in named:
+        if mask not in indexes and mask not in data_indexes:
             valid &= raster.read(mask, window=window) != 0
     return valid
 

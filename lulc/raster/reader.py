@@ -154,11 +154,11 @@ def read_bands(
     Returns:
         Pixels and valid of each band, as `read_band` gives them.
     """
-    named = tuple(index for index, _, _ in bands)
+    data_indexes = tuple(index for index, _, _ in bands)
     return _read_twice(
         href,
         lambda dataset: [
-            _read_band(_Band(dataset, index, nodata, named), href, grid, resampling)
+            _read_band(_Band(dataset, index, nodata, data_indexes), href, grid, resampling)
             for index, resampling, nodata in bands
         ],
     )

@@ -250,10 +250,10 @@ def _place(root: Element) -> tuple[CRS | None, Affine]:
     return CRS.from_user_input(crs) if crs else None, transform
 
 
-def _alike(transform: Affine, own: Affine) -> bool:
+def _alike(transform: Affine, own_transform: Affine) -> bool:
     return all(
         math.isclose(a, b, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
-        for a, b in zip(transform, own, strict=True)
+        for a, b in zip(transform, own_transform, strict=True)
     )
 
 

@@ -48,13 +48,13 @@ def gdal_name(href: str) -> str:
 
 def href_of(raster: DatasetReader) -> str:
     """Return the path or address that an open raster was opened by."""
-    name, asked = str(raster.name), _root.get()
+    name, opened_root = str(raster.name), _root.get()
     for scheme, handler in _HANDLERS.items():
         if name.startswith(f"/{handler}/"):
             bucket, _, key = name.removeprefix(f"/{handler}/").partition("/")
             root = f"{scheme}://{bucket}"
             # GDAL's name leaves out the account of a container.
-            return f"{asked if asked.partition('@')[0] == root else root}/{key}"
+            return f"{opened_root if opened_root.partition('@')[0] == root else root}/{key}"
     return name
 
 

@@ -49,8 +49,8 @@ def read_map(
     for raster, extent in zip(scanned, extents, strict=True):
         window = _window(grid, extent)
         if min(classes[window].shape) > 0:
-            part = grid.window(window[0].start, window[1].start, *classes[window].shape)
-            ids = read_mode_onto(raster, part)
+            window_grid = grid.window(window[0].start, window[1].start, *classes[window].shape)
+            ids = read_mode_onto(raster, window_grid)
             np.copyto(classes[window], ids, where=classes[window] == NODATA)
     return classes, grid
 

@@ -86,13 +86,13 @@ def _total_areas(counted: Any, outside_rows: pa.Table, regions: pa.Table) -> Any
         .merge(region, left_on="position", right_index=True)
     )
     class_id = counted["class_id"]
-    parts = {"observed": class_id < NODATA, "nodata": class_id == NODATA, "seam": class_id == SEAM}
-    for name, is_part in parts.items():
+    masks = {"observed": class_id < NODATA, "nodata": class_id == NODATA, "seam": class_id == SEAM}
+    for name, is_part in masks.items():
         rows = counted[is_part]
         sums = rows.groupby(_KEYS)[["pixels", "area_m2"]].sum().add_prefix(f"{name}_").reset_index()
         totals = totals.merge(sums, on=_KEYS, how="left")
     totals = totals.fillna(
-        {f"{name}_{measure}": 0.0 for name in parts for measure in ("pixels", "area_m2")}
+        {f"{name}_{measure}": 0.0 for name in masks for measure in ("pixels", "area_m2")}
     )
     totals["slack_m2"] += totals["seam_area_m2"]
     totals["unobserved_m2"] = totals["nodata_area_m2"] + totals["outside_m2"]

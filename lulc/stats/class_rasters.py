@@ -365,14 +365,14 @@ def _code_pairs(before: np.ndarray, after: np.ndarray) -> Iterable[tuple[np.ndar
         yield table[pairs], np.array(batch)
 
 
-def name_classes(maps: ClassMaps, inside: pa.Table) -> dict[int, str]:
+def name_classes(maps: ClassMaps, inside_rows: pa.Table) -> dict[int, str]:
     """Return a name for every class id that occurs.
 
     Args:
         maps: the class rasters.
-        inside: `zonal.INSIDE` rows of single periods.
+        inside_rows: `zonal.INSIDE` rows of single periods.
     """
-    ids = {i for i in inside["class_id"].unique().to_pylist() if i < NODATA}
+    ids = {i for i in inside_rows["class_id"].unique().to_pylist() if i < NODATA}
     return {i: f"class {i}" for i in ids} | dict(maps.names)
 
 

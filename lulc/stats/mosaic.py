@@ -240,10 +240,10 @@ def _inner(shared: np.ndarray) -> np.ndarray:
     return np.pad(rows[:, :-2] & rows[:, 1:-1] & rows[:, 2:], 1)
 
 
-def _edges(inside: np.ndarray) -> np.ndarray:
+def _edges(mask: np.ndarray) -> np.ndarray:
     # Pixels of which a neighbour above, below or beside is on the other side.
-    edges = np.zeros(inside.shape, bool)
-    rows, cols = inside[1:] != inside[:-1], inside[:, 1:] != inside[:, :-1]
+    edges = np.zeros(mask.shape, bool)
+    rows, cols = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
     edges[1:] |= rows
     edges[:-1] |= rows
     edges[:, 1:] |= cols

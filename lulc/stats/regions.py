@@ -252,8 +252,8 @@ def _check_unique(
 
 def _read_features(file: RegionFile) -> tuple[list[_Feature], str]:
     # Features in the order of the file; a note where their ids are numbers instead of a column's.
-    named = [column for column in (file.id, file.name) if column]
-    layer = find_layer(file.path, "regions", file.layer, named)
+    given_columns = [column for column in (file.id, file.name) if column]
+    layer = find_layer(file.path, "regions", file.layer, given_columns)
     usual = [name for use in _ID_COLUMNS for name in layer.columns if name.lower() == use]
     name_column = file.name or next((n for n in layer.columns if n.lower() == "name"), None)
     id_columns = [file.id] if file.id else usual

@@ -61,13 +61,13 @@ def measure_class_rasters(
     if regions.empty:
         ids = ", ".join(regions.empty[:3])
         progress.say(f"{len(regions.empty)} regions have no area and are left out ({ids})")
-    inside, outside = _measure(scanned, regions)
-    between = pc.match_substring(inside["period"], zonal.BETWEEN)
-    of_periods = inside.filter(pc.invert(between))
+    inside_rows, outside_rows = _measure(scanned, regions)
+    between = pc.match_substring(inside_rows["period"], zonal.BETWEEN)
+    of_periods = inside_rows.filter(pc.invert(between))
     names = class_rasters.name_classes(scanned, of_periods)
     tiles = MapTiles(partial(class_rasters.list_tiles, scanned), of_run=False)
-    areas = balance(of_periods, outside, regions.table, names, tiles)
-    changes = zonal.transitions(inside.filter(between), regions.table, names)
+    areas = balance(of_periods, outside_rows, regions.table, names, tiles)
+    changes = zonal.transitions(inside_rows.filter(between), regions.table, names)
     return AreaTables(areas, changes)
 
 

@@ -107,11 +107,11 @@ def common_encoding(bands: Mapping[str, Sequence[Band]]) -> Encoding:
     offsets = tuple(min(band.offset for band in of_name) for of_name in bands.values())
     if dtype.kind != "f":
         limits = [_largest(dtype, *pair) for pair in zip(scales, offsets, strict=True)]
-        reached = [
+        largest_values = [
             max(_largest(np.dtype(band.dtype), band.scale, band.offset) for band in of_name)
             for of_name in bands.values()
         ]
-        if any(r > _MAX_OVERSHOOT * limit for r, limit in zip(reached, limits, strict=True)):
+        if any(r > _MAX_OVERSHOOT * limit for r, limit in zip(largest_values, limits, strict=True)):
             dtype = np.dtype("float32")
     name = "float32" if dtype.kind == "f" else dtype.name
     return Encoding(tuple(bands), name, scales, offsets)

@@ -152,11 +152,11 @@ def list_places(out: Location, folder: str) -> set[str]:
         files = (relative_name(location, root) for location, _ in root.walk())
         return {posixpath.join(folder, name) for name in files}
     base = out / folder
-    places: set[str] = set()
+    paths: set[str] = set()
     for parent, _, names in os.walk(base):
         below = posixpath.normpath(posixpath.join(folder, os.path.relpath(parent, base)))
-        places.update(f"{below}/{name}" for name in names)
-    return places
+        paths.update(f"{below}/{name}" for name in names)
+    return paths
 
 
 def is_filled(location: Location) -> bool:
@@ -219,9 +219,9 @@ _copies: contextvars.ContextVar[_Copies | None] = contextvars.ContextVar("copies
 @contextlib.contextmanager
 def keep_copies() -> Iterator[_Copies]:
     """Within, what `local_copy` fetches is kept for the next time; all is removed at the end."""
-    kept = _copies.get()
-    if kept is not None:
-        yield kept
+    outer = _copies.get()
+    if outer is not None:
+        yield outer
         return
     with contextlib.ExitStack() as folders:
         copies = _Copies(folders, {})
@@ -380,9 +380,9 @@ def remove_empty(location: Location) -> None:
             location.rmdir()
 
 
-def keep_folders(location: Location, kept: Iterable[Location]) -> None:
+def keep_folders(location: Location, folders: Iterable[Location]) -> None:
     """Remove the folders below a folder that are not among those kept."""
-    keep = set(kept)
+    keep = set(folders)
     for folder in location.glob("*"):
         if folder not in keep:
             remove_folder(folder)

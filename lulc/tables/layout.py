@@ -142,9 +142,9 @@ def block_file(name: str, key: BlockKey, fingerprint: str) -> str:
     return f"{table(name)}/{sector}/{key.period}.{key.col}_{key.row}.{fingerprint}.parquet"
 
 
-def without_sector(place: str) -> str:
+def without_sector(path: str) -> str:
     """Return the place that earlier releases gave a file of a table."""
-    return re.sub(r"/sector=[^/]+", "", place)
+    return re.sub(r"/sector=[^/]+", "", path)
 
 
 def _sector(cell: tuple[int, int]) -> str:
@@ -156,9 +156,9 @@ def samples_file(split: str, number: str, fingerprint: str) -> str:
     return f"{table('samples')}/split={split}/{number}.{fingerprint}.parquet"
 
 
-def without_fingerprint(place: str) -> str:
+def without_fingerprint(path: str) -> str:
     """Return what names a unit of a table in the place of its file, whatever its fingerprint."""
-    return without_sector(place).removesuffix(".parquet").rpartition(".")[0]
+    return without_sector(path).removesuffix(".parquet").rpartition(".")[0]
 
 
 def raster(period: str, run: str, cell: tuple[int, int], flat: bool = False) -> str:
@@ -174,29 +174,29 @@ def raster(period: str, run: str, cell: tuple[int, int], flat: bool = False) -> 
     return f"{folder}/{run}_{cell[0]}_{cell[1]}.tif"
 
 
-def raster_period(place: str) -> str:
+def raster_period(path: str) -> str:
     """Return the period of a class raster."""
-    return place.split("/")[1]
+    return path.split("/")[1]
 
 
-def confidence_raster(raster_place: str) -> str:
+def confidence_raster(raster_path: str) -> str:
     """Return the raster of confidence that belongs to a class raster."""
-    return _beside(raster_place, "confidence")
+    return _beside(raster_path, "confidence")
 
 
-def probabilities_raster(raster_place: str) -> str:
+def probabilities_raster(raster_path: str) -> str:
     """Return the raster of a band a class that belongs to a class raster."""
-    return _beside(raster_place, "probabilities")
+    return _beside(raster_path, "probabilities")
 
 
-def _beside(raster_place: str, kind: str) -> str:
-    stem = raster_place.removeprefix(f"{RASTERS}/").removesuffix(".tif")
+def _beside(raster_path: str, kind: str) -> str:
+    stem = raster_path.removeprefix(f"{RASTERS}/").removesuffix(".tif")
     return f"{kind}/{stem}_{kind}.tif"
 
 
-def raster_item(raster_place: str) -> str:
+def raster_item(raster_path: str) -> str:
     """Return the STAC item that describes a class raster."""
-    return raster_place.removesuffix(".tif") + ".json"
+    return raster_path.removesuffix(".tif") + ".json"
 
 
 def mosaic_files(period: str) -> tuple[str, str, str, str]:

@@ -107,8 +107,8 @@ class Lease:
     def _is_held(self) -> bool:
         # Nothing is listed. Who takes over makes the next file, and removes the files before it in
         # order: as long as this one is there, the next one is, too, if it was ever made.
-        mine = _read(self.out, self.number)
-        is_there = mine is not None and mine.token == self.holder.token
+        recorded = _read(self.out, self.number)
+        is_there = recorded is not None and recorded.token == self.holder.token
         return is_there and _read(self.out, self.number + 1) is None
 
 
@@ -150,8 +150,8 @@ def hold(out: Location, work: str) -> Iterator[Lease]:
 def _remove_lease(lease: Lease, is_new: bool) -> None:
     # Where work failed before it had made anything.
     out = lease.out
-    if {place.name for place in out.iterdir()} <= {layout.LEASES, layout.CONFIG}:
-        files.remove(_place(out, lease.number))
+    if {entry.name for entry in out.iterdir()} <= {layout.LEASES, layout.CONFIG}:
+        files.remove(_lease_file(out, lease.number))
         files.remove_empty(out / layout.LEASES)
         if is_new:
             files.remove_empty(out)
@@ -159,7 +159,7 @@ def _remove_lease(lease: Lease, is_new: bool) -> None:
 
 def _acquire(out: Location, work: str) -> Lease:
     check_output(out)
-    mine = Holder.of_this_process(work)
+    holder = Holder.of_this_process(work)
     for _ in range(_TRIES):
         highest = _highest(out)
         if highest:
@@ -167,8 +167,8 @@ def _acquire(out: Location, work: str) -> Lease:
             if other is None:  # it was taken over just now
                 time.sleep(_GLANCE_S / 10)
                 continue
-            if other.token == mine.token:
-                return Lease(out, highest, mine)  # created, though the store's answer was lost
+            if other.token == holder.token:
+                return Lease(out, highest, holder)  # created, though the store's answer was lost
             if _is_alive(out, highest, other):
                 raise SetupError(
                     f"{out} is worked on by {other}: wait until it has ended, or {_OTHER_OUT}"
@@ -176,18 +176,19 @@ def _acquire(out: Location, work: str) -> Lease:
             if not other.ended:
                 progress.say(f"{out} is taken over from {other}, which has ended")
         try:
-            created = files.create_exclusive(_place(out, highest + 1), _encode(mine))
+            created = files.create_exclusive(_lease_file(out, highest + 1), _encode(holder))
             if not created and _highest(out) == highest:
-                raise SetupError(f"{_place(out, highest + 1)} could not be written: {_OTHER_OUT}")
+                file = _lease_file(out, highest + 1)
+                raise SetupError(f"{file} could not be written: {_OTHER_OUT}")
         except SetupError as error:
             if not files.exists(out):
                 raise
-            return Lease(out, 0, mine, error)
+            return Lease(out, 0, holder, error)
         numbers = _numbers(out) if created else [0]
         if numbers[-1] == highest + 1:
             for number in numbers[:-1]:
-                files.remove(_place(out, number))
-            return Lease(out, highest + 1, mine)
+                files.remove(_lease_file(out, number))
+            return Lease(out, highest + 1, holder)
     raise SetupError(
         f"the lease of {out} cannot be taken: if nobody works there, delete its folder "
         f"{layout.LEASES}"
@@ -226,15 +227,15 @@ def _beat(lease: Lease, stopped: threading.Event) -> None:
             lease.renew(replace(lease.holder, beat=beat))
 
 
-def _place(out: Location, number: int) -> Location:
+def _lease_file(out: Location, number: int) -> Location:
     return out / layout.lease_file(number)
 
 
 def _numbers(out: Location) -> list[int]:
     # In order. Other names, such as copies that a program of synchronisation makes, are no leases.
-    places = (out / layout.LEASES).glob("[0-9]*.json")
-    numbered = ((int(place.stem), place) for place in places if place.stem.isdecimal())
-    return sorted(number for number, place in numbered if place == _place(out, number))
+    lease_files = (out / layout.LEASES).glob("[0-9]*.json")
+    numbered = ((int(file.stem), file) for file in lease_files if file.stem.isdecimal())
+    return sorted(number for number, file in numbered if file == _lease_file(out, number))
 
 
 def _highest(out: Location) -> int:
@@ -246,18 +247,18 @@ def _encode(holder: Holder) -> bytes:
 
 
 def _write(out: Location, number: int, holder: Holder) -> None:
-    files.write_atomic(_place(out, number), lambda path: path.write_bytes(_encode(holder)))
+    files.write_atomic(_lease_file(out, number), lambda path: path.write_bytes(_encode(holder)))
 
 
 def _read(out: Location, number: int) -> Holder | None:
-    place = _place(out, number)
+    lease_file = _lease_file(out, number)
     try:
-        return Holder(**json.loads(place.read_text("utf-8")))
+        return Holder(**json.loads(lease_file.read_text("utf-8")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError) as error:
         raise SetupError(
-            f"{place} does not say who works on {out} ({error}): if nobody does, delete it"
+            f"{lease_file} does not say who works on {out} ({error}): if nobody does, delete it"
         ) from error
 
 

@@ -122,8 +122,8 @@ class LatestRows(Mapping[str, LedgerRow]):
 
     def cells(self) -> Iterator[tuple[str, int, int]]:
         """Yield period, column and row of the block that is each row's key."""
-        parts = pc.extract_regex(self.table["key"], _BLOCK).combine_chunks()
-        columns = [parts.field(name) for name in ("period", "col", "row")]
+        key_fields = pc.extract_regex(self.table["key"], _BLOCK).combine_chunks()
+        columns = [key_fields.field(name) for name in ("period", "col", "row")]
         lists = (columns[0], *(column.cast(pa.int64()) for column in columns[1:]))
         return zip(*(column.to_pylist() for column in lists), strict=True)
 
@@ -230,13 +230,13 @@ def copy_rows(out: Location, target: Location, stages: Iterable[str]) -> None:
     up = "../" * len(PurePosixPath(relative_name(target, out)).parts)
     for stage in stages:
         latest = read_latest(target, stage)
-        theirs = dict(zip(latest, latest.column("fingerprint"), strict=True))
+        target_fingerprints = dict(zip(latest, latest.column("fingerprint"), strict=True))
         append_ledger(
             target,
             [
                 replace(row, path=row.path and up + row.path)
                 for row in read_latest(out, stage).records()
-                if theirs.get(row.key) != row.fingerprint
+                if target_fingerprints.get(row.key) != row.fingerprint
             ],
         )
 

@@ -99,14 +99,14 @@ def read_once(out: Location) -> Iterator[None]:
 
 def read_rows(out: Location) -> pa.Table:
     """Return all rows of the ledger in the order they were recorded in."""
-    kept = _kept.get(out.resolve())
-    return kept.rows if kept else _read_files(out)[1]
+    cached = _kept.get(out.resolve())
+    return cached.rows if cached else _read_files(out)[1]
 
 
 def latest_rows(out: Location, stage: str) -> pa.Table:
     """Return the last row of each key of a stage, in the order they were recorded in."""
-    kept = _kept.get(out.resolve())
-    latest = kept.latest if kept else {}
+    cached = _kept.get(out.resolve())
+    latest = cached.latest if cached else {}
     if stage not in latest:
         rows = read_rows(out).filter(pc.field("stage") == stage)
         positions = pa.table({"key": rows["key"], "at": np.arange(rows.num_rows)})
@@ -115,26 +115,26 @@ def latest_rows(out: Location, stage: str) -> pa.Table:
     return latest[stage]
 
 
-def which_exist(out: Location, places: Iterable[str]) -> set[str]:
+def which_exist(out: Location, paths: Iterable[str]) -> set[str]:
     """Return the places below an output location where a file is.
 
     A store is asked once for a folder, not once for a file; within `read_once` not again before
     something is appended to the ledger: it is appended to whenever files come or go.
     """
-    kept = _kept.get(out.resolve())
-    listed = kept.listed if kept else {}
+    cached = _kept.get(out.resolve())
+    listed = cached.listed if cached else {}
     in_folder: dict[str, set[str]] = defaultdict(set)
-    for place in places:
-        in_folder[place.rpartition("/")[0]].add(place)
+    for path in paths:
+        in_folder[path.rpartition("/")[0]].add(path)
     existing: set[str] = set()
-    for folder, wanted in in_folder.items():
+    for folder, folder_paths in in_folder.items():
         root = _listed_with(folder)
         if root not in listed:
-            if isinstance(out, Path) and len(wanted) < _FEW:
-                existing |= {place for place in wanted if (out / place).exists()}
+            if isinstance(out, Path) and len(folder_paths) < _FEW:
+                existing |= {path for path in folder_paths if (out / path).exists()}
                 continue
             listed[root] = files.list_places(out, root)
-        existing |= wanted & listed[root]
+        existing |= folder_paths & listed[root]
     return existing
 
 
@@ -150,12 +150,12 @@ def append_rows(out: Location, rows: pa.Table) -> None:
         out: the output location.
         rows: of the ledger's schema; their numbers are set.
     """
-    if kept := _kept.get(out.resolve()):
+    if cached := _kept.get(out.resolve()):
         # Nobody else makes files here: neither the number nor the state need be looked up.
-        last, numbered = _publish(out, rows, kept.last)
-        all_rows = pa.concat_tables([kept.rows, numbered])
-        kept = _kept[out.resolve()] = _Kept(all_rows, last, kept.file_count + 1)
-        if kept.file_count > _FILES_AT_MOST:
+        last, numbered = _publish(out, rows, cached.last)
+        all_rows = pa.concat_tables([cached.rows, numbered])
+        cached = _kept[out.resolve()] = _Kept(all_rows, last, cached.file_count + 1)
+        if cached.file_count > _FILES_AT_MOST:
             _compact(out, all_rows, last)
             _kept[out.resolve()] = _Kept(all_rows.combine_chunks(), last, 1)
         return

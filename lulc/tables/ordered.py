@@ -38,24 +38,24 @@ def write_in_order(
         **options: of pyarrow's ParquetWriter.
     """
     rows_at_once = row_group_size * _GROUPS_AT_ONCE
-    parts = max(1, -(-len(ranks) // rows_at_once))
+    file_count = max(1, -(-len(ranks) // rows_at_once))
     with_rank = schema.append(pa.field(_RANK, pa.int64()))
     with scratch_folder() as folder:
-        places = [Path(folder) / f"{part}.arrow" for part in range(parts)]
+        scratch_files = [Path(folder) / f"{number}.arrow" for number in range(file_count)]
         with ExitStack() as files:
-            writers = [files.enter_context(pa.ipc.new_file(p, with_rank)) for p in places]
+            writers = [files.enter_context(pa.ipc.new_file(p, with_rank)) for p in scratch_files]
             first = 0
             for batch in batches:
                 of_batch = ranks[first : first + len(batch)]
                 first += len(batch)
                 arrays = [*batch.columns, pa.array(of_batch, pa.int64())]
                 ranked = pa.RecordBatch.from_arrays(arrays, schema=with_rank)
-                for part in np.unique(of_batch // rows_at_once).tolist():
-                    chosen = np.flatnonzero(of_batch // rows_at_once == part)
-                    writers[part].write_batch(ranked.take(pa.array(chosen)))
+                for number in np.unique(of_batch // rows_at_once).tolist():
+                    chosen = np.flatnonzero(of_batch // rows_at_once == number)
+                    writers[number].write_batch(ranked.take(pa.array(chosen)))
         with pq.ParquetWriter(path, schema, **options) as writer:
-            for place in places:
-                with pa.ipc.open_file(place) as opened:
+            for scratch_file in scratch_files:
+                with pa.ipc.open_file(scratch_file) as opened:
                     table = opened.read_all()
                 table = table.sort_by(_RANK).drop_columns(_RANK).replace_schema_metadata(None)
                 writer.write_table(table.cast(schema), row_group_size)

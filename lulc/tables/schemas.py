@@ -468,13 +468,13 @@ LEDGER = ALL["ledger"]
 ITEM_CLASSES = _ITEM_CLASSES.schema
 
 
-def check_schema(schema: pa.Schema, expected: pa.Schema, place: str) -> None:
+def check_schema(schema: pa.Schema, expected: pa.Schema, location: str) -> None:
     """Check that a schema has every expected column with its type.
 
     Args:
         schema: the schema of the files that are there.
         expected: the table's schema.
-        place: names the files in the error.
+        location: names the files in the error.
 
     Raises:
         InputError: it does not; lists the columns that differ.
@@ -488,6 +488,6 @@ def check_schema(schema: pa.Schema, expected: pa.Schema, place: str) -> None:
     if differences:
         lines = "\n".join(differences)
         raise InputError(
-            f"{place} does not hold the columns it should; "
+            f"{location} does not hold the columns it should; "
             f"rebuild it with the stage that makes it:\n{lines}"
         )

@@ -75,7 +75,7 @@ def list_parts(location: Location) -> list[Location]:
 
 
 def read_items(
-    location: Location, wanted: ItemFilter | None = None
+    location: Location, item_filter: ItemFilter | None = None
 ) -> Iterator[tuple[Location, dict[str, Any]]]:
     """Yield the items of a table as JSON objects, each with the file that it is in.
 
@@ -84,34 +84,34 @@ def read_items(
     Raises:
         InputError: a file is no table of STAC items, or is damaged.
     """
-    for part in list_parts(location):
-        filesystem, path = arrow_filesystem(part)
-        with read_guard(part, "fetch it anew"):
+    for file in list_parts(location):
+        filesystem, path = arrow_filesystem(file)
+        with read_guard(file, "fetch it anew"):
             dataset = ds.dataset(path, format="parquet", filesystem=filesystem)
             if not set(dataset.schema.names) >= _REQUIRED:
                 raise InputError(
-                    f"{part} is no table of STAC items: it must have the columns "
+                    f"{file} is no table of STAC items: it must have the columns "
                     f"{', '.join(sorted(_REQUIRED))}"
                 )
-            condition = _condition(dataset.schema, wanted or ItemFilter())
+            condition = _condition(dataset.schema, item_filter or ItemFilter())
             batches = dataset.to_batches(
                 filter=condition, batch_size=_ROWS_AT_ONCE, batch_readahead=1, fragment_readahead=1
             )
             for batch in batches:
                 for row in batch.to_pylist():
-                    yield part, _to_item(row)
+                    yield file, _to_item(row)
 
 
-def _condition(schema: pa.Schema, wanted: ItemFilter) -> pc.Expression | None:
-    parts = []
+def _condition(schema: pa.Schema, item_filter: ItemFilter) -> pc.Expression | None:
+    conditions = []
     corners = {field.name for field in schema.field("bbox").type}
-    if wanted.boxes and corners.issuperset(_CORNERS):
-        parts.append(reduce(or_, map(_touches, wanted.boxes)))
-    if wanted.times and pa.types.is_timestamp(_type_of(schema, "datetime")):
-        parts.append(reduce(or_, [_overlaps(schema, time) for time in wanted.times]))
-    if wanted.max_cloud is not None and "eo:cloud_cover" in schema.names:
-        parts.append(pc.field("eo:cloud_cover") <= wanted.max_cloud)
-    return reduce(lambda a, b: a & b, parts) if parts else None
+    if item_filter.boxes and corners.issuperset(_CORNERS):
+        conditions.append(reduce(or_, map(_touches, item_filter.boxes)))
+    if item_filter.times and pa.types.is_timestamp(_type_of(schema, "datetime")):
+        conditions.append(reduce(or_, [_overlaps(schema, time) for time in item_filter.times]))
+    if item_filter.max_cloud is not None and "eo:cloud_cover" in schema.names:
+        conditions.append(pc.field("eo:cloud_cover") <= item_filter.max_cloud)
+    return reduce(lambda a, b: a & b, conditions) if conditions else None
 
 
 def _type_of(schema: pa.Schema, name: str) -> pa.DataType:
@@ -212,7 +212,7 @@ def write_items(
 def make_items_table(items: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Return a table of items, which are JSON objects; some are held at a time beside it."""
     rows = map(_to_row, items)
-    tables = [pa.Table.from_pylist(part) for part in itertools.batched(rows, _ROWS_AT_ONCE)]
+    tables = [pa.Table.from_pylist(batch) for batch in itertools.batched(rows, _ROWS_AT_ONCE)]
     table = pa.concat_tables(tables, promote_options="permissive")
     for name in _TIMES:
         if name in table.column_names:

@@ -104,27 +104,30 @@ def find_layer(
         else:
             layers = _file_layers(path, use, layer)
     if layer is not None:
-        found_names = [found.name for found in layers]
-        layers = [found for found in layers if found.name == layer]
+        layer_names = [candidate.name for candidate in layers]
+        layers = [candidate for candidate in layers if candidate.name == layer]
         if not layers:
             raise InputError(
                 f"{use} {path} has no layer {layer!r} with geometries: "
-                f"it has {', '.join(found_names) or 'none'}"
+                f"it has {', '.join(layer_names) or 'none'}"
             )
     if not layers:
         raise InputError(f"{use} {path} has no layer with geometries; {_ACCEPTED}")
-    suitable = [found for found in layers if set(columns) <= set(found.columns)]
+    suitable = [candidate for candidate in layers if set(columns) <= set(candidate.columns)]
     if not suitable:
-        there = "; ".join(f"{found.name}: {', '.join(found.columns)}" for found in layers)
+        available = "; ".join(
+            f"{candidate.name}: {', '.join(candidate.columns)}" for candidate in layers
+        )
         raise InputError(
             f"{use} {path} has no layer with column {', '.join(map(repr, columns))}: "
-            f"its layers and their columns are {there}"
+            f"its layers and their columns are {available}"
         )
     if len(suitable) > 1:
         raise InputError(
             f"{use} {path} has {len(suitable)} layers that may be meant: "
-            f"{', '.join(found.name for found in suitable)}; give one alone (regions have `layer`; "
-            f"else `ogr2ogr ONE.gpkg {Path(path).name} LAYER` writes it to a file)"
+            f"{', '.join(candidate.name for candidate in suitable)}; give one alone "
+            f"(regions have `layer`; else `ogr2ogr ONE.gpkg {Path(path).name} LAYER` writes it to "
+            "a file)"
         )
     return _check_place(suitable[0])
 
@@ -186,7 +189,8 @@ def texts_of(values: np.ndarray) -> list[str]:
     """
     missing = pd.isna(values)
     return [
-        "" if gone else _text(value) for value, gone in zip(values.tolist(), missing, strict=True)
+        "" if is_missing else _text(value)
+        for value, is_missing in zip(values.tolist(), missing, strict=True)
     ]
 
 
@@ -207,7 +211,7 @@ def _file_layers(path: str, use: str, layer: str | None) -> list[Layer]:
             header = pyogrio.read_info(source, layer=number, force_total_bounds=True)
             if header["driver"] not in _DRIVERS:
                 raise InputError(f"{use} {path} is read as {header['driver']}; {_ACCEPTED}")
-            found = Layer(
+            vector_layer = Layer(
                 use,
                 path,
                 str(name),
@@ -217,7 +221,7 @@ def _file_layers(path: str, use: str, layer: str | None) -> list[Layer]:
                 _finite(header["total_bounds"]),
                 str(geometry_type),
             )
-            layers.append(found)
+            layers.append(vector_layer)
         if layers and header["driver"] == "GeoJSON" and Path(source).is_file():
             _check_stated_crs(copy, f"{use} {path}")
     return layers
@@ -254,9 +258,9 @@ def _copied(path: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _opened(path: str, shown: str, use: str, layer: str | None) -> Iterator[str]:
+def _opened(path: str, user_path: str, use: str, layer: str | None) -> Iterator[str]:
     # The name by which pyogrio opens a file; through a link where it would read its own name as
-    # an address. `shown`: what the user named.
+    # an address. `user_path`: what the user named.
     with contextlib.ExitStack() as links:
         if "://" not in path and _READ_AS_ADDRESS.search(str(Path(path).absolute())):
             folder = Path(links.enter_context(tempfile.TemporaryDirectory(prefix="lulc-")))
@@ -265,9 +269,9 @@ def _opened(path: str, shown: str, use: str, layer: str | None) -> Iterator[str]
                 link.symlink_to(sibling.absolute())
             path = str(folder / f"layer{Path(path).suffix}")
         if path.lower().endswith(".zip"):
-            path = f"/vsizip/{path}/{_archived(path, shown, use, layer)}"
+            path = f"/vsizip/{path}/{_archived(path, user_path, use, layer)}"
         elif path.lower().endswith(".shp") and "://" not in path:
-            _check_shapefile([file.name for file in _siblings(Path(path))], f"{use} {shown}")
+            _check_shapefile([file.name for file in _siblings(Path(path))], f"{use} {user_path}")
         yield path
 
 
@@ -276,46 +280,46 @@ def _siblings(path: Path) -> list[Path]:
     return [file for file in path.parent.iterdir() if file.name.startswith(f"{path.stem}.")]
 
 
-def _check_no_log(shown: str, logs: Sequence[Location | str]) -> None:
+def _check_no_log(description: str, logs: Sequence[Location | str]) -> None:
     # A copied database without its log misses rows, or has some that were never finished. But a log
     # that an earlier copy left behind undoes later changes.
     if logs:
         raise InputError(
-            f"{shown} has {logs[0]} beside it, which may hold changes that are not in it: close "
-            "the program that edits it, copy it again, and remove what is beside it"
+            f"{description} has {logs[0]} beside it, which may hold changes that are not in it: "
+            "close the program that edits it, copy it again, and remove what is beside it"
         )
 
 
-def _archived(path: str, shown: str, use: str, layer: str | None) -> str:
+def _archived(path: str, user_path: str, use: str, layer: str | None) -> str:
     # The vector file in an archive.
     with zipfile.ZipFile(path) as archive:
         names = [name for name in archive.namelist() if not name.startswith("__MACOSX/")]
         filled = {entry.filename for entry in archive.infolist() if entry.file_size}
     # A file geodatabase is a folder.
     files = {re.sub(r"(?i)(\.gdb)/.*", r"\1", name) for name in names}
-    found = sorted(file for file in files if file.lower().endswith(_IN_ARCHIVES))
-    of_layer = [file for file in found if PurePosixPath(file).stem == layer]
-    if len(found) > 1 and len(of_layer) == 1:
-        found = of_layer
-    if len(found) != 1:
+    vector_names = sorted(file for file in files if file.lower().endswith(_IN_ARCHIVES))
+    of_layer = [file for file in vector_names if PurePosixPath(file).stem == layer]
+    if len(vector_names) > 1 and len(of_layer) == 1:
+        vector_names = of_layer
+    if len(vector_names) != 1:
         raise InputError(
-            f"{use} {shown} holds {len(found)} vector files ({', '.join(found[:5]) or 'none'}): "
-            "unpack it, and give one"
+            f"{use} {user_path} holds {len(vector_names)} vector files "
+            f"({', '.join(vector_names[:5]) or 'none'}): unpack it, and give one"
         )
-    shown = f"{use} {shown}/{found[0]}"
-    _check_no_log(shown, [log for log in log_names(found[0]) if log in filled])
-    if found[0].lower().endswith(".shp"):
-        _check_shapefile(names, shown)
-    return found[0]
+    description = f"{use} {user_path}/{vector_names[0]}"
+    _check_no_log(description, [log for log in log_names(vector_names[0]) if log in filled])
+    if vector_names[0].lower().endswith(".shp"):
+        _check_shapefile(names, description)
+    return vector_names[0]
 
 
-def _check_shapefile(names: Sequence[str], shown: str) -> None:
+def _check_shapefile(names: Sequence[str], description: str) -> None:
     suffixes = {PurePosixPath(name).suffix.lower() for name in names}
     missing = [suffix for suffix in (".shx", ".dbf") if suffix not in suffixes]
     if missing:
         raise InputError(
-            f"{shown} lacks its {' and '.join(missing)}: a shapefile is the files .shp, .shx, "
-            ".dbf, .prj and, for its encoding, .cpg of one name; fetch all of them"
+            f"{description} lacks its {' and '.join(missing)}: a shapefile is the files .shp, "
+            ".shx, .dbf, .prj and, for its encoding, .cpg of one name; fetch all of them"
         )
 
 
@@ -324,10 +328,10 @@ def _check_encoding(layer: Layer, source: str, values: Sequence[np.ndarray]) -> 
     # letters beyond ASCII are a guess.
     if not source.lower().endswith(".shp") or source.startswith("/vsizip/") or "://" in source:
         return
-    beside = {file.suffix.lower(): file for file in _siblings(Path(source))}
-    if ".cpg" in beside or not _beyond_ascii(values):
+    siblings = {file.suffix.lower(): file for file in _siblings(Path(source))}
+    if ".cpg" in siblings or not _beyond_ascii(values):
         return
-    with beside[".dbf"].open("rb") as table:
+    with siblings[".dbf"].open("rb") as table:
         if table.read(30)[29:] == b"\0":
             raise InputError(
                 f"{layer.use} {layer.path} has letters beyond ASCII and does not say their "
@@ -341,15 +345,17 @@ def _beyond_ascii(values: Sequence[np.ndarray]) -> bool:
     return any(isinstance(text, str) and not text.isascii() for text in texts)
 
 
-def _check_stated_crs(path: str, shown: str) -> None:
+def _check_stated_crs(path: str, description: str) -> None:
     # GDAL takes a GeoJSON whose `crs` is null or unknown for one in degrees.
     with open(path, "rb") as file:
         head = file.read(1 << 16)
         file.seek(max(0, file.seek(0, 2) - (1 << 12)))
         tail = file.read()
     before, *features = re.split(rb'"features"\s*:', head)
-    around = before + tail.rpartition(b"]")[2] if features else _crs_of_one(path)
-    stated = re.search(rb'"crs"\s*:\s*(?:\{.*?"name"\s*:\s*"([^"]*)")?', around, re.DOTALL)
+    outside_features = before + tail.rpartition(b"]")[2] if features else _crs_of_one(path)
+    stated = re.search(
+        rb'"crs"\s*:\s*(?:\{.*?"name"\s*:\s*"([^"]*)")?', outside_features, re.DOTALL
+    )
     if stated is None:
         return
     name = (stated[1] or b"").decode("utf-8", "replace")
@@ -361,7 +367,7 @@ def _check_stated_crs(path: str, shown: str) -> None:
         pass
     stated_name = repr(name) if name else "null, or without a name"
     raise InputError(
-        f"{shown} has the crs {stated_name}, which is no known CRS: write the CRS of its "
+        f"{description} has the crs {stated_name}, which is no known CRS: write the CRS of its "
         "coordinates into the file, or leave `crs` out where they are degrees"
     )
 

@@ -32,21 +32,21 @@ def vector_identity(location: Location | str) -> list[object]:
     Raises:
         FileNotFoundError: it is not there.
     """
-    place = parse_location(location)
-    parts = _parts(place)
-    if [part[0] for part in parts] == [str(place)]:
-        return [str(location), *parts[0][1:]]
-    if not parts:
+    path = parse_location(location)
+    identities = _identities(path)
+    if [identity[0] for identity in identities] == [str(path)]:
+        return [str(location), *identities[0][1:]]
+    if not identities:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(location))
-    return [str(location), sum(int(str(size)) for _, size, *_ in parts), parts]
+    return [str(location), sum(int(str(size)) for _, size, *_ in identities), identities]
 
 
-def logs_of(place: Location) -> list[Location]:
+def logs_of(location: Location) -> list[Location]:
     """Return the logs beside a vector file that is a database: its last changes may lie there.
 
     Empty ones are left out, which readers make.
     """
-    logs = [place.with_name(name) for name in log_names(place.name)]
+    logs = [location.with_name(name) for name in log_names(location.name)]
     return [log for log in logs if log.is_file() and log.stat().st_size]
 
 
@@ -55,17 +55,19 @@ def log_names(name: str) -> list[str]:
     return [f"{name}{log}" for log in _LOGS] if name.lower().endswith(_DATABASES) else []
 
 
-def _parts(place: Location) -> list[list[object]]:
+def _identities(location: Location) -> list[list[object]]:
     # The identity of each file of a vector file; none where it is not there.
-    suffix = place.suffix.lower()
-    is_folder = suffix == ".gdb" if isinstance(place, StorePath) else place.is_dir()
+    suffix = location.suffix.lower()
+    is_folder = suffix == ".gdb" if isinstance(location, StorePath) else location.is_dir()
     if is_folder:
-        return identities_below(place)
+        return identities_below(location)
     if suffix in PARTS:
-        names = [f"{place.stem}{of_part}".lower() for of_part in (suffix, *PARTS[suffix])]
-        parts = [part for part in identities_beside(place) if _name(part).lower() in names]
-        return parts if any(part[0] == str(place) for part in parts) else []
-    return [file_identity(file) for file in (place, *logs_of(place))]
+        names = [f"{location.stem}{of_part}".lower() for of_part in (suffix, *PARTS[suffix])]
+        identities = [
+            identity for identity in identities_beside(location) if _name(identity).lower() in names
+        ]
+        return identities if any(identity[0] == str(location) for identity in identities) else []
+    return [file_identity(file) for file in (location, *logs_of(location))]
 
 
 def _name(identity: list[object]) -> str:

@@ -180,7 +180,7 @@ def _chip_path(label_path: PurePosixPath, options: Options) -> str:
 def _list_products(root: Location, folder: str) -> list[_Product]:
     """Return all Sentinel-2 products below a folder, those of level 2A first."""
     products = []
-    for name in list_names(root / folder, whole=_SAFE):
+    for name in list_names(root / folder, folder_pattern=_SAFE):
         if match := _SAFE.fullmatch(PurePosixPath(name).name):
             path = f"{folder.rstrip('/')}/{name}"
             products.append((match[1] != "2A", _Product(path, match[2], match[3])))
