@@ -303,13 +303,13 @@ def _compare_with_plan(out: Location) -> dict[str, Any]:
     # `plan of STAGE` → figure → planned, taken by the ledger, and the factor between them.
     from lulc.api.config import saved_config
     from lulc.cost.plan import make_plan
-    from lulc.cost.taken import compare, read_taken
+    from lulc.cost.taken import compare_costs, read_taken
 
     try:
         costs = make_plan(saved_config(out), out).costs
     except LulcError as error:
         return {"plan": f"none can be made of {layout.CONFIG}: {first_line(error)}"}
-    compared = compare(costs, read_taken(out))
+    compared = compare_costs(costs, read_taken(out))
     return {
         f"plan of {stage}": {
             name: f"{both.planned:,.1f}, took {both.took:,.1f}"

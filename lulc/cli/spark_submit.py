@@ -20,7 +20,7 @@ _LOGS = {
 }
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], driver: Driver) -> int:
+def run_to_end(command: Sequence[str], environment: Mapping[str, str], driver: Driver) -> int:
     """Run spark-submit to its end, its output passed on.
 
     Where a driver elsewhere fails, how to read its own log is told.

@@ -109,7 +109,7 @@ def run_submissions(submissions: Iterator[Submission], is_dry: bool) -> int:
         print(f"# {submission.stage}: {submission.note}\n{submission.to_text()}", flush=True)
         if is_dry:
             continue
-        code = spark_submit.run(submission.command, environment, submission.driver)
+        code = spark_submit.run_to_end(submission.command, environment, submission.driver)
         if code:
             print(
                 f"lulc: stage {submission.stage} ended with {code}; finished work is kept; "

@@ -61,7 +61,7 @@ class ScenesOfPlan:
     """What else is to be known of the scenes."""
 
 
-def read_scenes(config: Config, out: Location | None) -> ScenesOfPlan:
+def read_scenes_of_plan(config: Config, out: Location | None) -> ScenesOfPlan:
     """Return the scenes of a run.
 
     Args:

@@ -15,7 +15,7 @@ import shapely
 from lulc import progress
 from lulc.chips.tiling import make_tiling
 from lulc.config import Config, DatasetConf, LabelConf
-from lulc.cost.archive import ScenesOfPlan, read_scenes
+from lulc.cost.archive import ScenesOfPlan, read_scenes_of_plan
 from lulc.cost.coverage import Coverage, cover
 from lulc.cost.memory import LARGEST_ITEM, stage_memory
 from lulc.cost.rates import Rates, load_rates
@@ -126,7 +126,7 @@ def plan_map(config: Config, out: Location | None = None) -> MapPlan:
     Raises:
         InputError: no scene can be read.
     """
-    scenes = read_scenes(config, out)
+    scenes = read_scenes_of_plan(config, out)
     tiling = make_tiling(config)
     limit = area.read_area(config.area)
     coverage = cover(scenes.outlines, tiling, config.tiling.block, config.tiling.halo, limit)

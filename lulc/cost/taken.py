@@ -54,7 +54,7 @@ def read_taken(out: Location) -> dict[str, Taken]:
     return taken
 
 
-def compare(
+def compare_costs(
     costs: Mapping[str, StageCost], taken: Mapping[str, Taken]
 ) -> dict[str, dict[str, Comparison]]:
     """Return stage → figure → what was planned and what it took.

@@ -39,7 +39,7 @@ def read_shapes(path: Location, grid: Grid | None) -> list[Shape]:
         InputError: the file is missing or not GeoJSON, or its coordinates are none of its CRS, or
             none that the grid's can hold; without a grid, it names a CRS.
     """
-    geometries, properties, crs = read_features(path)
+    geometries, properties, crs = read_geojson(path)
     if not geometries:
         return []
     if grid is None and crs:
@@ -105,7 +105,7 @@ def areas_of(geometry: BaseGeometry) -> BaseGeometry | None:
     return polygons if polygons is not None and polygons.area > 0 else None
 
 
-def read_features(path: Location) -> tuple[list[BaseGeometry], list[Mapping[str, Any]], str]:
+def read_geojson(path: Location) -> tuple[list[BaseGeometry], list[Mapping[str, Any]], str]:
     """Read a GeoJSON file.
 
     Returns:

@@ -162,7 +162,7 @@ def _read_blocks(
 def _map_images(
     images: Iterable[BlockImage], predictor: Predictor, spec: InferenceSpec
 ) -> list[TableRow]:
-    from lulc.inference.chip_maps import read_map
+    from lulc.inference.chip_maps import rows_of_chip
 
     waiting: deque[BlockImage] = deque()
 
@@ -174,7 +174,7 @@ def _map_images(
     rows: list[TableRow] = []
     for filled in predictor.fill(empty_maps(), spec.settings):
         for chip, area in waiting.popleft().chips:
-            rows += read_map(chip, area, filled, predictor, spec)
+            rows += rows_of_chip(chip, area, filled, predictor, spec)
     return rows
 
 

@@ -62,7 +62,7 @@ def start_map(chip: Chip, predictor: Predictor, spec: InferenceSpec) -> ImageMap
     return make_square_map(image, contract, chip.core)
 
 
-def read_map(
+def rows_of_chip(
     chip: Chip,
     area: Area,
     filled: ImageMap,

@@ -85,7 +85,7 @@ class Tree:
             raise InputError(_unreadable(self.href(name), error)) from error
 
 
-def is_hidden(name: str) -> bool:
+def has_hidden_part(name: str) -> bool:
     """Return whether a file is none of a product's, by its name relative to the archive.
 
     Hidden files and those in hidden folders are not, nor what macOS adds to a zip.
@@ -95,7 +95,7 @@ def is_hidden(name: str) -> bool:
 
 def is_product_metadata(name: str) -> bool:
     """Return whether a file is the metadata of a product of Landsat or Copernicus, by its name."""
-    return not is_hidden(name) and bool(_METADATA.fullmatch(PurePosixPath(name).name))
+    return not has_hidden_part(name) and bool(_METADATA.fullmatch(PurePosixPath(name).name))
 
 
 def digest(href: str, algorithm: str) -> str:
@@ -163,7 +163,7 @@ def _sizes(folder: Location) -> dict[str, int]:
     # File name → bytes; 0 of a link that leads nowhere, which fails when it is read.
     if isinstance(folder, StorePath):
         sizes = {relative_name(file, folder): stat.st_size for file, stat in folder.walk()}
-        return {name: size for name, size in sizes.items() if not is_hidden(name)}
+        return {name: size for name, size in sizes.items() if not has_hidden_part(name)}
     files = {name: folder / name for name in paths.list_names(folder)}
     return {name: path.stat().st_size if path.exists() else 0 for name, path in files.items()}
 
@@ -186,7 +186,7 @@ def _open_packed(path: str, location: Location) -> Tree:
     sizes = {
         name: members[member][0]
         for name, member in sorted(members_by_name.items())
-        if not is_hidden(name)
+        if not has_hidden_part(name)
     }
     return Tree(path, sizes, open_file)
 

@@ -14,7 +14,7 @@ from lulc.location import parse_location
 from lulc.sources.archives import is_archive, unpack_hint
 from lulc.sources.header import parse_json
 from lulc.sources.listing import list_archive
-from lulc.sources.product import is_hidden, is_packed, is_product_metadata, open_tree
+from lulc.sources.product import has_hidden_part, is_packed, is_product_metadata, open_tree
 from lulc.sources.readers import landsat
 from lulc.sources.readers.geotiff import GEOTIFF
 from lulc.sources.readers.landsat import LANDSAT
@@ -170,7 +170,7 @@ def _tell_unread_files(archive: Archive, source: Source, names: Sequence[str]) -
     unread = [
         name
         for name in names
-        if not is_hidden(name)
+        if not has_hidden_part(name)
         and (is_archive(name) or name.lower().endswith(suffixes))
         and folders.isdisjoint(PurePosixPath(name).parents)
         and not landsat.names_product(name)

@@ -12,7 +12,7 @@ from lulc.errors import InputError
 from lulc.location import StorePath, parse_location
 from lulc.redact import redact_url
 from lulc.sources.listing import list_archive
-from lulc.sources.product import Tree, is_hidden, is_packed, open_tree
+from lulc.sources.product import Tree, has_hidden_part, is_packed, open_tree
 from lulc.sources.scene import Scene
 from lulc.sources.source import SceneItem
 
@@ -35,7 +35,7 @@ def find_products(names: Iterable[str], product: str, metadata: str) -> list[str
         rf"|(?P<parent>.*/|){metadata}"
     )
     is_metadata = re.compile(rf"(.*/|){metadata}")
-    visible = (name for name in names if not is_hidden(name))
+    visible = (name for name in names if not has_hidden_part(name))
     matches = [match for name in visible if (match := pattern.fullmatch(name))]
     products = {m["folder"] or m["zip"] or (m["parent"] or "").rstrip("/") for m in matches}
     # What is unpacked into a folder of its own name lies in X.SAFE/X.SAFE.

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from lulc.location import Location
 from lulc.spark.context import StageContext
-from lulc.spark.measure import Measured, Pairs, RegionAt, Rows, Tiles, measure
+from lulc.spark.measure import Measured, Pairs, RegionAt, Rows, Tiles, measure_regions
 from lulc.stats import class_rasters, landscape, zonal
 from lulc.stats.class_areas import MapTiles, balance
 from lulc.stats.class_rasters import ClassMaps
@@ -29,7 +29,7 @@ def measure_rasters(
     Args:
         context: the run whose regions table is written.
         maps: the class rasters, of one or more periods.
-        fingerprint: of the stage, see `measure`.
+        fingerprint: of the stage, see `measure_regions`.
         cache_folder: keeps how blocks of the rasters' grids and regions intersect.
     """
 
@@ -44,7 +44,9 @@ def measure_rasters(
     blocks = pa.Table.from_pylist(class_rasters.blocks(maps))
     frame = context.spark().createDataFrame(blocks)
     with_patches = context.config.stats.landscape
-    return measure(context, Tiles(frame, count, scan if with_patches else None), fingerprint)
+    return measure_regions(
+        context, Tiles(frame, count, scan if with_patches else None), fingerprint
+    )
 
 
 def write_areas(

@@ -75,7 +75,7 @@ class Measured:
     """`landscape.PATCH_TOTALS` rows, where they were asked for."""
 
 
-def measure(context: StageContext, tiles: Tiles, fingerprint: str) -> Measured:
+def measure_regions(context: StageContext, tiles: Tiles, fingerprint: str) -> Measured:
     """Measure the regions table's regions on tiles.
 
     Keys alone pass through Spark: a tile's file and row group, a region's position. Workers read

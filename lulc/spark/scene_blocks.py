@@ -49,7 +49,7 @@ def find_reach(context: StageContext, scenes: SceneColumns, spec: ChipSpec) -> R
     return Reach(cells, *(pairs[name].to_numpy().astype(np.int64) for name in ("place", "number")))
 
 
-def select_scenes(context: StageContext, count: int) -> np.ndarray | None:
+def selected_scenes(context: StageContext, count: int) -> np.ndarray | None:
     """Return which scenes of the table the selection's condition leaves, layers among them.
 
     Args:

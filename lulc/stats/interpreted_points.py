@@ -18,7 +18,7 @@ from lulc.legend import NODATA, join_names, name_key
 from lulc.location import Location, parse_location
 from lulc.raster import classes
 from lulc.stats.estimators import ReferenceSample
-from lulc.stats.mosaic import ids_at, make_mosaic
+from lulc.stats.mosaic import ids_at_points, make_mosaic
 from lulc.stats.sampling import design_file
 from lulc.tables.vector_files import find_layer, read_features, texts_of
 
@@ -90,7 +90,7 @@ def read_points(
     mosaic = make_mosaic(scanned, overlap or design.overlap)
     reference = _parse_classes(path, answers, names)
     answered = reference >= 0
-    mapped = ids_at(mosaic, *coordinates[answered].T).astype(int)
+    mapped = ids_at_points(mosaic, *coordinates[answered].T).astype(int)
     if mapped.size and (mapped == NODATA).all():
         raise InputError(
             f"{path}: no interpreted point lies where {scanned[0].path} or another of the "

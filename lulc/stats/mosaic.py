@@ -182,7 +182,7 @@ def read_onto(mosaic: Mosaic, grid: Grid) -> np.ndarray:
     return ids
 
 
-def ids_at(mosaic: Mosaic, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
+def ids_at_points(mosaic: Mosaic, lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
     """Read the classes of a mosaic at points.
 
     Args:

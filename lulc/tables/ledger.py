@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from lulc.location import Location, relative_name
 from lulc.tables import files, schemas
-from lulc.tables.ledger_files import append_rows, latest_rows, read_rows, which_exist
+from lulc.tables.ledger_files import append_rows, latest_rows, read_ledger_rows, which_exist
 from lulc.tables.store import read_footer
 
 STAGE_KEY = "(stage)"
@@ -146,7 +146,7 @@ def append_ledger(out: Location, rows: Iterable[LedgerRow]) -> None:
 
 def read_ledger(out: Location, stage: str | None = None) -> pa.Table:
     """Return the rows of the ledger, or those of a stage, in the order they were recorded in."""
-    table = read_rows(out)
+    table = read_ledger_rows(out)
     return table if stage is None else table.filter(pc.field("stage") == stage)
 
 

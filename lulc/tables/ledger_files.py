@@ -97,7 +97,7 @@ def read_once(out: Location) -> Iterator[None]:
         del _kept[out]
 
 
-def read_rows(out: Location) -> pa.Table:
+def read_ledger_rows(out: Location) -> pa.Table:
     """Return all rows of the ledger in the order they were recorded in."""
     cached = _kept.get(out.resolve())
     return cached.rows if cached else _read_files(out)[1]
@@ -108,7 +108,7 @@ def latest_rows(out: Location, stage: str) -> pa.Table:
     cached = _kept.get(out.resolve())
     latest = cached.latest if cached else {}
     if stage not in latest:
-        rows = read_rows(out).filter(pc.field("stage") == stage)
+        rows = read_ledger_rows(out).filter(pc.field("stage") == stage)
         positions = pa.table({"key": rows["key"], "at": np.arange(rows.num_rows)})
         last = positions.group_by("key").aggregate([("at", "max")])["at_max"]
         latest[stage] = rows.take(last.combine_chunks().sort())

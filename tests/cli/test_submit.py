@@ -198,7 +198,7 @@ def test_how_a_driver_elsewhere_ended_is_read_from_spark_submits_log(
     told: str,
 ) -> None:
     command = ("sh", "-c", f"printf '{log}\\n' >&2; exit {ended}")
-    assert spark_submit.run(command, os.environ, driver) == code
+    assert spark_submit.run_to_end(command, os.environ, driver) == code
     assert ("own log: " + told in capsys.readouterr().err) is bool(told)
 
 

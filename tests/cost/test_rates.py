@@ -9,7 +9,7 @@ import pytest
 
 from lulc.cost.rates import JP2, SHIPPED, cache_file, keep_rates, load_rates
 from lulc.cost.stages import StageCost
-from lulc.cost.taken import Taken, compare
+from lulc.cost.taken import Taken, compare_costs
 from lulc.errors import InputError
 from lulc.raster.formats import FORMATS, guess_format, read_facts, write_sample
 from tests.helpers.small_world import GRID
@@ -55,7 +55,7 @@ def test_a_plan_is_compared_with_what_was_recorded() -> None:
         "stats": StageCost(core_seconds=1.0),
     }
     taken = {"tile": Taken(15.0, 2, 50), "train": Taken(None, 1, 7)}
-    compared = compare(costs, taken)
+    compared = compare_costs(costs, taken)
     assert set(compared) == {"tile", "train"}
     factors = {name: figure.factor for name, figure in compared["tile"].items()}
     assert factors == {"seconds": 1.5, "files": 0.5, "bytes": 0.5}

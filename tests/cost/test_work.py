@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lulc.bands import Band
 from lulc.chips.tiling import make_tiling
 from lulc.config import Config
-from lulc.cost.archive import read_scenes
+from lulc.cost.archive import read_scenes_of_plan
 from lulc.cost.coverage import cover
 from lulc.cost.plan import MapPlan, make_plan, plan_map
 from lulc.geo.grid import WGS84, outline, project
@@ -185,7 +185,7 @@ def test_footprints_beyond_the_map_of_the_tiling_are_left_out() -> None:
 def test_a_table_is_counted_as_its_headers_are(tmp_path: Path) -> None:
     scenes = [replace(make_scene(n, (n, 0, 1, 1)), gsd_m=None) for n in range(3)]
     store.write_table(tmp_path, "scenes", scenes_to_table(scenes))
-    found = read_scenes(make_config(), tmp_path)
+    found = read_scenes_of_plan(make_config(), tmp_path)
     assert (found.scenes, len(found.outlines), len(found.kinds)) == (3, 3, 1)
     assert not found.kinds[0].is_known
     assert [file.format for file in found.kinds[0].files] == ["tif deflate"] * 2

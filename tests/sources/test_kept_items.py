@@ -15,7 +15,7 @@ import pytest
 from lulc.config import Archive
 from lulc.location import StorePath
 from lulc.sources.indexing import kept_items
-from lulc.sources.indexing.item_tasks import ItemsTask, read_task, write_items
+from lulc.sources.indexing.item_tasks import ItemsTask, read_task, write_listed_items
 from lulc.sources.indexing.kept_items import (
     Changes,
     KeptItems,
@@ -43,7 +43,7 @@ def read_again(
         kept.resume(out / "read")
         kept.load(retry)
         new = list(kept.find_new(list_run(sources, reading, kept), counted.append))
-        groups = write_items(iter(new), out / "to_read.parquet")
+        groups = write_listed_items(iter(new), out / "to_read.parquet")
         if groups:
             read_task(ItemsTask(0, groups), out / "to_read.parquet", out / "read", reading)
         if keep:

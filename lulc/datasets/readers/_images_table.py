@@ -23,7 +23,7 @@ _COLUMNS = ("item", "class")
 _BOX_COLUMNS = ("left", "top", "right", "bottom")
 
 
-def read_rows(path: Location) -> Mapping[str, Sequence[TableRow]]:
+def read_label_rows(path: Location) -> Mapping[str, Sequence[TableRow]]:
     """Read a table of labels.
 
     Args:
@@ -90,7 +90,7 @@ def read_boxes(
     Raises:
         InputError: a box is none of pixels, or none of them meets the image.
     """
-    rows = [row for row in read_rows(path).get(image_path, ()) if row["class"]]
+    rows = [row for row in read_label_rows(path).get(image_path, ()) if row["class"]]
     try:
         corners = np.array([[float(row[name]) for name in _BOX_COLUMNS] for row in rows], float)
     except (KeyError, ValueError) as error:

@@ -42,7 +42,7 @@ from lulc.datasets.readers._images_classes import (
     read_class_mask,
     split_pair,
 )
-from lulc.datasets.readers._images_table import read_boxes, read_rows
+from lulc.datasets.readers._images_table import read_boxes, read_label_rows
 from lulc.datasets.shapes import (
     areas_of,
     draw_mask,
@@ -184,7 +184,7 @@ def _table_items(
     root: Location, options: Options, names: Sequence[str]
 ) -> Iterator[ExampleItem | Note]:
     path = root / options["table"]
-    rows_of = read_rows(path)
+    rows_of = read_label_rows(path)
     unknown = sorted({row["class"] for rows in rows_of.values() for row in rows} - {"", *names})
     if unknown:
         raise InputError(

@@ -30,7 +30,7 @@ from lulc.datasets.descriptions import (
     uniform_encoding,
 )
 from lulc.datasets.files import label_of, parse_day
-from lulc.datasets.shapes import DEGREES, Shape, read_features, read_shapes
+from lulc.datasets.shapes import DEGREES, Shape, read_geojson, read_shapes
 from lulc.errors import InputError
 from lulc.legend import NODATA
 from lulc.location import Location
@@ -157,7 +157,7 @@ def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[s
 
 def _read_outlines(metadata: Location) -> list[Shape]:
     """Read the outlines of the patches, in degrees where the file names its CRS."""
-    geometries, properties, crs = read_features(metadata)
+    geometries, properties, crs = read_geojson(metadata)
     return read_shapes(metadata, DEGREES) if crs else list(zip(geometries, properties, strict=True))
 
 

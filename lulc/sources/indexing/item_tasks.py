@@ -22,7 +22,7 @@ _LISTED = pa.schema(
 )
 
 
-def write_items(items: Iterator[ListedItem], location: Location) -> int:
+def write_listed_items(items: Iterator[ListedItem], location: Location) -> int:
     """Write items to be read by tasks; return the number of groups that they were written in.
 
     Nothing is written where there is no item.

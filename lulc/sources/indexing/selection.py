@@ -23,7 +23,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
-class Selection:
+class SelectedScenes:
     """Which of the scenes read are used."""
 
     numbers: np.ndarray
@@ -36,7 +36,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class ScenesOfRun:
-    """The scenes of a run, as Selection has them."""
+    """The scenes of a run, as SelectedScenes has them."""
 
     scenes: list[Scene]
     errors: list[tuple[str, str]]
@@ -119,7 +119,7 @@ def select_scenes(scenes: Iterable[Scene], unmasked_allowed: Collection[str] = (
     return ScenesOfRun(used, selected.errors, selected.notes)
 
 
-def select(facts: SceneFacts, read: Callable[[Sequence[int]], list[Scene]]) -> Selection:
+def select(facts: SceneFacts, read: Callable[[Sequence[int]], list[Scene]]) -> SelectedScenes:
     """Select the scenes of a run among those read.
 
     A scene that is listed again counts once; of one acquisition the surface is used rather than the
@@ -150,7 +150,7 @@ def select(facts: SceneFacts, read: Callable[[Sequence[int]], list[Scene]]) -> S
             f"acquisition: {shorten(pairs)}"
         )
     notes += _describe_levels(facts, is_used) + _describe_unmasked(facts, is_used)
-    return Selection(np.flatnonzero(is_used), errors, notes)
+    return SelectedScenes(np.flatnonzero(is_used), errors, notes)
 
 
 def _find_repeated(facts: SceneFacts) -> list[int]:

@@ -38,7 +38,7 @@ def is_item(content: Any) -> bool:
     return isinstance(content, dict) and content.get("type") == "Feature" and "assets" in content
 
 
-def list_items(
+def list_json_items(
     path: Location, root: Location, followed: set[Location] | None
 ) -> Iterator[SceneItem]:
     """List the items of a JSON file; one that is broken is an item that fails when it is read.
@@ -87,7 +87,7 @@ def _follow_links(
             continue
         if target.resolve() not in followed:
             followed.add(target.resolve())
-            yield from list_items(target, root, followed)
+            yield from list_json_items(target, root, followed)
 
 
 def location_of(href: str, folder: Location, root: Location) -> Location:

@@ -29,7 +29,7 @@ from lulc.sources.header import (
     with_fingerprint,
 )
 from lulc.sources.listing import list_archive
-from lulc.sources.product import PACKED, Tree, is_hidden, is_packed, open_tree
+from lulc.sources.product import PACKED, Tree, has_hidden_part, is_packed, open_tree
 from lulc.sources.quality_masks import (
     NoQualityLayerError,
     QualityLayer,
@@ -92,7 +92,7 @@ def _accepts(archive: Archive, names: Sequence[str]) -> bool:
 
 def _is_product(name: str) -> bool:
     patterns = (_PACK, _MTL, _BAND_FILE)
-    return not is_hidden(name) and any(pattern.fullmatch(name) for pattern in patterns)
+    return not has_hidden_part(name) and any(pattern.fullmatch(name) for pattern in patterns)
 
 
 def names_product(name: str) -> bool:

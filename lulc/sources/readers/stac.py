@@ -43,7 +43,7 @@ from lulc.sources.readers._stac_bands import (
     name_bands,
     tell_pictures,
 )
-from lulc.sources.readers._stac_listing import is_item, is_stac, list_items, location_of
+from lulc.sources.readers._stac_listing import is_item, is_stac, list_json_items, location_of
 from lulc.sources.readers._stac_quality import ItemMask, find_mask, modis_family
 from lulc.sources.readers._stac_scaling import as_published
 from lulc.sources.scene import Scene
@@ -74,13 +74,13 @@ def _items(archive: Archive) -> Iterator[SceneItem]:
             yield SceneItem(table or str(path), f"{path.name}#{name}", text)
         return
     if not path.is_dir():
-        yield from list_items(path, path.parent, set())
+        yield from list_json_items(path, path.parent, set())
         return
     for name in list_archive(path).ending(_SUFFIXES):
         if is_known_item(str(path / name), name):
             yield SceneItem(str(path / name), name)
         else:
-            yield from list_items(path / name, path, None)
+            yield from list_json_items(path / name, path, None)
 
 
 def _root(path: Location) -> Location:

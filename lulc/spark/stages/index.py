@@ -16,7 +16,7 @@ from lulc.location import parse_location
 from lulc.sources.archives import unpack_hint
 from lulc.sources.catalogues.search import find_scenes
 from lulc.sources.header import href_identity
-from lulc.sources.indexing.item_tasks import ItemsTask, read_task, write_items
+from lulc.sources.indexing.item_tasks import ItemsTask, read_task, write_listed_items
 from lulc.sources.indexing.kept_items import (
     Changes,
     KeptItems,
@@ -107,7 +107,7 @@ def _read_new_items(
     counted: list[Changes] = []
     new = kept_items.find_new(list_run(sources, reading, kept_items), counted.append)
     to_read = folder / "to_read.parquet"
-    groups = write_items(new, to_read)
+    groups = write_listed_items(new, to_read)
     if not kept_items.count:
         paths = ", ".join(archive.path for archive in config.scenes)
         hints = "".join(unpack_hint(parse_location(archive.path)) for archive in config.scenes)

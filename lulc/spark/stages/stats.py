@@ -27,7 +27,7 @@ from lulc.spark.measure import (
     RegionAt,
     Rows,
     Tiles,
-    measure,
+    measure_regions,
     persisted,
 )
 from lulc.spark.parquet import read_files
@@ -92,7 +92,7 @@ def _of_predictions(context: StageContext) -> StageResult:
             regions.write_regions(out, region_set.table)
             confident = config.stats.confident
             count = partial(_count_file, out=out, min_confidence=confident, any_turn=any_turn)
-            measured = measure(context, Tiles(tiles, count, any_turn=any_turn), fingerprint)
+            measured = measure_regions(context, Tiles(tiles, count, any_turn=any_turn), fingerprint)
         names = {c.id: c.name for c in config.make_legend().classes}
         map_tiles = MapTiles(partial(_list_tiles, out, paths), of_run=True)
         write_areas(context, measured.inside, measured.outside, region_set.table, names, map_tiles)

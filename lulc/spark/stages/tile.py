@@ -20,7 +20,7 @@ from lulc.sources.header import href_identity
 from lulc.sources.scenes_table import SceneColumns, read_columns
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
-from lulc.spark.scene_blocks import find_reach, select_scenes
+from lulc.spark.scene_blocks import find_reach, selected_scenes
 from lulc.spark.workers import map_keys, map_units
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import store
@@ -53,7 +53,7 @@ def tile(context: StageContext) -> StageResult:
 
     def plan(bad: Mapping[str, LedgerRow]) -> list[Unit]:
         if not cached_reach:
-            selected = select_scenes(context, len(among))
+            selected = selected_scenes(context, len(among))
             takes_part = among if selected is None else among & selected
             cached_reach.append((find_reach(context, scenes, spec), takes_part))
         errors = {key.removeprefix(_BAD_SCENE): str(row.error) for key, row in bad.items()}
