@@ -371,7 +371,7 @@ def _prune(
     current = {
         path
         for key, (_, status, path) in rows.states.items()
-        if key in planned and status == "done"
+        if key in planned and status == "done" and path
     }
     paths = set() if work.keeps_outdated else _written_paths(out, work)
     if not is_whole:
@@ -380,8 +380,9 @@ def _prune(
     for path in sorted(paths - current):
         for file in (*work.files_of(path), *work.also_removed(path)):
             files.remove(out / file)
-    if work.table and is_whole:
-        files.remove_unfinished(table_folder(out, work.table))
+    if is_whole:
+        for folder in _written_folders(out, work, current):
+            files.remove_unfinished(folder)
     outdated = [
         key
         for key, (_, status, _) in rows.states.items()
@@ -398,6 +399,14 @@ def _written_paths(out: Location, work: StageWork) -> set[str]:
         return {relative_name(file, out) for file in tables}
     paths = read_ledger(out, work.stage)["path"].unique().to_pylist()
     return {path for path in paths if path}
+
+
+def _written_folders(out: Location, work: StageWork, paths: Iterable[str]) -> set[Location]:
+    # The folders that the stage writes into.
+    if work.table:
+        return {table_folder(out, work.table)}
+    unit_files = (file for path in paths for file in work.files_of(path))
+    return {(out / file).parent for file in (*unit_files, *work.other_files)}
 
 
 def _dropped(row: LedgerRow) -> LedgerRow:

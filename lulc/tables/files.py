@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import posixpath
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,8 +32,8 @@ from lulc.paths import is_hidden_below, list_files
 from lulc.tables.scratch import scratch_folder
 
 # A leading dot hides unfinished files from Spark, pyarrow and globs.
-_TABLE_FILES = ("{}*.parquet", "*=*/{}*.parquet")
-_FINISHED, _UNFINISHED = "[!.]", "."
+_TABLE_FILES = ("[!.]*.parquet", "*=*/[!.]*.parquet")
+_HIDDEN_FILES, _UNFINISHED = (".*", "*=*/.*"), re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
 # What file systems say that know no hard links, such as a bucket that is mounted.
 _WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _PIECE = 8 << 20
@@ -337,9 +338,7 @@ def list_tables(location: Location) -> list[Location]:
         # One listing, whatever the number of folders.
         files = (file for file, _ in location.walk() if file.suffix == ".parquet")
         return [file for file in files if _is_table_file(file.relative_to(location).parts)]
-    return sorted(
-        file for pattern in _TABLE_FILES for file in location.glob(pattern.format(_FINISHED))
-    )
+    return sorted(file for pattern in _TABLE_FILES for file in location.glob(pattern))
 
 
 def _is_table_file(names: Sequence[str]) -> bool:
@@ -348,12 +347,13 @@ def _is_table_file(names: Sequence[str]) -> bool:
 
 
 def remove_unfinished(location: Location) -> None:
-    """Remove what killed writers of a table left; in a store they leave nothing."""
+    """Remove what killed writers left in a folder or table; in a store they leave nothing."""
     if isinstance(location, StorePath):
         return
-    for pattern in _TABLE_FILES:
-        for file in location.glob(pattern.format(_UNFINISHED)):
-            remove(file)
+    for pattern in _HIDDEN_FILES:
+        for file in location.glob(pattern):
+            if _UNFINISHED.fullmatch(file.name):
+                remove(file)
 
 
 def remove(location: Location) -> None:

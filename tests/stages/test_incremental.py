@@ -156,7 +156,7 @@ def test_only_files_of_the_stage_are_pruned(tmp_path: Path) -> None:
     mine = folder / "backup/a.a1.parquet"
     mine.parent.mkdir()
     shutil.copy(folder / "a.a1.parquet", mine)
-    unfinished = shutil.copy(mine, folder / ".0123456789abcdef.parquet")
+    unfinished = shutil.copy(mine, folder / f".{'0f' * 16}.parquet")
     assert Letters(tmp_path, "bc").run().done == 1
     assert mine.exists()
     assert not Path(unfinished).exists()
@@ -330,6 +330,13 @@ def _forget(out: Path, stage: str) -> None:
         shutil.rmtree(out / layout.READ_ITEMS)
 
 
+_WRITTEN_FOLDERS = {
+    "tile": "tables/chips",
+    "predict": "tables/predictions",
+    "rasters": "confidence/*/*",
+}
+
+
 def _contents(out: Path) -> dict[str, Any]:
     folders = [p for p in (out / "tables").iterdir() if p.name not in ("ledger", "regions")]
     files = [p for folder in folders for p in folder.rglob("*.parquet")]
@@ -389,8 +396,15 @@ def test_each_stage_killed_at_half_is_completed_by_the_next_run(
     with pytest.raises(Killed):
         pipeline.run_stage(stage, context(config))
     assert ledger.read_seal(out, stage) is None
+    # What killed writers left.
+    folders = out.glob(_WRITTEN_FOLDERS.get(stage, "none"))
+    left = [folder / f".{'0f' * 16}.tif" for folder in folders]
+    for path in left:
+        path.write_bytes(b"half")
     result = pipeline.run_stage(stage, context(config))
     assert _contents(out) == expected
+    assert bool(left) == (stage in _WRITTEN_FOLDERS)
+    assert not any(path.exists() for path in left)
     assert ledger.read_seal(out, stage) is not None
     # Units whose files were published before the kill are not done again.
     if stage in ("tile", "predict"):
