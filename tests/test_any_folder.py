@@ -179,6 +179,10 @@ def test_a_run_in_a_folder_of_any_name_is_that_in_a_plain_one(
         assert np.array_equal(pixels, same)
     splits = "SELECT split, count(*) AS samples FROM samples GROUP BY split ORDER BY split"
     assert query_views(out, splits, {}, config.spark) == query_views(done, splits, {}, config.spark)
+    counted = query_views(out, "SELECT sum(pixels) AS pixels FROM confusion", {}, config.spark)
+    assert counted["pixels"].to_pylist() == [
+        sum(store.read_table(out, "confusion")["pixels"].to_pylist())
+    ]
 
     assert call("info", out)["kind"] == "output folder"
     assert call("info", next((out / "rasters" / "2024").rglob("*.tif")))["kind"] == "raster"

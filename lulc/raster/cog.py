@@ -34,6 +34,9 @@ _COG = {
     "GEOTIFF_VERSION": "1.1",
 }
 
+# A session tells GDAL to look for no file beside one that it opens; here overviews lie beside it.
+_FINDS_OVERVIEWS = {"GDAL_NUM_THREADS": "1", "GDAL_DISABLE_READDIR_ON_OPEN": "FALSE"}
+
 
 def pyramid(classes: np.ndarray) -> list[np.ndarray]:
     """Return a class raster and its overviews by majority.
@@ -114,7 +117,7 @@ def write_cog(
         else {"OVERVIEW_RESAMPLING": "AVERAGE"}
     )
     folder = uuid.uuid4().hex
-    with rasterio.Env(GDAL_NUM_THREADS="1"), ExitStack() as files:
+    with rasterio.Env(**_FINDS_OVERVIEWS), ExitStack() as files:
         # GDAL takes x.tif.ovr as the overview of x.tif, x.tif.ovr.ovr as that of x.tif.ovr, and so
         # on.
         for number, level in enumerate(levels):

@@ -128,7 +128,12 @@ def test_a_tiling_with_an_extent_gives_the_scenes_own_grid(tmp_path: Path) -> No
     np.testing.assert_array_equal(made.classes[64:, 128:], found[2, 1][:36, :22])
 
 
-def test_a_raster_is_a_strict_cog_with_colours_names_and_mode_overviews(tmp_path: Path) -> None:
+@pytest.mark.parametrize("listed", ["FALSE", "EMPTY_DIR"])
+def test_a_raster_is_a_strict_cog_with_colours_names_and_mode_overviews(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: str
+) -> None:
+    # In a session GDAL lists no folder of a file that it opens.
+    monkeypatch.setenv("GDAL_DISABLE_READDIR_ON_OPEN", listed)
     rng = np.random.default_rng(0)
     classes = np.kron(rng.integers(0, 3, (60, 80)).astype(np.uint8), np.ones((25, 17), np.uint8))
     classes[:100] = NODATA

@@ -11,6 +11,7 @@ from py4j.protocol import Py4JJavaError
 from lulc.config import SessionConf
 from lulc.errors import UsageError
 from lulc.spark.queries import rules, sql
+from lulc.tables import schemas
 from tests.helpers import small_world as world
 from tests.helpers import statements
 
@@ -36,6 +37,8 @@ def test_queries_of_the_tables_are_answered(restricted: Any) -> None:
         restricted.sql(statement).collect()
     restricted.sql("CREATE TEMPORARY VIEW big AS SELECT * FROM class_areas WHERE area_m2 > 5")
     assert restricted.sql("SELECT class_name FROM big").collect() == [("trees",)]
+    # All columns but arrays of pixels.
+    assert restricted.table("class_areas").columns == schemas.ALL["class_areas"].names
 
 
 def test_whatever_else_is_refused_and_does_nothing(restricted: Any, folder: Path) -> None:

@@ -22,17 +22,6 @@ from lulc.tables.ledger_files import list_ledger
 GEOMETRY = b"geometry"
 """Marks the fields of a result that hold WKB."""
 _GEOMETRY_COLUMNS = ("footprint", "geometry")
-_ARRAY_COLUMNS = (
-    "pixels",
-    "valid",
-    "label",
-    "classes",
-    "confidence",
-    "probabilities",
-    "percent_counts",
-    "runs",
-    "shares",
-)
 
 
 def check_has_tables(out: Location) -> None:
@@ -73,7 +62,12 @@ def make_views(spark: SparkSession, out: Location, as_text: bool = False) -> lis
 def read_view(spark: SparkSession, out: Location, name: str) -> DataFrame:
     """Return a table without its pixels; geometries are WKB."""
     schema = store.schema_of(out, name)
-    columns = [column for column in schema.names if column not in _ARRAY_COLUMNS]
+    # Arrays are bytes, as geometries are.
+    columns = [
+        field.name
+        for field in schema
+        if field.name in _GEOMETRY_COLUMNS or not pa.types.is_binary(field.type)
+    ]
     folder = store.table_folder(out, name)
     if name == "ledger":
         return read_parquet(spark, list_ledger(out), schema, columns)
