@@ -10,7 +10,8 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -32,11 +33,14 @@ SUFFIXES = (".parquet", ".geoparquet")
 VERSION = "1.1.0"
 
 _ROWS_AT_ONCE = 500
-_REQUIRED = {"id", "geometry", "bbox", "assets"}
-_OF_ITEM = {*_REQUIRED, "type", "stac_version", "stac_extensions", "links", "collection"}
+_REQUIRED = {"id", "geometry", "assets"}
+_OF_ITEM = {*_REQUIRED, "bbox", "type", "stac_version", "stac_extensions", "links", "collection"}
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _TIMES = ("datetime", "start_datetime", "end_datetime", "created", "updated")
 _TIME = pa.timestamp("us", "UTC")
+_TURNS = (-360, 0, 360)
+_BY_COLLECTION = ds.partitioning(pa.schema([("collection", pa.string())]), flavor="hive")
+"""Folders `collection=NAME`."""
 
 Box = tuple[float, float, float, float]
 
@@ -88,28 +92,35 @@ def read_items(
         filesystem, path = arrow_filesystem(file)
         with read_guard(file, "fetch it anew"):
             dataset = ds.dataset(path, format="parquet", filesystem=filesystem)
-            if not set(dataset.schema.names) >= _REQUIRED:
+            names = set(dataset.schema.names)
+            if not names >= _REQUIRED:
                 raise InputError(
                     f"{file} is no table of STAC items: it must have the columns "
                     f"{', '.join(sorted(_REQUIRED))}"
+                )
+            if "collection" not in names:
+                dataset = ds.dataset(
+                    path, format="parquet", filesystem=filesystem, partitioning=_BY_COLLECTION
                 )
             condition = _condition(dataset.schema, item_filter or ItemFilter())
             batches = dataset.to_batches(
                 filter=condition, batch_size=_ROWS_AT_ONCE, batch_readahead=1, fragment_readahead=1
             )
             for batch in batches:
-                for row in batch.to_pylist():
-                    yield file, _to_item(row)
+                for row in batch.to_pylist(maps_as_pydicts="lossy"):
+                    yield file, _to_item(row, file)
 
 
 def _condition(schema: pa.Schema, item_filter: ItemFilter) -> pc.Expression | None:
     conditions = []
-    corners = {field.name for field in schema.field("bbox").type}
-    if item_filter.boxes and corners.issuperset(_CORNERS):
+    bounds = _type_of(schema, "bbox")
+    if item_filter.boxes and pa.types.is_struct(bounds) and set(bounds.names) >= set(_CORNERS):
         conditions.append(reduce(or_, map(_touches, item_filter.boxes)))
     if item_filter.times and pa.types.is_timestamp(_type_of(schema, "datetime")):
         conditions.append(reduce(or_, [_overlaps(schema, time) for time in item_filter.times]))
-    if item_filter.max_cloud is not None and "eo:cloud_cover" in schema.names:
+    cloud = _type_of(schema, "eo:cloud_cover")
+    is_number = pa.types.is_integer(cloud) or pa.types.is_floating(cloud)
+    if item_filter.max_cloud is not None and is_number:
         conditions.append(pc.field("eo:cloud_cover") <= item_filter.max_cloud)
     return reduce(lambda a, b: a & b, conditions) if conditions else None
 
@@ -120,14 +131,14 @@ def _type_of(schema: pa.Schema, name: str) -> pa.DataType:
 
 def _touches(box: Box) -> pc.Expression:
     # An item across the antimeridian has its west in the east: it is told by constants, as row
-    # groups are passed over by these alone.
+    # groups are passed over by these alone. One without a box may lie anywhere.
     xmin, ymin, xmax, ymax = (pc.field("bbox", name) for name in _CORNERS)
     in_rows = (ymin <= box[3]) & (ymax >= box[1])
     is_across = (xmin > 0) & (xmax < 0)
-    in_columns = ((xmin <= box[2]) & (xmax >= box[0])) | (
-        is_across & ((xmin <= box[2]) | (xmax >= box[0]))
-    )
-    return in_rows & in_columns
+    in_columns = reduce(
+        or_, [(xmin <= box[2] + turn) & (xmax >= box[0] + turn) for turn in _TURNS]
+    ) | (is_across & ((xmin <= box[2]) | (xmax >= box[0])))
+    return (in_rows & in_columns) | xmin.is_null()
 
 
 def _overlaps(schema: pa.Schema, time: str) -> pc.Expression:
@@ -156,18 +167,25 @@ def _between(
     return condition
 
 
-def _to_item(row: Mapping[str, Any]) -> dict[str, Any]:
-    bounds = row["bbox"] or {}
-    names = ("xmin", "ymin", "zmin", "xmax", "ymax", "zmax")
+def _to_item(row: Mapping[str, Any], file: Location) -> dict[str, Any]:
+    if row["id"] is None:
+        raise InputError(f"{file} has a row without an id: give every item its own")
+    try:
+        geometry = _geometry(row["geometry"])
+    except shapely.errors.GEOSException as error:
+        raise InputError(
+            f"{file} has no WKB as geometry of item {row['id']} ({error}): correct it, or leave it "
+            "null"
+        ) from error
     item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": row.get("stac_version") or "1.0.0",
         "stac_extensions": row.get("stac_extensions") or [],
         "id": row["id"],
-        "geometry": _geometry(row["geometry"]),
-        "bbox": [bounds[name] for name in names if name in bounds],
-        "links": [_plain(link) for link in row.get("links") or ()],
-        "assets": _plain(row["assets"]) or {},
+        "geometry": geometry,
+        "bbox": _bounds(row.get("bbox"), geometry),
+        "links": [_plain(link) for link in _parsed(row.get("links")) or ()],
+        "assets": _plain(_parsed(row["assets"])) or {},
         "properties": {
             name: _plain(value)
             for name, value in row.items()
@@ -175,6 +193,21 @@ def _to_item(row: Mapping[str, Any]) -> dict[str, Any]:
         },
     }
     return item | ({"collection": row["collection"]} if row.get("collection") else {})
+
+
+def _bounds(told: Any, geometry: Any) -> list[float]:
+    # As JSON has them; those of the geometry where the table tells none.
+    names = ("xmin", "ymin", "zmin", "xmax", "ymax", "zmax")
+    if isinstance(told, list):
+        return told
+    if told:
+        return [told[name] for name in names if name in told]
+    return list(shapely.geometry.shape(geometry).bounds) if geometry else []
+
+
+def _parsed(value: Any) -> Any:
+    # Some programs write objects as the text of their JSON.
+    return json.loads(value) if isinstance(value, str) else value
 
 
 def _geometry(wkb: Any) -> Any:
@@ -189,8 +222,13 @@ def _plain(value: Any) -> Any:
         return {name: _plain(entry) for name, entry in value.items() if entry is not None}
     if isinstance(value, list):
         return [_plain(entry) for entry in value]
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, datetime):  # without a zone it is of UTC, as all times of STAC are
+        moment = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+        return moment.isoformat().replace("+00:00", "Z")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return float(value)
     if isinstance(value, bytes):
         return _geometry(value)
     return value

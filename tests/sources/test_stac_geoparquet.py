@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import rustac
@@ -223,9 +226,98 @@ def test_a_table_in_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert [scene.scene_id for scene in read_all(found)] == ["scene00", "scene01"]
 
 
+def replace_column(table: pa.Table, name: str, column: Any) -> pa.Table:
+    return table.set_column(table.schema.get_field_index(name), name, column)
+
+
+def change_column(table: pa.Table, name: str, change: Callable[[Any], Any]) -> pa.Table:
+    return replace_column(table, name, pa.array(list(map(change, table[name].to_pylist()))))
+
+
+def as_list(bounds: dict[str, float]) -> list[float]:
+    return [bounds[name] for name in ("xmin", "ymin", "xmax", "ymax")]
+
+
+def without_odd(bounds: dict[str, float]) -> dict[str, float] | None:
+    return None if bounds["xmin"] % 2 else bounds
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.drop_columns("bbox"),
+        lambda table: change_column(table, "bbox", as_list),
+        lambda table: change_column(table, "bbox", without_odd),
+        lambda table: change_column(
+            table,
+            "bbox",
+            lambda b: b | {"xmin": b["xmin"] + 360, "xmax": b["xmax"] + 360},
+        ),
+        lambda table: change_column(table, "assets", json.dumps),
+        lambda table: change_column(table, "eo:cloud_cover", str),
+        lambda table: change_column(table, "datetime", lambda moment: moment.date()),
+    ],
+    ids=["no box", "boxes as lists", "some without", "0 to 360", "JSON", "cloud as text", "days"],
+)
+def test_columns_as_other_programs_write_them(
+    tmp_path: Path, change: Callable[[pa.Table], pa.Table]
+) -> None:
+    path = tmp_path / "items.parquet"
+    write_items(path, ITEMS, COLLECTION)
+    pq.write_table(change(pq.read_table(path)), path)
+    days = (Period("p", date(2023, 1, 4), date(2023, 1, 10)),)
+    search = Search(str(path), ("squares",), max_cloud=7)
+    found = find_scenes(Archive(search=search), make_run("2.5,0.2,12.5,0.8", days), tmp_path)
+    answer = {name: json.loads(text) for name, text, _ in read_answer(Path(found.path))}
+    assert sorted(answer) == [f"scene{number:02d}" for number in range(2, 8)]
+    assert answer["scene03"]["assets"] == ITEMS[3]["assets"]
+    assert answer["scene03"]["properties"]["datetime"][:10] == "2023-01-04"
+
+
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_a_time_without_a_zone_is_of_utc(
+    tmp_path: Path, unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "items.parquet"
+    write_items(path, ITEMS[:1], COLLECTION)
+    table = pq.read_table(path)
+    times = table["datetime"].cast(pa.timestamp(unit, "UTC")).cast(pa.timestamp(unit))
+    pq.write_table(replace_column(table, "datetime", times), path)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        [(_, item)] = read_items(path)
+    time.tzset()
+    assert item["properties"]["datetime"] == "2023-01-01T10:00:00Z"
+
+
+def test_collections_in_folders_of_their_names_are_told_apart(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    write_items(path, ITEMS, COLLECTION)
+    table = pq.read_table(path).drop_columns("collection")
+    for name, rows in (("squares", table.slice(0, 3)), ("circles", table.slice(3, 4))):
+        (tmp_path / f"in/collection={name}").mkdir(parents=True)
+        pq.write_table(rows, tmp_path / f"in/collection={name}/0.parquet")
+    search = Search(str(tmp_path / "in"), ("squares",))
+    found = find_scenes(Archive(search=search), make_run("0,0,20,1"), tmp_path)
+    assert ids(found) == ["scene00", "scene01", "scene02"]
+
+
+def test_a_row_that_is_no_item_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    write_items(path, ITEMS[:2], COLLECTION)
+    table = pq.read_table(path)
+    pq.write_table(replace_column(table, "id", pa.array(["a", None])), path)
+    with pytest.raises(InputError, match=r"items\.parquet has a row without an id"):
+        list(read_items(path))
+    pq.write_table(change_column(table, "geometry", lambda _: b"xy"), path)
+    with pytest.raises(InputError, match=r"items\.parquet has no WKB as geometry of item scene00"):
+        list(read_items(path))
+
+
 def test_what_is_no_table_of_items_is_named(tmp_path: Path) -> None:
     path = tmp_path / "other.parquet"
     pq.write_table(pq.read_table(make_archive(tmp_path)).select(["id"]), path)
     assert not stac_geoparquet.is_items_table(path)
-    with pytest.raises(InputError, match=r"must have the columns assets, bbox, geometry, id"):
+    with pytest.raises(InputError, match=r"must have the columns assets, geometry, id"):
         list(read_items(path))
