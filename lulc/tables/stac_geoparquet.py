@@ -6,6 +6,7 @@ own, its geometry as WKB in longitude and latitude, its bounds in the struct `bb
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import reduce
+from math import isnan
 from operator import or_
 from typing import Any
 
@@ -189,10 +191,15 @@ def _to_item(row: Mapping[str, Any], file: Location) -> dict[str, Any]:
         "properties": {
             name: _plain(value)
             for name, value in row.items()
-            if name not in _OF_ITEM and (value is not None or name == "datetime")
+            if name not in _OF_ITEM and (_is_told(value) or name == "datetime")
         },
     }
     return item | ({"collection": row["collection"]} if row.get("collection") else {})
+
+
+def _is_told(value: Any) -> bool:
+    # Some programs write nan for what an item does not have.
+    return value is not None and not (isinstance(value, float) and isnan(value))
 
 
 def _bounds(told: Any, geometry: Any) -> list[float]:
@@ -230,8 +237,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, bytes):
-        return _geometry(value)
-    return value
+        with contextlib.suppress(shapely.errors.GEOSException):
+            return _geometry(value)
+        return value.hex()
+    return value if isinstance(value, str | int | float | None) else str(value)
 
 
 def write_items(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -267,7 +267,9 @@ def test_columns_as_other_programs_write_them(
     pq.write_table(change(pq.read_table(path)), path)
     days = (Period("p", date(2023, 1, 4), date(2023, 1, 10)),)
     search = Search(str(path), ("squares",), max_cloud=7)
-    found = find_scenes(Archive(search=search), make_run("2.5,0.2,12.5,0.8", days), tmp_path)
+    found = find_scenes(
+        Archive(search=search), make_run(area="2.5,0.2,12.5,0.8", periods=days), tmp_path
+    )
     answer = {name: json.loads(text) for name, text, _ in read_answer(Path(found.path))}
     assert sorted(answer) == [f"scene{number:02d}" for number in range(2, 8)]
     assert answer["scene03"]["assets"] == ITEMS[3]["assets"]
@@ -296,11 +298,23 @@ def test_collections_in_folders_of_their_names_are_told_apart(tmp_path: Path) ->
     write_items(path, ITEMS, COLLECTION)
     table = pq.read_table(path).drop_columns("collection")
     for name, rows in (("squares", table.slice(0, 3)), ("circles", table.slice(3, 4))):
-        (tmp_path / f"in/collection={name}").mkdir(parents=True)
-        pq.write_table(rows, tmp_path / f"in/collection={name}/0.parquet")
-    search = Search(str(tmp_path / "in"), ("squares",))
-    found = find_scenes(Archive(search=search), make_run("0,0,20,1"), tmp_path)
+        (tmp_path / f"in.parquet/collection={name}").mkdir(parents=True)
+        pq.write_table(rows, tmp_path / f"in.parquet/collection={name}/0.parquet")
+    search = Search(str(tmp_path / "in.parquet"), ("squares",))
+    found = find_scenes(Archive(search=search), make_run(area="0,0,20,1"), tmp_path)
     assert ids(found) == ["scene00", "scene01", "scene02"]
+
+
+def test_columns_that_json_has_no_word_for_are_texts(tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    write_items(path, ITEMS[:1], COLLECTION)
+    table = pq.read_table(path)
+    for name, value in (("digest", b"\1\2"), ("lasts", timedelta(1)), ("proj:epsg", np.nan)):
+        table = table.append_column(name, pa.array([value]))
+    pq.write_table(table, path)
+    [(_, item)] = read_items(path)
+    expected = ITEMS[0]["properties"] | {"digest": "0102", "lasts": "1 day, 0:00:00"}
+    assert plain(item)["properties"] == expected
 
 
 def test_a_row_that_is_no_item_is_named(tmp_path: Path) -> None:
