@@ -28,7 +28,7 @@ STORES = ("s3://", "gs://", "abfs://", "abfss://")
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<bucket>[^/]*)/*(?P<key>.*)", re.S)
 _SCHEMES = {"s3a": "s3", "abfss": "abfs"}
 """Other names of a scheme."""
-_ONE_SLASH = re.compile(r"(s3a?|gs|abfss?|https?):/(?!/)")
+_TOO_FEW_SLASHES = re.compile(r"(s3a?|gs|abfss?|https?):/?(?!/)", re.IGNORECASE)
 _BUCKET = re.compile(r"[\w.-]*\w")
 _CONTAINER = re.compile(r"[\w$-]+(@[\w.-]+)?")
 _BUFFER = 1 << 20
@@ -247,8 +247,9 @@ def parse_location(text: str | Location) -> Location:
     """
     if isinstance(text, Path | StorePath):
         return text
-    if match := _ONE_SLASH.match(text):
-        raise UsageError(f"{text} has one slash: write {match[1]}://{text[match.end() :]}")
+    if match := _TOO_FEW_SLASHES.match(text):
+        address = redact_text(f"{match[1].lower()}://{text[match.end() :]}")
+        raise UsageError(f"an address has two slashes after its scheme: write {address}")
     if not (match := _ADDRESS.fullmatch(text)):
         return Path(text)
     scheme = _SCHEMES.get(match["scheme"].lower(), match["scheme"].lower())

@@ -78,6 +78,9 @@ def test_words_are_those_of_a_path(names: list[str]) -> None:
     [
         ("s4://x", "begins with s3://, gs:// or abfs://"),
         ("s3:/bucket/x", "write s3://bucket/x"),
+        ("S3:/bucket/x", "write s3://bucket/x"),
+        ("gs:bucket/x", "write gs://bucket/x"),
+        ("s3:/key:secret@bucket/x", "write s3://bucket/x"),
         ("s3://", "names no bucket"),
         ("ftp://user:secret@host/x", "ftp://host/x is of no store"),
         ("s3://key:secret@bucket/x", "credentials and endpoints in the environment"),

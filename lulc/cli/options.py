@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -187,10 +189,16 @@ def _location(text: str) -> Location:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is no number of cores: give 1 or more")
-    return number
+    return int(text)
+
+
+def _price(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 <= float(text) < inf:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text} is no price: give a number, 0 or more")
 
 
 def _add_start(add: AddVerb) -> None:
@@ -283,7 +291,7 @@ def _add_inspection(add: AddVerb) -> None:
         help="cores that work at once (default: this machine's)",
     )
     verb.add_argument(
-        "--price", type=float, metavar="X", help="price of an hour of one core, in any currency"
+        "--price", type=_price, metavar="X", help="price of an hour of one core, in any currency"
     )
     verb.add_argument(
         "--calibrate",

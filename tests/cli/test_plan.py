@@ -130,3 +130,21 @@ def test_an_item_that_is_a_folder_has_the_bytes_of_its_files(tmp_path: Path) -> 
     size = sum(file.stat().st_size for file in patch.glob("*.tif"))
     assert size > 100_000
     assert make_plan(config).items == {"bigearthnet": (2, size)}
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("--cores=0", "0 is no number of cores"),
+        ("--cores=2.5", "2.5 is no number of cores"),
+        ("--price=-1", "-1 is no price"),
+        ("--price=nan", "nan is no price"),
+        ("--price=cheap", "cheap is no price"),
+    ],
+)
+def test_a_figure_that_is_none_is_refused(
+    option: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main.main(["plan", "run.yaml", option])
+    assert words in capsys.readouterr().err
