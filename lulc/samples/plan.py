@@ -282,7 +282,7 @@ def _describe(chosen: Sequence[Row], losses: _Losses, spec: SampleSpec) -> str:
     if not training.any():
         raise InputError(
             f"no labelled pixel is left to train on: {text}; "
-            "check labels, samples.min_labelled and samples.buffer"
+            "check labels, samples.min_labelled, samples.buffer and samples.per_class"
         )
     absent = [name for name, count in zip(names, training, strict=True) if not count]
     return text + (f"; WARNING: no training label of {', '.join(absent)}" if absent else "")

@@ -20,6 +20,7 @@ from lulc.sources.scene import LAYER
 from lulc.sources.scenes_table import SceneColumns
 from lulc.spark.context import StageContext
 from lulc.spark.parquet import read_parquet
+from lulc.spark.queries.rules import fault_of_query
 from lulc.tables import schemas, store
 
 _PAIRS = """
@@ -60,7 +61,7 @@ def selected_scenes(context: StageContext, count: int) -> np.ndarray | None:
         (count,) bool; None where there is no condition.
 
     Raises:
-        UsageError: the condition is none on the scenes table.
+        UsageError: the condition is none on the scenes table, or fails on its values.
     """
     where = context.selection.where
     if not where:
@@ -71,13 +72,19 @@ def selected_scenes(context: StageContext, count: int) -> np.ndarray | None:
     )
     frame = read_parquet(context.spark(), [folder], columns=columns)
     try:
-        chosen = frame.where(f"source = '{LAYER}' OR ({where})").select("row_index")
+        chosen = frame.where(f"source = '{LAYER}' OR ({where})").select("row_index").toArrow()
     except AnalysisException as error:
         reason = str(error).splitlines()[0]
         raise UsageError(
             f"--where {where!r} is no condition on the columns of the scenes table: {reason}"
         ) from error
-    return np.isin(np.arange(count), chosen.toArrow()["row_index"].to_numpy())
+    except Exception as error:
+        if fault := fault_of_query(error):
+            raise UsageError(
+                f"--where {where!r} fails on the values of a scene: {fault}"
+            ) from error
+        raise
+    return np.isin(np.arange(count), chosen["row_index"].to_numpy())
 
 
 def _numbered(name: str, outlines: Sequence[bytes]) -> pa.Table:

@@ -14,7 +14,7 @@ from lulc.chips import blocks
 from lulc.chips.chip import Chip
 from lulc.chips.cut import cut_block
 from lulc.chips.mosaic import ChipSpec
-from lulc.errors import InputError, SetupError
+from lulc.errors import InputError, SetupError, UsageError
 from lulc.geo.grid import Grid
 from lulc.sources import scene
 from lulc.sources.scene import Scene
@@ -150,6 +150,14 @@ def test_stage_equals_the_pure_verb_leaves_bad_scenes_out_and_redoes_what_change
     assert part.done == 1
     with pytest.raises(InputError, match="no scene is left"):
         tile(replace(context, selection=Selection(where="scene_id = 'c'")))
+
+
+def test_a_condition_that_fails_on_a_scene_is_refused(tmp_path: Path, spark: SparkSession) -> None:
+    out = tmp_path / "out"
+    store.write_table(out, "scenes", scene.scenes_to_table(_archive(tmp_path / "archive")))
+    selection = Selection(where="int(scene_id) > 3")
+    with pytest.raises(UsageError, match=r"fails on the values of a scene.*CAST_INVALID_INPUT"):
+        tile(StageContext(_run(), out, selection, lambda: spark))
 
 
 def test_no_scenes_is_an_error_that_names_the_stage_to_run(tmp_path: Path) -> None:
