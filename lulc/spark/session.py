@@ -52,9 +52,6 @@ WORKER_ENVIRONMENT = {
 QUICK_TO_ANSWER = ("-XX:TieredStopAtLevel=1",)
 """Options of a JVM that lives for one query: code that runs but once is compiled lightly."""
 
-# Sedona's JVM half would tell its makers, on the network, of every session.
-_UNTOLD = {"SCARF_NO_ANALYTICS": "true"}
-
 # A wrong query is told in one message, not again as a record of JSON by PySpark.
 _LOGGERS_OF_QUERIES = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")
 _LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
@@ -207,7 +204,7 @@ def _worker_environment(python_of_workers: str | None) -> Iterator[None]:
         "PYSPARK_DRIVER_PYTHON": sys.executable,
     }
     before = dict(os.environ)
-    os.environ.update(WORKER_ENVIRONMENT | _UNTOLD | python)
+    os.environ.update(WORKER_ENVIRONMENT | java.PRIVATE | python)
     try:
         yield
     finally:
