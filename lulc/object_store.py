@@ -216,18 +216,18 @@ def put_new_object(root: str, key: str, content: bytes) -> bool:
     Raises:
         StoreError: the store refuses for another reason.
     """
-    asked = 0
+    tries = 0
 
     def put(store: ObjectStore) -> None:
-        nonlocal asked
-        asked += 1
+        nonlocal tries
+        tries += 1
         obstore.put(store, key, content, mode="create")
 
     try:
         _ask(root, key, "write", put)
     except FileExistsError as error:
         # The object is this one only where the answer to an earlier try was lost.
-        if asked == 1 and not _ASKED_AGAIN.search(str(error.__cause__)):
+        if tries == 1 and not _ASKED_AGAIN.search(str(error.__cause__)):
             return False
         return read_start(root, key, None)[0] == content
     return True

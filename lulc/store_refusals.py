@@ -110,21 +110,21 @@ def explain(root: str, key: str, action: str, error: Exception) -> Exception:
             "side by side, `.` or `..` between slashes, or a character that cannot be printed; "
             "rename or delete it"
         )
-    refusal = next(each for each in _REFUSALS if re.search(each.said, text, re.S))
+    refusal = next(candidate for candidate in _REFUSALS if re.search(candidate.said, text, re.S))
     scheme, _, bucket = root.partition("://")
-    there = _OTHER_REGION.search(text)
-    told = refusal.told.format(
+    other_region = _OTHER_REGION.search(text)
+    message = refusal.told.format(
         action=action,
         bucket=bucket,
         line=_first_line(error),
         names=CREDENTIALS[scheme],
         permission=_PERMISSIONS[action][scheme],
-        place=f"region {there[1] or there[2]}" if there else "another region",
+        place=f"region {other_region[1] or other_region[2]}" if other_region else "another region",
         region=region(),
         server=redact_text(store_endpoint(scheme) or "the cloud that it is of"),
         time=f"{datetime.now(UTC):%H:%M}",
     )
-    return StoreError(address, told, is_denial=refusal.is_denial)
+    return StoreError(address, message, is_denial=refusal.is_denial)
 
 
 def _first_line(error: Exception) -> str:

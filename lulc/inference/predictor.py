@@ -64,7 +64,7 @@ class Predictor:
 
         It is empty where it was not recorded.
         """
-        precisions = {each.contract.precision for each in (self, *self.others)}
+        precisions = {predictor.contract.precision for predictor in (self, *self.others)}
         return "+".join(sorted(precisions - {""}))
 
     def precision(self, settings: PredictConf) -> str:
@@ -232,14 +232,14 @@ class Predictor:
 
     def _cut(self, patches: Sequence[ImagePatch]) -> Batch:
         # The samples of the patches, which are of one size.
-        parts: list[Batch] = [
+        batches: list[Batch] = [
             image.cut([patch.computed for _, patch in of_image], self.contract)
             for image, of_image in itertools.groupby(patches, key=lambda pair: pair[0])
         ]
-        if len(parts) == 1:
-            return parts[0]
-        names = (part.name for part in fields(Batch))
-        return Batch(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+        if len(batches) == 1:
+            return batches[0]
+        names = (field.name for field in fields(Batch))
+        return Batch(*(torch.cat([getattr(batch, name) for batch in batches]) for name in names))
 
     def _pad(self, samples: Batch) -> Batch:
         height, width = samples.pixels.shape[-2:]

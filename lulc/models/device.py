@@ -32,8 +32,8 @@ def gpus_in_view() -> list[tuple[str, str]]:
     """Return the name and the UUID of every GPU that torch sees, in CUDA's order."""
     if not torch.cuda.is_available():
         return []
-    found = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
-    return [(gpu.name, str(gpu.uuid)) for gpu in found]
+    properties = map(torch.cuda.get_device_properties, range(torch.cuda.device_count()))
+    return [(gpu.name, str(gpu.uuid)) for gpu in properties]
 
 
 def choose_precision(

@@ -65,9 +65,9 @@ def store_uri(uri: str | None, out: Location) -> str | None:
         `uri` where it is given, else MLFLOW_TRACKING_URI, else a SQLite file in the output folder;
         None where that is in an object store, which holds no database.
     """
-    named = uri or os.environ.get("MLFLOW_TRACKING_URI")
-    if named or isinstance(out, StorePath):
-        return named
+    tracking_uri = uri or os.environ.get("MLFLOW_TRACKING_URI")
+    if tracking_uri or isinstance(out, StorePath):
+        return tracking_uri
     return f"sqlite:///{store_folder(out) / layout.TRACKING_DATABASE}"
 
 
@@ -254,10 +254,10 @@ def _list_local(out: Location) -> list[dict[str, Any]]:
     models = []
     for file in (out / "models").glob(f"*-{LOCAL}/{CONTRACT}"):
         contract = read_contract(file)
-        made = datetime.fromtimestamp(file.stat().st_mtime_ns / 1e9, UTC)
+        written_at = datetime.fromtimestamp(file.stat().st_mtime_ns / 1e9, UTC)
         entry: dict[str, Any] = {"name": contract.name, "version": LOCAL, "aliases": []}
         entry |= {"task": contract.task, "precision": contract.precision, "scores": {}}
-        models.append(entry | {"made": made.isoformat(timespec="seconds")})
+        models.append(entry | {"made": written_at.isoformat(timespec="seconds")})
     return models
 
 

@@ -86,8 +86,8 @@ class _Kept:
         return pa.BufferReader(content)
 
     def _has_room(self, size: int) -> bool:
-        kept = self._bytes + size
-        return kept <= min(_MOST_BYTES, shutil.disk_usage(tempfile.gettempdir()).free - size)
+        total = self._bytes + size
+        return total <= min(_MOST_BYTES, shutil.disk_usage(tempfile.gettempdir()).free - size)
 
 
 @cache
