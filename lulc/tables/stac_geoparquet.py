@@ -27,7 +27,8 @@ import shapely.geometry
 
 from lulc.errors import InputError
 from lulc.guard import read_guard
-from lulc.location import Location
+from lulc.location import Location, relative_name
+from lulc.paths import list_files
 from lulc.tables import files
 from lulc.tables.arrow_files import arrow_filesystem
 
@@ -72,12 +73,17 @@ def is_items_table(location: Location) -> bool:
 
 
 def list_parts(location: Location) -> list[Location]:
-    """Return the files of a table of items: itself, or those below it, in order."""
+    """Return the files of a table of items: itself, or those below it, in order.
+
+    Not those that are hidden, or that a program which writes such folders keeps for itself.
+    """
     if location.is_dir():
-        return sorted(
-            file for suffix in SUFFIXES for file in location.rglob(f"*{suffix}") if file.is_file()
-        )
-    return [location] if location.suffix in SUFFIXES else []
+        return [file for file in list_files(location, SUFFIXES) if not _is_kept(file, location)]
+    return [location] if location.suffix.lower() in SUFFIXES else []
+
+
+def _is_kept(file: Location, folder: Location) -> bool:
+    return any(name.startswith("_") for name in relative_name(file, folder).split("/"))
 
 
 def read_items(

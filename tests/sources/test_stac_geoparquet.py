@@ -317,6 +317,16 @@ def test_columns_that_json_has_no_word_for_are_texts(tmp_path: Path) -> None:
     assert plain(item)["properties"] == expected
 
 
+def test_files_that_a_writer_keeps_for_itself_are_none_of_the_table(tmp_path: Path) -> None:
+    path = make_archive(tmp_path / "in")
+    (path.parent / "_temporary").mkdir()
+    (path.parent / "_temporary/0.parquet").write_bytes(path.read_bytes())
+    (path.parent / "._items.parquet").write_bytes(b"of another system")
+    scenes = read_all(Archive(str(path.parent), mask=()))
+    assert {scene.source for scene in scenes} == {"stac-geoparquet"}
+    assert [scene.scene_id for scene in scenes] == ["scene00", "scene01", "scene02"]
+
+
 def test_a_row_that_is_no_item_is_named(tmp_path: Path) -> None:
     path = tmp_path / "items.parquet"
     write_items(path, ITEMS[:2], COLLECTION)
