@@ -294,6 +294,8 @@ def output_folder_page() -> str:
         "Open `report.html` and `map.png` to look; `rasters/<period>/mosaic.vrt` in QGIS; the"
         " [tables](tables.md) with `lulc sql`, `lulc.open_run(…).table(…)`, pandas or DuckDB;"
         " `mlflow.db` with `mlflow ui --backend-store-uri sqlite:///OUT/mlflow.db`.\n",
+        "`lulc predict --input FOLDER` keeps the folders and names of the images: `FOLDER/a/b.jp2`"
+        " becomes `OUT/a/b.tif`. Its rows in the ledger are of stage `images`.\n",
         "A file's name holds the [fingerprint](concepts.md#runs) of what it was made from."
         " Files appear whole, by one rename; a name that begins with a dot is being written.\n",
     )

@@ -512,7 +512,7 @@ class PublishConf:
     """The Iceberg catalogue that the run's tables are published to."""
 
     warehouse: str
-    """Folder or object store of the catalogue's files."""
+    """Folder of the catalogue's files, or address of one in a store, which asks for `catalog`."""
     namespace: Name = "lulc"
     """Namespace of the tables."""
     catalog: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -588,7 +588,7 @@ class Config:
     rasters: RasterConf = RasterConf()
     """How tiles are grouped into class rasters."""
     regions: tuple[RegionFile, ...] = ()
-    """Regions of the statistics, besides the whole map."""
+    """Regions of the statistics. Default: one, the whole map."""
     maps: tuple[MapFiles, ...] = ()
     """Class rasters made elsewhere; the run is then their statistics alone."""
     stats: StatsConf = StatsConf()

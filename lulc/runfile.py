@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lulc.bands import OBSERVATIONS
-from lulc.config import Config
+from lulc.config import Config, PublishConf
 from lulc.errors import UsageError
 from lulc.legend import COMMON
 from lulc.location import Location, StorePath, is_address, parse_location
@@ -204,14 +204,22 @@ def _find_fault(config: Config) -> str | None:
         return f"composite.index has {', '.join(unknown)}, which bands {list(bands)} lack"
     if config.labels and config.tiling.size % samples.size:
         return f"samples.size {samples.size} must divide tiling.size {config.tiling.size}"
-    if (
-        config.publish
-        and is_address(config.publish.warehouse)
-        and config.publish.catalog.get("type", "hadoop") == "hadoop"
-    ):
+    if config.publish and is_address(config.publish.warehouse):
+        return _find_fault_of_warehouse(config.publish)
+    return None
+
+
+def _find_fault_of_warehouse(publish: PublishConf) -> str | None:
+    # HDFS is known to Spark alone, which writes there.
+    if not publish.warehouse.startswith("hdfs://"):
+        try:
+            parse_location(publish.warehouse)
+        except UsageError as error:
+            return f"publish.warehouse {error}"
+    if publish.catalog.get("type", "hadoop") == "hadoop":
         # It takes a table's new state by renaming a file, which is no single step in a store.
         return (
-            f"publish.warehouse {config.publish.warehouse} is in a store, where a catalogue of "
+            f"publish.warehouse {publish.warehouse} is in a store, where a catalogue of "
             "files alone is not safe: give publish.catalog its type (rest, glue, jdbc, hive), and "
             "spark.conf its JARs"
         )
@@ -248,7 +256,6 @@ def _resolve_paths(config: Config, folder: Location) -> Config:
     if config.tiling.like:
         changes["tiling"] = replace(config.tiling, like=absolute(config.tiling.like))
     if config.publish:
-        # Any that Spark's connectors know.
         warehouse = config.publish.warehouse
         warehouse = warehouse if is_address(warehouse) else absolute(warehouse)
         changes["publish"] = replace(config.publish, warehouse=warehouse)

@@ -18,6 +18,9 @@ _JOBS = "spark.lulc.jobs"
 """Setting of a properties file: folder of the jobs where this checkout is not seen by the driver,
 such as local:///opt/lulc/jobs in an image."""
 
+ADDRESSES = {"standalone": "spark://HOST:7077", "kubernetes": "k8s://https://HOST:6443"}
+"""Kind of cluster → form of its master's address; YARN's is in HADOOP_CONF_DIR."""
+
 _KIND_OF_SCHEME = {"spark": "standalone", "k8s": "kubernetes"}
 _SEPARATOR = re.compile(r"\s*[=:]\s*|\s+")
 
@@ -95,8 +98,8 @@ def open_cluster(text: str) -> Cluster:
                 f"and edit the copy, or name a kind instead ({kind_names})"
             )
         raise UsageError(
-            f"{text} is no cluster: give {kind_names}, spark://HOST:7077, "
-            "k8s://https://HOST:6443 or a properties file. Kinds are those of conf/ in a checkout "
+            f"{text} is no cluster: give {kind_names}, {', '.join(ADDRESSES.values())} "
+            "or a properties file. Kinds are those of conf/ in a checkout "
             "of lulc. Databricks takes jobs by its own API: conf/databricks.json"
         )
     settings = read_properties(file) | ({"spark.master": text} if is_address else {})

@@ -21,7 +21,7 @@ from lulc.location import Location, parse_location
 from lulc.models.contract import read_contract
 from lulc.paths import list_names
 from lulc.redact import first_line
-from lulc.tables import files, layout, schemas, store
+from lulc.tables import files, layout, schemas, stac_geoparquet, store
 from lulc.tables.ledger import read_ledger
 
 if TYPE_CHECKING:
@@ -219,16 +219,19 @@ def _describe_scene(scene: Scene) -> dict[str, Any]:
 
 
 def _describe_table(path: Location) -> dict[str, Any]:
-    dataset = store.open_dataset(path)
+    is_file = path.is_file()
+    dataset = store.open_dataset(path.parent, [path]) if is_file else store.open_dataset(path)
     columns = dataset.schema.names
     table = _recognise_table(columns)
     rows = dataset.count_rows()
     facts: dict[str, Any] = {
-        "kind": f"table {table}",
+        "kind": f"table {table}" if table else _describe_foreign_table(path),
         "rows": rows,
         "files": len(dataset.files),
         "columns": columns,
     }
+    if not table:
+        return facts
     for column in _COUNTED_COLUMNS:
         if column in columns:
             facts[column] = _count_values(dataset.to_table(columns=[column])[column])
@@ -237,16 +240,23 @@ def _describe_table(path: Location) -> dict[str, Any]:
         if column in columns and rows and (column != "clear" or table == "chips"):
             extremes = pc.min_max(dataset.to_table(columns=[column])[column]).as_py()
             facts[column] = f"{extremes['min']} to {extremes['max']}"
-    if "class_counts" in columns:
-        facts |= _count_classes(dataset, "split" if "split" in columns else "period")
+    group = next((name for name in ("split", "period") if name in columns), None)
+    if group and "class_counts" in columns:
+        facts |= _count_classes(dataset, group)
     return facts
 
 
-def _recognise_table(columns: list[str]) -> str:
+def _describe_foreign_table(path: Location) -> str:
+    if stac_geoparquet.is_items_table(path):
+        return "table of STAC items (stac-geoparquet)"
+    return "Parquet table that lulc did not make"
+
+
+def _recognise_table(columns: list[str]) -> str | None:
     # The samples table has every column of the chips table, and more: of the tables whose columns
     # are all there, the one with most columns is meant.
     candidates = [name for name, schema in schemas.ALL.items() if set(schema.names) <= set(columns)]
-    return max(candidates, key=lambda name: len(schemas.ALL[name]), default="unknown")
+    return max(candidates, key=lambda name: len(schemas.ALL[name]), default=None)
 
 
 def _count_classes(dataset: ds.Dataset, group_column: str) -> dict[str, Any]:

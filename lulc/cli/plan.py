@@ -49,7 +49,8 @@ def summary(plan: RunPlan, price: float | None = None) -> dict[str, Any]:
         "output bytes": sum(cost.written_bytes for cost in plan.costs.values()),
     }
     if price is not None:
-        figures["money"] = round(core_hours * price, 2)
+        money = core_hours * price
+        figures["money"] = round(money, 2) if money >= 1 else float(f"{money:.2g}")
     return figures | {"rates": _describe_rates(plan)}
 
 

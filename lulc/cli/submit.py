@@ -20,7 +20,7 @@ from pathlib import Path
 
 from lulc import progress
 from lulc.cli import spark_submit
-from lulc.cli.cluster import EXECUTOR_GPUS, Cluster, open_cluster
+from lulc.cli.cluster import ADDRESSES, EXECUTOR_GPUS, Cluster, open_cluster
 from lulc.config import Config
 from lulc.cost.memory import parse_memory, stage_memory
 from lulc.cost.plan import make_plan
@@ -69,9 +69,10 @@ def make_submissions(config: Config, args: argparse.Namespace) -> Iterator[Submi
     run_settings = {"spark.master": config.spark.master} if config.spark.master else {}
     cluster = replace(cluster, settings={**run_settings, **cluster.settings, **config.spark.conf})
     if "spark.master" not in cluster.settings:
+        address = ADDRESSES.get(cluster.file.stem)
         raise UsageError(
-            f"{cluster.file} names no spark.master: set it there or in the run file, "
-            "or give its address (--on spark://HOST:7077)"
+            f"{cluster.file} names no spark.master: set it there or in the run file"
+            + (f", or give its address (--on {address})" if address else "")
         )
     stages = tuple(args.stages.split(",")) if args.stages else stages_of(config)
     unknown = sorted(set(stages) - set(STAGES))

@@ -33,6 +33,8 @@ class StageCost:
     tasks: int = 0
     core_seconds: float = 0.0
     """CPU time of workers, JVMs and driver."""
+    start_seconds: float = 0.0
+    """The part of it that starts tasks, workers and the stage itself."""
     files: int = 0
     """Files written."""
     written_bytes: int = 0
@@ -116,8 +118,8 @@ def _with_start(cost: StageCost, stage: str, rates: Rates, cores: int) -> StageC
     workers = min(cores, cost.tasks)
     loads = {"index": rates.worker_s, "tile": rates.tools_s, "predict": rates.torch_s}
     start = workers * loads.get(stage, 0.0) + rates.stage_s[stage]
-    seconds = cost.core_seconds + cost.tasks * rates.task_s + start
-    return replace(cost, core_seconds=seconds)
+    start += cost.tasks * rates.task_s
+    return replace(cost, core_seconds=cost.core_seconds + start, start_seconds=start)
 
 
 def _index(items: int, rates: Rates) -> StageCost:

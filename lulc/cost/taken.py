@@ -15,6 +15,8 @@ from lulc.tables.ledger import STAGE_KEY, read_latest
 
 _BY_BLOCKS = ("tile", "samples", "predict")
 """Stages each of whose files has a row of the ledger."""
+_BY_UNITS = (*_BY_BLOCKS, "rasters")
+"""Stages whose ledger has the seconds of their units; what starts the stage is in none of them."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,8 @@ def compare_costs(
 ) -> dict[str, dict[str, Comparison]]:
     """Return stage → figure → what was planned and what it took.
 
-    Planned seconds are CPU time; those of the ledger go by the clock, also while a machine does
-    other work.
+    Planned seconds are CPU time, without the start of a stage whose ledger has it in no row; those
+    of the ledger go by the clock, also while a machine does other work.
     """
     compared: dict[str, dict[str, Comparison]] = {}
     for stage, cost in costs.items():
@@ -72,7 +74,8 @@ def compare_costs(
             figures["files"] = Comparison(cost.files, took.files)
             figures["bytes"] = Comparison(cost.written_bytes, took.bytes)
         if took.seconds is not None:
-            figures["seconds"] = Comparison(cost.core_seconds, took.seconds)
+            start = cost.start_seconds if stage in _BY_UNITS else 0.0
+            figures["seconds"] = Comparison(cost.core_seconds - start, took.seconds)
         compared[stage] = figures
     return compared
 

@@ -85,10 +85,10 @@ def ui_command(config: Config, out: Location) -> str | None:
 
     Returns:
         The address of the tracking server, or else the shell command that starts MLflow's pages;
-        without user names and passwords. None where nothing keeps them.
+        without user names and passwords. None where nothing keeps them, or nothing was kept yet.
     """
     address = store_uri(config.tracking.uri, out)
-    if address is None:
+    if address is None or _is_absent_database(address):
         return None
     uri = redact_setting("uri", address)
     return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"

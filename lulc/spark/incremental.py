@@ -210,6 +210,7 @@ def run_whole(
     fingerprint: str,
     path: str,
     make: Callable[[dict[str, LedgerRow]], None],
+    seconds_before: float = 0.0,
 ) -> StageResult:
     """Bring a stage up to date that makes its tables in one go on the driver.
 
@@ -220,6 +221,7 @@ def run_whole(
         path: the file that is written last; the stage is current where it is there.
         make: writes the tables, and adds bad inputs by key to the mapping that it is given; they
             are recorded even where it fails. What its tasks keep (`lulc.spark.kept`) is removed.
+        seconds_before: what the stage took before this call, for the ledger.
     """
 
     def work(_: Sequence[Unit]) -> Waves:
@@ -238,7 +240,7 @@ def run_whole(
             fingerprint,
             path=path,
             checksum=files.checksum(context.out / path),
-            seconds=time.monotonic() - start,
+            seconds=seconds_before + time.monotonic() - start,
         )
         return [[*not_bad, *bad.values(), done]]
 

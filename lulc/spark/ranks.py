@@ -30,7 +30,8 @@ _TRAINING = "LULC_TRAINING"
 _GLANCE_S, _GLANCE_IN_STORE_S = 1.0, 10.0
 
 _METRIC_LABELS = {
-    "loss": "loss",
+    "loss": "training loss",
+    "validation_loss": "validation loss",
     "accuracy": "accuracy",
     "miou": "mean IoU",
     "ap_macro": "mean AP",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from types import FrameType
+from urllib.parse import urlsplit
 
 import psutil
 from pyspark import SparkConf, SparkContext
@@ -84,6 +86,8 @@ def start_session(
         SetupError: Java or a JAR cannot be had, or Spark does not start.
     """
     restart_with_jars(settings, extra_jars)
+    if settings.master and not submitted():
+        _check_master(settings.master)
     conf = _make_conf(settings, debug, extra_jars, java_options)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -116,6 +120,25 @@ def restart_with_jars(settings: SessionConf, extra_jars: tuple[str, ...] = ()) -
     """
     if submitted() and not _on_classpath():
         _submit_again(_make_conf(settings, False, extra_jars), extra_jars)
+
+
+def _check_master(master: str) -> None:
+    # Spark asks a standalone master that is not there for a minute, and does not say which it was.
+    scheme, _, hosts = master.partition("://")
+    if scheme != "spark":
+        return
+    faults = []
+    for host in hosts.split(","):
+        try:
+            address = urlsplit(f"//{host}")
+            socket.create_connection((address.hostname or "", address.port or 7077), 10).close()
+            return
+        except (OSError, ValueError) as error:
+            faults.append(str(error))
+    raise SetupError(
+        f"no Spark master answers at {master} ({'; '.join(faults)}): start it, "
+        "or correct the address"
+    )
 
 
 def _register_sedona(session: SparkSession) -> None:

@@ -74,7 +74,7 @@ def balance(
 
 
 def _total_areas(counted: Any, outside_rows: pa.Table, regions: pa.Table) -> Any:
-    # Frame of a region, period and model a row: pixels and m² observed, nodata and unobserved.
+    # Frame of a region, period and model a row: m² observed, nodata and unobserved.
     region = (
         regions.select(["region_id", "level", "name", "area_m2"])
         .to_pandas()
@@ -89,11 +89,9 @@ def _total_areas(counted: Any, outside_rows: pa.Table, regions: pa.Table) -> Any
     masks = {"observed": class_id < NODATA, "nodata": class_id == NODATA, "seam": class_id == SEAM}
     for name, is_part in masks.items():
         rows = counted[is_part]
-        sums = rows.groupby(_KEYS)[["pixels", "area_m2"]].sum().add_prefix(f"{name}_").reset_index()
+        sums = rows.groupby(_KEYS)[["area_m2"]].sum().add_prefix(f"{name}_").reset_index()
         totals = totals.merge(sums, on=_KEYS, how="left")
-    totals = totals.fillna(
-        {f"{name}_{measure}": 0.0 for name in masks for measure in ("pixels", "area_m2")}
-    )
+    totals = totals.fillna({f"{name}_area_m2": 0.0 for name in masks})
     totals["slack_m2"] += totals["seam_area_m2"]
     totals["unobserved_m2"] = totals["nodata_area_m2"] + totals["outside_m2"]
     return totals
@@ -109,9 +107,10 @@ def _class_rows(counted: Any, totals: Any, names: Mapping[int, str]) -> Any:
 
 
 def _unobserved_rows(totals: Any) -> Any:
-    # The row without a class of a region, period and model.
+    # The row without a class of a region, period and model. Its area is partly outside the map;
+    # how much of it is in pixels depends on how the map was cut into tiles or rasters.
     return totals[_REGION].assign(
-        pixels=totals["nodata_pixels"],
+        pixels=None,
         area_m2=totals["unobserved_m2"],
         class_id=None,
         class_name="unobserved",

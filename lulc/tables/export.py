@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,7 @@ from lulc.tables import files, layout
 
 _VECTOR = (".gpkg", ".geojson")
 _ACCEPTED = (".csv", ".xlsx", ".parquet", *_VECTOR)
+_TEXT_CELLS = (".csv", ".xlsx")
 _SHEET = 1_048_575  # rows below the header that a sheet of XLSX can have
 
 
@@ -44,6 +46,8 @@ def _resolved(location: Location) -> Location:
 def save(table: pa.Table, path: Path, geometry: str | None) -> None:
     """Write a table to a file of the format that its suffix says.
 
+    A cell of CSV or XLSX is no list: lists and mappings are written there as JSON.
+
     Args:
         table: the rows.
         path: ends with .csv, .xlsx, .parquet, .gpkg or .geojson.
@@ -60,6 +64,8 @@ def save(table: pa.Table, path: Path, geometry: str | None) -> None:
             f"{path} is for geometries, and the table has none: "
             "select a geometry, or save it as .csv or .parquet"
         )
+    if path.suffix in _TEXT_CELLS:
+        table = _nested_as_text(table)
     if path.suffix == ".xlsx":
         _save_sheet(table, path, geometry)
         return
@@ -88,6 +94,17 @@ def save(table: pa.Table, path: Path, geometry: str | None) -> None:
         files.write_atomic(path, write_features)
 
 
+def _nested_as_text(table: pa.Table) -> pa.Table:
+    for number, field in enumerate(table.schema):
+        if pa.types.is_nested(field.type):
+            texts = [
+                None if cell is None else json.dumps(cell, ensure_ascii=False, default=str)
+                for cell in table.column(number).to_pylist()
+            ]
+            table = table.set_column(number, field.name, pa.array(texts, pa.string()))
+    return table
+
+
 def _save_sheet(table: pa.Table, path: Path, geometry: str | None) -> None:
     import pyogrio
 
@@ -97,11 +114,7 @@ def _save_sheet(table: pa.Table, path: Path, geometry: str | None) -> None:
             f"{path}: a sheet holds {'no geometries' if geometry else limit}: "
             "select other columns or fewer rows, or save it as .parquet"
         )
-    # A cell holds nested columns only as text.
     frame = table.to_pandas()
-    for field in table.schema:
-        if pa.types.is_nested(field.type):
-            frame[field.name] = frame[field.name].map(str, na_action="ignore")
 
     def write(location: Path) -> None:
         with for_pyogrio(location) as target:

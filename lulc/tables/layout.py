@@ -14,6 +14,7 @@ The ledger keeps places in this form. `out / place` is where it lies.
     confidence/…, probabilities/…                                rasters that belong to it
     rasters/<period>/mosaic.{vrt,gti.gpkg}, rasters/collection.json   indexes of rasters
     rasters/items.parquet                                        their STAC items as one table
+    <folders>/<image>.tif                                        the map of a file of `--input`
     models/<name>-<version>, checkpoints/<fingerprint>           models and unfinished trainings
     unfinished/<stage>/<fingerprint>/<2 digits>/<task>.parquet   what tasks gave, for a rerun
     items/<number>.parquet                                       items as `index` read them

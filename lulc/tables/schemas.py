@@ -269,7 +269,12 @@ TABLES = {
             Column("model", TEXT),
             Column("class_id", INT, "null: the region's unobserved part"),
             Column("class_name", TEXT),
-            Column("pixels", DOUBLE, "fractions of pixels on the border counted"),
+            Column(
+                "pixels",
+                DOUBLE,
+                "fractions of pixels on the border counted; null for the unobserved part, which "
+                "may lie outside the map",
+            ),
             Column("area_m2", DOUBLE),
             Column("share", DOUBLE, "of the observed area; null for the unobserved part"),
             Column("observed_share", DOUBLE, "of the region's area"),

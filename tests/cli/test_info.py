@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import shapely
 
@@ -116,6 +118,18 @@ def test_anything_else_is_an_error_that_names_it(
 def test_tables_of_several_kinds_are_not_taken_for_one(done: Path) -> None:
     assert describe_path(str(done / "tables")) == describe_path(str(done))
     assert describe_path(str(done / "tables/class_areas"))["kind"] == "table class_areas"
+
+
+def test_any_parquet_file_is_told(done: Path, tmp_path: Path) -> None:
+    items = describe_path(str(done / "rasters/items.parquet"))
+    assert items["kind"] == "table of STAC items (stac-geoparquet)"
+    assert items["rows"] == len(list((done / "rasters").rglob("*.tif")))
+    assert {"id", "geometry", "assets"} <= set(items["columns"])
+    (areas,) = (done / "tables/class_areas").glob("*.parquet")
+    assert describe_path(str(areas)) == describe_path(str(areas.parent))
+    pq.write_table(pa.table({"place": ["a", "b"], "class_counts": [1, 2]}), tmp_path / "x.parquet")
+    facts = describe_path(str(tmp_path / "x.parquet"))
+    assert (facts["kind"], facts["rows"]) == ("Parquet table that lulc did not make", 2)
 
 
 def test_a_run_is_held_against_its_plan(done: Path) -> None:

@@ -106,8 +106,10 @@ def test_a_plan_of_datasets_has_their_items(tmp_path: Path) -> None:
     }
     assert found.items() >= expected.items()
     assert found["training"].startswith(f"7 epochs, at most {2 * len(written)} samples")
-    shown = lulc("plan", run)
+    shown = lulc("plan", run, "--price", "0.0001")
     assert shown.returncode == 0, shown.stderr
+    (money,) = [line for line in shown.stdout.splitlines() if line.startswith("money")]
+    assert 0 < float(money.split()[1]) < 0.01  # of little, as many digits as say how much
     assert f"eurosat items             {len(written)}" in shown.stdout
     shutil.rmtree(tmp_path / "two")
     lost = lulc("plan", run)

@@ -90,6 +90,9 @@ def test_settings_lie_over_the_file_and_boxes_stay_boxes(small: Path) -> None:
         ("periods=[2020]", "periods.0: give a mapping"),
         ("periods=[{name: 2020}]", "periods.0.name: 2020 is no text.*in quotes, '2020'"),
         ("legend.2.name=true", "legend.2.name: True is no text"),
+        ("publish={warehouse: 's4://x'}", "publish.warehouse s4://x is of no store that is known"),
+        ("publish={warehouse: 's3://x/y'}", "give publish.catalog its type"),
+        ("publish={warehouse: 'hdfs://x/y'}", "give publish.catalog its type"),
         ("bands=[red, red", "--set 'bands=.* is not YAML"),
     ],
 )

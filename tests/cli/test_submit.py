@@ -233,7 +233,8 @@ def test_no_secret_is_printed(
         (("--on", "my.properties"), "my.properties is not there: correct its name, copy one of"),
         (("--on", "{folder}/two.properties"), "two.properties: spark.executor.cores is 'two'"),
         (("--on", "{folder}/latin.properties"), "latin.properties cannot be read"),
-        (("--on", "standalone"), "names no spark.master"),
+        (("--on", "standalone"), "give its address (--on spark://HOST:7077)"),
+        (("--on", "kubernetes"), "give its address (--on k8s://https://HOST:6443)"),
         ((*STANDALONE, "--stages", "tile,till"), "--stages till"),
     ],
 )

@@ -50,13 +50,16 @@ def test_every_format_has_a_shipped_rate_and_is_known_by_its_header(tmp_path: Pa
 
 def test_a_plan_is_compared_with_what_was_recorded() -> None:
     costs = {
-        "tile": StageCost(core_seconds=10.0, files=4, written_bytes=100),
+        # The ledger has what blocks took, and not the start of their stage.
+        "tile": StageCost(core_seconds=13.0, start_seconds=3.0, files=4, written_bytes=100),
+        "index": StageCost(core_seconds=4.0, start_seconds=3.0),
         "train": StageCost(core_seconds=5.0),
         "stats": StageCost(core_seconds=1.0),
     }
-    taken = {"tile": Taken(15.0, 2, 50), "train": Taken(None, 1, 7)}
+    taken = {"tile": Taken(15.0, 2, 50), "index": Taken(2.0, 1, 9), "train": Taken(None, 1, 7)}
     compared = compare_costs(costs, taken)
-    assert set(compared) == {"tile", "train"}
+    assert set(compared) == {"tile", "index", "train"}
+    assert compared["index"]["seconds"].factor == 0.5
     factors = {name: figure.factor for name, figure in compared["tile"].items()}
     assert factors == {"seconds": 1.5, "files": 0.5, "bytes": 0.5}
     assert compared["train"] == {}

@@ -285,6 +285,8 @@ def test_a_contract_of_an_earlier_version_is_read(tmp_path: Path) -> None:
 
 
 def test_the_command_that_shows_runs_names_the_store(tmp_path: Path) -> None:
+    assert registry.ui_command(make_run(), tmp_path) is None  # nothing is kept there yet
+    (tmp_path / "mlflow.db").touch()
     assert (
         registry.ui_command(make_run(), tmp_path)
         == f"mlflow ui --backend-store-uri sqlite:///{tmp_path}/mlflow.db"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import json
 import os
+import time
 import weakref
 from dataclasses import replace
 from pathlib import Path
@@ -129,6 +131,23 @@ def test_bad_scenes_are_rows_until_they_are_mended(tmp_path: Path, spark: SparkS
     ]
 
 
+def test_the_ledger_has_the_seconds_of_reading(
+    tmp_path: Path, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module("lulc.spark.stages.index")
+    list_run = module.list_run
+
+    def list_slowly(*arguments: Any) -> Any:
+        time.sleep(0.3)
+        return list_run(*arguments)
+
+    monkeypatch.setattr(module, "list_run", list_slowly)
+    archive, out = archive_of(make_archive(tmp_path / "in", 1)), tmp_path / "out"
+    index(StageContext(make_run(archive), out, Selection(), lambda: spark))
+    seconds = ledger.read_latest(out, "index")["tables/scenes/part-0.parquet"].seconds
+    assert seconds is not None and seconds > 0.3
+
+
 def test_a_changed_file_is_indexed_again(tmp_path: Path, spark: SparkSession) -> None:
     folder, out = make_archive(tmp_path / "in", 2), tmp_path / "out"
     context = StageContext(make_run(archive_of(folder)), out, Selection(), lambda: spark)
@@ -162,7 +181,7 @@ def test_items_that_did_not_change_are_not_opened_and_the_table_is_that_of_a_fre
             os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     result = index(context)
     assert (result.done, result.bad) == (5, 1)
-    assert "1 new, 1 changed and 1 gone items" in result.note
+    assert "1 new, 1 changed and 1 gone items; no other was opened" in result.note
     assert store.read_table(context.out, "scenes") == store.read_table(tmp_path / "fresh", "scenes")
     assert index(replace(context, spark=refuse)).skipped == 5
     (folder / "S_20240603_red.tif").unlink()

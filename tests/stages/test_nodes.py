@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 import lulc
-from lulc.cli import node_checks
+from lulc.cli import main, node_checks
 from lulc.cli.node_checks import NodeCheck, format_node_checks
+from lulc.errors import SetupError
 from lulc.location import parse_location
 from lulc.spark import nodes
 from tests.helpers import small_world as world
+from tests.helpers.jdbc import free_port
 from tests.helpers.object_stores import fill_bucket, object_store, store_variables
 from tests.helpers.spark_cluster import Worker, standalone
 from tests.lint import ROOT
@@ -57,6 +59,14 @@ def test_a_python_that_is_not_there_is_told_by_host(tmp_path: Path) -> None:
     assert "127.0.0.2, executor 0: its task failed" in found.stdout
     assert "/nowhere/python" in found.stdout
     assert "spark.pyspark.python" in found.stdout
+
+
+def test_a_master_that_does_not_answer_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    address = f"spark://127.0.0.1:{free_port()}"
+    assert main.main(["doctor", "--cluster", address]) == SetupError.exit_code
+    error = capsys.readouterr().err
+    assert f"no Spark master answers at {address}" in error
+    assert "lulc doctor" not in error
 
 
 def test_the_table_ends_with_what_fails_and_its_remedy() -> None:

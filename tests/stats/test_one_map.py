@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from rasterio.enums import ColorInterp
 
 import lulc
+from lulc.api.config import saved_config
 from lulc.cli import main
 from lulc.config import MapFiles, RegionFile
 from lulc.errors import InputError, UsageError
@@ -30,6 +31,7 @@ from lulc.legend import NODATA
 from lulc.raster import classes
 from lulc.stats import area_estimation, change, sampling
 from lulc.stats.without_spark import measure_class_rasters
+from lulc.tables.store import read_table
 from tests.helpers.synthetic_scenes import write_raster
 
 GRIDS = {
@@ -205,6 +207,26 @@ def test_a_map_stored_otherwise_has_the_same_numbers(
         assert accuracy(points, early) == {
             key: pytest.approx(value, rel=1e-9, nan_ok=True) for key, value in right.items()
         }
+
+
+def test_the_areas_of_a_run_are_those_of_its_rasters(done: Path) -> None:
+    of_run = read_table(done, "class_areas").to_pylist()
+    maps = [
+        MapFiles(str(done / "rasters" / period / "**" / "*.tif"), period)
+        for period in {row["period"] for row in of_run}
+    ]
+    of_rasters = measure_class_rasters(maps, saved_config(done).regions).class_areas.to_pylist()
+    keys = ("region_id", "period", "class_id", "class_name")
+    found = {tuple(row[key] for key in keys): row for row in of_rasters}
+    assert len(found) == len(of_run)
+    for row in of_run:
+        other = found[tuple(row[key] for key in keys)]
+        for name in ("pixels", "area_m2", "share", "observed_share"):
+            if row[name] is None:
+                assert other[name] is None, name
+            else:
+                assert other[name] == pytest.approx(row[name], rel=1e-6, abs=1e-3), name
+    assert all(row["pixels"] is None for row in of_run if row["class_id"] is None)
 
 
 def overlapping(folder: Path) -> list[Path]:

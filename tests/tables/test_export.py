@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -77,15 +78,35 @@ def test_a_sheet_holds_what_the_query_gave(tmp_path: Path) -> None:
     found = pyogrio.read_dataframe(tmp_path / "t.xlsx")
     assert found["name"].tolist() == names  # a text that looks like a formula stays a text
     assert found["km2"].tolist() == [1.5, pytest.approx(np.nan, nan_ok=True), 1e-9]
-    assert found["id"].tolist() == [1, 2, 2**40] and found["periods"].tolist() == [
-        "['a' 'b']",
-        "[]",
-        None,
-    ]
+    assert found["id"].tolist() == [1, 2, 2**40]
+    assert found["periods"].tolist() == ['["a", "b"]', "[]", None]
     with zipfile.ZipFile(tmp_path / "t.xlsx") as sheet:
         assert b"<f>" not in sheet.read("xl/worksheets/sheet1.xml")
     with pytest.raises(UsageError, match="no geometries"):
         export.save(TABLE, tmp_path / "t.xlsx", "shape")
+
+
+@pytest.mark.parametrize("geometry", [None, "shape"])
+def test_lists_and_mappings_are_json_in_csv(geometry: str | None, tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "bands": pa.array([["red", "né"], None], pa.list_(pa.string())),
+            "scales": [[0.1, None], []],
+            "clear": [[{"bits": [1, 2]}], []],
+            "tags": pa.array([[("a", "b")], []], pa.map_(pa.string(), pa.string())),
+        }
+    )
+    if geometry:
+        table = table.append_column("shape", TABLE["shape"])
+    export.save(table, tmp_path / "t.csv", geometry)
+    found = pd.read_csv(tmp_path / "t.csv")
+    assert [json.loads(found[name][0]) for name in table.schema.names[:4]] == [
+        ["red", "né"],
+        [0.1, None],
+        [{"bits": [1, 2]}],
+        [["a", "b"]],
+    ]
+    assert pd.isna(found["bands"][1]) and found["scales"][1] == "[]"
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ class Changes:
 
     def __str__(self) -> str:
         """Return the counts in words."""
-        return f"{self.new} new, {self.changed} changed and {self.gone} gone items"
+        counts = f"{self.new} new, {self.changed} changed and {self.gone} gone items"
+        return f"{counts}; no other was opened"
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ import org.apache.hive.service.rpc.thrift.TExecuteStatementReq;
 import org.apache.hive.service.rpc.thrift.TExecuteStatementResp;
 import org.apache.hive.service.rpc.thrift.TFetchResultsReq;
 import org.apache.hive.service.rpc.thrift.TFetchResultsResp;
+import org.apache.hive.service.rpc.thrift.TGetResultSetMetadataReq;
+import org.apache.hive.service.rpc.thrift.TGetResultSetMetadataResp;
 import org.apache.hive.service.rpc.thrift.TOpenSessionReq;
 import org.apache.hive.service.rpc.thrift.TOpenSessionResp;
 import org.apache.spark.SparkContext;
@@ -49,6 +51,10 @@ public final class QueryServer {
     private static final double MOST_IN_USE = 0.85;
     private static final String NO_MEMORY = "the queries that ran left little of the server's"
         + " memory: ask for less at a time";
+
+    private static final String NO_TYPE = "Unrecognized type name";
+    private static final String AS_TEXT = ": JDBC has no type for geometries, ask for them as"
+        + " texts, by ST_AsText(…)";
 
     private CLIService queries;
     private ThriftBinaryCLIService listener;
@@ -197,6 +203,15 @@ public final class QueryServer {
             throws TException {
             request.unsetConfOverlay();
             return super.ExecuteStatement(request);
+        }
+
+        public TGetResultSetMetadataResp GetResultSetMetadata(TGetResultSetMetadataReq request)
+            throws TException {
+            TGetResultSetMetadataResp answer = super.GetResultSetMetadata(request);
+            String error = answer.getStatus().getErrorMessage();
+            if (error != null && error.contains(NO_TYPE))
+                answer.getStatus().setErrorMessage(error + AS_TEXT);
+            return answer;
         }
 
         public TFetchResultsResp FetchResults(TFetchResultsReq request) throws TException {

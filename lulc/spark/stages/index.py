@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -60,7 +61,7 @@ def index(context: StageContext) -> StageResult:
     config = replace(context.config, scenes=archives)
     with list_once():
         sources = [source_of(archive) for archive in archives]
-        kept_items, changes = _read_new_items(context, config, sources)
+        kept_items, changes, seconds = _read_new_items(context, config, sources)
         notes = [
             note for s, a in zip(sources, archives, strict=True) for note in describe_unread(s, a)
         ]
@@ -85,7 +86,8 @@ def index(context: StageContext) -> StageResult:
         notes.extend(f"answer of the search kept in {a.path}" for a in archives if a.search)
         notes.extend(selected.notes)
 
-    result = run_whole(context, "index", fingerprint, layout.table_file("scenes"), write_table)
+    scenes_file = layout.table_file("scenes")
+    result = run_whole(context, "index", fingerprint, scenes_file, write_table, seconds)
     count = store.read_table(out, "scenes", ["scene_id"]).num_rows
     if not result.done:
         return replace(result, skipped=count)
@@ -95,9 +97,11 @@ def index(context: StageContext) -> StageResult:
 
 def _read_new_items(
     context: StageContext, config: Config, sources: Sequence[Source]
-) -> tuple[KeptItems, Changes | None]:
-    # The rows of all items, those of items that are new or changed read by tasks; and what changed
-    # since the index before, None where there was none.
+) -> tuple[KeptItems, Changes | None, float]:
+    # The rows of all items, those of items that are new or changed read by tasks; what changed
+    # since the index before, None where there was none; and the seconds of it all, without the
+    # start of a session.
+    start = time.monotonic()
     reading = make_reading(config, sources, _scene_bands(config))
     kept_items = KeptItems(context.out, list_archives(reading))
     folder = context.out / layout.unfinished_stage("index")
@@ -113,6 +117,9 @@ def _read_new_items(
         hints = "".join(unpack_hint(parse_location(archive.path)) for archive in config.scenes)
         raise InputError(f"no scenes in {paths}: check scenes.path and scenes.pattern{hints}")
     if groups:
+        session_start = time.monotonic()
+        context.spark()
+        start += time.monotonic() - session_start
         size = -(-groups // _TASKS)
         tasks = [ItemsTask(n, min(size, groups - n)) for n in range(0, groups, size)]
         read = partial(read_task, items=to_read, folder=folder / "read", reading=reading)
@@ -120,7 +127,7 @@ def _read_new_items(
         kept_items.take(folder / "read")
     (changes,) = counted
     kept_items.compact(has_gone=changes.gone > 0)
-    return kept_items, changes if had_items else None
+    return kept_items, changes if had_items else None, time.monotonic() - start
 
 
 def _scene_bands(config: Config) -> tuple[str, ...]:
