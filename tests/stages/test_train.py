@@ -73,6 +73,7 @@ def test_two_uneven_ranks_make_a_version_that_stands(
         made = train(StageContext(run, out, Selection(), lambda: spark))
     assert (made.done, made.skipped) == (1, 0)
     assert "toy version 1, best epoch" in made.note
+    assert "training loss" in made.note and "validation loss" in made.note
     captured = capsys.readouterr()
     assert [f"epoch {i}/2" in captured.err for i in (1, 2)] == [True, True]
     assert captured.out == ""
