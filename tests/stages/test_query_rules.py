@@ -83,6 +83,8 @@ def test_values_that_a_query_fails_on_are_told_in_one_line(
         ("SELECT * FROM range(0, 1, 1, 0)", "Positive number of partitions"),
         ("SELECT size(sequence(1, 2000000000))", "more memory than there is"),
         ("SELECT array_repeat(class_name, 2000000000) FROM class_areas", "more memory than there"),
+        ("SELECT repeat('a', 2000000000)", "more memory than there is"),
+        ("SELECT INTERVAL 1 MONTH", "cast it to another type"),
     ):
         with pytest.raises(UsageError, match=text) as raised:
             sql.query_views(folder / "out", query, {}, SessionConf())

@@ -163,7 +163,12 @@ def _query(
 
 
 def _explain(error: Exception, views: Sequence[str]) -> UsageError | None:
-    from pyspark.errors import AnalysisException, IllegalArgumentException, ParseException
+    from pyspark.errors import (
+        AnalysisException,
+        IllegalArgumentException,
+        ParseException,
+        PySparkTypeError,
+    )
 
     if refusal := rules.refusal(error):
         return UsageError(f"{refusal}: {rules.ALLOWED}")
@@ -171,6 +176,10 @@ def _explain(error: Exception, views: Sequence[str]) -> UsageError | None:
         return UsageError(f"the query fails on its values: {fault}")
     if "java.lang.OutOfMemoryError" in str(error):
         return UsageError("the query asks for more memory than there is: ask for less at a time")
+    if isinstance(error, PySparkTypeError):
+        return UsageError(
+            f"a column of the result cannot be read, cast it to another type: {error}"
+        )
     if isinstance(error, AnalysisException | ParseException | IllegalArgumentException):
         message = str(error).split("JVM stacktrace")[0].strip()
         return UsageError(f"the query cannot be understood: {message}\nviews: {', '.join(views)}")
@@ -181,8 +190,10 @@ def _to_arrow(frame: DataFrame) -> pa.Table:
     geometries = _geometries(frame)
     for name in geometries:
         frame = frame.withColumn(name, F.expr(f"ST_AsBinary(`{name}`)"))
-    # What cannot be planned fails here: the thread that sends the rows would end without a word.
-    frame._jdf.queryExecution().executedPlan()
+    # What cannot be planned, or told, fails here: the thread that sends the rows would end without
+    # a word.
+    modes = frame.sparkSession._jvm.org.apache.spark.sql.execution.ExplainMode  # type: ignore[union-attr]
+    frame._jdf.queryExecution().explainString(modes.fromString("formatted"))
     table = frame.toArrow()
     fields = [
         field.with_metadata({GEOMETRY: "WKB"}) if field.name in geometries else field
