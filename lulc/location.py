@@ -225,6 +225,11 @@ class StorePath:
         """Remove the object; nothing where there is none."""
         object_store.delete_object(self.root, self.key)
 
+    def delete_below(self) -> None:
+        """Remove all objects below it; nothing where there are none."""
+        if keys := [file.key for file, _ in self.walk()]:
+            object_store.delete_objects(self.root, keys)
+
     def _read_start(self, length: int | None) -> tuple[bytes, ObjectStat]:
         if not self.key:
             raise FileNotFoundError(errno.ENOENT, "is a bucket, not an object", str(self))

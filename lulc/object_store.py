@@ -10,7 +10,7 @@ import contextlib
 import functools
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -237,6 +237,16 @@ def delete_object(root: str, key: str) -> None:
     """Remove an object; nothing where there is none."""
     with contextlib.suppress(FileNotFoundError):
         _ask(root, key, "delete", lambda store: obstore.delete(store, key))
+
+
+def delete_objects(root: str, keys: Sequence[str]) -> None:
+    """Remove objects, as many in a request as the store takes; nothing where there are none."""
+    try:
+        _ask(root, keys[0], "delete", lambda store: obstore.delete(store, keys))
+    except FileNotFoundError:
+        # Another process removes them as well.
+        for key in keys:
+            delete_object(root, key)
 
 
 def _ask[Answer](

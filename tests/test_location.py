@@ -258,6 +258,21 @@ def test_an_object_of_one_piece_is_read_by_one_request(
     assert faults.asked - before == 1
 
 
+def test_a_folder_is_removed_by_one_listing_and_one_request(
+    bucket: StorePath, faults: Faults
+) -> None:
+    folder = bucket / "removed"
+    for number in range(30):
+        (folder / f"{number % 3}" / f"{number}").put(b"x")
+    (bucket / "removed too").put(b"x")
+    asked = faults.asked
+    files.remove_folder(folder)
+    assert faults.asked - asked == 2
+    assert not list(folder.walk())
+    assert (bucket / "removed too").read_bytes() == b"x"
+    files.remove_folder(folder)
+
+
 def test_objects_are_read_from_any_place(bucket: StorePath) -> None:
     content = os.urandom(3 << 20)
     location = bucket / "large.bin"

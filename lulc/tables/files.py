@@ -367,8 +367,7 @@ def remove(location: Location) -> None:
 def remove_folder(location: Location) -> None:
     """Remove a folder and all below it; nothing where it is not there."""
     if isinstance(location, StorePath):
-        for file, _ in location.walk():
-            file.delete()
+        location.delete_below()
     elif location.exists():
         shutil.rmtree(location)
 

@@ -365,7 +365,7 @@ def _waste_of(run: config.Config) -> float:
 
 
 def _job(stage: Any, context: Any, _pool: Any, _folder: Path, computed: float) -> float:
-    for file in store.table_folder(context.out, "predictions").glob("*.parquet"):
+    for file in store.table_folder(context.out, "predictions").rglob("*.parquet"):
         file.unlink()
     result = stage(context)
     assert result.done and not result.bad
