@@ -75,7 +75,12 @@ def _prepare(context: StageContext, fingerprint: str) -> tuple[TrainJob, EpochPl
 
 def _describe(result: TrainResult) -> str:
     metrics = result.history[result.best - 1]["metrics"]
-    test = {k.removeprefix("test_"): v for k, v in metrics.items() if k.startswith("test_")}
+    # The loss of test samples is no validation loss: the scores say enough of them.
+    test = {
+        name.removeprefix("test_"): value
+        for name, value in metrics.items()
+        if name.startswith("test_") and name != "test_validation_loss"
+    }
     validation = {k: v for k, v in metrics.items() if not k.startswith("test_")}
     split = " on validation" if set(validation) - {"loss", "rate"} else ", no validation split"
     on_test = f"; {format_metrics(test)} on test" if test else ""
