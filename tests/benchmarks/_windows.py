@@ -86,10 +86,10 @@ def _count(key: Row, **_: Any) -> Row:
     }
 
 
-def _choose(key: Row, kept: Path, **_: Any) -> Row:
+def _choose(key: Row, kept_folder: Path, **_: Any) -> Row:
     number, cells = key["number"], _cells(key["number"])
     (west, north), (east, south) = cells.min(0).tolist(), cells.max(0).tolist()
-    block = windows._read_blocks(kept, west, north, east, south)
+    block = windows._read_blocks(kept_folder, west, north, east, south)
     split = np.zeros((SIDE // 2, SIDE // 2), np.int64)
     split[block["row"].to_numpy() - north, block["col"].to_numpy() - west] = block["split"]
     # A chip has 2 x 2 blocks, of 4 windows each.
