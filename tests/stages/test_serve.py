@@ -292,18 +292,14 @@ def test_a_new_token_is_shown_on_the_terminal_alone(
     monkeypatch.delenv("LULC_SERVE_TOKEN", raising=False)
     terminal, end = pty.openpty()
     tokens = set()
-    with os.fdopen(end, "w") as stderr:
+    with os.fdopen(end, "w") as stderr, os.fdopen(terminal) as shown:
         monkeypatch.setattr(sys, "stderr", stderr)
         for _ in range(2):
             # Without TLS this host is refused, after the token is shown.
             port = str(jdbc.free_port())
             assert main.main(["serve", str(out), "--host", "0.0.0.0", "--port", port]) == 2
             stderr.flush()
-            (line,) = [
-                line
-                for line in os.read(terminal, 4096).decode().splitlines()
-                if line.startswith("token of this server: ")
-            ]
-            tokens.add(line.rpartition(" ")[2])
-    os.close(terminal)
+            # A terminal hands on what was written in parts: read until the line is there.
+            line = next(line for line in shown if line.startswith("token of this server: "))
+            tokens.add(line.strip().rpartition(" ")[2])
     assert len(tokens) == 2 and min(map(len, tokens)) >= 32
