@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import tempfile
 import time
@@ -11,7 +10,6 @@ from typing import Any
 
 import geopandas
 import numpy as np
-import psutil
 import torch
 import yaml
 from safetensors.torch import save_file
@@ -24,6 +22,7 @@ from lulc.models.contract import Contract, write_contract
 from lulc.models.networks.registry import MODELS
 from lulc.models.package import CONTRACT, WEIGHTS
 from lulc.tables.ledger import read_latest
+from tests.benchmarks._killing import count_by_wave, kill_at_half
 from tests.helpers.many_verbs import run_verbs
 from tests.helpers.small_world import SCRIPTS
 from tests.helpers.synthetic_scenes import write_raster
@@ -107,12 +106,12 @@ def _kill_and_rerun(run: Path, out: Path, count: int) -> dict[str, float]:
     _carry_out("index", run, out)
     redone, starts = [], []
     for stage, table in (("tile", "chips"), ("predict", "predictions")):
-        _kill_at_half(stage, run, out, count)
+        process = subprocess.Popen(_command(stage, run, out), stderr=subprocess.DEVNULL)
+        kill_at_half(process, out, stage, count)
         before, begun = len(_times(out, table)), time.time()
         _carry_out(stage, run, out)
         made = [when for when in _times(out, table) if when >= begun]
-        numbers = read_latest(out, stage).column("number")
-        longest = max(map(numbers.count, set(numbers)))
+        longest = max(count_by_wave(out, stage).values())
         redone.append((before + len(made) - count) / longest)
         starts.append(min(made) - begun)
     return {"blocks.redone": max(redone), "blocks.start": max(starts)}
@@ -124,17 +123,6 @@ def _command(stage: str, run: Path, out: Path) -> list[str | Path]:
 
 def _carry_out(stage: str, run: Path, out: Path) -> None:
     subprocess.run(_command(stage, run, out), check=True, capture_output=True)
-
-
-def _kill_at_half(stage: str, run: Path, out: Path, count: int) -> None:
-    process = subprocess.Popen(_command(stage, run, out), stderr=subprocess.DEVNULL)
-    while len(read_latest(out, stage)) < count / 2:
-        assert process.poll() is None
-        time.sleep(0.2)
-    below = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    psutil.wait_procs(below, timeout=60)
 
 
 def _times(out: Path, table: str) -> list[float]:

@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from lulc.spark.pipeline import stage_context
 from lulc.spark.workers import map_units
 from lulc.stages import Selection
 from lulc.tables.ledger import LedgerRow, read_latest
+from tests.benchmarks._killing import count_by_wave, kill_at_half
 
 _KEYS = 79_000  # blocks of Africa at 10 m
 _INTO_WAVE_S = 5.0  # a wave takes some twenty
@@ -46,25 +46,27 @@ def measure(quick: bool) -> dict[str, float]:
     restart.redone: keys done twice where the driver is killed at half ÷ keys of the longest wave.
     restart.start: seconds from the command that runs again to the first key done.
     """
-    count = 4_000 if quick else _KEYS
+    # So few that half of them are done a wave before the last.
+    count = 2_000 if quick else _KEYS
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         whole = json.loads(_carry_out(folder / "whole", count))
         out = folder / "killed"
         killed = subprocess.Popen(_command(out, count), stdout=subprocess.DEVNULL)
-        recorded = _kill_at_half(killed, out, count)
+        kill_at_half(killed, out, "tile", count, 0.0 if quick else _INTO_WAVE_S)
+        recorded = max(count_by_wave(out, "tile"))
         start = time.time()
         _carry_out(out, count)
         rows = read_latest(out, "tile")
         assert len(rows) == count + 1
         first = min(row.finished.timestamp() for row in rows.records() if row.number > recorded)
-        longest = max(_waves(folder / "whole"))
+        waves = count_by_wave(folder / "whole", "tile")
         return {
             "restart.key": 1e3 * whole["seconds"] / count,
             "restart.key.cpu": 1e3 * whole["cpu"] / count,
             "restart.hours": whole["seconds"] / 3600,
-            "restart.waves": len(_waves(folder / "whole")),
-            "restart.redone": (_touched(out) - count) / longest,
+            "restart.waves": len(waves),
+            "restart.redone": (_touched(out) - count) / max(waves.values()),
             "restart.start": first - start,
         }
 
@@ -76,26 +78,6 @@ def _command(out: Path, count: int) -> list[str]:
 def _carry_out(out: Path, count: int) -> str:
     ended = subprocess.run(_command(out, count), check=True, stdout=subprocess.PIPE, text=True)
     return ended.stdout
-
-
-def _kill_at_half(process: subprocess.Popen[bytes], out: Path, count: int) -> int:
-    # The number of the last file that the killed driver recorded.
-    rows = read_latest(out, "tile")
-    while len(rows) < count / 2:
-        assert process.poll() is None
-        time.sleep(0.2)
-        rows = read_latest(out, "tile")
-    time.sleep(_INTO_WAVE_S)
-    below = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    psutil.wait_procs(below, timeout=60)
-    return max(read_latest(out, "tile").column("number"))
-
-
-def _waves(out: Path) -> list[int]:
-    numbers = read_latest(out, "tile").column("number")
-    return [numbers.count(number) for number in sorted(set(numbers))]
 
 
 def _touched(out: Path) -> int:
