@@ -32,6 +32,7 @@ _SETTINGS = {
     # A container that takes more memory than it asked for is killed, and soon.
     "yarn.minicluster.control-resource-monitoring": "true",
     "yarn.nodemanager.container-monitor.interval-ms": "500",
+    "yarn.nodemanager.resource.memory.enforced": "false",  # otherwise that is left to cgroups
     "yarn.nodemanager.vmem-check-enabled": "false",
     # A developer's disk may be fuller than a node's ought to be.
     "yarn.nodemanager.disk-health-checker.max-disk-utilization-per-disk-percentage": "100",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.cluster
 
 MADE = ("tables/[!lcr]*/**/*.parquet", "tables/c[!l]*/**/*.parquet", "rasters/**/*.tif")
 """What is equal byte for byte: all but the ledger, which has times, and sums."""
+PREDICTIONS = "tables/predictions/**/*.parquet"
 SUMS = ("class_areas", "regions")
 """Tables of sums, in an order of the partitions."""
 ELSEWHERE = {"spark.submit.deployMode": "cluster"}
@@ -81,3 +83,18 @@ def test_a_run_on_yarn_makes_the_local_tables_and_map(
     for pattern in MADE:
         assert world.files(out, pattern) == world.files(done, pattern) != {}
     check_sums(out, done)
+
+
+def test_a_container_killed_for_its_memory_says_what_to_raise(
+    cluster: YarnCluster, small: world.World, done: Path, tmp_path: Path
+) -> None:
+    out = shutil.copytree(done, tmp_path / "out")
+    shutil.rmtree(out / "tables" / "predictions")
+    too_little = {"spark.executor.memory": "512m", "spark.executor.memoryOverhead": "64m"}
+    ran = submit(cluster, small.run, out, "predict", **too_little)
+    assert ran.returncode == 5, ran.stdout + ran.stderr
+    assert "exceeding physical memory limits" in ran.stdout
+    assert "raise spark.executor.memoryOverhead" in ran.stdout
+    ran = submit(cluster, small.run, out, "predict")
+    assert ran.returncode == 0, ran.stdout + ran.stderr + cluster.logs()
+    assert world.files(out, PREDICTIONS) == world.files(done, PREDICTIONS) != {}
