@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from lulc import progress
 from lulc.config import TrainConf
 from lulc.errors import InputError, UsageError
 from lulc.legend import Legend
@@ -152,7 +153,9 @@ def check_job(job: TrainJob, bands: tuple[str, ...]) -> SplitPlans:
     plan, validation = plan_splits(job, job.train.ranks)
     _check_layout(job, plan.layout, bands)
     _check_sides(job, plan.layout.pixels.shape[-1])
-    job.model.build(len(bands), len(job.legend.classes), **job.architecture)
+    net = job.model.build(len(bands), len(job.legend.classes), **job.architecture)
+    if job.train.weights:
+        progress.say(pretrained.load_weights(net, job.train.weights, job.train.encoder, bands))
     return plan, validation
 
 
@@ -264,7 +267,9 @@ def build_state(
     torch.manual_seed(train.seed)
     net = job.model.build(len(layout.bands), len(job.legend.classes), **job.architecture)
     if train.weights:
-        pretrained.load_weights(net, train.weights, train.encoder, layout.bands)
+        pretrained.load_weights(
+            net, train.weights, train.encoder, layout.bands, statistics.mean, statistics.std
+        )
     net = net.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     shared_net = share_gradients(net, world)
     averaged_net = _average_weights(net, train.ema)

@@ -13,16 +13,22 @@ from torch import Tensor, nn
 from lulc.errors import InputError, SetupError, UsageError
 from lulc.location import parse_location
 from lulc.models.networks.smp import smp, timm
+from lulc.models.networks.weight_bands import WeightBands, describe_choice, find_bands
 from lulc.tables.files import local_copy
 
-_RGB = ("red", "green", "blue")
-
 # What other projects put before the names of an encoder's weights.
-_PREFIX = re.compile(r"^(module|model|net|backbone|encoder|state_dict)\.")
+_PREFIX = re.compile(r"^(module|model|net|backbone|encoder|encoder_q|vision_encoder|state_dict)\.")
 
 
-def load_weights(net: nn.Module, source: str, encoder: str, bands: Sequence[str]) -> None:
-    """Load pretrained weights into the network's encoder.
+def load_weights(
+    net: nn.Module,
+    source: str,
+    encoder: str,
+    bands: Sequence[str],
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> str:
+    """Load pretrained weights into the network's encoder; each band gets the channel of its name.
 
     Args:
         net: a network with an encoder.
@@ -30,20 +36,25 @@ def load_weights(net: nn.Module, source: str, encoder: str, bands: Sequence[str]
             published weights, such as `imagenet`, which are downloaded.
         encoder: the encoder's name.
         bands: names of the network's bands, in order.
+        mean: physical values that the network's input is standardised with, one a band.
+        std: as `mean`.
+
+    Returns:
+        A sentence that says which bands got which channels.
 
     Raises:
         UsageError: the network has no encoder.
-        InputError: the weights cannot be read, or are those of another encoder.
+        InputError: the weights cannot be read, are those of another encoder, or nothing tells which
+            band a channel is of.
         SetupError: the weights cannot be downloaded.
     """
     module = encoder_of(net)
     state = module.state_dict()
     weights = {_bare_name(name): value for name, value in _read(source, encoder, module).items()}
     first = next(name for name, value in state.items() if value.ndim == 4)
-    if first in weights and weights[first].shape[1] != state[first].shape[1]:
-        # A network that sees two dates as one image has the bands twice.
-        repeats = state[first].shape[1] // len(bands)
-        weights[first] = adapt(weights[first], tuple(bands) * repeats)
+    choice = ""
+    if first in weights:
+        choice = _give_channels(weights, first, state[first].shape[1], source, bands, (mean, std))
     fitting = {
         name: value
         for name, value in weights.items()
@@ -58,6 +69,54 @@ def load_weights(net: nn.Module, source: str, encoder: str, bands: Sequence[str]
             "give weights of that encoder, or set train.encoder to the one they are of"
         )
     module.load_state_dict(fitting, strict=False)
+    return choice
+
+
+def _give_channels(
+    weights: dict[str, Tensor],
+    first: str,
+    wanted: int,
+    source: str,
+    bands: Sequence[str],
+    statistics: tuple[Sequence[float], Sequence[float]],
+) -> str:
+    """Adapt the first convolution to the network's bands, in place.
+
+    Args:
+        weights: by name.
+        first: name of the first convolution's weight.
+        wanted: channels of the network's first convolution; a network that sees two dates as one
+            image has the bands twice.
+        source: the weights, as the run file names them.
+        bands: of one date.
+        statistics: mean and std of the network's input, one a band.
+
+    Returns:
+        A sentence that says which bands got which channels.
+    """
+    channels = weights[first].shape[1]
+    known = find_bands(parse_location(source), channels)
+    if known is None and channels in (len(bands), wanted):
+        weights[first] = weights[first].repeat(1, wanted // channels, 1, 1) * (channels / wanted)
+        return (
+            f"train.weights {source} names no bands: its {channels} channels are taken for "
+            f"{', '.join(bands)}, in this order; if they are others, name them in a file beside it "
+            f'that ends in .json, as {{"bands": […]}}'
+        )
+    if known is None:
+        raise InputError(
+            f"train.weights {source} has {channels} input channels, the model {len(bands)} bands, "
+            f"and nothing tells which is which: write the channels' bands in order, as "
+            '{"bands": ["blue", …]}, to a file of the same name that ends in .json'
+        )
+    repeats = wanted // len(bands)
+    mean, std = (tuple(values) * repeats for values in statistics)
+    adapted, shift = adapt(weights[first], tuple(bands) * repeats, known, mean, std)
+    weights[first] = adapted
+    bias = f"{first.removesuffix('weight')}bias"
+    if bias in weights:
+        weights[bias] = weights[bias] + shift
+    return describe_choice(known, bands, source)
 
 
 def encoder_of(net: nn.Module) -> nn.Module:
@@ -74,22 +133,49 @@ def encoder_of(net: nn.Module) -> nn.Module:
     return net.get_submodule("encoder")
 
 
-def adapt(weight: Tensor, bands: Sequence[str]) -> Tensor:
+def adapt(
+    weight: Tensor,
+    bands: Sequence[str],
+    known: WeightBands,
+    mean: Sequence[float] = (),
+    std: Sequence[float] = (),
+) -> tuple[Tensor, Tensor]:
     """Adapt the first convolution to other bands, its strength unchanged.
 
+    A band gets the channel of its name, every other the mean of all channels. Where it is known
+    what the weights were trained on, a channel is multiplied by the standard deviation that the
+    network's input is divided by over the one that the weights' was, so that it sees the same
+    differences; the others are multiplied by the mean of these factors.
+
     Args:
-        weight: (O, C, k, k); three channels are taken for red, green and blue.
+        weight: (O, C, k, k).
         bands: names of the new bands, in order.
+        known: bands and numbers of the C channels.
+        mean: physical values that the network's input is standardised with, one a band; none, and
+            the numbers are left out of account.
+        std: as `mean`.
 
     Returns:
-        (O, len(bands), k, k): red, green and blue get the channels of their names, every other band
-        the mean of all channels; scaled by C over the number of bands.
+        (O, len(bands), k, k), scaled by C over the number of bands; and what the convolution's
+        bias, where it has one, must be raised by for the other means, (O,). Without a bias the
+        batch norm that follows removes the difference.
     """
-    mean = weight.mean(1)
-    is_rgb = weight.shape[1] == len(_RGB)
-    by_band = {name: weight[:, i] for i, name in enumerate(_RGB)} if is_rgb else {}
-    adapted = torch.stack([by_band.get(band, mean) for band in bands], 1)
-    return adapted * (weight.shape[1] / len(bands))
+    average, strength = weight.mean(1), weight.shape[1] / len(bands)
+    positions = {name: i for i, name in enumerate(known.bands)}
+    factors: dict[int, float] = {}
+    shift = weight.new_zeros(weight.shape[0])
+    if known.std and std:
+        for number, band in enumerate(bands):
+            if (channel := positions.get(band)) is not None:
+                factors[number] = std[number] / known.std[channel]
+                difference = (mean[number] - known.mean[channel]) / known.std[channel]
+                shift += weight[:, channel].sum((1, 2)) * difference * strength
+    usual = sum(factors.values()) / len(factors) if factors else 1.0
+    adapted = [
+        (weight[:, positions[band]] if band in positions else average) * factors.get(number, usual)
+        for number, band in enumerate(bands)
+    ]
+    return torch.stack(adapted, 1) * strength, shift
 
 
 def _bare_name(name: str) -> str:
