@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lulc.bands import Resampling
+from lulc.bands import Resampling, Unit
 from lulc.legend import LandClass, Legend, name_key
 
 _strict = ConfigDict(extra="forbid")
@@ -164,6 +164,9 @@ class Archive:
     """Physical value of a stored 0. Default: the archive's own."""
     nodata: Stored | None = None
     """Stored number that means "no data". Default: the archive's own."""
+    units: dict[str, Unit] = dataclasses.field(default_factory=dict)
+    """Name of a band in this run → its unit, after scale and offset, such as {vv: sigma0_db}.
+    Default: the product's own; of `geotiff` none is known."""
     search: Search | None = None
     """Search that finds the scenes. Its result is stored, and used by later runs."""
 
@@ -182,6 +185,8 @@ class LayerConf:
     """Path or address of the raster; its first band is read."""
     band: Name
     """Name of the band, as in `bands`."""
+    unit: Unit | None = None
+    """Unit of the band, such as `metres`. Default: not known."""
     fill: Number | None = None
     """Value of the band where the raster has none. Default: pixels without a value are invalid, and
     are not mapped."""
@@ -310,6 +315,9 @@ class DatasetConf:
     """Class id of the dataset → class id of the run's legend. Default: the dataset's own ids."""
     ignore: tuple[Whole, ...] = ()
     """Class ids of the dataset that are no label."""
+    units: dict[str, Unit] = dataclasses.field(default_factory=dict)
+    """Name of a band → its unit, after the scale, such as {vv: sigma0_db}. Default: the
+    publisher's; of `images` none is known."""
     weight: Annotated[Number, Field(gt=0)] = 1.0
     """Weight of its samples in training, relative to those of other datasets."""
 

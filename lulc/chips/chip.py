@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Self
 
@@ -16,7 +16,12 @@ from lulc.location import Location
 from lulc.raster.show import colour_bands, picture_html, show_dates
 from lulc.sources.scene import Scene
 from lulc.tables import arrays, schemas
-from lulc.tables.encoding import Encoding, common_encoding
+from lulc.tables.encoding import (
+    Encoding,
+    common_encoding,
+    known_units,
+    to_units,
+)
 from lulc.tables.store import write_rows
 
 _PLAIN_COLUMNS = (
@@ -29,6 +34,7 @@ _PLAIN_COLUMNS = (
     "bands",
     "scales",
     "offsets",
+    "units",
     "clear",
 )
 """The columns that hold a field of the same name as it is."""
@@ -45,7 +51,7 @@ def encoding_of(bands: Iterable[Band], names: Sequence[str]) -> Encoding:
     Its type is the one that all of them fit in; of each name it takes the smallest scale and
     offset. Floats become float32, and so do integers in units so unlike (0 to 255 beside
     reflectance) that one scale cannot hold them: where a band reaches ten times beyond the
-    encoding's range.
+    encoding's range, and all where a band is linear in some scenes and in decibels in others.
 
     Args:
         bands: of all scenes; of those alike, one is enough.
@@ -97,6 +103,8 @@ class Chip:
     """(T, H, W) bool."""
     clear: float
     """Share of the core that is valid on any date."""
+    units: tuple[str, ...] = ()
+    """A `lulc.bands.Unit` a band, empty where it is not known; none at all where none is."""
 
     def rgb(self, date: int = 0) -> np.ndarray:
         """Return the image of a date in red, green and blue, as a figure shows it.
@@ -121,12 +129,25 @@ class Chip:
         height, width = self.grid.shape
         return slice(self.halo, height - self.halo), slice(self.halo, width - self.halo)
 
+    @property
+    def encoding(self) -> Encoding:
+        """The encoding of its pixels."""
+        dtype = self.pixels.dtype.name
+        return Encoding(self.bands, dtype, self.scales, self.offsets, self.units)
+
+    def in_units(self, units: Sequence[str]) -> Self:
+        """Return the chip with linear values or decibels as in some units (see `to_units`)."""
+        pixels, of_pixels = to_units(self.pixels, self.valid, self.encoding, units)
+        plain = {name: getattr(of_pixels, name) for name in ("scales", "offsets", "units")}
+        return self if pixels is self.pixels else replace(self, pixels=pixels, **plain)
+
     def to_row(self) -> dict[str, Any]:
         """Return the row of the chips table."""
         row: dict[str, Any] = {}
         for name in _PLAIN_COLUMNS:
             value = getattr(self, name)
             row[name] = list(value) if isinstance(value, tuple) else value
+        row["units"] = list(self.units or ("",) * len(self.bands))
         row |= arrays.grid_columns(self.grid)
         row |= arrays.array_columns("pixels", self.pixels, "delta")
         return row | {"valid": arrays.pack(self.valid)}
@@ -137,7 +158,9 @@ class Chip:
         plain: dict[str, Any] = {
             name: tuple(row[name]) if isinstance(row[name], list) else row[name]
             for name in _PLAIN_COLUMNS
+            if name != "units"
         }
+        plain["units"] = known_units(row)
         pixels = arrays.array_from(row, "pixels")
         dates, _, height, width = pixels.shape
         valid = arrays.unpack(row["valid"], (dates, height, width))

@@ -188,6 +188,7 @@ def _make_chip(tile: _Tile, spec: ChipSpec, period: str, intervals: Sequence[Int
         bands=encoding.bands,
         scales=encoding.scales,
         offsets=encoding.offsets,
+        units=encoding.units,
         pixels=pixels,
         valid=valid,
         clear=float(valid.any(0)[core, core].mean()),

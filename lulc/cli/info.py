@@ -102,7 +102,7 @@ def _format_fact(fact: Any) -> str:
 
 
 def _describe_datasets() -> dict[str, Any]:
-    from lulc.datasets.registry import DATASETS
+    from lulc.datasets.registry import DATASETS, dataset_units
 
     facts: dict[str, Any] = {"kind": "datasets that can be learned from"}
     for name, dataset in sorted(DATASETS.items()):
@@ -110,6 +110,8 @@ def _describe_datasets() -> dict[str, Any]:
             f"{option}={'|'.join(choices) or '…'}" for option, choices in dataset.options.items()
         )
         facts[name] = dataset.about + (f"  [{options}]" if options else "")
+        if units := dataset_units(dataset):
+            facts[name] += f"  ({units})"
     return facts
 
 
@@ -207,7 +209,7 @@ def _describe_scene(scene: Scene) -> dict[str, Any]:
         "cloud": scene.cloud,
         "gsd m": scene.gsd_m,
         "bands": [
-            f"{b.name} ({b.dtype}, ×{b.scale:g} {b.offset:+g})"
+            f"{b.name} ({b.dtype}, ×{b.scale:g} {b.offset:+g}, {b.unit or 'unit not known'})"
             for b in scene.bands
             if b.kind != "quality"
         ],
@@ -282,6 +284,7 @@ def _describe_model(folder: Location) -> dict[str, Any]:
         "task": contract.task,
         "architecture": {"model": contract.model, **contract.architecture},
         "bands": list(contract.bands),
+        "units": list(contract.units) or "not recorded",
         "bands of files": [list(bands) for bands in contract.file_bands],
         "gsd m": contract.gsd_m,
         "trained in": contract.precision or "not recorded",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
+from lulc.bands import Unit
 from lulc.datasets.dataset import Options
 from lulc.errors import UsageError
 from lulc.legend import LandClass, Legend
@@ -64,20 +66,26 @@ def numbered_scheme(
     )
 
 
-def uniform_encoding(bands: Sequence[str], dtype: str, scale: float = 1.0) -> Encoding:
-    """Return the encoding of bands that share one scale and have no offset."""
-    return Encoding(tuple(bands), dtype, (scale,) * len(bands), (0.0,) * len(bands))
+def uniform_encoding(
+    bands: Sequence[str], dtype: str, scale: float = 1.0, unit: Unit | Literal[""] = ""
+) -> Encoding:
+    """Return the encoding of bands that share one scale and one unit, and have no offset."""
+    units = (unit,) * len(bands) if unit else ()
+    return Encoding(tuple(bands), dtype, (scale,) * len(bands), (0.0,) * len(bands), units)
 
 
-def sentinel_encoding(bands: Sequence[str], dtype: str) -> Encoding:
+def sentinel_encoding(bands: Sequence[str], dtype: str, optical: Unit, radar: Unit) -> Encoding:
     """Return the encoding of Sentinel-2 reflectance times 10,000 and Sentinel-1 backscatter as is.
 
     Args:
         bands: names of Sentinel-2 and of Sentinel-1 bands.
         dtype: that holds them all.
+        optical: unit of the reflectance.
+        radar: unit of the backscatter.
     """
+    units = tuple(radar if band in SENTINEL1_BANDS else optical for band in bands)
     scales = tuple(1.0 if band in SENTINEL1_BANDS else REFLECTANCE_SCALE for band in bands)
-    return Encoding(tuple(bands), dtype, scales, (0.0,) * len(bands))
+    return Encoding(tuple(bands), dtype, scales, (0.0,) * len(bands), units)
 
 
 def band_option(options: Options, default: Sequence[str]) -> tuple[str, ...]:

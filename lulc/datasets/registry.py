@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 from collections.abc import Mapping, Sequence
 
 from lulc.config import ClassConf, Config, DatasetConf
@@ -64,6 +65,13 @@ def find_dataset(name: str) -> Dataset:
     return DATASETS[name]
 
 
+_GONE = {
+    ("multisenge", "order"): "bands are in the order of the authors' generator, by wavelength; "
+    "leave it out",
+}
+"""Dataset and an option that it had → what to do about it."""
+
+
 def options_of(settings: DatasetConf) -> dict[str, str]:
     """Return a value for every option of a dataset, the default where the run file has none.
 
@@ -73,6 +81,8 @@ def options_of(settings: DatasetConf) -> dict[str, str]:
     accepted = find_dataset(settings.name).options
     prefix = f"datasets.options of {settings.name}"
     for option, value in settings.options.items():
+        if (settings.name, option) in _GONE:
+            raise UsageError(f"{prefix}: {option} is none any more: {_GONE[settings.name, option]}")
         if option not in accepted:
             raise UsageError(f"{prefix}: {option!r} is not one of {', '.join(accepted) or 'none'}")
         if accepted[option] and value not in accepted[option]:
@@ -91,7 +101,36 @@ def describe_dataset(settings: DatasetConf) -> Description:
     Raises:
         UsageError: as of `find_dataset` and `options_of`.
     """
-    return find_dataset(settings.name).describe(options_of(settings))
+    description = find_dataset(settings.name).describe(options_of(settings))
+    encoding = description.encoding
+    if unknown := set(settings.units) - set(encoding.bands):
+        raise UsageError(
+            f"datasets.units of {settings.name} names {', '.join(sorted(unknown))}: it has "
+            f"{', '.join(encoding.bands)}"
+        )
+    if not settings.units:
+        return description
+    units = tuple(settings.units.get(n, encoding.unit(i)) for i, n in enumerate(encoding.bands))
+    encoding = dataclasses.replace(encoding, units=units)
+    return dataclasses.replace(description, encoding=encoding)
+
+
+def dataset_units(dataset: Dataset) -> str:
+    """Return the units of a dataset's bands in all its forms, as `vv, vh: sigma0_db; …`."""
+    bands_of: dict[str, dict[str, None]] = {}
+    for values in itertools.product(*(choices or ("",) for choices in dataset.options.values())):
+        try:
+            encoding = dataset.describe(dict(zip(dataset.options, values, strict=True))).encoding
+        except UsageError:  # options that do not go together
+            continue
+        for position, band in enumerate(encoding.bands):
+            if unit := encoding.unit(position):
+                bands_of.setdefault(unit, {})[band] = None
+    lists = {unit: list(bands) for unit, bands in bands_of.items()}
+    return "; ".join(
+        f"{', '.join(bands) if len(bands) < 5 else f'{bands[0]} … {bands[-1]}'}: {unit}"
+        for unit, bands in lists.items()
+    )
 
 
 def complete_from_datasets(config: Config) -> Config:
@@ -212,4 +251,5 @@ def band_encoding(description: Description, bands: tuple[str, ...]) -> Encoding:
         encoding.dtype,
         tuple(encoding.scales[i] for i in positions),
         tuple(encoding.offsets[i] for i in positions),
+        tuple(encoding.unit(i) for i in positions) if encoding.units else (),
     )

@@ -52,15 +52,18 @@ def read_images(
     if predictor.task.kind == "pixels" and not predictor.task.series:
         yield from _read_as_one_image(location, predictor, spec)
         return
-    for chip in map(Chip.from_row, store.read_rows(location)):
-        _check_contract(chip, location, predictor)
+    for chip in _read_chips(location, predictor):
         empty = start_map(chip, predictor, spec)
         yield BlockImage([(_without_pixels(chip), chip.core)], empty)
 
 
-def _check_contract(chip: Chip, location: Location, predictor: Predictor) -> None:
-    subject = f"chip {chip.tile_id} of {location.name}"
-    predictor.contract.check(chip.bands, areas.pixel_side_m(chip.grid), subject)
+def _read_chips(location: Location, predictor: Predictor) -> Iterator[Chip]:
+    # The chips of a file, in the units of the model; each keeps its contract.
+    contract = predictor.contract
+    for chip in map(Chip.from_row, store.read_rows(location)):
+        subject = f"chip {chip.tile_id} of {location.name}"
+        contract.check(chip.bands, areas.pixel_side_m(chip.grid), subject, chip.units)
+        yield chip.in_units(contract.units)
 
 
 def _without_pixels(chip: Chip) -> Chip:
@@ -78,8 +81,7 @@ def _read_as_one_image(
     cells = np.array([_cell(row["tile_id"]) for row in store.read_rows(location, ["tile_id"])])
     canvas: Canvas | None = None
     pasted: list[tuple[Chip, Area]] = []
-    for chip in map(Chip.from_row, store.read_rows(location)):
-        _check_contract(chip, location, predictor)
+    for chip in _read_chips(location, predictor):
         canvas = canvas or make_canvas(chip, cells, predictor.contract.multiple)
         pasted.append((_without_pixels(chip), canvas.paste(chip)))
     if canvas is None:

@@ -125,6 +125,7 @@ def _write_block(
         "path": predictions_path(key["key"], fingerprint, table),
         "precision": predictor.precision(spec.settings),
         "trained_in": predictor.trained_in,
+        "bands": ", ".join(predictor.contract.describe_bands()),
     }
     table_rows = (row.to_row() for row in rows)
     store.write_rows(spec.out / footer["path"], table_rows, schemas.ALL[table], footer)

@@ -97,6 +97,8 @@ def _map_images(model: ModelRef, folder: Location, out: Location, lease: Lease) 
     precision = compare_precision([predictor.trained_in], [predictor.precision(PredictConf())])
     if precision:
         progress.say(f"{model.name} version {model.version}: {precision}")
+    if units := predictor.contract.describe_mismatch(()):
+        progress.say(f"{model.name} version {model.version}: {units}")
     images = _list_images(folder, out.resolve())
     makes_rasters = predictor.task.kind == "pixels"
     names = _map_names(images, folder, makes_rasters)

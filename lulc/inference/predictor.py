@@ -331,6 +331,7 @@ def _check_same(first: Contract, other: Contract) -> None:
         "bands": first.bands == other.bands,
         "legend": first.legend.classes == other.legend.classes,
         "size": first.size == other.size,
+        "units": not (first.units and other.units) or first.units == other.units,
     }
     for name, same in is_same.items():
         if not same:

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import pyarrow as pa
 
+from lulc.chips.chip import Chip
 from lulc.config import PredictConf
 from lulc.errors import InputError, UsageError
 from lulc.geo.areas import pixel_side_m
@@ -85,7 +86,7 @@ class TrainedModel:
                 trained on.
         """
         self._check_kind("pixels", "segment")
-        self._check_image(image)
+        image = self._in_units_of_model(image)
         days = [time.timetuple().tm_yday for time in image.datetimes]
         classes, confidence = self.predictor.segment(
             image.pixels, image.valid, image.scales, image.offsets, self._settings, days=days
@@ -106,7 +107,7 @@ class TrainedModel:
         """
         if self.predictor.task.kind in ("pixels", "boxes"):
             raise self._wrong_kind("classify")
-        self._check_image(image)
+        image = self._in_units_of_model(image)
         pixels, valid = centre_square(image.pixels, image.valid, self.contract.size)
         squares = self.predictor.classify(
             pixels, valid, image.scales, image.offsets, self._settings
@@ -132,7 +133,7 @@ class TrainedModel:
                 trained on.
         """
         self._check_kind("boxes", "detect")
-        self._check_image(image)
+        image = self._in_units_of_model(image)
         boxes = self.predictor.detect(
             image.pixels, image.valid, image.scales, image.offsets, self._settings
         )
@@ -149,7 +150,7 @@ class TrainedModel:
             [
                 ("model", f"{self.reference.name} version {self.reference.version}"),
                 ("task", f"{contract.task}, by {contract.model}"),
-                ("bands", ", ".join(contract.bands)),
+                ("bands", ", ".join(contract.describe_bands())),
                 ("pixel size", f"{contract.gsd_m:g} m"),
                 ("classes", ", ".join(land_class.name for land_class in self.legend.classes)),
             ]
@@ -159,12 +160,16 @@ class TrainedModel:
     def _settings(self) -> PredictConf:
         return PredictConf(flips=self.contract.flips, score=self.contract.score)
 
-    def _check_image(self, image: Image) -> None:
+    def _in_units_of_model(self, image: Image) -> Image:
         # Samples are mapped to be compared with their labels: in any pixel size, as in a training.
         side_m = self.contract.gsd_m
         if image.grid is not None and not isinstance(image, Sample):
             side_m = pixel_side_m(image.grid)
-        self.contract.check(image.bands, side_m, "the image")
+        if not isinstance(image, Chip | Sample):  # it is taken to be in the model's units
+            self.contract.check(image.bands, side_m, "the image")
+            return image
+        self.contract.check(image.bands, side_m, "the image", image.units)
+        return image.in_units(self.contract.units)
 
     def _check_kind(self, kind: str, verb: str) -> None:
         if self.predictor.task.kind != kind:

@@ -11,12 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lulc.bands import is_decibel, mixes_levels, shared_unit
 from lulc.errors import InputError, UsageError
 from lulc.legend import LandClass, Legend
 from lulc.location import Location
 
 # Lists of JSON that the record has as tuples.
-_TUPLES = ("bands", "mean", "std", "scales", "offsets", "gsd_range_m")
+_TUPLES = ("bands", "mean", "std", "scales", "offsets", "gsd_range_m", "units")
 
 # Keys in the contracts of earlier versions that nothing reads.
 _RETIRED = frozenset({"reduce"})
@@ -70,18 +71,25 @@ class Contract:
     precision: str = ""
     """The precision that the network was trained in, `float32` or `bfloat16`; empty where it was
     not recorded."""
+    units: tuple[str, ...] = ()
+    """A `lulc.bands.Unit` of the physical values, one a band, empty where it was not known; none
+    at all where none was."""
 
-    def check(self, bands: Sequence[str], gsd_m: float, subject: str) -> None:
-        """Raise InputError unless the model may map input of these bands and this pixel size.
+    def check(
+        self, bands: Sequence[str], gsd_m: float, subject: str, units: Sequence[str] = ()
+    ) -> None:
+        """Raise InputError unless the model may map input of these bands, pixel size and units.
 
         Args:
             bands: bands of the input, in order.
             gsd_m: side of an input pixel in metres; from 0.8 times the smallest to 1.25 times the
                 largest side of the training pixels is accepted.
             subject: the input, as the message names it.
+            units: of the input's bands, empty where one is not known; none: none is known.
 
         Raises:
-            InputError: other bands or another order, or pixels too small or too large.
+            InputError: other bands or another order, pixels too small or too large, or a band of
+                another quantity.
         """
         if tuple(bands) != self.bands:
             raise InputError(
@@ -97,6 +105,39 @@ class Contract:
                 f"{subject} has pixels of {gsd_m:g} m; model {self.name!r} was trained on pixels "
                 f"of {trained_on}: resample the input, or train a model for it"
             )
+        for band, unit, own in zip(self.bands, units or self.units, self.units, strict=False):
+            if shared_unit((unit, own)) is None:
+                raise InputError(
+                    f"{subject} has {band} in {unit}; model {self.name!r} was trained on {own}: "
+                    "map other input, or state the true unit under `units` in the run file"
+                )
+
+    def describe_mismatch(self, units: Sequence[str]) -> str:
+        """Return what to tell of an input whose units are not the model's; empty if they are.
+
+        Args:
+            units: of the input's bands, as for `check`.
+        """
+        bands_of: dict[str, list[str]] = {}
+        known = units or ("",) * len(self.bands)
+        for band, unit, own in zip(self.bands, known, self.units, strict=False):
+            text = ""
+            if own and not unit:
+                text = f"{{}} taken for {own}, the unit of the input is not known"
+            elif mixes_levels((unit, own)):
+                text = f"WARNING: {{}} in {unit}, where the model learned from {own}"
+            elif own and is_decibel(unit) != is_decibel(own):
+                text = f"{{}} converted from {unit} to {own}"
+            if text:
+                bands_of.setdefault(text, []).append(band)
+        return "; ".join(text.format(", ".join(bands)) for text, bands in bands_of.items())
+
+    def describe_bands(self) -> list[str]:
+        """Return the name of each band, with its unit where it is known."""
+        return [
+            f"{band} ({unit})" if unit else band
+            for band, unit in zip(self.bands, self.units or ("",) * len(self.bands), strict=True)
+        ]
 
 
 def write_contract(contract: Contract, path: Path) -> None:

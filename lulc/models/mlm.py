@@ -90,7 +90,7 @@ def _input_object(contract: Contract) -> dict[str, Any]:
         ("height", -1),
         ("width", -1),
     ]
-    bands = ", ".join(contract.bands)
+    bands = ", ".join(contract.describe_bands())
     return {
         "name": f"physical values of {bands}; pixels of {contract.gsd_m:g} m",
         "bands": list(contract.bands),

@@ -275,6 +275,7 @@ def _register_champion(
         "best_epoch": str(training.best_epoch),
         "task": config.task or "",
         "precision": _precision_of(training),
+        "units": _units_of(training),
     }
     tags |= {f"score.{name}": f"{value:.4g}" for name, value in _overall_scores(training)}
     source = f"{run.info.artifact_uri}/model"
@@ -371,11 +372,17 @@ def _save_pyfunc(folder: Path, path: Path) -> None:
         )
 
 
+def _units_of(training: Training) -> str:
+    contract = read_contract(training.folder / CONTRACT)
+    return ", ".join(contract.describe_bands()) if contract.units else ""
+
+
 def _run_tags(config: Config, training: Training) -> dict[str, str]:
     tags = {
         "mlflow.source.name": "lulc",
         "lulc.version": lulc.__version__,
         "legend": ", ".join(land_class.name for land_class in config.legend.values()),
+        "units": _units_of(training),
     }
     tags |= {f"fingerprint.{name}": value for name, value in training.fingerprints.items()}
     if commit := find_commit():

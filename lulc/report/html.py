@@ -468,9 +468,13 @@ def _provenance(out: Location) -> list[tuple[str, str]]:
     return [
         ("model", ", ".join(models)),
         *(
-            (name, ", ".join(sorted(precisions)))
-            for name, key in (("trained in", "trained_in"), ("mapped in", "precision"))
-            if (precisions := {footer[key] for footer in footers if footer.get(key)})
+            (name, ", ".join(sorted(texts)))
+            for name, key in (
+                ("bands", "bands"),
+                ("trained in", "trained_in"),
+                ("mapped in", "precision"),
+            )
+            if (texts := {footer[key] for footer in footers if footer.get(key)})
         ),
         ("created", f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"),
         ("lulc", __version__),

@@ -20,7 +20,7 @@ from lulc.samples.leakage import extent_of
 from lulc.samples.splits import Fence
 from lulc.samples.table import SampleRow, count_classes, sample_id
 from lulc.tables import arrays, store
-from lulc.tables.encoding import Encoding, recode
+from lulc.tables.encoding import Encoding, known_units, recode
 from lulc.tables.files import open_parquet
 from lulc.tables.ledger import LedgerRow, row_of_file
 
@@ -237,7 +237,11 @@ def cut_samples(
 def chip_encoding(chip: Mapping[str, Any]) -> Encoding:
     """Return the encoding of a row of the chips table."""
     return Encoding(
-        tuple(chip["bands"]), chip["pixels_dtype"], tuple(chip["scales"]), tuple(chip["offsets"])
+        tuple(chip["bands"]),
+        chip["pixels_dtype"],
+        tuple(chip["scales"]),
+        tuple(chip["offsets"]),
+        known_units(chip),
     )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Self
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from lulc.location import Location
 from lulc.raster.show import colour_bands, picture_html, show_dates
 from lulc.samples.splits import SPLITS
 from lulc.tables import arrays
+from lulc.tables.encoding import Encoding, known_units, to_units
 from lulc.tables.files import list_tables
 from lulc.tables.store import read_rows, table_folder
 
@@ -42,6 +44,16 @@ class Sample:
     of id, left, top, right and bottom in pixels."""
     grid: Grid | None
     """None of an image without georeference."""
+    units: tuple[str, ...] = ()
+    """A `lulc.bands.Unit` a band, empty where it is not known; none at all where none is."""
+
+    def in_units(self, units: Sequence[str]) -> Self:
+        """Return the sample with linear values or decibels as in some units (see `to_units`)."""
+        dtype = self.pixels.dtype.name
+        own = Encoding(self.bands, dtype, self.scales, self.offsets, self.units)
+        pixels, of_pixels = to_units(self.pixels, self.valid, own, units)
+        plain = {name: getattr(of_pixels, name) for name in ("scales", "offsets", "units")}
+        return self if pixels is self.pixels else replace(self, pixels=pixels, **plain)
 
     def rgb(self, date: int = 0) -> np.ndarray:
         """Return the image of a date in red, green and blue, as a figure shows it.
@@ -94,4 +106,5 @@ def read_samples(out: Location, split: str | None = None) -> Iterator[Sample]:
                 valid=arrays.unpack(row["valid"], (len(pixels), *pixels.shape[2:])),
                 label=arrays.array_from(row, "label"),
                 grid=arrays.grid_from(row) if row["crs"] else None,
+                units=known_units(row),
             )

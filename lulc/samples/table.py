@@ -70,6 +70,7 @@ class SampleRow:
             "bands": list(self.encoding.bands),
             "scales": list(self.encoding.scales),
             "offsets": list(self.encoding.offsets),
+            "units": list(self.encoding.units or ("",) * len(self.encoding.bands)),
             "valid": arrays.pack(self.valid),
             "clear": float(self.valid.any(0).mean()),
             "dataset": self.dataset,

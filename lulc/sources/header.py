@@ -40,6 +40,8 @@ class BandMetadata:
     offset: float | None = None
     nodata: float | None = None
     kind: Literal["continuous", "class", "quality"] = "continuous"
+    unit: str = ""
+    """A `lulc.bands.Unit` of the physical values; empty where it is not known."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Header:
         Args:
             name: The band's name in the scene.
             index: Band number in the file, from 1.
-            archive: The run file's scale, offset and nodata, which come before all others.
+            archive: The run file's scale, offset, nodata and units, which come before all others.
             metadata: The product's or item's, which come before the file's.
 
         Raises:
@@ -121,7 +123,9 @@ class Header:
                 "give the true ones under scenes.scale and offset"
             )
         kind = metadata.kind if metadata else "continuous"
-        return Band(name, self.href, index, dtype, scale, offset, nodata, kind)
+        unit = metadata.unit if metadata else ""
+        unit = archive.units.get(name, unit) if archive else unit
+        return Band(name, self.href, index, dtype, scale, offset, nodata, kind, unit=unit)
 
     def quality_band(self, name: str, index: int = 1) -> Band:
         """Describe a band of the file as a quality band, to which no scale of the run applies.

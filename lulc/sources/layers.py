@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lulc.config import LayerConf
 from lulc.guard import read_guard
-from lulc.sources.header import make_scene, open_header, with_fingerprint
+from lulc.sources.header import BandMetadata, make_scene, open_header, with_fingerprint
 from lulc.sources.scene import LAYER, Scene
 
 
@@ -19,5 +19,5 @@ def read_layer(layer: LayerConf) -> Scene:
     """
     with read_guard(f"layer {layer.path}"):
         header = open_header(layer.path)
-        band = header.band(layer.band, 1)
+        band = header.band(layer.band, 1, metadata=BandMetadata(unit=layer.unit or ""))
         return with_fingerprint(make_scene(f"layer:{layer.band}", LAYER, None, [(band, header)]))

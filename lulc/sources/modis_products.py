@@ -107,6 +107,20 @@ def common_name(layer_name: str) -> str:
     return _VEGETATION_NAMES.get(vegetation[1], layer_name) if vegetation else layer_name
 
 
+def unit_of(layer_name: str) -> str:
+    """Return the unit of a layer's physical values, empty where it is not known.
+
+    >>> unit_of("sur_refl_b01"), unit_of("250m 16 days NDVI"), unit_of("SolarZenith_1")
+    ('surface_reflectance', 'index', '')
+    """
+    if _BAND.fullmatch(layer_name):
+        return "surface_reflectance"
+    if vegetation := _VEGETATION.fullmatch(layer_name):
+        name = _VEGETATION_NAMES.get(vegetation[1], "")
+        return {"ndvi": "index", "evi": "index", "": ""}.get(name, "surface_reflectance")
+    return ""
+
+
 def holds_codes(family: Family, layer_name: str) -> bool:
     """Return whether a layer holds codes or bits, which are not interpolated."""
     # Where two grids have layers of one name, it is `grid/name`.

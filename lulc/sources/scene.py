@@ -131,6 +131,7 @@ _BAND_COLUMNS = {
     "nodatas": "nodata",
     "kinds": "kind",
     "calibrations": "calibration",
+    "units": "unit",
 }
 
 
@@ -155,7 +156,8 @@ def _to_row(scene: Scene) -> dict[str, Any]:
 
 
 def _from_row(row: dict[str, Any]) -> Scene:
-    columns = [row[column] for column in _BAND_COLUMNS]
+    # Tables of earlier releases have no units.
+    columns = [row.get(column) or [""] * len(row["bands"]) for column in _BAND_COLUMNS]
     bands = tuple(
         Band(**dict(zip(_BAND_COLUMNS.values(), fields, strict=True)))
         for fields in zip(*columns, strict=True)

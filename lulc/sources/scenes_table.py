@@ -29,7 +29,7 @@ NO_MOMENT = int(np.iinfo(np.int64).min)
 """The moment of a scene without a date."""
 _DAY = 86_400_000_000  # microseconds
 # Of a band, what its encoding depends on.
-_BAND_KEYS = ("bands", "dtypes", "scales", "offsets")
+_BAND_KEYS = ("bands", "dtypes", "scales", "offsets", "units")
 _PLANNED = ["scene_id", "source", "datetime", "footprint", "fingerprint", *_BAND_KEYS]
 
 
@@ -100,7 +100,9 @@ class SceneColumns:
     layers: Mapping[int, frozenset[str]]
     """Row of a layer → names of its bands; all other rows are acquisitions."""
     bands: tuple[Band, ...]
-    """Name, type, scale and offset of the scenes' bands, each combination once."""
+    """Name, type, scale, offset and unit of the scenes' bands, each combination once."""
+    units_of_sources: Mapping[str, Mapping[str, frozenset[str]]]
+    """Source → name of a band → its units, unknown ones left out."""
 
     @property
     def is_layer(self) -> np.ndarray:
@@ -136,7 +138,8 @@ def columns_of(batches: Iterable[pa.RecordBatch]) -> SceneColumns:
     digests: list[np.ndarray] = []
     numbers: dict[bytes, int] = {}
     layers: dict[int, frozenset[str]] = {}
-    bands: set[tuple[str, str, float, float]] = set()
+    bands: set[tuple[str, str, float, float, str]] = set()
+    units_of: dict[str, dict[str, set[str]]] = {}
     row = 0
     for batch in batches:
         ids, fingerprints = batch["scene_id"], batch["fingerprint"]
@@ -148,9 +151,10 @@ def columns_of(batches: Iterable[pa.RecordBatch]) -> SceneColumns:
         is_layer = pc.equal(batch["source"], LAYER)
         for position in np.flatnonzero(is_layer.to_numpy(zero_copy_only=False)).tolist():
             layers[row + position] = frozenset(batch["bands"][position].as_py())
-        lists = {name: pc.list_flatten(batch[name]) for name in _BAND_KEYS}
-        distinct = pa.table(lists).group_by(list(lists)).aggregate([])
-        bands.update(zip(*(distinct[name].to_pylist() for name in lists), strict=True))
+        for source, name, dtype, scale, offset, unit in _distinct_bands(batch):
+            bands.add((name, dtype, scale, offset, unit or ""))
+            if unit:
+                units_of.setdefault(source, {}).setdefault(name, set()).add(unit)
         row += batch.num_rows
     return SceneColumns(
         scene_ids=pa.chunked_array(columns["ids"], pa.string()).combine_chunks(),
@@ -161,10 +165,28 @@ def columns_of(batches: Iterable[pa.RecordBatch]) -> SceneColumns:
         outlines=tuple(numbers),
         layers=layers,
         bands=tuple(
-            Band(name, "", dtype=dtype, scale=scale, offset=offset)
-            for name, dtype, scale, offset in sorted(bands)
+            Band(name, "", dtype=dtype, scale=scale, offset=offset, unit=unit)
+            for name, dtype, scale, offset, unit in sorted(bands)
         ),
+        units_of_sources={
+            source: {name: frozenset(units) for name, units in of_source.items()}
+            for source, of_source in sorted(units_of.items())
+        },
     )
+
+
+def _distinct_bands(batch: pa.RecordBatch) -> Iterator[tuple[Any, ...]]:
+    # Source and _BAND_KEYS of the bands of some scenes, each combination once.
+    lists = {
+        name: pc.list_flatten(batch[name]) for name in _BAND_KEYS if name in batch.schema.names
+    }
+    count = len(lists["bands"])
+    if len(lists.get("units", ())) != count:  # of an earlier release
+        lists["units"] = pa.nulls(count, pa.string())
+    columns = {"source": batch["source"].take(pc.list_parent_indices(batch["bands"])), **lists}
+    distinct = pa.table(columns).group_by(list(columns)).aggregate([])
+    names = ("source", *_BAND_KEYS)
+    return zip(*(distinct[name].to_pylist() for name in names), strict=True)
 
 
 def read_scenes(out: Location, rows: np.ndarray) -> list[Scene]:

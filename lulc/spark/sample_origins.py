@@ -9,6 +9,8 @@ from functools import partial
 import pyarrow as pa
 import shapely
 
+from lulc import progress
+from lulc.bands import describe_mixture
 from lulc.chips.tiling import make_tiling
 from lulc.config import DatasetConf
 from lulc.datasets import registry
@@ -27,7 +29,7 @@ from lulc.spark.context import StageContext
 from lulc.spark.kept import keep_rows
 from lulc.spark.workers import map_keys
 from lulc.tables import layout
-from lulc.tables.encoding import merge_encodings
+from lulc.tables.encoding import known_units, merge_encodings
 from lulc.tables.ledger import LatestRows, LedgerRow, read_done
 from lulc.tables.store import read_rows
 from lulc.tables.vector_identity import vector_identity
@@ -93,6 +95,7 @@ def dataset_origins(
     """
     config = context.config
     datasets = _list_datasets(context)
+    _tell_units(datasets, config.bands, chip)
     encodings = [registry.band_encoding(listed.description, config.bands) for listed in datasets]
     chip_encodings = [from_chips.chip_encoding(chip)] if chip else []
     encoding = merge_encodings([*encodings, *chip_encodings])
@@ -121,6 +124,22 @@ def dataset_origins(
             "table: give datasets one size"
         )
     return specs, origins
+
+
+def _tell_units(datasets: Sequence[_Listed], bands: Sequence[str], chip: Row | None) -> None:
+    units = {
+        listed.name: registry.band_encoding(listed.description, tuple(bands)).units
+        for listed in datasets
+    }
+    if chip:
+        units[f"scenes ({chip['source']})"] = known_units(chip)
+    unknown = ("",) * len(bands)
+    origins = {
+        name: {band: {unit} for band, unit in zip(bands, known or unknown, strict=True)}
+        for name, known in units.items()
+    }
+    for text in describe_mixture(origins):
+        progress.say(text)
 
 
 def _list_datasets(context: StageContext) -> list[_Listed]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lulc.bands import Band
+from lulc.bands import Band, convert_unit, is_decibel, shared_unit
 from lulc.errors import InputError
 
 _MAX_OVERSHOOT = 10
@@ -25,12 +25,18 @@ class Encoding:
     scales: tuple[float, ...]
     """One a band, as the offsets."""
     offsets: tuple[float, ...]
+    units: tuple[str, ...] = ()
+    """A `lulc.bands.Unit` a band, empty where it is not known; none at all where none is."""
+
+    def unit(self, position: int) -> str:
+        """Return the unit of a band's physical values, empty where it is not known."""
+        return self.units[position] if self.units else ""
 
     def encode(self, pixels: np.ndarray, band: Band) -> np.ndarray:
         """Return a scene's pixels in this encoding.
 
-        They stay as they are where scale and offset agree, else they are converted and rounded.
-        Whole numbers are clipped to the type's range.
+        They stay as they are where scale, offset and unit agree, else they are converted and
+        rounded. Whole numbers are clipped to the type's range.
 
         Args:
             pixels: DN of the band's file, of any shape.
@@ -46,9 +52,13 @@ class Encoding:
                 f"it does not fit chips of {dtype}; run `lulc index` again"
             )
         scale, offset = self.scales[position], self.offsets[position]
-        if (band.scale, band.offset) == (scale, offset):
+        if _is_converted(band.unit, self.unit(position)):
+            physical = pixels * band.scale + band.offset
+            values = (convert_unit(physical, band.unit, self.unit(position)) - offset) / scale
+        elif (band.scale, band.offset) == (scale, offset):
             return pixels.astype(dtype, copy=False)
-        values = (pixels * band.scale + (band.offset - offset)) / scale
+        else:
+            values = (pixels * band.scale + (band.offset - offset)) / scale
         if dtype.kind == "f":
             return values.astype(dtype)
         limits = np.iinfo(dtype)
@@ -80,6 +90,35 @@ def recode(array: np.ndarray, source: Encoding, target: Encoding) -> np.ndarray:
     return recoded
 
 
+def to_units(
+    pixels: np.ndarray, valid: np.ndarray, encoding: Encoding, units: Sequence[str]
+) -> tuple[np.ndarray, Encoding]:
+    """Return pixels with linear values or decibels as in some units, and their encoding.
+
+    Args:
+        pixels: (T, C, H, W) in the encoding.
+        valid: (T, H, W) bool; the pixels are 0 where not.
+        encoding: of the pixels.
+        units: one a band, empty where it is not known; none, and nothing is converted.
+
+    Returns:
+        The pixels as they are where no band is linear in one and in decibels in the other; else
+        physical values as float32.
+    """
+    ones, zeros = (1.0,) * len(encoding.bands), (0.0,) * len(encoding.bands)
+    target = Encoding(encoding.bands, "float32", ones, zeros, tuple(units))
+    positions = range(len(encoding.bands))
+    if not any(_is_converted(encoding.unit(i), target.unit(i)) for i in positions):
+        return pixels, encoding
+    return recode(pixels, encoding, target) * valid[:, None], target
+
+
+def known_units(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the units of a row's bands, none where none is known or its table has none."""
+    units = tuple(row.get("units") or ())
+    return units if any(units) else ()
+
+
 def merge_encodings(encodings: Sequence[Encoding]) -> Encoding:
     """Return the encoding that holds what all of these hold, of the same bands."""
     return common_encoding(
@@ -99,8 +138,21 @@ def common_encoding(bands: Mapping[str, Sequence[Band]]) -> Encoding:
     Returns:
         The type that all fit in; of each name the smallest scale and offset. Floats are kept as
         float32, and so are whole numbers in units too unlike for one scale (0–255 beside
-        reflectance).
+        reflectance), and all where a band is linear in one and in decibels in another: it is kept
+        in decibels.
+
+    Raises:
+        InputError: a band is of one quantity in one and of another in another.
     """
+    units = tuple(_unit_of_all(name, of_name) for name, of_name in bands.items())
+    mixed = {
+        name
+        for (name, of_name), unit in zip(bands.items(), units, strict=True)
+        if any(_is_converted(band.unit, unit) for band in of_name)
+    }
+    if mixed:
+        ones, zeros = (1.0,) * len(bands), (0.0,) * len(bands)
+        return Encoding(tuple(bands), "float32", ones, zeros, units)
     every_band = [band for of_name in bands.values() for band in of_name]
     dtype = np.result_type(*{np.dtype(band.dtype) for band in every_band})
     scales = tuple(min(band.scale for band in of_name) for of_name in bands.values())
@@ -114,12 +166,29 @@ def common_encoding(bands: Mapping[str, Sequence[Band]]) -> Encoding:
         if any(r > _MAX_OVERSHOOT * limit for r, limit in zip(largest_values, limits, strict=True)):
             dtype = np.dtype("float32")
     name = "float32" if dtype.kind == "f" else dtype.name
-    return Encoding(tuple(bands), name, scales, offsets)
+    return Encoding(tuple(bands), name, scales, offsets, units if any(units) else ())
+
+
+def _unit_of_all(name: str, bands: Sequence[Band]) -> str:
+    units = {band.unit for band in bands}
+    unit = shared_unit(units)
+    if unit is None:
+        raise InputError(
+            f"band {name} is {' here and '.join(sorted(units - {''}))} there, which are not one "
+            "band: leave one of the scenes or datasets out, or correct its `units` in the run file"
+        )
+    return unit
+
+
+def _is_converted(unit: str, target: str) -> bool:
+    return bool(unit and target) and is_decibel(unit) != is_decibel(target)
 
 
 def _band(encoding: Encoding, position: int) -> Band:
     scale, offset = encoding.scales[position], encoding.offsets[position]
-    return Band(encoding.bands[position], "", dtype=encoding.dtype, scale=scale, offset=offset)
+    unit = encoding.unit(position)
+    name = encoding.bands[position]
+    return Band(name, "", dtype=encoding.dtype, scale=scale, offset=offset, unit=unit)
 
 
 def _largest(dtype: np.dtype[Any], scale: float, offset: float) -> float:

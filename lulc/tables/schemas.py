@@ -88,6 +88,12 @@ _CHIP = (
     Column("bands", TEXTS),
     Column("scales", DOUBLES, "physical value = DN * scale + offset, one a band"),
     Column("offsets", DOUBLES),
+    Column(
+        "units",
+        TEXTS,
+        "of the physical values (lulc.bands.Unit), one a band, empty where it is not known; not "
+        "in tables of earlier releases, in which none is",
+    ),
     *_array("pixels", "(T, C, H, W); 0 where not valid"),
     Column("valid", BYTES, "numpy.packbits of bool (T, H, W)"),
     Column("clear", DOUBLE, "share of the core's pixels valid on one date or more"),
@@ -120,6 +126,12 @@ TABLES = {
                 "calibrations",
                 TEXTS,
                 "of radar bands: sigma0 or gamma0, computed as they are read; else empty",
+            ),
+            Column(
+                "units",
+                TEXTS,
+                "of the physical values (lulc.bands.Unit), empty where it is not known; not in "
+                "tables of earlier releases",
             ),
             Column("clear", pa.list_(_CLEAR), "tests of quality bands; a valid pixel passes all"),
             Column("properties", pa.map_(TEXT, TEXT), "angles of the sun, orbit, tile, …"),
@@ -473,8 +485,12 @@ LEDGER = ALL["ledger"]
 ITEM_CLASSES = _ITEM_CLASSES.schema
 
 
+ADDED = frozenset({"units"})
+"""Columns that tables of earlier releases lack; read as null."""
+
+
 def check_schema(schema: pa.Schema, expected: pa.Schema, location: str) -> None:
-    """Check that a schema has every expected column with its type.
+    """Check that a schema has every expected column with its type; ADDED ones may be missing.
 
     Args:
         schema: the schema of the files that are there.
@@ -488,7 +504,7 @@ def check_schema(schema: pa.Schema, expected: pa.Schema, location: str) -> None:
     differences = [
         f"  {field.name}: expected {field.type}, found {types.get(field.name, 'no such column')}"
         for field in expected
-        if types.get(field.name) != field.type
+        if types.get(field.name) != field.type and (field.name in types or field.name not in ADDED)
     ]
     if differences:
         lines = "\n".join(differences)

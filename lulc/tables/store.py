@@ -80,7 +80,12 @@ def read_table(out: Location, name: str, columns: list[str] | None = None) -> pa
     with table_guard(folder):
         dataset = open_dataset(folder, tables)
         schemas.check_schema(dataset.schema, schema, str(folder))
-        return dataset.to_table(columns=columns or schema.names)
+        wanted = columns or schema.names
+        table = dataset.to_table(columns=[n for n in wanted if n in dataset.schema.names])
+        for added in set(wanted) - set(table.column_names):
+            nulls = pa.nulls(table.num_rows, schema.field(added).type)
+            table = table.append_column(added, nulls)
+        return table.select(wanted)
 
 
 def open_dataset(folder: Location, tables: Sequence[Location] = ()) -> ds.Dataset:

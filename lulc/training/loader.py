@@ -24,12 +24,13 @@ from lulc.legend import NODATA
 from lulc.location import Location, StorePath
 from lulc.tables import schemas
 from lulc.tables.arrays import array_from, decode
+from lulc.tables.encoding import known_units
 from lulc.tables.files import list_tables, open_parquet
 from lulc.training._petastorm import read_row_groups, refuse_pickle
 
 _ARRAY_SUFFIXES = ("", "_shape", "_dtype", "_codec")
 _COLUMNS = (
-    *("sample_id", "task", "datetimes", "bands", "scales", "offsets", "valid", "weight"),
+    *("sample_id", "task", "datetimes", "bands", "scales", "offsets", "units", "valid", "weight"),
     *(name + suffix for name in ("pixels", "label") for suffix in _ARRAY_SUFFIXES),
 )
 
@@ -63,6 +64,8 @@ class Layout:
     pixels: StoredArray
     label: StoredArray
     """Of boxes: (M, 5), where M is the largest number of boxes in a sample."""
+    units: tuple[str, ...] = ()
+    """Parallel to bands, empty where one is not known; none at all where none is."""
 
 
 @dataclass(frozen=True)
@@ -345,6 +348,8 @@ def _read_layout(table: pa.Table, path: str, max_boxes: int | None = None) -> La
         shared_value("offsets"),
         pixels,
         label,
+        # Not in samples of earlier releases.
+        known_units({"units": shared_value("units")} if "units" in table.column_names else {}),
     )
 
 

@@ -62,6 +62,7 @@ def write_package(
         score=config.predict.score,
         scales=plan.layout.scales,
         offsets=plan.layout.offsets,
+        units=plan.layout.units,
         fingerprints=dict(fingerprints),
         gsd_range_m=(smallest, largest),
         file_bands=_bands_of_files(config),

@@ -32,7 +32,10 @@ def test_a_sentinel2_product_by_folder_zip_and_metadata(tmp_path: Path) -> None:
     for each in facts:
         assert each["id"] == sentinel2.product_name("2A", "05.11")
         assert (each["kind"], each["source"], each["level"]) == ("scene", "sentinel2", "2A")
-        assert each["bands"] == ["blue (uint16, ×0.0001 -0.0999)", "red (uint16, ×0.0001 -0.0997)"]
+        assert each["bands"] == [
+            "blue (uint16, ×0.0001 -0.0999, surface_reflectance)",
+            "red (uint16, ×0.0001 -0.0997, surface_reflectance)",
+        ]
         assert [text.split()[0] for text in each["masked by"]] == ["quality"]
         assert "not masked" not in each
     # What a run would refuse is told.
@@ -54,6 +57,20 @@ def test_a_landsat_product_by_folder_tar_and_mtl(tmp_path: Path) -> None:
         assert len(facts["masked by"]) == 2
 
 
+def test_datasets_tell_the_units_of_their_bands() -> None:
+    facts = describe_path("datasets")
+    for name, radar in {
+        "bigearthnet": "vv, vh: sigma0_db",
+        "sen12ms": "vv, vh: sigma0_db",
+        "pastis": "vv, vh: sigma0_db",
+        "spacenet": "hh, hv, vh, vv: backscatter_db",
+        "multisenge": "vv, vh: sigma0)",
+    }.items():
+        assert radar in facts[name]
+    assert "coastal … swir22: toa_reflectance" in facts["sen12ms"]
+    assert "coastal … swir22: surface_reflectance" in facts["bigearthnet"]
+
+
 def test_a_modis_file(tmp_path: Path) -> None:
     pytest.importorskip("pyhdf.SD", reason="HDF4 is read with pyhdf: pip install 'lulc[hdf4]'")
     from tests.sources import test_modis as modis
@@ -61,7 +78,10 @@ def test_a_modis_file(tmp_path: Path) -> None:
     path, _ = modis.make_mod13(tmp_path)
     facts = describe_path(str(path))
     assert (facts["source"], facts["level"], facts["tile"]) == ("modis", "MOD13Q1", "h12v11")
-    assert facts["bands"] == ["ndvi (int16, ×0.0001 +0)", "nir08 (int16, ×0.0001 +0)"]
+    assert facts["bands"] == [
+        "ndvi (int16, ×0.0001 +0, index)",
+        "nir08 (int16, ×0.0001 +0, surface_reflectance)",
+    ]
 
 
 def test_stac_items_and_collections(tmp_path: Path) -> None:

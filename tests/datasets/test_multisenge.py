@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lulc.config import DatasetConf
 from lulc.datasets.readers.multisenge import MULTISENGE
-from lulc.errors import InputError
+from lulc.datasets.registry import describe_dataset
+from lulc.errors import InputError, UsageError
 from lulc.legend import COMMON, NODATA
 from lulc.tables import arrays
 from tests.helpers.synthetic_archives import (
@@ -87,11 +89,8 @@ def test_all_days_of_sentinel_2(archive: tuple[Path, dict[str, np.ndarray], np.n
         and example.label.dtype == np.uint8
     )
     assert example.grid and example.grid.resolution == (10, 10)
-    for order, place in (("wavelength", 6), ("resolution", 3)):
-        nir = read_item(MULTISENGE, root, item, ("nir", "red"), order=order)
-        assert np.array_equal(
-            nir.pixels[:, :, 5], np.stack([written[day][[place, 2], 5] for day in days])
-        )
+    nir = read_item(MULTISENGE, root, item, ("nir", "red"))
+    assert np.array_equal(nir.pixels[:, :, 5], np.stack([written[day][[6, 2], 5] for day in days]))
     (row,) = cut_item(MULTISENGE, root, item, SIDE)
     assert (
         np.array_equal(arrays.array_from(row, "label")[1:], example.label[1:])
@@ -133,6 +132,12 @@ def test_radar_nearest_in_time_and_by_month(
     assert np.array_equal(alone.pixels[0], written["20200103"])
     known = MULTISENGE.describe(options_of(MULTISENGE, sensors="both"))
     assert known.encoding.scales == (1e-4,) * 10 + (1.0, 1.0) and known.dates == 8
+    assert known.encoding.units == ("surface_reflectance",) * 10 + ("sigma0",) * 2
+
+
+def test_the_option_order_is_refused_with_its_remedy() -> None:
+    with pytest.raises(UsageError, match="order is none any more: .*leave it out"):
+        describe_dataset(DatasetConf("multisenge", "x", options={"order": "resolution"}))
 
 
 @pytest.mark.parametrize(

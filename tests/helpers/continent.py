@@ -122,6 +122,7 @@ def _bands(ids: Sequence[str]) -> dict[str, pa.Array]:
         "nodatas": ((0.0,) * width, pa.float64()),
         "kinds": (("continuous",) * 4 + ("quality",), pa.string()),
         "calibrations": (("",) * width, pa.string()),
+        "units": (("surface_reflectance",) * 4 + ("",), pa.string()),
     }
     columns = {
         name: _repeat(list(values), pa.list_(type_), count)

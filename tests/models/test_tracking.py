@@ -78,6 +78,7 @@ def make_training(folder: Path, fingerprint: str = "f1", seed: int = 0) -> track
         multiple=8,
         fingerprints=prints,
         precision="bfloat16",
+        units=("toa_reflectance", ""),
     )
     write_contract(contract, folder / CONTRACT)
     history = [
@@ -132,6 +133,8 @@ def test_a_training_becomes_a_run_and_a_champion(
     assert [row["precision"] for row in registry.list_versions(out)] == ["bfloat16"]
     assert made.data.params["legend.7.name"] == "water"
     assert made.data.tags["fingerprint.samples"] == "s1"
+    assert made.data.tags["units"] == f"{toy.BANDS[0]} (toa_reflectance), {toy.BANDS[1]}"
+    assert made.data.tags["units"] == version.tags["units"]
     assert [m.value for m in client.get_metric_history(version.run_id, "miou")] == [0.25, 0.5]
     assert [a.path for a in client.list_artifacts(version.run_id, "pictures")] == [
         "pictures/confusion.png"

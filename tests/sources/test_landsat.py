@@ -220,6 +220,7 @@ def test_landsat_5_level_2(tmp_path: Path) -> None:
         band = scene.band(name)
         assert band
         scale, offset = (0.00341802, 149.0) if key == "ST_B6" else (2.75e-05, -0.2)
+        assert band.unit == ("kelvin" if key == "ST_B6" else "surface_reflectance")
         check(folder, TM5, band, own("L2SP", key), scale, offset)
     assert (scene.scene_id, scene.source, scene.crs, scene.cloud) == (
         TM5,
@@ -331,6 +332,7 @@ def test_collection_1(tmp_path: Path) -> None:
     scene = read_one(tmp_path, mask=("cloud", "shadow", "snow", "cirrus", "saturated", "water"))
     assert [b.name for b in scene.bands] == ["red", "lwir11", "quality"]
     assert (scene.cloud, dict(scene.properties)["unmasked"]) == (None, "water")
+    assert [b.unit for b in scene.bands] == ["toa_reflectance", "radiance", ""]
     check(tmp_path, OLI8_C1, scene.bands[0], "B4", 2e-05, -0.1)
     check(tmp_path, OLI8_C1, scene.bands[1], "B10", 3.3420e-04, 0.1)
     high = [(codes >> bit) & 3 == 3 for bit in (7, 9, 11)]

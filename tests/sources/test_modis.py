@@ -200,10 +200,10 @@ def check(band: Band, stored: np.ndarray, scale: float, low: int, high: int) -> 
 def test_vegetation_indices(tmp_path: Path) -> None:
     path, fields = make_mod13(tmp_path)
     scene = read_one(tmp_path)
-    assert [(b.name, b.kind) for b in scene.bands] == [
-        ("ndvi", "continuous"),
-        ("nir08", "continuous"),
-        ("quality", "quality"),
+    assert [(b.name, b.kind, b.unit) for b in scene.bands] == [
+        ("ndvi", "continuous", "index"),
+        ("nir08", "continuous", "surface_reflectance"),
+        ("quality", "quality", ""),
     ]
     check(scene.bands[0], fields["250m 16 days NDVI"][0], 0.0001, -2000, 10000)
     check(scene.bands[1], fields["250m 16 days NIR reflectance"][0], 0.0001, 0, 10000)

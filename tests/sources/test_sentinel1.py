@@ -225,9 +225,9 @@ def test_a_product_is_a_scene_of_its_polarisations(tmp_path: Path) -> None:
     (scene,) = read_all(tmp_path)
     assert (scene.scene_id, scene.source, scene.crs) == (NAME, "sentinel1", "EPSG:4326")
     assert scene.datetime == datetime(2021, 4, 1, 5, 26, 23, 794457, tzinfo=UTC)
-    assert {(b.name, b.dtype, b.calibration) for b in scene.bands} == {
-        ("vv", "float32", "sigma0"),
-        ("vh", "float32", "sigma0"),
+    assert {(b.name, b.dtype, b.calibration, b.unit) for b in scene.bands} == {
+        ("vv", "float32", "sigma0", "sigma0"),
+        ("vh", "float32", "sigma0", "sigma0"),
     }
     assert scene.gsd_m == pytest.approx(10)
     assert dict(scene.properties)["relative_orbit"] == "168"

@@ -203,6 +203,7 @@ def test_every_level_and_baseline(tmp_path: Path, level: str, baseline: str) -> 
             0,
             "uint16",
         )
+        assert band.unit == {"1C": "toa_reflectance", "2A": "surface_reflectance"}[level]
         # B02 comes at 10 m, though it is there at 20 and 60 m too.
         values, valid = reader.read_band(
             band.href, band.index, grid(native(own)), "bilinear", band.nodata

@@ -190,6 +190,30 @@ def test_numbers_become_physical_where_items_leave_it_out(
     assert (band.scale, band.offset, band.nodata) == expected
 
 
+@pytest.mark.parametrize(
+    ("asset", "properties", "unit"),
+    [
+        (SENTINEL2, {"s2:product_type": "S2MSI2A"}, "surface_reflectance"),
+        (SENTINEL2, {"s2:product_uri": "S2B_MSIL1C_2024.SAFE"}, "toa_reflectance"),
+        (SENTINEL2, {}, ""),
+        (
+            {"href": "LC09_L2SP_x_SR_B4.TIF"},
+            {"landsat:collection_number": "02"},
+            "surface_reflectance",
+        ),
+        ({"href": "LC09_L2SP_x_ST_B10.TIF"}, {"landsat:collection_number": "02"}, "kelvin"),
+        ({}, {}, ""),
+    ],
+)
+def test_units_are_those_of_the_product(
+    tmp_path: Path, asset: dict[str, Any], properties: dict[str, Any], unit: str
+) -> None:
+    level = {"s2:processing_baseline": "05.10"} if asset is SENTINEL2 else {}
+    archive = write_item(tmp_path, {"red": asset}, **level, **properties)
+    assert read(archive, "red").bands[0].unit == unit
+    assert read(replace(archive, units={"red": "index"}), "red").bands[0].unit == "index"
+
+
 def test_an_offset_that_only_the_product_tells_is_asked_for(tmp_path: Path) -> None:
     archive = write_item(tmp_path, {"red": SENTINEL2}, **{"s2:processing_baseline": "99.99"})
     with pytest.raises(InputError, match=r"offset nan: give the true ones under scenes\.scale"):

@@ -72,7 +72,12 @@ def _describe(options: Options) -> Description:
     return Description(
         "segment" if options["task"] == "segment" else "multilabel",
         nomenclature.legend,
-        sentinel_encoding(bands, "uint16" if options["sensors"] == "s2" else "float32"),
+        sentinel_encoding(
+            bands,
+            "uint16" if options["sensors"] == "s2" else "float32",
+            "surface_reflectance",
+            "sigma0_db",
+        ),
         gsd_m=10.0,
         common=nomenclature.common,
     )

@@ -64,7 +64,7 @@ def _describe(options: Options) -> Description:
     scheme = numbered_scheme(
         f"dota-{version}", ((name, *_CLASSES[name]) for name in _categories(version))
     )
-    encoding = uniform_encoding(RGB, "uint8")
+    encoding = uniform_encoding(RGB, "uint8", unit="picture")
     return Description("detect", scheme.legend, encoding, gsd_m=0.3, common=scheme.common)
 
 

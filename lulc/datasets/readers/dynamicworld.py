@@ -102,9 +102,11 @@ def _describe(options: Options) -> Description:
     number_option("dynamicworld", options, "confidence", 0.0)
     if _has_chips(options):
         scale = number_option("dynamicworld", options, "scale", REFLECTANCE_SCALE)
-        encoding = uniform_encoding(band_option(options, _BANDS), options["dtype"], scale)
+        encoding = uniform_encoding(
+            band_option(options, _BANDS), options["dtype"], scale, "reflectance"
+        )
     else:
-        encoding = uniform_encoding(_BANDS, "uint16", REFLECTANCE_SCALE)
+        encoding = uniform_encoding(_BANDS, "uint16", REFLECTANCE_SCALE, "reflectance")
     return Description("segment", _LEGEND, encoding, gsd_m=10.0, common=_COMMON_IDS)
 
 

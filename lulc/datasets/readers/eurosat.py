@@ -58,10 +58,10 @@ def _describe(options: Options) -> Description:
     bands = _BANDS[options["bands"]]
     if options["bands"] == "ms":
         # Top-of-atmosphere reflectance times 10,000.
-        encoding = uniform_encoding(bands, "uint16", REFLECTANCE_SCALE)
+        encoding = uniform_encoding(bands, "uint16", REFLECTANCE_SCALE, "toa_reflectance")
     else:
         # The JPEGs are stretched for the eye and have no unit.
-        encoding = uniform_encoding(bands, "uint8")
+        encoding = uniform_encoding(bands, "uint8", unit="picture")
     return Description("classify", _SCHEME.legend, encoding, gsd_m=10.0, common=_SCHEME.common)
 
 

@@ -26,7 +26,9 @@ _COORDINATES = "LEVIR_CD_name_coords.json"
 _LEGEND = Legend(
     "levircd", (LandClass(0, "no change", "#000000"), LandClass(1, "building change", "#ffffff"))
 )
-_DESCRIPTION = Description("change", _LEGEND, uniform_encoding(RGB, "uint8"), gsd_m=0.5, dates=2)
+_DESCRIPTION = Description(
+    "change", _LEGEND, uniform_encoding(RGB, "uint8", unit="picture"), gsd_m=0.5, dates=2
+)
 _IDS = {0: 0, 255: 1}
 
 

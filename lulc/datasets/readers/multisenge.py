@@ -8,11 +8,9 @@ between them, and its classes; `ground_reference/<tile>_GR_<x>_<y>.tif`,
 label; the schemes of 10 and 6 classes, and the split by tile, are those of Wenger et al. 2023,
 doi:10.3390/rs15010151: test 31UEQ, validation 31UFP and 31UGP, train all others.
 
-Sentinel-2 is THEIA's surface reflectance times 10,000 (-10,000 where there is none), Sentinel-1 VV
-and VH as published, in a unit that no document found gives (0 where there is none). Nor does one
-give the order of Sentinel-2's ten bands in a file: programs that read them take them by wavelength.
-Should fields be brighter in rededge071 than in rededge075, which is nir read as the first of the
-red edge, say `order` resolution (10 m before 20 m).
+Sentinel-2 is THEIA's surface reflectance times 10,000 (-10,000 where there is none), in the order
+of the authors' generator, B2, B3, B4, B5, B6, B7, B8, B8A, B11, B12; Sentinel-1 VV and VH are
+linear sigma nought, speckle-filtered (0 where there is none).
 
 sensors: `s2`, all its days; `both`, with each the image of Sentinel-1 nearest in time; `s1`, the
 first of every month.
@@ -30,18 +28,19 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Note, Options
-from lulc.datasets.descriptions import SENTINEL1_BANDS, numbered_scheme, sentinel_encoding
+from lulc.datasets.descriptions import (
+    SENTINEL1_BANDS,
+    SENTINEL2_BANDS,
+    numbered_scheme,
+    sentinel_encoding,
+)
 from lulc.datasets.files import parse_day, read_image, read_label, require_same_shape, walk
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA
 from lulc.location import Location
 
-_RED_EDGE = ("rededge071", "rededge075", "rededge078")
-_S2 = {
-    "wavelength": ("blue", "green", "red", *_RED_EDGE, "nir", "nir08", "swir16", "swir22"),
-    "resolution": ("blue", "green", "red", "nir", *_RED_EDGE, "nir08", "swir16", "swir22"),
-}
+_S2 = tuple(band for band in SENTINEL2_BANDS if band not in ("coastal", "nir09", "cirrus"))
 _S1 = SENTINEL1_BANDS
 _THEIA_NODATA = -10_000
 _DATES = {"s2": 8, "both": 8, "s1": 12}  # a patch has nearly nine of Sentinel-2
@@ -93,7 +92,7 @@ def _describe(options: Options) -> Description:
         f"multisenge-{options['classes']}", _CLASSES[options["classes"]], first_id=1
     )
     # Floats hold whatever type the files have.
-    encoding = sentinel_encoding(_sensor_bands(options), "float32")
+    encoding = sentinel_encoding(_sensor_bands(options), "float32", "surface_reflectance", "sigma0")
     return Description(
         "series" if options["task"] == "series" else "multilabel",
         scheme.legend,
@@ -150,7 +149,7 @@ def _read(root: Location, item: ExampleItem, options: Options, bands: Sequence[s
 
 
 def _sensor_bands(options: Options) -> tuple[str, ...]:
-    optical = _S2[options["order"]] if options["sensors"] != "s1" else ()
+    optical = _S2 if options["sensors"] != "s1" else ()
     return (*optical, *(_S1 if options["sensors"] != "s2" else ()))
 
 
@@ -211,7 +210,7 @@ def _read_date(
     root: Location, image_path: str, radar_path: str | None, options: Options
 ) -> tuple[np.ndarray, np.ndarray, Grid | None]:
     """Read the image of one date, followed by the bands of a Sentinel-1 image if there is one."""
-    file_bands = _S1 if options["sensors"] == "s1" else _S2[options["order"]]
+    file_bands = _S1 if options["sensors"] == "s1" else _S2
     pixels, valid, grid = _read_pixels(root, image_path, file_bands)
     if radar_path is not None:
         radar, radar_valid, _ = _read_pixels(root, radar_path, _S1)
@@ -236,7 +235,6 @@ MULTISENGE = Dataset(
         "task": ("series", "multilabel"),
         "sensors": ("s2", "s1", "both"),
         "classes": ("14", "10", "6"),
-        "order": ("wavelength", "resolution"),
     },
     describe=_describe,
     items=_items,

@@ -46,7 +46,7 @@ _DESCRIPTION = Description(
     "change",
     Legend("oscd", (LandClass(0, "no change", "#000000"), LandClass(1, "urban change", "#ffffff"))),
     # Top-of-atmosphere reflectance times 10,000.
-    uniform_encoding(tuple(SENTINEL2_BANDS), "uint16", REFLECTANCE_SCALE),
+    uniform_encoding(tuple(SENTINEL2_BANDS), "uint16", REFLECTANCE_SCALE, "toa_reflectance"),
     gsd_m=10.0,
     dates=2,
 )

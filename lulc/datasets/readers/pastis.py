@@ -7,9 +7,10 @@ root is the folder of `metadata.geojson`, which gives of each patch its id, fold
 outline. `DATA_S2/S2_<id>.npy`: (T, 10, 128, 128), B2 to B8, B8A, B11, B12 of THEIA, reflectance
 times 10,000, -10,000 where there is none, 38 to 61 dates, cloudy ones among them.
 `DATA_S1A/S1A_<id>.npy`, `DATA_S1D/…` (ascending and descending orbits): (T, 3, 128, 128), VV, VH
-and their ratio, which is left out, in dB, about 70 dates. `ANNOTATIONS/TARGET_<id>.npy`:
-(3, 128, 128), of which the first is the class; 19, parcels mostly outside their patch, becomes no
-label. Folds 1 to 3 train, 4 is validation and 5 test, the first of the publisher's five runs.
+and their ratio, which is left out, sigma nought in dB, about 70 dates.
+`ANNOTATIONS/TARGET_<id>.npy`: (3, 128, 128), of which the first is the class; 19, parcels mostly
+outside their patch, becomes no label. Folds 1 to 3 train, 4 is validation and 5 test, the first of
+the publisher's five runs.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lulc.bands import Unit
 from lulc.datasets.dataset import Dataset, Description, Example, ExampleItem, Options
 from lulc.datasets.descriptions import (
     REFLECTANCE_SCALE,
@@ -96,9 +98,10 @@ _FOLD_SPLITS = {1: "train", 2: "train", 3: "train", 4: "validation", 5: "test"}
 def _describe(options: Options) -> Description:
     sensor = _SENSORS[options["sensor"]]
     if options["sensor"] == "s2":
-        encoding = uniform_encoding(sensor.bands, "int16", REFLECTANCE_SCALE)
+        unit: Unit = "surface_reflectance"
+        encoding = uniform_encoding(sensor.bands, "int16", REFLECTANCE_SCALE, unit)
     else:
-        encoding = uniform_encoding(sensor.bands, "float32")
+        encoding = uniform_encoding(sensor.bands, "float32", unit="sigma0_db")
     return Description(
         "series",
         _SCHEME.legend,

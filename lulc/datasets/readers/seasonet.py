@@ -72,7 +72,7 @@ def _describe(options: Options) -> Description:
     return Description(
         "segment" if options["task"] == "segment" else "multilabel",
         scheme.legend,
-        uniform_encoding(tuple(_BANDS), "uint16", REFLECTANCE_SCALE),
+        uniform_encoding(tuple(_BANDS), "uint16", REFLECTANCE_SCALE, "surface_reflectance"),
         gsd_m=10.0,
         common=scheme.common,
     )

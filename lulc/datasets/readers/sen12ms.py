@@ -91,7 +91,8 @@ _SCENE_SPLITS = {
 def _describe(options: Options) -> Description:
     scheme = _LAND_COVERS[options["classes"]].scheme
     bands = tuple(band for sensor in _SENSORS[options["sensors"]].values() for band in sensor)
-    encoding = sentinel_encoding(bands, "uint16" if options["sensors"] == "s2" else "float32")
+    dtype = "uint16" if options["sensors"] == "s2" else "float32"
+    encoding = sentinel_encoding(bands, dtype, "toa_reflectance", "sigma0_db")
     return Description("segment", scheme.legend, encoding, gsd_m=10.0, common=scheme.common)
 
 

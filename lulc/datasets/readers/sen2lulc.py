@@ -32,7 +32,11 @@ _CLASSES = (
 )
 _SCHEME = numbered_scheme("sen2lulc", _CLASSES, first_id=1)
 _DESCRIPTION = Description(
-    "segment", _SCHEME.legend, uniform_encoding(RGB, "uint8"), gsd_m=10.0, common=_SCHEME.common
+    "segment",
+    _SCHEME.legend,
+    uniform_encoding(RGB, "uint8", unit="picture"),
+    gsd_m=10.0,
+    common=_SCHEME.common,
 )
 _IDS = {0: NODATA} | {i: i for i in _SCHEME.legend.ids}
 _IMAGE = re.compile(

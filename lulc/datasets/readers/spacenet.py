@@ -89,7 +89,8 @@ def _describe(options: Options) -> Description:
     folders, gsd_m = IMAGE_KINDS[challenge][kind]
     bands = next(iter(folders.values()))
     dtype = "float32" if kind == "sar" else "uint8" if challenge == "7" else "uint16"
-    encoding = uniform_encoding(bands, dtype)
+    # No document says how the radar was calibrated.
+    encoding = uniform_encoding(bands, dtype, unit="backscatter_db" if kind == "sar" else "")
     target = _ROAD if _has_roads(options) else _BUILDING
     background = LandClass(0, f"no {target.name}", "#000000")
     # What is no building may be anything.

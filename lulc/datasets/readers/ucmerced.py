@@ -41,7 +41,11 @@ _CLASSES = {
 }
 _SCHEME = numbered_scheme("ucmerced", ((name, *entry) for name, entry in _CLASSES.items()))
 _DESCRIPTION = Description(
-    "classify", _SCHEME.legend, uniform_encoding(RGB, "uint8"), gsd_m=0.3, common=_SCHEME.common
+    "classify",
+    _SCHEME.legend,
+    uniform_encoding(RGB, "uint8", unit="picture"),
+    gsd_m=0.3,
+    common=_SCHEME.common,
 )
 
 

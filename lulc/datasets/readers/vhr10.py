@@ -41,7 +41,7 @@ _SCHEME = numbered_scheme("vhr10", _CLASSES, first_id=1)
 _DESCRIPTION = Description(
     "detect",
     _SCHEME.legend,
-    uniform_encoding(RGB, "uint8"),
+    uniform_encoding(RGB, "uint8", unit="picture"),
     gsd_m=1.0,  # between the 0.5 and 2 m of most
     common=_SCHEME.common,
 )

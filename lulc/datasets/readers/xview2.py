@@ -67,7 +67,10 @@ _NAME = re.compile(r"((.+)_\d+)_post_disaster")
 
 
 def _describe(options: Options) -> Description:
-    encoding = uniform_encoding(RGB, "uint8" if options["images"] == "png" else "uint16")
+    if options["images"] == "png":
+        encoding = uniform_encoding(RGB, "uint8", unit="picture")
+    else:
+        encoding = uniform_encoding(RGB, "uint16")
     return Description("change", _LEGEND, encoding, gsd_m=0.5, dates=2, common=_COMMON)
 
 

@@ -73,13 +73,8 @@ _FAMILIES: tuple[tuple[str, str, tuple[str, ...], Any, Any], ...] = (
     ("SSL4EO-S12", r"sentinel2_all|ssl4eo-s12_ms|(^|/)b13_", _S2, *_UNIT),
     ("CLOSP", r"closp-\w+_s2_encoder", _S2, *_UNIT),
     ("CLOSP", r"closp-\w+_s1_encoder", _VV_VH, None, None),
-    (
-        "SSL4EO-S12",
-        r"sentinel1_(all|grd)|ssl4eo-s12_sar|(^|/)b2_",
-        _VV_VH,
-        (-12.59, -20.26),
-        (5.26, 5.91),
-    ),
+    # Trained on decibels, where samples may be linear: no mean and std.
+    ("SSL4EO-S12", r"sentinel1_(all|grd)|ssl4eo-s12_sar|(^|/)b2_", _VV_VH, None, None),
     ("SSL4EO-L", r"landsat_tm_toa", _TM, None, None),
     ("SSL4EO-L", r"landsat_etm_toa", _ETM, None, None),
     ("SSL4EO-L", r"landsat_etm_sr", _ETM_SURFACE, None, None),

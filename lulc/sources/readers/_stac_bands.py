@@ -50,6 +50,8 @@ class AssetBand:
     common_name: str | None = None
     """The band's common name in its record, such as red."""
     kind: Literal["continuous", "class"] = "continuous"
+    unit: str = ""
+    """A `lulc.bands.Unit` of the physical values; empty where it is not known."""
     scale: float | None = None
     offset: float | None = None
     nodata: float | None = None
@@ -66,8 +68,8 @@ class AssetBand:
 
     @property
     def metadata(self) -> BandMetadata:
-        """Scale, offset, nodata and kind as the item gives them."""
-        return BandMetadata(self.scale, self.offset, self.nodata, self.kind)
+        """Scale, offset, nodata, kind and unit as the item and its product give them."""
+        return BandMetadata(self.scale, self.offset, self.nodata, self.kind, self.unit)
 
     @property
     def is_picture(self) -> bool:

@@ -304,7 +304,9 @@ def _radiometry(mtl: Mtl, mtl_band: str) -> BandMetadata:
     scale = mtl.number(f"{quantity}_MULT_BAND_{mtl_band}")
     offset = mtl.number(f"{quantity}_ADD_BAND_{mtl_band}")
     if quantity != "REFLECTANCE" or mtl.level.startswith("L2"):
-        return BandMetadata(scale, offset, nodata=0.0)
+        units = {"TEMPERATURE": "kelvin", "RADIANCE": "radiance"}
+        unit = units.get(quantity, "surface_reflectance")
+        return BandMetadata(scale, offset, nodata=0.0, unit=unit)
     elevation = mtl.number("SUN_ELEVATION")
     if not 0 < elevation <= 90:
         raise InputError(
@@ -313,7 +315,8 @@ def _radiometry(mtl: Mtl, mtl_band: str) -> BandMetadata:
         )
     # Data Users Handbook: reflectance = (M Q + A) / sin(sun elevation at the scene's centre).
     sin_elevation = math.sin(math.radians(elevation))
-    return BandMetadata(scale / sin_elevation, offset / sin_elevation, nodata=0.0)
+    unit = "toa_reflectance"
+    return BandMetadata(scale / sin_elevation, offset / sin_elevation, nodata=0.0, unit=unit)
 
 
 def _quality(product: _Product, archive: Archive, mtl_bands: Sequence[str]) -> QualityMask:

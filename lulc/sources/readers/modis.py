@@ -147,7 +147,8 @@ def _read(item: SceneItem, archive: Archive, bands: Sequence[str] = ()) -> Scene
     for name, layer_name in selected.items():
         header = product.header(layer_name)
         holds_codes = modis_products.holds_codes(family, layer_name)
-        metadata = BandMetadata(kind="class" if holds_codes else "continuous")
+        unit = modis_products.unit_of(layer_name.rpartition("/")[2])
+        metadata = BandMetadata(kind="class" if holds_codes else "continuous", unit=unit)
         scene_bands.append((header.band(name, 1, archive, metadata), header))
     mask = _quality(product, family, archive, list(selected.values()))
     for layer in mask.layers:

@@ -125,7 +125,9 @@ def _open_band(tree: Tree, name: str, file: str, archive: Archive) -> Band:
                 f"{redact_url(href)} holds {dataset.shape} of {dataset.dtypes[0]}, "
                 "not what its annotation says"
             )
-    return Band(name, href, dtype="float32", calibration=archive.calibration)
+    calibration = archive.calibration
+    unit = archive.units.get(name, calibration)
+    return Band(name, href, dtype="float32", calibration=calibration, unit=unit)
 
 
 def _stem(file: str) -> str:

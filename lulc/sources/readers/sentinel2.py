@@ -256,6 +256,7 @@ def _radiometry(product: _Product, code: str) -> BandMetadata:
         scale=1 / divisor,
         offset=metadata.numbers(offset or "0", offset_tag)[0] / divisor,
         nodata=nodata,
+        unit={"1C": "toa_reflectance", "2A": "surface_reflectance"}[product.level],
     )
 
 

@@ -18,16 +18,19 @@ from lulc.geo.tiling import Tiling
 from lulc.inference import blocks
 from lulc.inference.blocks import InferenceSpec
 from lulc.inference.suitability import check_model, compare_precision
+from lulc.models.contract import read_contract
+from lulc.models.package import CONTRACT, ModelRef
 from lulc.models.registry import resolve
 from lulc.sources.area import make_box
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.workers import map_units_on_gpus
 from lulc.stages import OUTPUT_VERSIONS
+from lulc.tables.encoding import known_units
 from lulc.tables.files import fingerprint_of
 from lulc.tables.layout import BlockKey, parse_block_key
 from lulc.tables.ledger import LatestRows, LedgerRow, read_latest
-from lulc.tables.store import read_some_footers
+from lulc.tables.store import read_rows, read_some_footers
 
 _TASK = ["key", "path", "checksum", "fingerprint"]
 
@@ -44,6 +47,7 @@ def predict(context: StageContext) -> StageResult:
     spec = InferenceSpec(out, model, config.predict)
     table = blocks.table_of(config.task)
     chips = _chip_blocks(context)
+    units_note = _compare_units(context, chips, model)
     all_chips = fingerprint_of(chips.column("key"), chips.column("fingerprint"))
     map_blocks = partial(_map_blocks, spec=spec)
     work = StageWork(
@@ -53,13 +57,19 @@ def predict(context: StageContext) -> StageResult:
         lambda todo: map_units_on_gpus(
             context, [unit.task for unit in todo], map_blocks, "predict", config.predict.gpu
         ),
-        lambda rows: _compare_precision(context, rows),
+        lambda rows: "; ".join(filter(None, [units_note, _compare_precision(context, rows)])),
         table=table,
         is_of_selection=True,
     )
     result = run_incremental(context, work)
     label = f"{model.name} version {model.version}"
     return replace(result, note=", ".join(filter(None, [label, result.note])))
+
+
+def _compare_units(context: StageContext, chips: LatestRows, model: ModelRef) -> str:
+    # What is converted, or not known; of the first chip, as all are in one encoding.
+    first = next(read_rows(context.out / chips.column("path")[0], ["tile_id", "units"], [0]))
+    return read_contract(model.folder / CONTRACT).describe_mismatch(known_units(first))
 
 
 def _compare_precision(context: StageContext, rows: Sequence[LedgerRow]) -> str:

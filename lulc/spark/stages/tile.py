@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lulc import progress
+from lulc.bands import describe_mixture
 from lulc.chips import blocks
 from lulc.chips.mosaic import ChipSpec
 from lulc.chips.plan import Reach, plan_blocks
@@ -46,6 +48,8 @@ def tile(context: StageContext) -> StageResult:
     is_layer = scenes.is_layer
     if is_layer.all():
         raise InputError(f"{out} has no scenes to cut chips from: run `lulc index` first")
+    for text in describe_mixture(_units_of_bands(config, scenes)):
+        progress.say(text)
     spec = blocks.make_chip_spec(config, scenes.bands)
     among = _taking_part(scenes, spec)
     cached_reach: list[tuple[Reach, np.ndarray]] = []
@@ -88,6 +92,14 @@ def tile(context: StageContext) -> StageResult:
         is_still_bad=is_still_bad,
     )
     return run_incremental(context, work)
+
+
+def _units_of_bands(config: Config, scenes: SceneColumns) -> dict[str, dict[str, frozenset[str]]]:
+    # Source → name of a band of the run → its units.
+    return {
+        source: {name: units for name, units in of_source.items() if name in config.bands}
+        for source, of_source in scenes.units_of_sources.items()
+    }
 
 
 def _taking_part(scenes: SceneColumns, spec: ChipSpec) -> np.ndarray:
