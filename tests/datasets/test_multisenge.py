@@ -136,7 +136,7 @@ def test_radar_nearest_in_time_and_by_month(
 
 
 def test_the_option_order_is_refused_with_its_remedy() -> None:
-    with pytest.raises(UsageError, match="order is none any more: .*leave it out"):
+    with pytest.raises(UsageError, match=r"order is none any more: .*leave it out"):
         describe_dataset(DatasetConf("multisenge", "x", options={"order": "resolution"}))
 
 
