@@ -361,7 +361,8 @@ class TrainConf:
     """Name of the network. Default: the task's usual one."""
     encoder: str = "resnet18"
     """Encoder of the network: a name of timm or segmentation-models-pytorch; for detectors
-    `resnet18`, `resnet34` or `resnet50`."""
+    `resnet18`, `resnet34` or `resnet50`. For `unet`, `upernet` and `classifier` also
+    `torchgeo:NAME` or `torchgeo:NAME.WEIGHTS`, a backbone of torchgeo and its published weights."""
     weights: str | None = None
     """Initial weights of the encoder: a .safetensors, .pt or .pth file, or the name of published
     weights where the network is reachable. Default: random."""
@@ -371,6 +372,12 @@ class TrainConf:
     encoder_rate: Annotated[Number, Field(gt=0, le=1)] = 1.0
     """How much less the encoder's early stages learn than the rest of the network: the rates of its
     n stages are spaced by equal factors, encoder_rate^(1/n) each, up to the rest's rate."""
+    trained_stages: Annotated[Whole, Field(ge=0)] | None = None
+    """Number of the encoder's last stages that are trained; the others keep their initial weights,
+    with 0 all of them. Default: all are trained, or with `lora` none."""
+    lora: Annotated[Whole, Field(ge=0)] = 0
+    """Rank of low-rank adapters, which are trained in place of the encoder's linear layers; 0 is
+    none. For `unet`, `upernet` and `classifier` with a transformer as encoder."""
     patience: Count | None = None
     """Number of epochs without a better one after which training ends. Default: all epochs."""
     depth: Annotated[Whole, Field(ge=3, le=5)] = 5

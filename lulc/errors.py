@@ -65,6 +65,7 @@ EXTRAS = {
         "petastorm",
         "safetensors",
     ),
+    "encoders": ("torchgeo",),
     "tracking": ("mlflow",),
     "hdf4": ("pyhdf",),
 }

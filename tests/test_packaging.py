@@ -27,7 +27,7 @@ PACKAGE = ROOT / "lulc"
 # here makes do with the base.
 ROOM_EXTRAS: dict[str, set[str]] = {
     "raster": {"hdf4"},
-    "models": {"train"},
+    "models": {"train", "encoders"},
     "training": {"train"},
     "inference": {"train"},
     "spark": {"spark"},

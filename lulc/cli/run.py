@@ -174,8 +174,9 @@ def find_rate(args: argparse.Namespace) -> int:
     config, out = options.config_from_arguments(args), args.out.resolve()
     samples = store.table_folder(out, "samples")
     task = config.task or "segment"
-    job = setup.TrainJob(config.train, config.make_legend(), samples, out, task)
-    setup.check_job(job, config.bands)
+    legend = config.make_legend()
+    job = setup.TrainJob(config.train, legend, samples, out, task, bands=config.bands)
+    setup.check_job(job)
     curve = lr_finder.try_rates(job)
     rate, picture = lr_finder.suggest(curve), lr_finder.draw_rates(curve, args.out / "rates.png")
     if args.json:

@@ -138,7 +138,8 @@ def _measure_network(config: Config) -> dict[str, float]:
     rates = {"flops": count_multiply_adds(shape), "predict_ns": predict_ns(shape)}
     progress.say("rates: mapping by the run's network measured")
     nowhere = Path()
-    job = TrainJob(config.train, config.make_legend(), nowhere, nowhere, shape.task)
+    legend = config.make_legend()
+    job = TrainJob(config.train, legend, nowhere, nowhere, shape.task, bands=config.bands)
     if job.task.kind != "boxes":
         side = config.samples.size
         rates["train_ns"] = train_ns(job, shape.bands, shape.dates, side)

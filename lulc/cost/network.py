@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lulc.config import Config
 from lulc.cost.rates import Rates
+from lulc.models.networks.architecture import TORCHGEO, architecture_of
 
 if TYPE_CHECKING:
     from lulc.models.work import NetworkShape
@@ -21,17 +22,15 @@ def network_of(config: Config) -> NetworkShape | None:
     """
     if not config.bands or not config.legend or find_spec("torch") is None:
         return None
+    if config.train.encoder.startswith(TORCHGEO) and find_spec("torchgeo") is None:
+        return None
     from lulc.models.work import NetworkShape
 
     train, task = config.train, config.task or "segment"
-    architecture: dict[str, Any] = {
-        "encoder": train.encoder,
-        "depth": train.depth,
-        "decoder": train.decoder,
-        "dropout": train.dropout,
+    architecture = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in architecture_of(train, config.bands).items()
     }
-    if train.shrink > 1:
-        architecture["shrink"] = train.shrink
     dates = config.dates if task in _SERIES else 1
     return NetworkShape(
         task, train.model, len(config.bands), len(config.legend), dates, tuple(architecture.items())

@@ -31,6 +31,7 @@ from lulc.models.device import (
     compute_mixed,
     reuse_memory,
 )
+from lulc.models.networks.adapters import merge_adapters
 from lulc.models.networks.registry import MODELS
 from lulc.models.package import CONTRACT, WEIGHTS
 from lulc.models.tasks.registry import TASKS
@@ -358,6 +359,7 @@ def _load(folder: Location, _stamps: tuple[int, ...], device: torch.device) -> P
     with read_guard(f"the model in {folder}", remedy):
         net = MODELS[contract.model].build(band_count, class_count, **contract.architecture)
         net.load_state_dict(load_weights((folder / WEIGHTS).read_bytes()))
+        merge_adapters(net)
     folded = fold_norms(net.eval(), band_count, contract.multiple, contract.task)
     folded = folded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Predictor(contract, folded, device, batches_for(device))

@@ -79,6 +79,8 @@ class Training:
     """The folder with the best weights and the contract."""
     pictures: Sequence[Location] = ()
     """Files of pictures."""
+    trained_share: float = 1.0
+    """Share of the network's weights that were trained."""
 
 
 def reachable(config: Config, out: Location) -> bool:
@@ -248,7 +250,10 @@ def _log_history(
         for name, value in epoch["metrics"].items()
         if not math.isnan(value)
     ]
-    settings = flatten_settings(config) | {"precision": _precision_of(training)}
+    settings = flatten_settings(config) | {
+        "precision": _precision_of(training),
+        "trained_share": f"{training.trained_share:.4f}",
+    }
     client.log_batch(run_id, metrics, [Param(name, value) for name, value in settings.items()])
     for picture in training.pictures:
         with files.local_copy(picture) as path:

@@ -39,7 +39,14 @@ def train_and_register(
     fingerprints = {"samples": samples_fingerprint, "train": fingerprint}
     folder = write_package(config, job, plan, result, fingerprints)
     pictures = _draw(job, result, config.bands)
-    training = tracking.Training(fingerprints, result.history, result.best, folder, pictures)
+    training = tracking.Training(
+        fingerprints,
+        result.history,
+        result.best,
+        folder,
+        pictures,
+        trained_share=result.trained_share,
+    )
     version = tracking.log_training(config, out, training)
     for other in job.folder.parent.iterdir():
         if other != job.folder:
@@ -60,8 +67,9 @@ def _prepare(context: StageContext, fingerprint: str) -> tuple[TrainJob, EpochPl
         config.task or "segment",
         # Of a run's own labels, stage evaluate holds the map against the test split.
         score_test=config.labels is None,
+        bands=config.bands,
     )
-    plan, validation = check_job(job, config.bands)
+    plan, validation = check_job(job)
     choice = "none to choose the best epoch: the last is kept"
     if validation:
         choice = f"{validation.rows:,} to choose the best epoch"

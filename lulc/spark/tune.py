@@ -125,8 +125,9 @@ def _job(context: StageContext, of_fold: StageContext, candidate: Config) -> Tra
         store.table_folder(of_fold.out, "samples"),
         context.out / "trials" / fingerprint,
         config.task or "segment",
+        bands=config.bands,
     )
-    check_job(job, config.bands)
+    check_job(job)
     return job
 
 

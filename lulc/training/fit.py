@@ -23,6 +23,7 @@ from lulc.errors import LulcError
 from lulc.legend import NODATA
 from lulc.location import Location
 from lulc.models.device import autocast, choose_device, choose_precision, reused_memory
+from lulc.models.networks.trained_parts import train_mode, trained_share
 from lulc.models.tasks import augment
 from lulc.models.tasks.task import Batch
 from lulc.tables import files
@@ -69,6 +70,8 @@ class TrainResult:
     temperature: float = 1.0
     """What logits are divided by so that confidence is calibrated on the validation split; 1 where
     there is none."""
+    trained_share: float = 1.0
+    """Share of the network's weights that were trained."""
 
     @property
     def precision(self) -> str:
@@ -177,7 +180,8 @@ def _fit(job: TrainJob, world: World) -> TrainResult:
         temperature, scores = _evaluate_best(state)
         history[best - 1]["metrics"] |= scores
     mean, std = state.scaling.mean, state.scaling.std
-    return TrainResult(tuple(history), best, weights, mean, std, temperature)
+    share = trained_share(state.net)
+    return TrainResult(tuple(history), best, weights, mean, std, temperature, share)
 
 
 def _start(job: TrainJob, world: World) -> tuple[TrainState, SampleStatistics, History]:
@@ -188,7 +192,8 @@ def _start(job: TrainJob, world: World) -> tuple[TrainState, SampleStatistics, H
     cache = loader.SampleCache(job.cache_bytes)
     if checkpoint is None:
         statistics = measure(job, plans[0], world, cache)
-        return build_state(job, world, plans, statistics, cache), statistics, []
+        state = build_state(job, world, plans, statistics, cache, begins=True)
+        return state, statistics, []
     statistics = SampleStatistics.from_lists(checkpoint["figures"])
     state = build_state(job, world, plans, statistics, cache)
     state.net.load_state_dict(checkpoint["net"])
@@ -269,7 +274,7 @@ def _train_epoch(state: TrainState, epoch: int) -> float:
         The mean loss of a label.
     """
     train = state.job.train
-    state.net.train()
+    train_mode(state.net)
     updates = math.ceil(state.plan.steps * train.repeats / train.accumulate)
     total = torch.zeros(2, dtype=torch.float64, device=state.world.device)
     batches = _prepared_batches(state, epoch)

@@ -38,7 +38,8 @@ def try_rates(job: TrainJob, steps: int = 100) -> list[tuple[float, float]]:
     world = join_ranks()
     plan, _ = plan_splits(job, world.size)
     cache = loader.SampleCache(job.cache_bytes)
-    state = build_state(job, world, (plan, None), measure(job, plan, world, cache), cache)
+    statistics = measure(job, plan, world, cache)
+    state = build_state(job, world, (plan, None), statistics, cache, begins=True)
     state.net.train()
     batches = itertools.islice(_endless_batches(state), steps)
     curve: list[tuple[float, float]] = []

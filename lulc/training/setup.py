@@ -18,8 +18,11 @@ from lulc.errors import InputError, UsageError
 from lulc.legend import Legend
 from lulc.location import Location
 from lulc.models.networks import pretrained
+from lulc.models.networks.architecture import TORCHGEO, architecture_of
 from lulc.models.networks.model import Model
 from lulc.models.networks.registry import choose_model
+from lulc.models.networks.torchgeo_weights import find_published
+from lulc.models.networks.trained_parts import encoder_stages, hold_encoder, trained_share
 from lulc.models.tasks import augment
 from lulc.models.tasks.registry import TASKS
 from lulc.models.tasks.task import Batch, LossConf, Scaling, Task
@@ -44,6 +47,8 @@ class TrainJob:
     task_name: str = "segment"
     score_test: bool = False
     """Whether the best weights are scored at the end on the test split, if there is one."""
+    bands: tuple[str, ...] = ()
+    """Bands of the run file, in order."""
 
     @property
     def task(self) -> Task:
@@ -68,14 +73,7 @@ class TrainJob:
     @property
     def architecture(self) -> dict[str, Any]:
         """Keyword arguments of the model's `build`."""
-        train = self.train
-        architecture = {
-            "encoder": train.encoder,
-            "depth": train.depth,
-            "decoder": list(train.decoder),
-            "dropout": train.dropout,
-        }
-        return architecture | ({"shrink": train.shrink} if train.shrink > 1 else {})
+        return architecture_of(self.train, self.bands)
 
 
 @dataclass(frozen=True)
@@ -136,12 +134,8 @@ def plan_splits(job: TrainJob, ranks: int) -> SplitPlans:
     return plan, replace(validation, ranks=min(ranks, len(validation.groups)))
 
 
-def check_job(job: TrainJob, bands: tuple[str, ...]) -> SplitPlans:
+def check_job(job: TrainJob) -> SplitPlans:
     """Check before any launch that a job can run.
-
-    Args:
-        job: the training.
-        bands: of the run file.
 
     Returns:
         The plans of `plan_splits`.
@@ -151,30 +145,54 @@ def check_job(job: TrainJob, bands: tuple[str, ...]) -> SplitPlans:
         UsageError: the settings of the training do not suit the samples.
     """
     plan, validation = plan_splits(job, job.train.ranks)
-    _check_layout(job, plan.layout, bands)
+    _check_layout(job, plan.layout)
+    _check_encoder(job)
     _check_sides(job, plan.layout.pixels.shape[-1])
-    net = job.model.build(len(bands), len(job.legend.classes), **job.architecture)
-    if job.train.weights:
-        progress.say(pretrained.load_weights(net, job.train.weights, job.train.encoder, bands))
+    _check_start(job)
     return plan, validation
 
 
-def _check_layout(job: TrainJob, layout: loader.Layout, bands: tuple[str, ...]) -> None:
+def _check_layout(job: TrainJob, layout: loader.Layout) -> None:
     if layout.task != job.task_name:
         raise InputError(
             f"{job.samples} holds samples for {layout.task}, the run file's task is "
             f"{job.task_name}: run `lulc samples`"
         )
-    if layout.bands != bands:
+    if layout.bands != job.bands:
         raise InputError(
             f"{job.samples} holds bands {list(layout.bands)}, the run file's bands are "
-            f"{list(bands)}: run `lulc samples`"
+            f"{list(job.bands)}: run `lulc samples`"
         )
     if job.task_name == "change" and layout.pixels.shape[0] < 2:
         raise InputError(
             f"{job.samples} holds one date a sample, and change needs two: set `dates: 2`, then "
             "run `lulc samples`"
         )
+
+
+def _check_encoder(job: TrainJob) -> None:
+    train, models = job.train, ("unet", "upernet", "classifier")
+    if job.model.name in models:
+        return
+    if train.encoder.startswith(TORCHGEO) or train.lora:
+        name = f"train.lora {train.lora}" if train.lora else f"train.encoder {train.encoder}"
+        raise UsageError(
+            f"{name} is for models {', '.join(models)}, not for {job.model.name}: choose one of "
+            "them, or leave it out"
+        )
+
+
+def _check_start(job: TrainJob) -> None:
+    # Builds the network as it begins, and says what it begins with.
+    train = job.train
+    net = job.model.build(len(job.bands), len(job.legend.classes), **job.architecture)
+    if published := find_published(train.encoder):
+        progress.say(f"train.encoder {train.encoder}: {published.describe()}")
+    if choice := pretrained.load_weights(net, train.weights, train.encoder, job.bands):
+        progress.say(choice)
+    hold_encoder(net, train.trained_stages, train.lora)
+    if (share := trained_share(net)) < 1:
+        progress.say(f"{100 * share:.2g} % of the network's weights are trained")
 
 
 def _check_sides(job: TrainJob, side: int) -> None:
@@ -250,8 +268,10 @@ def build_state(
     plans: SplitPlans,
     statistics: SampleStatistics,
     cache: loader.SampleCache,
+    *,
+    begins: bool = False,
 ) -> TrainState:
-    """Build the state before the first step, the same on every rank.
+    """Build the state of a training, the same on every rank.
 
     Args:
         job: the training.
@@ -259,6 +279,8 @@ def build_state(
         plans: of the training and the validation split.
         statistics: of the training split, as `measure` gives them.
         cache: of decoded samples.
+        begins: whether the weights are those before the first step; else the encoder's are random,
+            as they are replaced by a checkpoint's.
 
     Returns:
         The state.
@@ -266,10 +288,11 @@ def build_state(
     train, layout = job.train, plans[0].layout
     torch.manual_seed(train.seed)
     net = job.model.build(len(layout.bands), len(job.legend.classes), **job.architecture)
-    if train.weights:
+    if begins:
         pretrained.load_weights(
             net, train.weights, train.encoder, layout.bands, statistics.mean, statistics.std
         )
+    hold_encoder(net, train.trained_stages, train.lora)
     net = net.to(world.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     shared_net = share_gradients(net, world)
     averaged_net = _average_weights(net, train.ema)
@@ -317,12 +340,9 @@ def _parameter_groups(net: nn.Module, train: TrainConf) -> list[dict[str, Any]]:
     stages: list[tuple[list[nn.Parameter], float, bool]] = []
     encoder_ids: set[int] = set()
     if train.frozen or train.encoder_rate < 1:
-        encoder_stages = [
-            list(stage.parameters()) for stage in pretrained.encoder_of(net).children()
-        ]
-        encoder_stages = [parameters for parameters in encoder_stages if parameters]
-        for number, parameters in enumerate(encoder_stages):
-            share = train.encoder_rate ** (1 - (number + 1) / len(encoder_stages))
+        parts = encoder_stages(net)
+        for number, parameters in enumerate(parts):
+            share = train.encoder_rate ** (1 - (number + 1) / len(parts))
             stages.append((parameters, share, True))
             encoder_ids |= {id(parameter) for parameter in parameters}
     others = [parameter for parameter in net.parameters() if id(parameter) not in encoder_ids]
@@ -332,7 +352,7 @@ def _parameter_groups(net: nn.Module, train: TrainConf) -> list[dict[str, Any]]:
         # Norms and biases are not decayed: it would pull them to zero, not to simpler functions.
         for decayed in (True, False):
             group = {
-                "params": [p for p in parameters if (p.ndim > 1) == decayed],
+                "params": [p for p in parameters if p.requires_grad and (p.ndim > 1) == decayed],
                 "weight_decay": train.weight_decay * decayed,
                 "share": share,
                 "encoder": encoder,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -54,8 +53,7 @@ def _time_steps(job: TrainJob, shape: tuple[int, int, int, int]) -> float:
     statistics = SampleStatistics((2000.0,) * bands, (700.0,) * bands, (1.0,) * classes)
     alone = World(0, 1, torch.device("cpu"))
     plans = (EpochPlan((), layout, 1, count), None)
-    without_weights = replace(job, train=replace(job.train, weights=None))
-    state = build_state(without_weights, alone, plans, statistics, loader.SampleCache(0))
+    state = build_state(job, alone, plans, statistics, loader.SampleCache(0))
     state.net.train()
     rng = np.random.default_rng(0)
     ids = np.array(job.legend.ids, np.uint8)

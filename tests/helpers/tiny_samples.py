@@ -98,4 +98,4 @@ def make_job(samples: Path, folder: Path, **settings: object) -> TrainJob:
         "precision": "float32",
         "repeats": 2,
     }
-    return TrainJob(TrainConf(**{**small, **settings}), LEGEND, samples, folder)
+    return TrainJob(TrainConf(**{**small, **settings}), LEGEND, samples, folder, bands=BANDS)

@@ -350,7 +350,7 @@ def test_the_best_epoch_is_the_first_of_the_highest() -> None:
 
 def test_a_job_that_cannot_run_is_explained_before_it_starts(samples: Path, tmp_path: Path) -> None:
     def check(**settings: object) -> None:
-        setup.check_job(toy.make_job(samples, tmp_path, **settings), toy.BANDS)
+        setup.check_job(toy.make_job(samples, tmp_path, **settings))
 
     check()
     with pytest.raises(UsageError, match=r"train\.depth"):
@@ -360,7 +360,7 @@ def test_a_job_that_cannot_run_is_explained_before_it_starts(samples: Path, tmp_
     with pytest.raises(InputError, match=r"train\.ranks"):
         check(ranks=7)
     with pytest.raises(InputError, match="nir"):
-        setup.check_job(toy.make_job(samples, tmp_path), ("nir", "red"))
+        setup.check_job(replace(toy.make_job(samples, tmp_path), bands=("nir", "red")))
 
 
 def test_a_damaged_state_is_not_unpickled(samples: Path, tmp_path: Path) -> None:

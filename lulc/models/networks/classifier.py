@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from lulc.errors import UsageError
+from lulc.models.networks.adapters import add_adapters
+from lulc.models.networks.architecture import TORCHGEO
 from lulc.models.networks.model import Model
 from lulc.models.networks.smp import timm
+from lulc.models.networks.torchgeo_backbones import build_backbone
 
 
 class Classifier(nn.Module):
-    """An encoder that makes one vector of an image of any size, and a linear head."""
+    """An encoder that makes one vector of an image of any size, and a linear head.
+
+    Of an encoder that makes maps it is the mean of the last.
+    """
 
     def __init__(self, encoder: Any, classes: int, dropout: float, shrink: int) -> None:
         super().__init__()
@@ -25,7 +32,9 @@ class Classifier(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Return logits (N, K) of an image (N, C, H, W)."""
-        logits: torch.Tensor = self.head(self.encoder(self.shrink(image)))
+        features = self.encoder(self.shrink(image))
+        vector = features[-1].mean((2, 3)) if isinstance(features, list) else features
+        logits: torch.Tensor = self.head(vector)
         return logits
 
 
@@ -36,13 +45,26 @@ def _build(
     encoder: str = "resnet18",
     dropout: float = 0.0,
     shrink: int = 1,
+    lora: int = 0,
+    wavelengths: Sequence[float] = (),
     **_: Any,
 ) -> nn.Module:
-    """Build the network; UsageError where timm has none of that name.
+    """Build the network; UsageError where there is none of that name.
 
     dropout: share of the last features left out in training; shrink: side in pixels of the squares
-    whose mean the network sees.
+    whose mean the network sees; lora: rank of the encoder's adapters, 0: none; wavelengths: of the
+    bands in µm.
     """
+    if encoder.startswith(TORCHGEO):
+        net: Any = build_backbone(encoder, in_channels, wavelengths=wavelengths)
+    else:
+        net = _make_encoder(encoder, in_channels)
+    if lora:
+        add_adapters(net, lora)
+    return Classifier(net, classes, dropout, shrink)
+
+
+def _make_encoder(encoder: str, in_channels: int) -> Any:
     if not timm.is_model(encoder):
         similar = difflib.get_close_matches(encoder, timm.list_models(), 3)
         similar = similar or ["resnet18", "efficientnet_b0", "convnext_nano"]
@@ -52,10 +74,9 @@ def _build(
         )
     settings = {"pretrained": False, "in_chans": in_channels, "num_classes": 0}
     try:
-        net = timm.create_model(encoder, **settings, dynamic_img_size=True, dynamic_img_pad=True)
+        return timm.create_model(encoder, **settings, dynamic_img_size=True, dynamic_img_pad=True)
     except TypeError:  # only vision transformers have settings of the image size
-        net = timm.create_model(encoder, **settings)
-    return Classifier(net, classes, dropout, shrink)
+        return timm.create_model(encoder, **settings)
 
 
 def _multiple(**_: object) -> int:

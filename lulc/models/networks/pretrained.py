@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,9 +13,17 @@ from torch import Tensor, nn
 
 from lulc.errors import InputError, SetupError, UsageError
 from lulc.location import parse_location
+from lulc.models.networks.adapters import is_adapter, unadapted
 from lulc.models.networks.smp import smp, timm
+from lulc.models.networks.torchgeo_weights import fetch_published, find_published
 from lulc.models.networks.weight_bands import WeightBands, describe_choice, find_bands
 from lulc.tables.files import local_copy
+
+# Standard deviations of the weights' numbers that a band's mean may lie from theirs.
+_FARTHEST = 10
+
+# Of the norm after a ResNet's first convolution.
+_FIRST_MEAN = "bn1.running_mean"
 
 # What other projects put before the names of an encoder's weights.
 _PREFIX = re.compile(r"^(module|model|net|backbone|encoder|encoder_q|vision_encoder|state_dict)\.")
@@ -22,7 +31,7 @@ _PREFIX = re.compile(r"^(module|model|net|backbone|encoder|encoder_q|vision_enco
 
 def load_weights(
     net: nn.Module,
-    source: str,
+    source: str | None,
     encoder: str,
     bands: Sequence[str],
     mean: Sequence[float] = (),
@@ -33,28 +42,43 @@ def load_weights(
     Args:
         net: a network with an encoder.
         source: a .safetensors, .pt or .pth file (read without pickle's code), or the name of
-            published weights, such as `imagenet`, which are downloaded.
+            published weights, such as `imagenet`, which are downloaded. None: those that the
+            encoder's name asks for, if any.
         encoder: the encoder's name.
         bands: names of the network's bands, in order.
         mean: physical values that the network's input is standardised with, one a band.
         std: as `mean`.
 
     Returns:
-        A sentence that says which bands got which channels.
+        A sentence that says which bands got which channels; empty where no weights are loaded, or
+        the encoder takes any bands as they are.
 
     Raises:
-        UsageError: the network has no encoder.
+        UsageError: the network has no encoder, or there are no published weights of that name.
         InputError: the weights cannot be read, are those of another encoder, or nothing tells which
             band a channel is of.
         SetupError: the weights cannot be downloaded.
     """
+    published = find_published(encoder)
+    if source is None:
+        if published is None:
+            return ""
+        source = str(fetch_published(published))
     module = encoder_of(net)
-    state = module.state_dict()
+    names = {
+        _bare_name(unadapted(name)): name for name in module.state_dict() if not is_adapter(name)
+    }
+    state = {bare: module.state_dict()[name] for bare, name in names.items()}
     weights = {_bare_name(name): value for name, value in _read(source, encoder, module).items()}
-    first = next(name for name, value in state.items() if value.ndim == 4)
+    first = next((name for name, value in state.items() if value.ndim == 4), None)
     choice = ""
     if first in weights:
-        choice = _give_channels(weights, first, state[first].shape[1], source, bands, (mean, std))
+        wanted, channels = state[first].shape[1], weights[first].shape[1]
+        known = find_bands(parse_location(source), channels)
+        if known is None and published is not None:
+            known = find_bands(parse_location(published.file_name.partition(".")[0]), channels)
+        statistics = (mean, std)
+        choice = _give_channels(weights, first, wanted, source, known, bands, statistics)
     fitting = {
         name: value
         for name, value in weights.items()
@@ -68,7 +92,7 @@ def load_weights(
             f"encoder's weights are missing or have another shape, such as {missing[0]} {shape}; "
             "give weights of that encoder, or set train.encoder to the one they are of"
         )
-    module.load_state_dict(fitting, strict=False)
+    module.load_state_dict({names[bare]: value for bare, value in fitting.items()}, strict=False)
     return choice
 
 
@@ -77,6 +101,7 @@ def _give_channels(
     first: str,
     wanted: int,
     source: str,
+    known: WeightBands | None,
     bands: Sequence[str],
     statistics: tuple[Sequence[float], Sequence[float]],
 ) -> str:
@@ -88,6 +113,7 @@ def _give_channels(
         wanted: channels of the network's first convolution; a network that sees two dates as one
             image has the bands twice.
         source: the weights, as the run file names them.
+        known: what is known of their channels.
         bands: of one date.
         statistics: mean and std of the network's input, one a band.
 
@@ -95,7 +121,6 @@ def _give_channels(
         A sentence that says which bands got which channels.
     """
     channels = weights[first].shape[1]
-    known = find_bands(parse_location(source), channels)
     if known is None and channels in (len(bands), wanted):
         weights[first] = weights[first].repeat(1, wanted // channels, 1, 1) * (channels / wanted)
         return (
@@ -109,6 +134,9 @@ def _give_channels(
             f"and nothing tells which is which: write the channels' bands in order, as "
             '{"bands": ["blue", …]}, to a file of the same name that ends in .json'
         )
+    other = _of_other_quantity(known, bands, *statistics)
+    if other:
+        known = replace(known, mean=(), std=())
     repeats = wanted // len(bands)
     mean, std = (tuple(values) * repeats for values in statistics)
     adapted, shift = adapt(weights[first], tuple(bands) * repeats, known, mean, std)
@@ -116,7 +144,28 @@ def _give_channels(
     bias = f"{first.removesuffix('weight')}bias"
     if bias in weights:
         weights[bias] = weights[bias] + shift
-    return describe_choice(known, bands, source)
+    elif first == "conv1.weight" and _FIRST_MEAN in weights:  # its norm, held or not
+        weights[_FIRST_MEAN] = weights[_FIRST_MEAN] - shift
+    choice = describe_choice(known, bands, source)
+    if other:
+        choice += f"; not scaled, as values of {', '.join(other)} are of another quantity"
+    return choice
+
+
+def _of_other_quantity(
+    known: WeightBands, bands: Sequence[str], mean: Sequence[float], std: Sequence[float]
+) -> list[str]:
+    # Bands whose values cannot be those that the weights were trained on: stored numbers, such as
+    # 0 to 10,000, in place of reflectance.
+    if not (known.std and std):
+        return []
+    positions = {name: i for i, name in enumerate(known.bands)}
+    distances = {
+        band: abs(value - known.mean[positions[band]]) / known.std[positions[band]]
+        for band, value in zip(bands, mean, strict=True)
+        if band in positions
+    }
+    return [band for band, distance in distances.items() if distance > _FARTHEST]
 
 
 def encoder_of(net: nn.Module) -> nn.Module:
@@ -127,8 +176,8 @@ def encoder_of(net: nn.Module) -> nn.Module:
     """
     if not isinstance(getattr(net, "encoder", None), nn.Module):
         raise UsageError(
-            "train.weights, frozen and encoder_rate are for networks with an encoder: "
-            "choose another train.model"
+            "train.weights, frozen, encoder_rate and trained_stages are for networks with an "
+            "encoder: choose another train.model"
         )
     return net.get_submodule("encoder")
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from torch import nn
 
+from lulc.models.networks.adapters import add_adapters
+from lulc.models.networks.architecture import TORCHGEO
 from lulc.models.networks.encoders import encoder_errors
 from lulc.models.networks.model import Model
 from lulc.models.networks.smp import smp
+from lulc.models.networks.torchgeo_decoders import make_upernet
 from lulc.models.networks.unet import add_dropout
 
 
@@ -32,6 +35,30 @@ def _build(
     return add_dropout(net, dropout)
 
 
+def _build_upernet(
+    in_channels: int,
+    classes: int,
+    *,
+    encoder: str = "resnet18",
+    dropout: float = 0.0,
+    lora: int = 0,
+    wavelengths: Sequence[float] = (),
+    **_: Any,
+) -> nn.Module:
+    """Build UPerNet; UsageError where there is no such encoder.
+
+    dropout: share of the last feature maps left out in training; lora: rank of the encoder's
+    adapters, 0: none; wavelengths: of the bands in µm.
+    """
+    if encoder.startswith(TORCHGEO):
+        net = add_dropout(make_upernet(encoder, in_channels, classes, wavelengths), dropout)
+    else:
+        net = _build(smp.UPerNet, in_channels, classes, encoder=encoder, dropout=dropout)
+    if lora:
+        add_adapters(net.get_submodule("encoder"), lora)
+    return net
+
+
 def _multiple(**_: object) -> int:
     """Return 32: these encoders halve the image five times."""
     return 32
@@ -40,5 +67,5 @@ def _multiple(**_: object) -> int:
 # Chen et al. 2018, arXiv:1802.02611; Xiao et al. 2018, arXiv:1807.10221; Xie et al. 2021,
 # arXiv:2105.15203 (its decoder).
 DEEPLAB = Model("deeplabv3plus", ("segment",), partial(_build, smp.DeepLabV3Plus), _multiple)
-UPERNET = Model("upernet", ("segment",), partial(_build, smp.UPerNet), _multiple)
+UPERNET = Model("upernet", ("segment",), _build_upernet, _multiple)
 SEGFORMER = Model("segformer", ("segment",), partial(_build, smp.Segformer), _multiple)

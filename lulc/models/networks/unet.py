@@ -12,9 +12,12 @@ import torch
 from torch import nn
 
 from lulc.errors import UsageError
+from lulc.models.networks.adapters import add_adapters
+from lulc.models.networks.architecture import TORCHGEO
 from lulc.models.networks.encoders import encoder_errors
 from lulc.models.networks.model import Model
 from lulc.models.networks.smp import smp
+from lulc.models.networks.torchgeo_decoders import make_unet
 
 # Channels of the decoder's stages, deepest first; a shallower net leaves out the deepest.
 _CHANNELS = (256, 128, 64, 32, 16)
@@ -67,18 +70,27 @@ def _build(
     decoder: Sequence[int] = (),
     dropout: float = 0.0,
     shrink: int = 1,
+    lora: int = 0,
+    wavelengths: Sequence[float] = (),
 ) -> nn.Module:
     """Build the network (Ronneberger et al. 2015, doi:10.1007/978-3-319-24574-4_28).
 
     depth: how often the encoder halves the image; decoder: channels of its `depth` stages, deepest
     first; dropout: share of the last feature maps left out in training; shrink: side in pixels of
-    the squares whose mean the network sees. UsageError where there is no such encoder or shape.
+    the squares whose mean the network sees; lora: rank of the encoder's adapters, 0: none;
+    wavelengths: of the bands in µm. UsageError where there is no such encoder or shape.
     """
     channels = decoder_channels(depth, decoder)
-    with encoder_errors(encoder):
-        plain = plain_unet(encoder, channels, in_channels, classes)
+    if encoder.startswith(TORCHGEO):
+        plain = make_unet(encoder, channels, in_channels, classes, wavelengths)
         net = DetailedUnet(plain, in_channels, channels[-1], shrink)
-        prune_unused(net, torch.zeros(1, in_channels, 128 * shrink, 128 * shrink))
+    else:
+        with encoder_errors(encoder):
+            plain = plain_unet(encoder, channels, in_channels, classes)
+            net = DetailedUnet(plain, in_channels, channels[-1], shrink)
+            prune_unused(net, torch.zeros(1, in_channels, 128 * shrink, 128 * shrink))
+    if lora:
+        add_adapters(net.encoder, lora)
     return add_dropout(net, dropout)
 
 

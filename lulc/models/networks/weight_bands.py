@@ -61,6 +61,18 @@ _S2_STD = (
     0.134, 0.11429,
 )  # fmt: skip
 
+# ESA's picture in true colour of level 1C has 255 where reflectance is 0.3558.
+_TCI = (0.3558,) * 3
+
+
+def _landsat(bands: Sequence[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    # What SSL4EO-L's authors brought to 0 and 1: reflectance of 0 and 0.4, -25 and 45 °C
+    # (torchgeo, experiments/ssl4eo/landsat/compress_*_toa.sh).
+    thermal = [band.startswith("lwir") for band in bands]
+    mean = tuple(248.15 if hot else 0.0 for hot in thermal)
+    return mean, tuple(70.0 if hot else 0.4 for hot in thermal)
+
+
 # Family, the names of its files (folder and file, in small letters), bands, mean and std: one
 # number for all, one a channel, or nothing where the input is no linear function of physical
 # values or is not published. Sources: torchgeo, models resnet, swin and vit (weights of SSL4EO-S12
@@ -75,12 +87,14 @@ _FAMILIES: tuple[tuple[str, str, tuple[str, ...], Any, Any], ...] = (
     ("CLOSP", r"closp-\w+_s1_encoder", _VV_VH, None, None),
     # Trained on decibels, where samples may be linear: no mean and std.
     ("SSL4EO-S12", r"sentinel1_(all|grd)|ssl4eo-s12_sar|(^|/)b2_", _VV_VH, None, None),
-    ("SSL4EO-L", r"landsat_tm_toa", _TM, None, None),
-    ("SSL4EO-L", r"landsat_etm_toa", _ETM, None, None),
-    ("SSL4EO-L", r"landsat_etm_sr", _ETM_SURFACE, None, None),
-    ("SSL4EO-L", r"landsat_oli_tirs_toa", _OLI_TIRS, None, None),
-    ("SSL4EO-L", r"landsat_oli_sr", _OLI_SURFACE, None, None),
-    ("SatlasPretrain", r"sentinel2_\w+_[sm]i_ms", _SATLAS, None, None),
+    ("SSL4EO-L", r"landsat_tm_toa", _TM, *_landsat(_TM)),
+    ("SSL4EO-L", r"landsat_etm_toa", _ETM, *_landsat(_ETM)),
+    ("SSL4EO-L", r"landsat_etm_sr", _ETM_SURFACE, 0.0, 0.3),
+    ("SSL4EO-L", r"landsat_oli_tirs_toa", _OLI_TIRS, *_landsat(_OLI_TIRS)),
+    ("SSL4EO-L", r"landsat_oli_sr", _OLI_SURFACE, 0.0, 0.3),
+    ("SatlasPretrain", r"sentinel2_\w+_[sm]i_ms", _SATLAS, 0.0, (*_TCI, *(0.816,) * 6)),
+    ("SatlasPretrain", r"sentinel2_\w+_[sm]i_rgb", RGB, 0.0, _TCI),
+    ("SatlasPretrain", r"sentinel1_\w+_[sm]i", ("vh", "vv"), None, None),
     ("SatlasPretrain", r"landsat_\w+_[sm]i", _OLI_TIRS, None, None),
     ("BigEarthNet v2, 0.1", r"-s1-v0\.1", ("vh", "vv"), None, None),
     ("BigEarthNet v2, 0.1", r"-s2-v0\.1", _S2_BY_RESOLUTION, None, None),

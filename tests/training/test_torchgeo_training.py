@@ -1,0 +1,81 @@
+"""A network on a backbone of torchgeo is trained, packed and mapped with, without a network."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lulc.errors import UsageError
+from lulc.inference import predictor
+from lulc.models.contract import Contract, write_contract
+from lulc.models.package import CONTRACT, WEIGHTS
+from lulc.training import setup
+from lulc.training.fit import fit
+from tests.helpers import tiny_samples as toy
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy.write_samples(tmp_path_factory.mktemp("samples"), training=4, validation=2, group=2)
+
+
+@pytest.mark.parametrize(
+    ("encoder", "settings", "least", "most"),
+    [
+        ("torchgeo:resnet18", {"trained_stages": 0}, 0.1, 0.5),
+        ("torchgeo:swin_v2_t", {"lora": 2, "trained_stages": 1}, 0.3, 0.95),
+        ("torchgeo:dofa_small_patch16_224", {"lora": 2}, 0.01, 0.2),
+    ],
+)
+def test_two_steps_are_learned_and_a_scene_is_mapped(
+    encoder: str,
+    settings: dict[str, int],
+    least: float,
+    most: float,
+    samples: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a connection was tried")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    job = toy.make_job(samples, tmp_path, encoder=encoder, epochs=1, batch=4, **settings)
+    plan, _ = setup.check_job(job)
+    result = fit(job)
+    assert plan.steps * job.train.repeats == 2
+    assert least < result.trained_share < most
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / WEIGHTS).write_bytes(result.weights.read_bytes())
+    contract = Contract(
+        name="toy",
+        task="segment",
+        model="unet",
+        architecture=job.architecture,
+        bands=toy.BANDS,
+        mean=result.mean,
+        std=result.std,
+        legend=toy.LEGEND,
+        gsd_m=10.0,
+        multiple=job.model.multiple(**job.architecture),
+    )
+    write_contract(contract, folder / CONTRACT)
+    scene = toy.make_sample(9)
+    classes, confidence = predictor.load(folder).segment(
+        scene["pixels"], scene["valid"], (toy.SCALE,) * 2, (toy.OFFSET,) * 2
+    )
+    is_mapped = scene["valid"].any(0)
+    assert set(np.unique(classes[is_mapped])) <= {
+        land_class.id for land_class in toy.LEGEND.classes
+    }
+    assert (confidence[is_mapped] <= 100).all()
+
+
+def test_networks_that_take_no_such_encoder_say_which_do(samples: Path, tmp_path: Path) -> None:
+    for settings in ({"encoder": "torchgeo:resnet18"}, {"lora": 2}):
+        with pytest.raises(UsageError, match="is for models unet, upernet, classifier"):
+            setup.check_job(toy.make_job(samples, tmp_path, model="segformer", **settings))
