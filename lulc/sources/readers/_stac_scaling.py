@@ -15,8 +15,9 @@ from lulc.sources.readers._stac_bands import AssetBand
 
 _LANDSAT_FILE = re.compile(r"_(SR|ST)_B\d+\.TIF$", re.IGNORECASE)
 _SENTINEL2_BAND = re.compile(r"B(0\d|1[0-2]|8A)")
-# Properties of items of Sentinel-2 that tell the level: Earth Search, the Planetary Computer.
-_SENTINEL2_PRODUCT = ("s2:product_type", "s2:product_uri", "sentinel:product_id")
+# Properties of items of Sentinel-2 that tell the level, and their ids: Earth Search, the Planetary
+# Computer.
+_SENTINEL2_PRODUCT = ("s2:product_type", "s2:product_uri", "sentinel:product_id", "id")
 # Landsat Collection 2 Level 2 Science Product Guide (LSDS-1619, LSDS-1618), surface reflectance and
 # surface temperature (kelvin): scale and offset.
 _LANDSAT = {"SR": (2.75e-05, -0.2), "ST": (0.00341802, 149.0)}
@@ -31,7 +32,7 @@ def as_published(
 
     Args:
         band: A band as its item describes it.
-        properties: The item's properties.
+        properties: The item's properties, and its `id`.
         family: The family of a MODIS item, whose layers get their names and kinds.
 
     Returns:

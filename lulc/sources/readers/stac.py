@@ -139,8 +139,9 @@ def _read_item(
     properties = content.get("properties") or {}
     headers = _Headers(parse_location(item.path).parent, root)
     family = modis_family(scene_id)
+    described = {**properties, "id": scene_id}
     asset_bands = [
-        as_published(band, properties, family)
+        as_published(band, described, family)
         for key, asset in content["assets"].items()
         if has_pixels(asset)
         for band in list_asset_bands(key, asset, properties)
