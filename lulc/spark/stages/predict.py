@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,6 +33,7 @@ from lulc.tables.layout import BlockKey, parse_block_key
 from lulc.tables.ledger import LatestRows, LedgerRow, read_latest
 from lulc.tables.store import read_rows, read_some_footers
 
+_CHIPS_TRIED = 5
 _TASK = ["key", "path", "checksum", "fingerprint"]
 
 
@@ -67,9 +69,13 @@ def predict(context: StageContext) -> StageResult:
 
 
 def _compare_units(context: StageContext, chips: LatestRows, model: ModelRef) -> str:
-    # What is converted, or not known; of the first chip, as all are in one encoding.
-    first = next(read_rows(context.out / chips.column("path")[0], ["tile_id", "units"], [0]))
-    return read_contract(model.folder / CONTRACT).describe_mismatch(known_units(first))
+    # What is converted, or not known; of one chip, as all are in one encoding.
+    contract = read_contract(model.folder / CONTRACT)
+    for path in chips.column("path")[:_CHIPS_TRIED] if contract.units else ():
+        with contextlib.suppress(InputError):  # a damaged file is a bad input of its own block
+            chip = next(read_rows(context.out / path, ["tile_id", "units"], [0]))
+            return contract.describe_mismatch(known_units(chip))
+    return ""
 
 
 def _compare_precision(context: StageContext, rows: Sequence[LedgerRow]) -> str:
