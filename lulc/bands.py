@@ -193,8 +193,9 @@ class Band:
     kind: Literal["continuous", "class", "quality"] = "continuous"
     """`continuous` is interpolated, `class` is not; `quality` gives the valid pixels and is not a
     model's input."""
-    calibration: Literal["", "sigma0", "gamma0"] = ""
-    """Backscatter that a radar product's calibration tables give on reading; empty where scale and
-    offset apply."""
+    calibration: Literal["", "sigma0", "gamma0", "alphaearth", "tessera"] = ""
+    """How stored numbers become values on reading, where it is more than scale and offset: the
+    backscatter that a radar product's calibration tables give, or the published rule of an
+    embedding."""
     unit: str = ""
     """A `Unit` of the physical values; empty where it is not known."""

@@ -34,6 +34,7 @@ Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 TaskName = Literal["segment", "classify", "multilabel", "detect", "change", "series"]
 SourceName = Literal[
     "auto",
+    "alphaearth",
     "landsat",
     "modis",
     "openaerialmap",
@@ -41,6 +42,7 @@ SourceName = Literal[
     "sentinel2",
     "stac",
     "stac-geoparquet",
+    "tessera",
     "geotiff",
 ]
 Condition = Literal["cloud", "shadow", "cirrus", "snow", "water", "saturated"]
@@ -57,6 +59,20 @@ def _check_limit(text: str) -> str:
     if not re.fullmatch(r"\d+|\d+(\.\d+)?%", text):
         raise ValueError("give a count such as 3, or a share such as 5%")
     return text
+
+
+def _expand_bands(names: object) -> object:
+    # `e0..e63` stands for e0, e1, … e63.
+    if not isinstance(names, list | tuple):
+        return names
+    expanded: list[object] = []
+    for name in names:
+        match = re.fullmatch(r"([A-Za-z_]+)(\d{1,4})\.\.\1(\d{1,4})", str(name))
+        if match:
+            expanded += [f"{match[1]}{n}" for n in range(int(match[2]), int(match[3]) + 1)]
+        else:
+            expanded.append(name)
+    return tuple(expanded)
 
 
 def _check_day(value: object) -> object:
@@ -117,7 +133,8 @@ class Archive:
     (`.parquet`), by default one in the output folder."""
     source: SourceName = "auto"
     """Kind of the scenes: `landsat`, `modis`, `openaerialmap`, `sentinel1`, `sentinel2`, `stac`,
-    `stac-geoparquet` (a table of items) or `geotiff`. `auto` recognises it by the files."""
+    `stac-geoparquet` (a table of items), `geotiff`, or the embeddings `alphaearth` and `tessera`.
+    `auto` recognises it by the files."""
     pattern: str | None = None
     """For `geotiff`: pattern of the file names, or with a `/` of the paths, such as
     `{scene}_{date}_{band}.tif` or `{year}/{scene}.tif`. Its fields: `scene`, `band`, and for the
@@ -131,7 +148,7 @@ class Archive:
         ]
         | None
     ) = None
-    """For `geotiff` and `stac`: year, month or day of all scenes, or first and last as
+    """For `geotiff`, `stac` and embeddings: year, month or day of all scenes, or first and last as
     `2023-01/2023-03`; `tag` for GeoTIFF files whose tag DateTime is the time of acquisition.
     Default: the files' names, and the items' own time."""
     timeless: Flag = False
@@ -571,9 +588,9 @@ class Config:
     task; without datasets `segment`."""
     scenes: tuple[Archive, ...] = ()
     """Archives of scenes, or searches for them."""
-    bands: tuple[Name, ...] = ()
-    """Bands of the model in this order, by common names such as `red`; `observations` counts the
-    dates of a composite. Default: the datasets' bands."""
+    bands: Annotated[tuple[Name, ...], BeforeValidator(_expand_bands)] = ()
+    """Bands of the model in this order, by common names such as `red`; `e0..e63` are the bands e0
+    to e63; `observations` counts the dates of a composite. Default: the datasets' bands."""
     legend: dict[ClassId, ClassConf] = dataclasses.field(default_factory=dict)
     """Class id (0–254) → name and colour; or `common`, the nine classes of Dynamic World. Default:
     the datasets' legend."""

@@ -17,7 +17,7 @@ from lulc.geo.grid import Grid, centre_longitude
 from lulc.geo.tiling import Tiling
 from lulc.guard import read_guard
 from lulc.raster.reader import read_band, read_bands
-from lulc.sources import radar
+from lulc.sources import embeddings, radar
 from lulc.sources.acquisition import group_images
 from lulc.sources.scene import Scene, whole_codes
 from lulc.tables.encoding import Encoding
@@ -283,10 +283,15 @@ def _read_file(
 ) -> Sequence[tuple[np.ndarray, np.ndarray]]:
     # Values and valid (H, W) of some bands of one file, on the target's grid.
     resamplings = [_resampling(band, target.spec) for band in bands]
-    if bands[0].calibration:
+    calibration, indexes = bands[0].calibration, [band.index for band in bands]
+    if calibration == "alphaearth":
+        return embeddings.read_alphaearth(href, indexes, target.grid, resamplings[0])
+    if calibration == "tessera":
+        return embeddings.read_tessera(href, indexes, target.grid, resamplings[0])
+    if calibration:
         return [
-            radar.read_backscatter(href, band.calibration, target.grid, resampling)
-            for band, resampling in zip(bands, resamplings, strict=True)
+            radar.read_backscatter(href, calibration, target.grid, resampling)
+            for resampling in resamplings
         ]
     requests = [
         (band.index, resampling, band.nodata)

@@ -141,7 +141,10 @@ def list_bands(href: str) -> tuple[int, ...]:
 
 
 def read_bands(
-    href: str, bands: Sequence[tuple[int, Resampling, float | None]], grid: Grid
+    href: str,
+    bands: Sequence[tuple[int, Resampling, float | None]],
+    grid: Grid,
+    convert: Callable[[np.ndarray, int, int], np.ndarray] | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Read several bands of a file, opened once; a broken connection is tried twice.
 
@@ -150,15 +153,17 @@ def read_bands(
         bands: (index, resampling, nodata) of each band, as for `read_band`. One that the file flags
             as alpha is data like the others and masks none of them.
         grid: Grid of the result.
+        convert: As for `read_swath`; None keeps the numbers.
 
     Returns:
-        Pixels and valid of each band, as `read_band` gives them.
+        Pixels and valid of each band, as `read_band` gives them; of the dtype of what `convert`
+        returns.
     """
     data_indexes = tuple(index for index, _, _ in bands)
     return _read_twice(
         href,
         lambda dataset: [
-            _read_band(_Band(dataset, index, nodata, data_indexes), href, grid, resampling)
+            _read_band(_Band(dataset, index, nodata, data_indexes, convert), href, grid, resampling)
             for index, resampling, nodata in bands
         ],
     )
@@ -404,12 +409,11 @@ def window_of(pixel_map: overlap.PixelMap, source: Grid | Swath) -> Window:
 def _copy(band: _Band, offset: tuple[int, int], grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     # offset: row and column of the file's pixel that is the grid's first.
     row0, col0 = (max(0, start) for start in offset)
-    row1 = min(band.dataset.height, offset[0] + grid.height)
-    col1 = min(band.dataset.width, offset[1] + grid.width)
-    pixels, valid = np.zeros(grid.shape, band.dtype), np.zeros(grid.shape, bool)
-    if row1 > row0 and col1 > col0:
-        window = Window(col0, row0, col1 - col0, row1 - row0)
-        window_pixels, window_valid = band.read(window)
+    row1 = max(row0, min(band.dataset.height, offset[0] + grid.height))
+    col1 = max(col0, min(band.dataset.width, offset[1] + grid.width))
+    window_pixels, window_valid = band.read(Window(col0, row0, col1 - col0, row1 - row0))
+    pixels, valid = np.zeros(grid.shape, window_pixels.dtype), np.zeros(grid.shape, bool)
+    if window_valid.size:
         overlapped = np.s_[row0 - offset[0] : row1 - offset[0], col0 - offset[1] : col1 - offset[1]]
         pixels[overlapped] = np.where(window_valid, window_pixels, 0)
         valid[overlapped] = window_valid

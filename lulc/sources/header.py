@@ -243,14 +243,15 @@ def make_scene(
     Raises:
         InputError: The footprints of two bands are disjoint.
     """
-    headers = sorted(
-        (header for band, header in bands if band.kind != "quality"),
-        key=lambda header: _pixel_side(header.grid),
-    )
+    by_grid: dict[Grid, Header] = {}
+    for band, header in bands:
+        if band.kind != "quality":
+            by_grid.setdefault(header.grid, header)
+    headers = sorted(by_grid.values(), key=lambda header: _pixel_side(header.grid))
     finest = headers[0]
     outline = footprint(finest.grid)
-    for header in {header.grid: header for header in headers}.values():
-        if header.grid != finest.grid and outline.disjoint(footprint(header.grid)):
+    for header in headers[1:]:
+        if outline.disjoint(footprint(header.grid)):
             raise InputError(
                 f"{redact_url(finest.href)} and {redact_url(header.href)} are bands of one scene "
                 "but lie apart: one of them has a wrong CRS"

@@ -16,6 +16,7 @@ from lulc.sources.header import parse_json
 from lulc.sources.listing import list_archive
 from lulc.sources.product import has_hidden_part, is_packed, is_product_metadata, open_tree
 from lulc.sources.readers import landsat
+from lulc.sources.readers.alphaearth import ALPHAEARTH
 from lulc.sources.readers.geotiff import GEOTIFF
 from lulc.sources.readers.landsat import LANDSAT
 from lulc.sources.readers.modis import MODIS
@@ -24,6 +25,7 @@ from lulc.sources.readers.sentinel1 import SENTINEL1
 from lulc.sources.readers.sentinel2 import SENTINEL2
 from lulc.sources.readers.stac import STAC
 from lulc.sources.readers.stac_geoparquet import STAC_GEOPARQUET
+from lulc.sources.readers.tessera import TESSERA
 from lulc.sources.scenes_table import shorten
 from lulc.sources.source import Source
 from lulc.sources.times import parse_time
@@ -37,6 +39,8 @@ SOURCES: dict[str, Source] = {
         SENTINEL2,
         LANDSAT,
         MODIS,
+        ALPHAEARTH,
+        TESSERA,
         OPENAERIALMAP,
         STAC,
         STAC_GEOPARQUET,
@@ -46,10 +50,10 @@ SOURCES: dict[str, Source] = {
 # Settings that only some sources heed.
 _SETTINGS = {
     "pattern": (GEOTIFF,),
-    "date": (GEOTIFF, STAC, STAC_GEOPARQUET, OPENAERIALMAP),
-    "timeless": (GEOTIFF, STAC, STAC_GEOPARQUET, OPENAERIALMAP),
+    "date": (GEOTIFF, STAC, STAC_GEOPARQUET, OPENAERIALMAP, ALPHAEARTH, TESSERA),
+    "timeless": (GEOTIFF, STAC, STAC_GEOPARQUET, OPENAERIALMAP, ALPHAEARTH, TESSERA),
 }
-_WITHOUT_CHECKSUMS = (LANDSAT, MODIS, GEOTIFF)
+_WITHOUT_CHECKSUMS = (LANDSAT, MODIS, GEOTIFF, ALPHAEARTH, TESSERA)
 # Sources whose products have one layer of codes, which `clear` may be without `quality`.
 _WITH_CODES = (SENTINEL2, LANDSAT, STAC, STAC_GEOPARQUET)
 # Sources of products, of which an archive holds one kind; some are read packed.
@@ -140,7 +144,8 @@ def _detect(archive: Archive) -> Source:
     raise InputError(
         f"archive {archive.path} holds no scenes: found {counts or 'no files'}; accepted are "
         "products of Sentinel-1 GRD and Sentinel-2 (.SAFE, .zip), Landsat (by their MTL, .tar) and "
-        "MODIS (.hdf), STAC items and responses of OpenAerialMap (.json), tables of "
+        "MODIS (.hdf), AlphaEarth and TESSERA in their folders, STAC items and responses of "
+        "OpenAerialMap (.json), tables of "
         "STAC items (.parquet), and GeoTIFF files "
         f"(.tif, .tiff){hints}"
     )

@@ -125,7 +125,7 @@ TABLES = {
             Column(
                 "calibrations",
                 TEXTS,
-                "of radar bands: sigma0 or gamma0, computed as they are read; else empty",
+                "computed as they are read: sigma0 or gamma0, alphaearth, tessera; else empty",
             ),
             Column(
                 "units",

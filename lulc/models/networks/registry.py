@@ -5,6 +5,7 @@ from __future__ import annotations
 from lulc.errors import UsageError
 from lulc.models.networks.classifier import CLASSIFIER
 from lulc.models.networks.detectors import FASTER_RCNN, FCOS, RETINANET
+from lulc.models.networks.linear import LINEAR
 from lulc.models.networks.model import Model
 from lulc.models.networks.pixelseries import LTAE, TEMPCNN
 from lulc.models.networks.segmenters import DEEPLAB, SEGFORMER, UPERNET
@@ -18,6 +19,7 @@ _ALL = (
     DEEPLAB,
     UPERNET,
     SEGFORMER,
+    LINEAR,
     CLASSIFIER,
     DIFFERENCE,
     CONCATENATION,
