@@ -280,14 +280,53 @@ class ClassConf:
     """Colour as `#rrggbb`."""
 
 
+def _name_layout(value: object) -> object:
+    return {"layout": value} if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, config=_strict)
+class PointConf:
+    """How the points of a labels file are read: each labels the pixel that it lies in."""
+
+    layout: Literal["lucas"] | None = None
+    """`lucas`: the survey LUCAS as Eurostat and JRC publish it (years 2009 to 2022), with the
+    theoretical point, land cover `lc1` and date of survey; a code of `crosswalk` then holds for all
+    that begin with it (B for B11). Default: the columns that the other keys name."""
+    longitude: str = "longitude"
+    """Column of a CSV or Parquet file without geometries: degrees east."""
+    latitude: str = "latitude"
+    """Column of a CSV or Parquet file without geometries: degrees north."""
+    date: str | tuple[str, str] | None = None
+    """Column with the day, month or year (2018-06-30, 2018-06, 2018), or two columns [first, last]
+    of a span. A point labels the periods that it shares a day with; without a date all. Default:
+    points have no date."""
+    radius: Annotated[Number, Field(ge=0)] = 0.0
+    """Metres around a point within which pixels have its class, by their centres; the one that the
+    point lies in always has."""
+    quality: str | None = None
+    """Column with a number, such as a weight or confidence; points of 0, less or none are left
+    out. Default: all are used."""
+    min_quality: Number = 0.0
+    """Least `quality` of a point that is used."""
+
+    @property
+    def date_columns(self) -> tuple[str, ...]:
+        """The columns of `date`: none, one, or two."""
+        return (self.date,) if isinstance(self.date, str) else self.date or ()
+
+
 @dataclass(frozen=True, config=_strict)
 class LabelConf:
-    """Labels to learn from: a class raster on any grid, or polygons with a class column."""
+    """Labels to learn from: a class raster on any grid, or polygons or points with a class."""
 
     path: str
-    """Path of the raster or vector file."""
+    """Path of the raster, vector file or table of points."""
     column: str | None = None
-    """Column of the polygons that holds the class. Default: the file is a raster."""
+    """Column of the polygons or points that holds the class. Default: the file is a raster."""
+    points: Annotated[PointConf | None, BeforeValidator(_name_layout)] = None
+    """For points (GeoPackage and other vector files, CSV, Parquet): how they are read, such as
+    {date: survey_date}, or {}; or the name of a layout, `lucas`. Default: the file holds
+    polygons or is a raster."""
     nodata: Whole | None = None
     """Code that means "no label". Default: the raster's own."""
     crosswalk: dict[Code, Whole] = dataclasses.field(default_factory=dict)
@@ -297,11 +336,13 @@ class LabelConf:
     """Codes that are no label."""
 
     def __post_init__(self) -> None:
+        if self.points and self.column is None and self.points.layout is None:
+            raise ValueError("points have their class in a column: name it in labels.column")
         targets: dict[str, tuple[Code, int | None]] = {}
         codes = [*self.crosswalk.items(), *((code, None) for code in self.ignore)]
         for code, target in codes:
             key = name_key(str(code))
-            if self.column is None and key.isdecimal():
+            if self.column is None and self.points is None and key.isdecimal():
                 key = str(int(key))
             other, other_target = targets.setdefault(key, (code, target))
             if target != other_target:

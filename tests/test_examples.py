@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import geopandas
 import numpy as np
 import pytest
 import rasterio
@@ -112,3 +113,26 @@ def test_orchestrator(trained: tuple[Path, str]) -> None:
     printed = run_example("orchestrator", out / "config.yaml", out)
     assert [line.partition(":")[0] for line in printed.splitlines()] == ["samples", "train"]
     assert {path: path.stat().st_mtime for path in out.rglob("*.safetensors")} == before
+
+
+def test_points_from_raster(tmp_path: Path) -> None:
+    codes = np.full((1, 60, 60), 1, np.uint8)
+    codes[:, :5], codes[:, 5, :25] = 255, 7
+    write_image(tmp_path / "classes.tif", codes, left=500_000.0)
+    with rasterio.open(tmp_path / "classes.tif", "r+") as file:
+        file.nodata = 255
+    for name in ("a", "b"):
+        printed = run_example("points_from_raster", tmp_path / "classes.tif", tmp_path / name, 100)
+        assert printed.startswith("100 points in ")
+    table = np.genfromtxt(tmp_path / "a.csv", delimiter=",", names=True)
+    assert (table["class"] == 7).sum() >= 20
+    assert set(table["class"]) == {1, 7}
+    points = geopandas.read_file(tmp_path / "a.gpkg")
+    assert points["class"].tolist() == table["class"].tolist()
+    degrees = points.to_crs(4326).geometry
+    np.testing.assert_allclose(degrees.x, table["longitude"])
+    np.testing.assert_allclose(degrees.y, table["latitude"])
+    with rasterio.open(tmp_path / "classes.tif") as file:
+        there = [int(value[0]) for value in file.sample(points.get_coordinates().to_numpy())]
+    assert there == points["class"].tolist()
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()

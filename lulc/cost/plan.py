@@ -30,6 +30,7 @@ from lulc.location import Location, parse_location, relative_name
 from lulc.paths import list_files
 from lulc.samples import from_datasets
 from lulc.samples.labels import bounds_of_labels
+from lulc.samples.points import count_windows
 from lulc.sources import area
 from lulc.tables import files, store
 from lulc.tables.files import open_parquet
@@ -145,7 +146,9 @@ def _count_samples(
         rows = sum(open_parquet(file).metadata.num_rows for file in written)
         return SampleCount(rows, side, True)
     windows = sum(count for count, _ in items.values())
-    if config.labels and map_plan:
+    if config.labels and config.labels.points and map_plan:
+        windows += count_windows(config.labels, map_plan.tiling, side) * len(config.periods)
+    elif config.labels and map_plan:
         tiles = _labelled_tiles(config.labels, map_plan) * len(config.periods)
         windows += round(tiles * (config.tiling.size // side) ** 2)
     return SampleCount(windows, side)

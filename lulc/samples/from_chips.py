@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from lulc.config import LabelConf, SampleConf
+from lulc.config import LabelConf, Period, SampleConf
+from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA, Legend
 from lulc.location import Location
 from lulc.samples import splits, table
 from lulc.samples.labels import read_labels_counting
 from lulc.samples.leakage import extent_of
+from lulc.samples.points import draw_points, load_points
 from lulc.samples.splits import Fence
 from lulc.samples.table import SampleRow, count_classes, sample_id
 from lulc.tables import arrays, store
@@ -38,7 +40,7 @@ LABEL_SCAN = pa.schema(
         pa.field("counts", pa.list_(pa.int64())),
         # Labelled pixels left out because no date is valid there.
         pa.field("unobserved", pa.int64()),
-        # Pixels of the whole tile left out because polygons contradict.
+        # Pixels of the whole tile left out because polygons or points contradict.
         pa.field("conflicts", pa.int64()),
         # Size of a sample's arrays.
         pa.field("bytes", pa.int64()),
@@ -63,6 +65,9 @@ class SampleSpec:
     encoding: Encoding | None = None
     """Of the table, where it is not the chips'."""
     task: str = "segment"
+    periods: tuple[Period, ...] = (Period("all"),)
+    points: Location | None = None
+    """The labels' points, as `points.write_points` left them; None where they are no points."""
 
 
 class _Window(NamedTuple):
@@ -86,7 +91,7 @@ class _TileLabel:
     unobserved: np.ndarray
     """(H, W) bool: labelled, but no date is valid."""
     conflicts: int
-    """Pixels left out because polygons contradict."""
+    """Pixels left out because polygons or points contradict."""
 
 
 def scan_labels(key: Mapping[str, Any], spec: SampleSpec) -> list[dict[str, Any]]:
@@ -248,10 +253,20 @@ def chip_encoding(chip: Mapping[str, Any]) -> Encoding:
 def _label_tile(chip: Mapping[str, Any], spec: SampleSpec) -> _TileLabel:
     halo = chip["halo"]
     core = arrays.grid_from(chip).pad(-halo)
-    label, conflicts = read_labels_counting(spec.labels, spec.legend, core)
+    label, conflicts = _read_label(chip, core, spec)
     observed = _valid_of(chip).any(0)[halo : halo + core.height, halo : halo + core.width]
     unobserved = (label != NODATA) & ~observed
     return _TileLabel(np.where(observed, label, NODATA).astype(np.uint8), unobserved, conflicts)
+
+
+def _read_label(chip: Mapping[str, Any], core: Grid, spec: SampleSpec) -> tuple[np.ndarray, int]:
+    if spec.labels.points is None:
+        return read_labels_counting(spec.labels, spec.legend, core)
+    assert spec.points is not None
+    period = next(period for period in spec.periods if period.name == chip["period"])
+    cell = spec.tiling.parse(chip["tile_id"])
+    radius = spec.labels.points.radius
+    return draw_points(load_points(spec.points), period, spec.tiling, cell, radius)
 
 
 def window_key(row: Mapping[str, Any], fences: Iterable[Fence]) -> dict[str, Any]:

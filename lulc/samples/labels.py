@@ -28,7 +28,17 @@ from lulc.legend import NODATA, Crosswalk, Legend, name_key
 from lulc.raster import reader
 from lulc.raster.classes import ClassRaster, scan_raster
 from lulc.raster.vector import rasterize
-from lulc.tables.vector_files import Bounds, Layer, find_layer, polygons_of, read_features, texts_of
+from lulc.samples.class_columns import check_crosswalk, column_classes
+from lulc.samples.points import bounds_of_points
+from lulc.tables.vector_files import (
+    Bounds,
+    Layer,
+    find_layer,
+    first_types,
+    polygons_of,
+    read_features,
+    texts_of,
+)
 from lulc.tables.vector_identity import vector_identity
 
 _COARSE = 2.0
@@ -38,6 +48,7 @@ _VOTES = 8
 """Along a side, at most: 64 points of a pixel vote for its majority."""
 _CACHED_BYTES = 64 << 20
 """Up to this size a process caches a vector file; of a larger one it reads a window at a time."""
+_POINTS_REMEDY = "; of points say how they are read, in labels.points ({} where they have no date)"
 _POLYGON = 3  # shapely's number of the type
 
 
@@ -65,12 +76,7 @@ def read_labels_counting(labels: LabelConf, legend: Legend, grid: Grid) -> tuple
         InputError: a code is neither in the legend nor in the crosswalk nor ignored.
         UsageError: the crosswalk leads to an id that is not in the legend.
     """
-    outside = {k: v for k, v in labels.crosswalk.items() if v not in legend.ids}
-    if outside:
-        raise UsageError(
-            f"labels.crosswalk {outside} leads to ids that are not in the legend: "
-            f"it has {list(legend.ids)}"
-        )
+    check_crosswalk(labels, legend)
     with read_guard(f"labels {labels.path}"):
         if labels.column is not None:
             return _draw_polygons(labels, legend, grid)
@@ -175,15 +181,16 @@ def _draw_polygons(labels: LabelConf, legend: Legend, grid: Grid) -> tuple[np.nd
 
 def _polygons_on(labels: LabelConf, legend: Legend, grid: Grid) -> tuple[np.ndarray, np.ndarray]:
     """Return the polygons near a grid, in its CRS, and their class ids."""
-    layer = _find_layer(labels.path, str(labels.column))
+    column = str(labels.column)
+    layer = _find_layer(labels.path, column)
     identity = vector_identity(labels.path)
-    load = partial(_load, layer, str(labels.column), str(identity))
+    load = partial(_load, layer, column, str(identity))
     cached = load(None) if int(str(identity[1])) <= _CACHED_BYTES else None
     polygons, classes = [np.empty(0, object)], [np.empty(0, np.uint8)]
     for bounds, shift in _windows(grid.pad(2), layer):
         pieces, values = _clip(*(cached or load(bounds)), bounds)
         polygons.append(map_coordinates(pieces, lambda x, y, shift=shift: (x + shift, y)))
-        classes.append(_classes(values, labels, legend))
+        classes.append(column_classes(texts_of(values), column, labels, legend))
     in_grid_crs = reproject_polygons(np.concatenate(polygons), layer.crs, grid.crs)
     return in_grid_crs, np.concatenate(classes)
 
@@ -220,9 +227,10 @@ def _clip(shapes: np.ndarray, values: np.ndarray, bounds: Bounds) -> tuple[np.nd
 @lru_cache(maxsize=16)
 def _find_layer(path: str, column: str) -> Layer:
     layer = find_layer(path, "labels", columns=[column])
-    if re.match("(Multi)?(Point|LineString)", layer.geometry):
+    if re.search("Point|LineString", layer.geometry):
         raise InputError(
             f"labels {path} hold no polygon: layer {layer.name!r} is of type {layer.geometry}"
+            f"{_POINTS_REMEDY if 'Point' in layer.geometry else ''}"
         )
     return layer
 
@@ -243,25 +251,21 @@ def _load(
     return polygons, features.columns[column][areal]
 
 
-def _classes(values: np.ndarray, labels: LabelConf, legend: Legend) -> np.ndarray:
-    # (N,) uint8 ids: by crosswalk, then id, then the class's name; null and ignored values have no
-    # class.
-    ids = {name_key(c.name): c.id for c in legend.classes} | {str(i): i for i in legend.ids}
-    ids |= {name_key(str(code)): class_id for code, class_id in labels.crosswalk.items()}
-    ids |= {name_key(str(code)): NODATA for code in labels.ignore} | {"": NODATA}
-    texts = [name_key(text) for text in texts_of(values)]
-    unknown = sorted(set(texts) - set(ids))
-    if unknown:
-        raise InputError(
-            f"labels {labels.path}: values {unknown} of column {labels.column!r} have no class "
-            f"in legend {legend.name!r} (classes {[f'{c.id} {c.name}' for c in legend.classes]}): "
-            "add them to labels.crosswalk or to labels.ignore"
-        )
-    return np.array([ids[text] for text in texts], np.uint8)
+def explain_types(labels: LabelConf) -> str:
+    """Return what to say of labels without effect whose file holds no polygon; else nothing."""
+    if labels.column is None or labels.points is not None:
+        return ""
+    types = first_types(_find_layer(labels.path, labels.column))
+    if not types or any("Polygon" in name or name == "GeometryCollection" for name in types):
+        return ""
+    remedy = _POINTS_REMEDY if any("Point" in name for name in types) else ""
+    return f"; its features are no polygons, but {', '.join(sorted(types))}{remedy}"
 
 
 def bounds_of_labels(labels: LabelConf) -> Bounds | None:
     """Return (west, south, east, north) of labels in degrees; None of a layer without a feature."""
+    if labels.points is not None:
+        return bounds_of_points(labels)
     if labels.column is None:
         outline = footprint(reader.grid_of(labels.path))
     elif (layer := _find_layer(labels.path, labels.column)).bounds is None:

@@ -21,7 +21,8 @@ from lulc.geo.grid import WGS84, project
 from lulc.location import Location
 from lulc.samples import splits, table, windows
 from lulc.samples.from_chips import SampleSpec
-from lulc.samples.labels import bounds_of_labels
+from lulc.samples.labels import bounds_of_labels, explain_types
+from lulc.samples.points import LabelPoints, count_beyond, read_points, write_points
 from lulc.samples.splits import SPLITS
 from lulc.samples.windows import Row, Weighing
 from lulc.tables import layout
@@ -52,7 +53,7 @@ class _Losses:
             "windows beyond samples.per_class": self.windows_beyond,
             "pixels within the buffer": self.buffer_pixels,
             "pixels without imagery": self.unobserved_pixels,
-            "pixels of contradicting polygons": self.conflicting_pixels,
+            "pixels of contradicting labels": self.conflicting_pixels,
         }
         return [f"{count:,} {text} left out" for text, count in texts.items() if count]
 
@@ -88,6 +89,7 @@ def plan_windows(
         InputError: no label is left to train on, or splits leak.
     """
     kept_folder = spec.out / layout.kept_folder("samples", fingerprint)
+    spec, points, told = _keep_points(spec, kept_folder)
     size = max(1, min(_MAX_FILES_A_TASK, len(paths) // _MIN_TASKS))
     dealt = enumerate(itertools.batched(paths, size))
     keys = [{"number": number, "paths": list(some)} for number, some in dealt]
@@ -97,6 +99,8 @@ def plan_windows(
     conflicts = _total(counted, "conflicts")
     if not totals["labelled"] + totals["unobserved"] + conflicts:
         raise InputError(_explain_no_label(spec, counted))
+    if points is not None:
+        told = [*told, *_beyond(points, counted, spec)]
     blocks, pixels = _split_blocks(counted, spec)
     windows.write_blocks(kept_folder, blocks.cells, blocks.split)
     quotas = _quotas(counted, spec)
@@ -112,11 +116,30 @@ def plan_windows(
         unobserved_pixels=totals["unobserved"],
         conflicting_pixels=conflicts,
     )
-    note = _describe(chosen, losses, spec)
+    note = _describe(chosen, [*told, *losses.notes()], spec)
     audit = partial(windows.audit_windows, spec=spec, kept_folder=kept_folder)
     run(audit, _near(chosen, spec), windows.NOTHING, "audit")
     weighing = _weigh(chosen, blocks, spec, kept_folder)
     return list(_deal(chosen, fingerprint, weighing)), note
+
+
+def _keep_points(
+    spec: SampleSpec, kept_folder: Location
+) -> tuple[SampleSpec, LabelPoints | None, list[str]]:
+    # The labels' points read once for all tasks, and what is to be told of them.
+    if spec.labels.points is None:
+        return spec, None, []
+    points, notes = read_points(spec.labels, spec.legend, spec.tiling.crs, spec.periods)
+    spec = windows.with_points(spec, kept_folder)
+    assert spec.points is not None
+    write_points(spec.points, points)
+    return spec, points, notes
+
+
+def _beyond(points: LabelPoints, counted: Sequence[Row], spec: SampleSpec) -> list[str]:
+    tiles = np.unique(_arrays(counted, "tiles", "i4", 2), axis=0)
+    count = count_beyond(points, spec.tiling, tiles)
+    return [f"{count:,} points outside the tiles left out"] if count else []
 
 
 def _total(rows: Sequence[Row], name: str) -> int:
@@ -255,7 +278,7 @@ def _explain_no_label(spec: SampleSpec, counted: Sequence[Row]) -> str:
     return (
         f"labels {spec.labels.path} give no pixel of {len(tiles)} tiles a class: they lie at "
         f"{_degrees(of_labels)}, the tiles at {_degrees(of_tiles)}; give labels of the same place, "
-        "or correct the CRS that their file says"
+        f"or correct the CRS that their file says{explain_types(spec.labels)}"
     )
 
 
@@ -266,7 +289,7 @@ def _degrees(bounds: tuple[float, float, float, float] | None) -> str:
     return f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
 
 
-def _describe(chosen: Sequence[Row], losses: _Losses, spec: SampleSpec) -> str:
+def _describe(chosen: Sequence[Row], told: Sequence[str], spec: SampleSpec) -> str:
     names = [c.name for c in spec.legend.classes]
     shape = (-1, len(SPLITS), len(names))
     pixels = _arrays(chosen, "classes", "i8").reshape(shape).sum(0)
@@ -277,7 +300,7 @@ def _describe(chosen: Sequence[Row], losses: _Losses, spec: SampleSpec) -> str:
         classes = ", ".join(f"{class_name} {count:,}" for class_name, count in pairs if count)
         samples = int(sizes[split == number].sum())
         notes.append(f"{name} {samples:,} samples ({classes or 'no label'})")
-    text = "; ".join([*notes, *losses.notes()])
+    text = "; ".join([*notes, *told])
     training = pixels[SPLITS.index("train")]
     if not training.any():
         raise InputError(

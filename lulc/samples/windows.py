@@ -2,6 +2,7 @@
 
 Windows stay with the tasks, in files that live until the samples are written:
 
+    points.parquet           the labels' points, where they are points
     scan/<task>.parquet      LABEL_SCAN rows of the windows with a label
     blocks.parquet           the split of every spatial block, BLOCKS rows, near ones together
     windows/<task>.parquet   WINDOWS rows of those that become samples, by split and chip
@@ -15,7 +16,7 @@ import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -51,7 +52,7 @@ COUNTED = pa.schema(
         # All windows, and those with a label.
         pa.field("windows", pa.int64()),
         pa.field("labelled", pa.int64()),
-        # Labelled pixels without imagery; pixels of contradicting polygons.
+        # Labelled pixels without imagery; pixels of contradicting polygons or points.
         pa.field("unobserved", pa.int64()),
         pa.field("conflicts", pa.int64()),
         # (C, 2) int32: spatial blocks with a label; (C, K) uint32: their labelled pixels by class.
@@ -250,6 +251,7 @@ def write_planned(key: Mapping[str, Any], spec: SampleSpec) -> list[LedgerRow]:
         The file's ledger row.
     """
     kept_folder = spec.out / layout.kept_folder("samples", key["fingerprint"])
+    spec = with_points(spec, kept_folder)
     weighing = Weighing(**json.loads(key["weighing"]))
     columns = ["path", "row_group", "tile_id", "period", "col", "row", "counts", "fences"]
     rows: list[Row] = []
@@ -264,6 +266,11 @@ def write_planned(key: Mapping[str, Any], spec: SampleSpec) -> list[LedgerRow]:
     fences = ([_fence(numbers) for numbers in row["fences"]] for row in rows)
     windows = [window_key(row, of_row) for row, of_row in zip(rows, fences, strict=True)]
     return write_samples({**key, "windows": windows}, spec)
+
+
+def with_points(spec: SampleSpec, kept_folder: Location) -> SampleSpec:
+    """Return a spec that says where its labels' points are kept, if they are points."""
+    return replace(spec, points=kept_folder / "points.parquet" if spec.labels.points else None)
 
 
 def write_blocks(

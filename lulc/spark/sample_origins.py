@@ -184,6 +184,7 @@ def _label_origin(
         config.samples,
         of_datasets.encoding if of_datasets else None,
         config.task or "segment",
+        config.periods,
     )
 
     def plan(fingerprint: str) -> tuple[list[Row], str]:

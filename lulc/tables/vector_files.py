@@ -160,6 +160,34 @@ def read_features(
     return Features(geometries, dict(zip(columns, values, strict=True)))
 
 
+def first_types(layer: Layer, count: int = 1000) -> set[str]:
+    """Return the types of a layer's first geometries, such as `Point`.
+
+    Args:
+        layer: of `find_layer`.
+        count: how many features are read.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    import pyogrio
+
+    with _explained(layer.use, layer.path):
+        if layer.path.lower().endswith(_PARQUET):
+            with open_parquet(layer.path) as file:
+                primary = json.loads(file.schema_arrow.metadata[b"geo"])["primary_column"]
+                wkb = next(file.iter_batches(count, columns=[primary])).column(0).to_pylist()
+        else:
+            with (
+                _copied(layer.path) as copy,
+                _opened(copy, layer.path, layer.use, layer.name) as source,
+            ):
+                options = {"layer": layer.number, "columns": [], "max_features": count}
+                _, _, wkb, _ = pyogrio.raw.read(source, **options)
+        geometries = shapely.from_wkb(wkb, on_invalid="ignore")
+    return {geometry.geom_type for geometry in geometries if geometry is not None}
+
+
 def polygons_of(geometries: np.ndarray) -> np.ndarray:
     """Return the polygons of geometries, also those within collections.
 

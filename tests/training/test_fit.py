@@ -384,6 +384,9 @@ def test_a_crop_is_taken_where_labels_are() -> None:
     # A random place has a label with probability a quarter, the best of four with two thirds.
     assert (share > 0).float().mean() > 0.55
     assert (share < 1).any()
+    label[:] = 255
+    label[:, 95, 0] = 1
+    assert (crop(whole, 32, "pixels").label == 1).any((1, 2)).all()
 
 
 def test_two_ranks_learn_as_one_does(tmp_path: Path) -> None:

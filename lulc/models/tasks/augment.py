@@ -107,7 +107,8 @@ def crop(batch: Batch, side: int, kind: Kind) -> Batch:
     """Crop every sample to a square at random.
 
     Labels are often sparse, and a square without them teaches nothing: of four squares drawn it is
-    the first with a label on a quarter of its pixels (or a box), or else the one with most.
+    the first with a label on a quarter of its pixels (or a box), or else the one with most. Where
+    none has a label, as of a few points, it is drawn around a labelled pixel.
 
     Args:
         batch: samples.
@@ -147,6 +148,14 @@ def _draw_corner(label: Tensor, side: int, max_offset: int, kind: Kind) -> tuple
     for corner, count in zip(corners, counts, strict=True):
         if count >= enough:
             return corner
+    if (
+        kind == "pixels"
+        and not any(counts)
+        and (labelled := torch.nonzero(label != NODATA)).numel()
+    ):
+        pixel = labelled[int(torch.randint(len(labelled), ()))]
+        y, x = (pixel - torch.randint(side, (2,))).clamp(0, max_offset).tolist()
+        return y, x
     return corners[counts.index(max(counts))]
 
 
