@@ -52,7 +52,8 @@ SET_SERVER = "set MLFLOW_TRACKING_URI, or tracking.uri, to the address of an MLf
 STORE_ERRORS = (MlflowException, requests.RequestException, OSError)
 """Errors of a store that cannot be reached, or refuses."""
 
-_ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE", "NOT_FOUND")
+"""Codes of a store that has no such model or version."""
 
 for _library in ("mlflow", "alembic", "sqlalchemy", "urllib3"):
     logging.getLogger(_library).setLevel(logging.ERROR)
@@ -88,7 +89,7 @@ def ui_command(config: Config, out: Location) -> str | None:
         without user names and passwords. None where nothing keeps them, or nothing was kept yet.
     """
     address = store_uri(config.tracking.uri, out)
-    if address is None or _is_absent_database(address):
+    if address is None or is_absent_database(address):
         return None
     uri = redact_setting("uri", address)
     return uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
@@ -113,7 +114,7 @@ def find_version(config: Config, out: Location, fingerprint: str) -> ModelRef | 
     if uri is None:
         explain_absence(config, out)
         return _local_of(config, out, fingerprint)
-    if _is_absent_database(uri):
+    if is_absent_database(uri):
         return None
     try:
         with connect_store(uri, tries=1) as client:
@@ -193,7 +194,7 @@ def _resolve_one(model: str, out: Location, tracking_uri: str | None) -> ModelRe
         )
     name, number, alias = match.groups()
     uri = store_uri(tracking_uri, out)
-    if uri is not None and not _is_absent_database(uri):
+    if uri is not None and not is_absent_database(uri):
         try:
             with connect_store(uri) as client:
                 version = _choose_version(client, name, number, alias)
@@ -237,7 +238,7 @@ def list_versions(out: Location, tracking_uri: str | None = None) -> list[dict[s
     uri = store_uri(tracking_uri, out)
     if uri is None:
         return _list_local(out)
-    if _is_absent_database(uri):
+    if is_absent_database(uri):
         return []
     try:
         with connect_store(uri) as client:
@@ -353,7 +354,7 @@ def _choose_version(
             else client.get_model_version_by_alias(name, alias or CHAMPION)
         )
     except MlflowException as error:
-        if error.error_code not in _ABSENT:
+        if error.error_code not in ABSENT:
             raise
     return None if number or alias else next(iter(_newest_first(client, name)), None)
 
@@ -382,6 +383,9 @@ def _unreachable(uri: str, error: Exception) -> str:
     return f"tracking store {address} cannot be reached ({first_line(error)})"
 
 
-def _is_absent_database(uri: str) -> bool:
-    # A client would create the SQLite file, which takes seconds.
+def is_absent_database(uri: str) -> bool:
+    """Return whether a URI is that of a SQLite file that is not there.
+
+    A client would create it, which takes seconds.
+    """
     return uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists()

@@ -47,16 +47,19 @@ from lulc.models.package import (
     place_model,
 )
 from lulc.models.registry import (
+    ABSENT,
     CHAMPION,
     SET_SERVER,
     STORE_ERRORS,
     connect_store,
     explain_absence,
     fetch_version,
+    is_absent_database,
     store_folder,
     store_uri,
 )
 from lulc.redact import first_line, redact_setting
+from lulc.stats.confusion import hardly_mapped, summarise
 from lulc.tables import files, layout
 
 _PACKAGES = ("torch", "segmentation-models-pytorch", "safetensors", "numpy", "mlflow")
@@ -179,14 +182,63 @@ def log_trials(config: Config, out: Location, rows: Sequence[Mapping[str, Any]])
             _log_mean_and_spread(client, parent.info.run_id, rows)
             client.set_terminated(parent.info.run_id)
     except STORE_ERRORS as error:
-        address = redact_setting("uri", uri)
-        text = f"the trials could not be logged to {address} ({first_line(error)})"
-        if config.tracking.required:
-            raise SetupError(
-                f"{text}, and tracking.required is set: "
-                "run again when the store answers, nothing is lost"
-            ) from error
-        progress.say(f"warning: {text}")
+        _warn_not_logged(config, f"the trials could not be logged to {_shown(uri)}", error)
+
+
+def tag_hardly_mapped(
+    config: Config, out: Location, name: str, version: str, names: Sequence[str]
+) -> None:
+    """Tag a version, and its run, with the classes that it hardly maps on the test split.
+
+    Nothing is done of a model that is not registered: one kept on disk, or several that map
+    together. Where the store cannot be reached the user is warned.
+
+    Args:
+        config: the run file.
+        out: the output folder.
+        name: of the model.
+        version: its number.
+        names: of the classes that are labelled and hardly mapped.
+
+    Raises:
+        SetupError: the store cannot be reached, and tracking.required is set.
+    """
+    uri = store_uri(config.tracking.uri, out)
+    if uri is None or not version.isdecimal() or is_absent_database(uri):
+        return
+    key, value = _hardly_mapped_tag("test", names)
+    try:
+        with connect_store(uri) as client:
+            try:
+                run_id = client.get_model_version(name, version).run_id
+            except MlflowException as error:
+                if error.error_code in ABSENT:
+                    return
+                raise
+            client.set_model_version_tag(name, version, key, value)
+            if run_id:
+                client.set_tag(run_id, key, value)
+    except STORE_ERRORS as error:
+        text = f"{name} version {version} could not be tagged in {_shown(uri)}"
+        _warn_not_logged(config, text, error)
+
+
+def _hardly_mapped_tag(split: str, names: Sequence[str]) -> tuple[str, str]:
+    return f"hardly_mapped.{split}", ", ".join(names) or "none"
+
+
+def _shown(uri: str) -> Any:
+    return redact_setting("uri", uri)
+
+
+def _warn_not_logged(config: Config, text: str, error: Exception) -> None:
+    text = f"{text} ({first_line(error)})"
+    if config.tracking.required:
+        raise SetupError(
+            f"{text}, and tracking.required is set: "
+            "run again when the store answers, nothing is lost"
+        ) from error
+    progress.say(f"warning: {text}")
 
 
 def flatten_settings(config: Config) -> dict[str, str]:
@@ -283,6 +335,7 @@ def _register_champion(
         "units": _units_of(training),
     }
     tags |= {f"score.{name}": f"{value:.4g}" for name, value in _overall_scores(training)}
+    tags |= _quality_tags(config, training)
     source = f"{run.info.artifact_uri}/model"
     version = client.create_model_version(config.name, source, run.info.run_id, tags=tags)
     client.set_registered_model_alias(config.name, CHAMPION, version.version)
@@ -390,6 +443,16 @@ def _run_tags(config: Config, training: Training) -> dict[str, str]:
         "units": _units_of(training),
     }
     tags |= {f"fingerprint.{name}": value for name, value in training.fingerprints.items()}
+    tags |= _quality_tags(config, training)
     if commit := find_commit():
         tags["mlflow.source.git.commit"] = commit
     return tags
+
+
+def _quality_tags(config: Config, training: Training) -> dict[str, str]:
+    # The classes hardly mapped on the validation split, where there is one.
+    matrix = training.history[training.best_epoch - 1].get("matrix")
+    if not matrix:
+        return {}
+    names = hardly_mapped(summarise(np.array(matrix), config.make_legend()))
+    return dict([_hardly_mapped_tag("validation", names)])

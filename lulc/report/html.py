@@ -27,6 +27,7 @@ from lulc.raster import access
 from lulc.report.map import PICTURE_SIDE, draw_map
 from lulc.report.regions import outline_regions
 from lulc.sources.scene import LAYER
+from lulc.stats.validation import rows_hardly_mapped
 from lulc.tables import files, layout, ledger, store
 from lulc.tables.ledger_files import read_once
 from lulc.yaml12 import dump_yaml
@@ -308,6 +309,7 @@ def _accuracy_sections(out: Location, legend: Legend) -> list[dict[str, Any]]:
                 "overall": _share(overall["overall_accuracy"]),
                 "miou": _share(overall["iou"]),
                 "pixels": f"{overall['pixels']:,}",
+                "hardly_mapped": rows_hardly_mapped(rows),
                 "rows": [_accuracy_line(row) for row in rows if row["class_id"] is not None],
                 **_confusion_matrix(counts, legend),
             }

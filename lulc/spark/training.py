@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from lulc import progress
+from lulc.legend import Legend
 from lulc.location import Location
 from lulc.models.package import ModelRef
 from lulc.spark.context import StageContext
 from lulc.spark.ranks import format_metrics, launch
+from lulc.stats.confusion import hardly_mapped, summarise
 from lulc.tables import files, layout
 from lulc.tables.store import table_folder
 from lulc.training.fit import TrainResult
@@ -51,7 +53,7 @@ def train_and_register(
     for other in job.folder.parent.iterdir():
         if other != job.folder:
             files.remove_folder(other)
-    return version, f"{version.name} version {version.version}, {_describe(result)}"
+    return version, f"{version.name} version {version.version}, {_describe(result, job.legend)}"
 
 
 def _prepare(context: StageContext, fingerprint: str) -> tuple[TrainJob, EpochPlan]:
@@ -81,8 +83,9 @@ def _prepare(context: StageContext, fingerprint: str) -> tuple[TrainJob, EpochPl
     return job, plan
 
 
-def _describe(result: TrainResult) -> str:
-    metrics = result.history[result.best - 1]["metrics"]
+def _describe(result: TrainResult, legend: Legend) -> str:
+    best = result.history[result.best - 1]
+    metrics = best["metrics"]
     # The loss of test samples is no validation loss: the scores say enough of them.
     test = {
         name.removeprefix("test_"): value
@@ -92,7 +95,10 @@ def _describe(result: TrainResult) -> str:
     validation = {k: v for k, v in metrics.items() if not k.startswith("test_")}
     split = " on validation" if set(validation) - {"loss", "rate"} else ", no validation split"
     on_test = f"; {format_metrics(test)} on test" if test else ""
-    return f"best epoch {result.best}: {format_metrics(validation)}{split}{on_test}"
+    matrix = np.array(best["matrix"])
+    names = hardly_mapped(summarise(matrix, legend)) if matrix.size else []
+    warning = f"; WARNING: hardly mapped on validation: {', '.join(names)}" if names else ""
+    return f"best epoch {result.best}: {format_metrics(validation)}{split}{on_test}{warning}"
 
 
 def _draw(job: TrainJob, result: TrainResult, bands: tuple[str, ...]) -> list[Location]:

@@ -9,6 +9,9 @@ import numpy as np
 from lulc.errors import InputError
 from lulc.legend import NODATA, Legend
 
+LABELLED_SHARE, MAPPED_IOU = 0.01, 0.10
+"""A class with this share of the labels, or more, is *hardly mapped* below this IoU."""
+
 
 @dataclass(frozen=True)
 class ClassScore:
@@ -120,3 +123,21 @@ def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     # The quotient, NaN where the denominator is zero.
     above, below = np.asarray(numerator, float), np.asarray(denominator, float)
     return np.asarray(np.divide(above, below, out=np.full(below.shape, np.nan), where=below > 0))
+
+
+def is_hardly_mapped(pixels: int, total: int, iou: float | None) -> bool:
+    """Return whether a class is labelled and hardly mapped.
+
+    Overall accuracy says nothing of such a class: it is missing from the map.
+
+    Args:
+        pixels: labelled pixels of the class.
+        total: labelled pixels of all classes.
+        iou: of the class; None or NaN where it is not defined.
+    """
+    return 0 < total * LABELLED_SHARE <= pixels and iou is not None and iou < MAPPED_IOU
+
+
+def hardly_mapped(scores: Scores) -> list[str]:
+    """Return the names of the classes that are labelled and hardly mapped."""
+    return [c.name for c in scores.classes if is_hardly_mapped(c.pixels, scores.pixels, c.iou)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -190,18 +190,45 @@ def _null_nan(scores: Mapping[str, float]) -> dict[str, float | None]:
     return {name: None if math.isnan(score) else score for name, score in scores.items()}
 
 
-def format_accuracy(accuracy: pa.Table) -> str:
-    """Describe the scores on the test split in one line, by period where there are several."""
-    rows = [
-        row
-        for row in accuracy.to_pylist()
-        if row["class_id"] is None and row["split"] == "test" and row["pixels"]
-    ]
-    has_periods = len({row["period"] for row in rows}) > 1
-    lines = [
-        (f"{row['period']}: " if has_periods else "")
-        + f"accuracy {row['overall_accuracy']:.3f}, mean IoU {row['iou']:.3f} "
-        + f"on {row['pixels']:,} test pixels"
+def rows_hardly_mapped(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Describe the classes of one matrix that are labelled and hardly mapped.
+
+    Args:
+        rows: its rows of `schemas.ACCURACY`, the one of all classes among them.
+
+    Returns:
+        For each such class its name, its share of the labels and its IoU.
+    """
+    total = next(row["pixels"] for row in rows if row["class_id"] is None)
+    return [
+        f"{row['class_name']} ({row['pixels'] / total:.1%} of the labels, IoU {row['iou']:.3f})"
         for row in rows
+        if row["class_id"] is not None
+        and confusion.is_hardly_mapped(row["pixels"], total, row["iou"])
     ]
-    return "; ".join(lines) or "no test pixels to compare with"
+
+
+def format_accuracy(accuracy: pa.Table) -> str:
+    """Describe the scores on the test split in one line, by period where there are several.
+
+    Classes that are labelled and hardly mapped are named.
+    """
+    by_period = defaultdict(list)
+    for row in accuracy.to_pylist():
+        if row["split"] == "test":
+            by_period[row["period"], row["model"]].append(row)
+    lines = []
+    for (period, _), rows in by_period.items():
+        overall = next(row for row in rows if row["class_id"] is None)
+        if not overall["pixels"]:
+            continue
+        line = (
+            f"accuracy {overall['overall_accuracy']:.3f}, mean IoU {overall['iou']:.3f} "
+            f"on {overall['pixels']:,} test pixels"
+        )
+        if vanished := rows_hardly_mapped(rows):
+            line += f", WARNING: hardly mapped {', '.join(vanished)}"
+        lines.append((period, line))
+    has_periods = len({period for period, _ in lines}) > 1
+    texts = [f"{period}: {line}" if has_periods else line for period, line in lines]
+    return "; ".join(texts) or "no test pixels to compare with"

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -81,15 +82,16 @@ def make_training(folder: Path, fingerprint: str = "f1", seed: int = 0) -> track
         units=("toa_reflectance", ""),
     )
     write_contract(contract, folder / CONTRACT)
-    history = [
+    matrix = np.array([[9, 1, 0, 0], [2, 5, 0, 1], [3, 0, 0, 0]])
+    history: list[dict[str, Any]] = [
         {
             "epoch": i,
+            "matrix": matrix.tolist(),
             "finished": 1_700_000_000_000 + i,
             "metrics": {"loss": 1 / i, "miou": i / 4, "iou/water": float("nan")},
         }
         for i in (1, 2)
     ]
-    matrix = np.array([[9, 1, 0, 0], [2, 5, 0, 1], [0, 0, 0, 0]])
     return tracking.Training(
         prints,
         history,
@@ -141,6 +143,23 @@ def test_a_training_becomes_a_run_and_a_champion(
     ]
     assert not list((out / "mlartifacts").rglob("*.pkl"))
     assert not list(Path.cwd().iterdir()), "nothing is written where the user stands"
+
+
+def test_classes_hardly_mapped_are_tags_of_the_version_and_its_run(
+    logged: tuple[Config, Path, package.ModelRef], tmp_path: Path
+) -> None:
+    run, out, _ = logged
+    for version, names in (("1", ["sand", "trees"]), ("7", ["sand"]), ("local", ["sand"])):
+        tracking.tag_hardly_mapped(run, out, "toy", version, names)
+    client = mlflow.MlflowClient(registry.store_uri(None, out))
+    version = client.get_model_version("toy", "1")
+    for tags in (version.tags, client.get_run(version.run_id).data.tags):
+        assert tags["hardly_mapped.validation"] == "sand"
+        assert tags["hardly_mapped.test"] == "sand, trees"
+    tracking.tag_hardly_mapped(run, out, "toy", "1", [])
+    assert client.get_model_version("toy", "1").tags["hardly_mapped.test"] == "none"
+    tracking.tag_hardly_mapped(run, tmp_path, "toy", "1", ["sand"])
+    assert not list(tmp_path.iterdir()), "no store is made for a tag"
 
 
 def test_no_secret_reaches_the_store(logged: tuple[Config, Path, package.ModelRef]) -> None:

@@ -217,6 +217,7 @@ def write_tables(out: Path) -> None:
                 "users_accuracy": 0.9,
                 "iou": None,
             },
+            scored | {"class_id": 9, "class_name": "snow", "pixels": 7, "iou": 0.05},
         ],
     )
     rows(
@@ -275,7 +276,7 @@ def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -
     page = Page(source)
     assert page.tags <= {
         "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "img", "div", "table",
-        "caption", "small", "tr", "th", "td", "span", "details", "summary", "pre",
+        "caption", "small", "strong", "tr", "th", "td", "span", "details", "summary", "pre",
     }  # fmt: skip
     assert [link.partition(",")[0] for link in page.links] == ["data:image/png;base64"]
     assert base64.b64decode(page.links[0].partition(",")[2]) == (written / "map.png").read_bytes()
@@ -302,6 +303,7 @@ def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -
         "93.8 %",
         "7.25",
         "87.5 %",
+        "Labelled and hardly mapped: snow (10.0% of the labels, IoU 0.050)",
         "0.688",
         "5.678",
         "<i>grass</i>",

@@ -13,7 +13,7 @@ from sklearn import metrics
 
 from lulc.errors import InputError
 from lulc.legend import NODATA, LandClass, Legend
-from lulc.stats.confusion import confusion, summarise
+from lulc.stats.confusion import confusion, hardly_mapped, is_hardly_mapped, summarise
 
 LEGEND = Legend("four", tuple(LandClass(i, f"class {i}", "#000000") for i in (7, 2, 200, 0)))
 IDS = st.sampled_from([*LEGEND.ids, NODATA])
@@ -70,3 +70,15 @@ def test_a_pixel_the_map_leaves_out_counts_as_wrong() -> None:
 def test_an_id_of_another_legend_is_refused(labels: int, classes: int) -> None:
     with pytest.raises(InputError, match=r"\[3\].*four"):
         confusion(np.array([labels], np.uint8), np.array([classes], np.uint8), LEGEND)
+
+
+def test_a_class_of_one_percent_of_the_labels_below_the_bound_is_hardly_mapped() -> None:
+    # 1 % labelled and IoU 0.09; 1 % and 0.10; less than 1 % and never mapped.
+    assert is_hardly_mapped(10, 1000, 0.09)
+    assert not is_hardly_mapped(10, 1000, 0.10)
+    assert not is_hardly_mapped(9, 1000, 0.0)
+    assert not is_hardly_mapped(0, 0, math.nan)
+    count = len(LEGEND.classes)
+    matrix = np.zeros((count, count + 1), np.int64)
+    matrix[0, 0], matrix[1, 0], matrix[2, 2] = 90, 5, 5
+    assert hardly_mapped(summarise(matrix, LEGEND)) == [LEGEND.classes[1].name]

@@ -167,6 +167,16 @@ def test_scores_without_pixels_are_null() -> None:
     )
 
 
+def test_classes_labelled_and_hardly_mapped_are_named() -> None:
+    found = np.array([[950, 0, 0, 0], [40, 1, 0, 0], [9, 0, 0, 0]])
+    matrices = {("all", "m/1", "test"): found, ("all", "m/1", "validation"): found[:, ::-1]}
+    table = validation.accuracy_table(matrices, LEGEND)
+    assert validation.format_accuracy(table) == (
+        "accuracy 0.951, mean IoU 0.325 on 1,000 test pixels, "
+        "WARNING: hardly mapped class 2 (4.1% of the labels, IoU 0.024)"
+    )
+
+
 def test_a_map_on_another_grid_is_refused(tmp_path: Path) -> None:
     write_maps(tmp_path)
     path = f"tables/predictions/all.{COL}_{ROW}.{COL:016x}.parquet"

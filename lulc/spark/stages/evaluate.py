@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
 import pyarrow.compute as pc
 
 from lulc.chips.tiling import make_tiling
@@ -15,6 +17,7 @@ from lulc.spark.kept import keep_rows
 from lulc.spark.workers import map_keys
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.stats import validation
+from lulc.stats.confusion import hardly_mapped, summarise
 from lulc.tables import layout, store
 from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import LatestRows, LedgerRow, read_done, read_seal
@@ -54,11 +57,25 @@ def evaluate(context: StageContext) -> StageResult:
         matrices = validation.add_up(rows, legend)
         store.write_table(out, "confusion", validation.confusion_table(matrices, legend))
         store.write_table(out, "accuracy", validation.accuracy_table(matrices, legend))
+        _tag_models(context, matrices)
 
     accuracy = layout.table_file("accuracy")
     result = run_whole(context, "evaluate", fingerprint, accuracy, write_accuracy)
     note = validation.format_accuracy(store.read_table(out, "accuracy"))
     return replace(result, note=note)
+
+
+def _tag_models(context: StageContext, matrices: validation.Matrices) -> None:
+    from lulc.models.tracking import tag_hardly_mapped
+
+    legend, totals = context.config.make_legend(), defaultdict(list)
+    for (_, model, split), matrix in matrices.items():
+        if split == "test":
+            totals[model].append(matrix)
+    for model, of_periods in totals.items():
+        scores = summarise(np.sum(of_periods, axis=0), legend)
+        name, _, version = model.rpartition("/")
+        tag_hardly_mapped(context.config, context.out, name, version, hardly_mapped(scores))
 
 
 def _predictions(context: StageContext) -> LatestRows:
