@@ -18,16 +18,18 @@ def run_evaluation(args: argparse.Namespace) -> int:
 
 
 def draw_points(args: argparse.Namespace) -> int:
-    """Draw a stratified random sample of a map's pixels to interpret."""
+    """Draw a stratified random sample of a map's pixels to interpret, or its least known ones."""
     from lulc.stats.sampling import draw_sample
 
+    if args.by == "uncertainty":
+        return _draw_uncertain(args)
     sample = draw_sample(
         args.rasters,
         args.points,
         args.count,
         args.error,
-        args.allocation,
-        args.least,
+        args.allocation or "neyman",
+        30 if args.least is None else args.least,
         seed=args.seed,
         overlap=args.overlap,
     )
@@ -40,6 +42,28 @@ def draw_points(args: argparse.Namespace) -> int:
     print(
         f"{sample['points']:>6} points in {args.points}: fill in column `reference`, "
         f"then lulc evaluate --reference {args.points}"
+    )
+    return 0
+
+
+def _draw_uncertain(args: argparse.Namespace) -> int:
+    from lulc.stats.uncertain_points import draw_uncertain
+
+    ignored = [name for name in ("error", "allocation", "least") if getattr(args, name) is not None]
+    if ignored or args.count is None:
+        raise UsageError(
+            "points drawn by uncertainty are no sample of the whole map: --by uncertainty goes "
+            "with --points N, and without --error, --allocation and --least"
+        )
+    design = draw_uncertain(args.rasters, args.points, args.count, args.seed, args.overlap)
+    if args.json:
+        print_json(design)
+        return 0
+    area = format_number(design["area_m2"] / 1e6)
+    print(
+        f"{design['points']:>6} points in {args.points}, where confidence is "
+        f"{design['confidence']:.2f} or less ({area} km²): fill in column `reference` and learn "
+        "from them; areas are not estimated from these"
     )
     return 0
 

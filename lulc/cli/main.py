@@ -27,6 +27,7 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "submit": run.submit_run,
     "demo": run.run_demo,
     "tune": run.tune_training,
+    "review": run.review_labels,
     "rate": run.find_rate,
     "evaluate": accuracy.run_evaluation,
     "design": accuracy.draw_points,

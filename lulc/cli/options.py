@@ -396,12 +396,20 @@ def _add_accuracy(add: AddVerb) -> None:
         "design",
         "draw a stratified random sample of a map's pixels, with replacement, to interpret",
         "lulc design points.gpkg out/zion/rasters/2000/*/*.tif --error 0.01",
+        "lulc design doubts.gpkg out/zion/rasters/2000/*/*.tif --by uncertainty --points 200",
     )
     verb.add_argument("points", type=Path, help="file to write, .gpkg or .geojson")
     verb.add_argument(
         "rasters", nargs="+", type=_location, help="class rasters, whose classes are the strata"
     )
     verb.add_argument("--points", dest="count", type=int, metavar="N", help="number of points")
+    verb.add_argument(
+        "--by",
+        choices=("area", "uncertainty"),
+        default="area",
+        help="uncertainty: points where the map is least confident, to learn from; areas and "
+        "accuracies cannot be estimated from these (default %(default)s)",
+    )
     verb.add_argument(
         "--error",
         type=float,
@@ -411,15 +419,13 @@ def _add_accuracy(add: AddVerb) -> None:
     verb.add_argument(
         "--allocation",
         choices=("neyman", "proportional", "equal"),
-        default="neyman",
-        help="how points are allocated to strata (default %(default)s)",
+        help="how points are allocated to strata (default neyman)",
     )
     verb.add_argument(
         "--least",
         type=int,
-        default=30,
         metavar="N",
-        help="least number of points in a stratum (default %(default)s)",
+        help="least number of points in a stratum (default 30)",
     )
     verb.add_argument(
         "--seed", type=int, default=0, help="seed of the random draw (default %(default)s)"
@@ -473,6 +479,21 @@ def _add_training(add: AddVerb) -> None:
     )
     verb.add_argument(
         "--folds", type=int, metavar="N", help="train N times, each time tested on another fold"
+    )
+    verb = add(
+        "review",
+        "find labels that are likely wrong, by models that did not learn them",
+        "lulc review my.yaml --out out/my --folds 5",
+    )
+    _add_run_options(verb)
+    verb.add_argument("--out", type=_location, required=True, help="output folder")
+    verb.add_argument(
+        "--folds",
+        type=int,
+        default=5,
+        metavar="N",
+        help="train N times, each time without another fold, whose labels are reviewed "
+        "(default %(default)s)",
     )
     verb = add(
         "rate",

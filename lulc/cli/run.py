@@ -1,4 +1,4 @@
-"""Verbs that make maps and models: the stages, submit, demo, tune and rate.
+"""Verbs that make maps and models: the stages, submit, demo, tune, review and rate.
 
 Each function takes the parsed arguments of its verb, and returns the exit code.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lulc import errors
 from lulc.cli import options
-from lulc.cli.output import print_json, print_results, print_run
+from lulc.cli.output import print_frame, print_json, print_results, print_run
 from lulc.location import Location, on_disk
 from lulc.stages import STAGES, Selection, stages_of
 from lulc.yaml12 import dump_yaml, parse_yaml
@@ -29,6 +29,9 @@ _RESULT_TABLES = {
     "detect": ("detections", "detection_counts"),
     "multilabel": ("probabilities", "presence"),
 }
+
+_SUSPECTS_SHOWN = 10
+_SUSPECT_COLUMNS = ["sample_id", "label", "answer", "labels", "probability", "score"]
 
 
 def run_pipeline(args: argparse.Namespace) -> int:
@@ -148,8 +151,7 @@ def tune_training(args: argparse.Namespace) -> int:
     from lulc.spark import tune
     from lulc.spark.pipeline import stage_context
 
-    if args.folds is not None and args.folds < 2:
-        raise errors.UsageError(f"--folds {args.folds}: two or more")
+    _check_folds(args.folds)
     config = options.config_from_arguments(args)
     candidates = []
     for settings in _combinations(args.over):
@@ -164,6 +166,48 @@ def tune_training(args: argparse.Namespace) -> int:
     for trial in trials:
         print(f"{trial['settings'] or 'unchanged settings':<40} {_describe_score(trial)}")
     return 0
+
+
+def review_labels(args: argparse.Namespace) -> int:
+    """Rate a run's labels by models that did not learn them."""
+    from lulc.spark.pipeline import stage_context
+    from lulc.spark.review import review
+    from lulc.stats.confusion import hardly_mapped
+    from lulc.tables import layout
+
+    _check_folds(args.folds)
+    config = options.config_from_arguments(args)
+    with stage_context(config, args.out, Selection(), "review", args.debug) as context:
+        result = review(context, args.folds)
+    doubted = sum(result.suspects["doubted"].to_pylist())
+    scores, out = result.scores, args.out.resolve()
+    summary = {
+        "labels": scores.pixels,
+        "accuracy": scores.overall_accuracy,
+        "mean_iou": scores.mean_iou,
+        "hardly_mapped": hardly_mapped(scores),
+        "reviewed": result.suspects.num_rows,
+        "doubted": doubted,
+        "suspects": str(out / layout.table("suspects")),
+        "picture": str(result.picture),
+    }
+    if args.json:
+        print_json(summary)
+        return 0
+    print_frame(result.suspects.slice(0, _SUSPECTS_SHOWN).select(_SUSPECT_COLUMNS).to_pandas())
+    print(
+        f"{doubted:,} of {result.suspects.num_rows:,} labels are doubted; held out of training, "
+        f"models agree with {scores.overall_accuracy:.1%} of all labels"
+    )
+    if summary["hardly_mapped"]:
+        print(f"WARNING: hardly mapped: {', '.join(summary['hardly_mapped'])}")
+    print_results([("suspects", summary["suspects"]), ("picture", summary["picture"])])
+    return 0
+
+
+def _check_folds(folds: int | None) -> None:
+    if folds is not None and folds < 2:
+        raise errors.UsageError(f"--folds {folds}: two or more")
 
 
 def find_rate(args: argparse.Namespace) -> int:

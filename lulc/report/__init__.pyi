@@ -3,6 +3,7 @@ from .html import write_report
 from .map import draw_map, read_map, round_length
 from .regions import outline_regions
 from .samples import draw_samples
+from .suspects import draw_suspects
 from .training import draw_confusion, draw_examples, paint
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "draw_examples",
     "draw_map",
     "draw_samples",
+    "draw_suspects",
     "outline_regions",
     "paint",
     "read_map",

@@ -87,8 +87,8 @@ def _read_legend(path: Location) -> Legend:
     return Legend(raw["name"], tuple(LandClass(**entry) for entry in raw["classes"]))
 
 
-def _read_image(row: dict[str, Any]) -> np.ndarray:
-    # (C, H, W) median of the dates, NaN where not valid.
+def read_image(row: dict[str, Any]) -> np.ndarray:
+    """Return what is shown of a sample: (3, H, W) medians of its dates, NaN where not valid."""
     pixels = arrays.array_from(row, "pixels")
     valid = arrays.unpack(row["valid"], (len(pixels), *pixels.shape[2:]))
     bands = choose_rgb(row["bands"])
@@ -97,7 +97,7 @@ def _read_image(row: dict[str, Any]) -> np.ndarray:
 
 
 def _draw_sheet(sheet: Any, rows: list[dict[str, Any]], legend: Legend) -> None:
-    pictures = stretch(np.stack([_read_image(row) for row in rows]))
+    pictures = stretch(np.stack([read_image(row) for row in rows]))
     panels = sheet.subplots(math.ceil(len(rows) / _COLUMNS), _COLUMNS, squeeze=False).ravel()
     for axes, row, picture in zip(panels, rows, pictures, strict=False):
         _draw_sample(axes, row, picture, legend)

@@ -16,11 +16,10 @@ import pyarrow as pa
 from lulc.config import Config
 from lulc.errors import InputError, LulcError, StoreError, UsageError
 from lulc.spark.context import StageContext
+from lulc.spark.folds import deal_fold, make_job
 from lulc.spark.stages.samples import samples
 from lulc.spark.workers import map_keys
-from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import files, schemas, store
-from lulc.tables.ledger import copy_rows, read_seal
 
 if TYPE_CHECKING:
     from lulc.training.setup import TrainJob
@@ -65,10 +64,13 @@ def tune(
             )
     trials: list[Trial] = []
     for fold in range(folds) if folds else (None,):
-        of_fold = context if fold is None or folds is None else _fold_context(context, fold, folds)
-        samples(of_fold)
+        of_fold = context
+        if fold is None or folds is None:
+            samples(context)
+        else:
+            of_fold = deal_fold(context, fold, folds)
         trials += [
-            Trial(settings, fold, _job(context, of_fold, candidate))
+            Trial(settings, fold, make_job(of_fold, candidate.train, context.out / "trials"))
             for settings, candidate in candidates
         ]
     keys = [{"number": number} for number in range(len(trials))]
@@ -104,39 +106,6 @@ def rank_trials(table: pa.Table) -> list[dict[str, Any]]:
         ranking.append(entry)
     lowest = float("-inf")
     return sorted(ranking, key=lambda e: -(lowest if e["mean"] is None else e["mean"]))
-
-
-def _job(context: StageContext, of_fold: StageContext, candidate: Config) -> TrainJob:
-    from lulc.training.setup import TrainJob, check_job
-
-    config, seal = context.config, read_seal(of_fold.out, "samples")
-    assert seal is not None
-    fingerprint = files.fingerprint_of(
-        OUTPUT_VERSIONS["train"],
-        seal.fingerprint,
-        config.task,
-        candidate.train,
-        config.make_legend(),
-        config.bands,
-    )
-    job = TrainJob(
-        replace(candidate.train, ranks=1),
-        config.make_legend(),
-        store.table_folder(of_fold.out, "samples"),
-        context.out / "trials" / fingerprint,
-        config.task or "segment",
-        bands=config.bands,
-    )
-    check_job(job)
-    return job
-
-
-def _fold_context(context: StageContext, fold: int, folds: int) -> StageContext:
-    # The context of the samples stage for one fold, in a folder whose ledger has the run's chips.
-    out = context.out / "folds" / f"{fold}_of_{folds}"
-    copy_rows(context.out, out, ("index", "tile"))
-    samples = replace(context.config.samples, folds=folds, fold=fold)
-    return replace(context, out=out, config=replace(context.config, samples=samples))
 
 
 def _try(key: Mapping[str, Any], trials: Sequence[Trial]) -> list[dict[str, Any]]:

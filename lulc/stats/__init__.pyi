@@ -14,10 +14,12 @@ from .estimators import (
     ratio,
 )
 from .interpreted_points import InterpretedPoints, read_points
+from .label_quality import LabelQuality, class_thresholds, rate_labels
 from .landscape import join_part_rows, landscape_table
 from .mosaic import Mosaic, make_mosaic
 from .regions import Region, RegionSet, read_region, read_regions, write_regions
 from .sampling import design_file, draw_sample, scan_strata
+from .uncertain_points import draw_uncertain
 from .validation import Maps, accuracy_table, confusion_table, format_accuracy
 from .whole_map import whole_map_region
 from .zonal import count_block, measure_outside, transitions
@@ -27,6 +29,7 @@ __all__ = [
     "ClassScore",
     "Estimate",
     "InterpretedPoints",
+    "LabelQuality",
     "MapTiles",
     "Maps",
     "Mosaic",
@@ -38,11 +41,13 @@ __all__ = [
     "allocate",
     "average_precision",
     "balance",
+    "class_thresholds",
     "confusion_table",
     "count_block",
     "count_map_block",
     "design_file",
     "draw_sample",
+    "draw_uncertain",
     "error_matrix",
     "estimate_areas",
     "format_accuracy",
@@ -54,6 +59,7 @@ __all__ = [
     "mean",
     "measure_outside",
     "points_for",
+    "rate_labels",
     "ratio",
     "read_points",
     "read_region",

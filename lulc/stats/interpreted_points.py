@@ -20,9 +20,11 @@ from lulc.raster import classes
 from lulc.stats.estimators import ReferenceSample
 from lulc.stats.mosaic import ids_at_points, make_mosaic
 from lulc.stats.sampling import design_file
+from lulc.stats.uncertain_points import UNCERTAINTY
 from lulc.tables.vector_files import find_layer, read_features, texts_of
 
 _COLUMNS = ("stratum_id", "reference")
+_DRAWN_BY = "drawn_by"
 _SHEETS = (".csv", ".tsv", ".txt", ".xls", ".xlsx", ".ods")
 _POINT = 0  # shapely's number of the type
 
@@ -76,7 +78,7 @@ def read_points(
     Raises:
         InputError: the points or their design are missing or cannot be read, a column is missing, a
             reference is not a class, the legends of design and maps differ, or no point lies where
-            a map has a class.
+            a map has a class; or points were drawn where the map knows least.
     """
     design = _read_design(path)
     coordinates, stratum_ids, answers = _read_answers(path, set(design.names))
@@ -125,12 +127,23 @@ def _read_design(path: Location) -> _Design:
             f"{path} and {design_path.name} beside it are needed: `lulc design` writes both"
         )
     try:
-        return _parse_design(json.loads(design_path.read_text()))
+        content = json.loads(design_path.read_text())
+        if isinstance(content, dict) and content.get("by") == UNCERTAINTY:
+            raise _no_sample(path)
+        return _parse_design(content)
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise InputError(
             f"{design_path} is no sample design ({type(error).__name__}: {error}): `lulc design` "
             "writes it beside the points"
         ) from error
+
+
+def _no_sample(path: Location) -> InputError:
+    return InputError(
+        f"{path} has points that were drawn where the map knows least: they are of its most "
+        "doubtful part alone, and no accuracy or area can be estimated from them. Learn from them "
+        "as labels, and draw points to estimate from by `lulc design` without --by"
+    )
 
 
 def _parse_design(content: Any) -> _Design:
@@ -152,7 +165,10 @@ def _parse_design(content: Any) -> _Design:
 def _read_answers(path: Location, strata: set[int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     # (N, 2) longitude and latitude, (N,) stratum and the text of the reference of every point.
     layer = find_layer(path, "points", columns=_COLUMNS)
-    features = read_features(layer, _COLUMNS)
+    is_told = _DRAWN_BY in layer.columns
+    features = read_features(layer, (*_COLUMNS, _DRAWN_BY) if is_told else _COLUMNS)
+    if is_told and UNCERTAINTY in texts_of(features.columns[_DRAWN_BY]):
+        raise _no_sample(path)
     points = features.geometries
     wrong = np.flatnonzero((shapely.get_type_id(points) != _POINT) | shapely.is_empty(points))
     if len(wrong):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,13 @@ _SIDE = 1024
 _EXPECTED_ACCURACY = 0.8
 _ALLOCATIONS = ("neyman", "proportional", "equal")
 
+type Offsets = tuple[int, int, int, int]
+"""First row, first column, height and width of a window, in pixels."""
+
+type ReadStrata = Callable[[Mosaic, int, Offsets], tuple[np.ndarray, np.ndarray]]
+"""read(mosaic, number of a raster, window): (H, W) uint8 strata, and m² of each pixel that count
+for its stratum."""
+
 
 @dataclass(frozen=True)
 class RasterWindow:
@@ -45,16 +52,20 @@ class RasterWindow:
     Attributes:
         raster: number of the raster in its mosaic.
         offsets: first row, first column, height and width in pixels.
-        areas: (256,) m² by class id.
+        areas: (256,) m² by class id, or other stratum.
     """
 
     raster: int
-    offsets: tuple[int, int, int, int]
+    offsets: Offsets
     areas: np.ndarray
 
 
-def scan_strata(mosaic: Mosaic) -> list[RasterWindow]:
-    """Measure the classes of class rasters, window by window.
+def scan_strata(mosaic: Mosaic, read: ReadStrata | None = None) -> list[RasterWindow]:
+    """Measure the strata of class rasters, window by window.
+
+    Args:
+        mosaic: the map.
+        read: reader of the strata; that of the classes by default.
 
     Returns:
         The windows that have a class.
@@ -71,7 +82,7 @@ def scan_strata(mosaic: Mosaic) -> list[RasterWindow]:
                 for size, start in zip(raster.grid.shape, (row, col), strict=True)
             )
             offsets = (row, col, height, width)
-            ids, pixel_m2 = _read_class_areas(mosaic, number, offsets)
+            ids, pixel_m2 = (read or read_class_areas)(mosaic, number, offsets)
             areas = np.bincount(ids.ravel(), weights=pixel_m2.ravel(), minlength=256)
             if areas.any():
                 windows.append(RasterWindow(number, offsets, areas))
@@ -125,18 +136,10 @@ def draw_sample(
             "say how many points to draw (--points), or which standard error the overall accuracy "
             "shall have (--error): one of the two"
         )
-    if path.exists():
-        raise UsageError(
-            f"{path} is there already, and what people filled in would be lost: choose another "
-            "name, or remove it"
-        )
     if allocation not in _ALLOCATIONS:
         raise UsageError(f"allocation {allocation!r} is none of {', '.join(_ALLOCATIONS)}")
-    if path.suffix not in (".gpkg", ".geojson"):
-        raise UsageError(f"{path}: points are written as .gpkg or .geojson")
-    if not rasters:
-        raise UsageError("points are drawn from class rasters: give at least one")
-    _check_numbers(error, accuracies or {}, seed)
+    check_request(path, rasters, seed)
+    _check_numbers(error, accuracies or {})
     scanned = [classes.scan_raster(str(raster.resolve())) for raster in rasters]
     names, mosaic = join_legends(scanned), make_mosaic(scanned, overlap)
     windows = scan_strata(mosaic)
@@ -153,11 +156,11 @@ def draw_sample(
     if allocation != "neyman":
         spreads = np.ones(len(strata))
     counts = estimators.allocate(weights, spreads, points, min_points).tolist()
-    sample = _draw_points(
+    sample = draw_points(
         mosaic, windows, dict(zip(strata, counts, strict=True)), np.random.default_rng(seed)
     )
-    _write_points(path, sample, names)
-    design = {
+    sample["stratum"] = [names.get(s, str(s)) for s in sample["stratum_id"]]
+    design: dict[str, Any] = {
         "rasters": [raster.path for raster in mosaic.rasters],
         "overlap": overlap,
         "allocation": allocation,
@@ -168,20 +171,37 @@ def draw_sample(
             for s, count in zip(strata, counts, strict=True)
         ],
     }
-    files.write_atomic(
-        design_file(path), lambda temporary: temporary.write_text(json.dumps(design, indent=1))
-    )
+    columns = ["point_id", "stratum_id", "stratum", "reference", "pixel_m", "geometry"]
+    write_sample(path, sample[columns], design)
     return design
 
 
-def _check_numbers(error: float | None, accuracies: dict[int, float], seed: int) -> None:
+def check_request(path: Location, rasters: Sequence[Location], seed: int) -> None:
+    """Check what points are drawn from, and where they are written.
+
+    Raises:
+        UsageError: there is no raster, the file has another suffix than .gpkg and .geojson or is
+            there already, or the seed is negative.
+    """
+    if path.exists():
+        raise UsageError(
+            f"{path} is there already, and what people filled in would be lost: choose another "
+            "name, or remove it"
+        )
+    if path.suffix not in (".gpkg", ".geojson"):
+        raise UsageError(f"{path}: points are written as .gpkg or .geojson")
+    if not rasters:
+        raise UsageError("points are drawn from class rasters: give at least one")
+    if seed < 0:
+        raise UsageError(f"seed {seed} must be 0 or more")
+
+
+def _check_numbers(error: float | None, accuracies: dict[int, float]) -> None:
     if error is not None and not 0 < error < 1:
         raise UsageError(f"standard error {error} must lie between 0 and 1")
     for class_id, accuracy in accuracies.items():
         if not 0 <= accuracy <= 1:
             raise UsageError(f"expected accuracy {accuracy} of class {class_id} is not from 0 to 1")
-    if seed < 0:
-        raise UsageError(f"seed {seed} must be 0 or more")
 
 
 def design_file(path: Location) -> Location:
@@ -189,37 +209,58 @@ def design_file(path: Location) -> Location:
     return path.with_suffix(".design.json")
 
 
-def _write_points(path: Location, sample: geopandas.GeoDataFrame, names: dict[int, str]) -> None:
-    sample["stratum"] = [names.get(s, str(s)) for s in sample["stratum_id"]]
-    sample["reference"] = ""
-    columns = ["point_id", "stratum_id", "stratum", "reference", "pixel_m", "geometry"]
+def write_sample(path: Location, sample: geopandas.GeoDataFrame, design: dict[str, Any]) -> None:
+    """Write points, and beside them how they were drawn.
+
+    Args:
+        path: file of the points; the design is written to `design_file(path)`.
+        sample: the points.
+        design: plain values.
+    """
     # The name that other programs give the layer when they write the file anew.
     layer = re.sub(r"\W", "_", path.stem)
 
     def write(location: Path) -> None:
         with for_pyogrio(location) as target:
-            sample[columns].to_file(target, layer=layer)
+            sample.to_file(target, layer=layer)
 
     files.write_atomic(path, write)
+    files.write_atomic(
+        design_file(path), lambda temporary: temporary.write_text(json.dumps(design, indent=1))
+    )
 
 
-def _draw_points(
+def draw_points(
     mosaic: Mosaic,
     windows: Sequence[RasterWindow],
     counts: dict[int, int],
     rng: np.random.Generator,
+    read: ReadStrata | None = None,
 ) -> geopandas.GeoDataFrame:
-    # Points of every stratum at the centres of pixels, in random order.
+    """Draw points at the centres of pixels, each with a probability proportional to its area.
+
+    Args:
+        mosaic: the map.
+        windows: of `scan_strata`.
+        counts: number of points by stratum.
+        rng: random numbers.
+        read: the reader of the strata that the windows were scanned with.
+
+    Returns:
+        In random order: point_id from 1, stratum_id, reference (empty), pixel_m (side of the pixel
+        in m) and geometry in EPSG:4326.
+    """
     import geopandas
 
     rows = []
     for number, draws in sorted(_draw_offsets(windows, counts, rng).items()):
-        rows += _locate_points(mosaic, windows[number], draws)
+        rows += _locate_points(mosaic, windows[number], draws, read or read_class_areas)
     order = rng.permutation(len(rows))
     stratum_ids, lons, lats, sides = (np.array([rows[i][n] for i in order]) for n in range(4))
     columns = {
         "point_id": np.arange(1, len(rows) + 1),
         "stratum_id": stratum_ids.astype(int),
+        "reference": "",
         "pixel_m": sides.round(2),
     }
     return geopandas.GeoDataFrame(columns, geometry=geopandas.points_from_xy(lons, lats), crs=WGS84)
@@ -243,10 +284,10 @@ def _draw_offsets(
 
 
 def _locate_points(
-    mosaic: Mosaic, window: RasterWindow, draws: Sequence[tuple[int, float]]
+    mosaic: Mosaic, window: RasterWindow, draws: Sequence[tuple[int, float]], read: ReadStrata
 ) -> list[tuple[int, float, float, float]]:
     # (stratum, longitude, latitude, pixel side in m) of the points drawn in a window.
-    ids, pixel_m2 = _read_class_areas(mosaic, window.raster, window.offsets)
+    ids, pixel_m2 = read(mosaic, window.raster, window.offsets)
     grid = mosaic.rasters[window.raster].grid.window(*window.offsets)
     rows = []
     for stratum in sorted({stratum for stratum, _ in draws}):
@@ -264,11 +305,17 @@ def _locate_points(
     return rows
 
 
-def _read_class_areas(
-    mosaic: Mosaic, number: int, offsets: tuple[int, int, int, int]
+def read_class_areas(
+    mosaic: Mosaic, number: int, offsets: Offsets
 ) -> tuple[np.ndarray, np.ndarray]:
-    # Class ids (H, W) that a raster owns in a window, and the m² of each pixel, zero where there
-    # is no class.
+    """Read the classes that a raster owns in a window.
+
+    Returns:
+        (H, W) uint8 class ids, and the m² of each pixel, zero where there is no class.
+
+    Raises:
+        InputError: two rasters overlap that may not.
+    """
     block = read_block(mosaic, number, offsets)
     if block.shared:
         raise block.shared[0].error()

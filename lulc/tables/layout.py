@@ -20,7 +20,9 @@ The ledger keeps places in this form. `out / place` is where it lies.
     items/<number>.parquet                                       items as `index` read them
     config.yaml                                                  the run file as it was last run
     lease/<number>.json                                          who works on it, or did last
-    report.html, map.png, mlflow.db, mlartifacts                 what a user opens
+    folds/<fold>_of_<folds>/tables/samples/…                     the samples dealt anew for a fold
+    trials/<fingerprint>, review/<fingerprint>                   trainings of `tune` and `review`
+    report.html, map.png, suspects.png, mlflow.db, mlartifacts   what a user opens
 
 A sector is 64 × 64 tiles, or rasters, of a period: its column and row are those of a tile divided
 by 64. However large a map is, no folder has more files than a sector. Earlier releases had all
@@ -41,6 +43,7 @@ ITEMS_TABLE = "rasters/items.parquet"
 REPORT = "report.html"
 CONFIG = "config.yaml"
 MAP_PICTURE = "map.png"
+SUSPECTS_PICTURE = "suspects.png"
 LEASES = "lease"
 READ_ITEMS = "items"
 TRACKING_DATABASE = "mlflow.db"

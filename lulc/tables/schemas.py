@@ -421,6 +421,35 @@ TABLES = {
             Column("error", TEXT),
         ),
     ),
+    "suspects": TableSpec(
+        "a label held against what a model says that did not learn it: an image's, or those of "
+        "one class in one window; the most doubtful first",
+        "review",
+        (
+            Column("sample_id", TEXT),
+            Column("dataset", TEXT),
+            Column("tile_id", TEXT),
+            Column("period", TEXT),
+            Column("fold", INT, "the fold that held it out"),
+            Column("label_id", INT),
+            Column("label", TEXT, "name of the class"),
+            Column("answer_id", INT, "the class that is likeliest, over all of these labels"),
+            Column("answer", TEXT),
+            Column("labels", LONG, "how many labels it is of: pixels, or an image"),
+            Column("probability", DOUBLE, "0–1: of the label, the mean over these labels"),
+            Column("margin", DOUBLE, "-1–1: less the probability of the likeliest other class"),
+            Column(
+                "score",
+                DOUBLE,
+                "0–1, the lower the more doubtful: the margin, normalised, of probabilities "
+                "corrected for classes that the model is less sure of",
+            ),
+            Column("doubted", pa.bool_(), "whether the model is confident of another class"),
+            Column("longitude", DOUBLE, "of the middle, degrees; null without a place"),
+            Column("latitude", DOUBLE),
+            Column("footprint", BYTES, "WKB, EPSG:4326; null without a place"),
+        ),
+    ),
     "ledger": TableSpec(
         "what was done with one key of one stage: fingerprint, seconds, checksum, status, error",
         "every stage",
@@ -481,6 +510,7 @@ CONFUSION = ALL["confusion"]
 ESTIMATES = ALL["estimates"]
 ERROR_MATRIX = ALL["error_matrix"]
 TRIALS = ALL["trials"]
+SUSPECTS = ALL["suspects"]
 LEDGER = ALL["ledger"]
 ITEM_CLASSES = _ITEM_CLASSES.schema
 

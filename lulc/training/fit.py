@@ -144,12 +144,22 @@ def score_split(job: TrainJob, result: TrainResult, split: str) -> dict[str, flo
     Returns:
         Metrics by name.
     """
+    return _score(load_best(job, result), split)
+
+
+def load_best(job: TrainJob, result: TrainResult) -> TrainState:
+    """Return the state of a training with its best weights, on this process alone.
+
+    Args:
+        job: the training, whose folder still has its checkpoint.
+        result: of the training.
+    """
     world = World(0, 1, choose_device())
     checkpoint = _load_state(job.folder / STATE)
     statistics = SampleStatistics.from_lists(checkpoint["figures"])
     state = build_state(job, world, plan_splits(job, 1), statistics, loader.SampleCache(0))
     state.averaged_net.module.load_state_dict(load(result.weights.read_bytes()))
-    return _score(state, split)
+    return state
 
 
 def _score(state: TrainState, split: str) -> dict[str, float]:
@@ -252,7 +262,7 @@ def _calibrate(state: TrainState, plan: loader.EpochPlan) -> tuple[float, dict[s
     one_rank_plan = replace(plan, ranks=1)
     labels_a_sample = max(1, _CALIBRATION_LABELS // one_rank_plan.rows)
     for batch in loader.batches(one_rank_plan, 0, 0, 0, cache=state.cache):
-        samples, output = _forward(state, batch)
+        samples, output = forward(state, batch)
         labelled = samples.label != NODATA
         batch_logits = output.movedim(1, -1)[labelled].cpu().numpy()
         batch_labels = samples.label[labelled].cpu().numpy()
@@ -399,7 +409,7 @@ def _validate(state: TrainState) -> tuple[dict[str, float], list[list[int]]]:
     losses = torch.zeros(2, dtype=torch.float64)
     reads = world.rank < plan.ranks
     for batch in loader.batches(plan, world.rank, 0, 0, cache=state.cache) if reads else ():
-        samples, output = _forward(state, batch)
+        samples, output = forward(state, batch)
         evidence.append(task.evidence(output, samples.label, state.job.legend))
         if task.kind != "boxes":  # a detector has a loss only while it is trained
             loss = _loss_of(state, output, samples)
@@ -421,7 +431,7 @@ def _loss_of(state: TrainState, output: Tensor, samples: Batch) -> Tensor:
 
 
 @torch.inference_mode()
-def _forward(state: TrainState, batch: loader.SampleBatch) -> tuple[Batch, Tensor]:
+def forward(state: TrainState, batch: loader.SampleBatch) -> tuple[Batch, Tensor]:
     """Return a batch as the network takes it, and the output of the averaged weights."""
     samples = prepare(state, batch)
     state.averaged_net.eval()
@@ -476,7 +486,7 @@ def _save_examples(state: TrainState, plan: loader.EpochPlan) -> None:
     `images` are standardised, `labels` and `maps` (the outputs) are in positions of the legend.
     """
     task = state.job.task
-    samples, output = _forward(state, next(loader.batches(plan, 0, 0, 0)))
+    samples, output = forward(state, next(loader.batches(plan, 0, 0, 0)))
     images = samples.pixels[:_EXAMPLES].cpu().numpy()
     labels = samples.label[:_EXAMPLES].cpu().numpy()
     predictions = task.probabilities(output)[:_EXAMPLES]

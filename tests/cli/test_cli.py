@@ -47,6 +47,7 @@ VERBS = [
     "design",
     "compare",
     "tune",
+    "review",
     "rate",
     "models",
     "doctor",

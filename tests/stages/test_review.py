@@ -1,0 +1,82 @@
+"""Labels that were flipped are found by models that did not learn them, through the real verb."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from lulc.api.config import load_config
+from lulc.cli import main
+from lulc.errors import UsageError
+from lulc.spark.context import StageContext
+from lulc.spark.review import review
+from lulc.stages import Selection
+from lulc.tables import store
+from tests.helpers import small_world as world
+
+NAMES = ("dark", "middle", "light")
+FLIPPED = {"dark_3": "light", "middle_7": "dark", "light_11": "middle"}
+
+
+@pytest.fixture
+def run_file(tmp_path: Path) -> Path:
+    """Pictures of three easy classes, three of the 60 in the folder of another."""
+    rng = np.random.default_rng(0)
+    for name, level in zip(NAMES, (50, 120, 190), strict=True):
+        for n in range(20):
+            item = f"{name}_{n}"
+            folder = tmp_path / "images" / FLIPPED.get(item, name)
+            folder.mkdir(parents=True, exist_ok=True)
+            pixels = rng.normal(level, 15, (32, 32, 3)).clip(0, 255).astype("uint8")
+            Image.fromarray(pixels).save(folder / f"{item}.png")
+    options = {"task": "classify", "images": "{class}/{item}.png", "classes": ", ".join(NAMES)}
+    settings = {
+        "name": "flipped",
+        "datasets": [
+            {"name": "images", "root": "images", "options": options | {"gsd_m": "10"}},
+        ],
+        "samples": {"validation": 0.2, "block": 1},
+        "train": {"epochs": 3, "repeats": 2, "batch": 8, "rate": 0.003, "precision": "float32"},
+        "spark": {"master": "local[2]", "memory": "1g"},
+    }
+    path = tmp_path / "run.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    return path
+
+
+def test_flipped_labels_are_the_most_doubtful(run_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    ran = world.lulc("review", run_file, "--out", out, "--folds", "2", "--json")
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    suspects = store.read_table(out, "suspects").to_pylist()
+    assert len(suspects) == found["labels"] == found["reviewed"] == 60
+    assert {row["fold"] for row in suspects} == {0, 1}
+    scores = [row["score"] for row in suspects]
+    assert scores == sorted(scores)
+    worst = {Path(row["sample_id"]).stem: row for row in suspects[:3]}
+    assert set(worst) == set(FLIPPED)
+    for item, row in worst.items():
+        assert (row["label"], row["answer"]) == (FLIPPED[item], item.split("_")[0])
+        assert row["doubted"]
+    assert 3 <= found["doubted"] == sum(row["doubted"] for row in suspects) < 30
+    assert found["accuracy"] > 0.85
+    with Image.open(found["picture"]) as picture:
+        assert min(picture.size) > 300
+
+
+def test_labels_that_cannot_be_reviewed_are_refused(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.main(["review", str(run_file), "--out", str(tmp_path), "--folds", "1"]) == 2
+    assert "two or more" in capsys.readouterr().err
+    config = replace(load_config(run_file), task="detect")
+    context = StageContext(config, tmp_path, Selection(), lambda: pytest.fail("Spark is asked for"))
+    with pytest.raises(UsageError, match="one class a pixel or an image"):
+        review(context, 2)
