@@ -412,11 +412,38 @@ class SampleConf:
 
 
 @dataclass(frozen=True, config=_strict)
+class TreesConf:
+    """How the trees of models `boosting` and `forest` are grown."""
+
+    count: Count = 100
+    """Number of trees for every class."""
+    leaves: Annotated[Whole, Field(ge=2, le=65536)] = 63
+    """Most leaves of a tree."""
+    leaf: Count = 20
+    """Least number of rows in a leaf."""
+    rate: Annotated[Number, Field(gt=0, le=1)] = 0.02
+    """For `boosting`: learning rate. A low one, and few trees, hold better elsewhere than they fit
+    the labels."""
+    sampling: Annotated[Number, Field(gt=0, lt=1)] = 0.5
+    """Share of the rows that a tree is grown from, drawn anew for each."""
+    bands: Annotated[Number, Field(gt=0, le=1)] | None = None
+    """Share of the bands that a split chooses from, drawn anew for each. Default: as many as the
+    square root of their number."""
+    rows: Count = 1_000_000
+    """Most labelled pixels, or images, that are learned from, about. Of more as many are drawn,
+    the same number of every class as far as there are; they are held in memory, 4 bytes for each
+    and band."""
+
+
+@dataclass(frozen=True, config=_strict)
 class TrainConf:
     """The model and how it is trained."""
 
     model: Name | None = None
-    """Name of the network. Default: the task's usual one."""
+    """Name of the network, or `boosting` or `forest` for decision trees. Default: the task's usual
+    network."""
+    trees: TreesConf = TreesConf()
+    """How trees are grown."""
     encoder: str = "resnet18"
     """Encoder of the network: a name of timm or segmentation-models-pytorch; for detectors
     `resnet18`, `resnet34` or `resnet50`. For `unet`, `upernet` and `classifier` also

@@ -66,6 +66,7 @@ EXTRAS = {
         "safetensors",
     ),
     "encoders": ("torchgeo",),
+    "trees": ("lightgbm",),
     "tracking": ("mlflow",),
     "hdf4": ("pyhdf",),
 }

@@ -27,8 +27,8 @@ PACKAGE = ROOT / "lulc"
 # here makes do with the base.
 ROOM_EXTRAS: dict[str, set[str]] = {
     "raster": {"hdf4"},
-    "models": {"train", "encoders"},
-    "training": {"train"},
+    "models": {"train", "encoders", "trees"},
+    "training": {"train", "trees"},
     "inference": {"train"},
     "spark": {"spark"},
 }

@@ -19,6 +19,7 @@ from lulc.guard import read_guard
 from lulc.legend import NODATA
 from lulc.location import Location, parse_location
 from lulc.models.contract import read_contract
+from lulc.models.package import find_weights
 from lulc.paths import list_names
 from lulc.redact import first_line
 from lulc.tables import files, layout, schemas, stac_geoparquet, store
@@ -289,7 +290,7 @@ def _describe_model(folder: Location) -> dict[str, Any]:
         "gsd m": contract.gsd_m,
         "trained in": contract.precision or "not recorded",
         "classes": {str(c.id): c.name for c in contract.legend.classes},
-        "checksum": files.checksum(folder / "weights.safetensors"),
+        "checksum": files.checksum(find_weights(folder)),
         **{f"{name} table": text for name, text in contract.fingerprints.items()},
     }
 

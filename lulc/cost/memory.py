@@ -9,6 +9,7 @@ import re
 
 from lulc.chips.mosaic import STRIP_BYTES
 from lulc.config import Config
+from lulc.cost.network import learns_trees
 from lulc.cost.work import dates_of
 
 LARGEST_ITEM = 4
@@ -59,8 +60,8 @@ def stage_memory(
         "samples": _TILE_BYTES + 3 * block_bytes / tiling.block**2 + broadcast,
         "train": _TRAINING_BYTES
         + (cache if samples is None else min(cache, samples))
-        + _learned_pixels(config) * _LEARNED_PIXEL_BYTES,
-        "predict": _MODEL_BYTES + 3 * block_bytes + window**2 * _MAPPED_PIXEL_BYTES + broadcast,
+        + _learned_bytes(config),
+        "predict": _MODEL_BYTES + 3 * block_bytes + window**2 * _mapped_bytes(config) + broadcast,
         # Class and confidence, and what the writer of the COG holds.
         "rasters": _WORKER_BYTES + 5 * group_pixels,
         "stats": _TILE_BYTES,
@@ -82,10 +83,21 @@ def _tile_bytes(config: Config, block_bytes: float, deepest: float) -> float:
     return 2 * strip + block_bytes * (2 * dates + 2)
 
 
-def _learned_pixels(config: Config) -> float:
+def _learned_bytes(config: Config) -> float:
+    train, bands, classes = config.train, len(config.bands), len(config.legend)
+    if learns_trees(config):
+        # The table as it is drawn, as one, and in bins; gradients and scores of every class.
+        return float(train.trees.rows * (9 * bands + 24 * classes))
     # Of a step on one rank.
-    side = min(config.train.crop or config.samples.size, config.samples.size)
-    return config.train.batch / config.train.ranks * side**2
+    side = min(train.crop or config.samples.size, config.samples.size)
+    return train.batch / train.ranks * side**2 * _LEARNED_PIXEL_BYTES
+
+
+def _mapped_bytes(config: Config) -> float:
+    # Of a pixel: of trees its table, and values of every class in float64, float32 and again.
+    if learns_trees(config):
+        return 12.0 * len(config.bands) + 24 * len(config.legend)
+    return _MAPPED_PIXEL_BYTES
 
 
 def parse_memory(text: str) -> int:

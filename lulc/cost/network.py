@@ -1,26 +1,36 @@
-"""The network of a run, as far as its work goes."""
+"""The network or the trees of a run, as far as their work goes."""
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from lulc.config import Config
 from lulc.cost.rates import Rates
+from lulc.models.contract import TREE_MODELS
 from lulc.models.networks.architecture import TORCHGEO, architecture_of
 
 if TYPE_CHECKING:
     from lulc.models.work import NetworkShape
 
 _SERIES = ("series", "change")
+_STEP_NS = 6.0
+"""To go one step down a tree of LightGBM."""
+_BIN_NS = 8.0
+"""To count a value of a row on one level of a growing tree."""
 
 
 def network_of(config: Config) -> NetworkShape | None:
     """Return what the work of a run's network depends on; None without torch, or without network.
 
+    Trees are no network: `tree_ns` has their work.
+
     A model that the run file names is taken to be as `train` says, until it is looked into.
     """
-    if not config.bands or not config.legend or find_spec("torch") is None:
+    if learns_trees(config) or not config.bands or not config.legend:
+        return None
+    if find_spec("torch") is None:
         return None
     if config.train.encoder.startswith(TORCHGEO) and find_spec("torchgeo") is None:
         return None
@@ -45,3 +55,16 @@ def network_factor(config: Config, rates: Rates) -> float:
     from lulc.models.work import count_multiply_adds
 
     return count_multiply_adds(shape) / rates.flops
+
+
+def learns_trees(config: Config) -> bool:
+    """Return whether a run's model is of trees."""
+    return config.train.model in TREE_MODELS
+
+
+def tree_ns(config: Config) -> tuple[float, float]:
+    """Return nanoseconds to map a pixel by a run's trees, and to grow them from a row."""
+    trees = config.train.trees
+    steps = trees.count * max(1, len(config.legend)) * math.log2(trees.leaves)
+    bands = len(config.bands) * (trees.bands or len(config.bands) ** -0.5)
+    return steps * _STEP_NS, steps * bands * trees.sampling * _BIN_NS

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from lulc.config import Config
-from lulc.cost.network import network_factor
+from lulc.cost.network import learns_trees, network_factor, tree_ns
 from lulc.cost.rates import DEFLATE, Rates
 from lulc.cost.work import TileWork, dates_of
 from lulc.errors import UsageError
@@ -101,13 +101,15 @@ def _stages_of(config: Config) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Network:
-    """What a run's network takes for a pixel, nanoseconds."""
+    """What a run's network or trees take for a pixel, nanoseconds."""
 
     predict_ns: float
     train_ns: float
 
     @classmethod
     def of(cls, config: Config, rates: Rates) -> _Network:
+        if learns_trees(config):
+            return cls(*tree_ns(config))
         factor = network_factor(config, rates)
         return cls(rates.predict_ns * factor, rates.train_ns * factor)
 
@@ -178,6 +180,10 @@ def sample_values(config: Config, samples: SampleCount) -> float:
 def _train(config: Config, samples: SampleCount, rates: Rates, network: _Network) -> StageCost:
     train = config.train
     shares = 1 - config.samples.validation - config.samples.test
+    if learns_trees(config):
+        rows = min(samples.windows * shares * samples.side**2, train.trees.rows)
+        seconds = rows * network.train_ns * _NS + rates.torch_s
+        return StageCost(tasks=1 if samples.windows else 0, core_seconds=seconds, files=8)
     side = min(train.crop or samples.side, samples.side)
     learned = samples.windows * shares * side**2 * train.repeats
     scored = samples.windows * config.samples.validation * samples.side**2
@@ -193,7 +199,9 @@ def _train(config: Config, samples: SampleCount, rates: Rates, network: _Network
 
 def _predict(config: Config, work: TileWork, rates: Rates, network: _Network) -> StageCost:
     pixels = work.tiles * config.tiling.size**2
-    computed = pixels * computed_share(config) * (_FLIPS if config.predict.flips else 1)
+    computed = float(pixels)
+    if not learns_trees(config):
+        computed *= computed_share(config) * (_FLIPS if config.predict.flips else 1)
     models = config.predict.model.count("+") + 1 if config.predict.model else 1
     ns = computed * models * network.predict_ns + work.stored * rates.map_ns
     return StageCost(

@@ -10,7 +10,6 @@ from functools import lru_cache, partial
 
 import numpy as np
 import torch
-from safetensors.torch import load as load_weights
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -32,15 +31,16 @@ from lulc.models.device import (
     reuse_memory,
 )
 from lulc.models.networks.adapters import merge_adapters
+from lulc.models.networks.model import Model
 from lulc.models.networks.registry import MODELS
-from lulc.models.package import CONTRACT, WEIGHTS
+from lulc.models.package import CONTRACT, TREES, WEIGHTS, find_weights
 from lulc.models.tasks.registry import TASKS
 from lulc.models.tasks.task import Batch, Task
 
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A network ready to map, with the contract it was trained under.
+    """A model ready to map, with the contract it was trained under.
 
     Which method serves depends on the kind of the network's task: `segment` for pixels, `classify`
     for image and tags, `detect` for boxes.
@@ -56,8 +56,13 @@ class Predictor:
 
     @property
     def task(self) -> Task:
-        """The task of the network."""
+        """The task of the model."""
         return TASKS[self.contract.task]
+
+    @property
+    def model(self) -> Model:
+        """The kind of the model."""
+        return MODELS[self.contract.model]
 
     @property
     def trained_in(self) -> str:
@@ -69,7 +74,9 @@ class Predictor:
         return "+".join(sorted(precisions - {""}))
 
     def precision(self, settings: PredictConf) -> str:
-        """Return the precision that the network is computed in, as settings and device have it."""
+        """Return the precision that the model is computed in, as settings and device have it."""
+        if self.model.is_trees:
+            return "float32"
         return choose_precision(settings.precision, self.device, self._needs_range)
 
     @property
@@ -208,8 +215,10 @@ class Predictor:
         # Probabilities (N, K, h, w) of the patches' crop, or (N, K) of whole images; the mean over
         # four flips where the settings have them.
         padded, crop = self._pad(self._cut(patches)), patches[0][1].crop
+        if self.model.is_trees and crop is not None:
+            padded, crop = _crop(padded, crop), None
         flips: tuple[tuple[int, ...], ...] = ((),)
-        if settings.flips:
+        if settings.flips and not self.model.is_trees:
             flips = ((), (-1,), (-2,), (-2, -1))
         mixed = autocast(settings.precision, self.device, self._needs_range)
         by_flip = []
@@ -217,7 +226,7 @@ class Predictor:
             flipped = replace(
                 padded, pixels=_flip(padded.pixels, axes), valid=_flip(padded.valid, axes)
             )
-            logits = compute_mixed(self.net, _channels_last(self.task.inputs(flipped)), mixed)
+            logits = compute_mixed(self.net, _channels_last(self._inputs(flipped)), mixed)
             logits = logits if crop is None else _flip(logits, axes)[..., *crop]
             # The next steps go through it plane by plane.
             planes = logits.to(torch.float32, memory_format=torch.contiguous_format)
@@ -230,6 +239,9 @@ class Predictor:
         inputs = _channels_last(self.task.inputs(self._pad(self._cut(patches))))
         with autocast(settings.precision, self.device, self._needs_range):
             return self.task.forward(self.net, inputs)
+
+    def _inputs(self, samples: Batch) -> tuple[Tensor, ...]:
+        return (self.model.inputs or self.task.inputs)(samples)
 
     def _cut(self, patches: Sequence[ImagePatch]) -> Batch:
         # The samples of the patches, which are of one size.
@@ -251,6 +263,10 @@ class Predictor:
         pixels = _pad(samples.pixels.flatten(0, 1), down, right)
         pixels = pixels.reshape(*samples.pixels.shape[:3], *pixels.shape[-2:])
         return replace(samples, pixels=pixels, valid=valid)
+
+
+def _crop(samples: Batch, crop: Area) -> Batch:
+    return replace(samples, pixels=samples.pixels[..., *crop], valid=samples.valid[..., *crop])
 
 
 def _flip(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
@@ -291,11 +307,12 @@ def load(folder: Location) -> Predictor:
         InputError: the files are no model that can be loaded.
     """
     try:
-        stamps = tuple((folder / name).stat().st_mtime_ns for name in (WEIGHTS, CONTRACT))
+        paths = (find_weights(folder), folder / CONTRACT)
+        stamps = tuple(path.stat().st_mtime_ns for path in paths)
     except FileNotFoundError as error:
         raise InputError(
-            f"{folder} holds no model: it must have {WEIGHTS} and {CONTRACT}; `lulc train` makes "
-            "one"
+            f"{folder} holds no model: it must have {CONTRACT} and the {WEIGHTS} or {TREES} of its "
+            "model; `lulc train` makes one"
         ) from error
     return _load(folder, stamps, choose_device())
 
@@ -354,13 +371,15 @@ def _load(folder: Location, _stamps: tuple[int, ...], device: torch.device) -> P
             f"model {contract.name!r} in {folder} is for task {contract.task!r}; this release "
             f"has: {', '.join(TASKS)}"
         )
-    band_count, class_count = len(contract.bands), len(contract.legend.classes)
+    model = MODELS[contract.model]
     remedy = "its weights are not those of its contract; fetch it anew, or train it again"
     with read_guard(f"the model in {folder}", remedy):
-        net = MODELS[contract.model].build(band_count, class_count, **contract.architecture)
-        net.load_state_dict(load_weights((folder / WEIGHTS).read_bytes()))
+        net = model.open(contract, find_weights(folder).read_bytes())
         merge_adapters(net)
-    folded = fold_norms(net.eval(), band_count, contract.multiple, contract.task)
+    net.eval()
+    if model.is_trees:
+        return Predictor(contract, net, device, batches_for(device))
+    folded = fold_norms(net, len(contract.bands), contract.multiple, contract.task)
     folded = folded.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Predictor(contract, folded, device, batches_for(device))
 

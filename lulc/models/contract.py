@@ -16,6 +16,9 @@ from lulc.errors import InputError, UsageError
 from lulc.legend import LandClass, Legend
 from lulc.location import Location
 
+TREE_MODELS = ("boosting", "forest")
+"""The kinds of model that are trees."""
+
 # Lists of JSON that the record has as tuples.
 _TUPLES = ("bands", "mean", "std", "scales", "offsets", "gsd_range_m", "units")
 
@@ -32,9 +35,9 @@ class Contract:
     task: str
     """Name of the task that the model was trained for."""
     model: str
-    """Name of the kind of network."""
+    """Name of the kind of model."""
     architecture: dict[str, Any]
-    """Keyword arguments of the network's `build`."""
+    """Keyword arguments of the network's `build`, or how trees were grown."""
     bands: tuple[str, ...]
     """Input bands, in order."""
     mean: tuple[float, ...]

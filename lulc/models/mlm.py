@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lulc.models.contract import Contract
+from lulc.models.contract import TREE_MODELS, Contract
 
 _MLM_EXTENSION = "https://stac-extensions.github.io/mlm/v1.4.0/schema.json"
 _CLASSIFICATION_EXTENSION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
@@ -29,6 +29,21 @@ _OUTPUT_AXES: dict[str, list[tuple[str, int]]] = {
     "detect": [("batch", -1), ("box", -1), ("attribute", 6)],
 }
 
+_NETWORK_ASSET = {
+    "href": "./weights.safetensors",
+    "type": "application/octet-stream; application=safetensors",
+    "title": "Weights",
+    "roles": ["mlm:model", "mlm:weights"],
+    "mlm:artifact_type": "safetensors.torch.save_file",
+}
+_TREES_ASSET = {
+    "href": "./trees.txt",
+    "type": "text/plain; application=lightgbm",
+    "title": "Trees",
+    "roles": ["mlm:model", "mlm:weights"],
+    "mlm:artifact_type": "lightgbm.Booster.save_model",
+}
+
 _WORLD = [[[-180, -90], [180, -90], [180, 90], [-180, 90], [-180, -90]]]
 
 
@@ -42,13 +57,6 @@ def make_mlm_item(contract: Contract) -> dict[str, Any]:
         The item as a JSON mapping: input bands with their mean and deviation, output classes, and
         the file of weights as an asset.
     """
-    weights = {
-        "href": "./weights.safetensors",
-        "type": "application/octet-stream; application=safetensors",
-        "title": "Weights",
-        "roles": ["mlm:model", "mlm:weights"],
-        "mlm:artifact_type": "safetensors.torch.save_file",
-    }
     return {
         "type": "Feature",
         "stac_version": "1.0.0",
@@ -58,20 +66,20 @@ def make_mlm_item(contract: Contract) -> dict[str, Any]:
         "bbox": [-180, -90, 180, 90],
         "properties": _properties(contract),
         "links": [],
-        "assets": {"weights": weights},
+        "assets": {"weights": _TREES_ASSET if contract.model in TREE_MODELS else _NETWORK_ASSET},
     }
 
 
 def _properties(contract: Contract) -> dict[str, Any]:
-    encoder = contract.architecture.get("encoder", "")
+    encoder = contract.architecture.get("encoder")
     return {
         "datetime": None,
         "start_datetime": "0001-01-01T00:00:00Z",
         "end_datetime": "9999-12-31T23:59:59Z",
         "mlm:name": contract.name,
-        "mlm:architecture": f"{contract.model} ({encoder})",
+        "mlm:architecture": f"{contract.model} ({encoder})" if encoder else contract.model,
         "mlm:tasks": [_MLM_TASKS[contract.task]],
-        "mlm:framework": "pytorch",
+        "mlm:framework": "lightgbm" if contract.model in TREE_MODELS else "pytorch",
         "mlm:accelerator_constrained": False,
         "mlm:input": [_input_object(contract)],
         "mlm:output": [_output_object(contract)],

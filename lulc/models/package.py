@@ -15,11 +15,12 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from lulc.location import Location, StorePath
-from lulc.models.contract import Contract, read_contract
+from lulc.models.contract import TREE_MODELS, Contract, read_contract
 from lulc.models.mlm import make_mlm_item
 from lulc.tables import files, layout
 
-WEIGHTS, CONTRACT, MLM_ITEM = "weights.safetensors", "contract.json", "mlm.json"
+WEIGHTS, TREES = "weights.safetensors", "trees.txt"
+CONTRACT, MLM_ITEM = "contract.json", "mlm.json"
 LOCAL = "local"
 """The version of a model that no tracking store has taken."""
 
@@ -33,7 +34,7 @@ class ModelRef:
     version: str
     """The version's number, or `local` where no tracking store has it."""
     folder: Location
-    """The folder of weights.safetensors and contract.json."""
+    """The folder of the weights and the contract."""
     checksum: str
     """Checksum of both files, as `model_checksum` makes it."""
     others: tuple[ModelRef, ...] = ()
@@ -61,6 +62,27 @@ def join_models(models: Sequence[ModelRef]) -> ModelRef:
     return ModelRef(name, version, first.folder, digest, tuple(others))
 
 
+def weights_name(contract: Contract) -> str:
+    """Return the name of the file of weights beside a contract: tensors, or a text of trees."""
+    return TREES if contract.model in TREE_MODELS else WEIGHTS
+
+
+def find_weights(folder: Location) -> Location:
+    """Return the file of weights of a model folder, which the contract there names.
+
+    Raises:
+        FileNotFoundError: the folder lacks a contract.
+        InputError: its contract is not one.
+    """
+    identity = files.fingerprint_of(files.file_identity(folder / CONTRACT))
+    return folder / _read_weights_name(folder, identity)
+
+
+@lru_cache(maxsize=64)
+def _read_weights_name(folder: Location, identity: str) -> str:  # noqa: ARG001 - of the cache
+    return weights_name(read_contract(folder / CONTRACT))
+
+
 def model_checksum(folder: Location) -> str:
     """Return the sha256 over the checksums of a model folder's weights and contract, in hex.
 
@@ -68,9 +90,11 @@ def model_checksum(folder: Location) -> str:
 
     Raises:
         FileNotFoundError: the folder lacks one of them.
+        InputError: its contract is not one.
     """
-    identities = [files.file_identity(folder / name) for name in (WEIGHTS, CONTRACT)]
-    return _read_checksum(folder, files.fingerprint_of(identities))
+    weights = find_weights(folder)
+    identities = [files.file_identity(path) for path in (weights, folder / CONTRACT)]
+    return _read_checksum(weights, files.fingerprint_of(identities))
 
 
 def find_checksum(folder: Location) -> str | None:
@@ -82,8 +106,8 @@ def find_checksum(folder: Location) -> str | None:
 
 
 @lru_cache(maxsize=64)
-def _read_checksum(folder: Location, identities: str) -> str:  # noqa: ARG001 - of the cache
-    checksums = f"{files.checksum(folder / WEIGHTS)} {files.checksum(folder / CONTRACT)}"
+def _read_checksum(weights: Location, identities: str) -> str:  # noqa: ARG001 - of the cache
+    checksums = f"{files.checksum(weights)} {files.checksum(weights.parent / CONTRACT)}"
     return hashlib.sha256(checksums.encode()).hexdigest()
 
 
@@ -98,20 +122,20 @@ def place_model(source: Location, folder: Location) -> None:
         SetupError: the disk is full, or the folder cannot be written.
         InputError: the source's contract is not one.
     """
+    contract = read_contract(source / CONTRACT)
+    names = (weights_name(contract), CONTRACT)
     if isinstance(folder, StorePath):
         # The contract last: with it the folder is complete.
-        files.write_atomic(
-            folder / MLM_ITEM, partial(_write_item, read_contract(source / CONTRACT))
-        )
-        for name in (WEIGHTS, CONTRACT):
+        files.write_atomic(folder / MLM_ITEM, partial(_write_item, contract))
+        for name in names:
             files.copy(source / name, folder / name)
         return
     staging, replaced = (folder.with_name(f".{uuid.uuid4().hex}") for _ in range(2))
     try:
         staging.mkdir(parents=True)
-        for name in (WEIGHTS, CONTRACT):
+        for name in names:
             files.copy(source / name, staging / name)
-        _write_item(read_contract(source / CONTRACT), staging / MLM_ITEM)
+        _write_item(contract, staging / MLM_ITEM)
         if folder.exists():
             folder.rename(replaced)
         staging.rename(folder)

@@ -32,10 +32,12 @@ from lulc.models.contract import read_contract
 from lulc.models.package import (
     CONTRACT,
     LOCAL,
+    TREES,
     WEIGHTS,
     ModelRef,
     find_checksum,
     find_local,
+    find_weights,
     join_models,
     model_checksum,
     place_model,
@@ -219,7 +221,9 @@ def _resolve_one(model: str, out: Location, tracking_uri: str | None) -> ModelRe
 def _model_in_store(folder: Location) -> ModelRef:
     checksum = find_checksum(folder)
     if checksum is None:
-        raise InputError(f"{folder} holds no {WEIGHTS} and {CONTRACT}: give a model's folder")
+        raise InputError(
+            f"{folder} holds no {WEIGHTS} or {TREES} and {CONTRACT}: give a model's folder"
+        )
     contract = read_contract(folder / CONTRACT)
     return ModelRef(contract.name, LOCAL, folder, checksum)
 
@@ -321,15 +325,19 @@ def _download(client: mlflow.MlflowClient, version: Any, uri: str, folder: Path)
     subject = f"model {version.name!r} version {version.version}"
     try:
         source = client.get_model_version_download_uri(version.name, version.version)
-        for name in (WEIGHTS, CONTRACT):
+
+        def fetch(name: str) -> None:
             mlflow.artifacts.download_artifacts(
                 f"{source}/artifacts/{name}", dst_path=str(folder), tracking_uri=uri
             )
+
+        fetch(CONTRACT)
+        fetch(find_weights(folder).name)
         downloaded = model_checksum(folder)
     except STORE_ERRORS as error:
         raise InputError(
-            f"{subject} has no {WEIGHTS} and {CONTRACT} that can be fetched ({first_line(error)}): "
-            "give another version, or train it again with `lulc train`"
+            f"{subject} has no {WEIGHTS} or {TREES} and {CONTRACT} that can be fetched "
+            f"({first_line(error)}): give another version, or train it again with `lulc train`"
         ) from error
     registered = version.tags.get("checksum")
     if registered and downloaded != registered:

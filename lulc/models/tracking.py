@@ -35,16 +35,16 @@ from lulc import progress
 from lulc.config import Config
 from lulc.errors import SetupError
 from lulc.location import Location
-from lulc.models.contract import read_contract
+from lulc.models.contract import TREE_MODELS, read_contract
 from lulc.models.package import (
     CONTRACT,
     LOCAL,
     MLM_ITEM,
-    WEIGHTS,
     ModelRef,
     local_folder,
     model_checksum,
     place_model,
+    weights_name,
 )
 from lulc.models.registry import (
     ABSENT,
@@ -63,6 +63,7 @@ from lulc.stats.confusion import hardly_mapped, summarise
 from lulc.tables import files, layout
 
 _PACKAGES = ("torch", "segmentation-models-pytorch", "safetensors", "numpy", "mlflow")
+_PACKAGES_OF_TREES = (*_PACKAGES, "lightgbm")
 
 # Characters that MLflow takes in no name of a parameter or metric; classes may be called anything.
 _NOT_IN_NAMES = re.compile(r"[^\w\-. /]")
@@ -84,6 +85,8 @@ class Training:
     """Files of pictures."""
     trained_share: float = 1.0
     """Share of the network's weights that were trained."""
+    tables: Sequence[Location] = ()
+    """Files of tables."""
 
 
 def reachable(config: Config, out: Location) -> bool:
@@ -307,9 +310,10 @@ def _log_history(
         "trained_share": f"{training.trained_share:.4f}",
     }
     client.log_batch(run_id, metrics, [Param(name, value) for name, value in settings.items()])
-    for picture in training.pictures:
-        with files.local_copy(picture) as path:
-            client.log_artifact(run_id, str(path), "pictures")
+    for folder, artifacts in (("pictures", training.pictures), ("tables", training.tables)):
+        for artifact in artifacts:
+            with files.local_copy(artifact) as path:
+                client.log_artifact(run_id, str(path), folder)
 
 
 def _log_model(client: mlflow.MlflowClient, run_id: str, folder: Location) -> None:
@@ -414,6 +418,7 @@ def _save_pyfunc(folder: Path, path: Path) -> None:
     Physical values (N, T, C, H, W), NaN where not valid → legend ids (N, H, W).
     """
     contract = read_contract(folder / CONTRACT)
+    packages = _PACKAGES_OF_TREES if contract.model in TREE_MODELS else _PACKAGES
     inputs = TensorSpec(np.dtype("float32"), (-1, -1, len(contract.bands), -1, -1))
     outputs = TensorSpec(np.dtype("uint8"), (-1, -1, -1))
     # MLflow warns that there is no example of the input.
@@ -423,10 +428,10 @@ def _save_pyfunc(folder: Path, path: Path) -> None:
             python_model=str(Path(lulc.__file__).parent / "inference" / "pyfunc.py"),
             artifacts={
                 name: (folder / file).resolve().as_uri()
-                for name, file in (("weights", WEIGHTS), ("contract", CONTRACT))
+                for name, file in (("weights", weights_name(contract)), ("contract", CONTRACT))
             },
             signature=ModelSignature(Schema([inputs]), Schema([outputs])),
-            pip_requirements=[f"{name}=={installed_version(name)}" for name in _PACKAGES],
+            pip_requirements=[f"{name}=={installed_version(name)}" for name in packages],
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -15,6 +16,7 @@ from lulc.location import Location
 from lulc.tables import files
 
 _RGB = ("red", "green", "blue")
+_MOST_FEATURES = 40  # whose importance is drawn
 _MIN_SCORE = 0.25  # of the predicted boxes that are drawn
 
 
@@ -67,6 +69,25 @@ def draw_examples(
     """
     draw = {"pixels": _draw_maps, "boxes": _draw_boxes}.get(kind, _draw_classes)
     return _save(draw(arrays["images"], arrays["labels"], arrays["maps"], bands, legend), path)
+
+
+def draw_importances(table: Location, path: Location) -> Location:
+    """Draw how much the features of trees are worth, the best ones first.
+
+    Args:
+        table: CSV file of feature, gain and splits.
+        path: PNG file to write.
+
+    Returns:
+        The path.
+    """
+    rows = list(csv.DictReader(table.read_text().splitlines()))[:_MOST_FEATURES][::-1]
+    total = sum(float(row["gain"]) for row in rows) or 1.0
+    figure = Figure(figsize=(6, 1 + 0.25 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh([row["feature"] for row in rows], [float(row["gain"]) / total for row in rows])
+    axes.set(xlabel="share of the gain of all splits", title="importance of the features")
+    return _save(figure, path)
 
 
 def _draw_maps(

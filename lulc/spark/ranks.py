@@ -53,9 +53,10 @@ def launch(context: StageContext, job: TrainJob) -> TrainResult:
     from lulc.models.device import choose_device
     from lulc.training.fit import fit
 
-    spark, ranks = context.spark(), job.train.ranks
+    spark, ranks = context.spark(), job.ranks
     with _epochs_told(job.folder):
-        if is_local(spark) and ranks == 1 and choose_device().type == "cpu":
+        on_cores = job.model.is_trees or choose_device().type == "cpu"
+        if is_local(spark) and ranks == 1 and on_cores:
             return fit(job)
         result: TrainResult | None = run_ranks(spark, ranks, fit, job)
     assert result is not None  # rank 0 always returns one

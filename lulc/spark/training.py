@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lulc import progress
-from lulc.legend import Legend
+from lulc.config import Config
 from lulc.location import Location
 from lulc.models.package import ModelRef
 from lulc.spark.context import StageContext
@@ -32,7 +32,9 @@ def train_and_register(
         The version, and a note for the user on its scores.
     """
     from lulc.models import tracking
+    from lulc.report.training import draw_importances
     from lulc.training.packaging import write_package
+    from lulc.training.trees import IMPORTANCES
 
     config, out = context.config, context.out
     tracking.reachable(config, out)
@@ -41,6 +43,8 @@ def train_and_register(
     fingerprints = {"samples": samples_fingerprint, "train": fingerprint}
     folder = write_package(config, job, plan, result, fingerprints)
     pictures = _draw(job, result, config.bands)
+    tables = [job.folder / IMPORTANCES] if job.model.is_trees else []
+    pictures += [draw_importances(table, job.folder / "importances.png") for table in tables]
     training = tracking.Training(
         fingerprints,
         result.history,
@@ -48,12 +52,13 @@ def train_and_register(
         folder,
         pictures,
         trained_share=result.trained_share,
+        tables=tables,
     )
     version = tracking.log_training(config, out, training)
     for other in job.folder.parent.iterdir():
         if other != job.folder:
             files.remove_folder(other)
-    return version, f"{version.name} version {version.version}, {_describe(result, job.legend)}"
+    return version, f"{version.name} version {version.version}, {_describe(job, result)}"
 
 
 def _prepare(context: StageContext, fingerprint: str) -> tuple[TrainJob, EpochPlan]:
@@ -72,6 +77,9 @@ def _prepare(context: StageContext, fingerprint: str) -> tuple[TrainJob, EpochPl
         bands=config.bands,
     )
     plan, validation = check_job(job)
+    if job.model.is_trees:
+        _tell_of_trees(config, job, plan)
+        return job, plan
     choice = "none to choose the best epoch: the last is kept"
     if validation:
         choice = f"{validation.rows:,} to choose the best epoch"
@@ -83,7 +91,21 @@ def _prepare(context: StageContext, fingerprint: str) -> tuple[TrainJob, EpochPl
     return job, plan
 
 
-def _describe(result: TrainResult, legend: Legend) -> str:
+def _tell_of_trees(config: Config, job: TrainJob, plan: EpochPlan) -> None:
+    from lulc.training.trees import unused_settings
+
+    unused = unused_settings(config.train)
+    unused += ["predict.flips"] if config.predict.flips else []
+    if unused:
+        progress.say(f"of no use to model {job.model.name}, as for networks: {', '.join(unused)}")
+    trees = config.train.trees
+    progress.say(
+        f"growing {trees.count} trees a class from {trees.rows:,} labels or fewer of "
+        f"{plan.rows:,} samples"
+    )
+
+
+def _describe(job: TrainJob, result: TrainResult) -> str:
     best = result.history[result.best - 1]
     metrics = best["metrics"]
     # The loss of test samples is no validation loss: the scores say enough of them.
@@ -96,14 +118,15 @@ def _describe(result: TrainResult, legend: Legend) -> str:
     split = " on validation" if set(validation) - {"loss", "rate"} else ", no validation split"
     on_test = f"; {format_metrics(test)} on test" if test else ""
     matrix = np.array(best["matrix"])
-    names = hardly_mapped(summarise(matrix, legend)) if matrix.size else []
+    names = hardly_mapped(summarise(matrix, job.legend)) if matrix.size else []
     warning = f"; WARNING: hardly mapped on validation: {', '.join(names)}" if names else ""
-    return f"best epoch {result.best}: {format_metrics(validation)}{split}{on_test}{warning}"
+    epoch = "" if job.model.is_trees else f"best epoch {result.best}: "
+    return f"{epoch}{format_metrics(validation)}{split}{on_test}{warning}"
 
 
 def _draw(job: TrainJob, result: TrainResult, bands: tuple[str, ...]) -> list[Location]:
     from lulc.report.training import draw_confusion, draw_examples
-    from lulc.training.fit import EXAMPLES
+    from lulc.training.scoring import EXAMPLES
 
     if not (job.folder / EXAMPLES).exists():
         return []

@@ -128,13 +128,13 @@ def _try(key: Mapping[str, Any], trials: Sequence[Trial]) -> list[dict[str, Any]
 
 def _score(trial: Trial) -> dict[str, Any]:
     from lulc.inference.predictor import use_one_core
-    from lulc.training import fit
+    from lulc.training import fit, scoring
 
     use_one_core()  # trials share the machine's
     start = time.monotonic()
     result = fit.fit(trial.job)
     metrics = fit.score_split(trial.job, result, "validation" if trial.fold is None else "test")
-    for name in (fit.STATE, fit.EXAMPLES):
+    for name in (fit.STATE, scoring.EXAMPLES):
         files.remove(trial.job.folder / name)
     return {
         "score": metrics.get(trial.job.best_metric),

@@ -9,10 +9,9 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from safetensors.torch import load, save
@@ -20,17 +19,17 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from lulc.errors import LulcError
-from lulc.legend import NODATA
 from lulc.location import Location
 from lulc.models.device import autocast, choose_device, choose_precision, reused_memory
 from lulc.models.networks.trained_parts import train_mode, trained_share
 from lulc.models.tasks import augment
 from lulc.models.tasks.task import Batch
 from lulc.tables import files
-from lulc.training import calibration, loader
+from lulc.training import loader, scoring
 from lulc.training.distributed import World, join_ranks
 from lulc.training.setup import (
     SampleStatistics,
+    ScoreState,
     TrainJob,
     TrainState,
     build_state,
@@ -41,17 +40,11 @@ from lulc.training.setup import (
     rate_factor,
 )
 
-STATE, LOG, EXAMPLES = "last.pt", "log.jsonl", "examples.npz"
+STATE, LOG = "last.pt", "log.jsonl"
 
 type History = list[dict[str, Any]]
 """A mapping for every complete epoch: epoch, epochs, seconds, finished, precision, metrics and
 matrix."""
-
-# Labels of the validation split that the temperature is fitted to.
-_CALIBRATION_LABELS = 200_000
-
-# Validation samples that are kept as examples.
-_EXAMPLES = 6
 
 
 @dataclass(frozen=True)
@@ -84,12 +77,15 @@ class TrainResult:
 def fit(job: TrainJob) -> TrainResult:
     """Train, alone or as one of the ranks that torchrun's environment describes.
 
-    A training goes on after the last complete epoch in the job's folder.
+    A training goes on after the last complete epoch in the job's folder. Trees are grown at once,
+    by one rank.
 
     Returns:
         The result. Its history and best epoch are the same on every rank; temperature, calibration
         error and scores on the test split are those of rank 0.
     """
+    if job.model.is_trees:
+        return _grow(job)
     world = join_ranks()
     try:
         return _fit(job, world)
@@ -144,16 +140,20 @@ def score_split(job: TrainJob, result: TrainResult, split: str) -> dict[str, flo
     Returns:
         Metrics by name.
     """
-    return _score(load_best(job, result), split)
+    return scoring.score_split(load_best(job, result), split)
 
 
-def load_best(job: TrainJob, result: TrainResult) -> TrainState:
+def load_best(job: TrainJob, result: TrainResult) -> ScoreState:
     """Return the state of a training with its best weights, on this process alone.
 
     Args:
         job: the training, whose folder still has its checkpoint.
         result: of the training.
     """
+    if job.model.is_trees:
+        from lulc.training import trees
+
+        return trees.load_state(job, result.weights)
     world = World(0, 1, choose_device())
     checkpoint = _load_state(job.folder / STATE)
     statistics = SampleStatistics.from_lists(checkpoint["figures"])
@@ -162,14 +162,12 @@ def load_best(job: TrainJob, result: TrainResult) -> TrainState:
     return state
 
 
-def _score(state: TrainState, split: str) -> dict[str, float]:
-    # Of the averaged weights, by this rank alone.
-    plan = loader.plan_epoch(state.job.samples / f"split={split}", 1, state.job.train.batch)
-    alone = World(0, 1, state.world.device)
-    # The split is read once: nothing is worth caching.
-    cache = loader.SampleCache(0)
-    metrics, _ = _validate(replace(state, world=alone, validation=plan, cache=cache))
-    return metrics
+def _grow(job: TrainJob) -> TrainResult:
+    from lulc.training import trees
+
+    entry, text, statistics, temperature = trees.grow(job)
+    _write_log(job, [entry])
+    return TrainResult((entry,), 1, text, statistics.mean, statistics.std, temperature)
 
 
 def _fit(job: TrainJob, world: World) -> TrainResult:
@@ -187,7 +185,7 @@ def _fit(job: TrainJob, world: World) -> TrainResult:
     temperature = 1.0
     if world.rank == 0:
         state.averaged_net.module.load_state_dict(load(weights.read_bytes()))
-        temperature, scores = _evaluate_best(state)
+        temperature, scores = scoring.evaluate_best(state)
         history[best - 1]["metrics"] |= scores
     mean, std = state.scaling.mean, state.scaling.std
     share = trained_share(state.net)
@@ -218,7 +216,7 @@ def _run_epoch(state: TrainState, epoch: int) -> dict[str, Any]:
     loss = _train_epoch(state, epoch)
     _average_buffers(state)
     _check_equal_weights(state, epoch)
-    metrics, matrix = _validate(state)
+    metrics, matrix = scoring.validate(state)
     rate = state.optimizer.param_groups[-1]["lr"]
     return {
         "epoch": epoch,
@@ -228,52 +226,6 @@ def _run_epoch(state: TrainState, epoch: int) -> dict[str, Any]:
         "precision": choose_precision(state.job.train.precision, state.world.device),
         "metrics": {"loss": loss, "rate": rate, **metrics},
         "matrix": matrix,
-    }
-
-
-def _evaluate_best(state: TrainState) -> tuple[float, dict[str, float]]:
-    """Calibrate and score the averaged weights, and save examples of what they give.
-
-    Returns:
-        The temperature, and calibration error and metrics on the test split by name.
-    """
-    temperature = 1.0
-    scores: dict[str, float] = {}
-    if state.validation is not None:
-        _save_examples(state, state.validation)
-        temperature, scores = _calibrate(state, state.validation)
-    test_folder = state.job.samples / "split=test"
-    if state.job.score_test and files.list_tables(test_folder):
-        test_scores = _score(state, "test")
-        scores |= {f"test_{name}": value for name, value in test_scores.items()}
-    return temperature, scores
-
-
-def _calibrate(state: TrainState, plan: loader.EpochPlan) -> tuple[float, dict[str, float]]:
-    """Fit the temperature to a part of the labels of the validation split.
-
-    Returns:
-        The temperature, and the calibration error by name: `ece_raw` without it, `ece` with it.
-    """
-    if state.job.task.kind not in ("pixels", "image"):
-        return 1.0, {}
-    rng = np.random.default_rng(0)
-    logit_parts, label_parts = [], []
-    one_rank_plan = replace(plan, ranks=1)
-    labels_a_sample = max(1, _CALIBRATION_LABELS // one_rank_plan.rows)
-    for batch in loader.batches(one_rank_plan, 0, 0, 0, cache=state.cache):
-        samples, output = forward(state, batch)
-        labelled = samples.label != NODATA
-        batch_logits = output.movedim(1, -1)[labelled].cpu().numpy()
-        batch_labels = samples.label[labelled].cpu().numpy()
-        chosen = rng.permutation(len(batch_labels))[: labels_a_sample * len(batch.label)]
-        logit_parts.append(batch_logits[chosen])
-        label_parts.append(batch_labels[chosen])
-    logits, labels = np.concatenate(logit_parts), np.concatenate(label_parts)
-    temperature = calibration.fit_temperature(logits, labels)
-    return temperature, {
-        "ece_raw": calibration.calibration_error(logits, labels, 1.0),
-        "ece": calibration.calibration_error(logits, labels, temperature),
     }
 
 
@@ -346,7 +298,7 @@ def update(state: TrainState, batches: tuple[Batch, ...]) -> Tensor:
             with autocast(job.train.precision, world.device):
                 loss = job.task.loss(
                     state.shared_net,
-                    _inputs(state, samples),
+                    scoring.inputs_of(state, samples),
                     samples.label,
                     samples.weight,
                     state.loss_settings,
@@ -364,16 +316,6 @@ def _gradient_sync(state: TrainState, is_last: bool) -> contextlib.AbstractConte
     if is_last or not isinstance(state.shared_net, DistributedDataParallel):
         return contextlib.nullcontext()
     return state.shared_net.no_sync()
-
-
-def _inputs(state: TrainState, samples: Batch) -> tuple[Tensor, ...]:
-    # Images channels last, which is faster.
-    return tuple(
-        tensor.contiguous(memory_format=torch.channels_last)
-        if tensor.ndim == 4 and tensor.is_floating_point()
-        else tensor
-        for tensor in state.job.task.inputs(samples)
-    )
 
 
 @torch.no_grad()
@@ -394,49 +336,6 @@ def _check_equal_weights(state: TrainState, epoch: int) -> None:
             f"the ranks' weights differ after epoch {epoch}: check the machines and their "
             "network, then run again"
         )
-
-
-def _validate(state: TrainState) -> tuple[dict[str, float], list[list[int]]]:
-    """Score the averaged weights on the validation split, over all ranks.
-
-    Returns:
-        Metrics by name and the (K, K + 1) confusion matrix; both empty where there is no split.
-    """
-    task, world, plan = state.job.task, state.world, state.validation
-    if plan is None:
-        return {}, []
-    evidence: list[Any] = []
-    losses = torch.zeros(2, dtype=torch.float64)
-    reads = world.rank < plan.ranks
-    for batch in loader.batches(plan, world.rank, 0, 0, cache=state.cache) if reads else ():
-        samples, output = forward(state, batch)
-        evidence.append(task.evidence(output, samples.label, state.job.legend))
-        if task.kind != "boxes":  # a detector has a loss only while it is trained
-            loss = _loss_of(state, output, samples)
-            losses += torch.stack([loss.double(), augment.count_labels(samples, task.kind)]).cpu()
-    losses = world.sum(losses.to(world.device)).cpu()
-    metrics, matrix = task.summarise(world.gather(evidence), state.job.legend)
-    loss_metrics = {"validation_loss": float(losses[0] / losses[1])} if losses[1] else {}
-    return loss_metrics | metrics, matrix.tolist()
-
-
-def _loss_of(state: TrainState, output: Tensor, samples: Batch) -> Tensor:
-    """Return the loss of an output that is computed already, every sample weighing the same."""
-
-    def net(*_: Tensor) -> Tensor:
-        return output
-
-    task, weight = state.job.task, torch.ones_like(samples.weight)
-    return task.loss(net, (), samples.label, weight, state.loss_settings)  # type: ignore[arg-type]
-
-
-@torch.inference_mode()
-def forward(state: TrainState, batch: loader.SampleBatch) -> tuple[Batch, Tensor]:
-    """Return a batch as the network takes it, and the output of the averaged weights."""
-    samples = prepare(state, batch)
-    state.averaged_net.eval()
-    with autocast(state.job.train.precision, state.world.device):
-        return samples, state.job.task.forward(state.averaged_net, _inputs(state, samples))
 
 
 def _weights_name(epoch: int) -> str:
@@ -467,33 +366,18 @@ def _save_epoch(state: TrainState, history: History, statistics: SampleStatistic
     # Not `getbuffer`: Python crashes at its end where the trace of a failed write holds the view.
     content = buffer.getvalue()
     files.write_atomic(job.folder / STATE, lambda path: path.write_bytes(content))
-    lines = "".join(json.dumps(entry) + "\n" for entry in history)
-    files.write_atomic(job.folder / LOG, lambda path: path.write_text(lines))
+    _write_log(job, history)
     for path in job.folder.glob("weights-*.safetensors"):
         if path.name != _weights_name(best):
             files.remove(path)
+
+
+def _write_log(job: TrainJob, history: Sequence[dict[str, Any]]) -> None:
+    lines = "".join(json.dumps(entry) + "\n" for entry in history)
+    files.write_atomic(job.folder / LOG, lambda path: path.write_text(lines))
 
 
 def _load_state(location: Location) -> dict[str, Any]:
     with location.open("rb") as file:
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     return state
-
-
-def _save_examples(state: TrainState, plan: loader.EpochPlan) -> None:
-    """Save a few validation samples beside the weights.
-
-    `images` are standardised, `labels` and `maps` (the outputs) are in positions of the legend.
-    """
-    task = state.job.task
-    samples, output = forward(state, next(loader.batches(plan, 0, 0, 0)))
-    images = samples.pixels[:_EXAMPLES].cpu().numpy()
-    labels = samples.label[:_EXAMPLES].cpu().numpy()
-    predictions = task.probabilities(output)[:_EXAMPLES]
-    if task.kind in ("pixels", "image"):
-        predictions = predictions.argmax(1)
-    maps = predictions.cpu().numpy()
-    files.write_atomic(
-        state.job.folder / EXAMPLES,
-        lambda path: np.savez(path, images=images, labels=labels, maps=maps),
-    )

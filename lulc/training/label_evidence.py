@@ -11,7 +11,8 @@ from torch.nn import functional
 from lulc.legend import NODATA
 from lulc.models.device import reused_memory
 from lulc.training import loader
-from lulc.training.fit import TrainResult, forward, load_best
+from lulc.training.fit import TrainResult, load_best
+from lulc.training.scoring import forward
 from lulc.training.setup import TrainJob
 
 EVIDENCE = pa.schema(

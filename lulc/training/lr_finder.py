@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from lulc.errors import UsageError
 from lulc.location import Location
 from lulc.tables import files
 from lulc.training import loader
@@ -34,7 +35,15 @@ def try_rates(job: TrainJob, steps: int = 100) -> list[tuple[float, float]]:
 
     Returns:
         (rate, smoothed loss) of every step; fewer than `steps` where the loss diverges.
+
+    Raises:
+        UsageError: the model is of trees.
     """
+    if job.model.is_trees:
+        raise UsageError(
+            f"a rate is found for networks, and {job.model.name} is of trees: try some values of "
+            "train.trees.rate by `lulc tune`"
+        )
     world = join_ranks()
     plan, _ = plan_splits(job, world.size)
     cache = loader.SampleCache(job.cache_bytes)

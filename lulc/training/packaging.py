@@ -14,7 +14,7 @@ from lulc.geo.areas import pixel_areas
 from lulc.geo.grid import Grid
 from lulc.location import Location
 from lulc.models.contract import Contract, write_contract
-from lulc.models.package import CONTRACT, WEIGHTS
+from lulc.models.package import CONTRACT, weights_name
 from lulc.tables.files import open_parquet, write_atomic
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def write_package(
         multiple=job.model.multiple(**job.architecture),
         size=plan.layout.pixels.shape[-1],
         temperature=result.temperature,
-        flips=config.predict.flips,
+        flips=config.predict.flips and not job.model.is_trees,
         score=config.predict.score,
         scales=plan.layout.scales,
         offsets=plan.layout.offsets,
@@ -69,7 +69,8 @@ def write_package(
         precision=result.precision,
     )
     folder = job.folder / "model"
-    write_atomic(folder / WEIGHTS, lambda path: path.write_bytes(result.weights.read_bytes()))
+    weights = folder / weights_name(contract)
+    write_atomic(weights, lambda path: path.write_bytes(result.weights.read_bytes()))
     write_atomic(folder / CONTRACT, lambda path: write_contract(contract, path))
     return folder
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from lulc import progress
-from lulc.config import TrainConf
+from lulc.config import TrainConf, TreesConf
 from lulc.errors import InputError, UsageError
 from lulc.legend import Legend
 from lulc.location import Location
@@ -57,13 +57,22 @@ class TrainJob:
 
     @property
     def model(self) -> Model:
-        """The kind of network; UsageError where it cannot serve the task."""
+        """The kind of model; UsageError where it cannot serve the task."""
         return choose_model(self.train.model, self.task_name)
+
+    def inputs(self, samples: Batch) -> tuple[Tensor, ...]:
+        """Return what the model is called with, of prepared samples."""
+        return (self.model.inputs or self.task.inputs)(samples)
 
     @property
     def best_metric(self) -> str:
         """The validation metric that the best epoch is chosen by."""
         return self.train.best or self.task.best
+
+    @property
+    def ranks(self) -> int:
+        """Number of processes that train."""
+        return 1 if self.model.is_trees else self.train.ranks
 
     @property
     def cache_bytes(self) -> int:
@@ -72,7 +81,9 @@ class TrainJob:
 
     @property
     def architecture(self) -> dict[str, Any]:
-        """Keyword arguments of the model's `build`."""
+        """Keyword arguments of the network's `build`, or how trees are grown."""
+        if self.model.is_trees:
+            return asdict(self.train.trees)
         return architecture_of(self.train, self.bands)
 
 
@@ -97,22 +108,30 @@ class SampleStatistics:
 
 
 @dataclass(frozen=True)
-class TrainState:
-    """One rank's state in a training."""
+class ScoreState:
+    """What a model under training is scored with, on one rank."""
 
     job: TrainJob
     world: World
-    plan: loader.EpochPlan
     validation: loader.EpochPlan | None
     scaling: Scaling
     loss_settings: LossConf
+    scored_net: nn.Module
+    """What is validated and saved: of a network the moving average of its weights."""
+    cache: loader.SampleCache
+
+
+@dataclass(frozen=True)
+class TrainState(ScoreState):
+    """One rank's state in the training of a network."""
+
+    plan: loader.EpochPlan
     net: nn.Module
     shared_net: nn.Module
     """`net`, its gradients averaged over the ranks."""
     averaged_net: AveragedModel
-    """The moving average of the weights, which is validated and saved."""
+    """The moving average of the weights."""
     optimizer: torch.optim.Optimizer
-    cache: loader.SampleCache
 
 
 def plan_splits(job: TrainJob, ranks: int) -> SplitPlans:
@@ -144,8 +163,15 @@ def check_job(job: TrainJob) -> SplitPlans:
         InputError: the samples are not those that the run file describes.
         UsageError: the settings of the training do not suit the samples.
     """
-    plan, validation = plan_splits(job, job.train.ranks)
+    plan, validation = plan_splits(job, job.ranks)
     _check_layout(job, plan.layout)
+    if job.train.trees != TreesConf() and not job.model.is_trees:
+        raise UsageError(
+            f"train.trees is for models boosting and forest, not for {job.model.name}: leave it out"
+        )
+    if job.model.is_trees:
+        job.model.build(len(job.bands), len(job.legend.classes))
+        return plan, validation
     _check_encoder(job)
     _check_sides(job, plan.layout.pixels.shape[-1])
     _check_start(job)
@@ -297,24 +323,33 @@ def build_state(
     shared_net = share_gradients(net, world)
     averaged_net = _average_weights(net, train.ema)
     optimizer = torch.optim.AdamW(_parameter_groups(net, train), lr=train.rate, fused=True)
-    weights = class_weights(np.array(statistics.counts), train.class_weight)
     return TrainState(
         job,
         world,
-        *plans,
+        validation=plans[1],
+        plan=plans[0],
         scaling=Scaling(layout.scales, layout.offsets, statistics.mean, statistics.std),
-        loss_settings=LossConf(
-            torch.tensor(weights, dtype=torch.float32, device=world.device),
-            train.smoothing,
-            train.dice,
-            train.focal,
-            train.bootstrap,
-        ),
+        loss_settings=make_loss_settings(train, statistics, world.device),
         net=net,
         shared_net=shared_net,
         averaged_net=averaged_net,
+        scored_net=averaged_net,
         optimizer=optimizer,
         cache=cache,
+    )
+
+
+def make_loss_settings(
+    train: TrainConf, statistics: SampleStatistics, device: torch.device
+) -> LossConf:
+    """Return the settings of the loss, its class weights by the counts of the training split."""
+    weights = class_weights(np.array(statistics.counts), train.class_weight)
+    return LossConf(
+        torch.tensor(weights, dtype=torch.float32, device=device),
+        train.smoothing,
+        train.dice,
+        train.focal,
+        train.bootstrap,
     )
 
 
@@ -382,9 +417,9 @@ def join_batches(batches: Sequence[Batch]) -> Batch:
 
 
 def prepare(
-    state: TrainState, batch: loader.SampleBatch, step_key: tuple[int, ...] | None = None
+    state: ScoreState, batch: loader.SampleBatch, step_key: tuple[int, ...] | None = None
 ) -> Batch:
-    """Prepare a batch for the network, on its device.
+    """Prepare a batch for the model, on its device.
 
     Args:
         state: of the training.

@@ -22,6 +22,7 @@ GOALS = {
     "infer.ceiling": "≥ 0.9 without",
     "infer.waste": "≤ 1.2",
     "infer.seam": "≥ 0.9999",
+    "trees.predict": "≥ 0.9",
     "zonal": "≥ 10",
     "zonal.many": "≥ 10",
     "zonal.next": "≤ 0.5",

@@ -11,7 +11,7 @@ import pytest
 from lulc.spark.review import _review_fold
 from lulc.tables import store
 from lulc.tables.arrays import array_from, unpack
-from lulc.training import fit, loader
+from lulc.training import fit, loader, scoring
 from lulc.training.label_evidence import EVIDENCE, collect_evidence
 from tests.helpers import tiny_samples as toy
 
@@ -31,7 +31,7 @@ def test_evidence_is_the_mean_over_the_labels_of_a_class(tmp_path: Path) -> None
     state = fit.load_best(job, result)
     plan = loader.plan_epoch(job.samples / "split=validation", 1, 8)
     (batch,) = loader.batches(plan, 0, 0, 0)
-    _, logits = fit.forward(state, batch)
+    _, logits = scoring.forward(state, batch)
     softmax = (logits / result.temperature).softmax(1).double().numpy()
     probabilities = dict(zip(batch.sample_ids, softmax, strict=True))
     rows = table.to_pylist()

@@ -1,4 +1,4 @@
-"""The kinds of network that can be trained, by their names in a run file."""
+"""The kinds of model that can be trained, by their names in a run file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lulc.models.networks.model import Model
 from lulc.models.networks.pixelseries import LTAE, TEMPCNN
 from lulc.models.networks.segmenters import DEEPLAB, SEGFORMER, UPERNET
 from lulc.models.networks.siamese import CONCATENATION, DIFFERENCE, EARLY
+from lulc.models.networks.trees import BOOSTING, FOREST
 from lulc.models.networks.unet import UNET
 from lulc.models.networks.utae import UTAE
 
@@ -30,12 +31,14 @@ _ALL = (
     FCOS,
     RETINANET,
     FASTER_RCNN,
+    BOOSTING,
+    FOREST,
 )
 MODELS: dict[str, Model] = {model.name: model for model in _ALL}
 
 
 def choose_model(name: str | None, task: str) -> Model:
-    """Choose the kind of network for a task.
+    """Choose the kind of model for a task.
 
     Returns:
         The one of that name, or the task's default where `name` is None.

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from lulc.errors import InputError
 from lulc.location import relative_name
-from lulc.models.package import LOCAL, WEIGHTS, ModelRef
+from lulc.models.package import LOCAL, ModelRef, find_weights
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.stages import OUTPUT_VERSIONS
@@ -52,7 +52,7 @@ def train(context: StageContext) -> StageResult:
 
             version, note = train_and_register(context, samples.fingerprint, fingerprint)
             notes.append(note)
-        path = relative_name(version.folder / WEIGHTS, out)
+        path = relative_name(find_weights(version.folder), out)
         checksum = version.checksum
         row = LedgerRow("train", unit.key, fingerprint, path=path, checksum=checksum)
         # Of a version that was registered before, how long it took is not known.
