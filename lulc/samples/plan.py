@@ -89,7 +89,7 @@ def plan_windows(
         InputError: no label is left to train on, or splits leak.
     """
     kept_folder = spec.out / layout.kept_folder("samples", fingerprint)
-    spec, points, told = _keep_points(spec, kept_folder)
+    spec, points, point_notes = _keep_points(spec, kept_folder)
     size = max(1, min(_MAX_FILES_A_TASK, len(paths) // _MIN_TASKS))
     dealt = enumerate(itertools.batched(paths, size))
     keys = [{"number": number, "paths": list(some)} for number, some in dealt]
@@ -100,7 +100,7 @@ def plan_windows(
     if not totals["labelled"] + totals["unobserved"] + conflicts:
         raise InputError(_explain_no_label(spec, counted))
     if points is not None:
-        told = [*told, *_beyond(points, counted, spec)]
+        point_notes += _notes_beyond(points, counted, spec)
     blocks, pixels = _split_blocks(counted, spec)
     windows.write_blocks(kept_folder, blocks.cells, blocks.split)
     quotas = _quotas(counted, spec)
@@ -116,7 +116,7 @@ def plan_windows(
         unobserved_pixels=totals["unobserved"],
         conflicting_pixels=conflicts,
     )
-    note = _describe(chosen, [*told, *losses.notes()], spec)
+    note = _describe(chosen, [*point_notes, *losses.notes()], spec)
     audit = partial(windows.audit_windows, spec=spec, kept_folder=kept_folder)
     run(audit, _near(chosen, spec), windows.NOTHING, "audit")
     weighing = _weigh(chosen, blocks, spec, kept_folder)
@@ -136,7 +136,7 @@ def _keep_points(
     return spec, points, notes
 
 
-def _beyond(points: LabelPoints, counted: Sequence[Row], spec: SampleSpec) -> list[str]:
+def _notes_beyond(points: LabelPoints, counted: Sequence[Row], spec: SampleSpec) -> list[str]:
     tiles = np.unique(_arrays(counted, "tiles", "i4", 2), axis=0)
     count = count_beyond(points, spec.tiling, tiles)
     return [f"{count:,} points outside the tiles left out"] if count else []
@@ -289,7 +289,7 @@ def _degrees(bounds: tuple[float, float, float, float] | None) -> str:
     return f"longitude {west:.4f} to {east:.4f}, latitude {south:.4f} to {north:.4f}"
 
 
-def _describe(chosen: Sequence[Row], told: Sequence[str], spec: SampleSpec) -> str:
+def _describe(chosen: Sequence[Row], losses: Sequence[str], spec: SampleSpec) -> str:
     names = [c.name for c in spec.legend.classes]
     shape = (-1, len(SPLITS), len(names))
     pixels = _arrays(chosen, "classes", "i8").reshape(shape).sum(0)
@@ -300,7 +300,7 @@ def _describe(chosen: Sequence[Row], told: Sequence[str], spec: SampleSpec) -> s
         classes = ", ".join(f"{class_name} {count:,}" for class_name, count in pairs if count)
         samples = int(sizes[split == number].sum())
         notes.append(f"{name} {samples:,} samples ({classes or 'no label'})")
-    text = "; ".join([*notes, *told])
+    text = "; ".join([*notes, *losses])
     training = pixels[SPLITS.index("train")]
     if not training.any():
         raise InputError(
