@@ -556,6 +556,25 @@ class PredictConf:
 
 
 @dataclass(frozen=True, config=_strict)
+class EmbedConf:
+    """The vectors of tiles, pixels or samples, as table `embeddings`."""
+
+    model: str | None = None
+    """Model whose network makes the vectors, named as in `predict.model`. Default: the bands `e0`,
+    `e1`, … where the run has them, else the champion of this run."""
+    every: Count | None = None
+    """A vector for every so many-th pixel of a tile's rows and columns. Default: one a tile, and
+    one a sample where the run has no scenes."""
+    raster: Flag = False
+    """Whether the vectors of pixels are written as rasters, too: int8 in AlphaEarth's form, which
+    the source `alphaearth` reads. Only their directions are kept."""
+
+    def __post_init__(self) -> None:
+        if self.raster and self.every is None:
+            raise ValueError("embed.raster is of pixels: give embed.every, 1 for all of them")
+
+
+@dataclass(frozen=True, config=_strict)
 class RasterConf:
     """How tiles are grouped into class rasters."""
 
@@ -685,6 +704,8 @@ class Config:
     """The model and how it is trained."""
     predict: PredictConf = PredictConf()
     """The model that maps, and how it is applied."""
+    embed: EmbedConf | None = None
+    """The vectors that `lulc run` makes besides. Default: none; `lulc embed` makes them."""
     rasters: RasterConf = RasterConf()
     """How tiles are grouped into class rasters."""
     regions: tuple[RegionFile, ...] = ()

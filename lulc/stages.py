@@ -16,6 +16,7 @@ STAGES = {
     "samples": "join chips with labels, split by spatial block",
     "train": "train a model on the samples and register it",
     "predict": "map the chips with the registered model (or a folder of image files)",
+    "embed": "make vectors of tiles, pixels or samples",
     "rasters": "write class rasters: COGs, STAC items, a mosaic index",
     "stats": "areas per class, region and period",
     "evaluate": "confusion matrix and accuracy on the held-out samples",
@@ -30,6 +31,7 @@ OUTPUT_VERSIONS = {
     "samples": "0.2.0",
     "train": "0.2.0",
     "predict": "0.2.0",
+    "embed": "0.2.0",
     "rasters": "0.2.0",
     "stats": "0.2.0",
     "evaluate": "0.2.0",
@@ -40,7 +42,7 @@ changed. Fingerprints hold it: raised, all that the stage made is made again, an
 A release that changes nothing of it leaves it as it is."""
 
 _LEARNING = {"samples", "train", "evaluate"}
-_WITHOUT_SCENES = {"samples", "train", "publish"}  # stages that can run without scenes
+_WITHOUT_SCENES = {"samples", "train", "embed", "publish"}  # stages that can run without scenes
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ def stages_of(config: Config) -> tuple[str, ...]:
       evaluate only with the run's own labels, or without datasets
     - index, tile, predict, rasters, stats and evaluate: with scenes
     - rasters: not for task multilabel, whose result is tables alone
+    - embed: with an embed section
     - publish: with a publish section
     - for maps made elsewhere: stats, and publish
 
@@ -90,6 +93,8 @@ def stages_of(config: Config) -> tuple[str, ...]:
         skipped.add("train")
     if not config.scenes:
         skipped |= set(STAGES) - _WITHOUT_SCENES
+    if not config.embed:
+        skipped.add("embed")
     if not config.publish:
         skipped.add("publish")
     if config.datasets and not config.labels:

@@ -17,6 +17,9 @@ from lulc.stages import STAGES, Selection
 if TYPE_CHECKING:
     from lulc.config import Config
 
+_ON_A_RUN = ("index", "embed")
+"""Stages whose own options go with a run file; those of others take its place."""
+
 AddVerb = Callable[..., argparse.ArgumentParser]
 """add(name, help, *examples): add a verb, and return its parser."""
 
@@ -135,6 +138,8 @@ def _option_settings(args: argparse.Namespace) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     if getattr(args, "max_bad", None) is not None:
         settings["max_bad"] = args.max_bad
+    if getattr(args, "every", None) is not None:
+        settings["embed.every"] = args.every
     filters = {name: getattr(args, name, None) for name in ("collection", "time", "max_cloud")}
     if getattr(args, "catalogue", None):
         search = {
@@ -253,6 +258,7 @@ def _add_stages(add: AddVerb) -> None:
             _add_dataset_options,
         ),
         "predict": ("--model zion --input images --out out/zion", _add_folder_options),
+        "embed": ("conf/zion.yaml --every 16 --out out/zion", _add_vector_options),
         "stats": (
             "--rasters '2021=worldcover/*2021*.tif' --regions countries.json --out out/wc",
             _add_raster_options,
@@ -267,8 +273,7 @@ def _add_stages(add: AddVerb) -> None:
         if stage in alternatives:
             examples.append(alternatives[stage][0])
         verb = add(stage, summary, *(f"lulc {stage} {example}" for example in examples))
-        # A search replaces only the scenes of a run file.
-        _add_stage_options(verb, run_is_optional=stage in alternatives and stage != "index")
+        _add_stage_options(verb, run_is_optional=stage in alternatives and stage not in _ON_A_RUN)
         if stage in alternatives:
             alternatives[stage][1](verb)
 
@@ -607,6 +612,15 @@ def _add_folder_options(verb: argparse.ArgumentParser) -> None:
         type=_location,
         metavar="DIR",
         help="folder of image files; each is mapped to a raster of the same name",
+    )
+
+
+def _add_vector_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--every",
+        type=int,
+        metavar="N",
+        help="a vector for every N-th pixel of a tile's rows and columns (default: one a tile)",
     )
 
 

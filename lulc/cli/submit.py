@@ -31,7 +31,7 @@ from lulc.runfile import parse_setting
 from lulc.spark import java
 from lulc.stages import STAGES, stages_of
 
-_GPU_STAGES = ("train", "predict")
+_GPU_STAGES = ("train", "predict", "embed")
 _TASK_GPUS = "spark.task.resource.gpu.amount"
 _JVM_OVERHEAD = 384 * 2**20  # Spark's own least overhead, for the JVM alone
 _STEP = 64 * 2**20

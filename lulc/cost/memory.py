@@ -62,6 +62,7 @@ def stage_memory(
         + (cache if samples is None else min(cache, samples))
         + _learned_bytes(config),
         "predict": _MODEL_BYTES + 3 * block_bytes + window**2 * _mapped_bytes(config) + broadcast,
+        "embed": _MODEL_BYTES + 3 * block_bytes / tiling.block**2 + broadcast,
         # Class and confidence, and what the writer of the COG holds.
         "rasters": _WORKER_BYTES + 5 * group_pixels,
         "stats": _TILE_BYTES,

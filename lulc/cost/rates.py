@@ -102,6 +102,7 @@ SHIPPED = Rates(
         "samples": 2.0,
         "train": 8.0,
         "predict": 4.0,
+        "embed": 4.0,
         "rasters": 0.5,
         "stats": 10.0,
         "evaluate": 0.7,

@@ -20,6 +20,8 @@ _MAP_BYTES = 1 / 2
 """Bytes of a pixel in the predictions table: class and confidence."""
 _RASTER_BYTES = 1 / 2
 """Bytes of a pixel of a class raster and its confidence."""
+_VECTOR_BYTES = 4 * 512
+"""Bytes of a vector of a usual encoder."""
 _FLIPS = 4
 _FILES_A_RASTER = 3  # classes, confidence, STAC item
 _ITEMS_A_TASK = 32
@@ -85,6 +87,7 @@ def stage_costs(
         "rasters": _rasters(config, work, rates),
         "stats": _stats(config, work, rates),
         "evaluate": _evaluate(config, samples, rates),
+        "embed": _embed(config, work, rates, network),
         "publish": StageCost(),
     }
     needed = _stages_of(config)
@@ -118,8 +121,10 @@ def _with_start(cost: StageCost, stage: str, rates: Rates, cores: int) -> StageC
     if not cost.tasks:
         return cost
     workers = min(cores, cost.tasks)
-    loads = {"index": rates.worker_s, "tile": rates.tools_s, "predict": rates.torch_s}
-    start = workers * loads.get(stage, 0.0) + rates.stage_s[stage]
+    loads = {"index": rates.worker_s, "tile": rates.tools_s}
+    loads |= dict.fromkeys(("predict", "embed"), rates.torch_s)
+    # Figures that were kept before there was a stage lack it.
+    start = workers * loads.get(stage, 0.0) + rates.stage_s.get(stage, 0.0)
     start += cost.tasks * rates.task_s
     return replace(cost, core_seconds=cost.core_seconds + start, start_seconds=start)
 
@@ -210,6 +215,14 @@ def _predict(config: Config, work: TileWork, rates: Rates, network: _Network) ->
         files=work.files,
         written_bytes=int(pixels * _MAP_BYTES),
     )
+
+
+def _embed(config: Config, work: TileWork, rates: Rates, network: _Network) -> StageCost:
+    # A network takes as long for vectors as for a map; embedding bands are no more than read.
+    every = (config.embed and config.embed.every) or config.tiling.size
+    vectors = work.tiles * (config.tiling.size / every) ** 2
+    cost = _predict(config, work, rates, network)
+    return replace(cost, written_bytes=int(vectors * _VECTOR_BYTES))
 
 
 def computed_share(config: Config) -> float:

@@ -153,7 +153,7 @@ def _read_blocks(
 
     for key in keys:
         chips = spec.out / key["path"]
-        fault = _find_fault(chips, key["checksum"])
+        fault = find_fault(chips, key["checksum"])
         yield _BlockRead(key, fault)
         if not fault:
             for image in read_images(chips, predictor, spec):
@@ -179,7 +179,13 @@ def _map_images(
     return rows
 
 
-def _find_fault(location: Location, checksum: str | None) -> str | None:
+def find_fault(location: Location, checksum: str | None) -> str | None:
+    """Return what is wrong with a published file; None where it is as it was.
+
+    Args:
+        location: of the file.
+        checksum: of what was published; None where it is not known.
+    """
     if checksum is None:  # taken up by name after a kill
         return None
     try:

@@ -214,7 +214,7 @@ class Predictor:
     def _probabilities(self, settings: PredictConf, patches: Sequence[ImagePatch]) -> Tensor:
         # Probabilities (N, K, h, w) of the patches' crop, or (N, K) of whole images; the mean over
         # four flips where the settings have them.
-        padded, crop = self._pad(self._cut(patches)), patches[0][1].crop
+        padded, crop = self.pad(self._cut(patches)), patches[0][1].crop
         if self.model.is_trees and crop is not None:
             padded, crop = _crop(padded, crop), None
         flips: tuple[tuple[int, ...], ...] = ((),)
@@ -226,7 +226,7 @@ class Predictor:
             flipped = replace(
                 padded, pixels=_flip(padded.pixels, axes), valid=_flip(padded.valid, axes)
             )
-            logits = compute_mixed(self.net, _channels_last(self._inputs(flipped)), mixed)
+            logits = compute_mixed(self.net, channels_last(self._inputs(flipped)), mixed)
             logits = logits if crop is None else _flip(logits, axes)[..., *crop]
             # The next steps go through it plane by plane.
             planes = logits.to(torch.float32, memory_format=torch.contiguous_format)
@@ -236,7 +236,7 @@ class Predictor:
     @torch.inference_mode()
     def _boxes(self, settings: PredictConf, patches: Sequence[ImagePatch]) -> Tensor:
         # Boxes (N, M, 6) of the patches.
-        inputs = _channels_last(self.task.inputs(self._pad(self._cut(patches))))
+        inputs = channels_last(self.task.inputs(self.pad(self._cut(patches))))
         with autocast(settings.precision, self.device, self._needs_range):
             return self.task.forward(self.net, inputs)
 
@@ -254,7 +254,8 @@ class Predictor:
         names = (field.name for field in fields(Batch))
         return Batch(*(torch.cat([getattr(batch, name) for batch in batches]) for name in names))
 
-    def _pad(self, samples: Batch) -> Batch:
+    def pad(self, samples: Batch) -> Batch:
+        """Return samples whose sides are multiples of what the network takes."""
         height, width = samples.pixels.shape[-2:]
         down, right = -height % self.contract.multiple, -width % self.contract.multiple
         if not (down or right):
@@ -274,8 +275,8 @@ def _flip(tensor: Tensor, axes: tuple[int, ...]) -> Tensor:
     return tensor.flip(axes) if axes else tensor
 
 
-def _channels_last(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    # Images channels last, which is faster.
+def channels_last(inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return a network's inputs, images channels last, which is faster."""
     return tuple(
         tensor.contiguous(memory_format=torch.channels_last)
         if tensor.ndim == 4 and tensor.is_floating_point()

@@ -91,6 +91,24 @@ def create_cog(
         plain.unlink(missing_ok=True)
 
 
+def write_vectors(path: Path, grid: Grid, vectors: np.ndarray) -> None:
+    """Write vectors as a GeoTIFF in AlphaEarth's form.
+
+    Args:
+        path: The file.
+        grid: Its grid.
+        vectors: (D, H, W) int8, -128 where there is none; the bands become A00, A01, ….
+    """
+    layout = {"tiled": True, "blockxsize": 256, "blockysize": 256, "interleave": "pixel"}
+    profile = {"driver": "GTiff", "dtype": "int8", "count": len(vectors), "nodata": -128}
+    with rasterio.open(
+        path, "w", **profile, **layout, **georeference(grid), compress="zstd"
+    ) as dataset:
+        for number in range(len(vectors)):
+            dataset.set_band_description(number + 1, f"A{number:02d}")
+        dataset.write(vectors)
+
+
 def copy_raster(source: Path | str, target: Path, **options: Any) -> None:
     """Copy a raster to another file.
 

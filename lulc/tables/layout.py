@@ -9,11 +9,13 @@ The ledger keeps places in this form. `out / place` is where it lies.
     tables/<table>/sector=<period>.<c>_<r>/<period>.<col>_<row>.<fingerprint>.parquet
                                                                  one block of tiles
     tables/samples/split=<split>/<number>.<fingerprint>.parquet  one file of samples
+    tables/embeddings/<split>.<number>.<fingerprint>.parquet     vectors of a file of samples
     tables/<table>/items.parquet                                 rows of a folder of image files
     rasters/<period>/<c>_<r>/<run>_<col>_<row>.tif               a class raster, `.json` beside it
     confidence/…, probabilities/…                                rasters that belong to it
     rasters/<period>/mosaic.{vrt,gti.gpkg}, rasters/collection.json   indexes of rasters
     rasters/items.parquet                                        their STAC items as one table
+    embeddings/<period>.<c>_<r>/<period>.<col>_<row>.<fingerprint>.tif   vectors as a raster
     <folders>/<image>.tif                                        the map of a file of `--input`
     models/<name>-<version>, checkpoints/<fingerprint>           models and unfinished trainings
     unfinished/<stage>/<fingerprint>/<2 digits>/<task>.parquet   what tasks gave, for a rerun
@@ -158,6 +160,17 @@ def _sector(cell: tuple[int, int]) -> str:
 def samples_file(split: str, number: str, fingerprint: str) -> str:
     """Return one file of the samples table; Spark reads the split from the folder's name."""
     return f"{table('samples')}/split={split}/{number}.{fingerprint}.parquet"
+
+
+def sample_embeddings_file(split: str, number: str, fingerprint: str) -> str:
+    """Return the file of table `embeddings` that holds the vectors of a file of samples."""
+    return f"{table('embeddings')}/{split}.{number}.{fingerprint}.parquet"
+
+
+def embeddings_raster(table_path: str) -> str:
+    """Return the raster of the vectors that a file of table `embeddings` holds."""
+    name = table_path.removeprefix(f"{table('embeddings')}/sector=").removesuffix(".parquet")
+    return f"embeddings/{name}.tif"
 
 
 def without_fingerprint(path: str) -> str:

@@ -17,6 +17,7 @@ TEXT, BYTES, TIME = pa.string(), pa.binary(), pa.timestamp("us", tz="UTC")
 INT, LONG, DOUBLE = pa.int32(), pa.int64(), pa.float64()
 TEXTS, INTS, LONGS = pa.list_(TEXT), pa.list_(INT), pa.list_(LONG)
 DOUBLES, TIMES = pa.list_(DOUBLE), pa.list_(TIME)
+FLOATS = pa.list_(pa.float32())
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,24 @@ TABLES = {
             Column("score", DOUBLE),
             Column("geometry", BYTES, "WKB"),
             Column("crs", TEXT, "EPSG:4326; empty: in pixels of an image without georeference"),
+        ),
+    ),
+    "embeddings": TableSpec(
+        "a vector of a tile, of a pixel of it, or of a sample (GeoParquet)",
+        "embed",
+        (
+            Column("tile_id", TEXT, "null: of a sample without a tile"),
+            Column("period", TEXT),
+            Column("row", INT, "of the pixel in the tile's core; null: of all of it, as the next"),
+            Column("col", INT),
+            Column("sample_id", TEXT, "null: of a tile, as the next three"),
+            Column("split", TEXT),
+            Column("class_id", INT, "of a sample with one class; else null, as the next"),
+            Column("class_name", TEXT),
+            Column("model", TEXT, "<name>/<version>; bands: the values of embedding bands"),
+            Column("valid_share", DOUBLE, "of the pixels that the vector is of"),
+            Column("geometry", BYTES, "WKB, EPSG:4326; null: of an image without georeference"),
+            Column("embedding", FLOATS, "as long in every row"),
         ),
     ),
     "detection_counts": TableSpec(
@@ -498,6 +517,7 @@ PREDICTIONS = ALL["predictions"]
 PROBABILITIES = ALL["probabilities"]
 BOXES = ALL["boxes"]
 DETECTIONS = ALL["detections"]
+EMBEDDINGS = ALL["embeddings"]
 DETECTION_COUNTS = ALL["detection_counts"]
 PRESENCE = ALL["presence"]
 REGIONS = ALL["regions"]
@@ -519,6 +539,11 @@ ADDED = frozenset({"units"})
 """Columns that tables of earlier releases lack; read as null."""
 
 
+def _of_any_length(kind: pa.DataType) -> pa.DataType:
+    # Lists of one length are lists: how long they are is not the table's matter.
+    return pa.list_(kind.value_type) if pa.types.is_fixed_size_list(kind) else kind
+
+
 def check_schema(schema: pa.Schema, expected: pa.Schema, location: str) -> None:
     """Check that a schema has every expected column with its type; ADDED ones may be missing.
 
@@ -530,7 +555,7 @@ def check_schema(schema: pa.Schema, expected: pa.Schema, location: str) -> None:
     Raises:
         InputError: it does not; lists the columns that differ.
     """
-    types = {field.name: field.type for field in schema}
+    types = {field.name: _of_any_length(field.type) for field in schema}
     differences = [
         f"  {field.name}: expected {field.type}, found {types.get(field.name, 'no such column')}"
         for field in expected

@@ -25,7 +25,7 @@ _FILES: Mapping[str, tuple[str, int]] = {
 
 _TRIES = 3
 
-RUN_STAGES = tuple(stage for stage in STAGES if stage != "publish")
+RUN_STAGES = tuple(stage for stage in STAGES if stage not in ("embed", "publish"))
 
 
 def middle_of(stage: str, running: Running, place: Place) -> Callable[[], bool]:

@@ -14,13 +14,12 @@ class Linear(nn.Module):
 
     def __init__(self, in_channels: int, classes: int, dropout: float) -> None:
         super().__init__()
-        self.segmentation_head = nn.Sequential(
-            nn.Dropout2d(dropout), nn.Conv2d(in_channels, classes, 1)
-        )
+        self.dropout = nn.Dropout2d(dropout)
+        self.segmentation_head = nn.Sequential(nn.Conv2d(in_channels, classes, 1))
 
     def forward(self, image: Tensor) -> Tensor:
         """Return logits (N, K, H, W) of an image (N, C, H, W)."""
-        logits: Tensor = self.segmentation_head(image)
+        logits: Tensor = self.segmentation_head(self.dropout(image))
         return logits
 
 

@@ -24,6 +24,7 @@ import org.apache.spark.sql.catalyst.analysis.UnresolvedTableValuedFunction;
 import org.apache.spark.sql.catalyst.catalog.SessionCatalog;
 import org.apache.spark.sql.catalyst.catalog.TemporaryViewRelation;
 import org.apache.spark.sql.catalyst.expressions.Expression;
+import org.apache.spark.sql.catalyst.expressions.ExpressionInfo;
 import org.apache.spark.sql.catalyst.expressions.PythonUDF;
 import org.apache.spark.sql.catalyst.parser.ParseException;
 import org.apache.spark.sql.catalyst.parser.ParserInterface;
@@ -41,6 +42,7 @@ import org.apache.spark.sql.execution.datasources.LogicalRelation;
 import org.apache.spark.sql.types.DataType;
 import org.apache.spark.sql.types.StructType;
 
+import scala.Function1;
 import scala.Option;
 import scala.Product;
 import scala.Tuple2;
@@ -104,6 +106,9 @@ public final class QueryRules {
         + " ToAvro ToProtobuf TryReflect XPathBoolean XPathDouble XPathFloat XPathInt XPathList"
         + " XPathLong XPathShort XPathString XmlToStructs");
 
+    // This project's own.
+    private static final Set OWN_FUNCTIONS = setOf("cosine");
+
     private static final String SPARK = "org.apache.spark.sql.";
 
     /** Restricts every session that is made from this one, and gives it this one's views. */
@@ -136,6 +141,8 @@ public final class QueryRules {
         } finally {
             thread.setContextClassLoader(before);
         }
+        for (java.util.Iterator names = OWN_FUNCTIONS.iterator(); names.hasNext();)
+            copyFunction(new FunctionIdentifier((String) names.next()), root, session);
         SessionCatalog from = root.sessionState().catalog();
         SessionCatalog to = session.sessionState().catalog();
         Set sources = Collections.newSetFromMap(new IdentityHashMap());
@@ -147,6 +154,14 @@ public final class QueryRules {
             if (view.plan().isDefined()) addSources(view.plan().get(), sources);
         }
         return new Check(root, sources);
+    }
+
+    private static void copyFunction(FunctionIdentifier name, SparkSession from, SparkSession to) {
+        Option description = from.sessionState().functionRegistry().lookupFunction(name);
+        Option builder = from.sessionState().functionRegistry().lookupFunctionBuilder(name);
+        if (builder.isDefined())
+            to.sessionState().functionRegistry().registerFunction(
+                name, (ExpressionInfo) description.get(), (Function1) builder.get());
     }
 
     private static void addSources(Object part, Set sources) {
@@ -259,7 +274,8 @@ public final class QueryRules {
             boolean ofSpark = FunctionRegistry$.MODULE$.builtin().functionExists(function)
                 || TableFunctionRegistry$.MODULE$.builtin().functionExists(function);
             // Of a name that means nothing Spark says what is like it.
-            boolean listed = ofSpark || name.startsWith("st_") || !isKnown(function);
+            boolean listed = ofSpark || OWN_FUNCTIONS.contains(name) || name.startsWith("st_")
+                || !isKnown(function);
             if (!listed || REFUSED_FUNCTIONS.contains(name)) throw refusal("function " + name);
         }
 

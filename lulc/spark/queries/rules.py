@@ -7,6 +7,7 @@ them when they are needed, so that no other compiler is asked for.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,15 @@ def enforce(spark: SparkSession) -> None:
     if not settings.contains(_MARK):
         make_java(spark, "QueryRules").enforce(spark._jsparkSession)
         settings.set(_MARK, "true")
+
+
+def add_functions(spark: SparkSession) -> None:
+    """Give a session, and every restricted one that is made of it, the functions of vectors.
+
+    That is `cosine(a, b)`: the cosine of the angle between two vectors; null where they are unlike
+    long, or one has length 0.
+    """
+    make_java(spark, "VectorFunctions").register(spark._jsparkSession)
 
 
 def refusal(error: Exception) -> str | None:
@@ -68,12 +78,18 @@ def fault_of_query(error: Exception) -> str | None:
 def make_java(spark: SparkSession, name: str) -> Any:
     """Compile a class of package `lulc` in the driver's JVM, and return an instance of it.
 
+    A JVM has one instance, whatever its sessions: Py4J knows a class by its name alone, and takes
+    one that is compiled anew for the one before.
+
     Args:
         spark: any session of the JVM.
         name: of the class; its source lies beside this file.
     """
-    gateway = spark.sparkContext._gateway
-    assert gateway is not None
+    return _compile(spark.sparkContext._gateway, name)
+
+
+@lru_cache
+def _compile(gateway: Any, name: str) -> Any:
     jvm = gateway.jvm
     compiler = jvm.org.codehaus.janino.SimpleCompiler()
     compiler.setParentClassLoader(jvm.java.lang.Thread.currentThread().getContextClassLoader())

@@ -38,7 +38,7 @@ def filled_tables(out: Location) -> list[str]:
 def make_views(spark: SparkSession, out: Location, as_text: bool = False) -> list[str]:
     """Make a temporary view for every table that has rows, and return their names.
 
-    Views of other runs' tables are dropped.
+    Views of other runs' tables are dropped. The session gets the functions of vectors, too.
 
     Args:
         spark: the session that gets the views.
@@ -56,6 +56,7 @@ def make_views(spark: SparkSession, out: Location, as_text: bool = False) -> lis
             if column in frame.columns:
                 frame = frame.withColumn(column, F.expr(geometry.format(column)))
         frame.createOrReplaceTempView(name)
+    rules.add_functions(spark)
     return names
 
 

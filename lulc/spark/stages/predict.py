@@ -48,7 +48,7 @@ def predict(context: StageContext) -> StageResult:
     check_model(config, model)
     spec = InferenceSpec(out, model, config.predict)
     table = blocks.table_of(config.task)
-    chips = _chip_blocks(context)
+    chips = chip_blocks(context)
     units_note = _compare_units(context, chips, model)
     all_chips = fingerprint_of(chips.column("key"), chips.column("fingerprint"))
     map_blocks = partial(_map_blocks, spec=spec)
@@ -94,8 +94,12 @@ def _plan(chips: LatestRows, spec: InferenceSpec, table: str) -> list[Unit]:
     return units
 
 
-def _chip_blocks(context: StageContext) -> LatestRows:
-    # The ledger rows of this run's blocks of chips, of the part that is selected, by key.
+def chip_blocks(context: StageContext) -> LatestRows:
+    """Return the ledger rows of a run's blocks of chips, of the part that is selected, by key.
+
+    Raises:
+        InputError: there are none.
+    """
     tiling = make_tiling(context.config)
     periods = [period.name for period in context.config.periods]
     of_run = read_latest(context.out, "tile").of_blocks(periods, tiling.name)

@@ -1,0 +1,99 @@
+package lulc;
+
+import java.util.Arrays;
+
+import dev.ludovic.netlib.blas.BLAS;
+import dev.ludovic.netlib.blas.JavaBLAS;
+
+import org.apache.spark.sql.catalyst.FunctionIdentifier;
+import org.apache.spark.sql.catalyst.analysis.FunctionRegistry;
+import org.apache.spark.sql.catalyst.expressions.Cast;
+import org.apache.spark.sql.catalyst.expressions.Divide;
+import org.apache.spark.sql.catalyst.expressions.EqualTo;
+import org.apache.spark.sql.catalyst.expressions.EvalMode$;
+import org.apache.spark.sql.catalyst.expressions.Expression;
+import org.apache.spark.sql.catalyst.expressions.If;
+import org.apache.spark.sql.catalyst.expressions.Literal;
+import org.apache.spark.sql.catalyst.expressions.Literal$;
+import org.apache.spark.sql.catalyst.expressions.Multiply;
+import org.apache.spark.sql.catalyst.expressions.Size;
+import org.apache.spark.sql.catalyst.expressions.Sqrt;
+import org.apache.spark.sql.catalyst.expressions.objects.Invoke;
+import org.apache.spark.sql.catalyst.expressions.objects.StaticInvoke;
+import org.apache.spark.sql.classic.SparkSession;
+import org.apache.spark.sql.types.ArrayType;
+import org.apache.spark.sql.types.DataType;
+import org.apache.spark.sql.types.DataTypes;
+import org.apache.spark.sql.types.ObjectType;
+
+import scala.Option;
+import scala.collection.immutable.Seq;
+import scala.jdk.javaapi.CollectionConverters;
+import scala.runtime.AbstractFunction1;
+
+/**
+ * Functions of vectors, ARRAY of numbers, in SQL.
+ *
+ * They are expressions of Spark itself, which it compiles into the query: products are those of the
+ * BLAS in Java that Spark brings. A function of higher order would take every number by itself.
+ */
+public final class VectorFunctions {
+    private static final Seq NONE = seq(new Object[0]);
+
+    private static final DataType FLOATS = new ArrayType(DataTypes.FloatType, true);
+
+    /** Adds cosine(a, b): null where a or b is null, both are unlike long, or one has length 0. */
+    public void register(SparkSession session) {
+        FunctionRegistry functions = session.sessionState().functionRegistry();
+        if (functions.functionExists(new FunctionIdentifier("cosine"))) return;
+        functions.createOrReplaceTempFunction(
+            "cosine",
+            new AbstractFunction1() {
+                public Object apply(Object arguments) {
+                    return cosine((Seq) arguments);
+                }
+            },
+            "java_udf");
+    }
+
+    private static Expression cosine(Seq arguments) {
+        if (arguments.size() != 2)
+            throw new IllegalArgumentException("cosine takes two vectors: cosine(a, b)");
+        Expression a = cast((Expression) arguments.apply(0), FLOATS);
+        Expression b = cast((Expression) arguments.apply(1), FLOATS);
+        Expression lengths = new Multiply(
+            new Sqrt(cast(dot(a, a), DataTypes.DoubleType)),
+            new Sqrt(cast(dot(b, b), DataTypes.DoubleType)));
+        Expression none = Literal$.MODULE$.create(null, DataTypes.DoubleType);
+        Expression zero = Literal$.MODULE$.apply(Double.valueOf(0));
+        Expression quotient = new If(
+            new EqualTo(lengths, zero),
+            none,
+            new Divide(cast(dot(a, b), DataTypes.DoubleType), lengths));
+        return new If(new EqualTo(new Size(a, false), new Size(b, false)), quotient, none);
+    }
+
+    private static Expression cast(Expression value, DataType type) {
+        return new Cast(value, type, Option.empty(), EvalMode$.MODULE$.LEGACY());
+    }
+
+    private static Expression dot(Expression a, Expression b) {
+        Expression one = Literal$.MODULE$.apply(Integer.valueOf(1));
+        Expression blas = new StaticInvoke(
+            JavaBLAS.class, ObjectType.apply(BLAS.class), "getInstance", NONE, NONE,
+            true, false, true, Option.empty());
+        Object[] arguments = {new Size(a, false), floats(a), one, floats(b), one};
+        return new Invoke(
+            blas, "sdot", DataTypes.FloatType, seq(arguments), NONE, true, false, true);
+    }
+
+    private static Expression floats(Expression vector) {
+        return new Invoke(
+            vector, "toFloatArray", ObjectType.apply(float[].class), NONE, NONE,
+            true, false, true);
+    }
+
+    private static Seq seq(Object[] parts) {
+        return CollectionConverters.asScala(Arrays.asList(parts)).toSeq();
+    }
+}
