@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import shapely
 from shapely.geometry import mapping
 
 from lulc.api.inputs import find_missing
+from lulc.cost.archive import ScenesOfPlan
 from lulc.cost.plan import MapPlan, RunPlan
 from lulc.geo.grid import footprint
 from lulc.geo.tiling import Tiling
@@ -96,6 +99,8 @@ def _map_figures(plan: RunPlan, map_plan: MapPlan) -> dict[str, Any]:
             f"no file of {', '.join(sorted(set(guessed)))} can be asked: its format is taken from "
             "its name"
         )
+    if not work.tiles:
+        notes.append(f"no tile is made: {_explain_no_tile(scenes)}")
     tile_cost = plan.costs["tile"]
     return {
         "scenes": scenes.scenes,
@@ -114,6 +119,16 @@ def _map_figures(plan: RunPlan, map_plan: MapPlan) -> dict[str, Any]:
         "requests": tile_cost.requests,
         "chip bytes": int(work.stored / max(1, work.tiles)) * plan.item_bytes,
     }
+
+
+def _explain_no_tile(scenes: ScenesOfPlan) -> str:
+    if not scenes.counts.any():
+        return "no scene is of a period of the run"
+    west, south, east, north = shapely.total_bounds(np.array(scenes.outlines, object))
+    return (
+        f"no scene reaches the area of the run; scenes lie at longitude {west:.4f} to {east:.4f}, "
+        f"latitude {south:.4f} to {north:.4f}"
+    )
 
 
 def _stage_figures(plan: RunPlan, stage: str) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from lulc.spark.parquet import read_parquet
 from lulc.spark.workers import map_frame
 from lulc.stats import landscape, zonal
 from lulc.stats.regions import Region, read_region
-from lulc.tables import layout
+from lulc.tables import layout, schemas
 from lulc.tables.arrays import grid_from
 from lulc.tables.files import open_parquet
 
@@ -89,8 +89,10 @@ def measure_regions(context: StageContext, tiles: Tiles, fingerprint: str) -> Me
     """
     spark, path = context.spark(), str(context.out / layout.table_file("regions"))
     region_at = partial(read_region, path, fingerprint)
+    columns = ("row_index", "geometry")
+    # Without a schema Spark would start a job to find it.
     regions = read_parquet(
-        spark, [context.out / layout.table_file("regions")], columns=("row_index", "geometry")
+        spark, [context.out / layout.table_file("regions")], schemas.REGIONS, columns
     ).withColumnRenamed("row_index", "position")
     with persisted(spark.sql(_PAIRS, tiles=tiles.frame, regions=regions)) as pairs:
         kept_folder = context.out / layout.kept_folder("stats", fingerprint)

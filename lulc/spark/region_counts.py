@@ -84,7 +84,7 @@ def _count_by_region(
         bad |= bad_regions(region_set, fingerprint)
         regions.write_regions(out, region_set.table)
         spark = context.spark()
-        region_frame = read_parquet(spark, [out / layout.table_file("regions")])
+        region_frame = read_parquet(spark, [out / layout.table_file("regions")], schemas.REGIONS)
         source_rows = read_files(spark, out, rows.column("path"), schemas.ALL[source])
         counts = spark.sql(query, regions=region_frame, things=source_rows).toArrow()
         store.write_table(out, table, counts.cast(schemas.ALL[table]))

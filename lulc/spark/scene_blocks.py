@@ -70,7 +70,7 @@ def selected_scenes(context: StageContext, count: int) -> np.ndarray | None:
         store.table_folder(context.out, "scenes"),
         (*schemas.SCENES.names, "row_index"),
     )
-    frame = read_parquet(context.spark(), [folder], columns=columns)
+    frame = read_parquet(context.spark(), [folder], schemas.SCENES, columns)
     try:
         chosen = frame.where(f"source = '{LAYER}' OR ({where})").select("row_index").toArrow()
     except AnalysisException as error:

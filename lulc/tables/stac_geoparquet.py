@@ -91,7 +91,7 @@ def read_items(
 ) -> Iterator[tuple[Location, dict[str, Any]]]:
     """Yield the items of a table as JSON objects, each with the file that it is in.
 
-    Some rows are held at a time.
+    Some rows are held at a time. Of a broken row the item is one that fails when it is read.
 
     Raises:
         InputError: a file is no table of STAC items, or is damaged.
@@ -178,21 +178,16 @@ def _between(
 def _to_item(row: Mapping[str, Any], file: Location) -> dict[str, Any]:
     if row["id"] is None:
         raise InputError(f"{file} has a row without an id: give every item its own")
-    try:
-        geometry = _geometry(row["geometry"])
-    except shapely.errors.GEOSException as error:
-        raise InputError(
-            f"{file} has no WKB as geometry of item {row['id']} ({error}): correct it, or leave it "
-            "null"
-        ) from error
+    geometry, bounds = _place(row["geometry"])
+    links = _parsed(row.get("links"))
     item: dict[str, Any] = {
         "type": "Feature",
         "stac_version": row.get("stac_version") or "1.0.0",
         "stac_extensions": row.get("stac_extensions") or [],
         "id": row["id"],
         "geometry": geometry,
-        "bbox": _bounds(row.get("bbox"), geometry),
-        "links": [_plain(link) for link in _parsed(row.get("links")) or ()],
+        "bbox": _bounds(row.get("bbox"), bounds),
+        "links": [_plain(link) for link in links] if isinstance(links, list) else [],
         "assets": _plain(_parsed(row["assets"])) or {},
         "properties": {
             name: _plain(value)
@@ -208,25 +203,35 @@ def _is_told(value: Any) -> bool:
     return value is not None and not (isinstance(value, float) and isnan(value))
 
 
-def _bounds(told: Any, geometry: Any) -> list[float]:
+def _bounds(told: Any, of_geometry: list[float]) -> list[float]:
     # As JSON has them; those of the geometry where the table tells none.
     names = ("xmin", "ymin", "zmin", "xmax", "ymax", "zmax")
     if isinstance(told, list):
         return told
     if told:
         return [told[name] for name in names if name in told]
-    return list(shapely.geometry.shape(geometry).bounds) if geometry else []
+    return of_geometry
 
 
 def _parsed(value: Any) -> Any:
-    # Some programs write objects as the text of their JSON.
-    return json.loads(value) if isinstance(value, str) else value
+    # Some programs write objects as the text of their JSON; what is none stays a text.
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
 
 
-def _geometry(wkb: Any) -> Any:
+def _place(wkb: Any) -> tuple[Any, list[float]]:
+    # The geometry, and its bounds. Of WKB that is broken the type says so, and there are no bounds.
     if not isinstance(wkb, bytes):
-        return None
-    return shapely.geometry.mapping(shapely.from_wkb(wkb))
+        return None, []
+    try:
+        outline = shapely.from_wkb(wkb)
+    except shapely.errors.GEOSException as error:
+        return {"type": f"broken WKB: {error}"}, []
+    return shapely.geometry.mapping(outline), list(outline.bounds)
 
 
 def _plain(value: Any) -> Any:
@@ -244,7 +249,7 @@ def _plain(value: Any) -> Any:
         return float(value)
     if isinstance(value, bytes):
         with contextlib.suppress(shapely.errors.GEOSException):
-            return _geometry(value)
+            return shapely.geometry.mapping(shapely.from_wkb(value))
         return value.hex()
     return value if isinstance(value, str | int | float | None) else str(value)
 

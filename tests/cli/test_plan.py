@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,11 +13,13 @@ import yaml
 from shapely.geometry import shape
 
 from lulc.cli import main
+from lulc.cli.plan import summary
 from lulc.cost.plan import make_plan
 from lulc.datasets import registry
 from lulc.geo import grid
 from lulc.runfile import parse_run
 from lulc.tables import store
+from lulc.yaml12 import parse_yaml
 from tests.cli.test_runfile import SMALL
 from tests.datasets.test_bigearthnet import SECOND, write_metadata, write_s2
 from tests.helpers.object_stores import store_variables
@@ -64,6 +67,25 @@ def test_a_plan_names_scenes_that_cannot_be_read(small: World, tmp_path: Path) -
     assert (ran.returncode, ran.stdout) == (3, "")
     assert "none of 3 scenes" in ran.stderr
     assert "S_20240601" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"area": "100,0,101,1"}, "no scene reaches the area of the run; scenes lie at longitude"),
+        (
+            {"periods": [{"name": "1990", "start": "1990-01-01", "end": "1990-12-31"}]},
+            "no scene is of a period of the run",
+        ),
+    ],
+)
+def test_a_plan_that_makes_no_tile_says_why(
+    small: World, change: dict[str, Any], words: str
+) -> None:
+    raw = parse_yaml(small.run.read_text(), str(small.run))
+    told = summary(make_plan(parse_run(raw | change, small.run.parent)))
+    assert told["tiles"] == 0
+    assert any(words in note for note in told["notes"])
 
 
 def test_a_store_that_does_not_answer_makes_no_scene_bad(

@@ -327,16 +327,39 @@ def test_files_that_a_writer_keeps_for_itself_are_none_of_the_table(tmp_path: Pa
     assert [scene.scene_id for scene in scenes] == ["scene00", "scene01", "scene02"]
 
 
-def test_a_row_that_is_no_item_is_named(tmp_path: Path) -> None:
+def test_a_table_with_a_row_without_an_id_is_named(tmp_path: Path) -> None:
     path = tmp_path / "items.parquet"
     write_items(path, ITEMS[:2], COLLECTION)
     table = pq.read_table(path)
     pq.write_table(replace_column(table, "id", pa.array(["a", None])), path)
     with pytest.raises(InputError, match=r"items\.parquet has a row without an id"):
         list(read_items(path))
-    pq.write_table(change_column(table, "geometry", lambda _: b"xy"), path)
-    with pytest.raises(InputError, match=r"items\.parquet has no WKB as geometry of item scene00"):
-        list(read_items(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "texts", "error"),
+    [
+        ("geometry", [b"xy"], "scene01: the item's geometry is not a valid one .*broken wkb"),
+        ("assets", ["{", '["x.tif"]'], "it must be a Feature with assets"),
+    ],
+)
+def test_a_broken_row_is_an_item_that_fails_when_it_is_read(
+    tmp_path: Path, name: str, texts: list[Any], error: str
+) -> None:
+    path = make_archive(tmp_path)
+    table = pq.read_table(path)
+    whole = [item[name] for _, item in read_items(path)]
+    cells = table[name].to_pylist() if name == "geometry" else [json.dumps(cell) for cell in whole]
+    archive = Archive(str(path), mask=())
+    source = registry.source_of(archive)
+    for text in texts:
+        broken = [cells[0], text, *cells[2:]]
+        pq.write_table(replace_column(table, name, pa.array(broken)), path)
+        first, second, *others = source.items(archive)
+        with pytest.raises(InputError, match=error):
+            source.read(second, archive, ())
+        read = [source.read(item, archive, ()).scene_id for item in (first, *others)]
+        assert read == ["scene00", "scene02"]
 
 
 def test_what_is_no_table_of_items_is_named(tmp_path: Path) -> None:

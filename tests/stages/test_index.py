@@ -125,7 +125,7 @@ def test_bad_scenes_are_rows_until_they_are_mended(tmp_path: Path, spark: SparkS
     assert index(replace(context, selection=Selection(retry_bad=True))).bad == 2
     (folder / "S_20240602_nir.tif").write_bytes(whole)
     mended = index(context)
-    assert (mended.done, mended.bad) == (3, 1)
+    assert (mended.done, mended.skipped, mended.bad) == (1, 2, 1)
     assert [k for k, r in ledger.read_latest(out, "index").items() if r.status == "bad"] == [
         "S_20240603"
     ]
@@ -155,7 +155,8 @@ def test_a_changed_file_is_indexed_again(tmp_path: Path, spark: SparkSession) ->
     before = {s.scene_id: s.fingerprint for s in scenes_from_table(store.read_table(out, "scenes"))}
     path = folder / "S_20240601_red.tif"
     os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 1))
-    assert index(context).done == 2
+    changed = index(context)
+    assert (changed.done, changed.skipped) == (1, 1)
     after = {s.scene_id: s.fingerprint for s in scenes_from_table(store.read_table(out, "scenes"))}
     assert after["S_20240601"] != before["S_20240601"]
     assert after["S_20240602"] == before["S_20240602"]
@@ -180,14 +181,15 @@ def test_items_that_did_not_change_are_not_opened_and_the_table_is_that_of_a_fre
             path.write_bytes(bytes(stat.st_size))
             os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     result = index(context)
-    assert (result.done, result.bad) == (5, 1)
+    assert (result.done, result.skipped, result.bad) == (1, 4, 1)
     assert "1 new, 1 changed and 1 gone items; no other was opened" in result.note
     assert store.read_table(context.out, "scenes") == store.read_table(tmp_path / "fresh", "scenes")
     assert index(replace(context, spark=refuse)).skipped == 5
     (folder / "S_20240603_red.tif").unlink()
     (folder / "S_20240603_nir.tif").unlink()
     # To leave one out no file is opened.
-    assert index(replace(context, spark=refuse)).done == 4
+    left_out = index(replace(context, spark=refuse))
+    assert (left_out.done, left_out.skipped) == (0, 4)
 
 
 def test_the_same_scene_twice_counts_once_and_another_of_its_name_is_bad(

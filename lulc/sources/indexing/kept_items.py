@@ -179,10 +179,13 @@ class KeptItems:
         """Keep the scenes that tasks of a killed run wrote to a folder; errors are tried again."""
         self._collect(folder, keep_errors=False)
 
-    def take(self, folder: Location) -> None:
-        """Keep the rows that the tasks of this run wrote to a folder."""
-        if target := self._collect(folder, keep_errors=True):
-            self._load_file(target, just_read=True)
+    def take(self, folder: Location) -> int:
+        """Keep the rows that the tasks of this run wrote to a folder; count the scenes."""
+        target = self._collect(folder, keep_errors=True)
+        if target is None:
+            return 0
+        self._load_file(target, just_read=True)
+        return sum(batch["error"].null_count for batch in _read_batches(target, ["error"]))
 
     def _collect(self, folder: Location, keep_errors: bool) -> Location | None:
         written = files.list_tables(folder) if folder.is_dir() else []

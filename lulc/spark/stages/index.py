@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
@@ -61,11 +61,12 @@ def index(context: StageContext) -> StageResult:
     config = replace(context.config, scenes=archives)
     with list_once():
         sources = [source_of(archive) for archive in archives]
-        kept_items, changes, seconds = _read_new_items(context, config, sources)
+        read_now = _read_new_items(context, config, sources)
         notes = [
             note for s, a in zip(sources, archives, strict=True) for note in describe_unread(s, a)
         ]
     layers = [(layer, href_identity(layer.path)) for layer in config.layers]
+    kept_items = read_now.kept_items
     fingerprint = fingerprint_of(
         OUTPUT_VERSIONS["index"], kept_items.fingerprint, config.scenes, layers, config.bands
     )
@@ -87,20 +88,32 @@ def index(context: StageContext) -> StageResult:
         notes.extend(selected.notes)
 
     scenes_file = layout.table_file("scenes")
-    result = run_whole(context, "index", fingerprint, scenes_file, write_table, seconds)
+    result = run_whole(context, "index", fingerprint, scenes_file, write_table, read_now.seconds)
     count = store.read_table(out, "scenes", ["scene_id"]).num_rows
     if not result.done:
         return replace(result, skipped=count)
-    change_notes = [str(changes)] if changes else []
-    return replace(result, done=count, note="; ".join([*change_notes, *notes]))
+    done = min(count, read_now.scenes + len(layers))
+    change_notes = [str(read_now.changes)] if read_now.changes else []
+    note = "; ".join([*change_notes, *notes])
+    return replace(result, done=done, skipped=count - done, note=note)
 
 
-def _read_new_items(
-    context: StageContext, config: Config, sources: Sequence[Source]
-) -> tuple[KeptItems, Changes | None, float]:
-    # The rows of all items, those of items that are new or changed read by tasks; what changed
-    # since the index before, None where there was none; and the seconds of it all, without the
-    # start of a session.
+@dataclass(frozen=True, eq=False)
+class _ReadNow:
+    """What was read of a run's items."""
+
+    kept_items: KeptItems
+    """The rows of all items."""
+    scenes: int
+    """Among the items that are new or changed."""
+    changes: Changes | None
+    """Since the index before; None where there was none."""
+    seconds: float
+    """Of it all, without the start of a session."""
+
+
+def _read_new_items(context: StageContext, config: Config, sources: Sequence[Source]) -> _ReadNow:
+    # Items that are new or changed are read by tasks.
     start = time.monotonic()
     reading = make_reading(config, sources, _scene_bands(config))
     kept_items = KeptItems(context.out, list_archives(reading))
@@ -111,7 +124,7 @@ def _read_new_items(
     counted: list[Changes] = []
     new = kept_items.find_new(list_run(sources, reading, kept_items), counted.append)
     to_read = folder / "to_read.parquet"
-    groups = write_listed_items(new, to_read)
+    groups, scenes = write_listed_items(new, to_read), 0
     if not kept_items.count:
         paths = ", ".join(archive.path for archive in config.scenes)
         hints = "".join(unpack_hint(parse_location(archive.path)) for archive in config.scenes)
@@ -124,10 +137,11 @@ def _read_new_items(
         tasks = [ItemsTask(n, min(size, groups - n)) for n in range(0, groups, size)]
         read = partial(read_task, items=to_read, folder=folder / "read", reading=reading)
         map_keys(context, tasks, read, _COUNT, "index")
-        kept_items.take(folder / "read")
+        scenes = kept_items.take(folder / "read")
     (changes,) = counted
     kept_items.compact(has_gone=changes.gone > 0)
-    return kept_items, changes if had_items else None, time.monotonic() - start
+    seconds = time.monotonic() - start
+    return _ReadNow(kept_items, scenes, changes if had_items else None, seconds)
 
 
 def _scene_bands(config: Config) -> tuple[str, ...]:
