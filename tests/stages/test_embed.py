@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,21 @@ import pytest
 import yaml
 
 from lulc.api.config import load_config
-from lulc.config import Archive, Config
+from lulc.config import Archive, Config, EmbedConf
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import transformer
+from lulc.inference.embeddings import EmbedSpec, embed_units
+from lulc.models.contract import read_contract
+from lulc.models.package import CONTRACT
+from lulc.models.registry import resolve
 from lulc.raster.reader import grid_of
 from lulc.sources.embeddings import ALPHAEARTH_SCALE, read_alphaearth
 from lulc.sources.registry import SOURCES
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.queries import rules, sql
 from lulc.stages import Selection, stages_of
-from lulc.tables import files, store
+from lulc.tables import files, schemas, store
+from lulc.tables.ledger import read_done
 from tests.helpers.small_world import World
 from tests.helpers.synthetic_embeddings import NORTH_UP, make_numbers, published, write_alphaearth
 
@@ -121,6 +127,48 @@ def test_cosine_finds_the_nearest_in_a_restricted_session(bands_run: Path, spark
     assert answers[0] == pytest.approx(1)
     assert answers[1] == pytest.approx(-1)
     assert tuple(answers[2:]) == (None, None, None)
+
+
+@pytest.fixture(scope="module")
+def model_run(done: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(done, tmp_path_factory.mktemp("model") / "out"))
+
+
+def test_a_run_is_embedded_by_its_own_model_once(small: World, model_run: Path, spark: Any) -> None:
+    config = load_config(small.run)
+    assert "embed" not in stages_of(config)
+    result = run_stage("embed", config, model_run, spark)
+    chips = len(read_done(model_run, "tile"))
+    assert (result.done + result.empty, result.skipped) == (chips, 0)
+    table = store.read_table(model_run, "embeddings")
+    assert set(schemas.EMBEDDINGS.names) <= set(table.column_names)
+    assert table["embedding"].type.list_size == vectors_of(table).shape[1] > 100
+    tiles = store.read_table(model_run, "chips", ["tile_id", "period", "clear"]).to_pylist()
+    clear = {(row["tile_id"], row["period"]) for row in tiles if row["clear"] > 0}
+    assert set(zip(*(table[c].to_pylist() for c in ("tile_id", "period")), strict=True)) == clear
+    again = run_stage("embed", config, model_run, spark)
+    assert (again.done, again.skipped) == (0, chips - result.empty)
+
+
+def test_samples_have_a_vector_each_with_class_and_split(small: World, model_run: Path) -> None:
+    config = load_config(small.run)
+    model = resolve(config.name, model_run, config.tracking.uri)
+    contract = read_contract(model.folder / CONTRACT)
+    spec = EmbedSpec(model_run, EmbedConf(), model, contract)
+    rows = read_done(model_run, "samples")
+    keys = rows.table.select(["key", "path", "checksum", "fingerprint"]).to_pylist()
+    made = list(embed_units(keys, spec, of_samples=True))
+    assert [row.status for row in made] == ["done"] * len(keys)
+    for row in made:
+        assert row.path is not None
+        table = geopandas.read_parquet(model_run / row.path)
+        assert set(table["split"]) == {row.key.partition("/")[0]}
+        assert table["sample_id"].is_unique
+        assert table.geometry.is_valid.all()
+    damaged = {**keys[0], "checksum": "other"}
+    (bad,) = embed_units([damaged], spec, of_samples=True)
+    assert bad.status == "bad"
+    assert "run `lulc samples` again" in str(bad.error)
 
 
 def test_what_cannot_be_embedded_is_told(small: World, tmp_path: Path, spark: Any) -> None:
