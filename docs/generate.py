@@ -1,7 +1,7 @@
 """Write the reference pages that are made of the code: `python docs/generate.py`.
 
-Run-file reference, tables, output folder, Python API and command line. The pages are kept beside
-this file; a test compares them with what the code gives now.
+Run-file reference, features, tables, output folder, Python API and command line. The pages are kept
+beside this file; a test compares them with what the code gives now.
 """
 
 from __future__ import annotations
@@ -202,6 +202,7 @@ def describe_type(hint: Any, key: str = "") -> str:
 _SIGNS = (("ge", "≥"), ("gt", ">"), ("le", "≤"), ("lt", "<"))
 _PATTERNS = {
     r"^[A-Za-z0-9_-]+$": "letters, digits, `_` and `-`",
+    r"^[A-Za-z0-9_:.-]+$": "letters, digits, `_` and `-`",
     r"^\d+[mg]$": "such as `500m` or `2g`",
     r"^#[0-9a-fA-F]{6}$": "`#rrggbb`",
     r"^(tag|\d{4}(-\d\d){0,2}(/\d{4}(-\d\d){0,2})?)$": (
@@ -513,8 +514,112 @@ def _help(action: argparse.Action) -> str:
     return text + (" (required)" if action.option_strings and action.required else "")
 
 
+# --- Features ------------------------------------------------------------------------------------
+
+_FEATURES_INTRO = """\
+A feature is a band that is computed of others. Features are named in the run file, follow its own
+bands in chips, samples and models, and are known to all of them by name:
+
+```yaml
+bands: [blue, green, red, nir, swir16, swir22, elevation]
+layers: [{path: dem.tif, band: elevation}]
+composite: {method: median}
+periods: [{name: "2024", start: 2024-01-01, end: 2024-12-31}]
+tiling:
+  features: [ndvi, ndvi:p10, ndvi:p90, swir16:mad, harmonic:2, red:sd7, elevation:slope]
+```
+
+An entry is `source` or `source:statistic`. The source is a band, an index, an expression, or `day`.
+A statistic without a source is of every band of the scenes: `mad`, `mean7`.
+"""
+_EXPRESSIONS = """\
+## Expressions
+
+Any arithmetic of bands is a source under a name of its own:
+
+```yaml
+tiling:
+  expressions: {rvi: {formula: nir / red, range: [0, 30]}}
+  features: [rvi, "rvi:p90"]
+```
+
+A formula has names of bands, numbers, `+ - * / **` and brackets. Bands have their physical values.
+"""
+_STATISTICS = (
+    ("`p10`", "dates", "percentile of the clear dates, linear between the two nearest values, as"
+     " numpy's default (Hyndman and Fan 1996, type 7); `p50` is the median"),
+    ("`mean`, `sd`", "dates", "mean and standard deviation of the population; 0 of one date"),
+    ("`mad`", "dates", "median of the absolute differences from the median, without a factor"),
+    ("`first`, `last`", "dates", "value on the first, and on the last, clear date"),
+    ("`medoid`", "dates", "value on the date whose bands are nearest to those of all others"
+     " (Flood 2013, doi:10.3390/rs5126481)"),
+    ("`harmonic:2`", "dates", "least-squares fit of a mean and two waves a year over the day of the"
+     " year (Zhu and Woodcock 2014, doi:10.1016/j.rse.2014.01.011): bands `…:mean`, `…:cos1`,"
+     " `…:sin1`, `…:cos2`, `…:sin2`. Waves that a pixel's dates do not tell are 0: fewer dates than"
+     " coefficients, or a wave that is a sum of the terms before it but for 1 %"),
+    ("`phenology`", "dates", "`…:start`, `…:peak`, `…:end` in days and `…:amplitude` of TIMESAT"
+     " (Jönsson and Eklundh 2004, doi:10.1016/j.cageo.2004.05.006) on straight lines between the"
+     " clear dates: start and end where the curve is 20 % of the way from the lowest value on that"
+     " side to the peak; amplitude from the mean of both lowest values"),
+    ("`mean7`, `sd7`", "window", "mean and standard deviation of the valid pixels of 7 x 7"),
+    ("`slope`", "layer", "degrees on the true ground (Horn 1981, doi:10.1109/PROC.1981.11918)"),
+    ("`aspect`", "layer", "direction in which the ground falls, clockwise from north, as `…:sin`"
+     " and `…:cos`; 0 where it is level"),
+    ("`tpi21`", "layer", "height less the mean of 21 x 21 pixels (Weiss 2001)"),
+)  # fmt: skip
+_RULES = """\
+## Rules
+
+- **Dates** are those that the composite takes: clear pixels alone, of the period, or of each
+  interval of a series. A date on which an index has no value, as 0 / 0, is left out of its
+  statistics. How many dates were clear is the band `observations`. `day` is the date itself, in
+  days from 1 January of the year that the period starts in: `day:first`, `day:last`.
+- **Images**: an index, expression or texture is of the chip's image: of the composite, or of each
+  of its dates. Terrain and texture of layers do not change with dates.
+- **Windows** ask for a halo: half a window's side, or the run file is refused. Inside a tile's
+  core values are the same whatever the tiles.
+- **Numbers**: chips of whole numbers keep a feature as 16 bits or more over its range, and clip
+  what is beyond. An index has the range below in 65,535 steps (0.00003 of a normalised
+  difference), levels have the range of their band, `sd` and `mad` half of it, days ten years in
+  steps of 0.06, degrees steps of 0.0014, `tpi` 2,048 steps of the layer. A formula without a
+  `range` makes chips float32, as they are where a band is. What is not a number is 0.
+- **Indices of reflectance** (last column) are refused on bands without a scale.
+- **A model** that learned on features maps runs that have the same, by name and in order.
+"""
+
+
+def features_page() -> str:
+    """Return the page of features: the grammar, and every index with its formula and source."""
+    from lulc.features.indices import INDICES
+
+    indices = [
+        (
+            f"`{name}`",
+            index.title,
+            f"`{index.formula}`",
+            "{:g} to {:g}".format(*index.range),
+            index.source,
+            "yes" if index.of_reflectance else "",
+        )
+        for name, index in INDICES.items()
+    ]
+    return page(
+        "Features",
+        _FEATURES_INTRO,
+        "## Statistics\n",
+        table(("statistic", "of", "value"), _STATISTICS),
+        _RULES,
+        _EXPRESSIONS,
+        "## Indices\n\nBy the names of Awesome Spectral Indices (Montero et al. 2023,"
+        " doi:10.1038/s41597-023-02096-0), in lower case. `nir` is `nir08` in a run without `nir`,"
+        " `rededge071` is `rededge`.\n",
+        table(("name", "index", "formula", "range", "source", "reflectance"), indices),
+    )
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "run-file.md": run_file_page,
+    "features.md": features_page,
     "tables.md": tables_page,
     "output-folder.md": output_folder_page,
     "api.md": api_page,

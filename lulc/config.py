@@ -14,12 +14,14 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
-from lulc.bands import Resampling, Unit
+from lulc.bands import OBSERVATIONS, Resampling, Unit
+from lulc.features.feature import Feature, parse_features
 from lulc.legend import LandClass, Legend, name_key
 
 _strict = ConfigDict(extra="forbid")
 _DAY = r"\d{4}-\d\d-\d\d"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+BandName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:.-]+$")]  # those of features have colons
 Flag = Annotated[bool, Field(strict=True)]
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -210,6 +212,22 @@ class LayerConf:
 
 
 @dataclass(frozen=True, config=_strict)
+class ExpressionConf:
+    """Arithmetic of bands."""
+
+    formula: Text
+    """Bands of the run, numbers, `+ - * / **` and brackets, such as `(nir - red) / (nir + red)`;
+    bands have their physical values."""
+    range: tuple[Number, Number] | None = None
+    """Least and greatest value; values beyond are taken for these. Default: not known, and chips
+    are float32."""
+
+    def __post_init__(self) -> None:
+        if self.range and self.range[0] >= self.range[1]:
+            raise ValueError("range is the least value and the greatest, such as [0, 30]")
+
+
+@dataclass(frozen=True, config=_strict)
 class TilingConf:
     """The grid of the map and its tiles."""
 
@@ -228,6 +246,12 @@ class TilingConf:
     resampling: Resampling | None = None
     """Resampling of continuous bands: `nearest`, `bilinear` or `average`. Default: `bilinear`.
     Class and quality bands are always `nearest`."""
+    features: tuple[Text, ...] = ()
+    """Bands that are computed and follow the run's own, as `source` or `source:statistic`: indices
+    such as `ndvi`; over the dates of a composite `ndvi:p10`, `swir16:mad`, `harmonic:2`; in a
+    window `red:sd7`; of a layer `elevation:slope`. See [features](features.md)."""
+    expressions: dict[Name, ExpressionConf] = dataclasses.field(default_factory=dict)
+    """Name → formula of bands, a source for `features`."""
 
 
 @dataclass(frozen=True, config=_strict)
@@ -675,7 +699,7 @@ class Config:
     task; without datasets `segment`."""
     scenes: tuple[Archive, ...] = ()
     """Archives of scenes, or searches for them."""
-    bands: Annotated[tuple[Name, ...], BeforeValidator(_expand_bands)] = ()
+    bands: Annotated[tuple[BandName, ...], BeforeValidator(_expand_bands)] = ()
     """Bands of the model in this order, by common names such as `red`; `e0..e63` are the bands e0
     to e63; `observations` counts the dates of a composite. Default: the datasets' bands."""
     legend: dict[ClassId, ClassConf] = dataclasses.field(default_factory=dict)
@@ -723,6 +747,31 @@ class Config:
     max_bad: Annotated[str, AfterValidator(_check_limit)] | None = None
     """Number of bad inputs, such as `3`, or their share, such as `5%`, above which the run fails.
     Default: any number is left out of the map and recorded in the ledger."""
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """The bands that are computed of others.
+
+        Raises:
+            UsageError: `tiling.features` names what is no feature.
+        """
+        expressions = {
+            name: (entry.formula, entry.range) for name, entry in self.tiling.expressions.items()
+        }
+        layers = {layer.band for layer in self.layers}
+        return parse_features(self.tiling.features, expressions, self.bands, layers)
+
+    @property
+    def given_bands(self) -> tuple[str, ...]:
+        """The bands without those that are computed of others."""
+        computed = {feature.name for feature in self.features}
+        return tuple(band for band in self.bands if band not in computed)
+
+    @property
+    def scene_bands(self) -> tuple[str, ...]:
+        """The bands that scenes have: not counted, of layers, or computed."""
+        others = {OBSERVATIONS, *(layer.band for layer in self.layers)}
+        return tuple(band for band in self.given_bands if band not in others)
 
     def make_legend(self) -> Legend:
         """Return the run's Legend, its classes in the order of the file."""

@@ -158,9 +158,14 @@ def parse_run(raw: Mapping[str, Any], folder: Location, where: str = "run file")
         config = _RUN.validate_python(raw)
     except ValidationError as error:
         raise UsageError(f"{where}: " + "; ".join(_explain(e) for e in error.errors())) from error
-    fault = _find_fault(config)
+    try:
+        fault = _find_fault(config) or _find_fault_of_features(config)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from error
     if fault:
         raise UsageError(f"{where}: {fault}")
+    computed = [f.name for f in config.features if f.name not in config.bands]
+    config = dataclasses.replace(config, bands=(*config.bands, *computed))
     if config.legend:
         try:
             config.make_legend()
@@ -206,6 +211,37 @@ def _find_fault(config: Config) -> str | None:
         return f"samples.size {samples.size} must divide tiling.size {config.tiling.size}"
     if config.publish and is_address(config.publish.warehouse):
         return _find_fault_of_warehouse(config.publish)
+    return None
+
+
+def _find_fault_of_features(config: Config) -> str | None:
+    # Raises UsageError for what is no feature.
+    features, halo = config.features, config.tiling.halo
+    others = [band for band in config.given_bands if not re.fullmatch(r"[\w-]+", band)]
+    if others:
+        return f"bands {others} are none of scenes: name features under tiling.features"
+    if features and config.datasets:
+        return (
+            "tiling.features are made of the run's scenes, and samples of datasets have none: "
+            "leave one of the two out"
+        )
+    starts = [period.start for period in config.periods]
+    for feature in features:
+        if feature.scope == "dates" and config.composite is None:
+            return (
+                f"tiling.features {feature.name} is over the dates of a composite: add "
+                "`composite: {method: median}`"
+            )
+        if feature.radius > halo:
+            return (
+                f"tiling.features {feature.name} takes {feature.radius} pixels around each, and "
+                f"tiling.halo is {halo}: make it {-(-feature.radius // 16) * 16} or more"
+            )
+        if feature.is_of_days and None in starts:
+            return (
+                f"tiling.features {feature.name} counts days from the year that a period starts "
+                "in: give periods a start"
+            )
     return None
 
 

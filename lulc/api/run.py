@@ -203,6 +203,32 @@ class Run:
 
         return query_views(self.out, query, parameters, self.config.spark)
 
+    def features(self, split: str | None = None) -> pa.Table:
+        """Return the labelled pixels of the run's samples: class, period, place, and all bands.
+
+        Args:
+            split: train, validation or test; all of them by default.
+
+        Returns:
+            A row for every labelled pixel and date on which it is valid, a float32 column for every
+            band in its physical values, features among them.
+
+        Raises:
+            InputError: there is no such split, or there are no samples with a class a pixel.
+        """
+        from lulc.samples.pixels import pixel_schema, read_pixels
+        from lulc.samples.sample import list_sample_files
+
+        files = list_sample_files(self.out, split)
+        schema = pixel_schema(files)
+        if schema is None:
+            raise InputError(
+                f"{self.out} has no samples of {split or 'any split'} with a class a "
+                "pixel: run `lulc samples`"
+            )
+        batches = (batch for name, file in files for batch in read_pixels(name, file, schema))
+        return pa.Table.from_batches(batches, schema)
+
     @extras_named()
     def map_folder(self, folder: str | Path, model: str | None = None) -> pa.Table:
         """Map a folder of image files by the run's model.

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from lulc.bands import Band
-from lulc.chips.chip import encoding_of, write_chips
+from lulc.chips.chip import write_chips
 from lulc.chips.composites import make_intervals
 from lulc.chips.cut import Cut, cut_block
 from lulc.chips.extent import Cell
+from lulc.chips.features import run_encoding
 from lulc.chips.mosaic import ChipSpec
 from lulc.chips.tiling import make_tiling
 from lulc.config import Config, Period
@@ -35,7 +36,13 @@ from lulc.tables.ledger import LedgerRow, row_of_file
 def fingerprint_recipe(spec: ChipSpec, period: Period) -> str:
     """Return what the chips of a period depend on beside place and scenes."""
     intervals = make_intervals(period, spec.composite)
-    return fingerprint_of(OUTPUT_VERSIONS["tile"], "tile", spec, period.name, intervals)
+    # Days are counted from the year the period starts in.
+    counted = [_first_year(period)] if any(f.is_of_days for f in spec.features) else []
+    return fingerprint_of(OUTPUT_VERSIONS["tile"], "tile", spec, period.name, intervals, *counted)
+
+
+def _first_year(period: Period) -> int | None:
+    return period.start.year if period.start else None
 
 
 def fingerprint_block(recipe: str, cell: Cell, digest: Sequence[int]) -> str:
@@ -69,13 +76,14 @@ def make_chip_spec(config: Config, bands: Iterable[Band]) -> ChipSpec:
     layers = [(layer.band, layer.fill) for layer in config.layers if layer.band in config.bands]
     return ChipSpec(
         tiling=make_tiling(config),
-        encoding=encoding_of(bands, config.bands),
+        encoding=run_encoding(config, bands),
         dates=config.dates,
         halo=config.tiling.halo,
         span=config.tiling.block,
         layers=tuple(layers),
         resampling=config.tiling.resampling,
         composite=config.composite,
+        features=config.features,
     )
 
 
@@ -111,7 +119,8 @@ def tile_block(
             f"{platform.node()}: the scenes table of {out} is another there, or was changed since; "
             "let nothing else write to it, and rerun"
         )
-    cut = cut_block(scenes, spec, *cell, period.name, make_intervals(period, spec.composite))
+    intervals = make_intervals(period, spec.composite)
+    cut = cut_block(scenes, spec, *cell, period.name, intervals, _first_year(period))
     readable = [scene for scene in scenes if scene.scene_id not in cut.unreadable]
     row = _publish(out, name, fingerprint_scenes(recipe, cell, readable), cut)
     fingerprints = {scene.scene_id: scene.fingerprint for scene in scenes}

@@ -120,9 +120,7 @@ def compose(
         return np.zeros(pixels.shape[1:], pixels.dtype), count
     if composite.method == "median":
         return median_composite(pixels, valid)[0], count
-    positions = [encoding.bands.index(band) for band in bands]
-    scales = np.array([encoding.scales[i] for i in positions])
-    offsets = np.array([encoding.offsets[i] for i in positions])
+    scales, offsets = _scaling(bands, encoding)
     image = np.zeros(pixels.shape[1:], pixels.dtype)
     if composite.method == "best":
         assert composite.index is not None
@@ -132,6 +130,26 @@ def compose(
         to_geomedian, is_integer = composite.method == "geomedian", pixels.dtype.kind != "f"
         _central(pixels, valid, scales, offsets, to_geomedian, is_integer, image)
     return image, count
+
+
+def medoid_dates(
+    pixels: np.ndarray, valid: np.ndarray, bands: Sequence[str], encoding: Encoding
+) -> np.ndarray:
+    """Return which date is the medoid (see `compose`) at each pixel.
+
+    Returns:
+        (H, W) positions; 0 where no date is valid.
+    """
+    dates = np.zeros(valid.shape[1:], np.int64)
+    _medoid_dates(pixels, valid, *_scaling(bands, encoding), dates)
+    return dates
+
+
+def _scaling(bands: Sequence[str], encoding: Encoding) -> tuple[np.ndarray, np.ndarray]:
+    # Scales and offsets of some bands.
+    positions = [encoding.bands.index(band) for band in bands]
+    scales = np.array([encoding.scales[i] for i in positions])
+    return scales, np.array([encoding.offsets[i] for i in positions])
 
 
 def fill_gaps(pixels: np.ndarray, valid: np.ndarray, days: np.ndarray, linear: bool) -> None:
@@ -186,13 +204,7 @@ def _central(  # type: ignore[no-untyped-def]
                     n += 1
             if n == 0:
                 continue
-            chosen, shortest = 0, np.inf
-            for k in range(n):
-                total = 0.0
-                for m in range(n):
-                    total += _distance(spectra[k], spectra[m])
-                if total < shortest:
-                    chosen, shortest = k, total
+            chosen = _most_central(spectra[:n])
             for c in range(bands):
                 centre[c] = spectra[chosen, c]
             if to_geomedian and n > 2:
@@ -200,6 +212,36 @@ def _central(  # type: ignore[no-untyped-def]
             for c in range(bands):
                 value = (centre[c] - offsets[c]) / scales[c]
                 image[c, i, j] = np.rint(value) if is_integer else value
+
+
+@njit(cache=True, nogil=True)
+def _medoid_dates(pixels, valid, scales, offsets, chosen):  # type: ignore[no-untyped-def]
+    dates, bands, height, width = pixels.shape
+    spectra, at = np.empty((dates, bands)), np.empty(dates, np.int64)
+    for i in range(height):
+        for j in range(width):
+            n = 0
+            for t in range(dates):
+                if valid[t, i, j]:
+                    for c in range(bands):
+                        spectra[n, c] = pixels[t, c, i, j] * scales[c] + offsets[c]
+                    at[n] = t
+                    n += 1
+            if n:
+                chosen[i, j] = at[_most_central(spectra[:n])]
+
+
+@njit(cache=True, nogil=True)
+def _most_central(spectra):  # type: ignore[no-untyped-def]
+    # The spectrum with the least sum of distances to all, of equals the first.
+    chosen, shortest = 0, np.inf
+    for k in range(len(spectra)):
+        total = 0.0
+        for m in range(len(spectra)):
+            total += _distance(spectra[k], spectra[m])
+        if total < shortest:
+            chosen, shortest = k, total
+    return chosen
 
 
 @njit(cache=True, nogil=True)

@@ -12,6 +12,7 @@ from datetime import datetime
 import numpy as np
 
 from lulc.bands import OBSERVATIONS
+from lulc.chips import features
 from lulc.chips.chip import Chip
 from lulc.chips.composites import Interval
 from lulc.chips.mosaic import (
@@ -22,8 +23,13 @@ from lulc.chips.mosaic import (
     mosaic_dates,
     mosaic_layer,
 )
+from lulc.geo.ground import ground_steps
 from lulc.sources.acquisition import in_order
 from lulc.sources.scene import LAYER, Scene
+
+GROUND_SQUARE = 16
+"""Side in pixels of the squares in which the ground's scale is taken as one. It divides every tile
+and halo, so that terrain does not depend on them."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,7 @@ def cut_block(
     row: int,
     period: str,
     intervals: Sequence[Interval] = (),
+    first_year: int | None = None,
 ) -> Cut:
     """Cut the chips of one block out of the scenes of one period.
 
@@ -89,6 +96,7 @@ def cut_block(
         row: row of the block's top left tile.
         period: the period's name.
         intervals: of a series of composites.
+        first_year: the year that features of days count from.
     """
     tiling = spec.tiling
     tiles = _tiles_of(spec, col, row)
@@ -97,23 +105,38 @@ def cut_block(
         bands=tuple(spec.measured),
         areas=tuple(tile.area for tile in tiles),
         spec=spec,
+        first_year=first_year,
     )
     ordered = in_order(scenes)
     layers = [scene for scene in ordered if scene.is_layer]
     dated = [scene for scene in ordered if not scene.is_layer]
     layer_mosaics = [mosaic_layer(layers, *layer, target) for layer in spec.layers]
     unreadable = {name: error for m in layer_mosaics for name, error in m.unreadable.items()}
+    of_layers = _features_of_layers(layer_mosaics, target)
     for number, mosaic in enumerate(mosaic_dates(dated, target, intervals)):
         unreadable |= mosaic.unreadable
         for layer_mosaic in layer_mosaics:
             mosaic.valid &= layer_mosaic.valid
         for tile in tiles if mosaic.valid.any() else ():
-            _add_date(tile, number, [mosaic, *layer_mosaics], spec)
+            _add_date(tile, number, [mosaic, *layer_mosaics, *of_layers], spec)
     return Cut(
         tuple(_make_chip(tile, spec, period, intervals) for tile in tiles if tile.dates),
         tuple(tiling.tile_id(*tile.cell) for tile in tiles if not tile.dates),
         unreadable,
     )
+
+
+def _features_of_layers(layers: Sequence[Mosaic], target: MosaicTarget) -> list[Mosaic]:
+    # The features of layers, as one more mosaic of the block; none without such features.
+    spec = target.spec
+    names = [name for name, _ in spec.layers]
+    wanted = features.of_layers(spec.features, names)
+    if not wanted:
+        return []
+    arrays = {n: (m.pixels[0], m.valid) for n, m in zip(names, layers, strict=True)}
+    ground = ground_steps(target.grid, GROUND_SQUARE)
+    pixels = features.compute_of_layers(wanted, arrays, spec.encoding, ground)
+    return [Mosaic(pixels, np.ones(target.grid.shape, bool))]
 
 
 def _tiles_of(spec: ChipSpec, col: int, row: int) -> list[_Tile]:
@@ -162,10 +185,19 @@ def _add_date(tile: _Tile, number: int, mosaics: Sequence[Mosaic], spec: ChipSpe
 
 def _cut_pixels(mosaics: Sequence[Mosaic], area: Area, spec: ChipSpec) -> np.ndarray:
     # (C, H, W) of an area of a date's mosaic and of the layers', bands in the encoding's order.
-    bands = spec.encoding.bands
-    mosaic_bands = [*spec.measured, *({OBSERVATIONS} & set(bands)), *dict(spec.layers)]
-    pixels = np.concatenate([mosaic.pixels[:, *area] for mosaic in mosaics])
-    return pixels[[mosaic_bands.index(band) for band in bands]]
+    # Features of images follow when the chip is made.
+    bands, layers = spec.encoding.bands, list(dict(spec.layers))
+    mosaic_bands = [
+        *spec.measured,
+        *(feature.name for feature in features.over_dates(spec.features)),
+        *({OBSERVATIONS} & set(bands)),
+        *layers,
+        *(feature.name for feature in features.of_layers(spec.features, layers)),
+    ]
+    cut = np.concatenate([mosaic.pixels[:, *area] for mosaic in mosaics])
+    pixels = np.zeros((len(bands), *cut.shape[1:]), cut.dtype)
+    pixels[[bands.index(band) for band in mosaic_bands]] = cut
+    return pixels
 
 
 def _make_chip(tile: _Tile, spec: ChipSpec, period: str, intervals: Sequence[Interval]) -> Chip:
@@ -203,8 +235,10 @@ def _stack_dates(
     count = max(len(intervals), 1) if spec.composite else spec.dates
     pixels = np.zeros((count, len(spec.encoding.bands), side, side), spec.encoding.dtype)
     valid = np.zeros((count, side, side), bool)
+    of_images = features.of_images(spec.features, dict(spec.layers))
     for n, tile_date in enumerate(dates):
         # Each interval of a series has its fixed position, also where another one is empty.
         t = tile_date.number if intervals else n
         pixels[t], valid[t] = tile_date.pixels, tile_date.valid
+        features.compute_of_image(of_images, pixels[t], valid[t], spec.encoding)
     return pixels, valid

@@ -9,10 +9,11 @@ from datetime import date, datetime
 import numpy as np
 
 from lulc.bands import OBSERVATIONS, Band, Resampling
-from lulc.chips import composites
+from lulc.chips import composites, features
 from lulc.chips.composites import Interval
 from lulc.config import CompositeConf
 from lulc.errors import InputError
+from lulc.features.feature import Feature
 from lulc.geo.grid import Grid, centre_longitude
 from lulc.geo.tiling import Tiling
 from lulc.guard import read_guard
@@ -47,11 +48,14 @@ class ChipSpec:
     """Of continuous bands, bilinear by default; class and quality bands are always resampled by
     nearest neighbour."""
     composite: CompositeConf | None = None
+    features: tuple[Feature, ...] = ()
+    """The bands that are computed of the others."""
 
     @property
     def measured(self) -> list[str]:
         """The bands that scenes have."""
-        computed = {OBSERVATIONS, *dict(self.layers)}
+        of_features = [feature.name for feature in self.features]
+        computed = {OBSERVATIONS, *dict(self.layers), *of_features}
         return [name for name in self.encoding.bands if name not in computed]
 
 
@@ -64,6 +68,8 @@ class MosaicTarget:
     areas: tuple[Area, ...]
     """Parts of the grid, its tiles, for which a mosaic tells which scenes gave pixels."""
     spec: ChipSpec
+    first_year: int | None = None
+    """The year that features of days count from."""
 
     def strip(self, top: int, height: int) -> MosaicTarget:
         """Return the target of some of the grid's rows; an area outside of them becomes empty."""
@@ -193,11 +199,13 @@ def _composite_scenes(
     """
     composite, encoding = target.spec.composite, target.spec.encoding
     assert composite is not None
-    images = group_images(scenes, centre_longitude(target.grid))
-    interval_dates = _dates_of_intervals(images, intervals)
-    count, measured = len(interval_dates), len(target.bands)
+    groups = group_images(scenes, centre_longitude(target.grid))
+    interval_dates = _dates_of_intervals(groups, intervals)
+    count = len(interval_dates)
+    # Of the bands of a composite the first have dates: those of scenes, and features of all dates.
+    dated = len(target.bands) + len(features.over_dates(target.spec.features))
     counted = int(OBSERVATIONS in encoding.bands)
-    pixels = np.zeros((count, measured + counted, *target.grid.shape), encoding.dtype)
+    pixels = np.zeros((count, dated + counted, *target.grid.shape), encoding.dtype)
     valid = np.zeros((count, *target.grid.shape), bool)
     middles: list[datetime | None] = [interval.middle for interval in intervals] or [None]
     mosaics = [
@@ -206,29 +214,37 @@ def _composite_scenes(
     ]
     for rows, strip in _strips(target, max(map(len, interval_dates))):
         for mosaic, dates in zip(mosaics, interval_dates, strict=True):
-            _composite_strip(mosaic, rows, [mosaic_scenes(day, strip) for day in dates], strip)
+            images = [mosaic_scenes(group, strip) for _, group in dates]
+            _composite_strip(mosaic, rows, images, [day for day, _ in dates], strip)
     if composite.fill != "none":
         times = np.array([interval.middle.timestamp() for interval in intervals])
-        composites.fill_gaps(pixels[:, :measured], valid, times, composite.fill == "linear")
+        composites.fill_gaps(pixels[:, :dated], valid, times, composite.fill == "linear")
     return mosaics
 
 
 def _composite_strip(
-    mosaic: Mosaic, rows: slice, images: Sequence[Mosaic], strip: MosaicTarget
+    mosaic: Mosaic,
+    rows: slice,
+    images: Sequence[Mosaic],
+    days: Sequence[date],
+    strip: MosaicTarget,
 ) -> None:
-    # Writes the composite of some dates' images, which are of these rows alone, into the mosaic.
-    assert strip.spec.composite is not None
-    measured = len(strip.bands)
+    # Writes the composite of some dates' images, which are of these rows alone, and the features of
+    # these dates into the mosaic.
+    spec, measured = strip.spec, len(strip.bands)
+    assert spec.composite is not None
     pixels = np.array([image.pixels for image in images])
-    valid = np.array([image.valid for image in images], bool)
+    pixels = pixels.reshape(-1, measured, *strip.grid.shape)
+    valid = np.array([image.valid for image in images], bool).reshape(-1, *strip.grid.shape)
     mosaic.pixels[:measured, rows], count = composites.compose(
-        pixels.reshape(-1, measured, *strip.grid.shape),
-        valid.reshape(-1, *strip.grid.shape),
-        strip.bands,
-        strip.spec.encoding,
-        strip.spec.composite,
+        pixels, valid, strip.bands, spec.encoding, spec.composite
     )
-    mosaic.pixels[measured:, rows] = count.clip(max=255)
+    dated = features.over_dates(spec.features)
+    if dated:
+        mosaic.pixels[measured : measured + len(dated), rows] = features.compute_over_dates(
+            dated, pixels, valid, strip.bands, spec.encoding, days, strip.first_year
+        )
+    mosaic.pixels[measured + len(dated) :, rows] = count.clip(max=255)
     mosaic.valid[rows] = count > 0
     for image in images:
         mosaic.contributions += image.contributions
@@ -236,12 +252,12 @@ def _composite_strip(
 
 
 def _dates_of_intervals(
-    images: Sequence[tuple[date, list[Scene]]], intervals: Sequence[Interval]
-) -> list[list[list[Scene]]]:
+    groups: Sequence[tuple[date, list[Scene]]], intervals: Sequence[Interval]
+) -> list[list[tuple[date, list[Scene]]]]:
     # The dates of each interval, or all of them; each date with its scenes.
     if not intervals:
-        return [[group for _, group in images]]
-    return [[group for day, group in images if i.start <= day <= i.end] for i in intervals]
+        return [list(groups)]
+    return [[(day, group) for day, group in groups if i.start <= day <= i.end] for i in intervals]
 
 
 def _strips(target: MosaicTarget, dates: int) -> Iterator[tuple[slice, MosaicTarget]]:

@@ -14,8 +14,7 @@ import shapely
 from shapely.geometry.base import BaseGeometry
 
 from lulc import progress
-from lulc.bands import OBSERVATIONS
-from lulc.chips.chip import choose_encoding
+from lulc.chips.features import run_encoding
 from lulc.config import Config
 from lulc.cost.files import SceneKind, describe_kind
 from lulc.errors import InputError
@@ -91,7 +90,7 @@ def _from_table(config: Config, table: pa.Table) -> ScenesOfPlan:
         groups.counts,
         dated.num_rows,
         dated.num_rows,
-        choose_encoding(every, config.bands),
+        run_encoding(config, (band for scene in every for band in scene.bands)),
         "the scenes table",
         {},
         (),
@@ -145,7 +144,7 @@ def _from_headers(config: Config) -> ScenesOfPlan:
         groups.counts,
         count,
         listed,
-        choose_encoding([*used, *layers], config.bands),
+        run_encoding(config, (band for scene in [*used, *layers] for band in scene.bands)),
         origin,
         bad | dict(selected.errors),
         (*notes, *selected.notes),
@@ -232,6 +231,4 @@ def _since_1970(day: date) -> int:
 
 
 def _describe(config: Config, scenes: Sequence[Scene]) -> tuple[SceneKind, ...]:
-    computed = {OBSERVATIONS, *(layer.band for layer in config.layers)}
-    measured = [name for name in config.bands if name not in computed]
-    return tuple(describe_kind(scene, measured) for scene in scenes)
+    return tuple(describe_kind(scene, config.scene_bands) for scene in scenes)

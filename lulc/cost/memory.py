@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from lulc.chips.features import CHUNK_BYTES
 from lulc.chips.mosaic import STRIP_BYTES
 from lulc.config import Config
 from lulc.cost.network import learns_trees
@@ -81,7 +82,9 @@ def _tile_bytes(config: Config, block_bytes: float, deepest: float) -> float:
     # The dates of a strip, twice while they are put side by side; the composites, twice while they
     # become chips.
     strip = min(STRIP_BYTES, block_bytes * deepest / dates)
-    return 2 * strip + block_bytes * (2 * dates + 2)
+    # A formula's bands, its value and what is sorted of it, of some rows.
+    chunk = 5 * CHUNK_BYTES if any(f.scope == "dates" for f in config.features) else 0
+    return 2 * strip + block_bytes * (2 * dates + 2) + chunk
 
 
 def _learned_bytes(config: Config) -> float:

@@ -142,6 +142,7 @@ def _tile(config: Config, work: TileWork, rates: Rates, item_bytes: int) -> Stag
         + work.covered * rates.warp_ns
         + work.touched * rates.place_ns
         + work.composited * rates.compose_ns[method]
+        + work.computed * rates.feature_ns
         + work.stored * rates.chip_ns
     )
     return StageCost(

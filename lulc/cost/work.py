@@ -43,6 +43,8 @@ class TileWork:
     """Format → bytes of the files that are read."""
     composited: float = 0.0
     """Values of all dates of composites."""
+    computed: float = 0.0
+    """Pixels of all dates of each feature."""
     stored: float = 0.0
     """Values of the chips."""
     filled: float = 0.0
@@ -64,6 +66,7 @@ class TileWork:
             self.requests + other.requests,
             _join(self.read_bytes, other.read_bytes),
             self.composited + other.composited,
+            self.computed + other.computed,
             self.stored + other.stored,
             self.filled + other.filled,
             self.files + other.files,
@@ -106,12 +109,14 @@ def _work_of_period(
     tiles = coverage.count_tiles(is_reached)
     values = tiles * (tiling.size + 2 * config.tiling.halo) ** 2 * len(config.bands)
     covered = np.sum([share for _, share in per_kind], axis=0)
+    of_images = sum(feature.scope != "dates" for feature in config.features)
     work = TileWork(
         blocks=int(is_reached.sum()),
         files=int((tiles > 0).sum()),
         tiles=int(tiles.sum()),
         filled=float((values * np.minimum(dates, covered)).sum()),
         deepest=float(depth.max(initial=0)),
+        computed=float(values.sum()) * dates * of_images / len(config.bands),
         stored=float(values.sum()) * dates,
     )
     strips = _strips(config, depth / max(1, dates), side, scenes)
@@ -151,7 +156,7 @@ def _reading(
         rows_of_blocks = (number * strips + share * (rows * again / file.block_rows)).sum()
         requests += float(rows_of_blocks)
     opened = float((number * strips).sum()) * len(kind.files)
-    measured = len(config.bands) - len(config.layers)
+    measured = len(config.scene_bands)
     return TileWork(
         scenes=float(number.sum()),
         decoded=_join(decoded, ()),
@@ -161,6 +166,7 @@ def _reading(
         requests=requests + opened,
         read_bytes=_join(read, ()),
         composited=float(pixels.sum()) * measured if config.composite else 0.0,
+        computed=float(pixels.sum()) * sum(f.scope == "dates" for f in config.features),
     )
 
 
@@ -168,7 +174,7 @@ def _strips(config: Config, depth: np.ndarray, side: int, scenes: ScenesOfPlan) 
     # Into how many strips each block is cut so that its dates fit in memory.
     if config.composite is None:
         return np.ones(len(depth))
-    row_bytes = depth * len(config.bands) * side * np.dtype(scenes.encoding.dtype).itemsize
+    row_bytes = depth * len(config.scene_bands) * side * np.dtype(scenes.encoding.dtype).itemsize
     rows = np.maximum(1, STRIP_BYTES // np.maximum(row_bytes, 1))
     return np.asarray(np.ceil(side / np.minimum(rows, side)))
 

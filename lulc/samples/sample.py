@@ -73,6 +73,23 @@ class Sample:
         return picture_html(pictures, caption)
 
 
+def list_sample_files(out: Location, split: str | None = None) -> list[tuple[str, Location]]:
+    """Return the samples files of a run, each with its split.
+
+    Args:
+        out: the output location.
+        split: train, validation or test; all of them by default.
+
+    Raises:
+        InputError: there is no such split.
+    """
+    if split not in (None, *SPLITS):
+        raise InputError(f"split {split!r} is none of {', '.join(SPLITS)}")
+    folder = table_folder(out, "samples")
+    splits = SPLITS if split is None else (split,)
+    return [(name, file) for name in splits for file in list_tables(folder / f"split={name}")]
+
+
 def read_samples(out: Location, split: str | None = None) -> Iterator[Sample]:
     """Yield the samples of a run, one file held at a time.
 
@@ -83,12 +100,9 @@ def read_samples(out: Location, split: str | None = None) -> Iterator[Sample]:
     Raises:
         InputError: there is no such split, or no sample of it.
     """
-    if split not in (None, *SPLITS):
-        raise InputError(f"split {split!r} is none of {', '.join(SPLITS)}")
-    folder = table_folder(out, "samples")
-    splits = SPLITS if split is None else (split,)
-    files = [(name, file) for name in splits for file in list_tables(folder / f"split={name}")]
+    files = list_sample_files(out, split)
     if not files:
+        folder = table_folder(out, "samples")
         raise InputError(f"{folder} holds no samples of {split or 'any split'}: run `lulc samples`")
     for name, file in files:
         for row in read_rows(file):

@@ -35,6 +35,8 @@ GOALS = {
     "index.memory": "≤ 1.3",
     "index.pages": "≤ 1",
     "chain": "≤ 1.5",
+    "features.exact": "≤ 0.500001",
+    "features.memory": "≤ 1.1",
     "cost.hours": "0.67–1.5",
     "cost.memory.index": "0.83–1.2",
     "cost.memory.tile": "0.83–1.2",

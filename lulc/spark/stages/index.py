@@ -10,7 +10,6 @@ from itertools import chain
 
 import pyarrow as pa
 
-from lulc.bands import OBSERVATIONS
 from lulc.config import Config
 from lulc.errors import InputError
 from lulc.location import parse_location
@@ -68,7 +67,7 @@ def index(context: StageContext) -> StageResult:
     layers = [(layer, href_identity(layer.path)) for layer in config.layers]
     kept_items = read_now.kept_items
     fingerprint = fingerprint_of(
-        OUTPUT_VERSIONS["index"], kept_items.fingerprint, config.scenes, layers, config.bands
+        OUTPUT_VERSIONS["index"], kept_items.fingerprint, config.scenes, layers, config.given_bands
     )
 
     def write_table(bad: dict[str, LedgerRow]) -> None:
@@ -115,7 +114,7 @@ class _ReadNow:
 def _read_new_items(context: StageContext, config: Config, sources: Sequence[Source]) -> _ReadNow:
     # Items that are new or changed are read by tasks.
     start = time.monotonic()
-    reading = make_reading(config, sources, _scene_bands(config))
+    reading = make_reading(config, sources, config.scene_bands)
     kept_items = KeptItems(context.out, list_archives(reading))
     folder = context.out / layout.unfinished_stage("index")
     kept_items.resume(folder / "read")
@@ -142,9 +141,3 @@ def _read_new_items(context: StageContext, config: Config, sources: Sequence[Sou
     kept_items.compact(has_gone=changes.gone > 0)
     seconds = time.monotonic() - start
     return _ReadNow(kept_items, scenes, changes if had_items else None, seconds)
-
-
-def _scene_bands(config: Config) -> tuple[str, ...]:
-    # Bands that scenes do not have: those of layers, and the count of observations.
-    others = {OBSERVATIONS, *(layer.band for layer in config.layers)}
-    return tuple(band for band in config.bands if band not in others)
