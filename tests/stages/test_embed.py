@@ -117,6 +117,9 @@ def test_cosine_finds_the_nearest_in_a_restricted_session(bands_run: Path, spark
           FROM embeddings a JOIN embeddings b
           ON a.tile_id <> b.tile_id OR a.row <> b.row OR a.col <> b.col
           GROUP BY a.tile_id, a.row, a.col)"""
+    # Spark would log what it cannot compile, and interpret it.
+    restricted.conf.set("spark.sql.codegen.fallback", "false")
+    restricted.conf.set("spark.sql.codegen.factoryMode", "CODEGEN_ONLY")
     for session in (restricted, spark):
         assert session.sql(query).collect()[0][0] == pytest.approx(expected, abs=1e-5)
     ones = "array(1.0, 2.0)"

@@ -3,8 +3,8 @@ package lulc;
 import java.util.Arrays;
 
 import dev.ludovic.netlib.blas.BLAS;
-import dev.ludovic.netlib.blas.JavaBLAS;
 
+import org.apache.spark.ml.linalg.BLAS$;
 import org.apache.spark.sql.catalyst.FunctionIdentifier;
 import org.apache.spark.sql.catalyst.analysis.FunctionRegistry;
 import org.apache.spark.sql.catalyst.expressions.Cast;
@@ -19,7 +19,6 @@ import org.apache.spark.sql.catalyst.expressions.Multiply;
 import org.apache.spark.sql.catalyst.expressions.Size;
 import org.apache.spark.sql.catalyst.expressions.Sqrt;
 import org.apache.spark.sql.catalyst.expressions.objects.Invoke;
-import org.apache.spark.sql.catalyst.expressions.objects.StaticInvoke;
 import org.apache.spark.sql.classic.SparkSession;
 import org.apache.spark.sql.types.ArrayType;
 import org.apache.spark.sql.types.DataType;
@@ -79,9 +78,10 @@ public final class VectorFunctions {
 
     private static Expression dot(Expression a, Expression b) {
         Expression one = Literal$.MODULE$.apply(Integer.valueOf(1));
-        Expression blas = new StaticInvoke(
-            JavaBLAS.class, ObjectType.apply(BLAS.class), "getInstance", NONE, NONE,
-            true, false, true, Option.empty());
+        // Not JavaBLAS.getInstance(): Janino calls no static method of an interface.
+        Expression blas = new Invoke(
+            new Literal(BLAS$.MODULE$, ObjectType.apply(BLAS$.class)), "javaBLAS",
+            ObjectType.apply(BLAS.class), NONE, NONE, true, false, true);
         Object[] arguments = {new Size(a, false), floats(a), one, floats(b), one};
         return new Invoke(
             blas, "sdot", DataTypes.FloatType, seq(arguments), NONE, true, false, true);
