@@ -5,6 +5,7 @@ The factors are peaks of resident memory as measured, of one task and of workers
 
 from __future__ import annotations
 
+import math
 import re
 
 from lulc.chips.features import CHUNK_BYTES
@@ -12,19 +13,24 @@ from lulc.chips.mosaic import STRIP_BYTES
 from lulc.config import Config
 from lulc.cost.network import learns_trees
 from lulc.cost.work import dates_of
+from lulc.samples.table import GROUP_BYTES, MIN_FILES
 
 LARGEST_ITEM = 4
 """Bytes of a stored value where the scenes' own type is not known: float32."""
 
 _MIB = 2**20
-# Python, Arrow and GDAL; with what tasks of tile load; with torch and a network; with MLflow too.
+# Python, Arrow and GDAL; with what tasks of tile load; with torch and a network; with MLflow too,
+# and the network's gradients, moments and averages.
 _WORKER_BYTES = 320 * _MIB
 _TILE_BYTES = 400 * _MIB
 _MODEL_BYTES = 1080 * _MIB
-_TRAINING_BYTES = 1240 * _MIB
+_TRAINING_BYTES = 1600 * _MIB
 # What a network holds of a pixel while it maps it, and while it learns it.
 _MAPPED_PIXEL_BYTES = 430
 _LEARNED_PIXEL_BYTES = 2300
+_WRITTEN_SAMPLES = 6
+"""Times that a file of samples is held as it is written: as rows, as a table whose buffers double
+as they grow, encoded and compressed."""
 _MANY_SCENES = 100
 _UNITS = {"": 2**20, "k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
@@ -53,12 +59,16 @@ def stage_memory(
     block_bytes = (core_side + 2 * tiling.halo) ** 2 * (len(config.bands) * item_bytes + 1)
     window = min(core_side, config.predict.window) + 2 * tiling.halo
     cache = parse_memory(config.train.cache)
+    file_bytes = min(GROUP_BYTES, math.inf if samples is None else samples / MIN_FILES)
     group = -(-config.rasters.group // tiling.block) * tiling.block
     group_pixels = (group * tiling.size) ** 2
     sizes = {
         "index": _WORKER_BYTES,
         "tile": _TILE_BYTES + _tile_bytes(config, block_bytes, deepest) + broadcast,
-        "samples": _TILE_BYTES + 3 * block_bytes / tiling.block**2 + broadcast,
+        "samples": _TILE_BYTES
+        + 3 * block_bytes / tiling.block**2
+        + _WRITTEN_SAMPLES * file_bytes
+        + broadcast,
         "train": _TRAINING_BYTES
         + (cache if samples is None else min(cache, samples))
         + _learned_bytes(config),
