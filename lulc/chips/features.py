@@ -25,7 +25,7 @@ from lulc.features.feature import DAY, Expression, Feature
 from lulc.features.in_window import terrain, window_mean_sd
 from lulc.features.indices import INDICES
 from lulc.features.over_time import choose_dates, days_of, statistics_of
-from lulc.tables.encoding import Encoding
+from lulc.tables.encoding import Encoding, nearest_numbers
 
 CHUNK_BYTES = 32 << 20
 """Bytes of one source's dates in memory at once, as float64."""
@@ -355,7 +355,4 @@ def to_numbers(values: np.ndarray, band: str, encoding: Encoding) -> np.ndarray:
     position, dtype = encoding.bands.index(band), np.dtype(encoding.dtype)
     finite = np.where(np.isfinite(values), values, 0.0)
     numbers = (finite - encoding.offsets[position]) / encoding.scales[position]
-    if dtype.kind == "f":
-        return np.asarray(numbers, dtype)
-    limits = np.iinfo(dtype)
-    return np.asarray(np.clip(np.rint(numbers), limits.min, limits.max), dtype)
+    return nearest_numbers(np.asarray(numbers), dtype)

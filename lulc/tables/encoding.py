@@ -59,10 +59,7 @@ class Encoding:
             return pixels.astype(dtype, copy=False)
         else:
             values = (pixels * band.scale + (band.offset - offset)) / scale
-        if dtype.kind == "f":
-            return values.astype(dtype)
-        limits = np.iinfo(dtype)
-        return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
+        return nearest_numbers(values, dtype)
 
     def number(self, value: float, band: str) -> float:
         """Return the DN of a physical value in a band, the nearest that the type holds."""
@@ -72,6 +69,14 @@ class Encoding:
             return number
         limits = np.iinfo(dtype)
         return float(np.clip(round(number), limits.min, limits.max))
+
+
+def nearest_numbers(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Return the numbers of a type that are nearest to some values, of any shape."""
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    limits = np.iinfo(dtype)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(dtype)
 
 
 def recode(array: np.ndarray, source: Encoding, target: Encoding) -> np.ndarray:
