@@ -15,8 +15,8 @@ from .chips.chip import Chip
 from .config import Config, RegionFile
 from .geo.grid import Grid
 from .geo.tiling import Tiling
-from .inference.class_map import ClassMap
 from .legend import LandClass, Legend
+from .maps.class_map import ClassMap
 from .samples.sample import Sample
 from .stages import Selection, stages_of
 from .stats.regions import Region

@@ -29,9 +29,9 @@ from lulc.config import PredictConf
 from lulc.errors import InputError, UsageError
 from lulc.geo.areas import degrees_area, pixel_areas
 from lulc.geo.grid import WGS84, Grid
-from lulc.inference.class_map import ClassMap
 from lulc.inference.trained_model import TrainedModel
 from lulc.legend import COMMON, LandClass, Legend
+from lulc.maps.class_map import ClassMap
 from lulc.models.contract import Contract
 from lulc.models.package import ModelRef
 from lulc.raster.show import Picture

@@ -23,7 +23,7 @@ from lulc.stats.regions import level_of_file
 from lulc.stats.without_spark import AreaTables, measure_class_rasters
 
 if TYPE_CHECKING:
-    from lulc.inference.class_map import ClassMap
+    from lulc.maps.class_map import ClassMap
 
 type Files = str | Path | Sequence[str | Path]
 """A path, a pattern of file names, or several of them."""
@@ -208,7 +208,7 @@ def open_map(path: str | Path) -> ClassMap:
     Raises:
         InputError: the file is not one band of uint8.
     """
-    from lulc.inference.mosaic import read_class_raster
+    from lulc.maps.mosaic import read_class_raster
 
     return read_class_raster(_local(path))
 

@@ -27,8 +27,8 @@ from lulc.tables import files, layout, schemas, store
 from lulc.tables.ledger import STAGE_KEY, read_done, read_ledger, read_seal
 
 if TYPE_CHECKING:
-    from lulc.inference.class_map import ClassMap
     from lulc.inference.trained_model import TrainedModel
+    from lulc.maps.class_map import ClassMap
     from lulc.spark.context import StageResult
 
 
@@ -132,7 +132,7 @@ class Run:
         Raises:
             InputError: there is no map of the period, or it is too large for one array.
         """
-        from lulc.inference.mosaic import read_class_map
+        from lulc.maps.mosaic import read_class_map
 
         name = period or self.periods[-1]
         self._check_period(name)

@@ -1,8 +1,8 @@
-"""Inference: models applied to chips and image files, and the rasters and tables that come of it.
+"""Inference: models applied to chips and image files, and the tables that come of it.
 
-It may import `lulc.models` and the rooms below it. `lulc.spark`, `lulc.api` and `lulc.cli` may
-import it. `blocks` and `rows` are imported without
-torch; only `pyfunc` imports MLflow.
+It may import `lulc.models`, `lulc.maps` and the rooms below them. `lulc.spark`, `lulc.api` and
+`lulc.cli` may import it. `blocks` and `rows` are imported without torch; only `pyfunc` imports
+MLflow.
 """
 
 import lazy_loader

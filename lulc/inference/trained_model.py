@@ -15,10 +15,10 @@ from lulc.config import PredictConf
 from lulc.errors import InputError, UsageError
 from lulc.geo.areas import pixel_side_m
 from lulc.geo.grid import Grid
-from lulc.inference.class_map import ClassMap
 from lulc.inference.predictor import Predictor, load_all
 from lulc.inference.windows import centre_square
 from lulc.legend import Legend
+from lulc.maps.class_map import ClassMap
 from lulc.models.contract import Contract
 from lulc.models.package import ModelRef
 from lulc.raster.show import table_html

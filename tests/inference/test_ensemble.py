@@ -11,9 +11,10 @@ import rasterio
 
 from lulc.config import Period, PredictConf
 from lulc.errors import InputError
-from lulc.inference import blocks, class_map, predictor, rasters
+from lulc.inference import blocks, predictor
 from lulc.inference.blocks import InferenceSpec
 from lulc.legend import NODATA
+from lulc.maps import class_map, rasters
 from lulc.models import package
 from lulc.models.package import ModelRef
 from lulc.tables import layout

@@ -24,10 +24,10 @@ from matplotlib.image import imread
 from lulc import config, runfile
 from lulc.errors import InputError
 from lulc.geo.grid import Grid, transformer
-from lulc.inference import rasters
-from lulc.inference.mosaic_index import write_mosaic
-from lulc.inference.stac import MapPart
 from lulc.legend import NODATA
+from lulc.maps import rasters
+from lulc.maps.mosaic_index import write_mosaic
+from lulc.maps.stac import MapPart
 from lulc.raster import cog
 from lulc.report import html
 from lulc.report.map import read_map, round_length

@@ -9,11 +9,11 @@ from typing import Any
 
 from lulc.chips.tiling import make_tiling
 from lulc.errors import InputError
-from lulc.inference import stac
-from lulc.inference.class_map import RasterSpec
-from lulc.inference.mosaic_index import write_mosaic
-from lulc.inference.rasters import group_key, raster_path, write_group
 from lulc.location import Location
+from lulc.maps import stac
+from lulc.maps.class_map import RasterSpec
+from lulc.maps.mosaic_index import write_mosaic
+from lulc.maps.rasters import group_key, raster_path, write_group
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.merged_boxes import detections

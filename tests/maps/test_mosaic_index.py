@@ -20,9 +20,9 @@ from shapely.geometry import box
 
 import lulc
 from lulc.geo.grid import Grid
-from lulc.inference.mosaic_index import write_mosaic
-from lulc.inference.stac import MapPart
 from lulc.legend import NODATA
+from lulc.maps.mosaic_index import write_mosaic
+from lulc.maps.stac import MapPart
 from lulc.raster import cog
 from lulc.tables import layout
 from tests.helpers.synthetic_predictions import LEGEND

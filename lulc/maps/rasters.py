@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
-from lulc.inference import stac
-from lulc.inference.class_map import ClassMap, RasterSpec
 from lulc.legend import NODATA
 from lulc.location import Location
+from lulc.maps import stac
+from lulc.maps.class_map import ClassMap, RasterSpec
 from lulc.raster.cog import pyramid, read_tags, write_cog
 from lulc.tables import arrays, files, layout
 from lulc.tables.files import open_parquet

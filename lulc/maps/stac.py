@@ -22,7 +22,7 @@ import shapely
 if TYPE_CHECKING:
     import pystac
 
-    from lulc.inference.class_map import ClassMap, RasterSpec
+    from lulc.maps.class_map import ClassMap, RasterSpec
 from lulc.config import Period
 from lulc.geo.antimeridian import narrow_bounds
 from lulc.geo.grid import Grid, crs_code, footprint, parse_crs

@@ -9,9 +9,9 @@ import numpy as np
 
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
-from lulc.inference.class_map import ClassMap
 from lulc.legend import NODATA, Legend, join_names, legend_from_table
 from lulc.location import Location, relative_name
+from lulc.maps.class_map import ClassMap
 from lulc.raster import reader
 from lulc.raster.access import open_raster
 from lulc.raster.classes import find_class_band, names_of, to_ids

@@ -22,9 +22,9 @@ import pyarrow as pa
 import shapely
 
 from lulc.geo.grid import Grid
-from lulc.inference.stac import MapPart, relative
 from lulc.legend import NODATA, Legend
 from lulc.location import Location
+from lulc.maps.stac import MapPart, relative
 from lulc.paths import for_pyogrio
 from lulc.raster.access import open_raster
 from lulc.raster.cog import BLOCK, majority, pyramid, write_cog

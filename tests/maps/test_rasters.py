@@ -26,9 +26,9 @@ from lulc.config import Archive, Period
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
-from lulc.inference import rasters, stac
-from lulc.inference.class_map import ClassMap, RasterSpec
 from lulc.legend import NODATA
+from lulc.maps import rasters, stac
+from lulc.maps.class_map import ClassMap, RasterSpec
 from lulc.raster import cog
 from lulc.runfile import parse_run
 from lulc.sources import registry, scene

@@ -1,0 +1,18 @@
+from .class_map import ClassMap, RasterSpec
+from .mosaic import read_class_map, read_class_raster
+from .mosaic_index import write_mosaic
+from .rasters import group_key, mosaic_predictions, raster_path, write_group
+from .stac import write_collection
+
+__all__ = [
+    "ClassMap",
+    "RasterSpec",
+    "group_key",
+    "mosaic_predictions",
+    "raster_path",
+    "read_class_map",
+    "read_class_raster",
+    "write_collection",
+    "write_group",
+    "write_mosaic",
+]
