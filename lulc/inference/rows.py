@@ -45,8 +45,8 @@ class PredictionRow:
 
     def to_row(self) -> dict[str, Any]:
         """Return the row of the table, with the counts of classes and confidences."""
-        counts = np.bincount(self.classes.ravel(), minlength=256)
-        percent_counts = count_percents(self.classes, self.confidence, self.class_ids)
+        pairs = _count_pairs(self.classes, self.confidence)
+        counts = pairs.sum(1)
         return {
             "tile_id": self.tile_id,
             "period": self.period,
@@ -59,7 +59,7 @@ class PredictionRow:
             **self._probability_columns(),
             "class_ids": list(self.class_ids),
             "class_counts": [int(counts[class_id]) for class_id in self.class_ids],
-            **arrays.array_columns("percent_counts", percent_counts, "raw"),
+            **arrays.array_columns("percent_counts", _of_ids(pairs, self.class_ids), "raw"),
             "nodata_count": int(counts[NODATA]),
         }
 
@@ -126,6 +126,14 @@ def count_percents(classes: np.ndarray, confidence: np.ndarray, ids: Sequence[in
     Returns:
         (K, 101) uint32.
     """
-    pairs = classes.ravel().astype(np.int64) * 256 + confidence.ravel()
-    counts = np.bincount(pairs, minlength=1 << 16)
-    return np.ascontiguousarray(counts.reshape(256, 256)[list(ids), :101], np.uint32)
+    return _of_ids(_count_pairs(classes, confidence), ids)
+
+
+def _of_ids(pairs: np.ndarray, ids: Sequence[int]) -> np.ndarray:
+    return np.ascontiguousarray(pairs[list(ids), :101], np.uint32)
+
+
+def _count_pairs(classes: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    # (256, 256) pixels of each class id and percent.
+    pairs = (classes.astype(np.intp) << 8 | confidence).ravel()
+    return np.bincount(pairs, minlength=1 << 16).reshape(256, 256)

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from lulc.config import LabelConf, Period, SampleConf
+from lulc.geo.batches import footprints
 from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
 from lulc.legend import NODATA, Legend
@@ -209,9 +210,12 @@ def cut_samples(
         (window.col, window.row): window
         for window in _windows(chip["tile_id"], tile.label.shape, spec)
     }
+    in_chip = [corners[key["col"], key["row"]] for key in windows]
+    grids = [grid.window(w.y + chip["halo"], w.x + chip["halo"], size, size) for w in in_chip]
     rows = []
-    for key in windows:
-        window = corners[key["col"], key["row"]]
+    for key, window, window_grid, outline in zip(
+        windows, in_chip, grids, footprints(grids), strict=True
+    ):
         label = _window_label(tile, window, _fences(key), spec)
         top, left = window.y + chip["halo"], window.x + chip["halo"]
         area = np.s_[..., top : top + size, left : left + size]
@@ -223,7 +227,7 @@ def cut_samples(
             source=chip["source"],
             scene_ids=chip["scene_ids"],
             datetimes=chip["datetimes"],
-            georeference=arrays.grid_columns(grid.window(top, left, size, size)),
+            georeference=arrays.grid_columns(window_grid, outline),
             encoding=encoding,
             pixels=pixels[area],
             valid=valid[area],

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import shapely
 from numba import njit
+from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError
 from lulc.geo.grid import Grid, footprint
@@ -141,9 +142,14 @@ def array_from(row: Mapping[str, Any], name: str) -> np.ndarray:
     return decode(row[name], row[f"{name}_shape"], row[f"{name}_dtype"], row[f"{name}_codec"])
 
 
-def grid_columns(grid: Grid) -> dict[str, Any]:
-    """Return the columns of a grid; xmin … ymax are of its footprint in degrees."""
-    outline = footprint(grid)
+def grid_columns(grid: Grid, outline: BaseGeometry | None = None) -> dict[str, Any]:
+    """Return the columns of a grid; xmin … ymax are of its footprint in degrees.
+
+    Args:
+        grid: the grid.
+        outline: its footprint, where it is known (of many, `footprints` is faster).
+    """
+    outline = outline or footprint(grid)
     xmin, ymin, xmax, ymax = outline.bounds
     return {
         "crs": grid.crs,

@@ -17,7 +17,7 @@ from rasterio.warp import transform_bounds
 from rasterio.windows import Window
 
 from lulc.config import Config
-from lulc.models.package import CONTRACT, local_folder
+from lulc.models.package import CONTRACT
 
 SIDE = 512
 """Pixels along the side of a window: what is read and mapped at once."""
@@ -50,7 +50,7 @@ def split_map(folder: Path, config: Config, out: Path) -> list[Part]:
         bounds = transform_bounds(file.crs, config.tiling.crs, *file.bounds)
     left, bottom, right, top = bounds
     rows, cols = (int(-(-span // (SIDE * 10))) for span in (top - bottom, right - left))
-    model = next(local_folder(out, config.name).parent.glob("**/" + CONTRACT)).parent
+    model = next((out / "models").glob("**/" + CONTRACT)).parent
     parts = []
     for first, count in ((0, rows - rows // 2), (rows - rows // 2, rows // 2)):
         place = (config.tiling.crs, left, top - first * SIDE * 10)

@@ -17,10 +17,10 @@ from shapely.geometry import box
 
 from lulc.geo.grid import Grid
 from lulc.legend import LandClass, Legend
-from lulc.models import package
 from lulc.models.contract import Contract, write_contract
 from lulc.models.networks.registry import MODELS
-from lulc.models.package import CONTRACT, WEIGHTS
+from lulc.models.package import CONTRACT, LOCAL, WEIGHTS
+from lulc.tables import layout
 from lulc.tables.ledger import read_latest
 from tests.benchmarks._killing import count_by_wave, kill_at_half
 from tests.helpers.many_verbs import run_verbs
@@ -57,7 +57,7 @@ def measure(quick: bool) -> dict[str, float]:
         )
         assert not any(answer.code for answer in answers), told
         assert len(read_latest(out, "predict")) >= side * side
-        seconds = dict(zip(_STAGES, np.diff(clock), strict=True))
+        seconds = dict(zip(_STAGES, np.diff(clock).tolist(), strict=True))
         figures = {f"blocks.{name}": 1e3 * took / side**2 for name, took in seconds.items()}
         figures["blocks.hours"] = sum(seconds.values()) / side**2 * _CONTINENT / 3600
         return figures | _kill_and_rerun(run, folder / "killed", side * side)
@@ -89,7 +89,7 @@ def _make_world(folder: Path, side: int) -> Path:
 
 
 def _place_model(out: Path) -> None:
-    folder = package.local_folder(out, "blocks")
+    folder = out / layout.model_folder("blocks", LOCAL)
     folder.mkdir(parents=True)
     torch.manual_seed(0)
     net = MODELS["unet"].build(1, len(_LEGEND.classes), **_NETWORK)

@@ -12,7 +12,7 @@ from typing import Any
 
 from lulc.runfile import parse_run
 from lulc.stages import stages_of
-from lulc.tables.store import table_folder
+from lulc.tables import layout
 from tests.benchmarks._bare_training import train
 from tests.benchmarks._floors import do_parts
 from tests.benchmarks._part import split_map
@@ -74,7 +74,7 @@ def _floor(world: World, out: Path, pool: ProcessPoolExecutor) -> dict[str, floa
     # Seconds of the bare loops by stage: those of the slower process.
     config = parse_run(run_of(world), out.parent)
     parts = split_map(out.parent, config, out)
-    samples = table_folder(out, "samples")
+    samples = out / layout.table("samples")
     trained = pool.submit(train, samples, parts[0], config, 2).result()
     done = do_parts(pool, parts)
     slowest = max(done, key=lambda seconds: sum(seconds.values()))

@@ -55,6 +55,7 @@ def _train_under_spark(folder: Path, name: str) -> float:
         )
     finally:
         spark.stop()
+    assert result
     return float(result.history[-1]["seconds"])
 
 

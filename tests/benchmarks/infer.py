@@ -33,8 +33,8 @@ from lulc.legend import COMMON
 from lulc.models import package
 from lulc.models.contract import Contract, read_contract, write_contract
 from lulc.models.networks.registry import MODELS
-from lulc.models.package import CONTRACT, WEIGHTS, ModelRef
-from lulc.tables import arrays, files, ledger, store
+from lulc.models.package import CONTRACT, LOCAL, WEIGHTS, ModelRef
+from lulc.tables import arrays, files, layout, ledger, store
 
 BANDS = ("blue", "green", "red", "nir", "swir16", "swir22")
 KINDS = len(COMMON.classes)
@@ -55,7 +55,7 @@ def measure(quick: bool) -> dict[str, float]:
     """
     with tempfile.TemporaryDirectory() as name:
         out = Path(name)
-        folder = learn(package.local_folder(out, "bench"), 40 if quick else 400)
+        folder = learn(out / layout.model_folder("bench", LOCAL), 40 if quick else 400)
         opt, ceiling, agree = _opt(folder, 1 if quick else 5)
         return {
             "infer.spark": _spark(out, folder, quick),
@@ -87,7 +87,7 @@ def _scene(side: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def learn(folder: Path, steps: int) -> Path:
     """A model folder with the default U-Net, lightly trained on a scene."""
-    plain = {
+    plain: dict[str, Any] = {
         "mean": (2000.0,) * len(BANDS),
         "std": (700.0,) * len(BANDS),
         "legend": COMMON,
@@ -145,7 +145,7 @@ def _forward(folder: Path, image: np.ndarray, eager: bool) -> np.ndarray:
         with torch.autocast(
             "cpu", torch.bfloat16, enabled=not eager and torch.cpu._is_avx512_bf16_supported()
         ):
-            return net(ready).argmax(1)[0].to(torch.uint8).numpy()  # type: ignore[no-any-return]
+            return net(ready).argmax(1)[0].to(torch.uint8).numpy()
 
 
 def _opt(folder: Path, rounds: int) -> tuple[float, float, float]:
@@ -221,11 +221,11 @@ def write_blocks(out: Path, run: config.Config, side: int, count: int = 1) -> li
                 area = np.s_[..., row * tiling.size :, col * tiling.size :]
                 wide = tiling.size + 2 * halo
                 shift = number * cells // span * span
-                place = {
+                place: dict[str, Any] = {
                     "tile_id": tiling.tile_id(col + shift, row),
                     "grid": tiling.grid(col + shift, row, halo),
                 }
-                rest = {
+                rest: dict[str, Any] = {
                     "period": "p",
                     "source": "s",
                     "scene_ids": ("s",),
@@ -234,7 +234,7 @@ def write_blocks(out: Path, run: config.Config, side: int, count: int = 1) -> li
                     "bands": BANDS,
                     "clear": 1.0,
                 }
-                arrays = {
+                pixels: dict[str, Any] = {
                     "pixels": around[area][None, :, :wide, :wide],
                     "valid": seen[area][None, :wide, :wide],
                 }
@@ -242,7 +242,7 @@ def write_blocks(out: Path, run: config.Config, side: int, count: int = 1) -> li
                     Chip(
                         **place,
                         **rest,
-                        **arrays,
+                        **pixels,
                         scales=(1.0,) * len(BANDS),
                         offsets=(0.0,) * len(BANDS),
                     )
@@ -365,7 +365,7 @@ def _waste_of(run: config.Config) -> float:
 
 
 def _job(stage: Any, context: Any, _pool: Any, _folder: Path, computed: float) -> float:
-    for file in store.table_folder(context.out, "predictions").rglob("*.parquet"):
+    for file in (context.out / layout.table("predictions")).rglob("*.parquet"):
         file.unlink()
     result = stage(context)
     assert result.done and not result.bad

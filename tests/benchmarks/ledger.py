@@ -7,7 +7,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 
 from lulc.chips.tiling import make_tiling
-from lulc.models.package import local_folder
+from lulc.models.package import LOCAL
 from lulc.runfile import read_run
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork
 from lulc.spark.pipeline import run_stage
 from lulc.stages import Selection
-from lulc.tables import layout, ledger_files, schemas, store
+from lulc.tables import layout, ledger_files, schemas
 from lulc.tables.layout import BlockKey
 from lulc.tables.ledger import STAGE_KEY, LedgerRow, append_ledger, read_ledger
 from lulc.yaml12 import dump_yaml
@@ -76,12 +76,19 @@ def _write_inputs(folder: Path) -> None:
         "spark": {"master": "local[2]", "memory": "1g"},
     }
     (folder / "run.yaml").write_text(dump_yaml(settings))
-    make_model(local_folder(folder / "out", "untrained"))
+    make_model(folder / "out" / layout.model_folder("untrained", LOCAL))
 
 
 def _lulc(folder: Path, verb: str) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [SCRIPTS / "lulc", verb, folder / "run.yaml", "--out", folder / "out", "--json"]
+    command: list[str | Path] = [
+        SCRIPTS / "lulc",
+        verb,
+        folder / "run.yaml",
+        "--out",
+        folder / "out",
+        "--json",
+    ]
     ended = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     if verb == "run":
@@ -99,22 +106,22 @@ def _make_up(folder: Path, blocks: int) -> None:
         for n in range(blocks)
     ]
 
-    def cut(context: StageContext, work: StageWork) -> StageResult:
+    def cut(_: StageContext, work: StageWork) -> StageResult:
         fingerprints = [f"{n:016x}" for n in range(len(keys))]
         paths = [layout.block_file("chips", k, f) for k, f in zip(keys, fingerprints, strict=True)]
-        return _record(context.out, work, map(str, keys), fingerprints, paths)
+        return _record(out, work, map(str, keys), fingerprints, paths)
 
-    def settle(context: StageContext, work: StageWork) -> StageResult:
+    def settle(_: StageContext, work: StageWork) -> StageResult:
         units = work.plan({})
         paths = [str(unit.path) for unit in units]
         fingerprints = [unit.fingerprint for unit in units]
-        return _record(context.out, work, (unit.key for unit in units), fingerprints, paths)
+        return _record(out, work, (unit.key for unit in units), fingerprints, paths)
 
     def settle_whole(
-        context: StageContext, stage: str, fingerprint: str, path: str, _: Callable[..., Any]
+        _: StageContext, stage: str, fingerprint: str, path: str, *_rest: Any
     ) -> StageResult:
         work = StageWork(stage, fingerprint, lambda bad: [], lambda todo: [])  # noqa: ARG005
-        return _record(context.out, work, [path], [fingerprint], [path])
+        return _record(out, work, [path], [fingerprint], [path])
 
     def no_spark() -> Any:
         raise AssertionError("nothing is computed here")
@@ -156,7 +163,7 @@ def _record(
 
 def _deal(out: Path, rows: pa.Table, file_count: int) -> None:
     # The ledger anew, in so many files.
-    shutil.rmtree(store.table_folder(out, "ledger"))
+    shutil.rmtree(out / layout.table("ledger"))
     size = -(-rows.num_rows // file_count)
     with patch.object(ledger_files, "_FILES_AT_MOST", 10**6), ledger_files.read_once(out):
         for start in range(0, rows.num_rows, size):

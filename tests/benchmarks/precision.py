@@ -11,7 +11,7 @@ from typing import Any
 
 import lulc
 from lulc.stages import stages_of
-from lulc.tables.store import table_folder
+from lulc.tables import layout
 from lulc.training.fit import fit
 from lulc.training.setup import TrainJob
 from tests.lint import ROOT
@@ -74,7 +74,7 @@ def _carry_out(name: str, settings: dict[str, Any], out: Path) -> lulc.Run:
 
 
 def _samples(run: lulc.Run) -> Path:
-    folder = table_folder(run.out, "samples")
+    folder = run.out / layout.table("samples")
     assert isinstance(folder, Path)
     return folder
 

@@ -94,7 +94,7 @@ def _write_bigearthnet(root: Path, count: int) -> int:
     import pyarrow.parquet as pq
 
     rng = np.random.default_rng(0)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for number in range(count):
         tile = "S2A_MSIL2A_20170613T101031_N9999_R022_T33UUP"
         patch = f"{tile}_{number // 100:02d}_{number % 100:02d}"
@@ -130,12 +130,10 @@ def _write_bigearthnet(root: Path, count: int) -> int:
                 "labels": ["Pastures"],
                 "split": "train",
                 "s1_name": "S1A_IW_GRDH_1SDV_x_33UUP_1_1",
+                "country": "Austria",
+                "contains_seasonal_snow": False,
+                "contains_cloud_or_shadow": False,
             }
         )
-        rows[-1] |= {
-            "country": "Austria",
-            "contains_seasonal_snow": False,
-            "contains_cloud_or_shadow": False,
-        }
     pq.write_table(pa.Table.from_pylist(rows), root / "metadata.parquet")
     return 120

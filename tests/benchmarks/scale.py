@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from lulc.chips.tiling import make_tiling
-from lulc.models.package import local_folder
+from lulc.models.package import LOCAL
 from lulc.runfile import parse_run
 from lulc.sources.scene import scenes_to_table
-from lulc.tables import ledger, store
+from lulc.tables import layout, ledger, store
 from tests.benchmarks import infer, tile
 from tests.benchmarks._session import Carried, CarryOut, warm_session
 
@@ -43,7 +43,7 @@ class _Job:
 
     def carry_out(self, session: CarryOut, count: int) -> Carried:
         """Do so many blocks anew."""
-        shutil.rmtree(store.table_folder(self.out, self.table), ignore_errors=True)
+        shutil.rmtree(self.out / layout.table(self.table), ignore_errors=True)
         tiles = [name for block in self.blocks[:count] for name in block]
         carried = session(self.run, self.out, [self.stage], tiles)
         assert carried.done[self.stage] == count, (carried, count)
@@ -157,7 +157,7 @@ def _make_predict(folder: Path, quick: bool) -> _Job:
     run = infer.RUN | {"tiling": {"size": 256 if quick else 512, "block": 2}}
     config = parse_run(run, folder)
     side = config.tiling.size * config.tiling.block
-    model = infer.learn(local_folder(out, config.name), 0)
+    model = infer.learn(out / layout.model_folder(config.name, LOCAL), 0)
     keys = infer.write_blocks(out, config, side, 8 * AREA)
     blocks = [[key["key"].partition("/")[2]] for key in keys]
     bare = partial(_forward, model, 2 if quick else 8)

@@ -108,7 +108,7 @@ def _loop(net: nn.Module, predictor: Predictor, pixels: np.ndarray, days: np.nda
             ready[0].unfold(-2, SQUARE, SQUARE).unfold(-2, SQUARE, SQUARE).permute(2, 3, 0, 1, 4, 5)
         )
         ready = squares.reshape(-1, len(pixels), len(BANDS), SQUARE, SQUARE)
-    for part in torch.split(ready, 32):  # type: ignore[no-untyped-call]
+    for part in torch.split(ready, 32):
         count, dates = part.shape[:2]
         valid, part_days = (
             torch.ones(count, dates, *part.shape[-2:], dtype=torch.bool),

@@ -159,7 +159,7 @@ def _rates(folder: Path, scene: Scene, quick: bool) -> tuple[float, float]:
             seconds = time.perf_counter() - start
             rows = [r for r in ledger.read_latest(out, "tile").values() if r.path]
             ours.append(
-                sum(pq.ParquetFile(out / r.path).num_row_groups for r in rows)
+                sum(pq.ParquetFile(out / str(r.path)).num_row_groups for r in rows)
                 * 512**2
                 / seconds
                 / 1e6

@@ -36,14 +36,12 @@ def random_tile(
         np.kron(coarse, np.ones((7, 5), np.uint8))[: grid.height, : grid.width]
     )
     ids, counts = np.unique(classes[classes != NODATA], return_counts=True)
-    rest = {
+    rest: dict[str, Any] = {
         "tile_id": tile_id,
         "period": period,
         "model": MODEL,
         "scene_ids": ["s"],
         "legend": LEGEND.name,
-    }
-    rest |= {
         "class_ids": ids.tolist(),
         "class_counts": counts.tolist(),
         "nodata_count": int((classes == NODATA).sum()),

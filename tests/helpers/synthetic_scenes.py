@@ -72,6 +72,7 @@ def make_scene(
     """Write a scene, one file a band, nodata 0; in a band named quality code 1 is valid."""
     made = []
     for band, pixels in bands.items():
+        kind: Any
         kind, nodata = ("quality", None) if band == "quality" else ("continuous", 0.0)
         path = write_raster(folder / f"{name}_{band}.tif", pixels, grid, nodata=nodata)
         made.append(Band(band, str(path), dtype=pixels.dtype.name, nodata=nodata, kind=kind))

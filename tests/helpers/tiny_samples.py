@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -89,7 +90,7 @@ def write_samples(
 
 def make_job(samples: Path, folder: Path, **settings: object) -> TrainJob:
     """Return a small training job: a U-Net of depth 3 in float32."""
-    small = {
+    small: dict[str, Any] = {
         "depth": 3,
         "decoder": (32, 16, 16),
         "batch": 8,
@@ -98,4 +99,4 @@ def make_job(samples: Path, folder: Path, **settings: object) -> TrainJob:
         "precision": "float32",
         "repeats": 2,
     }
-    return TrainJob(TrainConf(**{**small, **settings}), LEGEND, samples, folder, bands=BANDS)
+    return TrainJob(TrainConf(**(small | settings)), LEGEND, samples, folder, bands=BANDS)
