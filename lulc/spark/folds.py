@@ -9,9 +9,9 @@ from lulc.config import TrainConf
 from lulc.location import Location
 from lulc.spark.context import StageContext
 from lulc.spark.stages.samples import samples
-from lulc.stages import OUTPUT_VERSIONS
-from lulc.tables import files, store
+from lulc.tables import store
 from lulc.tables.ledger import copy_rows, read_seal
+from lulc.training.fingerprint import training_fingerprint
 
 if TYPE_CHECKING:
     from lulc.training.setup import TrainJob
@@ -48,14 +48,7 @@ def make_job(context: StageContext, train: TrainConf, folder: Location) -> Train
 
     config, seal = context.config, read_seal(context.out, "samples")
     assert seal is not None
-    fingerprint = files.fingerprint_of(
-        OUTPUT_VERSIONS["train"],
-        seal.fingerprint,
-        config.task,
-        train,
-        config.make_legend(),
-        config.bands,
-    )
+    fingerprint = training_fingerprint(config, train, seal.fingerprint)
     job = TrainJob(
         replace(train, ranks=1),
         config.make_legend(),

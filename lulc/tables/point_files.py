@@ -102,7 +102,8 @@ def read_point_file(
     if has_place.size and not has_place.any():
         raise InputError(
             f"{file.use} {file.path}: columns {place[0]!r} and {place[1]!r} hold no degrees, "
-            f"such as {values[place[0]][0]}, {values[place[1]][0]}: give longitude and latitude"
+            f"such as {values[place[0]][0]}, {values[place[1]][0]}: name columns with longitude "
+            "and latitude, or give a file that says its CRS, such as a GeoPackage"
         )
     kept = np.flatnonzero(has_place)
     texts = {name: _day_texts(values[name][kept]) for name in columns}

@@ -239,7 +239,7 @@ def test_what_is_no_label_is_left_out_and_counted(tmp_path: Path) -> None:
         ("day", "2018-02-30", "'2018-02-30' .* is no day"),
         ("trust", "high", "'high' of column 'trust' is no number"),
         ("longitude", "15,2", "'15,2' of column 'longitude' is no number"),
-        ("longitude", "500000", "hold no degrees, such as 500000"),
+        ("longitude", "500000", "hold no degrees, such as 500000.*a file that says its CRS"),
     ],
 )
 def test_a_value_that_is_not_what_its_column_says_is_refused(

@@ -105,6 +105,18 @@ _FAMILIES: tuple[tuple[str, str, tuple[str, ...], Any, Any], ...] = (
 )
 
 
+def files_of_weights(source: Location) -> list[Location]:
+    """Return a weights file and those beside it that may tell its bands; none where it is a name.
+
+    Args:
+        source: the weights file, or the name of published weights.
+    """
+    if not source.is_file():
+        return []
+    beside = [*(source.with_suffix(suffix) for suffix in _SIDECARS), source.parent / CONTRACT]
+    return [source, *(path for path in beside if path.is_file())]
+
+
 def find_bands(source: Location, channels: int) -> WeightBands | None:
     """Return the bands of a weights file's channels, None where nothing tells.
 

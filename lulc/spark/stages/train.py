@@ -11,10 +11,9 @@ from lulc.location import relative_name
 from lulc.models.package import LOCAL, ModelRef, find_weights
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
-from lulc.stages import OUTPUT_VERSIONS
-from lulc.tables.files import fingerprint_of
 from lulc.tables.ledger import LedgerRow, read_seal
 from lulc.tables.store import table_folder
+from lulc.training.fingerprint import training_fingerprint
 
 
 def train(context: StageContext) -> StageResult:
@@ -31,14 +30,7 @@ def train(context: StageContext) -> StageResult:
     if samples is None:
         folder = table_folder(out, "samples")
         raise InputError(f"there are no samples in {folder} to train on: `lulc samples` makes them")
-    fingerprint = fingerprint_of(
-        OUTPUT_VERSIONS["train"],
-        samples.fingerprint,
-        config.task,
-        config.train,
-        config.make_legend(),
-        config.bands,
-    )
+    fingerprint = training_fingerprint(config, config.train, samples.fingerprint)
     unit = Unit(config.name, fingerprint)
     registered = find_version(config, out, fingerprint)
     notes: list[str] = []
