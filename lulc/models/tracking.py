@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 # Nothing about a run is sent to MLflow's makers unless the user says so; MLflow reads it as it is
 # imported.
@@ -62,6 +62,9 @@ from lulc.redact import first_line, redact_setting
 from lulc.stats.confusion import hardly_mapped, summarise
 from lulc.tables import files, layout
 
+if TYPE_CHECKING:
+    from lulc.models.networks.trained_parts import WeightCount
+
 _PACKAGES = ("torch", "segmentation-models-pytorch", "safetensors", "numpy", "mlflow")
 _PACKAGES_OF_TREES = (*_PACKAGES, "lightgbm")
 
@@ -83,8 +86,8 @@ class Training:
     """The folder with the best weights and the contract."""
     pictures: Sequence[Location] = ()
     """Files of pictures."""
-    trained_share: float = 1.0
-    """Share of the network's weights that were trained."""
+    weight_count: WeightCount | None = None
+    """Of the network; None of trees."""
     tables: Sequence[Location] = ()
     """Files of tables."""
 
@@ -307,8 +310,9 @@ def _log_history(
     ]
     settings = flatten_settings(config) | {
         "precision": _precision_of(training),
-        "trained_share": f"{training.trained_share:.4f}",
     }
+    if count := training.weight_count:
+        settings |= {"trained_weights": str(count.trained), "network_weights": str(count.all)}
     client.log_batch(run_id, metrics, [Param(name, value) for name, value in settings.items()])
     for folder, artifacts in (("pictures", training.pictures), ("tables", training.tables)):
         for artifact in artifacts:

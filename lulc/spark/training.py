@@ -51,7 +51,7 @@ def train_and_register(
         result.best,
         folder,
         pictures,
-        trained_share=result.trained_share,
+        weight_count=result.weight_count,
         tables=tables,
     )
     version = tracking.log_training(config, out, training)

@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 from lulc.errors import LulcError
 from lulc.location import Location
 from lulc.models.device import autocast, choose_device, choose_precision, reused_memory
-from lulc.models.networks.trained_parts import train_mode, trained_share
+from lulc.models.networks.trained_parts import WeightCount, count_weights, train_mode
 from lulc.models.tasks import augment
 from lulc.models.tasks.task import Batch
 from lulc.tables import files
@@ -63,8 +63,8 @@ class TrainResult:
     temperature: float = 1.0
     """What logits are divided by so that confidence is calibrated on the validation split; 1 where
     there is none."""
-    trained_share: float = 1.0
-    """Share of the network's weights that were trained."""
+    weight_count: WeightCount | None = None
+    """Of the network; None of trees."""
 
     @property
     def precision(self) -> str:
@@ -188,8 +188,8 @@ def _fit(job: TrainJob, world: World) -> TrainResult:
         temperature, scores = scoring.evaluate_best(state)
         history[best - 1]["metrics"] |= scores
     mean, std = state.scaling.mean, state.scaling.std
-    share = trained_share(state.net)
-    return TrainResult(tuple(history), best, weights, mean, std, temperature, share)
+    count = count_weights(state.net)
+    return TrainResult(tuple(history), best, weights, mean, std, temperature, count)
 
 
 def _start(job: TrainJob, world: World) -> tuple[TrainState, SampleStatistics, History]:

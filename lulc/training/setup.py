@@ -22,7 +22,7 @@ from lulc.models.networks.architecture import TORCHGEO, architecture_of
 from lulc.models.networks.model import Model
 from lulc.models.networks.registry import choose_model
 from lulc.models.networks.torchgeo_weights import find_published
-from lulc.models.networks.trained_parts import encoder_stages, hold_encoder, trained_share
+from lulc.models.networks.trained_parts import count_weights, encoder_stages, hold_encoder
 from lulc.models.tasks import augment
 from lulc.models.tasks.registry import TASKS
 from lulc.models.tasks.task import Batch, LossConf, Scaling, Task
@@ -217,8 +217,9 @@ def _check_start(job: TrainJob) -> None:
     if choice := pretrained.load_weights(net, train.weights, train.encoder, job.bands):
         progress.say(choice)
     hold_encoder(net, train.trained_stages, train.lora)
-    if (share := trained_share(net)) < 1:
-        progress.say(f"{100 * share:.2g} % of the network's weights are trained")
+    weights = count_weights(net)
+    if weights.trained < weights.all:
+        progress.say(f"{weights} are trained")
 
 
 def _check_sides(job: TrainJob, side: int) -> None:

@@ -23,10 +23,10 @@ from lulc.models.networks.registry import MODELS
 from lulc.models.networks.torchgeo_backbones import SimplePyramid, torchgeo_models
 from lulc.models.networks.torchgeo_weights import find_published
 from lulc.models.networks.trained_parts import (
+    count_weights,
     encoder_stages,
     hold_encoder,
     train_mode,
-    trained_share,
 )
 from lulc.models.networks.weight_bands import find_bands
 from tests.helpers.tiny_backbones import use_tiny_backbones
@@ -150,7 +150,14 @@ def test_adapters_alone_learn_and_then_become_part_of_the_weights(encoder: str) 
     hold_encoder(net, None, 4)
     learning = [name for name, parameter in net.named_parameters() if parameter.requires_grad]
     assert all(is_adapter(name) or name.startswith("head.") for name in learning)
-    assert 0 < trained_share(net) < 0.2
+    adapted = [
+        m for m in net.modules() if isinstance(m, nn.Linear) and hasattr(m, "parametrizations")
+    ]
+    added = sum(4 * sum(module.weight.shape) for module in adapted)
+    count = count_weights(net)
+    assert count.all == count_weights(plain).all + added
+    assert count.trained == added + sum(p.numel() for p in net.head.parameters())
+    assert str(count).startswith(f"{count.trained:,} of the network's {count.all:,} weights (")
     train_mode(net)
     image = torch.rand(2, 3, 64, 64)
     optimizer = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], lr=1e-3)

@@ -24,6 +24,7 @@ from lulc.location import StorePath
 from lulc.models import package, registry, tracking
 from lulc.models.contract import Contract, read_contract, write_contract
 from lulc.models.networks.registry import MODELS
+from lulc.models.networks.trained_parts import WeightCount
 from lulc.models.package import CONTRACT, MLM_ITEM, WEIGHTS
 from lulc.report.training import draw_confusion
 from lulc.runfile import parse_run
@@ -98,6 +99,7 @@ def make_training(folder: Path, fingerprint: str = "f1", seed: int = 0) -> track
         2,
         folder,
         [draw_confusion(matrix, toy.LEGEND, "toy", folder / "confusion.png")],
+        weight_count=WeightCount(3, 12),
     )
 
 
@@ -132,6 +134,8 @@ def test_a_training_becomes_a_run_and_a_champion(
     assert made.data.params["train.encoder"] == "resnet18"
     assert made.data.params["train.precision"] == "auto"
     assert made.data.params["precision"] == "bfloat16"
+    counts = [made.data.params[name] for name in ("trained_weights", "network_weights")]
+    assert counts == ["3", "12"]
     assert [row["precision"] for row in registry.list_versions(out)] == ["bfloat16"]
     assert made.data.params["legend.7.name"] == "water"
     assert made.data.tags["fingerprint.samples"] == "s1"

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from torch import nn
 
 from lulc.models.networks.adapters import is_adapter
 from lulc.models.networks.pretrained import encoder_of
 from lulc.models.networks.torchgeo_backbones import Backbone
+
+
+@dataclass(frozen=True)
+class WeightCount:
+    """How many weights a network has."""
+
+    trained: int
+    """Those that are trained."""
+    all: int
+
+    def __str__(self) -> str:
+        share = 100 * self.trained / self.all
+        return f"{self.trained:,} of the network's {self.all:,} weights ({share:.3g} %)"
 
 
 def encoder_stages(net: nn.Module) -> list[list[nn.Parameter]]:
@@ -64,7 +79,8 @@ def train_mode(net: nn.Module) -> None:
             module.eval()
 
 
-def trained_share(net: nn.Module) -> float:
-    """Return the share of a network's weights that are trained, 0 to 1."""
+def count_weights(net: nn.Module) -> WeightCount:
+    """Count a network's weights, those of its adapters among them."""
     counts = [(parameter.numel(), parameter.requires_grad) for parameter in net.parameters()]
-    return sum(count for count, trained in counts if trained) / sum(count for count, _ in counts)
+    trained = sum(count for count, is_trained in counts if is_trained)
+    return WeightCount(trained, sum(count for count, _ in counts))
