@@ -230,13 +230,20 @@ class Run:
         return pa.Table.from_batches(batches, schema)
 
     @extras_named()
-    def map_folder(self, folder: str | Path, model: str | None = None) -> pa.Table:
+    def map_folder(
+        self,
+        folder: str | Path,
+        model: str | None = None,
+        units: Mapping[str, str] | None = None,
+    ) -> pa.Table:
         """Map a folder of image files by the run's model.
 
         Args:
             folder: holds the images; a model of a class a pixel writes a raster of the same name
                 for each into the output folder, other models rows of a table.
             model: another model, as `lulc.load_model` takes it.
+            units: name of a band → its unit in the images, such as {"vv": "sigma0"}, where it is
+                not the model's.
 
         Returns:
             A row for every image: `image`, `status` (done or bad), `error`, and `path` of the
@@ -247,7 +254,7 @@ class Run:
 
         address = model or self.config.predict.model or self.name
         reference = resolve(address, self.out, self.config.tracking.uri)
-        rows = map_folder(reference, parse_location(folder), self.out)
+        rows = map_folder(reference, parse_location(folder), self.out, units)
         paths = [str(self.out / row.path) if row.path else None for row in rows]
         columns = {
             "image": [row.key for row in rows],

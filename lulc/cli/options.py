@@ -206,6 +206,13 @@ def _price(text: str) -> float:
     raise argparse.ArgumentTypeError(f"{text} is no price: give a number, 0 or more")
 
 
+def _unit_of_band(text: str) -> tuple[str, str]:
+    band, equals, unit = text.partition("=")
+    if not (band and equals and unit):
+        raise argparse.ArgumentTypeError(f"{text!r}: write BAND=UNIT, such as vv=sigma0")
+    return band, unit
+
+
 def _add_start(add: AddVerb) -> None:
     verb = add("init", "write a commented run file to start from", "lulc init my.yaml")
     verb.add_argument("path", type=Path, help="the file to write")
@@ -612,6 +619,15 @@ def _add_folder_options(verb: argparse.ArgumentParser) -> None:
         type=_location,
         metavar="DIR",
         help="folder of image files; each is mapped to a raster of the same name",
+    )
+    group.add_argument(
+        "--units",
+        type=_unit_of_band,
+        action="append",
+        default=[],
+        metavar="BAND=UNIT",
+        help="unit of a band in the image files, such as vv=sigma0, where it is not the model's; "
+        "may be repeated",
     )
 
 

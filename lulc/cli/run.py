@@ -65,6 +65,8 @@ def run_prediction(args: argparse.Namespace) -> int:
         TooManyBad: more image files than --max-bad allows could not be mapped.
     """
     if not (args.model or args.input):
+        if args.units:
+            raise errors.UsageError("--units is for --input: a run file has `units` of its own")
         return run_pipeline(args)
     if not (args.model and args.input):
         raise errors.UsageError(
@@ -74,7 +76,7 @@ def run_prediction(args: argparse.Namespace) -> int:
     from lulc.models import registry
 
     model = registry.resolve(args.model, args.out, os.environ.get("MLFLOW_TRACKING_URI"))
-    rows = map_folder(model, args.input, args.out)
+    rows = map_folder(model, args.input, args.out, dict(args.units))
     bad_rows = [row for row in rows if row.status == "bad"]
     for row in bad_rows:
         print(f"lulc: {row.key}: {row.error}", file=sys.stderr)
@@ -188,6 +190,7 @@ def review_labels(args: argparse.Namespace) -> int:
         "hardly_mapped": hardly_mapped(scores),
         "reviewed": result.suspects.num_rows,
         "doubted": doubted,
+        "warning": result.warning,
         "suspects": str(out / layout.table("suspects")),
         "picture": str(result.picture),
     }
@@ -201,6 +204,8 @@ def review_labels(args: argparse.Namespace) -> int:
     )
     if summary["hardly_mapped"]:
         print(f"WARNING: hardly mapped: {', '.join(summary['hardly_mapped'])}")
+    if result.warning:
+        print(f"WARNING: {result.warning}")
     print_results([("suspects", summary["suspects"]), ("picture", summary["picture"])])
     return 0
 

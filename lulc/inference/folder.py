@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeGuard
@@ -12,8 +12,9 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from lulc import progress
+from lulc.bands import UNITS
 from lulc.config import PredictConf
-from lulc.errors import InputError
+from lulc.errors import InputError, UsageError
 from lulc.guard import read_guard
 from lulc.inference import detections
 from lulc.inference.image_file import ImageFile, check_image
@@ -24,6 +25,7 @@ from lulc.inference.suitability import compare_precision
 from lulc.inference.windows import Area, area_windows, centre_square, full_area, shift_area
 from lulc.legend import NODATA
 from lulc.location import Location, is_below, relative_name
+from lulc.models.contract import Contract
 from lulc.models.device import reused_memory
 from lulc.models.package import ModelRef
 from lulc.paths import list_files
@@ -50,6 +52,8 @@ class _FolderMap:
     table: ItemTable | None
     """Where the model gives no rasters."""
     lease: Lease
+    units: tuple[str, ...]
+    """Of the model's bands in the images, empty where one is not known; none: none is."""
     unsaved: list[LedgerRow] = field(default_factory=list)
     """Rows that are not in the ledger yet."""
 
@@ -68,7 +72,9 @@ class _FolderMap:
         self.unsaved.clear()
 
 
-def map_folder(model: ModelRef, folder: Location, out: Location) -> list[LedgerRow]:
+def map_folder(
+    model: ModelRef, folder: Location, out: Location, units: Mapping[str, str] | None = None
+) -> list[LedgerRow]:
     """Map every image of a folder.
 
     A model of a class a pixel makes a raster under the image's relative name with suffix .tif, on
@@ -80,30 +86,38 @@ def map_folder(model: ModelRef, folder: Location, out: Location) -> list[LedgerR
         model: the version that maps.
         folder: of the images, searched with its subfolders.
         out: the output location.
+        units: name of a band → its `lulc.bands.Unit` in the images, after scale and offset; those
+            of other bands are not known, and taken for the model's.
 
     Returns:
         The ledger row of every image, `bad` with an error where it cannot be mapped.
 
     Raises:
-        InputError: the folder has no images, or two that would make the same map.
+        UsageError: there is no such unit, or the model takes no such band.
+        InputError: the folder has no images, or two that would make the same map; or a unit is of
+            another quantity than the model's.
         SetupError: another process works on the output location.
     """
     with hold(out, "lulc predict") as lease:
-        return _map_images(model, folder.resolve(), out, lease)
+        return _map_images(model, folder.resolve(), out, units or {}, lease)
 
 
-def _map_images(model: ModelRef, folder: Location, out: Location, lease: Lease) -> list[LedgerRow]:
+def _map_images(
+    model: ModelRef, folder: Location, out: Location, units: Mapping[str, str], lease: Lease
+) -> list[LedgerRow]:
     predictor = load_all(model.folders)
     precision = compare_precision([predictor.trained_in], [predictor.precision(PredictConf())])
     if precision:
         progress.say(f"{model.name} version {model.version}: {precision}")
-    if units := predictor.contract.describe_mismatch(()):
-        progress.say(f"{model.name} version {model.version}: {units}")
+    units_of_bands = _check_units(predictor.contract, folder, units)
+    if mismatch := predictor.contract.describe_mismatch(units_of_bands):
+        remedy = "" if units else "; `--units BAND=UNIT` states another"
+        progress.say(f"{model.name} version {model.version}: {mismatch}{remedy}")
     images = _list_images(folder, out.resolve())
     makes_rasters = predictor.task.kind == "pixels"
     names = _map_names(images, folder, makes_rasters)
     table = None if makes_rasters else open_table(out, predictor.task.kind)
-    folder_map = _FolderMap(predictor, out, table, lease)
+    folder_map = _FolderMap(predictor, out, table, lease, units_of_bands)
     latest = read_latest(out, "images")
     rows: list[LedgerRow] = []
     saved_at = time.monotonic()
@@ -114,9 +128,9 @@ def _map_images(model: ModelRef, folder: Location, out: Location, lease: Lease) 
     ):
         stack.callback(folder_map.save)
         for image, name in zip(images, names, strict=True):
-            fingerprint = files.fingerprint_of(
-                OUTPUT_VERSIONS["predict"], "images", files.file_identity(image), model.checksum
-            )
+            inputs = ["images", files.file_identity(image), model.checksum]
+            inputs += [units_of_bands] if units_of_bands else []
+            fingerprint = files.fingerprint_of(OUTPUT_VERSIONS["predict"], *inputs)
             row = latest.get(name)
             if not _is_current(row, folder_map, name, fingerprint):
                 row = _map_image(folder_map, image, name, fingerprint)
@@ -127,6 +141,19 @@ def _map_images(model: ModelRef, folder: Location, out: Location, lease: Lease) 
                 saved_at = time.monotonic()
             show(len(rows), sum(row.status == "bad" for row in rows))
     return rows
+
+
+def _check_units(contract: Contract, folder: Location, units: Mapping[str, str]) -> tuple[str, ...]:
+    # Of the model's bands, in order.
+    for band, unit in units.items():
+        if band not in contract.bands:
+            takes = ", ".join(contract.bands)
+            raise UsageError(f"units of {band!r}: model {contract.name!r} takes {takes}")
+        if unit not in UNITS:
+            raise UsageError(f"units of {band}: {unit!r} is none of {', '.join(UNITS)}")
+    of_bands = tuple(units.get(band, "") for band in contract.bands) if units else ()
+    contract.check(contract.bands, contract.gsd_m, str(folder), of_bands)
+    return of_bands
 
 
 def _list_images(folder: Location, out: Location) -> list[Location]:
@@ -172,7 +199,7 @@ def _map_image(folder_map: _FolderMap, path: Location, name: str, fingerprint: s
         table.rows.pop(name, None)
     try:
         with read_guard(path), open_raster(str(path)) as source:
-            image = check_image(predictor, source, path)
+            image = check_image(predictor, source, path, folder_map.units)
             if table is None:
                 files.write_atomic(
                     target, lambda temporary: _write_map(predictor, image, temporary)
@@ -202,7 +229,9 @@ def _item_rows(predictor: Predictor, image: ImageFile, name: str) -> list[dict[s
     settings = PredictConf(flips=contract.flips, score=contract.score)
     header = {"item": name, "model": contract.name}
     if predictor.task.kind == "boxes":
-        boxes = predictor.detect(pixels, valid, image.scales, image.offsets, settings)
+        boxes = predictor.detect(
+            pixels, valid, image.encoding.scales, image.encoding.offsets, settings
+        )
         rows = _box_columns(predictor, boxes, settings, image.source)
     else:
         rows = _class_columns(predictor, pixels, valid, image, settings)
@@ -230,7 +259,9 @@ def _class_columns(
     settings: PredictConf,
 ) -> list[dict[str, Any]]:
     square, square_valid = centre_square(pixels, valid, predictor.contract.size)
-    squares = predictor.classify(square, square_valid, image.scales, image.offsets, settings)
+    squares = predictor.classify(
+        square, square_valid, image.encoding.scales, image.encoding.offsets, settings
+    )
     probabilities = squares[0, 0]
     if np.isnan(probabilities).any():
         raise InputError("no pixel at its middle is valid")
@@ -265,6 +296,8 @@ def _empty_maps(
 ) -> Iterator[PixelMap]:
     for computed, core in windows:
         pixels, valid = image.read(computed)
-        window_image = predictor.prepare(pixels, valid, image.scales, image.offsets)
+        window_image = predictor.prepare(
+            pixels, valid, image.encoding.scales, image.encoding.offsets
+        )
         crop = shift_area(core, computed)
         yield make_pixel_map(window_image, predictor.contract, settings.window, crop, None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from lulc.raster import reader
 from lulc.raster.access import OpenRaster
 from lulc.raster.pixels import data_bands, is_real
 from lulc.raster.views import PixelWindow, read_masked
+from lulc.tables.encoding import Encoding, encoding_in_units, to_units
 
 if TYPE_CHECKING:
     from lulc.inference.predictor import Predictor
@@ -32,9 +34,10 @@ class ImageFile:
     bands: tuple[int, ...]
     """Numbers (from 1) of the model's bands in the file, date after date."""
     dates: int
-    scales: tuple[float, ...]
-    """Of the bands of one date: physical value = DN * scale + offset."""
-    offsets: tuple[float, ...]
+    stored: Encoding
+    """Of the bands of one date, as they are in the file."""
+    encoding: Encoding
+    """Of what is read of them: in the model's units."""
 
     def read(self, window: PixelWindow) -> tuple[np.ndarray, np.ndarray]:
         """Read a window of the model's bands.
@@ -49,16 +52,20 @@ class ImageFile:
         pixels, mask = read_masked(self.source, self.bands, window)
         pixels, mask = (array.reshape(self.dates, -1, *array.shape[1:]) for array in (pixels, mask))
         valid = mask.all(axis=1)
-        return np.where(valid[:, None], pixels, 0), valid
+        pixels = np.where(valid[:, None], pixels, 0)
+        return to_units(pixels, valid, self.stored, self.encoding.units)[0], valid
 
 
-def check_image(predictor: Predictor, source: OpenRaster, path: Location) -> ImageFile:
+def check_image(
+    predictor: Predictor, source: OpenRaster, path: Location, units: Sequence[str] = ()
+) -> ImageFile:
     """Check that an image keeps a model's contract, and find the model's bands in it.
 
     Args:
         predictor: of the model.
         source: the open file.
         path: of the file.
+        units: of the model's bands in the file, empty where one is not known; none: none is known.
 
     Returns:
         The image.
@@ -70,20 +77,22 @@ def check_image(predictor: Predictor, source: OpenRaster, path: Location) -> Ima
     bands, dates = _choose_bands(predictor, source)
     if not all(map(is_real, source.dtypes)):
         raise InputError(f"its pixels are {source.dtypes[0]}: only real numbers can be mapped")
-    kinds = {np.dtype(dtype).kind for dtype in source.dtypes}
+    dtype = np.result_type(*source.dtypes)
     _check_claim(source, path)
     reader.check_upright(source)
-    contract.check(contract.bands, _pixel_side_m(source) or contract.gsd_m, "it")
+    contract.check(contract.bands, _pixel_side_m(source) or contract.gsd_m, "it", units)
     of_one_date = bands[: len(contract.bands)]
     scales, offsets = (
         tuple(by_band[number - 1] for number in of_one_date)
         for by_band in (source.scales, source.offsets)
     )
     is_unscaled = set(scales) == {1.0} and set(offsets) == {0.0}
-    if "f" not in kinds and is_unscaled and contract.scales:
+    if dtype.kind != "f" and is_unscaled and contract.scales:
         # Integers without scale and offset are taken as those of the chips of the training.
         scales, offsets = contract.scales, contract.offsets
-    return ImageFile(source, bands, dates, scales, offsets)
+    stored = Encoding(contract.bands, dtype.name, scales, offsets, tuple(units))
+    encoding = encoding_in_units(stored, contract.units)
+    return ImageFile(source, bands, dates, stored, encoding)
 
 
 def _check_claim(source: OpenRaster, path: Location) -> None:

@@ -112,7 +112,8 @@ class Contract:
             if shared_unit((unit, own)) is None:
                 raise InputError(
                     f"{subject} has {band} in {unit}; model {self.name!r} was trained on {own}: "
-                    "map other input, or state the true unit under `units` in the run file"
+                    "map other input, or state the true unit under `units` in the run file, or by "
+                    "`--units` of image files"
                 )
 
     def describe_mismatch(self, units: Sequence[str]) -> str:

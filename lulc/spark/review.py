@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 _FOLDER = "review"
 _EVIDENCE = "evidence.parquet"
+_LEAST_AGREEMENT = 0.5  # share of labels below which models know too little of the classes
 _PLACE = ("sample_id", "dataset", "tile_id", "period", "footprint", "xmin", "ymin", "xmax", "ymax")
 
 
@@ -39,6 +40,18 @@ class Review:
     """Of all folds together: agreement of labels with models that did not learn them."""
     picture: Location
     """The most doubtful, with label and answer."""
+
+    @property
+    def warning(self) -> str:
+        """Why the suspects are not to be trusted; empty where they may be."""
+        agreement = self.scores.overall_accuracy
+        if agreement >= _LEAST_AGREEMENT:
+            return ""
+        return (
+            f"models agree with only {agreement:.1%} of labels that they did not learn: they know "
+            "too little of the classes to tell which labels are wrong. Train on more labels or "
+            "longer, or choose another model (train.model, train.encoder, train.weights)"
+        )
 
 
 def review(context: StageContext, folds: int) -> Review:
@@ -127,7 +140,8 @@ def _rate(evidence: pa.Table, legend: Legend) -> pa.Table:
     labels = index[evidence["class_id"].to_numpy()].astype(int)
     weights = evidence["labels"].to_numpy()
     quality = rate_labels(probabilities, labels, class_thresholds(probabilities, labels, weights))
-    order = np.lexsort((evidence["sample_id"].to_numpy(zero_copy_only=False), quality.score))
+    sample_ids = evidence["sample_id"].to_numpy(zero_copy_only=False)
+    order = np.lexsort((sample_ids, quality.margin, quality.score))
     names = np.array([entry.name for entry in legend.classes])
     ids = np.array(legend.ids, np.int32)
     columns = {

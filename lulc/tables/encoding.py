@@ -110,12 +110,20 @@ def to_units(
         The pixels as they are where no band is linear in one and in decibels in the other; else
         physical values as float32.
     """
+    target = encoding_in_units(encoding, units)
+    if target == encoding:
+        return pixels, encoding
+    return recode(pixels, encoding, target) * valid[:, None], target
+
+
+def encoding_in_units(encoding: Encoding, units: Sequence[str]) -> Encoding:
+    """Return the encoding of what `to_units` returns."""
     ones, zeros = (1.0,) * len(encoding.bands), (0.0,) * len(encoding.bands)
     target = Encoding(encoding.bands, "float32", ones, zeros, tuple(units))
     positions = range(len(encoding.bands))
-    if not any(_is_converted(encoding.unit(i), target.unit(i)) for i in positions):
-        return pixels, encoding
-    return recode(pixels, encoding, target) * valid[:, None], target
+    if any(_is_converted(encoding.unit(i), target.unit(i)) for i in positions):
+        return target
+    return encoding
 
 
 def known_units(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -7,15 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from lulc.chips.chip import Chip
-from lulc.errors import InputError
+from lulc.errors import InputError, UsageError
 from lulc.inference import blocks
+from lulc.inference.folder import map_folder
 from lulc.models.contract import read_contract
 from lulc.tables import store
 from lulc.tables.arrays import array_from
 from tests.helpers.synthetic_chips import cut_chips, make_spec, texture, write_chips
+from tests.helpers.synthetic_scenes import write_raster
 from tests.helpers.untrained_model import make_model
+from tests.inference.test_rows import reference
 
 RADAR = {"bands": ("vv", "vh"), "mean": (-10.0, -16.0), "std": (4.0, 4.0)}
 
@@ -73,3 +77,32 @@ def test_chips_without_a_unit_are_left_as_they_are() -> None:
         .pixels[~linear[0].valid[:, None].repeat(2, 1)]
         .any()
     )
+
+
+def test_image_files_say_no_unit_and_are_told_theirs(tmp_path: Path) -> None:
+    model = reference(make_model(tmp_path / "model", **RADAR, units=("sigma0_db",) * 2))
+    for name, (chip,) in zip(("linear", "decibels"), radar_chips(), strict=True):
+        write_raster(tmp_path / name / "a.tif", chip.pixels[0], chip.grid, nodata=0)
+
+    def classes(folder: str, **how: object) -> np.ndarray:
+        (row,) = map_folder(model, tmp_path / folder, tmp_path / f"{folder}_map", **how)
+        assert row.error is None
+        with rasterio.open(tmp_path / f"{folder}_map" / str(row.path)) as file:
+            return np.asarray(file.read(1))
+
+    expected = classes("decibels")
+    assert len(np.unique(expected)) > 3
+    assert (classes("linear") == expected).mean() < 0.9
+    told = classes("linear", units={"vv": "sigma0", "vh": "gamma0"})
+    assert (told == expected).mean() > 0.99
+
+
+def test_units_of_image_files_are_checked(tmp_path: Path) -> None:
+    model = reference(make_model(tmp_path / "model", **RADAR, units=("sigma0_db",) * 2))
+    for units, error, reason in (
+        ({"hh": "sigma0"}, UsageError, "units of 'hh': model 'untrained' takes vv, vh"),
+        ({"vv": "db"}, UsageError, "units of vv: 'db' is none of .*sigma0_db"),
+        ({"vv": "kelvin"}, InputError, "has vv in kelvin.*`--units` of image files"),
+    ):
+        with pytest.raises(error, match=reason):
+            map_folder(model, tmp_path / "in", tmp_path / "out", units)
