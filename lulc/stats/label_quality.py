@@ -55,9 +55,9 @@ def rate_labels(
 
     The confident joint counts a label y at the class that is likeliest among those whose
     probability reaches their threshold (Northcutt et al. 2021, equation 1). The score is the
-    normalised margin, (m + 1) / 2, of probabilities that are corrected for classes that the model
-    is less sure of: q(k) in proportion to p(k) - t(k) + max t, its sum 1 (Kuan and Mueller 2022,
-    Model-agnostic label quality scoring to detect real-world label errors).
+    self-confidence (Kuan and Mueller 2022, Model-agnostic label quality scoring to detect
+    real-world label errors) over the threshold of the label's class, p(y) / t(y), and 1 from there
+    on: a class that the model is less sure of is not suspected for it.
 
     Args:
         probabilities: (N, K) out of fold; each row's sum is 1.
@@ -65,15 +65,14 @@ def rate_labels(
         thresholds: (K,) from `class_thresholds`.
     """
     own, margin = _margins(probabilities, labels)
-    corrected = probabilities - thresholds + thresholds.max()
-    _, corrected_margin = _margins(corrected / corrected.sum(1, keepdims=True), labels)
+    usual = thresholds[labels]
     confident = np.where(probabilities >= thresholds, probabilities, -1.0)
     joint = confident.argmax(1)
     return LabelQuality(
         answer=probabilities.argmax(1),
         probability=own,
         margin=margin,
-        score=(corrected_margin + 1) / 2,
+        score=np.divide(own, usual, out=np.ones_like(own), where=own < usual),
         doubted=(confident.max(1) >= 0) & (joint != labels),
     )
 

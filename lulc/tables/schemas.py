@@ -460,8 +460,8 @@ TABLES = {
             Column(
                 "score",
                 DOUBLE,
-                "0–1, the lower the more doubtful: the margin, normalised, of probabilities "
-                "corrected for classes that the model is less sure of",
+                "0–1, the lower the more doubtful: the probability over the mean that labels of "
+                "this class have, 1 from there on",
             ),
             Column("doubted", pa.bool_(), "whether the model is confident of another class"),
             Column("longitude", DOUBLE, "of the middle, degrees; null without a place"),

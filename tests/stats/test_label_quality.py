@@ -21,8 +21,8 @@ def test_ratings_equal_those_by_hand() -> None:
     assert quality.answer.tolist() == [0, 0, 1, 0]
     # The second is confident of class 1 alone (0.4 >= 0.4, 0.6 < 0.65); the last of class 0.
     assert quality.doubted.tolist() == [False, True, False, True]
-    # 0.65 is added to class 0's 0.9 - 0.65 and to class 1's 0.1 - 0.4; their sum is 1.25.
-    assert quality.score[3] == pytest.approx(((0.35 - 0.9) / 1.25 + 1) / 2)
+    # Of the mean of their class, 0.65 and 0.4, from which on none is doubtful.
+    assert quality.score == pytest.approx([1, 0.6 / 0.65, 1, 0.1 / 0.4])
 
 
 @settings(max_examples=60, deadline=None)
@@ -42,10 +42,7 @@ def test_ratings_equal_a_plain_loop(seed: int, classes: int, count: int) -> None
         others = [k for k in range(classes) if k != y]
         assert quality.probability[n] == p[y]
         assert quality.margin[n] == pytest.approx(p[y] - max((p[k] for k in others), default=0.0))
-        shifted = [p[k] - thresholds[k] + max(thresholds) for k in range(classes)]
-        corrected = [q / sum(shifted) for q in shifted]
-        margin = corrected[y] - max((corrected[k] for k in others), default=0.0)
-        assert quality.score[n] == pytest.approx((margin + 1) / 2)
+        assert quality.score[n] == pytest.approx(min(p[y] / thresholds[y], 1))
         assert 0 <= quality.score[n] <= 1
         confident = [k for k in range(classes) if p[k] >= thresholds[k]]
         assert quality.doubted[n] == (bool(confident) and max(confident, key=lambda k: p[k]) != y)
