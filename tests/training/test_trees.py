@@ -162,8 +162,11 @@ def test_series_and_images_have_named_features() -> None:
     row = dict(zip(names, models.tabulate(pixels[:, :1], valid[:, :1], "classify")[0], strict=True))
     assert (row["red@mean"], row["nir@std"], row["red@p50"]) == (1, 1, 1)
     assert row["nir@p90"] == pytest.approx(5.8)
+    # The valid pixels of a window are both, with 0 and 2.
+    assert (row["red:sd3@mean"], row["red:sd3@std"], row["red:sd15@p10"]) == (1, 0, 1)
     nowhere = models.tabulate(pixels[:, :1], torch.zeros_like(valid[:, :1]), "classify")
     assert np.isnan(nowhere).all()
+    assert nowhere.shape == (1, len(names))
 
 
 def test_trees_map_a_series_of_as_many_dates(tmp_path: Path) -> None:

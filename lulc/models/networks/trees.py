@@ -1,4 +1,4 @@
-"""Trees for the bands of a pixel, or for their statistics over an image, in LightGBM's text.
+"""Trees for the bands of a pixel, or for statistics over an image, in LightGBM's text.
 
 `boosting` is gradient boosting (Friedman 2001, doi:10.1214/aos/1013203451), `forest` a random
 forest (Breiman 2001, doi:10.1023/A:1010933404324) of regression trees for every class. Both are
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from lulc.errors import InputError, UsageError
+from lulc.features.in_window import window_mean_sd
 from lulc.models.contract import Contract
 from lulc.models.networks.model import Model
 from lulc.models.tasks.task import Batch
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import lightgbm
 
 _STATISTICS = ("mean", "std", "p10", "p50", "p90")
+_TEXTURES = (3, 7, 15)  # sides in pixels of the windows whose standard deviations an image has
 _LEAST_PROBABILITY = 1e-6
 
 
@@ -38,10 +40,12 @@ def feature_names(task: str, bands: Sequence[str], dates: int) -> list[str]:
 
     Returns:
         For segment the bands; for series the bands of every date, such as `red@0`; for classify
-        their statistics over the image, such as `red@p90`.
+        statistics over the image of the bands and of their texture, such as `red@p90` and
+        `red:sd7@mean`.
     """
     if task == "classify":
-        return [f"{band}@{statistic}" for band in bands for statistic in _STATISTICS]
+        textures = [f"{band}:sd{side}" for side in _TEXTURES for band in bands]
+        return [f"{band}@{statistic}" for band in (*bands, *textures) for statistic in _STATISTICS]
     if task == "series":
         return [f"{band}@{date}" for date in range(dates) for band in bands]
     return list(bands)
@@ -72,9 +76,16 @@ def tabulate(pixels: Tensor, valid: Tensor, task: str) -> np.ndarray:
 
 def _image_row(pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
     # pixels: (T, C, H, W); the task gives its samples one date.
-    values = pixels[0][:, valid[0]]
-    if not values.size:
-        return np.full(len(values) * len(_STATISTICS), np.nan, np.float32)
+    bands, is_valid = pixels[0], valid[0]
+    if not is_valid.any():
+        count = len(bands) * (1 + len(_TEXTURES)) * len(_STATISTICS)
+        return np.full(count, np.nan, np.float32)
+    textures = [
+        window_mean_sd(band.astype(np.float64), is_valid, side)[1]
+        for side in _TEXTURES
+        for band in bands
+    ]
+    values = np.stack([*bands, *textures])[:, is_valid]
     percentiles = np.percentile(values, (10, 50, 90), axis=1)
     return np.stack([values.mean(1), values.std(1), *percentiles], axis=1, dtype=np.float32).ravel()
 
