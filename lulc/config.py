@@ -510,6 +510,9 @@ class TrainConf:
     crop: Annotated[Whole, Field(ge=32, multiple_of=32)] | None = None
     """Side in pixels of the random crops that are trained on, a multiple of 32. Default: whole
     samples."""
+    class_crops: Share = 0.0
+    """Share of the crops that lie around a labelled pixel of a class drawn evenly from the sample's
+    classes, for tasks with a class a pixel; the others lie anywhere."""
     rate: Annotated[Number, Field(gt=0)] = 1e-3
     """Highest learning rate."""
     weight_decay: Annotated[Number, Field(ge=0)] = 1e-2

@@ -435,7 +435,8 @@ def prepare(
     samples = to_tensors(job, batch)
     if step_key:
         torch.manual_seed(int(np.random.SeedSequence(step_key).generate_state(1)[0]))
-        samples = augment.crop(samples, job.train.crop, task.kind) if job.train.crop else samples
+        if job.train.crop:
+            samples = augment.crop(samples, job.train.crop, task.kind, job.train.class_crops)
     on_device = {
         field.name: getattr(samples, field.name).to(state.world.device, non_blocking=True)
         for field in fields(samples)

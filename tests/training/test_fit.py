@@ -389,6 +389,22 @@ def test_a_crop_is_taken_where_labels_are() -> None:
     assert (crop(whole, 32, "pixels").label == 1).any((1, 2)).all()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+def test_crops_of_classes_lie_around_each_as_often(share: float) -> None:
+    # A class of two pixels in the midst of another, and pixels without a label.
+    label = torch.zeros(400, 96, 96, dtype=torch.int64)
+    label[:, 40, 40:42], label[:, 90:] = 1, 255
+    days = torch.zeros(400, 1, dtype=torch.int64)
+    valid = torch.ones(400, 1, 96, 96, dtype=torch.bool)
+    whole = Batch(torch.zeros(400, 1, 1, 96, 96), valid, days, label, torch.ones(400))
+    torch.manual_seed(0)
+    found = (crop(whole, 16, "pixels", share).label == 1).any(2).any(1).float().mean()
+    # Anywhere, a square holds one of the two with probability 0.04.
+    assert found == pytest.approx(share / 2 + (1 - share / 2) * 0.04, abs=0.06)
+    label[:] = 255
+    assert crop(whole, 16, "pixels", share).label.eq(255).all()
+
+
 def test_two_ranks_learn_as_one_does(tmp_path: Path) -> None:
     samples = toy.write_samples(tmp_path / "samples", 24, 4, dates=3, task="series")
     with socket.socket() as free:

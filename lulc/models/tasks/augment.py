@@ -103,7 +103,7 @@ def class_counts(batch: Batch, kind: Kind) -> Tensor:
     return torch.bincount(positions.flatten().long(), minlength=256).double()
 
 
-def crop(batch: Batch, side: int, kind: Kind) -> Batch:
+def crop(batch: Batch, side: int, kind: Kind, class_crops: float = 0.0) -> Batch:
     """Crop every sample to a square at random.
 
     Labels are often sparse, and a square without them teaches nothing: of four squares drawn it is
@@ -114,6 +114,8 @@ def crop(batch: Batch, side: int, kind: Kind) -> Batch:
         batch: samples.
         side: of the squares, in pixels.
         kind: of the labels.
+        class_crops: share of the squares that are drawn around a pixel of a class instead, each
+            class of the sample as often as the others; for a class a pixel.
 
     Returns:
         The cropped batch; the batch itself where it is no larger.
@@ -121,7 +123,14 @@ def crop(batch: Batch, side: int, kind: Kind) -> Batch:
     max_offset = batch.pixels.shape[-1] - side
     if max_offset <= 0:
         return batch
-    corners = [_draw_corner(label, side, max_offset, kind) for label in batch.label]
+    corners = []
+    for label in batch.label:
+        present = label[label != NODATA].unique() if class_crops and kind == "pixels" else label[:0]
+        if len(present) and torch.rand(()) < class_crops:
+            drawn = present[int(torch.randint(len(present), ()))]
+            corners.append(_corner_around(label == drawn, side, max_offset))
+        else:
+            corners.append(_draw_corner(label, side, max_offset, kind))
 
     def cut(array: Tensor) -> Tensor:
         return torch.stack(
@@ -148,15 +157,17 @@ def _draw_corner(label: Tensor, side: int, max_offset: int, kind: Kind) -> tuple
     for corner, count in zip(corners, counts, strict=True):
         if count >= enough:
             return corner
-    if (
-        kind == "pixels"
-        and not any(counts)
-        and (labelled := torch.nonzero(label != NODATA)).numel()
-    ):
-        pixel = labelled[int(torch.randint(len(labelled), ()))]
-        y, x = (pixel - torch.randint(side, (2,))).clamp(0, max_offset).tolist()
-        return y, x
+    if kind == "pixels" and not any(counts) and (label != NODATA).any():
+        return _corner_around(label != NODATA, side, max_offset)
     return corners[counts.index(max(counts))]
+
+
+def _corner_around(mask: Tensor, side: int, max_offset: int) -> tuple[int, int]:
+    # Of a square somewhere around one of a mask's pixels.
+    pixels = torch.nonzero(mask)
+    pixel = pixels[int(torch.randint(len(pixels), ()))]
+    y, x = (pixel - torch.randint(side, (2,))).clamp(0, max_offset).tolist()
+    return y, x
 
 
 def _count_labelled(label: Tensor, y: int, x: int, side: int, kind: Kind) -> int:
