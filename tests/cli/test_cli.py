@@ -81,6 +81,7 @@ def test_every_verbs_help_ends_with_an_example(
         ),
         (["run", "run.yaml", "--out", "run.yaml"], 2, "run.yaml is a file: give a folder"),
         (["predict", "--model", "m", "--out", "o"], 2, "--model and --input go together"),
+        (["predict", "--units", "vv=sigma0", "--out", "o"], 2, "--units is for --input"),
         (["stats", "--rasters", "a.tif", "--out", "o"], 2, "--regions FILE go together"),
         (
             ["stats", "--rasters", "a.tif", "--regions", "r.gpkg", "--out", "o"],

@@ -14,10 +14,12 @@ from PIL import Image
 from lulc.api.config import load_config
 from lulc.cli import main
 from lulc.errors import UsageError
+from lulc.legend import LandClass, Legend
 from lulc.spark.context import StageContext
-from lulc.spark.review import review
+from lulc.spark.review import Review, review
 from lulc.stages import Selection
-from lulc.tables import store
+from lulc.stats.confusion import summarise
+from lulc.tables import schemas, store
 from tests.helpers import small_world as world
 
 NAMES = ("dark", "middle", "light")
@@ -69,6 +71,15 @@ def test_flipped_labels_are_the_most_doubtful(run_file: Path, tmp_path: Path) ->
     assert found["accuracy"] > 0.85
     with Image.open(found["picture"]) as picture:
         assert min(picture.size) > 300
+
+
+@pytest.mark.parametrize(("right", "told"), [(49, "only 49.0%"), (50, "")])
+def test_models_that_agree_with_few_labels_are_not_to_be_trusted(right: int, told: str) -> None:
+    matrix = np.array([[right, 100 - right, 0], [0, 0, 0]])
+    legend = Legend("two", (LandClass(1, "one", "#ff0000"), LandClass(2, "other", "#00ff00")))
+    found = Review(schemas.SUSPECTS.empty_table(), summarise(matrix, legend), Path())
+    assert told in found.warning
+    assert bool(told) == bool(found.warning)
 
 
 def test_labels_that_cannot_be_reviewed_are_refused(

@@ -50,6 +50,17 @@ def test_evidence_is_the_mean_over_the_labels_of_a_class(tmp_path: Path) -> None
     assert fit.score_split(job, result, "validation")["accuracy"] == pytest.approx(right / total)
 
 
+def test_trees_give_evidence_as_networks_do(tmp_path: Path) -> None:
+    job = toy.make_job(toy.write_samples(tmp_path / "samples"), tmp_path / "job", model="boosting")
+    result = fit.fit(job)
+    rows = collect_evidence(job, result, "validation").to_pylist()
+    assert all(sum(row["probabilities"]) == pytest.approx(1) for row in rows)
+    right = sum(row["answers"][toy.LEGEND.ids.index(row["class_id"])] for row in rows)
+    total = sum(row["labels"] for row in rows)
+    assert total == sum(sum(row["answers"]) for row in rows) > 1000
+    assert fit.score_split(job, result, "validation")["accuracy"] == pytest.approx(right / total)
+
+
 def test_a_fold_reviewed_before_is_not_trained_again(tmp_path: Path) -> None:
     samples = toy.write_samples(tmp_path / "samples")
     (samples / "split=validation").rename(samples / "split=test")
