@@ -240,30 +240,36 @@ def tables_page() -> str:
     ]
     parts = [
         "Every table is Parquet under `tables/<name>/` of the output folder, and a view of"
-        " `lulc sql`. Geometries are WKB. An array `x` is kept in four columns: `x` (bytes in C"
-        " order, little endian), `x_shape`, `x_dtype` and `x_codec` (`raw`, or `delta`: differences"
-        " along the last axis); they are one line here.\n",
+        " `lulc sql`. Geometries are WKB in longitude and latitude; a table with geometries is"
+        " GeoParquet 1.1, and column `bbox` of its files, which is not in the views, holds the"
+        " bounds of each. Meaning and unit of a column are in the metadata of its field"
+        " (`description`, `unit`), and what `DESCRIBE` says in `lulc sql`. An array `x` is kept in"
+        " four columns: `x` (bytes in C order, little endian), `x_shape`, `x_dtype` and `x_codec`"
+        " (`raw`, or `delta`: differences along the last axis); they are one line here.\n",
         table(("table", "a row is", "made by"), contents),
     ]
     for name, spec in schemas.TABLES.items():
         rows = _columns(spec.columns)
         about = f"A row is {spec.row}. Made by `{spec.made_by}`.\n\n"
-        parts.append(f"## {name}\n\n{about}" + table(("column", "type", "meaning"), rows))
+        parts.append(f"## {name}\n\n{about}" + table(_OF_COLUMN, rows))
         if name == "predictions":
             items = schemas._ITEM_CLASSES
             parts.append(
                 f"After `{items.made_by}` a row is {items.row}.\n\n"
-                + table(("column", "type", "meaning"), _columns(items.columns))
+                + table(_OF_COLUMN, _columns(items.columns))
             )
     return page("Tables", *parts)
 
 
-def _columns(columns: Sequence[Any]) -> list[tuple[str, str, str]]:
+_OF_COLUMN = ("column", "type", "unit", "meaning")
+
+
+def _columns(columns: Sequence[Any]) -> list[tuple[str, str, str, str]]:
     names = {column.name for column in columns}
     arrays = {name for name in names if {f"{name}_shape", f"{name}_codec"} <= names}
     hidden = {f"{name}_{suffix}" for name in arrays for suffix in ("shape", "dtype", "codec")}
     return [
-        (f"`{c.name}`", "array" if c.name in arrays else _arrow_type(c.type), c.note)
+        (f"`{c.name}`", "array" if c.name in arrays else _arrow_type(c.type), c.unit, c.note)
         for c in columns
         if c.name not in hidden
     ]

@@ -19,23 +19,12 @@ from lulc.location import Location
 from lulc.stats.boxes import suppress_boxes
 from lulc.tables import layout, schemas
 from lulc.tables.files import for_arrow, write_atomic
+from lulc.tables.geoparquet import write_file
 from lulc.tables.ledger import LedgerRow, row_of_file
 from lulc.tables.store import table_guard
 
 _SIDES = ("left", "top", "right", "bottom")
 _COPIED_COLUMNS = ("period", "model", "class_id", "class_name", "score")
-
-# GeoParquet 1.1.0; no CRS named means longitude and latitude on WGS 84, null that none is known.
-_GEOMETRY = {"encoding": "WKB", "geometry_types": ["Polygon", "MultiPolygon"]}
-
-
-def _geo_metadata(geometry: Mapping[str, Any]) -> str:
-    columns = {"geometry": geometry}
-    return json.dumps({"version": "1.1.0", "primary_column": "geometry", "columns": columns})
-
-
-IN_DEGREES = _geo_metadata(_GEOMETRY)
-IN_PIXELS = _geo_metadata({**_GEOMETRY, "crs": None})
 
 
 @dataclass(frozen=True)
@@ -52,7 +41,7 @@ class DetectionSpec:
 
 
 def write_detections(key: Mapping[str, Any], spec: DetectionSpec) -> list[LedgerRow]:
-    """Publish the detections of a block as GeoParquet.
+    """Publish the detections of a block.
 
     An object that two tiles saw is kept once, by the block that holds its centre.
 
@@ -74,11 +63,9 @@ def write_detections(key: Mapping[str, Any], spec: DetectionSpec) -> list[Ledger
         "status": "done",
         "valid_pixels": len(rows),
     }
-    metadata = {"lulc": json.dumps(footer), "geo": IN_DEGREES}
-    table = pa.Table.from_pylist(rows, schemas.DETECTIONS).replace_schema_metadata(metadata)
-    write_atomic(
-        spec.out / key["path"], lambda path: pq.write_table(table, path, compression="zstd")
-    )
+    metadata = {"lulc": json.dumps(footer)}
+    table = pa.Table.from_pylist(rows, schemas.DETECTIONS)
+    write_atomic(spec.out / key["path"], lambda path: write_file(path, table, metadata))
     return [row_of_file(spec.out, footer)]
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import shapely
 
 from lulc.chips.chip import Chip
@@ -32,18 +31,9 @@ from lulc.models.contract import Contract
 from lulc.models.package import ModelRef
 from lulc.raster.writer import write_vectors
 from lulc.stages import OUTPUT_VERSIONS
-from lulc.tables import arrays, files, layout, schemas, store
+from lulc.tables import arrays, files, geoparquet, layout, schemas, store
 from lulc.tables.encoding import Encoding, known_units, to_units
 from lulc.tables.ledger import LedgerRow, row_of_file
-
-# GeoParquet 1.1.0; no CRS named means longitude and latitude on WGS 84.
-_GEO = json.dumps(
-    {
-        "version": "1.1.0",
-        "primary_column": "geometry",
-        "columns": {"geometry": {"encoding": "WKB", "geometry_types": []}},
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -147,18 +137,17 @@ def _publish(unit: LedgerRow, tables: Iterator[pa.Table], out: Location) -> Ledg
     if first is None:
         return replace(unit, status="empty", path=None)
     footer = {"stage": "embed", "key": unit.key, "fingerprint": unit.fingerprint, "path": unit.path}
-    metadata = {"lulc": json.dumps(footer), "geo": _GEO}
+    metadata = {"lulc": json.dumps(footer)}
     count = 0
 
-    def write(target: Path) -> None:
+    def write_file(target: Path) -> None:
         nonlocal count
-        schema = first.schema.with_metadata(metadata)
-        with pq.ParquetWriter(target, schema, compression="zstd") as writer:
+        with geoparquet.open_writer(target, first.schema, metadata) as write:
             for table in (first, *tables):
-                writer.write_table(table.replace_schema_metadata(metadata))
+                write(table)
                 count += table.num_rows
 
-    files.write_atomic(out / str(unit.path), write)
+    files.write_atomic(out / str(unit.path), write_file)
     return row_of_file(out, {**footer, "status": "done", "valid_pixels": count})
 
 
@@ -296,4 +285,5 @@ def _table(vectors: np.ndarray, columns: Mapping[str, Any] | pa.Table) -> pa.Tab
         columns = pa.table(values, _without_vectors())
     flat = pa.array(np.ascontiguousarray(vectors, np.float32).ravel())
     lists = pa.FixedSizeListArray.from_arrays(flat, length)
-    return columns.append_column(pa.field("embedding", lists.type), lists)
+    field = schemas.EMBEDDINGS.field("embedding").with_type(lists.type)
+    return columns.append_column(field, lists)

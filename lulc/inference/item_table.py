@@ -10,9 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lulc.errors import UsageError
-from lulc.inference import detections
 from lulc.location import Location
-from lulc.tables import files, layout, schemas
+from lulc.tables import files, geoparquet, layout, schemas
 from lulc.tables.files import for_arrow, open_parquet
 from lulc.tables.store import table_guard
 
@@ -39,14 +38,15 @@ class ItemTable:
         """
         rows = [row for item in sorted(self.rows) for row in self.rows[item]]
         table = pa.Table.from_pylist(rows, self.schema)
-        if self.name == "detections":
-            in_degrees = all(row["crs"] for row in rows)
-            metadata = {"geo": detections.IN_DEGREES if in_degrees else detections.IN_PIXELS}
-            table = table.replace_schema_metadata(metadata)
         location = out / self.path
-        if files.exists(location) and open_parquet(location).read().equals(table):
-            return
-        files.write_atomic(location, lambda path: pq.write_table(table, path, compression="zstd"))
+        if files.exists(location):
+            before = open_parquet(location).read(self.schema.names)
+            if before.equals(table):
+                return
+        in_degrees = all(row.get("crs", True) for row in rows)
+        files.write_atomic(
+            location, lambda path: geoparquet.write_file(path, table, in_degrees=in_degrees)
+        )
 
 
 def open_table(out: Location, kind: str) -> ItemTable:

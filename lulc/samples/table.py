@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from lulc.legend import Legend
 from lulc.location import Location
 from lulc.tables import arrays, layout, schemas
 from lulc.tables.encoding import Encoding
 from lulc.tables.files import open_parquet, write_atomic
+from lulc.tables.geoparquet import write_file
+from lulc.tables.store import options_of_pixels
 
 GROUP_BYTES = 32 << 20
 """Pixels, valid masks and labels of a file, which is one row group, in bytes before compression."""
@@ -170,18 +171,10 @@ def publish_rows(
         "valid_pixels": sum(sum(row["class_counts"]) for row in rows),
         "path": path,
     }
-    schema = schemas.SAMPLES.with_metadata({"lulc": json.dumps(whole_footer)})
-    table = pa.Table.from_pylist(rows, schema)
-    # Pixels are differences already: a dictionary or statistics of them cost time and say nothing.
-    with_statistics = [field.name for field in schema if not pa.types.is_binary(field.type)]
-    options = {
-        "compression": "zstd",
-        "compression_level": 1,
-        "use_dictionary": False,
-        "write_statistics": with_statistics,
-        "row_group_size": max(1, len(rows)),
-    }
-    write_atomic(out / path, lambda file: pq.write_table(table, file, **options))
+    table = pa.Table.from_pylist(rows, schemas.SAMPLES)
+    metadata = {"lulc": json.dumps(whole_footer)}
+    options = {**options_of_pixels(schemas.SAMPLES), "row_group_size": max(1, len(rows))}
+    write_atomic(out / path, lambda file: write_file(file, table, metadata, **options))
     return whole_footer
 
 

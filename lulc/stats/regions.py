@@ -24,6 +24,7 @@ from lulc.guard import read_guard
 from lulc.location import Location
 from lulc.tables import layout, schemas
 from lulc.tables.files import open_parquet, write_atomic
+from lulc.tables.geoparquet import write_file
 from lulc.tables.vector_files import find_layer, polygons_of, read_features, texts_of
 from lulc.tables.vector_identity import vector_identity
 
@@ -155,9 +156,7 @@ def write_regions(out: Location, table: pa.Table) -> None:
     path = out / layout.table_file("regions")
     write_atomic(
         path,
-        lambda temporary: pq.write_table(
-            table, temporary, row_group_size=_GROUP_SIZE, compression="zstd"
-        ),
+        lambda temporary: write_file(temporary, table, row_group_size=_GROUP_SIZE),
     )
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from lulc.errors import UsageError
 from lulc.geo.grid import WGS84
 from lulc.location import Location, is_below
 from lulc.paths import for_pyogrio
 from lulc.tables import files, layout
+from lulc.tables.geoparquet import write_file
 
 _VECTOR = (".gpkg", ".geojson")
 _ACCEPTED = (".csv", ".xlsx", ".parquet", *_VECTOR)
@@ -69,9 +69,11 @@ def save(table: pa.Table, path: Path, geometry: str | None) -> None:
     if path.suffix == ".xlsx":
         _save_sheet(table, path, geometry)
         return
+    if path.suffix == ".parquet":
+        files.write_atomic(path, lambda target: write_file(target, table, geometry=geometry))
+        return
     if geometry is None:
-        write = pa.csv.write_csv if path.suffix == ".csv" else pq.write_table
-        files.write_atomic(path, lambda target: write(table, target))
+        files.write_atomic(path, lambda target: pa.csv.write_csv(table, target))
         return
     import geopandas
     import shapely
@@ -83,8 +85,6 @@ def save(table: pa.Table, path: Path, geometry: str | None) -> None:
     if path.suffix == ".csv":
         attributes[geometry] = features.geometry.to_wkt()
         files.write_atomic(path, lambda target: attributes.to_csv(target, index=False))
-    elif path.suffix == ".parquet":
-        files.write_atomic(path, features.to_parquet)
     else:
 
         def write_features(location: Path) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from lulc.tables.geoparquet import open_writer
 from lulc.tables.scratch import scratch_folder
 
 _GROUPS_AT_ONCE = 8
@@ -35,7 +35,7 @@ def write_in_order(
         ranks: (N,) int64 position of each row in the file, 0 to N - 1.
         schema: of the file.
         row_group_size: rows of a row group.
-        **options: of pyarrow's ParquetWriter.
+        **options: of `geoparquet.open_writer`.
     """
     rows_at_once = row_group_size * _GROUPS_AT_ONCE
     file_count = max(1, -(-len(ranks) // rows_at_once))
@@ -53,9 +53,9 @@ def write_in_order(
                 for number in np.unique(of_batch // rows_at_once).tolist():
                     chosen = np.flatnonzero(of_batch // rows_at_once == number)
                     writers[number].write_batch(ranked.take(pa.array(chosen)))
-        with pq.ParquetWriter(path, schema, **options) as writer:
+        with open_writer(path, schema, row_group_size=row_group_size, **options) as write:
             for scratch_file in scratch_files:
                 with pa.ipc.open_file(scratch_file) as opened:
                     table = opened.read_all()
-                table = table.sort_by(_RANK).drop_columns(_RANK).replace_schema_metadata(None)
-                writer.write_table(table.cast(schema), row_group_size)
+                table = table.sort_by(_RANK).drop_columns(_RANK)
+                write(table.cast(schema))

@@ -13,6 +13,7 @@ from lulc.geo.grid import WGS84
 from lulc.location import parse_location
 from lulc.tables.csv_files import read_csv_records, read_csv_rows
 from lulc.tables.files import open_parquet
+from lulc.tables.geoparquet import read_geo
 from lulc.tables.vector_files import Layer, find_layer, read_features, texts_of
 
 _CSV = (".csv", ".csv.gz")
@@ -143,7 +144,7 @@ def _is_number(text: str) -> bool:
 
 def _has_geometries(path: str) -> bool:
     with open_parquet(path) as file:
-        return b"geo" in (file.schema_arrow.metadata or {})
+        return bool(read_geo(file))
 
 
 def _read_geometries(layer: Layer, columns: Sequence[str]) -> PointRecords:

@@ -26,8 +26,16 @@ class Column:
 
     name: str
     type: pa.DataType
-    note: str = ""
-    """Unit, meaning, and what null means."""
+    note: str
+    """Its meaning, and what null means."""
+    unit: str = ""
+    """Of its numbers; empty where they are counts, ids or plain texts."""
+
+    @property
+    def field(self) -> pa.Field:
+        """The column in a schema: its meaning is `description` of its metadata, beside `unit`."""
+        metadata = {"description": self.note, "unit": self.unit}
+        return pa.field(self.name, self.type, metadata={k: v for k, v in metadata.items() if v})
 
 
 @dataclass(frozen=True)
@@ -43,14 +51,14 @@ class TableSpec:
     @cached_property
     def schema(self) -> pa.Schema:
         """The table's Parquet schema."""
-        return pa.schema([pa.field(column.name, column.type) for column in self.columns])
+        return pa.schema([column.field for column in self.columns])
 
 
 def _array(name: str, note: str) -> tuple[Column, ...]:
     # C order, little endian; codec `raw` or `delta` (differences along the last axis).
     return (
         Column(name, BYTES, note),
-        Column(f"{name}_shape", INTS),
+        Column(f"{name}_shape", INTS, "lengths of its axes"),
         Column(f"{name}_dtype", TEXT, "numpy's name of the type"),
         Column(f"{name}_codec", TEXT, "raw, or delta: differences along the last axis"),
     )
@@ -67,28 +75,31 @@ _CLEAR = pa.struct(
 )
 
 _GRID = (
-    Column("crs", TEXT),
-    Column("transform", DOUBLES),
-    Column("height", INT),
-    Column("width", INT),
-    Column("footprint", BYTES, "WKB, EPSG:4326"),
+    Column("crs", TEXT, "of the pixels' grid"),
+    Column("transform", DOUBLES, "a, b, c, d, e, f: column and row of a pixel's corner to x and y"),
+    Column("height", INT, "rows of pixels"),
+    Column("width", INT, "columns of pixels"),
+    Column("footprint", BYTES, "outline of the pixels, EPSG:4326"),
     *(
-        Column(name, DOUBLE, "of the footprint, degrees")
+        Column(name, DOUBLE, "bound of the footprint", "degrees")
         for name in ("xmin", "ymin", "xmax", "ymax")
     ),
 )
+_TILE = Column("tile_id", TEXT, "<tiling>/<col>_<row>")
+_PERIOD = Column("period", TEXT, "name of the period")
+_MODEL = Column("model", TEXT, "<name>/<version> of the model that mapped it")
 
 _CHIP = (
-    Column("tile_id", TEXT),
-    Column("period", TEXT),
-    Column("source", TEXT),
+    _TILE,
+    _PERIOD,
+    Column("source", TEXT, "where the scenes come from"),
     Column("scene_ids", TEXTS, "every scene that gave pixels"),
     Column("datetimes", TIMES, "one a date (T), in time order"),
     *_GRID,
-    Column("halo", INT, "pixels of margin around the tile's core, included in GRID and pixels"),
-    Column("bands", TEXTS),
-    Column("scales", DOUBLES, "physical value = DN * scale + offset, one a band"),
-    Column("offsets", DOUBLES),
+    Column("halo", INT, "margin around the tile's core, part of the grid and its pixels", "pixels"),
+    Column("bands", TEXTS, "common names, in the order of the pixels' axis C"),
+    Column("scales", DOUBLES, "physical value = number * scale + offset, one a band"),
+    Column("offsets", DOUBLES, "as scales"),
     Column(
         "units",
         TEXTS,
@@ -97,31 +108,38 @@ _CHIP = (
     ),
     *_array("pixels", "(T, C, H, W); 0 where not valid"),
     Column("valid", BYTES, "numpy.packbits of bool (T, H, W)"),
-    Column("clear", DOUBLE, "share of the core's pixels valid on one date or more"),
+    Column("clear", DOUBLE, "share of the core's pixels valid on one date or more", "0–1"),
 )
 
-_REGION = (Column("region_id", TEXT), Column("level", TEXT), Column("name", TEXT))
-_CLASS = (Column("class_id", INT), Column("class_name", TEXT))
+_REGION = (
+    Column("region_id", TEXT, "unique within the level"),
+    Column("level", TEXT, "kind of region; map: the whole map"),
+    Column("name", TEXT, "of the region"),
+)
+_CLASS = (
+    Column("class_id", INT, "id in the legend"),
+    Column("class_name", TEXT, "name in the legend"),
+)
 
 
 TABLES = {
     "scenes": TableSpec(
-        "an acquisition: time, footprint, file, scale and offset of every band (GeoParquet)",
+        "an acquisition: time, footprint, file, scale and offset of every band",
         "index",
         (
-            Column("scene_id", TEXT),
-            Column("source", TEXT),
+            Column("scene_id", TEXT, "unique in the table"),
+            Column("source", TEXT, "which reader made the row, such as sentinel2"),
             Column("datetime", TIME, "null: a layer without a date, which belongs to every period"),
-            Column("crs", TEXT),
-            Column("footprint", BYTES, "WKB, EPSG:4326"),
-            Column("cloud", DOUBLE, "percent, null where unknown"),
+            Column("crs", TEXT, "of the finest band"),
+            Column("footprint", BYTES, "outline of the finest band, EPSG:4326"),
+            Column("cloud", DOUBLE, "share under cloud as its publisher says; null: unknown", "%"),
             Column("bands", TEXTS, "band names; the lists below are parallel to it"),
-            Column("hrefs", TEXTS),
+            Column("hrefs", TEXTS, "path or address of the band's file"),
             Column("indexes", INTS, "band number in the file, from 1"),
-            Column("dtypes", TEXTS),
-            Column("scales", DOUBLES),
-            Column("offsets", DOUBLES),
-            Column("nodatas", DOUBLES, "null: none"),
+            Column("dtypes", TEXTS, "numpy's name of the stored type"),
+            Column("scales", DOUBLES, "physical value = number * scale + offset"),
+            Column("offsets", DOUBLES, "as scales"),
+            Column("nodatas", DOUBLES, "the number that marks pixels without data; null: none"),
             Column("kinds", TEXTS, "continuous, class or quality"),
             Column(
                 "calibrations",
@@ -136,7 +154,7 @@ TABLES = {
             ),
             Column("clear", pa.list_(_CLEAR), "tests of quality bands; a valid pixel passes all"),
             Column("properties", pa.map_(TEXT, TEXT), "angles of the sun, orbit, tile, …"),
-            Column("gsd_m", DOUBLE),
+            Column("gsd_m", DOUBLE, "side of a pixel of the finest band", "m"),
             Column("fingerprint", TEXT, "of the item and its files' size and change time"),
         ),
     ),
@@ -149,13 +167,13 @@ TABLES = {
         "a window of a chip, or a published example, with its label; a folder a split",
         "samples",
         (
-            Column("sample_id", TEXT),
+            Column("sample_id", TEXT, "unique in the table"),
             *_CHIP,
-            Column("dataset", TEXT),
-            Column("task", TEXT),
-            Column("legend", TEXT),
+            Column("dataset", TEXT, "the archive that it is of, or the run whose labels it has"),
+            Column("task", TEXT, "what is asked: segment, classify, multilabel, detect, …"),
+            Column("legend", TEXT, "name of the legend"),
             Column("block", TEXT, "spatial block of the split"),
-            Column("class_ids", INTS),
+            Column("class_ids", INTS, "ids of the legend"),
             Column(
                 "class_counts",
                 LONGS,
@@ -174,80 +192,84 @@ TABLES = {
         "classes and confidence of one tile's core, with class counts",
         "predict",
         (
-            Column("tile_id", TEXT),
-            Column("period", TEXT),
-            Column("model", TEXT, "<name>/<version>"),
-            Column("scene_ids", TEXTS),
+            _TILE,
+            _PERIOD,
+            _MODEL,
+            Column("scene_ids", TEXTS, "every scene that gave pixels"),
             *_GRID,  # of the core
-            Column("legend", TEXT),
+            Column("legend", TEXT, "name of the legend"),
             *_array("classes", "(H, W) uint8 legend ids, 255 nodata"),
             *_array("confidence", "(H, W) uint8, percent, 255 nodata"),
             *_array("probabilities", "(K, H, W) uint8, percent, 255 nodata; null unless asked for"),
-            Column("class_ids", INTS),
-            Column("class_counts", LONGS, "pixels a class, parallel to class_ids"),
+            Column("class_ids", INTS, "ids of the legend"),
+            Column("class_counts", LONGS, "of each class, parallel to class_ids", "pixels"),
             *_array(
                 "percent_counts", "(K, 101) uint32: of them, those of each per cent of confidence"
             ),
-            Column("nodata_count", LONG),
+            Column("nodata_count", LONG, "without a class", "pixels"),
         ),
     ),
     "probabilities": TableSpec(
         "the probability of one class in one square",
         "predict (multilabel)",
         (
-            Column("tile_id", TEXT),
-            Column("period", TEXT),
-            Column("model", TEXT),
+            _TILE,
+            _PERIOD,
+            _MODEL,
             *_GRID,  # of the square that was classified as one
             *_CLASS,
-            Column("probability", DOUBLE),
+            Column("probability", DOUBLE, "that the class is there", "0–1"),
         ),
     ),
     "boxes": TableSpec(
         "a box on a tile",
         "predict (detect)",
         (
-            Column("tile_id", TEXT),
-            Column("period", TEXT),
-            Column("model", TEXT),
+            _TILE,
+            _PERIOD,
+            _MODEL,
             *_CLASS,
-            Column("score", DOUBLE),
+            Column("score", DOUBLE, "how sure the model is", "0–1"),
             *(
-                Column(name, DOUBLE, "in pixels of the whole tiling")
+                Column(name, DOUBLE, "edge of the box, counted over the whole tiling", "pixels")
                 for name in ("left", "top", "right", "bottom")
             ),
         ),
     ),
     "detections": TableSpec(
-        "a detected object, once, with its outline on the ground (GeoParquet)",
+        "a detected object, once, with its outline on the ground",
         "rasters (detect), predict --input",
         (
             Column("item", TEXT, "the image file's path under its folder; null: of tiles"),
             Column("tile_id", TEXT, "of the tile that holds the centre"),
             Column("n", INT, "from 0 within the item or tile"),
-            Column("period", TEXT),
-            Column("model", TEXT),
+            _PERIOD,
+            _MODEL,
             *_CLASS,
-            Column("score", DOUBLE),
-            Column("geometry", BYTES, "WKB"),
+            Column("score", DOUBLE, "how sure the model is", "0–1"),
+            Column("geometry", BYTES, "outline of the object, in the CRS of the next column"),
             Column("crs", TEXT, "EPSG:4326; empty: in pixels of an image without georeference"),
         ),
     ),
     "embeddings": TableSpec(
-        "a vector of a tile, of a pixel of it, or of a sample (GeoParquet)",
+        "a vector of a tile, of a pixel of it, or of a sample",
         "embed",
         (
             Column("tile_id", TEXT, "null: of a sample without a tile"),
-            Column("period", TEXT),
+            _PERIOD,
             Column("row", INT, "of the pixel in the tile's core; null: of all of it, as the next"),
-            Column("col", INT),
+            Column("col", INT, "as row"),
             Column("sample_id", TEXT, "null: of a tile, as the next three"),
-            Column("split", TEXT),
+            Column("split", TEXT, "train, validation or test"),
             Column("class_id", INT, "of a sample with one class; else null, as the next"),
-            Column("class_name", TEXT),
+            Column("class_name", TEXT, "name in the legend"),
             Column("model", TEXT, "<name>/<version>; bands: the values of embedding bands"),
-            Column("valid_share", DOUBLE, "of the pixels that the vector is of"),
-            Column("geometry", BYTES, "WKB, EPSG:4326; null: of an image without georeference"),
+            Column("valid_share", DOUBLE, "of the pixels that the vector is of", "0–1"),
+            Column(
+                "geometry",
+                BYTES,
+                "outline or point, EPSG:4326; null: an image without georeference",
+            ),
             Column("embedding", FLOATS, "as long in every row"),
         ),
     ),
@@ -256,12 +278,12 @@ TABLES = {
         "stats (detect)",
         (
             *_REGION,
-            Column("period", TEXT),
-            Column("model", TEXT),
+            _PERIOD,
+            _MODEL,
             *_CLASS,
             Column("detections", LONG, "whose centre lies in the region"),
-            Column("detections_per_km2", DOUBLE, "of the region's whole area"),
-            Column("mean_score", DOUBLE),
+            Column("detections_per_km2", DOUBLE, "of the region's whole area", "1/km²"),
+            Column("mean_score", DOUBLE, "of these detections", "0–1"),
         ),
     ),
     "presence": TableSpec(
@@ -269,17 +291,22 @@ TABLES = {
         "stats (multilabel)",
         (
             *_REGION,
-            Column("period", TEXT),
-            Column("model", TEXT),
+            _PERIOD,
+            _MODEL,
             *_CLASS,
-            Column("observed_share", DOUBLE, "of the region's area, in squares that were mapped"),
-            Column("present_m2", DOUBLE, "in squares where the class is more likely than not"),
+            Column(
+                "observed_share", DOUBLE, "of the region's area, in squares that were mapped", "0–1"
+            ),
+            Column(
+                "present_m2", DOUBLE, "in squares where the class is more likely than not", "m²"
+            ),
             Column(
                 "share",
                 DOUBLE,
                 "present_m2 of the mapped area; those of all classes may add up to more than 1",
+                "0–1",
             ),
-            Column("mean_probability", DOUBLE, "over the mapped area"),
+            Column("mean_probability", DOUBLE, "over the mapped area", "0–1"),
         ),
     ),
     "regions": TableSpec(
@@ -287,8 +314,8 @@ TABLES = {
         "stats",
         (
             *_REGION,
-            Column("geometry", BYTES, "WKB, EPSG:4326"),
-            Column("area_m2", DOUBLE, "true ellipsoidal area"),
+            Column("geometry", BYTES, "outline of the region, EPSG:4326"),
+            Column("area_m2", DOUBLE, "true area on the ellipsoid", "m²"),
         ),
     ),
     "class_areas": TableSpec(
@@ -296,28 +323,30 @@ TABLES = {
         "stats",
         (
             *_REGION,
-            Column("period", TEXT),
-            Column("model", TEXT),
+            _PERIOD,
+            _MODEL,
             Column("class_id", INT, "null: the region's unobserved part"),
-            Column("class_name", TEXT),
+            Column("class_name", TEXT, "name in the legend; unobserved"),
             Column(
                 "pixels",
                 DOUBLE,
                 "fractions of pixels on the border counted; null for the unobserved part, which "
                 "may lie outside the map",
             ),
-            Column("area_m2", DOUBLE),
-            Column("share", DOUBLE, "of the observed area; null for the unobserved part"),
-            Column("observed_share", DOUBLE, "of the region's area"),
+            Column("area_m2", DOUBLE, "true area on the ellipsoid", "m²"),
+            Column("share", DOUBLE, "of the observed area; null for the unobserved part", "0–1"),
+            Column("observed_share", DOUBLE, "of the region's area", "0–1"),
             Column(
                 "mean_confidence",
                 DOUBLE,
-                "0–1, over the class's area; null where the map has no confidence, as the next",
+                "over the class's area; null where the map has no confidence, as the next",
+                "0–1",
             ),
             Column(
                 "confident_m2",
                 DOUBLE,
                 "the part of area_m2 with a confidence of stats.confident or more",
+                "m²",
             ),
         ),
     ),
@@ -339,15 +368,15 @@ TABLES = {
         "stats",
         (
             *_REGION,
-            Column("period_from", TEXT),
-            Column("period_to", TEXT),
-            Column("from_id", INT),
-            Column("from_class", TEXT),
-            Column("to_id", INT),
-            Column("to_class", TEXT),
-            Column("pixels", DOUBLE, "of the first period's grid"),
-            Column("area_m2", DOUBLE),
-            Column("share", DOUBLE, "of the area that has a class in both periods"),
+            Column("period_from", TEXT, "name of the earlier period"),
+            Column("period_to", TEXT, "name of the later period"),
+            Column("from_id", INT, "class in the earlier period"),
+            Column("from_class", TEXT, "its name"),
+            Column("to_id", INT, "class in the later period"),
+            Column("to_class", TEXT, "its name"),
+            Column("pixels", DOUBLE, "of the first period's grid", "pixels"),
+            Column("area_m2", DOUBLE, "true area on the ellipsoid", "m²"),
+            Column("share", DOUBLE, "of the area that has a class in both periods", "0–1"),
         ),
     ),
     "landscape": TableSpec(
@@ -355,44 +384,44 @@ TABLES = {
         "stats (stats.landscape)",
         (
             *_REGION,
-            Column("period", TEXT),
+            _PERIOD,
             *_CLASS,
             Column(
                 "patches", LONG, "of pixels that touch by a side or a corner, within the region"
             ),
-            Column("mean_patch_m2", DOUBLE),
-            Column("largest_patch_m2", DOUBLE),
-            Column("edge_m", DOUBLE, "sides shared with pixels of other classes"),
-            Column("edge_m_per_ha", DOUBLE, "of the region's mapped area"),
+            Column("mean_patch_m2", DOUBLE, "mean area of a patch", "m²"),
+            Column("largest_patch_m2", DOUBLE, "area of the largest patch", "m²"),
+            Column("edge_m", DOUBLE, "sides shared with pixels of other classes", "m"),
+            Column("edge_m_per_ha", DOUBLE, "of the region's mapped area", "m/ha"),
         ),
     ),
     "accuracy": TableSpec(
         "the scores of one class, or of all together",
         "evaluate",
         (
-            Column("period", TEXT),
-            Column("model", TEXT),
-            Column("split", TEXT),
+            _PERIOD,
+            _MODEL,
+            Column("split", TEXT, "whose samples are the reference: test"),
             Column("class_id", INT, "null: all classes together"),
-            Column("class_name", TEXT),
-            Column("pixels", LONG, "labelled pixels of the class"),
-            Column("users_accuracy", DOUBLE),
-            Column("producers_accuracy", DOUBLE),
-            Column("f1", DOUBLE),
-            Column("iou", DOUBLE),
-            Column("overall_accuracy", DOUBLE, "on the all-classes row alone"),
+            Column("class_name", TEXT, "name in the legend; null: all classes together"),
+            Column("pixels", LONG, "labelled ones of the class", "pixels"),
+            Column("users_accuracy", DOUBLE, "share of what is mapped so that is so", "0–1"),
+            Column("producers_accuracy", DOUBLE, "share of what is so that is mapped so", "0–1"),
+            Column("f1", DOUBLE, "harmonic mean of the two accuracies", "0–1"),
+            Column("iou", DOUBLE, "intersection over union of labels and map", "0–1"),
+            Column("overall_accuracy", DOUBLE, "on the all-classes row alone", "0–1"),
         ),
     ),
     "confusion": TableSpec(
         "the pixels of one pair of label and map class",
         "evaluate",
         (
-            Column("period", TEXT),
-            Column("model", TEXT),
-            Column("split", TEXT),
-            Column("label_id", INT),
-            Column("map_id", INT, "255: the map has no class there"),
-            Column("pixels", LONG),
+            _PERIOD,
+            _MODEL,
+            Column("split", TEXT, "whose samples are the reference: test"),
+            Column("label_id", INT, "class of the label"),
+            Column("map_id", INT, "class of the map; 255: it has no class there"),
+            Column("pixels", LONG, "with this label and class", "pixels"),
         ),
     ),
     "estimates": TableSpec(
@@ -411,8 +440,8 @@ TABLES = {
             Column(
                 "standard_error", DOUBLE, "null where fewer than two points do, as the next two"
             ),
-            Column("low_95", DOUBLE),
-            Column("high_95", DOUBLE),
+            Column("low_95", DOUBLE, "lower end of the 95 % interval"),
+            Column("high_95", DOUBLE, "upper end of the 95 % interval"),
             Column("points", LONG, "interpreted points that contribute to it"),
         ),
     ),
@@ -420,10 +449,10 @@ TABLES = {
         "a cell of the error matrix in shares of area",
         "evaluate --reference",
         (
-            Column("map_id", INT, "255: the map has no class there"),
-            Column("reference_id", INT),
-            Column("area_share", DOUBLE, "of all that was sampled"),
-            Column("points", LONG),
+            Column("map_id", INT, "class of the map; 255: it has no class there"),
+            Column("reference_id", INT, "class that a person gave"),
+            Column("area_share", DOUBLE, "of all that was sampled", "0–1"),
+            Column("points", LONG, "interpreted points of the two classes"),
         ),
     ),
     "trials": TableSpec(
@@ -432,12 +461,12 @@ TABLES = {
         (
             Column("settings", TEXT, "as given to --set"),
             Column("fold", INT, "the fold held out; null: scored on the validation split"),
-            Column("metric", TEXT),
+            Column("metric", TEXT, "what the score is"),
             Column("score", DOUBLE, "null where the trial failed"),
-            Column("metrics", pa.map_(TEXT, DOUBLE)),
-            Column("best_epoch", INT),
-            Column("seconds", DOUBLE),
-            Column("error", TEXT),
+            Column("metrics", pa.map_(TEXT, DOUBLE), "every metric of the best epoch"),
+            Column("best_epoch", INT, "from 1"),
+            Column("seconds", DOUBLE, "that it took", "s"),
+            Column("error", TEXT, "why it failed; null where it did not"),
         ),
     ),
     "suspects": TableSpec(
@@ -445,47 +474,48 @@ TABLES = {
         "one class in one window; the most doubtful first",
         "review",
         (
-            Column("sample_id", TEXT),
-            Column("dataset", TEXT),
-            Column("tile_id", TEXT),
-            Column("period", TEXT),
+            Column("sample_id", TEXT, "of the samples table"),
+            Column("dataset", TEXT, "the archive that it is of, or the run whose labels it has"),
+            _TILE,
+            _PERIOD,
             Column("fold", INT, "the fold that held it out"),
-            Column("label_id", INT),
+            Column("label_id", INT, "class of the label"),
             Column("label", TEXT, "name of the class"),
             Column("answer_id", INT, "the class that is likeliest, over all of these labels"),
-            Column("answer", TEXT),
+            Column("answer", TEXT, "name of the class"),
             Column("labels", LONG, "how many labels it is of: pixels, or an image"),
-            Column("probability", DOUBLE, "0–1: of the label, the mean over these labels"),
-            Column("margin", DOUBLE, "-1–1: less the probability of the likeliest other class"),
+            Column("probability", DOUBLE, "of the label, the mean over these labels", "0–1"),
+            Column("margin", DOUBLE, "less the probability of the likeliest other class", "-1–1"),
             Column(
                 "score",
                 DOUBLE,
-                "0–1, the lower the more doubtful: the probability over the mean that labels of "
-                "this class have, 1 from there on",
+                "the lower the more doubtful: the probability over the mean that labels of this "
+                "class have, 1 from there on",
+                "0–1",
             ),
             Column("doubted", pa.bool_(), "whether the model is confident of another class"),
-            Column("longitude", DOUBLE, "of the middle, degrees; null without a place"),
-            Column("latitude", DOUBLE),
-            Column("footprint", BYTES, "WKB, EPSG:4326; null without a place"),
+            Column("longitude", DOUBLE, "of the middle; null without a place", "degrees"),
+            Column("latitude", DOUBLE, "of the middle; null without a place", "degrees"),
+            Column("footprint", BYTES, "outline, EPSG:4326; null without a place"),
         ),
     ),
     "ledger": TableSpec(
         "what was done with one key of one stage: fingerprint, seconds, checksum, status, error",
         "every stage",
         (
-            Column("stage", TEXT),
-            Column("key", TEXT),
-            Column("fingerprint", TEXT),
-            Column("attempt", INT),
-            Column("seconds", DOUBLE),
-            Column("valid_pixels", LONG, "none where the checksum is not known"),
+            Column("stage", TEXT, "which stage"),
+            Column("key", TEXT, "the unit of work, such as a block; (stage): all of it"),
+            Column("fingerprint", TEXT, "of all that the output depends on"),
+            Column("attempt", INT, "of Spark at the task, from 0"),
+            Column("seconds", DOUBLE, "that the unit took", "s"),
+            Column("valid_pixels", LONG, "none where the checksum is not known", "pixels"),
             Column(
                 "checksum",
                 TEXT,
                 "sha256 of the published file; none where it was taken up after a kill",
             ),
             Column("status", TEXT, "done, empty, bad, dropped"),
-            Column("error", TEXT),
+            Column("error", TEXT, "what is wrong with a bad unit or input; else null"),
             Column("path", TEXT, "of the published file, relative to the output folder"),
             Column("finished", TIME, "by the clock of the machine that did it"),
             Column(
@@ -502,9 +532,9 @@ _ITEM_CLASSES = TableSpec(
     "predict --input",
     (
         Column("item", TEXT, "the image file's path under its folder"),
-        Column("model", TEXT),
+        _MODEL,
         *_CLASS,
-        Column("confidence", DOUBLE, "0–1: the probability"),
+        Column("confidence", DOUBLE, "probability of the class", "0–1"),
     ),
 )
 
@@ -537,6 +567,13 @@ ITEM_CLASSES = _ITEM_CLASSES.schema
 
 ADDED = frozenset({"units"})
 """Columns that tables of earlier releases lack; read as null."""
+
+
+def describe(field: pa.Field) -> str:
+    """Return meaning and unit of a table's column in one text."""
+    metadata = field.metadata or {}
+    note, unit = (str(metadata.get(name, b""), "utf-8") for name in (b"description", b"unit"))
+    return f"{note} ({unit})" if unit else note
 
 
 def _of_any_length(kind: pa.DataType) -> pa.DataType:

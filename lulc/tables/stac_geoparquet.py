@@ -21,7 +21,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 import shapely
 import shapely.geometry
 
@@ -31,6 +30,7 @@ from lulc.location import Location, relative_name
 from lulc.paths import list_files
 from lulc.tables import files
 from lulc.tables.arrow_files import arrow_filesystem
+from lulc.tables.geoparquet import CORNERS, write_file
 
 SUFFIXES = (".parquet", ".geoparquet")
 VERSION = "1.1.0"
@@ -38,7 +38,6 @@ VERSION = "1.1.0"
 _ROWS_AT_ONCE = 500
 _REQUIRED = {"id", "geometry", "assets"}
 _OF_ITEM = {*_REQUIRED, "bbox", "type", "stac_version", "stac_extensions", "links", "collection"}
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _TIMES = ("datetime", "start_datetime", "end_datetime", "created", "updated")
 _TIME = pa.timestamp("us", "UTC")
 _TURNS = (-360, 0, 360)
@@ -122,7 +121,7 @@ def read_items(
 def _condition(schema: pa.Schema, item_filter: ItemFilter) -> pc.Expression | None:
     conditions = []
     bounds = _type_of(schema, "bbox")
-    if item_filter.boxes and pa.types.is_struct(bounds) and set(bounds.names) >= set(_CORNERS):
+    if item_filter.boxes and pa.types.is_struct(bounds) and set(bounds.names) >= set(CORNERS):
         conditions.append(reduce(or_, map(_touches, item_filter.boxes)))
     if item_filter.times and pa.types.is_timestamp(_type_of(schema, "datetime")):
         conditions.append(reduce(or_, [_overlaps(schema, time) for time in item_filter.times]))
@@ -140,7 +139,7 @@ def _type_of(schema: pa.Schema, name: str) -> pa.DataType:
 def _touches(box: Box) -> pc.Expression:
     # An item across the antimeridian has its west in the east: it is told by constants, as row
     # groups are passed over by these alone. One without a box may lie anywhere.
-    xmin, ymin, xmax, ymax = (pc.field("bbox", name) for name in _CORNERS)
+    xmin, ymin, xmax, ymax = (pc.field("bbox", name) for name in CORNERS)
     in_rows = (ymin <= box[3]) & (ymax >= box[1])
     is_across = (xmin > 0) & (xmax < 0)
     in_columns = reduce(
@@ -287,21 +286,10 @@ def write_items_table(location: Location, table: pa.Table, collection: Mapping[s
         table: the items.
         collection: the STAC Collection, as JSON.
     """
-    outlines = shapely.from_wkb(table["geometry"].to_numpy(zero_copy_only=False))
-    covering = {"bbox": {name: ["bbox", name] for name in _CORNERS}}
-    column = {
-        "encoding": "WKB",
-        "geometry_types": sorted({outline.geom_type for outline in outlines}),
-        "bbox": [float(bound) for bound in shapely.total_bounds(outlines)],
-        "covering": covering,
-    }
-    geo = {"version": "1.1.0", "primary_column": "geometry", "columns": {"geometry": column}}
     stac = {"version": VERSION, "collections": {collection["id"]: collection}}
-    table = table.replace_schema_metadata(
-        {"geo": json.dumps(geo), "stac-geoparquet": json.dumps(stac)}
-    )
+    metadata = {"stac-geoparquet": json.dumps(stac)}
     files.write_atomic(
-        location, lambda path: pq.write_table(table, path, compression="zstd", row_group_size=5000)
+        location, lambda path: write_file(path, table, metadata, row_group_size=5000)
     )
 
 
@@ -317,7 +305,7 @@ def _to_row(item: Mapping[str, Any]) -> dict[str, Any]:
         "stac_extensions": item.get("stac_extensions") or [],
         "id": item["id"],
         "geometry": shapely.to_wkb(shapely.geometry.shape(item["geometry"])),
-        "bbox": dict(zip(_CORNERS, map(float, corners), strict=True)),
+        "bbox": dict(zip(CORNERS, map(float, corners), strict=True)),
         "links": item["links"],
         "assets": item["assets"],
         "collection": item.get("collection"),

@@ -10,12 +10,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.location import Location, relative_name
-from lulc.tables import files, layout, schemas
+from lulc.tables import files, geoparquet, layout, schemas
 from lulc.tables.arrow_files import arrow_filesystem
 from lulc.tables.files import open_parquet, write_atomic
 
@@ -53,16 +52,14 @@ def write_table(
         out: the output location.
         name: the table's name, a key of `schemas.ALL`.
         table: its rows, which are cast to the table's schema.
-        metadata: the file's metadata, in place of the schema's own.
+        metadata: further metadata of the file.
 
     Returns:
         Where the file lies.
     """
-    table = table.cast(schemas.ALL[name])
-    if metadata:
-        table = table.replace_schema_metadata(dict(metadata))
     location = out / layout.table_file(name)
-    write_atomic(location, lambda path: pq.write_table(table, path, compression="zstd"))
+    table = table.cast(schemas.ALL[name])
+    write_atomic(location, lambda path: geoparquet.write_file(path, table, metadata))
     return location
 
 
@@ -85,7 +82,10 @@ def read_table(out: Location, name: str, columns: list[str] | None = None) -> pa
         for added in set(wanted) - set(table.column_names):
             nulls = pa.nulls(table.num_rows, schema.field(added).type)
             table = table.append_column(added, nulls)
-        return table.select(wanted)
+        table = table.select(wanted)
+        # What the first of many files says of itself is not said of all.
+        fields = [f.with_metadata(schema.field(f.name).metadata) for f in table.schema]
+        return table.cast(pa.schema(fields))
 
 
 def open_dataset(folder: Location, tables: Sequence[Location] = ()) -> ds.Dataset:
@@ -120,22 +120,26 @@ def write_rows(
         schema: the table's schema.
         footer: what `read_footer` gives back; plain values.
     """
-    # Pixels are differences already: a dictionary or statistics of them cost time and say nothing.
+    options = options_of_pixels(schema)
+    metadata = {_FOOTER_KEY.decode(): json.dumps(footer)}
+
+    def write_file(path: Path) -> None:
+        with geoparquet.open_writer(path, schema, metadata, **options) as write:
+            for row in rows:
+                write(pa.Table.from_pylist([dict(row)], schema))
+
+    write_atomic(location, write_file)
+
+
+def options_of_pixels(schema: pa.Schema) -> dict[str, Any]:
+    """Return how `geoparquet.open_writer` writes a table that holds pixels."""
+    # They are differences already: a dictionary or statistics of them cost time and say nothing.
     with_statistics = [field.name for field in schema if not pa.types.is_binary(field.type)]
-    options = {
-        "compression": "zstd",
+    return {
         "compression_level": 1,
         "use_dictionary": False,
         "write_statistics": with_statistics,
     }
-    schema_with_footer = schema.with_metadata({_FOOTER_KEY: json.dumps(footer)})
-
-    def write(path: Path) -> None:
-        with pq.ParquetWriter(path, schema_with_footer, **options) as writer:
-            for row in rows:
-                writer.write_table(pa.Table.from_pylist([dict(row)], schema))
-
-    write_atomic(location, write)
 
 
 def read_footer(location: Location) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from lulc.geo.antimeridian import only_polygons
 from lulc.geo.grid import coordinate_limits, parse_crs
 from lulc.location import STORES, Location, is_address, parse_location
 from lulc.tables.files import local_copy, open_parquet
+from lulc.tables.geoparquet import covering_column, read_geo
 from lulc.tables.vector_identity import PARTS, log_names, logs_of
 
 _ACCEPTED = (
@@ -175,7 +176,7 @@ def first_types(layer: Layer, count: int = 1000) -> set[str]:
     with _explained(layer.use, layer.path):
         if layer.path.lower().endswith(_PARQUET):
             with open_parquet(layer.path) as file:
-                primary = json.loads(file.schema_arrow.metadata[b"geo"])["primary_column"]
+                primary = read_geo(file)["primary_column"]
                 wkb = next(file.iter_batches(count, columns=[primary])).column(0).to_pylist()
         else:
             with (
@@ -408,18 +409,20 @@ def _crs_of_one(path: str) -> bytes:
 
 def _parquet_layer(path: str, use: str) -> Layer:
     with open_parquet(path) as file:
-        schema = file.schema_arrow
-    try:
-        header = json.loads(schema.metadata[b"geo"])
-        primary = header["primary_column"]
-        column = header["columns"][primary]
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{use} {path} is a Parquet file without the metadata of GeoParquet, which say its "
-            f"CRS: write it as GeoParquet (geopandas' to_parquet, `lulc sql --save`); {_ACCEPTED}"
-        ) from error
+        names = file.schema_arrow.names
+        try:
+            header = read_geo(file)
+            primary = header["primary_column"]
+            column = header["columns"][primary]
+            covering = covering_column(header, primary)
+        except (LookupError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{use} {path} is a Parquet file without the metadata of GeoParquet, which say its "
+                "CRS: write it as GeoParquet (geopandas' to_parquet, `lulc sql --save`); "
+                f"{_ACCEPTED}"
+            ) from error
     crs = column.get("crs", "OGC:CRS84")
-    columns = tuple(name for name in schema.names if name != primary)
+    columns = tuple(name for name in names if name not in (primary, covering))
     stated = parse_crs(json.dumps(crs)).to_wkt() if isinstance(crs, dict) else str(crs or "")
     kinds = column.get("geometry_types") or []
     kind = str(kinds[0]) if len(kinds) == 1 else "Unknown"
@@ -447,7 +450,7 @@ def _read_parquet(
     import geopandas
 
     with open_parquet(layer.path) as file:
-        header = json.loads(file.schema_arrow.metadata[b"geo"])
+        header = read_geo(file)
     primary = header["primary_column"]
     covered = "covering" in header["columns"][primary]
     with _copied(layer.path) as copy:

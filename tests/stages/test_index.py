@@ -97,7 +97,7 @@ def test_the_table_is_geoparquet(tmp_path: Path, spark: SparkSession) -> None:
         )
     )
     (path,) = (out / "tables" / "scenes").glob("*.parquet")
-    geo = json.loads(pq.read_schema(path).metadata[b"geo"])
+    geo = json.loads(pq.read_metadata(path).metadata[b"geo"])
     assert (geo["version"], geo["primary_column"]) == ("1.1.0", "footprint")
     found = geopandas.read_parquet(path)
     assert found.crs == "OGC:CRS84"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import shapely
 
 from lulc.location import Location
 from lulc.sources.scenes_table import ROWS_A_GROUP, number_outlines, order_by_place
@@ -17,9 +15,7 @@ from lulc.tables.ordered import write_in_order
 
 
 def write_scenes(out: Location, read: Callable[[], Iterable[pa.RecordBatch]]) -> None:
-    """Write the scenes table of a run, as GeoParquet 1.1.0, in the order of `order_by_place`.
-
-    No CRS is named, which means longitude and latitude on WGS 84.
+    """Write the scenes table of a run in the order of `order_by_place`.
 
     Args:
         out: the output location.
@@ -33,7 +29,6 @@ def write_scenes(out: Location, read: Callable[[], Iterable[pa.RecordBatch]]) ->
         ids.append(batch["scene_id"])
         times.append(batch["datetime"])
         outline_numbers.append(number_outlines(batch["footprint"], numbers))
-    outlines = shapely.from_wkb(list(numbers))
     order = order_by_place(
         pa.chunked_array(ids, pa.string()),
         pa.chunked_array(times, schemas.TIME),
@@ -42,19 +37,11 @@ def write_scenes(out: Location, read: Callable[[], Iterable[pa.RecordBatch]]) ->
     ).to_numpy()
     ranks = np.empty(len(order), np.int64)
     ranks[order] = np.arange(len(order))
-    column = {
-        "encoding": "WKB",
-        "geometry_types": sorted({outline.geom_type for outline in outlines}),
-        "bbox": shapely.total_bounds(outlines).tolist(),
-    }
-    columns = {"footprint": column}
-    geo = {"version": "1.1.0", "primary_column": "footprint", "columns": columns}
-    schema = schemas.SCENES.with_metadata({"geo": json.dumps(geo)})
+    schema = schemas.SCENES
 
     def write(path: Path) -> None:
         # Of lists statistics say nothing, and every task reads the footer.
         plain = [field.name for field in schema if not pa.types.is_nested(field.type)]
-        options = {"compression": "zstd", "write_statistics": plain}
-        write_in_order(path, read(), ranks, schema, ROWS_A_GROUP, **options)
+        write_in_order(path, read(), ranks, schema, ROWS_A_GROUP, write_statistics=plain)
 
     files.write_atomic(out / layout.table_file("scenes"), write)

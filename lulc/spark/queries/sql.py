@@ -17,11 +17,12 @@ from lulc.spark import session
 from lulc.spark.parquet import read_parquet
 from lulc.spark.queries import rules
 from lulc.tables import files, layout, schemas, store
+from lulc.tables.geoparquet import GEOMETRY_COLUMNS
 from lulc.tables.ledger_files import list_ledger
 
 GEOMETRY = b"geometry"
 """Marks the fields of a result that hold WKB."""
-_GEOMETRY_COLUMNS = ("footprint", "geometry")
+_SPLIT = {"split": "train, validation or test"}
 
 
 def check_has_tables(out: Location) -> None:
@@ -38,24 +39,29 @@ def filled_tables(out: Location) -> list[str]:
 def make_views(spark: SparkSession, out: Location, as_text: bool = False) -> list[str]:
     """Make a temporary view for every table that has rows, and return their names.
 
-    Views of other runs' tables are dropped. The session gets the functions of vectors, too.
+    Views of other runs' tables are dropped. The session gets the functions of vectors, too. The
+    comment of a column, which DESCRIBE shows, is its meaning and unit.
 
     Args:
         spark: the session that gets the views.
         out: the run's output location.
         as_text: `footprint` and `geometry` are WKT; else they are Sedona geometries.
     """
-    geometry = "ST_AsText(ST_GeomFromWKB({}))" if as_text else "ST_GeomFromWKB({})"
+    geometry = "ST_AsText(ST_GeomFromWKB(`{}`))" if as_text else "ST_GeomFromWKB(`{}`)"
     names = filled_tables(out)
     for name in schemas.ALL:
         if name not in names:
             spark.catalog.dropTempView(name)
     for name in names:
         frame = read_view(spark, out, name)
-        for column in _GEOMETRY_COLUMNS:
-            if column in frame.columns:
-                frame = frame.withColumn(column, F.expr(geometry.format(column)))
-        frame.createOrReplaceTempView(name)
+        comments = _SPLIT | {f.name: schemas.describe(f) for f in store.schema_of(out, name)}
+        columns = [
+            F.expr((geometry if column in GEOMETRY_COLUMNS else "`{}`").format(column)).alias(
+                column, metadata={"comment": comments[column]}
+            )
+            for column in frame.columns
+        ]
+        frame.select(*columns).createOrReplaceTempView(name)
     rules.add_functions(spark)
     return names
 
@@ -67,7 +73,7 @@ def read_view(spark: SparkSession, out: Location, name: str) -> DataFrame:
     columns = [
         field.name
         for field in schema
-        if field.name in _GEOMETRY_COLUMNS or not pa.types.is_binary(field.type)
+        if field.name in GEOMETRY_COLUMNS or not pa.types.is_binary(field.type)
     ]
     folder = store.table_folder(out, name)
     if name == "ledger":
