@@ -204,6 +204,7 @@ _PATTERNS = {
     r"^[A-Za-z0-9_-]+$": "letters, digits, `_` and `-`",
     r"^[A-Za-z0-9_:.-]+$": "letters, digits, `_` and `-`",
     r"^\d+[mg]$": "such as `500m` or `2g`",
+    r"^([1-9]\d*k?m|h3:(\d|1[0-5]))$": "such as `1km`, `500m` or `h3:7`",
     r"^#[0-9a-fA-F]{6}$": "`#rrggbb`",
     r"^(tag|\d{4}(-\d\d){0,2}(/\d{4}(-\d\d){0,2})?)$": (
         "such as `2023`, `2023-05-17`, `2023-04/2023-09`, or `tag`"

@@ -620,6 +620,12 @@ class StatsConf:
     overlap: Overlap = "refuse"
     """Class rasters of one period that have classes at one place: refuse them, or take the first of
     them by name there."""
+    grid: Annotated[str, Field(pattern=r"^([1-9]\d*k?m|h3:(\d|1[0-5]))$")] | None = (
+        dataclasses.field(default=None, compare=False)
+    )
+    """Areas by cell, too, in table `cell_areas`: squares of EPSG:6933 of this side, such as `1km`,
+    each as large as any other wherever it lies, or cells of H3 at this resolution, `h3:7` (extra
+    `h3`). Default: none."""
 
 
 @dataclass(frozen=True, config=_strict)

@@ -69,6 +69,7 @@ EXTRAS = {
     "trees": ("lightgbm",),
     "tracking": ("mlflow",),
     "hdf4": ("pyhdf",),
+    "h3": ("h3",),
 }
 """Extra of the package → the libraries that it brings."""
 

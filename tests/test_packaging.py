@@ -27,13 +27,14 @@ PACKAGE = ROOT / "lulc"
 # here makes do with the base.
 ROOM_EXTRAS: dict[str, set[str]] = {
     "raster": {"hdf4"},
+    "stats": {"h3"},
     "models": {"train", "encoders", "trees"},
     "training": {"train", "trees"},
     "inference": {"train"},
     "spark": {"spark"},
 }
 # Rooms whose every file can be imported with the base alone: they ask for an extra when used.
-IMPORTED_BY_BASE = {"raster"}
+IMPORTED_BY_BASE = {"raster", "stats"}
 NOT_IMPORTED = {"timm"}  # segmentation-models-pytorch imports it: lulc/models/networks/smp.py
 
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from lulc.location import Location
 from lulc.spark.context import StageContext
-from lulc.spark.measure import Measured, Pairs, RegionAt, Rows, Tiles, measure_regions
+from lulc.spark.measure import Measured, Pairs, RegionAt, Rows, Tiles
 from lulc.stats import class_rasters, landscape, zonal
 from lulc.stats.class_areas import MapTiles, balance
 from lulc.stats.class_rasters import ClassMaps
@@ -18,18 +18,14 @@ from lulc.tables import store
 from lulc.tables.ledger import LedgerRow
 
 
-def measure_rasters(
-    context: StageContext,
-    maps: ClassMaps,
-    fingerprint: str,
-    cache_folder: Location | None = None,
-) -> Measured:
-    """Measure the regions table's regions on class rasters.
+def raster_tiles(
+    context: StageContext, maps: ClassMaps, cache_folder: Location | None = None
+) -> Tiles:
+    """Return the blocks of class rasters as the tiles in which regions are measured.
 
     Args:
         context: the run whose regions table is written.
         maps: the class rasters, of one or more periods.
-        fingerprint: of the stage, see `measure_regions`.
         cache_folder: keeps how blocks of the rasters' grids and regions intersect.
     """
 
@@ -44,9 +40,7 @@ def measure_rasters(
     blocks = pa.Table.from_pylist(class_rasters.blocks(maps))
     frame = context.spark().createDataFrame(blocks)
     with_patches = context.config.stats.landscape
-    return measure_regions(
-        context, Tiles(frame, count, scan if with_patches else None), fingerprint
-    )
+    return Tiles(frame, count, scan if with_patches else None)
 
 
 def write_areas(

@@ -30,8 +30,8 @@ type Pairs = Sequence[tuple[int, int]]
 """(row group, region position) of tiles and regions that may overlap."""
 type Rows = list[dict[str, Any]]
 
-# Sums that do not depend on the order in which tasks end: a rerun gives the same digits.
-_SUM = "aggregate(array_sort(collect_list({0})), 0D, (a, b) -> a + b) AS {0}"
+SUM = "aggregate(array_sort(collect_list({0})), 0D, (a, b) -> a + b) AS {0}"
+"""A sum that does not depend on the order in which tasks end: a rerun gives the same digits."""
 _KEYS = ["position", "period", "model"]
 GRID_COLUMNS = ["crs", "transform", "height", "width"]
 # Boxes a little larger than the footprints, whose sides are chords: no pair is missed, and one too
@@ -126,7 +126,7 @@ def _measure_inside(
             partial(_of_file, tiles.count, region_at), kept_folder / "inside", zonal.INSIDE
         )
         rows = map_frame(files, count, zonal.INSIDE)
-        sums = [expr(_SUM.format(name)) for name in zonal.SUMS]
+        sums = [expr(SUM.format(name)) for name in zonal.SUMS]
         inside_rows = rows.groupBy(*_KEYS, "class_id").agg(*sums).toArrow().cast(zonal.INSIDE)
         if tiles.scan is None:
             return inside_rows, None

@@ -10,12 +10,14 @@ from lulc.spark.area_tables import (
     bad_regions,
     coverage_note,
     is_one_period,
-    measure_rasters,
+    raster_tiles,
     write_areas,
     write_transitions,
 )
+from lulc.spark.cell_areas import fingerprint_of_cells, write_cell_areas
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
+from lulc.spark.measure import measure_regions
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.stats import class_rasters, regions
 from lulc.stats.class_areas import MapTiles
@@ -50,6 +52,7 @@ def stats_of_rasters(context: StageContext) -> StageResult:
         config.maps,
         config.stats,
         config.legend,
+        *fingerprint_of_cells(config.stats),
     )
     notes: list[str] = []
 
@@ -61,12 +64,15 @@ def stats_of_rasters(context: StageContext) -> StageResult:
         cache = store.table_folder(out, "intersections")
         of_regions = cache / fingerprint_of(OUTPUT_VERSIONS["stats"], region_files, config.regions)
         files.keep_folders(cache, [of_regions])
-        measured = measure_rasters(context, maps, fingerprint, of_regions)
+        tiles = raster_tiles(context, maps, of_regions)
+        measured = measure_regions(context, tiles, fingerprint)
         areas = measured.inside.filter(is_one_period(measured.inside))
         names = class_rasters.name_classes(maps, areas)
-        tiles = MapTiles(partial(class_rasters.list_tiles, maps), of_run=False)
-        write_areas(context, areas, measured.outside, region_set.table, names, tiles)
+        map_tiles = MapTiles(partial(class_rasters.list_tiles, maps), of_run=False)
+        write_areas(context, areas, measured.outside, region_set.table, names, map_tiles)
         write_transitions(context, measured, region_set.table, names)
+        # Cells are other regions than those whose intersections are kept.
+        write_cell_areas(context, raster_tiles(context, maps), names, fingerprint)
         notes.append(coverage_note(context, region_set, areas))
 
     result = run_whole(

@@ -4,6 +4,7 @@ A place is a name relative to the output location, with forward slashes, the sam
 The ledger keeps places in this form. `out / place` is where it lies.
 
     tables/<table>/part-0.parquet                                a table of one file
+    tables/cell_areas/part-<number>.parquet                      areas of cells, in order of cells
     tables/ledger/<number>.parquet                               rows recorded at a time
     tables/ledger/<number>.state.parquet                         all rows up to this number
     tables/<table>/sector=<period>.<c>_<r>/<period>.<col>_<row>.<fingerprint>.parquet
@@ -100,9 +101,9 @@ def table(name: str) -> str:
     return f"{TABLES}/{name}"
 
 
-def table_file(name: str) -> str:
-    """Return the file of a table that is kept in one file."""
-    return f"{table(name)}/part-0.parquet"
+def table_file(name: str, part: int = 0) -> str:
+    """Return the file of a table that is kept in one file, or the file of a part of it, from 0."""
+    return f"{table(name)}/part-{part}.parquet"
 
 
 def items_file(name: str) -> str:

@@ -350,6 +350,36 @@ TABLES = {
             ),
         ),
     ),
+    "cell_areas": TableSpec(
+        "pixels, m² and confidence of one class in one cell of a grid and period",
+        "stats (stats.grid)",
+        (
+            Column(
+                "cell_id",
+                TEXT,
+                "6933-<side>/<col>_<row>: a square of EPSG:6933 with x from col × side and y down "
+                "from -row × side; or the id of H3",
+            ),
+            _PERIOD,
+            _MODEL,
+            Column("class_id", INT, "null: ground of the map that has no class"),
+            Column("class_name", TEXT, "name in the legend; unobserved"),
+            Column("pixels", DOUBLE, "fractions of pixels on the border counted", "pixels"),
+            Column("area_m2", DOUBLE, "true area on the ellipsoid", "m²"),
+            Column(
+                "mean_confidence",
+                DOUBLE,
+                "over the class's area; null where the map has no confidence, as the next",
+                "0–1",
+            ),
+            Column(
+                "confident_m2",
+                DOUBLE,
+                "the part of area_m2 with a confidence of stats.confident or more",
+                "m²",
+            ),
+        ),
+    ),
     "intersections": TableSpec(
         "how much of each pixel of one block of a raster's grid one region covers",
         "stats --rasters",
@@ -552,6 +582,7 @@ DETECTION_COUNTS = ALL["detection_counts"]
 PRESENCE = ALL["presence"]
 REGIONS = ALL["regions"]
 CLASS_AREAS = ALL["class_areas"]
+CELL_AREAS = ALL["cell_areas"]
 INTERSECTIONS = ALL["intersections"]
 TRANSITIONS = ALL["transitions"]
 LANDSCAPE = ALL["landscape"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 import rasterio
 import shapely
 
-from lulc.config import ClassConf, Config, Period, RegionFile, TilingConf
+from lulc.config import ClassConf, Config, Period, RegionFile, StatsConf, TilingConf
 from lulc.errors import InputError
+from lulc.geo import reproject
 from lulc.geo.coverage import fractions
 from lulc.geo.grid import Grid, outline
 from lulc.geo.tiling import Tiling
@@ -22,11 +24,13 @@ from lulc.spark.stages.rasters import rasters
 from lulc.spark.stages.stats import stats
 from lulc.stages import Selection
 from lulc.stats import regions, zonal
+from lulc.stats.cells import parse_cells
 from lulc.tables import arrays, ledger, store
 from tests.helpers.synthetic_predictions import LEGEND, random_tile, write_block
 from tests.stats.test_regions import write
 
 TILING = Tiling("t", "EPSG:6933", 30.0, 64, 0.0, 5_000_000.0)
+NAMES = {c.name: c.id for c in LEGEND.classes}
 BLOCKS = ((0, 0), (2, 0), (0, 2), (2, 2))
 
 
@@ -58,9 +62,16 @@ def map_of(out: Path, tiling: Tiling = TILING, periods: tuple[str, ...] = ("a", 
     return files
 
 
-def ask(spark: Any, out: Path, *files: RegionFile) -> StageResult:
+def ask(spark: Any, out: Path, *files: RegionFile, grid: str | None = None) -> StageResult:
     legend = {c.id: ClassConf(c.name, c.colour) for c in LEGEND.classes}
-    run = Config(name="r", scenes=(), bands=("red",), legend=legend, regions=files)
+    run = Config(
+        name="r",
+        scenes=(),
+        bands=("red",),
+        legend=legend,
+        regions=files,
+        stats=StatsConf(grid=grid),
+    )
     return stats(StageContext(run, out, Selection(), lambda: spark))
 
 
@@ -202,6 +213,36 @@ def test_a_tile_that_is_there_twice_fails_the_stage(spark, tmp_path):
     assert store.read_table(tmp_path, "class_areas").num_rows == 0
     with pytest.raises(InputError, match="do not add up"):
         ask(spark, tmp_path)
+
+
+def test_areas_of_cells_are_those_of_the_map_and_of_a_region_that_is_cells(spark, tmp_path):
+    files = map_of(tmp_path)
+    cells = parse_cells("h3:8").meeting(
+        reproject.to_degrees(park(size=1000.0), "EPSG:6933", "park")
+    )
+    region = shapely.union_all(list(cells.values()))
+    file = write(tmp_path / "cells.gpkg", [region], "EPSG:4326", id=["cells"])
+    assert ask(spark, tmp_path, file, grid="h3:8").done == 1
+    by_cell = store.read_table(tmp_path, "cell_areas").to_pandas()
+    assert by_cell.cell_id.is_monotonic_increasing
+
+    expected: Counter = Counter()
+    for path in files:
+        for tile in pq.read_table(path).to_pylist():
+            classes = arrays.array_from(tile, "classes")
+            for name, class_id in {**NAMES, "unobserved": 255}.items():
+                expected[tile["period"], name] += (classes == class_id).sum() * 900.0
+    sums = by_cell.groupby(["period", "class_name"]).area_m2.sum().to_dict()
+    assert sums == pytest.approx(expected, rel=1e-9)
+
+    of_region = store.read_table(tmp_path, "class_areas").to_pandas()
+    assert (of_region.observed_share > 0.8).all()
+    keys = ["period", "class_id"]
+    found = by_cell[by_cell.cell_id.isin(cells)].groupby(keys).area_m2.sum().to_dict()
+    assert found == pytest.approx(of_region.groupby(keys).area_m2.sum().to_dict(), rel=1e-9)
+
+    assert ask(spark, tmp_path, file).done == 1
+    assert store.read_table(tmp_path, "cell_areas").num_rows == 0
 
 
 def test_no_predictions(spark, tmp_path):

@@ -14,10 +14,11 @@ from lulc.spark import region_counts
 from lulc.spark.area_tables import (
     bad_regions,
     coverage_note,
-    measure_rasters,
+    raster_tiles,
     write_areas,
     write_transitions,
 )
+from lulc.spark.cell_areas import fingerprint_of_cells, write_cell_areas
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
 from lulc.spark.measure import (
@@ -74,6 +75,7 @@ def _of_predictions(context: StageContext) -> StageResult:
         config.stats,
         config.make_legend(),
         [rasters.fingerprint] if rasters else [],
+        *fingerprint_of_cells(config.stats),
     )
     notes: list[str] = []
 
@@ -82,6 +84,7 @@ def _of_predictions(context: StageContext) -> StageResult:
         columns = ("place", "row_index", *TILE_COLUMNS)
         frame = read_files(context.spark(), out, paths, schemas.PREDICTIONS, columns)
         any_turn = config.tiling.like is not None
+        names = {c.id: c.name for c in config.make_legend().classes}
         with persisted(frame.withColumnRenamed("place", "file_name")) as tiles:
             region_set = (
                 regions.read_regions(config.regions)
@@ -92,13 +95,14 @@ def _of_predictions(context: StageContext) -> StageResult:
             regions.write_regions(out, region_set.table)
             confident = config.stats.confident
             count = partial(_count_file, out=out, min_confidence=confident, any_turn=any_turn)
-            measured = measure_regions(context, Tiles(tiles, count, any_turn=any_turn), fingerprint)
-        names = {c.id: c.name for c in config.make_legend().classes}
+            counted = Tiles(tiles, count, any_turn=any_turn)
+            measured = measure_regions(context, counted, fingerprint)
+            write_cell_areas(context, counted, names, fingerprint)
         map_tiles = MapTiles(partial(_list_tiles, out, paths), of_run=True)
         write_areas(context, measured.inside, measured.outside, region_set.table, names, map_tiles)
         if maps:
             scanned = class_rasters.scan_rasters(maps, legend=names)
-            changes = measure_rasters(context, scanned, fingerprint)
+            changes = measure_regions(context, raster_tiles(context, scanned), fingerprint)
             write_transitions(context, changes, region_set.table, names)
         else:
             # Those of before are of another map.
