@@ -22,10 +22,12 @@ from lulc.models.contract import read_contract
 from lulc.models.package import find_weights
 from lulc.paths import list_names
 from lulc.redact import first_line
+from lulc.stages import stages_of
 from lulc.tables import files, layout, schemas, stac_geoparquet, store
-from lulc.tables.ledger import read_ledger
+from lulc.tables.ledger import read_ledger, read_seal
 
 if TYPE_CHECKING:
+    from lulc.cost.taken import Comparison
     from lulc.raster.views import PixelWindow
     from lulc.sources.scene import Scene
     from lulc.sources.source import SceneItem, Source
@@ -309,27 +311,36 @@ def _describe_output(out: Location) -> dict[str, Any]:
     facts["rasters"] = len(list((out / "rasters").rglob("*.tif")))
     facts["models"] = sorted(path.parent.name for path in out.glob("models/*/contract.json"))
     if rows.num_rows and (out / layout.CONFIG).exists():
-        facts |= _compare_with_plan(out)
+        facts |= _find_progress(out)
     return facts
 
 
-def _compare_with_plan(out: Location) -> dict[str, Any]:
-    # `plan of STAGE` → figure → planned, taken by the ledger, and the factor between them.
+def _find_progress(out: Location) -> dict[str, Any]:
+    # `not finished`: stages of the run that are not. `plan of STAGE` → figure → planned, taken by
+    # the ledger, and the factor between them.
     from lulc.api.config import saved_config
     from lulc.cost.plan import make_plan
     from lulc.cost.taken import compare_costs, read_taken
 
+    config = saved_config(out)
+    unfinished = [stage for stage in stages_of(config) if read_seal(out, stage) is None]
+    facts: dict[str, Any] = {"not finished": unfinished} if unfinished else {}
     try:
-        costs = make_plan(saved_config(out), out).costs
+        costs = make_plan(config, out).costs
     except LulcError as error:
-        return {"plan": f"none can be made of {layout.CONFIG}: {first_line(error)}"}
+        return facts | {"plan": f"none can be made of {layout.CONFIG}: {first_line(error)}"}
     compared = compare_costs(costs, read_taken(out))
-    return {
-        f"plan of {stage}": {
-            name: f"{both.planned:,.1f}, took {both.took:,.1f}"
-            + (f" (x {both.factor:.2f})" if both.factor is not None else "")
-            for name, both in figures.items()
-        }
+    return facts | {
+        f"plan of {stage}": {name: _format_comparison(name, both) for name, both in figures.items()}
         for stage, figures in compared.items()
         if figures
     }
+
+
+def _format_comparison(name: str, both: Comparison) -> str:
+    scale, digits, unit = {"bytes": (2**20, 1, " MiB"), "seconds": (1, 1, " s")}.get(
+        name, (1, 0, "")
+    )
+    planned, took = (f"{figure / scale:,.{digits}f}{unit}" for figure in (both.planned, both.took))
+    factor = f" (x {both.factor:.2f})" if both.factor is not None else ""
+    return f"{planned}, took {took}{factor}"

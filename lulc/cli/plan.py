@@ -13,11 +13,13 @@ from lulc.cost.archive import ScenesOfPlan
 from lulc.cost.plan import MapPlan, RunPlan
 from lulc.geo.grid import footprint
 from lulc.geo.tiling import Tiling
+from lulc.models.contract import TREE_MODELS
 from lulc.stages import STAGES
 
 _STAGE_COLUMNS = (
     ("tasks", "tasks"),
     ("core hours", "core hours"),
+    ("hours", "hours"),
     ("MiB a core", "memory bytes"),
     ("files", "files"),
     ("MiB written", "written bytes"),
@@ -47,22 +49,36 @@ def summary(plan: RunPlan, price: float | None = None) -> dict[str, Any]:
         "training": _describe_training(plan),
         "stages": {stage: _stage_figures(plan, stage) for stage in plan.costs},
         "core hours": round(core_hours, 3),
+        "core hours to start": round(
+            sum(cost.start_seconds for cost in plan.costs.values()) / 3600, 3
+        ),
         "hours": {"cores": plan.cores, "hours": round(hours(plan), 3)},
         "files": sum(cost.files for cost in plan.costs.values()),
         "output bytes": sum(cost.written_bytes for cost in plan.costs.values()),
     }
     if price is not None:
-        money = core_hours * price
-        figures["money"] = round(money, 2) if money >= 1 else float(f"{money:.2g}")
+        figures["money"] = {
+            "of core hours": _round_money(core_hours * price),
+            f"of {plan.cores} cores held throughout": _round_money(
+                hours(plan) * plan.cores * price
+            ),
+        }
     return figures | {"rates": _describe_rates(plan)}
 
 
 def hours(plan: RunPlan) -> float:
-    """Return the hours of a run on its cores: no stage is faster than its tasks share them."""
-    seconds = plan.rates.session_s
-    for cost in plan.costs.values():
-        seconds += cost.core_seconds / max(1, min(plan.cores, cost.tasks))
-    return seconds / 3600
+    """Return the hours of a run on its cores, the session's start with them."""
+    return plan.rates.session_s / 3600 + sum(_stage_hours(plan, stage) for stage in plan.costs)
+
+
+def _stage_hours(plan: RunPlan, stage: str) -> float:
+    # No stage is faster than its tasks share the cores.
+    cost = plan.costs[stage]
+    return cost.core_seconds / 3600 / max(1, min(plan.cores, cost.tasks))
+
+
+def _round_money(money: float) -> float:
+    return round(money, 2) if money >= 1 else float(f"{money:.2g}")
 
 
 def format_plan(plan: RunPlan, price: float | None = None) -> str:
@@ -136,6 +152,7 @@ def _stage_figures(plan: RunPlan, stage: str) -> dict[str, Any]:
     return {
         "tasks": cost.tasks,
         "core hours": round(cost.core_seconds / 3600, 4),
+        "hours": round(_stage_hours(plan, stage), 4),
         "memory bytes": plan.memory[stage],
         "files": cost.files,
         "written bytes": cost.written_bytes,
@@ -147,10 +164,9 @@ def _describe_training(plan: RunPlan) -> str:
     if config.labels is None and not config.datasets:
         return "none"
     counted = "" if samples.is_counted else "at most "
-    return (
-        f"{config.train.epochs} epochs, {counted}{samples.windows:,} samples of {samples.side} "
-        "pixels"
-    )
+    model = config.train.model
+    learner = f"trees ({model})" if model in TREE_MODELS else f"{config.train.epochs} epochs"
+    return f"{learner}, {counted}{samples.windows:,} samples of {samples.side} pixels"
 
 
 def _describe_rates(plan: RunPlan) -> str:
@@ -185,6 +201,8 @@ def _format_figure(name: str, figure: Any) -> str:
         return ", ".join(f"{key} {size / 2**20:,.0f} MiB" for key, size in figure.items())
     if name == "hours":
         return f"{figure['hours']:,} on {figure['cores']} cores"
+    if name == "money":
+        return ", ".join(f"{value:,} {key}" for key, value in figure.items())
     if isinstance(figure, dict):
         return ", ".join(f"{key} {value:,}" for key, value in figure.items())
     if "bytes" in name:

@@ -175,6 +175,7 @@ def _cancel_first(
     # Whoever waits for a job's rows waits until it ends. PySpark's own handler, in whose place
     # this is, heeds Ctrl-C alone, and fails once the session is stopped.
     with contextlib.suppress(Exception):
+        context.setLogLevel("OFF")  # tasks that are cancelled log traces as they end
         context.cancelAllJobs()
     handler(number, frame)
 

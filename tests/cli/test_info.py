@@ -19,6 +19,7 @@ from lulc.cli.info import describe_path
 from lulc.errors import InputError
 from lulc.geo import grid
 from lulc.stages import stages_of
+from lulc.tables.ledger import STAGE_KEY, LedgerRow, append_ledger
 from tests.helpers.synthetic_scenes import write_raster
 from tests.sources import test_landsat as landsat
 from tests.sources import test_sentinel2 as sentinel2
@@ -154,12 +155,20 @@ def test_any_parquet_file_is_told(done: Path, tmp_path: Path) -> None:
 
 def test_a_run_is_held_against_its_plan(done: Path) -> None:
     facts = describe_path(str(done))
+    assert "not finished" not in facts
     assert {name for name in facts if name.startswith("plan of ")} == {
         f"plan of {stage}" for stage in stages_of(saved_config(done))
     }
     files = len(list((done / "tables/chips").rglob("*.parquet")))
-    assert f"took {files:,}.0 (x " in facts["plan of tile"]["files"]
+    assert f"took {files:,} (x " in facts["plan of tile"]["files"]
     assert set(facts["plan of predict"]) == {"files", "bytes", "seconds"}
+
+
+def test_stages_that_are_not_finished_are_named(done: Path, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_bytes((done / "config.yaml").read_bytes())
+    append_ledger(tmp_path, [LedgerRow("index", STAGE_KEY, "a"), LedgerRow("tile", "0_0", "b")])
+    unfinished = describe_path(str(tmp_path))["not finished"]
+    assert unfinished == [stage for stage in stages_of(saved_config(done)) if stage != "index"]
 
 
 def test_an_output_folder_in_which_nothing_is_done_is_one(tmp_path: Path) -> None:
