@@ -30,7 +30,7 @@ from lulc.samples.splits import SPLITS
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.stages import samples as stages_samples
 from lulc.stages import Selection
-from lulc.tables import arrays, ledger, schemas
+from lulc.tables import arrays, ledger, schemas, store
 from tests.samples.labelled_chips import (
     COL,
     HALO,
@@ -217,7 +217,7 @@ def test_a_window_counts_what_its_sample_holds(spec: from_chips.SampleSpec) -> N
     fenced = from_chips.scan_labels({"path": block.path, "windows": places}, spec)
     key = {"split": "train", "name": "00000", "fingerprint": "f" * 16, "windows": places[::-1]}
     (entry,) = from_chips.write_samples(key, spec)
-    made = pq.read_table(spec.out / entry.path, partitioning=None)
+    made = pq.read_table(spec.out / entry.path, columns=schemas.SAMPLES.names, partitioning=None)
     assert made.schema.equals(schemas.SAMPLES)
     assert made["sample_id"].to_pylist() == [table.sample_id(row) for row in reversed(rows)]
     by_id = {row["sample_id"]: row for row in made.to_pylist()}
@@ -399,7 +399,7 @@ def test_spark_writes_what_the_pure_verb_cuts_every_window_once(
 
 def read_split(out: Path, split: str) -> list[dict[str, Any]]:
     files = sorted((out / "tables/samples" / f"split={split}").glob("*.parquet"))
-    return [row for file in files for row in pq.read_table(file, partitioning=None).to_pylist()]
+    return [row for file in files for row in store.read_rows(file, schemas.SAMPLES.names)]
 
 
 def test_a_second_run_does_nothing_and_a_lost_file_is_made_alone(
