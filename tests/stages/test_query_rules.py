@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from py4j.protocol import Py4JJavaError
 
 from lulc.config import SessionConf
 from lulc.errors import UsageError
+from lulc.samples.pixels import pixel_schema, read_pixels
+from lulc.samples.sample import list_sample_files
 from lulc.spark.queries import rules, sql
 from lulc.tables import schemas
 from tests.helpers import small_world as world
 from tests.helpers import statements
+from tests.helpers.labelled_pixels import publish_sample
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +58,31 @@ def test_whatever_else_is_refused_and_does_nothing(restricted: Any, folder: Path
 def test_a_text_is_not_filled_with_the_environment(restricted: Any) -> None:
     asked = "${env:HOME} ${system:user.dir} ${spark.app.id}"
     assert restricted.sql(f"SELECT '{asked}'").collect() == [(asked,)]
+
+
+@pytest.mark.usefixtures("spark")
+def test_labelled_pixels_are_a_view_of_their_own(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        publish_sample(tmp_path, split)
+    query = (
+        "SELECT split, class_name, count(*) AS pixels, min(`ndvi:p10`) AS least FROM Features "
+        "GROUP BY ALL ORDER BY ALL"
+    )
+    rows = sql.query_views(tmp_path, query, {}, SessionConf()).to_pylist()
+    files = list_sample_files(tmp_path)
+    schema = pixel_schema(files)
+    assert schema is not None
+    pixels = pa.Table.from_batches(b for split, f in files for b in read_pixels(split, f, schema))
+    groups = pixels.to_pandas().groupby(["split", "class_name"])["ndvi:p10"]
+    assert [tuple(row.values()) for row in rows] == [
+        (*group, len(values), pytest.approx(values.min())) for group, values in groups
+    ]
+    listed = sql.query_views(tmp_path, "SHOW VIEWS", {}, SessionConf())
+    assert set(listed["viewName"].to_pylist()) == {"samples", "features"}
+    # Another run's view is gone.
+    (tmp_path / "other" / "tables").mkdir(parents=True)
+    with pytest.raises(UsageError, match="TABLE_OR_VIEW_NOT_FOUND"):
+        sql.query_views(tmp_path / "other", "SELECT * FROM features", {}, SessionConf())
 
 
 @pytest.mark.usefixtures("spark")

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from lulc import progress
 from lulc.config import SessionConf
-from lulc.errors import SetupError, UsageError
+from lulc.errors import InputError, SetupError, UsageError
 from lulc.location import Location
 from lulc.spark import session
-from lulc.spark.queries import rules, sql
+from lulc.spark.queries import features, rules, sql
 from lulc.store_access import scheme_of
 
 # What the server's process is given of the environment: what Java, Spark and Hadoop start by.
@@ -92,6 +92,10 @@ def serve(
         spark = session.start_session(SessionConf(conf=_settings()), debug)
     try:
         views = sql.make_views(spark, out, as_text=True)
+        try:
+            views += features.make_view(spark, out)
+        except InputError as error:
+            progress.say(f"WARNING: no view {features.FEATURES}: {error}")
         rules.enforce(spark)
         server = rules.make_java(spark, "QueryServer")
         try:

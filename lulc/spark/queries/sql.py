@@ -15,7 +15,7 @@ from lulc.errors import UsageError
 from lulc.location import Location
 from lulc.spark import session
 from lulc.spark.parquet import read_parquet
-from lulc.spark.queries import rules
+from lulc.spark.queries import features, rules
 from lulc.tables import files, layout, schemas, store
 from lulc.tables.geoparquet import GEOMETRY_COLUMNS
 from lulc.tables.ledger_files import list_ledger
@@ -49,7 +49,7 @@ def make_views(spark: SparkSession, out: Location, as_text: bool = False) -> lis
     """
     geometry = "ST_AsText(ST_GeomFromWKB(`{}`))" if as_text else "ST_GeomFromWKB(`{}`)"
     names = filled_tables(out)
-    for name in schemas.ALL:
+    for name in (*schemas.ALL, features.FEATURES):
         if name not in names:
             spark.catalog.dropTempView(name)
     for name in names:
@@ -150,6 +150,8 @@ def _query(
     unsafe: bool,
 ) -> QueryResult:
     views = make_views(spark, out)
+    if features.asks_for_features(query):
+        views += features.make_view(spark, out)
     if not unsafe:
         rules.enforce(spark)
         spark = spark.newSession()

@@ -1,0 +1,55 @@
+"""The view `features`: every labelled pixel of the samples, read by workers on a query."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import pyarrow as pa
+from pyspark.sql import SparkSession
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from lulc.location import Location, parse_location
+from lulc.samples.pixels import pixel_schema, read_pixels
+from lulc.samples.sample import list_sample_files
+from lulc.spark.carried import carry
+
+FEATURES = "features"
+_MOST_TASKS = 1000
+
+
+def asks_for_features(query: str) -> bool:
+    """Return whether a query may name the view, or lists the views."""
+    return re.search(rf"\b(?:{FEATURES}|SHOW)\b", query, re.IGNORECASE) is not None
+
+
+def make_view(spark: SparkSession, out: Location) -> list[str]:
+    """Make the view of the labelled pixels of a run's samples.
+
+    Args:
+        spark: the session that gets it.
+        out: the run's output location.
+
+    Returns:
+        The view's name; none where no sample has a class a pixel.
+
+    Raises:
+        InputError: the first of the samples cannot be read, or a band is named as a column is.
+    """
+    listed = list_sample_files(out)
+    schema = pixel_schema(listed)
+    if schema is None:
+        return []
+    splits, names = zip(*((split, str(file)) for split, file in listed), strict=True)
+    frame = spark.createDataFrame(pa.table({"split": list(splits), "name": list(names)}))
+    spread = frame.repartition(min(len(listed), _MOST_TASKS))
+    rows = spread.mapInArrow(carry(partial(_read_files, schema)), from_arrow_schema(schema))
+    rows.createOrReplaceTempView(FEATURES)
+    return [FEATURES]
+
+
+def _read_files(schema: pa.Schema, incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in incoming:
+        for file in batch.to_pylist():
+            yield from read_pixels(file["split"], parse_location(file["name"]), schema)
