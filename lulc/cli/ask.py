@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lulc import errors, progress
 from lulc.cli import options
-from lulc.cli.output import print_frame, print_json
+from lulc.cli.output import print_json, print_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -110,7 +110,7 @@ def query_tables(args: argparse.Namespace) -> int:
     if args.json:
         print_json(table.to_pylist())
     else:
-        print_frame(table.to_pandas(), max_colwidth=60)
+        print_rows(table, max_colwidth=60)
     if answer.total > table.num_rows:
         progress.say(
             f"the first {table.num_rows:,} of {answer.total:,} rows: --limit N prints more "

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
     from lulc.spark.context import StageResult
 
 
 def print_json(result: Any) -> None:
-    """Print a result as indented JSON, values without a JSON form as text."""
-    print(json.dumps(result, indent=1, default=str))
+    """Print a result as indented JSON, values without a JSON form as text.
+
+    JSON has no numbers but finite ones (RFC 8259): any other is null.
+    """
+    print(json.dumps(_finite(result), indent=1, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_results(results: Sequence[tuple[str, str]]) -> None:
@@ -51,6 +64,28 @@ def print_frame(frame: pd.DataFrame, **options: Any) -> None:
         options: options of `pandas.DataFrame.to_string`.
     """
     print(frame.to_string(index=False, float_format=format_number, **options))
+
+
+def print_rows(table: pa.Table, max_colwidth: int) -> None:
+    """Print the rows of a query: NULL where there is no value, integers in all their digits.
+
+    Args:
+        table: the rows.
+        max_colwidth: characters of a column; longer values are cut.
+    """
+    import pandas as pd
+
+    columns = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
+    frame = pd.DataFrame(list(zip(*columns, strict=True)), columns=table.column_names)
+    print_frame(frame, max_colwidth=max_colwidth)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if isinstance(value, float):
+        return "NaN" if math.isnan(value) else format_number(value)
+    return str(value)
 
 
 def format_number(number: float) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.csv
@@ -15,9 +16,16 @@ from lulc.paths import for_pyogrio
 from lulc.tables import files, layout
 from lulc.tables.geoparquet import write_file
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _VECTOR = (".gpkg", ".geojson")
 _ACCEPTED = (".csv", ".xlsx", ".parquet", *_VECTOR)
 _TEXT_CELLS = (".csv", ".xlsx")
+_WHOLE = (
+    "Int8", "Int16", "Int32", "Int64", "UInt8", "UInt16", "UInt32", "UInt64", "boolean"
+)  # fmt: skip
+"""Types of pandas that have a null; Arrow's are named alike."""
 _SHEET = 1_048_575  # rows below the header that a sheet of XLSX can have
 
 
@@ -78,7 +86,7 @@ def save(table: pa.Table, path: Path, geometry: str | None) -> None:
     import geopandas
     import shapely
 
-    attributes = table.drop_columns([geometry]).to_pandas()
+    attributes = _to_frame(table.drop_columns([geometry]))
     features = geopandas.GeoDataFrame(
         attributes, geometry=shapely.from_wkb(table[geometry].to_pylist()), crs=WGS84
     )
@@ -92,6 +100,14 @@ def save(table: pa.Table, path: Path, geometry: str | None) -> None:
                 features.to_file(target, layer="result")
 
         files.write_atomic(path, write_features)
+
+
+def _to_frame(table: pa.Table) -> pd.DataFrame:
+    # Beside nulls integers and truth values stay what they are.
+    import pandas as pd
+
+    kinds = {pa.type_for_alias(name.lower()): pd.api.types.pandas_dtype(name) for name in _WHOLE}
+    return table.to_pandas(types_mapper=kinds.get)
 
 
 def _nested_as_text(table: pa.Table) -> pa.Table:
@@ -114,7 +130,7 @@ def _save_sheet(table: pa.Table, path: Path, geometry: str | None) -> None:
             f"{path}: a sheet holds {'no geometries' if geometry else limit}: "
             "select other columns or fewer rows, or save it as .parquet"
         )
-    frame = table.to_pandas()
+    frame = _to_frame(table)
 
     def write(location: Path) -> None:
         with for_pyogrio(location) as target:

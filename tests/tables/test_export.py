@@ -10,6 +10,7 @@ import geopandas
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pyogrio
 import pytest
 import shapely
@@ -43,6 +44,22 @@ def test_shapes_and_numbers_come_back(suffix: str, tmp_path: Path) -> None:
     assert found["name"].tolist() == ["a", "b"]
     np.testing.assert_allclose(found["km2"], [1.5, 2.0])
     assert shapely.equals(shapes, shapely.from_wkb(TABLE["shape"].to_pylist())).all()
+
+
+@pytest.mark.parametrize("suffix", ["gpkg", "geojson", "parquet", "csv", "xlsx"])
+def test_integers_beside_null_stay_integers(suffix: str, tmp_path: Path) -> None:
+    path, geometry = tmp_path / f"t.{suffix}", None if suffix == "xlsx" else "shape"
+    table = pa.table({"count": [2**40, None], "is_new": [True, None]})
+    export.save(table.append_column("shape", TABLE["shape"]) if geometry else table, path, geometry)
+    if suffix == "csv":
+        assert [line.split(",")[:2] for line in path.read_text().splitlines()[1:]] == [
+            [str(2**40), "True"], ["", ""]
+        ]  # fmt: skip
+        return
+    found = pq.read_table(path) if suffix == "parquet" else pyogrio.read_arrow(path)[1]
+    assert pa.types.is_integer(found.schema.field("count").type)
+    assert found["count"].to_pylist() == [2**40, None]
+    assert found["is_new"].to_pylist() == [True, None]
 
 
 @pytest.mark.parametrize("suffix", ["gpkg", "geojson", "parquet"])
