@@ -591,7 +591,12 @@ _RULES = """\
   steps of 0.06, degrees steps of 0.0014, `tpi` 2,048 steps of the layer. A formula without a
   `range` makes chips float32, as they are where a band is. What is not a number is 0.
 - **Indices of reflectance** (last column) are refused on bands without a scale.
+- **Units**: a measured value, a percentile among them, has the unit of its band, and so have
+  means and differences of linear values. What is summed of decibels, as their mean or their
+  spread, is `db`: a model that learned on it refuses it from linear backscatter, which other bands
+  are converted from.
 - **A model** that learned on features maps runs that have the same, by name and in order.
+- **Samples of datasets** have none: a run file with `datasets` and features is refused.
 """
 
 

@@ -41,6 +41,7 @@ Unit = Literal[
     "sigma0_db",
     "gamma0",
     "gamma0_db",
+    "db",
     "radiance",
     "kelvin",
     "index",
@@ -52,7 +53,8 @@ Unit = Literal[
 
 Reflectance is at the top of the atmosphere (`toa_reflectance`), of the surface, or of a level that
 is not stated or mixed; backscatter is `sigma0`, `gamma0` or of an unstated calibration, linear or
-in decibels; `radiance` is in W/(m² sr µm); an `index` has no unit; a `picture` has numbers made for
+in decibels; `db` is a mean, a difference or another sum of decibels, which no linear value is
+brought to; `radiance` is in W/(m² sr µm); an `index` has no unit; a `picture` has numbers made for
 the eye.
 """
 UNITS: tuple[str, ...] = get_args(Unit)

@@ -8,6 +8,7 @@ images where a chip is put together. Each is stored as whole numbers over the ra
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
 from itertools import groupby
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from lulc.bands import Band, quantity_of
+from lulc.bands import Band, is_decibel, quantity_of
 from lulc.chips.chip import encoding_of
 from lulc.chips.composites import medoid_dates
 from lulc.config import Config
@@ -81,13 +82,19 @@ def add_features(base: Encoding, features: Sequence[Feature], bands: Sequence[st
 
 
 def _unit(feature: Feature, base: Encoding) -> str:
-    # A value that was measured keeps its unit; of decibels a mean or a spread is another thing.
+    # Of linear values a mean or a difference keeps the unit. Of decibels it is `db`: the mean of
+    # linear values is not converted to it, as one measured value, or a percentile, is.
     inputs = feature.expression.inputs
-    if feature.statistic not in ("", "p", "medoid", "first", "last") or not inputs:
+    is_of_days = feature.is_of_days and feature.part != "amplitude"
+    if not inputs or is_of_days or feature.statistic in ("slope", "aspect"):
         return ""
-    if not feature.expression.formula:
-        return base.unit(base.bands.index(inputs[0]))
-    return "index" if feature.source in INDICES else ""
+    unit = base.unit(base.bands.index(inputs[0]))
+    if feature.source in INDICES:
+        unit = "index"
+    elif feature.expression.formula:
+        return "db" if any(is_decibel(base.unit(base.bands.index(band))) for band in inputs) else ""
+    is_measured = feature.statistic in ("", "p", "medoid", "first", "last")
+    return "db" if is_decibel(unit) and not is_measured else unit
 
 
 def _has_no_range(feature: Feature) -> bool:
@@ -169,72 +176,77 @@ def of_images(features: Sequence[Feature], layers: Collection[str]) -> list[Feat
     return [feature for feature in features if feature not in elsewhere]
 
 
-def compute_over_dates(
-    features: Sequence[Feature],
-    pixels: np.ndarray,
-    valid: np.ndarray,
-    bands: Sequence[str],
-    encoding: Encoding,
-    dates: Sequence[date],
-    first_year: int | None,
-) -> np.ndarray:
+@dataclass(frozen=True, eq=False)
+class Dates:
+    """Images of one place, in order of time."""
+
+    pixels: np.ndarray
+    """(N, C, H, W) in the encoding's numbers."""
+    valid: np.ndarray
+    """(N, H, W) bool."""
+    bands: Sequence[str]
+    """Names of the C bands."""
+    encoding: Encoding
+    """Of the chips, whose bands are these and others."""
+    days: Sequence[date]
+    """The day of each."""
+    first_year: int | None = None
+    """The year that `day` counts from; features of days need it."""
+
+    def rows(self, top: int, height: int) -> Dates:
+        """Return some rows of all images."""
+        part = np.s_[..., top : top + height, :]
+        return replace(self, pixels=self.pixels[part], valid=self.valid[part])
+
+    def values(self, band: str) -> np.ndarray:
+        """Return the physical values (N, H, W) float64 of a band."""
+        return to_values(self.pixels[:, self.bands.index(band)], band, self.encoding)
+
+
+def compute_over_dates(features: Sequence[Feature], dates: Dates) -> np.ndarray:
     """Return features of all dates.
 
     Args:
         features: of scope `dates`.
-        pixels: (N, C, H, W) in the encoding's numbers, in order of time.
-        valid: (N, H, W) bool.
-        bands: names of the C bands.
-        encoding: of the chips.
-        dates: the N days.
-        first_year: the year that `day` counts from; features of days need it.
+        dates: that they are of.
 
     Returns:
         (F, H, W) in the encoding's numbers, parallel to the features; 0 where no date is valid.
     """
-    count, _, height, width = pixels.shape
-    stored = np.zeros((len(features), height, width), encoding.dtype)
+    count, height, width = dates.valid.shape
+    stored = np.zeros((len(features), height, width), dates.encoding.dtype)
     if not count:
         return stored
-    days = np.zeros(count) if first_year is None else days_of(dates, first_year)
     step = max(1, CHUNK_BYTES // (count * width * 8))
     for top in range(0, height, step):
-        rows = np.s_[..., top : top + step, :]
-        values = _of_dates(features, pixels[rows], valid[rows], bands, encoding, dates, days)
-        is_seen = valid[rows].any(0)
+        part = dates.rows(top, step)
+        values, is_seen = _of_dates(features, part), part.valid.any(0)
         for position, feature in enumerate(features):
-            numbers = to_numbers(values[position], feature.name, encoding)
+            numbers = to_numbers(values[position], feature.name, dates.encoding)
             stored[position][top : top + step] = numbers * is_seen
     return stored
 
 
-def _of_dates(
-    features: Sequence[Feature],
-    pixels: np.ndarray,
-    valid: np.ndarray,
-    bands: Sequence[str],
-    encoding: Encoding,
-    dates: Sequence[date],
-    days: np.ndarray,
-) -> np.ndarray:
+def _of_dates(features: Sequence[Feature], dates: Dates) -> np.ndarray:
     # (F, h, w) physical values of some rows.
+    valid = dates.valid
     values = np.zeros((len(features), *valid.shape[1:]))
     positions = {feature.name: n for n, feature in enumerate(features)}
+    days = np.zeros(len(valid))
+    if dates.first_year is not None:
+        days = days_of(dates.days, dates.first_year)
     chosen: dict[str, np.ndarray] = {}
     if any(feature.statistic == "medoid" for feature in features):
-        chosen["medoid"] = medoid_dates(pixels, valid, bands, encoding)
+        chosen["medoid"] = medoid_dates(dates.pixels, valid, dates.bands, dates.encoding)
     by_source = sorted(features, key=lambda feature: feature.source)
     for source, group in groupby(by_source, lambda feature: feature.source):
         of_source = list(group)
         if source == DAY:
             series = np.broadcast_to(days[:, None, None], valid.shape)
         else:
-            series = _value(
-                of_source[0].expression,
-                lambda band: to_values(pixels[:, bands.index(band)], band, encoding),
-            )
+            series = _value(of_source[0].expression, dates.values)
         counted = [f for f in of_source if f.statistic not in ("medoid", "first", "last")]
-        statistics = statistics_of(counted, np.ascontiguousarray(series), valid, dates, days)
+        statistics = statistics_of(counted, np.ascontiguousarray(series), valid, dates.days, days)
         for feature, of_feature in zip(counted, statistics, strict=True):
             values[positions[feature.name]] = of_feature
         for feature in of_source:

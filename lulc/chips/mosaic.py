@@ -241,8 +241,9 @@ def _composite_strip(
     )
     dated = features.over_dates(spec.features)
     if dated:
+        dates = features.Dates(pixels, valid, strip.bands, spec.encoding, days, strip.first_year)
         mosaic.pixels[measured : measured + len(dated), rows] = features.compute_over_dates(
-            dated, pixels, valid, strip.bands, spec.encoding, days, strip.first_year
+            dated, dates
         )
     mosaic.pixels[measured + len(dated) :, rows] = count.clip(max=255)
     mosaic.valid[rows] = count > 0

@@ -1,4 +1,4 @@
-"""features.*: equal to numpy on Boadella's ten dates; time beside the median's; memory by dates."""
+"""features.*: equal to numpy on every pixel of real dates and the demo's; time; memory by dates."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,35 +17,49 @@ import numpy as np
 import rasterio
 import shapely
 
+from lulc.api.config import load_config
 from lulc.bands import Band
 from lulc.chips import composites
 from lulc.chips.blocks import make_chip_spec
 from lulc.chips.cut import cut_block
-from lulc.chips.features import compute_over_dates
+from lulc.chips.features import Dates, add_features, compute_over_dates
 from lulc.chips.tiling import make_tiling
+from lulc.cli.demo.archive import make_archive
 from lulc.config import CompositeConf, Config
-from lulc.features.over_time import DETERMINED, days_of
-from lulc.geo.grid import footprint
+from lulc.geo.grid import WGS84, footprint, project
 from lulc.runfile import parse_run
+from lulc.sources.registry import source_of
 from lulc.sources.scene import Scene
 from lulc.tables.encoding import Encoding
+from tests.benchmarks._numpy_features import ENTRIES, numpy_features
 
 BOADELLA = Path(__file__).resolve().parents[3] / "shared" / "data" / "boadella"
 BANDS = ("blue", "green", "red", "nir")
-ENTRIES = {
-    "percentiles": ["ndvi:p10", "ndvi:p50", "ndvi:p90"],
-    "mad": ["ndvi:mad"],
-    "harmonic": ["ndvi:harmonic:2"],
-    "phenology": ["ndvi:phenology"],
-}
+RED_NIR = ("red", "nir")
+ALL = [entry for group in ENTRIES.values() for entry in group]
 _MANY = 100
 
 
 def measure(quick: bool) -> dict[str, float]:
-    """Steps off numpy; time a pixel and date over the median's of a band; memory of 100 dates."""
-    figures = {}
+    """How far features are from numpy's on every pixel, and what they take.
+
+    features.exact: of Boadella's ten dates, in steps of the whole numbers that chips keep; rounding
+        is half a step. features.exact.demo: of chips of the demo archive, its clouds left out.
+    features.value, features.value.demo: of chips of float32, the difference ÷ the value, or ÷ 1
+        where that is less.
+    features.NAME.DATES.ns: time a pixel and date, and features.NAME.DATES that ÷ the median's.
+    features.memory: peak of a block of 100 dates ÷ of 10.
+    """
+    figures: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        images = {".demo": list(tiles_of_demo(Path(folder), quick))}
     if BOADELLA.exists():
-        figures["features.exact"] = exactness(dates_of_boadella())
+        images[""] = [dates_of_boadella()]
+    for name, places in images.items():
+        steps, values = zip(*(_off_numpy(*place) for place in places), strict=True)
+        figures[f"features.exact{name}"] = max(steps)
+        figures[f"features.value{name}"] = max(values)
+        figures[f"features.pixels{name}"] = sum(dates.valid[0].size for dates, _ in places)
     for name, ns in _times(128 if quick else 512).items():
         figures[f"features.{name}"] = ns
     few, many = (_memory(count) for count in (10, _MANY))
@@ -65,8 +80,8 @@ def config_of(entries: list[str], crs: str, bands: tuple[str, ...] = BANDS) -> C
     return parse_run(raw, Path("/"))
 
 
-def dates_of_boadella() -> tuple[np.ndarray, np.ndarray, list[date]]:
-    """Return red and nir (10, 2, H, W) of the ten dates, which of them are valid, and the days.
+def dates_of_boadella() -> tuple[Dates, np.ndarray]:
+    """Return red and nir of the ten dates, and the features (F, H, W) that chips keep of them.
 
     The files have no mask of clouds: what is brighter in blue than 0.2 is left out, and a tenth of
     all pixels by chance.
@@ -79,77 +94,68 @@ def dates_of_boadella() -> tuple[np.ndarray, np.ndarray, list[date]]:
         valid.append((blue > 0) & (blue < 2000))
         days.append(date.fromisoformat(path.stem.split("_")[1]))
     seen = np.array(valid) & (np.random.default_rng(0).random(np.shape(valid)) < 0.9)
-    return np.array(pixels), seen, days
+    bands = [Band(name, "", dtype="int16", scale=1e-4) for name in RED_NIR]
+    spec = make_chip_spec(config_of(ALL, "EPSG:32631", RED_NIR), bands)
+    dates = Dates(np.array(pixels), seen, RED_NIR, spec.encoding, days, 2020)
+    return dates, compute_over_dates(spec.features, dates)
 
 
-def exactness(dates: tuple[np.ndarray, np.ndarray, list[date]]) -> float:
-    """Return how far stored features are from numpy's, in steps; rounding is half a step."""
-    pixels, valid, days = dates
-    entries = [entry for group in ENTRIES.values() for entry in group]
-    config = config_of(entries, "EPSG:32631", ("red", "nir"))
-    bands = [Band(name, "", dtype="int16", scale=1e-4) for name in ("red", "nir")]
-    spec = make_chip_spec(config, bands)
-    stored = compute_over_dates(
-        spec.features, pixels, valid, ("red", "nir"), spec.encoding, days, 2020
+def tiles_of_demo(folder: Path, quick: bool) -> Iterator[tuple[Dates, np.ndarray]]:
+    """Yield red and nir of the demo archive's four dates, and the features in its chips, by tile.
+
+    Its quality band tells clouds and shadows; the dates are those of chips of single dates.
+    """
+    demo = make_archive(folder, shape=(512, 512)) if quick else make_archive(folder)
+    single = load_config(demo.run_file, {"bands": list(RED_NIR)})
+    composite = {"composite.method": "median", "tiling.features": ALL}
+    config = load_config(demo.run_file, {"bands": list(RED_NIR), **composite})
+    (archive,) = config.scenes
+    source = source_of(archive)
+    scenes = [source.read(item, archive, RED_NIR) for item in source.items(archive)]
+    bands = [band for scene in scenes for band in scene.bands]
+    tiling = make_tiling(config)
+    outlines = [project(shapely.from_wkb(s.footprint), WGS84, tiling.crs) for s in scenes]
+    for cell in tiling.cells(shapely.union_all(outlines).bounds, config.tiling.block):
+        of_dates, of_features = (
+            {chip.tile_id: chip for chip in cut_block(scenes, spec, *cell, "2024", (), 2024).chips}
+            for spec in (make_chip_spec(single, bands), make_chip_spec(config, bands))
+        )
+        assert of_dates.keys() == of_features.keys()
+        for tile_id, chip in of_features.items():
+            dated = of_dates[tile_id]
+            days = [moment.date() for moment in dated.datetimes]
+            images = dated.pixels[: len(days)], dated.valid[: len(days)]
+            dates = Dates(*images, RED_NIR, chip.encoding, days, 2024)
+            yield dates, chip.pixels[0, len(RED_NIR) :]
+
+
+def _off_numpy(dates: Dates, stored: np.ndarray) -> tuple[float, float]:
+    # The worst of all pixels: in steps of what is stored, and of float32 in relation to the value.
+    red, nir = (dates.values(band).reshape(len(dates.valid), -1) for band in RED_NIR)
+    seen = dates.valid.reshape(red.shape)
+    expected = numpy_features(red, nir, seen, dates.days, dates.first_year or 0)
+    bands, any_seen = dates.encoding.bands[len(RED_NIR) :], seen.any(0)
+    scales, offsets = (
+        np.array(n)[len(RED_NIR) :, None] for n in (dates.encoding.scales, dates.encoding.offsets)
     )
-    red, nir = np.moveaxis(pixels, 1, 0) * 1e-4
-    with np.errstate(all="ignore"):
-        ndvi = (nir - red) / (nir + red)
-    worst = 0.0
-    for row in range(valid.shape[1]):
-        expected = np.array([
-            numpy_of(ndvi[:, row, col], valid[:, row, col], days)
-            for col in range(valid.shape[2])
-        ]).T  # fmt: skip
-        for number, feature in enumerate(spec.features):
-            at = spec.encoding.bands.index(feature.name)
-            scale, offset = spec.encoding.scales[at], spec.encoding.offsets[at]
-            limits = np.iinfo(spec.encoding.dtype)
-            steps = ((expected[number] - offset) / scale).clip(limits.min, limits.max)
-            off = np.abs(stored[number, row] - steps)[valid[:, row].any(0)]
-            worst = max(worst, float(off.max(initial=0)))
-    return worst
-
-
-def numpy_of(series: np.ndarray, valid: np.ndarray, dates: list[date]) -> list[float]:
-    """Return the features of ENTRIES of one pixel, by numpy."""
-    seen = valid & np.isfinite(series)
-    x = series[seen]
-    if not len(x):
-        return [0.0] * 13
-    of_year = np.array([day.timetuple().tm_yday for day in dates])[seen]
-    phase = 2 * np.pi * of_year / 365.25
-    waves = [np.ones_like(x), *(f(k * phase) for k in (1, 2) for f in (np.cos, np.sin))]
-    for terms in (5, 3, 1):
-        some = np.stack(waves[:terms], 1)
-        lengths = np.linalg.norm(some, axis=0)
-        if (
-            terms <= len(x)
-            and (np.abs(np.diag(np.linalg.qr(some)[1])) > DETERMINED * lengths).all()
-        ):
-            break
-    fit = np.append(np.linalg.lstsq(some, x, rcond=None)[0], np.zeros(5 - terms))
-    days, peak = days_of(dates, 2020)[seen], int(x.argmax())
-    sides = [(x[: peak + 1][::-1], days[: peak + 1][::-1]), (x[peak:], days[peak:])]
-    start, end = (_crossing(*side) for side in sides)
-    amplitude = x[peak] - (sides[0][0].min() + sides[1][0].min()) / 2
-    mad = np.median(np.abs(x - np.median(x)))
-    return [*np.percentile(x, [10, 50, 90]), mad, *fit, start, days[peak], end, amplitude]
-
-
-def _crossing(values: np.ndarray, days: np.ndarray) -> float:
-    level = values.min() + 0.2 * (values[0] - values.min())
-    below = np.flatnonzero(values[1:] <= level)
-    if not len(below):
-        return float(days[0])
-    at = [below[0] + 1, below[0]]
-    return float(np.interp(level, values[at], days[at]))
+    limits = np.iinfo(dates.encoding.dtype)
+    steps = ((expected - offsets) / scales).clip(limits.min, limits.max)
+    off_steps = np.abs(stored.reshape(steps.shape) - steps)[:, any_seen]
+    assert not stored.reshape(steps.shape)[:, ~any_seen].any()
+    scaling = dates.encoding.scales[: len(RED_NIR)], dates.encoding.offsets[: len(RED_NIR)]
+    features = config_of(ALL, "EPSG:32631", RED_NIR).features
+    floats = add_features(Encoding(RED_NIR, "float32", *scaling), features, (*RED_NIR, *bands))
+    values = compute_over_dates(
+        features, replace(dates, pixels=dates.pixels.astype(np.float32), encoding=floats)
+    )
+    off_values = np.abs(values.reshape(expected.shape) - expected) / np.abs(expected).clip(1)
+    return float(off_steps.max(initial=0)), float(off_values.max())
 
 
 def _times(side: int) -> dict[str, float]:
     # ns a pixel and date, best of three; and of the median of one band.
     rng = np.random.default_rng(0)
-    encoding = Encoding(("red", "nir"), "uint16", (1e-4, 1e-4), (0.0, 0.0))
+    encoding = Encoding(RED_NIR, "uint16", (1e-4, 1e-4), (0.0, 0.0))
     figures = {}
     for count in (10, _MANY):
         height = side * 10 // count
@@ -163,11 +169,11 @@ def _times(side: int) -> dict[str, float]:
         figures[f"median.{count}.ns"] = median
         for name, entries in ENTRIES.items():
             spec = make_chip_spec(
-                config_of(entries, "EPSG:32631", ("red", "nir")),
-                [Band(band, "", scale=1e-4) for band in ("red", "nir")],
+                config_of(entries, "EPSG:32631", RED_NIR),
+                [Band(band, "", scale=1e-4) for band in RED_NIR],
             )
-            given = (spec.features, pixels, valid, ("red", "nir"), spec.encoding, days, 2020)
-            ns = _ns(partial(compute_over_dates, *given), valid.size)
+            dates = Dates(pixels, valid, RED_NIR, spec.encoding, days, 2020)
+            ns = _ns(partial(compute_over_dates, spec.features, dates), valid.size)
             figures[f"{name}.{count}.ns"] = ns
             figures[f"{name}.{count}"] = ns / median
     return figures
@@ -190,8 +196,7 @@ def _memory(count: int) -> float:
 
 def _peak_of_block(count: int) -> float:
     # MiB of a process that cuts a block with every feature from so many dates.
-    entries = [entry for group in ENTRIES.values() for entry in group]
-    config = config_of(entries, "EPSG:32631")
+    config = config_of(ALL, "EPSG:32631")
     col, row = 94, -918
     grid = make_tiling(config).grid(col, row, 32, 2)
     side = grid.width

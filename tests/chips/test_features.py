@@ -19,6 +19,8 @@ from lulc.chips.features import add_features, run_encoding
 from lulc.config import Config
 from lulc.errors import InputError
 from lulc.features.expression import evaluate
+from lulc.legend import COMMON
+from lulc.models.contract import Contract
 from lulc.runfile import parse_run
 from lulc.sources.scene import LAYER, Scene
 from lulc.tables.encoding import Encoding
@@ -217,7 +219,7 @@ def test_what_was_measured_keeps_its_unit_and_an_index_is_one() -> None:
     encoding = run_encoding(config, [*bands, Band("elevation", "")])
     units = dict(zip(encoding.bands, encoding.units, strict=True))
     assert [units[feature.name] for feature in config.features] == [
-        "surface_reflectance", "", "index", ""
+        "surface_reflectance", "surface_reflectance", "index", ""
     ]  # fmt: skip
     assert run_encoding(config, [*map(_without_unit, bands), Band("elevation", "")]).units == (
         *[""] * 6, "index", ""
@@ -225,6 +227,29 @@ def test_what_was_measured_keeps_its_unit_and_an_index_is_one() -> None:
     kelvin = [replace(band, unit="kelvin") for band in bands]
     with pytest.raises(InputError, match="is of reflectance, and band nir is kelvin"):
         run_encoding(config_of(["evi2"]), [*kelvin, Band("elevation", "")])
+
+
+def test_a_spread_or_a_mean_of_decibels_is_no_linear_value_converted() -> None:
+    measured = ["red:p10", "red:last", "red:medoid"]
+    summed = ["red:mean", "red:mad", "red:mean3", "red:harmonic:1:cos1", "red:phenology:amplitude"]
+    config = config_of([*measured, *summed, "rvi", "red:phenology:peak"])
+    units = {}
+    for unit in ("sigma0_db", "sigma0"):
+        bands = [Band(name, "", dtype="float32", unit=unit) for name in ("red", "nir")]
+        encoding = run_encoding(config, [*bands, Band("elevation", "", dtype="float32")])
+        units[unit] = encoding.units[encoding.bands.index("red:p10") :]
+    assert units["sigma0_db"] == (*["sigma0_db"] * 3, *["db"] * 6, "")
+    assert units["sigma0"] == (*["sigma0"] * 8, "", "")
+    # A model of the one maps no scenes of the other by them.
+    for name, decibels, linear in zip(summed, *(u[3:8] for u in units.values()), strict=True):
+        with pytest.raises(InputError, match="in sigma0; model 'untrained' was trained on db"):
+            contract_of(name, decibels).check((name,), 10.0, "it", (linear,))
+    contract_of("red:p10", "sigma0_db").check(("red:p10",), 10.0, "it", ("sigma0",))
+
+
+def contract_of(band: str, unit: str) -> Contract:
+    plain = {"mean": (0.0,), "std": (1.0,), "legend": COMMON, "gsd_m": 10.0}
+    return Contract("untrained", "segment", "linear", {}, (band,), **plain, units=(unit,))
 
 
 def _without_unit(band: Band) -> Band:
