@@ -9,7 +9,8 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,20 +20,24 @@ import shapely
 
 from lulc import progress
 from lulc.bands import Band
-from lulc.chips import composites
+from lulc.chips import composites, features
 from lulc.chips.chip import choose_encoding, write_chips
-from lulc.chips.cut import cut_block
+from lulc.chips.cut import GROUND_SQUARE, cut_block
 from lulc.chips.mosaic import ChipSpec
 from lulc.config import CompositeConf, Config
 from lulc.cost.network import network_of
 from lulc.cost.rates import RAW, Rates, keep_rates
+from lulc.cost.work import rate_name
+from lulc.features.feature import parse_features
 from lulc.geo.grid import Grid, footprint, project
+from lulc.geo.ground import ground_steps
 from lulc.geo.tiling import Tiling
 from lulc.legend import COMMON
 from lulc.raster.cog import pyramid, write_cog
 from lulc.raster.formats import FORMATS, JP2, write_sample
 from lulc.raster.reader import read_band
 from lulc.sources.scene import Scene
+from lulc.tables.encoding import Encoding
 from lulc.tables.store import read_rows
 
 _SIDE = 2048
@@ -42,6 +47,12 @@ _DATES = 8
 _JP2_OF_PRODUCTS = 3.4
 """Time of a pixel of a Sentinel-2 product's JP2 over that of one that GDAL's own writer wrote."""
 _BANDS = ("red", "nir")
+_FEATURES = (
+    "ndvi:p10", "ndvi:p50", "ndvi:p90", "ndvi:mad", "ndvi:mean", "ndvi:sd", "ndvi:first",
+    "ndvi:last", "red:medoid", "nir:medoid", "ndvi:harmonic:2", "ndvi:phenology", "ndvi",
+    "red:mean7", "red:sd7", "elevation:slope", "elevation:aspect",
+)  # fmt: skip
+"""Those that are measured: of each statistic what is mostly asked for together."""
 
 
 def calibrate(config: Config) -> Rates:
@@ -93,15 +104,54 @@ def _measure_pixels(folder: Path) -> dict[str, Any]:
         "warp_ns": max(0.0, warped - read[RAW]),
         "place_ns": max(0.0, placed),
         "compose_ns": _measure_composites(pixels),
+        "features_ns": measure_features(pixels),
         "chip_ns": chip_ns,
         "map_ns": 2 * load_ns,
         "raster_ns": _measure_rasters(folder),
     }
 
 
-def _measure_composites(pixels: np.ndarray) -> dict[str, float]:
+def _dates_of(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    # (T, C, H, W), and valid (T, H, W).
     dates = np.stack([np.roll(pixels, n, 1)[:, :512, :512] for n in range(_DATES)])
-    valid = np.random.default_rng(0).random(dates[:, 0].shape) < 0.7
+    return dates, np.random.default_rng(0).random(dates[:, 0].shape) < 0.7
+
+
+def measure_features(pixels: np.ndarray) -> dict[str, float]:
+    """Return `Rates.features_ns` of this machine.
+
+    Args:
+        pixels: (2, H, W) uint16, a scene's; 512 x 512 of them are taken.
+    """
+    bands = (*_BANDS, "elevation")
+    base = Encoding(bands, "uint16", (1e-4, 1e-4, 1.0), (0.0, 0.0, 0.0))
+    images, valid = _dates_of(pixels)
+    days = [date(2024, 1, 1) + timedelta(40 * n) for n in range(_DATES)]
+    ground = ground_steps(_SCENE.window(0, 0, *valid.shape[1:]), GROUND_SQUARE)
+    parsed = parse_features(_FEATURES, {}, bands, ("elevation",))
+    rates = {}
+    for name in dict.fromkeys(map(rate_name, parsed)):
+        made = [feature for feature in parsed if rate_name(feature) == name]
+        names = [feature.name for feature in made]
+        encoding = features.add_features(base, made, (*bands, *names))
+        count = valid[0].size * len(made)
+        if made[0].scope == "dates":
+            dates = features.Dates(images, valid, _BANDS, encoding, days, 2024)
+            work: Callable[[], object] = partial(features.compute_over_dates, made, dates)
+            count *= _DATES
+        elif made[0].scope == "terrain":
+            layers = {"elevation": (images[0, 0], valid[0])}
+            work = partial(features.compute_of_layers, made, layers, encoding, ground)
+        else:
+            image = np.zeros((len(encoding.bands), *valid.shape[1:]), encoding.dtype)
+            image[: len(_BANDS)] = images[0]
+            work = partial(features.compute_of_image, made, image, valid[0], encoding)
+        rates[name] = _ns(work, count)
+    return rates
+
+
+def _measure_composites(pixels: np.ndarray) -> dict[str, float]:
+    dates, valid = _dates_of(pixels)
     encoding = choose_encoding([_scene(("", ""), 1)], _BANDS)
     rates = {}
     for method in ("median", "medoid", "geomedian", "best"):

@@ -38,8 +38,8 @@ class Rates:
     """To mosaic a pixel of a block, covered or not, a scene and band."""
     compose_ns: Mapping[str, float] = field(default_factory=dict)
     """Method → to composite a pixel of a date and band."""
-    feature_ns: float = 0.0
-    """To compute a feature of a pixel and date."""
+    features_ns: Mapping[str, float] = field(default_factory=dict)
+    """Statistic of dates, or scope of any other → to compute such a feature of a pixel and date."""
     chip_ns: float = 0.0
     """To store a pixel of a date and band as chips."""
     label_ns: float = 0.0
@@ -87,7 +87,20 @@ SHIPPED = Rates(
     warp_ns=8.5,
     place_ns=2.0,
     compose_ns={"median": 7.5, "medoid": 6.6, "geomedian": 155.0, "best": 3.9},
-    feature_ns=45.0,
+    features_ns={
+        "p": 45.0,
+        "mean": 45.0,
+        "sd": 45.0,
+        "mad": 45.0,
+        "medoid": 45.0,
+        "first": 45.0,
+        "last": 45.0,
+        "harmonic": 45.0,
+        "phenology": 45.0,
+        "image": 45.0,
+        "window": 45.0,
+        "terrain": 45.0,
+    },
     chip_ns=8.0,
     label_ns=20.0,
     sample_ns=20.0,

@@ -136,13 +136,14 @@ def _index(items: int, rates: Rates) -> StageCost:
 
 def _tile(config: Config, work: TileWork, rates: Rates, item_bytes: int) -> StageCost:
     decoded = sum(values * _read_ns(rates, name) for name, values in work.decoded)
+    computed = sum(pixels * rates.features_ns[name] for name, pixels in work.computed)
     method = config.composite.method if config.composite else "median"
     ns = (
         decoded
         + work.covered * rates.warp_ns
         + work.touched * rates.place_ns
         + work.composited * rates.compose_ns[method]
-        + work.computed * rates.feature_ns
+        + computed
         + work.stored * rates.chip_ns
     )
     return StageCost(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lulc.chips.composites import make_intervals
+from lulc.chips.features import over_dates
 from lulc.chips.mosaic import STRIP_BYTES
 from lulc.config import Config, Period
 from lulc.cost.archive import ScenesOfPlan
 from lulc.cost.coverage import Coverage
 from lulc.cost.files import SceneKind
+from lulc.features.feature import Feature
 from lulc.geo.areas import pixel_side_m
 from lulc.geo.tiling import Tiling
 
@@ -43,8 +45,8 @@ class TileWork:
     """Format → bytes of the files that are read."""
     composited: float = 0.0
     """Values of all dates of composites."""
-    computed: float = 0.0
-    """Pixels of all dates of each feature."""
+    computed: tuple[tuple[str, float], ...] = ()
+    """Rate of features (see `rate_name`) → pixels of all dates of each such feature."""
     stored: float = 0.0
     """Values of the chips."""
     filled: float = 0.0
@@ -66,7 +68,7 @@ class TileWork:
             self.requests + other.requests,
             _join(self.read_bytes, other.read_bytes),
             self.composited + other.composited,
-            self.computed + other.computed,
+            _join(self.computed, other.computed),
             self.stored + other.stored,
             self.filled + other.filled,
             self.files + other.files,
@@ -109,14 +111,14 @@ def _work_of_period(
     tiles = coverage.count_tiles(is_reached)
     values = tiles * (tiling.size + 2 * config.tiling.halo) ** 2 * len(config.bands)
     covered = np.sum([share for _, share in per_kind], axis=0)
-    of_images = sum(feature.scope != "dates" for feature in config.features)
+    pixels = float(values.sum()) * dates / len(config.bands)
     work = TileWork(
         blocks=int(is_reached.sum()),
         files=int((tiles > 0).sum()),
         tiles=int(tiles.sum()),
         filled=float((values * np.minimum(dates, covered)).sum()),
         deepest=float(depth.max(initial=0)),
-        computed=float(values.sum()) * dates * of_images / len(config.bands),
+        computed=_computed((f for f in config.features if f.scope != "dates"), pixels),
         stored=float(values.sum()) * dates,
     )
     strips = _strips(config, depth / max(1, dates), side, scenes)
@@ -166,8 +168,17 @@ def _reading(
         requests=requests + opened,
         read_bytes=_join(read, ()),
         composited=float(pixels.sum()) * measured if config.composite else 0.0,
-        computed=float(pixels.sum()) * sum(f.scope == "dates" for f in config.features),
+        computed=_computed(over_dates(config.features), float(pixels.sum())),
     )
+
+
+def rate_name(feature: Feature) -> str:
+    """Return the name in `Rates.features_ns` of what a feature takes."""
+    return feature.statistic if feature.scope == "dates" else feature.scope
+
+
+def _computed(features: Iterable[Feature], pixels: float) -> tuple[tuple[str, float], ...]:
+    return _join([(rate_name(feature), pixels) for feature in features], ())
 
 
 def _strips(config: Config, depth: np.ndarray, side: int, scenes: ScenesOfPlan) -> np.ndarray:

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lulc.cost import calibrate
 from lulc.cost.rates import JP2, SHIPPED, cache_file, keep_rates, load_rates
 from lulc.cost.stages import StageCost
 from lulc.cost.taken import Taken, compare_costs
+from lulc.cost.work import rate_name
 from lulc.errors import InputError
+from lulc.features.feature import parse_features
 from lulc.raster.formats import FORMATS, guess_format, read_facts, write_sample
 from tests.helpers.small_world import GRID
 
@@ -46,6 +49,28 @@ def test_every_format_has_a_shipped_rate_and_is_known_by_its_header(tmp_path: Pa
         assert (facts.format, facts.height, facts.width) == (form, GRID.height, GRID.width)
         assert facts.bytes_a_pixel == path.stat().st_size / pixels.size
         assert (guess_format(str(path)) == JP2) is (form == JP2)
+
+
+def test_every_kind_of_feature_is_measured_and_has_a_shipped_rate() -> None:
+    pixels = np.random.default_rng(0).integers(1, 6000, (2, 64, 64), np.uint16)
+    measured = calibrate.measure_features(pixels)
+    assert measured.keys() == SHIPPED.features_ns.keys()
+    assert min(measured.values()) > 0
+    entries = (
+        "p5",
+        "mean",
+        "sd",
+        "mad",
+        "medoid",
+        "first",
+        "last",
+        "harmonic:1",
+        "phenology",
+        "sd3",
+    )
+    named = ["ndvi", *(f"red:{entry}" for entry in entries), "dem:slope", "dem:tpi3"]
+    features = parse_features(named, {}, ("red", "nir", "dem"), ("dem",))
+    assert {rate_name(feature) for feature in features} == measured.keys()
 
 
 def test_a_plan_is_compared_with_what_was_recorded() -> None:

@@ -19,6 +19,8 @@ from lulc.config import Config
 from lulc.cost.archive import read_scenes_of_plan
 from lulc.cost.coverage import cover
 from lulc.cost.plan import MapPlan, make_plan, plan_map
+from lulc.cost.rates import SHIPPED
+from lulc.cost.stages import SampleCount, stage_costs
 from lulc.geo.grid import WGS84, outline, project
 from lulc.runfile import parse_run
 from lulc.sources.scene import Scene, scenes_to_table
@@ -30,6 +32,9 @@ SIDE = 64
 SPAN = 2
 HALO = 16
 RESOLUTION = 10.0
+TILING = {
+    "crs": "EPSG:3035", "resolution": RESOLUTION, "size": SIDE, "halo": HALO, "block": SPAN
+}  # fmt: skip
 BLOCK_M = SIDE * SPAN * RESOLUTION
 X0, Y0 = 4_500_480.0, 2_699_520.0  # a corner of blocks
 
@@ -40,13 +45,7 @@ def make_config(**changes: Any) -> Config:
         "scenes": [{"path": "nowhere"}],
         "bands": list(BANDS),
         "legend": {1: {"name": "a", "colour": "#000000"}},
-        "tiling": {
-            "crs": "EPSG:3035",
-            "resolution": RESOLUTION,
-            "size": SIDE,
-            "halo": HALO,
-            "block": SPAN,
-        },
+        "tiling": TILING,
         "periods": [{"name": "2024", "start": "2024-01-01", "end": "2024-12-31"}],
         "composite": {"method": "median"},
         "predict": {"model": "w"},
@@ -149,6 +148,25 @@ def test_twice_the_dates_are_read_twice_and_mapped_once(tmp_path: Path) -> None:
     assert twice.costs["tile"].core_seconds > once.costs["tile"].core_seconds
     # Beyond what fits in memory composites are made in more strips, which read their edges again.
     assert twice.memory["tile"] > once.memory["tile"]
+
+
+def test_features_of_dates_are_computed_where_scenes_cover_others_on_every_tile(
+    tmp_path: Path,
+) -> None:
+    scenes = [make_scene(n, (0, 0, 2.3, 1.2), n) for n in range(4)]
+    entries = ["ndvi:p10", "ndvi:p90", "red:mad", "ndvi", "nir:mean7"]
+    config = make_config(tiling=dict(TILING, features=entries))
+    work = map_of(tmp_path, scenes, tiling=dict(TILING, features=entries)).work
+    of_dates, of_tiles = work.covered / len(BANDS), work.stored / len(config.bands)
+    assert dict(work.computed) == pytest.approx(
+        {"p": 2 * of_dates, "mad": of_dates, "image": of_tiles, "window": of_tiles}
+    )
+    # A feature that takes longer on this machine makes tiles that take longer.
+    slow = replace(SHIPPED, features_ns=dict(SHIPPED.features_ns, mad=1e6))
+    given = (config, work, SampleCount(), 4)
+    usual, longer = (stage_costs(*given, rates, 2, 2)["tile"] for rates in (SHIPPED, slow))
+    added = of_dates * (1e6 - SHIPPED.features_ns["mad"]) * 1e-9
+    assert longer.core_seconds - usual.core_seconds == pytest.approx(added)
 
 
 def test_only_scenes_of_a_period_count_for_it(tmp_path: Path) -> None:
