@@ -62,10 +62,10 @@ def _harmonic(series: np.ndarray, dates: Sequence[date]) -> np.ndarray:
     phase = 2 * np.pi * of_year / 365.25
     waves = [np.ones_like(phase), *(f(k * phase) for k in (1, 2) for f in (np.cos, np.sin))]
     fit = np.zeros((5, series.shape[1]))
-    for terms in (5, 3, 1):
+    for terms in (n for n in (5, 3, 1) if n <= len(series)):
         some = np.stack(waves[:terms], 1)
-        told = np.abs(np.diag(np.linalg.qr(some)[1])) > DETERMINED * np.linalg.norm(some, axis=0)
-        if terms <= len(series) and told.all():
+        own = np.abs(np.diag(np.linalg.qr(some)[1]))
+        if (own > DETERMINED * np.linalg.norm(some, axis=0)).all():
             fit[:terms] = np.linalg.lstsq(some, series, rcond=None)[0]
             break
     return fit
