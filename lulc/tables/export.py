@@ -107,7 +107,8 @@ def _to_frame(table: pa.Table) -> pd.DataFrame:
     import pandas as pd
 
     kinds = {pa.type_for_alias(name.lower()): pd.api.types.pandas_dtype(name) for name in _WHOLE}
-    return table.to_pandas(types_mapper=kinds.get)
+    frame: pd.DataFrame = table.to_pandas(types_mapper=kinds.get)
+    return frame
 
 
 def _nested_as_text(table: pa.Table) -> pa.Table:
