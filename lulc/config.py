@@ -20,6 +20,14 @@ from lulc.legend import LandClass, Legend, name_key
 
 _strict = ConfigDict(extra="forbid")
 _DAY = r"\d{4}-\d\d-\d\d"
+
+
+def _check_odd(number: int) -> int:
+    if number % 2 == 0:
+        raise ValueError("give an odd number: a pixel lies in the middle of its square")
+    return number
+
+
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 BandName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_:.-]+$")]  # those of features have colons
 Flag = Annotated[bool, Field(strict=True)]
@@ -30,6 +38,7 @@ Text = Annotated[str, Field(strict=True)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 Memory = Annotated[str, Field(pattern=r"^\d+[mg]$")]
 Count = Annotated[Whole, Field(ge=1)]
+Odd = Annotated[Whole, Field(ge=3, le=99), AfterValidator(_check_odd)]
 ClassId = Annotated[Whole, Field(ge=0, le=254)]
 Code = Whole | Text
 Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
@@ -583,6 +592,59 @@ class PredictConf:
 
 
 @dataclass(frozen=True, config=_strict)
+class SmoothConf:
+    """Bayesian smoothing of class probabilities, as in sits."""
+
+    window: Odd = 7
+    """Side in pixels of the square around a pixel, an odd number."""
+    smoothness: Annotated[Number, Field(gt=0)] = 10.0
+    """Variance of the logits of a pixel's probabilities: the larger, the more its neighbours
+    count."""
+    share: Annotated[Number, Field(gt=0, le=1)] = 0.5
+    """Share of the neighbours that a class takes, those in which it is most probable."""
+
+
+@dataclass(frozen=True, config=_strict)
+class TransitionConf:
+    """Which class may follow which from one period to the next."""
+
+    forbidden: tuple[tuple[str, str], ...] = ()
+    """Pairs of names [from, to] that do not happen, such as [urban, forest]."""
+    stay: Annotated[Number, Field(gt=0, lt=1)] | None = None
+    """Probability that a class stays; the allowed changes share the rest. Default: what is allowed
+    is equally likely, and only pixels with a forbidden transition change."""
+
+    def __post_init__(self) -> None:
+        if not self.forbidden and self.stay is None:
+            raise ValueError("say what is forbidden, or how likely a class is to stay")
+        if same := [first for first, second in self.forbidden if first == second]:
+            raise ValueError(f"class {same[0]!r} cannot be forbidden to stay")
+
+
+@dataclass(frozen=True, config=_strict)
+class RefineConf:
+    """What makes the map of the predictions: steps in this order, each where it is given."""
+
+    smooth: SmoothConf | None = None
+    """Bayesian smoothing; it takes `predict.probabilities`. Default: none."""
+    majority: Odd | None = None
+    """Side in pixels of the square around a pixel, an odd number, whose most frequent class it
+    takes. Default: none."""
+    minimum_mapping_unit: Annotated[Whole, Field(ge=2, le=1000)] | None = None
+    """Least number of pixels of a patch, pixels of one class that touch by their sides. Smaller
+    ones are merged into the class that they share the longest border with. Default: none."""
+    rules: tuple[Text, ...] = ()
+    """What classes become where a condition holds, one after the other, such as
+    `where class = crops and layer(slope) > 30 then grass`. See [Refining the map](refine.md)."""
+    layers: dict[Name, str] = dataclasses.field(default_factory=dict)
+    """Name → raster, whose first band counts, or vector file of polygons, which is 1 in them and 0
+    elsewhere, for the conditions of `rules`."""
+    transitions: TransitionConf | None = None
+    """Makes the classes of a pixel over the periods, in the order of `periods`, the likeliest that
+    are allowed. Default: periods are mapped each by itself."""
+
+
+@dataclass(frozen=True, config=_strict)
 class EmbedConf:
     """The vectors of tiles, pixels or samples, as table `embeddings`."""
 
@@ -607,6 +669,9 @@ class RasterConf:
 
     group: Count = 16
     """Side in tiles of one COG."""
+    uncertainty: Flag = False
+    """Whether rasters of uncertainty are written too, with the bands `entropy` and `margin` of the
+    class probabilities; it takes `predict.probabilities`."""
 
 
 @dataclass(frozen=True, config=_strict)
@@ -737,6 +802,9 @@ class Config:
     """The model and how it is trained."""
     predict: PredictConf = PredictConf()
     """The model that maps, and how it is applied."""
+    refine: RefineConf | None = None
+    """What makes the map of the predictions, such as {minimum_mapping_unit: 5}. Default: the
+    predictions are the map."""
     embed: EmbedConf | None = None
     """The vectors that `lulc run` makes besides. Default: none; `lulc embed` makes them."""
     rasters: RasterConf = RasterConf()

@@ -13,10 +13,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lulc.bands import OBSERVATIONS
-from lulc.config import Config, PublishConf
+from lulc.config import Config, PublishConf, RefineConf
 from lulc.errors import UsageError
 from lulc.legend import COMMON
 from lulc.location import Location, StorePath, is_address, parse_location
+from lulc.rules import parse_rule
 from lulc.yaml12 import parse_yaml
 
 _RUN = TypeAdapter(Config)
@@ -209,8 +210,28 @@ def _find_fault(config: Config) -> str | None:
         return f"composite.index has {', '.join(unknown)}, which bands {list(bands)} lack"
     if config.labels and config.tiling.size % samples.size:
         return f"samples.size {samples.size} must divide tiling.size {config.tiling.size}"
+    if config.rasters.uncertainty and not config.predict.probabilities:
+        return "rasters.uncertainty is of probabilities: set predict.probabilities to true"
+    if config.refine and (fault := _find_fault_of_refine(config, config.refine)):
+        return fault
     if config.publish and is_address(config.publish.warehouse):
         return _find_fault_of_warehouse(config.publish)
+    return None
+
+
+def _find_fault_of_refine(config: Config, refine: RefineConf) -> str | None:
+    # Raises UsageError for what is no rule.
+    if refine.smooth and not config.predict.probabilities:
+        return "refine.smooth is of probabilities: set predict.probabilities to true"
+    if refine.transitions and len(config.periods) < 2:
+        return "refine.transitions are between periods: give two or more"
+    names = [entry.name for entry in config.legend.values()]
+    pairs = refine.transitions.forbidden if refine.transitions else ()
+    unknown = sorted({name for pair in pairs for name in pair} - set(names))
+    for rule in refine.rules:
+        parse_rule(rule, names, refine.layers)
+    if unknown:
+        return f"refine.transitions.forbidden has {', '.join(unknown)}, which legend {names} lacks"
     return None
 
 
@@ -289,6 +310,9 @@ def _resolve_paths(config: Config, folder: Location) -> Config:
     # Weights without a suffix are the name of published ones.
     if config.train.weights and "." in PurePosixPath(config.train.weights).name:
         changes["train"] = replace(config.train, weights=absolute(config.train.weights))
+    if config.refine:
+        layers = {name: absolute(path) for name, path in config.refine.layers.items()}
+        changes["refine"] = replace(config.refine, layers=layers)
     if config.tiling.like:
         changes["tiling"] = replace(config.tiling, like=absolute(config.tiling.like))
     if config.publish:

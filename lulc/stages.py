@@ -16,6 +16,7 @@ STAGES = {
     "samples": "join chips with labels, split by spatial block",
     "train": "train a model on the samples and register it",
     "predict": "map the chips with the registered model (or a folder of image files)",
+    "refine": "make the map of the predictions: smooth, clean, rules, consistent periods",
     "embed": "make vectors of tiles, pixels or samples",
     "rasters": "write class rasters: COGs, STAC items, a mosaic index",
     "stats": "areas per class, region and period",
@@ -31,6 +32,7 @@ OUTPUT_VERSIONS = {
     "samples": "0.2.0",
     "train": "0.2.0",
     "predict": "0.2.0",
+    "refine": "0.2.0",
     "embed": "0.2.0",
     "rasters": "0.2.0",
     "stats": "0.2.0",
@@ -43,6 +45,11 @@ A release that changes nothing of it leaves it as it is."""
 
 _LEARNING = {"samples", "train", "evaluate"}
 _WITHOUT_SCENES = {"samples", "train", "embed", "publish"}  # stages that can run without scenes
+
+
+def mapping_stage(config: Config) -> str:
+    """Return the stage whose blocks are a run's map: `refine` if it is asked for, or `predict`."""
+    return "refine" if config.refine else "predict"
 
 
 @dataclass(frozen=True)
@@ -71,13 +78,18 @@ def stages_of(config: Config) -> tuple[str, ...]:
       evaluate only with the run's own labels, or without datasets
     - index, tile, predict, rasters, stats and evaluate: with scenes
     - rasters: not for task multilabel, whose result is tables alone
+    - refine: with a refine section
     - embed: with an embed section
     - publish: with a publish section
     - for maps made elsewhere: stats, and publish
 
     Raises:
-        UsageError: the run file neither learns a model nor names one.
+        UsageError: the run file neither learns a model nor names one, or refines what is no class
+            map.
     """
+    if config.refine and (config.maps or config.task in ("multilabel", "detect")):
+        kind = "maps made elsewhere" if config.maps else f"task {config.task}"
+        raise UsageError(f"refine is for class maps that this run makes, not for {kind}")
     if config.maps:
         return ("stats", "publish") if config.publish else ("stats",)
     learns = config.labels is not None or bool(config.datasets)
@@ -93,6 +105,8 @@ def stages_of(config: Config) -> tuple[str, ...]:
         skipped.add("train")
     if not config.scenes:
         skipped |= set(STAGES) - _WITHOUT_SCENES
+    if not config.refine:
+        skipped.add("refine")
     if not config.embed:
         skipped.add("embed")
     if not config.publish:

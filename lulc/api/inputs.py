@@ -87,6 +87,8 @@ def _named_inputs(config: Config) -> Iterator[tuple[str, str, str]]:
     if config.predict.model and config.predict.model.startswith(STORES):
         for model in config.predict.model.split("+"):
             yield "predict.model", model.strip(), "predict"
+    for name, path in (config.refine.layers if config.refine else {}).items():
+        yield f"refine.layers.{name}", path, "refine"
     for number, regions in enumerate(config.regions):
         yield f"regions.{number}.path", regions.path, "stats"
 

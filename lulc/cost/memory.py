@@ -13,6 +13,7 @@ from lulc.chips.mosaic import STRIP_BYTES
 from lulc.config import Config
 from lulc.cost.network import learns_trees
 from lulc.cost.work import dates_of
+from lulc.maps.refine.steps import reach
 from lulc.samples.table import GROUP_BYTES, MIN_FILES
 
 LARGEST_ITEM = 4
@@ -73,6 +74,7 @@ def stage_memory(
         + (cache if samples is None else min(cache, samples))
         + _learned_bytes(config),
         "predict": _MODEL_BYTES + 3 * block_bytes + window**2 * _mapped_bytes(config) + broadcast,
+        "refine": _WORKER_BYTES + _refined_bytes(config, core_side) + broadcast,
         "embed": _MODEL_BYTES + 3 * block_bytes / tiling.block**2 + broadcast,
         # Class and confidence, and what the writer of the COG holds.
         "rasters": _WORKER_BYTES + 5 * group_pixels,
@@ -95,6 +97,17 @@ def _tile_bytes(config: Config, block_bytes: float, deepest: float) -> float:
     # A formula's bands, its value and what is sorted of it, of some rows.
     chunk = 5 * CHUNK_BYTES if any(f.scope == "dates" for f in config.features) else 0
     return 2 * strip + block_bytes * (2 * dates + 2) + chunk
+
+
+def _refined_bytes(config: Config, core_side: int) -> float:
+    # Classes and confidence before and after, and the number and size of each pixel's patch; of
+    # probabilities those before and after.
+    if config.refine is None:
+        return 0.0
+    percents = 2 * len(config.legend) if config.predict.probabilities else 0
+    periods = len(config.periods) if config.refine.transitions else 1
+    pixels = (core_side + 2 * reach(config.refine)) ** 2
+    return pixels * (16 + periods * (4 + percents))
 
 
 def _learned_bytes(config: Config) -> float:

@@ -54,6 +54,8 @@ class Rates:
     """Multiply-adds a pixel of the network that was measured."""
     map_ns: float = 0.0
     """To load a pixel of chips, a date and band, and store its class."""
+    refine_ns: float = 0.0
+    """To read a pixel of the predictions, refine and store it."""
     raster_ns: float = 0.0
     """To write a pixel of a class raster with its confidence."""
     stats_ns: float = 0.0
@@ -108,6 +110,7 @@ SHIPPED = Rates(
     predict_ns=590.0,
     flops=95_000.0,
     map_ns=8.0,
+    refine_ns=160.0,
     raster_ns=25.0,
     stats_ns=5.0,
     open_s=0.003,
@@ -118,6 +121,7 @@ SHIPPED = Rates(
         "samples": 2.0,
         "train": 8.0,
         "predict": 4.0,
+        "refine": 0.5,
         "embed": 4.0,
         "rasters": 0.5,
         "stats": 10.0,

@@ -11,6 +11,7 @@ from lulc.cost.network import learns_trees, network_factor, tree_ns
 from lulc.cost.rates import DEFLATE, Rates
 from lulc.cost.work import TileWork, dates_of
 from lulc.errors import UsageError
+from lulc.maps.refine.steps import reach
 from lulc.samples.table import GROUP_BYTES, MIN_FILES
 from lulc.stages import stages_of
 
@@ -84,6 +85,7 @@ def stage_costs(
         "samples": _samples(config, work, samples, rates, item_bytes),
         "train": _train(config, samples, rates, network),
         "predict": _predict(config, work, rates, network),
+        "refine": _refine(config, work, rates),
         "rasters": _rasters(config, work, rates),
         "stats": _stats(config, work, rates),
         "evaluate": _evaluate(config, samples, rates),
@@ -214,6 +216,19 @@ def _predict(config: Config, work: TileWork, rates: Rates, network: _Network) ->
     return StageCost(
         tasks=work.files,
         core_seconds=ns * _NS,
+        files=work.files,
+        written_bytes=int(pixels * _MAP_BYTES),
+    )
+
+
+def _refine(config: Config, work: TileWork, rates: Rates) -> StageCost:
+    if config.refine is None:
+        return StageCost()
+    core, margin = config.tiling.block * config.tiling.size, reach(config.refine)
+    pixels = work.tiles * config.tiling.size**2
+    return StageCost(
+        tasks=work.files,
+        core_seconds=pixels * (1 + 2 * margin / core) ** 2 * rates.refine_ns * _NS,
         files=work.files,
         written_bytes=int(pixels * _MAP_BYTES),
     )

@@ -13,7 +13,7 @@ from lulc.location import Location, StorePath, relative_name
 from lulc.stages import STAGES
 from lulc.tables.ledger import STAGE_KEY, read_latest
 
-_BY_BLOCKS = ("tile", "samples", "predict")
+_BY_BLOCKS = ("tile", "samples", "predict", "refine")
 """Stages each of whose files has a row of the ledger."""
 _BY_UNITS = (*_BY_BLOCKS, "rasters")
 """Stages whose ledger has the seconds of their units; what starts the stage is in none of them."""

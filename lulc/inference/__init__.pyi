@@ -2,16 +2,13 @@ from .blocks import InferenceSpec, map_blocks, predictions_path, table_of
 from .detections import DetectionSpec, write_detections
 from .folder import map_folder
 from .predictor import Predictor, load, load_all, use_one_core
-from .rows import PredictionRow, count_percents
 from .trained_model import TrainedModel, open_model
 
 __all__ = [
     "DetectionSpec",
     "InferenceSpec",
-    "PredictionRow",
     "Predictor",
     "TrainedModel",
-    "count_percents",
     "load",
     "load_all",
     "map_blocks",

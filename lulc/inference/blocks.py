@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from lulc.inference.image_maps import ImageMap
     from lulc.inference.predictor import Predictor
 from lulc.config import PredictConf
-from lulc.inference.rows import PredictionRow, TableRow
+from lulc.inference.rows import TableRow
 from lulc.location import Location
+from lulc.maps.prediction_row import PredictionRow
 from lulc.models.package import ModelRef
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import files, layout, schemas, store

@@ -23,9 +23,10 @@ from lulc.inference.image_maps import (
     make_square_map,
 )
 from lulc.inference.predictor import Predictor
-from lulc.inference.rows import BoxRow, PredictionRow, ProbabilityRow, TableRow
+from lulc.inference.rows import BoxRow, ProbabilityRow, TableRow
 from lulc.inference.windows import Area
 from lulc.legend import NODATA, Legend
+from lulc.maps.prediction_row import PredictionRow
 from lulc.models.package import ModelRef
 
 

@@ -6,68 +6,12 @@ Tables `predictions` (a class a pixel or square), `probabilities` (a row a class
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from lulc.geo.grid import Grid
-from lulc.legend import NODATA
+from lulc.maps.prediction_row import PredictionRow
 from lulc.tables import arrays
-
-
-@dataclass(frozen=True, eq=False)
-class PredictionRow:
-    """A row of the predictions table: the classes of one tile."""
-
-    tile_id: str
-    period: str
-    model: str
-    """`<name>/<version>`."""
-    legend: str
-    scene_ids: tuple[str, ...]
-    grid: Grid
-    """Of the tile's core; its pixels are the squares where those were classified."""
-    class_ids: tuple[int, ...]
-    """Of the legend."""
-    classes: np.ndarray
-    """(H, W) uint8 legend ids, 255 where there is none."""
-    confidence: np.ndarray
-    """(H, W) uint8 percent, 255 where there is no class."""
-    probabilities: np.ndarray | None = None
-    """(K, H, W) uint8 percent of all classes, where they are kept."""
-
-    @property
-    def valid_pixels(self) -> int:
-        """Pixels that have a class."""
-        return int(np.count_nonzero(self.classes != NODATA))
-
-    def to_row(self) -> dict[str, Any]:
-        """Return the row of the table, with the counts of classes and confidences."""
-        pairs = _count_pairs(self.classes, self.confidence)
-        counts = pairs.sum(1)
-        return {
-            "tile_id": self.tile_id,
-            "period": self.period,
-            "model": self.model,
-            "legend": self.legend,
-            "scene_ids": list(self.scene_ids),
-            **arrays.grid_columns(self.grid),
-            **arrays.array_columns("classes", self.classes, "raw"),
-            **arrays.array_columns("confidence", self.confidence, "raw"),
-            **self._probability_columns(),
-            "class_ids": list(self.class_ids),
-            "class_counts": [int(counts[class_id]) for class_id in self.class_ids],
-            **arrays.array_columns("percent_counts", _of_ids(pairs, self.class_ids), "raw"),
-            "nodata_count": int(counts[NODATA]),
-        }
-
-    def _probability_columns(self) -> dict[str, Any]:
-        if self.probabilities is None:
-            suffixes = ("", "_shape", "_dtype", "_codec")
-            return dict.fromkeys(f"probabilities{suffix}" for suffix in suffixes)
-        return arrays.array_columns("probabilities", self.probabilities, "raw")
 
 
 @dataclass(frozen=True)
@@ -113,27 +57,3 @@ class BoxRow:
 
 type TableRow = PredictionRow | ProbabilityRow | BoxRow
 """A row of the table that a task fills."""
-
-
-def count_percents(classes: np.ndarray, confidence: np.ndarray, ids: Sequence[int]) -> np.ndarray:
-    """Count the pixels of each class that are mapped with each percent of confidence.
-
-    Args:
-        classes: (H, W) uint8 legend ids, 255 where there is none.
-        confidence: (H, W) uint8 percent, 255 where there is no class.
-        ids: the K legend ids.
-
-    Returns:
-        (K, 101) uint32.
-    """
-    return _of_ids(_count_pairs(classes, confidence), ids)
-
-
-def _of_ids(pairs: np.ndarray, ids: Sequence[int]) -> np.ndarray:
-    return np.ascontiguousarray(pairs[list(ids), :101], np.uint32)
-
-
-def _count_pairs(classes: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    # (256, 256) pixels of each class id and percent.
-    pairs = (classes.astype(np.intp) << 8 | confidence).ravel()
-    return np.bincount(pairs, minlength=1 << 16).reshape(256, 256)

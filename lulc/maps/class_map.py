@@ -39,6 +39,8 @@ class RasterSpec:
     periods: tuple[Period, ...]
     probabilities: bool = False
     """Whether rasters of the percentages of all classes are written, too."""
+    uncertainty: bool = False
+    """Whether rasters of entropy and margin are written, too."""
 
 
 @dataclass(frozen=True, eq=False)

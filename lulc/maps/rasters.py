@@ -22,6 +22,7 @@ from lulc.legend import NODATA
 from lulc.location import Location
 from lulc.maps import stac
 from lulc.maps.class_map import ClassMap, RasterSpec
+from lulc.maps.uncertainty import BANDS, measure_uncertainty
 from lulc.raster.cog import pyramid, read_tags, write_cog
 from lulc.tables import arrays, files, layout
 from lulc.tables.files import open_parquet
@@ -76,12 +77,19 @@ def write_group(key: Mapping[str, Any], spec: RasterSpec) -> list[LedgerRow]:
     return [replace(row, checksum=checksum, finished=datetime.now(UTC))]
 
 
+def files_of_raster(path: str, spec: RasterSpec) -> list[str]:
+    """Return all files that belong to a class raster, itself among them."""
+    paths = [path, layout.raster_item(path), layout.confidence_raster(path)]
+    if spec.probabilities:
+        paths.append(layout.probabilities_raster(path))
+    if spec.uncertainty:
+        paths.append(layout.uncertainty_raster(path))
+    return paths
+
+
 def _current_row(path: str, spec: RasterSpec) -> LedgerRow | None:
     # The row of a raster whose files are all there, which a killed driver may not have recorded.
-    companions = [layout.raster_item(path), layout.confidence_raster(path)]
-    if spec.probabilities:
-        companions.append(layout.probabilities_raster(path))
-    if not all(files.exists(spec.out / companion) for companion in companions):
+    if not all(files.exists(spec.out / file) for file in files_of_raster(path, spec)):
         return None
     return _read_row(spec.out / path)
 
@@ -91,10 +99,16 @@ def _write_files(row: LedgerRow, path: str, class_map: ClassMap, spec: RasterSpe
     out, grid, model = spec.out, class_map.georeference, {"lulc_model": class_map.model}
     write_cog(out / layout.confidence_raster(path), grid, [class_map.confidence], model)
     probabilities = out / layout.probabilities_raster(path)
+    uncertainty = out / layout.uncertainty_raster(path)
     files.remove(probabilities)
+    files.remove(uncertainty)
     if class_map.probabilities is not None:
         band_tags = {f"BAND_{number}": c.name for number, c in enumerate(spec.legend.classes, 1)}
         write_cog(probabilities, grid, [class_map.probabilities], model | band_tags)
+        if spec.uncertainty:
+            band_tags = {f"BAND_{number}": name for number, name in enumerate(BANDS, 1)}
+            measured = measure_uncertainty(class_map.probabilities)
+            write_cog(uncertainty, grid, [measured], model | band_tags)
     item = stac.make_item(spec, path, class_map, row.fingerprint)
     stac.write_json(out / layout.raster_item(path), item)
     class_tags = {f"CLASS_{c.id}": c.name for c in spec.legend.classes}

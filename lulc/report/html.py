@@ -211,13 +211,24 @@ def _area_tables(
     landscape = _region_rows(store.read_table(out, "landscape"), regions)
     patches = {(_table_key(row), row["class_id"]): row for row in landscape}
     rows = _region_rows(areas, regions)
+    raw = {
+        (_table_key(row), row["class_id"]): row
+        for row in _region_rows(store.read_table(out, "raw_class_areas"), regions)
+    }
+    vanished = raw.keys() - {(_table_key(row), row["class_id"]) for row in rows}
+    rows += [raw[k] | {"area_m2": 0.0, "share": 0.0, "mean_confidence": None} for k in vanished]
     rows.sort(key=lambda row: (*_table_key(row), order.get(row["class_id"], _LAST)))
     tables = []
     for key, group in itertools.groupby(rows, _table_key):
         class_rows = list(group)
         level, region_id, period = key
         lines = [
-            _area_line(row, colours.get(row["class_id"]), patches.get((key, row["class_id"])))
+            _area_line(
+                row,
+                colours.get(row["class_id"]),
+                patches.get((key, row["class_id"])),
+                raw.get((key, row["class_id"])),
+            )
             for row in class_rows
         ]
         tables.append(
@@ -228,14 +239,19 @@ def _area_tables(
                 "rows": lines,
                 "has_confidence": any(line["confidence"] for line in lines),
                 "has_patches": any(line["patches"] for line in lines),
+                "is_refined": bool(raw),
             }
         )
     return tables
 
 
 def _area_line(
-    row: dict[str, Any], colour: str | None, patches: dict[str, Any] | None
+    row: dict[str, Any],
+    colour: str | None,
+    patches: dict[str, Any] | None,
+    raw: dict[str, Any] | None,
 ) -> dict[str, Any]:
+    raw_m2 = raw["area_m2"] if raw else 0.0
     return {
         "name": row["class_name"],
         "km2": _number(row["area_m2"] / 1e6),
@@ -244,6 +260,8 @@ def _area_line(
         "colour": colour,
         "confidence": _percent(row["mean_confidence"]),
         "patches": _patch_cells(patches),
+        "raw_km2": _number(raw_m2 / 1e6),
+        "change": f"{(row['area_m2'] / raw_m2 - 1) * 100:+.1f} %" if raw_m2 else "",
     }
 
 

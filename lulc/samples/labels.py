@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache, partial
 
 import numpy as np
@@ -22,7 +22,7 @@ from lulc.geo.grid import (
     transformer,
     turn_of,
 )
-from lulc.geo.reproject import bounds_in, check_sides, reproject_polygons
+from lulc.geo.reproject import check_sides, reproject_polygons
 from lulc.guard import read_guard
 from lulc.legend import NODATA, Crosswalk, Legend, name_key
 from lulc.raster import reader
@@ -40,6 +40,7 @@ from lulc.tables.vector_files import (
     texts_of,
 )
 from lulc.tables.vector_identity import vector_identity
+from lulc.tables.vector_windows import windows_on
 
 _COARSE = 2.0
 """From this many label pixels along a side of the grid's pixel, the majority decides, not the
@@ -187,28 +188,12 @@ def _polygons_on(labels: LabelConf, legend: Legend, grid: Grid) -> tuple[np.ndar
     load = partial(_load, layer, column, str(identity))
     cached = load(None) if int(str(identity[1])) <= _CACHED_BYTES else None
     polygons, classes = [np.empty(0, object)], [np.empty(0, np.uint8)]
-    for bounds, shift in _windows(grid.pad(2), layer):
+    for bounds, shift in windows_on(grid.pad(2), layer):
         pieces, values = _clip(*(cached or load(bounds)), bounds)
         polygons.append(map_coordinates(pieces, lambda x, y, shift=shift: (x + shift, y)))
         classes.append(column_classes(texts_of(values), column, labels, legend))
     in_grid_crs = reproject_polygons(np.concatenate(polygons), layer.crs, grid.crs)
     return in_grid_crs, np.concatenate(classes)
-
-
-def _windows(grid: Grid, layer: Layer) -> Iterator[tuple[Bounds, float]]:
-    # Bounds in a layer's CRS that hold a grid, once for every whole turn at which the layer may
-    # tell its longitudes, and what takes those to the grid's.
-    bounds = bounds_in(grid, layer.crs)
-    if bounds is None or layer.bounds is None:
-        return
-    left, bottom, right, top = bounds
-    xmin, _, xmax, _ = layer.bounds
-    turn = turn_of(layer.crs)
-    if turn is None:
-        yield bounds, 0.0
-        return
-    for k in range(math.ceil((xmin - right) / turn), math.floor((xmax - left) / turn) + 1):
-        yield (left + k * turn, bottom, right + k * turn, top), -k * turn
 
 
 def _clip(shapes: np.ndarray, values: np.ndarray, bounds: Bounds) -> tuple[np.ndarray, np.ndarray]:

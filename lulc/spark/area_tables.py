@@ -50,8 +50,9 @@ def write_areas(
     region_table: pa.Table,
     names: Mapping[int, str],
     tiles: MapTiles,
+    name: str = "class_areas",
 ) -> None:
-    """Write `class_areas`.
+    """Write `class_areas`, or a table like it.
 
     Args:
         context: the run.
@@ -60,12 +61,13 @@ def write_areas(
         region_table: the regions table.
         names: class names by id.
         tiles: what the areas are of.
+        name: the table's name.
 
     Raises:
         InputError: a region's classes and unobserved part are not its true area.
     """
     table = balance(inside_rows, outside_rows, region_table, names, tiles)
-    store.write_table(context.out, "class_areas", table)
+    store.write_table(context.out, name, table)
 
 
 def write_transitions(

@@ -13,7 +13,7 @@ The ledger keeps places in this form. `out / place` is where it lies.
     tables/embeddings/<split>.<number>.<fingerprint>.parquet     vectors of a file of samples
     tables/<table>/items.parquet                                 rows of a folder of image files
     rasters/<period>/<c>_<r>/<run>_<col>_<row>.tif               a class raster, `.json` beside it
-    confidence/…, probabilities/…                                rasters that belong to it
+    confidence/…, probabilities/…, uncertainty/…                 rasters that belong to it
     rasters/<period>/mosaic.{vrt,gti.gpkg}, rasters/collection.json   indexes of rasters
     rasters/items.parquet                                        their STAC items as one table
     embeddings/<period>.<c>_<r>/<period>.<col>_<row>.<fingerprint>.tif   vectors as a raster
@@ -205,6 +205,11 @@ def confidence_raster(raster_path: str) -> str:
 def probabilities_raster(raster_path: str) -> str:
     """Return the raster of a band a class that belongs to a class raster."""
     return _beside(raster_path, "probabilities")
+
+
+def uncertainty_raster(raster_path: str) -> str:
+    """Return the raster of entropy and margin that belongs to a class raster."""
+    return _beside(raster_path, "uncertainty")
 
 
 def _beside(raster_path: str, kind: str) -> str:

@@ -120,6 +120,49 @@ _CLASS = (
     Column("class_id", INT, "id in the legend"),
     Column("class_name", TEXT, "name in the legend"),
 )
+_PREDICTIONS = (
+    _TILE,
+    _PERIOD,
+    _MODEL,
+    Column("scene_ids", TEXTS, "every scene that gave pixels"),
+    *_GRID,  # of the core
+    Column("legend", TEXT, "name of the legend"),
+    *_array("classes", "(H, W) uint8 legend ids, 255 nodata"),
+    *_array("confidence", "(H, W) uint8, percent, 255 nodata"),
+    *_array("probabilities", "(K, H, W) uint8, percent, 255 nodata; null unless asked for"),
+    Column("class_ids", INTS, "ids of the legend"),
+    Column("class_counts", LONGS, "of each class, parallel to class_ids", "pixels"),
+    *_array("percent_counts", "(K, 101) uint32: of them, those of each per cent of confidence"),
+    Column("nodata_count", LONG, "without a class", "pixels"),
+)
+_CLASS_AREAS = (
+    *_REGION,
+    _PERIOD,
+    _MODEL,
+    Column("class_id", INT, "null: the region's unobserved part"),
+    Column("class_name", TEXT, "name in the legend; unobserved"),
+    Column(
+        "pixels",
+        DOUBLE,
+        "fractions of pixels on the border counted; null for the unobserved part, which "
+        "may lie outside the map",
+    ),
+    Column("area_m2", DOUBLE, "true area on the ellipsoid", "m²"),
+    Column("share", DOUBLE, "of the observed area; null for the unobserved part", "0–1"),
+    Column("observed_share", DOUBLE, "of the region's area", "0–1"),
+    Column(
+        "mean_confidence",
+        DOUBLE,
+        "over the class's area; null where the map has no confidence, as the next",
+        "0–1",
+    ),
+    Column(
+        "confident_m2",
+        DOUBLE,
+        "the part of area_m2 with a confidence of stats.confident or more",
+        "m²",
+    ),
+)
 
 
 TABLES = {
@@ -191,23 +234,12 @@ TABLES = {
     "predictions": TableSpec(
         "classes and confidence of one tile's core, with class counts",
         "predict",
-        (
-            _TILE,
-            _PERIOD,
-            _MODEL,
-            Column("scene_ids", TEXTS, "every scene that gave pixels"),
-            *_GRID,  # of the core
-            Column("legend", TEXT, "name of the legend"),
-            *_array("classes", "(H, W) uint8 legend ids, 255 nodata"),
-            *_array("confidence", "(H, W) uint8, percent, 255 nodata"),
-            *_array("probabilities", "(K, H, W) uint8, percent, 255 nodata; null unless asked for"),
-            Column("class_ids", INTS, "ids of the legend"),
-            Column("class_counts", LONGS, "of each class, parallel to class_ids", "pixels"),
-            *_array(
-                "percent_counts", "(K, 101) uint32: of them, those of each per cent of confidence"
-            ),
-            Column("nodata_count", LONG, "without a class", "pixels"),
-        ),
+        _PREDICTIONS,
+    ),
+    "refined": TableSpec(
+        "the map of one tile's core after refine; columns as those of predictions",
+        "refine",
+        _PREDICTIONS,
     ),
     "probabilities": TableSpec(
         "the probability of one class in one square",
@@ -321,34 +353,12 @@ TABLES = {
     "class_areas": TableSpec(
         "pixels, m², share and confidence of one class in one region and period",
         "stats",
-        (
-            *_REGION,
-            _PERIOD,
-            _MODEL,
-            Column("class_id", INT, "null: the region's unobserved part"),
-            Column("class_name", TEXT, "name in the legend; unobserved"),
-            Column(
-                "pixels",
-                DOUBLE,
-                "fractions of pixels on the border counted; null for the unobserved part, which "
-                "may lie outside the map",
-            ),
-            Column("area_m2", DOUBLE, "true area on the ellipsoid", "m²"),
-            Column("share", DOUBLE, "of the observed area; null for the unobserved part", "0–1"),
-            Column("observed_share", DOUBLE, "of the region's area", "0–1"),
-            Column(
-                "mean_confidence",
-                DOUBLE,
-                "over the class's area; null where the map has no confidence, as the next",
-                "0–1",
-            ),
-            Column(
-                "confident_m2",
-                DOUBLE,
-                "the part of area_m2 with a confidence of stats.confident or more",
-                "m²",
-            ),
-        ),
+        _CLASS_AREAS,
+    ),
+    "raw_class_areas": TableSpec(
+        "as class_areas, of the predictions before refine",
+        "stats (refine)",
+        _CLASS_AREAS,
     ),
     "cell_areas": TableSpec(
         "pixels, m² and confidence of one class in one cell of a grid and period",

@@ -24,6 +24,7 @@ GOALS = {
     "infer.seam": "≥ 0.9999",
     "trees.predict": "≥ 0.9",
     "trees.agree": "= 1",
+    "refine": "≥ 1.5",
     "zonal": "≥ 10",
     "zonal.many": "≥ 10",
     "zonal.next": "≤ 0.5",

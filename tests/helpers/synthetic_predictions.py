@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lulc.geo.grid import Grid
-from lulc.inference import rows
 from lulc.legend import NODATA, LandClass, Legend
+from lulc.maps.prediction_row import count_percents
 from lulc.tables import schemas
 from lulc.tables.arrays import array_columns, grid_columns
 
@@ -49,7 +49,7 @@ def random_tile(
     confidence = np.where(classes == NODATA, NODATA, rng.integers(30, 101, classes.shape)).astype(
         np.uint8
     )
-    percents = rows.count_percents(classes, confidence, ids.tolist())
+    percents = count_percents(classes, confidence, ids.tolist())
     arrays = {"classes": classes, "confidence": confidence, "percent_counts": percents}
     columns = (array_columns(name, array, "raw") for name, array in arrays.items())
     return functools.reduce(operator.or_, columns, rest | grid_columns(grid))

@@ -125,6 +125,15 @@ def write_tables(out: Path) -> None:
         "class_name": HOSTILE,
     }
     rows(
+        "raw_class_areas",
+        [
+            area | {"class_id": 1, "class_name": "water", "area_m2": 1.25e6},
+            area | {"class_id": 2, "class_name": "wood & <b>meadow</b>", "area_m2": 1.5e6},
+            area | {"class_id": 3, "class_name": "vanished", "area_m2": 0.25e6},
+            area | {"class_name": "unobserved", "area_m2": 1e6},
+        ],
+    )
+    rows(
         "detection_counts",
         [thing | {"detections": 4321, "detections_per_km2": 1.75, "mean_score": 0.8125}],
     )
@@ -284,6 +293,10 @@ def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -
     assert "@import" not in source
     for text in (
         "1.000 ± ?, 1 point",
+        "-20.0 %",
+        "+33.3 %",
+        "vanished",
+        "-100.0 %",
         "3.000 ± ?",
         "valley",
         HOSTILE,

@@ -15,7 +15,7 @@ from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
 from lulc.spark.kept import keep_rows
 from lulc.spark.workers import map_keys
-from lulc.stages import OUTPUT_VERSIONS
+from lulc.stages import OUTPUT_VERSIONS, mapping_stage
 from lulc.stats import validation
 from lulc.stats.confusion import hardly_mapped, summarise
 from lulc.tables import layout, store
@@ -81,10 +81,11 @@ def _tag_models(context: StageContext, matrices: validation.Matrices) -> None:
 def _predictions(context: StageContext) -> LatestRows:
     tiling = make_tiling(context.config)
     periods = [period.name for period in context.config.periods]
-    rows = read_done(context.out, "predict").of_blocks(periods, tiling.name)
+    stage = mapping_stage(context.config)
+    rows = read_done(context.out, stage).of_blocks(periods, tiling.name)
     if not len(rows):
         raise InputError(
             f"{context.out} holds no map of tiling {tiling.name!r} to evaluate: "
-            "run `lulc predict` first"
+            f"run `lulc {stage}` first"
         )
     return rows

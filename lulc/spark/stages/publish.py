@@ -20,7 +20,8 @@ from lulc.tables.store import table_folder
 
 CATALOG = "lulc"
 """The catalogue's name in Spark."""
-_PIXEL_TABLES = ("chips", "samples", "predictions", "intersections")  # read by lulc alone
+# Those that lulc alone reads.
+_PIXEL_TABLES = ("chips", "samples", "predictions", "refined", "intersections")
 _CATALOG_CLASS = "org.apache.iceberg.spark.SparkCatalog"
 
 

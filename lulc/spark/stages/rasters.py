@@ -13,12 +13,12 @@ from lulc.location import Location
 from lulc.maps import stac
 from lulc.maps.class_map import RasterSpec
 from lulc.maps.mosaic_index import write_mosaic
-from lulc.maps.rasters import group_key, raster_path, write_group
+from lulc.maps.rasters import files_of_raster, group_key, raster_path, write_group
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.merged_boxes import detections
 from lulc.spark.workers import map_units
-from lulc.stages import OUTPUT_VERSIONS
+from lulc.stages import OUTPUT_VERSIONS, mapping_stage
 from lulc.tables import files, layout
 from lulc.tables.files import fingerprint_of, plain_inputs
 from lulc.tables.ledger import LedgerRow, read_done, read_ledger, read_seal
@@ -40,7 +40,8 @@ def rasters(context: StageContext) -> StageResult:
     groups = _groups(context, spec)
     if not groups:
         raise InputError(
-            f"{out} holds no predictions of tiling {spec.tiling.name!r}: run `lulc predict` first"
+            f"{out} holds no predictions of tiling {spec.tiling.name!r}: run "
+            f"`lulc {mapping_stage(config)}` first"
         )
     periods = sorted({group["key"].partition("/")[0] for group in groups})
     mosaics = [file for period in periods for file in layout.mosaic_files(period)]
@@ -66,8 +67,11 @@ def rasters(context: StageContext) -> StageResult:
         lambda bad: units(),  # noqa: ARG005
         lambda todo: map_units(context, [unit.task for unit in todo], write, "rasters"),
         write_indexes,
-        files_of=partial(_files_of, with_probabilities=spec.probabilities),
-        also_removed=lambda path: [layout.probabilities_raster(path)],
+        files_of=partial(files_of_raster, spec=spec),
+        also_removed=lambda path: [
+            layout.probabilities_raster(path),
+            layout.uncertainty_raster(path),
+        ],
         other_files=[layout.COLLECTION, layout.ITEMS_TABLE, *mosaics],
     )
     return run_incremental(context, work)
@@ -91,6 +95,7 @@ def _make_spec(context: StageContext) -> RasterSpec:
         group,
         config.periods,
         config.predict.probabilities,
+        config.rasters.uncertainty,
     )
 
 
@@ -98,7 +103,8 @@ def _groups(context: StageContext, spec: RasterSpec) -> list[dict[str, Any]]:
     # Of each raster its `key` and `fingerprint`, and the `paths` of its predictions.
     groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
     periods = [period.name for period in spec.periods]
-    rows = read_done(context.out, "predict").of_blocks(periods, spec.tiling.name)
+    stage = mapping_stage(context.config)
+    rows = read_done(context.out, stage).of_blocks(periods, spec.tiling.name)
     columns = rows.cells(), rows.column("fingerprint"), rows.column("path")
     for (period, col, row), fingerprint, path in zip(*columns, strict=True):
         groups[group_key(period, col, row, spec.group)].append((fingerprint, path))
@@ -117,7 +123,9 @@ def _groups(context: StageContext, spec: RasterSpec) -> list[dict[str, Any]]:
 
 def _fingerprint(groups: Sequence[Mapping[str, Any]], spec: RasterSpec) -> str:
     fingerprints = [group["fingerprint"] for group in groups]
-    return fingerprint_of(OUTPUT_VERSIONS["rasters"], fingerprints, spec.probabilities)
+    # What is not asked for is not in it: those of earlier releases hold.
+    besides = ["uncertainty"] if spec.uncertainty else []
+    return fingerprint_of(OUTPUT_VERSIONS["rasters"], fingerprints, spec.probabilities, *besides)
 
 
 def _flat_periods(out: Location, periods: Sequence[str]) -> list[str]:
@@ -129,11 +137,6 @@ def _unit(group: Mapping[str, Any], spec: RasterSpec, flat_periods: Sequence[str
     key = group["key"]
     path = raster_path(key, spec.name, key.partition("/")[0] in flat_periods)
     return Unit(key, group["fingerprint"], path, {**group, "path": path})
-
-
-def _files_of(path: str, with_probabilities: bool) -> Sequence[str]:
-    always = (path, layout.raster_item(path), layout.confidence_raster(path))
-    return (*always, layout.probabilities_raster(path)) if with_probabilities else always
 
 
 def _remove_mosaics_of_other_periods(context: StageContext, periods: Sequence[str]) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+from pyspark.sql import DataFrame
+
 from lulc.config import MapFiles
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
@@ -34,7 +36,7 @@ from lulc.spark.measure import (
 from lulc.spark.parquet import read_files
 from lulc.spark.raster_stats import stats_of_rasters
 from lulc.spark.stages.rasters import are_current
-from lulc.stages import OUTPUT_VERSIONS
+from lulc.stages import OUTPUT_VERSIONS, mapping_stage
 from lulc.stats import class_rasters, regions, zonal
 from lulc.stats.class_areas import MapTiles
 from lulc.stats.whole_map import whole_map_region
@@ -62,9 +64,10 @@ def stats(context: StageContext) -> StageResult:
 
 def _of_predictions(context: StageContext) -> StageResult:
     config, out = context.config, context.out
-    predictions = read_done(out, "predict")
+    stage = mapping_stage(config)
+    predictions = read_done(out, stage)
     if not predictions:
-        raise InputError(f"{out} has no predictions to take areas from: run `lulc predict` first")
+        raise InputError(f"{out} has no predictions to take areas from: run `lulc {stage}` first")
     maps = _own_rasters(context)
     rasters = read_seal(out, "rasters") if maps else None
     fingerprint = fingerprint_of(
@@ -81,11 +84,9 @@ def _of_predictions(context: StageContext) -> StageResult:
 
     def write_tables(bad: dict[str, LedgerRow]) -> None:
         paths = predictions.column("path")
-        columns = ("place", "row_index", *TILE_COLUMNS)
-        frame = read_files(context.spark(), out, paths, schemas.PREDICTIONS, columns)
         any_turn = config.tiling.like is not None
         names = {c.id: c.name for c in config.make_legend().classes}
-        with persisted(frame.withColumnRenamed("place", "file_name")) as tiles:
+        with persisted(_tiles_of(context, paths)) as tiles:
             region_set = (
                 regions.read_regions(config.regions)
                 if config.regions
@@ -93,13 +94,19 @@ def _of_predictions(context: StageContext) -> StageResult:
             )
             bad |= bad_regions(region_set, fingerprint)
             regions.write_regions(out, region_set.table)
-            confident = config.stats.confident
-            count = partial(_count_file, out=out, min_confidence=confident, any_turn=any_turn)
-            counted = Tiles(tiles, count, any_turn=any_turn)
+            counted = _count_tiles(context, tiles)
             measured = measure_regions(context, counted, fingerprint)
             write_cell_areas(context, counted, names, fingerprint)
         map_tiles = MapTiles(partial(_list_tiles, out, paths), of_run=True)
         write_areas(context, measured.inside, measured.outside, region_set.table, names, map_tiles)
+        if config.refine:
+            predicted = _tiles_of(context, read_done(out, "predict").column("path"))
+            raw_tiles = _count_tiles(context, predicted)
+            raw = measure_regions(context, raw_tiles, fingerprint_of(fingerprint, "raw"))
+            tables = raw.inside, raw.outside, region_set.table
+            write_areas(context, *tables, names, map_tiles, "raw_class_areas")
+        else:
+            files.remove(out / layout.table_file("raw_class_areas"))
         if maps:
             scanned = class_rasters.scan_rasters(maps, legend=names)
             changes = measure_regions(context, raster_tiles(context, scanned), fingerprint)
@@ -112,6 +119,18 @@ def _of_predictions(context: StageContext) -> StageResult:
 
     result = run_whole(context, "stats", fingerprint, _CLASS_AREAS, write_tables)
     return replace(result, note="; ".join(filter(None, notes)))
+
+
+def _tiles_of(context: StageContext, paths: list[str]) -> DataFrame:
+    columns = ("place", "row_index", *TILE_COLUMNS)
+    frame = read_files(context.spark(), context.out, paths, schemas.PREDICTIONS, columns)
+    return frame.withColumnRenamed("place", "file_name")
+
+
+def _count_tiles(context: StageContext, tiles: DataFrame) -> Tiles:
+    any_turn, confident = context.config.tiling.like is not None, context.config.stats.confident
+    count = partial(_count_file, out=context.out, min_confidence=confident, any_turn=any_turn)
+    return Tiles(tiles, count, any_turn=any_turn)
 
 
 def _list_tiles(out: Location, paths: list[str], period: str) -> Iterator[tuple[str, Grid]]:
@@ -128,7 +147,7 @@ def _own_rasters(context: StageContext) -> list[MapFiles]:
     # any where landscapes are asked for.
     config, out = context.config, context.out
     enough = 1 if config.stats.landscape else 2
-    if len(config.periods) < enough or read_seal(out, "predict") is None:
+    if len(config.periods) < enough or read_seal(out, mapping_stage(config)) is None:
         return []
     periods = {layout.raster_period(path) for path in read_done(out, "rasters").column("path")}
     mapped = [period.name for period in config.periods if period.name in periods]
