@@ -29,6 +29,7 @@ _OF_STAGE: Mapping[str, tuple[str, ...]] = {
     "samples": ("tables/samples/*",),
     "train": ("models/*.safetensors",),
     "predict": ("tables/predictions/*",),
+    "embed": ("tables/embeddings/*",),
     "rasters": ("rasters/*", "confidence/*"),
     "stats": ("tables/class_areas/*", "tables/regions/*"),
     "evaluate": ("tables/accuracy/*", "tables/confusion/*"),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from tests.faults import clusters, disks, kills, runs, stores, tracking
+from tests.faults import clusters, disks, kills, runs, stores, tracking, vectors
 from tests.faults.bench import Bench, Line
 from tests.faults.places import bucket
 from tests.helpers.faulty_proxy import Kind
@@ -49,6 +49,7 @@ CASES = (
         is_ordinary=True,
     ),
     Case("driver-last", _in_folder(kills.driver_killed, stages=kills.RUN_STAGES[4:])),
+    Case("embed", vectors.embed_harmed),
     Case("worker", _in_folder(kills.worker_killed)),
     Case("trainer", _in_folder(kills.trainer_killed)),
     Case("executor", _in_folder(clusters.executor_killed)),

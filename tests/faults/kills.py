@@ -19,6 +19,7 @@ _FILES: Mapping[str, tuple[str, int]] = {
     "tile": ("tables/chips/*/[!.]*", 4),
     "samples": ("tables/samples/*/[!.]*", 3),
     "predict": ("tables/predictions/*/[!.]*", 4),
+    "embed": ("tables/embeddings/*/[!.]*", 4),
     "rasters": ("rasters/2024/*/*.tif", 1),
 }
 """Stages that publish a file a unit: which, and how many are there in the middle of the stage."""
