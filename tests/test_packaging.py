@@ -32,6 +32,7 @@ ROOM_EXTRAS: dict[str, set[str]] = {
     "training": {"train", "trees"},
     "inference": {"train"},
     "spark": {"spark"},
+    "cli": {"spark"},
 }
 # Rooms whose every file can be imported with the base alone: they ask for an extra when used.
 IMPORTED_BY_BASE = {"raster", "stats"}

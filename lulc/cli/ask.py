@@ -1,4 +1,4 @@
-"""Verbs that ask or show: init, plan, info, report, sql, serve, models and doctor.
+"""Verbs that ask or show: init, plan, info, report, serve, models and doctor.
 
 Each function takes the parsed arguments of its verb, and returns the exit code.
 """
@@ -9,14 +9,10 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from lulc import errors, progress
+from lulc import errors
 from lulc.cli import options
-from lulc.cli.output import print_json, print_rows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from lulc.cli.output import print_json
 
 _TOKEN = "LULC_SERVE_TOKEN"
 _KEYSTORE_PASSWORD = "LULC_KEYSTORE_PASSWORD"
@@ -82,40 +78,6 @@ def renew_report(args: argparse.Namespace) -> int:
     from lulc.report import html
 
     print(html.write_report(options.config_from_arguments(args), args.out.resolve()))
-    return 0
-
-
-def query_tables(args: argparse.Namespace) -> int:
-    """Query a run's tables in Spark SQL.
-
-    Raises:
-        UsageError: the result would be saved among the run's tables.
-    """
-    from lulc.spark.queries import sql
-    from lulc.tables import export
-
-    if args.save:
-        export.check_place(args.save, args.out)
-    parameters = dict(pair.partition("=")[::2] for pair in args.bind)
-    limit = args.limit if args.limit > 0 and not args.save else None
-    answer = sql.run_query(args.out, args.query, parameters, limit, args.unsafe, args.debug)
-    table = answer.rows
-    geometries = [field.name for field in table.schema if sql.GEOMETRY in (field.metadata or {})]
-    if args.save:
-        export.save(table, args.save, geometries[0] if geometries else None)
-        print(f"{table.num_rows} rows in {args.save}")
-        return 0
-    for name in geometries:
-        table = _with_text_geometry(table, name)
-    if args.json:
-        print_json(table.to_pylist())
-    else:
-        print_rows(table, max_colwidth=60)
-    if answer.total > table.num_rows:
-        progress.say(
-            f"the first {table.num_rows:,} of {answer.total:,} rows: --limit N prints more "
-            "(0 all), --save FILE writes all"
-        )
     return 0
 
 
@@ -222,11 +184,3 @@ def _server_token(file: Path | None) -> str:
             f"the token in {file or _TOKEN} is short: give {_SHORTEST_TOKEN} characters or more"
         )
     return token.strip()
-
-
-def _with_text_geometry(table: pa.Table, name: str) -> pa.Table:
-    # The table with a column of WKB as WKT.
-    import shapely
-
-    wkt = shapely.to_wkt(shapely.from_wkb(table[name].to_pylist())).tolist()
-    return table.set_column(table.schema.get_field_index(name), name, [wkt])

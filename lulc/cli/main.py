@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from lulc import errors, progress
-from lulc.cli import accuracy, ask, options, run
+from lulc.cli import accuracy, ask, options, query, run
 from lulc.location import StorePath, check_location, check_output
 from lulc.stages import STAGES
 
@@ -36,7 +36,7 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "plan": ask.show_plan,
     "info": ask.show_info,
     "report": ask.renew_report,
-    "sql": ask.query_tables,
+    "sql": query.query_tables,
     "serve": ask.serve_tables,
     "models": ask.list_models,
     "doctor": ask.check_machine,

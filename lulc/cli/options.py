@@ -342,11 +342,26 @@ def _add_inspection(add: AddVerb) -> None:
 def _add_queries(add: AddVerb) -> None:
     verb = add(
         "sql",
-        "query a run's tables in Spark SQL",
+        "query a run's tables in Spark SQL; without a query, in a shell",
         'lulc sql out/zion "SELECT class_name, area_m2 FROM class_areas"',
     )
     verb.add_argument("out", type=_location, help="output folder of a run")
-    verb.add_argument("query", help="the query; views have the names of the tables")
+    verb.add_argument(
+        "queries",
+        nargs="*",
+        metavar="query",
+        help="a statement, or several with semicolons; views have the names of the tables. Without "
+        "one, a terminal gets a shell, and standard input is read elsewhere",
+    )
+    verb.add_argument(
+        "-f", "--file", type=Path, metavar="FILE", help="statements of a file, - standard input"
+    )
+    verb.add_argument(
+        "--format",
+        choices=("table", "markdown", "csv", "json", "parquet"),
+        default="table",
+        help="how rows are printed (default %(default)s)",
+    )
     verb.add_argument(
         "--save",
         type=_location,

@@ -10,17 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
     from lulc.spark.context import StageResult
 
 
 def print_json(result: Any) -> None:
-    """Print a result as indented JSON, values without a JSON form as text.
+    """Print a result as `format_json` writes it."""
+    print(format_json(result))
+
+
+def format_json(result: Any) -> str:
+    """Return a result as indented JSON, values without a JSON form as text.
 
     JSON has no numbers but finite ones (RFC 8259): any other is null.
     """
-    print(json.dumps(_finite(result), indent=1, default=str))
+    return json.dumps(_finite(result), indent=1, default=str)
 
 
 def _finite(value: Any) -> Any:
@@ -63,29 +67,13 @@ def print_frame(frame: pd.DataFrame, **options: Any) -> None:
         frame: the table.
         options: options of `pandas.DataFrame.to_string`.
     """
-    print(frame.to_string(index=False, float_format=format_number, **options))
+    print(format_frame(frame, **options))
 
 
-def print_rows(table: pa.Table, max_colwidth: int) -> None:
-    """Print the rows of a query: NULL where there is no value, integers in all their digits.
-
-    Args:
-        table: the rows.
-        max_colwidth: characters of a column; longer values are cut.
-    """
-    import pandas as pd
-
-    columns = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
-    frame = pd.DataFrame(list(zip(*columns, strict=True)), columns=table.column_names)
-    print_frame(frame, max_colwidth=max_colwidth)
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, float):
-        return "NaN" if math.isnan(value) else format_number(value)
-    return str(value)
+def format_frame(frame: pd.DataFrame, **options: Any) -> str:
+    """Return a table as text without its index; options are those of `to_string`."""
+    text: str = frame.to_string(index=False, float_format=format_number, **options)
+    return text
 
 
 def format_number(number: float) -> str:

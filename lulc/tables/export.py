@@ -73,7 +73,7 @@ def save(table: pa.Table, path: Path, geometry: str | None) -> None:
             "select a geometry, or save it as .csv or .parquet"
         )
     if path.suffix in _TEXT_CELLS:
-        table = _nested_as_text(table)
+        table = nested_as_text(table)
     if path.suffix == ".xlsx":
         _save_sheet(table, path, geometry)
         return
@@ -111,7 +111,8 @@ def _to_frame(table: pa.Table) -> pd.DataFrame:
     return frame
 
 
-def _nested_as_text(table: pa.Table) -> pa.Table:
+def nested_as_text(table: pa.Table) -> pa.Table:
+    """Return a table whose lists and mappings are texts of JSON."""
     for number, field in enumerate(table.schema):
         if pa.types.is_nested(field.type):
             texts = [

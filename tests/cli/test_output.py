@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 import pyarrow as pa
 import pytest
 
-from lulc.cli.output import print_json, print_rows
+from lulc.cli.output import print_json
+from lulc.cli.rows import format_rows
 
 
-def test_null_is_told_from_what_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+def test_null_is_told_from_what_is_no_number() -> None:
     moment = datetime(2024, 5, 1, tzinfo=UTC)
     columns = {
         "average": [None, float("nan"), 0.25],
@@ -21,14 +22,12 @@ def test_null_is_told_from_what_is_no_number(capsys: pytest.CaptureFixture[str])
     }
     # A join may give two columns one name.
     table = pa.table(list(columns.values()), names=list(columns)).append_column("name", [["x"] * 3])
-    print_rows(table, max_colwidth=60)
-    lines = capsys.readouterr().out.splitlines()
+    lines = format_rows(table, "table").splitlines()
     assert lines[0].split() == [*columns, "name"]
     assert lines[1].split() == ["NULL", "12345678901", "a", "2024-05-01", "00:00:00+00:00", "x"]
     assert lines[2].split() == ["NaN", "NULL", "NULL", "NULL", "x"]
     assert lines[3].split()[:3] == ["0.25", "2", "None"]
-    print_rows(table.slice(0, 0), max_colwidth=60)
-    assert "average" in capsys.readouterr().out
+    assert "average" in format_rows(table.slice(0, 0), "table")
 
 
 def test_printed_json_has_finite_numbers_alone(capsys: pytest.CaptureFixture[str]) -> None:

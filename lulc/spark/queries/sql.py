@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -95,80 +96,113 @@ class QueryResult:
     """How many rows there are; `rows` may hold the first of them."""
 
 
+@dataclass(frozen=True)
+class QuerySession:
+    """A session that answers queries of a run's views."""
+
+    spark: SparkSession
+    views: tuple[str, ...]
+    """Of the run's tables."""
+
+    def answer(
+        self, query: str, parameters: Mapping[str, str], limit: int | None = None
+    ) -> QueryResult:
+        """Answer one statement.
+
+        Args:
+            query: Spark SQL with Sedona's functions; `:name` in it takes the parameter of that
+                name.
+            parameters: values by name.
+            limit: most rows to return; all where None.
+
+        Raises:
+            UsageError: Spark cannot analyse the query, it fails on its values, or it is refused.
+        """
+        try:
+            frame = self.spark.sql(query, args=dict(parameters))
+            if limit is None:
+                rows = _to_arrow(frame)
+                return QueryResult(rows, rows.num_rows)
+            rows = _to_arrow(frame.limit(limit + 1))
+            if rows.num_rows <= limit:
+                return QueryResult(rows, rows.num_rows)
+            return QueryResult(rows.slice(0, limit), frame.count())
+        except Exception as error:
+            explained = _explain(error, self.views)
+            if explained is None:
+                raise
+            raise explained from error
+
+    def cancel(self) -> None:
+        """Cancel the statement that another thread waits for."""
+        self.spark.sparkContext.cancelAllJobs()
+
+    def columns(self) -> dict[str, list[str]]:
+        """Return the columns of every view: of the tables, and of those that queries made."""
+        shown = self.spark.sql("SHOW VIEWS").collect()
+        return {row.viewName: self.spark.table(row.viewName).columns for row in shown}
+
+    def words(self) -> list[str]:
+        """Return Spark's key words, in capitals, and the names of its and Sedona's functions."""
+        keywords = [
+            row.keyword for row in self.spark.sql("SELECT keyword FROM sql_keywords()").collect()
+        ]
+        functions = [row.function for row in self.spark.sql("SHOW FUNCTIONS").collect()]
+        return keywords + sorted(name for name in functions if name[0].isalpha())
+
+
 def query_views(
     out: Location, query: str, parameters: Mapping[str, str], settings: SessionConf
 ) -> pa.Table:
-    """Run a query as `run_query` does, in a session that is kept for the next one.
+    """Answer a query in a session that is kept for the next one.
 
     Args:
         out: the run's output location.
         query: Spark SQL; `:name` in it takes the parameter of that name.
         parameters: values by name.
         settings: of the session, where it has not started.
+
+    Raises:
+        UsageError: the run has no tables, or as `QuerySession.answer` says.
     """
     check_has_tables(out)
     spark = session.start_session(settings)
-    return _query(spark, out, query, parameters, None, unsafe=False).rows
+    return _restrict(spark, out, features.asks_for_features(query)).answer(query, parameters).rows
 
 
-def run_query(
-    out: Location,
-    query: str,
-    parameters: Mapping[str, str],
-    limit: int | None = None,
-    unsafe: bool = False,
-    debug: bool = False,
-) -> QueryResult:
-    """Run a query on the views of a run's tables.
+@contextlib.contextmanager
+def open_session(
+    out: Location, with_features: bool, unsafe: bool = False, debug: bool = False
+) -> Iterator[QuerySession]:
+    """Start a session with a run's views, which is stopped at the end.
 
     Args:
         out: the run's output location.
-        query: Spark SQL with Sedona's functions; `:name` in it takes the parameter of that name.
-        parameters: values by name.
-        limit: most rows to return; all where None.
+        with_features: make the view `features`, too, which takes a second.
         unsafe: allow what `lulc.spark.queries.rules` refuses.
         debug: let Spark log.
 
     Raises:
-        UsageError: the run has no tables, Spark cannot analyse the query, it fails on its values,
-            or it is refused.
+        UsageError: the run has no tables.
     """
     check_has_tables(out)
     spark = session.start_session(SessionConf(), debug, java_options=session.QUICK_TO_ANSWER)
     try:
-        return _query(spark, out, query, parameters, limit, unsafe)
+        yield _restrict(spark, out, with_features, unsafe)
     finally:
         spark.stop()
 
 
-def _query(
-    spark: SparkSession,
-    out: Location,
-    query: str,
-    parameters: Mapping[str, str],
-    limit: int | None,
-    unsafe: bool,
-) -> QueryResult:
+def _restrict(
+    spark: SparkSession, out: Location, with_features: bool, unsafe: bool = False
+) -> QuerySession:
     views = make_views(spark, out)
-    if features.asks_for_features(query):
+    if with_features:
         views += features.make_view(spark, out)
     if not unsafe:
         rules.enforce(spark)
         spark = spark.newSession()
-    try:
-        frame = spark.sql(query, args=dict(parameters))
-        if limit is None:
-            rows = _to_arrow(frame)
-            return QueryResult(rows, rows.num_rows)
-        rows = _to_arrow(frame.limit(limit + 1))
-        if rows.num_rows <= limit:
-            return QueryResult(rows, rows.num_rows)
-        return QueryResult(rows.slice(0, limit), frame.count())
-    except Exception as error:
-        explained = _explain(error, views)
-        if explained is None:
-            raise
-        raise explained from error
+    return QuerySession(spark, tuple(views))
 
 
 def _explain(error: Exception, views: Sequence[str]) -> UsageError | None:
