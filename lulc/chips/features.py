@@ -356,7 +356,8 @@ def _compute(
 def to_values(numbers: np.ndarray, band: str, encoding: Encoding) -> np.ndarray:
     """Return physical values, float64, of a band's numbers."""
     position = encoding.bands.index(band)
-    return np.asarray(numbers * encoding.scales[position] + encoding.offsets[position])
+    values = numbers.astype(np.float64)  # what is single stays so beside a number of Python
+    return np.asarray(values * encoding.scales[position] + encoding.offsets[position])
 
 
 def to_numbers(values: np.ndarray, band: str, encoding: Encoding) -> np.ndarray:

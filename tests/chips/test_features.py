@@ -191,6 +191,13 @@ def test_a_series_has_the_features_of_every_interval_and_fills_gaps(scenes: list
         assert of_last.pixels[-1, chip.bands.index("red:sd3")][seen].any()
 
 
+def test_values_of_numbers_in_single_precision_are_double() -> None:
+    encoding = Encoding(("red",), "float32", (0.0001,), (-0.1,))
+    numbers = np.array([1.0, 3333.0, 65_535.0], np.float32)
+    values = features.to_values(numbers, "red", encoding)
+    assert values.tolist() == [number * 0.0001 - 0.1 for number in (1.0, 3333.0, 65_535.0)]
+
+
 def test_numbers_hold_the_range_of_each_feature() -> None:
     config = config_of(["ndvi", "red:mean7", "red:sd7", "ndvi:harmonic:1:cos1", "day:first"])
     bands = [Band("red", "", scale=1e-4, offset=-0.1), Band("nir", "", scale=1e-4, offset=-0.1),
