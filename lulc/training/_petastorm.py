@@ -9,6 +9,7 @@ since unpickling it can run code.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -189,7 +190,10 @@ def read_row_groups[T](
 
     if not row_groups:
         return
-    reader = _Reader(row_groups, columns, Worker)
+    with warnings.catch_warnings():
+        # The covering of a GeoParquet file is a struct, which petastorm warns that it leaves out.
+        warnings.filterwarnings("ignore", "Column .* has an unsupported field")
+        reader = _Reader(row_groups, columns, Worker)
     try:
         for result in reader:
             if isinstance(result, InputError):
