@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
@@ -31,6 +31,14 @@ class PagingCatalogue:
     """The first item of the page that is answered by half a page of text."""
     back_to: int | None = None
     """Where the last page links to."""
+    hidden: Container[int] = ()
+    """Items that are left out of their pages."""
+    links_on: bool = False
+    """Whether every page links to a next one, those after the last item, too."""
+    refuses: int | None = None
+    """The first item of the page that is answered by an error."""
+    status: int = 501
+    """Of that answer."""
     forgets_links: bool = False
     """Whether a link that leads on is answered by an empty page."""
     asked: list[int] = field(default_factory=list)
@@ -41,8 +49,11 @@ class PagingCatalogue:
         """Return the page that begins with an item."""
         self.asked.append(start)
         end = min(start + min(limit, self.page), self.count)
-        items = [] if self.forgets_links and start else range(start, end)
+        of_page = [] if self.forgets_links and start else range(start, end)
+        items = [number for number in of_page if number not in self.hidden]
         following: int | None = end - self.overlap if end < self.count else self.back_to
+        if self.links_on:
+            following = start + self.page
         body = {"limit": limit, "token": f"next:{following}"}
         link = {"rel": "next", "href": f"{self.url}search", "method": "POST", "body": body}
         content = json.dumps(
@@ -72,10 +83,11 @@ def serve_catalogue(catalogue: PagingCatalogue) -> Iterator[str]:
         def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
             start = int(str(asked.get("token", "next:0")).removeprefix("next:"))
-            self._send(catalogue.answer(start, asked["limit"]))
+            content = catalogue.answer(start, asked["limit"])
+            self._send(content, catalogue.status if start == catalogue.refuses else 200)
 
-        def _send(self, content: bytes) -> None:
-            self.send_response(200)
+        def _send(self, content: bytes, status: int = 200) -> None:
+            self.send_response(status)
             self.send_header("content-length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

@@ -78,6 +78,51 @@ def test_a_server_that_forgot_its_links_is_asked_from_the_beginning(
     assert catalogue.asked == [18, 0]
 
 
+@pytest.mark.parametrize("hidden", [range(6), range(6, 18), range(12, 30)])
+def test_pages_without_an_item_do_not_end_the_answer(
+    catalogue: PagingCatalogue, tmp_path: Path, hidden: range
+) -> None:
+    catalogue.hidden = hidden
+    assert ask(catalogue.url, tmp_path) == [n for i, n in enumerate(NAMES) if i not in hidden]
+
+
+def test_a_server_that_links_on_for_ever_is_left_after_some_empty_pages(
+    catalogue: PagingCatalogue, tmp_path: Path
+) -> None:
+    catalogue.links_on = True
+    assert ask(catalogue.url, tmp_path) == NAMES
+    assert len(catalogue.asked) < 15
+
+
+@pytest.mark.parametrize(("status", "asked"), [(501, [18]), (404, [18, 0])])
+def test_pages_are_kept_while_the_server_fails(
+    catalogue: PagingCatalogue, tmp_path: Path, status: int, asked: list[int]
+) -> None:
+    catalogue.refuses, catalogue.status = 18, status
+    with pytest.raises(InputError, match="cannot be searched"):
+        ask(catalogue.url, tmp_path)
+    catalogue.asked = []
+    with pytest.raises(InputError, match="cannot be searched"):
+        ask(catalogue.url, tmp_path)
+    assert catalogue.asked[:2] == asked
+    catalogue.refuses, catalogue.asked = None, []
+    assert ask(catalogue.url, tmp_path) == NAMES
+    assert catalogue.asked == [18, 24, 30, 36]
+
+
+def test_a_damaged_page_is_named(catalogue: PagingCatalogue, tmp_path: Path) -> None:
+    catalogue.fails_at = 18
+    with pytest.raises(InputError, match="cannot be searched"):
+        ask(catalogue.url, tmp_path)
+    first, *_, last = sorted((tmp_path / "searches").rglob("*.parquet"))
+    catalogue.fails_at, content = None, last.read_bytes()
+    for page in (last, first):
+        page.write_bytes(b"")
+        with pytest.raises(InputError, match=f"delete {page.parent} to search again"):
+            ask(catalogue.url, tmp_path)
+        page.write_bytes(content)
+
+
 def test_pages_of_another_search_are_not_taken(catalogue: PagingCatalogue, tmp_path: Path) -> None:
     catalogue.fails_at = 18
     with pytest.raises(InputError, match="cannot be searched"):

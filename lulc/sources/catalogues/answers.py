@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,8 @@ class Answer:
         pages = self._pages(f"{query:04d}-")
         if not pages:
             return Progress()
-        metadata = _read_metadata(pages[-1])
+        with _page_guard(pages[-1]):
+            metadata = _read_metadata(pages[-1])
         return Progress(len(pages), metadata.get("link"), bool(metadata.get("is_last")))
 
     def add(
@@ -207,9 +209,13 @@ def read_answer(path: Location) -> Iterator[tuple[str, str, str | None]]:
 
 
 def _read_columns(page_file: Location, columns: list[str]) -> list[list[Any]]:
-    with files.open_parquet(page_file) as opened:
+    with _page_guard(page_file), files.open_parquet(page_file) as opened:
         table = opened.read(columns=columns)
-    return [table[name].to_pylist() for name in columns]
+        return [table[name].to_pylist() for name in columns]
+
+
+def _page_guard(page_file: Location) -> AbstractContextManager[None]:
+    return read_guard(page_file, f"delete {page_file.parent} to search again")
 
 
 def _read_metadata(page_file: Location) -> dict[str, Any]:

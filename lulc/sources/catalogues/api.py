@@ -24,6 +24,8 @@ from lulc.sources.catalogues.http import connect
 from lulc.sources.catalogues.static import Box
 
 _PAGE = 250
+_MOST_EMPTY = 5
+"""So many empty pages in a row end an answer: some servers link on for ever."""
 # What a server may make pystac-client raise.
 _FAILURES = (APIError, OSError, LookupError, TypeError, ValueError, NotImplementedError)
 
@@ -56,6 +58,7 @@ def _iterate_pages(
     parameters = query.get_parameters()
     seen: set[str] = set()
     link = start
+    empty = 0
     while True:
         if link is None:
             content = stac_io.read_json(query.url, method=query.method, parameters=parameters)
@@ -64,9 +67,13 @@ def _iterate_pages(
         items = content.get("features") if isinstance(content, dict) else None
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise InputError(f"{redact_url(query.url)} answers with a page that has no items")
-        link = _next_link(content) if items else None
+        # A page of items that a server filtered out is empty, and others may follow it.
+        empty = 0 if items else empty + 1
+        link = _next_link(content) if empty < _MOST_EMPTY else None
         link_key = json.dumps(link, sort_keys=True)
-        if link_key in seen:
+        if link_key in seen and not items:
+            link = None
+        elif link_key in seen:
             raise InputError(
                 f"{redact_url(query.url)} links to a page again that was read already: its answer "
                 "has no end"
@@ -138,14 +145,22 @@ def _missing_pages(
             progress.say(f"search goes on after {before.pages:,} pages that were kept")
             yield from enumerate(chain([first], pages), before.pages)
             return
+    pages = _iterate_pages(stac_io, search, None)
+    first = next(pages)
     answer.forget(number)
-    yield from enumerate(_iterate_pages(stac_io, search, None))
+    yield from enumerate(chain([first], pages))
 
 
 def _first_page(pages: Iterator[_Page]) -> _Page | None:
-    # None where there is nothing: some servers answer so to a link that has expired.
+    # None where there is nothing: some servers answer so to a link that has expired. One that fails
+    # itself may know the link later.
     try:
         page = next(pages)
+    except APIError as error:
+        status = getattr(error, "status_code", None)
+        if status is None or status >= 500:
+            raise
+        return None
     except (InputError, *_FAILURES):
         return None
     return page if page.items else None
