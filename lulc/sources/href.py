@@ -91,7 +91,7 @@ def places_of(href: str, folder: Location, root: Location) -> list[str]:
     else:
         candidates = [folder / href, folder / unquote(href)]
     texts = [
-        str(candidate) if isinstance(candidate, StorePath) else normpath(candidate)
+        str(candidate.resolve()) if isinstance(candidate, StorePath) else normpath(candidate)
         for candidate in candidates
     ]
     below = dict.fromkeys(text for text in texts if text.startswith(_beginnings(root)))

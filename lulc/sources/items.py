@@ -72,7 +72,21 @@ def list_items(source: Source, archive: Archive) -> list[SceneItem]:
         InputError: the archive cannot be listed.
     """
     with read_guard(f"archive {archive.path}"):
-        return list(source.items(archive))
+        return list(map(check_names, source.items(archive)))
+
+
+def check_names(item: SceneItem) -> SceneItem:
+    """Return an item whose names are text, as all that tables hold.
+
+    Raises:
+        InputError: the name of its file is no UTF-8.
+    """
+    try:
+        f"{item.path}{item.key}".encode()
+    except UnicodeEncodeError as error:
+        shown = item.path.encode(errors="surrogateescape").decode(errors="backslashreplace")
+        raise InputError(f"{shown} has a name that is not UTF-8: rename it") from error
+    return item
 
 
 @dataclass(frozen=True)

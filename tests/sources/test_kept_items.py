@@ -10,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from lulc.config import Archive
-from lulc.location import StorePath
+from lulc.config import Archive, Search
+from lulc.errors import InputError
+from lulc.location import Location, StorePath
+from lulc.sources.catalogues.search import find_scenes
 from lulc.sources.indexing import kept_items
 from lulc.sources.indexing.item_tasks import ItemsTask, read_task, write_listed_items
 from lulc.sources.indexing.kept_items import (
@@ -30,6 +33,8 @@ from tests.helpers.object_stores import faulty_store, fill_bucket, store_variabl
 from tests.helpers.synthetic_scenes import UTM33, cut_short, write_raster
 from tests.sources import test_landsat as landsat
 from tests.sources import test_sentinel2 as sentinel2
+from tests.sources import test_stac_geoparquet as geoparquet
+from tests.sources.test_search import make_run
 
 
 def read_again(
@@ -268,6 +273,28 @@ def test_in_a_store(tmp_path: Path, bucket: StorePath) -> None:
         check(inner, archive, keys[3:4] or keys)
 
 
+def test_pixels_beside_a_table_that_was_searched(tmp_path: Path, bucket: StorePath) -> None:
+    folder, copy = tmp_path / "tables", bucket / "tables"
+    geoparquet.make_archive(folder)
+    for file in folder.rglob("*.*"):
+        (copy / file.relative_to(folder).as_posix()).put(file.read_bytes())
+    roots: tuple[Location, ...] = (folder, copy)
+    for root in roots:
+        inner = tmp_path / type(root).__name__
+        inner.mkdir()
+        search = Search(f"{root}/items.parquet", ("squares",))
+        archive = find_scenes(Archive(search=search, mask=()), make_run(), inner)
+        keys = [f"{Path(archive.path).name}#scene0{number}" for number in range(3)]
+        check(inner, archive, keys, Changes(3))
+        check(inner, archive, [])
+        pixels = root / "pixels/1.tif"
+        if isinstance(pixels, StorePath):
+            pixels.put(pixels.read_bytes() + b" ")
+        else:
+            touch(pixels)
+        check(inner, archive, keys[1:2])
+
+
 def test_files_of_a_bucket_itself_are_told_apart() -> None:
     bucket, path = StorePath("s3://bucket"), "s3://bucket/a/x.tif"
     before, after = (
@@ -300,6 +327,27 @@ def test_what_cannot_be_read_is_tried_again_where_that_is_asked_for(tmp_path: Pa
     archive, out = Archive(str(tmp_path / "in"), timeless=True), tmp_path / "kept"
     for retry, opened in ((False, ["a", "b"]), (False, []), (True, ["b"]), (False, [])):
         assert read_again(archive, out=out, retry=retry)[1] == opened
+
+
+def test_a_file_whose_name_is_no_text_is_named(tmp_path: Path) -> None:
+    tif = make_tif(tmp_path / "in/S_red.tif")
+    odd = os.fsdecode(os.fsencode(tif.with_name("S_b")) + b"\xff.tif")
+    shutil.copy(tif, odd)
+    with pytest.raises(InputError, match=r"S_b\\xff.tif has a name that is not UTF-8: rename"):
+        read_again(Archive(str(tif.parent), timeless=True), out=tmp_path / "kept")
+
+
+def test_files_among_those_of_items_are_passed_over_or_named(tmp_path: Path) -> None:
+    archive = Archive(str(make_tif(tmp_path / "in/a.tif").parent), timeless=True)
+    first = content(read_again(archive, out=tmp_path / "kept")[0])
+    (written,) = (tmp_path / "kept/items").iterdir()
+    shutil.copy(written, written.with_name("1 (copy).parquet"))
+    (written.parent / "notes.parquet").write_bytes(b"no table")
+    again, opened, _ = read_again(archive, out=tmp_path / "kept")
+    assert (opened, content(again)) == ([], first)
+    pq.write_table(pq.read_table(written).drop_columns(["state"]), written)
+    with pytest.raises(InputError, match="lacks the columns state of items: delete it"):
+        read_again(archive, out=tmp_path / "kept")
 
 
 def test_rows_are_put_together_once_they_lie_in_many_files(

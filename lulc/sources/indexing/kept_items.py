@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from lulc.errors import InputError
 from lulc.guard import read_guard
 from lulc.location import Location, StorePath, parse_location
-from lulc.sources.items import READ_ITEM, ListedItem, Reading
+from lulc.sources.items import READ_ITEM, ListedItem, Reading, check_names
 from lulc.sources.listing import Listing, knowing, list_archive, list_file
 from lulc.sources.product import is_packed
 from lulc.sources.source import SceneItem, Source
@@ -31,6 +32,7 @@ from lulc.tables.files import fingerprint_of
 
 _ROWS_A_GROUP = 1000  # of what they gave
 _MOST_FILES = 32  # of items kept
+_REMEDY = "delete it and run `lulc index`"
 _GONE = "0"  # the state of what no listing has
 
 
@@ -86,8 +88,13 @@ class KeptItems:
         Args:
             retry_bad: leave out those of errors.
         """
-        for file in files.list_tables(self._out / layout.READ_ITEMS):
+        for file in self._written():
             self._load_file(file, retry_bad)
+
+    def _written(self) -> list[Location]:
+        # A file of another name is none of them.
+        written = files.list_tables(self._out / layout.READ_ITEMS)
+        return [file for file in written if file.stem.isdecimal()]
 
     def _load_file(self, file: Location, retry_bad: bool = False, just_read: bool = False) -> None:
         columns = ["fingerprint", "name", "path", "files", "state", "error"]
@@ -203,7 +210,7 @@ class KeptItems:
         return target
 
     def _append(self, batches: Iterable[pa.RecordBatch]) -> Location:
-        numbers = [int(f.stem) for f in files.list_tables(self._out / layout.READ_ITEMS)]
+        numbers = [int(file.stem) for file in self._written()]
         target = self._out / layout.read_items_file(max(numbers, default=0) + 1)
 
         def write(path: Path) -> None:
@@ -229,7 +236,7 @@ class KeptItems:
         Args:
             has_gone: whether items are gone, whose rows would be taken for items gone once more.
         """
-        written = files.list_tables(self._out / layout.READ_ITEMS)
+        written = self._written()
         count = sum(map(len, self._names))
         used = len(np.unique(_view(self._listed)))
         if not has_gone and len(written) < _MOST_FILES and count <= 2 * used:
@@ -292,7 +299,11 @@ def _view(numbers: array[int]) -> np.ndarray:
 
 
 def _read_batches(file: Location, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-    with read_guard(file, "delete it and run `lulc index`"), files.open_parquet(file) as opened:
+    with read_guard(file, _REMEDY), files.open_parquet(file) as opened:
+        missing = set(columns or READ_ITEM.names) - set(opened.schema_arrow.names)
+        if missing:
+            names = ", ".join(sorted(missing))
+            raise InputError(f"{file} lacks the columns {names} of items: {_REMEDY}")
         yield from opened.iter_batches(_ROWS_A_GROUP, columns=columns)
 
 
@@ -313,7 +324,7 @@ def list_run(
             return kept_items.stands(identify(SceneItem(path, key)))
 
         with read_guard(f"archive {archive.path}"), knowing(is_known):
-            for item in source.items(archive):
+            for item in map(check_names, source.items(archive)):
                 name = _digest(archive.path, item.path, item.key)
                 yield ListedItem(number, item.path, item.key, item.text, name, identify(item))
 
@@ -332,8 +343,21 @@ def _digest(*texts: str) -> str:
 
 
 def list_archives(reading: Reading) -> list[Listing]:
-    """Return the files of each archive of a run."""
-    return [_list(parse_location(archive.path).absolute()) for archive in reading.archives]
+    """Return the files of each archive of a run, then those beside the tables that were searched.
+
+    The answer of such a search is an archive whose items lie beside the table.
+    """
+    searches = [a.search for a in reading.archives if a.search and a.search.is_of_table]
+    tables = [parse_location(search.catalogue).absolute() for search in searches]
+    archives = [_list(parse_location(archive.path).absolute()) for archive in reading.archives]
+    return [*archives, *(_list_beside(table) for table in tables if table.exists())]
+
+
+def _list_beside(table: Location) -> Listing:
+    # Files of a disk are asked one by one.
+    if isinstance(table, StorePath):
+        return _list(table)
+    return Listing(table if table.is_dir() else table.parent, [], {})
 
 
 def _list(path: Location) -> Listing:
