@@ -152,9 +152,12 @@ def _overlaps(schema: pa.Schema, time: str) -> pc.Expression:
     start, _, end = time.partition("/")
     first, last = _bound(start, 0), _bound(end or start, 1)
     passes = _between("datetime", "datetime", first, last, schema)
+    # An item that tells no time may be of any; it fails when it is read, and is not passed over.
+    untimed = pc.field("datetime").is_null()
     if {"start_datetime", "end_datetime"} <= set(schema.names):
         passes |= _between("start_datetime", "end_datetime", first, last, schema)
-    return passes
+        untimed &= pc.field("start_datetime").is_null() | pc.field("end_datetime").is_null()
+    return passes | untimed
 
 
 def _bound(day: str, days: int) -> datetime | None:
@@ -269,13 +272,19 @@ def write_items(
 def make_items_table(items: Iterable[Mapping[str, Any]]) -> pa.Table:
     """Return a table of items, which are JSON objects; some are held at a time beside it."""
     rows = map(_to_row, items)
-    tables = [pa.Table.from_pylist(batch) for batch in itertools.batched(rows, _ROWS_AT_ONCE)]
+    tables = [_to_table(batch) for batch in itertools.batched(rows, _ROWS_AT_ONCE)]
     table = pa.concat_tables(tables, promote_options="permissive")
     for name in _TIMES:
         if name in table.column_names:
             position = table.column_names.index(name)
             table = table.set_column(position, name, pc.cast(table[name], _TIME))
     return table
+
+
+def _to_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
+    # pyarrow takes no other columns than those of the first row.
+    names = dict.fromkeys(name for row in rows for name in row)
+    return pa.Table.from_pylist([dict.fromkeys(names) | row for row in rows])
 
 
 def write_items_table(location: Location, table: pa.Table, collection: Mapping[str, Any]) -> None:

@@ -122,6 +122,17 @@ def test_a_filter_lets_through_what_is_wanted(
     assert found == [f"scene{number:02d}" for number in numbers]
 
 
+def test_an_item_whose_time_is_not_told_is_not_passed_over(tmp_path: Path) -> None:
+    start = make_item(1, datetime=None, start_datetime="2023-01-02T00:00:00Z")
+    span = make_item(2, datetime=None, start_datetime="2021-01-02T00:00:00Z")
+    span["properties"]["end_datetime"] = "2021-01-03T00:00:00Z"
+    items = [make_item(0), start, span, make_item(3, datetime=None)]
+    write_items(tmp_path / "items.parquet", items, COLLECTION)
+    wanted = ItemFilter(times=["2022-01-01/2022-12-31"])
+    found = [item["id"] for _, item in read_items(tmp_path / "items.parquet", wanted)]
+    assert found == ["scene01", "scene03"]
+
+
 def test_row_groups_without_a_wanted_item_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "items.parquet"
     write_items(path, ITEMS, COLLECTION)
