@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lulc.bands import OBSERVATIONS
-from lulc.config import Config, PublishConf, RefineConf
+from lulc.config import Config, PublishConf, RefineConf, Search
 from lulc.errors import UsageError
 from lulc.legend import COMMON
 from lulc.location import Location, StorePath, is_address, parse_location
@@ -179,7 +179,20 @@ def parse_run(raw: Mapping[str, Any], folder: Location, where: str = "run file")
         )
     if not config.datasets:
         config = dataclasses.replace(config, task=config.task or "segment")
-    return _resolve_paths(config, folder)
+    config = _resolve_paths(config, folder)
+    _check_answers(config, where)
+    return config
+
+
+def _check_answers(config: Config, where: str) -> None:
+    # One would take the place of the other, and its scenes would count for those of both.
+    searches: dict[str, Search] = {}
+    for archive in config.scenes:
+        search, path = archive.search, archive.path
+        if search and path and searches.setdefault(path, search) != search:
+            raise UsageError(
+                f"{where}: two searches keep their answers in scenes.path {path}: give each its own"
+            )
 
 
 def _find_fault(config: Config) -> str | None:

@@ -94,6 +94,11 @@ def test_settings_lie_over_the_file_and_boxes_stay_boxes(small: Path) -> None:
         ("publish={warehouse: 's3://x/y'}", "give publish.catalog its type"),
         ("publish={warehouse: 'hdfs://x/y'}", "give publish.catalog its type"),
         ("bands=[red, red", "--set 'bands=.* is not YAML"),
+        (
+            "scenes=[{path: a.parquet, search: {catalogue: linz, collections: [a]}}, "
+            "{path: ./a.parquet, search: {catalogue: linz, collections: [b]}}]",
+            "two searches keep their answers in scenes.path .*a.parquet: give each its own",
+        ),
     ],
 )
 def test_mistakes_are_named(small: Path, setting: str, text: str) -> None:
