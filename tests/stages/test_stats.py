@@ -281,6 +281,12 @@ def test_transitions_are_of_rasters_of_the_present_predictions(spark, tmp_path):
     assert rasters(context).done == 0
     (store.table_folder(tmp_path, "class_areas") / "part-0.parquet").unlink()
     assert transitions() == made
+    # A map with a hole would have fewer changes, and nothing would say so.
+    lost = tmp_path / "rasters/b/0_0/r_0_0.tif"
+    moved = lost.rename(tmp_path / "moved.tif")
+    with pytest.raises(InputError, match=r"gone, such as rasters/b/0_0/r_0_0.tif: run `lulc ras"):
+        transitions()
+    moved.rename(lost)
     changed = next(iter(ledger.read_done(tmp_path, "predict").values()))
     ledger.append_ledger(tmp_path, [replace(changed, fingerprint="changed")])
     assert transitions() == []  # the rasters are older than what was predicted

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
 from lulc.config import MapFiles
@@ -43,7 +44,8 @@ from lulc.stats.whole_map import whole_map_region
 from lulc.tables import files, layout, schemas, store
 from lulc.tables.arrays import grid_from
 from lulc.tables.files import fingerprint_of, open_parquet
-from lulc.tables.ledger import LedgerRow, read_done, read_seal
+from lulc.tables.ledger import LedgerRow, read_done, read_latest, read_seal
+from lulc.tables.ledger_files import which_exist
 
 _CLASS_AREAS = layout.table_file("class_areas")
 
@@ -149,10 +151,18 @@ def _own_rasters(context: StageContext) -> list[MapFiles]:
     enough = 1 if config.stats.landscape else 2
     if len(config.periods) < enough or read_seal(out, mapping_stage(config)) is None:
         return []
-    periods = {layout.raster_period(path) for path in read_done(out, "rasters").column("path")}
+    is_done = (pc.field("status") == "done") & pc.field("path").is_valid()
+    recorded = read_latest(out, "rasters").where(is_done).column("path")
+    periods = {layout.raster_period(path) for path in recorded}
     mapped = [period.name for period in config.periods if period.name in periods]
     if len(mapped) < enough or not are_current(context):
         return []
+    lost = set(recorded) - which_exist(out, recorded)
+    if lost:
+        raise InputError(
+            f"{len(lost)} class rasters of {out} are gone, such as {min(lost)}: run `lulc rasters` "
+            "first"
+        )
     folder = out / layout.RASTERS
     return [MapFiles(str(folder / name / "**" / "*.tif"), name) for name in mapped]
 
