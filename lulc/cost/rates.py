@@ -12,6 +12,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -152,13 +153,26 @@ def load_rates() -> Rates:
     if not location.exists():
         return SHIPPED
     try:
-        saved = json.loads(location.read_text("utf-8"))
-        return replace(SHIPPED, **{f.name: saved[f.name] for f in fields(Rates) if f.name in saved})
+        saved = dict(json.loads(location.read_text("utf-8")))
+        kept = {f.name: saved[f.name] for f in fields(Rates) if f.name in saved}
+        are_sound = all(_is_like(kept[name], getattr(SHIPPED, name)) for name in kept)
+        if not are_sound or kept.get("flops") == 0:
+            raise ValueError
+        return replace(SHIPPED, **kept)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"{location} does not hold the figures of `lulc plan --calibrate`: delete it, or "
             "measure again"
         ) from error
+
+
+def _is_like(saved: Any, shipped: Any) -> bool:
+    # A text, a number of 0 or more, or such numbers by name, as the shipped one.
+    if isinstance(shipped, Mapping):
+        return isinstance(saved, Mapping) and all(_is_like(v, 1.0) for v in saved.values())
+    if isinstance(shipped, str):
+        return isinstance(saved, str)
+    return isinstance(saved, int | float) and 0 <= saved < inf
 
 
 def keep_rates(measured: Mapping[str, Any]) -> Rates:

@@ -32,9 +32,23 @@ def test_measured_rates_are_kept_over_the_shipped_ones() -> None:
     assert (kept.warp_ns, kept.read_ns[JP2], kept.task_s) == (3.5, 1.0, SHIPPED.task_s)
 
 
-def test_a_damaged_file_of_rates_is_named() -> None:
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[1]",
+        '{"machine": 5}',
+        '{"read_ns": []}',
+        '{"compose_ns": {"median": null}}',
+        '{"task_s": "x"}',
+        '{"open_s": NaN}',
+        '{"item_s": -1}',
+        '{"flops": 0}',
+    ],
+)
+def test_a_damaged_file_of_rates_is_named(content: str) -> None:
     cache_file().parent.mkdir(parents=True)
-    cache_file().write_text("{")
+    cache_file().write_text(content)
     with pytest.raises(InputError, match=r"rates\.json .*delete it"):
         load_rates()
 
