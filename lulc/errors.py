@@ -70,6 +70,7 @@ EXTRAS = {
     "tracking": ("mlflow",),
     "hdf4": ("pyhdf",),
     "h3": ("h3",),
+    "view": ("maplibre", "pmtiles"),
 }
 """Extra of the package → the libraries that it brings."""
 

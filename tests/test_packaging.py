@@ -33,10 +33,13 @@ ROOM_EXTRAS: dict[str, set[str]] = {
     "inference": {"train"},
     "spark": {"spark"},
     "cli": {"spark"},
+    "explorer": {"view"},
 }
 # Rooms whose every file can be imported with the base alone: they ask for an extra when used.
-IMPORTED_BY_BASE = {"raster", "stats"}
-NOT_IMPORTED = {"timm"}  # segmentation-models-pytorch imports it: lulc/models/networks/smp.py
+IMPORTED_BY_BASE = {"raster", "stats", "explorer"}
+# segmentation-models-pytorch imports timm: lulc/models/networks/smp.py; of maplibre files are read:
+# lulc/explorer/site.py
+NOT_IMPORTED = {"timm", "maplibre"}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Verbs that ask or show: init, plan, info, report, serve, models and doctor.
+"""Verbs that ask or show: init, plan, info, report, serve, view, models and doctor.
 
 Each function takes the parsed arguments of its verb, and returns the exit code.
 """
@@ -6,8 +6,10 @@ Each function takes the parsed arguments of its verb, and returns the exit code.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from lulc import errors
@@ -87,13 +89,9 @@ def serve_tables(args: argparse.Namespace) -> int:
     Returns:
         0 when it is stopped.
     """
-    import signal
     import threading
 
     from lulc.spark.queries import serve
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt  # a service is ended by SIGTERM as by Ctrl-C
 
     endpoint = serve.Endpoint(
         _server_token(args.token_file),
@@ -102,14 +100,61 @@ def serve_tables(args: argparse.Namespace) -> int:
         args.keystore,
         os.environ.get(_KEYSTORE_PASSWORD, ""),
     )
+    with _until_stopped():
+        serve.serve(args.out, endpoint, threading.Event().wait, args.debug)
+    return 0
+
+
+@errors.extras_named()
+def view_map(args: argparse.Namespace) -> int:
+    """Show a run's maps in a browser until Ctrl-C or SIGTERM, or write the page to a folder.
+
+    Returns:
+        0 when it is stopped.
+    """
+    import tempfile
+
+    from lulc.api.run import open_run
+    from lulc.explorer.export import export_site
+    from lulc.explorer.server import address_of, open_server
+    from lulc.explorer.site import open_site
+
+    run = open_run(args.out)
+    with tempfile.TemporaryDirectory() as scratch:
+        site = open_site(run.config, run.out, Path(scratch))
+        if args.export is not None:
+            tiles = export_site(site, args.export)
+            summary = {"folder": str(args.export), "tiles": tiles}
+            if args.json:
+                print_json(summary)
+            else:
+                print(f"the page is in {args.export} ({tiles:,} tiles): any web server shows it")
+            return 0
+        with _until_stopped(), open_server(site, args.port) as server:
+            if args.json:
+                print_json({"address": address_of(server)})
+            else:
+                print(f"{address_of(server)} shows {run.name}: open it in a browser; Ctrl-C ends")
+            sys.stdout.flush()
+            server.serve_forever()
+    return 0
+
+
+@contextlib.contextmanager
+def _until_stopped() -> Iterator[None]:
+    # A service is ended by SIGTERM as by Ctrl-C, and has done its work then.
+    import signal
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
     previous_handler = signal.signal(signal.SIGTERM, stop)
     try:
-        serve.serve(args.out, endpoint, threading.Event().wait, args.debug)
+        yield
     except KeyboardInterrupt:
-        return 0
+        pass
     finally:
         signal.signal(signal.SIGTERM, previous_handler)
-    return 0
 
 
 def list_models(args: argparse.Namespace) -> int:

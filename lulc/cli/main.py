@@ -38,6 +38,7 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": ask.renew_report,
     "sql": query.query_tables,
     "serve": ask.serve_tables,
+    "view": ask.view_map,
     "models": ask.list_models,
     "doctor": ask.check_machine,
 }

@@ -330,6 +330,25 @@ def _add_inspection(add: AddVerb) -> None:
     _add_run_options(verb)
     verb.add_argument("--out", type=_location, required=True, help="output folder")
     verb = add(
+        "view",
+        "show a run's maps and regions in a browser",
+        "lulc view out/zion",
+        "lulc view out/zion --export site",
+    )
+    verb.add_argument("out", type=_location, help="output folder of a run")
+    verb.add_argument(
+        "--port",
+        type=int,
+        default=8620,
+        help="port of this machine, 0 any that is free (default %(default)s)",
+    )
+    verb.add_argument(
+        "--export",
+        type=_location,
+        metavar="FOLDER",
+        help="write the page to a folder instead, for any web server or object store",
+    )
+    verb = add(
         "models", "list registered models, their versions and scores", "lulc models out/zion"
     )
     verb.add_argument(

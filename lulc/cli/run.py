@@ -9,6 +9,7 @@ import argparse
 import itertools
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -247,10 +248,14 @@ def _list_results(config: Config, out: Location) -> list[tuple[str, str]]:
         *(("statistics", out / layout.table(name)) for name in tables),
     ]
     runs = registry.ui_command(config, out)
+    commands = [("tables", f'lulc sql {shlex.quote(str(out))} "SELECT * FROM {tables[0]}"')]
+    if config.maps or paths[0][1].exists():
+        commands.append(("explorer", f"lulc view {shlex.quote(str(out))}"))
     return [
         *((name, str(path)) for name, path in paths if path.exists()),
         ("report", str(out / layout.REPORT)),
         *([("runs", runs)] if runs else []),
+        *commands,
     ]
 
 

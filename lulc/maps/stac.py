@@ -28,6 +28,7 @@ from lulc.geo.antimeridian import narrow_bounds
 from lulc.geo.grid import Grid, crs_code, footprint, parse_crs
 from lulc.legend import NODATA, Legend
 from lulc.location import Location, is_address
+from lulc.raster.reader import grid_of
 from lulc.redact import strip_credentials
 from lulc.tables import files, layout
 from lulc.tables.files import open_parquet
@@ -161,6 +162,24 @@ def write_collection(out: Location, name: str, paths: Iterable[str]) -> list[Map
     write_items_table(out / layout.ITEMS_TABLE, table, collection)
     write_json(out / layout.COLLECTION, collection)
     return map_parts
+
+
+def read_grids(out: Location, paths: Sequence[str]) -> dict[str, Grid]:
+    """Return the grids of class rasters by path, as the STAC items beside them tell them.
+
+    Args:
+        out: the output location.
+        paths: of the class rasters, relative to it. Of one without an item the header is read.
+    """
+
+    def read(path: str) -> Grid:
+        try:
+            return _item_grid(read_json(out / layout.raster_item(path))["properties"])
+        except FileNotFoundError:
+            return grid_of(str(out / path))
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return dict(zip(paths, pool.map(read, paths), strict=True))
 
 
 def _read_items(out: Location, paths: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -262,6 +262,26 @@ def read_mode_onto(raster: ClassRaster, grid: Grid) -> np.ndarray:
     Raises:
         InputError: the raster cannot be read.
     """
+    return _read_coarse_onto(raster, grid, Resampling.mode)
+
+
+def read_mean_onto(raster: ClassRaster, grid: Grid) -> np.ndarray:
+    """Read the mean of a raster of percentages, such as confidence, on a coarser grid.
+
+    Args:
+        raster: the raster, whose numbers are those of a class raster.
+        grid: the grid.
+
+    Returns:
+        (H, W) uint8, NODATA where there is none.
+
+    Raises:
+        InputError: the raster cannot be read.
+    """
+    return _read_coarse_onto(raster, grid, Resampling.average)
+
+
+def _read_coarse_onto(raster: ClassRaster, grid: Grid, resampling: Resampling) -> np.ndarray:
     ids = np.full(grid.shape, NODATA, np.uint8)
     with open_raster(raster.path, georeferenced=False) as file:
         for source in overlap.turned(raster.grid, grid):
@@ -271,7 +291,7 @@ def read_mode_onto(raster: ClassRaster, grid: Grid) -> np.ndarray:
                 factor = max(1.0, pixel_map.scale)
                 shape = tuple(max(1, round(n / factor)) for n in (window.height, window.width))
                 coarse = _scale(source.window(*_offsets(window)), shape)
-                coarse_ids = _read_mode(file, raster, window, shape)
+                coarse_ids = _read_coarse(file, raster, window, shape, resampling)
                 onto, valid = warp.warp(coarse_ids, coarse_ids != NODATA, coarse, grid, "nearest")
                 np.copyto(ids, onto, where=valid)
     return ids
@@ -287,12 +307,16 @@ def _scale(grid: Grid, shape: tuple[int, ...]) -> Grid:
     return Grid(grid.crs, tuple((grid.affine @ scale)[:6]), *shape)
 
 
-def _read_mode(
-    file: DatasetReader, raster: ClassRaster, window: Window, shape: tuple[int, ...]
+def _read_coarse(
+    file: DatasetReader,
+    raster: ClassRaster,
+    window: Window,
+    shape: tuple[int, ...],
+    resampling: Resampling,
 ) -> np.ndarray:
     try:
         band = raster.band
-        codes = file.read(band, window=window, out_shape=shape, resampling=Resampling.mode)
+        codes = file.read(band, window=window, out_shape=shape, resampling=resampling)
         valid = np.ones(shape, bool)
         if _has_own_mask(file, band):
             valid &= file.read_masks(band, window=window, out_shape=shape) > 0

@@ -46,6 +46,26 @@ def encode_png(picture: np.ndarray) -> bytes:
         return bytes(memory.read())
 
 
+def encode_palette_png(
+    values: np.ndarray, palette: Mapping[int, tuple[int, int, int, int]]
+) -> bytes:
+    """Return values (H, W) uint8 as a PNG with a palette.
+
+    Args:
+        values: the pixels.
+        palette: value → (red, green, blue, alpha); other values are transparent.
+    """
+    height, width = values.shape
+    profile = {"driver": "PNG", "height": height, "width": width, "count": 1, "dtype": "uint8"}
+    colours = dict.fromkeys(range(256), (0, 0, 0, 0)) | dict(palette)
+    with warnings.catch_warnings(), rasterio.MemoryFile() as memory:
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with memory.open(**profile) as dataset:
+            dataset.write(values, 1)
+            dataset.write_colormap(1, colours)
+        return bytes(memory.read())
+
+
 def colour_classes(classes: np.ndarray, legend: Legend) -> np.ndarray:
     """Return class ids (H, W) uint8 in the legend's colours, (H, W, 4); transparent elsewhere."""
     colours = np.zeros((256, 4), np.uint8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import dataclasses
 import importlib.metadata
 import itertools
@@ -20,9 +19,9 @@ import shapely
 from lulc import __version__, redact
 from lulc.config import Config
 from lulc.errors import InputError
-from lulc.legend import Legend, legend_from_table
-from lulc.location import Location, relative_name
-from lulc.paths import match_files
+from lulc.legend import Legend
+from lulc.location import Location
+from lulc.maps.of_run import legend_of_run, rasters_of_run
 from lulc.raster import access
 from lulc.report.map import PICTURE_SIDE, draw_map
 from lulc.report.regions import outline_regions
@@ -63,8 +62,8 @@ def write_report(config: Config, out: Location) -> Location:
     areas = store.read_table(out, "class_areas")
     mapped, unmapped = _mapped_regions(areas)
     listed = set(mapped[:_MAX_REGIONS])
-    period, rasters = _latest_rasters(config, out)
-    legend = config.make_legend() if config.legend else _map_legend(config.name, areas, rasters)
+    period, rasters = max(rasters_of_run(config, out).items(), default=("", []))
+    legend = legend_of_run(config, areas, rasters)
     bounds = _region_bounds(out, set(mapped)) if config.maps else None
     drawn = rasters if config.maps else _overview(out, period) or rasters
     picture = draw_map(drawn, legend, f"{config.name} {period}", bounds) if rasters else b""
@@ -111,19 +110,6 @@ def _format_settings(config: Config) -> str:
     return dump_yaml(settings)
 
 
-def _latest_rasters(config: Config, out: Location) -> tuple[str, list[Location]]:
-    # The last period and its class rasters that exist: the run's own, or those made elsewhere.
-    if config.maps:
-        period = max(map_files.period for map_files in config.maps)
-        matches = (
-            match_files(map_files.path) for map_files in config.maps if map_files.period == period
-        )
-        return period, sorted(set(itertools.chain.from_iterable(matches)))
-    rasters = [relative_name(path, out) for path in (out / layout.RASTERS).rglob("*.tif")]
-    period = max(map(layout.raster_period, rasters), default="")
-    return period, [out / p for p in sorted(rasters) if layout.raster_period(p) == period]
-
-
 def _overview(out: Location, period: str) -> list[Location]:
     # The overview of the run's own rasters, where a picture needs no more: of a continent they are
     # thousands. None of rasters made elsewhere, or of a small map.
@@ -136,17 +122,6 @@ def _overview(out: Location, period: str) -> list[Location]:
 
 def _newest(scenes: pa.Table) -> pa.Table:
     return scenes.sort_by([("datetime", "descending")])[:_MAX_SCENES]
-
-
-def _map_legend(name: str, areas: pa.Table, rasters: Sequence[Location]) -> Legend:
-    # The legend of maps made elsewhere: names from the areas, colours from the colour table.
-    classes = areas.group_by(["class_id", "class_name"]).aggregate([]).to_pylist()
-    names = {r["class_id"]: r["class_name"] for r in classes if r["class_id"] is not None}
-    table: dict[int, tuple[int, ...]] = {}
-    if rasters:
-        with access.open_raster(str(rasters[0])) as file, contextlib.suppress(ValueError):
-            table = file.colormap(1)
-    return legend_from_table(name, names, table)
 
 
 def _region_key(row: Mapping[str, Any]) -> RegionKey:

@@ -42,6 +42,7 @@ VERBS = [
     "plan",
     "info",
     "report",
+    "view",
     "sql",
     "serve",
     "design",

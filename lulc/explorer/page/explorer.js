@@ -1,0 +1,219 @@
+// The page: reads map.json, shows the state that its address tells, and changes both on request.
+
+import { describeRegion, element, swatch } from "./details.js";
+import { LayerMap, addTiles, follow } from "./maps.js";
+import { addSearch } from "./search.js";
+import { formatState, parseState } from "./state.js";
+
+const NARROW = window.matchMedia("(max-width: 700px)");
+const find = (id) => document.getElementById(id);
+const description = await (await fetch("map.json")).json();
+const store = addTiles(description);
+const periods = [...new Set(description.layers.map((layer) => layer.period))].sort();
+const state = { ...defaults(), ...parseState(location.hash) };
+let other = null; // the map of the other period, made when it is first asked for
+
+document.title = `${description.name}: land cover map`;
+find("title").textContent = description.name;
+addSettings();
+const main = new LayerMap("map", description, camera());
+const { map } = main;
+map.addControl(new maplibregl.NavigationControl({ showCompass: false }), "bottom-right");
+map.addControl(new maplibregl.ScaleControl(), "bottom-left");
+await main.ready;
+update();
+map.on("moveend", saveState);
+map.on("zoom", showNotice);
+listen(main);
+if (description.regions) {
+  addSearch((number, level, bounds) => {
+    if (level in description.regions.levels) set({ level });
+    map.fitBounds(bounds, { padding: padding(), maxZoom: 16, duration: 500 });
+    choose(number);
+  });
+  if (state.region !== undefined) choose(state.region);
+}
+window.addEventListener("hashchange", () => {
+  Object.assign(state, { other: "", region: undefined }, parseState(location.hash));
+  map.jumpTo({ center: [state.lng, state.lat], zoom: state.zoom });
+  update();
+  if (state.region !== undefined) choose(state.region);
+  else closeDetails();
+});
+document.documentElement.dataset.ready = "true";
+
+function defaults() {
+  const levels = Object.entries(description.regions?.levels ?? {});
+  levels.sort((one, two) => two[1] - one[1]);
+  return { kind: "classes", period: periods.at(-1), other: "", opacity: 100, divider: 50, level: levels[0]?.[0] ?? "" };
+}
+
+function camera() {
+  if (state.zoom !== undefined && state.lng !== undefined && state.lat !== undefined) {
+    return { center: [state.lng, state.lat], zoom: state.zoom };
+  }
+  return { bounds: description.bounds, fitBoundsOptions: { padding: padding() } };
+}
+
+function padding() {
+  if (NARROW.matches) return { top: 70, bottom: 40, left: 12, right: 12 };
+  return { top: 30, bottom: 50, left: 320, right: 60 };
+}
+
+function layerName(period) {
+  const name = `${state.kind}-${period}`;
+  const layers = description.layers.map((layer) => layer.name);
+  return layers.includes(name) ? name : `classes-${period}`;
+}
+
+function addSettings() {
+  const option = (value, text) => element("option", { value }, text);
+  find("period").append(...periods.map((period) => option(period, period)));
+  find("other-period").append(option("", "–"), ...periods.map((period) => option(period, period)));
+  find("compare").hidden = periods.length < 2;
+  find("kinds").hidden = !description.layers.some((layer) => layer.kind === "confidence");
+  find("search").hidden = !description.regions;
+  const levels = Object.keys(description.regions?.levels ?? {});
+  find("levels").hidden = !levels.length;
+  find("level").append(...levels.map((level) => option(level, level)), option("", "not shown"));
+  for (const { id, name, colour } of description.classes) {
+    const box = element("input", { type: "checkbox", value: id });
+    find("classes").append(element("li", {}, element("label", {}, box, swatch(colour), name)));
+  }
+  find("ramp-colours").style.background = `linear-gradient(to right, ${description.ramp.join(",")})`;
+  const texts = { period: "period", "other-period": "other", kind: "kind", level: "level" };
+  for (const [id, name] of Object.entries(texts)) {
+    find(id).addEventListener("change", (event) => set({ [name]: event.target.value }));
+  }
+  const numbers = { opacity: "opacity", "divider-place": "divider" };
+  for (const [id, name] of Object.entries(numbers)) {
+    find(id).addEventListener("input", (event) => set({ [name]: Number(event.target.value) }));
+  }
+  find("classes").addEventListener("change", () => {
+    const boxes = [...find("classes").querySelectorAll("input")];
+    set({ hidden: boxes.filter((box) => !box.checked).map((box) => Number(box.value)) });
+  });
+  find("settings").addEventListener("submit", (event) => event.preventDefault());
+  find("fold").addEventListener("click", () => fold(!find("panel").classList.contains("folded")));
+  fold(NARROW.matches);
+}
+
+function fold(isFolded) {
+  find("panel").classList.toggle("folded", isFolded);
+  find("fold").setAttribute("aria-expanded", String(!isFolded));
+}
+
+function set(changes) {
+  Object.assign(state, changes);
+  update();
+  saveState();
+}
+
+/** Brings controls and maps in line with the state. */
+function update() {
+  if (!periods.includes(state.period)) state.period = periods.at(-1);
+  if (!periods.includes(state.other)) state.other = "";
+  for (const [id, name] of Object.entries({ period: "period", "other-period": "other", kind: "kind", level: "level", opacity: "opacity", "divider-place": "divider" })) {
+    find(id).value = state[name];
+  }
+  for (const box of find("classes").querySelectorAll("input")) {
+    box.checked = !state.hidden.includes(Number(box.value));
+  }
+  const isConfidence = layerName(state.period).startsWith("confidence-");
+  find("legend").hidden = isConfidence;
+  find("ramp").hidden = !isConfidence;
+  updateMap(main, state.period);
+  updateOther();
+  showNotice();
+}
+
+function updateMap(layerMap, period) {
+  layerMap.show(layerName(period), state.opacity);
+  layerMap.hide(state.hidden);
+  layerMap.outline(state.level, state.region);
+}
+
+async function updateOther() {
+  find("other-map").hidden = find("divider").hidden = !state.other;
+  if (!state.other) return;
+  if (!other) {
+    other = new LayerMap("other-map", description, { center: map.getCenter(), zoom: map.getZoom() });
+    follow(map, other.map);
+    await other.ready;
+    listen(other);
+  }
+  await other.ready;
+  other.map.resize();
+  other.map.jumpTo({ center: map.getCenter(), zoom: map.getZoom() });
+  updateMap(other, state.other);
+  find("other-map").style.clipPath = `inset(0 0 0 ${state.divider}%)`;
+  find("divider-line").style.left = `${state.divider}%`;
+}
+
+function listen(layerMap) {
+  layerMap.map.on("click", (event) => {
+    const number = layerMap.regionAt(event.point);
+    choose(number, event.lngLat);
+  });
+  layerMap.map.getCanvas().addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    const middle = layerMap.map.getCenter();
+    choose(layerMap.regionAt(layerMap.map.project(middle)), middle);
+  });
+}
+
+function saveState() {
+  const { lng, lat } = map.getCenter();
+  Object.assign(state, { lng, lat, zoom: map.getZoom() });
+  history.replaceState(null, "", formatState(state));
+}
+
+function showNotice() {
+  const layer = description.layers.find(({ name }) => name === layerName(state.period));
+  const isTooFar = map.getZoom() < layer.minZoom;
+  find("notice").hidden = !isTooFar;
+  find("notice").textContent = isTooFar ? "Zoom in to see this layer" : "";
+}
+
+/** Shows what is known of a region, or of a place, or of both. */
+async function choose(number, place) {
+  set({ region: number });
+  const content = [];
+  let title = description.regions && state.level ? "No region here" : "Place";
+  if (place) content.push(await describePlace(place));
+  if (number !== undefined && description.regions) {
+    const file = Math.floor(number / description.regions.perFile);
+    const regions = await (await fetch(`regions/${file}.json`)).json();
+    if (state.region !== number) return;
+    const region = regions[number];
+    if (region) {
+      title = region.name || region.region_id;
+      content.push(...describeRegion(region, description.classes));
+    }
+  }
+  const close = element("button", { type: "button", class: "close", "aria-label": "Close" }, "×");
+  close.addEventListener("click", closeDetails);
+  find("details").replaceChildren(element("header", {}, element("h2", {}, title), close), ...content);
+  find("details").hidden = false;
+  find("details").scrollTop = 0;
+}
+
+function closeDetails() {
+  find("details").hidden = true;
+  set({ region: undefined });
+  map.getCanvas().focus({ preventScroll: true });
+}
+
+async function describePlace(place) {
+  const names = new Map(description.classes.map(({ id, name }) => [id, name]));
+  const texts = await Promise.all(periods.map(async (period) => {
+    const value = await store.value(`classes-${period}`, place);
+    const name = value === null ? "no class" : (names.get(value) ?? `class ${value}`);
+    const hasConfidence = description.layers.some((layer) => layer.name === `confidence-${period}`);
+    const percent = hasConfidence ? await store.value(`confidence-${period}`, place) : null;
+    return `${period}: ${name}${percent === null ? "" : `, confidence ${percent} %`}`;
+  }));
+  const { lng, lat } = place.wrap();
+  return element("p", { class: "here" }, element("span", {}, texts.join("; ")), element("br"),
+    element("span", { class: "quiet" }, `${lat.toFixed(5)}, ${lng.toFixed(5)}`));
+}

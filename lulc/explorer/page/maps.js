@@ -1,0 +1,180 @@
+// The two maps of the page: one that is always there, and one over it that shows another period on
+// the right of a line.
+
+import { Archive } from "./pmtiles.js";
+import { SIDE, TileStore } from "./tiles.js";
+
+const REGION_LAYERS = ["regions-fill", "regions-line"];
+const DARK = window.matchMedia("(prefers-color-scheme: dark)");
+
+/** Makes `lulc://` and `regions://` addresses of tiles known to MapLibre. */
+export function addTiles(description) {
+  const store = new TileStore(description.layers);
+  maplibregl.addProtocol("lulc", async ({ url }) => {
+    const [name, zoom, x, y, hidden] = url.slice("lulc://".length).split("/");
+    const values = hidden ? hidden.split(".").map(Number) : [];
+    return { data: await store.picture(name, Number(zoom), Number(x), Number(y), values) };
+  });
+  const regions = new Archive("regions.pmtiles");
+  maplibregl.addProtocol("regions", async ({ url }) => {
+    const [zoom, x, y] = url.slice("regions://".length).split("/").map(Number);
+    return { data: (await regions.tile(zoom, x, y)) ?? new ArrayBuffer(0) };
+  });
+  return store;
+}
+
+const drawing = new Set();
+
+function setDrawing(map, isDrawing) {
+  if (isDrawing) drawing.add(map);
+  else drawing.delete(map);
+  document.documentElement.dataset.drawn = String(drawing.size === 0);
+}
+
+/** One map with all layers of a description, of which one is shown at a time. */
+export class LayerMap {
+  #description;
+  #hidden = "";
+
+  constructor(container, description, camera) {
+    this.#description = description;
+    this.map = new maplibregl.Map({
+      container,
+      style: makeStyle(description),
+      maxPitch: 0,
+      dragRotate: false,
+      pitchWithRotate: false,
+      renderWorldCopies: true,
+      attributionControl: false,
+      maxZoom: Math.max(...description.layers.map((layer) => layer.maxZoom)) + 4,
+      ...camera,
+    });
+    this.map.touchZoomRotate.disableRotation();
+    this.map.keyboard.disableRotation();
+    setDrawing(this.map, true);
+    this.map.on("render", () => setDrawing(this.map, true));
+    this.map.on("idle", () => setDrawing(this.map, false));
+    this.ready = new Promise((resolve) => this.map.once("load", resolve));
+    DARK.addEventListener("change", () => this.#paintGround());
+    const keys = "arrow keys move it, plus and minus zoom, Enter tells what lies in its middle";
+    this.map.getCanvas().setAttribute("aria-label", `Map of one period: ${keys}`);
+  }
+
+  /** Shows one layer of the description, and no other. */
+  show(name, opacity) {
+    for (const layer of this.#description.layers) {
+      const isShown = layer.name === name;
+      this.map.setLayoutProperty(layer.name, "visibility", isShown ? "visible" : "none");
+      this.map.setPaintProperty(layer.name, "raster-opacity", opacity / 100);
+    }
+  }
+
+  /** Makes these classes transparent. */
+  hide(classes) {
+    const hidden = classes.join(".");
+    if (hidden === this.#hidden) return;
+    this.#hidden = hidden;
+    for (const { name, kind } of this.#description.layers) {
+      if (kind === "classes") this.map.getSource(name).setTiles([tileAddress(name, hidden)]);
+    }
+  }
+
+  /** Outlines the regions of one level, none where it is empty, and one of them strongly. */
+  outline(level, region) {
+    if (!this.#description.regions) return;
+    for (const layer of REGION_LAYERS) {
+      this.map.setFilter(layer, ["==", ["get", "level"], level]);
+    }
+    this.map.setFilter("regions-chosen", ["==", ["get", "number"], region ?? -1]);
+  }
+
+  /** Returns the number of the region of the outlined level at a point of the screen, if any. */
+  regionAt(point) {
+    if (!this.#description.regions) return undefined;
+    const features = this.map.queryRenderedFeatures(point, { layers: ["regions-fill"] });
+    return features[0]?.properties.number;
+  }
+
+  #paintGround() {
+    this.map.setPaintProperty("ground", "background-color", groundColour());
+    for (const layer of ["regions-line", "regions-chosen"]) {
+      if (this.map.getLayer(layer)) this.map.setPaintProperty(layer, "line-color", lineColour());
+    }
+  }
+}
+
+/** Lets two maps follow each other. */
+export function follow(one, other) {
+  let isMoving = false;
+  for (const [leader, follower] of [[one, other], [other, one]]) {
+    leader.on("move", () => {
+      if (isMoving) return;
+      isMoving = true;
+      follower.jumpTo({ center: leader.getCenter(), zoom: leader.getZoom() });
+      isMoving = false;
+    });
+  }
+}
+
+function makeStyle({ layers, regions }) {
+  const style = {
+    version: 8,
+    sources: {},
+    layers: [
+      { id: "ground", type: "background", paint: { "background-color": groundColour() } },
+    ],
+  };
+  for (const { name, bounds, minZoom, maxZoom } of layers) {
+    style.sources[name] = {
+      type: "raster",
+      tiles: [tileAddress(name, "")],
+      tileSize: SIDE,
+      minzoom: minZoom,
+      maxzoom: maxZoom,
+      ...(bounds[2] <= 180 ? { bounds } : {}),
+    };
+    style.layers.push({
+      id: name,
+      type: "raster",
+      source: name,
+      layout: { visibility: "none" },
+      paint: { "raster-resampling": "nearest", "raster-fade-duration": 0 },
+    });
+  }
+  if (regions) {
+    style.sources.regions = {
+      type: "vector",
+      tiles: ["regions://{z}/{x}/{y}"],
+      maxzoom: regions.maxZoom,
+    };
+    const common = { source: "regions", "source-layer": "regions" };
+    style.layers.push(
+      { id: "regions-fill", type: "fill", ...common, paint: { "fill-opacity": 0 } },
+      {
+        id: "regions-line",
+        type: "line",
+        ...common,
+        paint: { "line-color": lineColour(), "line-width": 1, "line-opacity": 0.75 },
+      },
+      {
+        id: "regions-chosen",
+        type: "line",
+        ...common,
+        paint: { "line-color": lineColour(), "line-width": 3.5 },
+      },
+    );
+  }
+  return style;
+}
+
+function tileAddress(name, hidden) {
+  return `lulc://${name}/{z}/{x}/{y}/${hidden}`;
+}
+
+function groundColour() {
+  return getComputedStyle(document.documentElement).getPropertyValue("--ground").trim();
+}
+
+function lineColour() {
+  return DARK.matches ? "#ffffff" : "#20262a";
+}

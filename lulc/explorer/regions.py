@@ -1,0 +1,177 @@
+"""A run's regions for the page: outlines as vector tiles, and areas in files of 256 regions each.
+
+A region is known by its number: its position among the regions that a map covers, by level and
+name. However many there are, the page reads only the file of the region that is asked for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import shapely
+
+from lulc.location import Location
+from lulc.paths import for_pyogrio
+from lulc.stats.regions import MAP_LEVEL
+from lulc.tables import store
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LAYER = "regions"
+"""Layer of the vector tiles; its features have `number` and `level`."""
+PER_FILE = 256
+"""Regions of one file of areas."""
+_KEY = ["level", "region_id"]
+_MIN_ZOOM, _MAX_ZOOM = 4, 12  # of the vector tiles' last zoom
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """The regions of a run that a map covers, at least in part."""
+
+    table: pa.Table
+    """`level`, `region_id`, `name`, `geometry` and `area_m2`, in the order of their numbers."""
+    areas: pd.DataFrame
+    """Rows of `class_areas`, with the region's `number`, in the order of the numbers."""
+    changes: pd.DataFrame
+    """Rows of `transitions`, likewise."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return self.table.num_rows
+
+    @property
+    def levels(self) -> dict[str, int]:
+        """Level → how many regions have it; the level of the whole map is left out."""
+        levels = self.table["level"].to_pylist()
+        return {name: levels.count(name) for name in sorted(set(levels) - {MAP_LEVEL})}
+
+    def list_names(self) -> list[list[Any]]:
+        """Return name, level, and the bounds in degrees of every region, in order."""
+        bounds = np.round(shapely.bounds(self._shapes), 5).tolist()
+        names, ids, levels = (self.table[c].to_pylist() for c in ("name", "region_id", "level"))
+        return [
+            [name or region_id, level, *box]
+            for name, region_id, level, box in zip(names, ids, levels, bounds, strict=True)
+        ]
+
+    def describe(self, file_number: int) -> dict[str, Any]:
+        """Return what the tables say of the regions of one file.
+
+        Returns:
+            The region's number → `name`, `level`, `region_id`, `area_m2`; `periods`, with the share
+            that was observed and [class id, m², share, mean confidence] of each class, null for
+            the unobserved part; and `changes` between two periods, [from id, to id, m²] each.
+        """
+        first = file_number * PER_FILE
+        names = ["name", "level", "region_id", "area_m2"]
+        rows = self.table.slice(first, PER_FILE).select(names).to_pylist()
+        regions = {
+            str(first + position): row | {"periods": {}, "changes": []}
+            for position, row in enumerate(rows)
+        }
+        last = first + len(rows)
+        for (number, period), of_period in _part(self.areas, first, last).groupby(
+            ["number", "period"]
+        ):
+            columns = of_period[["class_id", "area_m2", "share", "mean_confidence"]]
+            regions[str(number)]["periods"][period] = {
+                "observed_share": _plain(of_period["observed_share"].iloc[0]),
+                "classes": [
+                    [None if row[0] != row[0] else int(row[0]), *map(_plain, row[1:])]
+                    for row in columns.to_numpy(float)
+                ],
+            }
+        spans = ["number", "period_from", "period_to"]
+        for (number, before, after), of_span in _part(self.changes, first, last).groupby(spans):
+            cells = of_span[["from_id", "to_id", "area_m2"]].to_numpy(float)
+            regions[str(number)]["changes"].append(
+                {
+                    "from": before,
+                    "to": after,
+                    "cells": [[int(i), int(j), float(m2)] for i, j, m2 in cells],
+                }
+            )
+        return regions
+
+    def write_tiles(self, path: Path) -> None:
+        """Write the outlines as vector tiles, one PMTiles archive."""
+        import pyogrio
+
+        numbers = np.flatnonzero(pc.not_equal(self.table["level"], MAP_LEVEL).to_numpy())
+        shapes = self._shapes[numbers]
+        shapes = [s if s.geom_type == "MultiPolygon" else shapely.MultiPolygon([s]) for s in shapes]
+        features = pa.table(
+            {
+                "number": pa.array(numbers, pa.int32()),
+                "level": self.table["level"].take(numbers).combine_chunks(),
+                "geometry": pa.array(shapely.to_wkb(shapes), pa.binary()),
+            }
+        )
+        with for_pyogrio(path) as plain:
+            pyogrio.write_arrow(
+                features,
+                plain,
+                layer=LAYER,
+                driver="PMTiles",
+                geometry_name="geometry",
+                geometry_type="MultiPolygon",
+                crs="EPSG:4326",
+                dataset_options={"MINZOOM": "0", "MAXZOOM": str(self.max_zoom), "NAME": LAYER},
+            )
+
+    @cached_property
+    def max_zoom(self) -> int:
+        """The last zoom of the vector tiles: an ordinary region is about as large as a tile."""
+        bounds = shapely.bounds(self._shapes)
+        side = float(np.median(np.maximum(*(bounds[:, 2:] - bounds[:, :2]).T)))
+        return min(max(_MIN_ZOOM, math.ceil(math.log2(360 / max(side, 1e-6))) + 1), _MAX_ZOOM)
+
+    @cached_property
+    def _shapes(self) -> np.ndarray:
+        shapes: np.ndarray = shapely.from_wkb(self.table["geometry"].to_numpy(zero_copy_only=False))
+        return shapes
+
+
+def read_regions(out: Location) -> Regions | None:
+    """Return the regions of a run, None where no map covers any."""
+    areas = store.read_table(out, "class_areas").to_pandas()
+    table = store.read_table(out, "regions")
+    covered = areas.loc[areas["observed_share"] > 0, _KEY].drop_duplicates()
+    keys = table.select(_KEY).to_pandas().reset_index(names="row").merge(covered, on=_KEY)
+    if keys.empty:
+        return None
+    table = table.take(keys["row"].to_numpy()).sort_by(
+        [("level", "ascending"), ("name", "ascending"), ("region_id", "ascending")]
+    )
+    numbers = table.select(_KEY).to_pandas().reset_index(names="number")
+    changes = store.read_table(out, "transitions").to_pandas()
+    return Regions(table, _numbered(areas, numbers), _numbered(changes, numbers))
+
+
+def _numbered(rows: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:
+    return rows.merge(numbers, on=_KEY).sort_values("number", kind="stable")
+
+
+def _part(rows: pd.DataFrame, first: int, last: int) -> pd.DataFrame:
+    start, stop = np.searchsorted(rows["number"], [first, last])
+    return rows.iloc[start:stop]
+
+
+def _plain(number: float) -> float | None:
+    return None if math.isnan(number) else float(number)
+
+
+def file_numbers(count: int) -> Iterable[int]:
+    """Return the numbers of the files that hold so many regions."""
+    return range(math.ceil(count / PER_FILE))

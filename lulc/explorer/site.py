@@ -1,0 +1,165 @@
+"""What the page of a run asks for: one address for everything, and what is there.
+
+    index.html, *.js, *.css          the page, and MapLibre GL JS
+    map.json                         what the map holds, see `Site.describe`
+    regions.json                     name, level and bounds of every region
+    regions/<n>.json                 areas and changes of 256 regions
+    regions.pmtiles                  outlines of all regions as vector tiles
+    tiles/<kind>-<period>/<z>/<x>/<y>.png     a tile, of a server
+    tiles/<kind>-<period>.pmtiles    all tiles of a layer, of an export
+
+Addresses are relative: the page may lie in any folder of a web server or object store.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lulc.config import Config
+from lulc.explorer import regions, tiles
+from lulc.explorer.regions import Regions
+from lulc.explorer.tiles import TileLayer
+from lulc.legend import Legend
+from lulc.location import Location
+from lulc.maps.of_run import legend_of_run, rasters_of_run
+from lulc.tables import store
+
+REGION_TILES = "regions.pmtiles"
+_PAGE = Path(__file__).parent / "page"
+_MAPLIBRE = ("maplibre-gl.js", "maplibre-gl.css")
+
+
+@dataclass(frozen=True)
+class Site:
+    """The page of a run, and all that it asks for."""
+
+    name: str
+    """The run's."""
+    legend: Legend
+    layers: tuple[TileLayer, ...]
+    regions: Regions | None
+    scratch: Path
+    """A folder on this machine's disk for the regions' tiles, which are made when asked for."""
+    _making: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @cached_property
+    def page_files(self) -> dict[str, Path]:
+        """Address → file of the page's own files and of MapLibre.
+
+        Raises:
+            ModuleNotFoundError: the package that brings MapLibre is not installed.
+        """
+        own = {path.name: path for path in sorted(_PAGE.iterdir()) if path.is_file()}
+        return own | {name: _maplibre_folder() / name for name in _MAPLIBRE}
+
+    def describe(self, archives: bool) -> dict[str, Any]:
+        """Return what the map holds, for `map.json`.
+
+        Args:
+            archives: whether the tiles of a layer lie in one PMTiles archive.
+
+        Returns:
+            `name`; `bounds` in degrees; `classes` (id, name, colour); `layers` (kind, period,
+            zooms, and `tiles` or `archive`); `ramp`, the colours of 0 to 100 per cent; `regions`.
+        """
+        boxes = [layer.bounds for layer in self.layers]
+        west, south, east, north = zip(*boxes, strict=True)
+        return {
+            "name": self.name,
+            "bounds": [min(west), min(south), max(east), max(north)],
+            "classes": [
+                {"id": entry.id, "name": entry.name, "colour": entry.colour}
+                for entry in self.legend.classes
+            ],
+            "ramp": ["#" + bytes(colour[:3]).hex() for colour in tiles.percent_palette().values()],
+            "layers": [
+                {
+                    "name": layer.name,
+                    "kind": layer.kind,
+                    "period": layer.period,
+                    "bounds": layer.bounds,
+                    "minZoom": layer.min_zoom,
+                    "maxZoom": layer.max_zoom,
+                    "archive": archive_of(layer) if archives else None,
+                }
+                for layer in self.layers
+            ],
+            "regions": None
+            if self.regions is None
+            else {
+                "count": self.regions.count,
+                "levels": self.regions.levels,
+                "perFile": regions.PER_FILE,
+                "maxZoom": self.regions.max_zoom,
+            },
+        }
+
+    def layer(self, name: str) -> TileLayer | None:
+        """Return the layer of a name, None if there is none."""
+        return next((layer for layer in self.layers if layer.name == name), None)
+
+    def documents(self) -> Iterable[str]:
+        """Yield the addresses of all JSON files but `map.json`."""
+        if self.regions is not None:
+            yield "regions.json"
+            for number in regions.file_numbers(self.regions.count):
+                yield f"regions/{number}.json"
+
+    def document(self, address: str) -> bytes:
+        """Return a JSON file that `documents` names."""
+        assert self.regions is not None
+        if address == "regions.json":
+            return to_json(self.regions.list_names())
+        return to_json(self.regions.describe(int(Path(address).stem)))
+
+    def region_tiles(self) -> Path:
+        """Return the file of the regions' vector tiles, which the first call makes."""
+        assert self.regions is not None
+        path = self.scratch / REGION_TILES
+        with self._making:
+            if not path.exists():
+                self.regions.write_tiles(path)
+        return path
+
+
+def archive_of(layer: TileLayer) -> str:
+    """Return the address of the archive that holds all tiles of a layer."""
+    return f"tiles/{layer.name}.pmtiles"
+
+
+def open_site(config: Config, out: Location, scratch: Path) -> Site:
+    """Return the page of a run.
+
+    Args:
+        config: the run.
+        out: its output location.
+        scratch: an empty folder on this machine's disk.
+
+    Raises:
+        InputError: the run has no map.
+    """
+    areas = store.read_table(out, "class_areas", ["class_id", "class_name"])
+    rasters = rasters_of_run(config, out)
+    legend = legend_of_run(config, areas, [path for paths in rasters.values() for path in paths])
+    layers = tuple(tiles.find_layers(config, out, rasters, legend))
+    return Site(config.name, legend, layers, regions.read_regions(out), scratch)
+
+
+def to_json(content: Any) -> bytes:
+    """Return a value as compact JSON in UTF-8."""
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _maplibre_folder() -> Path:
+    # Where the package keeps the files; importing it would load all that it draws maps with.
+    spec = find_spec("maplibre")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("No module named 'maplibre'", name="maplibre")
+    return Path(spec.origin).parent / "srcjs"

@@ -1,0 +1,18 @@
+"""One small run that all tests of the explorer look at."""
+
+from __future__ import annotations
+
+import pytest
+
+from lulc.explorer.site import Site, open_site
+from tests.helpers.explored_run import ExploredRun, make_explored_run
+
+
+@pytest.fixture(scope="package")
+def explored(tmp_path_factory: pytest.TempPathFactory) -> ExploredRun:
+    return make_explored_run(tmp_path_factory.mktemp("explored"))
+
+
+@pytest.fixture(scope="package")
+def site(explored: ExploredRun, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return open_site(explored.config, explored.out, tmp_path_factory.mktemp("scratch"))

@@ -1,0 +1,263 @@
+"""The page in a real browser: its pixels, its tables, its address; served, and as files."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from lulc.explorer.export import export_site
+from lulc.explorer.server import address_of, open_server
+from lulc.explorer.site import Site
+from lulc.explorer.tiles import WEB_MERCATOR, tile_grid
+from lulc.geo.grid import WGS84, Grid, transformer
+from lulc.legend import NODATA
+from lulc.tables import store
+from tests.explorer.test_tiles import on_map
+from tests.helpers.axe import find_violations
+from tests.helpers.browser import Page, chromium
+from tests.helpers.explored_run import COLOURS, GRID, ExploredRun
+
+WIDTH, HEIGHT = 1000, 700
+ZOOM = 11.0
+CENTRE = transformer(GRID.crs, WGS84).transform(*(GRID.affine @ (420, 300)))
+PLACE = f"#zoom={ZOOM}&lng={CENTRE[0]:.5f}&lat={CENTRE[1]:.5f}"
+PLAIN = f"{PLACE}&level="
+GROUND = (0xE8, 0xE9, 0xE6)
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[str]:
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def address(site: Site) -> Iterator[str]:
+    with open_server(site, 0) as server, serving(server):
+        yield address_of(server)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with chromium(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser: Page, address: str) -> Iterator[Page]:
+    """The browser, which then must have said nothing and asked nobody else."""
+    browser.size(WIDTH, HEIGHT)
+    yield browser
+    assert browser.messages == []
+    outside = [a for a in browser.addresses if not a.startswith((address, "data:", "blob:"))]
+    assert outside == []
+
+
+def screen_grid() -> Grid:
+    """The grid of the page's pixels, when it is opened at PLACE."""
+    pixel = tile_grid(int(ZOOM), 0, 0).resolution[0]
+    x, y = transformer(WGS84, WEB_MERCATOR).transform(*CENTRE)
+    transform = (pixel, 0.0, x - pixel * WIDTH / 2, 0.0, -pixel, y + pixel * HEIGHT / 2)
+    return Grid(WEB_MERCATOR, transform, HEIGHT, WIDTH)
+
+
+def sure_classes(classes: np.ndarray) -> np.ndarray:
+    """Classes (H, W) on the page, NODATA where others are near or something lies over the map."""
+    same = ndimage.minimum_filter(classes, 7) == ndimage.maximum_filter(classes, 7)
+    on_screen = on_map(screen_grid(), np.where(same, classes, NODATA))
+    on_screen[:, :310] = on_screen[:, -60:] = NODATA
+    on_screen[-60:] = on_screen[:60] = NODATA
+    return on_screen
+
+
+def assert_colours(picture: np.ndarray, classes: np.ndarray, **changed: Any) -> None:
+    for class_id, (name, colour) in COLOURS.items():
+        expected = changed.get(name, tuple(bytes.fromhex(colour[1:])))
+        pixels = picture[classes == class_id].astype(int)
+        assert len(pixels) > 500
+        assert (np.abs(pixels - expected).max(axis=1) <= 2).mean() > 0.999, name
+
+
+def areas_of(explored: ExploredRun, region: str) -> dict[tuple[int, str], float]:
+    rows = store.read_table(explored.out, "class_areas").to_pylist()
+    return {
+        (row["class_id"], row["period"]): row["area_m2"]
+        for row in rows
+        if row["region_id"] == region and row["class_id"] is not None
+    }
+
+
+def test_the_map_has_the_classes_colours_at_their_places(
+    page: Page, address: str, explored: ExploredRun
+) -> None:
+    page.open(address + PLAIN)
+    assert_colours(page.picture(), sure_classes(explored.classes["2021"]))
+    page.run("document.querySelector('#classes input[value=\"2\"]').click()")
+    page.settle()
+    assert_colours(page.picture(), sure_classes(explored.classes["2021"]), trees=GROUND)
+    assert "hidden=2" in page.run("location.hash")
+
+
+def test_two_periods_are_compared_at_a_line(
+    page: Page, address: str, explored: ExploredRun
+) -> None:
+    page.open(f"{address}{PLAIN}&period=2020&other=2021&divider=60")
+    page.wait("!document.getElementById('divider').hidden")
+    page.settle()
+    before, after = (sure_classes(explored.classes[period]) for period in ("2020", "2021"))
+    middle = int(0.6 * WIDTH)
+    before[:, middle - 15 :] = after[:, : middle + 15] = NODATA
+    picture = page.picture()
+    assert_colours(picture, np.minimum(before, after))
+    assert (before[before != after] != NODATA).any()
+
+
+def test_a_click_shows_the_areas_of_the_table(
+    page: Page, address: str, explored: ExploredRun
+) -> None:
+    page.open(address + PLACE)
+    page.click(WIDTH * 0.6, HEIGHT * 0.5)
+    page.wait("document.querySelector('#details h2')?.textContent === 'Eastland'")
+    rows = page.run(
+        "[...document.querySelectorAll('.areas tbody tr')].map((row) =>"
+        " [row.querySelector('th').textContent.trim(),"
+        "  ...[...row.querySelectorAll('data')].map((cell) => Number(cell.value))])"
+    )
+    areas = areas_of(explored, "Eastland")
+    shown = {name: values for name, *values in rows}
+    assert set(shown) == {name for name, _ in COLOURS.values()}
+    for class_id, (name, _) in COLOURS.items():
+        before, after = areas[class_id, "2020"], areas[class_id, "2021"]
+        assert shown[name] == [before, after, after - before]
+    here = page.run("document.querySelector('.here').textContent")
+    col, row = (int(n) for n in ~GRID.affine @ place_of(WIDTH * 0.6, HEIGHT * 0.5))
+    names = [COLOURS[int(explored.classes[p][row, col])][0] for p in ("2020", "2021")]
+    percent = int(explored.confidence[row, col])
+    assert f"2020: {names[0]}, confidence" in here and f"2021: {names[1]}, confidence" in here
+    assert any(f"confidence {percent + near} %" in here for near in (-1, 0, 1))
+
+
+def place_of(x: float, y: float) -> tuple[float, float]:
+    """Place on GRID's plane of a pixel of the page."""
+    return transformer(WEB_MERCATOR, GRID.crs).transform(*(screen_grid().affine @ (x, y)))
+
+
+def test_a_region_is_found_by_the_keyboard_and_its_changes_are_a_matrix(
+    page: Page, address: str, explored: ExploredRun
+) -> None:
+    page.open(address)
+    page.run("document.getElementById('search-text').focus()")
+    page.type("land")
+    page.wait("document.querySelectorAll('#search-list li').length === 2")
+    for key in ("ArrowDown", "ArrowDown", "Enter"):
+        page.press(key)
+    page.wait("document.querySelector('#details h2')?.textContent === 'Wéstland'")
+    page.settle()
+    assert "region=1" in page.run("location.hash")
+    changes = store.read_table(explored.out, "transitions").to_pylist()
+    expected = sorted(
+        r["area_m2"] for r in changes if r["region_id"] == "Wéstland" and r["area_m2"]
+    )
+    cells = page.run(
+        "[...document.querySelectorAll('.matrix data')].map((cell) => Number(cell.value))"
+    )
+    assert sorted(value for value in cells if value) == expected
+    page.run("document.querySelector('#details .close').click()")
+    assert page.run("document.getElementById('details').hidden")
+
+
+def test_an_address_shows_what_it_showed(page: Page, address: str) -> None:
+    page.open(f"{address}{PLACE}&period=2020&kind=confidence&opacity=70&region=1")
+    page.wait("document.querySelector('#details h2')?.textContent === 'Wéstland'")
+    page.settle()
+    assert page.run("document.getElementById('period').value") == "2020"
+    assert not page.run("document.getElementById('ramp').hidden")
+    link, picture = page.run("location.href"), page.picture()
+    page.open(link)
+    page.wait("!document.getElementById('details').hidden")
+    page.settle()
+    assert page.run("location.href") == link
+    assert (np.abs(page.picture().astype(int) - picture) > 2).mean() < 1e-3
+
+
+def test_the_page_fits_a_phone_and_the_night(page: Page, address: str) -> None:
+    page.size(390, 844, dark=True, touch=True)
+    page.open(address)
+    assert page.run("document.documentElement.scrollWidth") == 390
+    assert page.run("document.getElementById('settings').checkVisibility()") is False
+    page.run("document.getElementById('fold').click()")
+    assert page.run("document.getElementById('settings').checkVisibility()")
+    picture = page.picture()
+    assert picture[-40:, 150:250].mean() < 60
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_nothing_keeps_people_from_using_the_page(page: Page, address: str, dark: bool) -> None:
+    page.size(WIDTH, HEIGHT, dark)
+    page.open(f"{address}{PLACE}&region=1&other=2020")
+    page.wait("!document.getElementById('details').hidden")
+    page.settle()
+    assert find_violations(page) == []
+
+
+class _Ranges(SimpleHTTPRequestHandler):
+    """A static server that knows ranges, as object stores do, and counts the bytes it sent."""
+
+    sent: list[int]
+
+    def do_GET(self) -> None:
+        path = Path(self.translate_path(self.path))
+        if (span := self.headers.get("Range")) and path.is_file():
+            first, last = (int(n) for n in span.removeprefix("bytes=").split("-"))
+            part = path.read_bytes()[first : last + 1]
+            self.sent.append(len(part))
+            self.send_response(206)
+            self.send_header("Content-Length", str(len(part)))
+            self.end_headers()
+            self.wfile.write(part)
+        else:
+            super().do_GET()
+
+    def log_message(self, *_: Any) -> None: ...
+
+
+class _Plain(_Ranges):
+    """A static server that knows no ranges."""
+
+    do_GET = SimpleHTTPRequestHandler.do_GET  # noqa: N815
+
+
+@pytest.mark.parametrize("handler", [_Ranges, _Plain])
+def test_an_export_shows_the_same_from_any_static_server(
+    browser: Page, site: Site, explored: ExploredRun, tmp_path: Path, handler: type[_Ranges]
+) -> None:
+    export_site(site, tmp_path / "page")
+    handler.sent = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(tmp_path)))
+    browser.size(WIDTH, HEIGHT)
+    with server, serving(server) as root:
+        browser.open(f"{root}page/{PLAIN}")
+        assert_colours(browser.picture(), sure_classes(explored.classes["2021"]))
+        browser.run("document.getElementById('search-text').focus()")
+        browser.type("east")
+        browser.wait("document.querySelectorAll('#search-list li').length === 1")
+        browser.press("Enter")
+        browser.wait("document.querySelector('#details h2')?.textContent === 'Eastland'")
+        browser.settle()
+        assert browser.messages == []
+        assert all(a.startswith((root, "data:", "blob:")) for a in browser.addresses)
+    assert bool(handler.sent) == (handler is _Ranges)

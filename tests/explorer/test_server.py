@@ -1,0 +1,107 @@
+"""The server answers browsers of this machine alone; the verb starts it, or writes files."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lulc.cli.main import main
+from lulc.errors import SetupError
+from lulc.explorer.server import open_server
+from lulc.explorer.site import Site
+from tests.helpers.explored_run import ExploredRun
+from tests.helpers.small_world import SCRIPTS
+
+
+@pytest.fixture(scope="module")
+def port(site: Site) -> Iterator[int]:
+    with open_server(site, 0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def ask(
+    port: int, path: str, method: str = "GET", **headers: str
+) -> tuple[int, bytes, http.client.HTTPMessage]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, path, headers=headers)
+    answer = connection.getresponse()
+    return answer.status, answer.read(), answer.headers
+
+
+def test_what_is_not_of_the_page_is_not_answered(port: int, site: Site) -> None:
+    layer = site.layers[0].name
+    for path in (
+        "/../map.json",
+        "/..%2f..%2fconfig.yaml",
+        "/regions/99.json",
+        "/tiles/other/0/0/0.png",
+        f"/tiles/{layer}/2/4/0.png",
+        f"/tiles/{layer}/19/0/0.png",
+        f"/tiles/{layer}/-1/0/0.png",
+    ):
+        assert ask(port, path)[0] == 404, path
+    assert ask(port, "/map.json", "POST")[0] == 501
+    assert ask(port, f"/tiles/{layer}/12/0/0.png")[:2] == (204, b"")
+
+
+def test_a_page_from_elsewhere_that_resolves_to_this_machine_is_refused(port: int) -> None:
+    assert ask(port, "/map.json", Host="evil.example")[0] == 403
+    for name in ("localhost", "127.0.0.1"):
+        assert ask(port, "/map.json", Host=f"{name}:{port}")[0] == 200
+
+
+def test_parts_of_the_regions_tiles_are_read_by_range(port: int) -> None:
+    whole = ask(port, "/regions.pmtiles")[1]
+    assert whole.startswith(b"PMTiles\x03")
+    status, part, headers = ask(port, "/regions.pmtiles", Range="bytes=5-20")
+    assert (status, part) == (206, whole[5:21])
+    assert headers["Content-Range"] == f"bytes 5-20/{len(whole)}"
+    assert ask(port, "/regions.pmtiles", Range=f"bytes={len(whole)}-{len(whole) + 9}")[0] == 416
+
+
+def test_a_taken_port_is_named(port: int, site: Site) -> None:
+    with pytest.raises(SetupError, match=f"port {port} .*--port"), open_server(site, port):
+        pass
+
+
+def test_the_verb_serves_until_it_is_stopped(explored: ExploredRun) -> None:
+    command = [SCRIPTS / "lulc", "view", explored.out, "--port", "0", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        lines = "".join(iter(process.stdout.readline, "}\n")) + "}"
+        address = json.loads(lines)["address"]
+        port = int(address.rstrip("/").rpartition(":")[2])
+        assert json.loads(ask(port, "/map.json")[1])["name"] == "valley"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 0
+
+
+def test_the_verb_writes_a_page_and_keeps_other_files(
+    explored: ExploredRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine")
+    assert main(["view", str(explored.out), "--export", str(other)]) == 2
+    assert [path.name for path in other.iterdir()] == ["thesis.txt"]
+    assert "holds other files" in capsys.readouterr().err
+    folder = tmp_path / "page"
+    for _ in range(2):
+        assert main(["view", str(explored.out), "--export", str(folder), "--json"]) == 0
+        assert json.loads(capsys.readouterr().out)["tiles"] > 20
+    content = json.loads((folder / "map.json").read_text())
+    for layer in content["layers"]:
+        assert (folder / layer["archive"]).stat().st_size > 1000
+    names = {path.name for path in folder.iterdir()}
+    assert {"index.html", "explorer.js", "maplibre-gl.js", "regions.pmtiles"} <= names

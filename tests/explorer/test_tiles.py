@@ -1,0 +1,148 @@
+"""Tiles hold the classes of the rasters at their places, at every zoom; archives hold them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from pmtiles.reader import MmapSource, Reader, all_tiles
+from scipy import ndimage
+
+from lulc.errors import InputError
+from lulc.explorer.export import write_archive
+from lulc.explorer.site import Site
+from lulc.explorer.tiles import SIDE, TileLayer, find_layers, tile_box, tile_grid
+from lulc.geo.grid import WGS84, Grid, transformer
+from lulc.legend import NODATA
+from lulc.raster import cog
+from lulc.raster.classes import ClassRaster
+from tests.helpers.explored_run import COLOURS, GRID, ExploredRun
+
+
+def read_png(png: bytes) -> np.ndarray:
+    with rasterio.MemoryFile(png) as memory, memory.open() as file:
+        return file.read(1)
+
+
+def on_map(grid: Grid, image: np.ndarray) -> np.ndarray:
+    """Values of an image on GRID at the centres of a grid's pixels, NODATA beyond it."""
+    rows, cols = np.mgrid[: grid.height, : grid.width] + 0.5
+    x, y = grid.affine @ (cols, rows)
+    cols, rows = ~GRID.affine @ transformer(grid.crs, GRID.crs).transform(x, y)
+    is_inside = (cols >= 0) & (cols < GRID.width) & (rows >= 0) & (rows < GRID.height)
+    values = np.full(grid.shape, NODATA, image.dtype)
+    values[is_inside] = image[rows[is_inside].astype(int), cols[is_inside].astype(int)]
+    return values
+
+
+def test_a_tile_of_the_last_zoom_has_the_class_at_every_pixels_place(
+    site: Site, explored: ExploredRun
+) -> None:
+    for layer in (site.layers[0], site.layers[3]):
+        image = explored.classes["2020"] if layer.kind == "classes" else explored.confidence
+        compared = 0
+        for col, row in layer.tiles(layer.max_zoom):
+            expected = on_map(tile_grid(layer.max_zoom, col, row), image)
+            png = layer.tile(layer.max_zoom, col, row)
+            values = np.full(expected.shape, NODATA) if png is None else read_png(png)
+            # But at the very border of a pixel, where coordinates are interpolated.
+            assert (values != expected).mean() < 1e-3
+            compared += int((expected != NODATA).sum())
+        assert compared > explored.classes["2020"].size / 4
+
+
+def test_a_coarse_tile_has_the_class_that_is_all_around_a_place(
+    site: Site, explored: ExploredRun
+) -> None:
+    layer, classes = site.layers[0], explored.classes["2020"]
+    for fewer in (2, 3):
+        zoom, reach = layer.max_zoom - fewer, 4 * 2**fewer + 1
+        same = ndimage.minimum_filter(classes, reach) == ndimage.maximum_filter(classes, reach)
+        uniform = np.where(same, classes, NODATA)
+        compared = 0
+        for col, row in layer.tiles(zoom):
+            png = layer.tile(zoom, col, row)
+            if png is not None:
+                values, expected = read_png(png), on_map(tile_grid(zoom, col, row), uniform)
+                is_sure = expected != NODATA
+                assert (values[is_sure] == expected[is_sure]).all()
+                compared += int(is_sure.sum())
+        assert compared > 200
+
+
+def test_a_tile_has_the_colours_of_the_legend(site: Site) -> None:
+    layer = site.layers[0]
+    png = next(p for cell in layer.tiles(12) if (p := layer.tile(12, *cell)) is not None)
+    with rasterio.MemoryFile(png) as memory, memory.open() as file:
+        table = file.colormap(1)
+    for class_id, (_, colour) in COLOURS.items():
+        assert table[class_id] == (*bytes.fromhex(colour[1:]), 255)
+    assert {table[i][3] for i in range(256) if i not in COLOURS} == {0}
+
+
+def test_an_archive_holds_every_tile_and_no_other(site: Site, tmp_path: Path) -> None:
+    layer, path = site.layers[0], tmp_path / "a.pmtiles"
+    count = write_archive(layer, path)
+    with path.open("rb") as file:
+        source = MmapSource(file)
+        found = dict(all_tiles(source))
+        assert len(found) == count > 20
+        reader = Reader(source)
+        assert reader.header()["max_zoom"] == layer.max_zoom
+        for zoom in range(layer.min_zoom, layer.max_zoom + 1):
+            for col, row in layer.tiles(zoom):
+                assert reader.get(zoom, col, row) == layer.tile(zoom, col, row)
+    first = path.read_bytes()
+    write_archive(layer, path)
+    assert path.read_bytes() == first
+
+
+def test_a_map_without_pixels_is_no_archive(tmp_path: Path) -> None:
+    layer = make_layer(tmp_path, [GRID.window(0, 0, 64, 64)], NODATA)
+    with pytest.raises(InputError, match="has no pixel"):
+        write_archive(layer, tmp_path / "a.pmtiles")
+    assert not (tmp_path / "a.pmtiles").exists()
+
+
+def make_layer(folder: Path, grids: list[Grid], class_id: int = 1) -> TileLayer:
+    parts = []
+    for number, grid in enumerate(grids):
+        path = folder / f"{number}.tif"
+        cog.write_cog(path, grid, [np.full(grid.shape, class_id, np.uint8)], {})
+        parts.append(ClassRaster(str(path), 1, grid, NODATA, True, ()))
+    return TileLayer("classes", "p", tuple(parts), None, {1: (1, 2, 3, 255)})
+
+
+def test_a_map_across_the_antimeridian_is_whole(tmp_path: Path) -> None:
+    west = Grid(WGS84, (0.01, 0.0, 179.0, 0.0, -0.01, 1.0), 100, 100)
+    east = Grid(WGS84, (0.01, 0.0, -180.0, 0.0, -0.01, 1.0), 100, 100)
+    layer = make_layer(tmp_path, [west, east])
+    assert layer.bounds == pytest.approx((179, 0, 181, 1), abs=1e-6)
+    cells = list(layer.tiles(4))
+    assert {col for col, _ in cells} == {0, 15}
+    for cell in cells:
+        png = layer.tile(4, *cell)
+        assert (png is not None) == (tile_box(4, *cell)[1] >= 0)
+
+
+def test_a_map_of_very_many_rasters_is_shown_from_the_zoom_that_reads_few(tmp_path: Path) -> None:
+    grids = [GRID.window(8 * row, 8 * col, 8, 8) for row in range(12) for col in range(12)]
+    layer = make_layer(tmp_path, grids)
+    assert 0 < layer.min_zoom <= layer.max_zoom
+    for cell in layer.tiles(layer.min_zoom):
+        assert len(layer._rasters_in(layer.min_zoom, *cell)) <= 110
+
+
+def test_the_corners_of_tiles_are_those_of_the_web_map() -> None:
+    assert tile_grid(0, 0, 0).bounds == pytest.approx(
+        (-20037508.342789244, -20037508.342789244, 20037508.342789244, 20037508.342789244)
+    )
+    assert tile_box(1, 1, 0) == pytest.approx((0, 0, 180, 85.0511287798066))
+    assert tile_grid(3, 5, 2).shape == (SIDE, SIDE)
+
+
+def test_a_run_without_maps_is_refused(explored: ExploredRun) -> None:
+    with pytest.raises(InputError, match="run `lulc rasters`"):
+        find_layers(explored.config, explored.out, {}, explored.config.make_legend())
