@@ -726,15 +726,19 @@ class MapFiles:
 
 @dataclass(frozen=True, config=_strict)
 class PublishConf:
-    """The Iceberg catalogue that the run's tables are published to."""
+    """Where the run's results are published to: tables, maps, or both."""
 
-    warehouse: str
-    """Folder of the catalogue's files, or address of one in a store, which asks for `catalog`."""
+    warehouse: str | None = None
+    """Folder of an Iceberg catalogue of the tables, or address of one in a store, which asks for
+    `catalog`. Default: tables are not published."""
     namespace: Name = "lulc"
     """Namespace of the tables."""
     catalog: dict[str, str] = dataclasses.field(default_factory=dict)
     """Spark's settings of the catalogue, such as {type: rest, uri: …}. Default: a catalogue of
     files alone (`type: hadoop`)."""
+    tiles: str | None = None
+    """Folder, or address in a store, of the maps as tiles for web maps, a PMTiles archive each, such
+    as `classes-2020.pmtiles`. Default: maps are not published."""
 
 
 @dataclass(frozen=True, config=_strict)
@@ -816,7 +820,7 @@ class Config:
     stats: StatsConf = StatsConf()
     """Statistics per region."""
     publish: PublishConf | None = None
-    """Iceberg catalogue that the tables are published to. Default: none."""
+    """Where tables and maps are published to. Default: nowhere."""
     tracking: TrackingConf = TrackingConf()
     """The MLflow store of runs and models."""
     spark: SessionConf = SessionConf()

@@ -227,8 +227,8 @@ def _find_fault(config: Config) -> str | None:
         return "rasters.uncertainty is of probabilities: set predict.probabilities to true"
     if config.refine and (fault := _find_fault_of_refine(config, config.refine)):
         return fault
-    if config.publish and is_address(config.publish.warehouse):
-        return _find_fault_of_warehouse(config.publish)
+    if config.publish:
+        return _find_fault_of_publication(config.publish)
     return None
 
 
@@ -279,13 +279,18 @@ def _find_fault_of_features(config: Config) -> str | None:
     return None
 
 
-def _find_fault_of_warehouse(publish: PublishConf) -> str | None:
-    # HDFS is known to Spark alone, which writes there.
-    if not publish.warehouse.startswith("hdfs://"):
-        try:
-            parse_location(publish.warehouse)
-        except UsageError as error:
-            return f"publish.warehouse {error}"
+def _find_fault_of_publication(publish: PublishConf) -> str | None:
+    if not (publish.warehouse or publish.tiles):
+        return "publish names no place: give publish.warehouse for tables, publish.tiles for maps"
+    for name, place in (("warehouse", publish.warehouse), ("tiles", publish.tiles)):
+        # HDFS is known to Spark alone, which writes tables there.
+        if place and not (name == "warehouse" and place.startswith("hdfs://")):
+            try:
+                parse_location(place)
+            except UsageError as error:
+                return f"publish.{name} {error}"
+    if not (publish.warehouse and is_address(publish.warehouse)):
+        return None
     if publish.catalog.get("type", "hadoop") == "hadoop":
         # It takes a table's new state by renaming a file, which is no single step in a store.
         return (
@@ -329,9 +334,14 @@ def _resolve_paths(config: Config, folder: Location) -> Config:
     if config.tiling.like:
         changes["tiling"] = replace(config.tiling, like=absolute(config.tiling.like))
     if config.publish:
-        warehouse = config.publish.warehouse
-        warehouse = warehouse if is_address(warehouse) else absolute(warehouse)
-        changes["publish"] = replace(config.publish, warehouse=warehouse)
+        places = {"warehouse": config.publish.warehouse, "tiles": config.publish.tiles}
+        changes["publish"] = replace(
+            config.publish,
+            **{
+                name: absolute(place) if place and not is_address(place) else place
+                for name, place in places.items()
+            },
+        )
     is_box = config.area and re.fullmatch(r"[-\d.eE, ]+", config.area)
     if config.area and not is_box:
         changes["area"] = absolute(config.area)

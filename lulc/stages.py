@@ -21,7 +21,7 @@ STAGES = {
     "rasters": "write class rasters: COGs, STAC items, a mosaic index",
     "stats": "areas per class, region and period",
     "evaluate": "confusion matrix and accuracy on the held-out samples",
-    "publish": "publish the tables as Iceberg tables for other engines",
+    "publish": "publish tables as Iceberg tables for other engines, maps as PMTiles for web maps",
 }
 """Stage → what it does, in the order in which a run executes them."""
 

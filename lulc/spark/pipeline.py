@@ -78,7 +78,8 @@ def stage_context(
     """
     from lulc.spark import session
 
-    jars = session.ICEBERG if config.publish else ()
+    publish = config.publish
+    jars = session.ICEBERG if publish and publish.warehouse else ()
     session.restart_with_jars(config.spark, jars)
     started: list[SparkSession] = []
 

@@ -1,16 +1,19 @@
-"""Tables are published as Iceberg tables that an engine of its own reads, their past included."""
+"""Tables are published as Iceberg tables that another engine reads, their past too; maps too."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lulc.config import PublishConf
 from lulc.errors import InputError, UsageError
 from lulc.runfile import parse_run
 from lulc.spark.context import StageContext
@@ -19,6 +22,7 @@ from lulc.stages import Selection, stages_of
 from lulc.tables import store
 from tests.helpers import jdbc
 from tests.helpers import small_world as world
+from tests.helpers.explored_run import PERIODS, make_explored_run
 from tests.lint import ROOT
 
 
@@ -117,3 +121,24 @@ def test_publication_is_asked_for_and_needs_tables(spark: Any, tmp_path: Path) -
     ):
         with pytest.raises(error, match=text):
             publish(StageContext(asked, tmp_path / "out", Selection(), lambda: spark))
+
+
+def test_maps_are_published_as_tiles_and_again_when_they_change(tmp_path: Path) -> None:
+    run, web = make_explored_run(tmp_path / "run"), tmp_path / "web"
+    config = replace(run.config, publish=PublishConf(tiles=str(web)))
+    asked = StageContext(config, run.out, Selection(), lambda: pytest.fail("Spark is not needed"))
+    assert publish(asked).done == 4
+    names = [f"{kind}-{period}.pmtiles" for kind in ("classes", "confidence") for period in PERIODS]
+    assert sorted(path.name for path in web.iterdir()) == names
+    assert publish(asked).skipped == 4
+    raster = next((run.out / "rasters" / "2020").rglob("*.tif"))
+    os.utime(raster, (0, 0))
+    assert publish(asked).done == 1
+
+
+def test_a_place_to_publish_to_is_named(tmp_path: Path) -> None:
+    run = {"name": "m", "maps": [{"period": "1", "path": "a.tif"}], "regions": [{"path": "r.gpkg"}]}
+    config = parse_run(run | {"publish": {"tiles": "web"}}, tmp_path)
+    assert config.publish and config.publish.tiles == str(tmp_path / "web")
+    with pytest.raises(UsageError, match=r"publish\.warehouse for tables, publish\.tiles for maps"):
+        parse_run(run | {"publish": {}}, tmp_path)

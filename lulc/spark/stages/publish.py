@@ -1,4 +1,4 @@
-"""The publish stage: the run's tables as Iceberg tables, whose earlier states stay readable."""
+"""The publish stage: tables as Iceberg tables, whose past stays readable, and maps as tiles."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from pyspark.sql import SparkSession
 
 from lulc.config import PublishConf
 from lulc.errors import InputError, SetupError, UsageError
+from lulc.explorer.export import write_archive
+from lulc.explorer.tiles import find_layers
+from lulc.location import parse_location
+from lulc.maps.of_run import legend_of_run, rasters_of_run
 from lulc.spark import session
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
@@ -16,7 +20,7 @@ from lulc.spark.queries import sql
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables.files import file_identity, fingerprint_of, list_tables
 from lulc.tables.ledger import LedgerRow
-from lulc.tables.store import table_folder
+from lulc.tables.store import read_table, table_folder
 
 CATALOG = "lulc"
 """The catalogue's name in Spark."""
@@ -26,53 +30,83 @@ _CATALOG_CLASS = "org.apache.iceberg.spark.SparkCatalog"
 
 
 def publish(context: StageContext) -> StageResult:
-    """Publish every table that changed as a new snapshot of `lulc.<namespace>.<table>`.
+    """Publish what changed: tables as new snapshots of `lulc.<namespace>.<table>`, maps as tiles.
 
-    Geometries are WKB.
+    Geometries of tables are WKB. Tiles are a PMTiles archive a map, `classes-<period>.pmtiles`.
 
     Raises:
         UsageError: the run file does not say where to publish.
-        InputError: there is no table.
+        InputError: there is no table, or no map.
         SetupError: Iceberg's JAR is missing.
     """
     target = context.config.publish
     if target is None:
         raise UsageError(
-            "the run file does not say where to publish: give it `publish: {warehouse: FOLDER}`"
+            "the run file does not say where to publish: give it `publish: {warehouse: FOLDER}`, "
+            "`publish: {tiles: FOLDER}`, or both"
         )
-    names = [name for name in sql.filled_tables(context.out) if name not in _PIXEL_TABLES]
-    if set(names) <= {"ledger"}:
-        raise InputError(f"{context.out} holds no tables to publish: make them with `lulc run`")
-    # The ledger grows by this very stage: it follows the others.
-    units = [_unit(context, target, name) for name in names if name != "ledger"]
+    tables = _table_units(context, target) if target.warehouse else []
+    archives = _archive_units(context, target) if target.tiles else []
+    units = [*tables, *archives]
 
-    def write_tables(todo: Sequence[Unit]) -> list[list[LedgerRow]]:
-        _open_catalog(context.spark(), target)
+    def write_units(todo: Sequence[Unit]) -> list[list[LedgerRow]]:
+        if any(unit in tables for unit in todo):
+            _open_catalog(context.spark(), target)
         for unit in todo:
-            _write(context, unit.key, target.namespace)
+            if unit in tables:
+                _write(context, unit.key, target.namespace)
+            else:
+                write_archive(unit.task, parse_location(target.tiles or "") / unit.key)
         return [[LedgerRow("publish", unit.key, unit.fingerprint) for unit in todo]]
 
     def write_ledger(rows: Sequence[LedgerRow]) -> str:
-        if rows:
-            _write(context, "ledger", target.namespace)
-        return f"{CATALOG}.{target.namespace} in {target.warehouse}" if rows else ""
+        if not (rows and tables):
+            return f"maps in {target.tiles}" if rows else ""
+        _open_catalog(context.spark(), target)
+        _write(context, "ledger", target.namespace)
+        return f"{CATALOG}.{target.namespace} in {target.warehouse}"
 
     work = StageWork(
         "publish",
         fingerprint_of(OUTPUT_VERSIONS["publish"], [unit.fingerprint for unit in units]),
         lambda bad: units,  # noqa: ARG005
-        write_tables,
+        write_units,
         write_ledger,
     )
     result = run_incremental(context, work)
+    if not tables:
+        return result
     if result.done:
         return replace(result, done=result.done + 1)
     return replace(result, skipped=result.skipped + 1)
 
 
+def _table_units(context: StageContext, target: PublishConf) -> list[Unit]:
+    names = [name for name in sql.filled_tables(context.out) if name not in _PIXEL_TABLES]
+    if set(names) <= {"ledger"}:
+        raise InputError(f"{context.out} holds no tables to publish: make them with `lulc run`")
+    # The ledger grows by this very stage: it follows the others.
+    return [_unit(context, target, name) for name in names if name != "ledger"]
+
+
+def _archive_units(context: StageContext, target: PublishConf) -> list[Unit]:
+    config, out = context.config, context.out
+    areas = read_table(out, "class_areas", ["class_id", "class_name"])
+    rasters = rasters_of_run(config, out)
+    legend = legend_of_run(config, areas, [path for paths in rasters.values() for path in paths])
+    units = []
+    for layer in find_layers(config, out, rasters, legend):
+        identities = [file_identity(part.path) for part in layer.parts]
+        settings = (OUTPUT_VERSIONS["publish"], target.tiles, sorted(layer.palette.items()))
+        fingerprint = fingerprint_of(*settings, identities)
+        units.append(Unit(f"{layer.name}.pmtiles", fingerprint, task=layer))
+    return units
+
+
 def _unit(context: StageContext, target: PublishConf, name: str) -> Unit:
     identities = [file_identity(file) for file in list_tables(table_folder(context.out, name))]
-    return Unit(name, fingerprint_of(OUTPUT_VERSIONS["publish"], target, identities))
+    catalog = replace(target, tiles=None)
+    return Unit(name, fingerprint_of(OUTPUT_VERSIONS["publish"], catalog, identities))
 
 
 def _open_catalog(spark: SparkSession, target: PublishConf) -> None:
