@@ -737,7 +737,7 @@ class PublishConf:
     """Spark's settings of the catalogue, such as {type: rest, uri: …}. Default: a catalogue of
     files alone (`type: hadoop`)."""
     tiles: str | None = None
-    """Folder, or address in a store, of the maps as tiles for web maps, a PMTiles archive each, such
+    """Folder, or address in a store, of the maps as tiles for web maps: PMTiles archives, such
     as `classes-2020.pmtiles`. Default: maps are not published."""
 
 

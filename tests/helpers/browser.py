@@ -152,7 +152,8 @@ class Page:
             self.messages.append(" ".join(str(a.get("value")) for a in event["args"]))
         elif method == "Runtime.exceptionThrown":
             self.messages.append(json.dumps(event["exceptionDetails"]))
-        elif method == "Log.entryAdded":
+        elif method == "Log.entryAdded" and "GL Driver Message" not in event["entry"]["text"]:
+            # Drivers in software say that to take a picture of the page is slow.
             self.messages.append(f"{event['entry']['text']} {event['entry'].get('url', '')}")
 
 

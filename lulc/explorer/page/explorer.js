@@ -196,6 +196,15 @@ async function choose(number, place) {
   find("details").replaceChildren(element("header", {}, element("h2", {}, title), close), ...content);
   find("details").hidden = false;
   find("details").scrollTop = 0;
+  if (place) uncover(place);
+}
+
+/** Moves the map where the details cover a place. */
+function uncover(place) {
+  const { left, top, bottom } = find("details").getBoundingClientRect();
+  const { x, y } = map.project(place);
+  if (x < left || y < top || y > bottom) return;
+  map.panBy(NARROW.matches ? [0, y - (70 + top) / 2] : [x - (left + 310) / 2, 0], { duration: 300 });
 }
 
 function closeDetails() {
