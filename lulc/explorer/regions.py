@@ -31,6 +31,15 @@ LAYER = "regions"
 PER_FILE = 256
 """Regions of one file of areas."""
 _KEY = ["level", "region_id"]
+_AREA_COLUMNS = [
+    "period",
+    "class_id",
+    "area_m2",
+    "share",
+    "observed_share",
+    "mean_confidence",
+]
+_CHANGE_COLUMNS = ["period_from", "period_to", "from_id", "to_id", "area_m2"]
 _MIN_ZOOM, _MAX_ZOOM = 4, 12  # of the vector tiles' last zoom
 
 
@@ -81,9 +90,8 @@ class Regions:
             for position, row in enumerate(rows)
         }
         last = first + len(rows)
-        for (number, period), of_period in _part(self.areas, first, last).groupby(
-            ["number", "period"]
-        ):
+        areas = _part(self.areas, first, last).groupby(["number", "period"], observed=True)
+        for (number, period), of_period in areas:
             columns = of_period[["class_id", "area_m2", "share", "mean_confidence"]]
             regions[str(number)]["periods"][period] = {
                 "observed_share": _plain(of_period["observed_share"].iloc[0]),
@@ -93,7 +101,8 @@ class Regions:
                 ],
             }
         spans = ["number", "period_from", "period_to"]
-        for (number, before, after), of_span in _part(self.changes, first, last).groupby(spans):
+        changes = _part(self.changes, first, last).groupby(spans, observed=True)
+        for (number, before, after), of_span in changes:
             cells = of_span[["from_id", "to_id", "area_m2"]].to_numpy(float)
             regions[str(number)]["changes"].append(
                 {
@@ -145,22 +154,34 @@ class Regions:
 
 def read_regions(out: Location) -> Regions | None:
     """Return the regions of a run, None where no map covers any."""
-    areas = store.read_table(out, "class_areas").to_pandas()
+    areas = store.read_table(out, "class_areas", [*_KEY, *_AREA_COLUMNS])
     table = store.read_table(out, "regions")
-    covered = areas.loc[areas["observed_share"] > 0, _KEY].drop_duplicates()
-    keys = table.select(_KEY).to_pandas().reset_index(names="row").merge(covered, on=_KEY)
-    if keys.empty:
-        return None
-    table = table.take(keys["row"].to_numpy()).sort_by(
+    is_observed = pc.greater(areas["observed_share"], 0)
+    covered = pc.unique(_keys(areas.filter(is_observed)))
+    table = table.filter(pc.is_in(_keys(table), covered)).sort_by(
         [("level", "ascending"), ("name", "ascending"), ("region_id", "ascending")]
     )
-    numbers = table.select(_KEY).to_pandas().reset_index(names="number")
-    changes = store.read_table(out, "transitions").to_pandas()
-    return Regions(table, _numbered(areas, numbers), _numbered(changes, numbers))
+    if not table.num_rows:
+        return None
+    keys = _keys(table)
+    changes = store.read_table(out, "transitions", [*_KEY, *_CHANGE_COLUMNS])
+    return Regions(table, _numbered(areas, keys), _numbered(changes, keys))
 
 
-def _numbered(rows: pd.DataFrame, numbers: pd.DataFrame) -> pd.DataFrame:
-    return rows.merge(numbers, on=_KEY).sort_values("number", kind="stable")
+def _keys(table: pa.Table) -> pa.Array:
+    joined = pc.binary_join_element_wise(*(table[name] for name in _KEY), "\0")
+    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
+
+
+def _numbered(table: pa.Table, keys: pa.Array) -> pd.DataFrame:
+    # Of the regions of these keys, with the regions' numbers. Texts are categories: of a hundred
+    # thousand regions there are millions of rows.
+    numbers = pc.index_in(_keys(table), keys)
+    rows = table.drop_columns(_KEY).append_column("number", numbers)
+    rows = rows.filter(pc.is_valid(rows["number"])).sort_by("number")
+    texts = [field.name for field in rows.schema if field.type == pa.string()]
+    frame: pd.DataFrame = rows.to_pandas(categories=texts)
+    return frame
 
 
 def _part(rows: pd.DataFrame, first: int, last: int) -> pd.DataFrame:
