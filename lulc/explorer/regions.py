@@ -57,7 +57,7 @@ class Regions:
     @property
     def count(self) -> int:
         """How many there are."""
-        return self.table.num_rows
+        return len(self.table)
 
     @property
     def levels(self) -> dict[str, int]:
@@ -118,8 +118,10 @@ class Regions:
         import pyogrio
 
         numbers = np.flatnonzero(pc.not_equal(self.table["level"], MAP_LEVEL).to_numpy())
-        shapes = self._shapes[numbers]
-        shapes = [s if s.geom_type == "MultiPolygon" else shapely.MultiPolygon([s]) for s in shapes]
+        shapes = [
+            shape if shape.geom_type == "MultiPolygon" else shapely.MultiPolygon([shape])
+            for shape in self._shapes[numbers]
+        ]
         features = pa.table(
             {
                 "number": pa.array(numbers, pa.int32()),

@@ -74,10 +74,11 @@ class TileLayer:
 
     @cached_property
     def min_zoom(self) -> int:
-        """The first zoom at which a tile need not be read from more than 100 rasters."""
+        """The first zoom at which no tile is read from more than 100 rasters, or else the last."""
         if self.overview is not None:
             return 0
-        return next(zoom for zoom in range(_MAX_ZOOM + 1) if self._most_parts(zoom) <= _MAX_PARTS)
+        zooms = range(self.max_zoom)
+        return next((z for z in zooms if self._most_parts(z) <= _MAX_PARTS), self.max_zoom)
 
     def tile(self, zoom: int, col: int, row: int) -> bytes | None:
         """Return a tile as PNG, None where the map has no pixel in it.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from lulc.cli.main import main
 from lulc.explorer.site import Site, open_site
 from tests.helpers.explored_run import ExploredRun, make_explored_run
 
@@ -16,3 +19,11 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> ExploredRun:
 @pytest.fixture(scope="package")
 def site(explored: ExploredRun, tmp_path_factory: pytest.TempPathFactory) -> Site:
     return open_site(explored.config, explored.out, tmp_path_factory.mktemp("scratch"))
+
+
+@pytest.fixture(scope="package")
+def exported(explored: ExploredRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the run as files."""
+    folder = tmp_path_factory.mktemp("exported")
+    assert main(["view", str(explored.out), "--export", str(folder)]) == 0
+    return folder

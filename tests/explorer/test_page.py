@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lulc.explorer.export import export_site
 from lulc.explorer.server import address_of, open_server
 from lulc.explorer.site import Site
 from lulc.explorer.tiles import WEB_MERCATOR, tile_grid
@@ -243,14 +242,14 @@ class _Plain(_Ranges):
 
 @pytest.mark.parametrize("handler", [_Ranges, _Plain])
 def test_an_export_shows_the_same_from_any_static_server(
-    browser: Page, site: Site, explored: ExploredRun, tmp_path: Path, handler: type[_Ranges]
+    browser: Page, explored: ExploredRun, exported: Path, handler: type[_Ranges]
 ) -> None:
-    export_site(site, tmp_path / "page")
     handler.sent = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(tmp_path)))
+    folder = str(exported.parent)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=folder))
     browser.size(WIDTH, HEIGHT)
     with server, serving(server) as root:
-        browser.open(f"{root}page/{PLAIN}")
+        browser.open(f"{root}{exported.name}/{PLAIN}")
         assert_colours(browser.picture(), sure_classes(explored.classes["2021"]))
         browser.run("document.getElementById('search-text').focus()")
         browser.type("east")

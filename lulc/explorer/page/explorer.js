@@ -16,7 +16,7 @@ let other = null; // the map of the other period, made when it is first asked fo
 document.title = `${description.name}: land cover map`;
 find("title").textContent = description.name;
 addSettings();
-const main = new LayerMap("map", description, camera());
+const main = new LayerMap("map", "Map", description, camera());
 const { map } = main;
 map.addControl(new maplibregl.NavigationControl({ showCompass: false }), "bottom-right");
 map.addControl(new maplibregl.ScaleControl(), "bottom-left");
@@ -137,7 +137,8 @@ async function updateOther() {
   find("other-map").hidden = find("divider").hidden = !state.other;
   if (!state.other) return;
   if (!other) {
-    other = new LayerMap("other-map", description, { center: map.getCenter(), zoom: map.getZoom() });
+    const place = { center: map.getCenter(), zoom: map.getZoom() };
+    other = new LayerMap("other-map", "Map of the other period", description, place);
     follow(map, other.map);
     await other.ready;
     listen(other);

@@ -36,7 +36,7 @@ export class LayerMap {
   #description;
   #hidden = "";
 
-  constructor(container, description, camera) {
+  constructor(container, label, description, camera) {
     this.#description = description;
     this.map = new maplibregl.Map({
       container,
@@ -57,7 +57,7 @@ export class LayerMap {
     this.ready = new Promise((resolve) => this.map.once("load", resolve));
     DARK.addEventListener("change", () => this.#paintGround());
     const keys = "arrow keys move it, plus and minus zoom, Enter tells what lies in its middle";
-    this.map.getCanvas().setAttribute("aria-label", `Map of one period: ${keys}`);
+    this.map.getCanvas().setAttribute("aria-label", `${label}: ${keys}`);
   }
 
   /** Shows one layer of the description, and no other. */

@@ -118,7 +118,7 @@ def _open_catalog(spark: SparkSession, target: PublishConf) -> None:
         raise SetupError(
             f"Iceberg is not on the classpath: give spark-submit --packages {packages}"
         )
-    settings = {"": _CATALOG_CLASS, ".type": "hadoop", ".warehouse": target.warehouse}
+    settings = {"": _CATALOG_CLASS, ".type": "hadoop", ".warehouse": str(target.warehouse)}
     settings |= {f".{key}": value for key, value in target.catalog.items()}
     for key, value in settings.items():
         spark.conf.set(f"spark.sql.catalog.{CATALOG}{key}", value)
