@@ -66,28 +66,29 @@ class Regions:
         return {name: levels.count(name) for name in sorted(set(levels) - {MAP_LEVEL})}
 
     def list_names(self) -> list[list[Any]]:
-        """Return name, level, and the bounds in degrees of every region, in order."""
-        bounds = np.round(shapely.bounds(self._shapes), 5).tolist()
+        """Return name and level of every region, in order."""
         names, ids, levels = (self.table[c].to_pylist() for c in ("name", "region_id", "level"))
         return [
-            [name or region_id, level, *box]
-            for name, region_id, level, box in zip(names, ids, levels, bounds, strict=True)
+            [name or region_id, level]
+            for name, region_id, level in zip(names, ids, levels, strict=True)
         ]
 
     def describe(self, file_number: int) -> dict[str, Any]:
         """Return what the tables say of the regions of one file.
 
         Returns:
-            The region's number → `name`, `level`, `region_id`, `area_m2`; `periods`, with the share
+            The region's number → `name`, `level`, `region_id`, `area_m2`; `bounds` in degrees, as
+            west, south, east and north; `periods`, with the share
             that was observed and [class id, m², share, mean confidence] of each class, null for
             the unobserved part; and `changes` between two periods, [from id, to id, m²] each.
         """
         first = file_number * PER_FILE
         names = ["name", "level", "region_id", "area_m2"]
         rows = self.table.slice(first, PER_FILE).select(names).to_pylist()
+        bounds = np.round(shapely.bounds(self._shapes[first : first + PER_FILE]), 5).tolist()
         regions = {
-            str(first + position): row | {"periods": {}, "changes": []}
-            for position, row in enumerate(rows)
+            str(first + position): row | {"bounds": box, "periods": {}, "changes": []}
+            for position, (row, box) in enumerate(zip(rows, bounds, strict=True))
         }
         last = first + len(rows)
         areas = _part(self.areas, first, last).groupby(["number", "period"], observed=True)

@@ -2,7 +2,7 @@
 
     index.html, *.js, *.css          the page, and MapLibre GL JS
     map.json                         what the map holds, see `Site.describe`
-    regions.json                     name, level and bounds of every region
+    regions.json                     name and level of every region
     regions/<n>.json                 areas and changes of 256 regions
     regions.pmtiles                  outlines of all regions as vector tiles
     tiles/<kind>-<period>/<z>/<x>/<y>.png     a tile, of a server

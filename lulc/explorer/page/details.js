@@ -22,7 +22,8 @@ export function swatch(colour) {
 export function formatArea(m2) {
   const km2 = m2 / 1e6;
   const digits = Math.abs(km2) >= 100 ? 1 : 3;
-  return km2.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
+  return km2.toLocaleString("en", options).replace("-", "−");
 }
 
 export function formatShare(share) {

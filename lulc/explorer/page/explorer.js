@@ -11,6 +11,7 @@ const description = await (await fetch("map.json")).json();
 const store = addTiles(description);
 const periods = [...new Set(description.layers.map((layer) => layer.period))].sort();
 const state = { ...defaults(), ...parseState(location.hash) };
+const hasCamera = state.zoom !== undefined && state.lng !== undefined && state.lat !== undefined;
 let other = null; // the map of the other period, made when it is first asked for
 
 document.title = `${description.name}: land cover map`;
@@ -26,18 +27,17 @@ map.on("moveend", saveState);
 map.on("zoom", showNotice);
 listen(main);
 if (description.regions) {
-  addSearch((number, level, bounds) => {
+  addSearch((number, level) => {
     if (level in description.regions.levels) set({ level });
-    map.fitBounds(bounds, { padding: padding(), maxZoom: 16, duration: 500 });
     choose(number);
   });
-  if (state.region !== undefined) choose(state.region);
+  if (state.region !== undefined) choose(state.region, undefined, hasCamera);
 }
 window.addEventListener("hashchange", () => {
   Object.assign(state, { other: "", region: undefined }, parseState(location.hash));
   map.jumpTo({ center: [state.lng, state.lat], zoom: state.zoom });
   update();
-  if (state.region !== undefined) choose(state.region);
+  if (state.region !== undefined) choose(state.region, undefined, true);
   else closeDetails();
 });
 document.documentElement.dataset.ready = "true";
@@ -49,15 +49,15 @@ function defaults() {
 }
 
 function camera() {
-  if (state.zoom !== undefined && state.lng !== undefined && state.lat !== undefined) {
-    return { center: [state.lng, state.lat], zoom: state.zoom };
-  }
+  if (hasCamera) return { center: [state.lng, state.lat], zoom: state.zoom };
   return { bounds: description.bounds, fitBoundsOptions: { padding: padding() } };
 }
 
+/** Returns how much of the map the panel and the details cover, in pixels. */
 function padding() {
-  if (NARROW.matches) return { top: 70, bottom: 40, left: 12, right: 12 };
-  return { top: 30, bottom: 50, left: 320, right: 60 };
+  const { width, height } = find("details").getBoundingClientRect(); // 0 while they are hidden
+  if (NARROW.matches) return { top: 70, bottom: 40 + height, left: 12, right: 12 };
+  return { top: 30, bottom: 50, left: 320, right: 60 + width };
 }
 
 function layerName(period) {
@@ -176,21 +176,21 @@ function showNotice() {
   find("notice").textContent = isTooFar ? "Zoom in to see this layer" : "";
 }
 
-/** Shows what is known of a region, or of a place, or of both. */
-async function choose(number, place) {
+/** Shows what is known of a region, or of a place, or of both; unless the map stays, it is moved. */
+async function choose(number, place, stays = false) {
   set({ region: number });
   const content = [];
   let title = description.regions && state.level ? "No region here" : "Place";
+  let region;
   if (place) content.push(await describePlace(place));
   if (number !== undefined && description.regions) {
     const file = Math.floor(number / description.regions.perFile);
-    const regions = await (await fetch(`regions/${file}.json`)).json();
-    if (state.region !== number) return;
-    const region = regions[number];
-    if (region) {
-      title = region.name || region.region_id;
-      content.push(...describeRegion(region, description.classes));
-    }
+    region = (await (await fetch(`regions/${file}.json`)).json())[number];
+  }
+  if (state.region !== number) return; // another one was chosen meanwhile
+  if (region) {
+    title = region.name || region.region_id;
+    content.push(...describeRegion(region, description.classes));
   }
   const close = element("button", { type: "button", class: "close", "aria-label": "Close" }, "×");
   close.addEventListener("click", closeDetails);
@@ -198,6 +198,9 @@ async function choose(number, place) {
   find("details").hidden = false;
   find("details").scrollTop = 0;
   if (place) uncover(place);
+  else if (region && !stays) {
+    map.fitBounds(region.bounds, { padding: padding(), maxZoom: 16, duration: 500 });
+  }
 }
 
 /** Moves the map where the details cover a place. */

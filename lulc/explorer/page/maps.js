@@ -35,6 +35,7 @@ function setDrawing(map, isDrawing) {
 export class LayerMap {
   #description;
   #hidden = "";
+  #isShown = false;
 
   constructor(container, label, description, camera) {
     this.#description = description;
@@ -53,7 +54,7 @@ export class LayerMap {
     this.map.keyboard.disableRotation();
     setDrawing(this.map, true);
     this.map.on("render", () => setDrawing(this.map, true));
-    this.map.on("idle", () => setDrawing(this.map, false));
+    this.map.on("idle", () => this.#isShown && setDrawing(this.map, false));
     this.ready = new Promise((resolve) => this.map.once("load", resolve));
     DARK.addEventListener("change", () => this.#paintGround());
     const keys = "arrow keys move it, plus and minus zoom, Enter tells what lies in its middle";
@@ -62,6 +63,7 @@ export class LayerMap {
 
   /** Shows one layer of the description, and no other. */
   show(name, opacity) {
+    this.#isShown = true;
     for (const layer of this.#description.layers) {
       const isShown = layer.name === name;
       this.map.setLayoutProperty(layer.name, "visibility", isShown ? "visible" : "none");

@@ -4,7 +4,7 @@ import { element } from "./details.js";
 
 const LISTED = 30;
 
-/** Sets up the field; `choose` is called with the number and bounds of the region that is chosen. */
+/** Sets up the field; `choose` is called with number and level of the region that is chosen. */
 export function addSearch(choose) {
   const field = document.getElementById("search-text");
   const list = document.getElementById("search-list");
@@ -45,10 +45,10 @@ export function addSearch(choose) {
   }
 
   function take(position) {
-    const [number, name, level, ...bounds] = found[position];
+    const [number, name, level] = found[position];
     field.value = name;
     open(false);
-    choose(number, level, bounds);
+    choose(number, level);
   }
 
   field.addEventListener("input", find);
