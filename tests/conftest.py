@@ -73,7 +73,7 @@ _SLOW_FILES = {*_FIRST, "test_docs.py", "test_lint.py", "training/test_fit.py"}
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by what they start, and put long files first."""
-    for name in ("faults", "cluster"):
+    for name in ("faults", "cluster", "browser"):
         if name in config.option.markexpr:
             continue
         long = {i for i in items if (m := i.get_closest_marker(name)) and not m.kwargs}

@@ -25,6 +25,8 @@ from tests.helpers.axe import find_violations
 from tests.helpers.browser import Page, chromium
 from tests.helpers.explored_run import COLOURS, GRID, ExploredRun
 
+pytestmark = pytest.mark.browser
+
 WIDTH, HEIGHT = 1000, 700
 ZOOM = 11.0
 CENTRE = transformer(GRID.crs, WGS84).transform(*(GRID.affine @ (420, 300)))
