@@ -1,8 +1,7 @@
 """Publish the tables without pixels as Iceberg tables, a snapshot a run, and maps as tiles.
 
 Reads:   every table of the output folder but chips, samples, predictions and intersections; rasters
-Writes:  lulc.<publish.namespace>.<table> in publish.warehouse; <map>.pmtiles in publish.tiles;
-         ledger rows of both
+Writes:  <publish.namespace>.<table> in publish.warehouse, <map>.pmtiles in publish.tiles, ledger
 Unit:    a table, a map
 Memory:  spark.executor.memory: no Python worker runs
 Submit:  spark-submit jobs/publish.py RUN.yaml --out DIR; `lulc submit` adds the sizes

@@ -101,7 +101,7 @@ def test_units_of_image_files_are_checked(tmp_path: Path) -> None:
     model = reference(make_model(tmp_path / "model", **RADAR, units=("sigma0_db",) * 2))
     for units, error, reason in (
         ({"hh": "sigma0"}, UsageError, "units of 'hh': model 'untrained' takes vv, vh"),
-        ({"vv": "db"}, UsageError, "units of vv: 'db' is none of .*sigma0_db"),
+        ({"vv": "decibel"}, UsageError, "units of vv: 'decibel' is none of .*sigma0_db"),
         ({"vv": "kelvin"}, InputError, "has vv in kelvin.*`--units` of image files"),
     ):
         with pytest.raises(error, match=reason):

@@ -117,10 +117,12 @@ def write_predictions(
             cell = col + FIRST, row + FIRST
             first = tuple(number // block * block for number in cell)
             area = np.s_[..., row * size : (row + 1) * size, col * size : (col + 1) * size]
+            probabilities = whole.probabilities
             tile = PredictionRow(
                 tiling.tile_id(*cell), "p", name, "l", ("s",), tiling.grid(*cell), IDS,
-                *(_padded(layer[area], size) for layer in (whole.classes, whole.confidence)),
-                None if whole.probabilities is None else _padded(whole.probabilities[area], size),
+                classes=_padded(whole.classes[area], size),
+                confidence=_padded(whole.confidence[area], size),
+                probabilities=None if probabilities is None else _padded(probabilities[area], size),
             )  # fmt: skip
             by_block.setdefault(BlockKey("p", "t", *first), []).append(tile)
     paths = {key: block_file("predictions", key, "f") for key in by_block}
