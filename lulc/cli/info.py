@@ -24,7 +24,7 @@ from lulc.paths import list_names
 from lulc.redact import first_line
 from lulc.stages import stages_of
 from lulc.tables import files, layout, schemas, stac_geoparquet, store
-from lulc.tables.ledger import read_ledger, read_seal
+from lulc.tables.ledger import find_seal, read_ledger
 
 if TYPE_CHECKING:
     from lulc.cost.taken import Comparison
@@ -311,11 +311,11 @@ def _describe_output(out: Location) -> dict[str, Any]:
     facts["rasters"] = len(list((out / "rasters").rglob("*.tif")))
     facts["models"] = sorted(path.parent.name for path in out.glob("models/*/contract.json"))
     if rows.num_rows and (out / layout.CONFIG).exists():
-        facts |= _find_progress(out)
+        facts |= _find_progress(out, rows)
     return facts
 
 
-def _find_progress(out: Location) -> dict[str, Any]:
+def _find_progress(out: Location, rows: pa.Table) -> dict[str, Any]:
     # `not finished`: stages of the run that are not. `plan of STAGE` → figure → planned, taken by
     # the ledger, and the factor between them.
     from lulc.api.config import saved_config
@@ -323,7 +323,7 @@ def _find_progress(out: Location) -> dict[str, Any]:
     from lulc.cost.taken import compare_costs, read_taken
 
     config = saved_config(out)
-    unfinished = [stage for stage in stages_of(config) if read_seal(out, stage) is None]
+    unfinished = [stage for stage in stages_of(config) if find_seal(rows, stage) is None]
     facts: dict[str, Any] = {"not finished": unfinished} if unfinished else {}
     try:
         costs = make_plan(config, out).costs

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lulc import __version__, errors
+from lulc.cli.output import TEXT_FORMATS
 from lulc.location import Location, is_address, parse_location
 from lulc.stages import STAGES, Selection
 
@@ -377,7 +378,7 @@ def _add_queries(add: AddVerb) -> None:
     )
     verb.add_argument(
         "--format",
-        choices=("table", "markdown", "csv", "json", "parquet"),
+        choices=(*TEXT_FORMATS, "parquet"),
         default="table",
         help="how rows are printed (default %(default)s)",
     )

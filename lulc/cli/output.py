@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from lulc.spark.context import StageResult
 
 
+TEXT_FORMATS = ("table", "markdown", "csv", "json")
+"""In which rows of a query can be shown as text."""
+
+
 def print_json(result: Any) -> None:
     """Print a result as `format_json` writes it."""
     print(format_json(result))

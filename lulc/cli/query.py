@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lulc import errors, progress
-from lulc.cli.statements import split_statements
+from lulc.cli.statements import list_statements
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,10 +62,7 @@ def _statements(args: argparse.Namespace) -> list[str] | None:
         if sys.stdin.isatty():
             return None
         texts.append(sys.stdin.read())
-    statements = []
-    for text in texts:
-        ended, rest = split_statements(text)
-        statements += [*ended, *filter(None, [rest])]
+    statements = [statement for text in texts for statement in list_statements(text)]
     if not statements:
         raise errors.UsageError('no query is given: lulc sql OUT "SELECT …", or -f FILE')
     return statements
@@ -81,12 +78,10 @@ def _check_results(args: argparse.Namespace, form: str, count: int) -> None:
 
 def _deliver(answer: QueryResult, save: Path | None, form: str) -> None:
     from lulc.cli.rows import format_rows
-    from lulc.spark.queries.sql import GEOMETRY
     from lulc.tables import export
 
     table = answer.rows
-    geometries = [field.name for field in table.schema if GEOMETRY in (field.metadata or {})]
-    geometry = geometries[0] if geometries else None
+    geometry = next(iter(_geometries(table)), None)
     if save:
         export.save(table, save, geometry)
         print(f"{table.num_rows} rows in {save}")
@@ -116,10 +111,18 @@ def with_text_geometries(table: pa.Table) -> pa.Table:
     """Return the rows of a query with WKT in place of WKB."""
     import shapely
 
+    for name, number in _geometries(table).items():
+        wkt = shapely.to_wkt(shapely.from_wkb(table.column(number).to_pylist())).tolist()
+        table = table.set_column(number, name, [wkt])
+    return table
+
+
+def _geometries(table: pa.Table) -> dict[str, int]:
+    # Name → position of the columns of WKB.
     from lulc.spark.queries.sql import GEOMETRY
 
-    for number, field in enumerate(table.schema):
-        if GEOMETRY in (field.metadata or {}):
-            wkt = shapely.to_wkt(shapely.from_wkb(table.column(number).to_pylist())).tolist()
-            table = table.set_column(number, field.name, [wkt])
-    return table
+    return {
+        field.name: number
+        for number, field in enumerate(table.schema)
+        if GEOMETRY in (field.metadata or {})
+    }

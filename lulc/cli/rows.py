@@ -13,9 +13,6 @@ import pyarrow.csv
 from lulc.cli.output import format_frame, format_json, format_number
 from lulc.tables.export import nested_as_text
 
-TEXT_FORMATS = ("table", "markdown", "csv", "json")
-"""In which rows can be shown as text."""
-
 
 def format_rows(table: pa.Table, form: str) -> str:
     """Return the rows of a query as text.

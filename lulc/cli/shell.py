@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
@@ -23,9 +23,10 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.shortcuts import CompleteStyle
 
 from lulc import errors
+from lulc.cli.output import TEXT_FORMATS
 from lulc.cli.query import with_text_geometries
-from lulc.cli.rows import TEXT_FORMATS, format_rows
-from lulc.cli.statements import split_statements
+from lulc.cli.rows import format_rows
+from lulc.cli.statements import list_statements, split_statements
 
 if TYPE_CHECKING:
     from lulc.spark.queries.sql import QueryResult, QuerySession
@@ -56,10 +57,9 @@ def run_shell(session: QuerySession, limit: int | None, form: str) -> int:
         UsageError: a terminal cannot show the format.
     """
     _check_format(form)
-    shell = _Shell(session, limit, form)
     print(f"{len(session.views)} views: \\d lists them, \\? helps, Ctrl-D leaves")
     with ThreadPoolExecutor(1) as worker:
-        shell.worker = worker
+        shell = _Shell(session, worker, limit, form)
         while (text := shell.read()) is not None:
             shell.carry_out(text)
             if shell.is_left:
@@ -70,10 +70,10 @@ def run_shell(session: QuerySession, limit: int | None, form: str) -> int:
 class _Shell:
     # What a person set, and the one thread that queries: Ctrl-C must not meet it half-way in an
     # answer of Java, of which the next query would get the rest.
-    worker: ThreadPoolExecutor
-
-    def __init__(self, session: QuerySession, limit: int | None, form: str) -> None:
-        self.session, self.limit, self.form = session, limit, form
+    def __init__(
+        self, session: QuerySession, worker: ThreadPoolExecutor, limit: int | None, form: str
+    ) -> None:
+        self.session, self.worker, self.limit, self.form = session, worker, limit, form
         self.tells_time, self.is_left = True, False
         self.prompt: PromptSession[str] = PromptSession(
             history=FileHistory(str(_history_file())),
@@ -99,8 +99,7 @@ class _Shell:
             if text.startswith("\\"):
                 self._command(*text.rstrip(";").split(maxsplit=1))
                 return
-            statements, rest = split_statements(text)
-            for statement in [*statements, *filter(None, [rest])]:
+            for statement in list_statements(text):
                 self._answer(statement)
         except Exception as error:
             print(errors.explain(error)[1], file=sys.stderr)
@@ -217,10 +216,10 @@ def _show(text: str) -> None:
     lines = text.splitlines()
     fits = len(lines) < size.lines and all(len(line) <= size.columns for line in lines)
     pager: str | None = os.environ.get("PAGER") or ("less -S" if shutil.which("less") else None)
-    page: Callable[[str], None] = print
     if not fits and pager and sys.stdout.isatty():
-        page = lambda text: pydoc.pipepager(text, pager)  # noqa: E731
-    page(text)
+        pydoc.pipepager(text, pager)
+    else:
+        print(text)
 
 
 def _check_format(form: str) -> None:

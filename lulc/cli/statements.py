@@ -14,6 +14,12 @@ _PIECES = re.compile(
 )
 
 
+def list_statements(text: str) -> list[str]:
+    """Return all statements of a text; its end ends the last one."""
+    statements, rest = split_statements(text)
+    return [*statements, *filter(None, [rest])]
+
+
 def split_statements(text: str) -> tuple[list[str], str]:
     """Return the statements that a semicolon ends, and what follows the last one.
 

@@ -168,7 +168,12 @@ def read_done(out: Location, stage: str) -> LatestRows:
 
 def read_seal(out: Location, stage: str) -> LedgerRow | None:
     """Return the row that seals a stage; None where it was never completed."""
-    seals = read_ledger(out, stage).filter(pc.field("key") == STAGE_KEY)
+    return find_seal(read_ledger(out, stage), stage)
+
+
+def find_seal(rows: pa.Table, stage: str) -> LedgerRow | None:
+    """Return as `read_seal` does what rows of the ledger say."""
+    seals = rows.filter((pc.field("stage") == stage) & (pc.field("key") == STAGE_KEY))
     seal = (
         LedgerRow.from_row(seals.slice(seals.num_rows - 1).to_pylist()[0]) if len(seals) else None
     )

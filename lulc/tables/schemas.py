@@ -135,6 +135,20 @@ _PREDICTIONS = (
     *_array("percent_counts", "(K, 101) uint32: of them, those of each per cent of confidence"),
     Column("nodata_count", LONG, "without a class", "pixels"),
 )
+_CONFIDENCE = (
+    Column(
+        "mean_confidence",
+        DOUBLE,
+        "over the class's area; null where the map has no confidence, as the next",
+        "0–1",
+    ),
+    Column(
+        "confident_m2",
+        DOUBLE,
+        "the part of area_m2 with a confidence of stats.confident or more",
+        "m²",
+    ),
+)
 _CLASS_AREAS = (
     *_REGION,
     _PERIOD,
@@ -150,18 +164,7 @@ _CLASS_AREAS = (
     Column("area_m2", DOUBLE, "true area on the ellipsoid", "m²"),
     Column("share", DOUBLE, "of the observed area; null for the unobserved part", "0–1"),
     Column("observed_share", DOUBLE, "of the region's area", "0–1"),
-    Column(
-        "mean_confidence",
-        DOUBLE,
-        "over the class's area; null where the map has no confidence, as the next",
-        "0–1",
-    ),
-    Column(
-        "confident_m2",
-        DOUBLE,
-        "the part of area_m2 with a confidence of stats.confident or more",
-        "m²",
-    ),
+    *_CONFIDENCE,
 )
 
 
@@ -376,18 +379,7 @@ TABLES = {
             Column("class_name", TEXT, "name in the legend; unobserved"),
             Column("pixels", DOUBLE, "fractions of pixels on the border counted", "pixels"),
             Column("area_m2", DOUBLE, "true area on the ellipsoid", "m²"),
-            Column(
-                "mean_confidence",
-                DOUBLE,
-                "over the class's area; null where the map has no confidence, as the next",
-                "0–1",
-            ),
-            Column(
-                "confident_m2",
-                DOUBLE,
-                "the part of area_m2 with a confidence of stats.confident or more",
-                "m²",
-            ),
+            *_CONFIDENCE,
         ),
     ),
     "intersections": TableSpec(
