@@ -20,7 +20,7 @@ import psutil
 
 from lulc.config import SessionConf
 from lulc.geo.tiling import Tiling
-from lulc.spark.measure import TILE_COLUMNS
+from lulc.spark.areas.measure import TILE_COLUMNS
 from lulc.spark.parquet import read_files
 from lulc.spark.session import start_session
 from lulc.tables import layout, schemas

@@ -372,7 +372,7 @@ def killing(monkeypatch: pytest.MonkeyPatch) -> None:
             raise Killed
         return map_frame(*arguments)
 
-    monkeypatch.setattr("lulc.spark.measure.map_frame", frame)
+    monkeypatch.setattr("lulc.spark.areas.measure.map_frame", frame)
 
 
 @pytest.mark.parametrize("stage", STAGES)

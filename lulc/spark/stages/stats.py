@@ -13,18 +13,10 @@ from lulc.config import MapFiles
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.location import Location
-from lulc.spark import region_counts
-from lulc.spark.area_tables import (
-    bad_regions,
-    coverage_note,
-    raster_tiles,
-    write_areas,
-    write_transitions,
-)
-from lulc.spark.cell_areas import fingerprint_of_cells, write_cell_areas
-from lulc.spark.context import StageContext, StageResult
-from lulc.spark.incremental import run_whole
-from lulc.spark.measure import (
+from lulc.spark.areas import region_counts
+from lulc.spark.areas.cells import fingerprint_of_cells, write_cell_areas
+from lulc.spark.areas.class_rasters import stats_of_rasters
+from lulc.spark.areas.measure import (
     GRID_COLUMNS,
     TILE_COLUMNS,
     Pairs,
@@ -34,8 +26,16 @@ from lulc.spark.measure import (
     measure_regions,
     persisted,
 )
+from lulc.spark.areas.tables import (
+    bad_regions,
+    coverage_note,
+    raster_tiles,
+    write_areas,
+    write_transitions,
+)
+from lulc.spark.context import StageContext, StageResult
+from lulc.spark.incremental import run_whole
 from lulc.spark.parquet import read_files
-from lulc.spark.raster_stats import stats_of_rasters
 from lulc.spark.stages.rasters import are_current
 from lulc.stages import OUTPUT_VERSIONS, mapping_stage
 from lulc.stats import class_rasters, regions, zonal

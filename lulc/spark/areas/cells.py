@@ -13,10 +13,10 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from lulc.config import StatsConf
 from lulc.location import Location
+from lulc.spark.areas.measure import GRID_COLUMNS, SUM, Rows, Tiles, persisted
 from lulc.spark.carried import carry
 from lulc.spark.context import StageContext
 from lulc.spark.kept import keep_rows
-from lulc.spark.measure import GRID_COLUMNS, SUM, Rows, Tiles, persisted
 from lulc.spark.workers import map_frame
 from lulc.stats.cells import PARTS, Cells, Count, cell_areas, count_cells, parse_cells
 from lulc.stats.zonal import BETWEEN, SUMS

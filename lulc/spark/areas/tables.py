@@ -8,8 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lulc.location import Location
+from lulc.spark.areas.measure import Measured, Pairs, RegionAt, Rows, Tiles
 from lulc.spark.context import StageContext
-from lulc.spark.measure import Measured, Pairs, RegionAt, Rows, Tiles
 from lulc.stats import class_rasters, landscape, zonal
 from lulc.stats.class_areas import MapTiles, balance
 from lulc.stats.class_rasters import ClassMaps

@@ -6,7 +6,9 @@ from dataclasses import replace
 from functools import partial
 
 from lulc.errors import UsageError
-from lulc.spark.area_tables import (
+from lulc.spark.areas.cells import fingerprint_of_cells, write_cell_areas
+from lulc.spark.areas.measure import measure_regions
+from lulc.spark.areas.tables import (
     bad_regions,
     coverage_note,
     is_one_period,
@@ -14,10 +16,8 @@ from lulc.spark.area_tables import (
     write_areas,
     write_transitions,
 )
-from lulc.spark.cell_areas import fingerprint_of_cells, write_cell_areas
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
-from lulc.spark.measure import measure_regions
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.stats import class_rasters, regions
 from lulc.stats.class_areas import MapTiles

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from lulc.errors import InputError
-from lulc.spark.area_tables import bad_regions
+from lulc.spark.areas.tables import bad_regions
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
 from lulc.spark.parquet import read_files, read_parquet

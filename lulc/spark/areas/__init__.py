@@ -1,0 +1,1 @@
+"""Areas in Spark: of classes by region, by cell, and of rasters made elsewhere."""
