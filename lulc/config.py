@@ -433,8 +433,9 @@ class SampleConf:
     min_labelled: Annotated[Number, Field(ge=0, le=1)] = 0.0
     """Least share of labelled pixels in a sample. Default: one pixel suffices."""
     per_class: Count | None = None
-    """About so many windows of the run's own labels are taken with each class; of a rarer class
-    all. Which is decided by their ids and the seed alone. Default: all windows."""
+    """About so many windows of the run's own labels are taken with each class, of a rarer class
+    all: of those to train on by class, of validation and test evenly, so that accuracy is that of
+    the map. Which is decided by their ids and the seed alone. Default: all windows."""
     folds: Annotated[Whole, Field(ge=2)] | None = None
     """Number of folds of cross-validation, in place of the share `test`. Default: no folds."""
     fold: Annotated[Whole, Field(ge=0)] = 0

@@ -170,12 +170,14 @@ def _split_blocks(counted: Sequence[Row], spec: SampleSpec) -> tuple[_Blocks, in
     return _Blocks(cells, split), int(counts.sum(dtype=np.int64))
 
 
-def _quotas(counted: Sequence[Row], spec: SampleSpec) -> tuple[float, ...]:
-    # The share of the windows with each class that are wanted; empty where all are.
+def _quotas(counted: Sequence[Row], spec: SampleSpec) -> windows.Quotas | None:
+    # The shares of the windows that are wanted; None where all are.
     if spec.samples.per_class is None:
-        return ()
+        return None
     holding = _arrays(counted, "holding", "i8", len(spec.legend.classes)).sum(0)
-    return tuple((spec.samples.per_class / np.maximum(holding, 1)).tolist())
+    by_class = spec.samples.per_class / np.maximum(holding, 1)
+    most = spec.samples.per_class * np.count_nonzero(holding)
+    return windows.Quotas(tuple(by_class.tolist()), most / max(_total(counted, "labelled"), 1))
 
 
 def _near(chosen: Sequence[Row], spec: SampleSpec) -> list[Row]:

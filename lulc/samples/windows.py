@@ -129,6 +129,17 @@ class Weighing:
     """Mean number of samples of a spatial block; None unless ground is balanced."""
 
 
+@dataclass(frozen=True)
+class Quotas:
+    """The shares of the windows that become samples; all do where a share is 1 or more."""
+
+    by_class: tuple[float, ...]
+    """Of training windows that hold a class, one a class; of several classes the largest counts."""
+    even: float
+    """Of the windows of validation and test. Choosing these by their class would make an accuracy
+    that is not the map's."""
+
+
 def count_labels(key: Mapping[str, Any], spec: SampleSpec, kept_folder: Location) -> list[Row]:
     """Count the labels of some chips files, and keep the windows that have any.
 
@@ -168,7 +179,7 @@ def _all_of(path: str) -> dict[str, Any]:
 
 
 def choose_windows(
-    key: Mapping[str, Any], spec: SampleSpec, kept_folder: Location, quotas: Sequence[float]
+    key: Mapping[str, Any], spec: SampleSpec, kept_folder: Location, quotas: Quotas | None
 ) -> list[Row]:
     """Choose the windows of some chips files that become samples, and keep them.
 
@@ -178,8 +189,7 @@ def choose_windows(
         key: `number` of the task, whose labels `count_labels` counted.
         spec: labels, and size of a sample.
         kept_folder: the folder of what tasks keep.
-        quotas: the share of the windows to take that hold a class, one a class; of a window with
-            several the largest counts. None: all windows are taken.
+        quotas: the shares of the windows to take. None: all windows.
 
     Returns:
         A CHOSEN row.
@@ -192,11 +202,11 @@ def choose_windows(
     final = _scan_fenced(labelled, fences_of, spec)
     min_pixels = max(1, spec.samples.min_labelled * spec.samples.size**2)
     rich = [row for row in final if sum(row["counts"]) >= min_pixels]
-    chosen = [row for row in rich if not quotas or _is_within(row, quotas, spec)]
+    for row in rich:
+        row["split"] = SPLITS.index(split_of[_cell(row, spec)])
+    chosen = [row for row in rich if quotas is None or _is_within(row, quotas, spec)]
     for row in chosen:
-        cell = _cell(row, spec)
-        row["split"] = SPLITS.index(split_of[cell])
-        row["fences"] = window_key(row, fences_of.get(cell, []))["fences"]
+        row["fences"] = window_key(row, fences_of.get(_cell(row, spec), []))["fences"]
     chosen.sort(key=partial(_order, seed=spec.samples.seed))
     _write(kept_folder / f"windows/{key['number']}.parquet", chosen, WINDOWS)
     counts = {"poor": len(final) - len(rich), "beyond": len(rich) - len(chosen)}
@@ -331,9 +341,12 @@ def _scan_fenced(
     return [scanned.get(_window_id(row), row) for row in labelled]
 
 
-def _is_within(row: Mapping[str, Any], quotas: Sequence[float], spec: SampleSpec) -> bool:
+def _is_within(row: Mapping[str, Any], quotas: Quotas, spec: SampleSpec) -> bool:
     drawn = splits.rank(f"quota/{sample_id(row)}", spec.samples.seed)
-    share = max(quota for quota, count in zip(quotas, row["counts"], strict=True) if count)
+    if SPLITS[row["split"]] == "train":
+        share = max(of for of, count in zip(quotas.by_class, row["counts"], strict=True) if count)
+    else:
+        share = quotas.even
     return int.from_bytes(drawn) < share * 2**64
 
 

@@ -112,7 +112,9 @@ def plain_plan(spec: from_chips.SampleSpec, paths: list[str]) -> dict[str, dict[
     split_of = splits.assign(counts, conf)
     fences = splits.find_fences(split_of, splits.pixel_metres(TILING, split_of, conf), conf)
     held = np.array([row["counts"] for row in labelled]) > 0
-    quotas = (conf.per_class or 10**9) / np.maximum(held.sum(0), 1)
+    most = conf.per_class or 10**9
+    quotas = most / np.maximum(held.sum(0), 1)
+    even = most * held.any(0).sum() / len(labelled)
     chosen = defaultdict(list)
     keys = defaultdict(list)
     for row in labelled:
@@ -121,8 +123,10 @@ def plain_plan(spec: from_chips.SampleSpec, paths: list[str]) -> dict[str, dict[
     for final in itertools.chain.from_iterable(scans):
         drawn = int.from_bytes(splits.rank(f"quota/{table.sample_id(final)}", conf.seed)) / 2**64
         enough = sum(final["counts"]) >= max(1, conf.min_labelled * conf.size**2)
-        if enough and drawn < quotas[np.array(final["counts"]) > 0].max():
-            chosen[split_of[cell(final)]].append(final)
+        split = split_of[cell(final)]
+        of_classes = quotas[np.array(final["counts"]) > 0].max()
+        if enough and drawn < (of_classes if split == "train" else even):
+            chosen[split].append(final)
     weights = {}
     for split, of_split in chosen.items():
         ids = [table.sample_id(row) for row in of_split]
@@ -144,15 +148,20 @@ def test_a_window_beyond_a_quota_is_left_out_by_its_id_alone(tmp_path: Path) -> 
             "col": n,
             "row": 0,
             "counts": [n % 2, 1, 0],
+            "split": SPLITS.index("train"),
         }
         for n in range(2000)
     ]
-    taken = [row["col"] for row in rows if windows._is_within(row, (0.1, 0.02, 0.0), spec)]
+    quotas = windows.Quotas((0.1, 0.02, 0.0), even=0.06)
+    taken = [row["col"] for row in rows if windows._is_within(row, quotas, spec)]
     odd = sum(n % 2 for n in taken)
     assert 60 < odd < 140
     assert 5 < len(taken) - odd < 40
     other = dataclasses.replace(spec, samples=dataclasses.replace(conf, seed=1))
-    assert taken != [r["col"] for r in rows if windows._is_within(r, (0.1, 0.02, 0.0), other)]
+    assert taken != [row["col"] for row in rows if windows._is_within(row, quotas, other)]
+    tested = [row["col"] for row in rows if windows._is_within(row | {"split": 2}, quotas, spec)]
+    assert 40 < sum(n % 2 for n in tested) < 80
+    assert 40 < sum(n % 2 == 0 for n in tested) < 80
 
 
 @settings(max_examples=40, deadline=None)
