@@ -211,7 +211,7 @@ def rows_hardly_mapped(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def format_accuracy(accuracy: pa.Table) -> str:
     """Describe the scores on the test split in one line, by period where there are several.
 
-    Classes that are labelled and hardly mapped are named.
+    Classes that are labelled and hardly mapped are named, and those that no pixel checks.
     """
     by_period = defaultdict(list)
     for row in accuracy.to_pylist():
@@ -228,6 +228,8 @@ def format_accuracy(accuracy: pa.Table) -> str:
         )
         if vanished := rows_hardly_mapped(rows):
             line += f", WARNING: hardly mapped {', '.join(vanished)}"
+        if unchecked := [row["class_name"] for row in rows if not row["pixels"]]:
+            line += f", not checked for lack of test pixels: {', '.join(unchecked)}"
         lines.append((period, line))
     has_periods = len({period for period, _ in lines}) > 1
     texts = [f"{period}: {line}" if has_periods else line for period, line in lines]

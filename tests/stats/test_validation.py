@@ -177,6 +177,15 @@ def test_classes_labelled_and_hardly_mapped_are_named() -> None:
     )
 
 
+def test_classes_that_no_test_pixel_checks_are_named() -> None:
+    found = np.array([[90, 10, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
+    note = validation.format_accuracy(
+        validation.accuracy_table({("all", "m/1", "test"): found}, LEGEND)
+    )
+    names = ", ".join(c.name for c in LEGEND.classes[1:])
+    assert note.endswith(f"on 100 test pixels, not checked for lack of test pixels: {names}")
+
+
 def test_a_map_on_another_grid_is_refused(tmp_path: Path) -> None:
     write_maps(tmp_path)
     path = f"tables/predictions/all.{COL}_{ROW}.{COL:016x}.parquet"
