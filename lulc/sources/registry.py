@@ -29,6 +29,8 @@ from lulc.sources.readers.tessera import TESSERA
 from lulc.sources.scenes_table import shorten
 from lulc.sources.source import Source
 from lulc.sources.times import parse_time
+from lulc.tables.files import open_parquet
+from lulc.tables.stac_geoparquet import SUFFIXES
 
 # In the order in which `auto` tries them: products as their archives deliver them, then the general
 # forms.
@@ -140,7 +142,7 @@ def _detect(archive: Archive) -> Source:
     counts = ", ".join(
         f"{count} {suffix or 'without suffix'}" for suffix, count in suffixes.most_common(5)
     )
-    hints = unpack_hint(parse_location(archive.path)) + _broken_json(archive.path, names)
+    hints = unpack_hint(parse_location(archive.path)) + _broken_items(archive.path, names)
     raise InputError(
         f"archive {archive.path} holds no scenes: found {counts or 'no files'}; accepted are "
         "products of Sentinel-1 GRD and Sentinel-2 (.SAFE, .zip), Landsat (by their MTL, .tar) and "
@@ -151,16 +153,19 @@ def _detect(archive: Archive) -> Source:
     )
 
 
-def _broken_json(archive_path: str, names: Sequence[str]) -> str:
-    # What is told of the JSON files, which may have been the items of scenes.
+def _broken_items(archive_path: str, names: Sequence[str]) -> str:
+    # What is told of JSON files and tables that cannot be read: they may have been items of scenes.
     path = parse_location(archive_path)
     for name in names:
-        if name.lower().endswith((".json", ".geojson")):
-            file = path / name if path.is_dir() else path
-            try:
+        file = path / name if path.is_dir() else path
+        try:
+            if name.lower().endswith((".json", ".geojson")):
                 parse_json(file.read_bytes())
-            except (OSError, ValueError) as error:
-                return f"; {name} is not sound JSON ({error}): fetch it anew"
+            elif name.lower().endswith(SUFFIXES):
+                open_parquet(file).close()
+        except (OSError, ValueError) as error:
+            kind = "a sound table" if name.lower().endswith(SUFFIXES) else "sound JSON"
+            return f"; {name} is not {kind} ({error}): fetch it anew"
     return ""
 
 

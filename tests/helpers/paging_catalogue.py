@@ -41,6 +41,10 @@ class PagingCatalogue:
     """Of that answer."""
     forgets_links: bool = False
     """Whether a link that leads on is answered by an empty page."""
+    forgets_at: int | None = None
+    """The first item of the page that is empty, with no link on."""
+    tells_count: bool = False
+    """Whether a page tells how many items match."""
     asked: list[int] = field(default_factory=list)
     """The first item of each page that was asked for."""
     url: str = ""
@@ -49,9 +53,12 @@ class PagingCatalogue:
         """Return the page that begins with an item."""
         self.asked.append(start)
         end = min(start + min(limit, self.page), self.count)
-        of_page = [] if self.forgets_links and start else range(start, end)
+        forgets = (self.forgets_links and start) or start == self.forgets_at
+        of_page = [] if forgets else range(start, end)
         items = [number for number in of_page if number not in self.hidden]
         following: int | None = end - self.overlap if end < self.count else self.back_to
+        if start == self.forgets_at:
+            following = None
         if self.links_on:
             following = start + self.page
         body = {"limit": limit, "token": f"next:{following}"}
@@ -62,6 +69,7 @@ class PagingCatalogue:
                 "features": [self.make_item(number) for number in items],
                 "links": [] if following is None else [link],
             }
+            | ({"numberMatched": self.count} if self.tells_count else {})
         ).encode()
         return content[: len(content) // 2] if start == self.fails_at else content
 

@@ -308,6 +308,15 @@ def test_json_that_is_damaged_is_named_where_nothing_else_is(
             registry.source_of(Archive(str(place)))
 
 
+def test_a_table_of_items_that_is_cut_off_is_named(tmp_path: Path) -> None:
+    (tmp_path / "items.parquet").write_bytes(b"PAR1" + bytes(100))
+    for place in (tmp_path, tmp_path / "items.parquet"):
+        with pytest.raises(
+            InputError, match=r"items\.parquet is not a sound table .*fetch it anew"
+        ):
+            registry.source_of(Archive(str(place)))
+
+
 @pytest.mark.parametrize(
     ("other", "told"),
     [

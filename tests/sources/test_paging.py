@@ -94,6 +94,19 @@ def test_a_server_that_links_on_for_ever_is_left_after_some_empty_pages(
     assert len(catalogue.asked) < 15
 
 
+@pytest.mark.parametrize("forgets_at", [None, 18])
+def test_an_answer_shorter_than_the_server_says_is_told(
+    catalogue: PagingCatalogue,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    forgets_at: int | None,
+) -> None:
+    catalogue.tells_count, catalogue.forgets_at = True, forgets_at
+    with caplog.at_level("INFO", "lulc"):
+        assert ask(catalogue.url, tmp_path) == NAMES[:forgets_at]
+    assert ("says that 40 items match, and sent 18" in caplog.text) == (forgets_at is not None)
+
+
 @pytest.mark.parametrize(("status", "asked"), [(501, [18]), (404, [18, 0])])
 def test_pages_are_kept_while_the_server_fails(
     catalogue: PagingCatalogue, tmp_path: Path, status: int, asked: list[int]

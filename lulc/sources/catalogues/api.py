@@ -49,6 +49,8 @@ class _Page:
     items: list[dict[str, Any]]
     link: dict[str, Any] | None
     """The server's link to the next page; None at the end."""
+    matched: int | None
+    """How many items match, where the server tells."""
 
 
 def _iterate_pages(
@@ -79,9 +81,17 @@ def _iterate_pages(
                 "has no end"
             )
         seen.add(link_key)
-        yield _Page(items, link)
+        yield _Page(items, link, _matched(content))
         if link is None:
             return
+
+
+def _matched(content: dict[str, Any]) -> int | None:
+    # STAC API, Item Collections; before 1.0 the count was in `context`.
+    context = content.get("context")
+    of_context = context.get("matched") if isinstance(context, dict) else None
+    matched = content.get("numberMatched", of_context)
+    return matched if isinstance(matched, int) else None
 
 
 def _next_link(content: dict[str, Any]) -> dict[str, Any] | None:
@@ -148,7 +158,16 @@ def _missing_pages(
     pages = _iterate_pages(stac_io, search, None)
     first = next(pages)
     answer.forget(number)
-    yield from enumerate(chain([first], pages))
+    came = 0
+    for page, of_page in enumerate(chain([first], pages)):
+        came += len(of_page.items)
+        yield page, of_page
+    # No error: where many match, some servers estimate how many.
+    if first.matched is not None and came < first.matched:
+        progress.say(
+            f"WARNING: {redact_url(search.url)} says that {first.matched:,} items match, and sent "
+            f"{came:,}: delete {answer.path} to search again"
+        )
 
 
 def _first_page(pages: Iterator[_Page]) -> _Page | None:
