@@ -1,4 +1,4 @@
-"""Verbs that ask or show: init, plan, info, report, serve, view, models and doctor.
+"""Verbs that ask or show: init, plan, info, report, models and doctor.
 
 Each function takes the parsed arguments of its verb, and returns the exit code.
 """
@@ -6,19 +6,12 @@ Each function takes the parsed arguments of its verb, and returns the exit code.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from lulc import errors
 from lulc.cli import options
 from lulc.cli.output import print_json
-
-_TOKEN = "LULC_SERVE_TOKEN"
-_KEYSTORE_PASSWORD = "LULC_KEYSTORE_PASSWORD"
-_SHORTEST_TOKEN = 16
 
 
 def write_template(args: argparse.Namespace) -> int:
@@ -83,80 +76,6 @@ def renew_report(args: argparse.Namespace) -> int:
     return 0
 
 
-def serve_tables(args: argparse.Namespace) -> int:
-    """Serve a run's tables over JDBC until Ctrl-C or SIGTERM.
-
-    Returns:
-        0 when it is stopped.
-    """
-    import threading
-
-    from lulc.spark.queries import serve
-
-    endpoint = serve.Endpoint(
-        _server_token(args.token_file),
-        args.port,
-        args.host,
-        args.keystore,
-        os.environ.get(_KEYSTORE_PASSWORD, ""),
-    )
-    with _until_stopped():
-        serve.serve(args.out, endpoint, threading.Event().wait, args.debug)
-    return 0
-
-
-@errors.extras_named()
-def view_map(args: argparse.Namespace) -> int:
-    """Show a run's maps in a browser until Ctrl-C or SIGTERM, or write the page to a folder.
-
-    Returns:
-        0 when it is stopped.
-    """
-    import tempfile
-
-    from lulc.api.run import open_run
-    from lulc.explorer.export import export_site
-    from lulc.explorer.server import address_of, open_server
-    from lulc.explorer.site import open_site
-
-    run = open_run(args.out)
-    with tempfile.TemporaryDirectory() as scratch:
-        site = open_site(run.config, run.out, Path(scratch))
-        if args.export is not None:
-            tiles = export_site(site, args.export)
-            summary = {"folder": str(args.export), "tiles": tiles}
-            if args.json:
-                print_json(summary)
-            else:
-                print(f"the page is in {args.export} ({tiles:,} tiles): any web server shows it")
-            return 0
-        with _until_stopped(), open_server(site, args.port) as server:
-            if args.json:
-                print_json({"address": address_of(server)})
-            else:
-                print(f"{address_of(server)} shows {run.name}: open it in a browser; Ctrl-C ends")
-            sys.stdout.flush()
-            server.serve_forever()
-    return 0
-
-
-@contextlib.contextmanager
-def _until_stopped() -> Iterator[None]:
-    # A service is ended by SIGTERM as by Ctrl-C, and has done its work then.
-    import signal
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    previous_handler = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, previous_handler)
-
-
 def list_models(args: argparse.Namespace) -> int:
     """List the registered models, their versions and scores."""
     from lulc.models import registry
@@ -205,27 +124,3 @@ def _check_cluster(args: argparse.Namespace) -> int:
     else:
         print(node_checks.format_node_checks(checks))
     return 1 if any(check.failures for check in checks) else 0
-
-
-def _server_token(file: Path | None) -> str:
-    # Given in a file or the environment, else made up and shown to a person: never to a log.
-    if file is None and _TOKEN not in os.environ:
-        import secrets
-
-        if not sys.stderr.isatty():
-            raise errors.UsageError(
-                f"no terminal shows a new token: give {_TOKEN} in the environment, "
-                "or --token-file FILE"
-            )
-        token = secrets.token_urlsafe(24)
-        print(f"token of this server: {token}", file=sys.stderr)
-        return token
-    try:
-        token = os.environ[_TOKEN] if file is None else file.read_text()
-    except OSError as error:
-        raise errors.UsageError(f"{file} cannot be read: {error.strerror}") from error
-    if len(token.strip()) < _SHORTEST_TOKEN:
-        raise errors.UsageError(
-            f"the token in {file or _TOKEN} is short: give {_SHORTEST_TOKEN} characters or more"
-        )
-    return token.strip()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from lulc import errors, progress
-from lulc.cli import accuracy, ask, options, query, run
+from lulc.cli import accuracy, ask, options, query, run, services
 from lulc.location import StorePath, check_location, check_output
 from lulc.stages import STAGES
 
@@ -37,8 +37,8 @@ _VERBS: dict[str, Callable[[argparse.Namespace], int]] = {
     "info": ask.show_info,
     "report": ask.renew_report,
     "sql": query.query_tables,
-    "serve": ask.serve_tables,
-    "view": ask.view_map,
+    "serve": services.serve_tables,
+    "view": services.view_map,
     "models": ask.list_models,
     "doctor": ask.check_machine,
 }

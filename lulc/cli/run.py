@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from lulc import errors
-from lulc.cli import options
+from lulc.cli import options, services
 from lulc.cli.output import print_frame, print_json, print_results, print_run
 from lulc.location import Location, on_disk
 from lulc.stages import STAGES, Selection, stages_of
@@ -123,6 +123,8 @@ def _is_in_sight(out: Location) -> bool:
 def run_demo(args: argparse.Namespace) -> int:
     """Make the demo archive, run it, and compare its map with the truth.
 
+    At a terminal the map is then shown in a browser until Ctrl-C.
+
     Returns:
         0, whatever the accuracy.
     """
@@ -145,7 +147,7 @@ def run_demo(args: argparse.Namespace) -> int:
         print_json({"results": dict(results), "scores": scores})
         return 0
     accuracy = ", ".join(f"{name} {score:.4f}" for name, score in scores.items())
-    print_results([*results, ("accuracy", accuracy)])
+    services.end_demo(config, out, [("accuracy", accuracy), *results])
     return 0
 
 

@@ -15,9 +15,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -45,19 +44,11 @@ class Site:
     legend: Legend
     layers: tuple[TileLayer, ...]
     regions: Regions | None
+    page_files: Mapping[str, Path]
+    """Address → file of the page's own files and of MapLibre."""
     scratch: Path
     """A folder on this machine's disk for the regions' tiles, which are made when asked for."""
     _making: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
-
-    @cached_property
-    def page_files(self) -> dict[str, Path]:
-        """Address → file of the page's own files and of MapLibre.
-
-        Raises:
-            ModuleNotFoundError: the package that brings MapLibre is not installed.
-        """
-        own = {path.name: path for path in sorted(_PAGE.iterdir()) if path.is_file()}
-        return own | {name: _maplibre_folder() / name for name in _MAPLIBRE}
 
     def describe(self, archives: bool) -> dict[str, Any]:
         """Return what the map holds, for `map.json`.
@@ -144,12 +135,13 @@ def open_site(config: Config, out: Location, scratch: Path) -> Site:
 
     Raises:
         InputError: the run has no map.
+        ModuleNotFoundError: the package that brings MapLibre is not installed.
     """
     areas = store.read_table(out, "class_areas", ["class_id", "class_name"])
     rasters = rasters_of_run(config, out)
     legend = legend_of_run(config, areas, [path for paths in rasters.values() for path in paths])
     layers = tuple(tiles.find_layers(config, out, rasters, legend))
-    return Site(config.name, legend, layers, regions.read_regions(out), scratch)
+    return Site(config.name, legend, layers, regions.read_regions(out), _find_page_files(), scratch)
 
 
 def to_json(content: Any) -> bytes:
@@ -157,9 +149,10 @@ def to_json(content: Any) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
-def _maplibre_folder() -> Path:
-    # Where the package keeps the files; importing it would load all that it draws maps with.
+def _find_page_files() -> dict[str, Path]:
+    # MapLibre's as the package keeps them; importing it would load all that it draws maps with.
     spec = find_spec("maplibre")
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("No module named 'maplibre'", name="maplibre")
-    return Path(spec.origin).parent / "srcjs"
+    own = {path.name: path for path in sorted(_PAGE.iterdir()) if path.is_file()}
+    return own | {name: Path(spec.origin).parent / "srcjs" / name for name in _MAPLIBRE}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +15,13 @@ from pathlib import Path
 import pytest
 
 from lulc.cli.main import main
+from lulc.cli.services import end_demo
 from lulc.errors import SetupError
 from lulc.explorer.server import open_server
 from lulc.explorer.site import Site
 from tests.helpers.explored_run import ExploredRun
 from tests.helpers.small_world import SCRIPTS
+from tests.helpers.terminal import at_terminal
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +89,42 @@ def test_the_verb_serves_until_it_is_stopped(explored: ExploredRun) -> None:
         assert json.loads(ask(port, "/map.json")[1])["name"] == "valley"
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+
+
+_RESULTS = [("map", "rasters"), ("explorer", "lulc view out/demo")]
+_END_OF_DEMO = """
+import json
+import sys
+from lulc.api.run import open_run
+from lulc.cli.main import command
+from lulc.cli.services import end_demo
+with command() as outcome:
+    run = open_run(sys.argv[1])
+    end_demo(run.config, run.out, json.loads(sys.argv[2]))
+sys.exit(outcome.code)
+"""
+
+
+def test_a_demo_at_a_terminal_ends_with_the_page_and_ctrl_c(explored: ExploredRun) -> None:
+    program = [sys.executable, "-c", _END_OF_DEMO, str(explored.out), json.dumps(_RESULTS)]
+    with at_terminal(program, {}) as (terminal, process):
+        lines = terminal.wait_for(r"explorer +http://127\.0\.0\.1:\d+/ until Ctrl-C; .*\n")
+        assert re.search(r"^map +rasters\r$", lines, re.MULTILINE)
+        assert "later: lulc view out/demo" in lines
+        port = int(lines.partition("127.0.0.1:")[2].partition("/")[0])
+        assert json.loads(ask(port, "/map.json")[1])["name"] == "valley"
+        terminal.type("\x03")
+        assert process.wait(30) == 0
+
+
+def test_a_demo_in_a_script_ends_with_the_command(
+    explored: ExploredRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    end_demo(explored.config, explored.out, _RESULTS)
+    assert capsys.readouterr().out.splitlines() == [
+        "map         rasters",
+        "explorer    lulc view out/demo",
+    ]
 
 
 def test_the_verb_keeps_other_files(
