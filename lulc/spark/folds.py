@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lulc.config import TrainConf
 from lulc.location import Location
 from lulc.spark.context import StageContext
+from lulc.spark.sample_origins import chips_of
 from lulc.spark.stages.samples import samples
 from lulc.tables import store
 from lulc.tables.ledger import copy_rows, read_seal
@@ -27,7 +28,12 @@ def deal_fold(context: StageContext, fold: int, folds: int) -> StageContext:
 
     Returns:
         The context of the fold, whose output location has the run's chips in its ledger.
+
+    Raises:
+        InputError: the run learns from its chips, and has none.
     """
+    if context.config.labels:
+        chips_of(context)
     out = fold_folder(context.out, fold, folds)
     copy_rows(context.out, out, ("index", "tile"))
     of_fold = replace(context.config.samples, folds=folds, fold=fold)

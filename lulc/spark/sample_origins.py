@@ -71,7 +71,7 @@ def find_origins(context: StageContext) -> list[SampleOrigin]:
         UsageError: the origins cannot be one table.
     """
     config = context.config
-    chips = _chips(context) if config.labels else None
+    chips = chips_of(context) if config.labels else None
     if chips and not config.datasets:
         return [_label_origin(context, chips, None)]
     first_chip = None
@@ -152,14 +152,19 @@ def _list_datasets(context: StageContext) -> list[_Listed]:
     return listed
 
 
-def _chips(context: StageContext) -> LatestRows:
-    # The ledger rows of this run's blocks of chips.
+def chips_of(context: StageContext) -> LatestRows:
+    """Return the ledger rows of a run's blocks of chips.
+
+    Raises:
+        InputError: it has none.
+    """
     tiling = make_tiling(context.config)
     periods = [period.name for period in context.config.periods]
     rows = read_done(context.out, "tile").of_blocks(periods, tiling.name)
     if not len(rows):
         raise InputError(
-            f"{context.out} holds no chips of tiling {tiling.name!r}: run `lulc tile` first"
+            f"{context.out} holds no chips of tiling {tiling.name!r}: "
+            "run `lulc index` and `lulc tile` first"
         )
     return rows
 

@@ -115,6 +115,14 @@ def test_only_how_a_model_is_trained_may_vary(
     assert "only settings under train" in capsys.readouterr().err
 
 
+def test_folds_of_a_run_without_chips_name_its_own_folder(
+    small: world.World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["tune", str(small.run), "--out", str(tmp_path), "--over", "train.rate=0.1"]
+    assert main.main([*asked, "--folds", "2"]) == 3
+    assert f"{tmp_path} holds no chips of tiling" in capsys.readouterr().err
+
+
 def test_a_store_that_does_not_answer_is_no_result_of_a_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
