@@ -251,10 +251,11 @@ def _list_results(config: Config, out: Location) -> list[tuple[str, str]]:
     ]
     runs = registry.ui_command(config, out)
     commands = [("tables", f'lulc sql {shlex.quote(str(out))} "SELECT * FROM {tables[0]}"')]
-    if config.maps or paths[0][1].exists():
+    found = [(name, str(path)) for name, path in paths if path.exists()]
+    if config.maps or "map" in dict(found):
         commands.append(("explorer", f"lulc view {shlex.quote(str(out))}"))
     return [
-        *((name, str(path)) for name, path in paths if path.exists()),
+        *found,
         ("report", str(out / layout.REPORT)),
         *([("runs", runs)] if runs else []),
         *commands,

@@ -92,8 +92,9 @@ def model_checksum(folder: Location) -> str:
         FileNotFoundError: the folder lacks one of them.
         InputError: its contract is not one.
     """
-    weights = find_weights(folder)
-    identities = [files.file_identity(path) for path in (weights, folder / CONTRACT)]
+    of_contract = files.file_identity(folder / CONTRACT)
+    weights = folder / _read_weights_name(folder, files.fingerprint_of(of_contract))
+    identities = [files.file_identity(weights), of_contract]
     return _read_checksum(weights, files.fingerprint_of(identities))
 
 
