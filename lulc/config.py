@@ -673,6 +673,9 @@ class RasterConf:
     uncertainty: Flag = False
     """Whether rasters of uncertainty are written too, with the bands `entropy` and `margin` of the
     class probabilities; it takes `predict.probabilities`."""
+    polygons: Flag = False
+    """Whether polygons of the classes are made too, as table `polygons` and as `polygons.gpkg`: of
+    the class rasters, or of maps made elsewhere."""
 
 
 @dataclass(frozen=True, config=_strict)

@@ -19,6 +19,7 @@ STAGES = {
     "refine": "make the map of the predictions: smooth, clean, rules, consistent periods",
     "embed": "make vectors of tiles, pixels or samples",
     "rasters": "write class rasters: COGs, STAC items, a mosaic index",
+    "polygons": "make polygons of the classes: GeoParquet and GeoPackage",
     "stats": "areas per class, region and period",
     "evaluate": "confusion matrix and accuracy on the held-out samples",
     "publish": "publish tables as Iceberg tables for other engines, maps as PMTiles for web maps",
@@ -35,6 +36,7 @@ OUTPUT_VERSIONS = {
     "refine": "0.2.0",
     "embed": "0.2.0",
     "rasters": "0.2.0",
+    "polygons": "0.2.0",
     "stats": "0.2.0",
     "evaluate": "0.2.0",
     "publish": "0.2.0",
@@ -78,20 +80,24 @@ def stages_of(config: Config) -> tuple[str, ...]:
       evaluate only with the run's own labels, or without datasets
     - index, tile, predict, rasters, stats and evaluate: with scenes
     - rasters: not for task multilabel, whose result is tables alone
+    - polygons: where the rasters section asks for them
     - refine: with a refine section
     - embed: with an embed section
     - publish: with a publish section
-    - for maps made elsewhere: stats, and publish
+    - for maps made elsewhere: polygons, stats and publish
 
     Raises:
-        UsageError: the run file neither learns a model nor names one, or refines what is no class
-            map.
+        UsageError: the run file neither learns a model nor names one, or refines, or asks for
+            polygons of, what is no class map.
     """
     if config.refine and (config.maps or config.task in ("multilabel", "detect")):
         kind = "maps made elsewhere" if config.maps else f"task {config.task}"
         raise UsageError(f"refine is for class maps that this run makes, not for {kind}")
+    if config.rasters.polygons and config.task in ("multilabel", "detect"):
+        raise UsageError(f"rasters.polygons is for class maps, not for task {config.task}")
     if config.maps:
-        return ("stats", "publish") if config.publish else ("stats",)
+        asked = {"polygons": config.rasters.polygons, "stats": True, "publish": config.publish}
+        return tuple(stage for stage, is_asked in asked.items() if is_asked)
     learns = config.labels is not None or bool(config.datasets)
     if not learns and config.predict.model is None:
         raise UsageError(
@@ -107,6 +113,8 @@ def stages_of(config: Config) -> tuple[str, ...]:
         skipped |= set(STAGES) - _WITHOUT_SCENES
     if not config.refine:
         skipped.add("refine")
+    if not config.rasters.polygons:
+        skipped.add("polygons")
     if not config.embed:
         skipped.add("embed")
     if not config.publish:

@@ -247,6 +247,7 @@ def _list_results(config: Config, out: Location) -> list[tuple[str, str]]:
     paths = [
         ("map", out / layout.RASTERS),
         ("picture", out / layout.MAP_PICTURE),
+        ("polygons", out / layout.POLYGONS),
         *(("statistics", out / layout.table(name)) for name in tables),
     ]
     runs = registry.ui_command(config, out)

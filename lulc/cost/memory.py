@@ -15,6 +15,7 @@ from lulc.cost.network import learns_trees
 from lulc.cost.work import dates_of
 from lulc.maps.refine.steps import reach
 from lulc.samples.table import GROUP_BYTES, MIN_FILES
+from lulc.stats.class_rasters import SIDE
 
 LARGEST_ITEM = 4
 """Bytes of a stored value where the scenes' own type is not known: float32."""
@@ -78,6 +79,8 @@ def stage_memory(
         "embed": _MODEL_BYTES + 3 * block_bytes / tiling.block**2 + broadcast,
         # Class and confidence, and what the writer of the COG holds.
         "rasters": _WORKER_BYTES + 5 * group_pixels,
+        # Patches, areas, and points of outlines, of which there are as many as pixels or fewer.
+        "polygons": _WORKER_BYTES + 100 * SIDE**2,
         "stats": _TILE_BYTES,
         "evaluate": _TILE_BYTES,
         "publish": 0,

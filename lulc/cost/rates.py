@@ -59,6 +59,8 @@ class Rates:
     """To read a pixel of the predictions, refine and store it."""
     raster_ns: float = 0.0
     """To write a pixel of a class raster with its confidence."""
+    polygons_ns: float = 0.0
+    """To make polygons of a pixel of a map."""
     stats_ns: float = 0.0
     """To count a pixel of a map in regions."""
     open_s: float = 0.0
@@ -113,6 +115,7 @@ SHIPPED = Rates(
     map_ns=8.0,
     refine_ns=160.0,
     raster_ns=25.0,
+    polygons_ns=100.0,
     stats_ns=5.0,
     open_s=0.003,
     item_s=0.015,
@@ -125,6 +128,7 @@ SHIPPED = Rates(
         "refine": 0.5,
         "embed": 4.0,
         "rasters": 0.5,
+        "polygons": 6.0,
         "stats": 10.0,
         "evaluate": 0.7,
         "publish": 8.0,

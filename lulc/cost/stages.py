@@ -14,6 +14,7 @@ from lulc.errors import UsageError
 from lulc.maps.refine.steps import reach
 from lulc.samples.table import GROUP_BYTES, MIN_FILES
 from lulc.stages import stages_of
+from lulc.stats.class_rasters import SIDE
 
 _CHIP_COMPRESSION = 1.5
 """Size of raw pixels over that of their Parquet files."""
@@ -23,6 +24,8 @@ _RASTER_BYTES = 1 / 2
 """Bytes of a pixel of a class raster and its confidence."""
 _VECTOR_BYTES = 4 * 512
 """Bytes of a vector of a usual encoder."""
+_POLYGON_BYTES = 1 / 2
+"""Bytes of a pixel in the polygons table, about: as many as its classes are scattered."""
 _FLIPS = 4
 _FILES_A_RASTER = 3  # classes, confidence, STAC item
 _ITEMS_A_TASK = 32
@@ -87,6 +90,7 @@ def stage_costs(
         "predict": _predict(config, work, rates, network),
         "refine": _refine(config, work, rates),
         "rasters": _rasters(config, work, rates),
+        "polygons": _polygons(config, work, rates),
         "stats": _stats(config, work, rates),
         "evaluate": _evaluate(config, samples, rates),
         "embed": _embed(config, work, rates, network),
@@ -259,6 +263,18 @@ def _rasters(config: Config, work: TileWork, rates: Rates) -> StageCost:
         core_seconds=pixels * rates.raster_ns * _NS,
         files=tasks * _FILES_A_RASTER + 2 * len(config.periods) + 1,
         written_bytes=int(pixels * _RASTER_BYTES),
+    )
+
+
+def _polygons(config: Config, work: TileWork, rates: Rates) -> StageCost:
+    if not config.rasters.polygons:
+        return StageCost()
+    pixels = work.tiles * config.tiling.size**2
+    return StageCost(
+        tasks=math.ceil(pixels / SIDE**2),
+        core_seconds=pixels * rates.polygons_ns * _NS,
+        files=2,
+        written_bytes=int(2 * pixels * _POLYGON_BYTES),
     )
 
 

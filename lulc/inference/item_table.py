@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lulc.errors import UsageError
+from lulc.geo.grid import WGS84
 from lulc.location import Location
 from lulc.tables import files, geoparquet, layout, schemas
 from lulc.tables.files import for_arrow, open_parquet
@@ -43,10 +44,8 @@ class ItemTable:
             before = open_parquet(location).read(self.schema.names)
             if before.equals(table):
                 return
-        in_degrees = all(row.get("crs", True) for row in rows)
-        files.write_atomic(
-            location, lambda path: geoparquet.write_file(path, table, in_degrees=in_degrees)
-        )
+        crs = WGS84 if all(row.get("crs", True) for row in rows) else None
+        files.write_atomic(location, lambda path: geoparquet.write_file(path, table, crs=crs))
 
 
 def open_table(out: Location, kind: str) -> ItemTable:

@@ -139,7 +139,7 @@ def scan_patches(
     window = slice(top, bottom), slice(left, right)
     region_classes = np.full((bottom - top, right - left), NODATA, np.uint8)
     _copy_spans(spans, classes, top, left, region_classes)
-    labels, ids = _label(region_classes)
+    labels, ids = label_patches(region_classes, True)
     if not len(ids):
         return None
     across, down = _sides(grid)
@@ -321,9 +321,17 @@ def _find(parents: Any, label: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def _label(classes: Any) -> Any:
-    # (H, W) int32 number of each pixel's patch, -1 where there is no class; and (N,) uint8 class of
-    # each patch.
+def label_patches(classes: Any, corners: bool) -> Any:
+    """Number the patches of a map.
+
+    Args:
+        classes: (H, W) uint8 class ids, NODATA where there is none.
+        corners: whether pixels that touch by a corner are of one patch; else by a side alone.
+
+    Returns:
+        (H, W) int32 number of each pixel's patch, -1 where there is no class; and (N,) uint8 class
+        of each patch.
+    """
     height, width = classes.shape
     labels, parents, count = (
         np.full((height, width), -1, np.int32),
@@ -337,6 +345,8 @@ def _label(classes: Any) -> Any:
                 continue
             patch = -1
             for up, aside in ((0, -1), (1, -1), (1, 0), (1, 1)):
+                if up and aside and not corners:
+                    continue
                 y, x = row - up, col + aside
                 if y < 0 or x < 0 or x >= width or classes[y, x] != class_id:
                     continue

@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import shapely
 
+from lulc.geo.grid import WGS84, parse_crs, same_crs
+
 GEOMETRY_COLUMNS = ("footprint", "geometry")
 """The columns of tables that hold WKB."""
 BBOX = "bbox"
@@ -62,7 +64,7 @@ def open_writer(
     schema: pa.Schema,
     metadata: Mapping[str, str] | None = None,
     geometry: str | None = None,
-    in_degrees: bool = True,
+    crs: str | None = WGS84,
     row_group_size: int | None = None,
     **options: Any,
 ) -> Iterator[Callable[[pa.Table], None]]:
@@ -73,13 +75,13 @@ def open_writer(
         schema: of the rows.
         metadata: of the file, beside those of the schema.
         geometry: the column of WKB; by default that of `geometry_column`.
-        in_degrees: whether the geometries are in longitude and latitude on WGS 84; else in no
-            known CRS, such as pixels of an image.
+        crs: of the geometries, x first; None where they are in no known CRS, such as pixels of an
+            image.
         row_group_size: most rows of a row group.
         **options: of pyarrow's ParquetWriter.
     """
     geometry = geometry or geometry_column(schema)
-    geo = _Geo(geometry, schema, in_degrees) if geometry else None
+    geo = _Geo(geometry, schema, crs) if geometry else None
     if geo:
         schema = geo.schema
         metadata = {**(metadata or {}), "geo": geo.to_json()}
@@ -116,9 +118,9 @@ def write_file(
 class _Geo:
     """What a file says of its geometries, as far as it is written."""
 
-    def __init__(self, geometry: str, schema: pa.Schema, in_degrees: bool) -> None:
+    def __init__(self, geometry: str, schema: pa.Schema, crs: str | None) -> None:
         self.geometry = geometry
-        self.in_degrees = in_degrees
+        self.crs = crs
         self.has_bounds = BBOX in schema.names
         self.schema = schema if self.has_bounds else schema.append(_BBOX_FIELD)
         self.is_covered = self.schema.field(BBOX).type == _BOUNDS
@@ -151,8 +153,9 @@ class _Geo:
     def to_json(self) -> str:
         """Return the metadata `geo`; types and extent are left out as long as there are none."""
         column: dict[str, Any] = {"encoding": "WKB", "geometry_types": sorted(self.types)}
-        if not self.in_degrees:  # where no CRS is named, longitude and latitude on WGS 84 are meant
-            column["crs"] = None
+        # Where no CRS is named, longitude and latitude on WGS 84 are meant.
+        if self.crs is None or not same_crs(self.crs, WGS84):
+            column["crs"] = self.crs and parse_crs(self.crs).to_json_dict()
         if np.isfinite(self.extent).all():
             column["bbox"] = self.extent.tolist()
         if self.is_covered:

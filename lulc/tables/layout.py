@@ -5,6 +5,7 @@ The ledger keeps places in this form. `out / place` is where it lies.
 
     tables/<table>/part-0.parquet                                a table of one file
     tables/cell_areas/part-<number>.parquet                      areas of cells, in order of cells
+    tables/polygons/part-<number>.parquet                        polygons, in order of their places
     tables/ledger/<number>.parquet                               rows recorded at a time
     tables/ledger/<number>.state.parquet                         all rows up to this number
     tables/<table>/sector=<period>.<c>_<r>/<period>.<col>_<row>.<fingerprint>.parquet
@@ -25,7 +26,7 @@ The ledger keeps places in this form. `out / place` is where it lies.
     lease/<number>.json                                          who works on it, or did last
     folds/<fold>_of_<folds>/tables/samples/…                     the samples dealt anew for a fold
     trials/<fingerprint>, review/<fingerprint>                   trainings of `tune` and `review`
-    report.html, map.png, suspects.png, mlflow.db, mlartifacts   what a user opens
+    report.html, map.png, polygons.gpkg, suspects.png, mlflow.db, mlartifacts   what a user opens
 
 A sector is 64 × 64 tiles, or rasters, of a period: its column and row are those of a tile divided
 by 64. However large a map is, no folder has more files than a sector. Earlier releases had all
@@ -46,6 +47,7 @@ ITEMS_TABLE = "rasters/items.parquet"
 REPORT = "report.html"
 CONFIG = "config.yaml"
 MAP_PICTURE = "map.png"
+POLYGONS = "polygons.gpkg"
 SUSPECTS_PICTURE = "suspects.png"
 LEASES = "lease"
 READ_ITEMS = "items"

@@ -382,6 +382,27 @@ TABLES = {
             *_CONFIDENCE,
         ),
     ),
+    "polygons": TableSpec(
+        "a patch of a map: pixels of one class that touch by a side",
+        "polygons (rasters.polygons)",
+        (
+            _PERIOD,
+            *_CLASS,
+            Column("pixels", LONG, "of the map", "pixels"),
+            Column("area_m2", DOUBLE, "true area on the ellipsoid", "m²"),
+            Column(
+                "mean_confidence",
+                DOUBLE,
+                "over the polygon's area; null where the map has no confidence",
+                "0–1",
+            ),
+            Column(
+                "geometry",
+                BYTES,
+                "outline along the sides of pixels, in the map's CRS, which the file names",
+            ),
+        ),
+    ),
     "intersections": TableSpec(
         "how much of each pixel of one block of a raster's grid one region covers",
         "stats --rasters",
@@ -585,6 +606,7 @@ PRESENCE = ALL["presence"]
 REGIONS = ALL["regions"]
 CLASS_AREAS = ALL["class_areas"]
 CELL_AREAS = ALL["cell_areas"]
+POLYGONS = ALL["polygons"]
 INTERSECTIONS = ALL["intersections"]
 TRANSITIONS = ALL["transitions"]
 LANDSCAPE = ALL["landscape"]

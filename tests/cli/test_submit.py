@@ -50,7 +50,7 @@ def test_each_stage_is_a_job_with_its_own_memory(
     run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = commands(capsys, run_file, "--out", tmp_path / "out", *STANDALONE)
-    assert list(found) == [s for s in STAGES if s not in ("refine", "embed", "publish")]
+    assert list(found) == [s for s in STAGES if s not in ("refine", "embed", "polygons", "publish")]
     for stage, command in found.items():
         assert command[0].endswith("pyspark/bin/spark-submit")
         assert f"--properties-file={ROOT}/conf/standalone.properties" in command

@@ -144,7 +144,7 @@ def test_row_groups_beyond_a_box_are_left_out_by_their_statistics(tmp_path: Path
 
 def test_outlines_in_pixels_are_in_no_crs(tmp_path: Path) -> None:
     path = tmp_path / "pixels.parquet"
-    geoparquet.write_file(path, REGIONS, in_degrees=False)
+    geoparquet.write_file(path, REGIONS, crs=None)
     assert failures(path) == []
     assert geopandas.read_parquet(path).crs is None
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 from pyspark.sql import SparkSession
 
 from lulc.config import PublishConf
 from lulc.errors import InputError, SetupError, UsageError
 from lulc.explorer.export import write_archive
-from lulc.explorer.tiles import find_layers
-from lulc.location import parse_location
+from lulc.explorer.tiles import TileLayer, find_layers
+from lulc.location import Location, parse_location
 from lulc.maps.of_run import legend_of_run, rasters_of_run
 from lulc.spark import session
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
 from lulc.spark.queries import sql
 from lulc.stages import OUTPUT_VERSIONS
+from lulc.stats.polygon_files import write_vector_tiles
 from lulc.tables.files import file_identity, fingerprint_of, list_tables
 from lulc.tables.ledger import LedgerRow
 from lulc.tables.store import read_table, table_folder
@@ -32,7 +34,8 @@ _CATALOG_CLASS = "org.apache.iceberg.spark.SparkCatalog"
 def publish(context: StageContext) -> StageResult:
     """Publish what changed: tables as new snapshots of `lulc.<namespace>.<table>`, maps as tiles.
 
-    Geometries of tables are WKB. Tiles are a PMTiles archive a map, `classes-<period>.pmtiles`.
+    Geometries of tables are WKB. Tiles are a PMTiles archive a map, `classes-<period>.pmtiles`, and
+    one of its polygons where the run makes them.
 
     Raises:
         UsageError: the run file does not say where to publish.
@@ -56,7 +59,7 @@ def publish(context: StageContext) -> StageResult:
             if unit in tables:
                 _write(context, unit.key, target.namespace)
             else:
-                write_archive(unit.task, parse_location(target.tiles or "") / unit.key)
+                unit.task(parse_location(target.tiles or "") / unit.key)
         return [[LedgerRow("publish", unit.key, unit.fingerprint) for unit in todo]]
 
     def write_ledger(rows: Sequence[LedgerRow]) -> str:
@@ -99,8 +102,19 @@ def _archive_units(context: StageContext, target: PublishConf) -> list[Unit]:
         identities = [file_identity(part.path) for part in layer.parts]
         settings = (OUTPUT_VERSIONS["publish"], target.tiles, sorted(layer.palette.items()))
         fingerprint = fingerprint_of(*settings, identities)
-        units.append(Unit(f"{layer.name}.pmtiles", fingerprint, task=layer))
+        units.append(Unit(f"{layer.name}.pmtiles", fingerprint, task=partial(write_archive, layer)))
+        if layer.kind == "classes" and config.rasters.polygons:
+            units.append(_polygons_unit(out, layer, target))
     return units
+
+
+def _polygons_unit(out: Location, layer: TileLayer, target: PublishConf) -> Unit:
+    identities = [file_identity(file) for file in list_tables(table_folder(out, "polygons"))]
+    if not identities:
+        raise InputError(f"{out} holds no polygons to publish: run `lulc polygons` first")
+    write = partial(write_vector_tiles, out, layer.period, layer.parts[0].grid.crs, layer.max_zoom)
+    fingerprint = fingerprint_of(OUTPUT_VERSIONS["publish"], target.tiles, identities)
+    return Unit(f"polygons-{layer.period}.pmtiles", fingerprint, task=write)
 
 
 def _unit(context: StageContext, target: PublishConf, name: str) -> Unit:

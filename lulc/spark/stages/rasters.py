@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
+import pyarrow.compute as pc
+
 from lulc.chips.tiling import make_tiling
+from lulc.config import MapFiles
 from lulc.errors import InputError
 from lulc.location import Location
 from lulc.maps import stac
@@ -21,7 +24,8 @@ from lulc.spark.workers import map_units
 from lulc.stages import OUTPUT_VERSIONS, mapping_stage
 from lulc.tables import files, layout
 from lulc.tables.files import fingerprint_of, plain_inputs
-from lulc.tables.ledger import LedgerRow, read_done, read_ledger, read_seal
+from lulc.tables.ledger import LedgerRow, read_done, read_latest, read_ledger, read_seal
+from lulc.tables.ledger_files import which_exist
 
 
 def rasters(context: StageContext) -> StageResult:
@@ -81,6 +85,35 @@ def are_current(context: StageContext) -> bool:
     """Return whether the class rasters are those of all predictions that there are."""
     seal, spec = read_seal(context.out, "rasters"), _make_spec(context)
     return seal is not None and seal.fingerprint == _fingerprint(_groups(context, spec), spec)
+
+
+def own_maps(context: StageContext, least_periods: int) -> list[MapFiles]:
+    """Return the run's class rasters by period, none where they are not of its predictions.
+
+    Args:
+        context: the run.
+        least_periods: none are returned of fewer.
+
+    Raises:
+        InputError: some of them are gone.
+    """
+    config, out = context.config, context.out
+    if len(config.periods) < least_periods:
+        return []
+    is_done = (pc.field("status") == "done") & pc.field("path").is_valid()
+    recorded = read_latest(out, "rasters").where(is_done).column("path")
+    periods = {layout.raster_period(path) for path in recorded}
+    mapped = [period.name for period in config.periods if period.name in periods]
+    if len(mapped) < least_periods or not are_current(context):
+        return []
+    lost = set(recorded) - which_exist(out, recorded)
+    if lost:
+        raise InputError(
+            f"{len(lost)} class rasters of {out} are gone, such as {min(lost)}: run `lulc rasters` "
+            "first"
+        )
+    folder = out / layout.RASTERS
+    return [MapFiles(str(folder / name / "**" / "*.tif"), name) for name in mapped]
 
 
 def _make_spec(context: StageContext) -> RasterSpec:

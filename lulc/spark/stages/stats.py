@@ -6,10 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 
-from lulc.config import MapFiles
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.location import Location
@@ -36,7 +34,7 @@ from lulc.spark.areas.tables import (
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
 from lulc.spark.parquet import read_files
-from lulc.spark.stages.rasters import are_current
+from lulc.spark.stages.rasters import own_maps
 from lulc.stages import OUTPUT_VERSIONS, mapping_stage
 from lulc.stats import class_rasters, regions, zonal
 from lulc.stats.class_areas import MapTiles
@@ -44,8 +42,7 @@ from lulc.stats.whole_map import whole_map_region
 from lulc.tables import files, layout, schemas, store
 from lulc.tables.arrays import grid_from
 from lulc.tables.files import fingerprint_of, open_parquet
-from lulc.tables.ledger import LedgerRow, read_done, read_latest, read_seal
-from lulc.tables.ledger_files import which_exist
+from lulc.tables.ledger import LedgerRow, read_done, read_seal
 
 _CLASS_AREAS = layout.table_file("class_areas")
 
@@ -70,7 +67,9 @@ def _of_predictions(context: StageContext) -> StageResult:
     predictions = read_done(out, stage)
     if not predictions:
         raise InputError(f"{out} has no predictions to take areas from: run `lulc {stage}` first")
-    maps = _own_rasters(context)
+    # What changed takes two periods or more, landscapes one.
+    is_mapped = read_seal(out, stage) is not None
+    maps = own_maps(context, 1 if config.stats.landscape else 2) if is_mapped else []
     rasters = read_seal(out, "rasters") if maps else None
     fingerprint = fingerprint_of(
         OUTPUT_VERSIONS["stats"],
@@ -142,29 +141,6 @@ def _list_tiles(out: Location, paths: list[str], period: str) -> Iterator[tuple[
         for row in open_parquet(location).read(columns).to_pylist():
             if row["period"] == period:
                 yield f"tile {row['tile_id']} of {location.name}", grid_from(row)
-
-
-def _own_rasters(context: StageContext) -> list[MapFiles]:
-    # The run's class rasters if they are of the current predictions: of two periods or more, or of
-    # any where landscapes are asked for.
-    config, out = context.config, context.out
-    enough = 1 if config.stats.landscape else 2
-    if len(config.periods) < enough or read_seal(out, mapping_stage(config)) is None:
-        return []
-    is_done = (pc.field("status") == "done") & pc.field("path").is_valid()
-    recorded = read_latest(out, "rasters").where(is_done).column("path")
-    periods = {layout.raster_period(path) for path in recorded}
-    mapped = [period.name for period in config.periods if period.name in periods]
-    if len(mapped) < enough or not are_current(context):
-        return []
-    lost = set(recorded) - which_exist(out, recorded)
-    if lost:
-        raise InputError(
-            f"{len(lost)} class rasters of {out} are gone, such as {min(lost)}: run `lulc rasters` "
-            "first"
-        )
-    folder = out / layout.RASTERS
-    return [MapFiles(str(folder / name / "**" / "*.tif"), name) for name in mapped]
 
 
 def _count_file(
