@@ -16,26 +16,38 @@ from lulc.geo.grid import WGS84, Grid, transformer
 from lulc.legend import NODATA
 from lulc.location import Location
 from lulc.tables import arrays
+from lulc.tables.schemas import Column
 from lulc.tables.store import read_footer, read_rows
 
 PIXEL_TASKS = ("segment", "change", "series")
 """The tasks whose labels are a class a pixel."""
 _COLUMNS = pa.schema(
     [
-        pa.field("sample_id", pa.string()),
-        pa.field("split", pa.string()),
-        pa.field("dataset", pa.string()),
-        pa.field("block", pa.string()),
-        pa.field("period", pa.string()),
-        pa.field("datetime", pa.timestamp("us", "UTC")),
-        # In the sample, from its upper left.
-        pa.field("pixel_row", pa.int32()),
-        pa.field("pixel_col", pa.int32()),
-        # Of the pixel's centre, WGS 84; null of images without georeference.
-        pa.field("longitude", pa.float64()),
-        pa.field("latitude", pa.float64()),
-        pa.field("class_id", pa.int32()),
-        pa.field("class_name", pa.string()),
+        Column(name, kind, note, unit).field
+        for name, kind, note, unit in (
+            ("sample_id", pa.string(), "the sample that the pixel is of", ""),
+            ("split", pa.string(), "train, validation or test", ""),
+            ("dataset", pa.string(), "where the label is from", ""),
+            ("block", pa.string(), "block of samples that are in one split", ""),
+            ("period", pa.string(), "name of the period", ""),
+            ("datetime", pa.timestamp("us", "UTC"), "of the date; null of a composite", ""),
+            ("pixel_row", pa.int32(), "row in the sample, from its top", "pixels"),
+            ("pixel_col", pa.int32(), "column in the sample, from its left", "pixels"),
+            (
+                "longitude",
+                pa.float64(),
+                "of the pixel's centre, WGS 84; null without place",
+                "degrees",
+            ),
+            (
+                "latitude",
+                pa.float64(),
+                "of the pixel's centre, WGS 84; null without place",
+                "degrees",
+            ),
+            ("class_id", pa.int32(), "the label", ""),
+            ("class_name", pa.string(), "name of the label's class", ""),
+        )
     ]
 )
 _OF_SAMPLE = ("sample_id", "dataset", "block", "period")
@@ -63,7 +75,10 @@ def pixel_schema(sample_files: Iterable[tuple[str, Location]]) -> pa.Schema | No
             taken = sorted(set(row["bands"]) & set(_COLUMNS.names))
             if taken:
                 raise InputError(f"band {taken[0]} is named as a column of labelled pixels is")
-            bands = [pa.field(band, pa.float32()) for band in row["bands"]]
+            bands = [
+                Column(band, pa.float32(), f"physical value of band {band}").field
+                for band in row["bands"]
+            ]
             return pa.schema([*_COLUMNS, *bands])
     return None
 

@@ -77,6 +77,10 @@ def test_labelled_pixels_are_a_view_of_their_own(tmp_path: Path) -> None:
     assert [tuple(row.values()) for row in rows] == [
         (*group, len(values), pytest.approx(values.min())) for group, values in groups
     ]
+    described = sql.query_views(tmp_path, "DESCRIBE features", {}, SessionConf()).to_pylist()
+    comments = {row["col_name"]: row["comment"] for row in described}
+    assert comments["pixel_row"] == "row in the sample, from its top (pixels)"
+    assert comments["ndvi:p10"] == "physical value of band ndvi:p10"
     listed = sql.query_views(tmp_path, "SHOW VIEWS", {}, SessionConf())
     assert set(listed["viewName"].to_pylist()) == {"samples", "features"}
     # Another run's view is gone.

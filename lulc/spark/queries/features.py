@@ -8,12 +8,14 @@ from functools import partial
 
 import pyarrow as pa
 from pyspark.sql import SparkSession
+from pyspark.sql.functions import col
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from lulc.location import Location, parse_location
 from lulc.samples.pixels import pixel_schema, read_pixels
 from lulc.samples.sample import list_sample_files
 from lulc.spark.carried import carry
+from lulc.tables.schemas import describe
 
 FEATURES = "features"
 _MOST_TASKS = 1000
@@ -45,7 +47,8 @@ def make_view(spark: SparkSession, out: Location) -> list[str]:
     frame = spark.createDataFrame(pa.table({"split": list(splits), "name": list(names)}))
     spread = frame.repartition(min(len(listed), _MOST_TASKS))
     rows = spread.mapInArrow(carry(partial(_read_files, schema)), from_arrow_schema(schema))
-    rows.createOrReplaceTempView(FEATURES)
+    columns = [col(f"`{f.name}`").alias(f.name, metadata={"comment": describe(f)}) for f in schema]
+    rows.select(*columns).createOrReplaceTempView(FEATURES)
     return [FEATURES]
 
 
