@@ -746,6 +746,23 @@ class PublishConf:
 
 
 @dataclass(frozen=True, config=_strict)
+class AboutConf:
+    """What the report and the model card say of the run."""
+
+    title: Text | None = None
+    """Title of the report. Default: the run's name."""
+    licence: Text | None = None
+    """Licence under which map and model are given on, such as `CC-BY-4.0`. Default: none is
+    stated, which the report says."""
+    attributions: tuple[Text, ...] = ()
+    """What publishers of inputs ask to be said. Those of Sentinel, Landsat, MODIS and AlphaEarth
+    are known, and said as well."""
+    texts: str | None = None
+    """File with the texts of the report in another language, a copy of
+    `lulc/report/page/english.yaml`. Default: English."""
+
+
+@dataclass(frozen=True, config=_strict)
 class TrackingConf:
     """The MLflow store of runs and models."""
 
@@ -825,6 +842,8 @@ class Config:
     """Statistics per region."""
     publish: PublishConf | None = None
     """Where tables and maps are published to. Default: nowhere."""
+    about: AboutConf = AboutConf()
+    """What the report and the model card say of the run."""
     tracking: TrackingConf = TrackingConf()
     """The MLflow store of runs and models."""
     spark: SessionConf = SessionConf()

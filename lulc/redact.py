@@ -67,6 +67,11 @@ def redact_url(href: str) -> str:
     return f"{address[:60]}…{address[-139:]}"
 
 
+def file_name(href: str) -> str:
+    """Return the name of a file or folder, of its address or path, for those it is handed on to."""
+    return redact_url(href).rstrip("/").rpartition("/")[2]
+
+
 def redact_text(text: str | BaseException, limit: int = _LONGEST_TEXT) -> str:
     """Return a text as messages may show it, such as the error of another library.
 

@@ -331,6 +331,8 @@ def _resolve_paths(config: Config, folder: Location) -> Config:
     if config.refine:
         layers = {name: absolute(path) for name, path in config.refine.layers.items()}
         changes["refine"] = replace(config.refine, layers=layers)
+    if config.about.texts:
+        changes["about"] = replace(config.about, texts=absolute(config.about.texts))
     if config.tiling.like:
         changes["tiling"] = replace(config.tiling, like=absolute(config.tiling.like))
     if config.publish:

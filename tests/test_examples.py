@@ -9,10 +9,16 @@ from pathlib import Path
 
 import geopandas
 import numpy as np
+import pyarrow as pa
 import pytest
 import rasterio
 import shapely
 from rasterio.transform import Affine
+
+from lulc.tables import store
+from lulc.tables.schemas import ESTIMATES
+from tests.helpers.explored_run import make_explored_run
+from tests.helpers.small_world import lulc
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
@@ -113,6 +119,41 @@ def test_orchestrator(trained: tuple[Path, str]) -> None:
     printed = run_example("orchestrator", out / "config.yaml", out)
     assert [line.partition(":")[0] for line in printed.splitlines()] == ["samples", "train"]
     assert {path: path.stat().st_mtime for path in out.rglob("*.safetensors")} == before
+
+
+@pytest.mark.spark
+def test_deforestation(tmp_path: Path) -> None:
+    run = make_explored_run(tmp_path)
+    forest = [
+        {
+            "period": period,
+            "region_id": region,
+            "measure": "area_m2",
+            "class_name": "trees",
+            "estimate": estimate,
+            "standard_error": error,
+        }
+        for region, estimates in (("Wéstland", (9e6, 8e6)), ("Eastland", (30e6, 20e6)))
+        for period, estimate, error in zip(("2020", "2021"), estimates, (3e6, 4e6), strict=True)
+    ]
+    store.write_table(run.out, "estimates", pa.Table.from_pylist(forest, ESTIMATES))
+    script = EXAMPLES / "deforestation.sql"
+    asked = ["-f", script, "--bind", "forest=trees", "--bind", "level=county", "--format", "json"]
+    ran = lulc("sql", run.out, *asked)
+    assert ran.returncode == 0, ran.stderr
+    counted, estimated = (json.loads(text) for text in ran.stdout.split("\n\n"))
+    lost = {}
+    for row in store.read_table(run.out, "transitions").to_pylist():
+        if row["from_class"] == "trees" != row["to_class"]:
+            lost[row["name"]] = lost.get(row["name"], 0) + row["area_m2"] / 1e6
+    found = {row["district"]: row["lost_km2"] for row in counted if row["lost_km2"]}
+    assert found == pytest.approx(lost, abs=1e-4)
+    assert sum(found.values()) > 1
+    names = ("district", "net_loss_km2", "low_95_km2", "high_95_km2", "finding")
+    assert [tuple(row[name] for name in names) for row in estimated] == [
+        ("Eastland", 10.0, 0.2, 19.8, "loss"),
+        ("Wéstland", 1.0, -8.8, 10.8, "not certain"),
+    ]
 
 
 def test_points_from_raster(tmp_path: Path) -> None:

@@ -170,6 +170,7 @@ def estimate_areas(
     regions: Regions = (),
     out: str | Path | None = None,
     overlap: Overlap | None = None,
+    period: str | None = None,
 ) -> pa.Table:
     """Estimate accuracies and areas with 95 % intervals from interpreted points.
 
@@ -182,6 +183,8 @@ def estimate_areas(
         regions: regions to estimate by, too.
         out: an output folder that the tables are also written to.
         overlap: as of `draw_sample`; what the design did by default.
+        period: of the maps; that of rasters under `out` by default. Estimates of other periods
+            stay in the tables.
 
     Returns:
         A row for every measure: `estimate`, `standard_error`, `low_95`, `high_95`.
@@ -192,7 +195,7 @@ def estimate_areas(
     """
     folder = parse_location(out) if out else None
     table, unanswered = area_estimation.estimate_areas(
-        parse_location(points), _list_paths(maps), folder, _region_files(regions), overlap
+        parse_location(points), _list_paths(maps), folder, _region_files(regions), overlap, period
     )
     if unanswered:
         progress.say(f"{unanswered} points have no reference yet and were left out")

@@ -97,12 +97,16 @@ def _estimate_areas(args: argparse.Namespace) -> int:
         )
     region_files = [RegionFile(str(args.regions))] if args.regions else []
     table, unanswered = estimate_areas(
-        args.reference, args.map or [], args.out, region_files, args.overlap
+        args.reference, args.map or [], args.out, region_files, args.overlap, args.period
     )
     if args.json:
         print_json({"unanswered": unanswered, "estimates": table.to_pylist()})
         return 0
-    frame = table.to_pandas().drop(columns="class_id").astype({"region_id": str, "class_name": str})
+    frame = (
+        table.to_pandas()
+        .drop(columns=["class_id", "period"])
+        .astype({"region_id": str, "class_name": str})
+    )
     frame = frame.replace({"region_id": {"None": "all"}, "class_name": {"None": ""}})
     print_frame(frame, na_rep="–")
     if unanswered:

@@ -709,6 +709,12 @@ def _add_reference_options(verb: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--regions", type=_location, metavar="FILE", help="vector file: estimates by region as well"
     )
+    group.add_argument(
+        "--period",
+        metavar="NAME",
+        help="period of these rasters (default: that of the run's own); estimates of other "
+        "periods are kept",
+    )
     _add_overlap(group, None, "as in the design")
 
 

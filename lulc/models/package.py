@@ -21,6 +21,8 @@ from lulc.tables import files, layout
 
 WEIGHTS, TREES = "weights.safetensors", "trees.txt"
 CONTRACT, MLM_ITEM = "contract.json", "mlm.json"
+CARD = "README.md"
+"""The model card; models of earlier releases have none."""
 LOCAL = "local"
 """The version of a model that no tracking store has taken."""
 
@@ -113,7 +115,7 @@ def _read_checksum(weights: Location, identities: str) -> str:  # noqa: ARG001 -
 
 
 def place_model(source: Location, folder: Location) -> None:
-    """Copy a model folder as a whole, with the STAC item that describes the model.
+    """Copy a model folder as a whole, with its card and the STAC item that describes the model.
 
     Args:
         source: a folder with weights and contract.
@@ -124,7 +126,8 @@ def place_model(source: Location, folder: Location) -> None:
         InputError: the source's contract is not one.
     """
     contract = read_contract(source / CONTRACT)
-    names = (weights_name(contract), CONTRACT)
+    cards = (CARD,) if files.exists(source / CARD) else ()
+    names = (*cards, weights_name(contract), CONTRACT)
     if isinstance(folder, StorePath):
         # The contract last: with it the folder is complete.
         files.write_atomic(folder / MLM_ITEM, partial(_write_item, contract))

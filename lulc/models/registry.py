@@ -30,6 +30,7 @@ from lulc.errors import InputError, SetupError, UsageError
 from lulc.location import STORES, Location, StorePath, parse_location
 from lulc.models.contract import read_contract
 from lulc.models.package import (
+    CARD,
     CONTRACT,
     LOCAL,
     TREES,
@@ -328,11 +329,13 @@ def _download(client: mlflow.MlflowClient, version: Any, uri: str, folder: Path)
 
         def fetch(name: str) -> None:
             mlflow.artifacts.download_artifacts(
-                f"{source}/artifacts/{name}", dst_path=str(folder), tracking_uri=uri
+                f"{source}/{name}", dst_path=str(folder), tracking_uri=uri
             )
 
-        fetch(CONTRACT)
-        fetch(find_weights(folder).name)
+        fetch(f"artifacts/{CONTRACT}")
+        fetch(f"artifacts/{find_weights(folder).name}")
+        with contextlib.suppress(*STORE_ERRORS):  # of an earlier release: it has no card
+            fetch(CARD)
         downloaded = model_checksum(folder)
     except STORE_ERRORS as error:
         raise InputError(

@@ -37,6 +37,7 @@ from lulc.errors import SetupError
 from lulc.location import Location
 from lulc.models.contract import TREE_MODELS, read_contract
 from lulc.models.package import (
+    CARD,
     CONTRACT,
     LOCAL,
     MLM_ITEM,
@@ -326,6 +327,8 @@ def _log_model(client: mlflow.MlflowClient, run_id: str, folder: Location) -> No
         place_model(folder, described)
         _save_pyfunc(described, saved)
         shutil.copyfile(described / MLM_ITEM, saved / MLM_ITEM)
+        if (described / CARD).exists():
+            shutil.copyfile(described / CARD, saved / CARD)
         client.log_artifacts(run_id, str(saved), "model")
 
 

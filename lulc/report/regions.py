@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,12 +74,10 @@ def outline_regions(out: Location, legend: Legend) -> dict[str, Any] | None:
         (SVG view box) and `period`; None where no level has so many regions.
     """
     areas = store.read_table(out, "class_areas")
-    areas = areas.filter(
-        pc.and_(pc.not_equal(areas["level"], MAP_LEVEL), pc.is_valid(areas["class_id"]))
-    )
+    areas = areas.filter(pc.is_valid(areas["class_id"]))
     period = pc.max(areas["period"]).as_py()
     areas = areas.filter(pc.equal(areas["period"], period))
-    level = _finest_level(areas)
+    level = finest_level(areas, _MAX_REGIONS)
     if level is None:
         return None
     rows = areas.filter(pc.equal(areas["level"], level)).to_pylist()
@@ -112,13 +111,19 @@ def outline_regions(out: Location, legend: Legend) -> dict[str, Any] | None:
     }
 
 
-def _finest_level(areas: pa.Table) -> str | None:
-    # The level with the most regions, of those that can be drawn.
-    rows = areas.group_by("level").aggregate([("region_id", "count_distinct")]).to_pylist()
+def finest_level(rows: pa.Table, most: int | None = None) -> str | None:
+    """Return the level with the most regions, of those with two or more; not the whole map.
+
+    Args:
+        rows: a table with columns `level` and `region_id`.
+        most: regions that a level may have; None for any number.
+    """
+    groups = rows.group_by("level").aggregate([("region_id", "count_distinct")]).to_pylist()
     counts = {
-        row["level"]: row["region_id_count_distinct"]
-        for row in rows
-        if 2 <= row["region_id_count_distinct"] <= _MAX_REGIONS
+        group["level"]: group["region_id_count_distinct"]
+        for group in groups
+        if group["level"] != MAP_LEVEL
+        and 2 <= group["region_id_count_distinct"] <= (most or math.inf)
     }
     return max(counts, key=lambda level: (counts[level], level), default=None)
 

@@ -14,12 +14,12 @@ from lulc import progress
 from lulc.config import MapFiles, Overlap, RegionFile
 from lulc.geo.reproject import widen
 from lulc.legend import NODATA
-from lulc.location import Location
+from lulc.location import Location, is_below, parse_location, relative_name
 from lulc.stats import class_rasters, estimators
 from lulc.stats.estimators import Estimate, ReferenceSample
 from lulc.stats.interpreted_points import InterpretedPoints, read_points
 from lulc.stats.regions import Region, read_regions
-from lulc.tables import schemas, store
+from lulc.tables import layout, schemas, store
 from lulc.tables.lease import hold
 
 
@@ -55,6 +55,7 @@ def estimate_areas(
     out: Location | None = None,
     region_files: Sequence[RegionFile] = (),
     overlap: Overlap | None = None,
+    period: str | None = None,
 ) -> tuple[pa.Table, int]:
     """Estimate accuracies and areas from interpreted points.
 
@@ -69,6 +70,8 @@ def estimate_areas(
         region_files: regions to estimate by, too.
         overlap: where two class rasters have classes at one place, refuse them or take the first by
             name; None for what the design did.
+        period: of the maps; None where their place under the output folder tells it, or nothing.
+            Its rows take the place of earlier ones of the same period.
 
     Returns:
         The estimates (`schemas.ESTIMATES`, areas in m²), and the number of points that have no
@@ -92,13 +95,39 @@ def estimate_areas(
         for note in region_set.notes:
             progress.say(note)
         rows += _estimate_by_region(interpreted, region_set.table, classes)
-    estimates = pa.Table.from_pylist(rows, schemas.ESTIMATES)
+    judged = maps or [parse_location(raster) for raster in interpreted.rasters]
+    period = period or (_find_period(judged, out) if out is not None else None)
+    estimates = _of_period(rows, period, schemas.ESTIMATES)
     if out is not None:
         matrix_ids = [*classes, *([NODATA] if NODATA in mapped_ids else [])]
+        matrix = _of_period(_error_matrix(sample, matrix_ids), period, schemas.ERROR_MATRIX)
         with hold(out, "lulc evaluate"):
-            store.write_table(out, "estimates", estimates)
-            store.write_table(out, "error_matrix", _error_matrix(sample, matrix_ids))
+            for name, table in (("estimates", estimates), ("error_matrix", matrix)):
+                store.write_table(out, name, _beside_other_periods(out, name, table, period))
     return estimates, interpreted.unanswered
+
+
+def _find_period(maps: Sequence[Location], out: Location) -> str | None:
+    # The period of the run's own rasters; None of maps that lie elsewhere, or of several periods.
+    folder = out.resolve()
+    own = folder / layout.RASTERS
+    periods = {
+        layout.raster_period(relative_name(path, folder)) if is_below(path, own) else None
+        for path in (path.resolve() for path in maps)
+    }
+    return periods.pop() if len(periods) == 1 else None
+
+
+def _of_period(rows: Sequence[dict[str, Any]], period: str | None, schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist([row | {"period": period} for row in rows], schema)
+
+
+def _beside_other_periods(
+    out: Location, name: str, table: pa.Table, period: str | None
+) -> pa.Table:
+    # The rows of a table with those of other periods that are kept.
+    kept = [row for row in store.read_table(out, name).to_pylist() if row["period"] != period]
+    return pa.concat_tables([pa.Table.from_pylist(kept, table.schema), table])
 
 
 def _estimate_all(points: InterpretedPoints, classes: Sequence[int]) -> list[dict[str, Any]]:
@@ -164,9 +193,9 @@ def _sampled_areas(
     return areas
 
 
-def _error_matrix(sample: ReferenceSample, ids: Sequence[int]) -> pa.Table:
+def _error_matrix(sample: ReferenceSample, ids: Sequence[int]) -> list[dict[str, Any]]:
     shares = estimators.error_matrix(sample, ids)
-    rows = [
+    return [
         {
             "map_id": map_id,
             "reference_id": reference_id,
@@ -177,4 +206,3 @@ def _error_matrix(sample: ReferenceSample, ids: Sequence[int]) -> pa.Table:
         for j, reference_id in enumerate(ids)
         if reference_id != NODATA
     ]
-    return pa.Table.from_pylist(rows, schemas.ERROR_MATRIX)

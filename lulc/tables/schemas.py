@@ -88,6 +88,11 @@ _GRID = (
 _TILE = Column("tile_id", TEXT, "<tiling>/<col>_<row>")
 _PERIOD = Column("period", TEXT, "name of the period")
 _MODEL = Column("model", TEXT, "<name>/<version> of the model that mapped it")
+_SAMPLED = Column(
+    "period",
+    TEXT,
+    "of the sampled map; null: the map is of no period, and in tables of earlier releases",
+)
 
 _CHIP = (
     _TILE,
@@ -481,6 +486,7 @@ TABLES = {
         "an accuracy or area with its standard error and interval",
         "evaluate --reference",
         (
+            _SAMPLED,
             Column("region_id", TEXT, "null: all that was sampled"),
             Column(
                 "measure",
@@ -502,6 +508,7 @@ TABLES = {
         "a cell of the error matrix in shares of area",
         "evaluate --reference",
         (
+            _SAMPLED,
             Column("map_id", INT, "class of the map; 255: it has no class there"),
             Column("reference_id", INT, "class that a person gave"),
             Column("area_share", DOUBLE, "of all that was sampled", "0–1"),
@@ -620,8 +627,21 @@ LEDGER = ALL["ledger"]
 ITEM_CLASSES = _ITEM_CLASSES.schema
 
 
-ADDED = frozenset({"units"})
+_ADDED = (
+    *(
+        column.field
+        for table in TABLES.values()
+        for column in table.columns
+        if column.name == "units"
+    ),
+    _SAMPLED.field,
+)
 """Columns that tables of earlier releases lack; read as null."""
+
+
+def _is_added(field: pa.Field) -> bool:
+    # By name and meaning: tables have other columns of the same name.
+    return any(field.equals(added, check_metadata=True) for added in _ADDED)
 
 
 def describe(field: pa.Field) -> str:
@@ -637,7 +657,7 @@ def _of_any_length(kind: pa.DataType) -> pa.DataType:
 
 
 def check_schema(schema: pa.Schema, expected: pa.Schema, location: str) -> None:
-    """Check that a schema has every expected column with its type; ADDED ones may be missing.
+    """Check that a schema has every expected column with its type; added ones may be missing.
 
     Args:
         schema: the schema of the files that are there.
@@ -651,7 +671,7 @@ def check_schema(schema: pa.Schema, expected: pa.Schema, location: str) -> None:
     differences = [
         f"  {field.name}: expected {field.type}, found {types.get(field.name, 'no such column')}"
         for field in expected
-        if types.get(field.name) != field.type and (field.name in types or field.name not in ADDED)
+        if types.get(field.name) != field.type and (field.name in types or not _is_added(field))
     ]
     if differences:
         lines = "\n".join(differences)

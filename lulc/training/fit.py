@@ -65,6 +65,8 @@ class TrainResult:
     there is none."""
     weight_count: WeightCount | None = None
     """Of the network; None of trees."""
+    counts: tuple[float, ...] = ()
+    """Labelled pixels, images or boxes of every class in the training split."""
 
     @property
     def precision(self) -> str:
@@ -167,7 +169,15 @@ def _grow(job: TrainJob) -> TrainResult:
 
     entry, text, statistics, temperature = trees.grow(job)
     _write_log(job, [entry])
-    return TrainResult((entry,), 1, text, statistics.mean, statistics.std, temperature)
+    return TrainResult(
+        (entry,),
+        1,
+        text,
+        statistics.mean,
+        statistics.std,
+        temperature,
+        counts=statistics.counts,
+    )
 
 
 def _fit(job: TrainJob, world: World) -> TrainResult:
@@ -189,7 +199,8 @@ def _fit(job: TrainJob, world: World) -> TrainResult:
         history[best - 1]["metrics"] |= scores
     mean, std = state.scaling.mean, state.scaling.std
     count = count_weights(state.net)
-    return TrainResult(tuple(history), best, weights, mean, std, temperature, count)
+    counts = statistics.counts
+    return TrainResult(tuple(history), best, weights, mean, std, temperature, count, counts)
 
 
 def _start(job: TrainJob, world: World) -> tuple[TrainState, SampleStatistics, History]:

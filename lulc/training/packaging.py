@@ -1,21 +1,25 @@
-"""A training's result as a model folder: the best epoch's weights and the contract."""
+"""A training's result as a model folder: the best epoch's weights, the contract and the card."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lulc.config import Config
 from lulc.datasets.registry import describe_dataset
 from lulc.geo.areas import pixel_areas
 from lulc.geo.grid import Grid
 from lulc.location import Location
+from lulc.models.card import make_card
 from lulc.models.contract import Contract, write_contract
-from lulc.models.package import CONTRACT, weights_name
+from lulc.models.package import CARD, CONTRACT, weights_name
 from lulc.tables.files import open_parquet, write_atomic
+from lulc.training.card_facts import collect_facts
 
 if TYPE_CHECKING:
     from lulc.training.fit import TrainResult
@@ -44,7 +48,8 @@ def write_package(
     Returns:
         The folder, which lies in the job's.
     """
-    smallest, median, largest = pixel_sides(plan, config)
+    origins = _read_origins(plan)
+    smallest, median, largest = pixel_sides(origins, config)
     contract = Contract(
         name=config.name,
         task=job.task_name,
@@ -72,25 +77,46 @@ def write_package(
     weights = folder / weights_name(contract)
     write_atomic(weights, lambda path: path.write_bytes(result.weights.read_bytes()))
     write_atomic(folder / CONTRACT, lambda path: write_contract(contract, path))
+    card = make_card(contract, collect_facts(config, job, plan, result, _span(origins)))
+    write_atomic(folder / CARD, lambda path: path.write_text(card, "utf-8"))
     return folder
 
 
-def pixel_sides(plan: EpochPlan, config: Config) -> tuple[float, float, float]:
+def _read_origins(plan: EpochPlan) -> list[pa.Table]:
+    # Where and when some hundred row groups of the training samples are of.
+    columns = ["crs", "transform", "datetimes"]
+    groups = plan.groups[:: max(1, len(plan.groups) // _ROW_GROUPS_READ)]
+    return [open_parquet(group.path).read_row_group(group.index, columns) for group in groups]
+
+
+def pixel_sides(origins: Sequence[pa.Table], config: Config) -> tuple[float, float, float]:
     """Return the least, the median and the largest side in metres of the training samples' pixels.
 
-    Some hundred row groups are looked at. For samples without a place it is what their publisher
-    says of all.
+    For samples without a place it is what their publisher says of all.
+
+    Args:
+        origins: `crs` and `transform` of the samples of some row groups.
+        config: the run.
     """
     sides = []
-    for group in plan.groups[:: max(1, len(plan.groups) // _ROW_GROUPS_READ)]:
-        table = open_parquet(group.path).read_row_group(group.index, ["crs", "transform"])
-        for crs, transform in {(row["crs"], tuple(row["transform"])) for row in table.to_pylist()}:
+    for table in origins:
+        places = table.select(["crs", "transform"]).to_pylist()
+        for crs, transform in {(row["crs"], tuple(row["transform"])) for row in places}:
             if crs:
                 area_m2 = float(np.mean(pixel_areas(Grid(crs, transform, 1, 1))))
                 sides.append(math.sqrt(area_m2))
     if not sides:
         sides = [describe_dataset(config.datasets[0]).gsd_m]
     return min(sides), float(np.median(sides)), max(sides)
+
+
+def _span(origins: Sequence[pa.Table]) -> str:
+    # First and last day of the samples' imagery; empty without a date.
+    datetimes = pa.concat_tables([table.select(["datetimes"]) for table in origins])["datetimes"]
+    ends = pc.min_max(pc.list_flatten(datetimes)).as_py()
+    if ends["min"] is None:
+        return ""
+    return f"{ends['min']:%Y-%m-%d} to {ends['max']:%Y-%m-%d}"
 
 
 def _bands_of_files(config: Config) -> tuple[tuple[str, ...], ...]:

@@ -75,6 +75,14 @@ class Page:
         self.wait("document.documentElement?.dataset.ready === 'true'")
         self.settle()
 
+    def show(self, address: str) -> None:
+        """Open an address of a page that is ready when it is loaded."""
+        self._ask("Page.navigate", url="about:blank")
+        self.messages.clear()
+        self.addresses.clear()
+        self._ask("Page.navigate", url=address)
+        self.wait("location.href !== 'about:blank' && document.readyState === 'complete'")
+
     def settle(self) -> None:
         """Wait until what was asked for is drawn, and nothing is loaded any more."""
         frame = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
@@ -120,6 +128,11 @@ class Page:
         """Return what the page looks like, (H, W, 3) uint8."""
         png = base64.b64decode(self._ask("Page.captureScreenshot", format="png")["data"])
         return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+
+    def print_pdf(self) -> bytes:
+        """Return the page as it is printed, on paper of the size that it asks for."""
+        printed = self._ask("Page.printToPDF", preferCSSPageSize=True)
+        return base64.b64decode(printed["data"])
 
     def _ask(self, method: str, **parameters: Any) -> dict[str, Any]:
         number = next(self._numbers)

@@ -25,7 +25,7 @@ from lulc.models import package, registry, tracking
 from lulc.models.contract import Contract, read_contract, write_contract
 from lulc.models.networks.registry import MODELS
 from lulc.models.networks.trained_parts import WeightCount
-from lulc.models.package import CONTRACT, MLM_ITEM, WEIGHTS
+from lulc.models.package import CARD, CONTRACT, MLM_ITEM, WEIGHTS
 from lulc.report.training import draw_confusion
 from lulc.runfile import parse_run
 from tests.helpers import tiny_samples as toy
@@ -83,6 +83,7 @@ def make_training(folder: Path, fingerprint: str = "f1", seed: int = 0) -> track
         units=("toa_reflectance", ""),
     )
     write_contract(contract, folder / CONTRACT)
+    (folder / CARD).write_text("# Model Card for toy\n")
     matrix = np.array([[9, 1, 0, 0], [2, 5, 0, 1], [3, 0, 0, 0]])
     history: list[dict[str, Any]] = [
         {
@@ -121,7 +122,7 @@ def test_a_training_becomes_a_run_and_a_champion(
 ) -> None:
     _, out, found = logged
     assert (found.name, found.version, found.folder) == ("toy", "1", out / "models" / "toy-1")
-    assert sorted(p.name for p in found.folder.iterdir()) == [CONTRACT, MLM_ITEM, WEIGHTS]
+    assert sorted(p.name for p in found.folder.iterdir()) == [CARD, CONTRACT, MLM_ITEM, WEIGHTS]
     client = mlflow.MlflowClient(registry.store_uri(None, out))
     version = client.get_model_version_by_alias("toy", "champion")
     assert (str(version.version), version.tags["fingerprint"], version.tags["checksum"]) == (
@@ -145,6 +146,7 @@ def test_a_training_becomes_a_run_and_a_champion(
     assert [a.path for a in client.list_artifacts(version.run_id, "pictures")] == [
         "pictures/confusion.png"
     ]
+    assert "model/README.md" in [a.path for a in client.list_artifacts(version.run_id, "model")]
     assert not list((out / "mlartifacts").rglob("*.pkl"))
     assert not list(Path.cwd().iterdir()), "nothing is written where the user stands"
 

@@ -284,7 +284,8 @@ def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -
     source = (written / "report.html").read_text()
     page = Page(source)
     assert page.tags <= {
-        "html", "head", "meta", "title", "style", "body", "h1", "h2", "p", "img", "div", "table",
+        "html", "head", "meta", "title", "style", "body", "header", "main", "section", "h1", "h2",
+        "h3", "p", "ul", "li", "dl", "dt", "dd", "figure", "img", "div", "table", "thead", "tbody",
         "caption", "small", "strong", "tr", "th", "td", "span", "details", "summary", "pre",
     }  # fmt: skip
     assert [link.partition(",")[0] for link in page.links] == ["data:image/png;base64"]
@@ -292,7 +293,7 @@ def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -
     assert "url(" not in source
     assert "@import" not in source
     for text in (
-        "1.000 ± ?, 1 point",
+        "overall accuracy 1.000 ± ?, points: 1",
         "-20.0 %",
         "+33.3 %",
         "vanished",
@@ -316,7 +317,7 @@ def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -
         "93.8 %",
         "7.25",
         "87.5 %",
-        "Labelled and hardly mapped: snow (10.0% of the labels, IoU 0.050)",
+        "Labelled and hardly mapped: snow (10.0 % of the labels, IoU 0.050)",
         "0.688",
         "5.678",
         "<i>grass</i>",
@@ -324,7 +325,7 @@ def test_the_report_is_one_file_that_tells_what_the_tables_hold(written: Path) -
         f"park, 2020 to {HOSTILE}",
     ):
         assert text in page.text, text
-    assert "1 scene, 2024-06-01 to 2024-06-01" in page.text
+    assert "from satellite images: 1, taken 2024-06-01 to 2024-06-01" in page.text
     assert "was bad" not in page.text
 
 
@@ -420,8 +421,8 @@ def test_of_many_scenes_the_newest_are_listed_and_all_counted(tmp_path: Path) ->
     ]
     write_rows(tmp_path, "scenes", scenes)
     text = Page(html.write_report(make_run(), tmp_path).read_text()).text
-    assert "1200 scenes, 2020-01-01 to 2023-04-14" in text
-    assert "1,200 scenes, the newest 500 of them" in text
+    assert "from satellite images: 1,200, taken 2020-01-01 to 2023-04-14" in text
+    assert "Scenes: 1,200, the newest 500 of them" in text
     assert "scene1199" in text
     assert "scene0699" not in text
 
@@ -546,10 +547,10 @@ def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(
     write_rows(tmp_path, "regions", places)
     run = config.Config(name="elsewhere", maps=(config.MapFiles(str(tmp_path / "2*.tif"), "2021"),))
     page = Page(html.write_report(run, tmp_path).read_text())
-    assert "2 classes of maps made elsewhere; periods 2021" in page.text
+    assert "Land cover of 2021, from maps made elsewhere" in page.text
     assert "land a, land, 2021" in page.text
     assert "land b, land, 2021" not in page.text
-    assert "1 region outside the map" in page.text
+    assert "Regions outside the map, unobserved: 1" in page.text
     assert page.text.count("land b") == 1
     picture = (
         (imread(BytesIO((tmp_path / "map.png").read_bytes()))[..., :3] * 255).round().astype(int)

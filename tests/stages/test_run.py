@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import psutil
 import pytest
 import rasterio.warp
 
+from lulc.models.package import CARD
 from lulc.runfile import read_run
 from lulc.spark.context import StageContext
 from lulc.spark.stages.index import index
@@ -71,6 +73,15 @@ def test_the_run_leaves_map_tables_report_and_runs(done: Path, small: World) -> 
             total += int(ok.sum())
     assert total > 0.95 * small.truth.size
     assert agree / total > 0.8
+
+
+def test_the_model_card_tells_what_the_run_learned(done: Path) -> None:
+    card = (done / "models/world-1" / CARD).read_text()
+    assert "labels of the run world" in card
+    assert "2024-06-01 to 2024-06-21" in card
+    assert re.search(r"^\| 2 \| trees \| [\d,]+ \| \d\d\.\d% \|$", card, re.MULTILINE)
+    assert "spatial blocks of 2 × 2 samples are split as a whole; validation 20%, test 20%" in card
+    assert re.search(r"\*\*Training regime:\*\* (float32|bfloat16)$", card, re.MULTILINE)
 
 
 def test_areas_balance_and_regions_side_by_side_sum(done: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 import lulc
 from lulc.cli import main
 from lulc.models import registry
-from lulc.models.package import CONTRACT, MLM_ITEM, TREES
+from lulc.models.package import CARD, CONTRACT, MLM_ITEM, TREES
 from lulc.tables import store
 from lulc.tables.arrays import array_from
 from tests.helpers import small_world as world
@@ -42,7 +42,8 @@ def test_a_run_by_boosting(
     ]
     assert accuracy[0] > 0.8
     found = registry.resolve("world", out)
-    assert sorted(path.name for path in found.folder.iterdir()) == [CONTRACT, MLM_ITEM, TREES]
+    assert sorted(path.name for path in found.folder.iterdir()) == [CARD, CONTRACT, MLM_ITEM, TREES]
+    assert "boosting, trees (LightGBM)" in (found.folder / CARD).read_text()
 
     client = mlflow.MlflowClient(registry.store_uri(None, out))
     run_id = client.get_model_version_by_alias("world", "champion").run_id

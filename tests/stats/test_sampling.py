@@ -208,3 +208,31 @@ def test_numbers_out_of_their_range_are_named(
 def test_points_need_a_raster(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="give at least one"):
         sampling.draw_sample([], tmp_path / "p.gpkg", points=99)
+
+
+def test_estimates_are_of_the_period_of_their_rasters_and_leave_others(
+    world: tuple[Path, np.ndarray, np.ndarray],
+) -> None:
+    path, classes, truth = world
+    out = path.with_name("out")
+
+    def judge(raster: Path, count: int, period: str | None = None) -> None:
+        points = path.with_name(f"points{count}.gpkg")
+        sampling.draw_sample([raster], points, points=count, min_points=20)
+        interpret(points, truth)
+        area_estimation.estimate_areas(points, (), out, period=period)
+
+    def told() -> dict[str | None, int]:
+        rows = store.read_table(out, "estimates").to_pylist()
+        return {r["period"]: r["points"] for r in rows if r["measure"] == "overall_accuracy"}
+
+    for year, count in (("2020", 300), ("2021", 400), ("2020", 500)):
+        folder = out / "rasters" / year / "0_0"
+        folder.mkdir(parents=True, exist_ok=True)
+        judge(write_map(folder / "map.tif", classes), count)
+    assert told() == {"2020": 500, "2021": 400}
+    judge(path, 200)
+    judge(path, 150, "2019")
+    assert told() == {"2019": 150, "2020": 500, "2021": 400, None: 200}
+    cells = store.read_table(out, "error_matrix").to_pylist()
+    assert sum(r["area_share"] for r in cells if r["period"] == "2020") == pytest.approx(1)
