@@ -349,6 +349,11 @@ def _add_inspection(add: AddVerb) -> None:
         metavar="FOLDER",
         help="write the page to a folder instead, for any web server or object store",
     )
+    verb.add_argument(
+        "--true-colours",
+        action="store_true",
+        help="let the run's chips be seen below its maps: they need the bands red, green and blue",
+    )
     verb = add(
         "models", "list registered models, their versions and scores", "lulc models out/zion"
     )

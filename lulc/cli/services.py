@@ -62,7 +62,7 @@ def view_map(args: argparse.Namespace) -> int:
     from lulc.explorer.export import export_site
     from lulc.explorer.site import open_site
 
-    run = open_run(args.out)
+    run, true_colours = open_run(args.out), args.true_colours
     if args.export is None:
 
         def show(address: str) -> None:
@@ -71,10 +71,11 @@ def view_map(args: argparse.Namespace) -> int:
             else:
                 print(f"{address} shows {run.name}: open it in a browser; Ctrl-C ends")
 
-        serve_page(run.config, run.out, args.port, show)
+        serve_page(run.config, run.out, args.port, show, true_colours)
         return 0
     with tempfile.TemporaryDirectory() as scratch:
-        tiles = export_site(open_site(run.config, run.out, Path(scratch)), args.export)
+        site = open_site(run.config, run.out, Path(scratch), true_colours)
+        tiles = export_site(site, args.export)
     if args.json:
         print_json({"folder": str(args.export), "tiles": tiles})
     else:
@@ -82,7 +83,13 @@ def view_map(args: argparse.Namespace) -> int:
     return 0
 
 
-def serve_page(config: Config, out: Location, port: int, show: Callable[[str], None]) -> None:
+def serve_page(
+    config: Config,
+    out: Location,
+    port: int,
+    show: Callable[[str], None],
+    true_colours: bool = False,
+) -> None:
     """Show a run's maps in a browser until Ctrl-C or SIGTERM.
 
     Args:
@@ -90,10 +97,11 @@ def serve_page(config: Config, out: Location, port: int, show: Callable[[str], N
         out: its output location.
         port: of this machine, 0 any that is free.
         show: is called with the page's address once it answers.
+        true_colours: whether the run's chips can be shown below its maps.
 
     Raises:
         ModuleNotFoundError: the page's files are not installed.
-        InputError: the run has no map.
+        InputError: the run has no map, or true colours are wanted that its chips do not have.
         SetupError: the port is taken.
     """
     import tempfile
@@ -101,8 +109,12 @@ def serve_page(config: Config, out: Location, port: int, show: Callable[[str], N
     from lulc.explorer.server import address_of, open_server
     from lulc.explorer.site import open_site
 
-    with tempfile.TemporaryDirectory() as scratch, contextlib.suppress(KeyboardInterrupt):
-        site = open_site(config, out, Path(scratch))
+    # What is being made for a browser when the service is stopped is left to the system.
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
+        contextlib.suppress(KeyboardInterrupt),
+    ):
+        site = open_site(config, out, Path(scratch), true_colours)
         with open_server(site, port) as server:
             show(address_of(server))
             sys.stdout.flush()

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from lulc import progress
 from lulc.errors import InputError, UsageError
+from lulc.explorer.layer import Layer
 from lulc.explorer.site import REGION_TILES, Site, archive_of, to_json
-from lulc.explorer.tiles import TileLayer
 from lulc.location import Location
 from lulc.tables import files
 
@@ -45,8 +45,8 @@ def export_site(site: Site, folder: Location) -> int:
     count = 0
     for layer in site.layers:
         count += write_archive(layer, folder / archive_of(layer))
-    for address in site.documents():
-        _write(folder / address, site.document(address))
+    for address, content in site.documents():
+        _write(folder / address, content)
     if site.regions is not None:
         _write(folder / REGION_TILES, site.region_tiles().read_bytes())
     for address, path in site.page_files.items():
@@ -56,7 +56,7 @@ def export_site(site: Site, folder: Location) -> int:
     return count
 
 
-def write_archive(layer: TileLayer, location: Location) -> int:
+def write_archive(layer: Layer, location: Location) -> int:
     """Write all tiles of a layer, one PMTiles archive.
 
     Args:
@@ -71,7 +71,7 @@ def write_archive(layer: TileLayer, location: Location) -> int:
 
     west, south, east, north = layer.bounds
     header = {
-        "tile_type": TileType.PNG,
+        "tile_type": TileType[layer.suffix.upper()],
         "tile_compression": Compression.NONE,
         "min_lon_e7": round(west * 1e7),
         "min_lat_e7": round(south * 1e7),
@@ -89,14 +89,14 @@ def write_archive(layer: TileLayer, location: Location) -> int:
                 writer.write_tile(zxy_to_tileid(zoom, col, row), png)
                 count += 1
             if not count:
-                raise InputError(f"the map {layer.name} has no pixel with a class: nothing to show")
-            writer.finalize(header, {"name": layer.name, "type": "overlay", "format": "png"})
+                raise InputError(f"the map {layer.name} has no pixel: nothing to show")
+            writer.finalize(header, {"name": layer.name, "type": "overlay", "format": layer.suffix})
 
     files.write_atomic(location, write)
     return count
 
 
-def _make_tiles(layer: TileLayer) -> Iterator[tuple[tuple[int, int, int], bytes]]:
+def _make_tiles(layer: Layer) -> Iterator[tuple[tuple[int, int, int], bytes]]:
     # In the order of the archive: by zoom, and along the Hilbert curve of each.
     from pmtiles.tile import zxy_to_tileid
 
@@ -116,7 +116,7 @@ def _make_tiles(layer: TileLayer) -> Iterator[tuple[tuple[int, int, int], bytes]
                         yield (zoom, *cell), png
 
 
-def _count(layer: TileLayer) -> int:
+def _count(layer: Layer) -> int:
     return sum(
         sum(1 for _ in layer.tiles(zoom)) for zoom in range(layer.min_zoom, layer.max_zoom + 1)
     )

@@ -7,7 +7,6 @@ name. However many there are, the page reads only the file of the region that is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -196,6 +195,6 @@ def _plain(number: float) -> float | None:
     return None if math.isnan(number) else float(number)
 
 
-def file_numbers(count: int) -> Iterable[int]:
+def file_numbers(count: int) -> range:
     """Return the numbers of the files that hold so many regions."""
     return range(math.ceil(count / PER_FILE))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,10 +26,11 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".json": "application/json",
     ".png": "image/png",
+    ".webp": "image/webp",
     ".svg": "image/svg+xml",
     ".pmtiles": "application/vnd.pmtiles",
 }
-_TILE = re.compile(r"tiles/([\w-]+)/(\d{1,2})/(\d{1,8})/(\d{1,8})\.png", re.ASCII)
+_TILE = re.compile(r"tiles/([\w-]+)/(\d{1,2})/(\d{1,8})/(\d{1,8})\.(png|webp)", re.ASCII)
 _RANGE = re.compile(r"bytes=(\d+)-(\d+)", re.ASCII)
 
 
@@ -46,6 +48,7 @@ class _Handler(BaseHTTPRequestHandler):
     server_version = "lulc"
     sys_version = ""
     timeout = 60  # s that a connection may be idle
+    disable_nagle_algorithm = True  # else a body waits until the browser has said it has the head
     site: ClassVar[Site]
 
     def do_GET(self) -> None:
@@ -74,16 +77,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _find(self, address: str) -> _Answer:
         site = self.site
         if match := _TILE.fullmatch(address):
-            layer = site.layer(match[1])
-            zoom, col, row = map(int, match.groups()[1:])
-            if layer is None or zoom > layer.max_zoom or max(col, row) >= 2**zoom:
+            layer = site.layer(match[1], match[5])
+            zoom, col, row = map(int, match.groups()[1:4])
+            if layer is None or not layer.has_tile(zoom, col, row):
                 return _Answer(HTTPStatus.NOT_FOUND)
-            png = layer.tile(zoom, col, row)
-            return _Answer(HTTPStatus.NO_CONTENT) if png is None else _Answer(HTTPStatus.OK, png)
+            tile = layer.tile(zoom, col, row)
+            return _Answer(HTTPStatus.NO_CONTENT) if tile is None else _Answer(HTTPStatus.OK, tile)
         if address == "map.json":
             return _Answer(HTTPStatus.OK, to_json(site.describe(archives=False)))
-        if address in site.documents():
-            return _Answer(HTTPStatus.OK, site.document(address))
+        if (document := site.document(address)) is not None:
+            return _Answer(HTTPStatus.OK, document)
         if address == REGION_TILES and site.regions is not None:
             return self._part_of(site.region_tiles())
         if address in site.page_files:
@@ -129,6 +132,7 @@ def open_server(site: Site, port: int) -> Iterator[ThreadingHTTPServer]:
             "by --port, or 0 for any that is free"
         ) from error
     with server:
+        threading.Thread(target=site.prepare, daemon=True).start()
         yield server
 
 

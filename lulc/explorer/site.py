@@ -5,7 +5,7 @@
     regions.json                     name and level of every region
     regions/<n>.json                 areas and changes of 256 regions
     regions.pmtiles                  outlines of all regions as vector tiles
-    tiles/<kind>-<period>/<z>/<x>/<y>.png     a tile, of a server
+    tiles/<kind>-<period>/<z>/<x>/<y>.<png or webp>     a tile, of a server
     tiles/<kind>-<period>.pmtiles    all tiles of a layer, of an export
 
 Addresses are relative: the page may lie in any folder of a web server or object store.
@@ -13,24 +13,30 @@ Addresses are relative: the page may lie in any folder of a web server or object
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from lulc.config import Config
+from lulc.errors import LulcError
 from lulc.explorer import regions, tiles
+from lulc.explorer.colours import find_colours
+from lulc.explorer.layer import Layer
 from lulc.explorer.regions import Regions
-from lulc.explorer.tiles import TileLayer
 from lulc.legend import Legend
 from lulc.location import Location
 from lulc.maps.of_run import legend_of_run, rasters_of_run
 from lulc.tables import store
 
 REGION_TILES = "regions.pmtiles"
+_NAMES = "regions.json"
+_AREAS = re.compile(r"regions/(0|[1-9]\d{0,8})\.json", re.ASCII)
 _PAGE = Path(__file__).parent / "page"
 _MAPLIBRE = ("maplibre-gl.js", "maplibre-gl.css")
 
@@ -42,7 +48,8 @@ class Site:
     name: str
     """The run's."""
     legend: Legend
-    layers: tuple[TileLayer, ...]
+    layers: tuple[Layer, ...]
+    """The maps by period, and true colours after them."""
     regions: Regions | None
     page_files: Mapping[str, Path]
     """Address → file of the page's own files and of MapLibre."""
@@ -57,10 +64,11 @@ class Site:
             archives: whether the tiles of a layer lie in one PMTiles archive.
 
         Returns:
-            `name`; `bounds` in degrees; `classes` (id, name, colour); `layers` (kind, period,
-            zooms, and `tiles` or `archive`); `ramp`, the colours of 0 to 100 per cent; `regions`.
+            `name`; `bounds` of the maps in degrees; `classes` (id, name, colour); `layers` (kind,
+            period, zooms, format of the tiles, and `archive`); `ramp`, the colours of 0 to 100 per
+            cent; `regions`.
         """
-        boxes = [layer.bounds for layer in self.layers]
+        boxes = [layer.bounds for layer in self.layers if layer.kind == tiles.CLASSES]
         west, south, east, north = zip(*boxes, strict=True)
         return {
             "name": self.name,
@@ -78,6 +86,7 @@ class Site:
                     "bounds": layer.bounds,
                     "minZoom": layer.min_zoom,
                     "maxZoom": layer.max_zoom,
+                    "format": layer.suffix,
                     "archive": archive_of(layer) if archives else None,
                 }
                 for layer in self.layers
@@ -92,23 +101,31 @@ class Site:
             },
         }
 
-    def layer(self, name: str) -> TileLayer | None:
-        """Return the layer of a name, None if there is none."""
-        return next((layer for layer in self.layers if layer.name == name), None)
+    def layer(self, name: str, suffix: str) -> Layer | None:
+        """Return the layer of a name and a format, None if there is none."""
+        named = (layer for layer in self.layers if (layer.name, layer.suffix) == (name, suffix))
+        return next(named, None)
 
-    def documents(self) -> Iterable[str]:
-        """Yield the addresses of all JSON files but `map.json`."""
+    def documents(self) -> Iterator[tuple[str, bytes]]:
+        """Yield address and content of all JSON files but `map.json`."""
         if self.regions is not None:
-            yield "regions.json"
+            yield _NAMES, to_json(self.regions.list_names())
             for number in regions.file_numbers(self.regions.count):
-                yield f"regions/{number}.json"
+                yield f"regions/{number}.json", to_json(self.regions.describe(number))
 
-    def document(self, address: str) -> bytes:
-        """Return a JSON file that `documents` names."""
-        assert self.regions is not None
-        if address == "regions.json":
+    def document(self, address: str) -> bytes | None:
+        """Return a JSON file that `documents` yields, None of any other address.
+
+        It tells the tables as they were when the page was opened.
+        """
+        if self.regions is None:
+            return None
+        if address == _NAMES:
             return to_json(self.regions.list_names())
-        return to_json(self.regions.describe(int(Path(address).stem)))
+        match = _AREAS.fullmatch(address)
+        if match is None or int(match[1]) not in regions.file_numbers(self.regions.count):
+            return None
+        return to_json(self.regions.describe(int(match[1])))
 
     def region_tiles(self) -> Path:
         """Return the file of the regions' vector tiles, which the first call makes."""
@@ -119,28 +136,38 @@ class Site:
                 self.regions.write_tiles(path)
         return path
 
+    def prepare(self) -> None:
+        """Make what a first view asks for, so that the first browser need not wait for it."""
+        with contextlib.suppress(LulcError):  # which is told when it is asked for
+            newest = [layer for layer in self.layers if layer.kind == tiles.CLASSES][-1]
+            newest.tile(newest.min_zoom, *next(newest.tiles(newest.min_zoom)))
+            if self.regions is not None:
+                self.region_tiles()
 
-def archive_of(layer: TileLayer) -> str:
+
+def archive_of(layer: Layer) -> str:
     """Return the address of the archive that holds all tiles of a layer."""
     return f"tiles/{layer.name}.pmtiles"
 
 
-def open_site(config: Config, out: Location, scratch: Path) -> Site:
+def open_site(config: Config, out: Location, scratch: Path, true_colours: bool = False) -> Site:
     """Return the page of a run.
 
     Args:
         config: the run.
         out: its output location.
         scratch: an empty folder on this machine's disk.
+        true_colours: whether the run's chips can be shown below its maps.
 
     Raises:
-        InputError: the run has no map.
+        InputError: the run has no map, or true colours are wanted that its chips do not have.
         ModuleNotFoundError: the package that brings MapLibre is not installed.
     """
     areas = store.read_table(out, "class_areas", ["class_id", "class_name"])
     rasters = rasters_of_run(config, out)
     legend = legend_of_run(config, areas, [path for paths in rasters.values() for path in paths])
-    layers = tuple(tiles.find_layers(config, out, rasters, legend))
+    maps = tiles.find_layers(config, out, rasters, legend)
+    layers = (*maps, *(find_colours(out) if true_colours else ()))
     return Site(config.name, legend, layers, regions.read_regions(out), _find_page_files(), scratch)
 
 

@@ -15,10 +15,12 @@ import numpy as np
 import rasterio
 from rasterio.errors import NotGeoreferencedWarning
 
+from lulc.geo.grid import Grid
 from lulc.legend import Legend
 
 _MAX_SIDE = 512
 _EMPTY = 0.92  # grey where not valid
+_WEBP_QUALITY = 85  # out of 100
 _RGB = ("red", "green", "blue")
 
 
@@ -45,6 +47,18 @@ def encode_png(picture: np.ndarray) -> bytes:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         with memory.open(**profile) as dataset:
             dataset.write(np.moveaxis(picture, -1, 0))
+        return bytes(memory.read())
+
+
+def encode_webp(picture: np.ndarray, grid: Grid) -> bytes:
+    """Return a picture (4, H, W) uint8 of red, green, blue and alpha on a grid as WebP, lossy."""
+    count, height, width = picture.shape
+    # With its place: of a file without one rasterio warns, which is not for threads.
+    profile = {"height": height, "width": width, "count": count, "dtype": "uint8"}
+    place = {"transform": grid.affine, "crs": grid.crs}
+    with rasterio.MemoryFile() as memory:
+        with memory.open(driver="WEBP", QUALITY=_WEBP_QUALITY, **profile, **place) as dataset:
+            dataset.write(picture)
         return bytes(memory.read())
 
 

@@ -18,12 +18,12 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> ExploredRun:
 
 @pytest.fixture(scope="package")
 def site(explored: ExploredRun, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return open_site(explored.config, explored.out, tmp_path_factory.mktemp("scratch"))
+    return open_site(explored.config, explored.out, tmp_path_factory.mktemp("scratch"), True)
 
 
 @pytest.fixture(scope="package")
 def exported(explored: ExploredRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of the run as files."""
     folder = tmp_path_factory.mktemp("exported")
-    assert main(["view", str(explored.out), "--export", str(folder)]) == 0
+    assert main(["view", str(explored.out), "--export", str(folder), "--true-colours"]) == 0
     return folder

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from lulc.explorer.layer import WEB_MERCATOR, tile_grid
 from lulc.explorer.server import address_of, open_server
 from lulc.explorer.site import Site
-from lulc.explorer.tiles import WEB_MERCATOR, tile_grid
+from lulc.explorer.tiles import percent_palette
 from lulc.geo.grid import WGS84, Grid, transformer
 from lulc.legend import NODATA
 from lulc.tables import store
@@ -193,6 +194,44 @@ def test_an_address_shows_what_it_showed(page: Page, address: str) -> None:
     page.settle()
     assert page.run("location.href") == link
     assert (np.abs(page.picture().astype(int) - picture) > 2).mean() < 1e-3
+
+
+def test_how_sure_the_map_is_has_a_legend_in_numbers(
+    page: Page, address: str, explored: ExploredRun
+) -> None:
+    page.open(f"{address}{PLAIN}&kind=margin")
+    assert page.run("document.getElementById('kind').selectedOptions[0].textContent") == "Margin"
+    ticks = "[...document.querySelectorAll('#ramp .ends span')].map((tick) => tick.textContent)"
+    assert page.run(ticks) == ["0", "25", "50", "75", "100 %"]
+    picture, classes = page.picture(), sure_classes(explored.classes["2021"])
+    margin = on_map(screen_grid(), explored.margin)
+    palette = percent_palette()
+    for percent in (20, 30, 40):
+        pixels = picture[(margin == percent) & (classes != NODATA)].astype(int)
+        assert len(pixels) > 100
+        near = [palette[percent + step][:3] for step in (-1, 0, 1)]
+        apart = np.abs(pixels[:, None] - np.array(near)).max(-1).min(-1)
+        assert (apart <= 2).mean() > 0.99
+    # A period without it shows its classes.
+    page.open(f"{address}{PLAIN}&kind=margin&period=2020")
+    assert_colours(page.picture(), sure_classes(explored.classes["2020"]))
+
+
+def test_true_colours_are_seen_below_the_map(page: Page, address: str) -> None:
+    page.open(address + PLAIN)
+    page.run("document.getElementById('colours').click()")
+    page.settle()
+    assert page.run("document.getElementById('opacity').value") == "50"
+    page.open(f"{address}{PLAIN}&opacity=0&background=colours")
+    # Of the made chips red grows downwards, green falls to the right, blue grows with both.
+    picture = page.picture().astype(float)
+    corners = picture[np.ix_([200, 500], [370, 720])]
+    red, green, blue = (corners[..., band] for band in range(3))
+    assert (red[1] > red[0] + 20).all() and (np.abs(red[:, 0] - red[:, 1]) < 9).all()
+    assert (green[:, 0] > green[:, 1] + 20).all() and (np.abs(green[0] - green[1]) < 9).all()
+    assert blue[0, 0] + 20 < blue[1, 1]
+    page.open(f"{address}{PLAIN}&background=colours&period=2020")
+    assert page.run("document.getElementById('colours').checked")
 
 
 def test_the_page_fits_a_phone_and_the_night(page: Page, address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,23 @@ import rasterio
 from pmtiles.reader import MmapSource, Reader, all_tiles
 from scipy import ndimage
 
+from lulc.chips.chip import Chip, write_chips
 from lulc.errors import InputError
+from lulc.explorer.colours import find_colours
 from lulc.explorer.export import write_archive
+from lulc.explorer.layer import SIDE, Layer, tile_box, tile_grid
 from lulc.explorer.site import Site
-from lulc.explorer.tiles import SIDE, TileLayer, find_layers, tile_box, tile_grid
+from lulc.explorer.tiles import TileLayer, find_layers
 from lulc.geo.grid import WGS84, Grid, transformer
 from lulc.legend import NODATA
 from lulc.raster import cog
 from lulc.raster.classes import ClassRaster
+from lulc.tables import store
 from tests.helpers.explored_run import COLOURS, GRID, ExploredRun
+
+
+def find_layer(site: Site, name: str) -> Layer:
+    return next(layer for layer in site.layers if layer.name == name)
 
 
 def read_png(png: bytes) -> np.ndarray:
@@ -32,7 +41,7 @@ def on_map(grid: Grid, image: np.ndarray) -> np.ndarray:
     x, y = grid.affine @ (cols, rows)
     cols, rows = ~GRID.affine @ transformer(grid.crs, GRID.crs).transform(x, y)
     is_inside = (cols >= 0) & (cols < GRID.width) & (rows >= 0) & (rows < GRID.height)
-    values = np.full(grid.shape, NODATA, image.dtype)
+    values = np.full(grid.shape, np.nan if image.dtype.kind == "f" else NODATA, image.dtype)
     values[is_inside] = image[rows[is_inside].astype(int), cols[is_inside].astype(int)]
     return values
 
@@ -40,9 +49,13 @@ def on_map(grid: Grid, image: np.ndarray) -> np.ndarray:
 def test_a_tile_of_the_last_zoom_has_the_class_at_every_pixels_place(
     site: Site, explored: ExploredRun
 ) -> None:
-    for layer in (site.layers[0], site.layers[3]):
-        image = explored.classes["2020"] if layer.kind == "classes" else explored.confidence
-        compared = 0
+    images = {
+        "classes-2020": explored.classes["2020"],
+        "confidence-2021": explored.confidence,
+        "margin-2021": explored.margin,
+    }
+    for name, image in images.items():
+        layer, compared = find_layer(site, name), 0
         for col, row in layer.tiles(layer.max_zoom):
             expected = on_map(tile_grid(layer.max_zoom, col, row), image)
             png = layer.tile(layer.max_zoom, col, row)
@@ -51,6 +64,51 @@ def test_a_tile_of_the_last_zoom_has_the_class_at_every_pixels_place(
             assert (values != expected).mean() < 1e-3
             compared += int((expected != NODATA).sum())
         assert compared > explored.classes["2020"].size / 4
+
+
+def test_layers_are_what_a_period_has(site: Site) -> None:
+    assert [layer.name for layer in site.layers] == [
+        "classes-2020",
+        "confidence-2020",
+        "classes-2021",
+        "confidence-2021",
+        "entropy-2021",
+        "margin-2021",
+        "colours-2021",
+    ]
+
+
+def test_true_colours_are_the_chips_in_one_stretch(site: Site, explored: ExploredRun) -> None:
+    layer = find_layer(site, "colours-2021")
+    valid = explored.colours[:, np.isfinite(explored.colours).all(0)]
+    low, high = np.percentile(valid, (2, 98), axis=1)[:, :, None, None]
+    for zoom in range(layer.min_zoom, layer.max_zoom + 1):
+        compared = 0
+        for cell in layer.tiles(zoom):
+            tile = layer.tile(zoom, *cell)
+            if tile is None:
+                continue
+            with rasterio.MemoryFile(tile) as memory, memory.open() as file:
+                colours, shown = file.read((1, 2, 3)).astype(float), file.dataset_mask() > 0
+            grid = tile_grid(zoom, *cell)
+            physical = np.stack([on_map(grid, band) for band in explored.colours])
+            expected = 255 * np.clip((physical - low) / (high - low), 0, 1)
+            assert (shown != np.isfinite(physical[0])).mean() < 0.01
+            both = shown & np.isfinite(physical[0])
+            assert np.abs(colours - expected)[:, both].mean() < 4  # WebP is lossy
+            compared += int(both.sum())
+        assert compared > 1000
+
+
+def test_true_colours_need_red_green_and_blue(explored: ExploredRun, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run `lulc tile`"):
+        find_colours(tmp_path)
+    (path,) = (explored.out / "tables" / "chips").rglob("*.parquet")
+    chips = [Chip.from_row(row) for row in store.read_rows(path)]
+    radar = [replace(chip, bands=("vv", "vh", "blue", "nir")) for chip in chips]
+    write_chips(tmp_path / "tables" / "chips" / "0.parquet", radar, {})
+    with pytest.raises(InputError, match=r"no band green, red: .* `bands`"):
+        find_colours(tmp_path)
 
 
 def test_a_coarse_tile_has_the_class_that_is_all_around_a_place(
@@ -82,9 +140,10 @@ def test_a_tile_has_the_colours_of_the_legend(site: Site) -> None:
     assert {table[i][3] for i in range(256) if i not in COLOURS} == {0}
 
 
-def test_an_archive_holds_every_tile_and_no_other(site: Site, exported: Path) -> None:
-    layer = site.layers[0]
-    with (exported / "tiles" / "classes-2020.pmtiles").open("rb") as file:
+@pytest.mark.parametrize("name", ["classes-2020", "colours-2021"])
+def test_an_archive_holds_every_tile_and_no_other(site: Site, exported: Path, name: str) -> None:
+    layer = find_layer(site, name)
+    with (exported / "tiles" / f"{name}.pmtiles").open("rb") as file:
         source = MmapSource(file)
         reader, count = Reader(source), len(list(all_tiles(source)))
         assert reader.header()["max_zoom"] == layer.max_zoom

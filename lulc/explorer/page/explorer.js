@@ -1,23 +1,28 @@
 // The page: reads map.json, shows the state that its address tells, and changes both on request.
 
 import { describeRegion, element, swatch } from "./details.js";
+import { CLASSES, COLOURS, describeKind, listKinds } from "./kinds.js";
 import { LayerMap, addTiles, follow } from "./maps.js";
 import { addSearch } from "./search.js";
 import { formatState, parseState } from "./state.js";
 
 const NARROW = window.matchMedia("(max-width: 700px)");
+const SEE_THROUGH = 50; // opacity, in per cent, of a map over true colours
 const find = (id) => document.getElementById(id);
 const description = await (await fetch("map.json")).json();
 const store = addTiles(description);
-const periods = [...new Set(description.layers.map((layer) => layer.period))].sort();
+const maps = description.layers.filter(({ kind }) => kind === CLASSES);
+const measures = listKinds(description.layers).filter((kind) => kind !== CLASSES);
+const periods = [...new Set(maps.map((layer) => layer.period))].sort();
 const state = { ...defaults(), ...parseState(location.hash) };
+checkPeriods();
 const hasCamera = state.zoom !== undefined && state.lng !== undefined && state.lat !== undefined;
 let other = null; // the map of the other period, made when it is first asked for
 
 document.title = `${description.name}: land cover map`;
 find("title").textContent = description.name;
 addSettings();
-const main = new LayerMap("map", "Map", description, camera());
+const main = new LayerMap("map", "Map", description, camera(), viewOf(state.period));
 const { map } = main;
 map.addControl(new maplibregl.NavigationControl({ showCompass: false }), "bottom-right");
 map.addControl(new maplibregl.ScaleControl(), "bottom-left");
@@ -34,7 +39,7 @@ if (description.regions) {
   if (state.region !== undefined) choose(state.region, undefined, hasCamera);
 }
 window.addEventListener("hashchange", () => {
-  Object.assign(state, { other: "", region: undefined }, parseState(location.hash));
+  Object.assign(state, { other: "", background: "", region: undefined }, parseState(location.hash));
   map.jumpTo({ center: [state.lng, state.lat], zoom: state.zoom });
   update();
   if (state.region !== undefined) choose(state.region, undefined, true);
@@ -45,7 +50,7 @@ document.documentElement.dataset.ready = "true";
 function defaults() {
   const levels = Object.entries(description.regions?.levels ?? {});
   levels.sort((one, two) => two[1] - one[1]);
-  return { kind: "classes", period: periods.at(-1), other: "", opacity: 100, divider: 50, level: levels[0]?.[0] ?? "" };
+  return { kind: CLASSES, period: periods.at(-1), other: "", opacity: 100, background: "", divider: 50, level: levels[0]?.[0] ?? "" };
 }
 
 function camera() {
@@ -60,10 +65,13 @@ function padding() {
   return { top: 30, bottom: 50, left: 320, right: 60 + width };
 }
 
-function layerName(period) {
-  const name = `${state.kind}-${period}`;
-  const layers = description.layers.map((layer) => layer.name);
-  return layers.includes(name) ? name : `classes-${period}`;
+/** Returns the layer that is shown of a period: classes where it has not the kind that is asked for. */
+function layerOf(period) {
+  return findLayer(state.kind, period) ?? findLayer(CLASSES, period);
+}
+
+function findLayer(kind, period) {
+  return description.layers.find((layer) => layer.kind === kind && layer.period === period);
 }
 
 function addSettings() {
@@ -71,7 +79,10 @@ function addSettings() {
   find("period").append(...periods.map((period) => option(period, period)));
   find("other-period").append(option("", "–"), ...periods.map((period) => option(period, period)));
   find("compare").hidden = periods.length < 2;
-  find("kinds").hidden = !description.layers.some((layer) => layer.kind === "confidence");
+  const kinds = listKinds(description.layers);
+  find("kind").append(...kinds.map((kind) => option(kind, describeKind(kind)[0])));
+  find("kinds").hidden = !measures.length;
+  find("backgrounds").hidden = !description.layers.some(({ kind }) => kind === COLOURS);
   find("search").hidden = !description.regions;
   const levels = Object.keys(description.regions?.levels ?? {});
   find("levels").hidden = !levels.length;
@@ -89,6 +100,12 @@ function addSettings() {
   for (const [id, name] of Object.entries(numbers)) {
     find(id).addEventListener("input", (event) => set({ [name]: Number(event.target.value) }));
   }
+  find("colours").addEventListener("change", (event) => {
+    const isShown = event.target.checked;
+    // What lies below a map that lets nothing through would not be seen.
+    const isCovered = isShown && state.opacity === 100;
+    set({ background: isShown ? COLOURS : "", ...(isCovered ? { opacity: SEE_THROUGH } : {}) });
+  });
   find("classes").addEventListener("change", () => {
     const boxes = [...find("classes").querySelectorAll("input")];
     set({ hidden: boxes.filter((box) => !box.checked).map((box) => Number(box.value)) });
@@ -109,28 +126,34 @@ function set(changes) {
   saveState();
 }
 
-/** Brings controls and maps in line with the state. */
-function update() {
+/** Takes the periods that an address names wrongly for those that there are. */
+function checkPeriods() {
   if (!periods.includes(state.period)) state.period = periods.at(-1);
   if (!periods.includes(state.other)) state.other = "";
+}
+
+/** Brings controls and maps in line with the state. */
+function update() {
+  checkPeriods();
   for (const [id, name] of Object.entries({ period: "period", "other-period": "other", kind: "kind", level: "level", opacity: "opacity", "divider-place": "divider" })) {
     find(id).value = state[name];
   }
   for (const box of find("classes").querySelectorAll("input")) {
     box.checked = !state.hidden.includes(Number(box.value));
   }
-  const isConfidence = layerName(state.period).startsWith("confidence-");
-  find("legend").hidden = isConfidence;
-  find("ramp").hidden = !isConfidence;
-  updateMap(main, state.period);
+  find("colours").checked = state.background === COLOURS;
+  const { kind } = layerOf(state.period);
+  find("legend").hidden = kind !== CLASSES;
+  find("ramp").hidden = kind === CLASSES;
+  [find("ramp-title").textContent, find("ramp-meaning").textContent] = describeKind(kind);
+  main.show(viewOf(state.period));
   updateOther();
   showNotice();
 }
 
-function updateMap(layerMap, period) {
-  layerMap.show(layerName(period), state.opacity);
-  layerMap.hide(state.hidden);
-  layerMap.outline(state.level, state.region);
+function viewOf(period) {
+  const { opacity, hidden, level, region } = state;
+  return { layer: layerOf(period), background: findLayer(state.background, period), opacity, hidden, level, region };
 }
 
 async function updateOther() {
@@ -138,7 +161,7 @@ async function updateOther() {
   if (!state.other) return;
   if (!other) {
     const place = { center: map.getCenter(), zoom: map.getZoom() };
-    other = new LayerMap("other-map", "Map of the other period", description, place);
+    other = new LayerMap("other-map", "Map of the other period", description, place, viewOf(state.other));
     follow(map, other.map);
     await other.ready;
     listen(other);
@@ -146,7 +169,7 @@ async function updateOther() {
   await other.ready;
   other.map.resize();
   other.map.jumpTo({ center: map.getCenter(), zoom: map.getZoom() });
-  updateMap(other, state.other);
+  other.show(viewOf(state.other));
   find("other-map").style.clipPath = `inset(0 0 0 ${state.divider}%)`;
   find("divider-line").style.left = `${state.divider}%`;
 }
@@ -170,10 +193,12 @@ function saveState() {
 }
 
 function showNotice() {
-  const layer = description.layers.find(({ name }) => name === layerName(state.period));
-  const isTooFar = map.getZoom() < layer.minZoom;
-  find("notice").hidden = !isTooFar;
-  find("notice").textContent = isTooFar ? "Zoom in to see this layer" : "";
+  const isTooFar = (layer) => layer && map.getZoom() < layer.minZoom;
+  let text = "";
+  if (isTooFar(findLayer(state.background, state.period))) text = "Zoom in to see true colours";
+  if (isTooFar(layerOf(state.period))) text = "Zoom in to see this layer";
+  find("notice").hidden = !text;
+  find("notice").textContent = text;
 }
 
 /** Shows what is known of a region, or of a place, or of both; unless the map stays, it is moved. */
@@ -220,11 +245,14 @@ function closeDetails() {
 async function describePlace(place) {
   const names = new Map(description.classes.map(({ id, name }) => [id, name]));
   const texts = await Promise.all(periods.map(async (period) => {
-    const value = await store.value(`classes-${period}`, place);
-    const name = value === null ? "no class" : (names.get(value) ?? `class ${value}`);
-    const hasConfidence = description.layers.some((layer) => layer.name === `confidence-${period}`);
-    const percent = hasConfidence ? await store.value(`confidence-${period}`, place) : null;
-    return `${period}: ${name}${percent === null ? "" : `, confidence ${percent} %`}`;
+    const value = await store.value(findLayer(CLASSES, period), place);
+    const facts = [value === null ? "no class" : (names.get(value) ?? `class ${value}`)];
+    for (const kind of measures) {
+      const layer = findLayer(kind, period);
+      const percent = layer ? await store.value(layer, place) : null;
+      if (percent !== null) facts.push(`${kind} ${percent} %`);
+    }
+    return `${period}: ${facts.join(", ")}`;
   }));
   const { lng, lat } = place.wrap();
   return element("p", { class: "here" }, element("span", {}, texts.join("; ")), element("br"),

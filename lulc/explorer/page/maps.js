@@ -1,6 +1,7 @@
 // The two maps of the page: one that is always there, and one over it that shows another period on
 // the right of a line.
 
+import { CLASSES, COLOURS } from "./kinds.js";
 import { Archive } from "./pmtiles.js";
 import { SIDE, TileStore } from "./tiles.js";
 
@@ -23,6 +24,17 @@ export function addTiles(description) {
   return store;
 }
 
+/**
+ * What a map shows.
+ * @typedef {object} View
+ * @property {object} layer the layer of the description
+ * @property {object} [background] the layer below it
+ * @property {number} opacity of the layer, in per cent
+ * @property {number[]} hidden classes that are transparent
+ * @property {string} level of the regions that are outlined, empty for none
+ * @property {number} [region] the one that is outlined strongly
+ */
+
 const drawing = new Set();
 
 function setDrawing(map, isDrawing) {
@@ -34,14 +46,15 @@ function setDrawing(map, isDrawing) {
 /** One map with all layers of a description, of which one is shown at a time. */
 export class LayerMap {
   #description;
-  #hidden = "";
-  #isShown = false;
+  #hidden;
 
-  constructor(container, label, description, camera) {
+  /** Makes a map that shows a view from its first picture on. */
+  constructor(container, label, description, camera, view) {
     this.#description = description;
+    this.#hidden = view.hidden.join(".");
     this.map = new maplibregl.Map({
       container,
-      style: makeStyle(description),
+      style: makeStyle(description, view),
       maxPitch: 0,
       dragRotate: false,
       pitchWithRotate: false,
@@ -54,40 +67,32 @@ export class LayerMap {
     this.map.keyboard.disableRotation();
     setDrawing(this.map, true);
     this.map.on("render", () => setDrawing(this.map, true));
-    this.map.on("idle", () => this.#isShown && setDrawing(this.map, false));
-    this.ready = new Promise((resolve) => this.map.once("load", resolve));
+    this.map.on("idle", () => setDrawing(this.map, false));
+    this.ready = new Promise((resolve) => this.map.once("style.load", resolve));
     DARK.addEventListener("change", () => this.#paintGround());
     const keys = "arrow keys move it, plus and minus zoom, Enter tells what lies in its middle";
     this.map.getCanvas().setAttribute("aria-label", `${label}: ${keys}`);
   }
 
-  /** Shows one layer of the description, and no other. */
-  show(name, opacity) {
-    this.#isShown = true;
-    for (const layer of this.#description.layers) {
-      const isShown = layer.name === name;
-      this.map.setLayoutProperty(layer.name, "visibility", isShown ? "visible" : "none");
-      this.map.setPaintProperty(layer.name, "raster-opacity", opacity / 100);
+  /** Shows a view, and nothing else. */
+  show(view) {
+    for (const { name } of this.#description.layers) {
+      this.map.setLayoutProperty(name, "visibility", visibility(name, view));
     }
+    this.map.setPaintProperty(view.layer.name, "raster-opacity", view.opacity / 100);
+    this.#hide(view.hidden.join("."));
+    if (!this.#description.regions) return;
+    const { lines, chosen } = regionFilters(view);
+    for (const layer of REGION_LAYERS) this.map.setFilter(layer, lines);
+    this.map.setFilter("regions-chosen", chosen);
   }
 
-  /** Makes these classes transparent. */
-  hide(classes) {
-    const hidden = classes.join(".");
+  #hide(hidden) {
     if (hidden === this.#hidden) return;
     this.#hidden = hidden;
     for (const { name, kind } of this.#description.layers) {
-      if (kind === "classes") this.map.getSource(name).setTiles([tileAddress(name, hidden)]);
+      if (kind === CLASSES) this.map.getSource(name).setTiles([tileAddress(name, hidden)]);
     }
-  }
-
-  /** Outlines the regions of one level, none where it is empty, and one of them strongly. */
-  outline(level, region) {
-    if (!this.#description.regions) return;
-    for (const layer of REGION_LAYERS) {
-      this.map.setFilter(layer, ["==", ["get", "level"], level]);
-    }
-    this.map.setFilter("regions-chosen", ["==", ["get", "number"], region ?? -1]);
   }
 
   /** Returns the number of the region of the outlined level at a point of the screen, if any. */
@@ -118,7 +123,18 @@ export function follow(one, other) {
   }
 }
 
-function makeStyle({ layers, regions }) {
+function visibility(name, { layer, background }) {
+  return name === layer.name || name === background?.name ? "visible" : "none";
+}
+
+function regionFilters({ level, region }) {
+  return {
+    lines: ["==", ["get", "level"], level],
+    chosen: ["==", ["get", "number"], region ?? -1],
+  };
+}
+
+function makeStyle({ layers, regions }, view) {
   const style = {
     version: 8,
     sources: {},
@@ -126,10 +142,12 @@ function makeStyle({ layers, regions }) {
       { id: "ground", type: "background", paint: { "background-color": groundColour() } },
     ],
   };
-  for (const { name, bounds, minZoom, maxZoom } of layers) {
+  const below = layers.filter(({ kind }) => kind === COLOURS);
+  const above = layers.filter(({ kind }) => kind !== COLOURS);
+  for (const { name, kind, bounds, minZoom, maxZoom } of [...below, ...above]) {
     style.sources[name] = {
       type: "raster",
-      tiles: [tileAddress(name, "")],
+      tiles: [tileAddress(name, kind === CLASSES ? view.hidden.join(".") : "")],
       tileSize: SIDE,
       minzoom: minZoom,
       maxzoom: maxZoom,
@@ -139,8 +157,12 @@ function makeStyle({ layers, regions }) {
       id: name,
       type: "raster",
       source: name,
-      layout: { visibility: "none" },
-      paint: { "raster-resampling": "nearest", "raster-fade-duration": 0 },
+      layout: { visibility: visibility(name, view) },
+      paint: {
+        "raster-opacity": name === view.layer.name ? view.opacity / 100 : 1,
+        "raster-resampling": kind === COLOURS ? "linear" : "nearest",
+        "raster-fade-duration": 0,
+      },
     });
   }
   if (regions) {
@@ -150,18 +172,21 @@ function makeStyle({ layers, regions }) {
       maxzoom: regions.maxZoom,
     };
     const common = { source: "regions", "source-layer": "regions" };
+    const { lines, chosen } = regionFilters(view);
     style.layers.push(
-      { id: "regions-fill", type: "fill", ...common, paint: { "fill-opacity": 0 } },
+      { id: "regions-fill", type: "fill", ...common, filter: lines, paint: { "fill-opacity": 0 } },
       {
         id: "regions-line",
         type: "line",
         ...common,
+        filter: lines,
         paint: { "line-color": lineColour(), "line-width": 1, "line-opacity": 0.75 },
       },
       {
         id: "regions-chosen",
         type: "line",
         ...common,
+        filter: chosen,
         paint: { "line-color": lineColour(), "line-width": 3.5 },
       },
     );

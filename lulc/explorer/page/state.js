@@ -1,7 +1,7 @@
 // What the page shows, as it stands behind the # of its address: the address is a permalink.
 
 const NUMBERS = ["zoom", "lng", "lat", "opacity", "divider", "region"];
-const TEXTS = ["kind", "period", "other", "level"];
+const TEXTS = ["kind", "period", "other", "background", "level"];
 
 /** Returns the state that an address tells; what it leaves out is missing. */
 export function parseState(hash) {

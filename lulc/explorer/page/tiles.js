@@ -1,5 +1,6 @@
 // The tiles of a map's layers: from a server's addresses, or from archives; kept, and repainted.
 
+import { COLOURS } from "./kinds.js";
 import { readValues, repaint } from "./palette.js";
 import { Archive } from "./pmtiles.js";
 
@@ -19,15 +20,15 @@ export class TileStore {
     }
   }
 
-  /** Returns the PNG of a tile, null where the layer has no pixel. */
-  png(name, zoom, x, y) {
+  /** Returns the picture of a tile as it came, null where the layer has no pixel. */
+  tile(name, zoom, x, y) {
     const address = `${name}/${zoom}/${x}/${y}`;
     let tile = this.#kept.get(address);
     if (tile) {
       this.#kept.delete(address); // and set again: the last one used is the last one dropped
     } else {
       const archive = this.#archives.get(name);
-      tile = archive ? archive.tile(zoom, x, y) : fetchTile(`tiles/${address}.png`);
+      tile = archive ? archive.tile(zoom, x, y) : fetchTile(`tiles/${address}.${this.#layers.get(name).format}`);
       tile.catch(() => this.#kept.delete(address));
     }
     this.#kept.set(address, tile);
@@ -37,23 +38,23 @@ export class TileStore {
 
   /** Returns the picture of a tile in which the values in `hidden` are transparent. */
   async picture(name, zoom, x, y, hidden) {
-    const png = await this.png(name, zoom, x, y);
-    if (!png) return emptyPicture();
-    return repaint(png, (colours, alphas) => {
+    const picture = await this.tile(name, zoom, x, y);
+    if (!picture) return emptyPicture();
+    if (this.#layers.get(name).kind === COLOURS) return picture;
+    return repaint(picture, (colours, alphas) => {
       for (const value of hidden) alphas[value] = 0;
     });
   }
 
   /** Returns the value of a layer at a place, null where it has none. */
-  async value(name, { lng, lat }) {
-    const zoom = this.#layers.get(name).maxZoom;
+  async value({ name, maxZoom: zoom }, { lng, lat }) {
     const count = 2 ** zoom;
     const across = (((lng + 180) / 360) % 1 + 1) % 1 * count;
     const sine = Math.sin((lat * Math.PI) / 180);
     const down = (0.5 - Math.log((1 + sine) / (1 - sine)) / (4 * Math.PI)) * count;
     if (!(down >= 0 && down < count)) return null;
     const [x, y] = [Math.floor(across), Math.floor(down)];
-    const png = await this.png(name, zoom, x, y);
+    const png = await this.tile(name, zoom, x, y);
     if (!png) return null;
     const { data } = await readValues(png);
     const [col, row] = [Math.floor((across - x) * SIDE), Math.floor((down - y) * SIDE)];
