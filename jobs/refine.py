@@ -1,6 +1,6 @@
-"""Make the map of the predictions by the steps of the run file, exact across tiles.
+"""Make the map of the predictions, or of `maps`, by the steps of the run file, exact across tiles.
 
-Reads:   table predictions, of neighbouring blocks as far as the steps look; layers of rules
+Reads:   table predictions, or rasters of `maps`, as far as the steps look; layers of rules
 Writes:  table refined, ledger rows of refine
 Unit:    a block of tiling.block × tiling.block tiles in one period; with transitions in all
 Memory:  0.5 GB a core, and 16 bytes a pixel of a block, with probabilities one a class more

@@ -63,6 +63,7 @@ Metric = Literal[
     "recall30",
 ]  # fmt: skip
 Overlap = Literal["refuse", "first"]
+Combination = Literal["first", "vote"]
 Precision = Literal["auto", "float32", "bfloat16"]
 
 
@@ -624,8 +625,13 @@ class TransitionConf:
 
 @dataclass(frozen=True, config=_strict)
 class RefineConf:
-    """What makes the map of the predictions: steps in this order, each where it is given."""
+    """What makes the map of the predictions, or of `maps`: steps in this order, where given."""
 
+    combine: Combination | None = dataclasses.field(default=None, compare=False)
+    """For several `maps` of one period: each pixel has the class of the `first` of them, in the
+    order of the run file, that has one there; or by `vote` the class that most have, each weighed
+    by its `accuracy`, and of equal ones the first. Default: none, no two may have a class at one
+    place."""
     smooth: SmoothConf | None = None
     """Bayesian smoothing; it takes `predict.probabilities`. Default: none."""
     majority: Odd | None = None
@@ -726,6 +732,16 @@ class MapFiles:
     whatever characters are in it."""
     period: Name
     """Name of their period."""
+    accuracy: Annotated[Number, Field(gt=0, le=1)] | None = dataclasses.field(
+        default=None, compare=False
+    )
+    """For `refine`: the share of their pixels that are right, as their makers tell it. It is their
+    confidence, and their weight beside other maps and periods. Default: not known, and all are
+    alike."""
+    within: str | None = dataclasses.field(default=None, compare=False)
+    """For `refine`: vector file of polygons, or raster of a mask, outside which they do not count;
+    with `refine.combine: first` the map of these regions that comes before others. Default: they
+    count everywhere."""
 
 
 @dataclass(frozen=True, config=_strict)
@@ -828,8 +844,8 @@ class Config:
     predict: PredictConf = PredictConf()
     """The model that maps, and how it is applied."""
     refine: RefineConf | None = None
-    """What makes the map of the predictions, such as {minimum_mapping_unit: 5}. Default: the
-    predictions are the map."""
+    """What makes the map of the predictions, or of `maps`, such as {minimum_mapping_unit: 5}.
+    Default: they are the map."""
     embed: EmbedConf | None = None
     """The vectors that `lulc run` makes besides. Default: none; `lulc embed` makes them."""
     rasters: RasterConf = RasterConf()
@@ -837,7 +853,8 @@ class Config:
     regions: tuple[RegionFile, ...] = ()
     """Regions of the statistics. Default: one, the whole map."""
     maps: tuple[MapFiles, ...] = ()
-    """Class rasters made elsewhere; the run is then their statistics alone."""
+    """Class rasters made elsewhere; the run is then their statistics alone, or with `refine` what
+    makes one map of them."""
     stats: StatsConf = StatsConf()
     """Statistics per region."""
     publish: PublishConf | None = None
@@ -851,6 +868,11 @@ class Config:
     max_bad: Annotated[str, AfterValidator(_check_limit)] | None = None
     """Number of bad inputs, such as `3`, or their share, such as `5%`, above which the run fails.
     Default: any number is left out of the map and recorded in the ledger."""
+
+    @property
+    def maps_as_given(self) -> bool:
+        """Whether the run's maps are class rasters made elsewhere, as they are."""
+        return bool(self.maps) and self.refine is None
 
     @property
     def features(self) -> tuple[Feature, ...]:

@@ -225,6 +225,8 @@ def _find_fault(config: Config) -> str | None:
         return f"samples.size {samples.size} must divide tiling.size {config.tiling.size}"
     if config.rasters.uncertainty and not config.predict.probabilities:
         return "rasters.uncertainty is of probabilities: set predict.probabilities to true"
+    if config.maps and not config.refine and any(entry.within for entry in config.maps):
+        return "maps.within is for maps that are refined: give refine, such as {combine: first}"
     if config.refine and (fault := _find_fault_of_refine(config, config.refine)):
         return fault
     if config.publish:
@@ -234,6 +236,10 @@ def _find_fault(config: Config) -> str | None:
 
 def _find_fault_of_refine(config: Config, refine: RefineConf) -> str | None:
     # Raises UsageError for what is no rule.
+    if config.maps and (fault := _find_fault_of_maps(config)):
+        return fault
+    if refine.combine and not config.maps:
+        return "refine.combine is of maps; models are joined by predict.model, such as a+b"
     if refine.smooth and not config.predict.probabilities:
         return "refine.smooth is of probabilities: set predict.probabilities to true"
     if refine.transitions and len(config.periods) < 2:
@@ -245,6 +251,25 @@ def _find_fault_of_refine(config: Config, refine: RefineConf) -> str | None:
         parse_rule(rule, names, refine.layers)
     if unknown:
         return f"refine.transitions.forbidden has {', '.join(unknown)}, which legend {names} lacks"
+    return None
+
+
+def _find_fault_of_maps(config: Config) -> str | None:
+    # Of maps that are refined.
+    if not config.legend:
+        return "refine names classes of maps by the legend: key 'legend' is missing"
+    if not config.regions:
+        return "areas of maps made elsewhere are taken by region: key 'regions' is missing"
+    names = [period.name for period in config.periods]
+    others = sorted({entry.period for entry in config.maps} - set(names))
+    if others:
+        return (
+            f"maps have periods {', '.join(others)}, and periods are {names}: refine takes them in "
+            "the order of periods, give them there"
+        )
+    known = {entry.accuracy is None for entry in config.maps}
+    if len(known) > 1:
+        return "maps.accuracy is given for some: give it for all maps, or for none"
     return None
 
 
@@ -328,6 +353,10 @@ def _resolve_paths(config: Config, folder: Location) -> Config:
     # Weights without a suffix are the name of published ones.
     if config.train.weights and "." in PurePosixPath(config.train.weights).name:
         changes["train"] = replace(config.train, weights=absolute(config.train.weights))
+    changes["maps"] = tuple(
+        replace(entry, within=absolute(entry.within)) if entry.within else entry
+        for entry in changes["maps"]
+    )
     if config.refine:
         layers = {name: absolute(path) for name, path in config.refine.layers.items()}
         changes["refine"] = replace(config.refine, layers=layers)

@@ -84,19 +84,25 @@ def stages_of(config: Config) -> tuple[str, ...]:
     - refine: with a refine section
     - embed: with an embed section
     - publish: with a publish section
-    - for maps made elsewhere: polygons, stats and publish
+    - for maps made elsewhere: polygons, stats and publish, and with a refine section refine and
+      rasters
 
     Raises:
         UsageError: the run file neither learns a model nor names one, or refines, or asks for
             polygons of, what is no class map.
     """
-    if config.refine and (config.maps or config.task in ("multilabel", "detect")):
-        kind = "maps made elsewhere" if config.maps else f"task {config.task}"
-        raise UsageError(f"refine is for class maps that this run makes, not for {kind}")
+    if config.refine and config.task in ("multilabel", "detect"):
+        raise UsageError(f"refine is for class maps, not for task {config.task}")
     if config.rasters.polygons and config.task in ("multilabel", "detect"):
         raise UsageError(f"rasters.polygons is for class maps, not for task {config.task}")
     if config.maps:
-        asked = {"polygons": config.rasters.polygons, "stats": True, "publish": config.publish}
+        asked = {
+            "refine": config.refine,
+            "rasters": config.refine,
+            "polygons": config.rasters.polygons,
+            "stats": True,
+            "publish": config.publish,
+        }
         return tuple(stage for stage, is_asked in asked.items() if is_asked)
     learns = config.labels is not None or bool(config.datasets)
     if not learns and config.predict.model is None:

@@ -89,6 +89,9 @@ def _named_inputs(config: Config) -> Iterator[tuple[str, str, str]]:
             yield "predict.model", model.strip(), "predict"
     for name, path in (config.refine.layers if config.refine else {}).items():
         yield f"refine.layers.{name}", path, "refine"
+    for number, entry in enumerate(config.maps):
+        if entry.within:
+            yield f"maps.{number}.within", entry.within, "refine"
     for number, regions in enumerate(config.regions):
         yield f"regions.{number}.path", regions.path, "stats"
 

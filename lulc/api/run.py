@@ -59,7 +59,7 @@ class Run:
     @property
     def periods(self) -> tuple[str, ...]:
         """The names of the periods that are mapped, in the order of the run file."""
-        if self.config.maps:
+        if self.config.maps_as_given:
             return tuple(sorted({map_files.period for map_files in self.config.maps}))
         return tuple(period.name for period in self.config.periods)
 
@@ -136,7 +136,7 @@ class Run:
 
         name = period or self.periods[-1]
         self._check_period(name)
-        if self.config.maps:
+        if self.config.maps_as_given:
             raise InputError("the maps of this run were made elsewhere: lulc.open_map reads them")
         return read_class_map(self.out, name, self.legend)
 

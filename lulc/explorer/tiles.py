@@ -97,7 +97,7 @@ def find_layers(
         for place in files.list_places(out, folder)
     }
     for period, locations in rasters.items():
-        if config.maps:
+        if config.maps_as_given:
             parts = tuple(scan_raster(str(location)) for location in locations)
             layers.append(TileLayer(CLASSES, period, parts, None, legend.palette()))
             continue

@@ -27,9 +27,9 @@ def rasters_of_run(config: Config, out: Location) -> dict[str, list[Location]]:
         out: its output location.
     """
     rasters: dict[str, set[Location]] = {}
-    for map_files in config.maps:
+    for map_files in config.maps if config.maps_as_given else ():
         rasters.setdefault(map_files.period, set()).update(match_files(map_files.path))
-    if not config.maps:
+    if not config.maps_as_given:
         for path in (out / layout.RASTERS).rglob("*.tif"):
             place = relative_name(path, out)
             rasters.setdefault(layout.raster_period(place), set()).add(out / place)

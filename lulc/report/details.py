@@ -74,9 +74,12 @@ def tell_areas(
     landscape = region_rows(store.read_table(out, "landscape"), regions)
     patches = {(_table_key(row), row["class_id"]): row for row in landscape}
     rows = region_rows(areas, regions)
+    # Those of several maps that were combined are of other models, and in the table alone.
+    models = {row["model"] for row in rows}
     raw = {
         (_table_key(row), row["class_id"]): row
         for row in region_rows(store.read_table(out, "raw_class_areas"), regions)
+        if row["model"] in models
     }
     vanished = raw.keys() - {(_table_key(row), row["class_id"]) for row in rows}
     rows += [raw[k] | {"area_m2": 0.0, "share": 0.0, "mean_confidence": None} for k in vanished]

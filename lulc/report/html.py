@@ -137,8 +137,8 @@ def _draw_picture(
     # PNG of a period's map; empty without rasters. Maps made elsewhere are drawn where regions are.
     if not rasters:
         return b""
-    bounds = _region_bounds(out, mapped) if config.maps else None
-    drawn = rasters if config.maps else _overview(out, period) or rasters
+    bounds = _region_bounds(out, mapped) if config.maps_as_given else None
+    drawn = rasters if config.maps_as_given else _overview(out, period) or rasters
     title = f"{config.about.title}: {period}" if config.about.title else f"{config.name} {period}"
     return draw_map(drawn, legend, title, bounds)
 

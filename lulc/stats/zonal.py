@@ -167,19 +167,25 @@ def count_tile(
     if share == 0:
         return sums
     areas, min_percent = _pixel_areas(grid), math.ceil(round(min_confidence * 100, 6))
+    ids, percents = tile["class_ids"], arrays.array_from(tile, "percent_counts")
+    # Maps made elsewhere may come without.
+    has_confidence = percents.any() or not any(tile["class_counts"])
     if share == 1 and areas.size == 1:
-        ids, percents = tile["class_ids"], arrays.array_from(tile, "percent_counts")
         sums[0, ids] = tile["class_counts"]
         sums[0, NODATA] += tile["nodata_count"]
         sums[1] = sums[0] * areas[0, 0]
         sums[2, ids] = percents @ np.arange(101) * (areas[0, 0] / 100)
         sums[3, ids] = percents[:, min_percent:].sum(1) * areas[0, 0]
+        if not has_confidence:
+            sums[2:, ids] = math.nan
         return sums
     classes, confidence = read_pixels()
     runs = find_runs(geometry, grid)
     sums[0], sums[1] = count_runs(runs, classes, areas)
     sums[2] = count_runs(runs, classes, areas * (confidence / 100))[1]
     sums[3] = count_runs(runs, np.where(confidence >= min_percent, classes, NODATA), areas)[1]
+    if not has_confidence:
+        sums[2:] = math.nan
     sums[2:, NODATA] = 0
     return sums
 

@@ -364,7 +364,7 @@ TABLES = {
         _CLASS_AREAS,
     ),
     "raw_class_areas": TableSpec(
-        "as class_areas, of the predictions before refine",
+        "as class_areas, of the predictions, or maps made elsewhere, before refine",
         "stats (refine)",
         _CLASS_AREAS,
     ),

@@ -7,11 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 import rasterio
+import shapely
+from geopandas import GeoSeries
 
+from lulc.api.run import Run
 from lulc.chips.tiling import make_tiling
-from lulc.config import ClassConf, Config, Period, RefineConf, TilingConf, TransitionConf
+from lulc.config import (
+    ClassConf,
+    Config,
+    MapFiles,
+    Period,
+    RefineConf,
+    RegionFile,
+    TilingConf,
+    TransitionConf,
+)
 from lulc.errors import UsageError
 from lulc.legend import NODATA
 from lulc.spark.context import StageContext
@@ -21,7 +34,9 @@ from lulc.spark.stages.stats import stats
 from lulc.stages import Selection, stages_of
 from lulc.tables import arrays, ledger, store
 from tests.helpers.synthetic_predictions import LEGEND
-from tests.maps.test_refine import merged_of
+from tests.helpers.synthetic_scenes import write_raster
+from tests.maps.test_refine import IDS, merged_of, random_map
+from tests.maps.test_refine_maps import CUTS, GRID, write_parts
 from tests.stages.test_stats import map_of
 
 if TYPE_CHECKING:
@@ -127,8 +142,61 @@ def store_key(config: Config) -> str:
 
 def test_class_maps_alone_are_refined(tmp_path: Path) -> None:
     detect = replace(run_of(5), task="detect")
-    with pytest.raises(UsageError, match="class maps that this run makes, not for task detect"):
+    with pytest.raises(UsageError, match="class maps, not for task detect"):
         stages_of(detect)
     context = StageContext(run_of(None), tmp_path, Selection(), lambda: None)  # type: ignore
     with pytest.raises(UsageError, match="does not say how to refine"):
         refine(context)
+
+
+def test_maps_made_elsewhere_are_refined_and_both_balance(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    maps = {period: random_map(seed, *GRID.shape, 1.0) for seed, period in enumerate("ab")}
+    for period, classes in maps.items():
+        write_parts(tmp_path, classes, period)
+    west, south, east, north = GRID.bounds
+    region = shapely.Polygon(
+        [(west + 33, south + 77), (east + 200, south + 5), (west + 300, north)]
+    )
+    GeoSeries([region], crs=GRID.crs).to_file(tmp_path / "region.gpkg")
+    settings = TransitionConf((("c0", "c1"), ("c2", "c1")))
+    config = Config(
+        name="r",
+        legend={i: ClassConf(f"c{i}", "#808080") for i in IDS},
+        tiling=TilingConf(size=32, block=2),
+        periods=(Period("a"), Period("b")),
+        maps=tuple(MapFiles(str(tmp_path / f"{period}*.tif"), period) for period in "ab"),
+        refine=RefineConf(minimum_mapping_unit=3, transitions=settings),
+        regions=(RegionFile(str(tmp_path / "region.gpkg")),),
+    )
+    out = tmp_path / "out"
+    context = StageContext(config, out, Selection(), lambda: spark)
+    for stage in (refine, rasters, stats):
+        assert stage(context).done
+        assert not stage(context).done
+    run = Run(out, config)
+    for period in "ab":
+        found = run.map(period).classes[: GRID.height, : GRID.width]
+        assert ((found == NODATA) == (maps[period] == NODATA)).all()
+        assert (found != maps[period]).any()
+    changes = store.read_table(out, "transitions").to_pylist()
+    pairs = {(row["from_class"], row["to_class"]) for row in changes}
+    assert len(pairs) > 10
+    assert not pairs & {("c0", "c1"), ("c2", "c1")}
+    true_area = store.read_table(out, "regions")["area_m2"][0].as_py()
+    tables = {name: store.read_table(out, name) for name in ("class_areas", "raw_class_areas")}
+    for table in tables.values():
+        for period in "ab":
+            of_period = table.filter(pc.field("period") == period)
+            assert pc.sum(of_period["area_m2"]).as_py() == pytest.approx(true_area, rel=1e-6)
+            assert set(of_period["mean_confidence"].to_pylist()) == {None}
+    as_given = tmp_path / "as_given"
+    stats(StageContext(replace(config, refine=None), as_given, Selection(), lambda: spark))
+    assert store.read_table(as_given, "class_areas").equals(tables["raw_class_areas"])
+    # One file of one period is replaced: the blocks that look into it are refined anew.
+    write_raster(
+        tmp_path / "a0.tif", np.zeros(CUTS[0][2:], np.uint8), GRID.window(*CUTS[0]), nodata=NODATA
+    )
+    again = refine(context)
+    assert (again.done, again.skipped) == (4, 8)

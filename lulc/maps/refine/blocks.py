@@ -1,4 +1,6 @@
-"""Blocks of predictions to blocks of the map, the unit of work of the refine stage.
+"""Blocks of predictions, or of maps made elsewhere, to blocks of the map.
+
+They are the unit of work of the refine stage.
 
 A block is refined in a window that reaches into its neighbours as far as the steps look.
 """
@@ -6,7 +8,7 @@ A block is refined in a window that reaches into its neighbours as far as the st
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from lulc.errors import InputError
 from lulc.geo.tiling import Tiling
 from lulc.location import Location
 from lulc.maps.prediction_row import PredictionRow
+from lulc.maps.refine.sources import BlockWindow, MapSource, read_block
 from lulc.maps.refine.steps import (
     MapWindow,
     empty_window,
@@ -40,7 +43,7 @@ _GRID = ["crs", "transform", "height", "width"]
 
 @dataclass(frozen=True)
 class RefineSpec:
-    """How a run's predictions become its map."""
+    """How a run's predictions, or maps made elsewhere, become its map."""
 
     out: Location
     """The output location."""
@@ -53,6 +56,10 @@ class RefineSpec:
     """Names, in their order."""
     legend: tuple[tuple[int, str], ...]
     """Id and name of each class."""
+    name: str = ""
+    """Of the run."""
+    sources: Mapping[str, Sequence[MapSource]] = field(default_factory=dict)
+    """Maps made elsewhere, by period; none where predictions are refined."""
 
     @property
     def blocks_reached(self) -> int:
@@ -61,28 +68,35 @@ class RefineSpec:
 
 
 def refine_blocks(key: Mapping[str, Any], spec: RefineSpec) -> list[LedgerRow]:
-    """Refine the blocks of predictions at one place, and publish their maps.
+    """Refine the blocks at one place, and publish their maps.
 
     Args:
         key: `keys`, `fingerprints` and `paths`, one a block: a period each. And `sources`: the
             predictions of these blocks and of those that the steps look into, relative to the
-            output location.
+            output location; none where maps made elsewhere are refined.
         spec: how they are refined.
 
     Returns:
-        The blocks' ledger rows.
+        The blocks' ledger rows; of one without any class, `empty`.
 
     Raises:
         InputError: predictions are damaged, or of several models, or hold no probabilities where
-            those are smoothed.
+            those are smoothed; or as `sources.read_block` raises it.
     """
     cell = parse_block_key(key["keys"][0]).cell
-    periods = _read_periods(key["sources"], cell, spec)
-    cores = _refine_periods(periods, cell, spec)
+    periods = (
+        _read_maps(key["keys"], cell, spec)
+        if spec.sources
+        else _read_periods(key["sources"], cell, spec)
+    )
+    cores = _refine_periods(periods, cell, spec) if periods else {}
     ledger_rows = []
     for block, fingerprint, path in zip(*(key[n] for n in _BLOCKS), strict=True):
         period = parse_block_key(block).period
-        tiles = periods[period].tiles_of(cell)
+        if period not in periods:
+            ledger_rows.append(LedgerRow("refine", block, fingerprint, "empty"))
+            continue
+        tiles = periods[period].tiles
         rows = [_make_row(tile, cores[period], cell, spec.tiling) for tile in tiles]
         footer = {
             "stage": "refine",
@@ -98,9 +112,21 @@ def refine_blocks(key: Mapping[str, Any], spec: RefineSpec) -> list[LedgerRow]:
     return ledger_rows
 
 
+def _read_maps(
+    keys: Sequence[str], cell: tuple[int, int], spec: RefineSpec
+) -> dict[str, BlockWindow]:
+    # Those of all periods where periods are made consistent.
+    own = {parse_block_key(key).period for key in keys}
+    periods = [
+        p for p in spec.periods if p in spec.sources and (spec.settings.transitions or p in own)
+    ]
+    blocks = {period: read_block(period, cell, spec) for period in periods}
+    return {period: block for period, block in blocks.items() if block}
+
+
 def _read_periods(
     sources: Sequence[str], cell: tuple[int, int], spec: RefineSpec
-) -> dict[str, _Reader]:
+) -> dict[str, BlockWindow]:
     # Period → its tiles around a cell, in the order of the periods.
     margin, size = reach(spec.settings), spec.tiling.size
     origin = cell[1] * size - margin, cell[0] * size - margin
@@ -111,20 +137,21 @@ def _read_periods(
             ids = file.read(["tile_id", "period"]).to_pylist()
             reader = readers.setdefault(ids[0]["period"], _Reader(spec, origin, margin, kinds))
             reader.read(file, [spec.tiling.parse(row["tile_id"]) for row in ids])
+    in_order = ((period, readers[period]) for period in spec.periods if period in readers)
     return {
-        period: readers[period]
-        for period in spec.periods
-        if period in readers and readers[period].tiles_of(cell)
+        period: BlockWindow(of_period.window, of_period.class_ids, tiles)
+        for period, of_period in in_order
+        if (tiles := of_period.tiles_of(cell))
     }
 
 
 def _refine_periods(
-    periods: Mapping[str, _Reader], cell: tuple[int, int], spec: RefineSpec
+    periods: Mapping[str, BlockWindow], cell: tuple[int, int], spec: RefineSpec
 ) -> dict[str, MapWindow]:
     settings, margin, names = spec.settings, reach(spec.settings), dict(spec.legend)
     cores = {
-        period: refine_window(reader.window, settings, reader.class_ids).cut(margin)
-        for period, reader in periods.items()
+        period: refine_window(block.window, settings, block.class_ids).cut(margin)
+        for period, block in periods.items()
     }
     # In the order of the probabilities, which is the model's.
     of_model = next(iter(periods.values())).class_ids

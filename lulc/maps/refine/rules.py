@@ -31,7 +31,7 @@ def apply_rules(
 
     Args:
         classes: (H, W) uint8 legend ids, 255 where there is none: no rule is for those.
-        confidence: (H, W) uint8 percent.
+        confidence: (H, W) uint8 percent, 255 where it is not known: no condition on it holds.
         rules: in their order.
         ids: id of each class by its name.
         read_layer: returns the values (H, W) of a layer by its name, and where it has one;
@@ -49,7 +49,8 @@ def apply_rules(
                 holds &= compare(classes, ids[str(condition.value)])
             elif condition.layer is None:
                 # Of hundredths, so that 0.3 is 30 per cent and no digit less.
-                holds &= compare(confidence, round(float(condition.value) * 100, 6))
+                limit = round(float(condition.value) * 100, 6)
+                holds &= (confidence != NODATA) & compare(confidence, limit)
             else:
                 values, valid = read_layer(condition.layer)
                 holds &= valid & compare(values, condition.value)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 
+import pyarrow as pa
+
+from lulc.config import MapFiles
 from lulc.errors import UsageError
 from lulc.spark.areas.cells import fingerprint_of_cells, write_cell_areas
 from lulc.spark.areas.measure import measure_regions
@@ -18,9 +23,10 @@ from lulc.spark.areas.tables import (
 )
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import run_whole
+from lulc.spark.map_blocks import map_names
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.stats import class_rasters, regions
-from lulc.stats.class_areas import MapTiles
+from lulc.stats.class_areas import MapTiles, balance
 from lulc.tables import files, layout, store
 from lulc.tables.files import file_identity, fingerprint_of
 from lulc.tables.ledger import LedgerRow
@@ -79,3 +85,49 @@ def stats_of_rasters(context: StageContext) -> StageResult:
         context, "stats", fingerprint, layout.table_file("class_areas"), write_tables
     )
     return replace(result, note="; ".join(filter(None, notes)))
+
+
+def write_raw_areas(
+    context: StageContext, region_table: pa.Table, names: Mapping[int, str], fingerprint: str
+) -> None:
+    """Write table `raw_class_areas` of maps made elsewhere, as they were before they were refined.
+
+    Maps that are combined are measured each by itself; column `model` tells them apart.
+
+    Args:
+        context: the run whose regions table is written.
+        region_table: the regions table.
+        names: class names by id.
+        fingerprint: of the areas.
+
+    Raises:
+        InputError: as `stats_of_rasters` raises it.
+    """
+    config = context.config
+    groups: dict[str, list[MapFiles]] = defaultdict(list)
+    for entry, name in zip(config.maps, map_names(config.maps), strict=True):
+        several = sum(other.period == entry.period for other in config.maps) > 1
+        is_combined = several and config.refine is not None and config.refine.combine is not None
+        groups[name if is_combined else ""].append(entry)
+    legend = {class_id: entry.name for class_id, entry in config.legend.items()}
+    tables = []
+    for name, entries in groups.items():
+        maps = class_rasters.scan_rasters(entries, config.stats.overlap, legend)
+        of_group = fingerprint_of(fingerprint, name)
+        measured = measure_regions(context, raster_tiles(context, maps), of_group)
+        inside = measured.inside.filter(is_one_period(measured.inside))
+        map_tiles = MapTiles(partial(class_rasters.list_tiles, maps), of_run=False)
+        table = balance(
+            _of_model(inside, name),
+            _of_model(measured.outside, name),
+            region_table,
+            names,
+            map_tiles,
+        )
+        tables.append(table)
+    store.write_table(context.out, "raw_class_areas", pa.concat_tables(tables))
+
+
+def _of_model(rows: pa.Table, name: str) -> pa.Table:
+    models = pa.array([name] * rows.num_rows, pa.string())
+    return rows.set_column(rows.schema.get_field_index("model"), rows.schema.field("model"), models)

@@ -33,12 +33,13 @@ def polygons(context: StageContext) -> StageResult:
         raise UsageError(
             "the run file does not ask for polygons: give it `rasters: {polygons: true}`"
         )
-    map_files = list(config.maps) or _map_files(context)
+    as_given = config.maps_as_given
+    map_files = list(config.maps) if as_given else _map_files(context)
     names = {class_id: c.name for class_id, c in config.legend.items()}
     maps = scan_rasters(map_files, config.stats.overlap, names)
-    confidence = None if config.maps else _find_confidence(context, maps)
+    confidence = None if as_given else _find_confidence(context, maps)
     lattices = make_lattices(maps, confidence)
-    seal = None if config.maps else read_seal(out, "rasters")
+    seal = None if as_given else read_seal(out, "rasters")
     fingerprint = fingerprint_of(
         OUTPUT_VERSIONS["polygons"],
         seal.fingerprint if seal else [file_identity(raster.path) for raster in maps.rasters],

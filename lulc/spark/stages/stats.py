@@ -8,12 +8,13 @@ from functools import partial
 
 from pyspark.sql import DataFrame
 
+from lulc.config import Config
 from lulc.errors import InputError
 from lulc.geo.grid import Grid
 from lulc.location import Location
 from lulc.spark.areas import region_counts
 from lulc.spark.areas.cells import fingerprint_of_cells, write_cell_areas
-from lulc.spark.areas.class_rasters import stats_of_rasters
+from lulc.spark.areas.class_rasters import stats_of_rasters, write_raw_areas
 from lulc.spark.areas.measure import (
     GRID_COLUMNS,
     TILE_COLUMNS,
@@ -58,7 +59,8 @@ def stats(context: StageContext) -> StageResult:
         return region_counts.count_detections(context)
     if context.config.task == "multilabel":
         return region_counts.measure_presence(context)
-    return stats_of_rasters(context) if context.config.maps else _of_predictions(context)
+    as_given = context.config.maps_as_given
+    return stats_of_rasters(context) if as_given else _of_predictions(context)
 
 
 def _of_predictions(context: StageContext) -> StageResult:
@@ -85,7 +87,7 @@ def _of_predictions(context: StageContext) -> StageResult:
 
     def write_tables(bad: dict[str, LedgerRow]) -> None:
         paths = predictions.column("path")
-        any_turn = config.tiling.like is not None
+        any_turn = _is_like_raster(config)
         names = {c.id: c.name for c in config.make_legend().classes}
         with persisted(_tiles_of(context, paths)) as tiles:
             region_set = (
@@ -100,7 +102,9 @@ def _of_predictions(context: StageContext) -> StageResult:
             write_cell_areas(context, counted, names, fingerprint)
         map_tiles = MapTiles(partial(_list_tiles, out, paths), of_run=True)
         write_areas(context, measured.inside, measured.outside, region_set.table, names, map_tiles)
-        if config.refine:
+        if config.refine and config.maps:
+            write_raw_areas(context, region_set.table, names, fingerprint_of(fingerprint, "raw"))
+        elif config.refine:
             predicted = _tiles_of(context, read_done(out, "predict").column("path"))
             raw_tiles = _count_tiles(context, predicted)
             raw = measure_regions(context, raw_tiles, fingerprint_of(fingerprint, "raw"))
@@ -122,6 +126,11 @@ def _of_predictions(context: StageContext) -> StageResult:
     return replace(result, note="; ".join(filter(None, notes)))
 
 
+def _is_like_raster(config: Config) -> bool:
+    # Whether the tiles are those of a raster, which may lie beyond 180.
+    return config.tiling.like is not None or bool(config.maps)
+
+
 def _tiles_of(context: StageContext, paths: list[str]) -> DataFrame:
     columns = ("place", "row_index", *TILE_COLUMNS)
     frame = read_files(context.spark(), context.out, paths, schemas.PREDICTIONS, columns)
@@ -129,7 +138,7 @@ def _tiles_of(context: StageContext, paths: list[str]) -> DataFrame:
 
 
 def _count_tiles(context: StageContext, tiles: DataFrame) -> Tiles:
-    any_turn, confident = context.config.tiling.like is not None, context.config.stats.confident
+    any_turn, confident = _is_like_raster(context.config), context.config.stats.confident
     count = partial(_count_file, out=context.out, min_confidence=confident, any_turn=any_turn)
     return Tiles(tiles, count, any_turn=any_turn)
 
