@@ -3,7 +3,7 @@
 Reads:   class rasters and their confidence
 Writes:  table polygons, polygons.gpkg, ledger row of polygons
 Unit:    a block of 2048 × 2048 pixels in one period
-Memory:  0.6 GB a core; the patch that most blocks share on one
+Memory:  0.7 GB a core; the patch that most blocks share on one
 Submit:  spark-submit jobs/polygons.py RUN.yaml --out DIR; `lulc submit` adds the sizes
 """
 
