@@ -2,9 +2,9 @@
 
 Runs: `run`, `open_run`, `load_config`. Models: `load_model`. Areas of any class rasters:
 `class_areas`, `measure_areas`, `compare_maps`. Accuracy: `draw_sample`, `estimate_areas`. Rasters:
-`open_map`, `read`. What they take and give: `Run`, `Config`, `Selection`, `RegionFile`, `Grid`,
-`Tiling`, `Legend`, `LandClass`, `Chip`, `Sample`, `ClassMap`, `Region`. Errors: `errors`. Progress
-of what takes long: `progress`.
+`open_map`, `read`. SQL in a Spark session of one's own: `register`. What they take and give: `Run`,
+`Config`, `Selection`, `RegionFile`, `Grid`, `Tiling`, `Legend`, `LandClass`, `Chip`, `Sample`,
+`ClassMap`, `Region`. Errors: `errors`. Progress of what takes long: `progress`.
 
 Names are imported when they are first used, so that `import lulc` loads nothing heavy.
 """

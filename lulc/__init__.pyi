@@ -11,6 +11,7 @@ from .api.areas import (
 from .api.config import load_config
 from .api.models import load_model
 from .api.run import Run, open_run, run
+from .api.sql import register
 from .chips.chip import Chip
 from .config import Config, RegionFile
 from .geo.grid import Grid
@@ -48,6 +49,7 @@ __all__ = [
     "open_run",
     "progress",
     "read",
+    "register",
     "run",
     "stages_of",
 ]

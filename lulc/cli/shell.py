@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _HELP = """\
 SQL            a statement, to its semicolon; EXPLAIN SELECT … shows how Spark would run it
 \\d             the views        \\d NAME   the columns of one, their types and meaning
+\\df            the functions of lulc
 \\format NAME   how results are shown: {formats}
 \\timing        tell how long a statement takes, or no longer
 \\? \\q          this help; leave (or Ctrl-D)
@@ -75,9 +76,10 @@ class _Shell:
     ) -> None:
         self.session, self.worker, self.limit, self.form = session, worker, limit, form
         self.tells_time, self.is_left = True, False
+        self.names = _Names(session)
         self.prompt: PromptSession[str] = PromptSession(
             history=FileHistory(str(_history_file())),
-            completer=_Names(session),
+            completer=self.names,
             complete_while_typing=False,
             complete_style=CompleteStyle.READLINE_LIKE,
             multiline=True,
@@ -118,14 +120,20 @@ class _Shell:
         elif name == "\\d" and argument:
             self._answer(f"DESCRIBE `{argument.strip('`')}`")
         elif name == "\\d":
-            for view, columns in sorted(self.session.columns().items()):
+            for view, columns in sorted(self.names.views().items()):
                 print(f"{view}: {', '.join(columns)}")
+        elif name == "\\df":
+            from lulc.spark.queries.functions import FUNCTIONS
+
+            print("\n".join(function.usage for function in FUNCTIONS))
         else:
             raise errors.UsageError(f"{name} is no command: \\? lists them")
 
     def _answer(self, statement: str) -> None:
         start = time.monotonic()
         answer = self._wait_for(statement)
+        if re.search(r"\bview\b", statement, re.IGNORECASE):
+            self.names.forget_views()
         if answer is None:
             print("cancelled", file=sys.stderr)
             return
@@ -174,13 +182,23 @@ class _Names(Completer):
     def __init__(self, session: QuerySession) -> None:
         self._session = session
         self._words: list[str] = []
+        self._views: dict[str, list[str]] = {}
+
+    def views(self) -> dict[str, list[str]]:
+        """Return the columns of every view; Spark is asked for them once."""
+        self._views = self._views or self._session.columns()
+        return self._views
+
+    def forget_views(self) -> None:
+        """Ask Spark again: a statement may have made or dropped one."""
+        self._views = {}
 
     def get_completions(self, document: Document, _: CompleteEvent) -> Iterator[Completion]:
         before = document.text_before_cursor
         found = re.search(r"(?:(\w+)\.)?(\w*)$", before)
         assert found is not None
         qualifier, word = found.groups()
-        views = self._session.columns()
+        views = self.views()
         earlier = before[: found.start()].split()
         if qualifier:
             views = {view: views[view] for view in _views_of(qualifier, document.text, views)}

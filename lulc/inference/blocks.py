@@ -87,7 +87,7 @@ def map_blocks(
     from lulc.inference.patch_batches import read_ahead
     from lulc.models.device import choose_device
 
-    predictor = _load(spec.model, choose_device())
+    predictor = load_predictor(spec.model, choose_device())
     if ahead is None:
         ahead = 0 if predictor.device.type == "cpu" else _IMAGES_AHEAD
     start = time.monotonic()
@@ -100,14 +100,21 @@ def map_blocks(
             yield LedgerRow("predict", key["key"], fingerprint, "bad", error=error)
         else:
             images = (block_read.image for block_read in of_block if block_read.image)
-            row = _write_block(key, _map_images(images, predictor, spec), predictor, spec)
+            row = _write_block(key, map_images(images, predictor, spec), predictor, spec)
             yield replace(row, seconds=time.monotonic() - start)
         start = time.monotonic()
 
 
 @lru_cache(maxsize=4)
-def _load(model: ModelRef, device: object) -> Predictor:  # noqa: ARG001 - of the cache
-    # Its folder is not asked again at each task: the checksum tells what is in it.
+def load_predictor(model: ModelRef, device: object) -> Predictor:  # noqa: ARG001 - of the cache
+    """Return the predictor of a model, which the process keeps.
+
+    Its folder is not asked again at each task: the checksum tells what is in it.
+
+    Args:
+        model: the model.
+        device: that it computes on.
+    """
     from lulc.inference.predictor import load_all
 
     return load_all(model.folders)
@@ -161,9 +168,19 @@ def _read_blocks(
                 yield _BlockRead(key, image=image)
 
 
-def _map_images(
+def map_images(
     images: Iterable[BlockImage], predictor: Predictor, spec: InferenceSpec
 ) -> list[TableRow]:
+    """Map the images of a block.
+
+    Args:
+        images: of the block.
+        predictor: of the model.
+        spec: how they are mapped.
+
+    Returns:
+        The rows of the block's chips.
+    """
     from lulc.inference.chip_maps import rows_of_chip
 
     waiting: deque[BlockImage] = deque()

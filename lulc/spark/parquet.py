@@ -131,10 +131,24 @@ def _read_batches(
                 if out is not None:
                     of_rows = [field for field in schema if field.name not in _OF_FILE]
                     check_schema(file.schema_arrow, pa.schema(of_rows), str(location))
-                yield from _read_file(file, location, name, schema)
+                yield from _batches_of(file, location, name, schema)
 
 
-def _read_file(
+def read_file(location: Location, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a Parquet file.
+
+    Args:
+        location: of the file.
+        schema: of the rows; columns that the file lacks are null.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    with table_guard(location), files.open_parquet(location) as file:
+        yield from _batches_of(file, location, str(location), schema)
+
+
+def _batches_of(
     file: pq.ParquetFile, location: Location, path: str, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     start = 0

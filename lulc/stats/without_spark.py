@@ -78,7 +78,7 @@ def _measure(maps: ClassMaps, region_set: RegionSet) -> tuple[pa.Table, pa.Table
     sums: dict[tuple[int, str, int], np.ndarray] = {}
     counted = set()
     for block in class_rasters.blocks(maps):
-        positions = tree.query(_envelope(block), predicate="intersects").tolist()
+        positions = tree.query(block_envelope(block), predicate="intersects").tolist()
         for position in positions:
             grids[position, block["period"]].append(grid_from(block))
         # The blocks of all periods on one grid have one name, and are counted together.
@@ -100,7 +100,12 @@ def _regions(region_set: RegionSet) -> list[Region]:
     ]
 
 
-def _envelope(block: Mapping[str, float]) -> shapely.Geometry:
+def block_envelope(block: Mapping[str, float]) -> shapely.Geometry:
+    """Return a box in degrees, a little larger than a block of class rasters.
+
+    Args:
+        block: a row of `class_rasters.blocks`.
+    """
     xmin, ymin, xmax, ymax = (block[name] for name in ("xmin", "ymin", "xmax", "ymax"))
     margin = _MARGIN * (xmax - xmin + ymax - ymin)
     return shapely.box(xmin - margin, ymin - margin, xmax + margin, ymax + margin)

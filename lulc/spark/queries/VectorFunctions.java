@@ -12,6 +12,7 @@ import org.apache.spark.sql.catalyst.expressions.Divide;
 import org.apache.spark.sql.catalyst.expressions.EqualTo;
 import org.apache.spark.sql.catalyst.expressions.EvalMode$;
 import org.apache.spark.sql.catalyst.expressions.Expression;
+import org.apache.spark.sql.catalyst.expressions.ExpressionInfo;
 import org.apache.spark.sql.catalyst.expressions.If;
 import org.apache.spark.sql.catalyst.expressions.Literal;
 import org.apache.spark.sql.catalyst.expressions.Literal$;
@@ -42,17 +43,17 @@ public final class VectorFunctions {
     private static final DataType FLOATS = new ArrayType(DataTypes.FloatType, true);
 
     /** Adds cosine(a, b): null where a or b is null, both are unlike long, or one has length 0. */
-    public void register(SparkSession session) {
+    public void register(SparkSession session, String usage) {
         FunctionRegistry functions = session.sessionState().functionRegistry();
-        if (functions.functionExists(new FunctionIdentifier("cosine"))) return;
-        functions.createOrReplaceTempFunction(
-            "cosine",
-            new AbstractFunction1() {
-                public Object apply(Object arguments) {
-                    return cosine((Seq) arguments);
-                }
-            },
-            "java_udf");
+        FunctionIdentifier name = new FunctionIdentifier("cosine");
+        if (functions.functionExists(name)) return;
+        ExpressionInfo description = new ExpressionInfo(
+            "lulc", null, "cosine", usage, "", "", "", "", "", "", "java_udf");
+        functions.registerFunction(name, description, new AbstractFunction1() {
+            public Object apply(Object arguments) {
+                return cosine((Seq) arguments);
+            }
+        });
     }
 
     private static Expression cosine(Seq arguments) {

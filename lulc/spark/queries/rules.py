@@ -37,15 +37,6 @@ def enforce(spark: SparkSession) -> None:
         settings.set(_MARK, "true")
 
 
-def add_functions(spark: SparkSession) -> None:
-    """Give a session, and every restricted one that is made of it, the functions of vectors.
-
-    That is `cosine(a, b)`: the cosine of the angle between two vectors; null where they are unlike
-    long, or one has length 0.
-    """
-    make_java(spark, "VectorFunctions").register(spark._jsparkSession)
-
-
 def refusal(error: Exception) -> str | None:
     """Return what a restricted session says that it refuses; None for another error."""
     thrown = getattr(error, "java_exception", None)

@@ -16,14 +16,15 @@ from lulc.errors import UsageError
 from lulc.location import Location
 from lulc.spark import session
 from lulc.spark.parquet import read_parquet
-from lulc.spark.queries import features, rules
+from lulc.spark.queries import features, functions, rules
 from lulc.tables import files, layout, schemas, store
 from lulc.tables.geoparquet import GEOMETRY_COLUMNS
 from lulc.tables.ledger_files import list_ledger
 
 GEOMETRY = b"geometry"
 """Marks the fields of a result that hold WKB."""
-_SPLIT = {"split": "train, validation or test"}
+SPLIT = "split"
+"""Column of the view of samples that is no column of the table: train, validation or test."""
 
 
 def check_has_tables(out: Location) -> None:
@@ -40,7 +41,7 @@ def filled_tables(out: Location) -> list[str]:
 def make_views(spark: SparkSession, out: Location, as_text: bool = False) -> list[str]:
     """Make a temporary view for every table that has rows, and return their names.
 
-    Views of other runs' tables are dropped. The session gets the functions of vectors, too. The
+    Views of other runs' tables are dropped. The session gets this project's functions, too. The
     comment of a column, which DESCRIBE shows, is its meaning and unit.
 
     Args:
@@ -55,7 +56,8 @@ def make_views(spark: SparkSession, out: Location, as_text: bool = False) -> lis
             spark.catalog.dropTempView(name)
     for name in names:
         frame = read_view(spark, out, name)
-        comments = _SPLIT | {f.name: schemas.describe(f) for f in store.schema_of(out, name)}
+        described = {f.name: schemas.describe(f) for f in store.schema_of(out, name)}
+        comments = {SPLIT: "train, validation or test"} | described
         columns = [
             F.expr((geometry if column in GEOMETRY_COLUMNS else "`{}`").format(column)).alias(
                 column, metadata={"comment": comments[column]}
@@ -63,19 +65,23 @@ def make_views(spark: SparkSession, out: Location, as_text: bool = False) -> lis
             for column in frame.columns
         ]
         frame.select(*columns).createOrReplaceTempView(name)
-    rules.add_functions(spark)
+    functions.add_functions(spark, out)
     return names
+
+
+def view_schema(out: Location, name: str) -> pa.Schema:
+    """Return the columns of a table without its pixels; geometries are WKB."""
+    # Arrays are bytes, as geometries are.
+    return pa.schema(
+        field
+        for field in store.schema_of(out, name)
+        if field.name in GEOMETRY_COLUMNS or not pa.types.is_binary(field.type)
+    )
 
 
 def read_view(spark: SparkSession, out: Location, name: str) -> DataFrame:
     """Return a table without its pixels; geometries are WKB."""
-    schema = store.schema_of(out, name)
-    # Arrays are bytes, as geometries are.
-    columns = [
-        field.name
-        for field in schema
-        if field.name in GEOMETRY_COLUMNS or not pa.types.is_binary(field.type)
-    ]
+    schema, columns = store.schema_of(out, name), view_schema(out, name).names
     folder = store.table_folder(out, name)
     if name == "ledger":
         return read_parquet(spark, list_ledger(out), schema, columns)
@@ -83,7 +89,7 @@ def read_view(spark: SparkSession, out: Location, name: str) -> DataFrame:
         return read_parquet(spark, [folder], schema, columns)
     frame = read_parquet(spark, [folder], schema, [*columns, "file_path"])
     split = F.regexp_extract("file_path", "split=([a-z]+)/[^/]*$", 1)
-    return frame.withColumn("split", split).drop("file_path")
+    return frame.withColumn(SPLIT, split).drop("file_path")
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ class QuerySession:
     spark: SparkSession
     views: tuple[str, ...]
     """Of the run's tables."""
+    out: Location
+    """The run's output location."""
 
     def answer(
         self, query: str, parameters: Mapping[str, str], limit: int | None = None
@@ -117,9 +125,11 @@ class QuerySession:
 
         Raises:
             UsageError: Spark cannot analyse the query, it fails on its values, or it is refused.
+            InputError: a model that it names cannot map the run.
         """
         try:
             frame = self.spark.sql(query, args=dict(parameters))
+            functions.check_models(self.spark, self.out)
             if limit is None:
                 rows = _to_arrow(frame)
                 return QueryResult(rows, rows.num_rows)
@@ -202,7 +212,7 @@ def _restrict(
     if not unsafe:
         rules.enforce(spark)
         spark = spark.newSession()
-    return QuerySession(spark, tuple(views))
+    return QuerySession(spark, tuple(views), out)
 
 
 def _explain(error: Exception, views: Sequence[str]) -> UsageError | None:
