@@ -29,15 +29,15 @@ def query_tables(args: argparse.Namespace) -> int:
     form = "json" if args.json else args.format
     if statements is not None:
         _check_results(args, form, len(statements))
-    from lulc.spark.queries import features, sql
+    from lulc.spark.queries import sql
     from lulc.tables import export
 
     if args.save:
         export.check_place(args.save, args.out)
     parameters = dict(pair.partition("=")[::2] for pair in args.bind)
     limit = args.limit if args.limit > 0 and not args.save else None
-    with_features = statements is None or any(map(features.asks_for_features, statements))
-    with sql.open_session(args.out, with_features, args.unsafe, args.debug) as session:
+    text = None if statements is None else "\n".join(statements)
+    with sql.open_session(args.out, text, args.unsafe, args.debug) as session:
         if statements is None:
             from lulc.cli.shell import run_shell
 

@@ -10,13 +10,11 @@ from lulc.chips.tiling import make_tiling
 from lulc.config import Config
 from lulc.errors import InputError, UsageError
 from lulc.inference import blocks
-from lulc.inference.block_images import read_images
 from lulc.inference.blocks import InferenceSpec
 from lulc.inference.suitability import check_model
 from lulc.location import Location
 from lulc.maps.prediction_row import PredictionRow
 from lulc.models.contract import read_contract
-from lulc.models.device import choose_device
 from lulc.models.package import CONTRACT, ModelRef
 from lulc.models.registry import resolve
 from lulc.tables.layout import BlockKey
@@ -94,6 +92,10 @@ class TileMapper:
         return read_latest(self._out, "tile")
 
     def _map_block(self, spec: InferenceSpec, key: str) -> dict[str, PredictionRow]:
+        # With torch, which finding a model does without.
+        from lulc.inference.block_images import read_images
+        from lulc.models.device import choose_device
+
         row = self._chips.get(key)
         if row is None or row.path is None:
             return {}

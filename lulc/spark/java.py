@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -38,6 +39,52 @@ def version(java: str | Path) -> int | None:
         return None
     match = re.search(r'version "(\d+)', text)
     return int(match[1]) if match else None
+
+
+def quick_options(java_home: Path, writes: bool) -> tuple[str, ...]:
+    """Return the options of a JVM that is to be ready soon, and lives for some queries.
+
+    Code that runs but once is compiled lightly. Spark's classes come from an archive in the user's
+    cache, where they are parsed and checked. Where it does not fit, Java leaves it unread.
+
+    Args:
+        java_home: of the JVM.
+        writes: the JVM writes the archive as it ends, which takes some seconds, if there is none.
+    """
+    light = ("-XX:TieredStopAtLevel=1",)
+    base = java_home / "lib" / "server" / "classes.jsa"
+    if not base.exists():  # archives build on Java's own
+        return light
+    archive = _class_archive(base)
+    if re.search(r"[\s\"'\\]", str(archive)):  # Spark would take the option apart
+        return light
+    with contextlib.suppress(OSError):
+        if _is_complete(archive):
+            return (*light, f"-XX:SharedArchiveFile={archive}", "-Xlog:disable")
+        if writes:
+            archive.parent.mkdir(parents=True, exist_ok=True)
+            return (*light, f"-XX:ArchiveClassesAtExit={archive}", "-Xlog:disable")
+    return light
+
+
+def _class_archive(base: Path) -> Path:
+    # Not at the top: where there is no Spark, this module tells what Java there is.
+    from pyspark.find_spark_home import _find_spark_home
+
+    from lulc.tables.files import fingerprint_of
+
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    jars = Path(_find_spark_home()) / "jars"  # type: ignore[no-untyped-call]
+    identities = [(str(path.resolve()), path.stat().st_mtime_ns) for path in (base, jars)]
+    return Path(root) / "lulc" / f"spark-{fingerprint_of(identities)}.jsa"
+
+
+def _is_complete(archive: Path) -> bool:
+    # Java writes the header last.
+    if not archive.exists():
+        return False
+    with archive.open("rb") as file:
+        return any(file.read(4))
 
 
 def find_home() -> Path:

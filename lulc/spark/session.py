@@ -51,9 +51,6 @@ WORKER_ENVIRONMENT = {
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
 }
 
-QUICK_TO_ANSWER = ("-XX:TieredStopAtLevel=1",)
-"""Options of a JVM that lives for one query: code that runs but once is compiled lightly."""
-
 # A wrong query is told in one message, not again as a record of JSON by PySpark.
 _LOGGERS_OF_QUERIES = ("SQLQueryContextLogger", "DataFrameQueryContextLogger")
 _LOG_SETTINGS = Path(__file__).with_name("log4j2.properties")
@@ -72,7 +69,8 @@ def start_session(
     settings: SessionConf,
     debug: bool = False,
     extra_jars: tuple[str, ...] = (),
-    java_options: tuple[str, ...] = (),
+    quick: bool = False,
+    with_sedona: bool = True,
 ) -> SparkSession:
     """Start the session, with Sedona's functions.
 
@@ -80,7 +78,8 @@ def start_session(
         settings: master, memory, and any other Spark settings.
         debug: let Spark log.
         extra_jars: JARs (group:name:release) besides Sedona's.
-        java_options: options of the JVM, where this process starts it.
+        quick: the session is to answer soon, and lives for some queries.
+        with_sedona: register Sedona's functions, which takes a second.
 
     Raises:
         SetupError: Java or a JAR cannot be had, or Spark does not start.
@@ -88,7 +87,7 @@ def start_session(
     restart_with_jars(settings, extra_jars)
     if settings.master and not submitted():
         _check_master(settings.master)
-    conf = _make_conf(settings, debug, extra_jars, java_options)
+    conf = _make_conf(settings, debug, extra_jars, quick)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with _worker_environment(conf.get("spark.pyspark.python")):
@@ -96,7 +95,8 @@ def start_session(
         session.sparkContext.setLogLevel("WARN" if debug else "ERROR")
         for name in _LOGGERS_OF_QUERIES:
             PySparkLogger.getLogger(name).disabled = not debug
-        _register_sedona(session)
+        if with_sedona:
+            _register_sedona(session)
     except Exception as error:
         cause = str(error).splitlines()[0][:300]
         raise SetupError(
@@ -153,12 +153,16 @@ def _make_conf(
     settings: SessionConf,
     debug: bool,
     extra_jars: tuple[str, ...],
-    java_options: tuple[str, ...] = (),
+    quick: bool = False,
 ) -> SparkConf:
     conf = SparkConf()
     defaults = _defaults()
     if not submitted():
-        os.environ["JAVA_HOME"] = str(java.find_home())
+        java_home = java.find_home()
+        os.environ["JAVA_HOME"] = str(java_home)
+        # A script's last line may wait for the JVM to end; a person's does not.
+        writes = sys.stdout.isatty()
+        java_options = java.quick_options(java_home, writes) if quick else ()
         defaults |= _unsubmitted_defaults(settings) | jar_settings(extra_jars)
         defaults |= _java_settings(java_options if debug else (_QUIET, *java_options))
     for name, value in (defaults | settings.conf).items():

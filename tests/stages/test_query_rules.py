@@ -147,6 +147,19 @@ def test_a_refusal_names_what_and_the_way_round(folder: Path) -> None:
         sql.query_views(folder / "out", query, {}, SessionConf())
 
 
+def test_only_tables_that_statements_name_get_views(spark: Any, folder: Path) -> None:
+    for text, named in (
+        ("SELECT 1", set()),
+        ("SELECT name FROM `Regions`; SELECT 1", {"regions"}),
+        ("show views", {"regions", "class_areas"}),
+        (None, {"regions", "class_areas"}),
+    ):
+        tables = sql.make_views(spark, folder / "out", statements=text)
+        assert set(tables) == {"regions", "class_areas"}
+        views = {row.viewName for row in spark.sql("SHOW VIEWS").collect()}
+        assert views & {"regions", "class_areas"} == named
+
+
 @pytest.mark.usefixtures("spark")
 def test_views_of_another_run_are_gone(folder: Path, tmp_path: Path) -> None:
     assert sql.query_views(folder / "out", "TABLE regions", {}, SessionConf()).num_rows == 1

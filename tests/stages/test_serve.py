@@ -19,9 +19,11 @@ from typing import Any
 
 import psutil
 import pytest
+import shapely
 from py4j.protocol import Py4JJavaError
 
 from lulc.cli import main
+from lulc.geo.areas import degrees_area
 from tests.helpers import jdbc, statements
 from tests.helpers import small_world as world
 
@@ -195,6 +197,8 @@ def test_geometries_are_texts(server: Server, spark: Any) -> None:
         assert types["geometry"] == "string"
         ((text,),) = jdbc.run_query(connection, "SELECT geometry FROM regions")
         assert text.startswith("POLYGON ((")
+        ((area,),) = jdbc.run_query(connection, "SELECT lulc_area_m2(geometry) FROM regions")
+        assert area == pytest.approx(degrees_area(shapely.box(1, 41, 2, 42)), rel=1e-9)
 
 
 def test_the_process_has_no_secrets(server: Server) -> None:

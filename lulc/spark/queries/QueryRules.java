@@ -110,6 +110,8 @@ public final class QueryRules {
     private static final Set OWN_FUNCTIONS = setOf(
         "cosine lulc_area_m2 lulc_class_histogram lulc_classify lulc_legend lulc_probabilities");
 
+    private static final FunctionIdentifier OF_SEDONA = new FunctionIdentifier("st_geomfromwkb");
+
     private static final String SPARK = "org.apache.spark.sql.";
 
     /** Restricts every session that is made from this one, and gives it this one's views. */
@@ -138,7 +140,8 @@ public final class QueryRules {
         ClassLoader before = thread.getContextClassLoader();
         thread.setContextClassLoader(QueryRules.class.getClassLoader());
         try {
-            SedonaContext.create(session);
+            if (root.sessionState().functionRegistry().functionExists(OF_SEDONA))
+                SedonaContext.create(session);
         } finally {
             thread.setContextClassLoader(before);
         }

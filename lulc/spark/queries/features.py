@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 
@@ -12,18 +11,11 @@ from pyspark.sql.functions import col
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from lulc.location import Location, parse_location
-from lulc.samples.pixels import pixel_schema, read_pixels
-from lulc.samples.sample import list_sample_files
 from lulc.spark.carried import carry
 from lulc.tables.schemas import describe
 
 FEATURES = "features"
 _MOST_TASKS = 1000
-
-
-def asks_for_features(query: str) -> bool:
-    """Return whether a query may name the view, or lists the views."""
-    return re.search(rf"\b(?:{FEATURES}|SHOW)\b", query, re.IGNORECASE) is not None
 
 
 def make_view(spark: SparkSession, out: Location) -> list[str]:
@@ -39,6 +31,10 @@ def make_view(spark: SparkSession, out: Location) -> list[str]:
     Raises:
         InputError: the first of the samples cannot be read, or a band is named as a column is.
     """
+    # Few queries ask for it, and what reads samples takes longer to load than most to answer.
+    from lulc.samples.pixels import pixel_schema
+    from lulc.samples.sample import list_sample_files
+
     listed = list_sample_files(out)
     schema = pixel_schema(listed)
     if schema is None:
@@ -53,6 +49,8 @@ def make_view(spark: SparkSession, out: Location) -> list[str]:
 
 
 def _read_files(schema: pa.Schema, incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    from lulc.samples.pixels import read_pixels
+
     for batch in incoming:
         for file in batch.to_pylist():
             yield from read_pixels(file["split"], parse_location(file["name"]), schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -17,7 +18,6 @@ from lulc.config import Config, MapFiles
 from lulc.errors import InputError, UsageError
 from lulc.legend import NODATA
 from lulc.location import Location
-from lulc.maps.of_run import legend_of_run, rasters_of_run
 from lulc.spark.carried import carry
 from lulc.spark.queries.rules import make_java
 from lulc.tables import layout, store
@@ -89,11 +89,11 @@ def add_functions(spark: SparkSession, out: Location | None = None, any_map: boo
 
     Args:
         spark: the session.
-        out: a run's output location; without it there are none that need a run.
+        out: a run's output location; without its run file there are none that need a run.
         any_map: class rasters may be given by path, too.
     """
     make_java(spark, "VectorFunctions").register(spark._jsparkSession, COSINE.usage)
-    config = _read_config(out)
+    config = None if out is None else _config_of(out)
     works: dict[SqlFunction, _Work] = {
         _AREA: _measure_areas,
         _HISTOGRAM: partial(_count_classes, out, config, any_map),
@@ -122,7 +122,7 @@ def check_models(spark: SparkSession, out: Location) -> None:
     """
     java = make_java(spark, "OwnFunctions")
     named = {name for f in (_CLASSIFY, _PROBABILITIES) for name in java.takeFirstTexts(f.name)}
-    if named and (config := _read_config(out)):
+    if named and (config := _config_of(out)):
         from lulc.inference.tiles import find_model
 
         for name in named:
@@ -137,7 +137,7 @@ def register_in_own(spark: SparkSession, out: Location | None) -> None:
         out: a run's output location, as of `add_functions`.
 
     Raises:
-        UsageError: the session is one of Spark Connect.
+        UsageError: the session is one of Spark Connect, or the run file has no valid meaning.
         InputError: there is no run.
     """
     if not hasattr(spark, "_jsparkSession"):
@@ -145,8 +145,8 @@ def register_in_own(spark: SparkSession, out: Location | None) -> None:
             "a session of Spark Connect cannot be given functions: register them in a session that "
             "runs in this process"
         )
-    if out is not None and not (out / layout.CONFIG).exists():
-        raise InputError(f"{out} holds no {layout.CONFIG}: give the output folder of a run")
+    if out is not None:
+        _read_config(out)
     from lulc.spark.queries.source import RunTables
 
     add_functions(spark, out, any_map=True)
@@ -157,15 +157,25 @@ type _Work = Callable[[Iterator[Any]], Iterator[Any]]
 """From batches of the arguments' columns to batches of the results; the pandas of Spark."""
 
 
-def _read_config(out: Location | None) -> Config | None:
-    if out is None or not (location := out / layout.CONFIG).exists():
-        return None
+def _config_of(out: Location) -> Config | None:
+    # Of tables without a run file, or with one of an earlier release, queries are answered, too.
+    with contextlib.suppress(InputError, UsageError):
+        return _read_config(out)
+    return None
+
+
+def _read_config(out: Location) -> Config:
+    location = out / layout.CONFIG
+    if not location.exists():
+        raise InputError(f"{out} holds no {layout.CONFIG}: give the output folder of a run")
     return runfile.parse_run(runfile.read_mapping(location), out, str(location))
 
 
 def _class_names(out: Location, config: Config) -> dict[int, str]:
     if config.legend:
         return dict(config.make_legend().names)
+    from lulc.maps.of_run import legend_of_run
+
     areas = store.read_table(out, "class_areas", ["class_id", "class_name"])
     return dict(legend_of_run(config, areas, ()).names)
 
@@ -216,6 +226,7 @@ def _count_classes(
 def _open_map(
     out: Location | None, config: Config | None, any_map: bool, name: str
 ) -> MapHistogram:
+    from lulc.maps.of_run import rasters_of_run
     from lulc.stats.class_rasters import scan_rasters
     from lulc.stats.histogram import MapHistogram
 

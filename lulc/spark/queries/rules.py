@@ -28,8 +28,9 @@ _MARK = "lulc.query_rules"
 def enforce(spark: SparkSession) -> None:
     """Restrict every session made of this one by `newSession`, and give it this one's views.
 
-    Such a session has Sedona's functions, and throws Java's SecurityException for what it refuses.
-    This one stays as it is. Its views at the time of a session's first statement are given.
+    Such a session has Sedona's functions if this one has, and throws Java's SecurityException for
+    what it refuses. This one stays as it is. Its views at the time of a session's first statement
+    are given.
     """
     settings = spark._jsparkSession.sharedState().conf()
     if not settings.contains(_MARK):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -38,8 +39,10 @@ def filled_tables(out: Location) -> list[str]:
     return [name for name in schemas.ALL if files.list_tables(store.table_folder(out, name))]
 
 
-def make_views(spark: SparkSession, out: Location, as_text: bool = False) -> list[str]:
-    """Make a temporary view for every table that has rows, and return their names.
+def make_views(
+    spark: SparkSession, out: Location, as_text: bool = False, statements: str | None = None
+) -> list[str]:
+    """Make a temporary view for every table that has rows, and return the tables' names.
 
     Views of other runs' tables are dropped. The session gets this project's functions, too. The
     comment of a column, which DESCRIBE shows, is its meaning and unit.
@@ -48,9 +51,11 @@ def make_views(spark: SparkSession, out: Location, as_text: bool = False) -> lis
         spark: the session that gets the views.
         out: the run's output location.
         as_text: `footprint` and `geometry` are WKT; else they are Sedona geometries.
+        statements: that will be asked: tables that they do not name get no view.
     """
     geometry = "ST_AsText(ST_GeomFromWKB(`{}`))" if as_text else "ST_GeomFromWKB(`{}`)"
-    names = filled_tables(out)
+    tables = filled_tables(out)
+    names = _named(statements, tables)
     for name in (*schemas.ALL, features.FEATURES):
         if name not in names:
             spark.catalog.dropTempView(name)
@@ -66,7 +71,21 @@ def make_views(spark: SparkSession, out: Location, as_text: bool = False) -> lis
         ]
         frame.select(*columns).createOrReplaceTempView(name)
     functions.add_functions(spark, out)
-    return names
+    return tables
+
+
+def _named(statements: str | None, names: Sequence[str]) -> list[str]:
+    # Those that statements may mean: a name is written as it is. All where they list views.
+    if statements is None or re.search(r"\bSHOW\b", statements, re.IGNORECASE):
+        return list(names)
+    return [name for name in names if re.search(rf"\b{name}\b", statements, re.IGNORECASE)]
+
+
+def _needs_sedona(statements: str | None, out: Location) -> bool:
+    if statements is None or re.search(r"\b(SHOW\b|ST_)", statements, re.IGNORECASE):
+        return True
+    named = _named(statements, filled_tables(out))
+    return any(set(GEOMETRY_COLUMNS) & set(store.schema_of(out, name).names) for name in named)
 
 
 def view_schema(out: Location, name: str) -> pa.Schema:
@@ -177,18 +196,18 @@ def query_views(
     """
     check_has_tables(out)
     spark = session.start_session(settings)
-    return _restrict(spark, out, features.asks_for_features(query)).answer(query, parameters).rows
+    return _restrict(spark, out, query).answer(query, parameters).rows
 
 
 @contextlib.contextmanager
 def open_session(
-    out: Location, with_features: bool, unsafe: bool = False, debug: bool = False
+    out: Location, statements: str | None, unsafe: bool = False, debug: bool = False
 ) -> Iterator[QuerySession]:
     """Start a session with a run's views, which is stopped at the end.
 
     Args:
         out: the run's output location.
-        with_features: make the view `features`, too, which takes a second.
+        statements: that will be asked: what they do not need is not prepared. None: any.
         unsafe: allow what `lulc.spark.queries.rules` refuses.
         debug: let Spark log.
 
@@ -196,18 +215,19 @@ def open_session(
         UsageError: the run has no tables.
     """
     check_has_tables(out)
-    spark = session.start_session(SessionConf(), debug, java_options=session.QUICK_TO_ANSWER)
+    with_sedona = unsafe or _needs_sedona(statements, out)
+    spark = session.start_session(SessionConf(), debug, quick=True, with_sedona=with_sedona)
     try:
-        yield _restrict(spark, out, with_features, unsafe)
+        yield _restrict(spark, out, statements, unsafe)
     finally:
         spark.stop()
 
 
 def _restrict(
-    spark: SparkSession, out: Location, with_features: bool, unsafe: bool = False
+    spark: SparkSession, out: Location, statements: str | None, unsafe: bool = False
 ) -> QuerySession:
-    views = make_views(spark, out)
-    if with_features:
+    views = make_views(spark, out, statements=statements)
+    if _named(statements, [features.FEATURES]):
         views += features.make_view(spark, out)
     if not unsafe:
         rules.enforce(spark)
