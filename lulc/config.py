@@ -569,14 +569,28 @@ class PredictConf:
     """The model that maps, and how it is applied."""
 
     model: str | None = None
-    """Model as name, name/version, name@alias or MLflow URI; `a+b` is the mean of two. Default: the
-    champion of this run."""
+    """Model as name, name/version, name@alias or MLflow URI; `a+b` is two of them, which are
+    combined. Default: the champion of this run."""
+    combine: Literal["mean", "vote"] = dataclasses.field(default="mean", compare=False)
+    """How several models are combined: by the `mean` of their probabilities, or by `vote`: each
+    class's share of the models that find it likeliest, and of equal ones the likelier by the
+    mean."""
     window: Annotated[Whole, Field(ge=64, multiple_of=32)] = 1024
     """Side in pixels of the window that is predicted at once, a multiple of 32."""
     flips: Flag = False
     """Whether predictions are averaged over the image and its mirror images."""
     probabilities: Flag = False
     """Whether class probabilities are written too, as rasters with a band per class."""
+    spread: Flag = dataclasses.field(default=False, compare=False)
+    """Whether the spread is kept of what several models (`a+b`), or mirror images with `flips`, say
+    of the mapped class: the standard deviation of its probability; for tasks with a class a
+    pixel."""
+    training_distance: Annotated[Number, Field(gt=0)] = dataclasses.field(
+        default=3.0, compare=False
+    )
+    """Distance from what the model learned from above which tiles are warned of: between the means
+    of a tile's bands and those of the samples, root mean square over the bands, in standard
+    deviations. It does not change the result."""
     precision: Precision = "auto"
     """Precision of the network: `float32`, `bfloat16`, or the one that suits the machine (`auto`),
     which is float16 on GPUs that do not compute in bfloat16."""
@@ -677,8 +691,8 @@ class RasterConf:
     group: Count = 16
     """Side in tiles of one COG."""
     uncertainty: Flag = False
-    """Whether rasters of uncertainty are written too, with the bands `entropy` and `margin` of the
-    class probabilities; it takes `predict.probabilities`."""
+    """Whether rasters of uncertainty are written too: bands `entropy` and `margin` with
+    `predict.probabilities`, and `spread` with `predict.spread`."""
     polygons: Flag = False
     """Whether polygons of the classes are made too, as table `polygons` and as `polygons.gpkg`: of
     the class rasters, or of maps made elsewhere."""

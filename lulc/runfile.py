@@ -223,8 +223,15 @@ def _find_fault(config: Config) -> str | None:
         return f"composite.index has {', '.join(unknown)}, which bands {list(bands)} lack"
     if config.labels and config.tiling.size % samples.size:
         return f"samples.size {samples.size} must divide tiling.size {config.tiling.size}"
-    if config.rasters.uncertainty and not config.predict.probabilities:
+    predict = config.predict
+    if config.rasters.uncertainty and not (predict.probabilities or predict.spread):
         return "rasters.uncertainty is of probabilities: set predict.probabilities to true"
+    if predict.combine == "vote" and config.task in ("multilabel", "detect"):
+        return f"predict.combine: vote is for one class a pixel or image, not for {config.task}"
+    if predict.spread and config.task in ("classify", "multilabel", "detect"):
+        return f"predict.spread is of a class a pixel, and task {config.task} gives none"
+    if predict.spread and not (predict.flips or "+" in (predict.model or "")):
+        return "predict.spread is of several models or mirror images: set predict.flips, or a+b"
     if config.maps and not config.refine and any(entry.within for entry in config.maps):
         return "maps.within is for maps that are refined: give refine, such as {combine: first}"
     if config.refine and (fault := _find_fault_of_refine(config, config.refine)):

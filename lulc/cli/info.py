@@ -18,6 +18,7 @@ from lulc.errors import InputError, LulcError
 from lulc.guard import read_guard
 from lulc.legend import NODATA
 from lulc.location import Location, parse_location
+from lulc.maps.applicability import far_tiles_of_run
 from lulc.models.contract import read_contract
 from lulc.models.package import find_weights
 from lulc.paths import list_names
@@ -325,6 +326,12 @@ def _find_progress(out: Location, rows: pa.Table) -> dict[str, Any]:
     config = saved_config(out)
     unfinished = [stage for stage in stages_of(config) if find_seal(rows, stage) is None]
     facts: dict[str, Any] = {"not finished": unfinished} if unfinished else {}
+    limit = config.predict.training_distance
+    if far := far_tiles_of_run(out, limit):
+        facts["unlike the samples"] = (
+            f"{far['far_tiles']:,} of {far['tiles']:,} tiles, more than {limit:g} standard "
+            f"deviations away; the farthest {far['farthest']:.1f}"
+        )
     try:
         costs = make_plan(config, out).costs
     except LulcError as error:

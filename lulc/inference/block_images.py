@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 from lulc.chips import composites
 from lulc.chips.chip import Chip
 from lulc.geo import areas
-from lulc.inference.chip_maps import make_percents, start_map
+from lulc.inference.chip_maps import MappedChip, make_layers, start_map
 from lulc.inference.image_maps import ImageMap, make_pixel_map
 from lulc.inference.predictor import Predictor
+from lulc.inference.suitability import training_distance
 from lulc.inference.windows import Area
 from lulc.location import Location
 from lulc.tables import store
@@ -28,8 +29,7 @@ _NO_PIXELS = np.empty(0, np.uint8)
 class BlockImage:
     """An image of a block that is mapped as one: chips side by side, or one chip."""
 
-    chips: Sequence[tuple[Chip, Area]]
-    """Chips without their pixels, and where in the image their cores are."""
+    chips: Sequence[MappedChip]
     map: ImageMap
 
 
@@ -54,7 +54,7 @@ def read_images(
         return
     for chip in _read_chips(location, predictor):
         empty = start_map(chip, predictor, spec)
-        yield BlockImage([(_without_pixels(chip), chip.core)], empty)
+        yield BlockImage([_mapped(chip, chip.core, predictor)], empty)
 
 
 def _read_chips(location: Location, predictor: Predictor) -> Iterator[Chip]:
@@ -66,8 +66,10 @@ def _read_chips(location: Location, predictor: Predictor) -> Iterator[Chip]:
         yield chip.in_units(contract.units)
 
 
-def _without_pixels(chip: Chip) -> Chip:
-    return replace(chip, pixels=_NO_PIXELS, valid=_NO_PIXELS)
+def _mapped(chip: Chip, area: Area, predictor: Predictor) -> MappedChip:
+    contracts = [each.contract for each in (predictor, *predictor.others)]
+    without_pixels = replace(chip, pixels=_NO_PIXELS, valid=_NO_PIXELS)
+    return MappedChip(without_pixels, area, training_distance(chip, contracts))
 
 
 def _read_as_one_image(
@@ -80,17 +82,17 @@ def _read_as_one_image(
     """
     cells = np.array([_cell(row["tile_id"]) for row in store.read_rows(location, ["tile_id"])])
     canvas: Canvas | None = None
-    pasted: list[tuple[Chip, Area]] = []
+    pasted: list[MappedChip] = []
     for chip in _read_chips(location, predictor):
         canvas = canvas or make_canvas(chip, cells, predictor.contract.multiple)
-        pasted.append((_without_pixels(chip), canvas.paste(chip)))
+        pasted.append(_mapped(chip, canvas.paste(chip), predictor))
     if canvas is None:
         return
-    first, contract = pasted[0][0], predictor.contract
+    first, contract = pasted[0].chip, predictor.contract
     image = predictor.prepare(canvas.pixels[None], canvas.valid[None], first.scales, first.offsets)
-    percents = make_percents(spec.settings, contract.legend, canvas.valid.shape)
+    layers = make_layers(spec.settings, contract.legend, canvas.valid.shape)
     yield BlockImage(
-        pasted, make_pixel_map(image, contract, spec.settings.window, canvas.core, percents)
+        pasted, make_pixel_map(image, contract, spec.settings.window, canvas.core, *layers)
     )
 
 

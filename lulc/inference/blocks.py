@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 from lulc.config import PredictConf
 from lulc.inference.rows import TableRow
 from lulc.location import Location
+from lulc.maps.applicability import count_far_tiles
 from lulc.maps.prediction_row import PredictionRow
 from lulc.models.package import ModelRef
 from lulc.stages import OUTPUT_VERSIONS
@@ -39,6 +40,9 @@ class InferenceSpec:
         """Return what a block's predictions depend on: its chips, the model, the settings."""
         # The name by which the run file calls the model changes nothing.
         settings = replace(self.settings, model=None)
+        # What is not asked for is not in it: those of earlier releases hold.
+        besides = ["spread"] if settings.spread else []
+        besides += [settings.combine] if settings.combine != "mean" else []
         return files.fingerprint_of(
             OUTPUT_VERSIONS["predict"],
             "predict",
@@ -47,6 +51,7 @@ class InferenceSpec:
             self.model.version,
             self.model.checksum,
             settings,
+            *besides,
         )
 
 
@@ -134,10 +139,16 @@ def _write_block(
         "precision": predictor.precision(spec.settings),
         "trained_in": predictor.trained_in,
         "bands": ", ".join(predictor.contract.describe_bands()),
+        **_count_far(rows, spec.settings),
     }
     table_rows = (row.to_row() for row in rows)
     store.write_rows(spec.out / footer["path"], table_rows, schemas.ALL[table], footer)
     return row_of_file(spec.out, footer)
+
+
+def _count_far(rows: Sequence[TableRow], settings: PredictConf) -> dict[str, Any]:
+    distances = [row.training_distance for row in rows if isinstance(row, PredictionRow)]
+    return count_far_tiles(distances, settings.training_distance) if distances else {}
 
 
 def _count_valid(rows: Sequence[TableRow]) -> int:
@@ -192,8 +203,8 @@ def map_images(
 
     rows: list[TableRow] = []
     for filled in predictor.fill(empty_maps(), spec.settings):
-        for chip, area in waiting.popleft().chips:
-            rows += rows_of_chip(chip, area, filled, predictor, spec)
+        for mapped in waiting.popleft().chips:
+            rows += rows_of_chip(mapped, filled, predictor, spec)
     return rows
 
 

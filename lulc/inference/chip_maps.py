@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from lulc.geo.grid import Grid
 from lulc.inference.image_maps import (
     BoxMap,
     ImageMap,
+    PixelLayers,
     PixelMap,
     SquareMap,
     make_box_map,
@@ -28,6 +30,18 @@ from lulc.inference.windows import Area
 from lulc.legend import NODATA, Legend
 from lulc.maps.prediction_row import PredictionRow
 from lulc.models.package import ModelRef
+
+
+@dataclass(frozen=True, eq=False)
+class MappedChip:
+    """A chip whose image is mapped."""
+
+    chip: Chip
+    """Without its pixels."""
+    area: Area
+    """Rows and columns of its core in the image."""
+    training_distance: float | None
+    """See `PredictionRow`."""
 
 
 def start_map(chip: Chip, predictor: Predictor, spec: InferenceSpec) -> ImageMap:
@@ -48,8 +62,8 @@ def start_map(chip: Chip, predictor: Predictor, spec: InferenceSpec) -> ImageMap
     days = [time.timetuple().tm_yday for time in chip.datetimes] if kind == "pixels" else ()
     image = predictor.prepare(chip.pixels, chip.valid, chip.scales, chip.offsets, days)
     if kind == "pixels":
-        percents = make_percents(settings, contract.legend, chip.grid.shape)
-        return make_pixel_map(image, contract, settings.window, chip.core, percents)
+        layers = make_layers(settings, contract.legend, chip.grid.shape)
+        return make_pixel_map(image, contract, settings.window, chip.core, *layers)
     if kind == "boxes":
         area = _widened_core(chip)
         return make_box_map(image, contract, settings.window, area, settings.overlap)
@@ -64,17 +78,12 @@ def start_map(chip: Chip, predictor: Predictor, spec: InferenceSpec) -> ImageMap
 
 
 def rows_of_chip(
-    chip: Chip,
-    area: Area,
-    filled: ImageMap,
-    predictor: Predictor,
-    spec: InferenceSpec,
+    mapped: MappedChip, filled: ImageMap, predictor: Predictor, spec: InferenceSpec
 ) -> Sequence[TableRow]:
     """Read the rows of a chip from the map of an image that it lies in.
 
     Args:
-        chip: the chip, whose pixels are not needed.
-        area: rows and columns of its core in the image.
+        mapped: the chip.
         filled: the map.
         predictor: of the model.
         spec: how it was mapped.
@@ -82,22 +91,20 @@ def rows_of_chip(
     Returns:
         One PredictionRow, a ProbabilityRow for every class and square, or a BoxRow for every box.
     """
-    model, settings = spec.model, spec.settings
+    model, settings, chip = spec.model, spec.settings, mapped.chip
     if isinstance(filled, PixelMap):
-        percents = None if filled.percents is None else filled.percents[:, *area]
-        classes, confidence = filled.classes[area], filled.confidence[area]
-        legend = predictor.contract.legend
-        return [_make_prediction_row(chip, model, legend, classes, confidence, percents)]
+        layers = filled.cut(mapped.area)
+        return [_make_prediction_row(mapped, model, predictor.contract.legend, layers)]
     if isinstance(filled, BoxMap):
         return _box_rows(chip, filled.boxes(), predictor, model, settings)
     assert isinstance(filled, SquareMap)
-    return _square_rows(chip, filled.probabilities, predictor, model, settings)
+    return _square_rows(mapped, filled.probabilities, predictor, model, settings)
 
 
-def make_percents(
+def make_layers(
     settings: PredictConf, legend: Legend, shape: tuple[int, ...]
-) -> np.ndarray | None:
-    """Make the array for the percentages of all classes.
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Make the arrays for the percentages of all classes, and for the spread.
 
     Args:
         settings: of the prediction.
@@ -105,32 +112,35 @@ def make_percents(
         shape: (H, W).
 
     Returns:
-        (K, H, W) uint8, filled with 255; None where the settings have no probabilities.
+        (K, H, W) and (H, W) uint8, filled with 255; None where the settings do not ask for them.
     """
-    if not settings.probabilities:
-        return None
-    return np.full((len(legend.classes), *shape), NODATA, np.uint8)
+    percents = (len(legend.classes), *shape)
+    return (
+        np.full(percents, NODATA, np.uint8) if settings.probabilities else None,
+        np.full(shape, NODATA, np.uint8) if settings.spread else None,
+    )
 
 
 def _make_prediction_row(
-    chip: Chip,
+    mapped: MappedChip,
     model: ModelRef,
     legend: Legend,
-    classes: np.ndarray,
-    confidence: np.ndarray,
-    percents: np.ndarray | None,
+    layers: PixelLayers,
     grid: Grid | None = None,
 ) -> PredictionRow:
     # Of the grid, that of the chip's core where not given.
+    chip = mapped.chip
     return PredictionRow(
         **_header(chip, model),
         legend=model.name,
         scene_ids=chip.scene_ids,
         grid=grid or chip.grid.pad(-chip.halo),
         class_ids=legend.ids,
-        classes=classes,
-        confidence=confidence,
-        probabilities=percents,
+        classes=layers.classes,
+        confidence=layers.confidence,
+        probabilities=layers.percents,
+        spread=layers.spread,
+        training_distance=mapped.training_distance,
     )
 
 
@@ -140,13 +150,13 @@ def _header(chip: Chip, model: ModelRef) -> dict[str, str]:
 
 
 def _square_rows(
-    chip: Chip,
+    mapped: MappedChip,
     probabilities: np.ndarray,
     predictor: Predictor,
     model: ModelRef,
     settings: PredictConf,
 ) -> Sequence[PredictionRow | ProbabilityRow]:
-    legend, size = predictor.contract.legend, predictor.contract.size
+    chip, legend, size = mapped.chip, predictor.contract.legend, predictor.contract.size
     grid = chip.grid.pad(-chip.halo).coarsen(size)
     if predictor.task.kind == "tags":
         return _probability_rows(chip, grid, probabilities, model, legend)
@@ -158,7 +168,8 @@ def _square_rows(
     if settings.probabilities:
         rounded = (filled.transpose(2, 0, 1) * 100).round()
         percents = np.where(empty, NODATA, rounded).astype(np.uint8)
-    return [_make_prediction_row(chip, model, legend, classes, confidence, percents, grid)]
+    layers = PixelLayers(classes, confidence, percents)
+    return [_make_prediction_row(mapped, model, legend, layers, grid)]
 
 
 def _probability_rows(

@@ -47,6 +47,16 @@ class ImageMap(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class PixelLayers:
+    """What is mapped of an area; its fields are as those of `PixelMap`."""
+
+    classes: np.ndarray
+    confidence: np.ndarray
+    percents: np.ndarray | None = None
+    spread: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class PixelMap:
     """A class for every pixel."""
 
@@ -62,9 +72,26 @@ class PixelMap:
     """(H, W) uint8 percent, 255 where there is no class."""
     percents: np.ndarray | None
     """(K, H, W) uint8 percent of all classes, 255 where there is none, if they are kept."""
+    spread: np.ndarray | None = None
+    """(H, W) uint8 percent, 255 where there is no class, if it is kept; then the last of the
+    network's outputs is the spread of the class's probability."""
+
+    def cut(self, area: Area) -> PixelLayers:
+        """Return what is mapped of some rows and columns."""
+        return PixelLayers(
+            self.classes[area],
+            self.confidence[area],
+            None if self.percents is None else self.percents[:, *area],
+            None if self.spread is None else self.spread[area],
+        )
 
     def put(self, patches: Sequence[Patch], outputs: Tensor) -> None:
-        """Fill in probabilities (N, K, h, w) of the patches' crops."""
+        """Fill in probabilities (N, K, h, w) of the patches' crops; with the spread (N, K + 1)."""
+        if self.spread is not None:
+            spread, outputs = to_percent(outputs[:, -1]), outputs[:, :-1]
+            for number, patch in enumerate(patches):
+                empty = ~self.any_valid[patch.target]
+                self.spread[patch.target] = np.where(empty, NODATA, spread[number])
         highest, index = _largest(outputs)
         percents, positions = to_percent(highest), index.cpu().numpy()
         all_percents = None if self.percents is None else to_percent(outputs)
@@ -86,6 +113,7 @@ def make_pixel_map(
     window: int,
     core: Area | None,
     percents: np.ndarray | None,
+    spread: np.ndarray | None = None,
 ) -> PixelMap:
     """Make the empty map of an image's pixels.
 
@@ -95,6 +123,7 @@ def make_pixel_map(
         window: most pixels of a target's side.
         core: rows and columns that are mapped, all where not given.
         percents: (K, H, W) uint8 of 255, where the percentages of all classes are kept.
+        spread: (H, W) uint8 of 255, where the spread is kept.
 
     Returns:
         The map; its patches are the windows with a valid pixel.
@@ -109,7 +138,7 @@ def make_pixel_map(
     ]
     classes, confidence = (np.full(any_valid.shape, NODATA, np.uint8) for _ in range(2))
     ids = contract.legend.to_id()
-    return PixelMap(image, patches, ids, any_valid, classes, confidence, percents)
+    return PixelMap(image, patches, ids, any_valid, classes, confidence, percents, spread)
 
 
 @dataclass(frozen=True, eq=False)

@@ -37,6 +37,8 @@ from lulc.models.package import CONTRACT, TREES, WEIGHTS, find_weights
 from lulc.models.tasks.registry import TASKS
 from lulc.models.tasks.task import Batch, Task
 
+_TIE = 1e-3  # weight of the mean beside votes
+
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
@@ -114,7 +116,7 @@ class Predictor:
             Classes, (H, W) uint8 legend ids, and confidence, (H, W) uint8 percent; both are 255
             outside the core and where no date is valid.
         """
-        settings = settings or PredictConf()
+        settings = replace(settings or PredictConf(), spread=False)
         image = self.prepare(pixels, valid, scales, offsets, days)
         empty = make_pixel_map(image, self.contract, settings.window, core, percents)
         (filled,) = self.fill([empty], settings)
@@ -199,21 +201,28 @@ class Predictor:
 
         Raises:
             SetupError: the GPU's memory does not hold one patch.
+            InputError: the spread is asked for, and there is one probability alone.
         """
         find = self._boxes if self.task.kind == "boxes" else self._mean_probabilities
         yield from self.batches.fill(maps, partial(find, settings))
 
     def _mean_probabilities(self, settings: PredictConf, patches: Sequence[ImagePatch]) -> Tensor:
-        # What `_probabilities` gives of the patches, the mean over all predictors.
-        by_predictor = [
-            predictor._probabilities(settings, patches) for predictor in (self, *self.others)
-        ]
-        return by_predictor[0] if len(by_predictor) == 1 else torch.stack(by_predictor).mean(0)
+        # Probabilities (N, K, h, w) of the patches' crop, or (N, K) of whole images: the mean over
+        # all predictors, and of each over its flips. With the spread as one more where asked for.
+        predictors = (self, *self.others)
+        by_predictor = [predictor._probabilities(settings, patches) for predictor in predictors]
+        of_predictors = [_mean(by_flip) for by_flip in by_predictor]
+        mean = _mean(of_predictors)
+        if settings.combine == "vote" and len(predictors) > 1:
+            mean = _vote(of_predictors, mean)
+        if not settings.spread or self.task.kind != "pixels":
+            return mean
+        each = [probabilities for by_flip in by_predictor for probabilities in by_flip]
+        return torch.cat([mean, _spread(each, mean)], 1)
 
     @torch.inference_mode()
-    def _probabilities(self, settings: PredictConf, patches: Sequence[ImagePatch]) -> Tensor:
-        # Probabilities (N, K, h, w) of the patches' crop, or (N, K) of whole images; the mean over
-        # four flips where the settings have them.
+    def _probabilities(self, settings: PredictConf, patches: Sequence[ImagePatch]) -> list[Tensor]:
+        # Probabilities of the patches, one tensor, or one a flip where the settings have four.
         padded, crop = self.pad(self._cut(patches)), patches[0][1].crop
         if self.model.is_trees and crop is not None:
             padded, crop = _crop(padded, crop), None
@@ -231,7 +240,7 @@ class Predictor:
             # The next steps go through it plane by plane.
             planes = logits.to(torch.float32, memory_format=torch.contiguous_format)
             by_flip.append(self.task.probabilities(planes / self.contract.temperature))
-        return by_flip[0] if len(by_flip) == 1 else torch.stack(by_flip).mean(0)
+        return by_flip
 
     @torch.inference_mode()
     def _boxes(self, settings: PredictConf, patches: Sequence[ImagePatch]) -> Tensor:
@@ -264,6 +273,32 @@ class Predictor:
         pixels = _pad(samples.pixels.flatten(0, 1), down, right)
         pixels = pixels.reshape(*samples.pixels.shape[:3], *pixels.shape[-2:])
         return replace(samples, pixels=pixels, valid=valid)
+
+
+def _mean(tensors: Sequence[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.stack(list(tensors)).mean(0)
+
+
+def _vote(each: Sequence[Tensor], mean: Tensor) -> Tensor:
+    # Of each class the share of predictors that find it likeliest; those that are equal are told
+    # apart by the mean, which takes less than half a per cent.
+    votes = torch.zeros_like(mean)
+    for probabilities in each:
+        likeliest = probabilities.argmax(1, keepdim=True)
+        votes.scatter_add_(1, likeliest, torch.ones_like(probabilities[:, :1]))
+    return (votes / len(each) + _TIE * mean) / (1 + _TIE)
+
+
+def _spread(each: Sequence[Tensor], mean: Tensor) -> Tensor:
+    # (N, 1, h, w): the standard deviation of the probability of the likeliest class.
+    if len(each) == 1:
+        raise InputError(
+            "predict.spread is of several models or mirror images, and there is one: name more "
+            "models in predict.model; trees have no use of predict.flips"
+        )
+    likeliest = mean.argmax(1, keepdim=True)
+    of_class = torch.stack([probabilities.gather(1, likeliest) for probabilities in each])
+    return of_class.std(0, correction=0)
 
 
 def _crop(samples: Batch, crop: Area) -> Batch:

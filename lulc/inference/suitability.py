@@ -1,13 +1,18 @@
-"""Whether a model can map a run."""
+"""Whether a model can map a run, and how like its tiles are to what the model learned from."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+import numpy as np
+
+from lulc.chips.chip import Chip
 from lulc.config import Config
 from lulc.errors import InputError
-from lulc.models.contract import read_contract
+from lulc.models.contract import Contract, read_contract
 from lulc.models.package import CONTRACT, ModelRef
+
+_EVERY = 4  # rows and columns of a tile, of which one is enough for its means
 
 
 def check_model(config: Config, model: ModelRef) -> None:
@@ -57,3 +62,25 @@ def compare_precision(trained_in: Iterable[str], computed_in: Iterable[str]) -> 
     if not (trained and computed) or trained == computed:
         return ""
     return f"computed in {', '.join(sorted(computed))}, trained in {', '.join(sorted(trained))}"
+
+
+def training_distance(chip: Chip, contracts: Sequence[Contract]) -> float | None:
+    """Return how far a chip's core lies from what models learned from, the farthest of them.
+
+    Args:
+        chip: the chip, in the units of the models.
+        contracts: of the models.
+
+    Returns:
+        The distance of `Contract.distance`, of the means of all dates over every fourth row and
+        column; None where no pixel of these is valid.
+    """
+    rows, cols = (slice(axis.start, axis.stop, _EVERY) for axis in chip.core)
+    valid = chip.valid[:, rows, cols]
+    count = np.count_nonzero(valid)
+    if not count:
+        return None
+    sums = chip.pixels[..., rows, cols].sum((0, 2, 3), np.float64, where=valid[:, None])
+    means = (sums / count * chip.scales + chip.offsets).tolist()
+    distances = (contract.distance(means) for contract in contracts)
+    return max((distance for distance in distances if distance is not None), default=None)

@@ -15,6 +15,7 @@ from lulc.geo.grid import Grid
 from lulc.geo.tiling import Tiling
 from lulc.legend import Legend
 from lulc.location import Location
+from lulc.maps.uncertainty import BANDS
 from lulc.raster.show import colour_classes, decimate, picture_html
 from lulc.raster.vector import outline_values
 
@@ -40,7 +41,16 @@ class RasterSpec:
     probabilities: bool = False
     """Whether rasters of the percentages of all classes are written, too."""
     uncertainty: bool = False
-    """Whether rasters of entropy and margin are written, too."""
+    """Whether rasters of entropy, margin and spread are written, too, as far as they are known."""
+    spread: bool = False
+    """Whether the predictions hold the spread."""
+
+    @property
+    def uncertainty_bands(self) -> tuple[str, ...]:
+        """The bands of rasters of uncertainty; none where they are not asked for."""
+        if not self.uncertainty:
+            return ()
+        return (*(BANDS if self.probabilities else ()), *(("spread",) if self.spread else ()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +68,8 @@ class ClassMap:
     """`<name>/<version>`; empty where it is not known."""
     probabilities: np.ndarray | None = None
     """(K, H, W) uint8 percent of all classes; None where the predictions do not hold them."""
+    spread: np.ndarray | None = None
+    """(H, W) uint8 percent, the spread of the class's probability; likewise."""
     legend: Legend | None = None
     """None where the map comes without one."""
 

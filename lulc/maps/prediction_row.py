@@ -10,6 +10,7 @@ import numpy as np
 
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA
+from lulc.maps.uncertainty import BANDS, measure_uncertainty
 from lulc.tables import arrays
 
 
@@ -33,6 +34,11 @@ class PredictionRow:
     """(H, W) uint8 percent, 255 where there is no class."""
     probabilities: np.ndarray | None = None
     """(K, H, W) uint8 percent of all classes, where they are kept."""
+    spread: np.ndarray | None = None
+    """(H, W) uint8 percent, 255 where there is no class, where it is kept: the standard deviation
+    of the probability of the class over several models, or mirror images."""
+    training_distance: float | None = None
+    """From what the model learned from, in standard deviations; None where it is not known."""
 
     @property
     def valid_pixels(self) -> int:
@@ -52,18 +58,44 @@ class PredictionRow:
             **arrays.grid_columns(self.grid),
             **arrays.array_columns("classes", self.classes, "raw"),
             **arrays.array_columns("confidence", self.confidence, "raw"),
-            **self._probability_columns(),
+            **_optional_array("probabilities", self.probabilities),
+            **_optional_array("spread", self.spread),
+            **self._uncertainty_columns(),
+            "training_distance": self.training_distance,
             "class_ids": list(self.class_ids),
             "class_counts": [int(counts[class_id]) for class_id in self.class_ids],
             **arrays.array_columns("percent_counts", _of_ids(pairs, self.class_ids), "raw"),
             "nodata_count": int(counts[NODATA]),
         }
 
-    def _probability_columns(self) -> dict[str, Any]:
-        if self.probabilities is None:
-            suffixes = ("", "_shape", "_dtype", "_codec")
-            return dict.fromkeys(f"probabilities{suffix}" for suffix in suffixes)
-        return arrays.array_columns("probabilities", self.probabilities, "raw")
+    def _uncertainty_columns(self) -> dict[str, Any]:
+        # The means are over the pixels that have a class.
+        has_class = self.classes != NODATA
+        measured: dict[str, np.ndarray] = {}
+        if self.probabilities is not None:
+            measured = dict(zip(BANDS, measure_uncertainty(self.probabilities), strict=True))
+        entropy, sums = measured.get("entropy"), None
+        if entropy is not None:
+            by_class = np.bincount(self.classes.ravel(), entropy.ravel(), 256)
+            sums = [int(by_class[class_id]) for class_id in self.class_ids]
+        if self.spread is not None:
+            measured["spread"] = self.spread
+        return (
+            _optional_array("entropy", entropy)
+            | {"entropy_sums": sums}
+            | {
+                f"mean_{name}": float(measured[name][has_class].mean()) / 100
+                if name in measured and has_class.any()
+                else None
+                for name in (*BANDS, "spread")
+            }
+        )
+
+
+def _optional_array(name: str, array: np.ndarray | None) -> dict[str, Any]:
+    if array is None:
+        return dict.fromkeys(f"{name}{suffix}" for suffix in ("", "_shape", "_dtype", "_codec"))
+    return arrays.array_columns(name, array, "raw")
 
 
 def count_percents(classes: np.ndarray, confidence: np.ndarray, ids: Sequence[int]) -> np.ndarray:

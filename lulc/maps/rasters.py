@@ -82,7 +82,7 @@ def files_of_raster(path: str, spec: RasterSpec) -> list[str]:
     paths = [path, layout.raster_item(path), layout.confidence_raster(path)]
     if spec.probabilities:
         paths.append(layout.probabilities_raster(path))
-    if spec.uncertainty:
+    if spec.uncertainty_bands:
         paths.append(layout.uncertainty_raster(path))
     return paths
 
@@ -105,10 +105,9 @@ def _write_files(row: LedgerRow, path: str, class_map: ClassMap, spec: RasterSpe
     if class_map.probabilities is not None:
         band_tags = {f"BAND_{number}": c.name for number, c in enumerate(spec.legend.classes, 1)}
         write_cog(probabilities, grid, [class_map.probabilities], model | band_tags)
-        if spec.uncertainty:
-            band_tags = {f"BAND_{number}": name for number, name in enumerate(BANDS, 1)}
-            measured = measure_uncertainty(class_map.probabilities)
-            write_cog(uncertainty, grid, [measured], model | band_tags)
+    if spec.uncertainty_bands:
+        band_tags = {f"BAND_{n}": name for n, name in enumerate(spec.uncertainty_bands, 1)}
+        write_cog(uncertainty, grid, [_uncertainty(class_map, spec)], model | band_tags)
     item = stac.make_item(spec, path, class_map, row.fingerprint)
     stac.write_json(out / layout.raster_item(path), item)
     class_tags = {f"CLASS_{c.id}": c.name for c in spec.legend.classes}
@@ -116,6 +115,16 @@ def _write_files(row: LedgerRow, path: str, class_map: ClassMap, spec: RasterSpe
     columns = {k: v for k, v in row.to_row().items() if k not in ("finished", "number")}
     tags = class_tags | model | {"lulc": json.dumps(columns)}
     write_cog(out / path, grid, pyramid(class_map.classes), tags, spec.legend)
+
+
+def _uncertainty(class_map: ClassMap, spec: RasterSpec) -> np.ndarray:
+    # The bands of the raster; without what predictions of before do not hold.
+    bands = np.full((len(spec.uncertainty_bands), *class_map.classes.shape), NODATA, np.uint8)
+    if spec.probabilities and class_map.probabilities is not None:
+        bands[: len(BANDS)] = measure_uncertainty(class_map.probabilities)
+    if spec.spread and class_map.spread is not None:
+        bands[-1] = class_map.spread
+    return bands
 
 
 def mosaic_predictions(locations: Sequence[Location], tiling: Tiling) -> ClassMap:
@@ -132,7 +141,9 @@ def mosaic_predictions(locations: Sequence[Location], tiling: Tiling) -> ClassMa
         InputError: the predictions are those of several models.
     """
     tables = [open_parquet(location) for location in locations]
-    first = tables[0].read_row_group(0, ["height", "probabilities_shape"]).to_pylist()[0]
+    # Those of earlier releases hold no spread.
+    columns = {"height", "probabilities_shape", "spread_shape"} & set(tables[0].schema_arrow.names)
+    first = tables[0].read_row_group(0, sorted(columns)).to_pylist()[0]
     # Where squares were classified, a tile has fewer pixels than it was cut with.
     tiling = tiling.coarsen(tiling.size // first["height"])
     cells = [_read_cells(table, tiling) for table in tables]
@@ -145,6 +156,8 @@ def mosaic_predictions(locations: Sequence[Location], tiling: Tiling) -> ClassMa
     if first["probabilities_shape"]:
         shape = (first["probabilities_shape"][0], *grid.shape)
         layers["probabilities"] = np.full(shape, NODATA, np.uint8)
+    if first.get("spread_shape"):
+        layers["spread"] = np.full(grid.shape, NODATA, np.uint8)
     scene_ids: set[str] = set()
     models: set[str] = set()
     for table, table_cells in zip(tables, cells, strict=True):
@@ -169,6 +182,7 @@ def mosaic_predictions(locations: Sequence[Location], tiling: Tiling) -> ClassMa
         tuple(sorted(scene_ids)),
         models.pop(),
         layers.get("probabilities"),
+        layers.get("spread"),
     )
 
 

@@ -111,6 +111,19 @@ def _make_assets(spec: RasterSpec, grid: Grid, path: str) -> dict[str, pystac.As
         "raster:spatial_resolution": grid.resolution[0],
     }
     confidence = relative(layout.confidence_raster(path), path)
+    besides: dict[str, pystac.Asset] = {}
+    bands_of = {
+        "probabilities": [c.name for c in spec.legend.classes] if spec.probabilities else [],
+        "uncertainty": list(spec.uncertainty_bands),
+    }
+    for (name, bands), make_path in zip(
+        bands_of.items(), (layout.probabilities_raster, layout.uncertainty_raster), strict=True
+    ):
+        if bands:
+            fields = band | {"bands": [{"name": band_name} for band_name in bands]}
+            title = f"{name.capitalize()}, per cent"
+            href = relative(make_path(path), path)
+            besides[name] = pystac.Asset(href, title, None, _COG, ["data"], extra_fields=fields)
     return {
         "classes": pystac.Asset(
             f"./{posixpath.basename(path)}",
@@ -123,6 +136,7 @@ def _make_assets(spec: RasterSpec, grid: Grid, path: str) -> dict[str, pystac.As
         "confidence": pystac.Asset(
             confidence, "Confidence, per cent", None, _COG, ["data"], extra_fields=band
         ),
+        **besides,
     }
 
 

@@ -6,6 +6,7 @@ A contract is checked before the first pixel is predicted.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -135,6 +136,26 @@ class Contract:
             if text:
                 bands_of.setdefault(text, []).append(band)
         return "; ".join(text.format(", ".join(bands)) for text, bands in bands_of.items())
+
+    def distance(self, means: Sequence[float]) -> float | None:
+        """Return how far the means of bands lie from those of the training samples.
+
+        The root mean square over the bands, in standard deviations of the training pixels: the
+        distance in standardised predictors by which Meyer & Pebesma (2021,
+        doi:10.1111/2041-210X.13650) tell where a model applies, here from the samples' centre.
+
+        Args:
+            means: physical values, one a band, in the order of the contract's.
+
+        Returns:
+            The distance; None where the samples did not vary in any band.
+        """
+        steps = [
+            (mean - own) / std
+            for mean, own, std in zip(means, self.mean, self.std, strict=True)
+            if std > 0
+        ]
+        return math.hypot(*steps) / math.sqrt(len(steps)) if steps else None
 
     def describe_bands(self) -> list[str]:
         """Return the name of each band, with its unit where it is known."""

@@ -79,7 +79,7 @@ def write_report(config: Config, out: Location) -> Location:
             smaller_count=max(0, len(mapped) - details.MAX_REGIONS),
             unmapped=unmapped,
             bad=bad,
-            technique=origin.describe_technique(out, texts),
+            technique=origin.describe_technique(config, out, texts),
             scenes=scenes.sort_by([("datetime", "descending")])[:_MAX_SCENES].to_pylist(),
             scene_count=scenes.num_rows,
             settings=_format_settings(config),

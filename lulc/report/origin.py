@@ -14,6 +14,7 @@ from lulc import __version__, redact
 from lulc.config import Config, RefineConf
 from lulc.datasets.registry import find_dataset
 from lulc.location import Location
+from lulc.maps.applicability import far_tiles_of_run
 from lulc.report.texts import Texts
 from lulc.sources.attributions import list_attributions
 from lulc.sources.scene import LAYER
@@ -89,8 +90,8 @@ def describe_origin(
     return [(name, text) for name, text in rows if text]
 
 
-def describe_technique(out: Location, texts: Texts) -> Facts:
-    """Return bands, precisions, versions of packages and fingerprints of the stages."""
+def describe_technique(config: Config, out: Location, texts: Texts) -> Facts:
+    """Return bands, precisions, how many tiles are unlike the samples, versions, fingerprints."""
     tables = (files.list_tables(store.table_folder(out, name)) for name in _PREDICTIONS)
     footers = list(itertools.chain.from_iterable(map(store.read_some_footers, tables)))
     seals = {stage: ledger.read_seal(out, stage) for stage in _STAGES}
@@ -106,7 +107,14 @@ def describe_technique(out: Location, texts: Texts) -> Facts:
         if (found := {footer[name] for footer in footers if footer.get(name)})
     ]
     versions = [(name, version) for name in _PACKAGES if (version := _installed_version(name))]
-    return [*of_models, *versions, *fingerprints]
+    limit = config.predict.training_distance
+    far = far_tiles_of_run(out, limit)
+    unlike = []
+    if far:
+        counts = {name: texts.count(far[name]) for name in ("far_tiles", "tiles")}
+        distances = {"limit": f"{limit:g}", "farthest": texts.number(far["farthest"])}
+        unlike = [(texts("unlike_samples"), texts("far_tiles", **counts, **distances))]
+    return [*of_models, *unlike, *versions, *fingerprints]
 
 
 def list_bad_inputs(out: Location) -> list[dict[str, Any]]:
@@ -123,6 +131,8 @@ def list_bad_inputs(out: Location) -> list[dict[str, Any]]:
 def describe_refinement(refine: RefineConf) -> list[str]:
     """Return the steps that refined the map, as the run file names them."""
     steps = []
+    if refine.combine:
+        steps.append(f"combine {refine.combine}")
     if refine.smooth:
         steps.append(f"smooth (window {refine.smooth.window})")
     if refine.majority:

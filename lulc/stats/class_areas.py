@@ -102,6 +102,7 @@ def _class_rows(counted: Any, totals: Any, names: Mapping[int, str]) -> Any:
     classes = counted.merge(totals[[*_REGION, "observed_area_m2"]], on=_KEYS)
     classes["share"] = classes["area_m2"] / classes["observed_area_m2"]
     classes["mean_confidence"] = classes["confidence_m2"] / classes["area_m2"]
+    classes["mean_entropy"] = classes["entropy_m2"] / classes["area_m2"]
     classes["class_name"] = classes["class_id"].map(dict(names))
     return classes
 
@@ -117,6 +118,7 @@ def _unobserved_rows(totals: Any) -> Any:
         share=None,
         mean_confidence=None,
         confident_m2=None,
+        mean_entropy=None,
     )
 
 

@@ -236,7 +236,7 @@ def _inside_rows(
         dict(
             zip(
                 INSIDE.names,
-                (*key, int(ids[code]), *sums[:, code].tolist(), math.nan, math.nan),
+                (*key, int(ids[code]), *sums[:, code].tolist(), *[math.nan] * 3),
                 strict=True,
             )
         )

@@ -53,11 +53,12 @@ INSIDE = pa.schema(
         # m² times confidence; NaN, as is the next, where the map has no confidence
         pa.field("confidence_m2", pa.float64()),
         pa.field("confident_m2", pa.float64()),
+        pa.field("entropy_m2", pa.float64()),  # m² times entropy; NaN where it is not known
     ]
 )
 """Schema of what tiles hold of a region, by class."""
 
-SUMS = ("pixels", "area_m2", "confidence_m2", "confident_m2")
+SUMS = ("pixels", "area_m2", "confidence_m2", "confident_m2", "entropy_m2")
 """Columns of INSIDE that add up over tiles."""
 
 OUTSIDE = pa.schema(
@@ -78,12 +79,10 @@ _PERCENTS = [
     "percent_counts_dtype",
     "percent_counts_codec",
 ]
-_COUNTS = ["period", "model", *_GRID, "class_ids", "class_counts", *_PERCENTS, "nodata_count"]
-_PIXELS = [
-    f"{name}{suffix}"
-    for name in ("classes", "confidence")
-    for suffix in ("", "_shape", "_dtype", "_codec")
-]
+_CLASSES = ["class_ids", "class_counts", *_PERCENTS, "entropy_sums", "nodata_count"]
+_COUNTS = ["period", "model", *_GRID, *_CLASSES]
+_LAYERS = ("classes", "confidence", "entropy")
+_PIXELS = [f"{name}{suffix}" for name in _LAYERS for suffix in ("", "_shape", "_dtype", "_codec")]
 _COARSE_M = 500.0  # side of pixels over which an areal scale may bend by more than TOLERANCE
 
 
@@ -115,7 +114,7 @@ def count_block(
     """
     file = open_parquet(path)
     schemas.check_schema(file.schema_arrow, schemas.PREDICTIONS, str(path))
-    tiles = file.read(_COUNTS).to_pylist()
+    tiles = file.read(_names_in(file, _COUNTS)).to_pylist()
     ordered = sorted(pairs)
     bounds = _bounds([tiles[row] for row in sorted({row for row, _ in ordered})])
     shapes: dict[tuple[int, str], BaseGeometry] = {}
@@ -137,7 +136,7 @@ def count_block(
 
 
 def _inside_rows(key: tuple[int, str, str], sums: np.ndarray) -> list[dict[str, Any]]:
-    # Rows of INSIDE of (4, 256) SUMS, for the classes that have pixels.
+    # Rows of INSIDE of (5, 256) SUMS, for the classes that have pixels.
     return [
         dict(zip(INSIDE.names, (*key, class_id, *sums[:, class_id].tolist()), strict=True))
         for class_id in np.flatnonzero(sums[0]).tolist()
@@ -146,7 +145,7 @@ def _inside_rows(key: tuple[int, str, str], sums: np.ndarray) -> list[dict[str, 
 
 def count_tile(
     tile: Mapping[str, Any],
-    read_pixels: Callable[[], tuple[np.ndarray, np.ndarray]],
+    read_pixels: Callable[[], Sequence[np.ndarray]],
     geometry: BaseGeometry,
     min_confidence: float,
 ) -> np.ndarray:
@@ -154,15 +153,15 @@ def count_tile(
 
     Args:
         tile: predictions row with its grid and stored counts.
-        read_pixels: reader of classes and confidence, both (H, W) uint8; called only where the
-            stored counts are not enough.
+        read_pixels: reader of classes, confidence, and entropy where the tile has it, all (H, W)
+            uint8; called only where the stored counts are not enough.
         geometry: polygon in the tile's CRS.
         min_confidence: the smallest confidence, 0–1, that the last sum counts.
 
     Returns:
-        (4, 256) float64: SUMS (rows) by class id, NODATA included.
+        (5, 256) float64: SUMS (rows) by class id, NODATA included.
     """
-    grid, sums = arrays.grid_from(tile), np.zeros((4, 256))
+    grid, sums = arrays.grid_from(tile), np.zeros((5, 256))
     share = covered_share(geometry, grid)
     if share == 0:
         return sums
@@ -170,6 +169,7 @@ def count_tile(
     ids, percents = tile["class_ids"], arrays.array_from(tile, "percent_counts")
     # Maps made elsewhere may come without.
     has_confidence = percents.any() or not any(tile["class_counts"])
+    entropy_sums = tile.get("entropy_sums")
     if share == 1 and areas.size == 1:
         sums[0, ids] = tile["class_counts"]
         sums[0, NODATA] += tile["nodata_count"]
@@ -177,22 +177,32 @@ def count_tile(
         sums[2, ids] = percents @ np.arange(101) * (areas[0, 0] / 100)
         sums[3, ids] = percents[:, min_percent:].sum(1) * areas[0, 0]
         if not has_confidence:
-            sums[2:, ids] = math.nan
+            sums[2:4, ids] = math.nan
+        sums[4, ids] = (
+            math.nan if entropy_sums is None else np.array(entropy_sums) * (areas[0, 0] / 100)
+        )
         return sums
-    classes, confidence = read_pixels()
+    classes, confidence, *entropy = read_pixels()
     runs = find_runs(geometry, grid)
     sums[0], sums[1] = count_runs(runs, classes, areas)
     sums[2] = count_runs(runs, classes, areas * (confidence / 100))[1]
     sums[3] = count_runs(runs, np.where(confidence >= min_percent, classes, NODATA), areas)[1]
     if not has_confidence:
-        sums[2:] = math.nan
+        sums[2:4] = math.nan
+    sums[4] = count_runs(runs, classes, areas * (entropy[0] / 100))[1] if entropy else math.nan
     sums[2:, NODATA] = 0
     return sums
 
 
-def _read_pixels(file: pq.ParquetFile, row: int) -> tuple[np.ndarray, np.ndarray]:
-    tile = file.read_row_group(row, _PIXELS).to_pylist()[0]
-    return arrays.array_from(tile, "classes"), arrays.array_from(tile, "confidence")
+def _read_pixels(file: pq.ParquetFile, row: int) -> list[np.ndarray]:
+    tile = file.read_row_group(row, _names_in(file, _PIXELS)).to_pylist()[0]
+    return [arrays.array_from(tile, name) for name in _LAYERS if tile.get(f"{name}_shape")]
+
+
+def _names_in(file: pq.ParquetFile, names: Sequence[str]) -> list[str]:
+    # Files of earlier releases have no entropy.
+    present = set(file.schema_arrow.names)
+    return [name for name in names if name in present]
 
 
 def project_region(

@@ -125,6 +125,35 @@ _CLASS = (
     Column("class_id", INT, "id in the legend"),
     Column("class_name", TEXT, "name in the legend"),
 )
+_SPREAD = _array("spread", "(H, W) uint8, percent, 255 nodata; null unless asked for")
+_ENTROPY = (
+    *_array("entropy", "(H, W) uint8, percent, 255 nodata; null unless probabilities are kept"),
+    Column("entropy_sums", LONGS, "over the pixels of each class, parallel to class_ids", "%"),
+)
+_UNCERTAINTY = (
+    Column(
+        "mean_entropy",
+        DOUBLE,
+        "of the pixels' probabilities, 1 where all classes are equally likely; null unless "
+        "probabilities are kept, as the next",
+        "0–1",
+    ),
+    Column("mean_margin", DOUBLE, "the likeliest class's probability less the next one's", "0–1"),
+    Column(
+        "mean_spread",
+        DOUBLE,
+        "standard deviation of the class's probability over models or mirror images; null unless "
+        "asked for",
+        "0–1",
+    ),
+    Column(
+        "training_distance",
+        DOUBLE,
+        "of the means of the tile's bands from those of the training samples, root mean square "
+        "over the bands; null where it is not known",
+        "standard deviations",
+    ),
+)
 _PREDICTIONS = (
     _TILE,
     _PERIOD,
@@ -135,6 +164,9 @@ _PREDICTIONS = (
     *_array("classes", "(H, W) uint8 legend ids, 255 nodata"),
     *_array("confidence", "(H, W) uint8, percent, 255 nodata"),
     *_array("probabilities", "(K, H, W) uint8, percent, 255 nodata; null unless asked for"),
+    *_SPREAD,
+    *_ENTROPY,
+    *_UNCERTAINTY,
     Column("class_ids", INTS, "ids of the legend"),
     Column("class_counts", LONGS, "of each class, parallel to class_ids", "pixels"),
     *_array("percent_counts", "(K, 101) uint32: of them, those of each per cent of confidence"),
@@ -154,6 +186,13 @@ _CONFIDENCE = (
         "m²",
     ),
 )
+_MEAN_ENTROPY = Column(
+    "mean_entropy",
+    DOUBLE,
+    "over the class's area, of the pixels' probabilities: 1 where all classes are equally "
+    "likely; null unless the predictions hold it",
+    "0–1",
+)
 _CLASS_AREAS = (
     *_REGION,
     _PERIOD,
@@ -170,6 +209,7 @@ _CLASS_AREAS = (
     Column("share", DOUBLE, "of the observed area; null for the unobserved part", "0–1"),
     Column("observed_share", DOUBLE, "of the region's area", "0–1"),
     *_CONFIDENCE,
+    _MEAN_ENTROPY,
 )
 
 
@@ -635,6 +675,8 @@ _ADDED = (
         if column.name == "units"
     ),
     _SAMPLED.field,
+    _MEAN_ENTROPY.field,
+    *(column.field for column in (*_SPREAD, *_ENTROPY, *_UNCERTAINTY)),
 )
 """Columns that tables of earlier releases lack; read as null."""
 

@@ -173,5 +173,6 @@ def _write_tables(out: Path, whole: Grid, regions: int) -> None:
         "observed_share": np.ones(rows),
         "mean_confidence": np.full(rows, 0.9),
         "confident_m2": np.full(rows, m2 / classes),
+        "mean_entropy": np.full(rows, 0.2),
     }
     store.write_table(out, "class_areas", pa.table(columns, schemas.CLASS_AREAS))

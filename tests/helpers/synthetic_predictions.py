@@ -50,7 +50,14 @@ def random_tile(
         np.uint8
     )
     percents = count_percents(classes, confidence, ids.tolist())
-    arrays = {"classes": classes, "confidence": confidence, "percent_counts": percents}
+    entropy = np.where(classes == NODATA, NODATA, 100 - confidence // 2).astype(np.uint8)
+    rest["entropy_sums"] = [int(entropy[classes == i].sum()) for i in ids]
+    arrays = {
+        "classes": classes,
+        "confidence": confidence,
+        "entropy": entropy,
+        "percent_counts": percents,
+    }
     columns = (array_columns(name, array, "raw") for name, array in arrays.items())
     return functools.reduce(operator.or_, columns, rest | grid_columns(grid))
 

@@ -243,12 +243,14 @@ def test_covered_tile_takes_its_counts_and_other_grids_their_true_areas():
     rng = np.random.default_rng(8)
     tile = random_tile(rng, GRID, "t/0_0")
 
-    def read() -> tuple[np.ndarray, np.ndarray]:
+    def read() -> list[np.ndarray]:
         raise AssertionError("the pixels were read")
 
     shape = outline(GRID).buffer(1)
-    count, area, certain, confident = zonal.count_tile(tile, read, shape, 0.8)
-    classes, confidence = arrays.array_from(tile, "classes"), arrays.array_from(tile, "confidence")
+    sums = zonal.count_tile(tile, read, shape, 0.8)
+    count, area, certain, confident, unsure = sums
+    layers = [arrays.array_from(tile, name) for name in ("classes", "confidence", "entropy")]
+    classes, confidence, entropy = layers
     assert count.tolist() == np.bincount(classes.ravel(), minlength=256).tolist()
     assert area == pytest.approx(count * 100)
     assert certain[:3] == pytest.approx(
@@ -257,15 +259,26 @@ def test_covered_tile_takes_its_counts_and_other_grids_their_true_areas():
     assert confident[:3] == pytest.approx(
         [100 * (confidence[classes == i] >= 80).sum() for i in range(3)]
     )
+    assert unsure[:3] == pytest.approx([entropy[classes == i].sum() for i in range(3)])
     # Counted by pixels, as where a region ends within the tile, nothing else comes out.
     cut = [
-        zonal.count_tile(tile, lambda: (classes, confidence), part, 0.8)
+        zonal.count_tile(tile, lambda: layers, part, 0.8)
         for part in shapely.get_parts(split(shape))
     ]
-    assert sum(cut)[:, :3] == pytest.approx(np.stack([count, area, certain, confident])[:, :3])
+    assert sum(cut)[:, :3] == pytest.approx(sums[:, :3])
+    # Tiles of earlier releases, and maps made elsewhere, come without.
+    for part in (shape, shapely.get_parts(split(shape))[0]):
+        bare = tile | {"entropy_sums": None}
+        *_, unsure = zonal.count_tile(bare, lambda: layers[:2], part, 0.8)
+        assert np.isnan(unsure[:3]).all()
+        no_percents = np.zeros((3, 101), np.uint32)
+        bare |= arrays.array_columns("percent_counts", no_percents, "raw")
+        _, area, *unknown = zonal.count_tile(bare, lambda: layers[:2], part, 0.8)
+        assert np.isnan(np.stack(unknown)[:, :3]).all()
+        assert area[:3].all()
     degrees = Grid("EPSG:4326", (0.001, 0.0, 10.0, 0.0, -0.001, 60.0), *classes.shape)
     tile = tile | arrays.grid_columns(degrees)
-    count, area, *_ = zonal.count_tile(tile, lambda: (classes, confidence), outline(degrees), 0.8)
+    count, area, *_ = zonal.count_tile(tile, lambda: layers, outline(degrees), 0.8)
     assert count.tolist() == np.bincount(classes.ravel(), minlength=256).tolist()
     assert area == pytest.approx(
         np.bincount(

@@ -38,6 +38,7 @@ _LAYERS = ("classes", "confidence", "probabilities")
 _ARRAY = ("", "_shape", "_dtype", "_codec")
 _PIXELS = [f"{name}{suffix}" for name in _LAYERS for suffix in _ARRAY]
 _HEADER = ["tile_id", "period", "model", "legend", "scene_ids", "class_ids"]
+_KEPT = ["training_distance", *(f"spread{suffix}" for suffix in _ARRAY)]
 _GRID = ["crs", "transform", "height", "width"]
 
 
@@ -200,7 +201,9 @@ class _Reader:
         return cell[1] * size - top, cell[0] * size - left
 
     def _paste(self, file: pq.ParquetFile, group: int, cell: tuple[int, int]) -> None:
-        tile = file.read_row_group(group, [*_HEADER, *_GRID, *_PIXELS]).to_pylist()[0]
+        # Files of earlier releases lack what is kept as it is.
+        kept = [name for name in _KEPT if name in file.schema_arrow.names]
+        tile = file.read_row_group(group, [*_HEADER, *_GRID, *_PIXELS, *kept]).to_pylist()[0]
         self._check(tile)
         row, col = self._place(cell)
         rows = slice(max(row, 0), row + tile["height"])
@@ -209,7 +212,7 @@ class _Reader:
             pixels = arrays.array_from(tile, name)[..., max(-row, 0) :, max(-col, 0) :]
             target = getattr(self.window, name)[..., rows, cols]
             target[...] = pixels[..., : target.shape[-2], : target.shape[-1]]
-        self._tiles[cell] = {name: tile[name] for name in (*_HEADER, *_GRID)}
+        self._tiles[cell] = {name: tile[name] for name in (*_HEADER, *_GRID, *kept)}
 
     def _check(self, tile: Mapping[str, Any]) -> None:
         # Blocks of before and after a change of the model or its settings do not make one map.
@@ -243,4 +246,6 @@ def _make_row(
         core.classes[area],
         core.confidence[area],
         None if percents is None else percents[area],
+        arrays.array_from(tile, "spread") if tile.get("spread_shape") else None,
+        tile.get("training_distance"),
     )

@@ -19,6 +19,7 @@ from lulc.geo.tiling import Tiling
 from lulc.inference import blocks
 from lulc.inference.blocks import InferenceSpec
 from lulc.inference.suitability import check_model, compare_precision
+from lulc.maps.applicability import describe_far_tiles
 from lulc.models.contract import read_contract
 from lulc.models.package import CONTRACT, ModelRef
 from lulc.models.registry import resolve
@@ -59,7 +60,7 @@ def predict(context: StageContext) -> StageResult:
         lambda todo: map_units_on_gpus(
             context, [unit.task for unit in todo], map_blocks, "predict", config.predict.gpu
         ),
-        lambda rows: "; ".join(filter(None, [units_note, _compare_precision(context, rows)])),
+        lambda rows: "; ".join(filter(None, [units_note, *_describe_files(context, rows)])),
         table=table,
         is_of_selection=True,
     )
@@ -78,11 +79,13 @@ def _compare_units(context: StageContext, chips: LatestRows, model: ModelRef) ->
     return ""
 
 
-def _compare_precision(context: StageContext, rows: Sequence[LedgerRow]) -> str:
+def _describe_files(context: StageContext, rows: Sequence[LedgerRow]) -> tuple[str, str]:
+    # What some of the files tell: the precision, and tiles that are unlike the samples.
     footers = read_some_footers([context.out / row.path for row in rows if row.path])
-    return compare_precision(
+    precision = compare_precision(
         [footer["trained_in"] for footer in footers], [footer["precision"] for footer in footers]
     )
+    return precision, describe_far_tiles(footers, context.config.predict.training_distance)
 
 
 def _plan(chips: LatestRows, spec: InferenceSpec, table: str) -> list[Unit]:

@@ -129,6 +129,7 @@ def _make_spec(context: StageContext) -> RasterSpec:
         config.periods,
         config.predict.probabilities,
         config.rasters.uncertainty,
+        config.predict.spread,
     )
 
 
@@ -158,6 +159,7 @@ def _fingerprint(groups: Sequence[Mapping[str, Any]], spec: RasterSpec) -> str:
     fingerprints = [group["fingerprint"] for group in groups]
     # What is not asked for is not in it: those of earlier releases hold.
     besides = ["uncertainty"] if spec.uncertainty else []
+    besides += ["spread"] if spec.uncertainty and spec.spread else []
     return fingerprint_of(OUTPUT_VERSIONS["rasters"], fingerprints, spec.probabilities, *besides)
 
 
