@@ -7,6 +7,7 @@ const MEANINGS = {
   confidence: ["Confidence", "The probability of the class that is mapped."],
   entropy: ["Entropy", "Of the classes' probabilities: 0 % where one class is certain, 100 % where none is likelier than another."],
   margin: ["Margin", "The probability of the likeliest class less that of the next: low where two classes compete."],
+  spread: ["Spread", "How far several models or mirror images differ in the probability of the class: 0 % where all agree."],
 };
 
 /** Returns name and meaning of a kind of layer. */
