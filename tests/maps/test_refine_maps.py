@@ -86,7 +86,7 @@ def refined_of(config: Config, out: Path) -> dict[str, tuple[np.ndarray, np.ndar
     return layers
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     size=st.sampled_from([16, 32]),
