@@ -40,6 +40,7 @@ _AREA_COLUMNS = [
 ]
 _CHANGE_COLUMNS = ["period_from", "period_to", "from_id", "to_id", "area_m2"]
 _MIN_ZOOM, _MAX_ZOOM = 4, 12  # of the vector tiles' last zoom
+_LEAST_PIXELS = 3  # of an ordinary region that is shown
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,15 +139,29 @@ class Regions:
                 geometry_name="geometry",
                 geometry_type="MultiPolygon",
                 crs="EPSG:4326",
-                dataset_options={"MINZOOM": "0", "MAXZOOM": str(self.max_zoom), "NAME": LAYER},
+                dataset_options={
+                    "MINZOOM": str(self.min_zoom),
+                    "MAXZOOM": str(self.max_zoom),
+                    "NAME": LAYER,
+                },
             )
 
     @cached_property
     def max_zoom(self) -> int:
         """The last zoom of the vector tiles: an ordinary region is about as large as a tile."""
+        return min(max(_MIN_ZOOM, math.ceil(math.log2(360 / self._side)) + 1), _MAX_ZOOM)
+
+    @cached_property
+    def min_zoom(self) -> int:
+        """The first zoom of the vector tiles: one region can be told from the next."""
+        pixels_of_zoom_0 = 512 * self._side / 360
+        return min(max(0, math.ceil(math.log2(_LEAST_PIXELS / pixels_of_zoom_0))), self.max_zoom)
+
+    @cached_property
+    def _side(self) -> float:
+        # The longer side of an ordinary region's box, in degrees.
         bounds = shapely.bounds(self._shapes)
-        side = float(np.median(np.maximum(*(bounds[:, 2:] - bounds[:, :2]).T)))
-        return min(max(_MIN_ZOOM, math.ceil(math.log2(360 / max(side, 1e-6))) + 1), _MAX_ZOOM)
+        return max(float(np.median(np.maximum(*(bounds[:, 2:] - bounds[:, :2]).T))), 1e-6)
 
     @cached_property
     def _shapes(self) -> np.ndarray:

@@ -97,6 +97,7 @@ class Site:
                 "count": self.regions.count,
                 "levels": self.regions.levels,
                 "perFile": regions.PER_FILE,
+                "minZoom": self.regions.min_zoom,
                 "maxZoom": self.regions.max_zoom,
             },
         }

@@ -10,9 +10,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
+import shapely
 
 from lulc.cli.main import main
 from lulc.cli.services import end_demo
@@ -72,6 +76,18 @@ def test_parts_of_the_regions_tiles_are_read_by_range(port: int) -> None:
     assert (status, part) == (206, whole[5:21])
     assert headers["Content-Range"] == f"bytes 5-20/{len(whole)}"
     assert ask(port, "/regions.pmtiles", Range=f"bytes={len(whole)}-{len(whole) + 9}")[0] == 416
+
+
+def test_very_many_regions_are_outlined_where_they_can_be_told_apart(site: Site) -> None:
+    assert site.regions is not None
+    side = 0.04  # degrees
+    boxes = [shapely.box(lon, 0, lon + side, side) for lon in np.arange(0, 40, side)]
+    table = site.regions.table.slice(0, 1).take([0] * len(boxes))
+    column = table.schema.get_field_index("geometry")
+    many = table.set_column(column, "geometry", pa.array(shapely.to_wkb(boxes), pa.binary()))
+    regions = replace(site.regions, table=many)
+    width = side / 360 * 512 * 2**regions.min_zoom
+    assert 3 <= width < 6 and regions.min_zoom < regions.max_zoom
 
 
 def test_a_taken_port_is_named(port: int, site: Site) -> None:

@@ -195,6 +195,7 @@ function saveState() {
 function showNotice() {
   const isTooFar = (layer) => layer && map.getZoom() < layer.minZoom;
   let text = "";
+  if (state.level && map.getZoom() < description.regions?.minZoom) text = "Zoom in to see regions";
   if (isTooFar(findLayer(state.background, state.period))) text = "Zoom in to see true colours";
   if (isTooFar(layerOf(state.period))) text = "Zoom in to see this layer";
   find("notice").hidden = !text;

@@ -169,6 +169,7 @@ function makeStyle({ layers, regions }, view) {
     style.sources.regions = {
       type: "vector",
       tiles: ["regions://{z}/{x}/{y}"],
+      minzoom: regions.minZoom,
       maxzoom: regions.maxZoom,
     };
     const common = { source: "regions", "source-layer": "regions" };
