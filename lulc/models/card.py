@@ -175,9 +175,9 @@ def _uses(contract: Contract, vanished: Sequence[str]) -> list[str]:
     limits = [
         f"Pixels from {0.8 * smallest:g} to {1.25 * largest:g} m are accepted, others refused.",
         "Other bands, another order of bands, or bands of another quantity are refused.",
-        "Ground, seasons and sensors that are not in the training data are not checked: draw "
-        "points there and estimate the accuracy (`lulc design`, `lulc evaluate --reference`) "
-        "before areas are reported.",
+        "Ground, seasons and sensors that are not in the training data may be mapped wrongly: "
+        "draw points there and estimate the accuracy (`lulc design`, `lulc evaluate "
+        "--reference`) before areas are reported.",
         "Confidence is what the model says of itself, calibrated on the validation split "
         f"(temperature {contract.temperature:.3g}).",
     ]
@@ -264,18 +264,16 @@ def _evaluation(facts: CardFacts, scores: Scores | None, vanished: Sequence[str]
     if not metrics and scores is None:
         return [*parts, "No validation split: the model was not evaluated.\n"]
     parts += ["On the validation split, by which the best epoch was chosen:\n", _list(metrics)]
-    if tested:
-        parts += ["On the test split:\n", _list(tested)]
-    if scores is None:
-        return parts
-    rows = [
-        (entry.name, f"{entry.pixels:,}", *map(_score, _scores_of(entry)))
-        for entry in scores.classes
-    ]
-    columns = ("class", "labelled", "user's accuracy", "producer's accuracy", "F1", "IoU")
-    text = ", ".join(vanished) or "none"
-    rule = f"{LABELLED_SHARE:.0%} of the labels or more, and IoU below {MAPPED_IOU:g}"
-    return [*parts, _table(columns, rows), f"Hardly mapped ({rule}): {text}.\n"]
+    if scores is not None:
+        rows = [
+            (entry.name, f"{entry.pixels:,}", *map(_score, _scores_of(entry)))
+            for entry in scores.classes
+        ]
+        columns = ("class", "labelled", "user's accuracy", "producer's accuracy", "F1", "IoU")
+        rule = f"{LABELLED_SHARE:.0%} of the labels or more, and IoU below {MAPPED_IOU:g}"
+        names = ", ".join(vanished) or "none"
+        parts += [_table(columns, rows), f"Hardly mapped ({rule}): {names}.\n"]
+    return [*parts, "On the test split:\n", _list(tested)] if tested else parts
 
 
 def _scores_of(entry: Any) -> tuple[float, ...]:

@@ -74,7 +74,7 @@ def describe_origin(
     left_out = texts("inputs_left_out_count", count=texts.count(bad_count))
     rows = [
         *((texts("imagery"), _imagery(group, scenes, texts)) for group in groups),
-        *((texts("maps_elsewhere"), redact.redact_url(entry.path)) for entry in config.maps),
+        *((texts("maps_elsewhere"), _folder_and_name(entry.path)) for entry in config.maps),
         *((texts("training_data"), find_dataset(data.name).about) for data in config.datasets),
         (texts("labels"), redact.file_name(config.labels.path) if config.labels else ""),
         *((texts("regions"), f"{e.level}: {redact.file_name(e.path)}") for e in config.regions),
@@ -170,6 +170,11 @@ def _imagery(
         return texts("imagery_row_undated", source=name, count=count)
     days = {"first": f"{first:%Y-%m-%d}", "last": f"{last:%Y-%m-%d}"}
     return texts("imagery_row", source=name, count=count, **days)
+
+
+def _folder_and_name(path: str) -> str:
+    # A pattern of file names alone tells little; all of the path is in the settings.
+    return "/".join(redact.redact_url(path).split("/")[-2:])
 
 
 def _periods(config: Config, texts: Texts) -> str:
