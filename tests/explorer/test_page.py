@@ -245,6 +245,19 @@ def test_the_page_fits_a_phone_and_the_night(page: Page, address: str) -> None:
     assert picture[-40:, 150:250].mean() < 60
 
 
+def test_a_place_on_a_phone_is_seen_above_its_details(page: Page, address: str) -> None:
+    page.size(390, 844, touch=True)
+    page.open(f"{address}#zoom=9&lng={CENTRE[0]:.5f}&lat={CENTRE[1]:.5f}")
+    page.click(195, 460)
+    page.wait("!document.getElementById('details').hidden")
+    latitude = "Number(new URLSearchParams(location.hash.slice(1)).get('lat'))"
+    page.wait(f"Math.abs({latitude} - {CENTRE[1]:.5f}) > 0.1")  # it was moved
+    page.settle()
+    picture = page.picture()[80:390].astype(int)
+    colours = [tuple(bytes.fromhex(colour[1:])) for _, colour in COLOURS.values()]
+    assert sum((np.abs(picture - colour).max(-1) <= 2).sum() for colour in colours) > 3000
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_keeps_people_from_using_the_page(page: Page, address: str, dark: bool) -> None:
     page.size(WIDTH, HEIGHT, dark)
