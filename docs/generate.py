@@ -97,8 +97,8 @@ def run_file_page() -> str:
     """Return the reference of the run file, a section for every record."""
     from lulc import config
 
-    tree = ast.parse(inspect.getsource(config))
-    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    trees = [ast.parse(file.read_text()) for file in sorted((PACKAGE / "config").glob("*.py"))]
+    classes = {n.name: n for tree in trees for n in tree.body if isinstance(n, ast.ClassDef)}
     notes = {name: field_docstrings(node.body) for name, node in classes.items()}
     sections = [_record_section("The run file", config.Config, notes, "")]
     for key, record in _records(config.Config, ""):

@@ -13,7 +13,8 @@ from .api.models import load_model
 from .api.run import Run, open_run, run
 from .api.sql import register
 from .chips.chip import Chip
-from .config import Config, RegionFile
+from .config.mapping import RegionFile
+from .config.run import Config
 from .geo.grid import Grid
 from .geo.tiling import Tiling
 from .legend import LandClass, Legend
