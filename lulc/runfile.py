@@ -234,10 +234,27 @@ def _find_fault(config: Config) -> str | None:
         return "predict.spread is of several models or mirror images: set predict.flips, or a+b"
     if config.maps and not config.refine and any(entry.within for entry in config.maps):
         return "maps.within is for maps that are refined: give refine, such as {combine: first}"
+    if config.rasters.polygons and (fault := _find_fault_of_layers(config)):
+        return fault
     if config.refine and (fault := _find_fault_of_refine(config, config.refine)):
         return fault
     if config.publish:
         return _find_fault_of_publication(config.publish)
+    return None
+
+
+def _find_fault_of_layers(config: Config) -> str | None:
+    # Each period is a layer of a GeoPackage, which is a table of SQLite.
+    periods = [*(entry.name for entry in config.periods), *(entry.period for entry in config.maps)]
+    tables = {period.lower(): period for period in periods}
+    for period in periods:
+        if period.lower().startswith(("gpkg", "sqlite_")):
+            return f"rasters.polygons: no layer may be called {period}: rename the period"
+        if (other := tables[period.lower()]) != period:
+            return (
+                f"rasters.polygons: periods {period} and {other} differ in capitals alone, and "
+                "layers of a GeoPackage may not: rename one"
+            )
     return None
 
 

@@ -307,4 +307,5 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    # A name such as <forest> would be taken for a tag of HTML, and vanish.
+    return text.replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")

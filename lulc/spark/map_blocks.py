@@ -14,7 +14,7 @@ from lulc.errors import InputError
 from lulc.geo.grid import turn_of
 from lulc.geo.reproject import bounds_in
 from lulc.geo.tiling import Tiling
-from lulc.maps.refine.layers import layer_identity
+from lulc.maps.refine.layers import check_layer, layer_identity
 from lulc.maps.refine.sources import MapSource
 from lulc.raster.classes import ClassRaster
 from lulc.stats.class_rasters import scan_rasters
@@ -45,12 +45,17 @@ def scan_maps(config: Config) -> list[ScannedMap]:
     """Read the headers of the run's maps made elsewhere, in the order of the run file.
 
     Raises:
-        InputError: as `lulc.stats.class_rasters.scan_rasters` raises it.
+        InputError: as `lulc.stats.class_rasters.scan_rasters` raises it, or a map's `within`
+            covers no part of it.
     """
     legend = {class_id: entry.name for class_id, entry in config.legend.items()}
     scanned = []
-    for entry, name in zip(config.maps, map_names(config.maps), strict=True):
+    names = map_names(config.maps)
+    for number, (entry, name) in enumerate(zip(config.maps, names, strict=True)):
         (mosaic,) = scan_rasters([entry], config.stats.overlap, legend).mosaics
+        if entry.within:
+            grids = [raster.grid for raster in mosaic.rasters]
+            check_layer(entry.within, f"maps.{number}.within", grids)
         source = MapSource(name, partial(read_onto, mosaic), entry.accuracy, entry.within)
         scanned.append(ScannedMap(entry.period, source, mosaic.rasters))
     return scanned

@@ -10,6 +10,7 @@ from shapely.geometry.base import BaseGeometry
 
 from lulc.errors import InputError
 from lulc.geo.antimeridian import only_polygons, wrap_longitudes
+from lulc.geo.grid import WGS84, coordinate_limits
 from lulc.legend import NODATA
 from lulc.stats import class_rasters
 from lulc.stats.class_rasters import ClassMaps
@@ -69,11 +70,15 @@ def degrees_polygon(geometry: bytes | str) -> BaseGeometry:
     try:
         read = shapely.from_wkt if isinstance(geometry, str) else shapely.from_wkb
         parsed = read(geometry)
+    except NotImplementedError as error:
+        raise InputError(
+            f"{text} has curves: make lines of them (ogr2ogr -nlt CONVERT_TO_LINEAR)"
+        ) from error
     except shapely.errors.ShapelyError as error:
         raise InputError(f"{text} is neither WKB nor WKT: {error}") from error
     srid = shapely.get_srid(parsed)
-    latitudes = shapely.get_coordinates(parsed)[:, 1]
-    if srid not in (0, 4326) or not (np.abs(latitudes) <= 90).all():
+    is_on_earth = np.abs(shapely.get_coordinates(parsed)) <= coordinate_limits(WGS84)
+    if srid not in (0, 4326) or not is_on_earth.all():
         raise InputError(
             f"{text} is not in degrees (EPSG:4326): ST_Transform(geometry, 'EPSG:…', 'EPSG:4326')"
         )

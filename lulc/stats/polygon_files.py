@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import shapely
 
-from lulc.geo.grid import WGS84, transformer
+from lulc.geo.antimeridian import wrap_longitudes
+from lulc.geo.grid import WGS84, parse_crs, transformer
+from lulc.geo.reproject import to_degrees
 from lulc.location import Location
 from lulc.paths import for_pyogrio
 from lulc.tables import files, layout, schemas, store
@@ -101,17 +104,12 @@ def write_vector_tiles(
     max_zoom = min(max(pixel_zoom - 1, 0), _MAX_ZOOM)
     columns = ["class_id", "class_name", "area_m2", "mean_confidence", "geometry"]
     polygons = read_polygons(out, period, columns)
-    to_degrees = transformer(crs, WGS84)
 
     def in_degrees() -> Iterator[pa.RecordBatch]:
         at = columns.index("geometry")
         for batch in polygons:
-            shapes = shapely.transform(
-                shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False)),
-                to_degrees.transform,
-                interleaved=False,
-            )
-            outlines = pa.array(shapely.to_wkb(shapes), pa.binary())
+            shapes = shapely.from_wkb(batch["geometry"].to_numpy(zero_copy_only=False))
+            outlines = pa.array(shapely.to_wkb(_to_degrees(shapes, crs)), pa.binary())
             yield batch.set_column(at, "geometry", outlines)
 
     def write(path: Path) -> None:
@@ -128,3 +126,18 @@ def write_vector_tiles(
             )
 
     files.write_atomic(location, write)
+
+
+def _to_degrees(shapes: np.ndarray, crs: str) -> np.ndarray:
+    # (N,) polygons in EPSG:4326; those that cross the antimeridian or hold a pole are cut there.
+    moved = shapely.transform(shapes, transformer(crs, WGS84).transform, interleaved=False)
+    west, _, east, _ = shapely.bounds(moved).T
+    is_beyond = (west < -180) | (east > 180)
+    if parse_crs(crs).is_geographic:
+        # Not by `to_degrees`, which asks of outlines from elsewhere which way a long side goes.
+        for number in np.flatnonzero(is_beyond):
+            moved[number] = wrap_longitudes(moved[number])
+        return np.asarray(moved)
+    for number in np.flatnonzero(is_beyond | (east - west >= 180)):
+        moved[number] = to_degrees(shapes[number], crs, f"a polygon of class rasters in {crs[:40]}")
+    return np.asarray(moved)

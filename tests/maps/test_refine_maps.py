@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +180,41 @@ def test_the_first_map_counts_and_within_its_regions_alone(tmp_path: Path) -> No
     assert (found[:10] == 2).all()
 
 
+def test_polygons_without_effect_are_refused(tmp_path: Path) -> None:
+    import geopandas
+
+    write_raster(tmp_path / "m.tif", np.ones(GRID.shape, np.uint8), GRID, nodata=NODATA)
+    west, south, east, north = GRID.bounds
+    half = geopandas.GeoSeries([shapely.box(west, south, west + 400, north)], crs=GRID.crs)
+    half.to_file(tmp_path / "half.shp")
+    with zipfile.ZipFile(tmp_path / "half.zip", "w") as archive:
+        for part in tmp_path.glob("half.s*"):
+            archive.write(part, part.name)
+        archive.write(tmp_path / "half.prj", "half.prj")
+        archive.write(tmp_path / "half.dbf", "half.dbf")
+    half.iloc[:0].to_file(tmp_path / "none.gpkg")
+    half.centroid.to_file(tmp_path / "points.gpkg")
+    half.translate(east - west + 10).to_file(tmp_path / "beside.gpkg")
+
+    def refined_within(name: str) -> np.ndarray:
+        entry = MapFiles(str(tmp_path / "m.tif"), "a", within=str(tmp_path / name))
+        return refined_of(run_of((entry,), 32, 2, majority=3), tmp_path / f"of-{name}")["a"][0]
+
+    found = refined_within("half.zip")
+    assert (found[:, :40] == 1).all()
+    assert (found[:, 40:] == NODATA).all()
+    for name, cause in (
+        ("none.gpkg", "has no polygon (it has no feature)"),
+        ("points.gpkg", "has no polygon (its features are Point)"),
+        ("beside.gpkg", "covers no part of its map"),
+    ):
+        with pytest.raises(InputError, match=re.escape(f"within {tmp_path / name} {cause}")):
+            refined_within(name)
+    rules = {"rules": ("where layer(s) > 0 then c1",), "layers": {"s": str(tmp_path / "none.gpkg")}}
+    with pytest.raises(InputError, match=r"refine\.layers\.s .* has no polygon"):
+        refined_of(run_of((MapFiles(str(tmp_path / "m.tif"), "a"),), 32, 2, **rules), tmp_path)
+
+
 def test_what_a_run_of_maps_must_say(tmp_path: Path) -> None:
     folder = parse_location(tmp_path)
     legend = {i: {"name": f"c{i}", "colour": "#808080"} for i in IDS}
@@ -201,6 +238,14 @@ def test_what_a_run_of_maps_must_say(tmp_path: Path) -> None:
         "maps.within is for maps that are refined": {
             "maps": [maps[0] | {"within": "x.gpkg"}],
             "refine": None,
+        },
+        "periods A and a differ in capitals alone": {
+            "periods": [*periods, {"name": "A"}],
+            "rasters": {"polygons": True},
+        },
+        "no layer may be called GPKG_1": {
+            "periods": [*periods, {"name": "GPKG_1"}],
+            "rasters": {"polygons": True},
         },
         "refine.smooth is of probabilities": {
             "legend": legend,

@@ -17,7 +17,7 @@ LEGEND = Legend(
     "valley",
     (
         LandClass(1, "water", "#0000ff"),
-        LandClass(5, "wood | scrub", "#00ff00"),
+        LandClass(5, "wood | <scrub>", "#00ff00"),
         LandClass(9, "sand", "#ffff00"),
     ),
 )
@@ -76,7 +76,7 @@ def test_the_card_tells_of_data_classes_and_scores() -> None:
     assert re.findall(r"^## (.*)$", body, re.MULTILINE) == HEADINGS
     for told in (
         "unet, neural network (PyTorch)",
-        "| 5 | wood \\| scrub | 2,000 | 20.0% |",
+        "| 5 | wood \\| &lt;scrub> | 2,000 | 20.0% |",
         "| red | toa_reflectance | 0.125 | 0.5 |",
         "| nir | not known | 0.25 | 0.75 |",
         "| water | 100 | 0.720 | 0.900 | 0.800 | 0.667 |",

@@ -147,6 +147,9 @@ def test_only_polygons_in_degrees_have_areas() -> None:
         ("here", "neither WKB nor WKT"),
         (b"here", "neither WKB nor WKT"),
         ("POLYGON ((0 0, 9 0, 9 5000, 0 0))", "not in degrees"),
+        ("POLYGON ((500000 0, 500010 0, 500010 10, 500000 0))", "not in degrees"),
+        ("POLYGON ((0 0, inf 0, 1 1, 0 0))", "not in degrees"),
+        ("CURVEPOLYGON (CIRCULARSTRING (0 0, 1 1, 2 0, 1 -1, 0 0))", "has curves"),
         (
             shapely.to_wkb(shapely.set_srid(shapely.box(0, 1, 2, 3), 32633), include_srid=True),
             "not",

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pyogrio
 import pytest
 import rasterio
 import shapely
@@ -16,8 +18,10 @@ from rasterio.features import rasterize
 from lulc.config import MapFiles, Overlap
 from lulc.errors import InputError
 from lulc.geo.areas import pixel_areas
+from lulc.geo.reproject import to_degrees
 from lulc.legend import NODATA
 from lulc.stats.class_rasters import scan_rasters
+from lulc.stats.polygon_files import write_vector_tiles
 from lulc.stats.polygons import (
     PATCHES,
     Lattice,
@@ -28,6 +32,7 @@ from lulc.stats.polygons import (
     make_lattices,
     polygon_table,
 )
+from lulc.tables import layout, schemas
 from tests.stats.test_outlines import random_map
 
 PIXEL = 1 / 12000
@@ -177,3 +182,30 @@ def test_a_raster_that_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
     sizes = pc.binary_length(part["points"])
     with pytest.raises(InputError, match="has changed"):
         join_parts(part.select(["part", "lattice", "links"]).append_column("size", sizes))
+
+
+@pytest.mark.parametrize(
+    ("crs", "transform", "zoom"),
+    [
+        ("EPSG:4326", rasterio.Affine(0.25, 0, 179.25, 0, -0.25, 1), 4),
+        ("EPSG:32601", rasterio.Affine(20_000, 0, 120_000, 0, -20_000, 200_000), 4),
+        ("EPSG:3413", rasterio.Affine(500_000, 0, -1e6, 0, -500_000, 1e6), 2),
+    ],
+)
+def test_vector_tiles_are_cut_at_the_antimeridian(
+    crs: str, transform: rasterio.Affine, zoom: int, tmp_path: Path
+) -> None:
+    ids = np.ones((4, 4), np.uint8)
+    write_raster(tmp_path / "a.tif", ids, crs=crs, transform=transform)
+    (lattice,) = lattices = lattices_of(tmp_path)
+    rows = polygons_of(lattices, 16).cast(schemas.POLYGONS)
+    place = tmp_path / layout.table_file("polygons", 0)
+    place.parent.mkdir(parents=True)
+    pq.write_table(rows, place)
+    write_vector_tiles(tmp_path, "p", crs, zoom, tmp_path / "p.pmtiles")
+    tiles = pyogrio.read_dataframe(tmp_path / "p.pmtiles").to_crs("EPSG:4326")
+    shown = shapely.union_all(tiles.geometry.to_numpy())
+    places = to_degrees(shapely.box(*lattice.grid.bounds), crs, "map")
+    mercator = shapely.box(-180, -85.05, 180, 85.05)
+    expected = places & mercator
+    assert (shown & mercator).symmetric_difference(expected).area < 0.03 * expected.area

@@ -15,7 +15,7 @@ from lulc.chips.tiling import make_tiling
 from lulc.errors import InputError, UsageError
 from lulc.geo.tiling import Tiling
 from lulc.maps.refine.blocks import RefineSpec, refine_blocks
-from lulc.maps.refine.layers import layer_identity
+from lulc.maps.refine.layers import check_layer, layer_identity
 from lulc.maps.refine.sources import MapSource
 from lulc.maps.refine.steps import reach
 from lulc.spark.context import StageContext, StageResult
@@ -79,6 +79,8 @@ def plan_refinement(context: StageContext) -> tuple[RefineSpec, list[Unit]]:
         tuple((c.id, c.name) for c in config.make_legend().classes),
         config.name,
     )
+    for name, path in config.refine.layers.items():
+        check_layer(path, f"refine.layers.{name}")
     if config.maps:
         scanned = scan_maps(config)
         spec = replace(spec, sources=_by_period(scanned))
