@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
-from prompt_toolkit.history import FileHistory
+from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from prompt_toolkit.shortcuts import CompleteStyle
 
@@ -78,7 +78,7 @@ class _Shell:
         self.tells_time, self.is_left = True, False
         self.names = _Names(session)
         self.prompt: PromptSession[str] = PromptSession(
-            history=FileHistory(str(_history_file())),
+            history=_open_history(),
             completer=self.names,
             complete_while_typing=False,
             complete_style=CompleteStyle.READLINE_LIKE,
@@ -248,9 +248,14 @@ def _check_format(form: str) -> None:
         )
 
 
-def _history_file() -> Path:
+def _open_history() -> History:
+    # Where nothing can be written there, what is typed is known until the shell ends.
     root = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     file = Path(root) / "lulc" / "sql_history"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.touch(mode=0o600)
-    return file
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        with file.open("ab"):
+            return FileHistory(str(file))
+    except OSError:
+        return InMemoryHistory()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lulc.cli import shell
 from lulc.cli.statements import split_statements
 
 
@@ -37,3 +40,13 @@ _STATEMENTS = st.sampled_from(["SELECT 1", "SELECT ';'", "TABLE `a;b`", 'SELECT 
 def test_statements_joined_are_taken_apart_again(statements: list[str], separator: str) -> None:
     text = "".join(statement + separator for statement in statements)
     assert split_statements(text) == (statements, "")
+
+
+def test_a_shell_needs_no_place_for_its_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    for state, typed in ((tmp_path / "file", []), (tmp_path / "folder", ["SELECT 1"])):
+        monkeypatch.setenv("XDG_STATE_HOME", str(state))
+        shell._open_history().store_string("SELECT 1")
+        assert list(shell._open_history().load_history_strings()) == typed
