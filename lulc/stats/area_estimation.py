@@ -12,6 +12,7 @@ import shapely
 
 from lulc import progress
 from lulc.config import MapFiles, Overlap, RegionFile
+from lulc.errors import UsageError
 from lulc.geo.reproject import widen
 from lulc.legend import NODATA
 from lulc.location import Location, is_below, parse_location, relative_name
@@ -81,6 +82,7 @@ def estimate_areas(
         InputError: the points or their design are missing or cannot be read, a reference is not a
             class, the legends of design and maps differ, or a stratum has fewer than two
             interpreted points.
+        UsageError: the period is none of the run, or not that of the rasters that were judged.
     """
     interpreted = read_points(points, maps, overlap)
     sample = interpreted.sample
@@ -96,7 +98,8 @@ def estimate_areas(
             progress.say(note)
         rows += _estimate_by_region(interpreted, region_set.table, classes)
     judged = maps or [parse_location(raster) for raster in interpreted.rasters]
-    period = period or (_find_period(judged, out) if out is not None else None)
+    if out is not None:
+        period = _choose_period(period, judged, out)
     estimates = _of_period(rows, period, schemas.ESTIMATES)
     if out is not None:
         matrix_ids = [*classes, *([NODATA] if NODATA in mapped_ids else [])]
@@ -105,6 +108,23 @@ def estimate_areas(
             for name, table in (("estimates", estimates), ("error_matrix", matrix)):
                 store.write_table(out, name, _beside_other_periods(out, name, table, period))
     return estimates, interpreted.unanswered
+
+
+def _choose_period(period: str | None, maps: Sequence[Location], out: Location) -> str | None:
+    found = _find_period(maps, out)
+    if period is None or period == found:
+        return found
+    if found is not None:
+        raise UsageError(
+            f"period {period!r} is not that of the points' maps, such as {maps[0]}: they are of "
+            f"{found!r}; leave the period out"
+        )
+    known = store.read_table(out, "class_areas", ["period"])["period"].unique().to_pylist()
+    if known and period not in known:
+        raise UsageError(
+            f"period {period!r} is none of which {out} has a map: give {' or '.join(sorted(known))}"
+        )
+    return period
 
 
 def _find_period(maps: Sequence[Location], out: Location) -> str | None:

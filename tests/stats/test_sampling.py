@@ -19,6 +19,7 @@ from lulc.geo.grid import Grid
 from lulc.stats import area_estimation, sampling
 from lulc.tables import store
 from tests.helpers.synthetic_scenes import write_raster
+from tests.report.test_html import write_rows
 
 # Tall enough that a pixel in the north is a third smaller than one in the south.
 GRID = Grid("EPSG:4326", (0.01, 0.0, 10.0, 0.0, -0.1, 70.0), 300, 200)
@@ -236,3 +237,10 @@ def test_estimates_are_of_the_period_of_their_rasters_and_leave_others(
     assert told() == {"2019": 150, "2020": 500, "2021": 400, None: 200}
     cells = store.read_table(out, "error_matrix").to_pylist()
     assert sum(r["area_share"] for r in cells if r["period"] == "2020") == pytest.approx(1)
+    with pytest.raises(UsageError, match=r"'2021' is not that of .* they are of '2020'"):
+        judge(out / "rasters" / "2020" / "0_0" / "map.tif", 250, "2021")
+    areas = [{"period": "2020"}, {"period": "2021"}]
+    write_rows(out, "class_areas", areas)
+    with pytest.raises(UsageError, match=r"'2012' is none of which .* 2020 or 2021"):
+        judge(path, 160, "2012")
+    assert told() == {"2019": 150, "2020": 500, "2021": 400, None: 200}
