@@ -121,9 +121,12 @@ def set_value(raw: dict[str, Any], name: str, value: Any) -> None:
     parent: Any = raw
     *path, last = name.split(".")
     try:
-        for key in path:
-            is_list = isinstance(parent, list)
-            parent = parent[int(key)] if is_list else parent.setdefault(_key_in(parent, key), {})
+        for part in path:
+            key = int(part) if isinstance(parent, list) else _key_in(parent, part)
+            # A section that is null, as a saved run file has it, is one that is not there.
+            if isinstance(parent, dict) and parent.get(key) is None:
+                parent[key] = {}
+            parent = parent[key]
         parent[int(last) if isinstance(parent, list) else _key_in(parent, last)] = value
     except (AttributeError, IndexError, TypeError, ValueError) as error:
         raise UsageError(

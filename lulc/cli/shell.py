@@ -31,13 +31,14 @@ from lulc.cli.statements import list_statements, split_statements
 if TYPE_CHECKING:
     from lulc.spark.queries.sql import QueryResult, QuerySession
 
+_LEAVING = ("\\q", "quit", "exit")
 _HELP = """\
 SQL            a statement, to its semicolon; EXPLAIN SELECT … shows how Spark would run it
 \\d             the views        \\d NAME   the columns of one, their types and meaning
 \\df            the functions of lulc
 \\format NAME   how results are shown: {formats}
 \\timing        tell how long a statement takes, or no longer
-\\? \\q          this help; leave (or Ctrl-D)
+\\? \\q          this help; leave (or quit, exit, Ctrl-D)
 Tab completes, Ctrl-C cancels a statement, Ctrl-R searches what was typed before."""
 _BEFORE_VIEWS = ("from", "join", "table", "describe", "view", "\\d")
 _CANCEL_EVERY_S = 0.3
@@ -97,6 +98,9 @@ class _Shell:
             return None
 
     def carry_out(self, text: str) -> None:
+        if text.rstrip(";").lower() in _LEAVING:
+            self.is_left = True
+            return
         try:
             if text.startswith("\\"):
                 self._command(*text.rstrip(";").split(maxsplit=1))
@@ -107,9 +111,7 @@ class _Shell:
             print(errors.explain(error)[1], file=sys.stderr)
 
     def _command(self, name: str, argument: str = "") -> None:
-        if name == "\\q":
-            self.is_left = True
-        elif name == "\\?":
+        if name == "\\?":
             print(_HELP.format(formats=", ".join(TEXT_FORMATS)))
         elif name == "\\timing":
             self.tells_time = not self.tells_time
@@ -168,6 +170,7 @@ def _keys() -> KeyBindings:
         if (
             not text
             or text.startswith("\\")
+            or text.lower() in _LEAVING
             or (text.endswith(";") and not split_statements(text)[1])
         ):
             event.current_buffer.validate_and_handle()

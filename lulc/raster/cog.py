@@ -105,7 +105,7 @@ def write_cog(
         grid: Grid of the first level.
         levels: The band (H, W), or bands (K, H, W), and its overviews, each half the one before;
             without overviews GDAL makes them by averaging.
-        tags: GDAL metadata items.
+        tags: GDAL metadata items; `BAND_1` names the first band.
         legend: Gives the colours of the first band.
 
     Raises:
@@ -130,6 +130,9 @@ def write_cog(
                 dataset.write(bands)
                 if number == 0:
                     dataset.update_tags(**tags)
+                    names = [tags.get(f"BAND_{band}") for band in dataset.indexes]
+                    if any(names):
+                        dataset.descriptions = names
                     if legend is not None:
                         dataset.write_colormap(1, legend.palette())
 

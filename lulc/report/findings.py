@@ -119,6 +119,7 @@ def _mapped_class(measured: Measured, texts: Texts, place: int, title: str) -> F
             "class_covers",
             name=row["class_name"],
             share=texts.per_cent(row["area_m2"] / total),
+            total=_km2(total, texts),
             period=measured.last,
         ),
         texts("without_interval"),

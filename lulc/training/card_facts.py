@@ -65,7 +65,7 @@ def _describe_data(config: Config) -> list[str]:
         labels = redact.file_name(config.labels.path)
         periods = ", ".join(period.name for period in config.periods)
         lines.append(f"labels of the run {config.name} ({labels}), periods {periods}")
-        lines += [f"scenes {_name_of(archive)}" for archive in config.scenes]
+        lines += [f"imagery {_name_of(archive)}" for archive in config.scenes]
     return lines
 
 

@@ -151,6 +151,7 @@ def test_the_spread_is_a_column_and_a_band(tmp_path: Path) -> None:
     rasters.write_group(key | {"paths": [row.path]}, spec)
     with rasterio.open(tmp_path / layout.uncertainty_raster(key["path"])) as file:
         assert [file.tags()[f"BAND_{n}"] for n in (1, 2, 3)] == ["entropy", "margin", "spread"]
+        assert file.descriptions == ("entropy", "margin", "spread")
         bands = file.read()
     assert (bands[2, : spread.shape[0], -spread.shape[1] :] == spread).all()
     item = json.loads((tmp_path / layout.raster_item(key["path"])).read_text())

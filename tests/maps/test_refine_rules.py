@@ -92,6 +92,14 @@ def test_a_run_file_that_cannot_be_refined_is_told_so(setting: str, said: str) -
         parse_run(apply_settings({**SMALL}, [setting]), Path("/"))
 
 
+def test_a_section_that_a_saved_run_file_leaves_empty_may_be_set() -> None:
+    saved = {**SMALL, "refine": None, "rasters": None}
+    settings = ["refine.minimum_mapping_unit=5", "rasters.group=16"]
+    config = parse_run(apply_settings(saved, settings), Path("/"))
+    assert config.refine == RefineConf(minimum_mapping_unit=5)
+    assert config.rasters.group == 16
+
+
 def test_layers_are_beside_the_run_file() -> None:
     settings = ["refine.layers={slope: s.tif}", "refine.minimum_mapping_unit=5"]
     refine = parse_run(apply_settings({**SMALL}, settings), Path("/runs")).refine

@@ -140,7 +140,7 @@ def test_a_run_of_one_period_tells_of_regions_and_further_classes(tmp_path: Path
     write_rows(tmp_path, "regions", boxes)
     run = Config(name="elsewhere", maps=(MapFiles("/nowhere/*.tif", "2021"),))
     text = front(run, tmp_path)
-    assert "Largest class 110 km² wood: 55.0 % of the mapped area (2021)" in text
+    assert "Largest class 110 km² wood: 55.0 % of the 200 km² counted (2021)" in text
     assert "Region with the largest share of wood 70.0 % north: this share" in text
     assert "Second largest class 70.0 km² crops" in text
     assert "The map has one period" in text

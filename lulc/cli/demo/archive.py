@@ -263,9 +263,10 @@ def _make_regions(ground: Grid) -> dict[str, Any]:
 
 
 def _run_settings() -> dict[str, Any]:
+    units = dict.fromkeys(BANDS, "surface_reflectance")
     return {
         "name": "demo",
-        "scenes": [{"path": "scenes", "quality": "scl", "clear": [_CLEAR]}],
+        "scenes": [{"path": "scenes", "quality": "scl", "clear": [_CLEAR], "units": units}],
         "bands": list(BANDS),
         "tiling": {"crs": _CRS, "resolution": SIDE_M, "size": 256, "halo": 32, "block": 2},
         "periods": [{"name": "2024", "start": "2024-01-01", "end": "2024-12-31"}],
