@@ -59,7 +59,7 @@ def test_a_shell_completes_answers_cancels_and_pages(out: Path, tmp_path: Path) 
         terminal.type("\\d regions\r")
         assert '"geometry","geometry"' in terminal.wait_for("\\d rows")
         terminal.wait_for("lulc>")
-        terminal.type("\x04")
+        terminal.type("quit\r")
         assert process.wait(60) == 0
     assert (
         "+SELECT class_name FROM class_areas ORDER BY 1;"
