@@ -112,7 +112,8 @@ def command(debug: bool = False) -> Iterator[Outcome]:
             try:
                 yield outcome
             except Exception as error:
-                _raise_stop_behind(error)
+                if stop := _find_stop(error):
+                    raise stop from error
                 if debug:
                     traceback.print_exc()
                 outcome.code, message = errors.explain(error)
@@ -147,9 +148,12 @@ def _stop_at_signals() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_traces_of_stops() -> Iterator[None]:
-    # py4j logs a stop that meets it while it waits for Spark, with the whole trace.
+    # py4j logs a stop that meets it while it waits for Spark, and what fails on the way out of it
+    # as the JVM got the same signal, with the whole trace.
     def is_no_stop(record: logging.LogRecord) -> bool:
-        return not str(record.msg).startswith("KeyboardInterrupt while")
+        error = record.exc_info[1] if record.exc_info else None
+        is_told = str(record.msg).startswith("KeyboardInterrupt while")
+        return not is_told and _find_stop(error) is None
 
     root = logging.getLogger()
     root.addFilter(is_no_stop)
@@ -159,13 +163,13 @@ def _without_traces_of_stops() -> Iterator[None]:
         root.removeFilter(is_no_stop)
 
 
-def _raise_stop_behind(error: BaseException) -> None:
+def _find_stop(error: BaseException | None) -> KeyboardInterrupt | None:
     # Of a stop, Spark often shows nothing but the job that was cancelled by it.
-    behind: BaseException | None = error
-    while behind is not None:
-        if isinstance(behind, KeyboardInterrupt):
-            raise behind
-        behind = behind.__cause__ or behind.__context__
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
 
 
 if __name__ == "__main__":

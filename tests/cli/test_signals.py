@@ -9,7 +9,7 @@ import sys
 import pytest
 
 COMMAND = """
-import signal, sys, time
+import logging, signal, sys, time
 from lulc.cli.main import command
 
 def as_spark_does():
@@ -17,6 +17,15 @@ def as_spark_does():
         time.sleep(60)
     finally:
         raise ValueError("the job was cancelled")
+
+def as_py4j_does():
+    try:
+        time.sleep(60)
+    finally:
+        try:
+            raise ConnectionResetError("by peer")
+        except OSError:
+            logging.exception("Exception while sending command.")
 
 with command() as outcome:
     print("started", flush=True)
@@ -37,7 +46,7 @@ def started(wait: str, before: str = "") -> subprocess.Popen[str]:
     return process
 
 
-@pytest.mark.parametrize("wait", ["time.sleep(60)", "as_spark_does()"])
+@pytest.mark.parametrize("wait", ["time.sleep(60)", "as_spark_does()", "as_py4j_does()"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_command_that_is_stopped_says_so(number: signal.Signals, code: int, wait: str) -> None:
     process = started(wait)
