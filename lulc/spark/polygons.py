@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
@@ -127,13 +128,8 @@ def _write_file(
         return
     task = TaskContext.get()
     place = layout.table_file(_TABLE, task.partitionId() if task else 0)
-    count = _write(out / place, _chain(first, batches), lattices, names)
+    count = _write(out / place, chain([first], batches), lattices, names)
     yield pa.RecordBatch.from_pylist([{"path": place, "polygons": count}], _FILES)
-
-
-def _chain(first: pa.RecordBatch, others: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    yield first
-    yield from others
 
 
 def _write(

@@ -25,6 +25,7 @@ from lulc.tables import layout, store
 if TYPE_CHECKING:
     import pandas as pd
 
+    from lulc.maps.prediction_row import PredictionRow
     from lulc.stats.histogram import MapHistogram
 
 
@@ -246,20 +247,10 @@ def _classify(
 ) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    from lulc.inference.predictor import use_one_core
-    from lulc.inference.tiles import TileMapper
-
-    use_one_core()
-    mapper = TileMapper(out, config)
-    for columns in batches:
-        # A tile at a time: a batch of them may be larger than a worker's memory.
-        for model, tile_id, period in zip(*columns, strict=True):
-            if tile_id is None or period is None:
-                yield pd.DataFrame({"classes": [None], "confidence": [None]})
-                continue
-            row = mapper.map_tile(model, tile_id, period)
-            lists = {"classes": [_listed(row.classes)], "confidence": [_listed(row.confidence)]}
-            yield pd.DataFrame(lists)
+    for row in _map_tiles(out, config, batches):
+        arrays = (None, None) if row is None else (row.classes, row.confidence)
+        lists = zip(("classes", "confidence"), arrays, strict=True)
+        yield pd.DataFrame({name: [None if a is None else _listed(a)] for name, a in lists})
 
 
 def _find_probabilities(
@@ -267,20 +258,30 @@ def _find_probabilities(
 ) -> Iterator[pd.Series]:
     import pandas as pd
 
+    for row in _map_tiles(out, config, batches, probabilities=True):
+        percents = None
+        if row is not None:
+            assert row.probabilities is not None
+            percents = dict(zip(row.class_ids, map(_listed, row.probabilities), strict=True))
+        yield pd.Series([percents], dtype="object")
+
+
+def _map_tiles(
+    out: Location,
+    config: Config,
+    batches: Iterable[tuple[pd.Series, ...]],
+    probabilities: bool = False,
+) -> Iterator[PredictionRow | None]:
+    # A tile at a time, as a batch of them may be larger than a worker's memory; None for a null.
     from lulc.inference.predictor import use_one_core
     from lulc.inference.tiles import TileMapper
 
     use_one_core()
-    mapper = TileMapper(out, config, probabilities=True)
+    mapper = TileMapper(out, config, probabilities)
     for columns in batches:
         for model, tile_id, period in zip(*columns, strict=True):
-            if tile_id is None or period is None:
-                yield pd.Series([None], dtype="object")
-                continue
-            row = mapper.map_tile(model, tile_id, period)
-            assert row.probabilities is not None
-            percents = zip(row.class_ids, map(_listed, row.probabilities), strict=True)
-            yield pd.Series([dict(percents)], dtype="object")
+            is_null = tile_id is None or period is None
+            yield None if is_null else mapper.map_tile(model, tile_id, period)
 
 
 def _listed(numbers: np.ndarray) -> np.ndarray:
