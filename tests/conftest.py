@@ -27,6 +27,10 @@ settings.load_profile("tests")
 
 os.environ.setdefault("SPARK_SUBMIT_OPTS", small_world.SHORT_LIVED)
 
+# Threads of a training that wait for each other by spinning take the cores from the other process
+# of these tests. Set before torch is loaded, which reads it once.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 # A fault of the program must not pass for input that cannot be read.
 os.environ.setdefault(RAISE_FAULTS, "1")
 
