@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 from pyspark import TaskContext
 from pyspark.sql import DataFrame
-from pyspark.sql.functions import col, collect_list, expr, struct
+from pyspark.sql.functions import col, collect_list, struct
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from lulc import progress
@@ -18,19 +18,25 @@ from lulc.location import Location
 from lulc.spark.areas.measure import persisted
 from lulc.spark.carried import carry
 from lulc.spark.context import StageContext
+from lulc.spark.kept import keep_table
 from lulc.spark.workers import map_frame
 from lulc.stats.class_rasters import SIDE
 from lulc.stats.polygons import (
+    LINKED,
     PARTS,
     PATCHES,
     Lattice,
     dissolve,
     find_parts,
     join_parts,
+    links_of,
     list_blocks,
     polygon_table,
+    shared_parts,
+    whole_patches,
 )
 from lulc.tables import files, layout, schemas
+from lulc.tables.files import fingerprint_of
 from lulc.tables.geoparquet import open_writer
 
 _TABLE = "polygons"
@@ -45,16 +51,19 @@ def write_polygons(
     context: StageContext,
     lattices: Sequence[Lattice],
     names: Mapping[int, str],
+    fingerprint: str,
     side: int = SIDE,
 ) -> int:
     """Write table `polygons`.
 
     No polygon passes through the driver: it joins what blocks say of the pixels at their sides.
+    What blocks hold lies below the output location until the stage is recorded.
 
     Args:
         context: the run.
         lattices: of its maps.
         names: class names by id.
+        fingerprint: of the maps; tells what was kept of their blocks from what was of others.
         side: pixels a side of a block; the polygons are the same whatever it is.
 
     Returns:
@@ -67,44 +76,52 @@ def write_polygons(
     blocks = pa.Table.from_pylist(list_blocks(lattices, side))
     tasks = min(len(blocks), _TASKS_A_CORE * spark.sparkContext.defaultParallelism)
     frame = spark.createDataFrame(blocks).repartition(tasks)
+    kept = context.out / layout.kept_folder("polygons", fingerprint_of(fingerprint, side))
     find = partial(find_parts, lattices=tuple(lattices), side=side)
-    with (
-        progress.spark(spark.sparkContext, tasks, "polygons"),
-        persisted(_map_blocks(frame, find)) as parts,
-        persisted(_join(parts, lattices)) as patches,
-    ):
-        keys = col("lattice"), col("place")
-        file_count = max(1, -(-patches.count() // _POLYGONS_A_FILE))
-        ordered = patches.repartitionByRange(file_count, *keys).sortWithinPartitions(*keys)
-        write = carry(partial(_write_file, context.out, tuple(lattices), dict(names)))
-        written = ordered.mapInArrow(write, from_arrow_schema(_FILES)).toArrow()
+    with progress.spark(spark.sparkContext, tasks, "polygons"):
+        links = _map_blocks(frame, keep_table(find, kept), links_of, LINKED).toArrow()
+        parts = partial(_map_blocks, frame, keep_table(find, kept))
+        with persisted(_join(parts, links, lattices)) as patches:
+            keys = col("lattice"), col("place")
+            file_count = max(1, -(-patches.count() // _POLYGONS_A_FILE))
+            ordered = patches.repartitionByRange(file_count, *keys).sortWithinPartitions(*keys)
+            write = carry(partial(_write_file, context.out, tuple(lattices), dict(names)))
+            written = ordered.mapInArrow(write, from_arrow_schema(_FILES)).toArrow()
     paths = set(written["path"].to_pylist())
     if not paths:
         paths = {layout.table_file(_TABLE)}
         _write(context.out / layout.table_file(_TABLE), (), lattices, names)
-    for file in files.list_tables(context.out / layout.table(_TABLE)):
+    folder = context.out / layout.table(_TABLE)
+    for file in files.list_tables(folder):
         if f"{layout.table(_TABLE)}/{file.name}" not in paths:
             files.remove(file)
+    files.remove_unfinished(folder)
     return sum(written["polygons"].to_pylist())
 
 
-def _map_blocks(frame: DataFrame, find: Callable[[Mapping[str, int]], pa.Table]) -> DataFrame:
+def _map_blocks(
+    frame: DataFrame,
+    find: Callable[[Mapping[str, int]], pa.Table],
+    pick: Callable[[pa.Table], pa.Table],
+    schema: pa.Schema,
+) -> DataFrame:
+    # What `pick` takes of the rows of PARTS of each block.
     def batches(incoming: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in incoming:
             for block in batch.to_pylist():
-                yield from find(block).to_batches(_BATCH)
+                yield from pick(find(block)).to_batches(_BATCH)
 
-    return frame.mapInArrow(carry(batches), from_arrow_schema(PARTS))
+    return frame.mapInArrow(carry(batches), from_arrow_schema(schema))
 
 
-def _join(parts: DataFrame, lattices: Sequence[Lattice]) -> DataFrame:
+def _join(
+    map_blocks: Callable[..., DataFrame], links: pa.Table, lattices: Sequence[Lattice]
+) -> DataFrame:
     # Rows of PATCHES: those that end in their block, and those that blocks share.
-    is_whole = col("part").isNull()
-    whole, shared = parts.where(is_whole).select(*PATCHES.names), parts.where(~is_whole)
-    links = shared.select("part", "lattice", "links", expr("length(points) AS size")).toArrow()
+    whole, shared = map_blocks(whole_patches, PATCHES), map_blocks(shared_parts, PARTS)
     if not links.num_rows:
         return whole
-    joined = parts.sparkSession.createDataFrame(join_parts(links))
+    joined = whole.sparkSession.createDataFrame(join_parts(links))
     columns = [name for name in PARTS.names if name not in ("place", "geometry")]
     by_patch = (
         shared.join(joined, "part")

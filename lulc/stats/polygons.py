@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import shapely
 
 from lulc.config import Overlap
@@ -48,6 +49,11 @@ PARTS = pa.schema(
     ]
 )
 """Schema of what blocks hold: whole patches, and parts of those that blocks share."""
+
+LINKED = pa.schema(
+    [*(PARTS.field(name) for name in ("part", "lattice", "links")), pa.field("size", pa.int64())]
+)
+"""Schema of what tells which parts are of one patch; `size`: the bytes of its points."""
 
 JOINED = pa.schema(
     [pa.field("part", pa.int64()), pa.field("patch", pa.int64()), pa.field("is_left", pa.bool_())]
@@ -103,7 +109,7 @@ def make_lattices(maps: ClassMaps, confidence: Mapping[str, str] | None = None) 
         height, width = np.max(np.add(corners, shapes), 0).tolist()
         grid = first.grid.window(top, left, height, width)
         turn = turn_of(grid.crs)
-        if turn is not None and width * abs(grid.transform[0]) > turn * (1 + 1e-9):
+        if turn is not None and (width - 0.5) * abs(grid.transform[0]) > turn:
             raise InputError(
                 f"the rasters of period {period}, such as {first.path}, reach around the Earth and "
                 "beyond their beginning: give longitudes from -180 to 180 (gdalwarp -t_srs)"
@@ -310,11 +316,28 @@ def _place(firsts: np.ndarray) -> np.ndarray:
     return place.astype(np.int64)
 
 
+def whole_patches(parts: pa.Table) -> pa.Table:
+    """Return the rows of PATCHES of rows of PARTS: those that end in their block."""
+    return parts.filter(pc.is_null(parts["part"])).select(PATCHES.names)
+
+
+def shared_parts(parts: pa.Table) -> pa.Table:
+    """Return those of rows of PARTS that go on in other blocks."""
+    return parts.filter(pc.is_valid(parts["part"]))
+
+
+def links_of(parts: pa.Table) -> pa.Table:
+    """Return the rows of LINKED of rows of PARTS."""
+    shared = shared_parts(parts)
+    columns = [*(shared[name] for name in LINKED.names[:3]), pc.binary_length(shared["points"])]
+    return pa.table(columns, LINKED.names).cast(LINKED)
+
+
 def join_parts(parts: pa.Table, max_points: int = MAX_POINTS) -> pa.Table:
     """Tell which patch each part is of.
 
     Args:
-        parts: `part`, `lattice`, `links` and `size`, the bytes of its points, of all parts.
+        parts: rows of LINKED, of all parts.
         max_points: a patch of more points is left in its parts.
 
     Returns:

@@ -33,7 +33,7 @@ from lulc.tables.scratch import scratch_folder
 
 # A leading dot hides unfinished files from Spark, pyarrow and globs.
 _TABLE_FILES = ("[!.]*.parquet", "*=*/[!.]*.parquet")
-_HIDDEN_FILES, _UNFINISHED = (".*", "*=*/.*"), re.compile(r"\.[0-9a-f]{32}(\.\w+)?")
+_HIDDEN_FILES, _UNFINISHED = (".*", "*=*/.*"), re.compile(r"\.[0-9a-f]{32}(\.[\w.-]+)?")
 # What file systems say that know no hard links, such as a bucket that is mounted.
 _WITHOUT_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 _PIECE = 8 << 20

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,18 +102,38 @@ def test_polygons_are_the_map_of_a_run(spark: SparkSession, tmp_path: Path) -> N
     # Cut into other blocks they are the same.
     maps = scan_rasters(own_maps(context, 1), legend={c.id: c.name for c in LEGEND.classes})
     before = store.read_table(out, "polygons").drop_columns(["mean_confidence"])
-    count = write_polygons(context, make_lattices(maps), dict(maps.names), side=50)
-    assert count == len(features)
+    write = partial(write_polygons, context, make_lattices(maps), dict(maps.names), "f", 50)
+    assert write() == len(features)
     after = store.read_table(out, "polygons")
     assert after["mean_confidence"].null_count == len(features)
     assert after.drop_columns(["mean_confidence", "area_m2"]).equals(before.drop_columns("area_m2"))
     np.testing.assert_allclose(after["area_m2"], before["area_m2"], rtol=1e-9)
+
+    check_resumed(out, path, write)
 
     # They are published as vector tiles beside the maps.
     publish(context)
     tiles = pyogrio.read_dataframe(web / "polygons-a.pmtiles")
     assert set(tiles.class_name) == {"zero", "one", "two"}
     assert publish(context).done == 0
+
+
+def check_resumed(out: Path, path: Path, write: Callable[[], int]) -> None:
+    """What blocks of a killed run kept is taken, and what it left half written is removed."""
+    before = store.read_table(out, "polygons")
+    kept = sorted((out / "unfinished" / "polygons").rglob("*.parquet"))
+    assert len(kept) > 2
+    stamps = {file: file.stat().st_mtime_ns for file in kept}
+    for file in kept[::2]:
+        file.unlink()
+    left = [path.with_name(f"part-{number}.parquet") for number in (1, 17)]
+    left.append(path.with_name(f".{'0f' * 16}.parquet"))
+    for file in left:
+        shutil.copy(path, file)
+    assert write() == len(before)
+    assert store.read_table(out, "polygons").equals(before)
+    assert not any(file.exists() for file in left)
+    assert [file for file in kept if file.stat().st_mtime_ns == stamps[file]] == kept[1::2]
 
 
 def check_readers(

@@ -28,9 +28,12 @@ from lulc.stats.polygons import (
     dissolve,
     find_parts,
     join_parts,
+    links_of,
     list_blocks,
     make_lattices,
     polygon_table,
+    shared_parts,
+    whole_patches,
 )
 from lulc.tables import layout, schemas
 from tests.stats.test_outlines import random_map
@@ -65,16 +68,13 @@ def polygons_of(lattices: list[Lattice], side: int, **limits: int) -> pa.Table:
     parts = pa.concat_tables(
         [find_parts(block, lattices, side) for block in list_blocks(lattices, side)]
     )
-    is_whole = pc.is_null(parts["part"])
-    whole, shared = parts.filter(is_whole), parts.filter(pc.invert(is_whole))
-    sizes = pc.binary_length(shared["points"])
-    links = shared.select(["part", "lattice", "links"]).append_column("size", sizes)
-    joined = join_parts(links, **limits).to_pylist()
+    whole, shared = whole_patches(parts), shared_parts(parts)
+    joined = join_parts(links_of(parts), **limits).to_pylist()
     by_patch: dict[int, list[dict[str, Any]]] = {}
     for key, part in zip(joined, shared.to_pylist(), strict=True):
         by_patch.setdefault(key["patch"], []).append(part | {"is_left": key["is_left"]})
     rows = [row for some in by_patch.values() for row in dissolve({"parts": some}, lattices)]
-    patches = pa.concat_tables([whole.select(PATCHES.names), pa.Table.from_pylist(rows, PATCHES)])
+    patches = pa.concat_tables([whole, pa.Table.from_pylist(rows, PATCHES)])
     return polygon_table(
         patches.sort_by([("lattice", "ascending"), ("place", "ascending")]), lattices, {1: "one"}
     )
@@ -160,6 +160,20 @@ def test_rasters_on_other_pixels_are_refused(tmp_path: Path) -> None:
         lattices_of(tmp_path)
 
 
+def test_a_map_goes_round_the_earth_once(tmp_path: Path) -> None:
+    # Half a pixel more is rounding, as for areas.
+    for name, degrees, cols in (("once", 10.1, 36), ("more", 10.0, 37)):
+        around = rasterio.Affine(degrees, 0, -180, 0, -10, 90)
+        for number, part in enumerate((np.ones((18, 20), np.uint8), np.ones((18, cols - 20)))):
+            shifted = around @ rasterio.Affine.translation(20 * number, 0)
+            path = tmp_path / name / f"{number}.tif"
+            write_raster(path, part.astype(np.uint8), transform=shifted)
+    (lattice,) = lattices_of(tmp_path / "once")
+    assert lattice.grid.shape == (18, 36)
+    with pytest.raises(InputError, match="reach around the Earth and beyond"):
+        lattices_of(tmp_path / "more")
+
+
 def test_periods_in_two_crss_are_refused(tmp_path: Path) -> None:
     ids = np.ones((4, 4), np.uint8)
     write_raster(tmp_path / "a.tif", ids)
@@ -178,10 +192,8 @@ def test_a_raster_that_changes_while_it_is_read_is_told(tmp_path: Path) -> None:
     write_raster(tmp_path / "a.tif", np.ones((8, 8), np.uint8))
     lattices = lattices_of(tmp_path)
     first, *_ = list_blocks(lattices, 4)
-    part = find_parts(first, lattices, 4)
-    sizes = pc.binary_length(part["points"])
     with pytest.raises(InputError, match="has changed"):
-        join_parts(part.select(["part", "lattice", "links"]).append_column("size", sizes))
+        join_parts(links_of(find_parts(first, lattices, 4)))
 
 
 @pytest.mark.parametrize(

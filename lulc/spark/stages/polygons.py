@@ -50,7 +50,7 @@ def polygons(context: StageContext) -> StageResult:
     notes = []
 
     def write(_: dict[str, LedgerRow]) -> None:
-        count = write_polygons(context, lattices, dict(maps.names))
+        count = write_polygons(context, lattices, dict(maps.names), fingerprint)
         write_geopackage(out, maps.periods, lattices[0].grid.crs)
         notes.append(f"{count:,} polygons")
 
