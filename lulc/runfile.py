@@ -294,6 +294,12 @@ def _find_fault_of_maps(config: Config) -> str | None:
             f"maps have periods {', '.join(others)}, and periods are {names}: refine takes them in "
             "the order of periods, give them there"
         )
+    without = sorted(set(names) - {entry.period for entry in config.maps})
+    if without:
+        return (
+            f"periods {', '.join(without)} have no map: give theirs under maps, or leave them out "
+            "of periods"
+        )
     known = {entry.accuracy is None for entry in config.maps}
     if len(known) > 1:
         return "maps.accuracy is given for some: give it for all maps, or for none"

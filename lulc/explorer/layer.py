@@ -78,7 +78,9 @@ class Layer(ABC):
     @cached_property
     def max_zoom(self) -> int:
         """The first zoom whose pixels are not larger than those of the parts."""
-        return min(zoom_of(self.grids[0]), _MAX_ZOOM)
+        # One part of each size of pixels: they may differ in maps made elsewhere.
+        sizes = {(grid.crs, grid.resolution): grid for grid in reversed(self.grids)}
+        return min(max(map(zoom_of, sizes.values())), _MAX_ZOOM)
 
     def has_tile(self, zoom: int, col: int, row: int) -> bool:
         """Return whether there is such a tile, with pixels or without."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import shapely
 
-from lulc.geo.grid import WGS84, Grid, project, turn_of
+from lulc.geo.grid import WGS84, Grid, project, same_crs, turn_of
 from lulc.geo.reproject import bounds_in
 from lulc.legend import NODATA, Legend
 from lulc.location import Location
@@ -29,8 +29,8 @@ def read_map(
     """Read class rasters side by side, decimated to at most 1400 pixels a side.
 
     Args:
-        rasters: class rasters. The first one's CRS and pixel size are the picture's, north up;
-            where two overlap the first counts.
+        rasters: class rasters. The picture is in the first one's CRS, north up, and has the
+            smallest pixels of those in that; where two overlap the first counts.
         bounds: west, south, east and north in degrees, beyond which nothing is read.
 
     Returns:
@@ -40,7 +40,8 @@ def read_map(
     first = scanned[0].grid
     extents = np.array([_extent(raster.grid, first) for raster in scanned])
     left, bottom, right, top = _joint_bounds(extents, first.crs, bounds)
-    step_x, step_y = first.resolution
+    in_crs = (raster.grid for raster in scanned if same_crs(raster.grid.crs, first.crs))
+    step_x, step_y = min(grid.resolution for grid in in_crs)
     every = max(1, math.ceil(max((right - left) / step_x, (top - bottom) / step_y) / PICTURE_SIDE))
     step_x, step_y = step_x * every, step_y * every
     shape = (max(1, round((top - bottom) / step_y)), max(1, round((right - left) / step_x)))

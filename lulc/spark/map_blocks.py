@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from lulc.config import Config, MapFiles
 from lulc.errors import InputError
 from lulc.geo.grid import turn_of
+from lulc.geo.overlap import pixel_offset, turned
 from lulc.geo.reproject import bounds_in
 from lulc.geo.tiling import Tiling
 from lulc.maps.refine.layers import check_layer, layer_identity
@@ -69,6 +70,30 @@ def map_names(maps: Sequence[MapFiles]) -> list[str]:
         entry.path if counts[end, entry.period] > 1 else end
         for end, entry in zip(ends, maps, strict=True)
     ]
+
+
+def note_on_pixels(maps: Sequence[ScannedMap], tiling: Tiling) -> str:
+    """Return a note on rasters that are not on the pixels of the refined map; empty without any.
+
+    Args:
+        maps: of all periods.
+        tiling: of the run.
+    """
+    grid = tiling.grid(0, 0)
+    rasters = [raster for scanned in maps for raster in scanned.rasters]
+    others = [
+        raster
+        for raster in rasters
+        if all(pixel_offset(grid, moved) is None for moved in turned(raster.grid, grid))
+    ]
+    if not others:
+        return ""
+    sides = f"{tiling.resolution:.6g} x {tiling.pixel_height:.6g} in {tiling.crs[:40]}"
+    return (
+        f"{len(others)} of {len(rasters)} class rasters, such as {others[0].path}, are not on the "
+        f"pixels of the refined map ({sides}): these take their class at the pixel's centre, which "
+        "changes areas a little; tiling.like takes the pixels of another raster"
+    )
 
 
 def blocks_of_maps(

@@ -183,6 +183,14 @@ def test_a_map_across_the_antimeridian_is_whole(tmp_path: Path) -> None:
         assert (png is not None) == (tile_box(4, *cell)[1] >= 0)
 
 
+def test_the_last_zoom_is_that_of_the_smallest_pixels(tmp_path: Path) -> None:
+    coarse = Grid(WGS84, (0.01, 0.0, 10.0, 0.0, -0.01, 1.0), 100, 100)
+    fine = Grid(WGS84, (0.0025, 0.0, 11.0, 0.0, -0.0025, 1.0), 400, 400)
+    layers = [make_layer(tmp_path, grids) for grids in ([coarse], [coarse, fine], [fine, coarse])]
+    first, *both = (layer.max_zoom for layer in layers)
+    assert both == [first + 2] * 2
+
+
 def test_a_map_of_very_many_rasters_is_shown_from_the_zoom_that_reads_few(tmp_path: Path) -> None:
     side = 48  # pixels of a raster
     cells = [(side * row, side * col) for row in range(12) for col in range(12)]

@@ -27,10 +27,11 @@ from lulc.errors import InputError, UsageError
 from lulc.geo.grid import Grid
 from lulc.legend import NODATA
 from lulc.location import parse_location
-from lulc.maps.refine.blocks import refine_blocks
+from lulc.maps.refine.blocks import RefineSpec, refine_blocks
 from lulc.maps.refine.sources import MapSource, combine_maps
 from lulc.runfile import parse_run
 from lulc.spark.context import StageContext
+from lulc.spark.incremental import Unit
 from lulc.spark.stages.refine import plan_refinement
 from lulc.stages import Selection, stages_of
 from lulc.tables import arrays, store
@@ -62,9 +63,13 @@ def run_of(maps: tuple[MapFiles, ...], size: int, block: int, **steps: Any) -> C
     )
 
 
+def plan(config: Config, out: Path) -> tuple[RefineSpec, list[Unit], str]:
+    return plan_refinement(StageContext(config, out, Selection(), lambda: None))  # type: ignore
+
+
 def refined_of(config: Config, out: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Period → classes and confidence on GRID, refined block by block without Spark."""
-    spec, units = plan_refinement(StageContext(config, out, Selection(), lambda: None))  # type: ignore
+    spec, units, _ = plan(config, out)
     for unit in units:
         one = {"keys": [unit.key], "fingerprints": ["f"], "paths": [unit.path], "sources": []}
         refine_blocks(one, spec)
@@ -107,6 +112,25 @@ def test_rasters_side_by_side_are_one_map(
     found, confidence = refined_of(config, out)["a"]
     assert (found == merged_of(majority_of(classes, 3), 5)).all()
     assert (confidence == NODATA).all()
+
+
+def test_rasters_on_other_pixels_are_told(tmp_path: Path) -> None:
+    classes = random_map(3, *GRID.shape, 1.0)
+    write_parts(tmp_path, classes)
+    maps = (MapFiles(str(tmp_path / "m*.tif"), "a"),)
+    assert plan(run_of(maps, 32, 2, majority=3), tmp_path)[2] == ""
+    # The last is one of pixels three times as large.
+    row, col, *_ = CUTS[2]
+    coarse = np.ascontiguousarray(classes[row : row + 48 : 3, col : col + 78 : 3])
+    side = Grid(GRID.crs, (30.0, 0.0, 500_500.0, 0.0, -30.0, 999_600.0), *coarse.shape)
+    write_raster(tmp_path / "m2.tif", coarse, side, nodata=NODATA)
+    config = run_of(maps, 32, 2, rules=())
+    said = plan(config, tmp_path)[2]
+    assert re.match(r"1 of 3 class rasters, such as .*m2\.tif, .* map \(10 x 10 in EPSG", said)
+    expected = classes.copy()
+    expected[row:, col:] = NODATA
+    expected[row : row + 48, col : col + 78] = coarse.repeat(3, 0).repeat(3, 1)
+    assert (refined_of(config, tmp_path)["a"][0] == expected).all()
 
 
 def test_periods_are_made_consistent_and_the_more_accurate_map_stays(tmp_path: Path) -> None:
@@ -230,6 +254,7 @@ def test_what_a_run_of_maps_must_say(tmp_path: Path) -> None:
         "key 'legend' is missing": {},
         "key 'regions' is missing": {"legend": legend, "regions": []},
         "maps have periods a, b, and periods are": {"legend": legend},
+        "periods c have no map": {"legend": legend, "periods": [*periods, {"name": "c"}]},
         "maps.accuracy is given for some": {
             "legend": legend,
             "periods": periods,

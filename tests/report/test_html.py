@@ -571,6 +571,10 @@ def test_maps_made_elsewhere_are_drawn_where_regions_lie_in_their_own_colours(
     )
     over, _ = read_map([tmp_path / "2021.tif", tmp_path / "utm.tif"], (7.5, 0.5, 8.5, 1.5))
     assert (over == there).all()  # the first counts
+    fine = np.full((100, 100), 10, np.uint16)
+    write_elsewhere(tmp_path / "fine.tif", "EPSG:4326", Affine(0.005, 0, 8, 0, -0.005, 1), fine)
+    pair = [tmp_path / "2021.tif", tmp_path / "fine.tif"]
+    assert read_map(pair)[1].resolution == (0.005, 0.005)
     wood = np.where(classes == 10, classes, 0).astype(np.uint8)
     write_elsewhere(tmp_path / "wood.tif", "EPSG:4326", Affine(0.02, 0, 6, 0, -0.02, 2), wood)
     there, _ = read_map([tmp_path / "wood.tif"], (7.5, 0.5, 8.5, 1.5))

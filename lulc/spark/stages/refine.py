@@ -20,7 +20,7 @@ from lulc.maps.refine.sources import MapSource
 from lulc.maps.refine.steps import reach
 from lulc.spark.context import StageContext, StageResult
 from lulc.spark.incremental import StageWork, Unit, run_incremental
-from lulc.spark.map_blocks import ScannedMap, blocks_of_maps, scan_maps
+from lulc.spark.map_blocks import ScannedMap, blocks_of_maps, note_on_pixels, scan_maps
 from lulc.spark.workers import map_units
 from lulc.stages import OUTPUT_VERSIONS
 from lulc.tables import layout
@@ -42,7 +42,7 @@ def refine(context: StageContext) -> StageResult:
         InputError: there are no predictions, or a map cannot be read.
         UsageError: the run file does not say how to refine.
     """
-    spec, units = plan_refinement(context)
+    spec, units, note = plan_refinement(context)
     work = StageWork(
         "refine",
         fingerprint_of(OUTPUT_VERSIONS["refine"], [[unit.key, unit.fingerprint] for unit in units]),
@@ -54,11 +54,12 @@ def refine(context: StageContext) -> StageResult:
     )
     result = run_incremental(context, work)
     pixels = reach(spec.settings)
-    return replace(result, note=f"{pixels} pixels around each are looked at" if pixels else "")
+    looked_at = f"{pixels} pixels around each are looked at" if pixels else ""
+    return replace(result, note="; ".join(filter(None, [looked_at, note])))
 
 
-def plan_refinement(context: StageContext) -> tuple[RefineSpec, list[Unit]]:
-    """Return how the run's map is refined, and its blocks; no pixel is read.
+def plan_refinement(context: StageContext) -> tuple[RefineSpec, list[Unit], str]:
+    """Return how the run's map is refined, its blocks, and a note on its maps; no pixel is read.
 
     Raises:
         InputError: as `refine` raises it.
@@ -84,10 +85,10 @@ def plan_refinement(context: StageContext) -> tuple[RefineSpec, list[Unit]]:
     if config.maps:
         scanned = scan_maps(config)
         spec = replace(spec, sources=_by_period(scanned))
-        return spec, list(_plan_maps(scanned, spec))
+        return spec, list(_plan_maps(scanned, spec)), note_on_pixels(scanned, spec.tiling)
     rows = _read_predictions(spec)
     spec = replace(spec, tiling=_tiling_of(rows, spec))
-    return spec, list(_plan(rows, spec))
+    return spec, list(_plan(rows, spec)), ""
 
 
 def _read_predictions(spec: RefineSpec) -> LatestRows:
