@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import shapely
 
 from lulc import progress
@@ -24,7 +25,7 @@ from lulc.chips import composites, features
 from lulc.chips.chip import choose_encoding, write_chips
 from lulc.chips.cut import GROUND_SQUARE, cut_block
 from lulc.chips.mosaic import ChipSpec
-from lulc.config import CompositeConf, Config
+from lulc.config import CompositeConf, Config, MapFiles
 from lulc.cost.network import network_of
 from lulc.cost.rates import RAW, Rates, keep_rates
 from lulc.cost.work import rate_name
@@ -37,7 +38,18 @@ from lulc.raster.cog import pyramid, write_cog
 from lulc.raster.formats import FORMATS, JP2, write_sample
 from lulc.raster.reader import read_band
 from lulc.sources.scene import Scene
+from lulc.stats.class_rasters import scan_rasters
+from lulc.stats.polygon_files import write_geopackage
+from lulc.stats.polygons import (
+    find_parts,
+    list_blocks,
+    make_lattices,
+    polygon_table,
+    whole_patches,
+)
+from lulc.tables import layout, schemas
 from lulc.tables.encoding import Encoding
+from lulc.tables.geoparquet import open_writer
 from lulc.tables.store import read_rows
 
 _SIDE = 2048
@@ -108,6 +120,7 @@ def _measure_pixels(folder: Path) -> dict[str, Any]:
         "chip_ns": chip_ns,
         "map_ns": 2 * load_ns,
         "raster_ns": _measure_rasters(folder),
+        **measure_polygons(folder, _make_fields()),
     }
 
 
@@ -163,9 +176,14 @@ def _measure_composites(pixels: np.ndarray) -> dict[str, float]:
     return rates
 
 
-def _measure_rasters(folder: Path) -> float:
+def _make_fields() -> np.ndarray:
+    # (H, W) uint8 classes in squares of 16 pixels.
     fields = np.random.default_rng(0).integers(1, 9, (_SIDE // 16, _SIDE // 16), np.uint8)
-    classes = fields.repeat(16, 0).repeat(16, 1)
+    return fields.repeat(16, 0).repeat(16, 1)
+
+
+def _measure_rasters(folder: Path) -> float:
+    classes = _make_fields()
     noise = np.random.default_rng(1).random(classes.shape)
     confidence = (100 * noise**0.1).astype(np.uint8)
 
@@ -174,6 +192,41 @@ def _measure_rasters(folder: Path) -> float:
         write_cog(folder / "classes.tif", _SCENE, pyramid(classes), {}, COMMON)
 
     return _ns(write, classes.size)
+
+
+def measure_polygons(folder: Path, classes: np.ndarray) -> dict[str, float]:
+    """Return `Rates.polygons_ns` and `polygon_ns` of this machine.
+
+    Args:
+        folder: for files.
+        classes: (H, W) uint8 of a map of many polygons; it is compared with one of one class.
+    """
+
+    def make(map_classes: np.ndarray) -> tuple[Callable[[], object], int]:
+        path = folder / "polygons.tif"
+        grid = _SCENE.window(0, 0, *map_classes.shape)
+        write_cog(path, grid, pyramid(map_classes), {}, COMMON)
+        lattices = make_lattices(scan_rasters([MapFiles(str(path), "map")]))
+        (block,) = list_blocks(lattices)
+        place = folder / layout.table_file("polygons", 0)
+        place.parent.mkdir(parents=True, exist_ok=True)
+
+        def work() -> None:
+            parts = find_parts(block, lattices)
+            pq.write_table(parts, folder / "parts.parquet")
+            with open_writer(place, schemas.POLYGONS, crs=grid.crs) as write:
+                write(polygon_table(whole_patches(parts), lattices, {}))
+            write_geopackage(folder, ["map"], grid.crs)
+
+        return work, len(find_parts(block, lattices))
+
+    plain, _ = make(np.ones_like(classes))
+    without = _ns(plain, 1)
+    scattered, count = make(classes)
+    return {
+        "polygons_ns": without / classes.size,
+        "polygon_ns": max(0.0, _ns(scattered, 1) - without) / count,
+    }
 
 
 def _measure_network(config: Config) -> dict[str, float]:

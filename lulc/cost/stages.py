@@ -26,6 +26,8 @@ _VECTOR_BYTES = 4 * 512
 """Bytes of a vector of a usual encoder."""
 _POLYGON_BYTES = 1 / 2
 """Bytes of a pixel in the polygons table, about: as many as its classes are scattered."""
+_POLYGONS_A_PIXEL = 1 / 500
+"""About as many as WorldCover has on land; a minimum mapping unit sets a bound."""
 _FLIPS = 4
 _FILES_A_RASTER = 3  # classes, confidence, STAC item
 _ITEMS_A_TASK = 32
@@ -270,9 +272,11 @@ def _polygons(config: Config, work: TileWork, rates: Rates) -> StageCost:
     if not config.rasters.polygons:
         return StageCost()
     pixels = work.tiles * config.tiling.size**2
+    unit = config.refine.minimum_mapping_unit if config.refine else None
+    density = min(_POLYGONS_A_PIXEL, 1 / (unit or 1))
     return StageCost(
         tasks=math.ceil(pixels / SIDE**2),
-        core_seconds=pixels * rates.polygons_ns * _NS,
+        core_seconds=pixels * (rates.polygons_ns + density * rates.polygon_ns) * _NS,
         files=2,
         written_bytes=int(2 * pixels * _POLYGON_BYTES),
     )

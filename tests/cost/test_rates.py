@@ -87,6 +87,13 @@ def test_every_kind_of_feature_is_measured_and_has_a_shipped_rate() -> None:
     assert {rate_name(feature) for feature in features} == measured.keys()
 
 
+def test_polygons_are_measured_by_pixel_and_by_polygon(tmp_path: Path) -> None:
+    classes = np.random.default_rng(0).integers(1, 9, (64, 64), np.uint8).repeat(4, 0).repeat(4, 1)
+    measured = calibrate.measure_polygons(tmp_path, classes)
+    assert set(measured) == {"polygons_ns", "polygon_ns"}
+    assert min(measured.values()) > 0
+
+
 def test_a_plan_is_compared_with_what_was_recorded() -> None:
     costs = {
         # The ledger has what blocks took, and not the start of their stage.
