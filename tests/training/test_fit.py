@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,18 +37,7 @@ from tests.helpers import tiny_samples as toy
 from tests.helpers.rank_program import learn
 from tests.lint import ROOT
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.write_samples(tmp_path_factory.mktemp("samples"))
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _losses(folder: Path) -> list[float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,20 +23,9 @@ from lulc.training.fit import TrainResult, fit, score_split
 from lulc.training.setup import TrainJob, check_job, measure, plan_splits
 from tests.helpers import tiny_samples as toy
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FEW = TreesConf(count=8, leaves=8, rate=0.05, bands=0.5)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return toy.write_samples(tmp_path_factory.mktemp("samples"))
 
 
 def make_job(samples: Path, folder: Path, model: str = "boosting", **settings: object) -> TrainJob:
@@ -65,6 +54,14 @@ def package(job: TrainJob, result: TrainResult, folder: Path, **changes: object)
     write_contract(Contract(**(plain | changes)), folder / CONTRACT)
     (folder / TREES).write_bytes(result.weights.read_bytes())
     return folder
+
+
+@pytest.fixture(scope="module")
+def grown(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model folder of two small trees."""
+    folder = tmp_path_factory.mktemp("grown")
+    job = make_job(samples, folder, trees=TreesConf(count=2, leaves=5, rate=0.05, bands=0.5))
+    return package(job, fit(job), folder / "model")
 
 
 def segment(folder: Path, **settings: object) -> tuple[np.ndarray, np.ndarray]:
@@ -211,11 +208,8 @@ def test_bands_are_taken_by_name(samples: Path, tmp_path: Path) -> None:
         (b"tree\n", pickle.dumps("tree")),
     ],
 )
-def test_a_damaged_text_is_refused(samples: Path, tmp_path: Path, old: bytes, new: bytes) -> None:
-    job = make_job(
-        samples, tmp_path / "job", trees=TreesConf(count=2, leaves=5, rate=0.05, bands=0.5)
-    )
-    folder = package(job, fit(job), tmp_path / "model")
+def test_a_damaged_text_is_refused(grown: Path, tmp_path: Path, old: bytes, new: bytes) -> None:
+    folder = shutil.copytree(grown, tmp_path / "model")
     text = (folder / TREES).read_bytes()
     assert old in text
     (folder / TREES).write_bytes(text.replace(old, new, 1))
