@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 
 from lulc.guard import RAISE_FAULTS
-from tests.helpers import small_world
+from tests.helpers import short_jvms, small_world
 from tests.helpers.small_world import World
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("tests", derandomize=True, deadline=None)
 settings.load_profile("tests")
 
-os.environ.setdefault("SPARK_SUBMIT_OPTS", small_world.SHORT_LIVED)
+if "SPARK_SUBMIT_OPTS" not in os.environ:  # else of the process that shares its tests out
+    os.environ["SPARK_SUBMIT_OPTS"] = short_jvms.options()
 
 # Threads of a training that wait for each other by spinning take the cores from the other process
 # of these tests. Set before torch is loaded, which reads it once.
@@ -155,7 +156,9 @@ def done(small: World) -> Path:
     out = small.run.parent / "out"
     with _turn(small.run.with_name("out.lock")):
         if not out.exists():
-            process = small_world.lulc("run", small.run, "--out", out)
+            command = (small_world.SCRIPTS / "lulc", "run", small.run, "--out", out)
+            variables = os.environ | short_jvms.archiving()
+            process = small_world.run_command(*command, variables=variables)
             assert process.returncode == 0, process.stderr
     return out
 

@@ -52,14 +52,11 @@ def quick_options(java_home: Path, writes: bool) -> tuple[str, ...]:
         writes: the JVM writes the archive as it ends, which takes some seconds, if there is none.
     """
     light = ("-XX:TieredStopAtLevel=1",)
-    base = java_home / "lib" / "server" / "classes.jsa"
-    if not base.exists():  # archives build on Java's own
-        return light
-    archive = _class_archive(base)
-    if re.search(r"[\s\"'\\]", str(archive)):  # Spark would take the option apart
+    archive = class_archive(java_home)
+    if archive is None:
         return light
     with contextlib.suppress(OSError):
-        if _is_complete(archive):
+        if is_complete(archive):
             return (*light, f"-XX:SharedArchiveFile={archive}", "-Xlog:disable")
         if writes:
             archive.parent.mkdir(parents=True, exist_ok=True)
@@ -67,19 +64,26 @@ def quick_options(java_home: Path, writes: bool) -> tuple[str, ...]:
     return light
 
 
-def _class_archive(base: Path) -> Path:
+def class_archive(java_home: Path) -> Path | None:
+    """Return where a Java's archive of Spark's classes belongs, None where it can use none."""
     # Not at the top: where there is no Spark, this module tells what Java there is.
     from pyspark.find_spark_home import _find_spark_home
 
     from lulc.tables.files import fingerprint_of
 
+    base = java_home / "lib" / "server" / "classes.jsa"
+    if not base.exists():  # archives build on Java's own
+        return None
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     jars = Path(_find_spark_home()) / "jars"  # type: ignore[no-untyped-call]
     identities = [(str(path.resolve()), path.stat().st_mtime_ns) for path in (base, jars)]
-    return Path(root) / "lulc" / f"spark-{fingerprint_of(identities)}.jsa"
+    archive = Path(root) / "lulc" / f"spark-{fingerprint_of(identities)}.jsa"
+    # Spark would take an option with such letters apart.
+    return None if re.search(r"[\s\"'\\]", str(archive)) else archive
 
 
-def _is_complete(archive: Path) -> bool:
+def is_complete(archive: Path) -> bool:
+    """Return whether an archive of classes is there and whole."""
     # Java writes the header last.
     if not archive.exists():
         return False

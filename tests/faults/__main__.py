@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.faults.bench import Bench, Line
 from tests.faults.cases import CASES
-from tests.helpers import small_world
+from tests.helpers import short_jvms, small_world
 
 _COLUMNS = (24, 10, 8, 22, 6)
 _HEADER = ("fault", "stage", "store", "work redone", "equal")
@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("cases", nargs="*", choices=[*names, []], help="which (default: all)")
     parser.add_argument("--keep", type=Path, help="a folder that is kept")
     given = parser.parse_args()
-    os.environ.setdefault("SPARK_SUBMIT_OPTS", small_world.SHORT_LIVED)
+    os.environ.setdefault("SPARK_SUBMIT_OPTS", short_jvms.options())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # servers and commands are ended
     with tempfile.TemporaryDirectory() as temporary:
         folder = (given.keep or Path(temporary)).resolve()

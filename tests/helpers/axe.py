@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-from pathlib import Path
 from typing import Any
 
 from tests.helpers.browser import Page
+from tests.helpers.cache import CACHE
 
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lulc-tests"
 _AXE = "axe-core@4.14.1"
 
 
 def find_violations(page: Page) -> list[str]:
     """Return what axe-core finds wrong on a page: the rule, and the elements that break it."""
-    script = _CACHE / "axe/node_modules/axe-core/axe.min.js"
+    script = CACHE / "axe/node_modules/axe-core/axe.min.js"
     if not script.exists():
-        folder = str(_CACHE / "axe")
+        folder = str(CACHE / "axe")
         install = ["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, _AXE]
         subprocess.run(install, check=True, capture_output=True, timeout=600)
     page.run(script.read_text() + ";0")

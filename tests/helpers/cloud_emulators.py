@@ -18,11 +18,10 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
+from tests.helpers.cache import CACHE
 from tests.helpers.google_xml import xml_api
 
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "lulc-tests"
 _AZURITE, _FAKE_GCS = "azurite@3", "github.com/fsouza/fake-gcs-server@v1.56.1"
 # Azurite's own account, which is published for tests.
 AZURE_ACCOUNT = "devstoreaccount1"
@@ -33,9 +32,9 @@ AZURE_ROOT = f"abfs://bucket@{AZURE_ACCOUNT}.dfs.core.windows.net"
 @contextlib.contextmanager
 def azure_store() -> Iterator[str]:
     """Run Azurite with a container named `bucket`, and give its host:port."""
-    program = _CACHE / "azurite/node_modules/azurite/dist/src/blob/main.js"
+    program = CACHE / "azurite/node_modules/azurite/dist/src/blob/main.js"
     if not program.exists():
-        folder = str(_CACHE / "azurite")
+        folder = str(CACHE / "azurite")
         install = ["npm", "install", "--no-audit", "--no-fund", "--prefix", folder, _AZURITE]
         subprocess.run(install, check=True, capture_output=True, timeout=600)
     port = _free_port()
@@ -57,7 +56,7 @@ def azure_variables(place: str) -> dict[str, str]:
 @contextlib.contextmanager
 def google_store() -> Iterator[str]:
     """Run fake-gcs-server with a bucket named `bucket`, and give its host:port."""
-    program = _CACHE / "fake-gcs-server/fake-gcs-server"
+    program = CACHE / "fake-gcs-server/fake-gcs-server"
     if not program.exists():
         environment = os.environ | {"GOBIN": str(program.parent)}
         install = ["go", "install", _FAKE_GCS]

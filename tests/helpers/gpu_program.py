@@ -24,6 +24,7 @@ from lulc.spark.session import start_session
 from lulc.spark.stages.predict import predict
 from lulc.spark.workers import map_keys
 from lulc.stages import Selection
+from tests.helpers import short_jvms
 from tests.helpers.synthetic_chips import make_run
 
 VIEW = pa.schema(
@@ -79,6 +80,7 @@ def main(master: str, out: Path) -> None:
     """Print what ranks see, and tasks by the share of a GPU; and map the chips."""
     conf = {
         "spark.driver.host": "127.0.0.1",
+        "spark.executor.extraJavaOptions": short_jvms.of_this_process(),
         "spark.executor.resource.gpu.amount": "2",
         "spark.task.resource.gpu.amount": "1",
         "spark.eventLog.enabled": "true",

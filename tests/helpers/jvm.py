@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -15,6 +14,8 @@ import pyspark
 from py4j.java_gateway import JavaGateway
 
 from lulc.spark import java
+from tests.helpers import short_jvms
+from tests.helpers.cache import CACHE
 
 SPARK_JARS = Path(pyspark.__file__).parent / "jars"
 
@@ -25,8 +26,7 @@ def fetch_jars(coordinates: Sequence[str]) -> list[Path]:
     Args:
         coordinates: `group:name:release` of each.
     """
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "lulc-tests" / "jars"
+    folder = CACHE / "jars"
     parts = [jar.split(":") for jar in coordinates]
     files = [folder / f"{name}-{release}.jar" for _, name, release in parts]
     missing = [part for part, file in zip(parts, files, strict=True) if not file.exists()]
@@ -51,7 +51,7 @@ def started(classpath: Sequence[Path], folder: Path, *options: str) -> Iterator[
     with (folder / "jvm.log").open("w") as log:
         gateway = JavaGateway.launch_gateway(
             classpath=":".join([*map(str, classpath), f"{SPARK_JARS}/*"]),
-            javaopts=["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", *options],
+            javaopts=[*short_jvms.LIGHT.split(), *options],
             java_path=str(java.find_home() / "bin" / "java"),
             die_on_exit=True,
             redirect_stdout=log,

@@ -24,10 +24,6 @@ DAYS = ("20240601", "20240611", "20240621")
 SPECTRA = {1: (400, 300, 200), 2: (500, 3200, 1400), 3: (1500, 2400, 2800)}
 SCRIPTS = Path(sys.executable).parent
 
-SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
-"""Options of a JVM that lives for a minute: it compiles lightly and collects simply, so that it is
-ready sooner and leaves the cores free."""
-
 
 @dataclass(frozen=True)
 class World:

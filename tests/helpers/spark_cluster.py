@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pyspark
 
-from tests.helpers import small_world
+from tests.helpers import short_jvms, small_world
 from tests.helpers.jdbc import free_port
 
 _PATIENCE_S = 120
@@ -109,6 +109,7 @@ def _started(
     place.mkdir(parents=True)
     place.chmod(0o777)  # on a machine of its own a worker may be another user
     environment = small_world.environment() | {"SPARK_LOCAL_IP": host, "SPARK_NO_DAEMONIZE": "1"}
+    environment["SPARK_DAEMON_JAVA_OPTS"] = short_jvms.of_this_process()
     if worker:
         settings = " ".join(f"-D{key}={value}" for key, value in worker.settings.items())
         environment |= {"SPARK_WORKER_DIR": str(place), "SPARK_WORKER_OPTS": settings}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.helpers import short_jvms
 from tests.helpers import small_world as world
 from tests.helpers.spark_cluster import standalone
 from tests.lint import ROOT
@@ -25,6 +26,7 @@ def test_the_submitted_stages_make_the_same_rasters(
                 "spark-submit",
                 *("--master", cluster.address, "--executor-memory", "700m"),
                 *("--conf", "spark.driver.host=127.0.0.1"),
+                *("--conf", f"spark.executor.extraJavaOptions={short_jvms.of_this_process()}"),
                 *([] if job == JOBS[0] else properties),
                 *(ROOT / "jobs" / f"{job}.py", small.run, "--out", out),
             ]

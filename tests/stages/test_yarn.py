@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from lulc.tables import store
+from tests.helpers import short_jvms
 from tests.helpers import small_world as world
 from tests.helpers.jvm import SPARK_JARS
 from tests.helpers.yarn_cluster import YarnCluster, yarn
@@ -43,8 +44,8 @@ def submit(
         "spark.yarn.jars": f"local:{SPARK_JARS}/*",
         "spark.yarn.stagingDir": (cluster.folder / "staging").as_uri(),
         "spark.dynamicAllocation.maxExecutors": 2,  # the nodes share this machine's cores
-        "spark.executor.extraJavaOptions": world.SHORT_LIVED,
-        "spark.yarn.am.extraJavaOptions": world.SHORT_LIVED,
+        "spark.executor.extraJavaOptions": short_jvms.LIGHT,
+        "spark.yarn.am.extraJavaOptions": short_jvms.LIGHT,
         **added,
     }
     properties = cluster.folder / "my.properties"
