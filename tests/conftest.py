@@ -48,6 +48,10 @@ _FIRST = (
     "inference/test_predictor.py",
     "stages/test_gpus.py",
     "stages/test_cluster.py",
+    "stages/test_publish.py",
+    "training/test_fit.py",
+    "test_lint.py",
+    "test_docs.py",
 )
 """Long files first, so that no process is left with one at the end; the cluster when the run that
 it needs is made."""
@@ -73,7 +77,6 @@ _SERVER_FILES = {
     "stages/test_serve.py",
     "test_inputs_in_stores.py",
 }
-_SLOW_FILES = {*_FIRST, "test_docs.py", "test_lint.py", "training/test_fit.py"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -91,7 +94,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.spark)
         if file in _SERVER_FILES:
             item.add_marker(pytest.mark.server)
-        if file in _SLOW_FILES:
+        if file in _FIRST:
             item.add_marker(pytest.mark.slow)
     items.sort(key=_rank)
 
