@@ -118,8 +118,7 @@ def find_layers(
 def _measures(period: str, parts: tuple[ClassRaster, ...]) -> list[TileLayer]:
     # A layer for each band of rasters of percentages; that of a raster of one band is confidence.
     with open_raster(parts[0].path) as file:
-        tags = file.tags()
-        kinds = [tags.get(f"BAND_{number}", CONFIDENCE) for number in file.indexes]
+        kinds = [name or CONFIDENCE for name in file.descriptions]
     return [
         TileLayer(
             kind, period, tuple(replace(part, band=band) for part in parts), None, percent_palette()

@@ -103,11 +103,11 @@ def _write_files(row: LedgerRow, path: str, class_map: ClassMap, spec: RasterSpe
     files.remove(probabilities)
     files.remove(uncertainty)
     if class_map.probabilities is not None:
-        band_tags = {f"BAND_{number}": c.name for number, c in enumerate(spec.legend.classes, 1)}
-        write_cog(probabilities, grid, [class_map.probabilities], model | band_tags)
+        names = [c.name for c in spec.legend.classes]
+        write_cog(probabilities, grid, [class_map.probabilities], model, names=names)
     if spec.uncertainty_bands:
-        band_tags = {f"BAND_{n}": name for n, name in enumerate(spec.uncertainty_bands, 1)}
-        write_cog(uncertainty, grid, [_uncertainty(class_map, spec)], model | band_tags)
+        bands = [_uncertainty(class_map, spec)]
+        write_cog(uncertainty, grid, bands, model, names=spec.uncertainty_bands)
     item = stac.make_item(spec, path, class_map, row.fingerprint)
     stac.write_json(out / layout.raster_item(path), item)
     class_tags = {f"CLASS_{c.id}": c.name for c in spec.legend.classes}

@@ -97,6 +97,7 @@ def write_cog(
     levels: Sequence[np.ndarray],
     tags: Mapping[str, str],
     legend: Legend | None = None,
+    names: Sequence[str] = (),
 ) -> None:
     """Write a uint8 COG whose bytes depend on the arguments alone.
 
@@ -105,8 +106,9 @@ def write_cog(
         grid: Grid of the first level.
         levels: The band (H, W), or bands (K, H, W), and its overviews, each half the one before;
             without overviews GDAL makes them by averaging.
-        tags: GDAL metadata items; `BAND_1` names the first band.
+        tags: GDAL metadata items.
         legend: Gives the colours of the first band.
+        names: Names of the bands, where they have any: their descriptions.
 
     Raises:
         SetupError: the disk is full.
@@ -130,8 +132,7 @@ def write_cog(
                 dataset.write(bands)
                 if number == 0:
                     dataset.update_tags(**tags)
-                    names = [tags.get(f"BAND_{band}") for band in dataset.indexes]
-                    if any(names):
+                    if names:
                         dataset.descriptions = names
                     if legend is not None:
                         dataset.write_colormap(1, legend.palette())

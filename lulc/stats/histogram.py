@@ -11,6 +11,7 @@ from shapely.geometry.base import BaseGeometry
 from lulc.errors import InputError
 from lulc.geo.antimeridian import only_polygons, wrap_longitudes
 from lulc.geo.grid import WGS84, coordinate_limits
+from lulc.geo.reproject import check_sides
 from lulc.legend import NODATA
 from lulc.stats import class_rasters
 from lulc.stats.class_rasters import ClassMaps
@@ -64,7 +65,8 @@ def degrees_polygon(geometry: bytes | str) -> BaseGeometry:
         A Polygon or MultiPolygon, empty where there is none.
 
     Raises:
-        InputError: it is no geometry, or not in degrees.
+        InputError: it is no geometry, is not in degrees, or has a side that goes more than half
+            round the Earth.
     """
     text = f"geometry {geometry[:40]!r}"
     try:
@@ -82,4 +84,6 @@ def degrees_polygon(geometry: bytes | str) -> BaseGeometry:
         raise InputError(
             f"{text} is not in degrees (EPSG:4326): ST_Transform(geometry, 'EPSG:…', 'EPSG:4326')"
         )
-    return wrap_longitudes(only_polygons(parsed))
+    polygons = only_polygons(parsed)
+    check_sides(polygons, WGS84, text)
+    return wrap_longitudes(polygons)

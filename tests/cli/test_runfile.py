@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 from datetime import date
 from pathlib import Path
 
@@ -212,3 +213,18 @@ def test_a_run_travels_to_executors(small: Path) -> None:
 )
 def test_every_run_file_of_the_project_is_valid(path: Path) -> None:
     assert runfile.read_run(path).name
+
+
+def test_every_setting_that_the_template_offers_can_be_switched_on(tmp_path: Path) -> None:
+    template = (ROOT / "lulc" / "cli" / "template.yaml").read_text()
+    offered = re.findall(r"^( *)# (\w+)(: .*)$", template, re.MULTILINE)
+    assert {"refine", "rasters", "stats", "embed", "features", "points", "train"} <= {
+        key for _, key, _ in offered
+    }
+    file = tmp_path / "run.yaml"
+    for indent, key, rest in offered:
+        switched = template.replace(f"{indent}# {key}{rest}\n", f"{indent}{key}{rest}\n")
+        # It takes the place of what the template sets.
+        others = re.compile(rf"^{indent}{key}(?!{re.escape(rest)}$):.*\n", re.MULTILINE)
+        file.write_text(others.sub("", switched))
+        runfile.read_run(file)

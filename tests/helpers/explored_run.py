@@ -77,7 +77,7 @@ def make_explored_run(folder: Path) -> ExploredRun:
             if period == PERIODS[-1]:
                 beside = out / layout.uncertainty_raster(place)
                 bands = np.stack([confidence[part], margin[part]])
-                cog.write_cog(beside, grid, [bands], {"BAND_1": "entropy", "BAND_2": "margin"})
+                cog.write_cog(beside, grid, [bands], {}, names=("entropy", "margin"))
     colours = _write_chips(out, PERIODS[-1])
     files = {period: str(out / layout.RASTERS / period / "*" / "*.tif") for period in PERIODS}
     areas = measure_areas(files, regions)

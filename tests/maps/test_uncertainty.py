@@ -41,7 +41,7 @@ def test_the_raster_has_both_of_every_pixel(tmp_path: Path) -> None:
     assert all((tmp_path / file).exists() for file in files_of_raster(path, spec))
     with rasterio.open(tmp_path / files_of_raster(path, spec)[-1]) as file:
         entropy, margin = file.read()
-        assert (file.tags()["BAND_1"], file.tags()["BAND_2"]) == ("entropy", "margin")
+        assert file.descriptions == ("entropy", "margin")
         left, top = file.transform @ (0, 0)
     assert (left, -top) == (FIRST * 320.0, FIRST * 320.0)
     has_class = percents[0] != NODATA

@@ -149,6 +149,7 @@ def test_only_polygons_in_degrees_have_areas() -> None:
         ("POLYGON ((0 0, 9 0, 9 5000, 0 0))", "not in degrees"),
         ("POLYGON ((500000 0, 500010 0, 500010 10, 500000 0))", "not in degrees"),
         ("POLYGON ((0 0, inf 0, 1 1, 0 0))", "not in degrees"),
+        ("POLYGON ((179 0, -179 0, -179 1, 179 1, 179 0))", "which way round the Earth"),
         ("CURVEPOLYGON (CIRCULARSTRING (0 0, 1 1, 2 0, 1 -1, 0 0))", "has curves"),
         (
             shapely.to_wkb(shapely.set_srid(shapely.box(0, 1, 2, 3), 32633), include_srid=True),
@@ -161,6 +162,8 @@ def test_only_polygons_in_degrees_have_areas() -> None:
     halves = "MULTIPOLYGON (((0 0, 0.5 0.5, 0 1, 0 0)), ((1 0, 1 1, 0.5 0.5, 1 0)))"
     assert shapely.equals(degrees_polygon(bow_tie), shapely.from_wkt(halves))
     assert degrees_polygon("LINESTRING (0 0, 1 1)").is_empty
+    beyond = degrees_polygon("POLYGON ((179 0, 181 0, 181 1, 179 1, 179 0))")
+    assert beyond.bounds == (-180, 0, 180, 1) and beyond.area == 2
 
 
 def test_a_session_of_ones_own_reads_tables_and_any_map(spark: Any, done: Path) -> None:
