@@ -234,6 +234,7 @@ def _limits(metadata: Sequence[Any]) -> str:
 def tables_page() -> str:
     """Return the reference of the tables, a section for every one."""
     from lulc.tables import schemas
+    from lulc.tables.pixel_tables import ITEM_TABLE
 
     contents = [
         (f"[{name}](#{name})", spec.row, f"`{spec.made_by}`")
@@ -254,7 +255,7 @@ def tables_page() -> str:
         about = f"A row is {spec.row}. Made by `{spec.made_by}`.\n\n"
         parts.append(f"## {name}\n\n{about}" + table(_OF_COLUMN, rows))
         if name == "predictions":
-            items = schemas._ITEM_CLASSES
+            items = ITEM_TABLE
             parts.append(
                 f"After `{items.made_by}` a row is {items.row}.\n\n"
                 + table(_OF_COLUMN, _columns(items.columns))

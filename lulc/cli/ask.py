@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 
 from lulc import errors
-from lulc.cli import options
 from lulc.cli.output import print_json
+from lulc.cli.run_of_arguments import config_from_arguments
 
 
 def write_template(args: argparse.Namespace) -> int:
@@ -35,7 +35,7 @@ def show_plan(args: argparse.Namespace) -> int:
     from lulc.cost.plan import make_plan
     from lulc.tables import files
 
-    config = options.config_from_arguments(args)
+    config = config_from_arguments(args)
     if args.calibrate:
         from lulc.cost.calibrate import calibrate
 
@@ -72,7 +72,7 @@ def renew_report(args: argparse.Namespace) -> int:
     """Write the report of an output folder again."""
     from lulc.report import html
 
-    print(html.write_report(options.config_from_arguments(args), args.out.resolve()))
+    print(html.write_report(config_from_arguments(args), args.out.resolve()))
     return 0
 
 

@@ -57,10 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0, or 2 usage, 3 input, 4 too many bad inputs, 5 environment, 1 any other
         error, 130 interrupted, 143 terminated.
     """
-    parser = options.make_parser()
-    args = parser.parse_args(arguments)
-    if not hasattr(args, "verb"):
-        parser.print_help()
+    args = options.parse_arguments(arguments)
+    if args.verb is None:
+        args.parser.print_help()
         return 2
     with command(args.debug) as outcome:
         if args.verb not in _ELSEWHERE:

@@ -22,14 +22,16 @@ def query_tables(args: argparse.Namespace) -> int:
     """Query a run's tables in Spark SQL; without a query, in a shell.
 
     Raises:
-        UsageError: the result would be saved among the run's tables, several results would be one
-            file, or a file of statements cannot be read.
+        UsageError: there are no tables, the result would be saved among them, several results
+            would be one file, or a file of statements cannot be read.
     """
+    from lulc.spark.queries import sql
+
+    sql.check_has_tables(args.out)
     statements = _statements(args)
     form = "json" if args.json else args.format
     if statements is not None:
         _check_results(args, form, len(statements))
-    from lulc.spark.queries import sql
     from lulc.tables import export
 
     if args.save:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import textwrap
 from typing import Any
 
 import pandas as pd
@@ -38,6 +39,21 @@ def format_rows(table: pa.Table, form: str) -> str:
     if len(columns) == 1 and len(rows) == 1 and "\n" in rows[0][0]:
         return rows[0][0].rstrip("\n")  # a text of its own, as EXPLAIN gives it
     return format_frame(pd.DataFrame(rows, columns=table.column_names), max_colwidth=60)
+
+
+def format_listing(table: pa.Table, width: int) -> str:
+    """Return rows of texts as lines, of which the last column is wrapped at a width."""
+    rows = [table.column_names, *zip(*(c.to_pylist() for c in table.columns), strict=True)]
+    widths = [max(map(len, column)) + 2 for column in zip(*rows, strict=True)][:-1]
+    lines = []
+    for *cells, last in rows:
+        first = "".join(cell.ljust(size) for cell, size in zip(cells, widths, strict=True))
+        indent = " " * len(first)
+        wrapped = textwrap.wrap(
+            last, max(width, len(first) + 30), initial_indent=first, subsequent_indent=indent
+        )
+        lines += wrapped or [first.rstrip()]
+    return "\n".join(lines)
 
 
 def _in_markdown(cell: str) -> str:

@@ -15,8 +15,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from lulc import errors
-from lulc.cli import options, services
+from lulc.cli import services
 from lulc.cli.output import print_frame, print_json, print_results, print_run
+from lulc.cli.run_of_arguments import config_from_arguments, selection_from_arguments
 from lulc.location import Location, on_disk
 from lulc.stages import STAGES, Selection, stages_of
 from lulc.yaml12 import dump_yaml, parse_yaml
@@ -43,8 +44,8 @@ def run_pipeline(args: argparse.Namespace) -> int:
     """
     from lulc.api.run import carry_out, finish
 
-    config = options.config_from_arguments(args)
-    selection = options.selection_from_arguments(args)
+    config = config_from_arguments(args)
+    selection = selection_from_arguments(args)
     is_stage = args.verb in STAGES
     stages = (args.verb,) if is_stage else stages_of(config)
     stage_results = carry_out(config, args.out, stages, selection, args.debug)
@@ -101,7 +102,7 @@ def submit_run(args: argparse.Namespace) -> int:
     from lulc.api.run import finish
     from lulc.cli import submit
 
-    config = options.config_from_arguments(args)
+    config = config_from_arguments(args)
     code = submit.run_submissions(submit.make_submissions(config, args), args.dry_run)
     is_whole = not (code or args.dry_run or args.stages)
     if is_whole and _is_in_sight(args.out):
@@ -157,11 +158,11 @@ def tune_training(args: argparse.Namespace) -> int:
     from lulc.spark.pipeline import stage_context
 
     _check_folds(args.folds)
-    config = options.config_from_arguments(args)
+    config = config_from_arguments(args)
     candidates = []
     for settings in _combinations(args.over):
         arguments = argparse.Namespace(**(vars(args) | {"set": [*args.set, *settings]}))
-        candidates.append((" ".join(settings), options.config_from_arguments(arguments)))
+        candidates.append((" ".join(settings), config_from_arguments(arguments)))
     with stage_context(config, args.out, Selection(), "tune", args.debug) as context:
         table = tune.tune(context, candidates, args.folds)
     trials = tune.rank_trials(table)
@@ -181,7 +182,7 @@ def review_labels(args: argparse.Namespace) -> int:
     from lulc.tables import layout
 
     _check_folds(args.folds)
-    config = options.config_from_arguments(args)
+    config = config_from_arguments(args)
     with stage_context(config, args.out, Selection(), "review", args.debug) as context:
         result = review(context, args.folds)
     doubted = sum(result.suspects["doubted"].to_pylist())
@@ -223,7 +224,7 @@ def find_rate(args: argparse.Namespace) -> int:
     from lulc.tables import store
     from lulc.training import lr_finder, setup
 
-    config, out = options.config_from_arguments(args), args.out.resolve()
+    config, out = config_from_arguments(args), args.out.resolve()
     samples = store.table_folder(out, "samples")
     task = config.task or "segment"
     legend = config.make_legend()

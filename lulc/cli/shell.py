@@ -9,9 +9,10 @@ import re
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,16 +26,18 @@ from prompt_toolkit.shortcuts import CompleteStyle
 from lulc import errors
 from lulc.cli.output import TEXT_FORMATS
 from lulc.cli.query import with_text_geometries
-from lulc.cli.rows import format_rows
+from lulc.cli.rows import format_listing, format_rows
 from lulc.cli.statements import list_statements, split_statements
 
 if TYPE_CHECKING:
-    from lulc.spark.queries.sql import QueryResult, QuerySession
+    import pyarrow as pa
+
+    from lulc.spark.queries.sql import QuerySession
 
 _LEAVING = ("\\q", "quit", "exit")
 _HELP = """\
 SQL            a statement, to its semicolon; EXPLAIN SELECT … shows how Spark would run it
-\\d             the views        \\d NAME   the columns of one, their types and meaning
+\\d             the views        \\d NAME   the columns of one: type, unit, meaning
 \\df            the functions of lulc
 \\format NAME   how results are shown: {formats}
 \\timing        tell how long a statement takes, or no longer
@@ -120,10 +123,9 @@ class _Shell:
             _check_format(argument)
             self.form = argument
         elif name == "\\d" and argument:
-            self._answer(f"DESCRIBE `{argument.strip('`')}`")
+            self._list(partial(self.session.describe_view, argument.strip("`")))
         elif name == "\\d":
-            for view, columns in sorted(self.names.views().items()):
-                print(f"{view}: {', '.join(columns)}")
+            self._list(self.session.list_views)
         elif name == "\\df":
             from lulc.spark.queries.functions import FUNCTIONS
 
@@ -131,9 +133,17 @@ class _Shell:
         else:
             raise errors.UsageError(f"{name} is no command: \\? lists them")
 
+    def _list(self, ask: Callable[[], pa.Table]) -> None:
+        if (rows := self._wait_for(ask)) is None:
+            print("cancelled", file=sys.stderr)
+        elif self.form == "table":
+            _show(format_listing(rows, shutil.get_terminal_size().columns))
+        else:
+            _show(format_rows(rows, self.form))
+
     def _answer(self, statement: str) -> None:
         start = time.monotonic()
-        answer = self._wait_for(statement)
+        answer = self._wait_for(partial(self.session.answer, statement, {}, self.limit))
         if re.search(r"\bview\b", statement, re.IGNORECASE):
             self.names.forget_views()
         if answer is None:
@@ -146,9 +156,9 @@ class _Shell:
             rows = f"the first {shown:,} of {rows} (lulc sql --limit N shows more)"
         print(f"{rows}{took}", file=sys.stderr)
 
-    def _wait_for(self, statement: str) -> QueryResult | None:
+    def _wait_for[T](self, ask: Callable[[], T]) -> T | None:
         # None where Ctrl-C cancelled it. Jobs that a query starts after that are cancelled, too.
-        answer = self.worker.submit(self.session.answer, statement, {}, self.limit)
+        answer = self.worker.submit(ask)
         is_cancelled = False
         while True:
             try:
@@ -236,9 +246,10 @@ def _show(text: str) -> None:
     size = shutil.get_terminal_size()
     lines = text.splitlines()
     fits = len(lines) < size.lines and all(len(line) <= size.columns for line in lines)
-    pager: str | None = os.environ.get("PAGER") or ("less -S" if shutil.which("less") else None)
+    pager = os.environ.get("PAGER") or shutil.which("less")
     if not fits and pager and sys.stdout.isatty():
-        pydoc.pipepager(text, pager)
+        # Unless the user has options of less: what was looked at last stays on the screen.
+        pydoc.pipepager(text, f'LESS="${{LESS-FRSX}}" {pager}')
     else:
         print(text)
 

@@ -16,7 +16,7 @@ from lulc.geo.grid import WGS84, Grid, transformer
 from lulc.legend import NODATA
 from lulc.location import Location
 from lulc.tables import arrays
-from lulc.tables.schemas import Column
+from lulc.tables.columns import Column
 from lulc.tables.store import read_footer, read_rows
 
 PIXEL_TASKS = ("segment", "change", "series")

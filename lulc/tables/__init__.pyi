@@ -1,4 +1,5 @@
 from .arrays import array_columns, array_from, grid_columns, grid_from, pack, unpack
+from .columns import Column, TableSpec
 from .encoding import Encoding, common_encoding, merge_encodings, recode
 from .files import (
     checksum,
@@ -17,7 +18,7 @@ from .ledger import (
     read_latest,
     read_seal,
 )
-from .schemas import TABLES, Column, TableSpec, check_schema
+from .schemas import TABLES, check_schema
 from .store import read_footer, read_rows, read_table, table_folder, write_rows, write_table
 
 __all__ = [

@@ -12,6 +12,7 @@ import shapely
 
 from lulc.geo.grid import WGS84, Grid, footprint, project
 from lulc.tables import schemas
+from lulc.tables.columns import CLEAR, TIME
 
 AFRICA = shapely.Polygon(
     [
@@ -83,14 +84,14 @@ def make_scenes(count: int, places: int = 3628) -> pa.Table:
     columns = {
         "scene_id": pa.array(ids),
         "source": pa.repeat(pa.scalar("sentinel2"), count),
-        "datetime": pa.array(times, schemas.TIME),
+        "datetime": pa.array(times, TIME),
         "crs": pa.array([grid.crs for grid in grids]).take(pa.array(place)),
         "footprint": outlines.take(pa.array(place)),
         "cloud": pa.array((numbers * 7919 % 1000) / 10),
         **_bands(ids),
         "clear": _repeat(
             [{"band": "scl", "codes": [4, 5, 6, 7], "refused": False, "first_bit": 0, "bits": 0}],
-            pa.list_(schemas._CLEAR),
+            pa.list_(CLEAR),
             count,
         ),
         "properties": _repeat(

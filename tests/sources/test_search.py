@@ -23,6 +23,7 @@ import shapely
 from pystac_client import Client
 
 from lulc.cli import options
+from lulc.cli.run_of_arguments import config_from_arguments
 from lulc.config import Archive, Config, Period, Search
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import footprint
@@ -286,7 +287,7 @@ def test_the_command_line_is_a_search(small_file: Path) -> None:
     parser = options.make_parser()
 
     def read(*given: str) -> Config:
-        return options.config_from_arguments(
+        return config_from_arguments(
             parser.parse_args(["index", str(small_file), "--out", "out", *given])
         )
 

@@ -88,6 +88,11 @@ def test_areas_and_histograms_are_those_of_the_tables(restricted: Any, done: Pat
     for class_name, name in named.collect():
         assert class_name == (name or "unobserved")
     assert restricted.sql("SELECT lulc_legend(99)").first()[0] is None
+    called = "lulc_legend(class_id), cosine(array(1.0D), array(2.0D))"
+    shown = restricted.sql(f"SELECT {called} FROM class_areas").columns
+    assert ", ".join(shown) == called.replace("D)", ")")
+    (measured,) = restricted.sql("SELECT lulc_area_m2(ST_Buffer(geometry, 1)) FROM regions").columns
+    assert measured == "lulc_area_m2(st_buffer(geometry, 1))"
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 import lulc
 from lulc.spark.queries import sql
 from lulc.tables import files, geoparquet, schemas, store
+from lulc.tables.columns import view_metadata
 
 BOXES = [shapely.box(lon, 1, lon + 1, 2) for lon in (10, 20, 30)]
 REGIONS = pa.Table.from_pylist(
@@ -93,7 +94,7 @@ def test_every_reader_gets_every_table_of_a_run(done: Path) -> None:
         found = duckdb.execute(f"SELECT count(*) FROM '{folder}/**/*.parquet'").fetchone()
         assert found == (table.num_rows,)
         for field in table.schema:
-            assert schemas.describe(field), (name, field.name)
+            assert view_metadata(field)["comment"], (name, field.name)
 
 
 def test_a_column_says_its_meaning_and_unit_in_the_file_and_in_sql(

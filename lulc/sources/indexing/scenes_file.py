@@ -11,6 +11,7 @@ import pyarrow as pa
 from lulc.location import Location
 from lulc.sources.scenes_table import ROWS_A_GROUP, number_outlines, order_by_place
 from lulc.tables import files, layout, schemas
+from lulc.tables.columns import TIME
 from lulc.tables.ordered import write_in_order
 
 
@@ -31,7 +32,7 @@ def write_scenes(out: Location, read: Callable[[], Iterable[pa.RecordBatch]]) ->
         outline_numbers.append(number_outlines(batch["footprint"], numbers))
     order = order_by_place(
         pa.chunked_array(ids, pa.string()),
-        pa.chunked_array(times, schemas.TIME),
+        pa.chunked_array(times, TIME),
         np.concatenate(outline_numbers),
         list(numbers),
     ).to_numpy()

@@ -8,6 +8,7 @@ import java.util.Map;
 
 import org.apache.spark.sql.catalyst.FunctionIdentifier;
 import org.apache.spark.sql.catalyst.analysis.FunctionRegistry;
+import org.apache.spark.sql.catalyst.analysis.FunctionRegistry$;
 import org.apache.spark.sql.catalyst.expressions.CaseWhen;
 import org.apache.spark.sql.catalyst.expressions.Cast;
 import org.apache.spark.sql.catalyst.expressions.EqualTo;
@@ -16,6 +17,8 @@ import org.apache.spark.sql.catalyst.expressions.Expression;
 import org.apache.spark.sql.catalyst.expressions.ExpressionInfo;
 import org.apache.spark.sql.catalyst.expressions.Literal;
 import org.apache.spark.sql.catalyst.expressions.Literal$;
+import org.apache.spark.sql.catalyst.expressions.NullIfZero;
+import org.apache.spark.sql.catalyst.expressions.Nvl;
 import org.apache.spark.sql.classic.SparkSession;
 import org.apache.spark.sql.execution.python.UserDefinedPythonFunction;
 import org.apache.spark.sql.types.DataTypes;
@@ -59,18 +62,20 @@ public final class OwnFunctions {
             public Object apply(Object arguments) {
                 check((Seq) arguments, count, usage);
                 keepFirstText(name, ((Seq) arguments).apply(0));
-                return function.builder(withoutGeometries((Seq) arguments, functions));
+                Object value = function.builder(withoutGeometries((Seq) arguments, functions));
+                return named(name, (Seq) arguments, (Expression) value);
             }
         });
     }
 
     /** Adds a function from a whole number to its name, null where it has none. */
     public void addNames(
-        SparkSession session, String name, final String usage, final Map names) {
+        SparkSession session, final String name, final String usage, final Map names) {
         add(registry(session), name, usage, new AbstractFunction1() {
             public Object apply(Object arguments) {
                 check((Seq) arguments, 1, usage);
-                return nameOf((Expression) ((Seq) arguments).apply(0), names);
+                Seq id = (Seq) arguments;
+                return named(name, id, nameOf((Expression) id.apply(0), names));
             }
         });
     }
@@ -122,6 +127,17 @@ public final class OwnFunctions {
         }
         Expression none = Literal$.MODULE$.create(null, DataTypes.StringType);
         return branches.isEmpty() ? none : new CaseWhen(seq(branches), Option.apply(none));
+    }
+
+    /** Heads a column by the function's name: Spark shows what stands for another as it was written. */
+    private static Expression named(String name, Seq arguments, Expression value) {
+        if (arguments.size() > 2) return value;
+        Expression first = (Expression) arguments.apply(0);
+        Expression shown = arguments.size() == 1
+            ? (Expression) new NullIfZero(first, value)
+            : (Expression) new Nvl(first, (Expression) arguments.apply(1), value);
+        shown.setTagValue(FunctionRegistry$.MODULE$.FUNC_ALIAS(), name);
+        return shown;
     }
 
     private static Seq seq(List parts) {

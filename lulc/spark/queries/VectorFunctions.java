@@ -7,6 +7,7 @@ import dev.ludovic.netlib.blas.BLAS;
 import org.apache.spark.ml.linalg.BLAS$;
 import org.apache.spark.sql.catalyst.FunctionIdentifier;
 import org.apache.spark.sql.catalyst.analysis.FunctionRegistry;
+import org.apache.spark.sql.catalyst.analysis.FunctionRegistry$;
 import org.apache.spark.sql.catalyst.expressions.Cast;
 import org.apache.spark.sql.catalyst.expressions.Divide;
 import org.apache.spark.sql.catalyst.expressions.EqualTo;
@@ -17,6 +18,7 @@ import org.apache.spark.sql.catalyst.expressions.If;
 import org.apache.spark.sql.catalyst.expressions.Literal;
 import org.apache.spark.sql.catalyst.expressions.Literal$;
 import org.apache.spark.sql.catalyst.expressions.Multiply;
+import org.apache.spark.sql.catalyst.expressions.Nvl;
 import org.apache.spark.sql.catalyst.expressions.Size;
 import org.apache.spark.sql.catalyst.expressions.Sqrt;
 import org.apache.spark.sql.catalyst.expressions.objects.Invoke;
@@ -70,7 +72,13 @@ public final class VectorFunctions {
             new EqualTo(lengths, zero),
             none,
             new Divide(cast(dot(a, b), DataTypes.DoubleType), lengths));
-        return new If(new EqualTo(new Size(a, false), new Size(b, false)), quotient, none);
+        Expression value =
+            new If(new EqualTo(new Size(a, false), new Size(b, false)), quotient, none);
+        // Spark heads a column by the whole expression, but what stands for another by its name.
+        Expression shown =
+            new Nvl((Expression) arguments.apply(0), (Expression) arguments.apply(1), value);
+        shown.setTagValue(FunctionRegistry$.MODULE$.FUNC_ALIAS(), "cosine");
+        return shown;
     }
 
     private static Expression cast(Expression value, DataType type) {

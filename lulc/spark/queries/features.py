@@ -12,9 +12,10 @@ from pyspark.sql.pandas.types import from_arrow_schema
 
 from lulc.location import Location, parse_location
 from lulc.spark.carried import carry
-from lulc.tables.schemas import describe
+from lulc.tables.columns import view_metadata
 
 FEATURES = "features"
+ROW = "a labelled pixel of a sample on a date on which it is valid: its bands in physical values"
 _MOST_TASKS = 1000
 
 
@@ -43,7 +44,7 @@ def make_view(spark: SparkSession, out: Location) -> list[str]:
     frame = spark.createDataFrame(pa.table({"split": list(splits), "name": list(names)}))
     spread = frame.repartition(min(len(listed), _MOST_TASKS))
     rows = spread.mapInArrow(carry(partial(_read_files, schema)), from_arrow_schema(schema))
-    columns = [col(f"`{f.name}`").alias(f.name, metadata={"comment": describe(f)}) for f in schema]
+    columns = [col(f"`{f.name}`").alias(f.name, metadata=view_metadata(f)) for f in schema]
     rows.select(*columns).createOrReplaceTempView(FEATURES)
     return [FEATURES]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
@@ -17,15 +19,17 @@ from lulc.errors import UsageError
 from lulc.location import Location
 from lulc.spark import session
 from lulc.spark.parquet import read_parquet
-from lulc.spark.queries import features, functions, rules
+from lulc.spark.queries import explain, features, functions, rules
 from lulc.tables import files, layout, schemas, store
+from lulc.tables.columns import TEXT, Column, view_metadata
 from lulc.tables.geoparquet import GEOMETRY_COLUMNS
 from lulc.tables.ledger_files import list_ledger
 
 GEOMETRY = b"geometry"
 """Marks the fields of a result that hold WKB."""
 SPLIT = "split"
-"""Column of the view of samples that is no column of the table: train, validation or test."""
+"""Column of the view of samples that is no column of the table."""
+_SPLIT_FIELD = Column(SPLIT, TEXT, "train, validation or test").field
 
 
 def check_has_tables(out: Location) -> None:
@@ -61,11 +65,10 @@ def make_views(
             spark.catalog.dropTempView(name)
     for name in names:
         frame = read_view(spark, out, name)
-        described = {f.name: schemas.describe(f) for f in store.schema_of(out, name)}
-        comments = {SPLIT: "train, validation or test"} | described
+        about = {f.name: f for f in (_SPLIT_FIELD, *store.schema_of(out, name))}
         columns = [
             F.expr((geometry if column in GEOMETRY_COLUMNS else "`{}`").format(column)).alias(
-                column, metadata={"comment": comments[column]}
+                column, metadata=view_metadata(about[column])
             )
             for column in frame.columns
         ]
@@ -157,10 +160,8 @@ class QuerySession:
                 return QueryResult(rows, rows.num_rows)
             return QueryResult(rows.slice(0, limit), frame.count())
         except Exception as error:
-            explained = _explain(error, self.views)
-            if explained is None:
-                raise
-            raise explained from error
+            self._raise_explained(error)
+            raise
 
     def cancel(self) -> None:
         """Cancel the statement that another thread waits for."""
@@ -171,13 +172,53 @@ class QuerySession:
         shown = self.spark.sql("SHOW VIEWS").collect()
         return {row.viewName: self.spark.table(row.viewName).columns for row in shown}
 
+    def list_views(self) -> pa.Table:
+        """Return the names of all views, what each is, and what a row of it is."""
+        shown = sorted(row.viewName for row in self.spark.sql("SHOW VIEWS").collect())
+        return pa.Table.from_pylist([_about_view(name, name in self.views) for name in shown])
+
+    def describe_view(self, name: str) -> pa.Table:
+        """Return the columns of a view: name, type, unit and meaning.
+
+        Raises:
+            UsageError: there is no such view.
+        """
+        try:
+            fields = self.spark.table(f"`{name}`")._jdf.schema().fields()
+        except Exception as error:
+            self._raise_explained(error)
+            raise
+        return pa.Table.from_pylist([_about_column(field) for field in fields])
+
     def words(self) -> list[str]:
         """Return Spark's key words, in capitals, and the names of its and Sedona's functions."""
         keywords = [
             row.keyword for row in self.spark.sql("SELECT keyword FROM sql_keywords()").collect()
         ]
-        functions = [row.function for row in self.spark.sql("SHOW FUNCTIONS").collect()]
-        return keywords + sorted(name for name in functions if name[0].isalpha())
+        return keywords + self._functions()
+
+    def _functions(self) -> list[str]:
+        shown = [row.function for row in self.spark.sql("SHOW FUNCTIONS").collect()]
+        return sorted(name for name in shown if name[0].isalpha())
+
+    def _raise_explained(self, error: Exception) -> None:
+        if explained := explain.explain_query(error, self.views, self._functions):
+            raise explained from error
+
+
+def _about_view(name: str, is_of_run: bool) -> dict[str, str]:
+    if not is_of_run:
+        return {"view": name, "kind": "yours", "a row is": ""}
+    if name == features.FEATURES:
+        return {"view": name, "kind": "computed", "a row is": features.ROW}
+    table = schemas.TABLES[name]
+    return {"view": name, "kind": f"table of {table.made_by}", "a row is": table.row}
+
+
+def _about_column(field: Any) -> dict[str, str]:
+    about = json.loads(field.metadata().json())
+    names = {"unit": about.get("unit", ""), "meaning": about.get("description", "")}
+    return {"column": field.name(), "type": field.dataType().simpleString(), **names}
 
 
 def query_views(
@@ -233,30 +274,6 @@ def _restrict(
         rules.enforce(spark)
         spark = spark.newSession()
     return QuerySession(spark, tuple(views), out)
-
-
-def _explain(error: Exception, views: Sequence[str]) -> UsageError | None:
-    from pyspark.errors import (
-        AnalysisException,
-        IllegalArgumentException,
-        ParseException,
-        PySparkTypeError,
-    )
-
-    if refusal := rules.refusal(error):
-        return UsageError(f"{refusal}: {rules.ALLOWED}")
-    if fault := rules.fault_of_query(error):
-        return UsageError(f"the query fails on its values: {fault}")
-    if "java.lang.OutOfMemoryError" in str(error):
-        return UsageError("the query asks for more memory than there is: ask for less at a time")
-    if isinstance(error, PySparkTypeError):
-        return UsageError(
-            f"a column of the result cannot be read, cast it to another type: {error}"
-        )
-    if isinstance(error, AnalysisException | ParseException | IllegalArgumentException):
-        message = str(error).split("JVM stacktrace")[0].strip()
-        return UsageError(f"the query cannot be understood: {message}\nviews: {', '.join(views)}")
-    return None
 
 
 def _to_arrow(frame: DataFrame) -> pa.Table:
