@@ -142,4 +142,6 @@ def _wrap(java: Path) -> Path:
         unready.write_text(text)
         unready.chmod(0o700)
         unready.replace(command)
+    with contextlib.suppress(FileExistsError):  # where the archive of Java's own classes is sought
+        (java_home / "lib").symlink_to(java.parent.parent / "lib")
     return java_home

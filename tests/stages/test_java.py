@@ -37,5 +37,13 @@ def test_classes_come_from_an_archive_once_it_is_whole(
         assert java.quick_options(home, writes=True) == light
 
 
+def test_a_java_that_does_not_warn_has_the_same_archive() -> None:
+    home = java.find_home()
+    wrapped = java.without_warning(home)
+    assert java.without_warning(wrapped) == wrapped
+    assert java.version(wrapped / "bin" / "java") == java.version(home / "bin" / "java")
+    assert java.class_archive(wrapped) == java.class_archive(home)
+
+
 def _archive_of(options: tuple[str, ...]) -> Path:
     return next(Path(text.partition("=")[2]) for text in options if text.endswith(".jsa"))
