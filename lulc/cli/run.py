@@ -177,7 +177,7 @@ def tune_training(args: argparse.Namespace) -> int:
 def review_labels(args: argparse.Namespace) -> int:
     """Rate a run's labels by models that did not learn them."""
     from lulc.spark.pipeline import stage_context
-    from lulc.spark.review import review
+    from lulc.spark.review import most_frequent, review
     from lulc.stats.confusion import hardly_mapped
     from lulc.tables import layout
 
@@ -187,9 +187,13 @@ def review_labels(args: argparse.Namespace) -> int:
         result = review(context, args.folds)
     doubted = sum(result.suspects["doubted"].to_pylist())
     scores, out = result.scores, args.out.resolve()
+    frequent, share = most_frequent(scores)
+    of_folds = [fold.overall_accuracy for fold in result.folds]
     summary = {
         "labels": scores.pixels,
         "accuracy": scores.overall_accuracy,
+        "accuracy_of_folds": of_folds,
+        "most_frequent": {"class": frequent, "share": share},
         "mean_iou": scores.mean_iou,
         "hardly_mapped": hardly_mapped(scores),
         "reviewed": result.suspects.num_rows,
@@ -204,7 +208,9 @@ def review_labels(args: argparse.Namespace) -> int:
     print_frame(result.suspects.slice(0, _SUSPECTS_SHOWN).select(_SUSPECT_COLUMNS).to_pandas())
     print(
         f"{doubted:,} of {result.suspects.num_rows:,} labels are doubted; held out of training, "
-        f"models agree with {scores.overall_accuracy:.1%} of all labels"
+        f"models agree with {scores.overall_accuracy:.1%} of all labels "
+        f"({', '.join(f'{accuracy:.1%}' for accuracy in of_folds)} by fold; class {frequent!r} "
+        f"alone is {share:.1%})"
     )
     if summary["hardly_mapped"]:
         print(f"WARNING: hardly mapped: {', '.join(summary['hardly_mapped'])}")

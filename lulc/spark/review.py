@@ -40,18 +40,43 @@ class Review:
     """Of all folds together: agreement of labels with models that did not learn them."""
     picture: Location
     """The most doubtful, with label and answer."""
+    folds: tuple[Scores, ...] = ()
+    """Of each fold: agreement of its labels with the model that did not learn them."""
 
     @property
     def warning(self) -> str:
         """Why the suspects are not to be trusted; empty where they may be."""
         agreement = self.scores.overall_accuracy
-        if agreement >= _LEAST_AGREEMENT:
+        weak = [fold for fold, scores in enumerate(self.folds) if _knows_no_more(scores)]
+        if agreement < _LEAST_AGREEMENT or _knows_no_more(self.scores):
+            models = "models agree"
+        elif weak:
+            numbers = ", ".join(map(str, weak))
+            agreement = min(self.folds[fold].overall_accuracy for fold in weak)
+            models = (
+                f"the models without folds {numbers}, whose suspects are not to be trusted, agree"
+            )
+        else:
             return ""
+        frequent, share = most_frequent(self.scores)
         return (
-            f"models agree with only {agreement:.1%} of labels that they did not learn: they know "
-            "too little of the classes to tell which labels are wrong. Train on more labels or "
-            "longer, or choose another model (train.model, train.encoder, train.weights)"
+            f"{models} with only {agreement:.1%} of labels that they did not learn (class "
+            f"{frequent!r} alone is {share:.1%} of all): they know too little of the classes to "
+            "tell which labels are wrong. Train on more labels or longer (train.epochs, "
+            "train.repeats), or choose another model (train.model, train.encoder, train.weights)"
         )
+
+
+def most_frequent(scores: Scores) -> tuple[str, float]:
+    """Return the class that most labels have, and their share, which it would be right of."""
+    largest = max(scores.classes, key=lambda entry: entry.pixels)
+    return largest.name, largest.pixels / max(scores.pixels, 1)
+
+
+def _knows_no_more(scores: Scores) -> bool:
+    # Than the frequent class alone. Of labels of one class nothing is known.
+    _, share = most_frequent(scores)
+    return share < 1 and scores.overall_accuracy <= share
 
 
 def review(context: StageContext, folds: int) -> Review:
@@ -99,7 +124,11 @@ def review(context: StageContext, folds: int) -> Review:
     for folder in (out / _FOLDER).iterdir():
         if folder not in [job.folder for job in jobs]:
             files.remove_folder(folder)
-    return Review(suspects, summarise(_confusion(evidence, legend), legend), picture)
+    of_folds = [evidence.filter(pc.equal(evidence["fold"], fold)) for fold in range(folds)]
+    scores, *by_fold = (
+        summarise(_confusion(table, legend), legend) for table in (evidence, *of_folds)
+    )
+    return Review(suspects, scores, picture, tuple(by_fold))
 
 
 def _review_fold(key: Mapping[str, Any], jobs: Sequence[TrainJob]) -> list[dict[str, Any]]:

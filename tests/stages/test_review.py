@@ -69,6 +69,10 @@ def test_flipped_labels_are_the_most_doubtful(run_file: Path, tmp_path: Path) ->
         assert row["doubted"]
     assert 3 <= found["doubted"] == sum(row["doubted"] for row in suspects) < 30
     assert found["accuracy"] > 0.85
+    assert len(found["accuracy_of_folds"]) == 2
+    assert min(found["accuracy_of_folds"]) <= found["accuracy"] <= max(found["accuracy_of_folds"])
+    assert found["most_frequent"]["share"] == pytest.approx(1 / 3, abs=0.03)
+    assert not found["warning"]
     with Image.open(found["picture"]) as picture:
         assert min(picture.size) > 300
 
@@ -80,6 +84,20 @@ def test_models_that_agree_with_few_labels_are_not_to_be_trusted(right: int, tol
     found = Review(schemas.SUSPECTS.empty_table(), summarise(matrix, legend), Path())
     assert told in found.warning
     assert bool(told) == bool(found.warning)
+
+
+def test_models_that_say_the_frequent_class_alone_are_not_to_be_trusted() -> None:
+    legend = Legend("two", (LandClass(1, "one", "#ff0000"), LandClass(2, "other", "#00ff00")))
+    nothing = summarise(np.array([[80, 0, 0], [20, 0, 0]]), legend)
+    much = summarise(np.array([[80, 0, 0], [10, 10, 0]]), legend)
+    one_class = summarise(np.array([[100, 0, 0], [0, 0, 0]]), legend)
+    empty = schemas.SUSPECTS.empty_table()
+    told = Review(empty, nothing, Path(), (nothing,)).warning
+    assert told.startswith("models agree with only 80.0%")
+    assert "class 'one' alone is 80.0%" in told
+    told = Review(empty, much, Path(), (much, nothing, one_class)).warning
+    assert told.startswith("the models without folds 1, whose suspects are not to be trusted")
+    assert Review(empty, much, Path(), (much, one_class)).warning == ""
 
 
 def test_labels_that_cannot_be_reviewed_are_refused(
