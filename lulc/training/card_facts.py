@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from lulc.training.setup import TrainJob
 
 _SETTINGS = (
-    "epochs", "repeats", "batch", "accumulate", "rate", "weight_decay", "schedule", "smoothing",
-    "dice", "focal", "bootstrap", "ema", "augment", "class_weight", "seed",
+    "epochs", "repeats", "crop", "batch", "accumulate", "rate", "encoder_rate", "frozen",
+    "trained_stages", "lora", "weight_decay", "schedule", "smoothing", "dice", "focal", "bootstrap",
+    "ema", "augment", "class_weight", "seed",
 )  # fmt: skip
 
 
@@ -43,6 +44,7 @@ def collect_facts(
     )
     if not job.model.is_trees:
         settings["best epoch"] = f"{result.best} of {len(result.history)}"
+        settings["trained"] = result.weight_count
     return CardFacts(
         data=tuple(_describe_data(config)),
         datasets=tuple(dict.fromkeys(dataset.name for dataset in config.datasets)),
@@ -94,10 +96,9 @@ def _describe_split(config: Config) -> str:
 def _describe_start(config: Config, job: TrainJob) -> str:
     if job.model.is_trees:
         return ""
-    if config.train.weights:
-        return redact.file_name(config.train.weights)
-    published = find_published(config.train.encoder or "")
-    return published.describe() if published else ""
+    published = find_published(config.train.encoder)
+    file = redact.file_name(config.train.weights) if config.train.weights else ""
+    return ", from ".join(filter(None, [published.describe() if published else "", file]))
 
 
 def _text(value: object) -> str:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lulc.datasets.descriptions import SENTINEL2_BANDS
-from lulc.errors import SetupError, UsageError
+from lulc.errors import InputError, SetupError, UsageError
 from lulc.location import parse_location
 from lulc.models.networks import torchgeo_weights
 from lulc.models.networks.adapters import is_adapter, merge_adapters
@@ -98,6 +98,28 @@ def test_a_backbone_that_is_none_is_named_with_those_that_are() -> None:
         build("unet", "torchgeo:resnet19")
     with pytest.raises(UsageError, match=r"'torchgeo:presto' gives no map.*dofa_base_patch16_224"):
         build("classifier", "torchgeo:presto")
+
+
+@pytest.mark.parametrize(("model", "name"), [("unet", "swin_v2_t"), ("classifier", "dofa_base")])
+def test_a_name_without_its_library_says_how_torchgeos_are_written(model: str, name: str) -> None:
+    with pytest.raises(UsageError, match="a backbone of torchgeo is named torchgeo:NAME") as told:
+        build(model, name)
+    assert "supported encoders" not in str(told.value)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_weights_that_are_not_there_or_of_another_kind_are_refused(tmp_path: Path) -> None:
+    net = build("classifier", "torchgeo:resnet18")
+    missing = str(tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match=r"none\.safetensors is not there"):
+        load_weights(net, missing, "torchgeo:resnet18", BANDS)
+    with pytest.raises(UsageError, match=r"set train\.encoder to torchgeo:resnet18\.WEIGHTS"):
+        load_weights(net, "imagenet", "torchgeo:resnet18", BANDS)
+    donor = build("classifier", DOFA)
+    state = {name: value.contiguous() for name, value in donor.encoder.net.state_dict().items()}
+    save_file(state, tmp_path / "dofa.safetensors")
+    with pytest.raises(InputError, match=r"does not fit encoder 'torchgeo:resnet18'.*conv1"):
+        load_weights(net, str(tmp_path / "dofa.safetensors"), "torchgeo:resnet18", BANDS)
 
 
 def test_without_torchgeo_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

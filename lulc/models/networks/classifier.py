@@ -12,6 +12,7 @@ from torch import nn
 from lulc.errors import UsageError
 from lulc.models.networks.adapters import add_adapters
 from lulc.models.networks.architecture import TORCHGEO
+from lulc.models.networks.encoders import TORCHGEO_NAMES
 from lulc.models.networks.model import Model
 from lulc.models.networks.smp import timm
 from lulc.models.networks.torchgeo_backbones import build_backbone
@@ -70,7 +71,7 @@ def _make_encoder(encoder: str, in_channels: int) -> Any:
         similar = similar or ["resnet18", "efficientnet_b0", "convnext_nano"]
         raise UsageError(
             f"train.encoder {encoder!r} is not a network of timm; "
-            f"similar names: {', '.join(similar)}"
+            f"similar names: {', '.join(similar)}; {TORCHGEO_NAMES}"
         )
     settings = {"pretrained": False, "in_chans": in_channels, "num_classes": 0}
     try:

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 from lulc.errors import InputError, SetupError, UsageError
 from lulc.location import parse_location
 from lulc.models.networks.adapters import is_adapter, unadapted
+from lulc.models.networks.architecture import TORCHGEO
 from lulc.models.networks.smp import smp, timm
+from lulc.models.networks.torchgeo_backbones import split_name
 from lulc.models.networks.torchgeo_weights import fetch_published, find_published
 from lulc.models.networks.weight_bands import WeightBands, describe_choice, find_bands
 from lulc.tables.files import local_copy
@@ -239,6 +241,8 @@ def _read(source: str, encoder: str, module: nn.Module) -> Mapping[str, Tensor]:
         if path.suffix == ".safetensors" or path.exists():
             with local_copy(path) as copy:
                 return _read_file(copy)
+    except FileNotFoundError:
+        pass
     except Exception as error:
         raise InputError(
             f"train.weights {source} cannot be read as weights alone ({str(error)[:200]})"
@@ -247,6 +251,12 @@ def _read(source: str, encoder: str, module: nn.Module) -> Mapping[str, Tensor]:
         raise InputError(
             f"train.weights {source} is not there: give a .safetensors, .pt or .pth file, "
             "or the name of weights"
+        )
+    if encoder.startswith(TORCHGEO):
+        raise UsageError(
+            f"train.weights {source!r} is no file, and weights of torchgeo are named in the "
+            f"encoder: set train.encoder to {TORCHGEO}{split_name(encoder)[0]}.WEIGHTS, and leave "
+            "train.weights out or give a file"
         )
     return _download(source, encoder, module)
 
