@@ -35,7 +35,8 @@ class PredictConf:
     class's share of the models that find it likeliest, and of equal ones the likelier by the
     mean."""
     window: Annotated[Whole, Field(ge=64, multiple_of=32)] = 1024
-    """Side in pixels of the window that is predicted at once, a multiple of 32."""
+    """Side in pixels of the window that is predicted at once, a multiple of 32. A transformer's
+    windows are as large as the samples, or crops, that it learned from."""
     flips: Flag = False
     """Whether predictions are averaged over the image and its mirror images."""
     probabilities: Flag = False

@@ -57,6 +57,16 @@ def network_factor(config: Config, rates: Rates) -> float:
     return count_multiply_adds(shape) / rates.flops
 
 
+def has_windows(config: Config) -> bool:
+    """Return whether a run's network maps pixels in windows of fixed size."""
+    shape = network_of(config)
+    if shape is None or shape.task != "segment":
+        return False
+    from lulc.models.work import has_positions
+
+    return has_positions(shape)
+
+
 def learns_trees(config: Config) -> bool:
     """Return whether a run's model is of trees."""
     return config.train.model in TREE_MODELS

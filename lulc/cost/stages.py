@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from lulc.config import Config
-from lulc.cost.network import learns_trees, network_factor, tree_ns
+from lulc.cost.network import has_windows, learns_trees, network_factor, tree_ns
 from lulc.cost.rates import DEFLATE, Rates
 from lulc.cost.work import TileWork, dates_of
 from lulc.errors import UsageError
@@ -29,6 +29,8 @@ _POLYGON_BYTES = 1 / 2
 _POLYGONS_A_PIXEL = 1 / 500
 """About as many as WorldCover has on land; a minimum mapping unit sets a bound."""
 _FLIPS = 4
+_FIXED_SHARE = 4.0
+"""Pixels computed over those mapped in windows of fixed size, whose middle half is kept."""
 _FILES_A_RASTER = 3  # classes, confidence, STAC item
 _ITEMS_A_TASK = 32
 _NS = 1e-9
@@ -116,13 +118,15 @@ class _Network:
 
     predict_ns: float
     train_ns: float
+    has_windows: bool = False
+    """Whether it maps in windows of fixed size."""
 
     @classmethod
     def of(cls, config: Config, rates: Rates) -> _Network:
         if learns_trees(config):
             return cls(*tree_ns(config))
         factor = network_factor(config, rates)
-        return cls(rates.predict_ns * factor, rates.train_ns * factor)
+        return cls(rates.predict_ns * factor, rates.train_ns * factor, has_windows(config))
 
 
 def _with_start(cost: StageCost, stage: str, rates: Rates, cores: int) -> StageCost:
@@ -216,7 +220,8 @@ def _predict(config: Config, work: TileWork, rates: Rates, network: _Network) ->
     pixels = work.tiles * config.tiling.size**2
     computed = float(pixels)
     if not learns_trees(config):
-        computed *= computed_share(config) * (_FLIPS if config.predict.flips else 1)
+        share = _FIXED_SHARE if network.has_windows else computed_share(config)
+        computed *= share * (_FLIPS if config.predict.flips else 1)
     models = config.predict.model.count("+") + 1 if config.predict.model else 1
     ns = computed * models * network.predict_ns + work.stored * rates.map_ns
     return StageCost(

@@ -84,7 +84,9 @@ def _read_as_one_image(
     canvas: Canvas | None = None
     pasted: list[MappedChip] = []
     for chip in _read_chips(location, predictor):
-        canvas = canvas or make_canvas(chip, cells, predictor.contract.multiple)
+        # Windows of a fixed size are moved inwards where the canvas ends: it ends with the chips.
+        multiple = 1 if predictor.contract.window else predictor.contract.multiple
+        canvas = canvas or make_canvas(chip, cells, multiple)
         pasted.append(_mapped(chip, canvas.paste(chip), predictor))
     if canvas is None:
         return

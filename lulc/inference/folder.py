@@ -22,7 +22,7 @@ from lulc.inference.image_maps import PixelMap, make_pixel_map
 from lulc.inference.item_table import ItemTable, open_table
 from lulc.inference.predictor import Predictor, load_all
 from lulc.inference.suitability import compare_precision
-from lulc.inference.windows import Area, area_windows, centre_square, full_area, shift_area
+from lulc.inference.windows import Area, centre_square, full_area, read_windows, shift_area
 from lulc.legend import NODATA
 from lulc.location import Location, is_below, relative_name
 from lulc.models.contract import Contract
@@ -281,7 +281,7 @@ def _write_map(predictor: Predictor, image: ImageFile, path: Path) -> None:
     with create_geotiff(path, source, "uint8", NODATA, **options) as target:
         target.describe({"model": contract.name, **class_tags}, contract.legend)
         shape = (source.height, source.width)
-        windows = list(area_windows(full_area(shape), shape, settings.window, contract.multiple))
+        windows = list(read_windows(shape, settings.window, contract))
         filled_maps = predictor.fill(_empty_maps(predictor, image, windows, settings), settings)
         for (computed, core), filled in zip(windows, filled_maps, strict=True):
             crop = shift_area(core, computed)

@@ -132,7 +132,7 @@ def make_pixel_map(
     patches = [
         Patch(computed, target, shift_area(target, computed))
         for computed, target in area_windows(
-            core or full_area(any_valid.shape), any_valid.shape, window, contract.multiple
+            core or full_area(any_valid.shape), any_valid.shape, window, contract
         )
         if any_valid[target].any()
     ]
@@ -233,9 +233,7 @@ def make_box_map(
     shape = image.valid.shape[1:]
     patches = [
         Patch(computed, target)
-        for computed, target in area_windows(
-            core or full_area(shape), shape, window, contract.multiple
-        )
+        for computed, target in area_windows(core or full_area(shape), shape, window, contract)
         if image.valid[:, *computed].any()
     ]
     return BoxMap(image, patches, contract.legend, overlap)

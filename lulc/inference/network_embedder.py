@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from typing import Any
@@ -21,7 +22,7 @@ from lulc.models.tasks.task import Batch
 _WINDOW = 1024
 """Side in pixels of what is computed at once."""
 _IMAGES = 32
-"""Images that are computed at once."""
+"""Images, or windows of them, that are computed at once."""
 
 
 class NetworkEmbedder:
@@ -45,14 +46,33 @@ class NetworkEmbedder:
 
     def pool(self, images: Sequence[EmbeddedImage]) -> np.ndarray:
         """Return the encoder's last features of each core, their mean over its valid pixels."""
-        vectors = []
-        for first in range(0, len(images), _IMAGES):
-            some = images[first : first + _IMAGES]
-            batch = self._cut(some, [image.core for image in some])
+        windows = [
+            (position, *window)
+            for position, image in enumerate(images)
+            for window in self._pooled_windows(image)
+        ]
+        sums, weights = [], []
+        for some in itertools.batched(windows, _IMAGES):
+            batch = self._cut([(images[position], computed) for position, computed, _ in some])
             with _noted_output(self.encoder) as noted:
                 valid = self._run(batch).valid.any(1)
-            vectors.append(_pool(noted[-1], valid).float().cpu().numpy())
-        return np.concatenate(vectors)
+            counted = torch.zeros_like(valid)
+            for number, (_, computed, target) in enumerate(some):
+                area = (number, *shift_area(target, computed))
+                counted[area] = valid[area]
+            pooled, weight = _pool(noted[-1], counted)
+            sums.append(pooled.float().cpu().numpy())
+            weights.append(weight.cpu().numpy())
+        positions = [position for position, _, _ in windows]
+        vectors = _add_up(positions, np.concatenate(sums))
+        return np.asarray(vectors / _add_up(positions, np.concatenate(weights)[:, None]))
+
+    def _pooled_windows(self, image: EmbeddedImage) -> Iterable[tuple[Area, Area]]:
+        # (computed, target); the core alone where the network takes images of any size.
+        contract = self.predictor.contract
+        if not contract.window:
+            return [(image.core, image.core)]
+        return area_windows(image.core, image.valid.shape[1:], _WINDOW, contract)
 
     def map(self, image: EmbeddedImage, every: int) -> np.ndarray:
         """Return the features before the head, interpolated where they are coarser than pixels."""
@@ -61,28 +81,29 @@ class NetworkEmbedder:
                 f"model {self.predictor.contract.name!r} has a vector an image and none a pixel: "
                 "leave out embed.every"
             )
-        shape, multiple = image.valid.shape[1:], self.predictor.contract.multiple
+        shape, contract = image.valid.shape[1:], self.predictor.contract
         height, width = image.core_valid.shape
         vectors = None
-        for computed, target in area_windows(image.core, shape, _WINDOW, multiple):
+        windows = area_windows(image.core, shape, _WINDOW, contract)
+        for some in itertools.batched(windows, _IMAGES if contract.window else 1):
             with _noted_input(self.head) as noted:
-                self._run(self._cut([image], [computed]))
-            sides = [axis.stop - axis.start for axis in computed]
-            features = _at_pixels(noted[-1], sides, multiple)[0]
-            kept = features[:, *shift_area(target, computed)].float().cpu().numpy()
-            if vectors is None:
-                vectors = np.zeros((len(kept), height, width), np.float32)
-            vectors[:, *shift_area(target, image.core)] = kept
+                padded = self._run(self._cut([(image, computed) for computed, _ in some]))
+            features = _at_pixels(noted[-1], padded.valid.shape[-2:]).float().cpu().numpy()
+            for of_window, (computed, target) in zip(features, some, strict=True):
+                kept = of_window[:, *shift_area(target, computed)]
+                if vectors is None:
+                    vectors = np.zeros((len(kept), height, width), np.float32)
+                vectors[:, *shift_area(target, image.core)] = kept
         assert vectors is not None
         return vectors[:, pixels_of(every, height), pixels_of(every, width)]
 
-    def _cut(self, images: Sequence[EmbeddedImage], areas: Sequence[Area]) -> Batch:
-        cut = [
-            self.predictor.prepare(i.pixels, i.valid, i.scales, i.offsets).cut(
-                [area], self.predictor.contract
+    def _cut(self, windows: Iterable[tuple[EmbeddedImage, Area]]) -> Batch:
+        contract, cut = self.predictor.contract, []
+        for image, of_image in itertools.groupby(windows, key=lambda window: window[0]):
+            prepared = self.predictor.prepare(
+                image.pixels, image.valid, image.scales, image.offsets
             )
-            for i, area in zip(images, areas, strict=True)
-        ]
+            cut.append(prepared.cut([area for _, area in of_image], contract))
         names = (field.name for field in fields(Batch))
         return Batch(*(torch.cat([getattr(batch, name) for batch in cut]) for name in names))
 
@@ -94,22 +115,28 @@ class NetworkEmbedder:
         return padded
 
 
-def _pool(features: Any, valid: Tensor) -> Tensor:
-    # (N, F) of maps, the deepest of which counts, or of what is pooled already. valid: (N, H, W).
+def _add_up(positions: Sequence[int], numbers: np.ndarray) -> np.ndarray:
+    # (N, F) → the sums of the rows of each position, which are in order.
+    return np.add.reduceat(numbers, np.unique(positions, return_index=True)[1])
+
+
+def _pool(features: Any, counted: Tensor) -> tuple[Tensor, Tensor]:
+    # Sums (N, F) of maps, the deepest of which counts, or of what is pooled already; and what they
+    # are to be divided by, (N,). counted: (N, H, W), the pixels whose features are summed.
     deepest: Tensor = features[-1] if isinstance(features, list | tuple) else features
     if deepest.ndim == 2:
-        return deepest
+        weight = counted.float().mean((1, 2))
+        return deepest * weight[:, None], weight
     height, width = deepest.shape[-2:]
-    weights = functional.adaptive_avg_pool2d(valid[:, None].float(), (height, width))
-    return (deepest * weights).sum((2, 3)) / weights.sum((2, 3))
+    weights = functional.adaptive_avg_pool2d(counted[:, None].float(), (height, width))
+    return (deepest * weights).sum((2, 3)), weights.sum((1, 2, 3))
 
 
-def _at_pixels(features: Tensor, sides: Sequence[int], multiple: int) -> Tensor:
-    # (N, F, h, w) of the padded image → at the pixels of the image itself.
-    padded = [side + -side % multiple for side in sides]
-    if list(features.shape[-2:]) != padded:
-        features = functional.interpolate(features, size=padded, mode="bilinear")
-    return features[..., : sides[0], : sides[1]]
+def _at_pixels(features: Tensor, padded: Sequence[int]) -> Tensor:
+    # (N, F, h, w) of a padded window → at its pixels.
+    if features.shape[-2:] == torch.Size(padded):
+        return features
+    return functional.interpolate(features, size=tuple(padded), mode="bilinear")
 
 
 @contextmanager

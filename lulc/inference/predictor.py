@@ -264,9 +264,11 @@ class Predictor:
         return Batch(*(torch.cat([getattr(batch, name) for batch in batches]) for name in names))
 
     def pad(self, samples: Batch) -> Batch:
-        """Return samples whose sides are multiples of what the network takes."""
-        height, width = samples.pixels.shape[-2:]
-        down, right = -height % self.contract.multiple, -width % self.contract.multiple
+        """Return samples whose sides are those, or multiples of those, that the network takes."""
+        contract, (height, width) = self.contract, samples.pixels.shape[-2:]
+        down, right = (
+            max(contract.window - side, -side % contract.multiple) for side in (height, width)
+        )
         if not (down or right):
             return samples
         valid = _pad(samples.valid.float(), down, right) > 0.5
@@ -375,8 +377,13 @@ def load_all(folders: Sequence[Location]) -> Predictor:
         raise InputError(
             "models for detection cannot be joined, since boxes have no mean: give one of them"
         )
-    multiple = math.lcm(*(predictor.contract.multiple for predictor in (first, *others)))
-    return replace(first, contract=replace(first.contract, multiple=multiple), others=tuple(others))
+    contracts = [predictor.contract for predictor in (first, *others)]
+    joined = replace(
+        first.contract,
+        multiple=math.lcm(*(contract.multiple for contract in contracts)),
+        window=max(contract.window for contract in contracts),
+    )
+    return replace(first, contract=joined, others=tuple(others))
 
 
 def _check_same(first: Contract, other: Contract) -> None:

@@ -38,6 +38,12 @@ def check_model(config: Config, model: ModelRef) -> None:
             f"{label} classifies squares of {contract.size} pixels, and tiles have "
             f"{config.tiling.size}: set tiling.size to a multiple of {contract.size}"
         )
+    side = config.tiling.block * config.tiling.size + 2 * config.tiling.halo
+    if contract.task == "segment" and contract.window > side:
+        raise InputError(
+            f"{label} maps windows of {contract.window} pixels, and a block has {side} with its "
+            "margin: set tiling.block or tiling.size higher"
+        )
     of_run = {(c.id, c.name) for c in config.make_legend().classes}
     of_model = {(c.id, c.name) for c in contract.legend.classes}
     if of_run != of_model:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from lulc.legend import NODATA
 from lulc.models.contract import Contract
 from lulc.models.tasks import augment
 from lulc.models.tasks.task import Batch, Scaling
+from lulc.models.windows import fixed_windows, kept_side
 from lulc.tables import arrays
 
 type Area = tuple[slice, slice]
@@ -62,25 +64,25 @@ class WindowedImage:
 
 
 def axis_windows(
-    core: slice, length: int, side: int, multiple: int
+    core: slice, length: int, side: int, multiple: int, margin: int = MARGIN
 ) -> Iterator[tuple[slice, slice]]:
     """Yield the windows of the core of one axis.
 
-    A window is computed with the margin that the core has in the axis, MARGIN where it has none;
-    and from a multiple of `multiple`, so that a network's strides fall on the same pixels in all
-    windows.
+    A window is computed with the margin that the core has in the axis, and from a multiple of
+    `multiple`, so that a network's strides fall on the same pixels in all windows.
 
     Args:
         core: what is to be mapped.
         length: of the axis in pixels.
         side: most pixels of a target.
         multiple: what the network's input sizes must be multiples of.
+        margin: of a window where the core has none.
 
     Yields:
         (computed, target): the pixels that go into the network, and the part of its output that is
         kept. The targets partition the core.
     """
-    margin = max(core.start, length - core.stop) or MARGIN
+    margin = max(core.start, length - core.stop) or margin
     count = -(-(core.stop - core.start) // side)
     step = -(-(core.stop - core.start) // (count * multiple)) * multiple
     for start in range(core.start, core.stop, step):
@@ -91,25 +93,53 @@ def axis_windows(
 
 
 def area_windows(
-    core: Area, shape: Sequence[int], side: int, multiple: int
+    core: Area, shape: Sequence[int], side: int, contract: Contract
 ) -> Iterator[tuple[Area, Area]]:
     """Yield the windows of the core of an image, row by row.
 
     Args:
         core: what is to be mapped.
         shape: (H, W) of the image.
-        side: most pixels of a target's side.
-        multiple: what the network's input sizes must be multiples of.
+        side: most pixels of a target's side, for a network that takes windows of any size.
+        contract: of the model.
 
     Yields:
-        (computed, target), as `axis_windows` gives them of each axis.
+        (computed, target), as `axis_windows` or `fixed_windows` gives them of each axis.
     """
-    axes = (
-        list(axis_windows(axis, length, side, multiple))
-        for axis, length in zip(core, shape, strict=True)
-    )
-    for (rows, target_rows), (cols, target_cols) in itertools.product(*axes):
-        yield (rows, cols), (target_rows, target_cols)
+    if contract.window:
+        yield from _cross(core, shape, partial(fixed_windows, window=contract.window))
+    else:
+        yield from _cross(core, shape, partial(axis_windows, side=side, multiple=contract.multiple))
+
+
+def read_windows(
+    shape: Sequence[int], side: int, contract: Contract
+) -> Iterator[tuple[Area, Area]]:
+    """Yield the parts of an image that are held at once, each as large as to be mapped by itself.
+
+    Args:
+        shape: (H, W) of the image.
+        side: most pixels of a target's side.
+        contract: of the model; its windows are the same in the parts as in the image.
+
+    Yields:
+        (read, target), as `axis_windows` gives them of each axis.
+    """
+    multiple = kept_side(contract.window) if contract.window else contract.multiple
+    # A window that is moved inwards at the image's end reaches back by its whole side.
+    margin = max(MARGIN, contract.window)
+    of_axis = partial(axis_windows, side=side, multiple=multiple, margin=margin)
+    yield from _cross(full_area(shape), shape, of_axis)
+
+
+def _cross(
+    core: Area,
+    shape: Sequence[int],
+    of_axis: Callable[[slice, int], Iterator[tuple[slice, slice]]],
+) -> Iterator[tuple[Area, Area]]:
+    rows, cols = (list(of_axis(*axis)) for axis in zip(core, shape, strict=True))
+    for (row, target_row), (col, target_col) in itertools.product(rows, cols):
+        yield (row, col), (target_row, target_col)
 
 
 def full_area(shape: Sequence[int]) -> Area:

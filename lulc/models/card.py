@@ -283,6 +283,8 @@ def _scores_of(entry: Any) -> tuple[float, ...]:
 def _technical(contract: Contract) -> list[str]:
     prints = {f"Fingerprint of {name}": text for name, text in contract.fingerprints.items()}
     multiple = f"heights and widths are multiples of {contract.multiple}"
+    if contract.window:
+        multiple = f"windows of {contract.window} × {contract.window} pixels, as in training"
     return [
         "## Technical Specifications\n",
         _list({"Input": f"physical values; {multiple}", "Contract": "contract.json"} | prints),

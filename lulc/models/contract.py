@@ -53,6 +53,9 @@ class Contract:
     """Heights and widths of the input must be multiples of it."""
     size: int = 256
     """Side of a training sample in pixels."""
+    window: int = 0
+    """Side in pixels of the windows that the network must see, as it has positions learned from
+    samples of that size; 0: any that are multiples of `multiple`."""
     temperature: float = 1.0
     """Logits are divided by it, so that confidence is calibrated."""
     flips: bool = False

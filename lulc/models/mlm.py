@@ -95,8 +95,8 @@ def _input_object(contract: Contract) -> dict[str, Any]:
         ("batch", -1),
         *([("time", -1)] if takes_dates else []),
         ("bands", len(contract.bands)),
-        ("height", -1),
-        ("width", -1),
+        ("height", contract.window or -1),
+        ("width", contract.window or -1),
     ]
     bands = ", ".join(contract.describe_bands())
     return {

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from lulc.models.networks.model import knows_positions
 from lulc.models.networks.registry import choose_model
 from lulc.models.tasks.registry import TASKS
 from lulc.models.tasks.task import Batch
@@ -52,6 +53,12 @@ def random_samples(shape: NetworkShape, count: int, side: int) -> Batch:
         label=torch.zeros(count, dtype=torch.int64),
         weight=torch.ones(count),
     )
+
+
+@lru_cache(maxsize=64)
+def has_positions(shape: NetworkShape) -> bool:
+    """Return whether a network must see windows of the size that it learned from."""
+    return knows_positions(shape.build().state_dict())
 
 
 @lru_cache(maxsize=64)

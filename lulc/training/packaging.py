@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from safetensors import deserialize
 
 from lulc.config import Config
 from lulc.datasets.registry import describe_dataset
@@ -50,6 +51,7 @@ def write_package(
     """
     origins = _read_origins(plan)
     smallest, median, largest = pixel_sides(origins, config)
+    side, content = plan.layout.pixels.shape[-1], result.weights.read_bytes()
     contract = Contract(
         name=config.name,
         task=job.task_name,
@@ -61,7 +63,8 @@ def write_package(
         legend=job.legend,
         gsd_m=median,
         multiple=job.model.multiple(**job.architecture),
-        size=plan.layout.pixels.shape[-1],
+        size=side,
+        window=0 if job.model.is_trees else job.fixed_window(_names(content), side),
         temperature=result.temperature,
         flips=config.predict.flips and not job.model.is_trees,
         score=config.predict.score,
@@ -75,11 +78,15 @@ def write_package(
     )
     folder = job.folder / "model"
     weights = folder / weights_name(contract)
-    write_atomic(weights, lambda path: path.write_bytes(result.weights.read_bytes()))
+    write_atomic(weights, lambda path: path.write_bytes(content))
     write_atomic(folder / CONTRACT, lambda path: write_contract(contract, path))
     card = make_card(contract, collect_facts(config, job, plan, result, _span(origins)))
     write_atomic(folder / CARD, lambda path: path.write_text(card, "utf-8"))
     return folder
+
+
+def _names(weights: bytes) -> list[str]:
+    return [name for name, _ in deserialize(weights)]
 
 
 def _read_origins(plan: EpochPlan) -> list[pa.Table]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from lulc.legend import NODATA
 from lulc.models.device import autocast
 from lulc.models.tasks import augment
 from lulc.models.tasks.task import Batch
+from lulc.models.windows import fixed_windows
 from lulc.tables import files
 from lulc.training import calibration, loader
 from lulc.training.distributed import World
@@ -120,10 +122,37 @@ def _loss_of(state: ScoreState, output: Tensor, samples: Batch) -> Tensor:
 @torch.inference_mode()
 def forward(state: ScoreState, batch: loader.SampleBatch) -> tuple[Batch, Tensor]:
     """Return a batch as the model takes it, and its output."""
-    samples = prepare(state, batch)
-    state.scored_net.eval()
-    with autocast(state.job.train.precision, state.world.device):
-        return samples, state.job.task.forward(state.scored_net, inputs_of(state, samples))
+    samples, job, net = prepare(state, batch), state.job, state.scored_net
+    net.eval()
+    side = samples.pixels.shape[-1]
+    window = job.fixed_window(net.state_dict(), side)
+    with autocast(job.train.precision, state.world.device):
+        if 0 < window < side:
+            return samples, forward_windows(state, samples, window)
+        return samples, job.task.forward(net, inputs_of(state, samples))
+
+
+def forward_windows(state: ScoreState, samples: Batch, window: int) -> Tensor:
+    """Return the output of a network that learned from crops, as maps are made of it.
+
+    Args:
+        state: whose network would say other things of an image of another size.
+        samples: larger than the crops.
+        window: side of the crops in pixels.
+    """
+    output = None
+    axes = (list(fixed_windows(slice(0, n), n, window)) for n in samples.pixels.shape[-2:])
+    for (rows, kept_rows), (cols, kept_cols) in itertools.product(*axes):
+        pixels, valid = samples.pixels[..., rows, cols], samples.valid[..., rows, cols]
+        inputs = inputs_of(state, replace(samples, pixels=pixels, valid=valid))
+        part = state.job.task.forward(state.scored_net, inputs)
+        if output is None:
+            output = part.new_empty(*part.shape[:2], *samples.pixels.shape[-2:])
+        top, left = kept_rows.start - rows.start, kept_cols.start - cols.start
+        kept = output[..., kept_rows, kept_cols]
+        kept.copy_(part[..., top : top + kept.shape[-2], left : left + kept.shape[-1]])
+    assert output is not None
+    return output
 
 
 def inputs_of(state: ScoreState, samples: Batch) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from lulc import progress
+from lulc.bands import COMMON
 from lulc.config import TrainConf, TreesConf
 from lulc.errors import InputError, UsageError
 from lulc.legend import Legend
 from lulc.location import Location
 from lulc.models.networks import pretrained
 from lulc.models.networks.architecture import TORCHGEO, architecture_of
-from lulc.models.networks.model import Model
+from lulc.models.networks.model import Model, knows_positions
 from lulc.models.networks.registry import choose_model
+from lulc.models.networks.torchgeo_backbones import Backbone
 from lulc.models.networks.torchgeo_weights import find_published
 from lulc.models.networks.trained_parts import count_weights, encoder_stages, hold_encoder
 from lulc.models.tasks import augment
@@ -85,6 +87,19 @@ class TrainJob:
         if self.model.is_trees:
             return asdict(self.train.trees)
         return architecture_of(self.train, self.bands)
+
+    def fixed_window(self, names: Iterable[str], side: int) -> int:
+        """Return the side of the windows that the network must see; 0 where any size will do.
+
+        Args:
+            names: of the network's weights.
+            side: of the samples in pixels.
+        """
+        if not knows_positions(names):
+            return 0
+        # Only maps are made of windows: an image that has one class is as large as a sample.
+        is_cut = self.task.kind == "pixels"
+        return min(self.train.crop or side, side) if is_cut else side
 
 
 @dataclass(frozen=True)
@@ -174,7 +189,7 @@ def check_job(job: TrainJob) -> SplitPlans:
         return plan, validation
     _check_encoder(job)
     _check_sides(job, plan.layout.pixels.shape[-1])
-    _check_start(job)
+    _check_start(job, plan.layout.pixels.shape[-1])
     return plan, validation
 
 
@@ -208,18 +223,37 @@ def _check_encoder(job: TrainJob) -> None:
         )
 
 
-def _check_start(job: TrainJob) -> None:
+def _check_start(job: TrainJob, side: int) -> None:
     # Builds the network as it begins, and says what it begins with.
     train = job.train
     net = job.model.build(len(job.bands), len(job.legend.classes), **job.architecture)
     if published := find_published(train.encoder):
         progress.say(f"train.encoder {train.encoder}: {published.describe()}")
+    if text := _describe_input(job, net, side):
+        progress.say(f"train.encoder {train.encoder}: {text}")
     if choice := pretrained.load_weights(net, train.weights, train.encoder, job.bands):
         progress.say(choice)
     hold_encoder(net, train.trained_stages, train.lora)
     weights = count_weights(net)
     if weights.trained < weights.all:
         progress.say(f"{weights} are trained")
+
+
+def _describe_input(job: TrainJob, net: nn.Module, side: int) -> str:
+    # How a backbone of torchgeo, or one with positions, sees the samples.
+    parts, encoder = [], getattr(net, "encoder", None)
+    if isinstance(encoder, Backbone) and encoder.patch:
+        count = -(-(min(job.train.crop or side, side) // job.train.shrink) // encoder.patch)
+        parts.append(f"learns from {count} x {count} patches of {encoder.patch} pixels")
+    if wavelengths := job.architecture.get("wavelengths"):
+        pairs = zip(job.bands, wavelengths, strict=True)
+        of_bands = (f"{band} {um:g} µm" if band in COMMON else band for band, um in pairs)
+        parts.append(
+            f"sees bands, standardised by the samples, by wavelength: {', '.join(of_bands)}"
+        )
+    if window := job.fixed_window(net.state_dict(), side):
+        parts.append(f"has positions, and is mapped in windows of {window} pixels")
+    return "; ".join(parts)
 
 
 def _check_sides(job: TrainJob, side: int) -> None:

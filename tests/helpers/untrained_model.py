@@ -17,8 +17,8 @@ from tests.helpers.tiny_samples import BANDS, LEGEND
 MEAN, STD = 2000.0, 500.0
 
 
-def make_model(folder: Path, seed: int = 0, **changes: Any) -> Path:
-    """Write a contract (tiny_samples' bands and legend unless changed) and untrained weights."""
+def make_contract(**changes: Any) -> Contract:
+    """Make a contract: tiny_samples' bands and legend unless changed."""
     bands = changes.get("bands", BANDS)
     plain = {
         "name": "untrained",
@@ -32,7 +32,12 @@ def make_model(folder: Path, seed: int = 0, **changes: Any) -> Path:
         "gsd_m": 10.0,
         "multiple": 8,
     }
-    contract = Contract(**(plain | changes))
+    return Contract(**(plain | changes))
+
+
+def make_model(folder: Path, seed: int = 0, **changes: Any) -> Path:
+    """Write the contract of `make_contract` and untrained weights."""
+    contract = make_contract(**changes)
     net = make_net(contract, seed)
     folder.mkdir(parents=True, exist_ok=True)
     save_file(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 from lulc.errors import UsageError
 from lulc.inference import predictor
@@ -55,6 +56,9 @@ def test_two_steps_are_learned_and_a_scene_is_mapped(
     with caplog.at_level("INFO", "lulc"):
         plan, _ = setup.check_job(job)
     assert trained in caplog.text
+    window = 0 if "resnet" in encoder else toy.SIDE
+    assert (f"mapped in windows of {toy.SIDE} pixels" in caplog.text) == bool(window)
+    assert ("red 0.665 µm, nir 0.842 µm" in caplog.text) == ("dofa" in encoder)
     result = fit(job)
     assert plan.steps * job.train.repeats == 2
     assert str(result.weight_count).startswith(trained)
@@ -72,7 +76,10 @@ def test_two_steps_are_learned_and_a_scene_is_mapped(
         legend=toy.LEGEND,
         gsd_m=10.0,
         multiple=job.model.multiple(**job.architecture),
+        size=toy.SIDE,
+        window=job.fixed_window(load_file(result.weights), toy.SIDE),
     )
+    assert contract.window == window
     write_contract(contract, folder / CONTRACT)
     scene = toy.make_sample(9)
     classes, confidence = predictor.load(folder).segment(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from safetensors.torch import load
@@ -47,3 +47,19 @@ class Model:
         net = self.build(bands, classes, **contract.architecture)
         net.load_state_dict(load(content))
         return net
+
+
+def knows_positions(names: Iterable[str]) -> bool:
+    """Return whether a network of any size of image says other things in a window of another size.
+
+    That is so with positions that are stretched over the window, and with relative ones in windows
+    of attention, which are padded where a map is smaller.
+
+    Args:
+        names: of the network's weights.
+
+    Examples:
+        >>> knows_positions(["encoder.pos_embed"]), knows_positions(["encoder.conv1.weight"])
+        (True, False)
+    """
+    return any("pos_embed" in name or "relative_position" in name for name in names)

@@ -20,6 +20,9 @@ _SIDE = 224  # of the images that the plain transformers' positions were learned
 class Backbone(nn.Module):
     """A backbone of torchgeo, called with images of any size."""
 
+    patch = 0
+    """Side in pixels of the patches that a transformer sees; 0 of a convolutional network."""
+
     def __init__(self, net: Any, widths: Sequence[int], strides: Sequence[int]) -> None:
         """Wrap a backbone.
 
@@ -73,6 +76,8 @@ class _ResNet(Backbone):
 
 
 class _Swin(Backbone):
+    patch = 4
+
     def __init__(self, name: str, in_channels: int, depth: int) -> None:
         net = _make(name)
         embed = net.features[0][0]
@@ -106,6 +111,7 @@ class _Plain(Backbone):
 
     def __init__(self, net: Any, patch: int) -> None:
         super().__init__(net, [net.embed_dim], [patch])
+        self.patch = patch
 
     def _maps(self, image: Tensor) -> list[Tensor]:
         patch = self.strides[0]
