@@ -363,9 +363,11 @@ def to_values(numbers: np.ndarray, band: str, encoding: Encoding) -> np.ndarray:
 def to_numbers(values: np.ndarray, band: str, encoding: Encoding) -> np.ndarray:
     """Return the numbers that physical values of a band are stored as, the nearest that there are.
 
-    What is not a number counts as 0.
+    What is not a number, of float32 where the numbers are, counts as 0.
     """
     position, dtype = encoding.bands.index(band), np.dtype(encoding.dtype)
-    finite = np.where(np.isfinite(values), values, 0.0)
+    most = np.finfo(dtype).max if dtype.kind == "f" else np.inf
+    is_number = np.isfinite(values) & (np.abs(values) <= most)
+    finite = np.where(is_number, values, 0.0)
     numbers = (finite - encoding.offsets[position]) / encoding.scales[position]
     return nearest_numbers(np.asarray(numbers), dtype)

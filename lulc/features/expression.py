@@ -22,6 +22,7 @@ _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
 }
 _MAX_LENGTH = 1000
 _MAX_DEPTH = 50
+_MAX_NUMBER = 1e300
 
 
 def bands_of(formula: str) -> tuple[str, ...]:
@@ -89,7 +90,7 @@ def _parse(formula: str) -> ast.expr:
         f"{formula[:_MAX_LENGTH]!r} is no formula of bands: write names of bands, numbers, "
         "+ - * / ** and brackets, as in (nir - red) / (nir + red)"
     )
-    if len(formula) > _MAX_LENGTH:
+    if len(formula) > _MAX_LENGTH or "#" in formula:  # Python leaves out what follows it
         raise refused
     try:
         tree = ast.parse(formula.strip(), mode="eval").body
@@ -107,7 +108,9 @@ def _is_arithmetic(node: ast.expr, depth: int) -> bool:
         case ast.Name():
             return True
         case ast.Constant():
-            return type(node.value) in (int, float)
+            value = node.value
+            is_bool = isinstance(value, bool)
+            return not is_bool and isinstance(value, int | float) and value <= _MAX_NUMBER
         case ast.UnaryOp():
             parts = [node.operand]
         case ast.BinOp():

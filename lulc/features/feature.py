@@ -105,6 +105,7 @@ def parse_features(
     # Bands of before are given together with those that features gave.
     computed = {entry for entry in entries if entry in expressions or entry in INDICES}
     given = tuple(band for band in bands if band not in computed and ":" not in band)
+    _check_names(entries, expressions, given)
     measured = [band for band in given if band not in layers and band != OBSERVATIONS]
     features: dict[str, Feature] = {}
     for entry, source, tail in split:
@@ -115,7 +116,39 @@ def parse_features(
                 if feature.name in features:
                     raise UsageError(f"tiling.features gives {feature.name} twice: name it once")
                 features[feature.name] = feature
+    _check_order(list(features), bands)
     return tuple(features.values())
+
+
+def _check_names(
+    entries: Sequence[str],
+    expressions: Mapping[str, tuple[str, tuple[float, float] | None]],
+    bands: Collection[str],
+) -> None:
+    for entry in entries:
+        if not entry.isascii():
+            raise UsageError(f"tiling.features {entry}: write it in letters and digits of ASCII")
+    for name, (formula, _) in expressions.items():
+        bands_of(formula)
+        taken = name in bands or name in INDICES or name == DAY
+        if taken:
+            kind = "a band of the run" if name in bands else "a source already"
+            raise UsageError(f"tiling.expressions.{name}: {name} is {kind}; choose another name")
+    if DAY in bands and any(entry.split(":")[0] == DAY for entry in entries):
+        raise UsageError(
+            f"tiling.features: {DAY} is a band of the run, and the day of a date as well: give "
+            "the band another name, or leave out its features"
+        )
+
+
+def _check_order(computed: list[str], bands: Sequence[str]) -> None:
+    # Bands that features gave follow all others, in their order: one elsewhere is of scenes.
+    among = [band for band in bands if band in computed]
+    if among and list(bands[-len(computed) :]) != computed:
+        raise UsageError(
+            f"tiling.features: {among[0]} is among bands, and computed of others: leave it out of "
+            "one of the two"
+        )
 
 
 def _split(entry: str, sources: Collection[str]) -> tuple[str | None, list[str]]:

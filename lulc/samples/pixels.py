@@ -72,9 +72,14 @@ def pixel_schema(sample_files: Iterable[tuple[str, Location]]) -> pa.Schema | No
         for row in read_rows(file, ("bands", "task"), [0]):
             if row["task"] not in PIXEL_TASKS:
                 return None
-            taken = sorted(set(row["bands"]) & set(_COLUMNS.names))
+            # Spark tells no capitals from others.
+            taken = sorted(band for band in row["bands"] if band.lower() in _COLUMNS.names)
             if taken:
-                raise InputError(f"band {taken[0]} is named as a column of labelled pixels is")
+                raise InputError(
+                    f"{file}: band {taken[0]} is named as a column of the labelled pixels is "
+                    f"({', '.join(_COLUMNS.names)}): give it another name in the run file, and "
+                    "run `lulc run` anew"
+                )
             bands = [
                 Column(band, pa.float32(), f"physical value of band {band}").field
                 for band in row["bands"]

@@ -304,3 +304,10 @@ def test_features_and_the_first_year_are_part_of_the_fingerprint(scenes: list[Sc
         config = config_of(entries, periods=[{"name": "y", "start": start}])
         recipes.add(fingerprint_recipe(make_chip_spec(config, bands), config.periods[0]))
     assert len(recipes) == 5
+
+
+def test_a_number_that_float32_does_not_hold_is_0() -> None:
+    encoding = Encoding(("x",), "float32", (1.0,), (0.0,))
+    values = np.array([1e300, -np.inf, np.nan, 3e38, 2.5])
+    found = features.to_numbers(values, "x", encoding)
+    np.testing.assert_array_equal(found, np.array([0, 0, 0, 3e38, 2.5], np.float32))

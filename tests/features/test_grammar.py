@@ -30,7 +30,8 @@ RATIO = {"rvi": {"formula": "nir08 / red", "range": [0, 30]}}
 def features_of(*entries: str, **changes: Any) -> tuple[Feature, ...]:
     tiling = {"features": entries, "expressions": RATIO}
     config = parse_run({**RUN, "tiling": tiling, **changes}, Path("/"))
-    assert config.bands == (*RUN["bands"], *(feature.name for feature in config.features))
+    given = changes.get("bands", RUN["bands"])
+    assert config.bands == (*given, *(feature.name for feature in config.features))
     # A Config is read as it was written.
     assert dataclasses.replace(config).features == config.features
     again = {**RUN, "tiling": tiling, **changes, "bands": config.bands}
@@ -86,6 +87,7 @@ def test_an_index_takes_the_bands_that_the_run_has() -> None:
         ("red:sd7:mean", "nothing follows it"),
         ("day:mean7", "day:first"),
         ("red:sd71", r"tiling\.halo is 32: make it 48 or more"),
+        ("ndvi:p١", "letters and digits of ASCII"),
     ],
 )
 def test_what_is_no_feature_is_refused_with_its_remedy(entry: str, message: str) -> None:
@@ -107,12 +109,39 @@ def test_what_features_ask_of_the_run_file_is_said() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "formula", "message"),
+    [
+        ("red", "nir08 / 2", "red is a band of the run; choose another name"),
+        ("ndvi", "nir08 / red", "ndvi is a source already"),
+        ("day", "nir08 / red", "day is a source already"),
+        ("unused", "import os", "'import os' is no formula"),
+    ],
+)
+def test_an_expression_has_a_name_and_a_formula_of_its_own(
+    name: str, formula: str, message: str
+) -> None:
+    tiling = {"features": ["red:p10"], "expressions": {name: {"formula": formula}}}
+    with pytest.raises(UsageError, match=message):
+        parse_run({**RUN, "tiling": tiling}, Path("/"))
+
+
+def test_what_scenes_have_and_features_compute_is_asked() -> None:
+    with pytest.raises(UsageError, match="ndvi is among bands, and computed of others"):
+        features_of("ndvi", bands=["ndvi", "red", "nir08", "elevation"])
+    (feature,) = features_of("ndvi:p10", bands=["ndvi", "red", "elevation"])
+    assert feature.expression.inputs == ("ndvi",)
+    with pytest.raises(UsageError, match="day is a band of the run, and the day of a date"):
+        features_of("day:first", bands=["red", "day", "elevation"])
+
+
+@pytest.mark.parametrize(
     "formula",
     [
         "__import__('os')", "red.real", "red if nir else 1", "red[0]", "1 + 2", "'red'",
         "red < nir", "lambda: red", "(x := red)", "red and nir", "red % nir", "red, nir",
         "-" * 60 + "red",
         "(" * 300 + "red" + ")" * 300, "red" + " + red" * 500, "", "~red", "True * red", "red\x00",
+        "red # + nir", "red * 1e999", "red * " + "9" * 400,
     ],
 )  # fmt: skip
 def test_a_formula_is_arithmetic_and_nothing_else(formula: str) -> None:

@@ -13,6 +13,7 @@ from lulc.errors import InputError
 from lulc.geo.grid import WGS84, transformer
 from lulc.samples.pixels import pixel_schema, read_pixels
 from lulc.samples.sample import list_sample_files, read_samples
+from tests.helpers import labelled_pixels
 from tests.helpers.labelled_pixels import BANDS, GRID, publish_sample
 
 
@@ -49,3 +50,12 @@ def test_what_has_no_class_a_pixel_has_no_such_table(tmp_path: Path) -> None:
     assert pixel_schema(list_sample_files(tmp_path)) is None
     with pytest.raises(InputError, match="none of train"):
         list_sample_files(tmp_path, "all")
+
+
+def test_a_band_named_as_a_column_is_told_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(labelled_pixels, "BANDS", ("red", "nir", "Period"))
+    publish_sample(tmp_path, "train")
+    with pytest.raises(InputError, match=r"band Period is named as a column.*another name in the"):
+        pixel_schema(list_sample_files(tmp_path))
