@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lulc.config import TrainConf
+from lulc.errors import InputError
 from lulc.location import Location
+from lulc.samples.sample import list_sample_files
 from lulc.spark.context import StageContext
 from lulc.spark.sample_origins import chips_of
 from lulc.spark.stages.samples import samples
@@ -30,7 +32,7 @@ def deal_fold(context: StageContext, fold: int, folds: int) -> StageContext:
         The context of the fold, whose output location has the run's chips in its ledger.
 
     Raises:
-        InputError: the run learns from its chips, and has none.
+        InputError: the run learns from its chips, and has none; or the fold holds no label out.
     """
     if context.config.labels:
         chips_of(context)
@@ -39,7 +41,26 @@ def deal_fold(context: StageContext, fold: int, folds: int) -> StageContext:
     of_fold = replace(context.config.samples, folds=folds, fold=fold)
     fold_context = replace(context, out=out, config=replace(context.config, samples=of_fold))
     samples(fold_context)
+    check_tested(out, fold, folds)
     return fold_context
+
+
+def check_tested(out: Location, fold: int, folds: int) -> None:
+    """Check that a fold holds labels out.
+
+    Args:
+        out: its output location, with its samples.
+        fold: its number.
+        folds: how many there are.
+
+    Raises:
+        InputError: it holds none, as where there are more folds than spatial blocks.
+    """
+    if not list_sample_files(out, "test"):
+        raise InputError(
+            f"fold {fold} of {folds} holds no label out: the samples lie in too few spatial "
+            "blocks; give fewer --folds, or smaller blocks (samples.block)"
+        )
 
 
 def make_job(context: StageContext, train: TrainConf, folder: Location) -> TrainJob:

@@ -13,14 +13,16 @@ from PIL import Image
 
 from lulc.api.config import load_config
 from lulc.cli import main
-from lulc.errors import UsageError
+from lulc.errors import InputError, UsageError
 from lulc.legend import LandClass, Legend
 from lulc.spark.context import StageContext
+from lulc.spark.folds import check_tested
 from lulc.spark.review import Review, review
 from lulc.stages import Selection
 from lulc.stats.confusion import summarise
 from lulc.tables import schemas, store
 from tests.helpers import small_world as world
+from tests.helpers.labelled_pixels import publish_sample
 
 NAMES = ("dark", "middle", "light")
 FLIPPED = {"dark_3": "light", "middle_7": "dark", "light_11": "middle"}
@@ -109,3 +111,11 @@ def test_labels_that_cannot_be_reviewed_are_refused(
     context = StageContext(config, tmp_path, Selection(), lambda: pytest.fail("Spark is asked for"))
     with pytest.raises(UsageError, match="one class a pixel or an image"):
         review(context, 2)
+
+
+def test_a_fold_that_holds_nothing_out_is_told(tmp_path: Path) -> None:
+    publish_sample(tmp_path, "train")
+    with pytest.raises(InputError, match=r"fold 3 of 5 holds no label out.*fewer --folds"):
+        check_tested(tmp_path, 3, 5)
+    publish_sample(tmp_path, "test")
+    check_tested(tmp_path, 3, 5)
