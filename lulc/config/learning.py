@@ -57,13 +57,29 @@ class PointConf:
     of a span. A point labels the periods that it shares a day with; without a date all. Default:
     points have no date."""
     radius: Annotated[Number, Field(ge=0)] = 0.0
-    """Metres around a point within which pixels have its class, by their centres; the one that the
-    point lies in always has."""
+    """Metres around a point within which pixels have its class, by their centres, 100 pixels or
+    less; the one that the point lies in always has."""
     quality: str | None = None
     """Column with a number, such as a weight or confidence; points of 0, less or none are left
     out. Default: all are used."""
     min_quality: Number = 0.0
     """Least `quality` of a point that is used."""
+
+    def __post_init__(self) -> None:
+        if self.layout and self.names_place:
+            raise ValueError(
+                f"layout {self.layout} has its own columns of places: leave longitude and latitude "
+                "out, or layout"
+            )
+        if self.longitude == self.latitude:
+            raise ValueError(f"longitude and latitude are both column {self.longitude!r}: name two")
+        if self.min_quality and self.quality is None:
+            raise ValueError("min_quality is of a column: name it in quality")
+
+    @property
+    def names_place(self) -> bool:
+        """Whether columns of longitude and latitude are named."""
+        return (self.longitude, self.latitude) != ("longitude", "latitude")
 
     @property
     def date_columns(self) -> tuple[str, ...]:
@@ -176,8 +192,8 @@ class TreesConf:
     """Number of trees for every class."""
     leaves: Annotated[Whole, Field(ge=2, le=65536)] = 63
     """Most leaves of a tree."""
-    leaf: Count = 20
-    """Least number of rows in a leaf."""
+    leaf: Count | None = None
+    """Least number of rows in a leaf. Default: 20; of less than 200 rows, a tenth of them."""
     rate: Annotated[Number, Field(gt=0, le=1)] = 0.02
     """For `boosting`: learning rate. A low one, and few trees, hold better elsewhere than they fit
     the labels."""

@@ -137,9 +137,9 @@ def _keep_points(
 
 
 def _notes_beyond(points: LabelPoints, counted: Sequence[Row], spec: SampleSpec) -> list[str]:
-    tiles = np.unique(_arrays(counted, "tiles", "i4", 2), axis=0)
-    count = count_beyond(points, spec.tiling, tiles)
-    return [f"{count:,} points outside the tiles left out"] if count else []
+    tiles = np.unique(_arrays(counted, "tiles", "i4", 3), axis=0)
+    count = count_beyond(points, spec.tiling, spec.periods, tiles)
+    return [f"{count:,} points outside the tiles of their period left out"] if count else []
 
 
 def _total(rows: Sequence[Row], name: str) -> int:
@@ -272,15 +272,20 @@ def _total_size(row: Row) -> int:
 
 
 def _explain_no_label(spec: SampleSpec, counted: Sequence[Row]) -> str:
-    tiles = np.unique(_arrays(counted, "tiles", "i4", 2), axis=0).tolist()
+    tiles = np.unique(_arrays(counted, "tiles", "i4", 3)[:, :2], axis=0).tolist()
     corners = [spec.tiling.grid(col, row).bounds for col, row in tiles]
     tiles_box = shapely.box(*shapely.total_bounds(shapely.box(*np.transpose(corners))))
     of_tiles = project(tiles_box, spec.tiling.crs, WGS84).bounds
     of_labels = bounds_of_labels(spec.labels)
+    remedy = "give labels of the same place, or correct the CRS that their file says"
+    if spec.labels.points and of_labels:
+        west, south, east, north = of_labels
+        if shapely.box(south, west, north, east).intersects(shapely.box(*of_tiles)):
+            remedy = "their longitudes and latitudes are swapped: swap the two"
     return (
         f"labels {spec.labels.path} give no pixel of {len(tiles)} tiles a class: they lie at "
-        f"{_degrees(of_labels)}, the tiles at {_degrees(of_tiles)}; give labels of the same place, "
-        f"or correct the CRS that their file says{explain_types(spec.labels)}"
+        f"{_degrees(of_labels)}, the tiles at {_degrees(of_tiles)}; {remedy}"
+        f"{explain_types(spec.labels)}"
     )
 
 

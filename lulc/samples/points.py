@@ -36,7 +36,7 @@ from lulc.tables.store import table_guard
 
 _OPEN = (np.iinfo(np.int32).min, np.iinfo(np.int32).max)
 """First and last day of what has no date."""
-_DAY = re.compile(r"(\d{4})(?:-(\d\d?)(?:-(\d\d?))?)?(?:[T ].*)?")
+_DAY = re.compile(r"(\d{4})(?:-(\d\d?)(?:-(\d\d?)(?:[T ]\d\d?:\d\d.*)?)?)?")
 _LUCAS_DAY = re.compile(r"(\d\d?)/(\d\d?)/(\d{4}|\d\d)")
 _LUCAS_COLUMNS = (
     ("th_long", "th_lat", "lc1", "survey_date"),
@@ -47,6 +47,8 @@ _LUCAS_COLUMNS = (
 in some. The class is seen at the theoretical point; the GPS says where the surveyor stood."""
 _LUCAS_SIDE = "th_ew"
 """In the first surveys the longitude has no sign: E or W is told here."""
+_MAX_REACH = 100
+"""Most pixels of a point's radius; the time that it takes grows with the square."""
 
 _POINTS = pa.schema(
     [
@@ -91,6 +93,7 @@ class _Columns:
     label: str
     dates: tuple[str, ...]
     side: str | None = None
+    is_lucas: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -125,8 +128,13 @@ def read_points(
         records = read_point_file(file, [*columns.names, *quality], columns.place)
         class_ids = column_classes(records.columns[columns.label], columns.label, labels, legend)
         first, last = _read_days(records, columns, labels.path)
-        x, y = transform_points(_signed(records, columns), records.y, records.crs, crs)
+        x, y = transform_points(_signed(records, columns, labels.path), records.y, records.crs, crs)
         good = _is_good(records, conf, labels.path)
+    if not len(x):
+        raise InputError(
+            f"labels {labels.path} hold no point ({records.without_place:,} records without): give "
+            "a file with points"
+        )
     points = LabelPoints(x, y, class_ids, first, last)
     has_class = class_ids != NODATA
     on_earth = np.isfinite(x) & np.isfinite(y)
@@ -158,6 +166,12 @@ def _find_columns(labels: LabelConf, conf: PointConf) -> tuple[PointFile, _Colum
     file = find_point_file(labels.path, "labels", named)
     if conf.layout == "lucas":
         return file, _lucas_columns(file, labels, conf)
+    if file.layer and conf.names_place:
+        raise InputError(
+            f"labels {labels.path} have geometries, and labels.points names columns "
+            f"{conf.longitude!r} and {conf.latitude!r}: leave longitude and latitude out, or give "
+            "a CSV or Parquet file without geometries"
+        )
     place = None if file.layer else (conf.longitude, conf.latitude)
     missing = [name for name in place or () if name not in file.columns]
     if missing:
@@ -178,6 +192,7 @@ def _lucas_columns(file: PointFile, labels: LabelConf, conf: PointConf) -> _Colu
                 labels.column or written[label],
                 conf.date_columns or (written[day],),
                 written.get(_LUCAS_SIDE),
+                is_lucas=True,
             )
     accepted = " or ".join(", ".join(names) for names in _LUCAS_COLUMNS)
     raise InputError(
@@ -186,10 +201,17 @@ def _lucas_columns(file: PointFile, labels: LabelConf, conf: PointConf) -> _Colu
     )
 
 
-def _signed(records: PointRecords, columns: _Columns) -> np.ndarray:
+def _signed(records: PointRecords, columns: _Columns, path: str) -> np.ndarray:
     if columns.side is None:
         return records.x
-    is_west = np.array([text.upper() == "W" for text in records.columns[columns.side]], bool)
+    sides = [text.upper() for text in records.columns[columns.side]]
+    unknown = sorted(set(sides) - {"E", "W", ""})
+    if unknown:
+        raise InputError(
+            f"labels {path}: {unknown[0]!r} of column {columns.side!r} is no side of Greenwich: "
+            "write E, W, or nothing where the longitude has its sign"
+        )
+    is_west = np.array([side == "W" for side in sides], bool)
     return np.where(is_west, -np.abs(records.x), records.x)
 
 
@@ -209,7 +231,7 @@ def _read_days(
     if not columns.dates:
         return first, last
     days_of = {
-        (name, text): _parse_day(text, name, path)
+        (name, text): _parse_day(text, name, path, columns.is_lucas)
         for name in columns.dates
         for text in set(records.columns[name])
     }
@@ -227,14 +249,15 @@ def _read_days(
     return first, last
 
 
-def _parse_day(text: str, column: str, path: str) -> tuple[int, int]:
-    # Days since 1970, the first and last of a day, month or year.
+def _parse_day(text: str, column: str, path: str, is_lucas: bool) -> tuple[int, int]:
+    # Days since 1970, the first and last of a day, month or year. In surveys of unknown origin
+    # 04/03/2018 may be a day of March or of April; LUCAS writes the day first.
     if not text:
         return _OPEN
     try:
         if match := _DAY.fullmatch(text):
             year, month, day = match.groups()
-        elif match := _LUCAS_DAY.fullmatch(text):
+        elif is_lucas and (match := _LUCAS_DAY.fullmatch(text)):
             day, month, year = match.groups()
             year = year if len(year) == 4 else f"20{year}"
         else:
@@ -263,8 +286,10 @@ def _share_a_day(points: LabelPoints, period: Period) -> np.ndarray:
 def bounds_of_points(labels: LabelConf) -> tuple[float, float, float, float] | None:
     """Return (west, south, east, north) in degrees of all points of a labels file, if any."""
     lon, lat = _read_places(labels, WGS84)
-    if not len(lon):
+    on_earth = np.isfinite(lon) & np.isfinite(lat)
+    if not on_earth.any():
         return None
+    lon, lat = lon[on_earth], lat[on_earth]
     return float(lon.min()), float(lat.min()), float(lon.max()), float(lat.max())
 
 
@@ -283,7 +308,7 @@ def _read_places(labels: LabelConf, crs: str) -> tuple[np.ndarray, np.ndarray]:
         file, columns = _find_columns(labels, labels.points)
         side = [columns.side] if columns.side else []
         records = read_point_file(file, side, columns.place)
-        return transform_points(_signed(records, columns), records.y, records.crs, crs)
+        return transform_points(_signed(records, columns, labels.path), records.y, records.crs, crs)
 
 
 def write_points(location: Location, points: LabelPoints) -> None:
@@ -323,11 +348,25 @@ def draw_points(
     Returns:
         (size, size) uint8 legend ids, 255 without a label; and the number of pixels without one
         because points contradict.
+
+    Raises:
+        InputError: the radius is of too many pixels.
     """
     size = tiling.size
     sides = tiling.grid(*cell).resolution_m if radius else (1.0, 1.0)
-    reach_x, reach_y = (math.ceil(radius / side) for side in sides)
+    # At a pole a pixel may have no width, or none that is known.
+    is_short = [radius <= _MAX_REACH * side for side in sides]
+    reach_x, reach_y = (
+        math.ceil(radius / side) if short else _MAX_REACH
+        for side, short in zip(sides, is_short, strict=True)
+    )
     x, y, class_ids = _near(points, period, tiling, cell, max(reach_x, reach_y) + 1)
+    if len(x) and not all(is_short):
+        raise InputError(
+            f"labels.points.radius {radius:g} m is over {_MAX_REACH} pixels, which are "
+            f"{sides[0]:g} x {sides[1]:g} m in tile {tiling.tile_id(*cell)}: give a smaller one, "
+            "or polygons instead of points"
+        )
     # Whole pixels are counted from the tiling's corner, the same for every tile.
     col, row = np.floor(x), np.floor(y)
     cols, rows, owners = [col], [row], [np.arange(len(x))]
@@ -385,21 +424,26 @@ def _positions(
         yield x + k * width, y
 
 
-def count_beyond(points: LabelPoints, tiling: Tiling, tiles: np.ndarray) -> int:
-    """Return how many points lie in none of some tiles.
+def count_beyond(
+    points: LabelPoints, tiling: Tiling, periods: Sequence[Period], tiles: np.ndarray
+) -> int:
+    """Return how many points lie in no tile that has a chip in a period of theirs.
 
     Args:
         points: in the tiling's CRS.
         tiling: of the tiles.
-        tiles: (M, 2) columns and rows.
+        periods: of the run.
+        tiles: (M, 3) of the chips: column, row and position in the periods.
     """
     cols = float(tiles[:, 0].min()) * tiling.size, float(tiles[:, 0].max() + 1) * tiling.size
-    in_tile = np.zeros(len(points), bool)
-    wanted = _codes(tiles[:, 0], tiles[:, 1])
+    shares = [_share_a_day(points, period) for period in periods]
+    wanted = [_codes(*tiles[tiles[:, 2] == number, :2].T) for number in range(len(periods))]
+    has_chip = np.zeros(len(points), bool)
     for x, y in _positions(points, tiling, cols):
-        cells = (np.floor(n).astype(np.int64) // tiling.size for n in (x, y))
-        in_tile |= np.isin(_codes(*cells), wanted)
-    return int((~in_tile).sum())
+        cells = _codes(*(np.floor(n).astype(np.int64) // tiling.size for n in (x, y)))
+        for share, codes in zip(shares, wanted, strict=True):
+            has_chip |= share & np.isin(cells, codes)
+    return int((~has_chip).sum())
 
 
 def _codes(col: np.ndarray, row: np.ndarray) -> np.ndarray:

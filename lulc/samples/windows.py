@@ -47,7 +47,7 @@ type Row = dict[str, Any]
 COUNTED = pa.schema(
     [
         pa.field("number", pa.int32()),
-        # (M, 2) int32: columns and rows of the tiles that have a chip.
+        # (M, 3) int32: column and row of the tile of each chip, and which of the run's periods.
         pa.field("tiles", pa.binary()),
         # All windows, and those with a label.
         pa.field("windows", pa.int64()),
@@ -159,10 +159,15 @@ def count_labels(key: Mapping[str, Any], spec: SampleSpec, kept_folder: Location
         pixels[_cell(row, spec)] += row["counts"]
     chips = {(row["path"], row["row_group"]): row for row in scanned}
     counts = _counts(labelled, spec)
+    periods = {period.name: number for number, period in enumerate(spec.periods)}
+    tiles = [
+        (*spec.tiling.parse(row["tile_id"]), periods.get(row["period"], 0))
+        for row in chips.values()
+    ]
     return [
         {
             "number": key["number"],
-            "tiles": _bytes([spec.tiling.parse(row["tile_id"]) for row in chips.values()], "i4"),
+            "tiles": _bytes(tiles, "i4"),
             "windows": len(scanned),
             "labelled": len(labelled),
             "unobserved": sum(row["unobserved"] for row in scanned),

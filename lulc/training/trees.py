@@ -17,6 +17,7 @@ from scipy.special import logsumexp
 from torch import nn
 
 from lulc.config import TrainConf
+from lulc.errors import InputError
 from lulc.location import Location
 from lulc.models.networks import trees
 from lulc.models.package import TREES
@@ -41,6 +42,8 @@ IMPORTANCES = "importances.csv"
 _STATISTICS = "statistics.json"
 
 _ROWS_OF_LOSS = 50_000
+
+_LEAF = 20
 
 _ALONE = World(0, 1, torch.device("cpu"))
 
@@ -78,7 +81,7 @@ def grow(job: TrainJob) -> tuple[dict[str, Any], Location, SampleStatistics, flo
         the temperature.
 
     Raises:
-        InputError: there is no label, or no pixel is valid.
+        InputError: there is no label, no pixel is valid, or no band tells the classes apart.
     """
     start = time.monotonic()
     plan, _ = plan_splits(job, 1)
@@ -199,11 +202,12 @@ def _grow(job: TrainJob, table: LabelledTable, names: list[str]) -> trees.Trees:
     import lightgbm
 
     settings, model, classes = job.train.trees, job.model.name, len(job.legend.classes)
+    leaf = settings.leaf or max(1, min(_LEAF, len(table.label) // 10))
     params: dict[str, Any] = {
         "objective": "multiclass",
         "num_class": classes,
         "num_leaves": settings.leaves,
-        "min_data_in_leaf": settings.leaf,
+        "min_data_in_leaf": leaf,
         "bagging_freq": 1,
         "bagging_fraction": settings.sampling,
         "feature_fraction_bynode": settings.bands or len(names) ** -0.5,
@@ -221,6 +225,12 @@ def _grow(job: TrainJob, table: LabelledTable, names: list[str]) -> trees.Trees:
     quoted = [trees.quote_name(name) for name in names]
     rows = lightgbm.Dataset(table.features, table.label, weight=table.weight, feature_name=quoted)
     booster = lightgbm.train(params, rows, settings.count)
+    labelled = len(np.unique(table.label))
+    if labelled > 1 and not booster.feature_importance("split").any():
+        raise InputError(
+            f"no band tells the {labelled} classes of {len(table.label):,} labels apart, in leaves "
+            f"of {leaf} or more: give more labels or other bands, or a smaller train.trees.leaf"
+        )
     return trees.Trees(booster, range(len(names)), model, job.task_name, classes)
 
 

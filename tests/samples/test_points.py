@@ -108,8 +108,8 @@ def test_a_point_labels_one_pixel_of_one_tile_also_on_an_edge(
         for x, y in zip(points.x, points.y, strict=True)
     }
     assert drawn == len(pixels)
-    tiles = np.array(sorted(cells))
-    assert label_points.count_beyond(points, tiling, tiles) == 0
+    tiles = np.array([(*cell, 0) for cell in sorted(cells)])
+    assert label_points.count_beyond(points, tiling, (ALWAYS,), tiles) == 0
 
 
 def test_points_across_180_are_in_one_tile_however_they_count() -> None:
@@ -135,6 +135,9 @@ def test_a_radius_labels_the_pixels_whose_centres_are_within() -> None:
     assert (draw(edge, radius=31.0) == 5).any(0).tolist()[:4] == [True, True, True, False]
     corner = made([LEFT + 309.9], [TOP - 300.1], [5])
     assert (draw(corner, radius=0.5) == 5).sum() == 1
+    with pytest.raises(InputError, match=r"radius 2000 m is over 100 pixels.*tile 32633"):
+        draw(corner, radius=2000.0)
+    assert (draw(made([LEFT + 90_000.0], [TOP], [5]), radius=2000.0) == NODATA).all()
 
 
 @settings(max_examples=8)
@@ -237,6 +240,8 @@ def test_what_is_no_label_is_left_out_and_counted(tmp_path: Path) -> None:
     [
         ("day", "31.12.2018", r"'31.12.2018' of column 'day' is no day: write 2018-06-30"),
         ("day", "2018-02-30", "'2018-02-30' .* is no day"),
+        ("day", "03/04/2018", "'03/04/2018' .* is no day"),  # of March, or of April
+        ("day", "2018 - 2019", "'2018 - 2019' .* is no day"),
         ("trust", "high", "'high' of column 'trust' is no number"),
         ("longitude", "15,2", "'15,2' of column 'longitude' is no number"),
         ("longitude", "500000", "hold no degrees, such as 500000.*a file that says its CRS"),
@@ -288,6 +293,13 @@ def test_a_run_file_names_a_layout_or_columns(tmp_path: Path) -> None:
         parse_run(raw_run(path="p.csv", points={}), tmp_path)
     with pytest.raises(UsageError, match=r"labels\.points"):
         parse_run(raw_run(path="p.csv", points="corine"), tmp_path)
+    for points, reason in (
+        ({"min_quality": 0.5}, "min_quality is of a column"),
+        ({"longitude": "latitude"}, "are both column 'latitude'"),
+        ({"layout": "lucas", "longitude": "gps_long"}, "leave longitude and latitude out"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            parse_run(raw_run(path="p.csv", column="c", points=points), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -331,6 +343,11 @@ def test_the_sign_of_an_early_longitude_is_told_beside_it(tmp_path: Path) -> Non
     labels = LabelConf(str(tmp_path / "a.csv"), None, PointConf("lucas"), crosswalk={"A": 1})
     points, _ = read_points(labels, LEGEND, WGS84, (ALWAYS,))
     assert sorted(points.x) == pytest.approx([-8.5, 8.5])
+    (tmp_path / "a.csv").write_text(
+        "TH_LONG,TH_EW,TH_LAT,LC1,SURVEY_DATE\n8.5,2,40,A11,01/07/2009\n"
+    )
+    with pytest.raises(InputError, match=r"'2' of column 'TH_EW' is no side of Greenwich"):
+        read(labels)
     (tmp_path / "a.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"not laid out as LUCAS.*th_long.*it has a, b"):
         read(labels)
@@ -418,6 +435,14 @@ def test_geometries_that_are_no_points_are_counted_and_points_ask_how_they_are_r
     points, notes = read(labels)
     assert (draw(points) != NODATA).sum() == 1
     assert notes == "3 points without a place left out"
+    frame["x"] = x
+    frame.to_file(tmp_path / "b.gpkg")
+    named = PointConf(longitude="x", latitude="kind")
+    with pytest.raises(InputError, match=r"have geometries, and labels.points names columns 'x'"):
+        read(dataclasses.replace(labels, path=str(tmp_path / "b.gpkg"), points=named))
+    frame.iloc[3:].to_file(tmp_path / "b.gpkg")
+    with pytest.raises(InputError, match=r"hold no point \(1 records without\)"):
+        read(dataclasses.replace(labels, path=str(tmp_path / "b.gpkg")))
     frame.iloc[:1].to_file(tmp_path / "points.gpkg")
     with pytest.raises(InputError, match=r"hold no polygon.*type Point; of points say how"):
         read_labels(LabelConf(str(tmp_path / "points.gpkg"), "kind"), LEGEND, TILING.grid(COL, ROW))
@@ -439,6 +464,25 @@ def test_a_large_file_without_polygons_is_told_what_it_holds(
         reason = r"no polygons, but LineString, Point; of points say how"
         with pytest.raises(InputError, match=rf"{name} give no pixel of 4 tiles.*{reason}"):
             plan_windows(spec, [block.path], "f" * 16, run_here)
+
+
+def test_points_without_a_chip_in_their_period_are_counted_and_swapped_ones_told(
+    tmp_path: Path,
+) -> None:
+    block = write_chips(tmp_path, "2018", (0, 0), 2, 7)
+    rows = [
+        {"px": px, "py": 20.5, "kind": 1 + n % 2, "day": day}
+        for n, px in enumerate(np.arange(17.5, 120, 3))
+        for day in ("2017-05-05", "2018-05-05")
+    ]
+    labels = write_csv(tmp_path / "a.csv", rows, date="day")
+    spec = dataclasses.replace(spec_of(tmp_path, buffer=0.0), labels=labels, periods=PERIODS)
+    _, note = plan_windows(spec, [block.path], "f" * 16, run_here)
+    assert f"{len(rows) // 2} points outside the tiles of their period left out" in note
+    swapped = PointConf(date="day", longitude="latitude", latitude="longitude")
+    spec = dataclasses.replace(spec, labels=dataclasses.replace(labels, points=swapped))
+    with pytest.raises(InputError, match="longitudes and latitudes are swapped: swap the two"):
+        plan_windows(spec, [block.path], "e" * 16, run_here)
 
 
 @pytest.fixture(scope="module")
@@ -477,7 +521,7 @@ def test_the_stage_gives_each_point_to_one_sample_a_period(
     x, y = transformer(WGS84, TILING.crs).transform(frame["longitude"], frame["latitude"])
     col, row = (x - LEFT) // 10, (TOP - y) // 10
     inside = (col >= 0) & (col < 256) & (row >= 0) & (row < 256)
-    assert f"{(~inside).sum()} points outside the tiles left out" in result.note
+    assert f"{(~inside).sum()} points outside the tiles of their period left out" in result.note
     assert f"{frame['day'].isna().sum()} points without a date count for every" in result.note
     undated, later = frame["day"].isna(), frame["day"].fillna("") >= "2018"
     found: dict[tuple[str, int, int], int] = {}

@@ -149,6 +149,19 @@ def test_rare_classes_are_drawn_whole() -> None:
     assert trees.draw_shares(counts, 10_000) * counts == pytest.approx(counts)
 
 
+@pytest.mark.parametrize("model", ["boosting", "forest"])
+def test_few_labels_grow_trees_and_bands_that_tell_nothing_are_refused(
+    samples: Path, tmp_path: Path, model: str
+) -> None:
+    few = make_job(samples, tmp_path / "few", model, trees=TreesConf(count=50, rows=40))
+    assert fit(few).history[0]["metrics"]["accuracy"] > 0.8
+    large = TreesConf(count=5, rows=40, leaf=40)
+    with pytest.raises(
+        InputError, match=r"no band tells the 3 classes.*smaller train\.trees\.leaf"
+    ):
+        fit(make_job(samples, tmp_path / "none", model, trees=large))
+
+
 def test_series_and_images_have_named_features() -> None:
     pixels = torch.arange(2 * 2 * 2 * 2, dtype=torch.float32).reshape(1, 2, 2, 2, 2)
     valid = torch.tensor([[[[True, False], [True, False]], [[True, True], [False, False]]]])
