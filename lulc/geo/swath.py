@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.interpolate import RectBivariateSpline
 from shapely.geometry.base import BaseGeometry
 
 from lulc.geo.antimeridian import polygon_of_ring
+
+if TYPE_CHECKING:
+    from scipy.interpolate import RectBivariateSpline
 
 # Points further from the swath's middle than 40 degrees, seen from the Earth's centre, have no
 # pixel coordinates.
@@ -120,6 +123,8 @@ def _normals(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _surface(swath: Swath) -> _Surface:
+    from scipy.interpolate import RectBivariateSpline  # half a second, which few commands need
+
     shape = len(swath.tie_rows), len(swath.tie_cols)
     normals = _normals(np.array(swath.tie_lon), np.array(swath.tie_lat))
     # The third of the orthogonal axes is the normal at the middle.
