@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import batched
+from dataclasses import replace
+from itertools import batched, chain, compress
 from pathlib import Path
 
 from lulc import progress
 from lulc.errors import InputError, UsageError
 from lulc.explorer.layer import Layer
 from lulc.explorer.site import REGION_TILES, Site, archive_of, to_json
+from lulc.explorer.tiles import CLASSES
 from lulc.location import Location
 from lulc.tables import files
 
@@ -23,7 +25,7 @@ _AT_ONCE = 256  # tiles that are held
 
 
 def export_site(site: Site, folder: Location) -> int:
-    """Write the page and all that it asks for.
+    """Write the page and all that it asks for; layers without a pixel are told and left out.
 
     Args:
         site: the page.
@@ -34,7 +36,7 @@ def export_site(site: Site, folder: Location) -> int:
 
     Raises:
         UsageError: the folder holds anything else.
-        InputError: a map cannot be read, or has no pixel.
+        InputError: a map cannot be read, or none has a pixel.
         SetupError: the disk is full.
     """
     if not files.exists(folder / _MAP) and any(folder.glob("*")):
@@ -42,9 +44,10 @@ def export_site(site: Site, folder: Location) -> int:
             f"{folder} holds other files: give --export a new or empty folder, or one that an "
             "earlier export wrote"
         )
-    count = 0
-    for layer in site.layers:
-        count += write_archive(layer, folder / archive_of(layer))
+    counts = [write_archive(layer, folder / archive_of(layer)) for layer in site.layers]
+    site = replace(site, layers=tuple(compress(site.layers, counts)))
+    if not any(layer.kind == CLASSES for layer in site.layers):
+        raise InputError("no map of the run has a pixel: nothing to show")
     for address, content in site.documents():
         _write(folder / address, content)
     if site.regions is not None:
@@ -53,11 +56,11 @@ def export_site(site: Site, folder: Location) -> int:
         _write(folder / address, path.read_bytes())
     # The description last: with it an export is whole.
     _write(folder / _MAP, to_json(site.describe(archives=True)))
-    return count
+    return sum(counts)
 
 
 def write_archive(layer: Layer, location: Location) -> int:
-    """Write all tiles of a layer, one PMTiles archive.
+    """Write all tiles of a layer, one PMTiles archive; there is none of a layer without a pixel.
 
     Args:
         layer: the layer.
@@ -79,17 +82,21 @@ def write_archive(layer: Layer, location: Location) -> int:
         "max_lat_e7": round(north * 1e7),
         "center_zoom": layer.min_zoom,
     }
+    tiles = _make_tiles(layer)
+    first = next(tiles, None)
+    if first is None:
+        progress.say(f"the map {layer.name} has no pixel: it is left out")
+        files.remove(location)
+        return 0
     count = 0
 
     def write(path: Path) -> None:
         nonlocal count
         with path.open("wb") as file:
             writer = Writer(file)
-            for (zoom, col, row), png in _make_tiles(layer):
+            for (zoom, col, row), png in chain([first], tiles):
                 writer.write_tile(zxy_to_tileid(zoom, col, row), png)
                 count += 1
-            if not count:
-                raise InputError(f"the map {layer.name} has no pixel: nothing to show")
             writer.finalize(header, {"name": layer.name, "type": "overlay", "format": layer.suffix})
 
     files.write_atomic(location, write)

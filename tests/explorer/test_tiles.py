@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from scipy import ndimage
 from lulc.chips.chip import Chip, write_chips
 from lulc.errors import InputError
 from lulc.explorer.colours import find_colours
-from lulc.explorer.export import write_archive
+from lulc.explorer.export import export_site
 from lulc.explorer.layer import SIDE, Layer, tile_box, tile_grid
-from lulc.explorer.site import Site
+from lulc.explorer.site import Site, archive_of
 from lulc.explorer.tiles import TileLayer, find_layers
 from lulc.geo.grid import WGS84, Grid, transformer
 from lulc.legend import NODATA
@@ -155,17 +156,28 @@ def test_an_archive_holds_every_tile_and_no_other(site: Site, exported: Path, na
     assert count == 0
 
 
-def test_a_map_without_pixels_is_no_archive(tmp_path: Path) -> None:
-    layer = make_layer(tmp_path, [GRID.window(0, 0, 64, 64)], NODATA)
-    with pytest.raises(InputError, match="has no pixel"):
-        write_archive(layer, tmp_path / "a.pmtiles")
-    assert not (tmp_path / "a.pmtiles").exists()
+def test_a_map_without_pixels_is_told_and_left_out(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "lulc")
+    full = replace(make_layer(tmp_path, [GRID.window(0, 0, 64, 64)]), period="full")
+    empty = make_layer(tmp_path, [GRID.window(0, 64, 64, 64)], NODATA)
+    of_earlier = tmp_path / "web" / archive_of(empty)
+    of_earlier.parent.mkdir(parents=True)
+    of_earlier.touch()
+    (tmp_path / "web" / "map.json").touch()
+    assert export_site(replace(site, layers=(empty, full)), tmp_path / "web") > 0
+    layers = json.loads((tmp_path / "web" / "map.json").read_text())["layers"]
+    assert [layer["name"] for layer in layers] == ["classes-full"]
+    assert "classes-p has no pixel" in caplog.text and not of_earlier.exists()
+    with pytest.raises(InputError, match="no map of the run has a pixel"):
+        export_site(replace(site, layers=(empty,)), tmp_path / "other")
 
 
 def make_layer(folder: Path, grids: list[Grid], class_id: int = 1) -> TileLayer:
     parts = []
     for number, grid in enumerate(grids):
-        path = folder / f"{number}.tif"
+        path = folder / f"{class_id}-{number}.tif"
         cog.write_cog(path, grid, [np.full(grid.shape, class_id, np.uint8)], {})
         parts.append(ClassRaster(str(path), 1, grid, NODATA, True, ()))
     return TileLayer("classes", "p", tuple(parts), None, {1: (1, 2, 3, 255)})
