@@ -10,7 +10,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -44,7 +44,7 @@ def serve_tables(args: argparse.Namespace) -> int:
         args.keystore,
         os.environ.get(_KEYSTORE_PASSWORD, ""),
     )
-    with contextlib.suppress(KeyboardInterrupt):
+    with _until_stopped():
         serve.serve(args.out, endpoint, threading.Event().wait, args.debug)
     return 0
 
@@ -112,7 +112,7 @@ def serve_page(
     # What is being made for a browser when the service is stopped is left to the system.
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
-        contextlib.suppress(KeyboardInterrupt),
+        _until_stopped(),
     ):
         site = open_site(config, out, Path(scratch), true_colours)
         with open_server(site, port) as server:
@@ -141,6 +141,15 @@ def end_demo(config: Config, out: Location, results: Sequence[tuple[str, str]]) 
         print_results([("explorer", f"{address} until Ctrl-C; later: {command}")])
 
     serve_page(config, out, 0, show)
+
+
+@contextlib.contextmanager
+def _until_stopped() -> Iterator[None]:
+    # Told at once: it takes a moment until the program has ended.
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("lulc: stopped", file=sys.stderr, flush=True)
 
 
 def _server_token(file: Path | None) -> str:

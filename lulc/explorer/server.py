@@ -42,7 +42,7 @@ class _Answer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers GET of what a site has."""
+    """Answers GET and HEAD of what a site has."""
 
     protocol_version = "HTTP/1.1"
     server_version = "lulc"
@@ -71,8 +71,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Cache-Control", "no-store")
         self.send_header("X-Content-Type-Options", "nosniff")
         self.end_headers()
-        with contextlib.suppress(ConnectionError):  # a browser leaves tiles that it needs no more
-            self.wfile.write(answer.body)
+        if self.command != "HEAD":
+            with contextlib.suppress(ConnectionError):  # a browser leaves tiles it needs no more
+                self.wfile.write(answer.body)
+
+    do_HEAD = do_GET  # noqa: N815 - http.server's name
 
     def _find(self, address: str) -> _Answer:
         site = self.site

@@ -69,6 +69,17 @@ def test_a_page_from_elsewhere_that_resolves_to_this_machine_is_refused(port: in
         assert ask(port, "/map.json", Host=f"{name}:{port}")[0] == 200
 
 
+def test_head_is_answered_as_get_without_a_body(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    for path, status in (("/map.json", 200), ("/none", 404)):
+        connection.request("HEAD", path)  # twice on one connection: a body would break the second
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (status, b"")
+        expected, body, headers = ask(port, path)
+        assert expected == status and answer.headers["Content-Length"] == str(len(body))
+        assert answer.headers["Content-Type"] == headers["Content-Type"]
+
+
 def test_parts_of_the_regions_tiles_are_read_by_range(port: int) -> None:
     whole = ask(port, "/regions.pmtiles")[1]
     assert whole.startswith(b"PMTiles\x03")
@@ -97,14 +108,16 @@ def test_a_taken_port_is_named(port: int, site: Site) -> None:
 
 def test_the_verb_serves_until_it_is_stopped(explored: ExploredRun) -> None:
     command = [SCRIPTS / "lulc", "view", explored.out, "--port", "0", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True) as process:
+        assert process.stdout and process.stderr
         lines = "".join(iter(process.stdout.readline, "}\n")) + "}"
         address = json.loads(lines)["address"]
         port = int(address.rstrip("/").rpartition(":")[2])
         assert json.loads(ask(port, "/map.json")[1])["name"] == "valley"
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
+        assert process.stderr.read() == "lulc: stopped\n"
 
 
 _RESULTS = [("map", "rasters"), ("explorer", "lulc view out/demo")]
