@@ -7,10 +7,11 @@ name. However many there are, the page reads only the file of the region that is
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,11 +23,9 @@ from lulc.paths import for_pyogrio
 from lulc.stats.regions import MAP_LEVEL
 from lulc.tables import store
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 LAYER = "regions"
-"""Layer of the vector tiles; its features have `number` and `level`."""
+"""Layer of the vector tiles; its features have `number`, `level` and `name`, where the name is to
+stand (`lng`, `lat`), and `width`, all in degrees."""
 PER_FILE = 256
 """Regions of one file of areas."""
 _KEY = ["level", "region_id"]
@@ -49,9 +48,9 @@ class Regions:
 
     table: pa.Table
     """`level`, `region_id`, `name`, `geometry` and `area_m2`, in the order of their numbers."""
-    areas: pd.DataFrame
+    areas: pa.Table
     """Rows of `class_areas`, with the region's `number`, in the order of the numbers."""
-    changes: pd.DataFrame
+    changes: pa.Table
     """Rows of `transitions`, likewise."""
 
     @property
@@ -91,42 +90,42 @@ class Regions:
             for position, (row, box) in enumerate(zip(rows, bounds, strict=True))
         }
         last = first + len(rows)
-        areas = _part(self.areas, first, last).groupby(["number", "period"], observed=True)
-        for (number, period), of_period in areas:
-            columns = of_period[["class_id", "area_m2", "share", "mean_confidence"]]
-            regions[str(number)]["periods"][period] = {
-                "observed_share": _plain(of_period["observed_share"].iloc[0]),
-                "classes": [
-                    [None if row[0] != row[0] else int(row[0]), *map(_plain, row[1:])]
-                    for row in columns.to_numpy(float)
-                ],
-            }
-        spans = ["number", "period_from", "period_to"]
-        changes = _part(self.changes, first, last).groupby(spans, observed=True)
-        for (number, before, after), of_span in changes:
-            cells = of_span[["from_id", "to_id", "area_m2"]].to_numpy(float)
-            regions[str(number)]["changes"].append(
-                {
-                    "from": before,
-                    "to": after,
-                    "cells": [[int(i), int(j), float(m2)] for i, j, m2 in cells],
-                }
+        for row in _part(self.areas, first, last):
+            period = regions[str(row["number"])]["periods"].setdefault(
+                row["period"], {"observed_share": _plain(row["observed_share"]), "classes": []}
             )
+            numbers = (row["area_m2"], row["share"], row["mean_confidence"])
+            period["classes"].append([row["class_id"], *map(_plain, numbers)])
+        cells: dict[tuple[int, str, str], list[list[float]]] = {}
+        for row in _part(self.changes, first, last):
+            span = cells.setdefault((row["number"], row["period_from"], row["period_to"]), [])
+            span.append([row["from_id"], row["to_id"], row["area_m2"]])
+        for (number, before, after), of_span in cells.items():
+            change = {"from": before, "to": after, "cells": of_span}
+            regions[str(number)]["changes"].append(change)
         return regions
 
     def write_tiles(self, path: Path) -> None:
         """Write the outlines as vector tiles, one PMTiles archive."""
         import pyogrio
 
+        names = [name for name, _ in self.list_names()]
         numbers = np.flatnonzero(pc.not_equal(self.table["level"], MAP_LEVEL).to_numpy())
         shapes = [
             shape if shape.geom_type == "MultiPolygon" else shapely.MultiPolygon([shape])
             for shape in self._shapes[numbers]
         ]
+        # Along the widest part of the middle of a region: names are long and low.
+        middles = shapely.point_on_surface(shapes)
+        west, _, east, _ = shapely.bounds(shapes).T
         features = pa.table(
             {
                 "number": pa.array(numbers, pa.int32()),
                 "level": self.table["level"].take(numbers).combine_chunks(),
+                "name": pa.array([names[number] for number in numbers]),
+                "lng": np.round(shapely.get_x(middles), 5),
+                "lat": np.round(shapely.get_y(middles), 5),
+                "width": np.round(east - west, 5),
                 "geometry": pa.array(shapely.to_wkb(shapes), pa.binary()),
             }
         )
@@ -182,7 +181,11 @@ def read_regions(out: Location) -> Regions | None:
         return None
     keys = _keys(table)
     changes = store.read_table(out, "transitions", [*_KEY, *_CHANGE_COLUMNS])
-    return Regions(table, _numbered(areas, keys), _numbered(changes, keys))
+    return Regions(
+        table,
+        _numbered(areas, keys, ("period",)),
+        _numbered(changes, keys, ("period_from", "period_to")),
+    )
 
 
 def _keys(table: pa.Table) -> pa.Array:
@@ -190,24 +193,26 @@ def _keys(table: pa.Table) -> pa.Array:
     return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
 
 
-def _numbered(table: pa.Table, keys: pa.Array) -> pd.DataFrame:
-    # Of the regions of these keys, with the regions' numbers. Texts are categories: of a hundred
-    # thousand regions there are millions of rows.
-    numbers = pc.index_in(_keys(table), keys)
-    rows = table.drop_columns(_KEY).append_column("number", numbers)
-    rows = rows.filter(pc.is_valid(rows["number"])).sort_by("number")
-    texts = [field.name for field in rows.schema if field.type == pa.string()]
-    frame: pd.DataFrame = rows.to_pandas(categories=texts)
-    return frame
+def _numbered(table: pa.Table, keys: pa.Array, periods: Sequence[str]) -> pa.Table:
+    # Of the regions of these keys, with the regions' numbers, in their order and that of columns of
+    # periods. Texts are encoded: of a hundred thousand regions there are millions of rows.
+    rows = table.drop_columns(_KEY).append_column("number", pc.index_in(_keys(table), keys))
+    rows = rows.filter(pc.is_valid(rows["number"]))
+    rows = rows.sort_by([(name, "ascending") for name in ("number", *periods)])
+    for name in periods:
+        place = rows.schema.get_field_index(name)
+        rows = rows.set_column(place, name, rows[name].dictionary_encode())
+    return rows
 
 
-def _part(rows: pd.DataFrame, first: int, last: int) -> pd.DataFrame:
-    start, stop = np.searchsorted(rows["number"], [first, last])
-    return rows.iloc[start:stop]
+def _part(rows: pa.Table, first: int, last: int) -> list[dict[str, Any]]:
+    start, stop = np.searchsorted(rows["number"].to_numpy(), [first, last])
+    part: list[dict[str, Any]] = rows.slice(start, stop - start).to_pylist()
+    return part
 
 
-def _plain(number: float) -> float | None:
-    return None if math.isnan(number) else float(number)
+def _plain(number: float | None) -> float | None:
+    return None if number is None or math.isnan(number) else number
 
 
 def file_numbers(count: int) -> range:

@@ -238,11 +238,82 @@ def test_the_page_fits_a_phone_and_the_night(page: Page, address: str) -> None:
     page.size(390, 844, dark=True, touch=True)
     page.open(address)
     assert page.run("document.documentElement.scrollWidth") == 390
-    assert page.run("document.getElementById('settings').checkVisibility()") is False
+    assert page.picture()[-40:, 150:250].mean() < 60
+    legend = "document.getElementById('legend').getBoundingClientRect().bottom"
+    assert 60 < page.run(legend) < 250
+    is_open = "document.getElementById('settings').checkVisibility()"
+    button = "document.getElementById('fold')"
+    assert not page.run(is_open)
+    page.run(f"{button}.focus()")
+    page.press("Enter")
+    assert page.run(is_open) and page.run(f"{button}.textContent") == "Close"
+    # The map is seen above them.
+    assert page.run("document.getElementById('settings').getBoundingClientRect().top") > 390
+    page.press("Tab")
+    assert page.run("document.activeElement.id") == "search-text"
+    page.press("Escape")
+    assert not page.run(is_open) and page.run(f"{button}.textContent") == "Settings"
+    assert page.run("document.activeElement.id") == "fold"
+
+
+def test_who_finds_a_region_on_a_phone_goes_on_in_its_details(page: Page, address: str) -> None:
+    page.size(390, 844, touch=True)
+    page.open(address)
     page.run("document.getElementById('fold').click()")
-    assert page.run("document.getElementById('settings').checkVisibility()")
-    picture = page.picture()
-    assert picture[-40:, 150:250].mean() < 60
+    page.run("document.getElementById('search-text').focus()")
+    page.type("east")
+    page.wait("document.querySelectorAll('#search-list li').length === 1")
+    page.press("Enter")
+    page.wait("document.activeElement.className === 'close'")
+    assert not page.run("document.getElementById('settings').checkVisibility()")
+    page.press("Escape")
+    assert page.run("document.getElementById('details').hidden")
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+def test_a_region_that_was_clicked_is_seen_beside_its_details(
+    page: Page, address: str, width: int, height: int
+) -> None:
+    page.size(width, height, touch=width < 500)
+    page.open(f"{address}#zoom=10&lng={CENTRE[0]:.5f}&lat={CENTRE[1]:.5f}")
+    page.click(width * 0.55, height * 0.5)
+    page.wait("!document.getElementById('details').hidden")
+    number = page.run("new URLSearchParams(location.hash.slice(1)).get('region')")
+    bounds = page.run(f"fetch('regions/0.json').then(r => r.json()).then(r => r[{number}].bounds)")
+
+    def corners() -> list[tuple[float, float]]:
+        state = dict(pair.split("=") for pair in page.run("location.hash.slice(1)").split("&"))
+        to_map = transformer(WGS84, WEB_MERCATOR).transform
+        pixel = tile_grid(0, 0, 0).resolution[0] / 2 ** float(state["zoom"])
+        x, y = to_map(float(state["lng"]), float(state["lat"]))
+        places = [to_map(*bounds[:2]), to_map(*bounds[2:])]
+        return [((a - x) / pixel + width / 2, (y - b) / pixel + height / 2) for a, b in places]
+
+    left, top, right, bottom = page.run(
+        "[panel.getBoundingClientRect(), details.getBoundingClientRect()].flatMap((box, n) =>"
+        f" {width} < 500 ? (n ? [{width}, box.top] : [0, box.bottom])"
+        f" : (n ? [box.left, {height}] : [box.right, 0]))"
+    )
+    page.wait("document.documentElement.dataset.drawn === 'true'")
+    page.settle()
+    (first_x, last_y), (last_x, first_y) = corners()
+    assert left <= first_x < last_x <= right
+    assert top <= first_y < last_y <= bottom
+
+
+def test_lines_and_names_of_regions_are_seen_on_any_colour(page: Page, address: str) -> None:
+    for dark in (False, True):
+        page.size(WIDTH, HEIGHT, dark)
+        page.open(f"{address}{PLACE}&kind=confidence&period=2021")
+        names = page.run("[...document.querySelectorAll('#names span')].map((n) => n.textContent)")
+        assert sorted(names) == ["Eastland", "Wéstland"]
+        lines = page.picture()[100:-100, 320:-100].astype(int)
+        plain = f"{address}{PLAIN}&kind=confidence&period=2021"
+        page.open(plain)
+        assert page.run("document.getElementById('names').children.length") == 0
+        change = lines - page.picture()[100:-100, 320:-100]
+        # A dark line between lighter ones.
+        assert (change.sum(-1) < -60).sum() > 300 and (change.sum(-1) > 60).sum() > 600
 
 
 def test_a_place_on_a_phone_is_seen_above_its_details(page: Page, address: str) -> None:
@@ -265,6 +336,21 @@ def test_nothing_keeps_people_from_using_the_page(page: Page, address: str, dark
     page.wait("!document.getElementById('details').hidden")
     page.settle()
     assert find_violations(page) == []
+
+
+def test_areas_are_rounded_as_in_the_report(page: Page, address: str) -> None:
+    page.open(address + PLAIN)
+    areas = {0: "0", 4e-4: "< 0.001", 6e-4: "0.001", 0.0126: "0.013", 0.9996: "1.00", 9.996: "10.0"}
+    areas |= {51.881: "51.9", 99.95: "100", 250.5: "250", 31415.9: "31,416", -51.881: "−51.9"}
+    changes = {4e-4: "0", -4e-4: "0", 7.0129: "+7.01", -7.0129: "−7.01"}
+    shares = {0: "0.0 %", 1e-4: "< 0.1 %", 0.35: "35.0 %", 1: "100.0 %"}
+    shown = page.run(
+        "import('./numbers.js').then((m) => ["
+        f"{list(areas)}.map((km2) => m.formatArea(1e6 * km2)), "
+        f"{list(changes)}.map((km2) => m.formatChange(1e6 * km2)), "
+        f"{list(shares)}.map(m.formatShare)])"
+    )
+    assert shown == [list(texts.values()) for texts in (areas, changes, shares)]
 
 
 class _Ranges(SimpleHTTPRequestHandler):

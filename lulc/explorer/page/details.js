@@ -1,5 +1,7 @@
 // What the tables say of one region: shares as a chart, areas as a table, changes as a matrix.
 
+import { formatArea, formatChange, formatShare } from "./numbers.js";
+
 const LISTED_CHANGES = 6;
 const SEGMENT_NAME = "Share of each class";
 
@@ -17,17 +19,6 @@ export function element(name, attributes = {}, ...content) {
 /** Returns the coloured square that stands for a class. */
 export function swatch(colour) {
   return element("span", { class: "swatch", style: { background: colour } });
-}
-
-export function formatArea(m2) {
-  const km2 = m2 / 1e6;
-  const digits = Math.abs(km2) >= 100 ? 1 : 3;
-  const options = { minimumFractionDigits: digits, maximumFractionDigits: digits };
-  return km2.toLocaleString("en", options).replace("-", "−");
-}
-
-export function formatShare(share) {
-  return `${(100 * share).toLocaleString("en", { maximumFractionDigits: 1 })} %`;
 }
 
 /** Returns what is said of a region: a list of elements. */
@@ -143,7 +134,7 @@ function cell(m2, text = formatArea(m2)) {
 }
 
 function changeCell(m2) {
-  return cell(m2, `${m2 > 0 ? "+" : ""}${formatArea(m2)}`);
+  return cell(m2, formatChange(m2));
 }
 
 function ordered(classes, entries) {

@@ -1,12 +1,13 @@
 // The page: reads map.json, shows the state that its address tells, and changes both on request.
 
+import { NARROW, padding, showPlace, showRegion } from "./camera.js";
 import { describeRegion, element, swatch } from "./details.js";
 import { CLASSES, COLOURS, describeKind, listKinds } from "./kinds.js";
 import { LayerMap, addTiles, follow } from "./maps.js";
+import { RegionNames } from "./names.js";
 import { addSearch } from "./search.js";
 import { formatState, parseState } from "./state.js";
 
-const NARROW = window.matchMedia("(max-width: 700px)");
 const SEE_THROUGH = 50; // opacity, in per cent, of a map over true colours
 const find = (id) => document.getElementById(id);
 const description = await (await fetch("map.json")).json();
@@ -32,6 +33,7 @@ map.on("moveend", saveState);
 map.on("zoom", showNotice);
 listen(main);
 if (description.regions) {
+  new RegionNames(map, description.regions);
   addSearch((number, level) => {
     if (level in description.regions.levels) set({ level });
     choose(number);
@@ -56,13 +58,6 @@ function defaults() {
 function camera() {
   if (hasCamera) return { center: [state.lng, state.lat], zoom: state.zoom };
   return { bounds: description.bounds, fitBoundsOptions: { padding: padding() } };
-}
-
-/** Returns how much of the map the panel and the details cover, in pixels. */
-function padding() {
-  const { width, height } = find("details").getBoundingClientRect(); // 0 while they are hidden
-  if (NARROW.matches) return { top: 70, bottom: 40 + height, left: 12, right: 12 };
-  return { top: 30, bottom: 50, left: 320, right: 60 + width };
 }
 
 /** Returns the layer that is shown of a period: classes where it has not the kind that is asked for. */
@@ -112,11 +107,21 @@ function addSettings() {
   });
   find("settings").addEventListener("submit", (event) => event.preventDefault());
   find("fold").addEventListener("click", () => fold(!find("panel").classList.contains("folded")));
+  find("settings").addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || event.defaultPrevented || !NARROW.matches) return;
+    fold(true);
+    find("fold").focus();
+  });
+  find("details").addEventListener("keydown", (event) => {
+    if (event.key === "Escape") closeDetails();
+  });
   fold(NARROW.matches);
 }
 
+/** Opens or closes the settings of a narrow screen; on a wide one they are always open. */
 function fold(isFolded) {
   find("panel").classList.toggle("folded", isFolded);
+  find("fold").textContent = isFolded ? "Settings" : "Close";
   find("fold").setAttribute("aria-expanded", String(!isFolded));
 }
 
@@ -223,18 +228,13 @@ async function choose(number, place, stays = false) {
   find("details").replaceChildren(element("header", {}, element("h2", {}, title), close), ...content);
   find("details").hidden = false;
   find("details").scrollTop = 0;
-  if (place) uncover(place);
-  else if (region && !stays) {
-    map.fitBounds(region.bounds, { padding: padding(), maxZoom: 16, duration: 500 });
+  if (NARROW.matches) {
+    // They would lie over the details. Who wrote into them goes on in the details.
+    if (find("settings").contains(document.activeElement)) close.focus();
+    fold(true);
   }
-}
-
-/** Moves the map where the details cover a place. */
-function uncover(place) {
-  const { left, top, bottom } = find("details").getBoundingClientRect();
-  const { x, y } = map.project(place);
-  if (x < left || y < top || y > bottom) return;
-  map.panBy(NARROW.matches ? [0, y - (70 + top) / 2] : [x - (left + 310) / 2, 0], { duration: 300 });
+  if (place) showPlace(map, place, region?.bounds);
+  else if (region && !stays) showRegion(map, region.bounds);
 }
 
 function closeDetails() {

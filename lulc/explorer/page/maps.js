@@ -2,10 +2,10 @@
 // the right of a line.
 
 import { CLASSES, COLOURS } from "./kinds.js";
+import { filterOutlines, outlineLayers } from "./outlines.js";
 import { Archive } from "./pmtiles.js";
 import { SIDE, TileStore } from "./tiles.js";
 
-const REGION_LAYERS = ["regions-fill", "regions-line"];
 const DARK = window.matchMedia("(prefers-color-scheme: dark)");
 
 /** Makes `lulc://` and `regions://` addresses of tiles known to MapLibre. */
@@ -69,7 +69,9 @@ export class LayerMap {
     this.map.on("render", () => setDrawing(this.map, true));
     this.map.on("idle", () => setDrawing(this.map, false));
     this.ready = new Promise((resolve) => this.map.once("style.load", resolve));
-    DARK.addEventListener("change", () => this.#paintGround());
+    DARK.addEventListener("change", () => {
+      this.map.setPaintProperty("ground", "background-color", groundColour());
+    });
     const keys = "arrow keys move it, plus and minus zoom, Enter tells what lies in its middle";
     this.map.getCanvas().setAttribute("aria-label", `${label}: ${keys}`);
   }
@@ -81,10 +83,7 @@ export class LayerMap {
     }
     this.map.setPaintProperty(view.layer.name, "raster-opacity", view.opacity / 100);
     this.#hide(view.hidden.join("."));
-    if (!this.#description.regions) return;
-    const { lines, chosen } = regionFilters(view);
-    for (const layer of REGION_LAYERS) this.map.setFilter(layer, lines);
-    this.map.setFilter("regions-chosen", chosen);
+    if (this.#description.regions) filterOutlines(this.map, view);
   }
 
   #hide(hidden) {
@@ -100,13 +99,6 @@ export class LayerMap {
     if (!this.#description.regions) return undefined;
     const features = this.map.queryRenderedFeatures(point, { layers: ["regions-fill"] });
     return features[0]?.properties.number;
-  }
-
-  #paintGround() {
-    this.map.setPaintProperty("ground", "background-color", groundColour());
-    for (const layer of ["regions-line", "regions-chosen"]) {
-      if (this.map.getLayer(layer)) this.map.setPaintProperty(layer, "line-color", lineColour());
-    }
   }
 }
 
@@ -125,13 +117,6 @@ export function follow(one, other) {
 
 function visibility(name, { layer, background }) {
   return name === layer.name || name === background?.name ? "visible" : "none";
-}
-
-function regionFilters({ level, region }) {
-  return {
-    lines: ["==", ["get", "level"], level],
-    chosen: ["==", ["get", "number"], region ?? -1],
-  };
 }
 
 function makeStyle({ layers, regions }, view) {
@@ -172,25 +157,7 @@ function makeStyle({ layers, regions }, view) {
       minzoom: regions.minZoom,
       maxzoom: regions.maxZoom,
     };
-    const common = { source: "regions", "source-layer": "regions" };
-    const { lines, chosen } = regionFilters(view);
-    style.layers.push(
-      { id: "regions-fill", type: "fill", ...common, filter: lines, paint: { "fill-opacity": 0 } },
-      {
-        id: "regions-line",
-        type: "line",
-        ...common,
-        filter: lines,
-        paint: { "line-color": lineColour(), "line-width": 1, "line-opacity": 0.75 },
-      },
-      {
-        id: "regions-chosen",
-        type: "line",
-        ...common,
-        filter: chosen,
-        paint: { "line-color": lineColour(), "line-width": 3.5 },
-      },
-    );
+    style.layers.push(...outlineLayers(regions, view));
   }
   return style;
 }
@@ -201,8 +168,4 @@ function tileAddress(name, hidden) {
 
 function groundColour() {
   return getComputedStyle(document.documentElement).getPropertyValue("--ground").trim();
-}
-
-function lineColour() {
-  return DARK.matches ? "#ffffff" : "#20262a";
 }
