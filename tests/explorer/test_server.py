@@ -108,8 +108,9 @@ def test_a_taken_port_is_named(port: int, site: Site) -> None:
 
 def test_the_verb_serves_until_it_is_stopped(explored: ExploredRun) -> None:
     command = [SCRIPTS / "lulc", "view", explored.out, "--port", "0", "--json"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
         assert process.stdout and process.stderr
         lines = "".join(iter(process.stdout.readline, "}\n")) + "}"
         address = json.loads(lines)["address"]
