@@ -5,15 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import geopandas
+import numpy as np
 import pytest
+import shapely
 import yaml
 
 import lulc
 from lulc.api.inputs import find_missing
 from lulc.cli import main
 from lulc.errors import InputError, UsageError
+from lulc.geo.grid import Grid
 from lulc.stages import STAGES
 from tests.cli.test_runfile import SMALL
+from tests.helpers.synthetic_scenes import write_raster
 from tests.samples.test_from_datasets import write_eurosat
 
 LATER: dict[str, Any] = {
@@ -90,3 +95,34 @@ def test_a_plan_tells_of_inputs_that_a_later_stage_lacks(
     run.write_text(yaml.safe_dump({"name": "a", "datasets": [dataset], "train": weights}))
     assert main.main(["plan", str(run)]) == 0
     assert f"train.weights: {tmp_path}/encoder.pth is not there" in capsys.readouterr().out
+
+
+def test_a_run_does_not_start_on_labels_that_cannot_be_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, survey = tmp_path / "out", tmp_path / "survey.csv"
+    survey.write_text("class,longitude,latitude\n1,10,50\nlake,11,50\n")
+    outlines = tmp_path / "outlines.geojson"
+    box = shapely.box(10, 50, 11, 51)
+    geopandas.GeoDataFrame({"class": ["sea"]}, geometry=[box], crs=4326).to_file(outlines)
+    points = {"path": str(survey), "column": "class", "points": {}}
+    polygons = {"path": str(outlines), "column": "class"}
+    faults = [
+        (points, r"values \['lake'\] of column 'class' have no class in legend"),
+        (polygons, r"values \['sea'\] of column 'class' have no class in legend"),
+        ({"path": str(survey), "column": "class"}, r"table without geometries.*`points: \{\}`"),
+        (points | {"crosswalk": {"lake": 9}}, "leads to ids that are not in the legend"),
+    ]
+    for labels, message in faults:
+        with pytest.raises((InputError, UsageError), match=message):
+            lulc.run(make_config(tmp_path, labels=labels), out)
+        assert not out.exists()
+    # A plan tells it beside what the run would cost.
+    grid = Grid("EPSG:32632", (10.0, 0.0, 500_000.0, 0.0, -10.0, 5_600_000.0), 64, 64)
+    for band in ("red", "nir"):
+        pixels = np.ones(grid.shape, np.uint8)
+        write_raster(tmp_path / f"archive/20200101_{band}.tif", pixels, grid)
+    scenes = [{"path": "archive", "source": "geotiff", "pattern": "{date}_{band}.tif"}]
+    make_config(tmp_path, scenes=scenes, labels=points)
+    assert main.main(["plan", str(tmp_path / "run.yaml")]) == 0
+    assert "bad labels                labels" in capsys.readouterr().out

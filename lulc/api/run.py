@@ -21,6 +21,7 @@ from lulc.errors import InputError, UsageError, extras_named
 from lulc.legend import Legend
 from lulc.location import Location, parse_location
 from lulc.raster.show import Picture, table_html
+from lulc.samples.labels import check_labels
 from lulc.samples.sample import Sample, read_samples
 from lulc.stages import STAGES, Selection, stages_of
 from lulc.tables import files, layout, schemas, store
@@ -357,7 +358,8 @@ def carry_out(
 
     Raises:
         UsageError: there is no such stage.
-        InputError: an input that a stage reads is not there; nothing has started.
+        InputError: an input that a stage reads is not there, or its labels cannot be used; nothing
+            has started.
         TooManyBad: more inputs are bad than the run allows; later stages do not start.
         SetupError: another process works on the output folder, or a store that is read cannot be
             reached; names it.
@@ -371,6 +373,8 @@ def carry_out(
     # A model that is trained stays, whatever becomes of the weights that it began with.
     is_trained = bool(config.train.weights) and read_seal(out, "train") is not None
     check_inputs(config, set(stages) - ({"train"} if is_trained else set()))
+    if config.labels and "samples" in stages and read_seal(out, "samples") is None:
+        check_labels(config.labels, config.make_legend(), config.periods)
     verb = stages[0] if len(stages) == 1 else "run"
     with stage_context(config, out, selection or Selection(), verb, debug) as context:
         is_first = save_config(config, out)

@@ -1,7 +1,8 @@
-"""What a raster, scene, table, model or output folder holds, from its metadata."""
+"""What a raster, scene, vector file, table, model or output folder holds."""
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from lulc.cli import info_vectors
 from lulc.config import Archive
 from lulc.errors import InputError, LulcError
 from lulc.guard import read_guard
@@ -35,8 +37,9 @@ if TYPE_CHECKING:
 
 _ACCEPTED = (
     "a raster, a scene (a SAFE or Landsat folder, zip, tar or MTL, a MODIS .hdf, a STAC .json), a "
-    "folder of scenes, a table folder or .parquet file, a model folder or models:/ URI, an output "
-    "folder, or the word datasets for a list of those that can be learned from"
+    "folder of scenes, points or polygons (.gpkg, .geojson, .csv, …), a table folder or .parquet "
+    "file, a model folder or models:/ URI, an output folder, or the word datasets for a list of "
+    "those that can be learned from"
 )
 _RASTER_SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".vrt", ".img")
 _COUNTED_COLUMNS = ("split", "period", "source", "model", "stage", "status", "level")
@@ -80,6 +83,8 @@ def _describe(text: str, out: Location | None) -> dict[str, Any]:
         return _describe_table(path)
     if path.is_file() and path.suffix.lower() in _RASTER_SUFFIXES:
         return _describe_raster(path)
+    if path.name.lower().endswith(info_vectors.SUFFIXES):
+        return info_vectors.describe_vectors(path)
     return _describe_scenes(path)
 
 
@@ -96,13 +101,12 @@ def format_info(facts: dict[str, Any]) -> str:
 
 def _format_fact(fact: Any) -> str:
     if isinstance(fact, dict):
-        return ", ".join(
-            f"{name} {entry:,}" if isinstance(entry, int) else f"{name} {entry}"
-            for name, entry in fact.items()
-        )
+        return ", ".join(f"{name}: {_format_fact(entry)}" for name, entry in fact.items())
     if isinstance(fact, list | tuple):
-        return ", ".join(map(str, fact))
-    return str(fact)
+        return ", ".join(map(_format_fact, fact))
+    if isinstance(fact, float):
+        return f"{fact:.9g}"
+    return f"{fact:,}" if isinstance(fact, int) else str(fact)
 
 
 def _describe_datasets() -> dict[str, Any]:
@@ -128,7 +132,7 @@ def _describe_raster(path: Location) -> dict[str, Any]:
             "kind": "raster",
             "crs": grid.crs,
             "pixels": f"{grid.width} × {grid.height}",
-            "pixel side": grid.resolution,
+            "pixel side m": grid.resolution_m,
             "bounds": grid.bounds,
             "bands": [name or f"b{i}" for i, name in enumerate(raster.descriptions, 1)],
             "dtype": raster.dtypes[0],
@@ -173,6 +177,9 @@ def _describe_scenes(path: Location) -> dict[str, Any]:
     try:
         source = source_of(archive)
     except InputError as error:
+        if path.name.lower().endswith(info_vectors.MAYBE):
+            with contextlib.suppress(InputError):
+                return info_vectors.describe_vectors(path)
         raise InputError(f"{path} holds nothing known: {error}; info takes {_ACCEPTED}") from error
     scenes, bad = [], {}
     for item in source.items(archive):

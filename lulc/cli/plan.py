@@ -9,11 +9,14 @@ import shapely
 from shapely.geometry import mapping
 
 from lulc.api.inputs import find_missing
+from lulc.config import Config
 from lulc.cost.archive import ScenesOfPlan
 from lulc.cost.plan import MapPlan, RunPlan
+from lulc.errors import LulcError
 from lulc.geo.grid import footprint
 from lulc.geo.tiling import Tiling
 from lulc.models.contract import TREE_MODELS
+from lulc.samples.labels import check_labels
 from lulc.stages import STAGES
 
 _STAGE_COLUMNS = (
@@ -40,6 +43,8 @@ def summary(plan: RunPlan, price: float | None = None) -> dict[str, Any]:
     figures: dict[str, Any] = {"run": plan.config.name}
     if missing := find_missing(plan.config, STAGES):
         figures["missing inputs"] = missing
+    elif fault := _label_fault(plan.config):
+        figures["bad labels"] = fault
     if plan.map:
         figures |= _map_figures(plan, plan.map)
     for name, (count, size) in plan.items.items():
@@ -64,6 +69,16 @@ def summary(plan: RunPlan, price: float | None = None) -> dict[str, Any]:
             ),
         }
     return figures | {"rates": _describe_rates(plan)}
+
+
+def _label_fault(config: Config) -> str | None:
+    if config.labels is None:
+        return None
+    try:
+        check_labels(config.labels, config.make_legend(), config.periods)
+    except LulcError as error:
+        return str(error)
+    return None
 
 
 def hours(plan: RunPlan) -> float:

@@ -33,7 +33,10 @@ _RESULT_TABLES = {
 }
 
 _SUSPECTS_SHOWN = 10
-_SUSPECT_COLUMNS = ["sample_id", "label", "answer", "labels", "probability", "score"]
+_SUSPECT_COLUMNS = [
+    *("sample_id", "longitude", "latitude"),
+    *("label", "answer", "labels", "probability", "score"),
+]
 
 
 def run_pipeline(args: argparse.Namespace) -> int:
@@ -258,7 +261,10 @@ def _list_results(config: Config, out: Location) -> list[tuple[str, str]]:
         *(("statistics", out / layout.table(name)) for name in tables),
     ]
     runs = registry.ui_command(config, out)
-    commands = [("tables", f'lulc sql {shlex.quote(str(out))} "SELECT * FROM {tables[0]}"')]
+    # A run that only learns has none of the map's tables.
+    queried = [n for n in (*tables, "accuracy", "samples") if (out / layout.table(n)).exists()]
+    query = f"SELECT * FROM {queried[0]}" if queried else "SHOW TABLES"
+    commands = [("tables", f'lulc sql {shlex.quote(str(out))} "{query}"')]
     found = [(name, str(path)) for name, path in paths if path.exists()]
     if config.maps or "map" in dict(found):
         commands.append(("explorer", f"lulc view {shlex.quote(str(out))}"))
@@ -303,4 +309,4 @@ def _describe_score(trial: dict[str, Any]) -> str:
     score = f"{trial['metric']} {trial['mean']:.4f}"
     if trial["spread"] is None:
         return score
-    return f"{score} ± {trial['spread']:.4f} over {trial['trials']} folds"
+    return f"{score} (standard deviation {trial['spread']:.4f} over {trial['trials']} folds)"

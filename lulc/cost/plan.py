@@ -160,11 +160,11 @@ def _dataset_side(config: Config) -> int:
 
 
 def _labelled_tiles(labels: LabelConf, map_plan: MapPlan) -> float:
-    # Tiles within the bounds of the labels, parts of tiles counted as parts.
+    # Tiles within the bounds of the labels, parts of tiles counted as parts; all of them where
+    # labels cannot be read.
     try:
         bounds = bounds_of_labels(labels)
-    except LulcError as error:
-        progress.say(f"all tiles are taken to have labels: {error}")
+    except LulcError:
         return float(len(map_plan.coverage.tiles))
     if bounds is None:
         return 0.0

@@ -11,10 +11,11 @@ import numpy as np
 from lulc.chips import composites
 from lulc.errors import UsageError
 from lulc.location import Location
-from lulc.models.contract import Contract, read_contract
+from lulc.models.contract import TREE_MODELS, Contract, read_contract
 from lulc.models.package import CONTRACT, ModelRef
 
 _TASKS = ("segment", "classify", "multilabel")
+_WITHOUT_ENCODER = (*TREE_MODELS, "linear")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,18 @@ def check_encoder(model: ModelRef, bands: Sequence[str]) -> Contract:
             f"model {model.name!r} is for task {contract.task}: vectors are made by networks of "
             f"tasks {', '.join(_TASKS)}"
         )
+    if contract.model in _WITHOUT_ENCODER:
+        raise no_encoder(contract)
     return contract
+
+
+def no_encoder(contract: Contract) -> UsageError:
+    """Return the error of a model that has no encoder."""
+    return UsageError(
+        f"model {contract.name!r} is of kind {contract.model}, which has no encoder to make "
+        "vectors with: name a model with one, such as a unet or classifier, in embed.model; where "
+        "the bands are an embedding themselves (e0, e1, …) none is needed"
+    )
 
 
 class BandEmbedder:

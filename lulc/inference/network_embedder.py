@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from lulc.errors import UsageError
-from lulc.inference.embedder import EmbeddedImage, pixels_of
+from lulc.inference.embedder import EmbeddedImage, no_encoder, pixels_of
 from lulc.inference.predictor import Predictor, channels_last
 from lulc.inference.windows import Area, area_windows, shift_area
 from lulc.models.tasks.task import Batch
@@ -37,11 +37,7 @@ class NetworkEmbedder:
         self.predictor = predictor
         modules = dict(predictor.net.named_children())
         if "encoder" not in modules:
-            raise UsageError(
-                f"model {predictor.contract.name!r} is a {predictor.contract.model}, which has no "
-                "encoder to make vectors with: take another, or leave embed.model out where the "
-                "bands are an embedding"
-            )
+            raise no_encoder(predictor.contract)
         self.encoder, self.head = modules["encoder"], modules.get("segmentation_head")
 
     def pool(self, images: Sequence[EmbeddedImage]) -> np.ndarray:

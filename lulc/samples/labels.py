@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache, partial
 
 import numpy as np
 import shapely
 from affine import Affine
 
-from lulc.config import LabelConf
+from lulc.config import LabelConf, Period
 from lulc.errors import InputError, UsageError
 from lulc.geo.grid import (
     WGS84,
@@ -29,7 +29,8 @@ from lulc.raster import reader
 from lulc.raster.classes import ClassRaster, scan_raster
 from lulc.raster.vector import rasterize
 from lulc.samples.class_columns import check_crosswalk, column_classes
-from lulc.samples.points import bounds_of_points
+from lulc.samples.points import bounds_of_points, read_points
+from lulc.tables.point_files import is_point_table
 from lulc.tables.vector_files import (
     Bounds,
     Layer,
@@ -49,8 +50,38 @@ _VOTES = 8
 """Along a side, at most: 64 points of a pixel vote for its majority."""
 _CACHED_BYTES = 64 << 20
 """Up to this size a process caches a vector file; of a larger one it reads a window at a time."""
-_POINTS_REMEDY = "; of points say how they are read, in labels.points ({} where they have no date)"
+_POINTS_REMEDY = (
+    "; where they are points, add `points: {}` under labels, or `points: {date: COLUMN}` where "
+    "they have a date"
+)
 _POLYGON = 3  # shapely's number of the type
+
+
+def check_labels(labels: LabelConf, legend: Legend, periods: Sequence[Period]) -> None:
+    """Check that labels can be read and that their classes are known, before work is put into them.
+
+    Points are read, polygons up to 64 MiB, and of a larger file and of a raster the header alone.
+
+    Args:
+        labels: the file, and what its codes mean.
+        legend: the classes.
+        periods: of the run.
+
+    Raises:
+        InputError: the file cannot be read, or a class is not known.
+        UsageError: the crosswalk leads to an id that is not in the legend.
+    """
+    check_crosswalk(labels, legend)
+    with read_guard(f"labels {labels.path}"):
+        if labels.points is not None:
+            read_points(labels, legend, WGS84, periods)
+        elif labels.column is None:
+            _check_names(labels, legend, dict(_scan(labels.path).names))
+        elif int(str(vector_identity(labels.path)[1])) <= _CACHED_BYTES:
+            features = read_features(_find_layer(labels.path, labels.column), [labels.column])
+            column_classes(texts_of(features.columns[labels.column]), labels.column, labels, legend)
+        else:
+            _find_layer(labels.path, labels.column)
 
 
 def read_labels(labels: LabelConf, legend: Legend, grid: Grid) -> np.ndarray:
@@ -211,6 +242,10 @@ def _clip(shapes: np.ndarray, values: np.ndarray, bounds: Bounds) -> tuple[np.nd
 
 @lru_cache(maxsize=16)
 def _find_layer(path: str, column: str) -> Layer:
+    if is_point_table(path):
+        raise InputError(
+            f"labels {path} hold no polygon: it is a table without geometries{_POINTS_REMEDY}"
+        )
     layer = find_layer(path, "labels", columns=[column])
     if re.search("Point|LineString", layer.geometry):
         raise InputError(

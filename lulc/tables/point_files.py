@@ -50,6 +50,17 @@ class PointRecords:
     """Records that are no point of the N: without coordinates, or of another geometry."""
 
 
+def is_point_table(path: str) -> bool:
+    """Return whether a file is a table without geometries: CSV, or Parquet that is not GeoParquet.
+
+    Raises:
+        InputError: the file is damaged or not there.
+    """
+    if path.lower().endswith(_PARQUET):
+        return not _has_geometries(path)
+    return path.lower().endswith(_CSV)
+
+
 def find_point_file(path: str, use: str, columns: Sequence[str] = ()) -> PointFile:
     """Find the points of a file: its only layer with geometries, or a table without them.
 
@@ -61,15 +72,15 @@ def find_point_file(path: str, use: str, columns: Sequence[str] = ()) -> PointFi
     Raises:
         InputError: the file cannot be read, or a column is missing.
     """
+    if not is_point_table(path):
+        layer = find_layer(path, use, columns=columns)
+        return PointFile(use, path, layer.columns, layer)
     if path.lower().endswith(_CSV):
         _, header = next(read_csv_rows(parse_location(path)), (1, []))
         names = tuple(name for name in header if name)
-    elif path.lower().endswith(_PARQUET) and not _has_geometries(path):
+    else:
         with open_parquet(path) as file:
             names = tuple(file.schema_arrow.names)
-    else:
-        layer = find_layer(path, use, columns=columns)
-        return PointFile(use, path, layer.columns, layer)
     missing = [name for name in columns if name not in names]
     if missing:
         raise InputError(

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import geopandas
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -56,6 +57,33 @@ def test_a_landsat_product_by_folder_tar_and_mtl(tmp_path: Path) -> None:
         assert (facts["kind"], facts["source"], facts["id"]) == ("scene", "landsat", landsat.TM5)
         assert (facts["platform"], facts["not masked"]) == ("landsat-5", ["cirrus"])
         assert len(facts["masked by"]) == 2
+
+
+def test_points_and_polygons_tell_their_columns_and_classes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    survey = tmp_path / "survey.csv"
+    survey.write_text("crop,longitude,latitude\nmaize,10,50\nrice,11,51\nmaize,12,50\n,13,50\n")
+    facts = describe_path(str(survey))
+    assert facts == {
+        "kind": "table (CSV)",
+        "rows": 4,
+        "columns": ["crop", "longitude", "latitude"],
+        "values of crop": {"maize": 2, "rice": 1, "(empty)": 1},
+        "values of latitude": {"50": 3, "51": 1},
+    }
+    shapes = [shapely.box(10, 50, 11, 51), shapely.box(12, 50, 13, 51), None]
+    frame = geopandas.GeoDataFrame({"id": [1, 2, 3], "level": "park"}, geometry=shapes, crs=4326)
+    for name in ("parks.gpkg", "parks.json"):
+        frame.to_file(tmp_path / name, driver="GPKG" if name.endswith("gpkg") else "GeoJSON")
+        facts = describe_path(str(tmp_path / name))
+        assert (facts["kind"], facts["features"], facts["crs"]) == ("vector file", 3, "EPSG:4326")
+        assert facts["geometries"] == {"Polygon": 2, "none": 1}
+        assert facts["bounds"] == (10, 50, 13, 51)
+        assert facts["values of level"] == {"park": 3}
+        assert "values of id" not in facts
+    assert main.main(["info", str(survey)]) == 0
+    assert "maize: 2, rice: 1, (empty): 1" in capsys.readouterr().out
 
 
 def test_datasets_tell_the_units_of_their_bands() -> None:

@@ -82,8 +82,12 @@ def test_models_without_such_features_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is several"):
         check_encoder(ModelRef("m+n", "1+1", folder, "x", (model,)), ("red", "nir"))
     linear = untrained.make_model(tmp_path / "linear", model="linear", architecture={}, multiple=1)
-    with pytest.raises(UsageError, match=r"is a linear, which has no encoder.*embed\.model"):
+    refusal = r"is of kind linear, which has no encoder.*embed\.model"
+    with pytest.raises(UsageError, match=refusal):
         NetworkEmbedder(load(linear))
+    # It is told before anything is started.
+    with pytest.raises(UsageError, match=refusal):
+        check_encoder(ModelRef("l", "1", linear, "x"), ("red", "nir"))
 
 
 def test_int8_holds_the_direction_of_a_vector() -> None:

@@ -444,7 +444,9 @@ def test_geometries_that_are_no_points_are_counted_and_points_ask_how_they_are_r
     with pytest.raises(InputError, match=r"hold no point \(1 records without\)"):
         read(dataclasses.replace(labels, path=str(tmp_path / "b.gpkg")))
     frame.iloc[:1].to_file(tmp_path / "points.gpkg")
-    with pytest.raises(InputError, match=r"hold no polygon.*type Point; of points say how"):
+    with pytest.raises(
+        InputError, match=r"hold no polygon.*type Point; where they are points, add"
+    ):
         read_labels(LabelConf(str(tmp_path / "points.gpkg"), "kind"), LEGEND, TILING.grid(COL, ROW))
 
 
@@ -461,7 +463,7 @@ def test_a_large_file_without_polygons_is_told_what_it_holds(
         path = tmp_path / name
         frame.to_parquet(path) if name.endswith("parquet") else frame.to_file(path)
         spec = dataclasses.replace(spec_of(tmp_path), labels=LabelConf(str(path), "kind"))
-        reason = r"no polygons, but LineString, Point; of points say how"
+        reason = r"no polygons, but LineString, Point; where they are points, add"
         with pytest.raises(InputError, match=rf"{name} give no pixel of 4 tiles.*{reason}"):
             plan_windows(spec, [block.path], "f" * 16, run_here)
 

@@ -40,7 +40,7 @@ def samples(context: StageContext) -> StageResult:
     if config.labels is None and not config.datasets:
         raise UsageError(
             "the run file has nothing to learn from: "
-            "add `labels:` (a class raster or polygons) or `datasets:`"
+            "add `labels:` (a class raster, polygons or points) or `datasets:`"
         )
     origins = find_origins(context)
     inputs = [origin.inputs for origin in origins]

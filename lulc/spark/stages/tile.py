@@ -74,7 +74,7 @@ def tile(context: StageContext) -> StageResult:
         is_reached = np.isin(scenes.places, reach.places) & takes_part
         empty_tiles = _count_skipped(context, [row.path for row in rows if row.path])
         counts = {
-            "tiles in new blocks without a valid pixel": empty_tiles,
+            "tiles of blocks cut now have no valid pixel (no scene, or clouds)": empty_tiles,
             "scenes reach no tile": np.count_nonzero(~is_reached & ~is_layer),
             "scenes are in no period": np.count_nonzero(is_reached & ~is_layer & ~used),
         }
